@@ -1,0 +1,99 @@
+"""Sets Ganvas up on a fresh machine, then runs a job in it.
+
+    python3 dev.py demo     train an autoencoder, a VAE and a GAN; compare them on one page
+    python3 dev.py test     ruff, mypy, import-linter and the tests; further words go to pytest
+    python3 dev.py run ...  any command in the environment
+
+Needs Python 3.11 or newer and nothing else.  The environment is .venv beside this file; it is made once, and again
+when pyproject.toml or constraints.txt change.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+VENV = HERE / ".venv"
+STAMP = VENV / "made-for"
+BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
+JOBS = {
+    "demo": [["ganvas", "demo"]],
+    "test": [
+        ["ruff", "check", "."],
+        ["ruff", "format", "--check", "."],
+        ["mypy"],
+        ["lint-imports", "--no-cache"],
+        ["pytest"],
+    ],
+    "run": [[]],
+}
+
+
+def environment() -> dict[str, str]:
+    """The variables of the jobs: compiled Python files are kept, or each import of torch takes twice as long."""
+    variables = {k: v for k, v in os.environ.items() if k not in ("PYTHONDONTWRITEBYTECODE", "PYTHONHOME")}
+    variables["PATH"] = f"{BIN}{os.pathsep}{variables.get('PATH', '')}"
+    variables["VIRTUAL_ENV"] = str(VENV)
+    return variables
+
+
+def wanted() -> str:
+    """What the environment is made from."""
+    parts = [(HERE / name).read_bytes() for name in ("pyproject.toml", "constraints.txt")]
+    return hashlib.sha256(b"\0".join([*parts, sys.version.encode()])).hexdigest()
+
+
+def make() -> None:
+    """Make .venv, unless it is there and up to date."""
+    if STAMP.exists() and STAMP.read_text() == wanted():
+        return
+    began = time.monotonic()
+    print("setting up .venv (a minute or two, once)", file=sys.stderr, flush=True)
+    shutil.rmtree(VENV, ignore_errors=True)
+    subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
+    python = BIN / ("python.exe" if os.name == "nt" else "python")
+    install = ["-m", "pip", "install", "-qq", "--no-compile", "--disable-pip-version-check"]
+    subprocess.run(
+        [python, *install, "-c", "constraints.txt", "-e", ".[all,dev]"],
+        cwd=HERE,
+        env=environment(),
+        check=True,
+    )
+    STAMP.write_text(wanted())
+    print(f"set up in {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+
+
+def main(words: list[str]) -> int:
+    if sys.version_info < (3, 11):
+        print(f"dev.py needs Python 3.11 or newer, not {sys.version.split()[0]}", file=sys.stderr)
+        return 2
+    if not words or words[0] not in JOBS:
+        print(__doc__, file=sys.stderr)
+        return 2
+    try:
+        make()
+    except (subprocess.CalledProcessError, OSError) as error:
+        print(f"dev.py: the environment could not be made: {error}", file=sys.stderr)
+        return 1
+    job, more = JOBS[words[0]], words[1:]
+    for command in [*job[:-1], [*job[-1], *more]]:
+        program = shutil.which(command[0], path=environment()["PATH"]) if command else None
+        if program is None:
+            print(f"dev.py: no program {' '.join(command[:1]) or 'given'}", file=sys.stderr)
+            return 2
+        code = subprocess.run([program, *command[1:]], cwd=HERE, env=environment(), check=False).returncode
+        if code:
+            print(f"dev.py: {' '.join(command)} failed", file=sys.stderr)
+            return code
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,59 @@
+"""Ganvas: autoencoders, variational autoencoders and generative adversarial networks, trained from scratch.
+
+run = ganvas.train(ganvas.VAE(latent=16), "emoji", steps=2000)
+run.sample(64).save("grid.png")
+"""
+
+import os
+from typing import TYPE_CHECKING, Any
+
+# Before torch is imported: threads that wait for work sleep, after spinning for a tenth of a millisecond.  Without
+# this, two processes on the same cores slow each other down twenty times; without the spinning, small networks
+# pay for waking a thread at every operation.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "3000")
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from .artifact import Trained
+    from .artifact import load_trained as load
+    from .data import Collection, View
+    from .explore import interpolate
+    from .models import GAN, VAE, Autoencoder
+    from .runs import resume, train
+    from .training import Plan
+
+# Imported on first use, so that `ganvas --help` does not wait for torch.
+_PUBLIC = {
+    "Autoencoder": ("models", "Autoencoder"),
+    "Collection": ("data", "Collection"),
+    "GAN": ("models", "GAN"),
+    "Plan": ("training", "Plan"),
+    "Trained": ("artifact", "Trained"),
+    "VAE": ("models", "VAE"),
+    "View": ("data", "View"),
+    "interpolate": ("explore", "interpolate"),
+    "load": ("artifact", "load_trained"),
+    "resume": ("runs", "resume"),
+    "train": ("runs", "train"),
+}
+
+__all__ = [
+    "GAN", "VAE", "Autoencoder", "Collection", "Plan", "Trained", "View", "interpolate", "load", "resume", "train",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'ganvas' has no attribute {name!r}")
+    from importlib import import_module
+
+    module, attribute = _PUBLIC[name]
+    value = getattr(import_module(f".{module}", __name__), attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_PUBLIC])

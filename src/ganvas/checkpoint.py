@@ -1,0 +1,92 @@
+"""A run's state in one safetensors file: networks, averages, optimisers, counters.  No pickle, here or anywhere."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.optim import Optimizer
+
+from .errors import UserError
+from .paths import written
+from .training import State
+
+
+def save(state: State, path: Path, about: dict[str, Any]) -> None:
+    """Write the state, atomically; `about` is plain values to keep beside it."""
+    tensors: dict[str, Tensor] = {}
+    for group, module in (("nets", state.nets), ("average", state.average)):
+        tensors |= {f"{group}/{name}": tensor for name, tensor in module.state_dict().items()}
+    plain: dict[str, Any] = {}
+    for name, optimizer in state.optimizers.items():
+        held, plain[name] = parts(optimizer)
+        tensors |= {f"optimizer/{name}/{key}": tensor for key, tensor in held.items()}
+    counters = {"step": state.step, "position": state.position, "optimizers": plain}
+    header = {"ganvas": json.dumps(about | counters)}
+    with written(path) as temporary:
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, header)
+
+
+def restore(state: State, path: Path) -> None:
+    """Read what `save` wrote into a state of the same model; UserError where file and model do not fit."""
+    header, tensors = read(path)
+    try:
+        for group, module in (("nets", state.nets), ("average", state.average)):
+            module.load_state_dict(
+                {name.partition("/")[2]: t for name, t in tensors.items() if name.startswith(f"{group}/")}
+            )
+        for name, optimizer in state.optimizers.items():
+            prefix = f"optimizer/{name}/"
+            held = {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}
+            rebuild(optimizer, held, header["optimizers"][name])
+        state.step, state.position = header["step"], header["position"]
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise UserError(f"{path} is the checkpoint of another model: {first_line(error)}") from error
+
+
+def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Header and tensors of a file of ours; UserError where it is missing, damaged or not ours."""
+    try:
+        with safe_open(path, "pt") as file:
+            header = json.loads((file.metadata() or {})["ganvas"])
+            return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError as error:
+        raise UserError(f"{path} does not exist") from error
+    except KeyError as error:
+        raise UserError(f"{path} was not written by Ganvas: its header does not say which model it holds") from error
+    except (SafetensorError, ValueError) as error:
+        raise UserError(f"{path} is damaged or no safetensors file: {first_line(error)}") from error
+
+
+def parts(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """An optimiser's state, as tensors by name and plain values."""
+    state = optimizer.state_dict()
+    held, plain = {}, {}
+    for index, key, value in entries(state["state"]):
+        if isinstance(value, Tensor):
+            held[f"{index}/{key}"] = value
+        else:
+            plain[f"{index}/{key}"] = value
+    return held, {"groups": state["param_groups"], "plain": plain}
+
+
+def rebuild(optimizer: Optimizer, held: dict[str, Tensor], header: dict[str, Any]) -> None:
+    """The inverse of `parts`."""
+    state: dict[int, dict[str, Any]] = {}
+    for name, value in (held | header["plain"]).items():
+        index, _, key = name.partition("/")
+        state.setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict({"state": state, "param_groups": header["groups"]})
+
+
+def entries(state: dict[int, dict[str, Any]]) -> Iterator[tuple[int, str, Any]]:
+    for index, values in state.items():
+        for key, value in values.items():
+            yield index, key, value
+
+
+def first_line(error: Exception) -> str:
+    return " ".join(str(error).split("\n")[:2]).strip()[:200]

@@ -1,0 +1,99 @@
+"""The command line: what to type, and how mistakes are reported."""
+
+import json
+import os
+import sys
+from typing import Annotated, Any
+
+from cyclopts import App, CycloptsError, Parameter
+from cyclopts.config import Yaml
+
+from . import __version__
+from .errors import Diverged, Stopped, UserError
+
+HELP = "Train autoencoders, VAEs and GANs from scratch on your own data, and look at what they generate."
+EPILOGUE = "Start with: ganvas demo.  Then: ganvas train vae FOLDER, ganvas sample last, ganvas train vae --help"
+
+app = App(name="ganvas", help=HELP, help_epilogue=EPILOGUE, version=__version__)
+COMMANDS = {
+    "train": ("train_app", "Train a model on a folder of images, a file, or a named data set."),
+    "resume": ("resume", "Go on with a run that was stopped, exactly where it was."),
+    "sample": ("sample", "Generate new examples with a trained model."),
+    "reconstruct": ("reconstruct", "Encode and decode examples, and show both."),
+    "interpolate": ("interpolate", "Walk through the latent space from one example to another."),
+    "runs": ("runs", "List the runs, how far they are, and their last losses."),
+    "data": ("data", "Report on a data source, with a contact sheet."),
+    "demo": ("demo", "Train an autoencoder, a VAE and a GAN in minutes; compare them on one page."),
+}
+for name, (function, summary) in COMMANDS.items():  # imported when used: --help does not wait for torch
+    app.command(f"ganvas.commands:{function}", name=name, help=summary)
+
+
+@app.meta.default
+def launch(
+    *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+    config: Annotated[str | None, Parameter(help="YAML file with options, as `latent: 16`")] = None,
+    debug: Annotated[bool, Parameter(negative=(), help="show the traceback of an error")] = False,
+) -> Any:
+    if config is not None:
+        app.config = (Yaml(config, must_exist=True, use_commands_as_keys=False),)
+    return app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; returns its exit code: 0, 2 for the user's mistakes, 1 for failures, 128 + a signal's number."""
+    os.environ.setdefault("PYDANTIC_ERRORS_INCLUDE_URL", "0")
+    arguments = sys.argv[1:] if arguments is None else arguments
+    app.config = ()
+    try:
+        app.meta(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    except BaseException as error:
+        if "--debug" in arguments and not isinstance(error, SystemExit | Stopped):
+            raise
+        code, message = explained(error)
+        if message:
+            print(f"ganvas: {message}", file=sys.stderr)
+        return code
+    return 0
+
+
+def explained(error: BaseException) -> tuple[int, str]:
+    """The exit code and the sentence for an error."""
+    from pydantic import ValidationError
+
+    cause = error.__cause__ if isinstance(error, CycloptsError) else error
+    match cause or error:
+        case ValidationError() as invalid:
+            return 2, "; ".join(field_error(e) for e in invalid.errors())
+        case UserError():
+            return 2, str(error)
+        case FileNotFoundError() | IsADirectoryError() | NotADirectoryError() as missing:
+            return 2, f"{missing.filename}: {(missing.strerror or 'not found').lower()}"
+        case Stopped() as stopped:
+            return 128 + stopped.signal, str(stopped)
+        case KeyboardInterrupt():
+            return 130, "stopped"
+        case SystemExit() as leaving:
+            return int(leaving.code or 0), ""
+        case BrokenPipeError():
+            return 0, ""
+        case Diverged():
+            return 1, str(error)
+        case OSError() as failed:
+            where = f"{failed.filename}: " if failed.filename else ""
+            return 1, f"{where}{(failed.strerror or str(failed)).lower()}; what was written before is kept"
+    if isinstance(error, CycloptsError):
+        return 2, " ".join(str(error).split())
+    return 1, f"failed with {type(error).__name__}: {error} (--debug shows where)"
+
+
+def field_error(error: Any) -> str:
+    """One of pydantic's errors as a sentence: the option, what is wrong, the value."""
+    option = "-".join(str(part) for part in error["loc"] if isinstance(part, str)).replace("_", "-") or "value"
+    said = error["msg"].replace("Input should be", "must be").replace("String should match pattern", "must match")
+    return f"--{option} {said[0].lower()}{said[1:]}, not {error['input']!r}"
+
+
+def tell(text: str, value: Any, as_json: bool) -> None:
+    """A result, on stdout: for people, or for programs."""
+    print(json.dumps(value) if as_json else text)

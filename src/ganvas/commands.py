@@ -1,0 +1,240 @@
+"""What each command does.  Options of models, training and data are the fields of their own dataclasses."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+from rich.console import Console
+from rich.table import Table
+
+from . import data as data_sources
+from . import demo as demo_page
+from . import explore, folders
+from . import runs as running
+from .artifact import Trained, load_trained
+from .cli import tell
+from .data import View
+from .model import Model, plain
+from .models import MODELS
+from .paths import refuse_existing, unused
+from .pictures import Examples
+from .progress import Bar
+from .training import Plan, device_for
+
+Flat = Parameter(name="*")
+Json = Annotated[bool, Parameter(name="--json", negative=(), help="print the result as JSON")]
+Force = Annotated[bool, Parameter(negative=(), help="overwrite what exists")]
+RunName = Annotated[str, Parameter(help="a run folder, a name in runs/, a weights file, or: last")]
+SourceName = Annotated[
+    str, Parameter(help="a folder, a .npy, .npz or IDX file, or a name: " + ", ".join(data_sources.BUILTIN))
+]
+Out = Annotated[Path | None, Parameter(help="a picture (.png), an array (.npz, .npy), or a folder for single PNGs")]
+VIEW = View()
+
+train_app = App(name="train", help="Train a model on a folder of images, a file, or a named data set.")
+
+
+def train_command(cls: type[Model]) -> Callable[..., None]:
+    """The command that trains models of this class: its options are the class's fields, Plan's and View's."""
+
+    def command(
+        data: SourceName,
+        /,
+        *,
+        model: Annotated[cls, Parameter(name="*", group="Model")] = cls(),  # type: ignore[valid-type]
+        plan: Annotated[Plan, Parameter(name="*", group="Training")] = Plan(),
+        view: Annotated[View, Parameter(name="*", group="Data")] = VIEW,
+        out: Annotated[Path, Parameter(help="where run folders are made")] = Path("runs"),
+        folder: Annotated[Path | None, Parameter(help="the run's folder, which must not exist")] = None,
+        quiet: Annotated[bool, Parameter(negative=(), help="show no progress")] = False,
+        json: Json = False,
+    ) -> None:
+        options = plain(plan) | plain(view)
+        finished(running.train(model, data, out=out, folder=folder, quiet=quiet, **options), json)
+
+    command.__doc__ = f"{cls.__doc__}\n\nWrites a run folder: samples with `ganvas sample last`."
+    return command
+
+
+for _name, _cls in MODELS.items():
+    train_app.command(train_command(_cls), name=_name)
+
+
+def finished(trained: Trained, as_json: bool) -> None:
+    assert trained.folder is not None
+    tell(str(trained.folder), folders.summary(trained.folder), as_json)
+
+
+def resume(
+    run: RunName,
+    /,
+    *,
+    steps: Annotated[int | None, Parameter(help="go on to this step, beyond the run's plan")] = None,
+    quiet: bool = False,
+    json: Json = False,
+) -> None:
+    """Go on with a run that was stopped or killed, exactly as if it had not been."""
+    finished(running.resume(folders.find(run), steps=steps, quiet=quiet), json)
+
+
+def sample(
+    run: RunName,
+    /,
+    *,
+    n: Annotated[int, Parameter(alias="-n", help="how many")] = 64,
+    seed: Annotated[int, Parameter(help="of the noise")] = 0,
+    out: Out = None,
+    force: Force = False,
+    json: Json = False,
+) -> None:
+    """Generate new examples with a trained model."""
+    trained = opened(run)
+    deliver(lambda: trained.sample(n, seed=seed), trained, "samples", out, force, json)
+
+
+def reconstruct(
+    run: RunName,
+    data: SourceName,
+    /,
+    *,
+    n: Annotated[int, Parameter(alias="-n", help="how many of the examples, at most")] = 32,
+    view: Annotated[View, Flat] = VIEW,
+    out: Out = None,
+    force: Force = False,
+    json: Json = False,
+) -> None:
+    """Encode and decode examples; a picture shows each beside its reconstruction."""
+    trained = opened(run)
+    deliver(lambda: pairs(trained, data, view, n, out), trained, "reconstructions", out, force, json)
+
+
+def pairs(trained: Trained, data: str, view: View, n: int, out: Path | None) -> Examples:
+    """Reconstructions; for a picture, each after its example."""
+    from dataclasses import replace
+
+    collection = trained.fitting(data, view)
+    collection = replace(collection, x=collection.x[:n], labels=None)
+    made = trained.reconstruct(collection)
+    if out is not None and out.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
+        return made
+    both = made.x.new_empty((2 * len(made), *made.x.shape[1:]))
+    both[0::2], both[1::2] = collection.x, made.x
+    return Examples(both, columns=8)
+
+
+def interpolate(
+    run: RunName,
+    data: Annotated[str | None, Parameter(help="walk between examples of this source, not between noise")] = None,
+    /,
+    *,
+    rows: Annotated[int, Parameter(help="how many walks")] = 8,
+    columns: Annotated[int, Parameter(help="examples in a walk")] = 10,
+    seed: Annotated[int, Parameter(help="of the ends")] = 0,
+    view: Annotated[View, Flat] = VIEW,
+    out: Out = None,
+    force: Force = False,
+    json: Json = False,
+) -> None:
+    """Walk through the latent space from one example to another."""
+    trained = opened(run)
+    deliver(
+        lambda: explore.interpolate(trained, rows, columns, seed=seed, data=data, view=view),
+        trained, "interpolation", out, force, json,
+    )  # fmt: skip
+
+
+def runs(
+    *, out: Annotated[Path, Parameter(help="where the run folders are")] = Path("runs"), json: Json = False
+) -> None:
+    """List the runs, oldest first."""
+    listed = [folders.summary(folder) for folder in folders.all_runs(out)]
+    if json:
+        tell("", listed, True)
+        return
+    if not listed:
+        Console(stderr=True).print(f"no runs in {out} yet: ganvas train vae emoji", markup=False)
+        return
+    table = Table("run", "model", "data", "step", "seconds", "last losses", box=None)
+    for line in listed:
+        if "error" in line:
+            table.add_row(line["run"], line["error"])
+            continue
+        losses = "  ".join(f"{name} {value:.4g}" for name, value in line["losses"].items())
+        table.add_row(
+            line["run"],
+            line["model"],
+            line["data"],
+            f"{line['step']}/{line['steps']}",
+            f"{line['seconds']:.0f}",
+            losses,
+        )
+    Console(soft_wrap=True).print(table)
+
+
+def data(
+    source: SourceName,
+    /,
+    *,
+    view: Annotated[View, Flat] = VIEW,
+    out: Annotated[Path | None, Parameter(help="the contact sheet; none for vectors")] = None,
+    force: Force = False,
+    json: Json = False,
+) -> None:
+    """Report on a data source, with a contact sheet."""
+    with Bar().reading() as progress:
+        collection = data_sources.load(source, view, progress=progress)
+    sheet = unused(Path(f"{collection.name}-contact-sheet.png")) if out is None else out
+    refuse_existing(sheet, force)
+    Examples(collection.x[spread(len(collection), 100 if collection.are_images else 5000)]).save(sheet)
+    report = described(collection) | {"contact sheet": str(sheet)}
+    lines = [f"{key:<14} {value}" for key, value in report.items() if value not in ("", [], {})]
+    tell("\n".join(lines), report, json)
+
+
+def described(collection: data_sources.Collection) -> dict[str, Any]:
+    """The facts of a collection."""
+    x = collection.x
+    kind = "images, bytes" if collection.are_images else "vectors, float32"
+    mean = x.float().mean((0, 2, 3) if collection.are_images else 0)
+    return {
+        "name": collection.name,
+        "examples": len(collection),
+        "kind": kind,
+        "shape": " x ".join(map(str, collection.shape)) + (" (c x h x w)" if collection.are_images else ""),
+        "range": f"{x.min().item():g} to {x.max().item():g}",
+        "mean": ", ".join(f"{value:.4g}" for value in mean[:8].tolist()),
+        "classes": data_sources.counts(collection),
+        "notes": list(collection.notes),
+        "fingerprint": collection.fingerprint(),
+    }
+
+
+def demo(
+    *,
+    out: Annotated[Path, Parameter(help="where the demo's folder is made")] = Path("runs"),
+    steps: Annotated[float, Parameter(help="multiplies the length of training; 0.1 for a quick look")] = 1.0,
+    quiet: bool = False,
+) -> None:
+    """Train an autoencoder, a VAE and a GAN on 147 smileys, then compare what they generate on one page."""
+    print(demo_page.demo(out, steps, quiet=quiet))
+
+
+def opened(run: str) -> Trained:
+    return load_trained(folders.find(run), device_for("auto"))
+
+
+def deliver(
+    make: Callable[[], Examples], trained: Trained, name: str, out: Path | None, force: bool, as_json: bool
+) -> None:
+    """Make examples, write them where asked, and say where that is."""
+    path = unused((trained.folder or Path()) / f"{name}.png") if out is None else out
+    refuse_existing(path, force)
+    examples = make()
+    examples.save(path)
+    tell(str(path), {"out": str(path), "examples": len(examples)}, as_json)
+
+
+def spread(n: int, most: int) -> list[int]:
+    """At most so many indices, evenly spread over n."""
+    return [i * n // min(n, most) for i in range(min(n, most))]

@@ -1,0 +1,104 @@
+"""Data: a source, by name, path or value, becomes a Collection, and a Collection an endless Stream of batches."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import BeforeValidator, Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from ..errors import UserError, did_you_mean
+from ..model import STRICT
+from .builtin import BUILTIN
+from .collection import CHANNELS, Collection, counts, fitted, from_array, with_channels
+from .files import from_idx, from_npy, from_npz, idx_in, only_train
+from .folder import Progress, from_folder
+from .stream import Stream
+
+Source = str | Path | Collection | np.ndarray | Tensor
+
+SIZE = r"^[1-9]\d{0,4}(x[1-9]\d{0,4})?$"
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class View:
+    """Which part of a source is meant, and how its images are to be prepared."""
+
+    split: Literal["train", "test"] = "train"
+    """part of the data"""
+    classes: tuple[str, ...] = ()
+    """only these classes, by name"""
+    size: Annotated[str, BeforeValidator(str), Field(pattern=SIZE)] | None = None
+    """resize and centre-crop images: 64, or 48x64 (height x width)"""
+    channels: Literal[1, 3, 4] | None = None
+    """make images grey (1), RGB (3) or RGBA (4)"""
+    data_dir: str | None = None
+    """folder in which to look for a named data set"""
+
+    @property
+    def pixels(self) -> tuple[int, int] | None:
+        """`size` as (height, width)."""
+        if self.size is None:
+            return None
+        height, _, width = self.size.partition("x")
+        return int(height), int(width or height)
+
+
+def load(source: Source, view: View | None = None, *, progress: Progress = lambda done, total: None) -> Collection:
+    """The collection that a source names.
+
+    A source is the name of a built-in data set (`BUILTIN`), a folder of images, a .npy, .npz (or .npz:NAME for one
+    of its arrays) or IDX file, an array, a tensor, or a collection.  `progress(done, total)` is called while images
+    are read.  Raises UserError where the source cannot be used, with what to do about it.
+    """
+    view = view or View()
+    if isinstance(source, Collection):
+        collection = source
+    elif isinstance(source, str | Path):
+        collection = named(str(source), view, progress)
+    else:
+        collection = from_array(source)
+    if view.classes:
+        collection = collection.only(view.classes)
+    return prepared(collection, view)
+
+
+def named(source: str, view: View, progress: Progress) -> Collection:
+    """The collection behind a name or a path."""
+    if source in BUILTIN:
+        return BUILTIN[source](view.split, view.data_dir)
+    file, _, key = source.partition(".npz:")
+    path = Path(f"{file}.npz" if key else source).expanduser()
+    if path.is_dir():
+        if idx := idx_in(path, view.split):
+            return from_idx(idx)
+        return from_folder(path, view.split, view.pixels, view.channels, progress)
+    if not path.exists():
+        hint = did_you_mean(source, BUILTIN)
+        raise UserError(f"no data {source!r}: neither a path nor one of {', '.join(BUILTIN)}.{hint}")
+    if path.suffix == ".npz":
+        return from_npz(path, view.split, key or None)
+    if path.suffix == ".npy":
+        return from_npy(path, view.split)
+    if "ubyte" in path.name or path.suffix == ".idx":
+        only_train(path, view.split)
+        return from_idx(path)
+    raise UserError(f"{path} is no data source: give a folder of images, a .npy, .npz or IDX file, or a name")
+
+
+def prepared(collection: Collection, view: View) -> Collection:
+    """Images with the size and the channels that were asked for."""
+    if not (view.size or view.channels):
+        return collection
+    if not collection.are_images:
+        asked = "size" if view.size else "channels"
+        raise UserError(f"{collection.name} holds vectors, which have no {asked}: leave out {asked}")
+    x = collection.x if view.channels is None else with_channels(collection.x, view.channels)
+    return replace(collection, x=x if view.pixels is None else fitted(x, view.pixels))
+
+
+__all__ = [
+    "BUILTIN", "CHANNELS", "Collection", "Progress", "Source", "Stream", "View", "counts", "from_array", "load",
+]  # fmt: skip

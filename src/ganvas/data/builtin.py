@@ -1,0 +1,100 @@
+"""The built-in data sets, by name."""
+
+import json
+from collections.abc import Callable
+from hashlib import sha256
+from importlib.resources import files
+from math import pi
+
+import numpy as np
+from PIL import Image
+
+from ..errors import UserError
+from .collection import Collection, from_array
+from .mnist import fashion_mnist, mnist
+
+ASSETS = files("ganvas") / "assets"
+TOYS = {"train": 100_000, "test": 10_000}
+"""vectors in a split of a toy"""
+
+
+def emoji(split: str, data_dir: str | None) -> Collection:
+    """1,358 + 199 Fluent emoji in 3-D, 32 x 32 RGB on white, in eight groups.  MIT licence, in assets/."""
+    return embedded("emoji", split)
+
+
+def emoji_flat(split: str, data_dir: str | None) -> Collection:
+    """The same things as `emoji`, in the same order, drawn flat."""
+    return embedded("emoji-flat", split)
+
+
+def embedded(name: str, split: str) -> Collection:
+    """A picture atlas of the package: images row by row, train before test, with a JSON file beside it."""
+    about = json.loads((ASSETS / "emoji.json").read_text(encoding="utf-8"))
+    with (ASSETS / f"{name}.webp").open("rb") as file, Image.open(file) as image:
+        atlas = np.asarray(image.convert("RGB"))
+    size, columns = about["size"], atlas.shape[1] // about["size"]
+    tiles = atlas.reshape(-1, size, columns, size, 3).swapaxes(1, 2).reshape(-1, size, size, 3)
+    n, labels = about["train"], np.array(about["labels"])
+    x = tiles[: len(labels)]
+    if sha256(x.tobytes()).hexdigest() != about["sha256"][name]:
+        raise OSError(f"the package's file {name}.webp is damaged: install Ganvas again")
+    part = slice(0, n) if split == "train" else slice(n, None)
+    return from_array(x[part], labels[part], classes=about["classes"], name=name)
+
+
+def digits(split: str, data_dir: str | None) -> Collection:
+    """scikit-learn's 1,797 handwritten digits, 8 x 8: its first 1,500 for training, the rest for testing."""
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise UserError(
+            'digits come with scikit-learn, which is not installed: pip install "ganvas[digits]"'
+        ) from error
+    bunch = load_digits()
+    part = slice(0, 1500) if split == "train" else slice(1500, None)
+    pixels = np.round(bunch.images[part] * (255 / 16)).astype(np.uint8)  # 17 levels, 0 to 16
+    return from_array(pixels, bunch.target[part], name="digits")
+
+
+def ring(split: str, data_dir: str | None) -> Collection:
+    """Eight Gaussians on a circle of radius 1, sigma 0.01 (PacGAN, arXiv:1712.04086)."""
+    angle = 2 * pi * np.arange(8) / 8
+    return mixture("ring", np.stack([np.cos(angle), np.sin(angle)], 1), 0.01, split)
+
+
+def grid(split: str, data_dir: str | None) -> Collection:
+    """25 Gaussians at {-4, -2, 0, 2, 4}^2, sigma 0.05 (PacGAN, arXiv:1712.04086)."""
+    axis = np.array([-4.0, -2, 0, 2, 4])
+    return mixture("grid", np.stack(np.meshgrid(axis, axis, indexing="ij"), -1).reshape(-1, 2), 0.05, split)
+
+
+def mixture(name: str, modes: np.ndarray, sigma: float, split: str) -> Collection:
+    """Points around modes, labelled with their mode."""
+    random, n = toy_random(split), TOYS[split]
+    labels = random.integers(len(modes), size=n)
+    return from_array(modes[labels] + sigma * random.standard_normal((n, 2)), labels, name=name)
+
+
+def swiss_roll(split: str, data_dir: str | None) -> Collection:
+    """A spiral of one and a half turns with radii 0.5 to 2, sigma 0.02."""
+    random, n = toy_random(split), TOYS[split]
+    t = 1.5 * pi * (1 + 2 * random.random((n, 1))) / (2 * pi)  # turns, 0.75 to 2.25
+    points = t / 2.25 * 2 * np.concatenate([np.cos(2 * pi * t), np.sin(2 * pi * t)], 1)
+    return from_array(points + 0.02 * random.standard_normal((n, 2)), name="swiss-roll")
+
+
+def toy_random(split: str) -> np.random.Generator:
+    return np.random.default_rng([2026, ("train", "test").index(split)])
+
+
+BUILTIN: dict[str, Callable[[str, str | None], Collection]] = {
+    "emoji": emoji,
+    "emoji-flat": emoji_flat,
+    "digits": digits,
+    "mnist": mnist,
+    "fashion-mnist": fashion_mnist,
+    "ring": ring,
+    "grid": grid,
+    "swiss-roll": swiss_roll,
+}

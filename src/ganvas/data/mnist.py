@@ -1,0 +1,145 @@
+"""MNIST and Fashion-MNIST: found where they are, or downloaded because the user named them."""
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.request import urlopen
+
+import numpy as np
+
+from ..errors import UserError
+from .collection import Collection
+from .files import from_idx, from_npz, idx_in
+
+FILES = {
+    "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
+    "test": ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a data set may lie, and what it must hold: SHA-256 of each split's pixels followed by its labels."""
+
+    name: str
+    mirrors: tuple[str, ...]
+    checksums: dict[str, str]
+    system: tuple[str, ...] = ()
+
+
+MNIST = Source(
+    "mnist",
+    (
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        "https://storage.googleapis.com/cvdf-datasets/mnist/",
+    ),
+    {
+        "train": "edc0d1098aa497be14ace79ddd5171e5a3dcf9c4d196c015389203eb3ba1f59b",
+        "test": "c3f9adf9c66efb572b1f9326c3a511b45910c7173b97be66ceceeeeaef6b802b",
+    },
+)
+FASHION = Source(
+    "fashion-mnist",
+    (
+        "https://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+        "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+    ),
+    {
+        "train": "16d82e2b505296aa2b78bd5ea0992634f30419a4c97def7c907d154a35ac6157",
+        "test": "9f1ec356a747bfe4ebab3cfb722d3694c9ca737e2570f6f90cf31d7b6fd689d4",
+    },
+    ("/usr/share/datasets/fashion-mnist", "/usr/local/share/datasets/fashion-mnist"),  # Debian's package
+)
+FASHION_CLASSES = (
+    "t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle-boot",
+)  # fmt: skip
+
+
+def mnist(split: str, data_dir: str | None) -> Collection:
+    """60,000 + 10,000 handwritten digits, 28 x 28 (LeCun et al., 1998)."""
+    return found(MNIST, split, data_dir)
+
+
+def fashion_mnist(split: str, data_dir: str | None) -> Collection:
+    """60,000 + 10,000 pieces of clothing, 28 x 28 (Xiao et al., arXiv:1708.07747)."""
+    return replace(found(FASHION, split, data_dir), classes=FASHION_CLASSES)
+
+
+def cache_dir() -> Path:
+    """Where downloads are kept: $GANVAS_CACHE, or .cache/ganvas in the home folder."""
+    return Path(os.environ.get("GANVAS_CACHE") or Path.home() / ".cache" / "ganvas")
+
+
+def found(source: Source, split: str, data_dir: str | None) -> Collection:
+    """The data set from data_dir, the cache, or the system's packages; else downloaded into the cache.
+
+    Raises UserError when data_dir has no such data, when a file of this name holds other data, and when the
+    download fails.
+    """
+    cache = cache_dir() / source.name
+    places = [Path(data_dir)] if data_dir else [cache, cache.parent, *map(Path, source.system)]
+    others: list[Path] = []
+    for path in (path for place in places for path in candidates(source, split, place)):
+        collection = from_npz(path, split) if path.suffix == ".npz" else from_idx(path)
+        if checksum(collection) == source.checksums[split]:
+            return replace(collection, name=source.name)
+        others.append(path)
+    if others:
+        raise UserError(
+            f"{others[0]} does not hold the published {source.name} ({split}): to train on it all the same, "
+            "give its path instead of the name"
+        )
+    if data_dir:
+        raise UserError(
+            f"{data_dir} has no {source.name}: looked for {source.name}.npz and {FILES[split][0]}; "
+            "without --data-dir it is looked for in the cache, then downloaded"
+        )
+    return replace(downloaded(source, split, cache), name=source.name)
+
+
+def candidates(source: Source, split: str, place: Path) -> Iterator[Path]:
+    """Files in a folder that may hold the data set, in the forms and places in which it usually lies."""
+    for stem in (source.name, source.name.replace("-", "_")):
+        if (path := place / f"{stem}.npz").is_file():
+            yield path
+    for folder in (place, place / source.name, place / "MNIST" / "raw", place / "FashionMNIST" / "raw"):
+        if idx := idx_in(folder, split):
+            yield idx
+
+
+def checksum(collection: Collection) -> str:
+    digest = sha256(collection.x.numpy().tobytes())
+    if collection.labels is not None:
+        digest.update(collection.labels.numpy().astype(np.uint8).tobytes())
+    return digest.hexdigest()
+
+
+def downloaded(source: Source, split: str, folder: Path) -> Collection:
+    """Fetch a split from the first mirror that has it, and keep it only if it is what was published."""
+    folder.mkdir(parents=True, exist_ok=True)
+    failures = []
+    for mirror in source.mirrors:
+        with TemporaryDirectory(dir=folder) as temporary:
+            try:
+                for name in FILES[split]:
+                    print(f"downloading {mirror}{name}", file=sys.stderr)
+                    with urlopen(mirror + name, timeout=30) as answer:
+                        (Path(temporary) / name).write_bytes(answer.read())
+                collection = from_idx(Path(temporary) / FILES[split][0])
+            except (OSError, UserError) as error:  # URLError and HTTPError are OSErrors
+                failures.append(f"{mirror}: {getattr(error, 'reason', error)}")
+                continue
+            if checksum(collection) != source.checksums[split]:
+                failures.append(f"{mirror}: wrong checksum")
+                continue
+            for name in FILES[split]:
+                (Path(temporary) / name).replace(folder / name)
+            return collection
+    raise UserError(
+        f"{source.name} could not be downloaded ({'; '.join(failures)}): put {' and '.join(FILES[split])} "
+        f"into {folder}, or say where the data are with --data-dir"
+    )

@@ -1,0 +1,66 @@
+"""Endless batches from a collection that lives on the device as bytes."""
+
+import torch
+from torch import Tensor
+
+from ..errors import UserError
+from ..model import Batch
+from ..randomness import seed_of
+from .collection import Collection
+
+
+class Stream:
+    """Endless shuffled batches, pixels mapped from 0..255 to `span`, vectors as they are.
+
+    Which examples make up a batch depends only on (seed, position): one integer is all that a checkpoint has to
+    hold for a run to go on exactly where it stopped.  An epoch is a new permutation; its last, incomplete batch
+    is left out.  Rank r of R takes the r-th slice of each global batch.
+    """
+
+    def __init__(
+        self,
+        collection: Collection,
+        *,
+        batch: int,
+        seed: int,
+        span: tuple[float, float] = (-1.0, 1.0),
+        device: torch.device | None = None,
+        rank: int = 0,
+        ranks: int = 1,
+        position: int = 0,
+    ) -> None:
+        n, total = len(collection), batch * ranks
+        if total > n:
+            raise UserError(f"batch={total} is larger than the data: {collection.name} has {n}; give {n} or less")
+        self.data = collection.to(device or collection.x.device)
+        self.batch, self.seed, self.rank, self.ranks = batch, seed, rank, ranks
+        self.position, self.per_epoch = position, n // total
+        self.low, self.scale = span[0], (span[1] - span[0]) / 255
+        self.epoch, self.order = -1, torch.empty(0)
+
+    def __iter__(self) -> "Stream":
+        return self
+
+    def __next__(self) -> Batch:
+        index = self.indices()
+        self.position += 1
+        labels = self.data.labels
+        x = self.scaled(self.data.x.index_select(0, index))
+        return Batch(x, None if labels is None else labels.index_select(0, index))
+
+    def indices(self) -> Tensor:
+        """Which examples the batch at `position` holds."""
+        epoch, i = divmod(self.position, self.per_epoch)
+        if epoch != self.epoch:
+            generator = torch.Generator().manual_seed(seed_of(self.seed, "order", epoch))
+            self.order = torch.randperm(len(self.data), generator=generator).to(self.data.x.device)
+            self.epoch = epoch
+        start = (i * self.ranks + self.rank) * self.batch
+        return self.order[start : start + self.batch]
+
+    def scaled(self, x: Tensor) -> Tensor:
+        """Examples as the model sees them."""
+        if not self.data.are_images:
+            return x
+        x = x.float().mul_(self.scale)
+        return x.add_(self.low) if self.low else x

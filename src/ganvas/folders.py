@@ -1,0 +1,163 @@
+"""Run folders: their names, and what is written in them."""
+
+import json
+import platform
+import subprocess
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from . import __version__
+from .checkpoint import read
+from .data import BUILTIN, Collection, View
+from .errors import UserError, did_you_mean
+from .model import Model, name_of, plain
+from .paths import unused, written
+from .training import Plan
+
+CONFIG, LOG, STATE = "config.json", "log.jsonl", "state.ckpt"
+
+
+def create(model: Model, data: Collection, out: Path, folder: Path | None) -> Path:
+    """A new folder: `folder`, which must not exist, or out/<date>-<model>-<data>."""
+    if folder is None:
+        stem = f"{datetime.now():%Y-%m-%d}-{name_of(model)}-{data.name}"
+        folder = unused(out / "".join(c if c.isalnum() or c in "-_" else "-" for c in stem))
+    elif folder.exists():
+        raise UserError(f"{folder} exists: choose another folder, or go on with its run: ganvas resume {folder}")
+    folder.mkdir(parents=True)
+    return folder
+
+
+def write_config(folder: Path, model: Model, data: Collection, plan: Plan, view: View, source: str) -> None:
+    """What was asked, of what, with what: enough to run it again."""
+    config = {
+        "model": name_of(model),
+        "fields": plain(model),
+        "plan": plain(plan),
+        "data": {
+            "source": source, "view": plain(view), "name": data.name, "fingerprint": data.fingerprint(),
+            "examples": len(data), "shape": list(data.shape), "classes": list(data.classes),
+        },
+        "versions": {
+            "ganvas": __version__, "torch": torch.__version__, "numpy": np.__version__,
+            "python": platform.python_version(), "system": platform.platform(),
+        },
+        "git": git_state(),
+        "created": datetime.now().astimezone().isoformat(timespec="seconds"),
+    }  # fmt: skip
+    rewrite_config(folder, config)
+
+
+def rewrite_config(folder: Path, config: dict[str, Any]) -> None:
+    with written(folder / CONFIG) as temporary:
+        temporary.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """A run's config.json; UserError where the folder is no run."""
+    try:
+        config: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        return config
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UserError(f"{folder} is no run folder: it has no {CONFIG}") from error
+    except ValueError as error:
+        raise UserError(f"{folder / CONFIG} is damaged: {error}") from error
+
+
+def git_state() -> dict[str, Any] | None:
+    """Commit of the tree in which the user works, and whether it has changes; None outside of one."""
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+    try:
+        return {"commit": git("rev-parse", "HEAD"), "changed": bool(git("status", "--porcelain", "-uno"))}
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def log(folder: Path, line: dict[str, Any]) -> None:
+    """Append a line to log.jsonl."""
+    with (folder / LOG).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def read_log(folder: str | Path) -> list[dict[str, Any]]:
+    """The lines of a run's log: step, seconds, and the mean of each loss term since the line before."""
+    path = Path(folder) / LOG
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+
+
+def cut_log(folder: Path, step: int) -> None:
+    """Drop what was logged after `step`: a run that was killed goes on from its checkpoint."""
+    lines = [line for line in read_log(folder) if line["step"] <= step]
+    with written(folder / LOG) as temporary:
+        temporary.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+
+
+def seconds_logged(folder: Path) -> float:
+    """Seconds of training that the log accounts for."""
+    lines = read_log(folder)
+    return float(lines[-1]["seconds"]) if lines else 0.0
+
+
+def saved_step(folder: Path) -> int:
+    """The step of the run's checkpoint."""
+    return int(read(folder / STATE)[0]["step"])
+
+
+def absolute(source: str) -> str:
+    """A path made absolute, so that the run can be resumed from elsewhere; a name as it is."""
+    if source in BUILTIN:
+        return source
+    file, mark, key = source.partition(".npz:")
+    return str(Path(file + mark[:4]).expanduser().resolve()) + mark[4:] + key
+
+
+def find(name: str, out: Path = Path("runs")) -> Path:
+    """The run that a user means: a path, the name of a folder in `out`, or "last" for the newest there."""
+    path = Path(name).expanduser()
+    if path.exists():
+        return path
+    runs = all_runs(out)
+    if name == "last" and runs:
+        return runs[-1]
+    if (out / name).exists():
+        return out / name
+    known = [r.name for r in runs]
+    there = f"{out} holds {', '.join(known[-5:])}" if known else f"there are no runs in {out} yet"
+    raise UserError(f"no run {name!r}: neither a path nor a run; {there}.{did_you_mean(name, known)}")
+
+
+def all_runs(out: Path) -> list[Path]:
+    """Run folders in `out`, oldest first."""
+    if not out.is_dir():
+        return []
+    return sorted((p.parent for p in out.glob(f"*/{CONFIG}")), key=lambda p: (created(p), p.stat().st_mtime))
+
+
+def created(folder: Path) -> str:
+    try:
+        return str(read_config(folder).get("created", ""))
+    except UserError:
+        return ""
+
+
+def summary(folder: Path) -> dict[str, Any]:
+    """What a list of runs says of one: its name, what it trains, how far it is, and its last losses."""
+    try:
+        config = read_config(folder)
+    except UserError as error:
+        return {"run": str(folder), "error": str(error)}
+    lines = read_log(folder)
+    last = dict(lines[-1]) if lines else {"step": 0, "seconds": 0.0}
+    return {
+        "run": str(folder), "model": config["model"], "data": config["data"]["name"],
+        "step": last.pop("step"), "steps": config["plan"]["steps"], "seconds": last.pop("seconds"), "losses": last,
+    }  # fmt: skip

@@ -1,0 +1,87 @@
+"""Strided convolutional networks for images of any size, in the manner of DCGAN (arXiv:1511.06434).
+
+Each layer halves the axes that still have 8 pixels or more (4 x 4 kernel, stride 2) and leaves the others
+as they are (3 pixels wide, stride 1); a decoder runs the same ladder of sizes upwards, so it returns exactly
+the height and width that it was made for, even or odd, square or not.
+"""
+
+from itertools import pairwise
+
+from torch import nn
+
+from ..model import Shape
+from .mlp import rectifier
+
+Size = tuple[int, int]
+
+
+def ladder(size: Size) -> list[Size]:
+    """The sizes through which an image of this size shrinks: at least one layer, until both axes are below 8."""
+    sizes = [size]
+    while len(sizes) == 1 or max(sizes[-1]) >= 8:
+        h, w = sizes[-1]
+        sizes.append((h // 2 if h >= 8 else h, w // 2 if w >= 8 else w))
+    return sizes
+
+
+def conv_encoder(shape: Shape, out: int, width: int, *, norm: bool = False, leak: float = 0.0) -> nn.Sequential:
+    """(b, c, h, w) -> (b, out): convolutions of width, 2 width, 4 width, 8 width ... channels, then a linear layer.
+
+    With `norm`, batch normalisation after every convolution but the first.
+    """
+    channels, height, length = shape
+    sizes = ladder((height, length))
+    widths = [channels, *widths_of(width, len(sizes) - 1)]
+    layers: list[nn.Module] = []
+    for i, ((a, b), (large, small)) in enumerate(zip(pairwise(widths), pairwise(sizes), strict=True)):
+        normed = norm and i > 0
+        layers.append(nn.Conv2d(a, b, *geometry(large, small), bias=not normed))
+        layers += [nn.BatchNorm2d(b)] if normed else []
+        layers.append(rectifier(leak))
+    h, w = sizes[-1]
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(widths[-1] * h * w, out))
+
+
+def conv_decoder(inputs: int, shape: Shape, width: int, *, norm: bool = False, leak: float = 0.0) -> nn.Sequential:
+    """(b, inputs) -> (b, c, h, w): the mirror image of `conv_encoder`, its outputs unbounded.
+
+    With `norm`, batch normalisation after every layer but the last.
+    """
+    channels, height, length = shape
+    sizes = ladder((height, length))[::-1]
+    widths = [*widths_of(width, len(sizes) - 1)[::-1], channels]
+    h, w = sizes[0]
+    layers: list[nn.Module] = [
+        nn.Linear(inputs, widths[0] * h * w, bias=not norm), nn.Unflatten(1, (widths[0], h, w)),
+    ]  # fmt: skip
+    for (a, b), (small, large) in zip(pairwise(widths), pairwise(sizes), strict=True):
+        layers += [nn.BatchNorm2d(a)] if norm else []
+        layers.append(rectifier(leak))
+        odd = (large[0] % 2 if large[0] != small[0] else 0, large[1] % 2 if large[1] != small[1] else 0)
+        bias = b == channels or not norm
+        layers.append(nn.ConvTranspose2d(a, b, *geometry(large, small), output_padding=odd, bias=bias))
+    return nn.Sequential(*layers)
+
+
+def widths_of(width: int, layers: int) -> list[int]:
+    """Channels of each layer: they double as the image halves, up to eight times the first."""
+    return [width * min(2**i, 8) for i in range(layers)]
+
+
+def geometry(large: Size, small: Size) -> tuple[Size, Size, Size]:
+    """Kernel, stride and padding between two neighbouring sizes of the ladder."""
+    halved = [a != b for a, b in zip(large, small, strict=True)]
+    kernel, stride = ((4 if halved[0] else 3, 4 if halved[1] else 3), (1 + halved[0], 1 + halved[1]))
+    return kernel, stride, (1, 1)
+
+
+def initialize(net: nn.Module) -> nn.Module:
+    """Weights from N(0, 0.02^2), batch-norm gains from N(1, 0.02^2), biases 0: DCGAN, section 4."""
+    for m in net.modules():
+        if isinstance(m, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            nn.init.normal_(m.weight, 0.0, 0.02)
+            if m.bias is not None:
+                nn.init.zeros_(m.bias)
+        elif isinstance(m, nn.BatchNorm2d):
+            nn.init.normal_(m.weight, 1.0, 0.02)
+    return net

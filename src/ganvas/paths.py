@@ -1,0 +1,37 @@
+"""Writing files so that nothing already written is lost."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+
+from .errors import UserError
+
+
+@contextmanager
+def written(path: Path) -> Iterator[Path]:
+    """A temporary file beside `path` that takes its place, at once and whole, when the block ends well.
+
+    Whoever reads `path` sees the old content or the new, never half of it, even if the power fails.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def refuse_existing(path: Path, force: bool) -> None:
+    """UserError if `path` would overwrite something that nobody asked to lose."""
+    if not force and (path.is_file() or (path.is_dir() and any(path.iterdir()))):
+        raise UserError(f"{path} exists: choose another name, or overwrite it with --force")
+
+
+def unused(path: Path) -> Path:
+    """`path`, or else the first of path-2, path-3, ... that does not exist."""
+    names = (path if i == 1 else path.with_name(f"{path.stem}-{i}{path.suffix}") for i in count(1))
+    return next(p for p in names if not p.exists())

@@ -1,0 +1,118 @@
+"""What a person sees of long work, on stderr; and how they stop it."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+
+class Bar:
+    """A progress bar on a terminal, now and then a line elsewhere, nothing if quiet."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self.console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+
+    def notes(self, notes: Sequence[str]) -> None:
+        """What the reader should know of the data."""
+        for note in notes:
+            self.console.print(f"note: {note}", markup=False)
+
+    @contextmanager
+    def reading(self) -> Iterator[Callable[[int, int], None]]:
+        """Shows images being read; yields a function of (done, total)."""
+        columns = (
+            TextColumn("reading"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("images"),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal) as bar:
+            task = bar.add_task("reading", total=None, visible=False)
+            yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
+
+    @contextmanager
+    def training(self, steps: int, done: int, batch: int, folder: str) -> Iterator["Training"]:
+        """Shows training to `steps`, of which some are done."""
+        columns = (
+            TextColumn("step"), MofNCompleteColumn(), BarColumn(bar_width=24), TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+            TextColumn("{task.fields[terms]}", markup=False),
+        )  # fmt: skip
+        self.console.print(f"run {folder}", markup=False)
+        live = self.console.is_terminal and not self.console.quiet
+        with Progress(*columns, console=self.console, disable=not live, refresh_per_second=4) as bar:
+            yield Training(bar, self.console, live, steps, done, batch)
+
+
+class Training:
+    """The line that shows a run's progress."""
+
+    def __init__(self, bar: Progress, console: Console, live: bool, steps: int, done: int, batch: int) -> None:
+        self.bar, self.console, self.live = bar, console, live
+        self.steps, self.done, self.batch, self.began = steps, done, batch, time.monotonic()
+        self.latest, self.shown = "", self.began
+        self.task = bar.add_task("train", total=steps, completed=done, rate="", terms="")
+
+    def step(self, step: int) -> None:
+        """So many steps are done."""
+        now = time.monotonic()
+        if now - self.shown > 0.25:
+            self.shown = now
+            self.bar.update(self.task, completed=step, rate=f"{self.rate(step):,.0f} images/s")
+
+    def terms(self, step: int, terms: dict[str, float]) -> None:
+        """The latest loss terms."""
+        self.latest = "  ".join(f"{name} {value:.4g}" for name, value in terms.items())
+        self.bar.update(self.task, completed=step, terms=self.latest)
+
+    def saved(self, step: int) -> None:
+        """A checkpoint was written: where nothing is live, the time for a line."""
+        if self.live:
+            return
+        seconds = (self.steps - step) * self.batch / max(self.rate(step), 1e-9)
+        left = f"{int(seconds // 60)}:{int(seconds % 60):02d}"
+        line = f"step {step}/{self.steps}  {self.rate(step):,.0f} images/s  left {left}  {self.latest}"
+        self.console.print(line, markup=False)
+
+    def rate(self, step: int) -> float:
+        """Examples per second since this training began."""
+        return (step - self.done) * self.batch / max(time.monotonic() - self.began, 1e-9)
+
+
+@contextmanager
+def stoppable() -> Iterator[Callable[[], int]]:
+    """Turns the first Ctrl-C or SIGTERM into a request, which the yielded function reports: 0, or the signal's number.
+
+    A second one acts as it always does.  Outside of the main thread, which alone gets signals, nothing changes.
+    """
+    asked = 0
+    before: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        asked = number
+        for known, handler in before.items():
+            signal.signal(known, handler)
+
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        for number in before:
+            signal.signal(number, ask)
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,29 @@
+"""Random numbers as functions of counters: nothing about them needs to be saved or restored."""
+
+from hashlib import blake2b
+
+import torch
+
+
+def seed_of(*key: int | str) -> int:
+    """A 63-bit seed that depends on every part of the key, and on nothing else."""
+    return int.from_bytes(blake2b(repr(key).encode(), digest_size=8).digest(), "big") >> 1
+
+
+def generator(device: torch.device, *key: int | str) -> torch.Generator:
+    """A generator on the device, seeded by the key."""
+    return torch.Generator(device).manual_seed(seed_of(*key))
+
+
+def reseed(device: torch.device, *key: int | str) -> None:
+    """Make what the device draws next a function of the key.
+
+    Seeds the device's own generator: `torch.manual_seed` visits every backend and takes 200 times as long.
+    """
+    seed = seed_of(*key)
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        index = torch.cuda.current_device() if device.index is None else device.index
+        torch.cuda.default_generators[index].manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)

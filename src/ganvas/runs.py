@@ -1,0 +1,203 @@
+"""Runs: training that is written down as it goes, can be stopped, and goes on exactly where it stopped.
+
+The run folder is the interface: config.json (what was asked), log.jsonl (a line a report), previews/*.png,
+weights.safetensors (the averaged weights, with all that using them takes) and state.ckpt (all that going on takes).
+"""
+
+import time
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from . import checkpoint, folders
+from .artifact import WEIGHTS, Trained, model_from
+from .data import Collection, Source, Stream, View, load
+from .errors import Diverged, Stopped, UserError
+from .meter import Meter
+from .model import Batch, Model, name_of
+from .pictures import preview
+from .progress import Bar, stoppable
+from .randomness import reseed
+from .training import Plan, State, begin, check_finite, device_for
+from .training import train as training
+
+PREVIEW = 10
+"""examples in a row of a preview"""
+PER_CHECKPOINT = 10
+"""lines of the log between two checkpoints"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run under way: what is trained, on what, how, and where it is written."""
+
+    model: Model
+    data: Collection
+    plan: Plan
+    folder: Path
+    source: str
+    quiet: bool = False
+
+
+def train(
+    model: Model,
+    data: Source,
+    *,
+    out: str | Path = "runs",
+    folder: str | Path | None = None,
+    quiet: bool = False,
+    **options: Any,
+) -> Trained:
+    """Train `model` on `data` and return it with its averaged weights.
+
+    `options` are the fields of `Plan` (steps, epochs, batch, seed, ...) and of `View` (classes, size, ...).  The run
+    is written to `folder`, which must not exist, or else to a new one in `out`; `quiet` shows no progress.  Raises
+    UserError for what the caller can put right, Diverged when the loss is no longer finite, and Stopped after
+    Ctrl-C or SIGTERM; in the last two cases `resume` goes on from the last checkpoint.
+    """
+    plan, view = split_options(options)
+    bar = Bar(quiet)
+    with bar.reading() as progress:
+        collection = load(data, view, progress=progress)
+    model.check(collection)
+    plan = settled(plan, collection)
+    device = device_for(plan.device)
+    Stream(
+        collection, batch=plan.batch, seed=plan.seed
+    )  # a batch that is too large is refused before any folder is made
+    state = begin(model, collection.shape, plan.seed, device)
+    place = folders.create(model, collection, Path(out), None if folder is None else Path(folder))
+    folders.write_config(place, model, collection, plan, view, source_of(data))
+    run = Run(model, collection, plan, place, source_of(data), quiet)
+    bar.notes(collection.notes)
+    return go(run, state, bar)
+
+
+def resume(folder: str | Path, *, steps: int | None = None, data: Source | None = None, quiet: bool = False) -> Trained:
+    """Go on with the run in `folder`, exactly as if it had not stopped, to its last step or to `steps`.
+
+    The data are read again from where they came; a run on an array needs it passed as `data`.  Raises UserError
+    where the run, its checkpoint or its data are missing, damaged or not the same.
+    """
+    folder = Path(folder)
+    config = folders.read_config(folder)
+    model = model_from(config["model"], config["fields"])
+    plan = Plan(**config["plan"])
+    plan = replace(plan, steps=plan.steps if steps is None else steps)
+    bar = Bar(quiet)
+    collection = again(config, data, folder, bar)
+    state = begin(model, collection.shape, plan.seed, device_for(plan.device))
+    if (folder / folders.STATE).exists():
+        checkpoint.restore(state, folder / folders.STATE)
+    if state.step > plan.steps or (state.step == plan.steps and steps is not None):
+        raise UserError(f"{folder} has already done {state.step} steps: ask for more with --steps")
+    if steps is not None:
+        folders.rewrite_config(folder, config | {"plan": config["plan"] | {"steps": steps}})
+    folders.cut_log(folder, state.step)
+    return go(Run(model, collection, plan, folder, config["data"]["source"], quiet), state, bar)
+
+
+def go(run: Run, state: State, bar: Bar) -> Trained:
+    """Train to the plan's end; log, previews, weights and checkpoint are written as it goes."""
+    every = max(1, run.plan.every // PER_CHECKPOINT)
+    meter, started = Meter(), time.monotonic() - folders.seconds_logged(run.folder)
+    trained = kept(run, state)
+    if state.step == run.plan.steps:
+        return trained
+    if state.step == 0:
+        trained = save(run, state)
+    try:
+        with (
+            stoppable() as asked,
+            bar.training(run.plan.steps, state.step, run.plan.batch, str(run.folder)) as shown,
+        ):
+            for step in training(run.model, run.data, run.plan, state, meter):
+                last = step == run.plan.steps
+                if last or step % every == 0:
+                    terms = meter.read()
+                    folders.log(run.folder, {"step": step, "seconds": round(time.monotonic() - started, 3)} | terms)
+                    shown.terms(step, terms)
+                shown.step(step)
+                if last or step % run.plan.every == 0 or asked():
+                    meter.read()  # whatever is still to be read must be finite before it is saved
+                    trained = save(run, state)
+                    shown.saved(step)
+                if asked() and not last:
+                    raise Stopped(
+                        f"stopped at step {step} of {run.plan.steps}; go on with: ganvas resume {run.folder}",
+                        asked(),
+                    )
+    except Diverged as error:
+        good = folders.saved_step(run.folder)
+        raise Diverged(
+            f"{error}: stopped; {run.folder} keeps the checkpoint of step {good}. "
+            "A smaller learning rate (--lr) or another --seed may help"
+        ) from error
+    return trained
+
+
+def save(run: Run, state: State) -> Trained:
+    """Write checkpoint, weights and a preview."""
+    check_finite(state)
+    trained = kept(run, state)
+    checkpoint.save(state, run.folder / folders.STATE, {"model": name_of(run.model)})
+    trained.save(run.folder / WEIGHTS)
+    batch = example_batch(run, next(state.nets.parameters()).device)
+    reseed(batch.x.device, run.plan.seed, "preview")  # the same noise in every preview
+    with torch.inference_mode():
+        rows = run.model.preview(batch, **state.average)
+    folder = run.folder / "previews"
+    folder.mkdir(exist_ok=True)
+    preview(rows, run.model.span).save(folder / f"{state.step:07d}.png")
+    return trained
+
+
+def kept(run: Run, state: State) -> Trained:
+    """The averaged networks, with what a user of them wants to know."""
+    data = run.data
+    about = {"data": data.name, "classes": list(data.classes), "step": state.step}
+    return Trained(run.model, data.shape, state.average, about, run.folder)
+
+
+def example_batch(run: Run, device: torch.device) -> Batch:
+    """The examples that every preview of a run shows."""
+    n = min(PREVIEW if run.data.are_images else 1000, len(run.data))
+    return next(Stream(run.data, batch=n, seed=run.plan.seed, span=run.model.span, device=device))
+
+
+def settled(plan: Plan, data: Collection) -> Plan:
+    """The plan with epochs turned into steps."""
+    if plan.epochs is None:
+        return plan
+    return replace(plan, epochs=None, steps=max(1, round(plan.epochs * (len(data) // plan.batch))))
+
+
+def split_options(options: dict[str, Any]) -> tuple[Plan, View]:
+    """Keyword arguments as a Plan and a View; UserError for one that neither has."""
+    known = {cls: {f.name for f in fields(cls)} for cls in (Plan, View)}
+    for name in options:
+        if not any(name in names for names in known.values()):
+            raise UserError(f"train has no option {name!r}: it has {', '.join(sorted(set().union(*known.values())))}")
+    plan, view = ({k: v for k, v in options.items() if k in known[cls]} for cls in (Plan, View))
+    return Plan(**plan), View(**view)
+
+
+def source_of(data: Source) -> str:
+    """What config.json calls a source: a name, an absolute path, or "array"."""
+    if not isinstance(data, str | Path):
+        return "array"
+    return folders.absolute(str(data))
+
+
+def again(config: dict[str, Any], data: Source | None, folder: Path, bar: Bar) -> Collection:
+    """The run's data, read again; UserError where they are not the same."""
+    source = data if data is not None else config["data"]["source"]
+    if isinstance(source, str) and source == "array":
+        raise UserError(f"{folder} was trained on an array: pass it again, ganvas.resume(folder, data=array)")
+    with bar.reading() as progress:
+        collection = load(source, View(**config["data"]["view"]), progress=progress)
+    if collection.fingerprint() != config["data"]["fingerprint"]:
+        raise UserError(f"{config['data']['source']} has changed since {folder} was begun: bring back the same data")
+    return collection

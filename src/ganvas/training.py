@@ -1,0 +1,150 @@
+"""The training loop, one for every model.
+
+A model's `step` is a coroutine.  It yields moves, (networks, terms), and the loop plays each one before the step
+resumes: the networks descend the sum of the terms.  How many discriminator moves go before a generator move is
+thus an ordinary `for` in the model's own file.
+
+All randomness of a step follows from (seed, rank, step), and every batch from (seed, position): a checkpoint
+holds no random-number state, and a resumed run equals an uninterrupted one.
+"""
+
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import dataclass
+from itertools import chain
+from typing import Annotated, Literal
+
+import pydantic.dataclasses
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from .data import Collection, Stream
+from .errors import Diverged, UserError
+from .meter import Meter
+from .model import STRICT, Model, Move, Rate, Shape
+from .randomness import reseed
+
+
+@pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=STRICT)
+class Plan:
+    """How to train: everything that is not particular to a model."""
+
+    steps: Annotated[int, Field(gt=0)] = 5000
+    """training steps"""
+    epochs: Annotated[float, Field(gt=0)] | None = None
+    """passes over the data, in place of steps"""
+    batch: Annotated[int, Field(gt=0)] = 64
+    """examples per step"""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """the run's only source of randomness"""
+    ema: Rate = 0.999
+    """decay of the averaged weights, which are the ones kept"""
+    every: Annotated[int, Field(gt=0)] = 500
+    """steps between checkpoints and previews; the log has ten lines between them"""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """where to compute; auto is CUDA, then MPS, then the CPU"""
+
+
+@dataclass
+class State:
+    """Everything that training changes."""
+
+    nets: nn.ModuleDict
+    """the networks being trained"""
+    average: nn.ModuleDict
+    """exponential moving averages of those that the model keeps"""
+    optimizers: dict[str, Optimizer]
+    step: int = 0
+    """steps done"""
+    position: int = 0
+    """batches drawn"""
+
+
+def begin(model: Model, shape: Shape, seed: int, device: torch.device) -> State:
+    """Fresh networks, averages and optimisers: the same on every machine and every rank."""
+    reseed(torch.device("cpu"), seed, "networks")
+    nets = nn.ModuleDict(model.networks(shape)).to(device)
+    average = nn.ModuleDict({name: deepcopy(nets[name]) for name in model.kept})
+    optimizers = {name: model.optimizer(net) for name, net in nets.items() if list(net.parameters())}
+    return State(nets, average.eval().requires_grad_(False), optimizers)
+
+
+def train(
+    model: Model, data: Collection, plan: Plan, state: State, meter: Meter, rank: int = 0, ranks: int = 1
+) -> Iterator[int]:
+    """Train onward from `state` to `plan.steps`; yields the number of steps done after each.
+
+    Between two steps the state is whole: whoever drives the loop may save it, or stop.
+    """
+    device = next(state.nets.parameters()).device
+    stream = Stream(
+        data, batch=plan.batch, seed=plan.seed, span=model.span, device=device,
+        rank=rank, ranks=ranks, position=state.position,
+    )  # fmt: skip
+    nets = dict(state.nets.items())
+    optimizers = {nets[name]: optimizer for name, optimizer in state.optimizers.items()}
+    kept = [
+        (a, t) for name in model.kept for a, t in zip(*map(tensors, (state.average[name], nets[name])), strict=True)
+    ]
+    while state.step < plan.steps:
+        reseed(device, plan.seed, rank, state.step)
+        for move in model.step(stream, **nets):
+            play(move, optimizers)
+            meter.add(state.step + 1, move.terms)
+        follow(kept, decay=min(plan.ema, (1 + state.step) / (10 + state.step)))
+        state.step += 1
+        state.position = stream.position
+        yield state.step
+
+
+def play(move: Move, optimizers: dict[nn.Module, Optimizer]) -> None:
+    """Differentiate the loss by the moving networks' parameters, and by nothing else; descend."""
+    moving = [p for network in move.networks for p in network.parameters()]
+    for p in moving:
+        p.grad = None
+    move.loss.backward(inputs=moving)
+    for network in move.networks:
+        optimizers[network].step()
+
+
+@torch.no_grad()
+def follow(kept: list[tuple[Tensor, Tensor]], decay: float) -> None:
+    """average <- decay * average + (1 - decay) * weights; what is not a real number is copied.
+
+    The decay grows from 0.1 to its full value over the first steps, so that a short run does not keep its
+    random beginning.
+    """
+    real = [(a, t) for a, t in kept if a.is_floating_point()]
+    torch._foreach_lerp_([a for a, _ in real], [t for _, t in real], 1 - decay)
+    for a, t in kept:
+        if not a.is_floating_point():
+            a.copy_(t)
+
+
+def tensors(network: nn.Module) -> list[Tensor]:
+    """Parameters and buffers."""
+    return list(chain(network.parameters(), network.buffers()))
+
+
+def check_finite(state: State) -> None:
+    """Raises Diverged, which names the network, if a weight is NaN or infinite."""
+    for name, net in state.nets.items():
+        if not all(bool(t.isfinite().all()) for t in tensors(net) if t.is_floating_point()):
+            raise Diverged(f"the weights of {name} are no longer finite after step {state.step}")
+
+
+def device_for(wish: str) -> torch.device:
+    """The device for `wish`, which may be "auto"; UserError for one that this machine lacks."""
+    there = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if wish == "auto":
+        return torch.device(next(name for name, here in there.items() if here))
+    if not there[wish]:
+        have = ", ".join(name for name, here in there.items() if here)
+        raise UserError(f"device={wish} is not available here: use auto or {have}")
+    return torch.device(wish)
