@@ -11,19 +11,20 @@ from cyclopts.config import Yaml
 from . import __version__
 from .errors import Diverged, Stopped, UserError
 
-HELP = "Train autoencoders, VAEs and GANs from scratch on your own data, and look at what they generate."
-EPILOGUE = "Start with: ganvas demo.  Then: ganvas train vae FOLDER, ganvas sample last, ganvas train vae --help"
+HELP = "Train autoencoders, VAEs and GANs on your data; see what they generate."
+EPILOGUE = "Start with `ganvas demo`, or `ganvas train vae FOLDER`, then `ganvas sample last`."
 
 app = App(name="ganvas", help=HELP, help_epilogue=EPILOGUE, version=__version__)
+app.suppress_keyboard_interrupt = app.meta.suppress_keyboard_interrupt = False
 COMMANDS = {
-    "train": ("train_app", "Train a model on a folder of images, a file, or a named data set."),
+    "train": ("train_app", "Train a model on a folder of images, a file, or a data set."),
     "resume": ("resume", "Go on with a run that was stopped, exactly where it was."),
     "sample": ("sample", "Generate new examples with a trained model."),
     "reconstruct": ("reconstruct", "Encode and decode examples, and show both."),
     "interpolate": ("interpolate", "Walk through the latent space from one example to another."),
     "runs": ("runs", "List the runs, how far they are, and their last losses."),
     "data": ("data", "Report on a data source, with a contact sheet."),
-    "demo": ("demo", "Train an autoencoder, a VAE and a GAN in minutes; compare them on one page."),
+    "demo": ("demo", "Train three models in minutes; compare them on one page."),
 }
 for name, (function, summary) in COMMANDS.items():  # imported when used: --help does not wait for torch
     app.command(f"ganvas.commands:{function}", name=name, help=summary)

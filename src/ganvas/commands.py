@@ -169,7 +169,8 @@ def runs(
             f"{line['seconds']:.0f}",
             losses,
         )
-    Console(soft_wrap=True).print(table)
+    console = Console()
+    Console(width=console.width if console.is_terminal else 1000).print(table)
 
 
 def data(
@@ -188,8 +189,7 @@ def data(
     refuse_existing(sheet, force)
     Examples(collection.x[spread(len(collection), 100 if collection.are_images else 5000)]).save(sheet)
     report = described(collection) | {"contact sheet": str(sheet)}
-    lines = [f"{key:<14} {value}" for key, value in report.items() if value not in ("", [], {})]
-    tell("\n".join(lines), report, json)
+    tell("\n".join(f"{key:<14} {in_words(value)}" for key, value in report.items() if value), report, json)
 
 
 def described(collection: data_sources.Collection) -> dict[str, Any]:
@@ -208,6 +208,13 @@ def described(collection: data_sources.Collection) -> dict[str, Any]:
         "notes": list(collection.notes),
         "fingerprint": collection.fingerprint(),
     }
+
+
+def in_words(value: Any) -> str:
+    """A value of the report, for people."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {count}" for name, count in value.items())
+    return "; ".join(value) if isinstance(value, list) else str(value)
 
 
 def demo(

@@ -9,7 +9,7 @@ from .randomness import generator
 
 
 def sliced_wasserstein(
-    a: Float[Tensor, "n *shape"], b: Float[Tensor, "n *shape"], *, directions: int = 1000, seed: int = 0
+    a: Float[Tensor, "n *shape"], b: Float[Tensor, "..."], *, directions: int = 1000, seed: int = 0
 ) -> float:
     """Mean over random unit directions of the Wasserstein-1 distance between the two sets' projections.
 

@@ -34,7 +34,7 @@ class Diagonal(NamedTuple):
     @classmethod
     def of(cls, raw: Float[Tensor, "b n"]) -> "Diagonal":
         """The posterior for the raw outputs of an encoder, n = 2 d."""
-        mean, scale = raw.float().chunk(2, dim=1)
+        mean, scale = precise(raw).chunk(2, dim=1)
         return cls(mean, softplus(scale + UNIT) + FLOOR)
 
     def sample(self) -> Float[Tensor, "b d"]:
@@ -70,7 +70,7 @@ class Full(NamedTuple):
     def of(cls, raw: Float[Tensor, "b n"]) -> "Full":
         """The posterior for the raw outputs of an encoder, n = d + d (d + 1) / 2."""
         d = int(((9 + 8 * raw.shape[1]) ** 0.5 - 3) / 2 + 0.5)  # the root of n = d + d (d + 1) / 2
-        mean, diagonal, below = raw.float().split([d, d, d * (d - 1) // 2], dim=1)
+        mean, diagonal, below = precise(raw).split([d, d, d * (d - 1) // 2], dim=1)
         factor = (softplus(diagonal + UNIT) + FLOOR).diag_embed()
         row, column = torch.tril_indices(d, d, -1, device=raw.device)
         # out of place: the factor is differentiated through both of its parts
@@ -97,6 +97,11 @@ class Full(NamedTuple):
 
 
 POSTERIORS: dict[str, type[Diagonal] | type[Full]] = {"diagonal": Diagonal, "full": Full}
+
+
+def precise(raw: Tensor) -> Tensor:
+    """In float32 at least."""
+    return raw.to(torch.promote_types(raw.dtype, torch.float32))
 
 
 def standard_normal_log_prob(z: Float[Tensor, "b d"]) -> Float[Tensor, " b"]:

@@ -41,6 +41,7 @@ class Run:
     quiet: bool = False
 
 
+@torch.random.fork_rng(devices=[])  # the caller's own random numbers go on as if nothing had been
 def train(
     model: Model,
     data: Source,
@@ -75,6 +76,7 @@ def train(
     return go(run, state, bar)
 
 
+@torch.random.fork_rng(devices=[])
 def resume(folder: str | Path, *, steps: int | None = None, data: Source | None = None, quiet: bool = False) -> Trained:
     """Go on with the run in `folder`, exactly as if it had not stopped, to its last step or to `steps`.
 

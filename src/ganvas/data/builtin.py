@@ -77,7 +77,7 @@ def mixture(name: str, modes: np.ndarray, sigma: float, split: str) -> Collectio
 
 
 def swiss_roll(split: str, data_dir: str | None) -> Collection:
-    """A spiral of one and a half turns with radii 0.5 to 2, sigma 0.02."""
+    """A spiral of one and a half turns with radii 2/3 to 2, sigma 0.02."""
     random, n = toy_random(split), TOYS[split]
     t = 1.5 * pi * (1 + 2 * random.random((n, 1))) / (2 * pi)  # turns, 0.75 to 2.25
     points = t / 2.25 * 2 * np.concatenate([np.cos(2 * pi * t), np.sin(2 * pi * t)], 1)

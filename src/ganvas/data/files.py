@@ -43,8 +43,9 @@ def from_npz(path: Path, split: str, key: str | None = None) -> Collection:
 def read_numpy(path: Path) -> "np.ndarray | dict[str, np.ndarray]":
     """What a .npy or .npz file holds; UserError where it is damaged or would have to be unpickled."""
     try:
-        loaded = np.load(path, allow_pickle=False)
-        return loaded if isinstance(loaded, np.ndarray) else {k: loaded[k] for k in loaded.files}
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            return loaded if isinstance(loaded, np.ndarray) else {k: loaded[k] for k in loaded.files}
     except ValueError as error:
         if "allow_pickle" in str(error) or "pickle" in str(error).lower():
             raise UserError(

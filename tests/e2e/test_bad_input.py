@@ -1,0 +1,259 @@
+"""Mistakes on the command line: one clear sentence on stderr, exit code 2 (1 for failures), nothing on stdout."""
+
+import errno
+import json
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ganvas import paths
+from ganvas.cli import main
+from tests.conftest import write_folder
+
+TINY = ["--steps", "3", "--batch", "4", "--width", "4", "--latent", "3", "--quiet"]
+
+
+def failing(capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, message: str) -> str:
+    """Run a command that must fail; returns what it said."""
+    capsys.readouterr()
+    assert main(arguments) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.search(message, err), err
+    assert "Traceback" not in err
+    assert len([line for line in err.splitlines() if line.startswith("ganvas:")]) == 1
+    return err
+
+
+def empty(tmp_path: Path) -> str:
+    (tmp_path / "empty").mkdir()
+    return str(tmp_path / "empty")
+
+
+def corrupt(tmp_path: Path) -> str:
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "x.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    return str(tmp_path / "bad")
+
+
+def mixed(tmp_path: Path) -> str:
+    Image.new("RGB", (5, 6)).save(write_folder(tmp_path / "mixed") / "cat" / "odd.png")
+    return str(tmp_path / "mixed")
+
+
+def array(name: str, **arrays: Any) -> Callable[[Path], str]:
+    def write(tmp_path: Path) -> str:
+        np.savez(tmp_path / name, **arrays)
+        return str(tmp_path / name)
+
+    return write
+
+
+def text(tmp_path: Path) -> str:
+    (tmp_path / "notes.txt").write_text("hello")
+    return str(tmp_path / "notes.txt")
+
+
+IMAGES = np.zeros((8, 9, 9), np.uint8)
+SOURCES: list[tuple[str, Callable[[Path], str], str]] = [
+    ("missing folder", lambda p: str(p / "nowhere"), "no data .*nowhere': neither a path nor one of emoji"),
+    ("empty folder", empty, "holds no images"),
+    ("only corrupt images", corrupt, "none of its 1 images can be read.*x.png"),
+    ("mixed sizes", mixed, r"images of 2 sizes .*odd.png differs from most.* --size 64"),
+    ("wrong dtype", array("a.npz", x=np.array([["a"]])), "holds <U1 values: give bytes"),
+    ("Python objects", array("a.npz", x=np.array([{}], object)), "Python objects, which Ganvas never unpickles"),
+    ("NaN", array("a.npz", x=np.array([[1.0, np.nan]])), r"holds nan at index \[0, 1\]: remove or replace it"),
+    ("pixels out of range", array("a.npz", x=IMAGES + 2.5), r"pixels from 2.5 to 2.5: scale them to \[0, 1\]"),
+    (
+        "labels that do not match",
+        array("a.npz", x=IMAGES, y=np.zeros(7, int)),
+        r"8 examples, but labels of shape \(7,\)",
+    ),
+    ("five axes", array("a.npz", x=np.zeros((2, 2, 2, 2, 2))), "has shape"),
+    ("two channels", array("a.npz", x=np.zeros((2, 8, 8, 2), np.uint8)), "images need 1, 3 or 4 channels"),
+    ("nothing inside", array("a.npz", x=np.zeros((0, 8, 8))), "is empty"),
+    ("no array of a usual name", array("a.npz", a=IMAGES, b=IMAGES), "only a, b: choose one as a.npz:NAME"),
+    ("a text file", text, "is no data source: give a folder of images"),
+    ("unknown data name", lambda p: "emojis", 'Did you mean "emoji"'),
+    ("batch larger than the data", array("a.npz", x=IMAGES[:3]), "batch=4 is larger than the data: a has 3"),
+]
+
+
+@pytest.mark.parametrize(("source", "message"), [s[1:] for s in SOURCES], ids=[s[0] for s in SOURCES])
+def test_bad_data(
+    source: Callable[[Path], str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failing(capsys, ["train", "vae", source(tmp_path), *TINY], 2, message)
+    assert not (tmp_path / "runs").exists()
+
+
+OPTIONS: list[tuple[list[str], str]] = [
+    (["train", "vaee", "emoji"], 'Unknown command "vaee". Did you mean "vae"'),
+    (["trian", "vae", "emoji"], 'Unknown command "trian". Did you mean "train"'),
+    (["train", "vae", "emoji", "--latnt", "3"], "Unknown option: --latnt. Did you mean --latent"),
+    (["train", "vae"], "DATA requires an argument"),
+    (["train", "vae", "emoji", "--latent", "0"], "--latent must be greater than 0, not '0'"),
+    (["train", "vae", "emoji", "--latent", "-3"], "--latent must be greater than 0, not '-3'"),
+    (["train", "vae", "emoji", "--steps", "-1"], "--steps must be greater than 0"),
+    (["train", "vae", "emoji", "--steps", "many"], "--steps must be a valid integer"),
+    (["train", "vae", "emoji", "--batch", "0"], "--batch must be greater than 0"),
+    (["train", "vae", "emoji", "--lr", "nan"], "--lr must be"),
+    (["train", "gan", "emoji", "--k", "0"], "--k must be greater than 0"),
+    (["train", "gan", "emoji", "--loss", "wasserstein"], "--loss must be 'non-saturating' or 'minimax'"),
+    (["train", "vae", "emoji", "--covariance", "half"], "--covariance must be 'diagonal' or 'full'"),
+    (["train", "vae", "emoji", "--size", "big"], "--size must match"),
+    (["train", "vae", "emoji", "--size", "0"], "--size must match"),
+    (["train", "vae", "emoji", "--classes", "smilies"], 'no class "smilies".* Did you mean "smileys"'),
+    (["train", "vae", "ring", "--net", "conv"], "net=conv needs images"),
+    (["train", "vae", "ring", "--likelihood", "bernoulli"], "needs numbers from 0 to 1"),
+    (["train", "vae", "ring", "--size", "8"], "holds vectors, which have no size"),
+    (["train", "vae", "emoji", "--config", "none.yaml"], "none.yaml: no such file"),
+    (["train", "vae", "mnist", "--data-dir", "."], "has no mnist: looked for mnist.npz"),
+    (["sample", "nothing"], "no run 'nothing': neither a path nor a run"),
+    (["resume", "."], "is no run folder: it has no config.json"),
+    (["sample", "."], r"weights.safetensors does not exist"),
+    (["data", "emoji", "--split", "valid"], "--split must be 'train' or 'test'"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), OPTIONS, ids=[" ".join(o[0]) for o in OPTIONS])
+def test_bad_options(arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    failing(capsys, arguments, 2, message)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_device_that_is_not_there(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    failing(capsys, ["train", "vae", "digits", "--device", "cuda"], 2, "device=cuda is not available here: use auto or")
+
+
+def test_bad_configuration_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for content, message in (
+        ("latnt: 3\n", "latnt"),
+        ("latent: -3\n", "--latent must be greater than 0"),
+        ("latent: [\n", "run.yaml|mapping|flow|parsing"),
+    ):
+        (tmp_path / "run.yaml").write_text(content)
+        failing(capsys, ["train", "vae", "emoji", "--config", "run.yaml"], 2, message)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A finished run of a VAE on twelve images."""
+    folder = tmp_path / "run"
+    assert main(["train", "vae", str(write_folder(tmp_path / "pets")), *TINY, "--folder", str(folder)]) == 0
+    return folder
+
+
+def test_a_run_folder_that_exists(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
+    arguments = ["train", "vae", str(tmp_path / "pets"), *TINY, "--folder", str(run)]
+    failing(capsys, arguments, 2, "run exists: choose another folder, or go on with its run: ganvas resume")
+    assert before == {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize("keep", [0, 5, 300, -1])
+@pytest.mark.parametrize("file", ["state.ckpt", "weights.safetensors"])
+def test_a_truncated_file(file: str, keep: int, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content = (run / file).read_bytes()
+    (run / file).write_bytes(content[:keep])
+    arguments = ["resume", str(run), "--steps", "5"] if file == "state.ckpt" else ["sample", str(run)]
+    failing(capsys, arguments, 2, rf"{file} is damaged")
+
+
+def test_damaged_configuration_of_a_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (run / "config.json").write_text('{"model": ')
+    failing(capsys, ["resume", str(run)], 2, "config.json is damaged")
+
+
+def test_files_of_another_model(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "gan", str(tmp_path / "pets"), *TINY, "--folder", "gan"]) == 0
+    good = (run / "weights.safetensors").read_bytes()
+    (run / "weights.safetensors").write_bytes(Path("gan/weights.safetensors").read_bytes())
+    failing(capsys, ["sample", str(run)], 2, r"holds another model \(gan\) than the run's config.json says \(vae\)")
+    (run / "weights.safetensors").write_bytes(good)
+    (run / "state.ckpt").write_bytes(Path("gan/state.ckpt").read_bytes())
+    failing(capsys, ["resume", str(run), "--steps", "5"], 2, "state.ckpt is the checkpoint of another model")
+
+
+def test_a_safetensors_file_that_is_not_ours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    save_file({"w": torch.zeros(2)}, tmp_path / "w.safetensors")
+    failing(capsys, ["sample", "w.safetensors"], 2, "was not written by Ganvas")
+    header = {"format": 99, "ganvas": "9.9", "model": "vae", "fields": {}, "shape": [2]}
+    save_file({"w": torch.zeros(2)}, tmp_path / "w.safetensors", {"ganvas": json.dumps(header)})
+    failing(capsys, ["sample", "w.safetensors"], 2, r"written by a newer Ganvas \(9.9\)")
+    save_file({"w": torch.zeros(2)}, tmp_path / "w.safetensors", {"ganvas": json.dumps(header | {"format": 1})})
+    failing(capsys, ["sample", "w.safetensors"], 2, "the weights do not fit its own header")
+    header |= {"format": 1, "model": "diffusion"}
+    save_file({"w": torch.zeros(2)}, tmp_path / "w.safetensors", {"ganvas": json.dumps(header)})
+    failing(capsys, ["sample", "w.safetensors"], 2, "a model 'diffusion', which this Ganvas does not know")
+
+
+def test_what_a_model_cannot_do_or_was_not_asked(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    failing(capsys, ["sample", str(run), "-n", "0"], 2, "n=0: give 1 or more")
+    failing(capsys, ["sample", str(run), "--out", "a.xyz"], 2, "cannot write a.xyz: end its name in .png")
+    failing(capsys, ["reconstruct", str(run), "emoji"], 2, "examples of 3x32x32, but this model was trained on 3x8x9")
+    failing(capsys, ["resume", str(run), "--steps", "2"], 2, "has already done 3 steps: ask for more")
+    failing(capsys, ["interpolate", str(run), "--columns", "1"], 2, "columns=1")
+    assert main(["train", "gan", str(tmp_path / "pets"), *TINY, "--folder", "gan"]) == 0
+    failing(capsys, ["reconstruct", "gan", str(tmp_path / "pets")], 2, "gan has no encoder")
+
+
+def test_data_that_have_changed_since(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("RGB", (9, 8)).save(tmp_path / "pets" / "cat" / "0.png")
+    failing(capsys, ["resume", str(run), "--steps", "5"], 2, "has changed since .* was begun")
+
+
+def test_nothing_is_overwritten_unasked(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("mine.png").write_bytes(b"precious")
+    failing(capsys, ["sample", str(run), "--out", "mine.png"], 2, "mine.png exists: .* --force")
+    failing(capsys, ["data", "ring", "--out", "mine.png"], 2, "mine.png exists")
+    Path("singles").mkdir()
+    Path("singles/00000.png").write_bytes(b"precious")
+    failing(capsys, ["sample", str(run), "--out", "singles"], 2, "singles exists")
+    assert Path("mine.png").read_bytes() == Path("singles/00000.png").read_bytes() == b"precious"
+    assert main(["sample", str(run), "--out", "mine.png", "--force"]) == 0
+    assert Path("mine.png").read_bytes() != b"precious"
+
+
+def test_a_full_disk(run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {name: (run / name).read_bytes() for name in ("state.ckpt", "weights.safetensors")}
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "state.ckpt")
+
+    monkeypatch.setattr(paths.os, "fsync", full)
+    failing(capsys, ["resume", str(run), "--steps", "6", "--quiet"], 1, "state.ckpt: no space left on device")
+    assert before == {name: (run / name).read_bytes() for name in before}
+    assert not [p for p in run.iterdir() if p.name.endswith(".tmp")]
+    monkeypatch.undo()
+    assert main(["resume", str(run), "--steps", "6", "--quiet"]) == 0
+
+
+def test_no_permission_to_write(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(self: Path, **_: Any) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
+
+    monkeypatch.setattr(Path, "mkdir", forbidden)
+    failing(capsys, ["train", "vae", "digits", *TINY], 1, "digits: permission denied")
+
+
+def test_a_run_folder_below_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("file").write_text("")
+    failing(capsys, ["train", "vae", "digits", *TINY, "--out", "file/runs"], 2, "file/runs.*: not a directory")
+
+
+def test_debug_shows_where(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("ganvas.runs.begin", lambda *a: 1 / 0)
+    failing(capsys, ["train", "vae", "digits", *TINY], 1, r"failed with ZeroDivisionError: .* \(--debug shows where\)")
+    with pytest.raises(ZeroDivisionError):
+        main(["--debug", "train", "vae", "digits", *TINY])

@@ -1,0 +1,166 @@
+"""The command line, as a user types it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ganvas.cli import main
+from ganvas.models import MODELS
+from tests.conftest import write_folder
+
+TINY = ["--steps", "6", "--batch", "4", "--width", "4", "--latent", "3", "--every", "3"]
+
+
+def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """What a command that must work prints on stdout."""
+    capsys.readouterr()
+    assert main(list(arguments)) == 0, capsys.readouterr().err
+    return capsys.readouterr().out.strip()
+
+
+def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
+    return json.loads(said(capsys, *arguments, "--json"))
+
+
+def size(path: str | Path) -> tuple[int, int]:
+    with Image.open(path) as image:
+        return image.size
+
+
+@pytest.mark.parametrize("model", list(MODELS))
+def test_from_a_folder_to_pictures(model: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = said(capsys, "train", model, str(folder), *TINY)
+    assert Path(run).name.endswith(f"-{model}-pets")
+    files = sorted(p.relative_to(run).as_posix() for p in Path(run).rglob("*") if p.is_file())
+    previews = [f"previews/{step:07d}.png" for step in (0, 3, 6)]
+    assert files == ["config.json", "log.jsonl", *previews, "state.ckpt", "weights.safetensors"]
+    grid = said(capsys, "sample", "last", "-n", "9")
+    assert Path(grid) == Path(run) / "samples.png"
+    assert size(grid)[0] > 300
+    assert said(capsys, "sample", run, "-n", "5", "--out", "singles") == "singles"
+    assert [size(p) for p in Path("singles").iterdir()] == [(9, 8)] * 5
+    said(capsys, "sample", Path(run).name, "-n", "5", "--seed", "3", "--out", "a.npz")
+    with np.load("a.npz") as archive:
+        assert archive["x"].shape == (5, 8, 9, 3)
+    assert size(said(capsys, "interpolate", run, "--rows", "2", "--columns", "4"))[0] > 300
+    if model != "gan":
+        assert size(said(capsys, "reconstruct", run, str(folder), "-n", "6"))[0] > 300
+        said(capsys, "reconstruct", run, str(folder), "--out", "r.npz")
+        with np.load("r.npz") as archive:
+            assert archive["x"].shape == (12, 8, 9, 3)
+        assert Path(said(capsys, "interpolate", run, str(folder), "--rows", "2")).exists()
+
+
+@pytest.mark.parametrize("model", list(MODELS))
+def test_from_vectors_to_a_plot(model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    run = said(capsys, "train", model, "ring", *TINY)
+    assert size(Path(run) / "previews" / "0000006.png")[1] > 300
+    assert size(said(capsys, "sample", "last", "-n", "100"))[0] > 300
+    said(capsys, "sample", "last", "-n", "100", "--out", "points.npy")
+    assert np.load("points.npy").shape == (100, 2)
+
+
+def test_the_run_folder_says_what_was_done(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    summary = told(capsys, "train", "vae", str(folder), *TINY, "--beta", "2", "--size", "12", "--quiet")
+    assert (summary["model"], summary["data"], summary["step"], summary["steps"]) == ("vae", "pets", 6, 6)
+    assert set(summary["losses"]) == {"reconstruction", "kl"}
+    config = json.loads((Path(summary["run"]) / "config.json").read_text())
+    assert config["fields"]["beta"] == 2
+    assert config["plan"]["steps"] == 6
+    assert config["data"]["shape"] == [3, 12, 12]
+    assert config["data"]["classes"] == ["cat", "dog"]
+    assert Path(config["data"]["source"]) == folder
+    assert {"ganvas", "torch", "python"} <= set(config["versions"])
+    log = [json.loads(line) for line in (Path(summary["run"]) / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in log] == [1, 2, 3, 4, 5, 6]
+    assert all({"seconds", "reconstruction", "kl"} <= set(line) for line in log)
+
+
+def test_the_users_commit_is_noted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import subprocess
+
+    def git(*words: str) -> str:
+        command = ["git", "-c", "user.name=x", "-c", "user.email=x@y", *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    git("init", "-q")
+    git("commit", "-q", "--allow-empty", "-m", "x")
+    run = said(capsys, "train", "vae", str(folder), *TINY, "--quiet")
+    config = json.loads((Path(run) / "config.json").read_text())
+    assert config["git"] == {"commit": git("rev-parse", "HEAD"), "changed": False}
+
+
+def test_a_second_run_of_the_day_gets_a_folder_of_its_own(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = (said(capsys, "train", "vae", str(folder), *TINY, "--quiet") for _ in range(2))
+    assert second == f"{first}-2"
+    listed = told(capsys, "runs")
+    assert [line["run"] for line in listed] == [first, second]
+    table = said(capsys, "runs")
+    assert first in table
+    assert second in table
+    assert "reconstruction" in table
+
+
+def test_options_from_a_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("run.yaml").write_text("latent: 5\nwidth: 6\nsteps: 4\nbatch: 3\nquiet: true\n")
+    run = said(capsys, "train", "vae", str(folder), "--config", "run.yaml", "--latent", "7")
+    config = json.loads((Path(run) / "config.json").read_text())
+    assert (config["fields"]["latent"], config["fields"]["width"], config["plan"]["steps"]) == (7, 6, 4)
+
+
+def test_a_report_on_data(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "cat" / "broken.png").write_bytes(b"no")
+    report = told(capsys, "data", str(folder))
+    assert (report["name"], report["examples"], report["shape"]) == ("pets", 12, "3 x 8 x 9 (c x h x w)")
+    assert report["classes"] == {"cat": 6, "dog": 6}
+    assert "1 file skipped" in report["notes"][0]
+    assert size(report["contact sheet"])[0] > 300
+    text = said(capsys, "data", str(folder))
+    assert "cat 6, dog 6" in text
+    assert "broken.png" in text
+    assert "range" in said(capsys, "data", "swiss-roll")
+
+
+def test_corrupt_images_among_good_ones_are_reported_and_skipped(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "cat" / "broken.png").write_bytes(b"no")
+    assert main(["train", "vae", str(folder), *TINY]) == 0
+    out, err = capsys.readouterr()
+    assert "1 file skipped" in err
+    assert "broken.png" in err
+    assert json.loads((Path(out.strip()) / "config.json").read_text())["data"]["examples"] == 12
+
+
+def test_progress_goes_to_stderr_and_results_to_stdout(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "vae", str(folder), *TINY]) == 0
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 1
+    assert "step 6/6" in err
+    assert "images/s" in err
+    assert "left" in err
+    assert "kl" in err
+    assert main(["train", "vae", str(folder), *TINY, "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_resuming_a_finished_run_goes_further(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = said(capsys, "train", "gan", str(folder), *TINY, "--quiet")
+    assert told(capsys, "resume", run, "--quiet")["step"] == 6
+    assert told(capsys, "resume", "last", "--steps", "9", "--quiet")["step"] == 9
+    straight = said(capsys, "train", "gan", str(folder), "--steps", "9", *TINY[2:], "--quiet")
+    assert (Path(run) / "weights.safetensors").read_bytes() == (Path(straight) / "weights.safetensors").read_bytes()
+
+
+def test_help_fits_a_screen(capsys: pytest.CaptureFixture[str]) -> None:
+    help_text = said(capsys, "--help")
+    assert len(help_text.splitlines()) <= 24
+    assert max(map(len, help_text.splitlines())) <= 80
+    for command in ("train", "resume", "sample", "reconstruct", "interpolate", "runs", "data", "demo"):
+        assert command in help_text
+    assert "--beta" in said(capsys, "train", "vae", "--help")
+    assert said(capsys, "--version").startswith("0.")

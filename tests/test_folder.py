@@ -1,0 +1,130 @@
+"""Folders of images."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ganvas.data import View, counts, load
+from ganvas.errors import UserError
+from tests.conftest import write_folder
+
+
+def save(path: Path, pixels: np.ndarray, **options: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, **options)
+
+
+def pixels(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+
+
+def test_sub_folders_are_classes(folder: Path) -> None:
+    collection = load(folder)
+    assert collection.shape == (3, 8, 9)
+    assert counts(collection) == {"cat": 6, "dog": 6}
+    assert collection.name == "pets"
+    assert collection.notes == ()
+    assert torch.equal(load(folder).x, collection.x)
+
+
+def test_images_side_by_side_have_no_labels(tmp_path: Path) -> None:
+    for i in range(3):
+        save(tmp_path / "flat" / f"{i}.png", pixels(4, 4, 3, seed=i))
+    collection = load(tmp_path / "flat")
+    assert collection.labels is None
+    np.testing.assert_array_equal(collection.x[1].movedim(0, -1).numpy(), pixels(4, 4, 3, seed=1))
+
+
+@pytest.mark.parametrize(("mode", "channels"), [("L", 1), ("RGB", 3), ("RGBA", 4), ("P", 3), ("1", 1)])
+def test_channels_are_kept(mode: str, channels: int, tmp_path: Path) -> None:
+    assert load(write_folder(tmp_path / mode, mode=mode)).shape == (channels, 8, 9)
+
+
+def test_different_channels_become_the_fewest_that_hold_all_and_a_note_says_so(folder: Path) -> None:
+    save(folder / "cat" / "grey.png", pixels(8, 9))
+    collection = load(folder)
+    assert collection.shape[0] == 3
+    assert "different channels (1 L, 12 RGB) were all made RGB" in collection.notes[0]
+    save(folder / "cat" / "alpha.png", pixels(8, 9, 4))
+    assert load(folder).shape[0] == 4
+    assert load(folder, View(channels=1)).shape[0] == 1
+
+
+def test_what_cannot_be_read_is_skipped_and_counted(folder: Path) -> None:
+    (folder / "cat" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnot really")
+    good = (folder / "dog" / "0.png").read_bytes()
+    (folder / "dog" / "cut.png").write_bytes(good[: len(good) // 2])
+    collection = load(folder)
+    assert len(collection) == 12
+    assert "2 files skipped" in collection.notes[0]
+    assert "broken.png" in collection.notes[0]
+    assert "cut.png" in collection.notes[0]
+
+
+def test_a_folder_in_which_nothing_can_be_read(tmp_path: Path) -> None:
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "a.jpg").write_bytes(b"no")
+    with pytest.raises(UserError, match="none of its 1 images can be read"):
+        load(tmp_path / "bad")
+
+
+def test_images_of_different_sizes_need_a_size(folder: Path) -> None:
+    save(folder / "cat" / "large.png", pixels(40, 30, 3))
+    with pytest.raises(UserError, match=r"2 sizes \(12 of 9 x 8, 1 of 30 x 40; large.png differs.*--size 64"):
+        load(folder)
+    assert load(folder, View(size="8x9")).shape == (3, 8, 9)
+
+
+def test_images_stand_upright(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees clockwise to show
+    image = pixels(4, 6, 3)
+    save(tmp_path / "turned" / "a.png", image, exif=exif)
+    np.testing.assert_array_equal(load(tmp_path / "turned").x[0].movedim(0, -1).numpy(), np.rot90(image, -1))
+
+
+def test_16_bits_are_rounded_to_8_not_cut_off(tmp_path: Path) -> None:
+    deep = (pixels(5, 5).astype(np.uint16) * 257).astype(np.uint16)
+    save(tmp_path / "deep" / "a.png", deep)
+    collection = load(tmp_path / "deep")
+    np.testing.assert_array_equal(collection.x[0, 0].numpy(), deep // 257)
+    assert "16-bit images were rounded to 8 bits" in collection.notes
+
+
+def test_train_and_test_folders_are_splits(tmp_path: Path) -> None:
+    write_folder(tmp_path / "data" / "train")
+    write_folder(tmp_path / "data" / "test")
+    (tmp_path / "data" / "test" / "cat" / "0.png").unlink()
+    assert len(load(tmp_path / "data")) == 12
+    assert len(load(tmp_path / "data", View(split="test"))) == 11
+
+
+def test_hidden_files_are_left_alone(folder: Path) -> None:
+    (folder / ".thumbnails").mkdir()
+    (folder / ".thumbnails" / "a.png").write_bytes(b"x")
+    assert load(folder).notes == ()
+
+
+def test_loose_images_beside_class_folders_leave_all_without_labels(folder: Path) -> None:
+    save(folder / "loose.png", pixels(8, 9, 3))
+    collection = load(folder)
+    assert collection.labels is None
+    assert "1 images lie beside the class folders" in collection.notes[0]
+
+
+def test_a_jpeg_is_decoded_smaller_but_never_below_the_size(tmp_path: Path) -> None:
+    x, y = np.meshgrid(np.linspace(0, 255, 256), np.linspace(0, 255, 256))
+    save(tmp_path / "jpg" / "a.jpg", np.stack([x, y, x], -1).astype(np.uint8), quality=95)
+    small = load(tmp_path / "jpg", View(size="32")).x[0].float()
+    expected = torch.linspace(4, 251, 32)
+    assert (small[0].mean(0) - expected).abs().max() < 4
+    assert (small[1].mean(1) - expected).abs().max() < 4
+
+
+def test_progress_is_told(folder: Path) -> None:
+    told: list[tuple[int, int]] = []
+    load(folder, progress=lambda done, total: told.append((done, total)))
+    assert told[-1] == (12, 12)

@@ -1,0 +1,185 @@
+"""What every model owes the trainer, checked on every registered model."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pydantic import TypeAdapter, ValidationError
+from torch import Tensor, nn
+
+import ganvas
+from ganvas import models
+from ganvas.artifact import Trained, load_trained
+from ganvas.data import Collection, Stream, load
+from ganvas.errors import UserError
+from ganvas.meter import Meter
+from ganvas.model import Encodes, Model, Move, Samples, plain
+from ganvas.models import MODELS
+from ganvas.training import Plan, begin, play, train
+from tests.conftest import image_collection
+
+SMALL: dict[str, Any] = {"latent": 6, "width": 8, "k": 2}
+CPU = torch.device("cpu")
+every_model = pytest.mark.parametrize("cls", MODELS.values(), ids=list(MODELS))
+every_kind = pytest.mark.parametrize("kind", ["conv", "mlp", "vectors"])
+
+
+def small(cls: type[Model], **fields: Any) -> Model:
+    """The model with small networks."""
+    names = cls.__dataclass_fields__
+    return cls(**{k: v for k, v in (SMALL | fields).items() if k in names})
+
+
+def sample_data(kind: str) -> Collection:
+    if kind == "vectors":
+        return replace(load("ring"), x=load("ring").x[:40], labels=None)
+    return image_collection()
+
+
+def small_of(cls: type[Model], kind: str) -> Model:
+    return small(cls, net="mlp" if kind == "vectors" else kind)
+
+
+@every_kind
+@every_model
+def test_a_move_changes_only_its_own_networks(cls: type[Model], kind: str) -> None:
+    data, model = sample_data(kind), small_of(cls, kind)
+    nets = model.networks(data.shape)
+    optimizers = {net: model.optimizer(net) for net in nets.values()}
+    moved: set[str] = set()
+    for move in model.step(Stream(data, batch=8, seed=0, span=model.span), **nets):
+        before = {name: [p.clone() for p in net.parameters()] for name, net in nets.items()}
+        play(move, optimizers)
+        for name, net in nets.items():
+            same = all(torch.equal(a, b) for a, b in zip(before[name], net.parameters(), strict=True))
+            assert same == (net not in move.networks), name
+            moved |= {name} if net in move.networks else set()
+        assert all(term.ndim == 0 and term.isfinite() for term in move.terms.values())
+        assert torch.equal(move.loss, sum(move.terms.values(), torch.tensor(0.0)))
+    assert moved == set(nets)
+
+
+@every_model
+def test_every_parameter_gets_a_gradient(cls: type[Model], images: Collection) -> None:
+    model = small(cls)
+    nets = model.networks(images.shape)
+    for move in model.step(Stream(images, batch=8, seed=0, span=model.span), **nets):
+        play(move, {net: torch.optim.SGD(net.parameters(), lr=0) for net in nets.values()})
+        for network in move.networks:
+            assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
+
+
+@every_model
+def test_a_model_survives_json_and_is_compared_by_value(cls: type[Model]) -> None:
+    model = replace(small(cls), lr=0.123)
+    assert TypeAdapter(cls).validate_python(json.loads(json.dumps(plain(model)))) == model
+    assert model != small(cls)
+
+
+@every_model
+def test_bad_hyperparameters_are_refused(cls: type[Model]) -> None:
+    for field, value in (("lr", 0), ("lr", float("nan")), ("latent", -1), ("betas", (1.0, 0.9)), ("net", "cnn")):
+        with pytest.raises(ValidationError, match=field):
+            cls(**{field: value})
+    with pytest.raises(ValidationError):
+        cls(no_such_field=1)
+
+
+@every_kind
+@every_model
+def test_a_preview_shows_examples(cls: type[Model], kind: str) -> None:
+    data, model = sample_data(kind), small_of(cls, kind)
+    nets = {name: net.eval() for name, net in model.networks(data.shape).items() if name in model.kept}
+    batch = next(Stream(data, batch=7, seed=0, span=model.span))
+    rows = model.preview(batch, **nets)
+    assert rows.shape[1:] == (7, *data.shape)
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 28, 28), (3, 32, 32), (4, 17, 40), (1, 5, 5), (3, 8, 65), (1, 1, 30), (3, 101, 64)]
+)
+@every_model
+def test_convolutional_networks_take_images_of_any_shape(cls: type[Model], shape: tuple[int, ...]) -> None:
+    model = small(cls, net="conv", width=2)
+    nets = model.networks(shape)
+    z = torch.randn(2, model.latent)
+    decoder = nets.get("decoder", nets.get("G"))
+    encoder = nets.get("encoder", nets.get("D"))
+    assert decoder is not None
+    assert encoder is not None
+    x = decoder(z)
+    assert x.shape == (2, *shape)
+    assert encoder(x).shape[0] == 2
+
+
+def test_convolutions_on_vectors_are_refused() -> None:
+    with pytest.raises(UserError, match="net=conv needs images"):
+        ganvas.train(ganvas.GAN(net="conv"), "ring", steps=1)
+
+
+def test_adding_a_model_touches_one_file_and_one_line() -> None:
+    files = {f.stem for f in Path(models.__file__).parent.glob("*.py")} - {"__init__", "latent"}
+    assert files == set(MODELS)
+
+
+@every_model
+def test_an_artifact_comes_back_whole(cls: type[Model], tmp_path: Path) -> None:
+    model, shape = small(cls), (3, 12, 10)
+    networks = model.networks(shape)
+    nets = nn.ModuleDict({name: networks[name] for name in model.kept}).eval()
+    a = Trained(model, shape, nets, {"classes": ["x", "y"]})
+    a.save(tmp_path / "w.safetensors")
+    b = load_trained(tmp_path / "w.safetensors")
+    assert (b.model, b.shape, b.about) == (a.model, a.shape, a.about)
+    assert all(
+        torch.equal(p, q) for p, q in zip(a.nets.state_dict().values(), b.nets.state_dict().values(), strict=True)
+    )
+    assert torch.equal(a.sample(3).x, b.sample(3).x)
+
+
+@every_model
+def test_what_a_model_can_do_after_training(cls: type[Model], images: Collection) -> None:
+    trained = ganvas.train(small(cls), images, steps=2, batch=8, every=1, quiet=True)
+    assert isinstance(trained.model, Samples)
+    assert trained.sample(5).x.shape == (5, 3, 12, 10)
+    assert torch.equal(trained.sample(5, seed=1).x, trained.sample(5, seed=1).x)
+    assert not torch.equal(trained.sample(5, seed=1).x, trained.sample(5, seed=2).x)
+    if isinstance(trained.model, Encodes):
+        assert trained.encode(images).shape == (40, 6)
+        assert trained.reconstruct(images).x.shape == (40, 3, 12, 10)
+    else:
+        with pytest.raises(UserError, match="gan has no encoder"):
+            trained.reconstruct(images)
+
+
+@every_model
+def test_results_do_not_depend_on_what_else_is_in_the_batch(cls: type[Model], images: Collection) -> None:
+    """Inference in evaluation mode: no batch statistics, whatever was done in training."""
+    trained = ganvas.train(small(cls), images, steps=3, batch=8, quiet=True)
+    z = torch.randn(9, 6)
+    assert (trained.decode(z).x[:2].int() - trained.decode(z[:2]).x.int()).abs().max() <= 1
+
+
+GOLDEN = {
+    "autoencoder": {"reconstruction": 31.0267265},
+    "vae": {"reconstruction": 1079.77153, "kl": 0.0635974586},
+    "gan": {"real": 0.692858392, "fake": 0.693553668, "fool": 0.692840207},
+}
+
+
+@every_model
+def test_golden_losses(cls: type[Model], images: Collection) -> None:
+    """Means of each term over the first five steps: a refactoring does not change them."""
+    model, meter = small(cls), Meter()
+    state = begin(model, images.shape, 0, CPU)
+    for _ in train(model, images, Plan(steps=5, batch=8), state, meter):
+        pass
+    assert meter.read() == pytest.approx(GOLDEN[cls.__name__.lower()], rel=2e-3)
+
+
+def test_a_move_is_a_sum_of_its_named_terms() -> None:
+    terms: dict[str, Tensor] = {"a": torch.tensor(1.5), "b": torch.tensor(-0.5)}
+    assert Move((nn.Linear(1, 1),), terms).loss.item() == 1.0

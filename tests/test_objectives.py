@@ -1,0 +1,134 @@
+"""Each objective against torch.distributions, NumPy, Monte Carlo or a closed form, and its gradient."""
+
+from math import log
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.autograd import gradcheck
+from torch.distributions import Bernoulli, MultivariateNormal, Normal, kl_divergence
+
+from ganvas import objectives
+
+D = 4
+
+
+def gaussians(n: int = 5) -> tuple[Tensor, Tensor, Tensor]:
+    """Means, standard deviations and Cholesky factors, in float64."""
+    mean, scale = torch.randn(n, D).double(), torch.rand(n, D).double() + 0.2
+    below = torch.randn(n, D, D).double().tril(-1)
+    return mean, scale, below + scale.diag_embed()
+
+
+def test_kl_diagonal_is_that_of_torch() -> None:
+    mean, scale, _ = gaussians()
+    prior = Normal(torch.zeros(D).double(), torch.ones(D).double())
+    expected = kl_divergence(Normal(mean, scale), prior).sum(1)
+    torch.testing.assert_close(objectives.kl_diagonal(mean, scale), expected)
+
+
+def test_kl_full_is_that_of_torch() -> None:
+    mean, _, factor = gaussians()
+    prior = MultivariateNormal(torch.zeros(D).double(), torch.eye(D).double())
+    expected = kl_divergence(MultivariateNormal(mean, scale_tril=factor), prior)
+    torch.testing.assert_close(objectives.kl_full(mean, factor), expected)
+
+
+def test_the_two_kls_agree_where_the_covariance_is_diagonal() -> None:
+    mean, scale, _ = gaussians()
+    torch.testing.assert_close(objectives.kl_full(mean, scale.diag_embed()), objectives.kl_diagonal(mean, scale))
+
+
+def test_kl_is_zero_for_the_prior_itself() -> None:
+    zero, one = torch.zeros(3, D).double(), torch.ones(3, D).double()
+    assert objectives.kl_diagonal(zero, one).abs().max() == 0
+    assert objectives.kl_full(zero, one.diag_embed()).abs().max() == 0
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_kl_agrees_with_monte_carlo(full: bool) -> None:
+    mean, scale, factor = (t[0] for t in gaussians())
+    q = MultivariateNormal(mean, scale_tril=factor if full else scale.diag())
+    z = q.sample((200_000,))
+    difference = q.log_prob(z) - Normal(0.0, 1.0).log_prob(z).sum(1)
+    standard_error = difference.std() / len(z) ** 0.5
+    kl = objectives.kl_full(mean[None], factor[None]) if full else objectives.kl_diagonal(mean[None], scale[None])
+    assert abs(kl.item() - difference.mean().item()) < 4 * standard_error
+
+
+def test_bernoulli_is_a_log_likelihood_on_bits() -> None:
+    x, logits = (torch.rand(3, 2, 4) < 0.5).double(), 3 * torch.randn(3, 2, 4).double()
+    expected = -Bernoulli(logits=logits).log_prob(x).sum((1, 2))
+    torch.testing.assert_close(objectives.bernoulli_nll(x, logits), expected)
+
+
+def test_bernoulli_survives_extreme_logits() -> None:
+    x = torch.tensor([[0.0, 1.0, 0.0, 1.0]])
+    assert objectives.bernoulli_nll(x, torch.tensor([[80.0, -80.0, -80.0, 80.0]])).item() == pytest.approx(160)
+
+
+def test_gaussian_is_the_normal_density() -> None:
+    x, mean = torch.randn(3, 2, 4).double(), torch.randn(3, 2, 4).double()
+    expected = -Normal(mean, 0.3).log_prob(x).sum((1, 2))
+    torch.testing.assert_close(objectives.gaussian_nll(x, mean, 0.3), expected)
+
+
+def test_squared_error_is_the_norm_of_the_difference() -> None:
+    x, y = np.random.default_rng(0).normal(size=(2, 5, 3, 2))
+    expected = torch.tensor([np.linalg.norm(a - b) ** 2 for a, b in zip(x, y, strict=True)])
+    torch.testing.assert_close(objectives.squared_error(torch.tensor(x), torch.tensor(y)), expected)
+
+
+LOGITS = np.concatenate([np.random.default_rng(1).normal(scale=4, size=20), [80.0, -80.0, 0.0]])
+
+
+def log_sigmoid(d: np.ndarray) -> np.ndarray:
+    """log(1 / (1 + e^-d)) in float64, without overflow: an independent reference."""
+    return -np.logaddexp(0, -d)
+
+
+def test_the_value_function_and_its_losses_are_those_of_numpy() -> None:
+    real, fake = LOGITS, LOGITS[::-1] + 0.5
+    r, f = torch.tensor(real), torch.tensor(fake.copy())
+    log_d, log_not_d = log_sigmoid(real).mean(), log_sigmoid(-fake).mean()
+    assert objectives.value(r, f).item() == pytest.approx(log_d + log_not_d)
+    assert [t.item() for t in objectives.discriminator_loss(r, f)] == pytest.approx([-log_d, -log_not_d])
+    assert objectives.minimax_loss(f).item() == pytest.approx(log_not_d)
+    assert objectives.nonsaturating_loss(f).item() == pytest.approx(-log_sigmoid(fake).mean())
+
+
+def test_the_generators_gradients_are_those_of_the_paper() -> None:
+    """d/dd log(1 - s(d)) = -s(d), which vanishes where D is sure; d/dd -log s(d) = -(1 - s(d)), which does not."""
+    sigmoid = np.exp(log_sigmoid(LOGITS))
+    for loss, expected in ((objectives.minimax_loss, -sigmoid), (objectives.nonsaturating_loss, sigmoid - 1)):
+        d = torch.tensor(LOGITS, requires_grad=True)
+        loss(d).backward()
+        assert d.grad is not None
+        np.testing.assert_allclose(d.grad.numpy(), expected / len(LOGITS), atol=1e-12)
+
+
+def test_with_the_best_discriminator_the_value_is_2_jsd_minus_log_4() -> None:
+    p, q = np.array([4, 2, 1, 1]), np.array([1, 1, 2, 4])  # eighths
+    best = np.log(p / q)  # the logit of D* = p / (p + q), proposition 1
+    real, fake = (torch.tensor(np.repeat(best, counts)) for counts in (p, q))
+    p, q = p / 8, q / 8
+    m = (p + q) / 2
+    jsd = 0.5 * (p * np.log(p / m)).sum() + 0.5 * (q * np.log(q / m)).sum()
+    assert objectives.value(real, fake).item() == pytest.approx(2 * jsd - log(4))
+    worse = objectives.value(real + 0.3, fake + 0.3).item()
+    assert worse < 2 * jsd - log(4)
+
+
+def test_gradients_agree_with_finite_differences() -> None:
+    mean, scale, factor = (t.requires_grad_() for t in gaussians(2))
+    x, y = torch.rand(2, 3).double(), torch.randn(2, 3).double().requires_grad_()
+    d = torch.randn(6).double().requires_grad_()
+    assert gradcheck(objectives.kl_diagonal, (mean, scale))
+    assert gradcheck(lambda m, f: objectives.kl_full(m, f.tril()), (mean, factor))
+    assert gradcheck(lambda y: objectives.bernoulli_nll(x, y), (y,))
+    assert gradcheck(lambda y: objectives.gaussian_nll(x, y, 0.3), (y,))
+    assert gradcheck(lambda y: objectives.squared_error(x, y), (y,))
+    assert gradcheck(objectives.value, (d, d))
+    assert gradcheck(objectives.minimax_loss, (d,))
+    assert gradcheck(objectives.nonsaturating_loss, (d,))

@@ -1,0 +1,220 @@
+"""The loop: order of updates, averages, divergence, determinism, exact continuation."""
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import ganvas
+from ganvas import checkpoint, runs
+from ganvas.data import Collection
+from ganvas.errors import Diverged, UserError
+from ganvas.folders import read_log
+from ganvas.meter import Meter
+from ganvas.model import Batch, Model, Move, Shape, minimize
+from ganvas.models import MODELS
+from ganvas.training import Plan, State, begin, check_finite, device_for, follow, play, train
+from tests.test_models import every_model, small
+
+CPU = torch.device("cpu")
+
+
+def trained_state(model: Model, data: Collection, steps: int, seed: int = 0) -> State:
+    state = begin(model, data.shape, seed, CPU)
+    for _ in train(model, data, Plan(steps=steps, batch=8, seed=seed), state, Meter()):
+        pass
+    return state
+
+
+def same(a: State, b: State) -> bool:
+    def parts(state: State) -> dict[str, torch.Tensor]:
+        held = state.nets.state_dict() | {f"average/{k}": v for k, v in state.average.state_dict().items()}
+        for name, optimizer in state.optimizers.items():
+            held |= {f"{name}/{k}": v for k, v in checkpoint.parts(optimizer)[0].items()}
+        return held
+
+    x, y = parts(a), parts(b)
+    return (
+        x.keys() == y.keys()
+        and all(torch.equal(x[k], y[k]) for k in x)
+        and (a.step, a.position) == (b.step, b.position)
+    )
+
+
+@every_model
+def test_the_same_seed_gives_the_same_run_and_another_another(cls: type[Model], images: Collection) -> None:
+    a, b, c = (trained_state(small(cls), images, 4, seed) for seed in (0, 0, 1))
+    assert same(a, b)
+    assert not same(a, c)
+
+
+@every_model
+def test_a_run_continued_from_its_checkpoint_equals_an_uninterrupted_one(
+    cls: type[Model], images: Collection, tmp_path: Path
+) -> None:
+    model, plan = small(cls), Plan(steps=12, batch=8)
+    whole = trained_state(model, images, 12)
+    first = trained_state(model, images, 5)
+    checkpoint.save(first, tmp_path / "state.ckpt", {})
+    second = begin(model, images.shape, 99, CPU)
+    checkpoint.restore(second, tmp_path / "state.ckpt")
+    assert same(first, second)
+    for _ in train(model, images, plan, second, Meter()):
+        pass
+    assert same(whole, second)
+
+
+def test_training_leaves_the_callers_random_numbers_alone(images: Collection) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    ganvas.train(small(MODELS["vae"]), images, steps=2, batch=8, quiet=True)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_the_average_follows_the_weights_as_numpy_says() -> None:
+    weights = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
+    average, net = nn.Linear(4, 1, bias=False), nn.Linear(4, 1, bias=False)
+    expected = average.weight.detach().numpy().copy()
+    for w in weights:
+        net.weight.data = torch.tensor(w[None])
+        follow([(average.weight.data, net.weight)], 0.9)
+        expected = 0.9 * expected + 0.1 * w
+    np.testing.assert_allclose(average.weight.detach().numpy(), expected, rtol=1e-5)
+
+
+def test_the_average_of_a_short_run_does_not_keep_the_random_beginning(images: Collection) -> None:
+    """With a constant decay of 0.999 it would be 99% of the first weights after ten steps."""
+    model = small(MODELS["autoencoder"])
+    start = begin(model, images.shape, 0, CPU)
+    state = trained_state(model, images, 30)
+    first, last, average = (s["encoder"][0].weight for s in (start.nets, state.nets, state.average))
+    assert (average - last).norm() < 0.6 * (first - last).norm()
+
+
+def test_what_is_kept_is_averaged_with_its_batch_statistics(images: Collection) -> None:
+    state = trained_state(small(MODELS["gan"]), images, 5)
+    assert set(state.average) == {"G"}
+    norm = next(m for m in state.average["G"].modules() if isinstance(m, nn.BatchNorm2d))
+    live = next(m for m in state.nets["G"].modules() if isinstance(m, nn.BatchNorm2d))
+    assert norm.num_batches_tracked == live.num_batches_tracked
+    assert norm.running_mean is not None
+    assert norm.running_mean.abs().sum() > 0
+    assert not state.average.training
+
+
+def test_a_step_of_adam_is_that_of_the_paper() -> None:
+    """Algorithm 1 of arXiv:1412.6980, in NumPy."""
+    net = nn.Linear(3, 1, bias=False)
+    w = net.weight.detach().numpy().astype(np.float64).copy()
+    model = small(MODELS["gan"])
+    optimizer = model.optimizer(net)
+    (b1, b2), m, v = model.betas, np.zeros_like(w), np.zeros_like(w)
+    for t in range(1, 6):
+        x = torch.full((1, 3), float(t))
+        play(minimize(net, loss=net(x).square().sum()), {net: optimizer})
+        gradient = 2 * (w @ x.numpy()[0]).item() * x.numpy()
+        m, v = b1 * m + (1 - b1) * gradient, b2 * v + (1 - b2) * gradient**2
+        w -= model.lr * (m / (1 - b1**t)) / (np.sqrt(v / (1 - b2**t)) + 1e-8)
+    np.testing.assert_allclose(net.weight.detach().numpy(), w, rtol=1e-4)
+
+
+class Exploding(Model):
+    """A model whose second loss term becomes what it is told at its seventh step."""
+
+    kept = ("net",)
+    at = itertools.count(1)
+    value = float("nan")
+
+    def networks(self, shape: Shape) -> dict[str, nn.Module]:
+        return {"net": nn.Linear(3, 1)}
+
+    def step(self, batches: Iterator[Batch], net: nn.Module) -> Iterator[Move]:
+        x, _ = next(batches)
+        good = net(x).square().mean()
+        yield minimize(net, good=good, bad=good * 0 + self.value if next(self.at) == 7 else good)
+
+    def preview(self, batch: Batch) -> torch.Tensor:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_is_named_with_its_step(value: float, vectors: Collection) -> None:
+    class Doomed(Exploding):
+        at = itertools.count(1)
+
+    Doomed.value = value
+    model, meter = Doomed(), Meter()
+    for _ in train(model, vectors, Plan(steps=10, batch=8), begin(model, vectors.shape, 0, CPU), meter):
+        pass
+    with pytest.raises(Diverged, match=rf"the loss term 'bad' became {value} at step 7"):
+        meter.read()
+
+
+def test_a_run_that_diverges_keeps_its_last_good_checkpoint(
+    vectors: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = small(MODELS["autoencoder"])
+    real, calls = runs.training, []
+
+    def poisoned(*arguments: Any) -> Iterator[int]:
+        for step in real(*arguments):
+            calls.append(step)
+            if step == 7:
+                next(arguments[3].nets.parameters()).data.fill_(float("nan"))
+            yield step
+
+    monkeypatch.setattr(runs, "training", poisoned)
+    with pytest.raises(
+        Diverged, match=r"'reconstruction' became nan at step 8: stopped; .* keeps the checkpoint of step 5"
+    ):
+        ganvas.train(model, vectors, steps=20, batch=8, every=5, folder="run", quiet=True)
+    assert ganvas.load("run").sample(2).x.isfinite().all()
+    assert [line["step"] for line in read_log("run")] == [1, 2, 3, 4, 5, 6, 7]
+    monkeypatch.setattr(runs, "training", real)
+    ganvas.resume("run", quiet=True, data=vectors)
+    assert read_log("run")[-1]["step"] == 20
+
+
+def test_weights_that_are_not_finite_are_never_saved(images: Collection) -> None:
+    state = trained_state(small(MODELS["gan"]), images, 1)
+    check_finite(state)
+    next(state.nets["D"].parameters()).data[0] = float("inf")
+    with pytest.raises(Diverged, match="the weights of D are no longer finite after step 1"):
+        check_finite(state)
+
+
+def test_the_meter_averages_over_all_moves() -> None:
+    meter = Meter()
+    for step, value in ((1, 1.0), (1, 3.0), (2, 5.0)):
+        meter.add(step, {"d": torch.tensor(value)})
+    meter.add(2, {"g": torch.tensor(-1.0)})
+    assert meter.read() == {"d": 3.0, "g": -1.0}
+    assert meter.read() == {}
+
+
+def test_epochs_become_steps(images: Collection) -> None:
+    trained = ganvas.train(small(MODELS["vae"]), images, epochs=3, batch=16, quiet=True)
+    assert trained.about["step"] == 3 * (40 // 16)
+
+
+def test_devices() -> None:
+    assert device_for("cpu").type == "cpu"
+    if not torch.cuda.is_available():
+        with pytest.raises(UserError, match="device=cuda is not available here: use auto or"):
+            device_for("cuda")
+
+
+@pytest.mark.gpu
+@every_model
+def test_models_train_on_an_accelerator(cls: type[Model], images: Collection) -> None:
+    device = device_for("auto")
+    if device.type == "cpu":
+        pytest.skip("needs an accelerator")
+    trained = ganvas.train(small(cls), images, steps=5, batch=8, every=5, quiet=True)
+    assert trained.sample(3).x.shape == (3, 3, 12, 10)
