@@ -10,6 +10,7 @@ from torch.nn.functional import logsigmoid
 from ganvas.data import Collection, Stream
 from ganvas.model import Batch, Move
 from ganvas.models import GAN
+from ganvas.models.gan import verdicts
 
 
 def recorded(
@@ -55,6 +56,20 @@ def test_the_discriminators_move_leaves_no_gradient_in_the_generator(images: Col
     assert all(p.grad is not None for p in nets["D"].parameters())
 
 
+def test_real_and_fake_are_judged_apart_only_where_batch_norm_would_mix_them() -> None:
+    """One pass gives an MLP's verdicts of two passes, in half the time; with batch norm it would change them."""
+    shape = (3, 16, 16)
+    x, fake = torch.rand(8, *shape), torch.rand(8, *shape)
+    for net, passes in (("mlp", 1), ("conv", 2)):
+        D = GAN(net=net, width=4).networks(shape)["D"]
+        seen: list[int] = []
+        D.register_forward_pre_hook(lambda module, inputs, seen=seen: seen.append(len(inputs[0])))
+        together = verdicts(D, x, fake)
+        assert seen == ([16] if passes == 1 else [8, 8])
+        for verdict, expected in zip(together, (D(x), D(fake)), strict=True):
+            torch.testing.assert_close(verdict, expected)
+
+
 @pytest.mark.parametrize("loss", ["minimax", "non-saturating"])
 def test_the_loss_is_the_one_that_is_named(loss: str, vectors: Collection) -> None:
     torch.manual_seed(0)
@@ -63,7 +78,7 @@ def test_the_loss_is_the_one_that_is_named(loss: str, vectors: Collection) -> No
     seen: list[Tensor] = []
     nets["D"].register_forward_hook(lambda module, inputs, out: seen.append(out.detach()))
     moves = list(gan.step(Stream(vectors, batch=8, seed=0), **nets))
-    real, fake, fooled = seen
+    (real, fake), fooled = seen[0].chunk(2), seen[1]
     assert moves[0].terms["real"].item() == pytest.approx(-logsigmoid(real).mean().item(), rel=1e-5)
     assert moves[0].terms["fake"].item() == pytest.approx(-logsigmoid(-fake).mean().item(), rel=1e-5)
     expected = logsigmoid(-fooled).mean() if loss == "minimax" else -logsigmoid(fooled).mean()

@@ -48,11 +48,10 @@ def small_of(cls: type[Model], kind: str) -> Model:
 def test_a_move_changes_only_its_own_networks(cls: type[Model], kind: str) -> None:
     data, model = sample_data(kind), small_of(cls, kind)
     nets = model.networks(data.shape)
-    optimizers = {net: model.optimizer(net) for net in nets.values()}
     moved: set[str] = set()
     for move in model.step(Stream(data, batch=8, seed=0, span=model.span), **nets):
         before = {name: [p.clone() for p in net.parameters()] for name, net in nets.items()}
-        play(move, optimizers)
+        play(move, model.optimizer(*move.networks))
         for name, net in nets.items():
             same = all(torch.equal(a, b) for a, b in zip(before[name], net.parameters(), strict=True))
             assert same == (net not in move.networks), name
@@ -67,7 +66,7 @@ def test_every_parameter_gets_a_gradient(cls: type[Model], images: Collection) -
     model = small(cls)
     nets = model.networks(images.shape)
     for move in model.step(Stream(images, batch=8, seed=0, span=model.span), **nets):
-        play(move, {net: torch.optim.SGD(net.parameters(), lr=0) for net in nets.values()})
+        play(move, torch.optim.SGD([p for network in move.networks for p in network.parameters()], lr=0))
         for network in move.networks:
             assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
 

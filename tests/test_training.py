@@ -18,7 +18,18 @@ from ganvas.folders import read_log
 from ganvas.meter import Meter
 from ganvas.model import Batch, Model, Move, Shape, minimize
 from ganvas.models import MODELS
-from ganvas.training import Plan, State, begin, check_finite, device_for, follow, play, train
+from ganvas.training import (
+    Plan,
+    State,
+    begin,
+    check_finite,
+    device_for,
+    drop_denormals,
+    follow,
+    optimizer_of,
+    play,
+    train,
+)  # fmt: skip
 from tests.test_models import every_model, small
 
 CPU = torch.device("cpu")
@@ -62,7 +73,7 @@ def test_a_run_continued_from_its_checkpoint_equals_an_uninterrupted_one(
     first = trained_state(model, images, 5)
     checkpoint.save(first, tmp_path / "state.ckpt", {})
     second = begin(model, images.shape, 99, CPU)
-    checkpoint.restore(second, tmp_path / "state.ckpt")
+    checkpoint.restore(second, tmp_path / "state.ckpt", model)
     assert same(first, second)
     for _ in train(model, images, plan, second, Meter()):
         pass
@@ -83,9 +94,21 @@ def test_the_average_follows_the_weights_as_numpy_says() -> None:
     expected = average.weight.detach().numpy().copy()
     for w in weights:
         net.weight.data = torch.tensor(w[None])
-        follow([(average.weight.data, net.weight)], 0.9)
+        follow([(average.weight.data, net.weight)], 10_000, 0.9)
         expected = 0.9 * expected + 0.1 * w
     np.testing.assert_allclose(average.weight.detach().numpy(), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("ema", "tolerance"), [(0.999, 0.06), (0.9, 1e-5), (0.0, 0.0)])
+def test_the_average_is_the_same_as_one_taken_after_every_step(ema: float, tolerance: float) -> None:
+    """A random walk, averaged 25 times in the span of the average, against the average of all of its points."""
+    walk = torch.randn(4000, 1, generator=torch.Generator().manual_seed(0)).cumsum(0) / 20
+    average, expected = torch.zeros(1), torch.zeros(1)
+    for step, w in enumerate(walk):
+        follow([(average, w)], step, ema)
+        expected = torch.lerp(expected, w, max(1 - ema, 9 / (10 + step)))
+    assert (average - expected).abs() <= tolerance
+    assert abs(average - walk[-1]) >= 0.5 * (ema > 0.99)
 
 
 def test_the_average_of_a_short_run_does_not_keep_the_random_beginning(images: Collection) -> None:
@@ -108,6 +131,29 @@ def test_what_is_kept_is_averaged_with_its_batch_statistics(images: Collection) 
     assert not state.average.training
 
 
+def test_moments_that_no_weight_can_feel_do_not_linger_as_denormals() -> None:
+    """An input that is 0 after its first step, as pixels at the border are."""
+    data = torch.zeros(2000, 2)
+    data[:, 0] = torch.randn(2000)
+    net = nn.Linear(2, 1, bias=False)
+    model = small(MODELS["autoencoder"])
+    state = State(nn.ModuleDict({"net": net}), nn.ModuleDict())
+    plain = nn.Linear(2, 1, bias=False)
+    plain.load_state_dict(net.state_dict())
+    twin = model.optimizer(plain)
+    for step in range(1200):
+        x = torch.ones(1, 2) if step == 0 else data[step : step + 1]
+        for network, optimizer in ((net, None), (plain, twin)):
+            move = minimize(network, loss=network(x).square().mean())
+            play(move, optimizer or optimizer_of(move, model, state))
+        if step % 100 == 0:
+            drop_denormals(state)
+    moment, left = (o.state_dict()["state"][0]["exp_avg"][0, 1] for o in (state.optimizers["net"], twin))
+    assert moment == 0
+    assert 0 < abs(left) < torch.finfo(torch.float32).tiny
+    assert torch.equal(net.weight, plain.weight)
+
+
 def test_a_step_of_adam_is_that_of_the_paper() -> None:
     """Algorithm 1 of arXiv:1412.6980, in NumPy."""
     net = nn.Linear(3, 1, bias=False)
@@ -117,7 +163,7 @@ def test_a_step_of_adam_is_that_of_the_paper() -> None:
     (b1, b2), m, v = model.betas, np.zeros_like(w), np.zeros_like(w)
     for t in range(1, 6):
         x = torch.full((1, 3), float(t))
-        play(minimize(net, loss=net(x).square().sum()), {net: optimizer})
+        play(minimize(net, loss=net(x).square().sum()), optimizer)
         gradient = 2 * (w @ x.numpy()[0]).item() * x.numpy()
         m, v = b1 * m + (1 - b1) * gradient, b2 * v + (1 - b2) * gradient**2
         w -= model.lr * (m / (1 - b1**t)) / (np.sqrt(v / (1 - b2**t)) + 1e-8)

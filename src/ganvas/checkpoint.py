@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from .errors import UserError
+from .model import Model
 from .paths import written
 from .training import State
 
@@ -30,7 +31,7 @@ def save(state: State, path: Path, about: dict[str, Any]) -> None:
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, header)
 
 
-def restore(state: State, path: Path) -> None:
+def restore(state: State, path: Path, model: Model) -> None:
     """Read what `save` wrote into a state of the same model; UserError where file and model do not fit."""
     header, tensors = read(path)
     try:
@@ -38,10 +39,11 @@ def restore(state: State, path: Path) -> None:
             module.load_state_dict(
                 {name.partition("/")[2]: t for name, t in tensors.items() if name.startswith(f"{group}/")}
             )
-        for name, optimizer in state.optimizers.items():
+        for name, settings in header["optimizers"].items():
             prefix = f"optimizer/{name}/"
             held = {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}
-            rebuild(optimizer, held, header["optimizers"][name])
+            state.optimizers[name] = model.optimizer(*(state.nets[part] for part in name.split("+")))
+            rebuild(state.optimizers[name], held, settings)
         state.step, state.position = header["step"], header["position"]
     except (KeyError, RuntimeError, ValueError) as error:
         raise UserError(f"{path} is the checkpoint of another model: {first_line(error)}") from error

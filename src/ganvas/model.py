@@ -88,10 +88,11 @@ class Model(ABC):
     def preview(self, batch: Batch, *args: Any, **kept: Any) -> Float[Tensor, "rows columns *shape"]:
         """`preview(batch, **kept)`: examples, in rows, that show how training goes."""
 
-    def optimizer(self, network: nn.Module) -> Optimizer:
-        """Adam (Kingma & Ba, arXiv:1412.6980), with PyTorch's fused kernel where the device has one."""
-        fused = device_of(network).type in ("cpu", "cuda")
-        return Adam(network.parameters(), lr=self.lr, betas=self.betas, fused=fused)
+    def optimizer(self, *networks: nn.Module) -> Optimizer:
+        """Adam (Kingma & Ba, arXiv:1412.6980) for networks that move together: one call of PyTorch's fused kernel."""
+        fused = device_of(networks[0]).type in ("cpu", "cuda")
+        parameters = [p for network in networks for p in network.parameters()]
+        return Adam(parameters, lr=self.lr, betas=self.betas, fused=fused)
 
 
 @runtime_checkable

@@ -92,7 +92,7 @@ def resume(folder: str | Path, *, steps: int | None = None, data: Source | None 
     collection = again(config, data, folder, bar)
     state = begin(model, collection.shape, plan.seed, device_for(plan.device))
     if (folder / folders.STATE).exists():
-        checkpoint.restore(state, folder / folders.STATE)
+        checkpoint.restore(state, folder / folders.STATE, model)
     if state.step > plan.steps or (state.step == plan.steps and steps is not None):
         raise UserError(f"{folder} has already done {state.step} steps: ask for more with --steps")
     if steps is not None:

@@ -10,7 +10,6 @@ from PIL import Image
 
 from ganvas.cli import main
 from ganvas.models import MODELS
-from tests.conftest import write_folder
 
 TINY = ["--steps", "6", "--batch", "4", "--width", "4", "--latent", "3", "--every", "3"]
 

@@ -1,5 +1,7 @@
 """Endless batches from a collection that lives on the device as bytes."""
 
+from math import prod
+
 import torch
 from torch import Tensor
 
@@ -7,6 +9,9 @@ from ..errors import UserError
 from ..model import Batch
 from ..randomness import seed_of
 from .collection import Collection
+
+AHEAD = 2**19
+"""numbers that are drawn at once, if a batch has fewer"""
 
 
 class Stream:
@@ -37,20 +42,30 @@ class Stream:
         self.position, self.per_epoch = position, n // total
         self.low, self.scale = span[0], (span[1] - span[0]) / 255
         self.epoch, self.order = -1, torch.empty(0)
+        self.ahead = max(1, AHEAD // (batch * prod(collection.shape)))
+        self.ready: list[Batch] = []
 
     def __iter__(self) -> "Stream":
         return self
 
     def __next__(self) -> Batch:
-        index = self.indices()
+        if not self.ready:
+            self.ready = self.drawn()[::-1]
         self.position += 1
-        labels = self.data.labels
-        x = self.scaled(self.data.x.index_select(0, index))
-        return Batch(x, None if labels is None else labels.index_select(0, index))
+        return self.ready.pop()
 
-    def indices(self) -> Tensor:
-        """Which examples the batch at `position` holds."""
+    def drawn(self) -> list[Batch]:
+        """The batches from `position` on, up to `ahead` of the same epoch: small ones cost less together."""
         epoch, i = divmod(self.position, self.per_epoch)
+        index = torch.cat([self.indices(epoch, i + j) for j in range(min(self.ahead, self.per_epoch - i))])
+        x = self.scaled(self.data.x.index_select(0, index)).split(self.batch)
+        if self.data.labels is None:
+            return [Batch(part, None) for part in x]
+        labels = self.data.labels.index_select(0, index).split(self.batch)
+        return [Batch(part, y) for part, y in zip(x, labels, strict=True)]
+
+    def indices(self, epoch: int, i: int) -> Tensor:
+        """Which examples the i-th batch of an epoch holds."""
         if epoch != self.epoch:
             generator = torch.Generator().manual_seed(seed_of(self.seed, "order", epoch))
             self.order = torch.randperm(len(self.data), generator=generator).to(self.data.x.device)

@@ -58,7 +58,7 @@ class GAN(LatentModel):
             x, _ = next(batches)
             with torch.no_grad():
                 fake = G(fresh_noise(len(x), self.latent, G))
-            real_loss, fake_loss = discriminator_loss(D(x), D(fake))
+            real_loss, fake_loss = discriminator_loss(*verdicts(D, x, fake))
             yield minimize(D, real=real_loss, fake=fake_loss)
         yield minimize(G, fool=LOSSES[self.loss](D(G(fresh_noise(len(x), self.latent, G)))))
 
@@ -71,6 +71,14 @@ class GAN(LatentModel):
         """Four rows of samples."""
         n = len(batch.x)
         return torch.stack(self.generate(fresh_noise(4 * n, self.latent, G), G).chunk(4))
+
+
+def verdicts(D: nn.Module, x: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+    """D(x) and D(fake): in one pass where D sees each example alone, in two where batch norm would mix them."""
+    if any(isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) for m in D.modules()):
+        return D(x), D(fake)
+    real, fooled = D(torch.cat([x, fake])).chunk(2)
+    return real, fooled
 
 
 def fresh_noise(n: int, d: int, G: nn.Module) -> Float[Tensor, "n d"]:

@@ -1,0 +1,101 @@
+"""The demo and its page."""
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from ganvas import demo as demo_module
+from ganvas import page
+from ganvas.cli import main
+from ganvas.data import View, load
+from ganvas.demo import CHAPTERS, distance, rms
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The demo with small networks and few steps."""
+    small = [replace(c, model=replace(c.model, width=2), steps=10, batch=8) for c in CHAPTERS]
+    monkeypatch.setattr(demo_module, "CHAPTERS", small)
+
+
+class Page(HTMLParser):
+    """Counts what a page has, and checks that its tags close."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.images: list[str] = []
+        self.text: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        if tag == "img":
+            self.images.append(dict(attributes)["src"] or "")
+        if tag not in ("img", "meta", "line", "polyline"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def test_the_demo_writes_one_self_contained_page(quick: None, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo"]) == 0
+    out, err = capsys.readouterr()
+    path = Path(out.strip())
+    text = path.read_text(encoding="utf-8")
+    parsed = Page()
+    parsed.feed(text)
+    assert parsed.open == []
+    assert len(parsed.images) == 4 + 3  # faces and three models' samples; held-out faces and two reconstructions
+    assert all(image.startswith("data:image/png;base64,") for image in parsed.images)
+    assert "<script" not in text
+    assert not re.search(r'(src|href)="http', text)
+    assert text.count("<svg") == 3
+    said = " ".join(parsed.text)
+    for words in ("Can an autoencoder generate?", "Distance of samples", "Standard deviation of the codes", "147"):
+        assert words in said
+    assert [p.name for p in sorted(path.parent.iterdir())] == ["autoencoder", "generative", "index.html", "variational"]
+    assert "[3/3] Generative adversarial network" in err
+
+
+def test_a_second_demo_does_not_overwrite_the_first(quick: None, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = []
+    for _ in range(2):
+        assert main(["demo", "--quiet", "--steps", "0.2"]) == 0
+        paths.append(capsys.readouterr().out)
+    assert len(set(paths)) == 2
+
+
+def test_the_tables_numbers_are_what_their_names_say() -> None:
+    faces = load("emoji", View(classes=("smileys",))).x
+    assert rms(faces, faces) == 0
+    assert rms(faces[:1] * 0, faces[:1] * 0 + 10) == 10
+    floor, far = distance(faces, faces, apart=True), distance(faces, 255 - faces)
+    assert 0 < floor < far
+    assert distance(faces, faces) == 0
+
+
+def test_curves_stay_in_their_frame() -> None:
+    log = [{"step": i, "seconds": i, "a": 100.0 if i == 0 else 1 / i, "b": -i / 50} for i in range(50)]
+    svg = page.curves(log)
+    numbers = [
+        tuple(map(float, pair.split(","))) for points in re.findall(r'points="([^"]+)"', svg) for pair in points.split()
+    ]
+    assert len(numbers) == 100
+    assert all(0 <= x <= page.W and 0 <= y <= page.H for x, y in numbers)
+    assert ">a</text>" in svg
+    assert ">b</text>" in svg
+    assert page.curves([]) == "<p>nothing was logged</p>"
+
+
+def test_what_is_said_is_escaped() -> None:
+    assert "<b>&lt;x&gt;</b>" in page.figure_of("", "<x>")
+
+
+def test_durations() -> None:
+    assert [page.minutes(s) for s in (0.4, 59.4, 60, 125)] == ["0 s", "59 s", "1 min 00 s", "2 min 05 s"]
