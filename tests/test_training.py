@@ -99,9 +99,9 @@ def test_the_average_follows_the_weights_as_numpy_says() -> None:
     np.testing.assert_allclose(average.weight.detach().numpy(), expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize(("ema", "tolerance"), [(0.999, 0.06), (0.9, 1e-5), (0.0, 0.0)])
+@pytest.mark.parametrize(("ema", "tolerance"), [(0.999, 0.15), (0.9, 1e-5), (0.0, 0.0)])
 def test_the_average_is_the_same_as_one_taken_after_every_step(ema: float, tolerance: float) -> None:
-    """A random walk, averaged 25 times in the span of the average, against the average of all of its points."""
+    """A random walk, averaged ten times in the span of the average, against the average of all of its points."""
     walk = torch.randn(4000, 1, generator=torch.Generator().manual_seed(0)).cumsum(0) / 20
     average, expected = torch.zeros(1), torch.zeros(1)
     for step, w in enumerate(walk):

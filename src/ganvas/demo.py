@@ -41,16 +41,16 @@ class Chapter:
 
 CHAPTERS = (
     Chapter(
-        Autoencoder(latent=32), 1200, 64, "Autoencoder", "min E |x − g(f(x))|²",
+        Autoencoder(latent=16), 1200, 64, "Autoencoder", "min E |x − g(f(x))|²",
         "Reconstructs well, but its codes lie wherever training put them: N(0, I) misses them, and the decoder "
         "was never asked about what lies in between.",
     ),
     Chapter(
-        VAE(latent=32), 1200, 64, "Variational autoencoder", "min E[ L(x, g(z)) ] + λ KL( N(μ, Σ) ‖ N(0, I) )",
+        VAE(latent=16, sigma=0.4, lr=2e-3), 1400, 64, "Variational autoencoder", "min E[ L(x, g(z)) ] + λ KL( N(μ, Σ) ‖ N(0, I) )",
         "The KL term pulls the codes of all faces together onto N(0, I), so that a draw from it decodes to a face.",
     ),
     Chapter(
-        GAN(), 1500, 32, "Generative adversarial network", "min over G, max over D of E log D(x) + E log(1 − D(G(z)))",
+        GAN(), 1800, 32, "Generative adversarial network", "min over G, max over D of E log D(x) + E log(1 − D(G(z)))",
         "Has no encoder and reconstructs nothing: its generator learnt from the discriminator's verdicts alone, and "
         "draws the sharpest pictures.",
     ),

@@ -123,11 +123,11 @@ def follow(kept: list[tuple[Tensor, Tensor]], step: int, ema: float) -> None:
     """average <- decay * average + (1 - decay) * weights; what is not a real number is copied.
 
     The average spans 1 / (1 - ema) steps, and fewer at first, (10 + step) / 9, so that a short run does not keep its
-    random beginning.  It is brought up to date 25 times in that span: doing so after every step would cost as much as
-    a third of Adam and give the same average.
+    random beginning.  It is brought up to date ten times in that span: doing so after every step would cost half as
+    much as Adam and give the same average.
     """
     span = min(1 / (1 - ema), (10 + step) / 9)
-    period = max(1, int(span / 25))
+    period = max(1, int(span / 10))
     if step % period:
         return
     decay = (1 - 1 / span) ** period
