@@ -1,6 +1,8 @@
 """What each command does.  Options of models, training and data are the fields of their own dataclasses."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +14,7 @@ from . import data as data_sources
 from . import demo as demo_page
 from . import explore, folders
 from . import runs as running
-from .artifact import Trained, load_trained
+from .artifact import Trained, at_least_one, load_trained
 from .cli import tell
 from .data import View
 from .model import Model, plain
@@ -29,8 +31,22 @@ RunName = Annotated[str, Parameter(help="a run folder, a name in runs/, a weight
 SourceName = Annotated[
     str, Parameter(help="a folder, a .npy, .npz or IDX file, or a name: " + ", ".join(data_sources.BUILTIN))
 ]
-Out = Annotated[Path | None, Parameter(help="a picture (.png), an array (.npz, .npy), or a folder for single PNGs")]
 VIEW = View()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """Where examples go."""
+
+    out: Path | None = None
+    """a picture (.png), an array (.npz, .npy), or a folder for single PNGs"""
+    force: Annotated[bool, Parameter(negative=())] = False
+    """overwrite what exists"""
+    json: Annotated[bool, Parameter(negative=())] = False
+    """print the result as JSON"""
+
+
+TARGET = Target()
 
 train_app = App(name="train", help="Train a model on a folder of images, a file, or a named data set.")
 
@@ -84,13 +100,11 @@ def sample(
     *,
     n: Annotated[int, Parameter(alias="-n", help="how many")] = 64,
     seed: Annotated[int, Parameter(help="of the noise")] = 0,
-    out: Out = None,
-    force: Force = False,
-    json: Json = False,
+    to: Annotated[Target, Flat] = TARGET,
 ) -> None:
     """Generate new examples with a trained model."""
     trained = opened(run)
-    deliver(lambda: trained.sample(n, seed=seed), trained, "samples", out, force, json)
+    deliver(lambda: trained.sample(n, seed=seed), trained, "samples", to)
 
 
 def reconstruct(
@@ -100,23 +114,20 @@ def reconstruct(
     *,
     n: Annotated[int, Parameter(alias="-n", help="how many of the examples, at most")] = 32,
     view: Annotated[View, Flat] = VIEW,
-    out: Out = None,
-    force: Force = False,
-    json: Json = False,
+    to: Annotated[Target, Flat] = TARGET,
 ) -> None:
     """Encode and decode examples; a picture shows each beside its reconstruction."""
     trained = opened(run)
-    deliver(lambda: pairs(trained, data, view, n, out), trained, "reconstructions", out, force, json)
+    deliver(lambda: pairs(trained, data, view, n, to.out), trained, "reconstructions", to)
 
 
 def pairs(trained: Trained, data: str, view: View, n: int, out: Path | None) -> Examples:
     """Reconstructions; for a picture, each after its example."""
-    from dataclasses import replace
-
     collection = trained.fitting(data, view)
-    collection = replace(collection, x=collection.x[:n], labels=None)
+    collection = replace(collection, x=collection.x[: at_least_one(n, "n")], labels=None)
     made = trained.reconstruct(collection)
-    if out is not None and out.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
+    picture = out is None or out.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp")
+    if made.x.ndim == 2 or not picture:
         return made
     both = made.x.new_empty((2 * len(made), *made.x.shape[1:]))
     both[0::2], both[1::2] = collection.x, made.x
@@ -132,16 +143,12 @@ def interpolate(
     columns: Annotated[int, Parameter(help="examples in a walk")] = 10,
     seed: Annotated[int, Parameter(help="of the ends")] = 0,
     view: Annotated[View, Flat] = VIEW,
-    out: Out = None,
-    force: Force = False,
-    json: Json = False,
+    to: Annotated[Target, Flat] = TARGET,
 ) -> None:
     """Walk through the latent space from one example to another."""
     trained = opened(run)
-    deliver(
-        lambda: explore.interpolate(trained, rows, columns, seed=seed, data=data, view=view),
-        trained, "interpolation", out, force, json,
-    )  # fmt: skip
+    walk = partial(explore.interpolate, trained, rows, columns, seed=seed, data=data, view=view)
+    deliver(walk, trained, "interpolation", to)
 
 
 def runs(
@@ -231,15 +238,13 @@ def opened(run: str) -> Trained:
     return load_trained(folders.find(run), device_for("auto"))
 
 
-def deliver(
-    make: Callable[[], Examples], trained: Trained, name: str, out: Path | None, force: bool, as_json: bool
-) -> None:
+def deliver(make: Callable[[], Examples], trained: Trained, name: str, to: Target) -> None:
     """Make examples, write them where asked, and say where that is."""
-    path = unused((trained.folder or Path()) / f"{name}.png") if out is None else out
-    refuse_existing(path, force)
+    path = unused((trained.folder or Path()) / f"{name}.png") if to.out is None else to.out
+    refuse_existing(path, to.force)
     examples = make()
     examples.save(path)
-    tell(str(path), {"out": str(path), "examples": len(examples)}, as_json)
+    tell(str(path), {"out": str(path), "examples": len(examples)}, to.json)
 
 
 def spread(n: int, most: int) -> list[int]:

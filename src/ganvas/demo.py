@@ -46,7 +46,8 @@ CHAPTERS = (
         "was never asked about what lies in between.",
     ),
     Chapter(
-        VAE(latent=16, sigma=0.4, lr=2e-3), 1400, 64, "Variational autoencoder", "min E[ L(x, g(z)) ] + λ KL( N(μ, Σ) ‖ N(0, I) )",
+        VAE(latent=16, sigma=0.4, lr=2e-3), 1400, 64, "Variational autoencoder",
+        "min E[ L(x, g(z)) ] + λ KL( N(μ, Σ) ‖ N(0, I) )",
         "The KL term pulls the codes of all faces together onto N(0, I), so that a draw from it decodes to a face.",
     ),
     Chapter(
