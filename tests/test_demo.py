@@ -88,8 +88,8 @@ def test_curves_stay_in_their_frame() -> None:
     ]
     assert len(numbers) == 100
     assert all(0 <= x <= page.W and 0 <= y <= page.H for x, y in numbers)
-    assert ">a</text>" in svg
-    assert ">b</text>" in svg
+    assert "a</text>" in svg
+    assert "b</text>" in svg
     assert page.curves([]) == "<p>nothing was logged</p>"
 
 

@@ -46,7 +46,7 @@ CHAPTERS = (
         "was never asked about what lies in between.",
     ),
     Chapter(
-        VAE(latent=16, sigma=0.4, lr=2e-3), 1400, 64, "Variational autoencoder",
+        VAE(latent=16, lr=2e-3), 1400, 64, "Variational autoencoder",
         "min E[ L(x, g(z)) ] + λ KL( N(μ, Σ) ‖ N(0, I) )",
         "The KL term pulls the codes of all faces together onto N(0, I), so that a draw from it decodes to a face.",
     ),
@@ -89,7 +89,7 @@ def render(results: list[tuple[Chapter, Trained]], faces: Collection, held_out: 
             f"Three models learnt the same {len(faces)} smileys of 32 × 32 pixels on this machine, in "
             f"{page.minutes(seconds)}. Each picture below is decoded from z ~ N(0, I): nothing is retouched or chosen.",
         ),
-        page.row([page.figure(Examples(faces.x[:SHOWN], 8), "Some of the real faces")]
+        page.row([page.figure(Examples(faces.x[:: len(faces) // SHOWN][:SHOWN], 8), "Real faces")]
                  + [samples(chapter, trained) for chapter, trained in results]),
         page.section("Side by side", page.table(*numbers(results, faces, held_out))),
         page.section(
@@ -115,7 +115,7 @@ def numbers(
     results: list[tuple[Chapter, Trained]], faces: Collection, held_out: Collection
 ) -> tuple[list[str], list[list[str]], str]:
     """Head, rows and caption of the table."""
-    head = ["", *(chapter.title for chapter, _ in results), "real faces"]
+    head = ["", *(chapter.title for chapter, _ in results), "Real faces"]
     floor = distance(faces.x, faces.x, apart=True)
     encoders = [t if isinstance(t.model, Encodes) else None for _, t in results]
     spreads = [f"{t.encode(faces).std(0).mean():.2f}" if t else "–" for t in encoders]

@@ -13,7 +13,7 @@ STYLE = """
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e8e9ea; --soft: #9ba3ac; --line: #363b42; --ground: #16181b; --card: #1e2125; }
 }
-body { margin: 0 auto; max-width: 1240px; padding: 2.5rem 1.5rem 4rem; background: var(--ground); color: var(--ink);
+body { margin: 0 auto; max-width: 1440px; padding: 2.5rem 1.5rem 4rem; background: var(--ground); color: var(--ink);
   font: 16px/1.5 system-ui, sans-serif; }
 h1 { font-size: 2.1rem; margin: 0 0 .4rem; } h2 { font-size: 1.25rem; margin: 2.8rem 0 .8rem; }
 p.lead { max-width: 46rem; color: var(--soft); margin: 0 0 1.8rem; font-size: 1.05rem; }
@@ -33,7 +33,7 @@ th:first-child, td:first-child { text-align: left; } td { font-variant-numeric: 
 pre { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 1rem; overflow-x: auto; }
 """
 COLOURS = ("#1f6fb2", "#d9662b", "#3a9a5b", "#8e5bb5")
-W, H, LEFT, BOTTOM, TOP = 360, 220, 52, 24, 10
+W, H, LEFT, BOTTOM, TOP = 360, 220, 52, 24, 30
 
 
 def document(title: str, parts: Sequence[str]) -> str:
@@ -117,7 +117,5 @@ def curves(log: Sequence[dict[str, Any]]) -> str:
     for i, (name, colour) in enumerate(zip(names, COLOURS, strict=False)):
         points = " ".join(at(line["step"], line[name]) for line in log)
         marks.append(f'<polyline fill="none" stroke="{colour}" stroke-width="1.6" points="{points}"/>')
-        marks.append(
-            f'<text x="{W - 14}" y="{TOP + 12 + 15 * i}" text-anchor="end" fill="{colour}">{escape(name)}</text>'
-        )
+        marks.append(f'<text x="{LEFT + 96 * i}" y="14" fill="{colour}">— {escape(name)}</text>')
     return f'<svg viewBox="0 0 {W} {H}" font-family="sans-serif" font-size="11" fill="#555">{"".join(marks)}</svg>'

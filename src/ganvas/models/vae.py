@@ -38,7 +38,7 @@ class VAE(LatentModel):
     """covariance of the posterior q(z|x)"""
     likelihood: Literal["gaussian", "bernoulli"] = "gaussian"
     """p(x|z)"""
-    sigma: Annotated[float, Field(gt=0)] = 0.3
+    sigma: Annotated[float, Field(gt=0)] = 0.4
     """standard deviation of a gaussian p(x|z); pixels lie in [0, 1]"""
     beta: Annotated[float, Field(ge=0)] = 1.0
     """weight of the KL term: the lecture's lambda"""
