@@ -11,6 +11,7 @@ when pyproject.toml or constraints.txt change.
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -52,9 +53,13 @@ def make() -> None:
     if STAMP.exists() and STAMP.read_text() == wanted():
         return
     began = time.monotonic()
+    if VENV.exists() and not STAMP.exists():
+        raise OSError(f"{VENV} is there, but was not made by dev.py: move it away")
     print("setting up .venv (a minute or two, once)", file=sys.stderr, flush=True)
     shutil.rmtree(VENV, ignore_errors=True)
-    subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
+    VENV.mkdir()
+    STAMP.write_text("being made")  # whatever happens now, the folder may be made again
+    subprocess.run([getattr(sys, "_base_executable", sys.executable), "-m", "venv", VENV], check=True)
     python = BIN / ("python.exe" if os.name == "nt" else "python")
     install = ["-m", "pip", "install", "-qq", "--no-compile", "--disable-pip-version-check"]
     subprocess.run(
@@ -65,6 +70,14 @@ def make() -> None:
     )
     STAMP.write_text(wanted())
     print(f"set up in {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+
+
+def call(command: list[str]) -> int:
+    """Run a command to its end; signals are the command's own affair: training saves before it stops."""
+    with subprocess.Popen(command, cwd=HERE, env=environment()) as process:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the command as well
+        signal.signal(signal.SIGTERM, lambda number, frame: process.terminate())
+        return process.wait()
 
 
 def main(words: list[str]) -> int:
@@ -85,7 +98,7 @@ def main(words: list[str]) -> int:
         if program is None:
             print(f"dev.py: no program {' '.join(command[:1]) or 'given'}", file=sys.stderr)
             return 2
-        code = subprocess.run([program, *command[1:]], cwd=HERE, env=environment(), check=False).returncode
+        code = call([program, *command[1:]])
         if code:
             print(f"dev.py: {' '.join(command)} failed", file=sys.stderr)
             return code

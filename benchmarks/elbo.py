@@ -28,7 +28,7 @@ def bits(path: str, split: str) -> Collection:
 def test_elbo(trained: ganvas.Trained, data: Collection) -> tuple[float, float]:
     """Mean ELBO and mean KL over the data, in nats."""
     vae = trained.model
-    x = trained.inputs(data)
+    x = trained.inputs(data.x)
     torch.manual_seed(0)
     with torch.inference_mode():
         terms = [vae.elbo_terms(part, **trained.nets) for _ in range(PASSES) for part in x.split(1000)]

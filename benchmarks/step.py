@@ -27,7 +27,6 @@ from torch.nn.functional import binary_cross_entropy_with_logits as bce
 from torch.utils.data import DataLoader, Dataset
 
 from ganvas.data import Collection, Stream, load
-from ganvas.meter import Meter
 from ganvas.model import Model
 from ganvas.training import Plan, begin, train
 
@@ -98,10 +97,10 @@ def tutorial_gan(loader: Iterable[Tensor], model: ganvas.GAN) -> Iterator[None]:
 
 def ours(data: Collection, model: Model) -> Iterator[None]:
     """Our loop, with all that it does in a run: EMA, meter, the reading of the meter every LOG steps."""
-    meter, state = Meter(), begin(model, data.shape, 0, CPU)
-    for step in train(model, data, Plan(steps=1_000_000_000, batch=BATCH), state, meter):
+    state = begin(model, data.shape, 0, CPU)
+    for step in train(model, data, Plan(steps=1_000_000_000, batch=BATCH), state):
         if step % LOG == 0:
-            meter.read()
+            state.meter.read()
         yield
 
 

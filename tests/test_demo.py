@@ -33,8 +33,11 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         if tag == "img":
             self.images.append(dict(attributes)["src"] or "")
-        if tag not in ("img", "meta", "line", "polyline"):
+        if tag not in ("img", "meta"):
             self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        assert tag in ("line", "polyline")
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
@@ -66,7 +69,7 @@ def test_the_demo_writes_one_self_contained_page(quick: None, capsys: pytest.Cap
 def test_a_second_demo_does_not_overwrite_the_first(quick: None, capsys: pytest.CaptureFixture[str]) -> None:
     paths = []
     for _ in range(2):
-        assert main(["demo", "--quiet", "--steps", "0.2"]) == 0
+        assert main(["demo", "--quiet", "--length", "0.2"]) == 0
         paths.append(capsys.readouterr().out)
     assert len(set(paths)) == 2
 
@@ -98,4 +101,4 @@ def test_what_is_said_is_escaped() -> None:
 
 
 def test_durations() -> None:
-    assert [page.minutes(s) for s in (0.4, 59.4, 60, 125)] == ["0 s", "59 s", "1 min 00 s", "2 min 05 s"]
+    assert [page.minutes(s) for s in (0.4, 59.4, 60.0, 125.0)] == ["0 s", "59 s", "1 min 00 s", "2 min 05 s"]

@@ -1,5 +1,6 @@
 """Folders of images."""
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +123,28 @@ def test_a_jpeg_is_decoded_smaller_but_never_below_the_size(tmp_path: Path) -> N
     expected = torch.linspace(4, 251, 32)
     assert (small[0].mean(0) - expected).abs().max() < 4
     assert (small[1].mean(1) - expected).abs().max() < 4
+
+
+def test_a_decoder_that_fails_in_its_own_way_costs_one_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Image.open
+
+    def fragile(path: Path) -> Image.Image:
+        if path.name == "3.png":
+            raise struct.error("unpack requires a buffer of 4 bytes")
+        return real(path)
+
+    monkeypatch.setattr(Image, "open", fragile)
+    collection = load(folder)
+    assert len(collection) == 10
+    assert "2 files skipped" in collection.notes[0]
+
+
+def test_the_previews_of_a_run_are_no_data(folder: Path) -> None:
+    before = load(folder).fingerprint()
+    write_folder(folder / "runs" / "a" / "previews", size=(30, 30))
+    for name in ("config.json", "log.jsonl"):
+        (folder / "runs" / "a" / name).write_text("")
+    assert load(folder).fingerprint() == before
 
 
 def test_progress_is_told(folder: Path) -> None:

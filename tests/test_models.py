@@ -15,7 +15,6 @@ from ganvas import models
 from ganvas.artifact import Trained, load_trained
 from ganvas.data import Collection, Stream, load
 from ganvas.errors import UserError
-from ganvas.meter import Meter
 from ganvas.model import Encodes, Model, Move, Samples, plain
 from ganvas.models import MODELS
 from ganvas.training import Plan, begin, play, train
@@ -147,7 +146,9 @@ def test_what_a_model_can_do_after_training(cls: type[Model], images: Collection
     assert torch.equal(trained.sample(5, seed=1).x, trained.sample(5, seed=1).x)
     assert not torch.equal(trained.sample(5, seed=1).x, trained.sample(5, seed=2).x)
     if isinstance(trained.model, Encodes):
-        assert trained.encode(images).shape == (40, 6)
+        codes = trained.encode(images)
+        assert codes.shape == (40, 6)
+        nn.Linear(6, 1)(codes).sum().backward()  # a probe can learn from them
         assert trained.reconstruct(images).x.shape == (40, 3, 12, 10)
     else:
         with pytest.raises(UserError, match="gan has no encoder"):
@@ -172,11 +173,11 @@ GOLDEN = {
 @every_model
 def test_golden_losses(cls: type[Model], images: Collection) -> None:
     """Means of each term over the first five steps: a refactoring does not change them."""
-    model, meter = small(cls), Meter()
+    model = small(cls)
     state = begin(model, images.shape, 0, CPU)
-    for _ in train(model, images, Plan(steps=5, batch=8), state, meter):
+    for _ in train(model, images, Plan(steps=5, batch=8), state):
         pass
-    assert meter.read() == pytest.approx(GOLDEN[cls.__name__.lower()], rel=2e-3)
+    assert state.meter.read() == pytest.approx(GOLDEN[cls.__name__.lower()], rel=2e-3)
 
 
 def test_a_move_is_a_sum_of_its_named_terms() -> None:

@@ -1,6 +1,7 @@
 """The loop: order of updates, averages, divergence, determinism, exact continuation."""
 
 import itertools
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from torch import nn
 import ganvas
 from ganvas import checkpoint, runs
 from ganvas.data import Collection
-from ganvas.errors import Diverged, UserError
+from ganvas.errors import Diverged, Stopped, UserError
 from ganvas.folders import read_log
 from ganvas.meter import Meter
 from ganvas.model import Batch, Model, Move, Shape, minimize
@@ -37,7 +38,7 @@ CPU = torch.device("cpu")
 
 def trained_state(model: Model, data: Collection, steps: int, seed: int = 0) -> State:
     state = begin(model, data.shape, seed, CPU)
-    for _ in train(model, data, Plan(steps=steps, batch=8, seed=seed), state, Meter()):
+    for _ in train(model, data, Plan(steps=steps, batch=8, seed=seed), state):
         pass
     return state
 
@@ -75,7 +76,7 @@ def test_a_run_continued_from_its_checkpoint_equals_an_uninterrupted_one(
     second = begin(model, images.shape, 99, CPU)
     checkpoint.restore(second, tmp_path / "state.ckpt", model)
     assert same(first, second)
-    for _ in train(model, images, plan, second, Meter()):
+    for _ in train(model, images, plan, second):
         pass
     assert same(whole, second)
 
@@ -195,11 +196,12 @@ def test_a_loss_that_is_not_finite_is_named_with_its_step(value: float, vectors:
         at = itertools.count(1)
 
     Doomed.value = value
-    model, meter = Doomed(), Meter()
-    for _ in train(model, vectors, Plan(steps=10, batch=8), begin(model, vectors.shape, 0, CPU), meter):
+    model = Doomed()
+    state = begin(model, vectors.shape, 0, CPU)
+    for _ in train(model, vectors, Plan(steps=10, batch=8), state):
         pass
     with pytest.raises(Diverged, match=rf"the loss term 'bad' became {value} at step 7"):
-        meter.read()
+        state.meter.read()
 
 
 def test_a_run_that_diverges_keeps_its_last_good_checkpoint(
@@ -242,6 +244,60 @@ def test_the_meter_averages_over_all_moves() -> None:
     meter.add(2, {"g": torch.tensor(-1.0)})
     assert meter.read() == {"d": 3.0, "g": -1.0}
     assert meter.read() == {}
+    meter.add(3, {"d": torch.tensor(4.0)})
+    meter.look()
+    meter.add(4, {"d": torch.tensor(8.0)})
+    assert meter.read() == {"d": 6.0}  # looking takes nothing away
+
+
+def test_a_run_that_was_stopped_between_two_lines_of_its_log_writes_the_same_log(
+    images: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"steps": 40, "batch": 8, "every": 100, "quiet": True}
+    ganvas.train(small(MODELS["gan"]), images, folder="straight", **options)
+    real = runs.training
+
+    def interrupted(*arguments: Any) -> Iterator[int]:
+        for step in real(*arguments):
+            if step == 15:
+                signal.raise_signal(signal.SIGINT)
+            yield step
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "training", interrupted)
+        with pytest.raises(Stopped, match="stopped at step 15 of 40; go on with: ganvas resume stopped"):
+            ganvas.train(small(MODELS["gan"]), images, folder="stopped", **options)
+    ganvas.resume("stopped", data=images, quiet=True)
+    straight, stopped = (
+        [{k: v for k, v in line.items() if k != "seconds"} for line in read_log(run)] for run in ("straight", "stopped")
+    )
+    assert straight == stopped
+    assert [line["step"] for line in straight] == [10, 20, 30, 40]
+    for name in ("weights.safetensors", "state.ckpt"):
+        assert Path("straight", name).read_bytes() == Path("stopped", name).read_bytes()
+
+
+def test_a_run_that_dies_while_it_saves_does_not_keep_old_weights(
+    images: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The checkpoint says that a step is done, so it is written after the weights of that step."""
+    model, options = small(MODELS["vae"]), {"steps": 4, "batch": 8, "every": 2, "quiet": True}
+    real, calls = checkpoint.save, []
+
+    def dying(state: State, *arguments: Any) -> None:
+        calls.append(state.step)
+        if state.step == 4:
+            raise OSError("the power fails")
+        real(state, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save", dying)
+        with pytest.raises(OSError, match="the power fails"):
+            ganvas.train(model, images, folder="run", **options)
+    resumed = ganvas.resume("run", data=images, quiet=True)
+    assert resumed.about["step"] == ganvas.load("run").about["step"] == 4
+    whole = ganvas.train(model, images, folder="whole", **options)
+    assert torch.equal(whole.sample(4).x, ganvas.load("run").sample(4).x)
 
 
 def test_epochs_become_steps(images: Collection) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from . import __version__
 from .checkpoint import first_line, read
-from .data import Collection, Source, View, load
+from .data import Collection, Source, View, load, scaled
 from .errors import UserError
 from .model import Encodes, Model, Samples, Shape, device_of, name_of, plain
 from .models import MODELS
@@ -55,8 +55,8 @@ class Trained:
     def encode(self, data: Source, view: View | None = None) -> Tensor:
         """Latent codes of examples, n x d: the posterior's mean where the code is a distribution."""
         model = self.needs(Encodes, "has no encoder: it can sample, but neither encode nor reconstruct")
-        x = self.inputs(self.fitting(data, view))
-        return self.chunks(x, lambda part: model.encode(part, **self.nets))
+        x = self.fitting(data, view).x
+        return self.chunks(x, lambda part: model.encode(self.inputs(part), **self.nets))
 
     def reconstruct(self, data: Source, view: View | None = None) -> Examples:
         """The examples, encoded and decoded."""
@@ -73,12 +73,11 @@ class Trained:
             )
         return collection
 
-    def inputs(self, collection: Collection) -> Tensor:
-        """Examples as the model sees them."""
-        low, high = self.model.span
-        return collection.x.float() * ((high - low) / 255) + low if collection.are_images else collection.x
+    def inputs(self, x: Tensor) -> Tensor:
+        """Examples of a collection as the model sees them."""
+        return scaled(x, self.model.span)
 
-    @torch.inference_mode()
+    @torch.no_grad()  # not inference mode, whose results nothing can be learnt from
     def chunks(self, x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
         """The function of x, computed in chunks on the networks' device."""
         device = device_of(self.nets)
@@ -110,6 +109,8 @@ def load_trained(path: str | Path, device: torch.device | None = None) -> Traine
         raise UserError(f"{file} was written by a newer Ganvas ({header.get('ganvas')}): update with pip install -U")
     if header.get("model") not in MODELS:
         raise UserError(f"{file} holds a model {header.get('model')!r}, which this Ganvas does not know")
+    if not {"fields", "shape"} <= header.keys():
+        raise UserError(f"{file} holds no model's weights: give a run folder, or its {WEIGHTS}")
     check_config(file, header)
     model = model_from(header["model"], header["fields"])
     shape: Shape = tuple(header["shape"])
@@ -140,6 +141,8 @@ def check_config(file: Path, header: dict[str, Any]) -> None:
 
 def model_from(name: str, fields: dict[str, Any]) -> Model:
     """The model with these hyper-parameters; pydantic's ValidationError, a ValueError, where they do not fit."""
+    if name not in MODELS:
+        raise UserError(f"there is no model {name!r}: this Ganvas knows {', '.join(MODELS)}")
     model: Model = TypeAdapter(MODELS[name]).validate_python(fields)
     return model
 

@@ -25,7 +25,7 @@ def save(state: State, path: Path, about: dict[str, Any]) -> None:
     for name, optimizer in state.optimizers.items():
         held, plain[name] = parts(optimizer)
         tensors |= {f"optimizer/{name}/{key}": tensor for key, tensor in held.items()}
-    counters = {"step": state.step, "position": state.position, "optimizers": plain}
+    counters = {"step": state.step, "position": state.position, "optimizers": plain, "terms": state.meter.seen}
     header = {"ganvas": json.dumps(about | counters)}
     with written(path) as temporary:
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, header)
@@ -45,7 +45,8 @@ def restore(state: State, path: Path, model: Model) -> None:
             state.optimizers[name] = model.optimizer(*(state.nets[part] for part in name.split("+")))
             rebuild(state.optimizers[name], held, settings)
         state.step, state.position = header["step"], header["position"]
-    except (KeyError, RuntimeError, ValueError) as error:
+        state.meter.seen = header["terms"]
+    except (KeyError, RuntimeError, ValueError, AttributeError) as error:
         raise UserError(f"{path} is the checkpoint of another model: {first_line(error)}") from error
 
 
@@ -54,7 +55,8 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         with safe_open(path, "pt") as file:
             header = json.loads((file.metadata() or {})["ganvas"])
-            return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            # cloned, or they would stay mapped to the file, which then could not be replaced on Windows
+            return header, {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist") from error
     except KeyError as error:

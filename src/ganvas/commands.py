@@ -4,8 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Annotated, Any
 
+import torch
 from cyclopts import App, Parameter
 from rich.console import Console
 from rich.table import Table
@@ -185,14 +187,14 @@ def data(
     /,
     *,
     view: Annotated[View, Flat] = VIEW,
-    out: Annotated[Path | None, Parameter(help="the contact sheet; none for vectors")] = None,
+    out: Annotated[Path | None, Parameter(help="the contact sheet; a scatter plot for vectors")] = None,
     force: Force = False,
     json: Json = False,
 ) -> None:
     """Report on a data source, with a contact sheet."""
     with Bar().reading() as progress:
         collection = data_sources.load(source, view, progress=progress)
-    sheet = unused(Path(f"{collection.name}-contact-sheet.png")) if out is None else out
+    sheet = unused(beside(source) / f"{collection.name}-contact-sheet.png") if out is None else out
     refuse_existing(sheet, force)
     Examples(collection.x[spread(len(collection), 100 if collection.are_images else 5000)]).save(sheet)
     report = described(collection) | {"contact sheet": str(sheet)}
@@ -203,7 +205,8 @@ def described(collection: data_sources.Collection) -> dict[str, Any]:
     """The facts of a collection."""
     x = collection.x
     kind = "images, bytes" if collection.are_images else "vectors, float32"
-    mean = x.float().mean((0, 2, 3) if collection.are_images else 0)
+    axes = (0, 2, 3) if collection.are_images else (0,)
+    mean = x.sum(axes, dtype=torch.float64) / (x.numel() / x.shape[1])
     return {
         "name": collection.name,
         "examples": len(collection),
@@ -217,6 +220,12 @@ def described(collection: data_sources.Collection) -> dict[str, Any]:
     }
 
 
+def beside(source: str) -> Path:
+    """The current folder, or one for temporary files where that is part of the data: a sheet is no data."""
+    inside = Path(source).is_dir() and Path(source).resolve() in [Path.cwd(), *Path.cwd().parents]
+    return Path(gettempdir()) if inside else Path()
+
+
 def in_words(value: Any) -> str:
     """A value of the report, for people."""
     if isinstance(value, dict):
@@ -227,11 +236,11 @@ def in_words(value: Any) -> str:
 def demo(
     *,
     out: Annotated[Path, Parameter(help="where the demo's folder is made")] = Path("runs"),
-    steps: Annotated[float, Parameter(help="multiplies the length of training; 0.1 for a quick look")] = 1.0,
+    length: Annotated[float, Parameter(help="multiplies the steps of training; 0.1 for a quick look")] = 1.0,
     quiet: bool = False,
 ) -> None:
     """Train an autoencoder, a VAE and a GAN on 147 smileys, then compare what they generate on one page."""
-    print(demo_page.demo(out, steps, quiet=quiet))
+    print(demo_page.demo(out, length, quiet=quiet))
 
 
 def opened(run: str) -> Trained:
@@ -243,6 +252,9 @@ def deliver(make: Callable[[], Examples], trained: Trained, name: str, to: Targe
     path = unused((trained.folder or Path()) / f"{name}.png") if to.out is None else to.out
     refuse_existing(path, to.force)
     examples = make()
+    if path.is_dir():  # only with --force: no picture of before is to stay among the new ones
+        for old in path.glob("[0-9][0-9][0-9][0-9][0-9].png"):
+            old.unlink()
     examples.save(path)
     tell(str(path), {"out": str(path), "examples": len(examples)}, to.json)
 

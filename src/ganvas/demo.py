@@ -14,6 +14,7 @@ from torch import Tensor
 from . import folders, page
 from .artifact import Trained
 from .data import Collection, View, load
+from .errors import UserError
 from .evaluate import sliced_wasserstein
 from .model import Encodes, Model
 from .models import GAN, VAE, Autoencoder
@@ -58,18 +59,20 @@ CHAPTERS = (
 )  # fmt: skip
 
 
-def demo(out: Path, factor: float = 1.0, *, quiet: bool = False) -> Path:
+def demo(out: Path, length: float = 1.0, *, quiet: bool = False) -> Path:
     """Train the three models on the embedded smileys and write the page; returns its path.
 
-    `factor` multiplies the number of steps.  Everything is written to a new folder in `out`.
+    `length` multiplies the number of steps.  Everything is written to a new folder in `out`.
     """
+    if not 0 < length < 1000:
+        raise UserError(f"length={length:g} multiplies the steps of training: give a number above 0, such as 0.1")
     folder = unused(out / f"{datetime.now():%Y-%m-%d}-demo")
     faces, held_out = (load("emoji", View(classes=(CLASS,), split=split)) for split in ("train", "test"))
     console, began = Bar(quiet).console, time.monotonic()
     results = []
     for i, chapter in enumerate(CHAPTERS):
         console.print(f"[{i + 1}/{len(CHAPTERS)}] {chapter.title}: {chapter.equation}", markup=False)
-        steps = max(1, round(chapter.steps * factor))
+        steps = max(1, round(chapter.steps * length))
         trained = train(
             chapter.model, "emoji", classes=(CLASS,), steps=steps, batch=chapter.batch, every=max(1, steps // 4),
             folder=folder / chapter.title.split()[0].lower(), quiet=quiet,

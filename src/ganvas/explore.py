@@ -1,5 +1,7 @@
 """Walks through the latent space."""
 
+from dataclasses import replace
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -40,7 +42,7 @@ def interpolate(
         if len(collection) < 2 * rows:
             raise UserError(f"{collection.name} has {len(collection)} examples, but {rows} rows need {2 * rows}")
         picked = torch.randperm(len(collection), generator=random)[: 2 * rows]
-        codes = trained.encode(collection)[picked]
+        codes = trained.encode(replace(collection, x=collection.x[picked], labels=None))
         z = lerp(codes[:rows], codes[rows:], columns)
     return Examples(trained.decode(z.flatten(0, 1)).x, columns)
 

@@ -26,7 +26,12 @@ def create(model: Model, data: Collection, out: Path, folder: Path | None) -> Pa
     if folder is None:
         stem = f"{datetime.now():%Y-%m-%d}-{name_of(model)}-{data.name}"
         folder = unused(out / "".join(c if c.isalnum() or c in "-_" else "-" for c in stem))
-    elif folder.exists():
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:  # another run that began at the same time has taken the name
+            return create(model, data, out, None)
+        return folder
+    if folder.exists():
         raise UserError(f"{folder} exists: choose another folder, or go on with its run: ganvas resume {folder}")
     folder.mkdir(parents=True)
     return folder
@@ -39,7 +44,7 @@ def write_config(folder: Path, model: Model, data: Collection, plan: Plan, view:
         "fields": plain(model),
         "plan": plain(plan),
         "data": {
-            "source": source, "view": plain(view), "name": data.name, "fingerprint": data.fingerprint(),
+            "source": source, "view": plain(view) | {"data_dir": view.data_dir and absolute(view.data_dir)}, "name": data.name, "fingerprint": data.fingerprint(),
             "examples": len(data), "shape": list(data.shape), "classes": list(data.classes),
         },
         "versions": {
@@ -60,12 +65,14 @@ def rewrite_config(folder: Path, config: dict[str, Any]) -> None:
 def read_config(folder: Path) -> dict[str, Any]:
     """A run's config.json; UserError where the folder is no run."""
     try:
-        config: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        return config
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UserError(f"{folder} is no run folder: it has no {CONFIG}") from error
     except ValueError as error:
         raise UserError(f"{folder / CONFIG} is damaged: {error}") from error
+    if not isinstance(config, dict) or not {"model", "fields", "plan", "data"} <= config.keys():
+        raise UserError(f"{folder / CONFIG} is not that of a run: it does not say what was trained on what")
+    return config
 
 
 def git_state() -> dict[str, Any] | None:

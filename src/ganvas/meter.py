@@ -1,5 +1,7 @@
 """Means of named loss terms, kept on the device so that training never waits for them."""
 
+from math import isfinite
+
 import torch
 from torch import Tensor
 
@@ -7,32 +9,34 @@ from .errors import Diverged
 
 
 class Meter:
-    """Collects the terms of every move.  Reading, and only reading, waits for the device."""
+    """Collects the terms of every move.  Looking at them, and only that, waits for the device."""
 
     def __init__(self) -> None:
-        self.values: dict[str, list[Tensor]] = {}
-        self.steps: dict[str, list[int]] = {}
+        self.seen: dict[str, list[float]] = {}
+        """values since the last reading that have been looked at; a checkpoint keeps them"""
+        self.waiting: dict[str, list[tuple[int, Tensor]]] = {}
+        """steps and values, still on the device"""
 
     def add(self, step: int, terms: dict[str, Tensor]) -> None:
         """Note the terms of a move of this step."""
         for name, value in terms.items():
-            self.values.setdefault(name, []).append(value.detach())
-            self.steps.setdefault(name, []).append(step)
+            self.waiting.setdefault(name, []).append((step, value.detach()))
+
+    def look(self) -> None:
+        """Fetch what waits; raises Diverged, which names the term and the step, if a value is NaN or infinite."""
+        bad: list[tuple[int, str, float]] = []
+        for name, pairs in self.waiting.items():
+            values = torch.stack([value for _, value in pairs]).float().cpu().tolist()
+            self.seen.setdefault(name, []).extend(values)
+            bad += [(step, name, v) for (step, _), v in zip(pairs, values, strict=True) if not isfinite(v)]
+        self.waiting = {}
+        if bad:
+            step, name, value = min(bad, key=lambda found: found[0])
+            raise Diverged(f"the loss term {name!r} became {value} at step {step}")
 
     def read(self) -> dict[str, float]:
-        """The mean of each term since the last reading.
-
-        Raises Diverged, which names the term and the step, if a value is NaN or infinite.
-        """
-        stacked = {name: torch.stack(values).double().cpu() for name, values in self.values.items()}
-        bad = [
-            (self.steps[name][int((~v.isfinite()).nonzero()[0])], name)
-            for name, v in stacked.items()
-            if not v.isfinite().all()
-        ]
-        self.values, self.steps, last = {}, {}, self.steps
-        if bad:
-            step, name = min(bad)
-            value = next(v for v, s in zip(stacked[name].tolist(), last[name], strict=True) if s == step)
-            raise Diverged(f"the loss term {name!r} became {value} at step {step}")
-        return {name: v.mean().item() for name, v in stacked.items()}
+        """The mean of each term since the last reading; raises as `look` does."""
+        self.look()
+        means = {name: sum(values) / len(values) for name, values in self.seen.items()}
+        self.seen = {}
+        return means

@@ -35,6 +35,9 @@ class Batch(NamedTuple):
     x: Float[Tensor, "b *shape"]
     y: Int64[Tensor, " b"] | None
 
+    def to(self, device: torch.device) -> "Batch":
+        return Batch(self.x.to(device), None if self.y is None else self.y.to(device))
+
 
 class Move(NamedTuple):
     """One gradient step: `networks` descend the sum of `terms`; everything else stands still."""

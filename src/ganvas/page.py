@@ -103,7 +103,7 @@ def curves(log: Sequence[dict[str, Any]]) -> str:
     low, high = values[0], values[min(len(values) - 1, round(len(values) * 0.97))]
     span, last = (high - low) or 1.0, log[-1]["step"]
 
-    def at(step: float, value: float) -> str:
+    def at(step: int, value: float) -> str:
         y = H - BOTTOM - (value - low) / span * (H - BOTTOM - TOP)
         return f"{LEFT + step / last * (W - LEFT - 8):.1f},{max(0.0, y):.1f}"
 

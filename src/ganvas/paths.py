@@ -1,6 +1,7 @@
 """Writing files so that nothing already written is lost."""
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -17,12 +18,26 @@ def written(path: Path) -> Iterator[Path]:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        temporary.touch()
+        mode = temporary.stat().st_mode  # as the umask has it, whatever mode the block's writer prefers
         yield temporary
+        temporary.chmod(mode)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        temporary.replace(path)
+        replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def replace(temporary: Path, path: Path) -> None:
+    """Rename over `path`; on Windows, where a viewer may hold it open for a moment, try again for a second."""
+    for _ in range(10 if os.name == "nt" else 0):
+        try:
+            temporary.replace(path)
+            return
+        except PermissionError:
+            time.sleep(0.1)
+    temporary.replace(path)
 
 
 def refuse_existing(path: Path, force: bool) -> None:

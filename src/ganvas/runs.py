@@ -15,7 +15,6 @@ from . import checkpoint, folders
 from .artifact import WEIGHTS, Trained, model_from
 from .data import Collection, Source, Stream, View, load
 from .errors import Diverged, Stopped, UserError
-from .meter import Meter
 from .model import Batch, Model, name_of
 from .pictures import preview
 from .progress import Bar, stoppable
@@ -41,7 +40,7 @@ class Run:
     quiet: bool = False
 
 
-@torch.random.fork_rng(devices=[])  # the caller's own random numbers go on as if nothing had been
+@torch.random.fork_rng(devices=[])  # the caller's own random numbers on the CPU go on as if nothing had been
 def train(
     model: Model,
     data: Source,
@@ -104,7 +103,7 @@ def resume(folder: str | Path, *, steps: int | None = None, data: Source | None 
 def go(run: Run, state: State, bar: Bar) -> Trained:
     """Train to the plan's end; log, previews, weights and checkpoint are written as it goes."""
     every = max(1, run.plan.every // PER_CHECKPOINT)
-    meter, started = Meter(), time.monotonic() - folders.seconds_logged(run.folder)
+    started = time.monotonic() - folders.seconds_logged(run.folder)
     trained = kept(run, state)
     if state.step == run.plan.steps:
         return trained
@@ -115,15 +114,15 @@ def go(run: Run, state: State, bar: Bar) -> Trained:
             stoppable() as asked,
             bar.training(run.plan.steps, state.step, run.plan.batch, str(run.folder)) as shown,
         ):
-            for step in training(run.model, run.data, run.plan, state, meter):
+            for step in training(run.model, run.data, run.plan, state):
                 last = step == run.plan.steps
                 if last or step % every == 0:
-                    terms = meter.read()
+                    terms = state.meter.read()
                     folders.log(run.folder, {"step": step, "seconds": round(time.monotonic() - started, 3)} | terms)
                     shown.terms(step, terms)
                 shown.step(step)
                 if last or step % run.plan.every == 0 or asked():
-                    meter.read()  # whatever is still to be read must be finite before it is saved
+                    state.meter.look()  # nothing is saved that was not finite
                     trained = save(run, state)
                     shown.saved(step)
                 if asked() and not last:
@@ -144,15 +143,17 @@ def save(run: Run, state: State) -> Trained:
     """Write checkpoint, weights and a preview."""
     check_finite(state)
     trained = kept(run, state)
-    checkpoint.save(state, run.folder / folders.STATE, {"model": name_of(run.model)})
     trained.save(run.folder / WEIGHTS)
-    batch = example_batch(run, next(state.nets.parameters()).device)
-    reseed(batch.x.device, run.plan.seed, "preview")  # the same noise in every preview
+    device = next(state.nets.parameters()).device
+    batch = example_batch(run).to(device)
+    reseed(device, run.plan.seed, "preview")  # the same noise in every preview
     with torch.inference_mode():
         rows = run.model.preview(batch, **state.average)
     folder = run.folder / "previews"
     folder.mkdir(exist_ok=True)
     preview(rows, run.model.span).save(folder / f"{state.step:07d}.png")
+    # last, since it says that the step is done: a run that is killed before goes on from the one before
+    checkpoint.save(state, run.folder / folders.STATE, {"model": name_of(run.model)})
     return trained
 
 
@@ -163,10 +164,10 @@ def kept(run: Run, state: State) -> Trained:
     return Trained(run.model, data.shape, state.average, about, run.folder)
 
 
-def example_batch(run: Run, device: torch.device) -> Batch:
+def example_batch(run: Run) -> Batch:
     """The examples that every preview of a run shows."""
     n = min(PREVIEW if run.data.are_images else 1000, len(run.data))
-    return next(Stream(run.data, batch=n, seed=run.plan.seed, span=run.model.span, device=device))
+    return next(Stream(run.data, batch=n, seed=run.plan.seed, span=run.model.span))
 
 
 def settled(plan: Plan, data: Collection) -> Plan:

@@ -62,6 +62,8 @@ class State:
     """steps done"""
     position: int = 0
     """batches drawn"""
+    meter: Meter = field(default_factory=Meter)
+    """loss terms that are still to be logged"""
 
 
 def begin(model: Model, shape: Shape, seed: int, device: torch.device) -> State:
@@ -72,9 +74,7 @@ def begin(model: Model, shape: Shape, seed: int, device: torch.device) -> State:
     return State(nets, average.eval().requires_grad_(False))
 
 
-def train(
-    model: Model, data: Collection, plan: Plan, state: State, meter: Meter, rank: int = 0, ranks: int = 1
-) -> Iterator[int]:
+def train(model: Model, data: Collection, plan: Plan, state: State, rank: int = 0, ranks: int = 1) -> Iterator[int]:
     """Train onward from `state` to `plan.steps`; yields the number of steps done after each.
 
     Between two steps the state is whole: whoever drives the loop may save it, or stop.
@@ -92,7 +92,7 @@ def train(
         reseed(device, plan.seed, rank, state.step)
         for move in model.step(stream, **nets):
             play(move, optimizer_of(move, model, state))
-            meter.add(state.step + 1, move.terms)
+            state.meter.add(state.step + 1, move.terms)
         follow(kept, state.step, plan.ema)
         if device.type == "cpu" and state.step % 100 == 0:
             drop_denormals(state)
@@ -124,7 +124,7 @@ def follow(kept: list[tuple[Tensor, Tensor]], step: int, ema: float) -> None:
 
     The average spans 1 / (1 - ema) steps, and fewer at first, (10 + step) / 9, so that a short run does not keep its
     random beginning.  It is brought up to date ten times in that span: doing so after every step would cost half as
-    much as Adam and give the same average.
+    much as Adam for nearly the same average.
     """
     span = min(1 / (1 - ema), (10 + step) / 9)
     period = max(1, int(span / 10))

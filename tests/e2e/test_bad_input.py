@@ -68,7 +68,7 @@ SOURCES: list[tuple[str, Callable[[Path], str], str]] = [
     ("mixed sizes", mixed, r"images of 2 sizes .*odd.png differs from most.* --size 64"),
     ("wrong dtype", array("a.npz", x=np.array([["a"]])), "holds <U1 values: give bytes"),
     ("Python objects", array("a.npz", x=np.array([{}], object)), "Python objects, which Ganvas never unpickles"),
-    ("NaN", array("a.npz", x=np.array([[1.0, np.nan]])), r"holds nan at index \[0, 1\]: remove or replace it"),
+    ("NaN", array("a.npz", x=np.array([[1.0, np.nan]])), r"holds nan .* at index \[0, 1\]: remove, replace"),
     ("pixels out of range", array("a.npz", x=IMAGES + 2.5), r"pixels from 2.5 to 2.5: scale them to \[0, 1\]"),
     (
         "labels that do not match",
@@ -118,6 +118,10 @@ OPTIONS: list[tuple[list[str], str]] = [
     (["sample", "nothing"], "no run 'nothing': neither a path nor a run"),
     (["resume", "."], "is no run folder: it has no config.json"),
     (["sample", "."], r"weights.safetensors does not exist"),
+    (["train", "vae", ""], "the data source is empty"),
+    (["train", "vae", "ring", "--data-dir", "."], "data_dir is where mnist"),
+    (["demo", "--length", "0"], "length=0 multiplies the steps of training: give a number above 0"),
+    (["demo", "--length", "nan"], "length=nan multiplies the steps"),
     (["data", "emoji", "--split", "valid"], "--split must be 'train' or 'test'"),
 ]
 
@@ -170,6 +174,14 @@ def test_a_truncated_file(file: str, keep: int, run: Path, capsys: pytest.Captur
 def test_damaged_configuration_of_a_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (run / "config.json").write_text('{"model": ')
     failing(capsys, ["resume", str(run)], 2, "config.json is damaged")
+    good = {"model": "vae", "fields": {}, "plan": {}, "data": {}}
+    for content in ({}, [], 3):
+        (run / "config.json").write_text(json.dumps(content))
+        failing(capsys, ["resume", str(run)], 2, "config.json is not that of a run")
+        assert main(["runs", "--out", str(run.parent)]) == 0  # one damaged run does not hide the others
+    (run / "config.json").write_text(json.dumps(good | {"model": "diffusion"}))
+    failing(capsys, ["resume", str(run)], 2, "there is no model 'diffusion'")
+    failing(capsys, ["sample", str(run / "state.ckpt")], 2, "state.ckpt holds no model's weights")
 
 
 def test_files_of_another_model(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -200,6 +212,7 @@ def test_a_safetensors_file_that_is_not_ours(tmp_path: Path, capsys: pytest.Capt
 
 def test_what_a_model_cannot_do_or_was_not_asked(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     failing(capsys, ["sample", str(run), "-n", "0"], 2, "n=0: give 1 or more")
+    failing(capsys, ["reconstruct", str(run), str(tmp_path / "pets"), "-n", "-1"], 2, "n=-1: give 1 or more")
     failing(capsys, ["sample", str(run), "--out", "a.xyz"], 2, "cannot write a.xyz: end its name in .png")
     failing(capsys, ["reconstruct", str(run), "emoji"], 2, "examples of 3x32x32, but this model was trained on 3x8x9")
     failing(capsys, ["resume", str(run), "--steps", "2"], 2, "has already done 3 steps: ask for more")
@@ -223,6 +236,9 @@ def test_nothing_is_overwritten_unasked(run: Path, capsys: pytest.CaptureFixture
     assert Path("mine.png").read_bytes() == Path("singles/00000.png").read_bytes() == b"precious"
     assert main(["sample", str(run), "--out", "mine.png", "--force"]) == 0
     assert Path("mine.png").read_bytes() != b"precious"
+    assert main(["sample", str(run), "-n", "5", "--out", "five"]) == 0
+    assert main(["sample", str(run), "-n", "2", "--out", "five", "--force"]) == 0
+    assert len(list(Path("five").iterdir())) == 2
 
 
 def test_a_full_disk(run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,6 +124,25 @@ def test_a_report_on_data(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert "range" in said(capsys, "data", "swiss-roll")
 
 
+def test_a_contact_sheet_does_not_become_data(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    sheet = Path(told(capsys, "data", ".")["contact sheet"])
+    sheet.unlink()
+    assert folder not in sheet.resolve().parents
+    run = said(capsys, "train", "vae", ".", *TINY, "--quiet")
+    assert told(capsys, "data", ".")["examples"] == 12  # nor does a run in the folder
+    assert told(capsys, "resume", run, "--steps", "7", "--quiet")["step"] == 7
+
+
+def test_files_of_a_run_are_as_readable_as_others(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = Path(said(capsys, "train", "vae", str(folder), *TINY, "--quiet"))
+    Path("plain").touch()
+    modes = {p.stat().st_mode for p in (Path("plain"), *run.glob("*.*"))} - {(run / "previews").stat().st_mode}
+    assert len(modes) == 1
+
+
 def test_corrupt_images_among_good_ones_are_reported_and_skipped(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,7 +15,7 @@ from .builtin import BUILTIN
 from .collection import CHANNELS, Collection, counts, fitted, from_array, with_channels
 from .files import from_idx, from_npy, from_npz, idx_in, only_train
 from .folder import Progress, from_folder
-from .stream import Stream
+from .stream import Stream, scaled
 
 Source = str | Path | Collection | np.ndarray | Tensor
 
@@ -54,6 +54,10 @@ def load(source: Source, view: View | None = None, *, progress: Progress = lambd
     are read.  Raises UserError where the source cannot be used, with what to do about it.
     """
     view = view or View()
+    if view.data_dir and not (isinstance(source, str) and source in ("mnist", "fashion-mnist")):
+        raise UserError("data_dir is where mnist and fashion-mnist are looked for: leave it out for other data")
+    if view.split != "train" and not isinstance(source, str | Path):
+        raise UserError(f"an array has no split {view.split!r}: pass the examples that you mean")
     if isinstance(source, Collection):
         collection = source
     elif isinstance(source, str | Path):
@@ -69,6 +73,8 @@ def named(source: str, view: View, progress: Progress) -> Collection:
     """The collection behind a name or a path."""
     if source in BUILTIN:
         return BUILTIN[source](view.split, view.data_dir)
+    if not source.strip():
+        raise UserError(f"the data source is empty: give a path, or one of {', '.join(BUILTIN)}")
     file, _, key = source.partition(".npz:")
     path = Path(f"{file}.npz" if key else source).expanduser()
     if path.is_dir():
@@ -101,4 +107,5 @@ def prepared(collection: Collection, view: View) -> Collection:
 
 __all__ = [
     "BUILTIN", "CHANNELS", "Collection", "Progress", "Source", "Stream", "View", "counts", "from_array", "load",
+    "scaled",
 ]  # fmt: skip

@@ -102,12 +102,17 @@ def from_array(
         )
     if 0 in array.shape:
         raise UserError(f"{name} is empty: its shape is {array.shape}")
+    if array.ndim == 2:
+        with np.errstate(over="ignore"):  # what float32 cannot hold is reported below, as an infinity
+            array = array.astype(np.float32)
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         first = tuple(int(i[0]) for i in np.nonzero(~np.isfinite(array)))
-        raise UserError(f"{name} holds {array[first]} at index {list(first)}: remove or replace it")
+        raise UserError(
+            f"{name} holds {array[first]} (as float32) at index {list(first)}: remove, replace or rescale it"
+        )
     notes: tuple[str, ...] = ()
     if array.ndim == 2:
-        tensor = torch.from_numpy(array.astype(np.float32))
+        tensor = torch.from_numpy(array.copy())
     else:
         array, notes = as_bytes(array, name)
         tensor = torch.from_numpy(planes_first(array, name, channels_last))

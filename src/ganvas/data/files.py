@@ -44,10 +44,15 @@ def read_numpy(path: Path) -> "np.ndarray | dict[str, np.ndarray]":
     """What a .npy or .npz file holds; UserError where it is damaged or would have to be unpickled."""
     try:
         with path.open("rb") as file:
+            if not file.read(6).startswith((b"\x93NUMPY", b"PK")):
+                raise UserError(f"{path} is damaged or no NumPy file")
+            file.seek(0)
             loaded = np.load(file, allow_pickle=False)
             return loaded if isinstance(loaded, np.ndarray) else {k: loaded[k] for k in loaded.files}
+    except UserError:
+        raise
     except ValueError as error:
-        if "allow_pickle" in str(error) or "pickle" in str(error).lower():
+        if "allow_pickle" in str(error):
             raise UserError(
                 f"{path} holds Python objects, which Ganvas never unpickles: save plain number arrays"
             ) from error

@@ -39,7 +39,7 @@ def from_folder(
         folder = folder / split
     else:
         only_train(folder, split)
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not hidden(p, folder))
+    paths = images_below(folder)
     if not paths:
         raise UserError(f"{folder} holds no images ({', '.join(sorted(s[1:] for s in SUFFIXES))})")
     read = read_all(paths, size, progress)
@@ -80,7 +80,7 @@ def read_image(path: Path, size: tuple[int, int] | None) -> Read:
             deep = image.mode.startswith("I;16")
             upright = ImageOps.exif_transpose(image)
             pixels = np.asarray(upright) if deep else np.asarray(upright.convert(mode_of(upright)))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # a damaged file can raise anything: struct.error, RuntimeError, ...
         return str(error).replace(str(path), path.name) or type(error).__name__
     if deep:
         pixels = np.round(pixels / 257).astype(np.uint8)
@@ -128,5 +128,8 @@ def skipped(bad: dict[Path, str], folder: Path) -> str:
     return f"{len(bad)} file{'s' if len(bad) > 1 else ''} skipped ({named}{more})"
 
 
-def hidden(path: Path, folder: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(folder).parts)
+def images_below(folder: Path) -> list[Path]:
+    """Image files, sorted; not hidden ones, and not those in the folder of a run, whose previews are no data."""
+    runs = {p.parent for p in folder.rglob("config.json") if (p.parent / "log.jsonl").exists()} - {folder}
+    found = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not runs.intersection(p.parents))
+    return sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts))

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from http.client import HTTPException
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.request import urlopen
@@ -45,7 +46,7 @@ MNIST = Source(
 FASHION = Source(
     "fashion-mnist",
     (
-        "https://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
         "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
     ),
     {
@@ -81,7 +82,7 @@ def found(source: Source, split: str, data_dir: str | None) -> Collection:
     download fails.
     """
     cache = cache_dir() / source.name
-    places = [Path(data_dir)] if data_dir else [cache, cache.parent, *map(Path, source.system)]
+    places = [Path(data_dir).expanduser()] if data_dir else [cache, cache.parent, *map(Path, source.system)]
     others: list[Path] = []
     for path in (path for place in places for path in candidates(source, split, place)):
         collection = from_npz(path, split) if path.suffix == ".npz" else from_idx(path)
@@ -130,7 +131,7 @@ def downloaded(source: Source, split: str, folder: Path) -> Collection:
                     with urlopen(mirror + name, timeout=30) as answer:
                         (Path(temporary) / name).write_bytes(answer.read())
                 collection = from_idx(Path(temporary) / FILES[split][0])
-            except (OSError, UserError) as error:  # URLError and HTTPError are OSErrors
+            except (OSError, HTTPException, UserError) as error:  # URLError and HTTPError are OSErrors
                 failures.append(f"{mirror}: {getattr(error, 'reason', error)}")
                 continue
             if checksum(collection) != source.checksums[split]:

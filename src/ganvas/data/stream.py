@@ -40,7 +40,7 @@ class Stream:
         self.data = collection.to(device or collection.x.device)
         self.batch, self.seed, self.rank, self.ranks = batch, seed, rank, ranks
         self.position, self.per_epoch = position, n // total
-        self.low, self.scale = span[0], (span[1] - span[0]) / 255
+        self.span = span
         self.epoch, self.order = -1, torch.empty(0)
         self.ahead = max(1, AHEAD // (batch * prod(collection.shape)))
         self.ready: list[Batch] = []
@@ -58,7 +58,7 @@ class Stream:
         """The batches from `position` on, up to `ahead` of the same epoch: small ones cost less together."""
         epoch, i = divmod(self.position, self.per_epoch)
         index = torch.cat([self.indices(epoch, i + j) for j in range(min(self.ahead, self.per_epoch - i))])
-        x = self.scaled(self.data.x.index_select(0, index)).split(self.batch)
+        x = scaled(self.data.x.index_select(0, index), self.span).split(self.batch)
         if self.data.labels is None:
             return [Batch(part, None) for part in x]
         labels = self.data.labels.index_select(0, index).split(self.batch)
@@ -68,14 +68,19 @@ class Stream:
         """Which examples the i-th batch of an epoch holds."""
         if epoch != self.epoch:
             generator = torch.Generator().manual_seed(seed_of(self.seed, "order", epoch))
-            self.order = torch.randperm(len(self.data), generator=generator).to(self.data.x.device)
+            order = torch.randperm(len(self.data), generator=generator)
+            device = self.data.x.device
+            # from pinned memory the copy does not make the step wait
+            self.order = order.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else order.to(device)
             self.epoch = epoch
         start = (i * self.ranks + self.rank) * self.batch
         return self.order[start : start + self.batch]
 
-    def scaled(self, x: Tensor) -> Tensor:
-        """Examples as the model sees them."""
-        if not self.data.are_images:
-            return x
-        x = x.float().mul_(self.scale)
-        return x.add_(self.low) if self.low else x
+
+def scaled(x: Tensor, span: tuple[float, float]) -> Tensor:
+    """Examples as a model sees them: bytes mapped to `span`, vectors as they are."""
+    if x.dtype != torch.uint8:
+        return x
+    low, high = span
+    x = x.float().mul_((high - low) / 255)
+    return x.add_(low) if low else x
