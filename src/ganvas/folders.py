@@ -44,7 +44,8 @@ def write_config(folder: Path, model: Model, data: Collection, plan: Plan, view:
         "fields": plain(model),
         "plan": plain(plan),
         "data": {
-            "source": source, "view": plain(view) | {"data_dir": view.data_dir and absolute(view.data_dir)}, "name": data.name, "fingerprint": data.fingerprint(),
+            "source": source, "view": plain(view) | {"data_dir": view.data_dir and absolute(view.data_dir)},
+            "name": data.name, "fingerprint": data.fingerprint(),
             "examples": len(data), "shape": list(data.shape), "classes": list(data.classes),
         },
         "versions": {

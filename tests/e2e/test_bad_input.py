@@ -247,11 +247,11 @@ def test_a_full_disk(run: Path, capsys: pytest.CaptureFixture[str], monkeypatch:
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "state.ckpt")
 
-    monkeypatch.setattr(paths.os, "fsync", full)
-    failing(capsys, ["resume", str(run), "--steps", "6", "--quiet"], 1, "state.ckpt: no space left on device")
+    with monkeypatch.context() as patch:
+        patch.setattr(paths.os, "fsync", full)
+        failing(capsys, ["resume", str(run), "--steps", "6", "--quiet"], 1, "state.ckpt: no space left on device")
     assert before == {name: (run / name).read_bytes() for name in before}
     assert not [p for p in run.iterdir() if p.name.endswith(".tmp")]
-    monkeypatch.undo()
     assert main(["resume", str(run), "--steps", "6", "--quiet"]) == 0
 
 
