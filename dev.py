@@ -28,7 +28,7 @@ JOBS = {
         ["ruff", "format", "--check", "."],
         ["mypy"],
         ["lint-imports", "--no-cache"],
-        ["pytest"],
+        ["pytest", "-n", "auto", "--maxprocesses", "4"],
     ],
     "run": [[]],
 }

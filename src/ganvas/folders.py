@@ -31,10 +31,15 @@ def create(model: Model, data: Collection, out: Path, folder: Path | None) -> Pa
         except FileExistsError:  # another run that began at the same time has taken the name
             return create(model, data, out, None)
         return folder
-    if folder.exists():
-        raise UserError(f"{folder} exists: choose another folder, or go on with its run: ganvas resume {folder}")
+    check_new(folder)
     folder.mkdir(parents=True)
     return folder
+
+
+def check_new(folder: Path) -> None:
+    """UserError if the folder exists."""
+    if folder.exists():
+        raise UserError(f"{folder} exists: choose another folder, or go on with its run: ganvas resume {folder}")
 
 
 def write_config(folder: Path, model: Model, data: Collection, plan: Plan, view: View, source: str) -> None:

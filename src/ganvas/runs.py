@@ -36,8 +36,6 @@ class Run:
     data: Collection
     plan: Plan
     folder: Path
-    source: str
-    quiet: bool = False
 
 
 @torch.random.fork_rng(devices=[])  # the caller's own random numbers on the CPU go on as if nothing had been
@@ -58,21 +56,20 @@ def train(
     Ctrl-C or SIGTERM; in the last two cases `resume` goes on from the last checkpoint.
     """
     plan, view = split_options(options)
+    if folder is not None:
+        folders.check_new(Path(folder))
     bar = Bar(quiet)
     with bar.reading() as progress:
         collection = load(data, view, progress=progress)
     model.check(collection)
     plan = settled(plan, collection)
     device = device_for(plan.device)
-    Stream(
-        collection, batch=plan.batch, seed=plan.seed
-    )  # a batch that is too large is refused before any folder is made
+    Stream(collection, batch=plan.batch, seed=plan.seed)  # refuses a batch that is too large
     state = begin(model, collection.shape, plan.seed, device)
     place = folders.create(model, collection, Path(out), None if folder is None else Path(folder))
     folders.write_config(place, model, collection, plan, view, source_of(data))
-    run = Run(model, collection, plan, place, source_of(data), quiet)
     bar.notes(collection.notes)
-    return go(run, state, bar)
+    return go(Run(model, collection, plan, place), state, bar)
 
 
 @torch.random.fork_rng(devices=[])
@@ -97,7 +94,7 @@ def resume(folder: str | Path, *, steps: int | None = None, data: Source | None 
     if steps is not None:
         folders.rewrite_config(folder, config | {"plan": config["plan"] | {"steps": steps}})
     folders.cut_log(folder, state.step)
-    return go(Run(model, collection, plan, folder, config["data"]["source"], quiet), state, bar)
+    return go(Run(model, collection, plan, folder), state, bar)
 
 
 def go(run: Run, state: State, bar: Bar) -> Trained:

@@ -109,6 +109,8 @@ OPTIONS: list[tuple[list[str], str]] = [
     (["train", "vae", "emoji", "--covariance", "half"], "--covariance must be 'diagonal' or 'full'"),
     (["train", "vae", "emoji", "--size", "big"], "--size must match"),
     (["train", "vae", "emoji", "--size", "0"], "--size must match"),
+    (["train", "vae", "emoji", "--size", "-8"], "--size must match"),
+    (["train", "vae", "emoji", "--width", "0"], "--width must be greater than 0"),
     (["train", "vae", "emoji", "--classes", "smilies"], 'no class "smilies".* Did you mean "smileys"'),
     (["train", "vae", "ring", "--net", "conv"], "net=conv needs images"),
     (["train", "vae", "ring", "--likelihood", "bernoulli"], "needs numbers from 0 to 1"),
