@@ -2,9 +2,10 @@
 
 from math import log, pi
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn.functional import softplus
 
 
 def squared_error(x: Float[Tensor, "b *shape"], mean: Float[Tensor, "b *shape"]) -> Float[Tensor, " b"]:
@@ -18,10 +19,10 @@ def squared_error(x: Float[Tensor, "b *shape"], mean: Float[Tensor, "b *shape"])
 def bernoulli_nll(x: Float[Tensor, "b *shape"], logits: Float[Tensor, "b *shape"]) -> Float[Tensor, " b"]:
     """-log p(x|z)  =  -sum_i ( x_i log p_i + (1 - x_i) log(1 - p_i) )  with  p = sigmoid(logits).
 
-    `x` lies in [0, 1]; the value is a log-likelihood only where x is 0 or 1, and a cross-entropy
+    With l the logits that is  sum_i ( softplus(l_i) - x_i l_i ), which no logit makes infinite.  `x` lies in [0, 1]; the value is a log-likelihood only where x is 0 or 1, and a cross-entropy
     otherwise.  Returns b numbers, in nats.  Source: Kingma & Welling, arXiv:1312.6114, appendix C.1.
     """
-    return binary_cross_entropy_with_logits(logits, x, reduction="none").flatten(1).sum(1)
+    return torch.addcmul(softplus(logits), x, logits, value=-1).flatten(1).sum(1)
 
 
 def gaussian_nll(x: Float[Tensor, "b *shape"], mean: Float[Tensor, "b *shape"], sigma: float) -> Float[Tensor, " b"]:
