@@ -19,8 +19,9 @@ def squared_error(x: Float[Tensor, "b *shape"], mean: Float[Tensor, "b *shape"])
 def bernoulli_nll(x: Float[Tensor, "b *shape"], logits: Float[Tensor, "b *shape"]) -> Float[Tensor, " b"]:
     """-log p(x|z)  =  -sum_i ( x_i log p_i + (1 - x_i) log(1 - p_i) )  with  p = sigmoid(logits).
 
-    With l the logits that is  sum_i ( softplus(l_i) - x_i l_i ), which no logit makes infinite.  `x` lies in [0, 1]; the value is a log-likelihood only where x is 0 or 1, and a cross-entropy
-    otherwise.  Returns b numbers, in nats.  Source: Kingma & Welling, arXiv:1312.6114, appendix C.1.
+    With l the logits that is  sum_i ( softplus(l_i) - x_i l_i ), which no logit makes infinite.  `x` lies in [0, 1];
+    the value is a log-likelihood only where x is 0 or 1, and a cross-entropy otherwise.  Returns b numbers, in nats.
+    Source: Kingma & Welling, arXiv:1312.6114, appendix C.1.
     """
     return torch.addcmul(softplus(logits), x, logits, value=-1).flatten(1).sum(1)
 
