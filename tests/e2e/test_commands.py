@@ -124,6 +124,14 @@ def test_a_report_on_data(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert "range" in said(capsys, "data", "swiss-roll")
 
 
+def test_parts_of_data_are_chosen_as_the_readme_says(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["--classes", "smileys,animals"], ["--classes", "smileys", "--classes", "animals"]):
+        assert told(capsys, "data", "emoji", *words)["classes"] == {"smileys": 147, "animals": 140}
+    assert told(capsys, "data", "emoji", "--channels", "1", "--size", "16")["shape"].startswith("1 x 16 x 16")
+    Path("view.yaml").write_text("classes: smileys,animals\nchannels: 1\nsize: 16\n")
+    assert told(capsys, "data", "emoji", "--config", "view.yaml")["examples"] == 287
+
+
 def test_a_contact_sheet_does_not_become_data(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

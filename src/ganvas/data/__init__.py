@@ -1,5 +1,6 @@
 """Data: a source, by name, path or value, becomes a Collection, and a Collection an endless Stream of batches."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -22,17 +23,28 @@ Source = str | Path | Collection | np.ndarray | Tensor
 SIZE = r"^[1-9]\d{0,4}(x[1-9]\d{0,4})?$"
 
 
+def names_in(value: str | Sequence[str]) -> tuple[str, ...]:
+    """Names from "a,b", ("a", "b") or ("a,b", "c")."""
+    listed = [value] if isinstance(value, str) else value
+    return tuple(name.strip() for item in listed for name in str(item).split(",") if name.strip())
+
+
+def int_of(value: object) -> object:
+    """The number in a text, as the command line and files pass it; anything else as it is."""
+    return int(value) if isinstance(value, str) and value.isdigit() else value
+
+
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class View:
     """Which part of a source is meant, and how its images are to be prepared."""
 
     split: Literal["train", "test"] = "train"
     """part of the data"""
-    classes: tuple[str, ...] = ()
-    """only these classes, by name"""
+    classes: Annotated[tuple[str, ...], BeforeValidator(names_in)] = ()
+    """only these classes, by name: smileys,animals"""
     size: Annotated[str, BeforeValidator(str), Field(pattern=SIZE)] | None = None
     """resize and centre-crop images: 64, or 48x64 (height x width)"""
-    channels: Literal[1, 3, 4] | None = None
+    channels: Annotated[Literal[1, 3, 4], BeforeValidator(int_of)] | None = None
     """make images grey (1), RGB (3) or RGBA (4)"""
     data_dir: str | None = None
     """folder in which to look for a named data set"""
