@@ -92,6 +92,8 @@ def field_error(error: Any) -> str:
     """One of pydantic's errors as a sentence: the option, what is wrong, the value."""
     option = "-".join(str(part) for part in error["loc"] if isinstance(part, str)).replace("_", "-") or "value"
     said = error["msg"].replace("Input should be", "must be").replace("String should match pattern", "must match")
+    if error["type"] == "string_pattern_mismatch":  # size is the only text with a form of its own
+        said = "must be a size such as 64 or 48x64 (height x width)"
     return f"--{option} {said[0].lower()}{said[1:]}, not {error['input']!r}"
 
 

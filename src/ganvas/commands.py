@@ -252,9 +252,6 @@ def deliver(make: Callable[[], Examples], trained: Trained, name: str, to: Targe
     path = unused((trained.folder or Path()) / f"{name}.png") if to.out is None else to.out
     refuse_existing(path, to.force)
     examples = make()
-    if path.is_dir():  # only with --force: no picture of before is to stay among the new ones
-        for old in path.glob("[0-9][0-9][0-9][0-9][0-9].png"):
-            old.unlink()
     examples.save(path)
     tell(str(path), {"out": str(path), "examples": len(examples)}, to.json)
 

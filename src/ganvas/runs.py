@@ -91,6 +91,8 @@ def resume(folder: str | Path, *, steps: int | None = None, data: Source | None 
         checkpoint.restore(state, folder / folders.STATE, model)
     if state.step > plan.steps or (state.step == plan.steps and steps is not None):
         raise UserError(f"{folder} has already done {state.step} steps: ask for more with --steps")
+    if state.step == plan.steps:
+        bar.notes([f"{folder} has already done its {state.step} steps: ask for more with --steps"])
     if steps is not None:
         folders.rewrite_config(folder, config | {"plan": config["plan"] | {"steps": steps}})
     folders.cut_log(folder, state.step)
@@ -171,6 +173,8 @@ def settled(plan: Plan, data: Collection) -> Plan:
     """The plan with epochs turned into steps."""
     if plan.epochs is None:
         return plan
+    if plan.steps != Plan.steps:
+        raise UserError(f"steps={plan.steps} and epochs={plan.epochs:g} both say how long to train: give one of them")
     return replace(plan, epochs=None, steps=max(1, round(plan.epochs * (len(data) // plan.batch))))
 
 

@@ -177,6 +177,8 @@ def test_progress_goes_to_stderr_and_results_to_stdout(folder: Path, capsys: pyt
 def test_resuming_a_finished_run_goes_further(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = said(capsys, "train", "gan", str(folder), *TINY, "--quiet")
     assert told(capsys, "resume", run, "--quiet")["step"] == 6
+    assert main(["resume", run]) == 0
+    assert "has already done its 6 steps: ask for more with --steps" in capsys.readouterr().err
     assert told(capsys, "resume", "last", "--steps", "9", "--quiet")["step"] == 9
     straight = said(capsys, "train", "gan", str(folder), "--steps", "9", *TINY[2:], "--quiet")
     assert (Path(run) / "weights.safetensors").read_bytes() == (Path(straight) / "weights.safetensors").read_bytes()
