@@ -22,7 +22,7 @@ from .data import View
 from .model import Model, plain
 from .models import MODELS
 from .paths import refuse_existing, unused
-from .pictures import Examples
+from .pictures import PICTURES, Examples
 from .progress import Bar
 from .training import Plan, device_for
 
@@ -128,7 +128,7 @@ def pairs(trained: Trained, data: str, view: View, n: int, out: Path | None) -> 
     collection = trained.fitting(data, view)
     collection = replace(collection, x=collection.x[: at_least_one(n, "n")], labels=None)
     made = trained.reconstruct(collection)
-    picture = out is None or out.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp")
+    picture = out is None or out.suffix.lower() in PICTURES
     if made.x.ndim == 2 or not picture:
         return made
     both = made.x.new_empty((2 * len(made), *made.x.shape[1:]))

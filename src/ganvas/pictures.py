@@ -15,6 +15,8 @@ from .paths import written
 
 GAP = 2
 """pixels between the images of a grid"""
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+"""suffixes of files that are written as one picture"""
 LEAST = 512
 """a grid with fewer pixels than this along its longer side is enlarged by a whole number"""
 
@@ -49,7 +51,7 @@ class Examples:
             return
         content = io.BytesIO()
         suffix = path.suffix.lower()
-        if suffix in (".png", ".jpg", ".jpeg", ".webp"):
+        if suffix in PICTURES:
             picture = self.picture()
             flat = suffix in (".jpg", ".jpeg") and picture.mode == "RGBA"
             (picture.convert("RGB") if flat else picture).save(content, Image.registered_extensions()[suffix])

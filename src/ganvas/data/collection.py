@@ -112,7 +112,7 @@ def from_array(
         )
     notes: tuple[str, ...] = ()
     if array.ndim == 2:
-        tensor = torch.from_numpy(array.copy())
+        tensor = torch.from_numpy(array)
     else:
         array, notes = as_bytes(array, name)
         tensor = torch.from_numpy(planes_first(array, name, channels_last))

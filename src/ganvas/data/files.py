@@ -42,15 +42,13 @@ def from_npz(path: Path, split: str, key: str | None = None) -> Collection:
 
 def read_numpy(path: Path) -> "np.ndarray | dict[str, np.ndarray]":
     """What a .npy or .npz file holds; UserError where it is damaged or would have to be unpickled."""
+    with path.open("rb") as file:  # NumPy itself takes whatever else a file begins with for a pickle
+        if not file.read(6).startswith((b"\x93NUMPY", b"PK")):
+            raise UserError(f"{path} is damaged or no NumPy file")
     try:
         with path.open("rb") as file:
-            if not file.read(6).startswith((b"\x93NUMPY", b"PK")):
-                raise UserError(f"{path} is damaged or no NumPy file")
-            file.seek(0)
             loaded = np.load(file, allow_pickle=False)
             return loaded if isinstance(loaded, np.ndarray) else {k: loaded[k] for k in loaded.files}
-    except UserError:
-        raise
     except ValueError as error:
         if "allow_pickle" in str(error):
             raise UserError(
