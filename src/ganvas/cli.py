@@ -17,17 +17,17 @@ EPILOGUE = "Start with `ganvas demo`, or `ganvas train vae FOLDER`, then `ganvas
 app = App(name="ganvas", help=HELP, help_epilogue=EPILOGUE, version=__version__)
 app.suppress_keyboard_interrupt = app.meta.suppress_keyboard_interrupt = False
 COMMANDS = {
-    "train": ("train_app", "Train a model on a folder of images, a file, or a data set."),
-    "resume": ("resume", "Go on with a run that was stopped, exactly where it was."),
-    "sample": ("sample", "Generate new examples with a trained model."),
-    "reconstruct": ("reconstruct", "Encode and decode examples, and show both."),
-    "interpolate": ("interpolate", "Walk through the latent space from one example to another."),
-    "runs": ("runs", "List the runs, how far they are, and their last losses."),
-    "data": ("data", "Report on a data source, with a contact sheet."),
-    "demo": ("demo", "Train three models in minutes; compare them on one page."),
+    "train": ("training:train_app", "Train a model on a folder of images, a file, or a data set."),
+    "resume": ("training:resume", "Go on with a run that was stopped, exactly where it was."),
+    "sample": ("using:sample", "Generate new examples with a trained model."),
+    "reconstruct": ("using:reconstruct", "Encode and decode examples, and show both."),
+    "interpolate": ("using:interpolate", "Walk through the latent space from one example to another."),
+    "runs": ("looking:runs", "List the runs, how far they are, and their last losses."),
+    "data": ("looking:data", "Report on a data source, with a contact sheet."),
+    "demo": ("looking:demo", "Train three models in minutes; compare them on one page."),
 }
 for name, (function, summary) in COMMANDS.items():  # imported when used: --help does not wait for torch
-    app.command(f"ganvas.commands:{function}", name=name, help=summary)
+    app.command(f"ganvas.commands.{function}", name=name, help=summary)
 
 
 @app.meta.default

@@ -4,8 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .errors import UserError
-from .randomness import generator
+from ..errors import UserError
+from ..randomness import generator
 
 
 def sliced_wasserstein(

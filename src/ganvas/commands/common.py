@@ -1,0 +1,54 @@
+"""What commands share: names of runs and sources, where results go."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from .. import data as data_sources
+from .. import folders
+from ..artifact import Trained, load_trained
+from ..cli import tell
+from ..data import View
+from ..paths import refuse_existing, unused
+from ..pictures import Examples
+from ..training import device_for
+
+Flat = Parameter(name="*")
+Json = Annotated[bool, Parameter(name="--json", negative=(), help="print the result as JSON")]
+Force = Annotated[bool, Parameter(negative=(), help="overwrite what exists")]
+RunName = Annotated[str, Parameter(help="a run folder, a name in runs/, a weights file, or: last")]
+SourceName = Annotated[
+    str, Parameter(help="a folder, a .npy, .npz or IDX file, or a name: " + ", ".join(data_sources.BUILTIN))
+]
+VIEW = View()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """Where examples go."""
+
+    out: Path | None = None
+    """a picture (.png), an array (.npz, .npy), or a folder for single PNGs"""
+    force: Annotated[bool, Parameter(negative=())] = False
+    """overwrite what exists"""
+    json: Annotated[bool, Parameter(negative=())] = False
+    """print the result as JSON"""
+
+
+TARGET = Target()
+
+
+def opened(run: str) -> Trained:
+    return load_trained(folders.find(run), device_for("auto"))
+
+
+def deliver(make: Callable[[], Examples], trained: Trained, name: str, to: Target) -> None:
+    """Make examples, write them where asked, and say where that is."""
+    path = unused((trained.folder or Path()) / f"{name}.png") if to.out is None else to.out
+    refuse_existing(path, to.force)
+    examples = make()
+    examples.save(path)
+    tell(str(path), {"out": str(path), "examples": len(examples)}, to.json)

@@ -1,0 +1,115 @@
+"""What is there: `runs`, `data`, and the `demo`."""
+
+from pathlib import Path
+from tempfile import gettempdir
+from typing import Annotated, Any
+
+import torch
+from cyclopts import Parameter
+from rich.console import Console
+from rich.table import Table
+
+from .. import data as data_sources
+from .. import demo as demo_page
+from .. import folders
+from ..cli import tell
+from ..data import View
+from ..paths import refuse_existing, unused
+from ..pictures import Examples
+from ..progress import Bar
+from .common import VIEW, Flat, Force, Json, SourceName
+
+
+def runs(
+    *, out: Annotated[Path, Parameter(help="where the run folders are")] = Path("runs"), json: Json = False
+) -> None:
+    """List the runs, oldest first."""
+    listed = [folders.summary(folder) for folder in folders.all_runs(out)]
+    if json:
+        tell("", listed, True)
+        return
+    if not listed:
+        Console(stderr=True).print(f"no runs in {out} yet: ganvas train vae emoji", markup=False)
+        return
+    table = Table("run", "model", "data", "step", "seconds", "last losses", box=None)
+    for line in listed:
+        if "error" in line:
+            table.add_row(line["run"], line["error"])
+            continue
+        losses = "  ".join(f"{name} {value:.4g}" for name, value in line["losses"].items())
+        table.add_row(
+            line["run"],
+            line["model"],
+            line["data"],
+            f"{line['step']}/{line['steps']}",
+            f"{line['seconds']:.0f}",
+            losses,
+        )
+    console = Console()
+    Console(width=console.width if console.is_terminal else 1000).print(table)
+
+
+def data(
+    source: SourceName,
+    /,
+    *,
+    view: Annotated[View, Flat] = VIEW,
+    out: Annotated[Path | None, Parameter(help="the contact sheet; a scatter plot for vectors")] = None,
+    force: Force = False,
+    json: Json = False,
+) -> None:
+    """Report on a data source, with a contact sheet."""
+    with Bar().reading() as progress:
+        collection = data_sources.load(source, view, progress=progress)
+    sheet = unused(beside(source) / f"{collection.name}-contact-sheet.png") if out is None else out
+    refuse_existing(sheet, force)
+    Examples(collection.x[spread(len(collection), 100 if collection.are_images else 5000)]).save(sheet)
+    report = described(collection) | {"contact sheet": str(sheet)}
+    tell("\n".join(f"{key:<14} {in_words(value)}" for key, value in report.items() if value), report, json)
+
+
+def described(collection: data_sources.Collection) -> dict[str, Any]:
+    """The facts of a collection."""
+    x = collection.x
+    kind = "images, bytes" if collection.are_images else "vectors, float32"
+    axes = (0, 2, 3) if collection.are_images else (0,)
+    mean = x.sum(axes, dtype=torch.float64) / (x.numel() / x.shape[1])
+    return {
+        "name": collection.name,
+        "examples": len(collection),
+        "kind": kind,
+        "shape": " x ".join(map(str, collection.shape)) + (" (c x h x w)" if collection.are_images else ""),
+        "range": f"{x.min().item():g} to {x.max().item():g}",
+        "mean": ", ".join(f"{value:.4g}" for value in mean[:8].tolist()),
+        "classes": data_sources.counts(collection),
+        "notes": list(collection.notes),
+        "fingerprint": collection.fingerprint(),
+    }
+
+
+def beside(source: str) -> Path:
+    """The current folder, or one for temporary files where that is part of the data: a sheet is no data."""
+    inside = Path(source).is_dir() and Path(source).resolve() in [Path.cwd(), *Path.cwd().parents]
+    return Path(gettempdir()) if inside else Path()
+
+
+def in_words(value: Any) -> str:
+    """A value of the report, for people."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {count}" for name, count in value.items())
+    return "; ".join(value) if isinstance(value, list) else str(value)
+
+
+def demo(
+    *,
+    out: Annotated[Path, Parameter(help="where the demo's folder is made")] = Path("runs"),
+    length: Annotated[float, Parameter(help="multiplies the steps of training; 0.1 for a quick look")] = 1.0,
+    quiet: bool = False,
+) -> None:
+    """Train an autoencoder, a VAE and a GAN on 147 smileys, then compare what they generate on one page."""
+    print(demo_page.demo(out, length, quiet=quiet))
+
+
+def spread(n: int, most: int) -> list[int]:
+    """At most so many indices, evenly spread over n."""
+    return [i * n // min(n, most) for i in range(min(n, most))]

@@ -1,0 +1,5 @@
+"""Evaluation of generative models."""
+
+from .distances import sliced_wasserstein
+
+__all__ = ["sliced_wasserstein"]
