@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from ganvas.data import Collection, from_array
+from ganvas.model import Batch
 
 EPOCHS, PASSES = 20, 10
 
@@ -31,7 +32,7 @@ def test_elbo(trained: ganvas.Trained, data: Collection) -> tuple[float, float]:
     x = trained.inputs(data.x)
     torch.manual_seed(0)
     with torch.inference_mode():
-        terms = [vae.elbo_terms(part, **trained.nets) for _ in range(PASSES) for part in x.split(1000)]
+        terms = [vae.elbo_terms(Batch(part), **trained.nets) for _ in range(PASSES) for part in x.split(1000)]
     reconstruction, kl = (torch.cat(part).mean().item() for part in zip(*terms, strict=True))
     return -(reconstruction + kl), kl
 

@@ -27,7 +27,7 @@ def recorded(
             drawn.append(batch)
             yield batch
 
-    moves = list(gan.step(drawing(), **nets))
+    moves = list(gan.step(drawing(), 0, **nets))
     names = ["".join(name for name, net in nets.items() if net in move.networks) for move in moves]
     return names, noise, drawn, moves, nets
 
@@ -50,7 +50,7 @@ def test_every_move_has_fresh_noise_and_every_discriminator_move_fresh_examples(
 def test_the_discriminators_move_leaves_no_gradient_in_the_generator(images: Collection) -> None:
     gan = GAN(width=4, latent=3)
     nets = gan.networks(images.shape)
-    steps = gan.step(Stream(images, batch=8, seed=0), **nets)
+    steps = gan.step(Stream(images, batch=8, seed=0), 0, **nets)
     next(steps).loss.backward()
     assert all(p.grad is None for p in nets["G"].parameters())
     assert all(p.grad is not None for p in nets["D"].parameters())
@@ -77,7 +77,7 @@ def test_the_loss_is_the_one_that_is_named(loss: str, vectors: Collection) -> No
     nets = gan.networks(vectors.shape)
     seen: list[Tensor] = []
     nets["D"].register_forward_hook(lambda module, inputs, out: seen.append(out.detach()))
-    moves = list(gan.step(Stream(vectors, batch=8, seed=0), **nets))
+    moves = list(gan.step(Stream(vectors, batch=8, seed=0), 0, **nets))
     (real, fake), fooled = seen[0].chunk(2), seen[1]
     assert moves[0].terms["real"].item() == pytest.approx(-logsigmoid(real).mean().item(), rel=1e-5)
     assert moves[0].terms["fake"].item() == pytest.approx(-logsigmoid(-fake).mean().item(), rel=1e-5)

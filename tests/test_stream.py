@@ -52,7 +52,7 @@ def test_the_slices_of_all_ranks_make_the_global_batch(counted: Collection) -> N
 @pytest.mark.parametrize("span", [(0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)])
 def test_bytes_are_mapped_to_the_span(span: tuple[float, float]) -> None:
     data = from_array(np.array([0, 51, 255], np.uint8)[:, None, None] * np.ones((1, 2, 2), np.uint8), np.arange(3))
-    x, y = next(Stream(data, batch=3, seed=0, span=span))
+    x, y, _ = next(Stream(data, batch=3, seed=0, span=span))
     assert y is not None
     low, high = span
     expected = torch.tensor([low, low + 0.2 * (high - low), high])
@@ -61,7 +61,7 @@ def test_bytes_are_mapped_to_the_span(span: tuple[float, float]) -> None:
 
 
 def test_vectors_are_not_scaled(vectors: Collection) -> None:
-    x, y = next(Stream(vectors, batch=60, seed=0))
+    x, y, _ = next(Stream(vectors, batch=60, seed=0))
     assert y is None
     assert torch.equal(x.sort(0).values, vectors.x.sort(0).values)
 

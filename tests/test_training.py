@@ -174,15 +174,14 @@ def test_a_step_of_adam_is_that_of_the_paper() -> None:
 class Exploding(Model):
     """A model whose second loss term becomes what it is told at its seventh step."""
 
-    kept = ("net",)
     at = itertools.count(1)
     value = float("nan")
 
-    def networks(self, shape: Shape) -> dict[str, nn.Module]:
+    def networks(self, shape: Shape, classes: int = 0) -> dict[str, nn.Module]:
         return {"net": nn.Linear(3, 1)}
 
-    def step(self, batches: Iterator[Batch], net: nn.Module) -> Iterator[Move]:
-        x, _ = next(batches)
+    def step(self, batches: Iterator[Batch], done: int, net: nn.Module) -> Iterator[Move]:
+        x, *_ = next(batches)
         good = net(x).square().mean()
         yield minimize(net, good=good, bad=good * 0 + self.value if next(self.at) == 7 else good)
 

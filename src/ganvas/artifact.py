@@ -41,29 +41,59 @@ class Trained:
     folder: Path | None = None
     """the run that it comes from"""
 
-    def sample(self, n: int = 64, *, seed: int = 0) -> Examples:
-        """n new examples, decoded from noise; the same for the same seed on every device."""
-        model = self.needs(Samples, "draws no examples from noise")
-        return self.decode(model.noise(at_least_one(n, "n"), generator(torch.device("cpu"), seed, "sample")))
+    def sample(self, n: int = 64, *, seed: int = 0, label: str | int | None = None) -> Examples:
+        """n new examples, decoded from noise; the same for the same seed on every device.
 
-    def decode(self, z: Tensor) -> Examples:
-        """The examples for latent codes z, n x d."""
+        A conditional model takes a `label`, a class's name or number; without one it goes through the classes in turn.
+        """
+        z = self.noise(at_least_one(n, "n"), generator(torch.device("cpu"), seed, "sample"))
+        return self.decode(z, self.chosen(n, label))
+
+    def noise(self, n: int, random: torch.Generator) -> Tensor:
+        """n latent codes from the model's own prior."""
+        model = self.needs(Samples, "draws no examples from noise")
+        with torch.no_grad():
+            return model.noise(n, self.shape, random, **self.nets)
+
+    def decode(self, z: Tensor, labels: Tensor | None = None) -> Examples:
+        """The examples for latent codes z, n x d, of a conditional model with n `labels`."""
         model = self.needs(Samples, "has no decoder")
-        x = self.chunks(z, lambda part: model.generate(part, **self.nets))
+        if self.model.labelled and labels is None:
+            raise UserError(f"this {name_of(self.model)} is conditional: give the labels of the codes")
+        x = self.chunks(lambda *part: model.generate(*part, **self.nets), z, labels if self.model.labelled else None)
         return as_examples(x, self.model.span)
 
     def encode(self, data: Source, view: View | None = None) -> Tensor:
         """Latent codes of examples, n x d: the posterior's mean where the code is a distribution."""
         model = self.needs(Encodes, "has no encoder: it can sample, but neither encode nor reconstruct")
-        x = self.fitting(data, view).x
-        return self.chunks(x, lambda part: model.encode(self.inputs(part), **self.nets))
+        return self.codes(model.encode, self.fitting(data, view))
+
+    def codes(self, encode: Callable[..., Tensor], data: Collection) -> Tensor:
+        """What `encode`, a method of the model, makes of examples, n x d."""
+        labels = data.labels if self.model.labelled else None
+        return self.chunks(lambda x, *y: encode(self.inputs(x), *y, **self.nets), data.x, labels)
 
     def reconstruct(self, data: Source, view: View | None = None) -> Examples:
         """The examples, encoded and decoded."""
-        return self.decode(self.encode(data, view))
+        collection = self.fitting(data, view)
+        return self.decode(self.encode(collection), collection.labels)
+
+    def chosen(self, n: int, label: str | int | None) -> Tensor | None:
+        """n labels: those of one class, or all classes in turn; None where the model is not conditional."""
+        classes = self.about.get("classes", [])
+        if not self.model.labelled:
+            if label is not None:
+                raise UserError(f"label={label}: this {name_of(self.model)} was trained without labels")
+            return None
+        if label is None:
+            return torch.arange(n) % len(classes)
+        known = str(label) in classes
+        if not known and not (str(label).isdigit() and int(label) < len(classes)):
+            raise UserError(f"there is no class {label!r}: this model knows {', '.join(classes[:40])}")
+        return torch.full((n,), classes.index(str(label)) if known else int(label))
 
     def fitting(self, data: Source, view: View | None = None) -> Collection:
-        """The examples that a source names; UserError unless they have the shape that the model was trained on."""
+        """The examples that a source names, as the model learns them; UserError unless they are of its kind."""
         collection = load(data, view)
         if collection.shape != self.shape or collection.are_images != (len(self.shape) == 3):
             have, want = ("x".join(map(str, s)) for s in (collection.shape, self.shape))
@@ -71,17 +101,24 @@ class Trained:
                 f"{collection.name} has examples of {have}, but this model was trained on {want}"
                 + (": size and channels can be asked for (--size, --channels)" if len(self.shape) == 3 else "")
             )
-        return collection
+        if self.model.labelled and list(collection.classes) != self.about.get("classes"):
+            raise UserError(
+                f"{collection.name} has the classes {', '.join(collection.classes[:20]) or '(none)'}, but this model "
+                f"was trained on {', '.join(self.about.get('classes', [])[:20])}: give data with the same classes"
+            )
+        prepared: Collection = self.model.prepare(collection)
+        return prepared
 
     def inputs(self, x: Tensor) -> Tensor:
         """Examples of a collection as the model sees them."""
         return scaled(x, self.model.span)
 
     @torch.no_grad()  # not inference mode, whose results nothing can be learnt from
-    def chunks(self, x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
-        """The function of x, computed in chunks on the networks' device."""
+    def chunks(self, function: Callable[..., Tensor], *inputs: Tensor | None) -> Tensor:
+        """The function of the inputs that are there, computed in chunks on the networks' device."""
         device = device_of(self.nets)
-        return torch.cat([function(part.to(device)).cpu() for part in x.split(CHUNK)])
+        parts = zip(*(t.split(CHUNK) for t in inputs if t is not None), strict=True)
+        return torch.cat([function(*(t.to(device) for t in part)).cpu() for part in parts])
 
     def needs(self, protocol: type[P], lacks: str) -> P:
         """The model as one of this protocol; UserError where it lacks it."""
@@ -114,8 +151,8 @@ def load_trained(path: str | Path, device: torch.device | None = None) -> Traine
     check_config(file, header)
     model = model_from(header["model"], header["fields"])
     shape: Shape = tuple(header["shape"])
-    networks = model.networks(shape)
-    nets = nn.ModuleDict({name: networks[name] for name in model.kept})
+    networks = model.networks(shape, len(header.get("classes", [])))
+    nets = nn.ModuleDict({name: net for name, net in networks.items() if name not in model.scaffolding})
     try:
         nets.load_state_dict(weights)
     except RuntimeError as error:

@@ -32,9 +32,9 @@ def interpolate(
     if columns < 2:
         raise UserError(f"columns={columns}: a walk has at least its two ends")
     random = generator(torch.device("cpu"), seed, "interpolate")
-    model = trained.needs(Samples, "draws no examples from noise")
+    trained.needs(Samples, "draws no examples from noise")
     if data is None:
-        ends = model.noise(2 * rows, random)
+        ends = trained.noise(2 * rows, random)
         z = slerp(ends[:rows], ends[rows:], columns)
     else:
         trained.needs(Encodes, "has no encoder: interpolate without data")

@@ -170,6 +170,7 @@ def summary(folder: Path) -> dict[str, Any]:
         return {"run": str(folder), "error": str(error)}
     lines = read_log(folder)
     last = dict(lines[-1]) if lines else {"step": 0, "seconds": 0.0}
+    last.pop("codes", None)
     return {
         "run": str(folder), "model": config["model"], "data": config["data"]["name"],
         "step": last.pop("step"), "steps": config["plan"]["steps"], "seconds": last.pop("seconds"), "losses": last,

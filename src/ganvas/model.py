@@ -33,10 +33,12 @@ class Batch(NamedTuple):
     """`b` examples, scaled to the model's `span`, with their labels when the collection has any."""
 
     x: Float[Tensor, "b *shape"]
-    y: Int64[Tensor, " b"] | None
+    y: Int64[Tensor, " b"] | None = None
+    total: int = 0
+    """examples in the collection that they come from"""
 
     def to(self, device: torch.device) -> "Batch":
-        return Batch(self.x.to(device), None if self.y is None else self.y.to(device))
+        return Batch(self.x.to(device), None if self.y is None else self.y.to(device), self.total)
 
 
 class Move(NamedTuple):
@@ -63,8 +65,8 @@ class Model(ABC):
     by name; so a model can be printed, compared, stored as JSON and turned into a command line.
     """
 
-    kept: ClassVar[tuple[str, ...]]
-    """networks wanted after training; the others are scaffolding"""
+    scaffolding: ClassVar[tuple[str, ...]] = ()
+    """networks that only training needs: no averages of them are kept"""
     span: ClassVar[tuple[float, float]] = (-1.0, 1.0)
     """the interval to which pixels 0..255 are mapped before the model sees them"""
 
@@ -72,17 +74,28 @@ class Model(ABC):
     """Adam's learning rate"""
     betas: tuple[Rate, Rate] = (0.9, 0.999)
     """Adam's decay rates"""
+    eps: Annotated[float, Field(gt=0)] = 1e-8
+    """Adam's epsilon"""
+
+    @property
+    def labelled(self) -> bool:
+        """Whether its networks are given the labels of examples."""
+        return False
 
     def check(self, data: Any) -> None:  # noqa: B027
         """UserError where this model cannot learn from the collection `data`."""
 
-    @abstractmethod
-    def networks(self, shape: Shape) -> dict[str, nn.Module]:
-        """Freshly initialised networks for examples of this shape."""
+    def prepare(self, data: Any) -> Any:
+        """The collection as this model learns it; most take it as it is."""
+        return data
 
     @abstractmethod
-    def step(self, batches: Iterator[Batch], *args: Any, **networks: Any) -> Iterator[Move]:
-        """`step(batches, **networks)`: one training step, as the moves it consists of.
+    def networks(self, shape: Shape, classes: int = 0) -> dict[str, nn.Module]:
+        """Freshly initialised networks for examples of this shape, labelled with so many classes."""
+
+    @abstractmethod
+    def step(self, batches: Iterator[Batch], done: int, *args: Any, **networks: Any) -> Iterator[Move]:
+        """`step(batches, done, **networks)`: the training step after `done` others, as the moves it consists of.
 
         Each move is played before the step resumes: code after a `yield` sees updated weights.
         """
@@ -91,30 +104,40 @@ class Model(ABC):
     def preview(self, batch: Batch, *args: Any, **kept: Any) -> Float[Tensor, "rows columns *shape"]:
         """`preview(batch, **kept)`: examples, in rows, that show how training goes."""
 
+    def observe(self, batch: Batch, *args: Any, **kept: Any) -> dict[str, Tensor]:
+        """`observe(batch, **kept)`: how the codes are used, for the log and the run's diagnosis; nothing by default.
+
+        See `Variational.observe` for the names.
+        """
+        return {}
+
     def optimizer(self, *networks: nn.Module) -> Optimizer:
         """Adam (Kingma & Ba, arXiv:1412.6980) for networks that move together: one call of PyTorch's fused kernel."""
         fused = device_of(networks[0]).type in ("cpu", "cuda")
         parameters = [p for network in networks for p in network.parameters()]
-        return Adam(parameters, lr=self.lr, betas=self.betas, fused=fused)
+        return Adam(parameters, lr=self.lr, betas=self.betas, eps=self.eps, fused=fused)
 
 
 @runtime_checkable
 class Samples(Protocol):
     """A model that draws examples from nothing but noise."""
 
-    def noise(self, n: int, generator: torch.Generator) -> Float[Tensor, "n d"]:
-        """`n` latent codes z."""
+    def noise(self, n: int, shape: Shape, generator: torch.Generator, **kept: Any) -> Float[Tensor, "n d"]:
+        """`n` latent codes z from the model's own prior, for examples of this shape, on the CPU."""
 
-    def generate(self, z: Float[Tensor, "n d"], *args: Any, **kept: Any) -> Float[Tensor, "n *shape"]:
-        """The examples for the codes z, in the model's `span`."""
+    def generate(self, z: Float[Tensor, "n d"], *labels: Any, **kept: Any) -> Float[Tensor, "n *shape"]:
+        """The examples for the codes z, in the model's `span`; a conditional model's labels y follow z."""
 
 
 @runtime_checkable
 class Encodes(Protocol):
     """A model that maps examples to latent codes."""
 
-    def encode(self, x: Float[Tensor, "n *shape"], *args: Any, **kept: Any) -> Float[Tensor, "n d"]:
+    def encode(self, x: Float[Tensor, "n *shape"], *labels: Any, **kept: Any) -> Float[Tensor, "n d"]:
         """The codes of examples in the model's `span`; the mean where the code is a distribution."""
+
+    def draw_codes(self, x: Float[Tensor, "n *shape"], *labels: Any, **kept: Any) -> Float[Tensor, "n d"]:
+        """The codes of examples; a sample where the code is a distribution."""
 
 
 def device_of(network: nn.Module) -> torch.device:

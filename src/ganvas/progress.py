@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -63,7 +64,7 @@ class Training:
     def __init__(self, bar: Progress, console: Console, live: bool, steps: int, done: int, batch: int) -> None:
         self.bar, self.console, self.live = bar, console, live
         self.steps, self.done, self.batch, self.began = steps, done, batch, time.monotonic()
-        self.latest, self.shown = "", self.began
+        self.latest, self.shown, self.warned = "", self.began, set[str]()
         self.task = bar.add_task("train", total=steps, completed=done, rate="", terms="")
 
     def step(self, step: int) -> None:
@@ -73,10 +74,20 @@ class Training:
             self.shown = now
             self.bar.update(self.task, completed=step, rate=f"{self.rate(step):,.0f} images/s")
 
-    def terms(self, step: int, terms: dict[str, float]) -> None:
-        """The latest loss terms."""
+    def terms(self, step: int, terms: dict[str, float], codes: dict[str, Any]) -> None:
+        """The latest loss terms, and how many latent dimensions are active."""
         self.latest = "  ".join(f"{name} {value:.4g}" for name, value in terms.items())
+        if "active" in codes:
+            self.latest += f"  active {codes['active']}/{codes['dimensions']}  nats {codes['kl']:.3g}"
         self.bar.update(self.task, completed=step, terms=self.latest)
+
+    def warn(self, sentences: Sequence[str]) -> None:
+        """What is wrong; each kind of thing is said once."""
+        for sentence in sentences:
+            kind = sentence.partition(":")[0]
+            if kind not in self.warned:
+                self.warned.add(kind)
+                self.console.print(f"warning: {sentence}", markup=False)
 
     def saved(self, step: int) -> None:
         """A checkpoint was written: where nothing is live, the time for a line."""

@@ -14,6 +14,7 @@ import torch
 from . import checkpoint, folders
 from .artifact import WEIGHTS, Trained, model_from
 from .data import Collection, Source, Stream, View, load
+from .doctor import diagnose, latent_report
 from .errors import Diverged, Stopped, UserError
 from .model import Batch, Model, name_of
 from .pictures import preview
@@ -24,6 +25,8 @@ from .training import train as training
 
 PREVIEW = 10
 """examples in a row of a preview"""
+OBSERVED = 128
+"""examples whose codes are looked at for each line of the log"""
 PER_CHECKPOINT = 10
 """lines of the log between two checkpoints"""
 
@@ -62,12 +65,14 @@ def train(
     with bar.reading() as progress:
         collection = load(data, view, progress=progress)
     model.check(collection)
+    source = collection
+    collection = model.prepare(collection)
     plan = settled(plan, collection)
     device = device_for(plan.device)
     Stream(collection, batch=plan.batch, seed=plan.seed)  # refuses a batch that is too large
-    state = begin(model, collection.shape, plan.seed, device)
+    state = begin(model, collection.shape, plan.seed, device, len(collection.classes))
     place = folders.create(model, collection, Path(out), None if folder is None else Path(folder))
-    folders.write_config(place, model, collection, plan, view, source_of(data))
+    folders.write_config(place, model, source, plan, view, source_of(data))
     bar.notes(collection.notes)
     return go(Run(model, collection, plan, place), state, bar)
 
@@ -85,8 +90,8 @@ def resume(folder: str | Path, *, steps: int | None = None, data: Source | None 
     plan = Plan(**config["plan"])
     plan = replace(plan, steps=plan.steps if steps is None else steps)
     bar = Bar(quiet)
-    collection = again(config, data, folder, bar)
-    state = begin(model, collection.shape, plan.seed, device_for(plan.device))
+    collection = model.prepare(again(config, data, folder, bar))
+    state = begin(model, collection.shape, plan.seed, device_for(plan.device), len(collection.classes))
     if (folder / folders.STATE).exists():
         checkpoint.restore(state, folder / folders.STATE, model)
     if state.step > plan.steps or (state.step == plan.steps and steps is not None):
@@ -116,9 +121,11 @@ def go(run: Run, state: State, bar: Bar) -> Trained:
             for step in training(run.model, run.data, run.plan, state):
                 last = step == run.plan.steps
                 if last or step % every == 0:
-                    terms = state.meter.read()
-                    folders.log(run.folder, {"step": step, "seconds": round(time.monotonic() - started, 3)} | terms)
-                    shown.terms(step, terms)
+                    terms, codes = state.meter.read(), observed(run, state)
+                    line = {"step": step, "seconds": round(time.monotonic() - started, 3)} | terms
+                    folders.log(run.folder, line | ({"codes": codes} if codes else {}))
+                    shown.terms(step, terms, codes)
+                    shown.warn(diagnose(run.model, codes, step, run.plan.steps))
                 shown.step(step)
                 if last or step % run.plan.every == 0 or asked():
                     state.meter.look()  # nothing is saved that was not finite
@@ -136,6 +143,18 @@ def go(run: Run, state: State, bar: Bar) -> Trained:
             "A smaller learning rate (--lr) or another --seed may help"
         ) from error
     return trained
+
+
+@torch.no_grad()
+def observed(run: Run, state: State) -> dict[str, Any]:
+    """How the averaged networks use their codes, on a fixed batch of examples."""
+    if type(run.model).observe is Model.observe:
+        return {}
+    device = next(state.nets.parameters()).device
+    reseed(device, run.plan.seed, "observe")
+    n = min(OBSERVED, len(run.data))
+    seen = run.model.observe(some(run, n).to(device), **state.average) if n > 1 else {}
+    return latent_report({name: value.float().cpu() for name, value in seen.items()})
 
 
 def save(run: Run, state: State) -> Trained:
@@ -165,7 +184,11 @@ def kept(run: Run, state: State) -> Trained:
 
 def example_batch(run: Run) -> Batch:
     """The examples that every preview of a run shows."""
-    n = min(PREVIEW if run.data.are_images else 1000, len(run.data))
+    return some(run, min(PREVIEW if run.data.are_images else 1000, len(run.data)))
+
+
+def some(run: Run, n: int) -> Batch:
+    """The same n examples every time."""
     return next(Stream(run.data, batch=n, seed=run.plan.seed, span=run.model.span))
 
 

@@ -44,8 +44,18 @@ class Plan:
     """decay of the averaged weights, which are the ones kept"""
     every: Annotated[int, Field(gt=0)] = 500
     """steps between checkpoints and previews; the log has ten lines between them"""
+    milestones: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
+    """parts of the run, as 0.4, after which the learning rate is multiplied by drop"""
+    drop: Annotated[float, Field(gt=0)] = 0.1
+    """factor of the learning rate at each milestone"""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """of matrix products and convolutions; losses, posteriors and weights are float32 always"""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """where to compute; auto is CUDA, then MPS, then the CPU"""
+
+    def rate(self, step: int) -> float:
+        """Factor of the learning rate in the step after `step` others."""
+        return self.drop ** sum(step >= part * self.steps for part in self.milestones)
 
 
 @dataclass
@@ -66,11 +76,11 @@ class State:
     """loss terms that are still to be logged"""
 
 
-def begin(model: Model, shape: Shape, seed: int, device: torch.device) -> State:
+def begin(model: Model, shape: Shape, seed: int, device: torch.device, classes: int = 0) -> State:
     """Fresh networks and their averages: the same on every machine and every rank."""
     reseed(torch.device("cpu"), seed, "networks")
-    nets = nn.ModuleDict(model.networks(shape)).to(device)
-    average = nn.ModuleDict({name: deepcopy(nets[name]) for name in model.kept})
+    nets = nn.ModuleDict(model.networks(shape, classes)).to(device)
+    average = nn.ModuleDict({name: deepcopy(net) for name, net in nets.items() if name not in model.scaffolding})
     return State(nets, average.eval().requires_grad_(False))
 
 
@@ -86,13 +96,15 @@ def train(model: Model, data: Collection, plan: Plan, state: State, rank: int = 
     )  # fmt: skip
     nets = dict(state.nets.items())
     kept = [
-        (a, t) for name in model.kept for a, t in zip(*map(tensors, (state.average[name], nets[name])), strict=True)
+        (a, t) for name, net in state.average.items() for a, t in zip(*map(tensors, (net, nets[name])), strict=True)
     ]
     while state.step < plan.steps:
         reseed(device, plan.seed, rank, state.step)
-        for move in model.step(stream, **nets):
-            play(move, optimizer_of(move, model, state))
-            state.meter.add(state.step + 1, move.terms)
+        lr = model.lr * plan.rate(state.step)
+        with precisely(plan.precision, device):
+            for move in model.step(stream, state.step, **nets):
+                play(move, optimizer_of(move, model, state), lr)
+                state.meter.add(state.step + 1, move.terms)
         follow(kept, state.step, plan.ema)
         if device.type == "cpu" and state.step % 100 == 0:
             drop_denormals(state)
@@ -109,9 +121,18 @@ def optimizer_of(move: Move, model: Model, state: State) -> Optimizer:
     return state.optimizers[name]
 
 
-def play(move: Move, optimizer: Optimizer) -> None:
-    """Differentiate the loss by the moving networks' parameters, and by nothing else; descend."""
-    moving = [p for group in optimizer.param_groups for p in group["params"]]
+def precisely(precision: str, device: torch.device) -> torch.autocast:
+    """A context in which matrix products and convolutions have this precision."""
+    # without a cache, which would keep what the weights were before the step's first move
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16", cache_enabled=False)
+
+
+def play(move: Move, optimizer: Optimizer, lr: float | None = None) -> None:
+    """Differentiate the loss by the moving networks' parameters, and by nothing else; descend, with `lr` if given."""
+    moving = []
+    for group in optimizer.param_groups:
+        group["lr"] = group["lr"] if lr is None else lr
+        moving += group["params"]
     for p in moving:
         p.grad = None
     move.loss.backward(inputs=moving)

@@ -60,9 +60,9 @@ class Stream:
         index = torch.cat([self.indices(epoch, i + j) for j in range(min(self.ahead, self.per_epoch - i))])
         x = scaled(self.data.x.index_select(0, index), self.span).split(self.batch)
         if self.data.labels is None:
-            return [Batch(part, None) for part in x]
+            return [Batch(part, None, len(self.data)) for part in x]
         labels = self.data.labels.index_select(0, index).split(self.batch)
-        return [Batch(part, y) for part, y in zip(x, labels, strict=True)]
+        return [Batch(part, y, len(self.data)) for part, y in zip(x, labels, strict=True)]
 
     def indices(self, epoch: int, i: int) -> Tensor:
         """Which examples the i-th batch of an epoch holds."""

@@ -2,9 +2,11 @@
 
 from ..model import Model
 from .autoencoder import Autoencoder
+from .betatcvae import BetaTCVAE
 from .gan import GAN
+from .iwae import IWAE
 from .vae import VAE
 
-MODELS: dict[str, type[Model]] = {m.__name__.lower(): m for m in (Autoencoder, VAE, GAN)}
+MODELS: dict[str, type[Model]] = {m.__name__.lower(): m for m in (Autoencoder, VAE, IWAE, BetaTCVAE, GAN)}
 
-__all__ = ["GAN", "MODELS", "VAE", "Autoencoder"]
+__all__ = ["GAN", "IWAE", "MODELS", "VAE", "Autoencoder", "BetaTCVAE"]

@@ -7,7 +7,7 @@ and `noise` draws z from N(0, I): nothing in the objective has prepared g for su
 """
 
 from collections.abc import Iterator
-from typing import final
+from typing import Any, final
 
 import torch
 from jaxtyping import Float
@@ -26,28 +26,38 @@ class Autoencoder(LatentModel):
     """Learn a short code from which the example can be rebuilt."""
 
     span = (0.0, 1.0)
-    kept = ("encoder", "decoder")
 
-    def networks(self, shape: Shape) -> dict[str, nn.Module]:
+    def networks(self, shape: Shape, classes: int = 0) -> dict[str, nn.Module]:
+        d = self.code_size(shape)
         bound = [nn.Sigmoid()] if len(shape) == 3 else []  # pixels lie in [0, 1], vectors anywhere
         return {
-            "encoder": encoder(self.net, shape, self.latent, self.width, self.depth),
-            "decoder": decoder(self.net, self.latent, shape, self.width, self.depth).extend(bound),
+            "encoder": encoder(self.net, shape, d, self.width, self.depth),
+            "decoder": decoder(self.net, d, shape, self.width, self.depth).extend(bound),
         }
 
-    def step(self, batches: Iterator[Batch], encoder: nn.Module, decoder: nn.Module) -> Iterator[Move]:
-        x, _ = next(batches)
-        yield minimize(encoder, decoder, reconstruction=squared_error(x, decoder(encoder(x))).mean())
+    def step(self, batches: Iterator[Batch], done: int, encoder: nn.Module, decoder: nn.Module) -> Iterator[Move]:
+        x, *_ = next(batches)
+        error = squared_error(x.flatten(1), decoder(encoder(x)).flatten(1))
+        yield minimize(encoder, decoder, reconstruction=error.mean())
 
     def encode(self, x: Float[Tensor, "n *shape"], encoder: nn.Module, **_: nn.Module) -> Float[Tensor, "n d"]:
         """f(x)."""
         code: Tensor = encoder(x)
         return code
 
+    def draw_codes(self, x: Float[Tensor, "n *shape"], encoder: nn.Module, **_: nn.Module) -> Float[Tensor, "n d"]:
+        """f(x): the code is no distribution."""
+        return self.encode(x, encoder)
+
     def generate(self, z: Float[Tensor, "n d"], decoder: nn.Module, **_: nn.Module) -> Float[Tensor, "n *shape"]:
         """g(z)."""
         x: Tensor = decoder(z)
         return x
+
+    def observe(self, batch: Batch, encoder: nn.Module, **_: Any) -> dict[str, Tensor]:
+        """Mean and standard deviation of each dimension of the codes."""
+        code = self.encode(batch.x, encoder)
+        return {"aggregate_mean": code.mean(0), "aggregate_std": code.std(0)}
 
     def preview(self, batch: Batch, encoder: nn.Module, decoder: nn.Module) -> Float[Tensor, "rows n *shape"]:
         """Rows: examples, their reconstructions."""

@@ -29,10 +29,12 @@ LOSSES = {"non-saturating": nonsaturating_loss, "minimax": minimax_loss}
 class GAN(LatentModel):
     """A generator learns to fool a discriminator, which learns not to be fooled."""
 
-    kept = ("G",)
+    scaffolding = ("D",)
 
     latent: Annotated[int, Field(gt=0, le=65536)] = 64
     """dimensions of the noise z"""
+    net: Literal["auto", "conv", "mlp"] = "auto"
+    """kind of networks; auto is conv for images, mlp for vectors"""
     k: Annotated[int, Field(gt=0)] = 1
     """discriminator updates per generator update"""
     loss: Literal["non-saturating", "minimax"] = "non-saturating"
@@ -44,18 +46,18 @@ class GAN(LatentModel):
     betas: tuple[Rate, Rate] = (0.5, 0.999)
     """Adam's decay rates"""
 
-    def networks(self, shape: Shape) -> dict[str, nn.Module]:
+    def networks(self, shape: Shape, classes: int = 0) -> dict[str, nn.Module]:
         conv = chosen(self.net, shape) == "conv"
         G = decoder(self.net, self.latent, shape, self.width, self.depth, norm=conv)
-        D = encoder(self.net, shape, 1, self.width, self.depth, norm=conv, leak=0.2)
+        D = encoder(self.net, shape, 1, self.width, self.depth, norm=conv, activation="leaky-relu")
         if len(shape) == 3:
             G.append(nn.Tanh())  # pixels lie in [-1, 1], vectors anywhere
         return {"G": initialize(G) if conv else G, "D": initialize(D) if conv else D}
 
-    def step(self, batches: Iterator[Batch], G: nn.Module, D: nn.Module) -> Iterator[Move]:
+    def step(self, batches: Iterator[Batch], done: int, G: nn.Module, D: nn.Module) -> Iterator[Move]:
         """Algorithm 1."""
         for _ in range(self.k):
-            x, _ = next(batches)
+            x, *_ = next(batches)
             with torch.no_grad():
                 fake = G(fresh_noise(len(x), self.latent, G))
             real_loss, fake_loss = discriminator_loss(*verdicts(D, x, fake))

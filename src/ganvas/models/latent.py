@@ -1,6 +1,7 @@
 """What models with a latent vector z have in common."""
 
-from typing import Annotated
+from math import prod
+from typing import Annotated, Any
 
 import torch
 from jaxtyping import Float
@@ -8,8 +9,8 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from ..model import STRICT, Model
-from ..nets import Depth, Net, Width
+from ..model import STRICT, Model, Shape
+from ..nets import Depth, Net, Width, code_shape
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -17,14 +18,18 @@ class LatentModel(Model):
     """A model whose networks go between examples and vectors z ~ N(0, I)."""
 
     latent: Annotated[int, Field(gt=0, le=65536)] = 32
-    """dimensions of the latent vector z"""
+    """dimensions of the latent vector z; with net=spatial, at each place of a map"""
     net: Net = "auto"
-    """kind of network; auto is conv for images, mlp for vectors"""
+    """kind of network; auto is conv for images, mlp for vectors; spatial is conv with a map of codes"""
     width: Width = None
     """channels of the first convolution (32), or units of an MLP's hidden layer (400)"""
     depth: Depth = 1
     """hidden layers of an MLP"""
 
-    def noise(self, n: int, generator: torch.Generator) -> Float[Tensor, "n d"]:
-        """z ~ N(0, I), on the generator's device."""
-        return torch.randn(n, self.latent, generator=generator, device=generator.device)
+    def noise(self, n: int, shape: Shape, generator: torch.Generator, **_: Any) -> Float[Tensor, "n d"]:
+        """z ~ N(0, I)."""
+        return torch.randn(n, self.code_size(shape), generator=generator)
+
+    def code_size(self, shape: Shape) -> int:
+        """Numbers in the code of an example of this shape."""
+        return prod(code_shape(self.net, self.latent, shape))

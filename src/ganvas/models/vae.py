@@ -1,15 +1,21 @@
 """Variational autoencoder.  Kingma & Welling, Auto-Encoding Variational Bayes, arXiv:1312.6114.
 
-    min_{q, p}  E_x [ E_{z ~ q(z|x)} L(x, g(z))  +  beta KL( q(z|x) || N(0, I) ) ],      q(z|x) = N(mu(x), Sigma(x))
+    min_{q, p}  E_x [ E_{z ~ q(z|x)} L(x, g(z))  +  beta KL( q(z|x) || p(z) ) ],      q(z|x) = N(mu(x), Sigma(x))
 
-The encoder returns the mean mu and the covariance Sigma, a diagonal or, as Sigma = C C^T with the Cholesky
-factor C, a full one.  L(x, g(z)) = -log p(x|z), a Bernoulli or a Gaussian likelihood, in nats.  With beta = 1 the
+The encoder returns the mean mu and the covariance Sigma.  L(x, g(z)) = -log p(x|z), in nats.  With beta = 1 the
 objective is minus the evidence lower bound (ELBO); beta is the lecture's lambda, and the beta of the beta-VAE
-(Higgins et al., ICLR 2017).
+(Higgins et al., ICLR 2017).  What keeps the KL term from switching latent dimensions off, or holds it at a value:
+
+    warm-up    beta rises from 0 to its value, once (Bowman et al., arXiv:1511.06349) or in cycles (Fu et al.,
+               arXiv:1903.10145)
+    free bits  sum_j max(free_bits, E_x KL_j)  (Kingma et al., arXiv:1606.04934, equation 15)
+    capacity   beta |KL - C|  (Burgess et al., arXiv:1804.03599, equation 8)
+    geco       KL + lambda (|x - g(z)|^2 - D geco^2) / geco^2, with lambda > 0 the multiplier of the constraint that
+               the error of a number is geco on average  (Rezende & Viola, arXiv:1810.00597, algorithm 1)
 """
 
 from collections.abc import Iterator
-from typing import Annotated, Literal, final
+from typing import Annotated, Any, final
 
 import torch
 from jaxtyping import Float
@@ -19,82 +25,114 @@ from torch import Tensor, nn
 
 from ..data import Collection
 from ..errors import UserError
+from ..likelihoods import Likelihood
 from ..model import STRICT, Batch, Move, Shape, minimize
-from ..nets import decoder, encoder
-from ..objectives import bernoulli_nll, gaussian_nll
-from ..posteriors import POSTERIORS, Diagonal, Full
-from .latent import LatentModel
+from ..objectives import squared_error
+from .variational import Positive, Variational
 
 
 @final
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class VAE(LatentModel):
+class VAE(Variational):
     """Learn a latent space from which N(0, I) decodes to new examples, by maximising a bound on log p(x)."""
 
-    span = (0.0, 1.0)
-    kept = ("encoder", "decoder")
+    scaffolding = ("multiplier",)
 
-    covariance: Literal["diagonal", "full"] = "diagonal"
-    """covariance of the posterior q(z|x)"""
-    likelihood: Literal["gaussian", "bernoulli"] = "gaussian"
-    """p(x|z)"""
-    sigma: Annotated[float, Field(gt=0)] = 0.4
-    """standard deviation of a gaussian p(x|z); pixels lie in [0, 1]"""
     beta: Annotated[float, Field(ge=0)] = 1.0
     """weight of the KL term: the lecture's lambda"""
+    k: Annotated[int, Field(gt=0, le=65536)] = 1
+    """samples z an example"""
+    warmup: Annotated[int, Field(ge=0)] = 0
+    """steps in which beta (or the capacity) rises from 0 to its value"""
+    cycle: Annotated[int, Field(ge=0)] = 0
+    """steps after which the warm-up begins again; 0 for never"""
+    free_bits: Annotated[float, Field(ge=0)] = 0.0
+    """nats that each latent dimension has for nothing"""
+    capacity: Annotated[float, Field(ge=0)] | None = None
+    """nats at which to hold the KL"""
+    geco: Positive | None = None
+    """root mean square error of a reconstructed number at which to hold it, with the least KL"""
 
     def check(self, data: Collection) -> None:
-        if self.likelihood == "bernoulli" and not data.are_images and not 0 <= data.x.min() <= data.x.max() <= 1:
-            raise UserError(
-                f"likelihood=bernoulli needs numbers from 0 to 1, but {data.name} has {data.x.min():g} to "
-                f"{data.x.max():g}: use likelihood=gaussian, or scale them"
-            )
+        super().check(data)
+        rules = {"free_bits": self.free_bits > 0, "capacity": self.capacity is not None, "geco": self.geco is not None}
+        chosen = [name for name, there in rules.items() if there]
+        if len(chosen) > 1:
+            raise UserError(f"{' and '.join(chosen)} are different rules for the KL: choose one")
+        if self.geco is not None and (self.beta != 1 or self.warmup):
+            raise UserError("geco finds the weight of the KL by itself: leave out beta and warmup")
+        if self.free_bits and self.prior == "vamp":
+            raise UserError("free_bits needs the KL a dimension, which prior=vamp does not have: use prior=standard")
+        if self.cycle and not 0 < self.warmup <= self.cycle:
+            raise UserError(f"cycle={self.cycle} repeats a warm-up: give warmup, at most as long as the cycle")
 
-    def networks(self, shape: Shape) -> dict[str, nn.Module]:
-        outputs = POSTERIORS[self.covariance].size(self.latent)
-        return {
-            "encoder": encoder(self.net, shape, outputs, self.width, self.depth),
-            "decoder": decoder(self.net, self.latent, shape, self.width, self.depth),
-        }
+    def networks(self, shape: Shape, classes: int = 0) -> dict[str, nn.Module]:
+        nets = super().networks(shape, classes)
+        return nets if self.geco is None else nets | {"multiplier": Multiplier()}
 
-    def step(self, batches: Iterator[Batch], encoder: nn.Module, decoder: nn.Module) -> Iterator[Move]:
-        x, _ = next(batches)
-        reconstruction, kl = self.elbo_terms(x, encoder, decoder)
-        yield minimize(encoder, decoder, reconstruction=reconstruction.mean(), kl=self.beta * kl.mean())
+    def step(
+        self, batches: Iterator[Batch], done: int, encoder: nn.Module, decoder: nn.Module, **others: nn.Module
+    ) -> Iterator[Move]:
+        x, q, draw, given = self.parts(next(batches), encoder, self.k)
+        p: Likelihood = decoder(draw.z.flatten(0, 1), *given)
+        kl = self.divergence(q, draw, encoder=encoder, **others)
+        if self.geco is not None:
+            multiplier = others.pop("multiplier")
+            reconstruction = multiplier(self.excess(x, p.mean))
+        else:
+            reconstruction = p.nll(x).mean()
+        yield minimize(encoder, decoder, *others.values(), reconstruction=reconstruction, kl=self.weighed(kl, done))
+
+    def weighed(self, kl: Float[Tensor, "b d"], done: int) -> Float[Tensor, ""]:
+        """The term of the objective that the KL, b examples in d terms, gives after `done` steps."""
+        if self.capacity is not None:
+            return self.beta * (kl.sum(1).mean() - self.capacity * self.risen(done)).abs()
+        if self.free_bits:
+            return self.beta * self.risen(done) * kl.mean(0).clamp_min(self.free_bits).sum()
+        return self.beta * self.risen(done) * kl.sum(1).mean()
+
+    def risen(self, done: int) -> float:
+        """How far the warm-up is after `done` steps: from 0 to 1."""
+        steps = done % self.cycle if self.cycle else done
+        return min(1.0, steps / self.warmup) if self.warmup else 1.0
+
+    def excess(self, x: Float[Tensor, "b *shape"], mean: Float[Tensor, "n *shape"]) -> Float[Tensor, ""]:
+        """(|x - g(z)|^2 - D geco^2) / geco^2, mean over codes: 0 where the constraint holds exactly."""
+        assert self.geco is not None
+        error = squared_error(x.flatten(1), mean.flatten(1).unflatten(0, (-1, len(x)))).mean()
+        return error / self.geco**2 - x[0].numel()
 
     def elbo_terms(
-        self, x: Float[Tensor, "n *shape"], encoder: nn.Module, decoder: nn.Module
+        self, batch: Batch, encoder: nn.Module, decoder: nn.Module, **others: Any
     ) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
-        """-log p(x|z) for one sample z ~ q(z|x), and KL(q(z|x) || N(0, I)), each n numbers in nats.
+        """-log p(x|z) for one sample z ~ q(z|x), and KL(q(z|x) || p(z)), each n numbers in nats.
 
         ELBO = -(sum of the two): equations 7 and 10 of the paper.
         """
-        q = self.posterior(x, encoder)
-        return self.nll(x, decoder(q.sample())), q.kl()
+        x, q, draw, given = self.parts(batch, encoder)
+        p: Likelihood = decoder(draw.z[0], *given)
+        return p.nll(x)[0], self.divergence(q, draw, encoder=encoder, **others).sum(1)
 
-    def posterior(self, x: Float[Tensor, "n *shape"], encoder: nn.Module) -> Diagonal | Full:
-        """q(z|x), with its `mean` (n x d) and `covariance` (n x d x d)."""
-        raw: Tensor = encoder(x)
-        return POSTERIORS[self.covariance].of(raw)
 
-    def nll(self, x: Float[Tensor, "n *shape"], y: Float[Tensor, "n *shape"]) -> Float[Tensor, " n"]:
-        """L(x, g(z)) = -log p(x|z) in nats, for the decoder's outputs y."""
-        return bernoulli_nll(x, y) if self.likelihood == "bernoulli" else gaussian_nll(x, self.mean(y), self.sigma)
+class Multiplier(nn.Module):
+    """The Lagrange multiplier of GECO.  It grows while the constraint is violated, and shrinks while it holds.
 
-    def mean(self, y: Float[Tensor, "n *shape"]) -> Float[Tensor, "n *shape"]:
-        """E[x|z] for the decoder's outputs y: in [0, 1] for a Bernoulli and for pixels, anywhere for vectors."""
-        return y if self.likelihood == "gaussian" and y.ndim == 2 else y.sigmoid()
+    Algorithm 1 of arXiv:1810.00597: the constraint's moving average sets the multiplier's rate, its gradient is the
+    batch's own.
+    """
 
-    def encode(self, x: Float[Tensor, "n *shape"], encoder: nn.Module, **_: nn.Module) -> Float[Tensor, "n d"]:
-        """The posterior's mean mu(x)."""
-        return self.posterior(x, encoder).mean
+    value: Tensor
+    average: Tensor
 
-    def generate(self, z: Float[Tensor, "n d"], decoder: nn.Module, **_: nn.Module) -> Float[Tensor, "n *shape"]:
-        """E[x|z]."""
-        return self.mean(decoder(z))
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("value", torch.tensor(1.0))
+        self.register_buffer("average", torch.tensor(0.0))
 
-    def preview(self, batch: Batch, encoder: nn.Module, decoder: nn.Module) -> Float[Tensor, "rows n *shape"]:
-        """Rows: examples, their reconstructions from the posterior's mean, samples from the prior."""
-        codes = self.encode(batch.x, encoder)
-        z = torch.cat([codes, torch.randn_like(codes)])
-        return torch.stack([batch.x, *self.generate(z, decoder).chunk(2)])
+    def forward(self, excess: Float[Tensor, ""]) -> Float[Tensor, ""]:
+        """lambda times the excess; lambda <- lambda e^(0.01 c), c the averaged excess, between -1 and 1."""
+        with torch.no_grad():
+            self.average.lerp_(excess.to(self.average.dtype), 0.01)
+            weight = self.value.clone()
+            self.value.mul_((0.01 * self.average.clamp(-1, 1)).exp()).clamp_(1e-6, 1e6)
+        return weight * excess

@@ -2,48 +2,87 @@
 
 from typing import Annotated, Literal
 
+import torch
+from jaxtyping import Float, Int64
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.functional import one_hot
 
 from ..errors import UserError
 from ..model import Shape
-from .conv import conv_decoder, conv_encoder, initialize
-from .mlp import mlp_decoder, mlp_encoder
+from .conv import conv_decoder, conv_encoder, initialize, map_size
+from .mlp import Activation, mlp_decoder, mlp_encoder
 
-Net = Literal["auto", "conv", "mlp"]
+Net = Literal["auto", "conv", "mlp", "spatial"]
 Width = Annotated[int, Field(gt=0, le=65536)] | None
 Depth = Annotated[int, Field(gt=0, le=100)]
 
 
 def encoder(
-    net: Net, shape: Shape, out: int, width: Width, depth: int, *, norm: bool = False, leak: float = 0.0
+    net: Net, shape: Shape, out: int, width: Width, depth: int, *, norm: bool = False, activation: Activation = "relu"
 ) -> nn.Sequential:
     """A network (b, *shape) -> (b, out), convolutional or an MLP of `depth` hidden layers.
 
     `width` None is 32 channels in the first convolution, 400 units in a hidden layer.  `norm` adds batch
-    normalisation; `leak` is the slope of the rectifiers below zero.  Raises UserError for conv on vectors.
+    normalisation.  Raises UserError for convolutions on vectors.
     """
-    if chosen(net, shape) == "mlp":
-        return mlp_encoder(shape, out, width or 400, depth, norm=norm, leak=leak)
-    return conv_encoder(shape, out, width or 32, norm=norm, leak=leak)
+    kind = chosen(net, shape)
+    if kind == "mlp":
+        return mlp_encoder(shape, out, width or 400, depth, norm=norm, activation=activation)
+    return conv_encoder(shape, out, width or 32, norm=norm, activation=activation, spatial=kind == "spatial")
 
 
 def decoder(
-    net: Net, inputs: int, shape: Shape, width: Width, depth: int, *, norm: bool = False, leak: float = 0.0
+    net: Net,
+    inputs: int,
+    shape: Shape,
+    width: Width,
+    depth: int,
+    *,
+    norm: bool = False,
+    activation: Activation = "relu",
 ) -> nn.Sequential:
     """The mirror image of `encoder`: (b, inputs) -> (b, *shape), its outputs unbounded."""
-    if chosen(net, shape) == "mlp":
-        return mlp_decoder(inputs, shape, width or 400, depth, norm=norm, leak=leak)
-    return conv_decoder(inputs, shape, width or 32, norm=norm, leak=leak)
+    kind = chosen(net, shape)
+    if kind == "mlp":
+        return mlp_decoder(inputs, shape, width or 400, depth, norm=norm, activation=activation)
+    return conv_decoder(inputs, shape, width or 32, norm=norm, activation=activation, spatial=kind == "spatial")
 
 
 def chosen(net: Net, shape: Shape) -> Net:
     """What "auto" means for examples of this shape: convolutions for images, an MLP for vectors."""
-    if net == "conv" and len(shape) != 3:
-        raise UserError(f"net=conv needs images, but the data are vectors of {shape[0]} numbers: use net=mlp")
+    if net in ("conv", "spatial") and len(shape) != 3:
+        raise UserError(f"net={net} needs images, but the data are vectors of {shape[0]} numbers: use net=mlp")
     if net == "auto":
         return "conv" if len(shape) == 3 else "mlp"
     return net
 
 
-__all__ = ["Depth", "Net", "Width", "chosen", "decoder", "encoder", "initialize"]
+def code_shape(net: Net, latent: int, shape: Shape) -> Shape:
+    """Shape of a code for examples of `shape`: (latent,), or with net=spatial a map, (latent, height, width)."""
+    return (latent, *map_size(shape)) if chosen(net, shape) == "spatial" else (latent,)
+
+
+class Labelled(nn.Module):
+    """A network that sees its input, taken as examples of `shape`, together with a one-hot label."""
+
+    def __init__(self, net: nn.Module, shape: Shape, classes: int) -> None:
+        super().__init__()
+        self.net, self.shape, self.classes = net, shape, classes
+
+    def forward(self, x: Float[Tensor, "b *shape"], y: Int64[Tensor, " b"]) -> object:
+        both = joined(x.reshape(len(x), *self.shape), y, self.classes)
+        return self.net(both.flatten(1) if x.ndim == 2 else both)
+
+
+def joined(x: Float[Tensor, "b *shape"], y: Int64[Tensor, " b"], classes: int) -> Tensor:
+    """x with the one-hot label as further channels (images), or further numbers (vectors)."""
+    label = one_hot(y, classes).to(x.dtype)
+    if x.ndim == 2:
+        return torch.cat([x, label], 1)
+    return torch.cat([x, label[:, :, None, None].expand(-1, -1, *x.shape[2:])], 1)
+
+
+__all__ = [
+    "Activation", "Depth", "Labelled", "Net", "Width", "chosen", "code_shape", "decoder", "encoder", "initialize",
+]  # fmt: skip

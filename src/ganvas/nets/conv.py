@@ -1,8 +1,8 @@
 """Strided convolutional networks for images of any size, in the manner of DCGAN (arXiv:1511.06434).
 
-Each layer halves the axes that still have 8 pixels or more (4 x 4 kernel, stride 2) and leaves the others
-as they are (3 pixels wide, stride 1); a decoder runs the same ladder of sizes upwards, so it returns exactly
-the height and width that it was made for, even or odd, square or not.
+Each layer halves the axes that still have 8 pixels or more (16 where the code is a map; 4 x 4 kernel, stride 2) and
+leaves the others as they are (3 pixels wide, stride 1); a decoder runs the same ladder of sizes upwards, so it
+returns exactly the height and width that it was made for, even or odd, square or not.
 """
 
 from itertools import pairwise
@@ -10,53 +10,68 @@ from itertools import pairwise
 from torch import nn
 
 from ..model import Shape
-from .mlp import rectifier
+from .mlp import Activation, nonlinearity
 
 Size = tuple[int, int]
 
 
-def ladder(size: Size) -> list[Size]:
-    """The sizes through which an image of this size shrinks: at least one layer, until both axes are below 8."""
+def ladder(size: Size, below: int = 8) -> list[Size]:
+    """The sizes through which an image of this size shrinks: at least one layer, until both axes are below `below`."""
     sizes = [size]
-    while len(sizes) == 1 or max(sizes[-1]) >= 8:
+    while len(sizes) == 1 or max(sizes[-1]) >= below:
         h, w = sizes[-1]
-        sizes.append((h // 2 if h >= 8 else h, w // 2 if w >= 8 else w))
+        sizes.append((h // 2 if h >= below else h, w // 2 if w >= below else w))
     return sizes
 
 
-def conv_encoder(shape: Shape, out: int, width: int, *, norm: bool = False, leak: float = 0.0) -> nn.Sequential:
+def map_size(shape: Shape) -> Size:
+    """Height and width of a map of latent codes: the image's, halved until both are below 16."""
+    return ladder((shape[1], shape[2]), 16)[-1]
+
+
+def conv_encoder(
+    shape: Shape, out: int, width: int, *, norm: bool = False, activation: Activation = "relu", spatial: bool = False
+) -> nn.Sequential:
     """(b, c, h, w) -> (b, out): convolutions of width, 2 width, 4 width, 8 width ... channels, then a linear layer.
 
-    With `norm`, batch normalisation after every convolution but the first.
+    With `norm`, batch normalisation after every convolution but the first.  With `spatial`, the ladder ends at
+    `map_size`, and a last convolution returns the `out` numbers as maps, flattened.
     """
     channels, height, length = shape
-    sizes = ladder((height, length))
+    sizes = ladder((height, length), 16 if spatial else 8)
     widths = [channels, *widths_of(width, len(sizes) - 1)]
     layers: list[nn.Module] = []
     for i, ((a, b), (large, small)) in enumerate(zip(pairwise(widths), pairwise(sizes), strict=True)):
         normed = norm and i > 0
         layers.append(nn.Conv2d(a, b, *geometry(large, small), bias=not normed))
         layers += [nn.BatchNorm2d(b)] if normed else []
-        layers.append(rectifier(leak))
+        layers.append(nonlinearity(activation))
     h, w = sizes[-1]
+    if spatial:
+        return nn.Sequential(*layers, nn.Conv2d(widths[-1], out // (h * w), 3, padding=1), nn.Flatten())
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(widths[-1] * h * w, out))
 
 
-def conv_decoder(inputs: int, shape: Shape, width: int, *, norm: bool = False, leak: float = 0.0) -> nn.Sequential:
+def conv_decoder(
+    inputs: int, shape: Shape, width: int, *, norm: bool = False, activation: Activation = "relu", spatial: bool = False
+) -> nn.Sequential:
     """(b, inputs) -> (b, c, h, w): the mirror image of `conv_encoder`, its outputs unbounded.
 
     With `norm`, batch normalisation after every layer but the last.
     """
     channels, height, length = shape
-    sizes = ladder((height, length))[::-1]
+    sizes = ladder((height, length), 16 if spatial else 8)[::-1]
     widths = [*widths_of(width, len(sizes) - 1)[::-1], channels]
     h, w = sizes[0]
-    layers: list[nn.Module] = [
-        nn.Linear(inputs, widths[0] * h * w, bias=not norm), nn.Unflatten(1, (widths[0], h, w)),
-    ]  # fmt: skip
+    layers: list[nn.Module]
+    if spatial:
+        each = inputs // (h * w)
+        layers = [nn.Unflatten(1, (each, h, w)), nn.Conv2d(each, widths[0], 3, padding=1, bias=not norm)]
+    else:
+        layers = [nn.Linear(inputs, widths[0] * h * w, bias=not norm), nn.Unflatten(1, (widths[0], h, w))]
     for (a, b), (small, large) in zip(pairwise(widths), pairwise(sizes), strict=True):
         layers += [nn.BatchNorm2d(a)] if norm else []
-        layers.append(rectifier(leak))
+        layers.append(nonlinearity(activation))
         odd = (large[0] % 2 if large[0] != small[0] else 0, large[1] % 2 if large[1] != small[1] else 0)
         bias = b == channels or not norm
         layers.append(nn.ConvTranspose2d(a, b, *geometry(large, small), output_padding=odd, bias=bias))

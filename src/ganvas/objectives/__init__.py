@@ -5,15 +5,24 @@ example; adversarial terms are means over the batch.  Inputs are logits wherever
 """
 
 from .adversarial import discriminator_loss, minimax_loss, nonsaturating_loss, value
-from .kl import kl_diagonal, kl_full
-from .reconstruction import bernoulli_nll, gaussian_nll, squared_error
+from .kl import kl_diagonal, kl_full, kl_low_rank
+from .reconstruction import (
+    bernoulli_nll,
+    continuous_bernoulli_nll,
+    discretized_logistic_nll,
+    gaussian_nll,
+    squared_error,
+)
 
 __all__ = [
     "bernoulli_nll",
+    "continuous_bernoulli_nll",
+    "discretized_logistic_nll",
     "discriminator_loss",
     "gaussian_nll",
     "kl_diagonal",
     "kl_full",
+    "kl_low_rank",
     "minimax_loss",
     "nonsaturating_loss",
     "squared_error",

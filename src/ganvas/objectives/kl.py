@@ -1,25 +1,47 @@
-"""Kullback-Leibler divergences from a Gaussian posterior to the prior N(0, I), in closed form."""
+"""Kullback-Leibler divergences from a Gaussian posterior to the prior N(0, I), in closed form.
+
+Each is returned in d terms that sum to it, one a dimension, in nats: free bits act on the terms, and a reader sees
+which dimensions are used.
+"""
 
 from jaxtyping import Float
 from torch import Tensor
 
 
-def kl_diagonal(mean: Float[Tensor, "b d"], scale: Float[Tensor, "b d"]) -> Float[Tensor, " b"]:
-    """KL( N(mu, diag(sigma^2)) || N(0, I) )  =  1/2 sum_j ( mu_j^2 + sigma_j^2 - 1 - 2 log sigma_j ).
+def kl_diagonal(mean: Float[Tensor, "b d"], scale: Float[Tensor, "b d"]) -> Float[Tensor, "b d"]:
+    """KL( N(mu, diag(sigma^2)) || N(0, I) ), term j  =  1/2 ( mu_j^2 + sigma_j^2 - 1 ) - log sigma_j.
 
-    `mean` is mu and `scale` is sigma > 0, both b x d.  Returns b numbers, in nats.
+    `mean` is mu and `scale` is sigma > 0, both b x d.
     Source: Kingma & Welling, arXiv:1312.6114, appendix B.
     """
-    return 0.5 * (mean.square() + scale.square() - 1 - 2 * scale.log()).sum(1)
+    return 0.5 * (mean.square() + scale.square() - 1) - scale.log()
 
 
-def kl_full(mean: Float[Tensor, "b d"], scale_tril: Float[Tensor, "b d d"]) -> Float[Tensor, " b"]:
-    """KL( N(mu, L L^T) || N(0, I) )  =  1/2 ( |mu|^2 + |L|_F^2 - d ) - sum_j log L_jj.
+def kl_full(mean: Float[Tensor, "b d"], scale_tril: Float[Tensor, "b d d"]) -> Float[Tensor, "b d"]:
+    """KL( N(mu, L L^T) || N(0, I) ), term j  =  1/2 ( mu_j^2 + sum_k L_jk^2 - 1 ) - log L_jj.
 
-    `mean` is mu, b x d; `scale_tril` is L, b x d x d, lower triangular with a positive diagonal, so
-    that tr(Sigma) = |L|_F^2 and log det(Sigma) = 2 sum_j log L_jj.  Returns b numbers, in nats.
+    `mean` is mu, b x d; `scale_tril` is L, b x d x d, lower triangular with a positive diagonal, so that
+    tr(Sigma) = |L|_F^2 and log det(Sigma) = 2 sum_j log L_jj.  Term j is the divergence of q(z_j | z_1 ... z_(j-1)),
+    averaged over what comes before: the chain rule.
     Source: the KL of two Gaussians, e.g. Kingma & Welling, arXiv:1906.02691, section 2.5.1.
     """
-    log_det = scale_tril.diagonal(dim1=1, dim2=2).log().sum(1)
-    d = mean.shape[1]
-    return 0.5 * (mean.square().sum(1) + scale_tril.square().sum((1, 2)) - d) - log_det
+    variance = scale_tril.square().sum(2)
+    return 0.5 * (mean.square() + variance - 1) - scale_tril.diagonal(dim1=1, dim2=2).log()
+
+
+def kl_low_rank(
+    mean: Float[Tensor, "b d"],
+    scale: Float[Tensor, "b d"],
+    factor: Float[Tensor, "b d r"],
+    log_det: Float[Tensor, " b"],
+) -> Float[Tensor, "b d"]:
+    """KL( N(mu, diag(sigma^2) + U U^T) || N(0, I) ), with the logarithm of the covariance's determinant given.
+
+    `mean` is mu and `scale` is sigma, b x d; `factor` is U, b x d x r.  Term j is the divergence of the marginal
+    q(z_j) plus an equal share of the total correlation, KL(q || prod_j q(z_j)) >= 0.
+    Source: as for `kl_full`.
+    """
+    variance = scale.square() + factor.square().sum(2)
+    marginal = 0.5 * (mean.square() + variance - 1 - variance.log())
+    correlation = 0.5 * (variance.log().sum(1) - log_det)
+    return marginal + correlation[:, None] / mean.shape[1]

@@ -1,36 +1,80 @@
-"""Reconstruction terms L(x, g(z)): negative log-likelihoods in nats, summed over each example."""
+"""Reconstruction terms L(x, g(z)): negative log-likelihoods in nats, summed over the D dimensions of an example.
+
+Examples and a decoder's outputs are flat, D numbers each; leading axes are broadcast, so that k decodings of an
+example need no k copies of it.
+"""
 
 from math import log, pi
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import softplus
+from torch.nn.functional import logsigmoid, softplus
+
+LEVELS = 256
+"""grey levels of a byte"""
 
 
-def squared_error(x: Float[Tensor, "b *shape"], mean: Float[Tensor, "b *shape"]) -> Float[Tensor, " b"]:
-    """|x - g(z)|^2, summed over the dimensions of each example.
+def squared_error(x: Float[Tensor, "*#b D"], mean: Float[Tensor, "*#b D"]) -> Float[Tensor, "*b"]:
+    """|x - g(z)|^2: the lecture's loss.
 
     Source: the autoencoder of Hinton & Salakhutdinov, Science 313 (2006).
     """
-    return (x - mean).square().flatten(1).sum(1)
+    return (x - mean).square().sum(-1)
 
 
-def bernoulli_nll(x: Float[Tensor, "b *shape"], logits: Float[Tensor, "b *shape"]) -> Float[Tensor, " b"]:
+def bernoulli_nll(x: Float[Tensor, "*#b D"], logits: Float[Tensor, "*#b D"]) -> Float[Tensor, "*b"]:
     """-log p(x|z)  =  -sum_i ( x_i log p_i + (1 - x_i) log(1 - p_i) )  with  p = sigmoid(logits).
 
-    With l the logits that is  sum_i ( softplus(l_i) - x_i l_i ), which no logit makes infinite.  `x` lies in [0, 1];
-    the value is a log-likelihood only where x is 0 or 1, and a cross-entropy otherwise.  Returns b numbers, in nats.
+    With l the logits that is  sum_i ( softplus(l_i) - x_i l_i ), which no logit makes infinite.  `x` is 0 or 1: for
+    numbers between, the value is a cross-entropy and no likelihood.
     Source: Kingma & Welling, arXiv:1312.6114, appendix C.1.
     """
-    return torch.addcmul(softplus(logits), x, logits, value=-1).flatten(1).sum(1)
+    return torch.addcmul(softplus(logits), x, logits, value=-1).sum(-1)
 
 
-def gaussian_nll(x: Float[Tensor, "b *shape"], mean: Float[Tensor, "b *shape"], sigma: float) -> Float[Tensor, " b"]:
+def continuous_bernoulli_nll(x: Float[Tensor, "*#b D"], logits: Float[Tensor, "*#b D"]) -> Float[Tensor, "*b"]:
+    """-log p(x|z) of the density on [0, 1] that is proportional to p^x (1 - p)^(1 - x),  p = sigmoid(logits).
+
+    With l the logits it is  sum_i ( A(l_i) - x_i l_i )  with  A(l) = log int_0^1 e^(l t) dt = log( (e^l - 1) / l ),
+    the logarithm of the normaliser.  A(l) - l / 2 is even: written with |l|, and as a series near 0, it neither
+    overflows nor divides by 0.
+    Source: Loaiza-Ganem & Cunningham, The continuous Bernoulli, arXiv:1907.06845, equations 6 to 8.
+    """
+    size = logits.abs()
+    near = size < 0.1
+    away = torch.where(near, 1.0, size)  # keeps the gradient finite where the series is taken
+    series = size.square() / 24 - size.pow(4) / 2880
+    even = torch.where(near, series, away / 2 + (-torch.expm1(-away) / away).log())
+    normaliser = logits / 2 + even
+    return torch.addcmul(normaliser, x, logits, value=-1).sum(-1)
+
+
+def gaussian_nll(
+    x: Float[Tensor, "*#b D"], mean: Float[Tensor, "*#b D"], sigma: float | Float[Tensor, ""]
+) -> Float[Tensor, "*b"]:
     """-log N(x; mean, sigma^2 I)  =  |x - mean|^2 / (2 sigma^2) + D log sigma + D/2 log(2 pi).
 
-    `sigma` > 0 is one standard deviation for all D dimensions, in the units of x.  Returns b numbers,
-    in nats.  Source: Kingma & Welling, arXiv:1312.6114, appendix C.2.
+    `sigma` > 0 is one standard deviation for all D dimensions, in the units of x.
+    Source: Kingma & Welling, arXiv:1312.6114, appendix C.2.
     """
-    constant = x[0].numel() * (log(sigma) + 0.5 * log(2 * pi))
-    return squared_error(x, mean) / (2 * sigma**2) + constant
+    log_sigma = sigma.log() if isinstance(sigma, Tensor) else log(sigma)
+    return squared_error(x, mean) / (2 * sigma**2) + x.shape[-1] * (log_sigma + 0.5 * log(2 * pi))
+
+
+def discretized_logistic_nll(
+    x: Float[Tensor, "*#b D"], mean: Float[Tensor, "*#b D"], log_scale: Float[Tensor, "*#b D"]
+) -> Float[Tensor, "*b"]:
+    """-log P(x|z) of pixels with 256 levels, x = level / 255: the mass that a logistic distribution gives the level.
+
+    P = F(x + 1/510) - F(x - 1/510) with F(t) = sigmoid((t - mean) / e^log_scale); levels 0 and 255 take the tails.
+    Computed as log sigmoid(a) + log sigmoid(-b) + log(1 - e^(b - a)), which no a > b makes infinite.
+    Source: Kingma et al., arXiv:1606.04934, section 5.2; Salimans et al., arXiv:1701.05517, section 2.1.
+    """
+    half = 0.5 / (LEVELS - 1)
+    inverse = (-log_scale).exp()
+    above, below = (x - mean + half) * inverse, (x - mean - half) * inverse
+    upper, lower = logsigmoid(above), logsigmoid(-below)
+    inside = upper + lower + torch.log(-torch.expm1(-2 * half * inverse))
+    mass = torch.where(x < half, upper, torch.where(x > 1 - half, lower, inside))
+    return -mass.sum(-1)

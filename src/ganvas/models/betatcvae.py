@@ -1,0 +1,70 @@
+"""Beta-TC-VAE.  Chen et al., Isolating Sources of Disentanglement in VAEs, arXiv:1802.04942.
+
+    E_x KL( q(z|x) || p(z) )  =  I(x; z)  +  KL( q(z) || prod_j q(z_j) )  +  sum_j KL( q(z_j) || p(z_j) )
+
+mutual information, total correlation, and the divergence of each dimension (equation 2); the objective weighs the
+three by alpha, beta and gamma (equation 4).  q(z) = E_x q(z|x) is estimated from the batch, by minibatch weighted
+sampling (equation 3): log q(z_i) = log 1/(N M) sum_j q(z_i|x_j) over a batch of M out of N examples.
+"""
+
+from collections.abc import Iterator
+from math import log
+from typing import Annotated, Literal, final
+
+from jaxtyping import Float
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from ..likelihoods import Likelihood
+from ..model import STRICT, Batch, Move, minimize
+from ..posteriors import Diagonal, normal_terms
+from .variational import Variational
+
+Weight = Annotated[float, Field(ge=0)]
+
+
+@final
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class BetaTCVAE(Variational):
+    """A VAE whose latent dimensions are made independent: it penalises their total correlation."""
+
+    posterior: Literal["diagonal"] = "diagonal"
+    """q(z|x), whose dimensions must be independent"""
+    prior: Literal["standard"] = "standard"
+    """p(z)"""
+    alpha: Weight = 1.0
+    """weight of the mutual information"""
+    beta: Weight = 6.0
+    """weight of the total correlation"""
+    gamma: Weight = 1.0
+    """weight of the dimensions' own divergences"""
+
+    def step(self, batches: Iterator[Batch], done: int, encoder: nn.Module, decoder: nn.Module) -> Iterator[Move]:
+        batch = next(batches)
+        x, q, draw, given = self.parts(batch, encoder)
+        p: Likelihood = decoder(draw.z[0], *given)
+        assert isinstance(q, Diagonal)
+        information, correlation, dimensions = decomposed(q, draw.z[0], batch.total or len(x))
+        yield minimize(
+            encoder, decoder,
+            reconstruction=p.nll(x).mean(), information=self.alpha * information,
+            correlation=self.beta * correlation, dimensions=self.gamma * dimensions,
+        )  # fmt: skip
+
+
+def decomposed(
+    q: Diagonal, z: Float[Tensor, "b d"], total: int
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""], Float[Tensor, ""]]:
+    """Estimates, in nats, of I(x; z), KL(q(z) || prod_j q(z_j)) and sum_j KL(q(z_j) || p(z_j)).
+
+    `z` are samples of the b posteriors q, drawn from a collection of `total` examples.  They sum to the mean of
+    log q(z|x) - log p(z).
+    """
+    pairs = normal_terms((z[:, None] - q.mean) / q.scale) - q.scale.log()  # b samples x b posteriors x d
+    norm = log(total * len(z))
+    own = pairs.diagonal().sum()  # b samples, each under its own posterior
+    joint = (pairs.sum(2).logsumexp(1) - norm).sum()
+    marginals = (pairs.logsumexp(1) - norm).sum()
+    prior = normal_terms(z).sum()
+    return (own - joint) / len(z), (joint - marginals) / len(z), (marginals - prior) / len(z)

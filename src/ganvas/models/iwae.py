@@ -1,0 +1,53 @@
+"""Importance weighted autoencoder.  Burda, Grosse & Salakhutdinov, arXiv:1509.00519.
+
+    max_{q, p}  E_x E_{z_1 ... z_k ~ q(z|x)} [ log 1/k sum_i w_i ],      w_i = p(x|z_i) p(z_i) / q(z_i|x)
+
+(equation 8).  With k = 1 it is the ELBO; it grows with k towards log p(x).  Its gradient weighs the samples by
+w~_i = w_i / sum_j w_j (equation 14).  The encoder's part of it gets worse as k grows; with
+gradient="doubly-reparameterized" it is that of Tucker et al., arXiv:1810.04152, equation 8: unbiased, and better as k
+grows.
+"""
+
+from collections.abc import Iterator
+from math import log
+from typing import Annotated, Literal, final
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import nn
+
+from ..data import Collection
+from ..errors import UserError
+from ..likelihoods import Likelihood
+from ..model import STRICT, Batch, Move, minimize
+from .variational import Variational
+
+
+@final
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class IWAE(Variational):
+    """A VAE trained on a tighter bound: k samples an example, weighed by how well each explains it."""
+
+    k: Annotated[int, Field(gt=0, le=65536)] = 5
+    """samples z an example"""
+    gradient: Literal["reparameterized", "doubly-reparameterized"] = "reparameterized"
+    """estimator of the encoder's gradient"""
+
+    def check(self, data: Collection) -> None:
+        super().check(data)
+        if self.gradient != "reparameterized" and self.posterior == "iaf":
+            raise UserError(f"gradient={self.gradient} needs a posterior with a density of its own: not posterior=iaf")
+
+    def step(
+        self, batches: Iterator[Batch], done: int, encoder: nn.Module, decoder: nn.Module, **others: nn.Module
+    ) -> Iterator[Move]:
+        x, q, (z, log_q), given = self.parts(next(batches), encoder, self.k)
+        double = self.gradient == "doubly-reparameterized"
+        log_density = q.detached().log_prob(z) if double else log_q.sum(2)
+        p: Likelihood = decoder(z.flatten(0, 1), *given)
+        log_w = self.log_prior(z, encoder=encoder, **others) - p.nll(x) - log_density
+        if double:  # the samples' own gradients get the weight squared, all others the weight
+            weight = log_w.detach().softmax(0)
+            z.register_hook(lambda gradient: weight[:, :, None] * gradient)
+        bound = log_w.logsumexp(0) - log(self.k)
+        yield minimize(encoder, decoder, *others.values(), bound=-bound.mean())

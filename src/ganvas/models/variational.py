@@ -1,0 +1,209 @@
+"""What variational autoencoders have in common: the distributions q(z|x), p(x|z) and p(z).
+
+The encoder returns q(z|x), a `Posterior`; the decoder returns p(x|z), a `Likelihood`.  What is done with them, the
+objective, is each model's own.  With `conditional`, both see the label y of the example: q(z|x, y), p(x|z, y) (Sohn et
+al., Learning Structured Output Representation using Deep Conditional Generative Models, NeurIPS 2015).
+"""
+
+from dataclasses import replace
+from math import log, prod
+from typing import Annotated, Any, Literal
+
+import torch
+from jaxtyping import Float, Int64
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from .. import likelihoods, posteriors
+from ..data import Collection
+from ..errors import UserError
+from ..likelihoods import Likelihood
+from ..model import STRICT, Batch, Shape
+from ..nets import Activation, Labelled, code_shape, decoder, encoder
+from ..posteriors import Posterior, normal_terms
+from ..randomness import generator
+from .latent import LatentModel
+
+Parts = tuple[Tensor, Posterior, posteriors.Draw, tuple[Tensor, ...]]
+Labels = Int64[Tensor, " b"] | None
+Positive = Annotated[float, Field(gt=0)]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Variational(LatentModel):
+    """A model with an encoder q(z|x), a decoder p(x|z) and a prior p(z)."""
+
+    span = (0.0, 1.0)
+
+    activation: Activation = "relu"
+    """of the hidden layers"""
+    posterior: posteriors.Family = "diagonal"
+    """q(z|x): a Gaussian with diagonal, full or low-rank covariance, or an inverse autoregressive flow"""
+    rank: Annotated[int, Field(gt=0, le=1024)] = 4
+    """columns of U in a low-rank covariance"""
+    flow_steps: Annotated[int, Field(gt=0, le=64)] = 2
+    """steps of iaf"""
+    flow_width: Annotated[int, Field(gt=0, le=65536)] = 256
+    """hidden units of each step of iaf"""
+    likelihood: likelihoods.Name = "gaussian"
+    """p(x|z)"""
+    sigma: Positive | Literal["learned", "optimal"] = 0.4
+    """standard deviation of a gaussian p(x|z), where pixels lie in [0, 1]; learned by gradient, or optimal a batch"""
+    binarize: Literal["no", "static", "dynamic"] = "no"
+    """make pixels bits, 1 with the probability that the grey level says: drawn once, or anew at each use"""
+    prior: Literal["standard", "vamp"] = "standard"
+    """p(z): N(0, I), or a mixture of the posteriors of learned pseudo-inputs"""
+    pseudo_inputs: Annotated[int, Field(gt=0, le=65536)] = 500
+    """components of a vamp prior"""
+    conditional: bool = False
+    """give encoder and decoder the labels"""
+
+    @property
+    def labelled(self) -> bool:
+        return self.conditional
+
+    def check(self, data: Collection) -> None:
+        likelihoods.check(self.likelihood, data, self.binarize != "no")
+        if self.conditional and data.labels is None:
+            raise UserError(
+                f"conditional=true needs labels, but {data.name} has none: put the images into one folder a class"
+            )
+        if self.prior == "vamp" and (self.posterior == "iaf" or self.conditional):
+            other = "posterior=iaf" if self.posterior == "iaf" else "conditional=true"
+            raise UserError(f"prior=vamp does not go with {other}: use prior=standard")
+        if self.net == "spatial" and self.posterior == "full":
+            raise UserError("posterior=full needs all pairs of latent numbers, too many for net=spatial: use low-rank")
+
+    def prepare(self, data: Collection) -> Collection:
+        """The collection; with binarize=static, its pixels drawn as bits, the same ones every time."""
+        if self.binarize != "static":
+            return data
+        top = 255 if data.are_images else 1
+        chance = data.x.float() / top
+        drawn = torch.bernoulli(chance, generator=generator(torch.device("cpu"), 0, "binarize")) * top
+        return replace(data, x=drawn.to(data.x.dtype))
+
+    def observed(self, x: Float[Tensor, "b *shape"]) -> Float[Tensor, "b *shape"]:
+        """The examples as they are seen once: with binarize=dynamic, bits drawn anew."""
+        return torch.bernoulli(x) if self.binarize == "dynamic" else x
+
+    def networks(self, shape: Shape, classes: int = 0) -> dict[str, nn.Module]:
+        code, given = code_shape(self.net, self.latent, shape), classes if self.conditional else 0
+        flat = (prod(shape),) if self.net == "mlp" else shape
+        outputs, head = posteriors.head(self.posterior, prod(code), self.rank, self.flow_steps, self.flow_width)
+        likelihood = likelihoods.head(self.likelihood, len(shape) == 3, self.sigma)
+        seen, made = (flat[0] + given, *flat[1:]), (shape[0] * likelihood.outputs, *shape[1:])
+        f = encoder(self.net, seen, outputs, self.width, self.depth, activation=self.activation)
+        inputs = prod(code) + given * prod(code[1:])
+        g = decoder(self.net, inputs, made, self.width, self.depth, activation=self.activation)
+        f.append(head)
+        g.append(likelihood)
+        nets: dict[str, nn.Module] = {
+            "encoder": Labelled(f, flat, given) if given else f,
+            "decoder": Labelled(g, code, given) if given else g,
+        }
+        if self.prior == "vamp":
+            nets["prior"] = PseudoInputs(self.pseudo_inputs, shape)
+        return nets
+
+    def parts(self, batch: Batch, encoder: nn.Module, k: int = 1) -> Parts:
+        """What a step begins with: x as observed, q(z|x), k samples of it, and what the decoder is given with each."""
+        x = self.observed(batch.x)
+        q: Posterior = encoder(x, *self.given(batch.y))
+        return x, q, q.sample(k), self.given(batch.y, k)
+
+    def given(self, y: Labels, k: int = 1) -> tuple[Tensor, ...]:
+        """The labels that the networks are given beside k codes an example; nothing unless conditional."""
+        return (y.repeat(k),) if self.conditional and y is not None else ()
+
+    def log_prior(
+        self, z: Float[Tensor, "k b d"], encoder: nn.Module | None = None, prior: nn.Module | None = None, **_: Any
+    ) -> Float[Tensor, "k b"]:
+        """log p(z) in nats: of N(0, I), or of the VampPrior, 1/K sum_k q(z|u_k)  (arXiv:1705.07120, equation 9)."""
+        if prior is None or encoder is None:
+            return normal_terms(z).sum(2)
+        u = prior()
+        component: Posterior = encoder(u)
+        each = component.log_prob(z.flatten(0, 1)[:, None].expand(-1, len(u), -1))
+        return each.logsumexp(1).view(z.shape[:2]) - log(len(u))
+
+    def divergence(self, q: Posterior, draw: posteriors.Draw, **nets: Any) -> Float[Tensor, "b d"]:
+        """KL(q(z|x) || p(z)) in nats, in terms that sum to it: exact for Gaussians and N(0, I), else from the draw."""
+        if self.prior == "standard":
+            return q.kl(draw)
+        return (draw.log_q.sum(2) - self.log_prior(draw.z, **nets)).mean(0)[:, None]
+
+    def encode(
+        self, x: Float[Tensor, "n *shape"], y: Labels = None, *, encoder: nn.Module, **_: Any
+    ) -> Float[Tensor, "n d"]:
+        """The posterior's mean mu(x)."""
+        q: Posterior = encoder(x, *self.given(y))
+        return q.mean
+
+    def draw_codes(
+        self, x: Float[Tensor, "n *shape"], y: Labels = None, *, encoder: nn.Module, **_: Any
+    ) -> Float[Tensor, "n d"]:
+        """One sample z ~ q(z|x) an example: together, samples of the aggregate posterior."""
+        q: Posterior = encoder(x, *self.given(y))
+        return q.sample().z[0]
+
+    def generate(
+        self, z: Float[Tensor, "n d"], y: Labels = None, *, decoder: nn.Module, **_: Any
+    ) -> Float[Tensor, "n *shape"]:
+        """E[x|z]."""
+        p: Likelihood = decoder(z, *self.given(y))
+        return p.mean
+
+    def noise(self, n: int, shape: Shape, generator: torch.Generator, **kept: Any) -> Float[Tensor, "n d"]:
+        """z ~ p(z)."""
+        z = super().noise(n, shape, generator)
+        if self.prior == "standard":
+            return z
+        u = kept["prior"]()
+        chosen = torch.randint(len(u), (n,), generator=generator)
+        component: Posterior = kept["encoder"](u[chosen.to(u.device)])
+        with torch.random.fork_rng(devices=[] if u.device.type == "cpu" else [u.device]):
+            torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
+            return component.sample().z[0].cpu()
+
+    def preview(
+        self, batch: Batch, encoder: nn.Module, decoder: nn.Module, **others: Any
+    ) -> Float[Tensor, "r n *shape"]:
+        """Rows: examples, their reconstructions from the posterior's mean, samples from the prior."""
+        x, random = self.observed(batch.x), generator(torch.device("cpu"), 0, "preview")
+        codes = self.encode(x, batch.y, encoder=encoder)
+        z = self.noise(len(x), tuple(x.shape[1:]), random, encoder=encoder, **others).to(codes.device)
+        rebuilt, new = (self.generate(part, batch.y, decoder=decoder) for part in (codes, z))
+        return torch.stack([x, rebuilt, new])
+
+    def observe(self, batch: Batch, encoder: nn.Module, **_: Any) -> dict[str, Tensor]:
+        """How the latent space is used: what the log keeps and what says that it has collapsed.
+
+        `kl` is KL(q(z|x) || N(0, I)) a dimension, in nats; `mean_variance` the variance over examples of the
+        posterior's mean (a dimension is active above 0.01: Burda et al., arXiv:1509.00519, section 5);
+        `aggregate_mean` and `aggregate_std` are those of z ~ q(z|x) over all x, which N(0, I) should resemble.
+        """
+        q: Posterior = encoder(self.observed(batch.x), *self.given(batch.y))
+        draw = q.sample()
+        z = draw.z[0]
+        return {
+            "kl": q.kl(draw).mean(0), "mean_variance": q.mean.var(0),
+            "aggregate_mean": z.mean(0), "aggregate_std": z.std(0),
+        }  # fmt: skip
+
+
+class PseudoInputs(nn.Module):
+    """The learned inputs u_1 ... u_K whose posteriors make up a VampPrior; in [0, 1] for images, as the examples are.
+
+    Tomczak & Welling, VAE with a VampPrior, arXiv:1705.07120, section 2.2.
+    """
+
+    def __init__(self, n: int, shape: Shape) -> None:
+        super().__init__()
+        images = len(shape) == 3
+        self.bounded = images
+        self.raw = nn.Parameter(torch.randn(n, *shape) * (0.01 if images else 1.0) + (0.05 if images else 0.0))
+
+    def forward(self) -> Float[Tensor, "K *shape"]:
+        return self.raw.clamp(0, 1) if self.bounded else self.raw

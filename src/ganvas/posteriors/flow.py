@@ -1,0 +1,124 @@
+"""Inverse autoregressive flow.  Kingma et al., Improved Variational Inference with IAF, arXiv:1606.04934.
+
+    z_0 = mu + sigma * epsilon,      z_t = g_t * z_(t-1) + (1 - g_t) * m_t,      (m_t, s_t) = MADE_t(z_(t-1), h),
+
+g_t = 1 / (1 + e^-s_t).  (m_t, s_t) at dimension j depend on the dimensions before j alone, so that the Jacobian is
+triangular and log q(z|x) = log q(z_0|x) - sum_t sum_j log g_tj (equations 10 to 12, algorithm 1).  The order of the
+dimensions is reversed after each step.
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import linear, logsigmoid, softplus
+
+from .gaussian import FLOOR, UNIT, Draw, exactly, noise_like, normal_terms
+
+OPEN = 1.5
+"""added to s_t: an untrained step keeps four fifths of its input"""
+
+
+class Masked(nn.Linear):
+    """A linear layer without the weights that its mask leaves out."""
+
+    mask: Tensor
+
+    def __init__(self, mask: Float[Tensor, "out in"]) -> None:
+        super().__init__(mask.shape[1], mask.shape[0])
+        self.register_buffer("mask", mask, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return linear(x, self.weight * self.mask, self.bias)
+
+
+class MADE(nn.Module):
+    """Two hidden layers; output j depends on the inputs before j alone (Germain et al., arXiv:1502.03509)."""
+
+    def __init__(self, d: int, context: int, width: int) -> None:
+        super().__init__()
+        of_input = torch.arange(1, d + 1)
+        of_hidden = torch.arange(width) % max(1, d - 1) + 1  # how many inputs a unit may see
+
+        def mask(after: Tensor, before: Tensor) -> Tensor:
+            return (after[:, None] >= before[None]).float()
+
+        self.first = Masked(mask(of_hidden, of_input))
+        self.context = nn.Linear(context, width, bias=False)
+        self.second = Masked(mask(of_hidden, of_hidden))
+        self.last = Masked(mask((of_input - 1).repeat(2), of_hidden))
+
+    def forward(self, z: Float[Tensor, "*n d"], h: Float[Tensor, "*n c"]) -> tuple[Tensor, Tensor]:
+        """m and s."""
+        hidden = (self.first(z) + self.context(h)).relu()
+        m, s = self.last(self.second(hidden).relu()).chunk(2, dim=-1)
+        return m, s + OPEN
+
+
+class Flow(NamedTuple):
+    """The posterior that the steps make of N(mu, diag(sigma^2))."""
+
+    start: Float[Tensor, "b d"]
+    scale: Float[Tensor, "b d"]
+    context: Float[Tensor, "b c"]
+    steps: nn.ModuleList
+
+    @property
+    def mean(self) -> Float[Tensor, "b d"]:
+        """Where the flow takes mu: a flow has no mean in closed form."""
+        with exactly(self.start):
+            return self.onward(self.start[None])[0][0]
+
+    def sample(self, k: int = 1) -> Draw:
+        """Algorithm 1."""
+        epsilon = noise_like(self.start, k)
+        with exactly(epsilon):
+            z, log_det = self.onward(torch.addcmul(self.start, self.scale, epsilon))
+        base = normal_terms(epsilon) - self.scale.log()
+        return Draw(z, (base.flip(2) if len(self.steps) % 2 else base) - log_det)
+
+    def onward(self, z: Float[Tensor, "k b d"]) -> tuple[Float[Tensor, "k b d"], Float[Tensor, "k b d"]]:
+        """All steps: z_T, and the logarithms of the gates in the dimensions where they end."""
+        log_det = torch.zeros_like(z)
+        for made in self.steps:
+            m, s = made(z, self.context)
+            gate = s.sigmoid()
+            z = (gate * z + (1 - gate) * m).flip(2)
+            log_det = (log_det + logsigmoid(s)).flip(2)
+        return z, log_det
+
+    def log_prob(self, z: Float[Tensor, "k b d"]) -> Float[Tensor, "k b"]:
+        """log q(z|x) of any z: each step is inverted dimension by dimension, in d passes."""
+        total = z.new_zeros(z.shape[:2])
+        with exactly(z):
+            for made in reversed(self.steps):
+                after, z = z.flip(2), torch.zeros_like(z)
+                for j in range(z.shape[2]):
+                    m, s = made(z, self.context)
+                    gate = s[..., j].sigmoid()
+                    one = torch.zeros_like(z)
+                    one[..., j] = 1
+                    z = z + one * ((after[..., j] - (1 - gate) * m[..., j]) / gate)[..., None]
+                total = total + logsigmoid(made(z, self.context)[1]).sum(2)
+            base = normal_terms((z - self.start) / self.scale) - self.scale.log()
+        return base.sum(2) - total
+
+    def kl(self, draw: Draw) -> Float[Tensor, "b d"]:
+        """The mean over the draw of log q(z|x) - log p(z), an unbiased estimate of KL(q || N(0, I))."""
+        return (draw.log_q - normal_terms(draw.z)).mean(0)
+
+    def detached(self) -> "Flow":
+        raise NotImplementedError  # models that need it refuse a flow
+
+
+class FlowHead(nn.Module):
+    """The last layer of an encoder whose posterior is a flow of `steps` steps; h has as many numbers as z."""
+
+    def __init__(self, d: int, steps: int, width: int) -> None:
+        super().__init__()
+        self.steps = nn.ModuleList(MADE(d, d, width) for _ in range(steps))
+
+    def forward(self, raw: Float[Tensor, "b n"]) -> Flow:
+        mean, scale, context = raw.to(torch.promote_types(raw.dtype, torch.float32)).chunk(3, dim=1)
+        return Flow(mean, softplus(scale + UNIT) + FLOOR, context, self.steps)

@@ -1,0 +1,224 @@
+"""Gaussian posteriors q(z|x) = N(mu, Sigma), made from the raw outputs of an encoder.
+
+A standard deviation is a softplus with a floor, so that neither its logarithm nor its inverse overflows.  All of
+them share one protocol, `Posterior`; densities and divergences are in nats.
+"""
+
+from math import log, pi
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from ..objectives import kl_diagonal, kl_full, kl_low_rank
+
+FLOOR = 1e-4
+"""smallest standard deviation, in units of the prior's"""
+UNIT = 0.5413248546129181
+"""softplus(UNIT) = 1: an untrained head starts near the prior's own scale"""
+LOG_2PI = log(2 * pi)
+
+
+class Draw(NamedTuple):
+    """Samples of a posterior, and their log-density in terms that sum to it, one a dimension."""
+
+    z: Float[Tensor, "k b d"]
+    log_q: Float[Tensor, "k b d"]
+
+
+@runtime_checkable
+class Posterior(Protocol):
+    """A distribution q(z|x) for each of b examples."""
+
+    @property
+    def mean(self) -> Float[Tensor, "b d"]:
+        """The mean of q(z|x)."""
+
+    def sample(self, k: int = 1) -> Draw:
+        """k reparameterised samples an example."""
+
+    def log_prob(self, z: Float[Tensor, "k b d"]) -> Float[Tensor, "k b"]:
+        """log q(z|x), in nats."""
+
+    def kl(self, draw: Draw) -> Float[Tensor, "b d"]:
+        """KL(q || N(0, I)) in nats, in d terms that sum to it; exact, or estimated from the draw."""
+
+    def detached(self) -> "Posterior":
+        """The same distribution, whose parameters pass no gradient on."""
+
+
+class Diagonal(NamedTuple):
+    """N(mu, diag(sigma^2)).  Kingma & Welling, arXiv:1312.6114, section 3."""
+
+    mean: Float[Tensor, "b d"]
+    scale: Float[Tensor, "b d"]
+
+    @staticmethod
+    def size(d: int) -> int:
+        """Numbers an encoder returns for d dimensions of z: mu and sigma."""
+        return 2 * d
+
+    @classmethod
+    def of(cls, raw: Float[Tensor, "b n"]) -> "Diagonal":
+        """The posterior for the raw outputs of an encoder, n = 2 d."""
+        mean, scale = raw.chunk(2, dim=1)
+        return cls(mean, softplus(scale + UNIT) + FLOOR)
+
+    def sample(self, k: int = 1) -> Draw:
+        """z = mu + sigma * epsilon: the reparameterised sample (section 2.4)."""
+        epsilon = noise_like(self.mean, k)
+        return Draw(torch.addcmul(self.mean, self.scale, epsilon), normal_terms(epsilon) - self.scale.log())
+
+    def log_prob(self, z: Float[Tensor, "k b d"]) -> Float[Tensor, "k b"]:
+        """log q(z|x)."""
+        return (normal_terms((z - self.mean) / self.scale) - self.scale.log()).sum(2)
+
+    def kl(self, draw: Draw) -> Float[Tensor, "b d"]:
+        """KL(q || N(0, I)) in closed form; term j is that of dimension j."""
+        return kl_diagonal(self.mean, self.scale)
+
+    def detached(self) -> "Diagonal":
+        return Diagonal(*(t.detach() for t in self))
+
+    @property
+    def covariance(self) -> Float[Tensor, "b d d"]:
+        return self.scale.square().diag_embed()
+
+
+class Full(NamedTuple):
+    """N(mu, L L^T), with L the Cholesky factor of the covariance."""
+
+    mean: Float[Tensor, "b d"]
+    scale_tril: Float[Tensor, "b d d"]
+
+    @staticmethod
+    def size(d: int) -> int:
+        """Numbers an encoder returns for d dimensions of z: mu and the lower triangle of L."""
+        return d + d * (d + 1) // 2
+
+    @classmethod
+    def of(cls, raw: Float[Tensor, "b n"]) -> "Full":
+        """The posterior for the raw outputs of an encoder, n = d + d (d + 1) / 2."""
+        d = int(((9 + 8 * raw.shape[1]) ** 0.5 - 3) / 2 + 0.5)  # the root of n = d + d (d + 1) / 2
+        mean, diagonal, below = raw.split([d, d, d * (d - 1) // 2], dim=1)
+        factor = (softplus(diagonal + UNIT) + FLOOR).diag_embed()
+        row, column = torch.tril_indices(d, d, -1, device=raw.device)
+        # out of place: the factor is differentiated through both of its parts
+        return cls(mean, factor.index_put((torch.arange(len(raw), device=raw.device)[:, None], row, column), below))
+
+    def sample(self, k: int = 1) -> Draw:
+        """z = mu + L epsilon."""
+        epsilon = noise_like(self.mean, k)
+        with exactly(epsilon):
+            z = self.mean + torch.einsum("bij,kbj->kbi", self.scale_tril, epsilon)
+        return Draw(z, normal_terms(epsilon) - self.log_diagonal())
+
+    def log_prob(self, z: Float[Tensor, "k b d"]) -> Float[Tensor, "k b"]:
+        """log q(z|x)."""
+        offset = (z - self.mean).permute(1, 2, 0)
+        epsilon = torch.linalg.solve_triangular(self.scale_tril, offset, upper=False).permute(2, 0, 1)
+        return (normal_terms(epsilon) - self.log_diagonal()).sum(2)
+
+    def kl(self, draw: Draw) -> Float[Tensor, "b d"]:
+        """KL(q || N(0, I)) in closed form; term j is that of q(z_j | z_1 ... z_(j-1), x), by the chain rule."""
+        return kl_full(self.mean, self.scale_tril)
+
+    def detached(self) -> "Full":
+        return Full(*(t.detach() for t in self))
+
+    def log_diagonal(self) -> Float[Tensor, "b d"]:
+        """log L_jj, whose sum is half of log det Sigma."""
+        return self.scale_tril.diagonal(dim1=1, dim2=2).log()
+
+    @property
+    def covariance(self) -> Float[Tensor, "b d d"]:
+        return self.scale_tril @ self.scale_tril.mT
+
+
+class LowRank(NamedTuple):
+    """N(mu, diag(sigma^2) + U U^T): a covariance for latent spaces too large for a full one."""
+
+    mean: Float[Tensor, "b d"]
+    scale: Float[Tensor, "b d"]
+    factor: Float[Tensor, "b d r"]
+
+    @staticmethod
+    def size(d: int, rank: int) -> int:
+        """Numbers an encoder returns for d dimensions of z: mu, sigma and U."""
+        return 2 * d + d * rank
+
+    @classmethod
+    def of(cls, raw: Float[Tensor, "b n"], rank: int) -> "LowRank":
+        """The posterior for the raw outputs of an encoder, n = d (2 + rank)."""
+        d = raw.shape[1] // (2 + rank)
+        mean, scale, factor = raw.split([d, d, d * rank], dim=1)
+        return cls(mean, softplus(scale + UNIT) + FLOOR, factor.unflatten(1, (d, rank)))
+
+    def sample(self, k: int = 1) -> Draw:
+        """z = mu + sigma * epsilon + U eta, with epsilon in d and eta in r dimensions."""
+        epsilon, eta = noise_like(self.mean, k), noise_like(self.factor[:, 0], k)
+        with exactly(epsilon):
+            z = torch.addcmul(self.mean, self.scale, epsilon) + torch.einsum("bdr,kbr->kbd", self.factor, eta)
+        return Draw(z, self.terms(z))
+
+    def log_prob(self, z: Float[Tensor, "k b d"]) -> Float[Tensor, "k b"]:
+        """log q(z|x)."""
+        return self.terms(z).sum(2)
+
+    def terms(self, z: Float[Tensor, "k b d"]) -> Float[Tensor, "k b d"]:
+        """log q(z|x) in d terms.
+
+        With w = (z - mu) / sigma and A = U / sigma, the squared Mahalanobis distance is the least value over eta of
+        |w - A eta|^2 + |eta|^2.  Unlike Woodbury's difference of two numbers, this sum loses no digits where sigma
+        is small.
+        """
+        d = z.shape[2]
+        with exactly(z):
+            a = self.factor / self.scale[:, :, None]
+            w = (z - self.mean) / self.scale
+            cholesky = torch.linalg.cholesky(self.capacitance(a))
+            projected = torch.einsum("bdr,kbd->brk", a, w)
+            eta = torch.cholesky_solve(projected, cholesky).permute(2, 0, 1)
+            rest = w - torch.einsum("bdr,kbr->kbd", a, eta)
+        shared = 0.5 * eta.square().sum(2) + cholesky.diagonal(dim1=1, dim2=2).log().sum(1)
+        terms: Tensor = normal_terms(rest) - self.scale.log() - shared[:, :, None] / d
+        return terms
+
+    @staticmethod
+    def capacitance(a: Float[Tensor, "b d r"]) -> Float[Tensor, "b r r"]:
+        """I + A^T A, whose determinant is that of the whitened covariance."""
+        identity = torch.eye(a.shape[2], dtype=a.dtype, device=a.device).expand(len(a), -1, -1)
+        return torch.baddbmm(identity, a.mT, a)
+
+    def kl(self, draw: Draw) -> Float[Tensor, "b d"]:
+        """KL(q || N(0, I)) in closed form; term j is that of q(z_j|x), plus an equal share of their dependence."""
+        with exactly(self.mean):
+            log_det = (
+                self.scale.log().sum(1) * 2
+                + torch.linalg.slogdet(self.capacitance(self.factor / self.scale[:, :, None])).logabsdet
+            )
+        return kl_low_rank(self.mean, self.scale, self.factor, log_det)
+
+    def detached(self) -> "LowRank":
+        return LowRank(*(t.detach() for t in self))
+
+    @property
+    def covariance(self) -> Float[Tensor, "b d d"]:
+        return self.scale.square().diag_embed() + self.factor @ self.factor.mT
+
+
+def exactly(t: Tensor) -> torch.autocast:
+    """A context without autocast: matrix products in it keep the precision of their factors."""
+    return torch.autocast(t.device.type, enabled=False)
+
+
+def noise_like(mean: Float[Tensor, "b d"], k: int) -> Float[Tensor, "k b d"]:
+    """Standard normal noise, k times."""
+    return torch.randn(k, *mean.shape, dtype=mean.dtype, device=mean.device)
+
+
+def normal_terms(z: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
+    """log N(z_j; 0, 1), in nats."""
+    return -0.5 * (z.square() + LOG_2PI)
