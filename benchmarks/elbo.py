@@ -39,13 +39,13 @@ def test_elbo(trained: ganvas.Trained, data: Collection) -> tuple[float, float]:
 
 def main(path: str) -> None:
     train, test = bits(path, "train"), bits(path, "test")
-    for covariance in ("diagonal", "full"):
-        model = ganvas.VAE(latent=20, likelihood="bernoulli", covariance=covariance, net="mlp", width=400)
+    for posterior in ("diagonal", "full"):
+        model = ganvas.VAE(latent=20, likelihood="bernoulli", posterior=posterior, net="mlp", width=400)
         began = time.monotonic()
         trained = ganvas.train(model, train, epochs=EPOCHS, batch=100, every=2000, quiet=True)
         seconds = time.monotonic() - began
         elbo, kl = test_elbo(trained, test)
-        print(f"{covariance:<9} test ELBO {elbo:.2f} nats (KL {kl:.2f}) after {EPOCHS} epochs in {seconds:.0f} s")
+        print(f"{posterior:<9} test ELBO {elbo:.2f} nats (KL {kl:.2f}) after {EPOCHS} epochs in {seconds:.0f} s")
 
 
 if __name__ == "__main__":

@@ -124,7 +124,7 @@ def test_convolutions_on_vectors_are_refused() -> None:
 
 
 def test_adding_a_model_touches_one_file_and_one_line() -> None:
-    files = {f.stem for f in Path(models.__file__).parent.glob("*.py")} - {"__init__", "latent"}
+    files = {f.stem for f in Path(models.__file__).parent.glob("*.py")} - {"__init__", "latent", "variational"}
     assert files == set(MODELS)
 
 
@@ -170,9 +170,14 @@ def test_results_do_not_depend_on_what_else_is_in_the_batch(cls: type[Model], im
 
 GOLDEN = {
     "autoencoder": {"reconstruction": 31.0267265},
-    "vae": {"reconstruction": 99.5869827, "kl": 0.0536992617},
-    "iwae": {"bound": 99.6},
-    "betatcvae": {"reconstruction": 99.5869827},
+    "vae": {"reconstruction": 99.4394745, "kl": 0.0551257193},
+    "iwae": {"bound": 99.3234314},
+    "betatcvae": {
+        "reconstruction": 99.6400482,
+        "information": 3.67951984,
+        "correlation": 110.66884,
+        "dimensions": -22.0529579,
+    },
     "gan": {"real": 0.692858392, "fake": 0.693553668, "fool": 0.692840207},
 }
 

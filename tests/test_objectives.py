@@ -25,19 +25,33 @@ def test_kl_diagonal_is_that_of_torch() -> None:
     mean, scale, _ = gaussians()
     prior = Normal(torch.zeros(D).double(), torch.ones(D).double())
     expected = kl_divergence(Normal(mean, scale), prior).sum(1)
-    torch.testing.assert_close(objectives.kl_diagonal(mean, scale), expected)
+    torch.testing.assert_close(objectives.kl_diagonal(mean, scale).sum(1), expected)
 
 
 def test_kl_full_is_that_of_torch() -> None:
     mean, _, factor = gaussians()
     prior = MultivariateNormal(torch.zeros(D).double(), torch.eye(D).double())
     expected = kl_divergence(MultivariateNormal(mean, scale_tril=factor), prior)
-    torch.testing.assert_close(objectives.kl_full(mean, factor), expected)
+    torch.testing.assert_close(objectives.kl_full(mean, factor).sum(1), expected)
 
 
 def test_the_two_kls_agree_where_the_covariance_is_diagonal() -> None:
     mean, scale, _ = gaussians()
     torch.testing.assert_close(objectives.kl_full(mean, scale.diag_embed()), objectives.kl_diagonal(mean, scale))
+    log_det = 2 * scale.log().sum(1)
+    low_rank = objectives.kl_low_rank(mean, scale, torch.zeros(5, D, 2).double(), log_det)
+    torch.testing.assert_close(low_rank, objectives.kl_diagonal(mean, scale))
+
+
+def test_the_terms_of_a_low_rank_kl_are_marginals_and_a_share_of_the_total_correlation() -> None:
+    mean, scale, _ = gaussians()
+    factor = torch.randn(5, D, 2).double()
+    covariance = scale.square().diag_embed() + factor @ factor.mT
+    terms = objectives.kl_low_rank(mean, scale, factor, torch.logdet(covariance))
+    prior = MultivariateNormal(torch.zeros(D).double(), torch.eye(D).double())
+    torch.testing.assert_close(terms.sum(1), kl_divergence(MultivariateNormal(mean, covariance), prior))
+    marginal = objectives.kl_diagonal(mean, covariance.diagonal(dim1=1, dim2=2).sqrt())
+    assert (terms >= marginal).all()
 
 
 def test_kl_is_zero_for_the_prior_itself() -> None:
@@ -54,12 +68,12 @@ def test_kl_agrees_with_monte_carlo(full: bool) -> None:
     difference = q.log_prob(z) - Normal(0.0, 1.0).log_prob(z).sum(1)
     standard_error = difference.std() / len(z) ** 0.5
     kl = objectives.kl_full(mean[None], factor[None]) if full else objectives.kl_diagonal(mean[None], scale[None])
-    assert abs(kl.item() - difference.mean().item()) < 4 * standard_error
+    assert abs(kl.sum().item() - difference.mean().item()) < 4 * standard_error
 
 
 def test_bernoulli_is_a_log_likelihood_on_bits() -> None:
-    x, logits = (torch.rand(3, 2, 4) < 0.5).double(), 3 * torch.randn(3, 2, 4).double()
-    expected = -Bernoulli(logits=logits).log_prob(x).sum((1, 2))
+    x, logits = (torch.rand(3, 8) < 0.5).double(), 3 * torch.randn(3, 8).double()
+    expected = -Bernoulli(logits=logits).log_prob(x).sum(1)
     torch.testing.assert_close(objectives.bernoulli_nll(x, logits), expected)
 
 
@@ -69,13 +83,13 @@ def test_bernoulli_survives_extreme_logits() -> None:
 
 
 def test_gaussian_is_the_normal_density() -> None:
-    x, mean = torch.randn(3, 2, 4).double(), torch.randn(3, 2, 4).double()
-    expected = -Normal(mean, 0.3).log_prob(x).sum((1, 2))
+    x, mean = torch.randn(3, 8).double(), torch.randn(3, 8).double()
+    expected = -Normal(mean, 0.3).log_prob(x).sum(1)
     torch.testing.assert_close(objectives.gaussian_nll(x, mean, 0.3), expected)
 
 
 def test_squared_error_is_the_norm_of_the_difference() -> None:
-    x, y = np.random.default_rng(0).normal(size=(2, 5, 3, 2))
+    x, y = np.random.default_rng(0).normal(size=(2, 5, 6))
     expected = torch.tensor([np.linalg.norm(a - b) ** 2 for a, b in zip(x, y, strict=True)])
     torch.testing.assert_close(objectives.squared_error(torch.tensor(x), torch.tensor(y)), expected)
 

@@ -1,95 +1,222 @@
 """Posteriors: what an encoder's raw outputs become, their samples, densities and divergences."""
 
+from typing import Any
+
 import pytest
 import torch
+from torch import Tensor, nn
 from torch.autograd import gradcheck
-from torch.distributions import MultivariateNormal
+from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
-from ganvas.posteriors import POSTERIORS, Full
+from ganvas.posteriors import Diagonal, Flow, FlowHead, Full, LowRank, Posterior, head
+from ganvas.posteriors.flow import MADE
 
-D = 3
-both = pytest.mark.parametrize("name", list(POSTERIORS))
+D, RANK = 3, 2
+FAMILIES = ("diagonal", "full", "low-rank", "iaf")
+every_family = pytest.mark.parametrize("name", FAMILIES)
+every_gaussian = pytest.mark.parametrize("name", FAMILIES[:3])
 
 
-def raw(name: str, n: int = 4) -> torch.Tensor:
-    return torch.randn(n, POSTERIORS[name].size(D))
+def made(name: Any, d: int = D) -> tuple[int, nn.Module]:
+    size, layer = head(name, d, RANK, 2, 16)
+    for parameter in layer.parameters():  # a flow that does something
+        nn.init.normal_(parameter, 0, 0.4)
+    return size, layer
 
 
-@both
+def posterior(name: str, n: int = 4, copies: int = 1, d: int = D) -> Any:
+    """q for n random outputs of an encoder, each `copies` times."""
+    size, layer = made(name, d)
+    return layer(torch.randn(n, size).repeat_interleave(copies, 0))
+
+
+@every_gaussian
 def test_the_density_is_that_of_torch(name: str) -> None:
-    q = POSTERIORS[name].of(raw(name))
-    z = torch.randn(4, D)
+    q = posterior(name)
+    z = torch.randn(5, 4, D)
     expected = MultivariateNormal(q.mean, q.covariance).log_prob(z)
     torch.testing.assert_close(q.log_prob(z), expected, rtol=1e-4, atol=1e-4)
 
 
-@both
+@every_family
+def test_a_draw_knows_its_own_density(name: str) -> None:
+    q = posterior(name)
+    z, log_q = q.sample(7)
+    assert z.shape == log_q.shape == (7, 4, D)
+    torch.testing.assert_close(log_q.sum(2), q.log_prob(z), rtol=1e-4, atol=2e-4)
+
+
+@every_family
+def test_k_samples_are_k_different_samples(name: str) -> None:
+    z = posterior(name).sample(6).z
+    assert len({tuple(row.tolist()) for row in z[:, 0].detach()}) == 6
+
+
+@every_gaussian
 def test_samples_have_the_posteriors_mean_and_covariance(name: str) -> None:
     n = 100_000
-    one = raw(name, 1)
-    q, exact = POSTERIORS[name].of(one.expand(n, -1)), POSTERIORS[name].of(one)
-    z = q.sample()
-    spread = exact.covariance[0].diagonal().max().item()
-    assert (z.mean(0) - exact.mean[0]).abs().max() < 5 * (spread / n) ** 0.5
-    assert (z.T.cov() - exact.covariance[0]).abs().max() < 10 * spread / n**0.5
+    q = posterior(name, 1)
+    z = q.sample(n).z[:, 0]
+    covariance = q.covariance[0]
+    spread = covariance.diagonal().max().item()
+    assert (z.mean(0) - q.mean[0]).abs().max() < 5 * (spread / n) ** 0.5
+    assert (z.T.cov() - covariance).abs().max() < 10 * spread / n**0.5
 
 
-@both
-def test_kl_is_the_expected_log_ratio(name: str) -> None:
-    one = raw(name, 1)
-    q = POSTERIORS[name].of(one.expand(100_000, -1))
-    z = q.sample()
-    ratio = q.log_prob(z) - torch.distributions.Normal(0.0, 1.0).log_prob(z).sum(1)
-    assert abs(ratio.mean() - q.kl()[0]) < 4 * ratio.std() / len(z) ** 0.5
+@every_gaussian
+def test_the_divergence_is_that_of_torch(name: str) -> None:
+    q = posterior(name)
+    expected = kl_divergence(MultivariateNormal(q.mean, q.covariance), MultivariateNormal(torch.zeros(D), torch.eye(D)))
+    torch.testing.assert_close(q.kl(q.sample()).sum(1), expected, rtol=1e-4, atol=1e-5)
 
 
-@both
+@every_family
+def test_the_divergence_is_the_expected_log_ratio(name: str) -> None:
+    q = posterior(name, 1)
+    draw = q.sample(100_000)
+    ratio = (q.log_prob(draw.z) - Normal(0.0, 1.0).log_prob(draw.z).sum(2))[:, 0]
+    assert abs(ratio.mean() - q.kl(draw).sum()) < 4 * ratio.std() / len(ratio) ** 0.5
+
+
+def test_the_terms_of_a_full_divergence_are_those_of_the_chain_rule() -> None:
+    q = posterior("full", 1)
+    first = Full(q.mean[:, :2], q.scale_tril[:, :2, :2])
+    terms = q.kl(q.sample())
+    torch.testing.assert_close(terms[:, :2].sum(1), first.kl(first.sample()).sum(1))
+
+
+@every_family
 def test_samples_carry_gradients_to_every_output_of_the_encoder(name: str) -> None:
-    outputs = raw(name).double().requires_grad_()
-    POSTERIORS[name].of(outputs).sample().square().sum().backward()
+    size, layer = made(name)
+    outputs = torch.randn(4, size).double().requires_grad_()
+    layer.double()(outputs).sample(3).z.square().sum().backward()
     assert outputs.grad is not None
-    assert (outputs.grad != 0).all()
+    assert (outputs.grad != 0).float().mean() > 0.9  # of a flow, an unlucky unit may be dead
 
 
 def test_the_factor_is_lower_triangular_with_a_positive_diagonal() -> None:
-    q = Full.of(raw("full"))
+    q = posterior("full")
     assert torch.equal(q.scale_tril, q.scale_tril.tril())
     assert (q.scale_tril.diagonal(dim1=1, dim2=2) > 0).all()
     below = q.scale_tril[:, *torch.tril_indices(D, D, -1)]
     assert below.abs().min() > 0  # every entry below the diagonal is used
 
 
+@every_family
 @pytest.mark.parametrize("d", [1, 2, 16, 64])
-def test_sizes_fit(d: int) -> None:
-    for name, outputs in (("diagonal", 2 * d), ("full", d + d * (d + 1) // 2)):
-        assert POSTERIORS[name].size(d) == outputs
-        assert POSTERIORS[name].of(torch.zeros(2, outputs)).covariance.shape == (2, d, d)
+def test_sizes_fit(name: Any, d: int) -> None:
+    size, layer = head(name, d, RANK, 2, 16)
+    expected = {"diagonal": 2 * d, "full": d + d * (d + 1) // 2, "low-rank": 2 * d + RANK * d, "iaf": 3 * d}
+    assert size == expected[name]
+    q = layer(torch.randn(2, size))
+    assert q.mean.shape == (2, d)
+    assert q.sample(3).z.shape == (3, 2, d)
+    assert q.kl(q.sample()).shape == (2, d)
 
 
-@both
+@every_gaussian
 def test_an_untrained_head_is_near_the_prior(name: str) -> None:
-    q = POSTERIORS[name].of(torch.zeros(1, POSTERIORS[name].size(D)))
-    torch.testing.assert_close(q.covariance[0], torch.eye(D), atol=1e-3, rtol=0)
+    size, layer = made(name)
+    torch.testing.assert_close(layer(torch.zeros(1, size)).covariance[0], torch.eye(D), atol=1e-3, rtol=0)
 
 
-@both
+@every_family
 @pytest.mark.parametrize("extreme", [-1e4, 1e4])
 def test_extreme_outputs_in_low_precision_stay_finite(name: str, extreme: float) -> None:
-    outputs = torch.full((2, POSTERIORS[name].size(D)), extreme, dtype=torch.bfloat16, requires_grad=True)
-    q = POSTERIORS[name].of(outputs)
-    assert q.mean.dtype == torch.float32
-    assert q.kl().isfinite().all()
-    q.kl().sum().backward()
+    size, layer = made(name)
+    outputs = torch.full((2, size), extreme, dtype=torch.bfloat16, requires_grad=True)
+    q = layer(outputs)
+    draw = q.sample()
+    assert draw.z.dtype == draw.log_q.dtype == torch.float32
+    assert draw.log_q.isfinite().all()
+    divergence = q.kl(draw)
+    assert divergence.isfinite().all()
+    divergence.sum().backward()
     assert outputs.grad is not None
     assert outputs.grad.isfinite().all()
 
 
-def test_the_full_posteriors_gradients_agree_with_finite_differences() -> None:
-    mean, below = torch.randn(2, D).double().requires_grad_(), torch.randn(2, D, D).double().requires_grad_()
-    z = torch.randn(2, D).double()
+@every_family
+def test_autocast_does_not_reach_into_a_posterior(name: str) -> None:
+    size, layer = made(name, 16)
+    raw, z = torch.randn(4, size), torch.randn(2, 4, 16)
 
-    def density(m: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        factor = b.tril(-1) + (1 + b.diagonal(dim1=1, dim2=2) ** 2).diag_embed()
-        return Full(m, factor).log_prob(z)
+    def values() -> tuple[Tensor, ...]:
+        torch.manual_seed(2)
+        q: Posterior = layer(raw)
+        draw = q.sample(2)
+        return (*draw, q.log_prob(z), q.kl(draw))
 
-    assert gradcheck(density, (mean, below))
+    exact = values()
+    with torch.autocast("cpu", torch.bfloat16):
+        low = values()
+    assert all(torch.equal(a, b) for a, b in zip(exact, low, strict=True))
+
+
+@every_gaussian
+def test_densities_gradients_agree_with_finite_differences(name: str) -> None:
+    size, layer = made(name)
+    raw, z = torch.randn(2, size).double().requires_grad_(), torch.randn(3, 2, D).double().requires_grad_()
+    assert gradcheck(lambda r, v: layer(r).log_prob(v), (raw, z))
+    assert gradcheck(lambda r: layer(r).kl(layer(r).sample()), (raw,))
+
+
+def test_a_low_rank_density_keeps_its_digits_where_sigma_is_small() -> None:
+    """Woodbury's difference would lose them all: w^T w is 10^8 where the distance is about d."""
+    factor = torch.randn(1, 40, 4)
+    q = LowRank(torch.zeros(1, 40), torch.full((1, 40), 1e-4), factor)
+    z = q.sample(50).z
+    covariance = LowRank(*(t.double() for t in q)).covariance[0]
+    exact = MultivariateNormal(torch.zeros(40).double(), covariance).log_prob(z[:, 0].double())
+    torch.testing.assert_close(q.log_prob(z)[:, 0].double(), exact, rtol=0, atol=0.5)
+    assert (q.log_prob(z)[:, 0] - exact).abs().mean() < 0.1
+
+
+@every_gaussian
+def test_a_detached_posterior_is_the_same_one_without_gradient(name: str) -> None:
+    size, layer = made(name)
+    raw, z = torch.randn(2, size, requires_grad=True), torch.randn(1, 2, D)
+    q = layer(raw)
+    assert torch.equal(q.detached().log_prob(z), q.log_prob(z))
+    assert not q.detached().log_prob(z).requires_grad
+
+
+def test_made_is_autoregressive() -> None:
+    net = MADE(5, 4, 200).double()
+    h = torch.randn(1, 4).double()
+    jacobian = torch.autograd.functional.jacobian(lambda z: torch.stack(net(z, h)), torch.randn(1, 5).double())
+    shift, gate = jacobian[0, 0, :, 0], jacobian[1, 0, :, 0]
+    for part in (shift, gate):
+        assert torch.equal(part.triu(), torch.zeros(5, 5).double())
+        assert (part.tril(-1).abs() > 0).sum() == 10  # every earlier input is used
+    assert not torch.equal(net(torch.zeros(1, 5).double(), h)[0], net(torch.zeros(1, 5).double(), 2 * h)[0])
+
+
+def test_a_flows_density_is_the_bases_over_the_jacobian() -> None:
+    _, layer = made("iaf")
+    q: Flow = layer.double()(torch.randn(1, 9).double())
+    epsilon = torch.randn(D).double()
+
+    def onward(e: Tensor) -> Tensor:
+        return q.onward((q.start + q.scale * e)[None])[0][0, 0]
+
+    log_det = torch.linalg.slogdet(torch.autograd.functional.jacobian(onward, epsilon)).logabsdet
+    expected = Normal(0.0, 1.0).log_prob(epsilon).sum() - log_det
+    torch.testing.assert_close(q.log_prob(onward(epsilon)[None, None])[0, 0], expected)
+
+
+def test_a_flow_can_be_what_no_gaussian_is() -> None:
+    layer = FlowHead(2, 2, 32)
+    for parameter in layer.parameters():
+        nn.init.normal_(parameter, 0, 0.6)
+    z = layer(torch.zeros(1, 6)).sample(100_000).z[:, 0].detach()
+    w = torch.linalg.solve_triangular(torch.linalg.cholesky(z.T.cov()), (z - z.mean(0)).T, upper=False)
+    assert (w.pow(4).mean(1) - 3).abs().max() > 0.1  # a Gaussian's fourth moment is 3
+
+
+def test_a_diagonal_posterior_is_written_as_in_the_paper() -> None:
+    q = Diagonal(torch.tensor([[1.0, -2.0]]), torch.tensor([[0.5, 3.0]]))
+    torch.manual_seed(4)
+    epsilon = torch.randn(2)
+    torch.manual_seed(4)
+    torch.testing.assert_close(q.sample().z[0, 0], torch.tensor([1.0, -2.0]) + torch.tensor([0.5, 3.0]) * epsilon)

@@ -106,7 +106,7 @@ OPTIONS: list[tuple[list[str], str]] = [
     (["train", "vae", "emoji", "--lr", "nan"], "--lr must be"),
     (["train", "gan", "emoji", "--k", "0"], "--k must be greater than 0"),
     (["train", "gan", "emoji", "--loss", "wasserstein"], "--loss must be 'non-saturating' or 'minimax'"),
-    (["train", "vae", "emoji", "--covariance", "half"], "--covariance must be 'diagonal' or 'full'"),
+    (["train", "vae", "emoji", "--posterior", "half"], "--posterior must be 'diagonal', 'full', 'low-rank' or 'iaf'"),
     (["train", "vae", "emoji", "--size", "big"], "--size must be a size such as 64 or 48x64"),
     (["train", "vae", "emoji", "--size", "0"], "--size must be a size such as 64 or 48x64"),
     (["train", "vae", "emoji", "--size", "-8"], "--size must be a size such as 64 or 48x64"),

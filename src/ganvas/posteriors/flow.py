@@ -49,7 +49,7 @@ class MADE(nn.Module):
         self.second = Masked(mask(of_hidden, of_hidden))
         self.last = Masked(mask((of_input - 1).repeat(2), of_hidden))
 
-    def forward(self, z: Float[Tensor, "*n d"], h: Float[Tensor, "*n c"]) -> tuple[Tensor, Tensor]:
+    def forward(self, z: Float[Tensor, "*n d"], h: Float[Tensor, "*#n c"]) -> tuple[Tensor, Tensor]:
         """m and s."""
         hidden = (self.first(z) + self.context(h)).relu()
         m, s = self.last(self.second(hidden).relu()).chunk(2, dim=-1)

@@ -16,6 +16,8 @@ from ..objectives import kl_diagonal, kl_full, kl_low_rank
 
 FLOOR = 1e-4
 """smallest standard deviation, in units of the prior's"""
+WIDEST = 10.0
+"""largest entry of a low-rank factor, in units of the prior's standard deviation: no posterior needs to be as wide"""
 UNIT = 0.5413248546129181
 """softplus(UNIT) = 1: an untrained head starts near the prior's own scale"""
 LOG_2PI = log(2 * pi)
@@ -154,7 +156,7 @@ class LowRank(NamedTuple):
         """The posterior for the raw outputs of an encoder, n = d (2 + rank)."""
         d = raw.shape[1] // (2 + rank)
         mean, scale, factor = raw.split([d, d, d * rank], dim=1)
-        return cls(mean, softplus(scale + UNIT) + FLOOR, factor.unflatten(1, (d, rank)))
+        return cls(mean, softplus(scale + UNIT) + FLOOR, factor.clamp(-WIDEST, WIDEST).unflatten(1, (d, rank)))
 
     def sample(self, k: int = 1) -> Draw:
         """z = mu + sigma * epsilon + U eta, with epsilon in d and eta in r dimensions."""
@@ -171,34 +173,30 @@ class LowRank(NamedTuple):
         """log q(z|x) in d terms.
 
         With w = (z - mu) / sigma and A = U / sigma, the squared Mahalanobis distance is the least value over eta of
-        |w - A eta|^2 + |eta|^2.  Unlike Woodbury's difference of two numbers, this sum loses no digits where sigma
-        is small.
+        |w - A eta|^2 + |eta|^2, a least-squares problem.  Unlike Woodbury's difference of two numbers, this sum loses
+        no digits where sigma is small.
         """
         d = z.shape[2]
+        a, q, r = self.whitened()
         with exactly(z):
-            a = self.factor / self.scale[:, :, None]
             w = (z - self.mean) / self.scale
-            cholesky = torch.linalg.cholesky(self.capacitance(a))
-            projected = torch.einsum("bdr,kbd->brk", a, w)
-            eta = torch.cholesky_solve(projected, cholesky).permute(2, 0, 1)
+            projected = torch.einsum("bdr,kbd->brk", q[:, :d], w)
+            eta = torch.linalg.solve_triangular(r, projected, upper=True).permute(2, 0, 1)
             rest = w - torch.einsum("bdr,kbr->kbd", a, eta)
-        shared = 0.5 * eta.square().sum(2) + cholesky.diagonal(dim1=1, dim2=2).log().sum(1)
+        shared = 0.5 * eta.square().sum(2) + log_size(r)
         terms: Tensor = normal_terms(rest) - self.scale.log() - shared[:, :, None] / d
         return terms
 
-    @staticmethod
-    def capacitance(a: Float[Tensor, "b d r"]) -> Float[Tensor, "b r r"]:
-        """I + A^T A, whose determinant is that of the whitened covariance."""
+    def whitened(self) -> tuple[Float[Tensor, "b d r"], Float[Tensor, "b d+r r"], Float[Tensor, "b r r"]]:
+        """A = U / sigma, and the QR factors of A above I: R^T R = I + A^T A, with the determinant of I + A A^T."""
+        a = self.factor / self.scale[:, :, None]
         identity = torch.eye(a.shape[2], dtype=a.dtype, device=a.device).expand(len(a), -1, -1)
-        return torch.baddbmm(identity, a.mT, a)
+        q, r = torch.linalg.qr(torch.cat([a, identity], 1))
+        return a, q, r
 
     def kl(self, draw: Draw) -> Float[Tensor, "b d"]:
         """KL(q || N(0, I)) in closed form; term j is that of q(z_j|x), plus an equal share of their dependence."""
-        with exactly(self.mean):
-            log_det = (
-                self.scale.log().sum(1) * 2
-                + torch.linalg.slogdet(self.capacitance(self.factor / self.scale[:, :, None])).logabsdet
-            )
+        log_det = 2 * (self.scale.log().sum(1) + log_size(self.whitened()[2]))
         return kl_low_rank(self.mean, self.scale, self.factor, log_det)
 
     def detached(self) -> "LowRank":
@@ -207,6 +205,11 @@ class LowRank(NamedTuple):
     @property
     def covariance(self) -> Float[Tensor, "b d d"]:
         return self.scale.square().diag_embed() + self.factor @ self.factor.mT
+
+
+def log_size(r: Float[Tensor, "b r r"]) -> Float[Tensor, " b"]:
+    """log |det R| of a triangular matrix."""
+    return r.diagonal(dim1=1, dim2=2).abs().log().sum(1)
 
 
 def exactly(t: Tensor) -> torch.autocast:
