@@ -117,6 +117,14 @@ class Encodes(Protocol):
         """The codes of examples in the model's `span`; the mean where the code is a distribution."""
 
 
+@runtime_checkable
+class DrawsCodes(Protocol):
+    """A model that maps an example to a distribution of codes."""
+
+    def draw_codes(self, x: Float[Tensor, "n *shape"], *args: Any, **kept: Any) -> Float[Tensor, "n d"]:
+        """One code of each example, drawn from its distribution: together, a sample of the aggregate posterior."""
+
+
 def device_of(network: nn.Module) -> torch.device:
     """The device on which a network's parameters are."""
     return next(network.parameters()).device

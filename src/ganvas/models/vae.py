@@ -89,6 +89,10 @@ class VAE(LatentModel):
         """The posterior's mean mu(x)."""
         return self.posterior(x, encoder).mean
 
+    def draw_codes(self, x: Float[Tensor, "n *shape"], encoder: nn.Module, **_: nn.Module) -> Float[Tensor, "n d"]:
+        """z ~ q(z|x), one code an example."""
+        return self.posterior(x, encoder).sample()
+
     def generate(self, z: Float[Tensor, "n d"], decoder: nn.Module, **_: nn.Module) -> Float[Tensor, "n *shape"]:
         """E[x|z]."""
         return self.mean(decoder(z))
