@@ -183,8 +183,8 @@ def test_what_was_done_about_hard_cases_is_said() -> None:
     assert fit(modes()).notes == ()
 
 
-def test_with_few_codes_the_shrunk_gaussian_does_better() -> None:
-    """The formula of OAS is that of its authors as scikit-learn has it."""
+def test_few_codes_are_shrunk_as_by_scikit_learn() -> None:
+    """Which leaves out the terms in 2 / d of the authors' formula."""
     from sklearn.covariance import OAS
 
     z = torch.randn(40, 20) @ torch.randn(20, 20)

@@ -154,7 +154,7 @@ def fit(
     """Fit each kind of prior to nine tenths of the codes, and judge it by the others.
 
     `kinds` None is all that can be fitted here.  `progress` is told what is being done.  The result depends on codes
-    and seed alone.  Raises UserError for fewer than two codes, codes that are not finite, and unknown kinds.
+    and seed alone.  Raises UserError for fewer than three codes, codes that are not finite, and unknown kinds.
     """
     chosen, notes = choice(kinds)
     codes = codes.detach().float().cpu()
@@ -241,10 +241,8 @@ def fit_mixture(codes: Float[Tensor, "n d"], normal: Mixture, seed: int) -> Mixt
         ) from error
     mean, factor = normal.mean[0].double(), normal.scale_tril[0].double()
     mixture = GaussianMixture(components(codes), reg_covar=1e-4, random_state=seed_of(seed, "mixture") % 2**32)
-    with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # that it has not converged, or found fewer clusters: it is judged by the result
+    with warnings.catch_warnings():  # of slow convergence, or of fewer clusters: the result is judged by itself
+        warnings.simplefilter("ignore")
         mixture.fit(whitened(codes.double(), mean, factor).numpy())
     weight, centres, covariances = map(torch.from_numpy, (mixture.weights_, mixture.means_, mixture.covariances_))
     factors = factor @ torch.linalg.cholesky(covariances)

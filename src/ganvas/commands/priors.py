@@ -21,7 +21,9 @@ def fit_prior(
     data: Annotated[str | None, Parameter(help="whose codes; by default what the run was trained on")] = None,
     /,
     *,
-    kinds: Annotated[tuple[str, ...], Parameter(help="only these, by comma: gaussian, mixture, flow")] = (),
+    kinds: Annotated[
+        tuple[str, ...], Parameter(negative=(), help="only these, by comma: gaussian, mixture, flow")
+    ] = (),
     seed: Annotated[int, Parameter(help="of the codes, of those held out, and of the fits")] = 0,
     view: Annotated[View, Flat] = VIEW,
     quiet: Annotated[bool, Parameter(negative=(), help="show no progress")] = False,

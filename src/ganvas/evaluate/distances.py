@@ -25,7 +25,7 @@ def sliced_wasserstein(
     return ((a @ direction).sort(0).values - (b @ direction).sort(0).values).abs().mean().item()
 
 
-def frechet_distance(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> float:
+def frechet_distance(a: Float[Tensor, "n d"], b: Float[Tensor, "m e"]) -> float:
     """|mu_a - mu_b|^2 + tr( S_a + S_b - 2 (S_a S_b)^{1/2} ), for the means and covariances of two sets of features.
 
     That is the squared Wasserstein-2 distance of the Gaussians with these moments, the FID if the features are those
