@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ganvas.errors import UserError
-from ganvas.evaluate import sliced_wasserstein
+from ganvas.evaluate import frechet_distance, sliced_wasserstein
 
 
 def test_a_shift_has_the_distance_of_its_mean_projection() -> None:
@@ -39,3 +39,41 @@ def test_equal_sets_have_no_distance_and_farther_ones_more() -> None:
 def test_sets_must_be_alike() -> None:
     with pytest.raises(UserError, match="give as many examples"):
         sliced_wasserstein(torch.zeros(3, 2), torch.zeros(4, 2))
+
+
+def with_moments(n: int, mean: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
+    """n points whose mean is `mean` and whose covariance is factor factor^T, exactly."""
+    z = torch.randn(n, len(mean), dtype=torch.float64)
+    z = z - z.mean(0)
+    z = torch.linalg.solve_triangular(torch.linalg.cholesky(z.T.cov()), z.T, upper=False).T
+    return mean + z @ factor.T
+
+
+def test_the_frechet_distance_of_gaussians_with_common_axes() -> None:
+    """|mu_a - mu_b|^2 + sum_j (sigma_a_j - sigma_b_j)^2."""
+    axes = torch.linalg.qr(torch.randn(4, 4, dtype=torch.float64)).Q
+    sigma, other = torch.tensor([1.0, 2.0, 0.5, 0.0]).double(), torch.tensor([3.0, 2.0, 0.0, 0.1]).double()
+    mean = torch.tensor([1.0, 0.0, -2.0, 0.0]).double()
+    a = with_moments(50, mean, axes * sigma)
+    b = with_moments(70, torch.zeros(4).double(), axes * other)
+    assert frechet_distance(a, b) == pytest.approx(5 + (sigma - other).square().sum().item())
+    assert frechet_distance(b, a) == pytest.approx(frechet_distance(a, b))
+
+
+def test_the_frechet_distance_of_gaussians_with_axes_of_their_own() -> None:
+    """tr (S_a S_b)^{1/2} is the sum of the roots of the product's eigenvalues."""
+    A, B = torch.randn(2, 5, 5, dtype=torch.float64)
+    a, b = (with_moments(60, torch.zeros(5).double(), factor) for factor in (A, B))
+    roots = np.sqrt(np.linalg.eigvals((A @ A.T @ B @ B.T).numpy()).real).sum()
+    assert frechet_distance(a, b) == pytest.approx(A.square().sum().item() + B.square().sum().item() - 2 * roots)
+
+
+def test_the_frechet_distance_where_covariances_are_singular() -> None:
+    a = torch.randn(6, 40)  # fewer examples than features
+    assert frechet_distance(a, a) == pytest.approx(0, abs=1e-9)
+    assert frechet_distance(a, a + 3) == pytest.approx(9 * 40, rel=1e-4)
+    assert frechet_distance(torch.zeros(5, 3), torch.ones(4, 3)) == pytest.approx(3)
+    assert frechet_distance(torch.randn(5000, 3), torch.randn(5000, 3)) < 0.01
+    for b in (torch.zeros(6, 39), torch.zeros(1, 40)):
+        with pytest.raises(UserError, match="give two or more of each"):
+            frechet_distance(a, b)

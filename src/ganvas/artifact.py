@@ -1,8 +1,8 @@
 """A trained model in one safetensors file: the weights, and in its header everything needed to use them."""
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,7 +19,8 @@ from .model import Encodes, Model, Samples, Shape, device_of, name_of, plain
 from .models import MODELS
 from .paths import written
 from .pictures import Examples, as_examples
-from .randomness import generator
+from .priors import BEST, KINDS, STANDARD, Fitted, Prior, choice, fit, restored, stored
+from .randomness import generator, reseed
 
 FORMAT = 1
 """version of the header; a file with a higher one was written by a newer Ganvas"""
@@ -27,6 +28,9 @@ WEIGHTS = "weights.safetensors"
 P = TypeVar("P")
 CHUNK = 256
 """examples that go through a network at once"""
+CODES = 20_000
+"""most codes that priors are fitted to and judged by"""
+NO_ENCODER = "has no encoder: it can sample, but neither encode nor reconstruct"
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,20 +44,71 @@ class Trained:
     """what else is known: data, classes, channels, step"""
     folder: Path | None = None
     """the run that it comes from"""
+    priors: Fitted | None = None
+    """what `fit_prior` fitted"""
 
-    def sample(self, n: int = 64, *, seed: int = 0, label: str | int | None = None) -> Examples:
+    def sample(
+        self, n: int = 64, *, seed: int = 0, prior: str | None = None, label: str | int | None = None
+    ) -> Examples:
         """n new examples, decoded from noise; the same for the same seed on every device.
 
-        A conditional model takes a `label`, a class's name or number; without one it goes through the classes in turn.
+        `prior` is what codes are drawn from: None or "standard" is the model's own, such as N(0, I); "gaussian",
+        "mixture" and "flow" are those that `fit_prior` has fitted, and "best" is the one that makes held-out codes
+        likeliest.  A conditional model takes a `label`, a class's name or number; without one it goes through the
+        classes in turn.
         """
-        z = self.noise(at_least_one(n, "n"), generator(torch.device("cpu"), seed, "sample"))
-        return self.decode(z, self.chosen(n, label))
+        random = generator(torch.device("cpu"), seed, "sample")
+        at_least_one(n, "n")
+        fitted = None if prior in (None, STANDARD) else self.fitted(str(prior))
+        return self.decode(self.noise(n, random) if fitted is None else fitted.sample(n, random), self.chosen(n, label))
 
     def noise(self, n: int, random: torch.Generator) -> Tensor:
         """n latent codes from the model's own prior."""
         model = self.needs(Samples, "draws no examples from noise")
         with torch.no_grad():
             return model.noise(n, self.shape, random, **self.nets)
+
+    def fitted(self, kind: str) -> Prior | None:
+        """The fitted prior of this kind; None where the best is N(0, I), UserError where it was not fitted."""
+        if kind not in (BEST, *KINDS):
+            raise UserError(f"there is no prior {kind!r}: give {', '.join((STANDARD, BEST, *KINDS))}")
+        again = f"ganvas fit-prior {self.folder or 'RUN'}"
+        if self.priors is None:
+            raise UserError(f"no prior was fitted to this {name_of(self.model)}'s codes: run {again}")
+        best = self.priors.best if kind == BEST else kind
+        if best != STANDARD and best not in self.priors.priors:
+            have = ", ".join(self.priors.priors)
+            raise UserError(f"this {name_of(self.model)} has no fitted {kind}, only {have}: run {again}")
+        return self.priors.priors.get(best)
+
+    def fit_prior(
+        self,
+        data: Source,
+        view: View | None = None,
+        *,
+        kinds: Sequence[str] | None = None,
+        seed: int = 0,
+        progress: Callable[[str], None] = lambda line: None,
+    ) -> "Trained":
+        """This model with priors fitted to its codes of the data, in place of any before; `save` keeps them.
+
+        At most `CODES` examples are encoded, chosen at random.  `kinds` and `progress` are those of `priors.fit`.
+        """
+        self.needs(Encodes, NO_ENCODER)
+        collection = self.fitting(data, view)
+        choice(kinds)  # refuses what is unknown before the examples are encoded
+        random = generator(torch.device("cpu"), seed, "examples")
+        picked = torch.randperm(len(collection), generator=random)[:CODES]
+        progress(f"encoding {len(picked)} of {len(collection)} examples")
+        fitted = fit(self.draw_codes(collection.at(picked), seed), seed=seed, kinds=kinds, progress=progress)
+        return replace(self, priors=replace(fitted, data=collection.name))
+
+    @torch.random.fork_rng(devices=[])
+    def draw_codes(self, data: Collection, seed: int = 0) -> Tensor:
+        """A code of each example of a collection, n x d: drawn from the posterior where the code is a distribution."""
+        model = self.needs(Encodes, NO_ENCODER)
+        reseed(device_of(self.nets), seed, "codes")
+        return self.codes(model.draw_codes, data)
 
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Examples:
         """The examples for latent codes z, n x d, of a conditional model with n `labels`."""
@@ -65,7 +120,7 @@ class Trained:
 
     def encode(self, data: Source, view: View | None = None) -> Tensor:
         """Latent codes of examples, n x d: the posterior's mean where the code is a distribution."""
-        model = self.needs(Encodes, "has no encoder: it can sample, but neither encode nor reconstruct")
+        model = self.needs(Encodes, NO_ENCODER)
         return self.codes(model.encode, self.fitting(data, view))
 
     def codes(self, encode: Callable[..., Tensor], data: Collection) -> Tensor:
@@ -128,13 +183,14 @@ class Trained:
 
     def save(self, path: Path) -> None:
         """Write the safetensors file, atomically."""
-        header = self.about | {
+        tensors, about_priors = stored(self.priors)
+        header = self.about | about_priors | {
             "format": FORMAT, "ganvas": __version__, "model": name_of(self.model),
             "fields": plain(self.model), "shape": list(self.shape),
         }  # fmt: skip
         weights = {name: t.detach().cpu().contiguous() for name, t in self.nets.state_dict().items()}
         with written(path) as temporary:
-            save_file(weights, temporary, {"ganvas": json.dumps(header)})
+            save_file(weights | tensors, temporary, {"ganvas": json.dumps(header)})
 
 
 def load_trained(path: str | Path, device: torch.device | None = None) -> Trained:
@@ -149,6 +205,7 @@ def load_trained(path: str | Path, device: torch.device | None = None) -> Traine
     if not {"fields", "shape"} <= header.keys():
         raise UserError(f"{file} holds no model's weights: give a run folder, or its {WEIGHTS}")
     check_config(file, header)
+    fitted = restored(weights, header, file)
     model = model_from(header["model"], header["fields"])
     shape: Shape = tuple(header["shape"])
     networks = model.networks(shape, len(header.get("classes", [])))
@@ -159,7 +216,8 @@ def load_trained(path: str | Path, device: torch.device | None = None) -> Traine
         raise UserError(f"{file}: the weights do not fit its own header: {first_line(error)}") from error
     about = {k: v for k, v in header.items() if k not in ("format", "ganvas", "model", "fields", "shape")}
     nets = nets.to(device or "cpu").eval().requires_grad_(False)
-    return Trained(model, shape, nets, about, file.parent if (file.parent / "config.json").exists() else None)
+    run = file.parent if (file.parent / "config.json").exists() else None
+    return Trained(model, shape, nets, about, run, fitted)
 
 
 def check_config(file: Path, header: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ app.suppress_keyboard_interrupt = app.meta.suppress_keyboard_interrupt = False
 COMMANDS = {
     "train": ("training:train_app", "Train a model on a folder of images, a file, or a data set."),
     "resume": ("training:resume", "Go on with a run that was stopped, exactly where it was."),
+    "fit-prior": ("priors:fit_prior", "Fit a prior to an encoder's codes, to sample from."),
     "sample": ("using:sample", "Generate new examples with a trained model."),
     "reconstruct": ("using:reconstruct", "Encode and decode examples, and show both."),
     "interpolate": ("using:interpolate", "Walk through the latent space from one example to another."),

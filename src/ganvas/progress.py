@@ -25,6 +25,10 @@ class Bar:
     def __init__(self, quiet: bool = False) -> None:
         self.console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
 
+    def say(self, line: str) -> None:
+        """What is being done, or can be done next."""
+        self.console.print(line, markup=False)
+
     def notes(self, notes: Sequence[str]) -> None:
         """What the reader should know of the data."""
         for note in notes:

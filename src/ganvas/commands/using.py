@@ -20,11 +20,14 @@ def sample(
     *,
     n: Annotated[int, Parameter(alias="-n", help="how many")] = 64,
     seed: Annotated[int, Parameter(help="of the noise")] = 0,
+    prior: Annotated[
+        str, Parameter(help="best, gaussian, mixture or flow: what `ganvas fit-prior` fitted")
+    ] = "standard",
     to: Annotated[Target, Flat] = TARGET,
 ) -> None:
-    """Generate new examples with a trained model."""
+    """Generate new examples with a trained model, from N(0, I) or from a fitted prior."""
     trained = opened(run)
-    deliver(lambda: trained.sample(n, seed=seed), trained, "samples", to)
+    deliver(lambda: trained.sample(n, seed=seed, prior=prior), trained, "samples", to)
 
 
 def reconstruct(

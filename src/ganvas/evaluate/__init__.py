@@ -1,5 +1,5 @@
 """Evaluation of generative models."""
 
-from .distances import sliced_wasserstein
+from .distances import frechet_distance, sliced_wasserstein
 
-__all__ = ["sliced_wasserstein"]
+__all__ = ["frechet_distance", "sliced_wasserstein"]
