@@ -38,7 +38,7 @@ class Posterior(NamedTuple):
     def sample(self, k: int) -> Draw:
         noise = torch.randn(k, *self.mean.shape)
         z = torch.addcmul(self.mean, self.scale, noise)
-        return Draw(z, noise.square_().mul_(-0.5).sub_(self.scale.log() + 0.5 * log(2 * pi)))
+        return Draw(z, noise.square().mul_(-0.5).sub_(self.scale.log() + 0.5 * log(2 * pi)))
 
 
 class GaussianHead(nn.Module):
@@ -156,9 +156,9 @@ def main(path: str, n: int) -> None:
     log_likelihood(test[:20], encoder, decoder, log_prior, K)
     rates = [matmul_rate()]
     seconds, values = 0.0, []
-    for part in test[:n].split(1000):
+    for i, part in enumerate(test[:n].split(1000)):
         began = time.perf_counter()
-        values.append(log_likelihood(part, encoder, decoder, log_prior, K))
+        values.append(log_likelihood(part, encoder, decoder, log_prior, K, seed=i))
         seconds += time.perf_counter() - began
         rates.append(matmul_rate())
     mean, error = mean_and_error(torch.cat(values))

@@ -171,9 +171,9 @@ def threads() -> Iterator[None]:
 def test_neither_chunks_nor_threads_change_the_result(k: int, monkeypatch: pytest.MonkeyPatch) -> None:
     encoder, decoder, x = Encoder(), perceptron(), binary(9)
     expected = log_likelihood(x, encoder, decoder, log_prior, k)
-    monkeypatch.setattr(fused, "MINIMUM", 1)
-    for rows, cache, n in ((1, 1, 1), (4, 5000, 3), (1000, 2**22, 2)):
-        monkeypatch.setattr(fused, "CACHE", cache)
+    for rows, pixels, n in ((1, 16, 1), (4, 32, 3), (1000, 64, 2)):
+        monkeypatch.setattr(fused, "CODES", rows)
+        monkeypatch.setattr(fused, "PIXELS", pixels)
         torch.set_num_threads(n)
         for samples in (likelihood.FUSED, 10**6):
             with monkeypatch.context() as patch:

@@ -17,10 +17,8 @@ from torch.nn.functional import softplus
 
 GROUP = 16
 """factors under one logarithm: their product overflows where 16 pixels have more than 88 nats"""
-CACHE = 2**20
-"""bytes of logits at once, so that they stay in a core's own cache"""
-MINIMUM = 128
-"""fewest codes at once: with fewer, a matrix product spends its time on reading the weights"""
+CODES, PIXELS = 1000, 112
+"""codes and pixels at once: enough for fast matrix products, few enough that logits stay in a core's own cache"""
 NOTHING = -200.0
 """a logit whose exponential is 0"""
 ELEMENTWISE = (nn.Tanh, nn.ReLU, nn.LeakyReLU, nn.Sigmoid, nn.ELU, nn.SiLU, nn.GELU, nn.Softplus)
@@ -54,16 +52,14 @@ def fused_nll(columns: Columns, x: Float[Tensor, "b *shape"], z: Float[Tensor, "
     """-log p(x|z) in nats for k codes of each image x, whose pixels lie in [0, 1]."""
     before, layers = columns
     last = layers[-1][0]
-    pixels = -(-last.out_features // GROUP) * GROUP
     k, b = z.shape[:2]
-    rows = max(MINIMUM, min(k, CACHE // (4 * pixels)))
-    rows = -(-k // -(-k // rows))  # as many in each step
+    rows = -(-k // -(-k // CODES))  # as many in each step
     weights = [with_bias(layer) for layer, _ in layers[:-1]]
     inputs = [z.new_ones(layer.in_features + 1, rows) for layer, _ in layers]
-    logits = z.new_empty(pixels, rows)
+    logits = z.new_empty(PIXELS, rows)
     nll = z.new_empty(b, k)
     for i in range(b):
-        signed, rest = signed_weights(last, x[i].flatten(), pixels)
+        signed, rest = signed_weights(last, x[i].flatten())
         for j in range(0, k, rows):
             codes = z[j : j + rows, i]
             n = len(codes)
@@ -76,14 +72,16 @@ def fused_nll(columns: Columns, x: Float[Tensor, "b *shape"], z: Float[Tensor, "
 
 
 def sum_of_softplus(
-    weight: Float[Tensor, "p h"], inputs: Float[Tensor, "h n"], logits: Float[Tensor, "p n"]
+    weight: Float[Tensor, "p h"], inputs: Float[Tensor, "h n"], memory: Float[Tensor, "some n"]
 ) -> Float[Tensor, " n"]:
-    """sum_i log(1 + exp(l_i)) with l = weight @ inputs, p x n, for which `logits` is the memory."""
-    factors = torch.mm(weight, inputs, out=logits).exp_().add_(1)
-    total: Tensor = factors.unflatten(0, (-1, GROUP)).prod(1).log_().sum(0)
-    if total.isfinite().all():
+    """sum_i log(1 + exp(l_i)) of the logits l = weight @ inputs, p x n, computed in parts in `memory`."""
+    total = inputs.new_zeros(inputs.shape[1])
+    for part in weight.split(len(memory)):
+        factors = torch.mm(part, inputs, out=memory[: len(part)]).exp_().add_(1)
+        total += factors.unflatten(0, (-1, GROUP)).prod(1).log_().sum(0)
+    if total.max() < torch.inf:
         return total
-    return softplus(torch.mm(weight, inputs, out=logits)).sum(0)
+    return torch.stack([softplus(part @ inputs).sum(0) for part in weight.split(len(memory))]).sum(0)
 
 
 def apply(activation: nn.Module | None, h: Tensor) -> None:
@@ -100,13 +98,11 @@ def with_bias(layer: nn.Linear) -> Float[Tensor, "out n"]:
     return torch.cat([layer.weight, bias[:, None]], 1)
 
 
-def signed_weights(
-    last: nn.Linear, x: Float[Tensor, " n"], pixels: int
-) -> tuple[Float[Tensor, "p h"], Float[Tensor, " h"]]:
-    """(s W, s b), p = `pixels` >= n rows of which the further ones add nothing, and (r - x)^T (W, b)."""
+def signed_weights(last: nn.Linear, x: Float[Tensor, " n"]) -> tuple[Float[Tensor, "p h"], Float[Tensor, " h"]]:
+    """(s W, s b), with rows that add nothing up to a multiple p of GROUP, and (r - x)^T (W, b)."""
     weight = with_bias(last)
     r = (x > 0.5).to(x.dtype)
-    signed = weight.new_zeros(pixels, weight.shape[1])
+    signed = weight.new_zeros(-(-len(x) // GROUP) * GROUP, weight.shape[1])
     torch.mul(weight, (1 - 2 * r)[:, None], out=signed[: len(x)])
     signed[len(x) :, -1] = NOTHING
     return signed, (r - x) @ weight
