@@ -1,0 +1,108 @@
+"""-log p(x|z) of a Bernoulli decoder for many codes of one image, at the speed of its matrix products.
+
+With l = W h + b the logits, r = 1 where x > 1/2, else 0, and s = 1 - 2 r,
+
+    -log p(x|z)  =  sum_i softplus(l_i) - x_i l_i  =  sum_i log(1 + exp(s_i l_i))  +  sum_i (r_i - x_i) l_i
+
+The signs s go into the image's own copy of W and b, so that every term of the first sum is positive and nothing
+cancels; its logarithms are taken once for a group of factors 1 + exp(s_i l_i).  The second sum is 0 for binary x and
+otherwise the product of h with a vector.  Codes are columns and every layer has a row of ones, so that a bias costs
+nothing.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+GROUP = 16
+"""factors under one logarithm: their product overflows where 16 pixels have more than 88 nats"""
+CODES, PIXELS = 1000, 112
+"""codes and pixels at once: enough for fast matrix products, few enough that logits stay in a core's own cache"""
+NOTHING = -200.0
+"""a logit whose exponential is 0"""
+ELEMENTWISE = (nn.Tanh, nn.ReLU, nn.LeakyReLU, nn.Sigmoid, nn.ELU, nn.SiLU, nn.GELU, nn.Softplus)
+Layer = tuple[nn.Linear, nn.Module | None]
+"""a linear layer and what is applied to its outputs"""
+Columns = tuple[nn.Sequential, list[Layer]]
+"""modules that work on rows, then the layers that work on columns"""
+
+
+def columns_of(decoder: nn.Module) -> Columns | None:
+    """A decoder's layers, where it ends in Linear, Unflatten, BernoulliHead, all in float32; else None."""
+    if not isinstance(decoder, nn.Sequential) or len(decoder) < 3:
+        return None
+    *body, last, flat, head = decoder
+    # by its name as long as there is no class to import
+    ends = isinstance(flat, nn.Unflatten) and type(head).__name__ == "BernoulliHead"
+    if not ends or not isinstance(last, nn.Linear) or last.weight.dtype != torch.float32:
+        return None
+    layers: list[Layer] = [(last, None)]
+    while body:
+        activation = body.pop() if len(body) > 1 and isinstance(body[-1], ELEMENTWISE) else None
+        if not isinstance(body[-1], nn.Linear):
+            body += [] if activation is None else [activation]
+            break
+        layers.insert(0, (body[-1], activation))
+        body.pop()
+    return nn.Sequential(*body), layers
+
+
+def fused_nll(columns: Columns, x: Float[Tensor, "b *shape"], z: Float[Tensor, "k b d"]) -> Float[Tensor, "k b"]:
+    """-log p(x|z) in nats for k codes of each image x, whose pixels lie in [0, 1]."""
+    before, layers = columns
+    last = layers[-1][0]
+    k, b = z.shape[:2]
+    rows = -(-k // -(-k // CODES))  # as many in each step
+    weights = [with_bias(layer) for layer, _ in layers[:-1]]
+    inputs = [z.new_ones(layer.in_features + 1, rows) for layer, _ in layers]
+    logits = z.new_empty(PIXELS, rows)
+    nll = z.new_empty(b, k)
+    for i in range(b):
+        signed, rest = signed_weights(last, x[i].flatten())
+        for j in range(0, k, rows):
+            codes = z[j : j + rows, i]
+            n = len(codes)
+            h = [memory[:, :n] for memory in inputs]
+            h[0][:-1] = before(codes).mT
+            for weight, (_, activation), above, below in zip(weights, layers, h, h[1:], strict=False):
+                apply(activation, torch.mm(weight, above, out=below[:-1]))
+            nll[i, j : j + n] = sum_of_softplus(signed, h[-1], logits[:, :n]) + h[-1].mT @ rest
+    return nll.mT
+
+
+def sum_of_softplus(
+    weight: Float[Tensor, "p h"], inputs: Float[Tensor, "h n"], memory: Float[Tensor, "some n"]
+) -> Float[Tensor, " n"]:
+    """sum_i log(1 + exp(l_i)) of the logits l = weight @ inputs, p x n, computed in parts in `memory`."""
+    total = inputs.new_zeros(inputs.shape[1])
+    for part in weight.split(len(memory)):
+        factors = torch.mm(part, inputs, out=memory[: len(part)]).exp_().add_(1)
+        total += factors.unflatten(0, (-1, GROUP)).prod(1).log_().sum(0)
+    if total.max() < torch.inf:
+        return total
+    return torch.stack([softplus(part @ inputs).sum(0) for part in weight.split(len(memory))]).sum(0)
+
+
+def apply(activation: nn.Module | None, h: Tensor) -> None:
+    """Replace h by its activation."""
+    if isinstance(activation, nn.Tanh):
+        h.tanh_()
+    elif activation is not None:
+        h.copy_(activation(h))
+
+
+def with_bias(layer: nn.Linear) -> Float[Tensor, "out n"]:
+    """A layer's weights with its bias as a further column: n = inputs + 1."""
+    bias = layer.weight.new_zeros(layer.out_features) if layer.bias is None else layer.bias
+    return torch.cat([layer.weight, bias[:, None]], 1)
+
+
+def signed_weights(last: nn.Linear, x: Float[Tensor, " n"]) -> tuple[Float[Tensor, "p h"], Float[Tensor, " h"]]:
+    """(s W, s b), with rows that add nothing up to a multiple p of GROUP, and (r - x)^T (W, b)."""
+    weight = with_bias(last)
+    r = (x > 0.5).to(x.dtype)
+    signed = weight.new_zeros(-(-len(x) // GROUP) * GROUP, weight.shape[1])
+    torch.mul(weight, (1 - 2 * r)[:, None], out=signed[: len(x)])
+    signed[len(x) :, -1] = NOTHING
+    return signed, (r - x) @ weight

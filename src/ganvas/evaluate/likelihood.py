@@ -1,0 +1,155 @@
+"""The importance-weighted bound on log p(x): the held-out likelihood that papers on VAEs report.
+
+    L_k(x)  =  log 1/k sum_i w_i,    w_i = p(x|z_i) p(z_i) / q(z_i|x),    z_1 ... z_k ~ q(z|x)
+
+Burda, Grosse & Salakhutdinov, Importance Weighted Autoencoders, arXiv:1509.00519, equation 8.  Its expectation is at
+most log p(x), grows with k, and reaches log p(x) as k grows; k = 1 is the ELBO with a sampled KL term.  Nats per image.
+
+The noise of image i and sample j is a function of the seed, k, i and j, whatever the batches and the threads.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from functools import partial
+from math import log, nan
+from threading import Lock
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor, nn
+
+from ..errors import UserError
+from ..model import device_of
+from ..randomness import reseed
+from .fused import Columns, columns_of, fused_nll
+
+T = TypeVar("T")
+
+UNIT = 2**14
+"""decoder rows, about, that share a random stream: whole images, so that no image is encoded twice"""
+IMAGES = 256
+"""most images that share a random stream"""
+NUMBERS = 2**20
+"""numbers of z that are drawn at once: 4 MB"""
+MEMORY = {"cpu": 2**26, "cuda": 2**30}
+"""bytes for what a decoder computes at once, in each thread"""
+ACTIVATIONS = 16
+"""a decoder's activations for one row, in sizes of an example: it takes some 10 in a network of convolutions"""
+FUSED = 64
+"""samples an image from which the fused path is worth its preparation for each image"""
+
+
+class Posterior(Protocol):
+    """q(z|x) for b images."""
+
+    mean: Float[Tensor, "b d"]
+
+    def sample(self, k: int) -> Any:
+        """k samples an image: `z` (k x b x d) and `log_q` (k x b x d), whose sum over d is log q(z|x)."""
+
+
+class Task(NamedTuple):
+    """What the weights are computed with."""
+
+    encoder: Callable[[Tensor], Posterior]
+    decoder: nn.Sequential
+    log_prior: Callable[[Tensor], Tensor]
+    k: int
+    seed: int
+    rows: int
+    noise: AbstractContextManager[Any]
+
+
+def log_likelihood(
+    x: Float[Tensor, "n *shape"],
+    encoder: Callable[[Tensor], Posterior],
+    decoder: nn.Sequential,
+    log_prior: Callable[[Tensor], Tensor],
+    k: int,
+    *,
+    seed: int = 0,
+    rows: int | None = None,
+) -> Float64[Tensor, " n"]:
+    """L_k of n images, in nats each, from exactly k samples an image; each image is encoded once.
+
+    `encoder(x)` is the posterior of x (b x shape); `decoder(z)` of n codes (n x d) has `nll(x)`, -log p(x|z) in
+    nats for n = samples x b rows, samples first; `log_prior(z)` of k x b x d is log p(z), k x b.  Networks are in
+    evaluation mode, on one device.  `rows`, the decoder rows computed at once, follows from the memory.
+    """
+    if k < 1:
+        raise UserError(f"k={k}: give 1 sample an image or more")
+    device = device_of(decoder)
+    if rows is None:
+        rows = max(1, MEMORY.get(device.type, MEMORY["cuda"]) // (4 * ACTIVATIONS * x[0].numel()))
+    task = Task(encoder, decoder, log_prior, k, seed, rows, Lock())
+    together = max(1, min(IMAGES, UNIT // k))
+    # the posteriors draw from the device's own generator
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        parts = in_threads(
+            lambda first: unit(task, first, x[first : first + together].to(device)), range(0, len(x), together), device
+        )
+    return torch.cat([part.cpu() for part in parts]) if parts else torch.empty(0, dtype=torch.float64)
+
+
+def mean_and_error(values: Float[Tensor, " n"]) -> tuple[float, float]:
+    """The mean over images and its standard error, std / sqrt(n)."""
+    error = values.std().item() / len(values) ** 0.5 if len(values) > 1 else nan
+    return values.mean().item(), error
+
+
+@torch.inference_mode()
+def unit(task: Task, first: int, x: Float[Tensor, "b *shape"]) -> Float64[Tensor, " b"]:
+    """L_k of the images that share a random stream; `first` is the index of the first."""
+    q = task.encoder(x)
+    b, d = q.mean.shape
+    columns = fused_form(task, x)
+    at_once = max(1, NUMBERS // (b * d))
+    total = torch.full((b,), -torch.inf, dtype=torch.float64, device=x.device)
+    for j in range(0, task.k, at_once):
+        with task.noise:
+            reseed(x.device, "likelihood", task.seed, task.k, first, j)
+            z, log_q = q.sample(min(at_once, task.k - j))
+        nll = batched_nll(task.decoder, x, z, task.rows) if columns is None else fused_nll(columns, x, z)
+        prior = torch.cat([task.log_prior(part) for part in z.split(max(1, task.rows // b))])
+        log_w = prior.double() - log_q.sum(2) - nll
+        total = torch.logaddexp(total, log_w.logsumexp(0))
+    return total - log(task.k)
+
+
+def batched_nll(
+    decoder: nn.Sequential, x: Float[Tensor, "b *shape"], z: Float[Tensor, "k b d"], rows: int
+) -> Float[Tensor, "k b"]:
+    """-log p(x|z) in nats, from at most `rows` decoder rows at once."""
+    images = min(len(x), rows)
+    parts = [
+        torch.cat([decoder(block.flatten(0, 1)).nll(some) for block in codes.split(max(1, rows // images))])
+        for some, codes in zip(x.split(images), z.split(images, 1), strict=True)
+    ]
+    return torch.cat(parts, 1)
+
+
+def fused_form(task: Task, x: Tensor) -> Columns | None:
+    """The decoder's layers for the fused form, where that pays: on processors, in float32, for enough samples."""
+    columns = columns_of(task.decoder)
+    if columns is None or task.k < FUSED or x.dtype != torch.float32 or x.device.type != "cpu":
+        return None
+    return None if torch.is_autocast_enabled("cpu") else columns
+
+
+def in_threads(function: Callable[[int], T], items: range, device: torch.device) -> list[T]:
+    """The function of each item, in order; on processors, with one thread an item rather than all threads on each.
+
+    A thread that works through an item alone never waits for another at the end of each small operation.
+    """
+    threads = torch.get_num_threads()
+    workers = min(threads, len(items)) if device.type == "cpu" else 1
+    if workers <= 1:
+        return [function(i) for i in items]
+    pool = ThreadPoolExecutor(workers, initializer=partial(torch.set_num_threads, threads // workers))
+    try:
+        return list(pool.map(function, items))
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)
