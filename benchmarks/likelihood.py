@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from ganvas.evaluate.likelihood import log_likelihood, mean_and_error
+from ganvas.metrics.likelihood import log_likelihood, mean_and_error
 
 K, STEPS, LATENT, HIDDEN, PIXELS = 5000, 2000, 50, 200, 784
 FLOPS = 2 * (LATENT * HIDDEN + HIDDEN * HIDDEN + HIDDEN * PIXELS)

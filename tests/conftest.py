@@ -70,3 +70,11 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("needs the real data sets in ../shared/data")
     return SHARED
+
+
+@pytest.fixture
+def labelled() -> Collection:
+    """Dark images of class "dark", bright ones of class "bright", and little else to learn."""
+    y = np.arange(200) % 2
+    x = (y[:, None, None] * 200 + np.random.default_rng(0).integers(0, 40, (200, 8, 8))).astype(np.uint8)
+    return from_array(x, y, classes=("dark", "bright"), name="shades")

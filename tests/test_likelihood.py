@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.distributions import MultivariateNormal, kl_divergence
-from torch.nn.functional import softplus
 
 from ganvas.errors import UserError
-from ganvas.evaluate import fused, likelihood
-from ganvas.evaluate.likelihood import log_likelihood, mean_and_error
+from ganvas.likelihoods import Bernoulli, BernoulliHead
+from ganvas.metrics import fused, likelihood
+from ganvas.metrics.likelihood import log_likelihood, mean_and_error
 from ganvas.randomness import seed_of
 
 X, Z, SIGMA = 5, 3, 0.4
@@ -51,20 +51,6 @@ class GaussianHead(nn.Module):
         return Gaussian(raw)
 
 
-class Bernoulli:
-    def __init__(self, logits: Tensor) -> None:
-        self.logits = logits
-
-    def nll(self, x: Tensor) -> Tensor:
-        logits = self.logits.reshape(-1, *x.shape)
-        return (softplus(logits) - x * logits).flatten(2).sum(2)
-
-
-class BernoulliHead(nn.Module):
-    def forward(self, raw: Tensor) -> Bernoulli:
-        return Bernoulli(raw)
-
-
 class Count(nn.Module):
     """Lets everything through and counts rows."""
 
@@ -93,7 +79,7 @@ def log_prior(z: Tensor) -> Tensor:
 
 
 def bernoulli(*layers: nn.Module, shape: tuple[int, ...] = SHAPE) -> nn.Sequential:
-    return nn.Sequential(*layers, nn.Unflatten(1, shape), BernoulliHead())
+    return nn.Sequential(*layers, nn.Unflatten(1, shape), BernoulliHead(True))
 
 
 def perceptron() -> nn.Sequential:

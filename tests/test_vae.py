@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import ganvas
-from ganvas.data import Collection, from_array
+from ganvas.data import Collection
 from ganvas.errors import UserError
 from ganvas.likelihoods import GaussianHead
 from ganvas.model import Batch
@@ -289,14 +289,6 @@ def test_a_vamp_priors_samples_are_those_of_the_mixture(images: Collection) -> N
     expected = (q.scale.square() + q.mean.square()).mean(0) - q.mean.mean(0).square()
     torch.testing.assert_close(z.var(0), expected, rtol=0.05, atol=0.01)
     assert torch.equal(trained.sample(5).x, ganvas.load(trained.folder).sample(5).x)
-
-
-@pytest.fixture
-def labelled() -> Collection:
-    """Dark images of class "dark", bright ones of class "bright", and little else to learn."""
-    y = np.arange(200) % 2
-    x = (y[:, None, None] * 200 + np.random.default_rng(0).integers(0, 40, (200, 8, 8))).astype(np.uint8)
-    return from_array(x, y, classes=("dark", "bright"), name="shades")
 
 
 @pytest.mark.parametrize("net", ["conv", "mlp", "spatial"])

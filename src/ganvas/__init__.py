@@ -19,20 +19,24 @@ if TYPE_CHECKING:
     from .artifact import Trained
     from .artifact import load_trained as load
     from .data import Collection, View
+    from .evaluation import evaluate
     from .explore import interpolate
-    from .models import GAN, VAE, Autoencoder
+    from .models import GAN, IWAE, VAE, Autoencoder, BetaTCVAE
     from .runs import resume, train
     from .training import Plan
 
 # Imported on first use, so that `ganvas --help` does not wait for torch.
 _PUBLIC = {
     "Autoencoder": ("models", "Autoencoder"),
+    "BetaTCVAE": ("models", "BetaTCVAE"),
     "Collection": ("data", "Collection"),
     "GAN": ("models", "GAN"),
+    "IWAE": ("models", "IWAE"),
     "Plan": ("training", "Plan"),
     "Trained": ("artifact", "Trained"),
     "VAE": ("models", "VAE"),
     "View": ("data", "View"),
+    "evaluate": ("evaluation", "evaluate"),
     "interpolate": ("explore", "interpolate"),
     "load": ("artifact", "load_trained"),
     "resume": ("runs", "resume"),
@@ -40,7 +44,8 @@ _PUBLIC = {
 }
 
 __all__ = [
-    "GAN", "VAE", "Autoencoder", "Collection", "Plan", "Trained", "View", "interpolate", "load", "resume", "train",
+    "GAN", "IWAE", "VAE", "Autoencoder", "BetaTCVAE", "Collection", "Plan", "Trained", "View", "evaluate",
+    "interpolate", "load", "resume", "train",
 ]  # fmt: skip
 
 

@@ -23,6 +23,7 @@ COMMANDS = {
     "sample": ("using:sample", "Generate new examples with a trained model."),
     "reconstruct": ("using:reconstruct", "Encode and decode examples, and show both."),
     "interpolate": ("using:interpolate", "Walk through the latent space from one example to another."),
+    "evaluate": ("evaluating:evaluate", "Measure a trained autoencoder or VAE on held-out data."),
     "runs": ("looking:runs", "List the runs, how far they are, and their last losses."),
     "data": ("looking:data", "Report on a data source, with a contact sheet."),
     "demo": ("looking:demo", "Train three models in minutes; compare them on one page."),

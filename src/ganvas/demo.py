@@ -15,7 +15,7 @@ from . import folders, page
 from .artifact import Trained
 from .data import Collection, View, load
 from .errors import UserError
-from .evaluate import sliced_wasserstein
+from .metrics import sliced_wasserstein
 from .model import Encodes, Model
 from .models import GAN, VAE, Autoencoder
 from .paths import unused, written

@@ -47,7 +47,9 @@ def evaluate(
     trained.needs(Encodes, NO_ENCODER)
     for name in metrics:
         if name not in METRICS:
-            raise UserError(f"there is no metric {name!r}.{did_you_mean(name, METRICS)} There are: {', '.join(METRICS)}")
+            raise UserError(
+                f"there is no metric {name!r}.{did_you_mean(name, METRICS)} There are: {', '.join(METRICS)}"
+            )
     collection = trained.fitting(data, view)
     collection = collection.at(torch.arange(min(len(collection), at_least_one(n or len(collection), "n"))))
     at_least_one(draws, "draws")
@@ -79,7 +81,9 @@ def seen(trained: Trained, data: Collection, seed: int) -> Tensor:
     return torch.bernoulli(x, generator=generator(torch.device("cpu"), seed, "evaluate"))
 
 
-def parts(trained: Trained, x: Tensor, data: Collection, seed: int, what: str) -> Iterator[tuple[Tensor, tuple[Tensor, ...]]]:
+def parts(
+    trained: Trained, x: Tensor, data: Collection, seed: int, what: str
+) -> Iterator[tuple[Tensor, tuple[Tensor, ...]]]:
     """Examples and the labels that the networks are given, in chunks, each with random numbers of its own."""
     device = device_of(trained.nets)
     labels = data.labels if trained.model.labelled and data.labels is not None else None
@@ -116,7 +120,7 @@ def bound(trained: Trained, x: Tensor, data: Collection, k: int, seed: int) -> d
     model, nets = trained.model, trained.nets
     assert isinstance(model, Variational)
     values = torch.empty(len(x), dtype=torch.float64)
-    groups = [(torch.arange(len(x)), None)]
+    groups: list[tuple[Tensor, int | None]] = [(torch.arange(len(x)), None)]
     if model.conditional and data.labels is not None:
         groups = [((data.labels == c).nonzero()[:, 0], int(c)) for c in data.labels.unique()]
     for index, label in groups:
@@ -125,9 +129,8 @@ def bound(trained: Trained, x: Tensor, data: Collection, k: int, seed: int) -> d
             x[index], encoder, decoder, lambda z: model.log_prior(z, **nets), k, seed=seed,
         )  # fmt: skip
     value, error = mean_and_error(values)
-    return {
-        "bound": value, "bound_error": error, "bound_bits_per_dimension": -value / (x[0].numel() * log(2)), "bound_k": k,
-    }  # fmt: skip
+    bits = -value / (x[0].numel() * log(2))
+    return {"bound": value, "bound_error": error, "bound_bits_per_dimension": bits, "bound_k": k}
 
 
 class OfClass(nn.Module):
@@ -144,14 +147,14 @@ class OfClass(nn.Module):
 def latent(trained: Trained, x: Tensor, data: Collection, seed: int) -> dict[str, Any]:
     """Active units, KL a dimension, mutual information, and the aggregate posterior."""
     encoder = trained.nets["encoder"]
-    means, kls, codes_, information = [], [], [], None
+    means, kls, zs = [], [], []
     for part, y in parts(trained, x, data, seed, "codes"):
         q = encoder(part, *y)
         draw = q.sample()
         means.append(q.mean.cpu())
         kls.append(q.kl(draw).cpu())
-        codes_.append(draw.z[0].cpu())
-    mean, kl, z = torch.cat(means), torch.cat(kls), torch.cat(codes_)
+        zs.append(draw.z[0].cpu())
+    mean, kl, z = torch.cat(means), torch.cat(kls), torch.cat(zs)
     by_mean, by_kl = codes.active_units(mean, kl) if len(x) > 1 else (kl[0] > codes.ACTIVE,) * 2
     result: dict[str, Any] = {
         "active_units": int(by_mean.sum()), "active_units_by_kl": int(by_kl.sum()), "dimensions": mean.shape[1],
@@ -164,9 +167,9 @@ def latent(trained: Trained, x: Tensor, data: Collection, seed: int) -> dict[str
     y = (data.labels[:some].to(device),) if trained.model.labelled and data.labels is not None else ()
     q = encoder(x[:some].to(device), *y)
     if not isinstance(q, Flow):  # whose density at other examples' codes takes a pass a dimension
-        draw: Draw = q.sample()
-        information = codes.mutual_information(q, draw)
-        total = q.kl(draw).sum(1).mean().item()
+        drawn: Draw = q.sample()
+        information = codes.mutual_information(q, drawn)
+        total = q.kl(drawn).sum(1).mean().item()
         result |= {
             "mutual_information": information, "mutual_information_examples": some,
             "aggregate_from_prior": codes.distance_from_prior(total, information),
@@ -181,8 +184,6 @@ def rebuilt(trained: Trained, x: Tensor, data: Collection) -> dict[str, Any]:
     y = trained.chunks(lambda part, *y: trained.model.generate(part, *y, **trained.nets), z, labels)  # type: ignore[attr-defined]
     result: dict[str, Any] = {"reconstruction_mse": (x - y).square().mean().item()}
     if x.ndim == 4:
-        result |= {
-            "psnr_db": fidelity.psnr(x, y).mean().item(),
-            "ssim": torch.cat([fidelity.ssim(a, b) for a, b in zip(x.split(CHUNK), y.split(CHUNK), strict=True)]).mean().item(),
-        }  # fmt: skip
+        similar = [fidelity.ssim(a, b) for a, b in zip(x.split(CHUNK), y.split(CHUNK), strict=True)]
+        result |= {"psnr_db": fidelity.psnr(x, y).mean().item(), "ssim": torch.cat(similar).mean().item()}
     return result

@@ -128,7 +128,7 @@ class Head(nn.Module):
     outputs: ClassVar[int] = 1
     """numbers that the decoder returns for each of x"""
 
-    def __init__(self, bounded: bool) -> None:
+    def __init__(self, bounded: bool = True) -> None:
         super().__init__()
         self.bounded = bounded
 

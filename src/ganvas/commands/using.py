@@ -23,11 +23,12 @@ def sample(
     prior: Annotated[
         str, Parameter(help="best, gaussian, mixture or flow: what `ganvas fit-prior` fitted")
     ] = "standard",
+    label: Annotated[str | None, Parameter(help="class, by name or number, of a conditional model")] = None,
     to: Annotated[Target, Flat] = TARGET,
 ) -> None:
     """Generate new examples with a trained model, from N(0, I) or from a fitted prior."""
     trained = opened(run)
-    deliver(lambda: trained.sample(n, seed=seed, prior=prior), trained, "samples", to)
+    deliver(lambda: trained.sample(n, seed=seed, prior=prior, label=label), trained, "samples", to)
 
 
 def reconstruct(

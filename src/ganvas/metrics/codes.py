@@ -48,5 +48,3 @@ def distance_from_prior(kl: float, information: float) -> float:
 def moments(draw: Draw) -> tuple[Float[Tensor, " d"], Float[Tensor, " d"]]:
     """Mean and standard deviation of each dimension of z ~ q(z): those of N(0, I) would be 0 and 1."""
     return draw.z[0].mean(0), draw.z[0].std(0)
-
-

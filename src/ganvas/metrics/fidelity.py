@@ -14,9 +14,7 @@ def psnr(x: Float[Tensor, "n *shape"], y: Float[Tensor, "n *shape"], span: float
     return torch.tensor([10 * log10(span**2 / e) if e else inf for e in error.tolist()])
 
 
-def ssim(
-    x: Float[Tensor, "n c h w"], y: Float[Tensor, "n c h w"], span: float = 1.0
-) -> Float[Tensor, " n"]:
+def ssim(x: Float[Tensor, "n c h w"], y: Float[Tensor, "n c h w"], span: float = 1.0) -> Float[Tensor, " n"]:
     """Structural similarity of each pair, mean over channels and positions: 1 if equal.
 
     Gaussian window of 11 x 11 with sigma 1.5, smaller where the image is, at positions where it fits whole;

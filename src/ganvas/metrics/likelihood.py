@@ -54,7 +54,7 @@ class Task(NamedTuple):
     """What the weights are computed with."""
 
     encoder: Callable[[Tensor], Posterior]
-    decoder: nn.Sequential
+    decoder: nn.Module
     log_prior: Callable[[Tensor], Tensor]
     k: int
     seed: int
@@ -65,7 +65,7 @@ class Task(NamedTuple):
 def log_likelihood(
     x: Float[Tensor, "n *shape"],
     encoder: Callable[[Tensor], Posterior],
-    decoder: nn.Sequential,
+    decoder: nn.Module,
     log_prior: Callable[[Tensor], Tensor],
     k: int,
     *,
@@ -119,7 +119,7 @@ def unit(task: Task, first: int, x: Float[Tensor, "b *shape"]) -> Float64[Tensor
 
 
 def batched_nll(
-    decoder: nn.Sequential, x: Float[Tensor, "b *shape"], z: Float[Tensor, "k b d"], rows: int
+    decoder: nn.Module, x: Float[Tensor, "b *shape"], z: Float[Tensor, "k b d"], rows: int
 ) -> Float[Tensor, "k b"]:
     """-log p(x|z) in nats, from at most `rows` decoder rows at once."""
     images = min(len(x), rows)

@@ -15,6 +15,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from ..likelihoods import BernoulliHead
+
 GROUP = 16
 """factors under one logarithm: their product overflows where 16 pixels have more than 88 nats"""
 CODES, PIXELS = 1000, 112
@@ -33,8 +35,7 @@ def columns_of(decoder: nn.Module) -> Columns | None:
     if not isinstance(decoder, nn.Sequential) or len(decoder) < 3:
         return None
     *body, last, flat, head = decoder
-    # by its name as long as there is no class to import
-    ends = isinstance(flat, nn.Unflatten) and type(head).__name__ == "BernoulliHead"
+    ends = isinstance(flat, nn.Unflatten) and isinstance(head, BernoulliHead)
     if not ends or not isinstance(last, nn.Linear) or last.weight.dtype != torch.float32:
         return None
     layers: list[Layer] = [(last, None)]

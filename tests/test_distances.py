@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ganvas.errors import UserError
-from ganvas.evaluate import frechet_distance, sliced_wasserstein
+from ganvas.metrics import frechet_distance, sliced_wasserstein
 
 
 def test_a_shift_has_the_distance_of_its_mean_projection() -> None:

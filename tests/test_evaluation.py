@@ -1,0 +1,229 @@
+"""`ganvas.evaluate`: every number against an independent computation, whatever the sizes of batches."""
+
+from dataclasses import replace
+from math import log
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import ganvas
+from ganvas import artifact, evaluation
+from ganvas.data import Collection, from_array
+from ganvas.errors import UserError
+from ganvas.metrics.codes import active_units, mutual_information
+from ganvas.metrics.fidelity import psnr, ssim
+from ganvas.model import Batch
+from ganvas.posteriors import Diagonal
+from tests.conftest import image_collection
+
+BITS = from_array(np.random.default_rng(0).integers(0, 2, (70, 8, 8)).astype(bool), name="bits")
+FIELDS: dict[str, Any] = {"latent": 4, "width": 8, "likelihood": "bernoulli"}
+
+
+def trained(model: Any, data: Any = BITS, steps: int = 20) -> ganvas.Trained:
+    return ganvas.train(model, data, steps=steps, batch=16, every=100, quiet=True)
+
+
+@pytest.fixture(scope="module")
+def vae(tmp_path_factory: pytest.TempPathFactory) -> ganvas.Trained:
+    folder = tmp_path_factory.mktemp("runs") / "vae"
+    return ganvas.train(ganvas.VAE(**FIELDS, beta=4.0), BITS, steps=100, batch=16, folder=folder, quiet=True)
+
+
+def test_the_terms_are_those_of_the_model_summed_over_all_examples(vae: ganvas.Trained) -> None:
+    """All 70 of them, each once: not the first batch only, not the mean of the means of unequal batches."""
+    found = ganvas.evaluate(vae, BITS, metrics=("elbo",), draws=100)
+    q = vae.nets["encoder"](vae.inputs(BITS.x))
+    assert found["examples"] == 70
+    assert found["kl_nats"] == pytest.approx(q.kl(q.sample()).sum(1).mean().item(), rel=1e-5)
+    x = vae.inputs(BITS.x)
+    nll = torch.stack([vae.model.elbo_terms(Batch(x), **vae.nets)[0] for _ in range(100)]).mean()
+    assert found["reconstruction_nats"] == pytest.approx(nll.item(), rel=5e-3)
+    assert found["elbo"] == pytest.approx(-found["reconstruction_nats"] - found["kl_nats"])
+    assert found["elbo_bits_per_dimension"] == pytest.approx(-found["elbo"] / 64 / log(2))
+
+
+def test_the_weight_of_the_objective_plays_no_part_in_the_evaluation(vae: ganvas.Trained) -> None:
+    """The bound is the bound, whatever beta, warm-up or free bits the run was trained with."""
+    other = replace(vae, model=replace(vae.model, beta=0.1, warmup=1000))
+    first, second = (ganvas.evaluate(run, BITS, metrics=("elbo", "bound"), k=8) for run in (vae, other))
+    assert first == second
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 1000])
+def test_numbers_do_not_depend_on_the_sizes_of_batches(
+    chunk: int, vae: ganvas.Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = ganvas.evaluate(vae, BITS, k=64, draws=40)
+    monkeypatch.setattr(artifact, "CHUNK", chunk)
+    monkeypatch.setattr(evaluation, "CHUNK", chunk)
+    after = ganvas.evaluate(vae, BITS, k=64, draws=40)
+    for name in ("kl_nats", "bound", "mutual_information", "reconstruction_mse", "psnr_db", "ssim"):
+        assert after[name] == pytest.approx(before[name], rel=1e-5), name
+    assert after["elbo"] == pytest.approx(before["elbo"], rel=5e-3)  # other noise, same expectation
+
+
+def test_the_same_seed_gives_the_same_numbers(vae: ganvas.Trained) -> None:
+    torch.manual_seed(1)
+    a = ganvas.evaluate(vae, BITS, k=8)
+    torch.manual_seed(2)
+    state = torch.get_rng_state()
+    b = ganvas.evaluate(vae, BITS, k=8)
+    assert a == b
+    assert torch.equal(torch.get_rng_state(), state)
+    assert ganvas.evaluate(vae, BITS, k=8, seed=1)["bound"] != a["bound"]
+
+
+@pytest.mark.parametrize("posterior", ["diagonal", "full", "low-rank", "iaf"])
+def test_bounds_are_in_order_for_every_posterior(posterior: Any) -> None:
+    run = trained(ganvas.VAE(**FIELDS, posterior=posterior), steps=60)
+    found = [ganvas.evaluate(run, BITS, metrics=("bound",), k=k) for k in (1, 20, 400)]
+    elbo = ganvas.evaluate(run, BITS, metrics=("elbo",), draws=50)
+    values = [f["bound"] for f in found]
+    assert values[0] == pytest.approx(elbo["elbo"], abs=0.6)
+    assert values[0] < values[1] < values[2] + 0.01
+    assert values[1] > elbo["elbo"]
+
+
+def test_errors_are_those_of_means_over_examples(vae: ganvas.Trained) -> None:
+    few, many = (ganvas.evaluate(vae, BITS, n=n, metrics=("bound",), k=4) for n in (20, 70))
+    assert few["examples"] == 20
+    assert many["bound_error"] < few["bound_error"]
+
+
+def test_active_units_by_both_conventions() -> None:
+    means, kl = torch.zeros(100, 3), torch.zeros(100, 3)
+    means[:, 0] = torch.linspace(-1, 1, 100)
+    kl[:, 0], kl[:, 1] = 1.0, 0.5  # the second is off the prior, but says nothing of x
+    by_mean, by_kl = active_units(means, kl)
+    assert by_mean.tolist() == [True, False, False]
+    assert by_kl.tolist() == [True, True, False]
+
+
+def test_mutual_information_of_codes_that_say_all_and_nothing() -> None:
+    n = 200
+    apart = Diagonal(torch.arange(n)[:, None] * 10.0, torch.full((n, 1), 0.1))
+    assert mutual_information(apart, apart.sample()) == pytest.approx(log(n), rel=1e-4)
+    same = Diagonal(torch.ones(n, 2), torch.full((n, 2), 0.5))
+    assert mutual_information(same, same.sample()) == pytest.approx(0, abs=1e-4)
+
+
+def test_mutual_information_of_a_gaussian_channel() -> None:
+    """x ~ N(0, 1), z = x + s e: I = 1/2 log(1 + 1 / s^2)."""
+    x = torch.randn(3000, 1)
+    q = Diagonal(x, torch.full((3000, 1), 0.5))
+    assert mutual_information(q, q.sample()) == pytest.approx(0.5 * log(5), abs=0.04)
+
+
+def test_the_aggregate_posteriors_distance_is_what_the_kl_has_beyond_the_information(vae: ganvas.Trained) -> None:
+    found = ganvas.evaluate(vae, BITS, metrics=("codes", "elbo"))
+    assert found["aggregate_from_prior"] == pytest.approx(found["kl_nats"] - found["mutual_information"], rel=1e-4)
+    assert sum(found["kl_per_dimension"]) == pytest.approx(found["kl_nats"], rel=1e-4)
+    assert len(found["aggregate_std"]) == found["dimensions"] == 4
+
+
+def test_psnr_and_ssim_are_those_of_numpy() -> None:
+    random = np.random.default_rng(0)
+    x, y = random.random((2, 3, 2, 14, 13))
+    expected = 10 * np.log10(1 / ((x - y) ** 2).mean((1, 2, 3)))
+    np.testing.assert_allclose(psnr(torch.tensor(x), torch.tensor(y)).numpy(), expected, rtol=1e-6)
+    at = np.arange(11) - 5
+    g = np.exp(-(at**2) / 4.5)
+    kernel = np.outer(g, g) / g.sum() ** 2
+    values = []
+    for a, b in zip(x.reshape(-1, 14, 13), y.reshape(-1, 14, 13), strict=True):
+        for i in range(4):
+            for j in range(3):
+                p, q = a[i : i + 11, j : j + 11], b[i : i + 11, j : j + 11]
+                mp, mq = (kernel * p).sum(), (kernel * q).sum()
+                vp, vq = (kernel * (p - mp) ** 2).sum(), (kernel * (q - mq) ** 2).sum()
+                c = (kernel * (p - mp) * (q - mq)).sum()
+                values.append((2 * mp * mq + 1e-4) * (2 * c + 9e-4) / ((mp**2 + mq**2 + 1e-4) * (vp + vq + 9e-4)))
+    expected = np.array(values).reshape(3, -1).mean(1)
+    np.testing.assert_allclose(ssim(torch.tensor(x), torch.tensor(y)).numpy(), expected, rtol=1e-9)
+    same = torch.rand(2, 1, 6, 5)
+    torch.testing.assert_close(ssim(same, same), torch.ones(2))
+    assert psnr(same, same).isinf().all()
+
+
+def test_a_conditional_models_bound_is_given_the_labels(labelled: Collection) -> None:
+    run = trained(ganvas.VAE(latent=2, width=8, conditional=True, lr=3e-3, beta=5.0), labelled, steps=150)
+    assert labelled.labels is not None
+    right = ganvas.evaluate(run, labelled, metrics=("bound", "elbo"), k=16)
+    wrong = ganvas.evaluate(run, replace(labelled, labels=1 - labelled.labels), metrics=("bound",), k=16)
+    assert right["bound"] > wrong["bound"] + 1
+    assert right["bound"] > right["elbo"] - 0.5
+
+
+def test_dynamic_bits_are_drawn_once_for_all_numbers() -> None:
+    grey = image_collection(30, (8, 8, 1))
+    run = trained(ganvas.VAE(**FIELDS, binarize="dynamic"), grey)
+    a, b = (ganvas.evaluate(run, grey, metrics=("elbo", "bound"), k=4) for _ in range(2))
+    assert a == b
+
+
+def test_an_autoencoder_has_reconstructions_only(images: Collection) -> None:
+    run = ganvas.train(ganvas.Autoencoder(latent=4, width=4), images, steps=5, batch=8, quiet=True)
+    found = ganvas.evaluate(run, images)
+    error = (run.reconstruct(images).x.float() - images.x.float()).square().mean().item() / 255**2
+    assert found["reconstruction_mse"] == pytest.approx(error, rel=2e-2)
+    assert "elbo" not in found
+
+
+def test_what_cannot_be_evaluated(vae: ganvas.Trained, images: Collection) -> None:
+    with pytest.raises(UserError, match=r"no metric 'elb'\. Did you mean \"elbo\""):
+        ganvas.evaluate(vae, BITS, metrics=("elb",))
+    with pytest.raises(UserError, match="k=0: give 1 or more"):
+        ganvas.evaluate(vae, BITS, k=0)
+    with pytest.raises(UserError, match="has examples of 3x12x10"):
+        ganvas.evaluate(vae, images)
+    gan = ganvas.train(ganvas.GAN(latent=4, width=4), images, steps=1, batch=8, quiet=True)
+    with pytest.raises(UserError, match="gan has no encoder"):
+        ganvas.evaluate(gan, images)
+
+
+LIKELIHOODS: tuple[dict[str, Any], ...] = (
+    {"likelihood": "bernoulli", "binarize": "static"}, {"likelihood": "continuous-bernoulli"},
+    {"likelihood": "gaussian"}, {"likelihood": "gaussian", "sigma": "optimal"},
+    {"likelihood": "gaussian", "sigma": "learned"}, {"likelihood": "discretized-logistic"},
+    {"likelihood": "squared-error"},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("posterior", ["diagonal", "full", "low-rank", "iaf"])
+@pytest.mark.parametrize("fields", LIKELIHOODS, ids=lambda f: "-".join(map(str, f.values())))
+def test_bfloat16_hardly_changes_the_bound(posterior: Any, fields: dict[str, Any]) -> None:
+    """Less than 0.1%: posteriors, likelihoods and sums are float32 always."""
+    digits = ganvas.data.load("digits")
+    model = ganvas.VAE(latent=4, net="mlp", width=32, posterior=posterior, flow_width=16, lr=3e-3, **fields)
+    run = ganvas.train(model, digits, steps=120, batch=50, every=1000, ema=0.9, quiet=True)
+    exact = ganvas.evaluate(run, digits, metrics=("elbo",), n=512, draws=4)
+    with torch.autocast("cpu", torch.bfloat16):
+        low = ganvas.evaluate(run, digits, metrics=("elbo",), n=512, draws=4)
+    scale = max(abs(exact["elbo"]), exact["kl_nats"])
+    assert low["elbo"] != exact["elbo"]
+    assert abs(low["elbo"] - exact["elbo"]) < 1e-3 * scale
+
+
+def test_the_command(vae: ganvas.Trained, capsys: pytest.CaptureFixture[str]) -> None:
+    import json
+
+    from ganvas.cli import main
+
+    np.save("bits.npy", BITS.numpy() if hasattr(BITS, "numpy") else BITS.x[:, 0].numpy())
+    assert main(["evaluate", str(vae.folder), "bits.npy", "-k", "8", "--json"]) == 0
+    values = json.loads(capsys.readouterr().out)
+    assert values["bound"] == pytest.approx(ganvas.evaluate(vae, BITS, k=8)["bound"])
+    assert main(["evaluate", str(vae.folder), "bits.npy", "-k", "8", "-n", "20"]) == 0
+    out = capsys.readouterr().out
+    assert "L_8" in out
+    assert "20 examples of" in out
+    assert main(["evaluate", str(vae.folder)]) == 2
+    assert "does not say where its data are: give held-out ones" in capsys.readouterr().err
+    assert main(["train", "vae", "emoji", "--steps", "2", "--batch", "8", "--width", "4", "--quiet"]) == 0
+    assert main(["evaluate", "last", "-n", "16", "-k", "2", "--metrics", "elbo,bound"]) == 0
+    assert "16 examples of emoji" in capsys.readouterr().out
+    assert Path("runs").is_dir()
