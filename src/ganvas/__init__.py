@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .artifact import Trained
     from .artifact import load_trained as load
     from .data import Collection, View
-    from .explore import interpolate
+    from .explore import arithmetic, interpolate, manifold, traverse
     from .models import GAN, VAE, Autoencoder
     from .runs import resume, train
     from .training import Plan
@@ -33,14 +33,18 @@ _PUBLIC = {
     "Trained": ("artifact", "Trained"),
     "VAE": ("models", "VAE"),
     "View": ("data", "View"),
+    "arithmetic": ("explore", "arithmetic"),
     "interpolate": ("explore", "interpolate"),
     "load": ("artifact", "load_trained"),
+    "manifold": ("explore", "manifold"),
     "resume": ("runs", "resume"),
     "train": ("runs", "train"),
+    "traverse": ("explore", "traverse"),
 }
 
 __all__ = [
-    "GAN", "VAE", "Autoencoder", "Collection", "Plan", "Trained", "View", "interpolate", "load", "resume", "train",
+    "GAN", "VAE", "Autoencoder", "Collection", "Plan", "Trained", "View", "arithmetic", "interpolate", "load",
+    "manifold", "resume", "train", "traverse",
 ]  # fmt: skip
 
 

@@ -55,6 +55,10 @@ class Collection:
                 digest.update(part.cpu().numpy().tobytes())
         return digest.hexdigest()
 
+    def at(self, index: Any) -> "Collection":
+        """The examples at the indices, or in the slice."""
+        return replace(self, x=self.x[index], labels=None if self.labels is None else self.labels[index])
+
     def only(self, names: Sequence[str]) -> "Collection":
         """The examples of the classes called `names`, in that order of labels; UserError for an unknown one."""
         if self.labels is None:
