@@ -140,7 +140,7 @@ def named(used: Usage, j: int) -> str:
     return f"z[{j}] ({used.measure} {used.weight[j]:.2f})" if used.measure else f"z[{j}]"
 
 
-def facts(used: Usage, j: int) -> dict[str, float]:
+def facts(used: Usage, j: int) -> dict[str, int | float]:
     """A dimension as JSON: its number, from 0, and what it was sorted by."""
     return {"dimension": j} | ({used.measure.lower(): used.weight[j].item()} if used.measure else {})
 
