@@ -160,16 +160,16 @@ def captioned(
     if not (title or rows or heads):
         return picture
     line, width = TEXT + MARGIN, font(TEXT).getlength
-    left = round(max(map(width, rows))) + 2 * MARGIN if rows else 0
+    across, widest = picture.width / columns, max(map(width, heads), default=0.0)
+    over = max(0, ceil((widest - across) / 2))  # what the outer heads need beyond their columns
+    left = max(over, round(max(map(width, rows))) + 2 * MARGIN if rows else 0)
     top = line * bool(title) + line * bool(heads) + MARGIN
-    size = (max(left + picture.width, round(width(title)) + 2 * MARGIN), top + picture.height)
+    size = (max(left + picture.width + over, round(width(title)) + 2 * MARGIN), top + picture.height)
     canvas = Image.new("L" if picture.mode == "L" else "RGB", size, "white")
     canvas.paste(picture, (left, top), picture if picture.mode == "RGBA" else None)
     draw = ImageDraw.Draw(canvas)
     draw.text((MARGIN, MARGIN), title, INK, font(TEXT), "lt")
-    across = picture.width / columns
-    every = ceil((max(map(width, heads)) + MARGIN) / across) if heads else 1  # where not all have room
-    for i, head in list(enumerate(heads))[::every]:
+    for i, head in list(enumerate(heads))[:: ceil((widest + MARGIN) / across)]:  # those that have room
         draw.text((left + (i + 0.5) * across, top - MARGIN), head, INK, font(TEXT), "ms")
     down = picture.height / max(1, len(rows))
     for i, row in list(enumerate(rows))[:: ceil(line / down)]:

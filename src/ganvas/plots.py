@@ -56,7 +56,7 @@ def axes_around(points: Tensor) -> Axes:
 
 
 def ticks(low: float, high: float) -> list[float]:
-    """Three to seven round numbers between low and high: multiples of 1, 2 or 5 times a power of ten."""
+    """Three to eight round numbers between low and high: multiples of 1, 2 or 5 times a power of ten."""
     power = 10.0 ** floor(log10((high - low) / 3))
     step = max(m * power for m in (1, 2, 5) if m * power <= (high - low) / 3 * (1 + 1e-9))
     first = floor(low / step) + 1
@@ -100,8 +100,8 @@ def legend(draw: ImageDraw.ImageDraw, names: tuple[str, ...], colours: list[str]
     longest = max(font(TEXT * FINE).getlength(name) for name in names)
     x = SIDE * FINE - longest - 10 * FINE
     for i, (name, colour) in enumerate(zip(names, colours, strict=False)):
-        y = (10 + i * (TEXT + 3)) * FINE
-        dots(draw, [(x - 8 * FINE, y)], colour, 3)
+        y = (10.0 + i * (TEXT + 3)) * FINE
+        dots(draw, [(x - 8 * FINE, y)], colour, 3.0)
         draw.text((x, y), name, INK, font(TEXT * FINE), "lm")
 
 
@@ -143,7 +143,7 @@ def by_class(x: Tensor, labels: Tensor, names: tuple[str, ...]) -> Image.Image:
     axes = axes_around(points)
     image, draw = panel(axes)
     for i in torch.randperm(len(points), generator=torch.Generator().manual_seed(0)).tolist():  # no class on top
-        dots(draw, axes.at(points[i : i + 1]), colours[int(labels[i])], 2)
+        dots(draw, axes.at(points[i : i + 1]), colours[int(labels[i])], 2.0)
     if len(names) <= 20:
         legend(draw, names, colours)
     return finished(image)
@@ -157,13 +157,13 @@ def walks(x: Tensor, columns: int, names: tuple[str, ...] = (), behind: Tensor |
     points, ground = flat(x), flat(x[:0] if behind is None else behind)
     axes = axes_around(torch.cat([points, ground]))
     image, draw = panel(axes)
-    dots(draw, axes.at(ground), GREY, 1)
+    dots(draw, axes.at(ground), GREY, 1.0)
     rows = points.split(columns)
     colours = colours_of(len(rows))
     for row, colour in zip(rows, colours, strict=True):
         at = axes.at(row)
         draw.line(at, fill=colour, width=FINE)
-        dots(draw, at, colour, 2)
+        dots(draw, at, colour, 2.0)
         dots(draw, at[-1:], colour, 4.5)
         dots(draw, at[:1], colour, 4.5)
         dots(draw, at[:1], "white", 2.5)
