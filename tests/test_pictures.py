@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 
 from ganvas.errors import UserError
-from ganvas.pictures import GAP, Examples, as_examples, grid, preview
+from ganvas.pictures import GAP, Examples, as_examples, captioned, enlargement, grid, preview
+from ganvas.plots import COLOURS, SIDE, Axes, axes_around, colours_of, ticks
 
 IMAGES = torch.randint(0, 256, (6, 3, 8, 10), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
@@ -29,6 +30,43 @@ def test_a_grid_shows_every_image_where_it_belongs(channels: int) -> None:
         top, left = i // 3 * (8 + GAP), i % 3 * (10 + GAP)
         np.testing.assert_array_equal(array[top : top + 8, left : left + 10], image.movedim(0, -1).numpy())
     assert max(picture.size) > 300  # enlarged to be looked at
+
+
+@pytest.mark.parametrize(
+    ("columns", "rows", "side", "larger"),
+    [(10, 3, 28, 3), (20, 20, 28, 2), (10, 3, 32, 2), (8, 8, 64, 1), (48, 1, 32, 1), (1, 1, 28, 18), (100, 100, 28, 1)],
+)
+def test_images_are_enlarged_to_be_seen_also_in_wide_grids(columns: int, rows: int, side: int, larger: int) -> None:
+    longer = max(columns, rows) * (side + GAP) - GAP
+    assert enlargement(longer, side) == larger
+    if columns * rows < 100:
+        picture = grid(torch.zeros(columns * rows, 1, side, side, dtype=torch.uint8), columns)
+        assert picture.size == ((columns * (side + GAP) - GAP) * larger, (rows * (side + GAP) - GAP) * larger)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_words_stand_around_a_grid_and_leave_it_as_it_is(channels: int) -> None:
+    images = torch.full((6, channels, 8, 8), 255, dtype=torch.uint8)  # white: all ink is that of words
+    bare = grid(images, 3)
+    around = captioned(bare, "a title", ("first", "second"), ("a", "b", "c"), 3)
+    left, top = around.width - bare.width, around.height - bare.height
+    ink = np.asarray(around.convert("L")) < 128
+    assert left > 20
+    assert top > 20
+    assert not ink[top:, left:].any()
+    assert ink[: top // 2].any()  # the title
+    for i in range(2):  # a word beside each row, a letter above each column
+        assert ink[top + i * bare.height // 2 : top + (i + 1) * bare.height // 2, :left].any()
+    for i in range(3):
+        assert ink[top // 2 : top, left + i * bare.width // 3 : left + (i + 1) * bare.width // 3].any()
+    assert captioned(bare) is bare
+
+
+def test_long_heads_do_not_run_into_each_other() -> None:
+    bare = Image.new("L", (200, 50), 255)
+    ink = np.asarray(captioned(bare, heads=tuple(["a long head"] * 10), columns=10)) < 128
+    gaps = np.diff(np.flatnonzero(ink.any(0)))
+    assert (gaps > 8).sum() == 2  # three of the ten have room
 
 
 def test_values_are_mapped_from_the_span_and_clipped() -> None:
@@ -76,6 +114,58 @@ def test_vectors_are_plotted(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="vectors are no pictures"):
         circle.save(tmp_path / "folder")
     assert Examples(torch.randn(5, 1)).picture().size == Examples(torch.randn(5, 7)).picture().size
+
+
+def test_ticks_are_few_and_round() -> None:
+    assert ticks(-1.2, 1.2) == pytest.approx([-1, -0.5, 0, 0.5, 1])
+    assert ticks(0.9, 16.0) == pytest.approx([5, 10, 15])
+    assert ticks(1003.0, 1009.0) == pytest.approx([1004, 1006, 1008])
+    for span in np.logspace(-5, 5, 60).tolist():
+        found = ticks(-0.3 * span, 0.7 * span)
+        assert 3 <= len(found) <= 8
+        assert all(-0.3 * span < t < 0.7 * span for t in found)
+
+
+def test_axes_show_all_points_and_survive_what_is_not_finite() -> None:
+    points = torch.tensor([[0.0, 0.0], [4.0, 1.0], [float("nan"), 9.0]])
+    axes = axes_around(points)
+    assert axes.middle == (2.0, 0.5)
+    at = np.array(axes.at(points))
+    assert at.shape == (2, 2)
+    assert at[0, 1] > at[1, 1]  # up is up
+    assert axes_around(torch.full((3, 2), float("nan"))) == Axes((0.0, 0.0), 1.0)
+    plotted = np.asarray(Examples(points).picture().convert("L"))
+    assert (plotted[-30:] < 200).any()  # numbers at the ticks
+    assert (plotted[:, :30] < 200).any()
+
+
+def ink_of(picture: Image.Image, colour: str) -> np.ndarray:
+    """Where a picture has a colour, rows and columns of pixels."""
+    wanted = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+    return np.argwhere((np.abs(np.asarray(picture).astype(int) - wanted) < 12).all(2))
+
+
+def test_each_walk_is_a_line_of_its_own_colour() -> None:
+    t = torch.linspace(-1, 1, 9)
+    rows = [torch.stack([t, torch.full((9,), height)], 1) for height in (-1.0, 1.0)]
+    behind = torch.zeros(50, 2)
+    picture = Examples(torch.cat(rows), 9, behind=behind).picture()
+    low, high = (ink_of(picture, colour) for colour in COLOURS[:2])
+    assert low[:, 0].min() > SIDE / 2 > high[:, 0].max()  # the first is below
+    assert np.ptp(low[:, 1]) > SIDE / 2
+    assert (np.asarray(picture)[SIDE // 2 - 1 : SIDE // 2 + 1, SIDE // 2 - 1 : SIDE // 2 + 1] < 230).all()
+    many = colours_of(30)
+    assert (many[0], many[-1], len(set(many))) == ("#440154", "#fde725", 30)
+
+
+def test_classes_have_colours_of_their_own() -> None:
+    x = torch.randn(200, 2) * 0.1 + torch.tensor([-1.0, 0.0])
+    x[100:, 0] += 2
+    labels = torch.arange(200) // 100
+    picture = Examples(x, labels=labels, rows=("left", "right")).picture()
+    for colour, on_the_left in zip(COLOURS, (True, False), strict=False):
+        across = ink_of(picture, colour)[:, 1]
+        assert (np.median(across) < SIDE / 2) == on_the_left
 
 
 def test_a_preview_has_a_row_a_kind() -> None:

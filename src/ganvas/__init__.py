@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .artifact import load_trained as load
     from .data import Collection, View
     from .evaluation import evaluate
-    from .explore import interpolate
+    from .explore import arithmetic, interpolate, manifold, traverse
     from .models import GAN, IWAE, VAE, Autoencoder, BetaTCVAE
     from .runs import resume, train
     from .training import Plan
@@ -36,16 +36,19 @@ _PUBLIC = {
     "Trained": ("artifact", "Trained"),
     "VAE": ("models", "VAE"),
     "View": ("data", "View"),
+    "arithmetic": ("explore", "arithmetic"),
     "evaluate": ("evaluation", "evaluate"),
     "interpolate": ("explore", "interpolate"),
     "load": ("artifact", "load_trained"),
+    "manifold": ("explore", "manifold"),
     "resume": ("runs", "resume"),
     "train": ("runs", "train"),
+    "traverse": ("explore", "traverse"),
 }
 
 __all__ = [
-    "GAN", "IWAE", "VAE", "Autoencoder", "BetaTCVAE", "Collection", "Plan", "Trained", "View", "evaluate",
-    "interpolate", "load", "resume", "train",
+    "GAN", "IWAE", "VAE", "Autoencoder", "BetaTCVAE", "Collection", "Plan", "Trained", "View", "arithmetic",
+    "evaluate", "interpolate", "load", "manifold", "resume", "train", "traverse",
 ]  # fmt: skip
 
 

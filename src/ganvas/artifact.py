@@ -149,7 +149,7 @@ class Trained:
 
     def fitting(self, data: Source, view: View | None = None) -> Collection:
         """The examples that a source names, as the model learns them; UserError unless they are of its kind."""
-        collection = load(data, view)
+        collection = self.loaded(data, view or View())
         if collection.shape != self.shape or collection.are_images != (len(self.shape) == 3):
             have, want = ("x".join(map(str, s)) for s in (collection.shape, self.shape))
             raise UserError(
@@ -163,6 +163,27 @@ class Trained:
             )
         prepared: Collection = self.model.prepare(collection)
         return prepared
+
+    def loaded(self, data: Source, view: View) -> Collection:
+        """A source's collection.  Images by name or path get the run's own size and channels, unless `view` says."""
+        origin = self.origin() if len(self.shape) == 3 else None
+        if origin is None or not isinstance(data, str | Path):
+            return load(data, view)
+        own = View(size=view.size or origin[1].size, channels=view.channels or origin[1].channels)
+        if Path(data).expanduser().is_dir():  # its images may have different sizes: they are resized one by one
+            return load(data, replace(view, size=own.size, channels=own.channels))
+        collection = load(data, view)
+        return load(collection, own) if collection.are_images else collection
+
+    def origin(self) -> tuple[str, View] | None:
+        """What the run was trained on, as its config.json says; None where nothing says it, or it was an array."""
+        if self.folder is None:
+            return None
+        try:
+            said = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))["data"]
+            return None if said["source"] == "array" else (said["source"], View(**said["view"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
     def inputs(self, x: Tensor) -> Tensor:
         """Examples of a collection as the model sees them."""

@@ -1,8 +1,10 @@
-"""Examples to look at: images as grids, vectors as scatter plots, and the files that hold them."""
+"""Examples to look at: images as grids, vectors as plots, and the files that hold them."""
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import ceil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +14,7 @@ from torch import Tensor
 from .data import CHANNELS
 from .errors import UserError
 from .paths import written
+from .plots import INK, TEXT, by_class, font, scatter, walks
 
 GAP = 2
 """pixels between the images of a grid"""
@@ -19,6 +22,10 @@ PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 """suffixes of files that are written as one picture"""
 LEAST = 512
 """a grid with fewer pixels than this along its longer side is enlarged by a whole number"""
+VISIBLE, MOST = 64, 1600
+"""an image in a grid is enlarged to so many pixels, by a whole number, unless the grid becomes larger than MOST"""
+MARGIN = 6
+"""pixels around the words beside a grid"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +34,19 @@ class Examples:
 
     x: Tensor
     columns: int | None = None
-    """images in a row of the grid; as many as rows where it is not given"""
+    """images in a row of the grid, as many as rows where it is not given; vectors in one line of a plot, if any"""
+    title: str = ""
+    """what the picture shows"""
+    rows: tuple[str, ...] = ()
+    """what stands beside each row, or in a plot's legend"""
+    heads: tuple[str, ...] = ()
+    """what stands above each column"""
+    behind: Tensor | None = None
+    """further vectors, which a plot shows in grey"""
+    labels: Tensor | None = None
+    """the number of each vector's class, whose name is in `rows`: a plot shows it as a colour"""
+    about: dict[str, Any] = field(default_factory=dict)
+    """numbers that belong to the picture"""
 
     def __len__(self) -> int:
         return len(self.x)
@@ -37,8 +56,17 @@ class Examples:
         return (self.x if self.x.ndim == 2 else self.x.movedim(1, -1)).cpu().numpy()
 
     def picture(self) -> Image.Image:
-        """A grid of the images, or a scatter plot of the vectors' first two dimensions."""
-        return scatter([self.x]) if self.x.ndim == 2 else grid(self.x, self.columns)
+        """A grid of the images, or a plot of the vectors' first two dimensions."""
+        if self.x.ndim > 2:
+            columns = columns_of(self.x, self.columns)
+            return captioned(grid(self.x, columns), self.title, self.rows, self.heads, columns)
+        if self.labels is not None:
+            plot = by_class(self.x, self.labels, self.rows)
+        elif self.columns is not None:
+            plot = walks(self.x, self.columns, self.rows, self.behind)
+        else:
+            plot = scatter([self.x])
+        return captioned(plot, self.title)
 
     def save(self, path: str | Path) -> None:
         """Write a picture (.png, .jpg, .webp), an array (.npy, .npz), or into a folder one PNG an image.
@@ -101,35 +129,49 @@ def to_image(x: Tensor) -> Image.Image:
     return Image.fromarray(array[:, :, 0] if x.shape[0] == 1 else array)
 
 
+def columns_of(x: Tensor, columns: int | None = None) -> int:
+    """Images in a row of the grid: as many as are given, or so many that the grid is about square."""
+    n, _, h, w = x.shape
+    return min(n, columns or round((n * h / w) ** 0.5) or 1)
+
+
 def grid(x: Tensor, columns: int | None = None) -> Image.Image:
     """uint8 images n x c x h x w side by side, on white where the images have no alpha."""
     n, c, h, w = x.shape
-    columns = min(n, columns or round((n * h / w) ** 0.5) or 1)
+    columns = columns_of(x, columns)
     rows = -(-n // columns)
     size = (columns * (w + GAP) - GAP, rows * (h + GAP) - GAP)
     canvas = Image.new(CHANNELS[c], size, 255 if c == 1 else (255, 255, 255, 0)[:c])
     for i, image in enumerate(x):
         canvas.paste(to_image(image), (i % columns * (w + GAP), i // columns * (h + GAP)))
-    larger = max(1, LEAST // max(size))
+    larger = enlargement(max(size), max(h, w))
     return canvas.resize((size[0] * larger, size[1] * larger), Image.Resampling.NEAREST)
 
 
-def scatter(sets: list[Tensor], side: int = 480) -> Image.Image:
-    """The first two dimensions of sets of vectors n x d, a panel a set, all with the axes of the first."""
-    panels = []
-    flat = [torch.cat([x, torch.zeros_like(x)], 1)[:, :2] if x.shape[1] == 1 else x[:, :2] for x in sets]
-    middle = (flat[0].amax(0) + flat[0].amin(0)) / 2
-    reach = ((flat[0].amax(0) - flat[0].amin(0)).max() * 0.6).clamp_min(1e-6)
-    for points in flat:
-        panel = Image.new("RGB", (side, side), "white")
-        draw = ImageDraw.Draw(panel)
-        draw.rectangle((0, 0, side - 1, side - 1), outline="#d0d0d0")
-        at = (points - middle) / reach * (side / 2) * torch.tensor([1.0, -1.0]) + side / 2
-        for x, y in at[at.isfinite().all(1)].tolist():
-            if -4 < x < side + 4 and -4 < y < side + 4:
-                draw.ellipse((x - 1.5, y - 1.5, x + 1.5, y + 1.5), fill="#1f5fa8")
-        panels.append(panel)
-    canvas = Image.new("RGB", (len(panels) * (side + GAP) - GAP, side), "white")
-    for i, panel in enumerate(panels):
-        canvas.paste(panel, (i * (side + GAP), 0))
+def enlargement(side: int, image: int) -> int:
+    """The whole number by which a grid is enlarged whose longer side, and that of each image, has so many pixels."""
+    return max(1, LEAST // side, min(ceil(VISIBLE / image), MOST // side))
+
+
+def captioned(
+    picture: Image.Image, title: str = "", rows: tuple[str, ...] = (), heads: tuple[str, ...] = (), columns: int = 1
+) -> Image.Image:
+    """The picture of a grid with a title, what stands beside its rows, and what stands above its columns."""
+    if not (title or rows or heads):
+        return picture
+    line, width = TEXT + MARGIN, font(TEXT).getlength
+    across, widest = picture.width / columns, max(map(width, heads), default=0.0)
+    over = max(0, ceil((widest - across) / 2))  # what the outer heads need beyond their columns
+    left = max(over, round(max(map(width, rows))) + 2 * MARGIN if rows else 0)
+    top = line * bool(title) + line * bool(heads) + MARGIN
+    size = (max(left + picture.width + over, round(width(title)) + 2 * MARGIN), top + picture.height)
+    canvas = Image.new("L" if picture.mode == "L" else "RGB", size, "white")
+    canvas.paste(picture, (left, top), picture if picture.mode == "RGBA" else None)
+    draw = ImageDraw.Draw(canvas)
+    draw.text((MARGIN, MARGIN), title, INK, font(TEXT), "lt")
+    for i, head in list(enumerate(heads))[:: ceil((widest + MARGIN) / across)]:  # those that have room
+        draw.text((left + (i + 0.5) * across, top - MARGIN), head, INK, font(TEXT), "ms")
+    down = picture.height / max(1, len(rows))
+    for i, row in list(enumerate(rows))[:: ceil(line / down)]:
+        draw.text((left - MARGIN, top + (i + 0.5) * down), row, INK, font(TEXT), "rm")
     return canvas

@@ -220,8 +220,20 @@ def test_what_a_model_cannot_do_or_was_not_asked(run: Path, tmp_path: Path, caps
     failing(capsys, ["reconstruct", str(run), "emoji"], 2, "examples of 3x32x32, but this model was trained on 3x8x9")
     failing(capsys, ["resume", str(run), "--steps", "2"], 2, "has already done 3 steps: ask for more")
     failing(capsys, ["interpolate", str(run), "--columns", "1"], 2, "columns=1")
+    failing(capsys, ["interpolate", str(run), "--path", "round"], 2, "--path.*linear.*spherical")
+    failing(capsys, ["interpolate", str(run), "--label", "cat"], 2, "this vae was trained without labels")
+    failing(capsys, ["traverse", str(run), "--rows", "0"], 2, "rows=0: give 1 or more")
+    failing(capsys, ["traverse", str(run), "--example", "12"], 2, "example=12: pets has the examples 0 to 11")
+    failing(capsys, ["manifold", str(run), "--side", "0"], 2, "side=0: give 1 or more")
+    failing(capsys, ["manifold", str(run), "--codes", "--label", "cat"], 2, "--codes decodes nothing")
+    pets = str(tmp_path / "pets")
+    arguments = ["arithmetic", str(run), pets, "--add", "dgo", "--subtract", "cat"]
+    failing(capsys, arguments, 2, r'pets has no class "dgo". Did you mean "dog"\?')
+    failing(capsys, ["arithmetic", str(run), f"{pets}/cat", "--add", "a", "--subtract", "b"], 2, "cat has no labels")
     assert main(["train", "gan", str(tmp_path / "pets"), *TINY, "--folder", "gan"]) == 0
-    failing(capsys, ["reconstruct", "gan", str(tmp_path / "pets")], 2, "gan has no encoder")
+    failing(capsys, ["reconstruct", "gan", pets], 2, "gan has no encoder")
+    failing(capsys, ["traverse", "gan"], 2, "gan has no encoder")
+    failing(capsys, ["arithmetic", "gan", pets, "--add", "dog", "--subtract", "cat"], 2, "gan has no encoder")
 
 
 def test_data_that_have_changed_since(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -54,6 +54,44 @@ def test_from_a_folder_to_pictures(model: str, folder: Path, capsys: pytest.Capt
         assert Path(said(capsys, "interpolate", run, str(folder), "--rows", "2")).exists()
 
 
+def test_exploring_a_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = said(capsys, "train", "vae", str(folder), *TINY, "--size", "12", "--channels", "1", "--quiet")
+    walk = told(capsys, "interpolate", run, "--path", "linear", "--rows", "2", "--columns", "4", "--out", "i.png")
+    assert walk["examples"] == 8
+    rows = told(capsys, "traverse", run, "--rows", "2", "--columns", "5")
+    assert (Path(rows["out"]), rows["examples"]) == (Path(run) / "traversal.png", 10)
+    assert len(rows["dimensions"]) == 2
+    assert rows["dimensions"][0]["kl"] >= rows["dimensions"][1]["kl"]
+    assert size(rows["out"])[0] > 300
+    plane = told(capsys, "manifold", run, "--side", "4")
+    assert (Path(plane["out"]), plane["examples"]) == (Path(run) / "manifold.png", 16)
+    assert plane["across"]["dimension"] < plane["up"]["dimension"]
+    assert size(said(capsys, "manifold", run, str(folder), "--codes"))[0] > 300
+    made = told(capsys, "arithmetic", run, str(folder), "--add", "dog", "--subtract", "cat", "--columns", "4")
+    assert (made["examples"], made["strengths"]) == (36, [0, 0.5, 1, 1.5, 2])
+    assert size(made["out"])[0] > 300
+
+
+def test_size_and_channels_of_a_run_need_not_be_said_again(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = said(capsys, "train", "vae", str(folder), *TINY, "--size", "12", "--channels", "1", "--quiet")
+    said(capsys, "reconstruct", run, str(folder), "--out", "own.npz")
+    said(capsys, "reconstruct", run, str(folder), "--size", "12", "--channels", "1", "--out", "asked.npz")
+    with np.load("own.npz") as own, np.load("asked.npz") as asked:
+        assert own["x"].shape == (12, 12, 12, 1)
+        np.testing.assert_array_equal(own["x"], asked["x"])
+
+
+def test_exploring_vectors_and_classes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = said(capsys, "train", "vae", "ring", *TINY, "--quiet")
+    for words in (["interpolate"], ["traverse"], ["manifold", "--side", "3"], ["manifold", "--codes"]):
+        assert size(said(capsys, words[0], run, *words[1:]))[0] > 300
+    assert size(said(capsys, "arithmetic", run, "ring", "--add", "0", "--subtract", "4"))[0] > 300
+    run = said(capsys, "train", "vae", str(folder), *TINY, "--conditional", "--quiet")
+    for words in (["interpolate", "--label", "dog"], ["traverse"], ["manifold", "--label", "dog", "--side", "3"]):
+        assert size(said(capsys, words[0], run, *words[1:]))[0] > 300
+    assert size(said(capsys, "reconstruct", run, str(folder)))[0] > 300
+
+
 @pytest.mark.parametrize("model", list(MODELS))
 def test_from_vectors_to_a_plot(model: str, capsys: pytest.CaptureFixture[str]) -> None:
     run = said(capsys, "train", model, "ring", *TINY)
@@ -186,9 +224,21 @@ def test_resuming_a_finished_run_goes_further(folder: Path, capsys: pytest.Captu
 
 def test_help_fits_a_screen(capsys: pytest.CaptureFixture[str]) -> None:
     help_text = said(capsys, "--help")
-    assert len(help_text.splitlines()) <= 24
+    assert "demo" in help_text
+    assert len(help_text.splitlines()) <= 30
     assert max(map(len, help_text.splitlines())) <= 80
-    for command in ("train", "resume", "sample", "reconstruct", "interpolate", "runs", "data", "demo"):
+    for command in (
+        "train",
+        "resume",
+        "sample",
+        "reconstruct",
+        "interpolate",
+        "traverse",
+        "manifold",
+        "arithmetic",
+        "runs",
+        "data",
+    ):
         assert command in help_text
     assert "--beta" in said(capsys, "train", "vae", "--help")
     assert said(capsys, "--version").startswith("0.")

@@ -1,13 +1,10 @@
-"""What to do with a trained model: `sample`, `reconstruct`, `interpolate`."""
+"""What to do with a trained model: `sample`, `reconstruct`."""
 
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from .. import explore
 from ..artifact import Trained, at_least_one
 from ..data import View
 from ..pictures import PICTURES, Examples
@@ -48,7 +45,7 @@ def reconstruct(
 def pairs(trained: Trained, data: str, view: View, n: int, out: Path | None) -> Examples:
     """Reconstructions; for a picture, each after its example."""
     collection = trained.fitting(data, view)
-    collection = replace(collection, x=collection.x[: at_least_one(n, "n")], labels=None)
+    collection = collection.at(slice(at_least_one(n, "n")))
     made = trained.reconstruct(collection)
     picture = out is None or out.suffix.lower() in PICTURES
     if made.x.ndim == 2 or not picture:
@@ -56,20 +53,3 @@ def pairs(trained: Trained, data: str, view: View, n: int, out: Path | None) -> 
     both = made.x.new_empty((2 * len(made), *made.x.shape[1:]))
     both[0::2], both[1::2] = collection.x, made.x
     return Examples(both, columns=8)
-
-
-def interpolate(
-    run: RunName,
-    data: Annotated[str | None, Parameter(help="walk between examples of this source, not between noise")] = None,
-    /,
-    *,
-    rows: Annotated[int, Parameter(help="how many walks")] = 8,
-    columns: Annotated[int, Parameter(help="examples in a walk")] = 10,
-    seed: Annotated[int, Parameter(help="of the ends")] = 0,
-    view: Annotated[View, Flat] = VIEW,
-    to: Annotated[Target, Flat] = TARGET,
-) -> None:
-    """Walk through the latent space from one example to another."""
-    trained = opened(run)
-    walk = partial(explore.interpolate, trained, rows, columns, seed=seed, data=data, view=view)
-    deliver(walk, trained, "interpolation", to)

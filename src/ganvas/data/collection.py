@@ -47,10 +47,6 @@ class Collection:
         labels = self.labels if self.labels is None else self.labels.to(device)
         return replace(self, x=self.x.to(device), labels=labels)
 
-    def at(self, index: Tensor) -> "Collection":
-        """The examples at these indices."""
-        return replace(self, x=self.x[index], labels=None if self.labels is None else self.labels[index])
-
     def fingerprint(self) -> str:
         """SHA-256 of shape, examples and labels: two collections with the same one are the same data."""
         digest = sha256(str((tuple(self.x.shape), str(self.x.dtype))).encode())
@@ -58,6 +54,10 @@ class Collection:
             if part is not None:
                 digest.update(part.cpu().numpy().tobytes())
         return digest.hexdigest()
+
+    def at(self, index: Any) -> "Collection":
+        """The examples at the indices, or in the slice."""
+        return replace(self, x=self.x[index], labels=None if self.labels is None else self.labels[index])
 
     def only(self, names: Sequence[str]) -> "Collection":
         """The examples of the classes called `names`, in that order of labels; UserError for an unknown one."""

@@ -1,0 +1,116 @@
+"""Looking into the latent space of a trained model: `interpolate`, `traverse`, `manifold`, `arithmetic`."""
+
+from functools import partial
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from .. import explore
+from ..data import View
+from ..errors import UserError
+from ..explore.walks import Path
+from .common import TARGET, VIEW, Flat, RunName, SourceName, Target, deliver, opened
+
+OwnData = Annotated[
+    str | None, Parameter(help="where examples come from, as for train; by default what the run was trained on")
+]
+Label = Annotated[str | None, Parameter(help="class, for a conditional model")]
+
+
+def interpolate(
+    run: RunName,
+    data: Annotated[str | None, Parameter(help="walk between examples of this source, not between noise")] = None,
+    /,
+    *,
+    rows: Annotated[int, Parameter(help="how many walks")] = 8,
+    columns: Annotated[int, Parameter(help="examples in a walk")] = 10,
+    path: Annotated[
+        Path | None, Parameter(help="a line, or an arc; by default spherical between noise, linear between examples")
+    ] = None,
+    seed: Annotated[int, Parameter(help="of the ends")] = 0,
+    label: Label = None,
+    view: Annotated[View, Flat] = VIEW,
+    to: Annotated[Target, Flat] = TARGET,
+) -> None:
+    """Walk through the latent space from one example to another."""
+    trained = opened(run)
+    walk = partial(explore.interpolate, trained, rows, columns, path=path, seed=seed, label=label, data=data, view=view)
+    deliver(walk, trained, "interpolation", to)
+
+
+def traverse(
+    run: RunName,
+    data: OwnData = None,
+    /,
+    *,
+    rows: Annotated[int, Parameter(help="latent dimensions, at most")] = 10,
+    columns: Annotated[int, Parameter(help="steps from -3 to 3")] = 11,
+    example: Annotated[int, Parameter(help="number of the example around whose code the others stay")] = 0,
+    view: Annotated[View, Flat] = VIEW,
+    to: Annotated[Target, Flat] = TARGET,
+) -> None:
+    """Change one latent dimension at a time, from -3 to 3, those with the largest KL first.
+
+    An autoencoder has no KL: its dimensions are sorted by the variance of the codes, and the unit is their deviation.
+    """
+    trained = opened(run)
+    made = partial(explore.traverse, trained, rows, columns, example=example, data=data, view=view)
+    deliver(made, trained, "traversal", to)
+
+
+def manifold(
+    run: RunName,
+    data: OwnData = None,
+    /,
+    *,
+    side: Annotated[int, Parameter(help="examples along each side")] = 20,
+    codes: Annotated[
+        bool, Parameter(negative=(), help="show where the codes of examples lie instead, coloured by class")
+    ] = False,
+    label: Label = None,
+    view: Annotated[View, Flat] = VIEW,
+    to: Annotated[Target, Flat] = TARGET,
+) -> None:
+    """Decode a plane of the latent space at the quantiles of the prior.
+
+    With more than two latent dimensions, it is the plane of the two with the largest KL, the others at 0.
+    """
+    trained = opened(run)
+    if codes:
+        if label is not None:
+            raise UserError(f"label={label} says what is decoded, but --codes decodes nothing: leave out one of them")
+        deliver(partial(explore.codes, trained, data=data, view=view), trained, "codes", to)
+        return
+    made = partial(explore.manifold, trained, side, label=label, data=data, view=view)
+    deliver(made, trained, "manifold", to)
+
+
+def arithmetic(
+    run: RunName,
+    data: SourceName,
+    /,
+    *,
+    add: Annotated[str, Parameter(help="class whose mean code is added")],
+    subtract: Annotated[str, Parameter(help="class whose mean code is subtracted")],
+    on: Annotated[str | None, Parameter(help="class of the examples; by default that of --subtract")] = None,
+    rows: Annotated[int, Parameter(help="how many examples")] = 8,
+    columns: Annotated[int, Parameter(help="how many strengths")] = 8,
+    strength: Annotated[float, Parameter(help="largest strength; 1 is the whole difference")] = 2.0,
+    view: Annotated[View, Flat] = VIEW,
+    to: Annotated[Target, Flat] = TARGET,
+) -> None:
+    """Add the difference of two classes' mean codes to examples, more and more of it."""
+    trained = opened(run)
+    made = partial(
+        explore.arithmetic,
+        trained,
+        data,
+        add,
+        subtract,
+        on=on,
+        rows=rows,
+        columns=columns,
+        strength=strength,
+        view=view,
+    )
+    deliver(made, trained, "arithmetic", to)

@@ -1,0 +1,84 @@
+"""Walks through the latent space from one code to another."""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..artifact import Trained, at_least_one
+from ..data import Source, View
+from ..errors import UserError
+from ..model import Encodes, Samples
+from ..pictures import Examples
+from ..randomness import generator
+from .codes import GROUND, some
+
+Path = Literal["linear", "spherical"]
+
+
+def interpolate(
+    trained: Trained,
+    rows: int = 8,
+    columns: int = 10,
+    *,
+    path: Path | None = None,
+    seed: int = 0,
+    label: str | int | None = None,
+    data: Source | None = None,
+    view: View | None = None,
+) -> Examples:
+    """`rows` walks of `columns` examples each.
+
+    Without data, each goes between two draws of the model's noise, of a conditional model in the class `label` or
+    else through the classes in turn; with data, between the codes of two examples, the ends being their
+    reconstructions.  The `path` is a line or an arc of a great circle: spherical between noise, linear between codes
+    unless it is given.  A conditional model takes the label of the nearer end.
+    """
+    at_least_one(rows, "rows")
+    if columns < 2:
+        raise UserError(f"columns={columns}: a walk has at least its two ends")
+    if path not in (None, "linear", "spherical"):
+        raise UserError(f"path={path!r}: a walk is linear or spherical")
+    random = generator(torch.device("cpu"), seed, "interpolate")
+    trained.needs(Samples, "draws no examples from noise")
+    ground = None
+    if data is None:
+        ends, labels = trained.noise(2 * rows, random), trained.chosen(rows, label)
+        labels = labels if labels is None else labels.repeat(2)
+        if len(trained.shape) == 1:
+            ground = trained.sample(GROUND, seed=seed, label=label).x
+    else:
+        trained.needs(Encodes, "has no encoder: interpolate without data")
+        if label is not None:
+            raise UserError(f"label={label}: the examples' own labels are used, so leave it out")
+        collection = trained.fitting(data, view)
+        if len(collection) < 2 * rows:
+            raise UserError(f"{collection.name} has {len(collection)} examples, but {rows} rows need {2 * rows}")
+        picked = collection.at(torch.randperm(len(collection), generator=random)[: 2 * rows])
+        ends, labels = trained.encode(picked), picked.labels
+        ground = some(collection, GROUND, seed, "ground").x if len(trained.shape) == 1 else None
+    walk = {"linear": lerp, "spherical": slerp}[path or ("spherical" if data is None else "linear")]
+    z = walk(ends[:rows], ends[rows:], columns).flatten(0, 1)
+    return Examples(trained.decode(z, nearer(labels, columns)).x, columns, behind=ground)
+
+
+def nearer(labels: Tensor | None, columns: int) -> Tensor | None:
+    """The label of the nearer end at each place of each walk; the labels are those of all first ends, then all last."""
+    if labels is None:
+        return None
+    first, last = labels.chunk(2)
+    return torch.where(torch.linspace(0, 1, columns) < 0.5, first[:, None], last[:, None]).flatten()
+
+
+def lerp(a: Float[Tensor, "r d"], b: Float[Tensor, "r d"], columns: int) -> Float[Tensor, "r columns d"]:
+    """Straight lines from a to b."""
+    return torch.lerp(a[:, None], b[:, None], torch.linspace(0, 1, columns)[:, None])
+
+
+def slerp(a: Float[Tensor, "r d"], b: Float[Tensor, "r d"], columns: int) -> Float[Tensor, "r columns d"]:
+    """Great-circle arcs from a to b (Shoemake, 1985; White, arXiv:1609.04468): codes keep the norm of noise."""
+    cosine = torch.cosine_similarity(a, b, dim=1).clamp(-1 + 1e-6, 1 - 1e-6)
+    angle = cosine.arccos()[:, None, None]
+    t = torch.linspace(0, 1, columns)[:, None]
+    return (((1 - t) * angle).sin() * a[:, None] + (t * angle).sin() * b[:, None]) / angle.sin()
