@@ -19,8 +19,8 @@ from ..likelihoods import BernoulliHead
 
 GROUP = 16
 """factors under one logarithm: their product overflows where 16 pixels have more than 88 nats"""
-CODES, PIXELS = 1000, 112
-"""codes and pixels at once: enough for fast matrix products, few enough that logits stay in a core's own cache"""
+CODES, PIXELS = 1000, 400
+"""codes and pixels at once: enough for fast matrix products and few calls, few enough for a core's own cache"""
 NOTHING = -200.0
 """a logit whose exponential is 0"""
 ELEMENTWISE = (nn.Tanh, nn.ReLU, nn.LeakyReLU, nn.Sigmoid, nn.ELU, nn.SiLU, nn.GELU, nn.Softplus)

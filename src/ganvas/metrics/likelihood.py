@@ -37,7 +37,7 @@ MEMORY = {"cpu": 2**26, "cuda": 2**30}
 """bytes for what a decoder computes at once, in each thread"""
 ACTIVATIONS = 16
 """a decoder's activations for one row, in sizes of an example: it takes some 10 in a network of convolutions"""
-FUSED = 64
+FUSED = 128
 """samples an image from which the fused path is worth its preparation for each image"""
 
 
