@@ -17,8 +17,9 @@ import ganvas  # noqa: F401 -- first: it sets how torch's threads wait
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import softplus
 
+
+from ganvas.likelihoods import BernoulliHead
 from ganvas.metrics.likelihood import log_likelihood, mean_and_error
 
 K, STEPS, LATENT, HIDDEN, PIXELS = 5000, 2000, 50, 200, 784
@@ -47,19 +48,6 @@ class GaussianHead(nn.Module):
         return Posterior(mean, (0.5 * log_variance).exp())
 
 
-class Bernoulli(NamedTuple):
-    logits: Tensor
-
-    def nll(self, x: Tensor) -> Tensor:
-        logits = self.logits.reshape(-1, *x.shape)
-        return (softplus(logits) - x * logits).flatten(2).sum(2)
-
-
-class BernoulliHead(nn.Module):
-    def forward(self, raw: Tensor) -> Bernoulli:
-        return Bernoulli(raw)
-
-
 def log_prior(z: Tensor) -> Tensor:
     return -0.5 * (z.square().sum(2) + z.shape[2] * log(2 * pi))
 
@@ -72,7 +60,7 @@ def trained(x: Tensor) -> tuple[nn.Sequential, nn.Sequential]:
     """An encoder and a decoder after a few seconds of training."""
     torch.manual_seed(0)
     encoder = nn.Sequential(nn.Flatten(), *body(PIXELS, 2 * LATENT), GaussianHead())
-    decoder = nn.Sequential(*body(LATENT, PIXELS), nn.Unflatten(1, (1, 28, 28)), BernoulliHead())
+    decoder = nn.Sequential(*body(LATENT, PIXELS), nn.Unflatten(1, (1, 28, 28)), BernoulliHead(True))
     optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], lr=1e-3)
     for _ in range(STEPS):
         batch = x[torch.randint(len(x), (100,))]

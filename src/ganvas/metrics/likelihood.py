@@ -144,7 +144,8 @@ def in_threads(function: Callable[[int], T], items: range, device: torch.device)
     A thread that works through an item alone never waits for another at the end of each small operation.
     """
     threads = torch.get_num_threads()
-    workers = min(threads, len(items)) if device.type == "cpu" else 1
+    # autocast is a thread's own affair: threads of ours would not have it
+    workers = min(threads, len(items)) if device.type == "cpu" and not torch.is_autocast_enabled("cpu") else 1
     if workers <= 1:
         return [function(i) for i in items]
     pool = ThreadPoolExecutor(workers, initializer=partial(torch.set_num_threads, threads // workers))

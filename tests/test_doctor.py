@@ -1,0 +1,102 @@
+"""Collapse is seen, said once, and with a remedy that applies."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import ganvas
+from ganvas.cli import main
+from ganvas.doctor import diagnose, latent_report
+from ganvas.folders import read_log
+from ganvas.models import VAE
+
+
+def seen(kl: list[float], variance: list[float], std: float = 1.0, mean: float = 0.0) -> dict[str, torch.Tensor]:
+    d = len(kl)
+    return {
+        "kl": torch.tensor(kl), "mean_variance": torch.tensor(variance),
+        "aggregate_mean": torch.full((d,), mean), "aggregate_std": torch.full((d,), std),
+    }  # fmt: skip
+
+
+def test_the_report_counts_active_dimensions_and_adds_up_the_kl() -> None:
+    report = latent_report(seen([1.5, 0.5, 0.001], [0.5, 0.2, 0.001]))
+    assert (report["active"], report["dimensions"]) == (2, 3)
+    assert report["kl"] == pytest.approx(2.001)
+    assert report["kl_per_dimension"] == [1.5, 0.5, 0.001]
+    assert report["from_prior"] == pytest.approx(0)
+    assert latent_report({}) == {}
+
+
+def test_a_wide_code_keeps_its_largest_dimensions_in_the_log() -> None:
+    report = latent_report(seen([float(i) for i in range(1000)], [1.0] * 1000))
+    assert len(report["kl_per_dimension"]) == 256
+    assert report["kl_per_dimension"][0] == 999
+
+
+def test_collapse_is_named_with_what_has_not_been_tried() -> None:
+    report = latent_report(seen([0.0] * 8, [0.0] * 8))
+    (said,) = diagnose(VAE(beta=4.0), report, 1000, 1000)
+    assert said.startswith("posterior collapse: 0 of 8 latent dimensions are active")
+    for remedy in ("a beta below 4", "--warmup", "--free-bits", "--sigma optimal"):
+        assert remedy in said
+    (said,) = diagnose(VAE(warmup=10, free_bits=0.1, sigma="optimal"), report, 1000, 1000)
+    assert not any(remedy in said for remedy in ("beta below", "--warmup", "--free-bits", "--sigma"))
+
+
+def test_nothing_is_said_early_or_during_the_warm_up() -> None:
+    report = latent_report(seen([0.0] * 8, [0.0] * 8))
+    assert diagnose(VAE(), report, 150, 5000) == []
+    assert diagnose(VAE(warmup=800), report, 700, 5000) == []
+    assert diagnose(VAE(warmup=800), report, 900, 5000) != []
+
+
+def test_codes_far_from_the_prior_are_said_at_the_end() -> None:
+    report = latent_report(seen([1.0] * 4, [1.0] * 4, std=3.0))
+    assert diagnose(VAE(), report, 900, 1000) == []
+    (said,) = diagnose(VAE(), report, 1000, 1000)
+    assert "standard deviations go from 3 to 3" in said
+    assert "ganvas fit-prior" in said
+    assert diagnose(VAE(), latent_report(seen([1.0] * 4, [1.0] * 4, std=1.2)), 1000, 1000) == []
+    assert diagnose(ganvas.GAN(), {}, 1000, 1000) == []
+
+
+def noisy(n: int = 400) -> Any:
+    return np.random.default_rng(0).normal(size=(n, 6)).astype(np.float32)
+
+
+def test_a_run_that_collapses_says_so_and_its_log_shows_it(capsys: pytest.CaptureFixture[str]) -> None:
+    np.save("noise.npy", noisy())
+    words = ["train", "vae", "noise.npy", "--steps", "600", "--batch", "50", "--beta", "50", "--latent", "4"]
+    assert main([*words, "--width", "16", "--every", "200", "--lr", "0.005"]) == 0
+    said = capsys.readouterr().err
+    assert said.count("warning: posterior collapse: 0 of 4") == 1
+    assert "a beta below 50" in said
+    assert "active 0/4" in said
+    line = read_log(ganvas.folders.all_runs(ganvas.folders.Path("runs"))[-1])[-1]
+    assert line["codes"]["active"] == 0
+    assert len(line["codes"]["kl_per_dimension"]) == 4
+
+
+def test_a_healthy_run_is_left_in_peace(capsys: pytest.CaptureFixture[str]) -> None:
+    np.save("noise.npy", noisy())
+    words = ["train", "vae", "noise.npy", "--steps", "600", "--batch", "50", "--latent", "4", "--width", "16"]
+    assert main([*words, "--every", "200", "--lr", "0.005"]) == 0
+    said = capsys.readouterr().err
+    assert "warning" not in said
+    assert "active 4/4" in said
+
+
+def test_an_autoencoder_is_told_that_its_codes_are_no_noise(capsys: pytest.CaptureFixture[str]) -> None:
+    np.save("wide.npy", 20 * noisy())
+    words = ["train", "autoencoder", "wide.npy", "--steps", "600", "--batch", "50", "--latent", "4", "--width", "16"]
+    assert main([*words, "--every", "300", "--lr", "0.005"]) == 0
+    assert "warning: the codes are far from N(0, I)" in capsys.readouterr().err
+
+
+def test_observing_does_not_change_the_run(images: Any) -> None:
+    a = ganvas.train(VAE(latent=3, width=4), images, steps=12, batch=8, every=10, quiet=True)
+    b = ganvas.train(VAE(latent=3, width=4), images, steps=12, batch=8, every=120, quiet=True)
+    assert all(torch.equal(v, b.nets.state_dict()[k]) for k, v in a.nets.state_dict().items())
