@@ -67,7 +67,10 @@ def samples(name: str, trained: ganvas.Trained, train: Collection) -> list[Row]:
         (f"{name}, {'N(0, I)' if kind == 'standard' else kind}", fitted.sample(N, prior=kind).x, nats)
         for kind, nats in fitted.priors.held_out.items()
     ]
-    return [*rows, (f"{name}, codes of training images", fitted.decode(fitted.draw_codes(train.at(torch.arange(N)))).x, None)]
+    return [
+        *rows,
+        (f"{name}, codes of training images", fitted.decode(fitted.draw_codes(train.at(torch.arange(N)))).x, None),
+    ]
 
 
 def classifier(train: Collection) -> nn.Sequential:
