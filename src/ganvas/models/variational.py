@@ -19,7 +19,7 @@ from .. import likelihoods, posteriors
 from ..data import Collection
 from ..errors import UserError
 from ..likelihoods import Likelihood
-from ..model import STRICT, Batch, Shape
+from ..model import STRICT, Batch, Model, Shape
 from ..nets import Activation, Labelled, code_shape, decoder, encoder
 from ..posteriors import Posterior, normal_terms
 from ..randomness import generator
@@ -31,49 +31,22 @@ Positive = Annotated[float, Field(gt=0)]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class Variational(LatentModel):
-    """A model with an encoder q(z|x), a decoder p(x|z) and a prior p(z)."""
+class WithLikelihood(Model):
+    """A model whose decoder returns p(x|z), and the examples as it observes them."""
 
     span = (0.0, 1.0)
 
     activation: Activation = "relu"
     """of the hidden layers"""
-    posterior: posteriors.Family = "diagonal"
-    """q(z|x): a Gaussian with diagonal, full or low-rank covariance, or an inverse autoregressive flow"""
-    rank: Annotated[int, Field(gt=0, le=1024)] = 4
-    """columns of U in a low-rank covariance"""
-    flow_steps: Annotated[int, Field(gt=0, le=64)] = 2
-    """steps of iaf"""
-    flow_width: Annotated[int, Field(gt=0, le=65536)] = 256
-    """hidden units of each step of iaf"""
     likelihood: likelihoods.Name = "gaussian"
     """p(x|z)"""
     sigma: Positive | Literal["learned", "optimal"] = 0.4
     """standard deviation of a gaussian p(x|z), where pixels lie in [0, 1]; learned by gradient, or optimal a batch"""
     binarize: Literal["no", "static", "dynamic"] = "no"
     """make pixels bits, 1 with the probability that the grey level says: drawn once, or anew at each use"""
-    prior: Literal["standard", "vamp"] = "standard"
-    """p(z): N(0, I), or a mixture of the posteriors of learned pseudo-inputs"""
-    pseudo_inputs: Annotated[int, Field(gt=0, le=65536)] = 500
-    """components of a vamp prior"""
-    conditional: bool = False
-    """give encoder and decoder the labels"""
-
-    @property
-    def labelled(self) -> bool:
-        return self.conditional
 
     def check(self, data: Collection) -> None:
         likelihoods.check(self.likelihood, data, self.binarize != "no")
-        if self.conditional and data.labels is None:
-            raise UserError(
-                f"conditional=true needs labels, but {data.name} has none: put the images into one folder a class"
-            )
-        if self.prior == "vamp" and (self.posterior == "iaf" or self.conditional):
-            other = "posterior=iaf" if self.posterior == "iaf" else "conditional=true"
-            raise UserError(f"prior=vamp does not go with {other}: use prior=standard")
-        if self.net == "spatial" and self.posterior == "full":
-            raise UserError("posterior=full needs all pairs of latent numbers, too many for net=spatial: use low-rank")
 
     def prepare(self, data: Collection) -> Collection:
         """The collection; with binarize=static, its pixels drawn as bits, the same ones every time."""
@@ -87,6 +60,42 @@ class Variational(LatentModel):
     def observed(self, x: Float[Tensor, "b *shape"]) -> Float[Tensor, "b *shape"]:
         """The examples as they are seen once: with binarize=dynamic, bits drawn anew."""
         return torch.bernoulli(x) if self.binarize == "dynamic" else x
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Variational(WithLikelihood, LatentModel):
+    """A model with an encoder q(z|x), a decoder p(x|z) and a prior p(z)."""
+
+    posterior: posteriors.Family = "diagonal"
+    """q(z|x): a Gaussian with diagonal, full or low-rank covariance, or an inverse autoregressive flow"""
+    rank: Annotated[int, Field(gt=0, le=1024)] = 4
+    """columns of U in a low-rank covariance"""
+    flow_steps: Annotated[int, Field(gt=0, le=64)] = 2
+    """steps of iaf"""
+    flow_width: Annotated[int, Field(gt=0, le=65536)] = 256
+    """hidden units of each step of iaf"""
+    prior: Literal["standard", "vamp"] = "standard"
+    """p(z): N(0, I), or a mixture of the posteriors of learned pseudo-inputs"""
+    pseudo_inputs: Annotated[int, Field(gt=0, le=65536)] = 500
+    """components of a vamp prior"""
+    conditional: bool = False
+    """give encoder and decoder the labels"""
+
+    @property
+    def labelled(self) -> bool:
+        return self.conditional
+
+    def check(self, data: Collection) -> None:
+        super().check(data)
+        if self.conditional and data.labels is None:
+            raise UserError(
+                f"conditional=true needs labels, but {data.name} has none: put the images into one folder a class"
+            )
+        if self.prior == "vamp" and (self.posterior == "iaf" or self.conditional):
+            other = "posterior=iaf" if self.posterior == "iaf" else "conditional=true"
+            raise UserError(f"prior=vamp does not go with {other}: use prior=standard")
+        if self.net == "spatial" and self.posterior == "full":
+            raise UserError("posterior=full needs all pairs of latent numbers, too many for net=spatial: use low-rank")
 
     def networks(self, shape: Shape, classes: int = 0) -> dict[str, nn.Module]:
         code, given = code_shape(self.net, self.latent, shape), classes if self.conditional else 0

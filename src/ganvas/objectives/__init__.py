@@ -5,7 +5,7 @@ example; adversarial terms are means over the batch.  Inputs are logits wherever
 """
 
 from .adversarial import discriminator_loss, minimax_loss, nonsaturating_loss, value
-from .kl import kl_diagonal, kl_full, kl_low_rank
+from .kl import kl_diagonal, kl_diagonals, kl_full, kl_low_rank
 from .reconstruction import (
     bernoulli_nll,
     continuous_bernoulli_nll,
@@ -21,6 +21,7 @@ __all__ = [
     "discriminator_loss",
     "gaussian_nll",
     "kl_diagonal",
+    "kl_diagonals",
     "kl_full",
     "kl_low_rank",
     "minimax_loss",

@@ -1,4 +1,4 @@
-"""Kullback-Leibler divergences from a Gaussian posterior to the prior N(0, I), in closed form.
+"""Kullback-Leibler divergences from a Gaussian posterior to its prior, mostly N(0, I), in closed form.
 
 Each is returned in d terms that sum to it, one a dimension, in nats: free bits act on the terms, and a reader sees
 which dimensions are used.
@@ -15,6 +15,20 @@ def kl_diagonal(mean: Float[Tensor, "b d"], scale: Float[Tensor, "b d"]) -> Floa
     Source: Kingma & Welling, arXiv:1312.6114, appendix B.
     """
     return 0.5 * (mean.square() + scale.square() - 1) - scale.log()
+
+
+def kl_diagonals(
+    mean: Float[Tensor, "b d"],
+    scale: Float[Tensor, "b d"],
+    prior_mean: Float[Tensor, "b d"],
+    prior_scale: Float[Tensor, "b d"],
+) -> Float[Tensor, "b d"]:
+    """KL( N(m, diag(s^2)) || N(mu, diag(sigma^2)) ): that of `kl_diagonal` in units of the prior, (m - mu) / sigma.
+
+    `mean` is m, `scale` is s > 0, `prior_mean` is mu and `prior_scale` is sigma > 0, all b x d.
+    Source: as for `kl_full`.
+    """
+    return kl_diagonal((mean - prior_mean) / prior_scale, scale / prior_scale)
 
 
 def kl_full(mean: Float[Tensor, "b d"], scale_tril: Float[Tensor, "b d d"]) -> Float[Tensor, "b d"]:

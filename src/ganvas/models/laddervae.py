@@ -1,0 +1,269 @@
+"""Ladder variational autoencoder.  Sonderby et al., Ladder Variational Autoencoders, arXiv:1602.02282.
+
+    p(x, z)  =  p(x|z_1) p(z_1|z_2) ... p(z_L),       p(z_l|z_(l+1)) = N(mu_p, sigma_p^2),    p(z_L) = N(0, I)
+    q(z|x)   =  q(z_L|x) q(z_(L-1)|z_L, x) ... q(z_1|z_2, x)
+
+A deterministic pass upwards, d_0 = x, d_l = MLP(d_(l-1)), finds a Gaussian N(mu^_l, sigma^_l^2) of each level: what x
+says of z_l.  The pass downwards is that of the generative model itself.  On its way the posterior of each level is the
+product of the two Gaussians, their combination weighed by precision (section 2.2 of the paper):
+
+    q(z_l|z_(l+1), x) = N(mu_q, sigma_q^2),     sigma_q^-2 = sigma^_l^-2 + sigma_p^-2
+                                                mu_q = sigma_q^2 (mu^_l sigma^_l^-2 + mu_p sigma_p^-2)
+
+and at the top q(z_L|x) = N(mu^_L, sigma^_L^2), so that one level alone is an ordinary VAE with a diagonal posterior.
+The objective is minus the ELBO,
+
+    min_{q, p}  E_x E_{z ~ q(z|x)} [ -log p(x|z_1)  +  sum_l KL( q(z_l|z_(l+1), x) || p(z_l|z_(l+1)) ) ]
+
+with z_(L+1) empty and each KL in closed form.  Its weight may rise from 0 to 1 (warm-up, section 2.3), and each
+dimension may have free bits, sum_j max(free_bits, E_x KL_j)  (Kingma et al., arXiv:1606.04934, equation 15).  Unlike
+the paper's, the networks have no batch normalisation.
+
+A code is the noise of all levels, epsilon_l = (z_l - mu_p) / sigma_p, side by side from z_1 to z_L: in it the prior is
+N(0, I) whatever the levels say, and the KL and what a posterior's mean varies by are in units of each level's prior.
+"""
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Annotated, Any, Literal, NamedTuple, final
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from .. import likelihoods
+from ..likelihoods import Likelihood
+from ..model import STRICT, Batch, Move, Shape, minimize
+from ..nets import Depth, Width, chosen, decoder, encoder
+from ..objectives import kl_diagonals
+from ..posteriors import Diagonal, Head, noise_like, normal_terms
+from ..randomness import generator
+from .variational import WithLikelihood
+
+Size = Annotated[int, Field(gt=0, le=65536)]
+
+
+class Level(NamedTuple):
+    """One level of a pass downwards, for n codes: p(z_l|z_(l+1)), q(z_l|z_(l+1), x), and z_l = mu_q + sigma_q epsilon.
+
+    Without an x, q is p.
+    """
+
+    p: Diagonal
+    q: Diagonal
+    epsilon: Float[Tensor, "n d"]
+    z: Float[Tensor, "n d"]
+
+    @property
+    def code(self) -> Float[Tensor, "n d"]:
+        """The noise from which p alone makes the same z_l."""
+        return (self.z - self.p.mean) / self.p.scale
+
+    @property
+    def kl(self) -> Float[Tensor, "n d"]:
+        """KL(q(z_l|z_(l+1), x) || p(z_l|z_(l+1))) a dimension, in nats."""
+        return kl_diagonals(*self.q, *self.p)
+
+    @property
+    def log_ratio(self) -> Float[Tensor, "n d"]:
+        """log p(z_l|z_(l+1)) - log q(z_l|z_(l+1), x) a dimension, in nats."""
+        log_p = normal_terms(self.code) - self.p.scale.log()
+        return log_p - (normal_terms(self.epsilon) - self.q.scale.log())
+
+
+def combined(hat: Diagonal, p: Diagonal) -> Diagonal:
+    """The normalised product of two Gaussians, b x d each: precisions add up, means are weighed by them.
+
+    Section 2.2 of the paper, in a form in which no precision, the inverse of a small square, is computed.
+    """
+    norm = torch.hypot(hat.scale, p.scale)
+    weight = p.scale / norm
+    return Diagonal(torch.lerp(p.mean, hat.mean, weight.square()), hat.scale * weight)
+
+
+class BottomUp(nn.Module):
+    """The pass upwards: N(mu^_l, sigma^_l^2) of all levels, side by side, in float32 whatever the networks' precision.
+
+    Each of `nets` ends in the linear layer that returns the Gaussian of its level; the next goes on from what comes
+    before that layer.
+    """
+
+    def __init__(self, nets: list[nn.Sequential]) -> None:
+        super().__init__()
+        self.hidden = nn.ModuleList(net[:-1] for net in nets)
+        self.heads = nn.ModuleList(nn.Sequential(net[-1], Head(Diagonal.of)) for net in nets)
+
+    def forward(self, x: Float[Tensor, "b *shape"]) -> Diagonal:
+        each: list[Diagonal] = []
+        for hidden, head in zip(self.hidden, self.heads, strict=True):
+            x = hidden(x)
+            each.append(head(x))
+        return Diagonal(torch.cat([g.mean for g in each], 1), torch.cat([g.scale for g in each], 1))
+
+
+class TopDown(nn.Module):
+    """The generative model: `priors` return p(z_l|z_(l+1)) for l = 1 ... L - 1, `last` returns p(x|z_1)."""
+
+    def __init__(self, levels: tuple[int, ...], priors: list[nn.Sequential], last: nn.Sequential) -> None:
+        super().__init__()
+        self.levels, self.priors, self.last = levels, nn.ModuleList(priors), last
+
+    def forward(self, epsilon: Float[Tensor, "n d"]) -> Likelihood:
+        """p(x|z_1) for the z_1 that ancestral sampling makes of noise."""
+        return self.likelihood(self.descend(epsilon))
+
+    def descend(self, epsilon: Float[Tensor, "n d"], hat: Diagonal | None = None) -> list[Level]:
+        """All levels, z_1 first, from noise: of the prior, or, given what the pass upwards found, of the posterior."""
+        noise = epsilon.split(self.levels, 1)
+        hats = (
+            None if hat is None else [Diagonal(*g) for g in zip(*(t.split(self.levels, 1) for t in hat), strict=True)]
+        )
+        top = len(self.levels) - 1
+        found: list[Level] = []
+        for level in range(top, -1, -1):
+            e = noise[level]
+            p = Diagonal(torch.zeros_like(e), torch.ones_like(e)) if level == top else self.priors[level](found[-1].z)
+            q = p if hats is None else hats[level] if level == top else combined(hats[level], p)
+            found.append(Level(p, q, e, torch.addcmul(q.mean, q.scale, e)))
+        return found[::-1]
+
+    def likelihood(self, levels: list[Level]) -> Likelihood:
+        """p(x|z_1)."""
+        p: Likelihood = self.last(levels[0].z)
+        return p
+
+
+def side_by_side(parts: list[Tensor]) -> Float[Tensor, "n d"]:
+    """The numbers of all levels, n x d_l each, as n x d."""
+    return torch.cat(parts, 1)
+
+
+@final
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class LadderVAE(WithLikelihood):
+    """A VAE with a hierarchy of latent vectors, whose inference goes down the same ladder as its generation."""
+
+    levels: Annotated[tuple[Size, ...], Field(min_length=1, max_length=64)] = (32, 16)
+    """dimensions of each latent vector: z_1, which the decoder sees, first"""
+    net: Literal["auto", "conv", "mlp"] = "auto"
+    """kind of network between x and z_1; auto is conv for images, mlp for vectors; all others are MLPs"""
+    width: Width = None
+    """channels of the first convolution (32), of which MLPs have 8 times as many units; or units of an MLP (400)"""
+    depth: Depth = 1
+    """hidden layers of each MLP"""
+    warmup: Annotated[int, Field(ge=0)] = 0
+    """steps in which the weight of the KL rises from 0 to 1"""
+    free_bits: Annotated[float, Field(ge=0)] = 0.0
+    """nats that each latent dimension has for nothing"""
+
+    def networks(self, shape: Shape, classes: int = 0) -> dict[str, nn.Module]:
+        levels = self.levels
+        units = self.width or 400 if chosen(self.net, shape) == "mlp" else 8 * (self.width or 32)
+        up = [encoder(self.net, shape, 2 * levels[0], self.width, self.depth, activation=self.activation)]
+        for d in levels[1:]:
+            head = up[-1][-1]
+            assert isinstance(head, nn.Linear)
+            up.append(encoder("mlp", (head.in_features,), 2 * d, units, self.depth, activation=self.activation))
+        priors = [
+            encoder("mlp", (above,), 2 * d, units, self.depth, activation=self.activation).append(Head(Diagonal.of))
+            for d, above in pairwise(levels)
+        ]
+        likelihood = likelihoods.head(self.likelihood, len(shape) == 3, self.sigma)
+        made = (shape[0] * likelihood.outputs, *shape[1:])
+        last = decoder(self.net, levels[0], made, self.width, self.depth, activation=self.activation)
+        return {"encoder": BottomUp(up), "decoder": TopDown(levels, priors, last.append(likelihood))}
+
+    def step(self, batches: Iterator[Batch], done: int, encoder: BottomUp, decoder: TopDown) -> Iterator[Move]:
+        nll, kl = self.terms(next(batches), encoder, decoder)
+        yield minimize(encoder, decoder, reconstruction=nll.mean(), kl=self.weighed(kl, done))
+
+    def terms(
+        self, batch: Batch, encoder: BottomUp, decoder: TopDown
+    ) -> tuple[Float[Tensor, " b"], Float[Tensor, "b d"]]:
+        """-log p(x|z_1) for one sample of z, and the KL of each dimension of all levels, in nats."""
+        x = self.observed(batch.x)
+        hat: Diagonal = encoder(x)
+        levels = decoder.descend(torch.randn_like(hat.mean), hat)
+        return decoder.likelihood(levels).nll(x)[0], side_by_side([level.kl for level in levels])
+
+    def weighed(self, kl: Float[Tensor, "b d"], done: int) -> Float[Tensor, ""]:
+        """The term of the objective that the KL gives after `done` steps."""
+        risen = min(1.0, done / self.warmup) if self.warmup else 1.0
+        return risen * (kl.mean(0).clamp_min(self.free_bits).sum() if self.free_bits else kl.sum(1).mean())
+
+    def elbo_terms(
+        self, batch: Batch, encoder: BottomUp, decoder: TopDown, **_: Any
+    ) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
+        """-log p(x|z_1) for one sample z ~ q(z|x), and the sum of the levels' KLs, each n numbers in nats.
+
+        ELBO = -(sum of the two).
+        """
+        nll, kl = self.terms(batch, encoder, decoder)
+        return nll, kl.sum(1)
+
+    def log_weights(
+        self, x: Float[Tensor, "b *shape"], k: int, encoder: BottomUp, decoder: TopDown, **_: Any
+    ) -> Float[Tensor, "k b"]:
+        """log p(x|z) + log p(z) - log q(z|x) in nats, for k samples z = (z_1 ... z_L) of each example as observed.
+
+        Their mean is the ELBO; the logarithm of the mean of their exponentials is the bound of arXiv:1509.00519.
+        """
+        hat: Diagonal = encoder(x)
+        levels = decoder.descend(noise_like(hat.mean, k).flatten(0, 1), Diagonal(*(t.repeat(k, 1) for t in hat)))
+        log_ratio = side_by_side([level.log_ratio for level in levels]).sum(1)
+        return log_ratio.view(k, -1) - decoder.likelihood(levels).nll(x)
+
+    def encode(
+        self, x: Float[Tensor, "n *shape"], encoder: BottomUp, decoder: TopDown, **_: Any
+    ) -> Float[Tensor, "n d"]:
+        """The noise, (z_l - mu_p) / sigma_p of all levels, that leads to the posterior's means.
+
+        On the way down each z_l is the mean of q(z_l|z_(l+1), x), given the means above it.  `generate` follows the
+        same way, so it makes of this code the reconstruction from the posterior's means.
+        """
+        hat: Diagonal = encoder(x)
+        return side_by_side([level.code for level in decoder.descend(torch.zeros_like(hat.mean), hat)])
+
+    def draw_codes(
+        self, x: Float[Tensor, "n *shape"], encoder: BottomUp, decoder: TopDown, **_: Any
+    ) -> Float[Tensor, "n d"]:
+        """The noise, as `encode` gives it, that leads to one sample z ~ q(z|x) an example."""
+        hat: Diagonal = encoder(x)
+        return side_by_side([level.code for level in decoder.descend(torch.randn_like(hat.mean), hat)])
+
+    def noise(self, n: int, shape: Shape, generator: torch.Generator, **_: Any) -> Float[Tensor, "n d"]:
+        """Standard normal noise of all levels."""
+        return torch.randn(n, self.code_size(shape), generator=generator)
+
+    def code_size(self, shape: Shape) -> int:
+        """Numbers in the code of an example: those of all levels."""
+        return sum(self.levels)
+
+    def generate(self, z: Float[Tensor, "n d"], decoder: TopDown, **_: Any) -> Float[Tensor, "n *shape"]:
+        """E[x|z_1], with z_L ... z_1 made of their noise from the top down: ancestral sampling."""
+        p: Likelihood = decoder(z)
+        return p.mean
+
+    def preview(self, batch: Batch, encoder: BottomUp, decoder: TopDown, **_: Any) -> Float[Tensor, "r n *shape"]:
+        """Rows: examples, their reconstructions from the posterior's means, samples from the prior."""
+        x, random = self.observed(batch.x), generator(torch.device("cpu"), 0, "preview")
+        codes = self.encode(x, encoder, decoder)
+        z = self.noise(len(x), tuple(x.shape[1:]), random).to(codes.device)
+        return torch.stack([x, self.generate(codes, decoder), self.generate(z, decoder)])
+
+    def observe(self, batch: Batch, encoder: BottomUp, decoder: TopDown, **_: Any) -> dict[str, Tensor]:
+        """How each level is used, its dimensions side by side as in a code; see `Variational.observe` for the names.
+
+        All is said of the code, whose prior is N(0, I), and not of z_l: where a level has collapsed onto its prior,
+        the mean of z_l still varies with the level above, but its code does not.
+        """
+        x = self.observed(batch.x)
+        hat: Diagonal = encoder(x)
+        levels = decoder.descend(torch.randn_like(hat.mean), hat)
+        z, mean = side_by_side([level.code for level in levels]), self.encode(x, encoder, decoder)
+        return {
+            "kl": side_by_side([level.kl for level in levels]).mean(0), "mean_variance": mean.var(0),
+            "aggregate_mean": z.mean(0), "aggregate_std": z.std(0),
+        }  # fmt: skip
