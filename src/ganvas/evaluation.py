@@ -1,10 +1,12 @@
 """`ganvas.evaluate`: the numbers of a trained autoencoder or VAE on held-out data, each with how it was taken."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from math import log
 from typing import Any
 
 import torch
+from jaxtyping import Float64
 from torch import Tensor, nn
 
 from .artifact import CHUNK, NO_ENCODER, Trained, at_least_one
@@ -12,14 +14,16 @@ from .data import Collection, Source, View
 from .errors import UserError, did_you_mean
 from .metrics import codes, fidelity
 from .metrics.likelihood import log_likelihood, mean_and_error
-from .model import Encodes, device_of, name_of
-from .models.variational import Variational
-from .posteriors import Draw, Flow
+from .model import Batch, Encodes, Samples, device_of, name_of
+from .models import LadderVAE
+from .models.variational import Variational, WithLikelihood
 from .randomness import generator, reseed
 
 METRICS = ("elbo", "bound", "codes", "reconstruction")
 PAIRED = 2000
 """examples on which the mutual information is estimated"""
+TOGETHER = 64
+"""examples, and samples of each, of a hierarchy that share a random stream"""
 
 
 @torch.random.fork_rng(devices=[])
@@ -58,7 +62,7 @@ def evaluate(
         "examples": len(collection), "seed": seed,
     }  # fmt: skip
     x = seen(trained, collection, seed)
-    if isinstance(trained.model, Variational):
+    if isinstance(trained.model, WithLikelihood):
         if "elbo" in metrics:
             progress(f"ELBO of {len(x)} examples, {draws} samples each")
             result |= elbo(trained, x, collection, draws, seed)
@@ -81,33 +85,23 @@ def seen(trained: Trained, data: Collection, seed: int) -> Tensor:
     return torch.bernoulli(x, generator=generator(torch.device("cpu"), seed, "evaluate"))
 
 
-def parts(
-    trained: Trained, x: Tensor, data: Collection, seed: int, what: str
-) -> Iterator[tuple[Tensor, tuple[Tensor, ...]]]:
-    """Examples and the labels that the networks are given, in chunks, each with random numbers of its own."""
+def parts(trained: Trained, x: Tensor, data: Collection, seed: int, what: str) -> Iterator[Batch]:
+    """Examples in chunks, each with random numbers of its own."""
     device = device_of(trained.nets)
-    labels = data.labels if trained.model.labelled and data.labels is not None else None
     for i in range(0, len(x), CHUNK):
         reseed(device, seed, what, i)
-        y = () if labels is None else (labels[i : i + CHUNK].to(device),)
-        yield x[i : i + CHUNK].to(device), y
+        yield Batch(x[i : i + CHUNK], None if data.labels is None else data.labels[i : i + CHUNK]).to(device)
 
 
 def elbo(trained: Trained, x: Tensor, data: Collection, draws: int, seed: int) -> dict[str, Any]:
     """The bound, -E log p(x|z) and KL(q(z|x) || p(z)): equation 7 of arXiv:1312.6114."""
-    model, encoder, decoder = trained.model, trained.nets["encoder"], trained.nets["decoder"]
-    assert isinstance(model, Variational)
-    nlls, kls = [], []
-    for part, y in parts(trained, x, data, seed, "elbo"):
-        q = encoder(part, *y)
-        total, divergence = torch.zeros(len(part)), torch.zeros(len(part))
-        for _ in range(draws):  # one after the other: memory stays that of one
-            draw = q.sample()
-            total += decoder(draw.z[0], *y).nll(part)[0].cpu() / draws
-            divergence += model.divergence(q, draw, **trained.nets).sum(1).cpu() / draws
-        nlls.append(total)
-        kls.append(divergence)
-    nll, kl = torch.cat(nlls).double(), torch.cat(kls).double()
+    model = trained.model
+    assert isinstance(model, WithLikelihood)
+    terms = []
+    for batch in parts(trained, x, data, seed, "elbo"):  # one draw after the other: memory stays that of one
+        each = [torch.stack(model.elbo_terms(batch, **trained.nets)).double().cpu() for _ in range(draws)]
+        terms.append(sum(each, torch.zeros_like(each[0])) / draws)
+    nll, kl = torch.cat(terms, 1)
     value, error = mean_and_error(-nll - kl)
     return {
         "elbo": value, "elbo_error": error, "elbo_bits_per_dimension": -value / (x[0].numel() * log(2)),
@@ -118,19 +112,33 @@ def elbo(trained: Trained, x: Tensor, data: Collection, draws: int, seed: int) -
 def bound(trained: Trained, x: Tensor, data: Collection, k: int, seed: int) -> dict[str, Any]:
     """The importance weighted bound; of a conditional model, on log p(x|y)."""
     model, nets = trained.model, trained.nets
-    assert isinstance(model, Variational)
-    values = torch.empty(len(x), dtype=torch.float64)
-    groups: list[tuple[Tensor, int | None]] = [(torch.arange(len(x)), None)]
-    if model.conditional and data.labels is not None:
-        groups = [((data.labels == c).nonzero()[:, 0], int(c)) for c in data.labels.unique()]
-    for index, label in groups:
-        encoder, decoder = (net if label is None else OfClass(net, label) for net in (nets["encoder"], nets["decoder"]))
-        values[index] = log_likelihood(
-            x[index], encoder, decoder, lambda z: model.log_prior(z, **nets), k, seed=seed,
-        )  # fmt: skip
+    if isinstance(model, LadderVAE):
+        values = of_hierarchy(model, nets, x, k, seed)
+    else:
+        assert isinstance(model, Variational)
+        values = torch.empty(len(x), dtype=torch.float64)
+        groups: list[tuple[Tensor, int | None]] = [(torch.arange(len(x)), None)]
+        if model.conditional and data.labels is not None:
+            groups = [((data.labels == c).nonzero()[:, 0], int(c)) for c in data.labels.unique()]
+        for index, y in groups:
+            encoder, decoder = (net if y is None else OfClass(net, y) for net in (nets["encoder"], nets["decoder"]))
+            prior = partial(model.log_prior, **nets)
+            values[index] = log_likelihood(x[index], encoder, decoder, prior, k, seed=seed)
     value, error = mean_and_error(values)
     bits = -value / (x[0].numel() * log(2))
     return {"bound": value, "bound_error": error, "bound_bits_per_dimension": bits, "bound_k": k}
+
+
+def of_hierarchy(model: LadderVAE, nets: nn.ModuleDict, x: Tensor, k: int, seed: int) -> Float64[Tensor, " n"]:
+    """L_k of n examples, whose noise depends on the seed, k and the blocks of `TOGETHER` examples and samples."""
+    device, values = device_of(nets), []
+    for i in range(0, len(x), TOGETHER):
+        some, log_w = x[i : i + TOGETHER].to(device), []
+        for j in range(0, k, TOGETHER):
+            reseed(device, seed, "bound", k, i, j)
+            log_w.append(model.log_weights(some, min(TOGETHER, k - j), **nets).double().logsumexp(0).cpu())
+        values.append(torch.stack(log_w).logsumexp(0) - log(k))
+    return torch.cat(values)
 
 
 class OfClass(nn.Module):
@@ -146,30 +154,23 @@ class OfClass(nn.Module):
 
 def latent(trained: Trained, x: Tensor, data: Collection, seed: int) -> dict[str, Any]:
     """Active units, KL a dimension, mutual information, and the aggregate posterior."""
-    encoder = trained.nets["encoder"]
-    means, kls, zs = [], [], []
-    for part, y in parts(trained, x, data, seed, "codes"):
-        q = encoder(part, *y)
-        draw = q.sample()
-        means.append(q.mean.cpu())
-        kls.append(q.kl(draw).cpu())
-        zs.append(draw.z[0].cpu())
-    mean, kl, z = torch.cat(means), torch.cat(kls), torch.cat(zs)
-    by_mean, by_kl = codes.active_units(mean, kl) if len(x) > 1 else (kl[0] > codes.ACTIVE,) * 2
+    model = trained.model
+    assert isinstance(model, WithLikelihood)
+    each = [model.code_terms(batch, **trained.nets) for batch in parts(trained, x, data, seed, "codes")]
+    mean, kl, z = (torch.cat(part).cpu() for part in zip(*each, strict=True))
+    by_mean, by_kl = codes.active_units(mean, kl)
     result: dict[str, Any] = {
         "active_units": int(by_mean.sum()), "active_units_by_kl": int(by_kl.sum()), "dimensions": mean.shape[1],
         "kl_per_dimension": kl.mean(0).tolist(),
-        "aggregate_mean": z.mean(0).tolist(), "aggregate_std": z.std(0).tolist() if len(x) > 1 else None,
+        "aggregate_mean": z.mean(0).tolist(), "aggregate_std": z.std(0, correction=0).tolist(),
     }  # fmt: skip
-    some = min(PAIRED, len(x))
-    device = device_of(trained.nets)
-    reseed(device, seed, "information")
-    y = (data.labels[:some].to(device),) if trained.model.labelled and data.labels is not None else ()
-    q = encoder(x[:some].to(device), *y)
-    if not isinstance(q, Flow):  # whose density at other examples' codes takes a pass a dimension
-        drawn: Draw = q.sample()
-        information = codes.mutual_information(q, drawn)
-        total = q.kl(drawn).sum(1).mean().item()
+    device, some = device_of(trained.nets), min(PAIRED, len(x))
+    if isinstance(model, Variational) and model.posterior != "iaf":  # a flow's density at other codes is slow
+        reseed(device, seed, "information")
+        batch = Batch(x[:some], None if data.labels is None else data.labels[:some]).to(device)
+        _, q, draw, _ = model.parts(batch, trained.nets["encoder"])
+        information = codes.mutual_information(q, draw)
+        total = q.kl(draw).sum(1).mean().item()
         result |= {
             "mutual_information": information, "mutual_information_examples": some,
             "aggregate_from_prior": codes.distance_from_prior(total, information),
@@ -180,8 +181,9 @@ def latent(trained: Trained, x: Tensor, data: Collection, seed: int) -> dict[str
 def rebuilt(trained: Trained, x: Tensor, data: Collection) -> dict[str, Any]:
     """Error of reconstructions from the posteriors' means, in the units of the data: pixels in [0, 1]."""
     labels = data.labels if trained.model.labelled else None
-    z = trained.chunks(lambda part, *y: trained.model.encode(part, *y, **trained.nets), x, labels)  # type: ignore[attr-defined]
-    y = trained.chunks(lambda part, *y: trained.model.generate(part, *y, **trained.nets), z, labels)  # type: ignore[attr-defined]
+    encoding, generating = trained.needs(Encodes, NO_ENCODER), trained.needs(Samples, "has no decoder")
+    z = trained.chunks(lambda *part: encoding.encode(*part, **trained.nets), x, labels)
+    y = trained.chunks(lambda *part: generating.generate(*part, **trained.nets), z, labels)
     result: dict[str, Any] = {"reconstruction_mse": (x - y).square().mean().item()}
     if x.ndim == 4:
         similar = [fidelity.ssim(a, b) for a, b in zip(x.split(CHUNK), y.split(CHUNK), strict=True)]

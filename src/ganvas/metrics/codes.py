@@ -24,7 +24,7 @@ def active_units(
 
     Var_x( E_q[z_j|x] ) > 0.01 (Burda et al., arXiv:1509.00519, section 5), and E_x KL_j > 0.01 nats.
     """
-    return means.var(0) > ACTIVE, kl.mean(0) > ACTIVE
+    return means.var(0, correction=0) > ACTIVE, kl.mean(0) > ACTIVE
 
 
 def mutual_information(q: Posterior, draw: Draw) -> float:

@@ -40,7 +40,7 @@ from ..nets import Depth, Width, chosen, decoder, encoder
 from ..objectives import kl_diagonals
 from ..posteriors import Diagonal, Head, noise_like, normal_terms
 from ..randomness import generator
-from .variational import WithLikelihood
+from .variational import Codes, WithLikelihood
 
 Size = Annotated[int, Field(gt=0, le=65536)]
 
@@ -195,11 +195,8 @@ class LadderVAE(WithLikelihood):
 
     def elbo_terms(
         self, batch: Batch, encoder: BottomUp, decoder: TopDown, **_: Any
-    ) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
-        """-log p(x|z_1) for one sample z ~ q(z|x), and the sum of the levels' KLs, each n numbers in nats.
-
-        ELBO = -(sum of the two).
-        """
+    ) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
+        """-log p(x|z_1) for one sample z ~ q(z|x), and the sum of the levels' KLs, each b numbers in nats."""
         nll, kl = self.terms(batch, encoder, decoder)
         return nll, kl.sum(1)
 
@@ -253,8 +250,8 @@ class LadderVAE(WithLikelihood):
         z = self.noise(len(x), tuple(x.shape[1:]), random).to(codes.device)
         return torch.stack([x, self.generate(codes, decoder), self.generate(z, decoder)])
 
-    def observe(self, batch: Batch, encoder: BottomUp, decoder: TopDown, **_: Any) -> dict[str, Tensor]:
-        """How each level is used, its dimensions side by side as in a code; see `Variational.observe` for the names.
+    def code_terms(self, batch: Batch, encoder: BottomUp, decoder: TopDown, **_: Any) -> Codes:
+        """The codes of all levels, side by side.
 
         All is said of the code, whose prior is N(0, I), and not of z_l: where a level has collapsed onto its prior,
         the mean of z_l still varies with the level above, but its code does not.
@@ -262,8 +259,5 @@ class LadderVAE(WithLikelihood):
         x = self.observed(batch.x)
         hat: Diagonal = encoder(x)
         levels = decoder.descend(torch.randn_like(hat.mean), hat)
-        z, mean = side_by_side([level.code for level in levels]), self.encode(x, encoder, decoder)
-        return {
-            "kl": side_by_side([level.kl for level in levels]).mean(0), "mean_variance": mean.var(0),
-            "aggregate_mean": z.mean(0), "aggregate_std": z.std(0),
-        }  # fmt: skip
+        kl, z = (side_by_side(parts) for parts in ([v.kl for v in levels], [v.code for v in levels]))
+        return Codes(self.encode(x, encoder, decoder), kl, z)

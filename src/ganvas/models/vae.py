@@ -15,7 +15,7 @@ objective is minus the evidence lower bound (ELBO); beta is the lecture's lambda
 """
 
 from collections.abc import Iterator
-from typing import Annotated, Any, final
+from typing import Annotated, final
 
 import torch
 from jaxtyping import Float
@@ -101,17 +101,6 @@ class VAE(Variational):
         assert self.geco is not None
         error = squared_error(x.flatten(1), mean.flatten(1).unflatten(0, (-1, len(x)))).mean()
         return error / self.geco**2 - x[0].numel()
-
-    def elbo_terms(
-        self, batch: Batch, encoder: nn.Module, decoder: nn.Module, **others: Any
-    ) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
-        """-log p(x|z) for one sample z ~ q(z|x), and KL(q(z|x) || p(z)), each n numbers in nats.
-
-        ELBO = -(sum of the two): equations 7 and 10 of the paper.
-        """
-        x, q, draw, given = self.parts(batch, encoder)
-        p: Likelihood = decoder(draw.z[0], *given)
-        return p.nll(x)[0], self.divergence(q, draw, encoder=encoder, **others).sum(1)
 
 
 class Multiplier(nn.Module):

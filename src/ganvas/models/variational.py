@@ -5,9 +5,10 @@ objective, is each model's own.  With `conditional`, both see the label y of the
 al., Learning Structured Output Representation using Deep Conditional Generative Models, NeurIPS 2015).
 """
 
+from abc import abstractmethod
 from dataclasses import replace
 from math import log, prod
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float, Int64
@@ -28,6 +29,14 @@ from .latent import LatentModel
 Parts = tuple[Tensor, Posterior, posteriors.Draw, tuple[Tensor, ...]]
 Labels = Int64[Tensor, " b"] | None
 Positive = Annotated[float, Field(gt=0)]
+
+
+class Codes(NamedTuple):
+    """What b examples are in the latent space: posterior means, KL(q(z|x) || p(z)) in nats in d terms, samples."""
+
+    mean: Float[Tensor, "b d"]
+    kl: Float[Tensor, "b d"]
+    z: Float[Tensor, "b d"]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -60,6 +69,29 @@ class WithLikelihood(Model):
     def observed(self, x: Float[Tensor, "b *shape"]) -> Float[Tensor, "b *shape"]:
         """The examples as they are seen once: with binarize=dynamic, bits drawn anew."""
         return torch.bernoulli(x) if self.binarize == "dynamic" else x
+
+    @abstractmethod
+    def elbo_terms(self, batch: Batch, *args: Any, **nets: Any) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
+        """-log p(x|z) for one sample z ~ q(z|x), and KL(q(z|x) || p(z)), each b numbers in nats.
+
+        ELBO = -(sum of the two): equations 7 and 10 of arXiv:1312.6114.
+        """
+
+    @abstractmethod
+    def code_terms(self, batch: Batch, *args: Any, **nets: Any) -> Codes:
+        """Codes of the examples, with the KL to N(0, I)."""
+
+    def observe(self, batch: Batch, **nets: Any) -> dict[str, Tensor]:
+        """How the latent space is used: what the log keeps and what says that it has collapsed.
+
+        `kl` is KL(q(z|x) || N(0, I)) a dimension, in nats; `mean_variance` the variance over examples of the
+        posterior's mean (a dimension is active above 0.01: Burda et al., arXiv:1509.00519, section 5);
+        `aggregate_mean` and `aggregate_std` are those of z ~ q(z|x) over all x, which N(0, I) should resemble.
+        """
+        mean, kl, z = self.code_terms(batch, **nets)
+        return {
+            "kl": kl.mean(0), "mean_variance": mean.var(0), "aggregate_mean": z.mean(0), "aggregate_std": z.std(0),
+        }  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -186,20 +218,16 @@ class Variational(WithLikelihood, LatentModel):
         rebuilt, new = (self.generate(part, batch.y, decoder=decoder) for part in (codes, z))
         return torch.stack([x, rebuilt, new])
 
-    def observe(self, batch: Batch, encoder: nn.Module, **_: Any) -> dict[str, Tensor]:
-        """How the latent space is used: what the log keeps and what says that it has collapsed.
+    def elbo_terms(
+        self, batch: Batch, encoder: nn.Module, decoder: nn.Module, **others: Any
+    ) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
+        x, q, draw, given = self.parts(batch, encoder)
+        p: Likelihood = decoder(draw.z[0], *given)
+        return p.nll(x)[0], self.divergence(q, draw, encoder=encoder, **others).sum(1)
 
-        `kl` is KL(q(z|x) || N(0, I)) a dimension, in nats; `mean_variance` the variance over examples of the
-        posterior's mean (a dimension is active above 0.01: Burda et al., arXiv:1509.00519, section 5);
-        `aggregate_mean` and `aggregate_std` are those of z ~ q(z|x) over all x, which N(0, I) should resemble.
-        """
-        q: Posterior = encoder(self.observed(batch.x), *self.given(batch.y))
-        draw = q.sample()
-        z = draw.z[0]
-        return {
-            "kl": q.kl(draw).mean(0), "mean_variance": q.mean.var(0),
-            "aggregate_mean": z.mean(0), "aggregate_std": z.std(0),
-        }  # fmt: skip
+    def code_terms(self, batch: Batch, encoder: nn.Module, **_: Any) -> Codes:
+        _x, q, draw, _given = self.parts(batch, encoder)
+        return Codes(q.mean, q.kl(draw), draw.z[0])
 
 
 class PseudoInputs(nn.Module):
