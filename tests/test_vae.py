@@ -188,7 +188,7 @@ def test_the_importance_weighted_bound_is_that_of_numpy(gradient: str) -> None:
 
 
 def test_the_best_sample_has_the_largest_weight() -> None:
-    """The gradient of the decoder is the sum of the samples' own, weighed by w_i / sum w (equation 14), best first."""
+    """The gradient of the decoder is the sum of the samples' own, weighed by w_i / sum w, best first."""
     _, nets, move, log_w = iwae_step("reparameterized")
     parameters = list(nets["decoder"].parameters())
     found = torch.autograd.grad(move.loss, parameters)

@@ -99,7 +99,7 @@ class OptimalGaussian(NamedTuple):
     """N(mean, sigma^2 I) in training, with the sigma that is best for the batch: sigma^2 = mean square error.
 
     The head remembers it for use after training.  Rybkin et al., Simple and Effective VAE Training with Calibrated
-    Decoders, arXiv:2006.13202, equation 4.
+    Decoders, arXiv:2006.13202.
     """
 
     mean: Float[Tensor, "n *shape"]

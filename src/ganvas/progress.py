@@ -79,10 +79,11 @@ class Training:
             self.bar.update(self.task, completed=step, rate=f"{self.rate(step):,.0f} images/s")
 
     def terms(self, step: int, terms: dict[str, float], codes: dict[str, Any]) -> None:
-        """The latest loss terms, and how many latent dimensions are active."""
+        """The latest loss terms, how many latent dimensions are active, and the least and the largest KL of one."""
         self.latest = "  ".join(f"{name} {value:.4g}" for name, value in terms.items())
         if "active" in codes:
-            self.latest += f"  active {codes['active']}/{codes['dimensions']}  nats {codes['kl']:.3g}"
+            low, high = min(codes["kl_per_dimension"]), max(codes["kl_per_dimension"])
+            self.latest += f"  active {codes['active']}/{codes['dimensions']}, {low:.2f} to {high:.2f} nats a dimension"
         self.bar.update(self.task, completed=step, terms=self.latest)
 
     def warn(self, sentences: Sequence[str]) -> None:

@@ -22,7 +22,7 @@ def active_units(
 ) -> tuple[Bool[Tensor, " d"], Bool[Tensor, " d"]]:
     """Which latent dimensions are used, by the two usual conventions.
 
-    Var_x( E_q[z_j|x] ) > 0.01 (Burda et al., arXiv:1509.00519, section 5), and E_x KL_j > 0.01 nats.
+    Var_x( E_q[z_j|x] ) > 0.01 (Burda et al., arXiv:1509.00519), and E_x KL_j > 0.01 nats.
     """
     return means.var(0, correction=0) > ACTIVE, kl.mean(0) > ACTIVE
 
@@ -41,7 +41,7 @@ def mutual_information(q: Posterior, draw: Draw) -> float:
 
 
 def distance_from_prior(kl: float, information: float) -> float:
-    """KL(q(z) || p(z)) = E_x KL(q(z|x) || p(z)) - I(x; z), in nats (Hoffman & Johnson, 2016, equation 7)."""
+    """KL(q(z) || p(z)) = E_x KL(q(z|x) || p(z)) - I(x; z), in nats (Hoffman & Johnson, 2016)."""
     return kl - information
 
 

@@ -2,9 +2,9 @@
 
     E_x KL( q(z|x) || p(z) )  =  I(x; z)  +  KL( q(z) || prod_j q(z_j) )  +  sum_j KL( q(z_j) || p(z_j) )
 
-mutual information, total correlation, and the divergence of each dimension (equation 2); the objective weighs the
-three by alpha, beta and gamma (equation 4).  q(z) = E_x q(z|x) is estimated from the batch, by minibatch weighted
-sampling (equation 3): log q(z_i) = log 1/(N M) sum_j q(z_i|x_j) over a batch of M out of N examples.
+mutual information, total correlation, and the divergence of each dimension; the objective weighs the
+three by alpha, beta and gamma.  q(z) = E_x q(z|x) is estimated from the batch, by minibatch weighted
+sampling: log q(z_i) = log 1/(N M) sum_j q(z_i|x_j) over a batch of M out of N examples.
 """
 
 from collections.abc import Iterator

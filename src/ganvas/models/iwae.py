@@ -3,8 +3,8 @@
     max_{q, p}  E_x E_{z_1 ... z_k ~ q(z|x)} [ log 1/k sum_i w_i ],      w_i = p(x|z_i) p(z_i) / q(z_i|x)
 
 (equation 8).  With k = 1 it is the ELBO; it grows with k towards log p(x).  Its gradient weighs the samples by
-w~_i = w_i / sum_j w_j (equation 14).  The encoder's part of it gets worse as k grows; with
-gradient="doubly-reparameterized" it is that of Tucker et al., arXiv:1810.04152, equation 8: unbiased, and better as k
+w~_i = w_i / sum_j w_j.  The encoder's part of it gets worse as k grows; with
+gradient="doubly-reparameterized" it is that of Tucker et al., arXiv:1810.04152: unbiased, and better as k
 grows.
 """
 

@@ -85,7 +85,7 @@ class WithLikelihood(Model):
         """How the latent space is used: what the log keeps and what says that it has collapsed.
 
         `kl` is KL(q(z|x) || N(0, I)) a dimension, in nats; `mean_variance` the variance over examples of the
-        posterior's mean (a dimension is active above 0.01: Burda et al., arXiv:1509.00519, section 5);
+        posterior's mean (a dimension is active above 0.01: Burda et al., arXiv:1509.00519);
         `aggregate_mean` and `aggregate_std` are those of z ~ q(z|x) over all x, which N(0, I) should resemble.
         """
         mean, kl, z = self.code_terms(batch, **nets)
@@ -161,7 +161,7 @@ class Variational(WithLikelihood, LatentModel):
     def log_prior(
         self, z: Float[Tensor, "k b d"], encoder: nn.Module | None = None, prior: nn.Module | None = None, **_: Any
     ) -> Float[Tensor, "k b"]:
-        """log p(z) in nats: of N(0, I), or of the VampPrior, 1/K sum_k q(z|u_k)  (arXiv:1705.07120, equation 9)."""
+        """log p(z) in nats: of N(0, I), or of the VampPrior, 1/K sum_k q(z|u_k)  (arXiv:1705.07120)."""
         if prior is None or encoder is None:
             return normal_terms(z).sum(2)
         u = prior()
@@ -233,7 +233,7 @@ class Variational(WithLikelihood, LatentModel):
 class PseudoInputs(nn.Module):
     """The learned inputs u_1 ... u_K whose posteriors make up a VampPrior; in [0, 1] for images, as the examples are.
 
-    Tomczak & Welling, VAE with a VampPrior, arXiv:1705.07120, section 2.2.
+    Tomczak & Welling, VAE with a VampPrior, arXiv:1705.07120.
     """
 
     def __init__(self, n: int, shape: Shape) -> None:

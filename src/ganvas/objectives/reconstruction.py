@@ -39,7 +39,7 @@ def continuous_bernoulli_nll(x: Float[Tensor, "*#b D"], logits: Float[Tensor, "*
     With l the logits it is  sum_i ( A(l_i) - x_i l_i )  with  A(l) = log int_0^1 e^(l t) dt = log( (e^l - 1) / l ),
     the logarithm of the normaliser.  A(l) - l / 2 is even: written with |l|, and as a series near 0, it neither
     overflows nor divides by 0.
-    Source: Loaiza-Ganem & Cunningham, The continuous Bernoulli, arXiv:1907.06845, equations 6 to 8.
+    Source: Loaiza-Ganem & Cunningham, The continuous Bernoulli, arXiv:1907.06845.
     """
     size = logits.abs()
     near = size < 0.1
@@ -69,7 +69,7 @@ def discretized_logistic_nll(
 
     P = F(x + 1/510) - F(x - 1/510) with F(t) = sigmoid((t - mean) / e^log_scale); levels 0 and 255 take the tails.
     Computed as log sigmoid(a) + log sigmoid(-b) + log(1 - e^(b - a)), which no a > b makes infinite.
-    Source: Kingma et al., arXiv:1606.04934, section 5.2; Salimans et al., arXiv:1701.05517, section 2.1.
+    Source: Kingma et al., arXiv:1606.04934; Salimans et al., arXiv:1701.05517, section 2.1.
     """
     half = 0.5 / (LEVELS - 1)
     inverse = (-log_scale).exp()

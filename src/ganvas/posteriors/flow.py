@@ -3,7 +3,7 @@
     z_0 = mu + sigma * epsilon,      z_t = g_t * z_(t-1) + (1 - g_t) * m_t,      (m_t, s_t) = MADE_t(z_(t-1), h),
 
 g_t = 1 / (1 + e^-s_t).  (m_t, s_t) at dimension j depend on the dimensions before j alone, so that the Jacobian is
-triangular and log q(z|x) = log q(z_0|x) - sum_t sum_j log g_tj (equations 10 to 12, algorithm 1).  The order of the
+triangular and log q(z|x) = log q(z_0|x) - sum_t sum_j log g_tj (section 4, algorithm 1).  The order of the
 dimensions is reversed after each step.
 """
 
