@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,8 +27,8 @@ FORMAT = 1
 """version of the header; a file with a higher one was written by a newer Ganvas"""
 WEIGHTS = "weights.safetensors"
 P = TypeVar("P")
-CHUNK = 256
-"""examples that go through a network at once"""
+CHUNK, NUMBERS = 256, 2**22
+"""examples, and numbers in them, that go through a network at once, at most"""
 CODES = 20_000
 """most codes that priors are fitted to and judged by"""
 NO_ENCODER = "has no encoder: it can sample, but neither encode nor reconstruct"
@@ -192,8 +193,8 @@ class Trained:
     @torch.no_grad()  # not inference mode, whose results nothing can be learnt from
     def chunks(self, function: Callable[..., Tensor], *inputs: Tensor | None) -> Tensor:
         """The function of the inputs that are there, computed in chunks on the networks' device."""
-        device = device_of(self.nets)
-        parts = zip(*(t.split(CHUNK) for t in inputs if t is not None), strict=True)
+        device, size = device_of(self.nets), at_once_of(self.shape)
+        parts = zip(*(t.split(size) for t in inputs if t is not None), strict=True)
         return torch.cat([function(*(t.to(device) for t in part)).cpu() for part in parts])
 
     def needs(self, protocol: type[P], lacks: str) -> P:
@@ -261,6 +262,16 @@ def model_from(name: str, fields: dict[str, Any]) -> Model:
         raise UserError(f"there is no model {name!r}: this Ganvas knows {', '.join(MODELS)}")
     model: Model = TypeAdapter(MODELS[name]).validate_python(fields)
     return model
+
+
+def at_once(x: Tensor) -> int:
+    """How many of these examples go through a network together, so that memory suffices for large ones too."""
+    return at_once_of(tuple(x.shape[1:]))
+
+
+def at_once_of(shape: Shape) -> int:
+    """The same, for the shape of one example."""
+    return min(CHUNK, max(1, NUMBERS // prod(shape)))
 
 
 def at_least_one(n: int, name: str) -> int:

@@ -1,7 +1,6 @@
 """`ganvas.evaluate`: the numbers of a trained autoencoder or VAE on held-out data, each with how it was taken."""
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from math import log
 from typing import Any
 
@@ -9,7 +8,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor, nn
 
-from .artifact import CHUNK, NO_ENCODER, Trained, at_least_one
+from .artifact import NO_ENCODER, Trained, at_least_one, at_once
 from .data import Collection, Source, View
 from .errors import UserError, did_you_mean
 from .metrics import codes, fidelity
@@ -88,9 +87,10 @@ def seen(trained: Trained, data: Collection, seed: int) -> Tensor:
 def parts(trained: Trained, x: Tensor, data: Collection, seed: int, what: str) -> Iterator[Batch]:
     """Examples in chunks, each with random numbers of its own."""
     device = device_of(trained.nets)
-    for i in range(0, len(x), CHUNK):
+    size = at_once(x)
+    for i in range(0, len(x), size):
         reseed(device, seed, what, i)
-        yield Batch(x[i : i + CHUNK], None if data.labels is None else data.labels[i : i + CHUNK]).to(device)
+        yield Batch(x[i : i + size], None if data.labels is None else data.labels[i : i + size]).to(device)
 
 
 def elbo(trained: Trained, x: Tensor, data: Collection, draws: int, seed: int) -> dict[str, Any]:
@@ -122,8 +122,7 @@ def bound(trained: Trained, x: Tensor, data: Collection, k: int, seed: int) -> d
             groups = [((data.labels == c).nonzero()[:, 0], int(c)) for c in data.labels.unique()]
         for index, y in groups:
             encoder, decoder = (net if y is None else OfClass(net, y) for net in (nets["encoder"], nets["decoder"]))
-            prior = partial(model.log_prior, **nets)
-            values[index] = log_likelihood(x[index], encoder, decoder, prior, k, seed=seed)
+            values[index] = log_likelihood(x[index], encoder, decoder, model.prior_of(**nets), k, seed=seed)
     value, error = mean_and_error(values)
     bits = -value / (x[0].numel() * log(2))
     return {"bound": value, "bound_error": error, "bound_bits_per_dimension": bits, "bound_k": k}
@@ -186,6 +185,6 @@ def rebuilt(trained: Trained, x: Tensor, data: Collection) -> dict[str, Any]:
     y = trained.chunks(lambda *part: generating.generate(*part, **trained.nets), z, labels)
     result: dict[str, Any] = {"reconstruction_mse": (x - y).square().mean().item()}
     if x.ndim == 4:
-        similar = [fidelity.ssim(a, b) for a, b in zip(x.split(CHUNK), y.split(CHUNK), strict=True)]
+        similar = [fidelity.ssim(a, b) for a, b in zip(x.split(at_once(x)), y.split(at_once(x)), strict=True)]
         result |= {"psnr_db": fidelity.psnr(x, y).mean().item(), "ssim": torch.cat(similar).mean().item()}
     return result

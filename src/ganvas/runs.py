@@ -58,6 +58,8 @@ def train(
     UserError for what the caller can put right, Diverged when the loss is no longer finite, and Stopped after
     Ctrl-C or SIGTERM; in the last two cases `resume` goes on from the last checkpoint.
     """
+    if not isinstance(model, Model):
+        raise UserError(f"train takes a model, such as ganvas.VAE(latent=16), not {model!r}")
     plan, view = split_options(options)
     if folder is not None:
         folders.check_new(Path(folder))

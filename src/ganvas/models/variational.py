@@ -6,6 +6,7 @@ al., Learning Structured Output Representation using Deep Conditional Generative
 """
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import replace
 from math import log, prod
 from typing import Annotated, Any, Literal, NamedTuple
@@ -158,16 +159,24 @@ class Variational(WithLikelihood, LatentModel):
         """The labels that the networks are given beside k codes an example; nothing unless conditional."""
         return (y.repeat(k),) if self.conditional and y is not None else ()
 
-    def log_prior(
-        self, z: Float[Tensor, "k b d"], encoder: nn.Module | None = None, prior: nn.Module | None = None, **_: Any
-    ) -> Float[Tensor, "k b"]:
-        """log p(z) in nats: of N(0, I), or of the VampPrior, 1/K sum_k q(z|u_k)  (arXiv:1705.07120)."""
+    def log_prior(self, z: Float[Tensor, "k b d"], **nets: Any) -> Float[Tensor, "k b"]:
+        """log p(z) in nats."""
+        return self.prior_of(**nets)(z)
+
+    def prior_of(
+        self, encoder: nn.Module | None = None, prior: nn.Module | None = None, **_: Any
+    ) -> Callable[[Float[Tensor, "k b d"]], Float[Tensor, "k b"]]:
+        """log p(z) as a function: of N(0, I), or of the VampPrior, 1/K sum_k q(z|u_k)  (arXiv:1705.07120)."""
         if prior is None or encoder is None:
-            return normal_terms(z).sum(2)
+            return lambda z: normal_terms(z).sum(2)
         u = prior()
         component: Posterior = encoder(u)
-        each = component.log_prob(z.flatten(0, 1)[:, None].expand(-1, len(u), -1))
-        return each.logsumexp(1).view(z.shape[:2]) - log(len(u))
+
+        def mixture(z: Float[Tensor, "k b d"]) -> Float[Tensor, "k b"]:
+            each = component.log_prob(z.flatten(0, 1)[:, None].expand(-1, len(u), -1))
+            return each.logsumexp(1).view(z.shape[:2]) - log(len(u))
+
+        return mixture
 
     def divergence(self, q: Posterior, draw: posteriors.Draw, **nets: Any) -> Float[Tensor, "b d"]:
         """KL(q(z|x) || p(z)) in nats, in terms that sum to it: exact for Gaussians and N(0, I), else from the draw."""
