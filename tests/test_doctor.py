@@ -40,10 +40,28 @@ def test_collapse_is_named_with_what_has_not_been_tried() -> None:
     report = latent_report(seen([0.0] * 8, [0.0] * 8))
     (said,) = diagnose(VAE(beta=4.0), report, 1000, 1000)
     assert said.startswith("posterior collapse: 0 of 8 latent dimensions are active")
-    for remedy in ("a beta below 4", "--warmup", "--free-bits", "--sigma optimal"):
+    for remedy in ("--beta below 4", "--warmup", "--free-bits", "--sigma"):
         assert remedy in said
     (said,) = diagnose(VAE(warmup=10, free_bits=0.1, sigma="optimal"), report, 1000, 1000)
-    assert not any(remedy in said for remedy in ("beta below", "--warmup", "--free-bits", "--sigma"))
+    assert not any(remedy in said for remedy in ("beta below", "--warmup", "--free-bits", "--sigma", "--geco"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "there"),
+    [({"geco": 0.1}, "--geco below 0.1"), ({"capacity": 3.0}, "--capacity above 3"), ({"prior": "vamp"}, "--warmup")],
+)
+def test_no_remedy_is_offered_that_the_model_would_refuse(fields: Any, there: str) -> None:
+    """geco and capacity go with neither free bits nor, for geco, warm-up, beta or sigma; vamp not with free bits."""
+    report = latent_report(seen([0.0] * 8, [0.0] * 8))
+    (said,) = diagnose(VAE(**fields), report, 1000, 1000)
+    assert there in said
+    assert "--free-bits" not in said
+    if "geco" in fields:
+        assert not any(remedy in said for remedy in ("--warmup", "--beta", "--sigma"))
+    far = latent_report(seen([1.0] * 4, [1.0] * 4, std=3.0))
+    said = " ".join(diagnose(VAE(**fields), far, 1000, 1000))
+    assert ("--beta" in said) == (fields == {})
+    assert ("--geco above 0.1" in said) == ("geco" in fields)
 
 
 def test_nothing_is_said_early_or_during_the_warm_up() -> None:
@@ -73,7 +91,7 @@ def test_a_run_that_collapses_says_so_and_its_log_shows_it(capsys: pytest.Captur
     assert main([*words, "--width", "16", "--every", "200", "--lr", "0.005"]) == 0
     said = capsys.readouterr().err
     assert said.count("warning: posterior collapse: 0 of 4") == 1
-    assert "a beta below 50" in said
+    assert "a --beta below 50" in said
     assert "active 0/4" in said
     line = read_log(ganvas.folders.all_runs(ganvas.folders.Path("runs"))[-1])[-1]
     assert line["codes"]["active"] == 0

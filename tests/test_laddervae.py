@@ -286,7 +286,7 @@ def test_every_option_trains_and_comes_back(levels: Any, depth: int, fields: Any
     assert codes.isfinite().all()
     assert torch.equal(trained.decode(codes).x, trained.reconstruct(images).x)
     assert torch.equal(ganvas.load("run").sample(3).x, trained.sample(3).x)
-    assert ganvas.interpolate(trained, 2, 3).x.shape == (6, 3, 12, 10)
+    assert ganvas.interpolate(trained, rows=2, columns=3).x.shape == (6, 3, 12, 10)
 
 
 def test_posteriors_are_float32_where_networks_are_bfloat16() -> None:

@@ -205,6 +205,29 @@ def test_a_flows_density_is_the_bases_over_the_jacobian() -> None:
     torch.testing.assert_close(q.log_prob(onward(epsilon)[None, None])[0, 0], expected)
 
 
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_the_terms_of_a_flow_are_of_the_dimensions_in_which_they_end(steps: int) -> None:
+    """Each step turns the order round: with all gates open, each term is the density of its own z_j."""
+    layer = FlowHead(3, steps, 8)
+    for net in layer.steps:
+        for p in net.last.parameters():
+            nn.init.zeros_(p)
+        nn.init.constant_(net.last.bias[3:], 60.0)
+    q = layer(torch.tensor([[1.0, 2.0, 3.0, 0.1, 1.0, -2.0, 0.0, 0.0, 0.0]]))
+    mean, scale = (t.flip(1) if steps % 2 else t for t in (q.start, q.scale))
+    z, log_q = q.sample(5)
+    torch.testing.assert_close(log_q, Normal(mean, scale).log_prob(z).detach(), rtol=1e-4, atol=1e-4)
+    net = layer.steps[0]
+    nn.init.constant_(
+        net.last.bias[3:4], 0.0
+    )  # the first gate half closed: its logarithm belongs to the last dimension
+    open_, closed = (logs.detach()[0, 0] for logs in (log_q, layer(torch.zeros(1, 9)).onward(torch.zeros(1, 1, 3))[1]))
+    assert open_.shape == closed.shape == (3,)
+    where = 2 if steps % 2 else 0
+    assert closed[where] < -0.1
+    assert closed[[j for j in range(3) if j != where]].abs().max() < 1e-6
+
+
 def test_a_flow_can_be_what_no_gaussian_is() -> None:
     layer = FlowHead(2, 2, 32)
     for parameter in layer.parameters():

@@ -191,7 +191,7 @@ def test_evaluation_takes_the_test_split_by_default(capsys: pytest.CaptureFixtur
 
     assert main(["train", "vae", "digits", "--steps", "2", "--batch", "8", "--width", "4", "--quiet"]) == 0
     assert main(["evaluate", "last", "-k", "2", "--metrics", "elbo"]) == 0
-    assert "on 297 examples of digits" in capsys.readouterr().out  # 1,797 less the 1,500 that were trained on
+    assert "on 297 test examples of digits" in capsys.readouterr().out  # 1,797 less the 1,500 that were trained on
 
 
 def test_a_model_with_every_option_is_saved_whole(images: Collection) -> None:

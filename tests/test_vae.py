@@ -102,19 +102,23 @@ def test_a_capacity_is_a_distance_and_no_ceiling() -> None:
 
 def test_geco_weighs_the_constraint_and_moves_its_multiplier() -> None:
     vae = replace(BASE, likelihood="gaussian", geco=0.1)
+    assert vae.networks(SHAPE)["decoder"][-1].sigma == 0.1  # what an ELBO of it is computed with
     torch.manual_seed(1)
     nets = vae.networks(SHAPE)
     error = 81 * 0.25  # an untrained decoder is grey everywhere, up to a little
     first = terms(vae, nets=nets)
-    assert first["reconstruction"] == pytest.approx(error / 0.01 - 81, rel=0.05)
+    assert first["constraint"] == pytest.approx(error / 0.01 - 81, rel=0.05)
     assert first["kl"] == pytest.approx(terms(replace(BASE, likelihood="gaussian"))["kl"])
     before = nets["multiplier"].value.item()
     terms(vae, nets=nets)
     assert nets["multiplier"].value.item() > before  # the constraint is violated
-    rule = Multiplier()
-    for _ in range(300):
-        rule(torch.tensor(-5.0))
-    assert rule.value.item() < 0.1  # it holds
+    rule, value, average = Multiplier(), 1.0, 0.0
+    for excess in [-5.0] * 100 + [300.0] + [0.5] * 100:  # one outlier does not turn the average round
+        found = rule(torch.tensor(excess)).item()
+        assert found == pytest.approx(value * excess, rel=1e-4)
+        average += 0.01 * (excess - average)
+        value *= np.exp(0.01 * np.clip(average, -1, 1))
+    assert rule.value.item() == pytest.approx(value, rel=1e-4)
 
 
 def test_geco_holds_the_error_that_was_asked_for() -> None:
@@ -132,6 +136,9 @@ def test_geco_holds_the_error_that_was_asked_for() -> None:
     [
         ({"free_bits": 0.1, "capacity": 3.0}, "free_bits and capacity are different rules"),
         ({"geco": 0.1, "beta": 2.0}, "geco finds the weight of the KL by itself"),
+        ({"geco": 0.1, "sigma": "optimal"}, "geco is the sigma of a gaussian"),
+        ({"geco": 0.1, "likelihood": "continuous-bernoulli"}, "geco is the sigma of a gaussian"),
+        ({"posterior": "full", "latent": 60000}, "needs their square in numbers: use low-rank"),
         ({"free_bits": 0.1, "prior": "vamp"}, "free_bits needs the KL a dimension"),
         ({"cycle": 10}, "cycle=10 repeats a warm-up: give warmup"),
         ({"posterior": "iaf", "prior": "vamp"}, "prior=vamp does not go with posterior=iaf"),
@@ -140,7 +147,7 @@ def test_geco_holds_the_error_that_was_asked_for() -> None:
 )
 def test_options_that_do_not_go_together_are_refused(fields: Any, sentence: str, images: Collection) -> None:
     with pytest.raises(UserError, match=sentence):
-        ganvas.train(VAE(latent=2, width=4, **fields), images, steps=1, batch=8, quiet=True)
+        ganvas.train(VAE(**({"latent": 2, "width": 4} | fields)), images, steps=1, batch=8, quiet=True)
 
 
 def test_k_samples_mean_k_rows_for_the_decoder() -> None:
@@ -153,6 +160,31 @@ def test_k_samples_mean_k_rows_for_the_decoder() -> None:
         next(model.step(iter([BATCH]), 0, **nets))
         assert rows == [56]
         assert encoded == [8]  # each example is encoded once, not once a sample
+
+
+def test_each_code_of_an_example_is_decoded_with_its_own_label() -> None:
+    model = replace(BASE, k=3, conditional=True)
+    nets = model.networks(SHAPE, 8)
+    given: list[Tensor] = []
+    nets["decoder"].register_forward_hook(lambda module, inputs, output: given.append(inputs[1]))
+    next(model.step(iter([Batch(BATCH.x, torch.arange(8))]), 0, **nets))
+    assert given[0].tolist() == [*range(8)] * 3  # as the codes are: all of the first draw first
+
+
+def test_dynamic_bits_are_what_the_networks_see_in_training() -> None:
+    model = replace(BASE, binarize="dynamic")
+    nets = model.networks(SHAPE)
+    seen: list[Tensor] = []
+    nets["encoder"].register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
+    for _ in range(2):
+        next(model.step(iter([Batch(torch.full((8, *SHAPE), 0.4))]), 0, **nets))
+    assert all(set(x.unique().tolist()) == {0.0, 1.0} for x in seen)
+    assert not torch.equal(*seen)
+
+
+def test_samples_that_count_differently_have_no_optimal_sigma(images: Collection) -> None:
+    with pytest.raises(UserError, match="use sigma=learned"):
+        ganvas.train(IWAE(latent=2, width=4, sigma="optimal"), images, steps=1, batch=8, quiet=True)
 
 
 def log_weights(nets: Any, q: Any, z: Tensor, x: Tensor) -> np.ndarray:
@@ -256,6 +288,14 @@ def test_the_decomposition_of_the_kl_sums_to_it_and_is_that_of_numpy() -> None:
     assert dimensions == pytest.approx((marginals - prior).mean())
     total = (q.log_prob(z[None])[0] - normal_terms(z).sum(1)).mean().item()
     assert information + correlation + dimensions == pytest.approx(total)
+
+
+def test_the_decomposition_counts_the_examples_of_the_collection() -> None:
+    model = BetaTCVAE(latent=4, width=4, alpha=1, beta=1, gamma=1)
+    few, many = (terms(model, batch=Batch(BATCH.x, None, total)) for total in (8, 800))
+    assert many["information"] - few["information"] == pytest.approx(np.log(100), rel=1e-4)
+    assert many["correlation"] - few["correlation"] == pytest.approx(3 * np.log(100), rel=1e-4)
+    assert many["dimensions"] - few["dimensions"] == pytest.approx(-4 * np.log(100), rel=1e-4)
 
 
 def test_each_weight_of_the_decomposition_moves_its_own_term() -> None:

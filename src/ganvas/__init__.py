@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .data import Collection, View
     from .evaluation import evaluate
     from .explore import arithmetic, interpolate, manifold, traverse
-    from .models import GAN, IWAE, VAE, Autoencoder, BetaTCVAE
+    from .models import GAN, IWAE, VAE, Autoencoder, BetaTCVAE, LadderVAE
     from .runs import resume, train
     from .training import Plan
 
@@ -32,6 +32,7 @@ _PUBLIC = {
     "Collection": ("data", "Collection"),
     "GAN": ("models", "GAN"),
     "IWAE": ("models", "IWAE"),
+    "LadderVAE": ("models", "LadderVAE"),
     "Plan": ("training", "Plan"),
     "Trained": ("artifact", "Trained"),
     "VAE": ("models", "VAE"),
@@ -47,8 +48,8 @@ _PUBLIC = {
 }
 
 __all__ = [
-    "GAN", "IWAE", "VAE", "Autoencoder", "BetaTCVAE", "Collection", "Plan", "Trained", "View", "arithmetic",
-    "evaluate", "interpolate", "load", "manifold", "resume", "train", "traverse",
+    "GAN", "IWAE", "VAE", "Autoencoder", "BetaTCVAE", "Collection", "LadderVAE", "Plan", "Trained", "View",
+    "arithmetic", "evaluate", "interpolate", "load", "manifold", "resume", "train", "traverse",
 ]  # fmt: skip
 
 

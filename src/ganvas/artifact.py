@@ -18,8 +18,10 @@ from .data import Collection, Source, View, load, scaled
 from .errors import UserError
 from .model import Encodes, Model, Samples, Shape, device_of, name_of, plain
 from .models import MODELS
+from .models.variational import Variational
 from .paths import written
 from .pictures import Examples, as_examples
+from .posteriors import normal_terms
 from .priors import BEST, KINDS, STANDARD, Fitted, Prior, choice, fit, restored, stored
 from .randomness import generator, reseed
 
@@ -101,8 +103,20 @@ class Trained:
         random = generator(torch.device("cpu"), seed, "examples")
         picked = torch.randperm(len(collection), generator=random)[:CODES]
         progress(f"encoding {len(picked)} of {len(collection)} examples")
-        fitted = fit(self.draw_codes(collection.at(picked), seed), seed=seed, kinds=kinds, progress=progress)
+        codes = self.draw_codes(collection.at(picked), seed)
+        fitted = fit(codes, seed=seed, kinds=kinds, progress=progress, own=self.log_prior)
+        if self.model.labelled:
+            said = "they are fitted to the codes of all classes together: with a label, those of other classes come too"
+            fitted = replace(fitted, notes=(*fitted.notes, said))
         return replace(self, priors=replace(fitted, data=collection.name))
+
+    @torch.no_grad()
+    def log_prior(self, z: Tensor) -> Tensor:
+        """log p(z) of n codes (n x d) under the model's own prior, in nats."""
+        if not isinstance(self.model, Variational):
+            return normal_terms(z).sum(1)
+        device = device_of(self.nets)
+        return self.model.log_prior(z[None].to(device), **self.nets)[0].cpu()
 
     @torch.random.fork_rng(devices=[])
     def draw_codes(self, data: Collection, seed: int = 0) -> Tensor:
@@ -155,14 +169,15 @@ class Trained:
             have, want = ("x".join(map(str, s)) for s in (collection.shape, self.shape))
             raise UserError(
                 f"{collection.name} has examples of {have}, but this model was trained on {want}"
-                + (": size and channels can be asked for (--size, --channels)" if len(self.shape) == 3 else "")
+                + (f": ask for them, {asked(self.shape)}" if len(self.shape) == 3 and collection.are_images else "")
             )
         if self.model.labelled and list(collection.classes) != self.about.get("classes"):
             raise UserError(
                 f"{collection.name} has the classes {', '.join(collection.classes[:20]) or '(none)'}, but this model "
                 f"was trained on {', '.join(self.about.get('classes', [])[:20])}: give data with the same classes"
             )
-        prepared: Collection = self.model.prepare(collection)
+        self.model.check(collection)
+        prepared: Collection = self.model.prepare(collection, once=True)
         return prepared
 
     def loaded(self, data: Source, view: View) -> Collection:
@@ -262,6 +277,12 @@ def model_from(name: str, fields: dict[str, Any]) -> Model:
         raise UserError(f"there is no model {name!r}: this Ganvas knows {', '.join(MODELS)}")
     model: Model = TypeAdapter(MODELS[name]).validate_python(fields)
     return model
+
+
+def asked(shape: Shape) -> str:
+    """The options that make images of this shape."""
+    c, h, w = shape
+    return f"--size {h if h == w else f'{h}x{w}'} --channels {c}"
 
 
 def at_once(x: Tensor) -> int:

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
@@ -70,7 +71,7 @@ def explained(error: BaseException) -> tuple[int, str]:
     cause = error.__cause__ if isinstance(error, CycloptsError) else error
     match cause or error:
         case ValidationError() as invalid:
-            return 2, "; ".join(field_error(e) for e in invalid.errors())
+            return 2, "; ".join(field_errors(invalid.errors()))
         case UserError():
             return 2, str(error)
         case FileNotFoundError() | IsADirectoryError() | NotADirectoryError() as missing:
@@ -93,13 +94,28 @@ def explained(error: BaseException) -> tuple[int, str]:
     return 1, f"failed with {type(error).__name__}: {error} (--debug shows where)"
 
 
-def field_error(error: Any) -> str:
-    """One of pydantic's errors as a sentence: the option, what is wrong, the value."""
-    option = "-".join(str(part) for part in error["loc"] if isinstance(part, str)).replace("_", "-") or "value"
+def field_errors(errors: Sequence[Any]) -> list[str]:
+    """pydantic's errors as sentences, one an option: where it may be of several kinds, what each of them must be."""
+    options: dict[str, list[Any]] = {}
+    for error in errors:
+        options.setdefault(str(error["loc"][0]) if error["loc"] else "value", []).append(error)
+    return [field_error(name.replace("_", "-"), several) for name, several in options.items()]
+
+
+def field_error(option: str, errors: list[Any]) -> str:
+    """What is wrong with an option, and its value."""
+    said = " or ".join(dict.fromkeys(what_is_wrong(error) for error in errors))
+    return f"--{option} {said}, not {errors[0]['input']!r}"
+
+
+def what_is_wrong(error: Any) -> str:
+    """One of pydantic's errors in words."""
+    if error["type"] == "float_parsing":
+        return "must be a number"
     said = error["msg"].replace("Input should be", "must be").replace("String should match pattern", "must match")
     if error["type"] == "string_pattern_mismatch":  # size is the only text with a form of its own
         said = "must be a size such as 64 or 48x64 (height x width)"
-    return f"--{option} {said[0].lower()}{said[1:]}, not {error['input']!r}"
+    return f"{said[0].lower()}{said[1:]}"
 
 
 def tell(text: str, value: Any, as_json: bool) -> None:

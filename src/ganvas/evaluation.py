@@ -1,7 +1,8 @@
 """`ganvas.evaluate`: the numbers of a trained autoencoder or VAE on held-out data, each with how it was taken."""
 
 from collections.abc import Callable, Iterator, Sequence
-from math import log
+from dataclasses import replace
+from math import isfinite, log
 from typing import Any
 
 import torch
@@ -9,30 +10,33 @@ from jaxtyping import Float64
 from torch import Tensor, nn
 
 from .artifact import NO_ENCODER, Trained, at_least_one, at_once
-from .data import Collection, Source, View
+from .data import Collection, Source, View, load
 from .errors import UserError, did_you_mean
 from .metrics import codes, fidelity
 from .metrics.likelihood import log_likelihood, mean_and_error
 from .model import Batch, Encodes, Samples, device_of, name_of
 from .models import LadderVAE
 from .models.variational import Variational, WithLikelihood
+from .posteriors import Draw, Posterior
 from .randomness import generator, reseed
 
 METRICS = ("elbo", "bound", "codes", "reconstruction")
-PAIRED = 2000
-"""examples on which the mutual information is estimated"""
+PAIRED, PAIRED_FLOW = 2000, 200
+"""examples on which the mutual information is estimated; of a flow, whose density takes a pass a dimension, fewer"""
 TOGETHER = 64
-"""examples, and samples of each, of a hierarchy that share a random stream"""
+"""examples, and samples of each, that share a random stream: numbers do not depend on how much is computed at once"""
+ROWS = 2**24
+"""numbers of examples, about, that a hierarchy decodes at once, with all that their networks hold"""
 
 
 @torch.random.fork_rng(devices=[])
 @torch.no_grad()
 def evaluate(
     trained: Trained,
-    data: Source,
+    data: Source | None = None,
     view: View | None = None,
     *,
-    metrics: Sequence[str] = METRICS,
+    metrics: Sequence[str] = (),
     k: int = 500,
     draws: int = 10,
     n: int | None = None,
@@ -41,56 +45,79 @@ def evaluate(
 ) -> dict[str, Any]:
     """Measure a trained autoencoder or VAE on `data`; values in nats an example unless their name says otherwise.
 
-    `metrics` are those of `METRICS`: "elbo" (with its two terms, mean of `draws` samples z an example; beta plays no
-    part), "bound" (the importance weighted bound L_k with exactly `k` samples, Burda et al., arXiv:1509.00519), "codes"
-    (active units, KL a dimension, mutual information, aggregate posterior) and "reconstruction" (PSNR, SSIM).
-    `..._error` is a standard error over examples.  The first `n` examples are taken, or all.  The same seed gives the
-    same numbers, whatever the sizes of batches.  Raises UserError for data that do not fit, and for a GAN.
+    Without `data` it is the test split of what the run was trained on, or else that itself ("split" says which).
+    `metrics` are those of `METRICS`, or all: "elbo" (with its two terms, mean of `draws` samples z an example; beta
+    plays no part), "bound" (the importance weighted bound L_k with exactly `k` samples, Burda et al.,
+    arXiv:1509.00519), "codes" (active units, KL a dimension, mutual information, aggregate posterior) and
+    "reconstruction" (PSNR, SSIM).  `..._error` is a standard error over examples; what cannot be computed is None.
+    `n` of the examples are drawn, or all are taken; bits are drawn once where the model draws them at each use.  The
+    same seed gives the same numbers.  Raises UserError for data that do not fit, and for a GAN.
     """
     trained.needs(Encodes, NO_ENCODER)
+    chosen = which(trained, metrics)
+    for name, value in (("k", k), ("draws", draws), ("n", 1 if n is None else n)):
+        at_least_one(value, name)
+    source, own, split = (data, view, "given") if data is not None else held_out(trained)
+    collection = trained.fitting(source, own)
+    order = torch.randperm(len(collection), generator=generator(torch.device("cpu"), seed, "examples"))
+    collection = collection if n is None else collection.at(order[:n])
+    result: dict[str, Any] = {
+        "model": name_of(trained.model), "step": trained.about.get("step"), "data": collection.name, "split": split,
+        "examples": len(collection), "seed": seed,
+    }  # fmt: skip
+    x = trained.inputs(collection.x)
+    if isinstance(trained.model, WithLikelihood):
+        bits = trained.model.likelihood in ("bernoulli", "discretized-logistic")
+        result["bits_of"] = "" if bits else " of a density: not to be compared with those of pixels' levels"
+    if "elbo" in chosen:
+        progress(f"ELBO of {len(x)} examples, {draws} samples each")
+        result |= elbo(trained, x, collection, draws, seed)
+    if "bound" in chosen:
+        progress(f"importance weighted bound of {len(x)} examples, {k} samples each")
+        result |= bound(trained, x, collection, k, seed)
+    if "codes" in chosen:
+        progress("latent codes")
+        result |= latent(trained, x, collection, seed)
+    if "reconstruction" in chosen:
+        result |= rebuilt(trained, x, collection)
+    return {name: None if isinstance(v, float) and not isfinite(v) else v for name, v in result.items()}
+
+
+def which(trained: Trained, metrics: Sequence[str]) -> Sequence[str]:
+    """The metrics asked for, or all that the model has; UserError for what there is not."""
+    there = METRICS if isinstance(trained.model, WithLikelihood) else METRICS[-1:]
     for name in metrics:
         if name not in METRICS:
             raise UserError(
                 f"there is no metric {name!r}.{did_you_mean(name, METRICS)} There are: {', '.join(METRICS)}"
             )
-    collection = trained.fitting(data, view)
-    collection = collection.at(torch.arange(min(len(collection), at_least_one(n or len(collection), "n"))))
-    at_least_one(draws, "draws")
-    result: dict[str, Any] = {
-        "model": name_of(trained.model), "step": trained.about.get("step"), "data": collection.name,
-        "examples": len(collection), "seed": seed,
-    }  # fmt: skip
-    x = seen(trained, collection, seed)
-    if isinstance(trained.model, WithLikelihood):
-        if "elbo" in metrics:
-            progress(f"ELBO of {len(x)} examples, {draws} samples each")
-            result |= elbo(trained, x, collection, draws, seed)
-        if "bound" in metrics:
-            progress(f"importance weighted bound of {len(x)} examples, {at_least_one(k, 'k')} samples each")
-            result |= bound(trained, x, collection, k, seed)
-        if "codes" in metrics:
-            progress("latent codes")
-            result |= latent(trained, x, collection, seed)
-    if "reconstruction" in metrics:
-        result |= rebuilt(trained, x, collection)
-    return result
+        if name not in there:
+            raise UserError(
+                f"{name_of(trained.model)} has no posterior and no likelihood: it has {', '.join(there)} only"
+            )
+    return metrics or there
 
 
-def seen(trained: Trained, data: Collection, seed: int) -> Tensor:
-    """The examples in the model's span; bits drawn once where the model draws them anew at each use."""
-    x = trained.inputs(data.x)
-    if getattr(trained.model, "binarize", "no") != "dynamic":
-        return x
-    return torch.bernoulli(x, generator=generator(torch.device("cpu"), seed, "evaluate"))
+def held_out(trained: Trained) -> tuple[Source, View, str]:
+    """The test split of what the run was trained on, or else that itself; UserError where nothing says what it was."""
+    origin = trained.origin()
+    if origin is None:
+        where = trained.folder or "the weights file"
+        raise UserError(f"{where} does not say where the model's data are: give held-out ones")
+    source, view = origin
+    test = replace(view, split="test")
+    try:
+        return load(source, test), View(), "test"
+    except UserError:
+        return source, view, "train"
 
 
 def parts(trained: Trained, x: Tensor, data: Collection, seed: int, what: str) -> Iterator[Batch]:
-    """Examples in chunks, each with random numbers of its own."""
+    """Examples in blocks, each with random numbers of its own."""
     device = device_of(trained.nets)
-    size = at_once(x)
-    for i in range(0, len(x), size):
+    for i in range(0, len(x), TOGETHER):
         reseed(device, seed, what, i)
-        yield Batch(x[i : i + size], None if data.labels is None else data.labels[i : i + size]).to(device)
+        yield Batch(x[i : i + TOGETHER], None if data.labels is None else data.labels[i : i + TOGETHER]).to(device)
 
 
 def elbo(trained: Trained, x: Tensor, data: Collection, draws: int, seed: int) -> dict[str, Any]:
@@ -129,13 +156,15 @@ def bound(trained: Trained, x: Tensor, data: Collection, k: int, seed: int) -> d
 
 
 def of_hierarchy(model: LadderVAE, nets: nn.ModuleDict, x: Tensor, k: int, seed: int) -> Float64[Tensor, " n"]:
-    """L_k of n examples, whose noise depends on the seed, k and the blocks of `TOGETHER` examples and samples."""
+    """L_k of n examples; the noise depends on the seed, k and blocks of examples and samples."""
     device, values = device_of(nets), []
-    for i in range(0, len(x), TOGETHER):
-        some, log_w = x[i : i + TOGETHER].to(device), []
-        for j in range(0, k, TOGETHER):
+    rows = max(1, ROWS // (16 * x[0].numel()))
+    together, samples = min(TOGETHER, rows), min(TOGETHER, max(1, rows // TOGETHER))
+    for i in range(0, len(x), together):
+        some, log_w = x[i : i + together].to(device), []
+        for j in range(0, k, samples):
             reseed(device, seed, "bound", k, i, j)
-            log_w.append(model.log_weights(some, min(TOGETHER, k - j), **nets).double().logsumexp(0).cpu())
+            log_w.append(model.log_weights(some, min(samples, k - j), **nets).double().logsumexp(0).cpu())
         values.append(torch.stack(log_w).logsumexp(0) - log(k))
     return torch.cat(values)
 
@@ -158,23 +187,36 @@ def latent(trained: Trained, x: Tensor, data: Collection, seed: int) -> dict[str
     each = [model.code_terms(batch, **trained.nets) for batch in parts(trained, x, data, seed, "codes")]
     mean, kl, z = (torch.cat(part).cpu() for part in zip(*each, strict=True))
     by_mean, by_kl = codes.active_units(mean, kl)
+    apart = kl.shape == mean.shape  # the KL to a VampPrior has no terms a dimension
     result: dict[str, Any] = {
-        "active_units": int(by_mean.sum()), "active_units_by_kl": int(by_kl.sum()), "dimensions": mean.shape[1],
-        "kl_per_dimension": kl.mean(0).tolist(),
+        "active_units": int(by_mean.sum()), "active_units_by_kl": int(by_kl.sum()) if apart else None,
+        "dimensions": mean.shape[1], "kl_per_dimension": kl.mean(0).tolist() if apart else None,
         "aggregate_mean": z.mean(0).tolist(), "aggregate_std": z.std(0, correction=0).tolist(),
     }  # fmt: skip
-    device, some = device_of(trained.nets), min(PAIRED, len(x))
-    if isinstance(model, Variational) and model.posterior != "iaf":  # a flow's density at other codes is slow
-        reseed(device, seed, "information")
-        batch = Batch(x[:some], None if data.labels is None else data.labels[:some]).to(device)
-        _, q, draw, _ = model.parts(batch, trained.nets["encoder"])
-        information = codes.mutual_information(q, draw)
-        total = q.kl(draw).sum(1).mean().item()
-        result |= {
-            "mutual_information": information, "mutual_information_examples": some,
-            "aggregate_from_prior": codes.distance_from_prior(total, information),
-        }  # fmt: skip
-    return result
+    return result | (information(trained, model, x, data, seed) if isinstance(model, Variational) else {})
+
+
+def information(trained: Trained, model: Variational, x: Tensor, data: Collection, seed: int) -> dict[str, Any]:
+    """Mutual information of x and z, and what the KL has beyond it: the aggregate posterior's distance from p(z)."""
+    some = min(PAIRED_FLOW if model.posterior == "iaf" else PAIRED, len(x))
+    seen = [
+        model.parts(batch, trained.nets["encoder"]) for batch in parts(trained, x[:some], data, seed, "information")
+    ]
+    q = joined([q for _, q, _, _ in seen])
+    draw = Draw(*(torch.cat(t, 1) for t in zip(*(draw for _, _, draw, _ in seen), strict=True)))
+    value = codes.mutual_information(q, draw)
+    total = model.divergence(q, draw, **trained.nets).sum(1).mean().item()
+    return {
+        "mutual_information": value, "mutual_information_examples": some, "mutual_information_limit": log(some),
+        "aggregate_from_prior": codes.distance_from_prior(total, value),
+    }  # fmt: skip
+
+
+def joined(each: list[Any]) -> Posterior:
+    """Posteriors of several blocks of examples as one."""
+    fields = zip(*each, strict=True)
+    q: Posterior = type(each[0])(*(torch.cat(f) if isinstance(f[0], Tensor) else f[0] for f in fields))
+    return q
 
 
 def rebuilt(trained: Trained, x: Tensor, data: Collection) -> dict[str, Any]:

@@ -164,7 +164,7 @@ class DiscretizedLogisticHead(Head):
 
     def distribution(self, y: Float[Tensor, "n *shape"]) -> Likelihood:
         location, log_scale = y.chunk(2, dim=1)
-        return DiscretizedLogistic(location + 0.5, (log_scale - 2.3).clamp_min(-7))
+        return DiscretizedLogistic(location + 0.5, (log_scale - 2.3).clamp(-7, 7))
 
 
 class SquaredErrorHead(Head):

@@ -82,11 +82,16 @@ class Model(ABC):
         """Whether its networks are given the labels of examples."""
         return False
 
+    @property
+    def normal(self) -> bool:
+        """Whether N(0, I) is the distribution that its codes are meant to have."""
+        return True
+
     def check(self, data: Any) -> None:  # noqa: B027
         """UserError where this model cannot learn from the collection `data`."""
 
-    def prepare(self, data: Any) -> Any:
-        """The collection as this model learns it; most take it as it is."""
+    def prepare(self, data: Any, *, once: bool = False) -> Any:
+        """The collection as this model learns it, most as it is; `once` fixes what it draws anew at each use."""
         return data
 
     @abstractmethod
@@ -138,6 +143,14 @@ class Encodes(Protocol):
 
     def draw_codes(self, x: Float[Tensor, "n *shape"], *labels: Any, **kept: Any) -> Float[Tensor, "n d"]:
         """The codes of examples; a sample where the code is a distribution."""
+
+
+def apart(value: Any) -> Any:
+    """The parts of "16,8", or of ("16,8", 4); anything else as it is."""
+    listed = [value] if isinstance(value, str) else value
+    if not isinstance(listed, list | tuple):
+        return value
+    return tuple(part for item in listed for part in (item.split(",") if isinstance(item, str) else [item]))
 
 
 def device_of(network: nn.Module) -> torch.device:

@@ -150,10 +150,12 @@ def fit(
     seed: int = 0,
     kinds: Sequence[str] | None = None,
     progress: Callable[[str], None] = lambda line: None,
+    own: Callable[[Tensor], Tensor] = lambda z: normal_terms(z).sum(1),
 ) -> Fitted:
     """Fit each kind of prior to nine tenths of the codes, and judge it by the others.
 
-    `kinds` None is all that can be fitted here.  `progress` is told what is being done.  The result depends on codes
+    `kinds` None is all that can be fitted here.  `own` is log p(z) under the model's own prior, with which they are
+    compared: N(0, I) by default.  `progress` is told what is being done.  The result depends on codes
     and seed alone.  Raises UserError for fewer than three codes, codes that are not finite, and unknown kinds.
     """
     chosen, notes = choice(kinds)
@@ -178,7 +180,7 @@ def fit(
             priors[kind] = normal
         else:
             priors[kind] = (fit_mixture if kind == "mixture" else fit_flow)(train, normal, seed)
-    held_out = {STANDARD: normal_terms(test).sum(1).mean().item()}
+    held_out = {STANDARD: own(test).mean().item()}
     held_out |= {kind: prior.log_prob(test).mean().item() for kind, prior in priors.items()}
     return Fitted(priors, held_out, (len(train), len(test)), notes)
 

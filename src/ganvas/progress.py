@@ -82,8 +82,9 @@ class Training:
         """The latest loss terms, how many latent dimensions are active, and the least and the largest KL of one."""
         self.latest = "  ".join(f"{name} {value:.4g}" for name, value in terms.items())
         if "active" in codes:
-            low, high = min(codes["kl_per_dimension"]), max(codes["kl_per_dimension"])
-            self.latest += f"  active {codes['active']}/{codes['dimensions']}, {low:.2f} to {high:.2f} nats a dimension"
+            self.latest += f"  active {codes['active']}/{codes['dimensions']}"
+            kl = codes.get("kl_per_dimension", [])
+            self.latest += f", {min(kl):.2f} to {max(kl):.2f} nats a dimension" if kl else ""
         self.bar.update(self.task, completed=step, terms=self.latest)
 
     def warn(self, sentences: Sequence[str]) -> None:

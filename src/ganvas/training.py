@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 
 import pydantic.dataclasses
 import torch
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from torch import Tensor, nn
 from torch.nn.functional import hardshrink
 from torch.optim import Optimizer
@@ -24,7 +24,7 @@ from torch.optim import Optimizer
 from .data import Collection, Stream
 from .errors import Diverged, UserError
 from .meter import Meter
-from .model import STRICT, Model, Move, Rate, Shape
+from .model import STRICT, Model, Move, Rate, Shape, apart
 from .randomness import reseed
 
 
@@ -44,8 +44,8 @@ class Plan:
     """decay of the averaged weights, which are the ones kept"""
     every: Annotated[int, Field(gt=0)] = 500
     """steps between checkpoints and previews; the log has ten lines between them"""
-    milestones: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
-    """parts of the run, as 0.4, after which the learning rate is multiplied by drop"""
+    milestones: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], BeforeValidator(apart)] = ()
+    """parts of the run, as 0.5,0.8, after which the learning rate is multiplied by drop"""
     drop: Annotated[float, Field(gt=0)] = 0.1
     """factor of the learning rate at each milestone"""
     precision: Literal["float32", "bfloat16"] = "float32"

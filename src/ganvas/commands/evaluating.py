@@ -4,11 +4,8 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from .. import data as data_sources
-from .. import folders
-from ..artifact import Trained
 from ..cli import tell
-from ..data import Collection, View, names_in
+from ..data import View, names_in
 from ..errors import UserError
 from ..evaluation import METRICS
 from ..evaluation import evaluate as measure
@@ -33,65 +30,59 @@ def evaluate(
 ) -> None:
     """Measure a trained autoencoder or VAE: bounds on the likelihood, use of the latent space, reconstructions."""
     trained, bar = opened(run), Bar(quiet)
-    source, note = held_out(trained, run, view) if data is None else (data, "")
-    bar.notes([note] if note else [])
-    values = measure(
-        trained, source, None if data is None else view,
-        metrics=names_in(metrics) or METRICS, k=k, n=n, seed=seed, progress=bar.say,
-    )  # fmt: skip
-    tell("\n".join(lines(values)), values, json)
-
-
-def held_out(trained: Trained, run: str, view: View) -> tuple[Collection, str]:
-    """The test split of what the run was trained on, or else that itself, with a note; UserError where unknown."""
-    if view != VIEW:
+    if data is None and view != VIEW:
         raise UserError(f"options of data need data: ganvas evaluate {run} DATA, or none for the run's own")
-    config = None if trained.folder is None else folders.read_config(trained.folder)
-    if config is None or config["data"]["source"] == "array":
-        raise UserError(f"{run} does not say where its data are: give held-out ones, ganvas evaluate {run} DATA")
-    source, own = config["data"]["source"], config["data"]["view"]
-    try:
-        return data_sources.load(source, View(**(own | {"split": "test"}))), ""
-    except UserError:
-        note = "the run's data have no test split: these are the training examples, on which all numbers are better"
-        return data_sources.load(source, View(**own)), note
+    own = None if data is None else view
+    values = measure(trained, data, own, metrics=names_in(metrics), k=k, n=n, seed=seed, progress=bar.say)
+    if values["split"] == "train":
+        bar.notes(["the run's data have no test split: these are the training examples, and so all numbers are better"])
+    tell("\n".join(lines(values)), values, json)
 
 
 def lines(values: dict[str, Any]) -> list[str]:
     """The numbers, for people: what, how much, how it was taken."""
     v = values
-    shown = [f"{v['model']} at step {v['step']}, on {v['examples']} examples of {v['data']}, seed {v['seed']}"]
+    of = {"test": "test", "train": "training"}.get(v["split"], "given")
+    shown = [f"{v['model']} at step {v['step']}, on {v['examples']} {of} examples of {v['data']}, seed {v['seed']}"]
 
     def line(name: str, text: str) -> None:
         shown.append(f"{name:<24} {text}")
 
     if "elbo" in v:
         line("ELBO", f"{with_error(v, 'elbo')} nats, {v['elbo_draws']} samples an example")
-        line("", f"{v['elbo_bits_per_dimension']:.4f} bits per dimension")
+        line("", f"{v['elbo_bits_per_dimension']:.4f} bits per dimension{v['bits_of']}")
         line("  reconstruction", f"{v['reconstruction_nats']:.2f} nats, -E log p(x|z)")
         line("  KL", f"{v['kl_nats']:.2f} nats, KL(q(z|x) || p(z))")
     if "bound" in v:
         line(f"L_{v['bound_k']}", f"{with_error(v, 'bound')} nats, importance weighted bound on log p(x)")
-        line("", f"{v['bound_bits_per_dimension']:.4f} bits per dimension")
+        line("", f"{v['bound_bits_per_dimension']:.4f} bits per dimension{v['bits_of']}")
     if "active_units" in v:
-        by = f"by variance of the mean > 0.01, {v['active_units_by_kl']} by KL > 0.01 nats"
-        line("active units", f"{v['active_units']} of {v['dimensions']} {by}")
-        kl = sorted(v["kl_per_dimension"], reverse=True)
+        by_kl = "" if v["active_units_by_kl"] is None else f", {v['active_units_by_kl']} by KL > 0.01 nats"
+        line("active units", f"{v['active_units']} of {v['dimensions']} by variance of the mean > 0.01{by_kl}")
+        kl = sorted(v["kl_per_dimension"] or (), reverse=True)
         more = f" and {len(kl) - 12} more" if len(kl) > 12 else ""
-        line("KL a dimension", " ".join(f"{x:.2f}" for x in kl[:12]) + more)
-    if "mutual_information" in v:
-        line(
-            "mutual information", f"{v['mutual_information']:.2f} nats, on {v['mutual_information_examples']} examples"
-        )
-        line(
-            "KL(q(z) || p(z))",
-            f"{v['aggregate_from_prior']:.2f} nats: the aggregate posterior's distance from the prior",
-        )
+        line("KL a dimension", " ".join(f"{x:.2f}" for x in kl[:12]) + more if kl else "none: the prior is a mixture")
+        shown.extend(about_information(v))
     if "reconstruction_mse" in v:
-        more = f", PSNR {v['psnr_db']:.2f} dB, SSIM {v['ssim']:.4f}" if "ssim" in v else ""
+        more = f", PSNR {v['psnr_db']:.2f} dB, SSIM {v['ssim']:.4f}" if v.get("psnr_db") is not None else ""
         line("reconstruction", f"mean square error {v['reconstruction_mse']:.5f}{more}")
     return shown
 
 
+def about_information(v: dict[str, Any]) -> list[str]:
+    """Mutual information and the aggregate posterior's distance, with what such an estimate can show at most."""
+    if "mutual_information" not in v:
+        return [f"{'mutual information':<24} not measured: the model is a hierarchy"]
+    value, limit, n = v["mutual_information"], v["mutual_information_limit"], v["mutual_information_examples"]
+    full = value > limit - 1
+    least, most = ("at least ", "at most ") if full else ("", "")
+    why = f", of which {n} examples can show {limit:.2f} at most" if full else f", on {n} examples"
+    return [
+        f"{'mutual information':<24} {least}{value:.2f} nats{why}",
+        f"{'KL(q(z) || p(z))':<24} {most}{v['aggregate_from_prior']:.2f} nats, the aggregate posterior's",
+    ]
+
+
 def with_error(values: dict[str, Any], name: str) -> str:
-    return f"{values[name]:.2f} +- {values[f'{name}_error']:.2f}"
+    error = values[f"{name}_error"]
+    return f"{values[name]:.2f}" if error is None else f"{values[name]:.2f} +- {error:.2f}"

@@ -34,7 +34,9 @@ def interpolate(
 ) -> None:
     """Walk through the latent space from one example to another."""
     trained = opened(run)
-    walk = partial(explore.interpolate, trained, rows, columns, path=path, seed=seed, label=label, data=data, view=view)
+    walk = partial(
+        explore.interpolate, trained, data, view, rows=rows, columns=columns, path=path, seed=seed, label=label
+    )
     deliver(walk, trained, "interpolation", to)
 
 
@@ -54,7 +56,7 @@ def traverse(
     An autoencoder has no KL: its dimensions are sorted by the variance of the codes, and the unit is their deviation.
     """
     trained = opened(run)
-    made = partial(explore.traverse, trained, rows, columns, example=example, data=data, view=view)
+    made = partial(explore.traverse, trained, data, view, rows=rows, columns=columns, example=example)
     deliver(made, trained, "traversal", to)
 
 
@@ -81,7 +83,7 @@ def manifold(
             raise UserError(f"label={label} says what is decoded, but --codes decodes nothing: leave out one of them")
         deliver(partial(explore.codes, trained, data=data, view=view), trained, "codes", to)
         return
-    made = partial(explore.manifold, trained, side, label=label, data=data, view=view)
+    made = partial(explore.manifold, trained, data, view, side=side, label=label)
     deliver(made, trained, "manifold", to)
 
 

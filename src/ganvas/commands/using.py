@@ -3,11 +3,13 @@
 from pathlib import Path
 from typing import Annotated
 
+import torch
 from cyclopts import Parameter
 
 from ..artifact import Trained, at_least_one
 from ..data import View
 from ..pictures import PICTURES, Examples
+from ..progress import Bar
 from .common import TARGET, VIEW, Flat, RunName, SourceName, Target, deliver, opened
 
 
@@ -18,13 +20,16 @@ def sample(
     n: Annotated[int, Parameter(alias="-n", help="how many")] = 64,
     seed: Annotated[int, Parameter(help="of the noise")] = 0,
     prior: Annotated[
-        str, Parameter(help="best, gaussian, mixture or flow: what `ganvas fit-prior` fitted")
+        str,
+        Parameter(help="standard, the model's own; best, gaussian, mixture or flow: what `ganvas fit-prior` fitted"),
     ] = "standard",
     label: Annotated[str | None, Parameter(help="class, by name or number, of a conditional model")] = None,
     to: Annotated[Target, Flat] = TARGET,
 ) -> None:
     """Generate new examples with a trained model, from N(0, I) or from a fitted prior."""
     trained = opened(run)
+    if label is not None and (chosen := trained.chosen(1, label)) is not None:
+        Bar().say(f"class {trained.about['classes'][int(chosen)]}")
     deliver(lambda: trained.sample(n, seed=seed, prior=prior, label=label), trained, "samples", to)
 
 
@@ -33,7 +38,7 @@ def reconstruct(
     data: SourceName,
     /,
     *,
-    n: Annotated[int, Parameter(alias="-n", help="how many of the examples, at most")] = 32,
+    n: Annotated[int, Parameter(alias="-n", help="how many of the examples, spread evenly over them")] = 32,
     view: Annotated[View, Flat] = VIEW,
     to: Annotated[Target, Flat] = TARGET,
 ) -> None:
@@ -45,7 +50,8 @@ def reconstruct(
 def pairs(trained: Trained, data: str, view: View, n: int, out: Path | None) -> Examples:
     """Reconstructions; for a picture, each after its example."""
     collection = trained.fitting(data, view)
-    collection = collection.at(slice(at_least_one(n, "n")))
+    at_least_one(n, "n")
+    collection = collection.at(torch.linspace(0, len(collection) - 1, min(n, len(collection))).long())
     made = trained.reconstruct(collection)
     picture = out is None or out.suffix.lower() in PICTURES
     if made.x.ndim == 2 or not picture:

@@ -126,6 +126,8 @@ def from_array(
 
 def as_bytes(array: np.ndarray, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
     """Pixels as uint8, with a note where that loses something."""
+    if array.dtype.kind in "ui" and array.max() == 1 and array.min() == 0:
+        return array.astype(np.uint8) * 255, (f"{name} holds nothing but 0 and 1: read as black and white",)
     if array.dtype == np.uint8:
         return array, ()
     if array.dtype.kind == "b":

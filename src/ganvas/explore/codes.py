@@ -71,17 +71,16 @@ def usage(trained: Trained, collection: Collection) -> Usage:
         reseed(device, 0, "usage")
         seen = {k: v.float().cpu() for k, v in trained.model.observe(batch, **trained.nets).items()}
     mean, std = seen["aggregate_mean"], seen["aggregate_std"]
-    if getattr(trained.model, "prior", None) == "standard":
+    if trained.model.normal:
         mean, std = torch.zeros_like(mean), torch.ones_like(std)
-    if "kl" in seen:
+    if "kl" in seen and len(seen["kl"]) == len(std):
         return Usage(seen["kl"], "KL", mean, std)
     return Usage(std.square(), "variance", mean, std)
 
 
 def without_data(trained: Trained) -> Usage | None:
     """What is known of the codes without any example: of N(0, I) that it is the prior, of others nothing."""
-    prior = "standard" if not isinstance(trained.model, Encodes) else getattr(trained.model, "prior", None)
-    if prior != "standard":
+    if not trained.model.normal:
         return None
     d = trained.noise(1, generator(torch.device("cpu"), 0)).shape[1]
     return Usage(torch.zeros(d), "", torch.zeros(d), torch.ones(d))

@@ -17,12 +17,12 @@ REACH = 3.0
 
 def traverse(
     trained: Trained,
-    rows: int = 10,
-    columns: int = 11,
-    *,
-    example: int = 0,
     data: Source | None = None,
     view: View | None = None,
+    *,
+    rows: int = 10,
+    columns: int = 11,
+    example: int = 0,
 ) -> Examples:
     """One row a latent dimension: it goes from -3 to 3, all others stay as they are in the code of one example.
 
@@ -60,11 +60,11 @@ def traverse(
 
 def manifold(
     trained: Trained,
-    side: int = 20,
-    *,
-    label: str | int | None = None,
     data: Source | None = None,
     view: View | None = None,
+    *,
+    side: int = 20,
+    label: str | int | None = None,
 ) -> Examples:
     """`side` x `side` examples decoded from a plane of codes (Kingma & Welling, arXiv:1312.6114, figure 4).
 

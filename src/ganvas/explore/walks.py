@@ -19,14 +19,14 @@ Path = Literal["linear", "spherical"]
 
 def interpolate(
     trained: Trained,
+    data: Source | None = None,
+    view: View | None = None,
+    *,
     rows: int = 8,
     columns: int = 10,
-    *,
     path: Path | None = None,
     seed: int = 0,
     label: str | int | None = None,
-    data: Source | None = None,
-    view: View | None = None,
 ) -> Examples:
     """`rows` walks of `columns` examples each.
 

@@ -9,17 +9,15 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ..posteriors import Draw, Posterior
+from ..posteriors import ACTIVE, Draw, Posterior
 
-ACTIVE = 0.01
-"""limit of both conventions: variance of the posterior's mean, and nats of KL"""
 PAIRS = 2**22
 """numbers that are computed at once"""
 
 
 def active_units(
-    means: Float[Tensor, "n d"], kl: Float[Tensor, "n d"]
-) -> tuple[Bool[Tensor, " d"], Bool[Tensor, " d"]]:
+    means: Float[Tensor, "n d"], kl: Float[Tensor, "n m"]
+) -> tuple[Bool[Tensor, " d"], Bool[Tensor, " m"]]:
     """Which latent dimensions are used, by the two usual conventions.
 
     Var_x( E_q[z_j|x] ) > 0.01 (Burda et al., arXiv:1509.00519), and E_x KL_j > 0.01 nats.
@@ -43,8 +41,3 @@ def mutual_information(q: Posterior, draw: Draw) -> float:
 def distance_from_prior(kl: float, information: float) -> float:
     """KL(q(z) || p(z)) = E_x KL(q(z|x) || p(z)) - I(x; z), in nats (Hoffman & Johnson, 2016)."""
     return kl - information
-
-
-def moments(draw: Draw) -> tuple[Float[Tensor, " d"], Float[Tensor, " d"]]:
-    """Mean and standard deviation of each dimension of z ~ q(z): those of N(0, I) would be 0 and 1."""
-    return draw.z[0].mean(0), draw.z[0].std(0)

@@ -27,6 +27,10 @@ class Autoencoder(LatentModel):
 
     span = (0.0, 1.0)
 
+    @property
+    def normal(self) -> bool:
+        return False
+
     def networks(self, shape: Shape, classes: int = 0) -> dict[str, nn.Module]:
         d = self.code_size(shape)
         bound = [nn.Sigmoid()] if len(shape) == 3 else []  # pixels lie in [0, 1], vectors anywhere

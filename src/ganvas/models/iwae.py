@@ -35,6 +35,8 @@ class IWAE(Variational):
 
     def check(self, data: Collection) -> None:
         super().check(data)
+        if self.sigma == "optimal":
+            raise UserError("sigma=optimal is best for samples that count alike, which these do not: use sigma=learned")
         if self.gradient != "reparameterized" and self.posterior == "iaf":
             raise UserError(f"gradient={self.gradient} needs a posterior with a density of its own: not posterior=iaf")
 

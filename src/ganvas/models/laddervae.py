@@ -29,13 +29,13 @@ from typing import Annotated, Any, Literal, NamedTuple, final
 
 import torch
 from jaxtyping import Float
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from .. import likelihoods
 from ..likelihoods import Likelihood
-from ..model import STRICT, Batch, Move, Shape, minimize
+from ..model import STRICT, Batch, Move, Shape, apart, minimize
 from ..nets import Depth, Width, chosen, decoder, encoder
 from ..objectives import kl_diagonals
 from ..posteriors import Diagonal, Head, noise_like, normal_terms
@@ -145,7 +145,7 @@ def side_by_side(parts: list[Tensor]) -> Float[Tensor, "n d"]:
 class LadderVAE(WithLikelihood):
     """A VAE with a hierarchy of latent vectors, whose inference goes down the same ladder as its generation."""
 
-    levels: Annotated[tuple[Size, ...], Field(min_length=1, max_length=64)] = (32, 16)
+    levels: Annotated[tuple[Size, ...], BeforeValidator(apart), Field(min_length=1, max_length=64)] = (32, 16)
     """dimensions of each latent vector: z_1, which the decoder sees, first"""
     net: Literal["auto", "conv", "mlp"] = "auto"
     """kind of network between x and z_1; auto is conv for images, mlp for vectors; all others are MLPs"""

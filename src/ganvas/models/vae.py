@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from ..data import Collection
 from ..errors import UserError
-from ..likelihoods import Likelihood
+from ..likelihoods import Likelihood, Sigma
 from ..model import STRICT, Batch, Move, Shape, minimize
 from ..objectives import squared_error
 from .variational import Positive, Variational
@@ -61,6 +61,8 @@ class VAE(Variational):
             raise UserError(f"{' and '.join(chosen)} are different rules for the KL: choose one")
         if self.geco is not None and (self.beta != 1 or self.warmup):
             raise UserError("geco finds the weight of the KL by itself: leave out beta and warmup")
+        if self.geco is not None and (self.likelihood != "gaussian" or self.sigma != VAE.sigma):
+            raise UserError("geco is the sigma of a gaussian p(x|z): leave out likelihood and sigma")
         if self.free_bits and self.prior == "vamp":
             raise UserError("free_bits needs the KL a dimension, which prior=vamp does not have: use prior=standard")
         if self.cycle and not 0 < self.warmup <= self.cycle:
@@ -78,10 +80,14 @@ class VAE(Variational):
         kl = self.divergence(q, draw, encoder=encoder, **others)
         if self.geco is not None:
             multiplier = others.pop("multiplier")
-            reconstruction = multiplier(self.excess(x, p.mean))
+            terms = {"constraint": multiplier(self.excess(x, p.mean))}
         else:
-            reconstruction = p.nll(x).mean()
-        yield minimize(encoder, decoder, *others.values(), reconstruction=reconstruction, kl=self.weighed(kl, done))
+            terms = {"reconstruction": p.nll(x).mean()}
+        yield minimize(encoder, decoder, *others.values(), **terms, kl=self.weighed(kl, done))
+
+    @property
+    def deviation(self) -> Sigma:
+        return self.sigma if self.geco is None else self.geco
 
     def weighed(self, kl: Float[Tensor, "b d"], done: int) -> Float[Tensor, ""]:
         """The term of the objective that the KL, b examples in d terms, gives after `done` steps."""

@@ -30,13 +30,20 @@ from .latent import LatentModel
 Parts = tuple[Tensor, Posterior, posteriors.Draw, tuple[Tensor, ...]]
 Labels = Int64[Tensor, " b"] | None
 Positive = Annotated[float, Field(gt=0)]
+MANY = 1024
+"""most dimensions of a full covariance"""
+AT_ONCE = 2**22
+"""numbers that a mixture's density computes at once"""
 
 
 class Codes(NamedTuple):
-    """What b examples are in the latent space: posterior means, KL(q(z|x) || p(z)) in nats in d terms, samples."""
+    """What b examples are in the latent space: posterior means, KL(q(z|x) || p(z)) in nats in m terms, samples.
+
+    There is a term a dimension, m = d, but for a VampPrior: its KL does not come apart, so m = 1.
+    """
 
     mean: Float[Tensor, "b d"]
-    kl: Float[Tensor, "b d"]
+    kl: Float[Tensor, "b m"]
     z: Float[Tensor, "b d"]
 
 
@@ -58,9 +65,9 @@ class WithLikelihood(Model):
     def check(self, data: Collection) -> None:
         likelihoods.check(self.likelihood, data, self.binarize != "no")
 
-    def prepare(self, data: Collection) -> Collection:
-        """The collection; with binarize=static, its pixels drawn as bits, the same ones every time."""
-        if self.binarize != "static":
+    def prepare(self, data: Collection, *, once: bool = False) -> Collection:
+        """The collection; with binarize=static, or `once` for dynamic, its pixels drawn as bits, always the same."""
+        if self.binarize == "no" or (self.binarize == "dynamic" and not once):
             return data
         top = 255 if data.are_images else 1
         chance = data.x.float() / top
@@ -80,12 +87,12 @@ class WithLikelihood(Model):
 
     @abstractmethod
     def code_terms(self, batch: Batch, *args: Any, **nets: Any) -> Codes:
-        """Codes of the examples, with the KL to N(0, I)."""
+        """Codes of the examples."""
 
     def observe(self, batch: Batch, **nets: Any) -> dict[str, Tensor]:
         """How the latent space is used: what the log keeps and what says that it has collapsed.
 
-        `kl` is KL(q(z|x) || N(0, I)) a dimension, in nats; `mean_variance` the variance over examples of the
+        `kl` is KL(q(z|x) || p(z)) in the terms of `Codes`, in nats; `mean_variance` the variance over examples of the
         posterior's mean (a dimension is active above 0.01: Burda et al., arXiv:1509.00519);
         `aggregate_mean` and `aggregate_std` are those of z ~ q(z|x) over all x, which N(0, I) should resemble.
         """
@@ -118,8 +125,14 @@ class Variational(WithLikelihood, LatentModel):
     def labelled(self) -> bool:
         return self.conditional
 
+    @property
+    def normal(self) -> bool:
+        return self.prior == "standard"
+
     def check(self, data: Collection) -> None:
         super().check(data)
+        if self.posterior == "full" and self.latent > MANY:
+            raise UserError(f"posterior=full in {self.latent} dimensions needs their square in numbers: use low-rank")
         if self.conditional and data.labels is None:
             raise UserError(
                 f"conditional=true needs labels, but {data.name} has none: put the images into one folder a class"
@@ -134,7 +147,7 @@ class Variational(WithLikelihood, LatentModel):
         code, given = code_shape(self.net, self.latent, shape), classes if self.conditional else 0
         flat = (prod(shape),) if self.net == "mlp" else shape
         outputs, head = posteriors.head(self.posterior, prod(code), self.rank, self.flow_steps, self.flow_width)
-        likelihood = likelihoods.head(self.likelihood, len(shape) == 3, self.sigma)
+        likelihood = likelihoods.head(self.likelihood, len(shape) == 3, self.deviation)
         seen, made = (flat[0] + given, *flat[1:]), (shape[0] * likelihood.outputs, *shape[1:])
         f = encoder(self.net, seen, outputs, self.width, self.depth, activation=self.activation)
         inputs = prod(code) + given * prod(code[1:])
@@ -148,6 +161,11 @@ class Variational(WithLikelihood, LatentModel):
         if self.prior == "vamp":
             nets["prior"] = PseudoInputs(self.pseudo_inputs, shape)
         return nets
+
+    @property
+    def deviation(self) -> likelihoods.Sigma:
+        """The sigma of a gaussian p(x|z)."""
+        return self.sigma
 
     def parts(self, batch: Batch, encoder: nn.Module, k: int = 1) -> Parts:
         """What a step begins with: x as observed, q(z|x), k samples of it, and what the decoder is given with each."""
@@ -173,8 +191,9 @@ class Variational(WithLikelihood, LatentModel):
         component: Posterior = encoder(u)
 
         def mixture(z: Float[Tensor, "k b d"]) -> Float[Tensor, "k b"]:
-            each = component.log_prob(z.flatten(0, 1)[:, None].expand(-1, len(u), -1))
-            return each.logsumexp(1).view(z.shape[:2]) - log(len(u))
+            parts = z.flatten(0, 1).split(max(1, AT_ONCE // (len(u) * z.shape[2])))
+            each = [component.log_prob(part[:, None].expand(-1, len(u), -1)).logsumexp(1) for part in parts]
+            return torch.cat(each).view(z.shape[:2]) - log(len(u))
 
         return mixture
 
@@ -212,7 +231,8 @@ class Variational(WithLikelihood, LatentModel):
             return z
         u = kept["prior"]()
         chosen = torch.randint(len(u), (n,), generator=generator)
-        component: Posterior = kept["encoder"](u[chosen.to(u.device)])
+        components = kept["encoder"](u)  # refused for a flow, so a tuple of tensors
+        component: Posterior = type(components)(*(t[chosen.to(u.device)] for t in components))
         with torch.random.fork_rng(devices=[] if u.device.type == "cpu" else [u.device]):
             torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
             return component.sample().z[0].cpu()
@@ -234,9 +254,9 @@ class Variational(WithLikelihood, LatentModel):
         p: Likelihood = decoder(draw.z[0], *given)
         return p.nll(x)[0], self.divergence(q, draw, encoder=encoder, **others).sum(1)
 
-    def code_terms(self, batch: Batch, encoder: nn.Module, **_: Any) -> Codes:
+    def code_terms(self, batch: Batch, encoder: nn.Module, **others: Any) -> Codes:
         _x, q, draw, _given = self.parts(batch, encoder)
-        return Codes(q.mean, q.kl(draw), draw.z[0])
+        return Codes(q.mean, self.divergence(q, draw, encoder=encoder, **others), draw.z[0])
 
 
 class PseudoInputs(nn.Module):

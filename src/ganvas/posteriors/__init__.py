@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from .flow import Flow, FlowHead
-from .gaussian import Diagonal, Draw, Full, LowRank, Posterior, exactly, noise_like, normal_terms
+from .gaussian import ACTIVE, Diagonal, Draw, Full, LowRank, Posterior, exactly, noise_like, normal_terms
 
 Family = Literal["diagonal", "full", "low-rank", "iaf"]
 
@@ -46,6 +46,6 @@ def head(family: Family, d: int, rank: int, steps: int, width: int) -> tuple[int
 
 
 __all__ = [
-    "Diagonal", "Draw", "Family", "Flow", "FlowHead", "Full", "Head", "LowRank", "Posterior", "exactly", "head",
-    "noise_like", "normal_terms",
+    "ACTIVE", "Diagonal", "Draw", "Family", "Flow", "FlowHead", "Full", "Head", "LowRank", "Posterior", "exactly",
+    "head", "noise_like", "normal_terms",
 ]  # fmt: skip

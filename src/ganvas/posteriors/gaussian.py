@@ -14,6 +14,8 @@ from torch.nn.functional import softplus
 
 from ..objectives import kl_diagonal, kl_full, kl_low_rank
 
+ACTIVE = 0.01
+"""above which a latent dimension counts as used: variance of the posterior's mean (arXiv:1509.00519), or nats of KL"""
 FLOOR = 1e-4
 """smallest standard deviation, in units of the prior's"""
 WIDEST = 10.0
@@ -156,7 +158,8 @@ class LowRank(NamedTuple):
         """The posterior for the raw outputs of an encoder, n = d (2 + rank)."""
         d = raw.shape[1] // (2 + rank)
         mean, scale, factor = raw.split([d, d, d * rank], dim=1)
-        return cls(mean, softplus(scale + UNIT) + FLOOR, factor.clamp(-WIDEST, WIDEST).unflatten(1, (d, rank)))
+        columns = factor.clamp(-WIDEST, WIDEST).unflatten(1, (rank, d))  # of U one by one: each is laid out as mu is
+        return cls(mean, softplus(scale + UNIT) + FLOOR, columns.mT)
 
     def sample(self, k: int = 1) -> Draw:
         """z = mu + sigma * epsilon + U eta, with epsilon in d and eta in r dimensions."""
