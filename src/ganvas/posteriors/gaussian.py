@@ -104,13 +104,17 @@ class Full(NamedTuple):
 
     @classmethod
     def of(cls, raw: Float[Tensor, "b n"]) -> "Full":
-        """The posterior for the raw outputs of an encoder, n = d + d (d + 1) / 2."""
+        """The posterior for the raw outputs of an encoder, n = d + d (d + 1) / 2.
+
+        What is below the diagonal is divided by d: an untrained posterior is then nearly diagonal, however large d is.
+        """
         d = int(((9 + 8 * raw.shape[1]) ** 0.5 - 3) / 2 + 0.5)  # the root of n = d + d (d + 1) / 2
         mean, diagonal, below = raw.split([d, d, d * (d - 1) // 2], dim=1)
         factor = (softplus(diagonal + UNIT) + FLOOR).diag_embed()
         row, column = torch.tril_indices(d, d, -1, device=raw.device)
         # out of place: the factor is differentiated through both of its parts
-        return cls(mean, factor.index_put((torch.arange(len(raw), device=raw.device)[:, None], row, column), below))
+        rows = torch.arange(len(raw), device=raw.device)[:, None]
+        return cls(mean, factor.index_put((rows, row, column), below / d))
 
     def sample(self, k: int = 1) -> Draw:
         """z = mu + L epsilon."""
@@ -155,10 +159,14 @@ class LowRank(NamedTuple):
 
     @classmethod
     def of(cls, raw: Float[Tensor, "b n"], rank: int) -> "LowRank":
-        """The posterior for the raw outputs of an encoder, n = d (2 + rank)."""
+        """The posterior for the raw outputs of an encoder, n = d (2 + rank).
+
+        U is divided by the root of d, so that an untrained posterior is nearly diagonal, however large d is.
+        """
         d = raw.shape[1] // (2 + rank)
         mean, scale, factor = raw.split([d, d, d * rank], dim=1)
-        columns = factor.clamp(-WIDEST, WIDEST).unflatten(1, (rank, d))  # of U one by one: each is laid out as mu is
+        # the columns of U one by one: each is laid out as mu is
+        columns = (factor / d**0.5).clamp(-WIDEST, WIDEST).unflatten(1, (rank, d))
         return cls(mean, softplus(scale + UNIT) + FLOOR, columns.mT)
 
     def sample(self, k: int = 1) -> Draw:
