@@ -11,7 +11,13 @@ from PIL import Image
 from ganvas.cli import main
 from ganvas.models import MODELS
 
-TINY = ["--steps", "6", "--batch", "4", "--width", "4", "--latent", "3", "--every", "3"]
+SMALL = ["--steps", "6", "--batch", "4", "--width", "4", "--every", "3"]
+TINY = [*SMALL, "--latent", "3"]
+
+
+def tiny(model: str) -> list[str]:
+    """Options that make any model small."""
+    return [*SMALL, "--levels", "3,2"] if model == "laddervae" else TINY
 
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -32,7 +38,7 @@ def size(path: str | Path) -> tuple[int, int]:
 
 @pytest.mark.parametrize("model", list(MODELS))
 def test_from_a_folder_to_pictures(model: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = said(capsys, "train", model, str(folder), *TINY)
+    run = said(capsys, "train", model, str(folder), *tiny(model))
     assert Path(run).name.endswith(f"-{model}-pets")
     files = sorted(p.relative_to(run).as_posix() for p in Path(run).rglob("*") if p.is_file())
     previews = [f"previews/{step:07d}.png" for step in (0, 3, 6)]
@@ -94,7 +100,7 @@ def test_exploring_vectors_and_classes(folder: Path, capsys: pytest.CaptureFixtu
 
 @pytest.mark.parametrize("model", list(MODELS))
 def test_from_vectors_to_a_plot(model: str, capsys: pytest.CaptureFixture[str]) -> None:
-    run = said(capsys, "train", model, "ring", *TINY)
+    run = said(capsys, "train", model, "ring", *tiny(model))
     assert size(Path(run) / "previews" / "0000006.png")[1] > 300
     assert size(said(capsys, "sample", "last", "-n", "100"))[0] > 300
     said(capsys, "sample", "last", "-n", "100", "--out", "points.npy")
