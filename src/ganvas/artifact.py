@@ -100,10 +100,9 @@ class Trained:
         self.needs(Encodes, NO_ENCODER)
         collection = self.fitting(data, view)
         choice(kinds)  # refuses what is unknown before the examples are encoded
-        random = generator(torch.device("cpu"), seed, "examples")
-        picked = torch.randperm(len(collection), generator=random)[:CODES]
+        picked = collection.some(CODES, seed, "examples")
         progress(f"encoding {len(picked)} of {len(collection)} examples")
-        codes = self.draw_codes(collection.at(picked), seed)
+        codes = self.draw_codes(picked, seed)
         fitted = fit(codes, seed=seed, kinds=kinds, progress=progress, own=self.log_prior)
         if self.model.labelled:
             said = "they are fitted to the codes of all classes together: with a label, those of other classes come too"
@@ -208,7 +207,7 @@ class Trained:
     @torch.no_grad()  # not inference mode, whose results nothing can be learnt from
     def chunks(self, function: Callable[..., Tensor], *inputs: Tensor | None) -> Tensor:
         """The function of the inputs that are there, computed in chunks on the networks' device."""
-        device, size = device_of(self.nets), at_once_of(self.shape)
+        device, size = device_of(self.nets), at_once(self.shape)
         parts = zip(*(t.split(size) for t in inputs if t is not None), strict=True)
         return torch.cat([function(*(t.to(device) for t in part)).cpu() for part in parts])
 
@@ -285,13 +284,8 @@ def asked(shape: Shape) -> str:
     return f"--size {h if h == w else f'{h}x{w}'} --channels {c}"
 
 
-def at_once(x: Tensor) -> int:
-    """How many of these examples go through a network together, so that memory suffices for large ones too."""
-    return at_once_of(tuple(x.shape[1:]))
-
-
-def at_once_of(shape: Shape) -> int:
-    """The same, for the shape of one example."""
+def at_once(shape: Shape) -> int:
+    """How many examples of this shape go through a network together, so that memory suffices for large ones too."""
     return min(CHUNK, max(1, NUMBERS // prod(shape)))
 
 

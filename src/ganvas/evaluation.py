@@ -18,7 +18,7 @@ from .model import Batch, Encodes, Samples, device_of, name_of
 from .models import LadderVAE
 from .models.variational import Variational, WithLikelihood
 from .posteriors import Draw, Posterior
-from .randomness import generator, reseed
+from .randomness import reseed
 
 METRICS = ("elbo", "bound", "codes", "reconstruction")
 PAIRED, PAIRED_FLOW = 2000, 200
@@ -59,8 +59,7 @@ def evaluate(
         at_least_one(value, name)
     source, own, split = (data, view, "given") if data is not None else held_out(trained)
     collection = trained.fitting(source, own)
-    order = torch.randperm(len(collection), generator=generator(torch.device("cpu"), seed, "examples"))
-    collection = collection if n is None else collection.at(order[:n])
+    collection = collection if n is None else collection.some(n, seed, "examples")
     result: dict[str, Any] = {
         "model": name_of(trained.model), "step": trained.about.get("step"), "data": collection.name, "split": split,
         "examples": len(collection), "seed": seed,
@@ -227,6 +226,7 @@ def rebuilt(trained: Trained, x: Tensor, data: Collection) -> dict[str, Any]:
     y = trained.chunks(lambda *part: generating.generate(*part, **trained.nets), z, labels)
     result: dict[str, Any] = {"reconstruction_mse": (x - y).square().mean().item()}
     if x.ndim == 4:
-        similar = [fidelity.ssim(a, b) for a, b in zip(x.split(at_once(x)), y.split(at_once(x)), strict=True)]
+        size = at_once(trained.shape)
+        similar = [fidelity.ssim(a, b) for a, b in zip(x.split(size), y.split(size), strict=True)]
         result |= {"psnr_db": fidelity.psnr(x, y).mean().item(), "ssim": torch.cat(similar).mean().item()}
     return result

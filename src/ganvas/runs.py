@@ -115,6 +115,7 @@ def go(run: Run, state: State, bar: Bar) -> Trained:
         return trained
     if state.step == 0:
         trained = save(run, state)
+    examples = to_observe(run, state)
     try:
         with (
             stoppable() as asked,
@@ -123,7 +124,7 @@ def go(run: Run, state: State, bar: Bar) -> Trained:
             for step in training(run.model, run.data, run.plan, state):
                 last = step == run.plan.steps
                 if last or step % every == 0:
-                    terms, codes = state.meter.read(), observed(run, state)
+                    terms, codes = state.meter.read(), observed(run, state, examples)
                     line = {"step": step, "seconds": round(time.monotonic() - started, 3)} | terms
                     folders.log(run.folder, line | ({"codes": codes} if codes else {}))
                     shown.terms(step, terms, codes)
@@ -147,15 +148,21 @@ def go(run: Run, state: State, bar: Bar) -> Trained:
     return trained
 
 
-@torch.no_grad()
-def observed(run: Run, state: State) -> dict[str, Any]:
-    """How the averaged networks use their codes, on a fixed batch of examples."""
-    if type(run.model).observe is Model.observe:
-        return {}
-    device = next(state.nets.parameters()).device
-    reseed(device, run.plan.seed, "observe")
+def to_observe(run: Run, state: State) -> Batch | None:
+    """The examples whose codes are looked at for each line of the log; None where the model looks at none."""
     n = min(OBSERVED, len(run.data))
-    seen = run.model.observe(some(run, n).to(device), **state.average) if n > 1 else {}
+    if type(run.model).observe is Model.observe or n < 2:
+        return None
+    return some(run, n).to(next(state.nets.parameters()).device)
+
+
+@torch.no_grad()
+def observed(run: Run, state: State, batch: Batch | None) -> dict[str, Any]:
+    """How the averaged networks use the codes of these examples."""
+    if batch is None:
+        return {}
+    reseed(batch.x.device, run.plan.seed, "observe")
+    seen = run.model.observe(batch, **state.average)
     return latent_report({name: value.float().cpu() for name, value in seen.items()})
 
 

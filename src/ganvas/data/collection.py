@@ -13,6 +13,7 @@ from torch.nn.functional import interpolate
 
 from ..errors import UserError, did_you_mean
 from ..model import Shape
+from ..randomness import generator
 
 CHANNELS = {1: "L", 3: "RGB", 4: "RGBA"}
 
@@ -58,6 +59,10 @@ class Collection:
     def at(self, index: Any) -> "Collection":
         """The examples at the indices, or in the slice."""
         return replace(self, x=self.x[index], labels=None if self.labels is None else self.labels[index])
+
+    def some(self, n: int, *key: int | str) -> "Collection":
+        """n of the examples, or all if they are fewer, in an order that the key chooses."""
+        return self.at(torch.randperm(len(self), generator=generator(torch.device("cpu"), *key))[:n])
 
     def only(self, names: Sequence[str]) -> "Collection":
         """The examples of the classes called `names`, in that order of labels; UserError for an unknown one."""

@@ -11,7 +11,7 @@ from ..data import Collection, Source, View
 from ..errors import UserError
 from ..model import Encodes, Samples
 from ..pictures import Examples
-from .codes import GROUND, some
+from .codes import GROUND
 
 OF_A_CLASS = 1000
 """examples at most from which the mean code of a class is taken"""
@@ -51,7 +51,7 @@ def arithmetic(
     title = f"{subtract if on is None else on} + s (mean code of {add} - mean code of {subtract})"
     about = {"strengths": strengths.tolist(), "length": change.norm().item()}
     if len(trained.shape) == 1:
-        behind = some(collection, GROUND, 0, "ground").x
+        behind = collection.some(GROUND, 0, "ground").x
         return Examples(made.flatten(0, 1), columns + 1, title, behind=behind, about=about)
     x = torch.cat([shown.x[:, None], made], 1).flatten(0, 1)
     heads = ("example", *(f"s = {s:.3g}" for s in strengths.tolist()))
@@ -66,7 +66,7 @@ def direction(trained: Trained, collection: Collection, add: str, subtract: str)
         raise UserError(f"add and subtract are both {add}: name two classes")
     means = []
     for name in (add, subtract):
-        part = some(one_class(collection, name), OF_A_CLASS, 0, "arithmetic")
+        part = one_class(collection, name).some(OF_A_CLASS, 0, "arithmetic")
         means.append(trained.encode(part).double().mean(0))
     return (means[0] - means[1]).float()
 

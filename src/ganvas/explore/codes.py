@@ -50,12 +50,6 @@ def examples_of(trained: Trained, data: Source | None, view: View | None) -> Col
         raise UserError(f"cannot read again what the run was trained on: {error}; or give other data") from error
 
 
-def some(collection: Collection, n: int, *key: int | str) -> Collection:
-    """n of the examples, or all if they are fewer, chosen by the key."""
-    order = torch.randperm(len(collection), generator=generator(torch.device("cpu"), *key))
-    return collection.at(order[:n])
-
-
 def usage(trained: Trained, collection: Collection) -> Usage:
     """How the model uses its latent dimensions, from some hundred examples.
 
@@ -65,7 +59,7 @@ def usage(trained: Trained, collection: Collection) -> Usage:
     trained.needs(Encodes, "has no encoder, so nothing says which latent dimensions matter")
     if len(collection) < 2:
         raise UserError(f"{collection.name} has one example, but how codes spread takes two or more")
-    part, device = some(collection, CHUNK, 0, "usage"), device_of(trained.nets)
+    part, device = collection.some(CHUNK, 0, "usage"), device_of(trained.nets)
     batch = Batch(trained.inputs(part.x), part.labels).to(device)
     with torch.no_grad(), torch.random.fork_rng(devices=[] if device.type == "cpu" else [device]):
         reseed(device, 0, "usage")

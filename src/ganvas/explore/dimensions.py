@@ -9,7 +9,7 @@ from ..data import Collection, Source, View
 from ..errors import UserError
 from ..model import Encodes, Samples
 from ..pictures import Examples
-from .codes import GROUND, Usage, examples_of, some, usage_of
+from .codes import GROUND, Usage, examples_of, usage_of
 
 REACH = 3.0
 """standard deviations to which a traversal goes on both sides"""
@@ -107,7 +107,7 @@ def codes(trained: Trained, *, data: Source | None = None, view: View | None = N
     if collection is None:
         raise UserError("nothing says which data this model was trained on: give some whose codes are to be shown")
     used, (across, up) = plane(trained, collection)
-    part = some(collection, GROUND, 0, "codes")
+    part = collection.some(GROUND, 0, "codes")
     return Examples(
         trained.encode(part)[:, [across, up]], None,
         f"codes of {collection.name}: {named(used, across)} across, {named(used, up)} up",
@@ -147,4 +147,4 @@ def facts(used: Usage, j: int) -> dict[str, int | float]:
 
 def ground(trained: Trained, collection: Collection | None) -> Tensor | None:
     """Vectors of the data, to be seen behind what is decoded."""
-    return None if collection is None or len(trained.shape) == 3 else some(collection, GROUND, 0, "ground").x
+    return None if collection is None or len(trained.shape) == 3 else collection.some(GROUND, 0, "ground").x

@@ -12,7 +12,7 @@ from ..errors import UserError
 from ..model import Encodes, Samples
 from ..pictures import Examples
 from ..randomness import generator
-from .codes import GROUND, some
+from .codes import GROUND
 
 Path = Literal["linear", "spherical"]
 
@@ -57,7 +57,7 @@ def interpolate(
             raise UserError(f"{collection.name} has {len(collection)} examples, but {rows} rows need {2 * rows}")
         picked = collection.at(torch.randperm(len(collection), generator=random)[: 2 * rows])
         ends, labels = trained.encode(picked), picked.labels
-        ground = some(collection, GROUND, seed, "ground").x if len(trained.shape) == 1 else None
+        ground = collection.some(GROUND, seed, "ground").x if len(trained.shape) == 1 else None
     walk = {"linear": lerp, "spherical": slerp}[path or ("spherical" if data is None else "linear")]
     z = walk(ends[:rows], ends[rows:], columns).flatten(0, 1)
     return Examples(trained.decode(z, nearer(labels, columns)).x, columns, behind=ground)

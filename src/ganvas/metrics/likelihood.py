@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 from math import log, nan
 from threading import Lock
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from jaxtyping import Float, Float64
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from ..model import device_of
+from ..posteriors import Posterior
 from ..randomness import reseed
 from .fused import Columns, columns_of, fused_nll
 
@@ -39,15 +40,6 @@ ACTIVATIONS = 16
 """a decoder's activations for one row, in sizes of an example: it takes some 10 in a network of convolutions"""
 FUSED = 128
 """samples an image from which the fused path is worth its preparation for each image"""
-
-
-class Posterior(Protocol):
-    """q(z|x) for b images."""
-
-    mean: Float[Tensor, "b d"]
-
-    def sample(self, k: int) -> Any:
-        """k samples an image: `z` (k x b x d) and `log_q` (k x b x d), whose sum over d is log q(z|x)."""
 
 
 class Task(NamedTuple):

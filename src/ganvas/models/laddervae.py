@@ -40,7 +40,7 @@ from ..nets import Depth, Width, chosen, decoder, encoder
 from ..objectives import kl_diagonals
 from ..posteriors import Diagonal, Head, noise_like, normal_terms
 from ..randomness import generator
-from .variational import Codes, WithLikelihood
+from .variational import Codes, WithLikelihood, beyond, risen
 
 Size = Annotated[int, Field(gt=0, le=65536)]
 
@@ -190,8 +190,7 @@ class LadderVAE(WithLikelihood):
 
     def weighed(self, kl: Float[Tensor, "b d"], done: int) -> Float[Tensor, ""]:
         """The term of the objective that the KL gives after `done` steps."""
-        risen = min(1.0, done / self.warmup) if self.warmup else 1.0
-        return risen * (kl.mean(0).clamp_min(self.free_bits).sum() if self.free_bits else kl.sum(1).mean())
+        return risen(done, self.warmup) * beyond(kl, self.free_bits)
 
     def elbo_terms(
         self, batch: Batch, encoder: BottomUp, decoder: TopDown, **_: Any

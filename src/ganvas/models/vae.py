@@ -28,7 +28,7 @@ from ..errors import UserError
 from ..likelihoods import Likelihood, Sigma
 from ..model import STRICT, Batch, Move, Shape, minimize
 from ..objectives import squared_error
-from .variational import Positive, Variational
+from .variational import Positive, Variational, beyond, risen
 
 
 @final
@@ -93,14 +93,11 @@ class VAE(Variational):
         """The term of the objective that the KL, b examples in d terms, gives after `done` steps."""
         if self.capacity is not None:
             return self.beta * (kl.sum(1).mean() - self.capacity * self.risen(done)).abs()
-        if self.free_bits:
-            return self.beta * self.risen(done) * kl.mean(0).clamp_min(self.free_bits).sum()
-        return self.beta * self.risen(done) * kl.sum(1).mean()
+        return self.beta * self.risen(done) * beyond(kl, self.free_bits)
 
     def risen(self, done: int) -> float:
         """How far the warm-up is after `done` steps: from 0 to 1."""
-        steps = done % self.cycle if self.cycle else done
-        return min(1.0, steps / self.warmup) if self.warmup else 1.0
+        return risen(done % self.cycle if self.cycle else done, self.warmup)
 
     def excess(self, x: Float[Tensor, "b *shape"], mean: Float[Tensor, "n *shape"]) -> Float[Tensor, ""]:
         """(|x - g(z)|^2 - D geco^2) / geco^2, mean over codes: 0 where the constraint holds exactly."""

@@ -47,6 +47,16 @@ class Codes(NamedTuple):
     z: Float[Tensor, "b d"]
 
 
+def risen(done: int, warmup: int) -> float:
+    """How far a linear warm-up of so many steps is after `done`: from 0 to 1."""
+    return min(1.0, done / warmup) if warmup else 1.0
+
+
+def beyond(kl: Float[Tensor, "b d"], free_bits: float) -> Float[Tensor, ""]:
+    """The mean KL of b examples in d terms, or sum_j max(free_bits, E_x KL_j) (arXiv:1606.04934, equation 15)."""
+    return kl.mean(0).clamp_min(free_bits).sum() if free_bits else kl.sum(1).mean()
+
+
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class WithLikelihood(Model):
     """A model whose decoder returns p(x|z), and the examples as it observes them."""
