@@ -60,11 +60,15 @@ def trained(name: str, model: Any, data: Collection, **options: Any) -> tuple[ga
     return ganvas.load(folder), read_log(folder)[-1]["seconds"]
 
 
-def bound(run: ganvas.Trained, test: Collection, k: int) -> tuple[float, float, float]:
-    """L_k of the test images, its standard error, and the seconds that it took."""
+def report(name: str, run: ganvas.Trained, seconds: float, test: Collection, k: int, published: str) -> None:
+    """Print L_k of the test images with its standard error, what it took, and what was published."""
     began = time.monotonic()
     values = ganvas.evaluate(run, test, k=k, metrics=("bound",))
-    return values["bound"], values["bound_error"], time.monotonic() - began
+    print(
+        f"{name} in {seconds:.0f} s: L_{k} = {values['bound']:.2f} +- {values['bound_error']:.2f} nats "
+        f"(in {time.monotonic() - began:.0f} s); published, {published}",
+        flush=True,
+    )
 
 
 def fixed_rows(data: Path, published: bool) -> None:
@@ -83,12 +87,7 @@ def fixed_rows(data: Path, published: bool) -> None:
         ]
     for name, model, options in rows:
         run, seconds = trained(name, model, fixed(data, "train"), batch=100, **options)
-        value, error, evaluating = bound(run, fixed(data, "test"), 200)
-        print(
-            f"{model.posterior}, {options['epochs']} epochs in {seconds:.0f} s: "
-            f"L_200 = {value:.2f} +- {error:.2f} nats (in {evaluating:.0f} s); published -89.9",
-            flush=True,
-        )
+        report(f"{model.posterior}, {options['epochs']} epochs", run, seconds, fixed(data, "test"), 200, "-89.9")
 
 
 def iwae_rows(data: Path, stages: int) -> None:
@@ -105,12 +104,7 @@ def iwae_rows(data: Path, stages: int) -> None:
             f"iwae-{epochs}-{name.replace(' ', '-')}", model, grey(data, "train"), batch=20, epochs=epochs,
             milestones=ends, drop=10 ** (-1 / 7),
         )  # fmt: skip
-        value, error, evaluating = bound(run, grey(data, "test"), 5000)
-        print(
-            f"{name:<10} {epochs} epochs in {seconds:.0f} s: L_5000 = {value:.2f} +- {error:.2f} nats "
-            f"(in {evaluating:.0f} s); published, 3280 epochs: {published}",
-            flush=True,
-        )
+        report(f"{name}, {epochs} epochs", run, seconds, grey(data, "test"), 5000, f"3280 epochs: {published}")
 
 
 def posterior_rows(data: Path, epochs: int) -> None:
@@ -123,8 +117,9 @@ def posterior_rows(data: Path, epochs: int) -> None:
         for seed in range(3):
             name = f"posterior-{epochs}-{posterior}-{seed}"
             run, _ = trained(name, model, fixed(data, "train"), batch=100, epochs=epochs, seed=seed)
-            elbos.append(ganvas.evaluate(run, fixed(data, "test"), metrics=("elbo",))["elbo"])
-            bounds.append(bound(run, fixed(data, "test"), 500)[0])
+            values = ganvas.evaluate(run, fixed(data, "test"), metrics=("elbo", "bound"), k=500)
+            elbos.append(values["elbo"])
+            bounds.append(values["bound"])
         cells = [f"{statistics.mean(v):.2f} ({min(v):.2f} to {max(v):.2f})" for v in (elbos, bounds)]
         print(f"{posterior:<10} {cells[0]}, {cells[1]} | {times[posterior]:.2f} ms", flush=True)
 
