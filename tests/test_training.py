@@ -146,7 +146,7 @@ def test_moments_that_no_weight_can_feel_do_not_linger_as_denormals() -> None:
         x = torch.ones(1, 2) if step == 0 else data[step : step + 1]
         for network, optimizer in ((net, None), (plain, twin)):
             move = minimize(network, loss=network(x).square().mean())
-            play(move, optimizer or optimizer_of(move, model, state))
+            play(move, optimizer or optimizer_of("net", model, state))
         if step % 100 == 0:
             drop_denormals(state)
     moment, left = (o.state_dict()["state"][0]["exp_avg"][0, 1] for o in (state.optimizers["net"], twin))

@@ -21,7 +21,19 @@ if TYPE_CHECKING:
     from .data import Collection, View
     from .evaluation import evaluate
     from .explore import arithmetic, interpolate, manifold, traverse
-    from .models import GAN, IWAE, VAE, Autoencoder, BetaTCVAE, LadderVAE
+    from .models import (
+        CGAN,
+        DCGAN,
+        GAN,
+        IWAE,
+        R3GAN,
+        VAE,
+        WGAN,
+        WGANGP,
+        Autoencoder,
+        BetaTCVAE,
+        LadderVAE,
+    )  # fmt: skip
     from .runs import resume, train
     from .training import Plan
 
@@ -29,6 +41,11 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "Autoencoder": ("models", "Autoencoder"),
     "BetaTCVAE": ("models", "BetaTCVAE"),
+    "CGAN": ("models", "CGAN"),
+    "DCGAN": ("models", "DCGAN"),
+    "R3GAN": ("models", "R3GAN"),
+    "WGAN": ("models", "WGAN"),
+    "WGANGP": ("models", "WGANGP"),
     "Collection": ("data", "Collection"),
     "GAN": ("models", "GAN"),
     "IWAE": ("models", "IWAE"),
@@ -48,7 +65,8 @@ _PUBLIC = {
 }
 
 __all__ = [
-    "GAN", "IWAE", "VAE", "Autoencoder", "BetaTCVAE", "Collection", "LadderVAE", "Plan", "Trained", "View",
+    "CGAN", "DCGAN", "GAN", "IWAE", "R3GAN", "VAE", "WGAN", "WGANGP", "Autoencoder", "BetaTCVAE", "Collection",
+    "LadderVAE", "Plan", "Trained", "View",
     "arithmetic", "evaluate", "interpolate", "load", "manifold", "resume", "train", "traverse",
 ]  # fmt: skip
 

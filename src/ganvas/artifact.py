@@ -27,7 +27,8 @@ from .randomness import generator, reseed
 
 FORMAT = 1
 """version of the header; a file with a higher one was written by a newer Ganvas"""
-WEIGHTS = "weights.safetensors"
+WEIGHTS, LAST = "weights.safetensors", "last.safetensors"
+"""a run's weights to use, and the last ones where these are the best"""
 P = TypeVar("P")
 CHUNK, NUMBERS = 256, 2**22
 """examples, and numbers in them, that go through a network at once, at most"""

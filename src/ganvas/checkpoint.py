@@ -25,7 +25,10 @@ def save(state: State, path: Path, about: dict[str, Any]) -> None:
     for name, optimizer in state.optimizers.items():
         held, plain[name] = parts(optimizer)
         tensors |= {f"optimizer/{name}/{key}": tensor for key, tensor in held.items()}
-    counters = {"step": state.step, "position": state.position, "optimizers": plain, "terms": state.meter.seen}
+    counters = {
+        "step": state.step, "position": state.position, "lowest": state.lowest,
+        "optimizers": plain, "terms": state.meter.seen,
+    }  # fmt: skip
     header = {"ganvas": json.dumps(about | counters)}
     with written(path) as temporary:
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, header)
@@ -44,7 +47,7 @@ def restore(state: State, path: Path, model: Model) -> None:
             held = {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}
             state.optimizers[name] = model.optimizer(*(state.nets[part] for part in name.split("+")))
             rebuild(state.optimizers[name], held, settings)
-        state.step, state.position = header["step"], header["position"]
+        state.step, state.position, state.lowest = header["step"], header["position"], header.get("lowest")
         state.meter.seen = header["terms"]
     except (KeyError, RuntimeError, ValueError, AttributeError) as error:
         raise UserError(f"{path} is the checkpoint of another model: {first_line(error)}") from error

@@ -17,7 +17,7 @@ from .data import Collection, View, load
 from .errors import UserError
 from .metrics import sliced_wasserstein
 from .model import Encodes, Model
-from .models import GAN, VAE, Autoencoder
+from .models import DCGAN, VAE, Autoencoder
 from .paths import unused, written
 from .pictures import Examples
 from .progress import Bar
@@ -52,7 +52,8 @@ CHAPTERS = (
         "The KL term pulls the codes of all faces together onto N(0, I), so that a draw from it decodes to a face.",
     ),
     Chapter(
-        GAN(), 1800, 32, "Generative adversarial network", "min over G, max over D of E log D(x) + E log(1 − D(G(z)))",
+        DCGAN(width=32), 1800, 32, "Generative adversarial network",
+        "min over G, max over D of E log D(x) + E log(1 − D(G(z)))",
         "Has no encoder and reconstructs nothing: its generator learnt from the discriminator's verdicts alone, and "
         "draws the sharpest pictures.",
     ),

@@ -37,6 +37,11 @@ def latent_report(seen: dict[str, Tensor]) -> dict[str, Any]:
 
 def diagnose(model: Model, report: dict[str, Any], done: int, steps: int) -> list[str]:
     """What `report`, the latest of a run that has done so many of its steps, says is wrong."""
+    return of_codes(model, report.get("codes", {}), done, steps)
+
+
+def of_codes(model: Model, report: dict[str, Any], done: int, steps: int) -> list[str]:
+    """What is wrong with an encoder's codes."""
     found = []
     early = done < max(200, steps // 10) or done <= getattr(model, "warmup", 0)
     if "active" in report and report["active"] <= report["dimensions"] // 20 and not early:

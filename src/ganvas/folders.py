@@ -93,6 +93,10 @@ def git_state() -> dict[str, Any] | None:
         return None
 
 
+NO_LOSSES = ("codes", "game", "distance", "wasserstein", "jensen_shannon")
+"""what a line of the log holds besides step, seconds and losses"""
+
+
 def log(folder: Path, line: dict[str, Any]) -> None:
     """Append a line to log.jsonl."""
     with (folder / LOG).open("a", encoding="utf-8") as file:
@@ -170,7 +174,8 @@ def summary(folder: Path) -> dict[str, Any]:
         return {"run": str(folder), "error": str(error)}
     lines = read_log(folder)
     last = dict(lines[-1]) if lines else {"step": 0, "seconds": 0.0}
-    last.pop("codes", None)
+    for name in NO_LOSSES:
+        last.pop(name, None)
     return {
         "run": str(folder), "model": config["model"], "data": config["data"]["name"],
         "step": last.pop("step"), "steps": config["plan"]["steps"], "seconds": last.pop("seconds"), "losses": last,

@@ -46,6 +46,8 @@ class Move(NamedTuple):
 
     networks: tuple[nn.Module, ...]
     terms: dict[str, Float[Tensor, ""]]
+    seen: dict[str, Float[Tensor, ""]] = {}  # noqa: RUF012
+    """what else the log keeps"""
 
     @property
     def loss(self) -> Float[Tensor, ""]:
@@ -67,6 +69,10 @@ class Model(ABC):
 
     scaffolding: ClassVar[tuple[str, ...]] = ()
     """networks that only training needs: no averages of them are kept"""
+    fickle: ClassVar[bool] = False
+    """whether its best weights may come long before its last: a run then keeps the best"""
+    watched: ClassVar[tuple[str, ...]] = ()
+    """what its moves let the log see besides their terms"""
     span: ClassVar[tuple[float, float]] = (-1.0, 1.0)
     """the interval to which pixels 0..255 are mapped before the model sees them"""
 
@@ -89,6 +95,9 @@ class Model(ABC):
 
     def check(self, data: Any) -> None:  # noqa: B027
         """UserError where this model cannot learn from the collection `data`."""
+
+    def check_batch(self, batch: int) -> None:  # noqa: B027
+        """UserError where this model cannot be trained with batches of so many examples."""
 
     def prepare(self, data: Any, *, once: bool = False) -> Any:
         """The collection as this model learns it, most as it is; `once` fixes what it draws anew at each use."""
@@ -115,6 +124,18 @@ class Model(ABC):
         See `Variational.observe` for the names.
         """
         return {}
+
+    def probe(self, batch: Batch, *args: Any, **networks: Any) -> dict[str, float]:
+        """`probe(batch, **networks)`: what only the networks in training can tell; given in evaluation mode."""
+        return {}
+
+    def estimates(self, terms: dict[str, float]) -> dict[str, float]:
+        """What follows from the means of the loss terms, by name, for the log."""
+        return {}
+
+    def rate(self, name: str) -> float:
+        """Learning rate of the networks of this name, "encoder+decoder" where several move together."""
+        return self.lr
 
     def optimizer(self, *networks: nn.Module) -> Optimizer:
         """Adam (Kingma & Ba, arXiv:1412.6980) for networks that move together: one call of PyTorch's fused kernel."""

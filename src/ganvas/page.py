@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+from .folders import NO_LOSSES
 from .pictures import Examples
 
 STYLE = """
@@ -96,7 +97,7 @@ def minutes(seconds: float) -> str:
 
 def curves(log: Sequence[dict[str, Any]]) -> str:
     """The loss terms of a run against its steps, as SVG; a few outliers at the beginning may leave the frame."""
-    names = [name for name in log[-1] if name not in ("step", "seconds", "codes")] if log else []
+    names = [name for name in log[-1] if name not in ("step", "seconds", *NO_LOSSES)] if log else []
     if not names:
         return "<p>nothing was logged</p>"
     values = sorted(line[name] for line in log for name in names)

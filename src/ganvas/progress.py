@@ -78,13 +78,19 @@ class Training:
             self.shown = now
             self.bar.update(self.task, completed=step, rate=f"{self.rate(step):,.0f} images/s")
 
-    def terms(self, step: int, terms: dict[str, float], codes: dict[str, Any]) -> None:
-        """The latest loss terms, how many latent dimensions are active, and the least and the largest KL of one."""
+    def terms(self, step: int, terms: dict[str, float], report: dict[str, Any]) -> None:
+        """The latest loss terms, how many latent dimensions are active, and the least and the largest KL of one.
+
+        Of a game how diverse samples are.
+        """
+        codes, game = report.get("codes", {}), report.get("game", {})
         self.latest = "  ".join(f"{name} {value:.4g}" for name, value in terms.items())
         if "active" in codes:
             self.latest += f"  active {codes['active']}/{codes['dimensions']}"
             kl = codes.get("kl_per_dimension", [])
             self.latest += f", {min(kl):.2f} to {max(kl):.2f} nats a dimension" if kl else ""
+        if "diversity" in game:
+            self.latest += f"  diversity {game['diversity']:.0%}"
         self.bar.update(self.task, completed=step, terms=self.latest)
 
     def warn(self, sentences: Sequence[str]) -> None:

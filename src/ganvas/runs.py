@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from . import checkpoint, folders
-from .artifact import WEIGHTS, Trained, model_from
+from .artifact import LAST, WEIGHTS, Trained, load_trained, model_from
 from .data import Collection, Source, Stream, View, load
 from .doctor import diagnose, latent_report
 from .errors import Diverged, Stopped, UserError
@@ -20,7 +20,8 @@ from .model import Batch, Model, name_of
 from .pictures import preview
 from .progress import Bar, stoppable
 from .randomness import reseed
-from .training import Plan, State, begin, check_finite, device_for
+from .selection import distance, is_best
+from .training import Plan, State, begin, check_finite, device_for, gradient_norm
 from .training import train as training
 
 PREVIEW = 10
@@ -71,7 +72,8 @@ def train(
     collection = model.prepare(collection)
     plan = settled(plan, collection)
     device = device_for(plan.device)
-    Stream(collection, batch=plan.batch, seed=plan.seed)  # refuses a batch that is too large
+    model.check_batch(plan.batch)
+    Stream(collection, batch=plan.batch, seed=plan.seed, balanced=plan.balanced)  # refuses a batch that is too large
     state = begin(model, collection.shape, plan.seed, device, len(collection.classes))
     place = folders.create(model, collection, Path(out), None if folder is None else Path(folder))
     folders.write_config(place, model, source, plan, view, source_of(data))
@@ -110,11 +112,11 @@ def go(run: Run, state: State, bar: Bar) -> Trained:
     """Train to the plan's end; log, previews, weights and checkpoint are written as it goes."""
     every = max(1, run.plan.every // PER_CHECKPOINT)
     started = time.monotonic() - folders.seconds_logged(run.folder)
-    trained = kept(run, state)
     if state.step == run.plan.steps:
-        return trained
+        return chosen(run, state)
     if state.step == 0:
-        trained = save(run, state)
+        keep(run, state)
+        save(run, state)
     examples = to_observe(run, state)
     try:
         with (
@@ -123,16 +125,19 @@ def go(run: Run, state: State, bar: Bar) -> Trained:
         ):
             for step in training(run.model, run.data, run.plan, state):
                 last = step == run.plan.steps
-                if last or step % every == 0:
-                    terms, codes = state.meter.read(), observed(run, state, examples)
+                due = last or step % run.plan.every == 0
+                if due or step % every == 0:
+                    terms = state.meter.read()
+                    report = reported(run, state, examples, terms)
                     line = {"step": step, "seconds": round(time.monotonic() - started, 3)} | terms
-                    folders.log(run.folder, line | ({"codes": codes} if codes else {}))
-                    shown.terms(step, terms, codes)
-                    shown.warn(diagnose(run.model, codes, step, run.plan.steps))
+                    line |= run.model.estimates(terms) | (keep(run, state) if due else {}) | report
+                    folders.log(run.folder, line)
+                    shown.terms(step, terms, report)
+                    shown.warn(diagnose(run.model, report, step, run.plan.steps))
                 shown.step(step)
-                if last or step % run.plan.every == 0 or asked():
+                if due or asked():
                     state.meter.look()  # nothing is saved that was not finite
-                    trained = save(run, state)
+                    save(run, state)
                     shown.saved(step)
                 if asked() and not last:
                     raise Stopped(
@@ -145,7 +150,7 @@ def go(run: Run, state: State, bar: Bar) -> Trained:
             f"{error}: stopped; {run.folder} keeps the checkpoint of step {good}. "
             "A smaller learning rate (--lr) or another --seed may help"
         ) from error
-    return trained
+    return chosen(run, state)
 
 
 def to_observe(run: Run, state: State) -> Batch | None:
@@ -156,21 +161,43 @@ def to_observe(run: Run, state: State) -> Batch | None:
     return some(run, n).to(next(state.nets.parameters()).device)
 
 
-@torch.no_grad()
-def observed(run: Run, state: State, batch: Batch | None) -> dict[str, Any]:
-    """How the averaged networks use the codes of these examples."""
+def reported(run: Run, state: State, batch: Batch | None, terms: dict[str, float]) -> dict[str, Any]:
+    """What the log keeps besides the terms, from which it takes what is none: how codes are used, how a game stands."""
+    game = {name: round(terms.pop(name), 4) for name in run.model.watched if name in terms}
     if batch is None:
-        return {}
+        return {"game": game} if game else {}
     reseed(batch.x.device, run.plan.seed, "observe")
-    seen = run.model.observe(batch, **state.average)
-    return latent_report({name: value.float().cpu() for name, value in seen.items()})
+    with torch.no_grad():
+        seen = {name: value.float().cpu() for name, value in run.model.observe(batch, **state.average).items()}
+    if not game:
+        return {"codes": latent_report(seen)}
+    state.nets.eval()  # so that batch norm takes no notice
+    game |= {name: value.item() for name, value in seen.items()} | run.model.probe(batch, **state.nets)
+    state.nets.train()
+    return {"game": game | {f"gradient_{name}": gradient_norm(net) for name, net in state.nets.items()}}
 
 
-def save(run: Run, state: State) -> Trained:
-    """Write checkpoint, weights and a preview."""
+def keep(run: Run, state: State) -> dict[str, float]:
+    """Write the weights if they are the best so far, of a model that is fickle; returns what the log says of them."""
+    if not best_kept(run):
+        return {}
     check_finite(state)
     trained = kept(run, state)
-    trained.save(run.folder / WEIGHTS)
+    far = distance(trained, run.data, run.plan.seed)
+    if is_best(far, state.lowest):
+        replace(trained, about=trained.about | {"distance": far}).save(run.folder / WEIGHTS)
+    state.lowest = far if state.lowest is None else min(far, state.lowest)
+    return {"distance": round(far, 6)}
+
+
+def best_kept(run: Run) -> bool:
+    return run.model.fickle and run.plan.keep == "best"
+
+
+def save(run: Run, state: State) -> None:
+    """Write checkpoint, weights (the last, where the best are kept elsewhere) and a preview."""
+    check_finite(state)
+    kept(run, state).save(run.folder / (LAST if best_kept(run) else WEIGHTS))
     device = next(state.nets.parameters()).device
     batch = example_batch(run).to(device)
     reseed(device, run.plan.seed, "preview")  # the same noise in every preview
@@ -181,7 +208,13 @@ def save(run: Run, state: State) -> Trained:
     preview(rows, run.model.span).save(folder / f"{state.step:07d}.png")
     # last, since it says that the step is done: a run that is killed before goes on from the one before
     checkpoint.save(state, run.folder / folders.STATE, {"model": name_of(run.model)})
-    return trained
+
+
+def chosen(run: Run, state: State) -> Trained:
+    """The model that a finished run has made: that of its weights file."""
+    if best_kept(run):
+        return load_trained(run.folder, next(state.average.parameters()).device)
+    return kept(run, state)
 
 
 def kept(run: Run, state: State) -> Trained:

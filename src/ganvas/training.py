@@ -48,6 +48,14 @@ class Plan:
     """parts of the run, as 0.5,0.8, after which the learning rate is multiplied by drop"""
     drop: Annotated[float, Field(gt=0)] = 0.1
     """factor of the learning rate at each milestone"""
+    decay: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """last part of the run, as 0.5, in which the learning rate falls linearly to 0"""
+    max_norm: Annotated[float, Field(gt=0)] | None = None
+    """of the gradient of each network: a longer one is made as short"""
+    balanced: bool = False
+    """draw examples of every class equally often"""
+    keep: Literal["best", "last"] = "best"
+    """weights that are kept of a GAN: those whose samples are nearest to the data, or the last"""
     precision: Literal["float32", "bfloat16"] = "float32"
     """of matrix products and convolutions; losses, posteriors and weights are float32 always"""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -55,7 +63,8 @@ class Plan:
 
     def rate(self, step: int) -> float:
         """Factor of the learning rate in the step after `step` others."""
-        return self.drop ** sum(step >= part * self.steps for part in self.milestones)
+        left = (self.steps - step) / (self.decay * self.steps) if self.decay else 1.0
+        return min(1.0, left) * self.drop ** sum(step >= part * self.steps for part in self.milestones)
 
 
 @dataclass
@@ -72,6 +81,8 @@ class State:
     """steps done"""
     position: int = 0
     """batches drawn"""
+    lowest: float | None = None
+    """the lowest distance between data and samples at a checkpoint, where the model is fickle"""
     meter: Meter = field(default_factory=Meter)
     """loss terms that are still to be logged"""
 
@@ -92,7 +103,7 @@ def train(model: Model, data: Collection, plan: Plan, state: State, rank: int = 
     device = next(state.nets.parameters()).device
     stream = Stream(
         data, batch=plan.batch, seed=plan.seed, span=model.span, device=device,
-        rank=rank, ranks=ranks, position=state.position,
+        rank=rank, ranks=ranks, position=state.position, balanced=plan.balanced,
     )  # fmt: skip
     nets = dict(state.nets.items())
     kept = [
@@ -100,11 +111,12 @@ def train(model: Model, data: Collection, plan: Plan, state: State, rank: int = 
     ]
     while state.step < plan.steps:
         reseed(device, plan.seed, rank, state.step)
-        lr = model.lr * plan.rate(state.step)
+        factor = plan.rate(state.step)
         with precisely(plan.precision, device):
             for move in model.step(stream, state.step, **nets):
-                play(move, optimizer_of(move, model, state), lr)
-                state.meter.add(state.step + 1, move.terms)
+                name = moving(move, state)
+                play(move, optimizer_of(name, model, state), model.rate(name) * factor, plan.max_norm)
+                state.meter.add(state.step + 1, move.terms | move.seen)
         follow(kept, state.step, plan.ema)
         if device.type == "cpu" and state.step % 100 == 0:
             drop_denormals(state)
@@ -113,9 +125,13 @@ def train(model: Model, data: Collection, plan: Plan, state: State, rank: int = 
         yield state.step
 
 
-def optimizer_of(move: Move, model: Model, state: State) -> Optimizer:
-    """The optimiser of the networks that move."""
-    name = "+".join(name for name, net in state.nets.items() if net in move.networks)
+def moving(move: Move, state: State) -> str:
+    """The names of the networks that move, as in "encoder+decoder"."""
+    return "+".join(name for name, net in state.nets.items() if net in move.networks)
+
+
+def optimizer_of(name: str, model: Model, state: State) -> Optimizer:
+    """The optimiser of the networks of this name."""
     if name not in state.optimizers:
         state.optimizers[name] = model.optimizer(*(state.nets[part] for part in name.split("+")))
     return state.optimizers[name]
@@ -127,8 +143,11 @@ def precisely(precision: str, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16", cache_enabled=False)
 
 
-def play(move: Move, optimizer: Optimizer, lr: float | None = None) -> None:
-    """Differentiate the loss by the moving networks' parameters, and by nothing else; descend, with `lr` if given."""
+def play(move: Move, optimizer: Optimizer, lr: float | None = None, max_norm: float | None = None) -> None:
+    """Differentiate the loss by the moving networks' parameters, and by nothing else; descend, with `lr` if given.
+
+    The gradient of each network is first made as short as `max_norm`, if it is longer.
+    """
     moving = []
     for group in optimizer.param_groups:
         group["lr"] = group["lr"] if lr is None else lr
@@ -136,6 +155,9 @@ def play(move: Move, optimizer: Optimizer, lr: float | None = None) -> None:
     for p in moving:
         p.grad = None
     move.loss.backward(inputs=moving)
+    if max_norm is not None:
+        for network in move.networks:
+            nn.utils.clip_grad_norm_(network.parameters(), max_norm)
     optimizer.step()
 
 
@@ -177,6 +199,11 @@ def drop_denormals(state: State) -> None:
 def tensors(network: nn.Module) -> list[Tensor]:
     """Parameters and buffers."""
     return list(chain(network.parameters(), network.buffers()))
+
+
+def gradient_norm(network: nn.Module) -> float:
+    """Norm of the network's gradient in its last move, at most `max_norm`."""
+    return nn.utils.get_total_norm([p.grad for p in network.parameters() if p.grad is not None]).item()
 
 
 def check_finite(state: State) -> None:

@@ -19,7 +19,8 @@ class Stream:
 
     Which examples make up a batch depends only on (seed, position): one integer is all that a checkpoint has to
     hold for a run to go on exactly where it stopped.  An epoch is a new permutation; its last, incomplete batch
-    is left out.  Rank r of R takes the r-th slice of each global batch.
+    is left out.  Rank r of R takes the r-th slice of each global batch.  `balanced` draws every class equally often:
+    an epoch is as long as ever, and examples of small classes come several times.
     """
 
     def __init__(
@@ -33,10 +34,14 @@ class Stream:
         rank: int = 0,
         ranks: int = 1,
         position: int = 0,
+        balanced: bool = False,
     ) -> None:
         n, total = len(collection), batch * ranks
         if total > n:
             raise UserError(f"batch={total} is larger than the data: {collection.name} has {n}; give {n} or less")
+        if balanced and collection.labels is None:
+            raise UserError(f"{collection.name} has no labels: balanced=true draws every class equally often")
+        self.balanced = balanced
         self.data = collection.to(device or collection.x.device)
         self.batch, self.seed, self.rank, self.ranks = batch, seed, rank, ranks
         self.position, self.per_epoch = position, n // total
@@ -68,13 +73,27 @@ class Stream:
         """Which examples the i-th batch of an epoch holds."""
         if epoch != self.epoch:
             generator = torch.Generator().manual_seed(seed_of(self.seed, "order", epoch))
-            order = torch.randperm(len(self.data), generator=generator)
+            order = self.evenly(generator) if self.balanced else torch.randperm(len(self.data), generator=generator)
             device = self.data.x.device
             # from pinned memory the copy does not make the step wait
             self.order = order.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else order.to(device)
             self.epoch = epoch
         start = (i * self.ranks + self.rank) * self.batch
         return self.order[start : start + self.batch]
+
+    def evenly(self, generator: torch.Generator) -> Tensor:
+        """As many indices as there are examples, in random order, equally many of every class that has examples."""
+        assert self.data.labels is not None
+        labels = self.data.labels.cpu()
+        classes = labels.unique()
+        each = -(-len(labels) // len(classes))
+        order = []
+        for label in classes:
+            own = (labels == label).nonzero()[:, 0]
+            shuffles = [own[torch.randperm(len(own), generator=generator)] for _ in range(-(-each // len(own)))]
+            order.append(torch.cat(shuffles)[:each])
+        mixed = torch.cat(order)
+        return mixed[torch.randperm(len(mixed), generator=generator)][: len(labels)]
 
 
 def scaled(x: Tensor, span: tuple[float, float]) -> Tensor:

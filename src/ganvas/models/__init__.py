@@ -3,11 +3,20 @@
 from ..model import Model
 from .autoencoder import Autoencoder
 from .betatcvae import BetaTCVAE
+from .cgan import CGAN
+from .dcgan import DCGAN
 from .gan import GAN
 from .iwae import IWAE
 from .laddervae import LadderVAE
+from .r3gan import R3GAN
 from .vae import VAE
+from .wgan import WGAN
+from .wgangp import WGANGP
 
-MODELS: dict[str, type[Model]] = {m.__name__.lower(): m for m in (Autoencoder, VAE, IWAE, BetaTCVAE, LadderVAE, GAN)}
+MODELS: dict[str, type[Model]] = {
+    m.__name__.lower(): m for m in (Autoencoder, VAE, IWAE, BetaTCVAE, LadderVAE, GAN, DCGAN, CGAN, WGAN, WGANGP, R3GAN)
+}
 
-__all__ = ["GAN", "IWAE", "MODELS", "VAE", "Autoencoder", "BetaTCVAE", "LadderVAE"]
+__all__ = [
+    "CGAN", "DCGAN", "GAN", "IWAE", "MODELS", "R3GAN", "VAE", "WGAN", "WGANGP", "Autoencoder", "BetaTCVAE", "LadderVAE",
+]  # fmt: skip

@@ -11,7 +11,7 @@ from torch.nn.functional import one_hot
 from ..errors import UserError
 from ..model import Shape
 from .conv import conv_decoder, conv_encoder, initialize, map_size
-from .mlp import Activation, mlp_decoder, mlp_encoder
+from .mlp import Activation, Norm, mlp_decoder, mlp_encoder
 
 Net = Literal["auto", "conv", "mlp", "spatial"]
 Width = Annotated[int, Field(gt=0, le=65536)] | None
@@ -19,12 +19,19 @@ Depth = Annotated[int, Field(gt=0, le=100)]
 
 
 def encoder(
-    net: Net, shape: Shape, out: int, width: Width, depth: int, *, norm: bool = False, activation: Activation = "relu"
+    net: Net,
+    shape: Shape,
+    out: int,
+    width: Width,
+    depth: int,
+    *,
+    norm: Norm = "none",
+    activation: Activation = "relu",
 ) -> nn.Sequential:
     """A network (b, *shape) -> (b, out), convolutional or an MLP of `depth` hidden layers.
 
-    `width` None is 32 channels in the first convolution, 400 units in a hidden layer.  `norm` adds batch
-    normalisation.  Raises UserError for convolutions on vectors.
+    `width` None is 32 channels in the first convolution, 400 units in a hidden layer.  Raises
+    UserError for convolutions on vectors.
     """
     kind = chosen(net, shape)
     if kind == "mlp":
@@ -39,7 +46,7 @@ def decoder(
     width: Width,
     depth: int,
     *,
-    norm: bool = False,
+    norm: Norm = "none",
     activation: Activation = "relu",
 ) -> nn.Sequential:
     """The mirror image of `encoder`: (b, inputs) -> (b, *shape), its outputs unbounded."""
@@ -84,5 +91,6 @@ def joined(x: Float[Tensor, "b *shape"], y: Int64[Tensor, " b"], classes: int) -
 
 
 __all__ = [
-    "Activation", "Depth", "Labelled", "Net", "Width", "chosen", "code_shape", "decoder", "encoder", "initialize",
+    "Activation", "Depth", "Labelled", "Net", "Norm", "Width", "chosen", "code_shape", "decoder", "encoder",
+    "initialize",
 ]  # fmt: skip

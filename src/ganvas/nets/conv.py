@@ -10,7 +10,7 @@ from itertools import pairwise
 from torch import nn
 
 from ..model import Shape
-from .mlp import Activation, nonlinearity
+from .mlp import Activation, Norm, nonlinearity, normalized
 
 Size = tuple[int, int]
 
@@ -30,11 +30,11 @@ def map_size(shape: Shape) -> Size:
 
 
 def conv_encoder(
-    shape: Shape, out: int, width: int, *, norm: bool = False, activation: Activation = "relu", spatial: bool = False
+    shape: Shape, out: int, width: int, *, norm: Norm = "none", activation: Activation = "relu", spatial: bool = False
 ) -> nn.Sequential:
     """(b, c, h, w) -> (b, out): convolutions of width, 2 width, 4 width, 8 width ... channels, then a linear layer.
 
-    With `norm`, batch normalisation after every convolution but the first.  With `spatial`, the ladder ends at
+    Normalisation, if any, comes after every convolution but the first.  With `spatial`, the ladder ends at
     `map_size`, and a last convolution returns the `out` numbers as maps, flattened.
     """
     channels, height, length = shape
@@ -42,9 +42,9 @@ def conv_encoder(
     widths = [channels, *widths_of(width, len(sizes) - 1)]
     layers: list[nn.Module] = []
     for i, ((a, b), (large, small)) in enumerate(zip(pairwise(widths), pairwise(sizes), strict=True)):
-        normed = norm and i > 0
-        layers.append(nn.Conv2d(a, b, *geometry(large, small), bias=not normed))
-        layers += [nn.BatchNorm2d(b)] if normed else []
+        norm_here: Norm = norm if i > 0 else "none"
+        layers.append(nn.Conv2d(a, b, *geometry(large, small), bias=norm_here == "none"))
+        layers += normalized(norm_here, b, nn.BatchNorm2d)
         layers.append(nonlinearity(activation))
     h, w = sizes[-1]
     if spatial:
@@ -53,27 +53,34 @@ def conv_encoder(
 
 
 def conv_decoder(
-    inputs: int, shape: Shape, width: int, *, norm: bool = False, activation: Activation = "relu", spatial: bool = False
+    inputs: int,
+    shape: Shape,
+    width: int,
+    *,
+    norm: Norm = "none",
+    activation: Activation = "relu",
+    spatial: bool = False,
 ) -> nn.Sequential:
     """(b, inputs) -> (b, c, h, w): the mirror image of `conv_encoder`, its outputs unbounded.
 
-    With `norm`, batch normalisation after every layer but the last.
+    Normalisation, if any, comes after every layer but the last.
     """
     channels, height, length = shape
     sizes = ladder((height, length), 16 if spatial else 8)[::-1]
     widths = [*widths_of(width, len(sizes) - 1)[::-1], channels]
     h, w = sizes[0]
     layers: list[nn.Module]
+    plain = norm == "none"
     if spatial:
         each = inputs // (h * w)
-        layers = [nn.Unflatten(1, (each, h, w)), nn.Conv2d(each, widths[0], 3, padding=1, bias=not norm)]
+        layers = [nn.Unflatten(1, (each, h, w)), nn.Conv2d(each, widths[0], 3, padding=1, bias=plain)]
     else:
-        layers = [nn.Linear(inputs, widths[0] * h * w, bias=not norm), nn.Unflatten(1, (widths[0], h, w))]
-    for (a, b), (small, large) in zip(pairwise(widths), pairwise(sizes), strict=True):
-        layers += [nn.BatchNorm2d(a)] if norm else []
+        layers = [nn.Linear(inputs, widths[0] * h * w, bias=plain), nn.Unflatten(1, (widths[0], h, w))]
+    for i, ((a, b), (small, large)) in enumerate(zip(pairwise(widths), pairwise(sizes), strict=True)):
+        layers += normalized(norm, a, nn.BatchNorm2d)
         layers.append(nonlinearity(activation))
         odd = (large[0] % 2 if large[0] != small[0] else 0, large[1] % 2 if large[1] != small[1] else 0)
-        bias = b == channels or not norm
+        bias = i == len(sizes) - 2 or plain
         layers.append(nn.ConvTranspose2d(a, b, *geometry(large, small), output_padding=odd, bias=bias))
     return nn.Sequential(*layers)
 
@@ -91,12 +98,24 @@ def geometry(large: Size, small: Size) -> tuple[Size, Size, Size]:
 
 
 def initialize(net: nn.Module) -> nn.Module:
-    """Weights from N(0, 0.02^2), batch-norm gains from N(1, 0.02^2), biases 0: DCGAN, section 4."""
+    """Weights from N(0, 0.02^2), batch-norm gains from N(1, 0.02^2), biases 0: DCGAN, section 4.
+
+    Without batch norm, which would rescale them, weights that small make signals vanish: there they have the deviation
+    that keeps a signal's size through rectifiers, (2 / inputs of a unit)^(1/2) (He et al., arXiv:1502.01852).
+    """
+    normed = any(isinstance(m, nn.BatchNorm2d | nn.GroupNorm) for m in net.modules())
     for m in net.modules():
         if isinstance(m, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-            nn.init.normal_(m.weight, 0.0, 0.02)
+            nn.init.normal_(m.weight, 0.0, 0.02 if normed else (2 / inputs_of(m)) ** 0.5)
             if m.bias is not None:
                 nn.init.zeros_(m.bias)
         elif isinstance(m, nn.BatchNorm2d):
             nn.init.normal_(m.weight, 1.0, 0.02)
     return net
+
+
+def inputs_of(layer: nn.Conv2d | nn.ConvTranspose2d | nn.Linear) -> float:
+    """How many numbers a unit of the layer is a sum of."""
+    if isinstance(layer, nn.ConvTranspose2d):  # each output pixel is reached from kernel / stride^2 places
+        return layer.weight[:, 0].numel() / (layer.stride[0] * layer.stride[1])
+    return float(layer.weight[0].numel())

@@ -4,37 +4,64 @@ from itertools import pairwise
 from math import prod
 from typing import Literal
 
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from ..model import Shape
 
 Activation = Literal["relu", "leaky-relu", "tanh", "silu"]
+Norm = Literal["batch", "layer", "none"]
+PIECES = 5
+"""linear pieces of a maxout unit"""
 
 
-def mlp(sizes: list[int], *, norm: bool = False, activation: Activation = "relu") -> nn.Sequential:
-    """Linear layers of these sizes, an activation after each but the last."""
+def mlp(
+    sizes: list[int], *, norm: Norm = "none", activation: Activation | Literal["maxout"] = "relu", dropout: float = 0.0
+) -> nn.Sequential:
+    """Linear layers of these sizes; after each but the last normalisation, activation and dropout."""
     layers: list[nn.Module] = []
+    pieces = PIECES if activation == "maxout" else 1
     for a, b in pairwise(sizes[:-1]):
-        layers += [nn.Linear(a, b), *([nn.BatchNorm1d(b)] if norm else []), nonlinearity(activation)]
+        layers += [nn.Linear(a, b * pieces), *normalized(norm, b * pieces, nn.BatchNorm1d), nonlinearity(activation)]
+        layers += [nn.Dropout(dropout)] if dropout else []
     return nn.Sequential(*layers, nn.Linear(sizes[-2], sizes[-1]))
 
 
 def mlp_encoder(
-    shape: Shape, out: int, width: int, depth: int, *, norm: bool = False, activation: Activation = "relu"
+    shape: Shape,
+    out: int,
+    width: int,
+    depth: int,
+    *,
+    norm: Norm = "none",
+    activation: Activation | Literal["maxout"] = "relu",
+    dropout: float = 0.0,
 ) -> nn.Sequential:
     """(b, *shape) -> (b, out) through `depth` hidden layers of `width` units."""
-    return nn.Sequential(nn.Flatten(), *mlp([prod(shape), *[width] * depth, out], norm=norm, activation=activation))
+    sizes = [prod(shape), *[width] * depth, out]
+    return nn.Sequential(nn.Flatten(), *mlp(sizes, norm=norm, activation=activation, dropout=dropout))
 
 
 def mlp_decoder(
-    inputs: int, shape: Shape, width: int, depth: int, *, norm: bool = False, activation: Activation = "relu"
+    inputs: int, shape: Shape, width: int, depth: int, *, norm: Norm = "none", activation: Activation = "relu"
 ) -> nn.Sequential:
     """(b, inputs) -> (b, *shape) through `depth` hidden layers of `width` units."""
     layers = mlp([inputs, *[width] * depth, prod(shape)], norm=norm, activation=activation)
     return nn.Sequential(*layers, nn.Unflatten(1, shape))
 
 
-def nonlinearity(name: Activation) -> nn.Module:
+def normalized(norm: Norm, features: int, batch_norm: type[nn.Module]) -> list[nn.Module]:
+    """The normalisation of a layer with so many features (channels); group norm of one group is a map's layer norm."""
+    match norm:
+        case "none":
+            return []
+        case "batch":
+            return [batch_norm(features)]
+        case "layer":
+            return [nn.GroupNorm(1, features)]
+
+
+def nonlinearity(name: Activation | Literal["maxout"]) -> nn.Module:
     """The activation of this name; rectifiers work in place, since their input is always a layer's own output."""
     match name:
         case "relu":
@@ -45,3 +72,13 @@ def nonlinearity(name: Activation) -> nn.Module:
             return nn.Tanh()
         case "silu":
             return nn.SiLU()
+        case "maxout":
+            return Maxout()
+
+
+class Maxout(nn.Module):
+    """The largest of five linear functions, for each unit.  Goodfellow et al., arXiv:1302.4389."""
+
+    def forward(self, x: Float[Tensor, "b pieces*d"]) -> Float[Tensor, "b d"]:
+        most: Tensor = x.unflatten(1, (-1, PIECES)).amax(2)
+        return most

@@ -4,8 +4,9 @@ Convention: likelihood and KL terms are in nats per example, summed over dimensi
 example; adversarial terms are means over the batch.  Inputs are logits wherever a probability is meant.
 """
 
-from .adversarial import discriminator_loss, minimax_loss, nonsaturating_loss, value
+from .adversarial import JENSEN_SHANNON, Loss, discriminator_terms, divergence, generator_loss, generator_losses, value
 from .kl import kl_diagonal, kl_diagonals, kl_full, kl_low_rank
+from .penalties import gradient_penalty, squared_gradients
 from .reconstruction import (
     bernoulli_nll,
     continuous_bernoulli_nll,
@@ -15,17 +16,22 @@ from .reconstruction import (
 )
 
 __all__ = [
+    "JENSEN_SHANNON",
+    "Loss",
     "bernoulli_nll",
     "continuous_bernoulli_nll",
     "discretized_logistic_nll",
-    "discriminator_loss",
+    "discriminator_terms",
+    "divergence",
     "gaussian_nll",
+    "generator_loss",
+    "generator_losses",
+    "gradient_penalty",
     "kl_diagonal",
     "kl_diagonals",
     "kl_full",
     "kl_low_rank",
-    "minimax_loss",
-    "nonsaturating_loss",
     "squared_error",
+    "squared_gradients",
     "value",
 ]

@@ -1,37 +1,93 @@
-"""The two-player game of Goodfellow et al., Generative Adversarial Nets, arXiv:1406.2661, on logits.
+"""Games between a generator G and a discriminator (or critic) D: what each of the two descends.
 
-    min_G max_D  V(D, G)  =  E_x log s(D(x))  +  E_z log(1 - s(D(G(z)))),      s(d) = 1 / (1 + e^-d)
+    minimax          D  -E log s(D(x)) - E log(1 - s(D(G(z))))      G  E log(1 - s(D(G(z))))
+    non-saturating   D  the same                                    G  -E log s(D(G(z)))
+    least-squares    D  E (D(x) - 1)^2 / 2 + E D(G(z))^2 / 2        G  E (D(G(z)) - 1)^2 / 2
+    hinge            D  E max(0, 1 - D(x)) + E max(0, 1 + D(G(z)))  G  -E D(G(z))
+    wasserstein      D  E D(G(z)) - E D(x)                          G  -E D(G(z))
+    relativistic     D  -E log s(D(x) - D(G(z)))                    G  -E log s(D(G(z)) - D(x))
 
-D returns a logit d.  -log s(d) = softplus(-d) and -log(1 - s(d)) = softplus(d): nothing here takes the
-logarithm of a sigmoid, so no logit, however large, gives an infinity.  Every function takes the logits of
-a batch, of any shape, and returns its mean in nats.
+Goodfellow et al., arXiv:1406.2661 (minimax: equation 1 and algorithm 1; non-saturating: section 3); Mao et al.,
+arXiv:1611.04076, equation 9; Lim & Ye, arXiv:1705.02894; Arjovsky et al., arXiv:1701.07875; Huang et al.,
+arXiv:2501.05441, equation 2, after Jolicoeur-Martineau, arXiv:1807.00734 (each real example is paired with a fake).
+
+D returns a logit d, and s(d) = 1 / (1 + e^-d).  -log s(d) = softplus(-d) and -log(1 - s(d)) = softplus(d): nothing here
+takes the logarithm of a sigmoid, so no logit, however large, gives an infinity.  `real` = D(x) and `fake` = D(G(z)) are
+a batch of logits of any shape; every loss is a mean over them, in float32 or wider whatever the logits' own precision.
 """
 
+from math import log
+from typing import Literal
+
+import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import softplus
+from torch.nn.functional import relu, softplus
+
+Loss = Literal["minimax", "non-saturating", "least-squares", "hinge", "wasserstein", "relativistic"]
+Logits = Float[Tensor, "*b"]
+Scalar = Float[Tensor, ""]
+JENSEN_SHANNON: tuple[Loss, ...] = ("minimax", "non-saturating")
+"""the losses under which D's own loss estimates a Jensen-Shannon divergence"""
 
 
-def value(real: Float[Tensor, "*b"], fake: Float[Tensor, "*b"]) -> Float[Tensor, ""]:
-    """V(D, G), equation 1.  `real` = D(x), `fake` = D(G(z)).  At the best D it is 2 JSD - log 4 (theorem 1)."""
-    return -(softplus(-real).mean() + softplus(fake).mean())
+def value(real: Logits, fake: Logits) -> Scalar:
+    """V(D, G), equation 1 of arXiv:1406.2661.  At the best D it is 2 JSD - log 4 (theorem 1)."""
+    return -(softplus(-wide(real)).mean() + softplus(wide(fake)).mean())
 
 
-def discriminator_loss(
-    real: Float[Tensor, "*b"], fake: Float[Tensor, "*b"]
-) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """-V(D, G) in its two terms, -E log s(D(x)) and -E log(1 - s(D(G(z)))): what D descends (algorithm 1)."""
-    return softplus(-real).mean(), softplus(fake).mean()
+def discriminator_terms(loss: Loss, real: Logits, fake: Logits) -> dict[str, Scalar]:
+    """What D descends: the sum of its terms on real and on fake examples, or of one on pairs of them."""
+    real, fake = wide(real), wide(fake)
+    match loss:
+        case "minimax" | "non-saturating":
+            return {"real": softplus(-real).mean(), "fake": softplus(fake).mean()}
+        case "least-squares":
+            return {"real": (real - 1).square().mean() / 2, "fake": fake.square().mean() / 2}
+        case "hinge":
+            return {"real": relu(1 - real).mean(), "fake": relu(1 + fake).mean()}
+        case "wasserstein":
+            return {"real": -real.mean(), "fake": fake.mean()}
+        case "relativistic":
+            return {"pairs": softplus(fake - real).mean()}
 
 
-def minimax_loss(fake: Float[Tensor, "*b"]) -> Float[Tensor, ""]:
-    """E log(1 - s(D(G(z)))): what G descends in the minimax game (algorithm 1).
+def generator_loss(loss: Loss, fake: Logits, real: Logits | None = None) -> Scalar:
+    """What G descends.  Only the relativistic loss looks at `real`, and needs it."""
+    return generator_losses(loss, fake, real).mean()
 
-    Its gradient vanishes where D is sure that the samples are fake.
+
+def generator_losses(loss: Loss, fake: Logits, real: Logits | None = None) -> Logits:
+    """What G descends, each example's own: their mean is `generator_loss`."""
+    fake = wide(fake)
+    match loss:
+        case "minimax":
+            return -softplus(fake)
+        case "non-saturating":
+            return softplus(-fake)
+        case "least-squares":
+            return (fake - 1).square() / 2
+        case "hinge" | "wasserstein":
+            return -fake
+        case "relativistic":
+            assert real is not None
+            return softplus(wide(real) - fake)
+
+
+def divergence(loss: Loss, terms: dict[str, float]) -> dict[str, float]:
+    """The distance between the real and the generated distribution that D's loss estimates, by name, if it does.
+
+    The Wasserstein distance, in units of D's Lipschitz constant, is E D(x) - E D(G(z)) (arXiv:1701.07875, equation 3).
+    The Jensen-Shannon divergence is (V + log 4) / 2 at the best D, in nats, and less elsewhere: at most log 2.
     """
-    return -softplus(fake).mean()
+    if not {"real", "fake"} <= terms.keys():
+        return {}
+    value = -(terms["real"] + terms["fake"])
+    if loss == "wasserstein":
+        return {"wasserstein": value}
+    return {"jensen_shannon": (value + log(4)) / 2} if loss in JENSEN_SHANNON else {}
 
 
-def nonsaturating_loss(fake: Float[Tensor, "*b"]) -> Float[Tensor, ""]:
-    """-E log s(D(G(z))): the same fixed point with a strong gradient early on (section 3)."""
-    return softplus(-fake).mean()
+def wide(logits: Logits) -> Logits:
+    """At least float32."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))

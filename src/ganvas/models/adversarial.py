@@ -1,0 +1,298 @@
+"""What all GANs have in common: two players, and a step in which each has its turn.
+
+    repeat k times:  D descends its loss on m fresh examples and the generator's answer to m fresh noise samples
+    once:            G descends its loss on m fresh noise samples
+
+This is algorithm 1 of Goodfellow et al., arXiv:1406.2661, for any of the losses of `objectives.adversarial`.  What may
+be added to D's loss, with weights that are 0 unless a model or a user says otherwise:
+
+    gp      gp E (|grad D(u)| - 1)^2                        gradient penalty, arXiv:1704.00028
+    r1, r2  r1 E |grad D(x)|^2 / 2, r2 E |grad D(G(z))|^2 / 2      arXiv:1801.04406; every `lazy` steps `lazy` times as
+            much (arXiv:1912.04958)
+"""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import BeforeValidator, Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+from torch.nn.functional import pdist
+
+from ..augmentation import Kind, augmented
+from ..data import Collection
+from ..errors import UserError
+from ..model import STRICT, Batch, Move, Rate, Shape, apart, device_of, minimize
+from ..nets import Depth, Norm, chosen, decoder, encoder, initialize
+from ..nets.discriminator import clamp, with_spectral_norm
+from ..objectives import (
+    JENSEN_SHANNON,
+    Loss,
+    discriminator_terms,
+    divergence,
+    generator_loss,
+    gradient_penalty,
+    squared_gradients,
+)
+from .latent import LatentModel
+
+Weight = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Adversarial(LatentModel):
+    """A generator G learns to fool a discriminator (or critic) D, which learns not to be fooled."""
+
+    scaffolding = ("D",)
+    fickle = True
+    watched = ("accuracy_real", "accuracy_fake", "gap")
+
+    latent: Annotated[int, Field(gt=0, le=65536)] = 64
+    """dimensions of the noise z"""
+    prior: Literal["normal", "uniform"] = "normal"
+    """distribution of z: N(0, I), or uniform on [-1, 1]"""
+    net: Literal["auto", "conv", "mlp"] = "auto"
+    """kind of networks; auto is conv for images, mlp for vectors"""
+    depth: Depth = 2
+    """hidden layers of an MLP"""
+    norm: Literal["auto"] | Norm = "auto"
+    """normalisation in G; auto is batch with convolutions, none in an MLP"""
+    norm_d: Literal["auto"] | Norm = "auto"
+    """normalisation in D; auto is the same, but layer where there is a penalty on D's gradient"""
+    k: Annotated[int, Field(gt=0)] = 1
+    """updates of D per update of G"""
+    loss: Loss = "non-saturating"
+    """what the two players descend; relativistic compares each real example with a fake"""
+    gp: Weight = 0.0
+    """weight of the gradient penalty, which draws the norm of D's gradient to 1"""
+    r1: Weight = 0.0
+    """weight of half the squared gradient of D on real examples"""
+    r2: Weight = 0.0
+    """weight of half the squared gradient of D on fake examples"""
+    lazy: Annotated[int, Field(gt=0)] = 1
+    """steps from one with penalties to the next; they weigh so many times as much"""
+    clip: Positive | None = None
+    """bound on every weight of D, kept after each of its updates"""
+    spectral_norm: bool = False
+    """divide every weight of D by its largest singular value"""
+    augment: Annotated[tuple[Kind, ...], BeforeValidator(apart)] = ()
+    """what D sees, real and fake alike, is changed at random, as color,translation,cutout"""
+    pack: Annotated[int, Field(gt=0, le=64)] = 1
+    """examples that D judges together"""
+    top_k: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """share of the fakes, those that fool D best, that G learns from; it falls to this by 1% an epoch"""
+    lr: Positive = 2e-4
+    """Adam's learning rate"""
+    lr_d: Positive | None = None
+    """Adam's learning rate for D, the same unless given"""
+    betas: tuple[Rate, Rate] = (0.5, 0.999)
+    """Adam's decay rates"""
+
+    @property
+    def normal(self) -> bool:
+        return self.prior == "normal"
+
+    def rate(self, name: str) -> float:
+        return self.lr_d if self.lr_d is not None and name == "D" else self.lr
+
+    def norms(self, shape: Shape) -> tuple[Norm, Norm]:
+        """What "auto" means for G and for D."""
+        conv = chosen(self.net, shape) == "conv"
+        usual: Norm = "batch" if conv else "none"
+        each: Norm = "layer" if conv and (self.gp or self.r1 or self.r2) else usual
+        return usual if self.norm == "auto" else self.norm, each if self.norm_d == "auto" else self.norm_d
+
+    def check(self, data: Collection) -> None:
+        chosen(self.net, data.shape)
+        given = self.norms(data.shape)[1]
+        penalties = [name for name in ("gp", "r1", "r2") if getattr(self, name)]
+        bounds = [name for name in ("gp", "clip", "spectral_norm") if getattr(self, name)]
+        if penalties and given == "batch":
+            raise UserError(
+                f"{penalties[0]}={getattr(self, penalties[0]):g} is about D's gradient at each example, but batch norm "
+                "mixes the examples: use norm_d=layer or norm_d=none"
+            )
+        if self.loss == "wasserstein" and not bounds:
+            raise UserError("loss=wasserstein needs a critic of bounded slope: give gp=10, clip=0.01 or spectral_norm")
+        if self.clip is not None and len(bounds) > 1:
+            raise UserError(f"{' and '.join(bounds)} are different ways to bound the slope of D: choose one")
+        if self.lazy > 1 and not penalties:
+            raise UserError(f"lazy={self.lazy} is the interval of penalties: give gp, r1 or r2 as well")
+        said = ",".join(self.augment)
+        if said and not data.are_images:
+            raise UserError(f"augment={said} changes images, but {data.name} holds vectors: leave it out")
+        if self.pack > 1 and self.labelled:
+            raise UserError(f"pack={self.pack} shows D examples of different labels at once: use pack=1")
+
+    def check_batch(self, batch: int) -> None:
+        if batch % self.pack:
+            raise UserError(f"batch={batch} cannot be packed by pack={self.pack}: give a multiple of it")
+        if batch // self.pack < 2 and "none" not in (self.norm, self.norm_d):
+            raise UserError(f"batch={batch} is too small for batch norm: give more, or norm=none and norm_d=none")
+
+    def players(self, shape: Shape, judged: Shape, classes: int) -> tuple[nn.Module, nn.Module]:
+        """G for examples of `shape`, and D for those of the shape `judged`, in which pack=2 puts two.
+
+        Those of DCGAN for images, MLPs for vectors.
+        """
+        norm, norm_d = self.norms(shape)
+        G = decoder(self.net, self.latent, shape, self.width, self.depth, norm=norm)
+        D = encoder(self.net, judged, 1, self.width, self.depth, norm=norm_d, activation="leaky-relu")
+        return finished(G, shape), finished(D)
+
+    def networks(self, shape: Shape, classes: int = 0) -> dict[str, nn.Module]:
+        G, D = self.players(shape, (self.pack * shape[0], *shape[1:]), classes)
+        return {"G": G, "D": with_spectral_norm(D) if self.spectral_norm else D}
+
+    def rounds(self, done: int) -> int:
+        """Updates of D in the step after `done` others."""
+        return self.k
+
+    def step(self, batches: Iterator[Batch], done: int, G: nn.Module, D: nn.Module) -> Iterator[Move]:
+        """Algorithm 1 of arXiv:1406.2661."""
+        for _ in range(self.rounds(done)):
+            batch = next(batches)
+            x, given = self.shown(batch.x), self.given(batch)
+            with torch.no_grad():
+                fake = self.shown(G(self.fresh(len(batch.x), G), *given))
+            yield self.judge(D, x, fake, given, done)
+            if self.clip is not None:
+                clamp(D, self.clip)
+        fake = self.shown(G(self.fresh(len(batch.x), G), *given))
+        with torch.no_grad():
+            real = D(x, *given) if self.loss == "relativistic" else None
+        logits = self.best(D(fake, *given), real, done * len(batch.x) / max(1, batch.total))
+        yield minimize(G, fool=generator_loss(self.loss, *logits))
+
+    def judge(self, D: nn.Module, x: Tensor, fake: Tensor, given: tuple[Tensor, ...], done: int) -> Move:
+        """D's turn: its loss on real and fake examples, and its penalties in the steps that have them."""
+        due = done % self.lazy == 0
+        slopes = due and (self.r1 > 0 or self.r2 > 0)
+        both = torch.cat([x, fake]).requires_grad_(slopes)
+        real_logits, fake_logits = verdicts(D, both, given)
+        terms = discriminator_terms(self.loss, real_logits, fake_logits)
+        if slopes:
+            half = squared_gradients(torch.cat([real_logits, fake_logits]), both).chunk(2)
+            weights = {"r1": self.r1, "r2": self.r2}
+            terms |= {
+                name: self.lazy * weight / 2 * squared.mean()
+                for (name, weight), squared in zip(weights.items(), half, strict=True) if weight
+            }  # fmt: skip
+        if due and self.gp:
+            terms["gp"] = self.lazy * self.gp * gradient_penalty(D, x, fake, *given)
+        return minimize(D, **terms)._replace(seen=confidence(real_logits.detach(), fake_logits.detach(), self.loss))
+
+    def best(self, fake: Tensor, real: Tensor | None, epochs: float) -> tuple[Tensor, Tensor | None]:
+        """The logits of the fakes that G learns from, and those of the real examples they are paired with.
+
+        Top-k training (Sinha et al., arXiv:2002.06224, algorithm 1): G forgets its worst fakes.
+        """
+        keep = max(1, round(len(fake) * max(self.top_k, 0.99**epochs)))
+        if self.top_k == 1 or keep == len(fake):
+            return fake, real
+        index = fake.flatten().topk(keep).indices
+        return fake[index], None if real is None else real[index]
+
+    def given(self, batch: Batch) -> tuple[Tensor, ...]:
+        """What both players are told of a batch: its labels, if the model is conditional."""
+        return (batch.y,) if self.labelled and batch.y is not None else ()
+
+    def shown(self, x: Float[Tensor, "b *shape"]) -> Float[Tensor, "b_by_pack *packed"]:
+        """Examples as D sees them: augmented, and packed (Lin et al., PacGAN, arXiv:1712.04086)."""
+        return packed(augmented(x, self.augment), self.pack)
+
+    def fresh(self, n: int, G: nn.Module) -> Float[Tensor, "n d"]:
+        """n samples of z on the device of G, from the step's own random numbers."""
+        device = device_of(G)
+        if self.prior == "uniform":
+            return torch.rand(n, self.latent, device=device).mul_(2).sub_(1)
+        return torch.randn(n, self.latent, device=device)
+
+    def noise(self, n: int, shape: Shape, generator: torch.Generator, **_: Any) -> Float[Tensor, "n d"]:
+        """z from the prior."""
+        if self.prior == "uniform":
+            return torch.rand(n, self.latent, generator=generator).mul_(2).sub_(1)
+        return super().noise(n, shape, generator)
+
+    def generate(self, z: Float[Tensor, "n d"], *labels: Any, G: nn.Module) -> Float[Tensor, "n *shape"]:
+        """G(z), or G(z, y)."""
+        x: Tensor = G(z, *labels)
+        return x
+
+    def preview(self, batch: Batch, G: nn.Module) -> Float[Tensor, "rows n *shape"]:
+        """Four rows of samples."""
+        n = len(batch.x)
+        return torch.stack(self.generate(self.fresh(4 * n, G), G=G).chunk(4))
+
+    def estimates(self, terms: dict[str, float]) -> dict[str, float]:
+        """The distance that D's loss estimates: Wasserstein's, or the Jensen-Shannon divergence."""
+        return divergence(self.loss, terms)
+
+    def observe(self, batch: Batch, **kept: Any) -> dict[str, Tensor]:
+        """`diversity`: the mean distance between two samples, as a share of that between two real examples."""
+        labels = self.given(batch)
+        made = self.generate(self.fresh(len(batch.x), kept["G"]), *labels, **kept)
+        return {"diversity": pdist(made.flatten(1)).mean() / pdist(batch.x.flatten(1)).mean().clamp_min(1e-12)}
+
+    def probe(self, batch: Batch, G: nn.Module, D: nn.Module) -> dict[str, float]:
+        """`slope`: mean norm of D's gradient between real and fake examples.
+
+        `minimax` and `nonsaturating`, where D returns the logit of a probability: norm of the gradient of G under
+        either loss (arXiv:1406.2661, section 3: the first vanishes where D is sure).
+        """
+        labels = self.given(batch)
+        x, fake = self.shown(batch.x), self.shown(G(self.fresh(len(batch.x), G), *labels))
+        u = torch.lerp(x, fake.detach(), torch.rand(len(x), *[1] * (x.ndim - 1), device=x.device)).requires_grad_()
+        found = {"slope": squared_gradients(D(u, *labels), u).sqrt().mean()}
+        if self.loss in JENSEN_SHANNON:
+            logits, weights = D(fake, *labels), list(G.parameters())
+            for loss in JENSEN_SHANNON:
+                name = loss.replace("-", "")
+                gradient = torch.autograd.grad(generator_loss(loss, logits), weights, retain_graph=True)
+                found[name] = nn.utils.get_total_norm(gradient)
+        return {name: value.item() for name, value in found.items()}
+
+
+def finished(net: nn.Sequential, pixels: Shape = ()) -> nn.Sequential:
+    """A network with the weights it begins with; a generator of images ends with tanh, since `span` is [-1, 1]."""
+    if any(isinstance(m, nn.Conv2d | nn.ConvTranspose2d) for m in net.modules()):
+        initialize(net)
+    return net.append(nn.Tanh()) if len(pixels) == 3 else net
+
+
+def verdicts(D: nn.Module, both: Tensor, given: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+    """D on real examples and on as many fakes, which `both` holds one after the other; `given` are their labels.
+
+    In one pass where D sees each example alone, in two where batch norm would mix them (as DCGAN's authors do).
+    """
+    if mixes(D):
+        x, fake = both.chunk(2)
+        return D(x, *given), D(fake, *given)
+    real, fooled = D(both, *(y.repeat(2) for y in given)).chunk(2)
+    return real, fooled
+
+
+def mixes(net: nn.Module) -> bool:
+    """Whether a network's output for an example depends on the other examples of the batch."""
+    return any(isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) for m in net.modules())
+
+
+def packed(x: Float[Tensor, "b *shape"], m: int) -> Tensor:
+    """m examples in one, as further channels or numbers."""
+    return x if m == 1 else x.reshape(len(x) // m, m * x.shape[1], *x.shape[2:])
+
+
+def confidence(real: Tensor, fake: Tensor, loss: Loss) -> dict[str, Tensor]:
+    """How sure D is: the share of real and of fake examples that it takes for what they are, and the logits' gap.
+
+    The border is where the loss has it; half-way between the two means where logits have no zero of their own.
+    """
+    gap = real.mean() - fake.mean()
+    free = loss in ("wasserstein", "relativistic")
+    border = fake.mean() + gap / 2 if free else 0.5 if loss == "least-squares" else 0.0
+    return {
+        "accuracy_real": (real > border).float().mean(), "accuracy_fake": (fake < border).float().mean(), "gap": gap,
+    }  # fmt: skip

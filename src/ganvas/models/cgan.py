@@ -1,0 +1,64 @@
+"""Conditional GAN.  Mirza & Osindero, Conditional Generative Adversarial Nets, arXiv:1411.1784.
+
+    min_G max_D  E_x log s(D(x|y))  +  E_z log(1 - s(D(G(z|y)|y)))                                        (equation 2)
+
+Both players are told the class y.  G always has it as a one-hot code beside z.  With condition="concatenation" D has it
+beside its input, as further numbers (MLP, the paper) or channels; with condition="projection" it compares it with
+what it sees, D(x, y) = psi(phi(x)) + <v_y, phi(x)> (Miyato & Koyama, arXiv:1802.05637).  G is asked for the labels of
+the batch that D has just seen, so that both come from the data's own distribution (or, with --balanced, all classes
+equally often).
+"""
+
+from typing import Annotated, Literal, final
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from ..data import Collection
+from ..errors import UserError
+from ..model import STRICT, Batch, Shape
+from ..nets import Labelled, decoder, encoder
+from ..nets.discriminator import Projection
+from .adversarial import Adversarial, finished
+
+
+@final
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class CGAN(Adversarial):
+    """The GAN that draws the class it is asked for."""
+
+    latent: Annotated[int, Field(gt=0, le=65536)] = 100
+    """dimensions of the noise z"""
+    condition: Literal["concatenation", "projection"] = "concatenation"
+    """how D is told the class: beside its input, or compared with what it sees"""
+
+    @property
+    def labelled(self) -> bool:
+        return True
+
+    def check(self, data: Collection) -> None:
+        super().check(data)
+        if data.labels is None:
+            raise UserError(
+                f"{data.name} has no labels, and cgan draws the class it is asked for: give a folder with a folder a "
+                "class, or an array of labels, or train dcgan"
+            )
+
+    def players(self, shape: Shape, judged: Shape, classes: int) -> tuple[nn.Module, nn.Module]:
+        norm, norm_d = self.norms(shape)
+        joined = self.condition == "concatenation"
+        seen = (judged[0] + classes * joined, *judged[1:])
+        G = decoder(self.net, self.latent + classes, shape, self.width, self.depth, norm=norm)
+        D = encoder(self.net, seen, 1, self.width, self.depth, norm=norm_d, activation="leaky-relu")
+        G, D = finished(G, shape), finished(D)
+        return Labelled(G, (self.latent,), classes), Labelled(D, judged, classes) if joined else Projection(D, classes)
+
+    def preview(self, batch: Batch, G: nn.Module) -> Float[Tensor, "rows n *shape"]:
+        """Four rows of samples, of the classes of the batch's examples in order."""
+        assert batch.y is not None
+        y = batch.y.sort().values.repeat(4)
+        made: Tensor = G(self.fresh(len(y), G), y)
+        return torch.stack(made.chunk(4))

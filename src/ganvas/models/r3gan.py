@@ -1,0 +1,52 @@
+"""R3GAN: the regularised relativistic GAN.  Huang et al., The GAN is dead; long live the GAN!, arXiv:2501.05441.
+
+    D descends  E softplus(D(G(z)) - D(x))  +  r1 E |grad D(x)|^2 / 2  +  r2 E |grad D(G(z))|^2 / 2
+    G descends  E softplus(D(x) - D(G(z)))                                                     (equation 2, section 2)
+
+Each real example is compared with a fake: G wins only by being as likely as the data everywhere, which leaves no
+minimum in which modes are missing, and the two zero-centred penalties make the game converge locally.  With that loss
+the tricks go: no normalisation anywhere, no momentum (beta_1 = 0), one update of D an update of G.
+
+The networks are DCGAN-sized: its ladder of strided convolutions without batch norm, leaky ReLU in both players, weights
+of He et al.; for vectors, MLPs.
+"""
+
+from typing import Annotated, Literal, final
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import nn
+
+from ..model import STRICT, Rate, Shape
+from ..nets import Norm, decoder, encoder
+from ..objectives import Loss
+from .adversarial import Adversarial, Positive, Weight, finished
+
+
+@final
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class R3GAN(Adversarial):
+    """The GAN of 2025: a relativistic loss and two gradient penalties, and no tricks."""
+
+    latent: Annotated[int, Field(gt=0, le=65536)] = 64
+    """dimensions of the noise z"""
+    loss: Loss = "relativistic"
+    """what the two players descend; relativistic compares each real example with a fake"""
+    norm: Literal["auto"] | Norm = "none"
+    """normalisation in G; auto is batch with convolutions, none in an MLP"""
+    norm_d: Literal["auto"] | Norm = "none"
+    """normalisation in D; auto is the same, but layer where there is a penalty on D's gradient"""
+    r1: Weight = 0.1
+    """weight of half the squared gradient of D on real examples"""
+    r2: Weight = 0.1
+    """weight of half the squared gradient of D on fake examples"""
+    lr: Positive = 2e-4
+    """Adam's learning rate"""
+    betas: tuple[Rate, Rate] = (0.0, 0.99)
+    """Adam's decay rates"""
+
+    def players(self, shape: Shape, judged: Shape, classes: int) -> tuple[nn.Module, nn.Module]:
+        norm, norm_d = self.norms(shape)
+        G = decoder(self.net, self.latent, shape, self.width, self.depth, norm=norm, activation="leaky-relu")
+        D = encoder(self.net, judged, 1, self.width, self.depth, norm=norm_d, activation="leaky-relu")
+        return finished(G, shape), finished(D)
