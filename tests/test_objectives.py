@@ -107,17 +107,23 @@ def test_the_value_function_and_its_losses_are_those_of_numpy() -> None:
     r, f = torch.tensor(real), torch.tensor(fake.copy())
     log_d, log_not_d = log_sigmoid(real).mean(), log_sigmoid(-fake).mean()
     assert objectives.value(r, f).item() == pytest.approx(log_d + log_not_d)
-    assert [t.item() for t in objectives.discriminator_loss(r, f)] == pytest.approx([-log_d, -log_not_d])
-    assert objectives.minimax_loss(f).item() == pytest.approx(log_not_d)
-    assert objectives.nonsaturating_loss(f).item() == pytest.approx(-log_sigmoid(fake).mean())
+    for loss in objectives.JENSEN_SHANNON:
+        terms = {name: t.item() for name, t in objectives.discriminator_terms(loss, r, f).items()}
+        assert terms == pytest.approx({"real": -log_d, "fake": -log_not_d})
+    assert objectives.generator_loss("minimax", f).item() == pytest.approx(log_not_d)
+    assert objectives.generator_loss("non-saturating", f).item() == pytest.approx(-log_sigmoid(fake).mean())
 
 
 def test_the_generators_gradients_are_those_of_the_paper() -> None:
     """d/dd log(1 - s(d)) = -s(d), which vanishes where D is sure; d/dd -log s(d) = -(1 - s(d)), which does not."""
     sigmoid = np.exp(log_sigmoid(LOGITS))
-    for loss, expected in ((objectives.minimax_loss, -sigmoid), (objectives.nonsaturating_loss, sigmoid - 1)):
+    expectations: tuple[tuple[objectives.Loss, np.ndarray], ...] = (
+        ("minimax", -sigmoid),
+        ("non-saturating", sigmoid - 1),
+    )
+    for loss, expected in expectations:
         d = torch.tensor(LOGITS, requires_grad=True)
-        loss(d).backward()
+        objectives.generator_loss(loss, d).backward()
         assert d.grad is not None
         np.testing.assert_allclose(d.grad.numpy(), expected / len(LOGITS), atol=1e-12)
 
@@ -144,5 +150,3 @@ def test_gradients_agree_with_finite_differences() -> None:
     assert gradcheck(lambda y: objectives.gaussian_nll(x, y, 0.3), (y,))
     assert gradcheck(lambda y: objectives.squared_error(x, y), (y,))
     assert gradcheck(objectives.value, (d, d))
-    assert gradcheck(objectives.minimax_loss, (d,))
-    assert gradcheck(objectives.nonsaturating_loss, (d,))

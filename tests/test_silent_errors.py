@@ -228,9 +228,9 @@ def test_a_models_fields_are_not_changed_by_using_them(images: Collection) -> No
         model = small(cls)
         copy = replace(model)
         first, second = (
-            sum(p.numel() for n in model.networks((3, 12, 10)).values() for p in n.parameters()) for _ in "ab"
+            sum(p.numel() for n in model.networks((3, 12, 10), 5).values() for p in n.parameters()) for _ in "ab"
         )
-        next(model.step(Stream(images, batch=8, seed=0), 0, **model.networks((3, 12, 10))))
+        next(model.step(Stream(images, batch=8, seed=0), 0, **model.networks((3, 12, 10), 5)))
         assert model == copy
         assert first == second
 

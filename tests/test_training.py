@@ -37,7 +37,7 @@ CPU = torch.device("cpu")
 
 
 def trained_state(model: Model, data: Collection, steps: int, seed: int = 0) -> State:
-    state = begin(model, data.shape, seed, CPU)
+    state = begin(model, data.shape, seed, CPU, len(data.classes))
     for _ in train(model, data, Plan(steps=steps, batch=8, seed=seed), state):
         pass
     return state
@@ -73,7 +73,7 @@ def test_a_run_continued_from_its_checkpoint_equals_an_uninterrupted_one(
     whole = trained_state(model, images, 12)
     first = trained_state(model, images, 5)
     checkpoint.save(first, tmp_path / "state.ckpt", {})
-    second = begin(model, images.shape, 99, CPU)
+    second = begin(model, images.shape, 99, CPU, len(images.classes))
     checkpoint.restore(second, tmp_path / "state.ckpt", model)
     assert same(first, second)
     for _ in train(model, images, plan, second):
@@ -122,7 +122,7 @@ def test_the_average_of_a_short_run_does_not_keep_the_random_beginning(images: C
 
 
 def test_what_is_kept_is_averaged_with_its_batch_statistics(images: Collection) -> None:
-    state = trained_state(small(MODELS["gan"]), images, 5)
+    state = trained_state(small(MODELS["dcgan"]), images, 5)
     assert set(state.average) == {"G"}
     norm = next(m for m in state.average["G"].modules() if isinstance(m, nn.BatchNorm2d))
     live = next(m for m in state.nets["G"].modules() if isinstance(m, nn.BatchNorm2d))
@@ -272,7 +272,7 @@ def test_a_run_that_was_stopped_between_two_lines_of_its_log_writes_the_same_log
     )
     assert straight == stopped
     assert [line["step"] for line in straight] == [10, 20, 30, 40]
-    for name in ("weights.safetensors", "state.ckpt"):
+    for name in ("weights.safetensors", "last.safetensors", "state.ckpt"):
         assert Path("straight", name).read_bytes() == Path("stopped", name).read_bytes()
 
 

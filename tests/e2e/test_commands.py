@@ -42,7 +42,8 @@ def test_from_a_folder_to_pictures(model: str, folder: Path, capsys: pytest.Capt
     assert Path(run).name.endswith(f"-{model}-pets")
     files = sorted(p.relative_to(run).as_posix() for p in Path(run).rglob("*") if p.is_file())
     previews = [f"previews/{step:07d}.png" for step in (0, 3, 6)]
-    assert files == ["config.json", "log.jsonl", *previews, "state.ckpt", "weights.safetensors"]
+    last = ["last.safetensors"] if MODELS[model].fickle else []
+    assert files == ["config.json", *last, "log.jsonl", *previews, "state.ckpt", "weights.safetensors"]
     grid = said(capsys, "sample", "last", "-n", "9")
     assert Path(grid) == Path(run) / "samples.png"
     assert size(grid)[0] > 300
@@ -52,7 +53,7 @@ def test_from_a_folder_to_pictures(model: str, folder: Path, capsys: pytest.Capt
     with np.load("a.npz") as archive:
         assert archive["x"].shape == (5, 8, 9, 3)
     assert size(said(capsys, "interpolate", run, "--rows", "2", "--columns", "4"))[0] > 300
-    if model != "gan":
+    if hasattr(MODELS[model], "encode"):
         assert size(said(capsys, "reconstruct", run, str(folder), "-n", "6"))[0] > 300
         said(capsys, "reconstruct", run, str(folder), "--out", "r.npz")
         with np.load("r.npz") as archive:
@@ -98,7 +99,7 @@ def test_exploring_vectors_and_classes(folder: Path, capsys: pytest.CaptureFixtu
     assert size(said(capsys, "reconstruct", run, str(folder)))[0] > 300
 
 
-@pytest.mark.parametrize("model", list(MODELS))
+@pytest.mark.parametrize("model", [name for name in MODELS if name != "dcgan"])  # which has convolutions only
 def test_from_vectors_to_a_plot(model: str, capsys: pytest.CaptureFixture[str]) -> None:
     run = said(capsys, "train", model, "ring", *tiny(model))
     assert size(Path(run) / "previews" / "0000006.png")[1] > 300
