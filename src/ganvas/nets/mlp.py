@@ -79,6 +79,6 @@ def nonlinearity(name: Activation | Literal["maxout"]) -> nn.Module:
 class Maxout(nn.Module):
     """The largest of five linear functions, for each unit.  Goodfellow et al., arXiv:1302.4389."""
 
-    def forward(self, x: Float[Tensor, "b pieces*d"]) -> Float[Tensor, "b d"]:
+    def forward(self, x: Float[Tensor, "b d_by_pieces"]) -> Float[Tensor, "b d"]:
         most: Tensor = x.unflatten(1, (-1, PIECES)).amax(2)
         return most
