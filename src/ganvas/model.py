@@ -96,8 +96,8 @@ class Model(ABC):
     def check(self, data: Any) -> None:  # noqa: B027
         """UserError where this model cannot learn from the collection `data`."""
 
-    def check_batch(self, batch: int) -> None:  # noqa: B027
-        """UserError where this model cannot be trained with batches of so many examples."""
+    def check_batch(self, batch: int, shape: Shape) -> None:  # noqa: B027
+        """UserError where this model cannot be trained with batches of so many examples of this shape."""
 
     def prepare(self, data: Any, *, once: bool = False) -> Any:
         """The collection as this model learns it, most as it is; `once` fixes what it draws anew at each use."""

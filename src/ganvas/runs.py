@@ -72,7 +72,7 @@ def train(
     collection = model.prepare(collection)
     plan = settled(plan, collection)
     device = device_for(plan.device)
-    model.check_batch(plan.batch)
+    model.check_batch(plan.batch, collection.shape)
     Stream(collection, batch=plan.batch, seed=plan.seed, balanced=plan.balanced)  # refuses a batch that is too large
     state = begin(model, collection.shape, plan.seed, device, len(collection.classes))
     place = folders.create(model, collection, Path(out), None if folder is None else Path(folder))

@@ -127,10 +127,11 @@ class Adversarial(LatentModel):
         if self.pack > 1 and self.labelled:
             raise UserError(f"pack={self.pack} shows D examples of different labels at once: use pack=1")
 
-    def check_batch(self, batch: int) -> None:
+    def check_batch(self, batch: int, shape: Shape) -> None:
         if batch % self.pack:
             raise UserError(f"batch={batch} cannot be packed by pack={self.pack}: give a multiple of it")
-        if batch // self.pack < 2 and "none" not in (self.norm, self.norm_d):
+        norm, norm_d = self.norms(shape)
+        if (norm == "batch" and batch < 2) or (norm_d == "batch" and batch // self.pack < 2):
             raise UserError(f"batch={batch} is too small for batch norm: give more, or norm=none and norm_d=none")
 
     def players(self, shape: Shape, judged: Shape, classes: int) -> tuple[nn.Module, nn.Module]:
@@ -243,8 +244,8 @@ class Adversarial(LatentModel):
         `minimax` and `nonsaturating`, where D returns the logit of a probability: norm of the gradient of G under
         either loss (arXiv:1406.2661, section 3: the first vanishes where D is sure).
         """
-        labels = self.given(batch)
-        x, fake = self.shown(batch.x), self.shown(G(self.fresh(len(batch.x), G), *labels))
+        labels, whole = self.given(batch), len(batch.x) // self.pack * self.pack
+        x, fake = self.shown(batch.x[:whole]), self.shown(G(self.fresh(len(batch.x), G), *labels)[:whole])
         u = torch.lerp(x, fake.detach(), torch.rand(len(x), *[1] * (x.ndim - 1), device=x.device)).requires_grad_()
         found = {"slope": squared_gradients(D(u, *labels), u).sqrt().mean()}
         if self.loss in JENSEN_SHANNON:

@@ -1,0 +1,94 @@
+"""Any combination of options either trains or is refused in a sentence before it begins."""
+
+from pathlib import Path
+from random import Random
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+
+import ganvas
+from ganvas.data import Collection, from_array
+from ganvas.errors import UserError
+from ganvas.folders import read_log
+from ganvas.models import CGAN, DCGAN, GAN, R3GAN, WGAN, WGANGP
+from ganvas.models.adversarial import Adversarial
+from ganvas.objectives import Loss
+
+GROUPS, EACH = 8, 12
+NUMBERS = 120_000
+"""most numbers in a batch, so that all of it takes seconds"""
+
+
+def drawn(random: Random) -> tuple[type[Adversarial], dict[str, Any], tuple[int, ...], dict[str, Any]]:
+    """A model, its fields, the shape of its examples and the options of its run."""
+    cls = random.choice((GAN, DCGAN, CGAN, WGAN, WGANGP, R3GAN))
+    norms = ("auto", "auto", "batch", "layer", "none")
+    fields: dict[str, Any] = {
+        "width": random.choice((2, 3, 8)), "latent": random.choice((1, 4)), "norm": random.choice(norms),
+        "norm_d": random.choice(norms), "prior": random.choice(("normal", "uniform")),
+        "k": random.choice((1, 2)), "pack": random.choice((1, 1, 1, 2, 3)), "top_k": random.choice((1.0, 1.0, 0.5)),
+        "spectral_norm": random.random() < 0.25,
+    }  # fmt: skip
+    if random.random() < 0.6:
+        fields["loss"] = random.choice(get_args(Loss))
+    for name, value in (("gp", 10.0), ("r1", 1.0), ("r2", 1.0), ("clip", 0.01)):
+        if random.random() < 0.2:
+            fields[name] = value
+    if fields.keys() & {"gp", "r1", "r2"}:
+        fields["lazy"] = random.choice((1, 2))
+    if cls is WGAN:
+        fields["k_first"] = random.choice((1, 3))
+    if cls is CGAN:
+        fields["condition"] = random.choice(("concatenation", "projection"))
+    if cls not in (GAN, DCGAN):
+        fields["net"] = random.choice(("auto", "auto", "conv", "mlp"))
+    sizes = (8, 9, 13, 16, 32, 64, 128)
+    images = (random.choice((1, 3, 4)), random.choice(sizes), random.choice(sizes))
+    shape = images if random.random() < 0.75 else (random.choice((1, 2, 5)),)
+    batches = [b for b in (1, 2, 3, 4, 6, 12, 64, 512) if b * np.prod(shape) <= NUMBERS]
+    return cls, fields, shape, {"batch": random.choice(batches), "precision": random.choice(("float32", "bfloat16"))}
+
+
+def examples(shape: tuple[int, ...], n: int, labelled: bool) -> Collection:
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 3, n) if labelled else None
+    if len(shape) == 1:
+        return from_array(random.normal(size=(n, *shape)).astype(np.float32), labels, name="vectors")
+    c, h, w = shape
+    return from_array(random.integers(0, 256, (n, h, w, c), np.uint8), labels, name="images")
+
+
+def outcome(seed: int) -> str:
+    """ "trained", or the sentence with which the combination was refused."""
+    random = Random(seed)
+    cls, fields, shape, options = drawn(random)
+    data = examples(shape, max(8, options["batch"] + random.randrange(5)), random.random() < 0.8)
+    folder = Path(f"run-{seed}")
+    try:
+        ganvas.train(
+            cls(**fields), data, folder=folder, steps=3, every=3, ema=0.0, keep=random.choice(("best", "last")),
+            balanced=random.random() < 0.2, quiet=True, **options,
+        )  # fmt: skip
+    except UserError as error:
+        assert not folder.exists(), f"refused after it had begun: {error}"
+        return str(error)
+    except Exception as error:
+        raise AssertionError(f"{seed}: {cls.__name__}({fields}) on {shape} with {options}") from error
+    (line,) = read_log(folder)[-1:]
+    assert line["step"] == 3
+    assert all(np.isfinite(value) for value in line.values() if isinstance(value, float))
+    assert all(np.isfinite(value) for value in line["game"].values())
+    assert ganvas.load(folder).sample(3, label=0 if cls is CGAN else None).x.shape == (3, *shape)
+    return "trained"
+
+
+@pytest.mark.parametrize("group", range(GROUPS))
+def test_a_combination_trains_or_is_refused_in_a_sentence(group: int) -> None:
+    outcomes = [outcome(seed) for seed in range(group * EACH, (group + 1) * EACH)]
+    refused = [said for said in outcomes if said != "trained"]
+    assert 1 <= len(refused) <= EACH - 3  # both kinds are there
+    for said in refused:
+        assert "\n" not in said
+        assert 20 < len(said) < 200, said
+        assert ": " in said, said  # what is wrong, then what to do
