@@ -13,7 +13,7 @@ from ganvas.errors import UserError
 from ganvas.model import Batch, Move
 from ganvas.models import CGAN, DCGAN, GAN, R3GAN, WGAN, WGANGP
 from ganvas.models.adversarial import Adversarial, confidence, packed, verdicts
-from ganvas.nets.discriminator import with_spectral_norm
+from ganvas.nets.discriminator import Exactly, with_spectral_norm
 from ganvas.objectives import Loss, discriminator_terms, generator_loss
 from ganvas.training import Plan, begin, optimizer_of, play, precisely, train
 
@@ -202,12 +202,17 @@ def test_spectral_norm_makes_every_largest_singular_value_1(gan: Adversarial) ->
 
 
 def test_spectral_norm_is_computed_in_float32_under_autocast() -> None:
+    """Of the products that it takes, autocast would make some bfloat16 on CUDA, others on the CPU."""
     D = with_spectral_norm(GAN(width=16).networks((6,))["D"]).eval()
-    exact = [m.weight for m in D.modules() if isinstance(m, nn.Linear)]
+    layers: list[Any] = [m for m in D.modules() if isinstance(m, nn.Linear)]
+    exact = [m.weight for m in layers]
+    matrix, x = nn.Linear(16, 16), torch.randn(4, 16)
     with precisely("bfloat16", CPU):
-        for m, weight in zip([m for m in D.modules() if isinstance(m, nn.Linear)], exact, strict=True):
-            assert m.weight.dtype == torch.float32
-            assert torch.equal(m.weight, weight)
+        assert all(isinstance(m.parametrizations.weight[0], Exactly) for m in layers)
+        assert all(torch.equal(m.weight, weight) for m, weight in zip(layers, exact, strict=True))
+        assert matrix(x).dtype == torch.bfloat16
+        inside = Exactly(matrix)(x)
+    assert torch.equal(inside, matrix(x))
 
 
 def test_the_state_of_spectral_norm_comes_back(images: Collection, tmp_path: Any) -> None:

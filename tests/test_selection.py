@@ -30,7 +30,7 @@ def far(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     def patch(**distances: float) -> None:
         def distance(trained: Trained, *_: Any) -> float:
-            return distances[f"at_{trained.about['step']}"]
+            return float(distances[f"at_{trained.about['step']}"])
 
         monkeypatch.setattr(runs, "distance", distance)
 
