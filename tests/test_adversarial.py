@@ -68,9 +68,7 @@ def test_real_and_fake_are_judged_apart_only_where_batch_norm_would_mix_them() -
             torch.testing.assert_close(verdict, expected)
 
 
-@pytest.mark.parametrize(
-    "loss", ["minimax", "non-saturating", "least-squares", "hinge", "wasserstein", "relativistic"]
-)
+@pytest.mark.parametrize("loss", ["minimax", "non-saturating", "least-squares", "hinge", "wasserstein", "relativistic"])
 def test_the_step_descends_the_loss_that_is_named(loss: Loss, vectors: Collection) -> None:
     gan = GAN(loss=loss, latent=3, width=6)
     nets = gan.networks(vectors.shape)
@@ -177,9 +175,10 @@ def test_the_learning_rate_falls_linearly_at_the_end() -> None:
 def test_the_decaying_rate_is_the_optimisers(vectors: Collection) -> None:
     model = GAN(lr=1e-3, lr_d=2e-3, width=4)
     state = begin(model, vectors.shape, 0, CPU)
-    rates = []
-    for _ in train(model, vectors, Plan(steps=4, batch=8, decay=1.0), state):
-        rates.append([state.optimizers[name].param_groups[0]["lr"] for name in "GD"])
+    rates = [
+        [state.optimizers[name].param_groups[0]["lr"] for name in "GD"]
+        for _ in train(model, vectors, Plan(steps=4, batch=8, decay=1.0), state)
+    ]
     assert rates == [pytest.approx([1e-3 * part, 2e-3 * part]) for part in (1, 0.75, 0.5, 0.25)]
 
 
@@ -246,7 +245,11 @@ def test_uniform_noise_is_uniform_on_minus_1_to_1(images: Collection) -> None:
 
 def test_accuracies_are_shares_on_the_right_side_of_the_border() -> None:
     real, fake = torch.tensor([2.0, 0.7, 0.2, -1.0]), torch.tensor([-3.0, 0.1, 0.3, 0.6])
-    for loss, shares in (("non-saturating", (0.75, 0.25)), ("least-squares", (0.5, 0.75)), ("wasserstein", (0.75, 0.25))):
+    for loss, shares in (
+        ("non-saturating", (0.75, 0.25)),
+        ("least-squares", (0.5, 0.75)),
+        ("wasserstein", (0.75, 0.25)),
+    ):
         found = {name: value.item() for name, value in confidence(real, fake, loss).items()}
         assert found == pytest.approx({"accuracy_real": shares[0], "accuracy_fake": shares[1], "gap": 0.975}), loss
 

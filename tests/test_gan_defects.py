@@ -93,7 +93,9 @@ def test_the_critics_turn_does_not_move_the_generator(images: Collection) -> Non
             move.loss.backward()
             assert all(p.grad is None for p in nets["G"].parameters())
             assert move.networks == (nets["D"],)
-            play(move._replace(terms={"x": sum(p.sum() for p in nets["D"].parameters())}), optimizer_of("D", gan, state))
+            play(
+                move._replace(terms={"x": sum(p.sum() for p in nets["D"].parameters())}), optimizer_of("D", gan, state)
+            )
         assert all(torch.equal(a, b) for a, b in zip(before, nets["G"].parameters(), strict=True))
 
 
