@@ -3,25 +3,88 @@
 Zhao et al., Differentiable Augmentation for Data-Efficient GAN Training, arXiv:2006.10738, section 3.2: the same kinds
 of change T for real and for fake images, D(T(x)) and D(T(G(z))), so that what D learns is not passed on to G.
 
-    color        brightness, saturation and contrast
-    translation  by up to an eighth of height and width, black beyond the border
-    cutout       a square of half the height and width becomes black
+    color        brightness, saturation and contrast, of all channels but alpha
+    translation  by up to an eighth of height and width, grey beyond the border
+    cutout       a square of half the height and width becomes grey
+    flip         left and right change places, with probability 1/2 (not one of the paper's)
+
+Pixels are in [-1, 1], and grey is 0, their middle, in all channels: what the paper has there, and what D's own
+convolutions, padded with zeros, see around every image; so a border says less of the change than black, -1, would.
 """
 
 from collections.abc import Callable
 from typing import Literal
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-Kind = Literal["color", "translation", "cutout"]
+Kind = Literal["color", "translation", "cutout", "flip"]
+Images = Float[Tensor, "b c h w"]
 
 
 def augmented(x: Float[Tensor, "b *shape"], kinds: tuple[Kind, ...]) -> Float[Tensor, "b *shape"]:
-    """The images, b x c x h x w in [-1, 1], changed; black is -1."""
+    """The images, b x c x h x w in [-1, 1], changed in the order of `kinds`; x itself where there are none."""
     for kind in kinds:
         x = CHANGES[kind](x)
     return x
 
 
-CHANGES: dict[Kind, Callable[[Tensor], Tensor]] = {}
+def recoloured(x: Images) -> Images:
+    """Brightness, saturation and contrast, whose order makes no difference; not clipped, so values may leave [-1, 1].
+
+    brightness  b + x               b from U(-0.5, 0.5), in the pixels' unit: a quarter of their span at most
+    saturation  m + s (x - m)       s from U(0, 2), m the pixel's mean over the channels
+    contrast    M + k (x - M)       k from U(0.5, 1.5), M the image's mean over pixels and channels
+    """
+    colours, alpha = x[:, :3], x[:, 3:]
+    b, s, k = torch.rand(3, len(x), 1, 1, 1, device=x.device).to(x.dtype)
+    b, s, k = b - 0.5, 2 * s, k + 0.5
+    m = colours.mean(1, keepdim=True)
+    M = m.mean((2, 3), keepdim=True)
+    y = torch.addcmul(b + (1 - k) * M + k * (1 - s) * m, k * s, colours)
+    return torch.cat([y, alpha], 1) if alpha.shape[1] else y
+
+
+def translated(x: Images) -> Images:
+    """Moved by whole pixels, up to h // 8 of them up or down and w // 8 left or right; what moves in is grey."""
+    h, w = x.shape[2:]
+    rows, columns = (places(n, -(n // 8), n // 8, x) for n in (h, w))
+    source = (rows % h)[:, None, :, None] * w + (columns % w)[:, None, None]
+    moved = x.flatten(2).gather(2, source.flatten(2).expand(-1, x.shape[1], -1)).view_as(x)
+    return moved * square(rows, h, columns, w)
+
+
+def cut(x: Images) -> Images:
+    """With h // 2 by w // 2 pixels made grey; up to half of that height and width may lie outside the image.
+
+    Were it all inside, it would nearly always cover the centre, of which G would then learn next to nothing.
+    """
+    (h, a), (w, b) = ((n, n // 2) for n in x.shape[2:])
+    rows, columns = (places(n, -(m // 2), n - m + m // 2, x) for n, m in ((h, a), (w, b)))
+    return x * ~square(rows, a, columns, b)
+
+
+def flipped(x: Images) -> Images:
+    """The mirror image, left for right, with probability 1/2."""
+    columns = torch.arange(x.shape[3], device=x.device)
+    mirror = torch.rand(len(x), 1, 1, 1, device=x.device) < 0.5
+    return x.gather(3, torch.where(mirror, columns.flip(0), columns).expand_as(x))
+
+
+def places(n: int, least: int, most: int, x: Images) -> Int64[Tensor, "b n"]:
+    """0, ..., n - 1 as counted from a place of its own for each image, drawn from least, ..., most."""
+    return torch.arange(n, device=x.device) - torch.randint(least, most + 1, (len(x), 1), device=x.device)
+
+
+def square(
+    rows: Int64[Tensor, "b h"], height: int, columns: Int64[Tensor, "b w"], width: int
+) -> Bool[Tensor, "b 1 h w"]:
+    """Where rows are in 0, ..., height - 1 and columns in 0, ..., width - 1."""
+    down, across = (rows >= 0) & (rows < height), (columns >= 0) & (columns < width)
+    return down[:, None, :, None] & across[:, None, None]
+
+
+CHANGES: dict[Kind, Callable[[Tensor], Tensor]] = {
+    "color": recoloured, "translation": translated, "cutout": cut, "flip": flipped,
+}  # fmt: skip
