@@ -3,7 +3,6 @@
 from math import inf, log
 from typing import NamedTuple
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
