@@ -1,5 +1,6 @@
 """Evaluation of generative models."""
 
 from .distances import frechet_distance, sliced_wasserstein
+from .modes import Modes, modes
 
-__all__ = ["frechet_distance", "sliced_wasserstein"]
+__all__ = ["Modes", "frechet_distance", "modes", "sliced_wasserstein"]

@@ -1,0 +1,150 @@
+"""Do GANs find all modes?  PacGAN's ring of 8 and grid of 25 Gaussians.
+
+    python3 dev.py run python benchmarks/mixtures.py [OUT] [--workers 2] [--steps 20000] [--seeds 10]
+
+Protocol of Lin et al., arXiv:1712.04086, section 4.1, and the authors' code: 100,000 training vectors (ring: radius 1,
+sigma 0.01; grid: {-4, ..., 4}^2, sigma 0.05), 2,500 samples of the weights at the end, within 3 sigma of the nearest
+centre they are of high quality, 10 seeds, mean +- standard error.
+
+plain   the paper's networks and optimiser with ganvas.GAN: G 4 x 400 ReLU with batch norm, D 3 x 200 maxout of five
+        pieces, z ~ N(0, I_2), Adam with 1e-4 and 0.8, batches of 100.  The paper trains for 400 epochs, 400,000
+        steps; --steps says how many here.  Layers begin with PyTorch's weights, not with N(0, 0.02^2).
+ours    OURS below: Ganvas's own recipe.
+
+`floor` is the same count for 2,500 points of the mixture itself.  Runs and their results are kept in OUT
+(runs/mixtures); samples.png shows those of the first seed.
+"""
+
+import argparse
+import statistics
+from pathlib import Path
+from typing import Any
+
+import ganvas  # first: it sets how torch's threads wait
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ganvas.data import View, load
+from ganvas.metrics import modes
+from ganvas.pictures import captioned
+from ganvas.plots import scatter
+from parallel import collected
+
+OURS: dict[str, Any] = {"model": ganvas.R3GAN(), "steps": 20_000, "batch": 100, "ema": 0.999, "decay": 0.5}
+PLAIN = ganvas.GAN(
+    latent=2, width=400, depth=4, norm="batch", width_d=200, depth_d=3, activation_d="maxout", lr=1e-4,
+    betas=(0.8, 0.999),
+)  # fmt: skip
+SIGMA = {"ring": 0.01, "grid": 0.05}
+SAMPLES = 2500
+PUBLISHED = {
+    "ring": (
+        ("GAN", "6.3 +- 0.5", "98.2 +- 0.2", "0.45 +- 0.09"),
+        ("PacGAN2", "7.9 +- 0.1", "95.6 +- 2.0", "0.07 +- 0.03"),
+        ("PacGAN4", "7.8 +- 0.1", "95.9 +- 1.4", "0.07 +- 0.02"),
+    ),
+    "grid": (
+        ("GAN", "17.3 +- 0.8", "94.8 +- 0.7", "0.70 +- 0.07"),
+        ("PacGAN2", "23.8 +- 0.7", "91.3 +- 0.8", "0.13 +- 0.04"),
+        ("PacGAN4", "24.8 +- 0.2", "93.6 +- 0.6", "0.04 +- 0.01"),
+    ),
+}
+
+
+def plan(method: str, steps: int | None) -> dict[str, Any]:
+    """Model and options of a method; `steps`, if given, instead of its own."""
+    if method == "ours":
+        return OURS | ({"steps": steps} if steps else {})
+    return {"model": PLAIN, "steps": steps or 20_000, "batch": 100, "ema": 0.0}
+
+
+def run(data: str, method: str, seed: int, steps: int | None, folder: Path) -> dict[str, Any]:
+    """Train once, or go on with a run that was stopped, and count the modes of its samples."""
+    options = plan(method, steps)
+    model = options.pop("model")
+    if folder.exists():
+        trained = ganvas.resume(folder, quiet=True)
+    else:
+        trained = ganvas.train(
+            model, data, folder=folder, seed=seed, keep="last", every=max(1, options["steps"] // 4), device="cpu",
+            quiet=True, **options,
+        )  # fmt: skip
+    x = trained.sample(SAMPLES, seed=seed).x
+    return modes(x, centres(data), SIGMA[data])._asdict() | {"samples": x.tolist() if seed == 0 else None}
+
+
+def centres(data: str) -> Tensor:
+    """The centres of a mixture, as in ganvas.data.builtin."""
+    if data == "ring":
+        angle = 2 * torch.pi * torch.arange(8, dtype=torch.float64) / 8
+        return torch.stack([angle.cos(), angle.sin()], 1)
+    axis = torch.tensor([-4.0, -2, 0, 2, 4], dtype=torch.float64)
+    return torch.cartesian_prod(axis, axis)
+
+
+def table(data: str, found: dict[str, dict[str, Any]], names: dict[str, list[str]]) -> None:
+    """Print the rows of a mixture."""
+    k = len(centres(data))
+    print(f"\n{data:<24}{f'modes of {k}':>16}{'% high quality':>18}{'reverse KL':>18}{'s a seed':>10}")
+    for method, runs in names.items():
+        rows = [found[name] for name in runs]
+        cells = [spread([r[key] * scale for r in rows], digits) for key, scale, digits in (
+            ("captured", 1, 1), ("high_quality", 100, 1), ("reverse_kl", 1, 4))]  # fmt: skip
+        seconds = statistics.mean(r["seconds"] for r in rows)
+        print(f"{f'{method}, {len(rows)} seeds':<24}{cells[0]:>16}{cells[1]:>18}{cells[2]:>18}{seconds:>10.0f}")
+    floor = modes(load(data, View(split="test")).x[:SAMPLES], centres(data), SIGMA[data])
+    print(f"{'floor':<24}{floor.captured:>16}{floor.high_quality * 100:>18.1f}{floor.reverse_kl:>18.4f}")
+    for label, *published in PUBLISHED[data]:
+        print(f"{label + ', published':<24}{published[0]:>16}{published[1]:>18}{published[2]:>18}")
+
+
+def spread(values: list[float], digits: int) -> str:
+    """Mean +- standard error."""
+    error = f" +- {statistics.stdev(values) / len(values) ** 0.5:.{digits}f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.{digits}f}{error}"
+
+
+def picture(pairs: list[tuple[str, dict[str, Any]]]) -> Image.Image:
+    """Samples of the first seeds, a panel each, beside points of the mixtures."""
+    panels = []
+    for title, found in pairs:
+        data = title.split()[0]
+        real, made = load(data, View(split="test")).x[:SAMPLES], torch.tensor(found["samples"])
+        panels.append(captioned(scatter([real, made]), f"{title}: real, generated"))
+    canvas = Image.new("RGB", (panels[0].width, sum(p.height for p in panels)), "white")
+    for i, panel in enumerate(panels):
+        canvas.paste(panel, (0, i * panel.height))
+    return canvas
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("out", type=Path, nargs="?", default=Path("runs/mixtures"))
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--steps", type=int, help="training steps, instead of each method's own")
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--only", help="names that are part of MIXTURE-METHOD, as ring or grid-ours")
+    words = parser.parse_args()
+    names: dict[str, dict[str, list[str]]] = {}
+    jobs = {}
+    for data in SIGMA:
+        for method in ("plain", "ours"):
+            if words.only and words.only not in f"{data}-{method}":
+                continue
+            steps = plan(method, words.steps)["steps"]
+            for seed in range(words.seeds):
+                name = f"{data}-{method}-{steps}-{seed}"
+                names.setdefault(data, {}).setdefault(f"{method}, {steps} steps", []).append(name)
+                jobs[name] = (data, method, seed, words.steps, words.out / name)
+    found = collected(run, jobs, words.out, words.workers)
+    for data, methods in names.items():
+        table(data, found, methods)
+    pairs = [(f"{data} {m}", found[runs[0]]) for data, methods in names.items() for m, runs in methods.items()]
+    picture(pairs).save(words.out / "samples.png")
+    print(f"\n{words.out / 'samples.png'}")
+
+
+if __name__ == "__main__":
+    main()
