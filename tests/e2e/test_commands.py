@@ -42,7 +42,7 @@ def test_from_a_folder_to_pictures(model: str, folder: Path, capsys: pytest.Capt
     assert Path(run).name.endswith(f"-{model}-pets")
     files = sorted(p.relative_to(run).as_posix() for p in Path(run).rglob("*") if p.is_file())
     previews = [f"previews/{step:07d}.png" for step in (0, 3, 6)]
-    assert files == ["config.json", "log.jsonl", *previews, "state.ckpt", "weights.safetensors"]
+    assert files == ["config.json", "curves.png", "log.jsonl", *previews, "state.ckpt", "weights.safetensors"]
     grid = said(capsys, "sample", "last", "-n", "9")
     assert Path(grid) == Path(run) / "samples.png"
     assert size(grid)[0] > 300
