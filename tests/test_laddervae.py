@@ -335,7 +335,7 @@ def test_the_log_shows_a_level_that_has_collapsed() -> None:
     assert active[1] == 0
     assert min(active[0], active[2]) > 0
     report["active"] = 0
-    (sentence,) = diagnose(BASE, report, 1000, 1000)
+    (sentence,) = diagnose(BASE, {"codes": report}, 1000, 1000)
     assert "--warmup" in sentence
     assert "--free-bits" in sentence
 

@@ -52,19 +52,42 @@ class Trained:
     """what `fit_prior` fitted"""
 
     def sample(
-        self, n: int = 64, *, seed: int = 0, prior: str | None = None, label: str | int | None = None
+        self,
+        n: int | None = None,
+        *,
+        seed: int = 0,
+        prior: str | None = None,
+        label: str | int | None = None,
+        each: int | None = None,
     ) -> Examples:
-        """n new examples, decoded from noise; the same for the same seed on every device.
+        """n new examples (64), decoded from noise; the same for the same seed on every device.
 
         `prior` is what codes are drawn from: None or "standard" is the model's own, such as N(0, I); "gaussian",
         "mixture" and "flow" are those that `fit_prior` has fitted, and "best" is the one that makes held-out codes
         likeliest.  A conditional model takes a `label`, a class's name or number; without one it goes through the
-        classes in turn.
+        classes in turn.  `each` makes so many of every class, a row a class, in place of n.
         """
+        if each is not None:
+            return self.sample_each(each, seed, prior, n is None and label is None)
+        n = at_least_one(64 if n is None else n, "n")
+        return self.decode(self.drawn(n, seed, prior), self.chosen(n, label))
+
+    def sample_each(self, each: int, seed: int, prior: str | None, alone: bool) -> Examples:
+        """A row of samples a class, beside its name; UserError unless each stands `alone` and the model has classes."""
+        if not alone:
+            raise UserError(f"each={each} makes examples of every class, so it needs no n and no label: leave them out")
+        if not self.model.labelled:
+            raise UserError(f"each={each}: this {name_of(self.model)} was trained without labels: ask for n examples")
+        classes = self.about["classes"]
+        labels = torch.arange(len(classes)).repeat_interleave(at_least_one(each, "each"))
+        made = replace(self.decode(self.drawn(len(labels), seed, prior), labels), rows=tuple(classes))
+        return replace(made, columns=each) if made.x.ndim > 2 else replace(made, labels=labels)
+
+    def drawn(self, n: int, seed: int, prior: str | None) -> Tensor:
+        """n latent codes from the model's own prior, or from a fitted one."""
         random = generator(torch.device("cpu"), seed, "sample")
-        at_least_one(n, "n")
         fitted = None if prior in (None, STANDARD) else self.fitted(str(prior))
-        return self.decode(self.noise(n, random) if fitted is None else fitted.sample(n, random), self.chosen(n, label))
+        return self.noise(n, random) if fitted is None else fitted.sample(n, random)
 
     def noise(self, n: int, random: torch.Generator) -> Tensor:
         """n latent codes from the model's own prior."""

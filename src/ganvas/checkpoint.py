@@ -26,7 +26,7 @@ def save(state: State, path: Path, about: dict[str, Any]) -> None:
         held, plain[name] = parts(optimizer)
         tensors |= {f"optimizer/{name}/{key}": tensor for key, tensor in held.items()}
     counters = {
-        "step": state.step, "position": state.position, "lowest": state.lowest,
+        "step": state.step, "position": state.position, "lowest": state.lowest, "kept": state.kept,
         "optimizers": plain, "terms": state.meter.seen,
     }  # fmt: skip
     header = {"ganvas": json.dumps(about | counters)}
@@ -47,7 +47,8 @@ def restore(state: State, path: Path, model: Model) -> None:
             held = {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}
             state.optimizers[name] = model.optimizer(*(state.nets[part] for part in name.split("+")))
             rebuild(state.optimizers[name], held, settings)
-        state.step, state.position, state.lowest = header["step"], header["position"], header.get("lowest")
+        state.step, state.position = header["step"], header["position"]
+        state.lowest, state.kept = header.get("lowest"), header.get("kept", 0)
         state.meter.seen = header["terms"]
     except (KeyError, RuntimeError, ValueError, AttributeError) as error:
         raise UserError(f"{path} is the checkpoint of another model: {first_line(error)}") from error

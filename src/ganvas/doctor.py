@@ -5,12 +5,23 @@ from typing import Any
 from torch import Tensor
 
 from .model import Model, name_of
+from .models.adversarial import Adversarial
 from .posteriors import ACTIVE
 
 FAR = 0.3
 """nats, mean over used dimensions, between N(mean, std^2) of all codes and N(0, 1) above which samples suffer"""
 SHOWN = 256
 """latent dimensions whose KL the log keeps; of more, those with the largest"""
+FEW = 0.3
+"""diversity of samples, a share of the data's, below which modes are missing"""
+SURE, APART = 0.99, 10.0
+"""D's accuracy on real and on fake examples, and the gap of its logits, above which it has won"""
+VANISHED = 0.01
+"""minimax gradient of G, a share of the non-saturating one, below which it has vanished"""
+PENALIZED, CLIPPED = (0.5, 2.0), (1e-5, 10.0)
+"""slopes of a critic between which its gradient penalty holds, and its clipped weights leave G something to follow"""
+WORSE = 1.5
+"""distance from samples to data, as a multiple of the lowest, above which a run is past its best"""
 
 
 def latent_report(seen: dict[str, Tensor]) -> dict[str, Any]:
@@ -37,6 +48,8 @@ def latent_report(seen: dict[str, Tensor]) -> dict[str, Any]:
 
 def diagnose(model: Model, report: dict[str, Any], done: int, steps: int) -> list[str]:
     """What `report`, the latest of a run that has done so many of its steps, says is wrong."""
+    if isinstance(model, Adversarial):
+        return of_game(model, report.get("game", {}), done, steps) + of_samples(model, report, done, steps)
     return of_codes(model, report.get("codes", {}), done, steps)
 
 
@@ -92,3 +105,93 @@ def nearer(model: Model) -> list[str]:
         if value is not None:
             return [f"{words} {value:g}"]
     return []
+
+
+def of_game(model: Adversarial, game: dict[str, float], done: int, steps: int) -> list[str]:
+    """What is wrong with a game.  Its first steps are no sign; averaged weights, whose samples count, lag behind."""
+    if not game or done < max(200, steps // 10):
+        return []
+    found = of_slope(model, game["slope"])
+    won = has_won(model, game, settled=done >= min(steps, max(1000, steps // 4)))
+    if won:
+        found.append(f"{won}; remedies: {', '.join(against_winning(model))}")
+    elif game["diversity"] < FEW and done >= min(steps, max(1000, steps // 4)):
+        found.append(
+            f"mode collapse: two samples differ {game['diversity']:.0%} as much as two real examples (limit {FEW:.0%}), "
+            f"so G makes the same few things again and again; remedies: {', '.join(against_few(model))}"
+        )
+    return found
+
+
+def has_won(model: Adversarial, game: dict[str, float], settled: bool) -> str:
+    """That D has won, with the evidence; nothing where it has not."""
+    real, fake, gap = game["accuracy_real"], game["accuracy_fake"], game["gap"]
+    if min(real, fake) < SURE or model.loss == "wasserstein":  # whose critic is meant to be as good as it can
+        return ""
+    said = f"D has won: it knows {real:.1%} of real and {fake:.1%} of fake examples (limit {SURE:.0%})"
+    if model.loss == "minimax" and game["minimax"] < VANISHED * game["nonsaturating"]:
+        share = game["minimax"] / game["nonsaturating"]
+        return f"{said}, and the gradient that G gets is {share:.1g} of the non-saturating loss's (limit {VANISHED:g})"
+    return f"{said}, its logits {gap:.1f} apart (limit {APART:g}), whatever G does" if settled and gap > APART else ""
+
+
+def against_winning(model: Adversarial) -> list[str]:
+    """What makes D weaker or G's gradient stronger, of what goes with this model's other options."""
+    remedies = ["--loss non-saturating"] if model.loss == "minimax" else []
+    if model.k > 1:
+        remedies.append(f"a --k below {model.k}")
+    remedies.append(f"an --lr-d below {model.rate('D'):g}")
+    if takes_r1(model):
+        remedies.append("a penalty on D's gradient (--r1 1)")
+    return remedies
+
+
+def against_few(model: Adversarial) -> list[str]:
+    """What keeps modes from going missing, of what goes with this model's other options."""
+    remedies = []
+    if model.lr > model.rate("D"):
+        remedies.append(f"an --lr no higher than D's, {model.rate('D'):g}")
+    if model.pack == 1 and not model.labelled:
+        remedies.append("D's seeing two examples at once (--pack 2)")
+    if model.loss not in ("relativistic", "wasserstein"):
+        remedies.append("--loss relativistic")
+    if takes_r1(model):
+        remedies.append("a penalty on D's gradient (--r1 0.1)")
+    if model.top_k < 1:
+        remedies.append("--top-k 1")
+    return [*remedies, f"an --lr below {model.lr:g}"]
+
+
+def takes_r1(model: Adversarial) -> bool:
+    """Whether a penalty on D's gradient at real examples could be added."""
+    return not (model.r1 or model.gp or model.clip or model.spectral_norm) and model.norm_d != "batch"
+
+
+def of_slope(model: Adversarial, slope: float) -> list[str]:
+    """A critic whose slope its penalty or its clipped weights do not hold."""
+    if model.loss != "wasserstein" or not (model.gp or model.clip):
+        return []
+    low, high = PENALIZED if model.gp else CLIPPED
+    if low <= slope <= high:
+        return []
+    evidence = (
+        f"between real and fake examples the critic's gradient has norm {slope:.2g} (limits {low:g} and {high:g})"
+    )
+    if model.gp:
+        lazy = ["--lazy 1"] if model.lazy > 1 else []
+        remedies = ", ".join([f"a --gp above {model.gp:g}", *lazy, f"an --lr below {model.lr:g}"])
+        return [f"the gradient penalty does not hold: {evidence}, where it should be 1; remedies: {remedies}"]
+    bound = f"a --clip {'above' if slope < low else 'below'} {model.clip:g}"
+    what, so = ("vanishes", "G learns nothing") if slope < low else ("explodes", "G is thrown about")
+    return [f"the critic's slope {what}: {evidence}, so {so}; remedies: {bound}, or train wgangp"]
+
+
+def of_samples(model: Adversarial, report: dict[str, Any], done: int, steps: int) -> list[str]:
+    """Samples that are worse at the end than they were."""
+    if done < max(200, steps) or report.get("distance", 0.0) <= WORSE * report.get("lowest", 0.0):
+        return []
+    return [
+        f"the run is past its best: its samples are now {report['distance']:.3g} from the data, {report['lowest']:.3g} at "
+        f"the nearest (limit {WORSE:g} times as far); the weights kept are those of step {report['kept']}; "
+        f"remedies: fewer --steps, --decay 0.5, an --lr below {model.lr:g}"
+    ]

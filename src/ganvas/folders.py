@@ -18,7 +18,7 @@ from .model import Model, name_of, plain
 from .paths import unused, written
 from .training import Plan
 
-CONFIG, LOG, STATE = "config.json", "log.jsonl", "state.ckpt"
+CONFIG, LOG, CURVES, STATE = "config.json", "log.jsonl", "curves.png", "state.ckpt"
 
 
 def create(model: Model, data: Collection, out: Path, folder: Path | None) -> Path:
@@ -93,7 +93,7 @@ def git_state() -> dict[str, Any] | None:
         return None
 
 
-NO_LOSSES = ("codes", "game", "distance", "wasserstein", "jensen_shannon")
+NO_LOSSES = ("codes", "game", "distance", "lowest", "kept", "wasserstein", "jensen_shannon")
 """what a line of the log holds besides step, seconds and losses"""
 
 

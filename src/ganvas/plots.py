@@ -1,6 +1,7 @@
 """Plots of vectors: their first two dimensions in a frame with labelled ticks."""
 
 from dataclasses import dataclass
+from functools import cache
 from math import floor, log10
 
 import torch
@@ -82,6 +83,7 @@ def panel(axes: Axes) -> tuple[Image.Image, ImageDraw.ImageDraw]:
     return image, draw
 
 
+@cache
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """Pillow's own font."""
     return ImageFont.load_default(size)

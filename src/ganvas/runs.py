@@ -1,6 +1,6 @@
 """Runs: training that is written down as it goes, can be stopped, and goes on exactly where it stopped.
 
-The run folder is the interface: config.json (what was asked), log.jsonl (a line a report), previews/*.png,
+The run folder is the interface: config.json (what was asked), log.jsonl (a line a report), curves.png, previews/*.png,
 weights.safetensors (the averaged weights, with all that using them takes) and state.ckpt (all that going on takes).
 """
 
@@ -13,10 +13,12 @@ import torch
 
 from . import checkpoint, folders
 from .artifact import LAST, WEIGHTS, Trained, load_trained, model_from
+from .charts import curves
 from .data import Collection, Source, Stream, View, load
 from .doctor import diagnose, latent_report
 from .errors import Diverged, Stopped, UserError
 from .model import Batch, Model, name_of
+from .paths import written
 from .pictures import preview
 from .progress import Bar, stoppable
 from .randomness import reseed
@@ -130,7 +132,8 @@ def go(run: Run, state: State, bar: Bar) -> Trained:
                     terms = state.meter.read()
                     report = reported(run, state, examples, terms)
                     line = {"step": step, "seconds": round(time.monotonic() - started, 3)} | terms
-                    line |= run.model.estimates(terms) | (keep(run, state) if due else {}) | report
+                    report |= keep(run, state) if due else {}
+                    line |= run.model.estimates(terms) | report
                     folders.log(run.folder, line)
                     shown.terms(step, terms, report)
                     shown.warn(diagnose(run.model, report, step, run.plan.steps))
@@ -178,7 +181,10 @@ def reported(run: Run, state: State, batch: Batch | None, terms: dict[str, float
 
 
 def keep(run: Run, state: State) -> dict[str, float]:
-    """Write the weights if they are the best so far, of a model that is fickle; returns what the log says of them."""
+    """Write the weights if they are the best so far, of a model that is fickle.
+
+    Returns what the log says of them: the distance from samples to data, and the step whose weights are kept.
+    """
     if not best_kept(run):
         return {}
     check_finite(state)
@@ -186,8 +192,9 @@ def keep(run: Run, state: State) -> dict[str, float]:
     far = distance(trained, run.data, run.plan.seed)
     if is_best(far, state.lowest):
         replace(trained, about=trained.about | {"distance": far}).save(run.folder / WEIGHTS)
+        state.kept = state.step
     state.lowest = far if state.lowest is None else min(far, state.lowest)
-    return {"distance": round(far, 6)}
+    return {"distance": round(far, 6), "lowest": round(state.lowest, 6), "kept": state.kept}
 
 
 def best_kept(run: Run) -> bool:
@@ -195,7 +202,7 @@ def best_kept(run: Run) -> bool:
 
 
 def save(run: Run, state: State) -> None:
-    """Write checkpoint, weights (the last, where the best are kept elsewhere) and a preview."""
+    """Write checkpoint, weights (the last, where the best are kept elsewhere), a preview and the log's curves."""
     check_finite(state)
     kept(run, state).save(run.folder / (LAST if best_kept(run) else WEIGHTS))
     device = next(state.nets.parameters()).device
@@ -206,6 +213,9 @@ def save(run: Run, state: State) -> None:
     folder = run.folder / "previews"
     folder.mkdir(exist_ok=True)
     preview(rows, run.model.span).save(folder / f"{state.step:07d}.png")
+    if lines := folders.read_log(run.folder):
+        with written(run.folder / folders.CURVES) as temporary:
+            curves(lines).save(temporary, "PNG")
     # last, since it says that the step is done: a run that is killed before goes on from the one before
     checkpoint.save(state, run.folder / folders.STATE, {"model": name_of(run.model)})
 

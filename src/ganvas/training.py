@@ -83,6 +83,8 @@ class State:
     """batches drawn"""
     lowest: float | None = None
     """the lowest distance between data and samples at a checkpoint, where the model is fickle"""
+    kept: int = 0
+    """the step whose weights are kept then"""
     meter: Meter = field(default_factory=Meter)
     """loss terms that are still to be logged"""
 

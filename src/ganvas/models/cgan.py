@@ -57,8 +57,9 @@ class CGAN(Adversarial):
         return Labelled(G, (self.latent,), classes), Labelled(D, judged, classes) if joined else Projection(D, classes)
 
     def preview(self, batch: Batch, G: nn.Module) -> Float[Tensor, "rows n *shape"]:
-        """Four rows of samples, of the classes of the batch's examples in order."""
-        assert batch.y is not None
-        y = batch.y.sort().values.repeat(4)
+        """Four rows of samples: a class a column, or all classes in turn where they are more than columns."""
+        assert isinstance(G, Labelled)
+        n = len(batch.x)
+        y = torch.arange(4 * n, device=batch.x.device) % (n if G.classes <= n else 4 * n) % G.classes
         made: Tensor = G(self.fresh(len(y), G), y)
         return torch.stack(made.chunk(4))
