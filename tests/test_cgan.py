@@ -11,6 +11,7 @@ import ganvas
 from ganvas.cli import main
 from ganvas.data import Collection, Stream, from_array
 from ganvas.errors import UserError
+from ganvas.model import Batch
 from ganvas.models import CGAN
 from ganvas.nets import Labelled
 from ganvas.nets.discriminator import Projection
@@ -112,15 +113,16 @@ def test_sampling_a_class_on_the_command_line(folder: Any, capsys: pytest.Captur
     assert "there is no class 'dgo': this model knows cat, dog" in capsys.readouterr().err
 
 
-def test_a_preview_shows_the_classes_of_the_examples(images: Collection) -> None:
+def test_a_preview_shows_a_class_a_column_or_all_in_turn(images: Collection) -> None:
     gan = CGAN(latent=3, width=4)
     nets = gan.networks(images.shape, 5)
     told: list[Tensor] = []
     nets["G"].register_forward_pre_hook(lambda module, inputs: told.append(inputs[1]))
     batch = next(Stream(images, batch=7, seed=0))
     assert gan.preview(batch, G=nets["G"]).shape == (4, 7, 3, 12, 10)
-    assert batch.y is not None
-    assert told[0].tolist() == sorted(batch.y.tolist()) * 4
+    assert told[0].tolist() == [0, 1, 2, 3, 4, 0, 1] * 4
+    gan.preview(Batch(batch.x[:3]), G=nets["G"])
+    assert told[1].tolist() == [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1]
 
 
 def test_unlabelled_data_are_refused_with_what_to_train_instead(vectors: Collection) -> None:

@@ -61,7 +61,7 @@ def chart(
     if lines:
         everything = [point for points in lines.values() for point in points]
         y = limits([value for _, value in everything], seen, log)
-        frame = ruled(draw, (top + 8) * FINE, max(x for x, _ in everything), y, log)
+        frame = ruled(draw, float((top + 8) * FINE), max(x for x, _ in everything), y, log)
         for points, colour in zip(lines.values(), cycle(COLOURS), strict=False):
             trace(draw, frame, points, colour, mark)
     return image.reduce(FINE)
@@ -117,9 +117,10 @@ def ruled(draw: ImageDraw.ImageDraw, top: float, last: float, y: tuple[float, fl
     values = log_ticks(*y) if log else ticks(*y)
     text = font(TEXT * FINE)
     left = max(36 * FINE, *(text.getlength(number(v)) + 10 * FINE for v in values))
-    frame = Frame(left, top, (WIDTH - 6) * FINE, (HEIGHT - ROW - 4) * FINE, (0.0, max(last, 1.0)), y, log)
+    right, bottom = float((WIDTH - 6) * FINE), float((HEIGHT - ROW - 4) * FINE)
+    frame = Frame(float(left), top, right, bottom, (0.0, max(last, 1.0)), y, log)
     for value in values:
-        _, down = frame.at(0, value)
+        _, down = frame.at(0.0, value)
         draw.line((left, whole(down), frame.right, whole(down)), FAINT, FINE)
         draw.text((left - 5 * FINE, down), number(value), SOFT, text, "rm")
     steps = [0.0, *ticks(*frame.x), frame.x[1]]
@@ -205,7 +206,7 @@ def several(lines: Sequence[dict[str, Any]], names: Sequence[str], title: str) -
 def found(lines: Sequence[dict[str, Any]], name: str, part: str = "") -> Points:
     """The steps and values of a number that not every line holds, in a part of it such as "game"."""
     held = [(line["step"], line.get(part, {}) if part else line) for line in lines]
-    return [(step, values[name]) for step, values in held if values.get(name) is not None]
+    return [(float(step), float(values[name])) for step, values in held if values.get(name) is not None]
 
 
 def of_codes(lines: Sequence[dict[str, Any]]) -> list[Image.Image]:
@@ -214,7 +215,7 @@ def of_codes(lines: Sequence[dict[str, Any]]) -> list[Image.Image]:
     if not active:
         return []
     dimensions = lines[-1]["codes"]["dimensions"]
-    return [chart({"active": active}, f"active latent dimensions, of {dimensions}", seen=(0, dimensions))]
+    return [chart({"active": active}, f"active latent dimensions, of {dimensions}", seen=(0.0, float(dimensions)))]
 
 
 def of_game(lines: Sequence[dict[str, Any]]) -> list[Image.Image]:
@@ -223,22 +224,26 @@ def of_game(lines: Sequence[dict[str, Any]]) -> list[Image.Image]:
         name: found(lines, name, "game") for name in dict.fromkeys(n for line in lines for n in line.get("game", {}))
     }
     kept = [line["kept"] for line in lines if "kept" in line]
-    drawn = [
-        ({"W": found(lines, "wasserstein")}, "Wasserstein distance, as D has it", {"seen": (0,)}),
-        ({"JS": found(lines, "jensen_shannon")}, "Jensen-Shannon divergence, as D has it", {"seen": (0,)}),
+    drawn: list[tuple[dict[str, Points], str, dict[str, Any]]] = [
+        ({"W": found(lines, "wasserstein")}, "Wasserstein distance, as D has it", {"seen": (0.0,)}),
+        ({"JS": found(lines, "jensen_shannon")}, "Jensen-Shannon divergence, as D has it", {"seen": (0.0,)}),
         (
             {"distance": found(lines, "distance")},
             "distance from samples to data" + (f"; kept: step {kept[-1]}" if kept else ""),
-            {"seen": (0,), "mark": kept[-1] if kept else None},
+            {"seen": (0.0,), "mark": float(kept[-1]) if kept else None},
         ),
-        ({"diversity": game.get("diversity", [])}, "diversity of samples; 1: the data's", {"seen": (0, 1)}),
+        ({"diversity": game.get("diversity", [])}, "diversity of samples; 1: the data's", {"seen": (0.0, 1.0)}),
         (
             {"real": game.get("accuracy_real", []), "fake": game.get("accuracy_fake", [])},
             "D's accuracy",
-            {"seen": (0, 1)},
+            {"seen": (0.0, 1.0)},
         ),
-        ({"gap": [] if "wasserstein" in lines[-1] else game.get("gap", [])}, "gap: D(real) - D(fake)", {"seen": (0,)}),
-        ({"slope": game.get("slope", [])}, "slope: norm of D's gradient by x", {"seen": (0,)}),
+        (
+            {"gap": [] if "wasserstein" in lines[-1] else game.get("gap", [])},
+            "gap: D(real) - D(fake)",
+            {"seen": (0.0,)},
+        ),
+        ({"slope": game.get("slope", [])}, "slope: norm of D's gradient by x", {"seen": (0.0,)}),
         (
             {"G": game.get("gradient_G", []), "D": game.get("gradient_D", [])},
             "norm of the last move's gradient",

@@ -117,8 +117,8 @@ def of_game(model: Adversarial, game: dict[str, float], done: int, steps: int) -
         found.append(f"{won}; remedies: {', '.join(against_winning(model))}")
     elif game["diversity"] < FEW and done >= min(steps, max(1000, steps // 4)):
         found.append(
-            f"mode collapse: two samples differ {game['diversity']:.0%} as much as two real examples (limit {FEW:.0%}), "
-            f"so G makes the same few things again and again; remedies: {', '.join(against_few(model))}"
+            f"mode collapse: two samples differ {game['diversity']:.0%} as much as two real examples do (limit "
+            f"{FEW:.0%}), so G makes the same few things again and again; remedies: {', '.join(against_few(model))}"
         )
     return found
 
@@ -191,7 +191,8 @@ def of_samples(model: Adversarial, report: dict[str, Any], done: int, steps: int
     if done < max(200, steps) or report.get("distance", 0.0) <= WORSE * report.get("lowest", 0.0):
         return []
     return [
-        f"the run is past its best: its samples are now {report['distance']:.3g} from the data, {report['lowest']:.3g} at "
-        f"the nearest (limit {WORSE:g} times as far); the weights kept are those of step {report['kept']}; "
+        f"the run is past its best: its samples are now {report['distance']:.3g} from the data, "
+        f"{report['lowest']:.3g} at the nearest (limit {WORSE:g} times as far); the weights kept are those of step "
+        f"{report['kept']}; "
         f"remedies: fewer --steps, --decay 0.5, an --lr below {model.lr:g}"
     ]

@@ -79,7 +79,7 @@ class Adversarial(LatentModel):
     spectral_norm: bool = False
     """divide every weight of D by its largest singular value"""
     augment: Annotated[tuple[Kind, ...], BeforeValidator(apart)] = ()
-    """what D sees, real and fake alike, is changed at random, as color,translation,cutout"""
+    """what D sees, real and fake alike, is changed at random, as color,translation,cutout,flip"""
     pack: Annotated[int, Field(gt=0, le=64)] = 1
     """examples that D judges together"""
     top_k: Annotated[float, Field(gt=0, le=1)] = 1.0
