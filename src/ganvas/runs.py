@@ -23,7 +23,7 @@ from .pictures import preview
 from .progress import Bar, stoppable
 from .randomness import reseed
 from .selection import distance, is_best
-from .training import Plan, State, begin, check_finite, device_for, gradient_norm
+from .training import Plan, State, begin, check_finite, device_for, gradient_norm, take_units
 from .training import train as training
 
 PREVIEW = 10
@@ -77,6 +77,7 @@ def train(
     model.check_batch(plan.batch, collection.shape)
     Stream(collection, batch=plan.batch, seed=plan.seed, balanced=plan.balanced)  # refuses a batch that is too large
     state = begin(model, collection.shape, plan.seed, device, len(collection.classes))
+    take_units(state, collection)
     place = folders.create(model, collection, Path(out), None if folder is None else Path(folder))
     folders.write_config(place, model, source, plan, view, source_of(data))
     bar.notes(collection.notes)

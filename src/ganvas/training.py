@@ -25,6 +25,7 @@ from .data import Collection, Stream
 from .errors import Diverged, UserError
 from .meter import Meter
 from .model import STRICT, Model, Move, Rate, Shape, apart
+from .nets.vectors import Units
 from .randomness import reseed
 
 
@@ -95,6 +96,13 @@ def begin(model: Model, shape: Shape, seed: int, device: torch.device, classes: 
     nets = nn.ModuleDict(model.networks(shape, classes)).to(device)
     average = nn.ModuleDict({name: deepcopy(net) for name, net in nets.items() if name not in model.scaffolding})
     return State(nets, average.eval().requires_grad_(False))
+
+
+def take_units(state: State, data: Collection) -> None:
+    """Tell the networks that work in units of the data what these are, before training."""
+    for module in chain(state.nets.modules(), state.average.modules()):
+        if isinstance(module, Units):
+            module.of(data.x.repeat(1, len(module.mean) // data.shape[0]).to(module.mean.device))
 
 
 def train(model: Model, data: Collection, plan: Plan, state: State, rank: int = 0, ranks: int = 1) -> Iterator[int]:
