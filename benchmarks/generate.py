@@ -17,11 +17,12 @@ import ganvas  # first: it sets how torch's threads wait
 
 import torch
 from PIL import Image, ImageDraw
-from torch import Tensor, nn
+from torch import Tensor
 
 from ganvas.data import Collection, View, load
 from ganvas.metrics import frechet_distance
 from ganvas.pictures import Examples
+from lenet import accuracy, classifier, forward
 
 MODELS = {"autoencoder": ganvas.Autoencoder(latent=16), "VAE": ganvas.VAE(latent=16)}
 STEPS, EPOCHS, N, SHOWN = 4000, 3, 10_000, 64
@@ -32,9 +33,9 @@ Row = tuple[str, Tensor, float | None]
 def main(file: str, out: Path = Path("runs/generate")) -> None:
     torch.set_num_threads(1)
     train, test = load(file), load(file, View(split="test"))
-    lenet = classifier(train)
-    accuracy = (forward(lenet, test.x).argmax(1) == test.labels).float().mean()
-    print(f"LeNet: {accuracy:.2%} of the test images right after {EPOCHS} epochs; models: {STEPS} steps of 64 images")
+    lenet = classifier(train, EPOCHS)
+    right = accuracy(lenet, test)
+    print(f"LeNet: {right:.2%} of the test images right after {EPOCHS} epochs; models: {STEPS} steps of 64 images")
     rows: list[Row] = [("training images", train.x[:N], None)]
     for name, model in MODELS.items():
         rows += samples(name, trained_in(out / name.lower(), model, file), train)
@@ -71,28 +72,6 @@ def samples(name: str, trained: ganvas.Trained, train: Collection) -> list[Row]:
         *rows,
         (f"{name}, codes of training images", fitted.decode(fitted.draw_codes(train.at(torch.arange(N)))).x, None),
     ]
-
-
-def classifier(train: Collection) -> nn.Sequential:
-    """A LeNet that knows digits (LeCun et al., 1998, with rectifiers and pooling by maxima)."""
-    torch.manual_seed(0)
-    net = nn.Sequential(
-        nn.Conv2d(1, 20, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(20, 50, 5), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Flatten(), nn.Linear(800, 84), nn.ReLU(), nn.Linear(84, 10),
-    )  # fmt: skip
-    adam = torch.optim.Adam(net.parameters(), 1e-3, fused=True)
-    assert train.labels is not None
-    for _ in range(EPOCHS):
-        for rows in torch.randperm(len(train)).split(128):
-            loss = nn.functional.cross_entropy(net(train.x[rows] / 255), train.labels[rows])
-            adam.zero_grad()
-            loss.backward()
-            adam.step()
-    return net.requires_grad_(False)
-
-
-def forward(net: nn.Sequential, x: Tensor) -> Tensor:
-    return torch.cat([net(part / 255) for part in x.split(500)])
 
 
 def sheet(rows: list[Row]) -> Image.Image:

@@ -1,0 +1,60 @@
+"""The classifier whose features and verdicts recipes measure samples with: a LeNet trained on the real images."""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from ganvas.data import Collection
+
+
+def classifier(train: Collection, epochs: int, shift: int = 0) -> nn.Sequential:
+    """A LeNet (LeCun et al., 1998, with rectifiers and pooling by maxima) for grey images of 28 x 28 pixels.
+
+    With `shift`, images are moved by up to so many pixels, a batch at a time, and the learning rate falls to 0.
+    """
+    net = fresh()
+    adam = torch.optim.Adam(net.parameters(), 1e-3, fused=True)
+    assert train.labels is not None
+    for epoch in range(epochs):
+        if shift:
+            adam.param_groups[0]["lr"] = 2e-3 * (1 - epoch / epochs)
+        for rows in torch.randperm(len(train)).split(128):
+            x = train.x[rows] / 255
+            if shift:
+                x = x.roll(torch.randint(-shift, shift + 1, (2,)).tolist(), (2, 3))
+            loss = nn.functional.cross_entropy(net(x), train.labels[rows])
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+    return net.requires_grad_(False)
+
+
+def fresh() -> nn.Sequential:
+    """The network before training."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(1, 20, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(20, 50, 5), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(800, 84), nn.ReLU(), nn.Linear(84, 10),
+    )  # fmt: skip
+
+
+def kept(path: Path, train: Collection, epochs: int, shift: int = 0) -> nn.Sequential:
+    """The classifier in a file, or a new one, which is then kept there."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(classifier(train, epochs, shift).state_dict(), path)
+    net = fresh()
+    net.load_state_dict(load_file(path))
+    return net.requires_grad_(False)
+
+
+def forward(net: nn.Sequential, x: Tensor) -> Tensor:
+    """What the network makes of images with pixels 0 to 255; `net[:-1]` gives the 84 features."""
+    return torch.cat([net(part / 255) for part in x.split(500)])
+
+
+def accuracy(net: nn.Sequential, test: Collection) -> float:
+    """Share of the test images that the network knows."""
+    return (forward(net, test.x).argmax(1) == test.labels).float().mean().item()

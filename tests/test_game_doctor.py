@@ -1,0 +1,117 @@
+"""What is wrong with a game is named, with evidence and remedies that the model accepts; healthy games are let be."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import ganvas
+from ganvas.data import Collection, load
+from ganvas.doctor import CLIPPED, FEW, PENALIZED, SURE, VANISHED, WORSE, diagnose
+from ganvas.folders import read_log
+from ganvas.models.adversarial import Adversarial
+
+HEALTHY = {
+    "accuracy_real": 0.85, "accuracy_fake": 0.85, "gap": 2.0, "diversity": 0.98, "slope": 1.0,
+    "minimax": 2.0, "nonsaturating": 5.0, "gradient_G": 8.0, "gradient_D": 20.0,
+}  # fmt: skip
+WON = {"accuracy_real": 1.0, "accuracy_fake": 1.0, "gap": 30.0}
+
+
+def said(model: Adversarial, done: int = 5000, steps: int = 5000, **game: Any) -> list[str]:
+    return diagnose(model, {"game": HEALTHY | game}, done, steps)
+
+
+@pytest.mark.parametrize(
+    "model", [ganvas.GAN(), ganvas.DCGAN(), ganvas.CGAN(), ganvas.WGAN(), ganvas.WGANGP(), ganvas.R3GAN()],
+    ids=lambda model: type(model).__name__,
+)  # fmt: skip
+def test_a_healthy_game_is_let_be(model: Adversarial) -> None:
+    assert said(model) == []
+    assert said(model, accuracy_real=0.5, accuracy_fake=0.5, gap=0.0) == [], "the end that games are meant to have"
+
+
+@pytest.mark.parametrize("model", [ganvas.DCGAN(), ganvas.R3GAN(), ganvas.WGANGP()], ids=lambda m: type(m).__name__)
+def test_samples_that_are_all_alike_are_a_collapse(model: Adversarial) -> None:
+    (sentence,) = said(model, diversity=FEW - 0.01)
+    assert sentence.startswith("mode collapse: two samples differ 29% as much as two real examples do (limit 30%)")
+    assert said(model, diversity=FEW) == []
+
+
+def test_a_discriminator_that_is_always_right_has_won() -> None:
+    (sentence,) = said(ganvas.DCGAN(), **WON)
+    assert sentence.startswith("D has won: it knows 100.0% of real and 100.0% of fake examples (limit 99%)")
+    assert "30.0 apart (limit 10)" in sentence
+    assert said(ganvas.DCGAN(), **WON | {"accuracy_fake": SURE - 0.01}) == []
+    assert said(ganvas.DCGAN(), **WON | {"gap": 9.0}) == []
+
+
+def test_a_critic_is_meant_to_be_right() -> None:
+    assert said(ganvas.WGANGP(), **WON) == []
+
+
+def test_a_minimax_gradient_that_has_vanished_is_said_early() -> None:
+    model = ganvas.GAN(loss="minimax")
+    (sentence,) = said(model, done=500, **WON | {"gap": 6.0, "minimax": 0.5 * VANISHED, "nonsaturating": 1.0})
+    assert "the gradient that G gets is 0.005 of the non-saturating loss's (limit 0.01)" in sentence
+    assert "remedies: --loss non-saturating" in sentence
+    assert said(model, done=500, **WON | {"gap": 6.0, "minimax": 2 * VANISHED, "nonsaturating": 1.0}) == []
+
+
+@pytest.mark.parametrize("model", [ganvas.WGANGP(), ganvas.WGAN()], ids=["penalty", "clip"])
+def test_a_slope_that_is_not_held_is_said(model: Adversarial) -> None:
+    low, high = PENALIZED if model.gp else CLIPPED
+    for slope in (low * 0.9, high * 1.1):
+        (sentence,) = said(model, slope=slope)
+        assert f"the critic's gradient has norm {slope:.2g} (limits {low:g} and {high:g})" in sentence
+    assert said(model, slope=low) == said(model, slope=high) == []
+
+
+def test_the_first_steps_are_no_sign() -> None:
+    assert said(ganvas.DCGAN(), done=199, steps=1000, diversity=0.0, **WON) == []
+    assert said(ganvas.DCGAN(), done=499, steps=5000, diversity=0.0, **WON) == []
+    assert said(ganvas.DCGAN(), done=999, steps=5000, diversity=0.0) == []
+
+
+def test_samples_that_were_better_are_said_at_the_end() -> None:
+    report = {"game": HEALTHY, "distance": 0.31, "lowest": 0.2, "kept": 1500}
+    (sentence,) = diagnose(ganvas.DCGAN(), report, 5000, 5000)
+    assert "now 0.31 from the data, 0.2 at the nearest (limit 1.5 times as far)" in sentence
+    assert "the weights kept are those of step 1500" in sentence
+    assert diagnose(ganvas.DCGAN(), report, 4500, 5000) == []
+    assert diagnose(ganvas.DCGAN(), report | {"distance": 0.2 * WORSE}, 5000, 5000) == []
+
+
+OPTIONS: list[Adversarial] = [
+    ganvas.GAN(loss="minimax"), ganvas.GAN(k=5, lr_d=1e-3), ganvas.DCGAN(), ganvas.DCGAN(pack=2, top_k=0.5),
+    ganvas.CGAN(), ganvas.R3GAN(), ganvas.DCGAN(norm_d="batch"), ganvas.GAN(spectral_norm=True, loss="hinge"),
+    ganvas.WGANGP(lazy=4), ganvas.WGAN(),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("model", OPTIONS, ids=[str(i) for i in range(len(OPTIONS))])
+def test_no_remedy_is_offered_that_the_model_would_refuse(model: Adversarial, labelled: Collection) -> None:
+    """Each remedy of the form --name value is taken, one at a time."""
+    sentences = [*said(model, diversity=0.0), *said(model, **WON), *said(model, slope=100.0)]
+    remedies = [part.strip("() ") for s in sentences for part in s.partition("remedies: ")[2].split("--")[1:]]
+    assert remedies
+    for remedy in remedies:
+        name, _, rest = remedy.partition(" ")
+        value = rest.split(",")[0].split(")")[0].split(" ")
+        word = value[-1] if value[0] in ("below", "above", "no") else value[0]
+        field = name.replace("-", "_")
+        assert field in type(model).__dataclass_fields__, remedy
+        if value[0] in ("below", "above", "no") or not word:
+            continue
+        number = word if field == "loss" else type(getattr(model, field))(float(word))
+        replace(model, **{field: number}).check(labelled)
+
+
+def test_a_discriminator_that_is_far_ahead_is_seen_in_a_run(capsys: pytest.CaptureFixture[str]) -> None:
+    """Minimax, with a D that learns five times as often and ten times as fast."""
+    model = ganvas.GAN(loss="minimax", k=5, lr_d=2e-3, lr=1e-5, width=64, latent=8)
+    run = ganvas.train(model, load("emoji").at(slice(300)), steps=400, batch=32, every=200)
+    assert "warning: D has won" in capsys.readouterr().err
+    assert isinstance(run.folder, Path)
+    assert read_log(run.folder)[-1]["game"]["accuracy_fake"] > SURE
