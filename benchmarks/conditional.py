@@ -59,9 +59,8 @@ def main() -> None:
     made, labels = trained.sample(50_000, seed=1).x, torch.arange(50_000) % 10
     seen = forward(lenet, made[:10_000]).argmax(1)
     share = (seen == labels[:10_000]).float().mean().item()
-    print(
-        f"{words.condition}, step {trained.about['step']}: the digit asked for is seen in {share:.2%} of 10,000 samples"
-    )
+    step = trained.about["step"]
+    print(f"{words.condition}, step {step}: the digit asked for is seen in {share:.2%} of 10,000 samples", flush=True)
     assert train.labels is not None
     error, real = nearest_error(made, labels, test), nearest_error(train.x[:50_000], train.labels[:50_000], test)
     print(f"1-NN error of 50,000 generated digits {error:.2%}, of 50,000 real ones {real:.2%}; {PUBLISHED}")
