@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import ganvas
+from ganvas.augmentation import Kind
 from ganvas.data import Collection, from_array
 from ganvas.errors import UserError
 from ganvas.folders import read_log
@@ -30,6 +31,8 @@ def drawn(random: Random) -> tuple[type[Adversarial], dict[str, Any], tuple[int,
         "k": random.choice((1, 2)), "pack": random.choice((1, 1, 1, 2, 3)), "top_k": random.choice((1.0, 1.0, 0.5)),
         "spectral_norm": random.random() < 0.25,
     }  # fmt: skip
+    if random.random() < 0.3:
+        fields["augment"] = tuple(random.sample(get_args(Kind), random.randint(1, 4)))
     if random.random() < 0.6:
         fields["loss"] = random.choice(get_args(Loss))
     bounds = {"gp": 10.0, "r1": 1.0, "r2": 1.0, "clip": 0.01}

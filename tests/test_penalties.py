@@ -221,7 +221,7 @@ def learned(gan: Adversarial, shape: tuple[int, ...]) -> tuple[nn.Module, Tensor
 
 @every_discriminator
 def test_penalties_in_bfloat16_agree_with_float32(gan: Adversarial, shape: tuple[int, ...]) -> None:
-    """The matrix products have eight bits, the norms are float32: what rounding leaves is a percent of a norm."""
+    """A turn with penalties is in float32, whatever the rest is: with the eight bits of bfloat16 R1 was off by 2%."""
     D, x, fake = learned(gan, shape)
     found: list[dict[str, float]] = []
     for precision in ("float32", "bfloat16"):
@@ -231,7 +231,7 @@ def test_penalties_in_bfloat16_agree_with_float32(gan: Adversarial, shape: tuple
             gradients = torch.autograd.grad(sum(terms.values(), torch.zeros(())), D.parameters(), allow_unused=True)
         assert all(g is None or (g.isfinite().all() and g.dtype == torch.float32) for g in gradients)
         found.append({name: t.item() for name, t in terms.items()})
-    assert found[1] == pytest.approx(found[0], rel=2e-2)  # a square has twice the error
+    assert found[1] == pytest.approx(found[0], rel=1e-2)
 
 
 @every_discriminator

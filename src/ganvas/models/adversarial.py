@@ -12,6 +12,7 @@ be added to D's loss, with weights that are 0 unless a model or a user says othe
 """
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Annotated, Any, Literal
 
 import torch
@@ -169,9 +170,17 @@ class Adversarial(LatentModel):
         yield minimize(G, fool=generator_loss(self.loss, *logits))
 
     def judge(self, D: nn.Module, x: Tensor, fake: Tensor, given: tuple[Tensor, ...], done: int) -> Move:
-        """D's turn: its loss on real and fake examples, and its penalties in the steps that have them."""
-        due = done % self.lazy == 0
-        slopes = due and (self.r1 > 0 or self.r2 > 0)
+        """D's turn: its loss on real and fake examples, and its penalties in the steps that have them.
+
+        A turn with penalties is in float32: the eight bits of bfloat16 would leave them wrong by percents.
+        """
+        due = done % self.lazy == 0 and (self.gp > 0 or self.r1 > 0 or self.r2 > 0)
+        with torch.autocast(x.device.type, enabled=False) if due else nullcontext():
+            return self.turn(D, x, fake, given, due)
+
+    def turn(self, D: nn.Module, x: Tensor, fake: Tensor, given: tuple[Tensor, ...], due: bool) -> Move:
+        """D's turn, with penalties if they are `due`."""
+        slopes = due and self.r1 + self.r2 > 0
         both = torch.cat([x, fake]).requires_grad_(slopes)
         real_logits, fake_logits = verdicts(D, both, given)
         terms = discriminator_terms(self.loss, real_logits, fake_logits)
