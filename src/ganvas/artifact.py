@@ -187,6 +187,11 @@ class Trained:
 
     def fitting(self, data: Source, view: View | None = None) -> Collection:
         """The examples that a source names, as the model learns them; UserError unless they are of its kind."""
+        prepared: Collection = self.model.prepare(self.matching(data, view), once=True)
+        return prepared
+
+    def matching(self, data: Source, view: View | None = None) -> Collection:
+        """The examples that a source names, as they are; UserError unless they are of the model's kind."""
         collection = self.loaded(data, view or View())
         if collection.shape != self.shape or collection.are_images != (len(self.shape) == 3):
             have, want = ("x".join(map(str, s)) for s in (collection.shape, self.shape))
@@ -200,8 +205,7 @@ class Trained:
                 f"was trained on {', '.join(self.about.get('classes', [])[:20])}: give data with the same classes"
             )
         self.model.check(collection)
-        prepared: Collection = self.model.prepare(collection, once=True)
-        return prepared
+        return collection
 
     def loaded(self, data: Source, view: View) -> Collection:
         """A source's collection.  Images by name or path get the run's own size and channels, unless `view` says."""

@@ -9,6 +9,7 @@ from ..data import View, names_in
 from ..errors import UserError
 from ..evaluation import METRICS
 from ..evaluation import evaluate as measure
+from ..features import NAMES
 from ..progress import Bar
 from .common import VIEW, Flat, Json, RunName, opened
 
@@ -22,18 +23,26 @@ def evaluate(
     *,
     metrics: Annotated[tuple[str, ...], Parameter(negative=(), help="only these: " + ", ".join(METRICS))] = (),
     k: Annotated[int, Parameter(alias="-k", help="samples an example of the importance weighted bound")] = 500,
-    n: Annotated[int | None, Parameter(alias="-n", help="how many of the examples; all if not given")] = None,
+    n: Annotated[
+        int | None, Parameter(alias="-n", help="how many samples, and examples; 10,000 and all if not given")
+    ] = None,
+    features: Annotated[str, Parameter(help="on which samples are compared: " + ", ".join(("auto", *NAMES)))] = "auto",
+    few: Annotated[bool, Parameter(negative=(), help="a Frechet distance even of fewer samples than features")] = False,
+    prior: Annotated[str | None, Parameter(help="fitted prior that samples are drawn from, as best")] = None,
     seed: Annotated[int, Parameter(help="of the samples")] = 0,
     view: Annotated[View, Flat] = VIEW,
     quiet: Annotated[bool, Parameter(negative=(), help="show no progress")] = False,
     json: Json = False,
 ) -> None:
-    """Measure a trained autoencoder or VAE: bounds on the likelihood, use of the latent space, reconstructions."""
+    """Measure a trained model: samples, and of a VAE likelihood, use of the latent space and reconstructions."""
     trained, bar = opened(run), Bar(quiet)
     if data is None and view != VIEW:
         raise UserError(f"options of data need data: ganvas evaluate {run} DATA, or none for the run's own")
     own = None if data is None else view
-    values = measure(trained, data, own, metrics=names_in(metrics), k=k, n=n, seed=seed, progress=bar.say)
+    values = measure(
+        trained, data, own, metrics=names_in(metrics), k=k, n=n, features=features, few=few, prior=prior, seed=seed,
+        progress=bar.say,
+    )  # fmt: skip
     if values["split"] == "train":
         bar.notes(["the run's data have no test split: these are the training examples, and so all numbers are better"])
     tell("\n".join(lines(values)), values, json)
@@ -43,7 +52,8 @@ def lines(values: dict[str, Any]) -> list[str]:
     """The numbers, for people: what, how much, how it was taken."""
     v = values
     of = {"test": "test", "train": "training"}.get(v["split"], "given")
-    shown = [f"{v['model']} at step {v['step']}, on {v['examples']} {of} examples of {v['data']}, seed {v['seed']}"]
+    count = f"{v['examples']} " if "examples" in v else ""
+    shown = [f"{v['model']} at step {v['step']}, on {count}{of} examples of {v['data']}, seed {v['seed']}"]
 
     def line(name: str, text: str) -> None:
         shown.append(f"{name:<24} {text}")
@@ -66,7 +76,23 @@ def lines(values: dict[str, Any]) -> list[str]:
     if "reconstruction_mse" in v:
         more = f", PSNR {v['psnr_db']:.2f} dB, SSIM {v['ssim']:.4f}" if v.get("psnr_db") is not None else ""
         line("reconstruction", f"mean square error {v['reconstruction_mse']:.5f}{more}")
-    return shown
+    return shown + (about_samples(v) if "samples" in v else [])
+
+
+def about_samples(v: dict[str, Any]) -> list[str]:
+    """The numbers of samples, each beside its floor."""
+    floor = {"train": "of as many training examples", "halves": "of the other half of the data"}[v["floor_from"]]
+    shown = [f"{v['samples']} samples against as many held-out examples; floor: the same {floor}"]
+    for name, value in v.items():
+        least = v.get(f"{name}:floor", v.get(f"{name}_floor"))
+        if name.endswith((":floor", ":error", "_floor")) or least is None:
+            continue
+        error = f" +- {v[f'{name}:error']:.4g}" if f"{name}:error" in v else ""
+        many = isinstance(value, list)
+        told, told_floor = (" ".join(f"{x:.3g}" for x in t) if many else f"{t:.4g}" for t in (value, least))
+        shown.append(f"{name:<46} {told}{error}, floor {told_floor}")
+    shown.extend(f"{name:<46} left out: {why}" for name, why in v["left_out"].items())
+    return [*shown, f"features {v['features']}: {v['protocol']}"]
 
 
 def about_information(v: dict[str, Any]) -> list[str]:
