@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from ganvas.data import Collection, View, load
+from ganvas.metrics.classes import agreement
 from lenet import accuracy, forward, kept
 
 MODEL = ganvas.CGAN(width=32)
@@ -57,8 +58,7 @@ def main() -> None:
         print(f"trained in {time.monotonic() - began:.0f} s", flush=True)
     trained = ganvas.load(folder)
     made, labels = trained.sample(50_000, seed=1).x, torch.arange(50_000) % 10
-    seen = forward(lenet, made[:10_000]).argmax(1)
-    share = (seen == labels[:10_000]).float().mean().item()
+    share = agreement(forward(lenet, made[:10_000]), labels[:10_000])
     step = trained.about["step"]
     print(f"{words.condition}, step {step}: the digit asked for is seen in {share:.2%} of 10,000 samples", flush=True)
     assert train.labels is not None

@@ -42,7 +42,7 @@ def test_ms_ssim_of_one_scale_is_ssim_and_of_equal_images_1() -> None:
 
 
 def test_ms_ssim_is_that_of_torchmetrics() -> None:
-    """Whose window has another border: images whose border is flat."""
+    """Which pads images where ours looks at whole windows only, so the two differ at the border."""
     oracle = pytest.importorskip("torchmetrics.functional.image", reason="an oracle that is not installed")
     random = torch.Generator().manual_seed(0)
     x = torch.rand(3, 1, 200, 200, generator=random)

@@ -3,8 +3,10 @@
 import pytest
 import torch
 
+from ganvas.data import load
 from ganvas.errors import UserError
 from ganvas.features import NAMES, features_for
+from ganvas.metrics import kernel_distance
 
 IMAGES = torch.randint(0, 256, (7, 3, 12, 10), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
@@ -39,11 +41,8 @@ def test_pixels_and_values_are_what_they_say() -> None:
     assert torch.equal(features_for("auto", (4,))(x), x)
 
 
-def test_blur_noise_and_missing_colours_are_far_in_random_features() -> None:
+def test_blur_and_noise_are_far_in_random_features() -> None:
     """The further, the more of it."""
-    from ganvas.data import load
-    from ganvas.metrics import kernel_distance
-
     x = load("emoji").some(2000, "mixed").x
     space, half = features_for("random-conv-v1", tuple(x.shape[1:])), len(x) // 2
     a, b = space(x[:half]), x[half : 2 * half]

@@ -45,7 +45,7 @@ def test_precision_recall_density_and_coverage_are_those_of_loops(
     assert 0 < found.coverage.double().mean() < 1
 
 
-def test_precision_recall_density_and_coverage_are_those_of_prdc(capsys: pytest.CaptureFixture[str]) -> None:
+def test_precision_recall_density_and_coverage_are_those_of_prdc() -> None:
     prdc = pytest.importorskip("prdc", reason="an oracle that is not installed")
     random = torch.Generator().manual_seed(1)
     real, made = torch.randn(2100, 16, generator=random), torch.randn(2100, 16, generator=random) * 0.8 + 0.2

@@ -29,7 +29,7 @@ class Measured:
 
     held_out: Collection
     train: Collection | None
-    """what the model has learnt from, where that is known and not what it is measured on"""
+    """what the model has learnt from, where that is known, needed, and not what it is measured on"""
     split: str
 
     def parts(self, seed: int) -> tuple[Collection, Collection]:
@@ -77,7 +77,8 @@ def evaluate(
     chosen = which(trained, metrics)
     for name, value in (("k", k), ("draws", draws), ("n", 1 if n is None else n)):
         at_least_one(value, name)
-    on = measured(trained, data, view, seed)
+    samples = any(name not in OF_CODES for name in chosen)
+    on = measured(trained, data, view, samples)
     result: Numbers = {
         "model": name_of(trained.model), "step": trained.about.get("step"), "data": on.held_out.name,
         "split": on.split, "seed": seed,
@@ -86,7 +87,7 @@ def evaluate(
         some = on.held_out if n is None else on.held_out.some(n, seed, "examples")
         prepared = trained.model.prepare(some, once=True)
         result |= codes.measured(trained, prepared, chosen, k, draws, seed, progress)
-    if any(name not in OF_CODES for name in chosen):
+    if samples:
         s, about = compared(trained, on, n or N, features, prior, seed, progress)
         result |= about | of_samples(s, on.train, chosen, few, bool(metrics), seed, progress)
     return {name: None if isinstance(v, float) and not isfinite(v) else v for name, v in result.items()}
@@ -97,7 +98,8 @@ def compared(
 ) -> tuple[generated.Sides, Numbers]:
     """The examples to compare, and how they were come by."""
     held_out, other = on.parts(seed)
-    progress(f"{min(n, len(held_out), len(other))} samples and their features")
+    n = min(n, len(held_out), len(other))
+    progress(f"{n} samples and their features")
     s = generated.sides(trained, held_out, other, n, features, prior, seed)
     drawn = "" if prior is None else f", codes from the prior {prior}"
     return s, {
@@ -120,8 +122,7 @@ def of_samples(
         "fid": lambda: generated.fid(s, few), "kid": lambda: generated.kid(s), "prdc": lambda: generated.prdc(s),
         "two-sample": lambda: generated.two_sample(s), "memorisation": lambda: generated.memorisation(s, train),
         "duplicates": lambda: generated.repeated(s), "sliced-wasserstein": lambda: generated.sliced(s, seed),
-        "ms-ssim": lambda: generated.diversity(s, seed),
-        "distances": lambda: generated.vectors(s),
+        "ms-ssim": lambda: generated.diversity(s, seed), "distances": lambda: generated.vectors(s),
     }  # fmt: skip
     result: Numbers = {"left_out": {}}
     for name in (name for name in chosen if name in measures):
@@ -155,11 +156,14 @@ def which(trained: Trained, metrics: Sequence[str]) -> Sequence[str]:
     return metrics or there
 
 
-def measured(trained: Trained, data: Source | None, view: View | None, seed: int) -> Measured:
-    """What to measure a model on; UserError where neither the caller nor the run says."""
-    origin = trained.origin()
+def measured(trained: Trained, data: Source | None, view: View | None, samples: bool) -> Measured:
+    """What to measure a model, and perhaps its samples, on; UserError where neither the caller nor the run says.
+
+    The training data are read only if `samples` are to be compared with them.
+    """
     if data is not None:
         return Measured(trained.matching(data, view), None, "given")
+    origin = trained.origin()
     if origin is None:
         where = trained.folder or "the weights file"
         raise UserError(f"{where} does not say where the model's data are: give held-out ones")
@@ -168,7 +172,8 @@ def measured(trained: Trained, data: Source | None, view: View | None, seed: int
         held_out = load(source, replace(own, split="test"))
     except UserError:
         return Measured(trained.matching(source, own), None, "train")
-    return Measured(trained.matching(held_out, View()), trained.matching(source, own), "test")
+    train = trained.matching(source, own) if samples else None
+    return Measured(trained.matching(held_out, View()), train, "test")
 
 
 __all__ = ["METRICS", "Measured", "evaluate", "measured", "which"]

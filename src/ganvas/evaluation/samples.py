@@ -6,7 +6,6 @@ those that both are compared with.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from math import sqrt
 from typing import Any
 
 import torch
@@ -19,7 +18,8 @@ from ..features import Features, features_for
 from ..metrics import energy_distance, frechet_distance, kernel_distance, precision_recall, sliced_wasserstein
 from ..metrics.distances import frechet_infinity, wasserstein
 from ..metrics.fidelity import ms_ssim, scales
-from ..metrics.neighbours import K, copying, duplicates, two_sample_accuracy
+from ..metrics.likelihood import mean_and_error
+from ..metrics.neighbours import RARE, copying, duplicates, two_sample_accuracy
 from ..randomness import generator
 
 PAIRS = 1000
@@ -41,19 +41,15 @@ class Sides:
     of_other: Tensor
     of_made: Tensor
 
-    @property
-    def unit(self) -> float:
-        """What the numbers of examples are divided by: pixels count from 0 to 1, vectors in their own units."""
-        return 255.0 if self.made.are_images else 1.0
-
 
 def sides(
     trained: Trained, held_out: Collection, other: Collection, n: int, features: str, prior: str | None, seed: int
 ) -> Sides:
-    """n examples of each side; the generated ones of a conditional model have the labels of the held-out ones."""
+    """n examples of each side, of which both real ones have as many.
+
+    The generated ones of a conditional model have the labels of the held-out ones.
+    """
     held_out, other = held_out.some(n, seed, "held out"), other.some(n, seed, "other")
-    n = min(len(held_out), len(other))
-    held_out, other = held_out.at(slice(n)), other.at(slice(n))
     space = features_for(features, trained.shape)
     labels = held_out.labels if trained.model.labelled else None
     made = replace(held_out, x=trained.decode(trained.drawn(n, seed, prior), labels).x, labels=labels, name="generated")
@@ -78,9 +74,8 @@ def fid(s: Sides, few: bool) -> Numbers:
 
 def kid(s: Sides) -> Numbers:
     """The kernel distance with its standard error."""
-    values = [kernel_distance(s.of_held_out, x) for x in (s.of_made, s.of_other)]
-    error = (values[0].std() / sqrt(len(values[0]))).item()
-    return named(s, "kid", values[0].mean().item(), values[1].mean().item(), error)
+    (value, error), (floor, _) = (mean_and_error(kernel_distance(s.of_held_out, x)) for x in (s.of_made, s.of_other))
+    return named(s, "kid", value, floor, error)
 
 
 def prdc(s: Sides) -> Numbers:
@@ -109,7 +104,7 @@ def memorisation(s: Sides, train: Collection | None) -> Numbers:
             "memorisation needs held-out examples besides the training data: train on data with a test split"
         )
     reference = s.features(train.x)
-    copied, copied_floor = copying(reference, s.of_held_out, s.of_made), (0.5, 0.01)
+    copied, copied_floor = copying(reference, s.of_held_out, s.of_made), (0.5, RARE)
     found: Numbers = {}
     for name, value, floor in zip(("nearer_to_training", "memorised"), copied, copied_floor, strict=True):
         found |= named(s, name, value, floor)
@@ -123,7 +118,7 @@ def repeated(s: Sides) -> Numbers:
 
 def sliced(s: Sides, seed: int) -> Numbers:
     """The sliced Wasserstein distance of pixels or vectors."""
-    a, b, c = (x.x.float() / s.unit for x in (s.held_out, s.made, s.other))
+    a, b, c = (x.x.float() / x.unit for x in (s.held_out, s.made, s.other))
     value, floor = (sliced_wasserstein(a, x, seed=seed) for x in (b, c))
     return {"sliced_wasserstein": value, "sliced_wasserstein_floor": floor}
 
@@ -166,6 +161,6 @@ def named(s: Sides, name: str, value: float, floor: float, error: float | None =
 
 
 __all__ = [
-    "K", "Numbers", "Sides", "diversity", "fid", "kid", "memorisation", "prdc", "repeated", "sides",
+    "Numbers", "Sides", "diversity", "fid", "kid", "memorisation", "prdc", "repeated", "sides",
     "sliced", "two_sample", "vectors",
 ]  # fmt: skip

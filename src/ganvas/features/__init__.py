@@ -11,7 +11,8 @@ from math import prod
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn.functional import conv2d, leaky_relu
 
 from ..errors import UserError, did_you_mean
 from ..model import Shape
@@ -41,16 +42,15 @@ class Features:
 
     @property
     def tag(self) -> str:
-        """Name and digest, as in "lenet-mnist-v1@0123abcd"."""
+        """Name and digest, as in "random-conv-v1@0123abcd"."""
         return f"{self.name}@{self.digest}" if self.digest else self.name
 
     @torch.no_grad()
-    def __call__(self, x: Float[Tensor, "..."] | Tensor) -> Float[Tensor, "n size"]:
+    def __call__(self, x: Tensor) -> Float[Tensor, "n size"]:
         """The features of n examples."""
         return torch.cat([self.function(part) for part in x.split(BLOCK)])
 
 
-@torch.random.fork_rng(devices=[])  # new networks draw weights, which others then replace
 def features_for(name: str, shape: Shape) -> Features:
     """The features of this name, for examples of this shape; UserError where they do not go together.
 
@@ -76,30 +76,27 @@ def features_for(name: str, shape: Shape) -> Features:
 def of_random(shape: Shape) -> Features:
     """Means and deviations of the maps of a convolutional network with random weights, the same for everyone.
 
-    Untrained networks see edges, colours and textures, and rank blur, noise and missing modes as trained ones do
-    (Naeem et al., arXiv:2002.09797, section 5, who compare random VGG features).
+    For data that no trained network suits, as in Naeem et al., arXiv:2002.09797.
     """
-    random, layers = generator(torch.device("cpu"), 0, RANDOM), []
+    random, weights = generator(torch.device("cpu"), 0, RANDOM), []
     for a, b in ((shape[0], 32), (32, 64), (64, 128)):
-        conv = nn.Conv2d(a, b, 3, stride=2, padding=1, bias=False)
-        conv.weight.data = torch.randn(conv.weight.shape, generator=random) * (2 / (a * 9)) ** 0.5
-        layers.append(nn.Sequential(conv, nn.LeakyReLU(0.2)).requires_grad_(False))
+        weights.append(torch.randn(b, a, 3, 3, generator=random) * (2 / (a * 9)) ** 0.5)
 
     def maps(x: Tensor) -> Tensor:
         x, found = x / 127.5 - 1, []
-        for layer in layers:
-            x = layer(x)
+        for weight in weights:
+            x = leaky_relu(conv2d(x, weight, stride=2, padding=1), 0.2)
             found += [x.mean((2, 3)), x.var((2, 3), correction=0).sqrt()]
         return torch.cat(found, 1)
 
     said = "pixels / 127.5 - 1, mean and deviation of the 224 maps of three random convolutions"
-    return Features(RANDOM, 448, said, maps, digest(nn.Sequential(*layers)))
+    return Features(RANDOM, 448, said, maps, digest({f"{i}.0.weight": w for i, w in enumerate(weights)}))
 
 
-def digest(net: nn.Module) -> str:
-    """The first eight hexadecimal digits of the SHA-256 of a network's weights: names, shapes and float32 numbers."""
+def digest(weights: dict[str, Tensor]) -> str:
+    """The first eight hexadecimal digits of the SHA-256 of weights: names, shapes and float32 numbers."""
     found = sha256()
-    for name, weight in net.state_dict().items():
+    for name, weight in weights.items():
         found.update(json.dumps([name, list(weight.shape)]).encode())
         found.update(weight.float().numpy().tobytes())
     return found.hexdigest()[:8]

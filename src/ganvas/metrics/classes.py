@@ -1,5 +1,7 @@
 """What a classifier of real examples says of generated ones."""
 
+from math import log
+
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -15,7 +17,7 @@ def classifier_score(logits: Float[Tensor, "n classes"], splits: int = 10) -> Fl
     size = max(1, len(log_p) // splits)
     scores = []
     for part in log_p[: size * splits].split(size):
-        log_marginal = part.logsumexp(0) - torch.tensor(float(len(part))).double().log()
+        log_marginal = part.logsumexp(0) - log(len(part))
         scores.append((part.exp() * (part - log_marginal)).sum(1).mean().exp())
     return torch.stack(scores).float()
 

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import reduce
 from math import sqrt
+from operator import add
 
 import torch
 from jaxtyping import Float, Float64
@@ -60,14 +62,14 @@ class Moments:
 
 def moments(blocks: Iterable[Tensor]) -> Moments:
     """The moments of all rows of the blocks, each b x d, of which there is at least one."""
-    total: Moments | None = None
-    for block in blocks:
-        x = block.double().cpu()
-        mean = x.mean(0)
-        part = Moments(len(x), mean, (x - mean).mT @ (x - mean))
-        total = part if total is None else total + part
-    assert total is not None
-    return total
+    return reduce(add, map(of_block, blocks))
+
+
+def of_block(block: Float[Tensor, "b d"]) -> Moments:
+    """The moments of the rows of one block."""
+    x = block.double().cpu()
+    mean = x.mean(0)
+    return Moments(len(x), mean, (x - mean).mT @ (x - mean))
 
 
 def frechet_distance(a: Float[Tensor, "n d"], b: Float[Tensor, "m e"]) -> float:
@@ -163,6 +165,5 @@ def wasserstein(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> float:
         import ot
     except ImportError as error:
         raise UserError('the Wasserstein distance is computed by POT: pip install "ganvas[transport]"') from error
-    # optimal transport itself is not what Ganvas exists for
     cost = torch.cdist(a.double(), b.double()).numpy()
     return float(ot.emd2([], [], cost, numItermax=10_000_000))

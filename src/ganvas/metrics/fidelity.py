@@ -68,8 +68,8 @@ def ms_ssim(x: Float[Tensor, "n c h w"], y: Float[Tensor, "n c h w"], span: floa
     weights = [w / sum(SCALES[:count]) for w in SCALES[:count]]
     product = torch.ones(len(x), dtype=x.dtype, device=x.device)
     for i, weight in enumerate(weights):
+        x, y = (avg_pool2d(t, 2) for t in (x, y)) if i else (x, y)
         luminance, structure = similarity(x, y, span)
-        both = (luminance * structure if i == count - 1 else structure).view(len(x), -1).mean(1)
-        product = product * both.clamp_min(0) ** weight
-        x, y = (avg_pool2d(t, 2) for t in (x, y)) if i < count - 1 else (x, y)
+        term = luminance * structure if i == count - 1 else structure
+        product = product * term.view(len(x), -1).mean(1).clamp_min(0) ** weight
     return product

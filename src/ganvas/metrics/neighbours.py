@@ -43,9 +43,16 @@ def ball_radii(x: Float64[Tensor, "n d"], k: int) -> Float64[Tensor, " n"]:
     return torch.cat(found)
 
 
-def nearest(a: Float64[Tensor, "n d"], b: Float64[Tensor, "m d"]) -> Float64[Tensor, " n"]:
-    """The distance from each example of `a` to the nearest of `b`."""
-    return torch.cat([distances(part, b).amin(1) for part in a.split(ROWS)])
+def nearest(
+    a: Float64[Tensor, "n d"], b: Float64[Tensor, "m d"]
+) -> tuple[Float64[Tensor, " n"], Float64[Tensor, " m"]]:
+    """The distance from each example of `a` to the nearest of `b`, and from each of `b` to the nearest of `a`."""
+    of_a, of_b = [], b.new_full((len(b),), torch.inf)
+    for part in a.split(ROWS):
+        far = distances(part, b)
+        of_a.append(far.amin(1))
+        of_b = torch.minimum(of_b, far.amin(0))
+    return torch.cat(of_a), of_b
 
 
 class Coverage(NamedTuple):
@@ -86,8 +93,8 @@ def two_sample_accuracy(real: Float[Tensor, "n d"], made: Float[Tensor, "n d"]) 
     cannot be told apart, 1 where they can; higher for generated than for real ones where samples vary less than data.
     """
     x, y = prepared(real, made)
-    own_x, own_y = ball_radii(x, 1), ball_radii(y, 1)
-    return (own_x < nearest(x, y)).double().mean().item(), (own_y < nearest(y, x)).double().mean().item()
+    to_y, to_x = nearest(x, y)
+    return (ball_radii(x, 1) < to_y).double().mean().item(), (ball_radii(y, 1) < to_x).double().mean().item()
 
 
 class Copying(NamedTuple):
@@ -102,7 +109,7 @@ class Copying(NamedTuple):
 def copying(train: Float[Tensor, "n d"], held_out: Float[Tensor, "m d"], made: Float[Tensor, "k d"]) -> Copying:
     """Whether samples copy the training data, by the test of Meehan et al., arXiv:2004.05675, section 3."""
     reference, real, fake = prepared(train, held_out, made)
-    usual, found = nearest(real, reference).sort().values, nearest(fake, reference)
+    usual, found = nearest(real, reference)[0].sort().values, nearest(fake, reference)[0]
     below, upto = (torch.searchsorted(usual, found, right=side) / len(usual) for side in (False, True))
     return Copying(1 - ((below + upto) / 2).mean().item(), (found < usual.quantile(RARE)).double().mean().item())
 
