@@ -42,7 +42,8 @@ class Trained:
     """A model with the networks that it keeps: it samples, reconstructs, encodes and decodes."""
 
     model: Model
-    shape: Shape
+    shape: Any
+    """of one example, a `Shape`; of a translator those of its domains, (Shape, Shape)"""
     nets: nn.ModuleDict
     about: dict[str, Any] = field(default_factory=dict)
     """what else is known: data, classes, channels, step"""
@@ -271,7 +272,7 @@ def load_trained(path: str | Path, device: torch.device | None = None) -> Traine
     check_config(file, header)
     fitted = restored(weights, header, file)
     model = model_from(header["model"], header["fields"])
-    shape: Shape = tuple(header["shape"])
+    shape = tuple(tuple(n) if isinstance(n, list) else n for n in header["shape"])
     networks = model.networks(shape, len(header.get("classes", [])))
     nets = nn.ModuleDict({name: net for name, net in networks.items() if name not in model.scaffolding})
     try:
