@@ -20,7 +20,7 @@ from .pair import DOMAINS, Pair, PairStream, domains_of, paired
 from .stream import Stream, scaled
 
 Source = str | Path | Collection | np.ndarray | Tensor
-Sources = Source | tuple[Source, Source]
+Sources = Source | tuple[Source, ...]
 """a source, or those of a translator's domains A and B"""
 Data = Collection | Pair
 

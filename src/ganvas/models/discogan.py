@@ -109,11 +109,11 @@ def to(domain: str) -> str:
 
 
 def layers(D: nn.Module, x: Tensor) -> list[Tensor]:
-    """What a discriminator's activations but the first return, and its logits."""
+    """What a discriminator's activations return, of several all but the first, and its logits."""
     assert isinstance(D, nn.Sequential)
     found = []
     for layer in D:
         x = layer(x)
         if isinstance(layer, nn.LeakyReLU):
             found.append(x)
-    return [*found[1:], x]
+    return [*(found[1:] or found), x]

@@ -133,7 +133,9 @@ def bottlenecked(a: Shape, b: Shape, width: int, latent: int | None) -> nn.Modul
     down = conv_encoder(a, latent or LATENT, width, norm="batch", activation="leaky-relu")
     up = conv_decoder(latent or LATENT, b, width, norm="batch")
     if latent is None and maps_of(a, width) == maps_of(b, width):
-        return initialize(nn.Sequential(*down[:-2], *up[4:], nn.Tanh()))  # without the linear layers and their norm
+        return initialize(
+            nn.Sequential(*list(down)[:-2], *list(up)[4:], nn.Tanh())
+        )  # without the linear layers and their norm
     between = (nn.BatchNorm1d(latent or LATENT), nn.LeakyReLU(0.2, inplace=True))
     return initialize(nn.Sequential(*down, *between, *up, nn.Tanh()))
 

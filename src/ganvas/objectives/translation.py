@@ -48,7 +48,7 @@ def distance(kind: Distance, x: Examples, made: Examples) -> Scalar:
             return ((x - made).abs() - MARGIN).relu().mean()
 
 
-def feature_matching(real: Sequence[Examples], fake: Sequence[Examples]) -> Scalar:
+def feature_matching(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Scalar:
     """sum_l mean( (E f_l(x) - E f_l(G(z)))^2 ) of a discriminator's layers f_l on real and on fake examples.
 
     Source: Salimans et al., arXiv:1606.03498, section 3.1; for several layers, as DiscoGAN's authors have it.
