@@ -23,6 +23,7 @@ COMMANDS = {
     "fit-prior": ("priors:fit_prior", "Fit a prior to an encoder's codes, to sample from."),
     "sample": ("using:sample", "Generate new examples with a trained model."),
     "reconstruct": ("using:reconstruct", "Encode and decode examples, and show both."),
+    "translate": ("translating:translate", "Translate images with a CycleGAN or a DiscoGAN."),
     "evaluate": ("evaluating:evaluate", "Measure a trained autoencoder or VAE on held-out data."),
     "interpolate": ("exploring:interpolate", "Walk through the latent space from one example to another."),
     "traverse": ("exploring:traverse", "Change one latent dimension at a time, sorted by KL."),

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import fields
 from functools import reduce
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int64
@@ -190,8 +190,11 @@ class Encodes(Protocol):
 class Translates(Protocol):
     """A model that maps examples of one domain to another and, mostly, back."""
 
-    def translate(self, x: Float[Tensor, "n *shape"], to: Literal["A", "B"], **kept: Any) -> Tensor:
+    def translate(self, x: Float[Tensor, "n *shape"], to: str, **kept: Any) -> Tensor:
         """The translations of examples, in the model's `span`, to domain B or A; UserError where it has no such."""
+
+    def fixed(self, shape: Shape) -> bool:
+        """Whether its network for images of this shape takes no other size."""
 
     def directions(self, **kept: Any) -> tuple[str, ...]:
         """The domains to which it translates: "B", and mostly "A"."""

@@ -23,11 +23,9 @@ def train_command(cls: type[Model]) -> Callable[..., None]:
     """The command that trains models of this class: its options are the class's fields, Plan's and View's."""
 
     def command(
-        data: SourceName,
-        /,
-        *,
+        *data: SourceName,
         model: Annotated[cls, Parameter(name="*", group="Model")] = cls(),  # type: ignore[valid-type]
-        plan: Annotated[Plan, Parameter(name="*", group="Training")] = Plan(),
+        plan: Annotated[Plan, Parameter(name="*", group="Training")] = Plan(**cls.usual),
         view: Annotated[View, Parameter(name="*", group="Data")] = VIEW,
         out: Annotated[Path, Parameter(help="where run folders are made")] = Path("runs"),
         folder: Annotated[Path | None, Parameter(help="the run's folder, which must not exist")] = None,
@@ -35,9 +33,11 @@ def train_command(cls: type[Model]) -> Callable[..., None]:
         json: Json = False,
     ) -> None:
         options = plain(plan) | plain(view)
-        finished(running.train(model, data, out=out, folder=folder, quiet=quiet, **options), json)
+        sources = data[0] if len(data) == 1 else data
+        finished(running.train(model, sources, out=out, folder=folder, quiet=quiet, **options), json)
 
-    command.__doc__ = f"{cls.__doc__}\n\nWrites a run folder: samples with `ganvas sample last`."
+    use = "ganvas sample last" if cls.domains == 1 else "ganvas translate last FROM TO"
+    command.__doc__ = f"{cls.__doc__}\n\nWrites a run folder; then: `{use}`."
     return command
 
 

@@ -80,6 +80,9 @@ class CycleGAN(Translator):
             return resnet(a, b, self.width or 64, self.blocks or blocks_for(b))
         return perceptron(a, b, self.width or 128, self.depth)
 
+    def fixed(self, shape: Shape) -> bool:
+        return not self.convolves(shape)
+
     def critic(self, shape: Shape, domain: int) -> nn.Module:
         if not self.convolves(shape):
             return Remembering(judge(shape, self.width or 128, self.depth_d, domain), shape, self.pool)

@@ -56,6 +56,10 @@ class Translator(Model):
         """Whether its networks for examples of this shape are convolutional."""
         return chosen(self.net, shape) == "conv"
 
+    def fixed(self, shape: Shape) -> bool:
+        """Whether its network for images of this shape takes no other size."""
+        return True
+
     def directions(self, **kept: Any) -> tuple[str, ...]:
         """The domains to which it translates."""
         return tuple(domain for domain, name in zip("BA", self.translators, strict=True) if name in kept)
