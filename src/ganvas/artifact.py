@@ -208,11 +208,15 @@ class Trained:
         model = self.needs(Translates, NO_TRANSLATOR)
         return model.translate(x.to(device_of(self.nets)), to, **self.nets).float().cpu()
 
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """The domains to which it translates: B, and mostly A."""
+        return self.needs(Translates, NO_TRANSLATOR).directions(**self.nets)
+
     def towards(self, to: str) -> tuple[Shape, Shape]:
         """Shapes of the domain that is translated and of `to`; UserError where the model does not translate so."""
-        known = self.needs(Translates, NO_TRANSLATOR).directions(**self.nets)
-        if to not in known:
-            raise UserError(f"this {name_of(self.model)} translates to {' and '.join(known)}, not to {to!r}")
+        if to not in self.directions:
+            raise UserError(f"this {name_of(self.model)} translates to {' and '.join(self.directions)}, not to {to!r}")
         a, b = self.shape
         return (a, b) if to == "B" else (b, a)
 
@@ -237,6 +241,10 @@ class Trained:
 
     def matching(self, data: Source, view: View | None = None) -> Collection:
         """The examples that a source names, as they are; UserError unless they are of the model's kind."""
+        if self.model.domains == 2:
+            raise UserError(
+                f"this {name_of(self.model)} has two domains, and no encoder: it can translate, not do this"
+            )
         collection = self.loaded(data, view or View())
         if collection.shape != self.shape or collection.are_images != (len(self.shape) == 3):
             have, want = ("x".join(map(str, s)) for s in (collection.shape, self.shape))
@@ -265,11 +273,18 @@ class Trained:
 
     def origin(self) -> tuple[str, View] | None:
         """What the run was trained on, as its config.json says; None where nothing says it, or it was an array."""
+        found = self.origins()
+        return None if found is None or isinstance(found[0], tuple) else (found[0], found[1])
+
+    def origins(self) -> tuple[str | tuple[str, ...], View] | None:
+        """The same, of a translator with the sources of both domains."""
         if self.folder is None:
             return None
         try:
             said = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))["data"]
-            return None if said["source"] == "array" else (said["source"], View(**said["view"]))
+            source = tuple(said["source"]) if isinstance(said["source"], list) else said["source"]
+            arrays = "array" in (source if isinstance(source, tuple) else (source,))
+            return None if arrays else (source, View(**said["view"]))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 

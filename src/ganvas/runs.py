@@ -24,6 +24,7 @@ from .pictures import preview
 from .progress import Bar, stoppable
 from .randomness import reseed
 from .selection import distance, is_best
+from .signs import signs
 from .training import Plan, State, begin, check_finite, device_for, gradient_norm, take_units
 from .training import train as training
 
@@ -141,6 +142,7 @@ def go(run: Run, state: State, bar: Bar) -> Trained:
                     folders.log(run.folder, line)
                     shown.terms(step, terms, report)
                     shown.warn(diagnose(run.model, report, step, run.plan.steps))
+                    shown.warn([s.sentence for s in signs(run.model, report.get("game", {}), step, run.plan.steps)])
                 shown.step(step)
                 if due or asked():
                     state.meter.look()  # nothing is saved that was not finite

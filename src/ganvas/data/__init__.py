@@ -16,7 +16,7 @@ from .builtin import BUILTIN
 from .collection import CHANNELS, Collection, counts, fitted, from_array, with_channels
 from .files import from_idx, from_npy, from_npz, idx_in, only_train
 from .folder import Progress, from_folder
-from .pair import DOMAINS, Pair, PairStream, domains_of, paired
+from .pair import DOMAINS, Pair, PairStream, domains_of, paired, warnings
 from .stream import Stream, scaled
 
 Source = str | Path | Collection | np.ndarray | Tensor
@@ -138,4 +138,5 @@ def prepared(collection: Collection, view: View) -> Collection:
 __all__ = [
     "BUILTIN", "CHANNELS", "DOMAINS", "Collection", "Data", "Pair", "PairStream", "Progress", "Source", "Sources",
     "Stream", "View", "counts", "domains_of", "from_array", "load", "load_all", "paired", "scaled", "streamed",
+    "warnings",
 ]  # fmt: skip
