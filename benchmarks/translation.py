@@ -223,10 +223,11 @@ def main() -> None:
     for name in models:
         rows = [scores for key, scores in turns.items() if f"-{name}-" in key]
         if rows:
-            print(f"\nangle, {name}: circular RMSE " + ", ".join(f"{r['rmse']:.0f}" for r in rows) + " degrees; correlation "
-                  + ", ".join(f"{r['correlation']:+.2f}" for r in rows)
-                  + f"; chance {statistics.mean(r['chance'] for r in rows):.0f}, of real sevens "
-                  f"{statistics.mean(r['reader'] for r in rows):.0f}; {statistics.median(r['seconds'] for r in rows):.0f} s a seed")  # fmt: skip
+            print(f"\nangle, {name}, {statistics.median(r['seconds'] for r in rows):.0f} s a seed")
+            print("circular RMSE, degrees   " + ", ".join(f"{r['rmse']:.0f}" for r in rows)
+                  + f"; chance {statistics.mean(r['chance'] for r in rows):.0f}, "
+                  f"real sevens {statistics.mean(r['reader'] for r in rows):.0f}")  # fmt: skip
+            print("circular correlation     " + ", ".join(f"{r['correlation']:+.2f}" for r in rows))
 
 
 if __name__ == "__main__":

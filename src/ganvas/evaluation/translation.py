@@ -103,7 +103,8 @@ def fitting(trained: Trained, sources: Sources, view: View) -> Pair:
 
 def tried(trained: Trained, model: Translator, some: list[Collection], seed: int) -> dict[str, float]:
     """What `Translator.observe` sees on a few examples."""
-    batch = PairBatch(*(Batch(trained.inputs(part.x[:TRIED])) for part in some))
+    n = min(TRIED, *map(len, some))
+    batch = PairBatch(*(Batch(trained.inputs(part.x[:n])) for part in some))
     device = next(trained.nets.parameters()).device
     reseed(device, seed, "observe")
     return {k: v.item() for k, v in model.observe(batch.to(device), **trained.nets).items()}
@@ -131,8 +132,14 @@ def one_way(trained: Trained, source: Collection, target: Collection, to: str, f
 
 
 def aligned(trained: Trained, pairs: Sources, view: View | None) -> Pair:
-    """Two domains in which example i of A belongs to example i of B; UserError where they cannot be such."""
-    found = fitting(trained, pairs, view or View())
+    """Two domains in which example i of A belongs to example i of B; UserError where they cannot be such.
+
+    Where nothing is said of them, they are the test split, if there is one.
+    """
+    try:
+        found = fitting(trained, pairs, view or View(split="test"))
+    except UserError:
+        found = fitting(trained, pairs, view or View())
     if len(found.a) != len(found.b):
         raise UserError(
             f"pairs need as many examples in both domains, in one order: {found.a.name} has {len(found.a)}, "
@@ -158,7 +165,10 @@ def with_truth(trained: Trained, pair: Pair, progress: Progress) -> Numbers:
 
 
 def errors(made: Tensor, target: Collection) -> Numbers:
-    """L1, PSNR (of the mean square error of all pairs) and SSIM, and where the right answer ranks among all targets: 1 is best, half of them is chance."""
+    """L1, PSNR (of the mean square error of all pairs), SSIM, and the place of the right answer among all targets.
+
+    A rank of 1 is best, of half of the targets chance.
+    """
     truth = unit(target.x)
     place = ranks(made, truth)
     found: Numbers = {"l1": absolute_errors(made, truth).mean().item()}
