@@ -42,8 +42,13 @@ from parallel import collected
 
 Domains = tuple[Collection, Collection]
 TURNED: dict[str, Any] = {
-    "cyclegan": {"model": ganvas.CycleGAN(width=16, blocks=2, flip=False), "batch": 8, "decay": 0.5, "steps": 1200},
-    "discogan": {"model": ganvas.DiscoGAN(width=16, constancy=20), "batch": 32, "decay": 0.5, "steps": 1500},
+    "cyclegan": {
+        "model": ganvas.CycleGAN(width=16, blocks=2, flip=False, lr=4e-4),
+        "batch": 8,
+        "decay": 0.5,
+        "steps": 800,
+    },
+    "discogan": {"model": ganvas.DiscoGAN(width=16, constancy=20, lr=4e-4), "batch": 32, "decay": 0.5, "steps": 1500},
 }
 WAYS = ("A to B", "B to A")
 SPREAD = 75 / 180 * pi
@@ -89,9 +94,9 @@ def run(task: str, name: str, folder: Path, out: Path) -> dict[str, Any]:
 def options_of(task: str, name: str) -> dict[str, Any]:
     """Model and options for a task of drawings; letters are not mirrored."""
     if name == "cyclegan":
-        model = ganvas.CycleGAN(width=32, blocks=3, flip=task != "glyphs")
-        return {"model": model, "batch": 8, "decay": 0.5, "steps": 2500}
-    return {"model": ganvas.DiscoGAN(width=32, constancy=20), "batch": 32, "decay": 0.5, "steps": 4000}
+        model = ganvas.CycleGAN(width=32, blocks=3, flip=task != "glyphs", lr=4e-4)
+        return {"model": model, "batch": 4, "decay": 0.5, "steps": 2500}
+    return {"model": ganvas.DiscoGAN(width=32, constancy=20, lr=4e-4), "batch": 32, "decay": 0.5, "steps": 2500}
 
 
 def trained_on(learn: Domains, out: Path, options: dict[str, Any], seed: int) -> ganvas.Trained:
