@@ -1,6 +1,8 @@
 """Files and folders through a translator: every image under its own name, what is done already left alone."""
 
 import os
+import struct
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -37,7 +39,7 @@ class Summary:
     others: int = 0
     """files that are no images by their suffix"""
     rounded: int = 0
-    """images with 16 bits whose translation has 8, since it has colours"""
+    """images with 16 bits whose translation has 8, since its format has no more"""
 
     def plain(self) -> dict[str, Any]:
         return self.__dict__ | {"out": str(self.out)}
@@ -51,7 +53,7 @@ class Summary:
         if self.others:
             said.append(f"{self.others} other files are no images")
         if self.rounded:
-            said.append(f"{self.rounded} had 16 bits, and now have 8: only grey images are written with 16")
+            said.append(f"{self.rounded} had 16 bits, and now have 8, which is what their format holds")
         return said
 
 
@@ -75,8 +77,8 @@ def translate_files(
 ) -> Summary:
     """Translate an image to the file `out`, or every image below a folder to its own relative path below `out`.
 
-    Images keep their size (unless the domains' sizes differ), format, alpha and, where translations are grey, 16 bits;
-    EXIF orientation is applied.  What exists in `out` is left alone unless `force`: a call that was stopped goes on
+    Images keep their size (unless the domains' sizes differ), format, alpha and, as PNG or grey TIFF, 16 bits; EXIF
+    orientation is applied.  What exists in `out` is left alone unless `force`: a call that was stopped goes on
     where it was.  What cannot be read is skipped.  Raises UserError for a source without images.
     """
     trained.towards(to)  # refuses before anything is read
@@ -173,18 +175,38 @@ def alike(pictures: list[Picture], trained: Trained) -> Iterator[list[Picture]]:
 def write(target: Path, x: Tensor, deep: bool) -> bool:
     """Write a translation, atomically, in the format that its name says; returns whether 16 bits were rounded to 8."""
     kind = Image.registered_extensions()[target.suffix.lower()]
-    keep = deep and len(x) == 1 and kind in ("PNG", "TIFF", "PPM")
+    keep = deep and (kind == "PNG" or (len(x) == 1 and kind in ("TIFF", "PPM")))
     levels, number = (65535, np.uint16) if keep else (255, np.uint8)
     array = (x * levels).round().clamp(0, levels).movedim(0, -1).cpu().numpy().astype(number)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if keep and len(x) > 1:
+        with written(target) as temporary:
+            temporary.write_bytes(png_of(array))
+        return False
     picture = Image.fromarray(array[:, :, 0] if len(x) == 1 else array)
     if kind == "JPEG" and picture.mode == "RGBA":
         white = Image.new("RGB", picture.size, "white")
         white.paste(picture, mask=picture.getchannel("A"))
         picture = white
-    target.parent.mkdir(parents=True, exist_ok=True)
     with written(target) as temporary:
         picture.save(temporary, kind, **({"quality": QUALITY} if kind in ("JPEG", "WEBP") else {}))
     return deep and not keep
+
+
+def png_of(array: np.ndarray) -> bytes:
+    """A PNG with 16 bits of each colour of h x w x 3 or 4 numbers, which Pillow cannot write.
+
+    PNG specification (ISO/IEC 15948), sections 5 and 11.2: rows of big-endian numbers, each after filter type 0.
+    """
+    h, w, c = array.shape
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    rows = b"".join(b"\0" + row.tobytes() for row in array.astype(">u2"))
+    header = struct.pack(">IIBBBBB", w, h, 16, {3: 2, 4: 6}[c], 0, 0, 0)
+    parts = (chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
 def name_below(path: Path, source: Path) -> str:

@@ -54,6 +54,15 @@ def test_from_two_folders_to_translations(
     assert "photos-sketches" in said(capsys, "runs")
 
 
+def test_a_models_usual_options_hold_unless_others_are_given(
+    domains: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for given, expected in (([], (1, 0.5)), (["--batch", "3", "--decay", "0"], (3, 0.0))):
+        words = ["--steps", "2", "--width", "4", "--blocks", "1", "--quiet", *given]
+        config = json.loads(Path(said(capsys, "train", "cyclegan", *domains, *words), "config.json").read_text())
+        assert (config["plan"]["batch"], config["plan"]["decay"]) == expected
+
+
 def test_arrays_are_translated_too(capsys: pytest.CaptureFixture[str]) -> None:
     run = said(capsys, "train", "discogan", "ring", "grid", "--width", "8", "--steps", "3", "--quiet")
     np.save("points.npy", np.zeros((7, 2), np.float32))
@@ -77,7 +86,7 @@ def test_mistakes_are_said(domains: tuple[str, str], folder: Path, capsys: pytes
     assert "give both" in refused(capsys, "train", "cyclegan", domains[0])
     assert "learns from one collection, not from 2" in refused(capsys, "train", "vae", *domains)
     assert "A and B, not from 3" in refused(capsys, "train", "discogan", *domains, domains[0])
-    assert "0" in refused(capsys, "train", "vae")
+    assert "DATA requires an argument" in refused(capsys, "train", "cyclegan")
     vae = said(capsys, "train", "vae", str(folder), "--latent", "2", *TINY)
     assert "has one domain" in refused(capsys, "translate", vae, domains[0], "out")
     run = said(capsys, "train", "discogan", *domains, "--recon", "none", *TINY)
