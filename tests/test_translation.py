@@ -75,6 +75,7 @@ def test_cyclegans_step_is_that_of_six_separate_passes() -> None:
     cycle = 7 * ((F(fake_y) - x).abs().mean() + (G(fake_x) - y).abs().mean())
     identity = 3 * ((F(x) - x).abs().mean() + (G(y) - y).abs().mean())
     first, second = moves_of(model, batch, nets)
+    assert (first.networks, second.networks) == ((G, F), (DX, DY))
     for name, value in (("fool", fool), ("cycle", cycle), ("identity", identity)):
         assert first.terms[name].item() == pytest.approx(value.item(), rel=1e-6), name
     critics = [
@@ -206,7 +207,9 @@ def test_no_loss_compares_an_example_with_its_counterpart(cls: type[Translator])
     """With pairs in the loss, "unpaired" models look much better on aligned data."""
     model, batch = small(cls, **STILL), batch_of(6)
     nets = model.networks(((3, 12, 10), (3, 12, 10)))
-    mixed = PairBatch(batch.a, Batch(batch.b.x.roll(2, 0)))
+    dark_to_bright = torch.linspace(-0.8, 0.8, 6)[:, None, None, None]
+    batch = PairBatch(*(Batch(part.x * 0.2 + dark_to_bright) for part in batch))
+    mixed = PairBatch(batch.a, Batch(batch.b.x.roll(3, 0)))
     for straight, shuffled in zip(moves_of(model, batch, nets), moves_of(model, mixed, nets), strict=True):
         for name, term in straight.terms.items():
             assert term.item() == pytest.approx(shuffled.terms[name].item(), rel=1e-4), name
