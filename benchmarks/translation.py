@@ -94,8 +94,8 @@ def run(task: str, name: str, folder: Path, out: Path) -> dict[str, Any]:
 def options_of(task: str, name: str) -> dict[str, Any]:
     """Model and options for a task of drawings; letters are not mirrored."""
     if name == "cyclegan":
-        model = ganvas.CycleGAN(width=32, blocks=3, flip=task != "glyphs", lr=4e-4)
-        return {"model": model, "batch": 4, "decay": 0.5, "steps": 2500}
+        model = ganvas.CycleGAN(width=32, blocks=3, flip=task != "glyphs", lr=4e-4, cycle=30)
+        return {"model": model, "batch": 4, "decay": 0.5, "steps": 4000}
     return {"model": ganvas.DiscoGAN(width=32, constancy=20, lr=4e-4), "batch": 32, "decay": 0.5, "steps": 2500}
 
 
