@@ -13,10 +13,11 @@ from ..model import Encodes, Samples, name_of
 from ..models.variational import WithLikelihood
 from . import codes
 from . import samples as generated
+from .classes import classes
 from .samples import Numbers
 
 OF_CODES = ("elbo", "bound", "codes", "reconstruction")
-OF_SAMPLES = ("fid", "kid", "prdc", "two-sample", "memorisation", "duplicates", "sliced-wasserstein")
+OF_SAMPLES = ("fid", "kid", "prdc", "two-sample", "memorisation", "duplicates", "sliced-wasserstein", "classes")
 OF_IMAGES, OF_VECTORS = ("ms-ssim",), ("distances",)
 METRICS = (*OF_CODES, *OF_SAMPLES, *OF_IMAGES, *OF_VECTORS)
 N = 10_000
@@ -68,7 +69,8 @@ def evaluate(
 
     Of samples, `n` (10,000) from `prior`, on `features` (see `features_for`), whose name and digest are part of the
     number's name: "fid" and the same for infinitely many, "kid", "prdc" (precision, recall, density, coverage),
-    "two-sample", "memorisation", "duplicates", "sliced-wasserstein", "ms-ssim" and, of vectors,
+    "two-sample", "memorisation", "duplicates", "sliced-wasserstein", "classes" (score of a classifier, where features
+    are one's; of conditional models label agreement and the kernel distance of each class), "ms-ssim" and, of vectors,
     "distances".  `...:floor` is the same number of as many real examples in place of samples; "protocol" says the rest.
 
     `n` of the examples are drawn, or all are taken.  What cannot be computed is None; the same seed gives the same
@@ -123,6 +125,7 @@ def of_samples(
         "two-sample": lambda: generated.two_sample(s), "memorisation": lambda: generated.memorisation(s, train),
         "duplicates": lambda: generated.repeated(s), "sliced-wasserstein": lambda: generated.sliced(s, seed),
         "ms-ssim": lambda: generated.diversity(s, seed), "distances": lambda: generated.vectors(s),
+        "classes": lambda: classes(s),
     }  # fmt: skip
     result: Numbers = {"left_out": {}}
     for name in (name for name in chosen if name in measures):
