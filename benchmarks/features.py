@@ -4,9 +4,10 @@
     python3 dev.py run python benchmarks/features.py fashion ../shared/data/fashion_mnist.npz OUT
 
 Training images only: digits moved by up to two pixels each way, clothes by one and every other one mirrored; AdamW,
-batches of 128, a learning rate that falls linearly from 0.002 to 0, 20 epochs.  Batch normalisation after each
+batches of 128, a learning rate that falls linearly from 0.002 to 0, 12 and 20 epochs.  Batch normalisation after each
 convolution, which is folded into it at the end.  The last weights are kept, as float16; test images are looked at once,
-to say how many are right.  The same command gives the same weights on the same machine with one thread.
+to say how many are right: 99.48% of MNIST's after 5 minutes on one core, 94.09% of Fashion-MNIST's after 25.  The same
+command gives the same weights on the same machine with one thread.
 """
 
 import argparse
@@ -23,7 +24,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from ganvas.data import View, load
 from ganvas.features.lenet import double_lenet, lenet
 
-NETS = {"mnist": (lenet, 2), "fashion": (double_lenet, 1)}
+NETS = {"mnist": (lenet, 2, 12), "fashion": (double_lenet, 1, 20)}
+"""network, pixels that images are moved by, epochs"""
 
 
 def varied(x: Tensor, by: int, mirrored: bool) -> Tensor:
@@ -61,16 +63,15 @@ def main() -> None:
     parser.add_argument("which", choices=NETS)
     parser.add_argument("file")
     parser.add_argument("out", type=Path)
-    parser.add_argument("--epochs", type=int, default=20)
     words = parser.parse_args()
     torch.manual_seed(0)
     train, test = load(words.file), load(words.file, View(split="test"))
     assert train.labels is not None
-    fresh, by = NETS[words.which]
+    fresh, by, epochs = NETS[words.which]
     net = normed(fresh())
     adam = torch.optim.AdamW(net.parameters(), 2e-3, weight_decay=0.05, fused=True)
-    done, steps, began = 0, words.epochs * -(-len(train) // 128), time.monotonic()
-    for epoch in range(words.epochs):
+    done, steps, began = 0, epochs * -(-len(train) // 128), time.monotonic()
+    for epoch in range(epochs):
         losses = []
         for rows in torch.randperm(len(train)).split(128):
             adam.param_groups[0]["lr"] = 2e-3 * (1 - done / steps)
@@ -87,7 +88,7 @@ def main() -> None:
     seen = torch.cat([net(x / 255) for x in test.x.split(500)]).argmax(1)
     accuracy = (seen == test.labels).float().mean().item()
     path = words.out / f"lenet-{words.which}-v1.safetensors"
-    about = {"data": train.name, "epochs": str(words.epochs), "accuracy": f"{accuracy:.4f}"}
+    about = {"data": train.name, "epochs": str(epochs), "accuracy": f"{accuracy:.4f}"}
     save_file({name: t.half().contiguous() for name, t in net.state_dict().items()}, path, about)
     print(f"{accuracy:.2%} of the test images right; {path}, {path.stat().st_size / 1000:.0f} kB")
 
