@@ -163,7 +163,7 @@ def test_features_of_a_file_of_the_published_layout(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(inception, "INCEPTION", known)
     monkeypatch.setenv("GANVAS_INCEPTION", str(path))
     space = features_for("inception-v3-fid", (1, 28, 28))
-    assert space.tag == f"inception-v3-fid@{known.sha256[:8]}"
+    assert space.tag == f"inception-v3-fid@{known.digest[:8]}"
     x = torch.randint(0, 256, (2, 1, 28, 28), dtype=torch.uint8)
     found = space(x)
     weights = known.weights()

@@ -121,5 +121,5 @@ def test_what_is_missing_says_what_to_do(monkeypatch: pytest.MonkeyPatch, capsys
 
 def test_digests_are_those_in_the_published_names() -> None:
     for known in (LITE0, INCEPTION):
-        assert len(known.sha256) == 64
-        assert all(known.sha256[:8] in file for file in known.files)
+        assert len(known.digest) == 64
+        assert all(known.digest[:8] in file for file in known.files)

@@ -106,6 +106,18 @@ def test_too_few_samples_for_a_frechet_distance(gan: Trained) -> None:
     assert list(evaluate(gan, n=100)["left_out"]) == ["fid", "classes"]
 
 
+def test_long_work_says_how_long_it_will_take(gan: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ganvas.evaluation.samples.SILENT", 0)
+    monkeypatch.setattr("ganvas.features.base.BLOCK", 40)
+    said: list[str] = []
+    evaluate(gan, n=100, metrics=("kid",), progress=said.append)
+    assert said[0] == "100 samples and their features"
+    assert [line.split(", ")[0] for line in said[1:-1]] == [
+        f"random-conv-v1 of {name}: {done} of 100" for name in ("emoji", "emoji", "generated") for done in (40, 80)
+    ]
+    assert all(line.endswith(" s left") for line in said[1:-1])
+
+
 def test_vectors_have_distances_of_their_own(tmp_path: Path) -> None:
     run = ganvas.train(ganvas.GAN(latent=2, width=16), "ring", steps=3, folder=tmp_path / "run", quiet=True)
     found = evaluate(run, n=500)

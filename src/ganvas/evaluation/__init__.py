@@ -102,7 +102,7 @@ def compared(
     held_out, other = on.parts(seed)
     n = min(n, len(held_out), len(other))
     progress(f"{n} samples and their features")
-    s = generated.sides(trained, held_out, other, n, features, prior, seed)
+    s = generated.sides(trained, held_out, other, n, features, prior, seed, progress)
     drawn = "" if prior is None else f", codes from the prior {prior}"
     return s, {
         "samples": len(s.made), "features": s.features.tag, "floor_from": "halves" if on.train is None else "train",
@@ -122,8 +122,9 @@ def of_samples(
     """The chosen numbers of samples; "left_out" says why one is not there, unless it was asked for by name."""
     measures: dict[str, Callable[[], Numbers]] = {
         "fid": lambda: generated.fid(s, few), "kid": lambda: generated.kid(s), "prdc": lambda: generated.prdc(s),
-        "two-sample": lambda: generated.two_sample(s), "memorisation": lambda: generated.memorisation(s, train),
-        "duplicates": lambda: generated.repeated(s), "sliced-wasserstein": lambda: generated.sliced(s, seed),
+        "two-sample": lambda: generated.two_sample(s), "duplicates": lambda: generated.repeated(s),
+        "memorisation": lambda: generated.memorisation(s, train, progress),
+        "sliced-wasserstein": lambda: generated.sliced(s, seed),
         "ms-ssim": lambda: generated.diversity(s, seed), "distances": lambda: generated.vectors(s),
         "classes": lambda: classes(s),
     }  # fmt: skip

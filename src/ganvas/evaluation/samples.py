@@ -4,11 +4,14 @@ The floor of a number is the same number for real examples in place of generated
 those that both are compared with.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from time import monotonic
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from ..artifact import Trained
@@ -27,6 +30,8 @@ PAIRS = 1000
 """pairs of examples whose similarity is looked at"""
 TRANSPORTED = 2000
 """examples between which optimal transport is computed, at most"""
+SILENT = 10.0
+"""seconds between two lines about features"""
 Numbers = dict[str, Any]
 
 
@@ -49,7 +54,14 @@ class Sides:
 
 
 def sides(
-    trained: Trained, held_out: Collection, other: Collection, n: int, features: str, prior: str | None, seed: int
+    trained: Trained,
+    held_out: Collection,
+    other: Collection,
+    n: int,
+    features: str,
+    prior: str | None,
+    seed: int,
+    progress: Callable[[str], None],
 ) -> Sides:
     """n examples of each side, of which both real ones have as many.
 
@@ -59,7 +71,22 @@ def sides(
     space = features_for(features, trained.shape, data=held_out.name, device=device_of(trained.nets))
     labels = held_out.labels if trained.model.labelled else None
     made = replace(held_out, x=trained.decode(trained.drawn(n, seed, prior), labels).x, labels=labels, name="generated")
-    return Sides(held_out, other, made, space, *(space(part.x) for part in (held_out, other, made)))
+    seen = (features_of(part, space, progress) for part in (held_out, other, made))
+    return Sides(held_out, other, made, space, *seen)
+
+
+def features_of(data: Collection, space: Features, progress: Callable[[str], None]) -> Float[Tensor, "n size"]:
+    """The features of examples; where they take long, how long is left."""
+    began = last = monotonic()
+
+    def tell(done: int, total: int) -> None:
+        nonlocal last
+        now = monotonic()
+        if now - last > SILENT and done < total:
+            last, left = now, (now - began) * (total / done - 1)
+            progress(f"{space.name} of {data.name}: {done} of {total}, {left:.0f} s left")
+
+    return space(data.x, tell)
 
 
 def fid(s: Sides, few: bool) -> Numbers:
@@ -100,13 +127,13 @@ def two_sample(s: Sides) -> Numbers:
     return result
 
 
-def memorisation(s: Sides, train: Collection | None) -> Numbers:
+def memorisation(s: Sides, train: Collection | None, progress: Callable[[str], None]) -> Numbers:
     """How near samples are to the training data; UserError where these are what the samples are compared with."""
     if train is None:
         raise UserError(
             "memorisation needs held-out examples besides the training data: train on data with a test split"
         )
-    reference = s.features(train.x)
+    reference = features_of(train, s.features, progress)
     copied, copied_floor = copying(reference, s.of_held_out, s.of_made), (0.5, RARE)
     found: Numbers = {}
     for name, value, floor in zip(("nearer_to_training", "memorised"), copied, copied_floor, strict=True):

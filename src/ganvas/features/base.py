@@ -1,7 +1,7 @@
 """What a space is in which metrics compare examples."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -43,20 +43,29 @@ class Features:
         return f"{self.name}@{self.digest}" if self.digest else self.name
 
     @torch.no_grad()
-    def __call__(self, x: Tensor) -> Float[Tensor, "n size"]:
-        """The features of n examples."""
-        return self.blocks(self.function, x)
+    def __call__(
+        self, x: Tensor, progress: Callable[[int, int], None] = lambda done, total: None
+    ) -> Float[Tensor, "n size"]:
+        """The features of n examples; `progress(done, total)` is called after each block."""
+        found = []
+        for i, part in self.blocks(self.function, x):
+            found.append(part)
+            progress(i, len(x))
+        return torch.cat(found)
 
     @torch.no_grad()
     def logits(self, features: Float[Tensor, "n size"]) -> Float[Tensor, "n classes"]:
         """What the classifier makes of n examples, from their features."""
         assert self.head is not None
-        return self.blocks(self.head, features)
+        return torch.cat([part for _, part in self.blocks(self.head, features)])
 
-    def blocks(self, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        """A function of x, in blocks, in float32 whatever the device would rather compute in."""
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            return torch.cat([function(part.to(self.device)).cpu() for part in x.split(min(BLOCK, self.at_once))])
+    def blocks(self, function: Callable[[Tensor], Tensor], x: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """A function of x in blocks, each with the number of its end; in float32, whatever the device prefers."""
+        size = min(BLOCK, self.at_once)
+        for i in range(0, len(x), size):
+            with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+                part = function(x[i : i + size].to(self.device)).cpu()
+            yield min(i + size, len(x)), part
 
 
 def frozen(net: nn.Module, device: torch.device) -> nn.Module:

@@ -79,6 +79,6 @@ def of_lite0(device: torch.device) -> Features:
         "rounded), (pixels - 127) / 128, the 1,280 pooled features"
     )
     return Features(
-        LITE0.name, 1280, said, lambda x: net[:-1](prepared(x)), LITE0.sha256[:8], at_once=16, device=device,
+        LITE0.name, 1280, said, lambda x: net[:-1](prepared(x)), LITE0.digest[:8], at_once=16, device=device,
         head=net[-1],
     )  # fmt: skip

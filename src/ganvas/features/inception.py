@@ -163,6 +163,6 @@ def of_inception(device: torch.device) -> Features:
         "(pixels - 128) / 128, the 2,048 pooled features; logits without bias"
     )
     return Features(
-        INCEPTION.name, 2048, said, lambda x: net[:-1]((resized(rgb(x)) - 128) / 128), INCEPTION.sha256[:8],
+        INCEPTION.name, 2048, said, lambda x: net[:-1]((resized(rgb(x)) - 128) / 128), INCEPTION.digest[:8],
         at_once=25, device=device, head=lambda x: linear(x, last),
     )  # fmt: skip

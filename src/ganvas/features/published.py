@@ -8,12 +8,11 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
-from hashlib import file_digest
+from hashlib import sha256
 from http.client import HTTPException
 from importlib.util import find_spec
+from io import BytesIO
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from urllib.request import urlopen
 
 import torch
@@ -21,6 +20,7 @@ from torch import Tensor
 
 from ..data.mnist import cache_dir
 from ..errors import UserError
+from ..paths import written
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ class Published:
 
     name: str
     """of the features"""
-    sha256: str
+    digest: str
+    """its SHA-256, in hexadecimal"""
     files: tuple[str, ...]
     """what the file is called, the first by us; of a package, the path in it"""
     package: str = ""
@@ -64,9 +65,10 @@ class Published:
             told = os.environ.get(self.variable) if self.variable else None
             where = f": {self.variable}={told} is no file" if told else ""
             raise UserError(f"the weights of features={self.name} are not there{where}: {self.remedy}")
-        if sha256_of(path, path.stat().st_mtime_ns) != self.sha256:
+        content = path.read_bytes()  # once: what is checked is what is read
+        if sha256(content).hexdigest() != self.digest:
             raise UserError(f"{path} does not hold the published weights of {self.name}: {self.remedy}")
-        weights: dict[str, Tensor] = torch.load(path, "cpu", weights_only=True)
+        weights: dict[str, Tensor] = torch.load(BytesIO(content), "cpu", weights_only=True)
         return dict(weights)
 
     def download(self) -> Path:
@@ -75,35 +77,24 @@ class Published:
             raise UserError(f"the weights of {self.name} are not fetched by Ganvas: {self.remedy}")
         folder = cache_dir() / "features"
         path = folder / self.files[0]
-        if path.is_file() and sha256_of(path, path.stat().st_mtime_ns) == self.sha256:
+        if path.is_file() and sha256(path.read_bytes()).hexdigest() == self.digest:
             return path
         folder.mkdir(parents=True, exist_ok=True)
         failures = []
         for mirror in self.mirrors:
             print(f"downloading {mirror}", file=sys.stderr)
-            with NamedTemporaryFile(dir=folder, delete=False) as temporary:
-                part = Path(temporary.name)
-                try:
-                    with urlopen(mirror, timeout=30) as answer:
-                        while block := answer.read(2**20):
-                            temporary.write(block)
-                    temporary.close()
-                    if sha256_of(part, part.stat().st_mtime_ns) == self.sha256:
-                        part.replace(path)
-                        return path
-                    failures.append(f"{mirror}: wrong checksum")
-                except (OSError, HTTPException) as error:  # URLError and HTTPError are OSErrors
-                    failures.append(f"{mirror}: {getattr(error, 'reason', error)}")
-                finally:
-                    part.unlink(missing_ok=True)
+            try:
+                with urlopen(mirror, timeout=30) as answer:
+                    content = answer.read()
+            except (OSError, HTTPException) as error:  # URLError and HTTPError are OSErrors
+                failures.append(f"{mirror}: {getattr(error, 'reason', error)}")
+                continue
+            if sha256(content).hexdigest() == self.digest:
+                with written(path) as temporary:
+                    temporary.write_bytes(content)
+                return path
+            failures.append(f"{mirror}: wrong checksum")
         raise UserError(
             f"{self.name} could not be downloaded ({'; '.join(failures)}): put {self.files[0]} into {folder}, "
             f"or say where it is with {self.variable}"
         )
-
-
-@cache
-def sha256_of(path: Path, changed: int) -> str:
-    """The SHA-256 of a file, which is read once as long as it does not change."""
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()
