@@ -5,7 +5,6 @@ Trained by benchmarks/features.py on the training images of MNIST and of Fashion
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from hashlib import sha256
 from importlib.resources import files
 
 import torch
@@ -13,7 +12,7 @@ from safetensors.torch import load
 from torch import nn
 
 from ..data.mnist import FASHION_CLASSES
-from .base import Features, frozen
+from .base import Features, digest, frozen
 
 SIZE = 84
 """units of the last hidden layer"""
@@ -61,9 +60,10 @@ def of_lenet(name: str, device: torch.device) -> Features:
     content = (files("ganvas") / "assets" / f"{name}.safetensors").read_bytes()
     net = known.net()
     net.load_state_dict({key: weight.float() for key, weight in load(content).items()})
+    weights = digest(net.state_dict())
     frozen(net, device)
     said = f"pixels / 255, the {SIZE} units below the logits of a classifier of {known.data}"
     return Features(
-        name, SIZE, said, lambda x: net[:-1](x / 255), sha256(content).hexdigest()[:8], device=device, head=net[-1],
+        name, SIZE, said, lambda x: net[:-1](x / 255), weights, device=device, head=net[-1],
         classes=known.classes,
     )  # fmt: skip
