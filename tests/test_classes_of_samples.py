@@ -105,6 +105,8 @@ def test_numbers_are_those_of_their_parts(run: Trained) -> None:
     logits = verdict(brightness(made))
     assert found["agreement:toy@00000000"] == agreement(logits, half.labels)
     assert found["classifier_score:toy@00000000"] == pytest.approx(classifier_score(logits).mean().item())
+    real = classifier_score(verdict(brightness(half.x))).mean().item()
+    assert found["classifier_score:toy@00000000:floor"] == pytest.approx(real), "of the held-out examples"
     assert other.labels is not None
     a, b, c = (brightness(x)[y == 1] for x, y in ((half.x, half.labels), (made, half.labels), (other.x, other.labels)))
     n = min(len(a), len(c))

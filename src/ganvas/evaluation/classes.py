@@ -1,7 +1,5 @@
 """What a classifier says of generated examples, and the numbers of each class of a conditional model's."""
 
-from collections.abc import Callable
-
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -36,18 +34,19 @@ def classes(s: Sides) -> Numbers:
 
 
 def verdicts(s: Sides) -> Numbers:
-    """The score, and where labels are of the classifier's classes, the share of examples that it takes for theirs."""
-    made, other = s.features.logits(s.of_made), s.features.logits(s.of_other)
-    (score, error), (floor, _) = (mean_and_error(classifier_score(x)) for x in (made, other))
+    """The score, and where labels are of the classifier's classes, the share of examples that it takes for theirs.
+
+    Their floor is of the held-out examples: the classifier may have learnt the others.
+    """
+    made, real = s.features.logits(s.of_made), s.features.logits(s.of_held_out)
+    (score, error), (floor, _) = (mean_and_error(classifier_score(x)) for x in (made, real))
     found = named(s, "classifier_score", score, floor, error)
-    mine, others = (of_classifier(s.features.classes, part) for part in (s.made, s.other))
-    if mine is None or others is None:
+    labels = of_classifier(s.features.classes, s.made)  # they are the held-out examples' own
+    if labels is None or s.made.labels is None:
         return found
-    found |= named(s, "agreement", agreement(made, mine), agreement(other, others))
-    one, least = (
-        each_class(s.made, lambda at: right(made, mine, at)),
-        each_class(s.other, lambda at: right(other, others, at)),
-    )
+    found |= named(s, "agreement", agreement(made, labels), agreement(real, labels))
+    places = {name: (s.made.labels == i).nonzero()[:, 0] for i, name in enumerate(s.made.classes)}
+    one, least = ({name: right(x, labels, at) for name, at in places.items()} for x in (made, real))
     return found | named(s, "agreement_by_class", one, least)
 
 
@@ -63,11 +62,9 @@ def of_classifier(names: tuple[str, ...], data: Collection) -> Int64[Tensor, " n
     """
     if data.labels is None:
         return None
-    numbers = [str(i) for i in range(len(names))]
-    for known in (list(names), numbers):
-        if data.classes and set(data.classes) <= set(known):
-            return torch.tensor([known.index(name) for name in data.classes])[data.labels]
-    return None
+    numbers = tuple(str(i) for i in range(len(names)))
+    known = next((k for k in (names, numbers) if data.classes and set(data.classes) <= set(k)), None)
+    return None if known is None else torch.tensor([known.index(name) for name in data.classes])[data.labels]
 
 
 def kernel_distances(s: Sides) -> Numbers:
@@ -87,12 +84,6 @@ def distance(a: Tensor, b: Tensor) -> tuple[float | None, float | None]:
     """The kernel distance of as many of each as there are, and its standard error."""
     n = min(len(a), len(b))
     return (None, None) if n < LEAST else mean_and_error(kernel_distance(a[:n], b[:n]))
-
-
-def each_class(data: Collection, number: Callable[[Tensor], float | None]) -> dict[str, float | None]:
-    """A number of each class, by name, from the places of its examples."""
-    assert data.labels is not None
-    return {name: number((data.labels == i).nonzero()[:, 0]) for i, name in enumerate(data.classes)}
 
 
 __all__ = ["classes"]
