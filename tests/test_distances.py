@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ganvas.errors import UserError
 from ganvas.metrics import energy_distance, frechet_distance, kernel_distance, sliced_wasserstein
-from ganvas.metrics.distances import frechet_infinity, mmd, moments, wasserstein
+from ganvas.metrics.distances import SHARES, frechet_infinity, frechets, mmd, moments, prefixes, wasserstein
 
 
 def test_a_shift_has_the_distance_of_its_mean_projection() -> None:
@@ -29,6 +29,14 @@ def test_it_agrees_with_numpy() -> None:
     direction /= np.linalg.norm(direction, axis=0)
     x, y = (np.sort(t.flatten(1).numpy() @ direction, axis=0) for t in (a, b))
     assert sliced_wasserstein(a, b) == pytest.approx(np.abs(x - y).mean(), rel=0.02)
+
+
+def test_bytes_are_as_far_apart_as_the_same_numbers_and_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = torch.randint(0, 256, (2, 50, 3, 4, 4), dtype=torch.uint8)
+    whole = sliced_wasserstein(x.float() / 255, y.float() / 255, directions=30)
+    monkeypatch.setattr("ganvas.metrics.distances.ROWS", 7)
+    monkeypatch.setattr("ganvas.metrics.distances.DIRECTIONS", 4)
+    assert sliced_wasserstein(x, y, directions=30) / 255 == pytest.approx(whole, rel=1e-5)
 
 
 def test_equal_sets_have_no_distance_and_farther_ones_more() -> None:
@@ -99,6 +107,28 @@ def test_the_frechet_distance_of_infinitely_many_has_no_bias() -> None:
     assert finite > 0.07
     assert abs(infinite) < finite / 4
     assert frechet_infinity(a, b + 1) == pytest.approx(30, rel=0.02)
+
+
+def test_frechet_distances_of_several_sets_are_those_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Moments of the first half and more are merged, and eigenvectors of the real examples shared: numbers stay."""
+    random = torch.Generator().manual_seed(0)
+    a, b, c = torch.randn(3, 333, 12, generator=random) * torch.arange(1, 13) + 5
+    sizes = [round(333 * share) for share in SHARES]
+    for rows in (7, 2000):
+        monkeypatch.setattr("ganvas.metrics.distances.ROWS", rows)
+        for n, found in zip(sizes, prefixes(a), strict=True):
+            assert found.n == n
+            np.testing.assert_allclose(found.covariance.numpy(), np.cov(a[:n].double().numpy().T), rtol=1e-9)
+        for x, (far, infinite) in zip((b, c), frechets(a, b, c), strict=True):
+            assert far == pytest.approx(frechet_distance(a, x), rel=1e-9)
+            distances = [frechet_distance(a[:n], x[:n]) for n in sizes]
+            line = np.polynomial.Polynomial.fit(1 / np.array(sizes), distances, 1)
+            assert infinite == pytest.approx(line(0), rel=1e-6)
+            assert infinite == pytest.approx(frechet_infinity(a, x), rel=1e-9)
+    tiny = torch.randn(4, 2, generator=random)
+    assert frechets(tiny, tiny)[0] == pytest.approx((0, 0), abs=1e-9)
+    with pytest.raises(UserError, match="give four or more of each"):
+        frechets(tiny[:3], tiny[:3])
 
 
 def test_the_kernel_distance_is_that_of_loops() -> None:

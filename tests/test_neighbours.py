@@ -8,7 +8,17 @@ import torch
 from torch import Tensor
 
 from ganvas.errors import UserError
-from ganvas.metrics.neighbours import copying, duplicates, precision_recall, two_sample_accuracy
+from ganvas.metrics import neighbours
+from ganvas.metrics.neighbours import (
+    copying,
+    coverage,
+    doubles,
+    duplicates,
+    points,
+    precision_recall,
+    told_apart,
+    two_sample_accuracy,
+)
 
 Array = np.ndarray
 
@@ -104,6 +114,24 @@ def test_features_far_from_zero_lose_nothing() -> None:
     real, made = sets(200, 200)
     found, moved = precision_recall(real, made), precision_recall(real.double() + 1e6, made.double() + 1e6)
     assert all(torch.equal(a, b) for a, b in zip(found, moved, strict=True))
+
+
+def test_neighbours_are_looked_for_once_and_give_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = torch.Generator().manual_seed(5)
+    a, b, c = torch.randn(3, 90, 4, generator=random) + 2
+    counted = []
+    inner = neighbours.distances
+    monkeypatch.setattr(neighbours, "distances", lambda x, y: counted.append(len(x)) or inner(x, y))
+    real, *others = points(a, b, c)
+    for x, y in zip((b, c), others, strict=True):
+        assert all(torch.equal(p, q) for p, q in zip(coverage(real, y), precision_recall(a, x), strict=True))
+        assert told_apart(real, y) == two_sample_accuracy(a, x)
+        assert doubles(real, y) == duplicates(a, x)
+    counted.clear()
+    real, *others = points(a, b, c)
+    for y in others:
+        coverage(real, y), told_apart(real, y), doubles(real, y)
+    assert sum(counted) == 90 * (3 + 4), "once in each set, and twice between two"
 
 
 def test_too_few_examples_are_refused() -> None:

@@ -13,11 +13,13 @@ import ganvas
 from ganvas.artifact import Trained
 from ganvas.data import Collection, from_array, load
 from ganvas.errors import UserError
+from ganvas.evaluation import translation
 from ganvas.models import CycleGAN, DiscoGAN
 from tests.conftest import image_collection
 from tests.e2e.test_commands import said, told
+from tests.test_classes_of_samples import KNOWS, shades
 from tests.test_models import small
-from tests.test_tiles import RGB, negatives
+from tests.test_tiles import GREY, RGB, negatives
 
 
 def drawings(n: int = 60, seed: int = 0) -> Collection:
@@ -46,7 +48,7 @@ def test_a_perfect_translator() -> None:
     assert (v["model"], v["split"], v["examples"]) == ("cyclegan", "given", [60, 60])
     for way in ("to A", "to B"):
         assert v[way]["cycle_error"] == pytest.approx(0, abs=1e-6)
-        assert v[way]["distance"] < 2 * v[way]["distance_floor"] < v[way]["before"]
+        assert v[way]["distance"] < 2 * v[way]["distance:floor"] < v[way]["before"]
         truth = v["pairs"][way]
         assert truth["l1"] == pytest.approx(0, abs=1e-6)
         assert truth["psnr_db"] > 100 or math.isinf(truth["psnr_db"])
@@ -91,11 +93,21 @@ def test_label_agreement_is_not_judged_by_the_answer_itself() -> None:
     assert v["pairs"]["to B"]["label_agreement"] < 0.45  # five classes of noise
 
 
+def test_labels_are_judged_by_a_classifier_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 20 shades 12 are grey, which negatives of them are, too; dark ones become bright and bright ones dark."""
+    monkeypatch.setattr(translation, "features_for", lambda *_, **__: KNOWS)
+    a = shades(100, 0)
+    run = Trained(small(CycleGAN), ((1, 4, 4), (1, 4, 4)), negatives(GREY, GREY).nets)
+    truth = measured(run, a, a, pairs=(a, a))["pairs"]["to B"]
+    assert truth["label_agreement"] == pytest.approx(0.6)
+    assert truth["labels_by"] == "toy@00000000"
+
+
 def test_a_runs_own_domains_are_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = ganvas.train(small(DiscoGAN), ("emoji", "emoji-flat"), steps=2, batch=4, quiet=True, folder=tmp_path / "run")
     v = ganvas.evaluate(run, n=40)
     assert (v["split"], v["examples"]) == ("test", [40, 40])
-    assert set(v["to B"]) >= {"cycle_error", "distance", "distance_floor", "before", "compared"}
+    assert set(v["to B"]) >= {"cycle_error", "distance", "distance:floor", "before", "compared"}
     report = told(capsys, "evaluate", str(tmp_path / "run"), "-n", "40", "--pairs", "emoji", "emoji-flat")
     assert report["to B"]["distance"] == pytest.approx(v["to B"]["distance"], rel=1e-4)
     assert report["pairs"]["examples"] == 199  # of the test split, as the rest

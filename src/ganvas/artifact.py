@@ -156,8 +156,11 @@ class Trained:
         model = self.needs(Samples, "has no decoder")
         if self.model.labelled and labels is None:
             raise UserError(f"this {name_of(self.model)} is conditional: give the labels of the codes")
-        x = self.chunks(lambda *part: model.generate(*part, **self.nets), z, labels if self.model.labelled else None)
-        return as_examples(x, self.model.span)
+
+        def made(*part: Tensor) -> Tensor:  # bytes, a chunk at a time: four times less than the network's numbers
+            return as_examples(model.generate(*part, **self.nets), self.model.span).x
+
+        return Examples(self.chunks(made, z, labels if self.model.labelled else None))
 
     def encode(self, data: Source, view: View | None = None) -> Tensor:
         """Latent codes of examples, n x d: the posterior's mean where the code is a distribution."""

@@ -1,4 +1,4 @@
-"""`ganvas evaluate`: the numbers of a trained model."""
+"""`ganvas evaluate`: the numbers of a trained model; `ganvas features`: what its samples can be compared on."""
 
 from typing import Annotated, Any
 
@@ -9,7 +9,8 @@ from ..data import View, names_in
 from ..errors import UserError
 from ..evaluation import METRICS
 from ..evaluation import evaluate as measure
-from ..features import NAMES
+from ..features import NAMES, SUITS, where
+from ..features import download as fetch
 from ..progress import Bar
 from .common import VIEW, Flat, Json, RunName, opened
 
@@ -51,6 +52,26 @@ def evaluate(
     if values["split"] == "train":
         bar.notes(["the run's data have no test split: these are the training examples, and so all numbers are better"])
     tell("\n".join(of_translator(values) if "round trip" in values else lines(values)), values, json)
+
+
+def features(
+    *,
+    download: Annotated[str | None, Parameter(help="fetch the published weights of these, as inception-v3-fid")] = None,
+    json: Json = False,
+) -> None:
+    """List the features that `evaluate` compares samples on, and where their weights are."""
+    if download is not None:
+        path = str(fetch(download))
+        tell(path, {"features": download, "weights": path}, json)
+        return
+    listed = [
+        {"features": name, "for": SUITS[name], "there": where(name)[0], "weights": where(name)[1]} for name in NAMES
+    ]
+    text = [
+        f"{v['features']:<22} {v['for']:<44} {v['weights'] if v['there'] else 'not there: ' + str(v['weights'])}"
+        for v in listed
+    ]
+    tell("\n".join(text), listed, json)
 
 
 def lines(values: dict[str, Any]) -> list[str]:
@@ -97,9 +118,9 @@ def of_translator(v: dict[str, Any]) -> list[str]:
             continue
         shown.append(f"translations {way}:")
         if "cycle_error" in one:
-            shown.append(f"  {'cycle error':<24} {one['cycle_error']:.4f} +- {one['cycle_error_error']:.4f}")
+            shown.append(f"  {'cycle error':<24} {one['cycle_error']:.4f} +- {one['cycle_error:error']:.4f}")
         before = f", of what is translated {one['before']:.4f}" if "before" in one else ""
-        shown.append(f"  {'sliced Wasserstein':<24} {one['distance']:.4f}, floor {one['distance_floor']:.4f}{before}")
+        shown.append(f"  {'sliced Wasserstein':<24} {one['distance']:.4f}, floor {one['distance:floor']:.4f}{before}")
         name = next(key for key in one if key.startswith("kid"))
         shown.append(f"  {name:<24} {one[name]:.4g}, floor {one[f'{name}:floor']:.4g}")
         for key in ("l1", "psnr_db", "ssim", "rank", "first", "label_agreement"):
@@ -114,15 +135,25 @@ def about_samples(v: dict[str, Any]) -> list[str]:
     floor = {"train": "of as many training examples", "halves": "of the other half of the data"}[v["floor_from"]]
     shown = [f"{v['samples']} samples against as many held-out examples; floor: the same {floor}"]
     for name, value in v.items():
-        least = v.get(f"{name}:floor", v.get(f"{name}_floor"))
-        if name.endswith((":floor", ":error", "_floor")) or least is None:
-            continue
-        error = f" +- {v[f'{name}:error']:.4g}" if f"{name}:error" in v else ""
-        many = isinstance(value, list)
-        told, told_floor = (" ".join(f"{x:.3g}" for x in t) if many else f"{t:.4g}" for t in (value, least))
-        shown.append(f"{name:<46} {told}{error}, floor {told_floor}")
+        if f"{name}:floor" in v:
+            shown += with_floor(name, value, v[f"{name}:floor"], v.get(f"{name}:error"))
     shown.extend(f"{name:<46} left out: {why}" for name, why in v["left_out"].items())
     return [*shown, f"features {v['features']}: {v['protocol']}"]
+
+
+def with_floor(name: str, value: Any, least: Any, error: Any = None) -> list[str]:
+    """A number of samples, or one of each class in lines of their own, with floor and standard error."""
+    if isinstance(value, dict):
+        lines = (with_floor(f"  {key}", value[key], least[key], (error or {}).get(key)) for key in value)
+        return [name, *(line for several in lines for line in several)]
+    return [f"{name:<46} {told(value)}{'' if error is None else f' +- {told(error)}'}, floor {told(least)}"]
+
+
+def told(x: Any) -> str:
+    """A number, or several, for people."""
+    if isinstance(x, list):
+        return " ".join(f"{one:.3g}" for one in x)
+    return "none" if x is None else f"{x:.4g}"
 
 
 def about_information(v: dict[str, Any]) -> list[str]:

@@ -13,10 +13,11 @@ from ..model import Encodes, Samples, name_of
 from ..models.variational import WithLikelihood
 from . import codes, translation
 from . import samples as generated
+from .classes import classes
 from .samples import Numbers
 
 OF_CODES = ("elbo", "bound", "codes", "reconstruction")
-OF_SAMPLES = ("fid", "kid", "prdc", "two-sample", "memorisation", "duplicates", "sliced-wasserstein")
+OF_SAMPLES = ("fid", "kid", "prdc", "two-sample", "memorisation", "duplicates", "sliced-wasserstein", "classes")
 OF_IMAGES, OF_VECTORS = ("ms-ssim",), ("distances",)
 METRICS = (*OF_CODES, *OF_SAMPLES, *OF_IMAGES, *OF_VECTORS)
 N = 10_000
@@ -69,7 +70,8 @@ def evaluate(
 
     Of samples, `n` (10,000) from `prior`, on `features` (see `features_for`), whose name and digest are part of the
     number's name: "fid" and the same for infinitely many, "kid", "prdc" (precision, recall, density, coverage),
-    "two-sample", "memorisation", "duplicates", "sliced-wasserstein", "ms-ssim" and, of vectors,
+    "two-sample", "memorisation", "duplicates", "sliced-wasserstein", "classes" (score of a classifier, where features
+    are one's; of conditional models label agreement and the kernel distance of each class), "ms-ssim" and, of vectors,
     "distances".  `...:floor` is the same number of as many real examples in place of samples; "protocol" says the rest.
 
     A translator is measured as `evaluation.translation` says, on `data` = (A, B), and with `pairs` = (A, B) of examples
@@ -108,7 +110,7 @@ def compared(
     held_out, other = on.parts(seed)
     n = min(n, len(held_out), len(other))
     progress(f"{n} samples and their features")
-    s = generated.sides(trained, held_out, other, n, features, prior, seed)
+    s = generated.sides(trained, held_out, other, n, features, prior, seed, progress)
     drawn = "" if prior is None else f", codes from the prior {prior}"
     return s, {
         "samples": len(s.made), "features": s.features.tag, "floor_from": "halves" if on.train is None else "train",
@@ -128,9 +130,11 @@ def of_samples(
     """The chosen numbers of samples; "left_out" says why one is not there, unless it was asked for by name."""
     measures: dict[str, Callable[[], Numbers]] = {
         "fid": lambda: generated.fid(s, few), "kid": lambda: generated.kid(s), "prdc": lambda: generated.prdc(s),
-        "two-sample": lambda: generated.two_sample(s), "memorisation": lambda: generated.memorisation(s, train),
-        "duplicates": lambda: generated.repeated(s), "sliced-wasserstein": lambda: generated.sliced(s, seed),
+        "two-sample": lambda: generated.two_sample(s), "duplicates": lambda: generated.repeated(s),
+        "memorisation": lambda: generated.memorisation(s, train, progress),
+        "sliced-wasserstein": lambda: generated.sliced(s, seed),
         "ms-ssim": lambda: generated.diversity(s, seed), "distances": lambda: generated.vectors(s),
+        "classes": lambda: classes(s),
     }  # fmt: skip
     result: Numbers = {"left_out": {}}
     for name in (name for name in chosen if name in measures):

@@ -14,14 +14,16 @@ from ..artifact import Trained
 from ..data import Collection, Pair, Sources, View, load, load_all
 from ..errors import UserError
 from ..features import features_for
+from ..metrics.classes import agreement as classified
 from ..metrics.fidelity import psnr, ssim
 from ..metrics.likelihood import mean_and_error
 from ..metrics.pairs import absolute_errors, nearest_labels, ranks
-from ..model import Batch, PairBatch, name_of
+from ..model import Batch, PairBatch, device_of, name_of
 from ..models.translation import Translator, other
 from ..randomness import reseed
 from ..signs import signs
 from . import samples as generated
+from .classes import of_classifier
 from .samples import Numbers
 
 TRIED = 64
@@ -65,7 +67,7 @@ def measured(
     result["round trip"] = {k: v for k, v in seen.items() if not k.startswith("accuracy")}
     result["signs"] = [sign.sentence for sign in signs(model, seen, 200, 1)]
     if pairs is not None:
-        result["pairs"] = with_truth(trained, aligned(trained, pairs, view), progress)
+        result["pairs"] = with_truth(trained, aligned(trained, pairs, view), features, progress)
     return result
 
 
@@ -116,15 +118,15 @@ def one_way(trained: Trained, source: Collection, target: Collection, to: str, f
     found: Numbers = {}
     if other(to) in trained.directions:
         back = values(trained, made * 255 if source.are_images else made, other(to))
-        found["cycle_error"], found["cycle_error_error"] = mean_and_error(absolute_errors(back, unit(source.x)))
+        found["cycle_error"], found["cycle_error:error"] = mean_and_error(absolute_errors(back, unit(source.x)))
     n = min(len(target) // 2, len(made))
     bytes_of = (made * 255).round().to(torch.uint8) if target.are_images else made
-    space = features_for(features, target.shape)
+    space = features_for(features, target.shape, data=target.name, device=device_of(trained.nets))
     half, rest, new = target.at(slice(n)), target.at(slice(n, 2 * n)), replace(target.at(slice(n)), x=bytes_of[:n])
     s = generated.Sides(half, rest, new, space, *(space(part.x) for part in (half, rest, new)))
     found |= {"features": space.tag, "compared": n} | generated.kid(s)
     sliced = generated.sliced(s, seed)
-    found |= {"distance": sliced["sliced_wasserstein"], "distance_floor": sliced["sliced_wasserstein_floor"]}
+    found |= {"distance": sliced["sliced_wasserstein"], "distance:floor": sliced["sliced_wasserstein:floor"]}
     if source.shape == target.shape:
         as_is = replace(s, made=replace(target.at(slice(n)), x=source.x[:n]))
         found["before"] = generated.sliced(as_is, seed)["sliced_wasserstein"]
@@ -148,17 +150,15 @@ def aligned(trained: Trained, pairs: Sources, view: View | None) -> Pair:
     return found
 
 
-def with_truth(trained: Trained, pair: Pair, progress: Progress) -> Numbers:
+def with_truth(trained: Trained, pair: Pair, features: str, progress: Progress) -> Numbers:
     """Errors against the right answers, each way, and beside them those of leaving the input as it is."""
     result: Numbers = {"examples": len(pair.a), "data": pair.name}
     for away, source, target in (("B", pair.a, pair.b), ("A", pair.b, pair.a)):
         if away not in trained.directions:
             continue
         progress(f"errors of translations to {away}")
-        found = errors(values(trained, source.x, away), target)
-        if source.labels is not None and target.labels is not None and source.classes == target.classes:
-            found["label_agreement"] = agreement(values(trained, source.x, away), source, target)
-        result[f"to {away}"] = found
+        made = values(trained, source.x, away)
+        result[f"to {away}"] = errors(made, target) | agreement(trained, made, source, target, features)
         if source.shape == target.shape:
             result[f"to {away}"]["unchanged"] = errors(unit(source.x), target)
     return result
@@ -178,16 +178,26 @@ def errors(made: Tensor, target: Collection) -> Numbers:
     return found | {"first": (place == 1).double().mean().item(), "of": len(truth)}
 
 
-def agreement(made: Tensor, source: Collection, target: Collection) -> float:
-    """Share of translations whose nearest target, other than the right answer, has the label of their source."""
-    assert source.labels is not None
-    assert target.labels is not None
+def agreement(trained: Trained, made: Tensor, source: Collection, target: Collection, features: str) -> Numbers:
+    """Share of translations that have the label of their source, and who says so; nothing where there are no labels.
+
+    A classifier, where the features are one's and know the labels; else the nearest target other than the right answer,
+    if both domains have the same classes.
+    """
+    if target.are_images:
+        space = features_for(features, target.shape, data=target.name, device=device_of(trained.nets))
+        labels = of_classifier(space.classes, source) if space.head is not None else None
+        if labels is not None:
+            logits = space.logits(space((made * 255).round().to(torch.uint8)))
+            return {"label_agreement": classified(logits, labels), "labels_by": space.tag}
+    if source.labels is None or target.labels is None or source.classes != target.classes:
+        return {}
     truth, right = unit(target.x), 0
     for part in (slice(0, None, 2), slice(1, None, 2)):  # judged by the half that does not hold the answer
         rest = slice(1 - (part.start or 0), None, 2)
         found = nearest_labels(made[part], truth[rest], target.labels[rest])
         right += int((found == source.labels[part]).sum())
-    return right / len(made)
+    return {"label_agreement": right / len(made), "labels_by": "nearest target"}
 
 
 def values(trained: Trained, x: Tensor, to: str) -> Tensor:

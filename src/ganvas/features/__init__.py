@@ -3,100 +3,86 @@
 A Frechet distance on one network's features has nothing to do with that on another's: so every number says whose it is.
 """
 
-import json
-from collections.abc import Callable
-from dataclasses import dataclass
-from hashlib import sha256
-from math import prod
+from pathlib import Path
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
-from torch.nn.functional import conv2d, leaky_relu
 
 from ..errors import UserError, did_you_mean
 from ..model import Shape
-from ..randomness import generator
+from .base import Features
+from .efficientnet import LITE0, of_lite0
+from .inception import INCEPTION, of_inception
+from .lenet import FASHION, LENETS, MNIST, of_lenet
+from .untrained import PIXELS, RANDOM, VALUES, of_pixels, of_random, of_values
 
-RANDOM, PIXELS, VALUES = "random-conv-v1", "pixels", "values"
-NAMES = (RANDOM, PIXELS, VALUES)
-BLOCK = 500
-"""examples that go through a network at once"""
-MOST = 12_288
-"""numbers an example that are compared one by one, at most"""
-
-
-@dataclass(frozen=True)
-class Features:
-    """A function of examples, and what has to be said of it beside each number taken on it."""
-
-    name: str
-    size: int
-    """numbers an example"""
-    protocol: str
-    """what is done to examples, in a clause"""
-    function: Callable[[Tensor], Tensor]
-    """of a block of examples of a collection: bytes b x c x h x w, or vectors b x d"""
-    digest: str = ""
-    """the first eight hexadecimal digits of the SHA-256 of its weights"""
-
-    @property
-    def tag(self) -> str:
-        """Name and digest, as in "random-conv-v1@0123abcd"."""
-        return f"{self.name}@{self.digest}" if self.digest else self.name
-
-    @torch.no_grad()
-    def __call__(self, x: Tensor) -> Float[Tensor, "n size"]:
-        """The features of n examples."""
-        return torch.cat([self.function(part) for part in x.split(BLOCK)])
+SUITS = {
+    MNIST: "MNIST", FASHION: "Fashion-MNIST", LITE0.name: "images in colour",
+    INCEPTION.name: "images, for comparison with published FIDs", RANDOM: "images that no other network suits",
+    PIXELS: "small images", VALUES: "vectors",
+}  # fmt: skip
+NAMES = tuple(SUITS)
+PUBLISHED = {weights.name: weights for weights in (LITE0, INCEPTION)}
+CPU = torch.device("cpu")
+SMALL = (1, 28, 28)
+"""shape of the images that the small classifiers know"""
 
 
-def features_for(name: str, shape: Shape) -> Features:
+def features_for(name: str, shape: Shape, *, data: str = "", device: torch.device = CPU) -> Features:
     """The features of this name, for examples of this shape; UserError where they do not go together.
 
-    "auto" is random-conv-v1 for images, and values for vectors.
+    "auto" is what `chosen` says for the data of this name.
     """
     if name == "auto":
-        name = VALUES if len(shape) == 1 else RANDOM
+        name = chosen(shape, data)
     if name not in NAMES:
         raise UserError(f"there are no features {name!r}.{did_you_mean(name, NAMES)} There are: {', '.join(NAMES)}")
     if (name == VALUES) != (len(shape) == 1):
         kind, other = ("vectors", VALUES) if len(shape) == 1 else ("images", f"{RANDOM} or {PIXELS}")
         raise UserError(f"features={name} do not go with {kind}: use {other}")
-    if name == RANDOM:
-        return of_random(shape)
-    size = prod(shape)
-    if name == PIXELS and size > MOST:
-        raise UserError(f"features=pixels: images of {size} numbers are too large to compare so: use {RANDOM}")
-    unit = 255 if name == PIXELS else 1
-    said = "all pixels / 255" if name == PIXELS else "the numbers themselves"
-    return Features(name, size, said, lambda x: x.flatten(1).float() / unit)
+    if name in LENETS and shape != SMALL:
+        size = "x".join(map(str, shape))
+        raise UserError(f"features={name} are of grey images of 28 x 28 pixels, and these are {size}: use {RANDOM}")
+    match name:
+        case LITE0.name:
+            return of_lite0(device)
+        case INCEPTION.name:
+            return of_inception(device)
+        case _ if name in LENETS:
+            return of_lenet(name, device)
+        case _ if name == RANDOM:
+            return of_random(shape, device)
+    return of_pixels(shape) if name == PIXELS else of_values(shape)
 
 
-def of_random(shape: Shape) -> Features:
-    """Means and deviations of the maps of a convolutional network with random weights, the same for everyone.
+def chosen(shape: Shape, data: str) -> str:
+    """The name of the features that suit data of this name and shape.
 
-    For data that no trained network suits, as in Naeem et al., arXiv:2002.09797.
+    A small classifier only for the data that it has learnt, which their name decides and not their shape: 28 x 28 grey
+    pixels need not be digits.  Else EfficientNet-Lite0 for images in colour, where its weights are installed; a
+    network with random weights for all other images; and vectors are compared as they are.
     """
-    random, weights = generator(torch.device("cpu"), 0, RANDOM), []
-    for a, b in ((shape[0], 32), (32, 64), (64, 128)):
-        weights.append(torch.randn(b, a, 3, 3, generator=random) * (2 / (a * 9)) ** 0.5)
-
-    def maps(x: Tensor) -> Tensor:
-        x, found = x / 127.5 - 1, []
-        for weight in weights:
-            x = leaky_relu(conv2d(x, weight, stride=2, padding=1), 0.2)
-            found += [x.mean((2, 3)), x.var((2, 3), correction=0).sqrt()]
-        return torch.cat(found, 1)
-
-    said = "pixels / 127.5 - 1, mean and deviation of the 224 maps of three random convolutions"
-    return Features(RANDOM, 448, said, maps, digest({f"{i}.0.weight": w for i, w in enumerate(weights)}))
+    if len(shape) == 1:
+        return VALUES
+    if shape == SMALL:
+        for name, known in LENETS.items():
+            if data.replace("_", "-") == known.data:
+                return name
+    return LITE0.name if shape[0] > 1 and LITE0.found() else RANDOM
 
 
-def digest(weights: dict[str, Tensor]) -> str:
-    """The first eight hexadecimal digits of the SHA-256 of weights: names, shapes and float32 numbers."""
-    found = sha256()
-    for name, weight in weights.items():
-        found.update(json.dumps([name, list(weight.shape)]).encode())
-        found.update(weight.float().numpy().tobytes())
-    return found.hexdigest()[:8]
+def download(name: str) -> Path:
+    """Fetch the published weights of these features, and say where they are; UserError where that fails."""
+    if name not in PUBLISHED:
+        raise UserError(f"there are no weights to download for features {name!r}, only for {INCEPTION.name}")
+    return PUBLISHED[name].download()
+
+
+def where(name: str) -> tuple[bool, str]:
+    """Whether the weights of these features are there, and where, or what to do."""
+    if name not in PUBLISHED:
+        return True, "in the package" if name in LENETS else "need none"
+    path = PUBLISHED[name].found()
+    return path is not None, str(path) if path else PUBLISHED[name].remedy
+
+
+__all__ = ["NAMES", "SUITS", "Features", "chosen", "download", "features_for", "where"]

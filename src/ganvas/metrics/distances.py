@@ -1,13 +1,14 @@
 """How far apart two sets of examples, or of their features, are."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import reduce
+from functools import cached_property, reduce
+from itertools import accumulate
 from math import sqrt
 from operator import add
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, Shaped
 from torch import Tensor
 
 from ..errors import UserError
@@ -17,12 +18,16 @@ SUBSET = 1000
 """examples in each block of the kernel distance, at most"""
 BLOCKS = 10
 """blocks of it, at least"""
+ROWS = 2000
+"""examples that are looked at together"""
+DIRECTIONS = 100
+"""directions along which they are sorted together"""
 SHARES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 """parts of the examples from which the Frechet distance of infinitely many is extrapolated"""
 
 
 def sliced_wasserstein(
-    a: Float[Tensor, "n *shape"], b: Float[Tensor, "..."], *, directions: int = 1000, seed: int = 0
+    a: Shaped[Tensor, "n *shape"], b: Shaped[Tensor, "..."], *, directions: int = 1000, seed: int = 0
 ) -> float:
     """Mean over random unit directions of the Wasserstein-1 distance between the two sets' projections.
 
@@ -32,10 +37,14 @@ def sliced_wasserstein(
     """
     if len(a) != len(b) or a.shape[1:] != b.shape[1:]:
         raise UserError(f"sets of {tuple(a.shape)} and {tuple(b.shape)}: give as many examples, of one shape, in both")
-    a, b = a.flatten(1).float().cpu(), b.flatten(1).float().cpu()
-    direction = torch.randn(a.shape[1], directions, generator=generator(a.device, seed, "directions"))
+    direction = torch.randn(a[0].numel(), directions, generator=generator(torch.device("cpu"), seed, "directions"))
     direction /= direction.norm(dim=0)
-    return ((a @ direction).sort(0).values - (b @ direction).sort(0).values).abs().mean().item()
+    x, y = (torch.cat([part.flatten(1).float().cpu() @ direction for part in s.split(ROWS)]) for s in (a, b))
+    apart = [
+        (p.sort(0).values - q.sort(0).values).abs().mean(0)
+        for p, q in zip(x.split(DIRECTIONS, 1), y.split(DIRECTIONS, 1), strict=True)
+    ]
+    return torch.cat(apart).mean().item()
 
 
 @dataclass(frozen=True)
@@ -54,6 +63,13 @@ class Moments:
     def covariance(self) -> Float64[Tensor, "d d"]:
         return self.scatter / (self.n - 1)
 
+    @cached_property
+    def factor(self) -> Float64[Tensor, "d d"]:
+        """A with A A^T = the covariance, whose eigenvalues below 0 are rounding."""
+        values, vectors = torch.linalg.eigh(self.covariance)
+        root: Tensor = vectors * values.clamp_min(0).sqrt()
+        return root
+
     def __add__(self, other: "Moments") -> "Moments":
         n, apart = self.n + other.n, other.mean - self.mean
         between = torch.outer(apart, apart) * (self.n * other.n / n)
@@ -66,10 +82,17 @@ def moments(blocks: Iterable[Tensor]) -> Moments:
 
 
 def of_block(block: Float[Tensor, "b d"]) -> Moments:
-    """The moments of the rows of one block."""
+    """The moments of the rows of one block, which may have none."""
     x = block.double().cpu()
-    mean = x.mean(0)
+    mean = x.sum(0) / max(1, len(x))
     return Moments(len(x), mean, (x - mean).mT @ (x - mean))
+
+
+def prefixes(x: Float[Tensor, "n d"]) -> Iterator[Moments]:
+    """The moments of the first `SHARES` of the rows, each from those before it and what is added."""
+    sizes = [round(len(x) * share) for share in SHARES]
+    parts = x[: sizes[-1]].tensor_split(sizes[:-1])
+    return accumulate(moments(part.split(ROWS)) for part in parts)
 
 
 def frechet_distance(a: Float[Tensor, "n d"], b: Float[Tensor, "m e"]) -> float:
@@ -77,11 +100,17 @@ def frechet_distance(a: Float[Tensor, "n d"], b: Float[Tensor, "m e"]) -> float:
 
     See `frechet`; Heusel et al., arXiv:1706.08500.  On few examples it is biased upwards.
     """
-    if a.shape[1] != b.shape[1] or min(len(a), len(b)) < 2:
+    check(a, b, 2)
+    return frechet(moments(a.split(ROWS)), moments(b.split(ROWS)))
+
+
+def check(a: Tensor, b: Tensor, least: int) -> None:
+    """UserError unless there are so many features of each, with as many numbers."""
+    if a.shape[1] != b.shape[1] or min(len(a), len(b)) < least:
+        count = {2: "two", 4: "four"}[least]
         raise UserError(
-            f"features of {tuple(a.shape)} and {tuple(b.shape)}: give two or more of each, with as many numbers"
+            f"features of {tuple(a.shape)} and {tuple(b.shape)}: give {count} or more of each, with as many numbers"
         )
-    return frechet(moments(a.split(10_000)), moments(b.split(10_000)))
 
 
 def frechet(a: Moments, b: Moments) -> float:
@@ -90,29 +119,32 @@ def frechet(a: Moments, b: Moments) -> float:
     With A A^T = S_a and B B^T = S_b, the last trace is the sum of the singular values of A^T B, which needs no square
     root of a product and takes singular covariances as they are.
     """
-    offset = (a.mean - b.mean).square().sum()
-    A, B = factor(a.covariance), factor(b.covariance)
+    offset, A, B = (a.mean - b.mean).square().sum(), a.factor, b.factor
     spread = A.square().sum() + B.square().sum() - 2 * torch.linalg.svdvals(A.mT @ B).sum()
     return max(0.0, float(offset + spread))
 
 
-def factor(covariance: Float64[Tensor, "d d"]) -> Float64[Tensor, "d d"]:
-    """A with A A^T = the covariance, whose eigenvalues below 0 are rounding."""
-    values, vectors = torch.linalg.eigh(covariance)
-    root: Tensor = vectors * values.clamp_min(0).sqrt()
-    return root
-
-
 def frechet_infinity(a: Float[Tensor, "n d"], b: Float[Tensor, "n d"]) -> float:
-    """The Frechet distance that infinitely many examples would have, extrapolated from n of each.
+    """The Frechet distance that infinitely many examples would have, extrapolated from n of each: see `frechets`."""
+    return frechets(a, b)[0][1]
+
+
+def frechets(real: Float[Tensor, "n d"], *others: Float[Tensor, "n d"]) -> list[tuple[float, float]]:
+    """The Frechet distance of each of the others from the real examples, and that of infinitely many.
 
     Its bias is proportional to 1 / N (Chong & Forsyth, arXiv:1911.07023): a line through the distances of N examples
-    of each set, N from n / 2 to n, is followed to 1 / N = 0.  Both sets are taken in their order, so mix them before.
+    of each set, N from n / 2 to n, is followed to 1 / N = 0.  Sets are taken in their order, so mix them before.  Of
+    the real ones, moments and eigenvectors are computed once for each N.
     """
-    sizes = [round(len(a) * share) for share in SHARES]
-    at = torch.tensor([[1.0, 1 / n] for n in sizes], dtype=torch.float64)
-    far = torch.tensor([frechet_distance(a[:n], b[:n]) for n in sizes], dtype=torch.float64)
-    return float(torch.linalg.lstsq(at, far[:, None]).solution[0])
+    for x in others:
+        check(real, x, 4)
+    at, far = [], []
+    for a, *rest in zip(*map(prefixes, (real, *others)), strict=True):
+        at.append([1.0, 1 / a.n])
+        far.append([frechet(a, b) for b in rest])
+    distances = torch.tensor(far, dtype=torch.float64)
+    infinite = torch.linalg.lstsq(torch.tensor(at, dtype=torch.float64), distances).solution[0]
+    return list(zip(distances[-1].tolist(), infinite.tolist(), strict=True))
 
 
 def kernel_distance(a: Float[Tensor, "n d"], b: Float[Tensor, "n d"]) -> Float64[Tensor, " blocks"]:

@@ -3,6 +3,9 @@
 Distances are Euclidean, computed in blocks: memory does not grow with the number of pairs.
 """
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -13,6 +16,8 @@ from ..errors import UserError
 
 ROWS = 1000
 """examples whose distances to all others are held at once"""
+NUMBERS = 2**25
+"""distances that are held at once, at most"""
 K = 5
 """neighbours that make an example's ball"""
 RARE = 0.01
@@ -24,23 +29,43 @@ def distances(a: Float64[Tensor, "b d"], b: Float64[Tensor, "m d"]) -> Float64[T
     return torch.cdist(a, b, compute_mode="use_mm_for_euclid_dist")
 
 
-def prepared(*sets: Float[Tensor, "_ d"]) -> list[Float64[Tensor, "_ d"]]:
-    """The sets in float64, moved together to where the first has its mean, which keeps matrix products accurate."""
+@dataclass(frozen=True, eq=False)
+class Points:
+    """Examples in float64, with what is found out about them once."""
+
+    x: Float64[Tensor, "n d"]
+    k: int = K
+    """how many neighbours are looked for"""
+
+    @cached_property
+    def own(self) -> Float64[Tensor, "n k"]:
+        """The distances from each example to its k nearest others, or to all where they are fewer, in order."""
+        found = []
+        k = min(self.k, len(self.x) - 1)
+        for i, part in in_blocks(self.x, len(self.x)):
+            far = distances(part, self.x)
+            rows = torch.arange(len(far))
+            far[rows, i + rows] = -1  # itself, first for certain
+            found.append(far.topk(k + 1, largest=False).values[:, 1:])
+        return torch.cat(found)
+
+    def radii(self, k: int) -> Float64[Tensor, " n"]:
+        """The distance from each example to its k-th nearest other."""
+        if len(self.x) <= k:
+            raise UserError(f"{len(self.x)} examples have no {k} neighbours each: give more")
+        return self.own[:, k - 1]
+
+
+def points(*sets: Float[Tensor, "_ d"], k: int = K) -> list[Points]:
+    """The sets, moved together to where the first has its mean, which keeps matrix products accurate."""
     origin = sets[0].double().mean(0)
-    return [x.double() - origin for x in sets]
+    return [Points(x.double() - origin, k) for x in sets]
 
 
-def ball_radii(x: Float64[Tensor, "n d"], k: int) -> Float64[Tensor, " n"]:
-    """The distance from each example to its k-th nearest other."""
-    if len(x) <= k:
-        raise UserError(f"{len(x)} examples have no {k} neighbours each: give more")
-    found = []
-    for i in range(0, len(x), ROWS):
-        far = distances(x[i : i + ROWS], x)
-        rows = torch.arange(len(far))
-        far[rows, i + rows] = -1  # itself, first for certain
-        found.append(far.kthvalue(k + 1, dim=1).values)
-    return torch.cat(found)
+def in_blocks(x: Tensor, others: int) -> Iterator[tuple[int, Tensor]]:
+    """Blocks of x, each with the number of its first example, whose distances to so many others are held at once."""
+    size = max(1, min(ROWS, NUMBERS // max(1, others)))
+    return ((i, x[i : i + size]) for i in range(0, len(x), size))
 
 
 def nearest(
@@ -48,7 +73,7 @@ def nearest(
 ) -> tuple[Float64[Tensor, " n"], Float64[Tensor, " m"]]:
     """The distance from each example of `a` to the nearest of `b`, and from each of `b` to the nearest of `a`."""
     of_a, of_b = [], b.new_full((len(b),), torch.inf)
-    for part in a.split(ROWS):
+    for _, part in in_blocks(a, len(b)):
         far = distances(part, b)
         of_a.append(far.amin(1))
         of_b = torch.minimum(of_b, far.amin(0))
@@ -73,13 +98,18 @@ def precision_recall(real: Float[Tensor, "m d"], made: Float[Tensor, "n d"], k: 
 
     Kynkaanniemi et al., arXiv:1904.06991, equations 1 and 2; Naeem et al., arXiv:2002.09797, equations 4 and 5.
     """
-    x, y = prepared(real, made)
-    of_real, of_made = ball_radii(x, k), ball_radii(y, k)
+    return coverage(*points(real, made, k=k))
+
+
+def coverage(real: Points, made: Points) -> Coverage:
+    """The terms of precision, recall, density and coverage."""
+    x, y, k = real.x, made.x, real.k
+    of_real, of_made = real.radii(k), made.radii(k)
     inside = torch.zeros(len(y), dtype=torch.float64)
     recalled, covered = [], []
-    for i, part in zip(range(0, len(x), ROWS), x.split(ROWS), strict=True):
+    for i, part in in_blocks(x, len(y)):
         far = distances(part, y)
-        holds = far < of_real[i : i + ROWS, None]
+        holds = far < of_real[i : i + len(part), None]
         inside += holds.sum(0)
         recalled.append((far < of_made).any(1))
         covered.append(holds.any(1))
@@ -92,9 +122,13 @@ def two_sample_accuracy(real: Float[Tensor, "n d"], made: Float[Tensor, "n d"]) 
     The leave-one-out 1-nearest-neighbour classifier of Lopez-Paz & Oquab, arXiv:1610.06545: 0.5 both where the sets
     cannot be told apart, 1 where they can; higher for generated than for real ones where samples vary less than data.
     """
-    x, y = prepared(real, made)
-    to_y, to_x = nearest(x, y)
-    return (ball_radii(x, 1) < to_y).double().mean().item(), (ball_radii(y, 1) < to_x).double().mean().item()
+    return told_apart(*points(real, made, k=1))
+
+
+def told_apart(real: Points, made: Points) -> tuple[float, float]:
+    """The two shares of `two_sample_accuracy`."""
+    to_made, to_real = nearest(real.x, made.x)
+    return (real.radii(1) < to_made).double().mean().item(), (made.radii(1) < to_real).double().mean().item()
 
 
 class Copying(NamedTuple):
@@ -108,7 +142,7 @@ class Copying(NamedTuple):
 
 def copying(train: Float[Tensor, "n d"], held_out: Float[Tensor, "m d"], made: Float[Tensor, "k d"]) -> Copying:
     """Whether samples copy the training data, by the test of Meehan et al., arXiv:2004.05675, section 3."""
-    reference, real, fake = prepared(train, held_out, made)
+    reference, real, fake = (part.x for part in points(train, held_out, made))
     usual, found = nearest(real, reference)[0].sort().values, nearest(fake, reference)[0]
     below, upto = (torch.searchsorted(usual, found, right=side) / len(usual) for side in (False, True))
     return Copying(1 - ((below + upto) / 2).mean().item(), (found < usual.quantile(RARE)).double().mean().item())
@@ -116,5 +150,9 @@ def copying(train: Float[Tensor, "n d"], held_out: Float[Tensor, "m d"], made: F
 
 def duplicates(real: Float[Tensor, "n d"], made: Float[Tensor, "m d"]) -> float:
     """Share of the generated examples with another one nearer than real ones have in 99% of cases: 0.01 if alike."""
-    x, y = prepared(real, made)
-    return (ball_radii(y, 1) < ball_radii(x, 1).quantile(RARE)).double().mean().item()
+    return doubles(*points(real, made, k=1))
+
+
+def doubles(real: Points, made: Points) -> float:
+    """The share of `duplicates`."""
+    return (made.radii(1) < real.radii(1).quantile(RARE)).double().mean().item()
