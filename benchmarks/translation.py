@@ -8,7 +8,8 @@ emoji    Fluent emoji in 3-D and flat, in the package: 1,358 of each to learn fr
 vendors  emoji of Google and of Twitter, on white: 1,652 of each, 200 pairs
 glyphs   upright and italic, 8,000 of each from different families, 500 pairs from 20 families that neither has seen
 angle    MNIST's threes and sevens, turned by up to 75 degrees: is the translation of a 3 a 7 at the same angle?  Five
-         seeds; the angle is read by a network that has learnt it from turned sevens (its own error is printed)
+         seeds; the angle is read by a network that has learnt it from turned sevens (its own error is printed), and
+         a classifier says whether the translation, turned back, is a seven
 
 Three answers that need no training stand beside them: the input itself; the input with the means and deviations of
 the other domain's colours; the nearest example of the other domain (Euclidean).  L1 is of pixels from 0 to 1, PSNR that
@@ -35,6 +36,8 @@ from torch.nn.functional import affine_grid, grid_sample
 
 from ganvas.data import Collection, View, from_array, load
 from ganvas.evaluation.translation import errors, unit, values
+from ganvas.features import features_for
+from ganvas.metrics.classes import agreement
 from ganvas.metrics.pairs import circular_correlation, circular_rmse
 from ganvas.model import Model
 from ganvas.pictures import Examples
@@ -43,13 +46,11 @@ from parallel import collected
 Domains = tuple[Collection, Collection]
 TURNED: dict[str, Any] = {
     "cyclegan": {
-        "model": ganvas.CycleGAN(width=16, blocks=2, flip=False, lr=4e-4),
-        "batch": 8,
-        "decay": 0.5,
+        "model": ganvas.CycleGAN(width=16, blocks=2, flip=False, identity=0, lr=4e-4), "batch": 8, "decay": 0.5,
         "steps": 800,
     },
     "discogan": {"model": ganvas.DiscoGAN(width=16, constancy=20, lr=4e-4), "batch": 32, "decay": 0.5, "steps": 1500},
-}
+}  # fmt: skip
 WAYS = ("A to B", "B to A")
 SPREAD = 75 / 180 * pi
 """radians by which digits are turned, at most"""
@@ -128,11 +129,14 @@ ANSWERS = {"input": lambda x, a, b: x, "mean colour": coloured, "nearest": neare
 def turned(x: Tensor, seed: int) -> tuple[Collection, Tensor]:
     """Digits, each turned by an angle of its own, and the angles in radians."""
     angle = (torch.rand(len(x), generator=torch.Generator().manual_seed(seed)) * 2 - 1) * SPREAD
+    return from_array(turned_by(x.float(), angle).round().to(torch.uint8)), angle
+
+
+def turned_by(x: Tensor, angle: Tensor) -> Tensor:
+    """Images, each turned by its angle about the middle."""
     zero = torch.zeros_like(angle)
     rows = [torch.stack([angle.cos(), -angle.sin(), zero], 1), torch.stack([angle.sin(), angle.cos(), zero], 1)]
-    grid = affine_grid(torch.stack(rows, 1), list(x.shape), align_corners=False)
-    made = grid_sample(x.float(), grid, align_corners=False)
-    return from_array(made.round().to(torch.uint8)), angle
+    return grid_sample(x, affine_grid(torch.stack(rows, 1), list(x.shape), align_corners=False), align_corners=False)
 
 
 def of_angle(name: str, seed: int, folder: Path, out: Path) -> dict[str, Any]:
@@ -142,13 +146,21 @@ def of_angle(name: str, seed: int, folder: Path, out: Path) -> dict[str, Any]:
     reader = reads_angles(sevens, angle, seed)
     (x, truth), (y, own) = (turned(with_label(test, k), 1000 + 10 * seed + k) for k in (3, 7))
     trained = trained_on((threes, sevens), out, dict(TURNED[name]), seed)
-    found = read(reader, values(trained, x.x, "B"))
+    made = values(trained, x.x, "B")
+    found, judge = read(reader, made), features_for("lenet-mnist-v1", x.shape)
+    upright = back_by(made, truth)
     return {
+        "sevens": agreement(judge.logits(judge(upright)), torch.full((len(made),), 7)),
         "rmse": circular_rmse(found, truth) * 180 / pi, "correlation": circular_correlation(found, truth),
         "reader": circular_rmse(read(reader, unit(y.x)), own) * 180 / pi,
         "chance": circular_rmse(own[: len(truth)], truth[: len(own)]) * 180 / pi,
-        "made": [unit(x.x)[:12].tolist(), values(trained, x.x[:12], "B").tolist()],
+        "made": [unit(x.x)[:12].tolist(), made[:12].tolist()],
     }  # fmt: skip
+
+
+def back_by(made: Tensor, angle: Tensor) -> Tensor:
+    """Images in bytes, turned back by the angles at which they should be."""
+    return turned_by(made * 255, -angle).round().to(torch.uint8)
 
 
 def with_label(data: Collection, label: int) -> Tensor:
@@ -191,14 +203,11 @@ def table(task: str, found: dict[str, dict[str, Any]]) -> None:
 def picture(task: str, found: dict[str, dict[str, Any]], folder: Path) -> Image.Image:
     """The first held-out inputs, what each way makes of them, and the truth."""
     _, test = domains(task, folder)
-    rows, names = [], []
+    rows, names, shown = [], [], [name for name in found if name != "input"]
     for i, way in enumerate(WAYS):
-        rows += [
-            test[i].x[:12],
-            *(torch.tensor(scores["made"][i]).to(torch.uint8) for scores in found.values()),
-            test[1 - i].x[:12],
-        ]
-        names += [f"{way}: input", *found, "truth"]
+        made = [torch.tensor(found[name]["made"][i]).to(torch.uint8) for name in shown]
+        rows += [test[i].x[:12], *made, test[1 - i].x[:12]]
+        names += [f"{way}: input", *shown, "truth"]
     return Examples(torch.cat(rows), columns=12, rows=tuple(names)).picture()
 
 
@@ -232,6 +241,7 @@ def main() -> None:
             print("circular RMSE, degrees   " + ", ".join(f"{r['rmse']:.0f}" for r in rows)
                   + f"; chance {statistics.mean(r['chance'] for r in rows):.0f}, "
                   f"real sevens {statistics.mean(r['reader'] for r in rows):.0f}")  # fmt: skip
+            print("taken for sevens, %      " + ", ".join(f"{100 * r['sevens']:.0f}" for r in rows))
             print("circular correlation     " + ", ".join(f"{r['correlation']:+.2f}" for r in rows))
 
 
