@@ -23,6 +23,7 @@ COMMANDS = {
     "fit-prior": ("priors:fit_prior", "Fit a prior to an encoder's codes, to sample from."),
     "sample": ("using:sample", "Generate new examples with a trained model."),
     "reconstruct": ("using:reconstruct", "Encode and decode examples, and show both."),
+    "translate": ("translating:translate", "Translate images with a CycleGAN or a DiscoGAN."),
     "evaluate": ("evaluating:evaluate", "Measure a trained model and its samples on held-out data."),
     "features": ("evaluating:features", "List what samples are compared on; fetch published weights."),
     "interpolate": ("exploring:interpolate", "Walk through the latent space from one example to another."),

@@ -20,8 +20,12 @@ def evaluate(
     data: Annotated[
         str | None, Parameter(help="held-out examples; by default the test split of the run's data")
     ] = None,
+    other: Annotated[str | None, Parameter(help="those of domain B, of a translator, whose domain A is DATA")] = None,
     /,
     *,
+    pairs: Annotated[
+        tuple[str, str] | None, Parameter(help="two sources of examples that belong together, to measure translations")
+    ] = None,
     metrics: Annotated[tuple[str, ...], Parameter(negative=(), help="only these: " + ", ".join(METRICS))] = (),
     k: Annotated[int, Parameter(alias="-k", help="samples an example of the importance weighted bound")] = 500,
     n: Annotated[
@@ -40,13 +44,14 @@ def evaluate(
     if data is None and view != VIEW:
         raise UserError(f"options of data need data: ganvas evaluate {run} DATA, or none for the run's own")
     own = None if data is None else view
+    sources = data if data is None or other is None else (data, other)
     values = measure(
-        trained, data, own, metrics=names_in(metrics), k=k, n=n, features=features, few=few, prior=prior, seed=seed,
-        progress=bar.say,
+        trained, sources, own, metrics=names_in(metrics), k=k, n=n, features=features, few=few, prior=prior,
+        pairs=pairs, seed=seed, progress=bar.say,
     )  # fmt: skip
     if values["split"] == "train":
         bar.notes(["the run's data have no test split: these are the training examples, and so all numbers are better"])
-    tell("\n".join(lines(values)), values, json)
+    tell("\n".join(of_translator(values) if "round trip" in values else lines(values)), values, json)
 
 
 def features(
@@ -98,6 +103,31 @@ def lines(values: dict[str, Any]) -> list[str]:
         more = f", PSNR {v['psnr_db']:.2f} dB, SSIM {v['ssim']:.4f}" if v.get("psnr_db") is not None else ""
         line("reconstruction", f"mean square error {v['reconstruction_mse']:.5f}{more}")
     return shown + (about_samples(v) if "samples" in v else [])
+
+
+def of_translator(v: dict[str, Any]) -> list[str]:
+    """The numbers of a translator, for people: a block each way."""
+    of = {"test": "test", "train": "training"}.get(v["split"], "given")
+    shown = [
+        f"{v['model']} at step {v['step']}, on {v['examples'][0]} and {v['examples'][1]} {of} examples of {v['data']}"
+    ]
+    pairs = v.get("pairs", {})
+    for way in ("to B", "to A"):
+        one, truth = v.get(way), pairs.get(way)
+        if one is None:
+            continue
+        shown.append(f"translations {way}:")
+        if "cycle_error" in one:
+            shown.append(f"  {'cycle error':<24} {one['cycle_error']:.4f} +- {one['cycle_error:error']:.4f}")
+        before = f", of what is translated {one['before']:.4f}" if "before" in one else ""
+        shown.append(f"  {'sliced Wasserstein':<24} {one['distance']:.4f}, floor {one['distance:floor']:.4f}{before}")
+        name = next(key for key in one if key.startswith("kid"))
+        shown.append(f"  {name:<24} {one[name]:.4g}, floor {one[f'{name}:floor']:.4g}")
+        for key in ("l1", "psnr_db", "ssim", "rank", "first", "label_agreement"):
+            if truth and key in truth:
+                least = f", unchanged {truth['unchanged'][key]:.4f}" if key in truth.get("unchanged", {}) else ""
+                shown.append(f"  {f'{key} (pairs)':<24} {truth[key]:.4f}{least}")
+    return [*shown, *(f"warning: {sign}" for sign in v["signs"])]
 
 
 def about_samples(v: dict[str, Any]) -> list[str]:

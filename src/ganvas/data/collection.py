@@ -41,6 +41,11 @@ class Collection:
         return tuple(self.x.shape[1:])
 
     @property
+    def parts(self) -> "tuple[Collection, ...]":
+        """The collections that this consists of: itself, where a `Pair` has two."""
+        return (self,)
+
+    @property
     def are_images(self) -> bool:
         return self.x.dtype == torch.uint8
 

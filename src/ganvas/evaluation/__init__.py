@@ -7,11 +7,11 @@ from math import isfinite
 import torch
 
 from ..artifact import Trained, at_least_one
-from ..data import Collection, Source, View, load
+from ..data import Collection, Source, Sources, View, load
 from ..errors import UserError, did_you_mean
 from ..model import Encodes, Samples, name_of
 from ..models.variational import WithLikelihood
-from . import codes
+from . import codes, translation
 from . import samples as generated
 from .classes import classes
 from .samples import Numbers
@@ -46,7 +46,7 @@ class Measured:
 @torch.no_grad()
 def evaluate(
     trained: Trained,
-    data: Source | None = None,
+    data: Sources | None = None,
     view: View | None = None,
     *,
     metrics: Sequence[str] = (),
@@ -56,6 +56,7 @@ def evaluate(
     features: str = "auto",
     few: bool = False,
     prior: str | None = None,
+    pairs: Sources | None = None,
     seed: int = 0,
     progress: Callable[[str], None] = lambda line: None,
 ) -> Numbers:
@@ -73,9 +74,16 @@ def evaluate(
     are one's; of conditional models label agreement and the kernel distance of each class), "ms-ssim" and, of vectors,
     "distances".  `...:floor` is the same number of as many real examples in place of samples; "protocol" says the rest.
 
+    A translator is measured as `evaluation.translation` says, on `data` = (A, B), and with `pairs` = (A, B) of examples
+    that belong together against the truth; of the other options n, features and seed apply.
+
     `n` of the examples are drawn, or all are taken.  What cannot be computed is None; the same seed gives the same
     numbers.  Raises UserError for data that do not fit, and for what cannot be measured.
     """
+    if trained.model.domains == 2:
+        return translation.measured(trained, data, view, pairs, n or N, features, seed, progress)
+    if pairs is not None or isinstance(data, tuple):
+        raise UserError(f"this {name_of(trained.model)} learns from one collection: give one source, and no pairs")
     chosen = which(trained, metrics)
     for name, value in (("k", k), ("draws", draws), ("n", 1 if n is None else n)):
         at_least_one(value, name)
