@@ -188,4 +188,4 @@ def measured(trained: Trained, data: Source | None, view: View | None, samples: 
     return Measured(trained.matching(held_out, View()), train, "test")
 
 
-__all__ = ["METRICS", "Measured", "evaluate", "measured", "which"]
+__all__ = ["METRICS", "Measured", "evaluate", "measured", "of_samples", "which"]
