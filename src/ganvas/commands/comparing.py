@@ -26,6 +26,7 @@ from .common import VIEW, Flat, Force, Json
 Cell = tuple[str, str, bool]
 """a number, its interval, and whether it is the best of its column"""
 ARROWS = {-1: " ↓", 0: "", 1: " ↑"}
+TITLES = {"fid": "FID", "kid": "KID", "sliced_wasserstein": "sliced Wasserstein", "reverse_kl": "reverse KL"}
 SHOWN = 36
 """samples of each run on the page"""
 LONG, HIGH = 92, 12
@@ -100,7 +101,7 @@ def columns(v: dict[str, Any]) -> dict[str, list[Cell]]:
         short = name.split(":")[0]
         sides = [run["numbers"].get(name) for run in v["runs"]] + [v["floor"].get(name)]
         cells = [cell(side, v["best"].get(name) == i) for i, side in enumerate(sides)]
-        found[short.replace("_", " ") + ARROWS[BETTER[short]]] = cells
+        found[TITLES.get(short, short.replace("_", " ")) + ARROWS[BETTER[short]]] = cells
     return found
 
 
@@ -180,8 +181,8 @@ def table_of(v: dict[str, Any]) -> str:
     names = [run["run"] for run in runs] + ["floor"]
     rows = ["<tr>" + "".join(f"<th>{escape(name)}</th>" for name in ["", *names]) + "</tr>"]
     costs = [about(run) for run in runs]
-    for name in costs[0]:
-        rows.append(f"<tr><td>{name}</td>" + "".join(f"<td>{escape(c[name])}</td>" for c in costs) + "<td></td></tr>")
+    said = {name: "".join(f"<td>{escape(cost[name])}</td>" for cost in costs) for name in costs[0]}
+    rows += [f"<tr><td>{name}</td>{cells}<td></td></tr>" for name, cells in said.items()]
     keys = dict.fromkeys(name for side in [*(r["numbers"] for r in runs), v["floor"]] for name in side)
     for (title, cells), key in zip(columns(v).items(), keys, strict=True):
         sides = [run["numbers"].get(key) for run in runs] + [v["floor"].get(key)]
@@ -191,7 +192,7 @@ def table_of(v: dict[str, Any]) -> str:
             for (a, b, best), side in zip(cells, sides, strict=True)
         )
         rows.append(f'<tr title="{escape(key)}"><td>{escape(title)}</td>' + "".join(drawn) + "</tr>")
-    style = "<style>td small { display: block; color: var(--soft); } td svg { display: inline-block; }</style>"
+    style = "<style>td small { display: block; color: var(--soft); white-space: nowrap; } td svg { display: inline-block; }</style>"
     return style + '<div class="scroll"><table>\n' + "\n".join(rows) + "\n</table></div>"
 
 

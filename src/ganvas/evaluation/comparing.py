@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from math import isfinite
+from math import inf, isfinite
 
 import torch
 from jaxtyping import Float64
@@ -31,6 +31,14 @@ BETTER = {
 """whether more is better, or less; 0 where a low number is no merit: blur neither copies nor repeats"""
 OF_EXAMPLES = ("sliced_wasserstein", "energy", "modes_captured", "high_quality", "reverse_kl")
 """numbers that are taken on examples themselves, not on features"""
+SHARES = (
+    "precision", "recall", "coverage", "two_sample", "nearer_to_training", "memorised", "duplicates", "high_quality",
+)  # fmt: skip
+"""numbers from 0 to 1"""
+LEAST = {"kid": -inf, "classifier_score": 1.0}
+"""what a number cannot be less than, 0 unless it says otherwise here"""
+NONE_SEEN = 3.0
+"""a share of n examples none of which has a property may be so many n-ths: at 95%, e^-3 = 0.05"""
 LEVEL = 0.95
 """probability that an interval is to have"""
 DIRECTIONS = 1000
@@ -82,7 +90,7 @@ def compared(
         for i, each in enumerate(found)
     ]
     tables = [
-        {tagged(name, start): interval(name, s.value, resamples[name]) for name, s in each.items()}
+        {tagged(name, start): interval(name, s.value, resamples[name], n) for name, s in each.items()}
         for each, resamples in zip(found, drawn, strict=True)
     ]
     if any("memorised" in each for each in found):  # by definition, so without an interval
@@ -175,14 +183,21 @@ def scores(
     return result
 
 
-def interval(name: str, value: float, resamples: Float64[Tensor, " b"]) -> Numbers:
-    """A number with the interval in which the middle 95% of its resamples lie."""
+def interval(name: str, value: float, resamples: Float64[Tensor, " b"], n: int) -> Numbers:
+    """A number of n samples with the interval in which the middle 95% of its resamples lie, as far as it can go.
+
+    Where no example differs from any other, resamples say nothing: the rule of three has the interval of a share of 0.
+    """
+    if not isfinite(value):
+        return {"value": None, "low": None, "high": None}
     low, high = resamples.quantile(torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2]).double()).tolist()
     if name == "energy":  # its square was resampled
         value, low, high = (max(0.0, x) ** 0.5 for x in (value, low, high))
-    if not isfinite(value):
-        return {"value": None, "low": None, "high": None}
-    return {"value": value, "low": low, "high": high}
+    if name in SHARES:
+        high = max(high, NONE_SEEN / n) if value == 0 else high
+        low = min(low, 1 - NONE_SEEN / n) if value == 1 else low
+    least, most = LEAST.get(name, 0.0), 1.0 if name in SHARES else inf
+    return {"value": value, "low": min(max(low, least), most), "high": min(max(high, least), most)}
 
 
 def best(name: str, found: Sequence[dict[str, Score]], drawn: Sequence[dict[str, Tensor]]) -> int | None:
