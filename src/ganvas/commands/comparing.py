@@ -192,8 +192,8 @@ def table_of(v: dict[str, Any]) -> str:
             for (a, b, best), side in zip(cells, sides, strict=True)
         )
         rows.append(f'<tr title="{escape(key)}"><td>{escape(title)}</td>' + "".join(drawn) + "</tr>")
-    style = "<style>td small { display: block; color: var(--soft); white-space: nowrap; } td svg { display: inline-block; }</style>"
-    return style + '<div class="scroll"><table>\n' + "\n".join(rows) + "\n</table></div>"
+    style = "td small { display: block; color: var(--soft); white-space: nowrap; } td svg { display: inline-block; }"
+    return f"<style>{style}</style>" + '<div class="scroll"><table>\n' + "\n".join(rows) + "\n</table></div>"
 
 
 def limits(sides: list[dict[str, Any] | None]) -> tuple[float, float]:

@@ -15,7 +15,7 @@ from ..metrics import jackknife
 from ..metrics.jackknife import RESAMPLES, Score
 from ..metrics.neighbours import RARE, Points, nearest, points
 from . import Measured
-from .samples import Numbers, Sides, enough, features_of, made_by, mixture_of, sides
+from .samples import NO_TRAIN, Numbers, Sides, enough, features_of, made_by, mixture_of, sides
 
 COMPARED = (
     "fid", "kid", "prdc", "two-sample", "memorisation", "duplicates", "sliced-wasserstein", "classes", "distances",
@@ -76,7 +76,14 @@ def compared(
     made = [start.made, *(made_by(e.trained, start.held_out, n, e.prior, seed) for e in rest)]
     of_made = [start.of_made, *(features_of(x, start.features, progress) for x in made[1:])]
     asked = tuple(chosen) or tuple(m for m in COMPARED if (m in OF_VECTORS) <= (not held_out.are_images))
-    far, left_out = distances_to_training(start, entries, of_made, asked, progress), dict[str, str]()
+    left_out: dict[str, str] = {}
+    far = []
+    if "memorisation" in asked and any(e.train is None for e in entries):
+        if chosen:
+            raise UserError(NO_TRAIN)
+        left_out["memorisation"] = NO_TRAIN
+    elif "memorisation" in asked:
+        far = distances_to_training(start, entries, of_made, progress)
     real, *others = points(start.of_held_out, *of_made, start.of_other)
     found = []
     for i, (x, features_, space) in enumerate(
@@ -111,19 +118,13 @@ def tagged(name: str, s: Sides) -> str:
 
 
 def distances_to_training(
-    s: Sides,
-    entries: Sequence[Entry],
-    of_made: Sequence[Tensor],
-    chosen: Sequence[str],
-    progress: Callable[[str], None],
-) -> list[tuple[Tensor, Tensor] | None]:
-    """How far held-out and each entry's generated examples are from what it has learnt, if known; on features."""
+    s: Sides, entries: Sequence[Entry], of_made: Sequence[Tensor], progress: Callable[[str], None]
+) -> list[tuple[Tensor, Tensor]]:
+    """How far held-out and each entry's generated examples are from what it has learnt, on features."""
     known: dict[str, tuple[Tensor, Tensor]] = {}
-    found: list[tuple[Tensor, Tensor] | None] = []
+    found = []
     for entry, made in zip(entries, of_made, strict=True):
-        if entry.train is None or "memorisation" not in chosen:
-            found.append(None)
-            continue
+        assert entry.train is not None
         key = entry.train.fingerprint()
         if key not in known:
             seen = features_of(entry.train, s.features, progress)

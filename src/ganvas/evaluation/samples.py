@@ -35,6 +35,7 @@ OWN = 0.9
 """share of a mixture's own points that lie within three deviations of a centre, at least: in the plane 0.989"""
 SILENT = 10.0
 """seconds between two lines about features"""
+NO_TRAIN = "memorisation needs held-out examples besides the training data: train on data with a test split"
 Numbers = dict[str, Any]
 
 
@@ -144,9 +145,7 @@ def two_sample(s: Sides) -> Numbers:
 def memorisation(s: Sides, train: Collection | None, progress: Callable[[str], None]) -> Numbers:
     """How near samples are to the training data; UserError where these are what the samples are compared with."""
     if train is None:
-        raise UserError(
-            "memorisation needs held-out examples besides the training data: train on data with a test split"
-        )
+        raise UserError(NO_TRAIN)
     reference = features_of(train, s.features, progress)
     copied, copied_floor = copying(reference, s.of_held_out, s.of_made), (0.5, RARE)
     found: Numbers = {}

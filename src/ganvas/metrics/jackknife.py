@@ -46,6 +46,8 @@ def resampled(scores: Sequence[Score], seed: int, *key: int | str) -> Float64[Te
     The same seed gives the same resamples of the real ones, so that differences between two models measured on them
     are paired; those of generated examples also depend on the key.
     """
+    if not scores:
+        return torch.empty(RESAMPLES, 0, dtype=torch.float64)
     values = torch.tensor([s.value for s in scores], dtype=torch.float64)
     real, made = (torch.stack([s[i] for s in scores], 1) for i in (1, 2))  # type: ignore[misc]
     return values + means(real, seed, "held out") + means(made, seed, "made", *key)
@@ -261,5 +263,5 @@ def mode_scores(
     alone = good & (counts[mode] == 1)  # without it, a mode less
     surplus = ((counts / max(1.0, counts.sum().item()) * k)[mode].clamp_min(1e-300).log() - found.reverse_kl) * good
     terms = (alone * (n - 1.0), good, surplus * (n / max(1.0, counts.sum().item())))
-    return {f"modes_{name}" if name == "captured" else name: score(value, torch.zeros(real), t)
+    return {f"modes_{name}" if name == "captured" else name: score(float(value), torch.zeros(real), t)
             for (name, value), t in zip(found._asdict().items(), terms, strict=True)}  # fmt: skip

@@ -126,7 +126,7 @@ def coverage(real: Points, made: Points) -> Coverage:
     return Coverage(inside > 0, torch.cat(recalled), inside / k, torch.cat(covered))
 
 
-def two_sample_accuracy(real: Float[Tensor, "n d"], made: Float[Tensor, "n d"]) -> tuple[float, float]:
+def two_sample_accuracy(real: Float[Tensor, "m d"], made: Float[Tensor, "n d"]) -> tuple[float, float]:
     """Share of the real, and of the generated examples, whose nearest other example is of their own set.
 
     The leave-one-out 1-nearest-neighbour classifier of Lopez-Paz & Oquab, arXiv:1610.06545: 0.5 both where the sets
