@@ -85,7 +85,7 @@ def test_the_same_seed_gives_the_same_table(runs: list[Trained]) -> None:
 def test_only_what_is_better_for_certain_is_the_best(runs: list[Trained], monkeypatch: pytest.MonkeyPatch) -> None:
     """Two of one generator, whatever their seeds, are hardly ever told apart; one far better always is."""
     marked = total = 0
-    for i in range(6):
+    for i in range(4):
         samples = [RING.some(300, i, j).x for j in range(2)]
         found = ganvas.compare(
             *pretending(runs[:2], samples, monkeypatch),
@@ -101,7 +101,7 @@ def test_only_what_is_better_for_certain_is_the_best(runs: list[Trained], monkey
     best = short(better["best"])
     for name in ("fid", "kid", "precision", "density", "coverage", "two_sample", "energy", "high_quality"):
         assert best[name] == 1, name
-    assert best["memorised"] is best["duplicates"] is best["modes_captured"] is None
+    assert best["memorised"] is best["duplicates"] is None
 
 
 def test_copies_of_training_points_are_memorised(runs: list[Trained], monkeypatch: pytest.MonkeyPatch) -> None:

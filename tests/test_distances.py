@@ -10,7 +10,15 @@ from torch import Tensor, nn
 from ganvas.errors import UserError
 from ganvas.metrics import energy_distance, frechet_distance, kernel_distance, sliced_wasserstein
 from ganvas.metrics.distances import (
-    SHARES, correlations, frechet_infinity, frechets, marginals, mmd, moments, prefixes, wasserstein,
+    SHARES,
+    correlations,
+    frechet_infinity,
+    frechets,
+    marginals,
+    mmd,
+    moments,
+    prefixes,
+    wasserstein,
 )  # fmt: skip
 
 

@@ -161,11 +161,11 @@ def test_resamples_of_two_models_share_the_real_examples() -> None:
 
 @pytest.mark.parametrize(("scale", "shift"), [(1.0, 0.0), (0.8, 0.3)], ids=["alike", "apart"])
 def test_intervals_hold_the_expected_number_and_two_of_a_kind_do_not_differ(scale: float, shift: float) -> None:
-    """60 repetitions of 200 examples: 95% intervals must hold the mean over them in 80% of cases, most do in all.
+    """40 repetitions of 150 examples: 95% intervals must hold the mean over them in 80% of cases, most do in all.
 
     Numbers of the rarest 1% are left out, whose threshold is set by two examples.
     """
-    n, repeats, train = 200, 60, drawn(400, 10**6)
+    n, repeats, train = 150, 40, drawn(400, 10**6)
     values, errors, wrong = [], [], []
     for i in range(repeats):
         real = drawn(n, 3 * i)

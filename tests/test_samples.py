@@ -61,7 +61,9 @@ def test_every_number_says_whose_features_it_was_taken_on_and_has_a_floor(gan: T
 def test_the_same_seed_gives_the_same_numbers(gan: Trained) -> None:
     first = evaluate(gan, n=50, few=True)
     torch.manual_seed(5)
-    assert evaluate(gan, n=50, few=True) == first
+    again = evaluate(gan, n=50, few=True)
+    for name, value in first.items():  # decompositions depend on where in memory matrices lie, in the last digit
+        assert again[name] == pytest.approx(value, rel=1e-9) if name.startswith("fid") else again[name] == value, name
     other = evaluate(gan, n=50, few=True, seed=1)
     assert other["sliced_wasserstein"] != first["sliced_wasserstein"]
 
