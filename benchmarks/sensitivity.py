@@ -1,11 +1,11 @@
 """What each metric of `ganvas evaluate` sees: real images, corrupted more and more, in place of samples.
 
-    python3 dev.py run python benchmarks/sensitivity.py [DATA] [OUT] [--seeds 3] [-n 2000]
+    python3 dev.py run python benchmarks/sensitivity.py [DATA] [OUT] [--seeds 5] [-n 2000]
 
 MNIST and Fashion-MNIST, looked for in DATA (../shared/data), each on its own classifier's features.  2,000 test images
 are compared with as many others, corrupted: blurred (Gaussian, deviation in pixels), with noise (deviation in grey
 levels of 255), of 9, 7 and 5 of the ten classes only, with a share of them copied from the rest, and with a share
-replaced by training images.  Three seeds choose, and draw the noise.
+replaced by training images.  Five seeds choose, and draw the noise.
 
 A metric sees a corruption ("yes") if its mean over seeds moves to the worse with every degree, beyond the floor's
 spread: each degree is worse than the one before, and the last one worse than the uncorrupted images by more than twice
@@ -149,21 +149,28 @@ def figure(found: dict[str, list[dict[str, dict[str, float]]]]) -> Image.Image:
     canvas = Image.new("RGB", (len(DEGREES) * (WIDTH + SPACE) + SPACE, len(WORSE) * (HEIGHT + SPACE) + SPACE), "white")
     for row, metric in enumerate(WORSE):
         for column, kind in enumerate(DEGREES):
-            lines = {}
+            lines, seen = {}, list[float]()
             for name, runs in found.items():
-                means = map(statistics.mean, over_seeds(runs, kind, metric))
-                lines[name] = list(zip(DEGREES[kind], means, strict=True))
-            panel = chart(lines, f"{metric}: {UNITS[kind]}")
+                values = over_seeds(runs, kind, metric)
+                lines[name] = list(zip(DEGREES[kind], map(statistics.mean, values), strict=True))
+                seen += around(values[0], metric)
+            panel = chart(lines, f"{metric}: {UNITS[kind]}", seen=seen)
             canvas.paste(panel, (SPACE + column * (WIDTH + SPACE), SPACE + row * (HEIGHT + SPACE)))
     small = canvas.resize((canvas.width * 2 // 3, canvas.height * 2 // 3), Image.Resampling.LANCZOS)
     return small.quantize(64)
+
+
+def around(values: list[float], metric: str) -> tuple[float, float]:
+    """What a panel shows at least: eight deviations of the uncorrupted images' values, so that noise looks like it."""
+    mean, reach = statistics.mean(values), 8 * statistics.stdev(values)
+    return (mean - reach if metric == "kid" else max(0.0, mean - reach)), mean + reach
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("data", type=Path, nargs="?", default=Path("../shared/data"))
     parser.add_argument("out", type=Path, nargs="?", default=Path("runs/sensitivity"))
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("-n", type=int, default=2000)
     words: Any = parser.parse_args()
     words.out.mkdir(parents=True, exist_ok=True)

@@ -193,6 +193,7 @@ def table_of(v: dict[str, Any]) -> str:
         )
         rows.append(f'<tr title="{escape(key)}"><td>{escape(title)}</td>' + "".join(drawn) + "</tr>")
     style = "td small { display: block; color: var(--soft); white-space: nowrap; } td svg { display: inline-block; }"
+    style += " td:first-child { white-space: nowrap; }"
     return f"<style>{style}</style>" + '<div class="scroll"><table>\n' + "\n".join(rows) + "\n</table></div>"
 
 
