@@ -25,9 +25,9 @@ import ganvas  # first: it sets how torch's threads wait
 
 import torch
 from PIL import Image
-from torch import Tensor
 
 from ganvas.data import View, load
+from ganvas.data.builtin import MIXTURES
 from ganvas.metrics import modes
 from ganvas.pictures import captioned
 from ganvas.plots import scatter
@@ -41,7 +41,6 @@ PLAIN = ganvas.GAN(
     latent=2, width=400, depth=4, norm="batch", width_d=200, depth_d=3, activation_d="maxout", lr=1e-4,
     betas=(0.8, 0.999),
 )  # fmt: skip
-SIGMA = {"ring": 0.01, "grid": 0.05}
 SAMPLES = 2500
 PUBLISHED = {
     "ring": (
@@ -76,21 +75,17 @@ def run(data: str, method: str, seed: int, steps: int | None, folder: Path) -> d
             quiet=True, **options,
         )  # fmt: skip
     x = trained.sample(SAMPLES, seed=seed).x
-    return modes(x, centres(data), SIGMA[data])._asdict() | {"samples": x.tolist() if seed == 0 else None}
+    return modes(x, *mixture(data))._asdict() | {"samples": x.tolist() if seed == 0 else None}
 
 
-def centres(data: str) -> Tensor:
-    """The centres of a mixture, as in ganvas.data.builtin."""
-    if data == "ring":
-        angle = 2 * torch.pi * torch.arange(8, dtype=torch.float64) / 8
-        return torch.stack([angle.cos(), angle.sin()], 1)
-    axis = torch.tensor([-4.0, -2, 0, 2, 4], dtype=torch.float64)
-    return torch.cartesian_prod(axis, axis)
+def mixture(data: str) -> tuple[torch.Tensor, float]:
+    """Centres and deviation."""
+    return torch.from_numpy(MIXTURES[data].centres), MIXTURES[data].sigma
 
 
 def table(data: str, found: dict[str, dict[str, Any]], names: dict[str, list[str]]) -> None:
     """Print the rows of a mixture."""
-    k = len(centres(data))
+    k = len(MIXTURES[data].centres)
     print(f"\n{data:<24}{f'modes of {k}':>16}{'% high quality':>18}{'reverse KL':>18}{'s a seed':>10}")
     for method, runs in names.items():
         rows = [found[name] for name in runs]
@@ -98,7 +93,7 @@ def table(data: str, found: dict[str, dict[str, Any]], names: dict[str, list[str
             ("captured", 1, 1), ("high_quality", 100, 1), ("reverse_kl", 1, 4))]  # fmt: skip
         seconds = statistics.mean(r["seconds"] for r in rows)
         print(f"{f'{method}, {len(rows)} seeds':<24}{cells[0]:>16}{cells[1]:>18}{cells[2]:>18}{seconds:>10.0f}")
-    floor = modes(load(data, View(split="test")).x[:SAMPLES], centres(data), SIGMA[data])
+    floor = modes(load(data, View(split="test")).x[:SAMPLES], *mixture(data))
     print(f"{'floor':<24}{floor.captured:>16}{floor.high_quality * 100:>18.1f}{floor.reverse_kl:>18.4f}")
     for label, *published in PUBLISHED[data]:
         print(f"{label + ', published':<24}{published[0]:>16}{published[1]:>18}{published[2]:>18}")
@@ -133,7 +128,7 @@ def main() -> None:
     words = parser.parse_args()
     names: dict[str, dict[str, list[str]]] = {}
     jobs = {}
-    for data in SIGMA:
+    for data in MIXTURES:
         for method in ("plain", "ours"):
             if words.only and words.only not in f"{data}-{method}":
                 continue

@@ -74,6 +74,10 @@ def test_mixtures_are_those_of_pacgan(name: str, modes: int, sigma: float) -> No
             assert centre.norm().item() == pytest.approx(1, abs=0.002)
         else:
             assert (centre - centre.round()).abs().max() < 0.005
+    centres, own = builtin.MIXTURES[name]
+    assert (len(centres), own) == (modes, sigma)
+    assert data.labels is not None
+    assert (data.x.double() - torch.from_numpy(centres)[data.labels]).norm(dim=1).max() < 6 * sigma
     assert torch.equal(data.x, load(name).x)
     assert not torch.equal(load(name, View(split="test")).x[:100], data.x[:100])
 

@@ -150,7 +150,8 @@ def test_lenet_scores_any_image_of_its_size(capsys: pytest.CaptureFixture[str], 
     ganvas.train(gan, "emoji", size="28", channels=1, steps=1, batch=8, folder=tmp_path / "run", quiet=True)
     assert main(["evaluate", str(tmp_path / "run"), "--features", "lenet-mnist-v1", "--metrics", "classes"]) == 0
     out = capsys.readouterr().out
-    assert "classifier_score:lenet-mnist-v1@" in out
+    assert "features lenet-mnist-v1@" in out
+    assert "\nclassifier_score  " in out
     assert "  animals" in out
     assert "none, floor none" in out, "classes with fewer than 20 held-out images"
     assert "agreement" not in out

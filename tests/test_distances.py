@@ -9,7 +9,17 @@ from torch import Tensor, nn
 
 from ganvas.errors import UserError
 from ganvas.metrics import energy_distance, frechet_distance, kernel_distance, sliced_wasserstein
-from ganvas.metrics.distances import SHARES, frechet_infinity, frechets, mmd, moments, prefixes, wasserstein
+from ganvas.metrics.distances import (
+    SHARES,
+    correlations,
+    frechet_infinity,
+    frechets,
+    marginals,
+    mmd,
+    moments,
+    prefixes,
+    wasserstein,
+)  # fmt: skip
 
 
 def test_a_shift_has_the_distance_of_its_mean_projection() -> None:
@@ -201,3 +211,20 @@ def test_the_wasserstein_distance_is_the_cost_of_the_best_assignment() -> None:
     cost = np.sqrt(((x[:, None] - y[None]) ** 2).sum(2))
     expected = cost[optimize.linear_sum_assignment(cost)].mean()
     assert wasserstein(torch.tensor(x), torch.tensor(y)) == pytest.approx(expected, rel=1e-6)
+
+
+def test_marginals_and_correlations_are_those_of_numpy() -> None:
+    """Columns of other scales, with ties; the Kolmogorov distance by counting at every value."""
+    a, b = torch.randn(80, 3) * torch.tensor([1.0, 10, 0.1]), (torch.randn(80, 3) + 0.5).round(decimals=1)
+    areas, steps = marginals(a, b)
+    x, y = a.double().numpy(), b.double().numpy()
+    for i in range(3):
+        p, q = x[:, i], y[:, i]
+        assert areas[i].item() == pytest.approx(np.abs(np.sort(p) - np.sort(q)).mean())
+        expected = max(abs((p <= t).mean() - (q <= t).mean()) for t in np.concatenate([p, q]))
+        assert steps[i].item() == pytest.approx(expected)
+    expected = np.abs(np.corrcoef(x.T) - np.corrcoef(y.T)).max()
+    assert correlations(a, b) == pytest.approx(expected)
+    constant = torch.cat([a, torch.ones(80, 1)], 1)
+    assert correlations(constant, torch.cat([b, torch.zeros(80, 1)], 1)) == pytest.approx(expected)
+    assert marginals(a, a)[1].max() == 0

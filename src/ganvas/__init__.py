@@ -18,6 +18,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from .artifact import Trained
     from .artifact import load_trained as load
+    from .comparison import compare
     from .data import Collection, View
     from .evaluation import evaluate
     from .explore import arithmetic, interpolate, manifold, traverse
@@ -59,6 +60,7 @@ _PUBLIC = {
     "VAE": ("models", "VAE"),
     "View": ("data", "View"),
     "arithmetic": ("explore", "arithmetic"),
+    "compare": ("comparison", "compare"),
     "evaluate": ("evaluation", "evaluate"),
     "interpolate": ("explore", "interpolate"),
     "load": ("artifact", "load_trained"),
@@ -71,7 +73,7 @@ _PUBLIC = {
 __all__ = [
     "CGAN", "DCGAN", "GAN", "IWAE", "R3GAN", "VAE", "WGAN", "WGANGP", "Autoencoder", "BetaTCVAE", "Collection",
     "CycleGAN", "DiscoGAN", "LadderVAE", "Plan", "Trained", "View",
-    "arithmetic", "evaluate", "interpolate", "load", "manifold", "resume", "train", "traverse",
+    "arithmetic", "compare", "evaluate", "interpolate", "load", "manifold", "resume", "train", "traverse",
 ]  # fmt: skip
 
 

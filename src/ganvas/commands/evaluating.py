@@ -133,12 +133,15 @@ def of_translator(v: dict[str, Any]) -> list[str]:
 def about_samples(v: dict[str, Any]) -> list[str]:
     """The numbers of samples, each beside its floor."""
     floor = {"train": "of as many training examples", "halves": "of the other half of the data"}[v["floor_from"]]
-    shown = [f"{v['samples']} samples against as many held-out examples; floor: the same {floor}"]
+    shown = [
+        f"{v['samples']} samples against as many held-out examples; floor: the same {floor}",
+        f"features {v['features']}: {v['protocol']}",
+    ]
     for name, value in v.items():
         if f"{name}:floor" in v:
-            shown += with_floor(name, value, v[f"{name}:floor"], v.get(f"{name}:error"))
-    shown.extend(f"{name:<46} left out: {why}" for name, why in v["left_out"].items())
-    return [*shown, f"features {v['features']}: {v['protocol']}"]
+            short = name.removesuffix(f":{v['features']}")
+            shown += with_floor(short, value, v[f"{name}:floor"], v.get(f"{name}:error"))
+    return [*shown, *(f"{name:<24} left out: {why}" for name, why in v["left_out"].items())]
 
 
 def with_floor(name: str, value: Any, least: Any, error: Any = None) -> list[str]:
@@ -146,7 +149,7 @@ def with_floor(name: str, value: Any, least: Any, error: Any = None) -> list[str
     if isinstance(value, dict):
         lines = (with_floor(f"  {key}", value[key], least[key], (error or {}).get(key)) for key in value)
         return [name, *(line for several in lines for line in several)]
-    return [f"{name:<46} {told(value)}{'' if error is None else f' +- {told(error)}'}, floor {told(least)}"]
+    return [f"{name:<24} {told(value)}{'' if error is None else f' +- {told(error)}'}, floor {told(least)}"]
 
 
 def told(x: Any) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from hashlib import sha256
 from importlib.resources import files
 from math import pi
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -57,23 +58,38 @@ def digits(split: str, data_dir: str | None) -> Collection:
     return from_array(pixels, bunch.target[part], name="digits")
 
 
+class Mixture(NamedTuple):
+    """Equally likely Gaussians in the plane."""
+
+    centres: np.ndarray
+    """k x 2"""
+    sigma: float
+    """their deviation"""
+
+
+ANGLES, AXIS = 2 * pi * np.arange(8) / 8, np.array([-4.0, -2, 0, 2, 4])
+MIXTURES = {
+    "ring": Mixture(np.stack([np.cos(ANGLES), np.sin(ANGLES)], 1), 0.01),
+    "grid": Mixture(np.stack(np.meshgrid(AXIS, AXIS, indexing="ij"), -1).reshape(-1, 2), 0.05),
+}
+"""those of PacGAN, arXiv:1712.04086"""
+
+
 def ring(split: str, data_dir: str | None) -> Collection:
     """Eight Gaussians on a circle of radius 1, sigma 0.01 (PacGAN, arXiv:1712.04086)."""
-    angle = 2 * pi * np.arange(8) / 8
-    return mixture("ring", np.stack([np.cos(angle), np.sin(angle)], 1), 0.01, split)
+    return mixture("ring", split)
 
 
 def grid(split: str, data_dir: str | None) -> Collection:
     """25 Gaussians at {-4, -2, 0, 2, 4}^2, sigma 0.05 (PacGAN, arXiv:1712.04086)."""
-    axis = np.array([-4.0, -2, 0, 2, 4])
-    return mixture("grid", np.stack(np.meshgrid(axis, axis, indexing="ij"), -1).reshape(-1, 2), 0.05, split)
+    return mixture("grid", split)
 
 
-def mixture(name: str, modes: np.ndarray, sigma: float, split: str) -> Collection:
-    """Points around modes, labelled with their mode."""
-    random, n = toy_random(split), TOYS[split]
-    labels = random.integers(len(modes), size=n)
-    return from_array(modes[labels] + sigma * random.standard_normal((n, 2)), labels, name=name)
+def mixture(name: str, split: str) -> Collection:
+    """Points around a mixture's centres, labelled with their mode."""
+    random, n, (centres, sigma) = toy_random(split), TOYS[split], MIXTURES[name]
+    labels = random.integers(len(centres), size=n)
+    return from_array(centres[labels] + sigma * random.standard_normal((n, 2)), labels, name=name)
 
 
 def swiss_roll(split: str, data_dir: str | None) -> Collection:

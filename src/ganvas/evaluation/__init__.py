@@ -18,7 +18,7 @@ from .samples import Numbers
 
 OF_CODES = ("elbo", "bound", "codes", "reconstruction")
 OF_SAMPLES = ("fid", "kid", "prdc", "two-sample", "memorisation", "duplicates", "sliced-wasserstein", "classes")
-OF_IMAGES, OF_VECTORS = ("ms-ssim",), ("distances",)
+OF_IMAGES, OF_VECTORS = ("ms-ssim",), ("distances", "modes")
 METRICS = (*OF_CODES, *OF_SAMPLES, *OF_IMAGES, *OF_VECTORS)
 N = 10_000
 """samples that are compared with as many examples, at most, unless n says otherwise"""
@@ -72,7 +72,8 @@ def evaluate(
     number's name: "fid" and the same for infinitely many, "kid", "prdc" (precision, recall, density, coverage),
     "two-sample", "memorisation", "duplicates", "sliced-wasserstein", "classes" (score of a classifier, where features
     are one's; of conditional models label agreement and the kernel distance of each class), "ms-ssim" and, of vectors,
-    "distances".  `...:floor` is the same number of as many real examples in place of samples; "protocol" says the rest.
+    "distances" and "modes" (of `ring` and `grid`).  `...:floor` is the same number of as many real examples in place
+    of samples, but for "memorisation", where it is what follows from its definition; "protocol" says the rest.
 
     A translator is measured as `evaluation.translation` says, on `data` = (A, B), and with `pairs` = (A, B) of examples
     that belong together against the truth; of the other options n, features and seed apply.
@@ -134,7 +135,7 @@ def of_samples(
         "memorisation": lambda: generated.memorisation(s, train, progress),
         "sliced-wasserstein": lambda: generated.sliced(s, seed),
         "ms-ssim": lambda: generated.diversity(s, seed), "distances": lambda: generated.vectors(s),
-        "classes": lambda: classes(s),
+        "modes": lambda: generated.modes_found(s), "classes": lambda: classes(s),
     }  # fmt: skip
     result: Numbers = {"left_out": {}}
     for name in (name for name in chosen if name in measures):
@@ -188,4 +189,4 @@ def measured(trained: Trained, data: Source | None, view: View | None, samples: 
     return Measured(trained.matching(held_out, View()), train, "test")
 
 
-__all__ = ["METRICS", "Measured", "evaluate", "measured", "which"]
+__all__ = ["METRICS", "Measured", "N", "evaluate", "measured", "of_samples", "which"]

@@ -16,10 +16,11 @@ from torch import Tensor
 
 from ..artifact import Trained
 from ..data import Collection
+from ..data.builtin import MIXTURES
 from ..errors import UserError
 from ..features import Features, features_for
-from ..metrics import energy_distance, kernel_distance, sliced_wasserstein
-from ..metrics.distances import frechets, wasserstein
+from ..metrics import energy_distance, kernel_distance, modes, sliced_wasserstein
+from ..metrics.distances import correlations, frechets, marginals, wasserstein
 from ..metrics.fidelity import ms_ssim, scales
 from ..metrics.likelihood import mean_and_error
 from ..metrics.neighbours import RARE, Points, copying, coverage, doubles, points, told_apart
@@ -30,8 +31,11 @@ PAIRS = 1000
 """pairs of examples whose similarity is looked at"""
 TRANSPORTED = 2000
 """examples between which optimal transport is computed, at most"""
+OWN = 0.9
+"""share of a mixture's own points that lie within three deviations of a centre, at least: in the plane 0.989"""
 SILENT = 10.0
 """seconds between two lines about features"""
+NO_TRAIN = "memorisation needs held-out examples besides the training data: train on data with a test split"
 Numbers = dict[str, Any]
 
 
@@ -69,10 +73,16 @@ def sides(
     """
     held_out, other = held_out.some(n, seed, "held out"), other.some(n, seed, "other")
     space = features_for(features, trained.shape, data=held_out.name, device=device_of(trained.nets))
-    labels = held_out.labels if trained.model.labelled else None
-    made = replace(held_out, x=trained.decode(trained.drawn(n, seed, prior), labels).x, labels=labels, name="generated")
+    made = made_by(trained, held_out, n, prior, seed)
     seen = (features_of(part, space, progress) for part in (held_out, other, made))
     return Sides(held_out, other, made, space, *seen)
+
+
+def made_by(trained: Trained, held_out: Collection, n: int, prior: str | None, seed: int) -> Collection:
+    """n generated examples, by a conditional model of the classes of the held-out ones."""
+    labels = held_out.labels if trained.model.labelled else None
+    x = trained.decode(trained.drawn(n, seed, prior), labels).x
+    return replace(held_out, x=x, labels=labels, name="generated")
 
 
 def features_of(data: Collection, space: Features, progress: Callable[[str], None]) -> Float[Tensor, "n size"]:
@@ -91,13 +101,18 @@ def features_of(data: Collection, space: Features, progress: Callable[[str], Non
 
 def fid(s: Sides, few: bool) -> Numbers:
     """The Frechet distance, and that of infinitely many examples; UserError where there are too few for either."""
+    enough(s, few)
+    (value, infinite), (floor, infinite_floor) = frechets(s.of_held_out, s.of_made, s.of_other)
+    return named(s, "fid", value, floor) | named(s, "fid_infinity", infinite, infinite_floor)
+
+
+def enough(s: Sides, few: bool) -> None:
+    """UserError where there are fewer examples than features, and nobody asked for a number nevertheless."""
     if len(s.of_made) <= s.features.size and not few:
         raise UserError(
             f"a Frechet distance of {len(s.of_made)} examples on {s.features.size} features is mostly bias: use more "
             "examples, the metric kid, or --few to have it nevertheless"
         )
-    (value, infinite), (floor, infinite_floor) = frechets(s.of_held_out, s.of_made, s.of_other)
-    return named(s, "fid", value, floor) | named(s, "fid_infinity", infinite, infinite_floor)
 
 
 def kid(s: Sides) -> Numbers:
@@ -130,9 +145,7 @@ def two_sample(s: Sides) -> Numbers:
 def memorisation(s: Sides, train: Collection | None, progress: Callable[[str], None]) -> Numbers:
     """How near samples are to the training data; UserError where these are what the samples are compared with."""
     if train is None:
-        raise UserError(
-            "memorisation needs held-out examples besides the training data: train on data with a test split"
-        )
+        raise UserError(NO_TRAIN)
     reference = features_of(train, s.features, progress)
     copied, copied_floor = copying(reference, s.of_held_out, s.of_made), (0.5, RARE)
     found: Numbers = {}
@@ -168,7 +181,7 @@ def diversity(s: Sides, seed: int) -> Numbers:
 
 
 def vectors(s: Sides) -> Numbers:
-    """Distances of vectors: energy, Wasserstein (where POT is installed), each dimension's, and of correlations."""
+    """Distances of vectors: energy, Wasserstein (where POT is installed), of each dimension, and of correlations."""
     a, b, c = (x.x for x in (s.held_out, s.made, s.other))
     found: Numbers = {"energy": energy_distance(a, b), "energy:floor": energy_distance(a, c)}
     try:
@@ -177,10 +190,35 @@ def vectors(s: Sides) -> Numbers:
         found["wasserstein_n"] = len(few[0])
     except UserError as missing:
         found["wasserstein_missing"] = str(missing)
+    units = torch.where(a.std(0) > 0, a.std(0), 1.0)
     for name, x in (("", b), (":floor", c)):
-        found[f"marginals{name}"] = (a.sort(0).values - x.sort(0).values).abs().mean(0).tolist()
+        areas, steps = marginals(a, x)
+        found[f"marginals{name}"] = areas.tolist()
+        found[f"marginal_wasserstein{name}"] = (areas / units).max().item()
+        found[f"marginal_kolmogorov{name}"] = steps.max().item()
         if a.shape[1] > 1:
-            found[f"correlations{name}"] = (torch.corrcoef(a.T) - torch.corrcoef(x.T)).abs().max().item()
+            found[f"correlations{name}"] = correlations(a, x)
+    return found
+
+
+def mixture_of(held_out: Collection) -> tuple[Tensor, float]:
+    """Centres and deviation of the mixture that vectors are points of; UserError where they are of none known."""
+    known = MIXTURES.get(held_out.name)
+    if known is None or held_out.shape != known.centres.shape[1:]:
+        raise UserError(f"modes are known of {' and '.join(MIXTURES)} only, and these are {held_out.name}")
+    centres = torch.from_numpy(known.centres)
+    if modes(held_out.x, centres, known.sigma).high_quality < OWN:
+        raise UserError(f"{held_out.name} is named like a mixture, but its points are not that one's: rename it")
+    return centres, known.sigma
+
+
+def modes_found(s: Sides) -> Numbers:
+    """Modes captured, share of high quality, and reverse KL, of samples of a mixture."""
+    centres, sigma = mixture_of(s.held_out)
+    found: Numbers = {"modes": len(centres)}
+    for name, x in (("", s.made), (":floor", s.other)):
+        captured, good, kl = modes(x.x, centres, sigma)
+        found |= {f"modes_captured{name}": captured, f"high_quality{name}": good, f"reverse_kl{name}": kl}
     return found
 
 
@@ -191,6 +229,6 @@ def named(s: Sides, name: str, value: Any, floor: Any, error: Any = None) -> Num
 
 
 __all__ = [
-    "Numbers", "Sides", "diversity", "fid", "kid", "memorisation", "named", "prdc", "repeated", "sides",
-    "sliced", "two_sample", "vectors",
+    "Numbers", "Sides", "diversity", "enough", "features_of", "fid", "kid", "made_by", "memorisation", "mixture_of",
+    "modes_found", "named", "prdc", "repeated", "sides", "sliced", "two_sample", "vectors",
 ]  # fmt: skip

@@ -199,3 +199,20 @@ def wasserstein(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> float:
         raise UserError('the Wasserstein distance is computed by POT: pip install "ganvas[transport]"') from error
     cost = torch.cdist(a.double(), b.double()).numpy()
     return float(ot.emd2([], [], cost, numItermax=10_000_000))
+
+
+def marginals(a: Float[Tensor, "n d"], b: Float[Tensor, "n d"]) -> tuple[Float64[Tensor, " d"], Float64[Tensor, " d"]]:
+    """For each column the Wasserstein-1 distance, in its units, and the Kolmogorov distance, from 0 to 1.
+
+    The area between the two distribution functions, and their largest difference (Kolmogorov, 1933).
+    """
+    x, y = (s.double().T.contiguous().sort(1).values for s in (a, b))
+    everything = torch.cat([x, y], 1)
+    F, G = (torch.searchsorted(s, everything, right=True).double() / s.shape[1] for s in (x, y))
+    return (x - y).abs().mean(1), (F - G).abs().amax(1)
+
+
+def correlations(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> float:
+    """The largest difference of two columns' correlation coefficients; that of a constant column counts as 0."""
+    x, y = (torch.corrcoef(s.double().T).nan_to_num(0.0) for s in (a, b))
+    return (x - y).abs().max().item()

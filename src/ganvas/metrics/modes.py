@@ -3,7 +3,7 @@
 from math import inf, log
 from typing import NamedTuple
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from ..errors import UserError
@@ -29,16 +29,23 @@ def modes(samples: Float[Tensor, "n d"], centres: Float[Tensor, "k e"], sigma: f
     Source: Lin et al., PacGAN, arXiv:1712.04086, section 4.1.  n samples of the mixture itself capture all modes with
     a reverse KL of about (k - 1) / (2 n), and in two dimensions 98.9% of them lie within 3 sigma.
     """
+    nearest, good = assigned(samples, centres, sigma, within)
+    counts = nearest[good].bincount(minlength=len(centres))
+    if not good.any():
+        return Modes(0, 0.0, inf)
+    p = counts[counts > 0].double() / counts.sum()
+    reverse_kl = (p * p.log()).sum().item() + log(len(centres))
+    return Modes(int((counts > 0).sum()), good.double().mean().item(), max(0.0, reverse_kl))
+
+
+def assigned(
+    samples: Float[Tensor, "n d"], centres: Float[Tensor, "k e"], sigma: float, within: float = 3.0
+) -> tuple[Int64[Tensor, " n"], Bool[Tensor, " n"]]:
+    """The mode of each sample, and whether it is of high quality; UserError where sizes do not fit."""
     if samples.shape[1] != centres.shape[1] or min(len(samples), len(centres)) == 0:
         raise UserError(
             f"{tuple(samples.shape)} samples and {tuple(centres.shape)} centres: give some of each, of as many numbers"
         )
     differences = samples.double().cpu()[:, None] - centres.double().cpu()
     nearest = differences.square().sum(2).min(1)
-    good = nearest.values.sqrt() < within * sigma
-    counts = nearest.indices[good].bincount(minlength=len(centres))
-    if not good.any():
-        return Modes(0, 0.0, inf)
-    p = counts[counts > 0].double() / counts.sum()
-    reverse_kl = (p * p.log()).sum().item() + log(len(centres))
-    return Modes(int((counts > 0).sum()), good.double().mean().item(), max(0.0, reverse_kl))
+    return nearest.indices, nearest.values.sqrt() < within * sigma

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
 from ..errors import UserError
@@ -48,6 +48,16 @@ class Points:
             far[rows, i + rows] = -1  # itself, first for certain
             found.append(far.topk(k + 1, largest=False).values[:, 1:])
         return torch.cat(found)
+
+    @cached_property
+    def two(self) -> tuple[Int64[Tensor, "n 2"], Float64[Tensor, "n 2"]]:
+        """Which two others are nearest to each example, and how far they are."""
+        found = []
+        for i, part in in_blocks(self.x, len(self.x)):
+            far = distances(part, self.x)
+            far.diagonal(i).fill_(torch.inf)
+            found.append(far.topk(2, largest=False))
+        return torch.cat([f.indices for f in found]), torch.cat([f.values for f in found])
 
     def radii(self, k: int) -> Float64[Tensor, " n"]:
         """The distance from each example to its k-th nearest other."""
@@ -116,7 +126,7 @@ def coverage(real: Points, made: Points) -> Coverage:
     return Coverage(inside > 0, torch.cat(recalled), inside / k, torch.cat(covered))
 
 
-def two_sample_accuracy(real: Float[Tensor, "n d"], made: Float[Tensor, "n d"]) -> tuple[float, float]:
+def two_sample_accuracy(real: Float[Tensor, "m d"], made: Float[Tensor, "n d"]) -> tuple[float, float]:
     """Share of the real, and of the generated examples, whose nearest other example is of their own set.
 
     The leave-one-out 1-nearest-neighbour classifier of Lopez-Paz & Oquab, arXiv:1610.06545: 0.5 both where the sets

@@ -1,0 +1,186 @@
+"""What each metric of `ganvas evaluate` sees: real images, corrupted more and more, in place of samples.
+
+    python3 dev.py run python benchmarks/sensitivity.py [DATA] [OUT] [--seeds 5] [-n 2000]
+
+MNIST and Fashion-MNIST, looked for in DATA (../shared/data), each on its own classifier's features.  2,000 test images
+are compared with as many others, corrupted: blurred (Gaussian, deviation in pixels), with noise (deviation in grey
+levels of 255), of 9, 7 and 5 of the ten classes only, with a share of them copied from the rest, and with a share
+replaced by training images.  Five seeds choose, and draw the noise.
+
+A metric sees a corruption ("yes") if its mean over seeds moves to the worse with every degree, beyond the floor's
+spread: each degree is worse than the one before, and the last one worse than the uncorrupted images by more than twice
+the standard deviation that the metric has for these, over seeds.  "late" if it moves so only in the end, from a degree
+that is no worse than the one before by more than that spread; "wrong" if the last degree is better by that much; "no"
+if it does not move.  Worse is what `WORSE` says.  Prints the table in Markdown and writes OUT/sensitivity.json and
+OUT/sensitivity.png; a recipe that is stopped goes on where it was.
+"""
+
+import argparse
+import json
+import statistics
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import ganvas  # noqa: F401  first: it sets how torch's threads wait
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import conv2d
+
+from ganvas.charts import HEIGHT, SPACE, WIDTH, chart
+from ganvas.data import Collection, View, load
+from ganvas.evaluation import of_samples
+from ganvas.evaluation.samples import Sides
+from ganvas.features import features_for
+from ganvas.metrics.fidelity import window
+from ganvas.randomness import generator
+
+DATA = ("mnist", "fashion-mnist")
+DEGREES: dict[str, tuple[float, ...]] = {
+    "blur": (0, 0.5, 0.75, 1, 1.5), "noise": (0, 16, 32, 64, 128), "dropped classes": (0, 1, 3, 5),
+    "duplicated": (0, 0.1, 0.25, 0.5, 0.9), "memorised": (0, 0.1, 0.25, 0.5, 1),
+}  # fmt: skip
+UNITS = {
+    "blur": "blur, pixels", "noise": "noise, grey levels", "dropped classes": "classes dropped",
+    "duplicated": "share copied", "memorised": "share from training",
+}  # fmt: skip
+WORSE = {
+    "fid": 1, "kid": 1, "precision": -1, "recall": -1, "density": -1, "coverage": -1, "two_sample": 1,
+    "sliced_wasserstein": 1, "ms_ssim": 1, "classifier_score": -1, "nearer_to_training": 1, "memorised": 1,
+    "duplicates": 1,
+}  # fmt: skip
+METRICS = (
+    "fid", "kid", "prdc", "two-sample", "sliced-wasserstein", "ms-ssim", "classes", "memorisation", "duplicates",
+)  # fmt: skip
+TRAIN = 20_000
+"""training images that are looked through for those that samples copy"""
+
+
+def corrupted(kind: str, degree: float, pool: Collection, train: Collection, n: int, seed: int) -> Collection:
+    """n images of the pool, mixed and corrupted."""
+    random = generator(torch.device("cpu"), seed, "corruption", kind)
+    if kind == "dropped classes":
+        kept = pool.some(len(pool), seed, "pool")
+        assert kept.labels is not None
+        return kept.at(kept.labels < 10 - degree).at(slice(n))
+    made = pool.some(n, seed, "pool")
+    x = made.x.clone()
+    if degree and kind == "blur":
+        x = blurred(x, degree)
+    elif degree and kind == "noise":
+        x = (x + degree * torch.randn(x.shape, generator=random)).round().clamp(0, 255).to(torch.uint8)
+    elif kind == "duplicated":
+        apart = n - round(degree * n)
+        x[apart:] = x[torch.randint(apart, (n - apart,), generator=random)]
+    elif kind == "memorised":
+        copied = round(degree * n)
+        x[:copied] = train.some(copied, seed, "copied").x
+    return Collection(x=x, name=pool.name)
+
+
+def blurred(x: Tensor, sigma: float) -> Tensor:
+    """Grey images under a Gaussian of this deviation in pixels."""
+    weights = window(13, torch.float32, sigma)
+    found = conv2d(x.float(), (weights[:, None] * weights)[None, None], padding=6)
+    return found.round().clamp(0, 255).to(torch.uint8)
+
+
+def measured(name: str, folder: Path, n: int, seed: int, out: Path) -> dict[str, dict[str, float]]:
+    """Each corruption's numbers, by "KIND DEGREE", without the names of features; kept in a file of OUT."""
+    kept = out / f"{name}-{n}-{seed}.json"
+    found: dict[str, dict[str, float]] = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
+    test, train = (load(name, View(data_dir=str(folder), split=split)) for split in ("test", "train"))
+    mixed, train = test.some(len(test), seed, "halves"), train.some(TRAIN, seed, "train")
+    half = len(mixed) // 2
+    held_out, pool = mixed.at(slice(n)), mixed.at(slice(half, None))
+    other = mixed.at(slice(half - n, half)) if half >= 2 * n else train.at(slice(n))
+    space = features_for("auto", test.shape, data=name)
+    real = [space(part.x) for part in (held_out, other)]
+    for kind, degrees in DEGREES.items():
+        for degree in degrees:
+            key = f"{kind} {degree:g}"
+            if key in found:
+                continue
+            made = corrupted(kind, degree, pool, train, n, seed)
+            s = Sides(held_out, other, made, space, *real, space(made.x))
+            numbers = of_samples(s, train, METRICS, True, True, seed, lambda line: None)
+            found[key] = {
+                k.split(":")[0]: v for k, v in numbers.items() if k.split(":")[0] in WORSE and k.count(":") < 2
+                and not k.endswith(":floor")
+            }  # fmt: skip
+            kept.write_text(json.dumps(found), encoding="utf-8")
+            print(f"{name}, seed {seed}: {key}", flush=True)
+    return found
+
+
+def verdict(values: list[list[float]], worse: int) -> str:
+    """What a metric makes of growing degrees, from its values over seeds at each, the first without corruption."""
+    means = [worse * statistics.mean(v) for v in values]
+    spread = 2 * statistics.stdev(values[0])
+    steps = [b - a for a, b in pairwise(means)]
+    if means[-1] - means[0] < -spread:
+        return "wrong"
+    if means[-1] - means[0] <= spread:
+        return "no"
+    return "yes" if min(steps) > 0 else "late" if min(steps) >= -spread else "not monotone"
+
+
+def over_seeds(runs: list[dict[str, dict[str, float]]], kind: str, metric: str) -> list[list[float]]:
+    """The values over seeds, at each degree."""
+    return [[run[f"{kind} {degree:g}"][metric] for run in runs] for degree in DEGREES[kind]]
+
+
+def table(found: dict[str, list[dict[str, dict[str, float]]]]) -> str:
+    """Which metric sees what, on each data set, in Markdown."""
+    lines = ["| metric | " + " | ".join(DEGREES) + " |", "|---" * (len(DEGREES) + 1) + "|"]
+    for metric, worse in WORSE.items():
+        cells = []
+        for kind in DEGREES:
+            said = [verdict(over_seeds(runs, kind, metric), worse) for runs in found.values()]
+            cells.append(said[0] if len(set(said)) == 1 else " / ".join(said))
+        lines.append(f"| `{metric}` | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def figure(found: dict[str, list[dict[str, dict[str, float]]]]) -> Image.Image:
+    """A panel for each metric and corruption, a row a metric: means over seeds, a line a data set."""
+    canvas = Image.new("RGB", (len(DEGREES) * (WIDTH + SPACE) + SPACE, len(WORSE) * (HEIGHT + SPACE) + SPACE), "white")
+    for row, metric in enumerate(WORSE):
+        for column, kind in enumerate(DEGREES):
+            lines, seen = {}, list[float]()
+            for name, runs in found.items():
+                values = over_seeds(runs, kind, metric)
+                lines[name] = list(zip(DEGREES[kind], map(statistics.mean, values), strict=True))
+                seen += around(values[0], metric)
+            panel = chart(lines, f"{metric}: {UNITS[kind]}", seen=seen)
+            canvas.paste(panel, (SPACE + column * (WIDTH + SPACE), SPACE + row * (HEIGHT + SPACE)))
+    small = canvas.resize((canvas.width * 2 // 3, canvas.height * 2 // 3), Image.Resampling.LANCZOS)
+    return small.quantize(64)
+
+
+def around(values: list[float], metric: str) -> tuple[float, float]:
+    """What a panel shows at least: eight deviations of the uncorrupted images' values, so that noise looks like it."""
+    mean, reach = statistics.mean(values), 8 * statistics.stdev(values)
+    return (mean - reach if metric == "kid" else max(0.0, mean - reach)), mean + reach
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("data", type=Path, nargs="?", default=Path("../shared/data"))
+    parser.add_argument("out", type=Path, nargs="?", default=Path("runs/sensitivity"))
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("-n", type=int, default=2000)
+    words: Any = parser.parse_args()
+    words.out.mkdir(parents=True, exist_ok=True)
+    found = {
+        name: [measured(name, words.data, words.n, seed, words.out) for seed in range(words.seeds)] for name in DATA
+    }
+    (words.out / "sensitivity.json").write_text(json.dumps(found), encoding="utf-8")
+    figure(found).save(words.out / "sensitivity.png", optimize=True)
+    print(table(found))
+
+
+if __name__ == "__main__":
+    main()
