@@ -15,15 +15,16 @@ from . import checkpoint, folders
 from .artifact import LAST, WEIGHTS, Trained, load_trained, model_from
 from .charts import curves
 from .data import Collection, Source, Stream, View, load
-from .doctor import diagnose, latent_report
+from .doctor import diagnose
 from .errors import Diverged, Stopped, UserError
 from .model import Batch, Model, name_of
 from .paths import written
 from .pictures import preview
 from .progress import Bar, stoppable
 from .randomness import reseed
+from .reports import reported
 from .selection import distance, is_best
-from .training import Plan, State, begin, check_finite, device_for, gradient_norm, take_units
+from .training import Plan, State, begin, check_finite, device_for, take_units
 from .training import train as training
 
 PREVIEW = 10
@@ -131,7 +132,7 @@ def go(run: Run, state: State, bar: Bar) -> Trained:
                 due = last or step % run.plan.every == 0
                 if due or step % every == 0:
                     terms = state.meter.read()
-                    report = reported(run, state, examples, terms)
+                    report = reported(run.model, state, examples, terms, run.plan.seed)
                     line = {"step": step, "seconds": round(time.monotonic() - started, 3)} | terms
                     report |= keep(run, state) if due else {}
                     line |= run.model.estimates(terms) | report
@@ -163,22 +164,6 @@ def to_observe(run: Run, state: State) -> Batch | None:
     if type(run.model).observe is Model.observe or n < 2:
         return None
     return some(run, n).to(next(state.nets.parameters()).device)
-
-
-def reported(run: Run, state: State, batch: Batch | None, terms: dict[str, float]) -> dict[str, Any]:
-    """What the log keeps besides the terms, from which it takes what is none: how codes are used, how a game stands."""
-    game = {name: round(terms.pop(name), 4) for name in run.model.watched if name in terms}
-    if batch is None:
-        return {"game": game} if game else {}
-    reseed(batch.x.device, run.plan.seed, "observe")
-    with torch.no_grad():
-        seen = {name: value.float().cpu() for name, value in run.model.observe(batch, **state.average).items()}
-    if not game:
-        return {"codes": latent_report(seen)}
-    state.nets.eval()  # so that batch norm takes no notice
-    game |= {name: value.item() for name, value in seen.items()} | run.model.probe(batch, **state.nets)
-    state.nets.train()
-    return {"game": game | {f"gradient_{name}": gradient_norm(net) for name, net in state.nets.items()}}
 
 
 def keep(run: Run, state: State) -> dict[str, float]:
