@@ -35,17 +35,28 @@ def reported(
     else:
         found = latent_report(seen) | {"gradient": gradient_norm(state.nets)}
     found |= compared(model, batch, latest, dict(state.average.items()))
+    found["scale"] = round(max(scale(net) for net in state.nets.values()), 3)
     state.nets.train()
     return {"game": game | found} if game else {"codes": found}
+
+
+@torch.no_grad()
+def scale(net: nn.Module) -> float:
+    """How much larger a layer's output is than its input, for random weights of this size: 0.6 to 1.4 at first.
+
+    The root mean square over layers of sqrt(n) times the weights' own, n the inputs of a unit.
+    """
+    gains = [w[0].numel() * w.square().mean() for w in net.parameters() if w.ndim > 1]
+    return torch.stack(gains).mean().sqrt().item() if gains else 0.0
 
 
 @torch.no_grad()
 def compared(
     model: Model, batch: Batch, latest: dict[str, nn.Module], average: dict[str, nn.Module]
 ) -> dict[str, float]:
-    """How far the latest weights are from the data, and how many times as far the averaged ones (`lag`).
+    """How far `away` the latest weights are from the data, and how many times as far the averaged ones (`lag`).
 
-    `distance` of a GAN is the sliced Wasserstein distance of its samples, that of a model with an encoder the root mean
+    `away` of a GAN is the sliced Wasserstein distance of its samples, that of a model with an encoder the root mean
     square error of its reconstructions, as a share of the mean distance between two examples.  `outside` is the share
     of samples of vectors that lie far beyond the examples, whatever is averaged.
     """

@@ -150,6 +150,8 @@ def go(run: Run, state: State, bar: Bar) -> Trained:
                         asked(),
                     )
     except Diverged as error:
+        seconds = round(time.monotonic() - started, 3)
+        folders.log(run.folder, {"step": state.step, "seconds": seconds, "diverged": str(error)})
         good = folders.saved_step(run.folder)
         raise Diverged(
             f"{error}: stopped; {run.folder} keeps the checkpoint of step {good}. "
