@@ -77,7 +77,9 @@ def run(model: Model, data: str, options: dict[str, Any], seed: int, folder: Pat
     shutil.rmtree(folder, ignore_errors=True)
     every = max(10, options["steps"] // LINES * 10)
     try:
-        ganvas.train(model, data, folder=folder, seed=seed, every=every, keep="last", device="cpu", quiet=True, **options)
+        ganvas.train(
+            model, data, folder=folder, seed=seed, every=every, keep="last", device="cpu", quiet=True, **options
+        )
     except Diverged:
         return {"lines": read_log(folder), "measured": {}}
     return {"lines": read_log(folder), "measured": measured(folder, data)}

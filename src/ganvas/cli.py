@@ -24,6 +24,7 @@ COMMANDS = {
     "sample": ("using:sample", "Generate new examples with a trained model."),
     "reconstruct": ("using:reconstruct", "Encode and decode examples, and show both."),
     "evaluate": ("evaluating:evaluate", "Measure a trained autoencoder or VAE on held-out data."),
+    "doctor": ("looking:doctor", "Say what is wrong with a run, with evidence and remedies."),
     "interpolate": ("exploring:interpolate", "Walk through the latent space from one example to another."),
     "traverse": ("exploring:traverse", "Change one latent dimension at a time, sorted by KL."),
     "manifold": ("exploring:manifold", "Decode a plane of the latent space."),

@@ -17,9 +17,7 @@ ROOM = 0.5
 """how far beyond the examples samples may lie, as a share of what the examples span, in each dimension"""
 
 
-def reported(
-    model: Model, state: State, batch: Batch | None, terms: dict[str, float], seed: int
-) -> dict[str, Any]:
+def reported(model: Model, state: State, batch: Batch | None, terms: dict[str, float], seed: int) -> dict[str, Any]:
     """What the log keeps besides the terms, from which it takes what is none; `batch` are always the same examples."""
     game = {name: round(terms.pop(name), 4) for name in model.watched if name in terms}
     if batch is None:
@@ -47,7 +45,8 @@ def scale(net: nn.Module) -> float:
     The root mean square over layers of sqrt(n) times the weights' own, n the inputs of a unit.
     """
     gains = [w[0].numel() * w.square().mean() for w in net.parameters() if w.ndim > 1]
-    return torch.stack(gains).mean().sqrt().item() if gains else 0.0
+    size: float = torch.stack(gains).mean().sqrt().item() if gains else 0.0
+    return size
 
 
 @torch.no_grad()

@@ -14,8 +14,9 @@ from .games import APART, CLIPPED, FEW, PENALIZED, SURE, VANISHED, WORSE, of_gam
 from .trends import COPIED, GROWN, LAG, OUTSIDE, RECENT, RISEN, SWING, TURNS, Lines, of_end, of_trends, stands
 
 __all__ = [
-    "APART", "CLIPPED", "COPIED", "DEAD", "FAR", "FEW", "GROWN", "LAG", "OUTSIDE", "PAGE", "PENALIZED", "RISEN", "SURE",
-    "SWING", "TURNS", "VANISHED", "WORSE", "Diagnosis", "diagnose", "examine", "figures", "latent_report",
+    "APART", "CLIPPED", "COPIED", "DEAD", "FAR", "FEW", "GROWN", "LAG", "OUTSIDE", "PAGE", "PENALIZED", "RECENT",
+    "RISEN", "SURE", "SWING", "TURNS", "VANISHED", "WORSE", "Diagnosis", "diagnose", "examine", "figures",
+    "latent_report",
 ]  # fmt: skip
 
 

@@ -46,7 +46,9 @@ def of_codes(model: Model, codes: dict[str, Any], done: int, steps: int) -> list
         return []
     if "active" in codes and codes["active"] <= codes["dimensions"] // 20:
         return [collapse(model, codes)]
-    found = [strange(model, codes)] if codes.get("from_prior", 0) > FAR and done >= steps and fits_a_prior(model) else []
+    found = (
+        [strange(model, codes)] if codes.get("from_prior", 0) > FAR and done >= steps and fits_a_prior(model) else []
+    )
     return found + (dead(model, codes) if done >= steps else [])
 
 
@@ -56,7 +58,7 @@ def collapse(model: Model, codes: dict[str, Any]) -> Diagnosis:
         "posterior collapse",
         f"{codes['active']} of {codes['dimensions']} latent dimensions are active (variance of the posterior's mean "
         f"above {ACTIVE}), KL {codes['kl']:.2f} nats, so samples ignore the code",
-        codes["active"], codes["dimensions"] // 20, tuple(against_collapse(model)),
+        float(codes["active"]), float(codes["dimensions"] // 20), tuple(against_collapse(model)),
     )  # fmt: skip
 
 
@@ -87,7 +89,7 @@ def dead(model: Model, codes: dict[str, Any]) -> list[Diagnosis]:
     return [
         Diagnosis(
             "dead latent", f"{alive} of {n} latent dimensions are {what} (limit a half){which}",
-            alive, n / 2, remedies, alarm=False,
+            float(alive), n / 2, remedies, alarm=False,
         )
     ]  # fmt: skip
 

@@ -21,9 +21,11 @@ LAG = 1.5
 OUTSIDE = 0.05
 """share of samples that may lie far outside of what the data span"""
 COPIED = 0.1
-"""share of samples nearer to a training example than all but 1% of held-out examples are, above which they are copies"""
+"""share of samples nearer to a training example than 99% of held-out examples are, above which they are copies"""
 RECENT = 200
 """lines that are looked at: what is older is past"""
+NO_TERMS = ("seconds", "memorised")
+"""numbers of a line that are no terms of an encoder's loss"""
 AFTER = 0.1
 """part of the run that is no sign yet"""
 
@@ -33,9 +35,9 @@ def of_trends(model: Model, lines: Lines, steps: int) -> list[Diagnosis]:
     done = lines[-1]["step"]
     if done < max(200, AFTER * steps):
         return []
-    found = [*of_rate(model, lines, steps), *of_range(lines), *of_copies(lines)]
+    found = [*of_rate(model, lines), *of_range(lines), *of_copies(lines)]
     if isinstance(model, Adversarial):
-        found += of_swings(model, lines, steps)
+        found += of_swings(model, lines)
     return found + (of_average(lines) if done >= steps else [])
 
 
@@ -50,7 +52,7 @@ def values(lines: Lines, name: str) -> list[float]:
     return [stands(line)[name] for line in lines if name in stands(line)]
 
 
-def of_rate(model: Model, lines: Lines, steps: int) -> list[Diagnosis]:
+def of_rate(model: Model, lines: Lines) -> list[Diagnosis]:
     """A learning rate that is too high: weights far larger than they began, or a loss that rises again."""
     bounded = isinstance(model, Adversarial) and (model.clip is not None or model.spectral_norm)
     scale = [] if bounded else values(lines[-3:], "scale")
@@ -61,7 +63,7 @@ def of_rate(model: Model, lines: Lines, steps: int) -> list[Diagnosis]:
     if scale and median(scale) > GROWN:
         said = f"a layer's weights have grown to {median(scale):.2g} times the size that keeps signals as they are"
         return [too_high(f"{said} (0.6 to 1.4 at first, limit {GROWN:g})", median(scale), GROWN, remedies)]
-    losses = [] if isinstance(model, Adversarial) else totals(model, lines, steps)
+    losses = [] if isinstance(model, Adversarial) else totals(model, lines)
     if len(losses) < 10:
         return []
     first, lowest, last = losses[0], min(losses), median(losses[-5:])
@@ -72,14 +74,13 @@ def of_rate(model: Model, lines: Lines, steps: int) -> list[Diagnosis]:
     return [too_high(f"{said} (limit {RISEN:.0%})", share, RISEN, remedies)]
 
 
-def totals(model: Model, lines: Lines, steps: int) -> list[float]:
-    """The loss of each line since which its weights are what they are at the end; nothing where they change for good."""
-    rules = [getattr(model, name, None) for name in ("cycle", "geco", "capacity")]
-    if any(rule for rule in rules) or any(rule == 0.0 and rule is not None for rule in rules[1:]):
+def totals(model: Model, lines: Lines) -> list[float]:
+    """The loss of each line after a warm-up; nothing where its weights go on changing."""
+    if getattr(model, "cycle", 0) or any(getattr(model, name, None) is not None for name in ("geco", "capacity")):
         return []
-    terms = ("reconstruction", "kl", "bound", "index", "correlation", "dimension")
     start = getattr(model, "warmup", 0)
-    return [sum(line[t] for t in terms if t in line) for line in lines if line["step"] > start and "codes" in line]
+    later = [line for line in lines if line["step"] > start and "codes" in line]
+    return [sum(v for name, v in line.items() if isinstance(v, float) and name not in NO_TERMS) for line in later]
 
 
 def too_high(said: str, figure: float, limit: float, remedies: Sequence[str]) -> Diagnosis:
@@ -116,7 +117,7 @@ def of_copies(lines: Lines) -> list[Diagnosis]:
     return [Diagnosis("memorisation", said, found[-1], COPIED, ("more data", "fewer --steps", "a smaller --width"))]
 
 
-def of_swings(model: Adversarial, lines: Lines, steps: int) -> list[Diagnosis]:
+def of_swings(model: Adversarial, lines: Lines) -> list[Diagnosis]:
     """A game that goes round: samples come near to the data and leave again, over and over."""
     away = values(lines[len(lines) // 2 :], "away")
     times = turns(away, SWING) if away else 0
@@ -132,7 +133,7 @@ def of_swings(model: Adversarial, lines: Lines, steps: int) -> list[Diagnosis]:
         remedies.append("--betas 0.5,0.999")
     if not (model.r1 or model.gp or model.clip or model.spectral_norm) and model.norm_d != "batch":
         remedies.append("a penalty on D's gradient (--r1 1)")
-    return [Diagnosis("oscillation", said, times, TURNS, (*remedies, "--decay 0.5"))]
+    return [Diagnosis("oscillation", said, float(times), float(TURNS), (*remedies, "--decay 0.5"))]
 
 
 def turns(numbers: Sequence[float], least: float) -> int:
@@ -143,14 +144,8 @@ def turns(numbers: Sequence[float], least: float) -> int:
         low, high = min(low, value), max(high, value)
         if way >= 0 and value <= high - least:
             way, low, count = -1, value, count + 1
-            high = value
         elif way <= 0 and value >= low + least:
             way, high, count = 1, value, count + 1
-            low = value
-        elif way > 0:
-            low = value
-        elif way < 0:
-            high = value
     return max(0, count - 1)
 
 
@@ -161,4 +156,6 @@ def of_average(lines: Lines) -> list[Diagnosis]:
         return []
     said = f"the averaged weights, which are kept, are {median(lags):.2g} times as far from the data as the latest ones"
     remedies = ("a smaller --ema", "more --steps")
-    return [Diagnosis("the average is too slow", f"{said} (limit {LAG:g})", median(lags), LAG, remedies, "EMA too slow")]
+    return [
+        Diagnosis("the average is too slow", f"{said} (limit {LAG:g})", median(lags), LAG, remedies, "EMA too slow")
+    ]
