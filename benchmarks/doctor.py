@@ -11,6 +11,7 @@ Logs and measures are kept in OUT (runs/doctor).
 
 import argparse
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import torch
 from torch import Tensor
 
 from ganvas.data import View, load
+from ganvas.doctor import examine
 from ganvas.errors import Diverged
 from ganvas.folders import read_log
 from ganvas.metrics import sliced_wasserstein
@@ -63,13 +65,17 @@ HEALTHY: dict[str, Case] = {
     "autoencoder": (ganvas.Autoencoder(**SMALL), "digits", {"steps": 500}),
     "gan": (ganvas.GAN(**GAME, lr=1e-3, norm="batch", r1=0.1), "digits", {"steps": 800, "ema": 0.99}),
     "dcgan": (ganvas.DCGAN(width=16, latent=16, lr=1e-3), "digits", {"steps": 500, "ema": 0.99}),
-    "wgan": (ganvas.WGAN(**GAME, net="mlp", k=3, k_first=20, clip=0.1, lr=1e-3), "digits", {"steps": 500}),
+    "wgan": (
+        ganvas.WGAN(**GAME, net="mlp", k=3, k_first=20, clip=0.1, lr=3e-3, norm="batch"), "digits",
+        {"steps": 500, "ema": 0.99},
+    ),
     "wgangp": (ganvas.WGANGP(**GAME, net="mlp", k=3, lr=5e-4), "digits", {"steps": 500, "ema": 0.99}),
     "r3gan": (ganvas.R3GAN(width=64, latent=2, lr=2e-3, betas=(0.0, 0.9)), "ring", {"steps": 500, "ema": 0.99}),
     "cgan": (ganvas.CGAN(**GAME, net="mlp", lr=1e-3, norm="batch", r1=0.1), "digits", {"steps": 800, "ema": 0.99}),
 }  # fmt: skip
 LINES = 60
 """of a run's log"""
+TRUE = "codes far from N(0, I)"
 
 
 def run(model: Model, data: str, options: dict[str, Any], seed: int, folder: Path) -> dict[str, Any]:
@@ -108,6 +114,48 @@ def of_samples(made: Tensor, known: Any, test: Any) -> dict[str, float]:
     return {"classes": (shares > 0.02).sum().item(), "of": len(known.classes), "far": far}
 
 
+def is_sick(measured: dict[str, float]) -> bool:
+    """Whether the measure says that a run has failed; one that ended early has."""
+    if "explained" in measured:
+        return measured["explained"] < 0.1
+    return not measured or measured["classes"] <= measured["of"] / 2 or measured["far"] > 4
+
+
+def said(case: Case, lines: list[dict[str, Any]]) -> set[str]:
+    """The diseases that the doctor finds at the end of a run."""
+    model, _, options = case
+    return {found.disease for found in examine(model, options["steps"], lines) if found.alarm}
+
+
+def table(cases: dict[str, Case], found: dict[str, dict[str, Any]], parities: tuple[int, ...]) -> None:
+    """For runs with seeds of these parities how many are sick, in how many it was seen, and what else was said."""
+    print(f"\n{'':<22}{'runs':>6}{'sick':>6}{'found':>7}{'recall':>8}  also said")
+    here = [name for name in found if int(name[-1]) % 2 in parities]
+    verdicts = {name: said(cases[name], found[name]["lines"]) for name in here}
+    sick = {name: is_sick(found[name]["measured"]) for name in here}
+    for disease in SICK:
+        runs = [name for name in here if name.startswith(disease)]
+        seen = sum(disease in verdicts[name] for name in runs)
+        other = Counter(said for name in runs for said in verdicts[name] - {disease})
+        ill = sum(sick[name] for name in runs)
+        print(f"{disease:<22}{len(runs):>6}{ill:>6}{seen:>7}{seen / max(1, len(runs)):>8.0%}  {listed(other)}")
+    alarms = 0
+    for model in HEALTHY:
+        runs = [name for name in here if name.startswith(f"healthy-{model}-")]
+        # that an autoencoder's codes are not N(0, I) is so, and what fitted priors are for
+        right = {TRUE} if model == "autoencoder" else set()
+        other = Counter(said for name in runs for said in verdicts[name])
+        wrong, ill = sum(bool(verdicts[name] - right) for name in runs), sum(sick[name] for name in runs)
+        alarms += wrong
+        print(f"{'healthy ' + model:<22}{len(runs):>6}{ill:>6}{wrong:>7}{'':>8}  {listed(other)}")
+    well = sum(name.startswith("healthy") for name in here)
+    print(f"false alarms: {alarms} of {well} healthy runs, {alarms / max(1, well):.1%}")
+
+
+def listed(counts: Counter[str]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.most_common())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("out", type=Path, nargs="?", default=Path("runs/doctor"))
@@ -123,8 +171,9 @@ def main() -> None:
         name: (*case, int(name[-1]), words.out / name) for name, case in cases.items() if words.only in name
     }  # fmt: skip
     found = collected(run, jobs, words.out, words.workers)
-    for name, one in found.items():
-        print(name, {k: round(v, 3) for k, v in one["measured"].items()}, flush=True)
+    for title, parities in (("even seeds, on which limits were set", (0,)), ("odd seeds, the result", (1,))):
+        print(f"\n{title}", end="")
+        table(cases, found, parities)
 
 
 if __name__ == "__main__":

@@ -45,8 +45,7 @@ def scale(net: nn.Module) -> float:
     The root mean square over layers of sqrt(n) times the weights' own, n the inputs of a unit.
     """
     gains = [w[0].numel() * w.square().mean() for w in net.parameters() if w.ndim > 1]
-    size: float = torch.stack(gains).mean().sqrt().item() if gains else 0.0
-    return size
+    return torch.stack(gains).mean().sqrt().item() if gains else 0.0
 
 
 @torch.no_grad()
@@ -69,11 +68,12 @@ def compared(
 
 def off(model: Model, x: Tensor, labels: tuple[Tensor, ...], nets: dict[str, nn.Module]) -> float:
     """How far samples, or reconstructions where there is an encoder, are from the examples."""
-    apart = torch.pdist(x.flatten(1)).mean().item()
+    apart: float = torch.pdist(x.flatten(1)).mean().item()
     if isinstance(model, Encodes):
         assert isinstance(model, Samples)
         rebuilt = model.generate(model.encode(x, *labels, **nets), *labels, **nets)
-        return (rebuilt - x).flatten(1).square().sum(1).mean().sqrt().item() / max(apart, 1e-12)
+        error: float = (rebuilt - x).flatten(1).square().sum(1).mean().sqrt().item()
+        return error / max(apart, 1e-12)
     made = samples(model, x, labels, nets)
     return sliced_wasserstein(made, x, directions=DIRECTIONS) * x[0].numel() ** 0.5 / max(apart, 1e-12)
 

@@ -28,9 +28,14 @@ class Diagnosis:
         return f"{self.name}: {self.evidence}; remedies: {', '.join(self.remedies)}"
 
     @property
+    def disease(self) -> str:
+        """The title of its section of the page."""
+        return self.section or self.name
+
+    @property
     def page(self) -> str:
         """Where the page explains it."""
-        title = (self.section or self.name).lower()
+        title = self.disease.lower()
         return f"{PAGE}#{''.join(c for c in title if c.isalnum() or c in ' -').replace(' ', '-')}"
 
     def plain(self) -> dict[str, Any]:

@@ -9,8 +9,9 @@ FEW = 0.3
 """diversity of samples, a share of the data's, below which modes are missing"""
 SURE, APART = 0.99, 10.0
 """D's accuracy on real and on fake examples, and the gap of its logits, above which it has won"""
-VANISHED = 0.01
-"""minimax gradient of G, a share of the non-saturating one, below which it has vanished"""
+VANISHED, MOSTLY = 0.01, 0.9
+"""minimax gradient of G, a share of the non-saturating one, below which it has vanished: then D has won if it is mostly
+right, since real examples that are where all samples are may well be taken for samples"""
 PENALIZED, CLIPPED = (0.5, 2.0), (1e-5, 10.0)
 """slopes of a critic between which its gradient penalty holds, and its clipped weights leave G something to follow"""
 WORSE = 1.5
@@ -41,11 +42,13 @@ def of_game(model: Adversarial, game: dict[str, float], done: int, steps: int) -
 def of_winner(model: Adversarial, game: dict[str, float], settled: bool) -> list[Diagnosis]:
     """That D has won, with the evidence; nothing where it has not."""
     real, fake, gap = game["accuracy_real"], game["accuracy_fake"], game["gap"]
-    if min(real, fake) < SURE or model.loss == "wasserstein":  # whose critic is meant to be as good as it can
+    vanished = model.loss == "minimax" and game["minimax"] < VANISHED * game["nonsaturating"]
+    limit = MOSTLY if vanished else SURE
+    if min(real, fake) < limit or model.loss == "wasserstein":  # whose critic is meant to be as good as it can
         return []
-    said = f"it knows {real:.1%} of real and {fake:.1%} of fake examples (limit {SURE:.0%})"
+    said = f"it knows {real:.1%} of real and {fake:.1%} of fake examples (limit {limit:.0%})"
     remedies = tuple(against_winning(model))
-    if model.loss == "minimax" and game["minimax"] < VANISHED * game["nonsaturating"]:
+    if vanished:
         share = game["minimax"] / game["nonsaturating"]
         said += f", and the gradient that G gets is {share:.1g} of the non-saturating loss's (limit {VANISHED:g})"
         return [Diagnosis("D has won", said, share, VANISHED, remedies)]
@@ -106,7 +109,7 @@ def of_slope(model: Adversarial, slope: float) -> list[Diagnosis]:
         way, so = ("vanishes", "so G learns nothing") if slope < low else ("explodes", "so G is thrown about")
         title = f"the critic's slope {way}"
         remedies = (f"a --clip {'above' if slope < low else 'below'} {model.clip:g}", "or train wgangp")
-    return [Diagnosis(title, f"{evidence}, {so}", slope, limit, remedies, section="the critic's slope")]
+    return [Diagnosis(title, f"{evidence}, {so}", slope, limit, remedies, section="critic's slope")]
 
 
 def of_samples(model: Adversarial, line: dict[str, Any], done: int, steps: int) -> list[Diagnosis]:

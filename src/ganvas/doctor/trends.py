@@ -9,10 +9,10 @@ from ..models.adversarial import Adversarial
 from .diagnosis import Diagnosis
 
 Lines = Sequence[dict[str, Any]]
-SWING, TURNS = 0.25, 4
+SWING, TURNS = 0.15, 3
 """how far the distance from samples to data goes up and down, in mean distances between two examples, and how often in
 the last half of the log, where a game oscillates"""
-GROWN = 3.0
+GROWN = 2.5
 """size of the weights, which are 0.6 to 1.4 at first, above which the learning rate has thrown them about"""
 RISEN = 0.5
 """share of what a loss had fallen by that it may rise again"""
