@@ -45,7 +45,8 @@ def scale(net: nn.Module) -> float:
     The root mean square over layers of sqrt(n) times the weights' own, n the inputs of a unit.
     """
     gains = [w[0].numel() * w.square().mean() for w in net.parameters() if w.ndim > 1]
-    return torch.stack(gains).mean().sqrt().item() if gains else 0.0
+    size: float = torch.stack(gains).mean().sqrt().item() if gains else 0.0
+    return size
 
 
 @torch.no_grad()
@@ -74,8 +75,8 @@ def off(model: Model, x: Tensor, labels: tuple[Tensor, ...], nets: dict[str, nn.
         rebuilt = model.generate(model.encode(x, *labels, **nets), *labels, **nets)
         error: float = (rebuilt - x).flatten(1).square().sum(1).mean().sqrt().item()
         return error / max(apart, 1e-12)
-    made = samples(model, x, labels, nets)
-    return sliced_wasserstein(made, x, directions=DIRECTIONS) * x[0].numel() ** 0.5 / max(apart, 1e-12)
+    far: float = sliced_wasserstein(samples(model, x, labels, nets), x, directions=DIRECTIONS) * x[0].numel() ** 0.5
+    return far / max(apart, 1e-12)
 
 
 def samples(model: Model, x: Tensor, labels: tuple[Tensor, ...], nets: dict[str, nn.Module]) -> Tensor:

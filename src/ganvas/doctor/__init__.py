@@ -10,12 +10,12 @@ from ..model import Model
 from ..models.adversarial import Adversarial
 from .codes import DEAD, FAR, latent_report, of_codes
 from .diagnosis import PAGE, Diagnosis
-from .games import APART, CLIPPED, FEW, PENALIZED, SURE, VANISHED, WORSE, of_game, of_samples
+from .games import APART, CLIPPED, FEW, MOSTLY, PENALIZED, SURE, VANISHED, WORSE, of_game, of_samples
 from .trends import COPIED, GROWN, LAG, OUTSIDE, RECENT, RISEN, SWING, TURNS, Lines, of_end, of_trends, stands
 
 __all__ = [
-    "APART", "CLIPPED", "COPIED", "DEAD", "FAR", "FEW", "GROWN", "LAG", "OUTSIDE", "PAGE", "PENALIZED", "RECENT",
-    "RISEN", "SURE", "SWING", "TURNS", "VANISHED", "WORSE", "Diagnosis", "diagnose", "examine", "figures",
+    "APART", "CLIPPED", "COPIED", "DEAD", "FAR", "FEW", "GROWN", "LAG", "MOSTLY", "OUTSIDE", "PAGE", "PENALIZED",
+    "RECENT", "RISEN", "SURE", "SWING", "TURNS", "VANISHED", "WORSE", "Diagnosis", "diagnose", "examine", "figures",
     "latent_report",
 ]  # fmt: skip
 

@@ -9,7 +9,7 @@ from ..models.adversarial import Adversarial
 from .diagnosis import Diagnosis
 
 Lines = Sequence[dict[str, Any]]
-SWING, TURNS = 0.15, 3
+SWING, TURNS = 0.15, 2
 """how far the distance from samples to data goes up and down, in mean distances between two examples, and how often in
 the last half of the log, where a game oscillates"""
 GROWN = 2.5
@@ -90,7 +90,7 @@ def too_high(said: str, figure: float, limit: float, remedies: Sequence[str]) ->
 
 def of_end(line: dict[str, Any], model: Model) -> Diagnosis:
     """A run that ended because its loss was no longer finite."""
-    return too_high(f"{line['diverged']}", float("nan"), 0.0, [f"an --lr below {model.lr:g}", "--max-norm 1"])
+    return too_high(line["diverged"], float(line["step"]), 0.0, [f"an --lr below {model.lr:g}", "--max-norm 1"])
 
 
 def of_range(lines: Lines) -> list[Diagnosis]:
