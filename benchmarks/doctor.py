@@ -124,17 +124,21 @@ def is_sick(measured: dict[str, float]) -> bool:
     return not measured or measured["classes"] <= measured["of"] / 2 or measured["far"] > 4
 
 
-def said(case: Case, lines: list[dict[str, Any]]) -> set[str]:
-    """The diseases that the doctor finds at the end of a run."""
+def said(case: Case, lines: list[dict[str, Any]], ever: bool) -> set[str]:
+    """The diseases that the doctor finds at the end of a run, or ever in it."""
     model, _, options = case
-    return {found.disease for found in examine(model, options["steps"], lines) if found.alarm}
+    ends = range(1, len(lines) + 1) if ever else [len(lines)]
+    return {found.disease for n in ends for found in examine(model, options["steps"], lines[:n]) if found.alarm}
 
 
 def table(cases: dict[str, Case], found: dict[str, dict[str, Any]], parities: tuple[int, ...]) -> None:
-    """For runs with seeds of these parities how many are sick, in how many it was seen, and what else was said."""
+    """For runs with seeds of these parities how many are sick, in how many it was seen, and what else was said.
+
+    Of sick runs the last word counts, of healthy ones every alarm from the first line on.
+    """
     print(f"\n{'':<22}{'runs':>6}{'sick':>6}{'found':>7}{'recall':>8}  also said")
     here = [name for name in found if int(name[-1]) % 2 in parities]
-    verdicts = {name: said(cases[name], found[name]["lines"]) for name in here}
+    verdicts = {name: said(cases[name], found[name]["lines"], name.startswith("healthy")) for name in here}
     sick = {name: is_sick(found[name]["measured"]) for name in here}
     for disease in SICK:
         runs = [name for name in here if name.startswith(disease)]

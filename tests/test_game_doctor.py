@@ -54,7 +54,7 @@ def test_a_critic_is_meant_to_be_right() -> None:
 def test_a_minimax_gradient_that_has_vanished_is_said_early() -> None:
     model = ganvas.GAN(loss="minimax")
     (sentence,) = said(model, done=500, **WON | {"gap": 6.0, "minimax": 0.5 * VANISHED, "nonsaturating": 1.0})
-    assert "the gradient that G gets is 0.025 of the non-saturating loss's (limit 0.05)" in sentence
+    assert "the gradient that G gets is 0.05 of the non-saturating loss's (limit 0.1)" in sentence
     assert "remedies: --loss non-saturating" in sentence
     assert said(model, done=500, **WON | {"gap": 6.0, "minimax": 2 * VANISHED, "nonsaturating": 1.0}) == []
     vanished = WON | {"gap": 6.0, "minimax": 0.5 * VANISHED, "nonsaturating": 1.0}

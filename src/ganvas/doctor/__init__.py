@@ -47,4 +47,4 @@ def figures(lines: Lines) -> dict[str, float]:
     )  # fmt: skip
     known = [stands(line) | {name: line[name] for name in ("distance", "memorised") if name in line} for line in lines]
     latest = {name: value for line in known for name, value in line.items()}
-    return {name: latest[name] for name in (*names, "distance", "memorised") if name in latest}
+    return {name: float(latest[name]) for name in (*names, "distance", "memorised") if name in latest}

@@ -9,7 +9,7 @@ FEW = 0.3
 """diversity of samples, a share of the data's, below which modes are missing"""
 SURE, APART = 0.99, 10.0
 """D's accuracy on real and on fake examples, and the gap of its logits, above which it has won"""
-VANISHED, MOSTLY = 0.05, 0.9
+VANISHED, MOSTLY = 0.1, 0.9
 """minimax gradient of G, a share of the non-saturating one, below which it has vanished: then D has won if it is mostly
 right, since real examples that are where all samples are may well be taken for samples"""
 PENALIZED, CLIPPED = (0.5, 2.0), (1e-5, 10.0)

@@ -80,7 +80,7 @@ def totals(model: Model, lines: Lines) -> list[float]:
         return []
     start = getattr(model, "warmup", 0)
     later = [line for line in lines if line["step"] > start and "codes" in line]
-    return [sum(v for name, v in line.items() if isinstance(v, float) and name not in NO_TERMS) for line in later]
+    return [sum((v for k, v in line.items() if isinstance(v, float) and k not in NO_TERMS), 0.0) for line in later]
 
 
 def too_high(said: str, figure: float, limit: float, remedies: Sequence[str]) -> Diagnosis:
