@@ -133,7 +133,7 @@ def go(run: Run, state: State, bar: Bar) -> Trained:
                 due = last or step % run.plan.every == 0
                 if due or step % every == 0:
                     terms = state.meter.read()
-                    report = reported(run.model, state, examples, terms, run.plan.seed)
+                    report = reported(run.model, state, examples, terms, run.plan.seed, due)
                     line = {"step": step, "seconds": round(time.monotonic() - started, 3)} | terms
                     report |= keep(run, state) if due else {}
                     line |= run.model.estimates(terms) | report

@@ -55,7 +55,7 @@ def values(lines: Lines, name: str) -> list[float]:
 def of_rate(model: Model, lines: Lines) -> list[Diagnosis]:
     """A learning rate that is too high: weights far larger than they began, or a loss that rises again."""
     bounded = isinstance(model, Adversarial) and (model.clip is not None or model.spectral_norm)
-    scale = [] if bounded else values(lines[-3:], "scale")
+    scale = [] if bounded else values(lines, "scale")[-3:]
     remedies = [f"an --lr below {model.lr:g}"]
     if getattr(model, "lr_d", None) is not None:
         remedies.append(f"an --lr-d below {model.rate('D'):g}")
@@ -95,7 +95,7 @@ def of_end(line: dict[str, Any], model: Model) -> Diagnosis:
 
 def of_range(lines: Lines) -> list[Diagnosis]:
     """Samples of vectors that leave the range of the data."""
-    outside = values(lines[-3:], "outside")
+    outside = values(lines, "outside")[-3:]
     if not outside or median(outside) <= OUTSIDE:
         return []
     said = (
@@ -151,7 +151,7 @@ def turns(numbers: Sequence[float], least: float) -> int:
 
 def of_average(lines: Lines) -> list[Diagnosis]:
     """Averaged weights that are far behind the latest."""
-    lags = values(lines[-max(3, len(lines) // 10) :], "lag")
+    lags = values(lines, "lag")[-3:]
     if not lags or median(lags) <= LAG:
         return []
     said = f"the averaged weights, which are kept, are {median(lags):.2g} times as far from the data as the latest ones"
