@@ -189,6 +189,10 @@ def test_weights_that_keep_signals_as_they_are_have_scale_one() -> None:
     for layer in net:
         torch.nn.init.normal_(layer.weight, std=layer.in_features**-0.5)  # type: ignore[union-attr, operator, arg-type]
     assert reports.scale(net) == pytest.approx(1, abs=0.02)
+    with torch.no_grad():
+        net[0].weight *= 1000  # as for data in other units
+    assert reports.scale(net) == pytest.approx(1, abs=0.02)
+    assert reports.scale(torch.nn.ReLU()) == 0
 
 
 def test_what_lies_outside_of_the_box_is_counted() -> None:

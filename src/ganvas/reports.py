@@ -13,6 +13,8 @@ from .training import State, gradient_norm
 
 DIRECTIONS = 64
 """of the sliced Wasserstein distance between a line's few samples and examples"""
+LAYERS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
+"""what has weights by which inputs are multiplied"""
 ROOM = 0.5
 """how far beyond the examples samples may lie, as a share of what the examples span, in each dimension"""
 
@@ -47,12 +49,15 @@ def reported(
 
 @torch.no_grad()
 def scale(net: nn.Module) -> float:
-    """How much larger a layer's output is than its input, for random weights of this size: 0.6 to 1.4 at first.
+    """How much larger outputs are than inputs, for random weights of this size: sqrt(n) times their root mean square.
 
-    The root mean square over layers of sqrt(n) times the weights' own, n the inputs of a unit.
+    n is the inputs of a unit, and the layer the one where it is least: at first 0.6 to 1.4, whatever the width.  Data
+    in large units need large weights in some layers, too high a learning rate makes them large in all.
     """
-    gains = [w[0].numel() * w.square().mean() for w in net.parameters() if w.ndim > 1]
-    size: float = torch.stack(gains).mean().sqrt().item() if gains else 0.0
+    layers = [m.weight for m in net.modules() if isinstance(m, LAYERS)]
+    if not layers:
+        return 0.0
+    size: float = torch.stack([w[0].numel() * w.square().mean() for w in layers]).min().sqrt().item()
     return size
 
 

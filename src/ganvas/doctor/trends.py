@@ -12,8 +12,8 @@ Lines = Sequence[dict[str, Any]]
 SWING, TURNS = 0.15, 2
 """how far the distance from samples to data goes up and down, in mean distances between two examples, and how often in
 the last half of the log, where a game oscillates"""
-GROWN = 2.5
-"""size of the weights, which are 0.6 to 1.4 at first, above which the learning rate has thrown them about"""
+GROWN = 2.0
+"""size of all of a network's weights, 0.6 to 1.4 at first, above which the learning rate has thrown them about"""
 RISEN = 0.5
 """share of what a loss had fallen by that it may rise again"""
 LAG = 1.5
@@ -61,8 +61,8 @@ def of_rate(model: Model, lines: Lines) -> list[Diagnosis]:
         remedies.append(f"an --lr-d below {model.rate('D'):g}")
     remedies.append("--max-norm 1")
     if scale and median(scale) > GROWN:
-        said = f"a layer's weights have grown to {median(scale):.2g} times the size that keeps signals as they are"
-        return [too_high(f"{said} (0.6 to 1.4 at first, limit {GROWN:g})", median(scale), GROWN, remedies)]
+        said = f"the weights of every layer of a network are {median(scale):.2g} times as large as keeps signals as they are"
+        return [too_high(f"{said}, or more (0.6 to 1.4 at first, limit {GROWN:g})", median(scale), GROWN, remedies)]
     losses = [] if isinstance(model, Adversarial) else totals(model, lines)
     if len(losses) < 10:
         return []
