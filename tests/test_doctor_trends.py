@@ -108,8 +108,15 @@ def test_a_loss_that_rises_again_is_a_learning_rate() -> None:
 
     assert names(ganvas.VAE(), log(part="codes", reconstruction=risen(RISEN + 0.02))) == ["learning rate"]
     assert names(ganvas.VAE(), log(part="codes", reconstruction=risen(RISEN - 0.02))) == []
-    assert names(ganvas.VAE(warmup=800), log(part="codes", reconstruction=risen(0.9))) == [], "beta was rising"
+    assert names(ganvas.VAE(warmup=800, beta=2.0), log(part="codes", reconstruction=risen(0.9))) == [], (
+        "beta was rising"
+    )
     assert names(ganvas.VAE(capacity=3.0), log(part="codes", reconstruction=risen(0.9))) == []
+
+
+def test_the_noise_of_a_long_plateau_is_no_learning_rate() -> None:
+    noisy = [100.0] + [20.0 + (i * 7 % 5) / 10 for i in range(998)] + [20.5]
+    assert names(ganvas.VAE(), log(1000, part="codes", reconstruction=noisy)) == []
 
 
 def test_a_run_that_ended_is_a_learning_rate(vectors: Collection) -> None:

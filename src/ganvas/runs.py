@@ -15,7 +15,7 @@ from . import checkpoint, folders
 from .artifact import LAST, WEIGHTS, Trained, load_trained, model_from
 from .charts import curves
 from .data import Collection, Source, Stream, View, load
-from .doctor import RECENT, examine
+from .doctor import examine, recent
 from .errors import Diverged, Stopped, UserError
 from .model import Batch, Model, name_of
 from .paths import written
@@ -122,7 +122,7 @@ def go(run: Run, state: State, bar: Bar) -> Trained:
         keep(run, state)
         save(run, state)
     examples = to_observe(run, state)
-    lines = folders.read_log(run.folder)[-RECENT:]
+    lines = recent(folders.read_log(run.folder))
     try:
         with (
             stoppable() as asked,
@@ -139,7 +139,7 @@ def go(run: Run, state: State, bar: Bar) -> Trained:
                     line |= run.model.estimates(terms) | report
                     folders.log(run.folder, line)
                     shown.terms(step, terms, report)
-                    lines = [*lines[1 - RECENT :], line]
+                    lines = recent([*lines, line])
                     shown.warn([d.sentence for d in examine(run.model, run.plan.steps, lines) if d.alarm])
                 shown.step(step)
                 if due or asked():

@@ -11,19 +11,19 @@ from ..models.adversarial import Adversarial
 from .codes import DEAD, FAR, latent_report, of_codes
 from .diagnosis import PAGE, Diagnosis
 from .games import APART, CLIPPED, FEW, MOSTLY, PENALIZED, SURE, VANISHED, WORSE, of_game, of_samples
-from .trends import COPIED, GROWN, LAG, OUTSIDE, RECENT, RISEN, SWING, TURNS, Lines, of_end, of_trends, stands
+from .trends import COPIED, GROWN, LAG, OUTSIDE, RISEN, SWING, TURNS, Lines, of_end, of_trends, recent, stands
 
 __all__ = [
     "APART", "CLIPPED", "COPIED", "DEAD", "FAR", "FEW", "GROWN", "LAG", "MOSTLY", "OUTSIDE", "PAGE", "PENALIZED",
-    "RECENT", "RISEN", "SURE", "SWING", "TURNS", "VANISHED", "WORSE", "Diagnosis", "diagnose", "examine", "figures",
-    "latent_report",
+    "RISEN", "SURE", "SWING", "TURNS", "VANISHED", "WORSE", "Diagnosis", "diagnose", "examine", "figures",
+    "latent_report", "recent",
 ]  # fmt: skip
 
 
 def examine(model: Model, steps: int, lines: Lines) -> list[Diagnosis]:
     """What the log of a run that was to have so many steps says is wrong: its last lines, and how they came about."""
     ended = [of_end(line, model) for line in lines[-1:] if "diverged" in line]
-    lines = [line for line in lines[-RECENT:] if stands(line)]
+    lines = [line for line in recent(lines) if stands(line)]
     if not lines:
         return ended
     last, done = lines[-1], lines[-1]["step"]

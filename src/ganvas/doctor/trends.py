@@ -23,7 +23,7 @@ OUTSIDE = 0.05
 COPIED = 0.1
 """share of samples nearer to a training example than 99% of held-out examples are, above which they are copies"""
 RECENT = 200
-"""lines that are looked at: what is older is past"""
+"""lines that are looked at, besides the first: what is older is past"""
 NO_TERMS = ("seconds", "memorised")
 """numbers of a line that are no terms of an encoder's loss"""
 AFTER = 0.1
@@ -39,6 +39,11 @@ def of_trends(model: Model, lines: Lines, steps: int) -> list[Diagnosis]:
     if isinstance(model, Adversarial):
         found += of_swings(model, lines)
     return found + (of_average(lines) if done >= steps else [])
+
+
+def recent(lines: Lines) -> Lines:
+    """The first line, and the last ones."""
+    return [*lines[:1], *lines[1:][-RECENT:]]
 
 
 def stands(line: dict[str, Any]) -> dict[str, Any]:
@@ -61,7 +66,7 @@ def of_rate(model: Model, lines: Lines) -> list[Diagnosis]:
         remedies.append(f"an --lr-d below {model.rate('D'):g}")
     remedies.append("--max-norm 1")
     if scale and median(scale) > GROWN:
-        said = f"the weights of every layer of a network are {median(scale):.2g} times as large as keeps signals as they are"
+        said = f"every layer's weights in a network are {median(scale):.2g} times as large as keeps signals as they are"
         return [too_high(f"{said}, or more (0.6 to 1.4 at first, limit {GROWN:g})", median(scale), GROWN, remedies)]
     losses = [] if isinstance(model, Adversarial) else totals(model, lines)
     if len(losses) < 10:
@@ -75,12 +80,11 @@ def of_rate(model: Model, lines: Lines) -> list[Diagnosis]:
 
 
 def totals(model: Model, lines: Lines) -> list[float]:
-    """The loss of each line after a warm-up; nothing where its weights go on changing."""
-    if getattr(model, "cycle", 0) or any(getattr(model, name, None) is not None for name in ("geco", "capacity")):
+    """The loss of each line; nothing where the weights of its terms change."""
+    changing = [getattr(model, name, None) for name in ("warmup", "geco", "capacity")]
+    if changing[0] or any(rule is not None for rule in changing[1:]):
         return []
-    start = getattr(model, "warmup", 0)
-    later = [line for line in lines if line["step"] > start and "codes" in line]
-    return [sum((v for k, v in line.items() if isinstance(v, float) and k not in NO_TERMS), 0.0) for line in later]
+    return [sum((v for k, v in line.items() if isinstance(v, float) and k not in NO_TERMS), 0.0) for line in lines]
 
 
 def too_high(said: str, figure: float, limit: float, remedies: Sequence[str]) -> Diagnosis:
