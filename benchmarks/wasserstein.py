@@ -34,7 +34,7 @@ from parallel import collected
 
 MODELS: dict[str, Adversarial] = {
     "WGAN": ganvas.WGAN(net="mlp", width=256),
-    "WGAN-GP": ganvas.WGANGP(net="mlp", width=256),
+    "WGAN-GP": ganvas.WGANGP(net="mlp", width=256, k_first=100),
     "minimax GAN": ganvas.GAN(loss="minimax", width=256),
 }
 N, EPOCHS = 5000, 3

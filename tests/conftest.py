@@ -11,7 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from ganvas.data import Collection, from_array
+from ganvas.data import Collection, Pair, from_array, paired
+from ganvas.model import Model
 
 torch.set_num_threads(1)
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -78,3 +79,19 @@ def labelled() -> Collection:
     y = np.arange(200) % 2
     x = (y[:, None, None] * 200 + np.random.default_rng(0).integers(0, 40, (200, 8, 8))).astype(np.uint8)
     return from_array(x, y, classes=("dark", "bright"), name="shades")
+
+
+def as_pair(data: Collection) -> Pair:
+    """The examples as domain A, and as domain B the negatives of fewer of them, in another order."""
+    x = data.x.flip(0)[3:]
+    return paired([data, Collection(x=255 - x if data.are_images else 3 - 2 * x, name="negatives")])
+
+
+def learnt_by(cls: type[Model], data: Collection) -> Collection | Pair:
+    """The examples as a model of this class learns from them."""
+    return as_pair(data) if cls.domains == 2 else data
+
+
+def sources(cls: type[Model], data: Collection) -> Collection | tuple[Collection, ...]:
+    """What `ganvas.train` is given for that."""
+    return as_pair(data).parts if cls.domains == 2 else data

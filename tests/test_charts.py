@@ -86,6 +86,18 @@ def test_a_game_leaves_its_curves_in_the_runs_folder(model: Model, images: Colle
         assert picture.height // (HEIGHT + SPACE) >= 3
 
 
+def test_a_translator_leaves_curves_of_both_domains(images: Collection) -> None:
+    model = ganvas.CycleGAN(width=4, blocks=1)
+    trained = ganvas.train(model, (images, images.at(slice(20))), steps=4, batch=8, every=2, quiet=True)
+    assert trained.folder is not None
+    game = read_log(trained.folder)[-1]["game"]
+    for name in ("accuracy", "gap", "cycle", "noisy", "moved"):
+        assert {f"{name}_A", f"{name}_B"} <= game.keys()
+    assert {"gradient_G", "gradient_F", "gradient_DX", "gradient_DY"} <= game.keys()
+    with Image.open(trained.folder / "curves.png") as picture:
+        assert picture.height // (HEIGHT + SPACE) == 3  # seven panels
+
+
 def test_a_vae_leaves_its_curves_too(images: Collection) -> None:
     trained = ganvas.train(ganvas.VAE(width=4, latent=2), images, steps=2, batch=8, quiet=True)
     assert isinstance(trained.folder, Path)

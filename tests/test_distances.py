@@ -5,9 +5,11 @@ from math import pi
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
 from ganvas.errors import UserError
-from ganvas.metrics import frechet_distance, sliced_wasserstein
+from ganvas.metrics import energy_distance, frechet_distance, kernel_distance, sliced_wasserstein
+from ganvas.metrics.distances import SHARES, frechet_infinity, frechets, mmd, moments, prefixes, wasserstein
 
 
 def test_a_shift_has_the_distance_of_its_mean_projection() -> None:
@@ -27,6 +29,14 @@ def test_it_agrees_with_numpy() -> None:
     direction /= np.linalg.norm(direction, axis=0)
     x, y = (np.sort(t.flatten(1).numpy() @ direction, axis=0) for t in (a, b))
     assert sliced_wasserstein(a, b) == pytest.approx(np.abs(x - y).mean(), rel=0.02)
+
+
+def test_bytes_are_as_far_apart_as_the_same_numbers_and_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = torch.randint(0, 256, (2, 50, 3, 4, 4), dtype=torch.uint8)
+    whole = sliced_wasserstein(x.float() / 255, y.float() / 255, directions=30)
+    monkeypatch.setattr("ganvas.metrics.distances.ROWS", 7)
+    monkeypatch.setattr("ganvas.metrics.distances.DIRECTIONS", 4)
+    assert sliced_wasserstein(x, y, directions=30) / 255 == pytest.approx(whole, rel=1e-5)
 
 
 def test_equal_sets_have_no_distance_and_farther_ones_more() -> None:
@@ -77,3 +87,117 @@ def test_the_frechet_distance_where_covariances_are_singular() -> None:
     for b in (torch.zeros(6, 39), torch.zeros(1, 40)):
         with pytest.raises(UserError, match="give two or more of each"):
             frechet_distance(a, b)
+
+
+def test_moments_of_blocks_are_those_of_the_whole() -> None:
+    x = torch.randn(1000, 6, generator=torch.Generator().manual_seed(0)).double() * torch.arange(1, 7) + 1e4
+    whole = np.cov(x.numpy().T)
+    for size in (1, 7, 300, 1000):
+        found = moments(x.split(size))
+        assert found.n == 1000
+        torch.testing.assert_close(found.mean, x.mean(0))
+        np.testing.assert_allclose(found.covariance.numpy(), whole, rtol=1e-9, atol=1e-9)
+
+
+def test_the_frechet_distance_of_infinitely_many_has_no_bias() -> None:
+    """Two samples of one Gaussian are apart the more, the fewer they are; infinitely many are not."""
+    random = torch.Generator().manual_seed(0)
+    a, b = torch.randn(2, 6000, 30, generator=random)
+    finite, infinite = frechet_distance(a, b), frechet_infinity(a, b)
+    assert finite > 0.07
+    assert abs(infinite) < finite / 4
+    assert frechet_infinity(a, b + 1) == pytest.approx(30, rel=0.02)
+
+
+def test_frechet_distances_of_several_sets_are_those_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Moments of the first half and more are merged, and eigenvectors of the real examples shared: numbers stay."""
+    random = torch.Generator().manual_seed(0)
+    a, b, c = torch.randn(3, 333, 12, generator=random) * torch.arange(1, 13) + 5
+    sizes = [round(333 * share) for share in SHARES]
+    for rows in (7, 2000):
+        monkeypatch.setattr("ganvas.metrics.distances.ROWS", rows)
+        for n, found in zip(sizes, prefixes(a), strict=True):
+            assert found.n == n
+            np.testing.assert_allclose(found.covariance.numpy(), np.cov(a[:n].double().numpy().T), rtol=1e-9)
+        for x, (far, infinite) in zip((b, c), frechets(a, b, c), strict=True):
+            assert far == pytest.approx(frechet_distance(a, x), rel=1e-9)
+            distances = [frechet_distance(a[:n], x[:n]) for n in sizes]
+            line = np.polynomial.Polynomial.fit(1 / np.array(sizes), distances, 1)
+            assert infinite == pytest.approx(line(0), rel=1e-6)
+            assert infinite == pytest.approx(frechet_infinity(a, x), rel=1e-9)
+    tiny = torch.randn(4, 2, generator=random)
+    assert frechets(tiny, tiny)[0] == pytest.approx((0, 0), abs=1e-9)
+    with pytest.raises(UserError, match="give four or more of each"):
+        frechets(tiny[:3], tiny[:3])
+
+
+def test_the_kernel_distance_is_that_of_loops() -> None:
+    random = np.random.default_rng(0)
+    x, y = random.normal(size=(20, 3)), random.normal(size=(20, 3)) + 1
+
+    def k(a: np.ndarray, b: np.ndarray) -> float:
+        return float((a @ b / 3 + 1) ** 3)
+
+    for i, found in enumerate(kernel_distance(torch.tensor(x), torch.tensor(y))):
+        a, b = x[2 * i : 2 * i + 2], y[2 * i : 2 * i + 2]
+        expected = (k(a[0], a[1]) * 2 + k(b[0], b[1]) * 2) / 2 - 2 * np.mean([k(p, q) for p in a for q in b])
+        assert found.item() == pytest.approx(expected)
+
+
+def test_the_kernel_distance_has_no_bias() -> None:
+    """Its mean over repeats is 0 for equal distributions, within two standard errors, and positive for others."""
+    random = torch.Generator().manual_seed(0)
+    values = torch.cat([kernel_distance(*torch.randn(2, 1000, 8, generator=random)) for _ in range(40)])
+    error = values.std() / len(values) ** 0.5
+    assert abs(values.mean()) < 2 * error
+    assert (values < 0).any()  # which no estimate with bias would have
+    a, b = torch.randn(2, 1000, 8, generator=random)
+    far = kernel_distance(a, b * 1.2)
+    assert far.mean() > 3 * far.std() / len(far) ** 0.5
+
+
+def test_distances_of_features_are_those_of_torchmetrics() -> None:
+    fid = pytest.importorskip("torchmetrics.image.fid", reason="an oracle that is not installed")
+    kid = pytest.importorskip("torchmetrics.image.kid")
+
+    class Own(nn.Module):
+        num_features = 12
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x.flatten(1).double() / 255
+
+    random = torch.Generator().manual_seed(0)
+    real = torch.randint(0, 256, (1000, 3, 2, 2), generator=random, dtype=torch.uint8)
+    made = torch.randint(0, 200, (1000, 3, 2, 2), generator=random, dtype=torch.uint8)
+    a, b = (Own()(x) for x in (real, made))
+    oracle = fid.FrechetInceptionDistance(feature=Own(), input_img_size=(3, 2, 2)).set_dtype(torch.float64)
+    oracle.update(real, real=True)
+    oracle.update(made, real=False)
+    assert frechet_distance(a, b) == pytest.approx(oracle.compute().item(), rel=1e-3)
+    with pytest.warns(UserWarning, match="large memory"):
+        oracle = kid.KernelInceptionDistance(feature=Own(), subsets=1, subset_size=1000)
+    oracle.update(real, real=True)
+    oracle.update(made, real=False)
+    assert mmd(a, b).item() == pytest.approx(oracle.compute()[0].item(), rel=1e-3)
+
+
+def test_the_energy_distance_is_that_of_loops() -> None:
+    random = np.random.default_rng(0)
+    x, y = random.normal(size=(30, 2)), random.normal(size=(25, 2)) + 1
+
+    def mean(a: np.ndarray, b: np.ndarray, pairs: int) -> float:
+        return float(np.sqrt(((a[:, None] - b[None]) ** 2).sum(2)).sum() / pairs)
+
+    squared = 2 * mean(x, y, 750) - mean(x, x, 870) - mean(y, y, 600)
+    assert energy_distance(torch.tensor(x), torch.tensor(y)) == pytest.approx(squared**0.5, rel=1e-6)
+    assert energy_distance(torch.tensor(x), torch.tensor(x[::-1].copy())) == 0
+
+
+def test_the_wasserstein_distance_is_the_cost_of_the_best_assignment() -> None:
+    pytest.importorskip("ot", reason="POT is not installed")
+    optimize = pytest.importorskip("scipy.optimize")
+    random = np.random.default_rng(0)
+    x, y = random.normal(size=(80, 2)), random.normal(size=(80, 2)) + 1
+    cost = np.sqrt(((x[:, None] - y[None]) ** 2).sum(2))
+    expected = cost[optimize.linear_sum_assignment(cost)].mean()
+    assert wasserstein(torch.tensor(x), torch.tensor(y)) == pytest.approx(expected, rel=1e-6)

@@ -138,6 +138,7 @@ def test_wgans_critic_has_more_turns_at_first_and_again(vectors: Collection) -> 
     ]  # fmt: skip
     assert turns(WGAN(width=4, k=4, k_first=1), vectors, 0) == 4
     assert [WGAN().rounds(done) for done in (24, 25, 500)] == [100, 5, 100]
+    assert [WGANGP(k_first=50).rounds(done) for done in (24, 25, 500)] == [50, 5, 50]
 
 
 def ordered() -> Collection:

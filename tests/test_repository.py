@@ -44,8 +44,13 @@ def test_modules_and_public_functions_are_documented(file: Path) -> None:
 
 
 def test_nothing_unpickles() -> None:
+    """But for weights that others have published so: in one place, weights only, where the file's SHA-256 is known."""
+    line = 'torch.load(BytesIO(content), "cpu", weights_only=True)'
     for file in SOURCES:
         text = file.read_text(encoding="utf-8")
+        if file.relative_to(ROOT / "src" / "ganvas").as_posix() == "features/published.py":
+            assert text.index("!= self.digest:") < text.index(line)
+            text = text.replace(line, "", 1)
         assert not re.search(r"torch\.load|import pickle|allow_pickle=True|weights_only=False|eval\(\s*['\"]", text), (
             file
         )

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
         WGANGP,
         Autoencoder,
         BetaTCVAE,
+        CycleGAN,
+        DiscoGAN,
         LadderVAE,
     )  # fmt: skip
     from .runs import resume, train
@@ -42,7 +44,9 @@ _PUBLIC = {
     "Autoencoder": ("models", "Autoencoder"),
     "BetaTCVAE": ("models", "BetaTCVAE"),
     "CGAN": ("models", "CGAN"),
+    "CycleGAN": ("models", "CycleGAN"),
     "DCGAN": ("models", "DCGAN"),
+    "DiscoGAN": ("models", "DiscoGAN"),
     "R3GAN": ("models", "R3GAN"),
     "WGAN": ("models", "WGAN"),
     "WGANGP": ("models", "WGANGP"),
@@ -66,7 +70,7 @@ _PUBLIC = {
 
 __all__ = [
     "CGAN", "DCGAN", "GAN", "IWAE", "R3GAN", "VAE", "WGAN", "WGANGP", "Autoencoder", "BetaTCVAE", "Collection",
-    "LadderVAE", "Plan", "Trained", "View",
+    "CycleGAN", "DiscoGAN", "LadderVAE", "Plan", "Trained", "View",
     "arithmetic", "evaluate", "interpolate", "load", "manifold", "resume", "train", "traverse",
 ]  # fmt: skip
 

@@ -16,7 +16,7 @@ from . import __version__
 from .checkpoint import first_line, read
 from .data import Collection, Source, View, load, scaled
 from .errors import UserError
-from .model import Encodes, Model, Samples, Shape, device_of, name_of, plain
+from .model import Encodes, Model, Samples, Shape, Translates, device_of, name_of, plain
 from .models import MODELS
 from .models.variational import Variational
 from .paths import written
@@ -24,6 +24,7 @@ from .pictures import Examples, as_examples
 from .posteriors import normal_terms
 from .priors import BEST, KINDS, STANDARD, Fitted, Prior, choice, fit, restored, stored
 from .randomness import generator, reseed
+from .tiles import translated
 
 FORMAT = 1
 """version of the header; a file with a higher one was written by a newer Ganvas"""
@@ -34,6 +35,7 @@ CHUNK, NUMBERS = 256, 2**22
 """examples, and numbers in them, that go through a network at once, at most"""
 CODES = 20_000
 """most codes that priors are fitted to and judged by"""
+NO_TRANSLATOR = "has one domain, so it translates nothing: cyclegan and discogan do"
 NO_ENCODER = "has no encoder: it can sample, but neither encode nor reconstruct"
 
 
@@ -42,7 +44,8 @@ class Trained:
     """A model with the networks that it keeps: it samples, reconstructs, encodes and decodes."""
 
     model: Model
-    shape: Shape
+    shape: Any
+    """of one example, a `Shape`; of a translator those of its domains, (Shape, Shape)"""
     nets: nn.ModuleDict
     about: dict[str, Any] = field(default_factory=dict)
     """what else is known: data, classes, channels, step"""
@@ -153,8 +156,11 @@ class Trained:
         model = self.needs(Samples, "has no decoder")
         if self.model.labelled and labels is None:
             raise UserError(f"this {name_of(self.model)} is conditional: give the labels of the codes")
-        x = self.chunks(lambda *part: model.generate(*part, **self.nets), z, labels if self.model.labelled else None)
-        return as_examples(x, self.model.span)
+
+        def made(*part: Tensor) -> Tensor:  # bytes, a chunk at a time: four times less than the network's numbers
+            return as_examples(model.generate(*part, **self.nets), self.model.span).x
+
+        return Examples(self.chunks(made, z, labels if self.model.labelled else None))
 
     def encode(self, data: Source, view: View | None = None) -> Tensor:
         """Latent codes of examples, n x d: the posterior's mean where the code is a distribution."""
@@ -170,6 +176,52 @@ class Trained:
         """The examples, encoded and decoded."""
         collection = self.fitting(data, view)
         return self.decode(self.encode(collection), collection.labels)
+
+    def translate(self, images: Source, to: str = "B", view: View | None = None) -> Examples:
+        """The translations of examples of one domain to the other, B or A, by a CycleGAN or a DiscoGAN.
+
+        Images may have any size and channels: they get those of their domain, and keep alpha.  Raises UserError for
+        examples of another kind, and where the model does not translate that way.
+        """
+        home, _ = self.towards(to)
+        collection = load(images, view or View())
+        if collection.are_images != (len(home) == 3) or (len(home) == 1 and collection.shape != home):
+            have, want = ("x".join(map(str, s)) for s in (collection.shape, home))
+            raise UserError(
+                f"{collection.name} has examples of {have}, but this model translates those of {want} to {to}"
+            )
+        if not collection.are_images:
+            return Examples(self.mapped(to, collection.x))
+        size = at_once(collection.shape)
+        made = torch.cat([self.pixels(part.float() / 255, to) for part in collection.x.split(size)])
+        return Examples((made * 255).round().to(torch.uint8))
+
+    def pixels(self, x: Tensor, to: str) -> Tensor:
+        """The translations of images n x c x h x w of any size with pixels in [0, 1], as such."""
+        home, away = self.towards(to)
+        low, high = self.model.span
+        return translated(
+            lambda part: (self.mapped(to, part * (high - low) + low) - low) / (high - low),
+            x, home, away, self.needs(Translates, NO_TRANSLATOR).fixed(home),
+        )  # fmt: skip
+
+    @torch.no_grad()
+    def mapped(self, to: str, x: Tensor) -> Tensor:
+        """What the network to this domain returns for examples in the model's span, on the CPU."""
+        model = self.needs(Translates, NO_TRANSLATOR)
+        return model.translate(x.to(device_of(self.nets)), to, **self.nets).float().cpu()
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """The domains to which it translates: B, and mostly A."""
+        return self.needs(Translates, NO_TRANSLATOR).directions(**self.nets)
+
+    def towards(self, to: str) -> tuple[Shape, Shape]:
+        """Shapes of the domain that is translated and of `to`; UserError where the model does not translate so."""
+        if to not in self.directions:
+            raise UserError(f"this {name_of(self.model)} translates to {' and '.join(self.directions)}, not to {to!r}")
+        a, b = self.shape
+        return (a, b) if to == "B" else (b, a)
 
     def chosen(self, n: int, label: str | int | None) -> Tensor | None:
         """n labels: those of one class, or all classes in turn; None where the model is not conditional."""
@@ -187,6 +239,15 @@ class Trained:
 
     def fitting(self, data: Source, view: View | None = None) -> Collection:
         """The examples that a source names, as the model learns them; UserError unless they are of its kind."""
+        prepared: Collection = self.model.prepare(self.matching(data, view), once=True)
+        return prepared
+
+    def matching(self, data: Source, view: View | None = None) -> Collection:
+        """The examples that a source names, as they are; UserError unless they are of the model's kind."""
+        if self.model.domains == 2:
+            raise UserError(
+                f"this {name_of(self.model)} has two domains, and no encoder: it can translate, not do this"
+            )
         collection = self.loaded(data, view or View())
         if collection.shape != self.shape or collection.are_images != (len(self.shape) == 3):
             have, want = ("x".join(map(str, s)) for s in (collection.shape, self.shape))
@@ -200,8 +261,7 @@ class Trained:
                 f"was trained on {', '.join(self.about.get('classes', [])[:20])}: give data with the same classes"
             )
         self.model.check(collection)
-        prepared: Collection = self.model.prepare(collection, once=True)
-        return prepared
+        return collection
 
     def loaded(self, data: Source, view: View) -> Collection:
         """A source's collection.  Images by name or path get the run's own size and channels, unless `view` says."""
@@ -216,11 +276,18 @@ class Trained:
 
     def origin(self) -> tuple[str, View] | None:
         """What the run was trained on, as its config.json says; None where nothing says it, or it was an array."""
+        found = self.origins()
+        return None if found is None or isinstance(found[0], tuple) else (found[0], found[1])
+
+    def origins(self) -> tuple[str | tuple[str, ...], View] | None:
+        """The same, of a translator with the sources of both domains."""
         if self.folder is None:
             return None
         try:
             said = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))["data"]
-            return None if said["source"] == "array" else (said["source"], View(**said["view"]))
+            source = tuple(said["source"]) if isinstance(said["source"], list) else said["source"]
+            arrays = "array" in (source if isinstance(source, tuple) else (source,))
+            return None if arrays else (source, View(**said["view"]))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -267,7 +334,7 @@ def load_trained(path: str | Path, device: torch.device | None = None) -> Traine
     check_config(file, header)
     fitted = restored(weights, header, file)
     model = model_from(header["model"], header["fields"])
-    shape: Shape = tuple(header["shape"])
+    shape = tuple(tuple(n) if isinstance(n, list) else n for n in header["shape"])
     networks = model.networks(shape, len(header.get("classes", [])))
     nets = nn.ModuleDict({name: net for name, net in networks.items() if name not in model.scaffolding})
     try:

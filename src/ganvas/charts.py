@@ -243,9 +243,10 @@ def of_game(lines: Sequence[dict[str, Any]]) -> list[Image.Image]:
             "gap: D(real) - D(fake)",
             {"seen": (0.0,)},
         ),
+        *of_domains(game),
         ({"slope": game.get("slope", [])}, "slope: norm of D's gradient by x", {"seen": (0.0,)}),
         (
-            {"G": game.get("gradient_G", []), "D": game.get("gradient_D", [])},
+            {name.removeprefix("gradient_"): game[name] for name in game if name.startswith("gradient_")},
             "norm of the last move's gradient",
             {"log": True},
         ),
@@ -256,3 +257,17 @@ def of_game(lines: Sequence[dict[str, Any]]) -> list[Image.Image]:
         ),
     ]
     return [chart(series, title, **options) for series, title, options in drawn if any(series.values())]
+
+
+def of_domains(game: dict[str, Points]) -> list[tuple[dict[str, Points], str, dict[str, Any]]]:
+    """How the game of a translator stands in its domains A and B."""
+    titles = {
+        "accuracy": ("critics' accuracy", (0.0, 1.0)), "gap": ("gap of critics: D(real) - D(fake)", (0.0,)),
+        "cycle": ("error of round trips, there and back", (0.0,)),
+        "noisy": ("the same, once faint noise is added on the way", (0.0,)),
+        "moved": ("change of the input; 1: what separates the domains", (0.0, 1.0)),
+    }  # fmt: skip
+    return [
+        ({domain: game.get(f"{name}_{domain}", []) for domain in "AB"}, title, {"seen": seen})
+        for name, (title, seen) in titles.items()
+    ]

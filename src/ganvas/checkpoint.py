@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -88,6 +89,10 @@ def rebuild(optimizer: Optimizer, held: dict[str, Tensor], header: dict[str, Any
         index, _, key = name.partition("/")
         state.setdefault(int(index), {})[key] = value
     optimizer.load_state_dict({"state": state, "param_groups": header["groups"]})
+    for parameter, moments in optimizer.state.items():
+        for name, moment in moments.items():
+            if isinstance(moment, Tensor) and moment.shape == parameter.shape:  # fused kernels want one memory layout
+                moments[name] = torch.empty_like(parameter).copy_(moment)
 
 
 def entries(state: dict[int, dict[str, Any]]) -> Iterator[tuple[int, str, Any]]:

@@ -12,7 +12,7 @@ import torch
 
 from . import __version__
 from .checkpoint import read
-from .data import BUILTIN, Collection, View
+from .data import BUILTIN, Data, View
 from .errors import UserError, did_you_mean
 from .model import Model, name_of, plain
 from .paths import unused, written
@@ -21,7 +21,7 @@ from .training import Plan
 CONFIG, LOG, CURVES, STATE = "config.json", "log.jsonl", "curves.png", "state.ckpt"
 
 
-def create(model: Model, data: Collection, out: Path, folder: Path | None) -> Path:
+def create(model: Model, data: Data, out: Path, folder: Path | None) -> Path:
     """A new folder: `folder`, which must not exist, or out/<date>-<model>-<data>."""
     if folder is None:
         stem = f"{datetime.now():%Y-%m-%d}-{name_of(model)}-{data.name}"
@@ -42,7 +42,7 @@ def check_new(folder: Path) -> None:
         raise UserError(f"{folder} exists: choose another folder, or go on with its run: ganvas resume {folder}")
 
 
-def write_config(folder: Path, model: Model, data: Collection, plan: Plan, view: View, source: str) -> None:
+def write_config(folder: Path, model: Model, data: Data, plan: Plan, view: View, source: str | list[str]) -> None:
     """What was asked, of what, with what: enough to run it again."""
     config = {
         "model": name_of(model),
@@ -51,7 +51,8 @@ def write_config(folder: Path, model: Model, data: Collection, plan: Plan, view:
         "data": {
             "source": source, "view": plain(view) | {"data_dir": view.data_dir and absolute(view.data_dir)},
             "name": data.name, "fingerprint": data.fingerprint(),
-            "examples": len(data), "shape": list(data.shape), "classes": list(data.classes),
+            "examples": len(data) if len(data.parts) == 1 else [len(part) for part in data.parts],
+            "shape": list(data.shape), "classes": list(data.classes),
         },
         "versions": {
             "ganvas": __version__, "torch": torch.__version__, "numpy": np.__version__,

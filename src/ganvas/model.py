@@ -41,6 +41,16 @@ class Batch(NamedTuple):
         return Batch(self.x.to(device), None if self.y is None else self.y.to(device), self.total)
 
 
+class PairBatch(NamedTuple):
+    """A batch from each of two unpaired collections, the domains A and B."""
+
+    a: Batch
+    b: Batch
+
+    def to(self, device: torch.device) -> "PairBatch":
+        return PairBatch(self.a.to(device), self.b.to(device))
+
+
 class Move(NamedTuple):
     """One gradient step: `networks` descend the sum of `terms`; everything else stands still."""
 
@@ -73,6 +83,12 @@ class Model(ABC):
     """whether its best weights may come long before its last: a run then keeps the best"""
     watched: ClassVar[tuple[str, ...]] = ()
     """what its moves let the log see besides their terms"""
+    domains: ClassVar[int] = 1
+    """collections that it learns from: 1, or 2 for a translator"""
+    observes: ClassVar[int] = 128
+    """examples that `observe` is given"""
+    usual: ClassVar[dict[str, Any]] = {}
+    """options of training that are not Plan's own where the user says nothing"""
     span: ClassVar[tuple[float, float]] = (-1.0, 1.0)
     """the interval to which pixels 0..255 are mapped before the model sees them"""
 
@@ -96,7 +112,7 @@ class Model(ABC):
     def check(self, data: Any) -> None:  # noqa: B027
         """UserError where this model cannot learn from the collection `data`."""
 
-    def check_batch(self, batch: int, shape: Shape) -> None:  # noqa: B027
+    def check_batch(self, batch: int, shape: Any) -> None:  # noqa: B027
         """UserError where this model cannot be trained with batches of so many examples of this shape."""
 
     def prepare(self, data: Any, *, once: bool = False) -> Any:
@@ -104,28 +120,32 @@ class Model(ABC):
         return data
 
     @abstractmethod
-    def networks(self, shape: Shape, classes: int = 0) -> dict[str, nn.Module]:
-        """Freshly initialised networks for examples of this shape, labelled with so many classes."""
+    def networks(self, shape: Any, classes: int = 0) -> dict[str, nn.Module]:
+        """Freshly initialised networks for examples of this `Shape`, labelled with so many classes.
+
+        A translator's `shape` is that of both its domains, (Shape, Shape).
+        """
 
     @abstractmethod
-    def step(self, batches: Iterator[Batch], done: int, *args: Any, **networks: Any) -> Iterator[Move]:
+    def step(self, batches: Iterator[Any], done: int, *args: Any, **networks: Any) -> Iterator[Move]:
         """`step(batches, done, **networks)`: the training step after `done` others, as the moves it consists of.
 
+        `batches` are endless: a `Batch` each, for a translator a `PairBatch`.
         Each move is played before the step resumes: code after a `yield` sees updated weights.
         """
 
     @abstractmethod
-    def preview(self, batch: Batch, *args: Any, **kept: Any) -> Float[Tensor, "rows columns *shape"]:
+    def preview(self, batch: Any, *args: Any, **kept: Any) -> Float[Tensor, "rows columns *shape"]:
         """`preview(batch, **kept)`: examples, in rows, that show how training goes."""
 
-    def observe(self, batch: Batch, *args: Any, **kept: Any) -> dict[str, Tensor]:
+    def observe(self, batch: Any, *args: Any, **kept: Any) -> dict[str, Tensor]:
         """`observe(batch, **kept)`: how the codes are used, for the log and the run's diagnosis; nothing by default.
 
         See `Variational.observe` for the names.
         """
         return {}
 
-    def probe(self, batch: Batch, *args: Any, **networks: Any) -> dict[str, float]:
+    def probe(self, batch: Any, *args: Any, **networks: Any) -> dict[str, float]:
         """`probe(batch, **networks)`: what only the networks in training can tell; given in evaluation mode."""
         return {}
 
@@ -164,6 +184,20 @@ class Encodes(Protocol):
 
     def draw_codes(self, x: Float[Tensor, "n *shape"], *labels: Any, **kept: Any) -> Float[Tensor, "n d"]:
         """The codes of examples; a sample where the code is a distribution."""
+
+
+@runtime_checkable
+class Translates(Protocol):
+    """A model that maps examples of one domain to another and, mostly, back."""
+
+    def translate(self, x: Float[Tensor, "n *shape"], to: str, **kept: Any) -> Tensor:
+        """The translations of examples, in the model's `span`, to domain B or A; UserError where it has no such."""
+
+    def fixed(self, shape: Shape) -> bool:
+        """Whether its network for images of this shape takes no other size."""
+
+    def directions(self, **kept: Any) -> tuple[str, ...]:
+        """The domains to which it translates: "B", and mostly "A"."""
 
 
 def apart(value: Any) -> Any:

@@ -1,6 +1,7 @@
 """Examples to look at: images as grids, vectors as plots, and the files that hold them."""
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import ceil
 from pathlib import Path
@@ -106,6 +107,24 @@ class Examples:
         content = io.BytesIO()
         self.picture().save(content, "PNG")
         return content.getvalue()
+
+
+def save_pictures(parts: Sequence[Examples], path: Path) -> None:
+    """Save examples as `Examples.save` does; those of several, as one picture in which they are side by side."""
+    if len(parts) == 1:
+        parts[0].save(path)
+        return
+    pictures = [part.picture().convert("RGBA") for part in parts]
+    wide = sum(p.width for p in pictures) + (len(parts) - 1) * 8 * GAP
+    canvas, left = Image.new("RGB", (wide, max(p.height for p in pictures)), "white"), 0
+    for picture in pictures:
+        canvas.paste(picture, (left, 0), picture)
+        left += picture.width + 8 * GAP
+    if path.suffix.lower() not in PICTURES:
+        raise UserError(f"cannot write {path}: end its name in .png, .jpg or .webp")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written(path) as temporary:
+        canvas.save(temporary, Image.registered_extensions()[path.suffix.lower()])
 
 
 def as_examples(x: Tensor, span: tuple[float, float], columns: int | None = None) -> Examples:

@@ -35,17 +35,17 @@ class Bar:
             self.console.print(f"note: {note}", markup=False)
 
     @contextmanager
-    def reading(self) -> Iterator[Callable[[int, int], None]]:
-        """Shows images being read; yields a function of (done, total)."""
+    def reading(self, what: str = "reading") -> Iterator[Callable[[int, int], None]]:
+        """Shows images being read, or what else is done to them; yields a function of (done, total)."""
         columns = (
-            TextColumn("reading"),
+            TextColumn(what),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("images"),
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal) as bar:
-            task = bar.add_task("reading", total=None, visible=False)
+            task = bar.add_task(what, total=None, visible=False)
             yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
 
     @contextmanager

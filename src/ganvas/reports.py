@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from .doctor import latent_report
 from .metrics import sliced_wasserstein
-from .model import Batch, Encodes, Model, Samples
+from .model import Batch, Encodes, Model, PairBatch, Samples, device_of
 from .randomness import generator, reseed
 from .training import State, gradient_norm
 
@@ -20,7 +20,7 @@ ROOM = 0.5
 
 
 def reported(
-    model: Model, state: State, batch: Batch | None, terms: dict[str, float], seed: int, due: bool
+    model: Model, state: State, batch: Batch | PairBatch | None, terms: dict[str, float], seed: int, due: bool
 ) -> dict[str, Any]:
     """What the log keeps besides the terms, from which it takes what is none; `batch` are always the same examples.
 
@@ -29,7 +29,7 @@ def reported(
     game = {name: round(terms.pop(name), 4) for name in model.watched if name in terms}
     if batch is None:
         return {"game": game} if game else {}
-    reseed(batch.x.device, seed, "observe")
+    reseed(device_of(state.nets), seed, "observe")
     with torch.no_grad():
         seen = {name: value.float().cpu() for name, value in model.observe(batch, **state.average).items()}
     state.nets.eval()  # so that batch norm takes no notice
@@ -37,11 +37,12 @@ def reported(
     if game:
         found = {name: value.item() for name, value in seen.items()} | model.probe(batch, **state.nets)
         found |= {f"gradient_{name}": gradient_norm(net) for name, net in state.nets.items()}
-        found["away"] = round(away(model, batch, latest), 4)
+        if isinstance(batch, Batch):
+            found["away"] = round(away(model, batch, latest), 4)
     else:
         found = latent_report(seen) | {"gradient": gradient_norm(state.nets)}
     found["scale"] = round(max(scale(net) for net in state.nets.values()), 3)
-    if due:
+    if due and isinstance(batch, Batch):  # a translator's samples are judged by its own `observe`
         found |= compared(model, batch, latest, dict(state.average.items()))
     state.nets.train()
     return {"game": game | found} if game else {"codes": found}

@@ -5,6 +5,7 @@ weights.safetensors (the averaged weights, with all that using them takes) and s
 """
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,10 @@ import torch
 from . import checkpoint, folders
 from .artifact import LAST, WEIGHTS, Trained, load_trained, model_from
 from .charts import curves
-from .data import Collection, Source, Stream, View, load
+from .data import Collection, Data, Pair, Sources, View, domains_of, load_all, streamed
 from .doctor import examine, recent
 from .errors import Diverged, Stopped, UserError
-from .model import Batch, Model, name_of
+from .model import Batch, Model, PairBatch, name_of
 from .paths import written
 from .pictures import preview
 from .progress import Bar, stoppable
@@ -29,8 +30,6 @@ from .training import train as training
 
 PREVIEW = 10
 """examples in a row of a preview"""
-OBSERVED = 128
-"""examples whose codes are looked at for each line of the log"""
 PER_CHECKPOINT = 10
 """lines of the log between two checkpoints"""
 
@@ -40,7 +39,7 @@ class Run:
     """A run under way: what is trained, on what, how, and where it is written."""
 
     model: Model
-    data: Collection
+    data: Data
     plan: Plan
     folder: Path
 
@@ -48,7 +47,7 @@ class Run:
 @torch.random.fork_rng(devices=[])  # the caller's own random numbers on the CPU go on as if nothing had been
 def train(
     model: Model,
-    data: Source,
+    data: Sources,
     *,
     out: str | Path = "runs",
     folder: str | Path | None = None,
@@ -57,6 +56,7 @@ def train(
 ) -> Trained:
     """Train `model` on `data` and return it with its averaged weights.
 
+    `data` is a source, for a translator two of them, (A, B), which need not be paired.
     `options` are the fields of `Plan` (steps, epochs, batch, seed, ...) and of `View` (classes, size, ...).  The run
     is written to `folder`, which must not exist, or else to a new one in `out`; `quiet` shows no progress.  Raises
     UserError for what the caller can put right, Diverged when the loss is no longer finite, and Stopped after
@@ -64,19 +64,20 @@ def train(
     """
     if not isinstance(model, Model):
         raise UserError(f"train takes a model, such as ganvas.VAE(latent=16), not {model!r}")
-    plan, view = split_options(options)
+    check_sources(model, data)
+    plan, view = split_options(model.usual | options)
     if folder is not None:
         folders.check_new(Path(folder))
     bar = Bar(quiet)
     with bar.reading() as progress:
-        collection = load(data, view, progress=progress)
+        collection = load_all(data, view, progress=progress)
     model.check(collection)
     source = collection
     collection = model.prepare(collection)
     plan = settled(plan, collection)
     device = device_for(plan.device)
     model.check_batch(plan.batch, collection.shape)
-    Stream(collection, batch=plan.batch, seed=plan.seed, balanced=plan.balanced)  # refuses a batch that is too large
+    streamed(collection, batch=plan.batch, seed=plan.seed, balanced=plan.balanced)  # refuses a batch that is too large
     state = begin(model, collection.shape, plan.seed, device, len(collection.classes))
     take_units(state, collection)
     place = folders.create(model, collection, Path(out), None if folder is None else Path(folder))
@@ -86,7 +87,9 @@ def train(
 
 
 @torch.random.fork_rng(devices=[])
-def resume(folder: str | Path, *, steps: int | None = None, data: Source | None = None, quiet: bool = False) -> Trained:
+def resume(
+    folder: str | Path, *, steps: int | None = None, data: Sources | None = None, quiet: bool = False
+) -> Trained:
     """Go on with the run in `folder`, exactly as if it had not stopped, to its last step or to `steps`.
 
     The data are read again from where they came; a run on an array needs it passed as `data`.  Raises UserError
@@ -162,9 +165,18 @@ def go(run: Run, state: State, bar: Bar) -> Trained:
     return chosen(run, state)
 
 
-def to_observe(run: Run, state: State) -> Batch | None:
+def check_sources(model: Model, data: Sources) -> None:
+    """UserError unless there are as many sources as the model learns from."""
+    name = name_of(model)
+    if model.domains == 2 and not isinstance(data, tuple):
+        raise UserError(f"{name} translates between two collections: give both, as (A, B) or ganvas train {name} A B")
+    if model.domains == 1 and isinstance(data, tuple):
+        raise UserError(f"{name} learns from one collection, not from {len(data)}: give one source")
+
+
+def to_observe(run: Run, state: State) -> Batch | PairBatch | None:
     """The examples whose codes are looked at for each line of the log; None where the model looks at none."""
-    n = min(OBSERVED, len(run.data))
+    n = min(run.model.observes, *map(len, run.data.parts))
     if type(run.model).observe is Model.observe or n < 2:
         return None
     return some(run, n).to(next(state.nets.parameters()).device)
@@ -179,6 +191,7 @@ def keep(run: Run, state: State) -> dict[str, float]:
         return {}
     check_finite(state)
     trained = kept(run, state)
+    assert isinstance(run.data, Collection)
     far = distance(trained, run.data, run.plan.seed)
     if is_best(far, state.lowest):
         replace(trained, about=trained.about | {"distance": far}).save(run.folder / WEIGHTS)
@@ -220,21 +233,24 @@ def chosen(run: Run, state: State) -> Trained:
 def kept(run: Run, state: State) -> Trained:
     """The averaged networks, with what a user of them wants to know."""
     data = run.data
-    about = {"data": data.name, "classes": list(data.classes), "step": state.step}
+    about: dict[str, Any] = {"data": data.name, "classes": list(data.classes), "step": state.step}
+    if isinstance(data, Pair):
+        about["domains"] = domains_of(data)
     return Trained(run.model, data.shape, state.average, about, run.folder)
 
 
-def example_batch(run: Run) -> Batch:
+def example_batch(run: Run) -> Batch | PairBatch:
     """The examples that every preview of a run shows."""
-    return some(run, min(PREVIEW if run.data.are_images else 1000, len(run.data)))
+    return some(run, min(PREVIEW if run.data.are_images else 1000, *map(len, run.data.parts)))
 
 
-def some(run: Run, n: int) -> Batch:
+def some(run: Run, n: int) -> Batch | PairBatch:
     """The same n examples every time."""
-    return next(Stream(run.data, batch=n, seed=run.plan.seed, span=run.model.span))
+    batches: Iterator[Batch | PairBatch] = streamed(run.data, batch=n, seed=run.plan.seed, span=run.model.span)
+    return next(batches)
 
 
-def settled(plan: Plan, data: Collection) -> Plan:
+def settled(plan: Plan, data: Data) -> Plan:
     """The plan with epochs turned into steps."""
     if plan.epochs is None:
         return plan
@@ -253,20 +269,23 @@ def split_options(options: dict[str, Any]) -> tuple[Plan, View]:
     return Plan(**plan), View(**view)
 
 
-def source_of(data: Source) -> str:
-    """What config.json calls a source: a name, an absolute path, or "array"."""
+def source_of(data: Sources) -> str | list[str]:
+    """What config.json calls a source: a name, an absolute path, or "array"; of a translator those of both domains."""
+    if isinstance(data, tuple):
+        return [str(source_of(source)) for source in data]
     if not isinstance(data, str | Path):
         return "array"
     return folders.absolute(str(data))
 
 
-def again(config: dict[str, Any], data: Source | None, folder: Path, bar: Bar) -> Collection:
+def again(config: dict[str, Any], data: Sources | None, folder: Path, bar: Bar) -> Data:
     """The run's data, read again; UserError where they are not the same."""
     source = data if data is not None else config["data"]["source"]
-    if isinstance(source, str) and source == "array":
+    source = tuple(source) if isinstance(source, list) else source
+    if data is None and "array" in (source if isinstance(source, tuple) else (source,)):
         raise UserError(f"{folder} was trained on an array: pass it again, ganvas.resume(folder, data=array)")
     with bar.reading() as progress:
-        collection = load(source, View(**config["data"]["view"]), progress=progress)
+        collection = load_all(source, View(**config["data"]["view"]), progress=progress)
     if collection.fingerprint() != config["data"]["fingerprint"]:
         raise UserError(f"{config['data']['source']} has changed since {folder} was begun: bring back the same data")
     return collection

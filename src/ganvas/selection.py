@@ -23,8 +23,7 @@ def distance(trained: Trained, data: Collection, seed: int = 0) -> float:
     """
     some = data.some(EXAMPLES, seed, "compared")
     made = trained.decode(trained.noise(len(some), generator(torch.device("cpu"), seed, "compared")), some.labels).x
-    unit = 255 if data.are_images else 1
-    return sliced_wasserstein(some.x.float() / unit, made.float() / unit, directions=DIRECTIONS, seed=seed)
+    return sliced_wasserstein(some.x.float() / data.unit, made.float() / data.unit, directions=DIRECTIONS, seed=seed)
 
 
 def is_best(value: float, lowest: float | None) -> bool:

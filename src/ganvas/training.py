@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic.dataclasses
 import torch
@@ -21,10 +21,10 @@ from torch import Tensor, nn
 from torch.nn.functional import hardshrink
 from torch.optim import Optimizer
 
-from .data import Collection, Stream
+from .data import Data, streamed
 from .errors import Diverged, UserError
 from .meter import Meter
-from .model import STRICT, Model, Move, Rate, Shape, apart
+from .model import STRICT, Model, Move, Rate, apart
 from .nets.vectors import Units
 from .randomness import reseed
 
@@ -90,7 +90,7 @@ class State:
     """loss terms that are still to be logged"""
 
 
-def begin(model: Model, shape: Shape, seed: int, device: torch.device, classes: int = 0) -> State:
+def begin(model: Model, shape: Any, seed: int, device: torch.device, classes: int = 0) -> State:
     """Fresh networks and their averages: the same on every machine and every rank."""
     reseed(torch.device("cpu"), seed, "networks")
     nets = nn.ModuleDict(model.networks(shape, classes)).to(device)
@@ -98,20 +98,21 @@ def begin(model: Model, shape: Shape, seed: int, device: torch.device, classes: 
     return State(nets, average.eval().requires_grad_(False))
 
 
-def take_units(state: State, data: Collection) -> None:
+def take_units(state: State, data: Data) -> None:
     """Tell the networks that work in units of the data what these are, before training."""
     for module in chain(state.nets.modules(), state.average.modules()):
         if isinstance(module, Units):
-            module.of(data.x.repeat(1, len(module.mean) // data.shape[0]).to(module.mean.device))
+            x = data.parts[module.domain].x
+            module.of(x.repeat(1, len(module.mean) // x.shape[1]).to(module.mean.device))
 
 
-def train(model: Model, data: Collection, plan: Plan, state: State, rank: int = 0, ranks: int = 1) -> Iterator[int]:
+def train(model: Model, data: Data, plan: Plan, state: State, rank: int = 0, ranks: int = 1) -> Iterator[int]:
     """Train onward from `state` to `plan.steps`; yields the number of steps done after each.
 
     Between two steps the state is whole: whoever drives the loop may save it, or stop.
     """
     device = next(state.nets.parameters()).device
-    stream = Stream(
+    stream = streamed(
         data, batch=plan.batch, seed=plan.seed, span=model.span, device=device,
         rank=rank, ranks=ranks, position=state.position, balanced=plan.balanced,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""`ganvas evaluate`: the numbers of a trained model."""
+"""`ganvas evaluate`: the numbers of a trained model; `ganvas features`: what its samples can be compared on."""
 
 from typing import Annotated, Any
 
@@ -9,6 +9,8 @@ from ..data import View, names_in
 from ..errors import UserError
 from ..evaluation import METRICS
 from ..evaluation import evaluate as measure
+from ..features import NAMES, SUITS, where
+from ..features import download as fetch
 from ..progress import Bar
 from .common import VIEW, Flat, Json, RunName, opened
 
@@ -18,32 +20,66 @@ def evaluate(
     data: Annotated[
         str | None, Parameter(help="held-out examples; by default the test split of the run's data")
     ] = None,
+    other: Annotated[str | None, Parameter(help="those of domain B, of a translator, whose domain A is DATA")] = None,
     /,
     *,
+    pairs: Annotated[
+        tuple[str, str] | None, Parameter(help="two sources of examples that belong together, to measure translations")
+    ] = None,
     metrics: Annotated[tuple[str, ...], Parameter(negative=(), help="only these: " + ", ".join(METRICS))] = (),
     k: Annotated[int, Parameter(alias="-k", help="samples an example of the importance weighted bound")] = 500,
-    n: Annotated[int | None, Parameter(alias="-n", help="how many of the examples; all if not given")] = None,
+    n: Annotated[
+        int | None, Parameter(alias="-n", help="how many samples, and examples; 10,000 and all if not given")
+    ] = None,
+    features: Annotated[str, Parameter(help="on which samples are compared: " + ", ".join(("auto", *NAMES)))] = "auto",
+    few: Annotated[bool, Parameter(negative=(), help="a Frechet distance even of fewer samples than features")] = False,
+    prior: Annotated[str | None, Parameter(help="fitted prior that samples are drawn from, as best")] = None,
     seed: Annotated[int, Parameter(help="of the samples")] = 0,
     view: Annotated[View, Flat] = VIEW,
     quiet: Annotated[bool, Parameter(negative=(), help="show no progress")] = False,
     json: Json = False,
 ) -> None:
-    """Measure a trained autoencoder or VAE: bounds on the likelihood, use of the latent space, reconstructions."""
+    """Measure a trained model: samples, and of a VAE likelihood, use of the latent space and reconstructions."""
     trained, bar = opened(run), Bar(quiet)
     if data is None and view != VIEW:
         raise UserError(f"options of data need data: ganvas evaluate {run} DATA, or none for the run's own")
     own = None if data is None else view
-    values = measure(trained, data, own, metrics=names_in(metrics), k=k, n=n, seed=seed, progress=bar.say)
+    sources = data if data is None or other is None else (data, other)
+    values = measure(
+        trained, sources, own, metrics=names_in(metrics), k=k, n=n, features=features, few=few, prior=prior,
+        pairs=pairs, seed=seed, progress=bar.say,
+    )  # fmt: skip
     if values["split"] == "train":
         bar.notes(["the run's data have no test split: these are the training examples, and so all numbers are better"])
-    tell("\n".join(lines(values)), values, json)
+    tell("\n".join(of_translator(values) if "round trip" in values else lines(values)), values, json)
+
+
+def features(
+    *,
+    download: Annotated[str | None, Parameter(help="fetch the published weights of these, as inception-v3-fid")] = None,
+    json: Json = False,
+) -> None:
+    """List the features that `evaluate` compares samples on, and where their weights are."""
+    if download is not None:
+        path = str(fetch(download))
+        tell(path, {"features": download, "weights": path}, json)
+        return
+    listed = [
+        {"features": name, "for": SUITS[name], "there": where(name)[0], "weights": where(name)[1]} for name in NAMES
+    ]
+    text = [
+        f"{v['features']:<22} {v['for']:<44} {v['weights'] if v['there'] else 'not there: ' + str(v['weights'])}"
+        for v in listed
+    ]
+    tell("\n".join(text), listed, json)
 
 
 def lines(values: dict[str, Any]) -> list[str]:
     """The numbers, for people: what, how much, how it was taken."""
     v = values
     of = {"test": "test", "train": "training"}.get(v["split"], "given")
-    shown = [f"{v['model']} at step {v['step']}, on {v['examples']} {of} examples of {v['data']}, seed {v['seed']}"]
+    count = f"{v['examples']} " if "examples" in v else ""
+    shown = [f"{v['model']} at step {v['step']}, on {count}{of} examples of {v['data']}, seed {v['seed']}"]
 
     def line(name: str, text: str) -> None:
         shown.append(f"{name:<24} {text}")
@@ -66,7 +102,58 @@ def lines(values: dict[str, Any]) -> list[str]:
     if "reconstruction_mse" in v:
         more = f", PSNR {v['psnr_db']:.2f} dB, SSIM {v['ssim']:.4f}" if v.get("psnr_db") is not None else ""
         line("reconstruction", f"mean square error {v['reconstruction_mse']:.5f}{more}")
-    return shown
+    return shown + (about_samples(v) if "samples" in v else [])
+
+
+def of_translator(v: dict[str, Any]) -> list[str]:
+    """The numbers of a translator, for people: a block each way."""
+    of = {"test": "test", "train": "training"}.get(v["split"], "given")
+    shown = [
+        f"{v['model']} at step {v['step']}, on {v['examples'][0]} and {v['examples'][1]} {of} examples of {v['data']}"
+    ]
+    pairs = v.get("pairs", {})
+    for way in ("to B", "to A"):
+        one, truth = v.get(way), pairs.get(way)
+        if one is None:
+            continue
+        shown.append(f"translations {way}:")
+        if "cycle_error" in one:
+            shown.append(f"  {'cycle error':<24} {one['cycle_error']:.4f} +- {one['cycle_error:error']:.4f}")
+        before = f", of what is translated {one['before']:.4f}" if "before" in one else ""
+        shown.append(f"  {'sliced Wasserstein':<24} {one['distance']:.4f}, floor {one['distance:floor']:.4f}{before}")
+        name = next(key for key in one if key.startswith("kid"))
+        shown.append(f"  {name:<24} {one[name]:.4g}, floor {one[f'{name}:floor']:.4g}")
+        for key in ("l1", "psnr_db", "ssim", "rank", "first", "label_agreement"):
+            if truth and key in truth:
+                least = f", unchanged {truth['unchanged'][key]:.4f}" if key in truth.get("unchanged", {}) else ""
+                shown.append(f"  {f'{key} (pairs)':<24} {truth[key]:.4f}{least}")
+    return [*shown, *(f"warning: {sign}" for sign in v["signs"])]
+
+
+def about_samples(v: dict[str, Any]) -> list[str]:
+    """The numbers of samples, each beside its floor."""
+    floor = {"train": "of as many training examples", "halves": "of the other half of the data"}[v["floor_from"]]
+    shown = [f"{v['samples']} samples against as many held-out examples; floor: the same {floor}"]
+    for name, value in v.items():
+        if f"{name}:floor" in v:
+            shown += with_floor(name, value, v[f"{name}:floor"], v.get(f"{name}:error"))
+    shown.extend(f"{name:<46} left out: {why}" for name, why in v["left_out"].items())
+    return [*shown, f"features {v['features']}: {v['protocol']}"]
+
+
+def with_floor(name: str, value: Any, least: Any, error: Any = None) -> list[str]:
+    """A number of samples, or one of each class in lines of their own, with floor and standard error."""
+    if isinstance(value, dict):
+        lines = (with_floor(f"  {key}", value[key], least[key], (error or {}).get(key)) for key in value)
+        return [name, *(line for several in lines for line in several)]
+    return [f"{name:<46} {told(value)}{'' if error is None else f' +- {told(error)}'}, floor {told(least)}"]
+
+
+def told(x: Any) -> str:
+    """A number, or several, for people."""
+    if isinstance(x, list):
+        return " ".join(f"{one:.3g}" for one in x)
+    return "none" if x is None else f"{x:.4g}"
 
 
 def about_information(v: dict[str, Any]) -> list[str]:

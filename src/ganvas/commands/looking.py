@@ -18,9 +18,12 @@ from ..data import View
 from ..doctor import Diagnosis, examine, figures
 from ..errors import UserError
 from ..paths import refuse_existing, unused
-from ..pictures import Examples
+from ..pictures import Examples, save_pictures
 from ..progress import Bar
 from .common import VIEW, Flat, Force, Json, RunName, SourceName
+
+WIDE = 70
+"""characters of a column, at most"""
 
 
 def runs(
@@ -83,6 +86,9 @@ def summed_up(report: dict[str, Any], found: list[Diagnosis]) -> str:
 
 def data(
     source: SourceName,
+    other: Annotated[
+        str | None, Parameter(help="a second one, to see whether a translator can learn from both")
+    ] = None,
     /,
     *,
     view: Annotated[View, Flat] = VIEW,
@@ -90,14 +96,33 @@ def data(
     force: Force = False,
     json: Json = False,
 ) -> None:
-    """Report on a data source, with a contact sheet."""
+    """Report on a data source, or on two side by side, with a contact sheet."""
     with Bar().reading() as progress:
-        collection = data_sources.load(source, view, progress=progress)
-    sheet = unused(beside(source) / f"{collection.name}-contact-sheet.png") if out is None else out
+        found = data_sources.load_all(source if other is None else (source, other), view, progress=progress)
+    sheet = unused(beside(source) / f"{found.name}-contact-sheet.png") if out is None else out
     refuse_existing(sheet, force)
-    Examples(collection.x[spread(len(collection), 100 if collection.are_images else 5000)]).save(sheet)
-    report = described(collection) | {"contact sheet": str(sheet)}
+    many = 100 if found.are_images else 5000
+    save_pictures([Examples(part.x[spread(len(part), many)]) for part in found.parts], sheet)
+    reports = [described(part) for part in found.parts]
+    if isinstance(found, data_sources.Pair):
+        warned = data_sources.warnings(found)
+        both = {"A": reports[0], "B": reports[1], "warnings": warned, "contact sheet": str(sheet)}
+        tell("\n".join([*side_by_side(*reports), *warned, f"contact sheet  {sheet}"]), both, json)
+        return
+    report = reports[0] | {"contact sheet": str(sheet)}
     tell("\n".join(f"{key:<14} {in_words(value)}" for key, value in report.items() if value), report, json)
+
+
+def side_by_side(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
+    """The facts of two collections, in columns."""
+
+    def cut(word: str) -> str:
+        return word if len(word) < WIDE else f"{word[: WIDE - 4]} ..."
+
+    facts = [(key, cut(in_words(a[key])), cut(in_words(b[key]))) for key in a if a[key] or b[key]]
+    rows = [("", "A", "B"), *facts]
+    width = max(len(first) for _, first, _ in rows) + 2
+    return [f"{key:<14} {first:<{width}}{second}".rstrip() for key, first, second in rows]
 
 
 def described(collection: data_sources.Collection) -> dict[str, Any]:

@@ -56,7 +56,10 @@ def its_own(trained: Trained, run: str, view: View, bar: Bar) -> Collection:
     config = None if trained.folder is None else folders.read_config(trained.folder)
     if trained.folder is None or config is None or config["data"]["source"] == "array":
         raise UserError(f"{run} does not say where its data are: give them, ganvas fit-prior {run} DATA")
-    return runs.again(config, None, trained.folder, bar)
+    trained.needs(Encodes, NO_ENCODER)
+    found = runs.again(config, None, trained.folder, bar)
+    assert isinstance(found, Collection)  # of an encoder
+    return found
 
 
 def report(fitted: Fitted, file: str, as_json: bool) -> None:

@@ -2,16 +2,17 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import App, Parameter
+from pydantic.dataclasses import dataclass
 
 from .. import folders
 from .. import runs as running
 from ..artifact import Trained
 from ..cli import tell
 from ..data import View
-from ..model import Model, plain
+from ..model import STRICT, Model, plain
 from ..models import MODELS
 from ..training import Plan
 from .common import VIEW, Json, RunName, SourceName
@@ -22,12 +23,14 @@ train_app = App(name="train", help="Train a model on a folder of images, a file,
 def train_command(cls: type[Model]) -> Callable[..., None]:
     """The command that trains models of this class: its options are the class's fields, Plan's and View's."""
 
+    own = plan_of(cls)
+
     def command(
         data: SourceName,
         /,
-        *,
+        *other: Annotated[str, Parameter(help="the second one, for a model that translates between two")],
         model: Annotated[cls, Parameter(name="*", group="Model")] = cls(),  # type: ignore[valid-type]
-        plan: Annotated[Plan, Parameter(name="*", group="Training")] = Plan(),
+        plan: Annotated[own, Parameter(name="*", group="Training")] = own(),  # type: ignore[valid-type]
         view: Annotated[View, Parameter(name="*", group="Data")] = VIEW,
         out: Annotated[Path, Parameter(help="where run folders are made")] = Path("runs"),
         folder: Annotated[Path | None, Parameter(help="the run's folder, which must not exist")] = None,
@@ -35,10 +38,22 @@ def train_command(cls: type[Model]) -> Callable[..., None]:
         json: Json = False,
     ) -> None:
         options = plain(plan) | plain(view)
-        finished(running.train(model, data, out=out, folder=folder, quiet=quiet, **options), json)
+        sources = (data, *other) if other else data
+        finished(running.train(model, sources, out=out, folder=folder, quiet=quiet, **options), json)
 
-    command.__doc__ = f"{cls.__doc__}\n\nWrites a run folder: samples with `ganvas sample last`."
+    use = "ganvas sample last" if cls.domains == 1 else "ganvas translate last FROM TO"
+    command.__doc__ = f"{cls.__doc__}\n\nWrites a run folder; then: `{use}`."
     return command
+
+
+def plan_of(cls: type[Model]) -> type[Plan]:
+    """Plan, with the defaults that are usual for this model."""
+    kinds = {name: Plan.__annotations__[name] for name in cls.usual}
+    decorate: Any = dataclass(frozen=True, kw_only=True, config=STRICT)
+    own: type[Plan] = decorate(
+        type("Plan", (Plan,), {"__annotations__": kinds, "__module__": Plan.__module__} | cls.usual)
+    )
+    return own
 
 
 for _name, _cls in MODELS.items():

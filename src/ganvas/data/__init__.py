@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import BeforeValidator, Field
@@ -16,9 +16,13 @@ from .builtin import BUILTIN
 from .collection import CHANNELS, Collection, counts, fitted, from_array, with_channels
 from .files import from_idx, from_npy, from_npz, idx_in, only_train
 from .folder import Progress, from_folder
+from .pair import DOMAINS, Pair, PairStream, domains_of, paired, warnings
 from .stream import Stream, scaled
 
 Source = str | Path | Collection | np.ndarray | Tensor
+Sources = Source | tuple[Source, ...]
+"""a source, or those of a translator's domains A and B"""
+Data = Collection | Pair
 
 SIZE = r"^[1-9]\d{0,4}(x[1-9]\d{0,4})?$"
 
@@ -81,6 +85,20 @@ def load(source: Source, view: View | None = None, *, progress: Progress = lambd
     return prepared(collection, view)
 
 
+def load_all(sources: Sources, view: View | None = None, *, progress: Progress = lambda done, total: None) -> Data:
+    """The collection that a source names, or the pair of collections that two name, each as `load` has it."""
+    if isinstance(sources, tuple):
+        if len(sources) != 2:
+            raise UserError(f"a translator learns from two sources, A and B, not from {len(sources)}")
+        return paired([load(source, view, progress=progress) for source in sources])
+    return load(sources, view, progress=progress)
+
+
+def streamed(data: Data, **options: Any) -> Stream | PairStream:
+    """Endless batches of a collection, or of both of a pair; options are those of `Stream`."""
+    return Stream(data, **options) if isinstance(data, Collection) else PairStream(data, **options)
+
+
 def named(source: str, view: View, progress: Progress) -> Collection:
     """The collection behind a name or a path."""
     if source in BUILTIN:
@@ -118,6 +136,7 @@ def prepared(collection: Collection, view: View) -> Collection:
 
 
 __all__ = [
-    "BUILTIN", "CHANNELS", "Collection", "Progress", "Source", "Stream", "View", "counts", "from_array", "load",
-    "scaled",
+    "BUILTIN", "CHANNELS", "DOMAINS", "Collection", "Data", "Pair", "PairStream", "Progress", "Source", "Sources",
+    "Stream", "View", "counts", "domains_of", "from_array", "load", "load_all", "paired", "scaled", "streamed",
+    "warnings",
 ]  # fmt: skip

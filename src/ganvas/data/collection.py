@@ -41,8 +41,18 @@ class Collection:
         return tuple(self.x.shape[1:])
 
     @property
+    def parts(self) -> "tuple[Collection, ...]":
+        """The collections that this consists of: itself, where a `Pair` has two."""
+        return (self,)
+
+    @property
     def are_images(self) -> bool:
         return self.x.dtype == torch.uint8
+
+    @property
+    def unit(self) -> float:
+        """What numbers are divided by to be compared: pixels count from 0 to 1, vectors in their own units."""
+        return 255.0 if self.are_images else 1.0
 
     def to(self, device: torch.device) -> "Collection":
         labels = self.labels if self.labels is None else self.labels.to(device)

@@ -8,15 +8,20 @@ from typing import Any
 
 from ..model import Model
 from ..models.adversarial import Adversarial
+from ..models.translation import Translator
 from .codes import DEAD, FAR, latent_report, of_codes
 from .diagnosis import PAGE, Diagnosis
 from .games import APART, CLIPPED, FEW, MOSTLY, PENALIZED, SURE, VANISHED, WORSE, of_game, of_samples
+from .translators import of_translator
 from .trends import COPIED, GROWN, LAG, OUTSIDE, RISEN, SWING, TURNS, Lines, of_end, of_trends, recent, stands
+
+OF_DOMAINS = ("accuracy", "gap", "cycle", "noisy", "moved")
+"""what is looked at in each domain of a translator"""
 
 __all__ = [
     "APART", "CLIPPED", "COPIED", "DEAD", "FAR", "FEW", "GROWN", "LAG", "MOSTLY", "OUTSIDE", "PAGE", "PENALIZED",
     "RISEN", "SURE", "SWING", "TURNS", "VANISHED", "WORSE", "Diagnosis", "diagnose", "examine", "figures",
-    "latent_report", "recent",
+    "latent_report", "of_translator", "recent",
 ]  # fmt: skip
 
 
@@ -29,6 +34,8 @@ def examine(model: Model, steps: int, lines: Lines) -> list[Diagnosis]:
     last, done = lines[-1], lines[-1]["step"]
     if isinstance(model, Adversarial):
         found = of_game(model, last.get("game", {}), done, steps) + of_samples(model, last, done, steps)
+    elif isinstance(model, Translator):
+        found = of_translator(model, last.get("game", {}), done, steps)
     else:
         found = of_codes(model, last.get("codes", {}), done, steps)
     return [*ended, *of_trends(model, lines, steps), *found]
@@ -43,7 +50,7 @@ def figures(lines: Lines) -> dict[str, float]:
     """What the doctor looks at, in the last line that has it."""
     names = (
         "active", "dimensions", "dead", "kl", "from_prior", "accuracy_real", "accuracy_fake", "gap", "diversity",
-        "slope", "away", "lag", "scale", "outside",
+        "slope", "away", "lag", "scale", "outside", *(f"{name}_{domain}" for domain in "AB" for name in OF_DOMAINS),
     )  # fmt: skip
     known = [stands(line) | {name: line[name] for name in ("distance", "memorised") if name in line} for line in lines]
     latest = {name: value for line in known for name, value in line.items()}

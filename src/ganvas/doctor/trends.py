@@ -6,6 +6,7 @@ from typing import Any
 
 from ..model import Model
 from ..models.adversarial import Adversarial
+from ..models.translation import Translator
 from .diagnosis import Diagnosis
 
 Lines = Sequence[dict[str, Any]]
@@ -68,7 +69,7 @@ def of_rate(model: Model, lines: Lines) -> list[Diagnosis]:
     if scale and median(scale) > GROWN:
         said = f"every layer's weights in a network are {median(scale):.2g} times as large as keeps signals as they are"
         return [too_high(f"{said}, or more (0.6 to 1.4 at first, limit {GROWN:g})", median(scale), GROWN, remedies)]
-    losses = [] if isinstance(model, Adversarial) else totals(model, lines)
+    losses = [] if isinstance(model, Adversarial | Translator) else totals(model, lines)
     if len(losses) < 10:
         return []
     first, lowest, last = losses[0], min(losses), median(losses[-5:])

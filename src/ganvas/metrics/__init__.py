@@ -1,6 +1,16 @@
 """Evaluation of generative models."""
 
-from .distances import frechet_distance, sliced_wasserstein
+from .distances import energy_distance, frechet_distance, kernel_distance, sliced_wasserstein
 from .modes import Modes, modes
+from .neighbours import precision_recall, two_sample_accuracy
 
-__all__ = ["Modes", "frechet_distance", "modes", "sliced_wasserstein"]
+__all__ = [
+    "Modes",
+    "energy_distance",
+    "frechet_distance",
+    "kernel_distance",
+    "modes",
+    "precision_recall",
+    "sliced_wasserstein",
+    "two_sample_accuracy",
+]

@@ -1,15 +1,33 @@
-"""How far apart two sets of examples are."""
+"""How far apart two sets of examples, or of their features, are."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property, reduce
+from itertools import accumulate
+from math import sqrt
+from operator import add
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64, Shaped
 from torch import Tensor
 
 from ..errors import UserError
 from ..randomness import generator
 
+SUBSET = 1000
+"""examples in each block of the kernel distance, at most"""
+BLOCKS = 10
+"""blocks of it, at least"""
+ROWS = 2000
+"""examples that are looked at together"""
+DIRECTIONS = 100
+"""directions along which they are sorted together"""
+SHARES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+"""parts of the examples from which the Frechet distance of infinitely many is extrapolated"""
+
 
 def sliced_wasserstein(
-    a: Float[Tensor, "n *shape"], b: Float[Tensor, "..."], *, directions: int = 1000, seed: int = 0
+    a: Shaped[Tensor, "n *shape"], b: Shaped[Tensor, "..."], *, directions: int = 1000, seed: int = 0
 ) -> float:
     """Mean over random unit directions of the Wasserstein-1 distance between the two sets' projections.
 
@@ -19,26 +37,165 @@ def sliced_wasserstein(
     """
     if len(a) != len(b) or a.shape[1:] != b.shape[1:]:
         raise UserError(f"sets of {tuple(a.shape)} and {tuple(b.shape)}: give as many examples, of one shape, in both")
-    a, b = a.flatten(1).float().cpu(), b.flatten(1).float().cpu()
-    direction = torch.randn(a.shape[1], directions, generator=generator(a.device, seed, "directions"))
+    direction = torch.randn(a[0].numel(), directions, generator=generator(torch.device("cpu"), seed, "directions"))
     direction /= direction.norm(dim=0)
-    return ((a @ direction).sort(0).values - (b @ direction).sort(0).values).abs().mean().item()
+    x, y = (torch.cat([part.flatten(1).float().cpu() @ direction for part in s.split(ROWS)]) for s in (a, b))
+    apart = [
+        (p.sort(0).values - q.sort(0).values).abs().mean(0)
+        for p, q in zip(x.split(DIRECTIONS, 1), y.split(DIRECTIONS, 1), strict=True)
+    ]
+    return torch.cat(apart).mean().item()
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Number, mean and sum of squared deviations of features, in float64, of any number of blocks.
+
+    Blocks are merged by Chan, Golub & LeVeque, Updating Formulae and a Pairwise Algorithm for Computing Sample
+    Variances, 1979: nothing large is subtracted from something large, and only d^2 numbers are kept.
+    """
+
+    n: int
+    mean: Float64[Tensor, " d"]
+    scatter: Float64[Tensor, "d d"]
+
+    @property
+    def covariance(self) -> Float64[Tensor, "d d"]:
+        return self.scatter / (self.n - 1)
+
+    @cached_property
+    def factor(self) -> Float64[Tensor, "d d"]:
+        """A with A A^T = the covariance, whose eigenvalues below 0 are rounding."""
+        values, vectors = torch.linalg.eigh(self.covariance)
+        root: Tensor = vectors * values.clamp_min(0).sqrt()
+        return root
+
+    def __add__(self, other: "Moments") -> "Moments":
+        n, apart = self.n + other.n, other.mean - self.mean
+        between = torch.outer(apart, apart) * (self.n * other.n / n)
+        return Moments(n, self.mean + apart * (other.n / n), self.scatter + other.scatter + between)
+
+
+def moments(blocks: Iterable[Tensor]) -> Moments:
+    """The moments of all rows of the blocks, each b x d, of which there is at least one."""
+    return reduce(add, map(of_block, blocks))
+
+
+def of_block(block: Float[Tensor, "b d"]) -> Moments:
+    """The moments of the rows of one block, which may have none."""
+    x = block.double().cpu()
+    mean = x.sum(0) / max(1, len(x))
+    return Moments(len(x), mean, (x - mean).mT @ (x - mean))
+
+
+def prefixes(x: Float[Tensor, "n d"]) -> Iterator[Moments]:
+    """The moments of the first `SHARES` of the rows, each from those before it and what is added."""
+    sizes = [round(len(x) * share) for share in SHARES]
+    parts = x[: sizes[-1]].tensor_split(sizes[:-1])
+    return accumulate(moments(part.split(ROWS)) for part in parts)
 
 
 def frechet_distance(a: Float[Tensor, "n d"], b: Float[Tensor, "m e"]) -> float:
-    """|mu_a - mu_b|^2 + tr( S_a + S_b - 2 (S_a S_b)^{1/2} ), for the means and covariances of two sets of features.
+    """The Frechet distance of two sets of features, the FID if the features are those of Inception.
 
-    That is the squared Wasserstein-2 distance of the Gaussians with these moments, the FID if the features are those
-    of Inception: Heusel et al., arXiv:1706.08500.  On few examples it is biased upwards.  With A^T A = S_a and
-    B^T B = S_b, the last trace is the sum of the singular values of A B^T, which needs no square root of a matrix and
-    takes singular covariances as they are; A is the triangular factor of the centred features.
+    See `frechet`; Heusel et al., arXiv:1706.08500.  On few examples it is biased upwards.
     """
-    if a.shape[1] != b.shape[1] or min(len(a), len(b)) < 2:
+    check(a, b, 2)
+    return frechet(moments(a.split(ROWS)), moments(b.split(ROWS)))
+
+
+def check(a: Tensor, b: Tensor, least: int) -> None:
+    """UserError unless there are so many features of each, with as many numbers."""
+    if a.shape[1] != b.shape[1] or min(len(a), len(b)) < least:
+        count = {2: "two", 4: "four"}[least]
         raise UserError(
-            f"features of {tuple(a.shape)} and {tuple(b.shape)}: give two or more of each, with as many numbers"
+            f"features of {tuple(a.shape)} and {tuple(b.shape)}: give {count} or more of each, with as many numbers"
         )
-    a, b = a.double().cpu(), b.double().cpu()
-    offset = (a.mean(0) - b.mean(0)).square().sum()
-    A, B = (torch.linalg.qr(x - x.mean(0), mode="r").R / (len(x) - 1) ** 0.5 for x in (a, b))
-    spread = A.square().sum() + B.square().sum() - 2 * torch.linalg.svdvals(A @ B.T).sum()
+
+
+def frechet(a: Moments, b: Moments) -> float:
+    """|mu_a - mu_b|^2 + tr( S_a + S_b - 2 (S_a S_b)^{1/2} ): the squared Wasserstein-2 distance of two Gaussians.
+
+    With A A^T = S_a and B B^T = S_b, the last trace is the sum of the singular values of A^T B, which needs no square
+    root of a product and takes singular covariances as they are.
+    """
+    offset, A, B = (a.mean - b.mean).square().sum(), a.factor, b.factor
+    spread = A.square().sum() + B.square().sum() - 2 * torch.linalg.svdvals(A.mT @ B).sum()
     return max(0.0, float(offset + spread))
+
+
+def frechet_infinity(a: Float[Tensor, "n d"], b: Float[Tensor, "n d"]) -> float:
+    """The Frechet distance that infinitely many examples would have, extrapolated from n of each: see `frechets`."""
+    return frechets(a, b)[0][1]
+
+
+def frechets(real: Float[Tensor, "n d"], *others: Float[Tensor, "n d"]) -> list[tuple[float, float]]:
+    """The Frechet distance of each of the others from the real examples, and that of infinitely many.
+
+    Its bias is proportional to 1 / N (Chong & Forsyth, arXiv:1911.07023): a line through the distances of N examples
+    of each set, N from n / 2 to n, is followed to 1 / N = 0.  Sets are taken in their order, so mix them before.  Of
+    the real ones, moments and eigenvectors are computed once for each N.
+    """
+    for x in others:
+        check(real, x, 4)
+    at, far = [], []
+    for a, *rest in zip(*map(prefixes, (real, *others)), strict=True):
+        at.append([1.0, 1 / a.n])
+        far.append([frechet(a, b) for b in rest])
+    distances = torch.tensor(far, dtype=torch.float64)
+    infinite = torch.linalg.lstsq(torch.tensor(at, dtype=torch.float64), distances).solution[0]
+    return list(zip(distances[-1].tolist(), infinite.tolist(), strict=True))
+
+
+def kernel_distance(a: Float[Tensor, "n d"], b: Float[Tensor, "n d"]) -> Float64[Tensor, " blocks"]:
+    """Unbiased squared maximum mean discrepancies with the kernel (x.y / d + 1)^3, of disjoint blocks of examples.
+
+    Their mean is the KID if the features are those of Inception (Binkowski et al., arXiv:1801.01401, section 4), and
+    as the blocks are independent, their deviation over the root of their number is its standard error.  A block has
+    1,000 examples of each set, or a tenth of them where that is less.
+    """
+    if a.shape != b.shape or len(a) < 2 * BLOCKS:
+        raise UserError(
+            f"features of {tuple(a.shape)} and {tuple(b.shape)}: give as many of each, {2 * BLOCKS} or more"
+        )
+    size = min(SUBSET, len(a) // BLOCKS)
+    whole = len(a) // size * size
+    pairs = zip(a[:whole].split(size), b[:whole].split(size), strict=True)
+    return torch.stack([mmd(x.double(), y.double()) for x, y in pairs])
+
+
+def mmd(a: Float64[Tensor, "n d"], b: Float64[Tensor, "n d"]) -> Float64[Tensor, ""]:
+    """The unbiased estimate of the squared discrepancy (Gretton et al., JMLR 13 (2012), equation 3)."""
+
+    def kernel(x: Tensor, y: Tensor) -> Tensor:
+        return (x @ y.mT / x.shape[1] + 1).pow(3)
+
+    n, aa, bb = len(a), kernel(a, a), kernel(b, b)
+    within = (aa.sum() - aa.diagonal().sum() + bb.sum() - bb.diagonal().sum()) / (n * (n - 1))
+    between = kernel(a, b).mean()
+    return within - 2 * between
+
+
+def energy_distance(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> float:
+    """(2 E|x - y| - E|x - x'| - E|y - y'|)^{1/2}, without bias under the root; 0 where that is negative.
+
+    Szekely & Rizzo, Energy Statistics, 2013; in the units of the data.
+    """
+
+    def total(x: Tensor, y: Tensor) -> float:
+        return sum(torch.cdist(part, y).sum().item() for part in x.split(1000))
+
+    a, b = a.double(), b.double()
+    n, m = len(a), len(b)
+    squared = 2 * total(a, b) / (n * m) - total(a, a) / (n * (n - 1)) - total(b, b) / (m * (m - 1))
+    return sqrt(max(0.0, squared))
+
+
+def wasserstein(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> float:
+    """The Wasserstein-1 distance under |x - y|, by POT's network simplex; UserError where POT is not installed."""
+    try:
+        import ot
+    except ImportError as error:
+        raise UserError('the Wasserstein distance is computed by POT: pip install "ganvas[transport]"') from error
+    cost = torch.cdist(a.double(), b.double()).numpy()
+    return float(ot.emd2([], [], cost, numItermax=10_000_000))

@@ -41,6 +41,8 @@ from .latent import LatentModel
 
 Weight = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
+FIRST, AGAIN = 25, 500
+"""steps at the beginning, and the interval later, with more updates of D"""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -65,6 +67,8 @@ class Adversarial(LatentModel):
     """normalisation in D; auto is the same, but layer where there is a penalty on D's gradient"""
     k: Annotated[int, Field(gt=0)] = 1
     """updates of D per update of G"""
+    k_first: Annotated[int, Field(gt=0)] = 1
+    """updates of D in each of the first 25 steps and in every 500th, if more than k, so that it is near its best"""
     loss: Loss = "non-saturating"
     """what the two players descend; relativistic compares each real example with a fake"""
     gp: Weight = 0.0
@@ -150,8 +154,8 @@ class Adversarial(LatentModel):
         return {"G": G, "D": with_spectral_norm(D) if self.spectral_norm else D}
 
     def rounds(self, done: int) -> int:
-        """Updates of D in the step after `done` others."""
-        return self.k
+        """Updates of D in the step after `done` others; more at intervals, as in the code of WGAN's authors."""
+        return max(self.k, self.k_first) if done < FIRST or done % AGAIN == 0 else self.k
 
     def step(self, batches: Iterator[Batch], done: int, G: nn.Module, D: nn.Module) -> Iterator[Move]:
         """Algorithm 1 of arXiv:1406.2661."""

@@ -21,9 +21,6 @@ from ..model import STRICT, Rate
 from ..objectives import Loss
 from .adversarial import Adversarial, Positive
 
-FIRST, AGAIN = 25, 500
-"""steps at the beginning, and the interval later, with more critic updates"""
-
 
 @final
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -49,9 +46,6 @@ class WGAN(Adversarial):
         super().check(data)
         if self.betas[0] != 0:
             raise UserError(f"betas={self.betas[0]:g},{self.betas[1]:g}: RMSprop has no momentum: give 0 first")
-
-    def rounds(self, done: int) -> int:
-        return max(self.k, self.k_first) if done < FIRST or done % AGAIN == 0 else self.k
 
     def optimizer(self, *networks: nn.Module) -> Optimizer:
         """RMSprop, as in the paper: section 4."""

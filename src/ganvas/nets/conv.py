@@ -103,7 +103,7 @@ def initialize(net: nn.Module) -> nn.Module:
     Without batch norm, which would rescale them, weights that small make signals vanish: there they have the deviation
     that keeps a signal's size through rectifiers, (2 / inputs of a unit)^(1/2) (He et al., arXiv:1502.01852).
     """
-    normed = any(isinstance(m, nn.BatchNorm2d | nn.GroupNorm) for m in net.modules())
+    normed = any(isinstance(m, nn.BatchNorm2d | nn.GroupNorm | nn.InstanceNorm2d) for m in net.modules())
     for m in net.modules():
         if isinstance(m, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             nn.init.normal_(m.weight, 0.0, 0.02 if normed else (2 / inputs_of(m)) ** 0.5)

@@ -11,8 +11,9 @@ class Units(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, d: int) -> None:
+    def __init__(self, d: int, domain: int = 0) -> None:
         super().__init__()
+        self.domain = domain  # which of the collections that the model learns from: a translator has two
         self.register_buffer("mean", torch.zeros(d))
         self.register_buffer("std", torch.ones(d))
 

@@ -14,15 +14,20 @@ from .reconstruction import (
     gaussian_nll,
     squared_error,
 )
+from .translation import Distance, absolute_error, distance, feature_matching
 
 __all__ = [
     "JENSEN_SHANNON",
+    "Distance",
     "Loss",
+    "absolute_error",
     "bernoulli_nll",
     "continuous_bernoulli_nll",
     "discretized_logistic_nll",
     "discriminator_terms",
+    "distance",
     "divergence",
+    "feature_matching",
     "gaussian_nll",
     "generator_loss",
     "generator_losses",

@@ -1,26 +1,23 @@
-"""`ganvas.evaluate`: the numbers of a trained autoencoder or VAE on held-out data, each with how it was taken."""
+"""The numbers of an autoencoder or a VAE on held-out examples: likelihood, codes, reconstructions."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
-from math import isfinite, log
+from math import log
 from typing import Any
 
 import torch
 from jaxtyping import Float64
 from torch import Tensor, nn
 
-from .artifact import NO_ENCODER, Trained, at_least_one, at_once
-from .data import Collection, Source, View, load
-from .errors import UserError, did_you_mean
-from .metrics import codes, fidelity
-from .metrics.likelihood import log_likelihood, mean_and_error
-from .model import Batch, Encodes, Samples, device_of, name_of
-from .models import LadderVAE
-from .models.variational import Variational, WithLikelihood
-from .posteriors import Draw, Posterior
-from .randomness import reseed
+from ..artifact import NO_ENCODER, Trained, at_once
+from ..data import Collection
+from ..metrics import codes, fidelity
+from ..metrics.likelihood import log_likelihood, mean_and_error
+from ..model import Batch, Encodes, Samples, device_of
+from ..models import LadderVAE
+from ..models.variational import Variational, WithLikelihood
+from ..posteriors import Draw, Posterior
+from ..randomness import reseed
 
-METRICS = ("elbo", "bound", "codes", "reconstruction")
 PAIRED, PAIRED_FLOW = 2000, 200
 """examples on which the mutual information is estimated; of a flow, whose density takes a pass a dimension, fewer"""
 TOGETHER = 64
@@ -29,41 +26,17 @@ ROWS = 2**24
 """numbers of examples, about, that a hierarchy decodes at once, with all that their networks hold"""
 
 
-@torch.random.fork_rng(devices=[])
-@torch.no_grad()
-def evaluate(
+def measured(
     trained: Trained,
-    data: Source | None = None,
-    view: View | None = None,
-    *,
-    metrics: Sequence[str] = (),
-    k: int = 500,
-    draws: int = 10,
-    n: int | None = None,
-    seed: int = 0,
-    progress: Callable[[str], None] = lambda line: None,
+    collection: Collection,
+    chosen: Sequence[str],
+    k: int,
+    draws: int,
+    seed: int,
+    progress: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Measure a trained autoencoder or VAE on `data`; values in nats an example unless their name says otherwise.
-
-    Without `data` it is the test split of what the run was trained on, or else that itself ("split" says which).
-    `metrics` are those of `METRICS`, or all: "elbo" (with its two terms, mean of `draws` samples z an example; beta
-    plays no part), "bound" (the importance weighted bound L_k with exactly `k` samples, Burda et al.,
-    arXiv:1509.00519), "codes" (active units, KL a dimension, mutual information, aggregate posterior) and
-    "reconstruction" (PSNR, SSIM).  `..._error` is a standard error over examples; what cannot be computed is None.
-    `n` of the examples are drawn, or all are taken; bits are drawn once where the model draws them at each use.  The
-    same seed gives the same numbers.  Raises UserError for data that do not fit, and for a GAN.
-    """
-    trained.needs(Encodes, NO_ENCODER)
-    chosen = which(trained, metrics)
-    for name, value in (("k", k), ("draws", draws), ("n", 1 if n is None else n)):
-        at_least_one(value, name)
-    source, own, split = (data, view, "given") if data is not None else held_out(trained)
-    collection = trained.fitting(source, own)
-    collection = collection if n is None else collection.some(n, seed, "examples")
-    result: dict[str, Any] = {
-        "model": name_of(trained.model), "step": trained.about.get("step"), "data": collection.name, "split": split,
-        "examples": len(collection), "seed": seed,
-    }  # fmt: skip
+    """The chosen numbers of an encoder and a decoder on the examples of a collection."""
+    result: dict[str, Any] = {"examples": len(collection)}
     x = trained.inputs(collection.x)
     if isinstance(trained.model, WithLikelihood):
         bits = trained.model.likelihood in ("bernoulli", "discretized-logistic")
@@ -79,36 +52,7 @@ def evaluate(
         result |= latent(trained, x, collection, seed)
     if "reconstruction" in chosen:
         result |= rebuilt(trained, x, collection)
-    return {name: None if isinstance(v, float) and not isfinite(v) else v for name, v in result.items()}
-
-
-def which(trained: Trained, metrics: Sequence[str]) -> Sequence[str]:
-    """The metrics asked for, or all that the model has; UserError for what there is not."""
-    there = METRICS if isinstance(trained.model, WithLikelihood) else METRICS[-1:]
-    for name in metrics:
-        if name not in METRICS:
-            raise UserError(
-                f"there is no metric {name!r}.{did_you_mean(name, METRICS)} There are: {', '.join(METRICS)}"
-            )
-        if name not in there:
-            raise UserError(
-                f"{name_of(trained.model)} has no posterior and no likelihood: it has {', '.join(there)} only"
-            )
-    return metrics or there
-
-
-def held_out(trained: Trained) -> tuple[Source, View, str]:
-    """The test split of what the run was trained on, or else that itself; UserError where nothing says what it was."""
-    origin = trained.origin()
-    if origin is None:
-        where = trained.folder or "the weights file"
-        raise UserError(f"{where} does not say where the model's data are: give held-out ones")
-    source, view = origin
-    test = replace(view, split="test")
-    try:
-        return load(source, test), View(), "test"
-    except UserError:
-        return source, view, "train"
+    return result
 
 
 def parts(trained: Trained, x: Tensor, data: Collection, seed: int, what: str) -> Iterator[Batch]:

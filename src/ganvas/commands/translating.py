@@ -1,0 +1,42 @@
+"""`ganvas translate`: images and folders of them from one domain to the other."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from ..cli import tell
+from ..paths import refuse_existing
+from ..progress import Bar
+from ..tree import translate_files
+from .common import Force, Json, RunName, opened
+
+ARRAYS = (".npy", ".npz")
+
+
+def translate(
+    run: RunName,
+    source: Annotated[
+        Path, Parameter(help="an image, a folder of images with all its sub-folders, or an array's file")
+    ],
+    out: Annotated[Path, Parameter(help="the file, or the folder, in which every image keeps its relative name")],
+    /,
+    *,
+    to: Annotated[
+        Literal["A", "B"], Parameter(help="domain to translate to: what the run was trained on first, or second")
+    ] = "B",
+    force: Force = False,
+    quiet: Annotated[bool, Parameter(negative=(), help="show no progress")] = False,
+    json: Json = False,
+) -> None:
+    """Translate images of one domain to the other; run again, it goes on with those that are not done."""
+    trained, bar = opened(run), Bar(quiet)
+    if source.suffix in ARRAYS:
+        refuse_existing(out, force)
+        made = trained.translate(source, to)
+        made.save(out)
+        tell(str(out), {"out": str(out), "translated": len(made)}, json)
+        return
+    with bar.reading("translating") as progress:
+        summary = translate_files(trained, source, out, to, force=force, progress=progress)
+    tell("\n".join(summary.lines()), summary.plain(), json)

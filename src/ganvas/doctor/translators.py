@@ -1,0 +1,89 @@
+"""What is wrong with a translator between two domains."""
+
+from math import pi
+
+from ..model import name_of
+from ..models.translation import FAINT, Translator
+from .diagnosis import Diagnosis
+
+STILL, TOLD = 0.1, 0.75
+"""how far an input is moved, as a share of what separates the domains, below which it is as good as repeated; and the
+critic's accuracy from which such a repetition is told from the domain that it should be in"""
+GAIN, TWICE = 3.0, 2.0
+"""how much faint noise may grow on its way back, as a multiple of its own size and of the error without it"""
+SURE = 0.99
+"""accuracy of a critic above which it may have won"""
+APART = {"cyclegan": 0.9, "discogan": 10.0}
+"""gap of its verdicts above which it has: of squares, whose goals are 0 and 1, and of logits"""
+
+
+def of_translator(model: Translator, game: dict[str, float], done: int, steps: int) -> list[Diagnosis]:
+    """What is wrong after `done` steps, by the names of `Translator.observe` and of its moves."""
+    if done < max(200, steps // 10):
+        return []
+    found = []
+    for home, away in (("A", "B"), ("B", "A")):
+        found += repeats(model, game, home, away) + hides(model, game, home, away) + won(model, game, home)
+    return found
+
+
+def repeats(model: Translator, game: dict[str, float], home: str, away: str) -> list[Diagnosis]:
+    """A translator that has become the identity, although the critic of its target can tell."""
+    moved, told = game.get(f"moved_{home}", 1.0), game.get(f"accuracy_{away}", 0.0)
+    if moved >= STILL or told < TOLD:
+        return []
+    evidence = (
+        f"it changes its input by {moved:.0%} of what separates the domains (limit {STILL:.0%}), and the critic of "
+        f"{away} is right {told:.0%} of the time"
+    )
+    name = f"the translator from {home} to {away} repeats its input"
+    return [Diagnosis(name, evidence, moved, STILL, bolder(model), section="input repeated")]
+
+
+def hides(model: Translator, game: dict[str, float], home: str, away: str) -> list[Diagnosis]:
+    """A way back that reads what the eye cannot see (Chu et al., arXiv:1712.02950)."""
+    clean, noisy = game.get(f"cycle_{home}", 1.0), game.get(f"noisy_{home}", 0.0)
+    gain = (noisy - clean) / (FAINT * (2 / pi) ** 0.5)  # E |noise| of a normal distribution
+    if gain <= GAIN or noisy <= TWICE * clean:
+        return []
+    evidence = (
+        f"the way back to {home} has an error of {clean:.3f}, but of {noisy:.3f} once noise of {FAINT:g}, which nobody "
+        f"sees, is added: it grows {gain:.1f}-fold (limit {GAIN:g})"
+    )
+    name = f"translations to {away} hide their input"
+    return [Diagnosis(name, evidence, gain, GAIN, looser(model), section="input hidden")]
+
+
+def won(model: Translator, game: dict[str, float], domain: str) -> list[Diagnosis]:
+    """A critic from which a translator learns nothing any more."""
+    limit = APART.get(name_of(model), 10.0)
+    accuracy, gap = game.get(f"accuracy_{domain}", 0.0), game.get(f"gap_{domain}", 0.0)
+    if accuracy < SURE or gap < limit:
+        return []
+    evidence = (
+        f"it is right {accuracy:.1%} of the time (limit {SURE:.0%}), its verdicts {gap:.2g} apart (limit {limit:g}), "
+        f"so the translator to {domain} learns nothing from it"
+    )
+    remedies = (*looser(model), f"an --lr below {model.lr:g}")
+    return [
+        Diagnosis(
+            f"the critic of {domain} has won", evidence, gap, limit, remedies, section="critic of a domain has won"
+        )
+    ]
+
+
+def bolder(model: Translator) -> tuple[str, ...]:
+    """What keeps translators from repeating their input, of what is in use."""
+    remedies = tuple(
+        f"--{name} below {getattr(model, name):g}"
+        for name in ("identity", "cycle", "constancy")
+        if getattr(model, name, 0)
+    )
+    return (*(("--identity 0",) if getattr(model, "identity", 0) is None else ()), *remedies)
+
+
+def looser(model: Translator) -> tuple[str, ...]:
+    """What makes a way back, and so the way there, less exact."""
+    return tuple(
+        f"--{name} below {getattr(model, name):g}" for name in ("cycle", "constancy") if getattr(model, name, 0)
+    ) or ("more or other data",)

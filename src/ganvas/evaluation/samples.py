@@ -1,0 +1,196 @@
+"""The numbers of generated examples: each is taken on `n` of them against as many held-out ones, and has a floor.
+
+The floor of a number is the same number for real examples in place of generated ones, as many and none of them among
+those that both are compared with.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from time import monotonic
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..artifact import Trained
+from ..data import Collection
+from ..errors import UserError
+from ..features import Features, features_for
+from ..metrics import energy_distance, kernel_distance, sliced_wasserstein
+from ..metrics.distances import frechets, wasserstein
+from ..metrics.fidelity import ms_ssim, scales
+from ..metrics.likelihood import mean_and_error
+from ..metrics.neighbours import RARE, Points, copying, coverage, doubles, points, told_apart
+from ..model import device_of
+from ..randomness import generator
+
+PAIRS = 1000
+"""pairs of examples whose similarity is looked at"""
+TRANSPORTED = 2000
+"""examples between which optimal transport is computed, at most"""
+SILENT = 10.0
+"""seconds between two lines about features"""
+Numbers = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Sides:
+    """The examples to compare, with their features: `n` held-out, as many others that are real, as many generated."""
+
+    held_out: Collection
+    other: Collection
+    made: Collection
+    features: Features
+    of_held_out: Tensor
+    of_other: Tensor
+    of_made: Tensor
+
+    @cached_property
+    def points(self) -> list[Points]:
+        """The features of held-out, generated and other real examples, with their neighbours."""
+        return points(self.of_held_out, self.of_made, self.of_other)
+
+
+def sides(
+    trained: Trained,
+    held_out: Collection,
+    other: Collection,
+    n: int,
+    features: str,
+    prior: str | None,
+    seed: int,
+    progress: Callable[[str], None],
+) -> Sides:
+    """n examples of each side, of which both real ones have as many.
+
+    The generated ones of a conditional model have the labels of the held-out ones.
+    """
+    held_out, other = held_out.some(n, seed, "held out"), other.some(n, seed, "other")
+    space = features_for(features, trained.shape, data=held_out.name, device=device_of(trained.nets))
+    labels = held_out.labels if trained.model.labelled else None
+    made = replace(held_out, x=trained.decode(trained.drawn(n, seed, prior), labels).x, labels=labels, name="generated")
+    seen = (features_of(part, space, progress) for part in (held_out, other, made))
+    return Sides(held_out, other, made, space, *seen)
+
+
+def features_of(data: Collection, space: Features, progress: Callable[[str], None]) -> Float[Tensor, "n size"]:
+    """The features of examples; where they take long, how long is left."""
+    began = last = monotonic()
+
+    def tell(done: int, total: int) -> None:
+        nonlocal last
+        now = monotonic()
+        if now - last > SILENT and done < total:
+            last, left = now, (now - began) * (total / done - 1)
+            progress(f"{space.name} of {data.name}: {done} of {total}, {left:.0f} s left")
+
+    return space(data.x, tell)
+
+
+def fid(s: Sides, few: bool) -> Numbers:
+    """The Frechet distance, and that of infinitely many examples; UserError where there are too few for either."""
+    if len(s.of_made) <= s.features.size and not few:
+        raise UserError(
+            f"a Frechet distance of {len(s.of_made)} examples on {s.features.size} features is mostly bias: use more "
+            "examples, the metric kid, or --few to have it nevertheless"
+        )
+    (value, infinite), (floor, infinite_floor) = frechets(s.of_held_out, s.of_made, s.of_other)
+    return named(s, "fid", value, floor) | named(s, "fid_infinity", infinite, infinite_floor)
+
+
+def kid(s: Sides) -> Numbers:
+    """The kernel distance with its standard error."""
+    (value, error), (floor, _) = (mean_and_error(kernel_distance(s.of_held_out, x)) for x in (s.of_made, s.of_other))
+    return named(s, "kid", value, floor, error)
+
+
+def prdc(s: Sides) -> Numbers:
+    """Precision, recall, density and coverage."""
+    real, *others = s.points
+    pairs = zip(*(coverage(real, x)._asdict().items() for x in others), strict=True)
+    found: Numbers = {}
+    for (name, terms), (_, of_floor) in pairs:
+        found |= named(s, name, terms.double().mean().item(), of_floor.double().mean().item())
+    return found
+
+
+def two_sample(s: Sides) -> Numbers:
+    """The accuracy of nearest neighbours in telling generated from held-out examples, and on each of the two."""
+    real, *others = s.points
+    found, floor = (told_apart(real, x) for x in others)
+    names = ("two_sample_real", "two_sample_generated")
+    result = named(s, "two_sample", sum(found) / 2, sum(floor) / 2)
+    for name, value, least in zip(names, found, floor, strict=True):
+        result |= named(s, name, value, least)
+    return result
+
+
+def memorisation(s: Sides, train: Collection | None, progress: Callable[[str], None]) -> Numbers:
+    """How near samples are to the training data; UserError where these are what the samples are compared with."""
+    if train is None:
+        raise UserError(
+            "memorisation needs held-out examples besides the training data: train on data with a test split"
+        )
+    reference = features_of(train, s.features, progress)
+    copied, copied_floor = copying(reference, s.of_held_out, s.of_made), (0.5, RARE)
+    found: Numbers = {}
+    for name, value, floor in zip(("nearer_to_training", "memorised"), copied, copied_floor, strict=True):
+        found |= named(s, name, value, floor)
+    return found
+
+
+def repeated(s: Sides) -> Numbers:
+    """The share of samples that have another just like them."""
+    real, made, other = s.points
+    return named(s, "duplicates", doubles(real, made), doubles(real, other))
+
+
+def sliced(s: Sides, seed: int) -> Numbers:
+    """The sliced Wasserstein distance of pixels or vectors."""
+    value, floor = (sliced_wasserstein(s.held_out.x, x.x, seed=seed) / x.unit for x in (s.made, s.other))
+    return {"sliced_wasserstein": value, "sliced_wasserstein:floor": floor}
+
+
+def diversity(s: Sides, seed: int) -> Numbers:
+    """Mean MS-SSIM of pairs of samples: higher than that of real pairs where samples are too much alike."""
+
+    def mean(x: Tensor) -> float:
+        random = generator(torch.device("cpu"), seed, "pairs")
+        pairs = torch.randint(len(x), (2, min(PAIRS, len(x))), generator=random)
+        a, b = (x[index].float() / 255 for index in pairs)
+        return ms_ssim(a, b).mean().item()
+
+    return {
+        "ms_ssim": mean(s.made.x), "ms_ssim:floor": mean(s.other.x), "ms_ssim_scales": scales(s.made.shape),
+    }  # fmt: skip
+
+
+def vectors(s: Sides) -> Numbers:
+    """Distances of vectors: energy, Wasserstein (where POT is installed), each dimension's, and of correlations."""
+    a, b, c = (x.x for x in (s.held_out, s.made, s.other))
+    found: Numbers = {"energy": energy_distance(a, b), "energy:floor": energy_distance(a, c)}
+    try:
+        few = [x[:TRANSPORTED] for x in (a, b, c)]
+        found |= {"wasserstein": wasserstein(few[0], few[1]), "wasserstein:floor": wasserstein(few[0], few[2])}
+        found["wasserstein_n"] = len(few[0])
+    except UserError as missing:
+        found["wasserstein_missing"] = str(missing)
+    for name, x in (("", b), (":floor", c)):
+        found[f"marginals{name}"] = (a.sort(0).values - x.sort(0).values).abs().mean(0).tolist()
+        if a.shape[1] > 1:
+            found[f"correlations{name}"] = (torch.corrcoef(a.T) - torch.corrcoef(x.T)).abs().max().item()
+    return found
+
+
+def named(s: Sides, name: str, value: Any, floor: Any, error: Any = None) -> Numbers:
+    """A number, or one a class, its floor and perhaps its error, under a name that says on whose features it is."""
+    of = f"{name}:{s.features.tag}"
+    return {of: value, f"{of}:floor": floor} | ({} if error is None else {f"{of}:error": error})
+
+
+__all__ = [
+    "Numbers", "Sides", "diversity", "fid", "kid", "memorisation", "named", "prdc", "repeated", "sides",
+    "sliced", "two_sample", "vectors",
+]  # fmt: skip

@@ -1,0 +1,51 @@
+"""Spaces that nothing was learnt for: random maps, pixels, and the numbers themselves."""
+
+from math import prod
+
+import torch
+from torch import Tensor
+from torch.nn.functional import conv2d, leaky_relu
+
+from ..errors import UserError
+from ..model import Shape
+from ..randomness import generator
+from .base import Features, digest
+
+RANDOM, PIXELS, VALUES = "random-conv-v1", "pixels", "values"
+MOST = 12_288
+"""numbers an example that are compared one by one, at most"""
+
+
+def of_random(shape: Shape, device: torch.device) -> Features:
+    """Means and deviations of the maps of a convolutional network with random weights, the same for everyone.
+
+    For data that no trained network suits, as in Naeem et al., arXiv:2002.09797.
+    """
+    random, weights = generator(torch.device("cpu"), 0, RANDOM), []
+    for a, b in ((shape[0], 32), (32, 64), (64, 128)):
+        weights.append(torch.randn(b, a, 3, 3, generator=random) * (2 / (a * 9)) ** 0.5)
+    there = [weight.to(device) for weight in weights]
+
+    def maps(x: Tensor) -> Tensor:
+        x, found = x / 127.5 - 1, []
+        for weight in there:
+            x = leaky_relu(conv2d(x, weight, stride=2, padding=1), 0.2)
+            found += [x.mean((2, 3)), x.var((2, 3), correction=0).sqrt()]
+        return torch.cat(found, 1)
+
+    said = "pixels / 127.5 - 1, mean and deviation of the 224 maps of three random convolutions"
+    name = digest({f"{i}.0.weight": w for i, w in enumerate(weights)})
+    return Features(RANDOM, 448, said, maps, name, device=device)
+
+
+def of_pixels(shape: Shape) -> Features:
+    """All pixels; UserError where they are too many."""
+    size = prod(shape)
+    if size > MOST:
+        raise UserError(f"features=pixels: images of {size} numbers are too large to compare so: use {RANDOM}")
+    return Features(PIXELS, size, "all pixels / 255", lambda x: x.flatten(1).float() / 255)
+
+
+def of_values(shape: Shape) -> Features:
+    """Vectors as they are."""
+    return Features(VALUES, prod(shape), "the numbers themselves", lambda x: x.flatten(1).float())

@@ -1,0 +1,146 @@
+"""CycleGAN.  Zhu, Park, Isola & Efros, Unpaired image-to-image translation, arXiv:1703.10593.
+
+G: X -> Y and F: Y -> X, against critics DX and DY.  G and F descend (equation 3, with section 4's squares)
+
+    E (DY(G(x)) - 1)^2 + E (DX(F(y)) - 1)^2  +  cycle (E |F(G(x)) - x| + E |G(F(y)) - y|)
+                                             +  identity (E |F(x) - x| + E |G(y) - y|)            (section 5.2)
+
+and DY and DX half of  E (DY(y) - 1)^2 + E DY(G(x))^2,  E (DX(x) - 1)^2 + E DX(F(y))^2, in which the translations are
+drawn from a pool of past ones.  X is domain A, Y is domain B.
+
+G translates x and repeats y in one pass, as F does the other way: four passes of translators a step, where the
+authors' code makes six.  Instance norm sees each image alone, so the results are the same.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Annotated, Any, Literal, final
+
+import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from ..augmentation import cropped, flipped
+from ..data import Pair
+from ..errors import UserError
+from ..model import STRICT, Batch, Move, PairBatch, Shape, minimize
+from ..nets.pool import Remembering
+from ..nets.translate import backwards, blocks_for, halvings_for, in_units, judge, patches, perceptron, resnet
+from ..objectives import Loss, absolute_error, discriminator_terms, generator_loss
+from .adversarial import Weight
+from .translation import Translator, sure
+
+SQUARES: Loss = "least-squares"
+HALVINGS = {16: 1, 34: 2, 70: 3}
+
+
+@final
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class CycleGAN(Translator):
+    """Two translators learn to undo each other, and critics of patches learn to tell translations from examples."""
+
+    scaffolding = ("DX", "DY")
+    usual = {"batch": 1, "decay": 0.5}  # noqa: RUF012
+
+    blocks: Annotated[int, Field(gt=0, le=100)] | None = None
+    """residual blocks of a translator; 9 for images of 256 pixels and more, else 6, unless given"""
+    patch: Literal[16, 34, 70] | None = None
+    """pixels of a patch that critics judge; 70 for images of 128 pixels and more, 34 from 64, else 16, unless given"""
+    cycle: Weight = 10.0
+    """weight of the cycle-consistency loss"""
+    identity: Weight | None = None
+    """weight of the identity loss; half of cycle where both domains have one shape, else 0, unless given"""
+    pool: Annotated[int, Field(ge=0, le=100_000)] = 50
+    """past translations that each critic is also shown; 0 for none"""
+    enlarge: Annotated[float, Field(ge=1, le=2)] = 286 / 256
+    """factor by which images are enlarged, then cropped back at a random place; 1 leaves them as they are"""
+    flip: bool = True
+    """mirror images left for right, at random"""
+
+    def check(self, data: Pair) -> None:
+        super().check(data)
+        a, b = data.shape
+        if self.identity and a != b:
+            raise UserError(
+                f"identity={self.identity:g} asks translators to repeat examples of the other domain, but those have "
+                f"other shapes, {'x'.join(map(str, a))} and {'x'.join(map(str, b))}: leave it out, or make them the "
+                "same with size and channels"
+            )
+
+    def networks(self, shape: tuple[Shape, Shape], classes: int = 0) -> dict[str, nn.Module]:
+        x, y = shape
+        return {
+            "G": self.translator(x, y), "F": backwards(self.translator(y, x)),
+            "DX": self.critic(x, 0), "DY": self.critic(y, 1),
+        }  # fmt: skip
+
+    def translator(self, a: Shape, b: Shape) -> nn.Module:
+        if self.convolves(a):
+            return resnet(a, b, self.width or 64, self.blocks or blocks_for(b))
+        return perceptron(a, b, self.width or 128, self.depth)
+
+    def fixed(self, shape: Shape) -> bool:
+        return not self.convolves(shape)
+
+    def critic(self, shape: Shape, domain: int) -> nn.Module:
+        if not self.convolves(shape):
+            return Remembering(judge(shape, self.width or 128, self.depth_d, domain), shape, self.pool)
+        halvings = HALVINGS[self.patch] if self.patch else halvings_for(shape)
+        return Remembering(patches(shape, self.width or 64, halvings), shape, self.pool)
+
+    def step(
+        self, batches: Iterator[PairBatch], done: int, G: nn.Module, F: nn.Module, DX: Any, DY: Any
+    ) -> Iterator[Move]:
+        """The authors' order: both translators, then both critics on translations from their pools."""
+        x, y = (self.seen(batch) for batch in next(batches))
+        weight = self.weight_of_identity(x, y)
+        fake_y, same_y = both(G, x, y if weight else None)
+        fake_x, same_x = both(F, y, x if weight else None)
+        error_x, error_y = partial(error, 0, G, F), partial(error, 1, G, F)
+        terms = {
+            "fool": 2 * (generator_loss(SQUARES, DY(fake_y)) + generator_loss(SQUARES, DX(fake_x))),
+            "cycle": self.cycle * (error_x(x, F(fake_y)) + error_y(y, G(fake_x))),
+        }
+        if same_y is not None and same_x is not None:
+            terms["identity"] = weight * (error_x(x, same_x) + error_y(y, same_y))
+        yield minimize(G, F, **terms)
+        yield critics_turn(DX, DY, x, y, DX.past(fake_x.detach()), DY.past(fake_y.detach()))
+
+    def seen(self, batch: Batch) -> Tensor:
+        """Examples as training sees them: images enlarged, cropped and mirrored at random."""
+        x = batch.x
+        if x.ndim == 2:
+            return x
+        x = cropped(x, self.enlarge)
+        return flipped(x) if self.flip else x
+
+    def weight_of_identity(self, x: Tensor, y: Tensor) -> float:
+        """The weight given, or the default for examples of these shapes."""
+        usual = self.cycle / 2 if x.shape[1:] == y.shape[1:] else 0.0
+        return usual if self.identity is None else self.identity
+
+
+def error(domain: int, G: nn.Module, F: nn.Module, x: Tensor, made: Tensor) -> Tensor:
+    """E |x - made| of examples of a domain, in its units."""
+    return absolute_error(in_units(x, domain, G, F), in_units(made, domain, G, F))
+
+
+def both(net: nn.Module, x: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """What a network makes of x, and of y if it is given, in one pass."""
+    if y is None:
+        return net(x), None
+    made, same = net(torch.cat([x, y])).split([len(x), len(y)])
+    return made, same
+
+
+def critics_turn(DX: nn.Module, DY: nn.Module, x: Tensor, y: Tensor, past_x: Tensor, past_y: Tensor) -> Move:
+    """The move of both critics, each in one pass over examples and translations: the half in equation 1 is theirs."""
+    terms: dict[str, Tensor] = {}
+    seen: dict[str, Tensor] = {}
+    for D, domain, real, fake in ((DX, "A", x, past_x), (DY, "B", y, past_y)):
+        verdict, verdict_fake = D(torch.cat([real, fake])).split([len(real), len(fake)])
+        for name, term in discriminator_terms(SQUARES, verdict, verdict_fake).items():
+            terms[f"{name}_{domain}"] = term
+        seen |= sure(verdict, verdict_fake, SQUARES, domain)
+    return Move((DX, DY), terms, seen)

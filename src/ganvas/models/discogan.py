@@ -1,0 +1,119 @@
+"""DiscoGAN.  Kim, Cha, Kim, Lee & Kim, Learning to discover cross-domain relations, arXiv:1703.05192.
+
+GAB: A -> B and GBA: B -> A, against discriminators DA and DB, which return logits; s is the logistic function.
+
+    GAB, GBA  descend  -E log s(DB(GAB(a))) - E log s(DA(GBA(b)))
+                       + constancy ( d(GBA(GAB(a)), a) + d(GAB(GBA(b)), b) )                   (equations 3 to 9)
+    DA, DB    descend  -E log s(DA(a)) - E log(1 - s(DA(GBA(b)))) - E log s(DB(b)) - E log(1 - s(DB(GAB(a))))
+
+That is recon="both".  The paper's two other models: recon="none" is a GAN from A to B (figure 2a: GAB and DB alone),
+recon="one" adds the way back from B, which only has to rebuild a (figure 2b: no DA).
+
+`features` adds feature matching, which the paper has not, but its authors' code has, with weight 9 to the game's 1.
+"""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, final
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from ..errors import UserError
+from ..model import STRICT, Move, PairBatch, Shape
+from ..nets.conv import conv_encoder, initialize
+from ..nets.translate import backwards, bottlenecked, in_units, judge, perceptron
+from ..objectives import Distance, Loss, discriminator_terms, distance, feature_matching, generator_loss
+from .adversarial import Weight
+from .translation import Translator, other, sure
+
+ENTROPY: Loss = "non-saturating"
+
+
+@final
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class DiscoGAN(Translator):
+    """Two translators discover how the domains correspond, since each must rebuild what the other was given."""
+
+    scaffolding = ("DA", "DB")
+    translators = ("GAB", "GBA")
+
+    recon: Literal["none", "one", "both"] = "both"
+    """what is rebuilt: nothing (a GAN), examples of A (a GAN with reconstruction), or of both domains (DiscoGAN)"""
+    distance: Distance = "mse"
+    """between an example and its reconstruction"""
+    constancy: Weight = 1.0
+    """weight of the reconstruction loss"""
+    features: Weight = 0.0
+    """weight of feature matching on the discriminators' hidden layers"""
+    latent: Annotated[int, Field(gt=0, le=65536)] | None = None
+    """numbers in a convolutional translator's bottleneck; small maps unless given, or 100 where those do not fit"""
+
+    def networks(self, shape: tuple[Shape, Shape], classes: int = 0) -> dict[str, nn.Module]:
+        a, b = shape
+        nets = {"GAB": self.translator(a, b), "GBA": backwards(self.translator(b, a)),
+                "DA": self.discriminator(a, 0), "DB": self.discriminator(b, 1)}  # fmt: skip
+        unused = {"none": ("GBA", "DA"), "one": ("DA",), "both": ()}[self.recon]
+        return {name: net for name, net in nets.items() if name not in unused}
+
+    def translator(self, a: Shape, b: Shape) -> nn.Module:
+        if self.convolves(a):
+            return bottlenecked(a, b, self.width or 64, self.latent)
+        return perceptron(a, b, self.width or 128, self.depth)
+
+    def discriminator(self, shape: Shape, domain: int) -> nn.Module:
+        if self.convolves(shape):
+            return initialize(conv_encoder(shape, 1, self.width or 64, norm="batch", activation="leaky-relu"))
+        return judge(shape, self.width or 128, self.depth_d, domain)
+
+    def check_batch(self, batch: int, shape: tuple[Shape, Shape]) -> None:
+        if batch < 2 and self.convolves(shape[0]):
+            raise UserError(f"batch={batch} is too small for batch norm: give 2 or more")
+
+    def step(self, batches: Iterator[PairBatch], done: int, **nets: nn.Module) -> Iterator[Move]:
+        """Discriminators, then translators, whose translations serve both turns: nothing moves them in between."""
+        batch = next(batches)
+        real = {"A": batch.a.x, "B": batch.b.x}
+        judged = [domain for domain in real if f"D{domain}" in nets]
+        made = {domain: nets[to(domain)](real[other(domain)]) for domain in judged}
+        terms: dict[str, Tensor] = {}
+        seen: dict[str, Tensor] = {}
+        for domain in judged:
+            D = nets[f"D{domain}"]
+            logits = D(real[domain]), D(made[domain].detach())
+            for name, term in discriminator_terms(ENTROPY, *logits).items():
+                terms[f"{name}_{domain}"] = term
+            seen |= sure(*logits, ENTROPY, domain)
+        yield Move(tuple(nets[f"D{domain}"] for domain in judged), terms, seen)
+        yield Move(tuple(net for name, net in nets.items() if name.startswith("G")), self.goals(real, made, nets))
+
+    def goals(self, real: dict[str, Tensor], made: dict[str, Tensor], nets: dict[str, Any]) -> dict[str, Tensor]:
+        """What the translators descend, after the discriminators' turn."""
+        terms: dict[str, list[Tensor]] = {}
+        for domain, fake in made.items():
+            *hidden, logits = layers(nets[f"D{domain}"], fake)
+            terms.setdefault("fool", []).append(generator_loss(ENTROPY, logits))
+            if self.features:
+                *of_real, _ = layers(nets[f"D{domain}"], real[domain])
+                terms.setdefault("features", []).append(self.features * feature_matching(of_real, hidden))
+            home = other(domain)
+            if to(home) in nets and self.recon != "none":
+                x, again = (in_units(v, "AB".index(home), *nets.values()) for v in (real[home], nets[to(home)](fake)))
+                terms.setdefault("constancy", []).append(self.constancy * distance(self.distance, x, again))
+        return {name: sum(parts[1:], parts[0]) for name, parts in terms.items()}
+
+
+def to(domain: str) -> str:
+    """Name of the translator to this domain."""
+    return f"G{other(domain)}{domain}"
+
+
+def layers(D: nn.Module, x: Tensor) -> list[Tensor]:
+    """What a discriminator's activations return, of several all but the first, and its logits."""
+    assert isinstance(D, nn.Sequential)
+    found = []
+    for layer in D:
+        x = layer(x)
+        if isinstance(layer, nn.LeakyReLU):
+            found.append(x)
+    return [*(found[1:] or found), x]

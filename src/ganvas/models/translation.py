@@ -1,0 +1,140 @@
+"""What translators between two unpaired collections, the domains A and B, have in common.
+
+Two networks, one a direction, and a critic a domain.  Pixels are in [-1, 1]; errors of vectors are in units of their
+domain, mean 0 and deviation 1.
+"""
+
+from typing import Annotated, Any, ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+from torch.nn.functional import pad
+
+from ..data import DOMAINS, Pair
+from ..errors import UserError
+from ..model import STRICT, Model, PairBatch, Rate, Shape, name_of
+from ..nets import Depth, Width, chosen
+from ..nets.translate import in_units, units_of
+from ..objectives import Loss, absolute_error
+from .adversarial import confidence
+
+FAINT = 0.03
+"""deviation of the noise that round trips are tried with: four of 255 grey levels"""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Translator(Model):
+    """Two networks that translate between two domains, learnt from unpaired examples of each."""
+
+    domains = 2
+    observes = 16
+    watched = ("accuracy_A", "gap_A", "accuracy_B", "gap_B")
+    translators: ClassVar[tuple[str, str]] = ("G", "F")
+    """names of the networks from A to B and from B to A"""
+
+    net: Literal["auto", "conv", "mlp"] = "auto"
+    """kind of networks; auto is conv for images, mlp for vectors"""
+    width: Width = None
+    """channels next to the image (64), or units of a hidden layer (128)"""
+    depth: Depth = 2
+    """hidden layers of an MLP that translates"""
+    depth_d: Depth = 4
+    """hidden layers of an MLP that judges"""
+    lr: Annotated[float, Field(gt=0)] = 2e-4
+    """Adam's learning rate"""
+    betas: tuple[Rate, Rate] = (0.5, 0.999)
+    """Adam's decay rates"""
+
+    def check(self, data: Pair) -> None:
+        for shape in data.shape:
+            chosen(self.net, shape)
+
+    def convolves(self, shape: Shape) -> bool:
+        """Whether its networks for examples of this shape are convolutional."""
+        return chosen(self.net, shape) == "conv"
+
+    def fixed(self, shape: Shape) -> bool:
+        """Whether its network for images of this shape takes no other size."""
+        return True
+
+    def directions(self, **kept: Any) -> tuple[str, ...]:
+        """The domains to which it translates."""
+        return tuple(domain for domain, name in zip("BA", self.translators, strict=True) if name in kept)
+
+    def translate(self, x: Float[Tensor, "n *shape"], to: str, **kept: Any) -> Tensor:
+        """G(x), or F(y)."""
+        if to not in self.directions(**kept):
+            raise UserError(
+                f"this {name_of(self)} translates to {' and '.join(self.directions(**kept))}, not to {to!r}"
+            )
+        made: Tensor = kept[self.translators["BA".index(to)]](x)
+        return made
+
+    def preview(self, batch: PairBatch, **kept: Any) -> Float[Tensor, "rows n *shape"]:
+        """Rows of x, G(x), F(G(x)), then of y, F(y), G(F(y)): each as far as the model goes."""
+        rows = []
+        for home, x in zip(DOMAINS, (batch.a.x, batch.b.x), strict=True):
+            chain, ends = [x], [home]
+            while len(chain) < 3 and other(ends[-1]) in self.directions(**kept):
+                ends.append(other(ends[-1]))
+                chain.append(self.translate(chain[-1], ends[-1], **kept))
+            rows += [in_units(x, "AB".index(end), *kept.values()) for x, end in zip(chain, ends, strict=True)]
+        return alike(rows)
+
+    def observe(self, batch: PairBatch, **kept: Any) -> dict[str, Tensor]:
+        """How round trips from each domain, and translations from it, stand; errors are means of absolute values.
+
+        `cycle_A` is the error of F(G(x)), and `noisy_A` that of F(G(x) + faint noise); `moved_A` is how far G moves its
+        input, as a share of what separates examples of the two domains, where they have the same shape.
+        """
+        found: dict[str, Tensor] = {}
+        for home, x, y in (("A", batch.a.x, batch.b.x), ("B", batch.b.x, batch.a.x)):
+            if other(home) not in self.directions(**kept):
+                continue
+            made = self.translate(x, other(home), **kept)
+            if home in self.directions(**kept):
+                found |= self.round_trip(x, made, home, **kept)
+            if x.shape[1:] == y.shape[1:]:
+                found[f"moved_{home}"] = absolute_error(x, made) / absolute_error(x, y).clamp_min(1e-12)
+        return found
+
+    def round_trip(self, x: Tensor, made: Tensor, home: str, **kept: Any) -> dict[str, Tensor]:
+        """Errors of the way home from translations, as they are and with faint noise."""
+        units = units_of("AB".index(other(home)), *kept.values()) if made.ndim == 2 else None
+        faint = FAINT * torch.randn_like(made) * (1 if units is None else units.std)
+        return {
+            f"{name}_{home}": absolute_error(
+                in_units(x, "AB".index(home), *kept.values()),
+                in_units(self.translate(seen, home, **kept), "AB".index(home), *kept.values()),
+            )
+            for name, seen in (("cycle", made), ("noisy", made + faint))
+        }
+
+
+def other(domain: str) -> str:
+    return "B" if domain == "A" else "A"
+
+
+def alike(rows: list[Tensor]) -> Float[Tensor, "rows n *shape"]:
+    """Rows of examples of one shape: grey becomes colour, what is smaller gets a white margin, vectors zeros."""
+    sizes = [max(sizes) for sizes in zip(*(row.shape[1:] for row in rows), strict=True)]
+    if len(sizes) == 1:
+        return torch.stack([pad(row, (0, sizes[0] - row.shape[1])) for row in rows])
+    channels, h, w = sizes
+    fitted = []
+    for row in rows:
+        x = row.expand(-1, min(channels, 3), -1, -1) if row.shape[1] == 1 else row
+        opaque = x.new_ones(len(x), channels - x.shape[1], *x.shape[2:])
+        fitted.append(pad(torch.cat([x, opaque], 1), (0, w - x.shape[3], 0, h - x.shape[2]), value=1.0))
+    return torch.stack(fitted)
+
+
+def sure(real: Tensor, fake: Tensor, loss: Loss, domain: str) -> dict[str, Tensor]:
+    """How sure the critic of a domain is, for the log: the share of its verdicts that are right, and their gap."""
+    found = confidence(real.detach(), fake.detach(), loss)
+    return {
+        f"accuracy_{domain}": (found["accuracy_real"] + found["accuracy_fake"]) / 2, f"gap_{domain}": found["gap"],
+    }  # fmt: skip

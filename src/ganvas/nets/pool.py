@@ -1,0 +1,71 @@
+"""A critic that is also shown translations of earlier steps."""
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor, nn
+
+from ..model import Shape
+
+
+class Pool(nn.Module):
+    """The last `size` fakes or so: a full pool answers half of the queries with an old one, which the new one replaces.
+
+    Fakes come one after the other.  While there is room, each is kept and returned; then, with probability 1/2, it
+    takes the place of one chosen at random, which is returned, or else it is returned itself and not kept.
+    Shrivastava et al., arXiv:1612.07828, section 2.3, as CycleGAN has it (arXiv:1703.10593, section 4).
+
+    All is on the device, and no decision is the host's: nothing waits.  Contents are buffers, so a checkpoint has them.
+    """
+
+    kept: Tensor
+    seen: Tensor
+
+    def __init__(self, shape: Shape, size: int) -> None:
+        super().__init__()
+        self.register_buffer("kept", torch.zeros(size, *shape))
+        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
+
+    @torch.no_grad()
+    def forward(self, new: Float[Tensor, "b *shape"]) -> Float[Tensor, "b *shape"]:
+        size, device = len(self.kept), new.device
+        if size == 0:
+            return new.detach()
+        coin, place = torch.rand(len(new), device=device), torch.randint(size, (len(new),), device=device)
+        return self.answers(new.to(self.kept.dtype), coin, place)
+
+    def answers(
+        self, new: Float[Tensor, "b *shape"], coin: Float[Tensor, " b"], place: Int64[Tensor, " b"]
+    ) -> Float[Tensor, "b *shape"]:
+        """The fakes returned, for a coin in [0, 1) and a place 0, ..., size - 1 of each.
+
+        As if one came after the other: where several have one place, each meets what the one before it left there.
+        """
+        order = torch.arange(len(new), device=new.device)
+        filling = self.seen + order < len(self.kept)
+        swapped = ~filling & (coin > 0.5)
+        slot = torch.where(filling, self.seen + order, place)
+        rivals = (slot[:, None] == slot) & (filling | swapped)  # row i: who leaves a fake where i looks
+        before = torch.where(rivals & (order < order[:, None]), order, -1).amax(1)
+        last = torch.where(rivals, order, -1).amax(1)
+        old = self.kept.index_select(0, slot)
+        returned = choice(swapped, choice(before >= 0, new[before.clamp(min=0)], old), new)
+        self.kept.index_copy_(0, slot, choice(last >= 0, new[last.clamp(min=0)], old))
+        self.seen += len(new)
+        return returned
+
+
+def choice(mask: Bool[Tensor, " b"], x: Float[Tensor, "b *shape"], y: Float[Tensor, "b *shape"]) -> Tensor:
+    """Each example from x where the mask holds, else from y."""
+    return torch.where(mask.view(-1, *[1] * (x.ndim - 1)), x, y)
+
+
+class Remembering(nn.Module):
+    """A critic with its own pool of past fakes."""
+
+    def __init__(self, net: nn.Module, shape: Shape, size: int) -> None:
+        super().__init__()
+        self.net, self.past = net, Pool(shape, size)
+
+    def forward(self, x: Float[Tensor, "b *shape"]) -> Tensor:
+        verdict: Tensor = self.net(x)
+        return verdict

@@ -1,0 +1,193 @@
+"""Networks from examples of one domain, A, to those of another, B, and critics of patches.
+
+Domains may have different channels and sizes.  Networks of images end with tanh; those of vectors work in units of
+their domains, mean 0 and deviation 1, at both ends.
+"""
+
+from itertools import pairwise
+from math import prod
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import group_norm, interpolate, pad
+
+from ..model import Shape
+from .conv import conv_decoder, conv_encoder, initialize, ladder, widths_of
+from .mlp import mlp
+from .vectors import Restored, Standardized, Units
+
+LATENT = 100
+"""numbers in the bottleneck where two ladders of maps do not meet"""
+
+
+class InstanceNorm(nn.InstanceNorm2d):
+    """Instance norm (arXiv:1607.08022) by the kernel of group norm, a channel a group.
+
+    That is the same function, and leaves maps in the order in which convolutions are fastest: a step takes 10% less.
+    """
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        return group_norm(x, self.num_features, eps=self.eps)
+
+
+class Residual(nn.Module):
+    """x + norm(conv(relu(norm(conv(x))))): a block of Johnson et al., arXiv:1603.08155, with instance norm."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        conv = (nn.ReflectionPad2d(1), nn.Conv2d(width, width, 3, bias=False), InstanceNorm(width))
+        again = (nn.ReflectionPad2d(1), nn.Conv2d(width, width, 3, bias=False), InstanceNorm(width))
+        self.body = nn.Sequential(*conv, nn.ReLU(inplace=True), *again)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        y: Tensor = x + self.body(x)
+        return y
+
+
+class Resnet(nn.Module):
+    """CycleGAN's translator, arXiv:1703.10593, appendix 7.2: c7s1-64, d128, d256, R256 ..., u128, u64, c7s1-3.
+
+    It takes images of any size.  Where the domains' sizes differ, the image is first resized as much as the domains
+    are; where height or width is no multiple of 4, its edge is repeated, and what is added cropped at the end.
+    """
+
+    def __init__(self, a: Shape, b: Shape, width: int, blocks: int) -> None:
+        super().__init__()
+        self.factor = (b[1] / a[1], b[2] / a[2])
+        down = [(width, 2 * width), (2 * width, 4 * width)]
+        layers: list[nn.Module] = [nn.ReflectionPad2d(3), *normed(nn.Conv2d(a[0], width, 7, bias=False))]
+        for narrow, wide in down:
+            layers += normed(nn.Conv2d(narrow, wide, 3, 2, 1, bias=False))
+        layers += [Residual(4 * width) for _ in range(blocks)]
+        for narrow, wide in reversed(down):
+            layers += normed(nn.ConvTranspose2d(wide, narrow, 3, 2, 1, output_padding=1, bias=False))
+        self.body = nn.Sequential(*layers, nn.ReflectionPad2d(3), nn.Conv2d(width, b[0], 7), nn.Tanh())
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h2 w2"]:
+        h, w = (max(1, round(n * factor)) for n, factor in zip(x.shape[2:], self.factor, strict=True))
+        if (h, w) != x.shape[2:]:
+            x = interpolate(x, (h, w), mode="bilinear", antialias=True, align_corners=False)
+        y: Tensor = self.body(larger(x, 4, 8))
+        return y[:, :, :h, :w]
+
+
+class Patches(nn.Module):
+    """CycleGAN's critic, a PatchGAN: one verdict for each of many patches that overlap.
+
+    C64, C128, ... with `halvings` strided convolutions, then one of stride 1 and the verdicts; patches are 70 pixels
+    wide with three halvings, 34 with two, 16 with one.  Isola et al., arXiv:1611.07004, appendix 6.1.2.
+    """
+
+    def __init__(self, shape: Shape, width: int, halvings: int) -> None:
+        super().__init__()
+        self.least = 4 * 2**halvings
+        widths = [width * min(2**i, 8) for i in range(halvings + 1)]
+        layers: list[nn.Module] = [nn.Conv2d(shape[0], width, 4, 2, 1), nn.LeakyReLU(0.2, inplace=True)]
+        for i, (a, b) in enumerate(pairwise(widths), 1):
+            layers += normed(
+                nn.Conv2d(a, b, 4, 2 if i < halvings else 1, 1, bias=False), nn.LeakyReLU(0.2, inplace=True)
+            )
+        self.body = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 4, 1, 1))
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 1 rows columns"]:
+        verdicts: Tensor = self.body(larger(x, 1, self.least))
+        return verdicts
+
+
+def normed(conv: nn.Conv2d | nn.ConvTranspose2d, activation: nn.Module | None = None) -> list[nn.Module]:
+    """A convolution, whose bias the norm would undo, with instance norm and an activation, ReLU unless given."""
+    return [conv, InstanceNorm(conv.out_channels), activation or nn.ReLU(inplace=True)]
+
+
+def larger(x: Float[Tensor, "b c h w"], multiple: int, least: int) -> Float[Tensor, "b c h2 w2"]:
+    """Images whose height and width are at least `least`, and multiples: the last row and column are repeated."""
+    h, w = (max(-(-n // multiple) * multiple, least) for n in x.shape[2:])
+    more = (0, w - x.shape[3], 0, h - x.shape[2])
+    return pad(x, more, mode="replicate") if any(more) else x
+
+
+def blocks_for(shape: Shape) -> int:
+    """Residual blocks: 9 for images of 256 pixels and more, else 6 (arXiv:1703.10593, appendix 7.2)."""
+    return 9 if min(shape[1:]) >= 256 else 6
+
+
+def halvings_for(shape: Shape) -> int:
+    """Halvings of a critic of patches, which then are about half of a small image at most: 3 from 128 pixels on."""
+    return 3 if min(shape[1:]) >= 128 else 2 if min(shape[1:]) >= 64 else 1
+
+
+def resnet(a: Shape, b: Shape, width: int, blocks: int) -> nn.Module:
+    """A `Resnet` with the weights that it begins with."""
+    return channels_last(initialize(Resnet(a, b, width, blocks)))
+
+
+def patches(shape: Shape, width: int, halvings: int) -> nn.Module:
+    """`Patches` with the weights that they begin with."""
+    return channels_last(initialize(Patches(shape, width, halvings)))
+
+
+def channels_last(net: Any) -> nn.Module:
+    """The network with weights, and so maps, in the order in which convolutions are fastest."""
+    last: nn.Module = net.to(memory_format=torch.channels_last)
+    return last
+
+
+def bottlenecked(a: Shape, b: Shape, width: int, latent: int | None) -> nn.Module:
+    """DiscoGAN's translator: strided convolutions down, and up again, with batch norm (arXiv:1703.05192, section 3.2).
+
+    Between the two are maps, those at the end of a `ladder` of halvings, as with the paper's four layers, or, as with
+    its five, `latent` numbers.  Domains whose maps differ in shape have numbers in any case, 100 unless given.
+    """
+    down = conv_encoder(a, latent or LATENT, width, norm="batch", activation="leaky-relu")
+    up = conv_decoder(latent or LATENT, b, width, norm="batch")
+    if latent is None and maps_of(a, width) == maps_of(b, width):
+        return initialize(
+            nn.Sequential(*list(down)[:-2], *list(up)[4:], nn.Tanh())
+        )  # without the linear layers and their norm
+    between = (nn.BatchNorm1d(latent or LATENT), nn.LeakyReLU(0.2, inplace=True))
+    return initialize(nn.Sequential(*down, *between, *up, nn.Tanh()))
+
+
+def maps_of(shape: Shape, width: int) -> Shape:
+    """Shape of the smallest maps of a ladder of convolutions."""
+    sizes = ladder((shape[1], shape[2]))
+    return (widths_of(width, len(sizes) - 1)[-1], *sizes[-1])
+
+
+def perceptron(a: Shape, b: Shape, width: int, depth: int) -> nn.Sequential:
+    """A multilayer perceptron from examples of A to those of B: of DiscoGAN's toy, with two hidden layers."""
+    first: nn.Module = Standardized(a[0], 0) if len(a) == 1 else nn.Flatten()
+    layers = mlp([prod(a), *[width] * depth, prod(b)])
+    last: list[nn.Module] = [Restored(b[0], 1)] if len(b) == 1 else [nn.Unflatten(1, b), nn.Tanh()]
+    return nn.Sequential(first, *layers, *last)
+
+
+def judge(shape: Shape, width: int, depth: int, domain: int) -> nn.Sequential:
+    """A multilayer perceptron from examples of a domain (0 is A, 1 is B) to a logit."""
+    first: nn.Module = Standardized(shape[0], domain) if len(shape) == 1 else nn.Flatten()
+    return nn.Sequential(first, *mlp([prod(shape), *[width] * depth, 1], activation="leaky-relu"))
+
+
+def backwards(net: nn.Module) -> nn.Module:
+    """The network, with the domains at its ends exchanged: for translators from B to A."""
+    for module in net.modules():
+        if isinstance(module, Units):
+            module.domain = 1 - module.domain
+    return net
+
+
+def units_of(domain: int, *nets: nn.Module) -> Units | None:
+    """Mean and deviation of the vectors of a domain (0 is A, 1 is B), from networks that work in them."""
+    modules = (module for net in nets for module in net.modules())
+    return next((m for m in modules if isinstance(m, Units) and m.domain == domain), None)
+
+
+def in_units(x: Float[Tensor, "b *shape"], domain: int, *nets: nn.Module) -> Float[Tensor, "b *shape"]:
+    """Examples of a domain in the units in which errors count: vectors in deviations from the mean, pixels as they are.
+
+    Some of `nets` must work in units of that domain, if there are any.
+    """
+    units = units_of(domain, *nets) if x.ndim == 2 else None
+    return x if units is None else (x - units.mean) / units.std

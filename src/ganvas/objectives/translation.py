@@ -1,0 +1,57 @@
+"""What a pair of translators G: A -> B and F: B -> A descends besides the game: errors of round trips.
+
+All are means over the batch and over an example's numbers, in float32 or wider, so that weights mean the same for
+every size of image; `x` and `made` are of one shape.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
+
+from .adversarial import wide
+
+Distance = Literal["mse", "cosine", "hinge"]
+Examples = Float[Tensor, "b *shape"]
+Scalar = Float[Tensor, ""]
+MARGIN = 0.05
+"""error that the hinge forgives: six of 255 grey levels of pixels in [-1, 1]"""
+
+
+def absolute_error(x: Examples, made: Examples) -> Scalar:
+    """E |x - made|: cycle consistency with made = F(G(x)), the identity loss with made = F(x).
+
+    Source: Zhu et al., arXiv:1703.10593, equation 2 and section 5.2.
+    """
+    return (wide(x) - wide(made)).abs().mean()
+
+
+def distance(kind: Distance, x: Examples, made: Examples) -> Scalar:
+    """The distance d between an example and its reconstruction, by name.
+
+        mse      E (x - made)^2
+        cosine   E 1 - cos(x, made), of an example's numbers as one vector
+        hinge    E max(0, |x - made| - MARGIN)
+
+    Source: Kim et al., arXiv:1703.05192, section 2.2, which names the three, without an equation for the hinge.
+    """
+    x, made = wide(x), wide(made)
+    match kind:
+        case "mse":
+            return (x - made).square().mean()
+        case "cosine":
+            return (1 - cosine_similarity(x.flatten(1), made.flatten(1), dim=1)).mean()
+        case "hinge":
+            return ((x - made).abs() - MARGIN).relu().mean()
+
+
+def feature_matching(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Scalar:
+    """sum_l mean( (E f_l(x) - E f_l(G(z)))^2 ) of a discriminator's layers f_l on real and on fake examples.
+
+    Source: Salimans et al., arXiv:1606.03498, section 3.1; for several layers, as DiscoGAN's authors have it.
+    """
+    parts = [(wide(r).mean(0) - wide(f).mean(0)).square().mean() for r, f in zip(real, fake, strict=True)]
+    return torch.stack(parts).sum()

@@ -1,0 +1,213 @@
+"""Files and folders through a translator: every image under its own name, what is done already left alone."""
+
+import os
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from .artifact import Trained, at_once
+from .data.folder import SUFFIXES, images_below, mode_of
+from .errors import UserError
+from .paths import written
+
+AHEAD = 64
+"""images that are read before the first of them is translated, so that those of one size go together"""
+QUALITY = 95
+"""of JPEG and WebP"""
+Progress = Callable[[int, int], None]
+
+
+@dataclass
+class Summary:
+    """What became of the images."""
+
+    out: Path
+    translated: int = 0
+    there: int = 0
+    """already in `out`, and left as they were"""
+    skipped: dict[str, str] = field(default_factory=dict)
+    """why, by name"""
+    others: int = 0
+    """files that are no images by their suffix"""
+    rounded: int = 0
+    """images with 16 bits whose translation has 8, since its format has no more"""
+
+    def plain(self) -> dict[str, Any]:
+        return self.__dict__ | {"out": str(self.out)}
+
+    def lines(self) -> list[str]:
+        """For people."""
+        said = [f"{self.translated} translated, in {self.out}"]
+        if self.there:
+            said.append(f"{self.there} were there already: --force makes them again")
+        said += [f"skipped {name}: {why}" for name, why in self.skipped.items()]
+        if self.others:
+            said.append(f"{self.others} other files are no images")
+        if self.rounded:
+            said.append(f"{self.rounded} had 16 bits, and now have 8, which is what their format holds")
+        return said
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image as it was read: c x h x w floats in [0, 1] with 1, 3 or 4 channels, and whether it had 16 bits."""
+
+    path: Path
+    x: Tensor
+    deep: bool
+
+
+def translate_files(
+    trained: Trained,
+    source: Path,
+    out: Path,
+    to: str = "B",
+    *,
+    force: bool = False,
+    progress: Progress = lambda done, total: None,
+) -> Summary:
+    """Translate an image to the file `out`, or every image below a folder to its own relative path below `out`.
+
+    Images keep their size (unless the domains' sizes differ), format, alpha and, as PNG or grey TIFF, 16 bits; EXIF
+    orientation is applied.  What exists in `out` is left alone unless `force`: a call that was stopped goes on
+    where it was.  What cannot be read is skipped.  Raises UserError for a source without images.
+    """
+    trained.towards(to)  # refuses before anything is read
+    pairs, others = planned(source, out)
+    summary = Summary(out, others=others)
+    todo = [(path, target) for path, target in pairs if force or not target.exists()]
+    summary.there = len(pairs) - len(todo)
+    done = summary.there
+    for group in read_ahead(todo):
+        progress(done, len(pairs))
+        for pictures in alike([picture for _, picture in group if isinstance(picture, Picture)], trained):
+            made = trained.pixels(torch.stack([p.x for p in pictures]), to)
+            for picture, x in zip(pictures, made, strict=True):
+                target = next(target for (path, target), read in group if read is picture)
+                summary.rounded += write(target, x, picture.deep)
+                summary.translated += 1
+        for (path, _), read in group:
+            if isinstance(read, str):
+                summary.skipped[name_below(path, source)] = read
+        done += len(group)
+    progress(done, len(pairs))
+    if pairs and not summary.translated + summary.there:
+        first = next(iter(summary.skipped.items()))
+        raise UserError(f"{source}: none of its {len(pairs)} images can be read; the first, {first[0]}: {first[1]}")
+    return summary
+
+
+def planned(source: Path, out: Path) -> tuple[list[tuple[Path, Path]], int]:
+    """Each image with the file that its translation goes to, and how many other files there are."""
+    if source.is_dir():
+        return planned_tree(source, out)
+    if not source.exists():
+        raise UserError(f"{source} does not exist: give an image or a folder of images")
+    if source.suffix.lower() not in SUFFIXES:
+        raise UserError(f"{source} is no image: its name ends in none of {', '.join(sorted(SUFFIXES))}")
+    target = out / source.name if out.is_dir() else out
+    if target.suffix.lower() not in SUFFIXES:
+        raise UserError(f"cannot write {target}: end its name as an image's, in {source.suffix} for example")
+    if target.resolve() == source.resolve():
+        raise UserError(f"{target} is the source itself: give another place for the translation")
+    return [(source, target)], 0
+
+
+def planned_tree(source: Path, out: Path) -> tuple[list[tuple[Path, Path]], int]:
+    """Those of a folder; what lies in `out` is no source, should that be within the folder."""
+    if out.resolve() == source.resolve():
+        raise UserError(f"{out} is the source itself: give another folder for the translations")
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file: give a folder for the translations of {source}")
+    own = out.resolve()
+    paths = [path for path in images_below(source) if own not in path.resolve().parents]
+    if not paths:
+        raise UserError(f"{source} holds no images ({', '.join(sorted(s[1:] for s in SUFFIXES))})")
+    files = [p for p in source.rglob("*") if p.is_file() and p.suffix.lower() not in SUFFIXES]
+    others = sum(own not in p.resolve().parents and not p.name.startswith(".") for p in files)
+    return [(path, out / path.relative_to(source)) for path in paths], others
+
+
+def read_ahead(todo: list[tuple[Path, Path]]) -> Iterator[list[tuple[tuple[Path, Path], Picture | str]]]:
+    """The images in groups, decoded in parallel, one group ahead of what is asked for."""
+    parts = [todo[i : i + AHEAD] for i in range(0, len(todo), AHEAD)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        waiting = [pool.map(read, [path for path, _ in part]) for part in parts[:1]]
+        for i, part in enumerate(parts):
+            if i + 1 < len(parts):
+                waiting.append(pool.map(read, [path for path, _ in parts[i + 1]]))
+            yield list(zip(part, waiting.pop(0), strict=True))
+
+
+def read(path: Path) -> Picture | str:
+    """An image, upright as its EXIF orientation says, or why it cannot be read."""
+    try:
+        with Image.open(path) as image:
+            deep = image.mode.startswith("I;16")
+            upright = ImageOps.exif_transpose(image)
+            pixels = np.asarray(upright) if deep else np.asarray(upright.convert(mode_of(upright)))
+    except Exception as error:  # a damaged file can raise anything: struct.error, RuntimeError, ...
+        return str(error).replace(str(path), path.name) or type(error).__name__
+    planes = np.atleast_3d(pixels).transpose(2, 0, 1).astype(np.float32)
+    return Picture(path, torch.from_numpy(planes / (65535 if deep else 255)), deep)
+
+
+def alike(pictures: list[Picture], trained: Trained) -> Iterator[list[Picture]]:
+    """The pictures in batches of one shape each, small enough for the networks."""
+    groups: dict[tuple[int, ...], list[Picture]] = {}
+    for picture in pictures:
+        groups.setdefault(tuple(picture.x.shape), []).append(picture)
+    for shape, group in groups.items():
+        size = at_once(shape)
+        for i in range(0, len(group), size):
+            yield group[i : i + size]
+
+
+def write(target: Path, x: Tensor, deep: bool) -> bool:
+    """Write a translation, atomically, in the format that its name says; returns whether 16 bits were rounded to 8."""
+    kind = Image.registered_extensions()[target.suffix.lower()]
+    keep = deep and (kind == "PNG" or (len(x) == 1 and kind in ("TIFF", "PPM")))
+    levels, number = (65535, np.uint16) if keep else (255, np.uint8)
+    array = (x * levels).round().clamp(0, levels).movedim(0, -1).cpu().numpy().astype(number)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if keep and len(x) > 1:
+        with written(target) as temporary:
+            temporary.write_bytes(png_of(array))
+        return False
+    picture = Image.fromarray(array[:, :, 0] if len(x) == 1 else array)
+    if kind == "JPEG" and picture.mode == "RGBA":
+        white = Image.new("RGB", picture.size, "white")
+        white.paste(picture, mask=picture.getchannel("A"))
+        picture = white
+    with written(target) as temporary:
+        picture.save(temporary, kind, **({"quality": QUALITY} if kind in ("JPEG", "WEBP") else {}))
+    return deep and not keep
+
+
+def png_of(array: np.ndarray) -> bytes:
+    """A PNG with 16 bits of each colour of h x w x 3 or 4 numbers, which Pillow cannot write.
+
+    PNG specification (ISO/IEC 15948), sections 5 and 11.2: rows of big-endian numbers, each after filter type 0.
+    """
+    h, w, c = array.shape
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    rows = b"".join(b"\0" + row.tobytes() for row in array.astype(">u2"))
+    header = struct.pack(">IIBBBBB", w, h, 16, {3: 2, 4: 6}[c], 0, 0, 0)
+    parts = (chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def name_below(path: Path, source: Path) -> str:
+    return str(path.relative_to(source)) if source.is_dir() else path.name

