@@ -8,7 +8,7 @@ import pytest
 
 import ganvas
 from ganvas.data import Collection, load
-from ganvas.doctor import CLIPPED, FEW, PENALIZED, SURE, VANISHED, WORSE, diagnose
+from ganvas.doctor import CLIPPED, FEW, MOSTLY, PENALIZED, SURE, VANISHED, WORSE, diagnose
 from ganvas.folders import read_log
 from ganvas.models.adversarial import Adversarial
 
@@ -54,9 +54,12 @@ def test_a_critic_is_meant_to_be_right() -> None:
 def test_a_minimax_gradient_that_has_vanished_is_said_early() -> None:
     model = ganvas.GAN(loss="minimax")
     (sentence,) = said(model, done=500, **WON | {"gap": 6.0, "minimax": 0.5 * VANISHED, "nonsaturating": 1.0})
-    assert "the gradient that G gets is 0.005 of the non-saturating loss's (limit 0.01)" in sentence
+    assert "the gradient that G gets is 0.05 of the non-saturating loss's (limit 0.1)" in sentence
     assert "remedies: --loss non-saturating" in sentence
     assert said(model, done=500, **WON | {"gap": 6.0, "minimax": 2 * VANISHED, "nonsaturating": 1.0}) == []
+    vanished = WON | {"gap": 6.0, "minimax": 0.5 * VANISHED, "nonsaturating": 1.0}
+    assert said(model, done=500, **vanished | {"accuracy_real": MOSTLY}) != []
+    assert said(model, done=500, **vanished | {"accuracy_real": MOSTLY - 0.01}) == []
 
 
 @pytest.mark.parametrize("model", [ganvas.WGANGP(), ganvas.WGAN()], ids=["penalty", "clip"])
@@ -81,6 +84,14 @@ def test_samples_that_were_better_are_said_at_the_end() -> None:
     assert "the weights kept are those of step 1500" in sentence
     assert diagnose(ganvas.DCGAN(), report, 4500, 5000) == []
     assert diagnose(ganvas.DCGAN(), report | {"distance": 0.2 * WORSE}, 5000, 5000) == []
+
+
+def test_what_a_game_that_is_lost_leads_to_is_not_said_as_well() -> None:
+    """Samples are all alike where D has won, or where nothing of the critic reaches G: one cause, one sentence."""
+    (sentence,) = said(ganvas.DCGAN(), **WON, diversity=0.0)
+    assert sentence.startswith("D has won")
+    (sentence,) = said(ganvas.WGAN(), slope=0.0, diversity=0.0)
+    assert sentence.startswith("the critic's slope vanishes")
 
 
 OPTIONS: list[Adversarial] = [

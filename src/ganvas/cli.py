@@ -26,6 +26,7 @@ COMMANDS = {
     "translate": ("translating:translate", "Translate images with a CycleGAN or a DiscoGAN."),
     "evaluate": ("evaluating:evaluate", "Measure a trained model and its samples on held-out data."),
     "compare": ("comparing:compare", "Compare runs by their samples, with intervals."),
+    "doctor": ("looking:doctor", "Say what is wrong with a run, with evidence and remedies."),
     "features": ("evaluating:features", "List what samples are compared on; fetch published weights."),
     "interpolate": ("exploring:interpolate", "Walk through the latent space from one example to another."),
     "traverse": ("exploring:traverse", "Change one latent dimension at a time, sorted by KL."),

@@ -94,7 +94,7 @@ def git_state() -> dict[str, Any] | None:
         return None
 
 
-NO_LOSSES = ("codes", "game", "distance", "lowest", "kept", "wasserstein", "jensen_shannon")
+NO_LOSSES = ("codes", "game", "distance", "lowest", "kept", "wasserstein", "jensen_shannon", "diverged", "memorised")
 """what a line of the log holds besides step, seconds and losses"""
 
 

@@ -16,16 +16,16 @@ from . import checkpoint, folders
 from .artifact import LAST, WEIGHTS, Trained, load_trained, model_from
 from .charts import curves
 from .data import Collection, Data, Pair, Sources, View, domains_of, load_all, streamed
-from .doctor import diagnose, latent_report
+from .doctor import examine, recent
 from .errors import Diverged, Stopped, UserError
 from .model import Batch, Model, PairBatch, name_of
 from .paths import written
 from .pictures import preview
 from .progress import Bar, stoppable
 from .randomness import reseed
+from .reports import reported
 from .selection import distance, is_best
-from .signs import signs
-from .training import Plan, State, begin, check_finite, device_for, gradient_norm, take_units
+from .training import Plan, State, begin, check_finite, device_for, take_units
 from .training import train as training
 
 PREVIEW = 10
@@ -125,6 +125,7 @@ def go(run: Run, state: State, bar: Bar) -> Trained:
         keep(run, state)
         save(run, state)
     examples = to_observe(run, state)
+    lines = recent(folders.read_log(run.folder))
     try:
         with (
             stoppable() as asked,
@@ -135,14 +136,14 @@ def go(run: Run, state: State, bar: Bar) -> Trained:
                 due = last or step % run.plan.every == 0
                 if due or step % every == 0:
                     terms = state.meter.read()
-                    report = reported(run, state, examples, terms)
+                    report = reported(run.model, state, examples, terms, run.plan.seed, due)
                     line = {"step": step, "seconds": round(time.monotonic() - started, 3)} | terms
                     report |= keep(run, state) if due else {}
                     line |= run.model.estimates(terms) | report
                     folders.log(run.folder, line)
                     shown.terms(step, terms, report)
-                    shown.warn(diagnose(run.model, report, step, run.plan.steps))
-                    shown.warn([s.sentence for s in signs(run.model, report.get("game", {}), step, run.plan.steps)])
+                    lines = recent([*lines, line])
+                    shown.warn([d.sentence for d in examine(run.model, run.plan.steps, lines) if d.alarm])
                 shown.step(step)
                 if due or asked():
                     state.meter.look()  # nothing is saved that was not finite
@@ -154,6 +155,8 @@ def go(run: Run, state: State, bar: Bar) -> Trained:
                         asked(),
                     )
     except Diverged as error:
+        seconds = round(time.monotonic() - started, 3)
+        folders.log(run.folder, {"step": state.step, "seconds": seconds, "diverged": str(error)})
         good = folders.saved_step(run.folder)
         raise Diverged(
             f"{error}: stopped; {run.folder} keeps the checkpoint of step {good}. "
@@ -177,22 +180,6 @@ def to_observe(run: Run, state: State) -> Batch | PairBatch | None:
     if type(run.model).observe is Model.observe or n < 2:
         return None
     return some(run, n).to(next(state.nets.parameters()).device)
-
-
-def reported(run: Run, state: State, batch: Batch | PairBatch | None, terms: dict[str, float]) -> dict[str, Any]:
-    """What the log keeps besides the terms, from which it takes what is none: how codes are used, how a game stands."""
-    game = {name: round(terms.pop(name), 4) for name in run.model.watched if name in terms}
-    if batch is None:
-        return {"game": game} if game else {}
-    reseed(next(state.nets.parameters()).device, run.plan.seed, "observe")
-    with torch.no_grad():
-        seen = {name: value.float().cpu() for name, value in run.model.observe(batch, **state.average).items()}
-    if not game:
-        return {"codes": latent_report(seen)}
-    state.nets.eval()  # so that batch norm takes no notice
-    game |= {name: value.item() for name, value in seen.items()} | run.model.probe(batch, **state.nets)
-    state.nets.train()
-    return {"game": game | {f"gradient_{name}": gradient_norm(net) for name, net in state.nets.items()}}
 
 
 def keep(run: Run, state: State) -> dict[str, float]:

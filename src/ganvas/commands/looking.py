@@ -12,12 +12,15 @@ from rich.table import Table
 from .. import data as data_sources
 from .. import demo as demo_page
 from .. import folders
+from ..artifact import model_from
 from ..cli import tell
 from ..data import View
+from ..doctor import Diagnosis, examine, figures
+from ..errors import UserError
 from ..paths import refuse_existing, unused
 from ..pictures import Examples, save_pictures
 from ..progress import Bar
-from .common import VIEW, Flat, Force, Json, SourceName
+from .common import VIEW, Flat, Force, Json, RunName, SourceName
 
 WIDE = 70
 """characters of a column, at most"""
@@ -50,6 +53,35 @@ def runs(
         )
     console = Console()
     Console(width=console.width if console.is_terminal else 1000).print(table)
+
+
+def doctor(run: RunName, /, *, json: Json = False) -> None:
+    """Say what is wrong with a run, from its log: evidence, limit, remedies, and where to read about it."""
+    folder = folders.find(run)
+    config, lines = folders.read_config(folder), folders.read_log(folder)
+    if not lines:
+        raise UserError(f"{folder} has no {folders.LOG} yet: let it train, or go on with it: ganvas resume {folder}")
+    found = examine(model_from(config["model"], config["fields"]), config["plan"]["steps"], lines)
+    seen = figures(lines)
+    report = {
+        "run": str(folder), "step": lines[-1]["step"], "steps": config["plan"]["steps"],
+        "diagnoses": [diagnosis.plain() for diagnosis in found], "figures": seen,
+    }  # fmt: skip
+    tell("\n".join([*map(in_full, found), summed_up(report, found)]), report, json)
+
+
+def in_full(diagnosis: Diagnosis) -> str:
+    """A diagnosis for people: each of its parts on a line."""
+    head = diagnosis.name if diagnosis.alarm else f"{diagnosis.name} (no alarm)"
+    rows = {"evidence": diagnosis.evidence, "remedies": ", ".join(diagnosis.remedies), "more": diagnosis.page}
+    return "\n".join([head, *(f"  {name:<9} {text}" for name, text in rows.items())])
+
+
+def summed_up(report: dict[str, Any], found: list[Diagnosis]) -> str:
+    """How far the run is, and the figures that were looked at."""
+    looked = ", ".join(f"{name} {value:.4g}" for name, value in report["figures"].items())
+    verdict = "" if found else "nothing found: "
+    return f"{verdict}step {report['step']} of {report['steps']}; {looked or 'no figures'}"
 
 
 def data(

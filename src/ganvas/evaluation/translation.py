@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..artifact import Trained
 from ..data import Collection, Pair, Sources, View, load, load_all
+from ..doctor import of_translator
 from ..errors import UserError
 from ..features import features_for
 from ..metrics.classes import agreement as classified
@@ -21,7 +22,6 @@ from ..metrics.pairs import absolute_errors, nearest_labels, ranks
 from ..model import Batch, PairBatch, device_of, name_of
 from ..models.translation import Translator, other
 from ..randomness import reseed
-from ..signs import signs
 from . import samples as generated
 from .classes import of_classifier
 from .samples import Numbers
@@ -65,7 +65,7 @@ def measured(
             )
         }
     result["round trip"] = {k: v for k, v in seen.items() if not k.startswith("accuracy")}
-    result["signs"] = [sign.sentence for sign in signs(model, seen, 200, 1)]
+    result["signs"] = [found.sentence for found in of_translator(model, seen, 200, 1)]
     if pairs is not None:
         result["pairs"] = with_truth(trained, aligned(trained, pairs, view), features, progress)
     return result

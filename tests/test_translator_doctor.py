@@ -1,4 +1,4 @@
-"""Early signs of failure: each is said where it is, with a remedy that applies, and not where it is not."""
+"""The doctor of translators: each thing is said where it is, with a remedy that applies, and not where it is not."""
 
 from typing import Any
 
@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 import ganvas
+from ganvas.doctor import examine
 from ganvas.model import Batch, PairBatch
 from ganvas.models import VAE, CycleGAN, DiscoGAN
-from ganvas.signs import signs
 
 FINE = {
     "accuracy_A": 0.8, "gap_A": 0.4, "accuracy_B": 0.8, "gap_B": 0.4, "cycle_A": 0.05, "noisy_A": 0.06, "moved_A": 0.6,
@@ -35,7 +35,7 @@ def seen(G: nn.Module, F: nn.Module) -> dict[str, float]:
 
 
 def said(model: Any, game: dict[str, float], done: int = 1000) -> list[str]:
-    return [sign.sentence for sign in signs(model, game, done, 5000)]
+    return [found.sentence for found in examine(model, 5000, [{"step": done, "game": game}])]
 
 
 def test_nothing_is_said_of_a_sound_run() -> None:

@@ -1,10 +1,10 @@
-"""Early signs that a translator fails, from what the log holds of its game: figure, limit and remedy in a sentence."""
+"""What is wrong with a translator between two domains."""
 
 from math import pi
-from typing import NamedTuple
 
-from .model import Model
-from .models.translation import FAINT, Translator
+from ..model import name_of
+from ..models.translation import FAINT, Translator
+from .diagnosis import Diagnosis
 
 STILL, TOLD = 0.1, 0.75
 """how far an input is moved, as a share of what separates the domains, below which it is as good as repeated; and the
@@ -17,24 +17,9 @@ APART = {"cyclegan": 0.9, "discogan": 10.0}
 """gap of its verdicts above which it has: of squares, whose goals are 0 and 1, and of logits"""
 
 
-class Sign(NamedTuple):
-    """Something that goes wrong, named as in a diagnosis of other models."""
-
-    name: str
-    evidence: str
-    figure: float
-    limit: float
-    remedies: tuple[str, ...]
-
-    @property
-    def sentence(self) -> str:
-        """All of it."""
-        return f"{self.name}: {self.evidence}; remedies: {', '.join(self.remedies)}"
-
-
-def signs(model: Model, game: dict[str, float], done: int, steps: int) -> list[Sign]:
-    """What is wrong with a translator after `done` steps, by the names of `Translator.observe` and of its moves."""
-    if not isinstance(model, Translator) or done < max(200, steps // 10):
+def of_translator(model: Translator, game: dict[str, float], done: int, steps: int) -> list[Diagnosis]:
+    """What is wrong after `done` steps, by the names of `Translator.observe` and of its moves."""
+    if done < max(200, steps // 10):
         return []
     found = []
     for home, away in (("A", "B"), ("B", "A")):
@@ -42,7 +27,7 @@ def signs(model: Model, game: dict[str, float], done: int, steps: int) -> list[S
     return found
 
 
-def repeats(model: Translator, game: dict[str, float], home: str, away: str) -> list[Sign]:
+def repeats(model: Translator, game: dict[str, float], home: str, away: str) -> list[Diagnosis]:
     """A translator that has become the identity, although the critic of its target can tell."""
     moved, told = game.get(f"moved_{home}", 1.0), game.get(f"accuracy_{away}", 0.0)
     if moved >= STILL or told < TOLD:
@@ -51,10 +36,11 @@ def repeats(model: Translator, game: dict[str, float], home: str, away: str) -> 
         f"it changes its input by {moved:.0%} of what separates the domains (limit {STILL:.0%}), and the critic of "
         f"{away} is right {told:.0%} of the time"
     )
-    return [Sign(f"the translator from {home} to {away} repeats its input", evidence, moved, STILL, bolder(model))]
+    name = f"the translator from {home} to {away} repeats its input"
+    return [Diagnosis(name, evidence, moved, STILL, bolder(model), section="input repeated")]
 
 
-def hides(model: Translator, game: dict[str, float], home: str, away: str) -> list[Sign]:
+def hides(model: Translator, game: dict[str, float], home: str, away: str) -> list[Diagnosis]:
     """A way back that reads what the eye cannot see (Chu et al., arXiv:1712.02950)."""
     clean, noisy = game.get(f"cycle_{home}", 1.0), game.get(f"noisy_{home}", 0.0)
     gain = (noisy - clean) / (FAINT * (2 / pi) ** 0.5)  # E |noise| of a normal distribution
@@ -64,12 +50,13 @@ def hides(model: Translator, game: dict[str, float], home: str, away: str) -> li
         f"the way back to {home} has an error of {clean:.3f}, but of {noisy:.3f} once noise of {FAINT:g}, which nobody "
         f"sees, is added: it grows {gain:.1f}-fold (limit {GAIN:g})"
     )
-    return [Sign(f"translations to {away} hide their input", evidence, gain, GAIN, looser(model))]
+    name = f"translations to {away} hide their input"
+    return [Diagnosis(name, evidence, gain, GAIN, looser(model), section="input hidden")]
 
 
-def won(model: Translator, game: dict[str, float], domain: str) -> list[Sign]:
+def won(model: Translator, game: dict[str, float], domain: str) -> list[Diagnosis]:
     """A critic from which a translator learns nothing any more."""
-    limit = APART.get(type(model).__name__.lower(), 10.0)
+    limit = APART.get(name_of(model), 10.0)
     accuracy, gap = game.get(f"accuracy_{domain}", 0.0), game.get(f"gap_{domain}", 0.0)
     if accuracy < SURE or gap < limit:
         return []
@@ -77,8 +64,11 @@ def won(model: Translator, game: dict[str, float], domain: str) -> list[Sign]:
         f"it is right {accuracy:.1%} of the time (limit {SURE:.0%}), its verdicts {gap:.2g} apart (limit {limit:g}), "
         f"so the translator to {domain} learns nothing from it"
     )
+    remedies = (*looser(model), f"an --lr below {model.lr:g}")
     return [
-        Sign(f"the critic of {domain} has won", evidence, gap, limit, (*looser(model), f"an --lr below {model.lr:g}"))
+        Diagnosis(
+            f"the critic of {domain} has won", evidence, gap, limit, remedies, section="critic of a domain has won"
+        )
     ]
 
 

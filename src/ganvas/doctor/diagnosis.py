@@ -1,0 +1,46 @@
+"""A diagnosis: what is wrong, the figure that shows it, the limit that it passes, and what to do."""
+
+from dataclasses import dataclass
+from typing import Any
+
+PAGE = "docs/doctor.md"
+"""the page with a section for each disease"""
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """One thing that is wrong with a run, or, where it is no alarm, worth knowing."""
+
+    name: str
+    evidence: str
+    """what was seen, with figure and limit, in words"""
+    figure: float
+    limit: float
+    remedies: tuple[str, ...]
+    """what to change, of what goes with the model's other options"""
+    section: str = ""
+    """title of its section of the page, where that is not the name"""
+    alarm: bool = True
+
+    @property
+    def sentence(self) -> str:
+        """All of it."""
+        return f"{self.name}: {self.evidence}; remedies: {', '.join(self.remedies)}"
+
+    @property
+    def disease(self) -> str:
+        """The title of its section of the page."""
+        return self.section or self.name
+
+    @property
+    def page(self) -> str:
+        """Where the page explains it."""
+        title = self.disease.lower()
+        return f"{PAGE}#{''.join(c for c in title if c.isalnum() or c in ' -').replace(' ', '-')}"
+
+    def plain(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "name": self.name, "alarm": self.alarm, "evidence": self.evidence, "figure": self.figure,
+            "limit": self.limit, "remedies": list(self.remedies), "page": self.page,
+        }  # fmt: skip

@@ -1,0 +1,127 @@
+"""What is wrong with a game between G and D."""
+
+from typing import Any
+
+from ..models.adversarial import Adversarial
+from .diagnosis import Diagnosis
+
+FEW = 0.3
+"""diversity of samples, a share of the data's, below which modes are missing"""
+SURE, APART = 0.99, 10.0
+"""D's accuracy on real and on fake examples, and the gap of its logits, above which it has won"""
+VANISHED, MOSTLY = 0.1, 0.9
+"""minimax gradient of G, a share of the non-saturating one, below which it has vanished: then D has won if it is mostly
+right, since real examples that are where all samples are may well be taken for samples"""
+PENALIZED, CLIPPED = (0.5, 2.0), (1e-5, 10.0)
+"""slopes of a critic between which its gradient penalty holds, and its clipped weights leave G something to follow"""
+WORSE = 1.5
+"""distance from samples to data, as a multiple of the lowest, above which a run is past its best"""
+
+
+def of_game(model: Adversarial, game: dict[str, float], done: int, steps: int) -> list[Diagnosis]:
+    """What is wrong with a game.  Its first steps are no sign; averaged weights, whose samples count, lag behind.
+
+    Of a D that has won, and of a critic whose slope is not held, samples that are all alike are a consequence.
+    """
+    if not game or done < max(200, steps // 10):
+        return []
+    settled = done >= min(steps, max(1000, steps // 4))
+    found = of_slope(model, game["slope"]) or of_winner(model, game, settled)
+    if found or game["diversity"] >= FEW or not settled:
+        return found
+    return [
+        Diagnosis(
+            "mode collapse",
+            f"two samples differ {game['diversity']:.0%} as much as two real examples do (limit {FEW:.0%}), so G makes "
+            "the same few things again and again",
+            game["diversity"], FEW, tuple(against_few(model)),
+        )
+    ]  # fmt: skip
+
+
+def of_winner(model: Adversarial, game: dict[str, float], settled: bool) -> list[Diagnosis]:
+    """That D has won, with the evidence; nothing where it has not."""
+    real, fake, gap = game["accuracy_real"], game["accuracy_fake"], game["gap"]
+    vanished = model.loss == "minimax" and game["minimax"] < VANISHED * game["nonsaturating"]
+    limit = MOSTLY if vanished else SURE
+    if min(real, fake) < limit or model.loss == "wasserstein":  # whose critic is meant to be as good as it can
+        return []
+    said = f"it knows {real:.1%} of real and {fake:.1%} of fake examples (limit {limit:.0%})"
+    remedies = tuple(against_winning(model))
+    if vanished:
+        share = game["minimax"] / game["nonsaturating"]
+        said += f", and the gradient that G gets is {share:.2g} of the non-saturating loss's (limit {VANISHED:g})"
+        return [Diagnosis("D has won", said, share, VANISHED, remedies)]
+    if not settled or gap <= APART:
+        return []
+    said += f", its logits {gap:.1f} apart (limit {APART:g}), whatever G does"
+    return [Diagnosis("D has won", said, gap, APART, remedies)]
+
+
+def against_winning(model: Adversarial) -> list[str]:
+    """What makes D weaker or G's gradient stronger, of what goes with this model's other options."""
+    remedies = ["--loss non-saturating"] if model.loss == "minimax" else []
+    if model.k > 1:
+        remedies.append(f"a --k below {model.k}")
+    remedies.append(f"an --lr-d below {model.rate('D'):g}")
+    if takes_r1(model):
+        remedies.append("a penalty on D's gradient (--r1 1)")
+    return remedies
+
+
+def against_few(model: Adversarial) -> list[str]:
+    """What keeps modes from going missing, of what goes with this model's other options."""
+    remedies = []
+    if model.lr > model.rate("D"):
+        remedies.append(f"an --lr no higher than D's, {model.rate('D'):g}")
+    if model.pack == 1 and not model.labelled:
+        remedies.append("D's seeing two examples at once (--pack 2)")
+    if model.loss not in ("relativistic", "wasserstein"):
+        remedies.append("--loss relativistic")
+    if takes_r1(model):
+        remedies.append("a penalty on D's gradient (--r1 0.1)")
+    if model.top_k < 1:
+        remedies.append("--top-k 1")
+    return [*remedies, f"an --lr below {model.lr:g}"]
+
+
+def takes_r1(model: Adversarial) -> bool:
+    """Whether a penalty on D's gradient at real examples could be added."""
+    return not (model.r1 or model.gp or model.clip or model.spectral_norm) and model.norm_d != "batch"
+
+
+def of_slope(model: Adversarial, slope: float) -> list[Diagnosis]:
+    """A critic whose slope its penalty or its clipped weights do not hold."""
+    if model.loss != "wasserstein" or not (model.gp or model.clip):
+        return []
+    low, high = PENALIZED if model.gp else CLIPPED
+    if low <= slope <= high:
+        return []
+    limit = low if slope < low else high
+    evidence = (
+        f"between real and fake examples the critic's gradient has norm {slope:.2g} (limits {low:g} and {high:g})"
+    )
+    if model.gp:
+        lazy = ("--lazy 1",) if model.lazy > 1 else ()
+        title, so = "the gradient penalty does not hold", "where it should be 1"
+        remedies = (f"a --gp above {model.gp:g}", *lazy, f"an --lr below {model.lr:g}")
+    else:
+        way, so = ("vanishes", "so G learns nothing") if slope < low else ("explodes", "so G is thrown about")
+        title = f"the critic's slope {way}"
+        remedies = (f"a --clip {'above' if slope < low else 'below'} {model.clip:g}", "or train wgangp")
+    return [Diagnosis(title, f"{evidence}, {so}", slope, limit, remedies, section="critic's slope")]
+
+
+def of_samples(model: Adversarial, line: dict[str, Any], done: int, steps: int) -> list[Diagnosis]:
+    """Samples that are worse at the end than they were."""
+    if done < max(200, steps) or line.get("distance", 0.0) <= WORSE * line.get("lowest", 0.0):
+        return []
+    return [
+        Diagnosis(
+            "the run is past its best",
+            f"its samples are now {line['distance']:.3g} from the data, {line['lowest']:.3g} at the nearest (limit "
+            f"{WORSE:g} times as far); the weights kept are those of step {line['kept']}",
+            line["distance"] / max(line["lowest"], 1e-12), WORSE,
+            ("fewer --steps", "--decay 0.5", f"an --lr below {model.lr:g}"), section="past its best",
+        )
+    ]  # fmt: skip

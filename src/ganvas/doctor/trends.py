@@ -1,0 +1,166 @@
+"""What is wrong with a run that one line of its log does not show, and what goes wrong with models of every kind."""
+
+from collections.abc import Sequence
+from statistics import median
+from typing import Any
+
+from ..model import Model
+from ..models.adversarial import Adversarial
+from ..models.translation import Translator
+from .diagnosis import Diagnosis
+
+Lines = Sequence[dict[str, Any]]
+SWING, TURNS = 0.15, 2
+"""how far the distance from samples to data goes up and down, in mean distances between two examples, and how often in
+the last half of the log, where a game oscillates"""
+GROWN = 2.0
+"""size of all of a network's weights, 0.6 to 1.4 at first, above which the learning rate has thrown them about"""
+RISEN = 0.5
+"""share of what a loss had fallen by that it may rise again"""
+LAG = 1.5
+"""error of the averaged weights, as a multiple of the latest ones', above which the average is too slow"""
+OUTSIDE = 0.05
+"""share of samples that may lie far outside of what the data span"""
+COPIED = 0.1
+"""share of samples nearer to a training example than 99% of held-out examples are, above which they are copies"""
+RECENT = 200
+"""lines that are looked at, besides the first: what is older is past"""
+NO_TERMS = ("seconds", "memorised")
+"""numbers of a line that are no terms of an encoder's loss"""
+AFTER = 0.1
+"""part of the run that is no sign yet"""
+
+
+def of_trends(model: Model, lines: Lines, steps: int) -> list[Diagnosis]:
+    """What the last lines of a log say together."""
+    done = lines[-1]["step"]
+    if done < max(200, AFTER * steps):
+        return []
+    found = [*of_rate(model, lines), *of_range(lines), *of_copies(lines)]
+    if isinstance(model, Adversarial):
+        found += of_swings(model, lines)
+    return found + (of_average(lines) if done >= steps else [])
+
+
+def recent(lines: Lines) -> Lines:
+    """The first line, and the last ones."""
+    return [*lines[:1], *lines[1:][-RECENT:]]
+
+
+def stands(line: dict[str, Any]) -> dict[str, Any]:
+    """How the game stands, or the codes are used, in a line."""
+    found: dict[str, Any] = line.get("game") or line.get("codes") or {}
+    return found
+
+
+def values(lines: Lines, name: str) -> list[float]:
+    """A number of each line that has it."""
+    return [stands(line)[name] for line in lines if name in stands(line)]
+
+
+def of_rate(model: Model, lines: Lines) -> list[Diagnosis]:
+    """A learning rate that is too high: weights far larger than they began, or a loss that rises again."""
+    bounded = isinstance(model, Adversarial) and (model.clip is not None or model.spectral_norm)
+    scale = [] if bounded else values(lines, "scale")[-3:]
+    remedies = [f"an --lr below {model.lr:g}"]
+    if getattr(model, "lr_d", None) is not None:
+        remedies.append(f"an --lr-d below {model.rate('D'):g}")
+    remedies.append("--max-norm 1")
+    if scale and median(scale) > GROWN:
+        said = f"every layer's weights in a network are {median(scale):.2g} times as large as keeps signals as they are"
+        return [too_high(f"{said}, or more (0.6 to 1.4 at first, limit {GROWN:g})", median(scale), GROWN, remedies)]
+    losses = [] if isinstance(model, Adversarial | Translator) else totals(model, lines)
+    if len(losses) < 10:
+        return []
+    first, lowest, last = losses[0], min(losses), median(losses[-5:])
+    share = (last - lowest) / max(first - lowest, 1e-12)
+    if share <= RISEN:
+        return []
+    said = f"the loss has risen from {lowest:.4g} to {last:.4g}, {share:.0%} of what it had fallen"
+    return [too_high(f"{said} (limit {RISEN:.0%})", share, RISEN, remedies)]
+
+
+def totals(model: Model, lines: Lines) -> list[float]:
+    """The loss of each line; nothing where the weights of its terms change."""
+    changing = [getattr(model, name, None) for name in ("warmup", "geco", "capacity")]
+    if changing[0] or any(rule is not None for rule in changing[1:]):
+        return []
+    return [sum((v for k, v in line.items() if isinstance(v, float) and k not in NO_TERMS), 0.0) for line in lines]
+
+
+def too_high(said: str, figure: float, limit: float, remedies: Sequence[str]) -> Diagnosis:
+    """The diagnosis of a learning rate."""
+    return Diagnosis("the learning rate is too high", said, figure, limit, tuple(remedies), section="learning rate")
+
+
+def of_end(line: dict[str, Any], model: Model) -> Diagnosis:
+    """A run that ended because its loss was no longer finite."""
+    return too_high(line["diverged"], float(line["step"]), 0.0, [f"an --lr below {model.lr:g}", "--max-norm 1"])
+
+
+def of_range(lines: Lines) -> list[Diagnosis]:
+    """Samples of vectors that leave the range of the data."""
+    outside = values(lines, "outside")[-3:]
+    if not outside or median(outside) <= OUTSIDE:
+        return []
+    said = (
+        f"{median(outside):.0%} of samples lie outside of the box of the data, made twice as wide (limit {OUTSIDE:.0%})"
+    )
+    remedies = ("more --steps", "a smaller --lr", "data scaled to deviation 1")
+    return [Diagnosis("leakage of range", said, median(outside), OUTSIDE, remedies)]
+
+
+def of_copies(lines: Lines) -> list[Diagnosis]:
+    """Samples that are copies of training examples."""
+    found = [line["memorised"] for line in lines if line.get("memorised") is not None]
+    if not found or found[-1] <= COPIED:
+        return []
+    said = (
+        f"{found[-1]:.0%} of samples are nearer to a training example than 99% of held-out examples are (limit "
+        f"{COPIED:.0%}, 1% without copying)"
+    )
+    return [Diagnosis("memorisation", said, found[-1], COPIED, ("more data", "fewer --steps", "a smaller --width"))]
+
+
+def of_swings(model: Adversarial, lines: Lines) -> list[Diagnosis]:
+    """A game that goes round: samples come near to the data and leave again, over and over."""
+    away = values(lines[len(lines) // 2 :], "away")
+    times = turns(away, SWING) if away else 0
+    if times < TURNS:
+        return []
+    low, high = min(away), max(away)
+    said = (
+        f"in the last half of the log the distance from samples to data turned {times} times by {SWING:g} mean "
+        f"distances between two examples or more (limit {TURNS} times), between {low:.2g} and {high:.2g}"
+    )
+    remedies = [f"an --lr below {model.lr:g}"]
+    if model.betas[0] > 0.5:
+        remedies.append("--betas 0.5,0.999")
+    if not (model.r1 or model.gp or model.clip or model.spectral_norm) and model.norm_d != "batch":
+        remedies.append("a penalty on D's gradient (--r1 1)")
+    return [Diagnosis("oscillation", said, float(times), float(TURNS), (*remedies, "--decay 0.5"))]
+
+
+def turns(numbers: Sequence[float], least: float) -> int:
+    """How often numbers that went one way by `least` or more go the other way by as much."""
+    low = high = numbers[0]
+    way, count = 0, 0
+    for value in numbers:
+        low, high = min(low, value), max(high, value)
+        if way >= 0 and value <= high - least:
+            way, low, count = -1, value, count + 1
+        elif way <= 0 and value >= low + least:
+            way, high, count = 1, value, count + 1
+    return max(0, count - 1)
+
+
+def of_average(lines: Lines) -> list[Diagnosis]:
+    """Averaged weights that are far behind the latest."""
+    lags = values(lines, "lag")[-3:]
+    if not lags or median(lags) <= LAG:
+        return []
+    said = f"the averaged weights, which are kept, are {median(lags):.2g} times as far from the data as the latest ones"
+    remedies = ("a smaller --ema", "more --steps")
+    return [
+        Diagnosis("the average is too slow", f"{said} (limit {LAG:g})", median(lags), LAG, remedies, "EMA too slow")
+    ]

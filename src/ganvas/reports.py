@@ -1,0 +1,114 @@
+"""What a line of the log says besides losses: how codes are used, how a game stands, how the averaged weights do."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .doctor import latent_report
+from .metrics import sliced_wasserstein
+from .model import Batch, Encodes, Model, PairBatch, Samples, device_of
+from .randomness import generator, reseed
+from .training import State, gradient_norm
+
+DIRECTIONS = 64
+"""of the sliced Wasserstein distance between a line's few samples and examples"""
+LAYERS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
+"""what has weights by which inputs are multiplied"""
+ROOM = 0.5
+"""how far beyond the examples samples may lie, as a share of what the examples span, in each dimension"""
+
+
+def reported(
+    model: Model, state: State, batch: Batch | PairBatch | None, terms: dict[str, float], seed: int, due: bool
+) -> dict[str, Any]:
+    """What the log keeps besides the terms, from which it takes what is none; `batch` are always the same examples.
+
+    At a checkpoint, `due`, what costs more than a percent of the time between two lines is looked at as well.
+    """
+    game = {name: round(terms.pop(name), 4) for name in model.watched if name in terms}
+    if batch is None:
+        return {"game": game} if game else {}
+    reseed(device_of(state.nets), seed, "observe")
+    with torch.no_grad():
+        seen = {name: value.float().cpu() for name, value in model.observe(batch, **state.average).items()}
+    state.nets.eval()  # so that batch norm takes no notice
+    latest = {name: state.nets[name] for name in state.average}
+    if game:
+        found = {name: value.item() for name, value in seen.items()} | model.probe(batch, **state.nets)
+        found |= {f"gradient_{name}": gradient_norm(net) for name, net in state.nets.items()}
+        if isinstance(batch, Batch):
+            found["away"] = round(away(model, batch, latest), 4)
+    else:
+        found = latent_report(seen) | {"gradient": gradient_norm(state.nets)}
+    found["scale"] = round(max(scale(net) for net in state.nets.values()), 3)
+    if due and isinstance(batch, Batch):  # a translator's samples are judged by its own `observe`
+        found |= compared(model, batch, latest, dict(state.average.items()))
+    state.nets.train()
+    return {"game": game | found} if game else {"codes": found}
+
+
+@torch.no_grad()
+def scale(net: nn.Module) -> float:
+    """How much larger outputs are than inputs, for random weights of this size: sqrt(n) times their root mean square.
+
+    n is the inputs of a unit, and the layer the one where it is least: at first 0.6 to 1.4, whatever the width.  Data
+    in large units need large weights in some layers, too high a learning rate makes them large in all.
+    """
+    layers = [m.weight for m in net.modules() if isinstance(m, LAYERS)]
+    if not layers:
+        return 0.0
+    size: float = torch.stack([w[0].numel() * w.square().mean() for w in layers]).min().sqrt().item()
+    return size
+
+
+@torch.no_grad()
+def compared(
+    model: Model, batch: Batch, latest: dict[str, nn.Module], average: dict[str, nn.Module]
+) -> dict[str, float]:
+    """`lag`: how many times as far from the data as the latest weights the averaged ones are, which are kept.
+
+    `outside`: the share of samples of vectors that lie far beyond the examples.
+    """
+    found = {"lag": round(away(model, batch, average) / max(away(model, batch, latest), 1e-12), 3)}
+    if batch.x.ndim == 2 and (model.normal or not isinstance(model, Encodes)):
+        found["outside"] = round(beyond(samples(model, batch, average), batch.x), 3)
+    return found
+
+
+@torch.no_grad()
+def away(model: Model, batch: Batch, nets: dict[str, nn.Module]) -> float:
+    """How far samples, or reconstructions where there is an encoder, are from the examples.
+
+    The sliced Wasserstein distance (times the root of the dimensions), or the root mean square error, as a share of
+    the mean distance between two examples.
+    """
+    x, labels = batch.x, given(model, batch)
+    apart = max(torch.pdist(x.flatten(1)).mean().item(), 1e-12)
+    if isinstance(model, Encodes):
+        assert isinstance(model, Samples)
+        rebuilt = model.generate(model.encode(x, *labels, **nets), *labels, **nets)
+        error: float = (rebuilt - x).flatten(1).square().sum(1).mean().sqrt().item()
+        return error / apart
+    far: float = sliced_wasserstein(samples(model, batch, nets), x, directions=DIRECTIONS) * x[0].numel() ** 0.5
+    return far / apart
+
+
+def given(model: Model, batch: Batch) -> tuple[Tensor, ...]:
+    """The labels that a conditional model's networks are given."""
+    return (batch.y,) if model.labelled and batch.y is not None else ()
+
+
+def samples(model: Model, batch: Batch, nets: dict[str, nn.Module]) -> Tensor:
+    """As many samples as there are examples, always of the same noise."""
+    assert isinstance(model, Samples)
+    n, shape = len(batch.x), tuple(batch.x.shape[1:])
+    z = model.noise(n, shape, generator(torch.device("cpu"), 0, "compared"), **nets).to(batch.x.device)
+    return model.generate(z, *given(model, batch), **nets)
+
+
+def beyond(made: Tensor, x: Tensor) -> float:
+    """The share of samples of vectors that lie outside of the examples' box, made larger by ROOM on every side."""
+    low, high = x.amin(0), x.amax(0)
+    room = ROOM * (high - low)
+    return ((made < low - room) | (made > high + room)).any(1).float().mean().item()
