@@ -11,8 +11,8 @@ A metric sees a corruption ("yes") if its mean over seeds moves to the worse wit
 spread: each degree is worse than the one before, and the last one worse than the uncorrupted images by more than twice
 the standard deviation that the metric has for these, over seeds.  "plateau" if it moves so, but not with every
 degree, and never back by more than that spread; "not monotone" if it does; "wrong" if the last degree is better than
-the uncorrupted images by that much; "no" if it does not move.  Worse is what `WORSE` says.  Prints the table in Markdown and writes OUT/sensitivity.json and
-OUT/sensitivity.png; a recipe that is stopped goes on where it was.
+the uncorrupted images by that much; "no" if it does not move.  Worse is what `WORSE` says.  Prints the table in
+Markdown and writes OUT/sensitivity.json and OUT/sensitivity.png; a recipe that is stopped goes on where it was.
 """
 
 import argparse
