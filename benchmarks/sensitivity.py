@@ -1,18 +1,18 @@
 """What each metric of `ganvas evaluate` sees: real images, corrupted more and more, in place of samples.
 
-    python3 dev.py run python benchmarks/sensitivity.py [DATA] [OUT] [--seeds 5] [-n 2000]
+    python3 dev.py run python benchmarks/sensitivity.py [DATA] [OUT] [--seeds 4] [-n 2000]
 
 MNIST and Fashion-MNIST, looked for in DATA (../shared/data), each on its own classifier's features.  2,000 test images
 are compared with as many others, corrupted: blurred (Gaussian, deviation in pixels), with noise (deviation in grey
 levels of 255), of 9, 7 and 5 of the ten classes only, with a share of them copied from the rest, and with a share
-replaced by training images.  Five seeds choose, and draw the noise.
+replaced by training images.  Four seeds choose, and draw the noise.
 
 A metric sees a corruption ("yes") if its mean over seeds moves to the worse with every degree, beyond the floor's
 spread: each degree is worse than the one before, and the last one worse than the uncorrupted images by more than twice
-the standard deviation that the metric has for these, over seeds.  "late" if it moves so only in the end, from a degree
-that is no worse than the one before by more than that spread; "wrong" if the last degree is better by that much; "no"
-if it does not move.  Worse is what `WORSE` says.  Prints the table in Markdown and writes OUT/sensitivity.json and
-OUT/sensitivity.png; a recipe that is stopped goes on where it was.
+the standard deviation that the metric has for these, over seeds.  "plateau" if it moves so, but not with every
+degree, and never back by more than that spread; "not monotone" if it does; "wrong" if the last degree is better than
+the uncorrupted images by that much; "no" if it does not move.  Worse is what `WORSE` says.  Prints the table in
+Markdown and writes OUT/sensitivity.json and OUT/sensitivity.png; a recipe that is stopped goes on where it was.
 """
 
 import argparse
@@ -124,7 +124,7 @@ def verdict(values: list[list[float]], worse: int) -> str:
         return "wrong"
     if means[-1] - means[0] <= spread:
         return "no"
-    return "yes" if min(steps) > 0 else "late" if min(steps) >= -spread else "not monotone"
+    return "yes" if min(steps) > 0 else "plateau" if min(steps) >= -spread else "not monotone"
 
 
 def over_seeds(runs: list[dict[str, dict[str, float]]], kind: str, metric: str) -> list[list[float]]:
@@ -170,7 +170,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("data", type=Path, nargs="?", default=Path("../shared/data"))
     parser.add_argument("out", type=Path, nargs="?", default=Path("runs/sensitivity"))
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("-n", type=int, default=2000)
     words: Any = parser.parse_args()
     words.out.mkdir(parents=True, exist_ok=True)

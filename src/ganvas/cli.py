@@ -16,6 +16,7 @@ HELP = "Train autoencoders, VAEs and GANs on your data; see what they generate."
 EPILOGUE = "Start with `ganvas demo`, or `ganvas train vae FOLDER`, then `ganvas sample last`."
 
 app = App(name="ganvas", help=HELP, help_epilogue=EPILOGUE, version=__version__)
+app["--version"].show = False  # the list of commands has to fit a screen
 app.suppress_keyboard_interrupt = app.meta.suppress_keyboard_interrupt = False
 COMMANDS = {
     "train": ("training:train_app", "Train a model on a folder of images, a file, or a data set."),
