@@ -1,6 +1,10 @@
 """Distances between sets of examples."""
 
+import subprocess
+import sys
+from importlib.util import find_spec
 from math import pi
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +24,8 @@ from ganvas.metrics.distances import (
     prefixes,
     wasserstein,
 )  # fmt: skip
+
+with_pot = pytest.mark.skipif(find_spec("ot") is None, reason="POT is not installed")
 
 
 def test_a_shift_has_the_distance_of_its_mean_projection() -> None:
@@ -203,8 +209,8 @@ def test_the_energy_distance_is_that_of_loops() -> None:
     assert energy_distance(torch.tensor(x), torch.tensor(x[::-1].copy())) == 0
 
 
+@with_pot
 def test_the_wasserstein_distance_is_the_cost_of_the_best_assignment() -> None:
-    pytest.importorskip("ot", reason="POT is not installed")
     optimize = pytest.importorskip("scipy.optimize")
     random = np.random.default_rng(0)
     x, y = random.normal(size=(80, 2)), random.normal(size=(80, 2)) + 1
@@ -228,3 +234,17 @@ def test_marginals_and_correlations_are_those_of_numpy() -> None:
     constant = torch.cat([a, torch.ones(80, 1)], 1)
     assert correlations(constant, torch.cat([b, torch.zeros(80, 1)], 1)) == pytest.approx(expected)
     assert marginals(a, a)[1].max() == 0
+
+
+@with_pot
+def test_what_the_compiler_says_of_pot_is_not_shown(tmp_path: Path) -> None:
+    """POT has invalid escapes in docstrings, of which Python warns where no compiled files are there yet."""
+    code = f"""
+import sys, warnings, scipy.optimize, torch
+from ganvas.metrics.distances import wasserstein
+sys.pycache_prefix = {str(tmp_path)!r}
+warnings.simplefilter("error")
+print(wasserstein(torch.zeros(2, 1), torch.ones(2, 1)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "1.0", done.stderr

@@ -1,5 +1,6 @@
 """How far apart two sets of examples, or of their features, are."""
 
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, reduce
@@ -194,7 +195,9 @@ def energy_distance(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> float:
 def wasserstein(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> float:
     """The Wasserstein-1 distance under |x - y|, by POT's network simplex; UserError where POT is not installed."""
     try:
-        import ot
+        with warnings.catch_warnings():  # of the compiler, of escapes in docstrings, the first time it is imported
+            warnings.simplefilter("ignore")
+            import ot
     except ImportError as error:
         raise UserError('the Wasserstein distance is computed by POT: pip install "ganvas[transport]"') from error
     cost = torch.cdist(a.double(), b.double()).numpy()
