@@ -1,6 +1,6 @@
 """Does the critic's estimate track the quality of samples?  The claim of the WGAN paper, as a number.
 
-    python3 dev.py run python benchmarks/wasserstein.py ../shared/data/mnist.npz [OUT] [--workers 2] [--seeds 3]
+    python3 dev.py run python benchmarks/wasserstein.py ../shared/data/mnist.npz [OUT] [--seeds 3] [--only WGAN-GP]
 
 WGAN (weight clipping), WGAN-GP and the minimax GAN learn MNIST, 28 x 28, in batches of 64 for 1,500 steps of G, with
 latent 64 and MLPs (784-256-256-1 and its mirror image); WGAN also with DCGAN's networks (width 16, batch norm in both),
@@ -111,22 +111,24 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--every", type=int, default=50)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", default="", help="models whose name has this part, as WGAN or minimax")
     words = parser.parse_args()
+    names = [name for name in MODELS if words.only in name]
     jobs = {
         f"{name}-{seed}": (words.file, name, seed, words.steps, words.every, words.out)
-        for seed in range(words.seeds) for name in MODELS
+        for seed in range(words.seeds) for name in names
     }  # fmt: skip
     known(words.file, words.out)  # before there are several processes
     found = collected(run, jobs, words.out, words.workers)
     lenet = statistics.mean(f["accuracy"] for f in found.values())
     print(f"\nSpearman's rho of the estimate, {words.seeds} seeds (LeNet: {lenet:.2%} of the test images)")
     print(f"{'':<14}{'with Frechet distance':>30}{'with sliced Wasserstein':>30}{'Frechet, last':>16}{'s a run':>9}")
-    for name in MODELS:
+    for name in names:
         runs = [found[f"{name}-{seed}"] for seed in range(words.seeds)]
         cells = ["  ".join(f"{spearman(r['estimate'], r[key]):+.3f}" for r in runs) for key in ("frechet", "sliced")]
         last, seconds = (statistics.mean(v) for v in ([r["frechet"][-1] for r in runs], [r["seconds"] for r in runs]))
         print(f"{name:<14}{cells[0]:>30}{cells[1]:>30}{last:>16.1f}{seconds:>9.0f}")
-    picture(found, list(MODELS)).save(words.out / "curves.png")
+    picture(found, names).save(words.out / "curves.png")
     print(f"\n{words.out / 'curves.png'}")
 
 
