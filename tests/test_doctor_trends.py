@@ -1,15 +1,19 @@
 """What the whole log says is wrong, just outside of each limit and not just inside; `ganvas doctor`; the page."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from cyclopts import CycloptsError
+from pydantic import ValidationError
 
 import ganvas
-from ganvas import reports
+from ganvas import doctor, reports
 from ganvas.cli import main
+from ganvas.commands.training import train_app
 from ganvas.data import Collection
 from ganvas.doctor import (
     COPIED,
@@ -29,6 +33,7 @@ from ganvas.doctor.trends import turns
 from ganvas.errors import Diverged
 from ganvas.folders import read_log
 from ganvas.model import Batch, Model
+from ganvas.models import MODELS
 from ganvas.training import begin
 from tests.e2e.test_commands import said, told
 from tests.test_game_doctor import HEALTHY
@@ -85,11 +90,29 @@ def test_oscillation_is_said_of_large_swings_in_the_last_half() -> None:
     assert names(ganvas.GAN(), log(away=swinging(1.01 * SWING, TURNS - 1))) == []
     assert names(ganvas.GAN(), log(away=swinging(0.5, 5, start=2))) == [], "in the first half"
     (found,) = examine(ganvas.GAN(betas=(0.9, 0.999)), STEPS, log(away=swinging(0.5, 4)))
-    assert "--betas 0.5,0.999" in found.remedies
+    assert "--betas 0.5 0.999" in found.remedies
     assert (
         "a penalty on D's gradient (--r1 1)"
         not in examine(ganvas.R3GAN(), STEPS, log(away=swinging(0.5, 4)))[0].remedies
     )
+
+
+def spelled_out() -> list[str]:
+    """The options with a value that the doctor's sentences name, as --r1 0.1."""
+    source = "".join(path.read_text(encoding="utf-8") for path in sorted(Path(doctor.__file__).parent.glob("*.py")))
+    return sorted(set(re.findall(r'(?<=["(])--[a-z0-9-]+(?: [a-z0-9.,-]+)+(?=[")])', source)))
+
+
+@pytest.mark.parametrize("option", spelled_out())
+def test_the_command_line_takes_remedies_as_they_are_spelled(option: str) -> None:
+    def takes(name: str) -> bool:
+        try:
+            train_app.parse_args([name, "emoji", *option.split()], exit_on_error=False, print_error=False)
+        except (CycloptsError, ValidationError):
+            return False
+        return True
+
+    assert any(takes(name) for name in MODELS)
 
 
 def test_weights_that_have_grown_are_a_learning_rate() -> None:

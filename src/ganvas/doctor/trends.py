@@ -135,7 +135,7 @@ def of_swings(model: Adversarial, lines: Lines) -> list[Diagnosis]:
     )
     remedies = [f"an --lr below {model.lr:g}"]
     if model.betas[0] > 0.5:
-        remedies.append("--betas 0.5,0.999")
+        remedies.append("--betas 0.5 0.999")
     if not (model.r1 or model.gp or model.clip or model.spectral_norm) and model.norm_d != "batch":
         remedies.append("a penalty on D's gradient (--r1 1)")
     return [Diagnosis("oscillation", said, float(times), float(TURNS), (*remedies, "--decay 0.5"))]
