@@ -25,7 +25,7 @@ def test_the_label_is_a_one_hot_code_beside_what_a_network_sees() -> None:
     y = torch.tensor([2, 0])
     x, z = torch.randn(2, 3, 4, 4), torch.randn(2, 5)
     code = torch.tensor([[0.0, 0, 1], [1, 0, 0]])
-    nets = CGAN(latent=5, width=4).networks((3, 4, 4), 3)
+    nets = CGAN(latent=5, width=4, condition="concatenation").networks((3, 4, 4), 3)
     inputs: list[Tensor] = []
     for name, given in (("G", z), ("D", x)):
         net = nets[name]
@@ -34,6 +34,15 @@ def test_the_label_is_a_one_hot_code_beside_what_a_network_sees() -> None:
         net(given, y)
     assert torch.equal(inputs[0], torch.cat([z, code], 1))
     assert torch.equal(inputs[1], torch.cat([x, code[:, :, None, None].expand(2, 3, 4, 4)], 1))
+
+
+def test_mlps_are_told_labels_as_in_the_paper_and_convolutional_networks_by_projection() -> None:
+    def kind(shape: tuple[int, ...], **fields: Any) -> type[nn.Module]:
+        return type(CGAN(latent=5, width=4, **fields).networks(shape, 3)["D"])
+
+    assert kind((3, 8, 8)) is Projection
+    assert kind((3, 8, 8), net="mlp") is kind((4,)) is kind((3, 8, 8), condition="concatenation") is Labelled
+    assert kind((4,), condition="projection") is Projection
 
 
 def test_a_projection_discriminator_is_its_formula() -> None:

@@ -4,7 +4,8 @@
 
 Both players are told the class y.  G always has it as a one-hot code beside z.  With condition="concatenation" D has it
 beside its input, as further numbers (MLP, the paper) or channels; with condition="projection" it compares it with
-what it sees, D(x, y) = psi(phi(x)) + <v_y, phi(x)> (Miyato & Koyama, arXiv:1802.05637).  G is asked for the labels of
+what it sees, D(x, y) = psi(phi(x)) + <v_y, phi(x)> (Miyato & Koyama, arXiv:1802.05637), and more of what a convolutional
+G draws is what it was asked for (docs/games.md).  G is asked for the labels of
 the batch that D has just seen, so that both come from the data's own distribution (or, with --balanced, all classes
 equally often).
 """
@@ -20,9 +21,11 @@ from torch import Tensor, nn
 from ..data import Collection
 from ..errors import UserError
 from ..model import STRICT, Batch, Shape
-from ..nets import Labelled, decoder, encoder
+from ..nets import Labelled, chosen, decoder, encoder
 from ..nets.discriminator import Projection
 from .adversarial import Adversarial, finished
+
+AUTO = {"mlp": "concatenation", "conv": "projection"}
 
 
 @final
@@ -32,8 +35,8 @@ class CGAN(Adversarial):
 
     latent: Annotated[int, Field(gt=0, le=65536)] = 100
     """dimensions of the noise z"""
-    condition: Literal["concatenation", "projection"] = "concatenation"
-    """how D is told the class: beside its input, or compared with what it sees"""
+    condition: Literal["auto", "concatenation", "projection"] = "auto"
+    """how D is told the class: beside its input, or compared with what it sees; auto is the first in an MLP"""
 
     @property
     def labelled(self) -> bool:
@@ -49,7 +52,8 @@ class CGAN(Adversarial):
 
     def players(self, shape: Shape, judged: Shape, classes: int) -> tuple[nn.Module, nn.Module]:
         norm, norm_d = self.norms(shape)
-        joined = self.condition == "concatenation"
+        kind = self.condition if self.condition != "auto" else AUTO[chosen(self.net, shape)]
+        joined = kind == "concatenation"
         seen = (judged[0] + classes * joined, *judged[1:])
         G = decoder(self.net, self.latent + classes, shape, self.width, self.depth, norm=norm)
         D = encoder(self.net, seen, 1, self.width, self.depth, norm=norm_d, activation="leaky-relu")
