@@ -94,3 +94,29 @@ def test_a_combination_trains_or_is_refused_in_a_sentence(group: int) -> None:
         assert "\n" not in said
         assert 20 < len(said) < 200, said
         assert ": " in said, said  # what is wrong, then what to do
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    ("model", "shape", "batch"),
+    [
+        (DCGAN(width=2), (3, 32, 32), 512),
+        (DCGAN(width=2), (4, 128, 128), 4),
+        (R3GAN(width=2, latent=2), (3, 128, 128), 2),
+        (WGANGP(width=2, k=1), (1, 8, 8), 512),
+        (GAN(width=2), (3, 128, 128), 16),
+        (CGAN(width=2), (1, 128, 96), 8),
+        (R3GAN(width=8, latent=2), (2,), 512),
+        (WGAN(width=8, k_first=1), (5,), 1),
+    ],
+)
+def test_the_largest_examples_and_batches_train(
+    model: Adversarial, shape: tuple[int, ...], batch: int, precision: Any
+) -> None:
+    data = examples(shape, batch + 3, True)
+    run = ganvas.train(
+        model, data, steps=3, batch=batch, every=3, precision=precision, keep="last", quiet=True, folder="run"
+    )
+    assert run.sample(1, label=0 if isinstance(model, CGAN) else None).x.shape == (1, *shape)
+    (line,) = read_log(Path("run"))[-1:]
+    assert all(np.isfinite(value) for value in line.values() if isinstance(value, float))

@@ -78,8 +78,24 @@ def test_batch_norm_has_its_usual_epsilon(gan: Adversarial) -> None:
     assert {(m.eps, m.momentum) for m in norms} == {(1e-5, 0.1)}
 
 
-def test_a_conditional_gan_descends_cross_entropy_and_not_squares() -> None:
-    assert {cls().loss for cls in (GAN, DCGAN, CGAN)} == {"non-saturating"}
+def test_a_conditional_gan_descends_cross_entropy_and_not_squares(images: Collection) -> None:
+    """Its terms are -log s(D(x|y)) and -log(1 - s(D(G(z|y)|y))) of the logits that D has just returned."""
+    gan = CGAN(width=4, latent=3, norm_d="none")
+    nets, logits = gan.networks(images.shape, 5), []
+    nets["D"].register_forward_hook(lambda module, inputs, result: logits.append(result.detach().double()))
+    turn = next(gan.step(Stream(images, batch=8, seed=0), 0, **nets))
+    real, fake = logits[-1].sigmoid().chunk(2)
+    assert turn.terms["real"].item() == pytest.approx(-real.log().mean().item(), rel=1e-5)
+    assert turn.terms["fake"].item() == pytest.approx(-(1 - fake).log().mean().item(), rel=1e-5)
+
+
+def test_a_run_with_default_options_is_saved(vectors: Collection, tmp_path: Path) -> None:
+    """Even one that is shorter than the interval between two checkpoints."""
+    assert Plan().every < Plan().steps
+    run = ganvas.train(GAN(width=4, latent=2), vectors, steps=3, batch=8, folder=tmp_path / "run", quiet=True)
+    assert run.about["step"] == 3
+    assert ganvas.load(tmp_path / "run").sample(2).x.shape == (2, *vectors.shape)
+    assert checkpoint.read(tmp_path / "run" / "state.ckpt")[0]["step"] == 3
 
 
 def test_the_critics_turn_does_not_move_the_generator(images: Collection) -> None:

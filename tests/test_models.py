@@ -117,8 +117,12 @@ def test_a_preview_shows_examples(cls: type[Model], kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "shape", [(1, 28, 28), (3, 32, 32), (4, 17, 40), (1, 5, 5), (3, 8, 65), (1, 1, 30), (3, 101, 64)]
-)
+    "shape",
+    [
+        (1, 28, 28), (3, 32, 32), (4, 17, 40), (1, 5, 5), (3, 8, 65), (1, 1, 30), (3, 101, 64), (1, 16, 16),
+        (3, 256, 256), (1, 256, 160), (3, 100, 250),
+    ],
+)  # fmt: skip
 @every_generator
 def test_convolutional_networks_take_images_of_any_shape(cls: type[Model], shape: tuple[int, ...]) -> None:
     model = replace(small_of(cls, "conv"), width=2)
@@ -131,6 +135,33 @@ def test_convolutional_networks_take_images_of_any_shape(cls: type[Model], shape
     x = outputs(decoder(z, *labels))
     assert x.shape == (2, *shape)
     assert len(outputs(encoder(x, *labels))) == 2
+
+
+def test_dcgans_networks_are_those_of_its_paper() -> None:
+    """Figure 1 of arXiv:1511.06434: maps of 1024, 512, 256 and 128 channels, 4 to 32 wide, for 64 x 64 x 3; and back.
+
+    Weights are counted as the layers say: no biases before batch norm, which has two numbers a channel.
+    """
+    with torch.device("meta"):
+        nets = ganvas.DCGAN(width=128).networks((3, 64, 64))
+        maps: list[tuple[int, ...]] = []
+        for net in nets.values():
+            for layer in net.modules():
+                if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Unflatten):
+                    layer.register_forward_hook(lambda module, inputs, result: maps.append(tuple(result.shape[1:])))
+        nets["D"](nets["G"](torch.rand(2, 100)))
+    up = [(1024, 4, 4), (512, 8, 8), (256, 16, 16), (128, 32, 32)]
+    assert maps == [*up, (3, 64, 64), *up[::-1]]
+    weights = 16 * (1024 * 512 + 512 * 256 + 256 * 128 + 128 * 3)
+    norms = 2 * (512 + 256)
+    assert count(nets["G"]) == weights + 100 * 1024 * 16 + norms + 2 * (1024 + 128) + 3
+    assert count(nets["D"]) == weights + 1024 * 16 + 1 + norms + 2 * 1024 + 128
+    kinds = [type(layer) for layer in nets["D"] if not isinstance(layer, nn.Flatten)]
+    assert kinds == [nn.Conv2d, nn.LeakyReLU, *[nn.Conv2d, nn.BatchNorm2d, nn.LeakyReLU] * 3, nn.Linear]
+
+
+def count(net: nn.Module) -> int:
+    return sum(p.numel() for p in net.parameters())
 
 
 def test_convolutions_on_vectors_are_refused() -> None:
