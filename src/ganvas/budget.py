@@ -15,8 +15,8 @@ from .data import Data, streamed
 from .model import Model, device_of
 from .training import Plan, State, precisely
 
-SHARE = 0.0125
-"""operations of measurements, as a share of those of training: of time they need twice as large a share, less than 3%"""
+SHARE = 0.01
+"""operations of measurements, as a share of those of training; their share of time is two to three times as large"""
 SIZES = range(250, 2001, 50)
 """numbers of samples to choose from"""
 LATE = 10_007
@@ -32,7 +32,7 @@ class Schedule(NamedTuple):
     """samples"""
 
 
-def schedule(step: float, cost: Callable[[int], float], every: int, most: int) -> Schedule:
+def schedule(step: int, cost: Callable[[int], float], every: int, most: int) -> Schedule:
     """At checkpoints, `every` so many steps, on as many samples as the budget allows, at most `most`.
 
     `step` is the operations of a training step and `cost(n)` those of a measurement of n samples.  Where the fewest

@@ -16,8 +16,6 @@ from .base import Features, digest, frozen
 
 SIZE = 84
 """units of the last hidden layer"""
-AT_ONCE = 100
-"""examples whose maps fit a processor's cache: of 500, fashion took twice as long"""
 MNIST, FASHION = "lenet-mnist-v1", "lenet-fashion-v1"
 
 
@@ -67,5 +65,5 @@ def of_lenet(name: str, device: torch.device) -> Features:
     said = f"pixels / 255, the {SIZE} units below the logits of a classifier of {known.data}"
     return Features(
         name, SIZE, said, lambda x: net[:-1](x / 255), weights, device=device, head=net[-1],
-        classes=known.classes, at_once=AT_ONCE,
+        classes=known.classes,
     )  # fmt: skip
