@@ -15,7 +15,7 @@ from .data import Data, streamed
 from .model import Model, device_of
 from .training import Plan, State, precisely
 
-SHARE = 0.015
+SHARE = 0.0125
 """operations of measurements, as a share of those of training: their share of time is larger, since convolutions of few
 maps are slower than those that are trained"""
 SIZES = range(250, 2001, 50)

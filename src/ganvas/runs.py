@@ -113,20 +113,20 @@ def resume(
     if state.step > plan.steps or (state.step == plan.steps and steps is not None):
         raise UserError(f"{folder} has already done {state.step} steps: ask for more with --steps")
     if steps is not None:
-        go_on(model, state, config, steps, folder)
+        go_on(Run(model, source, collection, plan, folder), state, config)
     elif state.step == plan.steps or has_waited(plan, state):
         bar.notes([f"{folder} has already done its {state.step} steps: ask for more with --steps"])
     folders.cut_log(folder, state.step)
     return go(Run(model, source, collection, plan, folder), state, bar)
 
 
-def go_on(model: Model, state: State, config: dict[str, Any], steps: int, folder: Path) -> None:
-    """Write down that the run goes on to so many steps, and waits anew for better samples."""
+def go_on(run: Run, state: State, config: dict[str, Any]) -> None:
+    """Write down that the run goes on to the plan's steps; one that had ended early waits anew for better samples."""
     config = {name: value for name, value in config.items() if name != "ended"}
-    folders.rewrite_config(folder, config | {"plan": config["plan"] | {"steps": steps}})
-    if state.waited and state.step:
+    folders.rewrite_config(run.folder, config | {"plan": config["plan"] | {"steps": run.plan.steps}})
+    if has_waited(run.plan, state):
         state.waited = 0
-        checkpoint.save(state, folder / folders.STATE, {"model": name_of(model)})
+        checkpoint.save(state, run.folder / folders.STATE, {"model": name_of(run.model)})
 
 
 def has_waited(plan: Plan, state: State) -> bool:
