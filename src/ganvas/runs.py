@@ -240,7 +240,7 @@ def measured(run: Run, state: State, light: Light) -> dict[str, Any]:
 
 def best_kept(run: Run) -> bool:
     """Whether the weights to use are the best, and not the last."""
-    return run.model.fickle and run.plan.keep == "best" and not selection.why_not(run.model, run.source)
+    return run.model.fickle and run.plan.keep == "best"
 
 
 def save(run: Run, state: State) -> None:
