@@ -9,7 +9,7 @@ from torch.nn.functional import conv2d
 
 import ganvas
 from ganvas.artifact import Trained
-from ganvas.budget import LATE, SHARE, SIZES, Schedule, of_step, operations, schedule
+from ganvas.budget import CALL, LATE, SHARE, SIZES, Schedule, of_step, operations, schedule
 from ganvas.data import Collection
 from ganvas.features import features_for
 from ganvas.selection import cost
@@ -63,9 +63,9 @@ def test_operations_of_layers_are_counted() -> None:
 def test_a_step_of_a_vae_of_layers(vectors: Collection) -> None:
     model = ganvas.VAE(net="mlp", width=8, latent=2)
     state = begin(model, (3,), 0, torch.device("cpu"))
-    weights = sum(p.numel() for net in state.nets.values() for p in net.parameters() if p.ndim == 2)
+    layers = [p.numel() for p in state.nets.parameters() if p.ndim == 2]
     before = [p.clone() for p in state.nets.parameters()]
-    assert of_step(model, vectors, Plan(batch=16), state) == 6 * 16 * weights
+    assert of_step(model, vectors, Plan(batch=16), state) == 6 * 16 * sum(layers) + 3 * CALL * len(layers)
     assert all(torch.equal(a, b) for a, b in zip(before, state.nets.parameters(), strict=True))
     assert all(p.grad is None for p in state.nets.parameters())
 

@@ -18,6 +18,8 @@ from .training import Plan, State, precisely
 SHARE = 0.0125
 """operations of measurements, as a share of those of training: their share of time is larger, since convolutions of few
 maps are slower than those that are trained"""
+CALL = 2_000_000
+"""operations that each pass of a batch through a layer counts for besides in training: of small networks most of them"""
 SIZES = range(250, 2001, 50)
 """numbers of samples to choose from"""
 LATE = 10_007
@@ -57,22 +59,24 @@ class Operations(TorchFunctionMode):
     def __init__(self) -> None:
         super().__init__()
         self.count: int = 0
+        self.calls: int = 0
 
     def __torch_function__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         if func in (linear, conv2d, conv_transpose2d):
             x, weight = args[:2]
             passes = 3 if out.requires_grad else 1
+            self.calls += passes
             self.count += 2 * passes * (x if func is conv_transpose2d else out).numel() * weight[0].numel()
         return out
 
 
-def operations(function: Callable[..., Any], *inputs: Any) -> int:
-    """The operations of a function."""
+def operations(function: Callable[..., Any], *inputs: Any, call: int = 0) -> int:
+    """The operations of a function, in which each pass through a layer counts for so many more."""
     counted = Operations()
     with counted:
         function(*inputs)
-    return counted.count
+    return counted.count + call * counted.calls
 
 
 def of_step(model: Model, data: Data, plan: Plan, state: State) -> int:
@@ -87,4 +91,4 @@ def of_step(model: Model, data: Data, plan: Plan, state: State) -> int:
             for move in model.step(stream, LATE, **dict(nets.items())):
                 move.loss.backward(inputs=[p for net in move.networks for p in net.parameters()])
 
-    return operations(step)
+    return operations(step, call=CALL)

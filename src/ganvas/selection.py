@@ -25,7 +25,7 @@ from .metrics import kernel_distance
 from .metrics.distances import BLOCKS
 from .metrics.jackknife import sliced_score
 from .metrics.likelihood import mean_and_error
-from .metrics.neighbours import RARE, nearest, points
+from .metrics.neighbours import RARE, distances, nearest, points
 from .model import Encodes, Model, Samples, Shape, device_of, name_of
 from .models.variational import WithLikelihood
 from .randomness import generator
@@ -94,7 +94,7 @@ def cost(trained: Trained, data: Collection, space: Features) -> Callable[[int],
 
     def of(n: int) -> float:
         compared = 12 * d * n / BLOCKS if images else SORTED * DIRECTIONS
-        copies = 4 * (d + PASSES) * (n + known) * known
+        copies = 8 * (d + PASSES) * n * known
         return n * (sample + 2 * feature + compared) + known * feature + copies
 
     return of
@@ -133,7 +133,7 @@ class Light:
 
     @cached_property
     def known(self) -> tuple[Tensor, Tensor] | None:
-        """Where they are few, the features of all examples, and the 1% quantile of distances to the nearest other.
+        """Where they are few, the features of all examples, and the 1% quantile of some's distances to the nearest other.
 
         Of examples that are exactly alike one counts: the others have not been copied, they are data.
         """
@@ -142,7 +142,8 @@ class Light:
         features = self.space(self.data.x.unique(dim=0))
         if len(features) < LEAST:
             return None
-        return features, points(features, k=1)[0].radii(1).quantile(RARE)
+        every, some = points(features, self.real)
+        return features, distances(some.x, every.x).topk(2, largest=False).values[:, 1].quantile(RARE)
 
     def measure(self, trained: Trained) -> dict[str, Any]:
         """What the log says of the samples: metric, value, standard error, number of samples; copies, where known."""
