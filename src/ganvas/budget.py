@@ -19,7 +19,7 @@ SHARE = 0.0125
 """operations of measurements, as a share of those of training: their share of time is larger, since convolutions of few
 maps are slower than those that are trained"""
 CALL = 2_000_000
-"""operations that each pass of a batch through a layer counts for besides in training: of small networks most of them"""
+"""operations that a pass of a batch through a layer counts for besides in training: of small networks most of them"""
 SIZES = range(250, 2001, 50)
 """numbers of samples to choose from"""
 LATE = 10_007

@@ -133,7 +133,7 @@ class Light:
 
     @cached_property
     def known(self) -> tuple[Tensor, Tensor] | None:
-        """Where they are few, the features of all examples, and the 1% quantile of some's distances to the nearest other.
+        """Where they are few, the features of all examples, and the 1% quantile of distances to the nearest other.
 
         Of examples that are exactly alike one counts: the others have not been copied, they are data.
         """
