@@ -26,8 +26,8 @@ from ganvas.folders import read_log
 from ganvas.models import MODELS
 
 USUAL = (
-    "gan,fashion-mnist,2000", "dcgan,fashion-mnist,150", "wgangp,fashion-mnist,100", "vae,fashion-mnist,1000",
-    "gan,emoji,1000", "dcgan,emoji,100", "wgangp,emoji,60", "vae,emoji,1000", "r3gan,grid,1000",
+    "gan,fashion-mnist,1000", "dcgan,fashion-mnist,100", "wgangp,fashion-mnist,60", "vae,fashion-mnist,1000",
+    "gan,emoji,1000", "dcgan,emoji,60", "wgangp,emoji,40", "vae,emoji,1000", "r3gan,grid,1000",
 )  # fmt: skip
 
 
