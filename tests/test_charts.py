@@ -81,7 +81,7 @@ def test_a_game_leaves_its_curves_in_the_runs_folder(model: Model, images: Colle
     assert trained.folder is not None
     lines = read_log(trained.folder)
     assert {"diversity", "slope", "gap", "gradient_G", "gradient_D"} <= lines[-1]["game"].keys()
-    assert [step for step, _ in found(lines, "distance")] == [2, 4]
+    assert [step for step, _ in found(lines, "value", "samples")] == [4]
     with Image.open(trained.folder / "curves.png") as picture:
         assert picture.height // (HEIGHT + SPACE) >= 3
 

@@ -162,9 +162,10 @@ def test_samples_that_leave_the_range_are_said() -> None:
 
 def test_copies_are_said_where_they_were_counted() -> None:
     lines = log()
-    lines[-5]["memorised"] = COPIED + 0.01
+    lines[-5]["samples"] = {"memorised": COPIED + 0.01}
     assert names(ganvas.GAN(), lines) == ["memorisation"]
-    lines[-1]["memorised"] = COPIED
+    lines[-2]["samples"] = {"memorised": COPIED}
+    lines[-1]["samples"] = {}
     assert names(ganvas.GAN(), lines) == []
 
 
@@ -256,7 +257,7 @@ def test_the_command_says_what_it_looked_at(vectors: Collection, capsys: pytest.
     text = said(capsys, "doctor", "run")
     assert text.startswith("nothing found: step 30 of 30; accuracy_real ")
     assert "diversity" in text
-    assert figures(read_log("run")).keys() >= {"away", "lag", "scale", "outside", "distance"}
+    assert figures(read_log("run")).keys() >= {"away", "lag", "scale", "outside", "sliced_wasserstein", "memorised"}
     (Path("run") / "log.jsonl").unlink()
     assert main(["doctor", "run"]) == 2
     assert "has no log.jsonl yet" in capsys.readouterr().err

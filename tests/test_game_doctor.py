@@ -8,7 +8,7 @@ import pytest
 
 import ganvas
 from ganvas.data import Collection, load
-from ganvas.doctor import CLIPPED, FEW, MOSTLY, PENALIZED, SURE, VANISHED, WORSE, diagnose
+from ganvas.doctor import BEYOND, CLIPPED, FEW, MOSTLY, PENALIZED, SURE, VANISHED, WORSE, diagnose
 from ganvas.folders import read_log
 from ganvas.models.adversarial import Adversarial
 
@@ -78,12 +78,28 @@ def test_the_first_steps_are_no_sign() -> None:
 
 
 def test_samples_that_were_better_are_said_at_the_end() -> None:
-    report = {"game": HEALTHY, "distance": 0.31, "lowest": 0.2, "kept": 1500}
-    (sentence,) = diagnose(ganvas.DCGAN(), report, 5000, 5000)
-    assert "now 0.31 from the data, 0.2 at the nearest (limit 1.5 times as far)" in sentence
-    assert "the weights kept are those of step 1500" in sentence
-    assert diagnose(ganvas.DCGAN(), report, 4500, 5000) == []
-    assert diagnose(ganvas.DCGAN(), report | {"distance": 0.2 * WORSE}, 5000, 5000) == []
+    def found(value: float | None, lowest: float | None, error: float | None, done: int = 5000) -> list[str]:
+        samples = {"metric": "kid", "value": value, "error": error, "lowest": lowest, "best": 1500}
+        return diagnose(ganvas.DCGAN(), {"game": HEALTHY, "samples": samples}, done, 5000)
+
+    (sentence,) = found(0.31, 0.2, 0.01)
+    assert "now 0.31 from the data, 0.2 at the nearest (limit 50% more, and 5 standard errors: 0.3)" in sentence
+    assert "are those of step 1500" in sentence
+    assert found(0.31, 0.2, 0.01, done=4500) == []
+    assert found(0.1999 * (1 + WORSE), 0.2, 0.01) == [], "not much worse"
+    assert found(0.31, 0.2, 0.11 / BEYOND + 0.001) == [], "not certainly worse"
+
+
+def test_a_lowest_distance_of_nothing_is_no_scale() -> None:
+    """A kernel distance may be 0, or less."""
+    for lowest in (0.001, 0.0, -0.002):
+        samples = {"metric": "kid", "value": 0.05, "error": 0.015, "lowest": lowest, "best": 1500}
+        report = {"game": HEALTHY, "samples": samples}
+        assert diagnose(ganvas.DCGAN(), report, 5000, 5000) == []
+        samples |= {"value": lowest + BEYOND * 0.015 + 0.001}
+        assert len(diagnose(ganvas.DCGAN(), report, 5000, 5000)) == 1
+    samples |= {"value": None}
+    assert diagnose(ganvas.DCGAN(), report, 5000, 5000) == []
 
 
 def test_what_a_game_that_is_lost_leads_to_is_not_said_as_well() -> None:

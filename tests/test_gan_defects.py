@@ -195,7 +195,7 @@ def test_a_preview_has_its_colours_where_they_belong(images: Collection, tmp_pat
     last.bias.view(3, 12, 10)[1] = -9.0
     last.bias.view(3, 12, 10)[2, :, :5] = -9.0
     last.bias.view(3, 12, 10)[2, :, 5:] = 9.0
-    runs.save(runs.Run(model, images, Plan(), tmp_path), state)
+    runs.save(runs.Run(model, images, images, Plan(), tmp_path), state)
     (file,) = (tmp_path / "previews").glob("*.png")
     with Image.open(file) as image:
         pixels = np.asarray(image.convert("RGB")).astype(int)

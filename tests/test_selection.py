@@ -1,8 +1,9 @@
-"""The weights that a run of a GAN keeps: the best, which need not be the last."""
+"""Samples are measured while a run trains: what the number is, and which weights are kept by it."""
 
 import json
 import signal
 from collections.abc import Callable, Iterator
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -10,29 +11,38 @@ import pytest
 import torch
 
 import ganvas
-from ganvas import runs, selection
+from ganvas import budget, runs, selection
 from ganvas.artifact import LAST, WEIGHTS, Trained
 from ganvas.checkpoint import read
 from ganvas.data import Collection
-from ganvas.errors import Stopped
+from ganvas.errors import Stopped, UserError
+from ganvas.features import CPU
 from ganvas.folders import read_log
-from ganvas.metrics import sliced_wasserstein
-from ganvas.models import CGAN, DCGAN, GAN, VAE
-from ganvas.randomness import generator
+from ganvas.models import GAN, VAE, Autoencoder
+from ganvas.selection import Light
+from ganvas.training import begin
 
 OPTIONS: dict[str, Any] = {"batch": 8, "every": 2, "quiet": True}
 TINY = GAN(width=4, latent=3)
+NAMES = ["metric", "value", "error", "n", "memorised", "lowest", "best", "seconds"]
 
 
 @pytest.fixture
-def far(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every checkpoint of a tiny run is measured, whatever it takes."""
+    monkeypatch.setattr(budget, "SHARE", 1e9)
+
+
+@pytest.fixture
+def far(monkeypatch: pytest.MonkeyPatch, often: None) -> Callable[..., None]:
     """Makes the distance of a run's samples a function of its step."""
 
-    def patch(**distances: float) -> None:
-        def distance(trained: Trained, *_: Any) -> float:
-            return float(distances[f"at_{trained.about['step']}"])
+    def patch(error: float = 0.0, **distances: float) -> None:
+        def measure(self: Light, trained: Trained) -> dict[str, Any]:
+            value = float(distances[f"at_{trained.about['step']}"])
+            return {"metric": "kid", "value": selection.shown(value), "error": error, "n": 40}
 
-        monkeypatch.setattr(runs, "distance", distance)
+        monkeypatch.setattr(Light, "measure", measure)
 
     return patch
 
@@ -41,54 +51,94 @@ def steps_kept() -> tuple[int, int]:
     return tuple(read(Path("run", name))[0]["step"] for name in (WEIGHTS, LAST))  # type: ignore[return-value]
 
 
+def found(folder: str = "run", name: str = "value") -> list[Any]:
+    return [line["samples"][name] for line in read_log(folder) if "samples" in line]
+
+
 def test_a_run_keeps_the_weights_of_the_lowest_distance_and_the_last(
     far: Callable[..., None], images: Collection
 ) -> None:
-    far(at_0=5, at_2=1, at_4=2, at_6=3)
+    far(at_2=-1, at_4=2, at_6=3)
     trained = ganvas.train(TINY, images, folder="run", steps=6, **OPTIONS)
     assert steps_kept() == (2, 6)
     about = read(Path("run", WEIGHTS))[0]
-    assert (about["distance"], about["step"]) == (1, 2)
+    assert (about["samples"]["value"], about["step"]) == (-1, 2)
     assert trained.about == ganvas.load("run").about
     assert trained.about["step"] == 2
     two = ganvas.train(TINY, images, folder="two", steps=2, keep="last", **OPTIONS)
     assert torch.equal(trained.sample(5).x, two.sample(5).x)
     assert torch.equal(ganvas.load("run").sample(5).x, two.sample(5).x)
     assert not torch.equal(ganvas.load(Path("run", LAST)).sample(5).x, two.sample(5).x)
-    assert [line["distance"] for line in read_log("run") if "distance" in line] == [1, 2, 3]
+    assert (found(), found(name="lowest"), found(name="best")) == ([-1, 2, 3], [-1, -1, -1], [2, 2, 2])
 
 
 def test_among_equally_good_weights_the_later_are_kept(far: Callable[..., None], images: Collection) -> None:
-    """Within 5% of the lowest; but 5% of each other, again and again, is not."""
-    far(at_0=5, at_2=1, at_4=1.04, at_6=1.08)
+    """Within a standard error of the lowest; but within one of each other, again and again, is not."""
+    far(error=0.05, at_2=0.01, at_4=0.05, at_6=0.09)
     ganvas.train(TINY, images, folder="run", steps=6, **OPTIONS)
     assert steps_kept() == (4, 6)
-    assert selection.is_best(1.05, 1.0)
-    assert not selection.is_best(1.06, 1.0)
-    assert selection.is_best(9.0, None)
+    assert found(name="lowest") == [0.01, 0.01, 0.01]
+
+
+def test_the_error_that_counts_is_that_of_the_lowest(images: Collection) -> None:
+    state = begin(TINY, images.shape, 0, CPU)
+    for step, value, error, best in ((1, 5.0, 9.0, 1), (2, -0.1, 0.2, 2), (3, 0.2, 9.0, 2), (4, 0.05, 9.0, 4)):
+        state.step = step
+        assert selection.note(state, value, error) == (best == step)
+        assert state.best == best
+    assert (state.lowest, state.error, state.waited) == (-0.1, 0.2, 2)
+
+
+def test_a_distance_that_is_no_number_is_never_the_best(far: Callable[..., None], images: Collection) -> None:
+    far(at_2=nan, at_4=7, at_6=nan)
+    ganvas.train(TINY, images, folder="run", steps=6, **OPTIONS)
+    assert steps_kept() == (4, 6)
+    assert found() == [None, 7, None]
+    assert "NaN" not in Path("run", "log.jsonl").read_text()
+
+
+def test_before_the_first_measurement_the_latest_weights_are_those_to_use(images: Collection) -> None:
+    """In a tiny run there is time for one, at its end."""
+    real = runs.training
+
+    def interrupted(*arguments: Any) -> Iterator[int]:
+        for step in real(*arguments):
+            if step == 3:
+                signal.raise_signal(signal.SIGINT)
+            yield step
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runs, "training", interrupted)
+        with pytest.raises(Stopped):
+            ganvas.train(TINY, images, folder="run", steps=6, **OPTIONS)
+    assert steps_kept() == (3, 3)
+    ganvas.resume("run", data=images, quiet=True)
+    assert steps_kept() == (6, 6)
+    assert len(found()) == 1
 
 
 def test_a_run_can_be_told_to_keep_the_last(far: Callable[..., None], images: Collection) -> None:
-    far()  # has no distance to tell, and is asked for none
+    far(at_2=1, at_4=2, at_6=3)
     trained = ganvas.train(TINY, images, folder="run", steps=6, keep="last", **OPTIONS)
     assert not Path("run", LAST).exists()
     assert trained.about["step"] == read(Path("run", WEIGHTS))[0]["step"] == 6
-    assert not any("distance" in line for line in read_log("run"))
+    assert found(name="best") == [2, 2, 2], "what would have been the best is said all the same"
 
 
 def test_the_weights_of_other_models_are_the_last(far: Callable[..., None], images: Collection) -> None:
-    far()
+    far(at_2=1, at_4=2)
     trained = ganvas.train(VAE(width=4, latent=3), images, folder="run", steps=4, **OPTIONS)
     assert not Path("run", LAST).exists()
     assert trained.about["step"] == 4
+    assert found() == [1, 2]
 
 
 @pytest.mark.parametrize("at", [3, 5])
 def test_a_run_that_was_stopped_keeps_the_same_weights(
     at: int, far: Callable[..., None], images: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The lowest distance is in the checkpoint: else the first after it would be the best again."""
-    far(at_0=5, at_2=1, at_4=2, at_6=1.5, at_8=3)
+    """The lowest distance is in the checkpoint, and how long ago it was: else the first after it would be the best."""
+    far(error=0.1, at_2=1, at_4=2, at_6=1.5, at_8=3)
     real = runs.training
 
     def interrupted(*arguments: Any) -> Iterator[int]:
@@ -97,20 +147,41 @@ def test_a_run_that_was_stopped_keeps_the_same_weights(
                 signal.raise_signal(signal.SIGINT)
             yield step
 
+    options = OPTIONS | {"steps": 20, "patience": 3}
     with monkeypatch.context() as patch:
         patch.setattr(runs, "training", interrupted)
         with pytest.raises(Stopped):
-            ganvas.train(TINY, images, folder="run", steps=8, **OPTIONS)
+            ganvas.train(TINY, images, folder="run", **options)
     resumed = ganvas.resume("run", data=images, quiet=True)
-    ganvas.train(TINY, images, folder="straight", steps=8, **OPTIONS)
+    ganvas.train(TINY, images, folder="straight", **options)
     assert resumed.about["step"] == 2
     assert steps_kept() == (2, 8)
     for name in (WEIGHTS, LAST, "state.ckpt"):
         assert Path("run", name).read_bytes() == Path("straight", name).read_bytes()
 
 
+def test_a_measured_run_that_was_stopped_is_the_same(often: None, images: Collection) -> None:
+    ganvas.train(TINY, images, folder="straight", steps=6, **OPTIONS)
+    ganvas.train(TINY, images, folder="run", steps=4, **OPTIONS)
+    ganvas.resume("run", steps=6, data=images, quiet=True)
+    for name in (WEIGHTS, LAST, "state.ckpt"):
+        assert Path("run", name).read_bytes() == Path("straight", name).read_bytes()
+    assert found() == found("straight")
+    assert len(set(found())) == 3
+
+
+def test_measuring_changes_nothing_in_training(images: Collection, often: None) -> None:
+    for model in (TINY, VAE(width=4, latent=3)):
+        seen = ganvas.train(model, images, steps=6, keep="last", **OPTIONS)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(selection, "why_not", lambda *_: "not now")
+            unseen = ganvas.train(model, images, steps=6, keep="last", **OPTIONS)
+        pairs = zip(seen.nets.state_dict().values(), unseen.nets.state_dict().values(), strict=True)
+        assert all(torch.equal(a, b) for a, b in pairs)
+
+
 def test_a_finished_run_that_goes_on_may_become_better(far: Callable[..., None], images: Collection) -> None:
-    far(at_0=5, at_2=1, at_4=2, at_6=0.5)
+    far(at_2=1, at_4=2, at_6=0.5)
     ganvas.train(TINY, images, folder="run", steps=4, **OPTIONS)
     assert steps_kept() == (2, 4)
     assert ganvas.resume("run", data=images, quiet=True).about["step"] == 2
@@ -119,27 +190,66 @@ def test_a_finished_run_that_goes_on_may_become_better(far: Callable[..., None],
     assert json.loads(Path("run", "config.json").read_text())["plan"]["keep"] == "best"
 
 
-def test_the_distance_is_that_of_samples_with_the_examples_labels(images: Collection) -> None:
-    for model in (DCGAN(width=4, latent=3), CGAN(width=4, latent=3)):
-        trained = ganvas.train(model, images, steps=2, keep="last", **OPTIONS)
-        some = images.some(1000, 7, "compared")
-        z = trained.noise(len(some), generator(torch.device("cpu"), 7, "compared"))
-        made = trained.decode(z, some.labels).x.float() / 255
-        expected = sliced_wasserstein(some.x.float() / 255, made, directions=500, seed=7)
-        torch.manual_seed(3)
-        first = selection.distance(trained, images, 7)
-        torch.manual_seed(4)
-        assert first == selection.distance(trained, images, 7) == pytest.approx(expected)
+def test_the_log_has_all_of_it_and_the_runs_losses_stay_losses(often: None, images: Collection) -> None:
+    ganvas.train(TINY, images, folder="run", steps=4, **OPTIONS)
+    (first, last) = (line for line in read_log("run") if "samples" in line)
+    assert list(last["samples"]) == NAMES
+    assert first["samples"]["seconds"] > 0
+    assert (first["step"], last["step"]) == (2, 4)
+    assert "samples" not in ganvas.folders.summary(Path("run"))["losses"]
 
 
-def test_samples_like_the_data_have_a_lower_distance(vectors: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
-    trained = ganvas.train(TINY, vectors, steps=1, keep="last", **OPTIONS)
+def test_a_run_stops_where_its_samples_come_no_nearer(
+    far: Callable[..., None], images: Collection, capfd: pytest.CaptureFixture[str]
+) -> None:
+    far(error=9.0, at_2=1, at_4=2, at_6=0.5, at_8=0.6, at_10=0.5, at_12=0.1, at_20=0.1)
+    options = OPTIONS | {"quiet": False}
+    ganvas.train(TINY, images, folder="run", steps=20, patience=2, **options)
+    told = capfd.readouterr().err
+    assert "ended at step 10 of 20: 2 measurements, one after the other, found samples no nearer to the data" in told
+    assert read_log("run")[-1]["step"] == ganvas.folders.saved_step(Path("run")) == 10
+    assert steps_kept() == (10, 10)
+    summary = ganvas.folders.summary(Path("run"))
+    assert (summary["step"], summary["steps"]) == (10, 10), "that was its end"
+    ganvas.resume("run", data=images)
+    assert "has already done its 10 steps" in capfd.readouterr().err
+    assert read_log("run")[-1]["step"] == 10
 
-    def distance_of(offset: float) -> float:
-        def drawn(self: GAN, z: torch.Tensor, *_: Any, **kept: Any) -> torch.Tensor:
-            return z + offset
 
-        monkeypatch.setattr(GAN, "generate", drawn)
-        return selection.distance(trained, vectors)
+def test_a_run_that_has_stopped_goes_on_when_told_to_and_waits_again(
+    far: Callable[..., None], images: Collection
+) -> None:
+    steps = {f"at_{step}": float(step) for step in range(2, 30, 2)}
+    far(**steps)
+    ganvas.train(VAE(width=4, latent=3), images, folder="run", steps=20, patience=2, **OPTIONS)
+    assert read_log("run")[-1]["step"] == 6
+    ganvas.resume("run", steps=8, data=images, quiet=True)
+    assert read_log("run")[-1]["step"] == 8
+    assert json.loads(Path("run", "config.json").read_text())["plan"]["steps"] == 8
+    ganvas.resume("run", steps=20, data=images, quiet=True)
+    assert read_log("run")[-1]["step"] == 10, "after two without a new lowest since it goes on: at 8 and 10"
+    assert ganvas.folders.summary(Path("run"))["steps"] == 10
 
-    assert distance_of(0.0) < distance_of(1.0) < distance_of(3.0)
+
+def test_waiting_for_what_is_not_measured_is_refused(images: Collection) -> None:
+    sentence = "patience=3 waits for better samples, but they are not measured: "
+    for model, data, reason in (
+        (Autoencoder(width=4), images, "a autoencoder has no distribution of codes to draw samples from"),
+        (ganvas.CycleGAN(width=4, blocks=1), (images, images), "a cyclegan makes nothing from noise"),
+        (TINY, images.at(slice(19)), "images has 19 examples, and 20 are needed"),
+    ):
+        with pytest.raises(UserError, match=sentence + reason.replace("a auto", "an? auto")):
+            ganvas.train(model, data, folder="run", steps=2, patience=3, **OPTIONS)
+        assert not Path("run").exists()
+    with pytest.raises(ValueError, match="greater than 0"):
+        ganvas.train(TINY, images, folder="run", steps=2, patience=0, **OPTIONS)
+
+
+def test_what_cannot_be_measured_keeps_the_last_weights(images: Collection) -> None:
+    few = images.at(slice(19))
+    ganvas.train(TINY, few, folder="run", steps=2, **OPTIONS)
+    ganvas.train(Autoencoder(width=4), images, folder="rebuilds", steps=2, **OPTIONS)
+    assert steps_kept() == (2, 2)
+    for folder in ("run", "rebuilds"):
+        assert found(folder) == []
+        assert ganvas.load(folder).about["step"] == 2

@@ -178,7 +178,8 @@ def curves(lines: Sequence[dict[str, Any]]) -> Image.Image:
 
     256 colours, which makes a small file fast.
     """
-    panels = [*of_losses(lines), *(of_game(lines) if any("game" in line for line in lines) else of_codes(lines))]
+    game = any("game" in line for line in lines)
+    panels = [*of_losses(lines), *of_samples(lines), *(of_game(lines) if game else of_codes(lines))]
     columns = min(COLUMNS, len(panels))
     rows = ceil(len(panels) / columns)
     size = (columns * (WIDTH + SPACE) + SPACE, rows * (HEIGHT + SPACE) + SPACE)
@@ -209,6 +210,16 @@ def found(lines: Sequence[dict[str, Any]], name: str, part: str = "") -> Points:
     return [(float(step), float(values[name])) for step, values in held if values.get(name) is not None]
 
 
+def of_samples(lines: Sequence[dict[str, Any]]) -> list[Image.Image]:
+    """How far samples are from the data, the best weights marked."""
+    measured = [line["samples"] for line in lines if "samples" in line]
+    if not measured:
+        return []
+    name, best = measured[-1]["metric"], measured[-1]["best"]
+    points = {name: found(lines, "value", "samples")}
+    return [chart(points, f"{name}; best: step {best}", seen=(0.0,), mark=float(best))] if points[name] else []
+
+
 def of_codes(lines: Sequence[dict[str, Any]]) -> list[Image.Image]:
     """How many latent dimensions are active."""
     active = found(lines, "active", "codes")
@@ -223,15 +234,9 @@ def of_game(lines: Sequence[dict[str, Any]]) -> list[Image.Image]:
     game = {
         name: found(lines, name, "game") for name in dict.fromkeys(n for line in lines for n in line.get("game", {}))
     }
-    kept = [line["kept"] for line in lines if "kept" in line]
     drawn: list[tuple[dict[str, Points], str, dict[str, Any]]] = [
         ({"W": found(lines, "wasserstein")}, "Wasserstein distance, as D has it", {"seen": (0.0,)}),
         ({"JS": found(lines, "jensen_shannon")}, "Jensen-Shannon divergence, as D has it", {"seen": (0.0,)}),
-        (
-            {"distance": found(lines, "distance")},
-            "distance from samples to data" + (f"; kept: step {kept[-1]}" if kept else ""),
-            {"seen": (0.0,), "mark": float(kept[-1]) if kept else None},
-        ),
         ({"diversity": game.get("diversity", [])}, "diversity of samples; 1: the data's", {"seen": (0.0, 1.0)}),
         (
             {"real": game.get("accuracy_real", []), "fake": game.get("accuracy_fake", [])},

@@ -16,6 +16,9 @@ from .model import Model
 from .paths import written
 from .training import State
 
+SAMPLES = ("lowest", "error", "best", "waited")
+"""counters of the state that tell how good samples were"""
+
 
 def save(state: State, path: Path, about: dict[str, Any]) -> None:
     """Write the state, atomically; `about` is plain values to keep beside it."""
@@ -27,8 +30,8 @@ def save(state: State, path: Path, about: dict[str, Any]) -> None:
         held, plain[name] = parts(optimizer)
         tensors |= {f"optimizer/{name}/{key}": tensor for key, tensor in held.items()}
     counters = {
-        "step": state.step, "position": state.position, "lowest": state.lowest, "kept": state.kept,
-        "optimizers": plain, "terms": state.meter.seen,
+        "step": state.step, "position": state.position, "optimizers": plain, "terms": state.meter.seen,
+        "samples": {name: getattr(state, name) for name in SAMPLES},
     }  # fmt: skip
     header = {"ganvas": json.dumps(about | counters)}
     with written(path) as temporary:
@@ -49,7 +52,8 @@ def restore(state: State, path: Path, model: Model) -> None:
             state.optimizers[name] = model.optimizer(*(state.nets[part] for part in name.split("+")))
             rebuild(state.optimizers[name], held, settings)
         state.step, state.position = header["step"], header["position"]
-        state.lowest, state.kept = header.get("lowest"), header.get("kept", 0)
+        for name, value in header.get("samples", {}).items():
+            setattr(state, name, value)
         state.meter.seen = header["terms"]
     except (KeyError, RuntimeError, ValueError, AttributeError) as error:
         raise UserError(f"{path} is the checkpoint of another model: {first_line(error)}") from error

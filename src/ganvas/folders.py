@@ -82,6 +82,11 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
+def last_step(config: dict[str, Any]) -> int:
+    """The step at which the run of this config.json ends, or has ended early."""
+    return int(config.get("ended", config["plan"]["steps"]))
+
+
 def git_state() -> dict[str, Any] | None:
     """Commit of the tree in which the user works, and whether it has changes; None outside of one."""
 
@@ -94,7 +99,7 @@ def git_state() -> dict[str, Any] | None:
         return None
 
 
-NO_LOSSES = ("codes", "game", "distance", "lowest", "kept", "wasserstein", "jensen_shannon", "diverged", "memorised")
+NO_LOSSES = ("codes", "game", "samples", "wasserstein", "jensen_shannon", "diverged")
 """what a line of the log holds besides step, seconds and losses"""
 
 
@@ -179,5 +184,5 @@ def summary(folder: Path) -> dict[str, Any]:
         last.pop(name, None)
     return {
         "run": str(folder), "model": config["model"], "data": config["data"]["name"],
-        "step": last.pop("step"), "steps": config["plan"]["steps"], "seconds": last.pop("seconds"), "losses": last,
+        "step": last.pop("step"), "steps": last_step(config), "seconds": last.pop("seconds"), "losses": last,
     }  # fmt: skip

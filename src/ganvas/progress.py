@@ -68,7 +68,7 @@ class Training:
     def __init__(self, bar: Progress, console: Console, live: bool, steps: int, done: int, batch: int) -> None:
         self.bar, self.console, self.live = bar, console, live
         self.steps, self.done, self.batch, self.began = steps, done, batch, time.monotonic()
-        self.latest, self.shown, self.warned = "", self.began, set[str]()
+        self.latest, self.far, self.shown, self.warned = "", "", self.began, set[str]()
         self.task = bar.add_task("train", total=steps, completed=done, rate="", terms="")
 
     def step(self, step: int) -> None:
@@ -81,7 +81,7 @@ class Training:
     def terms(self, step: int, terms: dict[str, float], report: dict[str, Any]) -> None:
         """The latest loss terms, how many latent dimensions are active, and the least and the largest KL of one.
 
-        Of a game how diverse samples are.
+        Of a game how diverse samples are; and how far from the data they were when that was measured last.
         """
         codes, game = report.get("codes", {}), report.get("game", {})
         self.latest = "  ".join(f"{name} {value:.4g}" for name, value in terms.items())
@@ -91,6 +91,9 @@ class Training:
             self.latest += f", {min(kl):.2f} to {max(kl):.2f} nats a dimension" if kl else ""
         if "diversity" in game:
             self.latest += f"  diversity {game['diversity']:.0%}"
+        if report.get("samples", {}).get("value") is not None:
+            self.far = f"  {report['samples']['metric'].partition(':')[0]} {report['samples']['value']:.3g}"
+        self.latest += self.far
         self.bar.update(self.task, completed=step, terms=self.latest)
 
     def warn(self, sentences: Sequence[str]) -> None:

@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 
-from . import checkpoint, folders
+from . import checkpoint, folders, selection
 from .artifact import LAST, WEIGHTS, Trained, load_trained, model_from
 from .charts import curves
-from .data import Collection, Data, Pair, Sources, View, domains_of, load_all, streamed
+from .data import Data, Pair, Sources, View, domains_of, load_all, streamed
 from .doctor import examine, recent
 from .errors import Diverged, Stopped, UserError
 from .model import Batch, Model, PairBatch, name_of
@@ -24,7 +24,7 @@ from .pictures import preview
 from .progress import Bar, stoppable
 from .randomness import reseed
 from .reports import reported
-from .selection import distance, is_best
+from .selection import Light
 from .training import Plan, State, begin, check_finite, device_for, take_units
 from .training import train as training
 
@@ -39,7 +39,10 @@ class Run:
     """A run under way: what is trained, on what, how, and where it is written."""
 
     model: Model
+    source: Data
+    """what it was given"""
     data: Data
+    """the same as the model learns it"""
     plan: Plan
     folder: Path
 
@@ -75,6 +78,7 @@ def train(
     source = collection
     collection = model.prepare(collection)
     plan = settled(plan, collection)
+    selection.check_patience(model, source, plan)
     device = device_for(plan.device)
     model.check_batch(plan.batch, collection.shape)
     streamed(collection, batch=plan.batch, seed=plan.seed, balanced=plan.balanced)  # refuses a batch that is too large
@@ -83,7 +87,7 @@ def train(
     place = folders.create(model, collection, Path(out), None if folder is None else Path(folder))
     folders.write_config(place, model, source, plan, view, source_of(data))
     bar.notes(collection.notes)
-    return go(Run(model, collection, plan, place), state, bar)
+    return go(Run(model, source, collection, plan, place), state, bar)
 
 
 @torch.random.fork_rng(devices=[])
@@ -101,18 +105,33 @@ def resume(
     plan = Plan(**config["plan"])
     plan = replace(plan, steps=plan.steps if steps is None else steps)
     bar = Bar(quiet)
-    collection = model.prepare(again(config, data, folder, bar))
+    source = again(config, data, folder, bar)
+    collection = model.prepare(source)
     state = begin(model, collection.shape, plan.seed, device_for(plan.device), len(collection.classes))
     if (folder / folders.STATE).exists():
         checkpoint.restore(state, folder / folders.STATE, model)
     if state.step > plan.steps or (state.step == plan.steps and steps is not None):
         raise UserError(f"{folder} has already done {state.step} steps: ask for more with --steps")
-    if state.step == plan.steps:
-        bar.notes([f"{folder} has already done its {state.step} steps: ask for more with --steps"])
     if steps is not None:
-        folders.rewrite_config(folder, config | {"plan": config["plan"] | {"steps": steps}})
+        go_on(Run(model, source, collection, plan, folder), state, config)
+    elif state.step == plan.steps or has_waited(plan, state):
+        bar.notes([f"{folder} has already done its {state.step} steps: ask for more with --steps"])
     folders.cut_log(folder, state.step)
-    return go(Run(model, collection, plan, folder), state, bar)
+    return go(Run(model, source, collection, plan, folder), state, bar)
+
+
+def go_on(run: Run, state: State, config: dict[str, Any]) -> None:
+    """Write down that the run goes on to the plan's steps; one that had ended early waits anew for better samples."""
+    config = {name: value for name, value in config.items() if name != "ended"}
+    folders.rewrite_config(run.folder, config | {"plan": config["plan"] | {"steps": run.plan.steps}})
+    if has_waited(run.plan, state):
+        state.waited = 0
+        checkpoint.save(state, run.folder / folders.STATE, {"model": name_of(run.model)})
+
+
+def has_waited(plan: Plan, state: State) -> bool:
+    """Whether the run has ended since its samples get no better."""
+    return plan.patience is not None and state.waited >= plan.patience
 
 
 def go(run: Run, state: State, bar: Bar) -> Trained:
@@ -121,9 +140,11 @@ def go(run: Run, state: State, bar: Bar) -> Trained:
     started = time.monotonic() - folders.seconds_logged(run.folder)
     if state.step == run.plan.steps:
         return chosen(run, state)
+    if has_waited(run.plan, state):
+        return ended(run, state)
     if state.step == 0:
-        keep(run, state)
         save(run, state)
+    light = selection.begin(run.model, run.source, run.data, run.plan, state)
     examples = to_observe(run, state)
     lines = recent(folders.read_log(run.folder))
     try:
@@ -138,31 +159,53 @@ def go(run: Run, state: State, bar: Bar) -> Trained:
                     terms = state.meter.read()
                     report = reported(run.model, state, examples, terms, run.plan.seed, due)
                     line = {"step": step, "seconds": round(time.monotonic() - started, 3)} | terms
-                    report |= keep(run, state) if due else {}
+                    if light and (last or step % light.when.every == 0):
+                        report |= measured(run, state, light)
+                    last = last or has_waited(run.plan, state)
                     line |= run.model.estimates(terms) | report
                     folders.log(run.folder, line)
                     shown.terms(step, terms, report)
                     lines = recent([*lines, line])
-                    shown.warn([d.sentence for d in examine(run.model, run.plan.steps, lines) if d.alarm])
+                    steps = step if last else run.plan.steps
+                    shown.warn([d.sentence for d in examine(run.model, steps, lines) if d.alarm])
                 shown.step(step)
                 if due or asked():
                     state.meter.look()  # nothing is saved that was not finite
                     save(run, state)
                     shown.saved(step)
-                if asked() and not last:
+                if last:
+                    break
+                if asked():
                     raise Stopped(
                         f"stopped at step {step} of {run.plan.steps}; go on with: ganvas resume {run.folder}",
                         asked(),
                     )
     except Diverged as error:
-        seconds = round(time.monotonic() - started, 3)
-        folders.log(run.folder, {"step": state.step, "seconds": seconds, "diverged": str(error)})
-        good = folders.saved_step(run.folder)
-        raise Diverged(
-            f"{error}: stopped; {run.folder} keeps the checkpoint of step {good}. "
-            "A smaller learning rate (--lr) or another --seed may help"
-        ) from error
+        raise diverged(run, state, started, error) from error
+    if state.step < run.plan.steps:
+        bar.say(
+            f"ended at step {state.step} of {run.plan.steps}: {state.waited} measurements, one after the other, found "
+            f"samples no nearer to the data; go on all the same: ganvas resume {run.folder} --steps {run.plan.steps}"
+        )
+        return ended(run, state)
     return chosen(run, state)
+
+
+def ended(run: Run, state: State) -> Trained:
+    """What a run has made that ends before its last step, as its config.json then says."""
+    folders.rewrite_config(run.folder, folders.read_config(run.folder) | {"ended": state.step})
+    return chosen(run, state)
+
+
+def diverged(run: Run, state: State, started: float, error: Diverged) -> Diverged:
+    """What is raised where the loss is no longer finite, which the log is told as well."""
+    seconds = round(time.monotonic() - started, 3)
+    folders.log(run.folder, {"step": state.step, "seconds": seconds, "diverged": str(error)})
+    good = folders.saved_step(run.folder)
+    return Diverged(
+        f"{error}: stopped; {run.folder} keeps the checkpoint of step {good}. "
+        "A smaller learning rate (--lr) or another --seed may help"
+    )
 
 
 def check_sources(model: Model, data: Sources) -> None:
@@ -182,32 +225,30 @@ def to_observe(run: Run, state: State) -> Batch | PairBatch | None:
     return some(run, n).to(next(state.nets.parameters()).device)
 
 
-def keep(run: Run, state: State) -> dict[str, float]:
-    """Write the weights if they are the best so far, of a model that is fickle.
+def measured(run: Run, state: State, light: Light) -> dict[str, Any]:
+    """Measure samples of the averaged weights; where they are the best, and the best are kept, write them.
 
-    Returns what the log says of them: the distance from samples to data, and the step whose weights are kept.
+    Returns what the log says: the number, the lowest so far, and the step of the best weights.
     """
-    if not best_kept(run):
-        return {}
     check_finite(state)
     trained = kept(run, state)
-    assert isinstance(run.data, Collection)
-    far = distance(trained, run.data, run.plan.seed)
-    if is_best(far, state.lowest):
-        replace(trained, about=trained.about | {"distance": far}).save(run.folder / WEIGHTS)
-        state.kept = state.step
-    state.lowest = far if state.lowest is None else min(far, state.lowest)
-    return {"distance": round(far, 6), "lowest": round(state.lowest, 6), "kept": state.kept}
+    found = light.measure(trained)
+    if selection.note(state, found["value"], found["error"]) and best_kept(run):
+        replace(trained, about=trained.about | {"samples": found}).save(run.folder / WEIGHTS)
+    return {"samples": found | {"lowest": state.lowest, "best": state.best, "seconds": light.seconds()}}
 
 
 def best_kept(run: Run) -> bool:
+    """Whether the weights to use are the best, and not the last."""
     return run.model.fickle and run.plan.keep == "best"
 
 
 def save(run: Run, state: State) -> None:
     """Write checkpoint, weights (the last, where the best are kept elsewhere), a preview and the log's curves."""
     check_finite(state)
-    kept(run, state).save(run.folder / (LAST if best_kept(run) else WEIGHTS))
+    unmeasured = state.lowest is None  # then there are no better ones
+    for name in ([LAST] if best_kept(run) else []) + ([WEIGHTS] if unmeasured or not best_kept(run) else []):
+        kept(run, state).save(run.folder / name)
     device = next(state.nets.parameters()).device
     batch = example_batch(run).to(device)
     reseed(device, run.plan.seed, "preview")  # the same noise in every preview

@@ -1,31 +1,200 @@
-"""Which weights of a run are kept: those of a GAN are at their best long before its end, or never settle.
+"""How good the averaged weights are while a run trains: their samples against its data, again and again.
 
+By that number the best weights of a GAN are kept, which is at its best long before its end, or never settles:
 StudioGAN's own logs show DCGAN on CIFAR-10 best after a fifth of its steps, its FID then three times as large.
 """
 
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from math import isfinite
+from typing import Any
+
 import torch
+from torch import Tensor
 
 from .artifact import Trained
-from .data import Collection
-from .metrics import sliced_wasserstein
+from .budget import Schedule, of_step, operations, schedule
+from .data import Collection, Data
+from .errors import UserError
+from .features import CPU, Features, chosen, features_for
+from .features.efficientnet import LITE0
+from .features.untrained import RANDOM
+from .metrics import kernel_distance
+from .metrics.distances import BLOCKS
+from .metrics.jackknife import sliced_score
+from .metrics.likelihood import mean_and_error
+from .metrics.neighbours import RARE, distances, nearest, points
+from .model import Encodes, Model, Samples, Shape, device_of, name_of
+from .models.variational import WithLikelihood
 from .randomness import generator
+from .training import Plan, State
 
-EXAMPLES, DIRECTIONS = 1000, 500
-"""real and generated examples that are compared, and random projections of them"""
-MARGIN = 1.05
-"""weights are still among the best if their distance is at most so many times the lowest: its noise"""
+DIRECTIONS = 100
+"""random projections of vectors"""
+SORTED = 5000
+"""operations that the projection and the sorting of a vector, in one direction, count for"""
+PASSES = 16
+"""operations that looking at a distance between two examples counts for, besides its product"""
+FEW = 2000
+"""training examples up to which copies of them are looked for"""
+LEAST = 2 * BLOCKS
+"""examples below which nothing is measured"""
 
 
-def distance(trained: Trained, data: Collection, seed: int = 0) -> float:
-    """Sliced Wasserstein distance between the data and as many samples, 1,000 at most, always the same.
+def why_not(model: Model, data: Data) -> str:
+    """Why samples of a model of these data are not measured while it trains, in a clause; nothing where they are."""
+    if model.domains == 2 or not isinstance(model, Samples):
+        return f"a {name_of(model)} makes nothing from noise"
+    encodes, has_prior = isinstance(model, Encodes), isinstance(model, WithLikelihood)
+    if encodes and not has_prior:
+        return f"a {name_of(model)} has no distribution of codes to draw samples from"
+    if len(data) < LEAST:
+        return f"{data.name} has {len(data)} examples, and {LEAST} are needed"
+    return ""
 
-    Pixels count from 0 to 1, vectors in their own units.  Samples of a conditional model have the examples' labels.
+
+def check_patience(model: Model, data: Data, plan: Plan) -> None:
+    """UserError where a run is to stop by a number that it does not have."""
+    if plan.patience is not None and (reason := why_not(model, data)):
+        raise UserError(
+            f"patience={plan.patience} waits for better samples, but they are not measured: {reason}; leave it out"
+        )
+
+
+def begin(model: Model, data: Data, learnt: Data, plan: Plan, state: State) -> "Light | None":
+    """How samples are measured against `data`, which the model sees as `learnt`; None where they are not."""
+    if why_not(model, data):
+        return None
+    assert isinstance(data, Collection)
+    began = time.monotonic()
+    space = space_of(data.shape, data.name, device_of(state.nets))
+    trained = Trained(model, data.shape, state.average)
+    step = of_step(model, learnt, plan, state)
+    when = schedule(step, cost(trained, data, space), plan.every, len(data))
+    return Light(data, space, plan.seed, when, time.monotonic() - began)
+
+
+def space_of(shape: Shape, data: str, device: torch.device) -> Features:
+    """What `ganvas evaluate` compares such examples on; but on a CPU no EfficientNet, which takes too long there."""
+    name = chosen(shape, data)
+    return features_for(RANDOM if name == LITE0.name and device == CPU else name, shape, device=device)
+
+
+def cost(trained: Trained, data: Collection, space: Features) -> Callable[[int], float]:
+    """The operations of a measurement of n samples, in which the examples' features count anew each time.
+
+    Those in float64 count twice.
     """
-    some = data.some(EXAMPLES, seed, "compared")
-    made = trained.decode(trained.noise(len(some), generator(torch.device("cpu"), seed, "compared")), some.labels).x
-    return sliced_wasserstein(some.x.float() / data.unit, made.float() / data.unit, directions=DIRECTIONS, seed=seed)
+    two = data.at(slice(2))
+    sample = operations(trained.decode, noise(trained, 2, 0), two.labels) / 2
+    known, images, d = known_of(len(data)), data.are_images, space.size
+    feature = operations(space, two.x) / 2
+
+    def of(n: int) -> float:
+        compared = 12 * d * n / BLOCKS if images else SORTED * DIRECTIONS
+        copies = 8 * (d + PASSES) * n * known
+        return n * (sample + 2 * feature + compared) + known * feature + copies
+
+    return of
 
 
-def is_best(value: float, lowest: float | None) -> bool:
-    """Whether weights of this distance replace those kept so far, whose lowest was `lowest`: later ones win ties."""
-    return lowest is None or value <= lowest * MARGIN
+def known_of(examples: int) -> int:
+    """Examples of which copies are looked for: all, or none."""
+    return examples if examples <= FEW else 0
+
+
+def noise(trained: Trained, n: int, seed: int) -> Tensor:
+    """n codes, the same at every checkpoint."""
+    return trained.noise(n, generator(CPU, seed, "compared"))
+
+
+@dataclass(eq=False)
+class Light:
+    """A measurement that is the same each time: the same examples and, for samples, the same noise and labels."""
+
+    data: Collection
+    space: Features
+    seed: int
+    when: Schedule
+    spent: float = 0.0
+    """seconds that it has taken and that no line of the log has yet"""
+
+    @cached_property
+    def some(self) -> Collection:
+        """The examples that samples are compared with."""
+        return self.data.some(self.when.n, self.seed, "compared")
+
+    @cached_property
+    def real(self) -> Tensor:
+        """Their features, n x d."""
+        return self.space(self.some.x)
+
+    @cached_property
+    def known(self) -> tuple[Tensor, Tensor] | None:
+        """Where they are few, the features of all examples, and the 1% quantile of distances to the nearest other.
+
+        Of examples that are exactly alike one counts: the others have not been copied, they are data.
+        """
+        if not known_of(len(self.data)):
+            return None
+        features = self.space(self.data.x.unique(dim=0))
+        if len(features) < LEAST:
+            return None
+        every, some = points(features, self.real)
+        return features, distances(some.x, every.x).topk(2, largest=False).values[:, 1].quantile(RARE)
+
+    def measure(self, trained: Trained) -> dict[str, Any]:
+        """What the log says of the samples: metric, value, standard error, number of samples; copies, where known."""
+        began = time.monotonic()
+        made = trained.decode(noise(trained, len(self.some), self.seed), self.some.labels).x
+        of_made = self.space(made)
+        name, (value, error) = self.metric, self.distance(made, of_made)
+        found: dict[str, Any] = {"metric": name, "value": shown(value), "error": shown(error), "n": len(made)}
+        if self.known is not None:
+            found["memorised"] = round(copied(of_made, *self.known), 4)
+        self.spent += time.monotonic() - began
+        return found
+
+    @property
+    def metric(self) -> str:
+        """The number's name, as `ganvas evaluate` has it."""
+        return f"kid:{self.space.tag}" if self.data.are_images else "sliced_wasserstein"
+
+    def distance(self, made: Tensor, of_made: Tensor) -> tuple[float, float]:
+        """The distance from samples to examples, and its standard error."""
+        if self.data.are_images:
+            return mean_and_error(kernel_distance(self.real, of_made))
+        value, *terms = sliced_score(self.some.x, made, DIRECTIONS, self.seed)
+        return value, sum(t.var().item() / len(t) for t in terms) ** 0.5
+
+    def seconds(self) -> float:
+        """What has been `spent`; none is left."""
+        spent, self.spent = self.spent, 0.0
+        return round(spent, 4)
+
+
+def copied(made: Tensor, known: Tensor, limit: Tensor) -> float:
+    """The share of samples that are nearer to one of the known examples than the limit."""
+    reference, fake = points(known, made)
+    return (nearest(fake.x, reference.x)[0] < limit).double().mean().item()
+
+
+def shown(value: float) -> float | None:
+    """A number for the log, to seven digits; None where there is none."""
+    return float(f"{value:.7g}") if isfinite(value) else None
+
+
+def note(state: State, value: float | None, error: float | None) -> bool:
+    """Keep count of the lowest number; returns whether the present weights are the best.
+
+    They are if the number is within a standard error of the lowest, that of the lowest itself: of equally good weights
+    the later ones are the best (Breiman et al., Classification and Regression Trees, 1984, section 3.4.3).
+    """
+    best = state.lowest is None or (value is not None and value <= state.lowest + state.error)
+    state.best = state.step if best else state.best
+    state.waited += 1
+    if value is not None and (state.lowest is None or value < state.lowest):
+        state.lowest, state.error, state.waited = value, error or 0.0, 0
+    return best

@@ -57,6 +57,8 @@ class Plan:
     """draw examples of every class equally often"""
     keep: Literal["best", "last"] = "best"
     """weights that are kept of a GAN: those whose samples are nearest to the data, or the last"""
+    patience: Annotated[int, Field(gt=0)] | None = None
+    """measurements of samples, one after the other, without a new lowest distance, after which the run stops"""
     precision: Literal["float32", "bfloat16"] = "float32"
     """of matrix products and convolutions; losses, posteriors and weights are float32 always"""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -83,9 +85,13 @@ class State:
     position: int = 0
     """batches drawn"""
     lowest: float | None = None
-    """the lowest distance between data and samples at a checkpoint, where the model is fickle"""
-    kept: int = 0
-    """the step whose weights are kept then"""
+    """the lowest distance between data and samples that was measured, if it was"""
+    error: float = 0.0
+    """its standard error"""
+    best: int = 0
+    """the step of the best weights: the latest whose distance is within that error of the lowest"""
+    waited: int = 0
+    """measurements since the lowest"""
     meter: Meter = field(default_factory=Meter)
     """loss terms that are still to be logged"""
 

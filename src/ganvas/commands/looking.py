@@ -61,10 +61,11 @@ def doctor(run: RunName, /, *, json: Json = False) -> None:
     config, lines = folders.read_config(folder), folders.read_log(folder)
     if not lines:
         raise UserError(f"{folder} has no {folders.LOG} yet: let it train, or go on with it: ganvas resume {folder}")
-    found = examine(model_from(config["model"], config["fields"]), config["plan"]["steps"], lines)
+    steps = folders.last_step(config)
+    found = examine(model_from(config["model"], config["fields"]), steps, lines)
     seen = figures(lines)
     report = {
-        "run": str(folder), "step": lines[-1]["step"], "steps": config["plan"]["steps"],
+        "run": str(folder), "step": lines[-1]["step"], "steps": steps,
         "diagnoses": [diagnosis.plain() for diagnosis in found], "figures": seen,
     }  # fmt: skip
     tell("\n".join([*map(in_full, found), summed_up(report, found)]), report, json)

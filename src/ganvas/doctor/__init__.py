@@ -11,7 +11,7 @@ from ..models.adversarial import Adversarial
 from ..models.translation import Translator
 from .codes import DEAD, FAR, latent_report, of_codes
 from .diagnosis import PAGE, Diagnosis
-from .games import APART, CLIPPED, FEW, MOSTLY, PENALIZED, SURE, VANISHED, WORSE, of_game, of_samples
+from .games import APART, BEYOND, CLIPPED, FEW, MOSTLY, PENALIZED, SURE, VANISHED, WORSE, of_game, of_samples
 from .translators import of_translator
 from .trends import COPIED, GROWN, LAG, OUTSIDE, RISEN, SWING, TURNS, Lines, of_end, of_trends, recent, stands
 
@@ -19,8 +19,8 @@ OF_DOMAINS = ("accuracy", "gap", "cycle", "noisy", "moved")
 """what is looked at in each domain of a translator"""
 
 __all__ = [
-    "APART", "CLIPPED", "COPIED", "DEAD", "FAR", "FEW", "GROWN", "LAG", "MOSTLY", "OUTSIDE", "PAGE", "PENALIZED",
-    "RISEN", "SURE", "SWING", "TURNS", "VANISHED", "WORSE", "Diagnosis", "diagnose", "examine", "figures",
+    "APART", "BEYOND", "CLIPPED", "COPIED", "DEAD", "FAR", "FEW", "GROWN", "LAG", "MOSTLY", "OUTSIDE", "PAGE",
+    "PENALIZED", "RISEN", "SURE", "SWING", "TURNS", "VANISHED", "WORSE", "Diagnosis", "diagnose", "examine", "figures",
     "latent_report", "of_translator", "recent",
 ]  # fmt: skip
 
@@ -52,6 +52,9 @@ def figures(lines: Lines) -> dict[str, float]:
         "active", "dimensions", "dead", "kl", "from_prior", "accuracy_real", "accuracy_fake", "gap", "diversity",
         "slope", "away", "lag", "scale", "outside", *(f"{name}_{domain}" for domain in "AB" for name in OF_DOMAINS),
     )  # fmt: skip
-    known = [stands(line) | {name: line[name] for name in ("distance", "memorised") if name in line} for line in lines]
-    latest = {name: value for line in known for name, value in line.items()}
-    return {name: float(latest[name]) for name in (*names, "distance", "memorised") if name in latest}
+    latest = {name: value for line in lines for name, value in stands(line).items()}
+    samples: dict[str, Any] = next((line["samples"] for line in reversed(lines) if "samples" in line), {})
+    seen = {samples["metric"]: samples["value"]} if samples else {}
+    seen |= {name: samples[name] for name in ("memorised",) if name in samples}
+    found = {name: latest[name] for name in names if name in latest} | seen
+    return {name: float(value) for name, value in found.items() if value is not None}

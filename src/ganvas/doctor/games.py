@@ -14,8 +14,9 @@ VANISHED, MOSTLY = 0.1, 0.9
 right, since real examples that are where all samples are may well be taken for samples"""
 PENALIZED, CLIPPED = (0.5, 2.0), (1e-5, 10.0)
 """slopes of a critic between which its gradient penalty holds, and its clipped weights leave G something to follow"""
-WORSE = 1.5
-"""distance from samples to data, as a multiple of the lowest, above which a run is past its best"""
+WORSE, BEYOND = 0.5, 5.0
+"""how much farther than at their nearest samples are from the data, as a share of that distance and in standard errors
+(a kernel distance may be 0 or less), above which a run is past its best"""
 
 
 def of_game(model: Adversarial, game: dict[str, float], done: int, steps: int) -> list[Diagnosis]:
@@ -114,14 +115,20 @@ def of_slope(model: Adversarial, slope: float) -> list[Diagnosis]:
 
 def of_samples(model: Adversarial, line: dict[str, Any], done: int, steps: int) -> list[Diagnosis]:
     """Samples that are worse at the end than they were."""
-    if done < max(200, steps) or line.get("distance", 0.0) <= WORSE * line.get("lowest", 0.0):
+    found = line.get("samples", {})
+    if done < max(200, steps) or None in (found.get("value"), found.get("lowest"), found.get("error")):
+        return []
+    value, lowest = found["value"], found["lowest"]
+    limit = max(WORSE * lowest, BEYOND * found["error"])
+    if value - lowest <= limit:
         return []
     return [
         Diagnosis(
             "the run is past its best",
-            f"its samples are now {line['distance']:.3g} from the data, {line['lowest']:.3g} at the nearest (limit "
-            f"{WORSE:g} times as far); the weights kept are those of step {line['kept']}",
-            line["distance"] / max(line["lowest"], 1e-12), WORSE,
-            ("fewer --steps", "--decay 0.5", f"an --lr below {model.lr:g}"), section="past its best",
+            f"its samples are now {value:.3g} from the data, {lowest:.3g} at the nearest (limit {WORSE:.0%} more, and "
+            f"{BEYOND:g} standard errors: {lowest + limit:.3g}); the best weights, which are kept unless the last were "
+            f"asked for, are those of step {found['best']}",
+            value, lowest + limit,
+            ("fewer --steps", "--patience 5", "--decay 0.5", f"an --lr below {model.lr:g}"), section="past its best",
         )
     ]  # fmt: skip

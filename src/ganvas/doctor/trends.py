@@ -22,11 +22,10 @@ LAG = 1.5
 OUTSIDE = 0.05
 """share of samples that may lie far outside of what the data span"""
 COPIED = 0.1
-"""share of samples nearer to a training example than 99% of held-out examples are, above which they are copies"""
+"""share of samples nearer to a training example than 99% of these are to their nearest other, above which they are
+copies"""
 RECENT = 200
 """lines that are looked at, besides the first: what is older is past"""
-NO_TERMS = ("seconds", "memorised")
-"""numbers of a line that are no terms of an encoder's loss"""
 AFTER = 0.1
 """part of the run that is no sign yet"""
 
@@ -85,7 +84,7 @@ def totals(model: Model, lines: Lines) -> list[float]:
     changing = [getattr(model, name, None) for name in ("warmup", "geco", "capacity")]
     if changing[0] or any(rule is not None for rule in changing[1:]):
         return []
-    return [sum((v for k, v in line.items() if isinstance(v, float) and k not in NO_TERMS), 0.0) for line in lines]
+    return [sum((v for k, v in line.items() if isinstance(v, float) and k != "seconds"), 0.0) for line in lines]
 
 
 def too_high(said: str, figure: float, limit: float, remedies: Sequence[str]) -> Diagnosis:
@@ -112,12 +111,12 @@ def of_range(lines: Lines) -> list[Diagnosis]:
 
 def of_copies(lines: Lines) -> list[Diagnosis]:
     """Samples that are copies of training examples."""
-    found = [line["memorised"] for line in lines if line.get("memorised") is not None]
+    found = [line["samples"]["memorised"] for line in lines if "memorised" in line.get("samples", {})]
     if not found or found[-1] <= COPIED:
         return []
     said = (
-        f"{found[-1]:.0%} of samples are nearer to a training example than 99% of held-out examples are (limit "
-        f"{COPIED:.0%}, 1% without copying)"
+        f"{found[-1]:.0%} of samples are nearer to a training example than 99% of training examples are to the nearest "
+        f"other (limit {COPIED:.0%}, about 1% without copying)"
     )
     return [Diagnosis("memorisation", said, found[-1], COPIED, ("more data", "fewer --steps", "a smaller --width"))]
 

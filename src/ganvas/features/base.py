@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from ..data.collection import with_channels
 
-BLOCK = 500
-"""examples that go through a network at once, at most"""
+BLOCK = 100
+"""examples that go through a network at once, at most: the maps of more do not fit a processor's cache"""
 
 
 @dataclass(frozen=True)

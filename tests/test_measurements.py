@@ -1,0 +1,168 @@
+"""What is measured while a run trains: the distance of samples from the data, and copies of training examples."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import ganvas
+from ganvas import budget, selection
+from ganvas.artifact import Trained
+from ganvas.cli import main
+from ganvas.data import Collection, load
+from ganvas.evaluation import samples as evaluated
+from ganvas.features import CPU, Features, features_for
+from ganvas.folders import read_log
+from ganvas.metrics import sliced_wasserstein
+from ganvas.model import Model
+from ganvas.models import CGAN, DCGAN, GAN, VAE
+from ganvas.pictures import Examples
+from ganvas.randomness import generator
+from ganvas.selection import Light
+from ganvas.training import Plan, begin
+
+TINY = GAN(width=4, latent=3)
+
+
+def light(model: Model, data: Collection, seed: int = 0) -> tuple[Light, Trained]:
+    """The measurement of a run, and its untrained networks."""
+    plan = Plan(batch=8, seed=seed)
+    state = begin(model, data.shape, seed, CPU, len(data.classes))
+    measure = selection.begin(model, data, data, plan, state)
+    assert measure is not None
+    return measure, Trained(model, data.shape, state.average)
+
+
+def test_the_number_is_that_of_an_evaluation_of_the_same_examples(images: Collection) -> None:
+    for model in (DCGAN(width=4, latent=3), CGAN(width=4, latent=3), VAE(width=4, latent=3)):
+        measure, trained = light(model, images, seed=7)
+        some = images.some(2000, 7, "compared")
+        z = trained.noise(len(some), generator(CPU, 7, "compared"))
+        made = replace(some, x=trained.decode(z, some.labels).x)
+        space = features_for("random-conv-v1", images.shape)
+        real, fake = space(some.x), space(made.x)
+        sides = evaluated.Sides(some, some, made, space, real, real, fake)
+        expected = evaluated.kid(sides)
+        torch.manual_seed(3)
+        first = measure.measure(trained)
+        torch.manual_seed(4)
+        assert first == measure.measure(trained)
+        name = f"kid:{space.tag}"
+        assert (first["metric"], first["n"]) == (name, 40)
+        assert first["value"] == pytest.approx(expected[name], rel=1e-5)
+        assert first["error"] == pytest.approx(expected[f"{name}:error"], rel=1e-5)
+
+
+def test_samples_have_the_labels_of_the_examples(labelled: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+    measure, trained = light(CGAN(net="mlp", width=4, latent=3), labelled)
+    asked: list[torch.Tensor | None] = []
+    real = Trained.decode
+
+    def decode(self: Trained, z: torch.Tensor, labels: torch.Tensor | None = None) -> Any:
+        asked.append(labels)
+        return real(self, z, labels)
+
+    monkeypatch.setattr(Trained, "decode", decode)
+    measure.measure(trained)
+    (labels,) = asked
+    assert labels is not None
+    assert torch.equal(labels, measure.some.labels)  # type: ignore[arg-type]
+
+
+def test_features_go_by_the_data_but_none_is_slow(images: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ganvas.features.LITE0.__class__.found", lambda self: Path("weights"))
+    assert selection.space_of(images.shape, "images", CPU).name == "random-conv-v1"
+    asked: list[str] = []
+
+    def features(name: str, *_: Any, **options: Any) -> Features:
+        asked.append(name)
+        return features_for("random-conv-v1", images.shape)
+
+    monkeypatch.setattr(selection, "features_for", features)
+    selection.space_of(images.shape, "images", torch.device("meta"))
+    selection.space_of((1, 28, 28), "fashion_mnist", CPU)
+    assert asked == ["efficientnet-lite0-v1", "lenet-fashion-v1"]
+
+
+def test_of_vectors_it_is_the_sliced_wasserstein_distance(vectors: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+    measure, trained = light(TINY, vectors)
+
+    def distance_of(offset: float) -> dict[str, Any]:
+        def drawn(self: GAN, z: torch.Tensor, *_: Any, **kept: Any) -> torch.Tensor:
+            return z + offset
+
+        monkeypatch.setattr(GAN, "generate", drawn)
+        return measure.measure(trained)
+
+    near, apart, away = (distance_of(offset) for offset in (0.0, 1.0, 3.0))
+    assert near["value"] < apart["value"] < away["value"]
+    assert near["metric"] == "sliced_wasserstein"
+    assert away["memorised"] == 0
+    made = trained.noise(60, generator(CPU, 0, "compared")) + 3
+    expected = sliced_wasserstein(vectors.some(60, 0, "compared").x, made, directions=selection.DIRECTIONS)
+    assert away["value"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_error_of_vectors_is_the_deviation_of_repeats() -> None:
+    found = []
+    for seed in range(200):
+        x, y = torch.randn(2, 300, 2, generator=torch.Generator().manual_seed(seed))
+        data = Collection(x=x, name="normal")
+        measure = Light(data, features_for("values", (2,)), 0, budget.Schedule(1, 300))
+        measure.__dict__["some"] = data
+        found.append(measure.distance(y + 1, y))
+    values, errors = torch.tensor(found).unbind(1)
+    assert errors.mean().item() == pytest.approx(values.std().item(), rel=0.2)
+
+
+class Tape(Trained):
+    """A model that repeats examples."""
+
+    def decode(self, z: torch.Tensor, labels: Any = None) -> Any:
+        x = self.about["x"]
+        return Examples(x[torch.arange(len(z)) % len(x)])
+
+
+def tape(x: torch.Tensor) -> Trained:
+    shape = tuple(x.shape[1:])
+    return Tape(TINY, shape, begin(TINY, shape, 0, CPU).average, {"x": x})
+
+
+def test_copies_of_training_examples_are_counted() -> None:
+    """Of the emoji: other ones of the same kind are none, copies and hardly changed copies are; so with doubles."""
+    data = load("emoji")
+    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))
+    known, other = (replace(data.at(part), labels=None) for part in (order[:600], order[600:]))
+    noise = torch.randint(-3, 4, known.x.shape, generator=torch.Generator().manual_seed(1))
+    noisy = (known.x + noise).clamp(0, 255).to(torch.uint8)
+    for learnt in (known, replace(known, x=known.x.repeat(2, 1, 1, 1))):
+        measure = Light(learnt, features_for("random-conv-v1", data.shape), 0, budget.Schedule(1, 400))
+        share = {
+            name: measure.measure(tape(x))["memorised"]
+            for name, x in (("other", other.x), ("copies", known.x), ("noisy", noisy))
+        }
+        assert share["other"] <= 0.02
+        assert share["copies"] == share["noisy"] == 1
+    large = replace(known, x=known.x.repeat(4, 1, 1, 1))
+    measure = Light(large, features_for("random-conv-v1", data.shape), 0, budget.Schedule(1, 100))
+    assert "memorised" not in measure.measure(tape(known.x)), "they are too many to look through"
+
+
+def test_a_run_that_copies_its_data_is_told_so(
+    images: Collection, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def copied(self: GAN, z: torch.Tensor, *_: Any, **kept: Any) -> torch.Tensor:
+        x = images.x[: len(z)] / 127.5 - 1
+        return x[torch.arange(len(z)) % len(x)]
+
+    monkeypatch.setattr(GAN, "generate", copied)
+    monkeypatch.setattr(GAN, "probe", lambda self, batch, **_: {"slope": 1.0})
+    monkeypatch.setattr(GAN, "observe", lambda self, batch, **_: {"diversity": torch.tensor(1.0)})
+    ganvas.train(TINY, images, folder="run", steps=200, batch=8, every=100, quiet=True)
+    assert [line["samples"]["memorised"] for line in read_log("run") if "samples" in line] == [1.0]
+    assert main(["doctor", "run"]) == 0
+    said = capsys.readouterr().out
+    assert "100% of samples are nearer to a training example than 99% of training examples are" in said
+    assert "docs/doctor.md#memorisation" in said
