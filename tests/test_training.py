@@ -207,8 +207,9 @@ def test_a_loss_that_is_not_finite_is_named_with_its_step(value: float, vectors:
 
 
 def test_a_run_that_diverges_keeps_its_last_good_checkpoint(
-    vectors: Collection, monkeypatch: pytest.MonkeyPatch
+    vectors: Collection, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """To go on from it repeats the steps, and so their end, which is said beforehand."""
     model = small(MODELS["autoencoder"])
     real, calls = runs.training, []
 
@@ -228,7 +229,9 @@ def test_a_run_that_diverges_keeps_its_last_good_checkpoint(
     assert [line["step"] for line in read_log("run")] == [1, 2, 3, 4, 5, 6, 7, 8]
     assert read_log("run")[-1]["diverged"] == "the loss term 'reconstruction' became nan at step 8"
     monkeypatch.setattr(runs, "training", real)
-    ganvas.resume("run", quiet=True, data=vectors)
+    capsys.readouterr()
+    ganvas.resume("run", quiet=False, data=vectors)
+    assert "the last try ended after step 8" in capsys.readouterr().err
     assert read_log("run")[-1]["step"] == 20
 
 

@@ -116,8 +116,20 @@ def resume(
         go_on(Run(model, source, collection, plan, folder), state, config)
     elif state.step == plan.steps or has_waited(plan, state):
         bar.notes([f"{folder} has already done its {state.step} steps: ask for more with --steps"])
+    bar.notes(of_divergence(folder))
     folders.cut_log(folder, state.step)
     return go(Run(model, source, collection, plan, folder), state, bar)
+
+
+def of_divergence(folder: Path) -> list[str]:
+    """That a run ended because a number was no longer finite: its steps will be the same, and most likely their end."""
+    (last,) = folders.read_log(folder)[-1:] or [{}]
+    if "diverged" not in last:
+        return []
+    return [
+        f"the last try ended after step {last['step']} ({last['diverged']}), and unless the machine was to blame this "
+        "one will too: rather train anew, with a smaller --lr or another --seed"
+    ]
 
 
 def go_on(run: Run, state: State, config: dict[str, Any]) -> None:
@@ -204,7 +216,7 @@ def diverged(run: Run, state: State, started: float, error: Diverged) -> Diverge
     good = folders.saved_step(run.folder)
     return Diverged(
         f"{error}: stopped; {run.folder} keeps the checkpoint of step {good}. "
-        "A smaller learning rate (--lr) or another --seed may help"
+        "Train anew with a smaller learning rate (--lr) or another --seed"
     )
 
 

@@ -4,10 +4,9 @@
 
 Both players are told the class y.  G always has it as a one-hot code beside z.  With condition="concatenation" D has it
 beside its input, as further numbers (MLP, the paper) or channels; with condition="projection" it compares it with
-what it sees, D(x, y) = psi(phi(x)) + <v_y, phi(x)> (Miyato & Koyama, arXiv:1802.05637), and more of what a convolutional
-G draws is what it was asked for (docs/games.md).  G is asked for the labels of
-the batch that D has just seen, so that both come from the data's own distribution (or, with --balanced, all classes
-equally often).
+what it sees, D(x, y) = psi(phi(x)) + <v_y, phi(x)> (Miyato & Koyama, arXiv:1802.05637), and a convolutional G then
+draws more often what it is asked for (docs/games.md).  G is asked for the labels of the batch that D has just seen, so
+that both come from the data's own distribution (or, with --balanced, all classes equally often).
 """
 
 from typing import Annotated, Literal, final
