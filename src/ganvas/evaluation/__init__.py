@@ -101,8 +101,7 @@ def evaluate(
     }  # fmt: skip
     if any(name in OF_CODES for name in chosen):
         some = on.held_out if n is None else on.held_out.some(n, seed, "examples")
-        examples = trained.model.prepare(some, once=True)
-        result |= codes.measured(trained, examples, chosen, k or K, draws or DRAWS, seed, progress)
+        result |= codes.measured(trained, some, chosen, k or K, draws or DRAWS, seed, progress)
     if real is not None:
         s, about = compared(trained, on, real, prior, seed, progress)
         result |= about | of_samples(s, on.train, chosen, few, bool(metrics), seed, progress)
