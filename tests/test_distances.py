@@ -163,9 +163,9 @@ def test_the_kernel_distance_is_that_of_loops() -> None:
 
 def test_a_kernel_distance_of_too_few_is_refused_in_words() -> None:
     few = torch.randn(6, 1280)
-    with pytest.raises(UserError, match="kid needs at least 20 examples of each, .* and has 6 and 6$"):
+    with pytest.raises(UserError, match="kid needs at least 20 examples of each to be compared, and has 6$"):
         kernel_distance(few, few)
-    with pytest.raises(UserError, match="has 9 and 9$"):
+    with pytest.raises(UserError, match="has 9$"):
         kernel_score(torch.randn(9, 3), torch.randn(9, 3))
 
 

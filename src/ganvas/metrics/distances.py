@@ -108,7 +108,7 @@ def frechet_distance(a: Float[Tensor, "n d"], b: Float[Tensor, "m e"]) -> float:
 def check(a: Tensor, b: Tensor, least: int) -> None:
     """UserError unless there are so many features of each, with as many numbers."""
     if a.shape[1] != b.shape[1]:
-        raise UserError(f"features of {a.shape[1]} and of {b.shape[1]} numbers have no Frechet distance: give the same")
+        raise UserError(f"features of {a.shape[1]} and of {b.shape[1]} numbers have no Frechet distance: give as many")
     if min(len(a), len(b)) < least:
         raise UserError(f"fid needs at least {least} examples of each, and has {len(a)} and {len(b)}: give more")
 
@@ -163,12 +163,11 @@ def kernel_distance(a: Float[Tensor, "n d"], b: Float[Tensor, "n d"]) -> Float64
 def block(a: Float[Tensor, "n d"], b: Float[Tensor, "m e"]) -> int:
     """How many examples of each a block of the kernel distance has; UserError where they are too few for it."""
     if a.shape[1] != b.shape[1]:
-        raise UserError(f"features of {a.shape[1]} and of {b.shape[1]} numbers have no kernel distance: give the same")
-    if len(a) != len(b) or len(a) < 2 * BLOCKS:
-        raise UserError(
-            f"kid needs at least {2 * BLOCKS} examples of each, as many of one as of the other, and has {len(a)} and "
-            f"{len(b)}"
-        )
+        raise UserError(f"features of {a.shape[1]} and of {b.shape[1]} numbers have no kernel distance: give as many")
+    if len(a) != len(b):
+        raise UserError(f"kid needs as many examples of one as of the other, and has {len(a)} and {len(b)}")
+    if len(a) < 2 * BLOCKS:
+        raise UserError(f"kid needs at least {2 * BLOCKS} examples of each to be compared, and has {len(a)}")
     return min(SUBSET, len(a) // BLOCKS)
 
 
