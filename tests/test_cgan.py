@@ -1,5 +1,6 @@
 """The conditional GAN: both players are told the class, and its user may ask for one."""
 
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 import ganvas
 from ganvas.cli import main
-from ganvas.data import Collection, Stream, from_array
+from ganvas.data import Collection, Stream, from_array, load
 from ganvas.errors import UserError
 from ganvas.model import Batch
 from ganvas.models import CGAN
@@ -118,6 +119,21 @@ def test_sampling_a_class_on_the_command_line(folder: Any, capsys: pytest.Captur
     with np.load("dogs.npz") as dogs, np.load("cats.npz") as cats:
         assert dogs["x"].shape == (3, 8, 9, 3)
         assert not np.array_equal(dogs["x"], cats["x"])
+    assert [(f, load(f).classes[int(load(f).labels[0])]) for f in ("dogs.npz", "cats.npz")] == [
+        ("dogs.npz", "dog"), ("cats.npz", "cat")
+    ]  # fmt: skip
+    assert main(["sample", "last", "--each", "2", "--out", "each.npz"]) == 0
+    assert load("each.npz").labels.tolist() == [0, 0, 1, 1]
+    assert main(["sample", "last", "--each", "1", "--out", "each"]) == 0
+    assert sorted(p.name for p in Path("each").iterdir()) == ["00000-cat.png", "00001-dog.png"]
+    assert main(["sample", "last", "-n", "1", "--label", "dog", "--out", "one"]) == 0
+    assert [p.name for p in Path("one").iterdir()] == ["00000-dog.png"]
+    capsys.readouterr()
+    assert main(["sample", "last", "--each", "4", "--label", "dog"]) == 2
+    err = capsys.readouterr().err
+    assert err.splitlines() == [
+        "ganvas: each=4 makes examples of every class, so it needs no n and no label: leave them out"
+    ]
     assert main(["sample", "last", "--label", "dgo"]) == 2
     assert "there is no class 'dgo': this model knows cat, dog" in capsys.readouterr().err
 

@@ -137,11 +137,28 @@ def test_what_cannot_be_compared(runs: list[Trained], tmp_path: Path, images: Co
         ganvas.compare(runs[0], pair)
 
 
-def test_runs_of_one_name_are_told_apart(runs: list[Trained]) -> None:
-    found = ganvas.compare(runs[0], runs[0], runs[0].folder, n=100, metrics=("distances",))
+def test_runs_of_one_name_are_told_apart(runs: list[Trained], tmp_path: Path) -> None:
+    others = [
+        ganvas.train(MODELS[0], "ring", steps=30, batch=32, seed=seed, folder=tmp_path / f"{seed}" / "vae", quiet=True)
+        for seed in (1, 2)
+    ]
+    found = ganvas.compare(runs[0], others[0], others[1].folder, n=100, metrics=("distances",))
     assert [r["run"] for r in found["runs"]] == ["vae", "vae (2)", "vae (3)"]
-    assert found["best"]["energy"] is None
-    assert found["runs"][0]["numbers"]["energy"]["value"] == found["runs"][1]["numbers"]["energy"]["value"]
+
+
+def test_a_run_is_not_compared_with_itself(runs: list[Trained]) -> None:
+    for again, name in (
+        (runs[0], r"vae \(2\)"),
+        (runs[0].folder, r"vae \(2\)"),
+        ((runs[0], "standard"), "vae@standard"),
+    ):
+        with pytest.raises(
+            UserError, match=f"vae and {name} have the same weights, so all their numbers are equal: name"
+        ):
+            ganvas.compare(runs[0], runs[1], again)  # type: ignore[arg-type]
+    assert runs[2].folder is not None
+    fitted = runs[2].fit_prior("ring", kinds=("gaussian",))
+    assert len(ganvas.compare(runs[2], (fitted, "gaussian"), n=50, metrics=("kid",))["runs"]) == 2
 
 
 def test_images_with_a_classifier(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from ganvas.metrics.distances import (
     prefixes,
     wasserstein,
 )  # fmt: skip
+from ganvas.metrics.jackknife import kernel_score
 
 with_pot = pytest.mark.skipif(find_spec("ot") is None, reason="POT is not installed")
 
@@ -100,8 +101,8 @@ def test_the_frechet_distance_where_covariances_are_singular() -> None:
     assert frechet_distance(a, a + 3) == pytest.approx(9 * 40, rel=1e-4)
     assert frechet_distance(torch.zeros(5, 3), torch.ones(4, 3)) == pytest.approx(3)
     assert frechet_distance(torch.randn(5000, 3), torch.randn(5000, 3)) < 0.01
-    for b in (torch.zeros(6, 39), torch.zeros(1, 40)):
-        with pytest.raises(UserError, match="give two or more of each"):
+    for b, said in ((torch.zeros(6, 39), "of 40 and of 39 numbers have no"), (torch.zeros(1, 40), "has 6 and 1: give")):
+        with pytest.raises(UserError, match=said):
             frechet_distance(a, b)
 
 
@@ -143,7 +144,7 @@ def test_frechet_distances_of_several_sets_are_those_of_each(monkeypatch: pytest
             assert infinite == pytest.approx(frechet_infinity(a, x), rel=1e-9)
     tiny = torch.randn(4, 2, generator=random)
     assert frechets(tiny, tiny)[0] == pytest.approx((0, 0), abs=1e-9)
-    with pytest.raises(UserError, match="give four or more of each"):
+    with pytest.raises(UserError, match="fid needs at least 4 examples of each, and has 3 and 3: give more"):
         frechets(tiny[:3], tiny[:3])
 
 
@@ -158,6 +159,14 @@ def test_the_kernel_distance_is_that_of_loops() -> None:
         a, b = x[2 * i : 2 * i + 2], y[2 * i : 2 * i + 2]
         expected = (k(a[0], a[1]) * 2 + k(b[0], b[1]) * 2) / 2 - 2 * np.mean([k(p, q) for p in a for q in b])
         assert found.item() == pytest.approx(expected)
+
+
+def test_a_kernel_distance_of_too_few_is_refused_in_words() -> None:
+    few = torch.randn(6, 1280)
+    with pytest.raises(UserError, match="kid needs at least 20 examples of each to be compared, and has 6$"):
+        kernel_distance(few, few)
+    with pytest.raises(UserError, match="has 9$"):
+        kernel_score(torch.randn(9, 3), torch.randn(9, 3))
 
 
 def test_the_kernel_distance_has_no_bias() -> None:

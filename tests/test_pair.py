@@ -85,6 +85,7 @@ def test_what_makes_translation_fail_is_said() -> None:
     ):  # fmt: skip
         assert words in said, words
     assert "same data" in " ".join(paired([a, a]).notes)
+    assert load_all(("ring", "ring")).notes[-1] == "ring and ring are the same data: there is nothing to translate"
     assert paired([a, image_collection(600, seed=1)]).notes == ()
     good = load_all(("emoji", "emoji-flat"))
     assert good.notes == ()

@@ -5,7 +5,17 @@ import pytest
 import torch
 
 from ganvas.metrics import pairs
-from ganvas.metrics.pairs import absolute_errors, circular_correlation, circular_rmse, nearest_labels, ranks, turned
+from ganvas.metrics.pairs import (
+    absolute_errors,
+    angle_errors,
+    angles_of,
+    circular_correlation,
+    circular_rmse,
+    nearest_labels,
+    nearest_others,
+    ranks,
+    turned,
+)
 
 
 def test_absolute_errors_are_what_numpy_says() -> None:
@@ -36,6 +46,36 @@ def test_a_constant_translation_ranks_by_nothing_it_knows() -> None:
 def test_the_nearest_examples_label() -> None:
     examples, labels = torch.tensor([[0.0], [10.0], [20.0]]), torch.tensor([2, 0, 1])
     assert nearest_labels(torch.tensor([[11.0], [1.0], [90.0]]), examples, labels).tolist() == [0, 2, 1]
+
+
+@pytest.mark.parametrize("block", [3, 256])
+def test_the_right_answer_is_not_among_the_others(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pairs, "BLOCK", block)
+    made, targets = torch.rand(8, 4), torch.rand(8, 4)
+    for x in (made, targets):
+        far = (x[:, None] - targets[None]).square().sum(2) + torch.eye(8) * 9
+        assert nearest_others(x, targets).tolist() == far.argmin(1).tolist()
+
+
+def test_names_that_are_angles() -> None:
+    for names in (("-30deg", "45deg"), ("45\u00b0", "\u221230 \u00b0"), ("-30 degrees", "45.0DEG")):
+        found = angles_of(names)
+        assert found is not None
+        assert sorted((found * 180 / torch.pi).tolist()) == pytest.approx([-30, 45])
+    for names in ((), ("3", "7"), ("30deg", "cat"), ("30deg",), ("deg", "1deg"), ("1-2deg", "3deg")):
+        assert angles_of(names) is None
+
+
+def test_errors_of_angles_are_those_of_the_nearest_neighbours() -> None:
+    """Points on a circle, twice each: turned by 30 degrees they are read as turned by so much."""
+    angles = torch.arange(0, 360, 15).repeat(2) * torch.pi / 180
+    at = torch.stack([angles.cos(), angles.sin()], 1)
+    assert angle_errors(at, at, angles) == pytest.approx((0, 1), abs=1e-3)
+    turn = torch.tensor(torch.pi / 6)
+    aside = torch.stack([(angles + turn).cos(), (angles + turn).sin()], 1)
+    assert angle_errors(aside, at, angles) == pytest.approx((torch.pi / 6, 1), abs=1e-3)
+    assert angle_errors(at * torch.tensor([1, -1]), at, angles)[1] == pytest.approx(-1, abs=1e-3)
+    assert angle_errors(at[::2], at[::2], angles[::2])[0] == pytest.approx(0, abs=1e-3)
 
 
 def test_angles_go_round() -> None:

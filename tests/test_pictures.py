@@ -1,5 +1,6 @@
 """Grids, scatter plots and the files they are written to."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from ganvas.data import load
 from ganvas.errors import UserError
 from ganvas.pictures import GAP, Examples, as_examples, captioned, enlargement, grid, preview
 from ganvas.plots import COLOURS, SIDE, Axes, axes_around, colours_of, ticks
@@ -92,6 +94,26 @@ def test_files(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.asarray(opened(tmp_path / "singles" / "00003.png")), IMAGES[3].movedim(0, -1))
     with pytest.raises(UserError, match=r"cannot write .*a.xyz: end its name in .png"):
         examples.save(tmp_path / "a.xyz")
+
+
+def test_files_say_which_class_an_example_is_of(tmp_path: Path) -> None:
+    x, labels, names = torch.zeros(3, 1, 4, 4, dtype=torch.uint8), torch.tensor([1, 0, 1]), ("../up & down", "日本")
+    made = Examples(x, labels=labels, classes=names)
+    made.save(tmp_path / "a.npz")
+    read = load(str(tmp_path / "a.npz"))
+    assert read.labels is not None
+    assert (read.labels.tolist(), read.classes) == ([1, 0, 1], names)
+    made.save(tmp_path / "singles")
+    assert sorted(p.name for p in (tmp_path / "singles").iterdir()) == [
+        "00000-日本.png", "00001----up---down.png", "00002-日本.png"
+    ]  # fmt: skip
+    vectors = Examples(torch.zeros(3, 2), labels=labels, classes=names)
+    vectors.save(tmp_path / "v.npz")
+    assert load(str(tmp_path / "v.npz")).classes == names
+    assert vectors.picture().size == Examples(torch.zeros(3, 2)).picture().size
+    replace(made, classes=()).save(tmp_path / "none.npz")
+    with np.load(tmp_path / "none.npz") as file:
+        assert list(file) == ["x"]
 
 
 def test_images_with_alpha_become_jpegs_too(tmp_path: Path) -> None:

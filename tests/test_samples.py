@@ -14,6 +14,7 @@ from ganvas.artifact import Trained
 from ganvas.data import Collection, from_array, load
 from ganvas.errors import UserError
 from ganvas.evaluation import evaluate
+from ganvas.features import Features
 from ganvas.features.efficientnet import LITE0
 
 
@@ -122,6 +123,59 @@ def test_too_few_samples_for_a_frechet_distance(gan: Trained) -> None:
         evaluate(gan, n=100, metrics=("fid",))
     assert evaluate(gan, n=100, metrics=("fid",), features="random-conv-v1", few=True)["samples"] == 100
     assert list(evaluate(gan, n=100)["left_out"]) == ["fid", "classes"]
+
+
+def test_what_would_fail_in_the_end_fails_before_anything_is_computed(
+    gan: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vae = ganvas.train(ganvas.VAE(latent=2, width=4), "emoji", steps=1, batch=8, folder=tmp_path / "vae", quiet=True)
+
+    def computed(*_: Any, **__: Any) -> None:
+        raise AssertionError("something was computed")
+
+    monkeypatch.setattr(Features, "__call__", computed)
+    monkeypatch.setattr(Trained, "decode", computed)
+    monkeypatch.setattr("ganvas.evaluation.codes.measured", computed)
+    for run in (gan, vae):
+        with pytest.raises(UserError, match="no prior was fitted"):
+            evaluate(run, prior="best")
+        with pytest.raises(UserError, match="there is no prior 'bset'"):
+            evaluate(run, prior="bset")
+        with pytest.raises(UserError, match="there are no features 'inception'"):
+            evaluate(run, features="inception")
+        with pytest.raises(UserError, match="samples are compared with as many held-out examples, 2 at least"):
+            evaluate(run, n=1)
+        with pytest.raises(UserError, match="a Frechet distance of 100 examples on 448 features is mostly bias"):
+            evaluate(run, n=100, metrics=("elbo", "fid") if run is vae else ("fid",))
+        with pytest.raises(UserError, match="memorisation needs held-out examples"):
+            evaluate(run, "emoji", metrics=("memorisation",))
+    with pytest.raises(UserError, match="no prior was fitted to this vae"):
+        ganvas.compare(gan, (vae, "best"))
+    with pytest.raises(UserError, match="a Frechet distance of 100 examples"):
+        ganvas.compare(gan, vae, n=100, metrics=("fid",))
+
+
+def test_few_samples_of_any_model_have_the_numbers_that_they_can_have(gan: Trained, tmp_path: Path) -> None:
+    """None of a few is an error; what needs more is left out, and says of how many."""
+    options: dict[str, Any] = {"steps": 1, "batch": 8, "quiet": True}
+    ring = ganvas.train(ganvas.GAN(latent=2, width=4), "ring", folder=tmp_path / "ring", **options)
+    vae = ganvas.train(ganvas.VAE(latent=2, width=4), "emoji", folder=tmp_path / "vae", **options)
+    for run in (gan, ring, vae):
+        for n in (2, 5):
+            found = evaluate(run, n=n, k=2, few=True)
+            assert found["samples"] == n
+            assert {"kid", "prdc"} <= set(found["left_out"])
+            assert found["left_out"]["kid"].startswith("kid needs at least 20 examples")
+            assert found["sliced_wasserstein"] > 0
+        for n, said in ((0, "n=0: give 1 or more"), (1, "2 at least, and here is 1: give more data, or a higher n")):
+            with pytest.raises(UserError, match=said):
+                evaluate(run, n=n)
+    assert evaluate(vae, n=1, k=2, metrics=("elbo", "bound"))["elbo_error"] is None
+    other = ganvas.train(ganvas.GAN(latent=3, width=4), "ring", folder=tmp_path / "other", **options)
+    for n in (2, 5):
+        assert "kid" in ganvas.compare(ring, other, n=n)["left_out"]
+    with pytest.raises(UserError, match="2 at least, and here is 1"):
+        ganvas.compare(ring, other, n=1)
 
 
 def test_long_work_says_how_long_it_will_take(gan: Trained, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from torch import nn
 
 import ganvas
 from ganvas.artifact import Trained
+from ganvas.commands.evaluating import of_translator
 from ganvas.data import Collection, from_array, load
 from ganvas.errors import UserError
 from ganvas.evaluation import translation
@@ -124,6 +125,82 @@ def test_vectors_are_measured_too() -> None:
     assert "to A" not in v
     assert "cycle_error" not in v["to B"]
     assert "psnr_db" not in v["pairs"]["to B"]
+
+
+def test_few_examples_have_the_numbers_that_they_can_have() -> None:
+    run, (a, b) = of_size(negatives()), (drawings(12), negative(drawings(12, 1)))
+    for n in (2, 5, 12, None):
+        v = measured(run, a, b, n=n, pairs=(a, negative(a)), features="pixels")
+        assert v["to B"]["left_out"]["kid"].startswith("kid needs at least 20 examples of each")
+        assert v["to B"]["cycle_error"] == pytest.approx(0, abs=1e-6)
+        assert v["pairs"]["to B"]["rank"] == 1
+    assert "  kid                      left out: kid needs at least 20" in "\n".join(of_translator(v))
+    for n, words in ((0, "n=0: give 1 or more"), (1, "give 2 examples of each domain or more")):
+        with pytest.raises(UserError, match=words):
+            measured(run, a, b, n=n)
+    with pytest.raises(UserError, match="give 2 examples of each domain or more"):
+        measured(run, a.at(slice(1)), b)
+
+
+def test_metrics_are_those_asked_for() -> None:
+    run, (a, b) = of_size(negatives()), (drawings(), negative(drawings(60, 1)))
+    v = measured(run, a, b, metrics=("prdc", "fid"), few=True, features="random-conv-v1")
+    names = {name.split(":")[0] for name in v["to B"]}
+    assert {"precision", "coverage", "fid", "fid_infinity", "distance"} <= names
+    assert "kid" not in names
+    assert "  precision:random-conv-v1@" in "\n".join(of_translator(v))
+    for options, words in (
+        ({"metrics": ("elbo",)}, "elbo cannot be measured of this cyclegan: it has kid, fid"),
+        ({"prior": "best"}, "this cyclegan translates, and has no use for prior: leave out prior"),
+        ({"k": 500, "draws": 3}, "no use for k and draws"),
+        ({"few": True}, "few is about the Frechet distance, which is not measured"),
+        ({"metrics": ("kid",), "n": 12}, "kid needs at least 20 examples of each"),
+    ):
+        with pytest.raises(UserError, match=words):
+            measured(run, a, b, features="pixels", **options)
+
+
+def test_what_would_fail_in_the_end_fails_before_anything_is_translated(monkeypatch: pytest.MonkeyPatch) -> None:
+    def translated(*_: Any) -> None:
+        raise AssertionError("something was translated")
+
+    monkeypatch.setattr(Trained, "pixels", translated)
+    run, (a, b) = of_size(negatives()), (drawings(), negative(drawings(60, 1)))
+    for options, words in (
+        ({"features": "inception"}, "there are no features 'inception'"),
+        ({"metrics": ("fid",), "features": "pixels"}, "a Frechet distance of 30 examples on 768 features"),
+        ({"pairs": (a, b.at(slice(50)))}, "pairs need as many examples in both domains"),
+    ):
+        with pytest.raises(UserError, match=words):
+            measured(run, a, b, **options)
+
+
+def bars(degrees: np.ndarray, seed: int) -> Collection:
+    """Noisy images of a bar that is turned by so many degrees, which its class is named after."""
+    down, right = np.mgrid[-7.5:8:1, -7.5:8:1]
+    angle = degrees[:, None, None] * np.pi / 180
+    near = np.exp(-((right * np.sin(angle) - down * np.cos(angle)) ** 2) / 4)
+    x = near * 200 + np.random.default_rng(seed).integers(0, 50, near.shape)
+    return from_array(np.repeat(x[..., None], 3, 3).astype(np.uint8), np.array([f"{d}deg" for d in degrees]))
+
+
+def test_angles_of_translations_are_read_off_and_have_a_floor() -> None:
+    degrees = np.random.default_rng(0).integers(-8, 9, 80) * 10
+    a, run = bars(degrees, 0), of_size(negatives())
+    right = measured(run, a, negative(a), pairs=(a, negative(a)), features="pixels")
+    truth = right["pairs"]["to B"]
+    assert truth["angle_rmse"] == pytest.approx(truth["angle_rmse:floor"])
+    assert truth["angle_rmse:floor"] < 5
+    assert truth["angle_correlation"] > 0.7
+    assert "  angle_rmse (pairs)  " in "\n".join(of_translator(right))
+    turned = bars(-degrees, 1)  # the translator should mirror the bars, and does not
+    wrong = measured(run, a, negative(a), pairs=(a, negative(turned)), features="pixels")["pairs"]["to B"]
+    off = np.remainder(2 * degrees + 180, 360) - 180
+    assert wrong["angle_rmse"] == pytest.approx(np.sqrt((off**2).mean()), rel=0.05)
+    assert wrong["angle_correlation"] < -0.7
+    assert wrong["angle_rmse:floor"] < 5
+    plain = Collection(x=a.x, labels=a.labels, classes=tuple(name.removesuffix("deg") for name in a.classes))
+    assert "angle_rmse" not in measured(run, a, a, pairs=(a, plain), features="pixels")["pairs"]["to B"]
 
 
 def test_what_does_not_fit_is_refused() -> None:

@@ -2,11 +2,9 @@
 
 import os
 import signal
-import struct
 import subprocess
 import sys
 import time
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +15,13 @@ from PIL import Image
 from ganvas import tree
 from ganvas.errors import UserError
 from ganvas.tree import translate_files
+from tests.test_depth import png, tiff, values_of
 from tests.test_tiles import GREY, RGB, negatives
 
-KINDS = ("a.jpg", "b.png", "c.webp", "grey.png", "alpha.png", "deep.png", "palette.gif", "two.bmp", "wide.tiff")
+PLACES = ("", "one", "one/deeper", "zwei", "日本", "with space")
+MANY = tuple(f"{place}/{i}".strip("/") for place in PLACES for i in range(7))
+EACH = 11
+"""images that `write_mixed` writes"""
 
 
 def write_mixed(folder: Path) -> dict[str, np.ndarray]:
@@ -40,6 +42,9 @@ def write_mixed(folder: Path) -> dict[str, np.ndarray]:
     }
     for name, array in pixels.items():
         Image.fromarray(array).save(folder / name)
+    for name, channels in (("colours.png", 3), ("clear.png", 4)):
+        pixels[name] = random.integers(0, 65536, (7, 11, channels))
+        (folder / name).write_bytes(png(pixels[name]))
     return pixels
 
 
@@ -48,11 +53,9 @@ def pixels_of(path: Path) -> np.ndarray:
         return np.asarray(image)
 
 
-@pytest.fixture
-def mixed(tmp_path: Path) -> Path:
-    """54 images in nested folders, with the same names in several, and what is none."""
-    source = tmp_path / "photos"
-    for name in ("", "one", "one/deeper", "zwei", "日本", "with space"):
+def write_tree(source: Path, folders: tuple[str, ...]) -> Path:
+    """Images of all kinds in nested folders, with the same names in each, and what is none."""
+    for name in folders:
         write_mixed(source / name)
     (source / "one" / "broken.png").write_bytes(b"\x89PNG no image")
     (source / "notes.txt").write_text("no image")
@@ -60,17 +63,29 @@ def mixed(tmp_path: Path) -> Path:
     return source
 
 
-def test_every_image_comes_out_under_its_own_name(mixed: Path, tmp_path: Path) -> None:
-    out, shown = tmp_path / "out", []
+@pytest.fixture
+def mixed(tmp_path: Path) -> Path:
+    """66 images in 6 folders."""
+    return write_tree(tmp_path / "photos", PLACES)
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    """528 images in 48 folders."""
+    return write_tree(tmp_path / "photos", (*PLACES, *MANY))
+
+
+def test_every_image_comes_out_under_its_own_name(many: Path, tmp_path: Path) -> None:
+    mixed, out, shown = many, tmp_path / "out", []
     summary = translate_files(negatives(), mixed, out, progress=lambda *done: shown.append(done))
     names = {p.relative_to(mixed) for p in mixed.rglob("*") if p.suffix != ".txt" and p.is_file()}
     names -= {Path("one/broken.png"), Path(".hidden.png")}
     assert {p.relative_to(out) for p in out.rglob("*") if p.is_file()} == names
-    assert (summary.translated, summary.there, summary.others) == (54, 0, 1)
+    assert (summary.translated, summary.there, summary.others) == (48 * EACH, 0, 1)
     assert list(summary.skipped) == [str(Path("one/broken.png"))]
     assert "cannot identify image file" in summary.skipped[str(Path("one/broken.png"))]
-    assert shown[-1] == (55, 55)
-    for folder in ("", "one", "日本"):
+    assert shown[-1] == (529, 529)
+    for folder in ("", "one", "日本", "with space/6"):
         for name in ("b.png", "two.bmp", "wide.tiff"):
             assert np.array_equal(pixels_of(out / folder / name), 255 - pixels_of(mixed / folder / name))
         for name in ("a.jpg", "c.webp"):
@@ -81,13 +96,12 @@ def test_every_image_comes_out_under_its_own_name(mixed: Path, tmp_path: Path) -
     alpha = pixels_of(out / "alpha.png")
     assert np.array_equal(alpha[:, :, 3], pixels_of(mixed / "alpha.png")[:, :, 3])
     assert summary.rounded == 0
-    raw = (out / "deep.png").read_bytes()
-    assert struct.unpack(">IIBB", raw[16:26]) == (10, 16, 16, 2)  # 16 bits of red, green and blue
-    size = struct.unpack(">I", raw[33:37])[0]
-    rows = np.frombuffer(zlib.decompress(raw[41 : 41 + size]), np.uint8).reshape(16, 61)[:, 1:]
-    colours = np.ascontiguousarray(rows).view(">u2").reshape(16, 10, 3).astype(int)
+    colours = values_of(out / "deep.png")
+    assert colours.shape == (16, 10, 3)  # 16 bits of red, green and blue
     assert np.abs(colours + pixels_of(mixed / "deep.png")[:, :, None] - 65535).max() <= 1
     assert np.abs(pixels_of(out / "deep.png").astype(int) - colours // 256).max() <= 1  # Pillow reads it, and 8 bits
+    assert np.abs(values_of(out / "zwei/1/colours.png") + values_of(mixed / "zwei/1/colours.png") - 65535).max() <= 1
+    assert np.array_equal(values_of(out / "clear.png")[:, :, 3], values_of(mixed / "clear.png")[:, :, 3])
 
 
 def test_sixteen_bits_are_kept_where_translations_are_grey(mixed: Path, tmp_path: Path) -> None:
@@ -114,22 +128,46 @@ def test_an_image_is_upright_as_its_orientation_says(tmp_path: Path) -> None:
         assert 0x0112 not in image.getexif()
 
 
+def test_eight_bits_of_sixteen_are_counted_where_no_more_can_be_had(tmp_path: Path) -> None:
+    """Colour TIFFs, which Pillow neither reads nor writes with 16 bits, and formats that have 8."""
+    folder = tmp_path / "deep"
+    folder.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 65536, (6, 5, 3))
+    (folder / "a.tiff").write_bytes(tiff(pixels))
+    (folder / "b.png").write_bytes(png(pixels))
+    assert translate_files(negatives(), folder, tmp_path / "out").rounded == 1
+    assert np.array_equal(pixels_of(tmp_path / "out" / "a.tiff"), 255 - pixels // 256)
+    assert translate_files(negatives(), folder / "b.png", tmp_path / "b.jpg").rounded == 1
+    assert translate_files(negatives(RGB, GREY), folder / "a.tiff", tmp_path / "grey.tiff").rounded == 1
+
+
+def test_of_an_animation_the_first_image_is_translated_and_that_is_said(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (4, 4), (level, level, level)) for level in (0, 255)]
+    for suffix in ("gif", "png", "webp", "tiff"):
+        frames[0].save(tmp_path / f"a.{suffix}", save_all=True, append_images=frames[1:])
+    summary = translate_files(negatives(), tmp_path, tmp_path / "out")
+    assert (summary.translated, summary.animated) == (4, 4)
+    assert "4 are animated or have several pages: the first image of each was translated" in summary.lines()
+    assert pixels_of(tmp_path / "out" / "a.webp").min() == 255
+    assert translate_files(negatives(), tmp_path / "out", tmp_path / "back").animated == 0
+
+
 def test_what_is_done_is_left_alone(mixed: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     translate_files(negatives(), mixed / "one", out)
     (out / "b.png").write_bytes(b"my own")
     (out / "deeper" / "b.png").unlink()
     summary = translate_files(negatives(), mixed / "one", out)
-    assert (summary.translated, summary.there) == (1, 17)
+    assert (summary.translated, summary.there) == (1, 2 * EACH - 1)
     assert (out / "b.png").read_bytes() == b"my own"
-    assert translate_files(negatives(), mixed / "one", out, force=True).translated == 18
+    assert translate_files(negatives(), mixed / "one", out, force=True).translated == 2 * EACH
     assert np.array_equal(pixels_of(out / "b.png"), 255 - pixels_of(mixed / "one" / "b.png"))
 
 
 def test_results_inside_the_source_are_no_sources(mixed: Path) -> None:
     out = mixed / "out"
-    assert translate_files(negatives(), mixed, out).translated == 54
-    assert translate_files(negatives(), mixed, out).there == 54
+    assert translate_files(negatives(), mixed, out).translated == 6 * EACH
+    assert translate_files(negatives(), mixed, out).there == 6 * EACH
     assert not (out / "out").exists()
 
 
@@ -172,7 +210,7 @@ def test_batches_are_of_one_shape_and_small_enough(
     object.__setattr__(run, "pixels", lambda x, to: (seen.append(tuple(x.shape)), whole(x, to))[1])
     translate_files(run, mixed, tmp_path / "out")
     assert max(shape[0] for shape in seen) == 4
-    assert sum(shape[0] for shape in seen) == 54
+    assert sum(shape[0] for shape in seen) == 6 * EACH
     assert len(seen) < 30
 
 
@@ -195,31 +233,30 @@ write, count = tree.write, 0
 def counted(*arguments):
     global count
     count += 1
-    if count == 20:
+    if count == 200:
         os.kill(os.getpid(), 9)
     return write(*arguments)
 tree.write = counted
-tree.AHEAD = 8
 tree.translate_files(negatives(), Path(sys.argv[1]), Path(sys.argv[2]))
 """
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals as on Unix")
-def test_killed_half_way_it_goes_on_with_the_rest(mixed: Path, tmp_path: Path) -> None:
+def test_killed_half_way_it_goes_on_with_the_rest(many: Path, tmp_path: Path) -> None:
     root = Path(__file__).resolve().parents[1]
-    command = [sys.executable, "-c", KILLED, str(mixed), str(tmp_path / "out")]
+    command = [sys.executable, "-c", KILLED, str(many), str(tmp_path / "out")]
     path = os.pathsep.join([str(root), str(root / "src")])
     killed = subprocess.run(command, check=False, env=os.environ | {"PYTHONPATH": path})
     assert killed.returncode == -signal.SIGKILL
     done = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*") if p.is_file() and p.name[0] != "."}
-    assert len(done) == 19
+    assert len(done) == 199
     time.sleep(0.01)
-    summary = translate_files(negatives(), mixed, tmp_path / "out")
-    assert (summary.translated, summary.there) == (35, 19)
+    summary = translate_files(negatives(), many, tmp_path / "out")
+    assert (summary.translated, summary.there) == (48 * EACH - 199, 199)
     assert all(p.stat().st_mtime_ns == t for p, t in done.items())
 
 
 def test_numbers_of_a_summary(tmp_path: Path) -> None:
-    lines = tree.Summary(tmp_path, 3, 2, {"x.png": "damaged"}, 1, 1).lines()
-    assert [line.split()[0] for line in lines] == ["3", "2", "skipped", "1", "1"]
+    lines = tree.Summary(tmp_path, 3, 2, {"x.png": "damaged"}, 1, 1, 4).lines()
+    assert [line.split()[0] for line in lines] == ["3", "2", "skipped", "1", "1", "4"]
     assert torch.equal(negatives(RGB, GREY).pixels(torch.ones(1, 1, 4, 4), "B"), torch.zeros(1, 1, 4, 4))

@@ -73,7 +73,9 @@ class Trained:
         if each is not None:
             return self.sample_each(each, seed, prior, n is None and label is None)
         n = at_least_one(64 if n is None else n, "n")
-        return self.decode(self.drawn(n, seed, prior), self.chosen(n, label))
+        labels = self.chosen(n, label)
+        made = self.decode(self.drawn(n, seed, prior), labels)
+        return made if labels is None else replace(made, labels=labels, classes=tuple(self.about["classes"]))
 
     def sample_each(self, each: int, seed: int, prior: str | None, alone: bool) -> Examples:
         """A row of samples a class, beside its name; UserError unless each stands `alone` and the model has classes."""
@@ -83,8 +85,9 @@ class Trained:
             raise UserError(f"each={each}: this {name_of(self.model)} was trained without labels: ask for n examples")
         classes = self.about["classes"]
         labels = torch.arange(len(classes)).repeat_interleave(at_least_one(each, "each"))
-        made = replace(self.decode(self.drawn(len(labels), seed, prior), labels), rows=tuple(classes))
-        return replace(made, columns=each) if made.x.ndim > 2 else replace(made, labels=labels)
+        made = self.decode(self.drawn(len(labels), seed, prior), labels)
+        made = replace(made, labels=labels, rows=tuple(classes), classes=tuple(classes))
+        return replace(made, columns=each) if made.x.ndim > 2 else made
 
     def drawn(self, n: int, seed: int, prior: str | None) -> Tensor:
         """n latent codes from the model's own prior, or from a fitted one."""

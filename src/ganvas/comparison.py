@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
+
 from . import folders
 from .artifact import Trained, load_trained
 from .data import Source, View
@@ -12,6 +14,7 @@ from .evaluation import Measured, N, measured
 from .evaluation.comparing import Entry, compared
 from .evaluation.samples import Numbers
 from .model import Samples, name_of
+from .priors import STANDARD
 from .training import device_for
 
 Run = Trained | str | Path | tuple[Trained, str | None]
@@ -86,7 +89,7 @@ def found_by(name: str) -> tuple[Trained, str | None]:
 
 
 def check(entries: Sequence[Opened]) -> None:
-    """UserError unless all runs generate examples, of one shape."""
+    """UserError unless all runs generate examples, of one shape, and none is there twice."""
     for name, trained, _ in entries:
         if trained.model.domains == 2 or not isinstance(trained.model, Samples):
             raise UserError(f"{name} is a {name_of(trained.model)}, which draws no samples: use ganvas evaluate")
@@ -94,6 +97,20 @@ def check(entries: Sequence[Opened]) -> None:
     if len(shapes) > 1:
         said = ", ".join(f"{shape} ({name})" for shape, name in shapes.items())
         raise UserError(f"the runs generate examples of different shapes, {said}: compare runs of one shape")
+    for i, one in enumerate(entries):
+        for other in entries[:i]:
+            if same(one, other):
+                raise UserError(
+                    f"{other.name} and {one.name} have the same weights, so all their numbers are equal: name it once"
+                )
+
+
+def same(a: Opened, b: Opened) -> bool:
+    """Whether two models generate the same examples: by the same weights, of codes from the same prior."""
+    if (a.prior or STANDARD) != (b.prior or STANDARD) or a.trained.model != b.trained.model:
+        return False
+    ours, theirs = (run.trained.nets.state_dict() for run in (a, b))
+    return ours.keys() == theirs.keys() and all(torch.equal(t.cpu(), theirs[name].cpu()) for name, t in ours.items())
 
 
 def common(entries: Sequence[Opened], data: Source | None, view: View | None) -> list[Measured]:

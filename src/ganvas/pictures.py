@@ -25,6 +25,8 @@ LEAST = 512
 """a grid with fewer pixels than this along its longer side is enlarged by a whole number"""
 VISIBLE, MOST = 64, 1600
 """an image in a grid is enlarged to so many pixels, by a whole number, unless the grid becomes larger than MOST"""
+LONGEST = 40
+"""characters of a class in a file's name"""
 MARGIN = 6
 """pixels around the words beside a grid"""
 
@@ -45,7 +47,9 @@ class Examples:
     behind: Tensor | None = None
     """further vectors, which a plot shows in grey"""
     labels: Tensor | None = None
-    """the number of each vector's class, whose name is in `rows`: a plot shows it as a colour"""
+    """the number of each example's class; where `rows` name the classes, a plot of vectors shows them as colours"""
+    classes: tuple[str, ...] = ()
+    """names of the classes, which files keep beside the labels"""
     about: dict[str, Any] = field(default_factory=dict)
     """numbers that belong to the picture"""
 
@@ -61,7 +65,7 @@ class Examples:
         if self.x.ndim > 2:
             columns = columns_of(self.x, self.columns)
             return captioned(grid(self.x, columns), self.title, self.rows, self.heads, columns)
-        if self.labels is not None:
+        if self.labels is not None and self.rows:
             plot = by_class(self.x, self.labels, self.rows)
         elif self.columns is not None:
             plot = walks(self.x, self.columns, self.rows, self.behind)
@@ -72,7 +76,8 @@ class Examples:
     def save(self, path: str | Path) -> None:
         """Write a picture (.png, .jpg, .webp), an array (.npy, .npz), or into a folder one PNG an image.
 
-        Files of that name are overwritten.  Raises UserError for any other suffix.
+        Labels, where there are any, are y and classes in a .npz, and part of the names in a folder.  Files of that name
+        are overwritten.  Raises UserError for any other suffix.
         """
         path = Path(path)
         if path.suffix == "" or path.is_dir():
@@ -87,20 +92,33 @@ class Examples:
         elif suffix == ".npy":
             np.save(content, self.numpy())
         elif suffix == ".npz":
-            np.savez_compressed(content, x=self.numpy())
+            np.savez_compressed(content, x=self.numpy(), **self.labelling())  # type: ignore[arg-type]
         else:
             raise UserError(f"cannot write {path}: end its name in .png, .jpg, .webp, .npy or .npz, or give a folder")
         path.parent.mkdir(parents=True, exist_ok=True)
         with written(path) as temporary:
             temporary.write_bytes(content.getvalue())
 
+    def labelling(self) -> dict[str, np.ndarray]:
+        """The arrays y and classes of a .npz, as `data` reads them; none where nothing is known of classes."""
+        if self.labels is None or not self.classes:
+            return {}
+        return {"y": self.labels.cpu().numpy(), "classes": np.array(self.classes)}
+
+    def class_of(self, i: int) -> str:
+        """What a file's name says of an image's class: "-food", or nothing where that is not known."""
+        if self.labels is None or not self.classes:
+            return ""
+        name = self.classes[int(self.labels[i])][:LONGEST]
+        return "-" + "".join(c if c.isalnum() or c in "-_" else "-" for c in name)
+
     def save_each(self, folder: Path) -> None:
-        """One PNG an image, 00000.png, 00001.png, ...; UserError for vectors."""
+        """One PNG an image, 00000.png, 00001.png, ..., or 00000-food.png with its class; UserError for vectors."""
         if self.x.ndim == 2:
             raise UserError(f"vectors are no pictures: write them to {folder}.npz instead")
         folder.mkdir(parents=True, exist_ok=True)
         for i, image in enumerate(self.x):
-            to_image(image).save(folder / f"{i:05d}.png")
+            to_image(image).save(folder / f"{i:05d}{self.class_of(i)}.png")
 
     def _repr_png_(self) -> bytes:
         """The picture, for notebooks."""

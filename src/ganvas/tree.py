@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from .artifact import Trained, at_once
-from .data.folder import SUFFIXES, images_below, mode_of
+from .data.depth import pixels_of
+from .data.folder import SUFFIXES, images_below
 from .errors import UserError
 from .paths import written
 
@@ -39,7 +40,9 @@ class Summary:
     others: int = 0
     """files that are no images by their suffix"""
     rounded: int = 0
-    """images with 16 bits whose translation has 8, since its format has no more"""
+    """images with 16 bits whose translation has 8"""
+    animated: int = 0
+    """files with several images, of which the first was translated"""
 
     def plain(self) -> dict[str, Any]:
         return self.__dict__ | {"out": str(self.out)}
@@ -53,17 +56,24 @@ class Summary:
         if self.others:
             said.append(f"{self.others} other files are no images")
         if self.rounded:
-            said.append(f"{self.rounded} had 16 bits, and now have 8, which is what their format holds")
+            said.append(f"{self.rounded} had 16 bits, and now have 8: PNGs and grey TIFFs keep 16")
+        if self.animated:
+            said.append(f"{self.animated} are animated or have several pages: the first image of each was translated")
         return said
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An image as it was read: c x h x w floats in [0, 1] with 1, 3 or 4 channels, and whether it had 16 bits."""
+    """An image as it was read: c x h x w floats in [0, 1] with 1, 3 or 4 channels."""
 
     path: Path
     x: Tensor
-    deep: bool
+    deep: bool = False
+    """whether it has 16 bits"""
+    lost: bool = False
+    """whether its file has 16 bits, but eight were read"""
+    moves: bool = False
+    """whether it is the first of several in its file"""
 
 
 def translate_files(
@@ -78,8 +88,9 @@ def translate_files(
     """Translate an image to the file `out`, or every image below a folder to its own relative path below `out`.
 
     Images keep their size (unless the domains' sizes differ), format, alpha and, as PNG or grey TIFF, 16 bits; EXIF
-    orientation is applied.  What exists in `out` is left alone unless `force`: a call that was stopped goes on
-    where it was.  What cannot be read is skipped.  Raises UserError for a source without images.
+    orientation is applied, and of an animation the first image is taken.  What exists in `out` is left alone unless
+    `force`: a call that was stopped goes on where it was.  What cannot be read is skipped.  Raises UserError for a
+    source without images.
     """
     trained.towards(to)  # refuses before anything is read
     pairs, others = planned(source, out)
@@ -93,7 +104,8 @@ def translate_files(
             made = trained.pixels(torch.stack([p.x for p in pictures]), to)
             for picture, x in zip(pictures, made, strict=True):
                 target = next(target for (path, target), read in group if read is picture)
-                summary.rounded += write(target, x, picture.deep)
+                summary.rounded += write(target, x, picture.deep) or picture.lost
+                summary.animated += picture.moves
                 summary.translated += 1
         for (path, _), read in group:
             if isinstance(read, str):
@@ -152,13 +164,12 @@ def read(path: Path) -> Picture | str:
     """An image, upright as its EXIF orientation says, or why it cannot be read."""
     try:
         with Image.open(path) as image:
-            deep = image.mode.startswith("I;16")
-            upright = ImageOps.exif_transpose(image)
-            pixels = np.asarray(upright) if deep else np.asarray(upright.convert(mode_of(upright)))
+            moves = getattr(image, "is_animated", False) and image.format != "MPO"  # a photograph and its previews
+            pixels, deep = pixels_of(path, image)
     except Exception as error:  # a damaged file can raise anything: struct.error, RuntimeError, ...
         return str(error).replace(str(path), path.name) or type(error).__name__
-    planes = np.atleast_3d(pixels).transpose(2, 0, 1).astype(np.float32)
-    return Picture(path, torch.from_numpy(planes / (65535 if deep else 255)), deep)
+    planes, levels = pixels.transpose(2, 0, 1).astype(np.float32), np.iinfo(pixels.dtype).max
+    return Picture(path, torch.from_numpy(planes / levels), levels > 255, deep and levels == 255, moves)
 
 
 def alike(pictures: list[Picture], trained: Trained) -> Iterator[list[Picture]]:

@@ -109,7 +109,7 @@ OPTIONS: list[tuple[list[str], str]] = [
     (["train", "gan", "emoji", "--loss", "wasserstein"], "loss=wasserstein needs a critic of bounded slope: give gp"),
     (["train", "wgan", "emoji", "--gp", "10"], "gp and clip are different ways to bound the slope of D: choose one"),
     (["train", "wgan", "emoji", "--betas", "0.5", "0.9"], "betas=0.5,0.9: RMSprop has no momentum: give 0 first"),
-    (["train", "dcgan", "ring"], "net=conv needs images, but the data are vectors of 2 numbers"),
+    (["train", "dcgan", "ring"], "dcgan needs images, but ring holds vectors: train gan instead"),
     (["train", "dcgan", "emoji", "--norm-d", "batch", "--r1", "1"], "r1=1 is about D's gradient at each example"),
     (["train", "dcgan", "emoji", "--lazy", "16"], "lazy=16 is the interval of penalties: give gp, r1 or r2 as well"),
     (["train", "dcgan", "emoji", "--pack", "3"], "batch=64 cannot be packed by pack=3: give a multiple of it"),

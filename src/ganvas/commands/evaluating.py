@@ -27,7 +27,9 @@ def evaluate(
         tuple[str, str] | None, Parameter(help="two sources of examples that belong together, to measure translations")
     ] = None,
     metrics: Annotated[tuple[str, ...], Parameter(negative=(), help="only these: " + ", ".join(METRICS))] = (),
-    k: Annotated[int, Parameter(alias="-k", help="samples an example of the importance weighted bound")] = 500,
+    k: Annotated[
+        int | None, Parameter(alias="-k", help="samples an example of the importance weighted bound, 500 if not given")
+    ] = None,
     n: Annotated[
         int | None, Parameter(alias="-n", help="how many samples, and examples; 10,000 and all if not given")
     ] = None,
@@ -121,11 +123,16 @@ def of_translator(v: dict[str, Any]) -> list[str]:
             shown.append(f"  {'cycle error':<24} {one['cycle_error']:.4f} +- {one['cycle_error:error']:.4f}")
         before = f", of what is translated {one['before']:.4f}" if "before" in one else ""
         shown.append(f"  {'sliced Wasserstein':<24} {one['distance']:.4f}, floor {one['distance:floor']:.4f}{before}")
-        name = next(key for key in one if key.startswith("kid"))
-        shown.append(f"  {name:<24} {one[name]:.4g}, floor {one[f'{name}:floor']:.4g}")
-        for key in ("l1", "psnr_db", "ssim", "rank", "first", "label_agreement"):
+        for name, value in one.items():
+            if f"{name}:floor" in one and name != "distance":
+                shown += [
+                    f"  {line}" for line in with_floor(name, value, one[f"{name}:floor"], one.get(f"{name}:error"))
+                ]
+        shown += [f"  {name:<24} left out: {why}" for name, why in one["left_out"].items()]
+        for key in ("l1", "psnr_db", "ssim", "rank", "first", "label_agreement", "angle_rmse", "angle_correlation"):
             if truth and key in truth:
                 least = f", unchanged {truth['unchanged'][key]:.4f}" if key in truth.get("unchanged", {}) else ""
+                least += f", floor {truth[f'{key}:floor']:.4f}" if f"{key}:floor" in truth else ""
                 shown.append(f"  {f'{key} (pairs)':<24} {truth[key]:.4f}{least}")
     return [*shown, *(f"warning: {sign}" for sign in v["signs"])]
 

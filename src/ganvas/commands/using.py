@@ -34,7 +34,7 @@ def sample(
 ) -> None:
     """Generate new examples with a trained model, from N(0, I) or from a fitted prior."""
     trained = opened(run)
-    if label is not None and (chosen := trained.chosen(1, label)) is not None:
+    if label is not None and each is None and (chosen := trained.chosen(1, label)) is not None:
         Bar().say(f"class {trained.about['classes'][int(chosen)]}")
     make = partial(trained.sample, n, seed=seed, prior=prior, label=label, each=each)
     deliver(make if each is None or not drawn(to.out) else lambda: first(make()), trained, "samples", to)

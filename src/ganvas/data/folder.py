@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from ..errors import UserError
 from .collection import CHANNELS, Collection, fitted, with_channels
+from .depth import pixels_of
 from .files import only_train
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".avif"}
@@ -77,24 +78,13 @@ def read_image(path: Path, size: tuple[int, int] | None) -> Read:
         with Image.open(path) as image:
             if size:  # a JPEG decodes straight to a half, a quarter or an eighth, still above the size asked for
                 image.draft(None, (size[1] * 2, size[0] * 2))
-            deep = image.mode.startswith("I;16")
-            upright = ImageOps.exif_transpose(image)
-            pixels = np.asarray(upright) if deep else np.asarray(upright.convert(mode_of(upright)))
+            pixels, deep = pixels_of(path, image)
     except Exception as error:  # a damaged file can raise anything: struct.error, RuntimeError, ...
         return str(error).replace(str(path), path.name) or type(error).__name__
-    if deep:
+    if pixels.dtype != np.uint8:
         pixels = np.round(pixels / 257).astype(np.uint8)
-    x = torch.from_numpy(np.atleast_3d(pixels).transpose(2, 0, 1).copy())
+    x = torch.from_numpy(pixels.transpose(2, 0, 1).copy())
     return (fitted(x[None], size)[0] if size else x), deep
-
-
-def mode_of(image: Image.Image) -> str:
-    """The mode with the fewest channels that holds the image."""
-    if image.mode in ("I", "F"):
-        raise ValueError(f"pixels of 32 bits ({image.mode}) have no fixed range")
-    if "A" in image.getbands() or "transparency" in image.info:
-        return "RGBA"
-    return "L" if image.mode in ("1", "L") else "RGB"
 
 
 def one_size(good: list[tuple[Path, Tensor, bool]], folder: Path) -> None:

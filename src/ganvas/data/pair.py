@@ -116,6 +116,8 @@ def warnings(pair: Pair) -> list[str]:
         )
     if pair.are_images:
         said += about_images(pair)
+    if pair.a.shape == pair.b.shape and pair.a.fingerprint() == pair.b.fingerprint():
+        said.append(f"{pair.a.name} and {pair.b.name} are the same data: there is nothing to translate")
     return said
 
 
@@ -136,10 +138,7 @@ def about_images(pair: Pair) -> list[str]:
                 f"{share:.0%} of {part.name} are nearly empty images, of one colour: nothing can be translated back "
                 "from those, remove them"
             )
-    same = pair.a.shape == pair.b.shape and pair.a.fingerprint() == pair.b.fingerprint()
-    return (
-        [*said, f"{pair.a.name} and {pair.b.name} are the same data: there is nothing to translate"] if same else said
-    )
+    return said
 
 
 def nearly_empty(part: Collection) -> float:

@@ -22,6 +22,8 @@ OF_IMAGES, OF_VECTORS = ("ms-ssim",), ("distances", "modes")
 METRICS = (*OF_CODES, *OF_SAMPLES, *OF_IMAGES, *OF_VECTORS)
 N = 10_000
 """samples that are compared with as many examples, at most, unless n says otherwise"""
+K, DRAWS = 500, 10
+"""samples of the importance weighted bound, and of the ELBO, of each example, unless k and draws say otherwise"""
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,8 @@ def evaluate(
     view: View | None = None,
     *,
     metrics: Sequence[str] = (),
-    k: int = 500,
-    draws: int = 10,
+    k: int | None = None,
+    draws: int | None = None,
     n: int | None = None,
     features: str = "auto",
     few: bool = False,
@@ -63,8 +65,8 @@ def evaluate(
     """Measure a trained model on `data`, by default the test split of what the run was trained on ("split" says which).
 
     `metrics` are those of `METRICS`, or all that the model and the data have.  Of a model with an encoder, on held-out
-    examples, in nats unless the name says otherwise: "elbo" (with its two terms, mean of `draws` samples z an
-    example; beta plays no part), "bound" (the importance weighted bound L_k with exactly `k` samples, Burda et al.,
+    examples, in nats unless the name says otherwise: "elbo" (with its two terms, mean of `draws` (10) samples z
+    an example; beta plays no part), "bound" (the importance weighted bound L_k with exactly `k` (500), Burda et al.,
     arXiv:1509.00519), "codes" (active units, KL a dimension, mutual information, aggregate posterior) and
     "reconstruction" (PSNR, SSIM).  `..._error` is a standard error over examples.
 
@@ -76,42 +78,54 @@ def evaluate(
     of samples, but for "memorisation", where it is what follows from its definition; "protocol" says the rest.
 
     A translator is measured as `evaluation.translation` says, on `data` = (A, B), and with `pairs` = (A, B) of examples
-    that belong together against the truth; of the other options n, features and seed apply.
+    that belong together against the truth; `metrics` are of its translations ("kid" unless given), and k, draws and
+    prior are refused.
 
     `n` of the examples are drawn, or all are taken.  What cannot be computed is None; the same seed gives the same
     numbers.  Raises UserError for data that do not fit, and for what cannot be measured.
     """
+    for name, value in (("k", k), ("draws", draws), ("n", n)):
+        at_least_one(1 if value is None else value, name)
     if trained.model.domains == 2:
-        return translation.measured(trained, data, view, pairs, n or N, features, seed, progress)
+        translation.check(trained, metrics, few, {"k": k, "draws": draws, "prior": prior})
+        return translation.measured(trained, data, view, pairs, metrics, n or N, features, few, seed, progress)
     if pairs is not None or isinstance(data, tuple):
         raise UserError(f"this {name_of(trained.model)} learns from one collection: give one source, and no pairs")
     chosen = which(trained, metrics)
-    for name, value in (("k", k), ("draws", draws), ("n", 1 if n is None else n)):
-        at_least_one(value, name)
     samples = any(name not in OF_CODES for name in chosen)
     on = measured(trained, data, view, samples)
+    real = prepared(trained, on, n or N, features, prior, few, metrics, seed) if samples else None
     result: Numbers = {
         "model": name_of(trained.model), "step": trained.about.get("step"), "data": on.held_out.name,
         "split": on.split, "seed": seed,
     }  # fmt: skip
     if any(name in OF_CODES for name in chosen):
         some = on.held_out if n is None else on.held_out.some(n, seed, "examples")
-        prepared = trained.model.prepare(some, once=True)
-        result |= codes.measured(trained, prepared, chosen, k, draws, seed, progress)
-    if samples:
-        s, about = compared(trained, on, n or N, features, prior, seed, progress)
+        result |= codes.measured(trained, some, chosen, k or K, draws or DRAWS, seed, progress)
+    if real is not None:
+        s, about = compared(trained, on, real, prior, seed, progress)
         result |= about | of_samples(s, on.train, chosen, few, bool(metrics), seed, progress)
     return {name: None if isinstance(v, float) and not isfinite(v) else v for name, v in result.items()}
 
 
+def prepared(
+    trained: Trained, on: Measured, n: int, features: str, prior: str | None, few: bool, asked: Sequence[str], seed: int
+) -> generated.Ready:
+    """What samples are compared with; UserError for what would else fail after long computations."""
+    real = generated.ready(trained, *on.parts(seed), n, features, prior)
+    if "fid" in asked:
+        generated.enough(real.n, real.features, few)
+    if "memorisation" in asked and on.train is None:
+        raise UserError(generated.NO_TRAIN)
+    return real
+
+
 def compared(
-    trained: Trained, on: Measured, n: int, features: str, prior: str | None, seed: int, progress: Callable[[str], None]
+    trained: Trained, on: Measured, real: generated.Ready, prior: str | None, seed: int, progress: Callable[[str], None]
 ) -> tuple[generated.Sides, Numbers]:
     """The examples to compare, and how they were come by."""
-    held_out, other = on.parts(seed)
-    n = min(n, len(held_out), len(other))
-    progress(f"{n} samples and their features")
-    s = generated.sides(trained, held_out, other, n, features, prior, seed, progress)
+    progress(f"{real.n} samples and their features")
+    s = generated.sides(trained, real, prior, seed, progress)
     drawn = "" if prior is None else f", codes from the prior {prior}"
     return s, {
         "samples": len(s.made), "features": s.features.tag, "floor_from": "halves" if on.train is None else "train",

@@ -36,6 +36,7 @@ def measured(
     progress: Callable[[str], None],
 ) -> dict[str, Any]:
     """The chosen numbers of an encoder and a decoder on the examples of a collection."""
+    collection = trained.model.prepare(collection, once=True)
     result: dict[str, Any] = {"examples": len(collection)}
     x = trained.inputs(collection.x)
     if isinstance(trained.model, WithLikelihood):

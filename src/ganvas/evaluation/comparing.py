@@ -15,7 +15,7 @@ from ..metrics import jackknife
 from ..metrics.jackknife import RESAMPLES, Score
 from ..metrics.neighbours import RARE, Points, nearest, points
 from . import Measured
-from .samples import NO_TRAIN, Numbers, Sides, enough, features_of, made_by, mixture_of, sides
+from .samples import NO_TRAIN, Numbers, Sides, enough, features_of, made_by, mixture_of, ready, sides
 
 COMPARED = (
     "fid", "kid", "prdc", "two-sample", "memorisation", "duplicates", "sliced-wasserstein", "classes", "distances",
@@ -69,10 +69,14 @@ def compared(
         if name not in COMPARED:
             raise UserError(f"{name} is not compared: there are {', '.join(COMPARED)}")
     held_out, other = on.parts(seed)
-    n = min(at_least_one(n, "n"), len(held_out), len(other))
     first, *rest = entries
+    n = at_least_one(n, "n")
+    *_, common = (ready(e.trained, held_out, other, n, features, e.prior) for e in reversed(entries))
+    n = common.n
+    if "fid" in chosen:
+        enough(n, common.features, few)
     progress(f"{n} samples of each, and their features")
-    start = sides(first.trained, held_out, other, n, features, first.prior, seed, progress)
+    start = sides(first.trained, common, first.prior, seed, progress)
     made = [start.made, *(made_by(e.trained, start.held_out, n, e.prior, seed) for e in rest)]
     of_made = [start.of_made, *(features_of(x, start.features, progress) for x in made[1:])]
     asked = tuple(chosen) or tuple(m for m in COMPARED if (m in OF_VECTORS) <= (not held_out.are_images))
@@ -144,7 +148,7 @@ def scores(
     n = len(s.of_held_out)
 
     def fid() -> Score:
-        enough(s, few)
+        enough(n, s.features, few)
         return jackknife.frechet_score(s.of_held_out, s.of_made)
 
     def memorisation() -> dict[str, Score]:

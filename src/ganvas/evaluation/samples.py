@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -25,8 +25,11 @@ from ..metrics.fidelity import ms_ssim, scales
 from ..metrics.likelihood import mean_and_error
 from ..metrics.neighbours import RARE, Points, copying, coverage, doubles, points, told_apart
 from ..model import device_of
+from ..priors import STANDARD
 from ..randomness import generator
 
+FEWEST = 2
+"""examples of each side that are compared, at least"""
 PAIRS = 1000
 """pairs of examples whose similarity is looked at"""
 TRANSPORTED = 2000
@@ -57,22 +60,36 @@ class Sides:
         return points(self.of_held_out, self.of_made, self.of_other)
 
 
-def sides(
-    trained: Trained,
-    held_out: Collection,
-    other: Collection,
-    n: int,
-    features: str,
-    prior: str | None,
-    seed: int,
-    progress: Callable[[str], None],
-) -> Sides:
-    """n examples of each side, of which both real ones have as many.
+class Ready(NamedTuple):
+    """What samples are compared with, on which features, and how many of each side."""
+
+    held_out: Collection
+    other: Collection
+    features: Features
+    n: int
+
+
+def ready(trained: Trained, held_out: Collection, other: Collection, n: int, features: str, prior: str | None) -> Ready:
+    """Everything but the samples; UserError for what would else be found out after they were computed."""
+    if prior not in (None, STANDARD):
+        trained.fitted(str(prior))
+    n = min(n, len(held_out), len(other))
+    if n < FEWEST:
+        raise UserError(
+            f"samples are compared with as many held-out examples, {FEWEST} at least, and here is {n}: give more data, "
+            "or a higher n"
+        )
+    space = features_for(features, trained.shape, data=held_out.name, device=device_of(trained.nets))
+    return Ready(held_out, other, space, n)
+
+
+def sides(trained: Trained, real: Ready, prior: str | None, seed: int, progress: Callable[[str], None]) -> Sides:
+    """The examples of each side, of which both real ones have as many.
 
     The generated ones of a conditional model have the labels of the held-out ones.
     """
+    held_out, other, space, n = real
     held_out, other = held_out.some(n, seed, "held out"), other.some(n, seed, "other")
-    space = features_for(features, trained.shape, data=held_out.name, device=device_of(trained.nets))
     made = made_by(trained, held_out, n, prior, seed)
     seen = (features_of(part, space, progress) for part in (held_out, other, made))
     return Sides(held_out, other, made, space, *seen)
@@ -101,17 +118,17 @@ def features_of(data: Collection, space: Features, progress: Callable[[str], Non
 
 def fid(s: Sides, few: bool) -> Numbers:
     """The Frechet distance, and that of infinitely many examples; UserError where there are too few for either."""
-    enough(s, few)
+    enough(len(s.of_made), s.features, few)
     (value, infinite), (floor, infinite_floor) = frechets(s.of_held_out, s.of_made, s.of_other)
     return named(s, "fid", value, floor) | named(s, "fid_infinity", infinite, infinite_floor)
 
 
-def enough(s: Sides, few: bool) -> None:
+def enough(n: int, space: Features, few: bool) -> None:
     """UserError where there are fewer examples than features, and nobody asked for a number nevertheless."""
-    if len(s.of_made) <= s.features.size and not few:
+    if n <= space.size and not few:
         raise UserError(
-            f"a Frechet distance of {len(s.of_made)} examples on {s.features.size} features is mostly bias: use more "
-            "examples, the metric kid, or --few to have it nevertheless"
+            f"a Frechet distance of {n} examples on {space.size} features is mostly bias: use more examples, the "
+            "metric kid, or --few to have it nevertheless"
         )
 
 
@@ -229,6 +246,6 @@ def named(s: Sides, name: str, value: Any, floor: Any, error: Any = None) -> Num
 
 
 __all__ = [
-    "Numbers", "Sides", "diversity", "enough", "features_of", "fid", "kid", "made_by", "memorisation", "mixture_of",
-    "modes_found", "named", "prdc", "repeated", "sides", "sliced", "two_sample", "vectors",
+    "Numbers", "Ready", "Sides", "diversity", "enough", "features_of", "fid", "kid", "made_by", "memorisation",
+    "mixture_of", "modes_found", "named", "prdc", "ready", "repeated", "sides", "sliced", "two_sample", "vectors",
 ]  # fmt: skip

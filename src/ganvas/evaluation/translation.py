@@ -3,8 +3,9 @@
 Pixels count from 0 to 1, vectors in their own units.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from math import pi
 from pathlib import Path
 
 import torch
@@ -14,11 +15,11 @@ from ..artifact import Trained
 from ..data import Collection, Pair, Sources, View, load, load_all
 from ..doctor import of_translator
 from ..errors import UserError
-from ..features import features_for
+from ..features import Features, features_for
 from ..metrics.classes import agreement as classified
 from ..metrics.fidelity import psnr, ssim
 from ..metrics.likelihood import mean_and_error
-from ..metrics.pairs import absolute_errors, nearest_labels, ranks
+from ..metrics.pairs import absolute_errors, angle_errors, angles_of, nearest_labels, ranks
 from ..model import Batch, PairBatch, device_of, name_of
 from ..models.translation import Translator, other
 from ..randomness import reseed
@@ -28,6 +29,8 @@ from .samples import Numbers
 
 TRIED = 64
 """examples of each domain whose round trips are tried with noise"""
+OF_TRANSLATIONS = ("kid", "fid", "prdc", "two-sample", "duplicates", "ms-ssim", "sliced-wasserstein")
+"""metrics of translations against their domain; the last is always there, of the others kid unless told otherwise"""
 BETTER = 0.8
 """share of its input's distance to the target domain that a translation has to go below to count as moved"""
 Progress = Callable[[str], None]
@@ -38,8 +41,10 @@ def measured(
     data: Sources | None,
     view: View | None,
     pairs: Sources | None,
+    metrics: Sequence[str],
     n: int,
     features: str,
+    few: bool,
     seed: int,
     progress: Progress,
 ) -> Numbers:
@@ -48,6 +53,19 @@ def measured(
     assert isinstance(model, Translator)
     domains, split = held_out(trained, data, view)
     some = [part.some(n, seed, "examples", home) for part, home in zip(domains.parts, "AB", strict=True)]
+    if min(map(len, some)) < 2:
+        raise UserError(
+            "translations are compared with half of their domain, and it with its other half: give 2 examples of each "
+            "domain or more"
+        )
+    spaces = {
+        to: features_for(features, part.shape, data=part.name, device=device_of(trained.nets))
+        for to, part in zip("AB", some, strict=True) if to in trained.directions
+    }  # fmt: skip
+    if "fid" in metrics:
+        for to, space in spaces.items():
+            generated.enough(room(some["BA".index(to)], some["AB".index(to)]), space, few)
+    truth = None if pairs is None else aligned(trained, pairs, view)
     result: Numbers = {
         "model": name_of(model), "step": trained.about.get("step"), "data": domains.name, "split": split, "seed": seed,
         "examples": [len(part) for part in some],
@@ -58,7 +76,8 @@ def measured(
             continue
         progress(f"translations to {away}")
         source, target = (some["AB".index(domain)] for domain in (home, away))
-        result[f"to {away}"] = one_way(trained, source, target, away, features, seed)
+        s, found = one_way(trained, source, target, away, spaces[away], seed)
+        result[f"to {away}"] = found | of_translations(s, metrics, few, seed)
         seen |= {
             f"accuracy_{away}": float(
                 result[f"to {away}"]["distance"] > BETTER * result[f"to {away}"].get("before", 9e9)
@@ -66,9 +85,24 @@ def measured(
         }
     result["round trip"] = {k: v for k, v in seen.items() if not k.startswith("accuracy")}
     result["signs"] = [found.sentence for found in of_translator(model, seen, 200, 1)]
-    if pairs is not None:
-        result["pairs"] = with_truth(trained, aligned(trained, pairs, view), features, progress)
+    if truth is not None:
+        result["pairs"] = with_truth(trained, truth, features, progress)
     return result
+
+
+def check(trained: Trained, metrics: Sequence[str], few: bool, others: dict[str, object]) -> None:
+    """UserError for options that a translator has no use for: metrics of other models, and `others` that were given."""
+    name = name_of(trained.model)
+    for metric in metrics:
+        if metric not in OF_TRANSLATIONS:
+            raise UserError(f"{metric} cannot be measured of this {name}: it has {', '.join(OF_TRANSLATIONS)}")
+    given = [option for option, value in others.items() if value is not None]
+    if given:
+        raise UserError(f"this {name} translates, and has no use for {' and '.join(given)}: leave out {given[0]}")
+    if few and "fid" not in metrics:
+        raise UserError(
+            "few is about the Frechet distance, which is not measured: ask for the metric fid, or leave it out"
+        )
 
 
 def held_out(trained: Trained, data: Sources | None, view: View | None) -> tuple[Pair, str]:
@@ -112,24 +146,48 @@ def tried(trained: Trained, model: Translator, some: list[Collection], seed: int
     return {k: v.item() for k, v in model.observe(batch.to(device), **trained.nets).items()}
 
 
-def one_way(trained: Trained, source: Collection, target: Collection, to: str, features: str, seed: int) -> Numbers:
+def room(source: Collection, target: Collection) -> int:
+    """How many translations are compared with as many of the target domain, which is halved for the floor."""
+    return min(len(target) // 2, len(source))
+
+
+def one_way(
+    trained: Trained, source: Collection, target: Collection, to: str, space: Features, seed: int
+) -> tuple[generated.Sides, Numbers]:
     """Error of the round trip, and the distance from translations to half of the target domain beside its floor."""
     made = values(trained, source.x, to)
     found: Numbers = {}
     if other(to) in trained.directions:
         back = values(trained, made * 255 if source.are_images else made, other(to))
         found["cycle_error"], found["cycle_error:error"] = mean_and_error(absolute_errors(back, unit(source.x)))
-    n = min(len(target) // 2, len(made))
+    n = room(source, target)
     bytes_of = (made * 255).round().to(torch.uint8) if target.are_images else made
-    space = features_for(features, target.shape, data=target.name, device=device_of(trained.nets))
     half, rest, new = target.at(slice(n)), target.at(slice(n, 2 * n)), replace(target.at(slice(n)), x=bytes_of[:n])
     s = generated.Sides(half, rest, new, space, *(space(part.x) for part in (half, rest, new)))
-    found |= {"features": space.tag, "compared": n} | generated.kid(s)
+    found |= {"features": space.tag, "compared": n}
     sliced = generated.sliced(s, seed)
     found |= {"distance": sliced["sliced_wasserstein"], "distance:floor": sliced["sliced_wasserstein:floor"]}
     if source.shape == target.shape:
         as_is = replace(s, made=replace(target.at(slice(n)), x=source.x[:n]))
         found["before"] = generated.sliced(as_is, seed)["sliced_wasserstein"]
+    return s, found
+
+
+def of_translations(s: generated.Sides, metrics: Sequence[str], few: bool, seed: int) -> Numbers:
+    """The metrics asked for, or kid; "left_out" says why that is not there, unless it was asked for by name."""
+    measures: dict[str, Callable[[], Numbers]] = {
+        "kid": lambda: generated.kid(s), "fid": lambda: generated.fid(s, few), "prdc": lambda: generated.prdc(s),
+        "two-sample": lambda: generated.two_sample(s), "duplicates": lambda: generated.repeated(s),
+        "ms-ssim": lambda: generated.diversity(s, seed), "sliced-wasserstein": dict,
+    }  # fmt: skip
+    found: Numbers = {"left_out": {}}
+    for name in metrics or OF_TRANSLATIONS[:1]:
+        try:
+            found |= measures[name]()
+        except UserError as error:
+            if metrics:
+                raise
+            found["left_out"][name] = str(error)
     return found
 
 
@@ -159,6 +217,7 @@ def with_truth(trained: Trained, pair: Pair, features: str, progress: Progress) 
         progress(f"errors of translations to {away}")
         made = values(trained, source.x, away)
         result[f"to {away}"] = errors(made, target) | agreement(trained, made, source, target, features)
+        result[f"to {away}"] |= angles(made, target)
         if source.shape == target.shape:
             result[f"to {away}"]["unchanged"] = errors(unit(source.x), target)
     return result
@@ -198,6 +257,22 @@ def agreement(trained: Trained, made: Tensor, source: Collection, target: Collec
         found = nearest_labels(made[part], truth[rest], target.labels[rest])
         right += int((found == source.labels[part]).sum())
     return {"label_agreement": right / len(made), "labels_by": "nearest target"}
+
+
+def angles(made: Tensor, target: Collection) -> Numbers:
+    """Errors of angles, where the target's classes are named after such, and of real targets: the reader's own.
+
+    The angle of an example is that of the nearest real target but its own right answer: RMSE in degrees, correlation.
+    """
+    by_class = None if target.labels is None else angles_of(target.classes)
+    if by_class is None or target.labels is None:
+        return {}
+    truth = unit(target.x)
+    found: Numbers = {}
+    for name, x in (("", made), (":floor", truth)):
+        rmse, correlation = angle_errors(x, truth, by_class[target.labels])
+        found |= {f"angle_rmse{name}": rmse * 180 / pi, f"angle_correlation{name}": correlation}
+    return found
 
 
 def values(trained: Trained, x: Tensor, to: str) -> Tensor:

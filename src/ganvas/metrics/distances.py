@@ -107,11 +107,10 @@ def frechet_distance(a: Float[Tensor, "n d"], b: Float[Tensor, "m e"]) -> float:
 
 def check(a: Tensor, b: Tensor, least: int) -> None:
     """UserError unless there are so many features of each, with as many numbers."""
-    if a.shape[1] != b.shape[1] or min(len(a), len(b)) < least:
-        count = {2: "two", 4: "four"}[least]
-        raise UserError(
-            f"features of {tuple(a.shape)} and {tuple(b.shape)}: give {count} or more of each, with as many numbers"
-        )
+    if a.shape[1] != b.shape[1]:
+        raise UserError(f"features of {a.shape[1]} and of {b.shape[1]} numbers have no Frechet distance: give as many")
+    if min(len(a), len(b)) < least:
+        raise UserError(f"fid needs at least {least} examples of each, and has {len(a)} and {len(b)}: give more")
 
 
 def frechet(a: Moments, b: Moments) -> float:
@@ -155,14 +154,21 @@ def kernel_distance(a: Float[Tensor, "n d"], b: Float[Tensor, "n d"]) -> Float64
     as the blocks are independent, their deviation over the root of their number is its standard error.  A block has
     1,000 examples of each set, or a tenth of them where that is less.
     """
-    if a.shape != b.shape or len(a) < 2 * BLOCKS:
-        raise UserError(
-            f"features of {tuple(a.shape)} and {tuple(b.shape)}: give as many of each, {2 * BLOCKS} or more"
-        )
-    size = min(SUBSET, len(a) // BLOCKS)
+    size = block(a, b)
     whole = len(a) // size * size
     pairs = zip(a[:whole].split(size), b[:whole].split(size), strict=True)
     return torch.stack([mmd(x.double(), y.double()) for x, y in pairs])
+
+
+def block(a: Float[Tensor, "n d"], b: Float[Tensor, "m e"]) -> int:
+    """How many examples of each a block of the kernel distance has; UserError where they are too few for it."""
+    if a.shape[1] != b.shape[1]:
+        raise UserError(f"features of {a.shape[1]} and of {b.shape[1]} numbers have no kernel distance: give as many")
+    if len(a) != len(b):
+        raise UserError(f"kid needs as many examples of one as of the other, and has {len(a)} and {len(b)}")
+    if len(a) < 2 * BLOCKS:
+        raise UserError(f"kid needs at least {2 * BLOCKS} examples of each to be compared, and has {len(a)}")
+    return min(SUBSET, len(a) // BLOCKS)
 
 
 def mmd(a: Float64[Tensor, "n d"], b: Float64[Tensor, "n d"]) -> Float64[Tensor, ""]:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..randomness import generator
 from .classes import classifier_score
-from .distances import BLOCKS, DIRECTIONS, ROWS, SUBSET, check, frechet, moments
+from .distances import DIRECTIONS, ROWS, SUBSET, block, check, frechet, moments
 from .modes import assigned, modes
 from .neighbours import RARE, Points, distances, in_blocks
 
@@ -96,8 +96,7 @@ def kernel_score(real: Float[Tensor, "n d"], made: Float[Tensor, "n d"]) -> Scor
     def kernel(x: Tensor, y: Tensor) -> Tensor:
         return (x @ y.mT / x.shape[1] + 1).pow(3)
 
-    n = len(real)
-    size = min(SUBSET, n // BLOCKS)
+    n, size = len(real), block(real, made)
     whole = n // size * size
     pairs = zip(real[:whole].split(size), made[:whole].split(size), strict=True)
     found = [discrepancy(x, y, kernel) for x, y in pairs]

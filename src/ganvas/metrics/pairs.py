@@ -1,5 +1,7 @@
 """How near translations are to the truth, where it is known: each of n has its own right answer."""
 
+import re
+from collections.abc import Sequence
 from math import pi
 
 import torch
@@ -36,6 +38,40 @@ def nearest_labels(
     everything = examples.flatten(1)
     near = [torch.cdist(part.flatten(1), everything).argmin(1) for part in made.split(BLOCK)]
     return labels[torch.cat(near)]
+
+
+def nearest_others(made: Float[Tensor, "n *shape"], targets: Float[Tensor, "n *shape"]) -> Int64[Tensor, " n"]:
+    """The place of the target nearest to each translation (Euclidean), its own right answer left out."""
+    everything, places = targets.flatten(1).double(), []
+    for start in range(0, len(made), BLOCK):
+        far = torch.cdist(made[start : start + BLOCK].flatten(1).double(), everything)
+        far.diagonal(start).fill_(torch.inf)
+        places.append(far.argmin(1))
+    return torch.cat(places)
+
+
+DEGREES = re.compile(r"([+\-\u2212]?\d+(?:\.\d+)?) ?(?:deg|degrees|\u00b0)", re.IGNORECASE)
+"""names of classes that are angles, such as 30deg, -7.5 degrees and 45\u00b0"""
+
+
+def angles_of(classes: Sequence[str]) -> Float[Tensor, " classes"] | None:
+    """The angles, in radians, that all classes are named after; None where they are not, or all are the same."""
+    found = [DEGREES.fullmatch(name.strip()) for name in classes]
+    degrees = [float(m[1].replace("\u2212", "-")) for m in found if m]
+    if len(degrees) < len(classes) or len(set(degrees)) < 2:
+        return None
+    return torch.tensor(degrees) * (pi / 180)
+
+
+def angle_errors(
+    made: Float[Tensor, "n *shape"], targets: Float[Tensor, "n *shape"], angles: Float[Tensor, " n"]
+) -> tuple[float, float]:
+    """How far the angles of translations are from those of their targets: `circular_rmse` and `circular_correlation`.
+
+    The angle of a translation is read off as that of the nearest target other than its own.
+    """
+    found = angles[nearest_others(made, targets)]
+    return circular_rmse(found, angles), circular_correlation(found, angles)
 
 
 def turned(found: Float[Tensor, " n"], truth: Float[Tensor, " n"]) -> Float[Tensor, " n"]:

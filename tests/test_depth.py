@@ -1,0 +1,120 @@
+"""Images of 16 bits a channel: read as the numbers that are in the file."""
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ganvas.data import load
+from ganvas.data.depth import has_16_bits, pixels_of
+
+ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+"""left, top, and steps to the right and down of the passes of interlaced images (ISO/IEC 15948, section 8.2)"""
+TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
+
+
+def chunk(name: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+
+def png(pixels: np.ndarray, *, interlaced: bool = False, extra: bytes = b"") -> bytes:
+    """A PNG of 16 bits a channel: h x w x 1 grey, 2 grey and alpha, 3 RGB or 4 RGBA."""
+    h, w, c = pixels.shape
+    passes = [pixels[y::down, x::right] for x, y, right, down in ADAM7] if interlaced else [pixels]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for part in passes if part.size for row in part)
+    header = struct.pack(">IIBBBBB", w, h, 16, TYPES[c], 0, 0, int(interlaced))
+    parts = (chunk(b"IHDR", header), extra, chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def tiff(pixels: np.ndarray) -> bytes:
+    """A TIFF of 16 bits of red, green and blue."""
+    h, w, _ = pixels.shape
+    tags = ((256, w), (257, h), (259, 1), (262, 2), (273, 200), (277, 3), (278, h), (279, h * w * 6))
+    entries = [struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags]
+    entries.insert(2, struct.pack("<HHII", 258, 3, 3, 190))  # bits of each channel, at byte 190
+    head = struct.pack("<2sHIH", b"II", 42, 8, len(entries)) + b"".join(entries) + bytes(4)
+    return head.ljust(190, b"\0") + struct.pack("<HHHI", 16, 16, 16, 0) + pixels.astype("<u2").tobytes()
+
+
+def values_of(path: Path) -> np.ndarray:
+    """The numbers of a PNG of 16 bits, not interlaced, all of whose rows have the filter 0; independent of Pillow."""
+    raw, content = path.read_bytes(), b""
+    w, h, bits, kind = struct.unpack(">IIBB", raw[16:26])
+    assert bits == 16
+    at = 8
+    while at < len(raw):
+        size, name = struct.unpack(">I4s", raw[at : at + 8])
+        content += raw[at + 8 : at + 8 + size] if name == b"IDAT" else b""
+        at += size + 12
+    rows = np.frombuffer(zlib.decompress(content), np.uint8).reshape(h, -1)
+    assert (rows[:, 0] == 0).all()
+    channels = next(c for c, t in TYPES.items() if t == kind)
+    return np.ascontiguousarray(rows[:, 1:]).view(">u2").reshape(h, w, channels).astype(int)
+
+
+def read(path: Path) -> tuple[np.ndarray, bool]:
+    with Image.open(path) as image:
+        return pixels_of(path, image)
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_all_bits_of_a_png_are_read(channels: int, interlaced: bool, tmp_path: Path) -> None:
+    values = np.random.default_rng(channels).integers(0, 65536, (13, 11, channels))
+    (tmp_path / "x.png").write_bytes(png(values, interlaced=interlaced))
+    pixels, deep = read(tmp_path / "x.png")
+    assert deep
+    assert pixels.dtype == np.uint16
+    assert np.array_equal(pixels, values[:, :, [0, 0, 0, 1]] if channels == 2 else values)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_colour_that_is_transparent_becomes_alpha(channels: int, tmp_path: Path) -> None:
+    """The very colour: one with the same high bytes is opaque."""
+    values = np.random.default_rng(0).integers(0, 65536, (5, 4, channels))
+    values[1, 1] = values[0, 0] ^ 1
+    extra = chunk(b"tRNS", values[0, 0].astype(">u2").tobytes())
+    (tmp_path / "x.png").write_bytes(png(values, extra=extra))
+    pixels, _ = read(tmp_path / "x.png")
+    assert np.array_equal(pixels[:, :, :3], np.broadcast_to(values, (5, 4, 3)))
+    assert [tuple(i) for i in np.argwhere(pixels[:, :, 3] == 0)] == [(0, 0)]
+    assert pixels[1, 1, 3] == 65535
+
+
+def test_an_orientation_is_applied(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 65536, (5, 4, 3))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    (tmp_path / "x.png").write_bytes(png(values, extra=chunk(b"eXIf", exif.tobytes().removeprefix(b"Exif\0\0"))))
+    assert np.array_equal(read(tmp_path / "x.png")[0], np.rot90(values, -1))
+
+
+def test_which_files_have_16_bits(tmp_path: Path) -> None:
+    colours = np.random.default_rng(0).integers(0, 65536, (6, 5, 3))
+    (tmp_path / "deep.tiff").write_bytes(tiff(colours))
+    pixels, deep = read(tmp_path / "deep.tiff")
+    assert deep, "though Pillow reads eight"
+    assert np.array_equal(pixels, colours // 256)
+    grey = Image.fromarray(colours[:, :, 0].astype(np.uint16))
+    grey.save(tmp_path / "grey.tiff")
+    grey.save(tmp_path / "packed.tiff", compression="tiff_lzw")
+    for name in ("grey.tiff", "packed.tiff"):
+        assert np.array_equal(read(tmp_path / name)[0], colours[:, :, :1])
+    for suffix in ("png", "jpg", "webp", "bmp", "gif", "ppm", "tiff"):
+        Image.new("RGB", (4, 4)).save(tmp_path / f"flat.{suffix}")
+        with Image.open(tmp_path / f"flat.{suffix}") as image:
+            assert not has_16_bits(image), suffix
+
+
+def test_a_collection_says_that_it_rounds(tmp_path: Path) -> None:
+    folder = tmp_path / "deep"
+    folder.mkdir()
+    values = np.random.default_rng(0).integers(0, 65536, (6, 5, 3))
+    (folder / "x.png").write_bytes(png(values))
+    found = load(str(folder))
+    assert found.notes == ("16-bit images were rounded to 8 bits",)
+    assert np.array_equal(found.x[0].movedim(0, -1), np.round(values / 257))
