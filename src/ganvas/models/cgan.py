@@ -46,7 +46,7 @@ class CGAN(Adversarial):
         if data.labels is None:
             raise UserError(
                 f"{data.name} has no labels, and cgan draws the class it is asked for: give a folder with a folder a "
-                "class, or an array of labels, or train dcgan"
+                f"class, or an array of labels, or train {'dcgan' if data.are_images else 'gan'}"
             )
 
     def players(self, shape: Shape, judged: Shape, classes: int) -> tuple[nn.Module, nn.Module]:
