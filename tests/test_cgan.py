@@ -150,6 +150,7 @@ def test_a_preview_shows_a_class_a_column_or_all_in_turn(images: Collection) -> 
     assert told[1].tolist() == [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1]
 
 
-def test_unlabelled_data_are_refused_with_what_to_train_instead(vectors: Collection) -> None:
-    with pytest.raises(UserError, match="has no labels, and cgan draws .* or train dcgan"):
-        ganvas.train(CGAN(), vectors, steps=1, batch=8, quiet=True)
+def test_unlabelled_data_are_refused_with_what_to_train_instead(images: Collection, vectors: Collection) -> None:
+    for data, other in ((images.at(slice(20)), "dcgan"), (vectors, "gan")):
+        with pytest.raises(UserError, match=f"has no labels, and cgan draws .* or train {other}$"):
+            ganvas.train(CGAN(), data.x, steps=1, batch=8, quiet=True)
