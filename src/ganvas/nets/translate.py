@@ -156,6 +156,31 @@ def maps_of(shape: Shape, width: int) -> Shape:
     return (widths_of(width, len(sizes) - 1)[-1], *sizes[-1])
 
 
+class Corrected(nn.Module):
+    """x + net(x), in [-1, 1]: a translator that only has to find what differs between two domains.
+
+    The skip connection from the input to the output of DeblurGAN (arXiv:1711.07064, section 3.3).  What the network
+    adds begins at 0, so that every image is first translated to itself.
+    """
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+        *_, last = (m for m in net.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d))
+        nn.init.zeros_(last.weight)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        return (x + self.net(x)).clamp(-1, 1)
+
+
+def corrected(net: nn.Module) -> nn.Module:
+    """The network of images as a `Corrected`, without the tanh at its end."""
+    body = net.body if isinstance(net, Resnet) else net
+    assert isinstance(body, nn.Sequential) and isinstance(body[-1], nn.Tanh)
+    body[-1] = nn.Identity()
+    return Corrected(net)
+
+
 def perceptron(a: Shape, b: Shape, width: int, depth: int) -> nn.Sequential:
     """A multilayer perceptron from examples of A to those of B: of DiscoGAN's toy, with two hidden layers."""
     first: nn.Module = Standardized(a[0], 0) if len(a) == 1 else nn.Flatten()
