@@ -167,7 +167,8 @@ class Corrected(nn.Module):
         self.net = net
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        return (x + self.net(x)).clamp(-1, 1)
+        y: Tensor = (x + self.net(x)).clamp(-1, 1)
+        return y
 
 
 def corrected(net: nn.Module) -> nn.Module:
