@@ -259,6 +259,12 @@ def test_instance_norm_is_that_of_pytorch() -> None:
     x = torch.randn(3, 5, 7, 6).to(memory_format=torch.channels_last)
     torch.testing.assert_close(InstanceNorm(5)(x), nn.InstanceNorm2d(5)(x), rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(InstanceNorm(5)(x)[1:2], InstanceNorm(5)(x[1:2]), rtol=1e-5, atol=1e-6)
+    assert InstanceNorm(5)(x).is_contiguous(memory_format=torch.channels_last)
+    assert InstanceNorm(5)(x.bfloat16()).dtype == torch.float32
+    wide = torch.randn(2, 3, 4, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(InstanceNorm(3), wide)
+    theirs = torch.autograd.grad((nn.InstanceNorm2d(3)(wide) ** 3).sum(), wide)
+    torch.testing.assert_close(torch.autograd.grad((InstanceNorm(3)(wide) ** 3).sum(), wide), theirs)
 
 
 def test_translators_and_critics_are_the_papers() -> None:
