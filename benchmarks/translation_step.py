@@ -5,7 +5,8 @@
 The tutorials' side: images through PIL one by one (resize by 286/256, bicubic, crop, flip, to a tensor, normalise) in a
 DataLoader; six passes of translators (identity, translation and cycle of each domain by itself), the translators' loss
 differentiated by all that it depends on, critics too; a pool of Python lists that is asked for one image at a time; two
-passes of each critic; an Adam each for the translators and for the two critics, and the losses read at every step.
+passes of each critic; PyTorch's instance norm; an Adam each for the translators and for the two critics, and the losses
+read at every step.
 Ours is the trainer's own loop, with averages of the weights and the log's meter, read every 50 steps.
 
 Both in turns, medians over rounds, after one to warm up; and each without its data, on batches made before.
@@ -22,12 +23,13 @@ import ganvas  # before torch: it sets how torch's threads wait
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import l1_loss, mse_loss
 from torch.utils.data import DataLoader, Dataset
 
 from ganvas.data import Collection, Pair, View, load, paired
 from ganvas.model import Model
+from ganvas.nets.translate import InstanceNorm
 from ganvas.training import Plan, begin, train
 from step import in_turns
 
@@ -82,6 +84,8 @@ class ListPool:
 def tutorial(batches: Any, model: ganvas.CycleGAN, pair: Pair) -> Iterator[None]:
     """A step of the tutorials' loop."""
     nets = {k: net.to(memory_format=torch.contiguous_format) for k, net in model.networks(pair.shape).items()}
+    for module in (m for net in nets.values() for m in net.modules() if isinstance(m, InstanceNorm)):
+        module.__class__ = nn.InstanceNorm2d  # PyTorch's own, which is the same function and has no weights
     G, F, DX, DY = nets["G"], nets["F"], nets["DX"].net, nets["DY"].net
     options: dict[str, Any] = {"lr": model.lr, "betas": model.betas}
     optimizer = torch.optim.Adam(itertools.chain(G.parameters(), F.parameters()), **options)

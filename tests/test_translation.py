@@ -259,6 +259,12 @@ def test_instance_norm_is_that_of_pytorch() -> None:
     x = torch.randn(3, 5, 7, 6).to(memory_format=torch.channels_last)
     torch.testing.assert_close(InstanceNorm(5)(x), nn.InstanceNorm2d(5)(x), rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(InstanceNorm(5)(x)[1:2], InstanceNorm(5)(x[1:2]), rtol=1e-5, atol=1e-6)
+    assert InstanceNorm(5)(x).is_contiguous(memory_format=torch.channels_last)
+    assert InstanceNorm(5)(x.bfloat16()).dtype == torch.float32
+    wide = torch.randn(2, 3, 4, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(InstanceNorm(3), wide)
+    theirs = torch.autograd.grad((nn.InstanceNorm2d(3)(wide) ** 3).sum(), wide)
+    torch.testing.assert_close(torch.autograd.grad((InstanceNorm(3)(wide) ** 3).sum(), wide), theirs)
 
 
 def test_translators_and_critics_are_the_papers() -> None:
@@ -294,6 +300,28 @@ def test_discogans_bottleneck() -> None:
         net = bottlenecked((3, 32, 32), b, 8, latent)
         assert next(m.out_features for m in net.modules() if isinstance(m, nn.Linear)) == expected
         assert net(torch.rand(2, 3, 32, 32)).shape == (2, *b)
+
+
+@every_translator
+def test_a_residual_translator_begins_with_the_identity_and_learns(cls: type[Translator], images: Collection) -> None:
+    model, x = small(cls, residual=True), batch_of(8).a.x
+    nets = model.networks(as_pair(images).shape)
+    for name in model.translators:
+        nets[name].eval()
+        torch.testing.assert_close(nets[name](x), x, rtol=0, atol=1e-6)
+    run = ganvas.train(model, as_pair(images).parts, steps=3, batch=4, quiet=True)
+    made = run.model.translate(x, "B", **run.nets)
+    assert 0 < (made - x).abs().max() < 1
+    assert made.abs().max() <= 1
+    assert not any(isinstance(m, nn.Tanh) for net in (nets[name] for name in model.translators) for m in net.modules())
+
+
+@every_translator
+def test_a_correction_needs_images_of_one_shape(cls: type[Translator], images: Collection) -> None:
+    grey = np.zeros((9, 12, 10), np.uint8)
+    for data, net in (((images, grey), "auto"), (as_pair(images).parts, "mlp"), (("ring", "ring"), "auto")):
+        with pytest.raises(UserError, match="residual adds a correction .* leave it out"):
+            ganvas.train(small(cls, residual=True, net=net), data, steps=1, quiet=True)
 
 
 def test_images_are_enlarged_and_cropped_each_at_a_place_of_its_own() -> None:

@@ -77,7 +77,7 @@ class CycleGAN(Translator):
 
     def translator(self, a: Shape, b: Shape) -> nn.Module:
         if self.convolves(a):
-            return resnet(a, b, self.width or 64, self.blocks or blocks_for(b))
+            return self.corrected(resnet(a, b, self.width or 64, self.blocks or blocks_for(b)))
         return perceptron(a, b, self.width or 128, self.depth)
 
     def fixed(self, shape: Shape) -> bool:

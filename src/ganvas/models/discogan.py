@@ -58,7 +58,7 @@ class DiscoGAN(Translator):
 
     def translator(self, a: Shape, b: Shape) -> nn.Module:
         if self.convolves(a):
-            return bottlenecked(a, b, self.width or 64, self.latent)
+            return self.corrected(bottlenecked(a, b, self.width or 64, self.latent))
         return perceptron(a, b, self.width or 128, self.depth)
 
     def discriminator(self, shape: Shape, domain: int) -> nn.Module:

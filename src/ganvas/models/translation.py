@@ -10,14 +10,14 @@ import torch
 from jaxtyping import Float
 from pydantic import Field
 from pydantic.dataclasses import dataclass
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from ..data import DOMAINS, Pair
 from ..errors import UserError
 from ..model import STRICT, Model, PairBatch, Rate, Shape, name_of
 from ..nets import Depth, Width, chosen
-from ..nets.translate import in_units, units_of
+from ..nets.translate import corrected, in_units, units_of
 from ..objectives import Loss, absolute_error
 from .adversarial import confidence
 
@@ -43,6 +43,8 @@ class Translator(Model):
     """hidden layers of an MLP that translates"""
     depth_d: Depth = 4
     """hidden layers of an MLP that judges"""
+    residual: bool = False
+    """translators add a correction to their input, which begins at 0; for images of one shape (arXiv:1711.07064)"""
     lr: Annotated[float, Field(gt=0)] = 2e-4
     """Adam's learning rate"""
     betas: tuple[Rate, Rate] = (0.5, 0.999)
@@ -51,10 +53,20 @@ class Translator(Model):
     def check(self, data: Pair) -> None:
         for shape in data.shape:
             chosen(self.net, shape)
+        a, b = data.shape
+        if self.residual and not (a == b and self.convolves(a)):
+            raise UserError(
+                "residual adds a correction to an image, so it needs net=conv and images of one shape in both domains, "
+                f"but examples are {' and '.join('x'.join(map(str, shape)) for shape in data.shape)}: leave it out"
+            )
 
     def convolves(self, shape: Shape) -> bool:
         """Whether its networks for examples of this shape are convolutional."""
         return chosen(self.net, shape) == "conv"
+
+    def corrected(self, net: nn.Module) -> nn.Module:
+        """A translator of images, as it is or, with `residual`, as what is added to its input."""
+        return corrected(net) if self.residual else net
 
     def fixed(self, shape: Shape) -> bool:
         """Whether its network for images of this shape takes no other size."""

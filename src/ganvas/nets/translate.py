@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import group_norm, interpolate, pad
 
 from ..model import Shape
@@ -23,13 +24,44 @@ LATENT = 100
 
 
 class InstanceNorm(nn.InstanceNorm2d):
-    """Instance norm (arXiv:1607.08022) by the kernel of group norm, a channel a group.
+    """Instance norm (arXiv:1607.08022) that leaves maps in the order in which convolutions are fastest, channels last.
 
-    That is the same function, and leaves maps in the order in which convolutions are fastest: a step takes 10% less.
+    PyTorch's own does not.  On other devices it is the kernel of group norm, a channel a group, which is the same
+    function; on the CPU that kernel takes three to fourteen times as long on small maps as `Centred`.
     """
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        return group_norm(x, self.num_features, eps=self.eps)
+        if x.device.type != "cpu":
+            return group_norm(x, self.num_features, eps=self.eps)
+        y: Tensor = Centred.apply(x.to(torch.promote_types(x.dtype, torch.float32)), self.eps)
+        return y
+
+
+class Centred(torch.autograd.Function):
+    """y = (x - m) / s, with m the mean and s^2 = variance + eps over height and width of a map, and its derivative.
+
+    dL/dx = (g - mean g - y mean(g y)) / s, where g = dL/dy.  It keeps x, since activations overwrite y.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Float[Tensor, "b c h w"], eps: float) -> Float[Tensor, "b c h w"]:
+        mean = over_map(x)
+        y = x - mean
+        scale = (over_map(y.square()) + eps).rsqrt_()
+        ctx.save_for_backward(x, mean, scale)
+        return y.mul_(scale)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b c h w"], None]:
+        x, mean, scale = ctx.saved_tensors
+        y = (x - mean).mul_(scale)
+        return torch.addcmul(g - over_map(g), y, over_map(g * y), value=-1).mul_(scale), None
+
+
+def over_map(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c 1 1"]:
+    """The mean over height and width."""
+    return x.mean((2, 3), keepdim=True)
 
 
 class Residual(nn.Module):
@@ -154,6 +186,33 @@ def maps_of(shape: Shape, width: int) -> Shape:
     """Shape of the smallest maps of a ladder of convolutions."""
     sizes = ladder((shape[1], shape[2]))
     return (widths_of(width, len(sizes) - 1)[-1], *sizes[-1])
+
+
+class Corrected(nn.Module):
+    """x + net(x), held in [-1, 1]: a translator of images that only has to find what the other domain has different.
+
+    The global skip connection of DeblurGAN, arXiv:1711.07064: learns faster, and generalises better.
+    """
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        y: Tensor = (x + self.net(x)).clamp(-1, 1)
+        return y
+
+
+def corrected(net: nn.Module) -> nn.Module:
+    """A network of images without its tanh, as a correction of its input; that begins at 0, so G(x) = x."""
+    body = net.body if isinstance(net, Resnet) else net
+    assert isinstance(body, nn.Sequential)
+    *_, last, tanh = body
+    assert isinstance(last, nn.Conv2d | nn.ConvTranspose2d)
+    assert isinstance(tanh, nn.Tanh)
+    nn.init.zeros_(last.weight)
+    body[-1] = nn.Identity()
+    return Corrected(net)
 
 
 def perceptron(a: Shape, b: Shape, width: int, depth: int) -> nn.Sequential:
