@@ -13,7 +13,7 @@ from ganvas.errors import UserError
 from ganvas.model import Batch, Move
 from ganvas.models import CGAN, DCGAN, GAN, R3GAN, WGAN, WGANGP
 from ganvas.models.adversarial import Adversarial, confidence, packed, verdicts
-from ganvas.nets.discriminator import Exactly, with_spectral_norm
+from ganvas.nets.discriminator import Exactly, Projection, with_spectral_norm
 from ganvas.objectives import Loss, discriminator_terms, generator_loss
 from ganvas.training import Plan, begin, optimizer_of, play, precisely, train
 
@@ -85,7 +85,9 @@ def test_the_step_descends_the_loss_that_is_named(loss: Loss, vectors: Collectio
 
 def test_the_discriminator_returns_logits(images: Collection) -> None:
     for gan in (GAN(width=4), DCGAN(width=4), R3GAN(width=4), CGAN(width=4)):
-        assert isinstance(list(gan.networks(images.shape, 5)["D"].modules())[-1], nn.Linear)
+        D = gan.networks(images.shape, 5)["D"]
+        last = D.psi if isinstance(D, Projection) else list(D.modules())[-1]
+        assert isinstance(last, nn.Linear)
 
 
 def test_weights_start_as_in_dcgan() -> None:
@@ -255,7 +257,7 @@ def test_accuracies_are_shares_on_the_right_side_of_the_border() -> None:
 
 
 REFUSALS: list[tuple[Adversarial, str, str]] = [
-    (DCGAN(), "vectors", "net=conv needs images, but the data are vectors of 3 numbers"),
+    (DCGAN(), "vectors", "dcgan needs images, but vectors holds vectors: train gan instead"),
     (DCGAN(gp=1.0, norm_d="batch"), "images", "gp=1 is about D's gradient at each example, but batch norm mixes"),
     (R3GAN(norm_d="batch"), "images", "r1=0.1 is about D's gradient at each example"),
     (R3GAN(r1=0.0, norm_d="batch"), "vectors", "r2=0.1 is about D's gradient at each example"),

@@ -95,7 +95,9 @@ def test_samples_follow_the_density(kind: str) -> None:
 
 
 @every_kind
-def test_samples_have_the_moments_of_the_codes(kind: str) -> None:
+def test_samples_have_the_moments_of_the_codes(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a flow that has learnt for longer: before, its tails are still so heavy that single samples decide."""
+    monkeypatch.setattr(priors, "STEPS", 500)
     codes = modes(1000, 3) if kind == "mixture" else banana()
     z = fit(codes, kinds=[kind]).priors[kind].sample(20_000, random())
     size = codes.std()
