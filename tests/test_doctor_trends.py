@@ -255,7 +255,7 @@ def test_the_command_says_what_is_wrong(vectors: Collection, capsys: pytest.Capt
 def test_the_command_says_what_it_looked_at(vectors: Collection, capsys: pytest.CaptureFixture[str]) -> None:
     ganvas.train(ganvas.R3GAN(width=8), vectors, steps=30, every=10, batch=32, folder="run", quiet=True)
     text = said(capsys, "doctor", "run")
-    assert text.startswith("nothing found: step 30 of 30; accuracy_real ")
+    assert text.startswith("too early to tell: step 30 of 30; accuracy_real ")
     assert "diversity" in text
     assert figures(read_log("run")).keys() >= {"away", "lag", "scale", "outside", "sliced_wasserstein", "memorised"}
     (Path("run") / "log.jsonl").unlink()

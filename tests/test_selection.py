@@ -206,13 +206,15 @@ def test_a_run_stops_where_its_samples_come_no_nearer(
     options = OPTIONS | {"quiet": False}
     ganvas.train(TINY, images, folder="run", steps=20, patience=2, **options)
     told = capfd.readouterr().err
+    assert "samples are measured every 2 steps, 10 times in all: patience=2" in told
     assert "ended at step 10 of 20: 2 measurements, one after the other, found samples no nearer to the data" in told
+    assert "weights kept: step 10" in told
     assert read_log("run")[-1]["step"] == ganvas.folders.saved_step(Path("run")) == 10
     assert steps_kept() == (10, 10)
     summary = ganvas.folders.summary(Path("run"))
-    assert (summary["step"], summary["steps"]) == (10, 10), "that was its end"
+    assert (summary["step"], summary["steps"], summary["ended"]) == (10, 20, True)
     ganvas.resume("run", data=images)
-    assert "has already done its 10 steps" in capfd.readouterr().err
+    assert "ended at step 10 of 20, its patience" in capfd.readouterr().err
     assert read_log("run")[-1]["step"] == 10
 
 
@@ -228,7 +230,7 @@ def test_a_run_that_has_stopped_goes_on_when_told_to_and_waits_again(
     assert json.loads(Path("run", "config.json").read_text())["plan"]["steps"] == 8
     ganvas.resume("run", steps=20, data=images, quiet=True)
     assert read_log("run")[-1]["step"] == 10, "after two without a new lowest since it goes on: at 8 and 10"
-    assert ganvas.folders.summary(Path("run"))["steps"] == 10
+    assert ganvas.folders.summary(Path("run"))["ended"]
 
 
 def test_waiting_for_what_is_not_measured_is_refused(images: Collection) -> None:

@@ -1,6 +1,7 @@
 """The loop: order of updates, averages, divergence, determinism, exact continuation."""
 
 import itertools
+import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -330,3 +331,13 @@ def test_models_train_on_an_accelerator(cls: type[Model], images: Collection) ->
     trained = ganvas.train(small(cls), sources(cls, images), steps=5, batch=8, every=5, quiet=True)
     made = trained.sample(3).x if cls.domains == 1 else trained.translate(images.x[:3]).x
     assert made.shape == (3, 3, 12, 10)
+
+
+def test_the_usual_batch_is_no_larger_than_the_data(vectors: Collection, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder of few images needs no options; a batch that is not the usual one is taken at its word."""
+    model, few = small(MODELS["autoencoder"]), vectors.at(slice(20))
+    ganvas.train(model, few, steps=2, folder="run")
+    assert "has 20 examples, so batches have as many, and not 64" in capsys.readouterr().err
+    assert json.loads(Path("run", "config.json").read_text())["plan"]["batch"] == 20
+    with pytest.raises(UserError, match="batch=63 is larger than the data"):
+        ganvas.train(model, few, steps=2, batch=63)

@@ -184,5 +184,6 @@ def summary(folder: Path) -> dict[str, Any]:
         last.pop(name, None)
     return {
         "run": str(folder), "model": config["model"], "data": config["data"]["name"],
-        "step": last.pop("step"), "steps": last_step(config), "seconds": last.pop("seconds"), "losses": last,
+        "step": last.pop("step"), "steps": config["plan"]["steps"], "ended": "ended" in config,
+        "seconds": last.pop("seconds"), "losses": last,
     }  # fmt: skip

@@ -77,7 +77,8 @@ def train(
     model.check(collection)
     source = collection
     collection = model.prepare(collection)
-    plan = settled(plan, collection)
+    asked = plan.batch
+    plan = settled(fitting(plan, model, collection), collection)
     selection.check_patience(model, source, plan)
     device = device_for(plan.device)
     model.check_batch(plan.batch, collection.shape)
@@ -87,6 +88,8 @@ def train(
     place = folders.create(model, collection, Path(out), None if folder is None else Path(folder))
     folders.write_config(place, model, source, plan, view, source_of(data))
     bar.notes(collection.notes)
+    if plan.batch < asked:
+        bar.notes([f"{collection.name} has {plan.batch} examples, so batches have as many, and not {asked}"])
     return go(Run(model, source, collection, plan, place), state, bar)
 
 
@@ -114,7 +117,11 @@ def resume(
         raise UserError(f"{folder} has already done {state.step} steps: ask for more with --steps")
     if steps is not None:
         go_on(Run(model, source, collection, plan, folder), state, config)
-    elif state.step == plan.steps or has_waited(plan, state):
+    elif has_waited(plan, state):
+        bar.notes(
+            [f"{folder} ended at step {state.step} of {plan.steps}, its patience: go on with --steps {plan.steps}"]
+        )
+    elif state.step == plan.steps:
         bar.notes([f"{folder} has already done its {state.step} steps: ask for more with --steps"])
     bar.notes(of_divergence(folder))
     folders.cut_log(folder, state.step)
@@ -157,6 +164,7 @@ def go(run: Run, state: State, bar: Bar) -> Trained:
     if state.step == 0:
         save(run, state)
     light = selection.begin(run.model, run.source, run.data, run.plan, state)
+    bar.notes(of_patience(run.plan, light))
     examples = to_observe(run, state)
     lines = recent(folders.read_log(run.folder))
     try:
@@ -199,8 +207,26 @@ def go(run: Run, state: State, bar: Bar) -> Trained:
             f"ended at step {state.step} of {run.plan.steps}: {state.waited} measurements, one after the other, found "
             f"samples no nearer to the data; go on all the same: ganvas resume {run.folder} --steps {run.plan.steps}"
         )
-        return ended(run, state)
-    return chosen(run, state)
+    bar.say(of_weights(run, state))
+    return ended(run, state) if state.step < run.plan.steps else chosen(run, state)
+
+
+def of_patience(plan: Plan, light: Light | None) -> list[str]:
+    """How often a run that may end early is measured; nothing of others."""
+    if light is None or plan.patience is None:
+        return []
+    times = -(-plan.steps // light.when.every)
+    return [
+        f"samples are measured every {light.when.every} steps, {times} times in all: patience={plan.patience} ends the "
+        "run after as many that find none better"
+    ]
+
+
+def of_weights(run: Run, state: State) -> str:
+    """Which weights the run has kept."""
+    if not best_kept(run) or state.lowest is None or state.best == state.step:
+        return f"weights kept: step {state.step}"
+    return f"weights kept: step {state.best}, whose samples are the best; those of step {state.step} are in {LAST}"
 
 
 def ended(run: Run, state: State) -> Trained:
@@ -301,6 +327,12 @@ def some(run: Run, n: int) -> Batch | PairBatch:
     """The same n examples every time."""
     batches: Iterator[Batch | PairBatch] = streamed(run.data, batch=n, seed=run.plan.seed, span=run.model.span)
     return next(batches)
+
+
+def fitting(plan: Plan, model: Model, data: Data) -> Plan:
+    """The plan, with smaller batches where the data have fewer examples than the usual batch; any other is kept."""
+    n = min(map(len, data.parts))
+    return replace(plan, batch=n) if n < plan.batch == model.usual.get("batch", Plan.batch) else plan
 
 
 def settled(plan: Plan, data: Data) -> Plan:

@@ -47,7 +47,7 @@ def runs(
             line["run"],
             line["model"],
             line["data"],
-            f"{line['step']}/{line['steps']}",
+            f"{line['step']}/{line['steps']}" + (" (ended)" if line["ended"] else ""),
             f"{line['seconds']:.0f}",
             losses,
         )
@@ -81,7 +81,8 @@ def in_full(diagnosis: Diagnosis) -> str:
 def summed_up(report: dict[str, Any], found: list[Diagnosis]) -> str:
     """How far the run is, and the figures that were looked at."""
     looked = ", ".join(f"{name} {value:.4g}" for name, value in report["figures"].items())
-    verdict = "" if found else "nothing found: "
+    early = report["step"] < max(200, report["steps"] // 10)
+    verdict = "too early to tell: " if early else "" if found else "nothing found: "
     return f"{verdict}step {report['step']} of {report['steps']}; {looked or 'no figures'}"
 
 
