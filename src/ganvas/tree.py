@@ -158,7 +158,6 @@ def check_record(out: Path, record: dict[str, Any]) -> None:
 
 def write_record(out: Path, record: dict[str, Any]) -> None:
     """Say in `out` what its translations are."""
-    out.mkdir(parents=True, exist_ok=True)
     with written(out / RECORD) as temporary:
         temporary.write_text(json.dumps(record) + "\n", encoding="utf-8")
 
@@ -234,7 +233,6 @@ def write(target: Path, x: Tensor, deep: bool) -> bool:
     keep = deep and (kind == "PNG" or (len(x) == 1 and kind in ("TIFF", "PPM")))
     levels, number = (65535, np.uint16) if keep else (255, np.uint8)
     array = (x * levels).round().clamp(0, levels).movedim(0, -1).cpu().numpy().astype(number)
-    target.parent.mkdir(parents=True, exist_ok=True)
     if keep and len(x) > 1:
         with written(target) as temporary:
             temporary.write_bytes(png_of(array))

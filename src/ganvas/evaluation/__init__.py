@@ -95,6 +95,8 @@ def evaluate(
     samples = any(name not in OF_CODES for name in chosen)
     on = measured(trained, data, view, samples)
     real = prepared(trained, on, n or N, features, prior, few, metrics, seed) if samples else None
+    if n is not None and n > (len(on.held_out) if real is None else real.n):
+        progress(f"{n} asked for, but the data have {len(on.held_out)}" if real is None else generated.fewer(n, real))
     result: Numbers = {
         "model": name_of(trained.model), "step": trained.about.get("step"), "data": on.held_out.name,
         "split": on.split, "seed": seed,

@@ -83,6 +83,14 @@ def ready(trained: Trained, held_out: Collection, other: Collection, n: int, fea
     return Ready(held_out, other, space, n)
 
 
+def fewer(asked: int, real: Ready) -> str:
+    """What is to be said where the data allow fewer samples than were asked for."""
+    return (
+        f"{asked} asked for, but the data allow {real.n}: there are {len(real.held_out)} examples to compare with, and "
+        f"{len(real.other)} others for the floor"
+    )
+
+
 def sides(trained: Trained, real: Ready, prior: str | None, seed: int, progress: Callable[[str], None]) -> Sides:
     """The examples of each side, of which both real ones have as many.
 
@@ -246,6 +254,6 @@ def named(s: Sides, name: str, value: Any, floor: Any, error: Any = None) -> Num
 
 
 __all__ = [
-    "Numbers", "Ready", "Sides", "diversity", "enough", "features_of", "fid", "kid", "made_by", "memorisation",
+    "Numbers", "Ready", "Sides", "diversity", "enough", "features_of", "fewer", "fid", "kid", "made_by", "memorisation",
     "mixture_of", "modes_found", "named", "prdc", "ready", "repeated", "sides", "sliced", "two_sample", "vectors",
 ]  # fmt: skip
