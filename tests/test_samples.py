@@ -123,8 +123,8 @@ def test_fewer_samples_than_were_asked_for_are_told(gan: Trained) -> None:
     told: list[str] = []
     data = load("emoji").at(slice(24))
     evaluate(gan, data, n=30, metrics=("duplicates",), progress=told.append)
-    sentence = "30 asked for, but the data allow 12: there are 12 examples to compare with, and 12 others for the floor"
-    assert told[0] == sentence
+    why = "30 asked for, but the data allow 12: there are 12 examples to compare with, and 12 others for the floor"
+    assert told[0] == f"12 samples and their features ({why})"
     told.clear()
     evaluate(gan, data, n=12, metrics=("duplicates",), progress=told.append)
     evaluate(gan, data, metrics=("duplicates",), progress=told.append)

@@ -14,8 +14,8 @@ from ..errors import UserError
 from ..metrics import jackknife
 from ..metrics.jackknife import RESAMPLES, Score
 from ..metrics.neighbours import RARE, Points, nearest, points
-from . import Measured, N
-from .samples import NO_TRAIN, Numbers, Sides, enough, features_of, fewer, made_by, mixture_of, ready, sides
+from . import Measured
+from .samples import NO_TRAIN, Numbers, Sides, enough, features_of, made_by, mixture_of, ready, sides
 
 COMPARED = (
     "fid", "kid", "prdc", "two-sample", "memorisation", "duplicates", "sliced-wasserstein", "classes", "distances",
@@ -70,14 +70,12 @@ def compared(
             raise UserError(f"{name} is not compared: there are {', '.join(COMPARED)}")
     held_out, other = on.parts(seed)
     first, *rest = entries
-    n = asked_for = at_least_one(n, "n")
+    n = at_least_one(n, "n")
     *_, common = (ready(e.trained, held_out, other, n, features, e.prior) for e in reversed(entries))
     n = common.n
     if "fid" in chosen:
         enough(n, common.features, few)
-    if n < asked_for != N:
-        progress(fewer(asked_for, common))
-    progress(f"{n} samples of each, and their features")
+    progress(f"{n} samples of each, and their features{common.said}")
     start = sides(first.trained, common, first.prior, seed, progress)
     made = [start.made, *(made_by(e.trained, start.held_out, n, e.prior, seed) for e in rest)]
     of_made = [start.of_made, *(features_of(x, start.features, progress) for x in made[1:])]
