@@ -134,7 +134,8 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["x.npy", "x.npz", "x-images-idx3-ubyte", "x-images-idx3-ubyte.gz"])
 def test_damaged_files_are_refused_in_a_sentence(name: str, tmp_path: Path) -> None:
-    for content in (b"", b"garbage", b"PK\x03\x04garbage", b"\x00\x00\x08\x03" + struct.pack(">3I", 9, 9, 9) + b"x"):
+    idx = b"\x00\x00\x08\x03" + struct.pack(">3I", 9, 9, 9) + b"x"
+    for content in (b"", b"garbage", b"PK123", b"PK\x03\x04garbage", idx):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(UserError, match=r"is damaged|no IDX file"):
             load(tmp_path / name)

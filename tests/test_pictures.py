@@ -10,6 +10,7 @@ from PIL import Image
 
 from ganvas.data import load
 from ganvas.errors import UserError
+from ganvas.paths import written
 from ganvas.pictures import GAP, Examples, as_examples, captioned, enlargement, grid, preview
 from ganvas.plots import COLOURS, SIDE, Axes, axes_around, colours_of, ticks
 
@@ -77,6 +78,24 @@ def test_values_are_mapped_from_the_span_and_clipped() -> None:
     assert as_examples(x, (0.0, 1.0)).x[:, 0, 0, 0].tolist() == [0, 0, 0, 255, 255]
     every = torch.arange(256, dtype=torch.uint8)[:, None, None, None]
     assert torch.equal(as_examples(every / 127.5 - 1, (-1.0, 1.0)).x, every)
+
+
+def test_examples_in_one_line() -> None:
+    assert repr(Examples(IMAGES)) == "Examples(6 images of 3x8x10)"
+    one = Examples(torch.zeros(1, 2), labels=torch.zeros(1), classes=("a", "b"))
+    assert repr(one) == "Examples(1 vector of 2, 2 classes)"
+
+
+def test_a_missing_folder_is_made_and_no_temporary_name_is_told(tmp_path: Path) -> None:
+    with written(tmp_path / "new" / "deep" / "a.txt") as temporary:
+        temporary.write_text("text")
+    assert (tmp_path / "new" / "deep" / "a.txt").read_text() == "text"
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"cannot write .*a\.png: no folder .*file can be made \(.* exists\)"):
+        Examples(IMAGES).save(tmp_path / "file" / "a.png")
+    with pytest.raises(OSError, match="gone") as failed, written(tmp_path / "b.txt") as temporary:
+        raise OSError(2, "gone", str(temporary))
+    assert failed.value.filename == str(tmp_path / "b.txt")
 
 
 def test_files(tmp_path: Path) -> None:

@@ -11,11 +11,13 @@ import torch
 
 import ganvas
 from ganvas.artifact import Trained
+from ganvas.commands.evaluating import about_samples
 from ganvas.data import Collection, from_array, load
 from ganvas.errors import UserError
 from ganvas.evaluation import evaluate
 from ganvas.features import Features
 from ganvas.features.efficientnet import LITE0
+from ganvas.model import a_name_of
 
 
 @pytest.fixture(autouse=True)
@@ -115,6 +117,18 @@ def test_given_data_are_halved_and_memorisation_is_left_out(gan: Trained) -> Non
     assert list(found["left_out"]) == ["memorisation", "classes"]
     with pytest.raises(UserError, match="memorisation needs held-out examples besides the training data"):
         evaluate(gan, "emoji", metrics=("memorisation",))
+
+
+def test_fewer_samples_than_were_asked_for_are_told(gan: Trained) -> None:
+    told: list[str] = []
+    data = load("emoji").at(slice(24))
+    evaluate(gan, data, n=30, metrics=("duplicates",), progress=told.append)
+    why = "30 asked for, but the data allow 12: there are 12 examples to compare with, and 12 others for the floor"
+    assert told[0] == f"12 samples and their features ({why})"
+    told.clear()
+    evaluate(gan, data, n=12, metrics=("duplicates",), progress=told.append)
+    evaluate(gan, data, metrics=("duplicates",), progress=told.append)
+    assert not any("asked for" in line for line in told)
 
 
 def test_too_few_samples_for_a_frechet_distance(gan: Trained) -> None:
@@ -246,3 +260,13 @@ def test_the_text_says_features_once(gan: Trained, capsys: pytest.CaptureFixture
     out = capsys.readouterr().out
     assert out.count("@") == out.count("random-conv-v1") == 1
     assert "\nprecision  " in out
+
+
+def test_examples_that_were_learnt_from_are_not_called_held_out() -> None:
+    numbers = {"samples": 3, "floor_from": "halves", "features": "f", "protocol": "p", "left_out": {}}
+    assert about_samples(numbers | {"split": "train"})[0].startswith("3 samples against as many training examples;")
+    assert about_samples(numbers | {"split": "test"})[0].startswith("3 samples against as many held-out examples;")
+
+
+def test_names_of_models_have_their_articles() -> None:
+    assert [a_name_of(model) for model in (ganvas.VAE(), ganvas.Autoencoder())] == ["a vae", "an autoencoder"]

@@ -236,7 +236,7 @@ def test_a_run_that_has_stopped_goes_on_when_told_to_and_waits_again(
 def test_waiting_for_what_is_not_measured_is_refused(images: Collection) -> None:
     sentence = "patience=3 waits for better samples, but they are not measured: "
     for model, data, reason in (
-        (Autoencoder(width=4), images, "a autoencoder has no distribution of codes to draw samples from"),
+        (Autoencoder(width=4), images, "an autoencoder has no distribution of codes to draw samples from"),
         (ganvas.CycleGAN(width=4, blocks=1), (images, images), "a cyclegan makes nothing from noise"),
         (TINY, images.at(slice(19)), "images has 19 examples, and 20 are needed"),
     ):

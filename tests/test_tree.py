@@ -80,7 +80,7 @@ def test_every_image_comes_out_under_its_own_name(many: Path, tmp_path: Path) ->
     summary = translate_files(negatives(), mixed, out, progress=lambda *done: shown.append(done))
     names = {p.relative_to(mixed) for p in mixed.rglob("*") if p.suffix != ".txt" and p.is_file()}
     names -= {Path("one/broken.png"), Path(".hidden.png")}
-    assert {p.relative_to(out) for p in out.rglob("*") if p.is_file()} == names
+    assert {p.relative_to(out) for p in out.rglob("*") if p.is_file()} == {*names, Path(tree.RECORD)}
     assert (summary.translated, summary.there, summary.others) == (48 * EACH, 0, 1)
     assert list(summary.skipped) == [str(Path("one/broken.png"))]
     assert "cannot identify image file" in summary.skipped[str(Path("one/broken.png"))]
@@ -164,6 +164,29 @@ def test_what_is_done_is_left_alone(mixed: Path, tmp_path: Path) -> None:
     assert np.array_equal(pixels_of(out / "b.png"), 255 - pixels_of(mixed / "one" / "b.png"))
 
 
+def test_a_folder_of_other_translations_is_refused(mixed: Path, tmp_path: Path) -> None:
+    run, out = negatives(), tmp_path / "out"
+    run.about["step"] = 7
+    translate_files(run, mixed / "one", out)
+    made = (out / "b.png").read_bytes()
+    words = "out holds translations to B of cyclegan step 7: give another folder, or --force"
+    with pytest.raises(UserError, match=words):
+        translate_files(run, mixed / "one", out, "A")
+    other = negatives()
+    other.nets["G"].weight.data += 1
+    with pytest.raises(UserError, match=words):
+        translate_files(other, mixed / "one", out)
+    assert (out / "b.png").read_bytes() == made
+    assert translate_files(run, mixed / "one", out).translated == 0
+    assert translate_files(other, mixed / "b.png", out / "new.png", "A").translated == 1  # a single file
+    assert translate_files(other, mixed / "one", out, "A", force=True).translated == 2 * EACH
+    assert translate_files(other, mixed / "one", out, "A").there == 2 * EACH
+    assert translate_files(run, out, tmp_path / "back").others == 0, "the record is no file of the source"
+    (out / tree.RECORD).unlink()
+    assert translate_files(run, mixed / "one", out).there == 2 * EACH
+    assert not (out / tree.RECORD).exists(), "nobody knows what made them"
+
+
 def test_results_inside_the_source_are_no_sources(mixed: Path) -> None:
     out = mixed / "out"
     assert translate_files(negatives(), mixed, out).translated == 6 * EACH
@@ -221,7 +244,7 @@ def test_half_an_image_is_never_left(mixed: Path, tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(Image.Image, "save", fails)
     with pytest.raises(OSError, match="No space"):
         translate_files(negatives(), mixed, tmp_path / "out")
-    assert [p for p in (tmp_path / "out").rglob("*") if p.is_file()] == []
+    assert [p.name for p in (tmp_path / "out").rglob("*") if p.is_file()] == [tree.RECORD]
 
 
 KILLED = """
@@ -259,4 +282,10 @@ def test_killed_half_way_it_goes_on_with_the_rest(many: Path, tmp_path: Path) ->
 def test_numbers_of_a_summary(tmp_path: Path) -> None:
     lines = tree.Summary(tmp_path, 3, 2, {"x.png": "damaged"}, 1, 1, 4).lines()
     assert [line.split()[0] for line in lines] == ["3", "2", "skipped", "1", "1", "4"]
+    assert lines[3:5] == [
+        "1 other file is no image",
+        "1 had 16 bits, and now has 8: PNGs keep 16, and so do grey TIFFs where the model writes grey",
+    ]
+    one = tree.Summary(tmp_path, 1, animated=1).lines()[1]
+    assert one == "1 is animated or has several pages: its first image was translated"
     assert torch.equal(negatives(RGB, GREY).pixels(torch.ones(1, 1, 4, 4), "B"), torch.zeros(1, 1, 4, 4))

@@ -231,7 +231,9 @@ class Trained:
         classes = self.about.get("classes", [])
         if not self.model.labelled:
             if label is not None:
-                raise UserError(f"label={label}: this {name_of(self.model)} was trained without labels")
+                vae = "it" if isinstance(self.model, Variational) else "a vae"
+                how = f"train {vae} with --conditional, or cgan"
+                raise UserError(f"label={label}: this {name_of(self.model)} was trained without labels: {how}")
             return None
         if label is None:
             return torch.arange(n) % len(classes)

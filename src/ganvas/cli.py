@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
@@ -48,8 +49,23 @@ def launch(
     debug: Annotated[bool, Parameter(negative=(), help="show the traceback of an error")] = False,
 ) -> Any:
     if config is not None:
+        check_yaml(config)
         app.config = (Yaml(config, must_exist=True, use_commands_as_keys=False),)
     return app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+
+
+def check_yaml(path: str) -> None:
+    """UserError where a file of options is no YAML, with the line."""
+    import yaml  # type: ignore[import-untyped]
+
+    try:
+        with Path(path).open(encoding="utf-8") as file:
+            yaml.safe_load(file)
+    except yaml.MarkedYAMLError as error:
+        line = "" if error.problem_mark is None else f", line {error.problem_mark.line + 1}"
+        raise UserError(f"{path}{line}: no valid YAML, {error.problem or error.context}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: no valid YAML, it is no plain text") from error
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -13,7 +13,7 @@ from .errors import UserError
 from .evaluation import Measured, N, measured
 from .evaluation.comparing import Entry, compared
 from .evaluation.samples import Numbers
-from .model import Samples, name_of
+from .model import Samples, a_name_of, name_of
 from .priors import STANDARD
 from .training import device_for
 
@@ -92,7 +92,7 @@ def check(entries: Sequence[Opened]) -> None:
     """UserError unless all runs generate examples, of one shape, and none is there twice."""
     for name, trained, _ in entries:
         if trained.model.domains == 2 or not isinstance(trained.model, Samples):
-            raise UserError(f"{name} is a {name_of(trained.model)}, which draws no samples: use ganvas evaluate")
+            raise UserError(f"{name} is {a_name_of(trained.model)}, which draws no samples: use ganvas evaluate")
     shapes = {"x".join(map(str, e.trained.shape)): e.name for e in reversed(entries)}
     if len(shapes) > 1:
         said = ", ".join(f"{shape} ({name})" for shape, name in shapes.items())

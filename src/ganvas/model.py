@@ -218,6 +218,12 @@ def name_of(model: Model) -> str:
     return type(model).__name__.lower()
 
 
+def a_name_of(model: Model) -> str:
+    """The same with its article: "a vae", "an autoencoder"."""
+    name = name_of(model)
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+
+
 def plain(settings: "DataclassInstance") -> dict[str, Any]:
     """The fields of a model, a plan or a view, as plain values that go into JSON."""
     return {f.name: getattr(settings, f.name) for f in fields(settings)}

@@ -14,9 +14,15 @@ from .errors import UserError
 def written(path: Path) -> Iterator[Path]:
     """A temporary file beside `path` that takes its place, at once and whole, when the block ends well.
 
-    Whoever reads `path` sees the old content or the new, never half of it, even if the power fails.
+    Whoever reads `path` sees the old content or the new, never half of it, even if the power fails.  Its folder is made
+    where it is missing; UserError where that cannot be.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise UserError(f"cannot write {path}: no folder {path.parent} can be made ({why})") from error
     try:
         temporary.touch()
         mode = temporary.stat().st_mode  # as the umask has it, whatever mode the block's writer prefers
@@ -25,6 +31,10 @@ def written(path: Path) -> Iterator[Path]:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         replace(temporary, path)
+    except OSError as error:
+        if error.filename == str(temporary):  # a name that nobody gave
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -31,7 +31,7 @@ MARGIN = 6
 """pixels around the words beside a grid"""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Examples:
     """Examples as a person sees them: uint8 images n x c x h x w, or float32 vectors n x d."""
 
@@ -55,6 +55,13 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.x)
+
+    def __repr__(self) -> str:
+        """How many, of which shape, and how many classes, if any."""
+        n, *shape = self.x.shape
+        of = f", {len(self.classes)} classes" if self.classes else ""
+        kind = "vector" if len(shape) == 1 else "image"
+        return f"Examples({n} {kind}{'' if n == 1 else 's'} of {'x'.join(map(str, shape))}{of})"
 
     def numpy(self) -> np.ndarray:
         """Images as n x h x w x c bytes, vectors as they are."""
@@ -95,7 +102,6 @@ class Examples:
             np.savez_compressed(content, x=self.numpy(), **self.labelling())  # type: ignore[arg-type]
         else:
             raise UserError(f"cannot write {path}: end its name in .png, .jpg, .webp, .npy or .npz, or give a folder")
-        path.parent.mkdir(parents=True, exist_ok=True)
         with written(path) as temporary:
             temporary.write_bytes(content.getvalue())
 
@@ -140,7 +146,6 @@ def save_pictures(parts: Sequence[Examples], path: Path) -> None:
         left += picture.width + 8 * GAP
     if path.suffix.lower() not in PICTURES:
         raise UserError(f"cannot write {path}: end its name in .png, .jpg or .webp")
-    path.parent.mkdir(parents=True, exist_ok=True)
     with written(path) as temporary:
         canvas.save(temporary, Image.registered_extensions()[path.suffix.lower()])
 

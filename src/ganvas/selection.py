@@ -26,7 +26,7 @@ from .metrics.distances import BLOCKS
 from .metrics.jackknife import sliced_score
 from .metrics.likelihood import mean_and_error
 from .metrics.neighbours import RARE, distances, nearest, points
-from .model import Encodes, Model, Samples, Shape, device_of, name_of
+from .model import Encodes, Model, Samples, Shape, a_name_of, device_of
 from .models.variational import WithLikelihood
 from .randomness import generator
 from .training import Plan, State
@@ -46,10 +46,10 @@ LEAST = 2 * BLOCKS
 def why_not(model: Model, data: Data) -> str:
     """Why samples of a model of these data are not measured while it trains, in a clause; nothing where they are."""
     if model.domains == 2 or not isinstance(model, Samples):
-        return f"a {name_of(model)} makes nothing from noise"
+        return f"{a_name_of(model)} makes nothing from noise"
     encodes, has_prior = isinstance(model, Encodes), isinstance(model, WithLikelihood)
     if encodes and not has_prior:
-        return f"a {name_of(model)} has no distribution of codes to draw samples from"
+        return f"{a_name_of(model)} has no distribution of codes to draw samples from"
     if len(data) < LEAST:
         return f"{data.name} has {len(data)} examples, and {LEAST} are needed"
     return ""

@@ -1,5 +1,7 @@
 """Files and folders through a translator: every image under its own name, what is done already left alone."""
 
+import hashlib
+import json
 import os
 import struct
 import zlib
@@ -18,12 +20,15 @@ from .artifact import Trained, at_once
 from .data.depth import pixels_of
 from .data.folder import SUFFIXES, images_below
 from .errors import UserError
+from .model import name_of
 from .paths import written
 
 AHEAD = 64
 """images that are read before the first of them is translated, so that those of one size go together"""
 QUALITY = 95
 """of JPEG and WebP"""
+RECORD = ".ganvas.json"
+"""in a folder of translations: which weights made them, and to which domain"""
 Progress = Callable[[int, int], None]
 
 
@@ -54,11 +59,15 @@ class Summary:
             said.append(f"{self.there} were there already: --force makes them again")
         said += [f"skipped {name}: {why}" for name, why in self.skipped.items()]
         if self.others:
-            said.append(f"{self.others} other files are no images")
+            said.append("1 other file is no image" if self.others == 1 else f"{self.others} other files are no images")
         if self.rounded:
-            said.append(f"{self.rounded} had 16 bits, and now have 8: PNGs and grey TIFFs keep 16")
+            now = "has" if self.rounded == 1 else "have"
+            keep = "PNGs keep 16, and so do grey TIFFs where the model writes grey"
+            said.append(f"{self.rounded} had 16 bits, and now {now} 8: {keep}")
         if self.animated:
-            said.append(f"{self.animated} are animated or have several pages: the first image of each was translated")
+            are, which = ("is", "its first image") if self.animated == 1 else ("are", "the first image of each")
+            have = "has" if self.animated == 1 else "have"
+            said.append(f"{self.animated} {are} animated or {have} several pages: {which} was translated")
         return said
 
 
@@ -87,21 +96,29 @@ def translate_files(
 ) -> Summary:
     """Translate an image to the file `out`, or every image below a folder to its own relative path below `out`.
 
-    Images keep their size (unless the domains' sizes differ), format, alpha and, as PNG or grey TIFF, 16 bits; EXIF
-    orientation is applied, and of an animation the first image is taken.  What exists in `out` is left alone unless
-    `force`: a call that was stopped goes on where it was.  What cannot be read is skipped.  Raises UserError for a
-    source without images.
+    Images keep their size (unless the domains' sizes differ), format, alpha and, as PNG or where the translation is a
+    grey TIFF, 16 bits; EXIF orientation is applied, and of an animation the first image is taken.  What exists in `out`
+    is left alone unless `force`: a call that was stopped goes on where it was.  What cannot be read is skipped.  Raises
+    UserError for a source without images, and for a folder that holds translations by other weights or to the other
+    domain.
     """
     trained.towards(to)  # refuses before anything is read
     pairs, others = planned(source, out)
     summary = Summary(out, others=others)
+    record = record_of(trained, to) if source.is_dir() else None
+    if record and not force:
+        check_record(out, record)
     todo = [(path, target) for path, target in pairs if force or not target.exists()]
     summary.there = len(pairs) - len(todo)
     done = summary.there
+    unwritten = record if force or not summary.there else None  # of what is there without one, nobody knows
     for group in read_ahead(todo):
         progress(done, len(pairs))
         for pictures in alike([picture for _, picture in group if isinstance(picture, Picture)], trained):
             made = trained.pixels(torch.stack([p.x for p in pictures]), to)
+            if unwritten:
+                write_record(out, unwritten)
+                unwritten = None
             for picture, x in zip(pictures, made, strict=True):
                 target = next(target for (path, target), read in group if read is picture)
                 summary.rounded += write(target, x, picture.deep) or picture.lost
@@ -116,6 +133,33 @@ def translate_files(
         first = next(iter(summary.skipped.items()))
         raise UserError(f"{source}: none of its {len(pairs)} images can be read; the first, {first[0]}: {first[1]}")
     return summary
+
+
+def record_of(trained: Trained, to: str) -> dict[str, Any]:
+    """What `RECORD` says of translations: a digest of the weights, the domain, and for people run and step."""
+    digest = hashlib.sha256()
+    for name, tensor in trained.nets.state_dict().items():
+        digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    run = name_of(trained.model) if trained.folder is None else trained.folder.resolve().name
+    return {"weights": digest.hexdigest(), "to": to, "run": run, "step": trained.about.get("step")}
+
+
+def check_record(out: Path, record: dict[str, Any]) -> None:
+    """UserError where `out` says that it holds other translations."""
+    try:
+        found = json.loads((out / RECORD).read_text(encoding="utf-8"))
+        same = all(found[key] == record[key] for key in ("weights", "to"))
+        holds = f"to {found['to']} of {found['run']}" + ("" if found["step"] is None else f" step {found['step']}")
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if not same:
+        raise UserError(f"{out} holds translations {holds}: give another folder, or --force to make them anew")
+
+
+def write_record(out: Path, record: dict[str, Any]) -> None:
+    """Say in `out` what its translations are."""
+    with written(out / RECORD) as temporary:
+        temporary.write_text(json.dumps(record) + "\n", encoding="utf-8")
 
 
 def planned(source: Path, out: Path) -> tuple[list[tuple[Path, Path]], int]:
@@ -189,7 +233,6 @@ def write(target: Path, x: Tensor, deep: bool) -> bool:
     keep = deep and (kind == "PNG" or (len(x) == 1 and kind in ("TIFF", "PPM")))
     levels, number = (65535, np.uint16) if keep else (255, np.uint8)
     array = (x * levels).round().clamp(0, levels).movedim(0, -1).cpu().numpy().astype(number)
-    target.parent.mkdir(parents=True, exist_ok=True)
     if keep and len(x) > 1:
         with written(target) as temporary:
             temporary.write_bytes(png_of(array))

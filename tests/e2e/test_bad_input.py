@@ -154,7 +154,9 @@ def test_bad_configuration_files(tmp_path: Path, capsys: pytest.CaptureFixture[s
     for content, message in (
         ("latnt: 3\n", "latnt"),
         ("latent: -3\n", "--latent must be greater than 0"),
-        ("latent: [\n", "run.yaml|mapping|flow|parsing"),
+        ("latent: 3\n size: 4\n", "run.yaml, line 2: no valid YAML, mapping values are not allowed here"),
+        ("latent: [\n", r"run.yaml, line 2: no valid YAML, "),
+        ("latent: \0", "run.yaml: no valid YAML, it is no plain text"),
     ):
         (tmp_path / "run.yaml").write_text(content)
         failing(capsys, ["train", "vae", "emoji", "--config", "run.yaml"], 2, message)
@@ -231,7 +233,7 @@ def test_what_a_model_cannot_do_or_was_not_asked(run: Path, tmp_path: Path, caps
     failing(capsys, ["resume", str(run), "--steps", "2"], 2, "has already done 3 steps: ask for more")
     failing(capsys, ["interpolate", str(run), "--columns", "1"], 2, "columns=1")
     failing(capsys, ["interpolate", str(run), "--path", "round"], 2, "--path.*linear.*spherical")
-    failing(capsys, ["interpolate", str(run), "--label", "cat"], 2, "this vae was trained without labels")
+    failing(capsys, ["interpolate", str(run), "--label", "cat"], 2, "without labels: train it with --conditional")
     failing(capsys, ["traverse", str(run), "--rows", "0"], 2, "rows=0: give 1 or more")
     failing(capsys, ["traverse", str(run), "--example", "12"], 2, "example=12: pets has the examples 0 to 11")
     failing(capsys, ["manifold", str(run), "--side", "0"], 2, "side=0: give 1 or more")

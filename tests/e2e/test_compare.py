@@ -21,15 +21,15 @@ def runs(capsys: pytest.CaptureFixture[str]) -> list[str]:
 
 def test_a_table_a_page_and_numbers(runs: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     words = ["compare", f"{runs[0]}@best", *runs, "-n", "100", "--few"]
-    table = said(capsys, *words, "--html", "page.html")
+    table = said(capsys, *words, "--html", "new/page.html")
     assert table.startswith("3 runs, 100 samples each against as many test examples of ring, seed 0")
     lines = table.splitlines()
     assert re.match(r"run +model +parameters +step +training +FID ↓ +KID ↓ +precision ↑", lines[2])
     names = [f"{Path(runs[0]).name}@best", *(Path(run).name for run in runs), "floor"]
     assert [line.split()[0] for line in lines[3:11:2]] == names
     assert "–" in lines[4], "intervals below the numbers"
-    assert lines[-1] == "page.html"
-    page = Path("page.html").read_text(encoding="utf-8")
+    assert lines[-1] == "new/page.html"
+    page = Path("new/page.html").read_text(encoding="utf-8")
     assert all(name in page for name in names)
     assert page.count("data:image/png;base64,") == 3
     assert "<script" not in page

@@ -61,15 +61,17 @@ def compare(
     )  # fmt: skip
     if found["split"] == "train":
         bar.notes(["the runs' data have no test split: these are the training examples, and so all numbers are better"])
-    if html is not None:
-        with written(html) as temporary:
-            temporary.write_text(document(found, entries), encoding="utf-8")
     if json:
         tell("", found | ({} if html is None else {"html": str(html)}), True)
-        return
-    print("\n".join(lines(found)))
-    show(found)
-    print("\n".join(notes(found) + ([] if html is None else [str(html)])))
+    else:
+        print("\n".join(lines(found)))
+        show(found)
+        print("\n".join(notes(found)))
+    if html is not None:  # last: the numbers are told even where no page can be written
+        with written(html) as temporary:
+            temporary.write_text(document(found, entries), encoding="utf-8")
+        if not json:
+            print(html)
 
 
 def lines(v: dict[str, Any]) -> list[str]:

@@ -140,8 +140,9 @@ def of_translator(v: dict[str, Any]) -> list[str]:
 def about_samples(v: dict[str, Any]) -> list[str]:
     """The numbers of samples, each beside its floor."""
     floor = {"train": "of as many training examples", "halves": "of the other half of the data"}[v["floor_from"]]
+    of = "training" if v["split"] == "train" else "held-out"
     shown = [
-        f"{v['samples']} samples against as many held-out examples; floor: the same {floor}",
+        f"{v['samples']} samples against as many {of} examples; floor: the same {floor}",
         f"features {v['features']}: {v['protocol']}",
     ]
     for name, value in v.items():

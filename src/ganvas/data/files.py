@@ -43,7 +43,7 @@ def from_npz(path: Path, split: str, key: str | None = None) -> Collection:
 def read_numpy(path: Path) -> "np.ndarray | dict[str, np.ndarray]":
     """What a .npy or .npz file holds; UserError where it is damaged or would have to be unpickled."""
     with path.open("rb") as file:  # NumPy itself takes whatever else a file begins with for a pickle
-        if not file.read(6).startswith((b"\x93NUMPY", b"PK")):
+        if not file.read(6).startswith((b"\x93NUMPY", b"PK\x03\x04", b"PK\x05\x06")):  # .npy, .npz, an empty .npz
             raise UserError(f"{path} is damaged or no NumPy file")
     try:
         with path.open("rb") as file:

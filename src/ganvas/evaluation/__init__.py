@@ -14,14 +14,12 @@ from ..models.variational import WithLikelihood
 from . import codes, translation
 from . import samples as generated
 from .classes import classes
-from .samples import Numbers
+from .samples import N, Numbers
 
 OF_CODES = ("elbo", "bound", "codes", "reconstruction")
 OF_SAMPLES = ("fid", "kid", "prdc", "two-sample", "memorisation", "duplicates", "sliced-wasserstein", "classes")
 OF_IMAGES, OF_VECTORS = ("ms-ssim",), ("distances", "modes")
 METRICS = (*OF_CODES, *OF_SAMPLES, *OF_IMAGES, *OF_VECTORS)
-N = 10_000
-"""samples that are compared with as many examples, at most, unless n says otherwise"""
 K, DRAWS = 500, 10
 """samples of the importance weighted bound, and of the ELBO, of each example, unless k and draws say otherwise"""
 
@@ -124,7 +122,7 @@ def compared(
     trained: Trained, on: Measured, real: generated.Ready, prior: str | None, seed: int, progress: Callable[[str], None]
 ) -> tuple[generated.Sides, Numbers]:
     """The examples to compare, and how they were come by."""
-    progress(f"{real.n} samples and their features")
+    progress(f"{real.n} samples and their features{real.said}")
     s = generated.sides(trained, real, prior, seed, progress)
     drawn = "" if prior is None else f", codes from the prior {prior}"
     return s, {

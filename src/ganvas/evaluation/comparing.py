@@ -75,7 +75,7 @@ def compared(
     n = common.n
     if "fid" in chosen:
         enough(n, common.features, few)
-    progress(f"{n} samples of each, and their features")
+    progress(f"{n} samples of each, and their features{common.said}")
     start = sides(first.trained, common, first.prior, seed, progress)
     made = [start.made, *(made_by(e.trained, start.held_out, n, e.prior, seed) for e in rest)]
     of_made = [start.of_made, *(features_of(x, start.features, progress) for x in made[1:])]

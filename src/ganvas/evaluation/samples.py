@@ -28,6 +28,8 @@ from ..model import device_of
 from ..priors import STANDARD
 from ..randomness import generator
 
+N = 10_000
+"""samples that are compared with as many examples, at most, unless n says otherwise"""
 FEWEST = 2
 """examples of each side that are compared, at least"""
 PAIRS = 1000
@@ -67,20 +69,24 @@ class Ready(NamedTuple):
     other: Collection
     features: Features
     n: int
+    said: str = ""
+    """where the data allow fewer than were asked for, that and why"""
 
 
 def ready(trained: Trained, held_out: Collection, other: Collection, n: int, features: str, prior: str | None) -> Ready:
     """Everything but the samples; UserError for what would else be found out after they were computed."""
     if prior not in (None, STANDARD):
         trained.fitted(str(prior))
-    n = min(n, len(held_out), len(other))
+    asked, n = n, min(n, len(held_out), len(other))
     if n < FEWEST:
         raise UserError(
             f"samples are compared with as many held-out examples, {FEWEST} at least, and here is {n}: give more data, "
             "or a higher n"
         )
     space = features_for(features, trained.shape, data=held_out.name, device=device_of(trained.nets))
-    return Ready(held_out, other, space, n)
+    there = f"{len(held_out)} examples to compare with, and {len(other)} others for the floor"
+    said = f" ({asked} asked for, but the data allow {n}: there are {there})" if n < asked != N else ""
+    return Ready(held_out, other, space, n, said)
 
 
 def sides(trained: Trained, real: Ready, prior: str | None, seed: int, progress: Callable[[str], None]) -> Sides:
@@ -88,7 +94,7 @@ def sides(trained: Trained, real: Ready, prior: str | None, seed: int, progress:
 
     The generated ones of a conditional model have the labels of the held-out ones.
     """
-    held_out, other, space, n = real
+    held_out, other, space, n, _ = real
     held_out, other = held_out.some(n, seed, "held out"), other.some(n, seed, "other")
     made = made_by(trained, held_out, n, prior, seed)
     seen = (features_of(part, space, progress) for part in (held_out, other, made))
@@ -246,6 +252,6 @@ def named(s: Sides, name: str, value: Any, floor: Any, error: Any = None) -> Num
 
 
 __all__ = [
-    "Numbers", "Ready", "Sides", "diversity", "enough", "features_of", "fid", "kid", "made_by", "memorisation",
+    "N", "Numbers", "Ready", "Sides", "diversity", "enough", "features_of", "fid", "kid", "made_by", "memorisation",
     "mixture_of", "modes_found", "named", "prdc", "ready", "repeated", "sides", "sliced", "two_sample", "vectors",
 ]  # fmt: skip
