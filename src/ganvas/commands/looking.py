@@ -15,7 +15,7 @@ from .. import folders
 from ..artifact import model_from
 from ..cli import tell
 from ..data import View
-from ..doctor import Diagnosis, examine, figures
+from ..doctor import Diagnosis, examine, figures, is_early
 from ..errors import UserError
 from ..paths import refuse_existing, unused
 from ..pictures import Examples, save_pictures
@@ -81,7 +81,7 @@ def in_full(diagnosis: Diagnosis) -> str:
 def summed_up(report: dict[str, Any], found: list[Diagnosis]) -> str:
     """How far the run is, and the figures that were looked at."""
     looked = ", ".join(f"{name} {value:.4g}" for name, value in report["figures"].items())
-    early = report["step"] < max(200, report["steps"] // 10)
+    early = is_early(report["step"], report["steps"])
     verdict = "too early to tell: " if early else "" if found else "nothing found: "
     return f"{verdict}step {report['step']} of {report['steps']}; {looked or 'no figures'}"
 

@@ -10,7 +10,7 @@ from ..model import Model
 from ..models.adversarial import Adversarial
 from ..models.translation import Translator
 from .codes import DEAD, FAR, latent_report, of_codes
-from .diagnosis import PAGE, Diagnosis
+from .diagnosis import PAGE, Diagnosis, is_early
 from .games import APART, BEYOND, CLIPPED, FEW, MOSTLY, PENALIZED, SURE, VANISHED, WORSE, of_game, of_samples
 from .translators import of_translator
 from .trends import COPIED, GROWN, LAG, OUTSIDE, RISEN, SWING, TURNS, Lines, of_end, of_trends, recent, stands
@@ -21,7 +21,7 @@ OF_DOMAINS = ("accuracy", "gap", "cycle", "noisy", "moved")
 __all__ = [
     "APART", "BEYOND", "CLIPPED", "COPIED", "DEAD", "FAR", "FEW", "GROWN", "LAG", "MOSTLY", "OUTSIDE", "PAGE",
     "PENALIZED", "RISEN", "SURE", "SWING", "TURNS", "VANISHED", "WORSE", "Diagnosis", "diagnose", "examine", "figures",
-    "latent_report", "of_translator", "recent",
+    "is_early", "latent_report", "of_translator", "recent",
 ]  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ..model import Model, name_of
 from ..posteriors import ACTIVE
-from .diagnosis import Diagnosis
+from .diagnosis import Diagnosis, is_early
 
 FAR = 0.3
 """nats, mean over used dimensions, between N(mean, std^2) of all codes and N(0, 1) above which samples suffer"""
@@ -42,7 +42,7 @@ def latent_report(seen: dict[str, Tensor]) -> dict[str, Any]:
 
 def of_codes(model: Model, codes: dict[str, Any], done: int, steps: int) -> list[Diagnosis]:
     """What is wrong with an encoder's codes; nothing is said early, or during a warm-up of the KL."""
-    if done < max(200, steps // 10) or done <= getattr(model, "warmup", 0):
+    if is_early(done, steps) or done <= getattr(model, "warmup", 0):
         return []
     if "active" in codes and codes["active"] <= codes["dimensions"] // 20:
         return [collapse(model, codes)]

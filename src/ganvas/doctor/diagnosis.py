@@ -7,6 +7,11 @@ PAGE = "docs/doctor.md"
 """the page with a section for each disease"""
 
 
+def is_early(done: int, steps: int) -> bool:
+    """Whether the steps done are too few to be a sign of anything."""
+    return done < max(200, steps // 10)
+
+
 @dataclass(frozen=True)
 class Diagnosis:
     """One thing that is wrong with a run, or, where it is no alarm, worth knowing."""

@@ -3,7 +3,7 @@
 from typing import Any
 
 from ..models.adversarial import Adversarial
-from .diagnosis import Diagnosis
+from .diagnosis import Diagnosis, is_early
 
 FEW = 0.3
 """diversity of samples, a share of the data's, below which modes are missing"""
@@ -24,7 +24,7 @@ def of_game(model: Adversarial, game: dict[str, float], done: int, steps: int) -
 
     Of a D that has won, and of a critic whose slope is not held, samples that are all alike are a consequence.
     """
-    if not game or done < max(200, steps // 10):
+    if not game or is_early(done, steps):
         return []
     settled = done >= min(steps, max(1000, steps // 4))
     found = of_slope(model, game["slope"]) or of_winner(model, game, settled)

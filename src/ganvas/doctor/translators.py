@@ -4,7 +4,7 @@ from math import pi
 
 from ..model import name_of
 from ..models.translation import FAINT, Translator
-from .diagnosis import Diagnosis
+from .diagnosis import Diagnosis, is_early
 
 STILL, TOLD = 0.1, 0.75
 """how far an input is moved, as a share of what separates the domains, below which it is as good as repeated; and the
@@ -19,7 +19,7 @@ APART = {"cyclegan": 0.9, "discogan": 10.0}
 
 def of_translator(model: Translator, game: dict[str, float], done: int, steps: int) -> list[Diagnosis]:
     """What is wrong after `done` steps, by the names of `Translator.observe` and of its moves."""
-    if done < max(200, steps // 10):
+    if is_early(done, steps):
         return []
     found = []
     for home, away in (("A", "B"), ("B", "A")):

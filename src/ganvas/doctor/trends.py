@@ -8,6 +8,7 @@ from ..model import Model
 from ..models.adversarial import Adversarial
 from ..models.translation import Translator
 from .diagnosis import Diagnosis
+from .games import takes_r1
 
 Lines = Sequence[dict[str, Any]]
 SWING, TURNS = 0.15, 2
@@ -135,7 +136,7 @@ def of_swings(model: Adversarial, lines: Lines) -> list[Diagnosis]:
     remedies = [f"an --lr below {model.lr:g}"]
     if model.betas[0] > 0.5:
         remedies.append("--betas 0.5 0.999")
-    if not (model.r1 or model.gp or model.clip or model.spectral_norm) and model.norm_d != "batch":
+    if takes_r1(model):
         remedies.append("a penalty on D's gradient (--r1 1)")
     return [Diagnosis("oscillation", said, float(times), float(TURNS), (*remedies, "--decay 0.5"))]
 

@@ -25,7 +25,7 @@ from torch.nn.functional import pdist
 from ..augmentation import Kind, augmented
 from ..data import Collection
 from ..errors import UserError
-from ..model import STRICT, Batch, Move, Rate, Shape, apart, device_of, minimize, name_of
+from ..model import STRICT, Batch, Move, Rate, Shape, apart, device_of, minimize
 from ..nets import Depth, Norm, chosen, decoder, encoder, initialize
 from ..nets.discriminator import clamp, with_spectral_norm
 from ..objectives import (
@@ -111,8 +111,6 @@ class Adversarial(LatentModel):
         return usual if self.norm == "auto" else self.norm, each if self.norm_d == "auto" else self.norm_d
 
     def check(self, data: Collection) -> None:
-        if not data.are_images and type(self).__annotations__.get("net") == Literal["conv"]:
-            raise UserError(f"{name_of(self)} needs images, but {data.name} holds vectors: train gan instead")
         chosen(self.net, data.shape)
         given = self.norms(data.shape)[1]
         penalties = [name for name in ("gp", "r1", "r2") if getattr(self, name)]

@@ -14,6 +14,8 @@ from typing import Annotated, Literal, final
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from ..data import Collection
+from ..errors import UserError
 from ..model import STRICT
 from ..nets import Width
 from .adversarial import Adversarial
@@ -32,3 +34,8 @@ class DCGAN(Adversarial):
     """distribution of z: N(0, I), or uniform on [-1, 1]"""
     width: Width = 64
     """channels next to the image; they double as the image halves, up to eight times"""
+
+    def check(self, data: Collection) -> None:
+        if not data.are_images:
+            raise UserError(f"dcgan needs images, but {data.name} holds vectors: train gan instead")
+        super().check(data)
