@@ -1,6 +1,5 @@
 """Files and folders through a translator: every image under its own name, what is done already left alone."""
 
-import hashlib
 import json
 import os
 import struct
@@ -20,6 +19,7 @@ from .artifact import Trained, at_once
 from .data.depth import pixels_of
 from .data.folder import SUFFIXES, images_below
 from .errors import UserError
+from .features.base import digest
 from .model import name_of
 from .paths import written
 
@@ -137,11 +137,9 @@ def translate_files(
 
 def record_of(trained: Trained, to: str) -> dict[str, Any]:
     """What `RECORD` says of translations: a digest of the weights, the domain, and for people run and step."""
-    digest = hashlib.sha256()
-    for name, tensor in trained.nets.state_dict().items():
-        digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    weights = digest({name: tensor.cpu() for name, tensor in trained.nets.state_dict().items()})
     run = name_of(trained.model) if trained.folder is None else trained.folder.resolve().name
-    return {"weights": digest.hexdigest(), "to": to, "run": run, "step": trained.about.get("step")}
+    return {"weights": weights, "to": to, "run": run, "step": trained.about.get("step")}
 
 
 def check_record(out: Path, record: dict[str, Any]) -> None:
