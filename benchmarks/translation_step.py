@@ -23,13 +23,13 @@ import ganvas  # before torch: it sets how torch's threads wait
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import l1_loss, mse_loss
 from torch.utils.data import DataLoader, Dataset
 
 from ganvas.data import Collection, Pair, View, load, paired
 from ganvas.model import Model
-from ganvas.nets.translate import InstanceNorm
+from ganvas.nets.cpu import InstanceNorm, ToImage
 from ganvas.training import Plan, begin, train
 from step import in_turns
 
@@ -84,8 +84,9 @@ class ListPool:
 def tutorial(batches: Any, model: ganvas.CycleGAN, pair: Pair) -> Iterator[None]:
     """A step of the tutorials' loop."""
     nets = {k: net.to(memory_format=torch.contiguous_format) for k, net in model.networks(pair.shape).items()}
-    for module in (m for net in nets.values() for m in net.modules() if isinstance(m, InstanceNorm)):
-        module.__class__ = nn.InstanceNorm2d  # PyTorch's own, which is the same function and has no weights
+    for module in (m for net in nets.values() for m in net.modules()):
+        if isinstance(module, InstanceNorm | ToImage):
+            module.__class__ = type(module).__base__  # PyTorch's own, which is the same function of the same weights
     G, F, DX, DY = nets["G"], nets["F"], nets["DX"].net, nets["DY"].net
     options: dict[str, Any] = {"lr": model.lr, "betas": model.betas}
     optimizer = torch.optim.Adam(itertools.chain(G.parameters(), F.parameters()), **options)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from torch.nn.functional import conv2d, conv_transpose2d, linear
 from torch.overrides import TorchFunctionMode
 
+from .abreast import one_by_one
 from .data import Data, streamed
 from .model import Model, device_of
 from .training import Plan, State, precisely
@@ -87,7 +88,7 @@ def of_step(model: Model, data: Data, plan: Plan, state: State) -> int:
     )  # fmt: skip
 
     def step() -> None:
-        with precisely(plan.precision, device):
+        with precisely(plan.precision, device), one_by_one():
             for move in model.step(stream, LATE, **dict(nets.items())):
                 move.loss.backward(inputs=[p for net in move.networks for p in net.parameters()])
 

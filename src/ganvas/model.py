@@ -58,10 +58,20 @@ class Move(NamedTuple):
     terms: dict[str, Float[Tensor, ""]]
     seen: dict[str, Float[Tensor, ""]] = {}  # noqa: RUF012
     """what else the log keeps"""
+    halves: tuple[Float[Tensor, ""], Float[Tensor, ""]] | None = None
+    """two losses with the terms' sum, that share nothing but the networks' weights: differentiated at the same time"""
 
     @property
     def loss(self) -> Float[Tensor, ""]:
         return reduce(torch.add, self.terms.values())
+
+
+def side_by_side(networks: tuple[nn.Module, ...], *parts: dict[str, Float[Tensor, ""]]) -> Move:
+    """The move in which `networks` descend the sum of terms of parts that share nothing but the networks' weights."""
+    names = dict.fromkeys(name for part in parts for name in part)
+    terms = {name: reduce(torch.add, [part[name] for part in parts if name in part]) for name in names}
+    losses = [reduce(torch.add, part.values()) for part in parts]
+    return Move(networks, terms, halves=(losses[0], losses[1]) if len(losses) == 2 else None)
 
 
 def minimize(*networks: nn.Module, **terms: Float[Tensor, ""]) -> Move:

@@ -11,6 +11,7 @@ holds no random-number state, and a resumed run equals an uninterrupted one.
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from typing import Annotated, Any, Literal
 
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn.functional import hardshrink
 from torch.optim import Optimizer
 
+from .abreast import abreast
 from .data import Data, streamed
 from .errors import Diverged, UserError
 from .meter import Meter
@@ -171,7 +173,8 @@ def play(move: Move, optimizer: Optimizer, lr: float | None = None, max_norm: fl
         moving += group["params"]
     for p in moving:
         p.grad = None
-    move.loss.backward(inputs=moving)
+    losses = move.halves or (move.loss,)
+    abreast(*[partial(loss.backward, inputs=moving) for loss in losses], device=moving[0].device)
     if max_norm is not None:
         for network in move.networks:
             nn.utils.clip_grad_norm_(network.parameters(), max_norm)

@@ -21,10 +21,11 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from ..abreast import abreast
 from ..augmentation import cropped, flipped
 from ..data import Pair
 from ..errors import UserError
-from ..model import STRICT, Batch, Move, PairBatch, Shape, minimize
+from ..model import STRICT, Batch, Move, PairBatch, Shape, side_by_side
 from ..nets.pool import Remembering
 from ..nets.translate import backwards, blocks_for, halvings_for, in_units, judge, patches, perceptron, resnet
 from ..objectives import Loss, absolute_error, discriminator_terms, generator_loss
@@ -92,20 +93,32 @@ class CycleGAN(Translator):
     def step(
         self, batches: Iterator[PairBatch], done: int, G: nn.Module, F: nn.Module, DX: Any, DY: Any
     ) -> Iterator[Move]:
-        """The authors' order: both translators, then both critics on translations from their pools."""
+        """The authors' order: both translators, then both critics on translations from their pools.
+
+        The two directions share networks but no results, as the two critics: each has its own cores.
+        """
         x, y = (self.seen(batch) for batch in next(batches))
+        there, back = partial(self.direction, 0, G, F, DY, x, y), partial(self.direction, 1, F, G, DX, y, x)
+        (fake_y, of_y), (fake_x, of_x) = abreast(there, back, device=x.device)
+        yield side_by_side((G, F), of_y, of_x)
+        past_x, past_y = DX.past(fake_x.detach()), DY.past(fake_y.detach())
+        judged = abreast(partial(verdicts, DX, "A", x, past_x), partial(verdicts, DY, "B", y, past_y), device=x.device)
+        (of_dx, seen_x), (of_dy, seen_y) = judged
+        yield side_by_side((DX, DY), of_dx, of_dy)._replace(seen=seen_x | seen_y)
+
+    def direction(
+        self, home: int, G: nn.Module, F: nn.Module, DY: nn.Module, x: Tensor, y: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """G(x), x being of domain `home` (0 is A), and the half of equation 3 in which G translates and F returns."""
         weight = self.weight_of_identity(x, y)
-        fake_y, same_y = both(G, x, y if weight else None)
-        fake_x, same_x = both(F, y, x if weight else None)
-        error_x, error_y = partial(error, 0, G, F), partial(error, 1, G, F)
+        fake, same = both(G, x, y if weight else None)
         terms = {
-            "fool": 2 * (generator_loss(SQUARES, DY(fake_y)) + generator_loss(SQUARES, DX(fake_x))),
-            "cycle": self.cycle * (error_x(x, F(fake_y)) + error_y(y, G(fake_x))),
+            "fool": 2 * generator_loss(SQUARES, DY(fake)),
+            "cycle": self.cycle * error(home, G, F, x, F(fake)),
         }
-        if same_y is not None and same_x is not None:
-            terms["identity"] = weight * (error_x(x, same_x) + error_y(y, same_y))
-        yield minimize(G, F, **terms)
-        yield critics_turn(DX, DY, x, y, DX.past(fake_x.detach()), DY.past(fake_y.detach()))
+        if same is not None:
+            terms["identity"] = weight * error(1 - home, G, F, y, same)
+        return fake, terms
 
     def seen(self, batch: Batch) -> Tensor:
         """Examples as training sees them: images enlarged, cropped and mirrored at random."""
@@ -134,13 +147,11 @@ def both(net: nn.Module, x: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor | 
     return made, same
 
 
-def critics_turn(DX: nn.Module, DY: nn.Module, x: Tensor, y: Tensor, past_x: Tensor, past_y: Tensor) -> Move:
-    """The move of both critics, each in one pass over examples and translations: the half in equation 1 is theirs."""
-    terms: dict[str, Tensor] = {}
-    seen: dict[str, Tensor] = {}
-    for D, domain, real, fake in ((DX, "A", x, past_x), (DY, "B", y, past_y)):
-        verdict, verdict_fake = D(torch.cat([real, fake])).split([len(real), len(fake)])
-        for name, term in discriminator_terms(SQUARES, verdict, verdict_fake).items():
-            terms[f"{name}_{domain}"] = term
-        seen |= sure(verdict, verdict_fake, SQUARES, domain)
-    return Move((DX, DY), terms, seen)
+def verdicts(D: nn.Module, domain: str, real: Tensor, fake: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """A critic's terms, and what the log sees, from one pass over examples and translations.
+
+    The half in equation 1 is the critics'.
+    """
+    verdict, verdict_fake = D(torch.cat([real, fake])).split([len(real), len(fake)])
+    terms = discriminator_terms(SQUARES, verdict, verdict_fake)
+    return {f"{name}_{domain}": term for name, term in terms.items()}, sure(verdict, verdict_fake, SQUARES, domain)

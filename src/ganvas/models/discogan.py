@@ -12,21 +12,24 @@ recon="one" adds the way back from B, which only has to rebuild a (figure 2b: no
 `features` adds feature matching, which the paper has not, but its authors' code has, with weight 9 to the game's 1.
 """
 
-from collections.abc import Iterator
-from typing import Annotated, Any, Literal, final
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Annotated, Any, Literal, TypeVar, final
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from ..abreast import abreast
 from ..errors import UserError
-from ..model import STRICT, Move, PairBatch, Shape
+from ..model import STRICT, Move, PairBatch, Shape, side_by_side
 from ..nets.conv import conv_encoder, initialize
 from ..nets.translate import backwards, bottlenecked, in_units, judge, perceptron
 from ..objectives import Distance, Loss, discriminator_terms, distance, feature_matching, generator_loss
 from .adversarial import Weight
 from .translation import Translator, other, sure
 
+T = TypeVar("T")
 ENTROPY: Loss = "non-saturating"
 
 
@@ -71,36 +74,55 @@ class DiscoGAN(Translator):
             raise UserError(f"batch={batch} is too small for batch norm: give 2 or more")
 
     def step(self, batches: Iterator[PairBatch], done: int, **nets: nn.Module) -> Iterator[Move]:
-        """Discriminators, then translators, whose translations serve both turns: nothing moves them in between."""
+        """Discriminators, then translators, whose translations serve both turns: nothing moves them in between.
+
+        What concerns one domain needs no result of the other: each has its own cores.
+        """
         batch = next(batches)
         real = {"A": batch.a.x, "B": batch.b.x}
         judged = [domain for domain in real if f"D{domain}" in nets]
-        made = {domain: nets[to(domain)](real[other(domain)]) for domain in judged}
-        terms: dict[str, Tensor] = {}
-        seen: dict[str, Tensor] = {}
-        for domain in judged:
-            D = nets[f"D{domain}"]
-            logits = D(real[domain]), D(made[domain].detach())
-            for name, term in discriminator_terms(ENTROPY, *logits).items():
-                terms[f"{name}_{domain}"] = term
-            seen |= sure(*logits, ENTROPY, domain)
-        yield Move(tuple(nets[f"D{domain}"] for domain in judged), terms, seen)
-        yield Move(tuple(net for name, net in nets.items() if name.startswith("G")), self.goals(real, made, nets))
 
-    def goals(self, real: dict[str, Tensor], made: dict[str, Tensor], nets: dict[str, Any]) -> dict[str, Tensor]:
-        """What the translators descend, after the discriminators' turn."""
-        terms: dict[str, list[Tensor]] = {}
-        for domain, fake in made.items():
-            *hidden, logits = layers(nets[f"D{domain}"], fake)
-            terms.setdefault("fool", []).append(generator_loss(ENTROPY, logits))
-            if self.features:
-                *of_real, _ = layers(nets[f"D{domain}"], real[domain])
-                terms.setdefault("features", []).append(self.features * feature_matching(of_real, hidden))
-            home = other(domain)
-            if to(home) in nets and self.recon != "none":
-                x, again = (in_units(v, "AB".index(home), *nets.values()) for v in (real[home], nets[to(home)](fake)))
-                terms.setdefault("constancy", []).append(self.constancy * distance(self.distance, x, again))
-        return {name: sum(parts[1:], parts[0]) for name, parts in terms.items()}
+        def each(work: Callable[..., T], *others: Any) -> list[T]:
+            works = [partial(work, domain, real, *others) for domain in judged]
+            return abreast(*works, device=batch.a.x.device)
+
+        made = dict(zip(judged, each(partial(translated, nets)), strict=True))
+        verdicts = each(partial(judgement, nets), made)
+        critics, translators = (tuple(net for name, net in nets.items() if name[0] == kind) for kind in "DG")
+        seen = verdicts[0][1] | verdicts[-1][1]
+        yield side_by_side(critics, *(terms for terms, _ in verdicts))._replace(seen=seen)
+        yield side_by_side(translators, *each(self.goals, made, nets))
+
+    def goals(
+        self, domain: str, real: dict[str, Tensor], made: dict[str, Tensor], nets: dict[str, Any]
+    ) -> dict[str, Tensor]:
+        """What translations to a domain, and their way back, are to descend, after the discriminators' turn."""
+        fake, home = made[domain], other(domain)
+        *hidden, logits = layers(nets[f"D{domain}"], fake)
+        terms = {"fool": generator_loss(ENTROPY, logits)}
+        if self.features:
+            *of_real, _ = layers(nets[f"D{domain}"], real[domain])
+            terms["features"] = self.features * feature_matching(of_real, hidden)
+        if to(home) in nets and self.recon != "none":
+            x, again = (in_units(v, "AB".index(home), *nets.values()) for v in (real[home], nets[to(home)](fake)))
+            terms["constancy"] = self.constancy * distance(self.distance, x, again)
+        return terms
+
+
+def translated(nets: dict[str, Any], domain: str, real: dict[str, Tensor]) -> Tensor:
+    """Translations to a domain."""
+    made: Tensor = nets[to(domain)](real[other(domain)])
+    return made
+
+
+def judgement(
+    nets: dict[str, Any], domain: str, real: dict[str, Tensor], made: dict[str, Tensor]
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The terms of a domain's discriminator, and what the log sees."""
+    D = nets[f"D{domain}"]
+    logits = D(real[domain]), D(made[domain].detach())
+    terms = discriminator_terms(ENTROPY, *logits)
+    return {f"{name}_{domain}": term for name, term in terms.items()}, sure(*logits, ENTROPY, domain)
 
 
 def to(domain: str) -> str:

@@ -1,0 +1,73 @@
+"""Works that share nothing, each on its own cores of the processor.
+
+Small convolutions leave cores idle: what a call costs to divide among them is as much as it saves.  Two halves of a
+step that do not need each other's results, as the two directions of a CycleGAN, are divided at no cost.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+from threading import Barrier
+from typing import TypeVar
+
+import torch
+
+T = TypeVar("T")
+wanted = ContextVar("wanted", default=True)
+
+
+def abreast(*works: Callable[[], T], device: torch.device) -> list[T]:
+    """What the functions return, in order.
+
+    On a CPU with a core for each or more they are called at the same time, each in a thread of its own that has its
+    share of the cores; anywhere else one after the other.  They may not draw random numbers, and not change what
+    another one reads.  Autocast and whether gradients are kept are as where this is called.
+    """
+    threads = torch.get_num_threads()
+    if device.type != "cpu" or not 1 < len(works) <= threads or not wanted.get():
+        return [work() for work in works]
+    gradients, half = torch.is_grad_enabled(), torch.is_autocast_enabled("cpu")
+    dtype, kept = torch.get_autocast_dtype("cpu"), torch.is_autocast_cache_enabled()
+
+    def alike(work: Callable[[], T]) -> T:
+        with torch.set_grad_enabled(gradients), torch.autocast("cpu", dtype, half, kept):
+            return work()
+
+    return list(crew(len(works), threads // len(works)).map(alike, works))
+
+
+@cache
+def crew(count: int, threads: int) -> ThreadPoolExecutor:
+    """So many threads that stay, each with so many of torch's own.
+
+    torch.set_num_threads is meant for the thread that calls it, but is also what threads that come later begin with,
+    so once all are there the caller's own number is set again.
+    """
+    own, there = torch.get_num_threads(), Barrier(count)
+
+    def begin(_: int) -> None:
+        torch.set_num_threads(threads)
+        torch.get_num_threads()  # the thread's first question, with which its number is settled
+        there.wait()
+
+    made = ThreadPoolExecutor(count, thread_name_prefix="ganvas")
+    list(made.map(begin, range(count)))
+    torch.set_num_threads(own)
+    return made
+
+
+if hasattr(os, "register_at_fork"):  # a child process has none of its parent's threads
+    os.register_at_fork(after_in_child=crew.cache_clear)
+
+
+@contextmanager
+def one_by_one() -> Iterator[None]:
+    """A context in which works are called one after the other, by the thread that asks for them."""
+    token = wanted.set(False)
+    try:
+        yield
+    finally:
+        wanted.reset(token)

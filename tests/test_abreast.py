@@ -1,0 +1,138 @@
+"""Works that are done at the same time: what they return, on which cores, and that a step is the same."""
+
+from collections.abc import Iterator
+from functools import partial
+from threading import Barrier, current_thread, main_thread
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ganvas import CycleGAN, DiscoGAN
+from ganvas.abreast import abreast, one_by_one
+from ganvas.budget import of_step
+from ganvas.data import Pair, from_array, load, paired, streamed
+from ganvas.model import side_by_side
+from ganvas.models.translation import Translator
+from ganvas.training import Plan, State, begin, play, train
+
+CPU = torch.device("cpu")
+MODELS = (CycleGAN(width=4, blocks=1), DiscoGAN(width=4, features=0.5))
+
+
+@pytest.fixture(autouse=True)
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def domains() -> Pair:
+    shapes, draw = ((40, 16, 16, 3), (30, 16, 16, 3)), torch.Generator().manual_seed(0)
+    images = [torch.randint(256, shape, generator=draw, dtype=torch.uint8).numpy() for shape in shapes]
+    return paired([load(from_array(x, name=name)) for x, name in zip(images, "ab", strict=True)])
+
+
+def trained(model: Translator, steps: int = 4) -> State:
+    pair = domains()
+    state = begin(model, pair.shape, 0, CPU)
+    list(train(model, pair, Plan(steps=steps, batch=2), state))
+    return state
+
+
+def where() -> tuple[str, int]:
+    return current_thread().name, torch.get_num_threads()
+
+
+def test_each_has_its_share_of_the_cores() -> None:
+    both = Barrier(2)  # or a thread that is done may take the other's work, too
+
+    def there() -> tuple[str, int]:
+        both.wait(60)
+        return where()
+
+    (first, cores), (second, others) = abreast(there, there, device=CPU)
+    assert first != second
+    assert main_thread().name not in (first, second)
+    assert (cores, others, torch.get_num_threads()) == (1, 1, 2)
+    conv, x = nn.Conv2d(8, 8, 3), torch.randn(4, 8, 12, 12)
+    assert [y.shape for y in abreast(partial(conv, x), partial(conv, x), device=CPU)] == [(4, 8, 10, 10)] * 2
+    assert [n for _, n in abreast(there, there, device=CPU)] == [1, 1]
+
+
+def test_one_after_the_other_where_there_are_no_cores_for_each() -> None:
+    here = main_thread().name
+    assert [name for name, _ in abreast(where, where, device=torch.device("cuda"))] == [here, here]
+    assert [name for name, _ in abreast(where, device=CPU)] == [here]
+    assert [name for name, _ in abreast(where, where, where, device=CPU)] == [here] * 3
+    with one_by_one():
+        assert [name for name, _ in abreast(where, where, device=CPU)] == [here, here]
+    torch.set_num_threads(1)
+    assert [name for name, _ in abreast(where, where, device=CPU)] == [here, here]
+
+
+def test_results_are_in_order_and_errors_come_through() -> None:
+    assert abreast(lambda: 1, lambda: 2, device=CPU) == [1, 2]
+    with pytest.raises(ZeroDivisionError):
+        abreast(lambda: 1, lambda: 1 // 0, device=CPU)
+
+
+def test_precision_and_gradients_are_the_callers() -> None:
+    x = torch.randn(3, 3, requires_grad=True)
+    assert all(y.requires_grad for y in abreast(lambda: x @ x, lambda: x @ x, device=CPU))
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        made = abreast(lambda: x @ x, lambda: x @ x, device=CPU)
+    assert all(not y.requires_grad and y.dtype == torch.bfloat16 for y in made)
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: type(model).__name__)
+def test_a_run_is_the_same_each_time_and_nearly_that_of_one_core(model: Translator) -> None:
+    runs = [trained(model).nets.state_dict() for _ in range(2)]
+    assert all(torch.equal(t, runs[1][name]) for name, t in runs[0].items())
+    with one_by_one():
+        alone = trained(model, 1).nets.state_dict()
+    for name, t in trained(model, 1).nets.state_dict().items():
+        torch.testing.assert_close(t, alone[name], rtol=1e-3, atol=3e-4, msg=name)  # Adam's first step is 2e-4
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: type(model).__name__)
+def test_both_halves_of_a_move_are_differentiated(model: Translator) -> None:
+    """Gradients of the halves add up to those of the terms' sum."""
+    pair = domains()
+    state = begin(model, pair.shape, 0, CPU)
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    def watched(step: Any, *args: Any, **nets: Any) -> Iterator[Any]:
+        for move in step(*args, **nets):
+            weights = [p for net in move.networks for p in net.parameters()]
+            expected = torch.autograd.grad(move.loss, weights, retain_graph=True)
+            play(move, torch.optim.SGD(weights, lr=0.0))
+            assert move.halves is not None
+            seen.extend((p.grad, g) for p, g in zip(weights, expected, strict=True))  # type: ignore[misc]
+            yield move
+
+    batches = streamed(pair, batch=2, seed=0, span=(-1.0, 1.0), device=CPU)
+    list(watched(model.step, batches, 0, **dict(state.nets.items())))
+    assert any(g.any() for _, g in seen)
+    for got, expected in seen:
+        torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_terms_of_parts_are_added_by_name() -> None:
+    net = nn.Linear(1, 1)
+    move = side_by_side((net,), {"a": torch.tensor(1.0), "b": torch.tensor(2.0)}, {"a": torch.tensor(4.0)})
+    assert {name: term.item() for name, term in move.terms.items()} == {"a": 5, "b": 2}
+    assert move.halves is not None
+    assert [half.item() for half in move.halves] == [3, 4]
+    assert side_by_side((net,), {"a": torch.tensor(1.0)}).halves is None
+
+
+def test_operations_are_counted_in_both_halves() -> None:
+    """Counts are kept by the thread that counts: a step is then taken by it alone."""
+    pair = domains()
+    state = begin(MODELS[0], pair.shape, 0, CPU)
+    counted = of_step(MODELS[0], pair, Plan(batch=2), state)
+    torch.set_num_threads(1)
+    assert counted == of_step(MODELS[0], pair, Plan(batch=2), state) > 0
