@@ -1,5 +1,6 @@
 """Translators: every loss against NumPy in float64, every step against a slow one, and what others have got wrong."""
 
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from ganvas.model import Batch, Move, PairBatch
 from ganvas.models import CycleGAN, DiscoGAN
 from ganvas.models.translation import Translator
 from ganvas.nets.pool import Pool
-from ganvas.nets.translate import Patches, Residual, Resnet, bottlenecked
+from ganvas.nets.translate import Patches, Residual, Resnet, bottlenecked, resnet
 from ganvas.objectives import absolute_error, distance, feature_matching
 from ganvas.objectives.translation import MARGIN
 from ganvas.training import Plan, begin, train
@@ -362,3 +363,14 @@ def test_what_the_log_says_of_round_trips() -> None:
 
 def test_images_of_the_pair_may_be_bytes_of_any_size() -> None:
     assert image_collection(3).parts[0].shape == (3, 12, 10)
+
+
+@pytest.mark.parametrize(("size", "first"), [(32, True), (64, True), (128, False)])
+def test_residual_blocks_of_small_images_are_channels_first(size: int, first: bool) -> None:
+    """The order of memory is what is fastest; what they compute is the same in both."""
+    net = resnet((3, size, size), (3, size, size), 4, 1)
+    blocks = [p for m in net.modules() if isinstance(m, Residual) for p in m.parameters()]
+    assert all(p.is_contiguous() == first for p in blocks)
+    x = torch.rand(2, 3, size, size) * 2 - 1
+    other = deepcopy(net).to(memory_format=torch.channels_last if first else torch.contiguous_format)
+    torch.testing.assert_close(net(x), other(x), rtol=1e-4, atol=1e-5)

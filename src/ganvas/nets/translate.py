@@ -19,6 +19,8 @@ from .cpu import InstanceNorm, ToImage
 from .mlp import mlp
 from .vectors import Restored, Standardized, Units
 
+SMALL = 64
+"""pixels of height and width up to which residual blocks are faster with channels first"""
 LATENT = 100
 """numbers in the bottleneck where two ladders of maps do not meet"""
 
@@ -26,8 +28,7 @@ LATENT = 100
 class Residual(nn.Module):
     """x + norm(conv(relu(norm(conv(x))))): a block of Johnson et al., arXiv:1603.08155, with instance norm.
 
-    Its maps are small and its weights many, so on the CPU both are channels first: with channels last PyTorch copies
-    the gradients of weights from one order to the other, which took a seventh of a step with one image.
+    On the CPU its maps are in the order of its weights, see `resnet`.
     """
 
     def __init__(self, width: int) -> None:
@@ -37,7 +38,7 @@ class Residual(nn.Module):
         self.body = nn.Sequential(*conv, nn.ReLU(inplace=True), *again)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        x = x.contiguous() if x.device.type == "cpu" else x
+        x = x.contiguous() if x.device.type == "cpu" and next(self.parameters()).is_contiguous() else x
         y: Tensor = x + self.body(x)
         return y
 
@@ -115,8 +116,17 @@ def halvings_for(shape: Shape) -> int:
 
 
 def resnet(a: Shape, b: Shape, width: int, blocks: int) -> nn.Module:
-    """A `Resnet` with the weights that it begins with."""
-    return channels_last(initialize(Resnet(a, b, width, blocks)))
+    """A `Resnet` with the weights that it begins with.
+
+    In the residual blocks of small images maps are small and weights many, so there both are channels first: with
+    channels last PyTorch copies the gradients of weights from one order to the other, a seventh of a step with one
+    image of 32 pixels.
+    """
+    net = channels_last(initialize(Resnet(a, b, width, blocks)))
+    if max(b[1:]) <= SMALL:
+        for p in (p for module in net.modules() if isinstance(module, Residual) for p in module.parameters()):
+            p.data = p.data.contiguous()
+    return net
 
 
 def patches(shape: Shape, width: int, halvings: int) -> nn.Module:
@@ -127,10 +137,6 @@ def patches(shape: Shape, width: int, halvings: int) -> nn.Module:
 def channels_last(net: Any) -> nn.Module:
     """The network with weights, and so maps, in the order in which large convolutions are fastest."""
     last: nn.Module = net.to(memory_format=torch.channels_last)
-    for module in last.modules():
-        if isinstance(module, Residual):
-            for p in module.parameters():
-                p.data = p.data.contiguous()
     return last
 
 
