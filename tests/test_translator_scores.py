@@ -15,6 +15,7 @@ from ganvas.commands.evaluating import of_translator
 from ganvas.data import Collection, from_array, load
 from ganvas.errors import UserError
 from ganvas.evaluation import translation
+from ganvas.features import features_for
 from ganvas.models import CycleGAN, DiscoGAN
 from tests.conftest import image_collection
 from tests.e2e.test_commands import said, told
@@ -58,6 +59,8 @@ def test_a_perfect_translator() -> None:
         assert truth["label_agreement"] > 0.6
         assert truth["unchanged"]["l1"] > 0.1
         assert truth["unchanged"]["rank"] > 10
+        assert (truth["feature_rank"], truth["feature_first"]) == (1, 1)
+        assert truth["unchanged"]["feature_rank"] > 5
     assert v["signs"] == []
 
 
@@ -78,12 +81,18 @@ def test_a_translator_that_does_nothing_is_said_to() -> None:
 def test_errors_are_what_numpy_says() -> None:
     a = drawings()
     truth = from_array(np.random.default_rng(5).integers(0, 256, (60, 16, 16, 3), np.uint8))
-    v = measured(of_size(negatives()), a, truth, pairs=(a, truth))["pairs"]["to B"]
+    v = measured(of_size(negatives()), a, truth, pairs=(a, truth), features="random-conv-v1")["pairs"]["to B"]
     made, right = (255 - a.x).double().numpy() / 255, truth.x.double().numpy() / 255
     assert v["l1"] == pytest.approx(np.abs(made - right).mean(), rel=1e-5)
     assert v["psnr_db"] == pytest.approx(-10 * np.log10(((made - right) ** 2).mean()), rel=1e-5)
     far = ((made[:, None] - right[None]) ** 2).sum((2, 3, 4))
     assert v["rank"] == pytest.approx((far <= far.diagonal()[:, None]).sum(1).mean())
+    space = features_for("random-conv-v1", (3, 16, 16))
+    assert v["features"] == space.tag
+    of_made, of_right = (space(x).double().numpy() for x in (255 - a.x, truth.x))
+    far = ((of_made[:, None] - of_right[None]) ** 2).sum(2)
+    assert v["feature_rank"] == pytest.approx((far <= far.diagonal()[:, None]).sum(1).mean())
+    assert v["feature_first"] == pytest.approx((far.argmin(1) == np.arange(60)).mean())
 
 
 def test_label_agreement_is_not_judged_by_the_answer_itself() -> None:

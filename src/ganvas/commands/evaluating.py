@@ -14,6 +14,12 @@ from ..features import download as fetch
 from ..progress import Bar
 from .common import VIEW, Flat, Json, RunName, opened
 
+OF_PAIRS = (
+    "l1", "psnr_db", "ssim", "rank", "first", "feature_rank", "feature_first", "label_agreement", "angle_rmse",
+    "angle_correlation",
+)  # fmt: skip
+"""errors of translations against the truth, in the order in which they are printed"""
+
 
 def evaluate(
     run: RunName,
@@ -129,7 +135,7 @@ def of_translator(v: dict[str, Any]) -> list[str]:
                     f"  {line}" for line in with_floor(name, value, one[f"{name}:floor"], one.get(f"{name}:error"))
                 ]
         shown += [f"  {name:<24} left out: {why}" for name, why in one["left_out"].items()]
-        for key in ("l1", "psnr_db", "ssim", "rank", "first", "label_agreement", "angle_rmse", "angle_correlation"):
+        for key in OF_PAIRS:
             if truth and key in truth:
                 least = f", unchanged {truth['unchanged'][key]:.4f}" if key in truth.get("unchanged", {}) else ""
                 least += f", floor {truth[f'{key}:floor']:.4f}" if f"{key}:floor" in truth else ""

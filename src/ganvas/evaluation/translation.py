@@ -215,36 +215,43 @@ def with_truth(trained: Trained, pair: Pair, features: str, progress: Progress) 
         if away not in trained.directions:
             continue
         progress(f"errors of translations to {away}")
-        made = values(trained, source.x, away)
-        result[f"to {away}"] = errors(made, target) | agreement(trained, made, source, target, features)
+        made, space = values(trained, source.x, away), None
+        if target.are_images:
+            space = features_for(features, target.shape, data=target.name, device=device_of(trained.nets))
+        result[f"to {away}"] = errors(made, target, space) | agreement(made, source, target, space)
         result[f"to {away}"] |= angles(made, target)
         if source.shape == target.shape:
-            result[f"to {away}"]["unchanged"] = errors(unit(source.x), target)
+            result[f"to {away}"]["unchanged"] = errors(unit(source.x), target, space)
     return result
 
 
-def errors(made: Tensor, target: Collection) -> Numbers:
+def errors(made: Tensor, target: Collection, space: Features | None = None) -> Numbers:
     """L1, PSNR (of the mean square error of all pairs), SSIM, and the place of the right answer among all targets.
 
-    A rank of 1 is best, of half of the targets chance.
+    A rank of 1 is best, of half of the targets chance.  Places go by Euclidean distance of pixels or vectors and, of
+    images, where features are given, also of these.
     """
     truth = unit(target.x)
-    place = ranks(made, truth)
+    place = ranks(made, truth).double()
     found: Numbers = {"l1": absolute_errors(made, truth).mean().item()}
     if target.are_images:
         found |= {"psnr_db": psnr(made[None], truth[None]).item(), "ssim": ssim(made, truth).mean().item()}
-    found |= {"rank": place.double().mean().item(), "rank_median": place.double().median().item()}
-    return found | {"first": (place == 1).double().mean().item(), "of": len(truth)}
+    found |= {"rank": place.mean().item(), "rank_median": place.median().item()}
+    found |= {"first": (place == 1).double().mean().item(), "of": len(truth)}
+    if space is not None:
+        place = ranks(space((made * 255).round().to(torch.uint8)), space(target.x)).double()
+        found |= {"feature_rank": place.mean().item(), "feature_first": (place == 1).double().mean().item()}
+        found["features"] = space.tag
+    return found
 
 
-def agreement(trained: Trained, made: Tensor, source: Collection, target: Collection, features: str) -> Numbers:
+def agreement(made: Tensor, source: Collection, target: Collection, space: Features | None) -> Numbers:
     """Share of translations that have the label of their source, and who says so; nothing where there are no labels.
 
     A classifier, where the features are one's and know the labels; else the nearest target other than the right answer,
     if both domains have the same classes.
     """
-    if target.are_images:
-        space = features_for(features, target.shape, data=target.name, device=device_of(trained.nets))
+    if space is not None:
         labels = of_classifier(space.classes, source) if space.head is not None else None
         if labels is not None:
             logits = space.logits(space((made * 255).round().to(torch.uint8)))
