@@ -37,7 +37,7 @@ def negative(data: Collection) -> Collection:
 
 
 def measured(run: Trained, a: Collection, b: Collection, **options: Any) -> dict[str, Any]:
-    return ganvas.evaluate(run, (a, b), **options)
+    return ganvas.evaluate(run, (a, b), **{"features": "random-conv-v1"} | options)
 
 
 def of_size(run: Trained) -> Trained:
@@ -81,7 +81,7 @@ def test_a_translator_that_does_nothing_is_said_to() -> None:
 def test_errors_are_what_numpy_says() -> None:
     a = drawings()
     truth = from_array(np.random.default_rng(5).integers(0, 256, (60, 16, 16, 3), np.uint8))
-    v = measured(of_size(negatives()), a, truth, pairs=(a, truth), features="random-conv-v1")["pairs"]["to B"]
+    v = measured(of_size(negatives()), a, truth, pairs=(a, truth))["pairs"]["to B"]
     made, right = (255 - a.x).double().numpy() / 255, truth.x.double().numpy() / 255
     assert v["l1"] == pytest.approx(np.abs(made - right).mean(), rel=1e-5)
     assert v["psnr_db"] == pytest.approx(-10 * np.log10(((made - right) ** 2).mean()), rel=1e-5)
@@ -115,15 +115,18 @@ def test_labels_are_judged_by_a_classifier_where_there_is_one(monkeypatch: pytes
 
 def test_a_runs_own_domains_are_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = ganvas.train(small(DiscoGAN), ("emoji", "emoji-flat"), steps=2, batch=4, quiet=True, folder=tmp_path / "run")
-    v = ganvas.evaluate(run, n=40)
+    v = ganvas.evaluate(run, n=40, features="random-conv-v1")
     assert (v["split"], v["examples"]) == ("test", [40, 40])
     assert set(v["to B"]) >= {"cycle_error", "distance", "distance:floor", "before", "compared"}
-    report = told(capsys, "evaluate", str(tmp_path / "run"), "-n", "40", "--pairs", "emoji", "emoji-flat")
+    some = ("--features", "random-conv-v1", "-n", "40", "--pairs", "emoji", "emoji-flat")
+    report = told(capsys, "evaluate", str(tmp_path / "run"), *some)
     assert report["to B"]["distance"] == pytest.approx(v["to B"]["distance"], rel=1e-4)
     assert report["pairs"]["examples"] == 199  # of the test split, as the rest
-    given = ["emoji", "emoji-flat", "--split", "test", "-n", "40", "--pairs", "emoji", "emoji-flat"]
-    text = said(capsys, "evaluate", str(tmp_path / "run"), *given)
-    for words in ("on 40 and 40 given examples", "translations to A:", "cycle error", "rank (pairs)", "unchanged"):
+    text = said(capsys, "evaluate", str(tmp_path / "run"), "emoji", "emoji-flat", "--split", "test", *some)
+    for words in (
+        "on 40 and 40 given examples", "translations to A:", "cycle error", "rank (pairs)", "feature_first (pairs)",
+        "unchanged",
+    ):  # fmt: skip
         assert words in text, words
 
 

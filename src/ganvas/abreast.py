@@ -6,7 +6,7 @@ step that do not need each other's results, as the two directions of a CycleGAN,
 
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -24,7 +24,8 @@ def abreast(*works: Callable[[], T], device: torch.device) -> list[T]:
 
     On a CPU with a core for each or more they are called at the same time, each in a thread of its own that has its
     share of the cores; anywhere else one after the other.  They may not draw random numbers, and not change what
-    another one reads.  Autocast and whether gradients are kept are as where this is called.
+    another one reads.  Autocast and whether gradients are kept are as where this is called; other modes of torch, as
+    those that watch operations, do not reach the threads: see `one_by_one`.  An error is raised once all are done.
     """
     threads = torch.get_num_threads()
     if device.type != "cpu" or not 1 < len(works) <= threads or not wanted.get():
@@ -36,7 +37,10 @@ def abreast(*works: Callable[[], T], device: torch.device) -> list[T]:
         with torch.set_grad_enabled(gradients), torch.autocast("cpu", dtype, half, kept):
             return work()
 
-    return list(crew(len(works), threads // len(works)).map(alike, works))
+    pool = crew(len(works), threads // len(works))
+    futures = [pool.submit(alike, work) for work in works]
+    wait(futures)
+    return [future.result() for future in futures]
 
 
 @cache
@@ -47,15 +51,22 @@ def crew(count: int, threads: int) -> ThreadPoolExecutor:
     so once all are there the caller's own number is set again.
     """
     own, there = torch.get_num_threads(), Barrier(count)
+    made = ThreadPoolExecutor(count, thread_name_prefix="ganvas")
 
-    def begin(_: int) -> None:
+    def begin() -> None:
         torch.set_num_threads(threads)
         torch.get_num_threads()  # the thread's first question, with which its number is settled
         there.wait()
 
-    made = ThreadPoolExecutor(count, thread_name_prefix="ganvas")
-    list(made.map(begin, range(count)))
-    torch.set_num_threads(own)
+    try:
+        for future in [made.submit(begin) for _ in range(count)]:
+            future.result()
+    except BaseException:  # those that are there would wait for the others for good
+        there.abort()
+        made.shutdown(wait=False)
+        raise
+    finally:
+        torch.set_num_threads(own)
     return made
 
 
@@ -65,7 +76,10 @@ if hasattr(os, "register_at_fork"):  # a child process has none of its parent's 
 
 @contextmanager
 def one_by_one() -> Iterator[None]:
-    """A context in which works are called one after the other, by the thread that asks for them."""
+    """A context in which works are called one after the other, by the thread that asks for them.
+
+    For what counts or watches operations, which sees those of its own thread alone.
+    """
     token = wanted.set(False)
     try:
         yield

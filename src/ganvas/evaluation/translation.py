@@ -215,21 +215,22 @@ def with_truth(trained: Trained, pair: Pair, features: str, progress: Progress) 
         if away not in trained.directions:
             continue
         progress(f"errors of translations to {away}")
-        made, space = values(trained, source.x, away), None
+        made, space, known = values(trained, source.x, away), None, None
         if target.are_images:
             space = features_for(features, target.shape, data=target.name, device=device_of(trained.nets))
-        result[f"to {away}"] = errors(made, target, space) | agreement(made, source, target, space)
+            known = space(target.x)
+        result[f"to {away}"] = errors(made, target, space, known) | agreement(made, source, target, space)
         result[f"to {away}"] |= angles(made, target)
         if source.shape == target.shape:
-            result[f"to {away}"]["unchanged"] = errors(unit(source.x), target, space)
+            result[f"to {away}"]["unchanged"] = errors(unit(source.x), target, space, known)
     return result
 
 
-def errors(made: Tensor, target: Collection, space: Features | None = None) -> Numbers:
+def errors(made: Tensor, target: Collection, space: Features | None = None, known: Tensor | None = None) -> Numbers:
     """L1, PSNR (of the mean square error of all pairs), SSIM, and the place of the right answer among all targets.
 
     A rank of 1 is best, of half of the targets chance.  Places go by Euclidean distance of pixels or vectors and, of
-    images, where features are given, also of these.
+    images, where features are given, also of these (`known` are those of the targets, where they have been computed).
     """
     truth = unit(target.x)
     place = ranks(made, truth).double()
@@ -239,7 +240,7 @@ def errors(made: Tensor, target: Collection, space: Features | None = None) -> N
     found |= {"rank": place.mean().item(), "rank_median": place.median().item()}
     found |= {"first": (place == 1).double().mean().item(), "of": len(truth)}
     if space is not None:
-        place = ranks(space((made * 255).round().to(torch.uint8)), space(target.x)).double()
+        place = ranks(space((made * 255).round().to(torch.uint8)), space(target.x) if known is None else known).double()
         found |= {"feature_rank": place.mean().item(), "feature_first": (place == 1).double().mean().item()}
         found["features"] = space.tag
     return found
