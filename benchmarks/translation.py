@@ -43,7 +43,7 @@ from torch import Tensor, nn
 from torch.nn.functional import affine_grid, grid_sample
 
 from ganvas.data import Collection, View, from_array, load
-from ganvas.evaluation.translation import errors, unit, values
+from ganvas.evaluation.translation import bytes_of, errors, unit, values
 from ganvas.features import features_for
 from ganvas.metrics.classes import agreement
 from ganvas.metrics.pairs import circular_correlation, circular_rmse
@@ -76,20 +76,22 @@ def domains(task: str, folder: Path, validate: bool = False) -> tuple[Domains, D
         return fold(int(task.removeprefix("emoji-")), *names)
     if task == "emoji":
         a, b = (load(name) for name in names)
-        held = tuple(load(name, View(split="test")) for name in names)
+        held = (load(names[0], View(split="test")), load(names[1], View(split="test")))
     else:
         with np.load(folder / "emoji_google_twitter_64.npz") as file:
             a, b = (
                 load(from_array(file[name], name=name), View(size="32", channels=3)) for name in ("google", "twitter")
             )
-        order = torch.randperm(len(a), generator=torch.Generator().manual_seed(0))
-        held = (a.at(order[:200]), b.at(order[:200]))
-        a, b = a.at(order[200:]), b.at(order[200:])
+        (a, b), held = without(200, a, b, 0)
     if validate:
-        order = torch.randperm(len(a), generator=torch.Generator().manual_seed(7))
-        held = (a.at(order[:200]), b.at(order[:200]))
-        a, b = a.at(order[200:]), b.at(order[200:])
-    return (a, b.at(torch.arange(len(b)).flip(0))), (held[0], held[1])
+        (a, b), held = without(200, a, b, 7)
+    return (a, b.at(torch.arange(len(b)).flip(0))), held
+
+
+def without(n: int, a: Collection, b: Collection, seed: int) -> tuple[Domains, Domains]:
+    """All pairs but n of them, drawn by the seed, and these."""
+    order = torch.randperm(len(a), generator=torch.Generator().manual_seed(seed))
+    return (a.at(order[n:]), b.at(order[n:])), (a.at(order[:n]), b.at(order[:n]))
 
 
 def fold(k: int, *names: str) -> tuple[Domains, Domains]:
@@ -146,8 +148,10 @@ def run(task: str, name: str, folder: Path, out: Path, validate: bool, seed: int
         trained = trained_on(learn, out, options_of(task, name), seed)
         made = [values(trained, test[i].x, to) for i, to in enumerate("BA")]
     space = features_for("random-conv-v1", test[0].shape)
-    scores = {way: errors(made[i], test[1 - i], space) for i, way in enumerate(WAYS)}
-    return scores | {"made": [(m[:12] * 255).round().to(torch.uint8).tolist() for m in made]}
+    scores = {
+        way: errors(made[i], test[1 - i], space(bytes_of(made[i])), space(test[1 - i].x)) for i, way in enumerate(WAYS)
+    }
+    return scores | {"made": [bytes_of(m[:12]).tolist() for m in made]}
 
 
 def options_of(task: str, name: str) -> dict[str, Any]:

@@ -4,13 +4,18 @@ import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from ganvas import runs
 from ganvas.data import Collection, Pair, from_array, paired
 from ganvas.model import Model
 
@@ -95,3 +100,19 @@ def learnt_by(cls: type[Model], data: Collection) -> Collection | Pair:
 def sources(cls: type[Model], data: Collection) -> Collection | tuple[Collection, ...]:
     """What `ganvas.train` is given for that."""
     return as_pair(data).parts if cls.domains == 2 else data
+
+
+@contextmanager
+def interrupted(at: int) -> Iterator[None]:
+    """A context in which Ctrl-C is pressed after this step of a run."""
+    real = runs.training
+
+    def training(*arguments: Any) -> Iterator[int]:
+        for step in real(*arguments):
+            if step == at:
+                signal.raise_signal(signal.SIGINT)
+            yield step
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runs, "training", training)
+        yield

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from ganvas import CycleGAN, DiscoGAN
 from ganvas.abreast import abreast, crew, one_by_one
 from ganvas.budget import of_step
-from ganvas.data import Pair, from_array, load, paired, streamed
+from ganvas.data import Pair, streamed
 from ganvas.model import side_by_side
 from ganvas.models.translation import Translator
 from ganvas.training import Plan, State, begin, play, train
+from tests.conftest import as_pair, image_collection
 
 CPU = torch.device("cpu")
 MODELS = (CycleGAN(width=4, blocks=1), DiscoGAN(width=4, features=0.5))
@@ -32,9 +33,7 @@ def two_threads() -> Iterator[None]:
 
 
 def domains() -> Pair:
-    shapes, draw = ((40, 16, 16, 3), (30, 16, 16, 3)), torch.Generator().manual_seed(0)
-    images = [torch.randint(256, shape, generator=draw, dtype=torch.uint8).numpy() for shape in shapes]
-    return paired([load(from_array(x, name=name)) for x, name in zip(images, "ab", strict=True)])
+    return as_pair(image_collection(shape=(16, 16, 3)))
 
 
 def trained(model: Translator, steps: int = 4) -> State:

@@ -1,8 +1,7 @@
 """Samples are measured while a run trains: what the number is, and which weights are kept by it."""
 
 import json
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from math import nan
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import pytest
 import torch
 
 import ganvas
-from ganvas import budget, runs, selection
+from ganvas import budget, selection
 from ganvas.artifact import LAST, WEIGHTS, Trained
 from ganvas.checkpoint import read
 from ganvas.data import Collection
@@ -21,6 +20,7 @@ from ganvas.folders import read_log
 from ganvas.models import GAN, VAE, Autoencoder
 from ganvas.selection import Light
 from ganvas.training import begin
+from tests.conftest import interrupted
 
 OPTIONS: dict[str, Any] = {"batch": 8, "every": 2, "quiet": True}
 TINY = GAN(width=4, latent=3)
@@ -99,18 +99,8 @@ def test_a_distance_that_is_no_number_is_never_the_best(far: Callable[..., None]
 
 def test_before_the_first_measurement_the_latest_weights_are_those_to_use(images: Collection) -> None:
     """In a tiny run there is time for one, at its end."""
-    real = runs.training
-
-    def interrupted(*arguments: Any) -> Iterator[int]:
-        for step in real(*arguments):
-            if step == 3:
-                signal.raise_signal(signal.SIGINT)
-            yield step
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runs, "training", interrupted)
-        with pytest.raises(Stopped):
-            ganvas.train(TINY, images, folder="run", steps=6, **OPTIONS)
+    with interrupted(3), pytest.raises(Stopped):
+        ganvas.train(TINY, images, folder="run", steps=6, **OPTIONS)
     assert steps_kept() == (3, 3)
     ganvas.resume("run", data=images, quiet=True)
     assert steps_kept() == (6, 6)
@@ -134,24 +124,12 @@ def test_the_weights_of_other_models_are_the_last(far: Callable[..., None], imag
 
 
 @pytest.mark.parametrize("at", [3, 5])
-def test_a_run_that_was_stopped_keeps_the_same_weights(
-    at: int, far: Callable[..., None], images: Collection, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_that_was_stopped_keeps_the_same_weights(at: int, far: Callable[..., None], images: Collection) -> None:
     """The lowest distance is in the checkpoint, and how long ago it was: else the first after it would be the best."""
     far(error=0.1, at_2=1, at_4=2, at_6=1.5, at_8=3)
-    real = runs.training
-
-    def interrupted(*arguments: Any) -> Iterator[int]:
-        for step in real(*arguments):
-            if step == at:
-                signal.raise_signal(signal.SIGINT)
-            yield step
-
     options = OPTIONS | {"steps": 20, "patience": 3}
-    with monkeypatch.context() as patch:
-        patch.setattr(runs, "training", interrupted)
-        with pytest.raises(Stopped):
-            ganvas.train(TINY, images, folder="run", **options)
+    with interrupted(at), pytest.raises(Stopped):
+        ganvas.train(TINY, images, folder="run", **options)
     resumed = ganvas.resume("run", data=images, quiet=True)
     ganvas.train(TINY, images, folder="straight", **options)
     assert resumed.about["step"] == 2

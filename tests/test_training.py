@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,7 @@ from ganvas.training import (
     play,
     train,
 )  # fmt: skip
-from tests.conftest import learnt_by, sources
+from tests.conftest import interrupted, learnt_by, sources
 from tests.test_models import every_model, small
 
 CPU = torch.device("cpu")
@@ -262,23 +261,11 @@ def timeless(line: dict[str, Any]) -> dict[str, Any]:
     return {k: timeless(v) if isinstance(v, dict) else v for k, v in line.items() if k != "seconds"}
 
 
-def test_a_run_that_was_stopped_between_two_lines_of_its_log_writes_the_same_log(
-    images: Collection, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_that_was_stopped_between_two_lines_of_its_log_writes_the_same_log(images: Collection) -> None:
     options = {"steps": 40, "batch": 8, "every": 100, "quiet": True}
     ganvas.train(small(MODELS["gan"]), images, folder="straight", **options)
-    real = runs.training
-
-    def interrupted(*arguments: Any) -> Iterator[int]:
-        for step in real(*arguments):
-            if step == 15:
-                signal.raise_signal(signal.SIGINT)
-            yield step
-
-    with monkeypatch.context() as patch:
-        patch.setattr(runs, "training", interrupted)
-        with pytest.raises(Stopped, match="stopped at step 15 of 40; go on with: ganvas resume stopped"):
-            ganvas.train(small(MODELS["gan"]), images, folder="stopped", **options)
+    with interrupted(15), pytest.raises(Stopped, match="stopped at step 15 of 40; go on with: ganvas resume stopped"):
+        ganvas.train(small(MODELS["gan"]), images, folder="stopped", **options)
     ganvas.resume("stopped", data=images, quiet=True)
     straight, stopped = ([timeless(line) for line in read_log(run)] for run in ("straight", "stopped"))
     assert straight == stopped

@@ -161,8 +161,8 @@ def one_way(
         back = values(trained, made * 255 if source.are_images else made, other(to))
         found["cycle_error"], found["cycle_error:error"] = mean_and_error(absolute_errors(back, unit(source.x)))
     n = room(source, target)
-    bytes_of = (made * 255).round().to(torch.uint8) if target.are_images else made
-    half, rest, new = target.at(slice(n)), target.at(slice(n, 2 * n)), replace(target.at(slice(n)), x=bytes_of[:n])
+    whole = bytes_of(made) if target.are_images else made
+    half, rest, new = target.at(slice(n)), target.at(slice(n, 2 * n)), replace(target.at(slice(n)), x=whole[:n])
     s = generated.Sides(half, rest, new, space, *(space(part.x) for part in (half, rest, new)))
     found |= {"features": space.tag, "compared": n}
     sliced = generated.sliced(s, seed)
@@ -215,22 +215,29 @@ def with_truth(trained: Trained, pair: Pair, features: str, progress: Progress) 
         if away not in trained.directions:
             continue
         progress(f"errors of translations to {away}")
-        made, space, known = values(trained, source.x, away), None, None
+        made, space = values(trained, source.x, away), None
+        seen, known, tag = None, None, {}
         if target.are_images:
             space = features_for(features, target.shape, data=target.name, device=device_of(trained.nets))
-            known = space(target.x)
-        result[f"to {away}"] = errors(made, target, space, known) | agreement(made, source, target, space)
-        result[f"to {away}"] |= angles(made, target)
+            seen, known, tag = space(bytes_of(made)), space(target.x), {"features": space.tag}
+        result[f"to {away}"] = errors(made, target, seen, known) | agreement(made, source, target, space, seen)
+        result[f"to {away}"] |= angles(made, target) | tag
         if source.shape == target.shape:
-            result[f"to {away}"]["unchanged"] = errors(unit(source.x), target, space, known)
+            before = None if space is None else space(source.x)
+            result[f"to {away}"]["unchanged"] = errors(unit(source.x), target, before, known) | tag
     return result
 
 
-def errors(made: Tensor, target: Collection, space: Features | None = None, known: Tensor | None = None) -> Numbers:
+def bytes_of(made: Tensor) -> Tensor:
+    """Pixels from 0 to 1 as bytes."""
+    return (made * 255).round().to(torch.uint8)
+
+
+def errors(made: Tensor, target: Collection, seen: Tensor | None = None, known: Tensor | None = None) -> Numbers:
     """L1, PSNR (of the mean square error of all pairs), SSIM, and the place of the right answer among all targets.
 
     A rank of 1 is best, of half of the targets chance.  Places go by Euclidean distance of pixels or vectors and, of
-    images, where features are given, also of these (`known` are those of the targets, where they have been computed).
+    images, also of features, where those of translations (`seen`) and of targets (`known`) are given.
     """
     truth = unit(target.x)
     place = ranks(made, truth).double()
@@ -239,24 +246,24 @@ def errors(made: Tensor, target: Collection, space: Features | None = None, know
         found |= {"psnr_db": psnr(made[None], truth[None]).item(), "ssim": ssim(made, truth).mean().item()}
     found |= {"rank": place.mean().item(), "rank_median": place.median().item()}
     found |= {"first": (place == 1).double().mean().item(), "of": len(truth)}
-    if space is not None:
-        place = ranks(space((made * 255).round().to(torch.uint8)), space(target.x) if known is None else known).double()
+    if seen is not None and known is not None:
+        place = ranks(seen, known).double()
         found |= {"feature_rank": place.mean().item(), "feature_first": (place == 1).double().mean().item()}
-        found["features"] = space.tag
     return found
 
 
-def agreement(made: Tensor, source: Collection, target: Collection, space: Features | None) -> Numbers:
+def agreement(
+    made: Tensor, source: Collection, target: Collection, space: Features | None, seen: Tensor | None
+) -> Numbers:
     """Share of translations that have the label of their source, and who says so; nothing where there are no labels.
 
     A classifier, where the features are one's and know the labels; else the nearest target other than the right answer,
     if both domains have the same classes.
     """
-    if space is not None:
+    if space is not None and seen is not None:
         labels = of_classifier(space.classes, source) if space.head is not None else None
         if labels is not None:
-            logits = space.logits(space((made * 255).round().to(torch.uint8)))
-            return {"label_agreement": classified(logits, labels), "labels_by": space.tag}
+            return {"label_agreement": classified(space.logits(seen), labels), "labels_by": space.tag}
     if source.labels is None or target.labels is None or source.classes != target.classes:
         return {}
     truth, right = unit(target.x), 0

@@ -28,9 +28,9 @@ from ..errors import UserError
 from ..model import STRICT, Batch, Move, PairBatch, Shape, side_by_side
 from ..nets.pool import Remembering
 from ..nets.translate import backwards, blocks_for, halvings_for, in_units, judge, patches, perceptron, resnet
-from ..objectives import Loss, absolute_error, discriminator_terms, generator_loss
+from ..objectives import Loss, absolute_error, generator_loss
 from .adversarial import Weight
-from .translation import Translator, sure
+from .translation import Translator, judgement
 
 SQUARES: Loss = "least-squares"
 HALVINGS = {16: 1, 34: 2, 70: 3}
@@ -153,5 +153,4 @@ def verdicts(D: nn.Module, domain: str, real: Tensor, fake: Tensor) -> tuple[dic
     The half in equation 1 is the critics'.
     """
     verdict, verdict_fake = D(torch.cat([real, fake])).split([len(real), len(fake)])
-    terms = discriminator_terms(SQUARES, verdict, verdict_fake)
-    return {f"{name}_{domain}": term for name, term in terms.items()}, sure(verdict, verdict_fake, SQUARES, domain)
+    return judgement(SQUARES, domain, verdict, verdict_fake)

@@ -25,9 +25,9 @@ from ..errors import UserError
 from ..model import STRICT, Move, PairBatch, Shape, side_by_side
 from ..nets.conv import conv_encoder, initialize
 from ..nets.translate import backwards, bottlenecked, in_units, judge, perceptron
-from ..objectives import Distance, Loss, discriminator_terms, distance, feature_matching, generator_loss
+from ..objectives import Distance, Loss, distance, feature_matching, generator_loss
 from .adversarial import Weight
-from .translation import Translator, other, sure
+from .translation import Translator, judgement, other
 
 T = TypeVar("T")
 ENTROPY: Loss = "non-saturating"
@@ -87,10 +87,10 @@ class DiscoGAN(Translator):
             return abreast(*works, device=batch.a.x.device)
 
         made = dict(zip(judged, each(partial(translated, nets)), strict=True))
-        verdicts = each(partial(judgement, nets), made)
+        found = each(partial(verdicts, nets), made)
         critics, translators = (tuple(net for name, net in nets.items() if name[0] == kind) for kind in "DG")
-        seen = verdicts[0][1] | verdicts[-1][1]
-        yield side_by_side(critics, *(terms for terms, _ in verdicts))._replace(seen=seen)
+        seen = found[0][1] | found[-1][1]
+        yield side_by_side(critics, *(terms for terms, _ in found))._replace(seen=seen)
         yield side_by_side(translators, *each(self.goals, made, nets))
 
     def goals(
@@ -115,14 +115,12 @@ def translated(nets: dict[str, Any], domain: str, real: dict[str, Tensor]) -> Te
     return made
 
 
-def judgement(
+def verdicts(
     nets: dict[str, Any], domain: str, real: dict[str, Tensor], made: dict[str, Tensor]
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The terms of a domain's discriminator, and what the log sees."""
     D = nets[f"D{domain}"]
-    logits = D(real[domain]), D(made[domain].detach())
-    terms = discriminator_terms(ENTROPY, *logits)
-    return {f"{name}_{domain}": term for name, term in terms.items()}, sure(*logits, ENTROPY, domain)
+    return judgement(ENTROPY, domain, D(real[domain]), D(made[domain].detach()))
 
 
 def to(domain: str) -> str:

@@ -18,7 +18,7 @@ from ..errors import UserError
 from ..model import STRICT, Model, PairBatch, Rate, Shape, name_of
 from ..nets import Depth, Width, chosen
 from ..nets.translate import corrected, in_units, units_of
-from ..objectives import Loss, absolute_error
+from ..objectives import Loss, absolute_error, discriminator_terms
 from .adversarial import confidence
 
 FAINT = 0.03
@@ -144,9 +144,12 @@ def alike(rows: list[Tensor]) -> Float[Tensor, "rows n *shape"]:
     return torch.stack(fitted)
 
 
-def sure(real: Tensor, fake: Tensor, loss: Loss, domain: str) -> dict[str, Tensor]:
-    """How sure the critic of a domain is, for the log: the share of its verdicts that are right, and their gap."""
+def judgement(loss: Loss, domain: str, real: Tensor, fake: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The terms that the critic of a domain descends, from its verdicts, and how sure it is, for the log.
+
+    That is the share of its verdicts that are right, and their gap.
+    """
+    terms = {f"{name}_{domain}": term for name, term in discriminator_terms(loss, real, fake).items()}
     found = confidence(real.detach(), fake.detach(), loss)
-    return {
-        f"accuracy_{domain}": (found["accuracy_real"] + found["accuracy_fake"]) / 2, f"gap_{domain}": found["gap"],
-    }  # fmt: skip
+    accuracy = (found["accuracy_real"] + found["accuracy_fake"]) / 2
+    return terms, {f"accuracy_{domain}": accuracy, f"gap_{domain}": found["gap"]}
