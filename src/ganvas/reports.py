@@ -9,7 +9,7 @@ from .doctor import latent_report
 from .metrics import sliced_wasserstein
 from .model import Batch, Encodes, Model, PairBatch, Samples, device_of
 from .randomness import generator, reseed
-from .training import State, gradient_norm
+from .training import Plan, State, averaged, gradient_norm
 
 DIRECTIONS = 64
 """of the sliced Wasserstein distance between a line's few samples and examples"""
@@ -20,7 +20,7 @@ ROOM = 0.5
 
 
 def reported(
-    model: Model, state: State, batch: Batch | PairBatch | None, terms: dict[str, float], seed: int, due: bool
+    model: Model, state: State, plan: Plan, batch: Batch | PairBatch | None, terms: dict[str, float], due: bool
 ) -> dict[str, Any]:
     """What the log keeps besides the terms, from which it takes what is none; `batch` are always the same examples.
 
@@ -29,11 +29,12 @@ def reported(
     game = {name: round(terms.pop(name), 4) for name in model.watched if name in terms}
     if batch is None:
         return {"game": game} if game else {}
-    reseed(device_of(state.nets), seed, "observe")
+    average = averaged(state, plan.ema)
+    reseed(device_of(state.nets), plan.seed, "observe")
     with torch.no_grad():
-        seen = {name: value.float().cpu() for name, value in model.observe(batch, **state.average).items()}
+        seen = {name: value.float().cpu() for name, value in model.observe(batch, **average).items()}
     state.nets.eval()  # so that batch norm takes no notice
-    latest = {name: state.nets[name] for name in state.average}
+    latest = {name: state.nets[name] for name in average}
     if game:
         found = {name: value.item() for name, value in seen.items()} | model.probe(batch, **state.nets)
         found |= {f"gradient_{name}": gradient_norm(net) for name, net in state.nets.items()}
@@ -43,7 +44,7 @@ def reported(
         found = latent_report(seen) | {"gradient": gradient_norm(state.nets)}
     found["scale"] = round(max(scale(net) for net in state.nets.values()), 3)
     if due and isinstance(batch, Batch):  # a translator's samples are judged by its own `observe`
-        found |= compared(model, batch, latest, dict(state.average.items()))
+        found |= compared(model, batch, latest, dict(average.items()))
     state.nets.train()
     return {"game": game | found} if game else {"codes": found}
 

@@ -25,7 +25,7 @@ from .progress import Bar, stoppable
 from .randomness import reseed
 from .reports import reported
 from .selection import Light
-from .training import Plan, State, begin, check_finite, device_for, take_units
+from .training import Plan, State, averaged, begin, check_finite, device_for, take_units
 from .training import train as training
 
 PREVIEW = 10
@@ -177,7 +177,7 @@ def go(run: Run, state: State, bar: Bar) -> Trained:
                 due = last or step % run.plan.every == 0
                 if due or step % every == 0:
                     terms = state.meter.read()
-                    report = reported(run.model, state, examples, terms, run.plan.seed, due)
+                    report = reported(run.model, state, run.plan, examples, terms, due)
                     line = {"step": step, "seconds": round(time.monotonic() - started, 3)} | terms
                     if light and (last or step % light.when.every == 0):
                         report |= measured(run, state, light)
@@ -291,7 +291,7 @@ def save(run: Run, state: State) -> None:
     batch = example_batch(run).to(device)
     reseed(device, run.plan.seed, "preview")  # the same noise in every preview
     with torch.inference_mode():
-        rows = run.model.preview(batch, **state.average)
+        rows = run.model.preview(batch, **averaged(state, run.plan.ema))
     folder = run.folder / "previews"
     folder.mkdir(exist_ok=True)
     preview(rows, run.model.span).save(folder / f"{state.step:07d}.png")
@@ -315,7 +315,7 @@ def kept(run: Run, state: State) -> Trained:
     about: dict[str, Any] = {"data": data.name, "classes": list(data.classes), "step": state.step}
     if isinstance(data, Pair):
         about["domains"] = domains_of(data)
-    return Trained(run.model, data.shape, state.average, about, run.folder)
+    return Trained(run.model, data.shape, averaged(state, run.plan.ema), about, run.folder)
 
 
 def example_batch(run: Run) -> Batch | PairBatch:

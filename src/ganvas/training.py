@@ -13,6 +13,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
+from math import prod
 from typing import Annotated, Any, Literal
 
 import pydantic.dataclasses
@@ -79,7 +80,7 @@ class State:
     nets: nn.ModuleDict
     """the networks being trained"""
     average: nn.ModuleDict
-    """exponential moving averages of those that the model keeps"""
+    """exponential moving averages of those that the model keeps, as of some steps ago: see `averaged`"""
     optimizers: dict[str, Optimizer] = field(default_factory=dict)
     """by the names of the networks that move together, as in "encoder+decoder"; made at their first move"""
     step: int = 0
@@ -125,9 +126,7 @@ def train(model: Model, data: Data, plan: Plan, state: State, rank: int = 0, ran
         rank=rank, ranks=ranks, position=state.position, balanced=plan.balanced,
     )  # fmt: skip
     nets = dict(state.nets.items())
-    kept = [
-        (a, t) for name, net in state.average.items() for a, t in zip(*map(tensors, (net, nets[name])), strict=True)
-    ]
+    kept = paired(state.average, state.nets)
     while state.step < plan.steps:
         reseed(device, plan.seed, rank, state.step)
         factor = plan.rate(state.step)
@@ -181,24 +180,65 @@ def play(move: Move, optimizer: Optimizer, lr: float | None = None, max_norm: fl
     optimizer.step()
 
 
-@torch.no_grad()
-def follow(kept: list[tuple[Tensor, Tensor]], step: int, ema: float) -> None:
-    """average <- decay * average + (1 - decay) * weights; what is not a real number is copied.
+def span(step: int, ema: float) -> float:
+    """Steps that the average spans after the step of this number, the first being 0: 1 / (1 - ema), fewer at first.
 
-    The average spans 1 / (1 - ema) steps, and fewer at first, (10 + step) / 9, so that a short run does not keep its
-    random beginning.  It is brought up to date ten times in that span: doing so after every step would cost half as
-    much as Adam for nearly the same average.
+    (10 + step) / 9 at most, so that a short run does not keep its random beginning.
     """
-    span = min(1 / (1 - ema), (10 + step) / 9)
-    period = max(1, int(span / 10))
-    if step % period:
-        return
-    decay = (1 - 1 / span) ** period
+    return min(1 / (1 - ema), (10 + step) / 9)
+
+
+def due(step: int, ema: float) -> bool:
+    """Whether the average is brought up to date after this step: at least ten times in its span.
+
+    Doing so after every step would cost half as much as Adam for nearly the same average.  The intervals are powers of
+    two, so that they stay even while the span grows.
+    """
+    most = max(1, int(span(step, ema) / 10))
+    return step % (1 << (most.bit_length() - 1)) == 0
+
+
+def decay(step: int, ema: float) -> float:
+    """What remains, before the step of this number, of the average that was last brought up to date.
+
+    The product of the decays of the steps since then: it follows from the number alone, so a resumed run has the same.
+    """
+    last = next((i for i in range(step - 1, -1, -1) if due(i, ema)), -1)
+    return prod((1 - 1 / span(i, ema) for i in range(last + 1, step)), start=1.0)
+
+
+def follow(kept: list[tuple[Tensor, Tensor]], step: int, ema: float) -> None:
+    """Bring the averages up to date after a step, where they are `due`; `kept` are pairs of average and weights."""
+    if due(step, ema):
+        blend(kept, decay(step, ema) * (1 - 1 / span(step, ema)))
+
+
+@torch.no_grad()
+def blend(kept: list[tuple[Tensor, Tensor]], decay: float) -> None:
+    """average <- decay * average + (1 - decay) * weights; what is not a real number is copied."""
     real = [(a, t) for a, t in kept if a.is_floating_point()]
     torch._foreach_lerp_([a for a, _ in real], [t for _, t in real], 1 - decay)
     for a, t in kept:
         if not a.is_floating_point():
             a.copy_(t)
+
+
+def averaged(state: State, ema: float) -> nn.ModuleDict:
+    """The averages as they are after the state's last step: what is looked at, measured and written.
+
+    A copy where they were last brought up to date before that, since the state itself must not depend on when somebody
+    looks: a run that is stopped and resumed equals one that is not.
+    """
+    if (left := decay(state.step, ema)) == 1:
+        return state.average
+    average = deepcopy(state.average)
+    blend(paired(average, state.nets), left)
+    return average
+
+
+def paired(average: nn.ModuleDict, nets: nn.ModuleDict) -> list[tuple[Tensor, Tensor]]:
+    """The tensors of the averages, each with that of the weights."""
+    return [pair for name, net in average.items() for pair in zip(*map(tensors, (net, nets[name])), strict=True)]
 
 
 @torch.no_grad()
