@@ -1,65 +1,25 @@
 """Data: a source, by name, path or value, becomes a Collection, and a Collection an endless Stream of batches."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
-from pydantic import BeforeValidator, Field
-from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from ..errors import UserError, did_you_mean
-from ..model import STRICT
 from .builtin import BUILTIN
 from .collection import CHANNELS, Collection, counts, fitted, from_array, with_channels
 from .files import from_idx, from_npy, from_npz, idx_in, only_train
 from .folder import Progress, from_folder
 from .pair import DOMAINS, Pair, PairStream, domains_of, paired, warnings
 from .stream import Stream, scaled
+from .view import View, names_in
 
 Source = str | Path | Collection | np.ndarray | Tensor
 Sources = Source | tuple[Source, ...]
 """a source, or those of a translator's domains A and B"""
 Data = Collection | Pair
-
-SIZE = r"^[1-9]\d{0,4}(x[1-9]\d{0,4})?$"
-
-
-def names_in(value: str | Sequence[str]) -> tuple[str, ...]:
-    """Names from "a,b", ("a", "b") or ("a,b", "c")."""
-    listed = [value] if isinstance(value, str) else value
-    return tuple(name.strip() for item in listed for name in str(item).split(",") if name.strip())
-
-
-def int_of(value: object) -> object:
-    """The number in a text, as the command line and files pass it; anything else as it is."""
-    return int(value) if isinstance(value, str) and value.isdigit() else value
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class View:
-    """Which part of a source is meant, and how its images are to be prepared."""
-
-    split: Literal["train", "test"] = "train"
-    """part of the data"""
-    classes: Annotated[tuple[str, ...], BeforeValidator(names_in)] = ()
-    """only these classes, by name: smileys,animals"""
-    size: Annotated[str, BeforeValidator(str), Field(pattern=SIZE)] | None = None
-    """resize and centre-crop images: 64, or 48x64 (height x width)"""
-    channels: Annotated[Literal[1, 3, 4], BeforeValidator(int_of)] | None = None
-    """make images grey (1), RGB (3) or RGBA (4)"""
-    data_dir: str | None = None
-    """folder in which to look for a named data set"""
-
-    @property
-    def pixels(self) -> tuple[int, int] | None:
-        """`size` as (height, width)."""
-        if self.size is None:
-            return None
-        height, _, width = self.size.partition("x")
-        return int(height), int(width or height)
 
 
 def load(source: Source, view: View | None = None, *, progress: Progress = lambda done, total: None) -> Collection:
@@ -137,6 +97,6 @@ def prepared(collection: Collection, view: View) -> Collection:
 
 __all__ = [
     "BUILTIN", "CHANNELS", "DOMAINS", "Collection", "Data", "Pair", "PairStream", "Progress", "Source", "Sources",
-    "Stream", "View", "counts", "domains_of", "from_array", "load", "load_all", "paired", "scaled", "streamed",
-    "warnings",
+    "Stream", "View", "counts", "domains_of", "from_array", "load", "load_all", "names_in", "paired", "scaled",
+    "streamed", "warnings",
 ]  # fmt: skip
