@@ -1,20 +1,23 @@
 """Algorithm 1 of the GAN paper, checked by recording its moves, and what may be added to it."""
 
+import dataclasses
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+import ganvas
 from ganvas import checkpoint
 from ganvas.data import Collection, Stream
 from ganvas.errors import UserError
 from ganvas.model import Batch, Move
 from ganvas.models import CGAN, DCGAN, GAN, R3GAN, WGAN, WGANGP
 from ganvas.models.adversarial import Adversarial, confidence, packed, verdicts
-from ganvas.nets.discriminator import Exactly, Projection, with_spectral_norm
-from ganvas.objectives import Loss, discriminator_terms, generator_loss
+from ganvas.nets.discriminator import Exactly, Projection, clamp, with_spectral_norm
+from ganvas.objectives import Loss, discriminator_terms, generator_loss, squared_gradients
 from ganvas.training import Plan, begin, optimizer_of, play, precisely, train
 
 CPU = torch.device("cpu")
@@ -200,6 +203,53 @@ def test_spectral_norm_makes_every_largest_singular_value_1(gan: Adversarial) ->
     layers = [m for m in D.modules() if isinstance(m, nn.Conv2d | nn.Linear | nn.Embedding)]
     assert len(layers) >= 3
     assert [largest(m) for m in layers] == pytest.approx([1.0] * len(layers), abs=0.02)
+
+
+FAINT = 0.01
+"""contrast of images on which a normalised critic of any weights is steep"""
+
+
+def steepest(gan: Adversarial, shape: tuple[int, ...]) -> float:
+    """The largest slope of a critic at faint examples, whose weights first grew a hundredfold, but for its bound."""
+    torch.manual_seed(0)
+    D = gan.networks(shape, 3)["D"].train()
+    given = (torch.arange(16) % 3,) if gan.labelled else ()
+    for weight in D.parameters():
+        weight.data *= 100 if weight.ndim > 1 else 1
+    if gan.clip is not None:
+        clamp(D, gan.clip)
+    for _ in range(50):  # of power iteration
+        D(torch.rand(16, *shape), *given)
+    x = (FAINT * torch.randn(16, *shape)).requires_grad_()
+    return squared_gradients(D(x, *given), x).sqrt().max().item()
+
+
+@pytest.mark.parametrize(
+    ("gan", "shape"),
+    [
+        (DCGAN(width=4, spectral_norm=True), (3, 32, 32)), (CGAN(width=4, spectral_norm=True), (3, 32, 32)),
+        (DCGAN(width=4, spectral_norm=True, gp=10.0), (3, 32, 32)), (GAN(width=16, spectral_norm=True), (5,)),
+        (R3GAN(width=4, norm_d="auto", spectral_norm=True), (3, 32, 32)), (WGAN(width=4), (3, 32, 32)),
+        (WGAN(width=4, norm_d="layer"), (3, 32, 32)),
+    ],
+)  # fmt: skip
+def test_what_bounds_the_slope_of_a_critic_does(gan: Adversarial, shape: tuple[int, ...]) -> None:
+    """No layer stretches by more than its norm: 1 for a matrix, at most 2 for a kernel of 4 x 4 with stride 2.
+
+    A batch or layer norm after a layer would divide by what it makes of faint examples, and undo the bound; weights
+    that are clipped are clipped in the normalisation as well.
+    """
+    assert steepest(gan, shape) < 2**3 * 1.2
+    free = dataclasses.replace(gan, spectral_norm=False, clip=None, norm_d="batch", gp=0.0)
+    assert steepest(free, shape) > 100, "this is what a critic without a bound is like"
+
+
+@pytest.mark.parametrize("norm", ["batch", "layer"])
+def test_a_norm_that_undoes_spectral_norm_is_refused(norm: Any, images: Collection) -> None:
+    for gan in (DCGAN(spectral_norm=True, norm_d=norm), GAN(loss="wasserstein", spectral_norm=True, norm_d=norm)):
+        with pytest.raises(UserError, match=f"spectral_norm bounds D's slope .* norm_d={norm} undoes"):
+            ganvas.train(gan, images, folder="run", steps=1, batch=8, quiet=True)
+        assert not Path("run").exists()
 
 
 def test_spectral_norm_is_computed_in_float32_under_autocast() -> None:

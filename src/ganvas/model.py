@@ -123,7 +123,7 @@ class Model(ABC):
         """UserError where this model cannot learn from the collection `data`."""
 
     def check_batch(self, batch: int, shape: Any) -> None:  # noqa: B027
-        """UserError where this model cannot be trained with batches of so many examples of this shape."""
+        """UserError where this model cannot be trained well with batches of so many examples of this shape."""
 
     def prepare(self, data: Any, *, once: bool = False) -> Any:
         """The collection as this model learns it, most as it is; `once` fixes what it draws anew at each use."""

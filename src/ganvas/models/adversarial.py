@@ -64,7 +64,7 @@ class Adversarial(LatentModel):
     norm: Literal["auto"] | Norm = "auto"
     """normalisation in G; auto is batch with convolutions, none in an MLP"""
     norm_d: Literal["auto"] | Norm = "auto"
-    """normalisation in D; auto is the same, but layer where there is a penalty on D's gradient"""
+    """normalisation in D; auto is the same, but layer with a penalty on D's gradient, none with spectral norm"""
     k: Annotated[int, Field(gt=0)] = 1
     """updates of D per update of G"""
     k_first: Annotated[int, Field(gt=0)] = 1
@@ -82,7 +82,7 @@ class Adversarial(LatentModel):
     clip: Positive | None = None
     """bound on every weight of D, kept after each of its updates"""
     spectral_norm: bool = False
-    """divide every weight of D by its largest singular value"""
+    """divide every weight of D by its largest singular value; D then has no other normalisation"""
     augment: Annotated[tuple[Kind, ...], BeforeValidator(apart)] = ()
     """what D sees, real and fake alike, is changed at random, as color,translation,cutout,flip"""
     pack: Annotated[int, Field(gt=0, le=64)] = 1
@@ -108,6 +108,7 @@ class Adversarial(LatentModel):
         conv = chosen(self.net, shape) == "conv"
         usual: Norm = "batch" if conv else "none"
         each: Norm = "layer" if conv and (self.gp or self.r1 or self.r2) else usual
+        each = "none" if self.spectral_norm else each  # any other would divide by what spectral norm has made 1
         return usual if self.norm == "auto" else self.norm, each if self.norm_d == "auto" else self.norm_d
 
     def check(self, data: Collection) -> None:
@@ -136,6 +137,11 @@ class Adversarial(LatentModel):
         if batch % self.pack:
             raise UserError(f"batch={batch} cannot be packed by pack={self.pack}: give a multiple of it")
         norm, norm_d = self.norms(shape)
+        if self.spectral_norm and norm_d != "none":
+            raise UserError(
+                f"spectral_norm bounds D's slope by the size of its weights, which norm_d={norm_d} undoes, since its "
+                "outputs have the same size whatever the weights: use norm_d=none, or leave out one of them"
+            )
         if (norm == "batch" and batch < 2) or (norm_d == "batch" and batch // self.pack < 2):
             raise UserError(f"batch={batch} is too small for batch norm: give more, or norm=none and norm_d=none")
 

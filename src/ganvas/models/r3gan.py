@@ -44,7 +44,7 @@ class R3GAN(Adversarial):
     norm: Literal["auto"] | Norm = "none"
     """normalisation in G; auto is batch with convolutions, none in an MLP"""
     norm_d: Literal["auto"] | Norm = "none"
-    """normalisation in D; auto is the same, but layer where there is a penalty on D's gradient"""
+    """normalisation in D; auto is the same, but layer with a penalty on D's gradient, none with spectral norm"""
     r1: Weight = 0.1
     """weight of half the squared gradient of D on real examples"""
     r2: Weight = 0.1
