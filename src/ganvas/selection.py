@@ -127,6 +127,14 @@ class Light:
         return self.data.some(self.when.n, self.seed, "compared")
 
     @cached_property
+    def labels(self) -> Tensor | None:
+        """Of samples, drawn from those of all the data: not those of the examples that samples are compared with."""
+        if self.data.labels is None:
+            return None
+        random = generator(CPU, self.seed, "labels")
+        return self.data.labels[torch.randint(len(self.data), (len(self.some),), generator=random)]
+
+    @cached_property
     def real(self) -> Tensor:
         """Their features, n x d."""
         return self.space(self.some.x)
@@ -148,7 +156,7 @@ class Light:
     def measure(self, trained: Trained) -> dict[str, Any]:
         """What the log says of the samples: metric, value, standard error, number of samples; copies, where known."""
         began = time.monotonic()
-        made = trained.decode(noise(trained, len(self.some), self.seed), self.some.labels).x
+        made = trained.decode(noise(trained, len(self.some), self.seed), self.labels).x
         of_made = self.space(made)
         name, (value, error) = self.metric, self.distance(made, of_made)
         found: dict[str, Any] = {"metric": name, "value": shown(value), "error": shown(error), "n": len(made)}

@@ -41,18 +41,20 @@ def verdicts(s: Sides) -> Numbers:
     made, real = s.features.logits(s.of_made), s.features.logits(s.of_held_out)
     (score, error), (floor, _) = (mean_and_error(classifier_score(x)) for x in (made, real))
     found = named(s, "classifier_score", score, floor, error)
-    labels = of_classifier(s.features.classes, s.made)  # they are the held-out examples' own
-    if labels is None or s.made.labels is None:
+    if s.made.labels is None or of_classifier(s.features.classes, s.made) is None:
         return found
-    found |= named(s, "agreement", agreement(made, labels), agreement(real, labels))
-    places = {name: (s.made.labels == i).nonzero()[:, 0] for i, name in enumerate(s.made.classes)}
-    one, least = ({name: right(x, labels, at) for name, at in places.items()} for x in (made, real))
-    return found | named(s, "agreement_by_class", one, least)
+    (value, by_class), (floor, floors) = (agreements(s, *side) for side in ((s.made, made), (s.held_out, real)))
+    return found | named(s, "agreement", value, floor) | named(s, "agreement_by_class", by_class, floors)
 
 
-def right(logits: Float[Tensor, "n classes"], labels: Int64[Tensor, " n"], at: Int64[Tensor, " m"]) -> float | None:
-    """The agreement of the examples at these places; None where there are none."""
-    return agreement(logits[at], labels[at]) if len(at) else None
+def agreements(s: Sides, data: Collection, logits: Float[Tensor, "n classes"]) -> tuple[float, dict[str, float | None]]:
+    """The agreement of verdicts with the labels of examples, and that of each class; None where it has no example."""
+    labels = of_classifier(s.features.classes, data)
+    assert labels is not None
+    assert data.labels is not None
+    places = {name: data.labels == i for i, name in enumerate(data.classes)}
+    each = {name: agreement(logits[at], labels[at]) if at.any() else None for name, at in places.items()}
+    return agreement(logits, labels), each
 
 
 def of_classifier(names: tuple[str, ...], data: Collection) -> Int64[Tensor, " n"] | None:
@@ -70,10 +72,11 @@ def of_classifier(names: tuple[str, ...], data: Collection) -> Int64[Tensor, " n
 def kernel_distances(s: Sides) -> Numbers:
     """The kernel distance of each class's generated examples from its held-out ones; None where these are too few."""
     assert s.made.labels is not None
+    assert s.held_out.labels is not None  # of the same classes, as `Trained.matching` has it
     values: dict[str, float | None] = {}
     floors, errors = dict(values), dict(values)
     for i, name in enumerate(s.made.classes):
-        real, made = (x[s.made.labels == i] for x in (s.of_held_out, s.of_made))  # they have the same labels
+        real, made = s.of_held_out[s.held_out.labels == i], s.of_made[s.made.labels == i]
         other = real[:0] if s.other.labels is None else s.of_other[s.other.labels == i]
         values[name], errors[name] = distance(real, made)
         floors[name], _ = distance(real, other)

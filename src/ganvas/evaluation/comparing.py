@@ -77,7 +77,7 @@ def compared(
         enough(n, common.features, few)
     progress(f"{n} samples of each, and their features{common.said}")
     start = sides(first.trained, common, first.prior, seed, progress)
-    made = [start.made, *(made_by(e.trained, start.held_out, n, e.prior, seed) for e in rest)]
+    made = [start.made, *(made_by(e.trained, common.other, n, e.prior, seed) for e in rest)]
     of_made = [start.of_made, *(features_of(x, start.features, progress) for x in made[1:])]
     asked = tuple(chosen) or tuple(m for m in COMPARED if (m in OF_VECTORS) <= (not held_out.are_images))
     left_out: dict[str, str] = {}

@@ -90,22 +90,23 @@ def ready(trained: Trained, held_out: Collection, other: Collection, n: int, fea
 
 
 def sides(trained: Trained, real: Ready, prior: str | None, seed: int, progress: Callable[[str], None]) -> Sides:
-    """The examples of each side, of which both real ones have as many.
-
-    The generated ones of a conditional model have the labels of the held-out ones.
-    """
+    """The examples of each side, all as many."""
     held_out, other, space, n, _ = real
+    made = made_by(trained, other, n, prior, seed)
     held_out, other = held_out.some(n, seed, "held out"), other.some(n, seed, "other")
-    made = made_by(trained, held_out, n, prior, seed)
     seen = (features_of(part, space, progress) for part in (held_out, other, made))
     return Sides(held_out, other, made, space, *seen)
 
 
-def made_by(trained: Trained, held_out: Collection, n: int, prior: str | None, seed: int) -> Collection:
-    """n generated examples, by a conditional model of the classes of the held-out ones."""
-    labels = held_out.labels if trained.model.labelled else None
+def made_by(trained: Trained, other: Collection, n: int, prior: str | None, seed: int) -> Collection:
+    """n generated examples, by a conditional model of labels that are drawn from those of the other real examples.
+
+    Not of the labels of the held-out ones: samples would then share those with what they are compared with, and come
+    out nearer to it than real examples do (a kernel distance of perfect ones is then below 0).
+    """
+    labels = other.some(n, seed, "labels").labels if trained.model.labelled else None
     x = trained.decode(trained.drawn(n, seed, prior), labels).x
-    return replace(held_out, x=x, labels=labels, name="generated")
+    return replace(other, x=x, labels=labels, name="generated")
 
 
 def features_of(data: Collection, space: Features, progress: Callable[[str], None]) -> Float[Tensor, "n size"]:
