@@ -152,6 +152,20 @@ def test_squared_error_is_the_lectures() -> None:
     np.testing.assert_allclose(squared_error(torch.tensor(x), torch.tensor(y)).numpy(), found.numpy())
 
 
+@pytest.mark.parametrize("sigma", [0.4, "learned", "optimal"])
+@every_likelihood
+def test_all_probability_is_1_where_likelihoods_are_measured(name: str, sigma: Any) -> None:
+    """Else there is no bound on log p(x), and there are no bits: sums over levels, integrals over numbers."""
+    layer = head(name, False, sigma).eval()
+    y = torch.tensor([[[[0.3]], [[1.9]]]], dtype=torch.float64)[:, : layer.outputs]
+    exact = {"bernoulli": torch.arange(2), "discretized-logistic": torch.arange(256) / 255}
+    unit = torch.linspace(0, 1, 100_001)
+    x = exact.get(name, unit if name == "continuous-bernoulli" else 40 * unit - 20).double()
+    mass = layer(y.expand(len(x), -1, -1, -1)).nll(x.view(-1, 1, 1, 1))[0].neg().exp()
+    total = mass.sum() if name in exact else torch.trapezoid(mass, x)
+    assert total.item() == pytest.approx(1.0, abs=1e-4)
+
+
 def test_the_optimal_sigma_is_that_of_maximum_likelihood() -> None:
     layer = head("gaussian", False, "optimal").train()
     x, y = torch.randn(50, 4), torch.randn(50, 4)

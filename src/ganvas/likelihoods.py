@@ -114,7 +114,7 @@ class OptimalGaussian(NamedTuple):
 
 
 class SquaredError(NamedTuple):
-    """|x - g(z)|^2 as it stands: a Gaussian of variance 1/2 up to a constant."""
+    """|x - g(z)|^2 as it stands: -log N(x; g(z), I / 2) but for D/2 log pi, so a loss, and no log-likelihood."""
 
     mean: Float[Tensor, "n *shape"]
 
@@ -168,10 +168,11 @@ class DiscretizedLogisticHead(Head):
 
 
 class SquaredErrorHead(Head):
-    """For any numbers."""
+    """For any numbers.  Training descends the squared error; what is measured is the Gaussian that it belongs to."""
 
     def distribution(self, y: Float[Tensor, "n *shape"]) -> Likelihood:
-        return SquaredError(self.bound(y))
+        mean = self.bound(y)
+        return SquaredError(mean) if self.training else Gaussian(mean, 0.5**0.5)
 
 
 class GaussianHead(Head):
