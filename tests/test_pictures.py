@@ -94,8 +94,11 @@ def test_a_missing_folder_is_made_and_no_temporary_name_is_told(tmp_path: Path) 
     with pytest.raises(UserError, match=r"cannot write .*a\.png: no folder .*file can be made \(.* exists\)"):
         Examples(IMAGES).save(tmp_path / "file" / "a.png")
     with pytest.raises(OSError, match="gone") as failed, written(tmp_path / "b.txt") as temporary:
-        raise OSError(2, "gone", str(temporary))
+        raise OSError(5, "gone", str(temporary))
     assert failed.value.filename == str(tmp_path / "b.txt")
+    (tmp_path / "c.txt").mkdir()
+    with pytest.raises(UserError, match=r"cannot write .*c\.txt: is a directory"), written(tmp_path / "c.txt") as half:
+        half.write_text("text")
 
 
 def test_files(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from ganvas import tree
-from ganvas.errors import UserError
+from ganvas.errors import CannotWrite, UserError
 from ganvas.tree import translate_files
 from tests.test_depth import png, tiff, values_of
 from tests.test_tiles import GREY, RGB, negatives
@@ -238,13 +238,25 @@ def test_batches_are_of_one_shape_and_small_enough(
 
 
 def test_half_an_image_is_never_left(mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(*_: object, **__: object) -> None:
+    """Half of one is on the disk when the writing fails, and one that was there before is as it was."""
+    written = []
+
+    def fails(self: Image.Image, target: Path, *_: object, **__: object) -> None:
+        target.write_bytes(b"half an image")
+        written.append(target)
         raise OSError(28, "No space left on device")
 
+    done = tmp_path / "out"
+    translate_files(negatives(), mixed, done)
+    before = {p: p.read_bytes() for p in done.rglob("*") if p.is_file()}
     monkeypatch.setattr(Image.Image, "save", fails)
-    with pytest.raises(OSError, match="No space"):
-        translate_files(negatives(), mixed, tmp_path / "out")
-    assert [p.name for p in (tmp_path / "out").rglob("*") if p.is_file()] == [tree.RECORD]
+    with pytest.raises(CannotWrite, match=r"cannot write .*: no space left on device: make room"):
+        translate_files(negatives(), mixed, done, force=True)
+    with pytest.raises(CannotWrite):
+        translate_files(negatives(), mixed, tmp_path / "new")
+    assert len(written) == 2
+    assert {p: p.read_bytes() for p in done.rglob("*") if p.is_file()} == before
+    assert [p.name for p in (tmp_path / "new").rglob("*") if p.is_file()] == [tree.RECORD]
 
 
 KILLED = """

@@ -11,7 +11,7 @@ from cyclopts import App, CycloptsError, Parameter
 from cyclopts.config import Yaml
 
 from . import __version__
-from .errors import Diverged, Stopped, UserError
+from .errors import CannotWrite, Diverged, Stopped, UserError
 
 HELP = "Train autoencoders, VAEs and GANs on your data; see what they generate."
 EPILOGUE = "Start with `ganvas demo`, or `ganvas train vae FOLDER`, then `ganvas sample last`."
@@ -105,7 +105,7 @@ def explained(error: BaseException) -> tuple[int, str]:
             return int(leaving.code or 0), ""
         case BrokenPipeError():
             return 0, ""
-        case Diverged():
+        case Diverged() | CannotWrite():
             return 1, str(error)
         case OSError() as failed:
             where = f"{failed.filename}: " if failed.filename else ""

@@ -1,11 +1,28 @@
-"""The three ways in which Ganvas gives up, each with one clear sentence."""
+"""The ways in which Ganvas gives up, each with one clear sentence."""
 
+import errno
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
+
+REMEDIES = {
+    "make room": (errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
+    "give another place, or see to it that you may write there": (errno.EACCES, errno.EPERM, errno.EROFS),
+}
+"""what to do where a file cannot be written"""
 
 
 class UserError(ValueError):
     """Something the caller can put right: the message says what, where and how.  Exit code 2."""
+
+
+class CannotWrite(OSError):
+    """A file that could not be written: the message names it and says what to do.  Exit code 1."""
+
+    def __str__(self) -> str:
+        do = next((remedy for remedy, numbers in REMEDIES.items() if self.errno in numbers), "see to its disk")
+        why = (self.strerror or "unknown error").lower()
+        return f"cannot write {self.filename}: {why}: {do}, then try again; what was written before is kept"
 
 
 class Diverged(ArithmeticError):
@@ -24,3 +41,11 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """' Did you mean "emoji"?', or '' where nothing known is near."""
     near = get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
     return f' Did you mean "{near[0]}"?' if near else ""
+
+
+def cannot_write(path: Path, error: OSError) -> UserError | CannotWrite:
+    """What is raised where this error kept the file from being written: whose fault it is goes by the error."""
+    why = error.strerror or str(error)
+    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP):
+        return UserError(f"cannot write {path}: {why.lower()}: give another name")
+    return CannotWrite(error.errno or errno.EIO, why, str(path))

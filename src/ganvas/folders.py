@@ -2,7 +2,10 @@
 
 import json
 import platform
+import re
 import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -10,36 +13,58 @@ from typing import Any
 import numpy as np
 import torch
 
-from . import __version__
+from . import __version__, lock
+from .artifact import LAST, WEIGHTS
 from .checkpoint import read
 from .data import BUILTIN, Data, View
 from .errors import UserError, did_you_mean
+from .lock import LOCK
 from .model import Model, name_of, plain
-from .paths import unused, written
+from .paths import shortened, temporaries, unused, written
 from .training import Plan
 
-CONFIG, LOG, CURVES, STATE = "config.json", "log.jsonl", "curves.png", "state.ckpt"
+CONFIG, LOG, CURVES, STATE, PREVIEWS = "config.json", "log.jsonl", "curves.png", "state.ckpt", "previews"
 
 
 def create(model: Model, data: Data, out: Path, folder: Path | None) -> Path:
-    """A new folder: `folder`, which must not exist, or out/<date>-<model>-<data>."""
+    """A new folder: `folder`, which must be free (see `check_new`), or out/<date>-<model>-<data>."""
     if folder is None:
         stem = f"{datetime.now():%Y-%m-%d}-{name_of(model)}-{data.name}"
-        folder = unused(out / "".join(c if c.isalnum() or c in "-_" else "-" for c in stem))
+        folder = unused(out / shortened("".join(c if c.isalnum() or c in "-_" else "-" for c in stem)))
         try:
             folder.mkdir(parents=True)
         except FileExistsError:  # another run that began at the same time has taken the name
             return create(model, data, out, None)
         return folder
     check_new(folder)
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 def check_new(folder: Path) -> None:
-    """UserError if the folder exists."""
-    if folder.exists():
+    """UserError if the folder holds anything; one that is empty, as a run killed before it began leaves it, is free."""
+    if folder.exists() and not is_left_over(folder):
         raise UserError(f"{folder} exists: choose another folder, or go on with its run: ganvas resume {folder}")
+
+
+def is_left_over(folder: Path) -> bool:
+    """Whether this is a folder without a run: nothing is in it, or what a run killed at its very beginning leaves."""
+    return folder.is_dir() and {p.name for p in folder.iterdir()} <= {LOCK, *(p.name for p in left_over(folder))}
+
+
+def left_over(folder: Path) -> list[Path]:
+    """Temporary files of killed runs in a run folder."""
+    names = "|".join(map(re.escape, (CONFIG, LOG, CURVES, STATE, WEIGHTS, LAST)))
+    return temporaries(folder, names) + temporaries(folder / PREVIEWS, r"\d+\.png")
+
+
+@contextmanager
+def alone(folder: Path, notes: Callable[[Sequence[str]], None]) -> Iterator[None]:
+    """A block in which this process alone trains in a run folder (`lock.alone`); what killed runs left is removed."""
+    with lock.alone(folder, notes) as sure:
+        for path in left_over(folder) if sure else ():
+            path.unlink(missing_ok=True)
+        yield
 
 
 def write_config(folder: Path, model: Model, data: Data, plan: Plan, view: View, source: str | list[str]) -> None:
@@ -74,7 +99,9 @@ def read_config(folder: Path) -> dict[str, Any]:
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise UserError(f"{folder} is no run folder: it has no {CONFIG}") from error
+        begun = f"; its run ended before it began: ganvas train MODEL DATA --folder {folder}"
+        said = f"{folder} is no run folder: it has no {CONFIG}{begun if is_left_over(folder) else ''}"
+        raise UserError(said) from error
     except ValueError as error:
         raise UserError(f"{folder / CONFIG} is damaged: {error}") from error
     if not isinstance(config, dict) or not {"model", "fields", "plan", "data"} <= config.keys():

@@ -5,46 +5,28 @@ weights.safetensors (the averaged weights, with all that using them takes) and s
 """
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from . import checkpoint, folders, selection
-from .artifact import LAST, WEIGHTS, Trained, load_trained, model_from
-from .charts import curves
-from .data import Data, Pair, Sources, View, domains_of, load_all, streamed
+from .artifact import LAST, Trained, model_from
+from .continuation import restored
+from .data import Data, Sources, View, load_all, streamed
 from .doctor import examine, recent
 from .errors import Diverged, Stopped, UserError
-from .model import Batch, Model, PairBatch, name_of
-from .paths import written
-from .pictures import preview
+from .model import Model, name_of
 from .progress import Bar, stoppable
-from .randomness import reseed
+from .record import Run, best_kept, chosen, measured, save, to_observe
 from .reports import reported
 from .selection import Light
-from .training import Plan, State, averaged, begin, check_finite, device_for, take_units
+from .training import Plan, State, begin, device_for, take_units
 from .training import train as training
 
-PREVIEW = 10
-"""examples in a row of a preview"""
 PER_CHECKPOINT = 10
 """lines of the log between two checkpoints"""
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run under way: what is trained, on what, how, and where it is written."""
-
-    model: Model
-    source: Data
-    """what it was given"""
-    data: Data
-    """the same as the model learns it"""
-    plan: Plan
-    folder: Path
 
 
 @torch.random.fork_rng(devices=[])  # the caller's own random numbers on the CPU go on as if nothing had been
@@ -86,11 +68,13 @@ def train(
     state = begin(model, collection.shape, plan.seed, device, len(collection.classes))
     take_units(state, collection)
     place = folders.create(model, collection, Path(out), None if folder is None else Path(folder))
-    folders.write_config(place, model, source, plan, view, source_of(data))
-    bar.notes(collection.notes)
-    if plan.batch < asked:
-        bar.notes([f"{collection.name} has {plan.batch} examples, so batches have as many, and not {asked}"])
-    return go(Run(model, source, collection, plan, place), state, bar)
+    with folders.alone(place, bar.notes):
+        folders.check_new(place)  # another process may have been faster
+        folders.write_config(place, model, source, plan, view, source_of(data))
+        bar.notes(collection.notes)
+        if plan.batch < asked:
+            bar.notes([f"{collection.name} has {plan.batch} examples, so batches have as many, and not {asked}"])
+        return go(Run(model, source, collection, plan, place), state, bar)
 
 
 @torch.random.fork_rng(devices=[])
@@ -102,21 +86,26 @@ def resume(
     The data are read again from where they came; a run on an array needs it passed as `data`.  Raises UserError
     where the run, its checkpoint or its data are missing, damaged or not the same.
     """
-    folder = Path(folder)
+    folder, bar = Path(folder), Bar(quiet)
+    folders.read_config(folder)
+    with folders.alone(folder, bar.notes):
+        return resumed(folder, steps, data, bar)
+
+
+def resumed(folder: Path, steps: int | None, data: Sources | None, bar: Bar) -> Trained:
+    """`resume`, once no other process is in the folder."""
     config = folders.read_config(folder)
     model = model_from(config["model"], config["fields"])
     plan = Plan(**config["plan"])
     plan = replace(plan, steps=plan.steps if steps is None else steps)
-    bar = Bar(quiet)
     source = again(config, data, folder, bar)
     collection = model.prepare(source)
-    state = begin(model, collection.shape, plan.seed, device_for(plan.device), len(collection.classes))
-    if (folder / folders.STATE).exists():
-        checkpoint.restore(state, folder / folders.STATE, model)
+    run = Run(model, source, collection, plan, folder)
+    state = restored(run, bar.notes)
     if state.step > plan.steps or (state.step == plan.steps and steps is not None):
         raise UserError(f"{folder} has already done {state.step} steps: ask for more with --steps")
     if steps is not None:
-        go_on(Run(model, source, collection, plan, folder), state, config)
+        go_on(run, state, config)
     elif has_waited(plan, state):
         bar.notes(
             [f"{folder} ended at step {state.step} of {plan.steps}, its patience: go on with --steps {plan.steps}"]
@@ -125,7 +114,7 @@ def resume(
         bar.notes([f"{folder} has already done its {state.step} steps: ask for more with --steps"])
     bar.notes(of_divergence(folder))
     folders.cut_log(folder, state.step)
-    return go(Run(model, source, collection, plan, folder), state, bar)
+    return go(run, state, bar)
 
 
 def of_divergence(folder: Path) -> list[str]:
@@ -253,80 +242,6 @@ def check_sources(model: Model, data: Sources) -> None:
         raise UserError(f"{name} translates between two collections: give both, as (A, B) or ganvas train {name} A B")
     if model.domains == 1 and isinstance(data, tuple):
         raise UserError(f"{name} learns from one collection, not from {len(data)}: give one source")
-
-
-def to_observe(run: Run, state: State) -> Batch | PairBatch | None:
-    """The examples whose codes are looked at for each line of the log; None where the model looks at none."""
-    n = min(run.model.observes, *map(len, run.data.parts))
-    if type(run.model).observe is Model.observe or n < 2:
-        return None
-    return some(run, n).to(next(state.nets.parameters()).device)
-
-
-def measured(run: Run, state: State, light: Light) -> dict[str, Any]:
-    """Measure samples of the averaged weights; where they are the best, and the best are kept, write them.
-
-    Returns what the log says: the number, the lowest so far, and the step of the best weights.
-    """
-    check_finite(state)
-    trained = kept(run, state)
-    found = light.measure(trained)
-    if selection.note(state, found["value"], found["error"]) and best_kept(run):
-        replace(trained, about=trained.about | {"samples": found}).save(run.folder / WEIGHTS)
-    return {"samples": found | {"lowest": state.lowest, "best": state.best, "seconds": light.seconds()}}
-
-
-def best_kept(run: Run) -> bool:
-    """Whether the weights to use are the best, and not the last."""
-    return run.model.fickle and run.plan.keep == "best"
-
-
-def save(run: Run, state: State) -> None:
-    """Write checkpoint, weights (the last, where the best are kept elsewhere), a preview and the log's curves."""
-    check_finite(state)
-    unmeasured = state.lowest is None  # then there are no better ones
-    for name in ([LAST] if best_kept(run) else []) + ([WEIGHTS] if unmeasured or not best_kept(run) else []):
-        kept(run, state).save(run.folder / name)
-    device = next(state.nets.parameters()).device
-    batch = example_batch(run).to(device)
-    reseed(device, run.plan.seed, "preview")  # the same noise in every preview
-    with torch.inference_mode():
-        rows = run.model.preview(batch, **averaged(state, run.plan.ema))
-    folder = run.folder / "previews"
-    folder.mkdir(exist_ok=True)
-    preview(rows, run.model.span).save(folder / f"{state.step:07d}.png")
-    if lines := folders.read_log(run.folder):
-        with written(run.folder / folders.CURVES) as temporary:
-            curves(lines).save(temporary, "PNG")
-    # last, since it says that the step is done: a run that is killed before goes on from the one before
-    checkpoint.save(state, run.folder / folders.STATE, {"model": name_of(run.model)})
-
-
-def chosen(run: Run, state: State) -> Trained:
-    """The model that a finished run has made: that of its weights file."""
-    if best_kept(run):
-        return load_trained(run.folder, next(state.average.parameters()).device)
-    return kept(run, state)
-
-
-def kept(run: Run, state: State) -> Trained:
-    """The averaged networks, with what a user of them wants to know."""
-    data = run.data
-    about: dict[str, Any] = {"data": data.name, "classes": list(data.classes), "step": state.step}
-    if isinstance(data, Pair):
-        about["domains"] = domains_of(data)
-    return Trained(run.model, data.shape, averaged(state, run.plan.ema), about, run.folder)
-
-
-def example_batch(run: Run) -> Batch | PairBatch:
-    """The examples that every preview of a run shows."""
-    return some(run, min(PREVIEW if run.data.are_images else 1000, *map(len, run.data.parts)))
-
-
-def some(run: Run, n: int) -> Batch | PairBatch:
-    """The same n examples every time."""
-    batches: Iterator[Batch | PairBatch] = streamed(run.data, batch=n, seed=run.plan.seed, span=run.model.span)
-    return next(batches)
 
 
 def fitting(plan: Plan, model: Model, data: Data) -> Plan:

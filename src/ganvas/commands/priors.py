@@ -1,5 +1,7 @@
 """`ganvas fit-prior`: densities fitted to the codes of a trained model."""
 
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -34,14 +36,22 @@ def fit_prior(
     They are kept with the weights, in the same file, in place of any before: `ganvas sample RUN --prior best`. The
     score is the mean log-density of held-out codes in nats, higher is better; standard is N(0, I).
     """
+    path, bar = folders.find(run), Bar(quiet)
+    place = path if path.is_dir() else path.parent
+    with folders.alone(place, bar.notes) if (place / folders.CONFIG).exists() else nullcontext():
+        fit_within(run, path, data, kinds, seed, view, bar, json)
+
+
+def fit_within(
+    run: str, path: Path, data: str | None, kinds: tuple[str, ...], seed: int, view: View, bar: Bar, json: bool
+) -> None:
+    """`fit_prior`, while nothing else writes the weights."""
     trained = opened(run)
     trained.needs(Encodes, NO_ENCODER)
-    bar = Bar(quiet)
     source: str | Collection = its_own(trained, run, view, bar) if data is None else data
     chosen = data_sources.names_in(kinds) or None
     fitted = trained.fit_prior(source, None if data is None else view, kinds=chosen, seed=seed, progress=bar.say)
     assert fitted.priors is not None
-    path = folders.find(run)
     file = path / WEIGHTS if path.is_dir() else path
     fitted.save(file)
     bar.notes(fitted.priors.notes)

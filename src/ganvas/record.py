@@ -1,0 +1,108 @@
+"""What a run writes as it goes: its weights, a preview, the curves of its log, and last its state."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from . import checkpoint, folders, selection
+from .artifact import LAST, WEIGHTS, Trained, load_trained
+from .charts import curves
+from .data import Data, Pair, domains_of, streamed
+from .model import Batch, Model, PairBatch, name_of
+from .paths import written
+from .pictures import preview
+from .randomness import reseed
+from .selection import Light
+from .training import Plan, State, averaged, check_finite
+
+PREVIEW = 10
+"""examples in a row of a preview"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run under way: what is trained, on what, how, and where it is written."""
+
+    model: Model
+    source: Data
+    """what it was given"""
+    data: Data
+    """the same as the model learns it"""
+    plan: Plan
+    folder: Path
+
+
+def to_observe(run: Run, state: State) -> Batch | PairBatch | None:
+    """The examples whose codes are looked at for each line of the log; None where the model looks at none."""
+    n = min(run.model.observes, *map(len, run.data.parts))
+    if type(run.model).observe is Model.observe or n < 2:
+        return None
+    return some(run, n).to(next(state.nets.parameters()).device)
+
+
+def measured(run: Run, state: State, light: Light) -> dict[str, Any]:
+    """Measure samples of the averaged weights; where they are the best, and the best are kept, write them.
+
+    Returns what the log says: the number, the lowest so far, and the step of the best weights.
+    """
+    check_finite(state)
+    trained = kept(run, state)
+    found = light.measure(trained)
+    if selection.note(state, found["value"], found["error"]) and best_kept(run):
+        replace(trained, about=trained.about | {"samples": found}).save(run.folder / WEIGHTS)
+    return {"samples": found | {"lowest": state.lowest, "best": state.best, "seconds": light.seconds()}}
+
+
+def best_kept(run: Run) -> bool:
+    """Whether the weights to use are the best, and not the last."""
+    return run.model.fickle and run.plan.keep == "best"
+
+
+def save(run: Run, state: State) -> None:
+    """Write checkpoint, weights (the last, where the best are kept elsewhere), a preview and the log's curves."""
+    check_finite(state)
+    unmeasured = state.lowest is None  # then there are no better ones
+    for name in ([LAST] if best_kept(run) else []) + ([WEIGHTS] if unmeasured or not best_kept(run) else []):
+        kept(run, state).save(run.folder / name)
+    device = next(state.nets.parameters()).device
+    batch = example_batch(run).to(device)
+    reseed(device, run.plan.seed, "preview")  # the same noise in every preview
+    with torch.inference_mode():
+        rows = run.model.preview(batch, **averaged(state, run.plan.ema))
+    with written(run.folder / folders.PREVIEWS / f"{state.step:07d}.png") as temporary:
+        preview(rows, run.model.span).save(temporary, "PNG")
+    if lines := folders.read_log(run.folder):
+        with written(run.folder / folders.CURVES) as temporary:
+            curves(lines).save(temporary, "PNG")
+    # last, since it says that the step is done: a run that is killed before goes on from the one before
+    checkpoint.save(state, run.folder / folders.STATE, {"model": name_of(run.model)})
+
+
+def chosen(run: Run, state: State) -> Trained:
+    """The model that a finished run has made: that of its weights file."""
+    if best_kept(run):
+        return load_trained(run.folder, next(state.average.parameters()).device)
+    return kept(run, state)
+
+
+def kept(run: Run, state: State) -> Trained:
+    """The averaged networks, with what a user of them wants to know."""
+    data = run.data
+    about: dict[str, Any] = {"data": data.name, "classes": list(data.classes), "step": state.step}
+    if isinstance(data, Pair):
+        about["domains"] = domains_of(data)
+    return Trained(run.model, data.shape, averaged(state, run.plan.ema), about, run.folder)
+
+
+def example_batch(run: Run) -> Batch | PairBatch:
+    """The examples that every preview of a run shows."""
+    return some(run, min(PREVIEW if run.data.are_images else 1000, *map(len, run.data.parts)))
+
+
+def some(run: Run, n: int) -> Batch | PairBatch:
+    """The same n examples every time."""
+    batches: Iterator[Batch | PairBatch] = streamed(run.data, batch=n, seed=run.plan.seed, span=run.model.span)
+    return next(batches)

@@ -1,0 +1,262 @@
+"""The run folder: what goes on when files are missing, who may write there, what killed runs leave."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import ganvas
+from ganvas import folders, lock, runs
+from ganvas.data import Collection
+from ganvas.errors import UserError
+from ganvas.models import MODELS
+from ganvas.paths import temporary_name, written
+from tests.conftest import interrupted
+from tests.test_models import small
+
+TINY: dict[str, Any] = {"steps": 4, "batch": 8, "every": 2, "quiet": True}
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def begun(images: Collection, folder: str = "run", model: str = "vae") -> Path:
+    ganvas.train(small(MODELS[model]), images, folder=folder, **TINY)
+    return Path(folder)
+
+
+def gone(*names: str) -> Callable[[Path], None]:
+    """Removes these files of a run."""
+
+    def remove(run: Path) -> None:
+        for name in names:
+            path = run / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    return remove
+
+
+@pytest.mark.parametrize("steps", [None, 8])
+@pytest.mark.parametrize(
+    "lose",
+    [
+        gone("state.ckpt"),
+        gone("state.ckpt", "log.jsonl"),
+        gone("state.ckpt", "log.jsonl", "curves.png", "previews"),
+        gone("state.ckpt", "log.jsonl", "curves.png", "weights.safetensors"),
+        gone("state.ckpt", "weights.safetensors"),
+    ],
+)
+def test_a_run_without_its_checkpoint_does_not_begin_again(
+    lose: Callable[[Path], None], steps: int | None, images: Collection
+) -> None:
+    run = begun(images)
+    lose(run)
+    before = content(run)
+    with pytest.raises(UserError, match=r"state.ckpt is missing, so the run cannot go on; train anew into another"):
+        ganvas.resume("run", steps=steps, data=images, quiet=True)
+    assert content(run) == before
+
+
+def test_last_weights_alone_are_a_sign_of_steps_too(images: Collection) -> None:
+    run = begun(images, model="gan")
+    gone("state.ckpt", "log.jsonl", "curves.png", "previews", "weights.safetensors")(run)
+    before = content(run)
+    with pytest.raises(UserError, match=r"state.ckpt is missing"):
+        ganvas.resume("run", data=images, quiet=True)
+    assert content(run) == before
+    (run / "last.safetensors").write_bytes(b"")  # nothing tells which step they were of
+    with pytest.raises(UserError, match=r"state.ckpt is missing"):
+        ganvas.resume("run", data=images, quiet=True)
+
+
+@pytest.mark.parametrize("size", [0, 100])
+def test_a_damaged_checkpoint_leaves_everything_as_it_is(size: int, images: Collection) -> None:
+    run = begun(images)
+    (run / "state.ckpt").write_bytes((run / "state.ckpt").read_bytes()[:size])
+    before = content(run)
+    with pytest.raises(UserError, match=r"state.ckpt is damaged"):
+        ganvas.resume("run", data=images, quiet=True)
+    assert content(run) == before
+
+
+@pytest.mark.parametrize("model", ["vae", "gan", "r3gan"])
+@pytest.mark.parametrize("dies", ["config", "weights"])
+def test_a_run_killed_before_its_first_checkpoint_becomes_the_same(
+    dies: str, model: str, vectors: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After config.json, or after the weights of step 0: what is not in a checkpoint is computed again."""
+    straight = begun(vectors, "straight", model)
+
+    def killed(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*{"config": (runs, "go"), "weights": (runs.checkpoint, "save")}[dies], killed)
+        with pytest.raises(KeyboardInterrupt):
+            begun(vectors, "killed", model)
+    assert not Path("killed/state.ckpt").exists()
+    ganvas.resume("killed", data=vectors, quiet=True)
+    for name in ("weights.safetensors", "state.ckpt"):
+        assert (straight / name).read_bytes() == Path("killed", name).read_bytes()
+
+
+def test_a_folder_whose_run_never_began_is_taken(images: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed between the folder's making and its config.json; other things in a folder are nobody's to lose."""
+    run = Path("run")
+    run.mkdir()
+    (run / temporary_name("config.json", 123)).write_text("{")
+    (run / ".lock").write_text("123")
+    with pytest.raises(UserError, match=r"run is no run folder: it has no config.json; its run ended before it began"):
+        ganvas.resume(run)
+    begun(images)
+    assert sorted(content(run)) == ["config.json", "curves.png", "log.jsonl"] + [
+        f"previews/000000{step}.png" for step in (0, 2, 4)
+    ] + ["state.ckpt", "weights.safetensors"]
+    Path("other").mkdir()
+    Path("other/mine.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"other exists"):
+        begun(images, "other")
+
+
+@pytest.mark.parametrize("model", ["vae", "gan"])
+def test_weights_that_are_gone_are_those_of_the_checkpoint(
+    model: str, images: Collection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = begun(images, model=model)
+    (run / "weights.safetensors").unlink()
+    assert ganvas.resume(run, data=images).about["step"] == 4
+    assert "weights.safetensors is missing: the averaged weights of step 4 take its place" in capsys.readouterr().err
+    assert ganvas.load(run).about["step"] == 4
+
+
+def test_a_log_that_is_gone_is_said(images: Collection, capsys: pytest.CaptureFixture[str]) -> None:
+    run = begun(images)
+    (run / "log.jsonl").unlink()
+    ganvas.resume(run, steps=6, data=images)
+    assert "log.jsonl is missing: the log begins anew after step 4" in capsys.readouterr().err
+    assert [line["step"] for line in folders.read_log(run)] == [5, 6]
+
+
+HOLDS = """
+import subprocess, sys, time
+from pathlib import Path
+from ganvas.lock import alone
+with alone(Path(sys.argv[1]), print):
+    if "child" in sys.argv:
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], close_fds=False)
+        print(child.pid, flush=True)
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def holding(run: Path, *words: str) -> "subprocess.Popen[str]":
+    """A process that has the lock of a run folder."""
+    return subprocess.Popen([sys.executable, "-c", HOLDS, str(run), *words], stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals as on Unix")
+def test_one_process_at_a_time_and_a_dead_one_is_none(images: Collection, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither a file that is left nor a child that lives on keeps the lock of a process that was killed."""
+    from ganvas.cli import main
+
+    run = begun(images)
+    with holding(run, "child") as process:
+        assert process.stdout is not None
+        child = int(process.stdout.readline())
+        assert process.stdout.readline() == "held\n"
+        before = content(run)
+        said = f"run is being trained by process {process.pid}: wait until it is done, or stop it first"
+        with pytest.raises(UserError, match=said):
+            ganvas.resume(run, steps=9, data=images)
+        assert main(["fit-prior", "run", "emoji"]) == 2
+        assert said in capsys.readouterr().err
+        assert content(run) == before
+        process.kill()
+        process.wait()
+        try:
+            ganvas.resume(run, steps=5, data=images, quiet=True)
+        finally:
+            os.kill(child, signal.SIGKILL)
+    assert not (run / ".lock").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_does_not_keep_the_lock(tmp_path: Path) -> None:
+    with lock.alone(tmp_path, print):
+        child = os.fork()
+        if child == 0:
+            signal.pause()
+            os._exit(0)
+    try:
+        with lock.alone(tmp_path, print) as sure:
+            assert sure
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def test_two_trainings_in_one_process_are_two(tmp_path: Path) -> None:
+    with (
+        lock.alone(tmp_path, print),
+        pytest.raises(UserError, match=f"trained by process {os.getpid()}"),
+        lock.alone(tmp_path, print),
+    ):
+        pass
+
+
+def test_a_file_system_without_locks_is_said_once(
+    images: Collection, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def none(descriptor: int) -> None:
+        raise OSError(lock.errno.ENOLCK, "no locks available")
+
+    monkeypatch.setattr(lock, "lock", none)
+    ganvas.train(small(MODELS["vae"]), images, folder="run", **TINY | {"quiet": False})
+    assert capsys.readouterr().err.count("has no locks: see to it that nothing else trains in that folder") == 1
+
+
+def test_temporary_files_of_killed_runs_are_removed_and_no_others(images: Collection) -> None:
+    run = begun(images)
+    ours = [run / ".curves.png.17.tmp", run / ".state.ckpt.17.tmp", run / "previews" / ".0000002.png.17.tmp"]
+    others = [run / ".samples.png.17.tmp", run / ".mine.tmp", run / "curves.png.17.tmp", run / "previews" / "a.tmp"]
+    for path in (*ours, *others):
+        path.write_text("half")
+    with lock.alone(run, print), pytest.raises(UserError, match="is being trained"):
+        ganvas.resume(run, data=images, quiet=True)
+    assert all(path.exists() for path in (*ours, *others))
+    ganvas.resume(run, data=images, quiet=True)
+    assert not any(path.exists() for path in ours)
+    assert all(path.exists() for path in others)
+
+
+def test_long_names_have_short_temporary_ones(tmp_path: Path, images: Collection) -> None:
+    path = tmp_path / ("\N{GREEK SMALL LETTER ALPHA}" * 127)
+    with written(path) as temporary:
+        temporary.write_text("whole")
+    assert path.read_text() == "whole"
+    assert temporary_name("a" * 200, 1) != temporary_name("a" * 199, 1)
+    trained = ganvas.train(small(MODELS["vae"]), images, folder=None, **TINY)
+    assert trained.folder is not None
+    long = Collection(x=images.x, name="\N{CJK UNIFIED IDEOGRAPH-65E5}" * 84)
+    trained = ganvas.train(small(MODELS["vae"]), long, **TINY)
+    assert trained.folder is not None
+    assert len(os.fsencode(trained.folder.name)) <= 100
+    assert json.loads((trained.folder / "config.json").read_text())["data"]["name"] == long.name
+
+
+def test_a_stopped_run_gives_its_lock_back(images: Collection) -> None:
+    with interrupted(1), pytest.raises(KeyboardInterrupt):
+        begun(images)
+    assert not Path("run/.lock").exists()
+    ganvas.resume("run", data=images, quiet=True)
