@@ -113,7 +113,7 @@ def test_loose_images_beside_class_folders_leave_all_without_labels(folder: Path
     save(folder / "loose.png", pixels(8, 9, 3))
     collection = load(folder)
     assert collection.labels is None
-    assert "1 images lie beside the class folders" in collection.notes[0]
+    assert "1 image lies beside the class folders" in collection.notes[0]
 
 
 def test_a_jpeg_is_decoded_smaller_but_never_below_the_size(tmp_path: Path) -> None:

@@ -292,10 +292,10 @@ def test_killed_half_way_it_goes_on_with_the_rest(many: Path, tmp_path: Path) ->
 
 
 def test_numbers_of_a_summary(tmp_path: Path) -> None:
-    lines = tree.Summary(tmp_path, 3, 2, {"x.png": "damaged"}, 1, 1, 4).lines()
+    lines = tree.Summary(tmp_path, 3, 2, {"x.png": "damaged"}, 1, 1, 4, ["1 file left out: 1 .txt"]).lines()
     assert [line.split()[0] for line in lines] == ["3", "2", "skipped", "1", "1", "4"]
     assert lines[3:5] == [
-        "1 other file is no image",
+        "1 file left out: 1 .txt",
         "1 had 16 bits, and now has 8: PNGs keep 16, and so do grey TIFFs where the model writes grey",
     ]
     one = tree.Summary(tmp_path, 1, animated=1).lines()[1]

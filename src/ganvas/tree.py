@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -17,7 +18,8 @@ from torch import Tensor
 
 from .artifact import Trained, at_once
 from .data.depth import pixels_of
-from .data.folder import SUFFIXES, images_below
+from .data.folder import readable
+from .data.listing import RECORD, SUFFIXES, File, Listing, is_image, listed, mode_of, reason
 from .errors import UserError
 from .features.base import digest
 from .model import name_of
@@ -27,8 +29,6 @@ AHEAD = 64
 """images that are read before the first of them is translated, so that those of one size go together"""
 QUALITY = 95
 """of JPEG and WebP"""
-RECORD = ".ganvas.json"
-"""in a folder of translations: which weights made them, and to which domain"""
 Progress = Callable[[int, int], None]
 
 
@@ -43,11 +43,13 @@ class Summary:
     skipped: dict[str, str] = field(default_factory=dict)
     """why, by name"""
     others: int = 0
-    """files that are no images by their suffix"""
+    """files that are no images"""
     rounded: int = 0
     """images with 16 bits whose translation has 8"""
     animated: int = 0
     """files with several images, of which the first was translated"""
+    notes: list[str] = field(default_factory=list)
+    """what else is there that was not translated, in words"""
 
     def plain(self) -> dict[str, Any]:
         return self.__dict__ | {"out": str(self.out)}
@@ -58,8 +60,7 @@ class Summary:
         if self.there:
             said.append(f"{self.there} were there already: --force makes them again")
         said += [f"skipped {name}: {why}" for name, why in self.skipped.items()]
-        if self.others:
-            said.append("1 other file is no image" if self.others == 1 else f"{self.others} other files are no images")
+        said += self.notes
         if self.rounded:
             now = "has" if self.rounded == 1 else "have"
             keep = "PNGs keep 16, and so do grey TIFFs where the model writes grey"
@@ -83,6 +84,8 @@ class Picture:
     """whether its file has 16 bits, but eight were read"""
     moves: bool = False
     """whether it is the first of several in its file"""
+    kind: str = "PNG"
+    """Pillow's name of its file's format"""
 
 
 def translate_files(
@@ -103,15 +106,14 @@ def translate_files(
     domain.
     """
     trained.towards(to)  # refuses before anything is read
-    pairs, others = planned(source, out)
-    summary = Summary(out, others=others)
+    pairs, found = planned(source, out)
+    summary = Summary(out, others=len(found.others), notes=found.notes + found.left_out())
     record = record_of(trained, to) if source.is_dir() else None
-    if record and not force:
-        check_record(out, record)
+    earlier = check_record(out, record, force) if record else None
     todo = [(path, target) for path, target in pairs if force or not target.exists()]
     summary.there = len(pairs) - len(todo)
     done = summary.there
-    unwritten = record if force or not summary.there else None  # of what is there without one, nobody knows
+    unwritten = record and with_files(record, earlier, [target.relative_to(out) for _, target in todo])
     for group in read_ahead(todo):
         progress(done, len(pairs))
         for pictures in alike([picture for _, picture in group if isinstance(picture, Picture)], trained):
@@ -121,7 +123,7 @@ def translate_files(
                 unwritten = None
             for picture, x in zip(pictures, made, strict=True):
                 target = next(target for (path, target), read in group if read is picture)
-                summary.rounded += write(target, x, picture.deep) or picture.lost
+                summary.rounded += write(target, x, picture.deep, picture.kind) or picture.lost
                 summary.animated += picture.moves
                 summary.translated += 1
         for (path, _), read in group:
@@ -142,16 +144,26 @@ def record_of(trained: Trained, to: str) -> dict[str, Any]:
     return {"weights": weights, "to": to, "run": run, "step": trained.about.get("step")}
 
 
-def check_record(out: Path, record: dict[str, Any]) -> None:
-    """UserError where `out` says that it holds other translations."""
+def check_record(out: Path, record: dict[str, Any], force: bool) -> dict[str, Any]:
+    """What `out` says of translations in it; UserError where it holds others, unless they are to be made anew."""
     try:
-        found = json.loads((out / RECORD).read_text(encoding="utf-8"))
+        found: dict[str, Any] = json.loads((out / RECORD).read_text(encoding="utf-8"))
         same = all(found[key] == record[key] for key in ("weights", "to"))
         holds = f"to {found['to']} of {found['run']}" + ("" if found["step"] is None else f" step {found['step']}")
     except (OSError, ValueError, KeyError, TypeError):
-        return
-    if not same:
+        return {"files": []}
+    if not same and not force:
         raise UserError(f"{out} holds translations {holds}: give another folder, or --force to make them anew")
+    return found
+
+
+def with_files(record: dict[str, Any], earlier: dict[str, Any] | None, made: list[Path]) -> dict[str, Any]:
+    """The record with the names of the translations, so that nobody takes them for data, nor data for them.
+
+    One that was written before names were, stands for all files in its folder.
+    """
+    known = (earlier or {}).get("files")
+    return record if known is None else record | {"files": sorted({*known, *(path.as_posix() for path in made)})}
 
 
 def write_record(out: Path, record: dict[str, Any]) -> None:
@@ -160,35 +172,33 @@ def write_record(out: Path, record: dict[str, Any]) -> None:
         temporary.write_text(json.dumps(record) + "\n", encoding="utf-8")
 
 
-def planned(source: Path, out: Path) -> tuple[list[tuple[Path, Path]], int]:
-    """Each image with the file that its translation goes to, and how many other files there are."""
-    if source.is_dir():
-        return planned_tree(source, out)
-    if not source.exists():
+def planned(source: Path, out: Path) -> tuple[list[tuple[Path, Path]], Listing]:
+    """Each image with the file that its translation goes to, and what else there is."""
+    mode = mode_of(source)
+    if mode is None:
         raise UserError(f"{source} does not exist: give an image or a folder of images")
-    if source.suffix.lower() not in SUFFIXES:
-        raise UserError(f"{source} is no image: its name ends in none of {', '.join(sorted(SUFFIXES))}")
+    if stat.S_ISDIR(mode):
+        return planned_tree(source, out)
+    if not stat.S_ISREG(mode) or not is_image(File((source.name,), source)):
+        raise UserError(f"{source} is no image: {readable()}")
     target = out / source.name if out.is_dir() else out
-    if target.suffix.lower() not in SUFFIXES:
-        raise UserError(f"cannot write {target}: end its name as an image's, in {source.suffix} for example")
+    if target.suffix.lower() not in SUFFIXES and (target.suffix or source.suffix):
+        raise UserError(f"cannot write {target}: end its name as an image's, in {source.suffix or '.png'} for example")
     if target.resolve() == source.resolve():
         raise UserError(f"{target} is the source itself: give another place for the translation")
-    return [(source, target)], 0
+    return [(source, target)], Listing(source)
 
 
-def planned_tree(source: Path, out: Path) -> tuple[list[tuple[Path, Path]], int]:
+def planned_tree(source: Path, out: Path) -> tuple[list[tuple[Path, Path]], Listing]:
     """Those of a folder; what lies in `out` is no source, should that be within the folder."""
     if out.resolve() == source.resolve():
         raise UserError(f"{out} is the source itself: give another folder for the translations")
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file: give a folder for the translations of {source}")
-    own = out.resolve()
-    paths = [path for path in images_below(source) if own not in path.resolve().parents]
-    if not paths:
-        raise UserError(f"{source} holds no images ({', '.join(sorted(s[1:] for s in SUFFIXES))})")
-    files = [p for p in source.rglob("*") if p.is_file() and p.suffix.lower() not in SUFFIXES]
-    others = sum(own not in p.resolve().parents and not p.name.startswith(".") for p in files)
-    return [(path, out / path.relative_to(source)) for path in paths], others
+    found = listed(source, out)
+    if not found.images:
+        raise UserError(f"{source} holds no images ({readable()})")
+    return [(file.path, out.joinpath(*file.parts)) for file in found.images], found
 
 
 def read_ahead(todo: list[tuple[Path, Path]]) -> Iterator[list[tuple[tuple[Path, Path], Picture | str]]]:
@@ -208,10 +218,13 @@ def read(path: Path) -> Picture | str:
         with Image.open(path) as image:
             moves = getattr(image, "is_animated", False) and image.format != "MPO"  # a photograph and its previews
             pixels, deep = pixels_of(path, image)
+            kind = image.format or Picture.kind
+    except PermissionError as error:
+        return f"cannot be read ({reason(error)})"
     except Exception as error:  # a damaged file can raise anything: struct.error, RuntimeError, ...
         return str(error).replace(str(path), path.name) or type(error).__name__
     planes, levels = pixels.transpose(2, 0, 1).astype(np.float32), np.iinfo(pixels.dtype).max
-    return Picture(path, torch.from_numpy(planes / levels), levels > 255, deep and levels == 255, moves)
+    return Picture(path, torch.from_numpy(planes / levels), levels > 255, deep and levels == 255, moves, kind)
 
 
 def alike(pictures: list[Picture], trained: Trained) -> Iterator[list[Picture]]:
@@ -225,9 +238,12 @@ def alike(pictures: list[Picture], trained: Trained) -> Iterator[list[Picture]]:
             yield group[i : i + size]
 
 
-def write(target: Path, x: Tensor, deep: bool) -> bool:
-    """Write a translation, atomically, in the format that its name says; returns whether 16 bits were rounded to 8."""
-    kind = Image.registered_extensions()[target.suffix.lower()]
+def write(target: Path, x: Tensor, deep: bool, kind: str) -> bool:
+    """Write a translation, atomically; returns whether 16 bits were rounded to 8.
+
+    Its format is the one that its name says, or else `kind`, that of the image which was translated.
+    """
+    kind = Image.registered_extensions().get(target.suffix.lower(), "JPEG" if kind == "MPO" else kind)
     keep = deep and (kind == "PNG" or (len(x) == 1 and kind in ("TIFF", "PPM")))
     levels, number = (65535, np.uint16) if keep else (255, np.uint8)
     array = (x * levels).round().clamp(0, levels).movedim(0, -1).cpu().numpy().astype(number)

@@ -1,5 +1,6 @@
 """Data: a source, by name, path or value, becomes a Collection, and a Collection an endless Stream of batches."""
 
+import stat
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ from .builtin import BUILTIN
 from .collection import CHANNELS, Collection, counts, fitted, from_array, with_channels
 from .files import from_idx, from_npy, from_npz, idx_in, only_train
 from .folder import Progress, from_folder
+from .listing import mode_of
 from .pair import DOMAINS, Pair, PairStream, domains_of, paired, warnings
 from .stream import Stream, scaled
-from .view import View, names_in
+from .view import NoSplit, View, names_in
 
 Source = str | Path | Collection | np.ndarray | Tensor
 Sources = Source | tuple[Source, ...]
@@ -67,13 +69,16 @@ def named(source: str, view: View, progress: Progress) -> Collection:
         raise UserError(f"the data source is empty: give a path, or one of {', '.join(BUILTIN)}")
     file, _, key = source.partition(".npz:")
     path = Path(f"{file}.npz" if key else source).expanduser()
-    if path.is_dir():
-        if idx := idx_in(path, view.split):
-            return from_idx(idx)
-        return from_folder(path, view.split, view.pixels, view.channels, progress)
-    if not path.exists():
+    mode = mode_of(path)
+    if mode is None:
         hint = did_you_mean(source, BUILTIN)
         raise UserError(f"no data {source!r}: neither a path nor one of {', '.join(BUILTIN)}.{hint}")
+    if stat.S_ISDIR(mode):
+        if idx := idx_in(path, view.split):
+            return from_idx(idx)
+        return from_folder(path, view, progress)
+    if not stat.S_ISREG(mode):
+        raise UserError(f"{path} is no regular file (a pipe, a socket or a device): give a folder or a file")
     if path.suffix == ".npz":
         return from_npz(path, view.split, key or None)
     if path.suffix == ".npy":
@@ -96,7 +101,7 @@ def prepared(collection: Collection, view: View) -> Collection:
 
 
 __all__ = [
-    "BUILTIN", "CHANNELS", "DOMAINS", "Collection", "Data", "Pair", "PairStream", "Progress", "Source", "Sources",
-    "Stream", "View", "counts", "domains_of", "from_array", "load", "load_all", "names_in", "paired", "scaled",
-    "streamed", "warnings",
+    "BUILTIN", "CHANNELS", "DOMAINS", "Collection", "Data", "NoSplit", "Pair", "PairStream", "Progress", "Source",
+    "Sources", "Stream", "View", "counts", "domains_of", "from_array", "load", "load_all", "names_in", "paired",
+    "scaled", "streamed", "warnings",
 ]  # fmt: skip

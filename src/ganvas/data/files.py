@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import UserError
 from .collection import Collection, from_array
+from .view import NoSplit
 
 EXAMPLES = ("x", "images", "data", "arr_0")
 LABELS = ("y", "labels", "label")
@@ -100,6 +101,6 @@ def read_idx(path: Path) -> np.ndarray:
 
 
 def only_train(path: Path, split: str) -> None:
-    """UserError for any split but train of a source that has no others."""
+    """NoSplit for any split but train of a source that has no others."""
     if split != "train":
-        raise UserError(f'{path} has no split "{split}": leave out split={split}')
+        raise NoSplit(f'{path} has no split "{split}": leave out split={split}')

@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,52 +15,74 @@ from torch import Tensor
 from ..errors import UserError
 from .collection import CHANNELS, Collection, fitted, with_channels
 from .depth import pixels_of
-from .files import only_train
+from .layout import Layout, classes_of, layout, sibling
+from .listing import SUFFIXES, File, Listing, listed, reason
+from .view import NoSplit, View
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".avif"}
 Progress = Callable[[int, int], None]
 Read = tuple[Tensor, bool] | str
 """an image c x h x w with whether it had 16 bits, or why it could not be read"""
 
 
-def from_folder(
-    folder: Path,
-    split: str,
-    size: tuple[int, int] | None = None,
-    channels: int | None = None,
-    progress: Progress = lambda done, total: None,
-) -> Collection:
-    """Every image below `folder`, in the order of their paths.
+def from_folder(folder: Path, view: View, progress: Progress = lambda done, total: None) -> Collection:
+    """The images below `folder` of a split, in the order of their paths; see `layout` for what is which.
 
-    Sub-folders `train` and `test` are splits.  If all images lie in sub-folders, the first level of these is the
-    class.  Grey, colour and alpha are kept: the collection has the fewest channels that hold every image, or
-    `channels`.  A file that cannot be read is skipped, and a note counts and names it.  Raises UserError for a
-    folder without images, and for images of different sizes unless a `size` = (height, width) is asked for.
+    Grey, colour and alpha are kept: the collection has the fewest channels that hold every image, or those that the
+    view asks for.  A file that cannot be read is skipped, and a note counts and names it.  Raises UserError for a
+    folder without images, and for images of different sizes unless the view asks for one size.
     """
-    if (folder / split).is_dir() and (folder / "train").is_dir():
-        folder = folder / split
-    else:
-        only_train(folder, split)
-    paths = images_below(folder)
-    if not paths:
-        raise UserError(f"{folder} holds no images ({', '.join(sorted(s[1:] for s in SUFFIXES))})")
+    found, part = part_of(folder, view.split)
+    files = [place.file for place in part.places]
+    paths, size = [file.path for file in files], view.pixels
     read = read_all(paths, size, progress)
     bad = {p: r for p, r in zip(paths, read, strict=True) if isinstance(r, str)}
     good = [(p, *r) for p, r in zip(paths, read, strict=True) if not isinstance(r, str)]
-    notes = [skipped(bad, folder)] if bad else []
+    notes = [skipped({place.file: why for place in part.places if (why := bad.get(place.file.path))})] if bad else []
     if not good:
         raise UserError(f"{folder}: none of its {len(paths)} images can be read; the first: {notes[0]}")
     one_size(good, folder)
     if any(deep for *_, deep in good):
         notes.append("16-bit images were rounded to 8 bits")
     have = Counter(x.shape[0] for _, x, _ in good)
-    channels = channels or max(have)
+    channels = view.channels or max(have)
     if len(have) > 1:
         mixed = ", ".join(f"{n} {CHANNELS[c]}" for c, n in sorted(have.items()))
         notes.append(f"images with different channels ({mixed}) were all made {CHANNELS[channels]}")
     x = torch.stack([with_channels(x[None], channels)[0] for _, x, _ in good])
-    labels, classes = classes_of([p for p, *_ in good], folder, notes)
-    return Collection(x=x, labels=labels, classes=classes, name=folder.resolve().name, notes=tuple(notes))
+    read_well = replace(part, places=[place for place in part.places if place.file.path not in bad])
+    labels, classes = classes_of(read_well, notes)
+    notes += [*part.notes, *found.notes, *found.left_out()]
+    return Collection(
+        x=x, labels=None if labels is None else torch.tensor(labels), classes=classes, name=folder.resolve().name,
+        notes=tuple(notes),
+    )  # fmt: skip
+
+
+def part_of(folder: Path, split: str) -> tuple[Listing, Layout]:
+    """What is below a folder, and which of the images are of a split, which may lie in the folder beside it.
+
+    Raises UserError where there are no images, and NoSplit where there are none of this split.
+    """
+    found = listed(folder)
+    part = layout(found.images, split, str(folder))
+    beside = None if part.split else sibling(folder)
+    if beside and (other := listed(beside)).images:
+        notes = [*part.notes, f"the test part is {beside.name}, beside it"]
+        if split == "train":
+            return found, replace(part, split=True, notes=notes)
+        inner = layout(other.images, "train", str(beside))
+        return other, replace(inner, training=tuple(part.places), split=True)
+    if not part.places:
+        what = found.left_out() + found.notes
+        raise UserError(f"{folder} holds no images{': ' + '; '.join(what) if what else ''} ({readable()})")
+    if split == "test" and not part.split:
+        raise NoSplit(f'{folder} has no split "{split}": leave out split={split}')
+    return found, part
+
+
+def readable() -> str:
+    """The formats that are read, for people."""
+    return f"Ganvas reads {', '.join(sorted(suffix[1:] for suffix in SUFFIXES))}"
 
 
 def read_all(paths: list[Path], size: tuple[int, int] | None, progress: Progress) -> list[Read]:
@@ -79,6 +102,8 @@ def read_image(path: Path, size: tuple[int, int] | None) -> Read:
             if size:  # a JPEG decodes straight to a half, a quarter or an eighth, still above the size asked for
                 image.draft(None, (size[1] * 2, size[0] * 2))
             pixels, deep = pixels_of(path, image)
+    except PermissionError as error:
+        return f"cannot be read ({reason(error)})"
     except Exception as error:  # a damaged file can raise anything: struct.error, RuntimeError, ...
         return str(error).replace(str(path), path.name) or type(error).__name__
     if pixels.dtype != np.uint8:
@@ -99,27 +124,7 @@ def one_size(good: list[tuple[Path, Tensor, bool]], folder: Path) -> None:
         )
 
 
-def classes_of(paths: list[Path], folder: Path, notes: list[str]) -> tuple[Tensor | None, tuple[str, ...]]:
-    """Labels from the first level of sub-folders, when every image lies in one."""
-    parts = [p.relative_to(folder).parts for p in paths]
-    loose = sum(len(p) == 1 for p in parts)
-    if loose == len(parts):
-        return None, ()
-    if loose:
-        notes.append(f"no labels: {loose} images lie beside the class folders")
-        return None, ()
-    classes = tuple(sorted({p[0] for p in parts}))
-    return torch.tensor([classes.index(p[0]) for p in parts]), classes
-
-
-def skipped(bad: dict[Path, str], folder: Path) -> str:
-    named = "; ".join(f"{p.relative_to(folder)}: {why}" for p, why in list(bad.items())[:5])
+def skipped(bad: dict[File, str]) -> str:
+    named = "; ".join(f"{file}: {why}" for file, why in list(bad.items())[:5])
     more = f"; and {len(bad) - 5} more" if len(bad) > 5 else ""
     return f"{len(bad)} file{'s' if len(bad) > 1 else ''} skipped ({named}{more})"
-
-
-def images_below(folder: Path) -> list[Path]:
-    """Image files, sorted; not hidden ones, and not those in the folder of a run, whose previews are no data."""
-    runs = {p.parent for p in folder.rglob("config.json") if (p.parent / "log.jsonl").exists()} - {folder}
-    found = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not runs.intersection(p.parents))
-    return sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts))

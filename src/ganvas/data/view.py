@@ -6,7 +6,13 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
+from ..errors import UserError
 from ..model import STRICT
+
+
+class NoSplit(UserError):
+    """The source has no examples of the split that was asked for."""
+
 
 SIZE = r"^[1-9]\d{0,4}(x[1-9]\d{0,4})?$"
 

@@ -1,0 +1,113 @@
+"""Splits, domains and classes, by the names of folders."""
+
+from pathlib import Path
+
+import pytest
+
+from ganvas.data import NoSplit, View, counts, load
+from ganvas.errors import UserError
+from tests.test_listing import picture
+
+TEST = View(split="test")
+
+
+def tree(root: Path, **many: int) -> Path:
+    """Folders, their names with __ for /, and how many images each of them has; each image has a colour of its own."""
+    level = 0
+    for name, n in many.items():
+        for i in range(n):
+            level += 1
+            picture(root / name.replace("__", "/") / f"{i}.png", level)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [("train", "test"), ("Train", "Test"), ("TRAINING", "testing"), ("training", "val"), ("train", "validation"),
+     ("train", "dev"), ("train", "Valid")],
+)  # fmt: skip
+def test_splits_of_any_name(train: str, test: str, tmp_path: Path) -> None:
+    data = tree(tmp_path / "x", **{f"{train}__cat": 2, f"{train}__dog": 1, f"{test}__cat": 1, f"{test}__dog": 3})
+    assert counts(load(data)) == {"cat": 2, "dog": 1}
+    assert counts(load(data, TEST)) == {"cat": 1, "dog": 3}
+    assert sorted(load(data).x[:, 0, 0, 0].tolist()) == [1, 2, 3]
+    said = f"{test}: 4 images, the test part, since there is no other"
+    assert (said in load(data).notes) == (test not in ("test", "Test", "testing"))
+
+
+def test_validation_images_are_neither_trained_on_nor_tested_in_silence(tmp_path: Path) -> None:
+    data = tree(tmp_path / "x", training__cat=2, training__dog=1, validation__cat=5, testing__cat=1, extra=2)
+    picture(data / "loose.png")
+    assert counts(load(data)) == {"cat": 2, "dog": 1}
+    assert "validation: 5 images, used neither for training nor for tests" in load(data).notes
+    assert "3 images beside testing, training, validation left out" in load(data).notes
+    assert counts(load(data, TEST)) == {"cat": 1, "dog": 0}  # the classes of the training part
+
+
+def test_a_test_part_has_the_classes_of_the_training_part_in_their_order(tmp_path: Path) -> None:
+    data = tree(tmp_path / "x", train__b=1, train__c=1, test__a=1, test__c=2)
+    assert counts(load(data, TEST)) == {"b": 0, "c": 2, "a": 1}
+
+
+def test_which_folders_are_splits(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"train and training: which of them is the train split"):
+        load(tree(tmp_path / "two", train=1, training=1, test=1))
+    vehicles = load(tree(tmp_path / "vehicles", train=2, car=1, bus=1))
+    assert counts(vehicles) == {"bus": 1, "car": 1, "train": 2}
+    assert "a class is called like a split: train" in vehicles.notes
+    assert counts(load(tree(tmp_path / "more", train__a=1, train__b=1, extra__a=1))) == {"a": 1, "b": 1}
+    only = tree(tmp_path / "only", test__cat=1, test__dog=1)
+    with pytest.raises(UserError, match=r"has a test part only, test: ask for --split test, or give .*only/test"):
+        load(only)
+    assert len(load(only, TEST)) == 2
+    alone = tree(tmp_path / "alone", train__cat=1, train__dog=1)
+    assert counts(load(alone)) == {"cat": 1, "dog": 1}
+    with pytest.raises(NoSplit):
+        load(alone, TEST)
+
+
+def test_splits_within_the_classes(tmp_path: Path) -> None:
+    data = tree(tmp_path / "x", cat__train=2, cat__test=1, dog__train=3, dog__test=4)
+    assert counts(load(data)) == {"cat": 2, "dog": 3}
+    assert counts(load(data, TEST)) == {"cat": 1, "dog": 4}
+
+
+def test_one_level_too_many(tmp_path: Path) -> None:
+    data = load(tree(tmp_path / "x", archive__images__cat=2, archive__images__dog=1))
+    assert counts(data) == {"cat": 2, "dog": 1}
+    assert data.notes[0] == "looked into archive/images, the only folder"
+    yolo = tree(tmp_path / "y", images__train=2, images__val=1, labels=0)
+    (yolo / "labels").mkdir()
+    (yolo / "labels" / "a.txt").write_text("0 1 2 3 4")
+    assert len(load(yolo)) == 2
+    assert len(load(yolo, TEST)) == 1
+    inner = tree(tmp_path / "z", train__images__cat=2, train__images__dog=1, test__images__cat=1, test__images__dog=1)
+    assert counts(load(inner)) == {"cat": 2, "dog": 1}
+    assert counts(load(inner, TEST)) == {"cat": 1, "dog": 1}
+
+
+def test_one_class_is_said(tmp_path: Path) -> None:
+    data = load(tree(tmp_path / "x", cat=2))
+    assert data.classes == ("cat",)
+    assert "there is one class only, cat" in data.notes
+
+
+def test_two_domains_are_no_classes(tmp_path: Path) -> None:
+    data = tree(tmp_path / "horse2zebra", trainA=2, trainB=3, testA=1, testB=1, valA=1)
+    with pytest.raises(
+        UserError, match=r"holds two domains, trainA and trainB: give one of them, .*horse2zebra/trainA"
+    ):
+        load(data)
+    a, b = load(data / "trainA"), load(data / "trainB", TEST)
+    assert (len(a), len(b), b.name) == (2, 1, "trainB")
+    assert "the test part is testA, beside it" in a.notes
+    with pytest.raises(UserError, match="holds two domains"):
+        load(tree(tmp_path / "deeper", maps__trainA=1, maps__trainB=1))
+    half = tree(tmp_path / "half", trainA=2, testA=1)
+    assert len(load(half)) == 2
+    assert len(load(half, TEST)) == 1
+
+
+def test_the_test_part_beside_a_training_part(tmp_path: Path) -> None:
+    data = tree(tmp_path / "x", Train__cat=2, Train__dog=1, Test__cat=1)
+    assert counts(load(data / "Train", TEST)) == {"cat": 1, "dog": 0}
