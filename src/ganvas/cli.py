@@ -4,19 +4,21 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
-from cyclopts.config import Yaml
 
 from . import __version__
 from .errors import CannotWrite, Diverged, Stopped, UserError
+from .tokens import apart, meant, options_in
 
 HELP = "Train autoencoders, VAEs and GANs on your data; see what they generate."
 EPILOGUE = "Start with `ganvas demo`, or `ganvas train vae FOLDER`, then `ganvas sample last`."
 
-app = App(name="ganvas", help=HELP, help_epilogue=EPILOGUE, version=__version__)
+app = App(
+    name="ganvas", help=HELP, help_epilogue=EPILOGUE, version=__version__,
+    default_parameter=Parameter(negative_iterable=()),
+)  # fmt: skip
 app["--version"].show = False  # the list of commands has to fit a screen
 app.suppress_keyboard_interrupt = app.meta.suppress_keyboard_interrupt = False
 COMMANDS = {
@@ -48,24 +50,9 @@ def launch(
     config: Annotated[str | None, Parameter(help="YAML file with options, as `latent: 16`")] = None,
     debug: Annotated[bool, Parameter(negative=(), help="show the traceback of an error")] = False,
 ) -> Any:
-    if config is not None:
-        check_yaml(config)
-        app.config = (Yaml(config, must_exist=True, use_commands_as_keys=False),)
+    app.config = (*(() if config is None else (options_in(config),)), meant)
+    tokens = tuple(apart(app, tokens))
     return app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
-
-
-def check_yaml(path: str) -> None:
-    """UserError where a file of options is no YAML, with the line."""
-    import yaml  # type: ignore[import-untyped]
-
-    try:
-        with Path(path).open(encoding="utf-8") as file:
-            yaml.safe_load(file)
-    except yaml.MarkedYAMLError as error:
-        line = "" if error.problem_mark is None else f", line {error.problem_mark.line + 1}"
-        raise UserError(f"{path}{line}: no valid YAML, {error.problem or error.context}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: no valid YAML, it is no plain text") from error
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -152,7 +152,13 @@ def test_a_device_that_is_not_there(capsys: pytest.CaptureFixture[str], monkeypa
 
 def test_bad_configuration_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for content, message in (
-        ("latnt: 3\n", "latnt"),
+        ("latnt: 3\n", "run.yaml, line 1: train vae has no option 'latnt'. Did you mean \"latent\""),
+        ("latent: 3\nlatent: 4\n", "run.yaml, line 2: latent stands there twice, first in line 1"),
+        ("- latent\n", "run.yaml: it holds no options"),
+        ("latent: {a: 1}\n", "run.yaml, line 1: latent takes values or a list of them, nothing nested"),
+        ("latent: [1, 2]\n", "run.yaml, line 1: latent takes 1 value, not 2"),
+        ("balanced: 3\n", "run.yaml, line 1: balanced is true or false, not '3'"),
+        ("latent: &a 3\nwidth: *a\nlevels: 4\n", "line 3: train vae has no option 'levels'"),
         ("latent: -3\n", "--latent must be greater than 0"),
         ("latent: 3\n size: 4\n", "run.yaml, line 2: no valid YAML, mapping values are not allowed here"),
         ("latent: [\n", r"run.yaml, line 2: no valid YAML, "),

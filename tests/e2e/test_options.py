@@ -1,0 +1,159 @@
+"""Every option of `ganvas train`, with values that are not its default: it arrives, typed, in a file and in Python."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from types import NoneType
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from ganvas import folders, runs
+from ganvas.artifact import model_from
+from ganvas.cli import main
+from ganvas.data import Collection, View
+from ganvas.model import Model, plain
+from ganvas.models import MODELS
+from ganvas.training import Plan
+from tests.conftest import as_pair
+
+ROUNDS = 3
+"""so many values of each option, so that each of the numbers in a Literal is tried, and None"""
+NUMBERS: dict[type, tuple[float, ...]] = {int: (3, 5, 2), float: (0.25, 0.5, 1.5)}
+
+
+def leaves(hint: Any) -> Iterator[Any]:
+    """The types of a union, without annotations."""
+    if get_origin(hint) is Annotated:
+        yield from leaves(get_args(hint)[0])
+    elif get_args(hint) and get_origin(hint) not in (Literal, tuple):
+        for part in get_args(hint):
+            yield from leaves(part)
+    else:
+        yield hint
+
+
+def candidates(hint: Any) -> Iterator[Any]:
+    """Values that options of such a type might have."""
+    for leaf in leaves(hint):
+        if get_origin(leaf) is Literal:
+            yield from get_args(leaf)
+        elif get_origin(leaf) is tuple:
+            first = list(candidates(get_args(leaf)[0]))
+            yield from zip(first, first[1:] or first, strict=False)
+        elif leaf is bool:
+            yield from (True, False)
+        elif leaf is NoneType:
+            yield None
+        elif leaf is str or leaf is Path:
+            yield from ("48x64", "words")
+        else:
+            yield from NUMBERS[leaf]
+
+
+def fits(hint: Any, value: Any) -> bool:
+    try:
+        return bool(TypeAdapter(hint).validate_python(value) == value)
+    except ValidationError:
+        return False
+
+
+def others(cls: type) -> dict[str, list[Any]]:
+    """By field, the values that it may have instead of its default."""
+    assert is_dataclass(cls)
+    hints = get_type_hints(cls, include_extras=True)
+    found = {
+        f.name: [v for v in candidates(hints[f.name]) if v != f.default and fits(hints[f.name], v)] for f in fields(cls)
+    }
+    return {name: sorted(values, key=lambda v: v is not None) for name, values in found.items()}
+
+
+def text(value: Any) -> str:
+    return "none" if value is None else str(value)
+
+
+def typed(name: str, value: Any) -> list[str]:
+    """An option and its value as they are typed."""
+    option = f"--{name.replace('_', '-')}"
+    if isinstance(value, bool):
+        return [option if value else f"--no{option[1:]}"]
+    if isinstance(value, tuple):
+        return [option, ",".join(map(str, value))]
+    return [option, text(value)]
+
+
+def written(name: str, value: Any) -> str:
+    """The same as a line of YAML."""
+    value = list(value) if isinstance(value, tuple) else value
+    return f"{name}: {json.dumps(value) if not isinstance(value, str) else value}\n"
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+    """What `ganvas.train` was called with last; it does nothing."""
+    called: dict[str, Any] = {}
+
+    def train(model: Model, data: Any, **options: Any) -> None:
+        called.clear()
+        called.update({"model": model, "data": data} | options)
+        raise SystemExit(0)
+
+    monkeypatch.setattr(runs, "train", train)
+    return called
+
+
+def rounds(cls: type) -> Iterator[dict[str, Any]]:
+    """Choices of values for all fields of a class at once; those with none left out."""
+    values = {name: found for name, found in others(cls).items() if found}
+    for i in range(ROUNDS):
+        yield {name: found[i % len(found)] for name, found in values.items()}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_options_arrive(name: str, asked: dict[str, Any], images: Collection) -> None:
+    cls = MODELS[name]
+    data, sources = as_pair(images) if cls.domains == 2 else images, ["A", "B"][: cls.domains]
+    usual = plain(Plan()) | cls.usual | plain(View())
+    lonely = [field for field, found in others(cls).items() if not found]
+    assert all(len(get_args(get_type_hints(cls)[field])) == 1 for field in lonely), lonely  # nothing to choose
+    for i, (own, *rest) in enumerate(zip(*(rounds(part) for part in (cls, Plan, View)), strict=True)):
+        said = {field: value for values in rest for field, value in values.items() if value != usual[field]}
+        words = [word for field, value in (own | said).items() for word in typed(field, value)]
+        if i < 2:
+            Path("options.yaml").write_text("".join(written(field, value) for field, value in (own | said).items()))
+        for way in [words] + [["--config", "options.yaml"]] * (i < 2):
+            assert main(["train", name, *sources, *way]) == 0
+            assert type(asked["model"]) is cls
+            assert {field: getattr(asked["model"], field) for field in own} == own
+            assert {field: asked[field] for field in usual} == usual | said
+        plan, view = runs.split_options(usual | said)
+        assert plain(plan) | plain(view) == usual | said
+        folders.write_config(Path(), asked["model"], data, plan, view, "source")
+        config = folders.read_config(Path())
+        assert model_from(name, config["fields"]) == asked["model"]
+        assert Plan(**config["plan"]) == plan
+        assert View(**config["data"]["view"] | {"data_dir": view.data_dir}) == view
+
+
+def test_the_rest_of_train_arrives(asked: dict[str, Any]) -> None:
+    assert main(["train", "vae", "A", "--out", "elsewhere", "--folder", "here", "--quiet"]) == 0
+    assert (asked["data"], asked["out"], asked["folder"], asked["quiet"]) == ("A", Path("elsewhere"), Path("here"), 1)
+    assert main(["train", "discogan", "A", "B"]) == 0
+    assert (asked["data"], asked["out"], asked["folder"], asked["quiet"]) == (("A", "B"), Path("runs"), None, False)
+
+
+@pytest.mark.parametrize("words", [["0.5", "0.9"], ["0.5,0.9"], ["=0.5,0.9"]])
+def test_two_numbers_in_one_word(words: list[str], asked: dict[str, Any]) -> None:
+    first, *rest = words
+    option = ["--betas" + first] if first[0] == "=" else ["--betas", first]
+    assert main(["train", "vae", "A", *option, *rest, "--milestones", "0.5,0.8"]) == 0
+    assert (asked["model"].betas, asked["milestones"]) == ((0.5, 0.9), (0.5, 0.8))
+
+
+def test_what_is_typed_comes_before_what_stands_in_a_file(asked: dict[str, Any]) -> None:
+    Path("run.yaml").write_text("balanced: true\nbetas: 0.1 0.2\nlatent: 5\nclip: ~\n")
+    assert main(["train", "wgan", "A", "--config", "run.yaml", "--no-balanced", "--latent", "7"]) == 0
+    model = asked["model"]
+    assert (asked["balanced"], model.betas, model.latent, model.clip) == (False, (0.1, 0.2), 7, None)
