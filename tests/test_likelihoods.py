@@ -266,4 +266,14 @@ def test_means_are_in_the_datas_range() -> None:
         assert mean.min() >= 0, name
         assert mean.max() <= 1, name
     assert Bernoulli(torch.zeros(1, 2)).mean.tolist() == [[0.5, 0.5]]
-    assert DiscretizedLogistic(torch.tensor([[0.25]]), torch.zeros(1, 1)).mean.item() == 0.25
+
+
+@pytest.mark.parametrize("log_scale", [-7.0, -5.5, -4.0, -2.3, 0.0, 5.0])
+def test_the_mean_of_a_discretized_logistic_is_that_of_its_levels(log_scale: float) -> None:
+    """At location 0 half of the mass lies on black, and the rest above it: the mean is not black."""
+    levels, scale = torch.arange(256).double()[:, None] / 255, torch.tensor([[log_scale]])
+    for location in (-0.3, 0.0, 0.25, 0.501, 1.0, 1.2):
+        p = DiscretizedLogistic(torch.tensor([[location]]), scale)
+        mass = (-discretized_logistic_nll(levels, p.location.double(), scale.double())).exp()
+        expected = (mass * levels[:, 0]).sum().item()
+        assert p.mean.item() == pytest.approx(expected, abs=0.1 / 255)

@@ -1,5 +1,6 @@
 """Posteriors: what an encoder's raw outputs become, their samples, densities and divergences."""
 
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -190,6 +191,30 @@ def test_made_is_autoregressive() -> None:
         assert torch.equal(part.triu(), torch.zeros(5, 5).double())
         assert (part.tril(-1).abs() > 0).sum() == 10  # every earlier input is used
     assert not torch.equal(net(torch.zeros(1, 5).double(), h)[0], net(torch.zeros(1, 5).double(), 2 * h)[0])
+
+
+@pytest.mark.parametrize(("d", "width"), [(1, 4), (2, 1), (5, 3), (5, 40)])
+def test_every_output_of_made_sees_the_example(d: int, width: int) -> None:
+    """The first too, of which no input is seen: else the first dimension of every step has the same gate for all x."""
+    net = MADE(d, 4, width)
+    for p in net.parameters():
+        nn.init.uniform_(p, 0.1, 1.0)
+    jacobian = torch.autograd.functional.jacobian(lambda h: torch.cat(net(torch.zeros(1, d), h), 1), torch.ones(1, 4))
+    assert (jacobian[0, :, 0] > 0).all()
+
+
+def test_weights_of_a_flow_from_before_hidden_units_had_degrees_mean_what_they_did() -> None:
+    old, new = MADE(5, 4, 30), MADE(5, 4, 30)
+    old.degrees.copy_(torch.arange(30) % 4 + 1)
+    old.mask()
+    state = {name: t for name, t in old.state_dict().items() if name != "degrees"}
+    new.load_state_dict(state)
+    z, h = torch.randn(7, 5), torch.randn(7, 4)
+    assert torch.equal(new(z, h)[0], old(z, h)[0])
+    assert not torch.equal(new(z, h)[0], MADE(5, 4, 30)(z, h)[0])
+    again = deepcopy(MADE(5, 4, 30))
+    again.load_state_dict(new.state_dict())
+    assert torch.equal(again(z, h)[1], new(z, h)[1])
 
 
 def test_a_flows_density_is_the_bases_over_the_jacobian() -> None:

@@ -48,20 +48,20 @@ def recoloured(x: Images) -> Images:
 
 
 def translated(x: Images) -> Images:
-    """Moved by whole pixels, up to h // 8 of them up or down and w // 8 left or right; what moves in is grey."""
+    """Moved by whole pixels, up to h / 8 of them up or down and w / 8 left or right; what moves in is grey."""
     h, w = x.shape[2:]
-    rows, columns = (places(n, -(n // 8), n // 8, x) for n in (h, w))
+    rows, columns = (places(n, -nearest(n / 8), nearest(n / 8), x) for n in (h, w))
     source = (rows % h)[:, None, :, None] * w + (columns % w)[:, None, None]
     moved = x.flatten(2).gather(2, source.flatten(2).expand(-1, x.shape[1], -1)).view_as(x)
     return moved * square(rows, h, columns, w)
 
 
 def cut(x: Images) -> Images:
-    """With h // 2 by w // 2 pixels made grey; up to half of that height and width may lie outside the image.
+    """With h / 2 by w / 2 pixels made grey; up to half of that height and width may lie outside the image.
 
     Were it all inside, it would nearly always cover the centre, of which G would then learn next to nothing.
     """
-    (h, a), (w, b) = ((n, n // 2) for n in x.shape[2:])
+    (h, a), (w, b) = ((n, nearest(n / 2)) for n in x.shape[2:])
     rows, columns = (places(n, -(m // 2), n - m + m // 2, x) for n, m in ((h, a), (w, b)))
     return x * ~square(rows, a, columns, b)
 
@@ -89,6 +89,11 @@ def cropped(x: Images, larger: float) -> Images:
     )
     source = down[:, :, None] * wide + across[:, None]
     return big.flatten(2).gather(2, source.flatten(1)[:, None].expand(-1, x.shape[1], -1)).view_as(x).clamp(-1, 1)
+
+
+def nearest(length: float) -> int:
+    """The nearest number of pixels, halves upwards: as in the paper's code."""
+    return int(length + 0.5)
 
 
 def places(n: int, least: int, most: int, x: Images) -> Int64[Tensor, "b n"]:

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.functional import softplus
 
 from .data import Collection
 from .errors import UserError
@@ -78,7 +79,14 @@ class DiscretizedLogistic(NamedTuple):
 
     @property
     def mean(self) -> Float[Tensor, "n *shape"]:
-        return self.location.clamp(0, 1)
+        """That of the levels, 0 to 1, to within a tenth of one: the tails beyond 0 and 255 lie on these two.
+
+        sum_j (1 - F((j - 1/2) / 255)) / 255 over the levels j, F the logistic function with this location and scale s,
+        as the integral s (softplus(location / s) - softplus((location - 1) / s)).
+        """
+        scale = self.log_scale.exp()
+        above, below = self.location / scale, (self.location - 1) / scale
+        return (scale * (softplus(above) - softplus(below))).clamp(0, 1)
 
     def nll(self, x: Float[Tensor, "b *shape"]) -> Float[Tensor, "k b"]:
         x, location = aligned(x, self.location)

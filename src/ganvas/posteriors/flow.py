@@ -7,7 +7,7 @@ triangular and log q(z|x) = log q(z_0|x) - sum_t sum_j log g_tj (section 4, algo
 dimensions is reversed after each step.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -21,39 +21,56 @@ OPEN = 1.5
 
 
 class Masked(nn.Linear):
-    """A linear layer without the weights that its mask leaves out."""
+    """A linear layer without the weights that its mask, 1 for each until it is set, leaves out."""
 
     mask: Tensor
 
-    def __init__(self, mask: Float[Tensor, "out in"]) -> None:
-        super().__init__(mask.shape[1], mask.shape[0])
-        self.register_buffer("mask", mask, persistent=False)
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs)
+        self.register_buffer("mask", torch.ones(outputs, inputs), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         return linear(x, self.weight * self.mask, self.bias)
 
 
 class MADE(nn.Module):
-    """Two hidden layers; output j depends on the inputs before j alone (Germain et al., arXiv:1502.03509)."""
+    """Two hidden layers; output j depends on the inputs before j and on h (Germain et al., arXiv:1502.03509).
+
+    `degrees` are how many inputs each hidden unit may see, 0 to d - 1: those of degree 0 see h alone, and without them
+    the first output would see nothing.
+    """
+
+    degrees: Tensor
 
     def __init__(self, d: int, context: int, width: int) -> None:
         super().__init__()
-        of_input = torch.arange(1, d + 1)
-        of_hidden = torch.arange(width) % max(1, d - 1) + 1  # how many inputs a unit may see
-
-        def mask(after: Tensor, before: Tensor) -> Tensor:
-            return (after[:, None] >= before[None]).float()
-
-        self.first = Masked(mask(of_hidden, of_input))
+        self.register_buffer("degrees", torch.arange(width) % d)
+        self.first = Masked(d, width)
         self.context = nn.Linear(context, width, bias=False)
-        self.second = Masked(mask(of_hidden, of_hidden))
-        self.last = Masked(mask((of_input - 1).repeat(2), of_hidden))
+        self.second = Masked(width, width)
+        self.last = Masked(width, 2 * d)
+        self.mask()
+        self.register_load_state_dict_pre_hook(with_degrees)
+        self.register_load_state_dict_post_hook(lambda made, _: made.mask())
+
+    def mask(self) -> None:
+        """Set the layers' masks, which follow from the degrees."""
+        of_input = torch.arange(1, self.first.in_features + 1, device=self.degrees.device)
+        before = (of_input, self.degrees, self.degrees)
+        after = (self.degrees, self.degrees, (of_input - 1).repeat(2))
+        for layer, inputs, outputs in zip((self.first, self.second, self.last), before, after, strict=True):
+            layer.mask.copy_(outputs[:, None] >= inputs[None])
 
     def forward(self, z: Float[Tensor, "*n d"], h: Float[Tensor, "*#n c"]) -> tuple[Tensor, Tensor]:
         """m and s."""
         hidden = (self.first(z) + self.context(h)).relu()
         m, s = self.last(self.second(hidden).relu()).chunk(2, dim=-1)
         return m, s + OPEN
+
+
+def with_degrees(made: MADE, state: dict[str, Any], prefix: str, *_: object) -> None:
+    """Give weights that were written without degrees those that they were trained with, 1 to d - 1."""
+    state.setdefault(f"{prefix}degrees", torch.arange(len(made.degrees)) % max(1, made.first.in_features - 1) + 1)
 
 
 class Flow(NamedTuple):
