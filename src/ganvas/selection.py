@@ -25,7 +25,7 @@ from .metrics import kernel_distance
 from .metrics.distances import BLOCKS
 from .metrics.jackknife import sliced_score
 from .metrics.likelihood import mean_and_error
-from .metrics.neighbours import RARE, distances, nearest, points
+from .metrics.neighbours import nearest, points, rare
 from .model import Encodes, Model, Samples, Shape, a_name_of, device_of
 from .models.variational import WithLikelihood
 from .randomness import generator
@@ -39,6 +39,8 @@ PASSES = 16
 """operations that looking at a distance between two examples counts for, besides its product"""
 FEW = 2000
 """training examples up to which copies of them are looked for"""
+OFTEN = 5
+"""times that an example occurs in the data, at most, so that samples can be copies of it"""
 LEAST = 2 * BLOCKS
 """examples below which nothing is measured"""
 
@@ -141,17 +143,19 @@ class Light:
 
     @cached_property
     def known(self) -> tuple[Tensor, Tensor] | None:
-        """Where they are few, the features of all examples, and the 1% quantile of distances to the nearest other.
+        """Where they are few, the features of all that differ, and the 1% quantile of distances to the nearest other.
 
-        Of examples that are exactly alike one counts: the others have not been copied, they are data.
+        Of examples that are exactly alike one counts: the others have not been copied, they are data.  What occurs
+        more than `OFTEN` times, as empty images may, is a kind of thing to learn, and none of it counts.
         """
         if not known_of(len(self.data)):
             return None
-        features = self.space(self.data.x.unique(dim=0))
+        x, times = self.data.x.unique(dim=0, return_counts=True)
+        features = self.space(x[times <= OFTEN]) if (times <= OFTEN).any() else self.real[:0]
         if len(features) < LEAST:
             return None
-        every, some = points(features, self.real)
-        return features, distances(some.x, every.x).topk(2, largest=False).values[:, 1].quantile(RARE)
+        apart = points(features, k=1)[0].radii(1)
+        return (features, rare(apart)) if (apart > 0).any() else None
 
     def measure(self, trained: Trained) -> dict[str, Any]:
         """What the log says of the samples: metric, value, standard error, number of samples; copies, where known."""

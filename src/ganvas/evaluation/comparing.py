@@ -13,7 +13,7 @@ from ..data import Collection
 from ..errors import UserError
 from ..metrics import jackknife
 from ..metrics.jackknife import RESAMPLES, Score
-from ..metrics.neighbours import RARE, Points, nearest, points
+from ..metrics.neighbours import Points, expected, nearest, points
 from . import Measured
 from .samples import NO_TRAIN, Numbers, Sides, enough, features_of, made_by, mixture_of, ready, sides
 
@@ -104,8 +104,8 @@ def compared(
         {tagged(name, start): interval(name, s.value, resamples[name], n) for name, s in each.items()}
         for each, resamples in zip(found, drawn, strict=True)
     ]
-    if any("memorised" in each for each in found):  # by definition, so without an interval
-        for name, value in (("nearer_to_training", 0.5), ("memorised", RARE)):
+    if far:  # by definition, so without an interval; of runs that have learnt from different data, the largest
+        for name, value in (("nearer_to_training", 0.5), ("memorised", max(expected(usual) for usual, _ in far))):
             tables[-1][tagged(name, start)] = {"value": value, "low": None, "high": None}
     return {
         "samples": n, "features": start.features.tag, "floor_from": "halves" if on.train is None else "train",

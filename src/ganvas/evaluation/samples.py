@@ -23,7 +23,7 @@ from ..metrics import energy_distance, kernel_distance, modes, sliced_wasserstei
 from ..metrics.distances import correlations, frechets, marginals, wasserstein
 from ..metrics.fidelity import ms_ssim, scales
 from ..metrics.likelihood import mean_and_error
-from ..metrics.neighbours import RARE, Points, copying, coverage, doubles, points, told_apart
+from ..metrics.neighbours import Points, copying, coverage, doubles, points, told_apart
 from ..model import device_of
 from ..priors import STANDARD
 from ..randomness import generator
@@ -171,11 +171,8 @@ def memorisation(s: Sides, train: Collection | None, progress: Callable[[str], N
     if train is None:
         raise UserError(NO_TRAIN)
     reference = features_of(train, s.features, progress)
-    copied, copied_floor = copying(reference, s.of_held_out, s.of_made), (0.5, RARE)
-    found: Numbers = {}
-    for name, value, floor in zip(("nearer_to_training", "memorised"), copied, copied_floor, strict=True):
-        found |= named(s, name, value, floor)
-    return found
+    found = copying(reference, s.of_held_out, s.of_made)
+    return named(s, "nearer_to_training", found.nearer, 0.5) | named(s, "memorised", found.memorised, found.expected)
 
 
 def repeated(s: Sides) -> Numbers:

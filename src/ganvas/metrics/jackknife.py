@@ -18,7 +18,7 @@ from ..randomness import generator
 from .classes import classifier_score
 from .distances import DIRECTIONS, ROWS, SUBSET, block, check, frechet, moments
 from .modes import assigned, modes
-from .neighbours import RARE, Points, distances, in_blocks
+from .neighbours import RARE, Points, distances, in_blocks, rare, told_apart
 
 RESAMPLES = 1000
 TOGETHER = 50
@@ -143,7 +143,7 @@ def coverage_scores(real: Points, made: Points) -> dict[str, Score]:
     ball.  That balls grow where one is left out makes up for a part of it, so intervals are rather too wide.
     """
     x, y, k = real.x, made.x, real.k
-    m, n, of_real, of_made = len(x), len(y), real.radii(k), made.radii(k)
+    m, n, of_real, of_made = len(x), len(y), real.balls(k), made.balls(k)
     inside, holder = torch.zeros(2, n, dtype=torch.float64)
     lost_recall, lost_coverage = torch.zeros(2, n, dtype=torch.float64)
     held, hits = [], []
@@ -173,9 +173,8 @@ def two_sample_score(real: Points, made: Points) -> Score:
     own = torch.arange(len(both.x)) < len(real.x)
     first, second = (own[both.two[0]] == own[:, None]).double().unbind(1)
     terms = first + passed_on(both.two[0][:, 0], first - second)
-    share = torch.stack([part.mean() for part in first.split([len(real.x), len(made.x)])]).mean()
     of_real, of_made = terms.split([len(real.x), len(made.x)])
-    return score(share.item(), of_real / 2, of_made / 2)
+    return score(sum(told_apart(real, made)) / 2, of_real / 2, of_made / 2)
 
 
 def passed_on(nearest_one: Int64[Tensor, " n"], change: Float64[Tensor, " n"]) -> Float64[Tensor, " n"]:
@@ -185,10 +184,12 @@ def passed_on(nearest_one: Int64[Tensor, " n"], change: Float64[Tensor, " n"]) -
 
 def duplicates_score(real: Points, made: Points) -> Score:
     """The share of generated examples with a double."""
-    limit = real.two[1][:, 0].quantile(RARE)
-    rare, double = (own_and_passed_on(x, limit) for x in (real, made))
-    value = (made.two[1][:, 0] < limit).double().mean().item()
-    return score(value, -slope(real.two[1][:, 0], made.two[1][:, 0]) * rare, double)
+    usual, found = (x.two[1][:, 0] for x in (real, made))
+    limit = rare(usual)
+    near, double = (own_and_passed_on(x, limit) for x in (real, made))
+    # exact doubles have no part in the limit
+    near = torch.where(usual > 0, near, 0.0)
+    return score((found < limit).double().mean().item(), -slope(usual, found) * near, double)
 
 
 def own_and_passed_on(x: Points, limit: Tensor) -> Float64[Tensor, " n"]:
@@ -199,19 +200,26 @@ def own_and_passed_on(x: Points, limit: Tensor) -> Float64[Tensor, " n"]:
 
 
 def slope(usual: Float64[Tensor, " m"], found: Float64[Tensor, " n"]) -> float:
-    """How fast the share of `found` below a quantile of `usual` grows with the quantile's share, at `RARE`."""
-    low, high = (usual.quantile(RARE * (1 + d)) for d in (-NEAR, NEAR))
-    return (((found >= low) & (found < high)).double().mean() / (2 * NEAR * RARE)).item()
+    """How fast the share of `found` below a quantile of `usual` grows with the quantile's share, at `RARE`.
+
+    Both are of what is `usual` between examples that differ: see `rare`.
+    """
+    apart = usual[usual > 0]
+    if not len(apart):
+        return 0.0
+    low, high = (apart.quantile(RARE * (1 + d)) for d in (-NEAR, NEAR))
+    share = ((found >= low) & (found < high)).double().mean() / (2 * NEAR * RARE)
+    return (share * len(usual) / len(apart)).item()
 
 
 def copying_scores(usual: Float64[Tensor, " m"], found: Float64[Tensor, " n"]) -> dict[str, Score]:
     """The two numbers of `copying`, from the distances of held-out and of generated examples to the training data."""
     nearer = 1 - ranks(found, usual)
-    limit = usual.quantile(RARE)
-    copied = (found < limit).double()
+    limit = rare(usual)
+    copied, near = (found < limit).double(), ((usual > 0) & (usual < limit)).double() - RARE * (usual > 0)
     return {
         "nearer_to_training": score(nearer.mean().item(), ranks(usual, found), nearer),
-        "memorised": score(copied.mean().item(), -slope(usual, found) * (usual < limit), copied),
+        "memorised": score(copied.mean().item(), -slope(usual, found) * near, copied),
     }
 
 
