@@ -14,7 +14,7 @@ import torch
 from . import checkpoint, folders, selection
 from .artifact import LAST, Trained, model_from
 from .continuation import restored
-from .data import Data, Sources, View, load_all, streamed
+from .data import Data, Sources, View, apart, load_all, streamed
 from .doctor import examine, recent
 from .errors import Diverged, Stopped, UserError
 from .model import Model, name_of
@@ -49,6 +49,7 @@ def train(
     """
     if not isinstance(model, Model):
         raise UserError(f"train takes a model, such as ganvas.VAE(latent=16), not {model!r}")
+    data = apart(data) if model.domains == 2 else data
     check_sources(model, data)
     plan, view = split_options(model.usual | options)
     if folder is not None:
@@ -98,7 +99,7 @@ def resumed(folder: Path, steps: int | None, data: Sources | None, bar: Bar) -> 
     model = model_from(config["model"], config["fields"])
     plan = Plan(**config["plan"])
     plan = replace(plan, steps=plan.steps if steps is None else steps)
-    source = again(config, data, folder, bar)
+    source = again(config, data if data is None or model.domains == 1 else apart(data), folder, bar)
     collection = model.prepare(source)
     run = Run(model, source, collection, plan, folder)
     state = restored(run, bar.notes)

@@ -100,7 +100,9 @@ def data(
 ) -> None:
     """Report on a data source, or on two side by side, with a contact sheet."""
     with Bar().reading() as progress:
-        found = data_sources.load_all(source if other is None else (source, other), view, progress=progress)
+        found = data_sources.load_all(
+            data_sources.apart(source) if other is None else (source, other), view, progress=progress
+        )
     sheet = unused(beside(source) / f"{found.name}-contact-sheet.png") if out is None else out
     refuse_existing(sheet, force)
     many = 100 if found.are_images else 5000

@@ -13,6 +13,7 @@ from .builtin import BUILTIN
 from .collection import CHANNELS, Collection, counts, fitted, from_array, with_channels
 from .files import from_idx, from_npy, from_npz, idx_in, only_train
 from .folder import Progress, from_folder
+from .layout import domains_in
 from .listing import mode_of
 from .pair import DOMAINS, Pair, PairStream, domains_of, paired, warnings
 from .stream import Stream, scaled
@@ -54,6 +55,13 @@ def load_all(sources: Sources, view: View | None = None, *, progress: Progress =
             raise UserError(f"a translator learns from two sources, A and B, not from {len(sources)}")
         return paired([load(source, view, progress=progress) for source in sources])
     return load(sources, view, progress=progress)
+
+
+def apart(sources: Sources) -> Sources:
+    """The sources; of a folder with trainA and trainB, CycleGAN's own layout, these two."""
+    if not isinstance(sources, str | Path) or str(sources) in BUILTIN:
+        return sources
+    return domains_in(Path(sources).expanduser()) or sources
 
 
 def streamed(data: Data, **options: Any) -> Stream | PairStream:
@@ -102,6 +110,6 @@ def prepared(collection: Collection, view: View) -> Collection:
 
 __all__ = [
     "BUILTIN", "CHANNELS", "DOMAINS", "Collection", "Data", "NoSplit", "Pair", "PairStream", "Progress", "Source",
-    "Sources", "Stream", "View", "counts", "domains_of", "from_array", "load", "load_all", "names_in", "paired",
-    "scaled", "streamed", "warnings",
+    "Sources", "Stream", "View", "apart", "counts", "domains_of", "from_array", "load", "load_all", "names_in",
+    "paired", "scaled", "streamed", "warnings",
 ]  # fmt: skip

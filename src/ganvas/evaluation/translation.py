@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..artifact import Trained
-from ..data import Collection, Pair, Sources, View, load, load_all
+from ..data import Collection, Pair, Sources, View, apart, load, load_all
 from ..doctor import of_translator
 from ..errors import UserError
 from ..features import Features, features_for
@@ -122,6 +122,7 @@ def held_out(trained: Trained, data: Sources | None, view: View | None) -> tuple
 
 def fitting(trained: Trained, sources: Sources, view: View) -> Pair:
     """Both domains, with the size and channels that the model was trained on; UserError where they are no such."""
+    sources = apart(sources)
     if not isinstance(sources, tuple):
         raise UserError(f"this {name_of(trained.model)} has two domains: give both, A and B")
     parts = []

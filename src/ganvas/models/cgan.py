@@ -18,11 +18,11 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from ..data import Collection
-from ..errors import UserError
 from ..model import STRICT, Batch, Shape
 from ..nets import Labelled, chosen, decoder, encoder
 from ..nets.discriminator import Projection
 from .adversarial import Adversarial, finished
+from .classes import check_classes
 
 AUTO = {"mlp": "concatenation", "conv": "projection"}
 
@@ -43,11 +43,8 @@ class CGAN(Adversarial):
 
     def check(self, data: Collection) -> None:
         super().check(data)
-        if data.labels is None:
-            raise UserError(
-                f"{data.name} has no labels, and cgan draws the class it is asked for: give a folder with a folder a "
-                f"class, or an array of labels, or train {'dcgan' if data.are_images else 'gan'}"
-            )
+        otherwise = f", or train {'dcgan' if data.are_images else 'gan'}"
+        check_classes(data, "cgan draws the class it is asked for", otherwise)
 
     def players(self, shape: Shape, judged: Shape, classes: int) -> tuple[nn.Module, nn.Module]:
         norm, norm_d = self.norms(shape)

@@ -25,6 +25,7 @@ from ..model import STRICT, Batch, Model, Shape
 from ..nets import Activation, Labelled, code_shape, decoder, encoder
 from ..posteriors import Posterior, normal_terms
 from ..randomness import generator
+from .classes import check_classes
 from .latent import LatentModel
 
 Parts = tuple[Tensor, Posterior, posteriors.Draw, tuple[Tensor, ...]]
@@ -143,10 +144,8 @@ class Variational(WithLikelihood, LatentModel):
         super().check(data)
         if self.posterior == "full" and self.latent > MANY:
             raise UserError(f"posterior=full in {self.latent} dimensions needs their square in numbers: use low-rank")
-        if self.conditional and data.labels is None:
-            raise UserError(
-                f"conditional=true needs labels, but {data.name} has none: put the images into one folder a class"
-            )
+        if self.conditional:
+            check_classes(data, "conditional=true tells both networks the class", ", or leave out conditional")
         if self.prior == "vamp" and (self.posterior == "iaf" or self.conditional):
             other = "posterior=iaf" if self.posterior == "iaf" else "conditional=true"
             raise UserError(f"prior=vamp does not go with {other}: use prior=standard")
