@@ -17,10 +17,10 @@ from . import __version__, lock
 from .artifact import LAST, WEIGHTS
 from .checkpoint import read
 from .data import BUILTIN, Data, View
-from .errors import UserError, did_you_mean
+from .errors import UserError, cannot_write, did_you_mean
 from .lock import LOCK
 from .model import Model, name_of, plain
-from .paths import shortened, temporaries, unused, written
+from .paths import append, shortened, temporaries, unused, written
 from .training import Plan
 
 CONFIG, LOG, CURVES, STATE, PREVIEWS = "config.json", "log.jsonl", "curves.png", "state.ckpt", "previews"
@@ -28,16 +28,18 @@ CONFIG, LOG, CURVES, STATE, PREVIEWS = "config.json", "log.jsonl", "curves.png",
 
 def create(model: Model, data: Data, out: Path, folder: Path | None) -> Path:
     """A new folder: `folder`, which must be free (see `check_new`), or out/<date>-<model>-<data>."""
-    if folder is None:
+    given = folder
+    if given is None:
         stem = f"{datetime.now():%Y-%m-%d}-{name_of(model)}-{data.name}"
         folder = unused(out / shortened("".join(c if c.isalnum() or c in "-_" else "-" for c in stem)))
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:  # another run that began at the same time has taken the name
-            return create(model, data, out, None)
-        return folder
-    check_new(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    else:
+        check_new(folder := given)
+    try:
+        folder.mkdir(parents=True, exist_ok=given is not None)
+    except FileExistsError:  # another run that began at the same time has taken the name
+        return create(model, data, out, given)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
     return folder
 
 
@@ -132,8 +134,7 @@ NO_LOSSES = ("codes", "game", "samples", "wasserstein", "jensen_shannon", "diver
 
 def log(folder: Path, line: dict[str, Any]) -> None:
     """Append a line to log.jsonl."""
-    with (folder / LOG).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
+    append(folder / LOG, json.dumps(line) + "\n")
 
 
 def read_log(folder: str | Path) -> list[dict[str, Any]]:

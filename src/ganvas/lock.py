@@ -3,7 +3,7 @@
 import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import UserError, cannot_write
@@ -46,8 +46,9 @@ def alone(folder: Path, notes: Callable[[Sequence[str]], None]) -> Iterator[bool
         yield False
         return
     try:
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, str(os.getpid()).encode())
+        with suppress(OSError):  # on a full disk nobody learns whose lock it is
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, str(os.getpid()).encode())
         held.add(descriptor)
         yield True
     finally:

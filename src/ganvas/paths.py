@@ -46,6 +46,15 @@ def written(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def append(path: Path, text: str) -> None:
+    """Add text to a file; CannotWrite, or UserError, where that cannot be."""
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
 def make_folder(path: Path) -> None:
     """Make the folder in which `path` is to be, where it is missing."""
     try:

@@ -122,9 +122,9 @@ class Examples:
         """One PNG an image, 00000.png, 00001.png, ..., or 00000-food.png with its class; UserError for vectors."""
         if self.x.ndim == 2:
             raise UserError(f"vectors are no pictures: write them to {folder}.npz instead")
-        folder.mkdir(parents=True, exist_ok=True)
         for i, image in enumerate(self.x):
-            to_image(image).save(folder / f"{i:05d}{self.class_of(i)}.png")
+            with written(folder / f"{i:05d}{self.class_of(i)}.png") as temporary:
+                to_image(image).save(temporary, "PNG")
 
     def _repr_png_(self) -> bytes:
         """The picture, for notebooks."""

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganvas import paths
 from ganvas.cli import main
 from tests.conftest import write_folder
 
@@ -269,20 +268,6 @@ def test_nothing_is_overwritten_unasked(run: Path, capsys: pytest.CaptureFixture
     assert Path("mine.png").read_bytes() == Path("singles/00000.png").read_bytes() == b"precious"
     assert main(["sample", str(run), "--out", "mine.png", "--force"]) == 0
     assert Path("mine.png").read_bytes() != b"precious"
-
-
-def test_a_full_disk(run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    before = {name: (run / name).read_bytes() for name in ("state.ckpt", "weights.safetensors")}
-
-    def full(descriptor: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "state.ckpt")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(paths.os, "fsync", full)
-        failing(capsys, ["resume", str(run), "--steps", "6", "--quiet"], 1, "state.ckpt: no space left on device")
-    assert before == {name: (run / name).read_bytes() for name in before}
-    assert not [p for p in run.iterdir() if p.name.endswith(".tmp")]
-    assert main(["resume", str(run), "--steps", "6", "--quiet"]) == 0
 
 
 def test_no_permission_to_write(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from ..cli import tell
 from ..data import View
 from ..doctor import Diagnosis, examine, figures, is_early
 from ..errors import UserError
-from ..paths import refuse_existing, unused
+from ..paths import refuse_existing, shortened, unused
 from ..pictures import Examples, save_pictures
 from ..progress import Bar
 from .common import VIEW, Flat, Force, Json, RunName, SourceName
@@ -103,7 +103,7 @@ def data(
         found = data_sources.load_all(
             data_sources.apart(source) if other is None else (source, other), view, progress=progress
         )
-    sheet = unused(beside(source) / f"{found.name}-contact-sheet.png") if out is None else out
+    sheet = unused(beside(source) / f"{shortened(found.name)}-contact-sheet.png") if out is None else out
     refuse_existing(sheet, force)
     many = 100 if found.are_images else 5000
     save_pictures([Examples(part.x[spread(len(part), many)]) for part in found.parts], sheet)
