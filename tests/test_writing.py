@@ -47,9 +47,9 @@ WRITERS: dict[str, Callable[[Path], Any]] = {
     "state.ckpt": state,
     "config.json": lambda path: folders.rewrite_config(path.parent, {}),
     "log.jsonl": lambda path: folders.cut_log(path.parent, 3),
-    "translation.png": lambda path: tree.write(path, IMAGES[0] / 255, False),
-    "translation.jpg": lambda path: tree.write(path, IMAGES[0] / 255, False),
-    "deep.png": lambda path: tree.write(path, IMAGES[0] / 255, True),
+    "translation.png": lambda path: tree.write(path, IMAGES[0] / 255, False, "PNG"),
+    "translation.jpg": lambda path: tree.write(path, IMAGES[0] / 255, False, "PNG"),
+    "deep.png": lambda path: tree.write(path, IMAGES[0] / 255, True, "PNG"),
     ".ganvas.json": lambda path: tree.write_record(path.parent, {}),
 }
 
@@ -175,9 +175,9 @@ def test_a_file_that_grows_too_large_is_named_by_all_writers(
 def test_a_place_where_nothing_can_be_is_the_users(tmp_path: Path) -> None:
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(UserError, match=r"cannot write .*folder.png: is a directory: give another name"):
-        tree.write(tmp_path / "folder.png", IMAGES[0] / 255, False)
+        tree.write(tmp_path / "folder.png", IMAGES[0] / 255, False, "PNG")
     with pytest.raises(UserError, match=r"cannot write .*: file name too long: give another name"):
-        tree.write(tmp_path / f"{'a' * 300}.png", IMAGES[0] / 255, False)
+        tree.write(tmp_path / f"{'a' * 300}.png", IMAGES[0] / 255, False, "PNG")
 
 
 def test_long_names_of_files_and_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
