@@ -22,6 +22,7 @@ from ..paths import refuse_existing, written
 from ..pictures import Examples
 from ..progress import Bar
 from .common import VIEW, Flat, Force, Json
+from .evaluating import NO_TEST
 
 Cell = tuple[str, str, bool]
 """a number, its interval, and whether it is the best of its column"""
@@ -60,7 +61,7 @@ def compare(
         n=n, features=features, few=few, seed=seed, progress=bar.say,
     )  # fmt: skip
     if found["split"] == "train":
-        bar.notes(["the runs' data have no test split: these are the training examples, and so all numbers are better"])
+        bar.notes([NO_TEST])
     if json:
         tell("", found | ({} if html is None else {"html": str(html)}), True)
     else:

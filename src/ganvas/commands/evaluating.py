@@ -14,6 +14,7 @@ from ..features import download as fetch
 from ..progress import Bar
 from .common import VIEW, Flat, Json, RunName, opened
 
+NO_TEST = "no test split that was not trained on: these are the training examples, and so all numbers are better"
 OF_PAIRS = (
     "l1", "psnr_db", "ssim", "rank", "first", "feature_rank", "feature_first", "label_agreement", "angle_rmse",
     "angle_correlation",
@@ -58,7 +59,7 @@ def evaluate(
         pairs=pairs, seed=seed, progress=bar.say,
     )  # fmt: skip
     if values["split"] == "train":
-        bar.notes(["the run's data have no test split: these are the training examples, and so all numbers are better"])
+        bar.notes([NO_TEST])
     tell("\n".join(of_translator(values) if "round trip" in values else lines(values)), values, json)
 
 

@@ -84,6 +84,8 @@ def named(source: str, view: View, progress: Progress) -> Collection:
     if stat.S_ISDIR(mode):
         if idx := idx_in(path, view.split):
             return from_idx(idx)
+        if idx_in(path, "train"):
+            only_train(path, view.split)
         return from_folder(path, view, progress)
     if not stat.S_ISREG(mode):
         raise UserError(f"{path} is no regular file (a pipe, a socket or a device): give a folder or a file")

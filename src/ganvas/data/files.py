@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import UserError
 from .collection import Collection, from_array
+from .layout import named_after
 from .view import NoSplit
 
 EXAMPLES = ("x", "images", "data", "arr_0")
@@ -21,7 +22,7 @@ IDX = re.compile(r"(?P<split>train|t10k|test)-(images|labels)[-.]idx(?P<axes>\d)
 def from_npy(path: Path, split: str) -> Collection:
     """One array, without labels."""
     only_train(path, split)
-    return from_array(read_numpy(path), name=path.stem)
+    return from_array(read_numpy(path), name=named_after(path))
 
 
 def from_npz(path: Path, split: str, key: str | None = None) -> Collection:
@@ -31,6 +32,10 @@ def from_npz(path: Path, split: str, key: str | None = None) -> Collection:
     wanted = [f"{e}_{split}" for e in EXAMPLES] + (list(EXAMPLES) if split == "train" else [])
     if key is None:
         key = next((k for k in wanted if k in names), names[0] if len(names) == 1 and split == "train" else None)
+    elif split != "train":
+        key = of_test(key, names, path)
+    if key is None and split != "train" and names:
+        only_train(path, split)
     if key is None or key not in names:
         missing = f'no array "{key}"' if key else f"no array named {' or '.join(wanted)}"
         raise UserError(f"{path} has {missing}, only {', '.join(names)}: choose one as {path.name}:NAME")
@@ -38,7 +43,17 @@ def from_npz(path: Path, split: str, key: str | None = None) -> Collection:
     pair = f"_{split}" if key.endswith(f"_{split}") else ""
     label = next((x + pair for x in LABELS if stem in EXAMPLES and x + pair in names), None)
     classes = [str(c) for c in archive["classes"]] if "classes" in names else []
-    return from_array(archive[key], archive[label] if label else None, classes=classes, name=path.stem)
+    return from_array(archive[key], archive[label] if label else None, classes=classes, name=named_after(path))
+
+
+def of_test(key: str, names: list[str], path: Path) -> str:
+    """The array of the test split that goes with one that was named; NoSplit where there is none."""
+    if "test" in key.lower():
+        return key
+    other = re.sub("train", "test", key)
+    if other == key or other not in names:
+        only_train(Path(f"{path}:{key}"), "test")
+    return other
 
 
 def read_numpy(path: Path) -> "np.ndarray | dict[str, np.ndarray]":
@@ -64,7 +79,7 @@ def from_idx(path: Path, split: str | None = None) -> Collection:
     """An IDX file of images, plain or gzipped, with the labels in the file beside it when that is there."""
     images = read_idx(path)
     labels = next((p for p in (path.with_name(n) for n in label_names(path.name)) if p.exists() and p != path), None)
-    name = path.parent.name if IDX.search(path.name) else path.stem
+    name = path.resolve().parent.name if IDX.search(path.name) else named_after(path)
     return from_array(images, read_idx(labels) if labels else None, name=name)
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from ..errors import UserError
 from .collection import CHANNELS, Collection, fitted, with_channels
 from .depth import pixels_of
-from .layout import Layout, classes_of, layout, sibling
+from .layout import Layout, classes_of, layout, named_after, sibling
 from .listing import SUFFIXES, File, Listing, listed, reason
 from .view import NoSplit, View
 
@@ -53,7 +53,7 @@ def from_folder(folder: Path, view: View, progress: Progress = lambda done, tota
     labels, classes = classes_of(read_well, notes)
     notes += [*part.notes, *found.notes, *found.left_out()]
     return Collection(
-        x=x, labels=None if labels is None else torch.tensor(labels), classes=classes, name=folder.resolve().name,
+        x=x, labels=None if labels is None else torch.tensor(labels), classes=classes, name=named_after(folder),
         notes=tuple(notes),
     )  # fmt: skip
 

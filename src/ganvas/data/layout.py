@@ -51,6 +51,14 @@ def role_of(name: str) -> tuple[str, str] | None:
     return None
 
 
+def named_after(path: Path) -> str:
+    """What data are called: as their folder or file; where that is called like a split, as the folder around it."""
+    path = path.resolve()
+    name = path.name if path.is_dir() else path.stem
+    role = role_of(name)
+    return path.parent.name or name if role and not role[1] else name
+
+
 def domains_in(folder: Path, depth: int = 3) -> tuple[Path, Path] | None:
     """The folders trainA and trainB, CycleGAN's own layout, if that is what a folder holds, or its only sub-folder."""
     try:

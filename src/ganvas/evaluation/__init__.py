@@ -7,14 +7,14 @@ from math import isfinite
 import torch
 
 from ..artifact import Trained, at_least_one
-from ..data import Collection, Source, Sources, View, load
+from ..data import Collection, NoSplit, Source, Sources, View, load
 from ..errors import UserError, did_you_mean
 from ..model import Encodes, Samples, name_of
 from ..models.variational import WithLikelihood
 from . import codes, translation
 from . import samples as generated
 from .classes import classes
-from .samples import N, Numbers
+from .samples import UNREAD, N, Numbers
 
 OF_CODES = ("elbo", "bound", "codes", "reconstruction")
 OF_SAMPLES = ("fid", "kid", "prdc", "two-sample", "memorisation", "duplicates", "sliced-wasserstein", "classes")
@@ -184,7 +184,8 @@ def which(trained: Trained, metrics: Sequence[str]) -> Sequence[str]:
 def measured(trained: Trained, data: Source | None, view: View | None, samples: bool) -> Measured:
     """What to measure a model, and perhaps its samples, on; UserError where neither the caller nor the run says.
 
-    The training data are read only if `samples` are to be compared with them.
+    Only where there is no test split these are the training data: one that cannot be read is an error.  Besides a test
+    split the training data are read only if `samples` are to be compared with them.
     """
     if data is not None:
         return Measured(trained.matching(data, view), None, "given")
@@ -194,11 +195,19 @@ def measured(trained: Trained, data: Source | None, view: View | None, samples: 
         raise UserError(f"{where} does not say where the model's data are: give held-out ones")
     source, own = origin
     try:
-        held_out = load(source, replace(own, split="test"))
-    except UserError:
+        held_out = trained.matching(test_part(source, own), View())
+    except NoSplit:
         return Measured(trained.matching(source, own), None, "train")
-    train = trained.matching(source, own) if samples else None
-    return Measured(trained.matching(held_out, View()), train, "test")
+    except UserError as error:
+        raise UserError(f"{UNREAD}: {error}; or give other data") from error
+    return Measured(held_out, trained.matching(source, own) if samples else None, "test")
+
+
+def test_part(source: str, own: View) -> Collection:
+    """The test split of a run's data; NoSplit where there is none, or it is what the run was trained on."""
+    if own.split == "test":
+        raise NoSplit(f"the run was trained on the test split of {source}")
+    return load(source, replace(own, split="test"))
 
 
 __all__ = ["METRICS", "Measured", "N", "evaluate", "measured", "of_samples", "which"]

@@ -41,6 +41,7 @@ OWN = 0.9
 SILENT = 10.0
 """seconds between two lines about features"""
 NO_TRAIN = "memorisation needs held-out examples besides the training data: train on data with a test split"
+UNREAD = "cannot read the test split of what the run was trained on"
 Numbers = dict[str, Any]
 
 

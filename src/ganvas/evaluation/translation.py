@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..artifact import Trained
-from ..data import Collection, Pair, Sources, View, apart, load, load_all
+from ..data import Collection, NoSplit, Pair, Sources, View, apart, load, load_all
 from ..doctor import of_translator
 from ..errors import UserError
 from ..features import Features, features_for
@@ -25,7 +25,7 @@ from ..models.translation import Translator, other
 from ..randomness import reseed
 from . import samples as generated
 from .classes import of_classifier
-from .samples import Numbers
+from .samples import UNREAD, Numbers
 
 TRIED = 64
 """examples of each domain whose round trips are tried with noise"""
@@ -106,7 +106,10 @@ def check(trained: Trained, metrics: Sequence[str], few: bool, others: dict[str,
 
 
 def held_out(trained: Trained, data: Sources | None, view: View | None) -> tuple[Pair, str]:
-    """The two domains to measure on: those given, or the test split of the run's own, or what it has learnt from."""
+    """The two domains to measure on: those given, or the test split of the run's own, or what it has learnt from.
+
+    The last only where a domain has no test split: one that cannot be read is an error.
+    """
     if data is not None:
         return fitting(trained, data, view or View()), "given"
     origin = trained.origins()
@@ -115,9 +118,13 @@ def held_out(trained: Trained, data: Sources | None, view: View | None) -> tuple
         raise UserError(f"{where} does not say where the model's data are: give both domains")
     sources, own = origin
     try:
+        if own.split == "test":
+            raise NoSplit("the run was trained on the test split")
         return fitting(trained, sources, replace(own, split="test")), "test"
-    except UserError:
+    except NoSplit:
         return fitting(trained, sources, own), "train"
+    except UserError as error:
+        raise UserError(f"{UNREAD}: {error}; or give other data") from error
 
 
 def fitting(trained: Trained, sources: Sources, view: View) -> Pair:
@@ -199,7 +206,7 @@ def aligned(trained: Trained, pairs: Sources, view: View | None) -> Pair:
     """
     try:
         found = fitting(trained, pairs, view or View(split="test"))
-    except UserError:
+    except NoSplit:
         found = fitting(trained, pairs, view or View())
     if len(found.a) != len(found.b):
         raise UserError(
