@@ -146,14 +146,14 @@ def test_a_download_with_a_wrong_checksum_is_thrown_away(
     source: mnist.Source, mirror: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mnist, "MNIST", replace(source, mirrors=(mirror,), checksums={"train": "0" * 64}))
-    with pytest.raises(UserError, match=r"could not be downloaded .*wrong checksum.*--data-dir"):
+    with pytest.raises(UserError, match=r"could not be downloaded .*wrong checksum.*`data_dir`"):
         load("mnist")
     assert list((mnist.cache_dir() / "mnist").iterdir()) == []
 
 
 def test_without_a_network_one_sentence_says_what_to_do(source: mnist.Source, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mnist, "MNIST", replace(source, mirrors=("http://127.0.0.1:9/",)))
-    with pytest.raises(UserError, match=r"mnist could not be downloaded .* put train-images.* --data-dir"):
+    with pytest.raises(UserError, match=r"mnist could not be downloaded .* put train-images.* `data_dir`"):
         load("mnist")
 
 

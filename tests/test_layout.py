@@ -60,7 +60,7 @@ def test_which_folders_are_splits(tmp_path: Path) -> None:
     assert "a class is called like a split: train" in vehicles.notes
     assert counts(load(tree(tmp_path / "more", train__a=1, train__b=1, extra__a=1))) == {"a": 1, "b": 1}
     only = tree(tmp_path / "only", test__cat=1, test__dog=1)
-    with pytest.raises(UserError, match=r"has a test part only, test: ask for --split test, or give .*only/test"):
+    with pytest.raises(UserError, match=r"has a test part only, test: ask for split=test, or give .*only/test"):
         load(only)
     assert len(load(only, TEST)) == 2
     alone = tree(tmp_path / "alone", train__cat=1, train__dog=1)

@@ -169,7 +169,7 @@ def test_a_folder_of_other_translations_is_refused(mixed: Path, tmp_path: Path) 
     run.about["step"] = 7
     translate_files(run, mixed / "one", out)
     made = (out / "b.png").read_bytes()
-    words = "out holds translations to B of cyclegan step 7: give another folder, or --force"
+    words = "out holds translations to B of cyclegan step 7: give another folder, or `force`"
     with pytest.raises(UserError, match=words):
         translate_files(run, mixed / "one", out, "A")
     other = negatives()

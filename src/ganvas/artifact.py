@@ -39,7 +39,7 @@ NO_TRANSLATOR = "has one domain, so it translates nothing: cyclegan and discogan
 NO_ENCODER = "has no encoder: it can sample, but neither encode nor reconstruct"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Trained:
     """A model with the networks that it keeps: it samples, reconstructs, encodes and decodes."""
 
@@ -53,6 +53,13 @@ class Trained:
     """the run that it comes from"""
     priors: Fitted | None = None
     """what `fit_prior` fitted"""
+
+    def __repr__(self) -> str:
+        step, data = (self.about.get(name) for name in ("step", "data"))
+        shape = " to ".join("x".join(map(str, s)) for s in (self.shape if self.model.domains == 2 else [self.shape]))
+        known = [f"at step {step}" * (step is not None), f"trained on {data}" * (data is not None), f"of {shape}"]
+        place = "" if self.folder is None else f", {self.folder}"
+        return f"Trained({name_of(self.model)} {' '.join(filter(None, known))}{place})"
 
     def sample(
         self,
@@ -232,7 +239,7 @@ class Trained:
         if not self.model.labelled:
             if label is not None:
                 vae = "it" if isinstance(self.model, Variational) else "a vae"
-                how = f"train {vae} with --conditional, or cgan"
+                how = f"train {vae} with conditional=true, or cgan"
                 raise UserError(f"label={label}: this {name_of(self.model)} was trained without labels: {how}")
             return None
         if label is None:
@@ -377,7 +384,7 @@ def model_from(name: str, fields: dict[str, Any]) -> Model:
 def asked(shape: Shape) -> str:
     """The options that make images of this shape."""
     c, h, w = shape
-    return f"--size {h if h == w else f'{h}x{w}'} --channels {c}"
+    return f"size={h if h == w else f'{h}x{w}'} channels={c}"
 
 
 def at_once(shape: Shape) -> int:

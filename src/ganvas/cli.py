@@ -3,14 +3,14 @@
 import json
 import os
 import sys
-from collections.abc import Sequence
+from functools import cache
 from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
 
 from . import __version__
 from .errors import CannotWrite, Diverged, Stopped, UserError
-from .tokens import apart, meant, options_in
+from .tokens import apart, arguments_of, as_options, meant, options_in
 
 HELP = "Train autoencoders, VAEs and GANs on your data; see what they generate."
 EPILOGUE = "Start with `ganvas demo`, or `ganvas train vae FOLDER`, then `ganvas sample last`."
@@ -55,15 +55,15 @@ def launch(
     return app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(words: list[str] | None = None) -> int:
     """Run a command; returns its exit code: 0, 2 for the user's mistakes, 1 for failures, 128 + a signal's number."""
     os.environ.setdefault("PYDANTIC_ERRORS_INCLUDE_URL", "0")
-    arguments = sys.argv[1:] if arguments is None else arguments
+    words = sys.argv[1:] if words is None else words
     app.config = ()
     try:
-        app.meta(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        app.meta(words, exit_on_error=False, print_error=False, result_action="return_value")
     except BaseException as error:
-        if "--debug" in arguments and not isinstance(error, SystemExit | Stopped):
+        if "--debug" in words and not isinstance(error, SystemExit | Stopped):
             raise
         code, message = explained(error)
         if message:
@@ -72,16 +72,24 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+@cache
+def arguments() -> set[str]:
+    """The names of all arguments; found once, where a sentence needs them."""
+    return arguments_of(app)
+
+
 def explained(error: BaseException) -> tuple[int, str]:
     """The exit code and the sentence for an error."""
     from pydantic import ValidationError
 
+    from .fields import in_words
+
     cause = error.__cause__ if isinstance(error, CycloptsError) else error
     match cause or error:
         case ValidationError() as invalid:
-            return 2, "; ".join(field_errors(invalid.errors()))
+            return 2, as_options(in_words(invalid), arguments)
         case UserError():
-            return 2, str(error)
+            return 2, as_options(str(error), arguments)
         case FileNotFoundError() | IsADirectoryError() | NotADirectoryError() as missing:
             return 2, f"{missing.filename}: {(missing.strerror or 'not found').lower()}"
         case Stopped() as stopped:
@@ -93,37 +101,13 @@ def explained(error: BaseException) -> tuple[int, str]:
         case BrokenPipeError():
             return 0, ""
         case Diverged() | CannotWrite():
-            return 1, str(error)
+            return 1, as_options(str(error), arguments)
         case OSError() as failed:
             where = f"{failed.filename}: " if failed.filename else ""
             return 1, f"{where}{(failed.strerror or str(failed)).lower()}; what was written before is kept"
     if isinstance(error, CycloptsError):
         return 2, " ".join(str(error).split())
     return 1, f"failed with {type(error).__name__}: {error} (--debug shows where)"
-
-
-def field_errors(errors: Sequence[Any]) -> list[str]:
-    """pydantic's errors as sentences, one an option: where it may be of several kinds, what each of them must be."""
-    options: dict[str, list[Any]] = {}
-    for error in errors:
-        options.setdefault(str(error["loc"][0]) if error["loc"] else "value", []).append(error)
-    return [field_error(name.replace("_", "-"), several) for name, several in options.items()]
-
-
-def field_error(option: str, errors: list[Any]) -> str:
-    """What is wrong with an option, and its value."""
-    said = " or ".join(dict.fromkeys(what_is_wrong(error) for error in errors))
-    return f"--{option} {said}, not {errors[0]['input']!r}"
-
-
-def what_is_wrong(error: Any) -> str:
-    """One of pydantic's errors in words."""
-    if error["type"] == "float_parsing":
-        return "must be a number"
-    said = error["msg"].replace("Input should be", "must be").replace("String should match pattern", "must match")
-    if error["type"] == "string_pattern_mismatch":  # size is the only text with a form of its own
-        said = "must be a size such as 64 or 48x64 (height x width)"
-    return f"{said[0].lower()}{said[1:]}"
 
 
 def tell(text: str, value: Any, as_json: bool) -> None:

@@ -126,7 +126,7 @@ def common(entries: Sequence[Opened], data: Source | None, view: View | None) ->
         if other.held_out.fingerprint() != first.held_out.fingerprint():
             raise UserError(
                 f"{entries[0].name} and {name} have different held-out examples, of {first.held_out.name} and "
-                f"{other.held_out.name}: give the same for all with --data"
+                f"{other.held_out.name}: give the same for all, as `data`"
             )
         found.append(other)
     return found

@@ -6,7 +6,7 @@ one, then resumes the step.  So `k` discriminator updates are a `for` in the mod
 the loop that trains knows nothing of GANs.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import fields
 from functools import reduce
@@ -18,6 +18,8 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
+
+from .fields import Checked
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -80,7 +82,7 @@ def minimize(*networks: nn.Module, **terms: Float[Tensor, ""]) -> Move:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class Model(ABC):
+class Model(metaclass=Checked):
     """A generative model.  Its fields are its hyper-parameters; its `step` is its algorithm.
 
     A model holds no weights.  `networks` makes them, and whoever runs the model passes them back
@@ -119,10 +121,10 @@ class Model(ABC):
         """Whether N(0, I) is the distribution that its codes are meant to have."""
         return True
 
-    def check(self, data: Any) -> None:  # noqa: B027
+    def check(self, data: Any) -> None:
         """UserError where this model cannot learn from the collection `data`."""
 
-    def check_batch(self, batch: int, shape: Any) -> None:  # noqa: B027
+    def check_batch(self, batch: int, shape: Any) -> None:
         """UserError where this model cannot be trained well with batches of so many examples of this shape."""
 
     def prepare(self, data: Any, *, once: bool = False) -> Any:

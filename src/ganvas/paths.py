@@ -105,7 +105,7 @@ def replace(temporary: Path, path: Path) -> None:
 def refuse_existing(path: Path, force: bool) -> None:
     """UserError if `path` would overwrite something that nobody asked to lose."""
     if not force and (path.is_file() or (path.is_dir() and any(path.iterdir()))):
-        raise UserError(f"{path} exists: choose another name, or overwrite it with --force")
+        raise UserError(f"{path} exists: choose another name, or overwrite it with `force`")
 
 
 def unused(path: Path) -> Path:

@@ -16,7 +16,7 @@ from .artifact import LAST, Trained, model_from
 from .continuation import restored
 from .data import Data, Sources, View, apart, load_all, streamed
 from .doctor import examine, recent
-from .errors import Diverged, Stopped, UserError
+from .errors import Diverged, Stopped, UserError, did_you_mean
 from .model import Model, name_of
 from .progress import Bar, stoppable
 from .record import Run, best_kept, chosen, measured, save, to_observe
@@ -51,7 +51,7 @@ def train(
         raise UserError(f"train takes a model, such as ganvas.VAE(latent=16), not {model!r}")
     data = apart(data) if model.domains == 2 else data
     check_sources(model, data)
-    plan, view = split_options(model.usual | options)
+    plan, view = split_options(model.usual | options, model)
     if folder is not None:
         folders.check_new(Path(folder))
     bar = Bar(quiet)
@@ -104,7 +104,7 @@ def resumed(folder: Path, steps: int | None, data: Sources | None, bar: Bar) -> 
     run = Run(model, source, collection, plan, folder)
     state = restored(run, bar.notes)
     if state.step > plan.steps or (state.step == plan.steps and steps is not None):
-        raise UserError(f"{folder} has already done {state.step} steps: ask for more with --steps")
+        raise UserError(f"{folder} has already done {state.step} steps: ask for more `steps`")
     if steps is not None:
         go_on(run, state, config)
     elif has_waited(plan, state):
@@ -232,7 +232,7 @@ def diverged(run: Run, state: State, started: float, error: Diverged) -> Diverge
     good = folders.saved_step(run.folder)
     return Diverged(
         f"{error}: stopped; {run.folder} keeps the checkpoint of step {good}. "
-        "Train anew with a smaller learning rate (--lr) or another --seed"
+        "Train anew with a smaller learning rate (`lr`) or another `seed`"
     )
 
 
@@ -260,12 +260,15 @@ def settled(plan: Plan, data: Data) -> Plan:
     return replace(plan, epochs=None, steps=max(1, round(plan.epochs * (len(data) // plan.batch))))
 
 
-def split_options(options: dict[str, Any]) -> tuple[Plan, View]:
+def split_options(options: dict[str, Any], model: Model | None = None) -> tuple[Plan, View]:
     """Keyword arguments as a Plan and a View; UserError for one that neither has."""
     known = {cls: {f.name for f in fields(cls)} for cls in (Plan, View)}
+    every = sorted(set().union(*known.values()))
     for name in options:
-        if not any(name in names for names in known.values()):
-            raise UserError(f"train has no option {name!r}: it has {', '.join(sorted(set().union(*known.values())))}")
+        if name not in every:
+            hint = did_you_mean(name, every) or f" It has {', '.join(every)}"
+            own = f" {type(model).__name__} has: {type(model).__name__}({name}=...)." if hasattr(model, name) else hint
+            raise UserError(f"train has no option {name!r}.{own}")
     plan, view = ({k: v for k, v in options.items() if k in known[cls]} for cls in (Plan, View))
     return Plan(**plan), View(**view)
 

@@ -4,9 +4,11 @@ Both are texts: `none` means no value where an option may have none, 34 is a num
 and 0.5,0.9 are two values.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from re import Match
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -16,6 +18,8 @@ from .errors import UserError, did_you_mean
 
 NONE = ("none", "null", "~")
 """texts that mean no value, in lower case"""
+ARGUMENT = re.compile(r"`(?P<named>[a-z]\w*)`|(?<![\w./`'\"\-])(?P<name>[a-z]\w*)(?P<value>=(?:[^\s,;:]|[,:.](?=\S))+)")
+"""an argument as Python has it: `name`, or name=value"""
 FILE = "it holds no options: give one a line, as `latent: 16`"
 
 
@@ -89,6 +93,37 @@ def takes(app: App, tokens: Sequence[str], name: str, parts: list[str]) -> bool:
     except ValueError:
         return False
     return bool(argument.token_count()[0] == len(parts))
+
+
+def as_options(text: str, arguments: Callable[[], set[str]]) -> str:
+    """A sentence that names arguments as Python has them, `lr` or lr=0.1, with options in their place."""
+
+    def option(match: Match[str]) -> str:
+        name, value = match["name"] or match["named"], match["value"]
+        if name not in known:
+            return match[0]
+        said = f"-{name}" if name == "n" else f"--{name.replace('_', '-')}"
+        if value in ("=false", "=False"):
+            return f"--no{said[1:]}"
+        return said if value in (None, "=true", "=True") else f"{said} {value[1:]}"
+
+    if not ARGUMENT.search(text):
+        return text
+    known = arguments()
+    return ARGUMENT.sub(option, text)
+
+
+def arguments_of(app: App) -> set[str]:
+    """The names of arguments of all commands, as Python has them."""
+    found: set[str] = set()
+    for name in app:
+        command = app[name]
+        if isinstance(command, App) and not name.startswith("-"):
+            found |= arguments_of(command)
+    if app.default_command is not None:
+        arguments = app.assemble_argument_collection(parse_docstring=False)
+        found |= {argument.field_info.name for argument in arguments if argument.name.startswith("--")}
+    return found
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from torch.optim import Optimizer
 from .abreast import abreast
 from .data import Data, streamed
 from .errors import Diverged, UserError
+from .fields import Checked
 from .meter import Meter
 from .model import STRICT, Model, Move, Rate, apart
 from .nets.vectors import Units
@@ -33,7 +34,7 @@ from .randomness import reseed
 
 
 @pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=STRICT)
-class Plan:
+class Plan(metaclass=Checked):
     """How to train: everything that is not particular to a model."""
 
     steps: Annotated[int, Field(gt=0)] = 5000

@@ -153,7 +153,7 @@ def check_record(out: Path, record: dict[str, Any], force: bool) -> dict[str, An
     except (OSError, ValueError, KeyError, TypeError):
         return {"files": []}
     if not same and not force:
-        raise UserError(f"{out} holds translations {holds}: give another folder, or --force to make them anew")
+        raise UserError(f"{out} holds translations {holds}: give another folder, or `force` to make them anew")
     return found
 
 

@@ -61,7 +61,7 @@ def test_mistakes_have_a_sentence_each(runs: list[str], capsys: pytest.CaptureFi
         ([*runs, "--size", "8"], "options of data need --data"),
         ([*runs, "nowhere"], "no run 'nowhere'"),
         ([runs[0], f"{runs[1]}@mixture"], "no prior was fitted to this gan's codes"),
-        ([*runs, "-n", "0"], "n=0: give 1 or more"),
+        ([*runs, "-n", "0"], "-n 0: give 1 or more"),
         ([*runs, "--html", "there.html"], "there.html exists"),
     ):
         assert main(["compare", *words]) == 2

@@ -120,7 +120,7 @@ def one_size(good: list[tuple[Path, Tensor, bool]], folder: Path) -> None:
         example = next(p.name for p, x, _ in good if (x.shape[2], x.shape[1]) != sizes.most_common(1)[0][0])
         raise UserError(
             f"{folder} holds images of {len(sizes)} sizes ({common}; {example} differs from most): "
-            "ask for one size, for example --size 64 or --size 48x64 (height x width)"
+            "ask for one size, for example size=64 or size=48x64 (height x width)"
         )
 
 

@@ -139,7 +139,7 @@ def of_splits(found: Layout, splits: dict[str, str], split: str, name: str) -> L
             )
     if split == "train" and not folders["train"]:
         only = folders["test"][0]
-        raise UserError(f"{name} has a test part only, {only}: ask for --split test, or give {name}/{only}")
+        raise UserError(f"{name} has a test part only, {only}: ask for split=test, or give {name}/{only}")
     chosen = split if folders[split] else "train"
     inner = descended(parts[chosen], (*found.base, *folders[chosen]))
     training = tuple(descended(parts["train"]).places) if chosen == "test" else ()

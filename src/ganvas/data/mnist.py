@@ -97,7 +97,7 @@ def found(source: Source, split: str, data_dir: str | None) -> Collection:
     if data_dir:
         raise UserError(
             f"{data_dir} has no {source.name}: looked for {source.name}.npz and {FILES[split][0]}; "
-            "without --data-dir it is looked for in the cache, then downloaded"
+            "without `data_dir` it is looked for in the cache, then downloaded"
         )
     return replace(downloaded(source, split, cache), name=source.name)
 
@@ -142,5 +142,5 @@ def downloaded(source: Source, split: str, folder: Path) -> Collection:
             return collection
     raise UserError(
         f"{source.name} could not be downloaded ({'; '.join(failures)}): put {' and '.join(FILES[split])} "
-        f"into {folder}, or say where the data are with --data-dir"
+        f"into {folder}, or say where the data are with `data_dir`"
     )

@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
 from ..errors import UserError
+from ..fields import Checked
 from ..model import STRICT
 
 
@@ -29,7 +30,7 @@ def int_of(value: object) -> object:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class View:
+class View(metaclass=Checked):
     """Which part of a source is meant, and how its images are to be prepared."""
 
     split: Literal["train", "test"] = "train"

@@ -136,7 +136,7 @@ def enough(n: int, space: Features, few: bool) -> None:
     if n <= space.size and not few:
         raise UserError(
             f"a Frechet distance of {n} examples on {space.size} features is mostly bias: use more examples, the "
-            "metric kid, or --few to have it nevertheless"
+            "metric kid, or few=true to have it nevertheless"
         )
 
 

@@ -1,0 +1,69 @@
+"""Fields of models, plans and views: what is wrong with a value, in one sentence.
+
+Errors name an argument as Python has it, `latent` or latent=16; the command line makes options of these.
+"""
+
+from abc import ABCMeta
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from .errors import UserError, did_you_mean
+
+T = TypeVar("T")
+WORDS = {
+    **dict.fromkeys(("float_parsing", "float_type"), "must be a number"),
+    **dict.fromkeys(("int_parsing", "int_type", "int_from_float", "int_parsing_size"), "must be a whole number"),
+    **dict.fromkeys(("bool_parsing", "bool_type"), "must be true or false"),
+    **dict.fromkeys(("tuple_type", "missing"), "must be several values"),
+    "string_pattern_mismatch": "must be a size such as 64 or 48x64 (height x width)",  # the only text with such a form
+}
+"""what is wrong, by pydantic's kind of error"""
+
+
+class Checked(ABCMeta):
+    """Of a pydantic dataclass, whose constructor raises UserError, one sentence, for values that do not fit."""
+
+    def __call__(cls: type[T], *values: Any, **named: Any) -> T:
+        try:
+            made: T = super().__call__(*values, **named)  # type: ignore[misc]
+        except ValidationError as error:
+            raise UserError(in_words(error, cls)) from error
+        return made
+
+
+def in_words(error: ValidationError, cls: type | None = None) -> str:
+    """pydantic's errors as a sentence, a part a field: where it may be of several kinds, what each of them must be."""
+    found: dict[str, list[Any]] = {}
+    for part in error.errors(include_url=False):
+        found.setdefault(str(part["loc"][0]) if part["loc"] else "value", []).append(part)
+    known = [] if cls is None else [field.name for field in fields(cls)]
+    return "; ".join(
+        of_field(name, parts, "it" if cls is None else cls.__name__, known) for name, parts in found.items()
+    )
+
+
+def of_field(name: str, errors: Sequence[Any], owner: str, known: Sequence[str]) -> str:
+    """What is wrong with a field, and its value."""
+    if errors[0]["type"] == "unexpected_keyword_argument":
+        return f"{owner} has no {name!r}.{did_you_mean(name, known) or ' It has ' + ', '.join(sorted(known))}"
+    if errors[0]["type"] == "unexpected_positional_argument":
+        return f"{owner} takes {errors[0]['input']!r} by name, as in {', '.join(f'{field}=...' for field in known[:2])}"
+    first, *rest = dict.fromkeys(what_is_wrong(error) for error in errors)
+    said = " or ".join([first, *(more.removeprefix("must be ") for more in rest)])
+    return f"`{name}` {said}, not {errors[0]['input']!r}"
+
+
+def what_is_wrong(error: Any) -> str:
+    """One of pydantic's errors in words."""
+    kind, limits = error["type"], error.get("ctx", {})
+    if kind in WORDS:
+        return WORDS[kind]
+    if kind == "too_short":
+        return f"needs {limits['min_length']} value{'s' * (limits['min_length'] > 1)} or more"
+    if kind == "too_long":
+        return f"takes {limits['max_length']} values at most"
+    said = str(error["msg"]).replace("Input should be", "must be")
+    return f"{said[0].lower()}{said[1:]}"
