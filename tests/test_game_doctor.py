@@ -8,7 +8,21 @@ import pytest
 
 import ganvas
 from ganvas.data import Collection, load
-from ganvas.doctor import BEYOND, CLIPPED, FEW, MOSTLY, PENALIZED, SURE, VANISHED, WORSE, diagnose
+from ganvas.doctor import (
+    APART,
+    BEYOND,
+    CLIPPED,
+    FEW,
+    FINER,
+    GRAIN,
+    MOSTLY,
+    PENALIZED,
+    SURE,
+    VANISHED,
+    WORSE,
+    diagnose,
+    examine,
+)
 from ganvas.folders import read_log
 from ganvas.models.adversarial import Adversarial
 
@@ -42,9 +56,39 @@ def test_samples_that_are_all_alike_are_a_collapse(model: Adversarial) -> None:
 def test_a_discriminator_that_is_always_right_has_won() -> None:
     (sentence,) = said(ganvas.DCGAN(), **WON)
     assert sentence.startswith("D has won: it knows 100.0% of real and 100.0% of fake examples (limit 99%)")
-    assert "30.0 apart (limit 10)" in sentence
+    assert "30 apart (limit 6)" in sentence
     assert said(ganvas.DCGAN(), **WON | {"accuracy_fake": SURE - 0.01}) == []
-    assert said(ganvas.DCGAN(), **WON | {"gap": 9.0}) == []
+    assert said(ganvas.DCGAN(), **WON | {"gap": 5.9}) == []
+    (sentence,) = said(ganvas.DCGAN(), accuracy_real=0.997, accuracy_fake=0.997, gap=7.8)
+    assert sentence.startswith("D has won: it knows 99.7% of real and 99.7% of fake examples")
+
+
+@pytest.mark.parametrize("loss", APART)
+def test_what_a_wide_gap_is_depends_on_the_loss(loss: Any) -> None:
+    """Squares draw logits to 0 and 1, and a hinge gains nothing from a gap above 2: 10 is out of reach there."""
+    model = ganvas.GAN(loss=loss)
+    assert len(said(model, **WON | {"gap": APART[loss]})) == 1
+    assert said(model, **WON | {"gap": 0.99 * APART[loss]}) == []
+
+
+def test_one_line_of_few_steps_does_not_hide_that_d_has_won() -> None:
+    def found(*accuracies: float) -> list[str]:
+        games = [HEALTHY | WON | {"gap": 7.8, "accuracy_real": accuracy} for accuracy in accuracies]
+        lines = [{"step": 4600 + 100 * i, "game": game} for i, game in enumerate(games)]
+        return [found.name for found in examine(ganvas.DCGAN(), 5000, lines)]
+
+    assert found(1.0, 0.98, 1.0, 1.0, 0.98) == ["D has won"]
+    assert found(0.98, 0.98, 0.9, 1.0, 1.0) == []
+
+
+@pytest.mark.parametrize("model", [ganvas.DCGAN(), ganvas.R3GAN(), ganvas.WGANGP()], ids=lambda m: type(m).__name__)
+def test_samples_with_more_noise_than_the_data_are_speckle(model: Adversarial) -> None:
+    (sentence,) = said(model, detail=0.2, detail_real=0.04)
+    assert sentence.startswith("samples are speckled: the finest structures of samples, of a pixel, have 20% of")
+    assert "those of the data 4.0% (limits 2.5 times as much, and 5% more); remedies: more --steps" in sentence
+    assert said(model, detail=0.2, detail_real=0.2 / FINER) == [], "the data are noisy themselves"
+    assert said(model, detail=0.01 + GRAIN, detail_real=0.01) == [], "nobody sees that"
+    assert said(model, done=900, detail=0.2, detail_real=0.04) == [], "samples begin so"
 
 
 def test_a_critic_is_meant_to_be_right() -> None:

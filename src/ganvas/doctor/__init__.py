@@ -10,18 +10,32 @@ from ..model import Model
 from ..models.adversarial import Adversarial
 from ..models.translation import Translator
 from .codes import DEAD, FAR, latent_report, of_codes
-from .diagnosis import PAGE, Diagnosis, is_early
-from .games import APART, BEYOND, CLIPPED, FEW, MOSTLY, PENALIZED, SURE, VANISHED, WORSE, of_game, of_samples
+from .diagnosis import PAGE, Diagnosis, Lines, is_early, stands
+from .games import (
+    APART,
+    BEYOND,
+    CLIPPED,
+    FEW,
+    FINER,
+    GRAIN,
+    MOSTLY,
+    PENALIZED,
+    SURE,
+    VANISHED,
+    WORSE,
+    of_game,
+    of_samples,
+)
 from .translators import of_translator
-from .trends import COPIED, GROWN, LAG, OUTSIDE, RISEN, SWING, TURNS, Lines, of_end, of_trends, recent, stands
+from .trends import COPIED, GROWN, LAG, OUTSIDE, RISEN, SWING, TURNS, of_end, of_trends, recent
 
-OF_DOMAINS = ("accuracy", "gap", "cycle", "noisy", "moved")
+OF_DOMAINS = ("accuracy", "gap", "cycle", "noisy", "moved", "diversity", "detail", "detail_real")
 """what is looked at in each domain of a translator"""
 
 __all__ = [
-    "APART", "BEYOND", "CLIPPED", "COPIED", "DEAD", "FAR", "FEW", "GROWN", "LAG", "MOSTLY", "OUTSIDE", "PAGE",
-    "PENALIZED", "RISEN", "SURE", "SWING", "TURNS", "VANISHED", "WORSE", "Diagnosis", "diagnose", "examine", "figures",
-    "is_early", "latent_report", "of_translator", "recent",
+    "APART", "BEYOND", "CLIPPED", "COPIED", "DEAD", "FAR", "FEW", "FINER", "GRAIN", "GROWN", "LAG", "MOSTLY", "OUTSIDE",
+    "PAGE", "PENALIZED", "RISEN", "SURE", "SWING", "TURNS", "VANISHED", "WORSE", "Diagnosis", "diagnose", "examine",
+    "figures", "is_early", "latent_report", "of_translator", "recent",
 ]  # fmt: skip
 
 
@@ -33,9 +47,9 @@ def examine(model: Model, steps: int, lines: Lines) -> list[Diagnosis]:
         return ended
     last, done = lines[-1], lines[-1]["step"]
     if isinstance(model, Adversarial):
-        found = of_game(model, last.get("game", {}), done, steps) + of_samples(model, last, done, steps)
+        found = of_game(model, lines, steps) + of_samples(model, last, done, steps)
     elif isinstance(model, Translator):
-        found = of_translator(model, last.get("game", {}), done, steps)
+        found = of_translator(model, lines, steps)
     else:
         found = of_codes(model, last.get("codes", {}), done, steps)
     return [*ended, *of_trends(model, lines, steps), *found]
@@ -50,7 +64,8 @@ def figures(lines: Lines) -> dict[str, float]:
     """What the doctor looks at, in the last line that has it."""
     names = (
         "active", "dimensions", "dead", "kl", "from_prior", "accuracy_real", "accuracy_fake", "gap", "diversity",
-        "slope", "away", "lag", "scale", "outside", *(f"{name}_{domain}" for domain in "AB" for name in OF_DOMAINS),
+        "detail", "detail_real", "slope", "away", "lag", "scale", "outside",
+        *(f"{name}_{domain}" for domain in "AB" for name in OF_DOMAINS),
     )  # fmt: skip
     latest = {name: value for line in lines for name, value in stands(line).items()}
     samples: dict[str, Any] = next((line["samples"] for line in reversed(lines) if "samples" in line), {})

@@ -1,15 +1,32 @@
 """A diagnosis: what is wrong, the figure that shows it, the limit that it passes, and what to do."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
+Lines = Sequence[dict[str, Any]]
 PAGE = "docs/doctor.md"
 """the page with a section for each disease"""
+LAST = 5
+"""lines of which medians are taken"""
 
 
 def is_early(done: int, steps: int) -> bool:
     """Whether the steps done are too few to be a sign of anything."""
     return done < max(200, steps // 10)
+
+
+def stands(line: dict[str, Any]) -> dict[str, Any]:
+    """How the game stands, or the codes are used, in a line."""
+    found: dict[str, Any] = line.get("game") or line.get("codes") or {}
+    return found
+
+
+def latest(lines: Lines) -> dict[str, float]:
+    """What the last line says of the game, each number as the median of those that the last lines have."""
+    games = [stands(line) for line in lines[-LAST:]]
+    return {name: median(game[name] for game in games if name in game) for name in games[-1]}
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,24 @@
 from typing import Any
 
 from ..models.adversarial import Adversarial
-from .diagnosis import Diagnosis, is_early
+from ..objectives import Loss
+from .diagnosis import Diagnosis, Lines, is_early, latest
 
 FEW = 0.3
 """diversity of samples, a share of the data's, below which modes are missing"""
-SURE, APART = 0.99, 10.0
-"""D's accuracy on real and on fake examples, and the gap of its logits, above which it has won"""
+SURE = 0.99
+"""D's accuracy on real and on fake examples from which it may have won"""
+APART: dict[Loss, float] = {
+    "minimax": 6.0, "non-saturating": 6.0, "least-squares": 0.9, "hinge": 3.0, "relativistic": 4.0,
+}  # fmt: skip
+"""and the gap of its logits from which it has: squares have goals 0 and 1, and no hinge gains from a gap above 2"""
+FINER, GRAIN = 2.5, 0.05
+"""energy of the finest structures of samples, a multiple of the data's, and what it has more, a share of the data's
+contrast, above which they are speckle"""
 VANISHED, MOSTLY = 0.1, 0.9
 """minimax gradient of G, a share of the non-saturating one, below which it has vanished: then D has won if it is mostly
-right, since real examples that are where all samples are may well be taken for samples"""
+right, since real examples that are where all samples are may well be taken for samples; so has a relativistic D, which
+compares pairs, so that the border half-way between the means of its logits is not its own"""
 PENALIZED, CLIPPED = (0.5, 2.0), (1e-5, 10.0)
 """slopes of a critic between which its gradient penalty holds, and its clipped weights leave G something to follow"""
 WORSE, BEYOND = 0.5, 5.0
@@ -19,33 +28,63 @@ WORSE, BEYOND = 0.5, 5.0
 (a kernel distance may be 0 or less), above which a run is past its best"""
 
 
-def of_game(model: Adversarial, game: dict[str, float], done: int, steps: int) -> list[Diagnosis]:
-    """What is wrong with a game.  Its first steps are no sign; averaged weights, whose samples count, lag behind.
+def of_game(model: Adversarial, lines: Lines, steps: int) -> list[Diagnosis]:
+    """What is wrong with a game, by the medians of its last lines, since each line is of few steps.
 
-    Of a D that has won, and of a critic whose slope is not held, samples that are all alike are a consequence.
+    Its first steps are no sign; averaged weights, whose samples count, lag behind.  Of a D that has won, and of a
+    critic whose slope is not held, samples that are all alike are a consequence.
     """
+    game, done = latest(lines), lines[-1]["step"]
     if not game or is_early(done, steps):
         return []
-    settled = done >= min(steps, max(1000, steps // 4))
+    settled = is_settled(done, steps)
     found = of_slope(model, game["slope"]) or of_winner(model, game, settled)
-    if found or game["diversity"] >= FEW or not settled:
+    if not settled:
         return found
+    grain = of_grain("samples", game.get("detail", 0.0), game.get("detail_real", 0.0), smoother(model))
+    if found or game.get("diversity", 1.0) >= FEW:
+        return found + grain
     return [
         Diagnosis(
             "mode collapse",
             f"two samples differ {game['diversity']:.0%} as much as two real examples do (limit {FEW:.0%}), so G makes "
             "the same few things again and again",
             game["diversity"], FEW, tuple(against_few(model)),
-        )
+        ), *grain,
     ]  # fmt: skip
+
+
+def is_settled(done: int, steps: int) -> bool:
+    """Whether samples of averaged weights say something about how a game goes."""
+    return done >= min(steps, max(1000, steps // 4))
+
+
+def of_grain(what: str, made: float, real: float, remedies: tuple[str, ...]) -> list[Diagnosis]:
+    """Samples, or translations to a domain, that are covered with noise that the data do not have."""
+    if made <= FINER * real or made - real <= GRAIN:
+        return []
+    said = (
+        f"the finest structures of {what}, of a pixel, have {made:.0%} of the energy of the data's contrast, those of "
+        f"the data {real:.1%} (limits {FINER:g} times as much, and {GRAIN:.0%} more)"
+    )
+    return [Diagnosis(f"{what} are speckled", said, made, max(FINER * real, real + GRAIN), remedies, section="speckle")]
+
+
+def smoother(model: Adversarial) -> tuple[str, ...]:
+    """What takes noise from samples, of what goes with this model's other options."""
+    slower = [f"an --lr-d below {model.rate('D'):g}"] if model.loss != "wasserstein" else []
+    penalty = ["a penalty on D's gradient (--r1 1)"] if takes_r1(model) else []
+    return ("more --steps", *slower, *penalty)
 
 
 def of_winner(model: Adversarial, game: dict[str, float], settled: bool) -> list[Diagnosis]:
     """That D has won, with the evidence; nothing where it has not."""
+    if model.loss == "wasserstein":  # whose critic is meant to be as good as it can
+        return []
     real, fake, gap = game["accuracy_real"], game["accuracy_fake"], game["gap"]
     vanished = model.loss == "minimax" and game["minimax"] < VANISHED * game["nonsaturating"]
-    limit = MOSTLY if vanished else SURE
-    if min(real, fake) < limit or model.loss == "wasserstein":  # whose critic is meant to be as good as it can
+    limit, apart = MOSTLY if vanished or model.loss == "relativistic" else SURE, APART[model.loss]
+    if min(real, fake) < limit:
         return []
     said = f"it knows {real:.1%} of real and {fake:.1%} of fake examples (limit {limit:.0%})"
     remedies = tuple(against_winning(model))
@@ -53,10 +92,10 @@ def of_winner(model: Adversarial, game: dict[str, float], settled: bool) -> list
         share = game["minimax"] / game["nonsaturating"]
         said += f", and the gradient that G gets is {share:.2g} of the non-saturating loss's (limit {VANISHED:g})"
         return [Diagnosis("D has won", said, share, VANISHED, remedies)]
-    if not settled or gap <= APART:
+    if not settled or gap < apart:
         return []
-    said += f", its logits {gap:.1f} apart (limit {APART:g}), whatever G does"
-    return [Diagnosis("D has won", said, gap, APART, remedies)]
+    said += f", its logits {gap:.2g} apart (limit {apart:g}), whatever G does"
+    return [Diagnosis("D has won", said, gap, apart, remedies)]
 
 
 def against_winning(model: Adversarial) -> list[str]:

@@ -4,27 +4,45 @@ from math import pi
 
 from ..model import name_of
 from ..models.translation import FAINT, Translator
-from .diagnosis import Diagnosis, is_early
+from .diagnosis import Diagnosis, Lines, is_early, latest
+from .games import APART, FEW, SURE, is_settled, of_grain
 
 STILL, TOLD = 0.1, 0.75
 """how far an input is moved, as a share of what separates the domains, below which it is as good as repeated; and the
 critic's accuracy from which such a repetition is told from the domain that it should be in"""
 GAIN, TWICE = 3.0, 2.0
 """how much faint noise may grow on its way back, as a multiple of its own size and of the error without it"""
-SURE = 0.99
-"""accuracy of a critic above which it may have won"""
-APART = {"cyclegan": 0.9, "discogan": 10.0}
-"""gap of its verdicts above which it has: of squares, whose goals are 0 and 1, and of logits"""
 
 
-def of_translator(model: Translator, game: dict[str, float], done: int, steps: int) -> list[Diagnosis]:
-    """What is wrong after `done` steps, by the names of `Translator.observe` and of its moves."""
-    if is_early(done, steps):
+def of_translator(model: Translator, lines: Lines, steps: int) -> list[Diagnosis]:
+    """What is wrong, by the names of `Translator.observe` and of its moves, and by the medians of the last lines."""
+    game, done = latest(lines), lines[-1]["step"]
+    if not game or is_early(done, steps):
         return []
-    found = []
+    found, settled = [], is_settled(done, steps)
     for home, away in (("A", "B"), ("B", "A")):
-        found += repeats(model, game, home, away) + hides(model, game, home, away) + won(model, game, home)
+        found += repeats(model, game, home, away) + hides(model, game, home, away) + won(model, game, home, settled)
+        if settled:
+            found += alike(model, game, home, away) + speckled(model, game, home, away)
     return found
+
+
+def alike(model: Translator, game: dict[str, float], home: str, away: str) -> list[Diagnosis]:
+    """A translator that draws the same whatever its input is."""
+    share = game.get(f"diversity_{home}", 1.0)
+    if share >= FEW:
+        return []
+    evidence = (
+        f"two of them differ {share:.0%} as much as two examples of {home} or of {away} do, whichever differ less "
+        f"(limit {FEW:.0%}), so they do not depend on what is translated"
+    )
+    return [Diagnosis(f"translations to {away} are all alike", evidence, share, FEW, tied(model), "translations alike")]
+
+
+def speckled(model: Translator, game: dict[str, float], home: str, away: str) -> list[Diagnosis]:
+    """Translations with noise that neither domain has."""
+    made, real = game.get(f"detail_{home}", 0.0), game.get(f"detail_real_{home}", 0.0)
+    return of_grain(f"translations to {away}", made, real, ("more --steps", f"an --lr below {model.lr:g}"))
 
 
 def repeats(model: Translator, game: dict[str, float], home: str, away: str) -> list[Diagnosis]:
@@ -54,9 +72,12 @@ def hides(model: Translator, game: dict[str, float], home: str, away: str) -> li
     return [Diagnosis(name, evidence, gain, GAIN, looser(model), section="input hidden")]
 
 
-def won(model: Translator, game: dict[str, float], domain: str) -> list[Diagnosis]:
-    """A critic from which a translator learns nothing any more."""
-    limit = APART.get(name_of(model), 10.0)
+def won(model: Translator, game: dict[str, float], domain: str, settled: bool) -> list[Diagnosis]:
+    """A critic from which a translator learns nothing any more; that of logits may lead at first, and be caught up."""
+    squares = name_of(model) == "cyclegan"
+    limit = APART["least-squares" if squares else "non-saturating"]
+    if not squares and not settled:
+        return []
     accuracy, gap = game.get(f"accuracy_{domain}", 0.0), game.get(f"gap_{domain}", 0.0)
     if accuracy < SURE or gap < limit:
         return []
@@ -70,6 +91,12 @@ def won(model: Translator, game: dict[str, float], domain: str) -> list[Diagnosi
             f"the critic of {domain} has won", evidence, gap, limit, remedies, section="critic of a domain has won"
         )
     ]
+
+
+def tied(model: Translator) -> tuple[str, ...]:
+    """What ties translations to their inputs, of what is in use."""
+    back = [f"a --{name} above {getattr(model, name):g}" for name in ("cycle", "constancy") if hasattr(model, name)]
+    return (*(back if getattr(model, "recon", "both") == "both" else ["--recon both"]), f"an --lr below {model.lr:g}")
 
 
 def bolder(model: Translator) -> tuple[str, ...]:

@@ -7,10 +7,9 @@ from typing import Any
 from ..model import Model
 from ..models.adversarial import Adversarial
 from ..models.translation import Translator
-from .diagnosis import Diagnosis
+from .diagnosis import Diagnosis, Lines, stands
 from .games import takes_r1
 
-Lines = Sequence[dict[str, Any]]
 SWING, TURNS = 0.15, 2
 """how far the distance from samples to data goes up and down, in mean distances between two examples, and how often in
 the last half of the log, where a game oscillates"""
@@ -45,12 +44,6 @@ def of_trends(model: Model, lines: Lines, steps: int) -> list[Diagnosis]:
 def recent(lines: Lines) -> Lines:
     """The first line, and the last ones."""
     return [*lines[:1], *lines[1:][-RECENT:]]
-
-
-def stands(line: dict[str, Any]) -> dict[str, Any]:
-    """How the game stands, or the codes are used, in a line."""
-    found: dict[str, Any] = line.get("game") or line.get("codes") or {}
-    return found
 
 
 def values(lines: Lines, name: str) -> list[float]:

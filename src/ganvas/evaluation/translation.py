@@ -84,7 +84,7 @@ def measured(
             )
         }
     result["round trip"] = {k: v for k, v in seen.items() if not k.startswith("accuracy")}
-    result["signs"] = [found.sentence for found in of_translator(model, seen, 200, 1)]
+    result["signs"] = [found.sentence for found in of_translator(model, [{"step": 200, "game": seen}], 1)]
     if truth is not None:
         result["pairs"] = with_truth(trained, truth, features, progress)
     return result

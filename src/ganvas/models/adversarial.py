@@ -20,7 +20,6 @@ from jaxtyping import Float
 from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
-from torch.nn.functional import pdist
 
 from ..augmentation import Kind, augmented
 from ..data import Collection
@@ -37,6 +36,7 @@ from ..objectives import (
     gradient_penalty,
     squared_gradients,
 )
+from ..observed import beside
 from .latent import LatentModel
 
 Weight = Annotated[float, Field(ge=0)]
@@ -252,10 +252,10 @@ class Adversarial(LatentModel):
         return divergence(self.loss, terms)
 
     def observe(self, batch: Batch, **kept: Any) -> dict[str, Tensor]:
-        """`diversity`: the mean distance between two samples, as a share of that between two real examples."""
+        """`diversity`, and of images `detail` and `detail_real`, of samples beside real examples: see `observed`."""
         labels = self.given(batch)
         made = self.generate(self.fresh(len(batch.x), kept["G"]), *labels, **kept)
-        return {"diversity": pdist(made.flatten(1)).mean() / pdist(batch.x.flatten(1)).mean().clamp_min(1e-12)}
+        return beside(made, batch.x)
 
     def probe(self, batch: Batch, G: nn.Module, D: nn.Module) -> dict[str, float]:
         """`slope`: mean norm of D's gradient between real and fake examples.

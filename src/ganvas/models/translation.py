@@ -19,6 +19,7 @@ from ..model import STRICT, Model, PairBatch, Rate, Shape, name_of
 from ..nets import Depth, Width, chosen
 from ..nets.translate import corrected, in_units, units_of
 from ..objectives import Loss, absolute_error, discriminator_terms
+from ..observed import beside
 from .adversarial import confidence
 
 FAINT = 0.03
@@ -100,18 +101,26 @@ class Translator(Model):
         """How round trips from each domain, and translations from it, stand; errors are means of absolute values.
 
         `cycle_A` is the error of F(G(x)), and `noisy_A` that of F(G(x) + faint noise); `moved_A` is how far G moves its
-        input, as a share of what separates examples of the two domains, where they have the same shape.
+        input, as a share of what separates examples of the two domains, where they have the same shape.  `diversity_A`,
+        `detail_A` and `detail_real_A` are of translations from A, beside examples of both domains.
         """
         found: dict[str, Tensor] = {}
         for home, x, y in (("A", batch.a.x, batch.b.x), ("B", batch.b.x, batch.a.x)):
             if other(home) not in self.directions(**kept):
                 continue
             made = self.translate(x, other(home), **kept)
+            found |= self.beside(made, y, x, home, **kept)
             if home in self.directions(**kept):
                 found |= self.round_trip(x, made, home, **kept)
             if x.shape[1:] == y.shape[1:]:
                 found[f"moved_{home}"] = absolute_error(x, made) / absolute_error(x, y).clamp_min(1e-12)
         return found
+
+    def beside(self, made: Tensor, y: Tensor, x: Tensor, home: str, **kept: Any) -> dict[str, Tensor]:
+        """How translations from `home` look beside examples of both domains: see `observed.beside`."""
+        ends = ((made, other(home)), (y, other(home)), (x, home))
+        seen = [in_units(v, "AB".index(domain), *kept.values()) for v, domain in ends]
+        return {f"{name}_{home}": value for name, value in beside(*seen).items()}
 
     def round_trip(self, x: Tensor, made: Tensor, home: str, **kept: Any) -> dict[str, Tensor]:
         """Errors of the way home from translations, as they are and with faint noise."""

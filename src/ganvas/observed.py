@@ -1,0 +1,78 @@
+"""How samples look beside real examples, in plain numbers: what the log keeps for the training doctor.
+
+Pixels are in [-1, 1] here, and what is transparent is seen on white: a colour that nobody sees is no difference.
+"""
+
+from math import sqrt
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d, pdist
+
+GRIDS = (8, 4)
+"""cells a side of the grids on whose means images are compared as well, so that noise does not pass for variety"""
+COARSE = 0.5
+"""how diverse real images have to be on a grid, as a share of how diverse their pixels are, for the grid to count"""
+
+
+def beside(made: Float[Tensor, "n *shape"], *real: Tensor) -> dict[str, Tensor]:
+    """`diversity` of samples beside real examples, and of images `detail` and `detail_real`.
+
+    What translations stand beside are the examples of their domain and their inputs: they cannot differ more than these
+    do, and may be as detailed as either.  Where all real examples of a set are alike there is no diversity.
+    """
+    found = {"diversity": diversity(made, *real)}
+    if made.ndim == 4:
+        found["detail"] = detail(made, real[0])
+        found["detail_real"] = torch.stack([detail(x, x) for x in real]).amax()
+    return {name: value for name, value in found.items() if not value.isnan()}
+
+
+def diversity(made: Float[Tensor, "n *shape"], *real: Tensor) -> Float[Tensor, ""]:
+    """The mean distance of two of `made`, as a share of that of two `real` examples.
+
+    Of images that is the least of the shares by pixels and by means over the cells of `GRIDS`, where real images differ
+    on these: images that are all the same but for noise differ by their pixels only.  Of several sets of real examples
+    the one counts that is less diverse.  Distances are root mean squares over an example's numbers, so that shapes may
+    differ from set to set.  Not a number where all real examples are alike.
+    """
+    own, usual = distances(made), torch.stack([distances(x) for x in real]).amin(0)
+    shares = own / usual
+    least: Tensor = shares[usual >= COARSE * usual[0]].amin()
+    return torch.where(usual[0] > 0, least, torch.nan)
+
+
+def distances(x: Float[Tensor, "n *shape"]) -> Float[Tensor, " scales"]:
+    """The mean distance of two examples, by all their numbers and, of images, by means over the cells of each grid."""
+    scales = [x]
+    if x.ndim == 4:
+        x = on_white(x)
+        scales = [x, *(adaptive_avg_pool2d(x, (min(n, x.shape[2]), min(n, x.shape[3]))) for n in GRIDS)]
+    return torch.stack([pdist(v.flatten(1)).mean() / sqrt(v[0].numel()) for v in scales])
+
+
+def detail(made: Float[Tensor, "n c h w"], real: Float[Tensor, "n c2 h2 w2"]) -> Float[Tensor, ""]:
+    """Energy of the finest structures of images, as a share of the contrast of real ones.
+
+    The finest is the diagonal detail of Haar's wavelets at their first level, (a - b - c + d) / 2 of four pixels, which
+    edges along rows and columns do not have; contrast is the variance of the pixels of an image.  White noise has 1.
+    """
+    x = on_white(real)
+    contrast = (x - x.mean((2, 3), keepdim=True)).square().mean()
+    return finest(on_white(made)) / contrast.clamp_min(1e-12)
+
+
+def finest(x: Float[Tensor, "n c h w"]) -> Float[Tensor, ""]:
+    """The mean square of the diagonal detail, over all squares of four pixels."""
+    along = x[..., 1:] - x[..., :-1]
+    energy: Tensor = ((along[..., 1:, :] - along[..., :-1, :]) / 2).square().mean()
+    return energy
+
+
+def on_white(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c2 h w"]:
+    """Images as they are seen: those with an alpha channel, the fourth, on white."""
+    if x.shape[1] != 4:
+        return x
+    colours, alpha = x[:, :3], (x[:, 3:] + 1) / 2
+    return colours * alpha + 1 - alpha
