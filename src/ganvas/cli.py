@@ -3,13 +3,16 @@
 import json
 import os
 import sys
+from collections.abc import Sequence
 from functools import cache
+from io import TextIOWrapper
 from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
 
 from . import __version__
 from .errors import CannotWrite, Diverged, Stopped, UserError
+from .text import finite, on_lines, printable
 from .tokens import apart, arguments_of, as_options, meant, options_in
 
 HELP = "Train autoencoders, VAEs and GANs on your data; see what they generate."
@@ -60,6 +63,9 @@ def main(words: list[str] | None = None) -> int:
     os.environ.setdefault("PYDANTIC_ERRORS_INCLUDE_URL", "0")
     words = sys.argv[1:] if words is None else words
     app.config = ()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # characters that its encoding lacks are escaped
+            stream.reconfigure(errors="backslashreplace")
     try:
         app.meta(words, exit_on_error=False, print_error=False, result_action="return_value")
     except BaseException as error:
@@ -67,7 +73,7 @@ def main(words: list[str] | None = None) -> int:
             raise
         code, message = explained(error)
         if message:
-            print(f"ganvas: {message}", file=sys.stderr)
+            print(f"ganvas: {printable(message)}", file=sys.stderr)
         return code
     return 0
 
@@ -110,6 +116,6 @@ def explained(error: BaseException) -> tuple[int, str]:
     return 1, f"failed with {type(error).__name__}: {error} (--debug shows where)"
 
 
-def tell(text: str, value: Any, as_json: bool) -> None:
-    """A result, on stdout: for people, or for programs."""
-    print(json.dumps(value) if as_json else text)
+def tell(lines: str | Sequence[str], value: Any, as_json: bool) -> None:
+    """A result, on stdout: for people in lines, which are those of a text, or for programs as JSON."""
+    print(json.dumps(finite(value), allow_nan=False) if as_json else on_lines(lines))

@@ -8,6 +8,7 @@ from typing import Any
 
 from .folders import NO_LOSSES
 from .pictures import Examples
+from .text import on_lines
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c1e21; --soft: #626a73; --line: #d9dde2; --ground: #fbfbfa; --card: #fff; }
@@ -39,7 +40,7 @@ W, H, LEFT, BOTTOM, TOP = 360, 220, 52, 24, 30
 
 def document(title: str, parts: Sequence[str]) -> str:
     """The whole page."""
-    return (
+    return on_lines(
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{STYLE}</style></head>\n<body>\n"

@@ -13,10 +13,14 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
+
+from .text import printable
 
 
 class Bar:
@@ -27,12 +31,12 @@ class Bar:
 
     def say(self, line: str) -> None:
         """What is being done, or can be done next."""
-        self.console.print(line, markup=False)
+        self.console.print(printable(line), markup=False)
 
     def notes(self, notes: Sequence[str]) -> None:
         """What the reader should know of the data."""
         for note in notes:
-            self.console.print(f"note: {note}", markup=False)
+            self.say(f"note: {note}")
 
     @contextmanager
     def reading(self, what: str = "reading") -> Iterator[Callable[[int, int], None]]:
@@ -51,15 +55,17 @@ class Bar:
     @contextmanager
     def training(self, steps: int, done: int, batch: int, folder: str) -> Iterator["Training"]:
         """Shows training to `steps`, of which some are done."""
-        columns = (
-            TextColumn("step"), MofNCompleteColumn(), BarColumn(bar_width=24), TextColumn("{task.fields[rate]}"),
-            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
-            TextColumn("{task.fields[terms]}", markup=False),
-        )  # fmt: skip
-        self.console.print(f"run {folder}", markup=False)
+        self.say(f"run {folder}")
         live = self.console.is_terminal and not self.console.quiet
-        with Progress(*columns, console=self.console, disable=not live, refresh_per_second=4) as bar:
+        with Progress(Whole(), console=self.console, disable=not live, refresh_per_second=4) as bar:
             yield Training(bar, self.console, live, steps, done, batch)
+
+
+class Whole(ProgressColumn):
+    """A training's line, as wide as the terminal: of the losses, which stand last, as many as fit."""
+
+    def render(self, task: Task) -> Text:
+        return Text(task.fields["line"], no_wrap=True, overflow="ellipsis")
 
 
 class Training:
@@ -69,14 +75,14 @@ class Training:
         self.bar, self.console, self.live = bar, console, live
         self.steps, self.done, self.batch, self.began = steps, done, batch, time.monotonic()
         self.latest, self.far, self.shown, self.warned = "", "", self.began, set[str]()
-        self.task = bar.add_task("train", total=steps, completed=done, rate="", terms="")
+        self.task = bar.add_task("train", total=steps, completed=done, line=f"step {done}/{steps}")
 
     def step(self, step: int) -> None:
         """So many steps are done."""
         now = time.monotonic()
         if now - self.shown > 0.25:
             self.shown = now
-            self.bar.update(self.task, completed=step, rate=f"{self.rate(step):,.0f} images/s")
+            self.bar.update(self.task, completed=step, line=self.line(step))
 
     def terms(self, step: int, terms: dict[str, float], report: dict[str, Any]) -> None:
         """The latest loss terms, how many latent dimensions are active, and the least and the largest KL of one.
@@ -94,7 +100,7 @@ class Training:
         if report.get("samples", {}).get("value") is not None:
             self.far = f"  {report['samples']['metric'].partition(':')[0]} {report['samples']['value']:.3g}"
         self.latest += self.far
-        self.bar.update(self.task, completed=step, terms=self.latest)
+        self.bar.update(self.task, completed=step, line=self.line(step))
 
     def warn(self, sentences: Sequence[str]) -> None:
         """What is wrong; each kind of thing is said once."""
@@ -102,16 +108,22 @@ class Training:
             kind = sentence.partition(":")[0]
             if kind not in self.warned:
                 self.warned.add(kind)
-                self.console.print(f"warning: {sentence}", markup=False)
+                self.console.print(printable(f"warning: {sentence}"), markup=False)
 
     def saved(self, step: int) -> None:
         """A checkpoint was written: where nothing is live, the time for a line."""
         if self.live:
             return
-        seconds = (self.steps - step) * self.batch / max(self.rate(step), 1e-9)
-        left = f"{int(seconds // 60)}:{int(seconds % 60):02d}"
-        line = f"step {step}/{self.steps}  {self.rate(step):,.0f} images/s  left {left}  {self.latest}"
-        self.console.print(line, markup=False)
+        self.console.print(self.line(step), markup=False)
+
+    def line(self, step: int) -> str:
+        """How far the training is, what comes first on a narrow terminal first."""
+        if step == self.done:
+            return f"step {step}/{self.steps}"
+        seconds = int((self.steps - step) * self.batch / max(self.rate(step), 1e-9))
+        hours, minutes = seconds // 3600, seconds // 60 % 60
+        left = f"{hours}:{minutes:02d}:{seconds % 60:02d}" if hours else f"{minutes}:{seconds % 60:02d}"
+        return f"step {step}/{self.steps}  left {left}  {self.rate(step):,.0f} images/s  {self.latest}".rstrip()
 
     def rate(self, step: int) -> float:
         """Examples per second since this training began."""

@@ -51,4 +51,4 @@ def deliver(make: Callable[[], Examples], trained: Trained, name: str, to: Targe
     refuse_existing(path, to.force)
     examples = make()
     examples.save(path)
-    tell(str(path), {"out": str(path), "examples": len(examples)} | examples.about, to.json)
+    tell([str(path)], {"out": str(path), "examples": len(examples)} | examples.about, to.json)

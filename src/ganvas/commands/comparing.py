@@ -21,6 +21,7 @@ from ..features import NAMES
 from ..paths import refuse_existing, written
 from ..pictures import Examples
 from ..progress import Bar
+from ..text import printable
 from .common import VIEW, Flat, Force, Json
 from .evaluating import NO_TEST
 
@@ -65,14 +66,14 @@ def compare(
     if json:
         tell("", found | ({} if html is None else {"html": str(html)}), True)
     else:
-        print("\n".join(lines(found)))
+        tell(lines(found), found, False)
         show(found)
-        print("\n".join(notes(found)))
+        tell(notes(found), found, False)
     if html is not None:  # last: the numbers are told even where no page can be written
         with written(html) as temporary:
             temporary.write_text(document(found, entries), encoding="utf-8")
         if not json:
-            print(html)
+            tell([str(html)], found, False)
 
 
 def lines(v: dict[str, Any]) -> list[str]:
@@ -137,7 +138,7 @@ def show(v: dict[str, Any]) -> None:
     width = console.width if console.is_terminal else 1000
     costs = [about(run) for run in v["runs"]]
     plain = {name: [(cost[name], "", False) for cost in costs] + [("", "", False)] for name in costs[0]}
-    names = [run["run"] for run in v["runs"]] + ["floor"]
+    names = [printable(run["run"]) for run in v["runs"]] + ["floor"]
     room = max(width - max(map(len, names)) - 2, 1)
     parts: list[dict[str, list[Cell]]] = [{}]
     used = 0
@@ -151,7 +152,8 @@ def show(v: dict[str, Any]) -> None:
     for part in parts:
         table = Table("run", *part, box=None, pad_edge=False)
         for i, name in enumerate(names):
-            table.add_row(name, *(shown(cells[i]) for cells in part.values()), style="dim" if name == "floor" else "")
+            row = [Text(name), *(shown(cells[i]) for cells in part.values())]
+            table.add_row(*row, style="dim" if name == "floor" else "")
         Console(width=width, highlight=False).print(table)
 
 

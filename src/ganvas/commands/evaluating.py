@@ -60,7 +60,7 @@ def evaluate(
     )  # fmt: skip
     if values["split"] == "train":
         bar.notes([NO_TEST])
-    tell("\n".join(of_translator(values) if "round trip" in values else lines(values)), values, json)
+    tell(of_translator(values) if "round trip" in values else lines(values), values, json)
 
 
 def features(
@@ -71,7 +71,7 @@ def features(
     """List the features that `evaluate` compares samples on, and where their weights are."""
     if download is not None:
         path = str(fetch(download))
-        tell(path, {"features": download, "weights": path}, json)
+        tell([path], {"features": download, "weights": path}, json)
         return
     listed = [
         {"features": name, "for": SUITS[name], "there": where(name)[0], "weights": where(name)[1]} for name in NAMES
@@ -80,7 +80,7 @@ def features(
         f"{v['features']:<22} {v['for']:<44} {v['weights'] if v['there'] else 'not there: ' + str(v['weights'])}"
         for v in listed
     ]
-    tell("\n".join(text), listed, json)
+    tell(text, listed, json)
 
 
 def lines(values: dict[str, Any]) -> list[str]:

@@ -8,6 +8,7 @@ import torch
 from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from .. import data as data_sources
 from .. import demo as demo_page
@@ -20,6 +21,7 @@ from ..errors import UserError
 from ..paths import refuse_existing, shortened, unused
 from ..pictures import Examples, save_pictures
 from ..progress import Bar
+from ..text import printable
 from .common import VIEW, Flat, Force, Json, RunName, SourceName
 
 WIDE = 70
@@ -35,22 +37,17 @@ def runs(
         tell("", listed, True)
         return
     if not listed:
-        Console(stderr=True).print(f"no runs in {out} yet: ganvas train vae emoji", markup=False)
+        Bar().say(f"no runs in {out} yet: ganvas train vae emoji")
         return
     table = Table("run", "model", "data", "step", "seconds", "last losses", box=None)
     for line in listed:
         if "error" in line:
-            table.add_row(line["run"], line["error"])
+            table.add_row(Text(printable(line["run"])), Text(printable(line["error"])))
             continue
         losses = "  ".join(f"{name} {value:.4g}" for name, value in line["losses"].items())
-        table.add_row(
-            line["run"],
-            line["model"],
-            line["data"],
-            f"{line['step']}/{line['steps']}" + (" (ended)" if line["ended"] else ""),
-            f"{line['seconds']:.0f}",
-            losses,
-        )
+        step = f"{line['step']}/{line['steps']}" + (" (ended)" if line["ended"] else "")
+        cells = line["run"], line["model"], line["data"], step, f"{line['seconds']:.0f}", losses
+        table.add_row(*(Text(printable(cell)) for cell in cells))
     console = Console()
     Console(width=console.width if console.is_terminal else 1000).print(table)
 
@@ -68,14 +65,14 @@ def doctor(run: RunName, /, *, json: Json = False) -> None:
         "run": str(folder), "step": lines[-1]["step"], "steps": steps,
         "diagnoses": [diagnosis.plain() for diagnosis in found], "figures": seen,
     }  # fmt: skip
-    tell("\n".join([*map(in_full, found), summed_up(report, found)]), report, json)
+    tell([*(line for one in found for line in in_full(one)), summed_up(report, found)], report, json)
 
 
-def in_full(diagnosis: Diagnosis) -> str:
+def in_full(diagnosis: Diagnosis) -> list[str]:
     """A diagnosis for people: each of its parts on a line."""
     head = diagnosis.name if diagnosis.alarm else f"{diagnosis.name} (no alarm)"
     rows = {"evidence": diagnosis.evidence, "remedies": ", ".join(diagnosis.remedies), "more": diagnosis.page}
-    return "\n".join([head, *(f"  {name:<9} {text}" for name, text in rows.items())])
+    return [head, *(f"  {name:<9} {text}" for name, text in rows.items())]
 
 
 def summed_up(report: dict[str, Any], found: list[Diagnosis]) -> str:
@@ -111,10 +108,10 @@ def data(
     if isinstance(found, data_sources.Pair):
         warned = data_sources.warnings(found)
         both = {"A": reports[0], "B": reports[1], "warnings": warned, "contact sheet": str(sheet)}
-        tell("\n".join([*side_by_side(*reports), *warned, f"contact sheet  {sheet}"]), both, json)
+        tell([*side_by_side(*reports), *warned, f"contact sheet  {sheet}"], both, json)
         return
     report = reports[0] | {"contact sheet": str(sheet)}
-    tell("\n".join(f"{key:<14} {in_words(value)}" for key, value in report.items() if value), report, json)
+    tell([f"{key:<14} {in_words(value)}" for key, value in report.items() if value], report, json)
 
 
 def side_by_side(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
@@ -168,7 +165,7 @@ def demo(
     quiet: bool = False,
 ) -> None:
     """Train an autoencoder, a VAE and a GAN on 147 smileys, then compare what they generate on one page."""
-    print(demo_page.demo(out, length, quiet=quiet))
+    tell([str(demo_page.demo(out, length, quiet=quiet))], {}, False)
 
 
 def spread(n: int, most: int) -> list[int]:

@@ -82,4 +82,4 @@ def report(fitted: Fitted, file: str, as_json: bool) -> None:
         "weights": file, "data": fitted.data, "held_out": fitted.held_out, "best": fitted.best,
         "codes": fitted.counts[0], "codes_held_out": fitted.counts[1], "notes": list(fitted.notes),
     }  # fmt: skip
-    tell("\n".join(lines), value, as_json)
+    tell(lines, value, as_json)

@@ -62,7 +62,7 @@ for _name, _cls in MODELS.items():
 
 def finished(trained: Trained, as_json: bool) -> None:
     assert trained.folder is not None
-    tell(str(trained.folder), folders.summary(trained.folder), as_json)
+    tell([str(trained.folder)], folders.summary(trained.folder), as_json)
 
 
 def resume(

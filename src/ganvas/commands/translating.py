@@ -35,8 +35,8 @@ def translate(
         refuse_existing(out, force)
         made = trained.translate(source, to)
         made.save(out)
-        tell(str(out), {"out": str(out), "translated": len(made)}, json)
+        tell([str(out)], {"out": str(out), "translated": len(made)}, json)
         return
     with bar.reading("translating") as progress:
         summary = translate_files(trained, source, out, to, force=force, progress=progress)
-    tell("\n".join(summary.lines()), summary.plain(), json)
+    tell(summary.lines(), summary.plain(), json)
