@@ -36,7 +36,7 @@ def load(source: Source, view: View | None = None, *, progress: Progress = lambd
     if view.data_dir and not (isinstance(source, str) and source in ("mnist", "fashion-mnist")):
         raise UserError("data_dir is where mnist and fashion-mnist are looked for: leave it out for other data")
     if view.split != "train" and not isinstance(source, str | Path):
-        raise UserError(f"an array has no split {view.split!r}: pass the examples that you mean")
+        raise NoSplit(f"an array has no split {view.split!r}: pass the examples that you mean")
     if isinstance(source, Collection):
         collection = source
     elif isinstance(source, str | Path):
