@@ -6,18 +6,20 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import ganvas
-from ganvas import folders, lock, runs
+from ganvas import folders, lock, record, runs
 from ganvas.data import Collection
-from ganvas.errors import UserError
+from ganvas.errors import Stopped, UserError
 from ganvas.models import MODELS
 from ganvas.paths import temporary_name, written
+from ganvas.stopping import stoppable
 from tests.conftest import interrupted
 from tests.test_models import small
 
@@ -260,3 +262,115 @@ def test_a_stopped_run_gives_its_lock_back(images: Collection) -> None:
         begun(images)
     assert not Path("run/.lock").exists()
     ganvas.resume("run", data=images, quiet=True)
+
+
+@pytest.mark.parametrize("model", ["vae", "gan"])
+def test_saving_by_the_clock_changes_nothing(model: str, images: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps of 50 seconds: a picture after the first, then a checkpoint after every second one."""
+    options = {"steps": 12, "batch": 8, "every": 10, "quiet": True}
+    ganvas.train(small(MODELS[model]), images, folder="straight", **options)
+    clock, real = 0.0, runs.training
+
+    def slow(*arguments: Any) -> Iterator[int]:
+        nonlocal clock
+        for step in real(*arguments):
+            clock += 50.0
+            yield step
+            if step == 8:
+                assert folders.saved_step(Path("slow")) >= 7
+                assert lock.os.path.exists("slow/previews/0000001.png")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "training", slow)
+        patch.setattr(record.time, "monotonic", lambda: clock)
+        ganvas.train(small(MODELS[model]), images, folder="slow", **options)
+    for path in Path("straight").rglob("*.*"):
+        if path.name not in ("config.json", "log.jsonl"):
+            assert path.read_bytes() == (Path("slow") / path.relative_to("straight")).read_bytes(), path
+    shown = [p.stem for p in sorted(Path("slow/previews").iterdir())]
+    assert [int(stem) for stem in shown] == [0, 1, 3, 5, 7, 9, 10, 12]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_request_says_at_once_what_a_second_costs(
+    number: signal.Signals, images: Collection, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, heard = runs.training, []
+
+    def training(*arguments: Any) -> Iterator[int]:
+        for step in real(*arguments):
+            if step == 5:
+                signal.raise_signal(number)
+                heard.append(capsys.readouterr().err)
+                if number == signal.SIGINT:
+                    signal.raise_signal(signal.SIGINT)
+            yield step
+
+    monkeypatch.setattr(runs, "training", training)
+    said = r"ended at once; run keeps the checkpoint of step 4 of 8" if number == signal.SIGINT else "stopped at step 5"
+    with pytest.raises(Stopped, match=f"{said}.*; go on with: ganvas resume run"):
+        ganvas.train(small(MODELS["vae"]), images, folder="run", steps=8, batch=8, every=2, quiet=True)
+    assert "a second Ctrl-C ends at once and loses 1 step, back to step 4" in heard[0].replace("\n", " ")
+    monkeypatch.setattr(runs, "training", real)
+    ganvas.train(small(MODELS["vae"]), images, folder="straight", steps=8, batch=8, every=2, quiet=True)
+    ganvas.resume("run", data=images, quiet=True)
+    assert Path("run/state.ckpt").read_bytes() == Path("straight/state.ckpt").read_bytes()
+
+
+@pytest.mark.parametrize("before", [signal.SIG_IGN, signal.default_int_handler])
+def test_a_second_request_ends_even_what_ignored_the_first(before: Any) -> None:
+    """A process in a shell's background begins with Ctrl-C ignored."""
+    own = signal.signal(signal.SIGINT, before)
+    try:
+        with stoppable(lambda: "") as asked:
+            signal.raise_signal(signal.SIGINT)
+            assert asked() == signal.SIGINT
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) == before
+    finally:
+        signal.signal(signal.SIGINT, own)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="signals as on Unix")
+def test_what_ignores_a_hangup_goes_on_doing_so() -> None:
+    """Under nohup; and a terminal that closes may hang up more than once."""
+    own = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stoppable(lambda: "") as asked:
+            signal.raise_signal(signal.SIGHUP)
+            assert not asked()
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        with stoppable(lambda: "") as asked:
+            signal.raise_signal(signal.SIGHUP)
+            signal.raise_signal(signal.SIGHUP)
+            assert asked() == signal.SIGHUP
+    finally:
+        signal.signal(signal.SIGHUP, own)
+
+
+def test_weights_that_are_not_the_last_are_named(images: Collection, capsys: pytest.CaptureFixture[str]) -> None:
+    from ganvas.cli import main
+
+    def said(run: str) -> str:
+        capsys.readouterr()
+        assert main(["sample", run, "-n", "2", "--out", "grid.png", "--force"]) == 0
+        return capsys.readouterr().err
+
+    begun(images)
+    assert said("run") == ""
+    with interrupted(3), pytest.raises(Stopped):
+        begun(images, "stopped")
+    assert said("stopped") == "note: weights of step 3 of 4: the run can go on\n"
+    shutil.copy("run/state.ckpt", "stopped/state.ckpt")
+    assert said("stopped") == "note: weights of step 3 of 4; state.ckpt has those of step 4\n"
+
+
+def test_the_best_weights_are_named_as_such(images: Collection) -> None:
+    run = begun(images, model="gan")
+    trained = ganvas.load(run)
+    best = replace(trained, about=trained.about | {"step": 2, "samples": {}})
+    assert folders.of_weights(best) == [
+        "weights of step 2 of 4, whose samples are the best; last.safetensors has those of step 4"
+    ]
+    assert folders.of_weights(replace(best, folder=None)) == []

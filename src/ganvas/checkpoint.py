@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,13 +62,32 @@ def restore(state: State, path: Path, model: Model) -> None:
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Header and tensors of a file of ours; UserError where it is missing, damaged or not ours."""
+    with opened(path) as file:
+        # cloned, or they would stay mapped to the file, which then could not be replaced on Windows
+        return header_in(file), {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+
+
+def header_of(path: Path) -> dict[str, Any]:
+    """The header alone; raises as `read` does."""
+    with opened(path) as file:
+        return header_in(file)
+
+
+def header_in(file: Any) -> dict[str, Any]:
+    header: dict[str, Any] = json.loads((file.metadata() or {})["ganvas"])
+    return header
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """A safetensors file, open; UserError where it is missing, damaged or not ours."""
     try:
         with safe_open(path, "pt") as file:
-            header = json.loads((file.metadata() or {})["ganvas"])
-            # cloned, or they would stay mapped to the file, which then could not be replaced on Windows
-            return header, {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+            yield file
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from error
     except KeyError as error:
         raise UserError(f"{path} was not written by Ganvas: its header does not say which model it holds") from error
     except (SafetensorError, ValueError) as error:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from . import checkpoint, folders
 from .artifact import LAST, WEIGHTS
-from .checkpoint import read
+from .checkpoint import header_of
 from .errors import UserError
 from .record import Run, best_kept, kept
 from .training import State, begin, device_for, take_units
@@ -54,7 +54,7 @@ def lost(folder: Path) -> UserError:
 def step_of(weights: Path) -> int | None:
     """The step of a file of weights; None where that cannot be told."""
     try:
-        step = read(weights)[0].get("step")
+        step = header_of(weights).get("step")
     except UserError:
         return None
     return step if isinstance(step, int) else None

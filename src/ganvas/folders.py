@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from . import __version__, lock
-from .artifact import LAST, WEIGHTS
-from .checkpoint import read
+from .artifact import LAST, WEIGHTS, Trained
+from .checkpoint import header_of
 from .data import BUILTIN, Data, View
 from .errors import UserError, cannot_write, did_you_mean
 from .lock import LOCK
@@ -160,7 +160,22 @@ def seconds_logged(folder: Path) -> float:
 
 def saved_step(folder: Path) -> int:
     """The step of the run's checkpoint."""
-    return int(read(folder / STATE)[0]["step"])
+    return int(header_of(folder / STATE)["step"])
+
+
+def of_weights(trained: Trained) -> list[str]:
+    """Which weights of a run these are, unless they are those of its last step, which goes without saying."""
+    step = trained.about.get("step")
+    if trained.folder is None or step is None:
+        return []
+    try:
+        steps, done = last_step(read_config(trained.folder)), saved_step(trained.folder)
+    except UserError:  # the weights are all that there is
+        return []
+    if step == done:
+        return [] if step == steps else [f"weights of step {step} of {steps}: the run can go on"]
+    best = f", whose samples are the best{' so far' if done < steps else ''}" if "samples" in trained.about else ""
+    return [f"weights of step {step} of {steps}{best}; {LAST if best else STATE} has those of step {done}"]
 
 
 def absolute(source: str) -> str:

@@ -1,11 +1,8 @@
-"""What a person sees of long work, on stderr; and how they stop it."""
+"""What a person sees of long work, on stderr."""
 
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from types import FrameType
 from typing import Any
 
 from rich.console import Console
@@ -128,29 +125,3 @@ class Training:
     def rate(self, step: int) -> float:
         """Examples per second since this training began."""
         return (step - self.done) * self.batch / max(time.monotonic() - self.began, 1e-9)
-
-
-@contextmanager
-def stoppable() -> Iterator[Callable[[], int]]:
-    """Turns the first Ctrl-C or SIGTERM into a request, which the yielded function reports: 0, or the signal's number.
-
-    A second one acts as it always does.  Outside of the main thread, which alone gets signals, nothing changes.
-    """
-    asked = 0
-    before: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        asked = number
-        for known, handler in before.items():
-            signal.signal(known, handler)
-
-    if threading.current_thread() is threading.main_thread():
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        for number in before:
-            signal.signal(number, ask)
-    try:
-        yield lambda: asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

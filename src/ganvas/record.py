@@ -1,5 +1,6 @@
 """What a run writes as it goes: its weights, a preview, the curves of its log, and last its state."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +21,9 @@ from .training import Plan, State, averaged, check_finite
 
 PREVIEW = 10
 """examples in a row of a preview"""
+FIRST, LATER = 20.0, 100.0
+"""seconds after which a run is saved though no checkpoint is due: so that there is a first picture within half a
+minute, and never more than two minutes to lose"""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,24 @@ class Run:
     """the same as the model learns it"""
     plan: Plan
     folder: Path
+
+
+class Saved:
+    """The step that was saved last, and whether it is time for another.
+
+    When that is depends on the clock, but nothing that a run computes or logs depends on it.
+    """
+
+    def __init__(self, step: int) -> None:
+        self.step, self.until = step, time.monotonic() + FIRST
+
+    def late(self) -> bool:
+        """Whether a run is to be saved before its next checkpoint is due."""
+        return time.monotonic() >= self.until
+
+    def at(self, step: int) -> None:
+        """This step is saved."""
+        self.step, self.until = step, time.monotonic() + LATER
 
 
 def to_observe(run: Run, state: State) -> Batch | PairBatch | None:

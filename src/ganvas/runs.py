@@ -4,7 +4,9 @@ The run folder is the interface: config.json (what was asked), log.jsonl (a line
 weights.safetensors (the averaged weights, with all that using them takes) and state.ckpt (all that going on takes).
 """
 
+import signal
 import time
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -18,10 +20,11 @@ from .data import Data, Sources, View, apart, load_all, streamed
 from .doctor import examine, recent
 from .errors import Diverged, Stopped, UserError, did_you_mean
 from .model import Model, name_of
-from .progress import Bar, stoppable
-from .record import Run, best_kept, chosen, measured, save, to_observe
+from .progress import Bar, Training
+from .record import Run, Saved, best_kept, chosen, measured, save, to_observe
 from .reports import reported
 from .selection import Light
+from .stopping import stoppable
 from .training import Plan, State, begin, device_for, take_units
 from .training import train as training
 
@@ -145,53 +148,27 @@ def has_waited(plan: Plan, state: State) -> bool:
 
 def go(run: Run, state: State, bar: Bar) -> Trained:
     """Train to the plan's end; log, previews, weights and checkpoint are written as it goes."""
-    every = max(1, run.plan.every // PER_CHECKPOINT)
     started = time.monotonic() - folders.seconds_logged(run.folder)
     if state.step == run.plan.steps:
         return chosen(run, state)
     if has_waited(run.plan, state):
         return ended(run, state)
-    if state.step == 0:
-        save(run, state)
-    light = selection.begin(run.model, run.source, run.data, run.plan, state)
-    bar.notes(of_patience(run.plan, light))
-    examples = to_observe(run, state)
-    lines = recent(folders.read_log(run.folder))
+    saved = Saved(state.step)
     try:
-        with (
-            stoppable() as asked,
-            bar.training(run.plan.steps, state.step, run.plan.batch, str(run.folder)) as shown,
-        ):
-            for step in training(run.model, run.data, run.plan, state):
-                last = step == run.plan.steps
-                due = last or step % run.plan.every == 0
-                if due or step % every == 0:
-                    terms = state.meter.read()
-                    report = reported(run.model, state, run.plan, examples, terms, due)
-                    line = {"step": step, "seconds": round(time.monotonic() - started, 3)} | terms
-                    if light and (last or step % light.when.every == 0):
-                        report |= measured(run, state, light)
-                    last = last or has_waited(run.plan, state)
-                    line |= run.model.estimates(terms) | report
-                    folders.log(run.folder, line)
-                    shown.terms(step, terms, report)
-                    lines = recent([*lines, line])
-                    steps = step if last else run.plan.steps
-                    shown.warn([d.sentence for d in examine(run.model, steps, lines) if d.alarm])
-                shown.step(step)
-                if due or asked():
-                    state.meter.look()  # nothing is saved that was not finite
-                    save(run, state)
-                    shown.saved(step)
-                if last:
-                    break
-                if asked():
-                    raise Stopped(
-                        f"stopped at step {step} of {run.plan.steps}; go on with: ganvas resume {run.folder}",
-                        asked(),
-                    )
+        with stoppable(lambda: on_request(run, state, saved)) as asked:
+            if state.step == 0:
+                save(run, state)
+            light = selection.begin(run.model, run.source, run.data, run.plan, state)
+            bar.notes(of_patience(run.plan, light))
+            with bar.training(run.plan.steps, state.step, run.plan.batch, str(run.folder)) as shown:
+                played(run, state, light, started, saved, asked, shown)
     except Diverged as error:
         raise diverged(run, state, started, error) from error
+    except Stopped:
+        raise
+    except KeyboardInterrupt as error:
+        said = f"ended at once; {run.folder} keeps the checkpoint of step {saved.step} of {run.plan.steps}"
+        raise Stopped(f"{said}; go on with: ganvas resume {run.folder}", signal.SIGINT) from error
     if state.step < run.plan.steps:
         bar.say(
             f"ended at step {state.step} of {run.plan.steps}: {state.waited} measurements, one after the other, found "
@@ -199,6 +176,55 @@ def go(run: Run, state: State, bar: Bar) -> Trained:
         )
     bar.say(of_weights(run, state))
     return ended(run, state) if state.step < run.plan.steps else chosen(run, state)
+
+
+def played(
+    run: Run, state: State, light: Light | None, started: float, saved: Saved, asked: Callable[[], int], shown: Training
+) -> None:
+    """Play the steps that are left; raises Stopped, once the state is saved, where that is `asked`."""
+    every = max(1, run.plan.every // PER_CHECKPOINT)
+    examples = to_observe(run, state)
+    lines = recent(folders.read_log(run.folder))
+    for step in training(run.model, run.data, run.plan, state):
+        last = step == run.plan.steps
+        due = last or step % run.plan.every == 0
+        if due or step % every == 0:
+            terms = state.meter.read()
+            report = reported(run.model, state, run.plan, examples, terms, due)
+            line = {"step": step, "seconds": round(time.monotonic() - started, 3)} | terms
+            if light and (last or step % light.when.every == 0):
+                report |= measured(run, state, light)
+            last = last or has_waited(run.plan, state)
+            line |= run.model.estimates(terms) | report
+            folders.log(run.folder, line)
+            shown.terms(step, terms, report)
+            lines = recent([*lines, line])
+            steps = step if last else run.plan.steps
+            shown.warn([d.sentence for d in examine(run.model, steps, lines) if d.alarm])
+        shown.step(step)
+        if due or asked() or saved.late():
+            state.meter.look()  # nothing is saved that was not finite
+            save(run, state)
+            saved.at(step)
+            shown.saved(step)
+        if last:
+            break
+        if asked():
+            older = best_kept(run) and state.lowest is not None and state.best != step
+            raise Stopped(
+                f"stopped at step {step} of {run.plan.steps}; go on with: ganvas resume {run.folder}"
+                + (f" ({of_weights(run, state)})" if older else ""),
+                asked(),
+            )
+
+
+def on_request(run: Run, state: State, saved: Saved) -> str:
+    """What is said at once to who asks a run to stop."""
+    lost = state.step - saved.step
+    costs = f"{lost} step{'' if lost == 1 else 's'}, back to step {saved.step}" if lost else "that step"
+    return (
+        f"stopping: the step under way is finished, then all is saved; a second Ctrl-C ends at once and loses {costs}"
+    )
 
 
 def of_patience(plan: Plan, light: Light | None) -> list[str]:

@@ -56,7 +56,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(model: str, folder: Path) -> None
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals as on Unix")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [1, signal.SIGINT, signal.SIGTERM])  # 1 is SIGHUP, which Windows lacks
 def test_ctrl_c_and_sigterm_save_then_stop(number: signal.Signals, tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "pets")
     command = [sys.executable, "-m", "ganvas", "train", "vae", str(folder), "--steps", "1000000", *OPTIONS[:-3]]
@@ -71,6 +71,7 @@ def test_ctrl_c_and_sigterm_save_then_stop(number: signal.Signals, tmp_path: Pat
         process.send_signal(number)
         said = process.stderr.read()
     assert process.returncode == 128 + number
+    assert said.startswith("stopping: the step under way is finished, then all is saved; a second Ctrl-C ends at once")
     assert "go on with: ganvas resume run" in said
     assert "Traceback" not in said
     from ganvas.folders import saved_step

@@ -14,6 +14,7 @@ from ..cli import tell
 from ..data import View
 from ..paths import refuse_existing, unused
 from ..pictures import Examples
+from ..progress import Bar
 from ..training import device_for
 
 Flat = Parameter(name="*")
@@ -42,7 +43,10 @@ TARGET = Target()
 
 
 def opened(run: str) -> Trained:
-    return load_trained(folders.find(run), device_for("auto"))
+    """The run that the user means; on stderr which weights these are, where that may be a surprise."""
+    trained = load_trained(folders.find(run), device_for("auto"))
+    Bar().notes(folders.of_weights(trained))
+    return trained
 
 
 def deliver(make: Callable[[], Examples], trained: Trained, name: str, to: Target) -> None:

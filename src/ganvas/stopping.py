@@ -1,0 +1,84 @@
+"""How a person stops long work: the first request is heard at once, and the second is final."""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Any
+
+HANGUP = getattr(signal, "SIGHUP", None)
+"""what a process gets whose terminal is closed; not on Windows"""
+
+
+@contextmanager
+def stoppable(answer: Callable[[], str]) -> Iterator[Callable[[], int]]:
+    """Turns the first Ctrl-C, SIGTERM or SIGHUP into a request, which the yielded function reports: 0, or its number.
+
+    `answer` is what is then said at once, on stderr.  A second Ctrl-C or SIGTERM acts as it always does; more SIGHUPs,
+    which a closing terminal may send with the first signal, do nothing.  A process that ignores SIGHUP, as under
+    nohup, goes on doing so.  Outside of the main thread, which alone gets signals, nothing changes.
+    """
+    asked = 0
+    before: dict[int, Any] = {}
+    terminals = [descriptor for descriptor in (1, 2) if is_terminal(descriptor)]
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        asked = number
+        for known, handler in before.items():
+            signal.signal(known, final(known, handler))
+        if number == HANGUP:
+            hang_up(terminals)
+        say(answer())
+
+    if threading.current_thread() is threading.main_thread():
+        numbers = [signal.SIGINT, signal.SIGTERM, *([HANGUP] if HANGUP else [])]
+        before = {number: signal.getsignal(number) for number in numbers}
+        if HANGUP and before[HANGUP] == signal.SIG_IGN:
+            del before[HANGUP]
+        for number in before:
+            signal.signal(number, ask)
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def final(number: int, handler: Any) -> Any:
+    """What a second signal does: end the process, even where the first was ignored until now, as in the background."""
+    if number == HANGUP:
+        return signal.SIG_IGN
+    if handler not in (signal.SIG_IGN, None):
+        return handler
+    return signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+
+
+def is_terminal(descriptor: int) -> bool:
+    try:
+        return os.isatty(descriptor)
+    except OSError:
+        return False
+
+
+def hang_up(terminals: list[int]) -> None:
+    """From now on what is written to terminals that are gone goes nowhere, where it would be an error."""
+    with suppress(OSError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for descriptor in terminals:
+            os.dup2(nowhere, descriptor)
+        os.close(nowhere)
+
+
+def say(text: str) -> None:
+    """Write a line to stderr past all buffers and their locks, which what was interrupted may hold."""
+    try:
+        descriptor = sys.stderr.fileno()
+        start = "\r\x1b[2K" if is_terminal(descriptor) else ""  # in place of a progress line, which comes again below
+        os.write(descriptor, f"{start}{text}\n".encode())
+    except (OSError, ValueError, AttributeError):  # not a file, as in a notebook
+        with suppress(Exception):
+            print(text, file=sys.stderr)
