@@ -16,14 +16,14 @@ from . import __version__
 from .checkpoint import first_line, read
 from .data import Collection, Source, View, load, scaled
 from .errors import UserError
-from .model import Encodes, Model, Samples, Shape, Translates, device_of, name_of, plain
+from .model import Encodes, Model, Samples, Shape, Translates, a_name_of, device_of, name_of, plain
 from .models import MODELS
 from .models.variational import Variational
 from .paths import written
 from .pictures import Examples, as_examples
 from .posteriors import normal_terms
 from .priors import BEST, KINDS, STANDARD, Fitted, Prior, choice, fit, restored, stored
-from .randomness import generator, reseed
+from .randomness import generator, reseed, rows
 from .tiles import translated
 
 FORMAT = 1
@@ -36,6 +36,7 @@ CHUNK, NUMBERS = 256, 2**22
 CODES = 20_000
 """most codes that priors are fitted to and judged by"""
 NO_TRANSLATOR = "has one domain, so it translates nothing: cyclegan and discogan do"
+NO_NOISE = "draws no examples from noise"
 NO_ENCODER = "has no encoder: it can sample, but neither encode nor reconstruct"
 
 
@@ -70,7 +71,7 @@ class Trained:
         label: str | int | None = None,
         each: int | None = None,
     ) -> Examples:
-        """n new examples (64), decoded from noise; the same for the same seed on every device.
+        """n new examples (64), decoded from noise; the same for the same seed on every device, the first n of more.
 
         `prior` is what codes are drawn from: None or "standard" is the model's own, such as N(0, I); "gaussian",
         "mixture" and "flow" are those that `fit_prior` has fitted, and "best" is the one that makes held-out codes
@@ -92,19 +93,21 @@ class Trained:
             raise UserError(f"each={each}: this {name_of(self.model)} was trained without labels: ask for n examples")
         classes = self.about["classes"]
         labels = torch.arange(len(classes)).repeat_interleave(at_least_one(each, "each"))
-        made = self.decode(self.drawn(len(labels), seed, prior), labels)
+        z = self.drawn(len(labels), seed, prior).unflatten(0, (each, len(classes)))  # so that a row begins like longer
+        made = self.decode(z.transpose(0, 1).flatten(0, 1), labels)
         made = replace(made, labels=labels, rows=tuple(classes), classes=tuple(classes))
         return replace(made, columns=each) if made.x.ndim > 2 else made
 
     def drawn(self, n: int, seed: int, prior: str | None) -> Tensor:
         """n latent codes from the model's own prior, or from a fitted one."""
+        self.needs(Samples, NO_NOISE)
         random = generator(torch.device("cpu"), seed, "sample")
         fitted = None if prior in (None, STANDARD) else self.fitted(str(prior))
-        return self.noise(n, random) if fitted is None else fitted.sample(n, random)
+        return self.noise(n, random) if fitted is None else rows(n, lambda m: (fitted.sample(m, random),))[0]
 
     def noise(self, n: int, random: torch.Generator) -> Tensor:
         """n latent codes from the model's own prior."""
-        model = self.needs(Samples, "draws no examples from noise")
+        model = self.needs(Samples, NO_NOISE)
         with torch.no_grad():
             return model.noise(n, self.shape, random, **self.nets)
 
@@ -112,6 +115,10 @@ class Trained:
         """The fitted prior of this kind; None where the best is N(0, I), UserError where it was not fitted."""
         if kind not in (BEST, *KINDS):
             raise UserError(f"there is no prior {kind!r}: give {', '.join((STANDARD, BEST, *KINDS))}")
+        if not isinstance(self.model, Encodes):
+            raise UserError(
+                f"prior={kind}: {a_name_of(self.model)} has no encoder to fit a prior to the codes of: leave it out"
+            )
         again = f"ganvas fit-prior {self.folder or 'RUN'}"
         if self.priors is None:
             raise UserError(f"no prior was fitted to this {name_of(self.model)}'s codes: run {again}")

@@ -121,6 +121,14 @@ class Model(metaclass=Checked):
         """Whether N(0, I) is the distribution that its codes are meant to have."""
         return True
 
+    def to_normal(self, z: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
+        """Codes as those of N(0, I) at the same quantiles of the prior; as they are unless the prior is uniform."""
+        return z
+
+    def from_normal(self, z: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
+        """The inverse of `to_normal`."""
+        return z
+
     def check(self, data: Any) -> None:
         """UserError where this model cannot learn from the collection `data`."""
 

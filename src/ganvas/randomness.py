@@ -1,8 +1,13 @@
 """Random numbers as functions of counters: nothing about them needs to be saved or restored."""
 
+from collections.abc import Callable
 from hashlib import blake2b
 
 import torch
+from torch import Tensor
+
+TOGETHER = 16
+"""rows that are drawn at once: torch draws normal numbers in sixteens, and others than whole sixteens differently"""
 
 
 def seed_of(*key: int | str) -> int:
@@ -27,3 +32,14 @@ def reseed(device: torch.device, *key: int | str) -> None:
         torch.cuda.default_generators[index].manual_seed(seed)
     elif device.type == "mps":
         torch.mps.manual_seed(seed)
+
+
+def rows(n: int, draw: Callable[[int], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+    """n rows of each tensor that `draw` returns so many rows of: the first n are the same for every larger n."""
+    blocks = [draw(TOGETHER) for _ in range(0, n, TOGETHER)]
+    return tuple(torch.cat(parts)[:n] for parts in zip(*blocks, strict=True))
+
+
+def normal(n: int, d: int, generator: torch.Generator) -> Tensor:
+    """n rows of d numbers from N(0, 1)."""
+    return rows(n, lambda m: (torch.randn(m, d, generator=generator),))[0]

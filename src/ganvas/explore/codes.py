@@ -73,8 +73,8 @@ def usage(trained: Trained, collection: Collection) -> Usage:
 
 
 def without_data(trained: Trained) -> Usage | None:
-    """What is known of the codes without any example: of N(0, I) that it is the prior, of others nothing."""
-    if not trained.model.normal:
+    """What is known of the codes without any example: where the prior is, in units of N(0, I); of others nothing."""
+    if not trained.model.normal and isinstance(trained.model, Encodes):
         return None
     d = trained.noise(1, generator(torch.device("cpu"), 0)).shape[1]
     return Usage(torch.zeros(d), "", torch.zeros(d), torch.ones(d))

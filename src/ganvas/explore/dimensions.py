@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..artifact import Trained, at_least_one
+from ..artifact import NO_NOISE, Trained, at_least_one
 from ..data import Collection, Source, View
 from ..errors import UserError
 from ..model import Encodes, Samples
@@ -68,19 +68,21 @@ def manifold(
 ) -> Examples:
     """`side` x `side` examples decoded from a plane of codes (Kingma & Welling, arXiv:1312.6114, figure 4).
 
-    The coordinates are the quantiles of the prior N(0, 1) at (i + 1/2) / side.  The plane is that of the two latent
-    dimensions with the largest KL (see `traverse`), the first two where nothing is known of it; all others are 0.
+    The coordinates are the quantiles of the prior, N(0, 1) or uniform, at (i + 1/2) / side.  The plane is that of the
+    two latent dimensions with the largest KL (see `traverse`), the first two where nothing is known of it; all others
+    are 0.
     For an autoencoder, or a vamp prior, the quantiles are those of a Gaussian with the codes' mean and standard
     deviation, and all others are at their mean.  A conditional model shows the class `label`, or else its first.
     """
     at_least_one(side, "side")
-    trained.needs(Samples, "draws no examples from noise")
+    trained.needs(Samples, NO_NOISE)
     collection = examples_of(trained, data, view) if isinstance(trained.model, Encodes) else None
     used, (across, up) = plane(trained, collection)
     coordinates = quantiles(side)
     z = used.centre.repeat(side, side, 1)
     z[:, :, across] += coordinates * used.unit[across]
     z[:, :, up] += coordinates.flip(0)[:, None] * used.unit[up]
+    z, shown = (trained.model.from_normal(t) for t in (z, coordinates))
     first = trained.about["classes"][0] if trained.model.labelled else None
     given = trained.chosen(1, first if label is None else label)
     made = trained.decode(z.flatten(0, 1), None if given is None else given.expand(side * side))
@@ -93,7 +95,7 @@ def manifold(
     return Examples(
         made.x, side, f"{named(used, across)} across, {named(used, up)} up{rest}{of}",
         behind=ground(trained, collection),
-        about={"across": facts(used, across), "up": facts(used, up), "quantiles": coordinates.tolist()},
+        about={"across": facts(used, across), "up": facts(used, up), "quantiles": shown.tolist()},
     )  # fmt: skip
 
 

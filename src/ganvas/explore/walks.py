@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..artifact import Trained, at_least_one
+from ..artifact import NO_NOISE, Trained, at_least_one
 from ..data import Source, View
 from ..errors import UserError
 from ..model import Encodes, Samples
@@ -33,7 +33,8 @@ def interpolate(
     Without data, each goes between two draws of the model's noise, of a conditional model in the class `label` or
     else through the classes in turn; with data, between the codes of two examples, the ends being their
     reconstructions.  The `path` is a line or an arc of a great circle: spherical between noise, linear between codes
-    unless it is given.  A conditional model takes the label of the nearer end.
+    unless it is given.  Of a uniform prior the arc is that of Gaussian codes at the same quantiles, so that it stays
+    where the prior is.  A conditional model takes the label of the nearer end.
     """
     at_least_one(rows, "rows")
     if columns < 2:
@@ -41,10 +42,10 @@ def interpolate(
     if path not in (None, "linear", "spherical"):
         raise UserError(f"path={path!r}: a walk is linear or spherical")
     random = generator(torch.device("cpu"), seed, "interpolate")
-    trained.needs(Samples, "draws no examples from noise")
+    trained.needs(Samples, NO_NOISE)
     ground = None
     if data is None:
-        ends, labels = trained.noise(2 * rows, random), trained.chosen(rows, label)
+        ends, labels = alternating(trained.noise(2 * rows, random)), trained.chosen(rows, label)
         labels = labels if labels is None else labels.repeat(2)
         if len(trained.shape) == 1:
             ground = trained.sample(GROUND, seed=seed, label=label).x
@@ -55,12 +56,20 @@ def interpolate(
         collection = trained.fitting(data, view)
         if len(collection) < 2 * rows:
             raise UserError(f"{collection.name} has {len(collection)} examples, but {rows} rows need {2 * rows}")
-        picked = collection.at(torch.randperm(len(collection), generator=random)[: 2 * rows])
+        picked = collection.at(alternating(torch.randperm(len(collection), generator=random)[: 2 * rows]))
         ends, labels = trained.encode(picked), picked.labels
         ground = collection.some(GROUND, seed, "ground").x if len(trained.shape) == 1 else None
-    walk = {"linear": lerp, "spherical": slerp}[path or ("spherical" if data is None else "linear")]
-    z = walk(ends[:rows], ends[rows:], columns).flatten(0, 1)
-    return Examples(trained.decode(z, nearer(labels, columns)).x, columns, behind=ground)
+    if (path or ("spherical" if data is None else "linear")) == "linear":
+        z = lerp(ends[:rows], ends[rows:], columns)
+    else:
+        ends = trained.model.to_normal(ends)
+        z = trained.model.from_normal(slerp(ends[:rows], ends[rows:], columns))
+    return Examples(trained.decode(z.flatten(0, 1), nearer(labels, columns)).x, columns, behind=ground)
+
+
+def alternating(x: Tensor) -> Tensor:
+    """Every second row, then the others: first and last ends, so that a walk is the same whatever `rows` is."""
+    return torch.cat([x[0::2], x[1::2]])
 
 
 def nearer(labels: Tensor | None, columns: int) -> Tensor | None:

@@ -37,10 +37,13 @@ from ..objectives import (
     squared_gradients,
 )
 from ..observed import beside
+from ..randomness import rows
 from .latent import LatentModel
 
 Weight = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
+SURE = 1e-12
+"""least share of a uniform prior on either side of a code, whose Gaussian quantile is then finite"""
 FIRST, AGAIN = 25, 500
 """steps at the beginning, and the interval later, with more updates of D"""
 
@@ -234,8 +237,17 @@ class Adversarial(LatentModel):
     def noise(self, n: int, shape: Shape, generator: torch.Generator, **_: Any) -> Float[Tensor, "n d"]:
         """z from the prior."""
         if self.prior == "uniform":
-            return torch.rand(n, self.latent, generator=generator).mul_(2).sub_(1)
+            return rows(n, lambda m: (torch.rand(m, self.latent, generator=generator).mul_(2).sub_(1),))[0]
         return super().noise(n, shape, generator)
+
+    def to_normal(self, z: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
+        if self.prior == "normal":
+            return z
+        quantiles: Tensor = torch.special.ndtri(((z.double() + 1) / 2).clamp(SURE, 1 - SURE))
+        return quantiles.to(z.dtype)
+
+    def from_normal(self, z: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
+        return z if self.prior == "normal" else (2 * torch.special.ndtr(z.double()) - 1).to(z.dtype)
 
     def generate(self, z: Float[Tensor, "n d"], *labels: Any, G: nn.Module) -> Float[Tensor, "n *shape"]:
         """G(z), or G(z, y)."""

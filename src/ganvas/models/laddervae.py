@@ -39,7 +39,7 @@ from ..model import STRICT, Batch, Move, Shape, apart, minimize
 from ..nets import Depth, Width, chosen, decoder, encoder
 from ..objectives import kl_diagonals
 from ..posteriors import Diagonal, Head, noise_like, normal_terms
-from ..randomness import generator
+from ..randomness import generator, normal
 from .variational import Codes, WithLikelihood, beyond, risen
 
 Size = Annotated[int, Field(gt=0, le=65536)]
@@ -231,7 +231,7 @@ class LadderVAE(WithLikelihood):
 
     def noise(self, n: int, shape: Shape, generator: torch.Generator, **_: Any) -> Float[Tensor, "n d"]:
         """Standard normal noise of all levels."""
-        return torch.randn(n, self.code_size(shape), generator=generator)
+        return normal(n, self.code_size(shape), generator)
 
     def code_size(self, shape: Shape) -> int:
         """Numbers in the code of an example: those of all levels."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..model import STRICT, Model, Shape
 from ..nets import Depth, Net, Width, code_shape
+from ..randomness import normal
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -28,7 +29,7 @@ class LatentModel(Model):
 
     def noise(self, n: int, shape: Shape, generator: torch.Generator, **_: Any) -> Float[Tensor, "n d"]:
         """z ~ N(0, I)."""
-        return torch.randn(n, self.code_size(shape), generator=generator)
+        return normal(n, self.code_size(shape), generator)
 
     def code_size(self, shape: Shape) -> int:
         """Numbers in the code of an example of this shape."""

@@ -24,13 +24,14 @@ from ..likelihoods import Likelihood
 from ..model import STRICT, Batch, Model, Shape
 from ..nets import Activation, Labelled, code_shape, decoder, encoder
 from ..posteriors import Posterior, normal_terms
-from ..randomness import generator
+from ..randomness import generator, reseed, rows
 from .classes import check_classes
 from .latent import LatentModel
 
 Parts = tuple[Tensor, Posterior, posteriors.Draw, tuple[Tensor, ...]]
 Labels = Int64[Tensor, " b"] | None
 Positive = Annotated[float, Field(gt=0)]
+CPU = torch.device("cpu")
 MANY = 1024
 """most dimensions of a full covariance"""
 AT_ONCE = 2**22
@@ -82,7 +83,7 @@ class WithLikelihood(Model):
             return data
         top = 255 if data.are_images else 1
         chance = data.x.float() / top
-        drawn = torch.bernoulli(chance, generator=generator(torch.device("cpu"), 0, "binarize")) * top
+        drawn = torch.bernoulli(chance, generator=generator(CPU, 0, "binarize")) * top
         return replace(data, x=drawn.to(data.x.dtype))
 
     def observed(self, x: Float[Tensor, "b *shape"]) -> Float[Tensor, "b *shape"]:
@@ -235,22 +236,25 @@ class Variational(WithLikelihood, LatentModel):
 
     def noise(self, n: int, shape: Shape, generator: torch.Generator, **kept: Any) -> Float[Tensor, "n d"]:
         """z ~ p(z)."""
-        z = super().noise(n, shape, generator)
         if self.prior == "standard":
-            return z
-        u = kept["prior"]()
-        chosen = torch.randint(len(u), (n,), generator=generator)
-        components = kept["encoder"](u)  # refused for a flow, so a tuple of tensors
-        component: Posterior = type(components)(*(t[chosen.to(u.device)] for t in components))
-        with torch.random.fork_rng(devices=[] if u.device.type == "cpu" else [u.device]):
-            torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
-            return component.sample().z[0].cpu()
+            return super().noise(n, shape, generator)
+        components = kept["encoder"](kept["prior"]())  # refused for a flow, so a tuple of tensors
+        kind, tensors = type(components), [t.cpu() for t in components]
+
+        def draw(m: int) -> tuple[Tensor]:
+            chosen, seed = (torch.randint(most, (m,), generator=generator) for most in (len(tensors[0]), 2**31))
+            reseed(CPU, int(seed[0]), "vamp")
+            component: Posterior = kind(*(t[chosen] for t in tensors))
+            return (component.sample().z[0],)
+
+        with torch.random.fork_rng(devices=[]):
+            return rows(n, draw)[0]
 
     def preview(
         self, batch: Batch, encoder: nn.Module, decoder: nn.Module, **others: Any
     ) -> Float[Tensor, "r n *shape"]:
         """Rows: examples, their reconstructions from the posterior's mean, samples from the prior."""
-        x, random = self.observed(batch.x), generator(torch.device("cpu"), 0, "preview")
+        x, random = self.observed(batch.x), generator(CPU, 0, "preview")
         codes = self.encode(x, batch.y, encoder=encoder)
         z = self.noise(len(x), tuple(x.shape[1:]), random, encoder=encoder, **others).to(codes.device)
         rebuilt, new = (self.generate(part, batch.y, decoder=decoder) for part in (codes, z))
