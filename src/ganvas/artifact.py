@@ -16,13 +16,13 @@ from . import __version__
 from .checkpoint import first_line, read
 from .data import Collection, Source, View, load, scaled
 from .errors import UserError
-from .model import Encodes, Model, Samples, Shape, Translates, a_name_of, device_of, name_of, plain
+from .model import Encodes, Model, Samples, Shape, Translates, device_of, name_of, plain
 from .models import MODELS
 from .models.variational import Variational
 from .paths import written
 from .pictures import Examples, as_examples
 from .posteriors import normal_terms
-from .priors import BEST, KINDS, STANDARD, Fitted, Prior, choice, fit, restored, stored
+from .priors import STANDARD, Fitted, Prior, choice, fit, of_kind, restored, stored
 from .randomness import generator, reseed, rows
 from .tiles import translated
 
@@ -113,20 +113,10 @@ class Trained:
 
     def fitted(self, kind: str) -> Prior | None:
         """The fitted prior of this kind; None where the best is N(0, I), UserError where it was not fitted."""
-        if kind not in (BEST, *KINDS):
-            raise UserError(f"there is no prior {kind!r}: give {', '.join((STANDARD, BEST, *KINDS))}")
-        if not isinstance(self.model, Encodes):
-            raise UserError(
-                f"prior={kind}: {a_name_of(self.model)} has no encoder to fit a prior to the codes of: leave it out"
-            )
-        again = f"ganvas fit-prior {self.folder or 'RUN'}"
-        if self.priors is None:
-            raise UserError(f"no prior was fitted to this {name_of(self.model)}'s codes: run {again}")
-        best = self.priors.best if kind == BEST else kind
-        if best != STANDARD and best not in self.priors.priors:
-            have = ", ".join(self.priors.priors)
-            raise UserError(f"this {name_of(self.model)} has no fitted {kind}, only {have}: run {again}")
-        return self.priors.priors.get(best)
+        return of_kind(
+            kind, self.priors, name_of(self.model), f"ganvas fit-prior {self.folder or 'RUN'}",
+            isinstance(self.model, Encodes),
+        )  # fmt: skip
 
     def fit_prior(
         self,

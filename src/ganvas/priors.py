@@ -125,6 +125,23 @@ class Fitted:
         return max(self.held_out, key=self.held_out.__getitem__)
 
 
+def of_kind(kind: str, fitted: Fitted | None, model: str, again: str, encodes: bool) -> Prior | None:
+    """The prior of this kind; None where the best is the model's own, UserError where it was not fitted.
+
+    `model` is the name of the model, and `again` what fits priors to its codes, where it `encodes`.
+    """
+    if kind not in (BEST, *KINDS):
+        raise UserError(f"there is no prior {kind!r}: give {', '.join((STANDARD, BEST, *KINDS))}")
+    if not encodes:
+        raise UserError(f"prior={kind}: this {model} has no encoder to fit a prior to the codes of: leave it out")
+    if fitted is None:
+        raise UserError(f"no prior was fitted to this {model}'s codes: run {again}")
+    best = fitted.best if kind == BEST else kind
+    if best != STANDARD and best not in fitted.priors:
+        raise UserError(f"this {model} has no fitted {kind}, only {', '.join(fitted.priors)}: run {again}")
+    return fitted.priors.get(best)
+
+
 def coupling(u: Tensor, mask: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
     """s and t of one layer, both n x d, and 0 where the mask keeps u."""
     w1, b1, w2, b2, w3, b3 = weights
