@@ -23,7 +23,7 @@ def pixels(*shape: int, seed: int = 0) -> np.ndarray:
 
 
 def test_sub_folders_are_classes(folder: Path) -> None:
-    collection = load(folder)
+    collection = load(folder, View(holdout=0))
     assert collection.shape == (3, 8, 9)
     assert counts(collection) == {"cat": 6, "dog": 6}
     assert collection.name == "pets"
@@ -106,7 +106,7 @@ def test_train_and_test_folders_are_splits(tmp_path: Path) -> None:
 def test_hidden_files_are_left_alone(folder: Path) -> None:
     (folder / ".thumbnails").mkdir()
     (folder / ".thumbnails" / "a.png").write_bytes(b"x")
-    assert load(folder).notes == ()
+    assert load(folder, View(holdout=0)).notes == ()
 
 
 def test_loose_images_beside_class_folders_leave_all_without_labels(folder: Path) -> None:

@@ -26,6 +26,9 @@ def picture(path: Path, level: int = 0, kind: str | None = None) -> Path:
     return path
 
 
+ALL = View(holdout=0)
+
+
 def names(folder: Path) -> list[str]:
     return [str(file) for file in listed(folder).images]
 
@@ -46,7 +49,7 @@ def test_links_to_folders_are_read_through_once_each(tmp_path: Path) -> None:
     (data / "cats" / "gone.png").symlink_to(tmp_path / "nothing")
     (data / "cats" / "one.png").symlink_to(away / "dogs" / "small" / "0.png")
     (data / "cats" / "self").symlink_to(data / "cats" / "self")
-    found = load(data)
+    found = load(data, ALL)
     assert counts(found) == {"cats": 4, "dogs": 3}
     assert found.notes == (
         "left out, links that lead nowhere: cats/gone.png, cats/self",
@@ -75,11 +78,11 @@ def test_every_file_is_read_or_named(tmp_path: Path) -> None:
                        ("l", "AVIF"), ("m", "PPM"), ("n", "JPEG2000"), ("o", "PNG"), ("p.pbm", None)):  # fmt: skip
         picture(data / name, 10, kind)
     assert len(load(data)) == 16
-    assert load(data).notes == ()
+    assert load(data, ALL).notes == ()
     for name in ("x.HEIC", "y.heic", "notes.txt", "NOTES.TXT", "more.txt", "README", "Thumbs.db", ".hidden.txt"):
         (data / name).write_bytes(b"what is this")
     left = "6 files left out: 3 .txt, 2 .heic, 1 without suffix; convert HEIC to JPEG or PNG first"
-    (note,) = load(data).notes
+    (note,) = load(data, ALL).notes
     assert note.startswith(left)
     summary = translate_files(negatives(), data, tmp_path / "out")
     assert (summary.translated, summary.others) == (16, 6)
@@ -111,7 +114,7 @@ def test_pipes_and_sockets_do_not_hang(tmp_path: Path, monkeypatch: pytest.Monke
     with socket.socket(socket.AF_UNIX) as plug:
         monkeypatch.chdir(data)
         plug.bind("plug.jpg")
-        (note,) = load(data).notes
+        (note,) = load(data, ALL).notes
         assert sorted(note.removeprefix("left out, pipes, sockets or devices: ").split(", ")) == [
             "bare", "pipe.png", "plug.jpg"
         ]  # fmt: skip
@@ -203,7 +206,7 @@ def test_runs_and_contact_sheets_are_no_data(tmp_path: Path) -> None:
     for name in ("config.json", "log.jsonl", "weights.safetensors"):
         (tmp_path / "runs" / "one" / name).write_text("")
     assert names(tmp_path) == ["a.png"]
-    assert load(tmp_path).notes == (
+    assert load(tmp_path, ALL).notes == (
         "runs by ganvas are no data: left out runs/one", "2 contact sheets by ganvas left out",
     )  # fmt: skip
 
@@ -230,4 +233,4 @@ def test_clutter_of_a_mac_is_left_alone(tmp_path: Path) -> None:
     picture(tmp_path / "__MACOSX" / "cat" / "._a.png")
     (tmp_path / ".DS_Store").write_bytes(b"x")
     assert counts(load(tmp_path)) == {"cat": 1, "dog": 1}
-    assert load(tmp_path).notes == ()
+    assert load(tmp_path, ALL).notes == ()

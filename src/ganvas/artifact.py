@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from . import __version__
 from .checkpoint import first_line, read
-from .data import Collection, Source, View, load, scaled
+from .data import Collection, Source, View, load, recorded, scaled, whole
 from .errors import UserError
 from .model import Encodes, Model, Samples, Shape, Translates, device_of, name_of, plain
 from .models import MODELS
@@ -191,7 +191,7 @@ class Trained:
         examples of another kind, and where the model does not translate that way.
         """
         home, _ = self.towards(to)
-        collection = load(images, view or View())
+        collection = load(images, whole(view))
         if collection.are_images != (len(home) == 3) or (len(home) == 1 and collection.shape != home):
             have, want = ("x".join(map(str, s)) for s in (collection.shape, home))
             raise UserError(
@@ -257,7 +257,7 @@ class Trained:
             raise UserError(
                 f"this {name_of(self.model)} has two domains, and no encoder: it can translate, not do this"
             )
-        collection = self.loaded(data, view or View())
+        collection = self.loaded(data, whole(view))
         if collection.shape != self.shape or collection.are_images != (len(self.shape) == 3):
             have, want = ("x".join(map(str, s)) for s in (collection.shape, self.shape))
             raise UserError(
@@ -296,7 +296,7 @@ class Trained:
             said = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))["data"]
             source = tuple(said["source"]) if isinstance(said["source"], list) else said["source"]
             arrays = "array" in (source if isinstance(source, tuple) else (source,))
-            return None if arrays else (source, View(**said["view"]))
+            return None if arrays else (source, recorded(said))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 

@@ -16,7 +16,7 @@ import torch
 from . import checkpoint, folders, selection
 from .artifact import LAST, Trained, model_from
 from .continuation import restored
-from .data import Data, Sources, View, apart, load_all, streamed
+from .data import Data, Sources, View, apart, load_all, recorded, streamed
 from .doctor import examine, recent
 from .errors import Diverged, Stopped, UserError, did_you_mean
 from .model import Model, name_of
@@ -315,7 +315,7 @@ def again(config: dict[str, Any], data: Sources | None, folder: Path, bar: Bar) 
     if data is None and "array" in (source if isinstance(source, tuple) else (source,)):
         raise UserError(f"{folder} was trained on an array: pass it again, ganvas.resume(folder, data=array)")
     with bar.reading() as progress:
-        collection = load_all(source, View(**config["data"]["view"]), progress=progress)
+        collection = load_all(source, recorded(config["data"]), progress=progress)
     if collection.fingerprint() != config["data"]["fingerprint"]:
         raise UserError(f"{config['data']['source']} has changed since {folder} was begun: bring back the same data")
     return collection

@@ -11,13 +11,14 @@ from torch import Tensor
 from ..errors import UserError, did_you_mean
 from .builtin import BUILTIN
 from .collection import CHANNELS, Collection, counts, fitted, from_array, with_channels
-from .files import from_idx, from_npy, from_npz, idx_in, only_train
+from .files import from_idx, from_npy, from_npz, has_test, idx_in
 from .folder import Progress, from_folder
+from .holdout import rows_parted, with_test_part
 from .layout import domains_in
 from .listing import mode_of
 from .pair import DOMAINS, Pair, PairStream, domains_of, paired, warnings
 from .stream import Stream, scaled
-from .view import NoSplit, View, names_in
+from .view import NoSplit, View, names_in, recorded, whole
 
 Source = str | Path | Collection | np.ndarray | Tensor
 Sources = Source | tuple[Source, ...]
@@ -35,14 +36,10 @@ def load(source: Source, view: View | None = None, *, progress: Progress = lambd
     view = view or View()
     if view.data_dir and not (isinstance(source, str) and source in ("mnist", "fashion-mnist")):
         raise UserError("data_dir is where mnist and fashion-mnist are looked for: leave it out for other data")
-    if view.split != "train" and not isinstance(source, str | Path):
-        raise NoSplit(f"an array has no split {view.split!r}: pass the examples that you mean")
-    if isinstance(source, Collection):
-        collection = source
-    elif isinstance(source, str | Path):
+    if isinstance(source, str | Path):
         collection = named(str(source), view, progress)
     else:
-        collection = from_array(source)
+        collection = given(source if isinstance(source, Collection) else from_array(source), view)
     if view.classes:
         collection = collection.only(view.classes)
     return prepared(collection, view)
@@ -69,10 +66,19 @@ def streamed(data: Data, **options: Any) -> Stream | PairStream:
     return Stream(data, **options) if isinstance(data, Collection) else PairStream(data, **options)
 
 
+def given(collection: Collection, view: View) -> Collection:
+    """Examples from Python, which are taken whole unless the view says what share to hold out."""
+    if view.holdout and view.holdout != "auto":
+        return rows_parted(collection, view)
+    if view.split != "train":
+        raise NoSplit(f"an array has no split {view.split!r}: pass the examples that you mean, or holdout=0.1")
+    return collection
+
+
 def named(source: str, view: View, progress: Progress) -> Collection:
     """The collection behind a name or a path."""
     if source in BUILTIN:
-        return BUILTIN[source](view.split, view.data_dir)
+        return with_test_part(BUILTIN[source](view.split, view.data_dir), view)
     if not source.strip():
         raise UserError(f"the data source is empty: give a path, or one of {', '.join(BUILTIN)}")
     file, _, key = source.partition(".npz:")
@@ -82,20 +88,25 @@ def named(source: str, view: View, progress: Progress) -> Collection:
         hint = did_you_mean(source, BUILTIN)
         raise UserError(f"no data {source!r}: neither a path nor one of {', '.join(BUILTIN)}.{hint}")
     if stat.S_ISDIR(mode):
-        if idx := idx_in(path, view.split):
-            return from_idx(idx)
-        if idx_in(path, "train"):
-            only_train(path, view.split)
+        if idx := idx_in(path, "train"):
+            test = idx_in(path, "test")
+            if test is None:
+                return rows_parted(from_idx(idx), view)
+            return with_test_part(from_idx(idx if view.split == "train" else test), view)
         return from_folder(path, view, progress)
     if not stat.S_ISREG(mode):
         raise UserError(f"{path} is no regular file (a pipe, a socket or a device): give a folder or a file")
     if path.suffix == ".npz":
-        return from_npz(path, view.split, key or None)
+        if has_test(path, key or None):
+            return with_test_part(from_npz(path, view.split, key or None), view)
+        return rows_parted(from_npz(path, "train", key or None), view)
     if path.suffix == ".npy":
-        return from_npy(path, view.split)
+        return rows_parted(from_npy(path, "train"), view)
     if "ubyte" in path.name or path.suffix == ".idx":
-        only_train(path, view.split)
-        return from_idx(path)
+        test = idx_in(path.parent, "test") if path == idx_in(path.parent, "train") else None
+        if test is None:
+            return rows_parted(from_idx(path), view)
+        return with_test_part(from_idx(path if view.split == "train" else test), view)
     raise UserError(f"{path} is no data source: give a folder of images, a .npy, .npz or IDX file, or a name")
 
 
@@ -113,5 +124,5 @@ def prepared(collection: Collection, view: View) -> Collection:
 __all__ = [
     "BUILTIN", "CHANNELS", "DOMAINS", "Collection", "Data", "NoSplit", "Pair", "PairStream", "Progress", "Source",
     "Sources", "Stream", "View", "apart", "counts", "domains_of", "from_array", "load", "load_all", "names_in",
-    "paired", "scaled", "streamed", "warnings",
+    "paired", "recorded", "scaled", "streamed", "warnings", "whole",
 ]  # fmt: skip

@@ -48,12 +48,22 @@ def from_npz(path: Path, split: str, key: str | None = None) -> Collection:
 
 def of_test(key: str, names: list[str], path: Path) -> str:
     """The array of the test split that goes with one that was named; NoSplit where there is none."""
-    if "test" in key.lower():
-        return key
-    other = re.sub("train", "test", key)
+    other = key.replace("train", "test")
     if other == key or other not in names:
         only_train(Path(f"{path}:{key}"), "test")
     return other
+
+
+def has_test(path: Path, key: str | None) -> bool:
+    """Whether an archive has a test part for its training part, or for the array `key`, by the names of its arrays."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = {name.removesuffix(".npy") for name in archive.namelist()}
+    except (OSError, zipfile.BadZipFile):
+        return False
+    if key is None:
+        return any(f"{name}_test" in names for name in EXAMPLES)
+    return "train" in key and key.replace("train", "test") in names
 
 
 def read_numpy(path: Path) -> "np.ndarray | dict[str, np.ndarray]":

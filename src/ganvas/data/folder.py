@@ -15,9 +15,10 @@ from torch import Tensor
 from ..errors import UserError
 from .collection import CHANNELS, Collection, fitted, with_channels
 from .depth import pixels_of
+from .holdout import parted
 from .layout import Layout, classes_of, layout, named_after, sibling
 from .listing import SUFFIXES, File, Listing, listed, reason
-from .view import NoSplit, View
+from .view import View
 
 Progress = Callable[[int, int], None]
 Read = tuple[Tensor, bool] | str
@@ -31,7 +32,7 @@ def from_folder(folder: Path, view: View, progress: Progress = lambda done, tota
     view asks for.  A file that cannot be read is skipped, and a note counts and names it.  Raises UserError for a
     folder without images, and for images of different sizes unless the view asks for one size.
     """
-    found, part = part_of(folder, view.split)
+    found, part = part_of(folder, view)
     files = [place.file for place in part.places]
     paths, size = [file.path for file in files], view.pixels
     read = read_all(paths, size, progress)
@@ -58,26 +59,36 @@ def from_folder(folder: Path, view: View, progress: Progress = lambda done, tota
     )  # fmt: skip
 
 
-def part_of(folder: Path, split: str) -> tuple[Listing, Layout]:
-    """What is below a folder, and which of the images are of a split, which may lie in the folder beside it.
+def part_of(folder: Path, view: View) -> tuple[Listing, Layout]:
+    """What is below a folder, and which of the images are of a split.
 
-    Raises UserError where there are no images, and NoSplit where there are none of this split.
+    The test part may lie in the folder beside it, or else is held out.  Raises UserError where there are no images, and
+    NoSplit where there are none of this split.
     """
     found = listed(folder)
-    part = layout(found.images, split, str(folder))
+    part = layout(found.images, view.split, str(folder))
     beside = None if part.split else sibling(folder)
     if beside and (other := listed(beside)).images:
-        notes = [*part.notes, f"the test part is {beside.name}, beside it"]
-        if split == "train":
-            return found, replace(part, split=True, notes=notes)
-        inner = layout(other.images, "train", str(beside))
-        return other, replace(inner, training=tuple(part.places), split=True)
+        if view.split == "test":
+            inner = layout(other.images, "train", str(beside))
+            return other, replace(inner, training=tuple(part.places), split=True)
+        part = replace(part, split=True, notes=[*part.notes, f"the test part is {beside.name}, beside it"])
     if not part.places:
         what = found.left_out() + found.notes
         raise UserError(f"{folder} holds no images{': ' + '; '.join(what) if what else ''} ({readable()})")
-    if split == "test" and not part.split:
-        raise NoSplit(f'{folder} has no split "{split}": leave out split={split}')
-    return found, part
+    return found, part if part.split else held_out(part, view, folder)
+
+
+def held_out(part: Layout, view: View, folder: Path) -> Layout:
+    """The images of a split, of a source without a test part; the classes are those of all its images."""
+
+    def digests() -> list[bytes | None]:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            return list(pool.map(lambda place: place.file.digest(), part.places))
+
+    kept, notes = parted(len(part.places), digests, view, str(folder))
+    places = [part.places[i] for i in kept]
+    return replace(part, places=places, training=tuple(part.places), notes=[*part.notes, *notes])
 
 
 def readable() -> str:

@@ -168,8 +168,9 @@ def classes_of(found: Layout, notes: list[str]) -> tuple[list[int] | None, tuple
 
     Of a test part the classes are in the order of those of the training part.
     """
-    loose = sum(len(place.parts) == 1 for place in found.places)
-    if loose == len(found.places):
+    files = {place.file: place.parts for place in (*found.training, *found.places)}
+    loose = sum(len(parts) == 1 for parts in files.values())
+    if loose == len(files):
         return None, ()
     if loose:
         notes.append(f"no labels: {counted(loose, 'image')} {'lies' if loose == 1 else 'lie'} beside the class folders")

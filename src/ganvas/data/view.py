@@ -1,7 +1,8 @@
 """What of a source is meant, and how it is prepared: the options of data."""
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from dataclasses import replace
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
@@ -24,9 +25,20 @@ def names_in(value: str | Sequence[str]) -> tuple[str, ...]:
     return tuple(name.strip() for item in listed for name in str(item).split(",") if name.strip())
 
 
+def share_of(value: object) -> object:
+    """The number in a text, as the command line and files pass it; anything else as it is."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
 def int_of(value: object) -> object:
     """The number in a text, as the command line and files pass it; anything else as it is."""
     return int(value) if isinstance(value, str) and value.isdigit() else value
+
+
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -35,6 +47,9 @@ class View(metaclass=Checked):
 
     split: Literal["train", "test"] = "train"
     """part of the data"""
+    holdout: Annotated[Literal["auto"] | Share | None, BeforeValidator(share_of)] = None
+    """share of the examples to hold out for tests, by their content, of a source without a test part; auto, as training
+    has it, is 0.1 of 100 examples or more in a folder or a file"""
     classes: Annotated[tuple[str, ...], BeforeValidator(names_in)] = ()
     """only these classes, by name: smileys,animals"""
     size: Annotated[str, BeforeValidator(str), Field(pattern=SIZE)] | None = None
@@ -51,3 +66,21 @@ class View(metaclass=Checked):
             return None
         height, _, width = self.size.partition("x")
         return int(height), int(width or height)
+
+
+def whole(view: View | None) -> View:
+    """A view of all examples, unless it says what is held out: for the use of a model, which does not learn."""
+    view = view or View()
+    return replace(view, holdout=0.0) if view.holdout is None and view.split == "train" else view
+
+
+def recorded(said: dict[str, Any]) -> View:
+    """The view of a run's data, as its config.json has them, with the channels that the run's images have.
+
+    A run that says nothing of `holdout` was begun before there was any, and has learnt from all examples.
+    """
+    asked = {"holdout": 0.0, "channels": None} | said["view"]
+    channels, *size = said.get("shape", [None])
+    if size and isinstance(channels, int):
+        asked["channels"] = asked["channels"] or channels
+    return View(**asked | {"holdout": "auto" if asked["holdout"] is None else asked["holdout"]})

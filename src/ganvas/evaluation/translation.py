@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..artifact import Trained
-from ..data import Collection, NoSplit, Pair, Sources, View, apart, load, load_all
+from ..data import Collection, NoSplit, Pair, Sources, View, apart, load, load_all, whole
 from ..doctor import of_translator
 from ..errors import UserError
 from ..features import Features, features_for
@@ -111,7 +111,7 @@ def held_out(trained: Trained, data: Sources | None, view: View | None) -> tuple
     The last only where a domain has no test split: one that cannot be read is an error.
     """
     if data is not None:
-        return fitting(trained, data, view or View()), "given"
+        return fitting(trained, data, whole(view)), "given"
     origin = trained.origins()
     if origin is None:
         where = trained.folder or "the weights file"
@@ -202,12 +202,13 @@ def of_translations(s: generated.Sides, metrics: Sequence[str], few: bool, seed:
 def aligned(trained: Trained, pairs: Sources, view: View | None) -> Pair:
     """Two domains in which example i of A belongs to example i of B; UserError where they cannot be such.
 
-    Where nothing is said of them, they are the test split, if there is one.
+    Where nothing is said of them, they are the test split, if there is one.  None is held out by its content, which
+    would part examples that belong together.
     """
     try:
-        found = fitting(trained, pairs, view or View(split="test"))
+        found = fitting(trained, pairs, replace(view or View(split="test"), holdout=0.0))
     except NoSplit:
-        found = fitting(trained, pairs, view or View())
+        found = fitting(trained, pairs, replace(view or View(), holdout=0.0))
     if len(found.a) != len(found.b):
         raise UserError(
             f"pairs need as many examples in both domains, in one order: {found.a.name} has {len(found.a)}, "
