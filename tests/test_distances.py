@@ -3,7 +3,7 @@
 import subprocess
 import sys
 from importlib.util import find_spec
-from math import pi
+from math import isfinite, isnan, nan, pi
 from pathlib import Path
 
 import numpy as np
@@ -143,9 +143,20 @@ def test_frechet_distances_of_several_sets_are_those_of_each(monkeypatch: pytest
             assert infinite == pytest.approx(line(0), rel=1e-6)
             assert infinite == pytest.approx(frechet_infinity(a, x), rel=1e-9)
     tiny = torch.randn(4, 2, generator=random)
-    assert frechets(tiny, tiny)[0] == pytest.approx((0, 0), abs=1e-9)
-    with pytest.raises(UserError, match="fid needs at least 4 examples of each, and has 3 and 3: give more"):
-        frechets(tiny[:3], tiny[:3])
+    assert frechets(tiny, tiny)[0] == pytest.approx((0, nan), abs=1e-9, nan_ok=True)
+    with pytest.raises(UserError, match="fid needs at least 2 examples of each, and has 1 and 1: give more"):
+        frechets(tiny[:1], tiny[:1])
+
+
+def test_nothing_is_extrapolated_from_fewer_than_twice_as_many_examples_as_features() -> None:
+    x = torch.randn(2, 81, 20, generator=torch.Generator().manual_seed(0))
+    assert isfinite(frechets(*x)[0][1])
+    assert isfinite(frechet_infinity(*x[:, :80]))
+    few = x[:, :79]
+    assert isnan(frechets(*few)[0][1])
+    assert frechets(*few)[0][0] == pytest.approx(frechet_distance(*few))
+    with pytest.raises(UserError, match="twice as many as features: 80 examples at least, and here are 79"):
+        frechet_infinity(*few)
 
 
 def test_the_kernel_distance_is_that_of_loops() -> None:

@@ -11,10 +11,11 @@ import torch
 
 import ganvas
 from ganvas import artifact
+from ganvas.commands.evaluating import about_information
 from ganvas.data import Collection, from_array
 from ganvas.errors import UserError
 from ganvas.metrics import codes, likelihood
-from ganvas.metrics.codes import active_units, mutual_information
+from ganvas.metrics.codes import active_units, information, mutual_information
 from ganvas.metrics.fidelity import psnr, ssim
 from ganvas.model import Batch
 from ganvas.posteriors import Diagonal
@@ -176,6 +177,39 @@ def test_mutual_information_of_codes_that_say_all_and_nothing() -> None:
     assert mutual_information(apart, apart.sample()) == pytest.approx(log(n), rel=1e-4)
     same = Diagonal(torch.ones(n, 2), torch.full((n, 2), 0.5))
     assert mutual_information(same, same.sample()) == pytest.approx(0, abs=1e-4)
+
+
+@pytest.mark.parametrize(("d", "sigma"), [(1, 0.5), (5, 0.5), (10, 0.5), (10, 0.35), (10, 0.05)])
+def test_mutual_information_lies_between_its_bounds(d: int, sigma: float) -> None:
+    """I = d/2 log(1 + 1 / s^2), up to 30 nats, where 1,000 examples can show 6.9 for certain."""
+    x = torch.randn(1000, d)
+    q = Diagonal(x, torch.full((1000, d), sigma))
+    least, most = information(q, q.sample())
+    true = d / 2 * log(1 + 1 / sigma**2)
+    assert least - 0.05 < true < most + 0.05
+    assert least <= log(1000) + 1e-6
+    assert (most - least < 0.1) == (d == 1)
+
+
+def test_bounds_are_told_as_such(vae: ganvas.Trained) -> None:
+    sharp = trained(ganvas.VAE(**FIELDS | {"beta": 1e-4, "latent": 8}), steps=100)
+    found = ganvas.evaluate(sharp, BITS, metrics=("codes",))
+    assert found["mutual_information_is_bound"] is True
+    assert found["mutual_information_limit"] == log(70)
+    assert found["mutual_information"] + 0.1 < found["mutual_information_at_most"]
+    kl = sum(found["kl_per_dimension"])
+    assert found["aggregate_from_prior"] == pytest.approx(kl - found["mutual_information"], rel=0.05)
+    assert found["aggregate_from_prior_at_least"] == pytest.approx(
+        max(0, kl - found["mutual_information_at_most"]), abs=1.0
+    )
+    said = about_information(found)
+    assert said[0].split()[:4] == ["mutual", "information", "at", "least"]
+    assert "at most" in said[1]
+    alone = about_information(found | {"mutual_information_at_most": None, "aggregate_from_prior_at_least": None})
+    assert "at most" not in alone[0]
+    assert about_information(found | {"mutual_information_is_bound": False})[0].endswith("nats, on 70 examples")
+    blind = trained(ganvas.VAE(**FIELDS | {"beta": 100.0}), steps=100)
+    assert ganvas.evaluate(blind, BITS, metrics=("codes",))["mutual_information_is_bound"] is False
 
 
 def test_mutual_information_of_a_gaussian_channel() -> None:

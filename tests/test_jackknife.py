@@ -17,6 +17,7 @@ from ganvas.metrics import (
     two_sample_accuracy,
 )
 from ganvas.metrics.classes import classifier_score
+from ganvas.metrics.distances import frechet_infinity
 from ganvas.metrics.jackknife import (
     RESAMPLES,
     Score,
@@ -26,6 +27,7 @@ from ganvas.metrics.jackknife import (
     duplicates_score,
     energy_score,
     frechet_score,
+    infinity_error,
     kernel_score,
     means,
     mode_scores,
@@ -105,6 +107,19 @@ def test_terms_of_singular_features_are_finite() -> None:
     assert of_made.isfinite().all()
     few = frechet_score(torch.randn(8, 20), torch.randn(8, 20))
     assert few.of_real.isfinite().all()
+
+
+@pytest.mark.parametrize(("scale", "shift"), [(1.0, 0.0), (1.3, 0.4)], ids=["alike", "apart"])
+def test_the_error_of_infinitely_many_is_its_deviation_over_repetitions(scale: float, shift: float) -> None:
+    """Which is about twice that of the distance itself."""
+    values, errors, finite = [], [], []
+    for i in range(100):
+        real, made = drawn(120, 2 * i), drawn(120, 2 * i + 1, scale, shift)
+        values.append(frechet_infinity(real, made))
+        errors.append(infinity_error(real, made))
+        finite.append(frechet_distance(real, made))
+    assert np.mean(errors) == pytest.approx(np.std(values), rel=0.25)
+    assert np.std(values) > 1.4 * np.std(finite)
 
 
 def test_terms_of_a_sliced_distance_are_kantorovich_potentials() -> None:

@@ -158,7 +158,8 @@ def test_metrics_are_those_asked_for() -> None:
     run, (a, b) = of_size(negatives()), (drawings(), negative(drawings(60, 1)))
     v = measured(run, a, b, metrics=("prdc", "fid"), few=True, features="random-conv-v1")
     names = {name.split(":")[0] for name in v["to B"]}
-    assert {"precision", "coverage", "fid", "fid_infinity", "distance"} <= names
+    assert {"precision", "coverage", "fid", "distance"} <= names
+    assert list(v["to B"]["left_out"]) == ["fid_infinity"]
     assert "kid" not in names
     assert "  precision:random-conv-v1@" in "\n".join(of_translator(v))
     for options, words in (

@@ -178,13 +178,16 @@ def about_information(v: dict[str, Any]) -> list[str]:
     """Mutual information and the aggregate posterior's distance, with what such an estimate can show at most."""
     if "mutual_information" not in v:
         return [f"{'mutual information':<24} not measured: the model is a hierarchy"]
-    value, limit, n = v["mutual_information"], v["mutual_information_limit"], v["mutual_information_examples"]
-    full = value > limit - 1
-    least, most = ("at least ", "at most ") if full else ("", "")
-    why = f", of which {n} examples can show {limit:.2f} at most" if full else f", on {n} examples"
+    least, most, n = v["mutual_information"], v["mutual_information_at_most"], v["mutual_information_examples"]
+    from_prior, at_least = v["aggregate_from_prior"], v["aggregate_from_prior_at_least"]
+    between, away, why = f"{least:.2f}", f"{from_prior:.2f}", f"on {n} examples"
+    if v["mutual_information_is_bound"]:
+        between = f"at least {least:.2f}" + ("" if most is None else f", at most {most:.2f}")
+        away = f"at most {from_prior:.2f}" + (f", at least {at_least:.2f}" if at_least else "")
+        why = f"of which {n} examples can show {v['mutual_information_limit']:.2f} for certain"
     return [
-        f"{'mutual information':<24} {least}{value:.2f} nats{why}",
-        f"{'KL(q(z) || p(z))':<24} {most}{v['aggregate_from_prior']:.2f} nats, the aggregate posterior's",
+        f"{'mutual information':<24} {between} nats, {why}",
+        f"{'KL(q(z) || p(z))':<24} {away} nats, the aggregate posterior's",
     ]
 
 

@@ -149,16 +149,8 @@ def of_samples(
         "ms-ssim": lambda: generated.diversity(s, seed), "distances": lambda: generated.vectors(s),
         "modes": lambda: generated.modes_found(s), "classes": lambda: classes(s),
     }  # fmt: skip
-    result: Numbers = {"left_out": {}}
-    for name in (name for name in chosen if name in measures):
-        progress(name)
-        try:
-            result |= measures[name]()
-        except UserError as error:
-            if asked:
-                raise
-            result["left_out"][name] = str(error)
-    return result
+
+    return generated.chosen_of(measures, [name for name in chosen if name in measures], asked, progress)
 
 
 def which(trained: Trained, metrics: Sequence[str]) -> Sequence[str]:

@@ -4,7 +4,7 @@ The floor of a number is the same number for real examples in place of generated
 those that both are compared with.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from time import monotonic
@@ -20,8 +20,9 @@ from ..data.builtin import MIXTURES
 from ..errors import UserError
 from ..features import Features, features_for
 from ..metrics import energy_distance, kernel_distance, modes, sliced_wasserstein
-from ..metrics.distances import correlations, frechets, marginals, wasserstein
+from ..metrics.distances import correlations, extrapolates, frechets, marginals, too_few, wasserstein
 from ..metrics.fidelity import ms_ssim, scales
+from ..metrics.jackknife import infinity_error
 from ..metrics.likelihood import mean_and_error
 from ..metrics.neighbours import Points, copying, coverage, doubles, points, told_apart
 from ..model import device_of
@@ -125,10 +126,37 @@ def features_of(data: Collection, space: Features, progress: Callable[[str], Non
 
 
 def fid(s: Sides, few: bool) -> Numbers:
-    """The Frechet distance, and that of infinitely many examples; UserError where there are too few for either."""
-    enough(len(s.of_made), s.features, few)
+    """The Frechet distance, and with its standard error that of infinitely many; UserError where there are too few.
+
+    Where there are too few for the latter alone, "left_out" says so.
+    """
+    n = len(s.of_made)
+    enough(n, s.features, few)
     (value, infinite), (floor, infinite_floor) = frechets(s.of_held_out, s.of_made, s.of_other)
-    return named(s, "fid", value, floor) | named(s, "fid_infinity", infinite, infinite_floor)
+    found = named(s, "fid", value, floor)
+    if not extrapolates(n, s.features.size):
+        return found | {"left_out": {"fid_infinity": too_few(n, s.features.size)}}
+    return found | named(s, "fid_infinity", infinite, infinite_floor, infinity_error(s.of_held_out, s.of_made))
+
+
+def chosen_of(
+    measures: dict[str, Callable[[], Numbers]],
+    names: Sequence[str],
+    asked: bool,
+    progress: Callable[[str], None] = lambda line: None,
+) -> Numbers:
+    """The numbers of these metrics; "left_out" says why one is not there, which is an error if it was asked for."""
+    result: Numbers = {"left_out": {}}
+    for name in names:
+        progress(name)
+        try:
+            found = measures[name]()
+        except UserError as error:
+            if asked:
+                raise
+            found = {"left_out": {name: str(error)}}
+        result |= found | {"left_out": result["left_out"] | found.get("left_out", {})}
+    return result
 
 
 def enough(n: int, space: Features, few: bool) -> None:
@@ -193,8 +221,9 @@ def diversity(s: Sides, seed: int) -> Numbers:
 
     def mean(x: Tensor) -> float:
         random = generator(torch.device("cpu"), seed, "pairs")
-        pairs = torch.randint(len(x), (2, min(PAIRS, len(x))), generator=random)
-        a, b = (x[index].float() / 255 for index in pairs)
+        first = torch.randint(len(x), (min(PAIRS, len(x)),), generator=random)
+        second = (first + torch.randint(1, len(x), first.shape, generator=random)) % len(x)  # never itself
+        a, b = (x[index].float() / 255 for index in (first, second))
         return ms_ssim(a, b).mean().item()
 
     return {
@@ -251,6 +280,7 @@ def named(s: Sides, name: str, value: Any, floor: Any, error: Any = None) -> Num
 
 
 __all__ = [
-    "N", "Numbers", "Ready", "Sides", "diversity", "enough", "features_of", "fid", "kid", "made_by", "memorisation",
-    "mixture_of", "modes_found", "named", "prdc", "ready", "repeated", "sides", "sliced", "two_sample", "vectors",
+    "N", "Numbers", "Ready", "Sides", "chosen_of", "diversity", "enough", "features_of", "fid", "kid", "made_by",
+    "memorisation", "mixture_of", "modes_found", "named", "prdc", "ready", "repeated", "sides", "sliced", "two_sample",
+    "vectors",
 ]  # fmt: skip

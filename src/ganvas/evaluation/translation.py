@@ -188,15 +188,7 @@ def of_translations(s: generated.Sides, metrics: Sequence[str], few: bool, seed:
         "two-sample": lambda: generated.two_sample(s), "duplicates": lambda: generated.repeated(s),
         "ms-ssim": lambda: generated.diversity(s, seed), "sliced-wasserstein": dict,
     }  # fmt: skip
-    found: Numbers = {"left_out": {}}
-    for name in metrics or OF_TRANSLATIONS[:1]:
-        try:
-            found |= measures[name]()
-        except UserError as error:
-            if metrics:
-                raise
-            found["left_out"][name] = str(error)
-    return found
+    return generated.chosen_of(measures, metrics or OF_TRANSLATIONS[:1], bool(metrics))
 
 
 def aligned(trained: Trained, pairs: Sources, view: View | None) -> Pair:

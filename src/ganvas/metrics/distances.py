@@ -1,11 +1,11 @@
 """How far apart two sets of examples, or of their features, are."""
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from itertools import accumulate
-from math import sqrt
+from math import nan, sqrt
 from operator import add
 
 import torch
@@ -89,9 +89,26 @@ def of_block(block: Float[Tensor, "b d"]) -> Moments:
     return Moments(len(x), mean, (x - mean).mT @ (x - mean))
 
 
+def prefix_sizes(n: int) -> list[int]:
+    """How many of n examples the distances are of from which that of infinitely many is extrapolated."""
+    return [round(n * share) for share in SHARES]
+
+
+def to_infinity(sizes: Sequence[int]) -> Float64[Tensor, " k"]:
+    """With which weights k distances of so many examples make that of infinitely many: of the least squares' line."""
+    at = torch.stack([torch.ones(len(sizes)), 1 / torch.tensor(sizes)], 1).double()
+    weights: Tensor = torch.linalg.pinv(at)[0]
+    return weights
+
+
+def extrapolates(n: int, d: int) -> bool:
+    """Whether n examples suffice for that: where half of them are fewer than 2 d, the bias is not as 1 / N."""
+    return n // 2 >= 2 * d
+
+
 def prefixes(x: Float[Tensor, "n d"]) -> Iterator[Moments]:
     """The moments of the first `SHARES` of the rows, each from those before it and what is added."""
-    sizes = [round(len(x) * share) for share in SHARES]
+    sizes = prefix_sizes(len(x))
     parts = x[: sizes[-1]].tensor_split(sizes[:-1])
     return accumulate(moments(part.split(ROWS)) for part in parts)
 
@@ -125,25 +142,40 @@ def frechet(a: Moments, b: Moments) -> float:
 
 
 def frechet_infinity(a: Float[Tensor, "n d"], b: Float[Tensor, "n d"]) -> float:
-    """The Frechet distance that infinitely many examples would have, extrapolated from n of each: see `frechets`."""
+    """The Frechet distance that infinitely many examples would have, extrapolated from n of each: see `frechets`.
+
+    UserError where half of the examples are fewer than 2 d.
+    """
+    check(a, b, 2)
+    if not extrapolates(len(a), a.shape[1]):
+        raise UserError(too_few(len(a), a.shape[1]))
     return frechets(a, b)[0][1]
+
+
+def too_few(n: int, d: int) -> str:
+    """Why the distance of infinitely many is not there."""
+    return (
+        f"fid_infinity is extrapolated from half of the examples on, of which there have to be twice as many as "
+        f"features: {4 * d} examples at least, and here are {n}"
+    )
 
 
 def frechets(real: Float[Tensor, "n d"], *others: Float[Tensor, "n d"]) -> list[tuple[float, float]]:
     """The Frechet distance of each of the others from the real examples, and that of infinitely many.
 
     Its bias is proportional to 1 / N (Chong & Forsyth, arXiv:1911.07023): a line through the distances of N examples
-    of each set, N from n / 2 to n, is followed to 1 / N = 0.  Sets are taken in their order, so mix them before.  Of
-    the real ones, moments and eigenvectors are computed once for each N.
+    of each set, N from n / 2 to n, is followed to 1 / N = 0.  That holds for N well above d only, so that of infinitely
+    many is NaN where n / 2 < 2 d.  Sets are taken in their order, so mix them before.  Of the real ones, moments and
+    eigenvectors are computed once for each N.
     """
     for x in others:
-        check(real, x, 4)
-    at, far = [], []
-    for a, *rest in zip(*map(prefixes, (real, *others)), strict=True):
-        at.append([1.0, 1 / a.n])
-        far.append([frechet(a, b) for b in rest])
+        check(real, x, 2)
+    if not extrapolates(len(real), real.shape[1]):
+        whole = moments(real.split(ROWS))
+        return [(frechet(whole, moments(x.split(ROWS))), nan) for x in others]
+    far = [[frechet(a, b) for b in rest] for a, *rest in zip(*map(prefixes, (real, *others)), strict=True)]
     distances = torch.tensor(far, dtype=torch.float64)
-    infinite = torch.linalg.lstsq(torch.tensor(at, dtype=torch.float64), distances).solution[0]
+    infinite = to_infinity(prefix_sizes(len(real))) @ distances
     return list(zip(distances[-1].tolist(), infinite.tolist(), strict=True))
 
 

@@ -8,6 +8,7 @@ bring to distances and nearest neighbours.  Source of the resamples: Efron, Boot
 """
 
 from collections.abc import Callable, Sequence
+from math import sqrt
 from typing import NamedTuple
 
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from ..randomness import generator
 from .classes import classifier_score
-from .distances import DIRECTIONS, ROWS, SUBSET, block, check, frechet, moments
+from .distances import DIRECTIONS, ROWS, SUBSET, block, check, frechet, moments, prefix_sizes, to_infinity
 from .modes import assigned, modes
 from .neighbours import RARE, Points, distances, in_blocks, rare, told_apart
 
@@ -77,6 +78,21 @@ def frechet_score(real: Float[Tensor, "m d"], made: Float[Tensor, "n d"]) -> Sco
         parts = [potential(part.double() - own.mean, own.factor, other.factor, p, q) for part in x.split(ROWS)]
         terms.append(torch.cat(parts) + 2 * (x.double() - own.mean) @ (own.mean - other.mean))
     return score(frechet(a, b), *terms)
+
+
+def infinity_error(real: Float[Tensor, "n d"], made: Float[Tensor, "n d"]) -> float:
+    """The standard error of `frechet_infinity`, by the delta method.
+
+    Extrapolated is a weighted sum of the distances of the first half and more of the examples.  Each example changes
+    those that it is part of by its term of the whole sets' distance, so that it counts with a weight of its own: the
+    first ones, which are in all parts, with one near 1, and the last ones with a larger one.
+    """
+    n = len(real)
+    sizes = prefix_sizes(n)
+    counts = (torch.arange(n)[:, None] < torch.tensor(sizes)).double()
+    weights = counts * n / torch.tensor(sizes) @ to_infinity(sizes)
+    _, *terms = frechet_score(real, made)
+    return sqrt(sum((weights * t).var().item() for t in terms) / n)
 
 
 def potential(y: Tensor, A: Tensor, B: Tensor, p: Tensor, q: Tensor) -> Float64[Tensor, " n"]:
