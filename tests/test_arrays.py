@@ -65,7 +65,7 @@ def test_other_types_of_pixels_become_bytes() -> None:
         (np.array([[1.0, 1e300]]), None, r"holds inf \(as float32\) at index \[0, 1\]"),
         (np.full((2, 5, 5), np.nan), None, "holds nan"),
         (BYTES, np.zeros(5, int), r"6 examples, but labels of shape \(5,\)"),
-        (BYTES, np.zeros(6), "labels of type float64"),
+        (BYTES, np.full(6, 0.5), "labels of type float64"),
         (BYTES, np.full(6, -1), "labels from -1 to -1"),
         (BYTES, np.full(6, 10**9), "number the classes from 0"),
     ],

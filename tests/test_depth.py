@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from ganvas.data import load
-from ganvas.data.depth import has_16_bits, pixels_of
+from ganvas.data.depth import Pixels, has_16_bits, pixels_of
 
 ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 """left, top, and steps to the right and down of the passes of interlaced images (ISO/IEC 15948, section 8.2)"""
@@ -56,7 +56,7 @@ def values_of(path: Path) -> np.ndarray:
     return np.ascontiguousarray(rows[:, 1:]).view(">u2").reshape(h, w, channels).astype(int)
 
 
-def read(path: Path) -> tuple[np.ndarray, bool]:
+def read(path: Path) -> Pixels:
     with Image.open(path) as image:
         return pixels_of(path, image)
 
@@ -66,10 +66,9 @@ def read(path: Path) -> tuple[np.ndarray, bool]:
 def test_all_bits_of_a_png_are_read(channels: int, interlaced: bool, tmp_path: Path) -> None:
     values = np.random.default_rng(channels).integers(0, 65536, (13, 11, channels))
     (tmp_path / "x.png").write_bytes(png(values, interlaced=interlaced))
-    pixels, deep = read(tmp_path / "x.png")
-    assert deep
-    assert pixels.dtype == np.uint16
-    assert np.array_equal(pixels, values[:, :, [0, 0, 0, 1]] if channels == 2 else values)
+    pixels = read(tmp_path / "x.png")
+    assert (pixels.values.dtype, pixels.white, pixels.lost) == (np.uint16, 65535, False)
+    assert np.array_equal(pixels.values, values[:, :, [0, 0, 0, 1]] if channels == 2 else values)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -79,7 +78,7 @@ def test_a_colour_that_is_transparent_becomes_alpha(channels: int, tmp_path: Pat
     values[1, 1] = values[0, 0] ^ 1
     extra = chunk(b"tRNS", values[0, 0].astype(">u2").tobytes())
     (tmp_path / "x.png").write_bytes(png(values, extra=extra))
-    pixels, _ = read(tmp_path / "x.png")
+    pixels = read(tmp_path / "x.png").values
     assert np.array_equal(pixels[:, :, :3], np.broadcast_to(values, (5, 4, 3)))
     assert [tuple(i) for i in np.argwhere(pixels[:, :, 3] == 0)] == [(0, 0)]
     assert pixels[1, 1, 3] == 65535
@@ -90,20 +89,20 @@ def test_an_orientation_is_applied(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     (tmp_path / "x.png").write_bytes(png(values, extra=chunk(b"eXIf", exif.tobytes().removeprefix(b"Exif\0\0"))))
-    assert np.array_equal(read(tmp_path / "x.png")[0], np.rot90(values, -1))
+    assert np.array_equal(read(tmp_path / "x.png").values, np.rot90(values, -1))
 
 
 def test_which_files_have_16_bits(tmp_path: Path) -> None:
     colours = np.random.default_rng(0).integers(0, 65536, (6, 5, 3))
     (tmp_path / "deep.tiff").write_bytes(tiff(colours))
-    pixels, deep = read(tmp_path / "deep.tiff")
-    assert deep, "though Pillow reads eight"
-    assert np.array_equal(pixels, colours // 256)
+    pixels = read(tmp_path / "deep.tiff")
+    assert not pixels.lost, "though Pillow reads eight bits"
+    assert np.array_equal(pixels.values, colours)
     grey = Image.fromarray(colours[:, :, 0].astype(np.uint16))
     grey.save(tmp_path / "grey.tiff")
     grey.save(tmp_path / "packed.tiff", compression="tiff_lzw")
     for name in ("grey.tiff", "packed.tiff"):
-        assert np.array_equal(read(tmp_path / name)[0], colours[:, :, :1])
+        assert np.array_equal(read(tmp_path / name).values, colours[:, :, :1])
     for suffix in ("png", "jpg", "webp", "bmp", "gif", "ppm", "tiff"):
         Image.new("RGB", (4, 4)).save(tmp_path / f"flat.{suffix}")
         with Image.open(tmp_path / f"flat.{suffix}") as image:
@@ -116,5 +115,40 @@ def test_a_collection_says_that_it_rounds(tmp_path: Path) -> None:
     values = np.random.default_rng(0).integers(0, 65536, (6, 5, 3))
     (folder / "x.png").write_bytes(png(values))
     found = load(str(folder))
-    assert found.notes == ("16-bit images were rounded to 8 bits",)
+    assert found.notes[0].startswith("16-bit images were rounded to 8 bits: their numbers are from ")
     assert np.array_equal(found.x[0].movedim(0, -1), np.round(values / 257))
+
+
+@pytest.mark.parametrize("white", [300, 4095, 65535])
+def test_all_bits_of_a_pnm_are_read(white: int, tmp_path: Path) -> None:
+    """Pillow scales those of grey to 65535 and cuts those of colours to 8 bits."""
+    values = np.random.default_rng(white).integers(0, white + 1, (4, 5, 3)).astype(">u2")
+    files = {
+        "colours.ppm": (b"P6 5 4 %d\n" % white + values.tobytes(), values),
+        "grey.pgm": (b"P5 5 4 %d\n" % white + values[:, :, :1].tobytes(), values[:, :, :1]),
+        "digits.pgm": (b"P2 5 4 %d\n" % white + b" ".join(b"%d" % v for v in values[:, :, 0].flat), values[:, :, :1]),
+    }
+    for name, (content, expected) in files.items():
+        (tmp_path / name).write_bytes(content)
+        pixels = read(tmp_path / name)
+        assert (pixels.white, pixels.lost) == (white, False), name
+        assert np.array_equal(pixels.values, expected), name
+
+
+def test_twelve_bits_of_a_tiff_are_white_at_4095(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 4096, (2, 6))
+    pairs = values.reshape(-1, 2)  # two numbers in three bytes, the higher bits first
+    packed = np.stack([pairs[:, 0] >> 4, (pairs[:, 0] & 15) << 4 | pairs[:, 1] >> 8, pairs[:, 1] & 255], 1)
+    (tmp_path / "x.tiff").write_bytes(of_bits(values, 12, packed.astype(np.uint8).tobytes()))
+    pixels = read(tmp_path / "x.tiff")
+    assert pixels.white == 4095
+    assert np.array_equal(pixels.values[:, :, 0], values)
+
+
+def of_bits(values: np.ndarray, bits: int, content: bytes, more: tuple[tuple[int, int], ...] = ()) -> bytes:
+    """A grey TIFF with so many bits a pixel, and more tags."""
+    h, w = values.shape
+    tags = ((256, w), (257, h), (258, bits), (259, 1), (262, 1), (273, 200), (277, 1), (278, h), (279, len(content)))
+    entries = [struct.pack("<HHII", tag, 3 if tag in (258, 339) else 4, 1, value) for tag, value in (*tags, *more)]
+    head = struct.pack("<2sHIH", b"II", 42, 8, len(entries)) + b"".join(entries) + bytes(4)
+    return head.ljust(200, b"\0") + content

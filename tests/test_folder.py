@@ -92,7 +92,7 @@ def test_16_bits_are_rounded_to_8_not_cut_off(tmp_path: Path) -> None:
     save(tmp_path / "deep" / "a.png", deep)
     collection = load(tmp_path / "deep")
     np.testing.assert_array_equal(collection.x[0, 0].numpy(), deep // 257)
-    assert "16-bit images were rounded to 8 bits" in collection.notes
+    assert collection.notes == ("16-bit images were rounded to 8 bits: their numbers are from 2570 to 63736",)
 
 
 def test_train_and_test_folders_are_splits(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from . import __version__
 from .checkpoint import first_line, read
-from .data import Collection, Source, View, load, recorded, scaled, whole
+from .data import DOMAINS, Collection, Source, View, load, range_in, recorded, scaled, whole, with_range
 from .errors import UserError
 from .model import Encodes, Model, Samples, Shape, Translates, device_of, name_of, plain
 from .models import MODELS
@@ -191,7 +191,7 @@ class Trained:
         examples of another kind, and where the model does not translate that way.
         """
         home, _ = self.towards(to)
-        collection = load(images, whole(view))
+        collection = load(images, with_range(images, whole(view), self.about, 1 - DOMAINS.index(to)))
         if collection.are_images != (len(home) == 3) or (len(home) == 1 and collection.shape != home):
             have, want = ("x".join(map(str, s)) for s in (collection.shape, home))
             raise UserError(
@@ -274,6 +274,7 @@ class Trained:
 
     def loaded(self, data: Source, view: View) -> Collection:
         """A source's collection.  Images by name or path get the run's own size and channels, unless `view` says."""
+        view = with_range(data, view, self.about)
         origin = self.origin() if len(self.shape) == 3 else None
         if origin is None or not isinstance(data, str | Path):
             return load(data, view)
@@ -296,7 +297,7 @@ class Trained:
             said = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))["data"]
             source = tuple(said["source"]) if isinstance(said["source"], list) else said["source"]
             arrays = "array" in (source if isinstance(source, tuple) else (source,))
-            return None if arrays else (source, recorded(said))
+            return None if arrays else (source, replace(recorded(said), range=range_in(self.about)))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 

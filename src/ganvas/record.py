@@ -11,7 +11,7 @@ import torch
 from . import checkpoint, folders, selection
 from .artifact import LAST, WEIGHTS, Trained, load_trained
 from .charts import curves
-from .data import Data, Pair, domains_of, streamed
+from .data import Collection, Data, Pair, domains_of, streamed
 from .model import Batch, Model, PairBatch, name_of
 from .paths import written
 from .pictures import preview
@@ -114,6 +114,8 @@ def kept(run: Run, state: State) -> Trained:
     """The averaged networks, with what a user of them wants to know."""
     data = run.data
     about: dict[str, Any] = {"data": data.name, "classes": list(data.classes), "step": state.step}
+    if isinstance(data, Collection) and data.range:
+        about["range"] = list(data.range)
     if isinstance(data, Pair):
         about["domains"] = domains_of(data)
     return Trained(run.model, data.shape, averaged(state, run.plan.ema), about, run.folder)

@@ -62,11 +62,23 @@ def reader(hint: Any) -> Callable[[Token], Token]:
 
 def apart(app: App, tokens: Sequence[str]) -> list[str]:
     """The tokens, with `--betas 0.5,0.9` as `--betas 0.5 0.9` where an option takes so many numbers."""
+    tokens = joined(tokens)
     made = list(tokens)
     for i, (name, text) in reversed(list(enumerate(named(tokens)))):
         parts = text.split(",")
         if name.startswith("--") and len(parts) > 1 and all(map(is_number, parts)) and takes(app, tokens, name, parts):
             made[i : i + (1 if "=" in tokens[i] else 2)] = [name, *parts]
+    return made
+
+
+def joined(tokens: Sequence[str]) -> list[str]:
+    """The tokens, with `--range 0 1400` as `--range=0,1400`: it may be one word as well, and the parser takes as many
+    whatever they are."""
+    made = list(tokens)
+    for i in reversed(range(len(made) - 1)):
+        if made[i] == "--range":
+            n = 1 + all(map(is_number, made[i + 1 : i + 3])) * (len(made) > i + 2)
+            made[i : i + 1 + n] = [f"--range={','.join(made[i + 1 : i + 1 + n])}"]
     return made
 
 
@@ -143,6 +155,8 @@ class OptionsFile:
             argument, _, _ = arguments.match(f"--{key}")
             count, many = argument.token_count()
             each = split(values) if count > 1 else values
+            if key == "range":  # as `joined` has it
+                each = [",".join(map(str, values))]
             if count and not many and len(each) != count:
                 raise UserError(f"{where}: {key} takes {count} value{'s' * (count > 1)}, not {len(each)}")
             if not count and (len(values) != 1 or not is_truth(values[0])):

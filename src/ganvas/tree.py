@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from PIL import Image
 from torch import Tensor
 
 from .artifact import Trained, at_once
-from .data.depth import pixels_of
+from .data import DOMAINS
 from .data.folder import readable
-from .data.listing import RECORD, SUFFIXES, File, Listing, is_image, listed, mode_of, reason
+from .data.images import Page, decoded, of_warnings, unbounded, unread
+from .data.levels import Bounds, bounds_in, covers
+from .data.listing import RECORD, SUFFIXES, File, Listing, is_image, listed, mode_of
 from .errors import UserError
 from .features.base import digest
 from .model import name_of
@@ -45,7 +48,7 @@ class Summary:
     others: int = 0
     """files that are no images"""
     rounded: int = 0
-    """images with 16 bits whose translation has 8"""
+    """images with more bits than 8, which their translations have"""
     animated: int = 0
     """files with several images, of which the first was translated"""
     notes: list[str] = field(default_factory=list)
@@ -63,8 +66,8 @@ class Summary:
         said += self.notes
         if self.rounded:
             now = "has" if self.rounded == 1 else "have"
-            keep = "PNGs keep 16, and so do grey TIFFs where the model writes grey"
-            said.append(f"{self.rounded} had 16 bits, and now {now} 8: {keep}")
+            keep = "PNGs keep 16, and grey TIFFs all, where the model writes grey"
+            said.append(f"{self.rounded} had more than 8 bits, and now {now} 8: {keep}")
         if self.animated:
             are, which = ("is", "its first image") if self.animated == 1 else ("are", "the first image of each")
             have = "has" if self.animated == 1 else "have"
@@ -78,13 +81,13 @@ class Picture:
 
     path: Path
     x: Tensor
-    deep: bool = False
-    """whether it has 16 bits"""
+    kind: np.dtype
+    """of the numbers in the file"""
     lost: bool = False
     """whether its file has 16 bits, but eight were read"""
     moves: bool = False
     """whether it is the first of several in its file"""
-    kind: str = "PNG"
+    form: str = "PNG"
     """Pillow's name of its file's format"""
 
 
@@ -106,6 +109,16 @@ def translate_files(
     domain.
     """
     trained.towards(to)  # refuses before anything is read
+    with unbounded() as said:
+        summary = translate_all(trained, source, out, to, force, progress)
+    summary.notes += of_warnings(said)
+    return summary
+
+
+def translate_all(trained: Trained, source: Path, out: Path, to: str, force: bool, progress: Progress) -> Summary:
+    """The same, while Pillow's own limits and warnings are put off."""
+    away = DOMAINS.index(to)
+    before, after = (bounds_in(trained.about, domain) for domain in (1 - away, away))
     pairs, found = planned(source, out)
     summary = Summary(out, others=len(found.others), notes=found.notes + found.left_out())
     record = record_of(trained, to) if source.is_dir() else None
@@ -114,7 +127,7 @@ def translate_files(
     summary.there = len(pairs) - len(todo)
     done = summary.there
     unwritten = record and with_files(record, earlier, [target.relative_to(out) for _, target in todo])
-    for group in read_ahead(todo):
+    for group in read_ahead(todo, before):
         progress(done, len(pairs))
         for pictures in alike([picture for _, picture in group if isinstance(picture, Picture)], trained):
             made = trained.pixels(torch.stack([p.x for p in pictures]), to)
@@ -123,7 +136,7 @@ def translate_files(
                 unwritten = None
             for picture, x in zip(pictures, made, strict=True):
                 target = next(target for (path, target), read in group if read is picture)
-                summary.rounded += write(target, x, picture.deep, picture.kind) or picture.lost
+                summary.rounded += write(target, x, picture, after) or picture.lost
                 summary.animated += picture.moves
                 summary.translated += 1
         for (path, _), read in group:
@@ -201,30 +214,37 @@ def planned_tree(source: Path, out: Path) -> tuple[list[tuple[Path, Path]], List
     return [(file.path, out.joinpath(*file.parts)) for file in found.images], found
 
 
-def read_ahead(todo: list[tuple[Path, Path]]) -> Iterator[list[tuple[tuple[Path, Path], Picture | str]]]:
+def read_ahead(
+    todo: list[tuple[Path, Path]], bounds: Bounds | None
+) -> Iterator[list[tuple[tuple[Path, Path], Picture | str]]]:
     """The images in groups, decoded in parallel, one group ahead of what is asked for."""
     parts = [todo[i : i + AHEAD] for i in range(0, len(todo), AHEAD)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        waiting = [pool.map(read, [path for path, _ in part]) for part in parts[:1]]
+        waiting = [pool.map(partial(read, bounds=bounds), [path for path, _ in part]) for part in parts[:1]]
         for i, part in enumerate(parts):
             if i + 1 < len(parts):
-                waiting.append(pool.map(read, [path for path, _ in parts[i + 1]]))
+                waiting.append(pool.map(partial(read, bounds=bounds), [path for path, _ in parts[i + 1]]))
             yield list(zip(part, waiting.pop(0), strict=True))
 
 
-def read(path: Path) -> Picture | str:
-    """An image, upright as its EXIF orientation says, or why it cannot be read."""
+def read(path: Path, bounds: Bounds | None = None) -> Picture | str:
+    """An image, upright as its EXIF orientation says, or why it cannot be read; black and white as `bounds` say."""
+    file = File((path.name,), path)
     try:
-        with Image.open(path) as image:
-            moves = getattr(image, "is_animated", False) and image.format != "MPO"  # a photograph and its previews
-            pixels, deep = pixels_of(path, image)
-            kind = image.format or Picture.kind
-    except PermissionError as error:
-        return f"cannot be read ({reason(error)})"
+        pixels, pages, form = decoded(Page(file))
+        values, kind = pixels.values, pixels.values.dtype
+        if bounds is None and pixels.white is None:
+            return f"{pixels.kind} have no black and white of their own, and the model was trained without `range`"
+        white = float(pixels.white or 1)
+        low, high = bounds if bounds and covers(kind, bounds) else (0.0, white)
+        x = torch.from_numpy(values.transpose(2, 0, 1).astype(np.float32))
+        if not x.isfinite().all():
+            return "holds NaN or infinity: replace these"
+        x[:3] = ((x[:3] - low) / (high - low)).clamp(0, 1)
+        x[3:] /= white
+        return Picture(path, x, kind, pixels.lost, pages > 1, form)
     except Exception as error:  # a damaged file can raise anything: struct.error, RuntimeError, ...
-        return str(error).replace(str(path), path.name) or type(error).__name__
-    planes, levels = pixels.transpose(2, 0, 1).astype(np.float32), np.iinfo(pixels.dtype).max
-    return Picture(path, torch.from_numpy(planes / levels), levels > 255, deep and levels == 255, moves, kind)
+        return unread(error, file)
 
 
 def alike(pictures: list[Picture], trained: Trained) -> Iterator[list[Picture]]:
@@ -238,27 +258,45 @@ def alike(pictures: list[Picture], trained: Trained) -> Iterator[list[Picture]]:
             yield group[i : i + size]
 
 
-def write(target: Path, x: Tensor, deep: bool, kind: str) -> bool:
-    """Write a translation, atomically; returns whether 16 bits were rounded to 8.
+def write(target: Path, x: Tensor, picture: Picture, bounds: Bounds | None = None) -> bool:
+    """Write the translation of a picture, atomically; returns whether it has fewer bits than that.
 
-    Its format is the one that its name says, or else `kind`, that of the image which was translated.
+    Its format is the one that its name says, or else the picture's.  Numbers are those of the picture's kind where the
+    format can hold them, black and white as `bounds` say.
     """
-    kind = Image.registered_extensions().get(target.suffix.lower(), "JPEG" if kind == "MPO" else kind)
-    keep = deep and (kind == "PNG" or (len(x) == 1 and kind in ("TIFF", "PPM")))
-    levels, number = (65535, np.uint16) if keep else (255, np.uint8)
-    array = (x * levels).round().clamp(0, levels).movedim(0, -1).cpu().numpy().astype(number)
+    form = Image.registered_extensions().get(target.suffix.lower(), "JPEG" if picture.form == "MPO" else picture.form)
+    array = numbers_of(x, picture.kind, bounds, form)
+    keep = array.dtype != np.uint8
     if keep and len(x) > 1:
         with written(target) as temporary:
             temporary.write_bytes(png_of(array))
         return False
-    picture = Image.fromarray(array[:, :, 0] if len(x) == 1 else array)
-    if kind == "JPEG" and picture.mode == "RGBA":
-        white = Image.new("RGB", picture.size, "white")
-        white.paste(picture, mask=picture.getchannel("A"))
-        picture = white
+    drawn = Image.fromarray(array[:, :, 0] if len(x) == 1 else array)
+    if form == "JPEG" and drawn.mode == "RGBA":
+        white = Image.new("RGB", drawn.size, "white")
+        white.paste(drawn, mask=drawn.getchannel("A"))
+        drawn = white
     with written(target) as temporary:
-        picture.save(temporary, kind, **({"quality": QUALITY} if kind in ("JPEG", "WEBP") else {}))
-    return deep and not keep
+        drawn.save(temporary, form, **({"quality": QUALITY} if form in ("JPEG", "WEBP") else {}))
+    return picture.kind != np.uint8 and not keep
+
+
+def numbers_of(x: Tensor, kind: np.dtype, bounds: Bounds | None, form: str) -> np.ndarray:
+    """A translation with pixels in [0, 1] as h x w x c numbers: of this kind where the format holds them, else bytes.
+
+    16 bits go into PNGs, and with one channel into TIFFs and PNMs; other kinds into TIFFs with one channel, if `bounds`
+    say what is black and white.
+    """
+    low, high = bounds or (0.0, 65535.0)
+    words = kind == np.uint16 and low >= 0 and high <= 65535
+    grey = len(x) == 1
+    holds = (words and (form == "PNG" or (grey and form in ("TIFF", "PPM")))) or (grey and bounds and form == "TIFF")
+    if kind == np.uint8 or not holds:
+        return (x * 255).round().clamp(0, 255).movedim(0, -1).cpu().numpy().astype(np.uint8)
+    x = x.double().clamp(0, 1)
+    x = torch.cat([x[:3] * (high - low) + low, x[3:] * 65535])
+    number = kind if words else np.dtype(np.float32) if kind.kind == "f" else np.dtype(np.int32)
+    return (x if number.kind == "f" else x.round()).movedim(0, -1).cpu().numpy().astype(number)
 
 
 def png_of(array: np.ndarray) -> bytes:

@@ -9,13 +9,17 @@ import numpy as np
 from torch import Tensor
 
 from ..errors import UserError, did_you_mean
+from .arrays import from_array
 from .builtin import BUILTIN
-from .collection import CHANNELS, Collection, counts, fitted, from_array, with_channels
-from .files import from_idx, from_npy, from_npz, has_test, idx_in
-from .folder import Progress, from_folder
+from .collection import CHANNELS, Collection, counts, fitted, with_channels
+from .files import from_idx, idx_in
+from .folder import from_folder
 from .holdout import rows_parted, with_test_part
+from .images import Progress
 from .layout import domains_in
+from .levels import bounds_in, range_in, text_of
 from .listing import mode_of
+from .npz import from_npy, from_npz, has_test
 from .pair import DOMAINS, Pair, PairStream, domains_of, paired, warnings
 from .stream import Stream, scaled
 from .view import NoSplit, View, names_in, recorded, whole
@@ -36,13 +40,32 @@ def load(source: Source, view: View | None = None, *, progress: Progress = lambd
     view = view or View()
     if view.data_dir and not (isinstance(source, str) and source in ("mnist", "fashion-mnist")):
         raise UserError("data_dir is where mnist and fashion-mnist are looked for: leave it out for other data")
+    if view.range and (isinstance(source, Collection) or is_builtin(source)):
+        raise UserError("range is for images from files and arrays of numbers, and these are bytes: leave it out")
     if isinstance(source, str | Path):
         collection = named(str(source), view, progress)
     else:
-        collection = given(source if isinstance(source, Collection) else from_array(source), view)
+        collection = source if isinstance(source, Collection) else from_array(source, range=view.range)
+        collection = given(collection, view)
     if view.classes:
         collection = collection.only(view.classes)
     return prepared(collection, view)
+
+
+def is_builtin(source: Source) -> bool:
+    """Whether a source is the name of a built-in data set."""
+    return isinstance(source, str) and source in BUILTIN
+
+
+def with_range(source: Source, view: View, about: dict[str, Any], domain: int = 0) -> View:
+    """The view with black and white as a run's data had them, if it says nothing of that and the source may be numbers.
+
+    `about` is what the run's weights file says, `domain` the number of a translator's domain.
+    """
+    bounds = bounds_in(about, domain)
+    if bounds is None or view.range or isinstance(source, Collection) or is_builtin(source):
+        return view
+    return replace(view, range=text_of(bounds))
 
 
 def load_all(sources: Sources, view: View | None = None, *, progress: Progress = lambda done, total: None) -> Data:
@@ -91,22 +114,22 @@ def named(source: str, view: View, progress: Progress) -> Collection:
         if idx := idx_in(path, "train"):
             test = idx_in(path, "test")
             if test is None:
-                return rows_parted(from_idx(idx), view)
-            return with_test_part(from_idx(idx if view.split == "train" else test), view)
+                return rows_parted(from_idx(idx, view.range), view)
+            return with_test_part(from_idx(idx if view.split == "train" else test, view.range), view)
         return from_folder(path, view, progress)
     if not stat.S_ISREG(mode):
         raise UserError(f"{path} is no regular file (a pipe, a socket or a device): give a folder or a file")
     if path.suffix == ".npz":
         if has_test(path, key or None):
-            return with_test_part(from_npz(path, view.split, key or None), view)
-        return rows_parted(from_npz(path, "train", key or None), view)
+            return with_test_part(from_npz(path, view, key or None), view)
+        return rows_parted(from_npz(path, replace(view, split="train"), key or None), view)
     if path.suffix == ".npy":
-        return rows_parted(from_npy(path, "train"), view)
+        return rows_parted(from_npy(path, view), view)
     if "ubyte" in path.name or path.suffix == ".idx":
         test = idx_in(path.parent, "test") if path == idx_in(path.parent, "train") else None
         if test is None:
-            return rows_parted(from_idx(path), view)
-        return with_test_part(from_idx(path if view.split == "train" else test), view)
+            return rows_parted(from_idx(path, view.range), view)
+        return with_test_part(from_idx(path if view.split == "train" else test, view.range), view)
     raise UserError(f"{path} is no data source: give a folder of images, a .npy, .npz or IDX file, or a name")
 
 
@@ -124,5 +147,5 @@ def prepared(collection: Collection, view: View) -> Collection:
 __all__ = [
     "BUILTIN", "CHANNELS", "DOMAINS", "Collection", "Data", "NoSplit", "Pair", "PairStream", "Progress", "Source",
     "Sources", "Stream", "View", "apart", "counts", "domains_of", "from_array", "load", "load_all", "names_in",
-    "paired", "recorded", "scaled", "streamed", "warnings", "whole",
+    "paired", "range_in", "recorded", "scaled", "streamed", "warnings", "whole", "with_range",
 ]  # fmt: skip

@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image
 
 from ..errors import UserError
-from .collection import Collection, from_array
+from .arrays import from_array
+from .collection import Collection
 from .mnist import fashion_mnist, mnist
 
 ASSETS = files("ganvas") / "assets"

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
@@ -14,6 +13,7 @@ from torch.nn.functional import interpolate
 from ..errors import UserError, did_you_mean
 from ..model import Shape
 from ..randomness import generator
+from .levels import Bounds
 
 CHANNELS = {1: "L", 3: "RGB", 4: "RGBA"}
 
@@ -23,7 +23,8 @@ class Collection:
     """Examples of one shape, with labels when there are any.
 
     `x` holds uint8 images n x c x h x w (c is 1, 3 or 4), or float32 vectors n x d.  `labels`, if any, are n
-    integers that index `classes`.  `notes` says what a reader should know.
+    integers that index `classes`.  `notes` says what a reader should know.  `range` are the numbers of the source that
+    became the bytes 0 and 255, where they were asked for.
     """
 
     x: Tensor
@@ -31,6 +32,7 @@ class Collection:
     classes: tuple[str, ...] = ()
     name: str = "array"
     notes: tuple[str, ...] = ()
+    range: Bounds | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -53,6 +55,10 @@ class Collection:
     def unit(self) -> float:
         """What numbers are divided by to be compared: pixels count from 0 to 1, vectors in their own units."""
         return 255.0 if self.are_images else 1.0
+
+    def noting(self, notes: Sequence[str]) -> "Collection":
+        """The same with more notes."""
+        return replace(self, notes=(*self.notes, *notes))
 
     def to(self, device: torch.device) -> "Collection":
         labels = self.labels if self.labels is None else self.labels.to(device)
@@ -91,110 +97,6 @@ class Collection:
         if not keep.any():
             raise UserError(f"{self.name} has no example of the classes {', '.join(names)}")
         return replace(self, x=self.x[keep], labels=labels[keep], classes=tuple(names))
-
-
-def from_array(
-    x: Any,
-    labels: Any = None,
-    *,
-    classes: Sequence[str] = (),
-    name: str = "array",
-    channels_last: bool | None = None,
-) -> Collection:
-    """A collection from an array or tensor: images n x h x w, n x h x w x c or n x c x h x w, or vectors n x d.
-
-    Images are bytes 0..255, booleans, or floats in [0, 1], which are rounded to 256 levels (and a note says so).
-    Where both the last and the second axis could be channels, tensors are read as n x c x h x w and arrays as
-    n x h x w x c, unless `channels_last` says.  Raises UserError for any other type or shape, for NaN or infinity,
-    and for labels that do not fit.
-    """
-    if channels_last is None and isinstance(x, Tensor) and x.ndim == 4 and x.shape[1] in CHANNELS:
-        channels_last = False
-    array = x.detach().cpu().numpy() if isinstance(x, Tensor) else np.asarray(x)
-    if array.dtype.kind not in "buif":
-        raise UserError(
-            f"{name} holds {array.dtype} values: give bytes (uint8) for images, or floating-point numbers for vectors"
-        )
-    if array.ndim not in (2, 3, 4):
-        raise UserError(
-            f"{name} has shape {array.shape}: give images n x h x w, n x h x w x c or n x c x h x w, or vectors n x d"
-        )
-    if 0 in array.shape:
-        raise UserError(f"{name} is empty: its shape is {array.shape}")
-    if array.ndim == 2:
-        with np.errstate(over="ignore"):  # what float32 cannot hold is reported below, as an infinity
-            array = array.astype(np.float32)
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        first = tuple(int(i[0]) for i in np.nonzero(~np.isfinite(array)))
-        raise UserError(
-            f"{name} holds {array[first]} (as float32) at index {list(first)}: remove, replace or rescale it"
-        )
-    notes: tuple[str, ...] = ()
-    if array.ndim == 2:
-        tensor = torch.from_numpy(array)
-    else:
-        array, notes = as_bytes(array, name)
-        tensor = torch.from_numpy(planes_first(array, name, channels_last))
-    numbers, names = as_labels(labels, len(tensor), classes, name)
-    return Collection(x=tensor, labels=numbers, classes=names, name=name, notes=notes)
-
-
-def as_bytes(array: np.ndarray, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Pixels as uint8, with a note where that loses something."""
-    if array.dtype.kind in "ui" and array.max() == 1 and array.min() == 0:
-        return array.astype(np.uint8) * 255, (f"{name} holds nothing but 0 and 1: read as black and white",)
-    if array.dtype == np.uint8:
-        return array, ()
-    if array.dtype.kind == "b":
-        return array.astype(np.uint8) * 255, ()
-    low, high = array.min(), array.max()
-    if array.dtype.kind in "ui":
-        if low < 0 or high > 255:
-            raise UserError(f"{name} holds pixels from {low} to {high}: scale them to bytes, 0 to 255 (uint8)")
-        return array.astype(np.uint8), ()
-    if low < 0 or high > 1:
-        raise UserError(
-            f"{name} holds {array.dtype} pixels from {low:g} to {high:g}: scale them to [0, 1], or to bytes (uint8)"
-        )
-    rounded = np.round(array * 255).astype(np.uint8)
-    exact = np.allclose(rounded / 255, array, atol=1e-4)
-    return rounded, () if exact else ("floating-point pixels were rounded to 256 levels",)
-
-
-def planes_first(array: np.ndarray, name: str, channels_last: bool | None) -> np.ndarray:
-    """Images as n x c x h x w."""
-    if array.ndim == 3:
-        return np.ascontiguousarray(array[:, None])
-    if channels_last is None:
-        channels_last = array.shape[-1] in CHANNELS
-    axis = -1 if channels_last else 1
-    if array.shape[axis] not in CHANNELS:
-        raise UserError(f"{name} has shape {array.shape}: images need 1, 3 or 4 channels, last or second")
-    return np.ascontiguousarray(np.moveaxis(array, axis, 1))
-
-
-def as_labels(labels: Any, n: int, classes: Sequence[str], name: str) -> tuple[Tensor | None, tuple[str, ...]]:
-    """Labels as integers that index the classes' names."""
-    if labels is None:
-        return None, ()
-    array = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
-    if array.shape == (n, 1):
-        array = array[:, 0]
-    if array.shape != (n,):
-        raise UserError(f"{name} has {n} examples, but labels of shape {array.shape}: give one label an example")
-    if array.dtype.kind == "U":
-        names, array = np.unique(array, return_inverse=True)
-        classes = [str(c) for c in names]
-    elif array.dtype.kind not in "iu":
-        raise UserError(f"{name} has labels of type {array.dtype}: give integers from 0, or names")
-    if array.min() < 0 or (classes and array.max() >= len(classes)):
-        bound = f"0 to {len(classes) - 1}" if classes else "0 or more"
-        raise UserError(f"{name} has labels from {array.min()} to {array.max()}: they must be {bound}")
-    if not classes:
-        if array.max() > 100_000:
-            raise UserError(f"{name} has a label {array.max()}: number the classes from 0")
-        classes = [str(i) for i in range(int(array.max()) + 1)]
-    return torch.from_numpy(array.astype(np.int64)), tuple(classes)
 
 
 def fitted(images: Tensor, size: tuple[int, int]) -> Tensor:

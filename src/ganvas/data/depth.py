@@ -1,53 +1,141 @@
-"""The pixels of an image file, with 16 bits where it has them: Pillow gives those of colours with 8 only."""
+"""The numbers in an image file: all bits of them, though Pillow gives those of colours with 8 only."""
 
 import re
+import sys
+from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageFile, ImageOps
 
-WORDS = re.compile(r";16[BLN]$")
-"""how Pillow's names of 16 bits a channel end; BGR;16 is 16 bits for all three"""
+WORDS = re.compile(r"(?P<kind>RGB|RGBA|RGBX);16(?P<order>[BLN])$")
+"""Pillow's names of colours with 16 bits a channel whose second byte it can be told to decode; BGR;16 is 16 bits for
+all three"""
+OTHER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
+"""the order of bytes in which the lower of two is taken for the higher"""
+KINDS = {"int32": "signed integers", "float32": "floating-point numbers"}
 
 
-def pixels_of(path: Path, image: ImageFile.ImageFile) -> tuple[np.ndarray, bool]:
-    """Pixels h x w x 1, 3 or 4 of an image just opened, upright as its EXIF orientation says: bytes, or uint16.
+@dataclass(frozen=True)
+class Pixels:
+    """The numbers of an image, upright as its EXIF orientation says."""
 
-    True where it has 16 bits, though they may come as bytes: uint16 are given of PNGs, and of grey images.
+    values: np.ndarray
+    """h x w x 1, 3 or 4: uint8, uint16, uint32, int32 or float32"""
+    white: int | None
+    """the number that is white by the file's format, and 0 black; None where the format has none"""
+    lost: bool = False
+    """whether the file has more bits than were read"""
+
+    @property
+    def deep(self) -> bool:
+        """Whether the numbers are no bytes."""
+        return self.values.dtype != np.uint8
+
+    @property
+    def kind(self) -> str:
+        """What the numbers are, for people."""
+        return KINDS.get(self.values.dtype.name, f"integers of {8 * self.values.dtype.itemsize} bits")
+
+
+def pixels_of(source: Path | BytesIO, image: ImageFile.ImageFile) -> Pixels:
+    """The numbers of an image just opened, or of the page to which it was sought.
+
+    All bits are read of grey images, and of PNG, TIFF and PNM in colours; `lost` says of others that they had more.
     """
+    if image.format == "PPM" and white_of(image) > 255:
+        return of_pnm(source, image)
+    words = WORDS.search(raw_mode(image))
     deep = has_16_bits(image)
-    if deep and image.mode.startswith("I;16"):
-        pixels = with_transparent(upright(image)[:, :, None], image)
-    elif deep and image.format == "PNG":
-        pixels = of_colours(path, image)
-    else:
-        turned = ImageOps.exif_transpose(image)
-        pixels = np.asarray(turned.convert(mode_of(turned)))
-    return np.atleast_3d(pixels), deep
+    if image.mode.startswith("I;16"):
+        white = 4095 if raw_mode(image) == "I;12" else 65535
+        return Pixels(with_transparent(upright(image)[:, :, None], image), white)
+    if image.mode in ("I", "F"):
+        unsigned = raw_mode(image) == "I;32N"
+        values = upright(image)[:, :, None]
+        return Pixels(values.view(np.uint32) if unsigned else values, None)
+    if deep and image.format == "PNG" and image.tell() == 0:
+        return Pixels(of_png(source, image), 65535)
+    if words and image.format == "TIFF" and image.mode in ("RGB", "RGBA"):
+        return Pixels(both_bytes(source, image), 65535)
+    turned = ImageOps.exif_transpose(image)
+    return Pixels(np.atleast_3d(np.asarray(turned.convert(mode_of(turned)))), 255, lost=deep)
+
+
+def raw_mode(image: ImageFile.ImageFile) -> str:
+    """Pillow's name of how the numbers lie in the file, of an image that is not yet decoded."""
+    words = image.tile[0][3] if image.tile else ""
+    return str(words[0] if isinstance(words, tuple | list) and words else words)
 
 
 def has_16_bits(image: ImageFile.ImageFile) -> bool:
-    """Whether an image, opened but not yet decoded, has 16 bits a channel."""
+    """Whether an image, opened but not yet decoded, has more than 8 bits a channel."""
+    deep = re.search(r";16[BLN]$", raw_mode(image)) is not None
+    return image.mode.startswith("I;16") or deep or (image.format == "PPM" and white_of(image) > 255)
+
+
+def white_of(image: ImageFile.ImageFile) -> int:
+    """The number that a PNM file says is white."""
     words = image.tile[0][3] if image.tile else ""
-    raw = words[0] if isinstance(words, tuple | list) and words else words
-    return image.mode.startswith("I;16") or WORDS.search(str(raw)) is not None
+    if isinstance(words, tuple | list) and len(words) == 2 and isinstance(words[1], int) and words[0] in ("L", "RGB"):
+        return words[1]
+    return 65535 if raw_mode(image) == "I;16B" else 255
 
 
-def of_colours(path: Path, image: ImageFile.ImageFile) -> np.ndarray:
-    """Pixels h x w x 3 or 4 of a PNG with 16 bits, uint16.
+def of_pnm(source: Path | BytesIO, image: ImageFile.ImageFile) -> Pixels:
+    """The numbers of a PNM file with 16 bits, which Pillow scales, and of colours cuts off (netpbm's pgm and ppm)."""
+    white = white_of(image)
+    if image.tile[0][0] == "ppm_plain":  # digits
+        if image.mode == "I":
+            return Pixels(np.round(upright(image)[:, :, None] * (white / 65535)).astype(np.uint16), white)
+        return Pixels(np.atleast_3d(upright(image)), 255, lost=True)
+    shape = (image.height, image.width, 3 if image.mode == "RGB" else 1)
+    with source.open("rb") if isinstance(source, Path) else again(source) as file:
+        file.seek(image.tile[0][2])
+        raw = file.read(2 * int(np.prod(shape)))
+    if len(raw) < 2 * np.prod(shape):
+        raise ValueError("the file is cut off")
+    return Pixels(np.frombuffer(raw, ">u2").reshape(shape).astype(np.uint16), white)
 
-    Of each two bytes Pillow decodes the first, the higher; told that the lower comes first, it decodes the second.
-    Grey with alpha, four bytes a pixel, it can be told to decode as RGBA of 8 bits.
+
+def of_png(source: Path | BytesIO, image: ImageFile.ImageFile) -> np.ndarray:
+    """Pixels h x w x 3 or 4 of a PNG in colours with 16 bits, or of grey with alpha.
+
+    The latter, four bytes a pixel, Pillow can be told to decode as RGBA of 8 bits.
     """
     if image.tile[0][3] == "LA;16B":
         image.tile = [image.tile[0]._replace(args="RGBA")]
         bytes_of = upright(image).astype(np.uint16)
         grey, alpha = (bytes_of[:, :, i : i + 1] * 256 + bytes_of[:, :, i + 1 : i + 2] for i in (0, 2))
         return np.concatenate([grey, grey, grey, alpha], 2)
-    with Image.open(path) as again:
-        again.tile = [again.tile[0]._replace(args=f"{again.mode};16L")]
-        low = upright(again)
-    return with_transparent(upright(image).astype(np.uint16) * 256 + low, image)
+    return with_transparent(both_bytes(source, image), image)
+
+
+def both_bytes(source: Path | BytesIO, image: ImageFile.ImageFile) -> np.ndarray:
+    """Pixels h x w x 3 or 4, uint16.
+
+    Of each two bytes Pillow decodes the first, the higher; told that the lower comes first, it decodes the second.
+    """
+    with Image.open(source if isinstance(source, Path) else again(source)) as other:
+        other.seek(image.tell())
+        other.tile = [tile._replace(args=swapped(tile.args)) for tile in other.tile]
+        low = upright(other)
+    pixels: np.ndarray = upright(image).astype(np.uint16) * 256 + low
+    return pixels
+
+
+def again(content: BytesIO) -> BytesIO:
+    """The same bytes, to be read beside what is being read."""
+    return BytesIO(content.getvalue())
+
+
+def swapped(words: Any) -> Any:
+    """What tells Pillow's decoder how the numbers lie, with the two bytes of each in the other order."""
+    if isinstance(words, tuple | list):
+        return (swapped(words[0]), *words[1:])
+    return WORDS.sub(lambda m: f"{m['kind']};16{OTHER[m['order']]}", str(words))
 
 
 def upright(image: Image.Image) -> np.ndarray:
@@ -65,8 +153,6 @@ def with_transparent(pixels: np.ndarray, image: Image.Image) -> np.ndarray:
 
 def mode_of(image: Image.Image) -> str:
     """The mode with the fewest channels that holds the image."""
-    if image.mode in ("I", "F"):
-        raise ValueError(f"pixels of 32 bits ({image.mode}) have no fixed range")
     if "A" in image.getbands() or "transparency" in image.info:
         return "RGBA"
     return "L" if image.mode in ("1", "L") else "RGB"

@@ -1,28 +1,20 @@
 """Images from a folder; its sub-folders, if it has any, are the classes."""
 
 import os
-from collections import Counter
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
-from torch import Tensor
 
 from ..errors import UserError
-from .collection import CHANNELS, Collection, fitted, with_channels
-from .depth import pixels_of
+from .collection import CHANNELS, Collection
 from .holdout import parted
+from .images import Images, Page, Picture, Progress, extremes, of_warnings, pages_of, read_all, unbounded
 from .layout import Layout, classes_of, layout, named_after, sibling
-from .listing import SUFFIXES, File, Listing, listed, reason
+from .levels import AUTO, Bounds, Seen, automatic, of_bytes, of_range, of_words
+from .listing import SUFFIXES, File, Listing, listed
 from .view import View
-
-Progress = Callable[[int, int], None]
-Read = tuple[Tensor, bool] | str
-"""an image c x h x w with whether it had 16 bits, or why it could not be read"""
 
 
 def from_folder(folder: Path, view: View, progress: Progress = lambda done, total: None) -> Collection:
@@ -33,30 +25,80 @@ def from_folder(folder: Path, view: View, progress: Progress = lambda done, tota
     folder without images, and for images of different sizes unless the view asks for one size.
     """
     found, part = part_of(folder, view)
-    files = [place.file for place in part.places]
-    paths, size = [file.path for file in files], view.pixels
-    read = read_all(paths, size, progress)
-    bad = {p: r for p, r in zip(paths, read, strict=True) if isinstance(r, str)}
-    good = [(p, *r) for p, r in zip(paths, read, strict=True) if not isinstance(r, str)]
-    notes = [skipped({place.file: why for place in part.places if (why := bad.get(place.file.path))})] if bad else []
+    with unbounded() as said:
+        images, good, bad, bounds = read_below(folder, [place.file for place in part.places], view, progress)
     if not good:
-        raise UserError(f"{folder}: none of its {len(paths)} images can be read; the first: {notes[0]}")
-    one_size(good, folder)
-    if any(deep for *_, deep in good):
-        notes.append("16-bit images were rounded to 8 bits")
-    have = Counter(x.shape[0] for _, x, _ in good)
-    channels = view.channels or max(have)
-    if len(have) > 1:
-        mixed = ", ".join(f"{n} {CHANNELS[c]}" for c, n in sorted(have.items()))
+        page, why = next(iter(bad.items()))
+        first = f"the first, {page}: {why}"
+        raise UserError(f"{folder}: none of its {len(part.places)} images can be read; {first}")
+    one_size(images, list(good), folder)
+    notes = [skipped(bad)] if bad else []
+    notes += [*of_numbers(list(good.values()), bounds), *of_pages(good, view), *of_warnings(said)]
+    channels = view.channels or max(images.have)
+    if len(images.have) > 1:
+        mixed = ", ".join(f"{n} {CHANNELS[c]}" for c, n in sorted(images.have.items()))
         notes.append(f"images with different channels ({mixed}) were all made {CHANNELS[channels]}")
-    x = torch.stack([with_channels(x[None], channels)[0] for _, x, _ in good])
-    read_well = replace(part, places=[place for place in part.places if place.file.path not in bad])
-    labels, classes = classes_of(read_well, notes)
+    places = {place.file: place for place in part.places}
+    labels, classes = classes_of(replace(part, places=[places[page.file] for page in good]), notes)
     notes += [*part.notes, *found.notes, *found.left_out()]
     return Collection(
-        x=x, labels=None if labels is None else torch.tensor(labels), classes=classes, name=named_after(folder),
-        notes=tuple(notes),
+        x=images.stacked(channels), labels=None if labels is None else torch.tensor(labels), classes=classes,
+        name=named_after(folder), notes=tuple(notes), range=bounds,
     )  # fmt: skip
+
+
+def read_below(
+    folder: Path, files: list[File], view: View, progress: Progress
+) -> tuple[Images, dict[Page, Picture], dict[Page, str], Bounds | None]:
+    """The images, what is to be said of each (not its pixels), why others could not be read, and black and white."""
+    pages = pages_of(files) if view.pages == "all" else [Page(file) for file in files]
+    asked = view.bounds
+    twice = asked == AUTO
+    if asked == AUTO:
+        found = extremes(pages, progress)
+        bounds = automatic(found, str(folder)) if found.numbers else None
+    else:
+        bounds = asked
+
+    def second(done: int, total: int) -> None:
+        progress(*((total + done, 2 * total) if twice else (done, total)))
+
+    images, good, bad = Images(len(pages), str(folder)), dict[Page, Picture](), dict[Page, str]()
+    for page, read in zip(pages, read_all(pages, view.pixels, bounds, second), strict=True):
+        if isinstance(read, str):
+            bad[page] = read
+        else:
+            images.add(read.x)
+            good[page] = read.without_pixels()
+    return images, good, bad, bounds
+
+
+def of_numbers(good: list[Picture], bounds: Bounds | None) -> list[str]:
+    """The notes on images whose numbers were rounded to bytes."""
+    found = sum((picture.deep for picture in good if picture.deep), Seen())
+    notes = []
+    if found.numbers and bounds:
+        notes.append(of_range(found, bounds))
+    elif found.numbers:
+        notes.append(of_words(found, max(picture.white for picture in good if picture.deep)))
+    bytes_alone = sum(picture.deep is None for picture in good) if bounds else 0
+    if bytes_alone:
+        notes.append(of_bytes(bytes_alone))
+    if lost := sum(picture.lost for picture in good):
+        notes.append(f"of {lost} image{'s' if lost > 1 else ''} with 16 bits a channel, 8 bits were read")
+    return notes
+
+
+def of_pages(good: dict[Page, Picture], view: View) -> list[str]:
+    """The note on files with several images."""
+    several = [picture.pages for picture in good.values() if picture.pages > 1]
+    if not several or view.pages == "all":
+        return []
+    are, each = ("file has", "it") if len(several) == 1 else ("files have", "each")
+    return [
+        f"{len(several)} {are} several pages, {sum(several)} in all, and the first of {each} was read: --pages all "
+        "makes every page an example"
+    ]
 
 
 def part_of(folder: Path, view: View) -> tuple[Listing, Layout]:
@@ -96,46 +138,18 @@ def readable() -> str:
     return f"Ganvas reads {', '.join(sorted(suffix[1:] for suffix in SUFFIXES))}"
 
 
-def read_all(paths: list[Path], size: tuple[int, int] | None, progress: Progress) -> list[Read]:
-    """Decode in parallel: Pillow lets other threads run while it does."""
-    results: list[Read] = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for result in pool.map(lambda path: read_image(path, size), paths):
-            results.append(result)
-            progress(len(results), len(paths))
-    return results
-
-
-def read_image(path: Path, size: tuple[int, int] | None) -> Read:
-    """One image, upright as its EXIF orientation says, in its own channels."""
-    try:
-        with Image.open(path) as image:
-            if size:  # a JPEG decodes straight to a half, a quarter or an eighth, still above the size asked for
-                image.draft(None, (size[1] * 2, size[0] * 2))
-            pixels, deep = pixels_of(path, image)
-    except PermissionError as error:
-        return f"cannot be read ({reason(error)})"
-    except Exception as error:  # a damaged file can raise anything: struct.error, RuntimeError, ...
-        return str(error).replace(str(path), path.name) or type(error).__name__
-    if pixels.dtype != np.uint8:
-        pixels = np.round(pixels / 257).astype(np.uint8)
-    x = torch.from_numpy(pixels.transpose(2, 0, 1).copy())
-    return (fitted(x[None], size)[0] if size else x), deep
-
-
-def one_size(good: list[tuple[Path, Tensor, bool]], folder: Path) -> None:
+def one_size(images: Images, good: list[Page], folder: Path) -> None:
     """UserError unless all images have the same height and width."""
-    sizes = Counter((x.shape[2], x.shape[1]) for _, x, _ in good)
-    if len(sizes) > 1:
-        common = ", ".join(f"{n} of {w} x {h}" for (w, h), n in sizes.most_common(3))
-        example = next(p.name for p, x, _ in good if (x.shape[2], x.shape[1]) != sizes.most_common(1)[0][0])
+    if len(images.sizes) > 1:
+        common = ", ".join(f"{n} of {w} x {h}" for (w, h), n in images.sizes.most_common(3))
+        example = good[images.each.index(images.sizes.most_common()[-1][0])]
         raise UserError(
-            f"{folder} holds images of {len(sizes)} sizes ({common}; {example} differs from most): "
+            f"{folder} holds images of {len(images.sizes)} sizes ({common}; {example.name} differs from most): "
             "ask for one size, for example size=64 or size=48x64 (height x width)"
         )
 
 
-def skipped(bad: dict[File, str]) -> str:
-    named = "; ".join(f"{file}: {why}" for file, why in list(bad.items())[:5])
+def skipped(bad: dict[Page, str]) -> str:
+    named = "; ".join(f"{page}: {why}" for page, why in list(bad.items())[:5])
     more = f"; and {len(bad) - 5} more" if len(bad) > 5 else ""
     return f"{len(bad)} file{'s' if len(bad) > 1 else ''} skipped ({named}{more})"

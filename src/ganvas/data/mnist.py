@@ -14,7 +14,9 @@ import numpy as np
 
 from ..errors import UserError
 from .collection import Collection
-from .files import from_idx, from_npz, idx_in
+from .files import from_idx, idx_in
+from .npz import from_npz
+from .view import View
 
 FILES = {
     "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
@@ -85,7 +87,11 @@ def found(source: Source, split: str, data_dir: str | None) -> Collection:
     places = [Path(data_dir).expanduser()] if data_dir else [cache, cache.parent, *map(Path, source.system)]
     others: list[Path] = []
     for path in (path for place in places for path in candidates(source, split, place)):
-        collection = from_npz(path, split) if path.suffix == ".npz" else from_idx(path)
+        collection = (
+            from_npz(path, View(split="train" if split == "train" else "test"))
+            if path.suffix == ".npz"
+            else from_idx(path)
+        )
         if checksum(collection) == source.checksums[split]:
             return replace(collection, name=source.name)
         others.append(path)

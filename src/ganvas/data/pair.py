@@ -16,6 +16,8 @@ SMALL, LOPSIDED = 50, 10.0
 """examples below which a domain is small, and times as many in one domain as in the other that are worth saying"""
 EMPTY, EMPTIES = 2.0, 0.05
 """deviation in grey levels below which an image is nearly empty, and share of such images worth saying"""
+NARROW = 64
+"""grey levels of a collection below which its range is to blame for empty images"""
 CHUNK = 1000
 """images whose deviation is computed at once"""
 
@@ -134,9 +136,13 @@ def about_images(pair: Pair) -> list[str]:
     for part in pair.parts:
         share = nearly_empty(part)
         if share > EMPTIES:
+            low, high = int(part.x.min()), int(part.x.max())
+            remedy = "remove them"
+            if 0 < high - low < NARROW:
+                remedy = f"its pixels are from {low} to {high} of 255: say which are black and white, --range auto"
             said.append(
                 f"{share:.0%} of {part.name} are nearly empty images, of one colour: nothing can be translated back "
-                "from those, remove them"
+                f"from those; {remedy}"
             )
     return said
 
@@ -157,6 +163,7 @@ def domains_of(pair: Pair) -> list[dict[str, Any]]:
             "examples": len(part),
             "images": part.are_images,
         }
+        | ({"range": list(part.range)} if part.range else {})
         for domain, part in zip(DOMAINS, pair.parts, strict=True)
     ]
 

@@ -10,6 +10,7 @@ from pydantic.dataclasses import dataclass
 from ..errors import UserError
 from ..fields import Checked
 from ..model import STRICT
+from .levels import Bounds, bounds_of, range_text
 
 
 class NoSplit(UserError):
@@ -56,6 +57,10 @@ class View(metaclass=Checked):
     """resize and centre-crop images: 64, or 48x64 (height x width)"""
     channels: Annotated[Literal[1, 3, 4], BeforeValidator(int_of)] | None = None
     """make images grey (1), RGB (3) or RGBA (4)"""
+    range: Annotated[str, BeforeValidator(range_text)] | None = None
+    """numbers that are black and white, as 0 1400, or auto: the lowest and the highest in the data"""
+    pages: Literal["first", "all"] = "first"
+    """of a TIFF or an animation: the first alone, or each as an example"""
     data_dir: str | None = None
     """folder in which to look for a named data set"""
 
@@ -66,6 +71,11 @@ class View(metaclass=Checked):
             return None
         height, _, width = self.size.partition("x")
         return int(height), int(width or height)
+
+    @property
+    def bounds(self) -> Bounds | Literal["auto"] | None:
+        """`range` as (black, white), or "auto"."""
+        return bounds_of(self.range)
 
 
 def whole(view: View | None) -> View:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..artifact import Trained
-from ..data import Collection, NoSplit, Pair, Sources, View, apart, load, load_all, whole
+from ..data import Collection, NoSplit, Pair, Sources, View, apart, load, load_all, whole, with_range
 from ..doctor import of_translator
 from ..errors import UserError
 from ..features import Features, features_for
@@ -133,10 +133,10 @@ def fitting(trained: Trained, sources: Sources, view: View) -> Pair:
     if not isinstance(sources, tuple):
         raise UserError(f"this {name_of(trained.model)} has two domains: give both, A and B")
     parts = []
-    for source, shape in zip(sources, trained.shape, strict=False):
-        asked = view
+    for domain, (source, shape) in enumerate(zip(sources, trained.shape, strict=False)):
+        asked = with_range(source, view, trained.about, domain)
         if len(shape) == 3 and isinstance(source, str | Path):
-            asked = replace(view, size=f"{shape[1]}x{shape[2]}", channels=shape[0])
+            asked = replace(asked, size=f"{shape[1]}x{shape[2]}", channels=shape[0])
         parts.append(load(source, asked))
     pair = load_all(tuple(parts))
     assert isinstance(pair, Pair)

@@ -1,0 +1,226 @@
+"""Arrays and tensors as collections: what their axes are, and which numbers are black and white."""
+
+from collections.abc import Sequence
+from math import isqrt
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import UserError
+from .collection import CHANNELS, Collection
+from .labels import as_labels
+from .levels import (
+    AUTO,
+    HOW,
+    Bounds,
+    as_levels,
+    automatic,
+    bounds_of,
+    covers,
+    of_bytes,
+    of_range,
+    painted,
+    rows,
+    seen_in,
+)
+from .view import View
+
+WHITE = {"uint8": 255.0, "uint16": 65535.0, "float16": 1.0, "float32": 1.0, "float64": 1.0}
+"""the alpha that is opaque, of images whose colours have a range"""
+LONG = 8
+"""times that an image may be as long as wide and still be taken for one"""
+LEAST = 16
+"""columns of a table from which on they may be the pixels of small images"""
+
+
+def from_array(
+    x: Any,
+    labels: Any = None,
+    *,
+    classes: Sequence[str] = (),
+    name: str = "array",
+    channels_last: bool | None = None,
+    range: str | tuple[int | float, int | float] | None = None,
+) -> Collection:
+    """A collection from an array or tensor: images n x h x w, n x h x w x c or n x c x h x w, or vectors n x d.
+
+    Images are bytes 0..255, booleans, or floats in [0, 1], which are rounded to 256 levels (and a note says so); or
+    numbers of any kind with a `range`, which is (black, white), or "auto" for the lowest and the highest.  `labels` are
+    n integers from 0, names, or one-hot rows.  Where both the last and the second axis could be channels, tensors are
+    read as n x c x h x w and arrays as n x h x w x c, unless `channels_last` says.  Raises UserError for any other type
+    or shape, for NaN or infinity, and for labels that do not fit.
+    """
+    if channels_last is None and isinstance(x, Tensor) and x.ndim == 4 and x.shape[1] in CHANNELS:
+        channels_last = False
+    array = x.detach().cpu().numpy() if isinstance(x, Tensor) else np.asarray(x)
+    return taken(array, labels, classes, name, channels_last, View(range=range).range)  # type: ignore[arg-type]
+
+
+def taken(
+    array: np.ndarray,
+    labels: Any = None,
+    classes: Sequence[str] = (),
+    name: str = "array",
+    channels_last: bool | None = None,
+    range: str | None = None,
+    *,
+    owned: bool = False,
+) -> Collection:
+    """The same of an array, and a `View`'s range; one that is `owned`, by nobody else, is not copied."""
+    check(array, name)
+    notes = on_shape(array, name)
+    bounds = None
+    if array.ndim == 2:
+        if range is not None:
+            raise UserError(f"{name} holds vectors, which have no black and white: leave out range")
+        with np.errstate(over="ignore"):
+            tensor = torch.from_numpy(np.array(array, np.float32, copy=None if owned else True))
+    else:
+        axis = axis_of_channels(array, name, channels_last)
+        bounds = bounds_for(array, axis, range, name)
+        array, said = in_range(array, axis, bounds, name) if bounds else as_bytes(array, name)
+        notes += said
+        tensor = torch.from_numpy(planes_first(array, axis, owned))
+    numbers, names, said = as_labels(labels, len(tensor), classes, name)
+    return Collection(x=tensor, labels=numbers, classes=names, name=name, notes=(*notes, *said), range=bounds)
+
+
+def check(array: np.ndarray, name: str) -> None:
+    """UserError where an array cannot be examples."""
+    if array.dtype.kind not in "buif":
+        raise UserError(
+            f"{name} holds {array.dtype} values: give bytes (uint8) for images, or floating-point numbers for vectors"
+        )
+    if array.ndim not in (2, 3, 4):
+        raise UserError(
+            f"{name} has shape {array.shape}: give images n x h x w, n x h x w x c or n x c x h x w, or vectors n x d"
+        )
+    if 0 in array.shape:
+        raise UserError(f"{name} is empty: its shape is {array.shape}")
+    check_finite(array, name)
+
+
+def check_finite(array: np.ndarray, name: str) -> None:
+    """UserError that says where, for NaN and infinity, and in vectors for what float32 cannot hold."""
+    if array.dtype.kind != "f":
+        return
+    for i in rows(array):
+        with np.errstate(over="ignore"):
+            part = array[i].astype(np.float32) if array.ndim == 2 else array[i]
+        if not np.isfinite(part).all():
+            first = tuple(int(index[0]) for index in np.nonzero(~np.isfinite(part)))
+            place = [first[0] + i.start, *first[1:]]
+            raise UserError(f"{name} holds {part[first]} (as float32) at index {place}: remove, replace or rescale it")
+
+
+def on_shape(array: np.ndarray, name: str) -> tuple[str, ...]:
+    """Notes on shapes that may be read otherwise than they were meant; UserError for what is one image, most likely."""
+    *_, last = array.shape
+    if array.ndim == 3 and last in (3, 4):
+        n, h, _ = array.shape
+        if max(n, h) <= LONG * min(n, h) and min(n, h) > 4:
+            raise UserError(
+                f"{name} has shape {array.shape}: if that is one image h x w x {last}, give it as x[None]; if these "
+                f"are {n} grey images {last} pixels wide, give them as x[..., None]"
+            )
+        return (f"{name}, of shape {array.shape}, was read as {n} grey images of {h} x {last} pixels (height x width)",)
+    if array.ndim == 3 and len(array) in CHANNELS:
+        n, h, w = array.shape
+        return (f"{name}, of shape {array.shape}, was read as {n} grey images of {h} x {w} pixels (height x width)",)
+    if array.ndim == 2 and last >= LEAST and like_pixels(array):
+        sides = {c: isqrt(last // c) for c in (1, 3) if last % c == 0 and isqrt(last // c) ** 2 * c == last}
+        shapes = [f"n x {side} x {side}" + (f" x {c}" if c > 1 else "") for c, side in sides.items()]
+        if shapes:
+            return (
+                f"{name} holds rows of {last} bytes, read as vectors: if these are images, reshape them to "
+                f"{' or '.join(shapes)}",
+            )
+    return ()
+
+
+def like_pixels(array: np.ndarray) -> bool:
+    """Whether all the numbers of a table could be bytes."""
+    if array.dtype == np.uint8:
+        return True
+    return array.dtype.kind in "iu" and array.min() >= 0 and array.max() <= 255
+
+
+def bounds_for(array: np.ndarray, axis: int | None, text: str | None, name: str) -> Bounds | None:
+    """The numbers that are black and white, where a range was asked for."""
+    bounds = bounds_of(text)
+    return automatic(seen_in(painted_part(array, axis)), name) if bounds == AUTO else bounds
+
+
+def painted_part(array: np.ndarray, axis: int | None) -> np.ndarray:
+    """The colours of images without their alpha, channels last."""
+    last = array if axis is None else np.moveaxis(array, axis, -1)
+    return last[..., :3] if axis is not None and last.shape[-1] == 4 else last
+
+
+def in_range(array: np.ndarray, axis: int | None, bounds: Bounds, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Pixels as bytes, black and white where `bounds` are, with the note of that."""
+    if not covers(array.dtype, bounds):
+        return array, (of_bytes(len(array)),)
+    found = seen_in(painted_part(array, axis), bounds)
+    if axis is None:
+        return as_levels(array, bounds), (of_range(found, bounds),)
+    last = np.moveaxis(array, axis, -1)
+    opaque = WHITE.get(array.dtype.name)
+    if last.shape[-1] == 4 and (opaque is None or last[..., 3].max() > opaque):
+        raise UserError(f"{name} has an alpha of {array.dtype}: with a range, give it as uint8, uint16 or up to 1.0")
+    return np.moveaxis(painted(last, bounds, opaque or 1.0), -1, axis), (of_range(found, bounds),)
+
+
+def as_bytes(array: np.ndarray, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Pixels as uint8, with a note where that loses something."""
+    if array.dtype.kind == "b":
+        return array.astype(np.uint8) * 255, ()
+    low, high = array.min(), array.max()
+    if array.dtype.kind in "ui" and high == 1 and low == 0:
+        return array.astype(np.uint8) * 255, (f"{name} holds nothing but 0 and 1: read as black and white",)
+    if array.dtype == np.uint8:
+        return array, ()
+    if array.dtype.kind in "ui":
+        if low < 0 or high > 255:
+            said = f"{name} holds pixels from {low} to {high}"
+            raise UserError(f"{said}: scale them to bytes, 0 to 255 (uint8), or say what is black and white: {HOW}")
+        return array.astype(np.uint8), ()
+    if low < 0 or high > 1:
+        raise UserError(
+            f"{name} holds {array.dtype} pixels from {low:g} to {high:g}: scale them to [0, 1], or to bytes (uint8), "
+            f"or say what is black and white: {HOW}"
+        )
+    levels, exact = np.empty(array.shape, np.uint8), True
+    for i in rows(array):
+        levels[i] = np.round(array[i] * 255)
+        exact = exact and np.allclose(levels[i] / 255, array[i], atol=1e-4)
+    return levels, () if exact else ("floating-point pixels were rounded to 256 levels",)
+
+
+def axis_of_channels(array: np.ndarray, name: str, channels_last: bool | None) -> int | None:
+    """The axis of images' channels; None where they are grey and have none."""
+    if array.ndim == 3:
+        return None
+    if channels_last is None:
+        channels_last = array.shape[-1] in CHANNELS
+    axis = -1 if channels_last else 1
+    if array.shape[axis] not in CHANNELS:
+        raise UserError(f"{name} has shape {array.shape}: images need 1, 3 or 4 channels, last or second")
+    return axis
+
+
+def planes_first(array: np.ndarray, axis: int | None, owned: bool) -> np.ndarray:
+    """Images as n x c x h x w; in the place of the array itself, where it is `owned`."""
+    if not array.flags.writeable:
+        array, owned = array.copy(), True
+    if axis is None:
+        return np.ascontiguousarray(array[:, None])
+    moved = np.moveaxis(array, axis, 1)
+    if not (owned and array.flags.c_contiguous and array.flags.writeable):
+        return np.ascontiguousarray(moved)
+    flat = array.reshape(len(array), -1)
+    for i in rows(array):
+        flat[i] = moved[i].reshape(len(flat[i]), -1)  # a copy, where the order is another
+    return flat.reshape(moved.shape)

@@ -1,0 +1,51 @@
+"""How much memory there is, so that what cannot fit is refused in a sentence, and not by the system."""
+
+import os
+from pathlib import Path
+
+from ..errors import UserError
+
+SHARE = 0.5
+"""of the free memory that one thing may take"""
+
+
+def available() -> int:
+    """Bytes that this process may still take: what the system has free, or less where its control group has less."""
+    return min(free(), in_group())
+
+
+def free() -> int:
+    """Bytes that the system has free, and can make free."""
+    try:
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return 1024 * int(line.split()[1])
+    except (OSError, ValueError):
+        pass
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # Windows
+        return 8 * 2**30
+
+
+def in_group() -> int:
+    """Bytes that the control group of this process may still take (Linux, version 2)."""
+    group = Path("/sys/fs/cgroup")
+    try:
+        names = ("memory.max", "memory.current", "memory.stat")
+        most, used, stat = ((group / name).read_text(encoding="ascii").strip() for name in names)
+        cache = dict(line.split() for line in stat.splitlines()).get("inactive_file", "0")
+        return 2**63 if most == "max" else max(0, int(most) - int(used) + int(cache))
+    except (OSError, ValueError):
+        return 2**63
+
+
+def gib(size: int) -> str:
+    """A number of bytes for people."""
+    return f"{size / 2**30:.3g} GiB" if size >= 2**30 / 10 else f"{size / 2**20:.3g} MiB"
+
+
+def check_room(size: int, what: str, remedy: str) -> None:
+    """UserError where so many bytes are more than the machine has free."""
+    if size > (there := available()):
+        raise UserError(f"{what} would take {gib(size)} of memory, and {gib(there)} are free: {remedy}")
