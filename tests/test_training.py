@@ -13,6 +13,7 @@ from torch import nn
 
 import ganvas
 from ganvas import checkpoint, runs
+from ganvas.cli import main
 from ganvas.data import Collection
 from ganvas.errors import Diverged, Stopped, UserError
 from ganvas.folders import read_log
@@ -363,5 +364,34 @@ def test_the_usual_batch_is_no_larger_than_the_data(vectors: Collection, capsys:
     ganvas.train(model, few, steps=2, folder="run")
     assert "has 20 examples, so batches have as many, and not 64" in capsys.readouterr().err
     assert json.loads(Path("run", "config.json").read_text())["plan"]["batch"] == 20
-    with pytest.raises(UserError, match="batch=63 is larger than the data"):
-        ganvas.train(model, few, steps=2, batch=63)
+    for batch in (21, 63, 64, 65):
+        with pytest.raises(UserError, match=f"batch={batch} is larger than the data: vectors has 20; give 20 or less"):
+            ganvas.train(model, few, steps=2, batch=batch)
+    assert ganvas.train(model, few, steps=2, batch=None, quiet=True).about["step"] == 2
+
+
+def test_what_is_given_counts_and_not_what_differs_from_the_usual(
+    images: Collection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In Python, on the command line and in files; what a run stores is what it does."""
+    np.save("x.npy", images.x.movedim(1, -1).numpy())
+    said = {
+        ("steps", "epochs"): "both say how long to train: give one of them", ("batch",): "is larger than the data",
+    }  # fmt: skip
+    values = {"steps": (Plan.steps, 4000, 1), "epochs": (0.05, 1.0), "batch": (64, 65, 41)}
+    for names, sentence in said.items():
+        for given in itertools.product(*(values[name] for name in names)):
+            options = dict(zip(names, given, strict=True))
+            with pytest.raises(UserError, match=sentence):
+                ganvas.train(small(MODELS["vae"]), "x.npy", quiet=True, **options)
+            Path("run.yaml").write_text("".join(f"{name}: {value}\n" for name, value in options.items()))
+            line = [text for name, value in options.items() for text in (f"--{name}", str(value))]
+            for arguments in (line, ["--config", "run.yaml"]):
+                assert main(["train", "vae", "x.npy", "--width", "4", *arguments]) == 2
+                assert sentence in capsys.readouterr().err
+    assert not Path("runs").exists()
+    for name, epochs in (("a", ()), ("b", ("--epochs", "2"))):
+        assert main(["train", "vae", "x.npy", "--width", "4", "--folder", name, *(epochs or ("--steps", "2"))]) == 0
+        plan = json.loads(Path(name, "config.json").read_text())["plan"]
+        assert (plan["steps"], plan["batch"], plan["epochs"]) == (2, 40, None)
+    assert "has 40 examples, so batches have as many, and not 64" in capsys.readouterr().err

@@ -54,7 +54,7 @@ def train(
         raise UserError(f"train takes a model, such as ganvas.VAE(latent=16), not {model!r}")
     data = apart(data) if model.domains == 2 else data
     check_sources(model, data)
-    plan, view = split_options(model.usual | options, model)
+    plan, view = split_options(options, model)
     if folder is not None:
         folders.check_new(Path(folder))
     bar = Bar(quiet)
@@ -63,8 +63,8 @@ def train(
     model.check(collection)
     source = collection
     collection = model.prepare(collection)
-    asked = plan.batch
-    plan = settled(fitting(plan, model, collection), collection)
+    usual = plan.batch
+    plan = settled(fitting(plan, collection) if options.get("batch") is None else plan, collection)
     selection.check_patience(model, source, plan)
     device = device_for(plan.device)
     model.check_batch(plan.batch, collection.shape)
@@ -76,8 +76,8 @@ def train(
         folders.check_new(place)  # another process may have been faster
         folders.write_config(place, model, source, plan, view, source_of(data))
         bar.notes(collection.notes)
-        if plan.batch < asked:
-            bar.notes([f"{collection.name} has {plan.batch} examples, so batches have as many, and not {asked}"])
+        if plan.batch < usual:
+            bar.notes([f"{collection.name} has {plan.batch} examples, so batches have as many, and not {usual}"])
         return go(Run(model, source, collection, plan, place), state, bar)
 
 
@@ -271,23 +271,20 @@ def check_sources(model: Model, data: Sources) -> None:
         raise UserError(f"{name} learns from one collection, not from {len(data)}: give one source")
 
 
-def fitting(plan: Plan, model: Model, data: Data) -> Plan:
-    """The plan, with smaller batches where the data have fewer examples than the usual batch; any other is kept."""
-    n = min(map(len, data.parts))
-    return replace(plan, batch=n) if n < plan.batch == model.usual.get("batch", Plan.batch) else plan
+def fitting(plan: Plan, data: Data) -> Plan:
+    """The plan, with smaller batches where the data have fewer examples."""
+    return replace(plan, batch=min(plan.batch, *map(len, data.parts)))
 
 
 def settled(plan: Plan, data: Data) -> Plan:
     """The plan with epochs turned into steps."""
     if plan.epochs is None:
         return plan
-    if plan.steps != Plan.steps:
-        raise UserError(f"steps={plan.steps} and epochs={plan.epochs:g} both say how long to train: give one of them")
     return replace(plan, epochs=None, steps=max(1, round(plan.epochs * (len(data) // plan.batch))))
 
 
 def split_options(options: dict[str, Any], model: Model | None = None) -> tuple[Plan, View]:
-    """Keyword arguments as a Plan and a View; UserError for one that neither has."""
+    """Keyword arguments as a Plan and a View, None for what is usual; UserError for those that make no such."""
     known = {cls: {f.name for f in fields(cls)} for cls in (Plan, View)}
     every = sorted(set().union(*known.values()))
     for name in options:
@@ -295,7 +292,13 @@ def split_options(options: dict[str, Any], model: Model | None = None) -> tuple[
             hint = did_you_mean(name, every) or f" It has {', '.join(every)}"
             own = f" {type(model).__name__} has: {type(model).__name__}({name}=...)." if hasattr(model, name) else hint
             raise UserError(f"train has no option {name!r}.{own}")
-    plan, view = ({k: v for k, v in options.items() if k in known[cls]} for cls in (Plan, View))
+    given = {name: value for name, value in options.items() if value is not None}
+    if {"steps", "epochs"} <= given.keys():
+        raise UserError(
+            f"steps={given['steps']} and epochs={given['epochs']} both say how long to train: give one of them"
+        )
+    values = given if model is None else model.usual | given
+    plan, view = ({k: v for k, v in values.items() if k in known[cls]} for cls in (Plan, View))
     return Plan(**plan), View(**view)
 
 

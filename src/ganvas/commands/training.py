@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from .. import folders
@@ -47,11 +48,17 @@ def train_command(cls: type[Model]) -> Callable[..., None]:
 
 
 def plan_of(cls: type[Model]) -> type[Plan]:
-    """Plan, with the defaults that are usual for this model."""
+    """Plan, with the defaults that are usual for this model; where it counts whether an option was given, None."""
     kinds = {name: Plan.__annotations__[name] for name in cls.usual}
+    values = dict(cls.usual)
+    for name in ("steps", "batch"):
+        kinds[name] = Annotated[
+            Annotated[int, Field(gt=0)] | None, Parameter(show_default=str(values.get(name, getattr(Plan, name))))
+        ]
+        values[name] = None
     decorate: Any = dataclass(frozen=True, kw_only=True, config=STRICT)
     own: type[Plan] = decorate(
-        type("Plan", (Plan,), {"__annotations__": kinds, "__module__": Plan.__module__} | cls.usual)
+        type("Plan", (Plan,), {"__annotations__": kinds, "__module__": Plan.__module__} | values)
     )
     return own
 
