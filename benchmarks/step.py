@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 from torch.utils.data import DataLoader, Dataset
 
-from ganvas.data import Collection, Stream, load
+from ganvas.data import Collection, Scaling, Stream, load
 from ganvas.model import Model
 from ganvas.training import Plan, begin, train
 
@@ -124,7 +124,7 @@ def in_turns(works: dict[str, Iterator[None]], steps: int, rounds: int) -> dict[
 
 def batches(data: Collection, model: Model) -> Iterator[None]:
     """Our batches alone."""
-    for _ in Stream(data, batch=BATCH, seed=0, span=model.span):
+    for _ in Stream(data, batch=BATCH, seed=0, scaling=Scaling.of(data.x, model.span)):
         yield
 
 

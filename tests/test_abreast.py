@@ -155,7 +155,7 @@ def test_both_halves_of_a_move_are_differentiated(model: Translator) -> None:
             seen.extend((p.grad, g) for p, g in zip(weights, expected, strict=True))  # type: ignore[misc]
             yield move
 
-    batches = streamed(pair, batch=2, seed=0, span=(-1.0, 1.0), device=CPU)
+    batches = streamed(pair, batch=2, seed=0, device=CPU)
     list(watched(model.step, batches, 0, **dict(state.nets.items())))
     assert any(g.any() for _, g in seen)
     for got, expected in seen:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import ganvas
 from ganvas import models
 from ganvas.artifact import Trained, load_trained
-from ganvas.data import Collection, load, streamed
+from ganvas.data import Collection, load, scaling_of, streamed
 from ganvas.errors import UserError
 from ganvas.model import Encodes, Model, Move, Samples, plain
 from ganvas.models import MODELS
@@ -65,7 +65,7 @@ def test_a_move_changes_only_its_own_networks(cls: type[Model], kind: str) -> No
     data, model = learnt_by(cls, sample_data(kind)), small_of(cls, kind)
     nets = model.networks(data.shape, len(data.classes))
     moved: set[str] = set()
-    for move in model.step(streamed(data, batch=8, seed=0, span=model.span), 0, **nets):
+    for move in model.step(streamed(data, scaling_of(data, model), batch=8, seed=0), 0, **nets):
         before = {name: [p.clone() for p in net.parameters()] for name, net in nets.items()}
         play(move, model.optimizer(*move.networks))
         for name, net in nets.items():
@@ -81,7 +81,7 @@ def test_a_move_changes_only_its_own_networks(cls: type[Model], kind: str) -> No
 def test_every_parameter_gets_a_gradient(cls: type[Model], images: Collection) -> None:
     model, data = small(cls), learnt_by(cls, images)
     nets = model.networks(data.shape, len(data.classes))
-    for move in model.step(streamed(data, batch=8, seed=0, span=model.span), 0, **nets):
+    for move in model.step(streamed(data, scaling_of(data, model), batch=8, seed=0), 0, **nets):
         play(move, torch.optim.SGD([p for network in move.networks for p in network.parameters()], lr=0))
         for network in move.networks:
             gradients = [p.grad for p in network.parameters()]
@@ -111,7 +111,7 @@ def test_a_preview_shows_examples(cls: type[Model], kind: str) -> None:
     data, model = learnt_by(cls, sample_data(kind)), small_of(cls, kind)
     made = model.networks(data.shape, len(data.classes))
     nets = {name: net.eval() for name, net in made.items() if name not in model.scaffolding}
-    batch = next(streamed(data, batch=7, seed=0, span=model.span))
+    batch = next(streamed(data, scaling_of(data, model), batch=7, seed=0))
     rows = model.preview(batch, **nets)
     assert rows.shape[1:] == (7, *data.parts[0].shape)
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from ganvas.data import load
+from ganvas.data import Scaling, load
 from ganvas.errors import UserError
 from ganvas.paths import written
-from ganvas.pictures import GAP, Examples, as_examples, captioned, enlargement, grid, preview
+from ganvas.pictures import GAP, Examples, captioned, enlargement, grid, preview
 from ganvas.plots import COLOURS, SIDE, Axes, axes_around, colours_of, ticks
 
 IMAGES = torch.randint(0, 256, (6, 3, 8, 10), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -74,10 +74,10 @@ def test_long_heads_do_not_run_into_each_other() -> None:
 
 def test_values_are_mapped_from_the_span_and_clipped() -> None:
     x = torch.tensor([-2.0, -1.0, 0.0, 1.0, 2.0])[:, None, None, None].expand(5, 1, 2, 2)
-    assert as_examples(x, (-1.0, 1.0)).x[:, 0, 0, 0].tolist() == [0, 0, 128, 255, 255]
-    assert as_examples(x, (0.0, 1.0)).x[:, 0, 0, 0].tolist() == [0, 0, 0, 255, 255]
+    assert Scaling((-1.0, 1.0)).inverse(x)[:, 0, 0, 0].tolist() == [0, 0, 128, 255, 255]
+    assert Scaling((0.0, 1.0)).inverse(x)[:, 0, 0, 0].tolist() == [0, 0, 0, 255, 255]
     every = torch.arange(256, dtype=torch.uint8)[:, None, None, None]
-    assert torch.equal(as_examples(every / 127.5 - 1, (-1.0, 1.0)).x, every)
+    assert torch.equal(Scaling((-1.0, 1.0)).inverse(every / 127.5 - 1), every)
 
 
 def test_examples_in_one_line() -> None:
@@ -213,9 +213,9 @@ def test_classes_have_colours_of_their_own() -> None:
 
 
 def test_a_preview_has_a_row_a_kind() -> None:
-    picture = preview(torch.zeros(2, 5, 1, 8, 8), (-1.0, 1.0))
+    picture = preview(torch.zeros(2, 5, 1, 8, 8), Scaling())
     assert picture.width > 2 * picture.height
-    points = preview(torch.randn(3, 50, 2), (-1.0, 1.0))
+    points = preview(torch.randn(3, 50, 2), Scaling())
     assert points.width > 2.9 * points.height
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ganvas.data import Collection, Stream, from_array
+from ganvas.data import Collection, Scaling, Stream, from_array
 from ganvas.errors import UserError
 
 
@@ -38,7 +38,7 @@ def test_batches_depend_on_seed_and_position_alone(counted: Collection) -> None:
 
 
 def test_labels_stay_with_their_images(counted: Collection) -> None:
-    for batch in islice(Stream(counted, batch=4, seed=0, span=(0.0, 255.0)), 10):
+    for batch in islice(Stream(counted, batch=4, seed=0, scaling=Scaling((0.0, 255.0))), 10):
         assert batch.y is not None
         assert torch.equal(batch.x[:, 0, 0, 0].round().long(), batch.y)
 
@@ -52,7 +52,7 @@ def test_the_slices_of_all_ranks_make_the_global_batch(counted: Collection) -> N
 @pytest.mark.parametrize("span", [(0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)])
 def test_bytes_are_mapped_to_the_span(span: tuple[float, float]) -> None:
     data = from_array(np.array([0, 51, 255], np.uint8)[:, None, None] * np.ones((1, 2, 2), np.uint8), np.arange(3))
-    x, y, _ = next(Stream(data, batch=3, seed=0, span=span))
+    x, y, _ = next(Stream(data, batch=3, seed=0, scaling=Scaling(span)))
     assert y is not None
     low, high = span
     expected = torch.tensor([low, low + 0.2 * (high - low), high])
@@ -60,7 +60,7 @@ def test_bytes_are_mapped_to_the_span(span: tuple[float, float]) -> None:
     assert x.dtype == torch.float32
 
 
-def test_vectors_are_not_scaled(vectors: Collection) -> None:
+def test_vectors_of_which_nothing_is_known_are_not_scaled(vectors: Collection) -> None:
     x, y, _ = next(Stream(vectors, batch=60, seed=0))
     assert y is None
     assert torch.equal(x.sort(0).values, vectors.x.sort(0).values)

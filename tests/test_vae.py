@@ -122,7 +122,7 @@ def test_geco_weighs_the_constraint_and_moves_its_multiplier() -> None:
 
 
 def test_geco_holds_the_error_that_was_asked_for() -> None:
-    x = torch.rand(2000, 6)
+    x = torch.randn(2000, 6)
     trained = ganvas.train(
         VAE(latent=6, width=32, geco=0.1, lr=3e-3), x.numpy(), steps=1200, batch=100, ema=0.9, quiet=True
     )

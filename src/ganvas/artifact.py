@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from pydantic import TypeAdapter
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from . import __version__
 from .checkpoint import first_line, read
-from .data import DOMAINS, Collection, Source, View, load, range_in, recorded, scaled, whole, with_range
-from .errors import UserError
+from .data import DOMAINS, Collection, Scaling, Source, View, load, range_in, recorded, whole, with_range
+from .data import scaling as scalings
+from .errors import UserError, at_least_one
 from .model import Encodes, Model, Samples, Shape, Translates, device_of, name_of, plain
-from .models import MODELS
+from .models import MODELS, model_from
 from .models.variational import Variational
 from .paths import written
-from .pictures import Examples, as_examples
+from .pictures import Examples
 from .posteriors import normal_terms
 from .priors import STANDARD, Fitted, Prior, choice, fit, of_kind, restored, stored
 from .randomness import generator, reseed, rows
@@ -54,6 +54,8 @@ class Trained:
     """the run that it comes from"""
     priors: Fitted | None = None
     """what `fit_prior` fitted"""
+    scaling: tuple[Scaling, ...] = ()
+    """how it sees the examples of each domain; nothing where vectors are left as they are"""
 
     def __repr__(self) -> str:
         step, data = (self.about.get(name) for name in ("step", "data"))
@@ -165,7 +167,7 @@ class Trained:
             raise UserError(f"this {name_of(self.model)} is conditional: give the labels of the codes")
 
         def made(*part: Tensor) -> Tensor:  # bytes, a chunk at a time: four times less than the network's numbers
-            return as_examples(model.generate(*part, **self.nets), self.model.span).x
+            return self.sees().inverse(model.generate(*part, **self.nets))
 
         return Examples(self.chunks(made, z, labels if self.model.labelled else None))
 
@@ -198,7 +200,7 @@ class Trained:
                 f"{collection.name} has examples of {have}, but this model translates those of {want} to {to}"
             )
         if not collection.are_images:
-            return Examples(self.mapped(to, collection.x))
+            return Examples(self.vectors(collection.x, to))
         size = at_once(collection.shape)
         made = torch.cat([self.pixels(part.float() / 255, to) for part in collection.x.split(size)])
         return Examples((made * 255).round().to(torch.uint8))
@@ -212,9 +214,15 @@ class Trained:
             x, home, away, self.needs(Translates, NO_TRANSLATOR).fixed(home),
         )  # fmt: skip
 
+    def vectors(self, x: Tensor, to: str) -> Tensor:
+        """The translations of vectors n x d, each domain in its own units."""
+        self.towards(to)
+        home, away = (self.sees(i) for i in ((0, 1) if to == "B" else (1, 0)))
+        return away.inverse(self.mapped(to, home(x)))
+
     @torch.no_grad()
     def mapped(self, to: str, x: Tensor) -> Tensor:
-        """What the network to this domain returns for examples in the model's span, on the CPU."""
+        """What the network to this domain returns for examples as it sees them, on the CPU."""
         model = self.needs(Translates, NO_TRANSLATOR)
         return model.translate(x.to(device_of(self.nets)), to, **self.nets).float().cpu()
 
@@ -301,9 +309,13 @@ class Trained:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def inputs(self, x: Tensor) -> Tensor:
+    def sees(self, domain: int = 0) -> Scaling:
+        """How the model sees the examples of a domain, 0 (A) or 1 (B); most have one."""
+        return self.scaling[domain] if self.scaling else Scaling(self.model.span)
+
+    def inputs(self, x: Tensor, domain: int = 0) -> Tensor:
         """Examples of a collection as the model sees them."""
-        return scaled(x, self.model.span)
+        return self.sees(domain)(x)
 
     @torch.no_grad()  # not inference mode, whose results nothing can be learnt from
     def chunks(self, function: Callable[..., Tensor], *inputs: Tensor | None) -> Tensor:
@@ -321,13 +333,14 @@ class Trained:
     def save(self, path: Path) -> None:
         """Write the safetensors file, atomically."""
         tensors, about_priors = stored(self.priors)
-        header = self.about | about_priors | {
+        of_scaling, about_scaling = scalings.stored(self.scaling)
+        header = self.about | about_priors | about_scaling | {
             "format": FORMAT, "ganvas": __version__, "model": name_of(self.model),
             "fields": plain(self.model), "shape": list(self.shape),
         }  # fmt: skip
         weights = {name: t.detach().cpu().contiguous() for name, t in self.nets.state_dict().items()}
         with written(path) as temporary:
-            save_file(weights | tensors, temporary, {"ganvas": json.dumps(header)})
+            save_file(weights | tensors | of_scaling, temporary, {"ganvas": json.dumps(header)})
 
 
 def load_trained(path: str | Path, device: torch.device | None = None) -> Trained:
@@ -347,6 +360,7 @@ def load_trained(path: str | Path, device: torch.device | None = None) -> Traine
     shape = tuple(tuple(n) if isinstance(n, list) else n for n in header["shape"])
     networks = model.networks(shape, len(header.get("classes", [])))
     nets = nn.ModuleDict({name: net for name, net in networks.items() if name not in model.scaffolding})
+    scaling = scalings.restored(weights, header, model)
     try:
         nets.load_state_dict(weights)
     except RuntimeError as error:
@@ -354,7 +368,7 @@ def load_trained(path: str | Path, device: torch.device | None = None) -> Traine
     about = {k: v for k, v in header.items() if k not in ("format", "ganvas", "model", "fields", "shape")}
     nets = nets.to(device or "cpu").eval().requires_grad_(False)
     run = file.parent if (file.parent / "config.json").exists() else None
-    return Trained(model, shape, nets, about, run, fitted)
+    return Trained(model, shape, nets, about, run, fitted, scaling)
 
 
 def check_config(file: Path, header: dict[str, Any]) -> None:
@@ -371,14 +385,6 @@ def check_config(file: Path, header: dict[str, Any]) -> None:
         )
 
 
-def model_from(name: str, fields: dict[str, Any]) -> Model:
-    """The model with these hyper-parameters; pydantic's ValidationError, a ValueError, where they do not fit."""
-    if name not in MODELS:
-        raise UserError(f"there is no model {name!r}: this Ganvas knows {', '.join(MODELS)}")
-    model: Model = TypeAdapter(MODELS[name]).validate_python(fields)
-    return model
-
-
 def asked(shape: Shape) -> str:
     """The options that make images of this shape."""
     c, h, w = shape
@@ -388,9 +394,3 @@ def asked(shape: Shape) -> str:
 def at_once(shape: Shape) -> int:
     """How many examples of this shape go through a network together, so that memory suffices for large ones too."""
     return min(CHUNK, max(1, NUMBERS // prod(shape)))
-
-
-def at_least_one(n: int, name: str) -> int:
-    if n < 1:
-        raise UserError(f"{name}={n}: give 1 or more")
-    return n

@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 from .abreast import one_by_one
 from .data import Data, streamed
 from .model import Model, device_of
-from .training import Plan, State, precisely
+from .training import Plan, State, precisely, scale
 
 SHARE = 0.0125
 """operations of measurements, as a share of those of training: their share of time is larger, since convolutions of few
@@ -84,7 +84,7 @@ def of_step(model: Model, data: Data, plan: Plan, state: State) -> int:
     """The operations of a training step late in the run, which is taken with copies of the networks."""
     nets, device = deepcopy(state.nets), device_of(state.nets)
     stream = streamed(
-        data, batch=plan.batch, seed=plan.seed, span=model.span, device=device, balanced=plan.balanced
+        data, scale(state, model, data), batch=plan.batch, seed=plan.seed, device=device, balanced=plan.balanced
     )  # fmt: skip
 
     def step() -> None:

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.optim import Optimizer
 
+from .data import scaling as scalings
 from .errors import UserError
 from .model import Model
 from .paths import written
@@ -26,6 +27,8 @@ def save(state: State, path: Path, about: dict[str, Any]) -> None:
     tensors: dict[str, Tensor] = {}
     for group, module in (("nets", state.nets), ("average", state.average)):
         tensors |= {f"{group}/{name}": tensor for name, tensor in module.state_dict().items()}
+    of_scaling, about_scaling = scalings.stored(state.scaling)
+    tensors |= of_scaling
     plain: dict[str, Any] = {}
     for name, optimizer in state.optimizers.items():
         held, plain[name] = parts(optimizer)
@@ -34,7 +37,7 @@ def save(state: State, path: Path, about: dict[str, Any]) -> None:
         "step": state.step, "position": state.position, "optimizers": plain, "terms": state.meter.seen,
         "samples": {name: getattr(state, name) for name in SAMPLES},
     }  # fmt: skip
-    header = {"ganvas": json.dumps(about | counters)}
+    header = {"ganvas": json.dumps(about | about_scaling | counters)}
     with written(path) as temporary:
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, header)
 
@@ -43,6 +46,7 @@ def restore(state: State, path: Path, model: Model) -> None:
     """Read what `save` wrote into a state of the same model; UserError where file and model do not fit."""
     header, tensors = read(path)
     try:
+        state.scaling = scalings.restored(tensors, header, model)
         for group, module in (("nets", state.nets), ("average", state.average)):
             module.load_state_dict(
                 {name.partition("/")[2]: t for name, t in tensors.items() if name.startswith(f"{group}/")}

@@ -8,7 +8,7 @@ from .artifact import LAST, WEIGHTS
 from .checkpoint import header_of
 from .errors import UserError
 from .record import Run, best_kept, kept
-from .training import State, begin, device_for, take_units
+from .training import State, begin, device_for
 
 Notes = Callable[[Sequence[str]], None]
 
@@ -22,7 +22,6 @@ def restored(run: Run, notes: Notes) -> State:
     file = run.folder / folders.STATE
     if not file.exists():
         check_untrained(run.folder)
-        take_units(state, run.data)
         return state
     checkpoint.restore(state, file, run.model)
     if state.step >= run.plan.every and not (run.folder / folders.LOG).exists():

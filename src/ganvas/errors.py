@@ -43,6 +43,13 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f' Did you mean "{near[0]}"?' if near else ""
 
 
+def at_least_one(n: int, name: str) -> int:
+    """The number; UserError, by this name, where it is less than 1."""
+    if n < 1:
+        raise UserError(f"{name}={n}: give 1 or more")
+    return n
+
+
 def cannot_write(path: Path, error: OSError) -> UserError | CannotWrite:
     """What is raised where this error kept the file from being written: whose fault it is goes by the error."""
     why = error.strerror or str(error)

@@ -23,6 +23,8 @@ from .objectives import (
 
 Name = Literal["gaussian", "bernoulli", "continuous-bernoulli", "discretized-logistic", "squared-error"]
 Sigma = float | Literal["learned", "optimal"]
+ANYWHERE: tuple[Name, ...] = ("gaussian", "squared-error")
+"""likelihoods of numbers in any units"""
 
 
 @runtime_checkable

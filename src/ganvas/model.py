@@ -32,7 +32,7 @@ STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 class Batch(NamedTuple):
-    """`b` examples, scaled to the model's `span`, with their labels when the collection has any."""
+    """`b` examples as the model sees them (see `data.Scaling`), with their labels when the collection has any."""
 
     x: Float[Tensor, "b *shape"]
     y: Int64[Tensor, " b"] | None = None
@@ -102,7 +102,7 @@ class Model(metaclass=Checked):
     usual: ClassVar[dict[str, Any]] = {}
     """options of training that are not Plan's own where the user says nothing"""
     span: ClassVar[tuple[float, float]] = (-1.0, 1.0)
-    """the interval to which pixels 0..255 are mapped before the model sees them"""
+    """the interval to which pixels 0..255 are mapped before the model sees them; vectors are standardised"""
 
     lr: Annotated[float, Field(gt=0)] = 1e-3
     """Adam's learning rate"""
@@ -115,6 +115,11 @@ class Model(metaclass=Checked):
     def labelled(self) -> bool:
         """Whether its networks are given the labels of examples."""
         return False
+
+    @property
+    def standardized(self) -> bool:
+        """Whether it sees vectors with mean 0 and deviation 1 in each column, whatever their units."""
+        return True
 
     @property
     def normal(self) -> bool:
@@ -192,7 +197,7 @@ class Samples(Protocol):
         """`n` latent codes z from the model's own prior, for examples of this shape, on the CPU."""
 
     def generate(self, z: Float[Tensor, "n d"], *labels: Any, **kept: Any) -> Float[Tensor, "n *shape"]:
-        """The examples for the codes z, in the model's `span`; a conditional model's labels y follow z."""
+        """The examples for the codes z, as the model sees them; a conditional model's labels y follow z."""
 
 
 @runtime_checkable
@@ -200,7 +205,7 @@ class Encodes(Protocol):
     """A model that maps examples to latent codes."""
 
     def encode(self, x: Float[Tensor, "n *shape"], *labels: Any, **kept: Any) -> Float[Tensor, "n d"]:
-        """The codes of examples in the model's `span`; the mean where the code is a distribution."""
+        """The codes of examples as the model sees them; the mean where the code is a distribution."""
 
     def draw_codes(self, x: Float[Tensor, "n *shape"], *labels: Any, **kept: Any) -> Float[Tensor, "n d"]:
         """The codes of examples; a sample where the code is a distribution."""
@@ -211,7 +216,7 @@ class Translates(Protocol):
     """A model that maps examples of one domain to another and, mostly, back."""
 
     def translate(self, x: Float[Tensor, "n *shape"], to: str, **kept: Any) -> Tensor:
-        """The translations of examples, in the model's `span`, to domain B or A; UserError where it has no such."""
+        """The translations of examples, as the model sees them, to domain B or A; UserError where it has no such."""
 
     def fixed(self, shape: Shape) -> bool:
         """Whether its network for images of this shape takes no other size."""

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from .data import CHANNELS
+from .data import CHANNELS, Scaling
 from .errors import UserError
 from .paths import written
 from .plots import INK, TEXT, by_class, font, scatter, walks
@@ -150,19 +149,12 @@ def save_pictures(parts: Sequence[Examples], path: Path) -> None:
         canvas.save(temporary, Image.registered_extensions()[path.suffix.lower()])
 
 
-def as_examples(x: Tensor, span: tuple[float, float], columns: int | None = None) -> Examples:
-    """A model's output as Examples: images from `span` to bytes, clipped and rounded; vectors as they are."""
+def preview(rows: Tensor, scaling: Scaling) -> Image.Image:
+    """Rows x columns of a model's outputs as one picture: a grid of images, or a scatter plot a row of vectors."""
+    x = scaling.inverse(rows.flatten(0, 1)).cpu()
     if x.ndim == 2:
-        return Examples(x.float().cpu())
-    low, high = span
-    return Examples(((x.float() - low) * (255 / (high - low))).round().clamp(0, 255).to(torch.uint8).cpu(), columns)
-
-
-def preview(rows: Tensor, span: tuple[float, float]) -> Image.Image:
-    """Rows x columns of examples as one picture: a grid of images, or a scatter plot a row of vectors."""
-    if rows.ndim == 3:
-        return scatter([row.float().cpu() for row in rows])
-    return as_examples(rows.flatten(0, 1), span, rows.shape[1]).picture()
+        return scatter(list(x.split(rows.shape[1])))
+    return Examples(x, rows.shape[1]).picture()
 
 
 def to_image(x: Tensor) -> Image.Image:

@@ -11,13 +11,13 @@ import torch
 from . import checkpoint, folders, selection
 from .artifact import LAST, WEIGHTS, Trained, load_trained
 from .charts import curves
-from .data import Collection, Data, Pair, domains_of, streamed
+from .data import Collection, Data, Pair, Scaling, domains_of, streamed
 from .model import Batch, Model, PairBatch, name_of
 from .paths import written
 from .pictures import preview
 from .randomness import reseed
 from .selection import Light
-from .training import Plan, State, averaged, check_finite
+from .training import Plan, State, averaged, check_finite, scale
 
 PREVIEW = 10
 """examples in a row of a preview"""
@@ -62,7 +62,7 @@ def to_observe(run: Run, state: State) -> Batch | PairBatch | None:
     n = min(run.model.observes, *map(len, run.data.parts))
     if type(run.model).observe is Model.observe or n < 2:
         return None
-    return some(run, n).to(next(state.nets.parameters()).device)
+    return some(run, state, n).to(next(state.nets.parameters()).device)
 
 
 def measured(run: Run, state: State, light: Light) -> dict[str, Any]:
@@ -90,12 +90,12 @@ def save(run: Run, state: State) -> None:
     for name in ([LAST] if best_kept(run) else []) + ([WEIGHTS] if unmeasured or not best_kept(run) else []):
         kept(run, state).save(run.folder / name)
     device = next(state.nets.parameters()).device
-    batch = example_batch(run).to(device)
+    batch = example_batch(run, state).to(device)
     reseed(device, run.plan.seed, "preview")  # the same noise in every preview
     with torch.inference_mode():
         rows = run.model.preview(batch, **averaged(state, run.plan.ema))
     with written(run.folder / folders.PREVIEWS / f"{state.step:07d}.png") as temporary:
-        preview(rows, run.model.span).save(temporary, "PNG")
+        preview(rows, seen(run, state)).save(temporary, "PNG")
     if lines := folders.read_log(run.folder):
         with written(run.folder / folders.CURVES) as temporary:
             curves(lines).save(temporary, "PNG")
@@ -118,15 +118,23 @@ def kept(run: Run, state: State) -> Trained:
         about["range"] = list(data.range)
     if isinstance(data, Pair):
         about["domains"] = domains_of(data)
-    return Trained(run.model, data.shape, averaged(state, run.plan.ema), about, run.folder)
+    scaling = scale(state, run.model, data)
+    return Trained(run.model, data.shape, averaged(state, run.plan.ema), about, run.folder, scaling=scaling)
 
 
-def example_batch(run: Run) -> Batch | PairBatch:
+def seen(run: Run, state: State) -> Scaling:
+    """How previews show what a model returns: vectors of two domains standardised, so that both fit into one plot."""
+    first, *others = scale(state, run.model, run.data)
+    return Scaling(run.model.span) if others else first
+
+
+def example_batch(run: Run, state: State) -> Batch | PairBatch:
     """The examples that every preview of a run shows."""
-    return some(run, min(PREVIEW if run.data.are_images else 1000, *map(len, run.data.parts)))
+    return some(run, state, min(PREVIEW if run.data.are_images else 1000, *map(len, run.data.parts)))
 
 
-def some(run: Run, n: int) -> Batch | PairBatch:
+def some(run: Run, state: State, n: int) -> Batch | PairBatch:
     """The same n examples every time."""
-    batches: Iterator[Batch | PairBatch] = streamed(run.data, batch=n, seed=run.plan.seed, span=run.model.span)
+    scaling = scale(state, run.model, run.data)
+    batches: Iterator[Batch | PairBatch] = streamed(run.data, scaling, batch=n, seed=run.plan.seed)
     return next(batches)

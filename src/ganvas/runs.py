@@ -14,18 +14,19 @@ from typing import Any
 import torch
 
 from . import checkpoint, folders, selection
-from .artifact import LAST, Trained, model_from
+from .artifact import LAST, Trained
 from .continuation import restored
 from .data import Data, Sources, View, apart, load_all, recorded, streamed
 from .doctor import examine, recent
 from .errors import Diverged, Stopped, UserError, did_you_mean
 from .model import Model, name_of
+from .models import model_from
 from .progress import Bar, Training
 from .record import Run, Saved, best_kept, chosen, measured, save, to_observe
 from .reports import reported
 from .selection import Light
 from .stopping import stoppable
-from .training import Plan, State, begin, device_for, take_units
+from .training import Plan, State, begin, device_for
 from .training import train as training
 
 PER_CHECKPOINT = 10
@@ -70,7 +71,6 @@ def train(
     model.check_batch(plan.batch, collection.shape)
     streamed(collection, batch=plan.batch, seed=plan.seed, balanced=plan.balanced)  # refuses a batch that is too large
     state = begin(model, collection.shape, plan.seed, device, len(collection.classes))
-    take_units(state, collection)
     place = folders.create(model, collection, Path(out), None if folder is None else Path(folder))
     with folders.alone(place, bar.notes):
         folders.check_new(place)  # another process may have been faster

@@ -29,7 +29,7 @@ from .metrics.neighbours import nearest, points, rare
 from .model import Encodes, Model, Samples, Shape, a_name_of, device_of
 from .models.variational import WithLikelihood
 from .randomness import generator
-from .training import Plan, State
+from .training import Plan, State, scale
 
 DIRECTIONS = 100
 """random projections of vectors"""
@@ -72,7 +72,7 @@ def begin(model: Model, data: Data, learnt: Data, plan: Plan, state: State) -> "
     assert isinstance(data, Collection)
     began = time.monotonic()
     space = space_of(data.shape, data.name, device_of(state.nets))
-    trained = Trained(model, data.shape, state.average)
+    trained = Trained(model, data.shape, state.average, scaling=scale(state, model, learnt))
     step = of_step(model, learnt, plan, state)
     when = schedule(step, cost(trained, data, space), plan.every, len(data))
     return Light(data, space, plan.seed, when, time.monotonic() - began)

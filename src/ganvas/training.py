@@ -24,12 +24,11 @@ from torch.nn.functional import hardshrink
 from torch.optim import Optimizer
 
 from .abreast import abreast
-from .data import Data, streamed
+from .data import Data, Scaling, scaling_of, streamed
 from .errors import Diverged, UserError
 from .fields import Checked
 from .meter import Meter
 from .model import STRICT, Model, Move, Rate, apart
-from .nets.vectors import Units
 from .randomness import reseed
 
 
@@ -82,6 +81,8 @@ class State:
     """the networks being trained"""
     average: nn.ModuleDict
     """exponential moving averages of those that the model keeps, as of some steps ago: see `averaged`"""
+    scaling: tuple[Scaling, ...] = ()
+    """how the model sees the examples of each domain; nothing until it has seen any"""
     optimizers: dict[str, Optimizer] = field(default_factory=dict)
     """by the names of the networks that move together, as in "encoder+decoder"; made at their first move"""
     step: int = 0
@@ -108,12 +109,14 @@ def begin(model: Model, shape: Any, seed: int, device: torch.device, classes: in
     return State(nets, average.eval().requires_grad_(False))
 
 
-def take_units(state: State, data: Data) -> None:
-    """Tell the networks that work in units of the data what these are, before training."""
-    for module in chain(state.nets.modules(), state.average.modules()):
-        if isinstance(module, Units):
-            x = data.parts[module.domain].x
-            module.of(x.repeat(1, len(module.mean) // x.shape[1]).to(module.mean.device))
+def scale(state: State, model: Model, data: Data) -> tuple[Scaling, ...]:
+    """How the model sees the data: as the state says, since its weights have learnt so; a fresh one takes it from them.
+
+    Whatever leads examples to a model, or a model's outputs to a person, has it from here.
+    """
+    if not state.scaling:
+        state.scaling = scaling_of(data, model)
+    return state.scaling
 
 
 def train(model: Model, data: Data, plan: Plan, state: State, rank: int = 0, ranks: int = 1) -> Iterator[int]:
@@ -123,7 +126,7 @@ def train(model: Model, data: Data, plan: Plan, state: State, rank: int = 0, ran
     """
     device = next(state.nets.parameters()).device
     stream = streamed(
-        data, batch=plan.batch, seed=plan.seed, span=model.span, device=device,
+        data, scale(state, model, data), batch=plan.batch, seed=plan.seed, device=device,
         rank=rank, ranks=ranks, position=state.position, balanced=plan.balanced,
     )  # fmt: skip
     nets = dict(state.nets.items())

@@ -11,11 +11,10 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from ganvas import folders, runs
-from ganvas.artifact import model_from
 from ganvas.cli import main
 from ganvas.data import Collection, View
 from ganvas.model import Model, plain
-from ganvas.models import MODELS
+from ganvas.models import MODELS, model_from
 from ganvas.training import Plan
 from tests.conftest import as_pair
 

@@ -13,11 +13,11 @@ from rich.text import Text
 from .. import data as data_sources
 from .. import demo as demo_page
 from .. import folders
-from ..artifact import model_from
 from ..cli import tell
 from ..data import View
 from ..doctor import Diagnosis, examine, figures, is_early
 from ..errors import UserError
+from ..models import model_from
 from ..paths import refuse_existing, shortened, unused
 from ..pictures import Examples, save_pictures
 from ..progress import Bar

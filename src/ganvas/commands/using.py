@@ -8,8 +8,9 @@ from typing import Annotated
 import torch
 from cyclopts import Parameter
 
-from ..artifact import Trained, at_least_one
+from ..artifact import Trained
 from ..data import View
+from ..errors import at_least_one
 from ..pictures import PICTURES, Examples
 from ..progress import Bar
 from .common import TARGET, VIEW, Flat, RunName, SourceName, Target, deliver, opened

@@ -1,6 +1,7 @@
 """Data: a source, by name, path or value, becomes a Collection, and a Collection an endless Stream of batches."""
 
 import stat
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from ..errors import UserError, did_you_mean
+from ..model import Model
 from .arrays import from_array
 from .builtin import BUILTIN
 from .collection import CHANNELS, Collection, counts, fitted, with_channels
@@ -21,7 +23,8 @@ from .levels import bounds_in, range_in, text_of
 from .listing import mode_of
 from .npz import from_npy, from_npz, has_test
 from .pair import DOMAINS, Pair, PairStream, domains_of, paired, warnings
-from .stream import Stream, scaled
+from .scaling import Scaling
+from .stream import Stream
 from .view import NoSplit, View, names_in, recorded, whole
 
 Source = str | Path | Collection | np.ndarray | Tensor
@@ -84,9 +87,17 @@ def apart(sources: Sources) -> Sources:
     return domains_in(Path(sources).expanduser()) or sources
 
 
-def streamed(data: Data, **options: Any) -> Stream | PairStream:
-    """Endless batches of a collection, or of both of a pair; options are those of `Stream`."""
-    return Stream(data, **options) if isinstance(data, Collection) else PairStream(data, **options)
+def scaling_of(data: Data, model: Model) -> tuple[Scaling, ...]:
+    """How the model is to see a collection, or both of a pair, which it has not learnt from yet."""
+    return tuple(Scaling.of(part.x, model.span, standardized=model.standardized) for part in data.parts)
+
+
+def streamed(data: Data, scaling: Sequence[Scaling] | None = None, **options: Any) -> Stream | PairStream:
+    """Endless batches of a collection, or of both of a pair, with the `scaling` of each; options as `Stream` has."""
+    each = (Scaling(),) * len(data.parts) if scaling is None else scaling
+    if isinstance(data, Pair):
+        return PairStream(data, scaling=each, **options)
+    return Stream(data, scaling=each[0], **options)
 
 
 def given(collection: Collection, view: View) -> Collection:
@@ -145,7 +156,7 @@ def prepared(collection: Collection, view: View) -> Collection:
 
 
 __all__ = [
-    "BUILTIN", "CHANNELS", "DOMAINS", "Collection", "Data", "NoSplit", "Pair", "PairStream", "Progress", "Source",
-    "Sources", "Stream", "View", "apart", "counts", "domains_of", "from_array", "load", "load_all", "names_in",
-    "paired", "range_in", "recorded", "scaled", "streamed", "warnings", "whole", "with_range",
+    "BUILTIN", "CHANNELS", "DOMAINS", "Collection", "Data", "NoSplit", "Pair", "PairStream", "Progress", "Scaling",
+    "Source", "Sources", "Stream", "View", "apart", "counts", "domains_of", "from_array", "load", "load_all",
+    "names_in", "paired", "range_in", "recorded", "scaling_of", "streamed", "warnings", "whole", "with_range",
 ]  # fmt: skip

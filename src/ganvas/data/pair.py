@@ -9,6 +9,7 @@ from ..errors import UserError
 from ..model import PairBatch, Shape
 from ..randomness import seed_of
 from .collection import Collection
+from .scaling import Scaling
 from .stream import Stream
 
 DOMAINS = ("A", "B")
@@ -73,13 +74,15 @@ class PairStream:
 
     The orders have different seeds: with one seed, collections that happen to be aligned, such as two drawings of the
     same things, would be shown in pairs.  Both have drawn equally many batches, so one position serves both; each
-    begins a new epoch when its own examples are used up.  Options are those of `Stream`.
+    begins a new epoch when its own examples are used up.  `scaling` has one a domain; options are those of `Stream`.
     """
 
-    def __init__(self, pair: Pair, *, seed: int, **options: Any) -> None:
+    def __init__(
+        self, pair: Pair, *, seed: int, scaling: Sequence[Scaling] = (Scaling(), Scaling()), **options: Any
+    ) -> None:
         self.a, self.b = (
-            Stream(part, seed=seed_of(seed, domain), **options)
-            for domain, part in zip(DOMAINS, pair.parts, strict=True)
+            Stream(part, seed=seed_of(seed, domain), scaling=own, **options)
+            for domain, part, own in zip(DOMAINS, pair.parts, scaling, strict=True)
         )
 
     @property

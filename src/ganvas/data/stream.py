@@ -9,13 +9,14 @@ from ..errors import UserError
 from ..model import Batch
 from ..randomness import seed_of
 from .collection import Collection
+from .scaling import Scaling
 
 AHEAD = 2**19
 """numbers that are drawn at once, if a batch has fewer"""
 
 
 class Stream:
-    """Endless shuffled batches, pixels mapped from 0..255 to `span`, vectors as they are.
+    """Endless shuffled batches, each as a model with this `scaling` sees its examples.
 
     Which examples make up a batch depends only on (seed, position): one integer is all that a checkpoint has to
     hold for a run to go on exactly where it stopped.  An epoch is a new permutation; its last, incomplete batch
@@ -29,7 +30,7 @@ class Stream:
         *,
         batch: int,
         seed: int,
-        span: tuple[float, float] = (-1.0, 1.0),
+        scaling: Scaling = Scaling(),  # noqa: B008  a constant
         device: torch.device | None = None,
         rank: int = 0,
         ranks: int = 1,
@@ -45,7 +46,7 @@ class Stream:
         self.data = collection.to(device or collection.x.device)
         self.batch, self.seed, self.rank, self.ranks = batch, seed, rank, ranks
         self.position, self.per_epoch = position, n // total
-        self.span = span
+        self.scaling = scaling.to(self.data.x.device)
         self.epoch, self.order = -1, torch.empty(0)
         self.ahead = max(1, AHEAD // (batch * prod(collection.shape)))
         self.ready: list[Batch] = []
@@ -63,7 +64,7 @@ class Stream:
         """The batches from `position` on, up to `ahead` of the same epoch: small ones cost less together."""
         epoch, i = divmod(self.position, self.per_epoch)
         index = torch.cat([self.indices(epoch, i + j) for j in range(min(self.ahead, self.per_epoch - i))])
-        x = scaled(self.data.x.index_select(0, index), self.span).split(self.batch)
+        x = self.scaling(self.data.x.index_select(0, index)).split(self.batch)
         if self.data.labels is None:
             return [Batch(part, None, len(self.data)) for part in x]
         labels = self.data.labels.index_select(0, index).split(self.batch)
@@ -94,12 +95,3 @@ class Stream:
             order.append(torch.cat(shuffles)[:each])
         mixed = torch.cat(order)
         return mixed[torch.randperm(len(mixed), generator=generator)][: len(labels)]
-
-
-def scaled(x: Tensor, span: tuple[float, float]) -> Tensor:
-    """Examples as a model sees them: bytes mapped to `span`, vectors as they are."""
-    if x.dtype != torch.uint8:
-        return x
-    low, high = span
-    x = x.float().mul_((high - low) / 255)
-    return x.add_(low) if low else x

@@ -6,9 +6,9 @@ from math import isfinite
 
 import torch
 
-from ..artifact import Trained, at_least_one
+from ..artifact import Trained
 from ..data import Collection, NoSplit, Source, Sources, View, load
-from ..errors import UserError, did_you_mean
+from ..errors import UserError, at_least_one, did_you_mean
 from ..model import Encodes, Samples, name_of
 from ..models.variational import WithLikelihood
 from . import codes, translation

@@ -1,4 +1,8 @@
-"""The numbers of an autoencoder or a VAE on held-out examples: likelihood, codes, reconstructions."""
+"""The numbers of an autoencoder or a VAE on held-out examples: likelihood, codes, reconstructions.
+
+A VAE learns the density of standardised vectors, log p(u); what is said is that of the data in their own units: log
+p(x) = log p(u) - sum of the logs of the columns' deviations, the change of variables x = m + s u.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from math import log
@@ -75,6 +79,7 @@ def elbo(trained: Trained, x: Tensor, data: Collection, draws: int, seed: int) -
         each = [torch.stack(model.elbo_terms(batch, **trained.nets)).double().cpu() for _ in range(draws)]
         terms.append(sum(each, torch.zeros_like(each[0])) / draws)
     nll, kl = torch.cat(terms, 1)
+    nll += trained.sees().log_volume
     value, error = mean_and_error(-nll - kl)
     return {
         "elbo": value, "elbo_error": error, "elbo_bits_per_dimension": -value / (x[0].numel() * log(2)),
@@ -96,7 +101,7 @@ def bound(trained: Trained, x: Tensor, data: Collection, k: int, seed: int) -> d
         for index, y in groups:
             encoder, decoder = (net if y is None else OfClass(net, y) for net in (nets["encoder"], nets["decoder"]))
             values[index] = log_likelihood(x[index], encoder, decoder, model.prior_of(**nets), k, seed=seed)
-    value, error = mean_and_error(values)
+    value, error = mean_and_error(values - trained.sees().log_volume)
     bits = -value / (x[0].numel() * log(2))
     return {"bound": value, "bound_error": error, "bound_bits_per_dimension": bits, "bound_k": k}
 
@@ -172,7 +177,7 @@ def joined(each: list[Any]) -> Posterior:
 
 
 def rebuilt(trained: Trained, x: Tensor, data: Collection) -> dict[str, Any]:
-    """Error of reconstructions from the posteriors' means, in the units of the data: pixels in [0, 1]."""
+    """Error of reconstructions from the posteriors' means, of pixels in [0, 1], of vectors in deviations."""
     labels = data.labels if trained.model.labelled else None
     encoding, generating = trained.needs(Encodes, NO_ENCODER), trained.needs(Samples, "has no decoder")
     z = trained.chunks(lambda *part: encoding.encode(*part, **trained.nets), x, labels)

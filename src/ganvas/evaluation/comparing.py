@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from ..artifact import Trained, at_least_one
+from ..artifact import Trained
 from ..data import Collection
-from ..errors import UserError
+from ..errors import UserError, at_least_one
 from ..metrics import jackknife
 from ..metrics.jackknife import RESAMPLES, Score
 from ..metrics.neighbours import Points, expected, nearest, points

@@ -148,7 +148,7 @@ def fitting(trained: Trained, sources: Sources, view: View) -> Pair:
 def tried(trained: Trained, model: Translator, some: list[Collection], seed: int) -> dict[str, float]:
     """What `Translator.observe` sees on a few examples."""
     n = min(TRIED, *map(len, some))
-    batch = PairBatch(*(Batch(trained.inputs(part.x[:n])) for part in some))
+    batch = PairBatch(*(Batch(trained.inputs(part.x[:n], i)) for i, part in enumerate(some)))
     device = next(trained.nets.parameters()).device
     reseed(device, seed, "observe")
     return {k: v.item() for k, v in model.observe(batch.to(device), **trained.nets).items()}
@@ -294,7 +294,7 @@ def angles(made: Tensor, target: Collection) -> Numbers:
 def values(trained: Trained, x: Tensor, to: str) -> Tensor:
     """Translations of bytes or vectors, pixels from 0 to 1."""
     if x.ndim == 2:
-        return trained.mapped(to, x)
+        return trained.vectors(x, to)
     return torch.cat([trained.pixels(part.float() / 255, to) for part in x.split(256)])
 
 

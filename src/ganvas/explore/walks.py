@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..artifact import NO_NOISE, Trained, at_least_one
+from ..artifact import NO_NOISE, Trained
 from ..data import Source, View
-from ..errors import UserError
+from ..errors import UserError, at_least_one
 from ..model import Encodes, Samples
 from ..pictures import Examples
 from ..randomness import generator

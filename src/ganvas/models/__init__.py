@@ -1,5 +1,10 @@
 """The models.  To add one: write its file, name it here."""
 
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from ..errors import UserError
 from ..model import Model
 from .autoencoder import Autoencoder
 from .betatcvae import BetaTCVAE
@@ -22,7 +27,16 @@ MODELS: dict[str, type[Model]] = {
     )
 }  # fmt: skip
 
+
+def model_from(name: str, fields: dict[str, Any]) -> Model:
+    """The model with these hyper-parameters; pydantic's ValidationError, a ValueError, where they do not fit."""
+    if name not in MODELS:
+        raise UserError(f"there is no model {name!r}: this Ganvas knows {', '.join(MODELS)}")
+    model: Model = TypeAdapter(MODELS[name]).validate_python(fields)
+    return model
+
+
 __all__ = [
     "CGAN", "DCGAN", "GAN", "IWAE", "MODELS", "R3GAN", "VAE", "WGAN", "WGANGP", "Autoencoder", "BetaTCVAE", "CycleGAN",
-    "DiscoGAN", "LadderVAE",
+    "DiscoGAN", "LadderVAE", "model_from",
 ]  # fmt: skip

@@ -27,7 +27,7 @@ from ..data import Pair
 from ..errors import UserError
 from ..model import STRICT, Batch, Move, PairBatch, Shape, side_by_side
 from ..nets.pool import Remembering
-from ..nets.translate import backwards, blocks_for, halvings_for, in_units, judge, patches, perceptron, resnet
+from ..nets.translate import blocks_for, halvings_for, judge, patches, perceptron, resnet
 from ..objectives import Loss, absolute_error, generator_loss
 from .adversarial import Weight
 from .translation import Translator, judgement
@@ -72,8 +72,8 @@ class CycleGAN(Translator):
     def networks(self, shape: tuple[Shape, Shape], classes: int = 0) -> dict[str, nn.Module]:
         x, y = shape
         return {
-            "G": self.translator(x, y), "F": backwards(self.translator(y, x)),
-            "DX": self.critic(x, 0), "DY": self.critic(y, 1),
+            "G": self.translator(x, y), "F": self.translator(y, x),
+            "DX": self.critic(x), "DY": self.critic(y),
         }  # fmt: skip
 
     def translator(self, a: Shape, b: Shape) -> nn.Module:
@@ -84,9 +84,9 @@ class CycleGAN(Translator):
     def fixed(self, shape: Shape) -> bool:
         return not self.convolves(shape)
 
-    def critic(self, shape: Shape, domain: int) -> nn.Module:
+    def critic(self, shape: Shape) -> nn.Module:
         if not self.convolves(shape):
-            return Remembering(judge(shape, self.width or 128, self.depth_d, domain), shape, self.pool)
+            return Remembering(judge(shape, self.width or 128, self.depth_d), shape, self.pool)
         halvings = HALVINGS[self.patch] if self.patch else halvings_for(shape)
         return Remembering(patches(shape, self.width or 64, halvings), shape, self.pool)
 
@@ -98,7 +98,7 @@ class CycleGAN(Translator):
         The two directions share networks but no results, as the two critics: each has its own cores.
         """
         x, y = (self.seen(batch) for batch in next(batches))
-        there, back = partial(self.direction, 0, G, F, DY, x, y), partial(self.direction, 1, F, G, DX, y, x)
+        there, back = partial(self.direction, G, F, DY, x, y), partial(self.direction, F, G, DX, y, x)
         (fake_y, of_y), (fake_x, of_x) = abreast(there, back, device=x.device)
         yield side_by_side((G, F), of_y, of_x)
         past_x, past_y = DX.past(fake_x.detach()), DY.past(fake_y.detach())
@@ -107,17 +107,17 @@ class CycleGAN(Translator):
         yield side_by_side((DX, DY), of_dx, of_dy)._replace(seen=seen_x | seen_y)
 
     def direction(
-        self, home: int, G: nn.Module, F: nn.Module, DY: nn.Module, x: Tensor, y: Tensor
+        self, G: nn.Module, F: nn.Module, DY: nn.Module, x: Tensor, y: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """G(x), x being of domain `home` (0 is A), and the half of equation 3 in which G translates and F returns."""
+        """G(x), and the half of equation 3 in which G translates and F returns."""
         weight = self.weight_of_identity(x, y)
         fake, same = both(G, x, y if weight else None)
         terms = {
             "fool": 2 * generator_loss(SQUARES, DY(fake)),
-            "cycle": self.cycle * error(home, G, F, x, F(fake)),
+            "cycle": self.cycle * absolute_error(x, F(fake)),
         }
         if same is not None:
-            terms["identity"] = weight * error(1 - home, G, F, y, same)
+            terms["identity"] = weight * absolute_error(y, same)
         return fake, terms
 
     def seen(self, batch: Batch) -> Tensor:
@@ -132,11 +132,6 @@ class CycleGAN(Translator):
         """The weight given, or the default for examples of these shapes."""
         usual = self.cycle / 2 if x.shape[1:] == y.shape[1:] else 0.0
         return usual if self.identity is None else self.identity
-
-
-def error(domain: int, G: nn.Module, F: nn.Module, x: Tensor, made: Tensor) -> Tensor:
-    """E |x - made| of examples of a domain, in its units."""
-    return absolute_error(in_units(x, domain, G, F), in_units(made, domain, G, F))
 
 
 def both(net: nn.Module, x: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor | None]:

@@ -24,7 +24,7 @@ from ..abreast import abreast
 from ..errors import UserError
 from ..model import STRICT, Move, PairBatch, Shape, side_by_side
 from ..nets.conv import conv_encoder, initialize
-from ..nets.translate import backwards, bottlenecked, in_units, judge, perceptron
+from ..nets.translate import bottlenecked, judge, perceptron
 from ..objectives import Distance, Loss, distance, feature_matching, generator_loss
 from .adversarial import Weight
 from .translation import Translator, judgement, other
@@ -54,8 +54,8 @@ class DiscoGAN(Translator):
 
     def networks(self, shape: tuple[Shape, Shape], classes: int = 0) -> dict[str, nn.Module]:
         a, b = shape
-        nets = {"GAB": self.translator(a, b), "GBA": backwards(self.translator(b, a)),
-                "DA": self.discriminator(a, 0), "DB": self.discriminator(b, 1)}  # fmt: skip
+        nets = {"GAB": self.translator(a, b), "GBA": self.translator(b, a),
+                "DA": self.discriminator(a), "DB": self.discriminator(b)}  # fmt: skip
         unused = {"none": ("GBA", "DA"), "one": ("DA",), "both": ()}[self.recon]
         return {name: net for name, net in nets.items() if name not in unused}
 
@@ -64,10 +64,10 @@ class DiscoGAN(Translator):
             return self.corrected(bottlenecked(a, b, self.width or 64, self.latent))
         return perceptron(a, b, self.width or 128, self.depth)
 
-    def discriminator(self, shape: Shape, domain: int) -> nn.Module:
+    def discriminator(self, shape: Shape) -> nn.Module:
         if self.convolves(shape):
             return initialize(conv_encoder(shape, 1, self.width or 64, norm="batch", activation="leaky-relu"))
-        return judge(shape, self.width or 128, self.depth_d, domain)
+        return judge(shape, self.width or 128, self.depth_d)
 
     def check_batch(self, batch: int, shape: tuple[Shape, Shape]) -> None:
         if batch < 2 and self.convolves(shape[0]):
@@ -104,8 +104,7 @@ class DiscoGAN(Translator):
             *of_real, _ = layers(nets[f"D{domain}"], real[domain])
             terms["features"] = self.features * feature_matching(of_real, hidden)
         if to(home) in nets and self.recon != "none":
-            x, again = (in_units(v, "AB".index(home), *nets.values()) for v in (real[home], nets[to(home)](fake)))
-            terms["constancy"] = self.constancy * distance(self.distance, x, again)
+            terms["constancy"] = self.constancy * distance(self.distance, real[home], nets[to(home)](fake))
         return terms
 
 

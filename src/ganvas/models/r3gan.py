@@ -8,7 +8,7 @@ minimum in which modes are missing, and the two zero-centred penalties make the 
 the tricks go: no normalisation anywhere, no momentum (beta_1 = 0), one update of D an update of G.
 
 The networks are DCGAN-sized: its ladder of strided convolutions without batch norm, leaky ReLU in both players, weights
-of He et al.  For vectors they are MLPs that work in units of the data; D sees random Fourier features of its input as
+of He et al.  For vectors they are MLPs; D sees random Fourier features of its input as
 well, without which it finds all modes of a mixture but hardly how narrow they are.
 """
 
@@ -20,7 +20,7 @@ from torch import nn
 
 from ..model import STRICT, Rate, Shape
 from ..nets import Activation, Depth, Norm, decoder, encoder
-from ..nets.vectors import Fourier, Restored, Standardized
+from ..nets.vectors import Fourier
 from ..objectives import Loss
 from .adversarial import Adversarial, Positive, Weight, finished
 
@@ -62,6 +62,5 @@ class R3GAN(Adversarial):
         G = decoder(self.net, self.latent, shape, self.width, self.depth, norm=norm, activation=kind)
         D = encoder(self.net, seen, 1, self.width, self.depth, norm=norm_d, activation=kind)
         if vectors:
-            G.append(Restored(shape[0]))
-            D = nn.Sequential(Standardized(judged[0]), Fourier(judged[0], features, SCALE), *D)
+            D = nn.Sequential(nn.Flatten(), Fourier(judged[0], features, SCALE), *D)
         return finished(G, shape), finished(D)

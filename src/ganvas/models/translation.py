@@ -1,7 +1,7 @@
 """What translators between two unpaired collections, the domains A and B, have in common.
 
-Two networks, one a direction, and a critic a domain.  Pixels are in [-1, 1]; errors of vectors are in units of their
-domain, mean 0 and deviation 1.
+Two networks, one a direction, and a critic a domain.  Pixels are in [-1, 1]; vectors are in units of their domain, mean
+0 and deviation 1, and so are errors.
 """
 
 from typing import Annotated, Any, ClassVar, Literal
@@ -17,7 +17,7 @@ from ..data import DOMAINS, Pair
 from ..errors import UserError
 from ..model import STRICT, Model, PairBatch, Rate, Shape, name_of
 from ..nets import Depth, Width, chosen
-from ..nets.translate import corrected, in_units, units_of
+from ..nets.translate import corrected
 from ..objectives import Loss, absolute_error, discriminator_terms
 from ..observed import beside
 from .adversarial import confidence
@@ -90,11 +90,11 @@ class Translator(Model):
         """Rows of x, G(x), F(G(x)), then of y, F(y), G(F(y)): each as far as the model goes."""
         rows = []
         for home, x in zip(DOMAINS, (batch.a.x, batch.b.x), strict=True):
-            chain, ends = [x], [home]
-            while len(chain) < 3 and other(ends[-1]) in self.directions(**kept):
-                ends.append(other(ends[-1]))
-                chain.append(self.translate(chain[-1], ends[-1], **kept))
-            rows += [in_units(x, "AB".index(end), *kept.values()) for x, end in zip(chain, ends, strict=True)]
+            chain, end = [x], home
+            while len(chain) < 3 and other(end) in self.directions(**kept):
+                end = other(end)
+                chain.append(self.translate(chain[-1], end, **kept))
+            rows += chain
         return alike(rows)
 
     def observe(self, batch: PairBatch, **kept: Any) -> dict[str, Tensor]:
@@ -109,28 +109,18 @@ class Translator(Model):
             if other(home) not in self.directions(**kept):
                 continue
             made = self.translate(x, other(home), **kept)
-            found |= self.beside(made, y, x, home, **kept)
+            found |= {f"{name}_{home}": value for name, value in beside(made, y, x).items()}
             if home in self.directions(**kept):
                 found |= self.round_trip(x, made, home, **kept)
             if x.shape[1:] == y.shape[1:]:
                 found[f"moved_{home}"] = absolute_error(x, made) / absolute_error(x, y).clamp_min(1e-12)
         return found
 
-    def beside(self, made: Tensor, y: Tensor, x: Tensor, home: str, **kept: Any) -> dict[str, Tensor]:
-        """How translations from `home` look beside examples of both domains: see `observed.beside`."""
-        ends = ((made, other(home)), (y, other(home)), (x, home))
-        seen = [in_units(v, "AB".index(domain), *kept.values()) for v, domain in ends]
-        return {f"{name}_{home}": value for name, value in beside(*seen).items()}
-
     def round_trip(self, x: Tensor, made: Tensor, home: str, **kept: Any) -> dict[str, Tensor]:
         """Errors of the way home from translations, as they are and with faint noise."""
-        units = units_of("AB".index(other(home)), *kept.values()) if made.ndim == 2 else None
-        faint = FAINT * torch.randn_like(made) * (1 if units is None else units.std)
+        faint = FAINT * torch.randn_like(made)
         return {
-            f"{name}_{home}": absolute_error(
-                in_units(x, "AB".index(home), *kept.values()),
-                in_units(self.translate(seen, home, **kept), "AB".index(home), *kept.values()),
-            )
+            f"{name}_{home}": absolute_error(x, self.translate(seen, home, **kept))
             for name, seen in (("cycle", made), ("noisy", made + faint))
         }
 

@@ -70,9 +70,13 @@ class WithLikelihood(Model):
     likelihood: likelihoods.Name = "gaussian"
     """p(x|z)"""
     sigma: Positive | Literal["learned", "optimal"] = 0.4
-    """standard deviation of a gaussian p(x|z), where pixels lie in [0, 1]; learned by gradient, or optimal a batch"""
+    """deviation of a gaussian p(x|z), of pixels in [0, 1] or vectors of deviation 1; or learned, or optimal a batch"""
     binarize: Literal["no", "static", "dynamic"] = "no"
     """make pixels bits, 1 with the probability that the grey level says: drawn once, or anew at each use"""
+
+    @property
+    def standardized(self) -> bool:
+        return self.likelihood in likelihoods.ANYWHERE
 
     def check(self, data: Collection) -> None:
         likelihoods.check(self.likelihood, data, self.binarize != "no")

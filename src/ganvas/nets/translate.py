@@ -1,7 +1,6 @@
 """Networks from examples of one domain, A, to those of another, B, and critics of patches.
 
-Domains may have different channels and sizes.  Networks of images end with tanh; those of vectors work in units of
-their domains, mean 0 and deviation 1, at both ends.
+Domains may have different channels and sizes.  Networks of images end with tanh.
 """
 
 from itertools import pairwise
@@ -17,7 +16,6 @@ from ..model import Shape
 from .conv import conv_decoder, conv_encoder, initialize, ladder, widths_of
 from .cpu import InstanceNorm, ToImage
 from .mlp import mlp
-from .vectors import Restored, Standardized, Units
 
 SMALL = 64
 """pixels of height and width up to which residual blocks are faster with channels first"""
@@ -191,36 +189,10 @@ def corrected(net: nn.Module) -> nn.Module:
 
 def perceptron(a: Shape, b: Shape, width: int, depth: int) -> nn.Sequential:
     """A multilayer perceptron from examples of A to those of B: of DiscoGAN's toy, with two hidden layers."""
-    first: nn.Module = Standardized(a[0], 0) if len(a) == 1 else nn.Flatten()
-    layers = mlp([prod(a), *[width] * depth, prod(b)])
-    last: list[nn.Module] = [Restored(b[0], 1)] if len(b) == 1 else [nn.Unflatten(1, b), nn.Tanh()]
-    return nn.Sequential(first, *layers, *last)
+    last: list[nn.Module] = [nn.Unflatten(1, b), nn.Tanh()] if len(b) > 1 else []
+    return nn.Sequential(nn.Flatten(), *mlp([prod(a), *[width] * depth, prod(b)]), *last)
 
 
-def judge(shape: Shape, width: int, depth: int, domain: int) -> nn.Sequential:
-    """A multilayer perceptron from examples of a domain (0 is A, 1 is B) to a logit."""
-    first: nn.Module = Standardized(shape[0], domain) if len(shape) == 1 else nn.Flatten()
-    return nn.Sequential(first, *mlp([prod(shape), *[width] * depth, 1], activation="leaky-relu"))
-
-
-def backwards(net: nn.Module) -> nn.Module:
-    """The network, with the domains at its ends exchanged: for translators from B to A."""
-    for module in net.modules():
-        if isinstance(module, Units):
-            module.domain = 1 - module.domain
-    return net
-
-
-def units_of(domain: int, *nets: nn.Module) -> Units | None:
-    """Mean and deviation of the vectors of a domain (0 is A, 1 is B), from networks that work in them."""
-    modules = (module for net in nets for module in net.modules())
-    return next((m for m in modules if isinstance(m, Units) and m.domain == domain), None)
-
-
-def in_units(x: Float[Tensor, "b *shape"], domain: int, *nets: nn.Module) -> Float[Tensor, "b *shape"]:
-    """Examples of a domain in the units in which errors count: vectors in deviations from the mean, pixels as they are.
-
-    Some of `nets` must work in units of that domain, if there are any.
-    """
-    units = units_of(domain, *nets) if x.ndim == 2 else None
-    return x if units is None else (x - units.mean) / units.std
+def judge(shape: Shape, width: int, depth: int) -> nn.Sequential:
+    """A multilayer perceptron from examples of a domain to a logit."""
+    return nn.Sequential(nn.Flatten(), *mlp([prod(shape), *[width] * depth, 1], activation="leaky-relu"))

@@ -1,42 +1,8 @@
-"""What networks for vectors begin or end with: the units of the data, and features in which fine detail shows."""
+"""What networks for vectors begin with: features in which fine detail shows."""
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-
-
-class Units(nn.Module):
-    """The mean and the deviation of each number of a vector, over the data: 0 and 1 until `of` has seen them."""
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, d: int, domain: int = 0) -> None:
-        super().__init__()
-        self.domain = domain  # which of the collections that the model learns from: a translator has two
-        self.register_buffer("mean", torch.zeros(d))
-        self.register_buffer("std", torch.ones(d))
-
-    @torch.no_grad()
-    def of(self, x: Float[Tensor, "n d"]) -> None:
-        """Take the units of n examples; a number that never changes keeps its own."""
-        std = x.std(0, correction=0)
-        self.mean.copy_(x.mean(0))
-        self.std.copy_(torch.where(std > 0, std, torch.ones_like(std)))
-
-
-class Standardized(Units):
-    """x in units of the data: mean 0, deviation 1."""
-
-    def forward(self, x: Float[Tensor, "b d"]) -> Float[Tensor, "b d"]:
-        return (x - self.mean) / self.std
-
-
-class Restored(Units):
-    """The inverse of `Standardized`."""
-
-    def forward(self, x: Float[Tensor, "b d"]) -> Float[Tensor, "b d"]:
-        return x * self.std + self.mean
 
 
 class Fourier(nn.Module):

@@ -1,0 +1,179 @@
+"""How a model sees examples, and how its outputs become examples again: the one seam between the two.
+
+Pixels 0..255 are mapped to the model's `span`; colours of images with alpha are first multiplied by it, so that no one
+learns from, or is measured by, colours that nobody sees.  Vectors are standardised, each column by its mean and its
+deviation over the data, so that a column in large units does not drown the others.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from jaxtyping import Float, Shaped, UInt8
+from torch import Tensor
+
+from ..model import Model
+
+CHUNK = 65_536
+"""vectors that are looked at together, in float64"""
+LAYER = re.compile(r"(?P<net>.*\.)(?P<place>\d+)\.std")
+"""the name of a tensor in files whose networks standardised vectors themselves"""
+
+
+@dataclass(frozen=True, eq=False)
+class Scaling:
+    """The map from examples of a collection, bytes or vectors, to what a model is given, and its inverse."""
+
+    span: tuple[float, float] = (-1.0, 1.0)
+    """what pixels 0..255 are mapped to"""
+    mean: Shaped[Tensor, " d"] | None = None
+    """of each column of vectors, float64; None leaves them as they are"""
+    deviation: Shaped[Tensor, " d"] | None = None
+    """the same; 0 where a column never changes"""
+    premultiplied: bool = False
+    """whether colours are multiplied by alpha, in images that have it"""
+
+    @classmethod
+    def of(cls, x: Tensor, span: tuple[float, float] = (-1.0, 1.0), *, standardized: bool = True) -> "Scaling":
+        """That of all examples of a collection; vectors stay as they are unless `standardized`."""
+        if x.ndim > 2:
+            return cls(span)
+        return cls(span, *moments(x)) if standardized else cls(span)
+
+    @property
+    def unit(self) -> Shaped[Tensor, " d"]:
+        """What columns are divided by: their deviation or, where they never change, their own size, or 1."""
+        assert self.mean is not None
+        assert self.deviation is not None
+        size = torch.where(self.mean == 0, torch.ones_like(self.mean), self.mean.abs())
+        return torch.where(self.deviation > 0, self.deviation, size)
+
+    @property
+    def log_volume(self) -> float:
+        """log |dx/du|, the sum of log units of vectors: log p(x) = log p(u) - log_volume.  0 where nothing is scaled.
+
+        Pixels are not counted: their densities are by custom those of [0, 1].
+        """
+        return 0.0 if self.mean is None else self.unit.double().log().sum().item()
+
+    def to(self, device: torch.device) -> "Scaling":
+        """The same on a device; one without float64 has float32."""
+        if self.mean is None or self.deviation is None:
+            return self
+        number = torch.float32 if device.type == "mps" else self.mean.dtype
+        return replace(self, mean=self.mean.to(device, number), deviation=self.deviation.to(device, number))
+
+    def __call__(self, x: Shaped[Tensor, "n *shape"]) -> Float[Tensor, "n *shape"]:
+        """Examples as the model sees them."""
+        if x.dtype != torch.uint8:
+            return self.standardized(x)
+        low, high = self.span
+        u = (premultiplied(x) if self.premultiplied else x).float().mul_((high - low) / 255)
+        return u.add_(low) if low else u
+
+    def standardized(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+        """Vectors with mean 0 and deviation 1; as they are where nothing is known of them."""
+        if self.mean is None:
+            return x
+        here = self.to(x.device)
+        assert here.mean is not None
+        u: Tensor = ((x.to(here.unit.dtype) - here.mean) / here.unit).float()
+        return u
+
+    def inverse(self, u: Float[Tensor, "n *shape"]) -> Shaped[Tensor, "n *shape"]:
+        """A model's outputs as examples: bytes, clipped and rounded, or vectors.
+
+        A column that never changed in the data does not change here either: it is what it was.
+        """
+        if u.ndim > 2:
+            low, high = self.span
+            x = ((u.float() - low) * (255 / (high - low))).round().clamp(0, 255).to(torch.uint8)
+            return divided(x) if self.premultiplied else x
+        if self.mean is None or self.deviation is None:
+            return u.float()
+        here = self.to(u.device)
+        assert here.mean is not None
+        assert here.deviation is not None
+        found: Tensor = (u.to(here.mean.dtype) * here.deviation + here.mean).float()
+        return found
+
+
+def moments(x: Float[Tensor, "n d"]) -> tuple[Float[Tensor, " d"], Float[Tensor, " d"]]:
+    """Mean and deviation of each column, in float64, of which only a chunk is held; exactly 0 where it is constant."""
+    parts = x.split(CHUNK)
+    mean = sum((part.double().sum(0) for part in parts), x.new_zeros(x.shape[1], dtype=torch.float64)) / len(x)
+    squares = sum(((part.double() - mean).square().sum(0) for part in parts), torch.zeros_like(mean))
+    alike = x.amin(0) == x.amax(0)  # else what the mean was rounded by would count as a deviation
+    return torch.where(alike, x[0].double(), mean), torch.where(alike, 0.0, (squares / len(x)).sqrt())
+
+
+def premultiplied(x: UInt8[Tensor, "n c h w"]) -> UInt8[Tensor, "n c h w"]:
+    """Images with their colours multiplied by alpha, rounded to bytes; those without alpha as they are."""
+    if x.ndim != 4 or x.shape[1] != 4:
+        return x
+    colours, alpha = x[:, :3].int(), x[:, 3:].int()
+    return torch.cat([((colours * alpha + 127) // 255).to(torch.uint8), x[:, 3:]], 1)
+
+
+def divided(x: UInt8[Tensor, "n c h w"]) -> UInt8[Tensor, "n c h w"]:
+    """The inverse of `premultiplied`; where alpha is 0, nobody sees the colours, which are black."""
+    if x.ndim != 4 or x.shape[1] != 4:
+        return x
+    return (divided_pixels(x.float() / 255) * 255).round().to(torch.uint8)
+
+
+def multiplied_pixels(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+    """`premultiplied` of pixels in [0, 1], which are not rounded."""
+    return torch.cat([x[:, :3] * x[:, 3:], x[:, 3:]], 1) if x.shape[1] == 4 else x
+
+
+def divided_pixels(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+    """The inverse of `multiplied_pixels`, for colours that are brighter than alpha allows as well."""
+    if x.shape[1] != 4:
+        return x
+    alpha = x[:, 3:]
+    return torch.cat([torch.where(alpha > 0, (x[:, :3] / alpha).clamp(0, 1), 0.0), alpha], 1)
+
+
+def stored(scaling: Sequence[Scaling]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and header of a file that keeps the scaling of each domain; the span is the model's own."""
+    tensors: dict[str, Tensor] = {}
+    for i, s in enumerate(scaling):
+        if s.mean is not None and s.deviation is not None:
+            tensors |= {f"scaling/{i}/mean": s.mean.cpu(), f"scaling/{i}/deviation": s.deviation.cpu()}
+    alpha = [s.premultiplied for s in scaling]
+    return tensors, {"premultiplied": alpha} if any(alpha) else {}
+
+
+def restored(tensors: dict[str, Tensor], header: dict[str, Any], model: Model) -> tuple[Scaling, ...]:
+    """The scaling of each of a model's domains that a file keeps, taken out of its tensors and its header.
+
+    Files without one are of models that saw vectors as they are, or whose own layers standardised them: these layers
+    are taken out of `tensors`.
+    """
+    alpha = header.pop("premultiplied", None) or [False] * model.domains
+    known = [[tensors.pop(f"scaling/{i}/{name}", None) for name in ("mean", "deviation")] for i in range(model.domains)]
+    first, *_ = getattr(
+        model, "translators", ("G",)
+    )  # a translator's begins with the units of A and ends with those of B
+    former = [
+        units
+        for (net, _), units in sorted(without_layers(tensors).items())
+        if net in (f"{first}.", f"average/{first}.")
+    ]
+    known = former if len(former) == model.domains else known
+    return tuple(Scaling(model.span, own[0], own[1], bool(a)) for own, a in zip(known, alpha, strict=True))
+
+
+def without_layers(tensors: dict[str, Tensor]) -> dict[tuple[str, int], list[Tensor | None]]:
+    """Mean and deviation of the layers that held such, by network and place, taken out."""
+    found: dict[tuple[str, int], list[Tensor | None]] = {}
+    for layer in [m for m in map(LAYER.fullmatch, tensors) if m]:
+        mean, std = (tensors.pop(f"{layer['net']}{layer['place']}.{name}") for name in ("mean", "std"))
+        found[layer["net"], int(layer["place"])] = [mean, std]
+        past = f"{layer['net'].partition('.')[0]}.past.kept"
+        if past in tensors:  # translations that a critic keeps, as it is to see them now
+            tensors[past] = (tensors[past] - mean) / std
+    return found
