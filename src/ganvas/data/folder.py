@@ -14,6 +14,7 @@ from .images import Images, Page, Picture, Progress, extremes, of_warnings, page
 from .layout import Layout, classes_of, layout, named_after, sibling
 from .levels import AUTO, Bounds, Seen, automatic, of_bytes, of_range, of_words
 from .listing import SUFFIXES, File, Listing, listed
+from .table import with_labels
 from .view import View
 
 
@@ -25,6 +26,7 @@ def from_folder(folder: Path, view: View, progress: Progress = lambda done, tota
     folder without images, and for images of different sizes unless the view asks for one size.
     """
     found, part = part_of(folder, view)
+    part, table, names = with_labels(found, part)
     with unbounded() as said:
         images, good, bad, bounds = read_below(folder, [place.file for place in part.places], view, progress)
     if not good:
@@ -39,8 +41,9 @@ def from_folder(folder: Path, view: View, progress: Progress = lambda done, tota
         mixed = ", ".join(f"{n} {CHANNELS[c]}" for c, n in sorted(images.have.items()))
         notes.append(f"images with different channels ({mixed}) were all made {CHANNELS[channels]}")
     places = {place.file: place for place in part.places}
-    labels, classes = classes_of(replace(part, places=[places[page.file] for page in good]), notes)
-    notes += [*part.notes, *found.notes, *found.left_out()]
+    read_well = replace(part, places=[places[page.file] for page in good])
+    labels, classes = classes_of(read_well, notes) if table is None else table.labels(read_well.places, names)
+    notes += [*part.notes, *found.notes, *found.left_out([] if table is None else [table.file])]
     return Collection(
         x=images.stacked(channels), labels=None if labels is None else torch.tensor(labels), classes=classes,
         name=named_after(folder), notes=tuple(notes), range=bounds,

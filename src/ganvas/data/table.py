@@ -1,0 +1,212 @@
+"""Labels in a file beside the images: labels.csv, metadata.csv or .jsonl, or dataset.json, StyleGAN's layout.
+
+A table has a row an image, with its name in one column and its class in another; dataset.json is {"labels": [["path",
+class], ...]} (github.com/NVlabs/stylegan3, dataset_tool.py), and may be {"path": class, ...} or a list of rows.
+"""
+
+import csv
+import io
+import json
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import takewhile
+from pathlib import PurePosixPath
+from typing import Any
+from zipfile import BadZipFile
+
+from .layout import Layout, Place, folders_of
+from .listing import SUFFIXES, File, Listing, counted, some
+
+TABLE = re.compile(r"(.*labels?|metadata|annotations?|dataset|train|index)\.(csv|tsv|json|jsonl)$", re.IGNORECASE)
+"""how files are called in which labels are looked for"""
+UNREAD = {".csv", ".tsv", ".json", ".jsonl", ".parquet"}
+"""files that may hold labels too"""
+PATHS = ("file_name", "filename", "file", "path", "filepath", "image_path", "image", "img", "image_id", "name", "id")
+LABELS = ("label", "labels", "class", "class_name", "category", "target", "y", "species", "breed")
+LONGEST = 2**26
+"""bytes of a table, at most"""
+MOST, FEW = 0.5, 20
+"""classes to images, from which on labels are no classes but texts or numbers of each image's own; images too few for
+that to be seen"""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What a table says of the images below a source."""
+
+    file: File
+    of: dict[File, str]
+    """the class of each image that has one"""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def classes(self) -> list[str]:
+        """Numbers by size, names by the alphabet."""
+        names = set(self.of.values())
+        numbers = all(re.fullmatch(r"-?\d+", name) for name in names)
+        return sorted(names, key=int) if numbers else sorted(names)
+
+    def labels(self, places: Sequence[Place], classes: Sequence[str]) -> tuple[list[int], tuple[str, ...]]:
+        """The labels of images, and the classes that they index."""
+        index = {name: i for i, name in enumerate(classes)}
+        return [index[self.of[place.file]] for place in places], tuple(classes)
+
+
+def with_labels(found: Listing, part: Layout) -> tuple[Layout, Labels | None, list[str]]:
+    """The images of a split that have a label, the labels, if a file beside the images has such, and the classes.
+
+    Folders of two classes or more are the classes, whatever a table says, but dataset.json comes before them.  Images
+    without label are left out, unless they are most.  Notes say what does not fit.
+    """
+    notes = list(part.notes)
+    all_parts = part.places if part.split else part.training or part.places  # the same for what is held out
+    labels = labels_near(found, all_parts, notes)
+    if labels is None:
+        return replace(part, notes=notes), None, []
+    bare = [place.file for place in part.places if place.file not in labels.of]
+    names = some(str(file) for file in bare)
+    if 2 * len(bare) > len(part.places):
+        notes.append(f"no labels: {labels.file} has none of {counted(len(bare), 'image')}, as {names}")
+        return replace(part, notes=notes), None, []
+    if bare:
+        notes.append(f"{counted(len(bare), 'image')} without label in {labels.file} left out: {names}")
+    learnt = labels_near(found, part.training, []) if part.split and part.training else None
+    first = learnt.classes if learnt else labels.classes
+    classes = [*first, *(name for name in labels.classes if name not in first)]
+    if len(classes) == 1:
+        notes.append(f"there is one class only, {classes[0]}")
+    places = [place for place in part.places if place.file in labels.of]
+    return replace(part, places=places, notes=notes + list(labels.notes)), labels, classes
+
+
+def labels_near(found: Listing, places: Sequence[Place], notes: list[str]) -> Labels | None:
+    """The labels in the table that is nearest to these images, if one is."""
+    by_folder = len(folders_of(places)) > 1 and all(len(place.parts) > 1 for place in places)
+    above = shared([place.file.parts[:-1] for place in places])
+    near = [file for file in found.others if file.parts[:-1] == above[: len(file.parts) - 1]]
+    tables = sorted((file for file in near if TABLE.fullmatch(file.name)), key=lambda file: -len(file.parts))
+    for file in tables:
+        if by_folder and file.name.lower() != "dataset.json":
+            notes.append(f"{file} was not read: the folders are the classes")
+            continue
+        try:
+            return matched(file, rows_of(file), found)
+        except (ValueError, OSError, RuntimeError, NotImplementedError, EOFError, BadZipFile) as error:
+            notes.append(f"no labels were read from {file}: {error}")
+    if not tables and not by_folder and (like := [str(file) for file in near if file.suffix in UNREAD]):
+        notes.append(
+            f"{some(like)}: not read, for labels are read from labels.csv with the columns file and label, from "
+            "metadata.csv, metadata.jsonl or dataset.json"
+        )
+    return None
+
+
+def shared(paths: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    """What all of the paths begin with."""
+    both = zip(min(paths, default=()), max(paths, default=()), strict=False)
+    return tuple(part for part, _ in takewhile(lambda parts: parts[0] == parts[1], both))
+
+
+def matched(file: File, rows: Sequence[tuple[str, str]], found: Listing) -> Labels:
+    """Images with the label that a table has for their path, below its own folder or below any, or for their name."""
+    exact, by_name = {image.parts: image for image in found.images}, defaultdict[str, list[File]](list)
+    for image in found.images:
+        for name in {image.name, PurePosixPath(image.name).stem}:
+            by_name[name].append(image)
+    of, missing = dict[File, str](), list[str]()
+    for path, label in rows:
+        parts = tuple(part for part in path.replace("\\", "/").split("/") if part not in ("", "."))
+        ends = [
+            image
+            for image in by_name[parts[-1]]
+            if image.parts[:-1][-len(parts) + 1 or len(image.parts) :] == parts[:-1]
+        ]
+        ends = [exact[whole]] if (whole := (*file.parts[:-1], *parts)) in exact else ends
+        if len(ends) != 1:
+            missing.append(path)
+        elif of.setdefault(image := ends[0], label) != label:
+            raise ValueError(f"it gives {image} two labels, {of[image]} and {label}")
+    if not of:
+        raise ValueError(f"none of its {counted(len(rows), 'row')} is of an image here, as {rows[0][0]}")
+    kinds = len(set(of.values()))
+    if kinds > MOST * len(of) and len(of) > FEW:
+        raise ValueError(f"it has {kinds} different labels for {len(of)} images, which are no classes")
+    note = f"{counted(len(missing), 'label')} in {file} without image: {some(missing)}"
+    return Labels(file, of, (f"labels are those of {file}", *([note] if missing else [])))
+
+
+def rows_of(file: File) -> list[tuple[str, str]]:
+    """The path and the class of each image that a table names with a class; ValueError where it is none."""
+    content = file.read(LONGEST + 1)
+    if len(content) > LONGEST:
+        raise ValueError(f"it has more than {LONGEST:,} bytes")
+    text = content.decode("utf-8-sig", "surrogateescape")  # as Python has names of files that are not UTF-8
+    try:
+        listed = table(text) if file.suffix in (".csv", ".tsv") else of_json(text, file.suffix == ".jsonl")
+        rows = [(str(path).strip(), name) for path, label in listed if (name := class_of(label)) is not None]
+    except (csv.Error, RecursionError, OverflowError) as error:
+        raise ValueError(str(error)) from error
+    rows = [(path, label) for path, label in rows if path.strip("/\\.")]
+    if not rows:
+        raise ValueError("it holds no labels")
+    return rows
+
+
+def table(text: str) -> list[tuple[Any, Any]]:
+    """Paths and labels from a table with commas, semicolons or tabs, and a line with the columns' names or without."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    head = lines[0] if lines else ""
+    comma = max(",;\t", key=head.count)
+    rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO("\n".join(lines)), delimiter=comma)]
+    if not rows or len(rows[0]) < 2:
+        raise ValueError("it has no two columns")
+    if len(rows[0]) == 2 and PurePosixPath(rows[0][0]).suffix.lower() in SUFFIXES:  # no names of columns
+        return [(row[0], row[1]) for row in rows if len(row) > 1]
+    path, label = columns([cell.lower() for cell in rows[0]])
+    return [(row[path], row[label]) for row in rows[1:] if len(row) > max(path, label)]
+
+
+def columns(names: Sequence[str]) -> tuple[int, int]:
+    """Which columns hold paths and labels; ValueError where their names do not say."""
+    path = next((names.index(name) for name in PATHS if name in names), None)
+    label = next((names.index(name) for name in LABELS if name in names), None)
+    if len(names) == 2 and (path is None) != (label is None):
+        path, label = (1 - label, label) if label is not None else (path, 1 - (path or 0))
+    if path is None or label is None:
+        raise ValueError(f"its columns are {some(names)}: call two of them file and label")
+    return path, label
+
+
+def of_json(text: str, lines: bool) -> list[tuple[Any, Any]]:
+    """Paths and labels from JSON: StyleGAN's list of pairs, an object, or rows that are objects."""
+    found = [json.loads(line) for line in text.splitlines() if line.strip()] if lines else json.loads(text)
+    if isinstance(found, dict) and "labels" in found:
+        found = found["labels"] or []
+    if isinstance(found, dict):
+        return list(found.items())
+    if not isinstance(found, list):
+        raise ValueError("it holds neither a list nor an object")
+    if found and all(isinstance(row, dict) for row in found):
+        names = list(found[0])
+        path, label = columns([name.lower() for name in names])
+        return [(row.get(names[path], ""), row.get(names[label])) for row in found]
+    if not all(isinstance(row, list) and len(row) == 2 for row in found):
+        raise ValueError("its labels are no pairs of a path and a class")
+    return [(row[0], row[1]) for row in found]
+
+
+def class_of(label: Any) -> str | None:
+    """The name of a class; None where there is no label, ValueError where it is no single class."""
+    if isinstance(label, list) and label and all(part in (0, 1) for part in label) and sum(label) == 1:
+        return str(label.index(1)) if len(label) > 1 else str(label[0])  # one-hot
+    if isinstance(label, list) and len(label) == 1:
+        label = label[0]
+    if isinstance(label, float) and label.is_integer():
+        label = int(label)
+    if label is None or label == "":
+        return None
+    if not isinstance(label, str | int):
+        raise ValueError(f"{json.dumps(label)[:80]} is no single class")
+    return str(label)
