@@ -12,15 +12,17 @@ from cyclopts import App, CycloptsError, Parameter
 
 from . import __version__
 from .errors import CannotWrite, Diverged, Stopped, UserError
+from .help import Formatter
 from .text import finite, on_lines, printable
 from .tokens import apart, arguments_of, as_options, meant, options_in
 
 HELP = "Train autoencoders, VAEs and GANs on your data; see what they generate."
 EPILOGUE = "Start with `ganvas demo`, or `ganvas train vae FOLDER`, then `ganvas sample last`."
 
+shown = Formatter()
 app = App(
     name="ganvas", help=HELP, help_epilogue=EPILOGUE, version=__version__,
-    default_parameter=Parameter(negative_iterable=()),
+    default_parameter=Parameter(negative_iterable=()), help_formatter=shown,
 )  # fmt: skip
 app["--version"].show = False  # the list of commands has to fit a screen
 app.suppress_keyboard_interrupt = app.meta.suppress_keyboard_interrupt = False
@@ -67,7 +69,8 @@ def main(words: list[str] | None = None) -> int:
         if isinstance(stream, TextIOWrapper):  # characters that its encoding lacks are escaped
             stream.reconfigure(errors="backslashreplace")
     try:
-        app.meta(words, exit_on_error=False, print_error=False, result_action="return_value")
+        with shown.of(app, words):
+            app.meta(words, exit_on_error=False, print_error=False, result_action="return_value")
     except BaseException as error:
         if "--debug" in words and not isinstance(error, SystemExit | Stopped):
             raise

@@ -99,6 +99,8 @@ class Model(metaclass=Checked):
     """collections that it learns from: 1, or 2 for a translator"""
     observes: ClassVar[int] = 128
     """examples that `observe` is given"""
+    unused: ClassVar[tuple[str, ...]] = ("keep",)
+    """options, of its own or of training, that have no effect on it"""
     usual: ClassVar[dict[str, Any]] = {}
     """options of training that are not Plan's own where the user says nothing"""
     span: ClassVar[tuple[float, float]] = (-1.0, 1.0)

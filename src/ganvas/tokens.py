@@ -84,7 +84,7 @@ def joined(tokens: Sequence[str]) -> list[str]:
 
 def named(tokens: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Each token with the value that follows, as in `--name value` or `--name=value`."""
-    for token, following in zip(tokens, [*tokens[1:], ""], strict=True):
+    for token, following in zip(tokens, [*tokens[1:], ""], strict=False):
         name, equals, value = token.partition("=")
         yield (name, value) if equals else (token, following)
 

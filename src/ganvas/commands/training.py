@@ -13,7 +13,8 @@ from .. import runs as running
 from ..artifact import Trained
 from ..cli import tell
 from ..data import View
-from ..model import STRICT, Model, plain
+from ..errors import UserError
+from ..model import STRICT, Model, a_name_of, plain
 from ..models import MODELS
 from ..training import Plan
 from .common import VIEW, Json, RunName, SourceName
@@ -29,7 +30,7 @@ def train_command(cls: type[Model]) -> Callable[..., None]:
     def command(
         data: SourceName,
         /,
-        *other: Annotated[str, Parameter(help="the second one, for a model that translates between two")],
+        *other: Annotated[str, Parameter(show=cls.domains == 2, help="the second one, to translate between the two")],
         model: Annotated[cls, Parameter(name="*", group="Model")] = cls(),  # type: ignore[valid-type]
         plan: Annotated[own, Parameter(name="*", group="Training")] = own(),  # type: ignore[valid-type]
         view: Annotated[View, Parameter(name="*", group="Data")] = VIEW,
@@ -38,13 +39,22 @@ def train_command(cls: type[Model]) -> Callable[..., None]:
         quiet: Annotated[bool, Parameter(negative=(), help="show no progress")] = False,
         json: Json = False,
     ) -> None:
+        refuse_unused(cls, plain(model) | plain(plan), plain(cls()) | plain(own()))
         options = plain(plan) | plain(view)
         sources = (data, *other) if other else data
         finished(running.train(model, sources, out=out, folder=folder, quiet=quiet, **options), json)
 
     use = "ganvas sample last" if cls.domains == 1 else "ganvas translate last FROM TO"
     command.__doc__ = f"{cls.__doc__}\n\nWrites a run folder; then: `{use}`."
+    vars(command)["unused"] = cls.unused
     return command
+
+
+def refuse_unused(cls: type[Model], given: dict[str, Any], usual: dict[str, Any]) -> None:
+    """UserError for an option that has no effect on models of this class."""
+    for name in cls.unused:
+        if given[name] != usual[name]:
+            raise UserError(f"{name}={given[name]} has no effect on {a_name_of(cls())}: leave it out")
 
 
 def plan_of(cls: type[Model]) -> type[Plan]:

@@ -13,7 +13,7 @@ be added to D's loss, with weights that are 0 unless a model or a user says othe
 
 from collections.abc import Iterator
 from contextlib import nullcontext
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -54,6 +54,7 @@ class Adversarial(LatentModel):
 
     scaffolding = ("D",)
     fickle = True
+    unused: ClassVar[tuple[str, ...]] = ()
     watched = ("accuracy_real", "accuracy_fake", "gap")
 
     latent: Annotated[int, Field(gt=0, le=65536)] = 64

@@ -25,6 +25,7 @@ from .latent import LatentModel
 class Autoencoder(LatentModel):
     """Learn a short code from which the example can be rebuilt."""
 
+    unused = ("keep", "patience")
     span = (0.0, 1.0)
 
     @property

@@ -29,6 +29,8 @@ Weight = Annotated[float, Field(ge=0)]
 class BetaTCVAE(Variational):
     """A VAE whose latent dimensions are made independent: it penalises their total correlation."""
 
+    unused = ("keep", "rank", "flow_steps", "flow_width", "pseudo_inputs")
+
     posterior: Literal["diagonal"] = "diagonal"
     """q(z|x), whose dimensions must be independent"""
     prior: Literal["standard"] = "standard"

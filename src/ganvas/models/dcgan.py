@@ -26,6 +26,8 @@ from .adversarial import Adversarial
 class DCGAN(Adversarial):
     """The GAN with convolutional networks, for images of any size."""
 
+    unused = ("depth",)
+
     net: Literal["conv"] = "conv"
     """kind of networks: convolutional; gan has multilayer perceptrons"""
     latent: Annotated[int, Field(gt=0, le=65536)] = 100

@@ -31,6 +31,7 @@ class Translator(Model):
     """Two networks that translate between two domains, learnt from unpaired examples of each."""
 
     domains = 2
+    unused = ("keep", "patience")
     observes = 16
     watched = ("accuracy_A", "gap_A", "accuracy_B", "gap_B")
     translators: ClassVar[tuple[str, str]] = ("G", "F")
