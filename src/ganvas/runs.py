@@ -293,13 +293,12 @@ def split_options(options: dict[str, Any], model: Model | None = None) -> tuple[
             own = f" {type(model).__name__} has: {type(model).__name__}({name}=...)." if hasattr(model, name) else hint
             raise UserError(f"train has no option {name!r}.{own}")
     given = {name: value for name, value in options.items() if value is not None}
-    if {"steps", "epochs"} <= given.keys():
-        raise UserError(
-            f"steps={given['steps']} and epochs={given['epochs']} both say how long to train: give one of them"
-        )
     values = given if model is None else model.usual | given
-    plan, view = ({k: v for k, v in values.items() if k in known[cls]} for cls in (Plan, View))
-    return Plan(**plan), View(**view)
+    ours, theirs = ({k: v for k, v in values.items() if k in known[cls]} for cls in (Plan, View))
+    plan = Plan(**ours)
+    if {"steps", "epochs"} <= given.keys():
+        raise UserError(f"steps={plan.steps} and epochs={plan.epochs:g} both say how long to train: give one of them")
+    return plan, View(**theirs)
 
 
 def source_of(data: Sources) -> str | list[str]:
