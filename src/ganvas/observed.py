@@ -12,6 +12,8 @@ from torch.nn.functional import adaptive_avg_pool2d, pdist
 
 GRIDS = (8, 4)
 """cells a side of the grids on whose means images are compared as well, so that noise does not pass for variety"""
+FLAT = 1e-10
+"""contrast of pixels in [-1, 1] that is but rounding: a single grey level in a thousand pixels has more"""
 COARSE = 0.5
 """how diverse real images have to be on a grid, as a share of how diverse their pixels are, for the grid to count"""
 
@@ -25,7 +27,7 @@ def beside(made: Float[Tensor, "n *shape"], *real: Tensor) -> dict[str, Tensor]:
     found = {"diversity": diversity(made, *real)}
     if made.ndim == 4:
         found["detail"] = detail(made, real[0])
-        found["detail_real"] = torch.stack([detail(x, x) for x in real]).amax()
+        found["detail_real"] = torch.stack([detail(x, x).nan_to_num(0) for x in real]).amax()
     return {name: value for name, value in found.items() if not value.isnan()}
 
 
@@ -57,10 +59,12 @@ def detail(made: Float[Tensor, "n c h w"], real: Float[Tensor, "n c2 h2 w2"]) ->
 
     The finest is the diagonal detail of Haar's wavelets at their first level, (a - b - c + d) / 2 of four pixels, which
     edges along rows and columns do not have; contrast is the variance of the pixels of an image.  White noise has 1.
+    Not a number where real images have no contrast.
     """
     x = on_white(real)
     contrast = (x - x.mean((2, 3), keepdim=True)).square().mean()
-    return finest(on_white(made)) / contrast.clamp_min(1e-12)
+    share: Tensor = finest(on_white(made)) / contrast
+    return torch.where(contrast > FLAT, share, torch.nan)
 
 
 def finest(x: Float[Tensor, "n c h w"]) -> Float[Tensor, ""]:

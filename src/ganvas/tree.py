@@ -108,7 +108,12 @@ def translate_files(
     UserError for a source without images, and for a folder that holds translations by other weights or to the other
     domain.
     """
-    trained.towards(to)  # refuses before anything is read
+    home, _ = trained.towards(to)  # refuses before anything is read
+    if len(home) != 3:
+        raise UserError(
+            f"this {name_of(trained.model)} translates vectors of {home[0]} numbers, and {source} holds no such: give "
+            "vectors n x d, a .npy or .npz file"
+        )
     with unbounded() as said:
         summary = translate_all(trained, source, out, to, force, progress)
     summary.notes += of_warnings(said)

@@ -17,6 +17,8 @@ GROWN = 2.0
 """size of all of a network's weights, 0.6 to 1.4 at first, above which the learning rate has thrown them about"""
 RISEN = 0.5
 """share of what a loss had fallen by that it may rise again"""
+MANY_TIMES = 10.0
+"""times what it had fallen from which on it no longer matters how many"""
 LAG = 1.5
 """error of the averaged weights, as a multiple of the latest ones', above which the average is too slow"""
 OUTSIDE = 0.05
@@ -66,10 +68,12 @@ def of_rate(model: Model, lines: Lines) -> list[Diagnosis]:
     if len(losses) < 10:
         return []
     first, lowest, last = losses[0], min(losses), median(losses[-5:])
-    share = (last - lowest) / max(first - lowest, 1e-12)
-    if share <= RISEN:
+    fallen, risen = first - lowest, last - lowest
+    if risen <= RISEN * fallen:
         return []
-    said = f"the loss has risen from {lowest:.4g} to {last:.4g}, {share:.0%} of what it had fallen"
+    share = min(risen / fallen, MANY_TIMES) if fallen > 0 else MANY_TIMES
+    of = "more than it had ever fallen" if share == MANY_TIMES else f"{share:.0%} of what it had fallen"
+    said = f"the loss has risen from {lowest:.4g} to {last:.4g}, {of}"
     return [too_high(f"{said} (limit {RISEN:.0%})", share, RISEN, remedies)]
 
 

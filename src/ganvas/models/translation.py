@@ -113,8 +113,8 @@ class Translator(Model):
             found |= {f"{name}_{home}": value for name, value in beside(made, y, x).items()}
             if home in self.directions(**kept):
                 found |= self.round_trip(x, made, home, **kept)
-            if x.shape[1:] == y.shape[1:]:
-                found[f"moved_{home}"] = absolute_error(x, made) / absolute_error(x, y).clamp_min(1e-12)
+            if x.shape[1:] == y.shape[1:] and (apart := absolute_error(x, y)) > 0:  # else there is no share of it
+                found[f"moved_{home}"] = absolute_error(x, made) / apart
         return found
 
     def round_trip(self, x: Tensor, made: Tensor, home: str, **kept: Any) -> dict[str, Tensor]:
