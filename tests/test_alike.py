@@ -16,6 +16,8 @@ from ganvas.doctor.trends import of_rate
 from ganvas.errors import UserError
 from ganvas.folders import read_log
 from ganvas.model import Model
+from ganvas.pictures import Examples
+from ganvas.tree import translate_files
 from tests.test_models import small
 
 MODELS = [ganvas.VAE, ganvas.Autoencoder, ganvas.GAN, ganvas.R3GAN, ganvas.WGANGP, ganvas.LadderVAE]
@@ -99,9 +101,9 @@ def test_a_loss_that_never_fell_has_not_risen_by_a_share_of_that() -> None:
 def test_images_for_a_translator_of_vectors_are_refused_in_a_sentence(tmp_path: Path, images: Collection) -> None:
     vectors = columns("plain")
     run = ganvas.train(small(ganvas.CycleGAN), (vectors, vectors.x * 2), steps=1, batch=8, quiet=True)
-    ganvas.pictures.Examples(images.x[:2]).save(tmp_path / "images")
+    Examples(images.x[:2]).save(tmp_path / "images")
     with pytest.raises(
         UserError, match=r"this cyclegan translates vectors of 4 numbers, and .* holds no such: give vec"
     ):
-        ganvas.tree.translate_files(run, tmp_path / "images", tmp_path / "out")
+        translate_files(run, tmp_path / "images", tmp_path / "out")
     assert not (tmp_path / "out").exists()
