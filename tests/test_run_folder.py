@@ -103,7 +103,7 @@ def test_a_run_killed_before_its_first_checkpoint_becomes_the_same(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(*{"config": (runs, "go"), "weights": (runs.checkpoint, "save")}[dies], killed)
+        patch.setattr(*{"config": (runs, "go"), "weights": (record, "checkpointed")}[dies], killed)
         with pytest.raises(KeyboardInterrupt):
             begun(vectors, "killed", model)
     assert not Path("killed/state.ckpt").exists()

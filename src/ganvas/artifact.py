@@ -24,6 +24,7 @@ from .pictures import Examples
 from .posteriors import normal_terms
 from .priors import STANDARD, Fitted, Prior, choice, fit, of_kind, restored, stored
 from .randomness import generator, reseed, rows
+from .schema import check_config
 from .tiles import translated
 
 FORMAT = 1
@@ -354,7 +355,8 @@ def load_trained(path: str | Path, device: torch.device | None = None) -> Traine
         raise UserError(f"{file} holds a model {header.get('model')!r}, which this Ganvas does not know")
     if not {"fields", "shape"} <= header.keys():
         raise UserError(f"{file} holds no model's weights: give a run folder, or its {WEIGHTS}")
-    check_config(file, header)
+    if file.name == WEIGHTS:
+        check_config(file, header)
     fitted = restored(weights, header, file)
     model = model_from(header["model"], header["fields"])
     shape = tuple(tuple(n) if isinstance(n, list) else n for n in header["shape"])
@@ -369,20 +371,6 @@ def load_trained(path: str | Path, device: torch.device | None = None) -> Traine
     nets = nets.to(device or "cpu").eval().requires_grad_(False)
     run = file.parent if (file.parent / "config.json").exists() else None
     return Trained(model, shape, nets, about, run, fitted, scaling)
-
-
-def check_config(file: Path, header: dict[str, Any]) -> None:
-    """UserError where a run folder's weights are those of another model than its config.json says."""
-    try:
-        config = json.loads((file.parent / "config.json").read_text(encoding="utf-8"))
-        said = (config["model"], config["fields"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return
-    if file.name == WEIGHTS and said != (header["model"], header["fields"]):
-        raise UserError(
-            f"{file} holds another model ({header['model']}) than the run's config.json says ({said[0]}): "
-            "put the run's own file back, or move this one elsewhere"
-        )
 
 
 def asked(shape: Shape) -> str:

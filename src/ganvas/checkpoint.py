@@ -42,8 +42,11 @@ def save(state: State, path: Path, about: dict[str, Any]) -> None:
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, header)
 
 
-def restore(state: State, path: Path, model: Model) -> None:
-    """Read what `save` wrote into a state of the same model; UserError where file and model do not fit."""
+def restore(state: State, path: Path, model: Model) -> dict[str, Any]:
+    """Read what `save` wrote into a state of the same model, and return its header.
+
+    Raises UserError where file and model do not fit.
+    """
     header, tensors = read(path)
     try:
         state.scaling = scalings.restored(tensors, header, model)
@@ -60,6 +63,7 @@ def restore(state: State, path: Path, model: Model) -> None:
         for name, value in header.get("samples", {}).items():
             setattr(state, name, value)
         state.meter.seen = header["terms"]
+        return header
     except (KeyError, RuntimeError, ValueError, AttributeError) as error:
         raise UserError(f"{path} is the checkpoint of another model: {first_line(error)}") from error
 

@@ -69,18 +69,23 @@ def alone(folder: Path, notes: Callable[[Sequence[str]], None]) -> Iterator[None
         yield
 
 
-def write_config(folder: Path, model: Model, data: Data, plan: Plan, view: View, source: str | list[str]) -> None:
-    """What was asked, of what, with what: enough to run it again."""
+def write_config(
+    folder: Path,
+    model: Model,
+    data: Data,
+    plan: Plan,
+    view: View,
+    source: str | list[str],
+    start: dict[str, Any] | None = None,
+) -> None:
+    """What was asked, of what, with what: enough to run it again.  `start`: whose weights it begins with, if any."""
     config = {
         "model": name_of(model),
         "fields": plain(model),
         "plan": plain(plan),
         "data": {
             "source": source, "view": plain(view) | {"data_dir": view.data_dir and absolute(view.data_dir)},
-            "name": data.name, "fingerprint": data.fingerprint(),
-            "examples": len(data) if len(data.parts) == 1 else [len(part) for part in data.parts],
-            "shape": list(data.shape), "classes": list(data.classes),
-        },
+        } | facts(data),
         "versions": {
             "ganvas": __version__, "torch": torch.__version__, "numpy": np.__version__,
             "python": platform.python_version(), "system": platform.platform(),
@@ -88,7 +93,18 @@ def write_config(folder: Path, model: Model, data: Data, plan: Plan, view: View,
         "git": git_state(),
         "created": datetime.now().astimezone().isoformat(timespec="seconds"),
     }  # fmt: skip
-    rewrite_config(folder, config)
+    rewrite_config(folder, config | ({"from": start} if start else {}))
+
+
+def facts(data: Data) -> dict[str, Any]:
+    """What config.json says of the examples themselves, as plain values."""
+    found = {
+        "name": data.name, "fingerprint": data.fingerprint(),
+        "examples": len(data) if len(data.parts) == 1 else [len(part) for part in data.parts],
+        "shape": data.shape, "classes": data.classes,
+    }  # fmt: skip
+    plainly: dict[str, Any] = json.loads(json.dumps(found))
+    return plainly
 
 
 def rewrite_config(folder: Path, config: dict[str, Any]) -> None:

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from . import checkpoint, folders, selection
+from . import __version__, checkpoint, folders, selection
 from .artifact import LAST, WEIGHTS, Trained, load_trained
 from .charts import curves
 from .data import Collection, Data, Pair, Scaling, domains_of, streamed
-from .model import Batch, Model, PairBatch, name_of
+from .model import Batch, Model, PairBatch, name_of, plain
 from .paths import written
 from .pictures import preview
 from .randomness import reseed
@@ -100,7 +100,13 @@ def save(run: Run, state: State) -> None:
         with written(run.folder / folders.CURVES) as temporary:
             curves(lines).save(temporary, "PNG")
     # last, since it says that the step is done: a run that is killed before goes on from the one before
-    checkpoint.save(state, run.folder / folders.STATE, {"model": name_of(run.model)})
+    checkpointed(run, state)
+
+
+def checkpointed(run: Run, state: State) -> None:
+    """Write the state, with what it is the state of."""
+    about = {"ganvas": __version__, "model": name_of(run.model), "fields": plain(run.model), "batch": run.plan.batch}
+    checkpoint.save(state, run.folder / folders.STATE, about)
 
 
 def chosen(run: Run, state: State) -> Trained:

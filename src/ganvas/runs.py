@@ -13,18 +13,18 @@ from typing import Any
 
 import torch
 
-from . import checkpoint, folders, selection
+from . import folders, selection
 from .artifact import LAST, Trained
-from .continuation import restored
-from .data import Data, Sources, View, apart, load_all, recorded, streamed
+from .continuation import continued, has_waited, source_of
+from .data import Data, Sources, View, apart, load_all, streamed
 from .doctor import examine, recent
 from .errors import Diverged, Stopped, UserError, did_you_mean
 from .model import Model, name_of
-from .models import model_from
 from .progress import Bar, Training
 from .record import Run, Saved, best_kept, chosen, measured, save, to_observe
 from .reports import reported
 from .selection import Light
+from .start import begin_with
 from .stopping import stoppable
 from .training import Plan, State, begin, device_for
 from .training import train as training
@@ -40,6 +40,7 @@ def train(
     *,
     out: str | Path = "runs",
     folder: str | Path | None = None,
+    start: Trained | str | Path | None = None,
     quiet: bool = False,
     **options: Any,
 ) -> Trained:
@@ -47,7 +48,8 @@ def train(
 
     `data` is a source, for a translator two of them, (A, B), which need not be paired.
     `options` are the fields of `Plan` (steps, epochs, batch, seed, ...) and of `View` (classes, size, ...).  The run
-    is written to `folder`, which must not exist, or else to a new one in `out`; `quiet` shows no progress.  Raises
+    is written to `folder`, which must be new or empty, or else to a new one in `out`; `quiet` shows no progress.
+    With `start`, a run, a file of weights or a trained model, its networks are those that the run begins with.  Raises
     UserError for what the caller can put right, Diverged when the loss is no longer finite, and Stopped after
     Ctrl-C or SIGTERM; in the last two cases `resume` goes on from the last checkpoint.
     """
@@ -71,10 +73,11 @@ def train(
     model.check_batch(plan.batch, collection.shape)
     streamed(collection, batch=plan.batch, seed=plan.seed, balanced=plan.balanced)  # refuses a batch that is too large
     state = begin(model, collection.shape, plan.seed, device, len(collection.classes))
+    begun = {} if start is None else begin_with(start, model, state, bar.notes)
     place = folders.create(model, collection, Path(out), None if folder is None else Path(folder))
     with folders.alone(place, bar.notes):
         folders.check_new(place)  # another process may have been faster
-        folders.write_config(place, model, source, plan, view, source_of(data))
+        folders.write_config(place, model, source, plan, view, source_of(data), begun)
         bar.notes(collection.notes)
         if plan.batch < usual:
             bar.notes([f"{collection.name} has {plan.batch} examples, so batches have as many, and not {usual}"])
@@ -83,67 +86,28 @@ def train(
 
 @torch.random.fork_rng(devices=[])
 def resume(
-    folder: str | Path, *, steps: int | None = None, data: Sources | None = None, quiet: bool = False
+    folder: str | Path,
+    data: Sources | None = None,
+    *,
+    steps: int | None = None,
+    device: str | None = None,
+    changed_data: bool = False,
+    quiet: bool = False,
+    **changes: Any,
 ) -> Trained:
     """Go on with the run in `folder`, exactly as if it had not stopped, to its last step or to `steps`.
 
-    The data are read again from where they came; a run on an array needs it passed as `data`.  Raises UserError
-    where the run, its checkpoint or its data are missing, damaged or not the same.
+    The data are read again from where they came; where they have moved, and for a run on an array, `data` says where
+    they are.  What else can change is `continuation.CHANGES` (lr, batch, every, ...), the `device`, and with
+    `changed_data` the data themselves: the run is then another one from here on, and config.json says since which
+    step.  Raises UserError where the run, its checkpoint or its data are missing, damaged or not the same.
     """
     folder, bar = Path(folder), Bar(quiet)
     folders.read_config(folder)
     with folders.alone(folder, bar.notes):
-        return resumed(folder, steps, data, bar)
-
-
-def resumed(folder: Path, steps: int | None, data: Sources | None, bar: Bar) -> Trained:
-    """`resume`, once no other process is in the folder."""
-    config = folders.read_config(folder)
-    model = model_from(config["model"], config["fields"])
-    plan = Plan(**config["plan"])
-    plan = replace(plan, steps=plan.steps if steps is None else steps)
-    source = again(config, data if data is None or model.domains == 1 else apart(data), folder, bar)
-    collection = model.prepare(source)
-    run = Run(model, source, collection, plan, folder)
-    state = restored(run, bar.notes)
-    if state.step > plan.steps or (state.step == plan.steps and steps is not None):
-        raise UserError(f"{folder} has already done {state.step} steps: ask for more `steps`")
-    if steps is not None:
-        go_on(run, state, config)
-    elif has_waited(plan, state):
-        bar.notes(
-            [f"{folder} ended at step {state.step} of {plan.steps}, its patience: go on with --steps {plan.steps}"]
-        )
-    elif state.step == plan.steps:
-        bar.notes([f"{folder} has already done its {state.step} steps: ask for more with --steps"])
-    bar.notes(of_divergence(folder))
-    folders.cut_log(folder, state.step)
-    return go(run, state, bar)
-
-
-def of_divergence(folder: Path) -> list[str]:
-    """That a run ended because a number was no longer finite: its steps will be the same, and most likely their end."""
-    (last,) = folders.read_log(folder)[-1:] or [{}]
-    if "diverged" not in last:
-        return []
-    return [
-        f"the last try ended after step {last['step']} ({last['diverged']}), and unless the machine was to blame this "
-        "one will too: rather train anew, with a smaller --lr or another --seed"
-    ]
-
-
-def go_on(run: Run, state: State, config: dict[str, Any]) -> None:
-    """Write down that the run goes on to the plan's steps; one that had ended early waits anew for better samples."""
-    config = {name: value for name, value in config.items() if name != "ended"}
-    folders.rewrite_config(run.folder, config | {"plan": config["plan"] | {"steps": run.plan.steps}})
-    if has_waited(run.plan, state):
-        state.waited = 0
-        checkpoint.save(state, run.folder / folders.STATE, {"model": name_of(run.model)})
-
-
-def has_waited(plan: Plan, state: State) -> bool:
-    """Whether the run has ended since its samples get no better."""
-    return plan.patience is not None and state.waited >= plan.patience
+        asked = changes | {name: v for name, v in (("steps", steps), ("device", device)) if v is not None}
+        run, state = continued(folder, data, asked, changed_data, bar)
+        return go(run, state, bar)
 
 
 def go(run: Run, state: State, bar: Bar) -> Trained:
@@ -299,25 +263,3 @@ def split_options(options: dict[str, Any], model: Model | None = None) -> tuple[
     if {"steps", "epochs"} <= given.keys():
         raise UserError(f"steps={plan.steps} and epochs={plan.epochs:g} both say how long to train: give one of them")
     return plan, View(**theirs)
-
-
-def source_of(data: Sources) -> str | list[str]:
-    """What config.json calls a source: a name, an absolute path, or "array"; of a translator those of both domains."""
-    if isinstance(data, tuple):
-        return [str(source_of(source)) for source in data]
-    if not isinstance(data, str | Path):
-        return "array"
-    return folders.absolute(str(data))
-
-
-def again(config: dict[str, Any], data: Sources | None, folder: Path, bar: Bar) -> Data:
-    """The run's data, read again; UserError where they are not the same."""
-    source = data if data is not None else config["data"]["source"]
-    source = tuple(source) if isinstance(source, list) else source
-    if data is None and "array" in (source if isinstance(source, tuple) else (source,)):
-        raise UserError(f"{folder} was trained on an array: pass it again, ganvas.resume(folder, data=array)")
-    with bar.reading() as progress:
-        collection = load_all(source, recorded(config["data"]), progress=progress)
-    if collection.fingerprint() != config["data"]["fingerprint"]:
-        raise UserError(f"{config['data']['source']} has changed since {folder} was begun: bring back the same data")
-    return collection

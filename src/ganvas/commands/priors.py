@@ -7,9 +7,10 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from .. import data as data_sources
-from .. import folders, runs
+from .. import folders
 from ..artifact import NO_ENCODER, WEIGHTS, Trained
 from ..cli import tell
+from ..continuation import again
 from ..data import Collection, View
 from ..errors import UserError
 from ..model import Encodes
@@ -67,7 +68,7 @@ def its_own(trained: Trained, run: str, view: View, bar: Bar) -> Collection:
     if trained.folder is None or config is None or config["data"]["source"] == "array":
         raise UserError(f"{run} does not say where its data are: give them, ganvas fit-prior {run} DATA")
     trained.needs(Encodes, NO_ENCODER)
-    found = runs.again(config, None, trained.folder, bar)
+    found = again(config, None, trained.folder, bar, "ganvas fit-prior")
     assert isinstance(found, Collection)  # of an encoder
     return found
 

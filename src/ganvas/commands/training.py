@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 from pydantic import Field
@@ -35,14 +35,17 @@ def train_command(cls: type[Model]) -> Callable[..., None]:
         plan: Annotated[own, Parameter(name="*", group="Training")] = own(),  # type: ignore[valid-type]
         view: Annotated[View, Parameter(name="*", group="Data")] = VIEW,
         out: Annotated[Path, Parameter(help="where run folders are made")] = Path("runs"),
-        folder: Annotated[Path | None, Parameter(help="the run's folder, which must not exist")] = None,
+        folder: Annotated[Path | None, Parameter(help="the run's folder, which must be new or empty")] = None,
+        start: Annotated[
+            str | None, Parameter(name="--from", help="a run or a file of weights, whose networks the run begins with")
+        ] = None,
         quiet: Annotated[bool, Parameter(negative=(), help="show no progress")] = False,
         json: Json = False,
     ) -> None:
         refuse_unused(cls, plain(model) | plain(plan), plain(cls()) | plain(own()))
         options = plain(plan) | plain(view)
         sources = (data, *other) if other else data
-        finished(running.train(model, sources, out=out, folder=folder, quiet=quiet, **options), json)
+        finished(running.train(model, sources, out=out, folder=folder, start=start, quiet=quiet, **options), json)
 
     use = "ganvas sample last" if cls.domains == 1 else "ganvas translate last FROM TO"
     command.__doc__ = f"{cls.__doc__}\n\nWrites a run folder; then: `{use}`."
@@ -82,13 +85,61 @@ def finished(trained: Trained, as_json: bool) -> None:
     tell([str(trained.folder)], folders.summary(trained.folder), as_json)
 
 
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Changes:
+    """What can be otherwise in a run that goes on."""
+
+    lr: float | None = None
+    """learning rate"""
+    lr_d: float | None = None
+    """of a GAN's discriminator"""
+    batch: int | None = None
+    """examples per step"""
+    every: int | None = None
+    """steps between checkpoints"""
+    patience: int | None = None
+    """measurements without a new lowest distance, after which the run stops"""
+    max_norm: float | None = None
+    """of the gradient of each network"""
+    ema: float | None = None
+    """decay of the averaged weights"""
+    milestones: str | None = None
+    """parts of the run, as 0.5,0.8, after which the learning rate is multiplied by drop"""
+    drop: float | None = None
+    """factor of the learning rate at each milestone"""
+    decay: float | None = None
+    """last part of the run, in which the learning rate falls to 0"""
+    precision: Literal["float32", "bfloat16"] | None = None
+    """of matrix products and convolutions"""
+    balanced: bool | None = None
+    """draw examples of every class equally often"""
+
+
+NOTHING = Changes()
+
+
 def resume(
     run: RunName,
+    data: Annotated[str | None, Parameter(help="where its data are now, if they have moved")] = None,
+    other: Annotated[str | None, Parameter(help="those of domain B, of a translator")] = None,
     /,
     *,
     steps: Annotated[int | None, Parameter(help="go on to this step, beyond the run's plan")] = None,
-    quiet: bool = False,
+    device: Annotated[
+        Literal["auto", "cpu", "cuda", "mps"] | None, Parameter(help="where to compute from now on")
+    ] = None,
+    changed_data: Annotated[
+        bool, Parameter(negative=(), help="go on though the data are not the same; config.json says since which step")
+    ] = False,
+    changes: Annotated[Changes, Parameter(name="*", group="Changes, from here on")] = NOTHING,
+    quiet: Annotated[bool, Parameter(negative=(), help="show no progress")] = False,
     json: Json = False,
+    **others: Annotated[str, Parameter(show=False)],
 ) -> None:
     """Go on with a run that was stopped or killed, exactly as if it had not been."""
-    finished(running.resume(folders.find(run), steps=steps, quiet=quiet), json)
+    sources = data if data is None or other is None else (data, other)
+    asked = {name: value for name, value in plain(changes).items() if value is not None} | others
+    trained = running.resume(
+        folders.find(run), sources, steps=steps, device=device, changed_data=changed_data, quiet=quiet, **asked
+    )
+    finished(trained, json)
