@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from . import __version__
 from .checkpoint import first_line, read
-from .data import DOMAINS, Collection, Scaling, Source, View, load, range_in, recorded, whole, with_range
+from .data import DOMAINS, Collection, Scaling, Source, View, holds_images, load, range_in, recorded, whole, with_range
 from .data import scaling as scalings
 from .errors import UserError, at_least_one
 from .model import Encodes, Model, Samples, Shape, Translates, device_of, name_of, plain
@@ -288,7 +288,7 @@ class Trained:
         if origin is None or not isinstance(data, str | Path):
             return load(data, view)
         own = View(size=view.size or origin[1].size, channels=view.channels or origin[1].channels)
-        if Path(data).expanduser().is_dir():  # its images may have different sizes: they are resized one by one
+        if holds_images(Path(data).expanduser()):  # its images may have different sizes: they are resized one by one
             return load(data, replace(view, size=own.size, channels=own.channels))
         collection = load(data, view)
         return load(collection, own) if collection.are_images else collection

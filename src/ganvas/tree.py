@@ -22,7 +22,7 @@ from .data import DOMAINS
 from .data.folder import readable
 from .data.images import Page, decoded, of_warnings, unbounded, unread
 from .data.levels import Bounds, bounds_in, covers
-from .data.listing import RECORD, SUFFIXES, File, Listing, is_image, listed, mode_of
+from .data.listing import ARCHIVES, RECORD, SUFFIXES, ZIP, File, Listing, is_image, listed, mode_of
 from .errors import UserError
 from .features.base import digest
 from .model import name_of
@@ -198,7 +198,8 @@ def planned(source: Path, out: Path) -> tuple[list[tuple[Path, Path]], Listing]:
     if stat.S_ISDIR(mode):
         return planned_tree(source, out)
     if not stat.S_ISREG(mode) or not is_image(File((source.name,), source)):
-        raise UserError(f"{source} is no image: {readable()}")
+        unpack = ", or unpack the archive first" if source.suffix.lower() in {ZIP, *ARCHIVES} else ""
+        raise UserError(f"{source} is no image: {readable()}{unpack}")
     target = out / source.name if out.is_dir() else out
     if target.suffix.lower() not in SUFFIXES and (target.suffix or source.suffix):
         raise UserError(f"cannot write {target}: end its name as an image's, in {source.suffix or '.png'} for example")

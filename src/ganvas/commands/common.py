@@ -22,7 +22,10 @@ Json = Annotated[bool, Parameter(name="--json", negative=(), help="print the res
 Force = Annotated[bool, Parameter(negative=(), help="overwrite what exists")]
 RunName = Annotated[str, Parameter(help="a run folder, a name in runs/, a weights file, or: last")]
 SourceName = Annotated[
-    str, Parameter(help="a folder, a .npy, .npz or IDX file, or a name: " + ", ".join(data_sources.BUILTIN))
+    str,
+    Parameter(
+        help="a folder, a zip, an image, a .npy, .npz or IDX file, or a name: " + ", ".join(data_sources.BUILTIN)
+    ),
 ]
 VIEW = View()
 

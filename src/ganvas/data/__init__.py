@@ -20,11 +20,12 @@ from .holdout import rows_parted, with_test_part
 from .images import Progress
 from .layout import domains_in
 from .levels import bounds_in, range_in, text_of
-from .listing import mode_of
+from .listing import ARCHIVES, File, holds_images, is_image, mode_of
 from .npz import from_npy, from_npz, has_test
 from .pair import DOMAINS, Pair, PairStream, domains_of, paired, warnings
 from .scaling import Scaling
 from .stream import Stream
+from .table import TABLE
 from .view import NoSplit, View, names_in, recorded, whole
 
 Source = str | Path | Collection | np.ndarray | Tensor
@@ -36,9 +37,9 @@ Data = Collection | Pair
 def load(source: Source, view: View | None = None, *, progress: Progress = lambda done, total: None) -> Collection:
     """The collection that a source names.
 
-    A source is the name of a built-in data set (`BUILTIN`), a folder of images, a .npy, .npz (or .npz:NAME for one
-    of its arrays) or IDX file, an array, a tensor, or a collection.  `progress(done, total)` is called while images
-    are read.  Raises UserError where the source cannot be used, with what to do about it.
+    A source is the name of a built-in data set (`BUILTIN`), a folder or a zip of images, an image, a .npy, .npz (or
+    .npz:NAME for one of its arrays) or IDX file, an array, a tensor, or a collection.  `progress(done, total)` is
+    called while images are read.  Raises UserError where the source cannot be used, with what to do about it.
     """
     view = view or View()
     if view.data_dir and not (isinstance(source, str) and source in ("mnist", "fashion-mnist")):
@@ -121,27 +122,40 @@ def named(source: str, view: View, progress: Progress) -> Collection:
     if mode is None:
         hint = did_you_mean(source, BUILTIN)
         raise UserError(f"no data {source!r}: neither a path nor one of {', '.join(BUILTIN)}.{hint}")
-    if stat.S_ISDIR(mode):
-        if idx := idx_in(path, "train"):
-            test = idx_in(path, "test")
-            if test is None:
-                return rows_parted(from_idx(idx, view.range), view)
-            return with_test_part(from_idx(idx if view.split == "train" else test, view.range), view)
-        return from_folder(path, view, progress)
-    if not stat.S_ISREG(mode):
+    if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
         raise UserError(f"{path} is no regular file (a pipe, a socket or a device): give a folder or a file")
+    return found_at(path, key or None, view, progress)
+
+
+def found_at(path: Path, key: str | None, view: View, progress: Progress) -> Collection:
+    """The collection in a file or a folder."""
+    folder = path.is_dir()
+    if folder or "ubyte" in path.name or path.suffix == ".idx":
+        inside = path if folder else path.parent
+        train, test = idx_in(inside, "train"), idx_in(inside, "test")
+        idx = train if folder else path
+        if idx is not None and (test is None or idx != train):
+            return rows_parted(from_idx(idx, view.range), view)
+        if idx is not None and test is not None:
+            return with_test_part(from_idx(idx if view.split == "train" else test, view.range), view)
     if path.suffix == ".npz":
-        if has_test(path, key or None):
-            return with_test_part(from_npz(path, view, key or None), view)
-        return rows_parted(from_npz(path, replace(view, split="train"), key or None), view)
+        if has_test(path, key):
+            return with_test_part(from_npz(path, view, key), view)
+        return rows_parted(from_npz(path, replace(view, split="train"), key), view)
     if path.suffix == ".npy":
         return rows_parted(from_npy(path, view), view)
-    if "ubyte" in path.name or path.suffix == ".idx":
-        test = idx_in(path.parent, "test") if path == idx_in(path.parent, "train") else None
-        if test is None:
-            return rows_parted(from_idx(path, view.range), view)
-        return with_test_part(from_idx(path if view.split == "train" else test, view.range), view)
-    raise UserError(f"{path} is no data source: give a folder of images, a .npy, .npz or IDX file, or a name")
+    if holds_images(path):
+        return from_folder(path, view, progress)
+    raise UserError(f"{path} is no data source: {instead(path)}")
+
+
+def instead(path: Path) -> str:
+    """What to give in place of a file that cannot be read."""
+    if path.suffix.lower() in ARCHIVES:
+        return "unpack it first, and give the folder, or make a zip of it"
+    if TABLE.fullmatch(path.name) and any(is_image(File((p.name,), p)) for p in path.parent.iterdir() if p.is_file()):
+        return f"it lies beside images, whose labels it may hold: give the folder, {path.parent}"
+    return "give a folder or a zip of images, an image, a .npy, .npz or IDX file, or a name"
 
 
 def prepared(collection: Collection, view: View) -> Collection:
@@ -157,6 +171,7 @@ def prepared(collection: Collection, view: View) -> Collection:
 
 __all__ = [
     "BUILTIN", "CHANNELS", "DOMAINS", "Collection", "Data", "NoSplit", "Pair", "PairStream", "Progress", "Scaling",
-    "Source", "Sources", "Stream", "View", "apart", "counts", "domains_of", "from_array", "load", "load_all",
-    "names_in", "paired", "range_in", "recorded", "scaling_of", "streamed", "warnings", "whole", "with_range",
+    "Source", "Sources", "Stream", "View", "apart", "counts", "domains_of", "from_array", "holds_images", "load",
+    "load_all", "names_in", "paired", "range_in", "recorded", "scaling_of", "streamed", "warnings", "whole",
+    "with_range",
 ]  # fmt: skip

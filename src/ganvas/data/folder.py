@@ -13,7 +13,7 @@ from .holdout import parted
 from .images import Images, Page, Picture, Progress, extremes, of_warnings, pages_of, read_all, unbounded
 from .layout import Layout, classes_of, layout, named_after, sibling
 from .levels import AUTO, Bounds, Seen, automatic, of_bytes, of_range, of_words
-from .listing import SUFFIXES, File, Listing, listed
+from .listing import SUFFIXES, ZIP, File, Listing, listed
 from .table import with_labels
 from .view import View
 
@@ -121,6 +121,8 @@ def part_of(folder: Path, view: View) -> tuple[Listing, Layout]:
     if not part.places:
         what = found.left_out() + found.notes
         raise UserError(f"{folder} holds no images{': ' + '; '.join(what) if what else ''} ({readable()})")
+    if not folder.is_dir() and folder.suffix.lower() != ZIP:
+        part = replace(part, notes=["a single image: a model can learn nothing but this one"])
     return found, part if part.split else held_out(part, view, folder)
 
 

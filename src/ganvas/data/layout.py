@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import UserError
-from .listing import File, counted, ignored, some
+from .listing import ZIP, File, counted, ignored, some
 
 ROLES = {
     "train": ("train", "training"),
@@ -97,6 +97,8 @@ def layout(files: Sequence[File], split: str, name: str) -> Layout:
     trains = {domain: top for top, (role, domain) in roles.items() if role == "train"}
     if "A" in trains and "B" in trains:
         a, b, place = trains["A"], trains["B"], "/".join((name, *found.base))
+        if name.endswith(ZIP):
+            raise UserError(f"{name} holds two domains, {a} and {b}: unzip it first, then give one of them, or both")
         raise UserError(
             f"{name} holds two domains, {a} and {b}: give one of them, {place}/{a} or {place}/{b}, or train a "
             f"translator on both, as ganvas train cyclegan {name}"

@@ -31,7 +31,10 @@ SHEET = re.compile(r"-contact-sheet(-\d+)?\.png$")
 """how names of the contact sheets end that `ganvas data` draws"""
 CLUTTER = {"__macosx", "@eadir", "thumbs.db", "desktop.ini"}
 """files and folders that systems add to others, in lower case"""
-LARGEST = 2**28
+ZIP = ".zip"
+ARCHIVES = {".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar"}
+"""archives that must be unpacked first"""
+LARGEST = 2**27
 """bytes of a file in a zip, at most: it is read into memory"""
 NAMED = 5
 """names in a note, at most"""
@@ -121,16 +124,19 @@ class Listing:
 
 
 def listed(source: Path, without: Path | None = None) -> Listing:
-    """The files of a folder or a zip, sorted by their paths; those below the folder `without` are not looked at.
+    """The files of a folder or a zip, sorted by their paths, or a single file.
 
-    Links to folders are followed, but each folder is read once.  Hidden files are left alone, and so are runs and
-    translations by Ganvas, unless `source` is one.  Raises UserError where the source cannot be read.
+    Those below the folder `without` are not looked at.  Links to folders are followed, but each folder is read once.
+    Hidden files are left alone, and so are runs and translations by Ganvas, unless `source` is one.  Raises UserError
+    where the source cannot be read.
     """
     walk = Walk(source, without)
     if source.is_dir():
         walk.folders()
-    else:
+    elif source.suffix.lower() == ZIP:
         walk.archive()
+    else:
+        walk.found.append(File((source.name,), source))
     return sorted_out(source, sorted(walk.found, key=lambda file: file.parts), walk.notes())
 
 
@@ -256,6 +262,14 @@ def sorted_out(root: Path, files: Sequence[File], notes: list[str]) -> Listing:
     if sheets:
         listing.notes.append(f"{counted(sheets, 'contact sheet')} by ganvas left out")
     return listing
+
+
+def holds_images(path: Path) -> bool:
+    """Whether a source is a folder, a zip, or a single image."""
+    mode = mode_of(path)
+    if mode is None or not stat.S_ISREG(mode):
+        return mode is not None and stat.S_ISDIR(mode)
+    return path.suffix.lower() == ZIP or is_image(File((path.name,), path))
 
 
 def parents(file: File) -> list[tuple[str, ...]]:

@@ -21,6 +21,8 @@ from .listing import SUFFIXES, File, Listing, counted, some
 
 TABLE = re.compile(r"(.*labels?|metadata|annotations?|dataset|train|index)\.(csv|tsv|json|jsonl)$", re.IGNORECASE)
 """how files are called in which labels are looked for"""
+PLAIN = "dataset.json"
+"""StyleGAN's, whose classes have numbers for names"""
 UNREAD = {".csv", ".tsv", ".json", ".jsonl", ".parquet"}
 """files that may hold labels too"""
 PATHS = ("file_name", "filename", "file", "path", "filepath", "image_path", "image", "img", "image_id", "name", "id")
@@ -86,13 +88,19 @@ def labels_near(found: Listing, places: Sequence[Place], notes: list[str]) -> La
     by_folder = len(folders_of(places)) > 1 and all(len(place.parts) > 1 for place in places)
     above = shared([place.file.parts[:-1] for place in places])
     near = [file for file in found.others if file.parts[:-1] == above[: len(file.parts) - 1]]
-    tables = sorted((file for file in near if TABLE.fullmatch(file.name)), key=lambda file: -len(file.parts))
+    tables = sorted(
+        (file for file in near if TABLE.fullmatch(file.name)),
+        key=lambda file: (-len(file.parts), file.name.lower() == PLAIN),
+    )
     for file in tables:
-        if by_folder and file.name.lower() != "dataset.json":
+        if by_folder and file.name.lower() != PLAIN:
             notes.append(f"{file} was not read: the folders are the classes")
             continue
         try:
-            return matched(file, rows_of(file), found)
+            labels = matched(file, rows_of(file), found)
+            rest = [str(other) for other in tables if other is not file]
+            spare = [f"{some(rest)}: not read, since labels are those of {file}"] if rest else []
+            return replace(labels, notes=(*labels.notes, *spare))
         except (ValueError, OSError, RuntimeError, NotImplementedError, EOFError, BadZipFile) as error:
             notes.append(f"no labels were read from {file}: {error}")
     if not tables and not by_folder and (like := [str(file) for file in near if file.suffix in UNREAD]):
