@@ -12,11 +12,12 @@ import torch
 import ganvas
 from ganvas.artifact import Trained
 from ganvas.commands.evaluating import about_samples
-from ganvas.data import Collection, from_array, load
+from ganvas.data import Collection, View, from_array, load
 from ganvas.errors import UserError
 from ganvas.evaluation import evaluate
-from ganvas.features import Features
+from ganvas.features import Features, features_for
 from ganvas.features.efficientnet import LITE0
+from ganvas.metrics import kernel_distance
 from ganvas.model import a_name_of
 
 
@@ -103,6 +104,44 @@ def test_real_examples_as_samples_are_as_good_as_the_floor(gan: Trained, monkeyp
     assert found[f"two_sample:{tag}"] == pytest.approx(found[f"two_sample:{tag}:floor"], abs=0.1)
     assert found[f"memorised:{tag}"] == 1, "they are the training examples"
     assert found[f"nearer_to_training:{tag}"] > 0.99
+
+
+def test_a_floor_is_the_same_number_of_the_other_real_examples(gan: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a model that draws just these has it; and it does not depend on what is measured."""
+    names = ("fid", "kid", "prdc", "two-sample", "duplicates", "sliced-wasserstein", "ms-ssim")
+    apart = evaluate(gan, few=True, metrics=names)
+    other = load("emoji").some(199, 0, "other")
+    alike = evaluate(pretending(gan, other, monkeypatch), few=True, metrics=names)
+    floors = [name for name in alike if name.endswith(":floor")]
+    assert len(floors) == 12
+    for floor in floors:
+        name = floor.removesuffix(":floor")
+        assert alike[floor] == pytest.approx(alike[name], rel=1e-6), name
+        assert apart[floor] == pytest.approx(alike[floor], rel=1e-6), name
+        assert apart[name] != pytest.approx(apart[floor], rel=0.05), name
+    kid = f"kid:{alike['features']}"
+    real = load("emoji", View(split="test")).some(199, 0, "held out")
+    space = features_for("random-conv-v1", (3, 32, 32))
+    assert alike[f"{kid}:floor"] == pytest.approx(
+        kernel_distance(space(real.x), space(other.x)).mean().item(), rel=1e-5
+    )
+    assert abs(alike[f"{kid}:floor"]) < 3 * alike[f"{kid}:error"]
+    assert apart[kid] > 10 * apart[f"{kid}:error"]
+
+
+def test_a_floor_of_vectors_is_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = ganvas.train(ganvas.GAN(latent=2, width=4), "ring", steps=1, batch=8, quiet=True)
+    other = load("ring").some(300, 0, "other")
+    names = ("kid", "distances", "modes", "sliced-wasserstein")
+    apart, alike = (
+        evaluate(run, n=300, metrics=names),
+        evaluate(pretending(run, other, monkeypatch), n=300, metrics=names),
+    )
+    floors = [name for name in alike if name.endswith(":floor")]
+    assert len(floors) >= 10
+    for floor in floors:
+        assert alike[floor] == pytest.approx(alike[floor.removesuffix(":floor")], rel=1e-6), floor
+        assert apart[floor] == pytest.approx(alike[floor], rel=1e-6), floor
 
 
 def test_copies_of_a_few_examples_are_duplicates(gan: Trained, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -173,6 +173,26 @@ def test_metrics_are_those_asked_for() -> None:
             measured(run, a, b, features="pixels", **options)
 
 
+def test_long_work_says_how_long_it_will_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Translations, and features of each side, of the domains as of pairs."""
+    monkeypatch.setattr("ganvas.evaluation.samples.SILENT", -1)
+    monkeypatch.setattr("ganvas.features.base.BLOCK", 20)
+    said: list[str] = []
+    run, (a, b) = of_size(negatives()), (drawings(), negative(drawings(60, 1)))
+    ganvas.evaluate(run, (a, b), pairs=(a, negative(a)), features="random-conv-v1", progress=said.append)
+    assert all(line.endswith(" s left") for line in said if " of 60" in line)
+    paired = said[said.index("errors of translations to B") : said.index("errors of translations to A")]
+    assert [line.split(",")[0] for line in paired[1:]] == [
+        "translations to B: 32 of 60",
+        *(f"random-conv-v1 of {name}: {done} of 60" for name in ("translations", "negatives", "drawings")
+          for done in (20, 40)),
+    ]  # fmt: skip
+    ways = said[said.index("translations to B") : said.index("translations to A")]
+    assert {line.split(":")[0] for line in ways[1:]} == {
+        "translations to B", "translations to A", "random-conv-v1 of negatives", "random-conv-v1 of translations",
+    }  # fmt: skip
+
+
 def test_what_would_fail_in_the_end_fails_before_anything_is_translated(monkeypatch: pytest.MonkeyPatch) -> None:
     def translated(*_: Any) -> None:
         raise AssertionError("something was translated")

@@ -40,7 +40,7 @@ TRANSPORTED = 2000
 OWN = 0.9
 """share of a mixture's own points that lie within three deviations of a centre, at least: in the plane 0.989"""
 SILENT = 10.0
-"""seconds between two lines about features"""
+"""seconds between two lines about long work"""
 NO_TRAIN = "memorisation needs held-out examples besides the training data: train on data with a test split"
 UNREAD = "cannot read the test split of what the run was trained on"
 Numbers = dict[str, Any]
@@ -113,6 +113,11 @@ def made_by(trained: Trained, other: Collection, n: int, prior: str | None, seed
 
 def features_of(data: Collection, space: Features, progress: Callable[[str], None]) -> Float[Tensor, "n size"]:
     """The features of examples; where they take long, how long is left."""
+    return space(data.x, timed(f"{space.name} of {data.name}", progress))
+
+
+def timed(what: str, progress: Callable[[str], None]) -> Callable[[int, int], None]:
+    """A function of (done, total) that says now and then how long is left, and nothing of what is done at once."""
     began = last = monotonic()
 
     def tell(done: int, total: int) -> None:
@@ -120,9 +125,9 @@ def features_of(data: Collection, space: Features, progress: Callable[[str], Non
         now = monotonic()
         if now - last > SILENT and done < total:
             last, left = now, (now - began) * (total / done - 1)
-            progress(f"{space.name} of {data.name}: {done} of {total}, {left:.0f} s left")
+            progress(f"{what}: {done} of {total}, {left:.0f} s left")
 
-    return space(data.x, tell)
+    return tell
 
 
 def fid(s: Sides, few: bool) -> Numbers:
@@ -281,6 +286,6 @@ def named(s: Sides, name: str, value: Any, floor: Any, error: Any = None) -> Num
 
 __all__ = [
     "N", "Numbers", "Ready", "Sides", "chosen_of", "diversity", "enough", "features_of", "fid", "kid", "made_by",
-    "memorisation", "mixture_of", "modes_found", "named", "prdc", "ready", "repeated", "sides", "sliced", "two_sample",
-    "vectors",
+    "memorisation", "mixture_of", "modes_found", "named", "prdc", "ready", "repeated", "sides", "sliced", "timed",
+    "two_sample", "vectors",
 ]  # fmt: skip

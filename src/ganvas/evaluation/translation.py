@@ -27,6 +27,8 @@ from . import samples as generated
 from .classes import of_classifier
 from .samples import UNREAD, Numbers
 
+TOGETHER = 32
+"""images that are translated at once"""
 TRIED = 64
 """examples of each domain whose round trips are tried with noise"""
 OF_TRANSLATIONS = ("kid", "fid", "prdc", "two-sample", "duplicates", "ms-ssim", "sliced-wasserstein")
@@ -70,13 +72,14 @@ def measured(
         "model": name_of(model), "step": trained.about.get("step"), "data": domains.name, "split": split, "seed": seed,
         "examples": [len(part) for part in some],
     }  # fmt: skip
+    progress("round trips")
     seen = tried(trained, model, some, seed)
     for home, away in (("A", "B"), ("B", "A")):
         if away not in trained.directions:
             continue
         progress(f"translations to {away}")
         source, target = (some["AB".index(domain)] for domain in (home, away))
-        s, found = one_way(trained, source, target, away, spaces[away], seed)
+        s, found = one_way(trained, source, target, away, spaces[away], seed, progress)
         result[f"to {away}"] = found | of_translations(s, metrics, few, seed)
         seen |= {
             f"accuracy_{away}": float(
@@ -160,18 +163,24 @@ def room(source: Collection, target: Collection) -> int:
 
 
 def one_way(
-    trained: Trained, source: Collection, target: Collection, to: str, space: Features, seed: int
+    trained: Trained, source: Collection, target: Collection, to: str, space: Features, seed: int, progress: Progress
 ) -> tuple[generated.Sides, Numbers]:
     """Error of the round trip, and the distance from translations to half of the target domain beside its floor."""
-    made = values(trained, source.x, to)
+    made = values(trained, source.x, to, progress)
     found: Numbers = {}
     if other(to) in trained.directions:
-        back = values(trained, made * 255 if source.are_images else made, other(to))
+        back = values(trained, made * 255 if source.are_images else made, other(to), progress)
         found["cycle_error"], found["cycle_error:error"] = mean_and_error(absolute_errors(back, unit(source.x)))
     n = room(source, target)
     whole = bytes_of(made) if target.are_images else made
-    half, rest, new = target.at(slice(n)), target.at(slice(n, 2 * n)), replace(target.at(slice(n)), x=whole[:n])
-    s = generated.Sides(half, rest, new, space, *(space(part.x) for part in (half, rest, new)))
+    half, rest, new = (
+        target.at(slice(n)),
+        target.at(slice(n, 2 * n)),
+        replace(target.at(slice(n)), x=whole[:n], name="translations"),
+    )
+    s = generated.Sides(
+        half, rest, new, space, *(generated.features_of(part, space, progress) for part in (half, rest, new))
+    )
     found |= {"features": space.tag, "compared": n}
     sliced = generated.sliced(s, seed)
     found |= {"distance": sliced["sliced_wasserstein"], "distance:floor": sliced["sliced_wasserstein:floor"]}
@@ -216,15 +225,17 @@ def with_truth(trained: Trained, pair: Pair, features: str, progress: Progress) 
         if away not in trained.directions:
             continue
         progress(f"errors of translations to {away}")
-        made, space = values(trained, source.x, away), None
+        made, space = values(trained, source.x, away, progress), None
         seen, known, tag = None, None, {}
         if target.are_images:
             space = features_for(features, target.shape, data=target.name, device=device_of(trained.nets))
-            seen, known, tag = space(bytes_of(made)), space(target.x), {"features": space.tag}
+            each = (replace(target, x=bytes_of(made), name="translations"), target)
+            seen, known = (generated.features_of(part, space, progress) for part in each)
+            tag = {"features": space.tag}
         result[f"to {away}"] = errors(made, target, seen, known) | agreement(made, source, target, space, seen)
         result[f"to {away}"] |= angles(made, target) | tag
         if source.shape == target.shape:
-            before = None if space is None else space(source.x)
+            before = None if space is None else generated.features_of(source, space, progress)
             result[f"to {away}"]["unchanged"] = errors(unit(source.x), target, before, known) | tag
     return result
 
@@ -291,11 +302,15 @@ def angles(made: Tensor, target: Collection) -> Numbers:
     return found
 
 
-def values(trained: Trained, x: Tensor, to: str) -> Tensor:
-    """Translations of bytes or vectors, pixels from 0 to 1."""
+def values(trained: Trained, x: Tensor, to: str, progress: Progress) -> Tensor:
+    """Translations of bytes or vectors, pixels from 0 to 1; where they take long, how long is left."""
     if x.ndim == 2:
         return trained.vectors(x, to)
-    return torch.cat([trained.pixels(part.float() / 255, to) for part in x.split(256)])
+    tell, made = generated.timed(f"translations to {to}", progress), []
+    for start in range(0, len(x), TOGETHER):
+        made.append(trained.pixels(x[start : start + TOGETHER].float() / 255, to))
+        tell(min(start + TOGETHER, len(x)), len(x))
+    return torch.cat(made)
 
 
 def unit(x: Tensor) -> Tensor:
