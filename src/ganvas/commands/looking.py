@@ -131,7 +131,9 @@ def described(collection: data_sources.Collection) -> dict[str, Any]:
     x = collection.x
     kind = "images, bytes" if collection.are_images else "vectors, float32"
     axes = (0, 2, 3) if collection.are_images else (0,)
-    mean = x.sum(axes, dtype=torch.float64) / (x.numel() / x.shape[1])
+    mean = torch.zeros(x.shape[1], dtype=torch.float64)
+    for part in data_sources.chunks(x):
+        mean += part.sum(axes, dtype=torch.float64) / (x.numel() / x.shape[1])
     return {
         "name": collection.name,
         "examples": len(collection),

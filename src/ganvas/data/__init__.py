@@ -13,7 +13,7 @@ from ..errors import UserError, did_you_mean
 from ..model import Model
 from .arrays import from_array
 from .builtin import BUILTIN
-from .collection import CHANNELS, Collection, counts, fitted, with_channels
+from .collection import CHANNELS, Collection, chunks, counts, fitted, with_channels
 from .files import from_idx, idx_in
 from .folder import from_folder
 from .holdout import rows_parted, with_test_part
@@ -104,7 +104,7 @@ def streamed(data: Data, scaling: Sequence[Scaling] | None = None, **options: An
 def given(collection: Collection, view: View) -> Collection:
     """Examples from Python, which are taken whole unless the view says what share to hold out."""
     if view.holdout and view.holdout != "auto":
-        return rows_parted(collection, view)
+        return rows_parted(collection, view, owned=False)
     if view.split != "train":
         raise NoSplit(f"an array has no split {view.split!r}: pass the examples that you mean, or holdout=0.1")
     return collection
@@ -171,7 +171,7 @@ def prepared(collection: Collection, view: View) -> Collection:
 
 __all__ = [
     "BUILTIN", "CHANNELS", "DOMAINS", "Collection", "Data", "NoSplit", "Pair", "PairStream", "Progress", "Scaling",
-    "Source", "Sources", "Stream", "View", "apart", "counts", "domains_of", "from_array", "holds_images", "load",
-    "load_all", "names_in", "paired", "range_in", "recorded", "scaling_of", "streamed", "warnings", "whole",
+    "Source", "Sources", "Stream", "View", "apart", "chunks", "counts", "domains_of", "from_array", "holds_images",
+    "load", "load_all", "names_in", "paired", "range_in", "recorded", "scaling_of", "streamed", "warnings", "whole",
     "with_range",
 ]  # fmt: skip

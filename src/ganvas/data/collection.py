@@ -1,7 +1,7 @@
 """A collection of examples: images as bytes, or vectors as floats."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
@@ -15,6 +15,8 @@ from ..model import Shape
 from ..randomness import generator
 from .levels import Bounds
 
+CHUNK = 2**20
+"""numbers that are computed with at once: as float32 they take four times the memory of bytes"""
 CHANNELS = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
@@ -69,12 +71,22 @@ class Collection:
         digest = sha256(str((tuple(self.x.shape), str(self.x.dtype))).encode())
         for part in (self.x, self.labels):
             if part is not None:
-                digest.update(part.cpu().numpy().tobytes())
+                for some in chunks(part):
+                    digest.update(some.contiguous().cpu().numpy().data)
         return digest.hexdigest()
 
     def at(self, index: Any) -> "Collection":
         """The examples at the indices, or in the slice."""
         return replace(self, x=self.x[index], labels=None if self.labels is None else self.labels[index])
+
+    def keeping(self, kept: Sequence[int]) -> "Collection":
+        """The examples at these indices, in ascending order, in the memory of all, which it takes over."""
+        index, done = torch.tensor(kept), 0
+        for part in chunks(self.x)[: len(kept)]:
+            some = index[done : done + len(part)]
+            self.x[done : done + len(some)] = self.x[some]  # none of these is needed any more
+            done += len(some)
+        return replace(self, x=self.x[:done], labels=None if self.labels is None else self.labels[index])
 
     def some(self, n: int, *key: int | str) -> "Collection":
         """n of the examples, or all if they are fewer, in an order that the key chooses."""
@@ -99,17 +111,25 @@ class Collection:
         return replace(self, x=self.x[keep], labels=labels[keep], classes=tuple(names))
 
 
+def chunks(x: Tensor) -> tuple[Tensor, ...]:
+    """The examples in parts of about `CHUNK` numbers."""
+    parts: tuple[Tensor, ...] = x.split(max(1, CHUNK // max(1, x[:1].numel())))
+    return parts
+
+
 def fitted(images: Tensor, size: tuple[int, int]) -> Tensor:
     """uint8 images n x c x h x w, resized (antialiased bicubic) and centre-cropped to `size` = (height, width).
 
     Alpha is respected: the colours of transparent pixels do not bleed into others.
     """
-    h, w = images.shape[2:]
-    if (h, w) == size:
+    if tuple(images.shape[2:]) == size:
         return images
+    if len(chunks(images)) > 1:
+        return by_chunks(lambda part: fitted(part, size), images, (images.shape[1], *size))
+    h, w = images.shape[2:]
     scale = max(size[0] / h, size[1] / w)
     inner = (max(size[0], round(h * scale)), max(size[1], round(w * scale)))
-    x = images.float() / 255
+    x = images.float().div_(255)
     if x.shape[1] == 4:
         x[:, :3] *= x[:, 3:]
     x = interpolate(x, inner, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
@@ -119,11 +139,22 @@ def fitted(images: Tensor, size: tuple[int, int]) -> Tensor:
     return (x[:, :, top : top + size[0], left : left + size[1]] * 255).round().to(torch.uint8)
 
 
+def by_chunks(function: Callable[[Tensor], Tensor], images: Tensor, shape: Shape) -> Tensor:
+    """The function of images, a part at a time, whose results have this shape each."""
+    made, done = images.new_empty((len(images), *shape)), 0
+    for part in chunks(images):
+        made[done : done + len(part)] = function(part)
+        done += len(part)
+    return made
+
+
 def with_channels(images: Tensor, channels: int) -> Tensor:
     """uint8 images with 1, 3 or 4 channels: alpha is laid on white, grey is ITU-R 601 luma."""
     have = images.shape[1]
     if have == channels:
         return images
+    if len(chunks(images)) > 1:
+        return by_chunks(lambda part: with_channels(part, channels), images, (channels, *images.shape[2:]))
     x = images.float()
     alpha = x[:, 3:] if have == 4 else torch.full_like(x[:, :1], 255)
     if have == 4:

@@ -52,15 +52,17 @@ def is_held(digest: bytes, share: float) -> bool:
     return int.from_bytes(digest[:8], "big") < share * 2**64
 
 
-def rows_parted(collection: Collection, view: View) -> Collection:
-    """The examples of a collection that are in the view's split."""
+def rows_parted(collection: Collection, view: View, *, owned: bool = True) -> Collection:
+    """The examples of a collection that are in the view's split; one that is `owned`, by nobody else, is used up."""
 
     def digests() -> list[bytes]:
         rows = np.ascontiguousarray(collection.x.cpu().numpy())
         return [blake2b(row.tobytes(), digest_size=8).digest() for row in rows]
 
     kept, notes = parted(len(collection), digests, view, collection.name)
-    found = collection if len(kept) == len(collection) else collection.at(torch.tensor(kept))
+    found = collection
+    if len(kept) < len(collection):
+        found = collection.keeping(kept) if owned else collection.at(torch.tensor(kept))
     return replace(found, notes=(*found.notes, *notes))
 
 

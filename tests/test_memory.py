@@ -1,0 +1,84 @@
+"""What reading data costs in memory: little more than the data."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ganvas.commands.looking import described
+from ganvas.data import Collection, View, load, memory
+from ganvas.errors import UserError
+
+STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+MIB = 2**20
+
+
+def peak() -> int:
+    """The most memory that this process has had since `RESET`, in bytes."""
+    (line,) = (line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM"))
+    return 1024 * int(line.split()[1])
+
+
+@pytest.fixture
+def cost() -> Callable[[Callable[[], object]], int]:
+    """A function that says how much more memory another one takes at its peak than there was before."""
+    if not RESET.exists():
+        pytest.skip("needs Linux")
+
+    def measure(function: Callable[[], object]) -> int:
+        RESET.write_text("5")
+        before = peak()
+        function()
+        return peak() - before
+
+    return measure
+
+
+def known(collection: Collection) -> Collection:
+    """The same, all facts of which have been computed."""
+    described(collection)
+    return collection
+
+
+def test_arrays(cost: Callable[[Callable[[], object]], int], tmp_path: Path) -> None:
+    """Channels last become channels first, and a tenth is held out, in the memory of the array itself."""
+    x = np.random.default_rng(0).integers(0, 256, (3000, 64, 64, 3), np.uint8)
+    np.save(tmp_path / "x.npy", x)
+    np.savez(tmp_path / "x.npz", x_train=x)
+    size = x.nbytes
+    del x
+    for name in ("x.npy", "x.npz"):
+        assert cost(lambda name=name: known(load(tmp_path / name))) < 1.5 * size  # type: ignore[misc]
+    grey = lambda: load(tmp_path / "x.npy", View(channels=1, size="32"))  # noqa: E731
+    assert cost(grey) < 1.5 * size
+
+
+def test_examples_kept_in_the_memory_of_all(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).integers(0, 256, (300, 80, 90), np.uint8)
+    y = np.arange(300) % 7
+    np.savez(tmp_path / "x.npz", x=x, y=y)
+    train, test = (load(tmp_path / "x.npz", View(split=split, holdout=0.3)) for split in ("train", "test"))
+    every = np.concatenate([train.x.numpy(), test.x.numpy()])[:, 0]
+    assert 60 < len(test) < 120
+    assert sorted(map(bytes, every)) == sorted(map(bytes, x))
+    index = {bytes(image): label for image, label in zip(x, y, strict=True)}
+    for part in (train, test):
+        assert part.labels is not None
+        assert [index[bytes(image)] for image in part.x[:, 0].numpy()] == part.labels.tolist()
+
+
+def test_images(cost: Callable[[Callable[[], object]], int], tmp_path: Path) -> None:
+    x = np.random.default_rng(0).integers(0, 256, (60, 500, 500, 3), np.uint8)
+    for i, image in enumerate(x):
+        Image.fromarray(image).save(tmp_path / f"{i}.bmp")
+    size = x.nbytes
+    del x
+    assert cost(lambda: known(load(tmp_path))) < 1.5 * size
+
+
+def test_what_is_free(tmp_path: Path) -> None:
+    assert 2**20 < memory.available() < 2**50
+    with pytest.raises(UserError, match=r"x would take 1e\+06 GiB of memory, and .* GiB are free: give less"):
+        memory.check_room(10**6 * 2**30, "x", "give less")
