@@ -15,6 +15,7 @@ from . import __version__
 from .checkpoint import first_line, read
 from .data import DOMAINS, Collection, Scaling, Source, View, holds_images, load, range_in, recorded, whole, with_range
 from .data import scaling as scalings
+from .data.memory import room_for
 from .errors import UserError, at_least_one
 from .model import Encodes, Model, Samples, Shape, Translates, device_of, name_of, plain
 from .models import MODELS, model_from
@@ -84,8 +85,8 @@ class Trained:
         if each is not None:
             return self.sample_each(each, seed, prior, n is None and label is None)
         n = at_least_one(64 if n is None else n, "n")
-        labels = self.chosen(n, label)
-        made = self.decode(self.drawn(n, seed, prior), labels)
+        codes, labels = self.drawn(n, seed, prior), self.chosen(n, label)
+        made = self.decode(codes, labels)
         return made if labels is None else replace(made, labels=labels, classes=tuple(self.about["classes"]))
 
     def sample_each(self, each: int, seed: int, prior: str | None, alone: bool) -> Examples:
@@ -95,7 +96,8 @@ class Trained:
         if not self.model.labelled:
             raise UserError(f"each={each}: this {name_of(self.model)} was trained without labels: ask for n examples")
         classes = self.about["classes"]
-        labels = torch.arange(len(classes)).repeat_interleave(at_least_one(each, "each"))
+        room_for(at_least_one(each, "each") * len(classes), self.shape, f"each={each}")
+        labels = torch.arange(len(classes)).repeat_interleave(each)
         z = self.drawn(len(labels), seed, prior).unflatten(0, (each, len(classes)))  # so that a row begins like longer
         made = self.decode(z.transpose(0, 1).flatten(0, 1), labels)
         made = replace(made, labels=labels, rows=tuple(classes), classes=tuple(classes))
@@ -104,6 +106,7 @@ class Trained:
     def drawn(self, n: int, seed: int, prior: str | None) -> Tensor:
         """n latent codes from the model's own prior, or from a fitted one."""
         self.needs(Samples, NO_NOISE)
+        room_for(n, self.shape, f"n={n}")
         random = generator(torch.device("cpu"), seed, "sample")
         fitted = None if prior in (None, STANDARD) else self.fitted(str(prior))
         return self.noise(n, random) if fitted is None else rows(n, lambda m: (fitted.sample(m, random),))[0]

@@ -114,6 +114,10 @@ def explained(error: BaseException) -> tuple[int, str]:
         case OSError() as failed:
             where = f"{failed.filename}: " if failed.filename else ""
             return 1, f"{where}{(failed.strerror or str(failed)).lower()}; what was written before is kept"
+    from .data.memory import ran_out
+
+    if ran_out(error):
+        return 1, "there is not enough memory: ask for fewer or smaller examples, or a smaller model or batch"
     if isinstance(error, CycloptsError):
         return 2, " ".join(str(error).split())
     return 1, f"failed with {type(error).__name__}: {error} (--debug shows where)"

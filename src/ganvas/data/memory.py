@@ -1,12 +1,18 @@
 """How much memory there is, so that what cannot fit is refused in a sentence, and not by the system."""
 
 import os
+from math import prod
 from pathlib import Path
 
 from ..errors import UserError
 
 SHARE = 0.5
 """of the free memory that one thing may take"""
+
+COPIES, CODE = 2, 1024
+"""how often an example is held while it is made, and bytes of its latent code and of what else goes with it"""
+NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "Storage size calculation overflowed")
+"""what PyTorch says where there was not enough"""
 
 
 def available() -> int:
@@ -42,6 +48,8 @@ def in_group() -> int:
 
 def gib(size: int) -> str:
     """A number of bytes for people."""
+    if size >= 2**40:
+        return f"{size >> 30:,} GiB"
     return f"{size / 2**30:.3g} GiB" if size >= 2**30 / 10 else f"{size / 2**20:.3g} MiB"
 
 
@@ -49,3 +57,16 @@ def check_room(size: int, what: str, remedy: str) -> None:
     """UserError where so many bytes are more than the machine has free."""
     if size > (there := available()):
         raise UserError(f"{what} would take {gib(size)} of memory, and {gib(there)} are free: {remedy}")
+
+
+def room_for(n: int, shape: tuple[int, ...], said: str) -> None:
+    """UserError, which says what was asked, where the machine cannot hold n examples of this shape that are made."""
+    size = n * (COPIES * prod(shape) * (1 if len(shape) == 3 else 4) + CODE)
+    check_room(size, f"{said}: {n:,} examples", "ask for fewer")
+
+
+def ran_out(error: BaseException) -> bool:
+    """Whether an error says that memory was not enough."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(said in str(error) for said in NO_MEMORY)
+    )

@@ -16,6 +16,8 @@ from . import samples as generated
 from .classes import classes
 from .samples import UNREAD, N, Numbers
 
+MOST_DRAWS = 1_000_000
+"""samples an example of a bound, at most"""
 OF_CODES = ("elbo", "bound", "codes", "reconstruction")
 OF_SAMPLES = ("fid", "kid", "prdc", "two-sample", "memorisation", "duplicates", "sliced-wasserstein", "classes")
 OF_IMAGES, OF_VECTORS = ("ms-ssim",), ("distances", "modes")
@@ -82,8 +84,7 @@ def evaluate(
     `n` of the examples are drawn, or all are taken.  What cannot be computed is None; the same seed gives the same
     numbers.  Raises UserError for data that do not fit, and for what cannot be measured.
     """
-    for name, value in (("k", k), ("draws", draws), ("n", n)):
-        at_least_one(1 if value is None else value, name)
+    check_counts(k, draws, n)
     if trained.model.domains == 2:
         translation.check(trained, metrics, few, {"k": k, "draws": draws, "prior": prior})
         return translation.measured(trained, data, view, pairs, metrics, n or N, features, few, seed, progress)
@@ -151,6 +152,13 @@ def of_samples(
     }  # fmt: skip
 
     return generated.chosen_of(measures, [name for name in chosen if name in measures], asked, progress)
+
+
+def check_counts(k: int | None, draws: int | None, n: int | None) -> None:
+    """UserError for numbers of samples that are none, or would take hours."""
+    for name, value in (("k", k), ("draws", draws), ("n", n)):
+        if at_least_one(1 if value is None else value, name) > MOST_DRAWS and name != "n":
+            raise UserError(f"{name}={value}: {MOST_DRAWS:,} samples an example are the most, and take hours")
 
 
 def which(trained: Trained, metrics: Sequence[str]) -> Sequence[str]:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..artifact import Trained
 from ..data import Collection, Source, View
+from ..data.memory import room_for
 from ..errors import UserError, at_least_one
 from ..model import Encodes, Samples
 from ..pictures import Examples
@@ -41,6 +42,7 @@ def arithmetic(
         raise UserError(f"strength={strength}: give a number, such as 2")
     trained.needs(Samples, "has no decoder")
     trained.needs(Encodes, "has no encoder, so classes have no mean code")
+    room_for(rows * columns, trained.shape, f"rows={rows} and columns={columns}")
     collection = trained.fitting(data, view)
     change = direction(trained, collection, add, subtract)
     shown = one_class(collection, subtract if on is None else on).at(slice(rows))

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from ..artifact import NO_NOISE, Trained
 from ..data import Collection, Source, View
+from ..data.memory import room_for
 from ..errors import UserError, at_least_one
 from ..model import Encodes, Samples
 from ..pictures import Examples
@@ -37,6 +38,7 @@ def traverse(
         raise UserError(f"columns={columns}: a traversal has at least its two ends")
     trained.needs(Samples, "has no decoder")
     trained.needs(Encodes, "has no encoder, so nothing says which latent dimensions matter: interpolate instead")
+    room_for(columns, trained.shape, f"columns={columns}")
     collection = examples_of(trained, data, view)
     used = usage_of(trained, collection)
     if collection is None:
@@ -76,6 +78,7 @@ def manifold(
     """
     at_least_one(side, "side")
     trained.needs(Samples, NO_NOISE)
+    room_for(side * side, trained.shape, f"side={side}")
     collection = examples_of(trained, data, view) if isinstance(trained.model, Encodes) else None
     used, (across, up) = plane(trained, collection)
     coordinates = quantiles(side)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..artifact import NO_NOISE, Trained
 from ..data import Source, View
+from ..data.memory import room_for
 from ..errors import UserError, at_least_one
 from ..model import Encodes, Samples
 from ..pictures import Examples
@@ -43,6 +44,7 @@ def interpolate(
         raise UserError(f"path={path!r}: a walk is linear or spherical")
     random = generator(torch.device("cpu"), seed, "interpolate")
     trained.needs(Samples, NO_NOISE)
+    room_for(rows * columns, trained.shape, f"rows={rows} and columns={columns}")
     ground = None
     if data is None:
         ends, labels = alternating(trained.noise(2 * rows, random)), trained.chosen(rows, label)

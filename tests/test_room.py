@@ -1,0 +1,71 @@
+"""What does not fit into memory is refused before it is tried, with what it takes and what there is."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import ganvas
+from ganvas.artifact import Trained, model_from
+from ganvas.cli import main
+from ganvas.data import Collection, memory
+from ganvas.errors import UserError
+
+HUGE = 10**11
+CALLS: list[Callable[[Trained, Collection], Any]] = [
+    lambda run, data: run.sample(HUGE),
+    lambda run, data: run.sample(10**40),
+    lambda run, data: run.sample(each=HUGE),
+    lambda run, data: ganvas.interpolate(run, rows=HUGE),
+    lambda run, data: ganvas.interpolate(run, columns=HUGE),
+    lambda run, data: ganvas.interpolate(run, data, columns=HUGE),
+    lambda run, data: ganvas.traverse(run, data, columns=HUGE),
+    lambda run, data: ganvas.manifold(run, data, side=10**6),
+    lambda run, data: ganvas.arithmetic(run, data, "0", "1", columns=HUGE),
+]
+
+
+@pytest.fixture(scope="module")
+def run() -> Trained:
+    """A VAE with random weights, given the labels of five classes."""
+    model = model_from("vae", {"latent": 2, "width": 4, "conditional": True})
+    nets = torch.nn.ModuleDict(model.networks((3, 12, 10), 5)).eval()
+    return Trained(model, (3, 12, 10), nets, {"classes": list("01234"), "data": "images"})
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_too_many(call: Callable[[Trained, Collection], Any], run: Trained, images: Collection) -> None:
+    with pytest.raises(UserError, match=r"^(n|each|rows|columns|side)=.* would take [\d,]+ GiB of memory, .* free"):
+        call(run, images)
+
+
+def test_what_fits_is_made(run: Trained) -> None:
+    assert len(run.sample(7)) == 7
+
+
+def test_what_the_system_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available", lambda: 5_000_000)
+    memory.room_for(1000, (3, 8, 8), "n=1000")
+    with pytest.raises(UserError, match=r"^n=4000: 4,000 examples would take 5.37 MiB of memory, and 4.77 MiB are"):
+        memory.room_for(4000, (3, 8, 8), "n=4000")
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you")])
+def test_when_it_runs_out_nevertheless(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("ganvas.runs.go", fails)
+    assert main(["train", "vae", "digits", "--width", "4"]) == 1
+    assert capsys.readouterr().err.splitlines()[-1].startswith("ganvas: there is not enough memory: ask for fewer")
+    assert json.loads(next(Path("runs").glob("*/config.json")).read_text())["model"] == "vae"
+
+
+def test_more_samples_than_make_sense(run: Trained, images: Collection) -> None:
+    with pytest.raises(UserError, match="k=100000000000: 1,000,000 samples an example are the most"):
+        ganvas.evaluate(run, images, k=HUGE)
