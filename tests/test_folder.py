@@ -1,5 +1,6 @@
 """Folders of images."""
 
+import json
 import struct
 from pathlib import Path
 
@@ -8,7 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
+import ganvas
+from ganvas.cli import main
 from ganvas.data import View, counts, load
+from ganvas.data.collection import fitted
 from ganvas.errors import UserError
 from tests.conftest import write_folder
 
@@ -44,14 +48,93 @@ def test_channels_are_kept(mode: str, channels: int, tmp_path: Path) -> None:
     assert load(write_folder(tmp_path / mode, mode=mode)).shape == (channels, 8, 9)
 
 
-def test_different_channels_become_the_fewest_that_hold_all_and_a_note_says_so(folder: Path) -> None:
+def test_different_channels_become_those_of_the_majority_and_a_note_says_so(folder: Path) -> None:
     save(folder / "cat" / "grey.png", pixels(8, 9))
     collection = load(folder)
     assert collection.shape[0] == 3
-    assert "different channels (1 L, 12 RGB) were all made RGB" in collection.notes[0]
+    assert collection.notes[0] == "images with different channels (12 RGB, 1 L) were all made RGB"
     save(folder / "cat" / "alpha.png", pixels(8, 9, 4))
-    assert load(folder).shape[0] == 4
-    assert load(folder, View(channels=1)).shape[0] == 1
+    assert load(folder).shape[0] == 3  # not all of them RGBA for one
+    said = "images with different channels (12 RGB, 1 RGBA, 1 L) were all made RGB: --channels 4 keeps alpha"
+    assert load(folder).notes[0] == said
+    for channels in (1, 3, 4):
+        assert load(folder, View(channels=channels)).shape[0] == channels
+
+
+@pytest.mark.parametrize(
+    ("have", "get"),
+    [((3, 0, 2), 1), ((2, 1, 2), 3), ((1, 1, 0), 3), ((0, 2, 2), 3), ((0, 2, 3), 4), ((2, 0, 3), 4), ((4, 3, 0), 1)],
+)
+def test_which_channels_a_majority_takes(have: tuple[int, int, int], get: int, tmp_path: Path) -> None:
+    for n, shape in zip(have, ((5, 5), (5, 5, 3), (5, 5, 4)), strict=True):
+        for i in range(n):
+            save(tmp_path / "x" / f"{len(shape)}{shape[-1]}-{i}.png", pixels(*shape, seed=i))
+    assert load(tmp_path / "x").shape[0] == get
+    assert ("keeps colours" in load(tmp_path / "x").notes[0]) == (have == (4, 3, 0))
+
+
+def test_alpha_that_hides_nothing_is_dropped(folder: Path) -> None:
+    for i in range(30):
+        opaque = pixels(8, 9, 4, seed=i)
+        opaque[:, :, 3] = 255
+        save(folder / "dog" / f"opaque{i}.png", opaque)
+    data = load(folder)
+    assert data.shape[0] == 3
+    assert data.notes[0] == "alpha that is opaque everywhere was dropped, of 30 images: --channels 4 keeps it"
+    assert np.array_equal(data.x[-1].movedim(0, -1), pixels(8, 9, 4, seed=9)[:, :, :3])
+    kept = load(folder, View(channels=4))
+    assert kept.x[:, 3].unique().tolist() == [255]
+    assert not any("alpha" in note for note in kept.notes)
+    save(folder / "dog" / "a.png", pixels(8, 9, 4))
+    assert load(folder).shape[0] == 3
+
+
+def test_runs_of_before_have_the_channels_that_they_had(folder: Path) -> None:
+    for path in folder.rglob("*.png"):
+        with Image.open(path) as image:
+            image.convert("RGBA").save(path)
+    trained = ganvas.train(ganvas.VAE(net="mlp", width=4), folder, steps=1, batch=4, channels=4, quiet=True)
+    assert trained.folder is not None
+    file = trained.folder / "config.json"
+    config = json.loads(file.read_text())
+    config["data"]["view"] = {"split": "train", "classes": [], "size": None, "channels": None, "data_dir": None}
+    file.write_text(json.dumps(config))
+    ganvas.resume(trained.folder, steps=2, quiet=True)
+    assert len(trained.encode(folder)) == 12
+
+
+def test_a_folder_of_many_sizes_and_channels_is_reported_not_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save(folder / "cat" / "large.png", pixels(40, 30))
+    for i in range(12):
+        save(folder / "dog" / f"size{i}.png", pixels(20 + i, 30, 4))
+    assert main(["data", str(folder), "--json", "--out", "sheet.png"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["examples"] == 25
+    assert report["shape"] == "3 x 8 x 9 (c x h x w)"
+    assert next(iter(report["sizes"].items())) == ("9 x 8", 12)
+    assert report["sizes"]["of 4 other sizes"] == 4
+    assert report["channels"] == {"RGB": 12, "RGBA": 12, "L": 1}
+    assert report["notes"][0].startswith(
+        "images of 14 sizes: to train, ask for one, as this report did with --size 8x9"
+    )
+    assert main(["data", str(folder), str(folder)]) == 0
+    assert "9 x 8 12, " in capsys.readouterr().out
+    assert main(["data", str(folder), "--size", "16", "--json"]) == 0
+    assert "sizes" not in json.loads(capsys.readouterr().out)
+    assert main(["train", "vae", str(folder)]) == 2
+    assert "holds images of 14 sizes (12 of 9 x 8, " in capsys.readouterr().err
+
+
+def test_a_resize_averages_what_is_finer_than_a_pixel(tmp_path: Path) -> None:
+    """Stripes of one pixel become grey, as they look from afar; without antialiasing they stay stripes, or vanish."""
+    stripes = np.zeros((64, 64, 3), np.uint8)
+    stripes[:, ::2] = 255
+    save(tmp_path / "x" / "a.png", stripes)
+    small = load(tmp_path / "x", View(size="20")).x.float()
+    assert (small[..., 2:-2] - 127.5).abs().max() < 30
+    assert torch.equal(fitted(torch.from_numpy(stripes).movedim(-1, 0)[None], (20, 20)).float(), small)
 
 
 def test_what_cannot_be_read_is_skipped_and_counted(folder: Path) -> None:

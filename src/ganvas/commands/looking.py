@@ -1,5 +1,6 @@
 """What is there: `runs`, `data`, and the `demo`."""
 
+from dataclasses import replace
 from pathlib import Path
 from tempfile import gettempdir
 from typing import Annotated, Any
@@ -24,6 +25,8 @@ from ..progress import Bar
 from ..text import printable
 from .common import VIEW, Flat, Force, Json, RunName, SourceName
 
+SIZES = 10
+"""sizes of images that are told apart, at most"""
 WIDE = 70
 """characters of a column, at most"""
 
@@ -96,15 +99,16 @@ def data(
     json: Json = False,
 ) -> None:
     """Report on a data source, or on two side by side, with a contact sheet."""
+    sources = data_sources.apart(source) if other is None else (source, other)
     with Bar().reading() as progress:
-        found = data_sources.load_all(
-            data_sources.apart(source) if other is None else (source, other), view, progress=progress
-        )
+        looked = [looked_at(each, view, progress) for each in (sources if isinstance(sources, tuple) else (sources,))]
+    parts = [part for part, _ in looked]
+    found = data_sources.paired(parts) if len(parts) > 1 else parts[0]
     sheet = unused(beside(source) / f"{shortened(found.name)}-contact-sheet.png") if out is None else out
     refuse_existing(sheet, force)
     many = 100 if found.are_images else 5000
     save_pictures([Examples(part.x[spread(len(part), many)]) for part in found.parts], sheet)
-    reports = [described(part) for part in found.parts]
+    reports = [described(part) | mixed for part, mixed in looked]
     if isinstance(found, data_sources.Pair):
         warned = data_sources.warnings(found)
         both = {"A": reports[0], "B": reports[1], "warnings": warned, "contact sheet": str(sheet)}
@@ -114,13 +118,30 @@ def data(
     tell([f"{key:<14} {in_words(value)}" for key, value in report.items() if value], report, json)
 
 
+def looked_at(
+    source: data_sources.Source, view: View, progress: data_sources.Progress
+) -> tuple[data_sources.Collection, dict[str, Any]]:
+    """A collection, and where its images have several sizes how many have which, and which channels."""
+    try:
+        return data_sources.load(source, view, progress=progress), {}
+    except data_sources.MixedSizes as mixed:
+        found = data_sources.load(source, replace(view, size=mixed.size), progress=progress)
+        sizes = dict(list(mixed.sizes.items())[:SIZES])
+        if rest := len(mixed.sizes) - len(sizes):
+            sizes[f"of {rest} other sizes"] = sum(mixed.sizes.values()) - sum(sizes.values())
+        note = f"images of {len(mixed.sizes)} sizes: to train, ask for one, as this report did with --size {mixed.size}"
+        return replace(found, notes=(note, *found.notes)), {"sizes": sizes, "channels": mixed.channels}
+
+
 def side_by_side(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
     """The facts of two collections, in columns."""
 
     def cut(word: str) -> str:
         return word if len(word) < WIDE else f"{word[: WIDE - 4]} ..."
 
-    facts = [(key, cut(in_words(a[key])), cut(in_words(b[key]))) for key in a if a[key] or b[key]]
+    facts = [
+        (key, cut(in_words(a.get(key, ""))), cut(in_words(b.get(key, "")))) for key in a | b if a.get(key) or b.get(key)
+    ]
     rows = [("", "A", "B"), *facts]
     width = max(len(first) for _, first, _ in rows) + 2
     return [f"{key:<14} {first:<{width}}{second}".rstrip() for key, first, second in rows]

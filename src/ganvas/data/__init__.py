@@ -15,7 +15,7 @@ from .arrays import from_array
 from .builtin import BUILTIN
 from .collection import CHANNELS, Collection, chunks, counts, fitted, with_channels
 from .files import from_idx, idx_in
-from .folder import from_folder
+from .folder import MixedSizes, from_folder
 from .holdout import rows_parted, with_test_part
 from .images import Progress
 from .layout import domains_in
@@ -170,8 +170,8 @@ def prepared(collection: Collection, view: View) -> Collection:
 
 
 __all__ = [
-    "BUILTIN", "CHANNELS", "DOMAINS", "Collection", "Data", "NoSplit", "Pair", "PairStream", "Progress", "Scaling",
-    "Source", "Sources", "Stream", "View", "apart", "chunks", "counts", "domains_of", "from_array", "holds_images",
-    "load", "load_all", "names_in", "paired", "range_in", "recorded", "scaling_of", "streamed", "warnings", "whole",
-    "with_range",
+    "BUILTIN", "CHANNELS", "DOMAINS", "Collection", "Data", "MixedSizes", "NoSplit", "Pair", "PairStream",
+    "Progress", "Scaling", "Source", "Sources", "Stream", "View", "apart", "chunks", "counts", "domains_of",
+    "from_array", "holds_images", "load", "load_all", "names_in", "paired", "range_in", "recorded", "scaling_of",
+    "streamed", "warnings", "whole", "with_range",
 ]  # fmt: skip

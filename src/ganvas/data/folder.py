@@ -13,7 +13,7 @@ from .holdout import parted
 from .images import Images, Page, Picture, Progress, extremes, of_warnings, pages_of, read_all, unbounded
 from .layout import Layout, classes_of, layout, named_after, sibling
 from .levels import AUTO, Bounds, Seen, automatic, of_bytes, of_range, of_words
-from .listing import SUFFIXES, ZIP, File, Listing, listed
+from .listing import SUFFIXES, ZIP, File, Listing, counted, listed
 from .table import with_labels
 from .view import View
 
@@ -21,9 +21,9 @@ from .view import View
 def from_folder(folder: Path, view: View, progress: Progress = lambda done, total: None) -> Collection:
     """The images below `folder` of a split, in the order of their paths; see `layout` for what is which.
 
-    Grey, colour and alpha are kept: the collection has the fewest channels that hold every image, or those that the
-    view asks for.  A file that cannot be read is skipped, and a note counts and names it.  Raises UserError for a
-    folder without images, and for images of different sizes unless the view asks for one size.
+    They get the channels that most of them have, or those that the view asks for; alpha that hides nothing counts as
+    none.  A file that cannot be read is skipped, and a note counts and names it.  Raises UserError for a
+    folder without images, and MixedSizes for images of different sizes unless the view asks for one.
     """
     found, part = part_of(folder, view)
     part, table, names = with_labels(found, part)
@@ -33,13 +33,12 @@ def from_folder(folder: Path, view: View, progress: Progress = lambda done, tota
         page, why = next(iter(bad.items()))
         first = f"the first, {page}: {why}"
         raise UserError(f"{folder}: none of its {len(part.places)} images can be read; {first}")
-    one_size(images, list(good), folder)
+    if len(images.sizes) > 1:
+        raise MixedSizes(folder, images, list(good))
     notes = [skipped(bad)] if bad else []
     notes += [*of_numbers(list(good.values()), bounds), *of_pages(good, view), *of_warnings(said)]
-    channels = view.channels or max(images.have)
-    if len(images.have) > 1:
-        mixed = ", ".join(f"{n} {CHANNELS[c]}" for c, n in sorted(images.have.items()))
-        notes.append(f"images with different channels ({mixed}) were all made {CHANNELS[channels]}")
+    channels = view.channels or images.usual
+    notes += of_channels(images, list(good.values()), channels)
     places = {place.file: place for place in part.places}
     read_well = replace(part, places=[places[page.file] for page in good])
     labels, classes = classes_of(read_well, notes) if table is None else table.labels(read_well.places, names)
@@ -67,7 +66,7 @@ def read_below(
         progress(*((total + done, 2 * total) if twice else (done, total)))
 
     images, good, bad = Images(len(pages), str(folder)), dict[Page, Picture](), dict[Page, str]()
-    for page, read in zip(pages, read_all(pages, view.pixels, bounds, second), strict=True):
+    for page, read in zip(pages, read_all(pages, view.pixels, bounds, view.channels == 4, second), strict=True):
         if isinstance(read, str):
             bad[page] = read
         else:
@@ -143,15 +142,38 @@ def readable() -> str:
     return f"Ganvas reads {', '.join(sorted(suffix[1:] for suffix in SUFFIXES))}"
 
 
-def one_size(images: Images, good: list[Page], folder: Path) -> None:
-    """UserError unless all images have the same height and width."""
-    if len(images.sizes) > 1:
-        common = ", ".join(f"{n} of {w} x {h}" for (w, h), n in images.sizes.most_common(3))
+class MixedSizes(UserError):
+    """Images have different sizes, though none was asked for."""
+
+    def __init__(self, folder: Path, images: Images, good: list[Page]) -> None:
+        self.sizes = {f"{w} x {h}": n for (w, h), n in images.sizes.most_common()}
+        """images of each width and height, the most common first"""
+        self.channels = {CHANNELS[c]: n for c, n in images.channels.most_common()}
+        """images with each kind of channels"""
+        (w, h), *_ = (size for size, _ in images.sizes.most_common())
+        self.size = f"{h}x{w}"
+        """the most common, as `View` has it"""
+        common = ", ".join(f"{n} of {size}" for size, n in list(self.sizes.items())[:3])
         example = good[images.each.index(images.sizes.most_common()[-1][0])]
-        raise UserError(
-            f"{folder} holds images of {len(images.sizes)} sizes ({common}; {example.name} differs from most): "
+        super().__init__(
+            f"{folder} holds images of {len(self.sizes)} sizes ({common}; {example.name} differs from most): "
             "ask for one size, for example size=64 or size=48x64 (height x width)"
         )
+
+
+def of_channels(images: Images, good: list[Picture], channels: int) -> list[str]:
+    """The notes on images that have got other channels than they had."""
+    notes = []
+    if opaque := sum(picture.opaque for picture in good):
+        notes.append(
+            f"alpha that is opaque everywhere was dropped, of {counted(opaque, 'image')}: --channels 4 keeps it"
+        )
+    if len(images.channels) > 1:
+        mixed = ", ".join(f"{n} {CHANNELS[c]}" for c, n in images.channels.most_common())
+        most = max(images.channels)
+        keeps = f": --channels {most} keeps {'alpha' if most == 4 else 'colours'}" if most > channels else ""
+        notes.append(f"images with different channels ({mixed}) were all made {CHANNELS[channels]}{keeps}")
+    return notes
 
 
 def skipped(bad: dict[Page, str]) -> str:

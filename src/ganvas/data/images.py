@@ -63,6 +63,8 @@ class Picture:
     """whether the file has more bits than were read"""
     pages: int = 1
     """images in the file"""
+    opaque: bool = False
+    """whether it had alpha that hides nothing, which was dropped"""
 
     def without_pixels(self) -> "Picture":
         """What is known of it."""
@@ -86,7 +88,9 @@ class Images:
     each: list[tuple[int, int]] = field(default_factory=list)
     """(width, height) of every image, though only those of the first one's size are kept"""
     have: Counter[int] = field(default_factory=Counter)
-    """images with so many channels"""
+    """images that are kept with so many channels"""
+    channels: Counter[int] = field(default_factory=Counter)
+    """images with so many channels, of any size"""
 
     @property
     def sizes(self) -> Counter[tuple[int, int]]:
@@ -97,6 +101,7 @@ class Images:
         """One more."""
         c, h, w = x.shape
         self.each.append((w, h))
+        self.channels[c] += 1
         if self.each[0] != (w, h):
             return
         if c not in self.kept:
@@ -106,6 +111,13 @@ class Images:
         self.kept[c][self.have[c]] = x.numpy()
         self.order.append((c, self.have[c]))
         self.have[c] += 1
+
+    @property
+    def usual(self) -> int:
+        """The channels that the majority takes: 4 where most have alpha, 3 where half or more have colours, else 1."""
+        if 2 * self.channels[4] > len(self.each):
+            return 4
+        return 3 if 2 * (self.channels[3] + self.channels[4]) >= len(self.each) else 1
 
     def stacked(self, channels: int) -> Tensor:
         """All of them with so many channels; only once."""
@@ -180,11 +192,11 @@ def count(image: ImageFile.ImageFile) -> int:
 
 
 def read_all(
-    pages: Sequence[Page], size: tuple[int, int] | None, bounds: Bounds | None, progress: Progress
+    pages: Sequence[Page], size: tuple[int, int] | None, bounds: Bounds | None, alpha: bool, progress: Progress
 ) -> Iterator[Read]:
-    """Decode in parallel: Pillow lets other threads run while it does."""
+    """Decode in parallel: Pillow lets other threads run while it does.  Options are those of `read_image`."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for i, result in enumerate(pool.map(lambda page: read_image(page, size, bounds), pages)):
+        for i, result in enumerate(pool.map(lambda page: read_image(page, size, bounds, alpha), pages)):
             yield result
             progress(i + 1, len(pages))
 
@@ -206,8 +218,11 @@ def extremes(pages: Sequence[Page], progress: Progress) -> Seen:
     return found
 
 
-def read_image(page: Page, size: tuple[int, int] | None, bounds: Bounds | None = None) -> Read:
-    """One image, upright as its EXIF orientation says, in its own channels."""
+def read_image(page: Page, size: tuple[int, int] | None, bounds: Bounds | None = None, alpha: bool = False) -> Read:
+    """One image, upright as its EXIF orientation says, in its own channels.
+
+    An alpha channel that is opaque everywhere is dropped, unless `alpha` is asked for.
+    """
     try:
         pixels, pages, _ = decoded(page, size)
         values = pixels.values
@@ -219,8 +234,10 @@ def read_image(page: Page, size: tuple[int, int] | None, bounds: Bounds | None =
             white = float(pixels.white or 1)
             values = painted(values, bounds or (0.0, white), white)
         x = torch.from_numpy(np.array(values.transpose(2, 0, 1), order="C"))
+        opaque = len(x) == 4 and not alpha and bool((x[3] == 255).all())
+        x = x[:3] if opaque else x
         x = fitted(x[None], size)[0] if size else x
-        return Picture(x, seen, pixels.white or 0, pixels.lost, pages)
+        return Picture(x, seen, pixels.white or 0, pixels.lost, pages, opaque)
     except Exception as error:  # a damaged file can raise anything: struct.error, RuntimeError, ...
         return unread(error, page.file)
 
