@@ -24,6 +24,15 @@ def tree(root: Path, **many: int) -> Path:
     return root
 
 
+def test_every_image_has_the_class_of_its_folder(tmp_path: Path) -> None:
+    data = load(tree(tmp_path / "x", zoo=3, ant=2, cat=4, deep__er=1))
+    assert data.classes == ("ant", "cat", "deep", "zoo")
+    assert data.labels is not None
+    found = zip(data.x[:, 0, 0, 0].tolist(), data.labels.tolist(), strict=True)
+    folders = ["zoo"] * 3 + ["ant"] * 2 + ["cat"] * 4 + ["deep"]
+    assert {level: data.classes[label] for level, label in found} == dict(enumerate(folders, 1))
+
+
 @pytest.mark.parametrize(
     ("train", "test"),
     [("train", "test"), ("Train", "Test"), ("TRAINING", "testing"), ("training", "val"), ("train", "validation"),

@@ -15,6 +15,7 @@ from ganvas.data import from_array
 from ganvas.data.collection import with_channels as of_bytes
 from ganvas.errors import UserError
 from ganvas.models import VAE, CycleGAN, DiscoGAN
+from ganvas.nets.translate import Resnet
 from ganvas.tiles import in_tiles, ramp, spans, translated, with_channels
 from tests.test_models import small
 
@@ -138,3 +139,13 @@ def test_a_translator_of_one_size_is_given_that_size() -> None:
     large = torch.full((1, 3, 47, 90), 0.3)
     small_one, large_one = run.pixels(flat, "B"), run.pixels(large, "B")
     assert (small_one.mean() - large_one.mean()).abs() < 0.02
+
+
+def test_a_translation_is_resized_without_aliasing() -> None:
+    """Stripes of one pixel become grey when they are made smaller, as they look from afar."""
+    stripes = (torch.arange(64) % 2).float().expand(1, 3, 64, 64)
+    assert (tiles.resized(stripes, (20, 20))[..., 2:-2] - 0.5).abs().max() < 0.12
+    net = Resnet((3, 64, 64), (3, 20, 20), 2, 1)
+    net.body = nn.Identity()
+    assert (net(stripes)[..., 2:-2] - 0.5).abs().max() < 0.12
+    assert torch.equal(tiles.resized(stripes, (64, 64)), stripes)
