@@ -92,7 +92,8 @@ def notes(v: dict[str, Any]) -> list[str]:
     return [
         f"below each number its {v['level']:.0%} interval, from {v['resamples']} resamples; floor: {floor} in place of "
         "samples",
-        "*: better than every other run, for the interval of the difference on the same resamples excludes 0",
+        "*: better than every other run, for the interval of the difference on the same resamples excludes 0: these "
+        "weights are, which says nothing of runs of other seeds",
         *(f"{name} left out: {why}" for name, why in v["left_out"].items()),
     ]
 

@@ -71,18 +71,18 @@ def evaluate(
     "reconstruction" (PSNR, SSIM).  `..._error` is a standard error over examples.
 
     Of samples, `n` (10,000) from `prior`, on `features` (see `features_for`), whose name and digest are part of the
-    number's name: "fid" and the same for infinitely many, "kid", "prdc" (precision, recall, density, coverage),
-    "two-sample", "memorisation", "duplicates", "sliced-wasserstein", "classes" (score of a classifier, where features
-    are one's; of conditional models label agreement and the kernel distance of each class), "ms-ssim" and, of vectors,
-    "distances" and "modes" (of `ring` and `grid`).  `...:floor` is the same number of as many real examples in place
-    of samples, but for "memorisation", where it is what follows from its definition; "protocol" says the rest.
+    number's name: "fid" (no paper's: those are of 50,000 samples and all training images) and the same for infinitely
+    many, "kid", "prdc" (precision, recall, density, coverage), "two-sample", "memorisation", "duplicates",
+    "sliced-wasserstein", "classes" (score of a classifier, where features are one's; of conditional models label
+    agreement and the kernel distance of each class), "ms-ssim" and, of vectors, "distances" and "modes" (of mixtures).
+    `...:floor` is the same number of as many real examples in place of samples, of "memorisation" what follows from
+    its definition; "protocol" says the rest.
 
     A translator is measured as `evaluation.translation` says, on `data` = (A, B), and with `pairs` = (A, B) of examples
-    that belong together against the truth; `metrics` are of its translations ("kid" unless given), and k, draws and
-    prior are refused.
+    that belong together against the truth; `metrics` are of its translations ("kid"), and k, draws, prior are refused.
 
-    `n` of the examples are drawn, or all are taken.  What cannot be computed is None; the same seed gives the same
-    numbers.  Raises UserError for data that do not fit, and for what cannot be measured.
+    `n` of the examples are drawn, or all.  What cannot be computed is None; the same seed gives the same numbers.
+    Raises UserError for data that do not fit, and for what cannot be measured.
     """
     check_counts(k, draws, n)
     if trained.model.domains == 2:

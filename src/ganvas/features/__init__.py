@@ -17,7 +17,7 @@ from .untrained import PIXELS, RANDOM, VALUES, of_pixels, of_random, of_values
 
 SUITS = {
     MNIST: "MNIST", FASHION: "Fashion-MNIST", LITE0.name: "images in colour",
-    INCEPTION.name: "images, for comparison with published FIDs", RANDOM: "images that no other network suits",
+    INCEPTION.name: "images, as published FIDs have them", RANDOM: "images that no other network suits",
     PIXELS: "small images", VALUES: "vectors",
 }  # fmt: skip
 NAMES = tuple(SUITS)
