@@ -53,21 +53,28 @@ class Pictures(Dataset):
 
 def tutorial_vae(loader: Iterable[Tensor], model: ganvas.VAE) -> Iterator[None]:
     """The VAE of the PyTorch examples: log-variance head, summed losses over the batch."""
-    nets = nn.ModuleDict(model.networks(SHAPE))
-    optimizer = torch.optim.Adam(nets.parameters(), lr=model.lr)
+    nets = model.networks(SHAPE)
+    encoder, decoder = (without_head(nets[name]) for name in ("encoder", "decoder"))
+    optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], lr=model.lr)
     running = 0.0
     while True:
         for x in loader:
             optimizer.zero_grad()
-            mu, log_variance = nets["encoder"](x).chunk(2, dim=1)
+            mu, log_variance = encoder(x).chunk(2, dim=1)
             z = mu + torch.exp(0.5 * log_variance) * torch.randn_like(mu)
-            reconstruction = bce(nets["decoder"](z), x, reduction="sum")
+            reconstruction = bce(decoder(z), x, reduction="sum")
             kl = -0.5 * torch.sum(1 + log_variance - mu.pow(2) - log_variance.exp())
             loss = (reconstruction + kl) / len(x)
             loss.backward()
             running += loss.item()
             optimizer.step()
             yield
+
+
+def without_head(net: nn.Module) -> nn.Sequential:
+    """The numbers that a network returns, not the distribution that our last layer makes of them."""
+    assert isinstance(net, nn.Sequential)
+    return net[:-1]
 
 
 def tutorial_gan(loader: Iterable[Tensor], model: ganvas.GAN) -> Iterator[None]:

@@ -1,10 +1,12 @@
 """Rules of the repository itself."""
 
 import ast
+import importlib.resources
 import importlib.util
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -77,6 +79,14 @@ def test_the_public_api_is_complete() -> None:
     assert callable(ganvas.train)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = ganvas.nothing
+
+
+def test_types_are_there_for_those_who_check_them() -> None:
+    """PEP 561: beside the modules, in whatever is built of the package."""
+    assert importlib.resources.files("ganvas").joinpath("py.typed").is_file()
+    built = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["build"]["targets"]
+    assert built["wheel"] == {"packages": ["src/ganvas"]}
+    assert "src" in built["sdist"]["include"]
 
 
 def test_the_version_is_said_once() -> None:

@@ -20,6 +20,7 @@ from .data import Data, Sources, View, apart, load_all, streamed
 from .doctor import examine, recent
 from .errors import Diverged, Stopped, UserError, did_you_mean
 from .model import Model, name_of
+from .models import MODELS
 from .progress import Bar, Training
 from .record import Run, Saved, best_kept, chosen, measured, save, to_observe
 from .reports import reported
@@ -55,6 +56,7 @@ def train(
     """
     if not isinstance(model, Model):
         raise UserError(f"train takes a model, such as ganvas.VAE(latent=16), not {model!r}")
+    check_known(model)
     data = apart(data) if model.domains == 2 else data
     check_sources(model, data)
     plan, view = split_options(options, model)
@@ -224,6 +226,18 @@ def diverged(run: Run, state: State, started: float, error: Diverged) -> Diverge
         f"{error}: stopped; {run.folder} keeps the checkpoint of step {good}. "
         "Train anew with a smaller learning rate (`lr`) or another `seed`"
     )
+
+
+def check_known(model: Model) -> None:
+    """UserError for a model whose run could later be neither loaded nor resumed, since its name is nobody's."""
+    cls, name = type(model), name_of(model)
+    if MODELS.get(name) is not cls:
+        raise UserError(
+            f"{cls.__name__} is none of the models that runs are loaded by: set ganvas.models.MODELS[{name!r}] = "
+            f"{cls.__name__} first, here and wherever its runs are loaded"
+            if name not in MODELS
+            else f"{cls.__name__} has the name of another model, by which its runs would be loaded: give it another one"
+        )
 
 
 def check_sources(model: Model, data: Sources) -> None:
