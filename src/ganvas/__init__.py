@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .artifact import Trained
     from .artifact import load_trained as load
     from .comparison import compare
-    from .data import Collection, View
+    from .data import Collection, View, from_array
     from .evaluation import evaluate
     from .explore import arithmetic, interpolate, manifold, traverse
     from .models import (
@@ -62,6 +62,7 @@ _PUBLIC = {
     "arithmetic": ("explore", "arithmetic"),
     "compare": ("comparison", "compare"),
     "evaluate": ("evaluation", "evaluate"),
+    "from_array": ("data", "from_array"),
     "interpolate": ("explore", "interpolate"),
     "load": ("artifact", "load_trained"),
     "manifold": ("explore", "manifold"),
@@ -73,7 +74,7 @@ _PUBLIC = {
 __all__ = [
     "CGAN", "DCGAN", "GAN", "IWAE", "R3GAN", "VAE", "WGAN", "WGANGP", "Autoencoder", "BetaTCVAE", "Collection",
     "CycleGAN", "DiscoGAN", "LadderVAE", "Plan", "Trained", "View",
-    "arithmetic", "compare", "evaluate", "interpolate", "load", "manifold", "resume", "train", "traverse",
+    "arithmetic", "compare", "evaluate", "from_array", "interpolate", "load", "manifold", "resume", "train", "traverse",
 ]  # fmt: skip
 
 

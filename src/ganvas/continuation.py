@@ -165,7 +165,7 @@ def again(
     """
     said = config["data"]
     source = data if data is not None else said["source"]
-    source = tuple(source) if isinstance(source, list) else source
+    source = tuple(source) if data is None and isinstance(source, list) else source
     if data is None and "array" in (source if isinstance(source, tuple) else (source,)):
         raise UserError(f"{folder} was trained on an array: pass it again, ganvas.resume(folder, data=array)")
     try:

@@ -14,14 +14,14 @@ import numpy as np
 import torch
 
 from . import __version__, lock
-from .artifact import LAST, WEIGHTS, Trained
+from .artifact import LAST, WEIGHTS, Trained, load_trained
 from .checkpoint import header_of
 from .data import BUILTIN, Data, View
 from .errors import UserError, cannot_write, did_you_mean
 from .lock import LOCK
 from .model import Model, name_of, plain
 from .paths import append, shortened, temporaries, unused, written
-from .training import Plan
+from .training import Plan, device_for
 
 CONFIG, LOG, CURVES, STATE, PREVIEWS = "config.json", "log.jsonl", "curves.png", "state.ckpt", "previews"
 
@@ -215,6 +215,15 @@ def find(name: str, out: Path = Path("runs")) -> Path:
     known = [r.name for r in runs]
     there = f"{out} holds {', '.join(known[-5:])}" if known else f"there are no runs in {out} yet"
     raise UserError(f"no run {name!r}: neither a path nor a run; {there}.{did_you_mean(name, known)}")
+
+
+def opened(run: Trained | str | Path) -> Trained:
+    """A trained model, or that of a run: of a path, a name in runs/, or "last"; UserError for anything else."""
+    if isinstance(run, str | Path):
+        return load_trained(find(str(run)), device_for("auto"))
+    if not isinstance(run, Trained):
+        raise UserError(f"give a trained model, or a run's folder or name, not a {type(run).__name__}")
+    return run
 
 
 def all_runs(out: Path) -> list[Path]:

@@ -246,7 +246,10 @@ def check_sources(model: Model, data: Sources) -> None:
     if model.domains == 2 and not isinstance(data, tuple):
         raise UserError(f"{name} translates between two collections: give both, as (A, B) or ganvas train {name} A B")
     if model.domains == 1 and isinstance(data, tuple):
-        raise UserError(f"{name} learns from one collection, not from {len(data)}: give one source")
+        raise UserError(
+            f"{name} learns from one collection, not from {len(data)}: give one source; images with labels are "
+            "ganvas.from_array(images, labels)"
+        )
 
 
 def fitting(plan: Plan, data: Data) -> Plan:

@@ -1,7 +1,7 @@
 """Data: a source, by name, path or value, becomes a Collection, and a Collection an endless Stream of batches."""
 
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence, Sized
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from ..errors import UserError, did_you_mean
 from ..model import Model
 from .arrays import from_array
 from .builtin import BUILTIN
-from .collection import CHANNELS, Collection, chunks, counts, fitted, with_channels
+from .collection import CHANNELS, Collection, checked, chunks, counts, fitted, with_channels
 from .files import from_idx, idx_in
 from .folder import MixedSizes, from_folder
 from .holdout import rows_parted, with_test_part
@@ -22,13 +22,16 @@ from .layout import domains_in
 from .levels import bounds_in, range_in, text_of
 from .listing import ARCHIVES, File, holds_images, is_image, mode_of
 from .npz import from_npy, from_npz, has_test
+from .objects import from_object
 from .pair import DOMAINS, Pair, PairStream, domains_of, paired, warnings
 from .scaling import Scaling
 from .stream import Stream
 from .table import TABLE
+from .tabular import SUFFIXES as TABLES
+from .tabular import of_table
 from .view import NoSplit, View, names_in, recorded, whole
 
-Source = str | Path | Collection | np.ndarray | Tensor
+Source = str | Path | Collection | np.ndarray | Tensor | Sized | Iterable[Any]
 Sources = Source | tuple[Source, ...]
 """a source, or those of a translator's domains A and B"""
 Data = Collection | Pair
@@ -38,7 +41,8 @@ def load(source: Source, view: View | None = None, *, progress: Progress = lambd
     """The collection that a source names.
 
     A source is the name of a built-in data set (`BUILTIN`), a folder or a zip of images, an image, a .npy, .npz (or
-    .npz:NAME for one of its arrays) or IDX file, an array, a tensor, or a collection.  `progress(done, total)` is
+    .npz:NAME for one of its arrays) or IDX file, an array, a tensor, a collection, or what `from_object` reads: lists
+    of images, PyTorch's data sets and tables of pandas.  `progress(done, total)` is
     called while images are read.  Raises UserError where the source cannot be used, with what to do about it.
     """
     view = view or View()
@@ -49,7 +53,7 @@ def load(source: Source, view: View | None = None, *, progress: Progress = lambd
     if isinstance(source, str | Path):
         collection = named(str(source), view, progress)
     else:
-        collection = source if isinstance(source, Collection) else from_array(source, range=view.range)
+        collection = checked(source) if isinstance(source, Collection) else from_object(source, view)
         collection = given(collection, view)
     if view.classes:
         collection = collection.only(view.classes)
@@ -155,6 +159,8 @@ def instead(path: Path) -> str:
         return "unpack it first, and give the folder, or make a zip of it"
     if TABLE.fullmatch(path.name) and any(is_image(File((p.name,), p)) for p in path.parent.iterdir() if p.is_file()):
         return f"it lies beside images, whose labels it may hold: give the folder, {path.parent}"
+    if path.suffix.lower() in TABLES:
+        return of_table(path)
     return "give a folder or a zip of images, an image, a .npy, .npz or IDX file, or a name"
 
 

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
+from pathlib import Path
 
 import torch
 
 from ..artifact import Trained
 from ..data import Collection, NoSplit, Source, Sources, View, load
 from ..errors import UserError, at_least_one, did_you_mean
+from ..folders import opened
 from ..model import Encodes, Samples, name_of
 from ..models.variational import WithLikelihood
 from . import codes, translation
@@ -47,7 +49,7 @@ class Measured:
 @torch.random.fork_rng(devices=[])
 @torch.no_grad()
 def evaluate(
-    trained: Trained,
+    trained: Trained | str | Path,
     data: Sources | None = None,
     view: View | None = None,
     *,
@@ -84,6 +86,7 @@ def evaluate(
     `n` of the examples are drawn, or all.  What cannot be computed is None; the same seed gives the same numbers.
     Raises UserError for data that do not fit, and for what cannot be measured.
     """
+    trained = opened(trained)
     check_counts(k, draws, n)
     if trained.model.domains == 2:
         translation.check(trained, metrics, few, {"k": k, "draws": draws, "prior": prior})

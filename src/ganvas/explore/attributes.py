@@ -1,6 +1,7 @@
 """Attribute arithmetic: the difference between two classes, as a direction in the latent space."""
 
 from math import isfinite
+from pathlib import Path
 
 import torch
 from jaxtyping import Float
@@ -10,6 +11,7 @@ from ..artifact import Trained
 from ..data import Collection, Source, View
 from ..data.memory import room_for
 from ..errors import UserError, at_least_one
+from ..folders import opened
 from ..model import Encodes, Samples
 from ..pictures import Examples
 from .codes import GROUND
@@ -19,7 +21,7 @@ OF_A_CLASS = 1000
 
 
 def arithmetic(
-    trained: Trained,
+    trained: Trained | str | Path,
     data: Source,
     add: str,
     subtract: str,
@@ -36,6 +38,7 @@ def arithmetic(
     to `strength`; at 1, the mean of the class `subtract` would become that of `add`.  (Larsen et al.,
     arXiv:1512.09300, section 3.2.)  A conditional model keeps the examples' own labels.
     """
+    trained = opened(trained)
     at_least_one(rows, "rows")
     at_least_one(columns, "columns")
     if not isfinite(strength):

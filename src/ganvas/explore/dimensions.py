@@ -1,5 +1,7 @@
 """What single dimensions of the latent space do: traversals, the picture of a plane, where the codes lie in it."""
 
+from pathlib import Path
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -8,6 +10,7 @@ from ..artifact import NO_NOISE, Trained
 from ..data import Collection, Source, View
 from ..data.memory import room_for
 from ..errors import UserError, at_least_one
+from ..folders import opened
 from ..model import Encodes, Samples
 from ..pictures import Examples
 from .codes import GROUND, Usage, examples_of, usage_of
@@ -17,7 +20,7 @@ REACH = 3.0
 
 
 def traverse(
-    trained: Trained,
+    trained: Trained | str | Path,
     data: Source | None = None,
     view: View | None = None,
     *,
@@ -33,6 +36,7 @@ def traverse(
     unit with a vamp prior.  Without `data`, the examples are those that the run was trained on; where nothing says
     what these were, the walk is around 0, the dimensions in their own order.
     """
+    trained = opened(trained)
     at_least_one(rows, "rows")
     if columns < 2:
         raise UserError(f"columns={columns}: a traversal has at least its two ends")
@@ -61,7 +65,7 @@ def traverse(
 
 
 def manifold(
-    trained: Trained,
+    trained: Trained | str | Path,
     data: Source | None = None,
     view: View | None = None,
     *,
@@ -76,6 +80,7 @@ def manifold(
     For an autoencoder, or a vamp prior, the quantiles are those of a Gaussian with the codes' mean and standard
     deviation, and all others are at their mean.  A conditional model shows the class `label`, or else its first.
     """
+    trained = opened(trained)
     at_least_one(side, "side")
     trained.needs(Samples, NO_NOISE)
     room_for(side * side, trained.shape, f"side={side}")

@@ -1,5 +1,6 @@
 """Walks through the latent space from one code to another."""
 
+import pathlib
 from typing import Literal
 
 import torch
@@ -10,6 +11,7 @@ from ..artifact import NO_NOISE, Trained
 from ..data import Source, View
 from ..data.memory import room_for
 from ..errors import UserError, at_least_one
+from ..folders import opened
 from ..model import Encodes, Samples
 from ..pictures import Examples
 from ..randomness import generator
@@ -19,7 +21,7 @@ Path = Literal["linear", "spherical"]
 
 
 def interpolate(
-    trained: Trained,
+    trained: Trained | str | pathlib.Path,
     data: Source | None = None,
     view: View | None = None,
     *,
@@ -37,6 +39,7 @@ def interpolate(
     unless it is given.  Of a uniform prior the arc is that of Gaussian codes at the same quantiles, so that it stays
     where the prior is.  A conditional model takes the label of the nearer end.
     """
+    trained = opened(trained)
     at_least_one(rows, "rows")
     if columns < 2:
         raise UserError(f"columns={columns}: a walk has at least its two ends")

@@ -1,0 +1,173 @@
+"""Examples from Python: lists of images, PyTorch's data sets, tables of pandas, collections, names of runs."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+
+import ganvas
+from ganvas.data import View, load
+from ganvas.data.objects import from_object
+from ganvas.errors import UserError
+
+RANDOM = np.random.default_rng(0)
+X = RANDOM.integers(0, 256, (12, 8, 6, 3), np.uint8)
+Y = np.arange(12) % 3
+PLANES = torch.from_numpy(X).movedim(-1, 1)
+
+
+class Items(Dataset[Any]):
+    """As many users write it: bounded by its length, and not by an IndexError."""
+
+    def __init__(self, make: Any, n: int = 12) -> None:
+        self.make, self.n = make, n
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __getitem__(self, i: int) -> Any:
+        return self.make(i % 12)
+
+
+KINDS: dict[str, Any] = {
+    "tensors in [0, 1] and labels": Items(lambda i: (PLANES[i].float() / 255, int(Y[i]))),
+    "arrays and labels in tensors": Items(lambda i: (X[i], torch.tensor(Y[i]))),
+    "dictionaries": Items(lambda i: {"pixel_values": PLANES[i], "label": Y[i]}),
+    "Pillow's images and names": Items(lambda i: (Image.fromarray(X[i]), "abc"[Y[i]])),
+    "one-hot labels": Items(lambda i: (X[i], np.eye(3)[Y[i]])),
+    "TensorDataset": TensorDataset(PLANES, torch.from_numpy(Y)),
+    "list of pairs": [(x, int(y)) for x, y in zip(X, Y, strict=True)],
+}
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_images_with_labels(kind: str) -> None:
+    found = load(KINDS[kind])
+    assert torch.equal(found.x, PLANES)
+    assert found.labels is not None
+    assert found.labels.tolist() == Y.tolist()
+    assert found.classes == (("a", "b", "c") if "names" in kind else ("0", "1", "2"))
+
+
+@pytest.mark.parametrize(
+    "images",
+    [list(X), [Image.fromarray(x) for x in X], list(PLANES), Items(lambda i: PLANES[i]), TensorDataset(PLANES)],
+    ids=["arrays", "pillow", "tensors", "data set", "TensorDataset"],
+)
+def test_images_alone(images: Any) -> None:
+    found = load(images)
+    assert torch.equal(found.x, PLANES)
+    assert found.labels is None
+
+
+def test_classes_of_a_data_set_have_its_names() -> None:
+    data = Items(lambda i: (X[i], int(Y[i])))
+    data.classes = ["ant", "bee", "cow", "dog"]  # type: ignore[attr-defined]
+    found = load(data)
+    assert found.classes == ("ant", "bee", "cow", "dog")
+    assert "no example is of class dog" in found.notes
+
+
+def test_images_of_several_sizes_are_resized_on_request() -> None:
+    for make in (lambda x: x, lambda x: torch.from_numpy(x).movedim(-1, 0), Image.fromarray):
+        images = [make(np.full((8, 6 + i % 2, 3), 40 * i, np.uint8)) for i in range(5)]
+        with pytest.raises(UserError, match=r"that list holds images of 2 shapes .*ask for one size"):
+            load(images)
+        found = load(images, View(size="4"))
+        assert found.shape == (3, 4, 4)
+        assert found.x[:, 0, 0, 0].tolist() == [0, 40, 80, 120, 160]
+
+
+def test_rows_of_numbers_and_tables() -> None:
+    assert load([[1.0, 2], [3, 4], [5, 6]]).shape == (2,)
+    table = SimpleNamespace(dtypes=[np.dtype(float), np.dtype(int)], columns=["a", "b"])
+    table.to_numpy = lambda: np.array([[1.5, 2], [3, 4]], object)
+    assert from_object(table, View()).x.tolist() == [[1.5, 2], [3, 4]]
+    table.dtypes[1], table.to_numpy = np.dtype(object), lambda: np.array([[1.5, "x"]], object)
+    with pytest.raises(UserError, match="columns b hold no numbers"):
+        from_object(table, View())
+
+
+class Endless(IterableDataset[Any]):
+    def __iter__(self) -> Iterator[Any]:
+        while True:
+            yield X[0]
+
+
+WRONG: dict[str, tuple[Any, str]] = {
+    "loader": (DataLoader(Items(lambda i: X[i])), "has no items by number.*LOADER.dataset"),
+    "iterable": (Endless(), "a endless has no items by number|an? endless has no items"),
+    "generator": ((x for x in X), "generator has no items by number"),
+    "dictionary": ({"x": X}, "a dict is no data source"),
+    "one image": (Image.fromarray(X[0]), "that is one image: give a list"),
+    "one image as an array": (np.zeros((16, 12, 3), np.uint8), r"if that is one image h x w x 3, give it as x\[None\]"),
+    "too long": (TensorDataset(PLANES[:0]), "is empty"),
+    "names": (["a.png", "b.png"], "that list holds|is no image but a str|holds <U5 values"),
+    "half labelled": ([(X[0], 1), (X[1], None)], "item 1 of that list has no label"),
+    "three of each": (Items(lambda i: (X[i], 1, 2)), r"item 0 of that items is a tuple of 3: give \(image, label\)"),
+    "segmentation": (Items(lambda i: (X[i], X[i])), "has a label that is a ndarray"),
+    "no image": (Items(lambda i: {"text": "x"}), "item 0 of that items has text"),
+    "ragged rows": ([[1, 2], [3]], "rows of different lengths"),
+    "number": (3, "a int is no data source"),
+}
+
+
+@pytest.mark.parametrize("kind", list(WRONG))
+def test_what_is_refused_in_a_sentence(kind: str) -> None:
+    source, message = WRONG[kind]
+    with pytest.raises(UserError, match=message):
+        from_object(source, View())
+
+
+def test_a_length_that_is_no_length() -> None:
+    class Short(Items):
+        def __getitem__(self, i: int) -> Any:
+            return X[:5][i]
+
+    with pytest.raises(UserError, match="has a length of 12, but no item 5"):
+        load(Short(None))
+
+
+def test_collections_are_checked_where_they_are_used() -> None:
+    labels = torch.from_numpy(Y)
+    assert load(ganvas.Collection(x=PLANES, labels=labels)).classes == ("0", "1", "2")
+    for wrong, message in (
+        (ganvas.Collection(x=PLANES.float()), "not 12x3x8x6 of float32"),
+        (ganvas.Collection(x=PLANES[:0]), "is empty"),
+        (ganvas.Collection(x=PLANES, labels=labels[:5]), r"12 examples, but its labels are \(5,\)"),
+        (ganvas.Collection(x=PLANES, labels=labels.float()), "of torch.float32"),
+        (ganvas.Collection(x=PLANES, labels=labels, classes=("a",)), "labels from 0 to 2: they must be 0 to 0"),
+        (ganvas.Collection(x=PLANES, labels=labels - 1), "labels from -1 to 1"),
+    ):
+        with pytest.raises(UserError, match=message):
+            load(wrong)
+
+
+def test_shapes_that_may_be_read_otherwise_are_noted() -> None:
+    assert "was read as 100 grey images of 5 x 3 pixels" in ganvas.from_array(np.zeros((100, 5, 3), np.uint8)).notes[0]
+    assert "was read as 3 grey images of 9 x 8" in ganvas.from_array(torch.zeros((3, 9, 8), dtype=torch.uint8)).notes[0]
+    rows = ganvas.from_array(RANDOM.integers(0, 256, (40, 64), np.uint8))
+    assert rows.shape == (64,)
+    assert "if these are images, reshape them to n x 8 x 8" in rows.notes[0]
+    assert "n x 8 x 8 x 3" in ganvas.from_array(RANDOM.integers(0, 256, (40, 192), np.uint8)).notes[0]
+    assert ganvas.from_array(RANDOM.normal(size=(40, 64))).notes == ()
+
+
+def test_a_model_learns_from_a_data_set_and_goes_on_with_it(tmp_path: Path) -> None:
+    data = KINDS["tensors in [0, 1] and labels"]
+    run = ganvas.train(ganvas.VAE(latent=2, width=4), data, steps=1, quiet=True, folder=tmp_path / "runs" / "a")
+    assert run.folder is not None
+    assert ganvas.resume(run.folder, steps=2, data=data, quiet=True).about["step"] == 2
+    with pytest.raises(UserError, match=r"images with labels are ganvas.from_array\(images, labels\)"):
+        ganvas.train(ganvas.VAE(), (X, Y), quiet=True)
+    for name in ("last", "a", str(run.folder), run.folder):
+        assert ganvas.evaluate(name, data, metrics=["reconstruction"])["examples"] == 12
+    assert len(ganvas.interpolate("a")) > 2
+    with pytest.raises(UserError, match="no run 'photos': neither a path nor a run"):
+        ganvas.evaluate("photos", "photos")
