@@ -34,7 +34,7 @@ from ganvas.data import View, load
 from ganvas.errors import Diverged
 from ganvas.metrics import frechet_distance
 from ganvas.models.adversarial import Adversarial
-from ganvas.training import Plan, begin, check_finite, train
+from ganvas.training import Plan, averaged, begin, check_finite, train
 from lenet import forward, kept
 from parallel import collected
 
@@ -77,7 +77,7 @@ def run(file: str, i: int, recipe: str, steps: int, folder: Path) -> dict[str, A
         check_finite(state)
     except Diverged:
         return {"distance": FAILED, "model": repr(model)}
-    G = state.average["G"]
+    G = averaged(state, 0.99)["G"]
     with torch.no_grad():
         made = torch.cat([G(z) for z in model.noise(N, data.shape, torch.Generator().manual_seed(i)).split(500)])
     pixels = ((made + 1) * 127.5).round()
