@@ -188,7 +188,7 @@ def options_in(path: str) -> OptionsFile:
     import yaml  # type: ignore[import-untyped]
 
     try:
-        root = yaml.compose(Path(path).read_bytes().decode("utf-8-sig"), yaml.BaseLoader)
+        root = yaml.compose(read(path), yaml.BaseLoader)
     except yaml.MarkedYAMLError as error:
         line = "" if error.problem_mark is None else f", line {error.problem_mark.line + 1}"
         raise UserError(f"{path}{line}: no valid YAML, {error.problem or error.context}") from error
@@ -213,6 +213,18 @@ def options_in(path: str) -> OptionsFile:
             raise UserError(f"{where}: {key.value} stands there twice, first in line {found[name][0]}")
         found[name] = key.start_mark.line + 1, [text_of(item) for item in items]
     return OptionsFile(path, found)
+
+
+def read(path: str) -> str:
+    """The text in a file; UserError where there is no such file, or it cannot be read."""
+    try:
+        return Path(path).read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise UserError(f"{path}: {(error.strerror or str(error)).lower()}") from error
+    except ValueError as error:
+        if isinstance(error, UnicodeDecodeError):
+            raise
+        raise UserError(f"{path}: no file can have this name") from error
 
 
 def text_of(node: Any) -> str | None:
