@@ -1,0 +1,61 @@
+"""Commands and options that README.md and the pages in docs show: they exist, and parse."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from cyclopts import App, MissingArgumentError
+
+from ganvas.cli import app
+from ganvas.tokens import apart, meant
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+SPAN = re.compile(r"(?<!`)`([^`]+)`(?!`)")
+BLOCK = re.compile(r"^```.*?^```", re.S | re.M)
+OPTION = re.compile(r"(?<![\w-])--?[a-z][a-z0-9-]*")
+OF_BENCHMARKS = {option for file in ROOT.glob("benchmarks/*.py") for option in OPTION.findall(file.read_text("utf-8"))}
+
+
+def commands_in(text: str) -> Iterator[list[str]]:
+    """The words of every `ganvas ...`, in blocks and in sentences."""
+    for block in BLOCK.findall(text):
+        yield from (shlex.split(line, comments=True) for line in block.splitlines() if line.startswith("ganvas "))
+    for span in SPAN.findall(BLOCK.sub("", text)):
+        if span.startswith("ganvas "):
+            yield shlex.split(" ".join(span.split()))
+
+
+def options_of(found: App) -> set[str]:
+    """The options of a command and of those below it."""
+    names = {name for name in found if name.startswith("-")}
+    if found.default_command is not None:
+        arguments = found.assemble_argument_collection(parse_docstring=False)
+        names |= {name for argument in arguments for name in argument.names}
+    for name in found:
+        below = found[name]
+        names |= options_of(below) if isinstance(below, App) and not name.startswith("-") else set()
+    return names
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_parse(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "_config", (meant,))
+    for _, *words in commands_in(page.read_text(encoding="utf-8")):
+        if "--help" in words or len(words) < 2:
+            assert words[0] in app
+            continue
+        given = ["9" if word == "N" else word.strip("[]") for word in words if word != "..."]
+        with suppress(MissingArgumentError):  # a sentence need not say which data
+            app.parse_args(apart(app, given), exit_on_error=False, print_error=False)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_options_exist(page: Path) -> None:
+    known = options_of(app) | options_of(app.meta) | OF_BENCHMARKS
+    spans = SPAN.findall(BLOCK.sub("", page.read_text(encoding="utf-8")))
+    shown = {option for span in spans for word in span.split() for option in OPTION.findall(word) if word[0] in "-["}
+    assert sorted(option for option in shown if option not in known) == []
