@@ -165,6 +165,20 @@ def test_what_must_not_be_read_is_said_to_be(tmp_path: Path, monkeypatch: pytest
             read(secret / "b.png")
 
 
+@pytest.mark.parametrize("name", ["x.npy", "x.npz", "x-images-idx3-ubyte", "x.zip", "x.png"])
+def test_a_file_that_must_not_be_read_is_said_to_be(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / name
+    path.write_bytes(b"x" * 100)
+
+    def denied(*arguments: object, **options: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    for where in ("builtins.open", "io.open", "pathlib.Path.open", "zipfile.io.open"):
+        monkeypatch.setattr(where, denied)
+    with pytest.raises(UserError, match=rf"{name}.* cannot be read \(permission denied\)"):
+        load(path)
+
+
 def test_translations_are_no_data_of_their_source(tmp_path: Path) -> None:
     a, b = tmp_path / "A", tmp_path / "B"
     for i in range(3):

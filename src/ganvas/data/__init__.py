@@ -20,7 +20,7 @@ from .holdout import rows_parted, with_test_part
 from .images import Progress
 from .layout import domains_in
 from .levels import bounds_in, range_in, text_of
-from .listing import ARCHIVES, File, holds_images, is_image, mode_of
+from .listing import ARCHIVES, File, holds_images, is_image, mode_of, reason
 from .npz import from_npy, from_npz, has_test
 from .objects import from_object
 from .pair import DOMAINS, Pair, PairStream, domains_of, paired, warnings
@@ -128,7 +128,10 @@ def named(source: str, view: View, progress: Progress) -> Collection:
         raise UserError(f"no data {source!r}: neither a path nor one of {', '.join(BUILTIN)}.{hint}")
     if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
         raise UserError(f"{path} is no regular file (a pipe, a socket or a device): give a folder or a file")
-    return found_at(path, key or None, view, progress)
+    try:
+        return found_at(path, key or None, view, progress)
+    except PermissionError as error:
+        raise UserError(f"{error.filename or path} cannot be read ({reason(error)})") from error
 
 
 def found_at(path: Path, key: str | None, view: View, progress: Progress) -> Collection:

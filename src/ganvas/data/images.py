@@ -246,7 +246,8 @@ def unread(error: Exception, file: File) -> str:
     """Why a file could not be read, without its folder."""
     if isinstance(error, PermissionError):
         return f"cannot be read ({reason(error)})"
-    return str(error).replace(str(file.path), file.name) or type(error).__name__
+    said, path = str(error), str(file.path)
+    return said.replace(path, file.name).replace(repr(path)[1:-1], file.name) or type(error).__name__
 
 
 def decoded(page: Page, size: tuple[int, int] | None = None) -> tuple[Pixels, int, str]:
