@@ -301,3 +301,17 @@ def test_numbers_of_a_summary(tmp_path: Path) -> None:
     one = tree.Summary(tmp_path, 1, animated=1).lines()[1]
     assert one == "1 is animated or has several pages: its first image was translated"
     assert torch.equal(negatives(RGB, GREY).pixels(torch.ones(1, 1, 4, 4), "B"), torch.zeros(1, 1, 4, 4))
+
+
+def test_another_size_than_the_model_has_learnt_is_said(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    model = negatives()
+    learnt = tree.pixels_of(model.shape[0])
+    width, height = map(int, learnt.split(" x "))
+    for name, size in (("own", (width, height)), ("large", (2 * width, 2 * height)), ("wide", (2 * width, height))):
+        Image.new("RGB", size).save(tmp_path / "in" / f"{name}.png")
+    summary = translate_files(model, tmp_path / "in", tmp_path / "out")
+    assert summary.plain()["resized"] == 2
+    assert f"2 have another size than the {learnt} pixels that the model was trained on" in "\n".join(summary.lines())
+    translate_files(model, tmp_path / "in" / "own.png", tmp_path / "own.png")
+    assert "another size" not in "\n".join(translate_files(model, tmp_path / "in/own.png", tmp_path / "b.png").lines())

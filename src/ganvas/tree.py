@@ -5,7 +5,7 @@ import os
 import stat
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -53,6 +53,10 @@ class Summary:
     """files with several images, of which the first was translated"""
     notes: list[str] = field(default_factory=list)
     """what else is there that was not translated, in words"""
+    resized: int = 0
+    """images of another size than those that the model has learnt from"""
+    learnt: str = ""
+    """that size"""
 
     def plain(self) -> dict[str, Any]:
         return self.__dict__ | {"out": str(self.out)}
@@ -68,11 +72,26 @@ class Summary:
             now = "has" if self.rounded == 1 else "have"
             keep = "PNGs keep 16, and grey TIFFs all, where the model writes grey"
             said.append(f"{self.rounded} had more than 8 bits, and now {now} 8: {keep}")
+        if self.resized:
+            said.append(of_another_size(self.resized, self.learnt))
         if self.animated:
             are, which = ("is", "its first image") if self.animated == 1 else ("are", "the first image of each")
             have = "has" if self.animated == 1 else "have"
             said.append(f"{self.animated} {are} animated or {have} several pages: {which} was translated")
         return said
+
+
+def of_another_size(n: int, learnt: str) -> str:
+    """What is said of images that the model has not learnt the scale of."""
+    return (
+        f"{n} {'has' if n == 1 else 'have'} another size than the {learnt} pixels that the model was trained on, and "
+        "what it does depends on the scale: resize them first where translations look wrong"
+    )
+
+
+def pixels_of(shape: Sequence[int]) -> str:
+    """Width and height of images c x h x w."""
+    return f"{shape[2]} x {shape[1]}"
 
 
 @dataclass(frozen=True)
@@ -125,7 +144,8 @@ def translate_all(trained: Trained, source: Path, out: Path, to: str, force: boo
     away = DOMAINS.index(to)
     before, after = (bounds_in(trained.about, domain) for domain in (1 - away, away))
     pairs, found = planned(source, out)
-    summary = Summary(out, others=len(found.others), notes=found.notes + found.left_out())
+    learnt = pixels_of(trained.towards(to)[0])
+    summary = Summary(out, others=len(found.others), learnt=learnt, notes=found.notes + found.left_out())
     record = record_of(trained, to) if source.is_dir() else None
     earlier = check_record(out, record, force) if record else None
     todo = [(path, target) for path, target in pairs if force or not target.exists()]
@@ -143,6 +163,7 @@ def translate_all(trained: Trained, source: Path, out: Path, to: str, force: boo
                 target = next(target for (path, target), read in group if read is picture)
                 summary.rounded += write(target, x, picture, after) or picture.lost
                 summary.animated += picture.moves
+                summary.resized += pixels_of(picture.x.shape) != summary.learnt
                 summary.translated += 1
         for (path, _), read in group:
             if isinstance(read, str):

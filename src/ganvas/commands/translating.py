@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from ..cli import tell
 from ..paths import refuse_existing
 from ..progress import Bar
-from ..tree import translate_files
+from ..tree import of_another_size, pixels_of, translate_files
 from .common import Force, Json, RunName, opened
 
 ARRAYS = (".npy", ".npz")
@@ -35,6 +35,9 @@ def translate(
         refuse_existing(out, force)
         made = trained.translate(source, to)
         made.save(out)
+        home, _ = trained.towards(to)
+        if len(home) == 3 and made.x.shape[2:] != home[1:]:
+            bar.notes([of_another_size(len(made), pixels_of(home))])
         tell([str(out)], {"out": str(out), "translated": len(made)}, json)
         return
     with bar.reading("translating") as progress:
