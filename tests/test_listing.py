@@ -123,6 +123,8 @@ def test_pipes_and_sockets_do_not_hang(tmp_path: Path, monkeypatch: pytest.Monke
     for read in (load, lambda path: translate_files(negatives(), path, tmp_path / "x.png")):
         with pytest.raises(UserError, match="is no regular file|is no image"):
             read(data / "pipe.png")
+    os.mkfifo(data / "train-images-idx3-ubyte")
+    assert len(load(data)) == 1
 
 
 def test_what_must_not_be_read_is_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,6 +203,18 @@ def test_translations_are_no_data_of_their_source(tmp_path: Path) -> None:
     assert names(a) == ["0.png", "1.png", "2.png"]
     assert names(tmp_path) == ["A/0.png", "A/1.png", "A/2.png", "B/0.png", "B/b0.png", "B/b1.png", "B/b2.png",
                                "B/more/x.png"]  # fmt: skip
+
+
+def test_a_single_translation_beside_its_original_is_no_data(tmp_path: Path) -> None:
+    a, b = picture(tmp_path / "A" / "a.png", 1), picture(tmp_path / "A" / "b.png", 2)
+    translate_files(negatives(), a, a.with_name("a-painted.png"))
+    translate_files(negatives(), b, b.with_name("b-painted.jpg"), "A")
+    assert names(tmp_path / "A") == ["a.png", "b.png"]
+    picture(tmp_path / "B" / "c.png", 3)
+    translate_files(negatives(), tmp_path / "B", tmp_path / "A")
+    assert names(tmp_path / "A") == ["a.png", "b.png"]
+    translate_files(negatives(), a, tmp_path / "elsewhere" / "a.png")
+    assert not (tmp_path / "elsewhere" / RECORD).exists()
 
 
 def test_records_of_earlier_versions_and_damaged_ones_are_for_all_below(tmp_path: Path) -> None:

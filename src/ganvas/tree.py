@@ -151,13 +151,18 @@ def translate_all(trained: Trained, source: Path, out: Path, to: str, force: boo
     todo = [(path, target) for path, target in pairs if force or not target.exists()]
     summary.there = len(pairs) - len(todo)
     done = summary.there
-    unwritten = record and with_files(record, earlier, [target.relative_to(out) for _, target in todo])
+    folder, unwritten = out, record and with_files(record, earlier, [target.relative_to(out) for _, target in todo])
+    if (
+        not record and todo and (folder := todo[0][1].parent).resolve() == source.parent.resolve()
+    ):  # beside its original
+        known = recorded_in(folder)
+        unwritten = with_files(known, known, [Path(todo[0][1].name)])
     for group in read_ahead(todo, before):
         progress(done, len(pairs))
         for pictures in alike([picture for _, picture in group if isinstance(picture, Picture)], trained):
             made = trained.pixels(torch.stack([p.x for p in pictures]), to)
             if unwritten:
-                write_record(out, unwritten)
+                write_record(folder, unwritten)
                 unwritten = None
             for picture, x in zip(pictures, made, strict=True):
                 target = next(target for (path, target), read in group if read is picture)
@@ -183,14 +188,23 @@ def record_of(trained: Trained, to: str) -> dict[str, Any]:
     return {"weights": weights, "to": to, "run": run, "step": trained.about.get("step")}
 
 
+def recorded_in(out: Path) -> dict[str, Any]:
+    """What `out` says of translations in it; that there are none, where it says nothing that can be read."""
+    try:
+        found: Any = json.loads((out / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        found = None
+    return found if isinstance(found, dict) else {"files": []}
+
+
 def check_record(out: Path, record: dict[str, Any], force: bool) -> dict[str, Any]:
     """What `out` says of translations in it; UserError where it holds others, unless they are to be made anew."""
+    found = recorded_in(out)
     try:
-        found: dict[str, Any] = json.loads((out / RECORD).read_text(encoding="utf-8"))
         same = all(found[key] == record[key] for key in ("weights", "to"))
         holds = f"to {found['to']} of {found['run']}" + ("" if found["step"] is None else f" step {found['step']}")
-    except (OSError, ValueError, KeyError, TypeError):
-        return {"files": []}
+    except (KeyError, TypeError):  # names alone, of single images that were translated beside their originals
+        return {"files": found.get("files", [])}
     if not same and not force:
         raise UserError(f"{out} holds translations {holds}: give another folder, or `force` to make them anew")
     return found
@@ -202,7 +216,10 @@ def with_files(record: dict[str, Any], earlier: dict[str, Any] | None, made: lis
     One that was written before names were, stands for all files in its folder.
     """
     known = (earlier or {}).get("files")
-    return record if known is None else record | {"files": sorted({*known, *(path.as_posix() for path in made)})}
+    if not isinstance(known, list):
+        return record
+    names = {name for name in known if isinstance(name, str)}
+    return record | {"files": sorted({*names, *(path.as_posix() for path in made)})}
 
 
 def write_record(out: Path, record: dict[str, Any]) -> None:

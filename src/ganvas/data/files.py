@@ -33,7 +33,7 @@ class Readable(Protocol):
 def from_idx(path: Path, range: str | None = None) -> Collection:
     """An IDX file of images, plain or gzipped, with the labels in the file beside it when that is there."""
     images = read_idx(path)
-    labels = next((p for p in (path.with_name(n) for n in label_names(path.name)) if p.exists() and p != path), None)
+    labels = next((p for p in (path.with_name(n) for n in label_names(path.name)) if p.is_file() and p != path), None)
     name = path.resolve().parent.name if IDX.search(path.name) else named_after(path)
     return taken(images, read_idx(labels) if labels else None, name=name, range=range, owned=True)
 
@@ -43,7 +43,7 @@ def idx_in(folder: Path, split: str) -> Path | None:
     wanted = ("train",) if split == "train" else ("t10k", "test")
     for path in sorted(folder.glob("*-images*ubyte*")):
         match = IDX.search(path.name)
-        if match and match["split"] in wanted and match["axes"] == "3":
+        if match and match["split"] in wanted and match["axes"] == "3" and path.is_file():
             return path
     return None
 
