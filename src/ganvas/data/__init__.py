@@ -138,6 +138,8 @@ def found_at(path: Path, key: str | None, view: View, progress: Progress) -> Col
     """The collection in a file or a folder."""
     folder = path.is_dir()
     if folder or "ubyte" in path.name or path.suffix == ".idx":
+        folder = path.is_dir()
+    if folder or "ubyte" in path.name or path.suffix == ".idx":
         inside = path if folder else path.parent
         train, test = idx_in(inside, "train"), idx_in(inside, "test")
         idx = train if folder else path

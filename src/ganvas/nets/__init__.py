@@ -78,7 +78,7 @@ class Labelled(nn.Module):
         self.net, self.shape, self.classes = net, shape, classes
 
     def forward(self, x: Float[Tensor, "b *shape"], y: Int64[Tensor, " b"]) -> object:
-        both = joined(x.reshape(len(x), *self.shape), y, self.classes)
+        both = joined(x.reshape(x.shape[0], *self.shape), y, self.classes)  # not len: torch.export would fix it
         return self.net(both.flatten(1) if x.ndim == 2 else both)
 
 
