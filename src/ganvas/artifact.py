@@ -95,12 +95,12 @@ class Trained:
             raise UserError(f"each={each} makes examples of every class, so it needs no n and no label: leave them out")
         if not self.model.labelled:
             raise UserError(f"each={each}: this {name_of(self.model)} was trained without labels: ask for n examples")
-        classes = self.about["classes"]
-        room_for(at_least_one(each, "each") * len(classes), self.shape, f"each={each}")
-        labels = torch.arange(len(classes)).repeat_interleave(each)
-        z = self.drawn(len(labels), seed, prior).unflatten(0, (each, len(classes)))  # so that a row begins like longer
+        classes, present = self.about["classes"], self.present()
+        room_for(at_least_one(each, "each") * len(present), self.shape, f"each={each}")
+        labels = torch.tensor(present).repeat_interleave(each)
+        z = self.drawn(len(labels), seed, prior).unflatten(0, (each, len(present)))  # so that a row begins like longer
         made = self.decode(z.transpose(0, 1).flatten(0, 1), labels)
-        made = replace(made, labels=labels, rows=tuple(classes), classes=tuple(classes))
+        made = replace(made, labels=labels, rows=tuple(classes[i] for i in present), classes=tuple(classes))
         return replace(made, columns=each) if made.x.ndim > 2 else made
 
     def drawn(self, n: int, seed: int, prior: str | None) -> Tensor:
@@ -251,12 +251,21 @@ class Trained:
                 how = f"train {vae} with conditional=true, or cgan"
                 raise UserError(f"label={label}: this {name_of(self.model)} was trained without labels: {how}")
             return None
+        present = self.present()
         if label is None:
-            return torch.arange(n) % len(classes)
+            return torch.tensor(present)[torch.arange(n) % len(present)]
         known = str(label) in classes
         if not known and not (str(label).isdigit() and int(label) < len(classes)):
             raise UserError(f"there is no class {label!r}: this model knows {', '.join(classes[:40])}")
-        return torch.full((n,), classes.index(str(label)) if known else int(label))
+        number = classes.index(str(label)) if known else int(label)
+        if number not in present:
+            there = ", ".join(classes[i] for i in present[:40])
+            raise UserError(f"no example of class {classes[number]} was trained on: this model knows {there}")
+        return torch.full((n,), number)
+
+    def present(self) -> list[int]:
+        """The numbers of the classes that the run's data had examples of."""
+        return [i for i in range(len(self.about.get("classes", []))) if i not in self.about.get("absent", [])]
 
     def fitting(self, data: Source, view: View | None = None) -> Collection:
         """The examples that a source names, as the model learns them; UserError unless they are of its kind."""

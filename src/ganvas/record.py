@@ -11,7 +11,7 @@ import torch
 from . import __version__, checkpoint, folders, selection
 from .artifact import LAST, WEIGHTS, Trained, load_trained
 from .charts import curves
-from .data import Collection, Data, Pair, Scaling, domains_of, streamed
+from .data import Collection, Data, Pair, Scaling, counts, domains_of, streamed
 from .model import Batch, Model, PairBatch, name_of, plain
 from .paths import written
 from .pictures import preview
@@ -122,6 +122,8 @@ def kept(run: Run, state: State) -> Trained:
     about: dict[str, Any] = {"data": data.name, "classes": list(data.classes), "step": state.step}
     if isinstance(data, Collection) and data.range:
         about["range"] = list(data.range)
+    if isinstance(data, Collection) and (absent := [i for i, n in enumerate(counts(data).values()) if not n]):
+        about["absent"] = absent
     if isinstance(data, Pair):
         about["domains"] = domains_of(data)
     scaling = scale(state, run.model, data)

@@ -75,7 +75,7 @@ def taken(
     if array.ndim == 2:
         if range is not None:
             raise UserError(f"{name} holds vectors, which have no black and white: leave out range")
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             tensor = torch.from_numpy(np.array(array, np.float32, copy=None if owned else True))
     else:
         axis = axis_of_channels(array, name, channels_last)
@@ -107,7 +107,7 @@ def check_finite(array: np.ndarray, name: str) -> None:
     if array.dtype.kind != "f":
         return
     for i in rows(array):
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             part = array[i].astype(np.float32) if array.ndim == 2 else array[i]
         if not np.isfinite(part).all():
             first = tuple(int(index[0]) for index in np.nonzero(~np.isfinite(part)))
