@@ -18,14 +18,14 @@ from .data import scaling as scalings
 from .data.memory import room_for
 from .errors import UserError, at_least_one
 from .model import Encodes, Model, Samples, Shape, Translates, device_of, name_of, plain
-from .models import MODELS, model_from
+from .models import MODELS
 from .models.variational import Variational
 from .paths import written
 from .pictures import Examples
 from .posteriors import normal_terms
 from .priors import STANDARD, Fitted, Prior, choice, fit, of_kind, restored, stored
 from .randomness import generator, reseed, rows
-from .schema import check_config
+from .schema import OfWeights, check, check_config, check_networks, model_in
 from .tiles import translated
 
 FORMAT = 1
@@ -361,24 +361,28 @@ def load_trained(path: str | Path, device: torch.device | None = None) -> Traine
     path = Path(path)
     file = path / WEIGHTS if path.is_dir() else path
     header, weights = read(file)
+    if not {"model", "fields", "shape"} <= header.keys():
+        raise UserError(f"{file} holds no model's weights: give a run folder, or its {WEIGHTS}")
+    check(OfWeights, header, file)
     if header.get("format", 0) > FORMAT:
         raise UserError(f"{file} was written by a newer Ganvas ({header.get('ganvas')}): update with pip install -U")
-    if header.get("model") not in MODELS:
-        raise UserError(f"{file} holds a model {header.get('model')!r}, which this Ganvas does not know")
-    if not {"fields", "shape"} <= header.keys():
-        raise UserError(f"{file} holds no model's weights: give a run folder, or its {WEIGHTS}")
+    if header["model"] not in MODELS:
+        raise UserError(f"{file} holds a model {header['model']!r}, which this Ganvas does not know")
     if file.name == WEIGHTS:
         check_config(file, header)
     fitted = restored(weights, header, file)
-    model = model_from(header["model"], header["fields"])
+    model = model_in(header, file)
     shape = tuple(tuple(n) if isinstance(n, list) else n for n in header["shape"])
-    networks = model.networks(shape, len(header.get("classes", [])))
-    nets = nn.ModuleDict({name: net for name, net in networks.items() if name not in model.scaffolding})
+    classes = len(header.get("classes", []))
     scaling = scalings.restored(weights, header, model)
+    complaint = f"{file}: the weights do not fit its own header"
+    check_networks(model, shape, classes, weights, False, complaint)
+    networks = model.networks(shape, classes)
+    nets = nn.ModuleDict({name: net for name, net in networks.items() if name not in model.scaffolding})
     try:
         nets.load_state_dict(weights)
     except RuntimeError as error:
-        raise UserError(f"{file}: the weights do not fit its own header: {first_line(error)}") from error
+        raise UserError(f"{complaint}: {first_line(error)}") from error
     about = {k: v for k, v in header.items() if k not in ("format", "ganvas", "model", "fields", "shape")}
     nets = nets.to(device or "cpu").eval().requires_grad_(False)
     run = file.parent if (file.parent / "config.json").exists() else None

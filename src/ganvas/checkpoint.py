@@ -16,6 +16,7 @@ from .data import scaling as scalings
 from .errors import UserError
 from .model import Model
 from .paths import written
+from .schema import OfState, check, check_networks
 from .training import State
 
 SAMPLES = ("lowest", "error", "best", "waited")
@@ -42,12 +43,27 @@ def save(state: State, path: Path, about: dict[str, Any]) -> None:
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, header)
 
 
+def check_file(path: Path, model: Model, shape: Any, classes: int) -> None:
+    """UserError where a checkpoint is not of such a model, before networks are made that the memory may not hold."""
+    header, tensors = read(path)
+    check(OfState, header, path)
+    complaint = f"{path} is the checkpoint of another model"
+    try:
+        scalings.restored(tensors, header, model)
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise UserError(f"{complaint}: {first_line(error)}") from error
+    for group, whole in (("nets/", True), ("average/", False)):
+        there = {name.removeprefix(group): t for name, t in tensors.items() if name.startswith(group)}
+        check_networks(model, shape, classes, there, whole, complaint)
+
+
 def restore(state: State, path: Path, model: Model) -> dict[str, Any]:
     """Read what `save` wrote into a state of the same model, and return its header.
 
     Raises UserError where file and model do not fit.
     """
     header, tensors = read(path)
+    check(OfState, header, path)
     try:
         state.scaling = scalings.restored(tensors, header, model)
         for group, module in (("nets", state.nets), ("average", state.average)):
@@ -58,10 +74,10 @@ def restore(state: State, path: Path, model: Model) -> dict[str, Any]:
             prefix = f"optimizer/{name}/"
             held = {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}
             state.optimizers[name] = model.optimizer(*(state.nets[part] for part in name.split("+")))
-            rebuild(state.optimizers[name], held, settings)
+            rebuild(state.optimizers[name], held, settings.get("plain", {}))
         state.step, state.position = header["step"], header["position"]
-        for name, value in header.get("samples", {}).items():
-            setattr(state, name, value)
+        for name in SAMPLES:
+            setattr(state, name, (header.get("samples") or {}).get(name, getattr(state, name)))
         state.meter.seen = header["terms"]
         return header
     except (KeyError, RuntimeError, ValueError, AttributeError) as error:
@@ -83,6 +99,8 @@ def header_of(path: Path) -> dict[str, Any]:
 
 def header_in(file: Any) -> dict[str, Any]:
     header: dict[str, Any] = json.loads((file.metadata() or {})["ganvas"])
+    if not isinstance(header, dict):
+        raise ValueError("its header holds no values by name")
     return header
 
 
@@ -98,7 +116,9 @@ def opened(path: Path) -> Iterator[Any]:
         raise UserError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from error
     except KeyError as error:
         raise UserError(f"{path} was not written by Ganvas: its header does not say which model it holds") from error
-    except (SafetensorError, ValueError) as error:
+    except UserError:
+        raise
+    except (SafetensorError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is damaged or no safetensors file: {first_line(error)}") from error
 
 
@@ -111,16 +131,23 @@ def parts(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
             held[f"{index}/{key}"] = value
         else:
             plain[f"{index}/{key}"] = value
-    return held, {"groups": state["param_groups"], "plain": plain}
+    return held, {"plain": plain}
 
 
-def rebuild(optimizer: Optimizer, held: dict[str, Tensor], header: dict[str, Any]) -> None:
-    """The inverse of `parts`."""
+def rebuild(optimizer: Optimizer, held: dict[str, Tensor], plain: dict[str, Any]) -> None:
+    """The inverse of `parts`, for an optimiser as the model makes it; ValueError where the state is no such one's."""
     state: dict[int, dict[str, Any]] = {}
-    for name, value in (held | header["plain"]).items():
+    for name, value in (held | plain).items():
         index, _, key = name.partition("/")
         state.setdefault(int(index), {})[key] = value
-    optimizer.load_state_dict({"state": state, "param_groups": header["groups"]})
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for i, values in state.items():
+        if not 0 <= i < len(parameters) or values.keys() != next(iter(state.values())).keys():
+            raise ValueError(f"no state of an optimiser: {i}/{', '.join(values)}")
+        for key, value in values.items():
+            if isinstance(value, Tensor) and value.shape not in (parameters[i].shape, ()):
+                raise ValueError(f"{i}/{key} has the shape {tuple(value.shape)}, and not {tuple(parameters[i].shape)}")
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     for parameter, moments in optimizer.state.items():
         for name, moment in moments.items():
             if isinstance(moment, Tensor) and moment.shape == parameter.shape:  # fused kernels want one memory layout

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from cyclopts import App, CycloptsError, Parameter
 
 from . import __version__
-from .errors import CannotWrite, Diverged, Stopped, UserError
+from .errors import BadFile, CannotWrite, Diverged, Stopped, UserError
 from .help import Formatter
 from .text import finite, on_lines, printable
 from .tokens import apart, arguments_of, as_options, meant, options_in
@@ -97,6 +97,8 @@ def explained(error: BaseException) -> tuple[int, str]:
     match cause or error:
         case ValidationError() as invalid:
             return 2, as_options(in_words(invalid), arguments)
+        case BadFile():
+            return 2, str(error)
         case UserError():
             return 2, as_options(str(error), arguments)
         case FileNotFoundError() | IsADirectoryError() | NotADirectoryError() as missing:

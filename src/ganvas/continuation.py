@@ -50,6 +50,7 @@ def continued(
         config.pop("ended", None)
     write_changes(run, state, config, was, data, bar)
     bar.notes(of_divergence(folder))
+    bar.notes(folders.unread(folder))
     folders.cut_log(folder, state.step)
     return run, state
 
@@ -206,6 +207,8 @@ def restored(run: Run, config: dict[str, Any], notes: Notes, asked: bool = False
     file = run.folder / folders.STATE
     if not file.exists():
         check_untrained(run.folder, config)
+    else:
+        checkpoint.check_file(file, run.model, run.data.shape, len(run.data.classes))
     state = begin(run.model, run.data.shape, run.plan.seed, device, len(run.data.classes))
     if not file.exists():
         return state

@@ -16,6 +16,10 @@ class UserError(ValueError):
     """Something the caller can put right: the message says what, where and how.  Exit code 2."""
 
 
+class BadFile(UserError):
+    """A file of a run that says what cannot be: the message names file and field, which is no argument of anything."""
+
+
 class CannotWrite(OSError):
     """A file that could not be written: the message names it and says what to do.  Exit code 1."""
 

@@ -17,10 +17,11 @@ from . import __version__, lock
 from .artifact import LAST, WEIGHTS, Trained, load_trained
 from .checkpoint import header_of
 from .data import BUILTIN, Data, View
-from .errors import UserError, cannot_write, did_you_mean
+from .errors import BadFile, UserError, cannot_write, did_you_mean
 from .lock import LOCK
 from .model import Model, name_of, plain
 from .paths import append, shortened, temporaries, unused, written
+from .schema import LINE, OfState, check, check_run
 from .training import Plan, device_for
 
 CONFIG, LOG, CURVES, STATE, PREVIEWS = "config.json", "log.jsonl", "curves.png", "state.ckpt", "previews"
@@ -120,11 +121,14 @@ def read_config(folder: Path) -> dict[str, Any]:
         begun = f"; its run ended before it began: ganvas train MODEL DATA --folder {folder}"
         said = f"{folder} is no run folder: it has no {CONFIG}{begun if is_left_over(folder) else ''}"
         raise UserError(said) from error
-    except ValueError as error:
-        raise UserError(f"{folder / CONFIG} is damaged: {error}") from error
+    except OSError as error:
+        raise UserError(f"{folder / CONFIG} cannot be read: {(error.strerror or str(error)).lower()}") from error
+    except (ValueError, RecursionError) as error:
+        raise BadFile(f"{folder / CONFIG} is damaged: {error}") from error
     if not isinstance(config, dict) or not {"model", "fields", "plan", "data"} <= config.keys():
-        raise UserError(f"{folder / CONFIG} is not that of a run: it does not say what was trained on what")
-    return config
+        raise BadFile(f"{folder / CONFIG} is not that of a run: it does not say what was trained on what")
+    check_run(config, folder / CONFIG)
+    return config | {"plan": {"steps": Plan.steps} | config["plan"]}
 
 
 def last_step(config: dict[str, Any]) -> int:
@@ -154,11 +158,39 @@ def log(folder: Path, line: dict[str, Any]) -> None:
 
 
 def read_log(folder: str | Path) -> list[dict[str, Any]]:
-    """The lines of a run's log: step, seconds, and the mean of each loss term since the line before."""
-    path = Path(folder) / LOG
-    if not path.exists():
+    """The lines of a run's log that can be read: step, seconds, and means of loss terms since the line before."""
+    return [line for line in lines_of(Path(folder)) if line is not None]
+
+
+def unread(folder: Path) -> list[str]:
+    """That lines of the log are left out which cannot be read; one that is not finished, the last, is none of them."""
+    numbers = [str(i) for i, line in enumerate(lines_of(folder), 1) if line is None]
+    if not numbers:
         return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+    several = f"lines {', '.join(numbers[:5])}{' and others' if len(numbers) > 5 else ''}"
+    what = f"line {numbers[0]} is damaged" if len(numbers) == 1 else f"{several} are damaged"
+    return [f"{folder / LOG}: {what}, and left out"]
+
+
+def lines_of(folder: Path) -> list[dict[str, Any] | None]:
+    """The lines of the log, None in place of those that are damaged."""
+    try:
+        *lines, rest = (folder / LOG).read_text(encoding="utf-8", errors="replace").split("\n")
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise UserError(f"{folder / LOG} cannot be read: {(error.strerror or str(error)).lower()}") from error
+    last = line_in(rest)
+    return [line_in(line) for line in lines] + ([last] if last else [])
+
+
+def line_in(text: str) -> dict[str, Any] | None:
+    try:
+        line: dict[str, Any] = json.loads(text)
+        LINE.validate_python(line)
+    except (ValueError, RecursionError):
+        return None
+    return line
 
 
 def cut_log(folder: Path, step: int) -> None:
@@ -176,7 +208,9 @@ def seconds_logged(folder: Path) -> float:
 
 def saved_step(folder: Path) -> int:
     """The step of the run's checkpoint."""
-    return int(header_of(folder / STATE)["step"])
+    header = header_of(folder / STATE)
+    check(OfState, header, folder / STATE)
+    return int(header["step"])
 
 
 def of_weights(trained: Trained) -> list[str]:
@@ -246,7 +280,10 @@ def summary(folder: Path) -> dict[str, Any]:
         config = read_config(folder)
     except UserError as error:
         return {"run": str(folder), "error": str(error)}
-    lines = read_log(folder)
+    try:
+        lines = read_log(folder)
+    except UserError as error:
+        return {"run": str(folder), "error": str(error)}
     last = dict(lines[-1]) if lines else {"step": 0, "seconds": 0.0}
     for name in NO_LOSSES:
         last.pop(name, None)

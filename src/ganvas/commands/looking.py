@@ -35,7 +35,11 @@ def runs(
     *, out: Annotated[Path, Parameter(help="where the run folders are")] = Path("runs"), json: Json = False
 ) -> None:
     """List the runs, oldest first."""
-    listed = [folders.summary(folder) for folder in folders.all_runs(out)]
+    there = folders.all_runs(out)
+    listed = [folders.summary(folder) for folder in there]
+    for folder, line in zip(there, listed, strict=True):
+        if "error" not in line:
+            Bar().notes(folders.unread(folder))
     if json:
         tell("", listed, True)
         return
@@ -59,6 +63,7 @@ def doctor(run: RunName, /, *, json: Json = False) -> None:
     """Say what is wrong with a run, from its log: evidence, limit, remedies, and where to read about it."""
     folder = folders.find(run)
     config, lines = folders.read_config(folder), folders.read_log(folder)
+    Bar().notes(folders.unread(folder))
     if not lines:
         raise UserError(f"{folder} has no {folders.LOG} yet: let it train, or go on with it: ganvas resume {folder}")
     steps = folders.last_step(config)
