@@ -175,3 +175,20 @@ def test_each_domain_holds_out_its_own(many: Path, folder: Path, tmp_path: Path)
     assert len(aligned(trained, (many, many), None).a) == 120  # pairs are not torn apart
     np.save(tmp_path / "x.npy", np.zeros((150, 5, 6, 3), np.uint8))
     assert len(trained.translate(tmp_path / "x.npy")) == 150
+
+
+def test_a_folder_of_idx_files(tmp_path: Path) -> None:
+    def idx(name: str, n: int) -> Path:
+        x = np.random.default_rng(n).integers(0, 256, (n, 2, 2)).astype(np.uint8)
+        (tmp_path / name).write_bytes(b"\x00\x00\x08\x03" + np.array(x.shape, ">u4").tobytes() + x.tobytes())
+        return tmp_path / name
+
+    idx("t10k-images-idx3-ubyte", 7)
+    assert len(load(tmp_path, TEST)) == 7
+    file = idx("train-images-idx3-ubyte", 150)
+    for source in (tmp_path, file):
+        assert (len(load(source)), len(load(source, TEST))) == (150, 7)
+    (tmp_path / "t10k-images-idx3-ubyte").unlink()
+    for source in (tmp_path, file):
+        assert len(load(source)) + len(load(source, TEST)) == 150
+        assert len(load(source)) < 150

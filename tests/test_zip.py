@@ -115,6 +115,7 @@ def test_other_archives_and_tables_are_named_with_what_to_do(tmp_path: Path) -> 
     for name, words in (
         ("photos.tar.gz", "photos.tar.gz is no data source: unpack it first"),
         ("photos/labels.csv", "labels.csv is no data source: it lies beside images, .*: give the folder, .*photos"),
+        ("dataset.json", "dataset.json is no data source: if it holds labels of images, give the folder that has both"),
         ("photos/notes.txt", "notes.txt is no data source: give a folder or a zip of images, an image, a .npy"),
     ):
         (tmp_path / name).write_text("x")

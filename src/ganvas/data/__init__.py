@@ -138,15 +138,15 @@ def found_at(path: Path, key: str | None, view: View, progress: Progress) -> Col
     """The collection in a file or a folder."""
     folder = path.is_dir()
     if folder or "ubyte" in path.name or path.suffix == ".idx":
-        folder = path.is_dir()
-    if folder or "ubyte" in path.name or path.suffix == ".idx":
         inside = path if folder else path.parent
         train, test = idx_in(inside, "train"), idx_in(inside, "test")
         idx = train if folder else path
-        if idx is not None and (test is None or idx != train):
+        if test is not None and view.split == "test" and (folder or path == train):
+            return with_test_part(from_idx(test, view.range), view)
+        if idx is not None and test is not None and idx == train:
+            return with_test_part(from_idx(idx, view.range), view)
+        if idx is not None:
             return rows_parted(from_idx(idx, view.range), view)
-        if idx is not None and test is not None:
-            return with_test_part(from_idx(idx if view.split == "train" else test, view.range), view)
     if path.suffix == ".npz":
         if has_test(path, key):
             return with_test_part(from_npz(path, view, key), view)
@@ -164,6 +164,8 @@ def instead(path: Path) -> str:
         return "unpack it first, and give the folder, or make a zip of it"
     if TABLE.fullmatch(path.name) and any(is_image(File((p.name,), p)) for p in path.parent.iterdir() if p.is_file()):
         return f"it lies beside images, whose labels it may hold: give the folder, {path.parent}"
+    if path.suffix.lower() in (".json", ".jsonl"):
+        return f"if it holds labels of images, give the folder that has both, as {path.parent}"
     if path.suffix.lower() in TABLES:
         return of_table(path)
     return "give a folder or a zip of images, an image, a .npy, .npz or IDX file, or a name"
