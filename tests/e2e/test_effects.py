@@ -1,0 +1,167 @@
+"""Options whose loss nothing else would notice: with another value, what a command makes is another thing."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ganvas.cli import main
+from tests.conftest import write_folder
+
+TINY = ["--batch", "4", "--width", "4", "--every", "3", "--quiet"]
+SHORT = ["--steps", "6", *TINY]
+
+
+def done(*words: str | Path) -> None:
+    assert main(list(map(str, words))) == 0
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("effects")
+
+
+@pytest.fixture(scope="module")
+def data(place: Path) -> str:
+    """Images of 12 x 10 pixels in two classes, of which one is bright, with a test part."""
+    for part, count in (("train", 20), ("test", 8)):
+        for kind, low in (("dark", 0), ("bright", 150)):
+            (place / "data" / part / kind).mkdir(parents=True)
+            for i in range(count):
+                pixels = np.random.default_rng(i + low).integers(low, low + 100, (10, 12, 3), np.uint8)
+                Image.fromarray(pixels).save(place / "data" / part / kind / f"{part}{i}.png")
+    return str(place / "data")
+
+
+@pytest.fixture(scope="module")
+def runs(place: Path, data: str) -> Path:
+    """Two runs on the data: a conditional VAE, and one without labels."""
+    done("train", "vae", data, *SHORT, "--latent", "3", "--conditional", "--folder", place / "labelled")
+    done("train", "vae", data, *SHORT, "--latent", "3", "--folder", place / "vae")
+    return place
+
+
+@pytest.fixture(scope="module")
+def usual(place: Path) -> bytes:
+    """The weights of a run without options."""
+    return weights(place, "usual")
+
+
+def weights(place: Path, name: str, *words: str, model: str = "vae") -> bytes:
+    if not (place / "points.npy").exists():
+        np.save(place / "points.npy", np.random.default_rng(0).normal(size=(30, 2)).astype(np.float32))
+    done("train", model, place / "points.npy", *SHORT, "--latent", "2", *words, "--folder", place / name)
+    return (place / name / "weights.safetensors").read_bytes().partition(b"}}")[2][-400:]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--seed", "1"], ["--ema", "0"], ["--milestones", "0.3"], ["--milestones", "0.3", "--drop", "0.7"],
+        ["--max-norm", "0.01"], ["--precision", "bfloat16"], ["--decay", "0.9"], ["--lr", "0.1"],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_of_training(words: list[str], place: Path, usual: bytes, seen: set[bytes]) -> None:
+    made = weights(place, "-".join(words).replace("--", ""), *words)
+    assert made != usual
+    assert made not in seen
+    seen.add(made)
+
+
+@pytest.fixture(scope="module")
+def seen() -> Iterator[set[bytes]]:
+    """The weights of earlier options."""
+    yield set()  # noqa: PT022
+
+
+def test_keep(place: Path) -> None:
+    for keep, there in (("best", True), ("last", False)):
+        weights(place, keep, "--keep", keep, model="gan")
+        assert (place / keep / "last.safetensors").exists() == there
+        assert json.loads((place / keep / "config.json").read_text())["plan"]["keep"] == keep
+
+
+def made(name: str, *words: str | Path) -> np.ndarray:
+    done(*words, "--out", f"{name}.npz", "--force")
+    with np.load(f"{name}.npz") as archive:
+        return archive["x"]
+
+
+def differ(command: list[Any], *ways: list[str]) -> None:
+    """Each way makes something else, and the same when it is made again."""
+    arrays = [made("a", *command, *way) for way in ([], *ways)]
+    np.testing.assert_array_equal(arrays[-1], made("b", *command, *ways[-1]))
+    for i, one in enumerate(arrays):
+        assert not [other for other in arrays[:i] if one.shape == other.shape and np.array_equal(one, other)], ways
+
+
+def test_of_what_is_made(runs: Path, data: str) -> None:
+    vae, labelled = runs / "vae", runs / "labelled"
+    differ(["sample", vae, "-n", "4"], ["--seed", "1"], ["--seed", "2"])
+    differ(["sample", labelled, "-n", "4"], ["--label", "bright"], ["--label", "dark"])
+    differ(["interpolate", vae, "--rows", "2"], ["--path", "linear"], ["--seed", "1"])
+    differ(["interpolate", vae, data, "--rows", "2"], ["--path", "spherical"], ["--seed", "1"], ["--split", "test"])
+    differ(["manifold", labelled, "--side", "3"], ["--label", "dark"])
+    between = ["arithmetic", vae, data, "--rows", "2", "--columns", "2"]
+    differ([*between, "--add", "bright", "--subtract", "dark"], ["--on", "bright"], ["--strength", "5"])
+    there = made("a", *between, "--add", "bright", "--subtract", "dark", "--on", "dark")
+    back = made("b", *between, "--add", "dark", "--subtract", "bright", "--on", "dark")
+    assert not np.array_equal(there, back)
+    np.testing.assert_array_equal(there[:2], back[:2])  # the example, and strength 0
+
+
+def test_of_the_view(runs: Path, data: str, place: Path) -> None:
+    differ(["reconstruct", runs / "vae", data, "-n", "4"], ["--split", "test"], ["--classes", "bright"])
+    grey = place / "grey"
+    done("train", "vae", data, *SHORT, "--latent", "3", "--size", "8", "--channels", "1", "--folder", grey)
+    other = write_folder(place / "other", (8, 8))
+    assert made("a", "reconstruct", grey, other).shape[1:] == (8, 8, 1)
+    assert main(["reconstruct", str(grey), str(other), "--size", "9"]) == 2
+    assert main(["reconstruct", str(grey), str(other), "--channels", "3"]) == 2
+
+
+def told(capsys: pytest.CaptureFixture[str], *words: str | Path) -> Any:
+    capsys.readouterr()
+    done(*words, "--json")
+    return json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+
+
+def test_of_numbers(runs: Path, data: str, capsys: pytest.CaptureFixture[str]) -> None:
+    vae, labelled = str(runs / "vae"), str(runs / "labelled")
+    priors = [told(capsys, "fit-prior", vae, data, "--kinds", "gaussian", "--seed", seed) for seed in ("0", "1")]
+    assert priors[0]["held_out"] != priors[1]["held_out"]
+    options = ["--metrics", "sliced-wasserstein", "--features", "pixels", "--quiet"]
+    values = [
+        {k: v for k, v in told(capsys, "evaluate", vae, *options, *words).items() if k.startswith("sliced")}
+        for words in ([], ["--seed", "1"], ["--prior", "gaussian"])
+    ]
+    assert values[0] != values[1]
+    assert values[0] != values[2]
+    compared = [
+        told(capsys, "compare", vae, labelled, *options[:2], "--quiet", "--features", *words)
+        for words in (["pixels"], ["pixels", "--seed", "1"], ["random-conv-v1"])
+    ]
+    assert compared[0]["runs"] != compared[1]["runs"]
+    assert compared[0]["features"] != compared[2]["features"]
+
+
+def test_few(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["evaluate", str(runs / "vae"), "--metrics", "fid", "--features", "random-conv-v1", "-n", "8", "--quiet"]
+    assert main(words) == 2
+    assert "--few" in capsys.readouterr().err
+    assert any(name.startswith("fid") for name in told(capsys, *words, "--few"))
+
+
+def test_translate_to(capsys: pytest.CaptureFixture[str]) -> None:
+    done("train", "discogan", "ring", "grid", "--width", "8", "--steps", "3", "--quiet", "--folder", "run")
+    np.save("points.npy", np.random.default_rng(0).normal(size=(7, 2)).astype(np.float32))
+    for to in ("A", "B"):
+        done("translate", "run", "points.npy", f"{to}.npy", "--to", to)
+    done("translate", "run", "points.npy", "usual.npy")
+    assert not np.array_equal(np.load("A.npy"), np.load("B.npy"))
+    np.testing.assert_array_equal(np.load("usual.npy"), np.load("B.npy"))
