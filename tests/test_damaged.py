@@ -171,6 +171,10 @@ def test_sizes_of_idx_files(sizes: tuple[int, int, int], tmp_path: Path) -> None
     for name in ("x.idx", "train-images-idx3-ubyte.gz"):
         with pytest.raises(UserError, match="is damaged: it says|is empty"):
             load(tmp_path / name)
+    for length in range(5):
+        (tmp_path / "x.idx").write_bytes(content[:length])
+        with pytest.raises(UserError, match="is no IDX file"):
+            load(tmp_path / "x.idx")
     assert peak() < before + MOST
 
 

@@ -60,10 +60,11 @@ def read_idx(path: Path) -> np.ndarray:
     try:
         with gzip.open(path) if packed else path.open("rb") as file:
             head = file.read(4)
-            sizes = file.read(4 * head[3]) if len(head) == 4 else b""
-            if head[:3] != b"\x00\x00\x08" or not 0 < head[3] <= 4 or len(sizes) < 4 * head[3]:
+            axes = head[3] if len(head) == 4 and head[:3] == b"\x00\x00\x08" else 0
+            sizes = file.read(4 * axes)
+            if not 0 < axes <= 4 or len(sizes) < 4 * axes:
                 raise UserError(f"{path} is no IDX file of unsigned bytes")
-            shape = struct.unpack(f">{head[3]}I", sizes)
+            shape = struct.unpack(f">{axes}I", sizes)
             claimed, most = prod(shape), path.stat().st_size * (DEFLATED if packed else 1)
             if claimed > most:
                 raise UserError(f"{path} is damaged: it says {shape}, but holds {most} bytes{' at most' * packed}")
