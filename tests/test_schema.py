@@ -26,8 +26,8 @@ WRONG: tuple[Any, ...] = (
     None, True, False, 0, 1, -1, 2**31, 2**63, 10**30, 1.5, -0.5, 1e300, "", "x", "nan", "1", "a\x00b", [], [0], [[]],
     [1, 2], {}, {"a": 1}, {"": []}, [[1, 2], [3]], [3, 100_000, 100_000], [None], "y" * 300,
 )  # fmt: skip
-ROUNDS = 25
-"""mutations of each file; 3,000 of each were tried once"""
+ROUNDS = 15
+"""mutations of each file; 120 of each were tried once with six models"""
 
 
 def header_of(content: bytes) -> tuple[dict[str, Any], bytes]:
@@ -99,7 +99,7 @@ def use(run: Path, data: Any) -> None:
 
 
 @pytest.mark.parametrize("file", FILES)
-@pytest.mark.parametrize("name", ["cgan", "vae"])
+@pytest.mark.parametrize("name", ["cgan"])
 def test_wrong_headers_are_refused_or_harmless(name: str, file: str, monkeypatch: pytest.MonkeyPatch) -> None:
     run, data = begun(name)
     monkeypatch.setattr(record, "curves", lambda lines: Image.new("L", (2, 2)))  # which take longest

@@ -165,7 +165,8 @@ def version_in(said: Any) -> str | None:
 def written_by(version: str | None) -> str:
     """What to do about a file that another version has written."""
     if version in (None, "", __version__):
-        return ": it was changed since it was written; put its own content back"
+        by = f" by Ganvas {version}, as this one is" if version else ""
+        return f": it was changed since it was written{by}; put its own content back"
     return f": it was written by Ganvas {version}, and this is {__version__}; update with pip install -U ganvas"
 
 
