@@ -11,7 +11,7 @@ import ganvas
 from ganvas import budget, selection
 from ganvas.artifact import Trained
 from ganvas.cli import main
-from ganvas.data import Collection, load
+from ganvas.data import Collection, Scaling, load
 from ganvas.evaluation import samples as evaluated
 from ganvas.features import CPU, Features, features_for
 from ganvas.folders import read_log
@@ -101,7 +101,8 @@ def test_of_vectors_it_is_the_sliced_wasserstein_distance(vectors: Collection, m
     assert near["metric"] == "sliced_wasserstein"
     assert away["memorised"] == 0
     made = trained.noise(60, generator(CPU, 0, "compared")) + 3
-    expected = sliced_wasserstein(vectors.some(60, 0, "compared").x, made, directions=selection.DIRECTIONS)
+    real, units = vectors.some(60, 0, "compared").x, Scaling.of(vectors.x)
+    expected = sliced_wasserstein(units(real), units(made), directions=selection.DIRECTIONS)
     assert away["value"] == pytest.approx(expected, rel=1e-5)
 
 
@@ -112,7 +113,7 @@ def test_the_error_of_vectors_is_the_deviation_of_repeats() -> None:
         data = Collection(x=x, name="normal")
         measure = Light(data, features_for("values", (2,)), 0, budget.Schedule(1, 300))
         measure.__dict__["some"] = data
-        found.append(measure.distance(y + 1, y))
+        found.append(measure.distance(y + 1))
     values, errors = torch.tensor(found).unbind(1)
     assert errors.mean().item() == pytest.approx(values.std().item(), rel=0.2)
 

@@ -13,12 +13,17 @@ from torch import Tensor
 import ganvas
 from ganvas import artifact, checkpoint, record
 from ganvas.data import Collection, Scaling, Stream, from_array
+from ganvas.evaluation import samples, translation
+from ganvas.evaluation.samples import Sides
+from ganvas.features import features_for
+from ganvas.folders import read_log
 from ganvas.model import Encodes, Model, Samples
 from ganvas.models import MODELS
 from ganvas.training import begin
 from tests.test_models import small
 
 CPU = torch.device("cpu")
+COMPARED = ("sliced_wasserstein", "energy", "marginal_wasserstein", "kid:values")
 UNITS = np.array([1e-3, 1, 9e5])
 ORIGINS = np.array([5, 0, -3e6])
 VECTORS = [cls for cls in MODELS.values() if cls not in (ganvas.DCGAN, ganvas.CycleGAN, ganvas.DiscoGAN)]
@@ -246,3 +251,40 @@ def test_previews_of_vectors_are_in_the_units_of_the_data(monkeypatch: pytest.Mo
 class Quiet:
     def save(self, *_: object) -> None:
         pass
+
+
+def test_a_column_in_large_units_does_not_drown_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Samples with a wrong small column are as far as samples with a wrong large one, in every distance of vectors."""
+    real, other = table(200), table(200)
+    wrong = []
+    for column in (0, 2):
+        x = real.x.clone()
+        x[:, column] += 2 * x[:, column].std()
+        wrong.append(from_array(x, np.arange(200) % 2, name="generated"))
+    space = features_for("values", (3,), units=Scaling.of(real.x))
+    assert "deviations" in space.protocol
+    found = []
+    for made in wrong:
+        s = Sides(real, other, made, space, *(space(part.x) for part in (real, other, made)))
+        numbers = samples.sliced(s, 0) | samples.vectors(s) | samples.kid(s)
+        found.append({name: value for name, value in numbers.items() if name in COMPARED})
+    assert found[0].keys() == set(COMPARED)
+    for name in COMPARED:
+        assert found[0][name] == pytest.approx(found[1][name], rel=0.25), name
+        assert found[0][name] > 0.1, name
+    assert samples.vectors(s)["marginals"][2] == pytest.approx(2 * real.x[:, 2].std().item(), rel=0.01), "in its unit"
+
+
+def test_samples_are_measured_in_deviations_while_a_run_trains() -> None:
+    x = table(200)
+    run = ganvas.train(small(ganvas.GAN), x, steps=2, batch=8, every=1, folder="run", quiet=True)
+    assert run.scaling
+    assert 0 < read_log(Path("run"))[-1]["samples"]["value"] < 10
+
+
+def test_errors_of_translations_are_in_deviations_of_their_domain() -> None:
+    target = table(50)
+    made = target.x.clone()
+    made[:, 0] += UNITS[0]
+    errors = translation.errors(made, target)
+    assert errors["l1"] == pytest.approx(1 / 3, rel=0.2)

@@ -16,6 +16,7 @@ from .checkpoint import first_line, read
 from .data import DOMAINS, Collection, Scaling, Source, View, holds_images, load, range_in, recorded, whole, with_range
 from .data import scaling as scalings
 from .data.memory import room_for
+from .data.view import asked
 from .errors import UserError, at_least_one
 from .model import Encodes, Model, Samples, Shape, Translates, device_of, name_of, plain
 from .models import MODELS
@@ -213,10 +214,13 @@ class Trained:
         """The translations of images n x c x h x w of any size with pixels in [0, 1], as such."""
         home, away = self.towards(to)
         low, high = self.model.span
-        return translated(
+        before, after = (self.sees(i).premultiplied for i in ((0, 1) if to == "B" else (1, 0)))
+        made = translated(
             lambda part: (self.mapped(to, part * (high - low) + low) - low) / (high - low),
-            x, home, away, self.needs(Translates, NO_TRANSLATOR).fixed(home),
+            scalings.multiplied_pixels(x) if before else x, home, away,
+            self.needs(Translates, NO_TRANSLATOR).fixed(home),
         )  # fmt: skip
+        return scalings.divided_pixels(made) if after else made
 
     def vectors(self, x: Tensor, to: str) -> Tensor:
         """The translations of vectors n x d, each domain in its own units."""
@@ -387,12 +391,6 @@ def load_trained(path: str | Path, device: torch.device | None = None) -> Traine
     nets = nets.to(device or "cpu").eval().requires_grad_(False)
     run = file.parent if (file.parent / "config.json").exists() else None
     return Trained(model, shape, nets, about, run, fitted, scaling)
-
-
-def asked(shape: Shape) -> str:
-    """The options that make images of this shape."""
-    c, h, w = shape
-    return f"size={h if h == w else f'{h}x{w}'} channels={c}"
 
 
 def at_once(shape: Shape) -> int:

@@ -75,8 +75,8 @@ def finest(x: Float[Tensor, "n c h w"]) -> Float[Tensor, ""]:
 
 
 def on_white(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c2 h w"]:
-    """Images as they are seen: those with an alpha channel, the fourth, on white."""
+    """Images as they are seen: those with an alpha channel, by which their colours are multiplied already, on white."""
     if x.shape[1] != 4:
         return x
-    colours, alpha = x[:, :3], (x[:, 3:] + 1) / 2
-    return colours * alpha + 1 - alpha
+    colours, alpha = x[:, :3], x[:, 3:]
+    return torch.minimum(colours, alpha) + 1 - alpha

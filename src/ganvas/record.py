@@ -133,7 +133,9 @@ def kept(run: Run, state: State) -> Trained:
 def seen(run: Run, state: State) -> Scaling:
     """How previews show what a model returns: vectors of two domains standardised, so that both fit into one plot."""
     first, *others = scale(state, run.model, run.data)
-    return Scaling(run.model.span) if others else first
+    if not others:
+        return first
+    return Scaling(run.model.span, premultiplied=first.premultiplied or others[0].premultiplied)
 
 
 def example_batch(run: Run, state: State) -> Batch | PairBatch:

@@ -16,9 +16,10 @@ from torch import Tensor
 
 from .artifact import Trained
 from .budget import Schedule, of_step, operations, schedule
-from .data import Collection, Data
+from .data import Collection, Data, Scaling
+from .data.scaling import multiplied
 from .errors import UserError
-from .features import CPU, Features, chosen, features_for
+from .features import AS_IS, CPU, Features, chosen, features_for
 from .features.efficientnet import LITE0
 from .features.untrained import RANDOM
 from .metrics import kernel_distance
@@ -71,17 +72,18 @@ def begin(model: Model, data: Data, learnt: Data, plan: Plan, state: State) -> "
         return None
     assert isinstance(data, Collection)
     began = time.monotonic()
-    space = space_of(data.shape, data.name, device_of(state.nets))
+    space = space_of(data.shape, data.name, device_of(state.nets), Scaling.of(data.x))
     trained = Trained(model, data.shape, state.average, scaling=scale(state, model, learnt))
     step = of_step(model, learnt, plan, state)
     when = schedule(step, cost(trained, data, space), plan.every, len(data))
     return Light(data, space, plan.seed, when, time.monotonic() - began)
 
 
-def space_of(shape: Shape, data: str, device: torch.device) -> Features:
+def space_of(shape: Shape, data: str, device: torch.device, units: Scaling = AS_IS) -> Features:
     """What `ganvas evaluate` compares such examples on; but on a CPU no EfficientNet, which takes too long there."""
     name = chosen(shape, data)
-    return features_for(RANDOM if name == LITE0.name and device == CPU else name, shape, device=device)
+    name = RANDOM if name == LITE0.name and device == CPU else name
+    return features_for(name, shape, device=device, units=units)
 
 
 def cost(trained: Trained, data: Collection, space: Features) -> Callable[[int], float]:
@@ -150,7 +152,7 @@ class Light:
         """
         if not known_of(len(self.data)):
             return None
-        x, times = self.data.x.unique(dim=0, return_counts=True)
+        x, times = multiplied(self.data.x).unique(dim=0, return_counts=True)
         features = self.space(x[times <= OFTEN]) if (times <= OFTEN).any() else self.real[:0]
         if len(features) < LEAST:
             return None
@@ -162,7 +164,7 @@ class Light:
         began = time.monotonic()
         made = trained.decode(noise(trained, len(self.some), self.seed), self.labels).x
         of_made = self.space(made)
-        name, (value, error) = self.metric, self.distance(made, of_made)
+        name, (value, error) = self.metric, self.distance(of_made)
         found: dict[str, Any] = {"metric": name, "value": shown(value), "error": shown(error), "n": len(made)}
         if self.known is not None:
             found["memorised"] = round(copied(of_made, *self.known), 4)
@@ -174,11 +176,11 @@ class Light:
         """The number's name, as `ganvas evaluate` has it."""
         return f"kid:{self.space.tag}" if self.data.are_images else "sliced_wasserstein"
 
-    def distance(self, made: Tensor, of_made: Tensor) -> tuple[float, float]:
-        """The distance from samples to examples, and its standard error."""
+    def distance(self, of_made: Tensor) -> tuple[float, float]:
+        """The distance from samples to examples, of vectors in their deviations, and its standard error."""
         if self.data.are_images:
             return mean_and_error(kernel_distance(self.real, of_made))
-        value, *terms = sliced_score(self.some.x, made, DIRECTIONS, self.seed)
+        value, *terms = sliced_score(self.real, of_made, DIRECTIONS, self.seed)
         return value, sum(t.var().item() / len(t) for t in terms) ** 0.5
 
     def seconds(self) -> float:

@@ -24,13 +24,15 @@ from .listing import ARCHIVES, File, holds_images, is_image, mode_of, reason
 from .npz import from_npy, from_npz, has_test
 from .objects import from_object
 from .pair import DOMAINS, Pair, PairStream, domains_of, paired, warnings
-from .scaling import Scaling
+from .scaling import Scaling, hidden
 from .stream import Stream
 from .table import TABLE
 from .tabular import SUFFIXES as TABLES
 from .tabular import of_table
 from .view import NoSplit, View, names_in, recorded, whole
 
+SOME = 0.005
+"""share of pixels that is worth a note"""
 Source = str | Path | Collection | np.ndarray | Tensor | Sized | Iterable[Any]
 Sources = Source | tuple[Source, ...]
 """a source, or those of a translator's domains A and B"""
@@ -57,7 +59,16 @@ def load(source: Source, view: View | None = None, *, progress: Progress = lambd
         collection = given(collection, view)
     if view.classes:
         collection = collection.only(view.classes)
-    return prepared(collection, view)
+    return with_hidden(prepared(collection, view))
+
+
+def with_hidden(collection: Collection) -> Collection:
+    """The collection, with a note where transparent pixels have colours, which nobody sees."""
+    if collection.shape[0] != 4 or not collection.are_images:
+        return collection
+    _, coloured, _ = hidden(collection.x)
+    note = f"{coloured:.0%} of the pixels are transparent and have colours, which nobody sees: they play no part"
+    return collection if coloured < SOME or note in collection.notes else collection.noting([note])
 
 
 def is_builtin(source: Source) -> bool:

@@ -5,11 +5,13 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 
+from torch import Tensor
+
 from ..errors import UserError
 from ..model import PairBatch, Shape
 from ..randomness import seed_of
 from .collection import Collection
-from .scaling import Scaling
+from .scaling import Scaling, hidden, multiplied
 from .stream import Stream
 
 DOMAINS = ("A", "B")
@@ -19,6 +21,8 @@ EMPTY, EMPTIES = 2.0, 0.05
 """deviation in grey levels below which an image is nearly empty, and share of such images worth saying"""
 NARROW = 64
 """grey levels of a collection below which its range is to blame for empty images"""
+UNLIKE = 8
+"""grey levels by which colours that nobody sees differ"""
 CHUNK = 1000
 """images whose deviation is computed at once"""
 
@@ -136,6 +140,12 @@ def about_images(pair: Pair) -> list[str]:
             f"{pair.a.name} is {w} x {h} and {pair.b.name} {wide} x {high} pixels: translations are resized, ask for "
             "one --size unless that is meant"
         )
+    (of_a, _, a), (of_b, _, b) = (hidden(part.x) for part in pair.parts)
+    if of_a and of_b and (a - b).abs().max() > UNLIKE:
+        said.append(
+            f"colours of transparent pixels differ, {named(a)} in {pair.a.name}, {named(b)} in {pair.b.name}: nobody "
+            "sees them, and they play no part"
+        )
     for part in pair.parts:
         share = nearly_empty(part)
         if share > EMPTIES:
@@ -150,9 +160,16 @@ def about_images(pair: Pair) -> list[str]:
     return said
 
 
+def named(colour: Tensor) -> str:
+    """A colour as red, green and blue."""
+    return f"({', '.join(f'{value:.0f}' for value in colour.tolist())})"
+
+
 def nearly_empty(part: Collection) -> float:
     """Share of the images whose pixels deviate by less than `EMPTY` grey levels from their mean."""
-    flat = sum(int((x.float().flatten(2).std(2, correction=0).amax(1) < EMPTY).sum()) for x in part.x.split(CHUNK))
+    flat = sum(
+        int((multiplied(x).float().flatten(2).std(2, correction=0).amax(1) < EMPTY).sum()) for x in part.x.split(CHUNK)
+    )
     return flat / len(part)
 
 

@@ -18,6 +18,8 @@ from ..model import Model
 
 CHUNK = 65_536
 """vectors that are looked at together, in float64"""
+IMAGES = 1000
+"""images that are looked at together"""
 LAYER = re.compile(r"(?P<net>.*\.)(?P<place>\d+)\.std")
 """the name of a tensor in files whose networks standardised vectors themselves"""
 
@@ -39,7 +41,7 @@ class Scaling:
     def of(cls, x: Tensor, span: tuple[float, float] = (-1.0, 1.0), *, standardized: bool = True) -> "Scaling":
         """That of all examples of a collection; vectors stay as they are unless `standardized`."""
         if x.ndim > 2:
-            return cls(span)
+            return cls(span, premultiplied=x.shape[1] == 4)
         return cls(span, *moments(x)) if standardized else cls(span)
 
     @property
@@ -70,7 +72,7 @@ class Scaling:
         if x.dtype != torch.uint8:
             return self.standardized(x)
         low, high = self.span
-        u = (premultiplied(x) if self.premultiplied else x).float().mul_((high - low) / 255)
+        u = (multiplied(x) if self.premultiplied else x).float().mul_((high - low) / 255)
         return u.add_(low) if low else u
 
     def standardized(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
@@ -109,8 +111,8 @@ def moments(x: Float[Tensor, "n d"]) -> tuple[Float[Tensor, " d"], Float[Tensor,
     return torch.where(alike, x[0].double(), mean), torch.where(alike, 0.0, (squares / len(x)).sqrt())
 
 
-def premultiplied(x: UInt8[Tensor, "n c h w"]) -> UInt8[Tensor, "n c h w"]:
-    """Images with their colours multiplied by alpha, rounded to bytes; those without alpha as they are."""
+def multiplied(x: Shaped[Tensor, "n *shape"]) -> Shaped[Tensor, "n *shape"]:
+    """Bytes of images with their colours multiplied by alpha, rounded; other images, and vectors, as they are."""
     if x.ndim != 4 or x.shape[1] != 4:
         return x
     colours, alpha = x[:, :3].int(), x[:, 3:].int()
@@ -118,14 +120,41 @@ def premultiplied(x: UInt8[Tensor, "n c h w"]) -> UInt8[Tensor, "n c h w"]:
 
 
 def divided(x: UInt8[Tensor, "n c h w"]) -> UInt8[Tensor, "n c h w"]:
-    """The inverse of `premultiplied`; where alpha is 0, nobody sees the colours, which are black."""
+    """The inverse of `multiplied`; where alpha is 0, nobody sees the colours, which are black."""
     if x.ndim != 4 or x.shape[1] != 4:
         return x
     return (divided_pixels(x.float() / 255) * 255).round().to(torch.uint8)
 
 
+def backgrounds(x: Shaped[Tensor, "n *shape"], premultiplied: bool = False) -> Shaped[Tensor, "n *shape2"]:
+    """Images with alpha as they look on black and on white, six channels; others as they are.
+
+    So metrics compare what is seen, on whatever ground: two images that are alike on both are alike on all.  Bytes, or
+    pixels in [0, 1], whose colours may be `premultiplied`; brighter than alpha allows they are clipped.
+    """
+    if x.ndim != 4 or x.shape[1] != 4:
+        return x
+    if not premultiplied:
+        x = multiplied(x) if x.dtype == torch.uint8 else multiplied_pixels(x)
+    alpha = x[:, 3:]
+    black = torch.minimum(x[:, :3], alpha)
+    return torch.cat([black, black + ((255 if x.dtype == torch.uint8 else 1) - alpha)], 1)
+
+
+def hidden(x: Tensor) -> tuple[float, float, Float[Tensor, " 3"]]:
+    """What nobody sees of images: the share of pixels that are transparent, of those with a colour, and their mean."""
+    transparent, coloured, total = 0, 0, torch.zeros(3, dtype=torch.float64)
+    for part in x.split(IMAGES) if x.ndim == 4 and x.shape[1] == 4 else ():
+        unseen = part[:, 3] == 0
+        transparent += int(unseen.sum())
+        coloured += int((unseen & (part[:, :3] > 0).any(1)).sum())
+        total += (part[:, :3] * unseen[:, None]).double().sum((0, 2, 3))
+    pixels = x[:, 0].numel()
+    return transparent / pixels, coloured / pixels, (total / max(1, transparent)).float()
+
+
 def multiplied_pixels(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-    """`premultiplied` of pixels in [0, 1], which are not rounded."""
+    """`multiplied` of pixels in [0, 1], which are not rounded."""
     return torch.cat([x[:, :3] * x[:, 3:], x[:, 3:]], 1) if x.shape[1] == 4 else x
 
 

@@ -9,7 +9,7 @@ from pydantic.dataclasses import dataclass
 
 from ..errors import UserError
 from ..fields import Checked
-from ..model import STRICT
+from ..model import STRICT, Shape
 from .levels import Bounds, bounds_of, range_text
 
 
@@ -94,3 +94,9 @@ def recorded(said: dict[str, Any]) -> View:
     if size and isinstance(channels, int):
         asked["channels"] = asked["channels"] or channels
     return View(**asked | {"holdout": "auto" if asked["holdout"] is None else asked["holdout"]})
+
+
+def asked(shape: Shape) -> str:
+    """The options that make images of this shape."""
+    c, h, w = shape
+    return f"size={h if h == w else f'{h}x{w}'} channels={c}"

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..artifact import NO_ENCODER, Trained, at_once
 from ..data import Collection
+from ..data.scaling import backgrounds
 from ..metrics import codes, fidelity
 from ..metrics.likelihood import log_likelihood, mean_and_error
 from ..model import Batch, Encodes, Samples, device_of
@@ -182,6 +183,8 @@ def rebuilt(trained: Trained, x: Tensor, data: Collection) -> dict[str, Any]:
     encoding, generating = trained.needs(Encodes, NO_ENCODER), trained.needs(Samples, "has no decoder")
     z = trained.chunks(lambda *part: encoding.encode(*part, **trained.nets), x, labels)
     y = trained.chunks(lambda *part: generating.generate(*part, **trained.nets), z, labels)
+    alpha = trained.sees().premultiplied
+    x, y = backgrounds(x, alpha), backgrounds(y, alpha)
     result: dict[str, Any] = {"reconstruction_mse": (x - y).square().mean().item()}
     if x.ndim == 4:
         size = at_once(trained.shape)

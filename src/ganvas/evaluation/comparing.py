@@ -155,7 +155,7 @@ def scores(
         return {} if far is None else jackknife.copying_scores(*far)
 
     def sliced() -> Score:
-        a, b = (x.x / x.unit for x in (s.held_out, s.made))
+        a, b, _ = (x / s.held_out.unit for x in s.numbers)
         return jackknife.sliced_score(a, b, DIRECTIONS, seed)
 
     def classes() -> Score:
@@ -173,7 +173,7 @@ def scores(
         "two-sample": lambda: jackknife.two_sample_score(real, made),
         "memorisation": memorisation, "duplicates": lambda: jackknife.duplicates_score(real, made),
         "sliced-wasserstein": sliced, "classes": classes, "modes": modes,
-        "distances": lambda: jackknife.energy_score(s.held_out.x, s.made.x),
+        "distances": lambda: jackknife.energy_score(*s.numbers[:2]),
     }  # fmt: skip
     names = {"classes": "classifier_score", "distances": "energy"}
     result: dict[str, Score] = {}

@@ -15,8 +15,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..artifact import Trained
-from ..data import Collection
+from ..data import Collection, Scaling
 from ..data.builtin import MIXTURES
+from ..data.scaling import backgrounds
 from ..errors import UserError
 from ..features import Features, features_for
 from ..metrics import energy_distance, kernel_distance, modes, sliced_wasserstein
@@ -63,6 +64,18 @@ class Sides:
         """The features of held-out, generated and other real examples, with their neighbours."""
         return points(self.of_held_out, self.of_made, self.of_other)
 
+    @property
+    def numbers(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The numbers of held-out, generated and other real examples themselves, for distances between these.
+
+        Bytes of images, those with alpha on black and on white; vectors in deviations of the held-out examples, their
+        features, so that a column in large units does not drown the others.
+        """
+        if not self.held_out.are_images:
+            return self.of_held_out, self.of_made, self.of_other
+        real, made, other = (backgrounds(part.x) for part in (self.held_out, self.made, self.other))
+        return real, made, other
+
 
 class Ready(NamedTuple):
     """What samples are compared with, on which features, and how many of each side."""
@@ -85,7 +98,9 @@ def ready(trained: Trained, held_out: Collection, other: Collection, n: int, fea
             f"samples are compared with as many held-out examples, {FEWEST} at least, and here is {n}: give more data, "
             "or a higher n"
         )
-    space = features_for(features, trained.shape, data=held_out.name, device=device_of(trained.nets))
+    space = features_for(
+        features, trained.shape, data=held_out.name, device=device_of(trained.nets), units=Scaling.of(held_out.x)
+    )
     there = f"{len(held_out)} examples to compare with, and {len(other)} others for the floor"
     said = f" ({asked} asked for, but the data allow {n}: there are {there})" if n < asked != N else ""
     return Ready(held_out, other, space, n, said)
@@ -216,8 +231,9 @@ def repeated(s: Sides) -> Numbers:
 
 
 def sliced(s: Sides, seed: int) -> Numbers:
-    """The sliced Wasserstein distance of pixels or vectors."""
-    value, floor = (sliced_wasserstein(s.held_out.x, x.x, seed=seed) / x.unit for x in (s.made, s.other))
+    """The sliced Wasserstein distance of pixels in [0, 1], or of vectors in deviations."""
+    real, *others = s.numbers
+    value, floor = (sliced_wasserstein(real, x, seed=seed) / s.held_out.unit for x in others)
     return {"sliced_wasserstein": value, "sliced_wasserstein:floor": floor}
 
 
@@ -228,7 +244,7 @@ def diversity(s: Sides, seed: int) -> Numbers:
         random = generator(torch.device("cpu"), seed, "pairs")
         first = torch.randint(len(x), (min(PAIRS, len(x)),), generator=random)
         second = (first + torch.randint(1, len(x), first.shape, generator=random)) % len(x)  # never itself
-        a, b = (x[index].float() / 255 for index in (first, second))
+        a, b = (backgrounds(x[index]).float() / 255 for index in (first, second))
         return ms_ssim(a, b).mean().item()
 
     return {
@@ -237,8 +253,11 @@ def diversity(s: Sides, seed: int) -> Numbers:
 
 
 def vectors(s: Sides) -> Numbers:
-    """Distances of vectors: energy, Wasserstein (where POT is installed), of each dimension, and of correlations."""
-    a, b, c = (x.x for x in (s.held_out, s.made, s.other))
+    """Distances of vectors: energy, Wasserstein (where POT is installed), of each dimension, and of correlations.
+
+    All are in deviations of the held-out examples, but for `marginals`, which are in the units of each column.
+    """
+    a, b, c = s.numbers
     found: Numbers = {"energy": energy_distance(a, b), "energy:floor": energy_distance(a, c)}
     try:
         few = [x[:TRANSPORTED] for x in (a, b, c)]
@@ -246,11 +265,11 @@ def vectors(s: Sides) -> Numbers:
         found["wasserstein_n"] = len(few[0])
     except UserError as missing:
         found["wasserstein_missing"] = str(missing)
-    units = torch.where(a.std(0) > 0, a.std(0), 1.0)
+    units = Scaling.of(s.held_out.x).unit
     for name, x in (("", b), (":floor", c)):
         areas, steps = marginals(a, x)
-        found[f"marginals{name}"] = areas.tolist()
-        found[f"marginal_wasserstein{name}"] = (areas / units).max().item()
+        found[f"marginals{name}"] = (areas * units).tolist()
+        found[f"marginal_wasserstein{name}"] = areas.max().item()
         found[f"marginal_kolmogorov{name}"] = steps.max().item()
         if a.shape[1] > 1:
             found[f"correlations{name}"] = correlations(a, x)

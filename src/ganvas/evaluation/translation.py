@@ -1,6 +1,6 @@
 """The numbers of a translator: round trips, distances to the other domain, and errors where pairs exist.
 
-Pixels count from 0 to 1, vectors in their own units.
+Pixels count from 0 to 1, those with alpha on black and on white; vectors in deviations of their domain.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from ..artifact import Trained
-from ..data import Collection, NoSplit, Pair, Sources, View, apart, load, load_all, whole, with_range
+from ..data import Collection, NoSplit, Pair, Scaling, Sources, View, apart, load, load_all, whole, with_range
+from ..data.scaling import backgrounds
 from ..doctor import of_translator
 from ..errors import UserError
 from ..features import Features, features_for
@@ -60,8 +61,9 @@ def measured(
             "translations are compared with half of their domain, and it with its other half: give 2 examples of each "
             "domain or more"
         )
+    device = device_of(trained.nets)
     spaces = {
-        to: features_for(features, part.shape, data=part.name, device=device_of(trained.nets))
+        to: features_for(features, part.shape, data=part.name, device=device, units=Scaling.of(part.x))
         for to, part in zip("AB", some, strict=True) if to in trained.directions
     }  # fmt: skip
     if "fid" in metrics:
@@ -170,7 +172,8 @@ def one_way(
     found: Numbers = {}
     if other(to) in trained.directions:
         back = values(trained, made * 255 if source.are_images else made, other(to), progress)
-        found["cycle_error"], found["cycle_error:error"] = mean_and_error(absolute_errors(back, unit(source.x)))
+        far = absolute_errors(*seen_as(source, back, source.x))
+        found["cycle_error"], found["cycle_error:error"] = mean_and_error(far)
     n = room(source, target)
     whole = bytes_of(made) if target.are_images else made
     half, rest, new = (
@@ -185,7 +188,8 @@ def one_way(
     sliced = generated.sliced(s, seed)
     found |= {"distance": sliced["sliced_wasserstein"], "distance:floor": sliced["sliced_wasserstein:floor"]}
     if source.shape == target.shape:
-        as_is = replace(s, made=replace(target.at(slice(n)), x=source.x[:n]))
+        x = source.x[:n]
+        as_is = replace(s, made=replace(s.made, x=x), of_made=s.of_made if source.are_images else space(x))
         found["before"] = generated.sliced(as_is, seed)["sliced_wasserstein"]
     return s, found
 
@@ -236,7 +240,7 @@ def with_truth(trained: Trained, pair: Pair, features: str, progress: Progress) 
         result[f"to {away}"] |= angles(made, target) | tag
         if source.shape == target.shape:
             before = None if space is None else generated.features_of(source, space, progress)
-            result[f"to {away}"]["unchanged"] = errors(unit(source.x), target, before, known) | tag
+            result[f"to {away}"]["unchanged"] = errors(pixels(source.x), target, before, known) | tag
     return result
 
 
@@ -251,7 +255,7 @@ def errors(made: Tensor, target: Collection, seen: Tensor | None = None, known: 
     A rank of 1 is best, of half of the targets chance.  Places go by Euclidean distance of pixels or vectors and, of
     images, also of features, where those of translations (`seen`) and of targets (`known`) are given.
     """
-    truth = unit(target.x)
+    made, truth = seen_as(target, made, target.x)
     place = ranks(made, truth).double()
     found: Numbers = {"l1": absolute_errors(made, truth).mean().item()}
     if target.are_images:
@@ -278,7 +282,7 @@ def agreement(
             return {"label_agreement": classified(space.logits(seen), labels), "labels_by": space.tag}
     if source.labels is None or target.labels is None or source.classes != target.classes:
         return {}
-    truth, right = unit(target.x), 0
+    (made, truth), right = seen_as(target, made, target.x), 0
     for part in (slice(0, None, 2), slice(1, None, 2)):  # judged by the half that does not hold the answer
         rest = slice(1 - (part.start or 0), None, 2)
         found = nearest_labels(made[part], truth[rest], target.labels[rest])
@@ -294,7 +298,7 @@ def angles(made: Tensor, target: Collection) -> Numbers:
     by_class = None if target.labels is None else angles_of(target.classes)
     if by_class is None or target.labels is None:
         return {}
-    truth = unit(target.x)
+    made, truth = seen_as(target, made, target.x)
     found: Numbers = {}
     for name, x in (("", made), (":floor", truth)):
         rmse, correlation = angle_errors(x, truth, by_class[target.labels])
@@ -313,6 +317,14 @@ def values(trained: Trained, x: Tensor, to: str, progress: Progress) -> Tensor:
     return torch.cat(made)
 
 
-def unit(x: Tensor) -> Tensor:
+def pixels(x: Tensor) -> Tensor:
     """Examples of a collection, pixels from 0 to 1."""
     return x.float() / 255 if x.dtype == torch.uint8 else x
+
+
+def seen_as(domain: Collection, *examples: Tensor) -> tuple[Tensor, ...]:
+    """Examples of a domain as errors compare them: pixels from 0 to 1, with alpha on black and white, or deviations."""
+    if domain.are_images:
+        return tuple(backgrounds(pixels(x)) for x in examples)
+    units = Scaling.of(domain.x)
+    return tuple(units(x) for x in examples)

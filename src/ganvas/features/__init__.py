@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from ..data import Scaling
 from ..errors import UserError, did_you_mean
 from ..model import Shape
 from .base import Features
@@ -23,14 +24,17 @@ SUITS = {
 NAMES = tuple(SUITS)
 PUBLISHED = {weights.name: weights for weights in (LITE0, INCEPTION)}
 CPU = torch.device("cpu")
+AS_IS = Scaling()
 SMALL = (1, 28, 28)
 """shape of the images that the small classifiers know"""
 
 
-def features_for(name: str, shape: Shape, *, data: str = "", device: torch.device = CPU) -> Features:
+def features_for(
+    name: str, shape: Shape, *, data: str = "", device: torch.device = CPU, units: Scaling = AS_IS
+) -> Features:
     """The features of this name, for examples of this shape; UserError where they do not go together.
 
-    "auto" is what `chosen` says for the data of this name.
+    "auto" is what `chosen` says for the data of this name.  Vectors are compared in `units`.
     """
     if name == "auto":
         name = chosen(shape, data)
@@ -51,7 +55,7 @@ def features_for(name: str, shape: Shape, *, data: str = "", device: torch.devic
             return of_lenet(name, device)
         case _ if name == RANDOM:
             return of_random(shape, device)
-    return of_pixels(shape) if name == PIXELS else of_values(shape)
+    return of_pixels(shape) if name == PIXELS else of_values(shape, units)
 
 
 def chosen(shape: Shape, data: str) -> str:
@@ -85,4 +89,4 @@ def where(name: str) -> tuple[bool, str]:
     return path is not None, str(path) if path else PUBLISHED[name].remedy
 
 
-__all__ = ["NAMES", "SUITS", "Features", "chosen", "download", "features_for", "where"]
+__all__ = ["AS_IS", "NAMES", "SUITS", "Features", "chosen", "download", "features_for", "where"]
