@@ -7,7 +7,7 @@ the loop that trains knows nothing of GANs.
 """
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from functools import reduce
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
@@ -233,6 +233,15 @@ def apart(value: Any) -> Any:
     if not isinstance(listed, list | tuple):
         return value
     return tuple(part for item in listed for part in (item.split(",") if isinstance(item, str) else [item]))
+
+
+def filled(networks: Mapping[str, nn.Module]) -> set[str]:
+    """The tensors, as "encoder.4.degrees", that networks fill in by themselves where a file has none."""
+    return {
+        f"{network}.{path}{'.' * bool(path)}{name}"
+        for network, net in networks.items() for path, module in net.named_modules()
+        for name in getattr(module, "filled", ())
+    }  # fmt: skip
 
 
 def device_of(network: nn.Module) -> torch.device:

@@ -17,7 +17,7 @@ from . import __version__
 from .data import recorded
 from .errors import BadFile, UserError
 from .fields import in_words, what_is_wrong
-from .model import Model, name_of, plain
+from .model import Model, filled, name_of, plain
 from .models import MODELS
 from .training import Plan
 
@@ -234,6 +234,8 @@ def check_networks(
         if whole or name not in model.scaffolding
         for key, tensor in net.state_dict().items()
     }
+    left = filled(networks) - there.keys()
+    own = {name: tensor for name, tensor in own.items() if name not in left}
     for name in [*own, *there]:
         ours, theirs = described(own.get(name)), described(there.get(name))
         if ours != theirs:

@@ -13,7 +13,7 @@ from .artifact import WEIGHTS, Trained
 from .checkpoint import read
 from .data import scaling
 from .errors import UserError
-from .model import Model, a_name_of, plain
+from .model import Model, a_name_of, filled, plain
 from .training import State
 
 Weights = dict[str, Tensor]
@@ -39,6 +39,8 @@ def begin_with(
         )
     wanted = {name: t for name, t in own.items() if name.partition(".")[0] not in fresh}
     given = {name: t for name, t in nets.items() if name.partition(".")[0] in state.nets}
+    left = filled(dict(state.nets.items())) - given.keys()
+    wanted = {name: t for name, t in wanted.items() if name not in left}
     for name in [*wanted, *given]:
         if shape_of(given.get(name)) != shape_of(wanted.get(name)):
             raise UserError(
@@ -96,7 +98,8 @@ def differences(fields: dict[str, Any], model: Model) -> str:
 
 @torch.no_grad()
 def load(nets: nn.ModuleDict, weights: Weights) -> None:
-    """Copy weights into the networks that they are of."""
-    own = nets.state_dict()
-    for name, tensor in weights.items():
-        own[name].copy_(tensor)
+    """Give the networks the weights that are theirs."""
+    for name, net in nets.items():
+        own = part(weights, f"{name}.")
+        if own:
+            net.load_state_dict(own)

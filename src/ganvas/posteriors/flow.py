@@ -40,6 +40,8 @@ class MADE(nn.Module):
     the first output would see nothing.
     """
 
+    filled = ("degrees",)
+    """what weights may have been written without"""
     degrees: Tensor
 
     def __init__(self, d: int, context: int, width: int) -> None:
