@@ -79,7 +79,7 @@ SOURCES: list[tuple[str, Callable[[Path], str], str]] = [
     ("two channels", array("a.npz", x=np.zeros((2, 8, 8, 2), np.uint8)), "images need 1, 3 or 4 channels"),
     ("nothing inside", array("a.npz", x=np.zeros((0, 8, 8))), "is empty"),
     ("no array of a usual name", array("a.npz", a=IMAGES, b=IMAGES), "only a, b: choose one as a.npz:NAME"),
-    ("a text file", text, "is no data source: give a folder of images"),
+    ("a text file", text, "is no data source: give a folder or a zip of images"),
     ("unknown data name", lambda p: "emojis", 'Did you mean "emoji"'),
     ("batch larger than the data", array("a.npz", x=IMAGES[:3]), "--batch 4 is larger than the data: a has 3"),
 ]
