@@ -68,7 +68,7 @@ def test_hostile_names(encoding: str, tmp_path: Path, monkeypatch: pytest.Monkey
     source, out = tmp_path / HOSTILE, Path(f"runs{HOSTILE[:-1]}")
     write_folder(source)
     (source / "cat").rename(source / f"cat{HOSTILE}")
-    (source / f"broken{HOSTILE}.png").write_bytes(b"no")
+    (source / "dog" / f"broken{HOSTILE}.png").write_bytes(b"no")
     data, run = str(source), str(out / HOSTILE[:-1])
 
     def said(*words: str, code: int = 0) -> tuple[str, str]:

@@ -5,12 +5,19 @@ What a file does not say has the meaning that it had before files said it; what 
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    WrapValidator,
+)
 from torch import Tensor
 
 from . import __version__
@@ -26,7 +33,15 @@ Count = Annotated[int, Field(ge=0, le=10**15)]
 Size = Annotated[int, Field(gt=0, le=10**9)]
 One = Annotated[list[Size], Field(min_length=1, max_length=3)]
 Shape = One | Annotated[list[One], Field(min_length=2, max_length=2)]
-Text = Annotated[str, Field(max_length=100_000)]
+LONGEST = 100_000
+
+
+def text(value: Any, otherwise: Callable[[Any], Any]) -> Any:
+    """A text as it is: pydantic itself would refuse names of files and classes that are no UTF-8."""
+    return value if isinstance(value, str) and len(value) <= LONGEST else otherwise(value)
+
+
+Text = Annotated[str, Field(max_length=LONGEST), WrapValidator(text)]
 Number = float | int | None
 
 
