@@ -288,3 +288,13 @@ def test_errors_of_translations_are_in_deviations_of_their_domain() -> None:
     made[:, 0] += UNITS[0]
     errors = translation.errors(made, target)
     assert errors["l1"] == pytest.approx(1 / 3, rel=0.2)
+
+
+@pytest.mark.parametrize("kind", ["run", "weights", "trained"])
+def test_a_run_that_begins_with_old_weights_sees_examples_as_they_did(kind: str, tmp_path: Path) -> None:
+    old = ganvas.train(small(ganvas.VAE), table(), steps=2, batch=8, folder=tmp_path / "old", quiet=True)
+    start = {"run": str(tmp_path / "old"), "weights": str(tmp_path / "old/weights.safetensors"), "trained": old}[kind]
+    other = from_array(table().x * 2 + 1, np.arange(60) % 2, name="other")
+    new = ganvas.train(small(ganvas.VAE, lr=1e-9), other, steps=1, batch=8, start=start, quiet=True)
+    assert torch.equal(new.scaling[0].mean, old.scaling[0].mean)
+    torch.testing.assert_close(new.sample(9).x, old.sample(9).x, rtol=0.1, atol=0.1)

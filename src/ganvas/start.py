@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from . import folders
 from .artifact import WEIGHTS, Trained
 from .checkpoint import read
-from .data import scaling
+from .data import Scaling, scaling
 from .errors import UserError
 from .model import Model, a_name_of, filled, plain
 from .training import State
@@ -25,10 +25,10 @@ def begin_with(
     """Give the networks of a new run those of an old one, and return what config.json says of it.
 
     `start` is a run, whose last networks and averages are taken, those that only training needs among them, or a file
-    of weights, or a trained model; these have no such networks, so the new run begins with random ones.  UserError
-    where the networks do not fit.
+    of weights, or a trained model; these have no such networks, so the new run begins with random ones.  It sees
+    examples as the old one did, since its weights mean something only so.  UserError where the networks do not fit.
     """
-    said, nets, average = taken(start, model)
+    said, nets, average, state.scaling = taken(start, model)
     own = state.nets.state_dict()
     there = {name.partition(".")[0] for name in nets}
     fresh = [name for name in state.nets if name not in there]
@@ -54,8 +54,8 @@ def begin_with(
     return {name: said[name] for name in ("run", "step")}
 
 
-def taken(start: Trained | str | Path, model: Model) -> tuple[dict[str, Any], Weights, Weights]:
-    """Run, step and fields of what is begun with, its networks, and their averages."""
+def taken(start: Trained | str | Path, model: Model) -> tuple[dict[str, Any], Weights, Weights, tuple[Scaling, ...]]:
+    """Run, step and fields of what is begun with, its networks, their averages, and how they see examples."""
     if isinstance(start, Trained):
         weights = start.nets.state_dict()
         run = "the trained model" if start.folder is None else str(start.folder.resolve())
@@ -63,12 +63,13 @@ def taken(start: Trained | str | Path, model: Model) -> tuple[dict[str, Any], We
             {"run": run, "step": start.about.get("step"), "fields": json.loads(json.dumps(plain(start.model)))},
             weights,
             weights,
+            start.scaling or tuple(Scaling(model.span) for _ in range(model.domains)),
         )
     path = folders.find(str(start))
     if path.is_dir():
         path = path / (folders.STATE if (path / folders.STATE).exists() else WEIGHTS)
     header, tensors = read(path)
-    scaling.restored(tensors, header, model)  # takes what is no network's
+    seen = scaling.restored(tensors, header, model)  # takes what is no network's
     if not (path.parent / folders.CONFIG).exists() or "fields" in header:
         fields = header.get("fields", {})
     else:  # a checkpoint that was written before it said so itself
@@ -76,9 +77,9 @@ def taken(start: Trained | str | Path, model: Model) -> tuple[dict[str, Any], We
     said = {"run": str(path.resolve()), "step": header.get("step"), "fields": fields}
     if any(name.startswith("nets/") for name in tensors):
         said["run"] = str(path.parent.resolve())
-        return said, part(tensors, "nets/"), part(tensors, "average/")
+        return said, part(tensors, "nets/"), part(tensors, "average/"), seen
     weights = {name: t for name, t in tensors.items() if not name.startswith("prior/")}
-    return said, weights, weights
+    return said, weights, weights, seen
 
 
 def part(tensors: Weights, prefix: str) -> Weights:
