@@ -4,6 +4,7 @@ import json
 import random
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -221,3 +222,16 @@ def test_one_run_that_cannot_be_read_does_not_hide_the_others(capsys: pytest.Cap
     assert all(line["run"] in line["error"] for line in listed if "error" in line)
     assert main(["runs"]) == 0
     assert main(["sample", "last", "--out", "a.png"]) in (0, 2)
+
+
+def test_priors_that_draw_no_codes_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    run, data = begun("vae")
+    trained = ganvas.load(run).fit_prior(data, kinds=("gaussian",))
+    assert trained.priors is not None
+    prior = trained.priors.priors["gaussian"]
+    for name in prior._fields:
+        wrong = prior._replace(**{name: getattr(prior, name)[..., :1].contiguous()[None]})
+        replace(trained, priors=replace(trained.priors, priors={"gaussian": wrong})).save(run / "weights.safetensors")
+        assert "its priors do not fit" in failing(capsys, "sample", "run", "--out", "a.png")
+    trained.save(run / "weights.safetensors")
+    assert main(["sample", "run", "--prior", "gaussian", "--out", "a.png"]) == 0

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from . import __version__
-from .checkpoint import first_line, read
+from .checkpoint import read
 from .data import DOMAINS, Collection, Scaling, Source, View, holds_images, load, range_in, recorded, whole, with_range
 from .data import scaling as scalings
 from .data.memory import room_for
@@ -24,7 +24,7 @@ from .models.variational import Variational
 from .paths import written
 from .pictures import Examples
 from .posteriors import normal_terms
-from .priors import STANDARD, Fitted, Prior, choice, fit, of_kind, restored, stored
+from .priors import STANDARD, Fitted, Prior, check_drawn, choice, fit, of_kind, restored, stored
 from .randomness import generator, reseed, rows
 from .schema import OfWeights, check, check_config, check_networks, model_in
 from .tiles import translated
@@ -379,18 +379,17 @@ def load_trained(path: str | Path, device: torch.device | None = None) -> Traine
     shape = tuple(tuple(n) if isinstance(n, list) else n for n in header["shape"])
     classes = len(header.get("classes", []))
     scaling = scalings.restored(weights, header, model)
-    complaint = f"{file}: the weights do not fit its own header"
-    check_networks(model, shape, classes, weights, False, complaint)
+    check_networks(model, shape, classes, weights, False, f"{file}: the weights do not fit its own header")
     networks = model.networks(shape, classes)
     nets = nn.ModuleDict({name: net for name, net in networks.items() if name not in model.scaffolding})
-    try:
-        nets.load_state_dict(weights)
-    except RuntimeError as error:
-        raise UserError(f"{complaint}: {first_line(error)}") from error
+    nets.load_state_dict(weights)
     about = {k: v for k, v in header.items() if k not in ("format", "ganvas", "model", "fields", "shape")}
     nets = nets.to(device or "cpu").eval().requires_grad_(False)
     run = file.parent if (file.parent / "config.json").exists() else None
-    return Trained(model, shape, nets, about, run, fitted, scaling)
+    trained = Trained(model, shape, nets, about, run, fitted, scaling)
+    if fitted is not None:
+        check_drawn(fitted, trained.noise(2, generator(torch.device("cpu"), 0, "fits")), file)
+    return trained
 
 
 def at_once(shape: Shape) -> int:

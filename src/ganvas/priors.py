@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn.functional import relu
 from torch.optim import Adam
 
-from .errors import UserError, did_you_mean
+from .errors import BadFile, UserError, did_you_mean
 from .posteriors import normal_terms
 from .randomness import generator, seed_of
 
@@ -350,3 +350,16 @@ def restored(tensors: dict[str, Tensor], header: dict[str, Any], file: Path) -> 
         raise UserError(
             f"{file}: its priors do not fit its own header: fit them again with ganvas fit-prior"
         ) from error
+
+
+def check_drawn(fitted: Fitted, codes: Tensor, file: Path) -> None:
+    """UserError where the priors in a file do not draw codes such as these, of its model."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            drawn = [prior.sample(len(codes), generator(CPU, 0, "fits")) for prior in fitted.priors.values()]
+        fits = all(z.shape == codes.shape and z.is_floating_point() for z in drawn)
+    except (RuntimeError, IndexError, TypeError, ValueError, Warning):
+        fits = False
+    if not fits:
+        raise BadFile(f"{file}: its priors do not fit its own model: train on, or anew, then ganvas fit-prior again")
