@@ -30,7 +30,7 @@ from ganvas.metrics.neighbours import (
 from ganvas.metrics.neighbours import rare as limit
 from ganvas.selection import Light
 
-FEATURES = ("pixels", "random-conv-v1")
+FEATURES = ("pixels", "random-conv-v2")
 
 
 def glyphs(n: int, seed: int, empty: float = 0.03) -> Collection:
@@ -184,5 +184,5 @@ def test_while_a_run_trains_copies_are_seen_too(space: str, run: Trained, draws:
 
 
 def test_emoji_have_no_doubles_and_the_usual_floor() -> None:
-    x = features_for("random-conv-v1", (3, 32, 32))(load("emoji").x[:200])
+    x = features_for("random-conv-v2", (3, 32, 32))(load("emoji").x[:200])
     assert expected(nearest(*(p.x for p in points(x[:100], x[100:])))[0]) == (1 + 0.99) / 101

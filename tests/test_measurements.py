@@ -40,8 +40,8 @@ def test_the_number_is_that_of_an_evaluation_of_the_same_examples(images: Collec
         measure, trained = light(model, images, seed=7)
         some = images.some(2000, 7, "compared")
         z = trained.noise(len(some), generator(CPU, 7, "compared"))
-        made = replace(some, x=trained.decode(z, some.labels).x)
-        space = features_for("random-conv-v1", images.shape)
+        made = replace(some, x=trained.decode(z, measure.labels).x)
+        space = features_for("random-conv-v2", images.shape)
         real, fake = space(some.x), space(made.x)
         sides = evaluated.Sides(some, some, made, space, real, real, fake)
         expected = evaluated.kid(sides)
@@ -73,12 +73,12 @@ def test_samples_have_the_labels_of_the_examples(labelled: Collection, monkeypat
 
 def test_features_go_by_the_data_but_none_is_slow(images: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ganvas.features.LITE0.__class__.found", lambda self: Path("weights"))
-    assert selection.space_of(images.shape, "images", CPU).name == "random-conv-v1"
+    assert selection.space_of(images.shape, "images", CPU).name == "random-conv-v2"
     asked: list[str] = []
 
     def features(name: str, *_: Any, **options: Any) -> Features:
         asked.append(name)
-        return features_for("random-conv-v1", images.shape)
+        return features_for("random-conv-v2", images.shape)
 
     monkeypatch.setattr(selection, "features_for", features)
     selection.space_of(images.shape, "images", torch.device("meta"))
@@ -139,7 +139,7 @@ def test_copies_of_training_examples_are_counted() -> None:
     noise = torch.randint(-3, 4, known.x.shape, generator=torch.Generator().manual_seed(1))
     noisy = (known.x + noise).clamp(0, 255).to(torch.uint8)
     for learnt in (known, replace(known, x=known.x.repeat(2, 1, 1, 1))):
-        measure = Light(learnt, features_for("random-conv-v1", data.shape), 0, budget.Schedule(1, 400))
+        measure = Light(learnt, features_for("random-conv-v2", data.shape), 0, budget.Schedule(1, 400))
         share = {
             name: measure.measure(tape(x))["memorised"]
             for name, x in (("other", other.x), ("copies", known.x), ("noisy", noisy))
@@ -147,7 +147,7 @@ def test_copies_of_training_examples_are_counted() -> None:
         assert share["other"] <= 0.02
         assert share["copies"] == share["noisy"] == 1
     large = replace(known, x=known.x.repeat(4, 1, 1, 1))
-    measure = Light(large, features_for("random-conv-v1", data.shape), 0, budget.Schedule(1, 100))
+    measure = Light(large, features_for("random-conv-v2", data.shape), 0, budget.Schedule(1, 100))
     assert "memorised" not in measure.measure(tape(known.x)), "they are too many to look through"
 
 
@@ -167,3 +167,26 @@ def test_a_run_that_copies_its_data_is_told_so(
     said = capsys.readouterr().out
     assert "100% of samples are nearer to a training example than 99% of training examples are" in said
     assert "docs/doctor.md#memorisation" in said
+
+
+def test_a_run_goes_on_with_the_features_that_it_began_with(
+    images: Collection, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else the lowest distance so far, of a run of an older version, would be one on other features."""
+    monkeypatch.setattr(selection, "RANDOM", "random-conv-v1")
+    run = ganvas.train(TINY, images, steps=20, batch=8, every=10)
+    assert isinstance(run.folder, Path)
+    monkeypatch.undo()
+    ganvas.resume(run.folder, steps=40, data=images)
+    (metric,) = {line["samples"]["metric"] for line in read_log(run.folder) if "samples" in line}
+    assert metric.startswith("kid:random-conv-v1@")
+    assert "looked for anew" not in capsys.readouterr().err
+
+    log = run.folder / "log.jsonl"
+    log.write_text(log.read_text(encoding="utf-8").replace("v1@", "v1@0"), encoding="utf-8")  # other weights
+    ganvas.resume(run.folder, steps=60, data=images)
+    last = read_log(run.folder)[-1]["samples"]
+    assert last["metric"].startswith("kid:random-conv-v2@")
+    values = [line["samples"]["value"] for line in read_log(run.folder) if line["step"] > 40 and "samples" in line]
+    assert last["lowest"] == min(values)
+    assert "looked for anew" in capsys.readouterr().err

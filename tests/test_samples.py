@@ -46,12 +46,12 @@ def pretending(trained: Trained, data: Collection, monkeypatch: pytest.MonkeyPat
 def test_every_number_says_whose_features_it_was_taken_on_and_has_a_floor(gan: Trained) -> None:
     found = evaluate(gan, n=100, few=True)
     tag = found["features"]
-    assert tag.startswith("random-conv-v1@")
+    assert tag.startswith("random-conv-v2@")
     for name in ("fid", "kid", "precision", "recall", "density", "coverage", "two_sample", "memorised", "duplicates"):
         assert f"{name}:{tag}" in found
         assert f"{name}:{tag}:floor" in found
     assert found[f"kid:{tag}:error"] > 0
-    said = "classes need features that classify, which random-conv-v1 do not, or a model that knows labels"
+    said = "classes need features that classify, which random-conv-v2 do not, or a model that knows labels"
     assert found["left_out"].pop("fid_infinity").startswith("fid_infinity is extrapolated from half of the examples on")
     assert found["left_out"] == {"classes": said}
     assert (found["samples"], found["split"], found["floor_from"]) == (100, "test", "train")
@@ -175,7 +175,7 @@ def test_too_few_samples_for_a_frechet_distance(gan: Trained) -> None:
     sentence = "a Frechet distance of 100 examples on 448 features is mostly bias: use more"
     with pytest.raises(UserError, match=sentence):
         evaluate(gan, n=100, metrics=("fid",))
-    assert evaluate(gan, n=100, metrics=("fid",), features="random-conv-v1", few=True)["samples"] == 100
+    assert evaluate(gan, n=100, metrics=("fid",), features="random-conv-v2", few=True)["samples"] == 100
     assert list(evaluate(gan, n=100)["left_out"]) == ["fid", "classes"]
 
 
@@ -264,7 +264,7 @@ def test_long_work_says_how_long_it_will_take(gan: Trained, monkeypatch: pytest.
     evaluate(gan, n=100, metrics=("kid",), progress=said.append)
     assert said[0] == "100 samples and their features"
     assert [line.split(", ")[0] for line in said[1:-1]] == [
-        f"random-conv-v1 of {name}: {done} of 100" for name in ("emoji", "emoji", "generated") for done in (40, 80)
+        f"random-conv-v2 of {name}: {done} of 100" for name in ("emoji", "emoji", "generated") for done in (40, 80)
     ]
     assert all(line.endswith(" s left") for line in said[1:-1])
 
@@ -323,7 +323,7 @@ def test_the_text_says_features_once(gan: Trained, capsys: pytest.CaptureFixture
 
     assert main(["evaluate", str(gan.folder), "-n", "50", "--metrics", "kid,prdc", "--quiet"]) == 0
     out = capsys.readouterr().out
-    assert out.count("@") == out.count("random-conv-v1") == 1
+    assert out.count("@") == out.count("random-conv-v2") == 1
     assert "\nprecision  " in out
 
 

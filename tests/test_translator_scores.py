@@ -37,7 +37,7 @@ def negative(data: Collection) -> Collection:
 
 
 def measured(run: Trained, a: Collection, b: Collection, **options: Any) -> dict[str, Any]:
-    return ganvas.evaluate(run, (a, b), **{"features": "random-conv-v1"} | options)
+    return ganvas.evaluate(run, (a, b), **{"features": "random-conv-v2"} | options)
 
 
 def of_size(run: Trained) -> Trained:
@@ -87,7 +87,7 @@ def test_errors_are_what_numpy_says() -> None:
     assert v["psnr_db"] == pytest.approx(-10 * np.log10(((made - right) ** 2).mean()), rel=1e-5)
     far = ((made[:, None] - right[None]) ** 2).sum((2, 3, 4))
     assert v["rank"] == pytest.approx((far <= far.diagonal()[:, None]).sum(1).mean())
-    space = features_for("random-conv-v1", (3, 16, 16))
+    space = features_for("random-conv-v2", (3, 16, 16))
     assert v["features"] == space.tag
     of_made, of_right = (space(x).double().numpy() for x in (255 - a.x, truth.x))
     far = ((of_made[:, None] - of_right[None]) ** 2).sum(2)
@@ -115,10 +115,10 @@ def test_labels_are_judged_by_a_classifier_where_there_is_one(monkeypatch: pytes
 
 def test_a_runs_own_domains_are_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = ganvas.train(small(DiscoGAN), ("emoji", "emoji-flat"), steps=2, batch=4, quiet=True, folder=tmp_path / "run")
-    v = ganvas.evaluate(run, n=40, features="random-conv-v1")
+    v = ganvas.evaluate(run, n=40, features="random-conv-v2")
     assert (v["split"], v["examples"]) == ("test", [40, 40])
     assert set(v["to B"]) >= {"cycle_error", "distance", "distance:floor", "before", "compared"}
-    some = ("--features", "random-conv-v1", "-n", "40", "--pairs", "emoji", "emoji-flat")
+    some = ("--features", "random-conv-v2", "-n", "40", "--pairs", "emoji", "emoji-flat")
     report = told(capsys, "evaluate", str(tmp_path / "run"), *some)
     assert report["to B"]["distance"] == pytest.approx(v["to B"]["distance"], rel=1e-4)
     assert report["pairs"]["examples"] == 199  # of the test split, as the rest
@@ -156,12 +156,12 @@ def test_few_examples_have_the_numbers_that_they_can_have() -> None:
 
 def test_metrics_are_those_asked_for() -> None:
     run, (a, b) = of_size(negatives()), (drawings(), negative(drawings(60, 1)))
-    v = measured(run, a, b, metrics=("prdc", "fid"), few=True, features="random-conv-v1")
+    v = measured(run, a, b, metrics=("prdc", "fid"), few=True, features="random-conv-v2")
     names = {name.split(":")[0] for name in v["to B"]}
     assert {"precision", "coverage", "fid", "distance"} <= names
     assert list(v["to B"]["left_out"]) == ["fid_infinity"]
     assert "kid" not in names
-    assert "  precision:random-conv-v1@" in "\n".join(of_translator(v))
+    assert "  precision:random-conv-v2@" in "\n".join(of_translator(v))
     for options, words in (
         ({"metrics": ("elbo",)}, "elbo cannot be measured of this cyclegan: it has kid, fid"),
         ({"prior": "best"}, "this cyclegan translates, and has no use for prior: leave out prior"),

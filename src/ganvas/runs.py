@@ -124,8 +124,9 @@ def go(run: Run, state: State, bar: Bar) -> Trained:
         with stoppable(lambda: on_request(run, state, saved)) as asked:
             if state.step == 0:
                 save(run, state)
-            light = selection.begin(run.model, run.source, run.data, run.plan, state)
-            bar.notes(of_patience(run.plan, light))
+            lines = folders.read_log(run.folder)
+            light = selection.begin(run.model, run.source, run.data, run.plan, state, lines)
+            bar.notes([*of_patience(run.plan, light), *selection.of_features(lines, light)])
             with bar.training(run.plan.steps, state.step, run.plan.batch, str(run.folder)) as shown:
                 played(run, state, light, started, saved, asked, shown)
     except Diverged as error:

@@ -5,7 +5,7 @@ StudioGAN's own logs show DCGAN on CIFAR-10 best after a fifth of its steps, its
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import isfinite
@@ -19,7 +19,7 @@ from .budget import Schedule, of_step, operations, schedule
 from .data import Collection, Data, Scaling
 from .data.scaling import multiplied
 from .errors import UserError
-from .features import AS_IS, CPU, Features, chosen, features_for
+from .features import AS_IS, CPU, NAMES, Features, chosen, features_for, where
 from .features.efficientnet import LITE0
 from .features.untrained import RANDOM
 from .metrics import kernel_distance
@@ -66,17 +66,50 @@ def check_patience(model: Model, data: Data, plan: Plan) -> None:
         )
 
 
-def begin(model: Model, data: Data, learnt: Data, plan: Plan, state: State) -> "Light | None":
-    """How samples are measured against `data`, which the model sees as `learnt`; None where they are not."""
+def begin(
+    model: Model, data: Data, learnt: Data, plan: Plan, state: State, lines: Sequence[dict[str, Any]] = ()
+) -> "Light | None":
+    """How samples are measured against `data`, which the model sees as `learnt`; None where they are not.
+
+    A run that goes on, whose log has `lines`, is measured on the features that it began with, since numbers on others
+    do not compare; where those cannot be had it begins to look for its best weights anew.
+    """
     if why_not(model, data):
         return None
     assert isinstance(data, Collection)
     began = time.monotonic()
-    space = space_of(data.shape, data.name, device_of(state.nets), Scaling.of(data.x))
+    device = device_of(state.nets)
+    was = metric_of(lines)
+    space = again(was, data.shape, device) or space_of(data.shape, data.name, device, Scaling.of(data.x))
+    if was.startswith("kid:") and was != f"kid:{space.tag}":
+        state.lowest, state.error, state.waited = None, 0.0, 0
     trained = Trained(model, data.shape, state.average, scaling=scale(state, model, learnt))
     step = of_step(model, learnt, plan, state)
     when = schedule(step, cost(trained, data, space), plan.every, len(data))
     return Light(data, space, plan.seed, when, time.monotonic() - began)
+
+
+def metric_of(lines: Sequence[dict[str, Any]]) -> str:
+    """What the last measurement in a log is called; nothing where there is none."""
+    return next((str(line["samples"]["metric"]) for line in reversed(lines) if "samples" in line), "")
+
+
+def of_features(lines: Sequence[dict[str, Any]], light: "Light | None") -> list[str]:
+    """That a run that goes on is measured otherwise than before, in a sentence."""
+    was = metric_of(lines)
+    if light is None or was in ("", light.metric):
+        return []
+    return [f"samples are measured by {light.metric} from here on, {was} before: the best weights are looked for anew"]
+
+
+def again(metric: str, shape: Shape, device: torch.device) -> Features | None:
+    """The features of a number of this name, where they are there and the same."""
+    name, _, _ = metric.removeprefix("kid:").partition("@")
+    slow = name == LITE0.name and device == CPU
+    if not metric.startswith("kid:") or name not in NAMES or not where(name)[0] or slow:
+        return None
+    space = features_for(name, shape, device=device)
+    return space if metric == f"kid:{space.tag}" else None
 
 
 def space_of(shape: Shape, data: str, device: torch.device, units: Scaling = AS_IS) -> Features:

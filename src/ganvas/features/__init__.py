@@ -14,12 +14,12 @@ from .base import Features
 from .efficientnet import LITE0, of_lite0
 from .inception import INCEPTION, of_inception
 from .lenet import FASHION, LENETS, MNIST, of_lenet
-from .untrained import PIXELS, RANDOM, VALUES, of_pixels, of_random, of_values
+from .untrained import OLD, PIXELS, RANDOM, VALUES, of_old, of_pixels, of_random, of_values
 
 SUITS = {
     MNIST: "MNIST", FASHION: "Fashion-MNIST", LITE0.name: "images in colour",
     INCEPTION.name: "images, as published FIDs have them", RANDOM: "images that no other network suits",
-    PIXELS: "small images", VALUES: "vectors",
+    OLD: "comparison with numbers of before", PIXELS: "small images", VALUES: "vectors",
 }  # fmt: skip
 NAMES = tuple(SUITS)
 PUBLISHED = {weights.name: weights for weights in (LITE0, INCEPTION)}
@@ -55,6 +55,8 @@ def features_for(
             return of_lenet(name, device)
         case _ if name == RANDOM:
             return of_random(shape, device)
+        case _ if name == OLD:
+            return of_old(shape, device)
     return of_pixels(shape) if name == PIXELS else of_values(shape, units)
 
 
