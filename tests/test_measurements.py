@@ -55,7 +55,9 @@ def test_the_number_is_that_of_an_evaluation_of_the_same_examples(images: Collec
         assert first["error"] == pytest.approx(expected[f"{name}:error"], rel=1e-5)
 
 
-def test_samples_have_the_labels_of_the_examples(labelled: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_samples_have_labels_drawn_apart_from_the_examples(
+    labelled: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
     measure, trained = light(CGAN(net="mlp", width=4, latent=3), labelled)
     asked: list[torch.Tensor | None] = []
     real = Trained.decode
@@ -68,7 +70,9 @@ def test_samples_have_the_labels_of_the_examples(labelled: Collection, monkeypat
     measure.measure(trained)
     (labels,) = asked
     assert labels is not None
-    assert torch.equal(labels, measure.some.labels)  # type: ignore[arg-type]
+    assert torch.equal(labels, measure.labels)  # type: ignore[arg-type]
+    assert measure.some.labels is not None
+    assert not torch.equal(labels, measure.some.labels)
 
 
 def test_features_go_by_the_data_but_none_is_slow(images: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,7 +166,7 @@ def test_a_run_that_copies_its_data_is_told_so(
     monkeypatch.setattr(GAN, "probe", lambda self, batch, **_: {"slope": 1.0})
     monkeypatch.setattr(GAN, "observe", lambda self, batch, **_: {"diversity": torch.tensor(1.0)})
     ganvas.train(TINY, images, folder="run", steps=200, batch=8, every=100, quiet=True)
-    assert [line["samples"]["memorised"] for line in read_log("run") if "samples" in line] == [1.0]
+    assert {line["samples"]["memorised"] for line in read_log("run") if "samples" in line} == {1.0}
     assert main(["doctor", "run"]) == 0
     said = capsys.readouterr().out
     assert "100% of samples are nearer to a training example than 99% of training examples are" in said

@@ -20,8 +20,8 @@ MOST = 12_288
 """numbers an example that are compared one by one, at most"""
 MAPS, SCALES = 16, 3
 """random filters at each scale, and scales, each half as large as the one before"""
-HALF = 0.03
-"""what a filter of norm 1 answers to pixels in [-1, 1] where its response is a half: four of 255 grey levels"""
+HALF = 0.06
+"""what a filter of norm 1 answers to pixels in [-1, 1] where its response is a half: eight of 255 grey levels"""
 CONTRAST = 0.5
 """weight of means and deviations of answers, which see blur, beside that of responses, which see noise"""
 CELLS = 4
@@ -32,10 +32,11 @@ def of_random(shape: Shape, device: torch.device) -> Features:
     """Responses of random filters at three scales, the same for everyone, and means of pixels over a grid of cells.
 
     For data that no trained network suits, as in Naeem et al., arXiv:2002.09797.  Filters have mean 0 and norm 1; the
-    response to an answer a is |a| / (|a| + HALF), and says how much of an image has something at this scale, rather
-    than how much contrast it has: noise, which covers an image, counts for more than edges, which are few.  At each
-    scale there are responses, averaged over quarters of the image, those of further filters to these, averaged over all
-    of it, and mean and deviation of |a|.
+    response to an answer a is a^2 / (a^2 + HALF^2), and says how much of an image has something at this scale, rather
+    than how much contrast it has: noise, which covers an image, counts for more than edges, which are few, and what
+    rounding makes for nothing, so that copies are found all the same.  At each scale there are responses, averaged
+    over quarters of the image, those of further filters to these, averaged over all of it, and mean and deviation of
+    |a|.
     """
     channels = 3 if shape[0] == 4 else shape[0]  # what is transparent is seen on white
     random = generator(torch.device("cpu"), 0, RANDOM)
@@ -52,9 +53,9 @@ def of_random(shape: Shape, device: torch.device) -> Features:
         found = [adaptive_avg_pool2d(x, CELLS)]
         for i in range(SCALES):
             answer = answers(x, there[f"{i}.0.weight"])
-            fine = answer / (answer + HALF)
+            fine = response(answer)
             coarse = answers(avg_pool2d(fine, 2, ceil_mode=True), there[f"{i}.1.weight"])
-            means = [v.mean((2, 3)) for v in (coarse / (coarse + HALF), answer, answer.square())]
+            means = [v.mean((2, 3)) for v in (response(coarse), answer, answer.square())]
             deviation = (means[2] - means[1].square()).clamp_min(0).sqrt()
             found += [adaptive_avg_pool2d(fine, 2), means[0], CONTRAST * means[1], CONTRAST * deviation]
             x = avg_pool2d(x, 2, ceil_mode=True)
@@ -68,6 +69,12 @@ def of_random(shape: Shape, device: torch.device) -> Features:
 def answers(x: Tensor, weight: Tensor) -> Tensor:
     """|a| of filters, in maps as large as x."""
     return conv2d(pad(x, (1, 1, 1, 1), mode="replicate"), weight).abs()
+
+
+def response(answer: Tensor) -> Tensor:
+    """a^2 / (a^2 + HALF^2)."""
+    square = answer.square()
+    return square / (square + HALF**2)
 
 
 def of_old(shape: Shape, device: torch.device) -> Features:
