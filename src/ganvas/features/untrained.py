@@ -38,18 +38,17 @@ def of_random(shape: Shape, device: torch.device) -> Features:
     over quarters of the image, those of further filters to these, averaged over all of it, and mean and deviation of
     |a|.
     """
-    channels = 3 if shape[0] == 4 else shape[0]  # what is transparent is seen on white
     random = generator(torch.device("cpu"), 0, RANDOM)
     weights = {}
     for i in range(SCALES):
-        for name, n in ((f"{i}.0.weight", channels), (f"{i}.1.weight", MAPS)):
+        for name, n in ((f"{i}.0.weight", shape[0]), (f"{i}.1.weight", MAPS)):
             w = torch.randn(MAPS, n, 3, 3, generator=random)
             w = w - w.mean((2, 3), keepdim=True)
             weights[name] = w / w.square().sum((1, 2, 3), keepdim=True).sqrt()
     there = {name: w.to(device) for name, w in weights.items()}
 
     def maps(x: Tensor) -> Tensor:
-        x = (with_channels(x, channels) if x.shape[1] == 4 else x) / 127.5 - 1
+        x = multiplied(x) / 127.5 - 1
         found = [adaptive_avg_pool2d(x, CELLS)]
         for i in range(SCALES):
             answer = answers(x, there[f"{i}.0.weight"])
@@ -61,8 +60,9 @@ def of_random(shape: Shape, device: torch.device) -> Features:
             x = avg_pool2d(x, 2, ceil_mode=True)
         return torch.cat([part.flatten(1) for part in found], 1)
 
-    size = channels * CELLS**2 + SCALES * 7 * MAPS
-    said = "pixels / 127.5 - 1 (alpha on white), 48 random filters at three scales and their filtered responses"
+    size = shape[0] * CELLS**2 + SCALES * 7 * MAPS
+    alpha = ", colours times alpha" if shape[0] == 4 else ""
+    said = f"pixels / 127.5 - 1{alpha}, 48 random filters at three scales and their filtered responses"
     return Features(RANDOM, size, said, maps, digest(weights), device=device)
 
 
