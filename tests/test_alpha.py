@@ -97,7 +97,7 @@ def numbers(line: dict[str, Any]) -> list[tuple[str, Any]]:
     return found
 
 
-@pytest.mark.parametrize("features", ["random-conv-v1", "pixels"])
+@pytest.mark.parametrize("features", ["random-conv-v2", "random-conv-v1", "pixels"])
 def test_every_metric_of_samples_is_the_same_whatever_is_hidden(features: str) -> None:
     real, alike, other = sprites(0), sprites(0, hidden=BLUE), sprites(1)
     space = features_for(features, real.shape)

@@ -121,7 +121,7 @@ def test_a_floor_is_the_same_number_of_the_other_real_examples(gan: Trained, mon
         assert apart[name] != pytest.approx(apart[floor], rel=0.05), name
     kid = f"kid:{alike['features']}"
     real = load("emoji", View(split="test")).some(199, 0, "held out")
-    space = features_for("random-conv-v1", (3, 32, 32))
+    space = features_for("random-conv-v2", (3, 32, 32))
     assert alike[f"{kid}:floor"] == pytest.approx(
         kernel_distance(space(real.x), space(other.x)).mean().item(), rel=1e-5
     )
@@ -172,7 +172,7 @@ def test_fewer_samples_than_were_asked_for_are_told(gan: Trained) -> None:
 
 
 def test_too_few_samples_for_a_frechet_distance(gan: Trained) -> None:
-    sentence = "a Frechet distance of 100 examples on 448 features is mostly bias: use more"
+    sentence = "a Frechet distance of 100 examples on 384 features is mostly bias: use more"
     with pytest.raises(UserError, match=sentence):
         evaluate(gan, n=100, metrics=("fid",))
     assert evaluate(gan, n=100, metrics=("fid",), features="random-conv-v2", few=True)["samples"] == 100
@@ -180,12 +180,12 @@ def test_too_few_samples_for_a_frechet_distance(gan: Trained) -> None:
 
 
 def test_infinitely_many_are_left_out_where_too_few_are_extrapolated(gan: Trained) -> None:
-    """On 448 features they take 1,792 examples; the distance itself is there."""
+    """On 384 features they take 1,536 examples; the distance itself is there."""
     few = evaluate(gan, n=100, few=True, metrics=("fid",))
     tag = few["features"]
     assert few[f"fid:{tag}"] > 0
     assert f"fid_infinity:{tag}" not in few
-    assert "1792 examples at least, and here are 100" in few["left_out"]["fid_infinity"]
+    assert "1536 examples at least, and here are 100" in few["left_out"]["fid_infinity"]
     ring = ganvas.train(ganvas.GAN(latent=2, width=4), "ring", steps=1, batch=8, quiet=True)
     assert list(evaluate(ring, n=7, metrics=("fid",))["left_out"]) == ["fid_infinity"]
     many = evaluate(ring, n=100, metrics=("fid",))
@@ -224,7 +224,7 @@ def test_what_would_fail_in_the_end_fails_before_anything_is_computed(
             evaluate(run, features="inception")
         with pytest.raises(UserError, match="samples are compared with as many held-out examples, 2 at least"):
             evaluate(run, n=1)
-        with pytest.raises(UserError, match="a Frechet distance of 100 examples on 448 features is mostly bias"):
+        with pytest.raises(UserError, match="a Frechet distance of 100 examples on 384 features is mostly bias"):
             evaluate(run, n=100, metrics=("elbo", "fid") if run is vae else ("fid",))
         with pytest.raises(UserError, match="memorisation needs held-out examples"):
             evaluate(run, "emoji", metrics=("memorisation",))
