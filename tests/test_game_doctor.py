@@ -69,6 +69,8 @@ def test_what_a_wide_gap_is_depends_on_the_loss(loss: Any) -> None:
     model = ganvas.GAN(loss=loss)
     assert len(said(model, **WON | {"gap": APART[loss]})) == 1
     assert said(model, **WON | {"gap": 0.99 * APART[loss]}) == []
+    reached = {"least-squares": 0.99, "hinge": 4.7, "relativistic": 4.6}.get(loss, 7.8)  # by games that were lost
+    assert said(model, **WON | {"gap": reached}) != []
 
 
 def test_one_line_of_few_steps_does_not_hide_that_d_has_won() -> None:
