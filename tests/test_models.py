@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 import ganvas
@@ -100,9 +100,9 @@ def test_a_model_survives_json_and_is_compared_by_value(cls: type[Model]) -> Non
 @every_model
 def test_bad_hyperparameters_are_refused(cls: type[Model]) -> None:
     for field, value in (("lr", 0), ("lr", float("nan")), ("latent", -1), ("betas", (1.0, 0.9)), ("net", "cnn")):
-        with pytest.raises(ValidationError, match=field):
+        with pytest.raises(UserError, match=field):
             cls(**{field: value})
-    with pytest.raises(ValidationError):
+    with pytest.raises(UserError, match="no_such_field"):
         cls(no_such_field=1)
 
 
@@ -174,6 +174,7 @@ def test_adding_a_model_touches_one_file_and_one_line() -> None:
     files = {f.stem for f in Path(models.__file__).parent.glob("*.py")} - {
         "__init__",
         "adversarial",
+        "classes",
         "latent",
         "translation",
         "variational",

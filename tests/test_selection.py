@@ -125,11 +125,16 @@ def test_the_weights_of_other_models_are_the_last(far: Callable[..., None], imag
 
 @pytest.mark.parametrize("at", [3, 5])
 def test_a_run_that_was_stopped_keeps_the_same_weights(at: int, far: Callable[..., None], images: Collection) -> None:
-    """The lowest distance is in the checkpoint, and how long ago it was: else the first after it would be the best."""
-    far(error=0.1, at_2=1, at_4=2, at_6=1.5, at_8=3)
+    """The lowest distance is in the checkpoint, and how long ago it was: else the first after it would be the best.
+
+    What is measured at the stop is said, and changes nothing.
+    """
+    far(error=0.1, at_2=1, at_3=0.5, at_4=2, at_5=7, at_6=1.5, at_8=3)
     options = OPTIONS | {"steps": 20, "patience": 3}
-    with interrupted(at), pytest.raises(Stopped):
+    kept = f"weights kept: step 2, whose samples are the best; those of step {at} are in {LAST}"
+    with interrupted(at), pytest.raises(Stopped) as stopped:
         ganvas.train(TINY, images, folder="run", **options)
+    assert str(stopped.value).endswith(f"({kept}; kid {({3: '0.5', 5: '7'})[at]} now, 1 of those kept)")
     resumed = ganvas.resume("run", data=images, quiet=True)
     ganvas.train(TINY, images, folder="straight", **options)
     assert resumed.about["step"] == 2

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from . import folders, selection
-from .artifact import LAST, Trained
+from .artifact import LAST, Trained, load_trained
 from .continuation import continued, has_waited, source_of
 from .data import Data, Sources, View, apart, load_all, streamed
 from .doctor import examine, recent
@@ -22,7 +22,7 @@ from .errors import Diverged, Stopped, UserError, did_you_mean
 from .model import Model, name_of
 from .models import MODELS
 from .progress import Bar, Training
-from .record import Run, Saved, best_kept, chosen, measured, save, to_observe
+from .record import Run, Saved, best_kept, chosen, kept, measured, save, to_observe
 from .reports import reported
 from .selection import Light
 from .start import begin_with
@@ -177,12 +177,22 @@ def played(
         if last:
             break
         if asked():
-            older = best_kept(run) and state.lowest is not None and state.best != step
-            raise Stopped(
-                f"stopped at step {step} of {run.plan.steps}; go on with: ganvas resume {run.folder}"
-                + (f" ({of_weights(run, state)})" if older else ""),
-                asked(),
-            )
+            said = f"stopped at step {step} of {run.plan.steps}; go on with: ganvas resume {run.folder}"
+            raise Stopped(said + of_stop(run, state, light), asked())
+
+
+def of_stop(run: Run, state: State, light: Light | None) -> str:
+    """Which weights a stopped run keeps, where they are not its last, and how the samples of both compare.
+
+    The measurement is for the reader alone: counted in the state, it would make the resumed run another one.
+    """
+    if light is None or not best_kept(run) or state.lowest is None or state.best == state.step:
+        return ""
+    now = light.measure(kept(run, state))
+    name = now["metric"].partition(":")[0]
+    best = load_trained(run.folder).about.get("samples", {}).get("value")
+    told = ["none" if value is None else f"{value:.3g}" for value in (now["value"], best)]
+    return f" ({of_weights(run, state)}; {name} {told[0]} now, {told[1]} of those kept)"
 
 
 def on_request(run: Run, state: State, saved: Saved) -> str:

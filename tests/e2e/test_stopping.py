@@ -61,7 +61,12 @@ def test_ctrl_c_and_sigterm_save_then_stop(number: signal.Signals, tmp_path: Pat
     folder = write_folder(tmp_path / "pets")
     command = [sys.executable, "-m", "ganvas", "train", "vae", str(folder), "--steps", "1000000", *OPTIONS[:-3]]
     command += ["--every", "900000", "--folder", "run"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ONE_THREAD) as process:
+    before = signal.signal(number, signal.SIG_DFL)  # the tests themselves may run under nohup
+    try:
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ONE_THREAD)
+    finally:
+        signal.signal(number, before)
+    with process:
         assert process.stderr is not None
         process.stderr.readline()  # "run ..."
         until = time.monotonic() + 60
@@ -69,7 +74,10 @@ def test_ctrl_c_and_sigterm_save_then_stop(number: signal.Signals, tmp_path: Pat
             time.sleep(0.05)
         time.sleep(0.3)
         process.send_signal(number)
-        said = process.stderr.read()
+        try:
+            _, said = process.communicate(timeout=120)
+        finally:
+            process.kill()
     assert process.returncode == 128 + number
     assert "stopping: the step under way is finished, then all is saved; a second Ctrl-C ends at once" in said
     assert "go on with: ganvas resume run" in said
