@@ -112,6 +112,20 @@ def test_a_header_that_claims_more_than_the_file_can_hold_allocates_nothing(
         load(tmp_path)
 
 
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw"])
+def test_sizes_of_a_tiff_that_its_bytes_cannot_hold(
+    compression: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "LARGE", 1000)
+    monkeypatch.setattr(images, "DEFLATED", 1)
+    stack(tmp_path / "x.tif", np.zeros((1, 6, 7), np.uint8), compression=compression)
+    content = (tmp_path / "x.tif").read_bytes()
+    (at,) = (i for kind in (3, 4) if (i := content.find(struct.pack("<HHI", 257, kind, 1))) > 0)
+    (tmp_path / "x.tif").write_bytes(content[:at] + struct.pack("<HHII", 257, 4, 1, 2**20) + content[at + 12 :])
+    with pytest.raises(UserError, match=r"it says 7 x 1048576 pixels, which its \d+ bytes cannot hold"):
+        load(tmp_path)
+
+
 def test_more_images_than_fit_into_memory_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stack(tmp_path / "x.tif")
     monkeypatch.setattr("ganvas.data.memory.available", lambda: 100)

@@ -29,6 +29,8 @@ LARGE = 2**25
 """numbers of an image from which on one is decoded after the other"""
 COPIES = 6
 """bytes a number that decoding takes, at most, with what is made of it"""
+DENSE = ("PNG", "TIFF", "GIF", "BMP", "TGA", "PPM")
+"""formats that compress no better than deflate does, a bit a pixel; JPEG and WebP of one colour have no such bound"""
 REDUCED = 5
 """bits of a TIFF's NewSubfileType that say a page is a smaller copy, or a mask, of another"""
 ALONE = threading.Lock()
@@ -268,7 +270,7 @@ def checked(content: Path | BytesIO, image: ImageFile.ImageFile) -> int:
     """How many numbers an image has; ValueError where decoding them takes more memory than there is."""
     numbers = image.width * image.height * len(image.getbands())
     there = content.stat().st_size if isinstance(content, Path) else content.getbuffer().nbytes
-    if image.format == "PNG" and numbers > LARGE and numbers > 8 * DEFLATED * there:  # a bit is the least a pixel has
+    if numbers > LARGE and numbers > most_in(image, there):
         raise ValueError(f"it says {image.width} x {image.height} pixels, which its {there} bytes cannot hold")
     if numbers > LARGE and COPIES * numbers > SHARE * available():
         raise ValueError(
@@ -276,6 +278,16 @@ def checked(content: Path | BytesIO, image: ImageFile.ImageFile) -> int:
             f"{SHARE:.0%} of the {gib(available())} of memory that are free: make it smaller, or cut it in parts"
         )
     return numbers
+
+
+def most_in(image: ImageFile.ImageFile, size: int) -> float:
+    """The most numbers that a file of so many bytes can hold, by its format; infinite where that says nothing."""
+    if image.tile and image.tile[0][0] == "raw":
+        return 8.0 * size  # a bit each
+    faxed = image.format == "TIFF" and image.mode == "1"  # a blank page takes a bit a row
+    if image.format in DENSE and not faxed:
+        return 8.0 * DEFLATED * size
+    return float("inf")
 
 
 def colours(pixels: Pixels) -> np.ndarray:
