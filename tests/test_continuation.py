@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 import ganvas
 from ganvas import checkpoint, folders
@@ -188,3 +190,15 @@ def test_from_on_the_command_line() -> None:
         Path("new", sign).unlink(missing_ok=True)
     shutil.rmtree("new/previews")
     assert main(["resume", "new"]) == 2  # its first weights were not random
+
+
+def test_a_discriminator_of_before_with_two_normalisations(images: Collection) -> None:
+    """Such a run was allowed once; it is not the checkpoint of another model."""
+    model = MODELS["gan"](width=4, latent=3, spectral_norm=True)  # type: ignore[call-arg]
+    ganvas.train(model, images, folder="run", steps=8, batch=8, quiet=True)
+    file = Path("run/state.ckpt")
+    header, tensors = checkpoint.read(file)
+    save_file(tensors | {"nets/D.3.weight": torch.ones(4)}, file, {"ganvas": json.dumps(header)})
+    with pytest.raises(UserError, match="its D has another normalisation, which undoes spectral norm"):
+        ganvas.resume("run", data=images, steps=60, quiet=True)
+    assert len(ganvas.load("run").sample(2)) == 2

@@ -1,14 +1,16 @@
 """What is measured while a run trains: the distance of samples from the data, and copies of training examples."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import ganvas
-from ganvas import budget, selection
+from ganvas import budget, checkpoint, selection
 from ganvas.artifact import Trained
 from ganvas.cli import main
 from ganvas.data import Collection, Scaling, load
@@ -194,3 +196,38 @@ def test_a_run_goes_on_with_the_features_that_it_began_with(
     values = [line["samples"]["value"] for line in read_log(run.folder) if line["step"] > 40 and "samples" in line]
     assert last["lowest"] == min(values)
     assert "looked for anew" in capsys.readouterr().err
+
+
+def of_an_older_version(folder: Path) -> None:
+    """Make a checkpoint one whose header does not say yet what was measured, and that found a distance of -1."""
+    header, tensors = checkpoint.read(folder / "state.ckpt")
+    header["samples"] = {"lowest": -1.0, "error": 0.1, "best": 10, "waited": 2}
+    save_file(tensors, folder / "state.ckpt", {"ganvas": json.dumps(header)})
+
+
+@pytest.mark.parametrize("kind", ["images", "labelled", "vectors"])
+def test_what_older_versions_measured_otherwise_is_no_lowest_distance(
+    kind: str, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Vectors in their own units, conditional models with the examples' own labels: nothing would ever be better."""
+    data: Collection = request.getfixturevalue(kind)
+    model = CGAN(width=4, latent=3) if kind == "labelled" else TINY
+    run = ganvas.train(model, data, steps=20, batch=8, every=10)
+    assert isinstance(run.folder, Path)
+    ganvas.resume(run.folder, steps=40, data=data)
+    assert "anew" not in capsys.readouterr().err
+    of_an_older_version(run.folder)
+    ganvas.resume(run.folder, steps=60, data=data)
+    last = read_log(run.folder)[-1]["samples"]
+    assert (last["lowest"] == -1) == (kind == "images")
+    assert ("otherwise than before: the best weights are looked for anew" in capsys.readouterr().err) == (
+        kind != "images"
+    )
+
+
+def test_distances_from_other_data_do_not_compare(images: Collection) -> None:
+    run = ganvas.train(TINY, images, steps=20, batch=8, every=10, quiet=True)
+    assert isinstance(run.folder, Path)
+    of_an_older_version(run.folder)
+    ganvas.resume(run.folder, steps=40, data=replace(images, x=images.x.flip(3)), changed_data=True, quiet=True)
+    assert read_log(run.folder)[-1]["samples"]["lowest"] != -1

@@ -19,7 +19,7 @@ from .paths import written
 from .schema import OfState, check, check_networks
 from .training import State
 
-SAMPLES = ("lowest", "error", "best", "waited")
+SAMPLES = ("lowest", "error", "best", "waited", "metric")
 """counters of the state that tell how good samples were"""
 
 

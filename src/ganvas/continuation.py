@@ -7,7 +7,7 @@ from typing import Any
 
 from . import checkpoint, folders
 from .artifact import LAST, WEIGHTS
-from .checkpoint import header_of
+from .checkpoint import header_of, opened
 from .data import Data, Sources, View, apart, load_all, recorded, streamed
 from .errors import UserError, did_you_mean
 from .model import Model, name_of, plain
@@ -34,6 +34,7 @@ def continued(
     config = folders.read_config(folder)
     check_folder(folder, config)
     was = model_from(config["model"], config["fields"]), Plan(**config["plan"])
+    check_normalization(folder, was[0])
     model, plan = changed(*was, asked, folder)
     data = data if data is None or model.domains == 1 else apart(data)
     source = again(config, data, folder, bar, changed_data=changed_data)
@@ -60,6 +61,19 @@ def check_folder(folder: Path, config: dict[str, Any]) -> None:
     for name in (WEIGHTS, folders.STATE):
         if (folder / name).exists():
             check_fields(folder / name, header_of(folder / name), config)
+
+
+def check_normalization(folder: Path, model: Model) -> None:
+    """UserError for a run whose D has another normalisation beside spectral norm: of a version that allowed both."""
+    file = folder / folders.STATE
+    if getattr(model, "spectral_norm", False) and file.exists():
+        with opened(file) as held:
+            names = [name for name in held.keys() if name.startswith("nets/D.")]  # noqa: SIM118
+        if any(name.endswith(".weight") for name in names):  # spectral norm keeps those of its own under other names
+            raise UserError(
+                f"{folder} cannot go on: its D has another normalisation, which undoes spectral norm, and now has none "
+                f"beside it; its weights can be used; train anew: ganvas train {name_of(model)} DATA --spectral-norm"
+            )
 
 
 def changed(model: Model, plan: Plan, asked: dict[str, Any], folder: Path) -> tuple[Model, Plan]:
@@ -117,6 +131,9 @@ def write_changes(
     }
     if other:
         config["changed"] = [*config.get("changed", []), {"step": state.step} | other]
+    if "data" in other and state.lowest is not None:  # the lowest distance from other data says nothing of these
+        state.lowest, state.error, state.waited = None, 0.0, 0
+        checkpointed(run, state)
     if config != folders.read_config(run.folder):
         folders.rewrite_config(run.folder, config)
     said = [f"{name} {new[name]} in place of {old[name]}" for name in other if name not in ("steps", "data")]

@@ -81,6 +81,7 @@ class OfSamples(Said):
     error: Annotated[float, Field(ge=0)] = 0.0
     best: Count = 0
     waited: Count = 0
+    metric: Text = ""
 
 
 class OfState(Said):

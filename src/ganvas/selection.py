@@ -72,21 +72,34 @@ def begin(
     """How samples are measured against `data`, which the model sees as `learnt`; None where they are not.
 
     A run that goes on, whose log has `lines`, is measured on the features that it began with, since numbers on others
-    do not compare; where those cannot be had it begins to look for its best weights anew.
+    do not compare; where those cannot be had, or the run is of a version that measured otherwise, it begins to look for
+    its best weights anew.
     """
     if why_not(model, data):
         return None
     assert isinstance(data, Collection)
     began = time.monotonic()
     device = device_of(state.nets)
-    was = metric_of(lines)
+    was = metric_of(lines) or state.metric
     space = again(was, data.shape, device) or space_of(data.shape, data.name, device, Scaling.of(data.x))
-    if was.startswith("kid:") and was != f"kid:{space.tag}":
-        state.lowest, state.error, state.waited = None, 0.0, 0
     trained = Trained(model, data.shape, state.average, scaling=scale(state, model, learnt))
     step = of_step(model, learnt, plan, state)
     when = schedule(step, cost(trained, data, space), plan.every, len(data))
-    return Light(data, space, plan.seed, when, time.monotonic() - began)
+    light = Light(data, space, plan.seed, when, time.monotonic() - began)
+    same = light.metric == (state.metric or was) and bool(state.metric or as_before(model, data))
+    if state.lowest is not None and not same:
+        state.lowest, state.error, state.waited, light.anew = None, 0.0, 0, True
+    state.metric = light.metric
+    return light
+
+
+def as_before(model: Model, data: Collection) -> bool:
+    """Whether samples are measured as they were by versions whose checkpoints do not name the metric.
+
+    These compared vectors in their own units, images with the colours that alpha hides, and samples of a conditional
+    model that had the labels of the examples, which made them nearer.
+    """
+    return data.are_images and data.shape[0] < 4 and not model.labelled
 
 
 def metric_of(lines: Sequence[dict[str, Any]]) -> str:
@@ -96,10 +109,11 @@ def metric_of(lines: Sequence[dict[str, Any]]) -> str:
 
 def of_features(lines: Sequence[dict[str, Any]], light: "Light | None") -> list[str]:
     """That a run that goes on is measured otherwise than before, in a sentence."""
-    was = metric_of(lines)
-    if light is None or was in ("", light.metric):
+    if light is None or not light.anew:
         return []
-    return [f"samples are measured by {light.metric} from here on, {was} before: the best weights are looked for anew"]
+    was = metric_of(lines)
+    before = f"{was} before" if was not in ("", light.metric) else "otherwise than before"
+    return [f"samples are measured by {light.metric} from here on, {before}: the best weights are looked for anew"]
 
 
 def again(metric: str, shape: Shape, device: torch.device) -> Features | None:
@@ -157,6 +171,8 @@ class Light:
     when: Schedule
     spent: float = 0.0
     """seconds that it has taken and that no line of the log has yet"""
+    anew: bool = False
+    """whether what a run has measured before does not compare"""
 
     @cached_property
     def some(self) -> Collection:

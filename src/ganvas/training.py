@@ -97,6 +97,8 @@ class State:
     """the step of the best weights: the latest whose distance is within that error of the lowest"""
     waited: int = 0
     """measurements since the lowest"""
+    metric: str = ""
+    """what these are measurements of, as the log calls it"""
     meter: Meter = field(default_factory=Meter)
     """loss terms that are still to be logged"""
 
