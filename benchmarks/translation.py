@@ -43,7 +43,7 @@ from torch import Tensor, nn
 from torch.nn.functional import affine_grid, grid_sample
 
 from ganvas.data import Collection, View, from_array, load
-from ganvas.evaluation.translation import bytes_of, errors, unit, values
+from ganvas.evaluation.translation import bytes_of, errors, pixels, values
 from ganvas.features import features_for
 from ganvas.metrics.classes import agreement
 from ganvas.metrics.pairs import circular_correlation, circular_rmse
@@ -143,7 +143,7 @@ def run(task: str, name: str, folder: Path, out: Path, validate: bool, seed: int
     """Train a model on a task, or go on with a run that was stopped, and score it; or score what needs no training."""
     learn, test = domains(task, folder, validate)
     if name in ANSWERS:
-        made = [ANSWERS[name](unit(test[i].x), learn[i], learn[1 - i]) for i in (0, 1)]
+        made = [ANSWERS[name](pixels(test[i].x), learn[i], learn[1 - i]) for i in (0, 1)]
     else:
         trained = trained_on(learn, out, options_of(task, name), seed)
         made = [values(trained, test[i].x, to) for i, to in enumerate("BA")]
@@ -181,14 +181,14 @@ def trained_on(learn: Domains, out: Path, options: dict[str, Any], seed: int) ->
 def coloured(x: Tensor, source: Collection, target: Collection) -> Tensor:
     """The input with the means and deviations of the other domain's colours."""
     (mean, std), (other, spread) = (
-        (v.mean((0, 2, 3))[:, None, None], v.std((0, 2, 3))[:, None, None]) for v in map(unit, (source.x, target.x))
+        (v.mean((0, 2, 3))[:, None, None], v.std((0, 2, 3))[:, None, None]) for v in map(pixels, (source.x, target.x))
     )
     return ((x - mean) / std * spread + other).clamp(0, 1)
 
 
 def nearest(x: Tensor, source: Collection, target: Collection) -> Tensor:
     """The nearest example of the other domain."""
-    known = unit(target.x)
+    known = pixels(target.x)
     return known[torch.cdist(x.flatten(1), known.flatten(1)).argmin(1)]
 
 
@@ -221,9 +221,9 @@ def of_angle(name: str, seed: int, folder: Path, out: Path) -> dict[str, Any]:
     return {
         "sevens": agreement(judge.logits(judge(upright)), torch.full((len(made),), 7)),
         "rmse": circular_rmse(found, truth) * 180 / pi, "correlation": circular_correlation(found, truth),
-        "reader": circular_rmse(read(reader, unit(y.x)), own) * 180 / pi,
+        "reader": circular_rmse(read(reader, pixels(y.x)), own) * 180 / pi,
         "chance": circular_rmse(own[: len(truth)], truth[: len(own)]) * 180 / pi,
-        "made": [unit(x.x)[:12].tolist(), made[:12].tolist()],
+        "made": [pixels(x.x)[:12].tolist(), made[:12].tolist()],
     }  # fmt: skip
 
 
@@ -244,7 +244,7 @@ def reads_angles(data: Collection, angle: Tensor, seed: int) -> nn.Module:
         nn.Conv2d(1, 16, 4, 2, 1), nn.ReLU(), nn.Conv2d(16, 32, 4, 2, 1), nn.ReLU(), nn.Flatten(),
         nn.Linear(32 * 49, 64), nn.ReLU(), nn.Linear(64, 2),
     )  # fmt: skip
-    x, goal = unit(data.x), torch.stack([angle.cos(), angle.sin()], 1)
+    x, goal = pixels(data.x), torch.stack([angle.cos(), angle.sin()], 1)
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
     for _ in range(1000):
         some = torch.randint(len(x), (64,))

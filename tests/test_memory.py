@@ -12,7 +12,8 @@ from ganvas.data import Collection, View, load, memory
 from ganvas.errors import UserError
 
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-MIB = 2**20
+ROOM = 40 * 2**20
+"""bytes for what is imported and started on the way"""
 
 
 def peak() -> int:
@@ -44,15 +45,15 @@ def known(collection: Collection) -> Collection:
 
 def test_arrays(cost: Callable[[Callable[[], object]], int], tmp_path: Path) -> None:
     """Channels last become channels first, and a tenth is held out, in the memory of the array itself."""
-    x = np.random.default_rng(0).integers(0, 256, (3000, 64, 64, 3), np.uint8)
+    x = np.random.default_rng(0).integers(0, 256, (9000, 64, 64, 3), np.uint8)
     np.save(tmp_path / "x.npy", x)
     np.savez(tmp_path / "x.npz", x_train=x)
     size = x.nbytes
     del x
     for name in ("x.npy", "x.npz"):
-        assert cost(lambda name=name: known(load(tmp_path / name))) < 1.5 * size  # type: ignore[misc]
+        assert cost(lambda name=name: known(load(tmp_path / name))) < 1.5 * size + ROOM  # type: ignore[misc]
     grey = lambda: load(tmp_path / "x.npy", View(channels=1, size="32"))  # noqa: E731
-    assert cost(grey) < 1.5 * size
+    assert cost(grey) < 1.5 * size + ROOM
 
 
 def test_examples_kept_in_the_memory_of_all(tmp_path: Path) -> None:
@@ -70,15 +71,15 @@ def test_examples_kept_in_the_memory_of_all(tmp_path: Path) -> None:
 
 
 def test_images(cost: Callable[[Callable[[], object]], int], tmp_path: Path) -> None:
-    x = np.random.default_rng(0).integers(0, 256, (60, 500, 500, 3), np.uint8)
+    x = np.random.default_rng(0).integers(0, 256, (60, 800, 800, 3), np.uint8)
     for i, image in enumerate(x):
         Image.fromarray(image).save(tmp_path / f"{i}.bmp")
     size = x.nbytes
     del x
-    assert cost(lambda: known(load(tmp_path))) < 1.5 * size
+    assert cost(lambda: known(load(tmp_path))) < 1.5 * size + ROOM
 
 
 def test_what_is_free(tmp_path: Path) -> None:
     assert 2**20 < memory.available() < 2**50
-    with pytest.raises(UserError, match=r"x would take 1e\+06 GiB of memory, and .* GiB are free: give less"):
+    with pytest.raises(UserError, match=r"x would take 1,000,000 GiB of memory, and .* GiB are free: give less"):
         memory.check_room(10**6 * 2**30, "x", "give less")

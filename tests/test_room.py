@@ -9,10 +9,11 @@ import pytest
 import torch
 
 import ganvas
-from ganvas.artifact import Trained, model_from
+from ganvas.artifact import Trained
 from ganvas.cli import main
 from ganvas.data import Collection, memory
 from ganvas.errors import UserError
+from ganvas.models import model_from
 
 HUGE = 10**11
 CALLS: list[Callable[[Trained, Collection], Any]] = [

@@ -216,7 +216,7 @@ def test_what_would_fail_in_the_end_fails_before_anything_is_computed(
     monkeypatch.setattr(Trained, "decode", computed)
     monkeypatch.setattr("ganvas.evaluation.codes.measured", computed)
     for run in (gan, vae):
-        with pytest.raises(UserError, match="no prior was fitted"):
+        with pytest.raises(UserError, match="no encoder to fit a prior" if run is gan else "no prior was fitted"):
             evaluate(run, prior="best")
         with pytest.raises(UserError, match="there is no prior 'bset'"):
             evaluate(run, prior="bset")

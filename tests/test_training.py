@@ -195,6 +195,7 @@ def test_a_run_that_diverges_keeps_its_last_good_checkpoint(
         ganvas.train(model, vectors, steps=20, batch=8, every=5, folder="run", quiet=True)
     assert ganvas.load("run").sample(2).x.isfinite().all()
     assert [line["step"] for line in read_log("run")] == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert "NaN" not in Path("run", "log.jsonl").read_text()
     assert read_log("run")[-1]["diverged"] == "the loss term 'reconstruction' became nan at step 8"
     monkeypatch.setattr(runs, "training", real)
     capsys.readouterr()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -21,6 +22,7 @@ from ganvas.training import begin
 from tests.conftest import write_folder
 from tests.test_models import small
 
+BYTES, WORDS = (tree.Picture(Path("x.png"), torch.zeros(3, 8, 8), np.dtype(kind)) for kind in (np.uint8, np.uint16))
 IMAGES = torch.randint(0, 256, (3, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 CPU = torch.device("cpu")
 OPTIONS: dict[str, Any] = {"batch": 8, "steps": 2, "every": 2, "quiet": True, "seed": 3}
@@ -47,9 +49,9 @@ WRITERS: dict[str, Callable[[Path], Any]] = {
     "state.ckpt": state,
     "config.json": lambda path: folders.rewrite_config(path.parent, {}),
     "log.jsonl": lambda path: folders.cut_log(path.parent, 3),
-    "translation.png": lambda path: tree.write(path, IMAGES[0] / 255, False, "PNG"),
-    "translation.jpg": lambda path: tree.write(path, IMAGES[0] / 255, False, "PNG"),
-    "deep.png": lambda path: tree.write(path, IMAGES[0] / 255, True, "PNG"),
+    "translation.png": lambda path: tree.write(path, IMAGES[0] / 255, BYTES),
+    "translation.jpg": lambda path: tree.write(path, IMAGES[0] / 255, BYTES),
+    "deep.png": lambda path: tree.write(path, IMAGES[0] / 255, WORDS),
     ".ganvas.json": lambda path: tree.write_record(path.parent, {}),
 }
 
@@ -175,9 +177,9 @@ def test_a_file_that_grows_too_large_is_named_by_all_writers(
 def test_a_place_where_nothing_can_be_is_the_users(tmp_path: Path) -> None:
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(UserError, match=r"cannot write .*folder.png: is a directory: give another name"):
-        tree.write(tmp_path / "folder.png", IMAGES[0] / 255, False, "PNG")
+        tree.write(tmp_path / "folder.png", IMAGES[0] / 255, BYTES)
     with pytest.raises(UserError, match=r"cannot write .*: file name too long: give another name"):
-        tree.write(tmp_path / f"{'a' * 300}.png", IMAGES[0] / 255, False, "PNG")
+        tree.write(tmp_path / f"{'a' * 300}.png", IMAGES[0] / 255, BYTES)
 
 
 def test_long_names_of_files_and_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

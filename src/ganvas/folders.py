@@ -22,6 +22,7 @@ from .lock import LOCK
 from .model import Model, name_of, plain
 from .paths import append, shortened, temporaries, unused, written
 from .schema import LINE, OfState, check, check_run
+from .text import finite
 from .training import Plan, device_for
 
 CONFIG, LOG, CURVES, STATE, PREVIEWS = "config.json", "log.jsonl", "curves.png", "state.ckpt", "previews"
@@ -153,8 +154,8 @@ NO_LOSSES = ("codes", "game", "samples", "wasserstein", "jensen_shannon", "diver
 
 
 def log(folder: Path, line: dict[str, Any]) -> None:
-    """Append a line to log.jsonl."""
-    append(folder / LOG, json.dumps(line) + "\n")
+    """Append a line to log.jsonl; what is no finite number is null there."""
+    append(folder / LOG, json.dumps(finite(line), allow_nan=False) + "\n")
 
 
 def read_log(folder: str | Path) -> list[dict[str, Any]]:
@@ -190,7 +191,13 @@ def line_in(text: str) -> dict[str, Any] | None:
         LINE.validate_python(line)
     except (ValueError, RecursionError):
         return None
-    return line
+    figures = {name: numbers(line[name]) for name in ("codes", "game") if name in line}
+    return numbers(line) | figures
+
+
+def numbers(line: dict[str, Any]) -> dict[str, Any]:
+    """The figures that are there: null, or a list with one, stands where there was no finite number."""
+    return {k: v for k, v in line.items() if v is not None and not (isinstance(v, list) and None in v)}
 
 
 def cut_log(folder: Path, step: int) -> None:

@@ -49,7 +49,7 @@ def candidates(hint: Any) -> Iterator[Any]:
         elif leaf is NoneType:
             yield None
         elif leaf is str or leaf is Path:
-            yield from ("48x64", "words")
+            yield from ("48x64", "words", "0,1400")
         else:
             yield from NUMBERS[leaf]
 
@@ -121,6 +121,7 @@ def test_options_arrive(name: str, asked: dict[str, Any], images: Collection) ->
     assert all(len(get_args(get_type_hints(cls)[field])) == 1 for field in lonely), lonely  # nothing to choose
     for i, (own, *rest) in enumerate(zip(*(rounds(part) for part in (cls, Plan, View)), strict=True)):
         said = {field: value for values in rest for field, value in values.items() if value != usual[field]}
+        own, said = ({k: v for k, v in given.items() if k not in cls.unused} for given in (own, said))  # noqa: PLW2901
         words = [word for field, value in (own | said).items() for word in typed(field, value)]
         if i < 2:
             Path("options.yaml").write_text("".join(written(field, value) for field, value in (own | said).items()))

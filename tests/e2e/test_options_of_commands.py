@@ -19,7 +19,7 @@ from ganvas.cli import COMMANDS, app, main
 from tests.e2e.test_options import candidates
 
 OTHERS = [name for name in COMMANDS if name != "train"]
-TEXTS = {"metrics": "kid", "kinds": "flow", "features": "pixels", "classes": "cat"}
+TEXTS = {"metrics": "kid", "kinds": "flow", "features": "pixels", "classes": "cat", "range": "0,1400"}
 """options whose text is not free"""
 NEEDED = {key: ["other"] for key in ("evaluate", "fit-prior", "interpolate")}
 NEEDED |= {"compare": ["--data", "other", "--html", "page"]}

@@ -306,7 +306,7 @@ def angles(made: Tensor, target: Collection) -> Numbers:
     return found
 
 
-def values(trained: Trained, x: Tensor, to: str, progress: Progress) -> Tensor:
+def values(trained: Trained, x: Tensor, to: str, progress: Progress = lambda line: None) -> Tensor:
     """Translations of bytes or vectors, pixels from 0 to 1; where they take long, how long is left."""
     if x.ndim == 2:
         return trained.vectors(x, to)
