@@ -3,9 +3,9 @@
 import os
 import threading
 import warnings
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from io import BytesIO
@@ -196,11 +196,19 @@ def count(image: ImageFile.ImageFile) -> int:
 def read_all(
     pages: Sequence[Page], size: tuple[int, int] | None, bounds: Bounds | None, alpha: bool, progress: Progress
 ) -> Iterator[Read]:
-    """Decode in parallel: Pillow lets other threads run while it does.  Options are those of `read_image`."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for i, result in enumerate(pool.map(lambda page: read_image(page, size, bounds, alpha), pages)):
-            yield result
-            progress(i + 1, len(pages))
+    """Decode in parallel: Pillow lets other threads run while it does.  Options are those of `read_image`.
+
+    Only a few images are decoded ahead of the reader: else a slow one would have nearly all of them in memory twice.
+    """
+    workers = os.cpu_count() or 1
+    with ThreadPoolExecutor(workers) as pool:
+        ahead: deque[Future[Read]] = deque()
+        for i in range(len(pages) + 2 * workers):
+            if i < len(pages):
+                ahead.append(pool.submit(read_image, pages[i], size, bounds, alpha))
+            if i >= 2 * workers and ahead:
+                yield ahead.popleft().result()
+                progress(i + 1 - 2 * workers, len(pages))
 
 
 def extremes(pages: Sequence[Page], progress: Progress) -> Seen:
