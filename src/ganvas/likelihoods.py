@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from .data import Collection
+from .data.collection import chunks
 from .data.scaling import multiplied
 from .errors import UserError
 from .objectives import (
@@ -224,8 +225,7 @@ def head(name: Name, bounded: bool, sigma: Sigma) -> Head:
 
 def check(name: Name, data: Collection, binarized: bool) -> None:
     """UserError, with what to do, where the range of the data does not fit the likelihood."""
-    x = multiplied(data.x)
-    low, high = x.min().item(), x.max().item()
+    low, high = data.x.min().item(), data.x.max().item()
     top = 255 if data.are_images else 1
     said = f"{data.name} has {low:g} to {high:g}"
     if name == "discretized-logistic" and not data.are_images:
@@ -234,8 +234,14 @@ def check(name: Name, data: Collection, binarized: bool) -> None:
         raise UserError(f"likelihood={name} needs numbers from 0 to 1, but {said}: use gaussian, or scale them")
     if binarized and name != "bernoulli":
         raise UserError(f"binarize makes bits, which likelihood={name} does not describe: use likelihood=bernoulli")
-    if name == "bernoulli" and not binarized and bool(((x != 0) & (x != top)).any()):
+    if name == "bernoulli" and not binarized and not all(map(bits, chunks(data.x))):
         raise UserError(
             f"likelihood=bernoulli describes bits, but {data.name} has values between black and white: "
             "add binarize=dynamic (or static), or use continuous-bernoulli or gaussian"
         )
+
+
+def bits(x: Tensor) -> bool:
+    """Whether all numbers of some examples, as a model sees them, are one of two: 0 and 1, or bytes 0 and 255."""
+    seen = multiplied(x)
+    return bool(((seen == 0) | (seen == (255 if x.dtype == torch.uint8 else 1))).all())
