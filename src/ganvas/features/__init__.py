@@ -12,17 +12,19 @@ from ..errors import UserError, did_you_mean
 from ..model import Shape
 from .base import Features
 from .efficientnet import LITE0, of_lite0
+from .efficientnet import SMALL as LITE0_SMALL
 from .inception import INCEPTION, of_inception
 from .lenet import FASHION, LENETS, MNIST, of_lenet
 from .untrained import OLD, PIXELS, RANDOM, VALUES, of_old, of_pixels, of_random, of_values
 
 SUITS = {
     MNIST: "MNIST", FASHION: "Fashion-MNIST", LITE0.name: "images in colour",
+    LITE0_SMALL.name: "images in colour while training on a CPU",
     INCEPTION.name: "images, as published FIDs have them", RANDOM: "images that no other network suits",
     OLD: "comparison with numbers of before", PIXELS: "small images", VALUES: "vectors",
 }  # fmt: skip
 NAMES = tuple(SUITS)
-PUBLISHED = {weights.name: weights for weights in (LITE0, INCEPTION)}
+PUBLISHED = {weights.name: weights for weights in (LITE0, LITE0_SMALL, INCEPTION)}
 CPU = torch.device("cpu")
 AS_IS = Scaling()
 SMALL = (1, 28, 28)
@@ -47,8 +49,8 @@ def features_for(
         size = "x".join(map(str, shape))
         raise UserError(f"features={name} are of grey images of 28 x 28 pixels, and these are {size}: use {RANDOM}")
     match name:
-        case LITE0.name:
-            return of_lite0(device)
+        case LITE0.name | LITE0_SMALL.name:
+            return of_lite0(name, device)
         case INCEPTION.name:
             return of_inception(device)
         case _ if name in LENETS:
