@@ -150,7 +150,7 @@ def again(metric: str, shape: Shape, device: torch.device) -> Features | None:
 
 
 def space_of(shape: Shape, data: str, device: torch.device, units: Scaling = AS_IS) -> Features:
-    """What `ganvas evaluate` compares such examples on; but on a CPU EfficientNet has small images, to take less long."""
+    """What `ganvas evaluate` compares such examples on; but on a CPU EfficientNet has small images, for time."""
     name = chosen(shape, data)
     name = SMALL.name if name == LITE0.name and device == CPU else name
     return features_for(name, shape, device=device, units=units)
