@@ -150,3 +150,18 @@ def test_models_of_classes_say_what_was_seen(tmp_path: Path) -> None:
             runs.train(model, one, steps=1, quiet=True)
         with pytest.raises(UserError, match=f"mixed has no labels, and {who} .*Seen: no labels: 1 image lies beside"):
             runs.train(model, mixed, steps=1, quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("train", "test"), [("training_set", "test_set"), ("train2017", "val2017"), ("Train-Images", "testdata")]
+)
+def test_names_of_splits_with_another_word(train: str, test: str, tmp_path: Path) -> None:
+    folder = tree(tmp_path, **{f"{train}__cat": 2, f"{train}__dog": 1, f"{test}__cat": 1, f"{test}__dog": 3})
+    assert counts(load(folder)) == {"cat": 2, "dog": 1}
+    assert counts(load(folder, TEST)) == {"cat": 1, "dog": 3}
+
+
+def test_classes_called_nearly_like_splits_are_said(tmp_path: Path) -> None:
+    notes = load(tree(tmp_path, seg_train=2, seg_test=1)).notes
+    assert "classes are called like splits: seg_test, seg_train" in notes
+    assert not any("split" in note for note in load(tree(tmp_path / "x", latest=2, trainer=1)).notes)

@@ -16,6 +16,8 @@ ROLES = {
     "test": ("test", "testing"),
 }
 """what folders of splits are called, in any case"""
+EXTRA = re.compile(r"[-_ ]?(set|data|images?|imgs?|split|[12]\d{3})", re.IGNORECASE)
+"""what may stand behind a split's name: training_set, train2017, test_images"""
 DOMAIN = re.compile(r"(?P<role>[a-z]+)[-_ ]?(?P<domain>[ab])", re.IGNORECASE)
 
 
@@ -42,8 +44,10 @@ class Layout:
 
 def role_of(name: str) -> tuple[str, str] | None:
     """The split that a folder's name is of, and its domain or "": train and "" of Training, test and A of testA."""
+    extra = EXTRA.search(name)
+    plain = name[: extra.start()] if extra and extra.end() == len(name) else name
     for role, names in ROLES.items():
-        if name.lower() in names:
+        if plain.lower() in names:
             return role, ""
     match = DOMAIN.fullmatch(name)
     if match and (found := role_of(match["role"])) and not found[1]:
@@ -181,7 +185,7 @@ def classes_of(found: Layout, notes: list[str]) -> tuple[list[int] | None, tuple
     classes = tuple(sorted(known or mine)) + tuple(sorted(mine.keys() - known.keys() if known else ()))
     if len(classes) == 1:
         notes.append(f"there is one class only, {classes[0]}")
-    if called := [name for name in classes if role_of(name)]:
+    if called := [name for name in classes if role_of(name) or any(map(role_of, re.split(r"[-_. ]", name)))]:
         are = "a class is called like a split" if len(called) == 1 else "classes are called like splits"
         notes.append(f"{are}: {some(called)}")
     index = {name: i for i, name in enumerate(classes)}
