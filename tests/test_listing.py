@@ -63,6 +63,15 @@ def test_links_to_folders_are_read_through_once_each(tmp_path: Path) -> None:
 
 
 @unix
+def test_a_class_that_is_a_link_is_read_under_its_own_name_though_a_deeper_link_leads_there_too(tmp_path: Path) -> None:
+    for name in ("cat", "dogs"):
+        picture(tmp_path / "away" / name / "0.png", len(name))
+        (tmp_path / "data").mkdir(exist_ok=True)
+        (tmp_path / "data" / name).symlink_to(tmp_path / "away" / name)
+    (tmp_path / "away" / "cat" / "up").symlink_to(tmp_path / "away")
+    assert counts(load(tmp_path / "data")) == {"cat": 1, "dogs": 1}
+
+
 def test_links_are_translated_under_their_own_names(tmp_path: Path) -> None:
     picture(tmp_path / "away" / "x.png", 7)
     (tmp_path / "data").mkdir()

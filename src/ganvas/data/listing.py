@@ -164,7 +164,7 @@ class Walk:
         waiting: list[tuple[Path, tuple[str, ...]]] = [(self.root, ())]
         while waiting or self.links:
             if not waiting:
-                self.links.sort(key=lambda link: link[1], reverse=True)
+                self.links.sort(key=lambda link: (len(link[1]), link[1]), reverse=True)  # the highest comes first
             folder, parts = waiting.pop() if waiting else self.links.pop()
             if (key := identity(folder)) is not None:
                 if key in self.above:
