@@ -88,7 +88,7 @@ def test_images_without_label_and_labels_without_image_are_said(photos: Path) ->
     few = load(photos, ALL)
     assert few.labels is None
     assert len(few) == 12
-    assert few.notes[0].startswith("no labels: labels.csv has none of 8 images, as 000004.png")
+    assert few.notes[0].startswith("labels.csv was not used: it has no label of 8 images, as 000004.png")
 
 
 @pytest.mark.parametrize(
@@ -179,3 +179,14 @@ def test_what_is_held_out_has_the_same_classes(photos: Path) -> None:
 def test_other_tables_are_named_with_what_to_do(photos: Path) -> None:
     (photos / "list.csv").write_text(table())
     assert load(photos, ALL).notes[0].startswith("list.csv: not read, for labels are read from labels.csv with the col")
+
+
+def test_full_paths_are_those_of_any_machine(tmp_path: Path) -> None:
+    rows = ["file,label"]
+    for i in range(4):
+        picture(tmp_path / "pets" / "images" / f"{i}.png", i)
+        rows.append(f"/home/me/pets/images/{i}.png,{'cat' if i else 'dog'}")
+    (tmp_path / "pets" / "labels.csv").write_text("\n".join(rows))
+    assert counts(load(tmp_path / "pets")) == {"cat": 3, "dog": 1}
+    (tmp_path / "pets" / "labels.csv").write_text("\n".join(rows).replace("pets/images", "pets/others"))
+    assert counts(load(tmp_path / "pets")) == {"images": 4}

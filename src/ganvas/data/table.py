@@ -70,7 +70,7 @@ def with_labels(found: Listing, part: Layout) -> tuple[Layout, Labels | None, li
     bare = [place.file for place in part.places if place.file not in labels.of]
     names = some(str(file) for file in bare)
     if 2 * len(bare) > len(part.places):
-        notes.append(f"no labels: {labels.file} has none of {counted(len(bare), 'image')}, as {names}")
+        notes.append(f"{labels.file} was not used: it has no label of {counted(len(bare), 'image')}, as {names}")
         return replace(part, notes=notes), None, []
     if bare:
         notes.append(f"{counted(len(bare), 'image')} without label in {labels.file} left out: {names}")
@@ -124,6 +124,7 @@ def matched(file: File, rows: Sequence[tuple[str, str]], found: Listing) -> Labe
         for name in {image.name, PurePosixPath(image.name).stem}:
             by_name[name].append(image)
     of, missing = dict[File, str](), list[str]()
+    root = found.root.resolve().name  # of paths that begin above it, as /home/me/photos/1.png does
     for path, label in rows:
         parts = tuple(part for part in path.replace("\\", "/").split("/") if part not in ("", "."))
         ends = [
@@ -131,6 +132,7 @@ def matched(file: File, rows: Sequence[tuple[str, str]], found: Listing) -> Labe
             for image in by_name[parts[-1]]
             if image.parts[:-1][-len(parts) + 1 or len(image.parts) :] == parts[:-1]
         ]
+        ends = ends or [image for image in by_name[parts[-1]] if parts[-len(image.parts) - 1 :] == (root, *image.parts)]
         ends = [exact[whole]] if (whole := (*file.parts[:-1], *parts)) in exact else ends
         if len(ends) != 1:
             missing.append(path)
