@@ -150,3 +150,10 @@ def test_warnings_of_the_decoder_are_a_note(tmp_path: Path, monkeypatch: pytest.
         found = load(tmp_path)
     assert found.notes[:1] == ("the decoder warns: Corrupt EXIF data (2 times)",)
     assert {str(w.message) for w in caught} == {"something else"}
+
+
+def test_pages_of_one_file_are_no_single_image(tmp_path: Path) -> None:
+    note = "a single image: a model can learn nothing but this one"
+    file = stack(tmp_path / "x.tif")
+    assert note in load(file).notes
+    assert note not in load(file, View(pages="all")).notes

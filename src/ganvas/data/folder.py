@@ -42,6 +42,8 @@ def from_folder(folder: Path, view: View, progress: Progress = lambda done, tota
     places = {place.file: place for place in part.places}
     read_well = replace(part, places=[places[page.file] for page in good])
     labels, classes = classes_of(read_well, notes) if table is None else table.labels(read_well.places, names)
+    if len(good) == 1 and not folder.is_dir() and folder.suffix.lower() != ZIP:
+        notes.append("a single image: a model can learn nothing but this one")
     notes += [*part.notes, *found.notes, *found.left_out([] if table is None else [table.file])]
     return Collection(
         x=images.stacked(channels), labels=None if labels is None else torch.tensor(labels), classes=classes,
@@ -120,8 +122,6 @@ def part_of(folder: Path, view: View) -> tuple[Listing, Layout]:
     if not part.places:
         what = found.left_out() + found.notes
         raise UserError(f"{folder} holds no images{': ' + '; '.join(what) if what else ''} ({readable()})")
-    if not folder.is_dir() and folder.suffix.lower() != ZIP:
-        part = replace(part, notes=["a single image: a model can learn nothing but this one"])
     return found, part if part.split else held_out(part, view, folder)
 
 
