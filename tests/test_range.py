@@ -197,3 +197,11 @@ def test_nearly_empty_domains_of_few_levels_name_the_range(tmp_path: Path) -> No
     assert "from 0 to 5 of 255: say which are black and white, --range auto" in " ".join(
         ganvas.data.load_all((folder, folder)).notes
     )
+
+
+def test_the_command_line_spells_a_range_one_way(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", SIGNED)
+    assert main(["data", str(tmp_path / "x.npy")]) == 2
+    said = capsys.readouterr().err
+    assert "--range LOW HIGH" in said
+    assert "LOW,HIGH" not in said

@@ -117,7 +117,7 @@ def as_options(text: str, arguments: Callable[[], set[str]]) -> str:
         said = f"-{name}" if name == "n" else f"--{name.replace('_', '-')}"
         if value in ("=false", "=False"):
             return f"--no{said[1:]}"
-        return said if value in (None, "=true", "=True") else f"{said} {value[1:]}"
+        return said if value in (None, "=true", "=True") else f"{said} {value[1:].replace('LOW,HIGH', 'LOW HIGH')}"
 
     if not ARGUMENT.search(text):
         return text
