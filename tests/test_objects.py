@@ -171,3 +171,17 @@ def test_a_model_learns_from_a_data_set_and_goes_on_with_it(tmp_path: Path) -> N
     assert len(ganvas.interpolate("a")) > 2
     with pytest.raises(UserError, match="no run 'photos': neither a path nor a run"):
         ganvas.evaluate("photos", "photos")
+
+
+def test_lists_of_paths_are_told_from_rows_of_numbers() -> None:
+    for source in (["a.png", "b.JPG"], [Path("a.png")], [("a.png", 0)]):
+        with pytest.raises(UserError, match="that list holds paths: give their folder, or open them"):
+            load(source)
+
+
+def test_bfloat16_is_read_as_float32() -> None:
+    rows = torch.tensor([[1.0, 2.5], [3.0, -4.0]])
+    assert torch.equal(load(rows.bfloat16()).x, rows)
+    assert torch.equal(
+        load(list(rows.bfloat16().abs().reshape(2, 1, 2) / 4)).x, load(list(rows.abs().reshape(2, 1, 2) / 4)).x
+    )

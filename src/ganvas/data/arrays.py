@@ -54,8 +54,13 @@ def from_array(
     """
     if channels_last is None and isinstance(x, Tensor) and x.ndim == 4 and x.shape[1] in CHANNELS:
         channels_last = False
-    array = x.detach().cpu().numpy() if isinstance(x, Tensor) else np.asarray(x)
+    array = numbers_of(x) if isinstance(x, Tensor) else np.asarray(x)
     return taken(array, labels, classes, name, channels_last, View(range=range).range)  # type: ignore[arg-type]
+
+
+def numbers_of(x: Tensor) -> np.ndarray:
+    """A tensor as an array; of bfloat16, which NumPy lacks, as float32."""
+    return (x.float() if x.dtype == torch.bfloat16 else x).detach().cpu().numpy()
 
 
 def taken(

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,10 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import UserError
-from .arrays import from_array
+from .arrays import from_array, numbers_of
 from .collection import Collection, fitted
 from .depth import mode_of
+from .listing import SUFFIXES
 from .view import View
 
 IMAGES = ("image", "images", "img", "x", "pixel_values", "data", "input")
@@ -48,6 +50,11 @@ def from_object(source: Any, view: View) -> Collection:
 def of_items(source: Any, name: str, view: View) -> Collection:
     """The collection of the items of a container that has a length."""
     first, label = item(source, 0, name)
+    inner = first[0] if isinstance(first, tuple | list) and first else first
+    if isinstance(inner, Path) or (isinstance(inner, str) and Path(inner).suffix.lower() in SUFFIXES):
+        raise UserError(
+            f"that {name} holds paths: give their folder, or open them, as [PIL.Image.open(path) for path in paths]"
+        )
     if isinstance(source, list) and label is None and np.ndim(first) < 2 and not isinstance(first, Image.Image):
         try:
             return from_array(np.asarray(source), range=view.range)  # rows of a table, in lists
@@ -88,7 +95,7 @@ def item(source: Any, i: int, name: str) -> tuple[Any, Any]:
         return image, plain_label(next((found[key] for key in LABELS if key in found), None), i, name)
     if isinstance(found, tuple | list) and len(found) <= 2 and isinstance(found[0], Tensor | np.ndarray | Image.Image):
         return found[0], plain_label(found[1] if len(found) > 1 else None, i, name)
-    if isinstance(found, tuple):
+    if isinstance(found, tuple) and not (found and isinstance(found[0], str | Path)):
         raise UserError(f"item {i} of that {name} is a tuple of {len(found)}: give (image, label), or images alone")
     return found, None
 
@@ -110,7 +117,7 @@ def array_of(image: Any, i: int, name: str) -> np.ndarray:
         return np.asarray(
             image if image.mode in ("I", "F") or image.mode[:2] == "I;" else image.convert(mode_of(image))
         )
-    array = image.detach().cpu().numpy() if isinstance(image, Tensor) else np.asarray(image)
+    array = numbers_of(image) if isinstance(image, Tensor) else np.asarray(image)
     if array.dtype.kind not in "buif":
         raise UserError(f"item {i} of that {name} is no image but a {type(image).__name__}: give arrays, or a folder")
     return array
