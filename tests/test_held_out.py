@@ -125,3 +125,14 @@ def test_data_are_not_called_train() -> None:
     assert [load(f"pets/{name}").name for name in ("train.npy", "training.npz")] == ["pets"] * 2
     write(Path("trains"), 2)
     assert load("trains").name == "trains"
+
+
+def test_data_that_a_run_has_learnt_from_are_not_called_held_out(capsys: pytest.CaptureFixture[str]) -> None:
+    for part, seed in (("train", 0), ("test", 1)):
+        write(Path("data") / part, seed=seed)
+    ganvas.train(GAN, "data", folder="run", **OPTIONS)
+    for words, learnt in ((["data"], True), (["data", "--split", "test"], False), (["data/test"], False)):
+        assert main(["evaluate", "run", *words, "--metrics", "sliced-wasserstein", "--features", "pixels"]) == 0
+        out, err = capsys.readouterr()
+        assert ("the run was trained on these examples, or on most of them" in err) == learnt
+        assert "samples against as many given examples" in out

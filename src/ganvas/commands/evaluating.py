@@ -1,9 +1,11 @@
 """`ganvas evaluate`: the numbers of a trained model; `ganvas features`: what its samples can be compared on."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from ..artifact import Trained
 from ..cli import tell
 from ..data import View, names_in
 from ..errors import UserError
@@ -15,6 +17,10 @@ from ..progress import Bar
 from .common import VIEW, Flat, Json, RunName, opened
 
 NO_TEST = "no test split that was not trained on: these are the training examples, and so all numbers are better"
+LEARNT = (
+    "the run was trained on these examples, or on most of them, and so all numbers are better: leave DATA out to "
+    "measure on held-out ones, if there are any"
+)
 OF_PAIRS = (
     "l1", "psnr_db", "ssim", "rank", "first", "feature_rank", "feature_first", "label_agreement", "angle_rmse",
     "angle_correlation",
@@ -60,7 +66,18 @@ def evaluate(
     )  # fmt: skip
     if values["split"] == "train":
         bar.notes([NO_TEST])
+    elif sources is not None and learnt(trained, sources, view):
+        bar.notes([LEARNT])
     tell(of_translator(values) if "round trip" in values else lines(values), values, json)
+
+
+def learnt(trained: Trained, sources: str | tuple[str, str], view: View) -> bool:
+    """Whether a run was trained on this split of these sources, as far as their names say."""
+    origins = trained.origins()
+    if origins is None or view.holdout or view.split != origins[1].split:
+        return False
+    own, given = (tuple([s] if isinstance(s, str) else s) for s in (origins[0], sources))
+    return [Path(s).expanduser().resolve() for s in own] == [Path(s).expanduser().resolve() for s in given]
 
 
 def features(
@@ -147,7 +164,7 @@ def of_translator(v: dict[str, Any]) -> list[str]:
 def about_samples(v: dict[str, Any]) -> list[str]:
     """The numbers of samples, each beside its floor."""
     floor = {"train": "of as many training examples", "halves": "of the other half of the data"}[v["floor_from"]]
-    of = "training" if v["split"] == "train" else "held-out"
+    of = {"test": "held-out", "train": "training"}.get(v["split"], "given")
     shown = [
         f"{v['samples']} samples against as many {of} examples; floor: the same {floor}",
         f"features {v['features']}: {v['protocol']}",
