@@ -202,7 +202,7 @@ def measured(trained: Trained, data: Source | None, view: View | None, samples: 
     except NoSplit:
         return Measured(trained.matching(source, own), None, "train")
     except UserError as error:
-        raise UserError(f"{UNREAD}: {error}; or give other data") from error
+        raise UserError(f"{UNREAD}: {str(error).rstrip('.')}; or give other data") from error
     return Measured(held_out, trained.matching(source, own) if samples else None, "test")
 
 

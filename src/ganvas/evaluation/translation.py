@@ -129,7 +129,7 @@ def held_out(trained: Trained, data: Sources | None, view: View | None) -> tuple
     except NoSplit:
         return fitting(trained, sources, own), "train"
     except UserError as error:
-        raise UserError(f"{UNREAD}: {error}; or give other data") from error
+        raise UserError(f"{UNREAD}: {str(error).rstrip('.')}; or give other data") from error
 
 
 def fitting(trained: Trained, sources: Sources, view: View) -> Pair:
