@@ -47,7 +47,8 @@ def examples_of(trained: Trained, data: Source | None, view: View | None) -> Col
     try:
         return trained.fitting(source, replace(own, **asked))
     except UserError as error:
-        raise UserError(f"cannot read again what the run was trained on: {str(error).rstrip('.')}; or give other data") from error
+        said = str(error).rstrip(".")
+        raise UserError(f"cannot read again what the run was trained on: {said}; or give other data") from error
 
 
 def usage(trained: Trained, collection: Collection) -> Usage:
