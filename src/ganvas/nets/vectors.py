@@ -21,5 +21,5 @@ class Fourier(nn.Module):
 
     def forward(self, x: Float[Tensor, "b d"]) -> Float[Tensor, "b d_and_2n"]:
         with torch.autocast(x.device.type, enabled=False):  # a phase of several turns needs all its digits
-            phase = x @ self.frequencies
+            phase = x.to(self.frequencies.dtype) @ self.frequencies
         return torch.cat([x, phase.sin(), phase.cos()], 1)
