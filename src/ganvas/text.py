@@ -42,3 +42,12 @@ def finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [finite(part) for part in value]
     return None if isinstance(value, float) and not isfinite(value) else value
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a number as Python reads one."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

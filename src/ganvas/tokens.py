@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from cyclopts import App, ArgumentCollection, Token
 
 from .errors import UserError, did_you_mean
+from .text import is_number
 
 NONE = ("none", "null", "~")
 """texts that mean no value, in lower case"""
@@ -87,14 +88,6 @@ def named(tokens: Sequence[str]) -> Iterator[tuple[str, str]]:
     for token, following in zip(tokens, [*tokens[1:], ""], strict=False):
         name, equals, value = token.partition("=")
         yield (name, value) if equals else (token, following)
-
-
-def is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def takes(app: App, tokens: Sequence[str], name: str, parts: list[str]) -> bool:

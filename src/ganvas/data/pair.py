@@ -1,7 +1,7 @@
 """Two unpaired collections, the domains A and B of a translator, and endless batches from both."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
@@ -186,8 +186,3 @@ def domains_of(pair: Pair) -> list[dict[str, Any]]:
         | ({"range": list(part.range)} if part.range else {})
         for domain, part in zip(DOMAINS, pair.parts, strict=True)
     ]
-
-
-def only_parts(pair: Pair, n: int, *key: int | str) -> Pair:
-    """At most n examples of each domain, chosen by the key."""
-    return replace(pair, a=pair.a.some(n, *key, "A"), b=pair.b.some(n, *key, "B"))

@@ -4,6 +4,8 @@ import csv
 from itertools import islice
 from pathlib import Path
 
+from ..text import is_number
+
 SUFFIXES = {".csv": ",", ".tsv": "\t"}
 """of tables, with what stands between their fields"""
 ROWS = 1000
@@ -45,11 +47,3 @@ def one_line(path: Path, between: str, head: bool, names: list[str], text: list[
 def listed(names: list[str]) -> str:
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more
-
-
-def is_number(field: str) -> bool:
-    try:
-        float(field)
-    except ValueError:
-        return False
-    return True
