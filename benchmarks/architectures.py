@@ -29,12 +29,13 @@ import ganvas  # first: it sets how torch's threads wait
 import numpy as np
 import torch
 
-from ganvas.charts import chart
+from ganvas.viz.curves import chart
 from ganvas.data import View, load
 from ganvas.errors import Diverged
 from ganvas.metrics import frechet_distance
 from ganvas.models.adversarial import Adversarial
-from ganvas.training import Plan, averaged, begin, check_finite, train
+from ganvas.config import Plan
+from ganvas.training.loop import averaged, begin, check_finite, train
 from lenet import forward, kept
 from parallel import collected
 

@@ -31,8 +31,8 @@ from PIL import Image
 from torch import Tensor
 
 from ganvas.data import Collection, from_array
-from ganvas.pictures import captioned
-from ganvas.plots import by_class
+from ganvas.viz.images import captioned
+from ganvas.viz.plots import by_class
 from parallel import collected
 
 SIGMA, RADIUS, LEARN, TEST = 0.1, 2.0, 20_000, 200

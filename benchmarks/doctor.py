@@ -25,9 +25,9 @@ from PIL import Image
 
 from drawn import DRAWINGS, drawn
 from ganvas.data import View, load
-from ganvas.doctor import examine
+from ganvas.diagnostics import examine
 from ganvas.errors import Diverged
-from ganvas.folders import read_log
+from ganvas.training.run_folder import read_log
 from ganvas.metrics import sliced_wasserstein
 from ganvas.model import Encodes, Model
 from parallel import collected

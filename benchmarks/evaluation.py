@@ -22,7 +22,7 @@ import torch
 
 from ganvas.data import Collection, View, load
 from ganvas.evaluation import samples
-from ganvas.features import features_for
+from ganvas.metrics.features import features_for
 
 NOISE = 8
 """grey levels"""

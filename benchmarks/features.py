@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ganvas.data import View, load
-from ganvas.features.lenet import double_lenet, lenet
+from ganvas.metrics.features.lenet import double_lenet, lenet
 
 NETS = {"mnist": (lenet, 2, 12), "fashion": (double_lenet, 1, 20)}
 """network, pixels that images are moved by, epochs"""

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ganvas.data import Collection, View, load
 from ganvas.metrics import frechet_distance
-from ganvas.pictures import Examples
+from ganvas.viz.images import Examples
 from lenet import accuracy, classifier, forward
 
 MODELS = {"autoencoder": ganvas.Autoencoder(latent=16), "VAE": ganvas.VAE(latent=16)}

@@ -20,9 +20,9 @@ import ganvas  # first: it sets how torch's threads wait
 
 import torch
 
-from ganvas import runs, selection
+from ganvas.training import run, validation
 from ganvas.data import Collection, load
-from ganvas.folders import read_log
+from ganvas.training.run_folder import read_log
 from ganvas.models import MODELS
 
 USUAL = (
@@ -33,7 +33,7 @@ USUAL = (
 
 def timed(model: str, data: str | Collection, steps: int, folder: Path) -> dict[str, Any]:
     """Train, and say how long that took, and how long each measurement."""
-    save, begin, seen, written = runs.save, selection.begin, [], 0.0
+    save, begin, seen, written = run.save, validation.begin, [], 0.0
 
     def watched(*arguments: Any) -> None:
         nonlocal written
@@ -45,12 +45,12 @@ def timed(model: str, data: str | Collection, steps: int, folder: Path) -> dict[
         seen.append(begin(*arguments))
         return seen[-1]
 
-    runs.save, selection.begin = watched, noted
+    run.save, validation.begin = watched, noted
     began = time.perf_counter()
     try:
         ganvas.train(MODELS[model](), data, folder=folder, steps=steps, device="cpu", quiet=True)
     finally:
-        runs.save, selection.begin = save, begin
+        run.save, validation.begin = save, begin
     total = time.perf_counter() - began - written
     found = [line["samples"] for line in read_log(folder) if "samples" in line]
     each = [samples["seconds"] for samples in found]

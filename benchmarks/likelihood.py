@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 
-from ganvas.likelihoods import BernoulliHead
+from ganvas.distributions.likelihoods import BernoulliHead
 from ganvas.metrics.likelihood import log_likelihood, mean_and_error
 
 K, STEPS, LATENT, HIDDEN, PIXELS = 5000, 2000, 50, 200, 784

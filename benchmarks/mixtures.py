@@ -29,8 +29,8 @@ from PIL import Image
 from ganvas.data import View, load
 from ganvas.data.builtin import MIXTURES
 from ganvas.metrics import modes
-from ganvas.pictures import captioned
-from ganvas.plots import scatter
+from ganvas.viz.images import captioned
+from ganvas.viz.plots import scatter
 from parallel import collected
 
 OURS: dict[str, Any] = {

@@ -31,8 +31,9 @@ import numpy as np
 import torch
 
 from ganvas.data import Collection, from_array
-from ganvas.folders import read_log
-from ganvas.training import Plan, begin, train
+from ganvas.training.run_folder import read_log
+from ganvas.config import Plan
+from ganvas.training.loop import begin, train
 
 OUT = Path("runs/nll")
 

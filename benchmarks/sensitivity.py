@@ -29,11 +29,11 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import conv2d
 
-from ganvas.charts import HEIGHT, SPACE, WIDTH, chart
+from ganvas.viz.curves import HEIGHT, SPACE, WIDTH, chart
 from ganvas.data import Collection, View, load
 from ganvas.evaluation import of_samples
 from ganvas.evaluation.samples import Sides
-from ganvas.features import features_for
+from ganvas.metrics.features import features_for
 from ganvas.metrics.fidelity import window
 from ganvas.randomness import generator
 

@@ -28,7 +28,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from ganvas.data import Collection, Scaling, Stream, load
 from ganvas.model import Model
-from ganvas.training import Plan, begin, train
+from ganvas.config import Plan
+from ganvas.training.loop import begin, train
 
 CPU = torch.device("cpu")
 BATCH, SHAPE = 64, (1, 28, 28)

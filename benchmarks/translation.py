@@ -44,11 +44,11 @@ from torch.nn.functional import affine_grid, grid_sample
 
 from ganvas.data import Collection, View, from_array, load
 from ganvas.evaluation.translation import bytes_of, errors, pixels, values
-from ganvas.features import features_for
+from ganvas.metrics.features import features_for
 from ganvas.metrics.classes import agreement
 from ganvas.metrics.pairs import circular_correlation, circular_rmse
 from ganvas.model import Model
-from ganvas.pictures import Examples
+from ganvas.viz.images import Examples
 from parallel import collected
 
 Domains = tuple[Collection, Collection]

@@ -29,8 +29,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from ganvas.data import Collection, Pair, View, load, paired
 from ganvas.model import Model
-from ganvas.nets.cpu import InstanceNorm, ToImage
-from ganvas.training import Plan, begin, train
+from ganvas.nn.cpu import InstanceNorm, ToImage
+from ganvas.config import Plan
+from ganvas.training.loop import begin, train
 from step import in_turns
 
 CPU = torch.device("cpu")

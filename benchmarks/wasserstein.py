@@ -25,12 +25,13 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ganvas.charts import chart
+from ganvas.viz.curves import chart
 from ganvas.data import Stream, View, load
 from ganvas.metrics import frechet_distance, sliced_wasserstein
 from ganvas.models.adversarial import Adversarial
 from ganvas.objectives import discriminator_terms
-from ganvas.training import Plan, State, begin, train
+from ganvas.config import Plan
+from ganvas.training.loop import State, begin, train
 from lenet import accuracy, forward, kept
 from parallel import collected
 

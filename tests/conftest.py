@@ -15,9 +15,9 @@ import pytest
 import torch
 from PIL import Image
 
-from ganvas import runs
 from ganvas.data import Collection, Pair, from_array, paired
 from ganvas.model import Model
+from ganvas.training import run
 
 torch.set_num_threads(1)
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -105,7 +105,7 @@ def sources(cls: type[Model], data: Collection) -> Collection | tuple[Collection
 @contextmanager
 def interrupted(at: int) -> Iterator[None]:
     """A context in which Ctrl-C is pressed after this step of a run."""
-    real = runs.training
+    real = run.training
 
     def training(*arguments: Any) -> Iterator[int]:
         for step in real(*arguments):
@@ -114,5 +114,5 @@ def interrupted(at: int) -> Iterator[None]:
             yield step
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runs, "training", training)
+        patch.setattr(run, "training", training)
         yield

@@ -11,13 +11,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ganvas import CycleGAN, DiscoGAN
-from ganvas.abreast import abreast, crew, one_by_one
-from ganvas.budget import of_step
+from ganvas.config import Plan
 from ganvas.data import Pair, streamed
 from ganvas.model import side_by_side
 from ganvas.models.translation import Translator
-from ganvas.training import Plan, State, begin, play, train
+from ganvas.nn.concurrency import abreast, crew, one_by_one
+from ganvas.training.loop import State, begin, play, train
+from ganvas.training.schedule import of_step
 from tests.conftest import as_pair, image_collection
 
 CPU = torch.device("cpu")

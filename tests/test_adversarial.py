@@ -10,15 +10,17 @@ import torch
 from torch import Tensor, nn
 
 import ganvas
-from ganvas import checkpoint
+from ganvas.config import Plan
 from ganvas.data import Collection, Stream
 from ganvas.errors import UserError
 from ganvas.model import Batch, Move
 from ganvas.models import CGAN, DCGAN, GAN, R3GAN, WGAN, WGANGP
 from ganvas.models.adversarial import Adversarial, confidence, packed, verdicts
-from ganvas.nets.discriminator import Exactly, Projection, clamp, with_spectral_norm
+from ganvas.nn.device import precisely
+from ganvas.nn.discriminator import Exactly, Projection, clamp, with_spectral_norm
 from ganvas.objectives import Loss, discriminator_terms, generator_loss, squared_gradients
-from ganvas.training import Plan, begin, optimizer_of, play, precisely, train
+from ganvas.training import checkpoint
+from ganvas.training.loop import begin, optimizer_of, play, train
 
 CPU = torch.device("cpu")
 

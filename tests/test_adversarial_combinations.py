@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 import ganvas
-from ganvas.augmentation import Kind
 from ganvas.data import Collection, from_array
 from ganvas.errors import UserError
-from ganvas.folders import read_log
 from ganvas.models import CGAN, DCGAN, GAN, R3GAN, WGAN, WGANGP
 from ganvas.models.adversarial import Adversarial
+from ganvas.nn.augment import Kind
 from ganvas.objectives import Loss
+from ganvas.training.run_folder import read_log
 
 GROUPS, EACH = 8, 12
 NUMBERS = 120_000

@@ -9,15 +9,15 @@ import pytest
 import torch
 
 import ganvas
-from ganvas import reports
 from ganvas.data import Collection, Scaling, from_array
-from ganvas.doctor import examine
-from ganvas.doctor.trends import of_rate
+from ganvas.diagnostics import examine
+from ganvas.diagnostics.trends import of_rate
 from ganvas.errors import UserError
-from ganvas.folders import read_log
+from ganvas.inference.translation import translate_files
 from ganvas.model import Model
-from ganvas.pictures import Examples
-from ganvas.tree import translate_files
+from ganvas.training import monitor
+from ganvas.training.run_folder import read_log
+from ganvas.viz.images import Examples
 from tests.test_models import small
 
 MODELS = [ganvas.VAE, ganvas.Autoencoder, ganvas.GAN, ganvas.R3GAN, ganvas.WGANGP, ganvas.LadderVAE]
@@ -69,10 +69,10 @@ def test_a_column_that_is_alike_in_the_few_examples_has_the_room_of_all() -> Non
     x = torch.tensor([[0.0, 0.0], [1.0, 0.0]])
     scaling = Scaling(mean=torch.zeros(2), deviation=torch.tensor([1.0, 0.02]))
     made = torch.tensor([[0.5, 0.9], [0.5, -0.9], [0.5, 1.1], [2.1, 0.0]])
-    assert reports.beyond(made, x, scaling) == 0.5
+    assert monitor.beyond(made, x, scaling) == 0.5
     never = Scaling(mean=torch.zeros(2), deviation=torch.tensor([1.0, 0.0]))
-    assert reports.beyond(made, x, never) == 0.25, "it comes out as it was"
-    assert reports.beyond(made[:, 1:], x[:, 1:], Scaling()) == 0.25, "of numbers as they are: room of 1"
+    assert monitor.beyond(made, x, never) == 0.25, "it comes out as it was"
+    assert monitor.beyond(made[:, 1:], x[:, 1:], Scaling()) == 0.25, "of numbers as they are: room of 1"
 
 
 @pytest.mark.parametrize("cls", [ganvas.VAE, ganvas.DCGAN], ids=["VAE", "DCGAN"])

@@ -8,17 +8,18 @@ import pytest
 import torch
 
 import ganvas
-from ganvas import artifact, checkpoint
 from ganvas.data import Collection, Scaling, from_array, load, load_all
 from ganvas.data.pair import nearly_empty
 from ganvas.data.scaling import backgrounds, divided, divided_pixels, multiplied, multiplied_pixels
 from ganvas.evaluation import samples, translation
 from ganvas.evaluation.samples import Sides
-from ganvas.features import features_for
-from ganvas.folders import read_log
+from ganvas.inference import trained
+from ganvas.inference.translation import translate_files
+from ganvas.metrics.features import features_for
 from ganvas.model import Model
-from ganvas.pictures import Examples
-from ganvas.tree import translate_files
+from ganvas.training import checkpoint
+from ganvas.training.run_folder import read_log
+from ganvas.viz.images import Examples
 from tests.test_models import every_model, small
 
 SHAPE = (12, 10, 4)
@@ -150,7 +151,7 @@ def test_weights_of_models_that_saw_hidden_colours_still_do(tmp_path: Path) -> N
     for name in ("weights.safetensors", "state.ckpt"):
         header, tensors = checkpoint.read(tmp_path / "run" / name)
         del header["premultiplied"]
-        artifact.save_file(tensors, tmp_path / "run" / name, {"ganvas": artifact.json.dumps(header)})
+        trained.save_file(tensors, tmp_path / "run" / name, {"ganvas": trained.json.dumps(header)})
     old = ganvas.load(tmp_path / "run")
     assert not torch.equal(old.encode(sprites()), old.encode(sprites(hidden=BLUE)))
     resumed = ganvas.resume(tmp_path / "run", steps=2, data=sprites(), quiet=True)

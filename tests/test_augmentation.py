@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
 import ganvas
-from ganvas.augmentation import CHANGES, augmented
 from ganvas.data import Collection, Stream
 from ganvas.models import GAN
+from ganvas.nn.augment import CHANGES, augmented
 
 KINDS: tuple[Any, ...] = tuple(CHANGES)
 SHAPES = [(1, 8, 8), (3, 16, 16), (4, 9, 21), (3, 33, 7), (1, 28, 28), (1, 1, 1), (4, 1, 8), (3, 5, 1)]

@@ -8,11 +8,12 @@ import torch
 from torch import nn
 
 import ganvas
-from ganvas import checkpoint
+from ganvas.config import Plan
 from ganvas.data import Collection
 from ganvas.errors import Stopped
 from ganvas.models import MODELS
-from ganvas.training import Plan, State, averaged, begin, due, follow
+from ganvas.training import checkpoint
+from ganvas.training.loop import State, averaged, begin, due, follow
 from tests.conftest import interrupted
 from tests.test_models import small
 from tests.test_training import trained_state

@@ -8,12 +8,13 @@ from torch import nn
 from torch.nn.functional import conv2d
 
 import ganvas
-from ganvas.artifact import Trained
-from ganvas.budget import CALL, LATE, SHARE, SIZES, Schedule, of_step, operations, schedule
+from ganvas.config import Plan
 from ganvas.data import Collection
-from ganvas.features import features_for
-from ganvas.selection import cost
-from ganvas.training import Plan, begin
+from ganvas.inference.trained import Trained
+from ganvas.metrics.features import features_for
+from ganvas.training.loop import begin
+from ganvas.training.schedule import CALL, LATE, SHARE, SIZES, Schedule, of_step, operations, schedule
+from ganvas.training.validation import cost
 
 STEP, EVERY = 10**9, 500
 ROOM = SHARE * STEP * EVERY

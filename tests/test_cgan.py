@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 import ganvas
-from ganvas.cli import main
+from ganvas.cli.app import main
 from ganvas.data import Collection, Stream, from_array, load
 from ganvas.errors import UserError
 from ganvas.model import Batch
 from ganvas.models import CGAN
-from ganvas.nets import Labelled
-from ganvas.nets.discriminator import Projection
+from ganvas.nn import Labelled
+from ganvas.nn.discriminator import Projection
 
 Condition = Literal["concatenation", "projection"]
 CONDITIONS: tuple[Condition, ...] = ("concatenation", "projection")

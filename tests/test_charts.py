@@ -7,11 +7,11 @@ import pytest
 from PIL import Image
 
 import ganvas
-from ganvas.charts import HEIGHT, SPACE, WIDTH, Points, chart, curves, found, log_ticks, number, thinned
 from ganvas.data import Collection
-from ganvas.folders import read_log
 from ganvas.model import Model
-from ganvas.plots import COLOURS
+from ganvas.training.run_folder import read_log
+from ganvas.viz.curves import HEIGHT, SPACE, WIDTH, Points, chart, curves, found, log_ticks, number, thinned
+from ganvas.viz.plots import COLOURS
 
 GAMES: list[Model] = [ganvas.DCGAN(width=4), ganvas.WGANGP(width=4, k=1), ganvas.R3GAN(width=4)]
 

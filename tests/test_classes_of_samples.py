@@ -10,15 +10,15 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 import ganvas
-from ganvas.artifact import Trained
-from ganvas.cli import main
+from ganvas.cli.app import main
 from ganvas.data import Collection, from_array, load
 from ganvas.errors import UserError
 from ganvas.evaluation import evaluate
 from ganvas.evaluation.classes import of_classifier
-from ganvas.features import Features
+from ganvas.inference.trained import Trained
 from ganvas.metrics import kernel_distance
 from ganvas.metrics.classes import agreement, classifier_score
+from ganvas.metrics.features import Features
 
 
 def shades(n: int, seed: int) -> Collection:

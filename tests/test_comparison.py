@@ -9,11 +9,11 @@ import pytest
 import torch
 
 import ganvas
-from ganvas.artifact import Trained
 from ganvas.data import Collection, from_array, load
 from ganvas.errors import UserError
 from ganvas.evaluation.comparing import BETTER, interval
-from ganvas.features.efficientnet import LITE0
+from ganvas.inference.trained import Trained
+from ganvas.metrics.features.efficientnet import LITE0
 
 RING = load("ring").some(4000, "pool")
 MODELS: tuple[Any, ...] = (ganvas.VAE(latent=2, width=8), ganvas.GAN(latent=2, width=8))

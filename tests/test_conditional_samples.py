@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 import ganvas
-from ganvas.artifact import Trained
-from ganvas.budget import Schedule
 from ganvas.data import Collection, from_array
-from ganvas.features import features_for
-from ganvas.selection import Light
+from ganvas.inference.trained import Trained
+from ganvas.metrics.features import features_for
+from ganvas.training.schedule import Schedule
+from ganvas.training.validation import Light
 
 SEEDS = range(8)
 OPTIONS: dict[str, Any] = {"steps": 1, "batch": 8, "quiet": True}

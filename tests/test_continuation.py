@@ -11,11 +11,11 @@ import torch
 from safetensors.torch import save_file
 
 import ganvas
-from ganvas import checkpoint, folders
-from ganvas.cli import main
+from ganvas.cli.app import main
 from ganvas.data import Collection
 from ganvas.errors import Stopped, UserError
 from ganvas.models import MODELS
+from ganvas.training import checkpoint, run_folder
 from tests.conftest import as_pair, interrupted, write_folder
 from tests.test_models import small
 
@@ -110,7 +110,7 @@ def test_a_change_of_batch_keeps_the_place_in_the_data(images: Collection) -> No
     assert checkpoint.header_of(Path("run/state.ckpt"))["position"] == 6 * 8 // 4 + 2
     said = json.loads(Path("run/config.json").read_text())
     state = Path("again/state.ckpt").read_bytes()
-    folders.rewrite_config(Path("again"), said)
+    run_folder.rewrite_config(Path("again"), said)
     assert Path("again/state.ckpt").read_bytes() == state
     ganvas.resume("again", images, quiet=True)
     assert Path("run/weights.safetensors").read_bytes() == Path("again/weights.safetensors").read_bytes()
@@ -120,7 +120,7 @@ def test_a_device_that_is_not_here(capsys: pytest.CaptureFixture[str], monkeypat
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     begun()
     own = config()
-    folders.rewrite_config(Path("run"), own | {"plan": own["plan"] | {"device": "cuda"}})
+    run_folder.rewrite_config(Path("run"), own | {"plan": own["plan"] | {"device": "cuda"}})
     text = said(capsys, 2, "resume", "run", "--steps", "9")
     assert "--device cuda is not available here" in text
     assert "ganvas resume run --device auto" in text
@@ -133,12 +133,12 @@ def test_a_config_that_was_edited_by_hand_is_told_by_its_field(capsys: pytest.Ca
     begun()
     own = config()
     for field, value in (("lr", 5e-4), ("width", 8)):
-        folders.rewrite_config(Path("run"), own | {"fields": own["fields"] | {field: value}})
+        run_folder.rewrite_config(Path("run"), own | {"fields": own["fields"] | {field: value}})
         for command in (["sample", "run", "--out", "a.png"], ["resume", "run", "--steps", "9"]):
             text = said(capsys, 2, *command)
             assert f"holds a vae with --{field} {own['fields'][field]}, but config.json says --{field} {value}" in text
     fields = {name: value for name, value in own["fields"].items() if name != "lr"}
-    folders.rewrite_config(Path("run"), own | {"fields": fields})  # as of a version that had no such field
+    run_folder.rewrite_config(Path("run"), own | {"fields": fields})  # as of a version that had no such field
     assert main(["resume", "run", "--steps", "9", "--quiet"]) == 0
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn.functional import conv2d
 
-from ganvas.nets.cpu import InstanceNorm, ToImage
+from ganvas.nn.cpu import InstanceNorm, ToImage
 
 LAST, FIRST = torch.channels_last, torch.contiguous_format
 

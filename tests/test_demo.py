@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from ganvas import demo as demo_module
-from ganvas import page
-from ganvas.cli import main
+from ganvas.cli import demo_page as demo_module
+from ganvas.cli.app import main
+from ganvas.cli.demo_page import CHAPTERS, distance, rms
 from ganvas.data import View, load
-from ganvas.demo import CHAPTERS, distance, rms
+from ganvas.viz import html
 
 
 @pytest.fixture
@@ -85,20 +85,20 @@ def test_the_tables_numbers_are_what_their_names_say() -> None:
 
 def test_curves_stay_in_their_frame() -> None:
     log = [{"step": i, "seconds": i, "a": 100.0 if i == 0 else 1 / i, "b": -i / 50} for i in range(50)]
-    svg = page.curves(log)
+    svg = html.curves(log)
     numbers = [
         tuple(map(float, pair.split(","))) for points in re.findall(r'points="([^"]+)"', svg) for pair in points.split()
     ]
     assert len(numbers) == 100
-    assert all(0 <= x <= page.W and 0 <= y <= page.H for x, y in numbers)
+    assert all(0 <= x <= html.W and 0 <= y <= html.H for x, y in numbers)
     assert "a</text>" in svg
     assert "b</text>" in svg
-    assert page.curves([]) == "<p>nothing was logged</p>"
+    assert html.curves([]) == "<p>nothing was logged</p>"
 
 
 def test_what_is_said_is_escaped() -> None:
-    assert "<b>&lt;x&gt;</b>" in page.figure_of("", "<x>")
+    assert "<b>&lt;x&gt;</b>" in html.figure_of("", "<x>")
 
 
 def test_durations() -> None:
-    assert [page.minutes(s) for s in (0.4, 59.4, 60.0, 125.0)] == ["0 s", "59 s", "1 min 00 s", "2 min 05 s"]
+    assert [html.minutes(s) for s in (0.4, 59.4, 60.0, 125.0)] == ["0 s", "59 s", "1 min 00 s", "2 min 05 s"]

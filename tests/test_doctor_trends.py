@@ -11,11 +11,10 @@ from cyclopts import CycloptsError
 from pydantic import ValidationError
 
 import ganvas
-from ganvas import doctor, reports
-from ganvas.cli import main
-from ganvas.commands.training import train_app
+from ganvas.cli.app import main
+from ganvas.cli.train import train_app
 from ganvas.data import Collection
-from ganvas.doctor import (
+from ganvas.diagnostics import (
     COPIED,
     GROWN,
     LAG,
@@ -29,12 +28,13 @@ from ganvas.doctor import (
     figures,
     latent_report,
 )
-from ganvas.doctor.trends import turns
+from ganvas.diagnostics.trends import turns
 from ganvas.errors import Diverged
-from ganvas.folders import read_log
 from ganvas.model import Batch, Model
 from ganvas.models import MODELS
-from ganvas.training import begin
+from ganvas.training import monitor
+from ganvas.training.loop import begin
+from ganvas.training.run_folder import read_log
 from tests.e2e.test_commands import said, told
 from tests.test_game_doctor import HEALTHY
 
@@ -99,7 +99,9 @@ def test_oscillation_is_said_of_large_swings_in_the_last_half() -> None:
 
 def spelled_out() -> list[str]:
     """The options with a value that the doctor's sentences name, as --r1 0.1."""
-    source = "".join(path.read_text(encoding="utf-8") for path in sorted(Path(doctor.__file__).parent.glob("*.py")))
+    source = "".join(
+        path.read_text(encoding="utf-8") for path in sorted(Path(diagnostics.__file__).parent.glob("*.py"))
+    )
     return sorted(set(re.findall(r'(?<=["(])--[a-z0-9-]+(?: [a-z0-9.,-]+)+(?=[")])', source)))
 
 
@@ -209,9 +211,9 @@ def test_equal_averages_lag_by_nothing(model: Model, images: Collection) -> None
     state = begin(model, images.shape, 0, torch.device("cpu"), len(images.classes))
     batch = Batch(images.x.float() / 255, images.labels)
     latest = {name: state.nets[name].eval() for name in state.average}
-    found = reports.compared(model, batch, latest, dict(state.average.items()))
+    found = monitor.compared(model, batch, latest, dict(state.average.items()))
     assert found["lag"] == 1.0
-    assert reports.away(model, batch, latest) > 0
+    assert monitor.away(model, batch, latest) > 0
     assert "outside" not in found, "pixels stay in their range"
 
 
@@ -219,17 +221,17 @@ def test_weights_that_keep_signals_as_they_are_have_scale_one() -> None:
     net = torch.nn.Sequential(torch.nn.Linear(400, 300), torch.nn.Linear(300, 100))
     for layer in net:
         torch.nn.init.normal_(layer.weight, std=layer.in_features**-0.5)  # type: ignore[union-attr, operator, arg-type]
-    assert reports.scale(net) == pytest.approx(1, abs=0.02)
+    assert monitor.scale(net) == pytest.approx(1, abs=0.02)
     with torch.no_grad():
         net[0].weight *= 1000  # as for data in other units
-    assert reports.scale(net) == pytest.approx(1, abs=0.02)
-    assert reports.scale(torch.nn.ReLU()) == 0
+    assert monitor.scale(net) == pytest.approx(1, abs=0.02)
+    assert monitor.scale(torch.nn.ReLU()) == 0
 
 
 def test_what_lies_outside_of_the_box_is_counted() -> None:
     x = torch.tensor([[0.0, 0.0], [1.0, 2.0]])
     made = torch.tensor([[0.5, 1.0], [1.49, -0.99], [1.51, 1.0], [0.5, -1.01]])
-    assert reports.beyond(made, x) == 0.5
+    assert monitor.beyond(made, x) == 0.5
 
 
 def test_the_command_says_what_is_wrong(vectors: Collection, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,12 +11,10 @@ import pytest
 import torch
 
 import ganvas
-from ganvas import comparison, evaluation
-from ganvas.artifact import Trained
-from ganvas.budget import Schedule
 from ganvas.data import Collection, from_array, load
-from ganvas.evaluation import Measured
-from ganvas.features import features_for
+from ganvas.evaluation import Measured, compare
+from ganvas.inference.trained import Trained
+from ganvas.metrics.features import features_for
 from ganvas.metrics.jackknife import copying_scores, coverage_scores, duplicates_score, two_sample_score
 from ganvas.metrics.neighbours import (
     copying,
@@ -28,7 +26,8 @@ from ganvas.metrics.neighbours import (
     two_sample_accuracy,
 )
 from ganvas.metrics.neighbours import rare as limit
-from ganvas.selection import Light
+from ganvas.training.schedule import Schedule
+from ganvas.training.validation import Light
 
 FEATURES = ("pixels", "random-conv-v2")
 
@@ -69,7 +68,7 @@ def draws(monkeypatch: pytest.MonkeyPatch) -> Callable[[Collection], None]:
 def split(monkeypatch: pytest.MonkeyPatch) -> None:
     """The run's own data, with a test split."""
     on = Measured(TEST, TRAIN, "test")
-    for module in (comparison, evaluation):
+    for module in (compare, evaluation):
         monkeypatch.setattr(module, "measured", lambda *_: on)
 
 

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import MultivariateNormal, kl_divergence
 
-from ganvas.likelihoods import GaussianHead
+from ganvas.distributions.likelihoods import GaussianHead
+from ganvas.distributions.posteriors import Diagonal, Flow, FlowHead, Full, LowRank, Posterior
 from ganvas.model import Batch
 from ganvas.models import IWAE, VAE, BetaTCVAE, LadderVAE
-from ganvas.posteriors import Diagonal, Flow, FlowHead, Full, LowRank, Posterior
 
 X, Z, SIGMA, DRAWS = 5, 3, 0.4, 40_000
 FAMILIES = ("diagonal", "full", "low-rank", "iaf")

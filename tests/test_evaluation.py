@@ -10,15 +10,15 @@ import pytest
 import torch
 
 import ganvas
-from ganvas import artifact
-from ganvas.commands.evaluating import about_information
+from ganvas.cli.evaluate import about_information
 from ganvas.data import Collection, from_array
+from ganvas.distributions.posteriors import Diagonal
 from ganvas.errors import UserError
+from ganvas.inference import trained as artifact
 from ganvas.metrics import codes, likelihood
 from ganvas.metrics.codes import active_units, information, mutual_information
 from ganvas.metrics.fidelity import psnr, ssim
 from ganvas.model import Batch
-from ganvas.posteriors import Diagonal
 from tests.conftest import image_collection
 
 BITS = from_array(np.random.default_rng(0).integers(0, 2, (70, 8, 8)).astype(bool), name="bits")
@@ -311,7 +311,7 @@ def test_bfloat16_hardly_changes_the_bound(posterior: Any, fields: dict[str, Any
 def test_the_command(vae: ganvas.Trained, capsys: pytest.CaptureFixture[str]) -> None:
     import json
 
-    from ganvas.cli import main
+    from ganvas.cli.app import main
 
     np.save("bits.npy", BITS.numpy() if hasattr(BITS, "numpy") else BITS.x[:, 0].numpy())
     assert main(["evaluate", str(vae.folder), "bits.npy", "-k", "8", "--json"]) == 0

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 import ganvas
-from ganvas.artifact import Trained
 from ganvas.data import Collection, from_array
+from ganvas.distributions.posteriors import Diagonal
 from ganvas.errors import UserError
 from ganvas.explore import codes, direction, interpolate, lerp, quantiles, slerp, usage
-from ganvas.posteriors import Diagonal
+from ganvas.inference.trained import Trained
 from tests.test_models import MODELS, small
 
 SCALES = (0.9, 0.1, 0.5, 0.01)

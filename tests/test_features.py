@@ -9,12 +9,12 @@ import torch
 
 from ganvas.data import View, load
 from ganvas.errors import UserError
-from ganvas.features import NAMES, chosen, features_for
-from ganvas.features.efficientnet import LITE0, SMALL, Residual, convolution, network, prepared
-from ganvas.features.lenet import FASHION_CLASSES, LENETS
-from ganvas.features.published import Published
 from ganvas.metrics import kernel_distance
 from ganvas.metrics.classes import agreement
+from ganvas.metrics.features import NAMES, chosen, features_for
+from ganvas.metrics.features.efficientnet import LITE0, SMALL, Residual, convolution, network, prepared
+from ganvas.metrics.features.lenet import FASHION_CLASSES, LENETS
+from ganvas.metrics.features.published import Published
 
 IMAGES = torch.randint(0, 256, (7, 3, 12, 10), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
@@ -84,7 +84,7 @@ def test_features_do_not_depend_on_the_size_of_blocks(monkeypatch: pytest.Monkey
     space = features_for("random-conv-v2", (3, 12, 10))
     whole = space(IMAGES)
     torch.testing.assert_close(replace(space, at_once=3)(IMAGES), whole, rtol=1e-5, atol=1e-5)
-    monkeypatch.setattr("ganvas.features.base.BLOCK", 2)
+    monkeypatch.setattr("ganvas.metrics.features.base.BLOCK", 2)
     torch.testing.assert_close(space(IMAGES), whole, rtol=1e-5, atol=1e-5)
 
 

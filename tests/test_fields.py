@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 import ganvas
-from ganvas.cli import arguments, main
+from ganvas.cli.app import arguments, main
+from ganvas.cli.arguments import as_options
 from ganvas.data import Collection
 from ganvas.errors import UserError
-from ganvas.tokens import as_options
 
 WRONG: list[tuple[Callable[[], Any], str]] = [
     (lambda: ganvas.VAE(latent=-1), "`latent` must be greater than 0, not -1"),

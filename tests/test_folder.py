@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 import ganvas
-from ganvas.cli import main
+from ganvas.cli.app import main
 from ganvas.data import View, counts, load
 from ganvas.data.collection import fitted
 from ganvas.errors import UserError

@@ -8,7 +8,7 @@ import pytest
 
 import ganvas
 from ganvas.data import Collection, load
-from ganvas.doctor import (
+from ganvas.diagnostics import (
     APART,
     BEYOND,
     CLIPPED,
@@ -23,8 +23,8 @@ from ganvas.doctor import (
     diagnose,
     examine,
 )
-from ganvas.folders import read_log
 from ganvas.models.adversarial import Adversarial
+from ganvas.training.run_folder import read_log
 
 HEALTHY = {
     "accuracy_real": 0.85, "accuracy_fake": 0.85, "gap": 2.0, "diversity": 0.98, "slope": 1.0,

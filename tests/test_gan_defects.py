@@ -14,13 +14,15 @@ from torch import Tensor, nn
 from torch.optim import Adam, RMSprop
 
 import ganvas
-from ganvas import checkpoint, runs
+from ganvas.config import Plan
 from ganvas.data import Collection, Stream, from_array
 from ganvas.errors import UserError
 from ganvas.models import CGAN, DCGAN, GAN, R3GAN, WGAN, WGANGP
 from ganvas.models.adversarial import Adversarial
 from ganvas.objectives import generator_loss, gradient_penalty
-from ganvas.training import Plan, begin, optimizer_of, play, train
+from ganvas.training import checkpoint
+from ganvas.training import run as runs
+from ganvas.training.loop import begin, optimizer_of, play, train
 
 CPU = torch.device("cpu")
 

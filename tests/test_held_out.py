@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 import ganvas
-from ganvas.artifact import Trained
-from ganvas.cli import main
+from ganvas.cli.app import main
 from ganvas.data import NoSplit, View, load
 from ganvas.errors import UserError
+from ganvas.inference.trained import Trained
 
 GAN = ganvas.GAN(latent=2, width=4)
 OPTIONS: dict[str, Any] = {"steps": 1, "batch": 8, "quiet": True}

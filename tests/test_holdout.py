@@ -9,11 +9,11 @@ import pytest
 import torch
 
 import ganvas
-from ganvas import VAE, CycleGAN, runs
 from ganvas.data import NoSplit, View, counts, from_array, load
 from ganvas.errors import UserError
 from ganvas.evaluation import measured
 from ganvas.evaluation.translation import aligned, held_out
+from ganvas.training import run
 from tests.test_listing import picture
 
 TEST = View(split="test")
@@ -133,7 +133,7 @@ def test_what_python_gives_is_whole_unless_asked() -> None:
 
 
 def test_a_run_is_measured_on_what_was_held_out(many: Path) -> None:
-    trained = runs.train(TINY, many, steps=1, batch=8, quiet=True)
+    trained = run.train(TINY, many, steps=1, batch=8, quiet=True)
     on = measured(trained, None, None, True)
     assert on.split == "test"
     assert on.train is not None
@@ -143,20 +143,20 @@ def test_a_run_is_measured_on_what_was_held_out(many: Path) -> None:
     assert len(measured(trained, many, None, False).held_out) == 120
     assert len(trained.encode(many, TEST)) == len(on.held_out)
     assert trained.folder is not None
-    runs.resume(trained.folder, steps=2, quiet=True)
-    held = runs.train(TINY, load(many), steps=1, batch=8, holdout=0.5, quiet=True)
+    run.resume(trained.folder, steps=2, quiet=True)
+    held = run.train(TINY, load(many), steps=1, batch=8, holdout=0.5, quiet=True)
     assert held.folder is not None
-    runs.resume(held.folder, steps=2, data=load(many), quiet=True)
+    run.resume(held.folder, steps=2, data=load(many), quiet=True)
 
 
 def test_a_run_of_before_has_learnt_from_all(many: Path) -> None:
-    trained = runs.train(TINY, many, steps=1, batch=8, holdout=0, quiet=True)
+    trained = run.train(TINY, many, steps=1, batch=8, holdout=0, quiet=True)
     assert trained.folder is not None
     file = trained.folder / "config.json"
     config = json.loads(file.read_text())
     del config["data"]["view"]["holdout"]
     file.write_text(json.dumps(config))
-    runs.resume(trained.folder, steps=2, quiet=True)
+    run.resume(trained.folder, steps=2, quiet=True)
     assert measured(trained, None, None, False).split == "train"
     assert len(measured(trained, None, None, False).held_out) == 120
 
@@ -165,7 +165,7 @@ def test_each_domain_holds_out_its_own(many: Path, folder: Path, tmp_path: Path)
     for i in range(110):
         picture(tmp_path / "other" / f"{i}.png", 130 + i)
     model = CycleGAN(width=4, blocks=1)
-    trained = runs.train(model, (many, tmp_path / "other"), steps=1, batch=1, quiet=True)
+    trained = run.train(model, (many, tmp_path / "other"), steps=1, batch=1, quiet=True)
     pair, split = held_out(trained, None, None)
     assert split == "test"
     assert levels(pair.a) == levels(load(many, TEST))

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, max_pool2d
 
-from ganvas.features import features_for, inception
-from ganvas.features.base import frozen
-from ganvas.features.inception import Mixed, average, network, resized
+from ganvas.metrics.features import features_for, inception
+from ganvas.metrics.features.base import frozen
+from ganvas.metrics.features.inception import Mixed, average, network, resized
 
 
 def published() -> Iterator[tuple[str, tuple[int, ...]]]:

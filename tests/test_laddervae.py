@@ -12,17 +12,17 @@ from torch import Tensor, nn
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
 import ganvas
-from ganvas.cli import main
+from ganvas.cli.app import main
 from ganvas.data import Collection
-from ganvas.doctor import diagnose, latent_report
+from ganvas.diagnostics import diagnose, latent_report
+from ganvas.distributions.gaussian import FLOOR, UNIT
+from ganvas.distributions.likelihoods import GaussianHead
+from ganvas.distributions.posteriors import Diagonal, Head
 from ganvas.errors import UserError
-from ganvas.likelihoods import GaussianHead
 from ganvas.model import Batch
 from ganvas.models import VAE, LadderVAE
 from ganvas.models.laddervae import BottomUp, Level, TopDown, combined
 from ganvas.objectives import kl_diagonals
-from ganvas.posteriors import Diagonal, Head
-from ganvas.posteriors.gaussian import FLOOR, UNIT
 
 SHAPE = (1, 9, 9)
 BATCH = Batch((torch.rand(8, *SHAPE, generator=torch.Generator().manual_seed(0)) < 0.5).float())

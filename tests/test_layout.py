@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from ganvas import CGAN, VAE, CycleGAN, runs
-from ganvas.commands.looking import data as report
+from ganvas.cli.inspect import data as report
 from ganvas.data import NoSplit, View, counts, load
 from ganvas.errors import UserError
 from ganvas.evaluation.translation import held_out
+from ganvas.training import run
 from tests.test_listing import picture
 
 TEST = View(split="test")
@@ -129,17 +129,17 @@ def test_a_translator_takes_both_domains_of_one_folder(tmp_path: Path, capsys: p
     data = tree(tmp_path / "outer" / "horse2zebra", trainA=3, trainB=4, testA=1, testB=2)
     model = CycleGAN(width=4, blocks=1)
     for source in (data, str(tmp_path / "outer")):
-        trained = runs.train(model, source, steps=1, batch=1, quiet=True)
+        trained = run.train(model, source, steps=1, batch=1, quiet=True)
         assert trained.about["domains"][1]["examples"] == 4
         pair, split = held_out(trained, None, None)
         assert (len(pair.a), len(pair.b), split) == (1, 2, "test")
         assert len(held_out(trained, data, None)[0].a) == 3
     assert trained.folder is not None
-    runs.resume(trained.folder, steps=2, data=data, quiet=True)
+    run.resume(trained.folder, steps=2, data=data, quiet=True)
     report(str(data), out=tmp_path / "sheet.png")
     assert "trainA" in capsys.readouterr().out
     with pytest.raises(UserError, match="holds two domains, trainA and trainB"):
-        runs.train(VAE(), data, quiet=True)
+        run.train(VAE(), data, quiet=True)
 
 
 def test_models_of_classes_say_what_was_seen(tmp_path: Path) -> None:
@@ -147,9 +147,9 @@ def test_models_of_classes_say_what_was_seen(tmp_path: Path) -> None:
     picture(mixed / "loose.png")
     for model, who in ((CGAN(), "cgan draws the class"), (VAE(conditional=True), "conditional=true tells")):
         with pytest.raises(UserError, match=f"one has one class only, archive, and {who} .*with a labels.csv"):
-            runs.train(model, one, steps=1, quiet=True)
+            run.train(model, one, steps=1, quiet=True)
         with pytest.raises(UserError, match=f"mixed has no labels, and {who} .*Seen: no labels: 1 image lies beside"):
-            runs.train(model, mixed, steps=1, quiet=True)
+            run.train(model, mixed, steps=1, quiet=True)
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import MultivariateNormal, kl_divergence
 
+from ganvas.distributions.likelihoods import Bernoulli, BernoulliHead
 from ganvas.errors import UserError
-from ganvas.likelihoods import Bernoulli, BernoulliHead
 from ganvas.metrics import fused, likelihood
 from ganvas.metrics.likelihood import log_likelihood, mean_and_error
 from ganvas.randomness import seed_of

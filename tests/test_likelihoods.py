@@ -9,10 +9,17 @@ from torch import Tensor
 from torch.autograd import gradcheck
 
 import ganvas
-from ganvas import likelihoods
 from ganvas.data import Collection, from_array
+from ganvas.distributions import likelihoods
+from ganvas.distributions.likelihoods import (
+    HEADS,
+    Bernoulli,
+    ContinuousBernoulli,
+    DiscretizedLogistic,
+    Gaussian,
+    OptimalGaussian,
+)
 from ganvas.errors import UserError
-from ganvas.likelihoods import HEADS, Bernoulli, ContinuousBernoulli, DiscretizedLogistic, Gaussian, OptimalGaussian
 from ganvas.objectives import continuous_bernoulli_nll, discretized_logistic_nll, squared_error
 
 every_likelihood = pytest.mark.parametrize("name", list(HEADS))

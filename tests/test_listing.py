@@ -13,7 +13,7 @@ from ganvas.data import View, counts, load
 from ganvas.data import listing as files
 from ganvas.data.listing import RECORD, SUFFIXES, listed
 from ganvas.errors import UserError
-from ganvas.tree import translate_files
+from ganvas.inference.translation import translate_files
 from tests.test_tiles import negatives
 
 unix = pytest.mark.skipif(os.name == "nt", reason="links and pipes as on Unix")

@@ -10,21 +10,22 @@ import torch
 from safetensors.torch import save_file
 
 import ganvas
-from ganvas import budget, checkpoint, selection
-from ganvas.artifact import Trained
-from ganvas.cli import main
+from ganvas.cli.app import main
+from ganvas.config import Plan
 from ganvas.data import Collection, Scaling, load
 from ganvas.evaluation import samples as evaluated
-from ganvas.features import CPU, Features, features_for
-from ganvas.features.efficientnet import SMALL
-from ganvas.folders import read_log
+from ganvas.inference.trained import Trained
 from ganvas.metrics import sliced_wasserstein
+from ganvas.metrics.features import CPU, Features, features_for
+from ganvas.metrics.features.efficientnet import SMALL
 from ganvas.model import Model
 from ganvas.models import CGAN, DCGAN, GAN, VAE
-from ganvas.pictures import Examples
 from ganvas.randomness import generator
-from ganvas.selection import Light
-from ganvas.training import Plan, begin
+from ganvas.training import checkpoint, schedule, validation
+from ganvas.training.loop import begin
+from ganvas.training.run_folder import read_log
+from ganvas.training.validation import Light
+from ganvas.viz.images import Examples
 
 TINY = GAN(width=4, latent=3)
 
@@ -33,7 +34,7 @@ def light(model: Model, data: Collection, seed: int = 0) -> tuple[Light, Trained
     """The measurement of a run, and its untrained networks."""
     plan = Plan(batch=8, seed=seed)
     state = begin(model, data.shape, seed, CPU, len(data.classes))
-    measure = selection.begin(model, data, data, plan, state)
+    measure = validation.begin(model, data, data, plan, state)
     assert measure is not None
     return measure, Trained(model, data.shape, state.average)
 
@@ -79,19 +80,19 @@ def test_samples_have_labels_drawn_apart_from_the_examples(
 
 
 def test_features_go_by_the_data_but_none_is_slow(images: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ganvas.features.LITE0.__class__.found", lambda self: None)
-    assert selection.space_of(images.shape, "images", CPU).name == "random-conv-v2"
-    monkeypatch.setattr("ganvas.features.LITE0.__class__.found", lambda self: Path("weights"))
+    monkeypatch.setattr("ganvas.metrics.features.LITE0.__class__.found", lambda self: None)
+    assert validation.space_of(images.shape, "images", CPU).name == "random-conv-v2"
+    monkeypatch.setattr("ganvas.metrics.features.LITE0.__class__.found", lambda self: Path("weights"))
     asked: list[str] = []
 
     def features(name: str, *_: Any, **options: Any) -> Features:
         asked.append(name)
         return features_for("random-conv-v2", images.shape)
 
-    monkeypatch.setattr(selection, "features_for", features)
-    selection.space_of(images.shape, "images", torch.device("meta"))
-    selection.space_of(images.shape, "images", CPU)
-    selection.space_of((1, 28, 28), "fashion_mnist", CPU)
+    monkeypatch.setattr(validation, "features_for", features)
+    validation.space_of(images.shape, "images", torch.device("meta"))
+    validation.space_of(images.shape, "images", CPU)
+    validation.space_of((1, 28, 28), "fashion_mnist", CPU)
     assert asked == ["efficientnet-lite0-v1", "efficientnet-lite0-32-v1", "lenet-fashion-v1"]
 
 
@@ -101,11 +102,11 @@ def test_colour_is_seen_by_a_trained_network_where_the_budget_pays_for_it(
     """At every checkpoint, or every 1,000 steps; of small networks, which it would slow down, it is not."""
 
     def seen(step: int, data: Collection = images, **kept: Any) -> tuple[str, list[str]]:
-        monkeypatch.setattr(selection, "of_step", lambda *_: step)
+        monkeypatch.setattr(validation, "of_step", lambda *_: step)
         plan = Plan(batch=8, every=100)
         state = begin(TINY, data.shape, 0, CPU, len(data.classes))
-        measure = selection.begin(TINY, data, data, plan, state, **kept)
-        return measure.space.name, selection.of_features(kept.get("lines", ()), measure)  # type: ignore[union-attr]
+        measure = validation.begin(TINY, data, data, plan, state, **kept)
+        return measure.space.name, validation.of_features(kept.get("lines", ()), measure)  # type: ignore[union-attr]
 
     cheaper, advice = "random-conv-v2", 'which see less than EfficientNet does: pip install "ganvas[features]"'
     small, (told,) = seen(10**5)
@@ -116,7 +117,7 @@ def test_colour_is_seen_by_a_trained_network_where_the_budget_pays_for_it(
         assert seen(10**12) == (SMALL.name, [f"samples are measured on {SMALL.name}"])
         lines = [{"samples": {"metric": f"kid:{features_for(SMALL.name, images.shape).tag}"}}]
         assert seen(10**5, lines=lines) == (SMALL.name, []), "a run goes on with what it began with"
-    monkeypatch.setattr("ganvas.features.LITE0.__class__.found", lambda self: None)
+    monkeypatch.setattr("ganvas.metrics.features.LITE0.__class__.found", lambda self: None)
     name, (told,) = seen(10**12)
     assert name == cheaper
     assert told.endswith(advice)
@@ -138,7 +139,7 @@ def test_of_vectors_it_is_the_sliced_wasserstein_distance(vectors: Collection, m
     assert away["memorised"] == 0
     made = trained.noise(60, generator(CPU, 0, "compared")) + 3
     real, units = vectors.some(60, 0, "compared").x, Scaling.of(vectors.x)
-    expected = sliced_wasserstein(units(real), units(made), directions=selection.DIRECTIONS)
+    expected = sliced_wasserstein(units(real), units(made), directions=validation.DIRECTIONS)
     assert away["value"] == pytest.approx(expected, rel=1e-5)
 
 
@@ -147,7 +148,7 @@ def test_the_error_of_vectors_is_the_deviation_of_repeats() -> None:
     for seed in range(200):
         x, y = torch.randn(2, 300, 2, generator=torch.Generator().manual_seed(seed))
         data = Collection(x=x, name="normal")
-        measure = Light(data, features_for("values", (2,)), 0, budget.Schedule(1, 300))
+        measure = Light(data, features_for("values", (2,)), 0, schedule.Schedule(1, 300))
         measure.__dict__["some"] = data
         found.append(measure.distance(y + 1))
     values, errors = torch.tensor(found).unbind(1)
@@ -175,7 +176,7 @@ def test_copies_of_training_examples_are_counted() -> None:
     noise = torch.randint(-3, 4, known.x.shape, generator=torch.Generator().manual_seed(1))
     noisy = (known.x + noise).clamp(0, 255).to(torch.uint8)
     for learnt in (known, replace(known, x=known.x.repeat(2, 1, 1, 1))):
-        measure = Light(learnt, features_for("random-conv-v2", data.shape), 0, budget.Schedule(1, 400))
+        measure = Light(learnt, features_for("random-conv-v2", data.shape), 0, schedule.Schedule(1, 400))
         share = {
             name: measure.measure(tape(x))["memorised"]
             for name, x in (("other", other.x), ("copies", known.x), ("noisy", noisy))
@@ -183,7 +184,7 @@ def test_copies_of_training_examples_are_counted() -> None:
         assert share["other"] <= 0.02
         assert share["copies"] == share["noisy"] == 1
     large = replace(known, x=known.x.repeat(4, 1, 1, 1))
-    measure = Light(large, features_for("random-conv-v2", data.shape), 0, budget.Schedule(1, 100))
+    measure = Light(large, features_for("random-conv-v2", data.shape), 0, schedule.Schedule(1, 100))
     assert "memorised" not in measure.measure(tape(known.x)), "they are too many to look through"
 
 
@@ -210,7 +211,7 @@ def test_a_run_goes_on_with_the_features_that_it_began_with(
 ) -> None:
     """Else the lowest distance so far, of a run of an older version, would be one on other features."""
     with monkeypatch.context() as older:
-        older.setattr(selection, "space_of", lambda shape, *_: features_for("random-conv-v1", shape))
+        older.setattr(validation, "space_of", lambda shape, *_: features_for("random-conv-v1", shape))
         run = ganvas.train(TINY, images, steps=20, batch=8, every=10)
     assert isinstance(run.folder, Path)
     ganvas.resume(run.folder, steps=40, data=images)

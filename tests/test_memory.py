@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ganvas.commands.looking import described
+from ganvas.cli.inspect import described
 from ganvas.data import Collection, View, load, memory
 from ganvas.errors import UserError
 from ganvas.models import VAE

@@ -12,13 +12,14 @@ from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 import ganvas
-from ganvas import models, training
-from ganvas.artifact import Trained, load_trained
+from ganvas.config import Plan
 from ganvas.data import Collection, load, scaling_of, streamed
 from ganvas.errors import UserError
+from ganvas.inference.trained import Trained, load_trained
 from ganvas.model import Batch, Encodes, Model, Move, Samples, plain
 from ganvas.models import MODELS
-from ganvas.training import Plan, begin, play, train
+from ganvas.training import loop
+from ganvas.training.loop import begin, play, train
 from tests.conftest import image_collection, learnt_by
 
 SMALL: dict[str, Any] = {"latent": 6, "width": 8, "k": 2, "levels": (4, 2), "k_first": 3, "blocks": 1, "pool": 6}
@@ -275,8 +276,8 @@ def doubled(batch: Batch) -> Batch:
 @pytest.fixture
 def exact(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Training in float64, in which machines and numbers of threads agree to many digits."""
-    real = training.streamed
-    monkeypatch.setattr(training, "streamed", lambda *args, **options: Doubled(real(*args, **options)))
+    real = loop.streamed
+    monkeypatch.setattr(loop, "streamed", lambda *args, **options: Doubled(real(*args, **options)))
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 import ganvas
-from ganvas import priors
-from ganvas.artifact import Trained
 from ganvas.data import Collection
+from ganvas.distributions import priors
+from ganvas.distributions.priors import fit
 from ganvas.explore import interpolate, quantiles
+from ganvas.inference.trained import Trained
 from ganvas.model import Model
 from ganvas.models import DCGAN, GAN, MODELS, VAE
-from ganvas.priors import fit
 from ganvas.randomness import generator
 from tests.test_models import every_generator, small
 

@@ -9,8 +9,6 @@ from torch import Tensor
 from torch.autograd import gradcheck
 from torch.distributions import Bernoulli, MultivariateNormal, Normal, kl_divergence
 
-from ganvas import objectives
-
 D = 4
 
 

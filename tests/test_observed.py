@@ -6,9 +6,9 @@ from torch import Tensor
 
 import ganvas
 from ganvas.data import load
-from ganvas.doctor import FEW, FINER, GRAIN
+from ganvas.diagnostics import FEW, FINER, GRAIN
 from ganvas.model import Batch
-from ganvas.observed import beside, detail, diversity, on_white
+from ganvas.models.statistics import beside, detail, diversity, on_white
 
 RANDOM = torch.Generator().manual_seed(0)
 

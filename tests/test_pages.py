@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganvas.cli import main
+from ganvas.cli.app import main
 from ganvas.data import View, counts, images, load
 from ganvas.errors import UserError
 from tests.test_depth import chunk

@@ -8,11 +8,12 @@ import torch
 from PIL import Image
 
 import ganvas
-from ganvas.artifact import Trained
+from ganvas.config import Plan
 from ganvas.data import Collection, PairStream, View, from_array, load, load_all, paired
 from ganvas.errors import UserError
+from ganvas.inference.trained import Trained
 from ganvas.models import CycleGAN, DiscoGAN
-from ganvas.training import Plan, begin, train
+from ganvas.training.loop import begin, train
 from tests.conftest import image_collection, write_folder
 from tests.test_models import every_translator, small
 
@@ -173,7 +174,7 @@ def test_options_that_are_usual_for_a_model(images: Collection, tmp_path: Path) 
     """CycleGAN's own, unless the user says otherwise."""
     ganvas.train(small(CycleGAN), (images, images), steps=2, quiet=True, folder=tmp_path / "a")
     ganvas.train(small(CycleGAN), (images, images), steps=2, batch=3, decay=0.1, quiet=True, folder=tmp_path / "b")
-    plans = [ganvas.folders.read_config(tmp_path / name)["plan"] for name in "ab"]
+    plans = [ganvas.training.run_folder.read_config(tmp_path / name)["plan"] for name in "ab"]
     assert [(p["batch"], p["decay"]) for p in plans] == [(1, 0.5), (3, 0.1)]
     assert [Plan(steps=200, decay=0.5).rate(step) for step in (0, 99, 100, 150, 199)] == [1, 1, 1, 0.5, 0.01]
     assert load("ring").parts[0].name == "ring"

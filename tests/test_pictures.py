@@ -10,9 +10,9 @@ from PIL import Image
 
 from ganvas.data import Scaling, load
 from ganvas.errors import UserError
-from ganvas.paths import written
-from ganvas.pictures import GAP, Examples, captioned, enlargement, grid, preview
-from ganvas.plots import COLOURS, SIDE, Axes, axes_around, colours_of, ticks
+from ganvas.io.atomic import written
+from ganvas.viz.images import GAP, Examples, captioned, enlargement, grid, preview
+from ganvas.viz.plots import COLOURS, SIDE, Axes, axes_around, colours_of, ticks
 
 IMAGES = torch.randint(0, 256, (6, 3, 8, 10), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 

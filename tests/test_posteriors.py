@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.autograd import gradcheck
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
-from ganvas.posteriors import Diagonal, Flow, FlowHead, Full, LowRank, Posterior, head
-from ganvas.posteriors.flow import MADE
+from ganvas.distributions.flow import MADE
+from ganvas.distributions.posteriors import Diagonal, Flow, FlowHead, Full, LowRank, Posterior, head
 
 D, RANK = 3, 2
 FAMILIES = ("diagonal", "full", "low-rank", "iaf")

@@ -13,14 +13,14 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 import ganvas
-from ganvas import priors
-from ganvas.artifact import WEIGHTS, load_trained
-from ganvas.checkpoint import read
-from ganvas.cli import main
+from ganvas.cli.app import main
 from ganvas.data import Collection
+from ganvas.distributions import priors
+from ganvas.distributions.priors import KINDS, fit, fit_flow, fit_gaussian, fit_mixture
 from ganvas.errors import UserError
+from ganvas.inference.trained import WEIGHTS, load_trained
+from ganvas.io.safetensors import read
 from ganvas.model import Encodes
-from ganvas.priors import KINDS, fit, fit_flow, fit_gaussian, fit_mixture
 from tests.e2e.test_bad_input import failing
 from tests.e2e.test_commands import TINY, said, told
 from tests.test_models import MODELS, small
@@ -289,7 +289,7 @@ def test_files_that_do_not_fit(autoencoder: ganvas.Trained, images: Collection) 
 
 
 def test_many_examples_are_thinned_out(images: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ganvas.artifact.CODES", 20)
+    monkeypatch.setattr("ganvas.inference.trained.CODES", 20)
     model = ganvas.train(small(MODELS["autoencoder"]), images, steps=1, batch=8, quiet=True)
     heard: list[str] = []
     fitted = model.fit_prior(images, kinds=["gaussian"], progress=heard.append)

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from ganvas.progress import Bar
+from ganvas.training.progress import Bar
 
 TERMS = {"reconstruction": 123.45678, "kl": 23.4567, "and": 1.0, "many": 2.0, "more": 3.0, "losses": 4.0}
 REPORT = {"codes": {"active": 12, "dimensions": 32, "kl_per_dimension": [0.01, 3.2]}}

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 import torch
 
-from ganvas.cli import main
+from ganvas.cli.app import main
 from ganvas.errors import UserError
-from ganvas.features import features_for, published
-from ganvas.features.efficientnet import LITE0
-from ganvas.features.inception import INCEPTION
-from ganvas.features.published import Published
+from ganvas.metrics.features import features_for, published
+from ganvas.metrics.features.efficientnet import LITE0
+from ganvas.metrics.features.inception import INCEPTION
+from ganvas.metrics.features.published import Published
 
 WEIGHTS = OrderedDict(first=torch.arange(6.0).view(2, 3), second=torch.tensor([7, 8]))
 

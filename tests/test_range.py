@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 import ganvas
-from ganvas.cli import main
+from ganvas.cli.app import main
 from ganvas.data import View, from_array, load
 from ganvas.errors import UserError
 from tests.test_depth import of_bits, png

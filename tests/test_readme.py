@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from cyclopts import App, MissingArgumentError
 
-from ganvas.cli import app
-from ganvas.tokens import apart, meant
+from ganvas.cli.app import app
+from ganvas.cli.arguments import apart, meant
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -59,7 +59,7 @@ def test_nothing_unpickles() -> None:
 
 
 def test_the_command_line_starts_without_torch() -> None:
-    code = "import sys, ganvas.cli; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    code = "import sys, ganvas.cli.app; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

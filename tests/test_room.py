@@ -9,10 +9,10 @@ import pytest
 import torch
 
 import ganvas
-from ganvas.artifact import Trained
-from ganvas.cli import main
+from ganvas.cli.app import main
 from ganvas.data import Collection, memory
 from ganvas.errors import UserError
+from ganvas.inference.trained import Trained
 from ganvas.models import model_from
 
 HUGE = 10**11
@@ -61,7 +61,7 @@ def test_when_it_runs_out_nevertheless(
     def fails(*_: Any) -> None:
         raise error
 
-    monkeypatch.setattr("ganvas.runs.go", fails)
+    monkeypatch.setattr("ganvas.training.run.go", fails)
     assert main(["train", "vae", "digits", "--width", "4"]) == 1
     assert capsys.readouterr().err.splitlines()[-1].startswith("ganvas: there is not enough memory: ask for fewer")
     assert json.loads(next(Path("runs").glob("*/config.json")).read_text())["model"] == "vae"

@@ -14,12 +14,14 @@ from typing import Any
 import pytest
 
 import ganvas
-from ganvas import folders, lock, record, runs
 from ganvas.data import Collection
 from ganvas.errors import Stopped, UserError
+from ganvas.io import lock
+from ganvas.io.atomic import temporary_name, written
 from ganvas.models import MODELS
-from ganvas.paths import temporary_name, written
-from ganvas.stopping import stoppable
+from ganvas.training import record, run_folder
+from ganvas.training import run as runs
+from ganvas.training.signals import stoppable
 from tests.conftest import interrupted
 from tests.test_models import small
 
@@ -146,7 +148,7 @@ def test_a_log_that_is_gone_is_said(images: Collection, capsys: pytest.CaptureFi
     (run / "log.jsonl").unlink()
     ganvas.resume(run, steps=6, data=images)
     assert "log.jsonl is missing: the log begins anew after step 4" in capsys.readouterr().err
-    assert [line["step"] for line in folders.read_log(run)] == [5, 6]
+    assert [line["step"] for line in run_folder.read_log(run)] == [5, 6]
 
 
 HOLDS = """
@@ -170,7 +172,7 @@ def holding(run: Path, *words: str) -> "subprocess.Popen[str]":
 @pytest.mark.skipif(os.name == "nt", reason="signals as on Unix")
 def test_one_process_at_a_time_and_a_dead_one_is_none(images: Collection, capsys: pytest.CaptureFixture[str]) -> None:
     """Neither a file that is left nor a child that lives on keeps the lock of a process that was killed."""
-    from ganvas.cli import main
+    from ganvas.cli.app import main
 
     run = begun(images)
     with holding(run, "child") as process:
@@ -277,7 +279,7 @@ def test_saving_by_the_clock_changes_nothing(model: str, images: Collection, mon
             clock += 50.0
             yield step
             if step == 8:
-                assert folders.saved_step(Path("slow")) >= 7
+                assert run_folder.saved_step(Path("slow")) >= 7
                 assert lock.os.path.exists("slow/previews/0000001.png")
 
     with monkeypatch.context() as patch:
@@ -350,7 +352,7 @@ def test_what_ignores_a_hangup_goes_on_doing_so() -> None:
 
 
 def test_weights_that_are_not_the_last_are_named(images: Collection, capsys: pytest.CaptureFixture[str]) -> None:
-    from ganvas.cli import main
+    from ganvas.cli.app import main
 
     def said(run: str) -> str:
         capsys.readouterr()
@@ -370,7 +372,7 @@ def test_the_best_weights_are_named_as_such(images: Collection) -> None:
     run = begun(images, model="gan")
     trained = ganvas.load(run)
     best = replace(trained, about=trained.about | {"step": 2, "samples": {}})
-    assert folders.of_weights(best) == [
+    assert run_folder.of_weights(best) == [
         "weights of step 2 of 4, whose samples are the best; last.safetensors has those of step 4"
     ]
-    assert folders.of_weights(replace(best, folder=None)) == []
+    assert run_folder.of_weights(replace(best, folder=None)) == []

@@ -10,14 +10,14 @@ import pytest
 import torch
 
 import ganvas
-from ganvas.artifact import Trained
-from ganvas.commands.evaluating import about_samples
+from ganvas.cli.evaluate import about_samples
 from ganvas.data import Collection, View, from_array, load
 from ganvas.errors import UserError
 from ganvas.evaluation import evaluate
-from ganvas.features import Features, features_for
-from ganvas.features.efficientnet import LITE0
+from ganvas.inference.trained import Trained
 from ganvas.metrics import kernel_distance
+from ganvas.metrics.features import Features, features_for
+from ganvas.metrics.features.efficientnet import LITE0
 from ganvas.model import a_name_of
 
 
@@ -259,7 +259,7 @@ def test_few_samples_of_any_model_have_the_numbers_that_they_can_have(gan: Train
 
 def test_long_work_says_how_long_it_will_take(gan: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ganvas.evaluation.samples.SILENT", 0)
-    monkeypatch.setattr("ganvas.features.base.BLOCK", 40)
+    monkeypatch.setattr("ganvas.metrics.features.base.BLOCK", 40)
     said: list[str] = []
     evaluate(gan, n=100, metrics=("kid",), progress=said.append)
     assert said[0] == "100 samples and their features"
@@ -319,7 +319,7 @@ def test_modes_are_known_of_mixtures_only(tmp_path: Path, vectors: Collection) -
 
 
 def test_the_text_says_features_once(gan: Trained, capsys: pytest.CaptureFixture[str]) -> None:
-    from ganvas.cli import main
+    from ganvas.cli.app import main
 
     assert main(["evaluate", str(gan.folder), "-n", "50", "--metrics", "kid,prdc", "--quiet"]) == 0
     out = capsys.readouterr().out

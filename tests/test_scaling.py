@@ -11,15 +11,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import ganvas
-from ganvas import artifact, checkpoint, record
 from ganvas.data import Collection, Scaling, Stream, from_array
 from ganvas.evaluation import samples, translation
 from ganvas.evaluation.samples import Sides
-from ganvas.features import features_for
-from ganvas.folders import read_log
+from ganvas.inference import trained
+from ganvas.metrics.features import features_for
 from ganvas.model import Encodes, Model, Samples
 from ganvas.models import MODELS
-from ganvas.training import begin
+from ganvas.training import checkpoint, record
+from ganvas.training.loop import begin
+from ganvas.training.run_folder import read_log
 from tests.test_models import small
 
 CPU = torch.device("cpu")
@@ -180,7 +181,7 @@ def without_scaling(file: Path, rename: dict[str, Tensor]) -> None:
     """A file as it was written when networks saw vectors as they are, or standardised them in layers of their own."""
     header, tensors = checkpoint.read(file)
     tensors = {name: t for name, t in tensors.items() if not name.startswith("scaling/")} | rename
-    save_file({name: t.clone() for name, t in tensors.items()}, file, {"ganvas": artifact.json.dumps(header)})
+    save_file({name: t.clone() for name, t in tensors.items()}, file, {"ganvas": trained.json.dumps(header)})
 
 
 def test_weights_of_models_that_saw_vectors_as_they_are_still_do(tmp_path: Path) -> None:

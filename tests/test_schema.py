@@ -13,12 +13,12 @@ from PIL import Image
 from torch import nn
 
 import ganvas
-from ganvas import folders, record
-from ganvas.artifact import load_trained
-from ganvas.cli import main
+from ganvas.cli.app import main
 from ganvas.errors import UserError
+from ganvas.inference.schema import check_networks
+from ganvas.inference.trained import load_trained
 from ganvas.models import MODELS
-from ganvas.schema import check_networks
+from ganvas.training import record, run_folder
 from tests.conftest import as_pair, image_collection
 from tests.test_models import small
 
@@ -93,8 +93,8 @@ def use(run: Path, data: Any) -> None:
     """All that reads a run."""
     trained = load_trained(run)
     assert len(trained.sample(2) if trained.model.domains == 1 else trained.translate(data[0])) > 1
-    folders.of_weights(trained)
-    folders.summary(run)
+    run_folder.of_weights(trained)
+    run_folder.summary(run)
     assert main(["doctor", str(run)]) in (0, 2)
     ganvas.resume(run, data, steps=3, quiet=True)
 
@@ -188,11 +188,11 @@ DAMAGED = (
 
 def test_damaged_lines_of_a_log_are_left_out_and_said(capsys: pytest.CaptureFixture[str]) -> None:
     run, data = begun("cgan")
-    whole = folders.read_log(run)
+    whole = run_folder.read_log(run)
     for bad in DAMAGED:
         lines = [json.dumps(line) for line in whole]
         (run / "log.jsonl").write_text("\n".join([lines[0], bad, *lines[1:]]) + "\n" + '{"step": 9, "sec')
-        assert folders.read_log(run) == whole
+        assert run_folder.read_log(run) == whole
         for command in (["doctor", "run"], ["runs", "--out", "."]):
             capsys.readouterr()
             assert main(command) == 0
@@ -200,8 +200,8 @@ def test_damaged_lines_of_a_log_are_left_out_and_said(capsys: pytest.CaptureFixt
     (run / "log.jsonl").write_bytes(b"\xff\xfe\n" + (run / "log.jsonl").read_bytes())
     ganvas.resume(run, data, steps=3)
     assert "run/log.jsonl: lines 1, 3 are damaged, and left out" in capsys.readouterr().err
-    assert [line["step"] for line in folders.read_log(run)] == [1, 2, 3]
-    assert folders.unread(run) == []
+    assert [line["step"] for line in run_folder.read_log(run)] == [1, 2, 3]
+    assert run_folder.unread(run) == []
 
 
 def test_one_run_that_cannot_be_read_does_not_hide_the_others(capsys: pytest.CaptureFixture[str]) -> None:

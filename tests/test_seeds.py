@@ -7,13 +7,14 @@ import torch
 from torch import Tensor, nn
 
 import ganvas
-from ganvas import training
-from ganvas.artifact import Trained
+from ganvas.config import Plan
 from ganvas.data import Collection
+from ganvas.distributions.priors import Mixture, fit
 from ganvas.explore import interpolate
+from ganvas.inference.trained import Trained
 from ganvas.model import Model
-from ganvas.priors import Mixture, fit
-from ganvas.training import Plan, begin, train
+from ganvas.training import loop
+from ganvas.training.loop import begin, train
 from tests.conftest import learnt_by
 from tests.test_models import every_model, small
 
@@ -53,7 +54,7 @@ def test_every_step_of_every_seed_has_noise_of_its_own(
     cls: type[Model], images: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All examples are alike and no weight moves: what still differs between two steps is their noise."""
-    monkeypatch.setattr(training, "play", lambda *_: None)
+    monkeypatch.setattr(loop, "play", lambda *_: None)
     one = Collection(x=images.x[:1].repeat(40, 1, 1, 1), labels=torch.zeros(40, dtype=torch.long), classes=("a", "b"))
     model, data = small(cls, lazy=1), learnt_by(cls, one)
     first, again, other, rank = (losses(model, data, *key) for key in ((0,), (0,), (1,), (0, 1)))

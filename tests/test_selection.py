@@ -10,16 +10,16 @@ import pytest
 import torch
 
 import ganvas
-from ganvas import budget, selection
-from ganvas.artifact import LAST, WEIGHTS, Trained
-from ganvas.checkpoint import read
 from ganvas.data import Collection
 from ganvas.errors import Stopped, UserError
-from ganvas.features import CPU
-from ganvas.folders import read_log
+from ganvas.inference.trained import LAST, WEIGHTS, Trained
+from ganvas.io.safetensors import read
+from ganvas.metrics.features import CPU
 from ganvas.models import GAN, VAE, Autoencoder
-from ganvas.selection import Light
-from ganvas.training import begin
+from ganvas.training import schedule, validation
+from ganvas.training.loop import begin
+from ganvas.training.run_folder import read_log
+from ganvas.training.validation import Light
 from tests.conftest import interrupted
 
 OPTIONS: dict[str, Any] = {"batch": 8, "every": 2, "quiet": True}
@@ -30,7 +30,7 @@ NAMES = ["metric", "value", "error", "n", "memorised", "lowest", "best", "second
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every checkpoint of a tiny run is measured, whatever it takes."""
-    monkeypatch.setattr(budget, "SHARE", 1e9)
+    monkeypatch.setattr(schedule, "SHARE", 1e9)
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def far(monkeypatch: pytest.MonkeyPatch, often: None) -> Callable[..., None]:
     def patch(error: float = 0.0, **distances: float) -> None:
         def measure(self: Light, trained: Trained) -> dict[str, Any]:
             value = float(distances[f"at_{trained.about['step']}"])
-            return {"metric": "kid", "value": selection.shown(value), "error": error, "n": 40}
+            return {"metric": "kid", "value": validation.shown(value), "error": error, "n": 40}
 
         monkeypatch.setattr(Light, "measure", measure)
 
@@ -84,7 +84,7 @@ def test_the_error_that_counts_is_that_of_the_lowest(images: Collection) -> None
     state = begin(TINY, images.shape, 0, CPU)
     for step, value, error, best in ((1, 5.0, 9.0, 1), (2, -0.1, 0.2, 2), (3, 0.2, 9.0, 2), (4, 0.05, 9.0, 4)):
         state.step = step
-        assert selection.note(state, value, error) == (best == step)
+        assert validation.note(state, value, error) == (best == step)
         assert state.best == best
     assert (state.lowest, state.error, state.waited) == (-0.1, 0.2, 2)
 
@@ -157,7 +157,7 @@ def test_measuring_changes_nothing_in_training(images: Collection, often: None) 
     for model in (TINY, VAE(width=4, latent=3)):
         seen = ganvas.train(model, images, steps=6, keep="last", **OPTIONS)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(selection, "why_not", lambda *_: "not now")
+            patch.setattr(validation, "why_not", lambda *_: "not now")
             unseen = ganvas.train(model, images, steps=6, keep="last", **OPTIONS)
         pairs = zip(seen.nets.state_dict().values(), unseen.nets.state_dict().values(), strict=True)
         assert all(torch.equal(a, b) for a, b in pairs)
@@ -179,7 +179,7 @@ def test_the_log_has_all_of_it_and_the_runs_losses_stay_losses(often: None, imag
     assert list(last["samples"]) == NAMES
     assert first["samples"]["seconds"] > 0
     assert (first["step"], last["step"]) == (2, 4)
-    assert "samples" not in ganvas.folders.summary(Path("run"))["losses"]
+    assert "samples" not in ganvas.training.run_folder.summary(Path("run"))["losses"]
 
 
 def test_a_run_stops_where_its_samples_come_no_nearer(
@@ -192,9 +192,9 @@ def test_a_run_stops_where_its_samples_come_no_nearer(
     assert "samples are measured every 2 steps, 10 times in all: patience=2" in told
     assert "ended at step 10 of 20: 2 measurements, one after the other, found samples no nearer to the data" in told
     assert "weights kept: step 10" in told
-    assert read_log("run")[-1]["step"] == ganvas.folders.saved_step(Path("run")) == 10
+    assert read_log("run")[-1]["step"] == ganvas.training.run_folder.saved_step(Path("run")) == 10
     assert steps_kept() == (10, 10)
-    summary = ganvas.folders.summary(Path("run"))
+    summary = ganvas.training.run_folder.summary(Path("run"))
     assert (summary["step"], summary["steps"], summary["ended"]) == (10, 20, True)
     ganvas.resume("run", data=images)
     assert "ended at step 10 of 20, its patience" in capfd.readouterr().err
@@ -213,7 +213,7 @@ def test_a_run_that_has_stopped_goes_on_when_told_to_and_waits_again(
     assert json.loads(Path("run", "config.json").read_text())["plan"]["steps"] == 8
     ganvas.resume("run", steps=20, data=images, quiet=True)
     assert read_log("run")[-1]["step"] == 10, "after two without a new lowest since it goes on: at 8 and 10"
-    assert ganvas.folders.summary(Path("run"))["ended"]
+    assert ganvas.training.run_folder.summary(Path("run"))["ended"]
 
 
 def test_waiting_for_what_is_not_measured_is_refused(images: Collection) -> None:

@@ -15,13 +15,14 @@ import torch
 from torch import nn
 
 import ganvas
-from ganvas import training
+from ganvas.config import Plan
 from ganvas.data import Collection, load, streamed
-from ganvas.folders import read_log
+from ganvas.distributions.posteriors import Diagonal
 from ganvas.model import Batch
 from ganvas.models import MODELS, VAE
-from ganvas.posteriors import Diagonal
-from ganvas.training import Plan, begin, play
+from ganvas.training import loop as training
+from ganvas.training.loop import begin, play
+from ganvas.training.run_folder import read_log
 from tests.conftest import learnt_by
 from tests.test_models import small
 
@@ -188,7 +189,7 @@ def test_training_and_test_examples_are_not_the_same() -> None:
 
 
 def test_evaluation_takes_the_test_split_by_default(capsys: pytest.CaptureFixture[str]) -> None:
-    from ganvas.cli import main
+    from ganvas.cli.app import main
 
     assert main(["train", "vae", "digits", "--steps", "2", "--batch", "8", "--width", "4", "--quiet"]) == 0
     assert main(["evaluate", "last", "-k", "2", "--metrics", "elbo"]) == 0

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from ganvas import CGAN, runs
 from ganvas.data import Collection, View, counts, load
 from ganvas.errors import UserError
+from ganvas.training import run
 from tests.test_listing import picture
 
 ALL, TEST = View(holdout=0), View(split="test")
@@ -109,7 +109,7 @@ def test_a_table_that_cannot_be_read_is_named(content: str, why: str, photos: Pa
     assert (len(data), data.labels) == (12, None)
     assert data.notes[0].startswith(f"no labels were read from labels.csv: {why}")
     with pytest.raises(UserError, match="photos has no labels, and cgan .*Seen: no labels were read from labels.csv"):
-        runs.train(CGAN(), photos, steps=1, quiet=True)
+        run.train(CGAN(), photos, steps=1, quiet=True)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_what_is_held_out_has_the_same_classes(photos: Path) -> None:
     assert parts[0].classes == parts[1].classes
     assert told(parts[0]) | told(parts[1]) == ANIMALS
     assert sum(sum(counts(part).values()) for part in parts) == 12
-    trained = runs.train(CGAN(width=4, latent=2), photos, steps=1, batch=4, quiet=True)
+    trained = run.train(CGAN(width=4, latent=2), photos, steps=1, batch=4, quiet=True)
     assert trained.about["classes"] == ["ant", "cat", "dog"]
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from ganvas.cli import main, tell
-from ganvas.page import document, lead
-from ganvas.text import finite, on_lines, printable
+from ganvas.cli.app import main, tell
+from ganvas.io.text import finite, on_lines, printable
+from ganvas.viz.html import document, lead
 from tests.conftest import write_folder
 
 HOSTILE = "a\x1b[31m\x07\nb\r\u202ec\x9b" + os.fsdecode(b"\xff")

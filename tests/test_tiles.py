@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate
 
-from ganvas import tiles
-from ganvas.artifact import Trained
 from ganvas.data import from_array
 from ganvas.data.collection import with_channels as of_bytes
 from ganvas.errors import UserError
+from ganvas.inference import tiling
+from ganvas.inference.tiling import in_tiles, ramp, spans, translated, with_channels
+from ganvas.inference.trained import Trained
 from ganvas.models import VAE, CycleGAN, DiscoGAN
-from ganvas.nets.translate import Resnet
-from ganvas.tiles import in_tiles, ramp, spans, translated, with_channels
+from ganvas.nn.translators import Resnet
 from tests.test_models import small
 
 RGB, GREY, RGBA = (3, 32, 32), (1, 32, 32), (4, 32, 32)
@@ -76,7 +76,7 @@ def test_tiles_may_change_size() -> None:
 
 
 def test_large_images_go_through_in_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tiles, "LIMIT", 50 * 50)
+    monkeypatch.setattr(tiling, "LIMIT", 50 * 50)
     seen: list[tuple[int, ...]] = []
 
     def function(part: Tensor) -> Tensor:
@@ -144,8 +144,8 @@ def test_a_translator_of_one_size_is_given_that_size() -> None:
 def test_a_translation_is_resized_without_aliasing() -> None:
     """Stripes of one pixel become grey when they are made smaller, as they look from afar."""
     stripes = (torch.arange(64) % 2).float().expand(1, 3, 64, 64)
-    assert (tiles.resized(stripes, (20, 20))[..., 2:-2] - 0.5).abs().max() < 0.12
+    assert (tiling.resized(stripes, (20, 20))[..., 2:-2] - 0.5).abs().max() < 0.12
     net = Resnet((3, 64, 64), (3, 20, 20), 2, 1)
     net.body = nn.Identity()
     assert (net(stripes)[..., 2:-2] - 0.5).abs().max() < 0.12
-    assert torch.equal(tiles.resized(stripes, (64, 64)), stripes)
+    assert torch.equal(tiling.resized(stripes, (64, 64)), stripes)

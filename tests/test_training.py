@@ -12,25 +12,18 @@ import torch
 from torch import nn
 
 import ganvas
-from ganvas import checkpoint, runs
-from ganvas.cli import main
+from ganvas.cli.app import main
+from ganvas.config import Plan  # fmt: skip
 from ganvas.data import Collection
 from ganvas.errors import Diverged, Stopped, UserError
-from ganvas.folders import read_log
-from ganvas.meter import Meter
 from ganvas.model import Batch, Model, Move, Shape, minimize
 from ganvas.models import MODELS
-from ganvas.training import (
-    Plan,
-    State,
-    begin,
-    check_finite,
-    device_for,
-    drop_denormals,
-    optimizer_of,
-    play,
-    train,
-)  # fmt: skip
+from ganvas.nn.device import device_for  # fmt: skip
+from ganvas.training import checkpoint
+from ganvas.training import run as runs
+from ganvas.training.loop import State, begin, check_finite, drop_denormals, optimizer_of, play, train  # fmt: skip
+from ganvas.training.meter import Meter
+from ganvas.training.run_folder import read_log
 from tests.conftest import interrupted, learnt_by, sources
 from tests.test_models import every_model, small
 

@@ -11,17 +11,18 @@ from torch.nn.functional import binary_cross_entropy_with_logits as bce
 from torch.nn.functional import interpolate
 
 import ganvas
-from ganvas.augmentation import cropped
+from ganvas.config import Plan
 from ganvas.data import Collection, PairStream
 from ganvas.errors import UserError
 from ganvas.model import Batch, Move, PairBatch
 from ganvas.models import CycleGAN, DiscoGAN
 from ganvas.models.translation import Translator
-from ganvas.nets.pool import Pool
-from ganvas.nets.translate import Patches, Residual, Resnet, bottlenecked, resnet
+from ganvas.nn.augment import cropped
+from ganvas.nn.pool import Pool
+from ganvas.nn.translators import Patches, Residual, Resnet, bottlenecked, resnet
 from ganvas.objectives import absolute_error, distance, feature_matching
 from ganvas.objectives.translation import MARGIN
-from ganvas.training import Plan, begin, train
+from ganvas.training.loop import begin, train
 from tests.conftest import as_pair, image_collection
 from tests.test_models import every_translator, small
 

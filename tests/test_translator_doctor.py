@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 import ganvas
-from ganvas.doctor import examine
+from ganvas.diagnostics import examine
 from ganvas.model import Batch, PairBatch
 from ganvas.models import VAE, CycleGAN, DiscoGAN
 

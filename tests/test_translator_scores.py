@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 import ganvas
-from ganvas.artifact import Trained
-from ganvas.commands.evaluating import of_translator
+from ganvas.cli.evaluate import of_translator
 from ganvas.data import Collection, from_array, load
 from ganvas.errors import UserError
 from ganvas.evaluation import translation
-from ganvas.features import features_for
+from ganvas.inference.trained import Trained
+from ganvas.metrics.features import features_for
 from ganvas.models import CycleGAN, DiscoGAN
 from tests.conftest import image_collection
 from tests.e2e.test_commands import said, told
@@ -176,7 +176,7 @@ def test_metrics_are_those_asked_for() -> None:
 def test_long_work_says_how_long_it_will_take(monkeypatch: pytest.MonkeyPatch) -> None:
     """Translations, and features of each side, of the domains as of pairs."""
     monkeypatch.setattr("ganvas.evaluation.samples.SILENT", -1)
-    monkeypatch.setattr("ganvas.features.base.BLOCK", 20)
+    monkeypatch.setattr("ganvas.metrics.features.base.BLOCK", 20)
     said: list[str] = []
     run, (a, b) = of_size(negatives()), (drawings(), negative(drawings(60, 1)))
     ganvas.evaluate(run, (a, b), pairs=(a, negative(a)), features="random-conv-v1", progress=said.append)

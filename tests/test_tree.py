@@ -12,9 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
-from ganvas import tree
 from ganvas.errors import CannotWrite, UserError
-from ganvas.tree import translate_files
+from ganvas.inference import translation as tree
+from ganvas.inference.translation import translate_files
 from tests.test_depth import png, tiff, values_of
 from tests.test_tiles import GREY, RGB, negatives
 

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 import ganvas
 from ganvas.data import Collection
+from ganvas.distributions.likelihoods import GaussianHead
+from ganvas.distributions.posteriors import Diagonal, normal_terms
 from ganvas.errors import UserError
-from ganvas.likelihoods import GaussianHead
 from ganvas.model import Batch
 from ganvas.models import IWAE, VAE, BetaTCVAE
 from ganvas.models.betatcvae import decomposed
 from ganvas.models.vae import Multiplier
-from ganvas.posteriors import Diagonal, normal_terms
 
 SHAPE = (1, 9, 9)
 BATCH = Batch((torch.rand(8, *SHAPE, generator=torch.Generator().manual_seed(0)) < 0.5).float())

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from ganvas.nets.vectors import Fourier
-from ganvas.training import precisely
+from ganvas.nn.device import precisely
+from ganvas.nn.vectors import Fourier
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

@@ -12,17 +12,20 @@ import torch
 from PIL import Image
 
 import ganvas
-from ganvas import checkpoint, folders, paths, record, tree
-from ganvas.cli import main
+from ganvas.cli.app import main
 from ganvas.data import Collection
 from ganvas.errors import CannotWrite, UserError
+from ganvas.io import atomic
 from ganvas.models import MODELS
-from ganvas.pictures import Examples, save_pictures
-from ganvas.training import begin
+from ganvas.training import checkpoint, record, run_folder
+from ganvas.training.loop import begin
+from ganvas.viz.images import Examples, save_pictures
 from tests.conftest import write_folder
 from tests.test_models import small
 
-BYTES, WORDS = (tree.Picture(Path("x.png"), torch.zeros(3, 8, 8), np.dtype(kind)) for kind in (np.uint8, np.uint16))
+BYTES, WORDS = (
+    translate_files.Picture(Path("x.png"), torch.zeros(3, 8, 8), np.dtype(kind)) for kind in (np.uint8, np.uint16)
+)
 IMAGES = torch.randint(0, 256, (3, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 CPU = torch.device("cpu")
 OPTIONS: dict[str, Any] = {"batch": 8, "steps": 2, "every": 2, "quiet": True, "seed": 3}
@@ -47,12 +50,12 @@ WRITERS: dict[str, Callable[[Path], Any]] = {
     "two.png": lambda path: save_pictures([Examples(IMAGES), Examples(IMAGES)], path),
     "weights.safetensors": weights,
     "state.ckpt": state,
-    "config.json": lambda path: folders.rewrite_config(path.parent, {}),
-    "log.jsonl": lambda path: folders.cut_log(path.parent, 3),
-    "translation.png": lambda path: tree.write(path, IMAGES[0] / 255, BYTES),
-    "translation.jpg": lambda path: tree.write(path, IMAGES[0] / 255, BYTES),
-    "deep.png": lambda path: tree.write(path, IMAGES[0] / 255, WORDS),
-    ".ganvas.json": lambda path: tree.write_record(path.parent, {}),
+    "config.json": lambda path: run_folder.rewrite_config(path.parent, {}),
+    "log.jsonl": lambda path: run_folder.cut_log(path.parent, 3),
+    "translation.png": lambda path: translate_files.write(path, IMAGES[0] / 255, BYTES),
+    "translation.jpg": lambda path: translate_files.write(path, IMAGES[0] / 255, BYTES),
+    "deep.png": lambda path: translate_files.write(path, IMAGES[0] / 255, WORDS),
+    ".ganvas.json": lambda path: translate_files.write_record(path.parent, {}),
 }
 
 
@@ -69,7 +72,7 @@ def test_a_file_keeps_its_old_content_until_the_new_one_is_whole(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(paths, "replace", full)
+        patch.setattr(atomic, "replace", full)
         with pytest.raises(CannotWrite, match="cannot write .*: no space left on device: make room, then try again"):
             WRITERS[name](path)
         assert path.read_text() == "old"
@@ -94,7 +97,7 @@ class Disk:
         except OSError as error:
             with path.open("a") as file:
                 file.write(text[: len(text) // 2])
-            raise paths.cannot_write(path, error) from error
+            raise atomic.cannot_write(path, error) from error
         with path.open("a") as file:
             file.write(text)
 
@@ -112,7 +115,7 @@ def bits(run: str) -> dict[str, bytes]:
 
 def lines(run: str) -> list[dict[str, Any]]:
     """Its log, but for the clock."""
-    return [{k: v for k, v in line.items() if k not in ("seconds", "samples")} for line in folders.read_log(run)]
+    return [{k: v for k, v in line.items() if k not in ("seconds", "samples")} for line in run_folder.read_log(run)]
 
 
 def test_a_run_survives_a_full_disk_at_each_of_its_writes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,8 +128,8 @@ def test_a_run_survives_a_full_disk_at_each_of_its_writes(monkeypatch: pytest.Mo
     for k in range(1, 100):
         run, disk = f"run{k}", Disk(k)
         with monkeypatch.context() as patch:
-            patch.setattr(paths.os, "fsync", disk.sync)
-            patch.setattr(folders, "append", disk.append)
+            patch.setattr(atomic.os, "fsync", disk.sync)
+            patch.setattr(run_folder, "append", disk.append)
             try:
                 ganvas.train(model, data, folder=run, **OPTIONS)
             except CannotWrite as error:
@@ -177,9 +180,9 @@ def test_a_file_that_grows_too_large_is_named_by_all_writers(
 def test_a_place_where_nothing_can_be_is_the_users(tmp_path: Path) -> None:
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(UserError, match=r"cannot write .*folder.png: is a directory: give another name"):
-        tree.write(tmp_path / "folder.png", IMAGES[0] / 255, BYTES)
+        translate_files.write(tmp_path / "folder.png", IMAGES[0] / 255, BYTES)
     with pytest.raises(UserError, match=r"cannot write .*: file name too long: give another name"):
-        tree.write(tmp_path / f"{'a' * 300}.png", IMAGES[0] / 255, BYTES)
+        translate_files.write(tmp_path / f"{'a' * 300}.png", IMAGES[0] / 255, BYTES)
 
 
 def test_long_names_of_files_and_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

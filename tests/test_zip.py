@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganvas import VAE, CycleGAN, runs
 from ganvas.data import NoSplit, View, counts, listing, load
 from ganvas.errors import UserError
-from ganvas.tree import translate_files
+from ganvas.inference.translation import translate_files
+from ganvas.training import run
 from tests.test_depth import png
 from tests.test_layout import tree
 from tests.test_listing import picture
@@ -45,9 +45,9 @@ def test_a_zip_is_read_as_its_folder(tmp_path: Path) -> None:
     path = zipped(held)
     for view in (View(), TEST):
         assert load(path, view).fingerprint() == load(held, view).fingerprint()
-    trained = runs.train(TINY, path, steps=1, batch=8, quiet=True)
+    trained = run.train(TINY, path, steps=1, batch=8, quiet=True)
     assert trained.folder is not None
-    runs.resume(trained.folder, steps=2, quiet=True)
+    run.resume(trained.folder, steps=2, quiet=True)
     assert len(trained.encode(path)) == 150
 
 
@@ -126,9 +126,9 @@ def test_other_archives_and_tables_are_named_with_what_to_do(tmp_path: Path) -> 
         translate_files(negatives(), tmp_path / "photos.zip", tmp_path / "out")
     both = zipped(tree(tmp_path / "maps", trainA=1, trainB=1))
     with pytest.raises(UserError, match="holds two domains, trainA and trainB: unzip it first"):
-        runs.train(TINY, both, quiet=True)
+        run.train(TINY, both, quiet=True)
     with pytest.raises(UserError, match="translates between two collections"):
-        runs.train(CycleGAN(), both, quiet=True)
+        run.train(CycleGAN(), both, quiet=True)
 
 
 def test_a_single_image_is_a_collection_of_one(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_a_single_image_is_a_collection_of_one(tmp_path: Path) -> None:
     assert load(bare).shape == (3, 5, 6)
     with pytest.raises(NoSplit):
         load(path, TEST)
-    trained = runs.train(TINY, tree(tmp_path / "many", a=8), steps=1, batch=4, size="12x10", quiet=True)
+    trained = run.train(TINY, tree(tmp_path / "many", a=8), steps=1, batch=4, size="12x10", quiet=True)
     assert len(trained.encode(path)) == 1  # of the run's size
     assert len(trained.reconstruct(str(bare))) == 1
     (tmp_path / "no.png").write_bytes(b"x")

@@ -16,12 +16,13 @@ os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from .artifact import Trained
-    from .artifact import load_trained as load
-    from .comparison import compare
+    from .config import Plan
     from .data import Collection, View, from_array
     from .evaluation import evaluate
+    from .evaluation.compare import compare
     from .explore import arithmetic, interpolate, manifold, traverse
+    from .inference.trained import Trained
+    from .inference.trained import load_trained as load
     from .models import (
         CGAN,
         DCGAN,
@@ -37,8 +38,7 @@ if TYPE_CHECKING:
         DiscoGAN,
         LadderVAE,
     )  # fmt: skip
-    from .runs import resume, train
-    from .training import Plan
+    from .training.run import resume, train
 
 # Imported on first use, so that `ganvas --help` does not wait for torch.
 _PUBLIC = {
@@ -55,19 +55,19 @@ _PUBLIC = {
     "GAN": ("models", "GAN"),
     "IWAE": ("models", "IWAE"),
     "LadderVAE": ("models", "LadderVAE"),
-    "Plan": ("training", "Plan"),
-    "Trained": ("artifact", "Trained"),
+    "Plan": ("config", "Plan"),
+    "Trained": ("inference.trained", "Trained"),
     "VAE": ("models", "VAE"),
     "View": ("data", "View"),
     "arithmetic": ("explore", "arithmetic"),
-    "compare": ("comparison", "compare"),
+    "compare": ("evaluation.compare", "compare"),
     "evaluate": ("evaluation", "evaluate"),
     "from_array": ("data", "from_array"),
     "interpolate": ("explore", "interpolate"),
-    "load": ("artifact", "load_trained"),
+    "load": ("inference.trained", "load_trained"),
     "manifold": ("explore", "manifold"),
-    "resume": ("runs", "resume"),
-    "train": ("runs", "train"),
+    "resume": ("training.run", "resume"),
+    "train": ("training.run", "train"),
     "traverse": ("explore", "traverse"),
 }
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganvas import runs
-from ganvas.cli import main
+from ganvas.cli.app import main
+from ganvas.training import run as runs
 from tests.conftest import write_folder
 
 TINY = ["--steps", "3", "--batch", "4", "--width", "4", "--latent", "3", "--quiet"]
@@ -295,7 +295,7 @@ def test_a_run_folder_below_a_file(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_debug_shows_where(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("ganvas.runs.begin", lambda *a: 1 / 0)
+    monkeypatch.setattr("ganvas.training.run.begin", lambda *a: 1 / 0)
     failing(capsys, ["train", "vae", "digits", *TINY], 1, r"failed with ZeroDivisionError: .* \(--debug shows where\)")
     with pytest.raises(ZeroDivisionError):
         main(["--debug", "train", "vae", "digits", *TINY])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganvas.cli import main
+from ganvas.cli.app import main
 from ganvas.models import MODELS
 
 SMALL = ["--steps", "6", "--batch", "4", "--width", "4", "--every", "3"]

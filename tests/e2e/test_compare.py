@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ganvas.cli import main
+from ganvas.cli.app import main
 from tests.e2e.test_commands import TINY, said
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganvas.cli import main
+from ganvas.cli.app import main
 from tests.conftest import write_folder
 
 TINY = ["--batch", "4", "--width", "4", "--every", "3", "--quiet"]

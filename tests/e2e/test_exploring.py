@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import ganvas
-from ganvas.cli import main
+from ganvas.cli.app import main
 from ganvas.model import Encodes, Model, Samples
 from tests.test_models import every_model
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from cyclopts import App
 
-from ganvas.cli import COMMANDS, app, main
+from ganvas.cli.app import COMMANDS, app, main
 from ganvas.models import MODELS
 
 

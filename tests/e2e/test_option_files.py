@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from ganvas import runs
-from ganvas.cli import main
+from ganvas.cli.app import main
+from ganvas.training import run
 
 ODD: dict[str, bytes] = {
     "deep list": b"latent: " + b"[" * 3000,
@@ -73,7 +73,7 @@ def nothing_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
     def train(*_: Any, **__: Any) -> None:
         raise SystemExit(0)
 
-    monkeypatch.setattr(runs, "train", train)
+    monkeypatch.setattr(run, "train", train)
 
 
 def code_of(content: bytes, capsys: pytest.CaptureFixture[str]) -> int:

@@ -10,12 +10,12 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from ganvas import folders, runs
-from ganvas.cli import main
+from ganvas.cli.app import main
+from ganvas.config import Plan
 from ganvas.data import Collection, View
 from ganvas.model import Model, plain
 from ganvas.models import MODELS, model_from
-from ganvas.training import Plan
+from ganvas.training import run, run_folder
 from tests.conftest import as_pair
 
 ROUNDS = 3
@@ -101,7 +101,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
         called.update({"model": model, "data": data} | options)
         raise SystemExit(0)
 
-    monkeypatch.setattr(runs, "train", train)
+    monkeypatch.setattr(run, "train", train)
     return called
 
 
@@ -131,10 +131,10 @@ def test_options_arrive(name: str, asked: dict[str, Any], images: Collection) ->
             assert {field: getattr(asked["model"], field) for field in own} == own
             assert {field: asked[field] for field in usual} == usual | UNSAID | said
         some = usual | {field: value for field, value in said.items() if field != ("steps", "epochs")[i % 2]}
-        plan, view = runs.split_options({field: value for field, value in some.items() if value != usual[field]}, cls())
+        plan, view = run.split_options({field: value for field, value in some.items() if value != usual[field]}, cls())
         assert plain(plan) | plain(view) == some
-        folders.write_config(Path(), asked["model"], data, plan, view, "source")
-        config = folders.read_config(Path())
+        run_folder.write_config(Path(), asked["model"], data, plan, view, "source")
+        config = run_folder.read_config(Path())
         assert model_from(name, config["fields"]) == asked["model"]
         assert Plan(**config["plan"]) == plan
         assert View(**config["data"]["view"] | {"data_dir": view.data_dir}) == view

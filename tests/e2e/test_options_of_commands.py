@@ -14,8 +14,8 @@ import torch
 from cyclopts import App
 from pydantic import TypeAdapter, ValidationError
 
-from ganvas import cli
-from ganvas.cli import COMMANDS, app, main
+from ganvas.cli import app as cli
+from ganvas.cli.app import COMMANDS, app, main
 from tests.e2e.test_options import candidates
 
 OTHERS = [name for name in COMMANDS if name != "train"]
@@ -124,7 +124,7 @@ def required(command: str) -> list[str]:
 def calls(command: str, words: list[str], monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What a command gives to what it calls, all functions but itself standing in."""
     world, (file, _, itself) = MagicMock(), COMMANDS[command][0].partition(":")
-    module = import_module(f"ganvas.commands.{file}")
+    module = import_module(f"ganvas.cli.{file}")
 
     def deliver(make: Any, *rest: Any) -> None:
         world.delivered(make() if inspect.isfunction(make) else make, *rest)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ganvas.cli import main
+from ganvas.cli.app import main
 from ganvas.models import MODELS
 from tests.conftest import write_folder
 
@@ -82,7 +82,7 @@ def test_ctrl_c_and_sigterm_save_then_stop(number: signal.Signals, tmp_path: Pat
     assert "stopping: the step under way is finished, then all is saved; a second Ctrl-C ends at once" in said
     assert "go on with: ganvas resume run" in said
     assert "Traceback" not in said
-    from ganvas.folders import saved_step
+    from ganvas.training.run_folder import saved_step
 
     step = saved_step(Path("run"))
     assert f"stopped at step {step} of 1000000" in said

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganvas.cli import main
+from ganvas.cli.app import main
 from tests.conftest import write_folder
 from tests.e2e.test_commands import said, size, told
 

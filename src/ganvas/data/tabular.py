@@ -4,7 +4,7 @@ import csv
 from itertools import islice
 from pathlib import Path
 
-from ..text import is_number
+from ..io.text import is_number
 
 SUFFIXES = {".csv": ",", ".tsv": "\t"}
 """of tables, with what stands between their fields"""

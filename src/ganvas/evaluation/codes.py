@@ -12,15 +12,15 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor, nn
 
-from ..artifact import NO_ENCODER, Trained, at_once
 from ..data import Collection
 from ..data.scaling import backgrounds
+from ..distributions.posteriors import Draw, Posterior
+from ..inference.trained import NO_ENCODER, Trained, at_once
 from ..metrics import codes, fidelity
 from ..metrics.likelihood import log_likelihood, mean_and_error
 from ..model import Batch, Encodes, Samples, device_of
 from ..models import LadderVAE
 from ..models.variational import Variational, WithLikelihood
-from ..posteriors import Draw, Posterior
 from ..randomness import reseed
 
 PAIRED, PAIRED_FLOW = 2000, 200

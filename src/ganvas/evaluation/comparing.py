@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from ..artifact import Trained
 from ..data import Collection
 from ..errors import UserError, at_least_one
+from ..inference.trained import Trained
 from ..metrics import jackknife
 from ..metrics.jackknife import RESAMPLES, Score
 from ..metrics.neighbours import Points, expected, nearest, points

@@ -14,20 +14,20 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..artifact import Trained
 from ..data import Collection, Scaling
 from ..data.builtin import MIXTURES
 from ..data.scaling import backgrounds
+from ..distributions.priors import STANDARD
 from ..errors import UserError
-from ..features import Features, features_for
+from ..inference.trained import Trained
 from ..metrics import energy_distance, kernel_distance, modes, sliced_wasserstein
 from ..metrics.distances import correlations, extrapolates, frechets, marginals, too_few, wasserstein
+from ..metrics.features import Features, features_for
 from ..metrics.fidelity import ms_ssim, scales
 from ..metrics.jackknife import infinity_error
 from ..metrics.likelihood import mean_and_error
 from ..metrics.neighbours import Points, copying, coverage, doubles, points, told_apart
 from ..model import device_of
-from ..priors import STANDARD
 from ..randomness import generator
 
 N = 10_000

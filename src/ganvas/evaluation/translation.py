@@ -11,13 +11,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..artifact import Trained
 from ..data import Collection, NoSplit, Pair, Scaling, Sources, View, apart, load, load_all, whole, with_range
 from ..data.scaling import backgrounds
-from ..doctor import of_translator
+from ..diagnostics import of_translator
 from ..errors import UserError
-from ..features import Features, features_for
+from ..inference.trained import Trained
 from ..metrics.classes import agreement as classified
+from ..metrics.features import Features, features_for
 from ..metrics.fidelity import psnr, ssim
 from ..metrics.likelihood import mean_and_error
 from ..metrics.pairs import absolute_errors, angle_errors, angles_of, nearest_labels, ranks

@@ -7,13 +7,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..artifact import Trained
 from ..data import Collection, Source, View
 from ..data.memory import room_for
 from ..errors import UserError, at_least_one
-from ..folders import opened
+from ..inference.trained import Trained
 from ..model import Encodes, Samples
-from ..pictures import Examples
+from ..training.run_folder import opened
+from ..viz.images import Examples
 from .codes import GROUND
 
 OF_A_CLASS = 1000

@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..artifact import CHUNK, Trained
 from ..data import Collection, Source, View
 from ..errors import UserError
+from ..inference.trained import CHUNK, Trained
 from ..model import Batch, Encodes, device_of, name_of, plain
 from ..randomness import generator, reseed
 

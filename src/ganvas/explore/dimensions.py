@@ -6,13 +6,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..artifact import NO_NOISE, Trained
 from ..data import Collection, Source, View
 from ..data.memory import room_for
 from ..errors import UserError, at_least_one
-from ..folders import opened
+from ..inference.trained import NO_NOISE, Trained
 from ..model import Encodes, Samples
-from ..pictures import Examples
+from ..training.run_folder import opened
+from ..viz.images import Examples
 from .codes import GROUND, Usage, examples_of, usage_of
 
 REACH = 3.0

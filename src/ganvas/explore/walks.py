@@ -7,14 +7,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..artifact import NO_NOISE, Trained
 from ..data import Source, View
 from ..data.memory import room_for
 from ..errors import UserError, at_least_one
-from ..folders import opened
+from ..inference.trained import NO_NOISE, Trained
 from ..model import Encodes, Samples
-from ..pictures import Examples
 from ..randomness import generator
+from ..training.run_folder import opened
+from ..viz.images import Examples
 from .codes import GROUND
 
 Path = Literal["linear", "spherical"]

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ..posteriors import ACTIVE, Draw, Posterior
+from ..distributions.posteriors import ACTIVE, Draw, Posterior
 
 PAIRS = 2**22
 """numbers that are computed at once"""

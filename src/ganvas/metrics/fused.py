@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from ..likelihoods import BernoulliHead
+from ..distributions.likelihoods import BernoulliHead
 
 GROUP = 16
 """factors under one logarithm: their product overflows where 16 pixels have more than 88 nats"""

@@ -20,9 +20,9 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
+from ..distributions.posteriors import Posterior
 from ..errors import UserError
 from ..model import device_of
-from ..posteriors import Posterior
 from ..randomness import reseed
 from .fused import Columns, columns_of, fused_nll
 

@@ -21,12 +21,12 @@ from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from ..augmentation import Kind, augmented
 from ..data import Collection
 from ..errors import UserError
 from ..model import STRICT, Batch, Move, Rate, Shape, apart, device_of, minimize
-from ..nets import Depth, Norm, chosen, decoder, encoder, initialize
-from ..nets.discriminator import clamp, with_spectral_norm
+from ..nn import Depth, Norm, chosen, decoder, encoder, initialize
+from ..nn.augment import Kind, augmented
+from ..nn.discriminator import clamp, with_spectral_norm
 from ..objectives import (
     JENSEN_SHANNON,
     Loss,
@@ -36,9 +36,9 @@ from ..objectives import (
     gradient_penalty,
     squared_gradients,
 )
-from ..observed import beside
 from ..randomness import rows
 from .latent import LatentModel
+from .statistics import beside
 
 Weight = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]

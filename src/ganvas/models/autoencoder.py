@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from ..model import STRICT, Batch, Move, Shape, minimize
-from ..nets import decoder, encoder
+from ..nn import decoder, encoder
 from ..objectives import squared_error
 from .latent import LatentModel
 

@@ -16,9 +16,9 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from ..likelihoods import Likelihood
+from ..distributions.likelihoods import Likelihood
+from ..distributions.posteriors import Diagonal, normal_terms
 from ..model import STRICT, Batch, Move, minimize
-from ..posteriors import Diagonal, normal_terms
 from .variational import Variational
 
 Weight = Annotated[float, Field(ge=0)]

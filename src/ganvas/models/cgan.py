@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from ..data import Collection
 from ..model import STRICT, Batch, Shape
-from ..nets import Labelled, chosen, decoder, encoder
-from ..nets.discriminator import Projection
+from ..nn import Labelled, chosen, decoder, encoder
+from ..nn.discriminator import Projection
 from .adversarial import Adversarial, finished
 from .classes import check_classes
 

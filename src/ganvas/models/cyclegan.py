@@ -21,13 +21,13 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from ..abreast import abreast
-from ..augmentation import cropped, flipped
 from ..data import Pair
 from ..errors import UserError
 from ..model import STRICT, Batch, Move, PairBatch, Shape, side_by_side
-from ..nets.pool import Remembering
-from ..nets.translate import blocks_for, halvings_for, judge, patches, perceptron, resnet
+from ..nn.augment import cropped, flipped
+from ..nn.concurrency import abreast
+from ..nn.pool import Remembering
+from ..nn.translators import blocks_for, halvings_for, judge, patches, perceptron, resnet
 from ..objectives import Loss, absolute_error, generator_loss
 from .adversarial import Weight
 from .translation import Translator, judgement

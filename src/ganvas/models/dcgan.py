@@ -17,7 +17,7 @@ from pydantic.dataclasses import dataclass
 from ..data import Collection
 from ..errors import UserError
 from ..model import STRICT
-from ..nets import Width
+from ..nn import Width
 from .adversarial import Adversarial
 
 

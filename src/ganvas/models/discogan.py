@@ -20,11 +20,11 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from ..abreast import abreast
 from ..errors import UserError
 from ..model import STRICT, Move, PairBatch, Shape, side_by_side
-from ..nets.conv import conv_encoder, initialize
-from ..nets.translate import bottlenecked, judge, perceptron
+from ..nn.concurrency import abreast
+from ..nn.conv import conv_encoder, initialize
+from ..nn.translators import bottlenecked, judge, perceptron
 from ..objectives import Distance, Loss, distance, feature_matching, generator_loss
 from .adversarial import Weight
 from .translation import Translator, judgement, other

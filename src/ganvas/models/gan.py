@@ -17,8 +17,8 @@ from pydantic.dataclasses import dataclass
 from torch import nn
 
 from ..model import STRICT, Rate, Shape
-from ..nets import Activation, Depth, Width
-from ..nets.mlp import mlp_decoder, mlp_encoder
+from ..nn import Activation, Depth, Width
+from ..nn.mlp import mlp_decoder, mlp_encoder
 from .adversarial import Adversarial, finished
 
 

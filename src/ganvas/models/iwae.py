@@ -17,8 +17,8 @@ from pydantic.dataclasses import dataclass
 from torch import nn
 
 from ..data import Collection
+from ..distributions.likelihoods import Likelihood
 from ..errors import UserError
-from ..likelihoods import Likelihood
 from ..model import STRICT, Batch, Move, minimize
 from .variational import Variational
 

@@ -33,12 +33,12 @@ from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from .. import likelihoods
-from ..likelihoods import Likelihood
+from ..distributions import likelihoods
+from ..distributions.likelihoods import Likelihood
+from ..distributions.posteriors import Diagonal, Head, noise_like, normal_terms
 from ..model import STRICT, Batch, Move, Shape, apart, minimize
-from ..nets import Depth, Width, chosen, decoder, encoder
+from ..nn import Depth, Width, chosen, decoder, encoder
 from ..objectives import kl_diagonals
-from ..posteriors import Diagonal, Head, noise_like, normal_terms
 from ..randomness import generator, normal
 from .variational import Codes, WithLikelihood, beyond, risen
 

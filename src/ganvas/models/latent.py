@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from ..model import STRICT, Model, Shape
-from ..nets import Depth, Net, Width, code_shape
+from ..nn import Depth, Net, Width, code_shape
 from ..randomness import normal
 
 

@@ -19,8 +19,8 @@ from pydantic.dataclasses import dataclass
 from torch import nn
 
 from ..model import STRICT, Rate, Shape
-from ..nets import Activation, Depth, Norm, decoder, encoder
-from ..nets.vectors import Fourier
+from ..nn import Activation, Depth, Norm, decoder, encoder
+from ..nn.vectors import Fourier
 from ..objectives import Loss
 from .adversarial import Adversarial, Positive, Weight, finished
 

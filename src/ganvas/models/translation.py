@@ -16,11 +16,11 @@ from torch.nn.functional import pad
 from ..data import DOMAINS, Pair
 from ..errors import UserError
 from ..model import STRICT, Model, PairBatch, Rate, Shape, name_of
-from ..nets import Depth, Width, chosen
-from ..nets.translate import corrected
+from ..nn import Depth, Width, chosen
+from ..nn.translators import corrected
 from ..objectives import Loss, absolute_error, discriminator_terms
-from ..observed import beside
 from .adversarial import confidence
+from .statistics import beside
 
 FAINT = 0.03
 """deviation of the noise that round trips are tried with: four of 255 grey levels"""

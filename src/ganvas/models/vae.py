@@ -24,8 +24,8 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from ..data import Collection
+from ..distributions.likelihoods import Likelihood, Sigma
 from ..errors import UserError
-from ..likelihoods import Likelihood, Sigma
 from ..model import STRICT, Batch, Move, Shape, minimize
 from ..objectives import squared_error
 from .variational import Positive, Variational, beyond, risen

@@ -17,13 +17,13 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from .. import likelihoods, posteriors
 from ..data import Collection
+from ..distributions import likelihoods, posteriors
+from ..distributions.likelihoods import Likelihood
+from ..distributions.posteriors import Posterior, normal_terms
 from ..errors import UserError
-from ..likelihoods import Likelihood
 from ..model import STRICT, Batch, Model, Shape
-from ..nets import Activation, Labelled, code_shape, decoder, encoder
-from ..posteriors import Posterior, normal_terms
+from ..nn import Activation, Labelled, code_shape, decoder, encoder
 from ..randomness import generator, reseed, rows
 from .classes import check_classes
 from .latent import LatentModel

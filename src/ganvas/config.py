@@ -1,0 +1,50 @@
+"""How to train: the configuration of a run that is not particular to a model."""
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+from pydantic.dataclasses import dataclass
+
+from .fields import Checked
+from .model import STRICT, Rate, apart
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Plan(metaclass=Checked):
+    """How to train: everything that is not particular to a model."""
+
+    steps: Annotated[int, Field(gt=0)] = 5000
+    """training steps"""
+    epochs: Annotated[float, Field(gt=0)] | None = None
+    """passes over the data, in place of steps"""
+    batch: Annotated[int, Field(gt=0)] = 64
+    """examples per step"""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """the run's only source of randomness"""
+    ema: Rate = 0.999
+    """decay of the averaged weights, which are the ones kept"""
+    every: Annotated[int, Field(gt=0)] = 500
+    """steps between checkpoints and previews; the log has ten lines between them"""
+    milestones: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], BeforeValidator(apart)] = ()
+    """parts of the run, as 0.5,0.8, after which the learning rate is multiplied by drop"""
+    drop: Annotated[float, Field(gt=0)] = 0.1
+    """factor of the learning rate at each milestone"""
+    decay: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """last part of the run, as 0.5, in which the learning rate falls linearly to 0"""
+    max_norm: Annotated[float, Field(gt=0)] | None = None
+    """of the gradient of each network: a longer one is made as short"""
+    balanced: bool = False
+    """draw examples of every class equally often"""
+    keep: Literal["best", "last"] = "best"
+    """weights that are kept of a GAN: those whose samples are nearest to the data, or the last"""
+    patience: Annotated[int, Field(gt=0)] | None = None
+    """measurements of samples, one after the other, without a new lowest distance, after which the run stops"""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """of matrix products and convolutions; losses, posteriors and weights are float32 always"""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """where to compute; auto is CUDA, then MPS, then the CPU"""
+
+    def rate(self, step: int) -> float:
+        """Factor of the learning rate in the step after `step` others."""
+        left = (self.steps - step) / (self.decay * self.steps) if self.decay else 1.0
+        return min(1.0, left) * self.drop ** sum(step >= part * self.steps for part in self.milestones)

@@ -1,0 +1,247 @@
+"""Likelihoods p(x|z): the last layer of a decoder is a head, which turns its outputs into a distribution of x.
+
+Every distribution gives `nll(x)`, the lecture's L(x, g(z)), in nats, and `mean`, the picture to look at.  A head
+knows which data it is for, and computes in float32 whatever the precision of the network.
+"""
+
+from typing import ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from ..data import Collection
+from ..data.collection import chunks
+from ..data.scaling import multiplied
+from ..errors import UserError
+from ..objectives import (
+    bernoulli_nll,
+    continuous_bernoulli_nll,
+    discretized_logistic_nll,
+    gaussian_nll,
+    squared_error,
+)
+
+Name = Literal["gaussian", "bernoulli", "continuous-bernoulli", "discretized-logistic", "squared-error"]
+Sigma = float | Literal["learned", "optimal"]
+ANYWHERE: tuple[Name, ...] = ("gaussian", "squared-error")
+"""likelihoods of numbers in any units"""
+
+
+@runtime_checkable
+class Likelihood(Protocol):
+    """p(x|z) for n = k b codes, k for each of b examples, all b of the first draw before those of the second."""
+
+    @property
+    def mean(self) -> Float[Tensor, "n *shape"]:
+        """E[x|z], in the data's own units."""
+
+    def nll(self, x: Float[Tensor, "b *shape"]) -> Float[Tensor, "k b"]:
+        """-log p(x|z), in nats, summed over dimensions."""
+
+
+def aligned(x: Float[Tensor, "b *shape"], y: Float[Tensor, "n *shape"]) -> tuple[Tensor, Tensor]:
+    """Examples as b x D and outputs as k x b x D."""
+    return x.flatten(1), y.flatten(1).unflatten(0, (-1, len(x)))
+
+
+class Bernoulli(NamedTuple):
+    """Independent bits."""
+
+    logits: Float[Tensor, "n *shape"]
+
+    @property
+    def mean(self) -> Float[Tensor, "n *shape"]:
+        return self.logits.sigmoid()
+
+    def nll(self, x: Float[Tensor, "b *shape"]) -> Float[Tensor, "k b"]:
+        return bernoulli_nll(*aligned(x, self.logits))
+
+
+class ContinuousBernoulli(NamedTuple):
+    """Independent numbers in [0, 1] (arXiv:1907.06845)."""
+
+    logits: Float[Tensor, "n *shape"]
+
+    @property
+    def mean(self) -> Float[Tensor, "n *shape"]:
+        """1 / (1 - e^-l) - 1 / l, about 1/2 + l / 12 near l = 0."""
+        near = self.logits.abs() < 0.03
+        away = torch.where(near, 1.0, self.logits)
+        return torch.where(near, 0.5 + self.logits / 12, 1 / -torch.expm1(-away) - 1 / away)
+
+    def nll(self, x: Float[Tensor, "b *shape"]) -> Float[Tensor, "k b"]:
+        return continuous_bernoulli_nll(*aligned(x, self.logits))
+
+
+class DiscretizedLogistic(NamedTuple):
+    """Independent levels of pixels: exact probabilities of bytes, comparable in bits per dimension."""
+
+    location: Float[Tensor, "n *shape"]
+    log_scale: Float[Tensor, "n *shape"]
+
+    @property
+    def mean(self) -> Float[Tensor, "n *shape"]:
+        """That of the levels, 0 to 1, to within a tenth of one: the tails beyond 0 and 255 lie on these two.
+
+        sum_j (1 - F((j - 1/2) / 255)) / 255 over the levels j, F the logistic function with this location and scale s,
+        as the integral s (softplus(location / s) - softplus((location - 1) / s)).
+        """
+        scale = self.log_scale.exp()
+        above, below = self.location / scale, (self.location - 1) / scale
+        return (scale * (softplus(above) - softplus(below))).clamp(0, 1)
+
+    def nll(self, x: Float[Tensor, "b *shape"]) -> Float[Tensor, "k b"]:
+        x, location = aligned(x, self.location)
+        return discretized_logistic_nll(x, location, self.log_scale.flatten(1).view_as(location))
+
+
+class Gaussian(NamedTuple):
+    """N(mean, sigma^2 I), one sigma for all dimensions."""
+
+    mean: Float[Tensor, "n *shape"]
+    sigma: float | Float[Tensor, ""]
+
+    def nll(self, x: Float[Tensor, "b *shape"]) -> Float[Tensor, "k b"]:
+        return gaussian_nll(*aligned(x, self.mean), self.sigma)
+
+
+class OptimalGaussian(NamedTuple):
+    """N(mean, sigma^2 I) in training, with the sigma that is best for the batch: sigma^2 = mean square error.
+
+    The head remembers it for use after training.  Rybkin et al., Simple and Effective VAE Training with Calibrated
+    Decoders, arXiv:2006.13202.
+    """
+
+    mean: Float[Tensor, "n *shape"]
+    remembered: Float[Tensor, ""]
+
+    def nll(self, x: Float[Tensor, "b *shape"]) -> Float[Tensor, "k b"]:
+        flat, mean = aligned(x, self.mean)
+        variance = (flat - mean).square().mean().clamp_min(1e-8)
+        with torch.no_grad():
+            self.remembered.lerp_(variance.to(self.remembered.dtype), 0.05)
+        return gaussian_nll(flat, mean, variance.sqrt())
+
+
+class SquaredError(NamedTuple):
+    """|x - g(z)|^2 as it stands: -log N(x; g(z), I / 2) but for D/2 log pi, so a loss, and no log-likelihood."""
+
+    mean: Float[Tensor, "n *shape"]
+
+    def nll(self, x: Float[Tensor, "b *shape"]) -> Float[Tensor, "k b"]:
+        return squared_error(*aligned(x, self.mean))
+
+
+class Head(nn.Module):
+    """The last layer of a decoder.  `bounded` says that the data are pixels in [0, 1]."""
+
+    outputs: ClassVar[int] = 1
+    """numbers that the decoder returns for each of x"""
+
+    def __init__(self, bounded: bool = True) -> None:
+        super().__init__()
+        self.bounded = bounded
+
+    def forward(self, y: Float[Tensor, "n *shape"]) -> Likelihood:
+        return self.distribution(y.to(torch.promote_types(y.dtype, torch.float32)))
+
+    def distribution(self, y: Float[Tensor, "n *shape"]) -> Likelihood:
+        raise NotImplementedError
+
+    def bound(self, y: Tensor) -> Tensor:
+        """Pixels in [0, 1], vectors anywhere."""
+        return y.sigmoid() if self.bounded else y
+
+
+class BernoulliHead(Head):
+    """For bits."""
+
+    def distribution(self, y: Float[Tensor, "n *shape"]) -> Likelihood:
+        return Bernoulli(y)
+
+
+class ContinuousBernoulliHead(Head):
+    """For numbers in [0, 1]."""
+
+    def distribution(self, y: Float[Tensor, "n *shape"]) -> Likelihood:
+        return ContinuousBernoulli(y)
+
+
+class DiscretizedLogisticHead(Head):
+    """For pixels with 256 levels; an untrained decoder is in the middle of them, with a scale of 0.1."""
+
+    outputs = 2
+
+    def distribution(self, y: Float[Tensor, "n *shape"]) -> Likelihood:
+        location, log_scale = y.chunk(2, dim=1)
+        return DiscretizedLogistic(location + 0.5, (log_scale - 2.3).clamp(-7, 7))
+
+
+class SquaredErrorHead(Head):
+    """For any numbers.  Training descends the squared error; what is measured is the Gaussian that it belongs to."""
+
+    def distribution(self, y: Float[Tensor, "n *shape"]) -> Likelihood:
+        mean = self.bound(y)
+        return SquaredError(mean) if self.training else Gaussian(mean, 0.5**0.5)
+
+
+class GaussianHead(Head):
+    """For any numbers.  `sigma` is a number, or learned by gradient, or optimal for each batch."""
+
+    variance: Tensor
+
+    def __init__(self, bounded: bool, sigma: Sigma) -> None:
+        super().__init__(bounded)
+        self.sigma = sigma
+        if sigma == "learned":
+            self.log_sigma = nn.Parameter(torch.tensor(-1.0))
+        elif sigma == "optimal":
+            self.register_buffer("variance", torch.tensor(1.0))
+
+    def distribution(self, y: Float[Tensor, "n *shape"]) -> Likelihood:
+        mean = self.bound(y)
+        if self.sigma == "learned":
+            return Gaussian(mean, self.log_sigma.clamp(-9, 9).exp())
+        if self.sigma == "optimal":
+            return OptimalGaussian(mean, self.variance) if self.training else Gaussian(mean, self.variance.sqrt())
+        return Gaussian(mean, float(self.sigma))
+
+
+HEADS: dict[Name, type[Head]] = {
+    "gaussian": GaussianHead,
+    "bernoulli": BernoulliHead,
+    "continuous-bernoulli": ContinuousBernoulliHead,
+    "discretized-logistic": DiscretizedLogisticHead,
+    "squared-error": SquaredErrorHead,
+}
+
+
+def head(name: Name, bounded: bool, sigma: Sigma) -> Head:
+    """The head for a likelihood; `sigma` is the gaussian's."""
+    return GaussianHead(bounded, sigma) if name == "gaussian" else HEADS[name](bounded)
+
+
+def check(name: Name, data: Collection, binarized: bool) -> None:
+    """UserError, with what to do, where the range of the data does not fit the likelihood."""
+    low, high = data.x.min().item(), data.x.max().item()
+    top = 255 if data.are_images else 1
+    said = f"{data.name} has {low:g} to {high:g}"
+    if name == "discretized-logistic" and not data.are_images:
+        raise UserError(f"likelihood={name} is for pixels with 256 levels, but {data.name} holds vectors: use gaussian")
+    if name in ("bernoulli", "continuous-bernoulli") and not 0 <= low <= high <= top:
+        raise UserError(f"likelihood={name} needs numbers from 0 to 1, but {said}: use gaussian, or scale them")
+    if binarized and name != "bernoulli":
+        raise UserError(f"binarize makes bits, which likelihood={name} does not describe: use likelihood=bernoulli")
+    if name == "bernoulli" and not binarized and not all(map(bits, chunks(data.x))):
+        raise UserError(
+            f"likelihood=bernoulli describes bits, but {data.name} has values between black and white: "
+            "add binarize=dynamic (or static), or use continuous-bernoulli or gaussian"
+        )
+
+
+def bits(x: Tensor) -> bool:
+    """Whether all numbers of some examples, as a model sees them, are one of two: 0 and 1, or bytes 0 and 255."""
+    seen = multiplied(x)
+    return bool(((seen == 0) | (seen == (255 if x.dtype == torch.uint8 else 1))).all())

@@ -1,0 +1,54 @@
+"""Safetensors files with a JSON header: no pickle, here or anywhere."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from ..errors import UserError
+
+
+def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Header and tensors of a file of ours; UserError where it is missing, damaged or not ours."""
+    with opened(path) as file:
+        # cloned, or they would stay mapped to the file, which then could not be replaced on Windows
+        return header_in(file), {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+
+
+def header_of(path: Path) -> dict[str, Any]:
+    """The header alone; raises as `read` does."""
+    with opened(path) as file:
+        return header_in(file)
+
+
+def header_in(file: Any) -> dict[str, Any]:
+    header: dict[str, Any] = json.loads((file.metadata() or {})["ganvas"])
+    if not isinstance(header, dict):
+        raise ValueError("its header holds no values by name")
+    return header
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """A safetensors file, open; UserError where it is missing, damaged or not ours."""
+    try:
+        with safe_open(path, "pt") as file:
+            yield file
+    except FileNotFoundError as error:
+        raise UserError(f"{path} does not exist") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from error
+    except KeyError as error:
+        raise UserError(f"{path} was not written by Ganvas: its header does not say which model it holds") from error
+    except UserError:
+        raise
+    except (SafetensorError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} is damaged or no safetensors file: {first_line(error)}") from error
+
+
+def first_line(error: Exception) -> str:
+    return " ".join(str(error).split("\n")[:2]).strip()[:200]

@@ -1,0 +1,69 @@
+"""Small classifiers of 28 x 28 grey images, whose last hidden layer is a space to compare such images in.
+
+Trained by benchmarks/features.py on the training images of MNIST and of Fashion-MNIST.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.resources import files
+
+import torch
+from safetensors.torch import load
+from torch import nn
+
+from ...data.mnist import FASHION_CLASSES
+from .base import Features, digest, frozen
+
+SIZE = 84
+"""units of the last hidden layer"""
+MNIST, FASHION = "lenet-mnist-v1", "lenet-fashion-v1"
+
+
+def lenet() -> nn.Sequential:
+    """LeNet-5 with rectifiers and pooling by maxima, for digits: (b, 1, 28, 28) -> (b, 10) logits.
+
+    LeCun et al., Gradient-Based Learning Applied to Document Recognition, 1998.
+    """
+    return nn.Sequential(
+        nn.Conv2d(1, 20, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(20, 50, 5), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(800, SIZE), nn.ReLU(), nn.Linear(SIZE, 10),
+    )  # fmt: skip
+
+
+def double_lenet() -> nn.Sequential:
+    """The same with two 3 x 3 convolutions for each of its own, for clothes, which are harder to tell apart."""
+    layers: list[nn.Module] = []
+    for a, b in ((1, 32), (32, 32), (32, 64), (64, 64)):
+        layers += [nn.Conv2d(a, b, 3), nn.ReLU()] + ([nn.MaxPool2d(2)] if a == b else [])
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(1024, SIZE), nn.ReLU(), nn.Linear(SIZE, 10))
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a classifier has learnt."""
+
+    data: str
+    """name of the data set"""
+    classes: tuple[str, ...]
+    net: Callable[[], nn.Sequential]
+
+
+LENETS = {
+    MNIST: Known("mnist", tuple("0123456789"), lenet),
+    FASHION: Known("fashion-mnist", FASHION_CLASSES, double_lenet),
+}
+
+
+def of_lenet(name: str, device: torch.device) -> Features:
+    """The last hidden layer of one of the classifiers, whose weights are in the package."""
+    known = LENETS[name]
+    content = (files("ganvas") / "assets" / f"{name}.safetensors").read_bytes()
+    net = known.net()
+    net.load_state_dict({key: weight.float() for key, weight in load(content).items()})
+    weights = digest(net.state_dict())
+    frozen(net, device)
+    said = f"pixels / 255, the {SIZE} units below the logits of a classifier of {known.data}"
+    return Features(
+        name, SIZE, said, lambda x: net[:-1](x / 255), weights, device=device, head=net[-1],
+        classes=known.classes,
+    )  # fmt: skip

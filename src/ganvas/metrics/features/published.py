@@ -1,0 +1,100 @@
+"""Weights that others have published: where they may be, and how they are read and fetched.
+
+They are files of torch.save, which hold a pickle.  So none is opened but the one whose SHA-256 is known to be the
+published one's, and that by torch's reader of weights only, which runs no code (since torch 2.6; CVE-2025-32434).
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from http.client import HTTPException
+from importlib.util import find_spec
+from io import BytesIO
+from pathlib import Path
+from urllib.request import urlopen
+
+import torch
+from torch import Tensor
+
+from ...data.mnist import cache_dir
+from ...errors import UserError
+from ...io.atomic import written
+
+
+@dataclass(frozen=True)
+class Published:
+    """A file of weights, and where it may be."""
+
+    name: str
+    """of the features"""
+    digest: str
+    """its SHA-256, in hexadecimal"""
+    files: tuple[str, ...]
+    """what the file is called, the first by us; of a package, the path in it"""
+    package: str = ""
+    """the installed package that holds it, if any"""
+    remedy: str = ""
+    """what to do where it is not there"""
+    variable: str = ""
+    """environment variable that may say where it is"""
+    mirrors: tuple[str, ...] = ()
+    """addresses to fetch it from, if the user asks for that"""
+
+    def places(self) -> Iterator[Path]:
+        """Where the file may be, the first first; what the user names is the only place."""
+        if self.package:
+            spec = find_spec(self.package)
+            installed = (spec.submodule_search_locations or ()) if spec else ()
+            yield from (Path(folder) / file for folder in installed for file in self.files)
+        elif told := os.environ.get(self.variable):
+            yield Path(told).expanduser()
+        else:
+            for folder in (cache_dir() / "features", Path(torch.hub.get_dir()) / "checkpoints"):
+                yield from (folder / file for file in self.files)
+
+    def found(self) -> Path | None:
+        """The file, where it is there."""
+        return next((path for path in self.places() if path.is_file()), None)
+
+    def weights(self) -> dict[str, Tensor]:
+        """The published weights; UserError where they are not there, or are others."""
+        path = self.found()
+        if path is None:
+            told = os.environ.get(self.variable) if self.variable else None
+            where = f": {self.variable}={told} is no file" if told else ""
+            raise UserError(f"the weights of features={self.name} are not there{where}: {self.remedy}")
+        content = path.read_bytes()  # once: what is checked is what is read
+        if sha256(content).hexdigest() != self.digest:
+            raise UserError(f"{path} does not hold the published weights of {self.name}: {self.remedy}")
+        weights: dict[str, Tensor] = torch.load(BytesIO(content), "cpu", weights_only=True)
+        return dict(weights)
+
+    def download(self) -> Path:
+        """Fetch the file from the first mirror that has it, and keep it only if it is what was published."""
+        if not self.mirrors:
+            raise UserError(f"the weights of {self.name} are not fetched by Ganvas: {self.remedy}")
+        folder = cache_dir() / "features"
+        path = folder / self.files[0]
+        if path.is_file() and sha256(path.read_bytes()).hexdigest() == self.digest:
+            return path
+        folder.mkdir(parents=True, exist_ok=True)
+        failures = []
+        for mirror in self.mirrors:
+            print(f"downloading {mirror}", file=sys.stderr)
+            try:
+                with urlopen(mirror, timeout=30) as answer:
+                    content = answer.read()
+            except (OSError, HTTPException) as error:  # URLError and HTTPError are OSErrors
+                failures.append(f"{mirror}: {getattr(error, 'reason', error)}")
+                continue
+            if sha256(content).hexdigest() == self.digest:
+                with written(path) as temporary:
+                    temporary.write_bytes(content)
+                return path
+            failures.append(f"{mirror}: wrong checksum")
+        raise UserError(
+            f"{self.name} could not be downloaded ({'; '.join(failures)}): put {self.files[0]} into {folder}, "
+            f"or say where it is with {self.variable}"
+        )

@@ -1,0 +1,121 @@
+"""A run's state in one safetensors file: networks, averages, optimisers, counters.  No pickle, here or anywhere."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.optim import Optimizer
+
+from ..data import scaling as scalings
+from ..errors import UserError
+from ..inference.schema import OfState, check, check_networks
+from ..io.atomic import written
+from ..io.safetensors import first_line, read
+from ..model import Model
+from .loop import State
+
+SAMPLES = ("lowest", "error", "best", "waited", "metric")
+"""counters of the state that tell how good samples were"""
+
+
+def save(state: State, path: Path, about: dict[str, Any]) -> None:
+    """Write the state, atomically; `about` is plain values to keep beside it."""
+    tensors: dict[str, Tensor] = {}
+    for group, module in (("nets", state.nets), ("average", state.average)):
+        tensors |= {f"{group}/{name}": tensor for name, tensor in module.state_dict().items()}
+    of_scaling, about_scaling = scalings.stored(state.scaling)
+    tensors |= of_scaling
+    plain: dict[str, Any] = {}
+    for name, optimizer in state.optimizers.items():
+        held, plain[name] = parts(optimizer)
+        tensors |= {f"optimizer/{name}/{key}": tensor for key, tensor in held.items()}
+    counters = {
+        "step": state.step, "position": state.position, "optimizers": plain, "terms": state.meter.seen,
+        "samples": {name: getattr(state, name) for name in SAMPLES},
+    }  # fmt: skip
+    header = {"ganvas": json.dumps(about | about_scaling | counters)}
+    with written(path) as temporary:
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, header)
+
+
+def check_file(path: Path, model: Model, shape: Any, classes: int) -> None:
+    """UserError where a checkpoint is not of such a model, before networks are made that the memory may not hold."""
+    header, tensors = read(path)
+    check(OfState, header, path)
+    complaint = f"{path} is the checkpoint of another model"
+    try:
+        scalings.restored(tensors, header, model)
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise UserError(f"{complaint}: {first_line(error)}") from error
+    for group, whole in (("nets/", True), ("average/", False)):
+        there = {name.removeprefix(group): t for name, t in tensors.items() if name.startswith(group)}
+        check_networks(model, shape, classes, there, whole, complaint)
+
+
+def restore(state: State, path: Path, model: Model) -> dict[str, Any]:
+    """Read what `save` wrote into a state of the same model, and return its header.
+
+    Raises UserError where file and model do not fit.
+    """
+    header, tensors = read(path)
+    check(OfState, header, path)
+    try:
+        state.scaling = scalings.restored(tensors, header, model)
+        for group, module in (("nets", state.nets), ("average", state.average)):
+            module.load_state_dict(
+                {name.partition("/")[2]: t for name, t in tensors.items() if name.startswith(f"{group}/")}
+            )
+        for name, settings in header["optimizers"].items():
+            prefix = f"optimizer/{name}/"
+            held = {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}
+            state.optimizers[name] = model.optimizer(*(state.nets[part] for part in name.split("+")))
+            rebuild(state.optimizers[name], held, settings.get("plain", {}))
+        state.step, state.position = header["step"], header["position"]
+        for name in SAMPLES:
+            setattr(state, name, (header.get("samples") or {}).get(name, getattr(state, name)))
+        state.meter.seen = header["terms"]
+        return header
+    except (KeyError, RuntimeError, ValueError, AttributeError) as error:
+        raise UserError(f"{path} is the checkpoint of another model: {first_line(error)}") from error
+
+
+def parts(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """An optimiser's state, as tensors by name and plain values."""
+    state = optimizer.state_dict()
+    held, plain = {}, {}
+    for index, key, value in entries(state["state"]):
+        if isinstance(value, Tensor):
+            held[f"{index}/{key}"] = value
+        else:
+            plain[f"{index}/{key}"] = value
+    return held, {"plain": plain}
+
+
+def rebuild(optimizer: Optimizer, held: dict[str, Tensor], plain: dict[str, Any]) -> None:
+    """The inverse of `parts`, for an optimiser as the model makes it; ValueError where the state is no such one's."""
+    state: dict[int, dict[str, Any]] = {}
+    for name, value in (held | plain).items():
+        index, _, key = name.partition("/")
+        state.setdefault(int(index), {})[key] = value
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for i, values in state.items():
+        if not 0 <= i < len(parameters) or values.keys() != next(iter(state.values())).keys():
+            raise ValueError(f"no state of an optimiser: {i}/{', '.join(values)}")
+        for key, value in values.items():
+            if isinstance(value, Tensor) and value.shape not in (parameters[i].shape, ()):
+                raise ValueError(f"{i}/{key} has the shape {tuple(value.shape)}, and not {tuple(parameters[i].shape)}")
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    for parameter, moments in optimizer.state.items():
+        for name, moment in moments.items():
+            if isinstance(moment, Tensor) and moment.shape == parameter.shape:  # fused kernels want one memory layout
+                moments[name] = torch.empty_like(parameter).copy_(moment)
+
+
+def entries(state: dict[int, dict[str, Any]]) -> Iterator[tuple[int, str, Any]]:
+    for index, values in state.items():
+        for key, value in values.items():
+            yield index, key, value

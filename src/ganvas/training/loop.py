@@ -1,0 +1,231 @@
+"""The training loop, one for every model.
+
+A model's `step` is a coroutine.  It yields moves, (networks, terms), and the loop plays each one before the step
+resumes: the networks descend the sum of the terms.  How many discriminator moves go before a generator move is
+thus an ordinary `for` in the model's own file.
+
+All randomness of a step follows from (seed, rank, step), and every batch from (seed, position): a checkpoint
+holds no random-number state, and a resumed run equals an uninterrupted one.
+"""
+
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import hardshrink
+from torch.optim import Optimizer
+
+from ..config import Plan
+from ..data import Data, Scaling, scaling_of, streamed
+from ..errors import Diverged
+from ..model import Model, Move
+from ..nn.concurrency import abreast
+from ..nn.device import precisely
+from ..randomness import reseed
+from .meter import Meter
+
+
+@dataclass
+class State:
+    """Everything that training changes."""
+
+    nets: nn.ModuleDict
+    """the networks being trained"""
+    average: nn.ModuleDict
+    """exponential moving averages of those that the model keeps, as of some steps ago: see `averaged`"""
+    scaling: tuple[Scaling, ...] = ()
+    """how the model sees the examples of each domain; nothing until it has seen any"""
+    optimizers: dict[str, Optimizer] = field(default_factory=dict)
+    """by the names of the networks that move together, as in "encoder+decoder"; made at their first move"""
+    step: int = 0
+    """steps done"""
+    position: int = 0
+    """batches drawn"""
+    lowest: float | None = None
+    """the lowest distance between data and samples that was measured, if it was"""
+    error: float = 0.0
+    """its standard error"""
+    best: int = 0
+    """the step of the best weights: the latest whose distance is within that error of the lowest"""
+    waited: int = 0
+    """measurements since the lowest"""
+    metric: str = ""
+    """what these are measurements of, as the log calls it"""
+    meter: Meter = field(default_factory=Meter)
+    """loss terms that are still to be logged"""
+
+
+def begin(model: Model, shape: Any, seed: int, device: torch.device, classes: int = 0) -> State:
+    """Fresh networks and their averages: the same on every machine and every rank."""
+    reseed(torch.device("cpu"), seed, "networks")
+    nets = nn.ModuleDict(model.networks(shape, classes)).to(device)
+    average = nn.ModuleDict({name: deepcopy(net) for name, net in nets.items() if name not in model.scaffolding})
+    return State(nets, average.eval().requires_grad_(False))
+
+
+def scale(state: State, model: Model, data: Data) -> tuple[Scaling, ...]:
+    """How the model sees the data: as the state says, since its weights have learnt so; a fresh one takes it from them.
+
+    Whatever leads examples to a model, or a model's outputs to a person, has it from here.
+    """
+    if not state.scaling:
+        state.scaling = scaling_of(data, model)
+    return state.scaling
+
+
+def train(model: Model, data: Data, plan: Plan, state: State, rank: int = 0, ranks: int = 1) -> Iterator[int]:
+    """Train onward from `state` to `plan.steps`; yields the number of steps done after each.
+
+    Between two steps the state is whole: whoever drives the loop may save it, or stop.
+    """
+    device = next(state.nets.parameters()).device
+    stream = streamed(
+        data, scale(state, model, data), batch=plan.batch, seed=plan.seed, device=device,
+        rank=rank, ranks=ranks, position=state.position, balanced=plan.balanced,
+    )  # fmt: skip
+    nets = dict(state.nets.items())
+    kept = paired(state.average, state.nets)
+    while state.step < plan.steps:
+        reseed(device, plan.seed, rank, state.step)
+        factor = plan.rate(state.step)
+        with precisely(plan.precision, device):
+            for move in model.step(stream, state.step, **nets):
+                name = moving(move, state)
+                play(move, optimizer_of(name, model, state), model.rate(name) * factor, plan.max_norm)
+                state.meter.add(state.step + 1, move.terms | move.seen)
+        follow(kept, state.step, plan.ema)
+        if device.type == "cpu" and state.step % 100 == 0:
+            drop_denormals(state)
+        state.step += 1
+        state.position = stream.position
+        yield state.step
+
+
+def moving(move: Move, state: State) -> str:
+    """The names of the networks that move, as in "encoder+decoder"."""
+    return "+".join(name for name, net in state.nets.items() if net in move.networks)
+
+
+def optimizer_of(name: str, model: Model, state: State) -> Optimizer:
+    """The optimiser of the networks of this name."""
+    if name not in state.optimizers:
+        state.optimizers[name] = model.optimizer(*(state.nets[part] for part in name.split("+")))
+    return state.optimizers[name]
+
+
+def play(move: Move, optimizer: Optimizer, lr: float | None = None, max_norm: float | None = None) -> None:
+    """Differentiate the loss by the moving networks' parameters, and by nothing else; descend, with `lr` if given.
+
+    The gradient of each network is first made as short as `max_norm`, if it is longer.
+    """
+    moving = []
+    for group in optimizer.param_groups:
+        group["lr"] = group["lr"] if lr is None else lr
+        moving += group["params"]
+    for p in moving:
+        p.grad = None
+    losses = move.halves or (move.loss,)
+    abreast(*[partial(loss.backward, inputs=moving) for loss in losses], device=moving[0].device)
+    if max_norm is not None:
+        for network in move.networks:
+            nn.utils.clip_grad_norm_(network.parameters(), max_norm)
+    optimizer.step()
+
+
+def span(step: int, ema: float) -> float:
+    """Steps that the average spans after the step of this number, the first being 0: 1 / (1 - ema), fewer at first.
+
+    (10 + step) / 9 at most, so that a short run does not keep its random beginning.
+    """
+    return min(1 / (1 - ema), (10 + step) / 9)
+
+
+def due(step: int, ema: float) -> bool:
+    """Whether the average is brought up to date after this step: at least ten times in its span.
+
+    Doing so after every step would cost half as much as Adam for nearly the same average.  The intervals are powers of
+    two, so that they stay even while the span grows.
+    """
+    most = max(1, int(span(step, ema) / 10))
+    return step % (1 << (most.bit_length() - 1)) == 0
+
+
+def decay(step: int, ema: float) -> float:
+    """What remains, before the step of this number, of the average that was last brought up to date.
+
+    The product of the decays of the steps since then: it follows from the number alone, so a resumed run has the same.
+    """
+    last = next((i for i in range(step - 1, -1, -1) if due(i, ema)), -1)
+    return prod((1 - 1 / span(i, ema) for i in range(last + 1, step)), start=1.0)
+
+
+def follow(kept: list[tuple[Tensor, Tensor]], step: int, ema: float) -> None:
+    """Bring the averages up to date after a step, where they are `due`; `kept` are pairs of average and weights."""
+    if due(step, ema):
+        blend(kept, decay(step, ema) * (1 - 1 / span(step, ema)))
+
+
+@torch.no_grad()
+def blend(kept: list[tuple[Tensor, Tensor]], decay: float) -> None:
+    """average <- decay * average + (1 - decay) * weights; what is not a real number is copied."""
+    real = [(a, t) for a, t in kept if a.is_floating_point()]
+    torch._foreach_lerp_([a for a, _ in real], [t for _, t in real], 1 - decay)
+    for a, t in kept:
+        if not a.is_floating_point():
+            a.copy_(t)
+
+
+def averaged(state: State, ema: float) -> nn.ModuleDict:
+    """The averages as they are after the state's last step: what is looked at, measured and written.
+
+    A copy where they were last brought up to date before that, since the state itself must not depend on when somebody
+    looks: a run that is stopped and resumed equals one that is not.
+    """
+    if (left := decay(state.step, ema)) == 1:
+        return state.average
+    average = deepcopy(state.average)
+    blend(paired(average, state.nets), left)
+    return average
+
+
+def paired(average: nn.ModuleDict, nets: nn.ModuleDict) -> list[tuple[Tensor, Tensor]]:
+    """The tensors of the averages, each with that of the weights."""
+    return [pair for name, net in average.items() for pair in zip(*map(tensors, (net, nets[name])), strict=True)]
+
+
+@torch.no_grad()
+def drop_denormals(state: State) -> None:
+    """Set the optimisers' moments below 1e-30 to 0.
+
+    Where a gradient stays 0, as at the border of MNIST, Adam's first moment decays by 0.9 a step into the denormal
+    numbers within 800 steps, and there processors are slow: one step of Adam took three times as long.  A weight
+    cannot move by so little, so nothing else changes.
+    """
+    for optimizer in state.optimizers.values():
+        for moments in optimizer.state.values():
+            for moment in moments.values():
+                if isinstance(moment, Tensor) and moment.ndim:
+                    moment.copy_(hardshrink(moment, 1e-30))
+
+
+def tensors(network: nn.Module) -> list[Tensor]:
+    """Parameters and buffers."""
+    return list(chain(network.parameters(), network.buffers()))
+
+
+def gradient_norm(network: nn.Module) -> float:
+    """Norm of the network's gradient in its last move, at most `max_norm`."""
+    return nn.utils.get_total_norm([p.grad for p in network.parameters() if p.grad is not None]).item()
+
+
+def check_finite(state: State) -> None:
+    """Raises Diverged, which names the network, if a weight is NaN or infinite."""
+    for name, net in state.nets.items():
+        if not all(bool(t.isfinite().all()) for t in tensors(net) if t.is_floating_point()):
+            raise Diverged(f"the weights of {name} are no longer finite after step {state.step}")
