@@ -33,7 +33,7 @@ from ganvas.viz.curves import chart
 from ganvas.data import View, load
 from ganvas.errors import Diverged
 from ganvas.metrics import frechet_distance
-from ganvas.models.adversarial import Adversarial
+from ganvas.models._gan import Adversarial
 from ganvas.config import Plan
 from ganvas.training.loop import averaged, begin, check_finite, train
 from lenet import forward, kept

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from ganvas.viz.curves import chart
 from ganvas.data import Stream, View, load
 from ganvas.metrics import frechet_distance, sliced_wasserstein
-from ganvas.models.adversarial import Adversarial
+from ganvas.models._gan import Adversarial
 from ganvas.objectives import discriminator_terms
 from ganvas.config import Plan
 from ganvas.training.loop import State, begin, train

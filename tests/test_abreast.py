@@ -11,10 +11,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ganvas import CycleGAN, DiscoGAN
 from ganvas.config import Plan
 from ganvas.data import Pair, streamed
 from ganvas.model import side_by_side
-from ganvas.models.translation import Translator
+from ganvas.models._translator import Translator
 from ganvas.nn.concurrency import abreast, crew, one_by_one
 from ganvas.training.loop import State, begin, play, train
 from ganvas.training.schedule import of_step

@@ -15,7 +15,7 @@ from ganvas.data import Collection, Stream
 from ganvas.errors import UserError
 from ganvas.model import Batch, Move
 from ganvas.models import CGAN, DCGAN, GAN, R3GAN, WGAN, WGANGP
-from ganvas.models.adversarial import Adversarial, confidence, packed, verdicts
+from ganvas.models._gan import Adversarial, confidence, packed, verdicts
 from ganvas.nn.device import precisely
 from ganvas.nn.discriminator import Exactly, Projection, clamp, with_spectral_norm
 from ganvas.objectives import Loss, discriminator_terms, generator_loss, squared_gradients

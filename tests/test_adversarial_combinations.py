@@ -11,7 +11,7 @@ import ganvas
 from ganvas.data import Collection, from_array
 from ganvas.errors import UserError
 from ganvas.models import CGAN, DCGAN, GAN, R3GAN, WGAN, WGANGP
-from ganvas.models.adversarial import Adversarial
+from ganvas.models._gan import Adversarial
 from ganvas.nn.augment import Kind
 from ganvas.objectives import Loss
 from ganvas.training.run_folder import read_log

@@ -72,7 +72,7 @@ def test_a_step_of_a_vae_of_layers(vectors: Collection) -> None:
 
 
 @pytest.mark.parametrize("model", [ganvas.WGAN(width=4, net="mlp"), ganvas.R3GAN(width=4, lazy=4)])
-def test_a_step_is_one_late_in_the_run(model: ganvas.models.adversarial.Adversarial, images: Collection) -> None:
+def test_a_step_is_one_late_in_the_run(model: ganvas.models._gan.Adversarial, images: Collection) -> None:
     """Without what is due at intervals only, and the same wherever the run goes on."""
     assert model.rounds(LATE) == model.k
     assert LATE % model.lazy or model.lazy == 1

@@ -11,6 +11,7 @@ from cyclopts import CycloptsError
 from pydantic import ValidationError
 
 import ganvas
+from ganvas import diagnostics
 from ganvas.cli.app import main
 from ganvas.cli.train import train_app
 from ganvas.data import Collection

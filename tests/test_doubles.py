@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import ganvas
+from ganvas import evaluation
 from ganvas.data import Collection, from_array, load
 from ganvas.evaluation import Measured, compare
 from ganvas.inference.trained import Trained

@@ -23,7 +23,7 @@ from ganvas.diagnostics import (
     diagnose,
     examine,
 )
-from ganvas.models.adversarial import Adversarial
+from ganvas.models._gan import Adversarial
 from ganvas.training.run_folder import read_log
 
 HEALTHY = {

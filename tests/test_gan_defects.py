@@ -18,7 +18,7 @@ from ganvas.config import Plan
 from ganvas.data import Collection, Stream, from_array
 from ganvas.errors import UserError
 from ganvas.models import CGAN, DCGAN, GAN, R3GAN, WGAN, WGANGP
-from ganvas.models.adversarial import Adversarial
+from ganvas.models._gan import Adversarial
 from ganvas.objectives import generator_loss, gradient_penalty
 from ganvas.training import checkpoint
 from ganvas.training import run as runs

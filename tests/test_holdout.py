@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import ganvas
+from ganvas import VAE, CycleGAN
 from ganvas.data import NoSplit, View, counts, from_array, load
 from ganvas.errors import UserError
 from ganvas.evaluation import measured

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from ganvas import CGAN, VAE, CycleGAN
 from ganvas.cli.inspect import data as report
 from ganvas.data import NoSplit, View, counts, load
 from ganvas.errors import UserError

@@ -8,7 +8,7 @@ import ganvas
 from ganvas.data import load
 from ganvas.diagnostics import FEW, FINER, GRAIN
 from ganvas.model import Batch
-from ganvas.models.statistics import beside, detail, diversity, on_white
+from ganvas.models._statistics import beside, detail, diversity, on_white
 
 RANDOM = torch.Generator().manual_seed(0)
 

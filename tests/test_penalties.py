@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ganvas.data import Collection, Stream
 from ganvas.models import CGAN, DCGAN, GAN, R3GAN, WGANGP
-from ganvas.models.adversarial import Adversarial
+from ganvas.models._gan import Adversarial
 from ganvas.nn.device import precisely
 from ganvas.objectives import gradient_penalty, squared_gradients
 

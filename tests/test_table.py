@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from ganvas import CGAN
 from ganvas.data import Collection, View, counts, load
 from ganvas.errors import UserError
 from ganvas.training import run

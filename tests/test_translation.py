@@ -16,7 +16,7 @@ from ganvas.data import Collection, PairStream
 from ganvas.errors import UserError
 from ganvas.model import Batch, Move, PairBatch
 from ganvas.models import CycleGAN, DiscoGAN
-from ganvas.models.translation import Translator
+from ganvas.models._translator import Translator
 from ganvas.nn.augment import cropped
 from ganvas.nn.pool import Pool
 from ganvas.nn.translators import Patches, Residual, Resnet, bottlenecked, resnet

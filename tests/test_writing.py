@@ -15,6 +15,7 @@ import ganvas
 from ganvas.cli.app import main
 from ganvas.data import Collection
 from ganvas.errors import CannotWrite, UserError
+from ganvas.inference import translation
 from ganvas.io import atomic
 from ganvas.models import MODELS
 from ganvas.training import checkpoint, record, run_folder
@@ -24,7 +25,7 @@ from tests.conftest import write_folder
 from tests.test_models import small
 
 BYTES, WORDS = (
-    translate_files.Picture(Path("x.png"), torch.zeros(3, 8, 8), np.dtype(kind)) for kind in (np.uint8, np.uint16)
+    translation.Picture(Path("x.png"), torch.zeros(3, 8, 8), np.dtype(kind)) for kind in (np.uint8, np.uint16)
 )
 IMAGES = torch.randint(0, 256, (3, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 CPU = torch.device("cpu")
@@ -52,10 +53,10 @@ WRITERS: dict[str, Callable[[Path], Any]] = {
     "state.ckpt": state,
     "config.json": lambda path: run_folder.rewrite_config(path.parent, {}),
     "log.jsonl": lambda path: run_folder.cut_log(path.parent, 3),
-    "translation.png": lambda path: translate_files.write(path, IMAGES[0] / 255, BYTES),
-    "translation.jpg": lambda path: translate_files.write(path, IMAGES[0] / 255, BYTES),
-    "deep.png": lambda path: translate_files.write(path, IMAGES[0] / 255, WORDS),
-    ".ganvas.json": lambda path: translate_files.write_record(path.parent, {}),
+    "translation.png": lambda path: translation.write(path, IMAGES[0] / 255, BYTES),
+    "translation.jpg": lambda path: translation.write(path, IMAGES[0] / 255, BYTES),
+    "deep.png": lambda path: translation.write(path, IMAGES[0] / 255, WORDS),
+    ".ganvas.json": lambda path: translation.write_record(path.parent, {}),
 }
 
 
@@ -180,9 +181,9 @@ def test_a_file_that_grows_too_large_is_named_by_all_writers(
 def test_a_place_where_nothing_can_be_is_the_users(tmp_path: Path) -> None:
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(UserError, match=r"cannot write .*folder.png: is a directory: give another name"):
-        translate_files.write(tmp_path / "folder.png", IMAGES[0] / 255, BYTES)
+        translation.write(tmp_path / "folder.png", IMAGES[0] / 255, BYTES)
     with pytest.raises(UserError, match=r"cannot write .*: file name too long: give another name"):
-        translate_files.write(tmp_path / f"{'a' * 300}.png", IMAGES[0] / 255, BYTES)
+        translation.write(tmp_path / f"{'a' * 300}.png", IMAGES[0] / 255, BYTES)
 
 
 def test_long_names_of_files_and_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

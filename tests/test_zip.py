@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ganvas import VAE, CycleGAN
 from ganvas.data import NoSplit, View, counts, listing, load
 from ganvas.errors import UserError
 from ganvas.inference.translation import translate_files

@@ -7,8 +7,8 @@ section for each disease, and says where the limits come from.
 from typing import Any
 
 from ..model import Model
-from ..models.adversarial import Adversarial
-from ..models.translation import Translator
+from ..models._gan import Adversarial
+from ..models._translator import Translator
 from .codes import DEAD, FAR, latent_report, of_codes
 from .diagnosis import PAGE, Diagnosis, Lines, is_early, stands
 from .games import (

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..models.adversarial import Adversarial
+from ..models._gan import Adversarial
 from ..objectives import Loss
 from .diagnosis import Diagnosis, Lines, is_early, latest
 

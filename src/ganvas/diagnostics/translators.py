@@ -3,7 +3,7 @@
 from math import pi
 
 from ..model import name_of
-from ..models.translation import FAINT, Translator
+from ..models._translator import FAINT, Translator
 from .diagnosis import Diagnosis, Lines, is_early, latest
 from .games import APART, FEW, SURE, is_settled, of_grain
 

@@ -5,8 +5,8 @@ from statistics import median
 from typing import Any
 
 from ..model import Model
-from ..models.adversarial import Adversarial
-from ..models.translation import Translator
+from ..models._gan import Adversarial
+from ..models._translator import Translator
 from .diagnosis import Diagnosis, Lines, stands
 from .games import takes_r1
 

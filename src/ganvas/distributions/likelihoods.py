@@ -15,13 +15,7 @@ from ..data import Collection
 from ..data.collection import chunks
 from ..data.scaling import multiplied
 from ..errors import UserError
-from ..objectives import (
-    bernoulli_nll,
-    continuous_bernoulli_nll,
-    discretized_logistic_nll,
-    gaussian_nll,
-    squared_error,
-)
+from ..objectives import bernoulli_nll, continuous_bernoulli_nll, discretized_logistic_nll, gaussian_nll, squared_error
 
 Name = Literal["gaussian", "bernoulli", "continuous-bernoulli", "discretized-logistic", "squared-error"]
 Sigma = float | Literal["learned", "optimal"]

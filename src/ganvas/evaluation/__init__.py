@@ -11,7 +11,7 @@ from ..data import Collection, NoSplit, Source, Sources, View, load
 from ..errors import UserError, at_least_one, did_you_mean
 from ..inference.trained import Trained
 from ..model import Encodes, Samples, name_of
-from ..models.variational import WithLikelihood
+from ..models._variational import WithLikelihood
 from ..training.run_folder import opened
 from . import codes, translation
 from . import samples as generated

@@ -20,7 +20,7 @@ from ..metrics import codes, fidelity
 from ..metrics.likelihood import log_likelihood, mean_and_error
 from ..model import Batch, Encodes, Samples, device_of
 from ..models import LadderVAE
-from ..models.variational import Variational, WithLikelihood
+from ..models._variational import Variational, WithLikelihood
 from ..randomness import reseed
 
 PAIRED, PAIRED_FLOW = 2000, 200

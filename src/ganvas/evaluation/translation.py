@@ -22,7 +22,7 @@ from ..metrics.fidelity import psnr, ssim
 from ..metrics.likelihood import mean_and_error
 from ..metrics.pairs import absolute_errors, angle_errors, angles_of, nearest_labels, ranks
 from ..model import Batch, PairBatch, device_of, name_of
-from ..models.translation import Translator, other
+from ..models._translator import Translator, other
 from ..randomness import reseed
 from . import samples as generated
 from .classes import of_classifier

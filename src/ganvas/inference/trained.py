@@ -12,19 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from .. import __version__
-from ..data import (
-    DOMAINS,
-    Collection,
-    Scaling,
-    Source,
-    View,
-    holds_images,
-    load,
-    range_in,
-    recorded,
-    whole,
-    with_range,
-)
+from ..data import DOMAINS, Collection, Scaling, Source, View, holds_images, load, range_in, recorded, whole, with_range
 from ..data import scaling as scalings
 from ..data.memory import room_for
 from ..data.view import asked
@@ -35,7 +23,7 @@ from ..io.atomic import written
 from ..io.safetensors import read
 from ..model import Encodes, Model, Samples, Shape, Translates, device_of, name_of, plain
 from ..models import MODELS
-from ..models.variational import Variational
+from ..models._variational import Variational
 from ..randomness import generator, reseed, rows
 from ..viz.images import Examples
 from .schema import OfWeights, check, check_config, check_networks, model_in

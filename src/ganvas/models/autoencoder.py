@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ..model import STRICT, Batch, Move, Shape, minimize
 from ..nn import decoder, encoder
 from ..objectives import squared_error
-from .latent import LatentModel
+from ._latent import LatentModel
 
 
 @final

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ..distributions.likelihoods import Likelihood
 from ..distributions.posteriors import Diagonal, normal_terms
 from ..model import STRICT, Batch, Move, minimize
-from .variational import Variational
+from ._variational import Variational
 
 Weight = Annotated[float, Field(ge=0)]
 

@@ -21,8 +21,8 @@ from ..data import Collection
 from ..model import STRICT, Batch, Shape
 from ..nn import Labelled, chosen, decoder, encoder
 from ..nn.discriminator import Projection
-from .adversarial import Adversarial, finished
-from .classes import check_classes
+from ._gan import Adversarial, finished
+from ._labels import check_classes
 
 AUTO = {"mlp": "concatenation", "conv": "projection"}
 

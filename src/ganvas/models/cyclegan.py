@@ -29,8 +29,8 @@ from ..nn.concurrency import abreast
 from ..nn.pool import Remembering
 from ..nn.translators import blocks_for, halvings_for, judge, patches, perceptron, resnet
 from ..objectives import Loss, absolute_error, generator_loss
-from .adversarial import Weight
-from .translation import Translator, judgement
+from ._gan import Weight
+from ._translator import Translator, judgement
 
 SQUARES: Loss = "least-squares"
 HALVINGS = {16: 1, 34: 2, 70: 3}

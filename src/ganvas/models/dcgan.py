@@ -18,7 +18,7 @@ from ..data import Collection
 from ..errors import UserError
 from ..model import STRICT
 from ..nn import Width
-from .adversarial import Adversarial
+from ._gan import Adversarial
 
 
 @final

@@ -26,8 +26,8 @@ from ..nn.concurrency import abreast
 from ..nn.conv import conv_encoder, initialize
 from ..nn.translators import bottlenecked, judge, perceptron
 from ..objectives import Distance, Loss, distance, feature_matching, generator_loss
-from .adversarial import Weight
-from .translation import Translator, judgement, other
+from ._gan import Weight
+from ._translator import Translator, judgement, other
 
 T = TypeVar("T")
 ENTROPY: Loss = "non-saturating"

@@ -2,7 +2,7 @@
 
     min_G max_D  E_x log s(D(x))  +  E_z log(1 - s(D(G(z)))),      s the logistic function: D returns logits
 
-The step, algorithm 1, is in `adversarial`: k updates of D, each on m fresh noise samples and m fresh examples, then one
+The step, algorithm 1, is in `_gan`: k updates of D, each on m fresh noise samples and m fresh examples, then one
 update of G on m fresh noise samples.  With loss="minimax" G descends log(1 - s(D(G(z)))) as the game says; the default
 is section 3's -log s(D(G(z))), which has the same fixed point and does not saturate.
 
@@ -19,7 +19,7 @@ from torch import nn
 from ..model import STRICT, Rate, Shape
 from ..nn import Activation, Depth, Width
 from ..nn.mlp import mlp_decoder, mlp_encoder
-from .adversarial import Adversarial, finished
+from ._gan import Adversarial, finished
 
 
 @final

@@ -20,7 +20,7 @@ from ..data import Collection
 from ..distributions.likelihoods import Likelihood
 from ..errors import UserError
 from ..model import STRICT, Batch, Move, minimize
-from .variational import Variational
+from ._variational import Variational
 
 
 @final

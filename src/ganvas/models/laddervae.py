@@ -40,7 +40,7 @@ from ..model import STRICT, Batch, Move, Shape, apart, minimize
 from ..nn import Depth, Width, chosen, decoder, encoder
 from ..objectives import kl_diagonals
 from ..randomness import generator, normal
-from .variational import Codes, WithLikelihood, beyond, risen
+from ._variational import Codes, WithLikelihood, beyond, risen
 
 Size = Annotated[int, Field(gt=0, le=65536)]
 

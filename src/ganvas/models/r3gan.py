@@ -22,7 +22,7 @@ from ..model import STRICT, Rate, Shape
 from ..nn import Activation, Depth, Norm, decoder, encoder
 from ..nn.vectors import Fourier
 from ..objectives import Loss
-from .adversarial import Adversarial, Positive, Weight, finished
+from ._gan import Adversarial, Positive, Weight, finished
 
 SCALE = 3.0
 """deviation of the Fourier features' frequencies, in radians a standard deviation of the data"""

@@ -28,7 +28,7 @@ from ..distributions.likelihoods import Likelihood, Sigma
 from ..errors import UserError
 from ..model import STRICT, Batch, Move, Shape, minimize
 from ..objectives import squared_error
-from .variational import Positive, Variational, beyond, risen
+from ._variational import Positive, Variational, beyond, risen
 
 
 @final

@@ -19,7 +19,7 @@ from ..data import Collection
 from ..errors import UserError
 from ..model import STRICT, Rate
 from ..objectives import Loss
-from .adversarial import Adversarial, Positive
+from ._gan import Adversarial, Positive
 
 
 @final

@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 
 from ..model import STRICT, Rate
 from ..objectives import Loss
-from .adversarial import Adversarial, Positive, Weight
+from ._gan import Adversarial, Positive, Weight
 
 
 @final

@@ -4,15 +4,7 @@ Convention: likelihood and KL terms are in nats per example, summed over dimensi
 example; adversarial terms are means over the batch.  Inputs are logits wherever a probability is meant.
 """
 
-from .adversarial import (
-    JENSEN_SHANNON,
-    Loss,
-    discriminator_terms,
-    divergence,
-    generator_loss,
-    generator_losses,
-    value,
-)
+from .adversarial import JENSEN_SHANNON, Loss, discriminator_terms, divergence, generator_loss, generator_losses, value
 from .kl import kl_diagonal, kl_diagonals, kl_full, kl_low_rank
 from .penalties import gradient_penalty, squared_gradients
 from .reconstruction import (

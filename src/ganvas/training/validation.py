@@ -28,7 +28,7 @@ from ..metrics.jackknife import sliced_score
 from ..metrics.likelihood import mean_and_error
 from ..metrics.neighbours import nearest, points, rare
 from ..model import Encodes, Model, Samples, Shape, a_name_of, device_of
-from ..models.variational import WithLikelihood
+from ..models._variational import WithLikelihood
 from ..randomness import generator
 from .loop import State, scale
 from .schedule import Schedule, of_step, operations, schedule

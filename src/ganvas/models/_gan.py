@@ -37,8 +37,8 @@ from ..objectives import (
     squared_gradients,
 )
 from ..randomness import rows
-from .latent import LatentModel
-from .statistics import beside
+from ._latent import LatentModel
+from ._statistics import beside
 
 Weight = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]

@@ -25,8 +25,8 @@ from ..errors import UserError
 from ..model import STRICT, Batch, Model, Shape
 from ..nn import Activation, Labelled, code_shape, decoder, encoder
 from ..randomness import generator, reseed, rows
-from .classes import check_classes
-from .latent import LatentModel
+from ._labels import check_classes
+from ._latent import LatentModel
 
 Parts = tuple[Tensor, Posterior, posteriors.Draw, tuple[Tensor, ...]]
 Labels = Int64[Tensor, " b"] | None

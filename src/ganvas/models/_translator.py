@@ -19,8 +19,8 @@ from ..model import STRICT, Model, PairBatch, Rate, Shape, name_of
 from ..nn import Depth, Width, chosen
 from ..nn.translators import corrected
 from ..objectives import Loss, absolute_error, discriminator_terms
-from .adversarial import confidence
-from .statistics import beside
+from ._gan import confidence
+from ._statistics import beside
 
 FAINT = 0.03
 """deviation of the noise that round trips are tried with: four of 255 grey levels"""
