@@ -15,9 +15,9 @@ from ganvas.evaluation import samples, translation
 from ganvas.evaluation.samples import Sides
 from ganvas.inference import trained
 from ganvas.inference.translation import translate_files
+from ganvas.io import safetensors
 from ganvas.metrics.features import features_for
 from ganvas.model import Model
-from ganvas.training import checkpoint
 from ganvas.training.run_folder import read_log
 from ganvas.viz.images import Examples
 from tests.test_models import every_model, small
@@ -149,7 +149,7 @@ def test_weights_of_models_that_saw_hidden_colours_still_do(tmp_path: Path) -> N
     loaded = ganvas.load(tmp_path / "run")
     assert torch.equal(loaded.sample(5).x, run.sample(5).x)
     for name in ("weights.safetensors", "state.ckpt"):
-        header, tensors = checkpoint.read(tmp_path / "run" / name)
+        header, tensors = safetensors.read(tmp_path / "run" / name)
         del header["premultiplied"]
         trained.save_file(tensors, tmp_path / "run" / name, {"ganvas": trained.json.dumps(header)})
     old = ganvas.load(tmp_path / "run")

@@ -14,8 +14,9 @@ import ganvas
 from ganvas.cli.app import main
 from ganvas.data import Collection
 from ganvas.errors import Stopped, UserError
+from ganvas.io import safetensors
 from ganvas.models import MODELS
-from ganvas.training import checkpoint, run_folder
+from ganvas.training import run_folder
 from tests.conftest import as_pair, interrupted, write_folder
 from tests.test_models import small
 
@@ -107,7 +108,7 @@ def test_a_change_of_batch_keeps_the_place_in_the_data(images: Collection) -> No
     ganvas.train(model, images, steps=6, batch=8, every=3, quiet=True, folder="run")
     shutil.copytree("run", "again")
     ganvas.resume("run", images, steps=8, batch=4, quiet=True)
-    assert checkpoint.header_of(Path("run/state.ckpt"))["position"] == 6 * 8 // 4 + 2
+    assert safetensors.header_of(Path("run/state.ckpt"))["position"] == 6 * 8 // 4 + 2
     said = json.loads(Path("run/config.json").read_text())
     state = Path("again/state.ckpt").read_bytes()
     run_folder.rewrite_config(Path("again"), said)
@@ -147,10 +148,10 @@ def test_a_new_run_begins_with_the_weights_of_an_old_one(name: str, images: Coll
     model = small(MODELS[name])
     data: Any = as_pair(images).parts if name == "cyclegan" else images
     ganvas.train(model, data, steps=4, batch=4, quiet=True, folder="old")
-    old = checkpoint.read(Path("old/state.ckpt"))[1]
+    old = safetensors.read(Path("old/state.ckpt"))[1]
     with interrupted(1), pytest.raises(Stopped):
         ganvas.train(model, data, steps=4, batch=4, quiet=True, folder="new", start="old")
-    new = checkpoint.read(Path("new/state.ckpt"))[1]
+    new = safetensors.read(Path("new/state.ckpt"))[1]
     for key, tensor in old.items():
         if key.startswith("nets/") and tensor.is_floating_point() and ".past." not in key:
             assert (new[key] - tensor).abs().max() < 0.01
@@ -197,7 +198,7 @@ def test_a_discriminator_of_before_with_two_normalisations(images: Collection) -
     model = MODELS["gan"](width=4, latent=3, spectral_norm=True)  # type: ignore[call-arg]
     ganvas.train(model, images, folder="run", steps=8, batch=8, quiet=True)
     file = Path("run/state.ckpt")
-    header, tensors = checkpoint.read(file)
+    header, tensors = safetensors.read(file)
     save_file(tensors | {"nets/D.3.weight": torch.ones(4)}, file, {"ganvas": json.dumps(header)})
     with pytest.raises(UserError, match="its D has another normalisation, which undoes spectral norm"):
         ganvas.resume("run", data=images, steps=60, quiet=True)

@@ -17,10 +17,10 @@ import ganvas
 from ganvas.config import Plan
 from ganvas.data import Collection, Stream, from_array
 from ganvas.errors import UserError
+from ganvas.io import safetensors
 from ganvas.models import CGAN, DCGAN, GAN, R3GAN, WGAN, WGANGP
 from ganvas.models._gan import Adversarial
 from ganvas.objectives import generator_loss, gradient_penalty
-from ganvas.training import checkpoint
 from ganvas.training import run as runs
 from ganvas.training.loop import begin, optimizer_of, play, train
 
@@ -97,7 +97,7 @@ def test_a_run_with_default_options_is_saved(vectors: Collection, tmp_path: Path
     run = ganvas.train(GAN(width=4, latent=2), vectors, steps=3, batch=8, folder=tmp_path / "run", quiet=True)
     assert run.about["step"] == 3
     assert ganvas.load(tmp_path / "run").sample(2).x.shape == (2, *vectors.shape)
-    assert checkpoint.read(tmp_path / "run" / "state.ckpt")[0]["step"] == 3
+    assert safetensors.read(tmp_path / "run" / "state.ckpt")[0]["step"] == 3
 
 
 def test_the_critics_turn_does_not_move_the_generator(images: Collection) -> None:
@@ -267,7 +267,7 @@ def test_looking_at_a_run_does_not_change_it(gan: Adversarial, images: Collectio
         ganvas.train(gan, images, steps=6, batch=8, every=every, keep=keep, quiet=True)
         for every, keep in ((1, "best"), (1000, "last"))
     )
-    a, b = (checkpoint.read(Path(run.folder or "") / "state.ckpt")[1] for run in (often, seldom))
+    a, b = (safetensors.read(Path(run.folder or "") / "state.ckpt")[1] for run in (often, seldom))
     assert a.keys() == b.keys()
     assert any("running_mean" in name for name in a)
     assert all(torch.equal(a[name], b[name]) for name in a)

@@ -15,13 +15,14 @@ from ganvas.config import Plan
 from ganvas.data import Collection, Scaling, load
 from ganvas.evaluation import samples as evaluated
 from ganvas.inference.trained import Trained
+from ganvas.io import safetensors
 from ganvas.metrics import sliced_wasserstein
 from ganvas.metrics.features import CPU, Features, features_for
 from ganvas.metrics.features.efficientnet import SMALL
 from ganvas.model import Model
 from ganvas.models import CGAN, DCGAN, GAN, VAE
 from ganvas.randomness import generator
-from ganvas.training import checkpoint, schedule, validation
+from ganvas.training import schedule, validation
 from ganvas.training.loop import begin
 from ganvas.training.run_folder import read_log
 from ganvas.training.validation import Light
@@ -231,7 +232,7 @@ def test_a_run_goes_on_with_the_features_that_it_began_with(
 
 def of_an_older_version(folder: Path) -> None:
     """Make a checkpoint one whose header does not say yet what was measured, and that found a distance of -1."""
-    header, tensors = checkpoint.read(folder / "state.ckpt")
+    header, tensors = safetensors.read(folder / "state.ckpt")
     header["samples"] = {"lowest": -1.0, "error": 0.1, "best": 10, "waited": 2}
     save_file(tensors, folder / "state.ckpt", {"ganvas": json.dumps(header)})
 

@@ -9,6 +9,8 @@ from torch import Tensor
 from torch.autograd import gradcheck
 from torch.distributions import Bernoulli, MultivariateNormal, Normal, kl_divergence
 
+from ganvas import objectives
+
 D = 4
 
 

@@ -15,6 +15,7 @@ from ganvas.data import Collection, Scaling, Stream, from_array
 from ganvas.evaluation import samples, translation
 from ganvas.evaluation.samples import Sides
 from ganvas.inference import trained
+from ganvas.io import safetensors
 from ganvas.metrics.features import features_for
 from ganvas.model import Encodes, Model, Samples
 from ganvas.models import MODELS
@@ -179,7 +180,7 @@ def test_the_scaling_is_kept_with_the_weights_and_the_checkpoint(tmp_path: Path)
 
 def without_scaling(file: Path, rename: dict[str, Tensor]) -> None:
     """A file as it was written when networks saw vectors as they are, or standardised them in layers of their own."""
-    header, tensors = checkpoint.read(file)
+    header, tensors = safetensors.read(file)
     tensors = {name: t for name, t in tensors.items() if not name.startswith("scaling/")} | rename
     save_file({name: t.clone() for name, t in tensors.items()}, file, {"ganvas": trained.json.dumps(header)})
 
@@ -224,7 +225,7 @@ def test_a_translators_former_layers_become_the_scaling_of_both_domains(tmp_path
     loaded = ganvas.load(tmp_path / "run/weights.safetensors")
     assert torch.equal(loaded.translate(table()).x, run.translate(table()).x)
     assert torch.equal(loaded.translate(other, "A").x, run.translate(other, "A").x)
-    _, kept = checkpoint.read(tmp_path / "run/state.ckpt")
+    _, kept = safetensors.read(tmp_path / "run/state.ckpt")
     past = kept["nets/DX.past.kept"]
     units = {f"{group}/{name}": t.clone() for group in ("nets", "average") for name, t in units.items()}
     units |= {

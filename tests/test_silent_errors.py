@@ -20,6 +20,7 @@ from ganvas.data import Collection, load, streamed
 from ganvas.distributions.posteriors import Diagonal
 from ganvas.model import Batch
 from ganvas.models import MODELS, VAE
+from ganvas.nn.device import precisely
 from ganvas.training import loop as training
 from ganvas.training.loop import begin, play
 from ganvas.training.run_folder import read_log
@@ -152,7 +153,7 @@ def test_autocast_does_not_keep_weights_from_before_a_move(images: Collection) -
     """Its cache would: G's move would see D as it was before D's."""
     gan = small(MODELS["gan"])
     state = begin(gan, images.shape, 0, torch.device("cpu"))
-    with training.precisely("bfloat16", torch.device("cpu")):
+    with precisely("bfloat16", torch.device("cpu")):
         net = state.nets["D"]
         x = torch.rand(4, *images.shape)
         before = net(x)
