@@ -29,13 +29,13 @@ import ganvas  # first: it sets how torch's threads wait
 import numpy as np
 import torch
 
-from ganvas.viz.curves import chart
-from ganvas.data import View, load
-from ganvas.errors import Diverged
+from ganvas.viz.curves import line_chart
+from ganvas.data import DataOptions, load
+from ganvas.errors import DivergenceError
 from ganvas.metrics import frechet_distance
 from ganvas.models._gan import Adversarial
-from ganvas.config import Plan
-from ganvas.training.loop import averaged, begin, check_finite, train
+from ganvas.config import TrainConfig
+from ganvas.training.loop import current_ema, initialize_state, check_finite, train
 from lenet import forward, kept
 from parallel import collected
 
@@ -54,7 +54,7 @@ def architecture(i: int) -> Adversarial:
     norm, norm_d = str(random.choice(["batch", "none"])), str(random.choice(["batch", "layer", "none"]))
     common: dict[str, Any] = {"latent": 64, "norm": norm, "norm_d": norm_d}
     if i % 2:
-        return ganvas.DCGAN(width=int(random.integers(8, 33)), prior="normal", **common)
+        return ganvas.DCGAN(width=int(random.integers(8, 33)), noise_distribution="normal", **common)
     kinds = ["relu", "leaky-relu", "tanh", "silu"]
     return ganvas.GAN(
         width=int(random.integers(64, 513)), depth=int(random.integers(1, 5)),
@@ -65,22 +65,22 @@ def architecture(i: int) -> Adversarial:
 
 def run(file: str, i: int, recipe: str, steps: int, folder: Path) -> dict[str, Any]:
     """Train one architecture with one recipe, and measure its samples; a run that is no longer finite has failed."""
-    data, test = load(file), load(file, View(split="test"))
+    data, test = load(file), load(file, DataOptions(split="test"))
     lenet = kept(folder / "lenet.safetensors", data, EPOCHS)
     model = architecture(i)
     penalized = recipe != "minimax"
     model = replace(model, norm_d="layer" if penalized and model.norm_d == "batch" else model.norm_d, **RECIPES[recipe])
-    model.check(data)
-    state = begin(model, data.shape, i, torch.device("cpu"))
-    for _ in train(model, data, Plan(steps=steps, batch=64, seed=i, ema=0.99), state):
+    model.validate_data(data)
+    state = initialize_state(model, data.shape, i, torch.device("cpu"))
+    for _ in train(model, data, TrainConfig(steps=steps, batch_size=64, seed=i, ema_decay=0.99), state):
         pass
     try:
         check_finite(state)
-    except Diverged:
+    except DivergenceError:
         return {"distance": FAILED, "model": repr(model)}
-    G = averaged(state, 0.99)["G"]
+    G = current_ema(state, 0.99)["G"]
     with torch.no_grad():
-        made = torch.cat([G(z) for z in model.noise(N, data.shape, torch.Generator().manual_seed(i)).split(500)])
+        made = torch.cat([G(z) for z in model.sample_prior(N, data.shape, torch.Generator().manual_seed(i)).split(500)])
     pixels = ((made + 1) * 127.5).round()
     distance = frechet_distance(forward(lenet[:-1], pixels), forward(lenet[:-1], test.x))
     return {"distance": distance, "model": repr(model)}
@@ -112,7 +112,9 @@ def main() -> None:
         quartiles = "  ".join(f"{q:.0f}" for q in statistics.quantiles(far, n=4))
         print(f"{recipe:<10}{cells}{quartiles:>22}{statistics.mean(r['seconds'] for r in runs):>9.0f}")
         series[recipe] = [(float(t), statistics.mean(d < t for d in far)) for t in range(0, 1001, 5)]
-    chart(series, "share of architectures below a Frechet distance", seen=(0.0, 1.0)).save(words.out / "shares.png")
+    line_chart(series, "share of architectures below a Frechet distance", shown_values=(0.0, 1.0)).save(
+        words.out / "shares.png"
+    )
     print(f"\n{words.out / 'shares.png'}")
 
 

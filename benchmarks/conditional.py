@@ -2,7 +2,7 @@
 
     python3 dev.py run python benchmarks/conditional.py ../shared/data/mnist.npz [OUT] [--steps 6000]
 
-CGAN with convolutional networks (width 32, batches of 64, labels by projection unless --condition says otherwise)
+CGAN with convolutional networks (width 32, batches of 64, labels by projection unless --conditioning says otherwise)
 learns MNIST, 28 x 28; the weights that the run keeps draw.
 agreement  share of 10,000 samples, 1,000 a class, in which a LeNet trained on the 60,000 real digits (moved by up to
            two pixels, 8 epochs) sees the digit that was asked for
@@ -21,15 +21,15 @@ import ganvas  # first: it sets how torch's threads wait
 import torch
 from torch import Tensor
 
-from ganvas.data import Collection, View, load
-from ganvas.metrics.classes import agreement
+from ganvas.data import Dataset, DataOptions, load
+from ganvas.metrics.classes import label_accuracy
 from lenet import accuracy, forward, kept
 
 MODEL = ganvas.CGAN(width=32)
 PUBLISHED = "published 3.1% real, 6.28% GAN, 2.98% DCGAN"
 
 
-def nearest_error(known: Tensor, labels: Tensor, test: Collection) -> float:
+def nearest_error(known: Tensor, labels: Tensor, test: Dataset) -> float:
     """Share of the test images whose nearest neighbour among the known ones has another label."""
     known = known.flatten(1).float()
     squared = known.square().sum(1)
@@ -45,27 +45,27 @@ def main() -> None:
     parser.add_argument("file")
     parser.add_argument("out", type=Path, nargs="?", default=Path("runs/conditional"))
     parser.add_argument("--steps", type=int, default=6000)
-    parser.add_argument("--condition", choices=("projection", "concatenation"), default="projection")
+    parser.add_argument("--conditioning", choices=("projection", "concatenation"), default="projection")
     parser.add_argument("--seed", type=int, default=0)
     words = parser.parse_args()
-    train, test = load(words.file), load(words.file, View(split="test"))
+    train, test = load(words.file), load(words.file, DataOptions(split="test"))
     lenet = kept(words.out / "lenet.safetensors", train, 8, shift=2)
     print(f"LeNet: {accuracy(lenet, test):.2%} of the test images right", flush=True)
     folder = words.out / f"{words.condition}-{words.steps}-{words.seed}"
     began = time.monotonic()
     if not folder.exists():
-        model = ganvas.CGAN(width=MODEL.width, condition=words.condition)
+        model = ganvas.CGAN(width=MODEL.width, conditioning=words.condition)
         ganvas.train(model, words.file, steps=words.steps, seed=words.seed, folder=folder, quiet=True)
         print(f"trained in {time.monotonic() - began:.0f} s", flush=True)
     trained = ganvas.load(folder)
     made, labels = trained.sample(50_000, seed=1).x, torch.arange(50_000) % 10
-    share = agreement(forward(lenet, made[:10_000]), labels[:10_000])
-    step = trained.about["step"]
+    share = label_accuracy(forward(lenet, made[:10_000]), labels[:10_000])
+    step = trained.metadata["step"]
     print(f"{words.condition}, step {step}: the digit asked for is seen in {share:.2%} of 10,000 samples", flush=True)
     assert train.labels is not None
     error, real = nearest_error(made, labels, test), nearest_error(train.x[:50_000], train.labels[:50_000], test)
     print(f"1-NN error of 50,000 generated digits {error:.2%}, of 50,000 real ones {real:.2%}; {PUBLISHED}")
-    trained.sample(each=12).save(words.out / "samples.png")
+    trained.sample(per_class=12).save(words.out / "samples.png")
     print(words.out / "samples.png")
 
 

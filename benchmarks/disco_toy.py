@@ -30,9 +30,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ganvas.data import Collection, from_array
-from ganvas.viz.images import captioned
-from ganvas.viz.plots import by_class
+from ganvas.data import Dataset, from_array
+from ganvas.viz.images import add_captions
+from ganvas.viz.plots import scatter_by_class
 from parallel import collected
 
 SIGMA, RADIUS, LEARN, TEST = 0.1, 2.0, 20_000, 200
@@ -45,7 +45,7 @@ def centres(modes: int, at: float) -> Tensor:
     return at + RADIUS * torch.stack([angle.cos(), angle.sin()], 1)
 
 
-def points(modes: int, at: float, each: int, seed: int) -> Collection:
+def points(modes: int, at: float, each: int, seed: int) -> Dataset:
     """So many points of each mode, labelled with it."""
     noise = torch.randn(modes * each, 2, generator=torch.Generator().manual_seed(seed))
     x = centres(modes, at).repeat_interleave(each, 0) + SIGMA * noise
@@ -58,9 +58,10 @@ def run(modes: int, recon: str, seed: int, steps: int, folder: Path) -> dict[str
     if folder.exists():
         trained = ganvas.resume(folder, data=domains, quiet=True)
     else:
-        model = ganvas.DiscoGAN(recon=recon, constancy=5, lr=1e-3)
+        model = ganvas.DiscoGAN(reconstruct=recon, reconstruction_weight=5, lr=1e-3)
         trained = ganvas.train(
-            model, domains, folder=folder, seed=seed, steps=steps, batch=200, decay=0.5, every=max(1, steps // 2),
+            model, domains, folder=folder, seed=seed, steps=steps, batch_size=200, lr_decay=0.5,
+            checkpoint_every=max(1, steps // 2),
             device="cpu", quiet=True,
         )  # fmt: skip
     test = points(modes, -2.0, TEST, 3)
@@ -69,7 +70,7 @@ def run(modes: int, recon: str, seed: int, steps: int, folder: Path) -> dict[str
     return measured(test, made, back) | {"made": made.tolist() if seed == 0 else None}
 
 
-def measured(test: Collection, made: Tensor, back: Tensor | None) -> dict[str, Any]:
+def measured(test: Dataset, made: Tensor, back: Tensor | None) -> dict[str, Any]:
     """The numbers of translations of the test points, and of the way back."""
     assert test.labels is not None
     far, mode = torch.cdist(made, centres(10, 2.0)).min(1)
@@ -111,12 +112,12 @@ def picture(settings: dict[int, dict[str, list[dict[str, Any]]]]) -> Image.Image
     for modes, found in settings.items():
         test, target = points(modes, -2.0, TEST, 3), points(10, 2.0, 20, 4).x
         assert test.labels is not None
-        panels = [captioned(by_class(test.x, test.labels, test.classes), f"A: {modes} modes")]
+        panels = [add_captions(scatter_by_class(test.x, test.labels, test.classes), f"A: {modes} modes")]
         names = (*test.classes, "B")
         for recon, results in found.items():
             x = torch.cat([torch.tensor(results[0]["made"]), target])
             labels = torch.cat([test.labels, torch.full((len(target),), modes)])
-            panels.append(captioned(by_class(x, labels, names), f"{MODELS[recon]}, over B's modes"))
+            panels.append(add_captions(scatter_by_class(x, labels, names), f"{MODELS[recon]}, over B's modes"))
         rows.append(panels)
     width, height = rows[0][0].width, rows[0][0].height
     canvas = Image.new("RGB", (width * max(map(len, rows)), height * len(rows)), "white")

@@ -24,12 +24,12 @@ import torch
 from PIL import Image
 
 from drawn import DRAWINGS, drawn
-from ganvas.data import View, load
+from ganvas.data import DataOptions, load
 from ganvas.diagnostics import examine
-from ganvas.errors import Diverged
+from ganvas.errors import DivergenceError
 from ganvas.training.run_folder import read_log
 from ganvas.metrics import sliced_wasserstein
-from ganvas.model import Encodes, Model
+from ganvas.model import EncoderModel, Model
 from parallel import collected
 
 SMALL: dict[str, Any] = {"net": "mlp", "width": 64, "latent": 8}
@@ -52,16 +52,16 @@ SICK: dict[str, tuple[Case, ...]] = {
         (ganvas.VAE(**SMALL, sigma=3.0), "digits", {"steps": 500}),
     ),
     "D has won": (
-        (ganvas.GAN(**GAME, loss="minimax", k=5, lr_d=2e-3, lr=1e-5), "digits", {"steps": 300}),
-        (ganvas.GAN(**RING, loss="minimax", k=5, lr_d=5e-3, lr=1e-6), "grid", {"steps": 300}),
+        (ganvas.GAN(**GAME, loss="minimax", n_critic=5, lr_d=2e-3, lr=1e-5), "digits", {"steps": 300}),
+        (ganvas.GAN(**RING, loss="minimax", n_critic=5, lr_d=5e-3, lr=1e-6), "grid", {"steps": 300}),
         (ganvas.GAN(**FAST), "digits", {"steps": 300}),
         (ganvas.GAN(**FAST, loss="least-squares"), "digits", {"steps": 300}),
         (ganvas.GAN(**FAST, loss="hinge"), "digits", {"steps": 300}),
         (ganvas.GAN(**FAST, loss="relativistic"), "digits", {"steps": 300}),
     ),
     "critic's slope": (
-        (ganvas.WGAN(**GAME, net="mlp", k_first=20, clip=1.0, lr=3e-3), "digits", {"steps": 250}),
-        (ganvas.WGAN(**GAME, net="mlp", k_first=20, clip=1e-4, depth=4), "digits", {"steps": 250}),
+        (ganvas.WGAN(**GAME, net="mlp", initial_critic_steps=20, weight_clip=1.0, lr=3e-3), "digits", {"steps": 250}),
+        (ganvas.WGAN(**GAME, net="mlp", initial_critic_steps=20, weight_clip=1e-4, depth=4), "digits", {"steps": 250}),
     ),
     "learning rate": (
         (ganvas.VAE(**SMALL, lr=0.2), "digits", {"steps": 500}),
@@ -77,10 +77,11 @@ SICK: dict[str, tuple[Case, ...]] = {
     ),
     "translations alike": (
         (
-            ganvas.CycleGAN(**PAIR, lr=3e-3, cycle=1e-3, identity=0, enlarge=1, flip=False), "circles+squares",
+            ganvas.CycleGAN(**PAIR, lr=3e-3, cycle_weight=1e-3, identity_weight=0, enlarge=1, flip=False),
+            "circles+squares",
             {"steps": 400, "batch": 8},
         ),
-        (ganvas.DiscoGAN(**PAIR, lr=3e-3, constancy=0), "circles+squares", {"steps": 400, "batch": 16}),
+        (ganvas.DiscoGAN(**PAIR, lr=3e-3, reconstruction_weight=0), "circles+squares", {"steps": 400, "batch": 16}),
     ),
 }  # fmt: skip
 HEALTHY: dict[str, tuple[Case, ...]] = {
@@ -94,10 +95,11 @@ HEALTHY: dict[str, tuple[Case, ...]] = {
     ),
     "dcgan": ((ganvas.DCGAN(width=16, latent=16, lr=1e-3), "digits", {"steps": 500, "ema": 0.99}),),
     "wgan": ((
-        ganvas.WGAN(**GAME, net="mlp", k=3, k_first=20, clip=0.1, lr=3e-3, norm="batch"), "digits",
+        ganvas.WGAN(**GAME, net="mlp", n_critic=3, initial_critic_steps=20, weight_clip=0.1, lr=3e-3, norm="batch"),
+        "digits",
         {"steps": 500, "ema": 0.99},
     ),),
-    "wgangp": ((ganvas.WGANGP(**GAME, net="mlp", k=3, lr=5e-4), "digits", {"steps": 500, "ema": 0.99}),),
+    "wgangp": ((ganvas.WGANGP(**GAME, net="mlp", n_critic=3, lr=5e-4), "digits", {"steps": 500, "ema": 0.99}),),
     "r3gan": ((ganvas.R3GAN(width=64, latent=2, lr=2e-3, betas=(0.0, 0.9)), "ring", {"steps": 500, "ema": 0.99}),),
     "cgan": ((ganvas.CGAN(**GAME, net="mlp", lr=1e-3, norm="batch", r1=0.1), "digits", {"steps": 800, "ema": 0.99}),),
 }  # fmt: skip
@@ -118,7 +120,7 @@ OTHERS: dict[str, tuple[Case, ...]] = {
     ),
     "discogan": (
         (ganvas.DiscoGAN(width=8, lr=1e-3), "circles+squares", {"steps": 500, "batch": 16}),
-        (ganvas.DiscoGAN(width=8, lr=1e-3, recon="none"), "circles+squares", {"steps": 500, "batch": 16}),
+        (ganvas.DiscoGAN(width=8, lr=1e-3, reconstruct="none"), "circles+squares", {"steps": 500, "batch": 16}),
     ),
 }
 HEALTHY |= NOISY | OTHERS
@@ -134,9 +136,17 @@ def run(model: Model, data: str, options: dict[str, Any], seed: int, folder: Pat
     every = max(10, options["steps"] // LINES * 10)
     try:
         ganvas.train(
-            model, source(data), folder=folder, seed=seed, every=every, keep="last", device="cpu", quiet=True, **options
+            model,
+            source(data),
+            folder=folder,
+            seed=seed,
+            checkpoint_every=every,
+            keep="last",
+            device="cpu",
+            quiet=True,
+            **options,
         )
-    except Diverged:
+    except DivergenceError:
         return {"lines": read_log(folder), "measured": {}}
     return {"lines": read_log(folder), "measured": measured(folder, data)}
 
@@ -148,7 +158,7 @@ def source(data: str, split: str = "train") -> Any:
     if data in DRAWINGS:
         return drawn(data, 1000, split)
     name, _, size = data.partition("-")
-    return load(name, View(split=split, size=int(size) if size else None))
+    return load(name, DataOptions(split=split, size=int(size) if size else None))
 
 
 def bytes_of(x: torch.Tensor) -> int:
@@ -188,7 +198,7 @@ def measured(folder: Path, data: str) -> dict[str, float]:
         return of_pair(folder, data)
     trained, known, test = ganvas.load(folder), source(data).some(5000, 0), source(data, "test")
     found = {}
-    if isinstance(trained.model, Encodes):
+    if isinstance(trained.model, EncoderModel):
         x = test.x[:1000].float()
         rest = (trained.reconstruct(test.at(slice(1000))).x[: len(x)].float() - x).square().mean()
         found["explained"] = 1 - (rest / (x - x.mean(0)).square().mean()).item()
@@ -220,7 +230,7 @@ def said(case: Case, lines: list[dict[str, Any]], ever: bool) -> set[str]:
     """The diseases that the doctor finds at the end of a run, or ever in it."""
     model, _, options = case
     ends = range(1, len(lines) + 1) if ever else [len(lines)]
-    return {found.disease for n in ends for found in examine(model, options["steps"], lines[:n]) if found.alarm}
+    return {found.condition for n in ends for found in examine(model, options["steps"], lines[:n]) if found.is_alarm}
 
 
 def true_of(measured: dict[str, float]) -> set[str]:

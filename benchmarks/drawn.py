@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from ganvas.data import Collection
-from ganvas.randomness import generator
+from ganvas.data import Dataset
+from ganvas.randomness import make_generator
 
 SIDE = 16
 Drawing = Callable[[int, torch.Generator], tuple[Tensor, Tensor]]
@@ -62,8 +62,8 @@ DRAWINGS: dict[str, Drawing] = {
 }  # fmt: skip
 
 
-def drawn(name: str, n: int, split: str = "train") -> Collection:
+def drawn(name: str, n: int, split: str = "train") -> Dataset:
     """n images of the drawing of this name, as bytes; those of each split are others."""
-    x, labels = DRAWINGS[name](n, generator(torch.device("cpu"), 0, name, split))
+    x, labels = DRAWINGS[name](n, make_generator(torch.device("cpu"), 0, name, split))
     classes = tuple(f"{name} {i}" for i in range(4))
-    return Collection(x=(255 * x).round().to(torch.uint8), labels=labels, classes=classes, name=name)
+    return Dataset(x=(255 * x).round().to(torch.uint8), labels=labels, classes=classes, name=name)

@@ -15,21 +15,21 @@ import ganvas  # first: it sets how torch's threads wait
 import numpy as np
 import torch
 
-from ganvas.data import Collection, from_array
+from ganvas.data import Dataset, from_array
 from ganvas.model import Batch
 
 EPOCHS, PASSES = 20, 10
 
 
-def bits(path: str, split: str) -> Collection:
+def bits(path: str, split: str) -> Dataset:
     packed = np.load(path)[f"bits_{split}"]
     return from_array(np.unpackbits(packed, axis=1).reshape(-1, 28, 28).astype(bool), name="binarised-mnist")
 
 
-def test_elbo(trained: ganvas.Trained, data: Collection) -> tuple[float, float]:
+def test_elbo(trained: ganvas.Trained, data: Dataset) -> tuple[float, float]:
     """Mean ELBO and mean KL over the data, in nats."""
     vae = trained.model
-    x = trained.inputs(data.x)
+    x = trained.scale_inputs(data.x)
     torch.manual_seed(0)
     with torch.inference_mode():
         terms = [vae.elbo_terms(Batch(part), **trained.nets) for _ in range(PASSES) for part in x.split(1000)]
@@ -42,7 +42,7 @@ def main(path: str) -> None:
     for posterior in ("diagonal", "full"):
         model = ganvas.VAE(latent=20, likelihood="bernoulli", posterior=posterior, net="mlp", width=400)
         began = time.monotonic()
-        trained = ganvas.train(model, train, epochs=EPOCHS, batch=100, every=2000, quiet=True)
+        trained = ganvas.train(model, train, epochs=EPOCHS, batch_size=100, checkpoint_every=2000, quiet=True)
         seconds = time.monotonic() - began
         elbo, kl = test_elbo(trained, test)
         print(f"{posterior:<9} test ELBO {elbo:.2f} nats (KL {kl:.2f}) after {EPOCHS} epochs in {seconds:.0f} s")

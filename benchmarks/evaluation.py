@@ -20,17 +20,17 @@ import ganvas  # noqa: F401  first: it sets how torch's threads wait
 
 import torch
 
-from ganvas.data import Collection, View, load
+from ganvas.data import Dataset, DataOptions, load
 from ganvas.evaluation import samples
-from ganvas.metrics.features import features_for
+from ganvas.metrics.features import make_feature_space
 
 NOISE = 8
 """grey levels"""
 
 
-def drawn(pool: Collection, n: int, seed: int) -> Collection:
+def drawn(pool: Dataset, n: int, seed: int) -> Dataset:
     """n of the images, each with noise of its own."""
-    some = pool.some(n, seed, "drawn")
+    some = pool.sample(n, seed, "drawn")
     noise = torch.randint(-NOISE, NOISE + 1, some.x.shape, generator=torch.Generator().manual_seed(seed))
     return replace(some, x=(some.x + noise).clamp(0, 255).to(torch.uint8))
 
@@ -46,15 +46,15 @@ def main() -> None:
     parser.add_argument("mnist", type=Path, help="mnist.npz")
     parser.add_argument("n", type=int, nargs="?", default=10_000)
     words = parser.parse_args()
-    parts = [load(str(words.mnist), View(split=split)) for split in ("train", "test")]
+    parts = [load(str(words.mnist), DataOptions(split=split)) for split in ("train", "test")]
     pool = replace(parts[0], x=torch.cat([part.x for part in parts]), labels=None)
     sets = [drawn(pool, words.n, seed) for seed in range(3)]
-    space = features_for("lenet-mnist-v1", pool.shape)
+    space = make_feature_space("lenet-mnist-v1", pool.shape)
     began, busy = monotonic(), process_time()
     print(f"{words.n} images a set, {torch.get_num_threads()} threads: {peak():.2f} GiB before")
-    s = samples.Sides(*sets, space, *(samples.features_of(part, space, print) for part in sets))
+    s = samples.Comparison(*sets, space, *(samples.extract_features(part, space, print) for part in sets))
     print(f"{'features':<10}{monotonic() - began:>8.1f} s")
-    measures: dict[str, Callable[[], samples.Numbers]] = {
+    measures: dict[str, Callable[[], samples.MetricValues]] = {
         "fid": lambda: samples.fid(s, False), "kid": lambda: samples.kid(s), "prdc": lambda: samples.prdc(s),
     }  # fmt: skip
     for name, measure in measures.items():

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from ganvas.data import View, load
+from ganvas.data import DataOptions, load
 from ganvas.metrics.features.lenet import double_lenet, lenet
 
 NETS = {"mnist": (lenet, 2, 12), "fashion": (double_lenet, 1, 20)}
@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     words = parser.parse_args()
     torch.manual_seed(0)
-    train, test = load(words.file), load(words.file, View(split="test"))
+    train, test = load(words.file), load(words.file, DataOptions(split="test"))
     assert train.labels is not None
     fresh, by, epochs = NETS[words.which]
     net = normed(fresh())

@@ -19,7 +19,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from ganvas.data import Collection, View, load
+from ganvas.data import Dataset, DataOptions, load
 from ganvas.metrics import frechet_distance
 from ganvas.viz.images import Examples
 from lenet import accuracy, classifier, forward
@@ -32,7 +32,7 @@ Row = tuple[str, Tensor, float | None]
 
 def main(file: str, out: Path = Path("runs/generate")) -> None:
     torch.set_num_threads(1)
-    train, test = load(file), load(file, View(split="test"))
+    train, test = load(file), load(file, DataOptions(split="test"))
     lenet = classifier(train, EPOCHS)
     right = accuracy(lenet, test)
     print(f"LeNet: {right:.2%} of the test images right after {EPOCHS} epochs; models: {STEPS} steps of 64 images")
@@ -53,30 +53,34 @@ def trained_in(folder: Path, model: ganvas.Autoencoder | ganvas.VAE, file: str) 
     if folder.exists():
         return ganvas.load(folder)
     began = time.monotonic()
-    trained = ganvas.train(model, file, steps=STEPS, every=STEPS, folder=folder, quiet=True)
+    trained = ganvas.train(model, file, steps=STEPS, checkpoint_every=STEPS, folder=folder, quiet=True)
     print(f"{folder}: trained in {time.monotonic() - began:.0f} s", flush=True)
     return trained
 
 
-def samples(name: str, trained: ganvas.Trained, train: Collection) -> list[Row]:
+def samples(name: str, trained: ganvas.Trained, train: Dataset) -> list[Row]:
     """Images from N(0, I), from each fitted prior, and from codes of training images, as a perfect prior would draw."""
     began = time.monotonic()
     fitted = trained.fit_prior(train)
     assert fitted.priors is not None
     print(f"{name}: priors fitted in {time.monotonic() - began:.0f} s, best is {fitted.priors.best}", flush=True)
     rows: list[Row] = [
-        (f"{name}, {'N(0, I)' if kind == 'standard' else kind}", fitted.sample(N, prior=kind).x, nats)
+        (f"{name}, {'N(0, I)' if kind == 'standard' else kind}", fitted.sample(N, fitted_prior=kind).x, nats)
         for kind, nats in fitted.priors.held_out.items()
     ]
     return [
         *rows,
-        (f"{name}, codes of training images", fitted.decode(fitted.draw_codes(train.at(torch.arange(N)))).x, None),
+        (
+            f"{name}, codes of training images",
+            fitted.decode(fitted.sample_posterior(train.select(torch.arange(N)))).x,
+            None,
+        ),
     ]
 
 
 def sheet(rows: list[Row]) -> Image.Image:
     """The first images of each row as a grid with its name, four grids side by side."""
-    pictures = [Examples(x[:SHOWN], 8).picture().convert("L") for _, x, _ in rows]
+    pictures = [Examples(x[:SHOWN], 8).render().convert("L") for _, x, _ in rows]
     w, h = pictures[0].width + 16, pictures[0].height + 32
     canvas = Image.new("L", (4 * w, -(-len(rows) // 4) * h), 255)
     draw = ImageDraw.Draw(canvas)

@@ -21,7 +21,7 @@ from ganvas.models import LadderVAE
 
 COMMON = {"net": "mlp", "width": 400, "likelihood": "bernoulli", "warmup": 2000}
 MODELS = {
-    "ladder 32, 16": LadderVAE(levels=(32, 16), **COMMON),
+    "ladder 32, 16": LadderVAE(latents=(32, 16), **COMMON),
     "VAE 32": ganvas.VAE(latent=32, **COMMON),
     "VAE 32, two layers": ganvas.VAE(latent=32, depth=2, **COMMON),
 }
@@ -30,15 +30,15 @@ MODELS = {
 def kl_of_levels(trained: ganvas.Trained, x: torch.Tensor) -> list[str]:
     """The KL of each level of a ladder, in nats."""
     with torch.inference_mode():
-        seen = trained.model.observe(Batch(trained.inputs(x)), **trained.nets)
-    return [f"{part.sum().item():.2f}" for part in seen["kl"].split(getattr(trained.model, "levels", len(seen["kl"])))]
+        seen = trained.model.monitor(Batch(trained.scale_inputs(x)), **trained.nets)
+    return [f"{part.sum().item():.2f}" for part in seen["kl"].split(getattr(trained.model, "latents", len(seen["kl"])))]
 
 
 def main(path: str) -> None:
     train, test = bits(path, "train"), bits(path, "test")
     for name, model in MODELS.items():
         began = time.monotonic()
-        trained = ganvas.train(model, train, epochs=EPOCHS, batch=100, every=2000, quiet=True)
+        trained = ganvas.train(model, train, epochs=EPOCHS, batch_size=100, checkpoint_every=2000, quiet=True)
         seconds = time.monotonic() - began
         elbo, kl = test_elbo(trained, test)
         size = sum(p.numel() for p in trained.nets.parameters())

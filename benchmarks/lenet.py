@@ -6,11 +6,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ganvas.data import Collection
-from ganvas.metrics.classes import agreement
+from ganvas.data import Dataset
+from ganvas.metrics.classes import label_accuracy
 
 
-def classifier(train: Collection, epochs: int, shift: int = 0) -> nn.Sequential:
+def classifier(train: Dataset, epochs: int, shift: int = 0) -> nn.Sequential:
     """A LeNet (LeCun et al., 1998, with rectifiers and pooling by maxima) for grey images of 28 x 28 pixels.
 
     With `shift`, images are moved by up to so many pixels, a batch at a time, and the learning rate falls to 0.
@@ -41,7 +41,7 @@ def fresh() -> nn.Sequential:
     )  # fmt: skip
 
 
-def kept(path: Path, train: Collection, epochs: int, shift: int = 0) -> nn.Sequential:
+def kept(path: Path, train: Dataset, epochs: int, shift: int = 0) -> nn.Sequential:
     """The classifier in a file, or a new one, which is then kept there."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -56,7 +56,7 @@ def forward(net: nn.Sequential, x: Tensor) -> Tensor:
     return torch.cat([net(part / 255) for part in x.split(500)])
 
 
-def accuracy(net: nn.Sequential, test: Collection) -> float:
+def accuracy(net: nn.Sequential, test: Dataset) -> float:
     """Share of the test images that the network knows."""
     assert test.labels is not None
-    return agreement(forward(net, test.x), test.labels)
+    return label_accuracy(forward(net, test.x), test.labels)

@@ -21,7 +21,7 @@ import ganvas  # first: it sets how torch's threads wait
 import torch
 
 from ganvas.training import run, validation
-from ganvas.data import Collection, load
+from ganvas.data import Dataset, load
 from ganvas.training.run_folder import read_log
 from ganvas.models import MODELS
 
@@ -31,9 +31,9 @@ USUAL = (
 )  # fmt: skip
 
 
-def timed(model: str, data: str | Collection, steps: int, folder: Path) -> dict[str, Any]:
+def timed(model: str, data: str | Dataset, steps: int, folder: Path) -> dict[str, Any]:
     """Train, and say how long that took, and how long each measurement."""
-    save, begin, seen, written = run.save, validation.begin, [], 0.0
+    save, begin, seen, written = run.save, validation.make_evaluator, [], 0.0
 
     def watched(*arguments: Any) -> None:
         nonlocal written
@@ -45,12 +45,12 @@ def timed(model: str, data: str | Collection, steps: int, folder: Path) -> dict[
         seen.append(begin(*arguments))
         return seen[-1]
 
-    run.save, validation.begin = watched, noted
+    run.save, validation.make_evaluator = watched, noted
     began = time.perf_counter()
     try:
         ganvas.train(MODELS[model](), data, folder=folder, steps=steps, device="cpu", quiet=True)
     finally:
-        run.save, validation.begin = save, begin
+        run.save, validation.make_evaluator = save, begin
     total = time.perf_counter() - began - written
     found = [line["samples"] for line in read_log(folder) if "samples" in line]
     each = [samples["seconds"] for samples in found]
@@ -61,11 +61,21 @@ def timed(model: str, data: str | Collection, steps: int, folder: Path) -> dict[
 def copies(out: Path) -> None:
     """Train a GAN on few digits and on all, and print the share of copies at each measurement."""
     digits = load("digits")
-    for name, data, steps in (("40 digits", digits.at(slice(40)), 6000), ("1,500 digits", digits, 1500)):
+    for name, data, steps in (("40 digits", digits.select(slice(40)), 6000), ("1,500 digits", digits, 1500)):
         folder = out / name
         shutil.rmtree(folder, ignore_errors=True)
         model = ganvas.GAN(width=256, latent=16, lr=1e-3, norm="batch", r1=0.1)
-        ganvas.train(model, data, folder=folder, steps=steps, batch=32, ema=0.99, keep="last", device="cpu", quiet=True)
+        ganvas.train(
+            model,
+            data,
+            folder=folder,
+            steps=steps,
+            batch_size=32,
+            ema_decay=0.99,
+            keep="last",
+            device="cpu",
+            quiet=True,
+        )
         found = [(line["step"], line["samples"]["memorised"]) for line in read_log(folder) if "samples" in line]
         print(name, ", ".join(f"{share:.1%} at {step}" for step, share in found), flush=True)
 

@@ -10,7 +10,7 @@ plain   the paper's networks and optimiser with ganvas.GAN: G 4 x 400 ReLU with 
         pieces, z ~ N(0, I_2), Adam with 1e-4 and 0.8, batches of 100.  The paper trains for 400 epochs, 400,000
         steps; --steps says how many here.  Layers begin with PyTorch's weights, not with N(0, 0.02^2).
 ours    OURS below: R3GAN for vectors, ganvas train r3gan ring --latent 2 --width 128 --lr 3e-3 --betas 0 0.9
-        --steps 7000 --batch 256 --ema 0.99 --decay 0.8.
+        --steps 7000 --batch-size 256 --ema-decay 0.99 --lr-decay 0.8.
 
 `floor` is the same count for 2,500 points of the mixture itself.  Runs and their results are kept in OUT
 (runs/mixtures); samples.png shows those of the first seed.
@@ -26,10 +26,10 @@ import ganvas  # first: it sets how torch's threads wait
 import torch
 from PIL import Image
 
-from ganvas.data import View, load
+from ganvas.data import DataOptions, load
 from ganvas.data.builtin import MIXTURES
-from ganvas.metrics import modes
-from ganvas.viz.images import captioned
+from ganvas.metrics import mode_coverage
+from ganvas.viz.images import add_captions
 from ganvas.viz.plots import scatter
 from parallel import collected
 
@@ -71,11 +71,12 @@ def run(data: str, method: str, seed: int, steps: int | None, folder: Path) -> d
         trained = ganvas.resume(folder, quiet=True)
     else:
         trained = ganvas.train(
-            model, data, folder=folder, seed=seed, keep="last", every=max(1, options["steps"] // 4), device="cpu",
+            model, data, folder=folder, seed=seed, keep="last", checkpoint_every=max(1, options["steps"] // 4),
+            device="cpu",
             quiet=True, **options,
         )  # fmt: skip
     x = trained.sample(SAMPLES, seed=seed).x
-    return modes(x, *mixture(data))._asdict() | {"samples": x.tolist() if seed == 0 else None}
+    return mode_coverage(x, *mixture(data))._asdict() | {"samples": x.tolist() if seed == 0 else None}
 
 
 def mixture(data: str) -> tuple[torch.Tensor, float]:
@@ -93,7 +94,7 @@ def table(data: str, found: dict[str, dict[str, Any]], names: dict[str, list[str
             ("captured", 1, 1), ("high_quality", 100, 1), ("reverse_kl", 1, 4))]  # fmt: skip
         seconds = statistics.mean(r["seconds"] for r in rows)
         print(f"{f'{method}, {len(rows)} seeds':<24}{cells[0]:>16}{cells[1]:>18}{cells[2]:>18}{seconds:>10.0f}")
-    floor = modes(load(data, View(split="test")).x[:SAMPLES], *mixture(data))
+    floor = mode_coverage(load(data, DataOptions(split="test")).x[:SAMPLES], *mixture(data))
     print(f"{'floor':<24}{floor.captured:>16}{floor.high_quality * 100:>18.1f}{floor.reverse_kl:>18.4f}")
     for label, *published in PUBLISHED[data]:
         print(f"{label + ', published':<24}{published[0]:>16}{published[1]:>18}{published[2]:>18}")
@@ -110,8 +111,8 @@ def picture(pairs: list[tuple[str, dict[str, Any]]]) -> Image.Image:
     panels = []
     for title, found in pairs:
         data = title.split()[0]
-        real, made = load(data, View(split="test")).x[:SAMPLES], torch.tensor(found["samples"])
-        panels.append(captioned(scatter([real, made]), f"{title}: real, generated"))
+        real, made = load(data, DataOptions(split="test")).x[:SAMPLES], torch.tensor(found["samples"])
+        panels.append(add_captions(scatter([real, made]), f"{title}: real, generated"))
     canvas = Image.new("RGB", (panels[0].width, sum(p.height for p in panels)), "white")
     for i, panel in enumerate(panels):
         canvas.paste(panel, (0, i * panel.height))

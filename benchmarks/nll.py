@@ -30,41 +30,41 @@ import ganvas  # first: it sets how torch's threads wait
 import numpy as np
 import torch
 
-from ganvas.data import Collection, from_array
+from ganvas.data import Dataset, from_array
 from ganvas.training.run_folder import read_log
-from ganvas.config import Plan
-from ganvas.training.loop import begin, train
+from ganvas.config import TrainConfig
+from ganvas.training.loop import initialize_state, train
 
 OUT = Path("runs/nll")
 
 
-def fixed(folder: Path, split: str) -> Collection:
+def fixed(folder: Path, split: str) -> Dataset:
     """Larochelle's binarisation; bits packed along the pixels."""
     packed = np.load(folder / "binarized_mnist_fixed.npz")[f"bits_{split}"]
     return from_array(np.unpackbits(packed, axis=1).reshape(-1, 28, 28).astype(bool), name="binarised-mnist")
 
 
-def grey(folder: Path, split: str) -> Collection:
+def grey(folder: Path, split: str) -> Dataset:
     """MNIST's grey levels, which the models binarise."""
     return from_array(np.load(folder / "mnist.npz")[f"x_{split}"], name="mnist")
 
 
-def trained(name: str, model: Any, data: Collection, **options: Any) -> tuple[ganvas.Trained, float]:
+def trained(name: str, model: Any, data: Dataset, **options: Any) -> tuple[ganvas.Trained, float]:
     """The run of this name, trained unless it is there; and the seconds that it took."""
     folder = OUT / name
     if not (folder / "done").exists():
         if folder.exists():
             ganvas.resume(folder, data=data)
         else:
-            ganvas.train(model, data, folder=folder, every=3000, **options)
+            ganvas.train(model, data, folder=folder, checkpoint_every=3000, **options)
         (folder / "done").touch()
     return ganvas.load(folder), read_log(folder)[-1]["seconds"]
 
 
-def report(name: str, run: ganvas.Trained, seconds: float, test: Collection, k: int, published: str) -> None:
+def report(name: str, run: ganvas.Trained, seconds: float, test: Dataset, k: int, published: str) -> None:
     """Print L_k of the test images with its standard error, what it took, and what was published."""
     began = time.monotonic()
-    values = ganvas.evaluate(run, test, k=k, metrics=("bound",))
+    values = ganvas.evaluate(run, test, importance_samples=k, metrics=("bound",))
     print(
         f"{name} in {seconds:.0f} s: L_{k} = {values['bound']:.2f} +- {values['bound_error']:.2f} nats "
         f"(in {time.monotonic() - began:.0f} s); published, {published}",
@@ -99,7 +99,9 @@ def iwae_rows(data: Path, stages: int) -> None:
         "likelihood": "bernoulli", "binarize": "dynamic",
     }  # fmt: skip
     rows = [("VAE", ganvas.VAE(**settings), -86.76)]
-    rows += [(f"IWAE k={k}", ganvas.IWAE(k=k, **settings), value) for k, value in ((5, -85.54), (50, -84.78))]
+    rows += [
+        (f"IWAE k={k}", ganvas.IWAE(latent_samples=k, **settings), value) for k, value in ((5, -85.54), (50, -84.78))
+    ]
     for name, model, published in rows:
         run, seconds = trained(
             f"iwae-{epochs}-{name.replace(' ', '-')}", model, grey(data, "train"), batch=20, epochs=epochs,
@@ -118,19 +120,19 @@ def posterior_rows(data: Path, epochs: int) -> None:
         for seed in range(3):
             name = f"posterior-{epochs}-{posterior}-{seed}"
             run, _ = trained(name, model, fixed(data, "train"), batch=100, epochs=epochs, seed=seed)
-            values = ganvas.evaluate(run, fixed(data, "test"), metrics=("elbo", "bound"), k=500)
+            values = ganvas.evaluate(run, fixed(data, "test"), metrics=("elbo", "bound"), importance_samples=500)
             elbos.append(values["elbo"])
             bounds.append(values["bound"])
         cells = [f"{statistics.mean(v):.2f} ({min(v):.2f} to {max(v):.2f})" for v in (elbos, bounds)]
         print(f"{posterior:<10} {cells[0]}, {cells[1]} | {times[posterior]:.2f} ms", flush=True)
 
 
-def step_times(models: dict[str, Any], data: Collection) -> dict[str, float]:
+def step_times(models: dict[str, Any], data: Dataset) -> dict[str, float]:
     """Milliseconds of a training step with a batch of 100: median of nine rounds of 40 steps, the models in turn."""
     loops, rounds = {}, {name: [] for name in models}
     for name, model in models.items():
-        state = begin(model, data.shape, 0, torch.device("cpu"))
-        loops[name] = train(model, data, Plan(steps=10**6, batch=100), state)
+        state = initialize_state(model, data.shape, 0, torch.device("cpu"))
+        loops[name] = train(model, data, TrainConfig(steps=10**6, batch_size=100), state)
     for number in range(10):
         for name, loop in loops.items():
             began = time.perf_counter()

@@ -29,13 +29,13 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import conv2d
 
-from ganvas.viz.curves import HEIGHT, SPACE, WIDTH, chart
-from ganvas.data import Collection, View, load
-from ganvas.evaluation import of_samples
-from ganvas.evaluation.samples import Sides
-from ganvas.metrics.features import features_for
-from ganvas.metrics.fidelity import window
-from ganvas.randomness import generator
+from ganvas.viz.curves import HEIGHT, PANEL_SPACING, WIDTH, line_chart
+from ganvas.data import Dataset, DataOptions, load
+from ganvas.evaluation import sample_metrics
+from ganvas.evaluation.samples import Comparison
+from ganvas.metrics.features import make_feature_space
+from ganvas.metrics.fidelity import gaussian_window
+from ganvas.randomness import make_generator
 
 DATA = ("mnist", "fashion-mnist")
 DEGREES: dict[str, tuple[float, ...]] = {
@@ -58,14 +58,14 @@ TRAIN = 20_000
 """training images that are looked through for those that samples copy"""
 
 
-def corrupted(kind: str, degree: float, pool: Collection, train: Collection, n: int, seed: int) -> Collection:
+def corrupted(kind: str, degree: float, pool: Dataset, train: Dataset, n: int, seed: int) -> Dataset:
     """n images of the pool, mixed and corrupted."""
-    random = generator(torch.device("cpu"), seed, "corruption", kind)
+    random = make_generator(torch.device("cpu"), seed, "corruption", kind)
     if kind == "dropped classes":
-        kept = pool.some(len(pool), seed, "pool")
+        kept = pool.sample(len(pool), seed, "pool")
         assert kept.labels is not None
-        return kept.at(kept.labels < 10 - degree).at(slice(n))
-    made = pool.some(n, seed, "pool")
+        return kept.select(kept.labels < 10 - degree).select(slice(n))
+    made = pool.sample(n, seed, "pool")
     x = made.x.clone()
     if degree and kind == "blur":
         x = blurred(x, degree)
@@ -76,13 +76,13 @@ def corrupted(kind: str, degree: float, pool: Collection, train: Collection, n: 
         x[apart:] = x[torch.randint(apart, (n - apart,), generator=random)]
     elif kind == "memorised":
         copied = round(degree * n)
-        x[:copied] = train.some(copied, seed, "copied").x
-    return Collection(x=x, name=pool.name)
+        x[:copied] = train.sample(copied, seed, "copied").x
+    return Dataset(x=x, name=pool.name)
 
 
 def blurred(x: Tensor, sigma: float) -> Tensor:
     """Grey images under a Gaussian of this deviation in pixels."""
-    weights = window(13, torch.float32, sigma)
+    weights = gaussian_window(13, torch.float32, sigma)
     found = conv2d(x.float(), (weights[:, None] * weights)[None, None], padding=6)
     return found.round().clamp(0, 255).to(torch.uint8)
 
@@ -91,12 +91,12 @@ def measured(name: str, folder: Path, n: int, seed: int, out: Path) -> dict[str,
     """Each corruption's numbers, by "KIND DEGREE", without the names of features; kept in a file of OUT."""
     kept = out / f"{name}-{n}-{seed}.json"
     found: dict[str, dict[str, float]] = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
-    test, train = (load(name, View(data_dir=str(folder), split=split)) for split in ("test", "train"))
-    mixed, train = test.some(len(test), seed, "halves"), train.some(TRAIN, seed, "train")
+    test, train = (load(name, DataOptions(data_dir=str(folder), split=split)) for split in ("test", "train"))
+    mixed, train = test.sample(len(test), seed, "halves"), train.sample(TRAIN, seed, "train")
     half = len(mixed) // 2
-    held_out, pool = mixed.at(slice(n)), mixed.at(slice(half, None))
-    other = mixed.at(slice(half - n, half)) if half >= 2 * n else train.at(slice(n))
-    space = features_for("auto", test.shape, data=name)
+    held_out, pool = mixed.select(slice(n)), mixed.select(slice(half, None))
+    other = mixed.select(slice(half - n, half)) if half >= 2 * n else train.select(slice(n))
+    space = make_feature_space("auto", test.shape, data_name=name)
     real = [space(part.x) for part in (held_out, other)]
     for kind, degrees in DEGREES.items():
         for degree in degrees:
@@ -104,8 +104,8 @@ def measured(name: str, folder: Path, n: int, seed: int, out: Path) -> dict[str,
             if key in found:
                 continue
             made = corrupted(kind, degree, pool, train, n, seed)
-            s = Sides(held_out, other, made, space, *real, space(made.x))
-            numbers = of_samples(s, train, METRICS, True, True, seed, lambda line: None)
+            s = Comparison(held_out, other, made, space, *real, space(made.x))
+            numbers = sample_metrics(s, train, METRICS, True, True, seed, lambda line: None)
             found[key] = {
                 k.split(":")[0]: v for k, v in numbers.items() if k.split(":")[0] in WORSE and k.count(":") < 2
                 and not k.endswith(":floor")
@@ -146,7 +146,11 @@ def table(found: dict[str, list[dict[str, dict[str, float]]]]) -> str:
 
 def figure(found: dict[str, list[dict[str, dict[str, float]]]]) -> Image.Image:
     """A panel for each metric and corruption, a row a metric: means over seeds, a line a data set."""
-    canvas = Image.new("RGB", (len(DEGREES) * (WIDTH + SPACE) + SPACE, len(WORSE) * (HEIGHT + SPACE) + SPACE), "white")
+    canvas = Image.new(
+        "RGB",
+        (len(DEGREES) * (WIDTH + PANEL_SPACING) + PANEL_SPACING, len(WORSE) * (HEIGHT + PANEL_SPACING) + PANEL_SPACING),
+        "white",
+    )
     for row, metric in enumerate(WORSE):
         for column, kind in enumerate(DEGREES):
             lines, seen = {}, list[float]()
@@ -154,8 +158,11 @@ def figure(found: dict[str, list[dict[str, dict[str, float]]]]) -> Image.Image:
                 values = over_seeds(runs, kind, metric)
                 lines[name] = list(zip(DEGREES[kind], map(statistics.mean, values), strict=True))
                 seen += around(values[0], metric)
-            panel = chart(lines, f"{metric}: {UNITS[kind]}", seen=seen)
-            canvas.paste(panel, (SPACE + column * (WIDTH + SPACE), SPACE + row * (HEIGHT + SPACE)))
+            panel = line_chart(lines, f"{metric}: {UNITS[kind]}", shown_values=seen)
+            canvas.paste(
+                panel,
+                (PANEL_SPACING + column * (WIDTH + PANEL_SPACING), PANEL_SPACING + row * (HEIGHT + PANEL_SPACING)),
+            )
     small = canvas.resize((canvas.width * 2 // 3, canvas.height * 2 // 3), Image.Resampling.LANCZOS)
     return small.quantize(64)
 

@@ -24,12 +24,13 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
 
-from ganvas.data import Collection, Scaling, Stream, load
+from ganvas.data import Dataset, Scaling, Stream, load
 from ganvas.model import Model
-from ganvas.config import Plan
-from ganvas.training.loop import begin, train
+from ganvas.config import TrainConfig
+from ganvas.training.loop import initialize_state, train
 
 CPU = torch.device("cpu")
 BATCH, SHAPE = 64, (1, 28, 28)
@@ -37,10 +38,10 @@ LOG = 50
 """steps between two lines of the log, on both sides"""
 
 
-class Pictures(Dataset):
+class Pictures(TorchDataset):
     """Images through PIL, one by one, as torchvision's MNIST with ToTensor reads them."""
 
-    def __init__(self, data: Collection, scale: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, data: Dataset, scale: Callable[[Tensor], Tensor]) -> None:
         self.images, self.scale = data.x[:, 0].numpy(), scale
 
     def __len__(self) -> int:
@@ -103,12 +104,12 @@ def tutorial_gan(loader: Iterable[Tensor], model: ganvas.GAN) -> Iterator[None]:
             yield
 
 
-def ours(data: Collection, model: Model) -> Iterator[None]:
+def ours(data: Dataset, model: Model) -> Iterator[None]:
     """Our loop, with all that it does in a run: EMA, meter, the reading of the meter every LOG steps."""
-    state = begin(model, data.shape, 0, CPU)
-    for step in train(model, data, Plan(steps=1_000_000_000, batch=BATCH), state):
+    state = initialize_state(model, data.shape, 0, CPU)
+    for step in train(model, data, TrainConfig(steps=1_000_000_000, batch_size=BATCH), state):
         if step % LOG == 0:
-            state.meter.read()
+            state.meter.pop_means()
         yield
 
 
@@ -130,9 +131,9 @@ def in_turns(works: dict[str, Iterator[None]], steps: int, rounds: int) -> dict[
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def batches(data: Collection, model: Model) -> Iterator[None]:
+def batches(data: Dataset, model: Model) -> Iterator[None]:
     """Our batches alone."""
-    for _ in Stream(data, batch=BATCH, seed=0, scaling=Scaling.of(data.x, model.span)):
+    for _ in Stream(data, batch=BATCH, seed=0, scaling=Scaling.fit(data.x, model.pixel_range)):
         yield
 
 
@@ -154,7 +155,7 @@ def matmul_rate() -> float:
     return 2 * 1024**3 / statistics.median(times)
 
 
-def flops(model: Model, data: Collection) -> float:
+def flops(model: Model, data: Dataset) -> float:
     """Floating-point operations of the matrix products in one of our steps, as torch counts them."""
     from torch.utils.flop_counter import FlopCounterMode
 

@@ -42,23 +42,25 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import affine_grid, grid_sample
 
-from ganvas.data import Collection, View, from_array, load
-from ganvas.evaluation.translation import bytes_of, errors, pixels, values
-from ganvas.metrics.features import features_for
-from ganvas.metrics.classes import agreement
+from ganvas.data import Dataset, DataOptions, from_array, load
+from ganvas.evaluation.translation import to_bytes, paired_errors, to_unit_range, translate_examples
+from ganvas.metrics.features import make_feature_space
+from ganvas.metrics.classes import label_accuracy
 from ganvas.metrics.pairs import circular_correlation, circular_rmse
 from ganvas.model import Model
 from ganvas.viz.images import Examples
 from parallel import collected
 
-Domains = tuple[Collection, Collection]
+Domains = tuple[Dataset, Dataset]
 TURNED: dict[str, Any] = {
     "cyclegan": {
         "model": ganvas.CycleGAN(
-            width=16, blocks=2, patch=34, residual=True, cycle=2, identity=0, enlarge=1, flip=False, lr=1e-3
+            width=16, blocks=2, patch_size=34, residual=True, cycle_weight=2, identity_weight=0, enlarge=1,
+            flip=False, lr=1e-3
         ), "batch": 4, "decay": 0.5, "steps": 2000,
     },
-    "discogan": {"model": ganvas.DiscoGAN(width=16, constancy=20, lr=4e-4), "batch": 32, "decay": 0.5, "steps": 1500},
+    "discogan": {"model": ganvas.DiscoGAN(width=16, reconstruction_weight=20, lr=4e-4), "batch": 32, "decay": 0.5,
+    "steps": 1500},
 }  # fmt: skip
 WAYS = ("A to B", "B to A")
 FOLDS = 5
@@ -76,30 +78,31 @@ def domains(task: str, folder: Path, validate: bool = False) -> tuple[Domains, D
         return fold(int(task.removeprefix("emoji-")), *names)
     if task == "emoji":
         a, b = (load(name) for name in names)
-        held = (load(names[0], View(split="test")), load(names[1], View(split="test")))
+        held = (load(names[0], DataOptions(split="test")), load(names[1], DataOptions(split="test")))
     else:
         with np.load(folder / "emoji_google_twitter_64.npz") as file:
             a, b = (
-                load(from_array(file[name], name=name), View(size="32", channels=3)) for name in ("google", "twitter")
+                load(from_array(file[name], name=name), DataOptions(size="32", channels=3))
+                for name in ("google", "twitter")
             )
         (a, b), held = without(200, a, b, 0)
     if validate:
         (a, b), held = without(200, a, b, 7)
-    return (a, b.at(torch.arange(len(b)).flip(0))), held
+    return (a, b.select(torch.arange(len(b)).flip(0))), held
 
 
-def without(n: int, a: Collection, b: Collection, seed: int) -> tuple[Domains, Domains]:
+def without(n: int, a: Dataset, b: Dataset, seed: int) -> tuple[Domains, Domains]:
     """All pairs but n of them, drawn by the seed, and these."""
     order = torch.randperm(len(a), generator=torch.Generator().manual_seed(seed))
-    return (a.at(order[n:]), b.at(order[n:])), (a.at(order[:n]), b.at(order[:n]))
+    return (a.select(order[n:]), b.select(order[n:])), (a.select(order[:n]), b.select(order[:n]))
 
 
 def fold(k: int, *names: str) -> tuple[Domains, Domains]:
     """What to learn from, unpaired, and the pairs of a fold."""
-    a, b = (from_array(torch.cat([load(n).x, load(n, View(split="test")).x]), name=n) for n in names)
+    a, b = (from_array(torch.cat([load(n).x, load(n, DataOptions(split="test")).x]), name=n) for n in names)
     order = torch.randperm(len(a), generator=torch.Generator().manual_seed(0))
     held, rest = order[k::FOLDS], torch.cat([order[i::FOLDS] for i in range(FOLDS) if i != k])
-    return (a.at(rest), b.at(rest.flip(0))), (a.at(held), b.at(held))
+    return (a.select(rest), b.select(rest.flip(0))), (a.select(held), b.select(held))
 
 
 def pooled(folds: list[dict[str, Any]]) -> dict[str, Any]:
@@ -135,23 +138,24 @@ def glyphs(folder: Path, validate: bool) -> tuple[Domains, Domains]:
     if validate:
         held, of_a, of_b = torch.cat([of_a[:8], of_b[:8]]), of_a[8:], of_b[8:]
     parts = [torch.isin(family, some) for some in (held, of_a, of_b)]
-    pairs = a.at(parts[0]).some(500, "held"), b.at(parts[0]).some(500, "held")
-    return (a.at(parts[1]).some(8000, "a"), b.at(parts[2]).some(8000, "b")), pairs
+    pairs = a.select(parts[0]).sample(500, "held"), b.select(parts[0]).sample(500, "held")
+    return (a.select(parts[1]).sample(8000, "a"), b.select(parts[2]).sample(8000, "b")), pairs
 
 
 def run(task: str, name: str, folder: Path, out: Path, validate: bool, seed: int) -> dict[str, Any]:
     """Train a model on a task, or go on with a run that was stopped, and score it; or score what needs no training."""
     learn, test = domains(task, folder, validate)
     if name in ANSWERS:
-        made = [ANSWERS[name](pixels(test[i].x), learn[i], learn[1 - i]) for i in (0, 1)]
+        made = [ANSWERS[name](to_unit_range(test[i].x), learn[i], learn[1 - i]) for i in (0, 1)]
     else:
         trained = trained_on(learn, out, options_of(task, name), seed)
-        made = [values(trained, test[i].x, to) for i, to in enumerate("BA")]
-    space = features_for("random-conv-v1", test[0].shape)
+        made = [translate_examples(trained, test[i].x, to) for i, to in enumerate("BA")]
+    space = make_feature_space("random-conv-v1", test[0].shape)
     scores = {
-        way: errors(made[i], test[1 - i], space(bytes_of(made[i])), space(test[1 - i].x)) for i, way in enumerate(WAYS)
+        way: paired_errors(made[i], test[1 - i], space(to_bytes(made[i])), space(test[1 - i].x))
+        for i, way in enumerate(WAYS)
     }
-    return scores | {"made": [bytes_of(m[:12]).tolist() for m in made]}
+    return scores | {"made": [to_bytes(m[:12]).tolist() for m in made]}
 
 
 def options_of(task: str, name: str) -> dict[str, Any]:
@@ -161,11 +165,12 @@ def options_of(task: str, name: str) -> dict[str, Any]:
     """
     if name == "cyclegan":
         model = ganvas.CycleGAN(
-            width=16, blocks=2, patch=70 if task == "vendors" else 34, residual=True, cycle=2, identity=0,
+            width=16, blocks=2, patch_size=70 if task == "vendors" else 34, residual=True, cycle_weight=2,
+            identity_weight=0,
             enlarge=1, flip=task != "glyphs", lr=1e-3,
         )  # fmt: skip
         return {"model": model, "batch": 4, "decay": 0.5, "steps": 3000}
-    disco = ganvas.DiscoGAN(width=32, residual=True, constancy=10, lr=4e-4)
+    disco = ganvas.DiscoGAN(width=32, residual=True, reconstruction_weight=10, lr=4e-4)
     return {"model": disco, "batch": 16, "decay": 0.5, "steps": 3000 if task == "glyphs" else 1200}
 
 
@@ -174,28 +179,36 @@ def trained_on(learn: Domains, out: Path, options: dict[str, Any], seed: int) ->
     if out.exists():
         return ganvas.resume(out, data=learn, quiet=True)
     return ganvas.train(
-        model, learn, folder=out, seed=seed, every=max(1, options["steps"] // 5), device="cpu", quiet=True, **options
+        model,
+        learn,
+        folder=out,
+        seed=seed,
+        checkpoint_every=max(1, options["steps"] // 5),
+        device="cpu",
+        quiet=True,
+        **options,
     )
 
 
-def coloured(x: Tensor, source: Collection, target: Collection) -> Tensor:
+def coloured(x: Tensor, source: Dataset, target: Dataset) -> Tensor:
     """The input with the means and deviations of the other domain's colours."""
     (mean, std), (other, spread) = (
-        (v.mean((0, 2, 3))[:, None, None], v.std((0, 2, 3))[:, None, None]) for v in map(pixels, (source.x, target.x))
+        (v.mean((0, 2, 3))[:, None, None], v.std((0, 2, 3))[:, None, None])
+        for v in map(to_unit_range, (source.x, target.x))
     )
     return ((x - mean) / std * spread + other).clamp(0, 1)
 
 
-def nearest(x: Tensor, source: Collection, target: Collection) -> Tensor:
+def nearest(x: Tensor, source: Dataset, target: Dataset) -> Tensor:
     """The nearest example of the other domain."""
-    known = pixels(target.x)
+    known = to_unit_range(target.x)
     return known[torch.cdist(x.flatten(1), known.flatten(1)).argmin(1)]
 
 
 ANSWERS = {"input": lambda x, a, b: x, "mean colour": coloured, "nearest": nearest}
 
 
-def turned(x: Tensor, seed: int) -> tuple[Collection, Tensor]:
+def turned(x: Tensor, seed: int) -> tuple[Dataset, Tensor]:
     """Digits, each turned by an angle of its own, and the angles in radians."""
     angle = (torch.rand(len(x), generator=torch.Generator().manual_seed(seed)) * 2 - 1) * SPREAD
     return from_array(turned_by(x.float(), angle).round().to(torch.uint8)), angle
@@ -210,20 +223,20 @@ def turned_by(x: Tensor, angle: Tensor) -> Tensor:
 
 def of_angle(name: str, seed: int, folder: Path, out: Path) -> dict[str, Any]:
     """Train on turned threes and sevens; how far the angle of a translated three is from that of the three."""
-    digits, test = load(str(folder / "mnist.npz")), load(str(folder / "mnist.npz"), View(split="test"))
+    digits, test = load(str(folder / "mnist.npz")), load(str(folder / "mnist.npz"), DataOptions(split="test"))
     (threes, _), (sevens, angle) = (turned(with_label(digits, k), 10 * seed + k) for k in (3, 7))
     reader = reads_angles(sevens, angle, seed)
     (x, truth), (y, own) = (turned(with_label(test, k), 1000 + 10 * seed + k) for k in (3, 7))
     trained = trained_on((threes, sevens), out, dict(TURNED[name]), seed)
-    made = values(trained, x.x, "B")
-    found, judge = read(reader, made), features_for("lenet-mnist-v1", x.shape)
+    made = translate_examples(trained, x.x, "B")
+    found, judge = read(reader, made), make_feature_space("lenet-mnist-v1", x.shape)
     upright = back_by(made, truth)
     return {
-        "sevens": agreement(judge.logits(judge(upright)), torch.full((len(made),), 7)),
+        "sevens": label_accuracy(judge.logits(judge(upright)), torch.full((len(made),), 7)),
         "rmse": circular_rmse(found, truth) * 180 / pi, "correlation": circular_correlation(found, truth),
-        "reader": circular_rmse(read(reader, pixels(y.x)), own) * 180 / pi,
+        "reader": circular_rmse(read(reader, to_unit_range(y.x)), own) * 180 / pi,
         "chance": circular_rmse(own[: len(truth)], truth[: len(own)]) * 180 / pi,
-        "made": [pixels(x.x)[:12].tolist(), made[:12].tolist()],
+        "made": [to_unit_range(x.x)[:12].tolist(), made[:12].tolist()],
     }  # fmt: skip
 
 
@@ -232,19 +245,19 @@ def back_by(made: Tensor, angle: Tensor) -> Tensor:
     return turned_by(made * 255, -angle).round().to(torch.uint8)
 
 
-def with_label(data: Collection, label: int) -> Tensor:
+def with_label(data: Dataset, label: int) -> Tensor:
     assert data.labels is not None
     return data.x[data.labels == label]
 
 
-def reads_angles(data: Collection, angle: Tensor, seed: int) -> nn.Module:
+def reads_angles(data: Dataset, angle: Tensor, seed: int) -> nn.Module:
     """A network that returns cosine and sine of the angle of a digit."""
     torch.manual_seed(seed)
     net = nn.Sequential(
         nn.Conv2d(1, 16, 4, 2, 1), nn.ReLU(), nn.Conv2d(16, 32, 4, 2, 1), nn.ReLU(), nn.Flatten(),
         nn.Linear(32 * 49, 64), nn.ReLU(), nn.Linear(64, 2),
     )  # fmt: skip
-    x, goal = pixels(data.x), torch.stack([angle.cos(), angle.sin()], 1)
+    x, goal = to_unit_range(data.x), torch.stack([angle.cos(), angle.sin()], 1)
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
     for _ in range(1000):
         some = torch.randint(len(x), (64,))
@@ -279,7 +292,7 @@ def picture(task: str, found: dict[str, dict[str, Any]], folder: Path, validate:
         made = [torch.tensor(found[name]["made"][i]).to(torch.uint8) for name in shown]
         rows += [test[i].x[:12], *made, test[1 - i].x[:12]]
         names += [f"{way}: input", *shown, "truth"]
-    return Examples(torch.cat(rows), columns=12, rows=tuple(names)).picture()
+    return Examples(torch.cat(rows), columns=12, row_labels=tuple(names)).render()
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """Our CycleGAN step against the one that tutorials write: same networks, same numbers of images, one process.
 
-    python3 dev.py run python benchmarks/translation_step.py [--batch 1] [--size 32] [--width 32] [--blocks 3]
+    python3 dev.py run python benchmarks/translation_step.py [--batch-size 1] [--size 32] [--width 32] [--blocks 3]
 
 The tutorials' side: images through PIL one by one (resize by 286/256, bicubic, crop, flip, to a tensor, normalise) in a
 DataLoader; six passes of translators (identity, translation and cycle of each domain by itself), the translators' loss
@@ -25,22 +25,23 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn.functional import l1_loss, mse_loss
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
 
-from ganvas.data import Collection, Pair, View, load, paired
+from ganvas.data import Dataset, DomainPair, DataOptions, load, make_pair
 from ganvas.model import Model
-from ganvas.nn.cpu import InstanceNorm, ToImage
-from ganvas.config import Plan
-from ganvas.training.loop import begin, train
+from ganvas.nn.cpu import InstanceNorm, OutputConv2d
+from ganvas.config import TrainConfig
+from ganvas.training.loop import initialize_state, train
 from step import in_turns
 
 CPU = torch.device("cpu")
 
 
-class Pictures(Dataset):
+class Pictures(TorchDataset):
     """Both domains' images through PIL, as the tutorials' transforms have it."""
 
-    def __init__(self, a: Collection, b: Collection) -> None:
+    def __init__(self, a: Dataset, b: Dataset) -> None:
         self.parts, self.size = (a.x.movedim(1, -1).numpy(), b.x.movedim(1, -1).numpy()), a.shape[1]
 
     def __len__(self) -> int:
@@ -82,25 +83,25 @@ class ListPool:
         return torch.cat(returned)
 
 
-def tutorial(batches: Any, model: ganvas.CycleGAN, pair: Pair) -> Iterator[None]:
+def tutorial(batches: Any, model: ganvas.CycleGAN, pair: DomainPair) -> Iterator[None]:
     """A step of the tutorials' loop."""
     nets = {k: net.to(memory_format=torch.contiguous_format) for k, net in model.networks(pair.shape).items()}
     for module in (m for net in nets.values() for m in net.modules()):
-        if isinstance(module, InstanceNorm | ToImage):
+        if isinstance(module, InstanceNorm | OutputConv2d):
             module.__class__ = type(module).__base__  # PyTorch's own, which is the same function of the same weights
     G, F, DX, DY = nets["G"], nets["F"], nets["DX"].net, nets["DY"].net
     options: dict[str, Any] = {"lr": model.lr, "betas": model.betas}
     optimizer = torch.optim.Adam(itertools.chain(G.parameters(), F.parameters()), **options)
     critics = [torch.optim.Adam(D.parameters(), **options) for D in (DX, DY)]
-    pools, running = (ListPool(model.pool), ListPool(model.pool)), np.zeros(5)
+    pools, running = (ListPool(model.pool_size), ListPool(model.pool_size)), np.zeros(5)
     while True:
         for x, y in batches:
             optimizer.zero_grad()
-            identity = (l1_loss(F(x), x) + l1_loss(G(y), y)) * model.cycle / 2
+            identity = (l1_loss(F(x), x) + l1_loss(G(y), y)) * model.cycle_weight / 2
             fake_y, fake_x = G(x), F(y)
             verdict_y, verdict_x = DY(fake_y), DX(fake_x)
             fool = mse_loss(verdict_y, torch.ones_like(verdict_y)) + mse_loss(verdict_x, torch.ones_like(verdict_x))
-            cycle = (l1_loss(F(fake_y), x) + l1_loss(G(fake_x), y)) * model.cycle
+            cycle = (l1_loss(F(fake_y), x) + l1_loss(G(fake_x), y)) * model.cycle_weight
             (fool + cycle + identity).backward()
             optimizer.step()
             losses = [fool.item(), cycle.item(), identity.item()]
@@ -117,18 +118,18 @@ def tutorial(batches: Any, model: ganvas.CycleGAN, pair: Pair) -> Iterator[None]
             yield
 
 
-def ours(model: Model, pair: Pair, batch: int) -> Iterator[None]:
+def ours(model: Model, pair: DomainPair, batch: int) -> Iterator[None]:
     """Our loop, with all that it does in a run."""
-    state = begin(model, pair.shape, 0, CPU)
-    for step in train(model, pair, Plan(steps=1_000_000_000, batch=batch), state):
+    state = initialize_state(model, pair.shape, 0, CPU)
+    for step in train(model, pair, TrainConfig(steps=1_000_000_000, batch_size=batch), state):
         if step % 50 == 0:
-            state.meter.read()
+            state.meter.pop_means()
         yield
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--batch-size", type=int, default=1)
     parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--width", type=int, default=32)
     parser.add_argument("--blocks", type=int, default=3)
@@ -137,8 +138,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     words = parser.parse_args()
     torch.set_num_threads(words.threads)
-    view = View(size=str(words.size))
-    pair = paired([load("emoji", view), load("emoji-flat", view)])
+    view = DataOptions(size=str(words.size))
+    pair = make_pair([load("emoji", view), load("emoji-flat", view)])
     model = ganvas.CycleGAN(width=words.width, blocks=words.blocks)
     still = ganvas.CycleGAN(width=words.width, blocks=words.blocks, enlarge=1, flip=False)
     loader = DataLoader(Pictures(pair.a, pair.b), words.batch, shuffle=True, drop_last=True)

@@ -25,20 +25,20 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ganvas.viz.curves import chart
-from ganvas.data import Stream, View, load
+from ganvas.viz.curves import line_chart
+from ganvas.data import Stream, DataOptions, load
 from ganvas.metrics import frechet_distance, sliced_wasserstein
 from ganvas.models._gan import Adversarial
 from ganvas.objectives import discriminator_terms
-from ganvas.config import Plan
-from ganvas.training.loop import State, begin, train
+from ganvas.config import TrainConfig
+from ganvas.training.loop import TrainState, initialize_state, train
 from lenet import accuracy, forward, kept
 from parallel import collected
 
 MODELS: dict[str, Adversarial] = {
     "WGAN": ganvas.WGAN(net="conv", width=16),
     "WGAN, MLP": ganvas.WGAN(net="mlp", width=256),
-    "WGAN-GP": ganvas.WGANGP(net="mlp", width=256, k_first=100),
+    "WGAN-GP": ganvas.WGANGP(net="mlp", width=256, initial_critic_steps=100),
     "minimax GAN": ganvas.GAN(loss="minimax", width=256),
 }
 N, EPOCHS = 5000, 3
@@ -46,11 +46,11 @@ N, EPOCHS = 5000, 3
 
 def run(file: str, name: str, seed: int, steps: int, every: int, folder: Path) -> dict[str, Any]:
     """Train, and measure the pair of networks at intervals: lists of steps, estimates and distances."""
-    data, test = load(file), load(file, View(split="test"))
+    data, test = load(file), load(file, DataOptions(split="test"))
     lenet = known(file, folder)
     reference = forward(lenet[:-1], test.x)
-    model, plan = MODELS[name], Plan(steps=steps, batch=64, seed=seed, ema=0.0)
-    state = begin(model, data.shape, seed, torch.device("cpu"))
+    model, plan = MODELS[name], TrainConfig(steps=steps, batch_size=64, seed=seed, ema_decay=0.0)
+    state = initialize_state(model, data.shape, seed, torch.device("cpu"))
     found: dict[str, Any] = {key: [] for key in ("step", "estimate", "frechet", "sliced")} | {
         "accuracy": accuracy(lenet, test)
     }
@@ -71,10 +71,10 @@ def known(file: str, out: Path) -> nn.Sequential:
 
 
 @torch.no_grad()
-def measured(model: Adversarial, state: State, real: Tensor, seed: int) -> tuple[float, Tensor]:
+def measured(model: Adversarial, state: TrainState, real: Tensor, seed: int) -> tuple[float, Tensor]:
     """The critic's estimate, and the samples, as pixels 0 to 255, that it is of."""
     G, D = state.nets["G"], state.nets["D"]
-    noise = model.noise(N, real.shape[1:], torch.Generator().manual_seed(seed))
+    noise = model.sample_prior(N, real.shape[1:], torch.Generator().manual_seed(seed))
     fake = torch.cat([G(part) for part in noise.split(500)])
     logits = [torch.cat([D(part) for part in x.split(500)]) for x in (real, fake)]
     terms = {key: value.item() for key, value in discriminator_terms(model.loss, *logits).items()}
@@ -97,7 +97,7 @@ def picture(found: dict[str, dict[str, Any]], names: list[str]) -> Image.Image:
             key: [(float(s), v / max(first[key])) for s, v in zip(first["step"], first[key], strict=True)]
             for key in ("estimate", "frechet", "sliced")
         }
-        panels.append(chart(series, name, seen=(0.0,)))
+        panels.append(line_chart(series, name, shown_values=(0.0,)))
     canvas = Image.new("RGB", (sum(p.width for p in panels), panels[0].height), "white")
     for i, panel in enumerate(panels):
         canvas.paste(panel, (i * panel.width, 0))
@@ -110,7 +110,7 @@ def main() -> None:
     parser.add_argument("out", type=Path, nargs="?", default=Path("runs/wasserstein"))
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument("--every", type=int, default=50)
+    parser.add_argument("--checkpoint-every", type=int, default=50)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", default="", help="models whose name has this part, as WGAN or minimax")
     words = parser.parse_args()

@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ganvas.data import Collection, Pair, from_array, paired
+from ganvas.data import Dataset, DomainPair, from_array, make_pair
 from ganvas.model import Model
 from ganvas.training import run
 
@@ -37,18 +37,18 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def images() -> Collection:
+def images() -> Dataset:
     """40 random RGB images of 12 x 10 pixels, in five classes."""
     return image_collection()
 
 
 @pytest.fixture
-def vectors() -> Collection:
+def vectors() -> Dataset:
     """60 random vectors of three numbers."""
     return from_array(np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32), name="vectors")
 
 
-def image_collection(n: int = 40, shape: tuple[int, int, int] = (12, 10, 3), seed: int = 0) -> Collection:
+def image_collection(n: int = 40, shape: tuple[int, int, int] = (12, 10, 3), seed: int = 0) -> Dataset:
     random = np.random.default_rng(seed)
     return from_array(random.integers(0, 256, (n, *shape), np.uint8), random.integers(0, 5, n), name="images")
 
@@ -79,27 +79,27 @@ def shared() -> Path:
 
 
 @pytest.fixture
-def labelled() -> Collection:
+def labelled() -> Dataset:
     """Dark images of class "dark", bright ones of class "bright", and little else to learn."""
     y = np.arange(200) % 2
     x = (y[:, None, None] * 200 + np.random.default_rng(0).integers(0, 40, (200, 8, 8))).astype(np.uint8)
     return from_array(x, y, classes=("dark", "bright"), name="shades")
 
 
-def as_pair(data: Collection) -> Pair:
+def as_pair(data: Dataset) -> DomainPair:
     """The examples as domain A, and as domain B the negatives of fewer of them, in another order."""
     x = data.x.flip(0)[3:]
-    return paired([data, Collection(x=255 - x if data.are_images else 3 - 2 * x, name="negatives")])
+    return make_pair([data, Dataset(x=255 - x if data.has_images else 3 - 2 * x, name="negatives")])
 
 
-def learnt_by(cls: type[Model], data: Collection) -> Collection | Pair:
+def learnt_by(cls: type[Model], data: Dataset) -> Dataset | DomainPair:
     """The examples as a model of this class learns from them."""
-    return as_pair(data) if cls.domains == 2 else data
+    return as_pair(data) if cls.n_domains == 2 else data
 
 
-def sources(cls: type[Model], data: Collection) -> Collection | tuple[Collection, ...]:
+def sources(cls: type[Model], data: Dataset) -> Dataset | tuple[Dataset, ...]:
     """What `ganvas.train` is given for that."""
-    return as_pair(data).parts if cls.domains == 2 else data
+    return as_pair(data).datasets if cls.n_domains == 2 else data
 
 
 @contextmanager
@@ -114,5 +114,5 @@ def interrupted(at: int) -> Iterator[None]:
             yield step
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "training", training)
+        patch.setattr(run, "track_training", training)
         yield

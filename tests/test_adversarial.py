@@ -10,23 +10,23 @@ import torch
 from torch import Tensor, nn
 
 import ganvas
-from ganvas.config import Plan
-from ganvas.data import Collection, Stream
+from ganvas.config import TrainConfig
+from ganvas.data import Dataset, Stream
 from ganvas.errors import UserError
 from ganvas.model import Batch, Move
 from ganvas.models import CGAN, DCGAN, GAN, R3GAN, WGAN, WGANGP
-from ganvas.models._gan import Adversarial, confidence, packed, verdicts
-from ganvas.nn.device import precisely
-from ganvas.nn.discriminator import Exactly, Projection, clamp, with_spectral_norm
+from ganvas.models._gan import Adversarial, confidence, logits, pack_examples
+from ganvas.nn.device import autocast
+from ganvas.nn.discriminator import ProjectionDiscriminator, WithoutAutocast, add_spectral_norm, clip_weights
 from ganvas.objectives import Loss, discriminator_terms, generator_loss, squared_gradients
 from ganvas.training import checkpoint
-from ganvas.training.loop import begin, optimizer_of, play, train
+from ganvas.training.loop import apply_move, get_optimizer, initialize_state, train
 
 CPU = torch.device("cpu")
 
 
 def recorded(
-    gan: Adversarial, data: Collection
+    gan: Adversarial, data: Dataset
 ) -> tuple[list[str], list[Tensor], list[Batch], list[Move], dict[str, nn.Module]]:
     """One step's moves in order, the noise given to G, the batches drawn."""
     nets = gan.networks(data.shape, len(data.classes))
@@ -45,15 +45,15 @@ def recorded(
 
 
 @pytest.mark.parametrize("k", [1, 2, 5])
-def test_k_discriminator_moves_come_before_one_generator_move(k: int, images: Collection) -> None:
-    names, noise, drawn, _, _ = recorded(GAN(k=k, width=4, latent=3), images)
+def test_k_discriminator_moves_come_before_one_generator_move(k: int, images: Dataset) -> None:
+    names, noise, drawn, _, _ = recorded(GAN(n_critic=k, width=4, latent=3), images)
     assert names == ["D"] * k + ["G"]
     assert len(noise) == k + 1
     assert len(drawn) == k
 
 
-def test_every_move_has_fresh_noise_and_every_discriminator_move_fresh_examples(images: Collection) -> None:
-    _, noise, drawn, _, _ = recorded(GAN(k=3, width=4, latent=3), images)
+def test_every_move_has_fresh_noise_and_every_discriminator_move_fresh_examples(images: Dataset) -> None:
+    _, noise, drawn, _, _ = recorded(GAN(n_critic=3, width=4, latent=3), images)
     assert all(not torch.equal(a, b) for i, a in enumerate(noise) for b in noise[:i])
     assert all(not torch.equal(a.x, b.x) for i, a in enumerate(drawn) for b in drawn[:i])
     assert all(len(z) == 8 for z in noise)
@@ -67,14 +67,14 @@ def test_real_and_fake_are_judged_apart_only_where_batch_norm_would_mix_them() -
         D = gan.networks(shape)["D"]
         seen: list[int] = []
         D.register_forward_pre_hook(lambda module, inputs, seen=seen: seen.append(len(inputs[0])))
-        together = verdicts(D, torch.cat([x, fake]), ())
+        together = logits(D, torch.cat([x, fake]), ())
         assert seen == ([16] if passes == 1 else [8, 8])
         for verdict, expected in zip(together, (D(x), D(fake)), strict=True):
             torch.testing.assert_close(verdict, expected)
 
 
 @pytest.mark.parametrize("loss", ["minimax", "non-saturating", "least-squares", "hinge", "wasserstein", "relativistic"])
-def test_the_step_descends_the_loss_that_is_named(loss: Loss, vectors: Collection) -> None:
+def test_the_step_descends_the_loss_that_is_named(loss: Loss, vectors: Dataset) -> None:
     gan = GAN(loss=loss, latent=3, width=6)
     nets = gan.networks(vectors.shape)
     seen: list[Tensor] = []
@@ -88,10 +88,10 @@ def test_the_step_descends_the_loss_that_is_named(loss: Loss, vectors: Collectio
     assert moves[1].terms["fool"].item() == pytest.approx(fooled.item(), rel=1e-5)
 
 
-def test_the_discriminator_returns_logits(images: Collection) -> None:
+def test_the_discriminator_returns_logits(images: Dataset) -> None:
     for gan in (GAN(width=4), DCGAN(width=4), R3GAN(width=4), CGAN(width=4)):
         D = gan.networks(images.shape, 5)["D"]
-        last = D.psi if isinstance(D, Projection) else list(D.modules())[-1]
+        last = D.psi if isinstance(D, ProjectionDiscriminator) else list(D.modules())[-1]
         assert isinstance(last, nn.Linear)
 
 
@@ -107,13 +107,13 @@ def test_weights_start_as_in_dcgan() -> None:
 
 def test_packing_shows_the_discriminator_several_examples_in_one() -> None:
     x = torch.arange(4 * 3 * 2 * 2.0).view(4, 3, 2, 2)
-    assert torch.equal(packed(x, 2), torch.stack([torch.cat([x[0], x[1]]), torch.cat([x[2], x[3]])]))
-    assert torch.equal(packed(x.flatten(1), 2)[1], x[2:].flatten())
-    assert packed(x, 1) is x
+    assert torch.equal(pack_examples(x, 2), torch.stack([torch.cat([x[0], x[1]]), torch.cat([x[2], x[3]])]))
+    assert torch.equal(pack_examples(x.flatten(1), 2)[1], x[2:].flatten())
+    assert pack_examples(x, 1) is x
 
 
 @pytest.mark.parametrize("cls", [GAN, DCGAN, R3GAN])
-def test_a_packing_discriminator_is_built_for_packs(cls: type[Adversarial], images: Collection) -> None:
+def test_a_packing_discriminator_is_built_for_packs(cls: type[Adversarial], images: Dataset) -> None:
     gan = cls(pack=4, width=4, latent=3, gp=1.0)
     nets = gan.networks(images.shape)
     shapes: list[tuple[int, ...]] = []
@@ -126,36 +126,36 @@ def test_a_packing_discriminator_is_built_for_packs(cls: type[Adversarial], imag
     assert {shape[0] for shape in shapes} == {2, 4}
 
 
-def test_the_probe_leaves_out_what_fills_no_pack(images: Collection) -> None:
+def test_the_probe_leaves_out_what_fills_no_pack(images: Dataset) -> None:
     gan = GAN(pack=3, width=4, latent=3)
-    probed = gan.probe(next(Stream(images, batch=40, seed=0)), **gan.networks(images.shape))
+    probed = gan.discriminator_statistics(next(Stream(images, batch=40, seed=0)), **gan.networks(images.shape))
     assert set(probed) == {"slope", "minimax", "nonsaturating"}
 
 
 def test_only_the_best_fakes_teach_the_generator() -> None:
     fake = torch.tensor([[0.3], [-2.0], [5.0], [1.0]], requires_grad=True)
     real = torch.tensor([[10.0], [20.0], [30.0], [40.0]])
-    kept, paired = GAN(top_k=0.5).best(fake, real, 1000.0)
+    kept, paired = GAN(top_k=0.5).select_top_k(fake, real, 1000.0)
     assert paired is not None
     assert torch.equal(kept, torch.tensor([[5.0], [1.0]]))
     assert torch.equal(paired, torch.tensor([[30.0], [40.0]]))
     generator_loss("non-saturating", kept).backward()
     assert fake.grad is not None
     assert (fake.grad[:, 0] != 0).tolist() == [False, False, True, True]
-    assert GAN(top_k=0.5).best(fake, None, 1000.0)[1] is None
-    assert len(GAN(top_k=0.01).best(fake, None, 1e6)[0]) == 1  # never none
+    assert GAN(top_k=0.5).select_top_k(fake, None, 1000.0)[1] is None
+    assert len(GAN(top_k=0.01).select_top_k(fake, None, 1e6)[0]) == 1  # never none
 
 
 def test_the_share_of_fakes_falls_by_a_hundredth_an_epoch() -> None:
     fake = torch.randn(1000, 1)
-    counts = [len(GAN(top_k=0.6).best(fake, None, epochs)[0]) for epochs in (0.0, 1.0, 10.0, 50.0, 52.0, 500.0)]
+    counts = [len(GAN(top_k=0.6).select_top_k(fake, None, epochs)[0]) for epochs in (0.0, 1.0, 10.0, 50.0, 52.0, 500.0)]
     assert counts == [1000, 990, round(1000 * 0.99**10), round(1000 * 0.99**50), 600, 600]
 
 
-def test_each_network_has_its_learning_rate(vectors: Collection) -> None:
+def test_each_network_has_its_learning_rate(vectors: Dataset) -> None:
     for model, rates in ((GAN(lr=1e-3, lr_d=4e-3, width=4), (1e-3, 4e-3)), (GAN(lr=1e-3, width=4), (1e-3, 1e-3))):
-        state = begin(model, vectors.shape, 0, CPU)
-        for _ in train(model, vectors, Plan(steps=2, batch=8), state):
+        state = initialize_state(model, vectors.shape, 0, CPU)
+        for _ in train(model, vectors, TrainConfig(steps=2, batch_size=8), state):
             pass
         found = tuple(state.optimizers[name].param_groups[0]["lr"] for name in ("G", "D"))
         assert found == rates
@@ -164,7 +164,7 @@ def test_each_network_has_its_learning_rate(vectors: Collection) -> None:
 def test_max_norm_shortens_each_networks_own_gradient() -> None:
     long, short = nn.Linear(4, 1, bias=False), nn.Linear(4, 1, bias=False)
     terms = {"a": 1000 * long(torch.ones(1, 4)).sum(), "b": 0.001 * short(torch.ones(1, 4)).sum()}
-    play(Move((long, short), terms), torch.optim.SGD([*long.parameters(), *short.parameters()], lr=0), None, 0.5)
+    apply_move(Move((long, short), terms), torch.optim.SGD([*long.parameters(), *short.parameters()], lr=0), None, 0.5)
     assert long.weight.grad is not None
     assert short.weight.grad is not None
     assert long.weight.grad.norm().item() == pytest.approx(0.5, rel=1e-4)
@@ -172,19 +172,19 @@ def test_max_norm_shortens_each_networks_own_gradient() -> None:
 
 
 def test_the_learning_rate_falls_linearly_at_the_end() -> None:
-    plan = Plan(steps=100, decay=0.4)
-    assert [plan.rate(step) for step in (0, 60, 70, 80, 99)] == pytest.approx([1, 1, 0.75, 0.5, 0.025])
-    both = Plan(steps=100, decay=0.4, milestones=(0.5, 0.8))
-    assert [both.rate(step) for step in (49, 50, 70, 80)] == pytest.approx([1, 0.1, 0.075, 0.005])
-    assert {Plan(steps=100).rate(step) for step in range(100)} == {1.0}
+    plan = TrainConfig(steps=100, lr_decay=0.4)
+    assert [plan.lr_factor(step) for step in (0, 60, 70, 80, 99)] == pytest.approx([1, 1, 0.75, 0.5, 0.025])
+    both = TrainConfig(steps=100, lr_decay=0.4, lr_milestones=(0.5, 0.8))
+    assert [both.lr_factor(step) for step in (49, 50, 70, 80)] == pytest.approx([1, 0.1, 0.075, 0.005])
+    assert {TrainConfig(steps=100).lr_factor(step) for step in range(100)} == {1.0}
 
 
-def test_the_decaying_rate_is_the_optimisers(vectors: Collection) -> None:
+def test_the_decaying_rate_is_the_optimisers(vectors: Dataset) -> None:
     model = GAN(lr=1e-3, lr_d=2e-3, width=4)
-    state = begin(model, vectors.shape, 0, CPU)
+    state = initialize_state(model, vectors.shape, 0, CPU)
     rates = [
         [state.optimizers[name].param_groups[0]["lr"] for name in "GD"]
-        for _ in train(model, vectors, Plan(steps=4, batch=8, decay=1.0), state)
+        for _ in train(model, vectors, TrainConfig(steps=4, batch_size=8, lr_decay=1.0), state)
     ]
     assert rates == [pytest.approx([1e-3 * part, 2e-3 * part]) for part in (1, 0.75, 0.5, 0.25)]
 
@@ -194,10 +194,10 @@ def largest(layer: nn.Module) -> float:
     return torch.linalg.matrix_norm(weight.detach().flatten(1), 2).item()
 
 
-@pytest.mark.parametrize("gan", [GAN(width=8), DCGAN(width=4), CGAN(width=4, condition="projection")])
+@pytest.mark.parametrize("gan", [GAN(width=8), DCGAN(width=4), CGAN(width=4, conditioning="projection")])
 def test_spectral_norm_makes_every_largest_singular_value_1(gan: Adversarial) -> None:
     shape = (1, 16, 16)
-    D = with_spectral_norm(gan.networks(shape, 3)["D"])
+    D = add_spectral_norm(gan.networks(shape, 3)["D"])
     given = (torch.arange(4) % 3,) if isinstance(gan, CGAN) else ()
     for _ in range(100):
         D(torch.rand(4, *shape), *given)
@@ -215,11 +215,11 @@ def steepest(gan: Adversarial, shape: tuple[int, ...]) -> float:
     """The largest slope of a critic at faint examples, whose weights first grew a hundredfold, but for its bound."""
     torch.manual_seed(0)
     D = gan.networks(shape, 3)["D"].train()
-    given = (torch.arange(16) % 3,) if gan.labelled else ()
+    given = (torch.arange(16) % 3,) if gan.is_conditional else ()
     for weight in D.parameters():
         weight.data *= 100 if weight.ndim > 1 else 1
-    if gan.clip is not None:
-        clamp(D, gan.clip)
+    if gan.weight_clip is not None:
+        clip_weights(D, gan.weight_clip)
     for _ in range(50):  # of power iteration
         D(torch.rand(16, *shape), *given)
     x = (FAINT * torch.randn(16, *shape)).requires_grad_()
@@ -247,54 +247,58 @@ def test_what_bounds_the_slope_of_a_critic_does(gan: Adversarial, shape: tuple[i
 
 
 @pytest.mark.parametrize("norm", ["batch", "layer"])
-def test_a_norm_that_undoes_spectral_norm_is_refused(norm: Any, images: Collection) -> None:
+def test_a_norm_that_undoes_spectral_norm_is_refused(norm: Any, images: Dataset) -> None:
     for gan in (DCGAN(spectral_norm=True, norm_d=norm), GAN(loss="wasserstein", spectral_norm=True, norm_d=norm)):
         with pytest.raises(UserError, match=f"spectral_norm bounds D's slope .* norm_d={norm} undoes"):
-            ganvas.train(gan, images, folder="run", steps=1, batch=8, quiet=True)
+            ganvas.train(gan, images, folder="run", steps=1, batch_size=8, quiet=True)
         assert not Path("run").exists()
 
 
 def test_spectral_norm_is_computed_in_float32_under_autocast() -> None:
     """Of the products that it takes, autocast would make some bfloat16 on CUDA, others on the CPU."""
-    D = with_spectral_norm(GAN(width=16).networks((6,))["D"]).eval()
+    D = add_spectral_norm(GAN(width=16).networks((6,))["D"]).eval()
     layers: list[Any] = [m for m in D.modules() if isinstance(m, nn.Linear)]
     exact = [m.weight for m in layers]
     matrix, x = nn.Linear(16, 16), torch.randn(4, 16)
-    with precisely("bfloat16", CPU):
-        assert all(isinstance(m.parametrizations.weight[0], Exactly) for m in layers)
+    with autocast("bfloat16", CPU):
+        assert all(isinstance(m.parametrizations.weight[0], WithoutAutocast) for m in layers)
         assert all(torch.equal(m.weight, weight) for m, weight in zip(layers, exact, strict=True))
         assert matrix(x).dtype == torch.bfloat16
-        inside = Exactly(matrix)(x)
+        inside = WithoutAutocast(matrix)(x)
     assert torch.equal(inside, matrix(x))
 
 
-def test_the_state_of_spectral_norm_comes_back(images: Collection, tmp_path: Any) -> None:
+def test_the_state_of_spectral_norm_comes_back(images: Dataset, tmp_path: Any) -> None:
     model = DCGAN(width=4, latent=3, spectral_norm=True)
 
     def ran(steps: int, state: Any = None) -> Any:
-        state = state or begin(model, images.shape, 0, CPU)
-        for _ in train(model, images, Plan(steps=steps, batch=8), state):
+        state = state or initialize_state(model, images.shape, 0, CPU)
+        for _ in train(model, images, TrainConfig(steps=steps, batch_size=8), state):
             pass
         return state
 
     whole, part = ran(6), ran(3)
     checkpoint.save(part, tmp_path / "state.ckpt", {})
-    other = begin(model, images.shape, 5, CPU)
+    other = initialize_state(model, images.shape, 5, CPU)
     checkpoint.restore(other, tmp_path / "state.ckpt", model)
     there, back = whole.nets.state_dict(), ran(6, other).nets.state_dict()
     assert any(name.endswith("_u") for name in there)
     assert all(torch.equal(value, back[name]) for name, value in there.items())
 
 
-def test_uniform_noise_is_uniform_on_minus_1_to_1(images: Collection) -> None:
-    gan = GAN(prior="uniform", latent=500, width=4)
+def test_uniform_noise_is_uniform_on_minus_1_to_1(images: Dataset) -> None:
+    gan = GAN(noise_distribution="uniform", latent=500, width=4)
     _, noise, _, _, nets = recorded(gan, images)
-    for z in (*noise, gan.noise(20, images.shape, torch.Generator().manual_seed(0)), gan.fresh(20, nets["G"])):
+    for z in (
+        *noise,
+        gan.sample_prior(20, images.shape, torch.Generator().manual_seed(0)),
+        gan.sample_latent(20, nets["G"]),
+    ):
         assert -1 <= z.min() < -0.99
         assert 0.99 < z.max() <= 1
         assert z.mean().item() == pytest.approx(0, abs=0.05)
         assert z.std().item() == pytest.approx(3**-0.5, rel=0.05)
-    assert GAN(latent=500).noise(20, images.shape, torch.Generator().manual_seed(0)).max() > 2
+    assert GAN(latent=500).sample_prior(20, images.shape, torch.Generator().manual_seed(0)).max() > 2
 
 
 def test_accuracies_are_shares_on_the_right_side_of_the_border() -> None:
@@ -315,10 +319,10 @@ REFUSALS: list[tuple[Adversarial, str, str]] = [
     (R3GAN(r1=0.0, norm_d="batch"), "vectors", "r2=0.1 is about D's gradient at each example"),
     (GAN(loss="wasserstein"), "vectors", "loss=wasserstein needs a critic of bounded slope: give gp=10, clip=0.01"),
     (WGANGP(gp=0.0), "images", "loss=wasserstein needs a critic of bounded slope"),
-    (WGAN(clip=None), "images", "loss=wasserstein needs a critic of bounded slope"),
+    (WGAN(weight_clip=None), "images", "loss=wasserstein needs a critic of bounded slope"),
     (WGAN(gp=10.0), "images", "gp and clip are different ways to bound the slope of D: choose one"),
     (WGAN(spectral_norm=True), "images", "clip and spectral_norm are different ways"),
-    (GAN(lazy=4), "images", "lazy=4 is the interval of penalties: give gp, r1 or r2 as well"),
+    (GAN(penalty_interval=4), "images", "lazy=4 is the interval of penalties: give gp, r1 or r2 as well"),
     (GAN(augment=("color", "cutout")), "vectors", "augment=color,cutout changes images, but vectors holds vectors"),
     (CGAN(pack=2), "images", "pack=2 shows D examples of different labels at once: use pack=1"),
     (CGAN(), "vectors", "vectors has no labels, and cgan draws the class it is asked for"),
@@ -328,39 +332,41 @@ REFUSALS: list[tuple[Adversarial, str, str]] = [
 
 @pytest.mark.parametrize(("gan", "kind", "said"), REFUSALS, ids=[r[2][:40] for r in REFUSALS])
 def test_what_makes_no_sense_is_refused(
-    gan: Adversarial, kind: str, said: str, images: Collection, vectors: Collection
+    gan: Adversarial, kind: str, said: str, images: Dataset, vectors: Dataset
 ) -> None:
     with pytest.raises(UserError) as error:
-        gan.check(images if kind == "images" else vectors)
+        gan.validate_data(images if kind == "images" else vectors)
     assert str(error.value).startswith(said)
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("gan", [GAN(), DCGAN(), CGAN(), WGAN(), WGANGP(), R3GAN(), GAN(loss="hinge", r1=1.0, lazy=4)])
-def test_what_makes_sense_is_not_refused(gan: Adversarial, images: Collection) -> None:
-    gan.check(images)
-    gan.check_batch(8, images.shape)
+@pytest.mark.parametrize(
+    "gan", [GAN(), DCGAN(), CGAN(), WGAN(), WGANGP(), R3GAN(), GAN(loss="hinge", r1=1.0, penalty_interval=4)]
+)
+def test_what_makes_sense_is_not_refused(gan: Adversarial, images: Dataset) -> None:
+    gan.validate_data(images)
+    gan.validate_batch_size(8, images.shape)
 
 
 def test_batches_too_small_for_batch_norm_or_packing_are_refused() -> None:
     image, vector = (3, 8, 8), (4,)
     with pytest.raises(UserError, match="batch=8 cannot be packed by pack=3: give a multiple of it"):
-        GAN(pack=3).check_batch(8, vector)
+        GAN(pack=3).validate_batch_size(8, vector)
     for gan, shape, batch in (
         (DCGAN(), image, 1), (GAN(norm_d="batch"), vector, 1), (GAN(norm="batch"), vector, 1),
         (DCGAN(pack=4), image, 4), (WGANGP(), image, 1),
     ):  # fmt: skip
         with pytest.raises(UserError, match=f"batch={batch} is too small for batch norm: give more, or norm=none"):
-            gan.check_batch(batch, shape)
+            gan.validate_batch_size(batch, shape)
     for gan, shape, batch in (
         (GAN(), vector, 1), (GAN(), image, 1), (R3GAN(), image, 1), (DCGAN(norm="layer", norm_d="none"), image, 1),
         (GAN(pack=4), vector, 4),
     ):  # fmt: skip
-        gan.check_batch(batch, shape)
+        gan.validate_batch_size(batch, shape)
 
 
-def test_an_optimiser_is_named_after_its_network(vectors: Collection) -> None:
+def test_an_optimiser_is_named_after_its_network(vectors: Dataset) -> None:
     model = GAN(width=4)
-    state = begin(model, vectors.shape, 0, CPU)
-    parameters = optimizer_of("D", model, state).param_groups[0]["params"]
+    state = initialize_state(model, vectors.shape, 0, CPU)
+    parameters = get_optimizer("D", model, state).param_groups[0]["params"]
     assert all(a is b for a, b in zip(parameters, state.nets["D"].parameters(), strict=True))

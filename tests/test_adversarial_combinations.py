@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 import ganvas
-from ganvas.data import Collection, from_array
+from ganvas.data import Dataset, from_array
 from ganvas.errors import UserError
 from ganvas.models import CGAN, DCGAN, GAN, R3GAN, WGAN, WGANGP
 from ganvas.models._gan import Adversarial
-from ganvas.nn.augment import Kind
+from ganvas.nn.augment import Augmentation
 from ganvas.objectives import Loss
 from ganvas.training.run_folder import read_log
 
@@ -32,7 +32,7 @@ def drawn(random: Random) -> tuple[type[Adversarial], dict[str, Any], tuple[int,
         "spectral_norm": random.random() < 0.25,
     }  # fmt: skip
     if random.random() < 0.3:
-        fields["augment"] = tuple(random.sample(get_args(Kind), random.randint(1, 4)))
+        fields["augment"] = tuple(random.sample(get_args(Augmentation), random.randint(1, 4)))
     if random.random() < 0.6:
         fields["loss"] = random.choice(get_args(Loss))
     bounds = {"gp": 10.0, "r1": 1.0, "r2": 1.0, "clip": 0.01}
@@ -52,7 +52,7 @@ def drawn(random: Random) -> tuple[type[Adversarial], dict[str, Any], tuple[int,
     return cls, fields, shape, {"batch": random.choice(batches), "precision": random.choice(("float32", "bfloat16"))}
 
 
-def examples(shape: tuple[int, ...], n: int, labelled: bool) -> Collection:
+def examples(shape: tuple[int, ...], n: int, labelled: bool) -> Dataset:
     random = np.random.default_rng(0)
     labels = random.integers(0, 3, n) if labelled else None
     if len(shape) == 1:
@@ -69,7 +69,8 @@ def outcome(seed: int) -> str:
     folder = Path(f"run-{seed}")
     try:
         ganvas.train(
-            cls(**fields), data, folder=folder, steps=3, every=3, ema=0.0, keep=random.choice(("best", "last")),
+            cls(**fields), data, folder=folder, steps=3, checkpoint_every=3, ema_decay=0.0,
+            keep=random.choice(("best", "last")),
             balanced=random.random() < 0.2, quiet=True, **options,
         )  # fmt: skip
     except UserError as error:
@@ -103,11 +104,11 @@ def test_a_combination_trains_or_is_refused_in_a_sentence(group: int) -> None:
         (DCGAN(width=2), (3, 32, 32), 512),
         (DCGAN(width=2), (4, 128, 128), 4),
         (R3GAN(width=2, latent=2), (3, 128, 128), 2),
-        (WGANGP(width=2, k=1), (1, 8, 8), 512),
+        (WGANGP(width=2, n_critic=1), (1, 8, 8), 512),
         (GAN(width=2), (3, 128, 128), 16),
         (CGAN(width=2), (1, 128, 96), 8),
         (R3GAN(width=8, latent=2), (2,), 512),
-        (WGAN(width=8, k_first=1), (5,), 1),
+        (WGAN(width=8, initial_critic_steps=1), (5,), 1),
     ],
 )
 def test_the_largest_examples_and_batches_train(
@@ -115,7 +116,15 @@ def test_the_largest_examples_and_batches_train(
 ) -> None:
     data = examples(shape, batch + 3, True)
     run = ganvas.train(
-        model, data, steps=3, batch=batch, every=3, precision=precision, keep="last", quiet=True, folder="run"
+        model,
+        data,
+        steps=3,
+        batch_size=batch,
+        checkpoint_every=3,
+        precision=precision,
+        keep="last",
+        quiet=True,
+        folder="run",
     )
     assert run.sample(1, label=0 if isinstance(model, CGAN) else None).x.shape == (1, *shape)
     (line,) = read_log(Path("run"))[-1:]

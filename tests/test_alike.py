@@ -9,9 +9,9 @@ import pytest
 import torch
 
 import ganvas
-from ganvas.data import Collection, Scaling, from_array
+from ganvas.data import Dataset, Scaling, from_array
 from ganvas.diagnostics import examine
-from ganvas.diagnostics.trends import of_rate
+from ganvas.diagnostics.trends import check_learning_rate
 from ganvas.errors import UserError
 from ganvas.inference.translation import translate_files
 from ganvas.model import Model
@@ -23,7 +23,7 @@ from tests.test_models import small
 MODELS = [ganvas.VAE, ganvas.Autoencoder, ganvas.GAN, ganvas.R3GAN, ganvas.WGANGP, ganvas.LadderVAE]
 
 
-def columns(kind: str) -> Collection:
+def columns(kind: str) -> Dataset:
     """300 vectors of four numbers."""
     g = np.random.default_rng(0)
     x = g.normal(size=(300, 4)) * [1, 0.01, 1e5, 3] + [0, 5, -1e6, 0]
@@ -40,7 +40,7 @@ def columns(kind: str) -> Collection:
 
 
 def log_of(model: Model, data: Any, **options: Any) -> list[dict[str, Any]]:
-    ganvas.train(model, data, steps=4, batch=16, every=4, folder="run", quiet=True, **options)
+    ganvas.train(model, data, steps=4, batch_size=16, checkpoint_every=4, folder="run", quiet=True, **options)
     return [line | {"step": line["step"] * 100} for line in read_log(Path("run"))]  # so that it is late enough
 
 
@@ -67,12 +67,12 @@ def test_no_sample_is_outside_for_a_column_that_has_no_width(cls: type[Model], k
 
 def test_a_column_that_is_alike_in_the_few_examples_has_the_room_of_all() -> None:
     x = torch.tensor([[0.0, 0.0], [1.0, 0.0]])
-    scaling = Scaling(mean=torch.zeros(2), deviation=torch.tensor([1.0, 0.02]))
+    scaling = Scaling(mean=torch.zeros(2), std=torch.tensor([1.0, 0.02]))
     made = torch.tensor([[0.5, 0.9], [0.5, -0.9], [0.5, 1.1], [2.1, 0.0]])
-    assert monitor.beyond(made, x, scaling) == 0.5
-    never = Scaling(mean=torch.zeros(2), deviation=torch.tensor([1.0, 0.0]))
-    assert monitor.beyond(made, x, never) == 0.25, "it comes out as it was"
-    assert monitor.beyond(made[:, 1:], x[:, 1:], Scaling()) == 0.25, "of numbers as they are: room of 1"
+    assert monitor.outside_share(made, x, scaling) == 0.5
+    never = Scaling(mean=torch.zeros(2), std=torch.tensor([1.0, 0.0]))
+    assert monitor.outside_share(made, x, never) == 0.25, "it comes out as it was"
+    assert monitor.outside_share(made[:, 1:], x[:, 1:], Scaling()) == 0.25, "of numbers as they are: room of 1"
 
 
 @pytest.mark.parametrize("cls", [ganvas.VAE, ganvas.DCGAN], ids=["VAE", "DCGAN"])
@@ -92,15 +92,15 @@ def test_two_domains_that_are_one_example_have_no_shares_of_what_separates_them(
 
 def test_a_loss_that_never_fell_has_not_risen_by_a_share_of_that() -> None:
     lines = [{"step": i, "loss": 1.0 + 0.1 * i} for i in range(20)]
-    (found,) = of_rate(ganvas.Autoencoder(), lines)
+    (found,) = check_learning_rate(ganvas.Autoencoder(), lines)
     assert "more than it had ever fallen" in found.evidence
-    assert found.figure <= 10
-    assert of_rate(ganvas.Autoencoder(), [{"step": i, "loss": 1.0} for i in range(20)]) == []
+    assert found.value <= 10
+    assert check_learning_rate(ganvas.Autoencoder(), [{"step": i, "loss": 1.0} for i in range(20)]) == []
 
 
-def test_images_for_a_translator_of_vectors_are_refused_in_a_sentence(tmp_path: Path, images: Collection) -> None:
+def test_images_for_a_translator_of_vectors_are_refused_in_a_sentence(tmp_path: Path, images: Dataset) -> None:
     vectors = columns("plain")
-    run = ganvas.train(small(ganvas.CycleGAN), (vectors, vectors.x * 2), steps=1, batch=8, quiet=True)
+    run = ganvas.train(small(ganvas.CycleGAN), (vectors, vectors.x * 2), steps=1, batch_size=8, quiet=True)
     Examples(images.x[:2]).save(tmp_path / "images")
     with pytest.raises(
         UserError, match=r"this cyclegan translates vectors of 4 numbers, and .* holds no such: give vec"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from ganvas.data import View, counts, from_array, load
+from ganvas.data import DataOptions, class_counts, from_array, load
 from ganvas.errors import UserError
 
 RANDOM = np.random.default_rng(0)
@@ -77,20 +77,20 @@ def test_what_cannot_be_used_is_refused_in_a_sentence(array: Any, labels: Any, m
 
 def test_labels_may_be_names() -> None:
     collection = from_array(BYTES, np.array(["b", "a", "b", "c", "c", "c"]))
-    assert counts(collection) == {"a": 1, "b": 2, "c": 3}
+    assert class_counts(collection) == {"a": 1, "b": 2, "c": 3}
 
 
 def test_only_some_classes() -> None:
     collection = from_array(BYTES, np.array([0, 1, 2, 0, 1, 2]), classes=("x", "y", "z"))
-    part = load(collection, View(classes=("z", "x")))
-    assert counts(part) == {"z": 2, "x": 2}
+    part = load(collection, DataOptions(classes=("z", "x")))
+    assert class_counts(part) == {"z": 2, "x": 2}
     assert torch.equal(part.x[0], collection.x[0])
     with pytest.raises(UserError, match='no class "zz".* Did you mean "z"'):
-        collection.only(["zz"])
+        collection.filter_classes(["zz"])
     with pytest.raises(UserError, match="one class twice"):
-        collection.only(["x", "x"])
+        collection.filter_classes(["x", "x"])
     with pytest.raises(UserError, match="has no classes"):
-        from_array(BYTES).only(["x"])
+        from_array(BYTES).filter_classes(["x"])
 
 
 def test_a_fingerprint_tells_data_apart() -> None:
@@ -111,7 +111,7 @@ def test_npz_and_npy(tmp_path: Path) -> None:
     )
     assert len(load(tmp_path / "a.npz")) == 6
     assert len(load(tmp_path / "a.npz").classes) == 6
-    assert len(load(tmp_path / "a.npz", View(split="test"))) == 2
+    assert len(load(tmp_path / "a.npz", DataOptions(split="test"))) == 2
     assert load(f"{tmp_path}/a.npz:other").labels is None
     np.save(tmp_path / "b.npy", BYTES)
     assert load(tmp_path / "b.npy").shape == (1, 5, 7)
@@ -123,7 +123,7 @@ def test_npz_and_npy(tmp_path: Path) -> None:
     with pytest.raises(UserError, match='no array "three"'):
         load(f"{tmp_path}/d.npz:three")
     with pytest.raises(UserError, match='has no split "test"'):
-        load(tmp_path / "b.npy", View(split="test"))
+        load(tmp_path / "b.npy", DataOptions(split="test"))
 
 
 def test_nothing_is_unpickled(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_damaged_files_are_refused_in_a_sentence(name: str, tmp_path: Path) -> N
 def test_idx(packed: bool, tmp_path: Path) -> None:
     write_idx(tmp_path, "train", BYTES, np.arange(6, dtype=np.uint8), packed)
     write_idx(tmp_path, "t10k", BYTES[:2], np.arange(2, dtype=np.uint8), packed)
-    train, test = load(tmp_path), load(tmp_path, View(split="test"))
+    train, test = load(tmp_path), load(tmp_path, DataOptions(split="test"))
     assert (len(train), len(test)) == (6, 2)
     np.testing.assert_array_equal(train.x[:, 0].numpy(), BYTES)
     assert train.labels is not None
@@ -167,9 +167,9 @@ def write_idx(folder: Path, split: str, images: np.ndarray, labels: np.ndarray, 
 
 def test_options_that_mean_nothing_for_a_source_are_refused() -> None:
     with pytest.raises(UserError, match="an array has no split 'test'"):
-        load(BYTES, View(split="test"))
+        load(BYTES, DataOptions(split="test"))
     with pytest.raises(UserError, match="data_dir is where mnist and fashion-mnist are looked for"):
-        load("ring", View(data_dir="x"))
+        load("ring", DataOptions(data_dir="x"))
     with pytest.raises(UserError, match="the data source is empty"):
         load("")
 
@@ -177,18 +177,18 @@ def test_options_that_mean_nothing_for_a_source_are_refused() -> None:
 def test_sizes_and_channels_are_changed_only_when_asked() -> None:
     collection = from_array(np.stack([BYTES] * 3, -1))
     assert load(collection) is collection
-    assert load(collection, View(size="10")).shape == (3, 10, 10)
-    assert load(collection, View(size="4x8")).shape == (3, 4, 8)
-    assert load(collection, View(channels=1)).shape == (1, 5, 7)
-    assert load(collection, View(channels=4)).x[:, 3].unique().tolist() == [255]
+    assert load(collection, DataOptions(size="10")).shape == (3, 10, 10)
+    assert load(collection, DataOptions(size="4x8")).shape == (3, 4, 8)
+    assert load(collection, DataOptions(channels=1)).shape == (1, 5, 7)
+    assert load(collection, DataOptions(channels=4)).x[:, 3].unique().tolist() == [255]
     with pytest.raises(UserError, match="holds vectors, which have no size"):
-        load("ring", View(size="8"))
+        load("ring", DataOptions(size="8"))
 
 
 def test_a_resize_keeps_flat_colour_and_crops_the_middle() -> None:
     wide = np.zeros((1, 8, 16, 3), np.uint8)
     wide[:, :, 4:12] = (200, 100, 50)
-    small = load(from_array(wide), View(size="4")).x[0]
+    small = load(from_array(wide), DataOptions(size="4")).x[0]
     assert small.flatten(1).float().std(1).max() < 30
     assert small[:, 1:3, 1:3].float().mean((1, 2)).tolist() == pytest.approx([200, 100, 50], abs=6)
 
@@ -197,14 +197,14 @@ def test_transparent_pixels_do_not_bleed_into_a_resize() -> None:
     image = np.zeros((1, 16, 16, 4), np.uint8)
     image[:, :, :8] = (255, 0, 0, 255)
     image[:, :, 8:] = (0, 255, 0, 0)
-    small = load(from_array(image), View(size="4")).x[0]
+    small = load(from_array(image), DataOptions(size="4")).x[0]
     seen = small[:, small[3] > 64]
     assert seen[1].max() <= 1  # no green in what can be seen
 
 
 def test_alpha_is_laid_on_white() -> None:
     image = np.array([[[[10, 20, 30, 0], [10, 20, 30, 255]]]], np.uint8)
-    rgb = load(from_array(image), View(channels=3)).x[0, :, 0]
+    rgb = load(from_array(image), DataOptions(channels=3)).x[0, :, 0]
     assert rgb.T.tolist() == [[255, 255, 255], [10, 20, 30]]
 
 

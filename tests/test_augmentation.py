@@ -9,11 +9,11 @@ from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
 import ganvas
-from ganvas.data import Collection, Stream
+from ganvas.data import Dataset, Stream
 from ganvas.models import GAN
-from ganvas.nn.augment import CHANGES, augmented
+from ganvas.nn.augment import AUGMENTATIONS, augment
 
-KINDS: tuple[Any, ...] = tuple(CHANGES)
+KINDS: tuple[Any, ...] = tuple(AUGMENTATIONS)
 SHAPES = [(1, 8, 8), (3, 16, 16), (4, 9, 21), (3, 33, 7), (1, 28, 28), (1, 1, 1), (4, 1, 8), (3, 5, 1)]
 every_kind = pytest.mark.parametrize("kind", KINDS)
 every_shape = pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -43,24 +43,24 @@ def rolled(image: Tensor, dy: int, dx: int) -> np.ndarray:
 
 def test_no_kinds_no_change() -> None:
     x = noise(2, 3, 8, 8)
-    assert augmented(x, ()) is x
+    assert augment(x, ()) is x
 
 
 @every_kind
 def test_each_image_has_its_own_change(kind: Any) -> None:
     x = noise(1, 3, 32, 32).expand(200, -1, -1, -1)
-    found = len(augmented(x, (kind,)).unique(dim=0))
+    found = len(augment(x, (kind,)).unique(dim=0))
     assert found == 2 if kind == "flip" else found > 50
 
 
 @every_kind
 def test_reseeding_repeats_a_change(kind: Any) -> None:
     x = noise(20, 3, 16, 16)
-    first, second = augmented(x, (kind,)), augmented(x, (kind,))
+    first, second = augment(x, (kind,)), augment(x, (kind,))
     torch.manual_seed(1)
-    third = augmented(x, (kind,))
+    third = augment(x, (kind,))
     torch.manual_seed(1)
-    assert torch.equal(augmented(x, (kind,)), third)
+    assert torch.equal(augment(x, (kind,)), third)
     assert not torch.equal(first, second)
 
 
@@ -68,7 +68,7 @@ def test_reseeding_repeats_a_change(kind: Any) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_images_of_all_sizes_keep_shape_and_type(shape: tuple[int, ...], dtype: torch.dtype) -> None:
     x = noise(6, *shape).to(dtype)
-    y = augmented(x, KINDS)
+    y = augment(x, KINDS)
     assert (y.shape, y.dtype) == (x.shape, dtype)
     assert y.isfinite().all()
     assert not torch.equal(x, y)  # one pixel has at least another brightness
@@ -78,7 +78,7 @@ def test_images_of_all_sizes_keep_shape_and_type(shape: tuple[int, ...], dtype: 
 def test_translation_is_numpys_roll_with_grey_for_what_comes_round(shape: tuple[int, ...]) -> None:
     up, along = int(shape[1] / 8 + 0.5), int(shape[2] / 8 + 0.5)  # rounded, as in the paper's code
     x, seen = noise(600, *shape), set()
-    for image, moved in zip(x, augmented(x, ("translation",)), strict=True):
+    for image, moved in zip(x, augment(x, ("translation",)), strict=True):
         shifts = [
             (dy, dx) for dy in range(-up, up + 1) for dx in range(-along, along + 1)
             if np.array_equal(rolled(image, dy, dx), moved.numpy())
@@ -93,7 +93,7 @@ def test_cutout_greys_a_square_of_half_the_height_and_width(shape: tuple[int, ..
     _, h, w = shape
     a, b = int(h / 2 + 0.5), int(w / 2 + 0.5)
     x = noise(1000, *shape)
-    y = augmented(x, ("cutout",))
+    y = augment(x, ("cutout",))
     assert torch.equal(torch.where(y == 0, x, y), x)
     corners = set()
     for changed in y:
@@ -113,7 +113,7 @@ def test_cutout_greys_a_square_of_half_the_height_and_width(shape: tuple[int, ..
 
 def test_cutout_hides_no_place_always_and_none_never() -> None:
     for n in (8, 9):
-        hidden = (augmented(torch.ones(4000, 1, n, n), ("cutout",)) == 0).float().mean((0, 1))
+        hidden = (augment(torch.ones(4000, 1, n, n), ("cutout",)) == 0).float().mean((0, 1))
         assert hidden.min() > 0.05
         assert hidden.max() < 0.35
         assert (hidden - hidden.flip(0)).abs().max() < 0.05
@@ -122,7 +122,7 @@ def test_cutout_hides_no_place_always_and_none_never() -> None:
 
 def test_flip_is_the_mirror_image_of_half_of_them() -> None:
     x = noise(400, 3, 5, 7)
-    y = augmented(x, ("flip",))
+    y = augment(x, ("flip",))
     flipped = (y == x.flip(3)).flatten(1).all(1)
     assert torch.equal(y, torch.where(flipped[:, None, None, None], x.flip(3), x))
     assert 160 < flipped.sum() < 240
@@ -130,7 +130,7 @@ def test_flip_is_the_mirror_image_of_half_of_them() -> None:
 
 def colour(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """b, s and k of each image, from its means and its spread before and after."""
-    y = augmented(x, ("color",))
+    y = augment(x, ("color",))
 
     def parts(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         m = x.mean(1, keepdim=True)
@@ -163,12 +163,12 @@ def test_colour_is_brightness_then_saturation_then_contrast(monkeypatch: pytest.
     y = x + b
     y = torch.lerp(y.mean(1, keepdim=True), y, s)
     y = torch.lerp(y.mean((1, 2, 3), keepdim=True), y, k)
-    torch.testing.assert_close(augmented(x, ("color",)), y)
+    torch.testing.assert_close(augment(x, ("color",)), y)
 
 
 def test_grey_images_have_no_saturation_to_change() -> None:
     x = noise(50, 1, 6, 5)
-    y = augmented(x, ("color",))
+    y = augment(x, ("color",))
     slope = (y.amax((1, 2, 3)) - y.amin((1, 2, 3))) / (x.amax((1, 2, 3)) - x.amin((1, 2, 3)))
     assert slope.min() > 0.5 - 1e-4
     assert slope.max() < 1.5 + 1e-4
@@ -177,12 +177,12 @@ def test_grey_images_have_no_saturation_to_change() -> None:
 
 def test_alpha_is_not_recoloured_and_plays_no_part_in_the_colours() -> None:
     x = noise(20, 4, 6, 5)
-    y = augmented(x, ("color",))
+    y = augment(x, ("color",))
     assert torch.equal(y[:, 3], x[:, 3])
     torch.manual_seed(1)
-    y = augmented(x, ("color",))
+    y = augment(x, ("color",))
     torch.manual_seed(1)
-    assert torch.equal(augmented(x[:, :3], ("color",)), y[:, :3])
+    assert torch.equal(augment(x[:, :3], ("color",)), y[:, :3])
     assert not torch.equal(y[:, :3], x[:, :3])
 
 
@@ -191,7 +191,7 @@ def test_alpha_is_not_recoloured_and_plays_no_part_in_the_colours() -> None:
 def test_every_change_is_twice_differentiable(kind: Any, channels: int) -> None:
     def changed(x: Tensor) -> Tensor:
         torch.manual_seed(2)
-        return augmented(x, (kind,)).pow(3)  # the changes are linear: their own second derivative is 0
+        return augment(x, (kind,)).pow(3)  # the changes are linear: their own second derivative is 0
 
     x = noise(3, channels, 8, 9).double().requires_grad_()
     assert gradcheck(changed, x, fast_mode=True)
@@ -201,12 +201,12 @@ def test_every_change_is_twice_differentiable(kind: Any, channels: int) -> None:
 def test_in_bfloat16_a_change_is_that_of_float32_rounded() -> None:
     x = noise(20, 4, 9, 10).bfloat16()
     torch.manual_seed(1)
-    expected = augmented(x.float(), KINDS)
+    expected = augment(x.float(), KINDS)
     torch.manual_seed(1)
-    torch.testing.assert_close(augmented(x, KINDS).float(), expected, rtol=0.05, atol=0.05)
+    torch.testing.assert_close(augment(x, KINDS).float(), expected, rtol=0.05, atol=0.05)
 
 
-def judged(gan: GAN, data: Collection) -> tuple[list[Tensor], dict[str, Any], list[Any]]:
+def judged(gan: GAN, data: Dataset) -> tuple[list[Tensor], dict[str, Any], list[Any]]:
     """All that D sees in one step: real and fake in its own turn, fakes in G's."""
     nets = gan.networks(data.shape)
     seen: list[Tensor] = []
@@ -215,7 +215,7 @@ def judged(gan: GAN, data: Collection) -> tuple[list[Tensor], dict[str, Any], li
     return seen, nets, moves
 
 
-def test_all_that_the_discriminator_sees_is_augmented_real_and_fake(images: Collection) -> None:
+def test_all_that_the_discriminator_sees_is_augmented_real_and_fake(images: Dataset) -> None:
     for pack in (1, 2):
         both, fooling = judged(GAN(augment="cutout", width=8, latent=3, pack=pack), images)[0]
         for seen, n in ((both, 16), (fooling, 8)):
@@ -226,7 +226,7 @@ def test_all_that_the_discriminator_sees_is_augmented_real_and_fake(images: Coll
     assert (torch.cat([both, fooling]) != 0).all()
 
 
-def test_gradients_reach_the_generator_through_augmented_images(images: Collection) -> None:
+def test_gradients_reach_the_generator_through_augmented_images(images: Dataset) -> None:
     gan = GAN(augment=",".join(KINDS), width=8, latent=3)
     assert gan.augment == KINDS
     _, nets, moves = judged(gan, images)
@@ -234,9 +234,9 @@ def test_gradients_reach_the_generator_through_augmented_images(images: Collecti
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in nets["G"].parameters())
 
 
-def test_a_gan_with_augmentation_trains_and_its_samples_are_not_augmented(images: Collection) -> None:
+def test_a_gan_with_augmentation_trains_and_its_samples_are_not_augmented(images: Dataset) -> None:
     gan = GAN(augment=KINDS, width=8, latent=3)
-    run = ganvas.train(gan, images, steps=6, batch=8, every=3, quiet=True)
+    run = ganvas.train(gan, images, steps=6, batch_size=8, checkpoint_every=3, quiet=True)
     weights = torch.nn.utils.parameters_to_vector(run.nets["G"].parameters())
     torch.manual_seed(0)
     assert not torch.allclose(

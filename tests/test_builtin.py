@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from ganvas.data import BUILTIN, View, builtin, counts, load, mnist
+from ganvas.data import BUILTIN, DataOptions, builtin, class_counts, load, mnist
 from ganvas.errors import UserError
 from tests.test_arrays import write_idx
 
@@ -23,9 +23,9 @@ LABELS = np.arange(5, dtype=np.uint8)
 def test_emoji_are_in_the_package() -> None:
     solid, flat = load("emoji"), load("emoji-flat")
     assert solid.shape == flat.shape == (3, 32, 32)
-    assert (len(solid), len(load("emoji", View(split="test")))) == (1358, 199)
-    assert counts(solid) == counts(flat)
-    assert counts(solid)["smileys"] == 147
+    assert (len(solid), len(load("emoji", DataOptions(split="test")))) == (1358, 199)
+    assert class_counts(solid) == class_counts(flat)
+    assert class_counts(solid)["smileys"] == 147
     corner = solid.x[:, :, 0, 0].float().mean()
     assert corner > 250  # on white
     assert not torch.equal(solid.x, flat.x)
@@ -35,7 +35,7 @@ def test_the_packages_emoji_are_those_of_the_source(shared: Path) -> None:
     source = np.load(shared / "fluent_emoji_32.npz")
     for name, key in (("emoji", "a"), ("emoji-flat", "b")):
         for split in ("train", "test"):
-            x = load(name, View(split=split)).x.movedim(1, -1).numpy()
+            x = load(name, DataOptions(split=split)).x.movedim(1, -1).numpy()
             np.testing.assert_array_equal(x, source[f"{key}_{split}"])
 
 
@@ -50,7 +50,7 @@ def test_digits() -> None:
     pytest.importorskip("sklearn")
     digits = load("digits")
     assert digits.shape == (1, 8, 8)
-    assert (len(digits), len(load("digits", View(split="test")))) == (1500, 297)
+    assert (len(digits), len(load("digits", DataOptions(split="test")))) == (1500, 297)
     assert len(digits.classes) == 10
     assert digits.x.max() == 255
 
@@ -79,7 +79,7 @@ def test_mixtures_are_those_of_pacgan(name: str, modes: int, sigma: float) -> No
     assert data.labels is not None
     assert (data.x.double() - torch.from_numpy(centres)[data.labels]).norm(dim=1).max() < 6 * sigma
     assert torch.equal(data.x, load(name).x)
-    assert not torch.equal(load(name, View(split="test")).x[:100], data.x[:100])
+    assert not torch.equal(load(name, DataOptions(split="test")).x[:100], data.x[:100])
 
 
 def test_the_swiss_roll_is_a_spiral() -> None:
@@ -99,14 +99,14 @@ def test_names_come_with_a_suggestion() -> None:
 
 @pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
 def test_mnist_and_fashion_mnist(name: str, shared: Path) -> None:
-    data = load(name, View(data_dir=str(shared)))
+    data = load(name, DataOptions(data_dir=str(shared)))
     assert data.x.shape == (60_000, 1, 28, 28)
     assert len(data.classes) == 10
-    assert len(load(name, View(data_dir=str(shared), split="test"))) == 10_000
+    assert len(load(name, DataOptions(data_dir=str(shared), split="test"))) == 10_000
 
 
 @pytest.fixture
-def source(monkeypatch: pytest.MonkeyPatch) -> mnist.Source:
+def source(monkeypatch: pytest.MonkeyPatch) -> mnist.PublishedDataset:
     """A small stand-in for MNIST, without mirrors."""
     digest = sha256(IMAGES.tobytes() + LABELS.tobytes()).hexdigest()
     small = replace(mnist.MNIST, mirrors=(), checksums={"train": digest, "test": digest})
@@ -132,7 +132,7 @@ def mirror(tmp_path: Path) -> Iterator[str]:
 
 
 def test_a_download_is_checked_and_kept(
-    source: mnist.Source, mirror: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    source: mnist.PublishedDataset, mirror: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(mnist, "MNIST", replace(source, mirrors=(f"{mirror}nowhere/", mirror)))
     assert len(load("mnist")) == 5
@@ -143,7 +143,7 @@ def test_a_download_is_checked_and_kept(
 
 
 def test_a_download_with_a_wrong_checksum_is_thrown_away(
-    source: mnist.Source, mirror: str, monkeypatch: pytest.MonkeyPatch
+    source: mnist.PublishedDataset, mirror: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mnist, "MNIST", replace(source, mirrors=(mirror,), checksums={"train": "0" * 64}))
     with pytest.raises(UserError, match=r"could not be downloaded .*wrong checksum.*`data_dir`"):
@@ -151,23 +151,25 @@ def test_a_download_with_a_wrong_checksum_is_thrown_away(
     assert list((mnist.cache_dir() / "mnist").iterdir()) == []
 
 
-def test_without_a_network_one_sentence_says_what_to_do(source: mnist.Source, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_network_one_sentence_says_what_to_do(
+    source: mnist.PublishedDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(mnist, "MNIST", replace(source, mirrors=("http://127.0.0.1:9/",)))
     with pytest.raises(UserError, match=r"mnist could not be downloaded .* put train-images.* `data_dir`"):
         load("mnist")
 
 
-def test_a_file_with_other_data_under_the_name_is_refused(source: mnist.Source, tmp_path: Path) -> None:
+def test_a_file_with_other_data_under_the_name_is_refused(source: mnist.PublishedDataset, tmp_path: Path) -> None:
     np.savez(tmp_path / "mnist.npz", x_train=255 - IMAGES, y_train=LABELS)
     with pytest.raises(UserError, match="does not hold the published mnist"):
-        load("mnist", View(data_dir=str(tmp_path)))
+        load("mnist", DataOptions(data_dir=str(tmp_path)))
     np.savez(tmp_path / "mnist.npz", x_train=IMAGES, y_train=LABELS)
-    assert len(load("mnist", View(data_dir=str(tmp_path)))) == 5
+    assert len(load("mnist", DataOptions(data_dir=str(tmp_path)))) == 5
 
 
 def test_a_data_dir_without_the_data_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"has no mnist: looked for mnist.npz"):
-        load("mnist", View(data_dir=str(tmp_path)))
+        load("mnist", DataOptions(data_dir=str(tmp_path)))
 
 
 def test_every_name_is_explained() -> None:

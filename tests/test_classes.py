@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from ganvas.metrics.classes import agreement, classifier_score
-from ganvas.metrics.fidelity import SCALES, ms_ssim, scales, ssim
+from ganvas.metrics.classes import classifier_score, label_accuracy
+from ganvas.metrics.fidelity import SCALE_WEIGHTS, ms_ssim, n_scales, ssim
 
 
 def test_the_score_of_sure_and_varied_verdicts_is_the_number_of_classes() -> None:
@@ -24,12 +24,12 @@ def test_the_score_is_that_of_numpy() -> None:
 
 
 def test_agreement_is_a_share() -> None:
-    assert agreement(torch.tensor([[1.0, 0], [0, 1], [0, 1], [0, 1]]), torch.tensor([0, 1, 0, 1])) == 0.75
+    assert label_accuracy(torch.tensor([[1.0, 0], [0, 1], [0, 1], [0, 1]]), torch.tensor([0, 1, 0, 1])) == 0.75
 
 
 def test_small_images_have_fewer_scales() -> None:
-    assert [scales((1, side, 256)) for side in (8, 11, 21, 22, 28, 44, 88, 176, 512)] == [1, 1, 1, 2, 2, 3, 4, 5, 5]
-    assert sum(SCALES) == pytest.approx(1, abs=2e-4)
+    assert [n_scales((1, side, 256)) for side in (8, 11, 21, 22, 28, 44, 88, 176, 512)] == [1, 1, 1, 2, 2, 3, 4, 5, 5]
+    assert sum(SCALE_WEIGHTS) == pytest.approx(1, abs=2e-4)
 
 
 def test_ms_ssim_of_one_scale_is_ssim_and_of_equal_images_1() -> None:
@@ -48,6 +48,6 @@ def test_ms_ssim_is_that_of_torchmetrics() -> None:
     x = torch.rand(3, 1, 200, 200, generator=random)
     y = (x + torch.randn(3, 1, 200, 200, generator=random) / 8).clamp(0, 1)
     expected = oracle.multiscale_structural_similarity_index_measure(
-        x, y, data_range=1.0, sigma=1.5, kernel_size=11, reduction="none", betas=SCALES
+        x, y, data_range=1.0, sigma=1.5, kernel_size=11, reduction="none", betas=SCALE_WEIGHTS
     )
     torch.testing.assert_close(ms_ssim(x, y), expected, rtol=2e-2, atol=1e-3)

@@ -11,17 +11,17 @@ from torch.nn.functional import one_hot
 
 import ganvas
 from ganvas.cli.app import main
-from ganvas.data import Collection, from_array, load
+from ganvas.data import Dataset, from_array, load
 from ganvas.errors import UserError
 from ganvas.evaluation import evaluate
-from ganvas.evaluation.classes import of_classifier
+from ganvas.evaluation.classes import classifier_labels
 from ganvas.inference.trained import Trained
 from ganvas.metrics import kernel_distance
-from ganvas.metrics.classes import agreement, classifier_score
-from ganvas.metrics.features import Features
+from ganvas.metrics.classes import classifier_score, label_accuracy
+from ganvas.metrics.features import FeatureSpace
 
 
-def shades(n: int, seed: int) -> Collection:
+def shades(n: int, seed: int) -> Dataset:
     """Grey images of three classes, whose brightness says which; the third is rare."""
     random = torch.Generator().manual_seed(seed)
     y = torch.tensor([0] * 7 + [1] * 12 + [2]).repeat(n // 20)
@@ -37,13 +37,15 @@ def verdict(features: Tensor) -> Tensor:
     return one_hot(features[:, 0].long().clamp(0, 2), 3) * 9.0
 
 
-KNOWS = Features("toy", 2, "brightness", brightness, "0" * 8, head=verdict, classes=("dark", "grey", "bright"))
+KNOWS = FeatureSpace("toy", 2, "brightness", brightness, "0" * 8, head=verdict, classes=("dark", "grey", "bright"))
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     folder = tmp_path_factory.mktemp("cgan") / "run"
-    return ganvas.train(ganvas.CGAN(latent=2, width=4), shades(400, 0), steps=2, batch=8, folder=folder, quiet=True)
+    return ganvas.train(
+        ganvas.CGAN(latent=2, width=4), shades(400, 0), steps=2, batch_size=8, folder=folder, quiet=True
+    )
 
 
 @pytest.fixture
@@ -97,15 +99,15 @@ def test_numbers_are_those_of_their_parts(run: Trained) -> None:
     data = shades(400, 2)
     found = evaluate(run, data, metrics=("classes",))
     half, other = (
-        data.some(400, 0, "halves").at(part).some(200, 0, key)
+        data.sample(400, 0, "halves").select(part).sample(200, 0, key)
         for part, key in ((slice(200), "held out"), (slice(200, 400), "other"))
     )
-    labels = data.some(400, 0, "halves").at(slice(200, 400)).some(200, 0, "labels").labels
-    made = run.decode(run.drawn(200, 0, None), labels).x
+    labels = data.sample(400, 0, "halves").select(slice(200, 400)).sample(200, 0, "labels").labels
+    made = run.decode(run.sample_codes(200, 0, None), labels).x
     assert half.labels is not None
     assert labels is not None
     logits = verdict(brightness(made))
-    assert found["agreement:toy@00000000"] == agreement(logits, labels)
+    assert found["agreement:toy@00000000"] == label_accuracy(logits, labels)
     assert found["classifier_score:toy@00000000"] == pytest.approx(classifier_score(logits).mean().item())
     real = classifier_score(verdict(brightness(half.x))).mean().item()
     assert found["classifier_score:toy@00000000:floor"] == pytest.approx(real), "of the held-out examples"
@@ -122,17 +124,17 @@ def test_numbers_are_those_of_their_parts(run: Trained) -> None:
 def test_labels_go_by_name_and_numbers_only_where_there_are_no_names() -> None:
     names = ("shirt", "shoe", "bag")
     data = from_array(torch.zeros(3, 4, 4, dtype=torch.uint8), [1, 0, 1], classes=("bag", "shoe"))
-    found = of_classifier(names, data)
+    found = classifier_labels(names, data)
     assert found is not None
     assert found.tolist() == [1, 2, 1]
-    numbered = of_classifier(names, from_array(torch.zeros(3, 4, 4, dtype=torch.uint8), [2, 0, 1]))
+    numbered = classifier_labels(names, from_array(torch.zeros(3, 4, 4, dtype=torch.uint8), [2, 0, 1]))
     assert numbered is not None
     assert numbered.tolist() == [2, 0, 1]
     digits = replace(data, classes=("7", "3"))
-    assert of_classifier(tuple("0123456789"), digits).tolist() == [3, 7, 3]  # type: ignore[union-attr]
-    assert of_classifier(names, replace(data, classes=("bag", "hat"))) is None
-    assert of_classifier(names, replace(data, labels=None)) is None
-    assert of_classifier((), data) is None
+    assert classifier_labels(tuple("0123456789"), digits).tolist() == [3, 7, 3]  # type: ignore[union-attr]
+    assert classifier_labels(names, replace(data, classes=("bag", "hat"))) is None
+    assert classifier_labels(names, replace(data, labels=None)) is None
+    assert classifier_labels((), data) is None
 
 
 def test_without_a_classifier_a_conditional_model_has_distances_only(run: Trained) -> None:
@@ -142,7 +144,7 @@ def test_without_a_classifier_a_conditional_model_has_distances_only(run: Traine
 
 
 def test_without_either_there_is_nothing() -> None:
-    gan = ganvas.train(ganvas.GAN(latent=2, width=4), shades(400, 0), steps=1, batch=8, quiet=True)
+    gan = ganvas.train(ganvas.GAN(latent=2, width=4), shades(400, 0), steps=1, batch_size=8, quiet=True)
     sentence = "classes need features that classify, which pixels do not, or a model that knows labels"
     with pytest.raises(UserError, match=sentence):
         evaluate(gan, shades(400, 2), metrics=("classes",), features="pixels")
@@ -151,7 +153,7 @@ def test_without_either_there_is_nothing() -> None:
 def test_lenet_scores_any_image_of_its_size(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """And knows whose labels are its own: emoji of 28 x 28 grey pixels are no digits."""
     gan = ganvas.CGAN(latent=2, width=4)
-    ganvas.train(gan, "emoji", size="28", channels=1, steps=1, batch=8, folder=tmp_path / "run", quiet=True)
+    ganvas.train(gan, "emoji", size="28", channels=1, steps=1, batch_size=8, folder=tmp_path / "run", quiet=True)
     assert main(["evaluate", str(tmp_path / "run"), "--features", "lenet-mnist-v1", "--metrics", "classes"]) == 0
     out = capsys.readouterr().out
     assert "features lenet-mnist-v1@" in out
@@ -159,4 +161,4 @@ def test_lenet_scores_any_image_of_its_size(capsys: pytest.CaptureFixture[str], 
     assert "  animals" in out
     assert "none, floor none" in out, "classes with fewer than 20 held-out images"
     assert "agreement" not in out
-    assert len(load("emoji", ganvas.data.View(split="test"))) == 199
+    assert len(load("emoji", ganvas.data.DataOptions(split="test"))) == 199

@@ -9,19 +9,19 @@ import pytest
 import torch
 
 import ganvas
-from ganvas.data import Collection, from_array, load
+from ganvas.data import Dataset, from_array, load
 from ganvas.errors import UserError
-from ganvas.evaluation.comparing import BETTER, interval
+from ganvas.evaluation.comparing import METRIC_DIRECTIONS, confidence_interval
 from ganvas.inference.trained import Trained
 from ganvas.metrics.features.efficientnet import LITE0
 
-RING = load("ring").some(4000, "pool")
+RING = load("ring").sample(4000, "pool")
 MODELS: tuple[Any, ...] = (ganvas.VAE(latent=2, width=8), ganvas.GAN(latent=2, width=8))
 
 
 @pytest.fixture(autouse=True)
 def without_lite0(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(LITE0.__class__, "found", lambda self: None)
+    monkeypatch.setattr(LITE0.__class__, "find", lambda self: None)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Trained]:
 def pretending(runs: list[Trained], samples: list[torch.Tensor], monkeypatch: pytest.MonkeyPatch) -> list[Trained]:
     """Models whose samples are these, the first of them."""
     by_run = {id(run): x for run, x in zip(runs, samples, strict=True)}
-    monkeypatch.setattr(Trained, "decode", lambda self, z, labels=None: Collection(x=by_run[id(self)][: len(z)]))
+    monkeypatch.setattr(Trained, "decode", lambda self, z, labels=None: Dataset(x=by_run[id(self)][: len(z)]))
     return runs
 
 
@@ -55,7 +55,7 @@ def test_runs_of_different_kinds_are_compared(runs: list[Trained]) -> None:
     assert vae["seconds"] > 0
     assert (found["data"], found["split"], found["samples"], found["floor_from"]) == ("ring", "test", 300, "train")
     for each in (*(r["numbers"] for r in found["runs"]), found["floor"]):
-        assert set(short(each)) == set(BETTER) - {"classifier_score"}
+        assert set(short(each)) == set(METRIC_DIRECTIONS) - {"classifier_score"}
         for name, number in short(each).items():
             if number["low"] is not None:
                 assert number["low"] <= number["value"] + 1e-9, name
@@ -69,7 +69,7 @@ def test_runs_of_different_kinds_are_compared(runs: list[Trained]) -> None:
 
 
 def test_numbers_are_those_of_evaluate(runs: list[Trained]) -> None:
-    compared, alone = ganvas.compare(*runs[:2], n=300), ganvas.evaluate(runs[0], n=300, few=True)
+    compared, alone = ganvas.compare(*runs[:2], n=300), ganvas.evaluate(runs[0], n=300, allow_few=True)
     for name, number in compared["runs"][0]["numbers"].items():
         if alone[name] is not None:
             assert number["value"] == pytest.approx(alone[name], rel=1e-4, abs=1e-7), name
@@ -87,7 +87,7 @@ def test_only_what_is_better_for_certain_is_the_best(runs: list[Trained], monkey
     """Two of one generator, whatever their seeds, are hardly ever told apart; one far better always is."""
     marked = total = 0
     for i in range(4):
-        samples = [RING.some(300, i, j).x for j in range(2)]
+        samples = [RING.sample(300, i, j).x for j in range(2)]
         found = ganvas.compare(
             *pretending(runs[:2], samples, monkeypatch),
             n=300,
@@ -96,9 +96,9 @@ def test_only_what_is_better_for_certain_is_the_best(runs: list[Trained], monkey
         marked += sum(best is not None for best in found["best"].values())
         total += len(found["best"])
     assert marked <= 0.1 * total
-    noisy = RING.some(300, 8).x
+    noisy = RING.sample(300, 8).x
     noisy = noisy + 0.4 + 0.3 * torch.randn(noisy.shape)
-    better = ganvas.compare(*pretending(runs, [noisy, RING.some(300, 9).x, noisy * 1.1], monkeypatch), n=300)
+    better = ganvas.compare(*pretending(runs, [noisy, RING.sample(300, 9).x, noisy * 1.1], monkeypatch), n=300)
     best = short(better["best"])
     for name in ("fid", "kid", "precision", "density", "coverage", "two_sample", "energy", "high_quality"):
         assert best[name] == 1, name
@@ -107,7 +107,7 @@ def test_only_what_is_better_for_certain_is_the_best(runs: list[Trained], monkey
 
 def test_copies_of_training_points_are_memorised(runs: list[Trained], monkeypatch: pytest.MonkeyPatch) -> None:
     found = ganvas.compare(
-        *pretending(runs[:2], [load("ring").x[:200], RING.some(200, 1).x + 0.02], monkeypatch), n=200,
+        *pretending(runs[:2], [load("ring").x[:200], RING.sample(200, 1).x + 0.02], monkeypatch), n=200,
         metrics=("memorisation",),
     )  # fmt: skip
     copied = short(found["runs"][0]["numbers"])["memorised"]
@@ -115,14 +115,14 @@ def test_copies_of_training_points_are_memorised(runs: list[Trained], monkeypatc
     assert copied["low"] == pytest.approx(1 - 3 / 200), "by the rule of three"
 
 
-def test_what_cannot_be_compared(runs: list[Trained], tmp_path: Path, images: Collection) -> None:
+def test_what_cannot_be_compared(runs: list[Trained], tmp_path: Path, images: Dataset) -> None:
     with pytest.raises(UserError, match="one run has nothing to be compared with"):
         ganvas.compare(runs[0])
     other = ganvas.train(MODELS[1], "grid", steps=1, folder=tmp_path / "grid", quiet=True)
     with pytest.raises(UserError, match="vae and grid have different held-out examples, of ring and grid: give the"):
         ganvas.compare(runs[0], other)
     assert ganvas.compare(runs[0], other, data="ring", n=100, metrics=("kid",))["split"] == "given"
-    small = ganvas.train(ganvas.GAN(latent=2, width=4), images, steps=1, batch=8, quiet=True)
+    small = ganvas.train(ganvas.GAN(latent=2, width=4), images, steps=1, batch_size=8, quiet=True)
     with pytest.raises(
         UserError, match=r"different shapes, 3x12x10 \(.*-gan-images\), 2 \(vae\): compare runs of one shape"
     ):
@@ -133,14 +133,16 @@ def test_what_cannot_be_compared(runs: list[Trained], tmp_path: Path, images: Co
         ganvas.compare(*runs, metrics=("fid",), n=2)
     with pytest.raises(UserError, match="no prior was fitted to this autoencoder's codes"):
         ganvas.compare(runs[0], f"{runs[2].folder}@best", n=50)
-    pair = ganvas.train(ganvas.DiscoGAN(width=8), (RING, replace(RING, x=-RING.x)), steps=1, batch=8, quiet=True)
+    pair = ganvas.train(ganvas.DiscoGAN(width=8), (RING, replace(RING, x=-RING.x)), steps=1, batch_size=8, quiet=True)
     with pytest.raises(UserError, match="is a discogan, which draws no samples: use ganvas evaluate"):
         ganvas.compare(runs[0], pair)
 
 
 def test_runs_of_one_name_are_told_apart(runs: list[Trained], tmp_path: Path) -> None:
     others = [
-        ganvas.train(MODELS[0], "ring", steps=30, batch=32, seed=seed, folder=tmp_path / f"{seed}" / "vae", quiet=True)
+        ganvas.train(
+            MODELS[0], "ring", steps=30, batch_size=32, seed=seed, folder=tmp_path / f"{seed}" / "vae", quiet=True
+        )
         for seed in (1, 2)
     ]
     found = ganvas.compare(runs[0], others[0], others[1].folder, n=100, metrics=("distances",))
@@ -166,10 +168,10 @@ def test_images_with_a_classifier(tmp_path: Path) -> None:
     x = np.random.default_rng(0).integers(0, 256, (120, 28, 28), np.uint8)
     data = from_array(x, name="mnist")
     pair = [
-        ganvas.train(m, data, steps=1, batch=8, quiet=True)
+        ganvas.train(m, data, steps=1, batch_size=8, quiet=True)
         for m in (ganvas.VAE(latent=2, width=4), ganvas.GAN(latent=2, width=4))
     ]
-    found = ganvas.compare(*pair, data=data, few=True)
+    found = ganvas.compare(*pair, data=data, allow_few=True)
     assert found["features"].startswith("lenet-mnist-v1@")
     assert set(short(found["floor"])) >= {"classifier_score", "fid", "sliced_wasserstein"}
     assert "memorised" not in short(found["floor"]), "what they have learnt is not known"
@@ -177,9 +179,9 @@ def test_images_with_a_classifier(tmp_path: Path) -> None:
 
 def test_intervals_stay_where_numbers_can_be() -> None:
     resamples = torch.linspace(-0.2, 0.5, 1000, dtype=torch.float64)
-    assert interval("fid", 0.1, resamples, 100)["low"] == 0
-    assert interval("kid", 0.1, resamples, 100)["low"] < -0.1
-    assert interval("precision", 0.9, resamples + 0.8, 100)["high"] == 1
+    assert confidence_interval("fid", 0.1, resamples, 100)["low"] == 0
+    assert confidence_interval("kid", 0.1, resamples, 100)["low"] < -0.1
+    assert confidence_interval("precision", 0.9, resamples + 0.8, 100)["high"] == 1
     zero = torch.zeros(1000, dtype=torch.float64)
-    assert interval("recall", 0.0, zero, 100) == {"value": 0.0, "low": 0.0, "high": 0.03}
-    assert interval("reverse_kl", float("inf"), zero, 100)["value"] is None
+    assert confidence_interval("recall", 0.0, zero, 100) == {"value": 0.0, "low": 0.0, "high": 0.03}
+    assert confidence_interval("reverse_kl", float("inf"), zero, 100)["value"] is None

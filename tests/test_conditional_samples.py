@@ -12,17 +12,17 @@ import torch
 from torch import Tensor
 
 import ganvas
-from ganvas.data import Collection, from_array
+from ganvas.data import Dataset, from_array
 from ganvas.inference.trained import Trained
-from ganvas.metrics.features import features_for
+from ganvas.metrics.features import make_feature_space
 from ganvas.training.schedule import Schedule
-from ganvas.training.validation import Light
+from ganvas.training.validation import SampleEvaluator
 
 SEEDS = range(8)
 OPTIONS: dict[str, Any] = {"steps": 1, "batch": 8, "quiet": True}
 
 
-def blocks(n: int, seed: int) -> Collection:
+def blocks(n: int, seed: int) -> Dataset:
     """Images of ten classes, in each of which another two of the sixteen pixels are bright."""
     random = torch.Generator().manual_seed(seed)
     y = torch.randint(10, (n,), generator=random)
@@ -46,8 +46,8 @@ def perfect(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
     def decode(self: Trained, z: Tensor, labels: Tensor | None = None) -> Any:
         pool = next(pools)
         assert pool.labels is not None
-        if labels is None or not self.model.labelled:
-            return pool.at(slice(len(z)))
+        if labels is None or not self.model.is_conditional:
+            return pool.select(slice(len(z)))
         asked.append(labels)
         places = [list(reversed((pool.labels == c).nonzero()[:, 0].tolist())) for c in range(10)]
         return replace(pool, x=pool.x[[places[c].pop() for c in labels.tolist()]])
@@ -77,7 +77,7 @@ def test_while_it_trains_too(runs: list[Trained]) -> None:
     off = []
     for seed in SEEDS:
         data = blocks(2000, seed + 20)
-        light = Light(data, features_for("pixels", data.shape), seed, Schedule(1, 500))
+        light = SampleEvaluator(data, make_feature_space("pixels", data.shape), seed, Schedule(1, 500))
         found = light.measure(runs[0])
         off.append(found["value"] / found["error"])
     assert abs(mean(off)) < 3 / len(SEEDS) ** 0.5
@@ -88,11 +88,11 @@ def test_labels_are_not_those_of_what_samples_are_compared_with(runs: list[Train
     data = blocks(400, 2)
     for seed in (0, 0, 1):
         ganvas.evaluate(runs[0], data, features="pixels", metrics=("kid",), seed=seed)
-    half, other = (data.some(400, 0, "halves").at(part) for part in (slice(200), slice(200, 400)))
+    half, other = (data.sample(400, 0, "halves").select(part) for part in (slice(200), slice(200, 400)))
     assert half.labels is not None
     assert other.labels is not None
     assert torch.equal(perfect[0].sort().values, other.labels.sort().values)
-    for labels in (half.labels, half.some(200, 0, "held out").labels, other.some(200, 0, "other").labels):
+    for labels in (half.labels, half.sample(200, 0, "held out").labels, other.sample(200, 0, "other").labels):
         assert labels is not None
         assert (perfect[0] == labels).double().mean() < 0.25
     assert torch.equal(perfect[0], perfect[1])

@@ -12,15 +12,15 @@ from safetensors.torch import save_file
 
 import ganvas
 from ganvas.cli.app import main
-from ganvas.data import Collection
-from ganvas.errors import Stopped, UserError
+from ganvas.data import Dataset
+from ganvas.errors import TrainingStopped, UserError
 from ganvas.io import safetensors
 from ganvas.models import MODELS
 from ganvas.training import run_folder
 from tests.conftest import as_pair, interrupted, write_folder
 from tests.test_models import small
 
-TINY = ["--batch", "4", "--width", "4", "--latent", "3", "--every", "4", "--holdout", "0", "--quiet"]
+TINY = ["--batch-size", "4", "--width", "4", "--latent", "3", "--checkpoint-every", "4", "--holdout", "0", "--quiet"]
 
 
 def config(run: str = "run") -> dict[str, Any]:
@@ -62,9 +62,9 @@ def test_other_data_are_taken_by_name_alone(capsys: pytest.CaptureFixture[str]) 
     shutil.copy(f"{pets}/cat/0.png", f"{pets}/cat/new.png")
     text = said(capsys, 2, "resume", "run", "--steps", "12")
     assert "12 examples then, 13 now" in text
-    assert "ganvas resume run --changed-data" in text
+    assert "ganvas resume run --allow-changed-data" in text
     assert before == {path: path.read_bytes() for path in Path("run").rglob("*.*")}
-    text = said(capsys, 0, "resume", "run", "--steps", "12", "--changed-data")
+    text = said(capsys, 0, "resume", "run", "--steps", "12", "--allow-changed-data")
     assert "from step 8 on with other data: not the run that was begun" in text
     assert config()["data"]["examples"] == 13
     assert config()["changed"][0]["step"] == 8
@@ -73,13 +73,15 @@ def test_other_data_are_taken_by_name_alone(capsys: pytest.CaptureFixture[str]) 
     shutil.rmtree(pets)
     write_folder(Path(pets), size=(5, 5))
     assert "shape [3, 5, 5] in place of [3, 8, 9]; train anew" in said(
-        capsys, 2, "resume", "run", "--steps", "16", "--changed-data"
+        capsys, 2, "resume", "run", "--steps", "16", "--allow-changed-data"
     )
 
 
 def test_options_that_may_change_and_those_that_may_not(capsys: pytest.CaptureFixture[str]) -> None:
     begun()
-    text = said(capsys, 0, "resume", "run", "--steps", "12", "--lr", "1e-4", "--batch", "6", "--every", "2")
+    text = said(
+        capsys, 0, "resume", "run", "--steps", "12", "--lr", "1e-4", "--batch-size", "6", "--checkpoint-every", "2"
+    )
     assert "from step 8 on with lr 0.0001 in place of 0.001, batch 6 in place of 4, every 2 in place of 4" in text
     now = config()
     assert (now["fields"]["lr"], now["plan"]["batch"], now["plan"]["every"]) == (1e-4, 6, 2)
@@ -87,13 +89,13 @@ def test_options_that_may_change_and_those_that_may_not(capsys: pytest.CaptureFi
     assert main(["sample", "run", "-n", "2", "--out", "a.png"]) == 0
     assert main(["resume", "run", "--steps", "13", "--quiet"]) == 0
     for option, value, message in (
-        ("--width", "8", "--width 8 cannot be changed in a run.* train anew.*: ganvas train vae DATA --from run"),
+        ("--width", "8", "--width 8 cannot be changed in a run.* train anew.*: ganvas train vae DATA --init-from run"),
         ("--seed", "1", "--seed 1 cannot be changed in a run"),
         ("--size", "8", "--size 8 cannot be changed in a run"),
         ("--epochs", "3", "say with --steps up to which step"),
         ("--patiense", "3", 'Did you mean "patience"'),
         ("--lr-d", "1e-3", "resume has no 'lr_d'"),
-        ("--batch", "99", "batch.*99 is larger than the data"),
+        ("--batch-size", "99", "batch.*99 is larger than the data"),
         ("--lr", "-1", "--lr must be greater than 0"),
     ):
         text = said(capsys, 2, "resume", "run", "--steps", "20", option, value)
@@ -102,13 +104,13 @@ def test_options_that_may_change_and_those_that_may_not(capsys: pytest.CaptureFi
     assert "ask for more --steps" in said(capsys, 2, "resume", "run", "--lr", "1e-5")
 
 
-def test_a_change_of_batch_keeps_the_place_in_the_data(images: Collection) -> None:
+def test_a_change_of_batch_keeps_the_place_in_the_data(images: Dataset) -> None:
     """Also where the run is stopped again before it is saved."""
     model = small(MODELS["vae"])
-    ganvas.train(model, images, steps=6, batch=8, every=3, quiet=True, folder="run")
+    ganvas.train(model, images, steps=6, batch_size=8, checkpoint_every=3, quiet=True, folder="run")
     shutil.copytree("run", "again")
-    ganvas.resume("run", images, steps=8, batch=4, quiet=True)
-    assert safetensors.header_of(Path("run/state.ckpt"))["position"] == 6 * 8 // 4 + 2
+    ganvas.resume("run", images, steps=8, batch_size=4, quiet=True)
+    assert safetensors.read_header(Path("run/state.ckpt"))["position"] == 6 * 8 // 4 + 2
     said = json.loads(Path("run/config.json").read_text())
     state = Path("again/state.ckpt").read_bytes()
     run_folder.rewrite_config(Path("again"), said)
@@ -144,47 +146,50 @@ def test_a_config_that_was_edited_by_hand_is_told_by_its_field(capsys: pytest.Ca
 
 
 @pytest.mark.parametrize("name", ["vae", "gan", "cyclegan"])
-def test_a_new_run_begins_with_the_weights_of_an_old_one(name: str, images: Collection) -> None:
+def test_a_new_run_begins_with_the_weights_of_an_old_one(name: str, images: Dataset) -> None:
     model = small(MODELS[name])
-    data: Any = as_pair(images).parts if name == "cyclegan" else images
-    ganvas.train(model, data, steps=4, batch=4, quiet=True, folder="old")
-    old = safetensors.read(Path("old/state.ckpt"))[1]
-    with interrupted(1), pytest.raises(Stopped):
-        ganvas.train(model, data, steps=4, batch=4, quiet=True, folder="new", start="old")
-    new = safetensors.read(Path("new/state.ckpt"))[1]
+    data: Any = as_pair(images).datasets if name == "cyclegan" else images
+    ganvas.train(model, data, steps=4, batch_size=4, quiet=True, folder="old")
+    old = safetensors.read_safetensors(Path("old/state.ckpt"))[1]
+    with interrupted(1), pytest.raises(TrainingStopped):
+        ganvas.train(model, data, steps=4, batch_size=4, quiet=True, folder="new", init_from="old")
+    new = safetensors.read_safetensors(Path("new/state.ckpt"))[1]
     for key, tensor in old.items():
         if key.startswith("nets/") and tensor.is_floating_point() and ".past." not in key:
             assert (new[key] - tensor).abs().max() < 0.01
     assert config("new")["from"] == {"run": str(Path("old").resolve()), "step": 4}
 
 
-def test_weights_alone_have_no_critic(images: Collection, capsys: pytest.CaptureFixture[str]) -> None:
-    old = ganvas.train(small(MODELS["gan"]), images, steps=2, batch=4, quiet=True, folder="old")
+def test_weights_alone_have_no_critic(images: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    old = ganvas.train(small(MODELS["gan"]), images, steps=2, batch_size=4, quiet=True, folder="old")
     for i, start in enumerate(("old/weights.safetensors", old)):
-        ganvas.train(small(MODELS["gan"]), images, steps=1, batch=4, folder=f"new{i}", start=start)
+        ganvas.train(small(MODELS["gan"]), images, steps=1, batch_size=4, folder=f"new{i}", init_from=start)
         assert "does not hold D: random weights" in capsys.readouterr().err
     Path("old/state.ckpt").unlink()
-    ganvas.train(small(MODELS["gan"]), images, steps=1, batch=4, folder="new", start="old")
+    ganvas.train(small(MODELS["gan"]), images, steps=1, batch_size=4, folder="new", init_from="old")
     assert "does not hold D" in capsys.readouterr().err
 
 
-def test_weights_that_do_not_fit_are_told_by_their_shapes(images: Collection, vectors: Collection) -> None:
-    ganvas.train(MODELS["vae"](width=4, latent=3), images, steps=1, batch=4, quiet=True, folder="old")  # type: ignore[call-arg]
+def test_weights_that_do_not_fit_are_told_by_their_shapes(images: Dataset, vectors: Dataset) -> None:
+    ganvas.train(MODELS["vae"](width=4, latent=3), images, steps=1, batch_size=4, quiet=True, folder="old")  # type: ignore[call-arg]
     for model, data, message in (
         (MODELS["vae"](width=8, latent=3), images, r"do not fit: .* is .* there, and .* here; it has width=4"),  # type: ignore[call-arg]
         (MODELS["gan"](width=4), images, r"has the networks decoder, encoder, but a gan has G, D"),  # type: ignore[call-arg]
         (MODELS["vae"](width=4, latent=3), vectors, r"do not fit"),  # type: ignore[call-arg]
     ):
         with pytest.raises(UserError, match=message):
-            ganvas.train(model, data, steps=1, batch=4, quiet=True, folder="new", start="old")
+            ganvas.train(model, data, steps=1, batch_size=4, quiet=True, folder="new", init_from="old")
     assert not Path("new").exists()
     with pytest.raises(UserError, match="no run 'nothing'"):
-        ganvas.train(small(MODELS["vae"]), images, start="nothing")
+        ganvas.train(small(MODELS["vae"]), images, init_from="nothing")
 
 
 def test_from_on_the_command_line() -> None:
     pets = begun()
-    assert main(["train", "vae", pets, "--steps", "2", *TINY, "--folder", "new", "--from", "run", "--lr", "1e-4"]) == 0
+    assert (
+        main(["train", "vae", pets, "--steps", "2", *TINY, "--folder", "new", "--init-from", "run", "--lr", "1e-4"])
+        == 0
+    )
     assert config("new")["from"]["step"] == 8
     Path("new/state.ckpt").unlink()
     for sign in ("log.jsonl", "curves.png", "weights.safetensors"):
@@ -193,12 +198,12 @@ def test_from_on_the_command_line() -> None:
     assert main(["resume", "new"]) == 2  # its first weights were not random
 
 
-def test_a_discriminator_of_before_with_two_normalisations(images: Collection) -> None:
+def test_a_discriminator_of_before_with_two_normalisations(images: Dataset) -> None:
     """Such a run was allowed once; it is not the checkpoint of another model."""
     model = MODELS["gan"](width=4, latent=3, spectral_norm=True)  # type: ignore[call-arg]
-    ganvas.train(model, images, folder="run", steps=8, batch=8, quiet=True)
+    ganvas.train(model, images, folder="run", steps=8, batch_size=8, quiet=True)
     file = Path("run/state.ckpt")
-    header, tensors = safetensors.read(file)
+    header, tensors = safetensors.read_safetensors(file)
     save_file(tensors | {"nets/D.3.weight": torch.ones(4)}, file, {"ganvas": json.dumps(header)})
     with pytest.raises(UserError, match="its D has another normalisation, which undoes spectral norm"):
         ganvas.resume("run", data=images, steps=60, quiet=True)

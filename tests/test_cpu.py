@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn.functional import conv2d
 
-from ganvas.nn.cpu import InstanceNorm, ToImage
+from ganvas.nn.cpu import InstanceNorm, OutputConv2d
 
 LAST, FIRST = torch.channels_last, torch.contiguous_format
 
@@ -31,7 +31,7 @@ def test_instance_norm_of_one_pixel_is_zero() -> None:
 @pytest.mark.parametrize("order", [LAST, FIRST])
 @pytest.mark.parametrize("bias", [True, False])
 def test_a_convolution_to_an_image_is_that_of_pytorch(maps: int, order: torch.memory_format, bias: bool) -> None:
-    layer = ToImage(6, maps, 7, bias=bias)
+    layer = OutputConv2d(6, maps, 7, bias=bias)
     x = torch.randn(2, 6, 11, 13).to(memory_format=order).requires_grad_()
     mine, theirs = layer(x), conv2d(x, layer.weight, layer.bias)
     torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-5)
@@ -41,11 +41,11 @@ def test_a_convolution_to_an_image_is_that_of_pytorch(maps: int, order: torch.me
 
 
 def test_a_convolution_to_an_image_has_the_right_derivative() -> None:
-    layer = ToImage(2, 3, 3).double()
+    layer = OutputConv2d(2, 3, 3).double()
     assert torch.autograd.gradcheck(layer, torch.randn(1, 2, 4, 5, dtype=torch.float64, requires_grad=True))
 
 
 def test_a_convolution_to_an_image_is_plain_in_bfloat16() -> None:
-    layer, x = ToImage(6, 3, 7), torch.randn(2, 6, 11, 13)
+    layer, x = OutputConv2d(6, 3, 7), torch.randn(2, 6, 11, 13)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(layer(x), nn.Conv2d.forward(layer, x))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganvas.data import View, load
+from ganvas.data import DataOptions, load
 from ganvas.errors import UserError
 from tests.test_depth import png, tiff
 
@@ -116,7 +116,7 @@ def test_nothing_but_a_sentence(name: str, tmp_path: Path) -> None:
     is_array = "np" in path.suffix or "ubyte" in name
     for i, content in enumerate(mutations(KINDS[name](), random, COUNT)):
         path.write_bytes(content)
-        view = View(pages="all" if i % 2 else "first", range="auto" if i % 3 == 0 else None)
+        view = DataOptions(pages="all" if i % 2 else "first", range="auto" if i % 3 == 0 else None)
         said = ""
         try:
             load(path if is_array else path.parent, view)

@@ -9,8 +9,8 @@ import pytest
 
 from ganvas.cli import demo_page as demo_module
 from ganvas.cli.app import main
-from ganvas.cli.demo_page import CHAPTERS, distance, rms
-from ganvas.data import View, load
+from ganvas.cli.demo_page import CHAPTERS, halves_distance, rms_error
+from ganvas.data import DataOptions, load
 from ganvas.viz import html
 
 
@@ -69,23 +69,23 @@ def test_the_demo_writes_one_self_contained_page(quick: None, capsys: pytest.Cap
 def test_a_second_demo_does_not_overwrite_the_first(quick: None, capsys: pytest.CaptureFixture[str]) -> None:
     paths = []
     for _ in range(2):
-        assert main(["demo", "--quiet", "--length", "0.2"]) == 0
+        assert main(["demo", "--quiet", "--steps-factor", "0.2"]) == 0
         paths.append(capsys.readouterr().out)
     assert len(set(paths)) == 2
 
 
 def test_the_tables_numbers_are_what_their_names_say() -> None:
-    faces = load("emoji", View(classes=("smileys",))).x
-    assert rms(faces, faces) == 0
-    assert rms(faces[:1] * 0, faces[:1] * 0 + 10) == 10
-    floor, far = distance(faces, faces, apart=True), distance(faces, 255 - faces)
+    faces = load("emoji", DataOptions(classes=("smileys",))).x
+    assert rms_error(faces, faces) == 0
+    assert rms_error(faces[:1] * 0, faces[:1] * 0 + 10) == 10
+    floor, far = halves_distance(faces, faces, disjoint=True), halves_distance(faces, 255 - faces)
     assert 0 < floor < far
-    assert distance(faces, faces) == 0
+    assert halves_distance(faces, faces) == 0
 
 
 def test_curves_stay_in_their_frame() -> None:
     log = [{"step": i, "seconds": i, "a": 100.0 if i == 0 else 1 / i, "b": -i / 50} for i in range(50)]
-    svg = html.curves(log)
+    svg = html.loss_curves(log)
     numbers = [
         tuple(map(float, pair.split(","))) for points in re.findall(r'points="([^"]+)"', svg) for pair in points.split()
     ]
@@ -93,12 +93,12 @@ def test_curves_stay_in_their_frame() -> None:
     assert all(0 <= x <= html.W and 0 <= y <= html.H for x, y in numbers)
     assert "a</text>" in svg
     assert "b</text>" in svg
-    assert html.curves([]) == "<p>nothing was logged</p>"
+    assert html.loss_curves([]) == "<p>nothing was logged</p>"
 
 
 def test_what_is_said_is_escaped() -> None:
-    assert "<b>&lt;x&gt;</b>" in html.figure_of("", "<x>")
+    assert "<b>&lt;x&gt;</b>" in html.wrap_figure("", "<x>")
 
 
 def test_durations() -> None:
-    assert [html.minutes(s) for s in (0.4, 59.4, 60.0, 125.0)] == ["0 s", "59 s", "1 min 00 s", "2 min 05 s"]
+    assert [html.format_duration(s) for s in (0.4, 59.4, 60.0, 125.0)] == ["0 s", "59 s", "1 min 00 s", "2 min 05 s"]

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from ganvas.data import load
-from ganvas.data.depth import Pixels, has_16_bits, pixels_of
+from ganvas.data.depth import Pixels, has_16_bits, read_pixels
 
 ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 """left, top, and steps to the right and down of the passes of interlaced images (ISO/IEC 15948, section 8.2)"""
@@ -58,7 +58,7 @@ def values_of(path: Path) -> np.ndarray:
 
 def read(path: Path) -> Pixels:
     with Image.open(path) as image:
-        return pixels_of(path, image)
+        return read_pixels(path, image)
 
 
 @pytest.mark.parametrize("interlaced", [False, True])
@@ -67,7 +67,7 @@ def test_all_bits_of_a_png_are_read(channels: int, interlaced: bool, tmp_path: P
     values = np.random.default_rng(channels).integers(0, 65536, (13, 11, channels))
     (tmp_path / "x.png").write_bytes(png(values, interlaced=interlaced))
     pixels = read(tmp_path / "x.png")
-    assert (pixels.values.dtype, pixels.white, pixels.lost) == (np.uint16, 65535, False)
+    assert (pixels.values.dtype, pixels.white, pixels.has_more_bits) == (np.uint16, 65535, False)
     assert np.array_equal(pixels.values, values[:, :, [0, 0, 0, 1]] if channels == 2 else values)
 
 
@@ -96,7 +96,7 @@ def test_which_files_have_16_bits(tmp_path: Path) -> None:
     colours = np.random.default_rng(0).integers(0, 65536, (6, 5, 3))
     (tmp_path / "deep.tiff").write_bytes(tiff(colours))
     pixels = read(tmp_path / "deep.tiff")
-    assert not pixels.lost, "though Pillow reads eight bits"
+    assert not pixels.has_more_bits, "though Pillow reads eight bits"
     assert np.array_equal(pixels.values, colours)
     grey = Image.fromarray(colours[:, :, 0].astype(np.uint16))
     grey.save(tmp_path / "grey.tiff")
@@ -131,7 +131,7 @@ def test_all_bits_of_a_pnm_are_read(white: int, tmp_path: Path) -> None:
     for name, (content, expected) in files.items():
         (tmp_path / name).write_bytes(content)
         pixels = read(tmp_path / name)
-        assert (pixels.white, pixels.lost) == (white, False), name
+        assert (pixels.white, pixels.has_more_bits) == (white, False), name
         assert np.array_equal(pixels.values, expected), name
 
 

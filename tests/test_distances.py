@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from ganvas.errors import UserError
 from ganvas.metrics import energy_distance, frechet_distance, kernel_distance, sliced_wasserstein
 from ganvas.metrics.distances import (
-    SHARES,
-    correlations,
+    PREFIX_SHARES,
+    correlation_difference,
+    frechet_distances,
     frechet_infinity,
-    frechets,
-    marginals,
+    marginal_distances,
     mmd,
     moments,
-    prefixes,
+    prefix_moments,
     wasserstein,
 )  # fmt: skip
 from ganvas.metrics.jackknife import kernel_score
@@ -32,7 +32,7 @@ with_pot = pytest.mark.skipif(find_spec("ot") is None, reason="POT is not instal
 def test_a_shift_has_the_distance_of_its_mean_projection() -> None:
     """W1 of a set and its copy shifted by v is |<theta, v>|; its mean over the circle is 2 |v| / pi."""
     a = torch.randn(500, 2)
-    assert sliced_wasserstein(a, a + torch.tensor([3.0, 4.0]), directions=20_000) == pytest.approx(10 / pi, rel=0.01)
+    assert sliced_wasserstein(a, a + torch.tensor([3.0, 4.0]), n_directions=20_000) == pytest.approx(10 / pi, rel=0.01)
 
 
 def test_in_one_dimension_it_is_the_area_between_the_distributions() -> None:
@@ -50,10 +50,10 @@ def test_it_agrees_with_numpy() -> None:
 
 def test_bytes_are_as_far_apart_as_the_same_numbers_and_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = torch.randint(0, 256, (2, 50, 3, 4, 4), dtype=torch.uint8)
-    whole = sliced_wasserstein(x.float() / 255, y.float() / 255, directions=30)
+    whole = sliced_wasserstein(x.float() / 255, y.float() / 255, n_directions=30)
     monkeypatch.setattr("ganvas.metrics.distances.ROWS", 7)
     monkeypatch.setattr("ganvas.metrics.distances.DIRECTIONS", 4)
-    assert sliced_wasserstein(x, y, directions=30) / 255 == pytest.approx(whole, rel=1e-5)
+    assert sliced_wasserstein(x, y, n_directions=30) / 255 == pytest.approx(whole, rel=1e-5)
 
 
 def test_equal_sets_have_no_distance_and_farther_ones_more() -> None:
@@ -130,31 +130,31 @@ def test_frechet_distances_of_several_sets_are_those_of_each(monkeypatch: pytest
     """Moments of the first half and more are merged, and eigenvectors of the real examples shared: numbers stay."""
     random = torch.Generator().manual_seed(0)
     a, b, c = torch.randn(3, 333, 12, generator=random) * torch.arange(1, 13) + 5
-    sizes = [round(333 * share) for share in SHARES]
+    sizes = [round(333 * share) for share in PREFIX_SHARES]
     for rows in (7, 2000):
         monkeypatch.setattr("ganvas.metrics.distances.ROWS", rows)
-        for n, found in zip(sizes, prefixes(a), strict=True):
+        for n, found in zip(sizes, prefix_moments(a), strict=True):
             assert found.n == n
             np.testing.assert_allclose(found.covariance.numpy(), np.cov(a[:n].double().numpy().T), rtol=1e-9)
-        for x, (far, infinite) in zip((b, c), frechets(a, b, c), strict=True):
+        for x, (far, infinite) in zip((b, c), frechet_distances(a, b, c), strict=True):
             assert far == pytest.approx(frechet_distance(a, x), rel=1e-9)
             distances = [frechet_distance(a[:n], x[:n]) for n in sizes]
             line = np.polynomial.Polynomial.fit(1 / np.array(sizes), distances, 1)
             assert infinite == pytest.approx(line(0), rel=1e-6)
             assert infinite == pytest.approx(frechet_infinity(a, x), rel=1e-9)
     tiny = torch.randn(4, 2, generator=random)
-    assert frechets(tiny, tiny)[0] == pytest.approx((0, nan), abs=1e-9, nan_ok=True)
+    assert frechet_distances(tiny, tiny)[0] == pytest.approx((0, nan), abs=1e-9, nan_ok=True)
     with pytest.raises(UserError, match="fid needs at least 2 examples of each, and has 1 and 1: give more"):
-        frechets(tiny[:1], tiny[:1])
+        frechet_distances(tiny[:1], tiny[:1])
 
 
 def test_nothing_is_extrapolated_from_fewer_than_twice_as_many_examples_as_features() -> None:
     x = torch.randn(2, 81, 20, generator=torch.Generator().manual_seed(0))
-    assert isfinite(frechets(*x)[0][1])
+    assert isfinite(frechet_distances(*x)[0][1])
     assert isfinite(frechet_infinity(*x[:, :80]))
     few = x[:, :79]
-    assert isnan(frechets(*few)[0][1])
-    assert frechets(*few)[0][0] == pytest.approx(frechet_distance(*few))
+    assert isnan(frechet_distances(*few)[0][1])
+    assert frechet_distances(*few)[0][0] == pytest.approx(frechet_distance(*few))
     with pytest.raises(UserError, match="twice as many as features: 80 examples at least, and here are 79"):
         frechet_infinity(*few)
 
@@ -242,7 +242,7 @@ def test_the_wasserstein_distance_is_the_cost_of_the_best_assignment() -> None:
 def test_marginals_and_correlations_are_those_of_numpy() -> None:
     """Columns of other scales, with ties; the Kolmogorov distance by counting at every value."""
     a, b = torch.randn(80, 3) * torch.tensor([1.0, 10, 0.1]), (torch.randn(80, 3) + 0.5).round(decimals=1)
-    areas, steps = marginals(a, b)
+    areas, steps = marginal_distances(a, b)
     x, y = a.double().numpy(), b.double().numpy()
     for i in range(3):
         p, q = x[:, i], y[:, i]
@@ -250,10 +250,10 @@ def test_marginals_and_correlations_are_those_of_numpy() -> None:
         expected = max(abs((p <= t).mean() - (q <= t).mean()) for t in np.concatenate([p, q]))
         assert steps[i].item() == pytest.approx(expected)
     expected = np.abs(np.corrcoef(x.T) - np.corrcoef(y.T)).max()
-    assert correlations(a, b) == pytest.approx(expected)
+    assert correlation_difference(a, b) == pytest.approx(expected)
     constant = torch.cat([a, torch.ones(80, 1)], 1)
-    assert correlations(constant, torch.cat([b, torch.zeros(80, 1)], 1)) == pytest.approx(expected)
-    assert marginals(a, a)[1].max() == 0
+    assert correlation_difference(constant, torch.cat([b, torch.zeros(80, 1)], 1)) == pytest.approx(expected)
+    assert marginal_distances(a, a)[1].max() == 0
 
 
 @with_pot

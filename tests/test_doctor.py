@@ -87,8 +87,8 @@ def noisy(n: int = 400) -> Any:
 
 def test_a_run_that_collapses_says_so_and_its_log_shows_it(capsys: pytest.CaptureFixture[str]) -> None:
     np.save("noise.npy", noisy())
-    words = ["train", "vae", "noise.npy", "--steps", "600", "--batch", "50", "--beta", "50", "--latent", "4"]
-    assert main([*words, "--width", "16", "--every", "200", "--lr", "0.005"]) == 0
+    words = ["train", "vae", "noise.npy", "--steps", "600", "--batch-size", "50", "--beta", "50", "--latent", "4"]
+    assert main([*words, "--width", "16", "--checkpoint-every", "200", "--lr", "0.005"]) == 0
     said = capsys.readouterr().err
     assert said.count("warning: posterior collapse: 0 of 4") == 1
     assert "a --beta below 50" in said
@@ -100,8 +100,8 @@ def test_a_run_that_collapses_says_so_and_its_log_shows_it(capsys: pytest.Captur
 
 def test_a_healthy_run_is_left_in_peace(capsys: pytest.CaptureFixture[str]) -> None:
     np.save("noise.npy", noisy())
-    words = ["train", "vae", "noise.npy", "--steps", "600", "--batch", "50", "--latent", "4", "--width", "16"]
-    assert main([*words, "--every", "200", "--lr", "0.005"]) == 0
+    words = ["train", "vae", "noise.npy", "--steps", "600", "--batch-size", "50", "--latent", "4", "--width", "16"]
+    assert main([*words, "--checkpoint-every", "200", "--lr", "0.005"]) == 0
     said = capsys.readouterr().err
     assert "warning" not in said
     assert "active 4/4" in said
@@ -109,12 +109,24 @@ def test_a_healthy_run_is_left_in_peace(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_an_autoencoder_is_told_that_its_codes_are_no_noise(capsys: pytest.CaptureFixture[str]) -> None:
     np.save("wide.npy", 20 * noisy())
-    words = ["train", "autoencoder", "wide.npy", "--steps", "600", "--batch", "50", "--latent", "4", "--width", "16"]
-    assert main([*words, "--every", "300", "--lr", "0.005"]) == 0
+    words = [
+        "train",
+        "autoencoder",
+        "wide.npy",
+        "--steps",
+        "600",
+        "--batch-size",
+        "50",
+        "--latent",
+        "4",
+        "--width",
+        "16",
+    ]
+    assert main([*words, "--checkpoint-every", "300", "--lr", "0.005"]) == 0
     assert "warning: the codes are far from N(0, I)" in capsys.readouterr().err
 
 
 def test_observing_does_not_change_the_run(images: Any) -> None:
-    a = ganvas.train(VAE(latent=3, width=4), images, steps=12, batch=8, every=10, quiet=True)
-    b = ganvas.train(VAE(latent=3, width=4), images, steps=12, batch=8, every=120, quiet=True)
+    a = ganvas.train(VAE(latent=3, width=4), images, steps=12, batch_size=8, checkpoint_every=10, quiet=True)
+    b = ganvas.train(VAE(latent=3, width=4), images, steps=12, batch_size=8, checkpoint_every=120, quiet=True)
     assert all(torch.equal(v, b.nets.state_dict()[k]) for k, v in a.nets.state_dict().items())

@@ -12,28 +12,28 @@ import torch
 
 import ganvas
 from ganvas import evaluation
-from ganvas.data import Collection, from_array, load
-from ganvas.evaluation import Measured, compare
+from ganvas.data import Dataset, from_array, load
+from ganvas.evaluation import EvaluationData, compare
 from ganvas.inference.trained import Trained
-from ganvas.metrics.features import features_for
-from ganvas.metrics.jackknife import copying_scores, coverage_scores, duplicates_score, two_sample_score
+from ganvas.metrics.features import make_feature_space
+from ganvas.metrics.jackknife import duplicates_score, memorisation_scores, prdc_scores, two_sample_score
 from ganvas.metrics.neighbours import (
-    copying,
+    build_indexes,
     duplicates,
-    expected,
-    nearest,
-    points,
+    expected_copy_rate,
+    memorisation_test,
+    nearest_distances,
     precision_recall,
     two_sample_accuracy,
 )
-from ganvas.metrics.neighbours import rare as limit
+from ganvas.metrics.neighbours import copy_threshold as limit
 from ganvas.training.schedule import Schedule
-from ganvas.training.validation import Light
+from ganvas.training.validation import SampleEvaluator
 
 FEATURES = ("pixels", "random-conv-v2")
 
 
-def glyphs(n: int, seed: int, empty: float = 0.03) -> Collection:
+def glyphs(n: int, seed: int, empty: float = 0.03) -> Dataset:
     """Smooth random images, every so many of them empty."""
     random = torch.Generator().manual_seed(seed)
     x = torch.nn.functional.interpolate(torch.rand(n, 1, 3, 3, generator=random) * 255, (16, 16), mode="bilinear")
@@ -46,7 +46,7 @@ TRAIN, TEST = glyphs(400, 0), glyphs(300, 1)
 
 @pytest.fixture(scope="module")
 def runs() -> list[Trained]:
-    return [ganvas.train(ganvas.GAN(latent=n, width=4), TRAIN, steps=1, batch=8, quiet=True) for n in (2, 3)]
+    return [ganvas.train(ganvas.GAN(latent=n, width=4), TRAIN, steps=1, batch_size=8, quiet=True) for n in (2, 3)]
 
 
 @pytest.fixture
@@ -55,12 +55,12 @@ def run(runs: list[Trained]) -> Trained:
 
 
 @pytest.fixture
-def draws(monkeypatch: pytest.MonkeyPatch) -> Callable[[Collection], None]:
+def draws(monkeypatch: pytest.MonkeyPatch) -> Callable[[Dataset], None]:
     """Makes models draw these examples."""
 
-    def patch(data: Collection) -> None:
+    def patch(data: Dataset) -> None:
         part = torch.arange(10_000) % len(data)
-        monkeypatch.setattr(Trained, "decode", lambda self, z, labels=None: data.at(part[: len(z)]))
+        monkeypatch.setattr(Trained, "decode", lambda self, z, labels=None: data.select(part[: len(z)]))
 
     return patch
 
@@ -68,9 +68,9 @@ def draws(monkeypatch: pytest.MonkeyPatch) -> Callable[[Collection], None]:
 @pytest.fixture(autouse=True)
 def split(monkeypatch: pytest.MonkeyPatch) -> None:
     """The run's own data, with a test split."""
-    on = Measured(TEST, TRAIN, "test")
+    on = EvaluationData(TEST, TRAIN, "test")
     for module in (compare, evaluation):
-        monkeypatch.setattr(module, "measured", lambda *_: on)
+        monkeypatch.setattr(module, "evaluate_translator", lambda *_: on)
 
 
 def numbers(runs: list[Trained], space: str) -> dict[str, Any]:
@@ -84,9 +84,7 @@ def numbers(runs: list[Trained], space: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("space", FEATURES)
-def test_a_model_that_copies_all_is_seen_to(
-    space: str, runs: list[Trained], draws: Callable[[Collection], None]
-) -> None:
+def test_a_model_that_copies_all_is_seen_to(space: str, runs: list[Trained], draws: Callable[[Dataset], None]) -> None:
     draws(TRAIN)
     found = numbers(runs, space)
     assert found["memorised"] == 1
@@ -96,16 +94,16 @@ def test_a_model_that_copies_all_is_seen_to(
 
 @pytest.mark.parametrize("space", FEATURES)
 def test_a_model_with_a_single_sample_has_duplicates_only(
-    space: str, runs: list[Trained], draws: Callable[[Collection], None]
+    space: str, runs: list[Trained], draws: Callable[[Dataset], None]
 ) -> None:
-    draws(TRAIN.at(slice(1)))
+    draws(TRAIN.select(slice(1)))
     found = numbers(runs, space)
     assert found["duplicates"] == 1
     assert found["duplicates:floor"] < 0.08
 
 
 @pytest.mark.parametrize("space", FEATURES)
-def test_an_honest_model_is_at_the_floor(space: str, runs: list[Trained], draws: Callable[[Collection], None]) -> None:
+def test_an_honest_model_is_at_the_floor(space: str, runs: list[Trained], draws: Callable[[Dataset], None]) -> None:
     """With as many empty glyphs as the data."""
     off = []
     for seed in range(5):
@@ -120,15 +118,15 @@ def test_an_honest_model_is_at_the_floor(space: str, runs: list[Trained], draws:
 
 def test_the_floor_of_memorised_is_what_alike_examples_have() -> None:
     """Of m held-out ones (1 + 0.01 (m - 1)) / (m + 1), for whichever distribution: the quantile is estimated."""
-    assert expected(torch.arange(1.0, 10_001).double()) == pytest.approx(0.0101, abs=1e-4)
+    assert expected_copy_rate(torch.arange(1.0, 10_001).double()) == pytest.approx(0.0101, abs=1e-4)
     random = torch.Generator().manual_seed(0)
     for m in (5, 20, 100):
         usual, new = (torch.rand(600, k, dtype=torch.float64, generator=random) for k in (m, 300))
         share = torch.stack([(b < limit(a)).double().mean() for a, b in zip(usual, new, strict=True)])
-        assert expected(usual[0]) == (1 + 0.01 * (m - 1)) / (m + 1)
-        assert share.mean().item() == pytest.approx(expected(usual[0]), rel=0.15)
+        assert expected_copy_rate(usual[0]) == (1 + 0.01 * (m - 1)) / (m + 1)
+        assert share.mean().item() == pytest.approx(expected_copy_rate(usual[0]), rel=0.15)
     usual = torch.tensor([0.0] * 30 + [1.0 + i for i in range(70)], dtype=torch.float64)
-    assert expected(usual) == pytest.approx(0.3 + 0.7 * (1 + 0.01 * 69) / 71)
+    assert expected_copy_rate(usual) == pytest.approx(0.3 + 0.7 * (1 + 0.01 * 69) / 71)
 
 
 def test_equal_features_are_the_same_whatever_the_rounding() -> None:
@@ -139,16 +137,16 @@ def test_equal_features_are_the_same_whatever_the_rounding() -> None:
     fresh = torch.randn(200, 30, generator=random) + 3
     data = torch.cat([real, noisy[:20]])  # a tenth of it has doubles
     assert duplicates(data, real[:1].expand(50, -1) + 1e-6) == 1
-    assert copying(real, torch.cat([fresh, noisy[:20]]), noisy).memorised == 1
-    assert copying(real, torch.cat([fresh, noisy[:20]]), fresh[:100]).memorised <= 0.02
+    assert memorisation_test(real, torch.cat([fresh, noisy[:20]]), noisy).memorised_share == 1
+    assert memorisation_test(real, torch.cat([fresh, noisy[:20]]), fresh[:100]).memorised_share <= 0.02
 
 
 def test_few_examples_far_away_do_not_make_others_the_same() -> None:
     random = torch.Generator().manual_seed(0)
     train, held_out, fresh = torch.randn(3, 500, 3, generator=random).double()
     train[0] = 1e9
-    assert copying(train, held_out, fresh).memorised < 0.03
-    assert copying(train, held_out, train).memorised == 1
+    assert memorisation_test(train, held_out, fresh).memorised_share < 0.03
+    assert memorisation_test(train, held_out, train).memorised_share == 1
 
 
 def test_data_of_few_values_are_as_near_to_themselves_as_any() -> None:
@@ -159,30 +157,32 @@ def test_data_of_few_values_are_as_near_to_themselves_as_any() -> None:
     assert all(precision_recall(a, b).precision)
     assert all(precision_recall(a, b).recall)
     assert precision_recall(a, b + 5).precision.double().mean() == 0
-    assert copying(a, b, a).memorised == copying(a, b, a).expected == 1
-    assert copying(a, b, a + 0.3).memorised == 0
-    real, made, train = points(a, b, a)
+    assert memorisation_test(a, b, a).memorised_share == memorisation_test(a, b, a).expected_share == 1
+    assert memorisation_test(a, b, a + 0.3).memorised_share == 0
+    real, made, train = build_indexes(a, b, a)
     for name, terms in precision_recall(a, b)._asdict().items():
-        assert coverage_scores(real, made)[name].value == pytest.approx(terms.double().mean().item())
+        assert prdc_scores(real, made)[name].value == pytest.approx(terms.double().mean().item())
     assert two_sample_score(real, made).value == 0.5
     assert duplicates_score(real, made).value == duplicates(a, b) == 1
-    found = copying_scores(nearest(real.x, train.x)[0], nearest(made.x, train.x)[0])
+    found = memorisation_scores(nearest_distances(real.x, train.x)[0], nearest_distances(made.x, train.x)[0])
     assert (found["memorised"].value, found["nearer_to_training"].value) == (1, 0.5)
 
 
 @pytest.mark.parametrize("space", FEATURES)
-def test_while_a_run_trains_copies_are_seen_too(space: str, run: Trained, draws: Callable[[Collection], None]) -> None:
+def test_while_a_run_trains_copies_are_seen_too(space: str, run: Trained, draws: Callable[[Dataset], None]) -> None:
     twice = replace(TRAIN, x=torch.cat([TRAIN.x, TRAIN.x]))
     for data, least in ((TRAIN, 0.95), (twice, 0.95), (glyphs(400, 5, 0.3), 0.65)):
-        light = Light(data, features_for(space, data.shape), 0, Schedule(1, 300))
-        draws(data.some(len(data), 0))
+        light = SampleEvaluator(data, make_feature_space(space, data.shape), 0, Schedule(1, 300))
+        draws(data.sample(len(data), 0))
         assert light.measure(run)["memorised"] >= least
         draws(replace(data, x=glyphs(300, 9, 0.3).x))
         assert light.measure(run)["memorised"] < 0.04
     alike = replace(TRAIN, x=TRAIN.x[:1].repeat(100, 1, 1, 1))
-    assert "memorised" not in Light(alike, features_for(space, data.shape), 0, Schedule(1, 90)).measure(run)
+    assert "memorised" not in SampleEvaluator(alike, make_feature_space(space, data.shape), 0, Schedule(1, 90)).measure(
+        run
+    )
 
 
 def test_emoji_have_no_doubles_and_the_usual_floor() -> None:
-    x = features_for("random-conv-v2", (3, 32, 32))(load("emoji").x[:200])
-    assert expected(nearest(*(p.x for p in points(x[:100], x[100:])))[0]) == (1 + 0.99) / 101
+    x = make_feature_space("random-conv-v2", (3, 32, 32))(load("emoji").x[:200])
+    assert expected_copy_rate(nearest_distances(*(p.x for p in build_indexes(x[:100], x[100:])))[0]) == (1 + 0.99) / 101

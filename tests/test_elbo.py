@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.distributions import MultivariateNormal, kl_divergence
 
 from ganvas.distributions.likelihoods import GaussianHead
-from ganvas.distributions.posteriors import Diagonal, Flow, FlowHead, Full, LowRank, Posterior
+from ganvas.distributions.posteriors import IAF, DiagonalGaussian, FullGaussian, IAFHead, LowRankGaussian, Posterior
 from ganvas.model import Batch
 from ganvas.models import IWAE, VAE, BetaTCVAE, LadderVAE
 
@@ -44,18 +44,18 @@ def posterior(family: str, mean: Tensor, covariance: Tensor) -> Constant:
     def of(n: int) -> Posterior:
         m = mean.expand(n, -1)
         if family == "diagonal":
-            return Diagonal(m, scale.expand(n, -1))
+            return DiagonalGaussian(m, scale.expand(n, -1))
         if family == "full":
-            return Full(m, torch.linalg.cholesky(covariance).expand(n, -1, -1))
+            return FullGaussian(m, torch.linalg.cholesky(covariance).expand(n, -1, -1))
         if family == "low-rank":  # the least eigenvalue in all directions, more in two of the three
             factor = vectors[:, 1:] * (values[1:] - values[0]).sqrt()
-            return LowRank(m, values[0].sqrt().expand(n, Z), factor.expand(n, -1, -1))
-        layer = FlowHead(Z, 2, 8).double()
+            return LowRankGaussian(m, values[0].sqrt().expand(n, Z), factor.expand(n, -1, -1))
+        layer = IAFHead(Z, 2, 8).double()
         for made in layer.steps:  # two open gates: the flow is N(mean, scale^2), turned round twice
             for p in made.last.parameters():
                 nn.init.zeros_(p)
             nn.init.constant_(made.last.bias[Z:], 60.0)
-        return Flow(m, scale.expand(n, -1), m, layer.steps)
+        return IAF(m, scale.expand(n, -1), m, layer.steps)
 
     return Constant(of)
 
@@ -101,7 +101,9 @@ def bound(model: Any, encoder: nn.Module, decoder: nn.Linear, x: Tensor) -> tupl
 
 
 @every_family
-@pytest.mark.parametrize("model", [VAE(latent=Z), IWAE(latent=Z, k=1), IWAE(latent=Z, k=5)], ids=["vae", "1", "5"])
+@pytest.mark.parametrize(
+    "model", [VAE(latent=Z), IWAE(latent=Z, latent_samples=1), IWAE(latent=Z, latent_samples=5)], ids=["vae", "1", "5"]
+)
 def test_the_bound_is_tight_at_the_exact_posterior(family: str, model: Any, decoder: nn.Linear) -> None:
     decoder, x = suited(family, decoder), torch.randn(X).double()
     exact = exact_posterior(decoder, x)
@@ -128,7 +130,7 @@ def test_the_importance_weighted_bound_grows_with_k_towards_the_log_likelihood(f
     exact = exact_posterior(decoder, x)
     encoder = posterior(family, exact.mean + 0.3, 2 * exact.covariance_matrix)
     elbo, _ = bound(VAE(latent=Z), encoder, decoder, x)
-    found = [bound(IWAE(latent=Z, k=k), encoder, decoder, x) for k in (1, 5, 50)]
+    found = [bound(IWAE(latent=Z, latent_samples=k), encoder, decoder, x) for k in (1, 5, 50)]
     log_p = log_likelihood(decoder, x)
     assert found[0][0] == pytest.approx(elbo, abs=4 * found[0][1] + 0.02)
     for (low, e), (high, f) in pairwise(found):

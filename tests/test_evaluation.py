@@ -10,13 +10,13 @@ import pytest
 import torch
 
 import ganvas
-from ganvas.cli.evaluate import about_information
-from ganvas.data import Collection, from_array
-from ganvas.distributions.posteriors import Diagonal
+from ganvas.cli.evaluate import information_lines
+from ganvas.data import Dataset, from_array
+from ganvas.distributions.posteriors import DiagonalGaussian
 from ganvas.errors import UserError
 from ganvas.inference import trained as artifact
 from ganvas.metrics import codes, likelihood
-from ganvas.metrics.codes import active_units, information, mutual_information
+from ganvas.metrics.codes import active_units, mutual_information, mutual_information_bounds
 from ganvas.metrics.fidelity import psnr, ssim
 from ganvas.model import Batch
 from tests.conftest import image_collection
@@ -26,22 +26,22 @@ FIELDS: dict[str, Any] = {"latent": 4, "width": 8, "likelihood": "bernoulli"}
 
 
 def trained(model: Any, data: Any = BITS, steps: int = 20) -> ganvas.Trained:
-    return ganvas.train(model, data, steps=steps, batch=16, every=100, quiet=True)
+    return ganvas.train(model, data, steps=steps, batch_size=16, checkpoint_every=100, quiet=True)
 
 
 @pytest.fixture(scope="module")
 def vae(tmp_path_factory: pytest.TempPathFactory) -> ganvas.Trained:
     folder = tmp_path_factory.mktemp("runs") / "vae"
-    return ganvas.train(ganvas.VAE(**FIELDS, beta=4.0), BITS, steps=100, batch=16, folder=folder, quiet=True)
+    return ganvas.train(ganvas.VAE(**FIELDS, beta=4.0), BITS, steps=100, batch_size=16, folder=folder, quiet=True)
 
 
 def test_the_terms_are_those_of_the_model_summed_over_all_examples(vae: ganvas.Trained) -> None:
     """All 70 of them, each once: not the first batch only, not the mean of the means of unequal batches."""
     found = ganvas.evaluate(vae, BITS, metrics=("elbo",), draws=100)
-    q = vae.nets["encoder"](vae.inputs(BITS.x))
+    q = vae.nets["encoder"](vae.scale_inputs(BITS.x))
     assert found["examples"] == 70
     assert found["kl_nats"] == pytest.approx(q.kl(q.sample()).sum(1).mean().item(), rel=1e-5)
-    x = vae.inputs(BITS.x)
+    x = vae.scale_inputs(BITS.x)
     nll = torch.stack([vae.model.elbo_terms(Batch(x), **vae.nets)[0] for _ in range(100)]).mean()
     assert found["reconstruction_nats"] == pytest.approx(nll.item(), rel=5e-3)
     assert found["elbo"] == pytest.approx(-found["reconstruction_nats"] - found["kl_nats"])
@@ -51,7 +51,9 @@ def test_the_terms_are_those_of_the_model_summed_over_all_examples(vae: ganvas.T
 def test_the_weight_of_the_objective_plays_no_part_in_the_evaluation(vae: ganvas.Trained) -> None:
     """The bound is the bound, whatever beta, warm-up or free bits the run was trained with."""
     other = replace(vae, model=replace(vae.model, beta=0.1, warmup=1000))
-    first, second = (ganvas.evaluate(run, BITS, metrics=("elbo", "bound"), k=8) for run in (vae, other))
+    first, second = (
+        ganvas.evaluate(run, BITS, metrics=("elbo", "bound"), importance_samples=8) for run in (vae, other)
+    )
     assert first == second
 
 
@@ -63,7 +65,9 @@ def test_the_bound_of_a_squared_error_is_that_of_its_gaussian() -> None:
     for name, net in nets.items():
         net.load_state_dict(run.nets[name].state_dict())
     same = replace(same, nets=torch.nn.ModuleDict(nets).eval())
-    a, b = (ganvas.evaluate(r, image_collection(), metrics=("elbo", "bound"), k=4) for r in (run, same))
+    a, b = (
+        ganvas.evaluate(r, image_collection(), metrics=("elbo", "bound"), importance_samples=4) for r in (run, same)
+    )
     assert a == pytest.approx(b)
     assert "density" in a["bits_of"]
 
@@ -72,11 +76,11 @@ def test_the_bound_of_a_squared_error_is_that_of_its_gaussian() -> None:
 def test_numbers_do_not_depend_on_the_sizes_of_batches(
     chunk: int, memory: int, vae: ganvas.Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = ganvas.evaluate(vae, BITS, k=64)
-    monkeypatch.setattr(artifact, "CHUNK", chunk)
-    monkeypatch.setitem(likelihood.MEMORY, "cpu", memory)
-    monkeypatch.setattr(codes, "PAIRS", memory)
-    after = ganvas.evaluate(vae, BITS, k=64)
+    before = ganvas.evaluate(vae, BITS, importance_samples=64)
+    monkeypatch.setattr(artifact, "MAX_EXAMPLES_PER_CHUNK", chunk)
+    monkeypatch.setitem(likelihood.DECODER_MEMORY, "cpu", memory)
+    monkeypatch.setattr(codes, "MAX_DENSITIES", memory)
+    after = ganvas.evaluate(vae, BITS, importance_samples=64)
     assert after.keys() == before.keys()
     for name, value in before.items():
         assert after[name] == pytest.approx(value, rel=1e-5) if isinstance(value, float) else after[name] == value, name
@@ -87,22 +91,22 @@ def test_numbers_are_means_over_examples_and_not_of_the_means_of_blocks(vae: gan
     x = BITS.x.clone()
     x[64:] = 255
     odd = replace(BITS, x=x)
-    found = ganvas.evaluate(vae, odd, k=8, draws=30)
-    q = vae.nets["encoder"](vae.inputs(x))
+    found = ganvas.evaluate(vae, odd, importance_samples=8, draws=30)
+    q = vae.nets["encoder"](vae.scale_inputs(x))
     assert found["kl_nats"] == pytest.approx(q.kl(q.sample()).sum(1).mean().item(), rel=1e-5)
-    nll = torch.stack([vae.model.elbo_terms(Batch(vae.inputs(x)), **vae.nets)[0] for _ in range(30)]).mean()
+    nll = torch.stack([vae.model.elbo_terms(Batch(vae.scale_inputs(x)), **vae.nets)[0] for _ in range(30)]).mean()
     assert found["reconstruction_nats"] == pytest.approx(nll.item(), rel=5e-3)
     assert found["reconstruction_mse"] == pytest.approx(
-        (vae.inputs(x) - vae.nets["decoder"](q.mean).mean).square().mean().item(), rel=1e-5
+        (vae.scale_inputs(x) - vae.nets["decoder"](q.mean).mean).square().mean().item(), rel=1e-5
     )
-    alone = [ganvas.evaluate(vae, replace(odd, x=part), k=8)["bound"] for part in (x[:64], x[64:])]
+    alone = [ganvas.evaluate(vae, replace(odd, x=part), importance_samples=8)["bound"] for part in (x[:64], x[64:])]
     assert found["bound"] == pytest.approx((64 * alone[0] + 6 * alone[1]) / 70, rel=0.02)
 
 
 def test_a_vamp_prior_is_what_its_model_is_measured_against() -> None:
     run = trained(ganvas.VAE(**FIELDS, prior="vamp", pseudo_inputs=5), steps=60)
-    found = ganvas.evaluate(run, BITS, k=200, draws=50)
-    q = run.nets["encoder"](run.inputs(BITS.x))
+    found = ganvas.evaluate(run, BITS, importance_samples=200, draws=50)
+    q = run.nets["encoder"](run.scale_inputs(BITS.x))
     draw = q.sample(500)
     kl = (draw.log_q.sum(2) - run.model.log_prior(draw.z, **run.nets)).mean().item()
     assert found["kl_nats"] == pytest.approx(kl, rel=0.1)
@@ -122,27 +126,27 @@ def test_loaded_networks_are_in_evaluation_mode(vae: ganvas.Trained) -> None:
 
 
 def test_a_hierarchys_bounds_are_in_order() -> None:
-    run = trained(ganvas.LadderVAE(levels=(4, 2), width=8, likelihood="bernoulli"), steps=60)
-    found = {k: ganvas.evaluate(run, BITS, metrics=("bound", "elbo"), k=k, draws=40) for k in (1, 300)}
+    run = trained(ganvas.LadderVAE(latents=(4, 2), width=8, likelihood="bernoulli"), steps=60)
+    found = {k: ganvas.evaluate(run, BITS, metrics=("bound", "elbo"), importance_samples=k, draws=40) for k in (1, 300)}
     assert found[1]["bound"] == pytest.approx(found[1]["elbo"], abs=0.6)
     assert found[300]["bound"] > found[1]["elbo"]
 
 
 def test_the_same_seed_gives_the_same_numbers(vae: ganvas.Trained) -> None:
     torch.manual_seed(1)
-    a = ganvas.evaluate(vae, BITS, k=8)
+    a = ganvas.evaluate(vae, BITS, importance_samples=8)
     torch.manual_seed(2)
     state = torch.get_rng_state()
-    b = ganvas.evaluate(vae, BITS, k=8)
+    b = ganvas.evaluate(vae, BITS, importance_samples=8)
     assert a == b
     assert torch.equal(torch.get_rng_state(), state)
-    assert ganvas.evaluate(vae, BITS, k=8, seed=1)["bound"] != a["bound"]
+    assert ganvas.evaluate(vae, BITS, importance_samples=8, seed=1)["bound"] != a["bound"]
 
 
 @pytest.mark.parametrize("posterior", ["diagonal", "full", "low-rank", "iaf"])
 def test_bounds_are_in_order_for_every_posterior(posterior: Any) -> None:
     run = trained(ganvas.VAE(**FIELDS, posterior=posterior), steps=60)
-    found = [ganvas.evaluate(run, BITS, metrics=("bound",), k=k) for k in (1, 20, 400)]
+    found = [ganvas.evaluate(run, BITS, metrics=("bound",), importance_samples=k) for k in (1, 20, 400)]
     elbo = ganvas.evaluate(run, BITS, metrics=("elbo",), draws=50)
     values = [f["bound"] for f in found]
     assert values[0] == pytest.approx(elbo["elbo"], abs=0.6)
@@ -151,7 +155,7 @@ def test_bounds_are_in_order_for_every_posterior(posterior: Any) -> None:
 
 
 def test_errors_are_those_of_means_over_examples(vae: ganvas.Trained) -> None:
-    few, many = (ganvas.evaluate(vae, BITS, n=n, metrics=("bound",), k=4) for n in (20, 70))
+    few, many = (ganvas.evaluate(vae, BITS, n=n, metrics=("bound",), importance_samples=4) for n in (20, 70))
     assert few["examples"] == 20
     assert many["bound_error"] < few["bound_error"]
 
@@ -173,9 +177,9 @@ def test_active_units_by_both_conventions() -> None:
 
 def test_mutual_information_of_codes_that_say_all_and_nothing() -> None:
     n = 200
-    apart = Diagonal(torch.arange(n)[:, None] * 10.0, torch.full((n, 1), 0.1))
+    apart = DiagonalGaussian(torch.arange(n)[:, None] * 10.0, torch.full((n, 1), 0.1))
     assert mutual_information(apart, apart.sample()) == pytest.approx(log(n), rel=1e-4)
-    same = Diagonal(torch.ones(n, 2), torch.full((n, 2), 0.5))
+    same = DiagonalGaussian(torch.ones(n, 2), torch.full((n, 2), 0.5))
     assert mutual_information(same, same.sample()) == pytest.approx(0, abs=1e-4)
 
 
@@ -183,8 +187,8 @@ def test_mutual_information_of_codes_that_say_all_and_nothing() -> None:
 def test_mutual_information_lies_between_its_bounds(d: int, sigma: float) -> None:
     """I = d/2 log(1 + 1 / s^2), up to 30 nats, where 1,000 examples can show 6.9 for certain."""
     x = torch.randn(1000, d)
-    q = Diagonal(x, torch.full((1000, d), sigma))
-    least, most = information(q, q.sample())
+    q = DiagonalGaussian(x, torch.full((1000, d), sigma))
+    least, most = mutual_information_bounds(q, q.sample())
     true = d / 2 * log(1 + 1 / sigma**2)
     assert least - 0.05 < true < most + 0.05
     assert least <= log(1000) + 1e-6
@@ -202,12 +206,12 @@ def test_bounds_are_told_as_such(vae: ganvas.Trained) -> None:
     assert found["aggregate_from_prior_at_least"] == pytest.approx(
         max(0, kl - found["mutual_information_at_most"]), abs=1.0
     )
-    said = about_information(found)
+    said = information_lines(found)
     assert said[0].split()[:4] == ["mutual", "information", "at", "least"]
     assert "at most" in said[1]
-    alone = about_information(found | {"mutual_information_at_most": None, "aggregate_from_prior_at_least": None})
+    alone = information_lines(found | {"mutual_information_at_most": None, "aggregate_from_prior_at_least": None})
     assert "at most" not in alone[0]
-    assert about_information(found | {"mutual_information_is_bound": False})[0].endswith("nats, on 70 examples")
+    assert information_lines(found | {"mutual_information_is_bound": False})[0].endswith("nats, on 70 examples")
     blind = trained(ganvas.VAE(**FIELDS | {"beta": 100.0}), steps=100)
     assert ganvas.evaluate(blind, BITS, metrics=("codes",))["mutual_information_is_bound"] is False
 
@@ -215,7 +219,7 @@ def test_bounds_are_told_as_such(vae: ganvas.Trained) -> None:
 def test_mutual_information_of_a_gaussian_channel() -> None:
     """x ~ N(0, 1), z = x + s e: I = 1/2 log(1 + 1 / s^2)."""
     x = torch.randn(3000, 1)
-    q = Diagonal(x, torch.full((3000, 1), 0.5))
+    q = DiagonalGaussian(x, torch.full((3000, 1), 0.5))
     assert mutual_information(q, q.sample()) == pytest.approx(0.5 * log(5), abs=0.04)
 
 
@@ -250,11 +254,13 @@ def test_psnr_and_ssim_are_those_of_numpy() -> None:
     assert psnr(same, same).isinf().all()
 
 
-def test_a_conditional_models_bound_is_given_the_labels(labelled: Collection) -> None:
+def test_a_conditional_models_bound_is_given_the_labels(labelled: Dataset) -> None:
     run = trained(ganvas.VAE(latent=2, width=8, conditional=True, lr=3e-3, beta=5.0), labelled, steps=150)
     assert labelled.labels is not None
-    right = ganvas.evaluate(run, labelled, metrics=("bound", "elbo"), k=16)
-    wrong = ganvas.evaluate(run, replace(labelled, labels=1 - labelled.labels), metrics=("bound",), k=16)
+    right = ganvas.evaluate(run, labelled, metrics=("bound", "elbo"), importance_samples=16)
+    wrong = ganvas.evaluate(
+        run, replace(labelled, labels=1 - labelled.labels), metrics=("bound",), importance_samples=16
+    )
     assert right["bound"] > wrong["bound"] + 1
     assert right["bound"] > right["elbo"] - 0.5
 
@@ -262,26 +268,26 @@ def test_a_conditional_models_bound_is_given_the_labels(labelled: Collection) ->
 def test_dynamic_bits_are_drawn_once_for_all_numbers() -> None:
     grey = image_collection(30, (8, 8, 1))
     run = trained(ganvas.VAE(**FIELDS, binarize="dynamic"), grey)
-    a, b = (ganvas.evaluate(run, grey, metrics=("elbo", "bound"), k=4) for _ in range(2))
+    a, b = (ganvas.evaluate(run, grey, metrics=("elbo", "bound"), importance_samples=4) for _ in range(2))
     assert a == b
 
 
-def test_an_autoencoder_has_reconstructions_only(images: Collection) -> None:
-    run = ganvas.train(ganvas.Autoencoder(latent=4, width=4), images, steps=5, batch=8, quiet=True)
+def test_an_autoencoder_has_reconstructions_only(images: Dataset) -> None:
+    run = ganvas.train(ganvas.Autoencoder(latent=4, width=4), images, steps=5, batch_size=8, quiet=True)
     found = ganvas.evaluate(run, images)
     error = (run.reconstruct(images).x.float() - images.x.float()).square().mean().item() / 255**2
     assert found["reconstruction_mse"] == pytest.approx(error, rel=2e-2)
     assert "elbo" not in found
 
 
-def test_what_cannot_be_evaluated(vae: ganvas.Trained, images: Collection) -> None:
+def test_what_cannot_be_evaluated(vae: ganvas.Trained, images: Dataset) -> None:
     with pytest.raises(UserError, match=r"no metric 'elb'\. Did you mean \"elbo\""):
         ganvas.evaluate(vae, BITS, metrics=("elb",))
     with pytest.raises(UserError, match="k=0: give 1 or more"):
-        ganvas.evaluate(vae, BITS, k=0)
+        ganvas.evaluate(vae, BITS, importance_samples=0)
     with pytest.raises(UserError, match="has examples of 3x12x10"):
         ganvas.evaluate(vae, images)
-    gan = ganvas.train(ganvas.GAN(latent=4, width=4), images, steps=1, batch=8, quiet=True)
+    gan = ganvas.train(ganvas.GAN(latent=4, width=4), images, steps=1, batch_size=8, quiet=True)
     with pytest.raises(UserError, match="elbo cannot be measured of this gan: it has fid, kid, "):
         ganvas.evaluate(gan, images, metrics=("elbo",))
 
@@ -300,7 +306,7 @@ def test_bfloat16_hardly_changes_the_bound(posterior: Any, fields: dict[str, Any
     """Less than 0.1%: posteriors, likelihoods and sums are float32 always."""
     digits = ganvas.data.load("digits")
     model = ganvas.VAE(latent=4, net="mlp", width=32, posterior=posterior, flow_width=16, lr=3e-3, **fields)
-    run = ganvas.train(model, digits, steps=120, batch=50, every=1000, ema=0.9, quiet=True)
+    run = ganvas.train(model, digits, steps=120, batch_size=50, checkpoint_every=1000, ema_decay=0.9, quiet=True)
     exact = ganvas.evaluate(run, digits, metrics=("elbo",), n=512, draws=4)
     with torch.autocast("cpu", torch.bfloat16):
         low = ganvas.evaluate(run, digits, metrics=("elbo",), n=512, draws=4)
@@ -316,14 +322,14 @@ def test_the_command(vae: ganvas.Trained, capsys: pytest.CaptureFixture[str]) ->
     np.save("bits.npy", BITS.numpy() if hasattr(BITS, "numpy") else BITS.x[:, 0].numpy())
     assert main(["evaluate", str(vae.folder), "bits.npy", "-k", "8", "--json"]) == 0
     values = json.loads(capsys.readouterr().out)
-    assert values["bound"] == pytest.approx(ganvas.evaluate(vae, BITS, k=8)["bound"])
+    assert values["bound"] == pytest.approx(ganvas.evaluate(vae, BITS, importance_samples=8)["bound"])
     assert main(["evaluate", str(vae.folder), "bits.npy", "-k", "8", "-n", "20"]) == 0
     out = capsys.readouterr().out
     assert "L_8" in out
     assert "20 given examples of" in out
     assert main(["evaluate", str(vae.folder)]) == 2
     assert "does not say where the model's data are: give held-out ones" in capsys.readouterr().err
-    assert main(["train", "vae", "emoji", "--steps", "2", "--batch", "8", "--width", "4", "--quiet"]) == 0
+    assert main(["train", "vae", "emoji", "--steps", "2", "--batch-size", "8", "--width", "4", "--quiet"]) == 0
     assert main(["evaluate", "last", "-n", "16", "-k", "2", "--metrics", "elbo,bound"]) == 0
     assert "16 test examples of emoji" in capsys.readouterr().out
     assert Path("runs").is_dir()

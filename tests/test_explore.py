@@ -11,10 +11,18 @@ import torch
 from torch import Tensor, nn
 
 import ganvas
-from ganvas.data import Collection, from_array
-from ganvas.distributions.posteriors import Diagonal
+from ganvas.data import Dataset, from_array
+from ganvas.distributions.posteriors import DiagonalGaussian
 from ganvas.errors import UserError
-from ganvas.explore import codes, direction, interpolate, lerp, quantiles, slerp, usage
+from ganvas.explore import (
+    attribute_direction,
+    interpolate,
+    latent_scatter,
+    lerp,
+    measure_usage,
+    normal_quantiles,
+    slerp,
+)
 from ganvas.inference.trained import Trained
 from tests.test_models import MODELS, small
 
@@ -29,8 +37,8 @@ class Means(nn.Module):
         super().__init__()
         self.scale = nn.Parameter(torch.tensor(SCALES))
 
-    def forward(self, x: Tensor) -> Diagonal:
-        return Diagonal(x, self.scale.expand_as(x))
+    def forward(self, x: Tensor) -> DiagonalGaussian:
+        return DiagonalGaussian(x, self.scale.expand_as(x))
 
 
 class Same(nn.Module):
@@ -48,7 +56,7 @@ def known() -> Trained:
 
 
 @pytest.fixture
-def clusters() -> Collection:
+def clusters() -> Dataset:
     """Vectors of four numbers around a different place for each of two classes; dimension 2 varies most."""
     random = np.random.default_rng(0)
     labels = np.arange(60) % 2
@@ -73,8 +81,8 @@ def test_arcs_between_equal_and_opposite_ends_are_finite() -> None:
     assert slerp(a, -a, 4).isfinite().all()
 
 
-def test_walks_between_noise_and_between_examples(images: Collection) -> None:
-    vae = ganvas.train(small(MODELS["vae"]), images, steps=2, batch=8, quiet=True)
+def test_walks_between_noise_and_between_examples(images: Dataset) -> None:
+    vae = ganvas.train(small(MODELS["vae"]), images, steps=2, batch_size=8, quiet=True)
     walk = interpolate(vae, rows=3, columns=5)
     assert walk.x.shape == (15, 3, 12, 10)
     assert walk.columns == 5
@@ -88,15 +96,18 @@ def test_walks_between_noise_and_between_examples(images: Collection) -> None:
         interpolate(vae, rows=0, columns=3)
     with pytest.raises(UserError, match="label=3: this vae was trained without labels"):
         interpolate(vae, rows=2, columns=3, label=3)
-    gan = ganvas.train(small(MODELS["gan"]), images, steps=2, batch=8, quiet=True)
+    gan = ganvas.train(small(MODELS["gan"]), images, steps=2, batch_size=8, quiet=True)
     assert interpolate(gan, rows=2, columns=3).x.shape == (6, 3, 12, 10)
     with pytest.raises(UserError, match="gan has no encoder"):
         interpolate(gan, rows=2, columns=3, data=images)
 
 
-def test_a_walk_takes_the_path_that_is_asked_for(known: Trained, clusters: Collection) -> None:
+def test_a_walk_takes_the_path_that_is_asked_for(known: Trained, clusters: Dataset) -> None:
     for data, default in ((None, "spherical"), (clusters, "linear")):
-        made = {path: interpolate(known, rows=3, columns=5, path=path, data=data).x for path in ("linear", "spherical")}
+        made = {
+            path: interpolate(known, rows=3, columns=5, interpolation=path, data=data).x
+            for path in ("linear", "spherical")
+        }
         ends = made["linear"].unflatten(0, (3, 5))[:, [0, -1]].unbind(1)
         torch.testing.assert_close(made["linear"], lerp(*ends, 5).flatten(0, 1))
         torch.testing.assert_close(made["spherical"], slerp(*ends, 5).flatten(0, 1), rtol=1e-4, atol=1e-4)
@@ -104,19 +115,19 @@ def test_a_walk_takes_the_path_that_is_asked_for(known: Trained, clusters: Colle
         assert torch.equal(interpolate(known, rows=3, columns=5, data=data).x, made[default])
 
 
-def test_dimensions_are_sorted_by_their_divergence(known: Trained, clusters: Collection) -> None:
-    used = usage(known, clusters)
+def test_dimensions_are_sorted_by_their_divergence(known: Trained, clusters: Dataset) -> None:
+    used = measure_usage(known, clusters)
     scale = np.array(SCALES)
     expected = 0.5 * (clusters.x.numpy() ** 2 + scale**2 - 1 - np.log(scale**2)).mean(0)
     np.testing.assert_allclose(used.weight.numpy(), expected, rtol=1e-4)
     assert used.order == np.argsort(-expected).tolist() == [3, 1, 2, 0]
     walk = ganvas.traverse(known, rows=3, data=clusters)
-    assert [fact["dimension"] for fact in walk.about["dimensions"]] == [3, 1, 2]
-    assert walk.about["dimensions"][0]["kl"] == pytest.approx(expected[3], rel=1e-4)
-    assert [row[:4] for row in walk.rows] == ["z[3]", "z[1]", "z[2]"]
+    assert [fact["dimension"] for fact in walk.metadata["dimensions"]] == [3, 1, 2]
+    assert walk.metadata["dimensions"][0]["kl"] == pytest.approx(expected[3], rel=1e-4)
+    assert [row[:4] for row in walk.row_labels] == ["z[3]", "z[1]", "z[2]"]
 
 
-def test_a_row_of_a_traversal_changes_one_dimension_from_minus_3_to_3(known: Trained, clusters: Collection) -> None:
+def test_a_row_of_a_traversal_changes_one_dimension_from_minus_3_to_3(known: Trained, clusters: Dataset) -> None:
     walk = ganvas.traverse(known, rows=10, columns=7, example=5, data=clusters).x.unflatten(0, (4, 7))
     for row, j in zip(walk, (3, 1, 2, 0), strict=True):
         torch.testing.assert_close(row[:, j], torch.linspace(-3, 3, 7))
@@ -124,14 +135,16 @@ def test_a_row_of_a_traversal_changes_one_dimension_from_minus_3_to_3(known: Tra
         assert torch.equal(row[:, others], clusters.x[5, others].expand(7, -1))
 
 
-def test_an_autoencoder_is_traversed_in_units_of_its_codes(clusters: Collection) -> None:
+def test_an_autoencoder_is_traversed_in_units_of_its_codes(clusters: Dataset) -> None:
     nets = nn.ModuleDict({"encoder": nn.Linear(4, 4), "decoder": nn.Identity()})
     nets.encoder.weight.data, nets.encoder.bias.data = torch.eye(4), torch.zeros(4)  # type: ignore[union-attr]
     plain = Trained(ganvas.Autoencoder(latent=4), (4,), nets)
     x = clusters.x
     walk = ganvas.traverse(plain, rows=2, columns=3, data=clusters)
-    assert [fact["dimension"] for fact in walk.about["dimensions"]] == [2, 1] == x.var(0).argsort().flip(0)[:2].tolist()
-    assert walk.about["dimensions"][0]["variance"] == pytest.approx(x.var(0)[2].item(), rel=1e-4)
+    assert (
+        [fact["dimension"] for fact in walk.metadata["dimensions"]] == [2, 1] == x.var(0).argsort().flip(0)[:2].tolist()
+    )
+    assert walk.metadata["dimensions"][0]["variance"] == pytest.approx(x.var(0)[2].item(), rel=1e-4)
     ends = torch.stack([x.mean(0) - 3 * x.std(0), x.mean(0), x.mean(0) + 3 * x.std(0)])
     torch.testing.assert_close(walk.x[:3, 2], ends[:, 2])
     torch.testing.assert_close(walk.x[3:, 1], ends[:, 1])
@@ -142,12 +155,12 @@ def test_an_autoencoder_is_traversed_in_units_of_its_codes(clusters: Collection)
         ganvas.traverse(plain)
 
 
-def test_a_manifold_is_a_plane_at_the_priors_quantiles(known: Trained, clusters: Collection) -> None:
+def test_a_manifold_is_a_plane_at_the_priors_quantiles(known: Trained, clusters: Dataset) -> None:
     expected = [NormalDist().inv_cdf(p) for p in (0.1, 0.3, 0.5, 0.7, 0.9)]
-    np.testing.assert_allclose(quantiles(5).numpy(), expected, atol=1e-6)
+    np.testing.assert_allclose(normal_quantiles(5).numpy(), expected, atol=1e-6)
     sheet = ganvas.manifold(known, side=5, data=clusters)
     x = sheet.x.unflatten(0, (5, 5)).numpy()
-    assert (sheet.columns, sheet.about["across"]["dimension"], sheet.about["up"]["dimension"]) == (5, 1, 3)
+    assert (sheet.columns, sheet.metadata["across"]["dimension"], sheet.metadata["up"]["dimension"]) == (5, 1, 3)
     for i in range(5):
         np.testing.assert_allclose(x[i, :, 1], expected, atol=1e-6)  # across
         np.testing.assert_allclose(x[:, i, 3], expected[::-1], atol=1e-6)  # up: the largest on top
@@ -155,44 +168,48 @@ def test_a_manifold_is_a_plane_at_the_priors_quantiles(known: Trained, clusters:
     assert "the other 2 at 0" in sheet.title
 
 
-def test_codes_are_shown_in_the_plane_of_the_manifold(known: Trained, clusters: Collection) -> None:
-    shown = codes(known, data=clusters)
+def test_codes_are_shown_in_the_plane_of_the_manifold(known: Trained, clusters: Dataset) -> None:
+    shown = latent_scatter(known, data=clusters)
     assert shown.labels is not None
-    assert shown.rows == ("left", "right")
+    assert shown.row_labels == ("left", "right")
     assert sorted(map(tuple, shown.x.tolist())) == sorted(map(tuple, clusters.x[:, [1, 3]].tolist()))
     for point, label in zip(shown.x, shown.labels, strict=True):
         assert (clusters.x[clusters.labels == label][:, [1, 3]] == point).all(1).any()
     with pytest.raises(UserError, match="give some whose codes are to be shown"):
-        codes(known)
+        latent_scatter(known)
 
 
-def test_what_is_seen_without_examples(known: Trained, images: Collection, clusters: Collection) -> None:
+def test_what_is_seen_without_examples(known: Trained, images: Dataset, clusters: Dataset) -> None:
     walk = ganvas.traverse(known, columns=3)
-    assert [fact["dimension"] for fact in walk.about["dimensions"]] == [0, 1, 2, 3]
+    assert [fact["dimension"] for fact in walk.metadata["dimensions"]] == [0, 1, 2, 3]
     torch.testing.assert_close(walk.x[0], torch.tensor([-3.0, 0, 0, 0]))
     assert not walk.x[1].any()
-    assert ganvas.manifold(known, side=3).about["across"] == {"dimension": 0}
-    gan = ganvas.train(small(MODELS["gan"]), images, steps=1, batch=8, quiet=True)
+    assert ganvas.manifold(known, side=3).metadata["across"] == {"dimension": 0}
+    gan = ganvas.train(small(MODELS["gan"]), images, steps=1, batch_size=8, quiet=True)
     assert ganvas.manifold(gan, side=3).x.shape == (9, 3, 12, 10)
-    for explore in (lambda: ganvas.traverse(gan), lambda: codes(gan), lambda: ganvas.arithmetic(gan, images, "0", "1")):
+    for explore in (
+        lambda: ganvas.traverse(gan),
+        lambda: latent_scatter(gan),
+        lambda: ganvas.arithmetic(gan, images, "0", "1"),
+    ):
         with pytest.raises(UserError, match="gan has no encoder"):
             explore()
     with pytest.raises(UserError, match="example=60: clusters has the examples 0 to 59"):
         ganvas.traverse(known, example=60, data=clusters)
     with pytest.raises(UserError, match="clusters has one example"):
-        ganvas.traverse(known, data=clusters.at([0]))
-    line = ganvas.train(small(MODELS["vae"], latent=1), images, steps=1, batch=8, quiet=True)
+        ganvas.traverse(known, data=clusters.select([0]))
+    line = ganvas.train(small(MODELS["vae"], latent=1), images, steps=1, batch_size=8, quiet=True)
     with pytest.raises(UserError, match="a plane needs two latent dimensions"):
         ganvas.manifold(line, side=3)
 
 
-def test_arithmetic_adds_the_difference_of_the_classes_means(known: Trained, clusters: Collection) -> None:
+def test_arithmetic_adds_the_difference_of_the_classes_means(known: Trained, clusters: Dataset) -> None:
     assert clusters.labels is not None
     left, right = (clusters.x[clusters.labels == c] for c in (0, 1))
     change = left.mean(0) - right.mean(0)
-    torch.testing.assert_close(direction(known, clusters, "left", "right"), change)
+    torch.testing.assert_close(attribute_direction(known, clusters, "left", "right"), change)
     made = ganvas.arithmetic(known, clusters, "left", "right", rows=3, columns=4, strength=2.0)
-    assert made.about["strengths"] == [0, 0.5, 1, 1.5, 2]
+    assert made.metadata["strengths"] == [0, 0.5, 1, 1.5, 2]
     rows = made.x.unflatten(0, (3, 5))
     for row, example in zip(rows, right, strict=False):
         for x, s in zip(row, (0, 0.5, 1, 1.5, 2), strict=True):
@@ -201,7 +218,7 @@ def test_arithmetic_adds_the_difference_of_the_classes_means(known: Trained, clu
     torch.testing.assert_close(other.x, torch.stack([left[0], left[0] + change]))
 
 
-def test_arithmetic_says_what_it_needs(known: Trained, clusters: Collection) -> None:
+def test_arithmetic_says_what_it_needs(known: Trained, clusters: Dataset) -> None:
     with pytest.raises(UserError, match=r'no class "rihgt". Did you mean "right"\?'):
         ganvas.arithmetic(known, clusters, "left", "rihgt")
     with pytest.raises(UserError, match='no class "up"'):
@@ -214,18 +231,18 @@ def test_arithmetic_says_what_it_needs(known: Trained, clusters: Collection) -> 
         ganvas.arithmetic(known, clusters, "left", "right", strength=float("nan"))
 
 
-def test_rows_of_pictures_begin_with_the_example_and_its_reconstruction(images: Collection) -> None:
-    vae = ganvas.train(small(MODELS["vae"]), images, steps=2, batch=8, quiet=True)
+def test_rows_of_pictures_begin_with_the_example_and_its_reconstruction(images: Dataset) -> None:
+    vae = ganvas.train(small(MODELS["vae"]), images, steps=2, batch_size=8, quiet=True)
     made = ganvas.arithmetic(vae, images, "1", "2", rows=2, columns=3)
     assert images.labels is not None
-    shown = images.at(images.labels == 2).at(slice(2))
-    assert (made.columns, len(made), made.heads[:2]) == (5, 10, ("example", "s = 0"))
+    shown = images.select(images.labels == 2).select(slice(2))
+    assert (made.columns, len(made), made.column_labels[:2]) == (5, 10, ("example", "s = 0"))
     assert torch.equal(made.x[0::5], shown.x)
     assert torch.equal(made.x[1::5], vae.reconstruct(shown).x)
 
 
-def test_a_conditional_model_shows_the_class_that_is_asked_for(images: Collection) -> None:
-    vae = ganvas.train(small(MODELS["vae"], conditional=True), images, steps=2, batch=8, quiet=True)
+def test_a_conditional_model_shows_the_class_that_is_asked_for(images: Dataset) -> None:
+    vae = ganvas.train(small(MODELS["vae"], conditional=True), images, steps=2, batch_size=8, quiet=True)
     random = torch.Generator().manual_seed(0)
     z = torch.randn(1, 6, generator=random)
 
@@ -239,7 +256,7 @@ def test_a_conditional_model_shows_the_class_that_is_asked_for(images: Collectio
         assert sheet.title.endswith(f"class {label or 0}")
     turns, alone = interpolate(vae, rows=3, columns=2), interpolate(vae, rows=3, columns=2, label="4")
     assert not torch.equal(turns.x, alone.x)
-    picked = images.at(slice(2))
+    picked = images.select(slice(2))
     ends = interpolate(vae, rows=1, columns=4, data=picked)
     rebuilt = vae.reconstruct(picked).x
     assert sorted([ends.x[0].sum().item(), ends.x[-1].sum().item()]) == sorted(r.sum().item() for r in rebuilt)
@@ -255,20 +272,23 @@ def test_a_conditional_model_shows_the_class_that_is_asked_for(images: Collectio
     "fields",
     [{"posterior": "iaf"}, {"prior": "vamp"}, {"net": "spatial"}, {"binarize": "static", "likelihood": "bernoulli"}],
 )
-def test_every_kind_of_vae_is_explored(fields: dict[str, str], images: Collection) -> None:
+def test_every_kind_of_vae_is_explored(fields: dict[str, str], images: Dataset) -> None:
     model = small(MODELS["vae"], latent=3, pseudo_inputs=5, **fields)
-    vae = ganvas.train(model, images, steps=2, batch=8, quiet=True)
+    vae = ganvas.train(model, images, steps=2, batch_size=8, quiet=True)
     walk = ganvas.traverse(vae, rows=2, columns=3, data=images)
     assert torch.equal(walk.x, ganvas.traverse(vae, rows=2, columns=3, data=images).x)
     name = "variance" if model.prior == "vamp" else "kl"  # the KL to a mixture does not come apart
-    weights = [fact[name] for fact in walk.about["dimensions"]]
+    weights = [fact[name] for fact in walk.metadata["dimensions"]]
     assert weights == sorted(weights, reverse=True)
     assert ganvas.manifold(vae, side=2, data=images).x.shape == (4, 3, 12, 10)
 
 
 def test_what_a_run_was_trained_on_is_read_again(folder: Path) -> None:
-    vae = ganvas.train(small(MODELS["vae"]), folder, classes="cat", size=12, steps=2, batch=4, quiet=True)
-    again, given = ganvas.traverse(vae), ganvas.traverse(vae, data=folder, view=ganvas.View(classes="cat", size=12))
+    vae = ganvas.train(small(MODELS["vae"]), folder, classes="cat", size=12, steps=2, batch_size=4, quiet=True)
+    again, given = (
+        ganvas.traverse(vae),
+        ganvas.traverse(vae, data=folder, options=ganvas.DataOptions(classes="cat", size=12)),
+    )
     assert torch.equal(again.x, given.x)
     folder.rename(folder.with_name("gone"))
     with pytest.raises(UserError, match=r"cannot read again what the run was trained on: no data .*; or give other"):
@@ -276,17 +296,17 @@ def test_what_a_run_was_trained_on_is_read_again(folder: Path) -> None:
 
 
 def test_images_get_the_runs_own_size_and_channels(folder: Path) -> None:
-    vae = ganvas.train(small(MODELS["vae"]), folder, size=12, channels=1, steps=2, batch=4, quiet=True)
+    vae = ganvas.train(small(MODELS["vae"]), folder, size=12, channels=1, steps=2, batch_size=4, quiet=True)
     other = np.random.default_rng(0).integers(0, 256, (3, 20, 20, 3), np.uint8)
     np.save("other.npy", other)
     for source in (folder, str(folder), "other.npy", "emoji"):
-        assert vae.fitting(source).shape == (1, 12, 12)
-    asked = ganvas.View(size="12", channels=1)
+        assert vae.load_preprocessed(source).shape == (1, 12, 12)
+    asked = ganvas.DataOptions(size="12", channels=1)
     assert torch.equal(vae.reconstruct(folder).x, vae.reconstruct(folder, asked).x)
     with pytest.raises(UserError, match="examples of 1x16x16, but this model was trained on 1x12x12"):
-        vae.fitting(folder, ganvas.View(size="16"))
+        vae.load_preprocessed(folder, ganvas.DataOptions(size="16"))
     with pytest.raises(UserError, match="examples of 3x20x20"):  # an array is taken as it is
-        vae.fitting(other)
+        vae.load_preprocessed(other)
     np.save("points.npy", np.zeros((3, 2), np.float32))
     with pytest.raises(UserError, match="points has examples of 2, but this model was trained on 1x12x12"):
-        vae.fitting("points.npy")
+        vae.load_preprocessed("points.npy")

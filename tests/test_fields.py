@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 import ganvas
-from ganvas.cli.app import arguments, main
-from ganvas.cli.arguments import as_options
-from ganvas.data import Collection
+from ganvas.cli.app import known_arguments, main
+from ganvas.cli.arguments import to_option_names
+from ganvas.data import Dataset
 from ganvas.errors import UserError
 
 WRONG: list[tuple[Callable[[], Any], str]] = [
@@ -17,10 +17,10 @@ WRONG: list[tuple[Callable[[], Any], str]] = [
     (lambda: ganvas.VAE(3), "VAE takes 3 by name, as in lr=..., betas=..."),  # type: ignore[misc]
     (lambda: ganvas.VAE(sigma="x"), "`sigma` must be a number or 'learned' or 'optimal', not 'x'"),  # type: ignore[arg-type]
     (lambda: ganvas.VAE(betas=0.5), "`betas` must be several values, not 0.5"),  # type: ignore[arg-type]
-    (lambda: ganvas.LadderVAE(levels=()), "`levels` needs 1 value or more, not ()"),
-    (lambda: ganvas.Plan(steps=1.5), "`steps` must be a whole number, not 1.5"),  # type: ignore[arg-type]
-    (lambda: ganvas.Plan(balanced="so"), "`balanced` must be true or false, not 'so'"),  # type: ignore[arg-type]
-    (lambda: ganvas.View(splt="test"), "View has no 'splt'. Did you mean \"split\"?"),  # type: ignore[call-arg]
+    (lambda: ganvas.LadderVAE(latents=()), "`levels` needs 1 value or more, not ()"),
+    (lambda: ganvas.TrainConfig(steps=1.5), "`steps` must be a whole number, not 1.5"),  # type: ignore[arg-type]
+    (lambda: ganvas.TrainConfig(balanced="so"), "`balanced` must be true or false, not 'so'"),  # type: ignore[arg-type]
+    (lambda: ganvas.DataOptions(splt="test"), "View has no 'splt'. Did you mean \"split\"?"),  # type: ignore[call-arg]
     (lambda: ganvas.train(ganvas.VAE(), "ring", epoch=3), "train has no option 'epoch'. Did you mean \"epochs\"?"),
     (lambda: ganvas.train(ganvas.VAE(), "ring", latent=3), "train has no option 'latent'. VAE has: VAE(latent=...)."),
     (lambda: ganvas.train(ganvas.VAE(), "ring", steps=-3), "`steps` must be greater than 0, not -3"),
@@ -42,7 +42,7 @@ def test_values_that_do_not_fit(call: Callable[[], Any], sentence: str) -> None:
     ("sentence", "said"),
     [
         ("steps=10 and epochs=2: choose", "--steps 10 and --epochs 2: choose"),
-        ("use norm_d=layer, or `clip`.", "use --norm-d layer, or --clip."),
+        ("use norm_d=layer, or `clip`.", "use --norm-d layer, or --weight-clip."),
         ("train it with conditional=true, or flip=false", "train it with --conditional, or --no-flip"),
         ("betas=0.5,0.9: give 0 first", "--betas 0.5,0.9: give 0 first"),
         ("n=0: give 1 or more", "-n 0: give 1 or more"),
@@ -50,11 +50,11 @@ def test_values_that_do_not_fit(call: Callable[[], Any], sentence: str) -> None:
     ],
 )
 def test_the_command_line_makes_options_of_arguments(sentence: str, said: str | None) -> None:
-    assert as_options(sentence, arguments) == (said or sentence)
+    assert to_option_names(sentence, known_arguments) == (said or sentence)
 
 
-def test_a_trained_model_prints_in_a_line(vectors: Collection) -> None:
-    run = ganvas.train(ganvas.VAE(latent=2, width=4), vectors, steps=2, batch=8, quiet=True)
+def test_a_trained_model_prints_in_a_line(vectors: Dataset) -> None:
+    run = ganvas.train(ganvas.VAE(latent=2, width=4), vectors, steps=2, batch_size=8, quiet=True)
     assert repr(run) == f"Trained(vae at step 2 trained on vectors of 3, {run.folder})"
 
 

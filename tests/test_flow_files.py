@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 import ganvas
-from ganvas.data import Collection
+from ganvas.data import Dataset
 from ganvas.distributions.flow import MADE
 
 
@@ -26,27 +26,27 @@ def mades(net: nn.Module) -> list[MADE]:
     return [m for m in net.modules() if isinstance(m, MADE)]
 
 
-def test_runs_with_a_flow_go_on_as_they_were(images: Collection) -> None:
+def test_runs_with_a_flow_go_on_as_they_were(images: Dataset) -> None:
     model = ganvas.VAE(latent=3, width=4, posterior="iaf", flow_width=8)
-    ganvas.train(model, images, steps=2, batch=8, folder="old", quiet=True)
+    ganvas.train(model, images, steps=2, batch_size=8, folder="old", quiet=True)
     for name in ("weights.safetensors", "state.ckpt"):
         as_before(Path("old", name))
     old = torch.arange(8) % 2 + 1
     runs = {
         "loaded": ganvas.load("old"),
-        "begun with": ganvas.train(model, images, steps=1, batch=8, folder="new", start="old", quiet=True),
+        "begun with": ganvas.train(model, images, steps=1, batch_size=8, folder="new", init_from="old", quiet=True),
         "begun with weights": ganvas.train(
-            model, images, steps=1, batch=8, folder="newer", start="old/weights.safetensors", quiet=True
+            model, images, steps=1, batch_size=8, folder="newer", init_from="old/weights.safetensors", quiet=True
         ),
         "resumed": ganvas.resume("old", data=images, steps=4, quiet=True),
         "loaded again": ganvas.load("old"),
     }
     reference = MADE(3, 3, 8)
     reference.degrees.copy_(old)
-    reference.mask()
+    reference.set_masks()
     for name, run in runs.items():
         for made in mades(run.nets):
             assert torch.equal(made.degrees, old), name
             assert torch.equal(made.last.mask, reference.last.mask), name
-    fresh = ganvas.train(model, images, steps=1, batch=8, folder="fresh", quiet=True)
+    fresh = ganvas.train(model, images, steps=1, batch_size=8, folder="fresh", quiet=True)
     assert torch.equal(mades(fresh.nets)[0].degrees, torch.arange(8) % 3)

@@ -11,8 +11,8 @@ from PIL import Image
 
 import ganvas
 from ganvas.cli.app import main
-from ganvas.data import View, counts, load
-from ganvas.data.collection import fitted
+from ganvas.data import DataOptions, class_counts, load
+from ganvas.data.collection import resize_and_crop
 from ganvas.errors import UserError
 from tests.conftest import write_folder
 
@@ -27,9 +27,9 @@ def pixels(*shape: int, seed: int = 0) -> np.ndarray:
 
 
 def test_sub_folders_are_classes(folder: Path) -> None:
-    collection = load(folder, View(holdout=0))
+    collection = load(folder, DataOptions(holdout=0))
     assert collection.shape == (3, 8, 9)
-    assert counts(collection) == {"cat": 6, "dog": 6}
+    assert class_counts(collection) == {"cat": 6, "dog": 6}
     assert collection.name == "pets"
     assert collection.notes == ()
     assert torch.equal(load(folder).x, collection.x)
@@ -58,7 +58,7 @@ def test_different_channels_become_those_of_the_majority_and_a_note_says_so(fold
     said = "images with different channels (12 RGB, 1 RGBA, 1 L) were all made RGB: --channels 4 keeps alpha"
     assert load(folder).notes[0] == said
     for channels in (1, 3, 4):
-        assert load(folder, View(channels=channels)).shape[0] == channels
+        assert load(folder, DataOptions(channels=channels)).shape[0] == channels
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_alpha_that_hides_nothing_is_dropped(folder: Path) -> None:
     assert data.shape[0] == 3
     assert data.notes[0] == "alpha that is opaque everywhere was dropped, of 30 images: --channels 4 keeps it"
     assert np.array_equal(data.x[-1].movedim(0, -1), pixels(8, 9, 4, seed=9)[:, :, :3])
-    kept = load(folder, View(channels=4))
+    kept = load(folder, DataOptions(channels=4))
     assert kept.x[:, 3].unique().tolist() == [255]
     assert not any("alpha" in note for note in kept.notes)
     save(folder / "dog" / "a.png", pixels(8, 9, 4))
@@ -93,7 +93,7 @@ def test_runs_of_before_have_the_channels_that_they_had(folder: Path) -> None:
     for path in folder.rglob("*.png"):
         with Image.open(path) as image:
             image.convert("RGBA").save(path)
-    trained = ganvas.train(ganvas.VAE(net="mlp", width=4), folder, steps=1, batch=4, channels=4, quiet=True)
+    trained = ganvas.train(ganvas.VAE(net="mlp", width=4), folder, steps=1, batch_size=4, channels=4, quiet=True)
     assert trained.folder is not None
     file = trained.folder / "config.json"
     config = json.loads(file.read_text())
@@ -132,9 +132,9 @@ def test_a_resize_averages_what_is_finer_than_a_pixel(tmp_path: Path) -> None:
     stripes = np.zeros((64, 64, 3), np.uint8)
     stripes[:, ::2] = 255
     save(tmp_path / "x" / "a.png", stripes)
-    small = load(tmp_path / "x", View(size="20")).x.float()
+    small = load(tmp_path / "x", DataOptions(size="20")).x.float()
     assert (small[..., 2:-2] - 127.5).abs().max() < 30
-    assert torch.equal(fitted(torch.from_numpy(stripes).movedim(-1, 0)[None], (20, 20)).float(), small)
+    assert torch.equal(resize_and_crop(torch.from_numpy(stripes).movedim(-1, 0)[None], (20, 20)).float(), small)
 
 
 def test_what_cannot_be_read_is_skipped_and_counted(folder: Path) -> None:
@@ -159,7 +159,7 @@ def test_images_of_different_sizes_need_a_size(folder: Path) -> None:
     save(folder / "cat" / "large.png", pixels(40, 30, 3))
     with pytest.raises(UserError, match=r"2 sizes \(12 of 9 x 8, 1 of 30 x 40; large.png differs.*size=64"):
         load(folder)
-    assert load(folder, View(size="8x9")).shape == (3, 8, 9)
+    assert load(folder, DataOptions(size="8x9")).shape == (3, 8, 9)
 
 
 def test_images_stand_upright(tmp_path: Path) -> None:
@@ -183,13 +183,13 @@ def test_train_and_test_folders_are_splits(tmp_path: Path) -> None:
     write_folder(tmp_path / "data" / "test")
     (tmp_path / "data" / "test" / "cat" / "0.png").unlink()
     assert len(load(tmp_path / "data")) == 12
-    assert len(load(tmp_path / "data", View(split="test"))) == 11
+    assert len(load(tmp_path / "data", DataOptions(split="test"))) == 11
 
 
 def test_hidden_files_are_left_alone(folder: Path) -> None:
     (folder / ".thumbnails").mkdir()
     (folder / ".thumbnails" / "a.png").write_bytes(b"x")
-    assert load(folder, View(holdout=0)).notes == ()
+    assert load(folder, DataOptions(holdout=0)).notes == ()
 
 
 def test_loose_images_beside_class_folders_leave_all_without_labels(folder: Path) -> None:
@@ -202,7 +202,7 @@ def test_loose_images_beside_class_folders_leave_all_without_labels(folder: Path
 def test_a_jpeg_is_decoded_smaller_but_never_below_the_size(tmp_path: Path) -> None:
     x, y = np.meshgrid(np.linspace(0, 255, 256), np.linspace(0, 255, 256))
     save(tmp_path / "jpg" / "a.jpg", np.stack([x, y, x], -1).astype(np.uint8), quality=95)
-    small = load(tmp_path / "jpg", View(size="32")).x[0].float()
+    small = load(tmp_path / "jpg", DataOptions(size="32")).x[0].float()
     expected = torch.linspace(4, 251, 32)
     assert (small[0].mean(0) - expected).abs().max() < 4
     assert (small[1].mean(1) - expected).abs().max() < 4

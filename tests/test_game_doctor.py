@@ -7,19 +7,19 @@ from typing import Any
 import pytest
 
 import ganvas
-from ganvas.data import Collection, load
+from ganvas.data import Dataset, load
 from ganvas.diagnostics import (
-    APART,
-    BEYOND,
-    CLIPPED,
-    FEW,
-    FINER,
-    GRAIN,
-    MOSTLY,
-    PENALIZED,
-    SURE,
-    VANISHED,
-    WORSE,
+    CLIPPED_SLOPE_RANGE,
+    MAX_DETAIL_RATIO,
+    MAX_EXTRA_DETAIL,
+    MIN_DIVERSITY,
+    PAST_BEST_ERRORS,
+    PAST_BEST_SHARE,
+    PENALIZED_SLOPE_RANGE,
+    RELAXED_WON_ACCURACY,
+    VANISHED_GRADIENT_RATIO,
+    WON_ACCURACY,
+    WON_LOGIT_GAP,
     diagnose,
     examine,
 )
@@ -48,27 +48,27 @@ def test_a_healthy_game_is_let_be(model: Adversarial) -> None:
 
 @pytest.mark.parametrize("model", [ganvas.DCGAN(), ganvas.R3GAN(), ganvas.WGANGP()], ids=lambda m: type(m).__name__)
 def test_samples_that_are_all_alike_are_a_collapse(model: Adversarial) -> None:
-    (sentence,) = said(model, diversity=FEW - 0.01)
+    (sentence,) = said(model, diversity=MIN_DIVERSITY - 0.01)
     assert sentence.startswith("mode collapse: two samples differ 29% as much as two real examples do (limit 30%)")
-    assert said(model, diversity=FEW) == []
+    assert said(model, diversity=MIN_DIVERSITY) == []
 
 
 def test_a_discriminator_that_is_always_right_has_won() -> None:
     (sentence,) = said(ganvas.DCGAN(), **WON)
     assert sentence.startswith("D has won: it knows 100.0% of real and 100.0% of fake examples (limit 99%)")
     assert "30 apart (limit 6)" in sentence
-    assert said(ganvas.DCGAN(), **WON | {"accuracy_fake": SURE - 0.01}) == []
+    assert said(ganvas.DCGAN(), **WON | {"accuracy_fake": WON_ACCURACY - 0.01}) == []
     assert said(ganvas.DCGAN(), **WON | {"gap": 5.9}) == []
     (sentence,) = said(ganvas.DCGAN(), accuracy_real=0.997, accuracy_fake=0.997, gap=7.8)
     assert sentence.startswith("D has won: it knows 99.7% of real and 99.7% of fake examples")
 
 
-@pytest.mark.parametrize("loss", APART)
+@pytest.mark.parametrize("loss", WON_LOGIT_GAP)
 def test_what_a_wide_gap_is_depends_on_the_loss(loss: Any) -> None:
     """Squares draw logits to 0 and 1, and a hinge gains nothing from a gap above 2: 10 is out of reach there."""
     model = ganvas.GAN(loss=loss)
-    assert len(said(model, **WON | {"gap": APART[loss]})) == 1
-    assert said(model, **WON | {"gap": 0.99 * APART[loss]}) == []
+    assert len(said(model, **WON | {"gap": WON_LOGIT_GAP[loss]})) == 1
+    assert said(model, **WON | {"gap": 0.99 * WON_LOGIT_GAP[loss]}) == []
     reached = {"least-squares": 0.99, "hinge": 4.7, "relativistic": 4.6}.get(loss, 7.8)  # by games that were lost
     assert said(model, **WON | {"gap": reached}) != []
 
@@ -88,8 +88,8 @@ def test_samples_with_more_noise_than_the_data_are_speckle(model: Adversarial) -
     (sentence,) = said(model, detail=0.2, detail_real=0.04)
     assert sentence.startswith("samples are speckled: the finest structures of samples, of a pixel, have 20% of")
     assert "those of the data 4.0% (limits 2.5 times as much, and 5% more); remedies: more --steps" in sentence
-    assert said(model, detail=0.2, detail_real=0.2 / FINER) == [], "the data are noisy themselves"
-    assert said(model, detail=0.01 + GRAIN, detail_real=0.01) == [], "nobody sees that"
+    assert said(model, detail=0.2, detail_real=0.2 / MAX_DETAIL_RATIO) == [], "the data are noisy themselves"
+    assert said(model, detail=0.01 + MAX_EXTRA_DETAIL, detail_real=0.01) == [], "nobody sees that"
     assert said(model, done=900, detail=0.2, detail_real=0.04) == [], "samples begin so"
 
 
@@ -99,18 +99,22 @@ def test_a_critic_is_meant_to_be_right() -> None:
 
 def test_a_minimax_gradient_that_has_vanished_is_said_early() -> None:
     model = ganvas.GAN(loss="minimax")
-    (sentence,) = said(model, done=500, **WON | {"gap": 6.0, "minimax": 0.5 * VANISHED, "nonsaturating": 1.0})
+    (sentence,) = said(
+        model, done=500, **WON | {"gap": 6.0, "minimax": 0.5 * VANISHED_GRADIENT_RATIO, "nonsaturating": 1.0}
+    )
     assert "the gradient that G gets is 0.05 of the non-saturating loss's (limit 0.1)" in sentence
     assert "remedies: --loss non-saturating" in sentence
-    assert said(model, done=500, **WON | {"gap": 6.0, "minimax": 2 * VANISHED, "nonsaturating": 1.0}) == []
-    vanished = WON | {"gap": 6.0, "minimax": 0.5 * VANISHED, "nonsaturating": 1.0}
-    assert said(model, done=500, **vanished | {"accuracy_real": MOSTLY}) != []
-    assert said(model, done=500, **vanished | {"accuracy_real": MOSTLY - 0.01}) == []
+    assert (
+        said(model, done=500, **WON | {"gap": 6.0, "minimax": 2 * VANISHED_GRADIENT_RATIO, "nonsaturating": 1.0}) == []
+    )
+    vanished = WON | {"gap": 6.0, "minimax": 0.5 * VANISHED_GRADIENT_RATIO, "nonsaturating": 1.0}
+    assert said(model, done=500, **vanished | {"accuracy_real": RELAXED_WON_ACCURACY}) != []
+    assert said(model, done=500, **vanished | {"accuracy_real": RELAXED_WON_ACCURACY - 0.01}) == []
 
 
 @pytest.mark.parametrize("model", [ganvas.WGANGP(), ganvas.WGAN()], ids=["penalty", "clip"])
 def test_a_slope_that_is_not_held_is_said(model: Adversarial) -> None:
-    low, high = PENALIZED if model.gp else CLIPPED
+    low, high = PENALIZED_SLOPE_RANGE if model.gp else CLIPPED_SLOPE_RANGE
     for slope in (low * 0.9, high * 1.1):
         (sentence,) = said(model, slope=slope)
         assert f"the critic's gradient has norm {slope:.2g} (limits {low:g} and {high:g})" in sentence
@@ -132,8 +136,8 @@ def test_samples_that_were_better_are_said_at_the_end() -> None:
     assert "now 0.31 from the data, 0.2 at the nearest (limit 50% more, and 5 standard errors: 0.3)" in sentence
     assert "are those of step 1500" in sentence
     assert found(0.31, 0.2, 0.01, done=4500) == []
-    assert found(0.1999 * (1 + WORSE), 0.2, 0.01) == [], "not much worse"
-    assert found(0.31, 0.2, 0.11 / BEYOND + 0.001) == [], "not certainly worse"
+    assert found(0.1999 * (1 + PAST_BEST_SHARE), 0.2, 0.01) == [], "not much worse"
+    assert found(0.31, 0.2, 0.11 / PAST_BEST_ERRORS + 0.001) == [], "not certainly worse"
 
 
 def test_a_lowest_distance_of_nothing_is_no_scale() -> None:
@@ -142,7 +146,7 @@ def test_a_lowest_distance_of_nothing_is_no_scale() -> None:
         samples = {"metric": "kid", "value": 0.05, "error": 0.015, "lowest": lowest, "best": 1500}
         report = {"game": HEALTHY, "samples": samples}
         assert diagnose(ganvas.DCGAN(), report, 5000, 5000) == []
-        samples |= {"value": lowest + BEYOND * 0.015 + 0.001}
+        samples |= {"value": lowest + PAST_BEST_ERRORS * 0.015 + 0.001}
         assert len(diagnose(ganvas.DCGAN(), report, 5000, 5000)) == 1
     samples |= {"value": None}
     assert diagnose(ganvas.DCGAN(), report, 5000, 5000) == []
@@ -157,14 +161,14 @@ def test_what_a_game_that_is_lost_leads_to_is_not_said_as_well() -> None:
 
 
 OPTIONS: list[Adversarial] = [
-    ganvas.GAN(loss="minimax"), ganvas.GAN(k=5, lr_d=1e-3), ganvas.DCGAN(), ganvas.DCGAN(pack=2, top_k=0.5),
+    ganvas.GAN(loss="minimax"), ganvas.GAN(n_critic=5, lr_d=1e-3), ganvas.DCGAN(), ganvas.DCGAN(pack=2, top_k=0.5),
     ganvas.CGAN(), ganvas.R3GAN(), ganvas.DCGAN(norm_d="batch"), ganvas.GAN(spectral_norm=True, loss="hinge"),
-    ganvas.WGANGP(lazy=4), ganvas.WGAN(),
+    ganvas.WGANGP(penalty_interval=4), ganvas.WGAN(),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("model", OPTIONS, ids=[str(i) for i in range(len(OPTIONS))])
-def test_no_remedy_is_offered_that_the_model_would_refuse(model: Adversarial, labelled: Collection) -> None:
+def test_no_remedy_is_offered_that_the_model_would_refuse(model: Adversarial, labelled: Dataset) -> None:
     """Each remedy of the form --name value is taken, one at a time."""
     sentences = [*said(model, diversity=0.0), *said(model, **WON), *said(model, slope=100.0)]
     remedies = [part.strip("() ") for s in sentences for part in s.partition("remedies: ")[2].split("--")[1:]]
@@ -178,13 +182,13 @@ def test_no_remedy_is_offered_that_the_model_would_refuse(model: Adversarial, la
         if value[0] in ("below", "above", "no") or not word:
             continue
         number = word if field == "loss" else type(getattr(model, field))(float(word))
-        replace(model, **{field: number}).check(labelled)
+        replace(model, **{field: number}).validate_data(labelled)
 
 
 def test_a_discriminator_that_is_far_ahead_is_seen_in_a_run(capsys: pytest.CaptureFixture[str]) -> None:
     """Minimax, with a D that learns five times as often and ten times as fast."""
-    model = ganvas.GAN(loss="minimax", k=5, lr_d=2e-3, lr=1e-5, width=64, latent=8)
-    run = ganvas.train(model, load("emoji").at(slice(300)), steps=400, batch=32, every=200)
+    model = ganvas.GAN(loss="minimax", n_critic=5, lr_d=2e-3, lr=1e-5, width=64, latent=8)
+    run = ganvas.train(model, load("emoji").select(slice(300)), steps=400, batch_size=32, checkpoint_every=200)
     assert "warning: D has won" in capsys.readouterr().err
     assert isinstance(run.folder, Path)
-    assert read_log(run.folder)[-1]["game"]["accuracy_fake"] > SURE
+    assert read_log(run.folder)[-1]["game"]["accuracy_fake"] > WON_ACCURACY

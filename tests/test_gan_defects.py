@@ -14,15 +14,15 @@ from torch import Tensor, nn
 from torch.optim import Adam, RMSprop
 
 import ganvas
-from ganvas.config import Plan
-from ganvas.data import Collection, Stream, from_array
+from ganvas.config import TrainConfig
+from ganvas.data import Dataset, Stream, from_array
 from ganvas.errors import UserError
 from ganvas.io import safetensors
 from ganvas.models import CGAN, DCGAN, GAN, R3GAN, WGAN, WGANGP
 from ganvas.models._gan import Adversarial
 from ganvas.objectives import generator_loss, gradient_penalty
 from ganvas.training import run as runs
-from ganvas.training.loop import begin, optimizer_of, play, train
+from ganvas.training.loop import apply_move, get_optimizer, initialize_state, train
 
 CPU = torch.device("cpu")
 
@@ -50,21 +50,21 @@ def test_the_share_in_the_gradient_penalty_is_not_one_for_the_whole_batch() -> N
     assert found == pytest.approx(1 / 3, abs=0.06)
 
 
-def test_the_gradient_penalty_is_no_step_of_its_own(images: Collection) -> None:
+def test_the_gradient_penalty_is_no_step_of_its_own(images: Dataset) -> None:
     """Descended by itself, it would be followed by Adam as strongly as the game, whatever its weight."""
-    gan = WGANGP(width=4, latent=3, k=2)
+    gan = WGANGP(width=4, latent=3, n_critic=2)
     nets = gan.networks(images.shape)
     moves = list(gan.step(Stream(images, batch=8, seed=0), 0, **nets))
     assert [set(move.terms) for move in moves] == [{"real", "fake", "gp"}] * 2 + [{"fool"}]
 
 
-def test_the_weights_that_the_generator_meets_are_clipped(vectors: Collection) -> None:
+def test_the_weights_that_the_generator_meets_are_clipped(vectors: Dataset) -> None:
     """Clipped before its step instead of after it, the critic would leave the bound again."""
-    gan = WGAN(width=8, latent=3, k=3, k_first=3, clip=0.02, lr=0.05)
-    state = begin(gan, vectors.shape, 0, CPU)
+    gan = WGAN(width=8, latent=3, n_critic=3, initial_critic_steps=3, weight_clip=0.02, lr=0.05)
+    state = initialize_state(gan, vectors.shape, 0, CPU)
     D, seen = state.nets["D"], []
     D.register_forward_pre_hook(lambda module, inputs: seen.append(max(p.abs().max().item() for p in D.parameters())))
-    for _ in train(gan, vectors, Plan(steps=2, batch=8), state):
+    for _ in train(gan, vectors, TrainConfig(steps=2, batch_size=8), state):
         pass
     assert seen[0] > 0.02
     assert len(seen) == 8
@@ -80,7 +80,7 @@ def test_batch_norm_has_its_usual_epsilon(gan: Adversarial) -> None:
     assert {(m.eps, m.momentum) for m in norms} == {(1e-5, 0.1)}
 
 
-def test_a_conditional_gan_descends_cross_entropy_and_not_squares(images: Collection) -> None:
+def test_a_conditional_gan_descends_cross_entropy_and_not_squares(images: Dataset) -> None:
     """Its terms are -log s(D(x|y)) and -log(1 - s(D(G(z|y)|y))) of the logits that D has just returned."""
     gan = CGAN(width=4, latent=3, norm_d="none")
     nets, logits = gan.networks(images.shape, 5), []
@@ -91,18 +91,22 @@ def test_a_conditional_gan_descends_cross_entropy_and_not_squares(images: Collec
     assert turn.terms["fake"].item() == pytest.approx(-(1 - fake).log().mean().item(), rel=1e-5)
 
 
-def test_a_run_with_default_options_is_saved(vectors: Collection, tmp_path: Path) -> None:
+def test_a_run_with_default_options_is_saved(vectors: Dataset, tmp_path: Path) -> None:
     """Even one that is shorter than the interval between two checkpoints."""
-    assert Plan().every < Plan().steps
-    run = ganvas.train(GAN(width=4, latent=2), vectors, steps=3, batch=8, folder=tmp_path / "run", quiet=True)
-    assert run.about["step"] == 3
+    assert TrainConfig().checkpoint_every < TrainConfig().steps
+    run = ganvas.train(GAN(width=4, latent=2), vectors, steps=3, batch_size=8, folder=tmp_path / "run", quiet=True)
+    assert run.metadata["step"] == 3
     assert ganvas.load(tmp_path / "run").sample(2).x.shape == (2, *vectors.shape)
-    assert safetensors.read(tmp_path / "run" / "state.ckpt")[0]["step"] == 3
+    assert safetensors.read_safetensors(tmp_path / "run" / "state.ckpt")[0]["step"] == 3
 
 
-def test_the_critics_turn_does_not_move_the_generator(images: Collection) -> None:
-    for gan in (WGANGP(width=4, latent=3, k=2), WGAN(width=4, latent=3, k_first=1, k=2), R3GAN(width=4, latent=3, k=2)):
-        state = begin(gan, images.shape, 0, CPU)
+def test_the_critics_turn_does_not_move_the_generator(images: Dataset) -> None:
+    for gan in (
+        WGANGP(width=4, latent=3, n_critic=2),
+        WGAN(width=4, latent=3, initial_critic_steps=1, n_critic=2),
+        R3GAN(width=4, latent=3, n_critic=2),
+    ):
+        state = initialize_state(gan, images.shape, 0, CPU)
         nets = dict(state.nets.items())
         before = [p.clone() for p in nets["G"].parameters()]
         steps = gan.step(Stream(images, batch=8, seed=0), 0, **nets)
@@ -111,8 +115,8 @@ def test_the_critics_turn_does_not_move_the_generator(images: Collection) -> Non
             move.loss.backward()
             assert all(p.grad is None for p in nets["G"].parameters())
             assert move.networks == (nets["D"],)
-            play(
-                move._replace(terms={"x": sum(p.sum() for p in nets["D"].parameters())}), optimizer_of("D", gan, state)
+            apply_move(
+                move._replace(terms={"x": sum(p.sum() for p in nets["D"].parameters())}), get_optimizer("D", gan, state)
             )
         assert all(torch.equal(a, b) for a, b in zip(before, nets["G"].parameters(), strict=True))
 
@@ -122,7 +126,7 @@ def test_the_gradient_penalty_of_wgan_gp_is_there() -> None:
     gan = WGANGP(width=4, latent=3)
     x, fake = torch.rand(2, 4, 6)
     D = gan.networks((6,))["D"]
-    move = gan.judge(D, x, fake, (), 0)
+    move = gan.discriminator_move(D, x, fake, (), 0)
     torch.manual_seed(0)
     assert move.terms["gp"].item() > 0
     assert move.loss.item() == pytest.approx(sum(t.item() for t in move.terms.values()), rel=1e-5)
@@ -131,35 +135,35 @@ def test_the_gradient_penalty_of_wgan_gp_is_there() -> None:
     assert (with_it - without).abs().max() > 1e-3
 
 
-def test_a_wasserstein_critic_without_a_bound_is_refused(vectors: Collection) -> None:
+def test_a_wasserstein_critic_without_a_bound_is_refused(vectors: Dataset) -> None:
     with pytest.raises(UserError, match="needs a critic of bounded slope"):
-        ganvas.train(GAN(loss="wasserstein"), vectors, steps=1, batch=8, quiet=True)
+        ganvas.train(GAN(loss="wasserstein"), vectors, steps=1, batch_size=8, quiet=True)
 
 
-def turns(gan: Adversarial, data: Collection, done: int) -> int:
+def turns(gan: Adversarial, data: Dataset, done: int) -> int:
     """D's turns in the step after `done` others."""
     nets = gan.networks(data.shape, len(data.classes))
     return sum(nets["D"] in move.networks for move in gan.step(Stream(data, batch=8, seed=0), done, **nets))
 
 
-def test_the_number_of_the_discriminators_turns_is_not_ignored(vectors: Collection) -> None:
+def test_the_number_of_the_discriminators_turns_is_not_ignored(vectors: Dataset) -> None:
     for cls in (GAN, WGANGP, R3GAN):
         assert [turns(cls(k=k, width=4), vectors, 7) for k in (1, 3)] == [1, 3]
     assert turns(GAN(width=4), vectors, 0) == 1
     assert turns(WGANGP(width=4), vectors, 0) == 5
 
 
-def test_wgans_critic_has_more_turns_at_first_and_again(vectors: Collection) -> None:
-    gan = WGAN(width=4, k=2, k_first=9)
+def test_wgans_critic_has_more_turns_at_first_and_again(vectors: Dataset) -> None:
+    gan = WGAN(width=4, n_critic=2, initial_critic_steps=9)
     assert [turns(gan, vectors, done) for done in (0, 1, 24, 25, 26, 499, 500, 501, 1000)] == [
         9, 9, 9, 2, 2, 2, 9, 2, 9,
     ]  # fmt: skip
-    assert turns(WGAN(width=4, k=4, k_first=1), vectors, 0) == 4
-    assert [WGAN().rounds(done) for done in (24, 25, 500)] == [100, 5, 100]
-    assert [WGANGP(k_first=50).rounds(done) for done in (24, 25, 500)] == [50, 5, 50]
+    assert turns(WGAN(width=4, n_critic=4, initial_critic_steps=1), vectors, 0) == 4
+    assert [WGAN().n_critic_steps(done) for done in (24, 25, 500)] == [100, 5, 100]
+    assert [WGANGP(initial_critic_steps=50).n_critic_steps(done) for done in (24, 25, 500)] == [50, 5, 50]
 
 
-def ordered() -> Collection:
+def ordered() -> Dataset:
     """60 examples sorted by class, as folders of classes come."""
     return from_array(np.arange(60, dtype=np.float32)[:, None], np.arange(60) // 20, name="ordered")
 
@@ -186,18 +190,18 @@ def test_balanced_batches_have_all_classes_equally_often_and_are_the_same_again(
         Stream(from_array(np.zeros((9, 2), np.float32), name="points"), batch=3, seed=0, balanced=True)
 
 
-def test_a_preview_has_its_colours_where_they_belong(images: Collection, tmp_path: Path) -> None:
+def test_a_preview_has_its_colours_where_they_belong(images: Dataset, tmp_path: Path) -> None:
     """A reshape of channels and pixels in the wrong order scrambles them."""
     model = GAN(width=4, latent=3)
-    state = begin(model, images.shape, 0, CPU)
-    last: Any = next(m for m in reversed(list(state.average["G"].modules())) if isinstance(m, nn.Linear))
+    state = initialize_state(model, images.shape, 0, CPU)
+    last: Any = next(m for m in reversed(list(state.ema_nets["G"].modules())) if isinstance(m, nn.Linear))
     last.weight.zero_()
     last.bias.view(3, 12, 10)[0, :, :5] = 9.0  # the left half red, the right half blue
     last.bias.view(3, 12, 10)[0, :, 5:] = -9.0
     last.bias.view(3, 12, 10)[1] = -9.0
     last.bias.view(3, 12, 10)[2, :, :5] = -9.0
     last.bias.view(3, 12, 10)[2, :, 5:] = 9.0
-    runs.save(runs.Run(model, images, images, Plan(), tmp_path), state)
+    runs.save(runs.Run(model, images, images, TrainConfig(), tmp_path), state)
     (file,) = (tmp_path / "previews").glob("*.png")
     with Image.open(file) as image:
         pixels = np.asarray(image.convert("RGB")).astype(int)
@@ -206,7 +210,7 @@ def test_a_preview_has_its_colours_where_they_belong(images: Collection, tmp_pat
     assert np.argwhere(red)[:, 1].min() < np.argwhere(blue)[:, 1].min()
 
 
-def test_top_k_is_applied_and_not_only_set(vectors: Collection) -> None:
+def test_top_k_is_applied_and_not_only_set(vectors: Dataset) -> None:
     for share, expected in ((0.25, 2), (1.0, 8)):
         gan = GAN(top_k=share, width=4, latent=3)
         nets = gan.networks(vectors.shape)
@@ -228,14 +232,14 @@ def test_top_k_is_applied_and_not_only_set(vectors: Collection) -> None:
         assert judged[-1][taught].min() >= judged[-1].flatten().topk(expected).values.min()
 
 
-def test_the_average_of_the_weights_is_at_work_from_the_beginning(images: Collection) -> None:
+def test_the_average_of_the_weights_is_at_work_from_the_beginning(images: Dataset) -> None:
     """Not begun before step 20,000, it would be the weights themselves; begun at 0.999, the random first ones."""
     model = GAN(width=8, latent=3, lr=1e-3)
-    first = begin(model, images.shape, 0, CPU).nets["G"][0].weight
-    state = begin(model, images.shape, 0, CPU)
-    for _ in train(model, images, Plan(steps=30, batch=8), state):
+    first = initialize_state(model, images.shape, 0, CPU).nets["G"][0].weight
+    state = initialize_state(model, images.shape, 0, CPU)
+    for _ in train(model, images, TrainConfig(steps=30, batch_size=8), state):
         pass
-    last, average = state.nets["G"][0].weight, state.average["G"][0].weight
+    last, average = state.nets["G"][0].weight, state.ema_nets["G"][0].weight
     assert 0.01 * (first - last).norm() < (average - last).norm() < 0.6 * (first - last).norm()
 
 
@@ -244,7 +248,7 @@ def test_penalties_take_images_of_any_channels(channels: int) -> None:
     gan = DCGAN(width=4, gp=10.0, r1=1.0, r2=1.0)
     shape = (channels, 9, 12)
     x, fake = torch.rand(2, 4, *shape)
-    assert gan.judge(gan.networks(shape)["D"], x, fake, (), 0).loss.isfinite()
+    assert gan.discriminator_move(gan.networks(shape)["D"], x, fake, (), 0).loss.isfinite()
 
 
 def test_minimax_is_not_the_non_saturating_loss_under_its_name() -> None:
@@ -261,13 +265,13 @@ def test_minimax_is_not_the_non_saturating_loss_under_its_name() -> None:
     [DCGAN(width=4, latent=3), DCGAN(width=4, latent=3, spectral_norm=True), CGAN(width=4, latent=3)],
     ids=["batch norm", "spectral norm", "conditional"],
 )
-def test_looking_at_a_run_does_not_change_it(gan: Adversarial, images: Collection) -> None:
+def test_looking_at_a_run_does_not_change_it(gan: Adversarial, images: Dataset) -> None:
     """Previews or reports made in training mode would change the statistics of batch norm, and random numbers."""
     often, seldom = (
-        ganvas.train(gan, images, steps=6, batch=8, every=every, keep=keep, quiet=True)
+        ganvas.train(gan, images, steps=6, batch_size=8, checkpoint_every=every, keep=keep, quiet=True)
         for every, keep in ((1, "best"), (1000, "last"))
     )
-    a, b = (safetensors.read(Path(run.folder or "") / "state.ckpt")[1] for run in (often, seldom))
+    a, b = (safetensors.read_safetensors(Path(run.folder or "") / "state.ckpt")[1] for run in (often, seldom))
     assert a.keys() == b.keys()
     assert any("running_mean" in name for name in a)
     assert all(torch.equal(a[name], b[name]) for name in a)
@@ -287,4 +291,4 @@ def test_each_paper_has_its_optimiser() -> None:
         assert isinstance(optimizer, Adam)
         group = optimizer.param_groups[0]
         assert (group["lr"], group["betas"]) == expected
-    assert (WGANGP().gp, WGANGP().k, WGAN().clip, WGAN().k) == (10.0, 5, 0.01, 5)
+    assert (WGANGP().gp, WGANGP().n_critic, WGAN().weight_clip, WGAN().n_critic) == (10.0, 5, 0.01, 5)

@@ -9,7 +9,7 @@ from PIL import Image
 
 import ganvas
 from ganvas.cli.app import main
-from ganvas.data import NoSplit, View, load
+from ganvas.data import DataOptions, MissingSplitError, load
 from ganvas.errors import UserError
 from ganvas.inference.trained import Trained
 
@@ -90,14 +90,14 @@ def test_what_was_trained_on_is_no_test_split() -> None:
     np.savez("both.npz", x_train=x[0], x_test=x[1], y_train=np.arange(30) % 3, y_test=np.arange(30) % 2)
     assert measured(ganvas.train(GAN, "one.npz:images", **OPTIONS))["split"] == "train"
     assert measured(ganvas.train(GAN, "one.npz", **OPTIONS))["split"] == "train"
-    named = load("both.npz:x_train", View(split="test"))
-    assert named.x.tolist() == load("both.npz", View(split="test")).x.tolist() == x[1][:, None].tolist()
+    named = load("both.npz:x_train", DataOptions(split="test"))
+    assert named.x.tolist() == load("both.npz", DataOptions(split="test")).x.tolist() == x[1][:, None].tolist()
     for source in ("one.npz", "one.npz:images"):
-        with pytest.raises(NoSplit):
-            load(source, View(split="test"))
+        with pytest.raises(MissingSplitError):
+            load(source, DataOptions(split="test"))
     with pytest.raises(UserError, match="has no array") as error:
-        load("both.npz:z_test", View(split="test"))
-    assert not isinstance(error.value, NoSplit)
+        load("both.npz:z_test", DataOptions(split="test"))
+    assert not isinstance(error.value, MissingSplitError)
 
 
 def test_idx_files_without_a_test_split() -> None:
@@ -115,7 +115,7 @@ def test_data_are_not_called_train() -> None:
     """A folder or a file that is called like a split has the name of what it lies in."""
     write(Path("pets/train"))
     write(Path("pets/Test"), 3)
-    assert load("pets").name == load("pets", View(split="test")).name == load("pets/train").name == "pets"
+    assert load("pets").name == load("pets", DataOptions(split="test")).name == load("pets/train").name == "pets"
     run = ganvas.train(GAN, "pets/train", **OPTIONS)
     assert run.folder is not None
     assert run.folder.name.endswith("-gan-pets")

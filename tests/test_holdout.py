@@ -10,18 +10,18 @@ import torch
 
 import ganvas
 from ganvas import VAE, CycleGAN
-from ganvas.data import NoSplit, View, counts, from_array, load
+from ganvas.data import DataOptions, MissingSplitError, class_counts, from_array, load
 from ganvas.errors import UserError
-from ganvas.evaluation import measured
-from ganvas.evaluation.translation import aligned, held_out
+from ganvas.evaluation import load_evaluation_data
+from ganvas.evaluation.translation import load_aligned_pairs, load_held_out
 from ganvas.training import run
 from tests.test_listing import picture
 
-TEST = View(split="test")
+TEST = DataOptions(split="test")
 TINY = VAE(latent=2, net="mlp", width=4, depth=1)
 
 
-def levels(data: ganvas.data.Collection) -> set[int]:
+def levels(data: ganvas.data.Dataset) -> set[int]:
     return set(data.x[:, 0, 0, 0].tolist())
 
 
@@ -43,15 +43,15 @@ def test_a_tenth_of_a_folder_is_held_out(many: Path) -> None:
     assert levels(train) | levels(test) == set(range(120))
     assert not levels(train) & levels(test)
     assert train.classes == test.classes == ("a", "b")
-    assert sum(counts(train).values()) == 120 - n
-    assert levels(load(many, View(holdout=0))) == set(range(120))
-    assert load(many, View(holdout="0.0")).notes == ()
-    assert levels(load(many, View(holdout=0.5, split="test"))) > levels(test)
-    with pytest.raises(NoSplit, match='has no split "test", and none is held out with holdout=0 of 120'):
-        load(many, View(holdout=0, split="test"))
+    assert sum(class_counts(train).values()) == 120 - n
+    assert levels(load(many, DataOptions(holdout=0))) == set(range(120))
+    assert load(many, DataOptions(holdout="0.0")).notes == ()
+    assert levels(load(many, DataOptions(holdout=0.5, split="test"))) > levels(test)
+    with pytest.raises(MissingSplitError, match='has no split "test", and none is held out with holdout=0 of 120'):
+        load(many, DataOptions(holdout=0, split="test"))
     for wrong in (1, -0.1, "half"):
         with pytest.raises(ValueError, match="holdout"):
-            View(holdout=wrong)
+            DataOptions(holdout=wrong)
 
 
 def test_doubles_stay_together_and_more_examples_move_none(many: Path, tmp_path: Path) -> None:
@@ -65,29 +65,31 @@ def test_doubles_stay_together_and_more_examples_move_none(many: Path, tmp_path:
     train, test = load(many), load(many, TEST)
     assert not levels(train) & levels(test)
     assert {i for i in levels(test) if i < 120} == held
-    small = load(many, View(split="test", size="3x4", channels=1))
+    small = load(many, DataOptions(split="test", size="3x4", channels=1))
     assert len(small) == len(test)
-    assert load(tmp_path / "many", View(split="test", classes=("a",))).classes == ("a",)
+    assert load(tmp_path / "many", DataOptions(split="test", classes=("a",))).classes == ("a",)
 
 
 def test_of_few_none_are_held_out_unless_that_is_asked_for(folder: Path) -> None:
     assert load(folder).notes == (
         "fewer than 100 examples: none is held out for tests, unless --holdout 0.1 asks for it",
     )
-    with pytest.raises(NoSplit, match='has no split "test", and none is held out with fewer than 100 examples'):
+    with pytest.raises(
+        MissingSplitError, match='has no split "test", and none is held out with fewer than 100 examples'
+    ):
         load(folder, TEST)
-    half = View(holdout=0.5)
-    assert len(load(folder, half)) + len(load(folder, View(holdout=0.5, split="test"))) == 12
-    with pytest.raises(NoSplit, match="with holdout=1e-09 of 12 examples"):
-        load(folder, View(holdout=1e-9, split="test"))
+    half = DataOptions(holdout=0.5)
+    assert len(load(folder, half)) + len(load(folder, DataOptions(holdout=0.5, split="test"))) == 12
+    with pytest.raises(MissingSplitError, match="with holdout=1e-09 of 12 examples"):
+        load(folder, DataOptions(holdout=1e-9, split="test"))
     with pytest.raises(UserError, match=r"holdout=1 of the 12 examples of .* leaves none to learn from"):
-        load(folder, View(holdout=1 - 1e-12))
+        load(folder, DataOptions(holdout=1 - 1e-12))
 
 
 def test_examples_that_are_all_alike_are_not_parted(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.full((200, 3, 3), 7, np.uint8))
     assert len(load(tmp_path / "x.npy")) == 200
-    with pytest.raises(NoSplit):
+    with pytest.raises(MissingSplitError):
         load(tmp_path / "x.npy", TEST)
 
 
@@ -117,63 +119,65 @@ def test_sources_with_a_test_part_keep_it(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x_train=x, x_test=x[:7])
     for source, n, m in ((tmp_path / "a.npz", 500, 7), ("emoji", 1358, 199)):
         assert (len(load(source)), len(load(source, TEST))) == (n, m)
-        assert not any("holdout" in note for note in load(source, View(holdout=0)).notes)
-        asked = load(source, View(holdout=0.5))
+        assert not any("holdout" in note for note in load(source, DataOptions(holdout=0)).notes)
+        asked = load(source, DataOptions(holdout=0.5))
         assert len(asked) == n
         assert "has a test part of its own: --holdout 0.5 is not used" in asked.notes[-1]
 
 
 def test_what_python_gives_is_whole_unless_asked() -> None:
     x = np.random.default_rng(0).normal(size=(300, 4)).astype(np.float32)
-    assert len(load(x)) == len(load(from_array(x), View(holdout="auto"))) == len(load(torch.tensor(x))) == 300
-    with pytest.raises(NoSplit, match="an array has no split 'test': pass the examples that you mean, or holdout="):
+    assert len(load(x)) == len(load(from_array(x), DataOptions(holdout="auto"))) == len(load(torch.tensor(x))) == 300
+    with pytest.raises(
+        MissingSplitError, match="an array has no split 'test': pass the examples that you mean, or holdout="
+    ):
         load(x, TEST)
-    parts = [load(x, View(split=split, holdout=0.25)) for split in ("train", "test")]
+    parts = [load(x, DataOptions(split=split, holdout=0.25)) for split in ("train", "test")]
     assert sum(map(len, parts)) == 300
     assert 50 < len(parts[1]) < 100
 
 
 def test_a_run_is_measured_on_what_was_held_out(many: Path) -> None:
-    trained = run.train(TINY, many, steps=1, batch=8, quiet=True)
-    on = measured(trained, None, None, True)
+    trained = run.train(TINY, many, steps=1, batch_size=8, quiet=True)
+    on = load_evaluation_data(trained, None, None, True)
     assert on.split == "test"
     assert on.train is not None
     assert levels(on.held_out) == levels(load(many, TEST))
     assert levels(on.train) == levels(load(many))
     assert len(trained.encode(many)) == 120  # a source that is given is taken whole
-    assert len(measured(trained, many, None, False).held_out) == 120
+    assert len(load_evaluation_data(trained, many, None, False).held_out) == 120
     assert len(trained.encode(many, TEST)) == len(on.held_out)
     assert trained.folder is not None
     run.resume(trained.folder, steps=2, quiet=True)
-    held = run.train(TINY, load(many), steps=1, batch=8, holdout=0.5, quiet=True)
+    held = run.train(TINY, load(many), steps=1, batch_size=8, holdout=0.5, quiet=True)
     assert held.folder is not None
     run.resume(held.folder, steps=2, data=load(many), quiet=True)
 
 
 def test_a_run_of_before_has_learnt_from_all(many: Path) -> None:
-    trained = run.train(TINY, many, steps=1, batch=8, holdout=0, quiet=True)
+    trained = run.train(TINY, many, steps=1, batch_size=8, holdout=0, quiet=True)
     assert trained.folder is not None
     file = trained.folder / "config.json"
     config = json.loads(file.read_text())
     del config["data"]["view"]["holdout"]
     file.write_text(json.dumps(config))
     run.resume(trained.folder, steps=2, quiet=True)
-    assert measured(trained, None, None, False).split == "train"
-    assert len(measured(trained, None, None, False).held_out) == 120
+    assert load_evaluation_data(trained, None, None, False).split == "train"
+    assert len(load_evaluation_data(trained, None, None, False).held_out) == 120
 
 
 def test_each_domain_holds_out_its_own(many: Path, folder: Path, tmp_path: Path) -> None:
     for i in range(110):
         picture(tmp_path / "other" / f"{i}.png", 130 + i)
     model = CycleGAN(width=4, blocks=1)
-    trained = run.train(model, (many, tmp_path / "other"), steps=1, batch=1, quiet=True)
-    pair, split = held_out(trained, None, None)
+    trained = run.train(model, (many, tmp_path / "other"), steps=1, batch_size=1, quiet=True)
+    pair, split = load_held_out(trained, None, None)
     assert split == "test"
     assert levels(pair.a) == levels(load(many, TEST))
     assert levels(pair.b) == levels(load(tmp_path / "other", TEST))
-    assert [d["examples"] for d in trained.about["domains"]] == [120 - len(pair.a), 110 - len(pair.b)]
-    assert len(held_out(trained, (many, tmp_path / "other"), None)[0].a) == 120
-    assert len(aligned(trained, (many, many), None).a) == 120  # pairs are not torn apart
+    assert [d["examples"] for d in trained.metadata["domains"]] == [120 - len(pair.a), 110 - len(pair.b)]
+    assert len(load_held_out(trained, (many, tmp_path / "other"), None)[0].a) == 120
+    assert len(load_aligned_pairs(trained, (many, many), None).a) == 120  # pairs are not torn apart
     np.save(tmp_path / "x.npy", np.zeros((150, 5, 6, 3), np.uint8))
     assert len(trained.translate(tmp_path / "x.npy")) == 150
 

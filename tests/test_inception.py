@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, max_pool2d
 
-from ganvas.metrics.features import features_for, inception
-from ganvas.metrics.features.base import frozen
-from ganvas.metrics.features.inception import Mixed, average, network, resized
+from ganvas.metrics.features import inception, make_feature_space
+from ganvas.metrics.features.base import freeze
+from ganvas.metrics.features.inception import Mixed, average_pool, inception_v3, resize_tf1
 
 
 def published() -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -60,7 +60,7 @@ def published() -> Iterator[tuple[str, tuple[int, ...]]]:
 
 
 def test_parameters_are_those_of_the_published_file() -> None:
-    net = network()
+    net = inception_v3()
     mine = {k: tuple(v.shape) for k, v in net.state_dict().items() if not k.endswith("num_batches_tracked")}
     assert mine == dict(published())
     assert len(mine) == 94 * 5 + 2
@@ -71,7 +71,7 @@ def test_parameters_are_those_of_the_published_file() -> None:
 
 def test_outputs_have_the_papers_sizes() -> None:
     sizes: dict[str, tuple[int, ...]] = {}
-    net = frozen(network(), torch.device("cpu"))
+    net = freeze(inception_v3(), torch.device("cpu"))
     for name, layer in net.named_children():
         layer.register_forward_hook(lambda _, __, y, name=name: sizes.update({name: tuple(y.shape[1:])}))
     assert net(torch.zeros(1, 3, 299, 299)).shape == (1, 1008)
@@ -85,8 +85,8 @@ def test_outputs_have_the_papers_sizes() -> None:
 
 
 def test_pooling_is_the_reference_graphs() -> None:
-    net, x = network(), torch.rand(1, 1, 6, 6)
-    assert average()(torch.ones(1, 1, 3, 3)).unique().tolist() == [1], "padding does not count"
+    net, x = inception_v3(), torch.rand(1, 1, 6, 6)
+    assert average_pool()(torch.ones(1, 1, 3, 3)).unique().tolist() == [1], "padding does not count"
     kinds = {name: m.pool for name, m in net.named_children() if isinstance(m, Mixed)}
     for name, pool in kinds.items():
         expected = avg_pool2d(x, 3, 1, 1, count_include_pad=False)
@@ -100,7 +100,7 @@ def test_pooling_is_the_reference_graphs() -> None:
 
 def test_a_block_is_its_chains_side_by_side() -> None:
     """Written out for one with each kind of chain."""
-    block = frozen(inception.block_7(5, average()), torch.device("cpu"))
+    block = freeze(inception.inception_e(5, average_pool()), torch.device("cpu"))
     x = torch.rand(2, 5, 8, 8)
 
     def f(name: str, y: Tensor) -> Tensor:
@@ -110,7 +110,7 @@ def test_a_block_is_its_chains_side_by_side() -> None:
     y, z = f("branch3x3_1", x), f("branch3x3dbl_2", f("branch3x3dbl_1", x))
     expected = [
         f("branch1x1", x), f("branch3x3_2a", y), f("branch3x3_2b", y), f("branch3x3dbl_3a", z), f("branch3x3dbl_3b", z),
-        f("branch_pool", average()(x)),
+        f("branch_pool", average_pool()(x)),
     ]  # fmt: skip
     torch.testing.assert_close(block(x), torch.cat(expected, 1))
 
@@ -138,7 +138,7 @@ def resized_by_loops(x: np.ndarray, side: int) -> np.ndarray:
 @pytest.mark.parametrize("size", [(7, 5), (23, 31), (64, 40)])
 def test_images_are_resized_as_tensorflow_did_it(size: tuple[int, int]) -> None:
     x = torch.rand(2, 3, *size) * 255
-    found = resized(x, 23)
+    found = resize_tf1(x, 23)
     np.testing.assert_allclose(found.numpy(), resized_by_loops(x.numpy(), 23), rtol=1e-5, atol=1e-3)
     half_pixels = interpolate(x, (23, 23), mode="bilinear", align_corners=False)
     assert (found - half_pixels).abs().mean() > 1, "which is not what PyTorch does"
@@ -146,7 +146,7 @@ def test_images_are_resized_as_tensorflow_did_it(size: tuple[int, int]) -> None:
 
 def test_images_of_the_networks_own_size_stay_as_they_are() -> None:
     x = torch.rand(1, 3, 299, 299)
-    torch.testing.assert_close(resized(x), x)
+    torch.testing.assert_close(resize_tf1(x), x)
 
 
 def test_features_of_a_file_of_the_published_layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,20 +158,20 @@ def test_features_of_a_file_of_the_published_layout(tmp_path: Path, monkeypatch:
         _use_new_zipfile_serialization=False,
     )
     known = inception.INCEPTION.__class__(
-        "inception-v3-fid", sha256(path.read_bytes()).hexdigest(), (path.name,), variable="GANVAS_INCEPTION"
+        "inception-v3-fid", sha256(path.read_bytes()).hexdigest(), (path.name,), env_variable="GANVAS_INCEPTION"
     )
     monkeypatch.setattr(inception, "INCEPTION", known)
     monkeypatch.setenv("GANVAS_INCEPTION", str(path))
-    space = features_for("inception-v3-fid", (1, 28, 28))
+    space = make_feature_space("inception-v3-fid", (1, 28, 28))
     assert space.tag == f"inception-v3-fid@{known.digest[:8]}"
     x = torch.randint(0, 256, (2, 1, 28, 28), dtype=torch.uint8)
     found = space(x)
-    weights = known.weights()
-    net = network()
+    weights = known.load()
+    net = inception_v3()
     net.load_state_dict(weights)
-    seen = (resized(x.float().expand(-1, 3, -1, -1)) - 128) / 128
+    seen = (resize_tf1(x.float().expand(-1, 3, -1, -1)) - 128) / 128
     with torch.no_grad():
         expected = nn.Sequential(*list(net.eval())[:-1])(seen)
-    assert found.shape == (2, space.size) == (2, 2048)
+    assert found.shape == (2, space.n_features) == (2, 2048)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(space.logits(found), found @ weights["fc.weight"].T, rtol=1e-4, atol=1e-2)

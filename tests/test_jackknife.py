@@ -11,7 +11,7 @@ from ganvas.metrics import (
     energy_distance,
     frechet_distance,
     kernel_distance,
-    modes,
+    mode_coverage,
     precision_recall,
     sliced_wasserstein,
     two_sample_accuracy,
@@ -21,21 +21,21 @@ from ganvas.metrics.distances import frechet_infinity
 from ganvas.metrics.jackknife import (
     RESAMPLES,
     Score,
+    bootstrap,
+    bootstrap_means,
     classifier_scores,
-    copying_scores,
-    coverage_scores,
     duplicates_score,
     energy_score,
+    frechet_infinity_error,
     frechet_score,
-    infinity_error,
     kernel_score,
-    means,
+    memorisation_scores,
     mode_scores,
-    resampled,
+    prdc_scores,
     sliced_score,
     two_sample_score,
 )
-from ganvas.metrics.neighbours import copying, duplicates, nearest, points
+from ganvas.metrics.neighbours import build_indexes, duplicates, memorisation_test, nearest_distances
 
 D = 3
 CENTRES = torch.tensor([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0]])
@@ -47,24 +47,24 @@ def drawn(n: int, seed: int, scale: float = 1.0, shift: float = 0.0) -> Tensor:
 
 def everything(real: Tensor, made: Tensor, train: Tensor) -> dict[str, Score]:
     """All scores of two sets of features."""
-    a, b, c = points(real, made, train)
+    a, b, c = build_indexes(real, made, train)
     return {
         "fid": frechet_score(real, made), "kid": kernel_score(real, made), "energy": energy_score(real, made),
         "two_sample": two_sample_score(a, b), "duplicates": duplicates_score(a, b),
-        "sliced": sliced_score(real, made, 50, 0), **coverage_scores(a, b),
-        **copying_scores(nearest(a.x, c.x)[0], nearest(b.x, c.x)[0]),
+        "sliced": sliced_score(real, made, 50, 0), **prdc_scores(a, b),
+        **memorisation_scores(nearest_distances(a.x, c.x)[0], nearest_distances(b.x, c.x)[0]),
     }  # fmt: skip
 
 
 def test_values_are_those_of_the_metrics() -> None:
     real, made, train = drawn(230, 0), drawn(230, 1, 0.8, 0.2), drawn(400, 2)
     found = {name: s.value for name, s in everything(real, made, train).items()}
-    copied = copying(train, real, made)
+    copied = memorisation_test(train, real, made)
     expected = {
         "fid": frechet_distance(real, made), "kid": kernel_distance(real, made).mean().item(),
         "energy": energy_distance(real, made) ** 2, "two_sample": sum(two_sample_accuracy(real, made)) / 2,
-        "duplicates": duplicates(real, made), "sliced": sliced_wasserstein(real, made, directions=50),
-        "nearer_to_training": copied.nearer, "memorised": copied.memorised,
+        "duplicates": duplicates(real, made), "sliced": sliced_wasserstein(real, made, n_directions=50),
+        "nearer_to_training": copied.nearer_share, "memorised": copied.memorised_share,
         **{name: terms.double().mean().item() for name, terms in precision_recall(real, made)._asdict().items()},
     }  # fmt: skip
     assert found == pytest.approx(expected, rel=1e-5, abs=1e-9)
@@ -86,7 +86,7 @@ def left_out(number: Callable[[Tensor, Tensor], float], real: Tensor, made: Tens
         (frechet_distance, frechet_score, 0.08),
         (lambda a, b: energy_distance(a, b) ** 2, energy_score, 0.02),
         (lambda a, b: sum(x * len(s) for x, s in zip(two_sample_accuracy(a, b), (a, b), strict=True))
-         / (len(a) + len(b)), lambda a, b: two_sample_score(*points(a, b)), 0.03),
+         / (len(a) + len(b)), lambda a, b: two_sample_score(*build_indexes(a, b)), 0.03),
     ],
     ids=["fid", "energy", "two-sample"],
 )  # fmt: skip
@@ -106,7 +106,7 @@ def test_terms_of_singular_features_are_finite() -> None:
     assert of_real.isfinite().all()
     assert of_made.isfinite().all()
     few = frechet_score(torch.randn(8, 20), torch.randn(8, 20))
-    assert few.of_real.isfinite().all()
+    assert few.real_terms.isfinite().all()
 
 
 @pytest.mark.parametrize(("scale", "shift"), [(1.0, 0.0), (1.3, 0.4)], ids=["alike", "apart"])
@@ -116,7 +116,7 @@ def test_the_error_of_infinitely_many_is_its_deviation_over_repetitions(scale: f
     for i in range(100):
         real, made = drawn(120, 2 * i), drawn(120, 2 * i + 1, scale, shift)
         values.append(frechet_infinity(real, made))
-        errors.append(infinity_error(real, made))
+        errors.append(frechet_infinity_error(real, made))
         finite.append(frechet_distance(real, made))
     assert np.mean(errors) == pytest.approx(np.std(values), rel=0.25)
     assert np.std(values) > 1.4 * np.std(finite)
@@ -126,18 +126,18 @@ def test_terms_of_a_sliced_distance_are_kantorovich_potentials() -> None:
     """In one dimension, all of made above all of real: moving a point by dx changes the distance by dx / n."""
     real, made = torch.tensor([[0.0], [1.0], [2.0]]), torch.tensor([[10.0], [11.0], [13.0]])
     found = sliced_score(real, made, 1, 0)
-    np.testing.assert_allclose(found.of_made, [10 - 34 / 3, 11 - 34 / 3, 13 - 34 / 3], rtol=1e-6)
-    np.testing.assert_allclose(found.of_real, [1, 0, -1], atol=1e-6)
+    np.testing.assert_allclose(found.fake_terms, [10 - 34 / 3, 11 - 34 / 3, 13 - 34 / 3], rtol=1e-6)
+    np.testing.assert_allclose(found.real_terms, [1, 0, -1], atol=1e-6)
 
 
 def test_an_example_that_alone_covers_others_counts_for_them() -> None:
     """Of 8 real points, two clusters of 4; one of 6 generated ones lies in the second cluster."""
     real = torch.cat([torch.arange(4.0), 100 + torch.arange(4.0)])[:, None]
     made = torch.tensor([0.1, 0.6, 1.1, 1.6, 2.1, 101.6])[:, None]
-    found = coverage_scores(*points(real, made, k=2))
+    found = prdc_scores(*build_indexes(real, made, k=2))
     assert found["coverage"].value == 1
-    assert found["coverage"].of_made.argmax() == 5
-    assert found["coverage"].of_made[5] - found["coverage"].of_made[0] == pytest.approx(4 / 8 * 5)
+    assert found["coverage"].fake_terms.argmax() == 5
+    assert found["coverage"].fake_terms[5] - found["coverage"].fake_terms[0] == pytest.approx(4 / 8 * 5)
 
 
 def test_a_classifiers_score_and_modes() -> None:
@@ -147,31 +147,31 @@ def test_a_classifiers_score_and_modes() -> None:
     (whole,), keep = classifier_score(logits, 1).double(), ~torch.eye(500, dtype=torch.bool)
     without = torch.stack([classifier_score(logits[k], 1)[0].double() for k in keep[:40]])
     terms = 499 * (whole - without)
-    assert torch.corrcoef(torch.stack([terms, found.of_made[:40]]))[0, 1] > 0.999
+    assert torch.corrcoef(torch.stack([terms, found.fake_terms[:40]]))[0, 1] > 0.999
     samples = torch.cat([CENTRES[:1].repeat(6, 1), CENTRES[1:2].repeat(3, 1), CENTRES[2:], CENTRES[:1] + 5])
     scores = mode_scores(samples, CENTRES, 1.0, 4)
-    captured, good, kl = modes(samples, CENTRES, 1.0)
+    captured, good, kl = mode_coverage(samples, CENTRES, 1.0)
     assert [s.value for s in scores.values()] == [captured, good, kl] == [3, 10 / 11, pytest.approx(kl)]
-    alone = scores["modes_captured"].of_made
+    alone = scores["modes_captured"].fake_terms
     assert alone.argmax() == 9, "the only sample of its mode"
     assert (alone > 0).sum() == 1
-    small = scores["reverse_kl"].of_made
+    small = scores["reverse_kl"].fake_terms
     assert small[0] > small[6] > small[9], "more of the frequent mode are worse"
 
 
 def test_resamples_are_means_with_multinomial_weights() -> None:
     terms = torch.randn(40, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
-    found = means(terms, 0, "x")
+    found = bootstrap_means(terms, 0, "x")
     assert found.shape == (RESAMPLES, 2)
     np.testing.assert_allclose(found.std(0), terms.std(0, correction=0) / 40**0.5, rtol=0.08)
     np.testing.assert_allclose(found.mean(0), terms.mean(0), atol=0.02)
-    assert torch.equal(found, means(terms, 0, "x"))
-    assert not torch.equal(found, means(terms, 1, "x"))
+    assert torch.equal(found, bootstrap_means(terms, 0, "x"))
+    assert not torch.equal(found, bootstrap_means(terms, 1, "x"))
 
 
 def test_resamples_of_two_models_share_the_real_examples() -> None:
     s = [Score(0.0, drawn(50, 0)[:, 0].double(), torch.zeros(50, dtype=torch.float64))]
-    assert torch.equal(resampled(s, 0, 1), resampled(s, 0, 2))
+    assert torch.equal(bootstrap(s, 0, 1), bootstrap(s, 0, 2))
 
 
 @pytest.mark.parametrize(("scale", "shift"), [(1.0, 0.0), (0.8, 0.3)], ids=["alike", "apart"])
@@ -186,8 +186,8 @@ def test_intervals_hold_the_expected_number_and_two_of_a_kind_do_not_differ(scal
         real = drawn(n, 3 * i)
         a, b = (everything(real, drawn(n, 3 * i + j, scale, shift), train) for j in (1, 2))
         values.append([s.value for s in a.values()])
-        errors.append([((s.of_real.var() + s.of_made.var()) / n) ** 0.5 for s in a.values()])
-        apart = [((s.of_real - t.of_real).var() + s.of_made.var() + t.of_made.var()) / n
+        errors.append([((s.real_terms.var() + s.fake_terms.var()) / n) ** 0.5 for s in a.values()])
+        apart = [((s.real_terms - t.real_terms).var() + s.fake_terms.var() + t.fake_terms.var()) / n
                  for s, t in zip(a.values(), b.values(), strict=True)]  # fmt: skip
         wrong.append(
             [abs(s.value - t.value) > 1.96 * v**0.5 for s, t, v in zip(a.values(), b.values(), apart, strict=True)]

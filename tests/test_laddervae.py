@@ -13,24 +13,24 @@ from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
 import ganvas
 from ganvas.cli.app import main
-from ganvas.data import Collection
+from ganvas.data import Dataset
 from ganvas.diagnostics import diagnose, latent_report
-from ganvas.distributions.gaussian import FLOOR, UNIT
+from ganvas.distributions.gaussian import MIN_SCALE, UNIT_SCALE_BIAS
 from ganvas.distributions.likelihoods import GaussianHead
-from ganvas.distributions.posteriors import Diagonal, Head
+from ganvas.distributions.posteriors import DiagonalGaussian, PosteriorHead
 from ganvas.errors import UserError
 from ganvas.model import Batch
 from ganvas.models import VAE, LadderVAE
-from ganvas.models.laddervae import BottomUp, Level, TopDown, combined
-from ganvas.objectives import kl_diagonals
+from ganvas.models.laddervae import BottomUp, Level, TopDown, combine
+from ganvas.objectives import kl_between_diagonals
 
 SHAPE = (1, 9, 9)
 BATCH = Batch((torch.rand(8, *SHAPE, generator=torch.Generator().manual_seed(0)) < 0.5).float())
-BASE = LadderVAE(levels=(4, 3, 2), width=4, likelihood="bernoulli")
+BASE = LadderVAE(latents=(4, 3, 2), width=4, likelihood="bernoulli")
 
 
-def gaussian(n: int = 5, d: int = 3) -> Diagonal:
-    return Diagonal(torch.randn(n, d).double(), torch.rand(n, d).double() * 3 + 0.01)
+def gaussian(n: int = 5, d: int = 3) -> DiagonalGaussian:
+    return DiagonalGaussian(torch.randn(n, d).double(), torch.rand(n, d).double() * 3 + 0.01)
 
 
 def made(model: LadderVAE, shape: tuple[int, ...] = SHAPE) -> dict[str, Any]:
@@ -49,10 +49,10 @@ def terms(model: LadderVAE, done: int = 0) -> dict[str, float]:
 
 def test_the_divergence_of_two_gaussians_is_that_of_torch() -> None:
     q, p = gaussian(), gaussian()
-    torch.testing.assert_close(kl_diagonals(*q, *p), kl_divergence(Normal(*q), Normal(*p)))
-    assert kl_diagonals(*q, *q).abs().max() == 0
+    torch.testing.assert_close(kl_between_diagonals(*q, *p), kl_divergence(Normal(*q), Normal(*p)))
+    assert kl_between_diagonals(*q, *q).abs().max() == 0
     inputs = tuple(t.requires_grad_() for t in (*q, *p))
-    assert torch.autograd.gradcheck(kl_diagonals, inputs)
+    assert torch.autograd.gradcheck(kl_between_diagonals, inputs)
 
 
 def test_the_combination_is_the_product_of_the_two_gaussians() -> None:
@@ -61,7 +61,7 @@ def test_the_combination_is_the_product_of_the_two_gaussians() -> None:
     (mean_a, scale_a), (mean_b, scale_b) = ([t.numpy() for t in g] for g in (a, b))
     variance = 1 / (scale_a**-2 + scale_b**-2)
     mean = (mean_a * scale_a**-2 + mean_b * scale_b**-2) * variance
-    found = combined(a, b)
+    found = combine(a, b)
     np.testing.assert_allclose(found.mean, mean, rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(found.scale, variance**0.5, rtol=1e-10)
     z = torch.randn(50, 5, 3).double()
@@ -69,13 +69,13 @@ def test_the_combination_is_the_product_of_the_two_gaussians() -> None:
     torch.testing.assert_close(constant, constant[:1].expand_as(constant))
 
 
-@pytest.mark.parametrize("scale", [FLOOR, 1e-2, 1.0, 1e4])
+@pytest.mark.parametrize("scale", [MIN_SCALE, 1e-2, 1.0, 1e4])
 def test_the_combination_is_finite_and_accurate_in_float32(scale: float) -> None:
-    wide = Diagonal(torch.tensor([[3.0]]), torch.tensor([[scale]]).requires_grad_())
-    narrow = Diagonal(torch.tensor([[-2.0]]), torch.tensor([[FLOOR]]))
+    wide = DiagonalGaussian(torch.tensor([[3.0]]), torch.tensor([[scale]]).requires_grad_())
+    narrow = DiagonalGaussian(torch.tensor([[-2.0]]), torch.tensor([[MIN_SCALE]]))
     for a, b in ((wide, narrow), (narrow, wide)):
-        found, exact = combined(a, b), combined(*(Diagonal(*(t.double() for t in g)) for g in (a, b)))
-        torch.testing.assert_close(found, Diagonal(*(t.float() for t in exact)), rtol=1e-5, atol=1e-6)
+        found, exact = combine(a, b), combine(*(DiagonalGaussian(*(t.double() for t in g)) for g in (a, b)))
+        torch.testing.assert_close(found, DiagonalGaussian(*(t.float() for t in exact)), rtol=1e-5, atol=1e-6)
         (gradient,) = torch.autograd.grad(found.mean + found.scale, wide.scale)
         assert gradient.isfinite().all()
 
@@ -102,9 +102,9 @@ class Linear:
         b = torch.linalg.qr(torch.randn(X, LEVELS[0]).double())[0] * LENGTH
         shift, offset = torch.randn(LEVELS[0]).double(), torch.randn(X).double()
         up = BottomUp([nn.Sequential(nn.Linear(X, 2 * d)) for d in LEVELS])
-        prior = nn.Sequential(nn.Linear(LEVELS[1], 2 * LEVELS[0]), Head(Diagonal.of))
+        prior = nn.Sequential(nn.Linear(LEVELS[1], 2 * LEVELS[0]), PosteriorHead(DiagonalGaussian.from_raw))
         down = TopDown(LEVELS, [prior], nn.Sequential(nn.Linear(LEVELS[0], X), GaussianHead(False, SIGMA)))
-        self.model = LadderVAE(levels=LEVELS)
+        self.model = LadderVAE(latents=LEVELS)
         self.nets = {k: net.double().requires_grad_(False) for k, net in (("encoder", up), ("decoder", down))}
         noise = SIGMA / LENGTH  # of the evidence of z_1
         inverse = b.T / LENGTH**2
@@ -131,7 +131,7 @@ def fill(layer: nn.Linear, weight: Tensor, bias: Tensor, scale: float | Tensor) 
     layer.weight.zero_()
     layer.weight[:d] = weight
     layer.bias[:d] = bias
-    layer.bias[d:] = torch.expm1(torch.as_tensor(scale, dtype=torch.double) - FLOOR).log() - UNIT
+    layer.bias[d:] = torch.expm1(torch.as_tensor(scale, dtype=torch.double) - MIN_SCALE).log() - UNIT_SCALE_BIAS
 
 
 def test_the_bound_is_tight_where_the_posterior_is_exact() -> None:
@@ -163,7 +163,7 @@ def test_elsewhere_the_bounds_grow_with_k_towards_the_log_likelihood() -> None:
 
 def test_samples_are_those_of_the_hierarchy() -> None:
     hierarchy = Linear()
-    z = hierarchy.model.noise(100_000, (X,), torch.Generator().manual_seed(0)).double()
+    z = hierarchy.model.sample_prior(100_000, (X,), torch.Generator().manual_seed(0)).double()
     mean = hierarchy.model.generate(z, **hierarchy.nets)
     without_noise = hierarchy.marginal.covariance_matrix - SIGMA**2 * torch.eye(X)
     torch.testing.assert_close(mean.mean(0), hierarchy.marginal.mean, rtol=0, atol=0.05)
@@ -174,7 +174,7 @@ def test_drawn_codes_of_what_the_model_generates_are_standard_normal() -> None:
     """Where the posterior is exact, the aggregate posterior is the prior: in the codes of all levels, N(0, I)."""
     hierarchy = Linear()
     x = hierarchy.marginal.sample((50_000,))
-    codes = hierarchy.model.draw_codes(x, **hierarchy.nets)
+    codes = hierarchy.model.sample_posterior(x, **hierarchy.nets)
     assert codes.mean(0).abs().max() < 0.03
     torch.testing.assert_close(codes.T.cov(), torch.eye(6).double(), rtol=0, atol=0.03)
 
@@ -185,7 +185,7 @@ def test_drawn_codes_of_what_the_model_generates_are_standard_normal() -> None:
 def test_one_level_is_an_ordinary_vae(net: Any, shape: tuple[int, ...]) -> None:
     """At the top there is nothing to combine with: q(z|x) = N(mu^, sigma^^2), and the networks are the VAE's."""
     fields: dict[str, Any] = {"net": net, "width": 4, "depth": 2, "warmup": 10, "free_bits": 0.01}
-    ladder, vae = LadderVAE(levels=(3,), **fields), VAE(latent=3, **fields)
+    ladder, vae = LadderVAE(latents=(3,), **fields), VAE(latent=3, **fields)
     x = Batch(torch.rand(6, *shape))
     losses = []
     for model in (ladder, vae):
@@ -204,7 +204,7 @@ def test_the_means_of_a_code_lead_to_themselves() -> None:
     hat = nets["encoder"](BATCH.x)
     above = None
     for level in (2, 1, 0):  # from the top, by hand
-        mean, scale = (t.split(BASE.levels, 1)[level] for t in hat)
+        mean, scale = (t.split(BASE.latents, 1)[level] for t in hat)
         if above is not None:
             p = nets["decoder"].priors[level](above)
             precision = scale**-2 + p.scale**-2
@@ -214,7 +214,7 @@ def test_the_means_of_a_code_lead_to_themselves() -> None:
     assert code.shape == (8, 9)
     torch.testing.assert_close(BASE.generate(code, **nets), nets["decoder"].last(above).mean)
     torch.manual_seed(3)
-    drawn = torch.stack([BASE.draw_codes(BATCH.x, **nets) for _ in range(100)])
+    drawn = torch.stack([BASE.sample_posterior(BATCH.x, **nets) for _ in range(100)])
     near = (drawn.mean(0) - code).abs() < 5 * drawn.std(0) / 10
     assert near[:, 7:].all()  # the top level; those below follow samples of it
 
@@ -278,9 +278,9 @@ def test_sigma_moves_the_reconstruction_and_nothing_else() -> None:
     ],
     ids=lambda fields: "-".join(map(str, fields.values())),
 )  # fmt: skip
-def test_every_option_trains_and_comes_back(levels: Any, depth: int, fields: Any, images: Collection) -> None:
-    model = LadderVAE(levels=levels, depth=depth, width=4, **fields)
-    trained = ganvas.train(model, images, steps=2, batch=8, quiet=True, folder="run")
+def test_every_option_trains_and_comes_back(levels: Any, depth: int, fields: Any, images: Dataset) -> None:
+    model = LadderVAE(latents=levels, depth=depth, width=4, **fields)
+    trained = ganvas.train(model, images, steps=2, batch_size=8, quiet=True, folder="run")
     codes = trained.encode(images)
     assert codes.shape == (40, sum(levels))
     assert codes.isfinite().all()
@@ -324,14 +324,14 @@ def test_the_log_shows_a_level_that_has_collapsed() -> None:
             prior[-2].weight.mul_(5.0)
         hat = nets["encoder"](BATCH.x)
         levels = nets["decoder"].descend(torch.zeros_like(hat.mean), hat)
-        seen = BASE.observe(BATCH, **nets)
+        seen = BASE.monitor(BATCH, **nets)
     assert levels[1].z.var(0).max() > 0.01
     assert {name: len(value) for name, value in seen.items()} == dict.fromkeys(seen, 9)
     report = latent_report(seen)
     assert report["dimensions"] == len(report["kl_per_dimension"]) == 9
     assert max(report["kl_per_dimension"][4:7]) < 0.01
     assert min(sum(report["kl_per_dimension"][:4]), sum(report["kl_per_dimension"][7:])) > 1
-    active = [int((part > 0.01).sum()) for part in seen["mean_variance"].split(BASE.levels)]
+    active = [int((part > 0.01).sum()) for part in seen["mean_variance"].split(BASE.latents)]
     assert active[1] == 0
     assert min(active[0], active[2]) > 0
     report["active"] = 0
@@ -340,20 +340,20 @@ def test_the_log_shows_a_level_that_has_collapsed() -> None:
     assert "--free-bits" in sentence
 
 
-def test_mistakes_are_refused(images: Collection) -> None:
+def test_mistakes_are_refused(images: Dataset) -> None:
     for levels in ((), (0,), (3, -1)):
         with pytest.raises(ValueError, match="levels"):
-            LadderVAE(levels=levels)
+            LadderVAE(latents=levels)
     with pytest.raises(UserError, match="net=conv needs images"):
         ganvas.train(LadderVAE(net="conv"), "ring", steps=1, quiet=True)
     with pytest.raises(UserError, match="add binarize=dynamic"):
-        ganvas.train(LadderVAE(likelihood="bernoulli"), images, steps=1, batch=8, quiet=True)
+        ganvas.train(LadderVAE(likelihood="bernoulli"), images, steps=1, batch_size=8, quiet=True)
 
 
 def test_the_command_line_takes_levels(capsys: pytest.CaptureFixture[str]) -> None:
-    words = "train laddervae ring --levels 3 --levels 2 --width 8 --steps 3 --batch 20 --warmup 2 --quiet --folder run"
+    words = "train laddervae ring --latents 3 --latents 2 --width 8 --steps 3 --batch-size 20 --warmup 2 --quiet --folder run"
     assert main(words.split()) == 0
     assert ganvas.load("run").model.levels == (3, 2)
     assert main(["sample", "run", "-n", "4", "--out", "grid.npz"]) == 0
-    assert main(["train", "laddervae", "ring", "--levels", "0"]) == 2
-    assert "--levels" in capsys.readouterr().err
+    assert main(["train", "laddervae", "ring", "--latents", "0"]) == 2
+    assert "--latents" in capsys.readouterr().err

@@ -6,13 +6,13 @@ import pytest
 
 from ganvas import CGAN, VAE, CycleGAN
 from ganvas.cli.inspect import data as report
-from ganvas.data import NoSplit, View, counts, load
+from ganvas.data import DataOptions, MissingSplitError, class_counts, load
 from ganvas.errors import UserError
-from ganvas.evaluation.translation import held_out
+from ganvas.evaluation.translation import load_held_out
 from ganvas.training import run
 from tests.test_listing import picture
 
-TEST = View(split="test")
+TEST = DataOptions(split="test")
 
 
 def tree(root: Path, **many: int) -> Path:
@@ -41,8 +41,8 @@ def test_every_image_has_the_class_of_its_folder(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_splits_of_any_name(train: str, test: str, tmp_path: Path) -> None:
     data = tree(tmp_path / "x", **{f"{train}__cat": 2, f"{train}__dog": 1, f"{test}__cat": 1, f"{test}__dog": 3})
-    assert counts(load(data)) == {"cat": 2, "dog": 1}
-    assert counts(load(data, TEST)) == {"cat": 1, "dog": 3}
+    assert class_counts(load(data)) == {"cat": 2, "dog": 1}
+    assert class_counts(load(data, TEST)) == {"cat": 1, "dog": 3}
     assert sorted(load(data).x[:, 0, 0, 0].tolist()) == [1, 2, 3]
     said = f"{test}: 4 images, the test part, since there is no other"
     assert (said in load(data).notes) == (test not in ("test", "Test", "testing"))
@@ -51,43 +51,43 @@ def test_splits_of_any_name(train: str, test: str, tmp_path: Path) -> None:
 def test_validation_images_are_neither_trained_on_nor_tested_in_silence(tmp_path: Path) -> None:
     data = tree(tmp_path / "x", training__cat=2, training__dog=1, validation__cat=5, testing__cat=1, extra=2)
     picture(data / "loose.png")
-    assert counts(load(data)) == {"cat": 2, "dog": 1}
+    assert class_counts(load(data)) == {"cat": 2, "dog": 1}
     assert "validation: 5 images, used neither for training nor for tests" in load(data).notes
     assert "3 images beside testing, training, validation left out" in load(data).notes
-    assert counts(load(data, TEST)) == {"cat": 1, "dog": 0}  # the classes of the training part
+    assert class_counts(load(data, TEST)) == {"cat": 1, "dog": 0}  # the classes of the training part
 
 
 def test_a_test_part_has_the_classes_of_the_training_part_in_their_order(tmp_path: Path) -> None:
     data = tree(tmp_path / "x", train__b=1, train__c=1, test__a=1, test__c=2)
-    assert counts(load(data, TEST)) == {"b": 0, "c": 2, "a": 1}
+    assert class_counts(load(data, TEST)) == {"b": 0, "c": 2, "a": 1}
 
 
 def test_which_folders_are_splits(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"train and training: which of them is the train split"):
         load(tree(tmp_path / "two", train=1, training=1, test=1))
     vehicles = load(tree(tmp_path / "vehicles", train=2, car=1, bus=1))
-    assert counts(vehicles) == {"bus": 1, "car": 1, "train": 2}
+    assert class_counts(vehicles) == {"bus": 1, "car": 1, "train": 2}
     assert "a class is called like a split: train" in vehicles.notes
-    assert counts(load(tree(tmp_path / "more", train__a=1, train__b=1, extra__a=1))) == {"a": 1, "b": 1}
+    assert class_counts(load(tree(tmp_path / "more", train__a=1, train__b=1, extra__a=1))) == {"a": 1, "b": 1}
     only = tree(tmp_path / "only", test__cat=1, test__dog=1)
     with pytest.raises(UserError, match=r"has a test part only, test: ask for split=test, or give .*only/test"):
         load(only)
     assert len(load(only, TEST)) == 2
     alone = tree(tmp_path / "alone", train__cat=1, train__dog=1)
-    assert counts(load(alone)) == {"cat": 1, "dog": 1}
-    with pytest.raises(NoSplit):
+    assert class_counts(load(alone)) == {"cat": 1, "dog": 1}
+    with pytest.raises(MissingSplitError):
         load(alone, TEST)
 
 
 def test_splits_within_the_classes(tmp_path: Path) -> None:
     data = tree(tmp_path / "x", cat__train=2, cat__test=1, dog__train=3, dog__test=4)
-    assert counts(load(data)) == {"cat": 2, "dog": 3}
-    assert counts(load(data, TEST)) == {"cat": 1, "dog": 4}
+    assert class_counts(load(data)) == {"cat": 2, "dog": 3}
+    assert class_counts(load(data, TEST)) == {"cat": 1, "dog": 4}
 
 
 def test_one_level_too_many(tmp_path: Path) -> None:
     data = load(tree(tmp_path / "x", archive__images__cat=2, archive__images__dog=1))
-    assert counts(data) == {"cat": 2, "dog": 1}
+    assert class_counts(data) == {"cat": 2, "dog": 1}
     assert data.notes[0] == "looked into archive/images, the only folder"
     yolo = tree(tmp_path / "y", images__train=2, images__val=1, labels=0)
     (yolo / "labels").mkdir()
@@ -95,8 +95,8 @@ def test_one_level_too_many(tmp_path: Path) -> None:
     assert len(load(yolo)) == 2
     assert len(load(yolo, TEST)) == 1
     inner = tree(tmp_path / "z", train__images__cat=2, train__images__dog=1, test__images__cat=1, test__images__dog=1)
-    assert counts(load(inner)) == {"cat": 2, "dog": 1}
-    assert counts(load(inner, TEST)) == {"cat": 1, "dog": 1}
+    assert class_counts(load(inner)) == {"cat": 2, "dog": 1}
+    assert class_counts(load(inner, TEST)) == {"cat": 1, "dog": 1}
 
 
 def test_one_class_is_said(tmp_path: Path) -> None:
@@ -123,18 +123,18 @@ def test_two_domains_are_no_classes(tmp_path: Path) -> None:
 
 def test_the_test_part_beside_a_training_part(tmp_path: Path) -> None:
     data = tree(tmp_path / "x", Train__cat=2, Train__dog=1, Test__cat=1)
-    assert counts(load(data / "Train", TEST)) == {"cat": 1, "dog": 0}
+    assert class_counts(load(data / "Train", TEST)) == {"cat": 1, "dog": 0}
 
 
 def test_a_translator_takes_both_domains_of_one_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = tree(tmp_path / "outer" / "horse2zebra", trainA=3, trainB=4, testA=1, testB=2)
     model = CycleGAN(width=4, blocks=1)
     for source in (data, str(tmp_path / "outer")):
-        trained = run.train(model, source, steps=1, batch=1, quiet=True)
-        assert trained.about["domains"][1]["examples"] == 4
-        pair, split = held_out(trained, None, None)
+        trained = run.train(model, source, steps=1, batch_size=1, quiet=True)
+        assert trained.metadata["domains"][1]["examples"] == 4
+        pair, split = load_held_out(trained, None, None)
         assert (len(pair.a), len(pair.b), split) == (1, 2, "test")
-        assert len(held_out(trained, data, None)[0].a) == 3
+        assert len(load_held_out(trained, data, None)[0].a) == 3
     assert trained.folder is not None
     run.resume(trained.folder, steps=2, data=data, quiet=True)
     report(str(data), out=tmp_path / "sheet.png")
@@ -158,8 +158,8 @@ def test_models_of_classes_say_what_was_seen(tmp_path: Path) -> None:
 )
 def test_names_of_splits_with_another_word(train: str, test: str, tmp_path: Path) -> None:
     folder = tree(tmp_path, **{f"{train}__cat": 2, f"{train}__dog": 1, f"{test}__cat": 1, f"{test}__dog": 3})
-    assert counts(load(folder)) == {"cat": 2, "dog": 1}
-    assert counts(load(folder, TEST)) == {"cat": 1, "dog": 3}
+    assert class_counts(load(folder)) == {"cat": 2, "dog": 1}
+    assert class_counts(load(folder, TEST)) == {"cat": 1, "dog": 3}
 
 
 def test_classes_called_nearly_like_splits_are_said(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from ganvas.distributions.likelihoods import Bernoulli, BernoulliHead
 from ganvas.errors import UserError
 from ganvas.metrics import fused, likelihood
 from ganvas.metrics.likelihood import log_likelihood, mean_and_error
-from ganvas.randomness import seed_of
+from ganvas.randomness import derive_seed
 
 X, Z, SIGMA = 5, 3, 0.4
 SHAPE, CODE = (1, 5, 7), 6
@@ -141,7 +141,7 @@ def test_k_samples_are_k_decoder_rows_an_image_and_one_of_the_encoder(k: int, ro
     decoder, encoder, x = bernoulli(count, nn.Linear(CODE, 35)), Encoder(), binary(20)
     encoder(x)
     encoder.count.rows = 0
-    assert log_likelihood(x, encoder, decoder, log_prior, k, rows=rows).shape == (20,)
+    assert log_likelihood(x, encoder, decoder, log_prior, k, max_rows=rows).shape == (20,)
     assert count.rows == 20 * k
     assert encoder.count.rows == 20
 
@@ -158,13 +158,13 @@ def test_neither_chunks_nor_threads_change_the_result(k: int, monkeypatch: pytes
     encoder, decoder, x = Encoder(), perceptron(), binary(9)
     expected = log_likelihood(x, encoder, decoder, log_prior, k)
     for rows, pixels, n in ((1, 16, 1), (4, 32, 3), (1000, 64, 2)):
-        monkeypatch.setattr(fused, "CODES", rows)
-        monkeypatch.setattr(fused, "PIXELS", pixels)
+        monkeypatch.setattr(fused, "MAX_PRIOR_CODES", rows)
+        monkeypatch.setattr(fused, "PIXELS_PER_CHUNK", pixels)
         torch.set_num_threads(n)
-        for samples in (likelihood.FUSED, 10**6):
+        for samples in (likelihood.MIN_FUSED_SAMPLES, 10**6):
             with monkeypatch.context() as patch:
-                patch.setattr(likelihood, "FUSED", samples)
-                got = log_likelihood(x, encoder, decoder, log_prior, k, rows=rows)
+                patch.setattr(likelihood, "MIN_FUSED_SAMPLES", samples)
+                got = log_likelihood(x, encoder, decoder, log_prior, k, max_rows=rows)
         assert torch.allclose(got, expected, rtol=1e-5, atol=0)
         assert torch.get_num_threads() == n
 
@@ -197,7 +197,7 @@ DECODERS = {
 def test_the_fused_path_gives_what_the_decoder_gives(name: str, pixels: str) -> None:
     decoder, z = DECODERS[name](), torch.randn(700, 3, CODE)
     x = binary(3) if pixels == "binary" else torch.rand(3, *SHAPE)
-    columns = fused.columns_of(decoder)
+    columns = fused.split_decoder(decoder)
     assert columns is not None
     with torch.inference_mode():
         got = fused.fused_nll(columns, x, z)
@@ -216,7 +216,7 @@ def test_the_fused_path_agrees_with_float64_for_large_logits(wrong: int) -> None
     x.abs_()
     decoder, z = bernoulli(last, shape=(28, 28)), torch.randn(300, 2, 20)
     with torch.inference_mode():
-        got = fused.fused_nll(fused.columns_of(decoder), x, z)
+        got = fused.fused_nll(fused.split_decoder(decoder), x, z)
         logits = last.double()(z.double().flatten(0, 1)).unflatten(1, (28, 28))
         reference = Bernoulli(logits).nll(x.double())
     assert reference.max() > (30_000 if wrong == 784 else 0)
@@ -227,12 +227,12 @@ def test_a_float64_reference_of_the_whole() -> None:
     encoder, decoder, x = Encoder(), perceptron(), binary(6)
     got = log_likelihood(x, encoder, decoder, log_prior, 500)
     reference = log_likelihood(x.double(), encoder.double(), decoder.double(), log_prior, 500)
-    assert fused.columns_of(decoder) is None
+    assert fused.split_decoder(decoder) is None
     assert (got.mean() - reference.mean()).abs() < 0.1, "other noise, the same quantity"
 
     with torch.inference_mode():
         q = encoder.float()(x)
-        torch.manual_seed(seed_of("likelihood", 0, 500, 0, 0))
+        torch.manual_seed(derive_seed("likelihood", 0, 500, 0, 0))
         z, log_q = (t.double() for t in q.sample(500))
         nll = decoder.double()(z.flatten(0, 1)).nll(x.double())
         expected = (log_prior(z) - log_q.sum(2) - nll).logsumexp(0) - log(500)
@@ -250,7 +250,7 @@ def test_a_float64_reference_of_the_whole() -> None:
     ids=["gaussian", "no linear layer last", "float64", "no sequence"],
 )
 def test_what_the_fused_path_does_not_cover(decoder: nn.Module) -> None:
-    assert fused.columns_of(decoder) is None
+    assert fused.split_decoder(decoder) is None
 
 
 @pytest.mark.usefixtures("threads")
@@ -266,7 +266,7 @@ def test_an_error_in_a_thread_is_raised() -> None:
 def test_no_samples_are_refused_and_no_images_are_none() -> None:
     with pytest.raises(UserError, match="k=0: give 1 sample an image or more"):
         log_likelihood(binary(2), Encoder(), perceptron(), log_prior, 0)
-    assert log_likelihood(binary(0), Encoder(), perceptron(), log_prior, 5, rows=5).shape == (0,)
+    assert log_likelihood(binary(0), Encoder(), perceptron(), log_prior, 5, max_rows=5).shape == (0,)
 
 
 def test_mean_and_error() -> None:

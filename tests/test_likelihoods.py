@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.autograd import gradcheck
 
 import ganvas
-from ganvas.data import Collection, from_array
+from ganvas.data import Dataset, from_array
 from ganvas.distributions import likelihoods
 from ganvas.distributions.likelihoods import (
-    HEADS,
+    LIKELIHOOD_HEADS,
     Bernoulli,
     ContinuousBernoulli,
     DiscretizedLogistic,
@@ -22,12 +22,12 @@ from ganvas.distributions.likelihoods import (
 from ganvas.errors import UserError
 from ganvas.objectives import continuous_bernoulli_nll, discretized_logistic_nll, squared_error
 
-every_likelihood = pytest.mark.parametrize("name", list(HEADS))
+every_likelihood = pytest.mark.parametrize("name", list(LIKELIHOOD_HEADS))
 RNG = np.random.default_rng(0)
 
 
-def head(name: Any, bounded: bool = True, sigma: Any = 0.4) -> likelihoods.Head:
-    return likelihoods.head(name, bounded, sigma)
+def head(name: Any, bounded: bool = True, sigma: Any = 0.4) -> likelihoods.LikelihoodHead:
+    return likelihoods.likelihood_head(name, bounded, sigma)
 
 
 def reference(name: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -64,7 +64,7 @@ def test_values_are_those_of_an_independent_reference(name: str) -> None:
     x[0, 0, 0] = [0.0, 1.0]
     if name == "bernoulli":
         x = x.round()
-    y = RNG.normal(size=(4, layer.outputs, 3, 2)) * (0.2 if layer.outputs == 2 else 1.5)
+    y = RNG.normal(size=(4, layer.n_outputs, 3, 2)) * (0.2 if layer.n_outputs == 2 else 1.5)
     expected = reference(name, x, y).sum((1, 2, 3))
     found = layer(torch.tensor(y)).nll(torch.tensor(x))
     assert found.shape == (1, 4)
@@ -75,7 +75,7 @@ def test_values_are_those_of_an_independent_reference(name: str) -> None:
 def test_k_decodings_of_an_example_are_k_rows(name: str) -> None:
     """Outputs come all of the first draw before those of the second; x is never mixed up among them."""
     layer = head(name)
-    x, y = (torch.rand(3, 1, 2, 2) < 0.5).float(), torch.randn(15, layer.outputs, 2, 2)
+    x, y = (torch.rand(3, 1, 2, 2) < 0.5).float(), torch.randn(15, layer.n_outputs, 2, 2)
     together = layer(y).nll(x)
     assert together.shape == (5, 3)
     for i in range(5):
@@ -87,7 +87,7 @@ def test_k_decodings_of_an_example_are_k_rows(name: str) -> None:
 @pytest.mark.parametrize("size", [-1e4, -80.0, 80.0, 1e4])
 def test_extreme_outputs_are_finite_and_have_finite_gradients(name: str, size: float) -> None:
     layer = head(name)
-    y = torch.full((2, layer.outputs, 2, 2), size, requires_grad=True)
+    y = torch.full((2, layer.n_outputs, 2, 2), size, requires_grad=True)
     x = torch.tensor([[0.0, 1.0], [1.0, 0.0]]).expand(2, 1, 2, 2)
     nll = layer(y).nll(x)
     nll.sum().backward()
@@ -101,14 +101,14 @@ def test_extreme_outputs_are_finite_and_have_finite_gradients(name: str, size: f
 def test_gradients_agree_with_finite_differences(name: str) -> None:
     layer = head(name)
     x = (torch.rand(2, 1, 3, 1) < 0.5).double()
-    y = torch.randn(4, layer.outputs, 3, 1).double().requires_grad_()
+    y = torch.randn(4, layer.n_outputs, 3, 1).double().requires_grad_()
     assert gradcheck(lambda v: layer(v).nll(x), (y,))
 
 
 @every_likelihood
 def test_low_precision_outputs_are_scored_in_float32(name: str) -> None:
     layer = head(name)
-    y, x = torch.randn(2, layer.outputs, 3, 3).bfloat16(), torch.zeros(2, 1, 3, 3)
+    y, x = torch.randn(2, layer.n_outputs, 3, 3).bfloat16(), torch.zeros(2, 1, 3, 3)
     assert torch.equal(layer(y).nll(x), layer(y.float()).nll(x))
     assert torch.equal(layer(y).mean, layer(y.float()).mean)
 
@@ -117,7 +117,7 @@ def test_low_precision_outputs_are_scored_in_float32(name: str) -> None:
 def test_an_example_is_likelier_under_its_own_reconstruction(name: str) -> None:
     layer = head(name)
     x = torch.tensor([[[[0.0, 1.0]]], [[[1.0, 0.0]]]])
-    logits = torch.cat([x * 4 - 2, torch.zeros_like(x)], 1)[:, : layer.outputs] / (4 if layer.outputs == 2 else 1)
+    logits = torch.cat([x * 4 - 2, torch.zeros_like(x)], 1)[:, : layer.n_outputs] / (4 if layer.n_outputs == 2 else 1)
     nll = layer(logits.repeat(1, 1, 1, 1)).nll(x)
     assert (nll < layer(logits.flip(0)).nll(x)).all()
 
@@ -164,7 +164,7 @@ def test_squared_error_is_the_lectures() -> None:
 def test_all_probability_is_1_where_likelihoods_are_measured(name: str, sigma: Any) -> None:
     """Else there is no bound on log p(x), and there are no bits: sums over levels, integrals over numbers."""
     layer = head(name, False, sigma).eval()
-    y = torch.tensor([[[[0.3]], [[1.9]]]], dtype=torch.float64)[:, : layer.outputs]
+    y = torch.tensor([[[[0.3]], [[1.9]]]], dtype=torch.float64)[:, : layer.n_outputs]
     exact = {"bernoulli": torch.arange(2), "discretized-logistic": torch.arange(256) / 255}
     unit = torch.linspace(0, 1, 100_001)
     x = exact.get(name, unit if name == "continuous-bernoulli" else 40 * unit - 20).double()
@@ -225,9 +225,9 @@ UNIT = from_array(RNG.random((30, 6)).astype(np.float32), name="unit")
         (GREY, {"binarize": "static"}, "binarize makes bits, which likelihood=gaussian does not describe"),
     ],
 )
-def test_data_that_do_not_fit_are_refused(data: Collection, fields: dict[str, Any], sentence: str) -> None:
+def test_data_that_do_not_fit_are_refused(data: Dataset, fields: dict[str, Any], sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
-        ganvas.train(ganvas.VAE(latent=2, width=8, **fields), data, steps=1, batch=8, quiet=True)
+        ganvas.train(ganvas.VAE(latent=2, width=8, **fields), data, steps=1, batch_size=8, quiet=True)
 
 
 @pytest.mark.parametrize(
@@ -245,9 +245,9 @@ def test_data_that_do_not_fit_are_refused(data: Collection, fields: dict[str, An
         (WIDE, {"sigma": "optimal"}),
     ],
 )
-def test_data_that_fit_are_learnt_and_used(data: Collection, fields: dict[str, Any]) -> None:
+def test_data_that_fit_are_learnt_and_used(data: Dataset, fields: dict[str, Any]) -> None:
     model = ganvas.VAE(latent=2, width=8, **fields)
-    trained = ganvas.train(model, data, steps=3, batch=8, every=1, quiet=True)
+    trained = ganvas.train(model, data, steps=3, batch_size=8, checkpoint_every=1, quiet=True)
     again = ganvas.load(trained.folder)
     assert torch.equal(again.sample(4).x, trained.sample(4).x)
     assert again.reconstruct(data).x.shape == data.x.shape
@@ -255,20 +255,20 @@ def test_data_that_fit_are_learnt_and_used(data: Collection, fields: dict[str, A
 
 def test_static_bits_are_the_same_every_time_and_dynamic_ones_are_not() -> None:
     static = ganvas.VAE(likelihood="bernoulli", binarize="static")
-    drawn = static.prepare(GREY)
-    assert torch.equal(drawn.x, static.prepare(GREY).x)
+    drawn = static.preprocess(GREY)
+    assert torch.equal(drawn.x, static.preprocess(GREY).x)
     assert set(drawn.x.unique().tolist()) == {0, 255}
     dynamic = ganvas.VAE(likelihood="bernoulli", binarize="dynamic")
-    assert dynamic.prepare(GREY) is GREY
+    assert dynamic.preprocess(GREY) is GREY
     x = torch.full((1000, 4), 0.3)
-    a, b = dynamic.observed(x), dynamic.observed(x)
+    a, b = dynamic.binarize_batch(x), dynamic.binarize_batch(x)
     assert not torch.equal(a, b)
     assert a.mean().item() == pytest.approx(0.3, abs=0.03)
 
 
 def test_means_are_in_the_datas_range() -> None:
     y = 5 * torch.randn(3, 2, 4, 4)
-    for name in HEADS:
+    for name in LIKELIHOOD_HEADS:
         mean: Tensor = head(name)(y).mean
         assert mean.min() >= 0, name
         assert mean.max() <= 1, name

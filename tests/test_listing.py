@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganvas.data import View, counts, load
+from ganvas.data import DataOptions, class_counts, load
 from ganvas.data import listing as files
-from ganvas.data.listing import RECORD, SUFFIXES, listed
+from ganvas.data.listing import IMAGE_SUFFIXES, RECORD_FILE, list_files
 from ganvas.errors import UserError
 from ganvas.inference.translation import translate_files
 from tests.test_tiles import negatives
@@ -26,11 +26,11 @@ def picture(path: Path, level: int = 0, kind: str | None = None) -> Path:
     return path
 
 
-ALL = View(holdout=0)
+ALL = DataOptions(holdout=0)
 
 
 def names(folder: Path) -> list[str]:
-    return [str(file) for file in listed(folder).images]
+    return [str(file) for file in list_files(folder).images]
 
 
 @unix
@@ -40,7 +40,7 @@ def test_links_to_folders_are_read_through_once_each(tmp_path: Path) -> None:
         picture(data / "cats" / f"{i}.png", i)
         picture(away / "dogs" / "small" / f"{i}.png", 100 + i)
     (data / "dogs").symlink_to(away / "dogs")
-    assert counts(load(data)) == {"cats": 3, "dogs": 3}
+    assert class_counts(load(data)) == {"cats": 3, "dogs": 3}
     assert not any("link" in note for note in load(data).notes)
     (data / "a").symlink_to(data / "cats")  # before cats, which is there itself
     (data / "puppies").symlink_to(away / "dogs")
@@ -50,7 +50,7 @@ def test_links_to_folders_are_read_through_once_each(tmp_path: Path) -> None:
     (data / "cats" / "one.png").symlink_to(away / "dogs" / "small" / "0.png")
     (data / "cats" / "self").symlink_to(data / "cats" / "self")
     found = load(data, ALL)
-    assert counts(found) == {"cats": 4, "dogs": 3}
+    assert class_counts(found) == {"cats": 4, "dogs": 3}
     assert found.notes == (
         "left out, links that lead nowhere: cats/gone.png, cats/self",
         "left out, links to a folder that holds them: cats/above",
@@ -59,7 +59,7 @@ def test_links_to_folders_are_read_through_once_each(tmp_path: Path) -> None:
     (tmp_path / "all").mkdir()
     (tmp_path / "all" / "dogs").symlink_to(away / "dogs")
     (tmp_path / "link").symlink_to(tmp_path / "all")
-    assert counts(load(tmp_path / "link")) == {"small": 3}
+    assert class_counts(load(tmp_path / "link")) == {"small": 3}
 
 
 @unix
@@ -69,7 +69,7 @@ def test_a_class_that_is_a_link_is_read_under_its_own_name_though_a_deeper_link_
         (tmp_path / "data").mkdir(exist_ok=True)
         (tmp_path / "data" / name).symlink_to(tmp_path / "away" / name)
     (tmp_path / "away" / "cat" / "up").symlink_to(tmp_path / "away")
-    assert counts(load(tmp_path / "data")) == {"cat": 1, "dogs": 1}
+    assert class_counts(load(tmp_path / "data")) == {"cat": 1, "dogs": 1}
 
 
 def test_links_are_translated_under_their_own_names(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_every_file_is_read_or_named(tmp_path: Path) -> None:
         load(tmp_path / "none")
 
 
-@pytest.mark.parametrize("suffix", sorted(SUFFIXES))
+@pytest.mark.parametrize("suffix", sorted(IMAGE_SUFFIXES))
 def test_a_translation_can_be_written_in_every_format_that_is_read(suffix: str, tmp_path: Path) -> None:
     picture(tmp_path / f"a{suffix}", 200)
     assert len(load(tmp_path)) == 1
@@ -197,14 +197,14 @@ def test_translations_are_no_data_of_their_source(tmp_path: Path) -> None:
         picture(b / f"b{i}.png", 50 + i)
     translate_files(negatives(), a, a / "deep" / "painted")
     assert names(a) == ["0.png", "1.png", "2.png"]
-    assert listed(a).notes == ["translations by ganvas are no data: left out deep/painted"]
+    assert list_files(a).notes == ["translations by ganvas are no data: left out deep/painted"]
     assert len(load(a / "deep" / "painted")) == 3  # asked for by name
     translate_files(negatives(), b, a)  # beside the originals
     assert names(a) == ["0.png", "1.png", "2.png"]
-    assert "left out ., deep/painted" in listed(a).notes[0]
+    assert "left out ., deep/painted" in list_files(a).notes[0]
     translate_files(negatives(), b, a)
     assert names(a) == ["0.png", "1.png", "2.png"]
-    record = json.loads((a / RECORD).read_text())
+    record = json.loads((a / RECORD_FILE).read_text())
     assert record["files"] == ["b0.png", "b1.png", "b2.png"]
     picture(b / "0.png", 9)  # called like an original, which stays one
     picture(b / "more" / "x.png", 9)
@@ -223,14 +223,14 @@ def test_a_single_translation_beside_its_original_is_no_data(tmp_path: Path) -> 
     translate_files(negatives(), tmp_path / "B", tmp_path / "A")
     assert names(tmp_path / "A") == ["a.png", "b.png"]
     translate_files(negatives(), a, tmp_path / "elsewhere" / "a.png")
-    assert not (tmp_path / "elsewhere" / RECORD).exists()
+    assert not (tmp_path / "elsewhere" / RECORD_FILE).exists()
 
 
 def test_records_of_earlier_versions_and_damaged_ones_are_for_all_below(tmp_path: Path) -> None:
     picture(tmp_path / "a.png")
     for i, record in enumerate(('{"weights": "x", "to": "B", "run": "r", "step": 1}', "{", '{"files": 3}', "[]")):
         picture(tmp_path / f"out{i}" / "sub" / "x.png")
-        (tmp_path / f"out{i}" / RECORD).write_text(record)
+        (tmp_path / f"out{i}" / RECORD_FILE).write_text(record)
     assert names(tmp_path) == ["a.png"]
     assert len(names(tmp_path / "out0")) == 1
 
@@ -259,7 +259,7 @@ def test_odd_names_are_read(tmp_path: Path) -> None:
     assert found.classes == tuple(sorted(classes))
     assert len(found) == 5
     assert "5 files skipped" in found.notes[0]
-    assert load(data, View(classes=("日本",))).x[0, 0, 0, 0] == 4
+    assert load(data, DataOptions(classes=("日本",))).x[0, 0, 0, 0] == 4
     assert load(data / classes[0]).name == classes[0]
     assert translate_files(negatives(), data, tmp_path / "out").translated == 5
 
@@ -269,5 +269,5 @@ def test_clutter_of_a_mac_is_left_alone(tmp_path: Path) -> None:
     picture(tmp_path / "dog" / "a.png")
     picture(tmp_path / "__MACOSX" / "cat" / "._a.png")
     (tmp_path / ".DS_Store").write_bytes(b"x")
-    assert counts(load(tmp_path)) == {"cat": 1, "dog": 1}
+    assert class_counts(load(tmp_path)) == {"cat": 1, "dog": 1}
     assert load(tmp_path, ALL).notes == ()

@@ -11,44 +11,44 @@ from safetensors.torch import save_file
 
 import ganvas
 from ganvas.cli.app import main
-from ganvas.config import Plan
-from ganvas.data import Collection, Scaling, load
+from ganvas.config import TrainConfig
+from ganvas.data import Dataset, Scaling, load
 from ganvas.evaluation import samples as evaluated
 from ganvas.inference.trained import Trained
 from ganvas.io import safetensors
 from ganvas.metrics import sliced_wasserstein
-from ganvas.metrics.features import CPU, Features, features_for
-from ganvas.metrics.features.efficientnet import SMALL
+from ganvas.metrics.features import CPU, FeatureSpace, make_feature_space
+from ganvas.metrics.features.efficientnet import LITE0_32
 from ganvas.model import Model
 from ganvas.models import CGAN, DCGAN, GAN, VAE
-from ganvas.randomness import generator
+from ganvas.randomness import make_generator
 from ganvas.training import schedule, validation
-from ganvas.training.loop import begin
+from ganvas.training.loop import initialize_state
 from ganvas.training.run_folder import read_log
-from ganvas.training.validation import Light
+from ganvas.training.validation import SampleEvaluator
 from ganvas.viz.images import Examples
 
 TINY = GAN(width=4, latent=3)
 
 
-def light(model: Model, data: Collection, seed: int = 0) -> tuple[Light, Trained]:
+def light(model: Model, data: Dataset, seed: int = 0) -> tuple[SampleEvaluator, Trained]:
     """The measurement of a run, and its untrained networks."""
-    plan = Plan(batch=8, seed=seed)
-    state = begin(model, data.shape, seed, CPU, len(data.classes))
-    measure = validation.begin(model, data, data, plan, state)
+    plan = TrainConfig(batch_size=8, seed=seed)
+    state = initialize_state(model, data.shape, seed, CPU, len(data.classes))
+    measure = validation.make_evaluator(model, data, data, plan, state)
     assert measure is not None
-    return measure, Trained(model, data.shape, state.average)
+    return measure, Trained(model, data.shape, state.ema_nets)
 
 
-def test_the_number_is_that_of_an_evaluation_of_the_same_examples(images: Collection) -> None:
+def test_the_number_is_that_of_an_evaluation_of_the_same_examples(images: Dataset) -> None:
     for model in (DCGAN(width=4, latent=3), CGAN(width=4, latent=3), VAE(width=4, latent=3)):
         measure, trained = light(model, images, seed=7)
-        some = images.some(2000, 7, "compared")
-        z = trained.noise(len(some), generator(CPU, 7, "compared"))
+        some = images.sample(2000, 7, "compared")
+        z = trained.sample_prior(len(some), make_generator(CPU, 7, "compared"))
         made = replace(some, x=trained.decode(z, measure.labels).x)
-        space = features_for("random-conv-v2", images.shape)
+        space = make_feature_space("random-conv-v2", images.shape)
         real, fake = space(some.x), space(made.x)
-        sides = evaluated.Sides(some, some, made, space, real, real, fake)
+        sides = evaluated.Comparison(some, some, made, space, real, real, fake)
         expected = evaluated.kid(sides)
         torch.manual_seed(3)
         first = measure.measure(trained)
@@ -60,9 +60,7 @@ def test_the_number_is_that_of_an_evaluation_of_the_same_examples(images: Collec
         assert first["error"] == pytest.approx(expected[f"{name}:error"], rel=1e-5)
 
 
-def test_samples_have_labels_drawn_apart_from_the_examples(
-    labelled: Collection, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_samples_have_labels_drawn_apart_from_the_examples(labelled: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     measure, trained = light(CGAN(net="mlp", width=4, latent=3), labelled)
     asked: list[torch.Tensor | None] = []
     real = Trained.decode
@@ -76,55 +74,55 @@ def test_samples_have_labels_drawn_apart_from_the_examples(
     (labels,) = asked
     assert labels is not None
     assert torch.equal(labels, measure.labels)  # type: ignore[arg-type]
-    assert measure.some.labels is not None
-    assert not torch.equal(labels, measure.some.labels)
+    assert measure.examples.labels is not None
+    assert not torch.equal(labels, measure.examples.labels)
 
 
-def test_features_go_by_the_data_but_none_is_slow(images: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_features_go_by_the_data_but_none_is_slow(images: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ganvas.metrics.features.LITE0.__class__.found", lambda self: None)
-    assert validation.space_of(images.shape, "images", CPU).name == "random-conv-v2"
+    assert validation.feature_space(images.shape, "images", CPU).name == "random-conv-v2"
     monkeypatch.setattr("ganvas.metrics.features.LITE0.__class__.found", lambda self: Path("weights"))
     asked: list[str] = []
 
-    def features(name: str, *_: Any, **options: Any) -> Features:
+    def features(name: str, *_: Any, **options: Any) -> FeatureSpace:
         asked.append(name)
-        return features_for("random-conv-v2", images.shape)
+        return make_feature_space("random-conv-v2", images.shape)
 
-    monkeypatch.setattr(validation, "features_for", features)
-    validation.space_of(images.shape, "images", torch.device("meta"))
-    validation.space_of(images.shape, "images", CPU)
-    validation.space_of((1, 28, 28), "fashion_mnist", CPU)
+    monkeypatch.setattr(validation, "make_feature_space", features)
+    validation.feature_space(images.shape, "images", torch.device("meta"))
+    validation.feature_space(images.shape, "images", CPU)
+    validation.feature_space((1, 28, 28), "fashion_mnist", CPU)
     assert asked == ["efficientnet-lite0-v1", "efficientnet-lite0-32-v1", "lenet-fashion-v1"]
 
 
 def test_colour_is_seen_by_a_trained_network_where_the_budget_pays_for_it(
-    images: Collection, vectors: Collection, monkeypatch: pytest.MonkeyPatch
+    images: Dataset, vectors: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At every checkpoint, or every 1,000 steps; of small networks, which it would slow down, it is not."""
 
-    def seen(step: int, data: Collection = images, **kept: Any) -> tuple[str, list[str]]:
-        monkeypatch.setattr(validation, "of_step", lambda *_: step)
-        plan = Plan(batch=8, every=100)
-        state = begin(TINY, data.shape, 0, CPU, len(data.classes))
-        measure = validation.begin(TINY, data, data, plan, state, **kept)
-        return measure.space.name, validation.of_features(kept.get("lines", ()), measure)  # type: ignore[union-attr]
+    def seen(step: int, data: Dataset = images, **kept: Any) -> tuple[str, list[str]]:
+        monkeypatch.setattr(validation, "training_step_operations", lambda *_: step)
+        plan = TrainConfig(batch_size=8, checkpoint_every=100)
+        state = initialize_state(TINY, data.shape, 0, CPU, len(data.classes))
+        measure = validation.make_evaluator(TINY, data, data, plan, state, **kept)
+        return measure.space.name, validation.metric_change_notes(kept.get("lines", ()), measure)  # type: ignore[union-attr]
 
     cheaper, advice = "random-conv-v2", 'which see less than EfficientNet does: pip install "ganvas[features]"'
     small, (told,) = seen(10**5)
     assert small == cheaper
-    assert told.endswith("would take too long beside so small a model" if SMALL.found() else advice)
+    assert told.endswith("would take too long beside so small a model" if LITE0_32.find() else advice)
     assert seen(10**12, vectors) == ("values", [])
-    if SMALL.found():
-        assert seen(10**12) == (SMALL.name, [f"samples are measured on {SMALL.name}"])
-        lines = [{"samples": {"metric": f"kid:{features_for(SMALL.name, images.shape).tag}"}}]
-        assert seen(10**5, lines=lines) == (SMALL.name, []), "a run goes on with what it began with"
+    if LITE0_32.find():
+        assert seen(10**12) == (LITE0_32.name, [f"samples are measured on {LITE0_32.name}"])
+        lines = [{"samples": {"metric": f"kid:{make_feature_space(LITE0_32.name, images.shape).tag}"}}]
+        assert seen(10**5, lines=lines) == (LITE0_32.name, []), "a run goes on with what it began with"
     monkeypatch.setattr("ganvas.metrics.features.LITE0.__class__.found", lambda self: None)
     name, (told,) = seen(10**12)
     assert name == cheaper
     assert told.endswith(advice)
 
 
-def test_of_vectors_it_is_the_sliced_wasserstein_distance(vectors: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_vectors_it_is_the_sliced_wasserstein_distance(vectors: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     measure, trained = light(TINY, vectors)
 
     def distance_of(offset: float) -> dict[str, Any]:
@@ -138,9 +136,9 @@ def test_of_vectors_it_is_the_sliced_wasserstein_distance(vectors: Collection, m
     assert near["value"] < apart["value"] < away["value"]
     assert near["metric"] == "sliced_wasserstein"
     assert away["memorised"] == 0
-    made = trained.noise(60, generator(CPU, 0, "compared")) + 3
-    real, units = vectors.some(60, 0, "compared").x, Scaling.of(vectors.x)
-    expected = sliced_wasserstein(units(real), units(made), directions=validation.DIRECTIONS)
+    made = trained.sample_prior(60, make_generator(CPU, 0, "compared")) + 3
+    real, units = vectors.sample(60, 0, "compared").x, Scaling.fit(vectors.x)
+    expected = sliced_wasserstein(units(real), units(made), n_directions=validation.N_DIRECTIONS)
     assert away["value"] == pytest.approx(expected, rel=1e-5)
 
 
@@ -148,8 +146,8 @@ def test_the_error_of_vectors_is_the_deviation_of_repeats() -> None:
     found = []
     for seed in range(200):
         x, y = torch.randn(2, 300, 2, generator=torch.Generator().manual_seed(seed))
-        data = Collection(x=x, name="normal")
-        measure = Light(data, features_for("values", (2,)), 0, schedule.Schedule(1, 300))
+        data = Dataset(x=x, name="normal")
+        measure = SampleEvaluator(data, make_feature_space("values", (2,)), 0, schedule.Schedule(1, 300))
         measure.__dict__["some"] = data
         found.append(measure.distance(y + 1))
     values, errors = torch.tensor(found).unbind(1)
@@ -160,24 +158,26 @@ class Tape(Trained):
     """A model that repeats examples."""
 
     def decode(self, z: torch.Tensor, labels: Any = None) -> Any:
-        x = self.about["x"]
+        x = self.metadata["x"]
         return Examples(x[torch.arange(len(z)) % len(x)])
 
 
 def tape(x: torch.Tensor) -> Trained:
     shape = tuple(x.shape[1:])
-    return Tape(TINY, shape, begin(TINY, shape, 0, CPU).average, {"x": x})
+    return Tape(TINY, shape, initialize_state(TINY, shape, 0, CPU).ema_nets, {"x": x})
 
 
 def test_copies_of_training_examples_are_counted() -> None:
     """Of the emoji: other ones of the same kind are none, copies and hardly changed copies are; so with doubles."""
     data = load("emoji")
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))
-    known, other = (replace(data.at(part), labels=None) for part in (order[:600], order[600:]))
+    known, other = (replace(data.select(part), labels=None) for part in (order[:600], order[600:]))
     noise = torch.randint(-3, 4, known.x.shape, generator=torch.Generator().manual_seed(1))
     noisy = (known.x + noise).clamp(0, 255).to(torch.uint8)
     for learnt in (known, replace(known, x=known.x.repeat(2, 1, 1, 1))):
-        measure = Light(learnt, features_for("random-conv-v2", data.shape), 0, schedule.Schedule(1, 400))
+        measure = SampleEvaluator(
+            learnt, make_feature_space("random-conv-v2", data.shape), 0, schedule.Schedule(1, 400)
+        )
         share = {
             name: measure.measure(tape(x))["memorised"]
             for name, x in (("other", other.x), ("copies", known.x), ("noisy", noisy))
@@ -185,21 +185,21 @@ def test_copies_of_training_examples_are_counted() -> None:
         assert share["other"] <= 0.02
         assert share["copies"] == share["noisy"] == 1
     large = replace(known, x=known.x.repeat(4, 1, 1, 1))
-    measure = Light(large, features_for("random-conv-v2", data.shape), 0, schedule.Schedule(1, 100))
+    measure = SampleEvaluator(large, make_feature_space("random-conv-v2", data.shape), 0, schedule.Schedule(1, 100))
     assert "memorised" not in measure.measure(tape(known.x)), "they are too many to look through"
 
 
 def test_a_run_that_copies_its_data_is_told_so(
-    images: Collection, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    images: Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def copied(self: GAN, z: torch.Tensor, *_: Any, **kept: Any) -> torch.Tensor:
         x = images.x[: len(z)] / 127.5 - 1
         return x[torch.arange(len(z)) % len(x)]
 
     monkeypatch.setattr(GAN, "generate", copied)
-    monkeypatch.setattr(GAN, "probe", lambda self, batch, **_: {"slope": 1.0})
-    monkeypatch.setattr(GAN, "observe", lambda self, batch, **_: {"diversity": torch.tensor(1.0)})
-    ganvas.train(TINY, images, folder="run", steps=200, batch=8, every=100, quiet=True)
+    monkeypatch.setattr(GAN, "discriminator_statistics", lambda self, batch, **_: {"slope": 1.0})
+    monkeypatch.setattr(GAN, "monitor", lambda self, batch, **_: {"diversity": torch.tensor(1.0)})
+    ganvas.train(TINY, images, folder="run", steps=200, batch_size=8, checkpoint_every=100, quiet=True)
     assert {line["samples"]["memorised"] for line in read_log("run") if "samples" in line} == {1.0}
     assert main(["doctor", "run"]) == 0
     said = capsys.readouterr().out
@@ -208,12 +208,12 @@ def test_a_run_that_copies_its_data_is_told_so(
 
 
 def test_a_run_goes_on_with_the_features_that_it_began_with(
-    images: Collection, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    images: Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Else the lowest distance so far, of a run of an older version, would be one on other features."""
     with monkeypatch.context() as older:
-        older.setattr(validation, "space_of", lambda shape, *_: features_for("random-conv-v1", shape))
-        run = ganvas.train(TINY, images, steps=20, batch=8, every=10)
+        older.setattr(validation, "feature_space", lambda shape, *_: make_feature_space("random-conv-v1", shape))
+        run = ganvas.train(TINY, images, steps=20, batch_size=8, checkpoint_every=10)
     assert isinstance(run.folder, Path)
     ganvas.resume(run.folder, steps=40, data=images)
     (metric,) = {line["samples"]["metric"] for line in read_log(run.folder) if "samples" in line}
@@ -232,7 +232,7 @@ def test_a_run_goes_on_with_the_features_that_it_began_with(
 
 def of_an_older_version(folder: Path) -> None:
     """Make a checkpoint one whose header does not say yet what was measured, and that found a distance of -1."""
-    header, tensors = safetensors.read(folder / "state.ckpt")
+    header, tensors = safetensors.read_safetensors(folder / "state.ckpt")
     header["samples"] = {"lowest": -1.0, "error": 0.1, "best": 10, "waited": 2}
     save_file(tensors, folder / "state.ckpt", {"ganvas": json.dumps(header)})
 
@@ -242,9 +242,9 @@ def test_what_older_versions_measured_otherwise_is_no_lowest_distance(
     kind: str, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Vectors in their own units, conditional models with the examples' own labels: nothing would ever be better."""
-    data: Collection = request.getfixturevalue(kind)
+    data: Dataset = request.getfixturevalue(kind)
     model = CGAN(width=4, latent=3) if kind == "labelled" else TINY
-    run = ganvas.train(model, data, steps=20, batch=8, every=10)
+    run = ganvas.train(model, data, steps=20, batch_size=8, checkpoint_every=10)
     assert isinstance(run.folder, Path)
     ganvas.resume(run.folder, steps=40, data=data)
     assert "anew" not in capsys.readouterr().err
@@ -257,9 +257,9 @@ def test_what_older_versions_measured_otherwise_is_no_lowest_distance(
     )
 
 
-def test_distances_from_other_data_do_not_compare(images: Collection) -> None:
-    run = ganvas.train(TINY, images, steps=20, batch=8, every=10, quiet=True)
+def test_distances_from_other_data_do_not_compare(images: Dataset) -> None:
+    run = ganvas.train(TINY, images, steps=20, batch_size=8, checkpoint_every=10, quiet=True)
     assert isinstance(run.folder, Path)
     of_an_older_version(run.folder)
-    ganvas.resume(run.folder, steps=40, data=replace(images, x=images.x.flip(3)), changed_data=True, quiet=True)
+    ganvas.resume(run.folder, steps=40, data=replace(images, x=images.x.flip(3)), allow_changed_data=True, quiet=True)
     assert read_log(run.folder)[-1]["samples"]["lowest"] != -1

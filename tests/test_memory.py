@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from ganvas.cli.inspect import described
-from ganvas.data import Collection, View, load, memory
+from ganvas.cli.inspect import describe_dataset
+from ganvas.data import DataOptions, Dataset, load, memory
 from ganvas.errors import UserError
 from ganvas.models import VAE
 
@@ -39,9 +39,9 @@ def cost() -> Callable[[Callable[[], object]], int]:
     return measure
 
 
-def known(collection: Collection) -> Collection:
+def known(collection: Dataset) -> Dataset:
     """The same, all facts of which have been computed."""
-    described(collection)
+    describe_dataset(collection)
     return collection
 
 
@@ -54,7 +54,7 @@ def test_arrays(cost: Callable[[Callable[[], object]], int], tmp_path: Path) -> 
     del x
     for name in ("x.npy", "x.npz"):
         assert cost(lambda name=name: known(load(tmp_path / name))) < 1.5 * size + ROOM  # type: ignore[misc]
-    grey = lambda: load(tmp_path / "x.npy", View(channels=1, size="32"))  # noqa: E731
+    grey = lambda: load(tmp_path / "x.npy", DataOptions(channels=1, size="32"))  # noqa: E731
     assert cost(grey) < 1.5 * size + ROOM
 
 
@@ -62,7 +62,7 @@ def test_examples_kept_in_the_memory_of_all(tmp_path: Path) -> None:
     x = np.random.default_rng(0).integers(0, 256, (300, 80, 90), np.uint8)
     y = np.arange(300) % 7
     np.savez(tmp_path / "x.npz", x=x, y=y)
-    train, test = (load(tmp_path / "x.npz", View(split=split, holdout=0.3)) for split in ("train", "test"))
+    train, test = (load(tmp_path / "x.npz", DataOptions(split=split, holdout=0.3)) for split in ("train", "test"))
     every = np.concatenate([train.x.numpy(), test.x.numpy()])[:, 0]
     assert 60 < len(test) < 120
     assert sorted(map(bytes, every)) == sorted(map(bytes, x))
@@ -84,15 +84,15 @@ def test_images(cost: Callable[[Callable[[], object]], int], tmp_path: Path) -> 
 def test_colours_times_alpha(cost: Callable[[Callable[[], object]], int]) -> None:
     """Whether data suit a likelihood is found a part at a time: their products with alpha take ten times as much."""
     x = np.random.default_rng(0).integers(0, 2, (4000, 4, 64, 64), np.uint8) * np.uint8(255)
-    data = Collection(x=torch.from_numpy(x))
+    data = Dataset(x=torch.from_numpy(x))
     for model in (VAE(), VAE(likelihood="bernoulli")):
-        assert cost(lambda model=model: model.check(data)) < 0.8 * x.nbytes  # type: ignore[misc]
+        assert cost(lambda model=model: model.validate_data(data)) < 0.8 * x.nbytes  # type: ignore[misc]
     x[-1, 1] = 7
     with pytest.raises(UserError, match="values between black and white"):
-        VAE(likelihood="bernoulli").check(data)
+        VAE(likelihood="bernoulli").validate_data(data)
 
 
 def test_what_is_free(tmp_path: Path) -> None:
-    assert 2**20 < memory.available() < 2**50
+    assert 2**20 < memory.available_memory() < 2**50
     with pytest.raises(UserError, match=r"x would take 1,000,000 GiB of memory, and .* GiB are free: give less"):
-        memory.check_room(10**6 * 2**30, "x", "give less")
+        memory.check_memory(10**6 * 2**30, "x", "give less")

@@ -13,14 +13,14 @@ from torch import Tensor, nn
 
 import ganvas
 from ganvas import models
-from ganvas.config import Plan
-from ganvas.data import Collection, load, scaling_of, streamed
+from ganvas.config import TrainConfig
+from ganvas.data import Dataset, fit_scaling, load, make_stream
 from ganvas.errors import UserError
 from ganvas.inference.trained import Trained, load_trained
-from ganvas.model import Batch, Encodes, Model, Move, Samples, plain
+from ganvas.model import Batch, EncoderModel, GenerativeModel, Model, Move, to_dict
 from ganvas.models import MODELS
 from ganvas.training import loop
-from ganvas.training.loop import begin, play, train
+from ganvas.training.loop import apply_move, initialize_state, train
 from tests.conftest import image_collection, learnt_by
 
 SMALL: dict[str, Any] = {"latent": 6, "width": 8, "k": 2, "levels": (4, 2), "k_first": 3, "blocks": 1, "pool": 6}
@@ -28,7 +28,7 @@ CPU = torch.device("cpu")
 every_model = pytest.mark.parametrize("cls", MODELS.values(), ids=list(MODELS))
 every_generator, every_translator = (
     pytest.mark.parametrize("cls", some.values(), ids=list(some))
-    for some in ({name: cls for name, cls in MODELS.items() if cls.domains == n} for n in (1, 2))
+    for some in ({name: cls for name, cls in MODELS.items() if cls.n_domains == n} for n in (1, 2))
 )
 every_kind = pytest.mark.parametrize("kind", ["conv", "mlp", "vectors"])
 
@@ -44,8 +44,8 @@ def outputs(made: Any) -> Tensor:
     return made if isinstance(made, Tensor) else made.mean
 
 
-def sample_data(kind: str) -> Collection:
-    return load("ring").at(slice(40)) if kind == "vectors" else image_collection()
+def sample_data(kind: str) -> Dataset:
+    return load("ring").select(slice(40)) if kind == "vectors" else image_collection()
 
 
 def small_of(cls: type[Model], kind: str) -> Model:
@@ -59,7 +59,7 @@ def small_of(cls: type[Model], kind: str) -> Model:
 
 def labels_of(model: Model, n: int) -> tuple[Tensor, ...]:
     """What a conditional model's networks take besides their input."""
-    return (torch.arange(n) % 5,) if model.labelled else ()
+    return (torch.arange(n) % 5,) if model.is_conditional else ()
 
 
 @every_kind
@@ -68,9 +68,9 @@ def test_a_move_changes_only_its_own_networks(cls: type[Model], kind: str) -> No
     data, model = learnt_by(cls, sample_data(kind)), small_of(cls, kind)
     nets = model.networks(data.shape, len(data.classes))
     moved: set[str] = set()
-    for move in model.step(streamed(data, scaling_of(data, model), batch=8, seed=0), 0, **nets):
+    for move in model.step(make_stream(data, fit_scaling(data, model), batch=8, seed=0), 0, **nets):
         before = {name: [p.clone() for p in net.parameters()] for name, net in nets.items()}
-        play(move, model.optimizer(*move.networks))
+        apply_move(move, model.optimizer(*move.networks))
         for name, net in nets.items():
             same = all(torch.equal(a, b) for a, b in zip(before[name], net.parameters(), strict=True))
             assert same == (net not in move.networks), name
@@ -81,11 +81,11 @@ def test_a_move_changes_only_its_own_networks(cls: type[Model], kind: str) -> No
 
 
 @every_model
-def test_every_parameter_gets_a_gradient(cls: type[Model], images: Collection) -> None:
+def test_every_parameter_gets_a_gradient(cls: type[Model], images: Dataset) -> None:
     model, data = small(cls), learnt_by(cls, images)
     nets = model.networks(data.shape, len(data.classes))
-    for move in model.step(streamed(data, scaling_of(data, model), batch=8, seed=0), 0, **nets):
-        play(move, torch.optim.SGD([p for network in move.networks for p in network.parameters()], lr=0))
+    for move in model.step(make_stream(data, fit_scaling(data, model), batch=8, seed=0), 0, **nets):
+        apply_move(move, torch.optim.SGD([p for network in move.networks for p in network.parameters()], lr=0))
         for network in move.networks:
             gradients = [p.grad for p in network.parameters()]
             # the bias of a critic's last layer cancels where only differences of its verdicts count
@@ -95,7 +95,7 @@ def test_every_parameter_gets_a_gradient(cls: type[Model], images: Collection) -
 @every_model
 def test_a_model_survives_json_and_is_compared_by_value(cls: type[Model]) -> None:
     model = replace(small(cls), lr=0.123)
-    assert TypeAdapter(cls).validate_python(json.loads(json.dumps(plain(model)))) == model
+    assert TypeAdapter(cls).validate_python(json.loads(json.dumps(to_dict(model)))) == model
     assert model != small(cls)
 
 
@@ -113,10 +113,10 @@ def test_bad_hyperparameters_are_refused(cls: type[Model]) -> None:
 def test_a_preview_shows_examples(cls: type[Model], kind: str) -> None:
     data, model = learnt_by(cls, sample_data(kind)), small_of(cls, kind)
     made = model.networks(data.shape, len(data.classes))
-    nets = {name: net.eval() for name, net in made.items() if name not in model.scaffolding}
-    batch = next(streamed(data, scaling_of(data, model), batch=7, seed=0))
+    nets = {name: net.eval() for name, net in made.items() if name not in model.training_only}
+    batch = next(make_stream(data, fit_scaling(data, model), batch=7, seed=0))
     rows = model.preview(batch, **nets)
-    assert rows.shape[1:] == (7, *data.parts[0].shape)
+    assert rows.shape[1:] == (7, *data.datasets[0].shape)
 
 
 @pytest.mark.parametrize(
@@ -179,28 +179,28 @@ def test_adding_a_model_touches_one_file_and_one_line() -> None:
 
 @every_model
 def test_an_artifact_comes_back_whole(cls: type[Model], tmp_path: Path) -> None:
-    model, shape = small(cls), (3, 12, 10) if cls.domains == 1 else ((3, 12, 10), (1, 8, 8))
+    model, shape = small(cls), (3, 12, 10) if cls.n_domains == 1 else ((3, 12, 10), (1, 8, 8))
     networks = model.networks(shape, 2)
-    nets = nn.ModuleDict({name: net for name, net in networks.items() if name not in model.scaffolding}).eval()
+    nets = nn.ModuleDict({name: net for name, net in networks.items() if name not in model.training_only}).eval()
     a = Trained(model, shape, nets, {"classes": ["x", "y"]})
     a.save(tmp_path / "w.safetensors")
     b = load_trained(tmp_path / "w.safetensors")
-    assert (b.model, b.shape, b.about) == (a.model, a.shape, a.about)
+    assert (b.model, b.shape, b.metadata) == (a.model, a.shape, a.metadata)
     assert all(
         torch.equal(p, q) for p, q in zip(a.nets.state_dict().values(), b.nets.state_dict().values(), strict=True)
     )
-    if cls.domains == 1:
+    if cls.n_domains == 1:
         assert torch.equal(a.sample(3).x, b.sample(3).x)
 
 
 @every_generator
-def test_what_a_model_can_do_after_training(cls: type[Model], images: Collection) -> None:
-    trained = ganvas.train(small(cls), images, steps=2, batch=8, every=1, quiet=True)
-    assert isinstance(trained.model, Samples)
+def test_what_a_model_can_do_after_training(cls: type[Model], images: Dataset) -> None:
+    trained = ganvas.train(small(cls), images, steps=2, batch_size=8, checkpoint_every=1, quiet=True)
+    assert isinstance(trained.model, GenerativeModel)
     assert trained.sample(5).x.shape == (5, 3, 12, 10)
     assert torch.equal(trained.sample(5, seed=1).x, trained.sample(5, seed=1).x)
     assert not torch.equal(trained.sample(5, seed=1).x, trained.sample(5, seed=2).x)
-    if isinstance(trained.model, Encodes):
+    if isinstance(trained.model, EncoderModel):
         codes = trained.encode(images)
         assert codes.shape == (40, 6)
         nn.Linear(6, 1)(codes).sum().backward()  # a probe can learn from them
@@ -211,9 +211,9 @@ def test_what_a_model_can_do_after_training(cls: type[Model], images: Collection
 
 
 @every_generator
-def test_results_do_not_depend_on_what_else_is_in_the_batch(cls: type[Model], images: Collection) -> None:
+def test_results_do_not_depend_on_what_else_is_in_the_batch(cls: type[Model], images: Dataset) -> None:
     """Inference in evaluation mode: no batch statistics, whatever was done in training."""
-    trained = ganvas.train(small(cls), images, steps=3, batch=8, quiet=True)
+    trained = ganvas.train(small(cls), images, steps=3, batch_size=8, quiet=True)
     z, y = torch.randn(9, 6), torch.arange(9) % 5
     assert (trained.decode(z, y).x[:2].int() - trained.decode(z[:2], y[:2]).x.int()).abs().max() <= 1
 
@@ -270,21 +270,21 @@ def doubled(batch: Batch) -> Batch:
 @pytest.fixture
 def exact(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Training in float64, in which machines and numbers of threads agree to many digits."""
-    real = loop.streamed
-    monkeypatch.setattr(loop, "streamed", lambda *args, **options: Doubled(real(*args, **options)))
+    real = loop.make_stream
+    monkeypatch.setattr(loop, "make_stream", lambda *args, **options: Doubled(real(*args, **options)))
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
 
 
 @every_model
-def test_golden_losses(cls: type[Model], images: Collection, exact: None) -> None:
+def test_golden_losses(cls: type[Model], images: Dataset, exact: None) -> None:
     """Means of each term over the first five steps: a refactoring does not change them."""
-    model, data = small(cls, k_first=getattr(cls(), "k_first", 1)), learnt_by(cls, images)
-    state = begin(model, data.shape, 0, CPU, len(data.classes))
-    for _ in train(model, data, Plan(steps=5, batch=8), state):
+    model, data = small(cls, k_first=getattr(cls(), "initial_critic_steps", 1)), learnt_by(cls, images)
+    state = initialize_state(model, data.shape, 0, CPU, len(data.classes))
+    for _ in train(model, data, TrainConfig(steps=5, batch_size=8), state):
         pass
-    terms = {name: mean for name, mean in state.meter.read().items() if name not in model.watched}
+    terms = {name: mean for name, mean in state.meter.pop_means().items() if name not in model.logged_statistics}
     assert terms == pytest.approx(GOLDEN[cls.__name__.lower()], rel=1e-6)
 
 

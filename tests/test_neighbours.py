@@ -10,13 +10,13 @@ from torch import Tensor
 from ganvas.errors import UserError
 from ganvas.metrics import neighbours
 from ganvas.metrics.neighbours import (
-    copying,
-    coverage,
-    doubles,
+    build_indexes,
+    duplicate_rate,
     duplicates,
-    points,
+    memorisation_test,
+    one_nn_accuracy,
+    prdc_terms,
     precision_recall,
-    told_apart,
     two_sample_accuracy,
 )
 
@@ -78,9 +78,9 @@ def test_sets_that_are_alike_cannot_be_told_apart() -> None:
     random = torch.Generator().manual_seed(2)
     a, b, c = torch.randn(3, 1500, 5, generator=random)
     assert two_sample_accuracy(a, b) == pytest.approx((0.5, 0.5), abs=0.04)
-    found = copying(a, b, c)
-    assert found.nearer == pytest.approx(0.5, abs=0.03)
-    assert found.memorised == pytest.approx(0.01, abs=0.008)
+    found = memorisation_test(a, b, c)
+    assert found.nearer_share == pytest.approx(0.5, abs=0.03)
+    assert found.memorised_share == pytest.approx(0.01, abs=0.008)
     assert duplicates(a, b) == pytest.approx(0.01, abs=0.008)
 
 
@@ -88,9 +88,9 @@ def test_copies_are_seen() -> None:
     random = torch.Generator().manual_seed(3)
     train, held_out, fresh = torch.randn(3, 1000, 5, generator=random)
     a_third = torch.cat([train[:333], fresh[:667]])
-    found = copying(train, held_out, a_third + 1e-3)
-    assert found.memorised == pytest.approx(0.333 + 0.667 * 0.01, abs=0.02)
-    assert found.nearer > 0.6
+    found = memorisation_test(train, held_out, a_third + 1e-3)
+    assert found.memorised_share == pytest.approx(0.333 + 0.667 * 0.01, abs=0.02)
+    assert found.nearer_share > 0.6
     assert duplicates(train, fresh[:100].repeat(10, 1)) == 1
     assert duplicates(train, torch.cat([fresh[:500], fresh[:250]])) == pytest.approx(2 / 3, abs=0.02)
 
@@ -120,17 +120,17 @@ def test_neighbours_are_looked_for_once_and_give_the_same_numbers(monkeypatch: p
     random = torch.Generator().manual_seed(5)
     a, b, c = torch.randn(3, 90, 4, generator=random) + 2
     counted = []
-    inner = neighbours.distances
-    monkeypatch.setattr(neighbours, "distances", lambda x, y: counted.append(len(x)) or inner(x, y))
-    real, *others = points(a, b, c)
+    inner = neighbours.pairwise_distances
+    monkeypatch.setattr(neighbours, "pairwise_distances", lambda x, y: counted.append(len(x)) or inner(x, y))
+    real, *others = build_indexes(a, b, c)
     for x, y in zip((b, c), others, strict=True):
-        assert all(torch.equal(p, q) for p, q in zip(coverage(real, y), precision_recall(a, x), strict=True))
-        assert told_apart(real, y) == two_sample_accuracy(a, x)
-        assert doubles(real, y) == duplicates(a, x)
+        assert all(torch.equal(p, q) for p, q in zip(prdc_terms(real, y), precision_recall(a, x), strict=True))
+        assert one_nn_accuracy(real, y) == two_sample_accuracy(a, x)
+        assert duplicate_rate(real, y) == duplicates(a, x)
     counted.clear()
-    real, *others = points(a, b, c)
+    real, *others = build_indexes(a, b, c)
     for y in others:
-        coverage(real, y), told_apart(real, y), doubles(real, y)
+        prdc_terms(real, y), one_nn_accuracy(real, y), duplicate_rate(real, y)
     assert sum(counted) == 90 * (3 + 4), "once in each set, and twice between two"
 
 

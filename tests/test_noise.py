@@ -8,23 +8,23 @@ import torch
 from torch import Tensor, nn
 
 import ganvas
-from ganvas.data import Collection
+from ganvas.data import Dataset
 from ganvas.distributions import priors
-from ganvas.distributions.priors import fit
-from ganvas.explore import interpolate, quantiles
+from ganvas.distributions.priors import fit_priors
+from ganvas.explore import interpolate, normal_quantiles
 from ganvas.inference.trained import Trained
 from ganvas.model import Model
 from ganvas.models import DCGAN, GAN, MODELS, VAE
-from ganvas.randomness import generator
+from ganvas.randomness import make_generator
 from tests.test_models import every_generator, small
 
 CPU = torch.device("cpu")
 VARIANTS: dict[str, Model] = {
     f"{name}, latent {latent}": small(cls, latent=latent, levels=(latent,))
-    for name, cls in MODELS.items() if cls.domains == 1 for latent in (1, 7, 16, 100)
+    for name, cls in MODELS.items() if cls.n_domains == 1 for latent in (1, 7, 16, 100)
 } | {
-    "uniform": GAN(width=4, latent=5, prior="uniform"), "spatial": VAE(width=4, latent=3, net="spatial"),
-    "levels": ganvas.LadderVAE(width=4, levels=(5, 3, 2)),
+    "uniform": GAN(width=4, latent=5, noise_distribution="uniform"), "spatial": VAE(width=4, latent=3, net="spatial"),
+    "levels": ganvas.LadderVAE(width=4, latents=(5, 3, 2)),
 } | {
     f"vamp, {family}": VAE(width=4, latent=3, prior="vamp", pseudo_inputs=5, posterior=family)
     for family in ("diagonal", "full", "low-rank")
@@ -33,17 +33,17 @@ VARIANTS: dict[str, Model] = {
 
 def untrained(model: Model, shape: tuple[int, ...] = (3, 12, 10), classes: int = 5) -> Trained:
     torch.manual_seed(0)
-    nets = {name: net for name, net in model.networks(shape, classes).items() if name not in model.scaffolding}
+    nets = {name: net for name, net in model.networks(shape, classes).items() if name not in model.training_only}
     return Trained(model, shape, nn.ModuleDict(nets).eval(), {"classes": [str(c) for c in range(classes)]})
 
 
 @pytest.mark.parametrize("model", VARIANTS.values(), ids=list(VARIANTS))
 def test_fewer_codes_of_noise_are_the_first_of_more(model: Model) -> None:
     trained = untrained(model)
-    many = trained.noise(64, generator(CPU, 3))
+    many = trained.sample_prior(64, make_generator(CPU, 3))
     assert len(many.unique(dim=0)) == 64
     for n in (1, 2, 5, 13, 15, 16, 17, 30, 48, 63):
-        assert torch.equal(trained.noise(n, generator(CPU, 3)), many[:n])
+        assert torch.equal(trained.sample_prior(n, make_generator(CPU, 3)), many[:n])
 
 
 @pytest.mark.parametrize("d", [1, 3, 16])
@@ -51,13 +51,13 @@ def test_fewer_codes_of_noise_are_the_first_of_more(model: Model) -> None:
 def test_fewer_codes_of_a_fitted_prior_are_the_first_of_more(
     kind: str, d: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(priors, "STEPS", 10)
-    fitted = fit(torch.randn(200, d) + (torch.arange(200) % 2 * 8)[:, None], kinds=[kind])
+    monkeypatch.setattr(priors, "MAX_STEPS", 10)
+    fitted = fit_priors(torch.randn(200, d) + (torch.arange(200) % 2 * 8)[:, None], kinds=[kind])
     trained = replace(untrained(VAE(width=4, latent=d)), priors=fitted)
-    many = trained.drawn(64, 3, kind)
+    many = trained.sample_codes(64, 3, kind)
     assert len(many.unique(dim=0)) == 64
     for n in (1, 2, 5, 15, 17, 63):
-        assert torch.equal(trained.drawn(n, 3, kind), many[:n])
+        assert torch.equal(trained.sample_codes(n, 3, kind), many[:n])
 
 
 @every_generator
@@ -72,17 +72,17 @@ def test_fewer_samples_are_the_first_of_more(cls: type[Model]) -> None:
 def test_fewer_samples_of_every_class_are_the_first_of_more(model: Any) -> None:
     trained = untrained(model)
     wide, all_classes = (
-        t.x.int().unflatten(0, (-1, k)) for t, k in ((trained.sample(each=9), 9), (trained.sample(45), 5))
+        t.x.int().unflatten(0, (-1, k)) for t, k in ((trained.sample(per_class=9), 9), (trained.sample(45), 5))
     )
     for k in (1, 4, 8):
-        row = trained.sample(each=k).x.int().unflatten(0, (5, k))
+        row = trained.sample(per_class=k).x.int().unflatten(0, (5, k))
         assert (row - wide[:, :k]).abs().max() <= 1
     assert (wide.transpose(0, 1) - all_classes).abs().max() <= 1  # as those that go through the classes in turn
     alone = [trained.sample(n, label="3").x.int() for n in (3, 11)]
     assert (alone[0] - alone[1][:3]).abs().max() <= 1
 
 
-def test_a_walk_is_the_same_whatever_others_there_are(images: Collection) -> None:
+def test_a_walk_is_the_same_whatever_others_there_are(images: Dataset) -> None:
     trained = untrained(small(VAE))
     for data in (None, images):
         one, three = (interpolate(trained, data, rows=rows, columns=4).x.int() for rows in (1, 3))
@@ -102,28 +102,28 @@ class Same(nn.Module):
 
 def test_an_arc_between_draws_of_a_uniform_prior_stays_in_its_cube() -> None:
     """And its coordinates are as far from 0 all the way as those of the ends: a mean square of 1/3."""
-    trained = Trained(GAN(latent=200, prior="uniform"), (200,), nn.ModuleDict({"G": Same()}))
+    trained = Trained(GAN(latent=200, noise_distribution="uniform"), (200,), nn.ModuleDict({"G": Same()}))
     walks = interpolate(trained, rows=8, columns=9).x.unflatten(0, (8, 9))
     assert walks.abs().max() <= 1
     torch.testing.assert_close(walks.square().mean((0, 2)), torch.full((9,), 1 / 3), rtol=0.1, atol=0.0)
-    noise = trained.noise(16, generator(CPU, 0, "interpolate"))
+    noise = trained.sample_prior(16, make_generator(CPU, 0, "interpolate"))
     torch.testing.assert_close(walks[:, 0], noise[0::2])
     torch.testing.assert_close(walks[:, -1], noise[1::2])
-    straight = interpolate(trained, rows=8, columns=9, path="linear").x.unflatten(0, (8, 9))
+    straight = interpolate(trained, rows=8, columns=9, interpolation="linear").x.unflatten(0, (8, 9))
     torch.testing.assert_close(straight[:, 4], (noise[0::2] + noise[1::2]) / 2)
 
 
 def test_quantiles_of_a_uniform_prior_are_evenly_spaced() -> None:
-    trained = Trained(GAN(latent=3, prior="uniform"), (3,), nn.ModuleDict({"G": Same()}))
+    trained = Trained(GAN(latent=3, noise_distribution="uniform"), (3,), nn.ModuleDict({"G": Same()}))
     sheet = ganvas.manifold(trained, side=5)
     even = torch.tensor([-0.8, -0.4, 0.0, 0.4, 0.8])
     torch.testing.assert_close(sheet.x.unflatten(0, (5, 5))[0, :, 0], even)
     torch.testing.assert_close(sheet.x.unflatten(0, (5, 5))[:, 0, 1], even.flip(0))
-    assert sheet.about["quantiles"] == pytest.approx(even.tolist(), abs=1e-6)
+    assert sheet.metadata["quantiles"] == pytest.approx(even.tolist(), abs=1e-6)
     normal = replace(trained, model=GAN(latent=3))
-    torch.testing.assert_close(ganvas.manifold(normal, side=5).x[:5, 0], quantiles(5))
+    torch.testing.assert_close(ganvas.manifold(normal, side=5).x[:5, 0], normal_quantiles(5))
 
 
-def test_a_default_dcgan_has_a_plane(images: Collection) -> None:
+def test_a_default_dcgan_has_a_plane(images: Dataset) -> None:
     trained = untrained(DCGAN(width=4))
     assert ganvas.manifold(trained, side=3).x.shape == (9, 3, 12, 10)

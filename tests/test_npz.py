@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import ganvas
-from ganvas.data import View, counts, load
+from ganvas.data import DataOptions, class_counts, load
 from ganvas.errors import UserError
 
 X = np.random.default_rng(0).integers(0, 256, (12, 6, 5), np.uint8)
@@ -26,14 +26,17 @@ def test_splits(images: str, labels: str, tmp_path: Path) -> None:
     arrays = {images.format("train"): X, labels.format("train"): Y, images.format("test"): TEST,
               labels.format("test"): Y[:4]}  # fmt: skip
     np.savez(tmp_path / "d.npz", **arrays)
-    train, test = load(tmp_path / "d.npz"), load(tmp_path / "d.npz", View(split="test"))
+    train, test = load(tmp_path / "d.npz"), load(tmp_path / "d.npz", DataOptions(split="test"))
     assert np.array_equal(train.x[:, 0].numpy(), X)
     assert np.array_equal(test.x[:, 0].numpy(), TEST)
-    assert counts(train) == {"0": 4, "1": 4, "2": 4}
+    assert class_counts(train) == {"0": 4, "1": 4, "2": 4}
     assert test.labels is not None
     named = load(f"{tmp_path}/d.npz:{images.format('train')}")
     assert named.fingerprint() == train.fingerprint()
-    assert load(f"{tmp_path}/d.npz:{images.format('train')}", View(split="test")).fingerprint() == test.fingerprint()
+    assert (
+        load(f"{tmp_path}/d.npz:{images.format('train')}", DataOptions(split="test")).fingerprint()
+        == test.fingerprint()
+    )
 
 
 @pytest.mark.parametrize(
@@ -41,7 +44,7 @@ def test_splits(images: str, labels: str, tmp_path: Path) -> None:
 )
 def test_one_part(images: str, labels: str, tmp_path: Path) -> None:
     np.savez(tmp_path / "d.npz", **{labels: Y, images: X})
-    assert counts(load(tmp_path / "d.npz")) == {"0": 4, "1": 4, "2": 4}
+    assert class_counts(load(tmp_path / "d.npz")) == {"0": 4, "1": 4, "2": 4}
 
 
 def test_medmnist(tmp_path: Path) -> None:
@@ -51,11 +54,11 @@ def test_medmnist(tmp_path: Path) -> None:
         parts |= {f"{split}_images": X[:n], f"{split}_labels": Y[:n, None].astype(np.uint8)}
     np.savez(tmp_path / "d.npz", **parts)
     found = load(tmp_path / "d.npz")
-    assert (len(found), len(load(tmp_path / "d.npz", View(split="test")))) == (12, 4)
+    assert (len(found), len(load(tmp_path / "d.npz", DataOptions(split="test")))) == (12, 4)
     assert any("arrays left out: val_images, val_labels" in note for note in found.notes)
     del parts["test_images"], parts["test_labels"]
     np.savez(tmp_path / "d.npz", **parts)
-    test = load(tmp_path / "d.npz", View(split="test"))
+    test = load(tmp_path / "d.npz", DataOptions(split="test"))
     assert len(test) == 3
     assert any("the validation split was read: val_images" in note for note in test.notes)
 
@@ -88,7 +91,7 @@ def test_labels_from_one_leave_a_class_without_examples(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no example of class 0 was trained on: this model knows 1, 2, 3"):
         run.sample(2, label=0)
     assert run.sample(6).labels.tolist() == [1, 2, 3, 1, 2, 3]  # type: ignore[union-attr]
-    assert run.sample(each=2).rows == ("1", "2", "3")
+    assert run.sample(per_class=2).row_labels == ("1", "2", "3")
     assert run.sample(2, label="3").labels.tolist() == [3, 3]  # type: ignore[union-attr]
 
 

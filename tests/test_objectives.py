@@ -106,8 +106,8 @@ def test_the_value_function_and_its_losses_are_those_of_numpy() -> None:
     real, fake = LOGITS, LOGITS[::-1] + 0.5
     r, f = torch.tensor(real), torch.tensor(fake.copy())
     log_d, log_not_d = log_sigmoid(real).mean(), log_sigmoid(-fake).mean()
-    assert objectives.value(r, f).item() == pytest.approx(log_d + log_not_d)
-    for loss in objectives.JENSEN_SHANNON:
+    assert objectives.value_function(r, f).item() == pytest.approx(log_d + log_not_d)
+    for loss in objectives.JENSEN_SHANNON_LOSSES:
         terms = {name: t.item() for name, t in objectives.discriminator_terms(loss, r, f).items()}
         assert terms == pytest.approx({"real": -log_d, "fake": -log_not_d})
     assert objectives.generator_loss("minimax", f).item() == pytest.approx(log_not_d)
@@ -135,8 +135,8 @@ def test_with_the_best_discriminator_the_value_is_2_jsd_minus_log_4() -> None:
     p, q = p / 8, q / 8
     m = (p + q) / 2
     jsd = 0.5 * (p * np.log(p / m)).sum() + 0.5 * (q * np.log(q / m)).sum()
-    assert objectives.value(real, fake).item() == pytest.approx(2 * jsd - log(4))
-    worse = objectives.value(real + 0.3, fake + 0.3).item()
+    assert objectives.value_function(real, fake).item() == pytest.approx(2 * jsd - log(4))
+    worse = objectives.value_function(real + 0.3, fake + 0.3).item()
     assert worse < 2 * jsd - log(4)
 
 
@@ -149,4 +149,4 @@ def test_gradients_agree_with_finite_differences() -> None:
     assert gradcheck(lambda y: objectives.bernoulli_nll(x, y), (y,))
     assert gradcheck(lambda y: objectives.gaussian_nll(x, y, 0.3), (y,))
     assert gradcheck(lambda y: objectives.squared_error(x, y), (y,))
-    assert gradcheck(objectives.value, (d, d))
+    assert gradcheck(objectives.value_function, (d, d))

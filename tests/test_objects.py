@@ -12,7 +12,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 import ganvas
-from ganvas.data import View, load
+from ganvas.data import DataOptions, load
 from ganvas.data.objects import from_object
 from ganvas.errors import UserError
 
@@ -79,7 +79,7 @@ def test_images_of_several_sizes_are_resized_on_request() -> None:
         images = [make(np.full((8, 6 + i % 2, 3), 40 * i, np.uint8)) for i in range(5)]
         with pytest.raises(UserError, match=r"that list holds images of 2 shapes .*ask for one size"):
             load(images)
-        found = load(images, View(size="4"))
+        found = load(images, DataOptions(size="4"))
         assert found.shape == (3, 4, 4)
         assert found.x[:, 0, 0, 0].tolist() == [0, 40, 80, 120, 160]
 
@@ -88,10 +88,10 @@ def test_rows_of_numbers_and_tables() -> None:
     assert load([[1.0, 2], [3, 4], [5, 6]]).shape == (2,)
     table = SimpleNamespace(dtypes=[np.dtype(float), np.dtype(int)], columns=["a", "b"])
     table.to_numpy = lambda: np.array([[1.5, 2], [3, 4]], object)
-    assert from_object(table, View()).x.tolist() == [[1.5, 2], [3, 4]]
+    assert from_object(table, DataOptions()).x.tolist() == [[1.5, 2], [3, 4]]
     table.dtypes[1], table.to_numpy = np.dtype(object), lambda: np.array([[1.5, "x"]], object)
     with pytest.raises(UserError, match="columns b hold no numbers"):
-        from_object(table, View())
+        from_object(table, DataOptions())
 
 
 class Endless(IterableDataset[Any]):
@@ -122,7 +122,7 @@ WRONG: dict[str, tuple[Any, str]] = {
 def test_what_is_refused_in_a_sentence(kind: str) -> None:
     source, message = WRONG[kind]
     with pytest.raises(UserError, match=message):
-        from_object(source, View())
+        from_object(source, DataOptions())
 
 
 def test_a_length_that_is_no_length() -> None:
@@ -136,14 +136,14 @@ def test_a_length_that_is_no_length() -> None:
 
 def test_collections_are_checked_where_they_are_used() -> None:
     labels = torch.from_numpy(Y)
-    assert load(ganvas.Collection(x=PLANES, labels=labels)).classes == ("0", "1", "2")
+    assert load(ganvas.Dataset(x=PLANES, labels=labels)).classes == ("0", "1", "2")
     for wrong, message in (
-        (ganvas.Collection(x=PLANES.float()), "not 12x3x8x6 of float32"),
-        (ganvas.Collection(x=PLANES[:0]), "is empty"),
-        (ganvas.Collection(x=PLANES, labels=labels[:5]), r"12 examples, but its labels are \(5,\)"),
-        (ganvas.Collection(x=PLANES, labels=labels.float()), "of torch.float32"),
-        (ganvas.Collection(x=PLANES, labels=labels, classes=("a",)), "labels from 0 to 2: they must be 0 to 0"),
-        (ganvas.Collection(x=PLANES, labels=labels - 1), "labels from -1 to 1"),
+        (ganvas.Dataset(x=PLANES.float()), "not 12x3x8x6 of float32"),
+        (ganvas.Dataset(x=PLANES[:0]), "is empty"),
+        (ganvas.Dataset(x=PLANES, labels=labels[:5]), r"12 examples, but its labels are \(5,\)"),
+        (ganvas.Dataset(x=PLANES, labels=labels.float()), "of torch.float32"),
+        (ganvas.Dataset(x=PLANES, labels=labels, classes=("a",)), "labels from 0 to 2: they must be 0 to 0"),
+        (ganvas.Dataset(x=PLANES, labels=labels - 1), "labels from -1 to 1"),
     ):
         with pytest.raises(UserError, match=message):
             load(wrong)
@@ -163,7 +163,7 @@ def test_a_model_learns_from_a_data_set_and_goes_on_with_it(tmp_path: Path) -> N
     data = KINDS["tensors in [0, 1] and labels"]
     run = ganvas.train(ganvas.VAE(latent=2, width=4), data, steps=1, quiet=True, folder=tmp_path / "runs" / "a")
     assert run.folder is not None
-    assert ganvas.resume(run.folder, steps=2, data=data, quiet=True).about["step"] == 2
+    assert ganvas.resume(run.folder, steps=2, data=data, quiet=True).metadata["step"] == 2
     with pytest.raises(UserError, match=r"images with labels are ganvas.from_array\(images, labels\)"):
         ganvas.train(ganvas.VAE(), (X, Y), quiet=True)
     for name in ("last", "a", str(run.folder), run.folder):

@@ -6,9 +6,9 @@ from torch import Tensor
 
 import ganvas
 from ganvas.data import load
-from ganvas.diagnostics import FEW, FINER, GRAIN
+from ganvas.diagnostics import MAX_DETAIL_RATIO, MAX_EXTRA_DETAIL, MIN_DIVERSITY
 from ganvas.model import Batch
-from ganvas.models._statistics import beside, detail, diversity, on_white
+from ganvas.models._statistics import composite_on_white, detail, diversity, sample_statistics
 
 RANDOM = torch.Generator().manual_seed(0)
 
@@ -29,12 +29,15 @@ def saturated(x: Tensor) -> Tensor:
 
 
 def is_speckle(made: Tensor, real: Tensor) -> bool:
-    found = beside(made, real)
-    return bool(found["detail"] > FINER * found["detail_real"] and found["detail"] > found["detail_real"] + GRAIN)
+    found = sample_statistics(made, real)
+    return bool(
+        found["detail"] > MAX_DETAIL_RATIO * found["detail_real"]
+        and found["detail"] > found["detail_real"] + MAX_EXTRA_DETAIL
+    )
 
 
 def test_real_images_are_as_diverse_and_as_detailed_as_real_images(emoji: Tensor) -> None:
-    found = beside(emoji[::2], emoji[1::2])
+    found = sample_statistics(emoji[::2], emoji[1::2])
     assert found["diversity"].item() == pytest.approx(1, abs=0.05)
     assert found["detail"] == pytest.approx(found["detail_real"].item(), rel=0.15)
 
@@ -42,18 +45,18 @@ def test_real_images_are_as_diverse_and_as_detailed_as_real_images(emoji: Tensor
 def test_noise_on_images_that_are_all_the_same_is_no_variety(emoji: Tensor) -> None:
     same = emoji[:1].repeat(128, 1, 1, 1)
     for size in (0.0, 0.1, 0.5):
-        assert diversity((same + size * noise(same)).clamp(-1, 1), emoji[:128]) < FEW
+        assert diversity((same + size * noise(same)).clamp(-1, 1), emoji[:128]) < MIN_DIVERSITY
     assert diversity(emoji[:128].flip(3), emoji[:128]) == pytest.approx(1)
     textures = noise(emoji[:64]).clamp(-1, 1)
     assert diversity(noise(emoji[:64]).clamp(-1, 1), textures) == pytest.approx(1, abs=0.02), "noise is what they are"
-    assert "diversity" not in beside(emoji[:16], same[:16])
+    assert "diversity" not in sample_statistics(emoji[:16], same[:16])
 
 
 def test_vectors_are_compared_by_their_numbers() -> None:
     x = noise(torch.zeros(100, 3))
     assert diversity(0.2 * x, x) == pytest.approx(0.2)
     assert diversity(0.2 * x, x, 0.1 * x) == pytest.approx(2)
-    assert beside(x, x).keys() == {"diversity"}
+    assert sample_statistics(x, x).keys() == {"diversity"}
 
 
 def test_saturated_speckle_is_told_from_images_and_from_blur(emoji: Tensor) -> None:
@@ -71,13 +74,13 @@ def test_what_nobody_sees_is_no_speckle(emoji: Tensor) -> None:
     opaque[:, :, :, :16] = -1  # transparent
     hidden = opaque.clone()
     hidden[:, :3, :, :16] = noise(hidden[:, :3, :, :16]).clamp(-1, 1)
-    torch.testing.assert_close(on_white(hidden), on_white(opaque))
+    torch.testing.assert_close(composite_on_white(hidden), composite_on_white(opaque))
     assert not is_speckle(hidden[:128], opaque[128:])
 
 
 def test_a_gan_says_it_of_its_samples(emoji: Tensor) -> None:
     model = ganvas.DCGAN(width=4, latent=4)
     networks = model.networks((3, 32, 32))
-    seen = model.observe(Batch(emoji[:32]), G=networks["G"].eval())
+    seen = model.monitor(Batch(emoji[:32]), G=networks["G"].eval())
     assert seen.keys() == {"diversity", "detail", "detail_real"}
-    assert seen["diversity"] < FEW
+    assert seen["diversity"] < MIN_DIVERSITY

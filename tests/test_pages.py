@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from ganvas.cli.app import main
-from ganvas.data import View, counts, images, load
+from ganvas.data import DataOptions, class_counts, images, load
 from ganvas.errors import UserError
 from tests.test_depth import chunk
 
@@ -33,9 +33,9 @@ def test_pages_of_a_tiff_are_counted_and_read_on_request(tmp_path: Path) -> None
     assert first.notes[:1] == (
         "1 file has several pages, 5 in all, and the first of it was read: --pages all makes every page an example",
     )
-    every = load(folder, View(pages="all"))
+    every = load(folder, DataOptions(pages="all"))
     assert np.array_equal(every.x[:, 0].numpy(), PAGES[[0, 1, 2, 3, 4, 0]])
-    assert counts(every) == {"a": 5, "b": 1}
+    assert class_counts(every) == {"a": 5, "b": 1}
     assert "pages" not in " ".join(every.notes)
 
 
@@ -44,14 +44,14 @@ def test_frames_of_animations(suffix: str, tmp_path: Path) -> None:
     frames = np.repeat(np.array([0, 80, 160, 255], np.uint8)[:, None, None], 8, 1).repeat(8, 2)
     stack(tmp_path / "x" / f"x.{suffix}", frames, **({"lossless": True} if suffix == "webp" else {}))
     assert "1 file has several pages, 4 in all" in load(tmp_path / "x").notes[0]
-    every = load(tmp_path / "x", View(pages="all", channels=1))
+    every = load(tmp_path / "x", DataOptions(pages="all", channels=1))
     assert every.x.float().mean((1, 2, 3)).tolist() == pytest.approx([0, 80, 160, 255], abs=1)
 
 
 def test_sixteen_bits_of_pages(tmp_path: Path) -> None:
     deep = np.random.default_rng(0).integers(0, 1401, (3, 4, 4)).astype(np.uint16)
     stack(tmp_path / "x" / "x.tif", deep)
-    every = load(tmp_path / "x", View(pages="all", range="0,1400"))
+    every = load(tmp_path / "x", DataOptions(pages="all", range="0,1400"))
     assert np.array_equal(every.x[:, 0].numpy(), np.rint(deep * (255 / 1400)))
 
 
@@ -60,11 +60,11 @@ def test_pages_of_several_sizes(tmp_path: Path) -> None:
     small = Image.fromarray(PAGES[1, :3, :4])
     Image.fromarray(PAGES[0]).save(tmp_path / "x.tif", save_all=True, append_images=[small])
     with pytest.raises(UserError, match=r"2 sizes .* x.tif \(page 2\) differs from most.*size=64"):
-        load(tmp_path, View(pages="all"))
-    assert len(load(tmp_path, View(pages="all", size="4"))) == 2
+        load(tmp_path, DataOptions(pages="all"))
+    assert len(load(tmp_path, DataOptions(pages="all", size="4"))) == 2
     small.encoderinfo = {"tiffinfo": {254: 1}}
     Image.fromarray(PAGES[0]).save(tmp_path / "x.tif", save_all=True, append_images=[small])
-    assert len(load(tmp_path, View(pages="all"))) == 1
+    assert len(load(tmp_path, DataOptions(pages="all"))) == 1
 
 
 def test_pages_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -90,23 +90,23 @@ def test_an_image_larger_than_the_decoders_own_limit_is_read(tmp_path: Path, mon
     (tmp_path / "scan.png").write_bytes(empty_png(80))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = load(tmp_path, View(size="8"))
+        found = load(tmp_path, DataOptions(size="8"))
     assert found.shape == (1, 8, 8)
     assert Image.MAX_IMAGE_PIXELS == 1000
 
 
 def test_an_image_that_does_not_fit_into_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "scan.png").write_bytes(empty_png(800))
-    monkeypatch.setattr(images, "LARGE", 1000)
-    monkeypatch.setattr(images, "available", lambda: 2**20)
+    monkeypatch.setattr(images, "LARGE_IMAGE", 1000)
+    monkeypatch.setattr(images, "available_memory", lambda: 2**20)
     with pytest.raises(UserError, match=r"scan.png: its 800 x 800 pixels take 3.66 MiB .* make it smaller"):
-        load(tmp_path, View(size="8"))
+        load(tmp_path, DataOptions(size="8"))
 
 
 def test_a_header_that_claims_more_than_the_file_can_hold_allocates_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(images, "LARGE", 1000)
+    monkeypatch.setattr(images, "LARGE_IMAGE", 1000)
     (tmp_path / "scan.png").write_bytes(empty_png(16, 9999))
     with pytest.raises(UserError, match=r"scan.png: it says 9999 x 9999 pixels, which its \d+ bytes cannot hold"):
         load(tmp_path)
@@ -116,8 +116,8 @@ def test_a_header_that_claims_more_than_the_file_can_hold_allocates_nothing(
 def test_sizes_of_a_tiff_that_its_bytes_cannot_hold(
     compression: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(images, "LARGE", 1000)
-    monkeypatch.setattr(images, "DEFLATED", 1)
+    monkeypatch.setattr(images, "LARGE_IMAGE", 1000)
+    monkeypatch.setattr(images, "MAX_DEFLATE_RATIO", 1)
     stack(tmp_path / "x.tif", np.zeros((1, 6, 7), np.uint8), compression=compression)
     content = (tmp_path / "x.tif").read_bytes()
     (at,) = (i for kind in (3, 4) if (i := content.find(struct.pack("<HHI", 257, kind, 1))) > 0)
@@ -130,7 +130,7 @@ def test_more_images_than_fit_into_memory_are_refused(tmp_path: Path, monkeypatc
     stack(tmp_path / "x.tif")
     monkeypatch.setattr("ganvas.data.memory.available", lambda: 100)
     with pytest.raises(UserError, match=r"5 images of 7 x 6 pixels, L, would take .* smaller `size`"):
-        load(tmp_path, View(pages="all"))
+        load(tmp_path, DataOptions(pages="all"))
 
 
 def test_warnings_of_the_decoder_are_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,14 +138,14 @@ def test_warnings_of_the_decoder_are_a_note(tmp_path: Path, monkeypatch: pytest.
     for name in ("x", "y"):
         (tmp_path / f"{name}.tif").write_bytes(content)
 
-    real = images.pixels_of
+    real = images.read_pixels
 
     def warning(*arguments: object) -> object:
         warnings.warn_explicit("Corrupt EXIF data", UserWarning, "/lib/PIL/TiffImagePlugin.py", 1)
         warnings.warn_explicit("something else", UserWarning, "/lib/other.py", 1)
         return real(*arguments)
 
-    monkeypatch.setattr(images, "pixels_of", warning)
+    monkeypatch.setattr(images, "read_pixels", warning)
     with pytest.warns(UserWarning, match="something else") as caught:
         found = load(tmp_path)
     assert found.notes[:1] == ("the decoder warns: Corrupt EXIF data (2 times)",)
@@ -156,4 +156,4 @@ def test_pages_of_one_file_are_no_single_image(tmp_path: Path) -> None:
     note = "a single image: a model can learn nothing but this one"
     file = stack(tmp_path / "x.tif")
     assert note in load(file).notes
-    assert note not in load(file, View(pages="all")).notes
+    assert note not in load(file, DataOptions(pages="all")).notes

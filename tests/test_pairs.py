@@ -7,14 +7,14 @@ import torch
 from ganvas.metrics import pairs
 from ganvas.metrics.pairs import (
     absolute_errors,
+    angle_difference,
     angle_errors,
-    angles_of,
     circular_correlation,
     circular_rmse,
+    class_angles,
     nearest_labels,
-    nearest_others,
-    ranks,
-    turned,
+    nearest_other_targets,
+    target_ranks,
 )
 
 
@@ -26,21 +26,21 @@ def test_absolute_errors_are_what_numpy_says() -> None:
 
 @pytest.mark.parametrize("block", [3, 256])
 def test_ranks_are_those_of_a_sorted_list(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pairs, "BLOCK", block)
+    monkeypatch.setattr(pairs, "MAX_BATCH_SIZE", block)
     made, targets = torch.rand(10, 4), torch.rand(15, 4)
     expected = []
     for i, x in enumerate(made):
         far = [float((x - t).square().sum()) for t in targets]
         expected.append(1 + sorted(far).index(far[i]))
-    assert ranks(made, targets).tolist() == expected
-    assert ranks(targets, targets).tolist() == [1] * 15
+    assert target_ranks(made, targets).tolist() == expected
+    assert target_ranks(targets, targets).tolist() == [1] * 15
 
 
 def test_a_constant_translation_ranks_by_nothing_it_knows() -> None:
     targets = torch.tensor([[0.0], [1.0], [2.0], [3.0]])
-    assert ranks(torch.zeros(4, 1), targets).tolist() == [1, 2, 3, 4]
+    assert target_ranks(torch.zeros(4, 1), targets).tolist() == [1, 2, 3, 4]
     same = torch.ones(5, 2)
-    assert ranks(same, same).tolist() == [3] * 5  # all are as near: in the middle
+    assert target_ranks(same, same).tolist() == [3] * 5  # all are as near: in the middle
 
 
 def test_the_nearest_examples_label() -> None:
@@ -50,20 +50,20 @@ def test_the_nearest_examples_label() -> None:
 
 @pytest.mark.parametrize("block", [3, 256])
 def test_the_right_answer_is_not_among_the_others(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pairs, "BLOCK", block)
+    monkeypatch.setattr(pairs, "MAX_BATCH_SIZE", block)
     made, targets = torch.rand(8, 4), torch.rand(8, 4)
     for x in (made, targets):
         far = (x[:, None] - targets[None]).square().sum(2) + torch.eye(8) * 9
-        assert nearest_others(x, targets).tolist() == far.argmin(1).tolist()
+        assert nearest_other_targets(x, targets).tolist() == far.argmin(1).tolist()
 
 
 def test_names_that_are_angles() -> None:
     for names in (("-30deg", "45deg"), ("45\u00b0", "\u221230 \u00b0"), ("-30 degrees", "45.0DEG")):
-        found = angles_of(names)
+        found = class_angles(names)
         assert found is not None
         assert sorted((found * 180 / torch.pi).tolist()) == pytest.approx([-30, 45])
     for names in ((), ("3", "7"), ("30deg", "cat"), ("30deg",), ("deg", "1deg"), ("1-2deg", "3deg")):
-        assert angles_of(names) is None
+        assert class_angles(names) is None
 
 
 def test_errors_of_angles_are_those_of_the_nearest_neighbours() -> None:
@@ -80,7 +80,7 @@ def test_errors_of_angles_are_those_of_the_nearest_neighbours() -> None:
 
 def test_angles_go_round() -> None:
     a, b = torch.tensor([3.1, -3.1, 0.5]), torch.tensor([-3.1, 3.1, 0.4])
-    np.testing.assert_allclose(turned(a, b), [2 * np.pi * -1 + 6.2 + 0, 2 * np.pi - 6.2, 0.1], atol=1e-5)
+    np.testing.assert_allclose(angle_difference(a, b), [2 * np.pi * -1 + 6.2 + 0, 2 * np.pi - 6.2, 0.1], atol=1e-5)
     angles = torch.rand(100_000, generator=torch.Generator().manual_seed(0)) * 2 * torch.pi
     assert circular_rmse(angles + 0.2, angles) == pytest.approx(0.2, rel=1e-3)
     assert circular_rmse(angles.roll(1), angles) == pytest.approx(np.pi / 3**0.5, rel=0.01)

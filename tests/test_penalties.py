@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ganvas.data import Collection, Stream
+from ganvas.data import Dataset, Stream
 from ganvas.models import CGAN, DCGAN, GAN, R3GAN, WGANGP
 from ganvas.models._gan import Adversarial
-from ganvas.nn.device import precisely
+from ganvas.nn.device import autocast
 from ganvas.objectives import gradient_penalty, squared_gradients
 
 Array = np.ndarray
@@ -29,7 +29,7 @@ def examples(*shape: int) -> tuple[Tensor, Tensor]:
 def terms_of(gan: Adversarial, D: nn.Module, x: Tensor, fake: Tensor, done: int = 0) -> dict[str, Tensor]:
     """D's penalties in its turn; the shares of the gradient penalty are those of seed 1."""
     torch.manual_seed(1)
-    terms = gan.judge(D, x, fake, (), done).terms
+    terms = gan.discriminator_move(D, x, fake, (), done).terms
     return {name: terms[name] for name in WEIGHTS if name in terms}
 
 
@@ -146,9 +146,7 @@ def test_the_fakes_are_where_the_penalty_looks_and_not_what_it_moves() -> None:
 
 
 @pytest.mark.parametrize("cls", [WGANGP, R3GAN, CGAN])
-def test_no_gradient_reaches_the_generator_in_the_discriminators_turn(
-    cls: type[Adversarial], images: Collection
-) -> None:
+def test_no_gradient_reaches_the_generator_in_the_discriminators_turn(cls: type[Adversarial], images: Dataset) -> None:
     gan = cls(width=4, latent=3, r1=1.0, r2=1.0, gp=1.0)
     nets = gan.networks(images.shape, 5)
     move = next(gan.step(Stream(images, batch=8, seed=0), 0, **nets))
@@ -173,7 +171,7 @@ def test_where_the_gradient_is_zero_the_penalty_has_a_gradient_and_no_nan() -> N
 def test_lazy_penalties_come_every_so_many_steps_and_weigh_so_many_times_as_much() -> None:
     D = nn.Sequential(nn.Linear(6, 4), nn.Tanh(), nn.Linear(4, 1)).double()
     x, fake = examples(5, 6)
-    lazy = GAN(gp=10.0, r1=3.0, r2=0.7, lazy=4)
+    lazy = GAN(gp=10.0, r1=3.0, r2=0.7, penalty_interval=4)
     each = [terms_of(lazy, D, x, fake, done) for done in range(8)]
     always = terms_of(GP_R1_R2, D, x, fake)
     assert [set(terms) for terms in each] == 2 * [set(WEIGHTS), set(), set(), set()]
@@ -181,7 +179,7 @@ def test_lazy_penalties_come_every_so_many_steps_and_weigh_so_many_times_as_much
         assert each[4][name].item() == pytest.approx(4 * always[name].item())
 
 
-def test_a_penalty_of_weight_0_is_not_computed(images: Collection) -> None:
+def test_a_penalty_of_weight_0_is_not_computed(images: Dataset) -> None:
     D = GAN(net="mlp", width=4).networks(images.shape)["D"]
     calls: list[int] = []
     D.register_forward_pre_hook(lambda module, inputs: calls.append(len(inputs[0])))
@@ -214,7 +212,7 @@ def learned(gan: Adversarial, shape: tuple[int, ...]) -> tuple[nn.Module, Tensor
     optimizer = torch.optim.Adam(D.parameters(), lr=2e-3)
     for _ in range(20):
         optimizer.zero_grad()
-        gan.judge(D, x, fake, (), 0).loss.backward()
+        gan.discriminator_move(D, x, fake, (), 0).loss.backward()
         optimizer.step()
     return D.eval(), x, fake
 
@@ -225,7 +223,7 @@ def test_penalties_in_bfloat16_agree_with_float32(gan: Adversarial, shape: tuple
     D, x, fake = learned(gan, shape)
     found: list[dict[str, float]] = []
     for precision in ("float32", "bfloat16"):
-        with precisely(precision, CPU):
+        with autocast(precision, CPU):
             terms = terms_of(GP_R1_R2, D, x, fake)
             assert all(t.dtype == torch.float32 for t in terms.values())
             gradients = torch.autograd.grad(sum(terms.values(), torch.zeros(())), D.parameters(), allow_unused=True)
@@ -253,7 +251,7 @@ def test_penalties_can_be_learnt_from(gan: Adversarial, shape: tuple[int, ...]) 
     assert along.item() == pytest.approx((values[0] - values[1]) / 2e-8, rel=1e-3)
 
 
-def test_squared_gradients_are_float32_at_least(vectors: Collection) -> None:
+def test_squared_gradients_are_float32_at_least(vectors: Dataset) -> None:
     for dtype, expected_dtype in ((torch.bfloat16, torch.float32), (torch.float64, torch.float64)):
         D, x = nn.Linear(3, 1).to(dtype), torch.rand(4, 3, dtype=dtype, requires_grad=True)
         squared: Any = squared_gradients(D(x), x)

@@ -10,9 +10,9 @@ from PIL import Image
 
 from ganvas.data import Scaling, load
 from ganvas.errors import UserError
-from ganvas.io.atomic import written
-from ganvas.viz.images import GAP, Examples, captioned, enlargement, grid, preview
-from ganvas.viz.plots import COLOURS, SIDE, Axes, axes_around, colours_of, ticks
+from ganvas.io.atomic import atomic_write
+from ganvas.viz.images import GAP, Examples, add_captions, enlargement_factor, grid, preview
+from ganvas.viz.plots import COLOURS, SIDE, Axes, axes_around, palette, ticks
 
 IMAGES = torch.randint(0, 256, (6, 3, 8, 10), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
@@ -41,7 +41,7 @@ def test_a_grid_shows_every_image_where_it_belongs(channels: int) -> None:
 )
 def test_images_are_enlarged_to_be_seen_also_in_wide_grids(columns: int, rows: int, side: int, larger: int) -> None:
     longer = max(columns, rows) * (side + GAP) - GAP
-    assert enlargement(longer, side) == larger
+    assert enlargement_factor(longer, side) == larger
     if columns * rows < 100:
         picture = grid(torch.zeros(columns * rows, 1, side, side, dtype=torch.uint8), columns)
         assert picture.size == ((columns * (side + GAP) - GAP) * larger, (rows * (side + GAP) - GAP) * larger)
@@ -51,7 +51,7 @@ def test_images_are_enlarged_to_be_seen_also_in_wide_grids(columns: int, rows: i
 def test_words_stand_around_a_grid_and_leave_it_as_it_is(channels: int) -> None:
     images = torch.full((6, channels, 8, 8), 255, dtype=torch.uint8)  # white: all ink is that of words
     bare = grid(images, 3)
-    around = captioned(bare, "a title", ("first", "second"), ("a", "b", "c"), 3)
+    around = add_captions(bare, "a title", ("first", "second"), ("a", "b", "c"), 3)
     left, top = around.width - bare.width, around.height - bare.height
     ink = np.asarray(around.convert("L")) < 128
     assert left > 20
@@ -62,12 +62,12 @@ def test_words_stand_around_a_grid_and_leave_it_as_it_is(channels: int) -> None:
         assert ink[top + i * bare.height // 2 : top + (i + 1) * bare.height // 2, :left].any()
     for i in range(3):
         assert ink[top // 2 : top, left + i * bare.width // 3 : left + (i + 1) * bare.width // 3].any()
-    assert captioned(bare) is bare
+    assert add_captions(bare) is bare
 
 
 def test_long_heads_do_not_run_into_each_other() -> None:
     bare = Image.new("L", (200, 50), 255)
-    ink = np.asarray(captioned(bare, heads=tuple(["a long head"] * 10), columns=10)) < 128
+    ink = np.asarray(add_captions(bare, column_labels=tuple(["a long head"] * 10), columns=10)) < 128
     gaps = np.diff(np.flatnonzero(ink.any(0)))
     assert (gaps > 8).sum() == 2  # three of the ten have room
 
@@ -87,17 +87,20 @@ def test_examples_in_one_line() -> None:
 
 
 def test_a_missing_folder_is_made_and_no_temporary_name_is_told(tmp_path: Path) -> None:
-    with written(tmp_path / "new" / "deep" / "a.txt") as temporary:
+    with atomic_write(tmp_path / "new" / "deep" / "a.txt") as temporary:
         temporary.write_text("text")
     assert (tmp_path / "new" / "deep" / "a.txt").read_text() == "text"
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"cannot write .*a\.png: no folder .*file can be made \(.* exists\)"):
         Examples(IMAGES).save(tmp_path / "file" / "a.png")
-    with pytest.raises(OSError, match="gone") as failed, written(tmp_path / "b.txt") as temporary:
+    with pytest.raises(OSError, match="gone") as failed, atomic_write(tmp_path / "b.txt") as temporary:
         raise OSError(5, "gone", str(temporary))
     assert failed.value.filename == str(tmp_path / "b.txt")
     (tmp_path / "c.txt").mkdir()
-    with pytest.raises(UserError, match=r"cannot write .*c\.txt: is a directory"), written(tmp_path / "c.txt") as half:
+    with (
+        pytest.raises(UserError, match=r"cannot write .*c\.txt: is a directory"),
+        atomic_write(tmp_path / "c.txt") as half,
+    ):
         half.write_text("text")
 
 
@@ -132,7 +135,7 @@ def test_files_say_which_class_an_example_is_of(tmp_path: Path) -> None:
     vectors = Examples(torch.zeros(3, 2), labels=labels, classes=names)
     vectors.save(tmp_path / "v.npz")
     assert load(str(tmp_path / "v.npz")).classes == names
-    assert vectors.picture().size == Examples(torch.zeros(3, 2)).picture().size
+    assert vectors.render().size == Examples(torch.zeros(3, 2)).render().size
     replace(made, classes=()).save(tmp_path / "none.npz")
     with np.load(tmp_path / "none.npz") as file:
         assert list(file) == ["x"]
@@ -146,7 +149,7 @@ def test_images_with_alpha_become_jpegs_too(tmp_path: Path) -> None:
 def test_vectors_are_plotted(tmp_path: Path) -> None:
     angle = torch.linspace(0, 6.28, 200)
     circle = Examples(torch.stack([angle.cos(), angle.sin()], 1))
-    picture = np.asarray(circle.picture().convert("L"))
+    picture = np.asarray(circle.render().convert("L"))
     dark = np.argwhere(picture < 128)
     centre = np.array(picture.shape) / 2
     radius = np.linalg.norm(dark - centre, axis=1)
@@ -157,7 +160,7 @@ def test_vectors_are_plotted(tmp_path: Path) -> None:
         assert archive["x"].shape == (200, 2)
     with pytest.raises(UserError, match="vectors are no pictures"):
         circle.save(tmp_path / "folder")
-    assert Examples(torch.randn(5, 1)).picture().size == Examples(torch.randn(5, 7)).picture().size
+    assert Examples(torch.randn(5, 1)).render().size == Examples(torch.randn(5, 7)).render().size
 
 
 def test_ticks_are_few_and_round() -> None:
@@ -173,12 +176,12 @@ def test_ticks_are_few_and_round() -> None:
 def test_axes_show_all_points_and_survive_what_is_not_finite() -> None:
     points = torch.tensor([[0.0, 0.0], [4.0, 1.0], [float("nan"), 9.0]])
     axes = axes_around(points)
-    assert axes.middle == (2.0, 0.5)
-    at = np.array(axes.at(points))
+    assert axes.centre == (2.0, 0.5)
+    at = np.array(axes.to_pixels(points))
     assert at.shape == (2, 2)
     assert at[0, 1] > at[1, 1]  # up is up
     assert axes_around(torch.full((3, 2), float("nan"))) == Axes((0.0, 0.0), 1.0)
-    plotted = np.asarray(Examples(points).picture().convert("L"))
+    plotted = np.asarray(Examples(points).render().convert("L"))
     assert (plotted[-30:] < 200).any()  # numbers at the ticks
     assert (plotted[:, :30] < 200).any()
 
@@ -193,12 +196,12 @@ def test_each_walk_is_a_line_of_its_own_colour() -> None:
     t = torch.linspace(-1, 1, 9)
     rows = [torch.stack([t, torch.full((9,), height)], 1) for height in (-1.0, 1.0)]
     behind = torch.zeros(50, 2)
-    picture = Examples(torch.cat(rows), 9, behind=behind).picture()
+    picture = Examples(torch.cat(rows), 9, background=behind).render()
     low, high = (ink_of(picture, colour) for colour in COLOURS[:2])
     assert low[:, 0].min() > SIDE / 2 > high[:, 0].max()  # the first is below
     assert np.ptp(low[:, 1]) > SIDE / 2
     assert (np.asarray(picture)[SIDE // 2 - 1 : SIDE // 2 + 1, SIDE // 2 - 1 : SIDE // 2 + 1] < 230).all()
-    many = colours_of(30)
+    many = palette(30)
     assert (many[0], many[-1], len(set(many))) == ("#440154", "#fde725", 30)
 
 
@@ -206,7 +209,7 @@ def test_classes_have_colours_of_their_own() -> None:
     x = torch.randn(200, 2) * 0.1 + torch.tensor([-1.0, 0.0])
     x[100:, 0] += 2
     labels = torch.arange(200) // 100
-    picture = Examples(x, labels=labels, rows=("left", "right")).picture()
+    picture = Examples(x, labels=labels, row_labels=("left", "right")).render()
     for colour, on_the_left in zip(COLOURS, (True, False), strict=False):
         across = ink_of(picture, colour)[:, 1]
         assert (np.median(across) < SIDE / 2) == on_the_left

@@ -10,7 +10,15 @@ from torch.autograd import gradcheck
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
 from ganvas.distributions.flow import MADE
-from ganvas.distributions.posteriors import Diagonal, Flow, FlowHead, Full, LowRank, Posterior, head
+from ganvas.distributions.posteriors import (
+    IAF,
+    DiagonalGaussian,
+    FullGaussian,
+    IAFHead,
+    LowRankGaussian,
+    Posterior,
+    posterior_head,
+)
 
 D, RANK = 3, 2
 FAMILIES = ("diagonal", "full", "low-rank", "iaf")
@@ -19,7 +27,7 @@ every_gaussian = pytest.mark.parametrize("name", FAMILIES[:3])
 
 
 def made(name: Any, d: int = D) -> tuple[int, nn.Module]:
-    size, layer = head(name, d, RANK, 2, 16)
+    size, layer = posterior_head(name, d, RANK, 2, 16)
     for parameter in layer.parameters():  # a flow that does something
         nn.init.normal_(parameter, 0, 0.4)
     return size, layer
@@ -81,7 +89,7 @@ def test_the_divergence_is_the_expected_log_ratio(name: str) -> None:
 
 def test_the_terms_of_a_full_divergence_are_those_of_the_chain_rule() -> None:
     q = posterior("full", 1)
-    first = Full(q.mean[:, :2], q.scale_tril[:, :2, :2])
+    first = FullGaussian(q.mean[:, :2], q.scale_tril[:, :2, :2])
     terms = q.kl(q.sample())
     torch.testing.assert_close(terms[:, :2].sum(1), first.kl(first.sample()).sum(1))
 
@@ -106,7 +114,7 @@ def test_the_factor_is_lower_triangular_with_a_positive_diagonal() -> None:
 @every_family
 @pytest.mark.parametrize("d", [1, 2, 16, 64])
 def test_sizes_fit(name: Any, d: int) -> None:
-    size, layer = head(name, d, RANK, 2, 16)
+    size, layer = posterior_head(name, d, RANK, 2, 16)
     expected = {"diagonal": 2 * d, "full": d + d * (d + 1) // 2, "low-rank": 2 * d + RANK * d, "iaf": 3 * d}
     assert size == expected[name]
     q = layer(torch.randn(2, size))
@@ -165,9 +173,9 @@ def test_densities_gradients_agree_with_finite_differences(name: str) -> None:
 def test_a_low_rank_density_keeps_its_digits_where_sigma_is_small() -> None:
     """Woodbury's difference would lose them all: w^T w is 10^8 where the distance is about d."""
     factor = torch.randn(1, 40, 4)
-    q = LowRank(torch.zeros(1, 40), torch.full((1, 40), 1e-4), factor)
+    q = LowRankGaussian(torch.zeros(1, 40), torch.full((1, 40), 1e-4), factor)
     z = q.sample(50).z
-    covariance = LowRank(*(t.double() for t in q)).covariance[0]
+    covariance = LowRankGaussian(*(t.double() for t in q)).covariance[0]
     exact = MultivariateNormal(torch.zeros(40).double(), covariance).log_prob(z[:, 0].double())
     torch.testing.assert_close(q.log_prob(z)[:, 0].double(), exact, rtol=0, atol=0.5)
     assert (q.log_prob(z)[:, 0] - exact).abs().mean() < 0.1
@@ -206,7 +214,7 @@ def test_every_output_of_made_sees_the_example(d: int, width: int) -> None:
 def test_weights_of_a_flow_from_before_hidden_units_had_degrees_mean_what_they_did() -> None:
     old, new = MADE(5, 4, 30), MADE(5, 4, 30)
     old.degrees.copy_(torch.arange(30) % 4 + 1)
-    old.mask()
+    old.set_masks()
     state = {name: t for name, t in old.state_dict().items() if name != "degrees"}
     new.load_state_dict(state)
     z, h = torch.randn(7, 5), torch.randn(7, 4)
@@ -219,11 +227,11 @@ def test_weights_of_a_flow_from_before_hidden_units_had_degrees_mean_what_they_d
 
 def test_a_flows_density_is_the_bases_over_the_jacobian() -> None:
     _, layer = made("iaf")
-    q: Flow = layer.double()(torch.randn(1, 9).double())
+    q: IAF = layer.double()(torch.randn(1, 9).double())
     epsilon = torch.randn(D).double()
 
     def onward(e: Tensor) -> Tensor:
-        return q.onward((q.start + q.scale * e)[None])[0][0, 0]
+        return q.transform((q.base_mean + q.base_scale * e)[None])[0][0, 0]
 
     log_det = torch.linalg.slogdet(torch.autograd.functional.jacobian(onward, epsilon)).logabsdet
     expected = Normal(0.0, 1.0).log_prob(epsilon).sum() - log_det
@@ -233,7 +241,7 @@ def test_a_flows_density_is_the_bases_over_the_jacobian() -> None:
 @pytest.mark.parametrize("steps", [1, 2, 3])
 def test_the_terms_of_a_flow_are_of_the_dimensions_in_which_they_end(steps: int) -> None:
     """Each step turns the order round: with all gates open, each term is the density of its own z_j."""
-    layer = FlowHead(3, steps, 8)
+    layer = IAFHead(3, steps, 8)
     for net in layer.steps:
         for p in net.last.parameters():
             nn.init.zeros_(p)
@@ -254,7 +262,7 @@ def test_the_terms_of_a_flow_are_of_the_dimensions_in_which_they_end(steps: int)
 
 
 def test_a_flow_can_be_what_no_gaussian_is() -> None:
-    layer = FlowHead(2, 2, 32)
+    layer = IAFHead(2, 2, 32)
     for parameter in layer.parameters():
         nn.init.normal_(parameter, 0, 0.6)
     z = layer(torch.zeros(1, 6)).sample(100_000).z[:, 0].detach()
@@ -263,7 +271,7 @@ def test_a_flow_can_be_what_no_gaussian_is() -> None:
 
 
 def test_a_diagonal_posterior_is_written_as_in_the_paper() -> None:
-    q = Diagonal(torch.tensor([[1.0, -2.0]]), torch.tensor([[0.5, 3.0]]))
+    q = DiagonalGaussian(torch.tensor([[1.0, -2.0]]), torch.tensor([[0.5, 3.0]]))
     torch.manual_seed(4)
     epsilon = torch.randn(2)
     torch.manual_seed(4)

@@ -14,24 +14,24 @@ from torch.distributions import MultivariateNormal
 
 import ganvas
 from ganvas.cli.app import main
-from ganvas.data import Collection
+from ganvas.data import Dataset
 from ganvas.distributions import priors
-from ganvas.distributions.priors import KINDS, fit, fit_flow, fit_gaussian, fit_mixture
+from ganvas.distributions.priors import PRIOR_TYPES, fit_flow, fit_gaussian, fit_mixture, fit_priors
 from ganvas.errors import UserError
-from ganvas.inference.trained import WEIGHTS, load_trained
-from ganvas.io.safetensors import read
-from ganvas.model import Encodes
+from ganvas.inference.trained import WEIGHTS_FILE, load_trained
+from ganvas.io.safetensors import read_safetensors
+from ganvas.model import EncoderModel
 from tests.e2e.test_bad_input import failing
 from tests.e2e.test_commands import TINY, said, told
 from tests.test_models import MODELS, small
 
-every_kind = pytest.mark.parametrize("kind", list(KINDS))
+every_kind = pytest.mark.parametrize("kind", list(PRIOR_TYPES))
 
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Flows learn for less than a second."""
-    monkeypatch.setattr(priors, "STEPS", 150)
+    monkeypatch.setattr(priors, "MAX_STEPS", 150)
 
 
 def random(seed: int = 0) -> torch.Generator:
@@ -74,7 +74,7 @@ def test_the_mixture_is_that_of_scikit_learn() -> None:
 @every_kind
 @pytest.mark.parametrize("codes", [banana, modes])
 def test_densities_integrate_to_one(kind: str, codes: type) -> None:
-    prior = fit(codes(), kinds=[kind]).priors[kind]
+    prior = fit_priors(codes(), kinds=[kind]).priors[kind]
     low, high, n = -20.0, 20.0, 500
     axis = torch.linspace(low, high, n)
     mass = prior.log_prob(torch.cartesian_prod(axis, axis)).double().exp().sum() * ((high - low) / (n - 1)) ** 2
@@ -84,7 +84,7 @@ def test_densities_integrate_to_one(kind: str, codes: type) -> None:
 @every_kind
 def test_samples_follow_the_density(kind: str) -> None:
     """As many lie in a box as the density says."""
-    prior, n, cells = fit(banana(), kinds=[kind]).priors[kind], 20_000, 400
+    prior, n, cells = fit_priors(banana(), kinds=[kind]).priors[kind], 20_000, 400
     z = prior.sample(n, random())
     assert z.dtype == torch.float32
     for low, high in ((0.0, 2.0), (-3.0, 1.0)):
@@ -97,9 +97,9 @@ def test_samples_follow_the_density(kind: str) -> None:
 @every_kind
 def test_samples_have_the_moments_of_the_codes(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a flow that has learnt for longer: before, its tails are still so heavy that single samples decide."""
-    monkeypatch.setattr(priors, "STEPS", 500)
+    monkeypatch.setattr(priors, "MAX_STEPS", 500)
     codes = modes(1000, 3) if kind == "mixture" else banana()
-    z = fit(codes, kinds=[kind]).priors[kind].sample(20_000, random())
+    z = fit_priors(codes, kinds=[kind]).priors[kind].sample(20_000, random())
     size = codes.std()
     assert (z.mean(0) - codes.mean(0)).abs().max() < 0.15 * size
     assert (z.T.cov() - codes.T.cov()).abs().max() < 0.25 * size**2
@@ -108,15 +108,15 @@ def test_samples_have_the_moments_of_the_codes(kind: str, monkeypatch: pytest.Mo
 @every_kind
 def test_fits_and_samples_depend_on_the_seed_alone(kind: str) -> None:
     codes = banana(400)
-    a = fit(codes, kinds=[kind], seed=3)
+    a = fit_priors(codes, kinds=[kind], seed=3)
     torch.randn(7)  # whatever else was drawn
     with torch.no_grad():
-        b = fit(codes, kinds=[kind], seed=3)
+        b = fit_priors(codes, kinds=[kind], seed=3)
     assert a.held_out == b.held_out
     one, two = (fitted.priors[kind].sample(9, random(1)) for fitted in (a, b))
     assert torch.equal(one, two)
     assert not torch.equal(one, a.priors[kind].sample(9, random(2)))
-    assert fit(codes, kinds=[kind], seed=4).held_out != a.held_out
+    assert fit_priors(codes, kinds=[kind], seed=4).held_out != a.held_out
 
 
 def test_the_flow_is_invertible() -> None:
@@ -124,7 +124,7 @@ def test_the_flow_is_invertible() -> None:
     flow = fit_flow(codes, fit_gaussian(codes)[0], 0)
     u = torch.randn(50, 2, generator=random())
     z = flow.sample(50, random())
-    back = priors.whitened(z, flow.mean, flow.scale_tril)
+    back = priors.whiten(z, flow.mean, flow.scale_tril)
     for layer in flow.layers():
         s, t = priors.coupling(back, *layer)
         back = back * s.exp() + t
@@ -132,25 +132,25 @@ def test_the_flow_is_invertible() -> None:
 
 
 def test_the_likeliest_is_chosen() -> None:
-    fitted = fit(modes())
+    fitted = fit_priors(modes())
     assert fitted.best == "mixture"
     assert fitted.counts == (900, 100)
-    assert list(fitted.held_out) == ["standard", *KINDS]
-    bent = fit(banana()).held_out
+    assert list(fitted.held_out) == ["standard", *PRIOR_TYPES]
+    bent = fit_priors(banana()).held_out
     assert bent["flow"] > bent["gaussian"] + 0.5
     angle = 2 * pi * torch.rand(2000)
-    ring = fit(torch.stack([angle.cos(), angle.sin()], 1) + 0.1 * torch.randn(2000, 2)).held_out
+    ring = fit_priors(torch.stack([angle.cos(), angle.sin()], 1) + 0.1 * torch.randn(2000, 2)).held_out
     assert ring["flow"] > ring["gaussian"] + 0.3
 
 
 def test_nothing_is_lost_where_the_gaussian_is_right() -> None:
-    fitted = fit(torch.randn(2000, 3) @ torch.randn(3, 3) + 2)
+    fitted = fit_priors(torch.randn(2000, 3) @ torch.randn(3, 3) + 2)
     assert fitted.held_out[fitted.best] >= fitted.held_out["gaussian"] > fitted.held_out["standard"]
     assert fitted.held_out["flow"] > fitted.held_out["gaussian"] - 0.05
 
 
 def test_the_best_may_be_the_standard_normal() -> None:
-    assert fit(torch.randn(20, 8)).best == "standard"
+    assert fit_priors(torch.randn(20, 8)).best == "standard"
 
 
 HARD = {
@@ -168,7 +168,7 @@ HARD = {
 @pytest.mark.parametrize("name", list(HARD))
 def test_hard_cases_are_finite(name: str) -> None:
     codes = HARD[name]()
-    fitted = fit(codes)
+    fitted = fit_priors(codes)
     assert all(abs(value) < 1e6 for kind, value in fitted.held_out.items() if kind != "standard")
     for prior in fitted.priors.values():
         z = prior.sample(100, random())
@@ -178,11 +178,11 @@ def test_hard_cases_are_finite(name: str) -> None:
 
 
 def test_what_was_done_about_hard_cases_is_said() -> None:
-    few = fit(torch.randn(8, 30)).notes
+    few = fit_priors(torch.randn(8, 30)).notes
     assert "7 codes are few for 30 dimensions: their covariance was shrunk by" in few[0]
     assert "7 codes are too few for a mixture in 30 dimensions" in few[1]
-    assert "do not vary in 3 of 5 directions" in fit(HARD["in a plane"](), kinds=["gaussian"]).notes[0]
-    assert fit(modes()).notes == ()
+    assert "do not vary in 3 of 5 directions" in fit_priors(HARD["in a plane"](), kinds=["gaussian"]).notes[0]
+    assert fit_priors(modes()).notes == ()
 
 
 def test_few_codes_are_shrunk_as_by_scikit_learn() -> None:
@@ -198,83 +198,83 @@ def test_few_codes_are_shrunk_as_by_scikit_learn() -> None:
 
 def test_codes_must_be_usable() -> None:
     with pytest.raises(UserError, match="2 examples are too few to fit a prior"):
-        fit(torch.zeros(2, 4))
+        fit_priors(torch.zeros(2, 4))
     with pytest.raises(UserError, match="not finite"):
-        fit(torch.full((9, 2), torch.nan))
+        fit_priors(torch.full((9, 2), torch.nan))
     with pytest.raises(UserError, match="no prior 'flaw': fit gaussian, mixture, flow. Did you mean \"flow\""):
-        fit(banana(), kinds=["flaw"])
+        fit_priors(banana(), kinds=["flaw"])
 
 
 def test_without_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("sklearn", "sklearn.mixture"):
         monkeypatch.setitem(sys.modules, name, None)
-    fitted = fit(banana(200))
+    fitted = fit_priors(banana(200))
     assert list(fitted.priors) == ["gaussian", "flow"]
     assert 'pip install "ganvas[priors]"' in fitted.notes[0]
     with pytest.raises(UserError, match=r'pip install "ganvas\[priors\]"'):
-        fit(banana(200), kinds=["mixture"])
+        fit_priors(banana(200), kinds=["mixture"])
 
 
 @pytest.fixture
-def autoencoder(images: Collection) -> ganvas.Trained:
-    return ganvas.train(small(MODELS["autoencoder"]), images, steps=3, batch=8, folder="run", quiet=True)
+def autoencoder(images: Dataset) -> ganvas.Trained:
+    return ganvas.train(small(MODELS["autoencoder"]), images, steps=3, batch_size=8, folder="run", quiet=True)
 
 
-def test_priors_are_kept_with_the_weights(autoencoder: ganvas.Trained, images: Collection) -> None:
-    plain = Path("run", WEIGHTS).read_bytes()
+def test_priors_are_kept_with_the_weights(autoencoder: ganvas.Trained, images: Dataset) -> None:
+    plain = Path("run", WEIGHTS_FILE).read_bytes()
     fitted = autoencoder.fit_prior(images)
     assert autoencoder.priors is None
     assert fitted.priors is not None
     assert fitted.priors.counts == (36, 4)
-    fitted.save(Path("run", WEIGHTS))
+    fitted.save(Path("run", WEIGHTS_FILE))
     again = load_trained("run")
     assert again.priors is not None
     assert (again.priors.held_out, again.priors.counts) == (fitted.priors.held_out, fitted.priors.counts)
     assert (again.priors.notes, again.priors.data) == (fitted.priors.notes, "images")
-    assert again.about == load_trained("run").about
+    assert again.metadata == load_trained("run").metadata
     for kind, prior in fitted.priors.priors.items():
         for a, b in zip(prior, again.priors.priors[kind], strict=True):
             assert torch.equal(a, b)
-        assert torch.equal(fitted.sample(5, prior=kind).x, again.sample(5, prior=kind).x)
-        assert not torch.equal(again.sample(5, prior=kind).x, again.sample(5).x)
-    assert torch.equal(again.sample(5, prior="best").x, again.sample(5, prior=again.priors.best).x)
-    assert torch.equal(again.sample(5, prior="standard").x, autoencoder.sample(5).x)
-    replace(again, priors=None).save(Path("run", WEIGHTS))
-    assert Path("run", WEIGHTS).read_bytes() == plain  # nothing else was touched
+        assert torch.equal(fitted.sample(5, fitted_prior=kind).x, again.sample(5, fitted_prior=kind).x)
+        assert not torch.equal(again.sample(5, fitted_prior=kind).x, again.sample(5).x)
+    assert torch.equal(again.sample(5, fitted_prior="best").x, again.sample(5, fitted_prior=again.priors.best).x)
+    assert torch.equal(again.sample(5, fitted_prior="standard").x, autoencoder.sample(5).x)
+    replace(again, priors=None).save(Path("run", WEIGHTS_FILE))
+    assert Path("run", WEIGHTS_FILE).read_bytes() == plain  # nothing else was touched
 
 
-def test_codes_of_a_vae_are_drawn_from_its_posteriors(images: Collection) -> None:
-    vae = ganvas.train(small(MODELS["vae"]), images, steps=3, batch=8, quiet=True)
-    assert isinstance(vae.model, Encodes)
+def test_codes_of_a_vae_are_drawn_from_its_posteriors(images: Dataset) -> None:
+    vae = ganvas.train(small(MODELS["vae"]), images, steps=3, batch_size=8, quiet=True)
+    assert isinstance(vae.model, EncoderModel)
     before = torch.get_rng_state()
-    codes = torch.stack([vae.draw_codes(images, seed) for seed in range(200)])
+    codes = torch.stack([vae.sample_posterior(images, seed) for seed in range(200)])
     assert torch.equal(torch.get_rng_state(), before)
-    assert torch.equal(codes[3], vae.draw_codes(images, 3))
-    q = vae.nets["encoder"](vae.inputs(images.x))
+    assert torch.equal(codes[3], vae.sample_posterior(images, 3))
+    q = vae.nets["encoder"](vae.scale_inputs(images.x))
     assert (codes.mean(0) - q.mean).abs().max() < 5 * q.covariance.amax() ** 0.5 / 200**0.5
     assert codes.var(0).mean() == pytest.approx(q.covariance.diagonal(dim1=1, dim2=2).mean().item(), rel=0.05)
 
 
-def test_an_autoencoders_codes_are_its_encodings(autoencoder: ganvas.Trained, images: Collection) -> None:
-    assert torch.equal(autoencoder.draw_codes(images), autoencoder.encode(images))
+def test_an_autoencoders_codes_are_its_encodings(autoencoder: ganvas.Trained, images: Dataset) -> None:
+    assert torch.equal(autoencoder.sample_posterior(images), autoencoder.encode(images))
 
 
-def test_what_cannot_be_sampled_from(autoencoder: ganvas.Trained, images: Collection) -> None:
+def test_what_cannot_be_sampled_from(autoencoder: ganvas.Trained, images: Dataset) -> None:
     with pytest.raises(UserError, match="no prior was fitted to this autoencoder's codes: run ganvas fit-prior run"):
-        autoencoder.sample(3, prior="best")
+        autoencoder.sample(3, fitted_prior="best")
     with pytest.raises(UserError, match="no prior 'flaw': give standard, best, gaussian, mixture, flow"):
-        autoencoder.sample(3, prior="flaw")
+        autoencoder.sample(3, fitted_prior="flaw")
     fitted = autoencoder.fit_prior(images, kinds=["gaussian"])
     with pytest.raises(UserError, match="no fitted flow, only gaussian: run ganvas fit-prior run"):
-        fitted.sample(3, prior="flow")
-    gan = ganvas.train(small(MODELS["gan"]), images, steps=2, batch=8, quiet=True)
+        fitted.sample(3, fitted_prior="flow")
+    gan = ganvas.train(small(MODELS["gan"]), images, steps=2, batch_size=8, quiet=True)
     with pytest.raises(UserError, match="gan has no encoder"):
         gan.fit_prior(images)
 
 
-def test_files_that_do_not_fit(autoencoder: ganvas.Trained, images: Collection) -> None:
+def test_files_that_do_not_fit(autoencoder: ganvas.Trained, images: Dataset) -> None:
     autoencoder.fit_prior(images, kinds=["gaussian"]).save(Path("a.safetensors"))
-    header, tensors = read(Path("a.safetensors"))
+    header, tensors = read_safetensors(Path("a.safetensors"))
 
     def written(tensors: dict[str, Tensor], header: dict[str, object]) -> Path:
         save_file(tensors, "b.safetensors", {"ganvas": json.dumps(header)})
@@ -288,9 +288,9 @@ def test_files_that_do_not_fit(autoencoder: ganvas.Trained, images: Collection) 
         load_trained(written(tensors, {k: v for k, v in header.items() if k != "priors"}))
 
 
-def test_many_examples_are_thinned_out(images: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_examples_are_thinned_out(images: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ganvas.inference.trained.CODES", 20)
-    model = ganvas.train(small(MODELS["autoencoder"]), images, steps=1, batch=8, quiet=True)
+    model = ganvas.train(small(MODELS["autoencoder"]), images, steps=1, batch_size=8, quiet=True)
     heard: list[str] = []
     fitted = model.fit_prior(images, kinds=["gaussian"], progress=heard.append)
     assert fitted.priors is not None
@@ -301,24 +301,24 @@ def test_many_examples_are_thinned_out(images: Collection, monkeypatch: pytest.M
 @pytest.mark.parametrize("model", ["autoencoder", "vae"])
 def test_from_a_folder_to_samples_from_the_prior(model: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = said(capsys, "train", model, str(folder), *TINY, "--size", "8", "--quiet")
-    before = load_file(Path(run, WEIGHTS))
+    before = load_file(Path(run, WEIGHTS_FILE))
     assert main(["fit-prior", "last"]) == 0
     out, err = capsys.readouterr()
-    assert [line.split()[0] for line in out.splitlines()] == ["prior", "standard", *KINDS]
+    assert [line.split()[0] for line in out.splitlines()] == ["prior", "standard", *PRIOR_TYPES]
     assert out.count("best") == 1
     assert "fitting flow" in err
-    assert "ganvas sample last --prior best" in err
-    after = load_file(Path(run, WEIGHTS))
+    assert "ganvas sample last --fitted-prior best" in err
+    after = load_file(Path(run, WEIGHTS_FILE))
     assert all(torch.equal(before[name], after[name]) for name in before)
     value = told(capsys, "fit-prior", run, str(folder), "--size", "8", "--kinds", "gaussian,flow", "--quiet")
     assert list(value["held_out"]) == ["standard", "gaussian", "flow"]
     assert value["best"] in value["held_out"]
     assert (value["codes"], value["codes_held_out"], value["data"]) == (11, 1, "pets")
-    assert value["weights"] == str(Path(run, WEIGHTS))
+    assert value["weights"] == str(Path(run, WEIGHTS_FILE))
     for prior in ("best", "flow", "standard"):
-        assert Path(said(capsys, "sample", "last", "--prior", prior, "-n", "4")).exists()
+        assert Path(said(capsys, "sample", "last", "--fitted-prior", prior, "-n", "4")).exists()
     said(capsys, "resume", run, "--steps", "7", "--quiet")
-    failing(capsys, ["sample", "last", "--prior", "best"], 2, "no prior was fitted .* run ganvas fit-prior")
+    failing(capsys, ["sample", "last", "--fitted-prior", "best"], 2, "no prior was fitted .* run ganvas fit-prior")
 
 
 def test_mistakes_on_the_command_line(

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from ganvas.training.progress import Bar
+from ganvas.training.progress import ProgressBar
 
 TERMS = {"reconstruction": 123.45678, "kl": 23.4567, "and": 1.0, "many": 2.0, "more": 3.0, "losses": 4.0}
 REPORT = {"codes": {"active": 12, "dimensions": 32, "kl_per_dimension": [0.01, 3.2]}}
@@ -23,9 +23,9 @@ def lines_of(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch, columns: int)
     monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(sys, "stderr", stream)
-    with Bar().training(50_000, 1000, 64, "runs/a") as shown:
-        shown.terms(1200, TERMS, REPORT)
-        shown.saved(1200)
+    with ProgressBar().track_training(50_000, 1000, 64, "runs/a") as shown:
+        shown.show_terms(1200, TERMS, REPORT)
+        shown.show_save(1200)
     return re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue()))
 
 

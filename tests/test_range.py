@@ -11,7 +11,7 @@ from PIL import Image
 
 import ganvas
 from ganvas.cli.app import main
-from ganvas.data import View, from_array, load
+from ganvas.data import DataOptions, from_array, load
 from ganvas.errors import UserError
 from tests.test_depth import of_bits, png
 
@@ -55,11 +55,11 @@ def test_a_range_of_files(kind: str, tmp_path: Path) -> None:
     values, write = KINDS[kind]
     folder = saved(tmp_path / "scans", values, write)
     low = int(values.min())
-    found = load(folder, View(range="auto"))
+    found = load(folder, DataOptions(range="auto"))
     assert np.array_equal(found.x.numpy(), expected(values, low, HIGH))
     assert found.range == (low, HIGH)
     assert found.notes[:1] == (f"numbers from {low} (black) to {HIGH} (white) were rounded to 256 levels",)
-    clipped = load(folder, View(range="100,900"))
+    clipped = load(folder, DataOptions(range="100,900"))
     assert np.array_equal(clipped.x.numpy(), expected(values, 100, 900))
     below, above = (values < 100).sum(), (values > 900).sum()
     assert clipped.notes[0].endswith(f"% were clipped: {below} lower and {above} higher ones")
@@ -89,7 +89,7 @@ def test_auto_is_that_of_all_images_and_not_of_each(tmp_path: Path) -> None:
         values[0, 0] = (0, 5, 9, 65535)
         values[1, 1, 3] = 0
         (tmp_path / "scans" / f"{i}.png").write_bytes(png(values))
-    found = load(tmp_path / "scans", View(range="auto"))
+    found = load(tmp_path / "scans", DataOptions(range="auto"))
     assert found.range == (0, 1000)
     assert found.x[0, :3, 2, 2].tolist() == [51] * 3
     assert found.x[1, :3, 2, 2].tolist() == [255] * 3
@@ -99,8 +99,8 @@ def test_auto_is_that_of_all_images_and_not_of_each(tmp_path: Path) -> None:
 def test_bytes_have_a_range_too_but_not_one_beyond_theirs(tmp_path: Path) -> None:
     values = RANDOM.integers(50, 201, (4, 9, 8))
     folder = saved(tmp_path / "x", values, lambda x, p: Image.fromarray(x.astype(np.uint8)).save(p.with_suffix(".png")))
-    assert np.array_equal(load(folder, View(range="50,200")).x.numpy(), expected(values, 50, 200))
-    found = load(folder, View(range="0,1400"))
+    assert np.array_equal(load(folder, DataOptions(range="50,200")).x.numpy(), expected(values, 50, 200))
+    found = load(folder, DataOptions(range="0,1400"))
     assert np.array_equal(found.x[:, 0].numpy(), values)
     assert found.notes[:1] == ("4 images were left as they are: they have 8 bits, and the range goes beyond",)
     assert np.array_equal(from_array(values.astype(np.uint8), range="50,200").x.numpy(), expected(values, 50, 200))
@@ -114,8 +114,8 @@ def test_a_range_of_arrays(form: str, dtype: type, tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", x_train=values)
     tensor = torch.from_numpy(values.astype(np.int32) if dtype == np.uint16 else values)
     source = {"array": values, "tensor": tensor}.get(form, tmp_path / f"x.{form}")
-    assert np.array_equal(load(source, View(range="auto")).x.numpy(), expected(UNSIGNED, 0, HIGH))
-    assert np.array_equal(load(source, View(range="100,900")).x.numpy(), expected(UNSIGNED, 100, 900))
+    assert np.array_equal(load(source, DataOptions(range="auto")).x.numpy(), expected(UNSIGNED, 0, HIGH))
+    assert np.array_equal(load(source, DataOptions(range="100,900")).x.numpy(), expected(UNSIGNED, 100, 900))
     with pytest.raises(UserError, match="range=auto"):
         load(source)
 
@@ -130,14 +130,14 @@ def test_planes_of_an_array_and_its_alpha() -> None:
 def test_ranges_that_mean_nothing() -> None:
     for wrong in ("5", "5,5", "9,3", "a,b", "nan,3", "1,2,3", (1,), ""):
         with pytest.raises(UserError, match="must be auto, or two numbers"):
-            View(range=wrong)
-    assert View(range=(0, 0.5)).bounds == (0, 0.5)  # type: ignore[arg-type]
-    assert View(range="-1024 1400").range == "-1024,1400"
+            DataOptions(range=wrong)
+    assert DataOptions(range=(0, 0.5)).bounds == (0, 0.5)  # type: ignore[arg-type]
+    assert DataOptions(range="-1024 1400").range == "-1024,1400"
     with pytest.raises(UserError, match="vectors, which have no black and white"):
-        load(np.zeros((3, 4)), View(range="auto"))
+        load(np.zeros((3, 4)), DataOptions(range="auto"))
     for source in ("digits", from_array(UNSIGNED.astype(np.uint8))):
         with pytest.raises(UserError, match="range is for images from files"):
-            load(source, View(range="auto"))
+            load(source, DataOptions(range="auto"))
     with pytest.raises(UserError, match="nothing but the number 7"):
         from_array(np.full((3, 4, 4), 7.0), range="auto")
     with pytest.raises(UserError, match="holds nan"):
@@ -150,14 +150,18 @@ def test_a_run_maps_what_it_is_given_as_its_own_data(tmp_path: Path) -> None:
     half = saved(tmp_path / "half", SIGNED // 2, KINDS["tiff of floats"][1])
     run = ganvas.train(ganvas.VAE(latent=2, width=4), folder, range="auto", steps=2, quiet=True)
     again = ganvas.load(str(run.folder))
-    assert np.array_equal(again.fitting(half).x.numpy(), expected(SIGNED // 2, LOW, HIGH))
-    assert np.array_equal(again.fitting((SIGNED // 2).astype(np.int16)).x.numpy(), expected(SIGNED // 2, LOW, HIGH))
-    assert np.array_equal(again.fitting(half, View(range="0,500")).x.numpy(), expected(SIGNED // 2, 0, 500))
-    origin = again.origin()
+    assert np.array_equal(again.load_preprocessed(half).x.numpy(), expected(SIGNED // 2, LOW, HIGH))
+    assert np.array_equal(
+        again.load_preprocessed((SIGNED // 2).astype(np.int16)).x.numpy(), expected(SIGNED // 2, LOW, HIGH)
+    )
+    assert np.array_equal(
+        again.load_preprocessed(half, DataOptions(range="0,500")).x.numpy(), expected(SIGNED // 2, 0, 500)
+    )
+    origin = again.training_source()
     assert origin is not None
     assert origin[1].bounds == (LOW, HIGH)
     assert json.loads((run.folder / "config.json").read_text())["data"]["view"]["range"] == "auto"
-    assert ganvas.resume(run.folder, steps=3, quiet=True).about["range"] == [LOW, HIGH]
+    assert ganvas.resume(run.folder, steps=3, quiet=True).metadata["range"] == [LOW, HIGH]
 
 
 def test_translations_are_in_the_numbers_of_their_domain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,7 +169,7 @@ def test_translations_are_in_the_numbers_of_their_domain(tmp_path: Path, monkeyp
     a, b = (saved(tmp_path / n, *KINDS[k]) for n, k in (("a", "tiff of signed 16 bits"), ("b", "png of 16 bits")))
     model = ganvas.CycleGAN(width=4, blocks=1)
     run = ganvas.train(model, (a, b), range="auto", steps=1, quiet=True, folder=tmp_path / "run")
-    monkeypatch.setattr(ganvas.Trained, "pixels", lambda self, x, to: x)
+    monkeypatch.setattr(ganvas.Trained, "to_unit_range", lambda self, x, to: x)
     assert main(["translate", str(run.folder), str(a), str(tmp_path / "to-b")]) == 0
     assert main(["translate", str(run.folder), str(b), str(tmp_path / "to-a"), "--to", "A"]) == 0
     with Image.open(tmp_path / "to-b" / "1.tif") as image:

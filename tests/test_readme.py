@@ -10,7 +10,7 @@ import pytest
 from cyclopts import App, MissingArgumentError
 
 from ganvas.cli.app import app
-from ganvas.cli.arguments import apart, meant
+from ganvas.cli.arguments import convert_tokens, split_number_lists
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -43,14 +43,14 @@ def options_of(found: App) -> set[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_parse(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app, "_config", (meant,))
+    monkeypatch.setattr(app, "_config", (convert_tokens,))
     for _, *words in commands_in(page.read_text(encoding="utf-8")):
         if "--help" in words or len(words) < 2:
             assert words[0] in app
             continue
         given = ["9" if word == "N" else word.strip("[]") for word in words if word != "..."]
         with suppress(MissingArgumentError):  # a sentence need not say which data
-            app.parse_args(apart(app, given), exit_on_error=False, print_error=False)
+            app.parse_args(split_number_lists(app, given), exit_on_error=False, print_error=False)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

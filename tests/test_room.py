@@ -10,16 +10,16 @@ import torch
 
 import ganvas
 from ganvas.cli.app import main
-from ganvas.data import Collection, memory
+from ganvas.data import Dataset, memory
 from ganvas.errors import UserError
 from ganvas.inference.trained import Trained
-from ganvas.models import model_from
+from ganvas.models import build_model
 
 HUGE = 10**11
-CALLS: list[Callable[[Trained, Collection], Any]] = [
+CALLS: list[Callable[[Trained, Dataset], Any]] = [
     lambda run, data: run.sample(HUGE),
     lambda run, data: run.sample(10**40),
-    lambda run, data: run.sample(each=HUGE),
+    lambda run, data: run.sample(per_class=HUGE),
     lambda run, data: ganvas.interpolate(run, rows=HUGE),
     lambda run, data: ganvas.interpolate(run, columns=HUGE),
     lambda run, data: ganvas.interpolate(run, data, columns=HUGE),
@@ -32,13 +32,13 @@ CALLS: list[Callable[[Trained, Collection], Any]] = [
 @pytest.fixture(scope="module")
 def run() -> Trained:
     """A VAE with random weights, given the labels of five classes."""
-    model = model_from("vae", {"latent": 2, "width": 4, "conditional": True})
+    model = build_model("vae", {"latent": 2, "width": 4, "conditional": True})
     nets = torch.nn.ModuleDict(model.networks((3, 12, 10), 5)).eval()
     return Trained(model, (3, 12, 10), nets, {"classes": list("01234"), "data": "images"})
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_too_many(call: Callable[[Trained, Collection], Any], run: Trained, images: Collection) -> None:
+def test_too_many(call: Callable[[Trained, Dataset], Any], run: Trained, images: Dataset) -> None:
     with pytest.raises(UserError, match=r"^(n|each|rows|columns|side)=.* would take [\d,]+ GiB of memory, .* free"):
         call(run, images)
 
@@ -48,10 +48,10 @@ def test_what_fits_is_made(run: Trained) -> None:
 
 
 def test_what_the_system_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "available", lambda: 5_000_000)
-    memory.room_for(1000, (3, 8, 8), "n=1000")
+    monkeypatch.setattr(memory, "available_memory", lambda: 5_000_000)
+    memory.check_examples_fit(1000, (3, 8, 8), "n=1000")
     with pytest.raises(UserError, match=r"^n=4000: 4,000 examples would take 5.37 MiB of memory, and 4.77 MiB are"):
-        memory.room_for(4000, (3, 8, 8), "n=4000")
+        memory.check_examples_fit(4000, (3, 8, 8), "n=4000")
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you")])
@@ -67,6 +67,6 @@ def test_when_it_runs_out_nevertheless(
     assert json.loads(next(Path("runs").glob("*/config.json")).read_text())["model"] == "vae"
 
 
-def test_more_samples_than_make_sense(run: Trained, images: Collection) -> None:
+def test_more_samples_than_make_sense(run: Trained, images: Dataset) -> None:
     with pytest.raises(UserError, match="k=100000000000: 1,000,000 samples an example are the most"):
-        ganvas.evaluate(run, images, k=HUGE)
+        ganvas.evaluate(run, images, importance_samples=HUGE)

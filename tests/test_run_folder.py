@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 
 import ganvas
-from ganvas.data import Collection
-from ganvas.errors import Stopped, UserError
+from ganvas.data import Dataset
+from ganvas.errors import TrainingStopped, UserError
 from ganvas.io import lock
-from ganvas.io.atomic import temporary_name, written
+from ganvas.io.atomic import atomic_write, temporary_name
 from ganvas.models import MODELS
 from ganvas.training import record, run_folder
 from ganvas.training import run as runs
-from ganvas.training.signals import stoppable
+from ganvas.training.signals import catch_stop_signals
 from tests.conftest import interrupted
 from tests.test_models import small
 
@@ -33,7 +33,7 @@ def content(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-def begun(images: Collection, folder: str = "run", model: str = "vae") -> Path:
+def begun(images: Dataset, folder: str = "run", model: str = "vae") -> Path:
     ganvas.train(small(MODELS[model]), images, folder=folder, **TINY)
     return Path(folder)
 
@@ -61,7 +61,7 @@ def gone(*names: str) -> Callable[[Path], None]:
     ],
 )
 def test_a_run_without_its_checkpoint_does_not_begin_again(
-    lose: Callable[[Path], None], steps: int | None, images: Collection
+    lose: Callable[[Path], None], steps: int | None, images: Dataset
 ) -> None:
     run = begun(images)
     lose(run)
@@ -71,7 +71,7 @@ def test_a_run_without_its_checkpoint_does_not_begin_again(
     assert content(run) == before
 
 
-def test_last_weights_alone_are_a_sign_of_steps_too(images: Collection) -> None:
+def test_last_weights_alone_are_a_sign_of_steps_too(images: Dataset) -> None:
     run = begun(images, model="gan")
     gone("state.ckpt", "log.jsonl", "curves.png", "previews", "weights.safetensors")(run)
     before = content(run)
@@ -84,7 +84,7 @@ def test_last_weights_alone_are_a_sign_of_steps_too(images: Collection) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 100])
-def test_a_damaged_checkpoint_leaves_everything_as_it_is(size: int, images: Collection) -> None:
+def test_a_damaged_checkpoint_leaves_everything_as_it_is(size: int, images: Dataset) -> None:
     run = begun(images)
     (run / "state.ckpt").write_bytes((run / "state.ckpt").read_bytes()[:size])
     before = content(run)
@@ -96,7 +96,7 @@ def test_a_damaged_checkpoint_leaves_everything_as_it_is(size: int, images: Coll
 @pytest.mark.parametrize("model", ["vae", "gan", "r3gan"])
 @pytest.mark.parametrize("dies", ["config", "weights"])
 def test_a_run_killed_before_its_first_checkpoint_becomes_the_same(
-    dies: str, model: str, vectors: Collection, monkeypatch: pytest.MonkeyPatch
+    dies: str, model: str, vectors: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After config.json, or after the weights of step 0: what is not in a checkpoint is computed again."""
     straight = begun(vectors, "straight", model)
@@ -114,7 +114,7 @@ def test_a_run_killed_before_its_first_checkpoint_becomes_the_same(
         assert (straight / name).read_bytes() == Path("killed", name).read_bytes()
 
 
-def test_a_folder_whose_run_never_began_is_taken(images: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_whose_run_never_began_is_taken(images: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed between the folder's making and its config.json; other things in a folder are nobody's to lose."""
     run = Path("run")
     run.mkdir()
@@ -134,16 +134,16 @@ def test_a_folder_whose_run_never_began_is_taken(images: Collection, monkeypatch
 
 @pytest.mark.parametrize("model", ["vae", "gan"])
 def test_weights_that_are_gone_are_those_of_the_checkpoint(
-    model: str, images: Collection, capsys: pytest.CaptureFixture[str]
+    model: str, images: Dataset, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = begun(images, model=model)
     (run / "weights.safetensors").unlink()
-    assert ganvas.resume(run, data=images).about["step"] == 4
+    assert ganvas.resume(run, data=images).metadata["step"] == 4
     assert "weights.safetensors is missing: the averaged weights of step 4 take its place" in capsys.readouterr().err
-    assert ganvas.load(run).about["step"] == 4
+    assert ganvas.load(run).metadata["step"] == 4
 
 
-def test_a_log_that_is_gone_is_said(images: Collection, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_log_that_is_gone_is_said(images: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
     run = begun(images)
     (run / "log.jsonl").unlink()
     ganvas.resume(run, steps=6, data=images)
@@ -170,7 +170,7 @@ def holding(run: Path, *words: str) -> "subprocess.Popen[str]":
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals as on Unix")
-def test_one_process_at_a_time_and_a_dead_one_is_none(images: Collection, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_process_at_a_time_and_a_dead_one_is_none(images: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
     """Neither a file that is left nor a child that lives on keeps the lock of a process that was killed."""
     from ganvas.cli.app import main
 
@@ -197,13 +197,13 @@ def test_one_process_at_a_time_and_a_dead_one_is_none(images: Collection, capsys
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_child_does_not_keep_the_lock(tmp_path: Path) -> None:
-    with lock.alone(tmp_path, print):
+    with lock.run_lock(tmp_path, print):
         child = os.fork()
         if child == 0:
             signal.pause()
             os._exit(0)
     try:
-        with lock.alone(tmp_path, print) as sure:
+        with lock.run_lock(tmp_path, print) as sure:
             assert sure
     finally:
         os.kill(child, signal.SIGKILL)
@@ -212,31 +212,31 @@ def test_a_forked_child_does_not_keep_the_lock(tmp_path: Path) -> None:
 
 def test_two_trainings_in_one_process_are_two(tmp_path: Path) -> None:
     with (
-        lock.alone(tmp_path, print),
+        lock.run_lock(tmp_path, print),
         pytest.raises(UserError, match=f"trained by process {os.getpid()}"),
-        lock.alone(tmp_path, print),
+        lock.run_lock(tmp_path, print),
     ):
         pass
 
 
 def test_a_file_system_without_locks_is_said_once(
-    images: Collection, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    images: Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def none(descriptor: int) -> None:
         raise OSError(lock.errno.ENOLCK, "no locks available")
 
-    monkeypatch.setattr(lock, "lock", none)
+    monkeypatch.setattr(lock, "lock_file", none)
     ganvas.train(small(MODELS["vae"]), images, folder="run", **TINY | {"quiet": False})
     assert capsys.readouterr().err.count("has no locks: see to it that nothing else trains in that folder") == 1
 
 
-def test_temporary_files_of_killed_runs_are_removed_and_no_others(images: Collection) -> None:
+def test_temporary_files_of_killed_runs_are_removed_and_no_others(images: Dataset) -> None:
     run = begun(images)
     ours = [run / ".curves.png.17.tmp", run / ".state.ckpt.17.tmp", run / "previews" / ".0000002.png.17.tmp"]
     others = [run / ".samples.png.17.tmp", run / ".mine.tmp", run / "curves.png.17.tmp", run / "previews" / "a.tmp"]
     for path in (*ours, *others):
         path.write_text("half")
-    with lock.alone(run, print), pytest.raises(UserError, match="is being trained"):
+    with lock.run_lock(run, print), pytest.raises(UserError, match="is being trained"):
         ganvas.resume(run, data=images, quiet=True)
     assert all(path.exists() for path in (*ours, *others))
     ganvas.resume(run, data=images, quiet=True)
@@ -244,22 +244,22 @@ def test_temporary_files_of_killed_runs_are_removed_and_no_others(images: Collec
     assert all(path.exists() for path in others)
 
 
-def test_long_names_have_short_temporary_ones(tmp_path: Path, images: Collection) -> None:
+def test_long_names_have_short_temporary_ones(tmp_path: Path, images: Dataset) -> None:
     path = tmp_path / ("\N{GREEK SMALL LETTER ALPHA}" * 127)
-    with written(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text("whole")
     assert path.read_text() == "whole"
     assert temporary_name("a" * 200, 1) != temporary_name("a" * 199, 1)
     trained = ganvas.train(small(MODELS["vae"]), images, folder=None, **TINY)
     assert trained.folder is not None
-    long = Collection(x=images.x, name="\N{CJK UNIFIED IDEOGRAPH-65E5}" * 84)
+    long = Dataset(x=images.x, name="\N{CJK UNIFIED IDEOGRAPH-65E5}" * 84)
     trained = ganvas.train(small(MODELS["vae"]), long, **TINY)
     assert trained.folder is not None
     assert len(os.fsencode(trained.folder.name)) <= 100
     assert json.loads((trained.folder / "config.json").read_text())["data"]["name"] == long.name
 
 
-def test_a_stopped_run_gives_its_lock_back(images: Collection) -> None:
+def test_a_stopped_run_gives_its_lock_back(images: Dataset) -> None:
     with interrupted(1), pytest.raises(KeyboardInterrupt):
         begun(images)
     assert not Path("run/.lock").exists()
@@ -267,7 +267,7 @@ def test_a_stopped_run_gives_its_lock_back(images: Collection) -> None:
 
 
 @pytest.mark.parametrize("model", ["vae", "gan"])
-def test_saving_by_the_clock_changes_nothing(model: str, images: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_saving_by_the_clock_changes_nothing(model: str, images: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps of 50 seconds: a picture after the first, then a checkpoint after every second one."""
     options = {"steps": 12, "batch": 8, "every": 10, "quiet": True}
     ganvas.train(small(MODELS[model]), images, folder="straight", **options)
@@ -279,11 +279,11 @@ def test_saving_by_the_clock_changes_nothing(model: str, images: Collection, mon
             clock += 50.0
             yield step
             if step == 8:
-                assert run_folder.saved_step(Path("slow")) >= 7
+                assert run_folder.checkpoint_step(Path("slow")) >= 7
                 assert lock.os.path.exists("slow/previews/0000001.png")
 
     with monkeypatch.context() as patch:
-        patch.setattr(runs, "training", slow)
+        patch.setattr(runs, "track_training", slow)
         patch.setattr(record.time, "monotonic", lambda: clock)
         ganvas.train(small(MODELS[model]), images, folder="slow", **options)
     for path in Path("straight").rglob("*.*"):
@@ -295,7 +295,7 @@ def test_saving_by_the_clock_changes_nothing(model: str, images: Collection, mon
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_request_says_at_once_what_a_second_costs(
-    number: signal.Signals, images: Collection, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    number: signal.Signals, images: Dataset, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real, heard = runs.training, []
 
@@ -308,13 +308,13 @@ def test_the_first_request_says_at_once_what_a_second_costs(
                     signal.raise_signal(signal.SIGINT)
             yield step
 
-    monkeypatch.setattr(runs, "training", training)
+    monkeypatch.setattr(runs, "track_training", training)
     said = r"ended at once; run keeps the checkpoint of step 4 of 8" if number == signal.SIGINT else "stopped at step 5"
-    with pytest.raises(Stopped, match=f"{said}.*; go on with: ganvas resume run"):
-        ganvas.train(small(MODELS["vae"]), images, folder="run", steps=8, batch=8, every=2, quiet=True)
+    with pytest.raises(TrainingStopped, match=f"{said}.*; go on with: ganvas resume run"):
+        ganvas.train(small(MODELS["vae"]), images, folder="run", steps=8, batch_size=8, checkpoint_every=2, quiet=True)
     assert "a second Ctrl-C ends at once and loses 1 step, back to step 4" in heard[0].replace("\n", " ")
-    monkeypatch.setattr(runs, "training", real)
-    ganvas.train(small(MODELS["vae"]), images, folder="straight", steps=8, batch=8, every=2, quiet=True)
+    monkeypatch.setattr(runs, "track_training", real)
+    ganvas.train(small(MODELS["vae"]), images, folder="straight", steps=8, batch_size=8, checkpoint_every=2, quiet=True)
     ganvas.resume("run", data=images, quiet=True)
     assert Path("run/state.ckpt").read_bytes() == Path("straight/state.ckpt").read_bytes()
 
@@ -324,7 +324,7 @@ def test_a_second_request_ends_even_what_ignored_the_first(before: Any) -> None:
     """A process in a shell's background begins with Ctrl-C ignored."""
     own = signal.signal(signal.SIGINT, before)
     try:
-        with stoppable(lambda: "") as asked:
+        with catch_stop_signals(lambda: "") as asked:
             signal.raise_signal(signal.SIGINT)
             assert asked() == signal.SIGINT
             with pytest.raises(KeyboardInterrupt):
@@ -339,11 +339,11 @@ def test_what_ignores_a_hangup_goes_on_doing_so() -> None:
     """Under nohup; and a terminal that closes may hang up more than once."""
     own = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with stoppable(lambda: "") as asked:
+        with catch_stop_signals(lambda: "") as asked:
             signal.raise_signal(signal.SIGHUP)
             assert not asked()
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
-        with stoppable(lambda: "") as asked:
+        with catch_stop_signals(lambda: "") as asked:
             signal.raise_signal(signal.SIGHUP)
             signal.raise_signal(signal.SIGHUP)
             assert asked() == signal.SIGHUP
@@ -351,7 +351,7 @@ def test_what_ignores_a_hangup_goes_on_doing_so() -> None:
         signal.signal(signal.SIGHUP, own)
 
 
-def test_weights_that_are_not_the_last_are_named(images: Collection, capsys: pytest.CaptureFixture[str]) -> None:
+def test_weights_that_are_not_the_last_are_named(images: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
     from ganvas.cli.app import main
 
     def said(run: str) -> str:
@@ -361,18 +361,18 @@ def test_weights_that_are_not_the_last_are_named(images: Collection, capsys: pyt
 
     begun(images)
     assert said("run") == ""
-    with interrupted(3), pytest.raises(Stopped):
+    with interrupted(3), pytest.raises(TrainingStopped):
         begun(images, "stopped")
     assert said("stopped") == "note: weights of step 3 of 4: the run can go on\n"
     shutil.copy("run/state.ckpt", "stopped/state.ckpt")
     assert said("stopped") == "note: weights of step 3 of 4; state.ckpt has those of step 4\n"
 
 
-def test_the_best_weights_are_named_as_such(images: Collection) -> None:
+def test_the_best_weights_are_named_as_such(images: Dataset) -> None:
     run = begun(images, model="gan")
     trained = ganvas.load(run)
-    best = replace(trained, about=trained.about | {"step": 2, "samples": {}})
-    assert run_folder.of_weights(best) == [
+    best = replace(trained, about=trained.metadata | {"step": 2, "samples": {}})
+    assert run_folder.weights_notes(best) == [
         "weights of step 2 of 4, whose samples are the best; last.safetensors has those of step 4"
     ]
-    assert run_folder.of_weights(replace(best, folder=None)) == []
+    assert run_folder.weights_notes(replace(best, folder=None)) == []

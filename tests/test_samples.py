@@ -10,30 +10,30 @@ import pytest
 import torch
 
 import ganvas
-from ganvas.cli.evaluate import about_samples
-from ganvas.data import Collection, View, from_array, load
+from ganvas.cli.evaluate import sample_lines
+from ganvas.data import DataOptions, Dataset, from_array, load
 from ganvas.errors import UserError
 from ganvas.evaluation import evaluate
 from ganvas.inference.trained import Trained
 from ganvas.metrics import kernel_distance
-from ganvas.metrics.features import Features, features_for
+from ganvas.metrics.features import FeatureSpace, make_feature_space
 from ganvas.metrics.features.efficientnet import LITE0
-from ganvas.model import a_name_of
+from ganvas.model import model_name_with_article
 
 
 @pytest.fixture(autouse=True)
 def without_lite0(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether or not its weights are installed, which would take a second for 20 images."""
-    monkeypatch.setattr(LITE0.__class__, "found", lambda self: None)
+    monkeypatch.setattr(LITE0.__class__, "find", lambda self: None)
 
 
 @pytest.fixture(scope="module")
 def gan(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     folder = tmp_path_factory.mktemp("gan") / "run"
-    return ganvas.train(ganvas.DCGAN(width=4), "emoji", steps=3, batch=8, folder=folder, quiet=True)
+    return ganvas.train(ganvas.DCGAN(width=4), "emoji", steps=3, batch_size=8, folder=folder, quiet=True)
 
 
-def pretending(trained: Trained, data: Collection, monkeypatch: pytest.MonkeyPatch) -> Trained:
+def pretending(trained: Trained, data: Dataset, monkeypatch: pytest.MonkeyPatch) -> Trained:
     """A model whose samples are these examples."""
 
     def decode(self: Trained, z: torch.Tensor, labels: torch.Tensor | None = None) -> Any:
@@ -44,7 +44,7 @@ def pretending(trained: Trained, data: Collection, monkeypatch: pytest.MonkeyPat
 
 
 def test_every_number_says_whose_features_it_was_taken_on_and_has_a_floor(gan: Trained) -> None:
-    found = evaluate(gan, n=100, few=True)
+    found = evaluate(gan, n=100, allow_few=True)
     tag = found["features"]
     assert tag.startswith("random-conv-v2@")
     for name in ("fid", "kid", "precision", "recall", "density", "coverage", "two_sample", "memorised", "duplicates"):
@@ -64,23 +64,23 @@ def test_every_number_says_whose_features_it_was_taken_on_and_has_a_floor(gan: T
 
 
 def test_the_same_seed_gives_the_same_numbers(gan: Trained) -> None:
-    first = evaluate(gan, n=50, few=True)
+    first = evaluate(gan, n=50, allow_few=True)
     torch.manual_seed(5)
-    again = evaluate(gan, n=50, few=True)
+    again = evaluate(gan, n=50, allow_few=True)
     for name, value in first.items():  # decompositions depend on where in memory matrices lie, in the last digit
         assert again[name] == pytest.approx(value, rel=1e-9) if name.startswith("fid") else again[name] == value, name
-    other = evaluate(gan, n=50, few=True, seed=1)
+    other = evaluate(gan, n=50, allow_few=True, seed=1)
     assert other["sliced_wasserstein"] != first["sliced_wasserstein"]
 
 
 def test_numbers_do_not_depend_on_how_much_is_computed_at_once(gan: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks of the generator, of features and of distances: but for rounding, all numbers are the same."""
-    first = evaluate(gan, n=60, few=True)
+    first = evaluate(gan, n=60, allow_few=True)
     for name, value in (("artifact.CHUNK", 7), ("features.base.BLOCK", 9), ("metrics.neighbours.ROWS", 11)):
         monkeypatch.setattr(f"ganvas.{name}", value)
     for name, value in (("ROWS", 13), ("DIRECTIONS", 17)):
         monkeypatch.setattr(f"ganvas.metrics.distances.{name}", value)
-    again = evaluate(gan, n=60, few=True)
+    again = evaluate(gan, n=60, allow_few=True)
     assert {k: v for k, v in again.items() if isinstance(v, float)} == pytest.approx(
         {k: v for k, v in first.items() if isinstance(v, float)}, rel=1e-3
     )
@@ -97,8 +97,8 @@ def test_examples_of_another_size_or_with_other_channels_are_refused(gan: Traine
 
 
 def test_real_examples_as_samples_are_as_good_as_the_floor(gan: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
-    rest = load("emoji").some(199, "not those of the floor")
-    found = evaluate(pretending(gan, rest, monkeypatch), few=True)
+    rest = load("emoji").sample(199, "not those of the floor")
+    found = evaluate(pretending(gan, rest, monkeypatch), allow_few=True)
     tag = found["features"]
     assert found[f"fid:{tag}"] == pytest.approx(found[f"fid:{tag}:floor"], rel=0.15)
     assert found[f"two_sample:{tag}"] == pytest.approx(found[f"two_sample:{tag}:floor"], abs=0.1)
@@ -109,9 +109,9 @@ def test_real_examples_as_samples_are_as_good_as_the_floor(gan: Trained, monkeyp
 def test_a_floor_is_the_same_number_of_the_other_real_examples(gan: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a model that draws just these has it; and it does not depend on what is measured."""
     names = ("fid", "kid", "prdc", "two-sample", "duplicates", "sliced-wasserstein", "ms-ssim")
-    apart = evaluate(gan, few=True, metrics=names)
-    other = load("emoji").some(199, 0, "other")
-    alike = evaluate(pretending(gan, other, monkeypatch), few=True, metrics=names)
+    apart = evaluate(gan, allow_few=True, metrics=names)
+    other = load("emoji").sample(199, 0, "other")
+    alike = evaluate(pretending(gan, other, monkeypatch), allow_few=True, metrics=names)
     floors = [name for name in alike if name.endswith(":floor")]
     assert len(floors) == 12
     for floor in floors:
@@ -120,8 +120,8 @@ def test_a_floor_is_the_same_number_of_the_other_real_examples(gan: Trained, mon
         assert apart[floor] == pytest.approx(alike[floor], rel=1e-6), name
         assert apart[name] != pytest.approx(apart[floor], rel=0.05), name
     kid = f"kid:{alike['features']}"
-    real = load("emoji", View(split="test")).some(199, 0, "held out")
-    space = features_for("random-conv-v2", (3, 32, 32))
+    real = load("emoji", DataOptions(split="test")).sample(199, 0, "held out")
+    space = make_feature_space("random-conv-v2", (3, 32, 32))
     assert alike[f"{kid}:floor"] == pytest.approx(
         kernel_distance(space(real.x), space(other.x)).mean().item(), rel=1e-5
     )
@@ -130,8 +130,8 @@ def test_a_floor_is_the_same_number_of_the_other_real_examples(gan: Trained, mon
 
 
 def test_a_floor_of_vectors_is_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    run = ganvas.train(ganvas.GAN(latent=2, width=4), "ring", steps=1, batch=8, quiet=True)
-    other = load("ring").some(300, 0, "other")
+    run = ganvas.train(ganvas.GAN(latent=2, width=4), "ring", steps=1, batch_size=8, quiet=True)
+    other = load("ring").sample(300, 0, "other")
     names = ("kid", "distances", "modes", "sliced-wasserstein")
     apart, alike = (
         evaluate(run, n=300, metrics=names),
@@ -145,14 +145,14 @@ def test_a_floor_of_vectors_is_too(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_copies_of_a_few_examples_are_duplicates(gan: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = evaluate(pretending(gan, load("emoji").at(slice(20)), monkeypatch), metrics=("duplicates", "prdc"))
+    found = evaluate(pretending(gan, load("emoji").select(slice(20)), monkeypatch), metrics=("duplicates", "prdc"))
     tag = found["features"]
     assert found[f"duplicates:{tag}"] == 1
     assert found[f"recall:{tag}"] < found[f"recall:{tag}:floor"] / 2
 
 
 def test_given_data_are_halved_and_memorisation_is_left_out(gan: Trained) -> None:
-    found = evaluate(gan, "emoji", few=True)
+    found = evaluate(gan, "emoji", allow_few=True)
     assert (found["samples"], found["split"], found["floor_from"]) == (679, "given", "halves")
     assert list(found["left_out"]) == ["fid_infinity", "memorisation", "classes"]
     with pytest.raises(UserError, match="memorisation needs held-out examples besides the training data"):
@@ -161,7 +161,7 @@ def test_given_data_are_halved_and_memorisation_is_left_out(gan: Trained) -> Non
 
 def test_fewer_samples_than_were_asked_for_are_told(gan: Trained) -> None:
     told: list[str] = []
-    data = load("emoji").at(slice(24))
+    data = load("emoji").select(slice(24))
     evaluate(gan, data, n=30, metrics=("duplicates",), progress=told.append)
     why = "30 asked for, but the data allow 12: there are 12 examples to compare with, and 12 others for the floor"
     assert told[0] == f"12 samples and their features ({why})"
@@ -175,18 +175,18 @@ def test_too_few_samples_for_a_frechet_distance(gan: Trained) -> None:
     sentence = "a Frechet distance of 100 examples on 384 features is mostly bias: use more"
     with pytest.raises(UserError, match=sentence):
         evaluate(gan, n=100, metrics=("fid",))
-    assert evaluate(gan, n=100, metrics=("fid",), features="random-conv-v2", few=True)["samples"] == 100
+    assert evaluate(gan, n=100, metrics=("fid",), features="random-conv-v2", allow_few=True)["samples"] == 100
     assert list(evaluate(gan, n=100)["left_out"]) == ["fid", "classes"]
 
 
 def test_infinitely_many_are_left_out_where_too_few_are_extrapolated(gan: Trained) -> None:
     """On 384 features they take 1,536 examples; the distance itself is there."""
-    few = evaluate(gan, n=100, few=True, metrics=("fid",))
+    few = evaluate(gan, n=100, allow_few=True, metrics=("fid",))
     tag = few["features"]
     assert few[f"fid:{tag}"] > 0
     assert f"fid_infinity:{tag}" not in few
     assert "1536 examples at least, and here are 100" in few["left_out"]["fid_infinity"]
-    ring = ganvas.train(ganvas.GAN(latent=2, width=4), "ring", steps=1, batch=8, quiet=True)
+    ring = ganvas.train(ganvas.GAN(latent=2, width=4), "ring", steps=1, batch_size=8, quiet=True)
     assert list(evaluate(ring, n=7, metrics=("fid",))["left_out"]) == ["fid_infinity"]
     many = evaluate(ring, n=100, metrics=("fid",))
     assert many["left_out"] == {}
@@ -197,7 +197,7 @@ def test_no_image_is_compared_with_itself(gan: Trained, monkeypatch: pytest.Monk
     seen: list[tuple[torch.Tensor, torch.Tensor]] = []
     monkeypatch.setattr("ganvas.evaluation.samples.ms_ssim", lambda a, b: (seen.append((a, b)), torch.zeros(len(a)))[1])
     for n in (2, 3, 199):
-        evaluate(pretending(gan, load("emoji").some(199, 1), monkeypatch), n=n, metrics=("ms-ssim",))
+        evaluate(pretending(gan, load("emoji").sample(199, 1), monkeypatch), n=n, metrics=("ms-ssim",))
     assert len(seen) == 6
     assert not any((a == b).flatten(1).all(1).any() for a, b in seen)
     first, second = ({tuple(x.flatten()[:99].tolist()) for x in side} for side in seen[-2])
@@ -207,19 +207,21 @@ def test_no_image_is_compared_with_itself(gan: Trained, monkeypatch: pytest.Monk
 def test_what_would_fail_in_the_end_fails_before_anything_is_computed(
     gan: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    vae = ganvas.train(ganvas.VAE(latent=2, width=4), "emoji", steps=1, batch=8, folder=tmp_path / "vae", quiet=True)
+    vae = ganvas.train(
+        ganvas.VAE(latent=2, width=4), "emoji", steps=1, batch_size=8, folder=tmp_path / "vae", quiet=True
+    )
 
     def computed(*_: Any, **__: Any) -> None:
         raise AssertionError("something was computed")
 
-    monkeypatch.setattr(Features, "__call__", computed)
+    monkeypatch.setattr(FeatureSpace, "__call__", computed)
     monkeypatch.setattr(Trained, "decode", computed)
     monkeypatch.setattr("ganvas.evaluation.codes.measured", computed)
     for run in (gan, vae):
         with pytest.raises(UserError, match="no encoder to fit a prior" if run is gan else "no prior was fitted"):
-            evaluate(run, prior="best")
+            evaluate(run, fitted_prior="best")
         with pytest.raises(UserError, match="there is no prior 'bset'"):
-            evaluate(run, prior="bset")
+            evaluate(run, fitted_prior="bset")
         with pytest.raises(UserError, match="there are no features 'inception'"):
             evaluate(run, features="inception")
         with pytest.raises(UserError, match="samples are compared with as many held-out examples, 2 at least"):
@@ -241,7 +243,7 @@ def test_few_samples_of_any_model_have_the_numbers_that_they_can_have(gan: Train
     vae = ganvas.train(ganvas.VAE(latent=2, width=4), "emoji", folder=tmp_path / "vae", **options)
     for run in (gan, ring, vae):
         for n in (2, 5):
-            found = evaluate(run, n=n, k=2, few=True)
+            found = evaluate(run, n=n, importance_samples=2, allow_few=True)
             assert found["samples"] == n
             assert {"kid", "prdc"} <= set(found["left_out"])
             assert found["left_out"]["kid"].startswith("kid needs at least 20 examples")
@@ -249,7 +251,7 @@ def test_few_samples_of_any_model_have_the_numbers_that_they_can_have(gan: Train
         for n, said in ((0, "n=0: give 1 or more"), (1, "2 at least, and here is 1: give more data, or a higher n")):
             with pytest.raises(UserError, match=said):
                 evaluate(run, n=n)
-    assert evaluate(vae, n=1, k=2, metrics=("elbo", "bound"))["elbo_error"] is None
+    assert evaluate(vae, n=1, importance_samples=2, metrics=("elbo", "bound"))["elbo_error"] is None
     other = ganvas.train(ganvas.GAN(latent=3, width=4), "ring", folder=tmp_path / "other", **options)
     for n in (2, 5):
         assert "kid" in ganvas.compare(ring, other, n=n)["left_out"]
@@ -289,8 +291,8 @@ def test_vectors_have_distances_of_their_own(tmp_path: Path) -> None:
 
 def test_a_vae_has_both_kinds_of_numbers(tmp_path: Path) -> None:
     vae = ganvas.VAE(latent=2, width=4)
-    run = ganvas.train(vae, "emoji", steps=2, batch=8, size=8, folder=tmp_path / "run", quiet=True)
-    found = evaluate(run, k=2, n=40)
+    run = ganvas.train(vae, "emoji", steps=2, batch_size=8, size=8, folder=tmp_path / "run", quiet=True)
+    found = evaluate(run, importance_samples=2, n=40)
     assert {"elbo", "bound", "active_units", "psnr_db", "sliced_wasserstein"} <= found.keys()
     assert found["examples"] == found["samples"] == 40
 
@@ -298,9 +300,9 @@ def test_a_vae_has_both_kinds_of_numbers(tmp_path: Path) -> None:
 def test_modes_are_those_of_the_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Half of the grid's modes, and one sample in five from between them."""
     run = ganvas.train(ganvas.GAN(latent=2, width=4), "grid", steps=1, folder=tmp_path / "run", quiet=True)
-    grid = load("grid").some(5000, "drawn")
+    grid = load("grid").sample(5000, "drawn")
     assert grid.labels is not None
-    half = grid.at(grid.labels < 12).at(slice(1000))
+    half = grid.select(grid.labels < 12).select(slice(1000))
     half = replace(half, x=torch.where(torch.arange(1000)[:, None] % 5 == 0, torch.ones(2), half.x))
     found = evaluate(pretending(run, half, monkeypatch), n=1000, metrics=("modes",))
     assert found["modes_captured"] == 12
@@ -308,7 +310,7 @@ def test_modes_are_those_of_the_samples(tmp_path: Path, monkeypatch: pytest.Monk
     assert found["reverse_kl"] == pytest.approx(log(25 / 12), abs=0.02)
 
 
-def test_modes_are_known_of_mixtures_only(tmp_path: Path, vectors: Collection) -> None:
+def test_modes_are_known_of_mixtures_only(tmp_path: Path, vectors: Dataset) -> None:
     run = ganvas.train(ganvas.GAN(latent=2, width=4), "ring", steps=1, folder=tmp_path / "run", quiet=True)
     roll = replace(load("swiss-roll"), name="roll")
     with pytest.raises(UserError, match="modes are known of ring and grid only, and these are roll"):
@@ -329,9 +331,12 @@ def test_the_text_says_features_once(gan: Trained, capsys: pytest.CaptureFixture
 
 def test_examples_that_were_learnt_from_are_not_called_held_out() -> None:
     numbers = {"samples": 3, "floor_from": "halves", "features": "f", "protocol": "p", "left_out": {}}
-    assert about_samples(numbers | {"split": "train"})[0].startswith("3 samples against as many training examples;")
-    assert about_samples(numbers | {"split": "test"})[0].startswith("3 samples against as many held-out examples;")
+    assert sample_lines(numbers | {"split": "train"})[0].startswith("3 samples against as many training examples;")
+    assert sample_lines(numbers | {"split": "test"})[0].startswith("3 samples against as many held-out examples;")
 
 
 def test_names_of_models_have_their_articles() -> None:
-    assert [a_name_of(model) for model in (ganvas.VAE(), ganvas.Autoencoder())] == ["a vae", "an autoencoder"]
+    assert [model_name_with_article(model) for model in (ganvas.VAE(), ganvas.Autoencoder())] == [
+        "a vae",
+        "an autoencoder",
+    ]

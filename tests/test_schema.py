@@ -84,17 +84,17 @@ def mutated(value: Any, chance: random.Random) -> Any:
 def begun(name: str, folder: str = "run") -> tuple[Path, Any]:
     """A run of a model and its data."""
     data: Any = image_collection(12, (6, 5, 3))
-    data = as_pair(data).parts if name == "cyclegan" else data
-    ganvas.train(small(MODELS[name]), data, steps=2, batch=4, every=1, quiet=True, folder=folder)
+    data = as_pair(data).datasets if name == "cyclegan" else data
+    ganvas.train(small(MODELS[name]), data, steps=2, batch_size=4, checkpoint_every=1, quiet=True, folder=folder)
     return Path(folder), data
 
 
 def use(run: Path, data: Any) -> None:
     """All that reads a run."""
     trained = load_trained(run)
-    assert len(trained.sample(2) if trained.model.domains == 1 else trained.translate(data[0])) > 1
-    run_folder.of_weights(trained)
-    run_folder.summary(run)
+    assert len(trained.sample(2) if trained.model.n_domains == 1 else trained.translate(data[0])) > 1
+    run_folder.weights_notes(trained)
+    run_folder.summarize_run(run)
     assert main(["doctor", str(run)]) in (0, 2)
     ganvas.resume(run, data, steps=3, quiet=True)
 
@@ -103,7 +103,7 @@ def use(run: Path, data: Any) -> None:
 @pytest.mark.parametrize("name", ["cgan"])
 def test_wrong_headers_are_refused_or_harmless(name: str, file: str, monkeypatch: pytest.MonkeyPatch) -> None:
     run, data = begun(name)
-    monkeypatch.setattr(record, "curves", lambda lines: Image.new("L", (2, 2)))  # which take longest
+    monkeypatch.setattr(record, "draw_curves", lambda lines: Image.new("L", (2, 2)))  # which take longest
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     chance, refused = random.Random(f"{name} {file}"), 0
     for _ in range(ROUNDS):
@@ -193,7 +193,7 @@ def test_damaged_lines_of_a_log_are_left_out_and_said(capsys: pytest.CaptureFixt
         lines = [json.dumps(line) for line in whole]
         (run / "log.jsonl").write_text("\n".join([lines[0], bad, *lines[1:]]) + "\n" + '{"step": 9, "sec')
         assert run_folder.read_log(run) == whole
-        for command in (["doctor", "run"], ["runs", "--out", "."]):
+        for command in (["doctor", "run"], ["runs", "--runs-dir", "."]):
             capsys.readouterr()
             assert main(command) == 0
             assert "note: run/log.jsonl: line 2 is damaged, and left out\n" in capsys.readouterr().err
@@ -201,7 +201,7 @@ def test_damaged_lines_of_a_log_are_left_out_and_said(capsys: pytest.CaptureFixt
     ganvas.resume(run, data, steps=3)
     assert "run/log.jsonl: lines 1, 3 are damaged, and left out" in capsys.readouterr().err
     assert [line["step"] for line in run_folder.read_log(run)] == [1, 2, 3]
-    assert run_folder.unread(run) == []
+    assert run_folder.damaged_line_notes(run) == []
 
 
 def test_one_run_that_cannot_be_read_does_not_hide_the_others(capsys: pytest.CaptureFixture[str]) -> None:
@@ -234,4 +234,4 @@ def test_priors_that_draw_no_codes_are_refused(capsys: pytest.CaptureFixture[str
         replace(trained, priors=replace(trained.priors, priors={"gaussian": wrong})).save(run / "weights.safetensors")
         assert "its priors do not fit" in failing(capsys, "sample", "run", "--out", "a.png")
     trained.save(run / "weights.safetensors")
-    assert main(["sample", "run", "--prior", "gaussian", "--out", "a.png"]) == 0
+    assert main(["sample", "run", "--fitted-prior", "gaussian", "--out", "a.png"]) == 0

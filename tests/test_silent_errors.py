@@ -15,14 +15,14 @@ import torch
 from torch import nn
 
 import ganvas
-from ganvas.config import Plan
-from ganvas.data import Collection, load, streamed
-from ganvas.distributions.posteriors import Diagonal
+from ganvas.config import TrainConfig
+from ganvas.data import Dataset, load, make_stream
+from ganvas.distributions.posteriors import DiagonalGaussian
 from ganvas.model import Batch
 from ganvas.models import MODELS, VAE
-from ganvas.nn.device import precisely
+from ganvas.nn.device import autocast
 from ganvas.training import loop as training
-from ganvas.training.loop import begin, play
+from ganvas.training.loop import apply_move, initialize_state
 from ganvas.training.run_folder import read_log
 from tests.conftest import learnt_by
 from tests.test_models import small
@@ -46,7 +46,7 @@ def test_no_term_is_computed_without_a_gradient(fields: dict[str, Any]) -> None:
     nets = vae.networks((1, 8, 8), 2)
     batch = Batch(X, torch.arange(16) % 2, 16)
     for move in vae.step(iter([batch]), 5, **nets):
-        play(move, torch.optim.SGD([p for net in move.networks for p in net.parameters()], lr=0))
+        apply_move(move, torch.optim.SGD([p for net in move.networks for p in net.parameters()], lr=0))
     dead = [
         name
         for net, module in nets.items()
@@ -92,8 +92,8 @@ def test_the_kl_is_there_by_default() -> None:
     assert gradient.abs().sum() > 0
 
 
-def test_the_kl_is_logged_with_its_own_sign(images: Collection) -> None:
-    run = ganvas.train(small(MODELS["vae"]), images, steps=10, batch=8, every=10, quiet=True)
+def test_the_kl_is_logged_with_its_own_sign(images: Dataset) -> None:
+    run = ganvas.train(small(MODELS["vae"]), images, steps=10, batch_size=8, checkpoint_every=10, quiet=True)
     lines = read_log(run.folder or "")
     assert all(line["kl"] > 0 and line["codes"]["kl"] > 0 for line in lines)
 
@@ -107,8 +107,8 @@ def test_losses_are_sums_over_dimensions_and_means_over_the_batch() -> None:
     assert values[1].tolist() == pytest.approx([128 * 0.25] * 2)
 
 
-def test_reconstructions_are_from_the_mean_and_not_from_a_random_code(images: Collection) -> None:
-    run = ganvas.train(small(MODELS["vae"]), images, steps=3, batch=8, quiet=True)
+def test_reconstructions_are_from_the_mean_and_not_from_a_random_code(images: Dataset) -> None:
+    run = ganvas.train(small(MODELS["vae"]), images, steps=3, batch_size=8, quiet=True)
     torch.manual_seed(0)
     a = run.reconstruct(images).x
     torch.manual_seed(1)
@@ -117,19 +117,19 @@ def test_reconstructions_are_from_the_mean_and_not_from_a_random_code(images: Co
 
 
 def test_epsilon_is_divided_by_the_standard_deviation_and_not_by_its_logarithm() -> None:
-    q = Diagonal(torch.tensor([[1.0]]), torch.tensor([[0.25]]))
+    q = DiagonalGaussian(torch.tensor([[1.0]]), torch.tensor([[0.25]]))
     at_one_sigma, at_mean = (q.log_prob(torch.tensor([[[v]]])).item() for v in (1.25, 1.0))
     assert at_mean - at_one_sigma == pytest.approx(0.5)
 
 
 def test_low_precision_needs_no_loss_scaling() -> None:
     """float16 underflows without a scaler; bfloat16 has the range of float32.  Weights and optimiser stay float32."""
-    precisions = get_args(Plan.__dataclass_fields__["precision"].type)
+    precisions = get_args(TrainConfig.__dataclass_fields__["precision"].type)
     assert set(precisions) == {"float32", "bfloat16"}
     digits = load("digits")
     model = VAE(latent=3, width=8)
-    state = begin(model, digits.shape, 0, torch.device("cpu"))
-    for _ in training.train(model, digits, Plan(steps=3, batch=20, precision="bfloat16"), state):
+    state = initialize_state(model, digits.shape, 0, torch.device("cpu"))
+    for _ in training.train(model, digits, TrainConfig(steps=3, batch_size=20, precision="bfloat16"), state):
         pass
     assert all(p.dtype == torch.float32 for p in state.nets.parameters())
     held = [t for s in state.optimizers["encoder+decoder"].state.values() for t in s.values()]
@@ -141,19 +141,19 @@ def test_low_precision_is_not_silently_off() -> None:
     digits = load("digits")
     kernels: list[torch.dtype] = []
     model = VAE(latent=3, width=8)
-    state = begin(model, digits.shape, 0, torch.device("cpu"))
+    state = initialize_state(model, digits.shape, 0, torch.device("cpu"))
     first = state.nets["encoder"][0]
     first.register_forward_hook(lambda module, inputs, output: kernels.append(output.dtype))
-    for _ in training.train(model, digits, Plan(steps=1, batch=20, precision="bfloat16"), state):
+    for _ in training.train(model, digits, TrainConfig(steps=1, batch_size=20, precision="bfloat16"), state):
         pass
     assert kernels == [torch.bfloat16]
 
 
-def test_autocast_does_not_keep_weights_from_before_a_move(images: Collection) -> None:
+def test_autocast_does_not_keep_weights_from_before_a_move(images: Dataset) -> None:
     """Its cache would: G's move would see D as it was before D's."""
     gan = small(MODELS["gan"])
-    state = begin(gan, images.shape, 0, torch.device("cpu"))
-    with precisely("bfloat16", torch.device("cpu")):
+    state = initialize_state(gan, images.shape, 0, torch.device("cpu"))
+    with autocast("bfloat16", torch.device("cpu")):
         net = state.nets["D"]
         x = torch.rand(4, *images.shape)
         before = net(x)
@@ -163,7 +163,7 @@ def test_autocast_does_not_keep_weights_from_before_a_move(images: Collection) -
         assert not torch.equal(before, net(x))
 
 
-def test_adam_is_the_papers(images: Collection) -> None:
+def test_adam_is_the_papers(images: Dataset) -> None:
     """0.9 and 0.999, moments from 0: not 0.99, not ones."""
     vae = small(MODELS["vae"])
     optimizer = vae.optimizer(nn.Linear(1, 1))
@@ -183,7 +183,7 @@ def test_adam_is_the_papers(images: Collection) -> None:
 def test_training_and_test_examples_are_not_the_same() -> None:
     """Training on train + valid and testing on valid, or on all of it."""
     for name in ("emoji", "emoji-flat", "digits", "ring", "grid", "swiss-roll"):
-        train, test = (load(name, ganvas.View(split=split)).x.flatten(1).numpy() for split in ("train", "test"))
+        train, test = (load(name, ganvas.DataOptions(split=split)).x.flatten(1).numpy() for split in ("train", "test"))
         seen = {row.tobytes() for row in train}
         repeated = sum(row.tobytes() in seen for row in test)
         assert repeated <= 0.02 * len(test), name  # the emoji have a few that look alike
@@ -192,14 +192,14 @@ def test_training_and_test_examples_are_not_the_same() -> None:
 def test_evaluation_takes_the_test_split_by_default(capsys: pytest.CaptureFixture[str]) -> None:
     from ganvas.cli.app import main
 
-    assert main(["train", "vae", "digits", "--steps", "2", "--batch", "8", "--width", "4", "--quiet"]) == 0
+    assert main(["train", "vae", "digits", "--steps", "2", "--batch-size", "8", "--width", "4", "--quiet"]) == 0
     assert main(["evaluate", "last", "-k", "2", "--metrics", "elbo"]) == 0
     assert "on 297 test examples of digits" in capsys.readouterr().out  # 1,797 less the 1,500 that were trained on
 
 
-def test_a_model_with_every_option_is_saved_whole(images: Collection) -> None:
+def test_a_model_with_every_option_is_saved_whole(images: Dataset) -> None:
     for fields in OPTIONS.values():
-        run = ganvas.train(VAE(latent=3, width=4, flow_width=8, **fields), images, steps=1, batch=8, quiet=True)
+        run = ganvas.train(VAE(latent=3, width=4, flow_width=8, **fields), images, steps=1, batch_size=8, quiet=True)
         again = ganvas.load(run.folder)
         assert again.model == run.model
         state = again.nets.state_dict()
@@ -208,7 +208,7 @@ def test_a_model_with_every_option_is_saved_whole(images: Collection) -> None:
         assert torch.equal(again.sample(3).x, run.sample(3).x)
 
 
-def test_a_step_counter_or_a_multiplier_is_not_lost_at_resume(images: Collection) -> None:
+def test_a_step_counter_or_a_multiplier_is_not_lost_at_resume(images: Dataset) -> None:
     """Warm-up is a function of the step; GECO's multiplier and an optimal sigma are in the checkpoint."""
     for fields in (
         {"warmup": 30, "cycle": 40},
@@ -217,15 +217,15 @@ def test_a_step_counter_or_a_multiplier_is_not_lost_at_resume(images: Collection
         {"prior": "vamp", "pseudo_inputs": 3},
     ):
         model = VAE(latent=3, width=4, **fields)
-        whole = ganvas.train(model, images, steps=20, batch=8, every=7, ema=0.0, quiet=True)
-        part = ganvas.train(model, images, steps=9, batch=8, every=7, ema=0.0, quiet=True)
+        whole = ganvas.train(model, images, steps=20, batch_size=8, checkpoint_every=7, ema_decay=0.0, quiet=True)
+        part = ganvas.train(model, images, steps=9, batch_size=8, checkpoint_every=7, ema_decay=0.0, quiet=True)
         resumed = ganvas.resume(part.folder or "", steps=20, data=images, quiet=True)
         other = resumed.nets.state_dict()
         assert all(torch.equal(v, other[k]) for k, v in whole.nets.state_dict().items()), fields
         assert read_log(whole.folder or "")[-1]["kl"] == read_log(resumed.folder or "")[-1]["kl"]
 
 
-def test_a_models_fields_are_not_changed_by_using_them(images: Collection) -> None:
+def test_a_models_fields_are_not_changed_by_using_them(images: Dataset) -> None:
     """A list of widths reversed in place, in one codebase, builds another network the second time."""
     for cls in MODELS.values():
         model, data = small(cls), learnt_by(cls, images)
@@ -233,7 +233,7 @@ def test_a_models_fields_are_not_changed_by_using_them(images: Collection) -> No
         first, second = (
             sum(p.numel() for n in model.networks(data.shape, 5).values() for p in n.parameters()) for _ in "ab"
         )
-        next(model.step(streamed(data, batch=8, seed=0), 0, **model.networks(data.shape, 5)))
+        next(model.step(make_stream(data, batch=8, seed=0), 0, **model.networks(data.shape, 5)))
         assert model == copy
         assert first == second
 
@@ -255,4 +255,4 @@ def test_bernoulli_is_not_a_likelihood_of_grey_pixels() -> None:
     """Cross-entropy on grey levels is reported as a likelihood in the most-read tutorial: here it is refused."""
     grey = np.random.default_rng(0).integers(0, 256, (20, 8, 8)).astype(np.uint8)
     with pytest.raises(ganvas.errors.UserError, match="add binarize=dynamic"):
-        ganvas.train(VAE(likelihood="bernoulli"), grey, steps=1, batch=8, quiet=True)
+        ganvas.train(VAE(likelihood="bernoulli"), grey, steps=1, batch_size=8, quiet=True)

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from ganvas.data import Collection, Scaling, Stream, from_array
+from ganvas.data import Dataset, Scaling, Stream, from_array
 from ganvas.errors import UserError
 
 
 @pytest.fixture
-def counted() -> Collection:
+def counted() -> Dataset:
     """30 images, each filled with its own index, labelled with it."""
     x = np.arange(30, dtype=np.uint8)[:, None, None] * np.ones((1, 4, 5), np.uint8)
     return from_array(x, np.arange(30), name="counted")
@@ -21,7 +21,7 @@ def drawn(stream: Stream, n: int) -> list[list[int]]:
     return [batch.y.tolist() for batch in islice(stream, n) if batch.y is not None]
 
 
-def test_an_epoch_holds_every_example_once_and_each_epoch_another_order(counted: Collection) -> None:
+def test_an_epoch_holds_every_example_once_and_each_epoch_another_order(counted: Dataset) -> None:
     batches = drawn(Stream(counted, batch=5, seed=0), 12)
     first, second = sum(batches[:6], []), sum(batches[6:], [])
     assert sorted(first) == sorted(second) == list(range(30))
@@ -29,7 +29,7 @@ def test_an_epoch_holds_every_example_once_and_each_epoch_another_order(counted:
     assert first != list(range(30))
 
 
-def test_batches_depend_on_seed_and_position_alone(counted: Collection) -> None:
+def test_batches_depend_on_seed_and_position_alone(counted: Dataset) -> None:
     whole = drawn(Stream(counted, batch=4, seed=3), 20)
     assert drawn(Stream(counted, batch=4, seed=3, position=13), 7) == whole[13:]
     torch.manual_seed(99)
@@ -37,13 +37,13 @@ def test_batches_depend_on_seed_and_position_alone(counted: Collection) -> None:
     assert drawn(Stream(counted, batch=4, seed=4), 20) != whole
 
 
-def test_labels_stay_with_their_images(counted: Collection) -> None:
+def test_labels_stay_with_their_images(counted: Dataset) -> None:
     for batch in islice(Stream(counted, batch=4, seed=0, scaling=Scaling((0.0, 255.0))), 10):
         assert batch.y is not None
         assert torch.equal(batch.x[:, 0, 0, 0].round().long(), batch.y)
 
 
-def test_the_slices_of_all_ranks_make_the_global_batch(counted: Collection) -> None:
+def test_the_slices_of_all_ranks_make_the_global_batch(counted: Dataset) -> None:
     whole = drawn(Stream(counted, batch=6, seed=1), 7)
     slices = [drawn(Stream(counted, batch=2, seed=1, rank=r, ranks=3), 7) for r in range(3)]
     assert [sum((s[i] for s in slices), []) for i in range(7)] == whole
@@ -60,13 +60,13 @@ def test_bytes_are_mapped_to_the_span(span: tuple[float, float]) -> None:
     assert x.dtype == torch.float32
 
 
-def test_vectors_of_which_nothing_is_known_are_not_scaled(vectors: Collection) -> None:
+def test_vectors_of_which_nothing_is_known_are_not_scaled(vectors: Dataset) -> None:
     x, y, _ = next(Stream(vectors, batch=60, seed=0))
     assert y is None
     assert torch.equal(x.sort(0).values, vectors.x.sort(0).values)
 
 
-def test_a_batch_larger_than_the_data_is_refused(counted: Collection) -> None:
+def test_a_batch_larger_than_the_data_is_refused(counted: Dataset) -> None:
     with pytest.raises(UserError, match="batch=31 is larger than the data: counted has 30; give 30 or less"):
         Stream(counted, batch=31, seed=0)
     with pytest.raises(UserError, match="batch=32"):

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from ganvas import CGAN
-from ganvas.data import Collection, View, counts, load
+from ganvas.data import DataOptions, Dataset, class_counts, load
 from ganvas.errors import UserError
 from ganvas.training import run
 from tests.test_listing import picture
 
-ALL, TEST = View(holdout=0), View(split="test")
+ALL, TEST = DataOptions(holdout=0), DataOptions(split="test")
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
-def told(data: Collection) -> dict[int, str]:
+def told(data: Dataset) -> dict[int, str]:
     """The class of each image, by its level."""
     assert data.labels is not None
     levels = data.x[:, 0, 0, 0].tolist()
@@ -169,12 +169,12 @@ def test_a_table_above_the_images_or_one_a_split(tmp_path: Path) -> None:
 
 def test_what_is_held_out_has_the_same_classes(photos: Path) -> None:
     (photos / "labels.csv").write_text(table())
-    parts = [load(photos, View(holdout=0.4, split=split)) for split in ("train", "test")]
+    parts = [load(photos, DataOptions(holdout=0.4, split=split)) for split in ("train", "test")]
     assert parts[0].classes == parts[1].classes
     assert told(parts[0]) | told(parts[1]) == ANIMALS
-    assert sum(sum(counts(part).values()) for part in parts) == 12
-    trained = run.train(CGAN(width=4, latent=2), photos, steps=1, batch=4, quiet=True)
-    assert trained.about["classes"] == ["ant", "cat", "dog"]
+    assert sum(sum(class_counts(part).values()) for part in parts) == 12
+    trained = run.train(CGAN(width=4, latent=2), photos, steps=1, batch_size=4, quiet=True)
+    assert trained.metadata["classes"] == ["ant", "cat", "dog"]
 
 
 def test_other_tables_are_named_with_what_to_do(photos: Path) -> None:
@@ -188,6 +188,6 @@ def test_full_paths_are_those_of_any_machine(tmp_path: Path) -> None:
         picture(tmp_path / "pets" / "images" / f"{i}.png", i)
         rows.append(f"/home/me/pets/images/{i}.png,{'cat' if i else 'dog'}")
     (tmp_path / "pets" / "labels.csv").write_text("\n".join(rows))
-    assert counts(load(tmp_path / "pets")) == {"cat": 3, "dog": 1}
+    assert class_counts(load(tmp_path / "pets")) == {"cat": 3, "dog": 1}
     (tmp_path / "pets" / "labels.csv").write_text("\n".join(rows).replace("pets/images", "pets/others"))
-    assert counts(load(tmp_path / "pets")) == {"images": 4}
+    assert class_counts(load(tmp_path / "pets")) == {"images": 4}

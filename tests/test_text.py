@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from ganvas.cli.app import main, tell
-from ganvas.io.text import finite, on_lines, printable
+from ganvas.cli.app import main, print_result
+from ganvas.io.text import escape_lines, escape_text, replace_non_finite
 from ganvas.viz.html import document, lead
 from tests.conftest import write_folder
 
 HOSTILE = "a\x1b[31m\x07\nb\r\u202ec\x9b" + os.fsdecode(b"\xff")
-TINY = ["--steps", "2", "--batch", "4", "--width", "4", "--every", "1"]
+TINY = ["--steps", "2", "--batch-size", "4", "--width", "4", "--checkpoint-every", "1"]
 
 
 @pytest.mark.parametrize(
@@ -31,13 +31,13 @@ TINY = ["--steps", "2", "--batch", "4", "--width", "4", "--every", "1"]
     ],
 )
 def test_printable(text: str, shown: str) -> None:
-    assert printable(text) == shown
+    assert escape_text(text) == shown
     shown.encode()
 
 
 def test_lines_are_kept_and_those_in_names_are_not() -> None:
-    assert on_lines("a\nb\x1b") == "a\nb\\x1b"
-    assert on_lines(["a\nb", "c"]) == "a\\nb\nc"
+    assert escape_lines("a\nb\x1b") == "a\nb\\x1b"
+    assert escape_lines(["a\nb", "c"]) == "a\\nb\nc"
 
 
 def test_a_page_is_text() -> None:
@@ -47,8 +47,8 @@ def test_a_page_is_text() -> None:
 
 def test_json_has_no_nan(capsys: pytest.CaptureFixture[str]) -> None:
     value = {"a": [math.nan, 1.5, (math.inf,)], "b": {"c": -math.inf}, "d": 3}
-    assert finite(value) == {"a": [None, 1.5, [None]], "b": {"c": None}, "d": 3}
-    tell("", value, True)
+    assert replace_non_finite(value) == {"a": [None, 1.5, [None]], "b": {"c": None}, "d": 3}
+    print_result("", value, True)
     assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail)["a"][0] is None
 
 
@@ -86,7 +86,7 @@ def test_hostile_names(encoding: str, tmp_path: Path, monkeypatch: pytest.Monkey
     assert "\\n" in said("train", "cgan", data, *TINY, "--folder", run)[1]
     assert said("sample", run)[0].endswith(".png\n")
     said("sample", run, "--label", f"cat{HOSTILE}", "--out", f"{HOSTILE}.npz")
-    said("sample", run, "--each", "2", "--out", "each.png")
+    said("sample", run, "--per-class", "2", "--out", "each.png")
     said("sample", run, "--label", HOSTILE, code=2)
     said("sample", HOSTILE, code=2)
     said("sample", run, "--out", f"{HOSTILE}.npz", code=2)
@@ -95,7 +95,7 @@ def test_hostile_names(encoding: str, tmp_path: Path, monkeypatch: pytest.Monkey
     said("train", HOSTILE, data, code=2)
     said("train", "vae", data, "--config", HOSTILE, code=2)
     said("doctor", run)
-    assert "\\x1b" in said("runs", "--out", str(out))[0]
-    assert json.loads(said("runs", "--out", str(out), "--json")[0])[0]["run"] == run  # reversible
+    assert "\\x1b" in said("runs", "--runs-dir", str(out))[0]
+    assert json.loads(said("runs", "--runs-dir", str(out), "--json")[0])[0]["run"] == run  # reversible
     said("evaluate", run, data, "--metrics", "sliced-wasserstein", "-n", "10")
     said("compare", run, run + "/", "--metrics", "sliced-wasserstein", "-n", "10", "--html", f"{HOSTILE}.html", code=2)

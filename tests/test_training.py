@@ -13,15 +13,23 @@ from torch import nn
 
 import ganvas
 from ganvas.cli.app import main
-from ganvas.config import Plan  # fmt: skip
-from ganvas.data import Collection
-from ganvas.errors import Diverged, Stopped, UserError
+from ganvas.config import TrainConfig  # fmt: skip
+from ganvas.data import Dataset
+from ganvas.errors import DivergenceError, TrainingStopped, UserError
 from ganvas.model import Batch, Model, Move, Shape, minimize
 from ganvas.models import MODELS
-from ganvas.nn.device import device_for  # fmt: skip
+from ganvas.nn.device import resolve_device  # fmt: skip
 from ganvas.training import checkpoint
 from ganvas.training import run as runs
-from ganvas.training.loop import State, begin, check_finite, drop_denormals, optimizer_of, play, train  # fmt: skip
+from ganvas.training.loop import (  # fmt: skip
+    TrainState,
+    apply_move,
+    check_finite,
+    flush_denormals,
+    get_optimizer,
+    initialize_state,
+    train,
+)
 from ganvas.training.meter import Meter
 from ganvas.training.run_folder import read_log
 from tests.conftest import interrupted, learnt_by, sources
@@ -30,19 +38,19 @@ from tests.test_models import every_model, small
 CPU = torch.device("cpu")
 
 
-def trained_state(model: Model, collection: Collection, steps: int, seed: int = 0) -> State:
+def trained_state(model: Model, collection: Dataset, steps: int, seed: int = 0) -> TrainState:
     data = learnt_by(type(model), collection)
-    state = begin(model, data.shape, seed, CPU, len(data.classes))
-    for _ in train(model, data, Plan(steps=steps, batch=8, seed=seed), state):
+    state = initialize_state(model, data.shape, seed, CPU, len(data.classes))
+    for _ in train(model, data, TrainConfig(steps=steps, batch_size=8, seed=seed), state):
         pass
     return state
 
 
-def same(a: State, b: State) -> bool:
-    def parts(state: State) -> dict[str, torch.Tensor]:
-        held = state.nets.state_dict() | {f"average/{k}": v for k, v in state.average.state_dict().items()}
+def same(a: TrainState, b: TrainState) -> bool:
+    def parts(state: TrainState) -> dict[str, torch.Tensor]:
+        held = state.nets.state_dict() | {f"average/{k}": v for k, v in state.ema_nets.state_dict().items()}
         for name, optimizer in state.optimizers.items():
-            held |= {f"{name}/{k}": v for k, v in checkpoint.parts(optimizer)[0].items()}
+            held |= {f"{name}/{k}": v for k, v in checkpoint.split_optimizer_state(optimizer)[0].items()}
         return held
 
     x, y = parts(a), parts(b)
@@ -54,7 +62,7 @@ def same(a: State, b: State) -> bool:
 
 
 @every_model
-def test_the_same_seed_gives_the_same_run_and_another_another(cls: type[Model], images: Collection) -> None:
+def test_the_same_seed_gives_the_same_run_and_another_another(cls: type[Model], images: Dataset) -> None:
     a, b, c = (trained_state(small(cls), images, 4, seed) for seed in (0, 0, 1))
     assert same(a, b)
     assert not same(a, c)
@@ -62,14 +70,14 @@ def test_the_same_seed_gives_the_same_run_and_another_another(cls: type[Model], 
 
 @every_model
 def test_a_run_continued_from_its_checkpoint_equals_an_uninterrupted_one(
-    cls: type[Model], images: Collection, tmp_path: Path
+    cls: type[Model], images: Dataset, tmp_path: Path
 ) -> None:
-    model, plan = small(cls), Plan(steps=12, batch=8)
+    model, plan = small(cls), TrainConfig(steps=12, batch_size=8)
     whole = trained_state(model, images, 12)
     first = trained_state(model, images, 5)
     checkpoint.save(first, tmp_path / "state.ckpt", {})
     data = learnt_by(cls, images)
-    second = begin(model, data.shape, 99, CPU, len(data.classes))
+    second = initialize_state(model, data.shape, 99, CPU, len(data.classes))
     checkpoint.restore(second, tmp_path / "state.ckpt", model)
     assert same(first, second)
     for _ in train(model, data, plan, second):
@@ -77,23 +85,23 @@ def test_a_run_continued_from_its_checkpoint_equals_an_uninterrupted_one(
     assert same(whole, second)
 
 
-def test_training_leaves_the_callers_random_numbers_alone(images: Collection) -> None:
+def test_training_leaves_the_callers_random_numbers_alone(images: Dataset) -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    ganvas.train(small(MODELS["vae"]), images, steps=2, batch=8, quiet=True)
+    ganvas.train(small(MODELS["vae"]), images, steps=2, batch_size=8, quiet=True)
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_what_is_kept_is_averaged_with_its_batch_statistics(images: Collection) -> None:
+def test_what_is_kept_is_averaged_with_its_batch_statistics(images: Dataset) -> None:
     state = trained_state(small(MODELS["dcgan"]), images, 5)
-    assert set(state.average) == {"G"}
-    norm = next(m for m in state.average["G"].modules() if isinstance(m, nn.BatchNorm2d))
+    assert set(state.ema_nets) == {"G"}
+    norm = next(m for m in state.ema_nets["G"].modules() if isinstance(m, nn.BatchNorm2d))
     live = next(m for m in state.nets["G"].modules() if isinstance(m, nn.BatchNorm2d))
     assert norm.num_batches_tracked == live.num_batches_tracked
     assert norm.running_mean is not None
     assert norm.running_mean.abs().sum() > 0
-    assert not state.average.training
+    assert not state.ema_nets.training
 
 
 def test_moments_that_no_weight_can_feel_do_not_linger_as_denormals() -> None:
@@ -102,7 +110,7 @@ def test_moments_that_no_weight_can_feel_do_not_linger_as_denormals() -> None:
     data[:, 0] = torch.randn(2000)
     net = nn.Linear(2, 1, bias=False)
     model = small(MODELS["autoencoder"])
-    state = State(nn.ModuleDict({"net": net}), nn.ModuleDict())
+    state = TrainState(nn.ModuleDict({"net": net}), nn.ModuleDict())
     plain = nn.Linear(2, 1, bias=False)
     plain.load_state_dict(net.state_dict())
     twin = model.optimizer(plain)
@@ -110,9 +118,9 @@ def test_moments_that_no_weight_can_feel_do_not_linger_as_denormals() -> None:
         x = torch.ones(1, 2) if step == 0 else data[step : step + 1]
         for network, optimizer in ((net, None), (plain, twin)):
             move = minimize(network, loss=network(x).square().mean())
-            play(move, optimizer or optimizer_of("net", model, state))
+            apply_move(move, optimizer or get_optimizer("net", model, state))
         if step % 100 == 0:
-            drop_denormals(state)
+            flush_denormals(state)
     moment, left = (o.state_dict()["state"][0]["exp_avg"][0, 1] for o in (state.optimizers["net"], twin))
     assert moment == 0
     assert 0 < abs(left) < torch.finfo(torch.float32).tiny
@@ -128,7 +136,7 @@ def test_a_step_of_adam_is_that_of_the_paper() -> None:
     (b1, b2), m, v = model.betas, np.zeros_like(w), np.zeros_like(w)
     for t in range(1, 6):
         x = torch.full((1, 3), float(t))
-        play(minimize(net, loss=net(x).square().sum()), optimizer)
+        apply_move(minimize(net, loss=net(x).square().sum()), optimizer)
         gradient = 2 * (w @ x.numpy()[0]).item() * x.numpy()
         m, v = b1 * m + (1 - b1) * gradient, b2 * v + (1 - b2) * gradient**2
         w -= model.lr * (m / (1 - b1**t)) / (np.sqrt(v / (1 - b2**t)) + 1e-8)
@@ -144,7 +152,7 @@ class Exploding(Model):
     def networks(self, shape: Shape, classes: int = 0) -> dict[str, nn.Module]:
         return {"net": nn.Linear(3, 1)}
 
-    def step(self, batches: Iterator[Batch], done: int, net: nn.Module) -> Iterator[Move]:
+    def step(self, batches: Iterator[Batch], global_step: int, net: nn.Module) -> Iterator[Move]:
         x, *_ = next(batches)
         good = net(x).square().mean()
         yield minimize(net, good=good, bad=good * 0 + self.value if next(self.at) == 7 else good)
@@ -154,21 +162,21 @@ class Exploding(Model):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_loss_that_is_not_finite_is_named_with_its_step(value: float, vectors: Collection) -> None:
+def test_a_loss_that_is_not_finite_is_named_with_its_step(value: float, vectors: Dataset) -> None:
     class Doomed(Exploding):
         at = itertools.count(1)
 
     Doomed.value = value
     model = Doomed()
-    state = begin(model, vectors.shape, 0, CPU)
-    for _ in train(model, vectors, Plan(steps=10, batch=8), state):
+    state = initialize_state(model, vectors.shape, 0, CPU)
+    for _ in train(model, vectors, TrainConfig(steps=10, batch_size=8), state):
         pass
-    with pytest.raises(Diverged, match=rf"the loss term 'bad' became {value} at step 7"):
-        state.meter.read()
+    with pytest.raises(DivergenceError, match=rf"the loss term 'bad' became {value} at step 7"):
+        state.meter.pop_means()
 
 
 def test_a_run_that_diverges_keeps_its_last_good_checkpoint(
-    vectors: Collection, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    vectors: Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """To go on from it repeats the steps, and so their end, which is said beforehand."""
     model = small(MODELS["autoencoder"])
@@ -181,27 +189,27 @@ def test_a_run_that_diverges_keeps_its_last_good_checkpoint(
                 next(arguments[3].nets.parameters()).data.fill_(float("nan"))
             yield step
 
-    monkeypatch.setattr(runs, "training", poisoned)
+    monkeypatch.setattr(runs, "track_training", poisoned)
     with pytest.raises(
-        Diverged, match=r"'reconstruction' became nan at step 8: stopped; .* keeps the checkpoint of step 5"
+        DivergenceError, match=r"'reconstruction' became nan at step 8: stopped; .* keeps the checkpoint of step 5"
     ):
-        ganvas.train(model, vectors, steps=20, batch=8, every=5, folder="run", quiet=True)
+        ganvas.train(model, vectors, steps=20, batch_size=8, checkpoint_every=5, folder="run", quiet=True)
     assert ganvas.load("run").sample(2).x.isfinite().all()
     assert [line["step"] for line in read_log("run")] == [1, 2, 3, 4, 5, 6, 7, 8]
     assert "NaN" not in Path("run", "log.jsonl").read_text()
     assert read_log("run")[-1]["diverged"] == "the loss term 'reconstruction' became nan at step 8"
-    monkeypatch.setattr(runs, "training", real)
+    monkeypatch.setattr(runs, "track_training", real)
     capsys.readouterr()
     ganvas.resume("run", quiet=False, data=vectors)
     assert "the last try ended after step 8" in capsys.readouterr().err
     assert read_log("run")[-1]["step"] == 20
 
 
-def test_weights_that_are_not_finite_are_never_saved(images: Collection) -> None:
+def test_weights_that_are_not_finite_are_never_saved(images: Dataset) -> None:
     state = trained_state(small(MODELS["gan"]), images, 1)
     check_finite(state)
     next(state.nets["D"].parameters()).data[0] = float("inf")
-    with pytest.raises(Diverged, match="the weights of D are no longer finite after step 1"):
+    with pytest.raises(DivergenceError, match="the weights of D are no longer finite after step 1"):
         check_finite(state)
 
 
@@ -210,12 +218,12 @@ def test_the_meter_averages_over_all_moves() -> None:
     for step, value in ((1, 1.0), (1, 3.0), (2, 5.0)):
         meter.add(step, {"d": torch.tensor(value)})
     meter.add(2, {"g": torch.tensor(-1.0)})
-    assert meter.read() == {"d": 3.0, "g": -1.0}
-    assert meter.read() == {}
+    assert meter.pop_means() == {"d": 3.0, "g": -1.0}
+    assert meter.pop_means() == {}
     meter.add(3, {"d": torch.tensor(4.0)})
-    meter.look()
+    meter.fetch()
     meter.add(4, {"d": torch.tensor(8.0)})
-    assert meter.read() == {"d": 6.0}  # looking takes nothing away
+    assert meter.pop_means() == {"d": 6.0}  # looking takes nothing away
 
 
 def timeless(line: dict[str, Any]) -> dict[str, Any]:
@@ -223,10 +231,13 @@ def timeless(line: dict[str, Any]) -> dict[str, Any]:
     return {k: timeless(v) if isinstance(v, dict) else v for k, v in line.items() if k != "seconds"}
 
 
-def test_a_run_that_was_stopped_between_two_lines_of_its_log_writes_the_same_log(images: Collection) -> None:
+def test_a_run_that_was_stopped_between_two_lines_of_its_log_writes_the_same_log(images: Dataset) -> None:
     options = {"steps": 40, "batch": 8, "every": 100, "quiet": True}
     ganvas.train(small(MODELS["gan"]), images, folder="straight", **options)
-    with interrupted(15), pytest.raises(Stopped, match="stopped at step 15 of 40; go on with: ganvas resume stopped"):
+    with (
+        interrupted(15),
+        pytest.raises(TrainingStopped, match="stopped at step 15 of 40; go on with: ganvas resume stopped"),
+    ):
         ganvas.train(small(MODELS["gan"]), images, folder="stopped", **options)
     ganvas.resume("stopped", data=images, quiet=True)
     straight, stopped = ([timeless(line) for line in read_log(run)] for run in ("straight", "stopped"))
@@ -237,13 +248,13 @@ def test_a_run_that_was_stopped_between_two_lines_of_its_log_writes_the_same_log
 
 
 def test_a_run_that_dies_while_it_saves_does_not_keep_old_weights(
-    images: Collection, monkeypatch: pytest.MonkeyPatch
+    images: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The checkpoint says that a step is done, so it is written after the weights of that step."""
     model, options = small(MODELS["vae"]), {"steps": 4, "batch": 8, "every": 2, "quiet": True}
     real, calls = checkpoint.save, []
 
-    def dying(state: State, *arguments: Any) -> None:
+    def dying(state: TrainState, *arguments: Any) -> None:
         calls.append(state.step)
         if state.step == 4:
             raise OSError("the power fails")
@@ -254,13 +265,13 @@ def test_a_run_that_dies_while_it_saves_does_not_keep_old_weights(
         with pytest.raises(OSError, match="the power fails"):
             ganvas.train(model, images, folder="run", **options)
     resumed = ganvas.resume("run", data=images, quiet=True)
-    assert resumed.about["step"] == ganvas.load("run").about["step"] == 4
+    assert resumed.metadata["step"] == ganvas.load("run").metadata["step"] == 4
     whole = ganvas.train(model, images, folder="whole", **options)
     assert torch.equal(whole.sample(4).x, ganvas.load("run").sample(4).x)
 
 
 def test_a_model_of_ones_own_is_refused_until_its_runs_can_be_loaded(
-    vectors: Collection, monkeypatch: pytest.MonkeyPatch
+    vectors: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Mine(ganvas.VAE):  # type: ignore[misc]
         pass
@@ -277,53 +288,53 @@ def test_a_model_of_ones_own_is_refused_until_its_runs_can_be_loaded(
     monkeypatch.setitem(MODELS, "mine", Mine)
     ganvas.train(Mine(latent=2, width=4), vectors, **options)
     assert type(ganvas.load("own").model) is Mine
-    assert ganvas.resume("own", data=vectors, steps=4, quiet=True).about["step"] == 4
+    assert ganvas.resume("own", data=vectors, steps=4, quiet=True).metadata["step"] == 4
 
 
-def test_epochs_become_steps(images: Collection) -> None:
-    trained = ganvas.train(small(MODELS["vae"]), images, epochs=3, batch=16, quiet=True)
-    assert trained.about["step"] == 3 * (40 // 16)
+def test_epochs_become_steps(images: Dataset) -> None:
+    trained = ganvas.train(small(MODELS["vae"]), images, epochs=3, batch_size=16, quiet=True)
+    assert trained.metadata["step"] == 3 * (40 // 16)
 
 
 def test_devices() -> None:
-    assert device_for("cpu").type == "cpu"
+    assert resolve_device("cpu").type == "cpu"
     if not torch.cuda.is_available():
         with pytest.raises(UserError, match="device=cuda is not available here: use auto or"):
-            device_for("cuda")
+            resolve_device("cuda")
 
 
 @pytest.mark.gpu
 @every_model
-def test_models_train_on_an_accelerator(cls: type[Model], images: Collection) -> None:
-    device = device_for("auto")
+def test_models_train_on_an_accelerator(cls: type[Model], images: Dataset) -> None:
+    device = resolve_device("auto")
     if device.type == "cpu":
         pytest.skip("needs an accelerator")
-    trained = ganvas.train(small(cls), sources(cls, images), steps=5, batch=8, every=5, quiet=True)
-    made = trained.sample(3).x if cls.domains == 1 else trained.translate(images.x[:3]).x
+    trained = ganvas.train(small(cls), sources(cls, images), steps=5, batch_size=8, checkpoint_every=5, quiet=True)
+    made = trained.sample(3).x if cls.n_domains == 1 else trained.translate(images.x[:3]).x
     assert made.shape == (3, 3, 12, 10)
 
 
-def test_the_usual_batch_is_no_larger_than_the_data(vectors: Collection, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_usual_batch_is_no_larger_than_the_data(vectors: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
     """A folder of few images needs no options; a batch that is not the usual one is taken at its word."""
-    model, few = small(MODELS["autoencoder"]), vectors.at(slice(20))
+    model, few = small(MODELS["autoencoder"]), vectors.select(slice(20))
     ganvas.train(model, few, steps=2, folder="run")
     assert "has 20 examples, so batches have as many, and not 64" in capsys.readouterr().err
     assert json.loads(Path("run", "config.json").read_text())["plan"]["batch"] == 20
     for batch in (21, 63, 64, 65):
         with pytest.raises(UserError, match=f"batch={batch} is larger than the data: vectors has 20; give 20 or less"):
-            ganvas.train(model, few, steps=2, batch=batch)
-    assert ganvas.train(model, few, steps=2, batch=None, quiet=True).about["step"] == 2
+            ganvas.train(model, few, steps=2, batch_size=batch)
+    assert ganvas.train(model, few, steps=2, batch_size=None, quiet=True).metadata["step"] == 2
 
 
 def test_what_is_given_counts_and_not_what_differs_from_the_usual(
-    images: Collection, capsys: pytest.CaptureFixture[str]
+    images: Dataset, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """In Python, on the command line and in files; what a run stores is what it does."""
     np.save("x.npy", images.x.movedim(1, -1).numpy())
     said = {
         ("steps", "epochs"): "both say how long to train: give one of them", ("batch",): "is larger than the data",
     }  # fmt: skip
-    values = {"steps": (Plan.steps, 4000, 1), "epochs": (0.05, 1.0), "batch": (64, 65, 41)}
+    values = {"steps": (TrainConfig.steps, 4000, 1), "epochs": (0.05, 1.0), "batch": (64, 65, 41)}
     for names, sentence in said.items():
         for given in itertools.product(*(values[name] for name in names)):
             options = dict(zip(names, given, strict=True))

@@ -11,18 +11,18 @@ from torch.nn.functional import binary_cross_entropy_with_logits as bce
 from torch.nn.functional import interpolate
 
 import ganvas
-from ganvas.config import Plan
-from ganvas.data import Collection, PairStream
+from ganvas.config import TrainConfig
+from ganvas.data import Dataset, PairStream
 from ganvas.errors import UserError
 from ganvas.model import Batch, Move, PairBatch
 from ganvas.models import CycleGAN, DiscoGAN
 from ganvas.models._translator import Translator
-from ganvas.nn.augment import cropped
-from ganvas.nn.pool import Pool
-from ganvas.nn.translators import Patches, Residual, Resnet, bottlenecked, resnet
-from ganvas.objectives import absolute_error, distance, feature_matching
+from ganvas.nn.augment import random_crop
+from ganvas.nn.pool import ImagePool
+from ganvas.nn.translators import PatchCritic, ResidualBlock, ResnetTranslator, encoder_decoder, resnet_translator
+from ganvas.objectives import absolute_error, feature_matching, reconstruction_distance
 from ganvas.objectives.translation import MARGIN
-from ganvas.training.loop import begin, train
+from ganvas.training.loop import initialize_state, train
 from tests.conftest import as_pair, image_collection
 from tests.test_models import every_translator, small
 
@@ -55,8 +55,8 @@ def test_distances_are_what_numpy_says() -> None:
         "hinge": np.maximum(0, np.abs(a - b) - MARGIN).mean(),
     }  # fmt: skip
     for kind, value in expected.items():
-        assert distance(kind, x, made).item() == pytest.approx(value, rel=1e-5), kind
-        assert distance(kind, x, x).item() == pytest.approx(0, abs=1e-6)
+        assert reconstruction_distance(kind, x, made).item() == pytest.approx(value, rel=1e-5), kind
+        assert reconstruction_distance(kind, x, x).item() == pytest.approx(0, abs=1e-6)
     assert absolute_error(x, made).item() == pytest.approx(np.abs(a - b).mean(), rel=1e-5)
 
 
@@ -68,7 +68,7 @@ def test_feature_matching_is_what_numpy_says() -> None:
 
 def test_cyclegans_step_is_that_of_six_separate_passes() -> None:
     """Identity and translation in one pass, both halves of a critic's batch in one: the same numbers and gradients."""
-    model, batch = CycleGAN(width=4, blocks=1, cycle=7, identity=3, **STILL), batch_of()
+    model, batch = CycleGAN(width=4, blocks=1, cycle_weight=7, identity_weight=3, **STILL), batch_of()
     nets = model.networks(((3, 12, 10), (3, 12, 10)))
     G, F, DX, DY = (nets[name] for name in ("G", "F", "DX", "DY"))
     x, y = batch.a.x, batch.b.x
@@ -94,7 +94,10 @@ def test_cyclegans_step_is_that_of_six_separate_passes() -> None:
 
 @pytest.mark.parametrize("recon", ["none", "one", "both"])
 def test_discogans_step_is_the_papers(recon: str) -> None:
-    model, batch = DiscoGAN(width=8, recon=recon, constancy=2, features=0.5), batch_of(6, (4,))
+    model, batch = (
+        DiscoGAN(width=8, reconstruct=recon, reconstruction_weight=2, feature_matching_weight=0.5),
+        batch_of(6, (4,)),
+    )
     nets = model.networks(((4,), (4,)))
     assert set(nets) == {"none": {"GAB", "DB"}, "one": {"GAB", "GBA", "DB"}, "both": {"GAB", "GBA", "DA", "DB"}}[recon]
     a, b = batch.a.x, batch.b.x
@@ -155,16 +158,16 @@ class SlowPool:
 
 @pytest.mark.parametrize(("size", "batch"), [(50, 1), (5, 3), (7, 7), (4, 9), (1, 6), (50, 8)])
 def test_the_pool_is_that_of_a_slow_reference(size: int, batch: int) -> None:
-    pool, slow, g = Pool((2, 3), size), SlowPool(size), torch.Generator().manual_seed(size)
+    pool, slow, g = ImagePool((2, 3), size), SlowPool(size), torch.Generator().manual_seed(size)
     for _ in range(40):
         new = torch.rand(batch, 2, 3, generator=g)
         coin, place = torch.rand(batch, generator=g), torch.randint(size, (batch,), generator=g)
-        assert torch.equal(pool.answers(new, coin, place), slow.query(new, coin, place))
+        assert torch.equal(pool.query(new, coin, place), slow.query(new, coin, place))
         assert torch.equal(pool.kept[: len(slow.images)], torch.stack(slow.images))
 
 
 def test_a_full_pool_answers_half_of_the_queries_with_an_old_fake() -> None:
-    pool = Pool((1,), 50)
+    pool = ImagePool((1,), 50)
     old = 0
     for i in range(500):
         new = torch.arange(i * 4.0, i * 4 + 4)[:, None]
@@ -177,22 +180,22 @@ def test_a_full_pool_answers_half_of_the_queries_with_an_old_fake() -> None:
 
 def test_no_pool_returns_what_it_is_given() -> None:
     new = torch.rand(3, 2, requires_grad=True)
-    assert torch.equal(Pool((2,), 0)(new), new)
-    assert not Pool((2,), 0)(new).requires_grad
+    assert torch.equal(ImagePool((2,), 0)(new), new)
+    assert not ImagePool((2,), 0)(new).requires_grad
 
 
-def test_the_pool_is_part_of_the_state(images: Collection) -> None:
+def test_the_pool_is_part_of_the_state(images: Dataset) -> None:
     """Left out of the checkpoint, critics would see only new fakes for a while after each resume."""
-    state = begin(small(CycleGAN), as_pair(images).shape, 0, CPU)
-    for _ in train(small(CycleGAN), as_pair(images), Plan(steps=3, batch=4), state):
+    state = initialize_state(small(CycleGAN), as_pair(images).shape, 0, CPU)
+    for _ in train(small(CycleGAN), as_pair(images), TrainConfig(steps=3, batch_size=4), state):
         pass
     held = state.nets.state_dict()
     assert int(held["DY.past.seen"]) == 12
     assert held["DY.past.kept"].abs().sum() > 0
-    assert not any("past" in name for name in state.average.state_dict())
+    assert not any("past" in name for name in state.ema_nets.state_dict())
 
 
-def test_the_critics_are_shown_the_pools_answer(images: Collection) -> None:
+def test_the_critics_are_shown_the_pools_answer(images: Dataset) -> None:
     model = small(CycleGAN, **STILL | {"pool": 4})
     nets = model.networks(as_pair(images).shape)
     shown = []
@@ -235,7 +238,7 @@ def test_the_identity_loss_is_taken_on_the_domain_that_a_translator_returns() ->
         def forward(self, x: Tensor) -> Tensor:
             return x / 2
 
-    model = CycleGAN(width=4, identity=1, **STILL)
+    model = CycleGAN(width=4, identity_weight=1, **STILL)
     nets = model.networks(((3, 12, 10), (3, 12, 10))) | {"G": Half(), "F": nn.Identity()}
     x, y = torch.rand(2, 3, 3, 12, 10)
     for a, b, expected in ((x, 0 * y, 0), (0 * x, y, y.mean().item() / 2)):
@@ -260,15 +263,15 @@ def test_norms_are_the_papers() -> None:
 def test_translators_and_critics_are_the_papers() -> None:
     """Appendix 7.2: 9 blocks from 256 pixels on, else 6; patches of 70 pixels; so many parameters."""
     for net, theirs, biases in (
-        (Resnet((3, 256, 256), (3, 256, 256), 64, 9), 11_378_179, 64 + 128 + 256 + 18 * 256 + 128 + 64),
-        (Patches((3, 256, 256), 64, 3), 2_764_737, 128 + 256 + 512),
+        (ResnetTranslator((3, 256, 256), (3, 256, 256), 64, 9), 11_378_179, 64 + 128 + 256 + 18 * 256 + 128 + 64),
+        (PatchCritic((3, 256, 256), 64, 3), 2_764_737, 128 + 256 + 512),
     ):  # less the biases that instance norm undoes
         assert sum(p.numel() for p in net.parameters()) == theirs - biases
     for size, blocks in ((256, 9), (128, 6), (32, 6)):
         G = CycleGAN(width=2).networks(((3, size, size), (3, size, size)))["G"]
-        assert sum(isinstance(m, Residual) for m in G.modules()) == blocks
+        assert sum(isinstance(m, ResidualBlock) for m in G.modules()) == blocks
     for halvings, patch in ((1, 16), (2, 34), (3, 70)):
-        D = Patches((1, 96, 96), 2, halvings)
+        D = PatchCritic((1, 96, 96), 2, halvings)
         D.body = nn.Sequential(*[m for m in D.body if isinstance(m, nn.Conv2d)])  # norms see the whole image
         x = torch.rand(1, 1, 96, 96, requires_grad=True)
         middle = D(x)[0, 0]
@@ -284,22 +287,22 @@ def test_residual_translators_take_images_of_any_size(size: tuple[int, int]) -> 
 
 
 def test_discogans_bottleneck() -> None:
-    small_maps = bottlenecked((3, 32, 32), (1, 32, 32), 8, None)
+    small_maps = encoder_decoder((3, 32, 32), (1, 32, 32), 8, None)
     assert not any(isinstance(m, nn.Linear) for m in small_maps)
     for b, latent, expected in (((3, 32, 32), 20, 20), ((1, 50, 20), None, 100)):
-        net = bottlenecked((3, 32, 32), b, 8, latent)
+        net = encoder_decoder((3, 32, 32), b, 8, latent)
         assert next(m.out_features for m in net.modules() if isinstance(m, nn.Linear)) == expected
         assert net(torch.rand(2, 3, 32, 32)).shape == (2, *b)
 
 
 @every_translator
-def test_a_residual_translator_begins_with_the_identity_and_learns(cls: type[Translator], images: Collection) -> None:
+def test_a_residual_translator_begins_with_the_identity_and_learns(cls: type[Translator], images: Dataset) -> None:
     model, x = small(cls, residual=True), batch_of(8).a.x
     nets = model.networks(as_pair(images).shape)
     for name in model.translators:
         nets[name].eval()
         torch.testing.assert_close(nets[name](x), x, rtol=0, atol=1e-6)
-    run = ganvas.train(model, as_pair(images).parts, steps=3, batch=4, quiet=True)
+    run = ganvas.train(model, as_pair(images).datasets, steps=3, batch_size=4, quiet=True)
     made = run.model.translate(x, "B", **run.nets)
     assert 0 < (made - x).abs().max() < 1
     assert made.abs().max() <= 1
@@ -307,9 +310,9 @@ def test_a_residual_translator_begins_with_the_identity_and_learns(cls: type[Tra
 
 
 @every_translator
-def test_a_correction_needs_images_of_one_shape(cls: type[Translator], images: Collection) -> None:
+def test_a_correction_needs_images_of_one_shape(cls: type[Translator], images: Dataset) -> None:
     grey = np.zeros((9, 12, 10), np.uint8)
-    for data, net in (((images, grey), "auto"), (as_pair(images).parts, "mlp"), (("ring", "ring"), "auto")):
+    for data, net in (((images, grey), "auto"), (as_pair(images).datasets, "mlp"), (("ring", "ring"), "auto")):
         with pytest.raises(UserError, match="residual adds a correction .* leave it out"):
             ganvas.train(small(cls, residual=True, net=net), data, steps=1, quiet=True)
 
@@ -318,23 +321,23 @@ def test_images_are_enlarged_and_cropped_each_at_a_place_of_its_own() -> None:
     x = torch.rand(64, 3, 32, 20) * 2 - 1
     big = interpolate(x, (36, 22), mode="bicubic", align_corners=False).clamp(-1, 1)
     places = set()
-    for image, whole in zip(cropped(x, 286 / 256), big, strict=True):
+    for image, whole in zip(random_crop(x, 286 / 256), big, strict=True):
         found = [(i, j) for i in range(5) for j in range(3) if torch.equal(whole[:, i : i + 32, j : j + 20], image)]
         assert len(found) == 1
         places |= set(found)
     assert len(places) == 15
-    assert torch.equal(cropped(x, 1.0), x)
+    assert torch.equal(random_crop(x, 1.0), x)
 
 
-def test_augmentation_is_for_training_alone(images: Collection) -> None:
-    run = ganvas.train(small(CycleGAN), as_pair(images).parts, steps=2, batch=4, quiet=True)
+def test_augmentation_is_for_training_alone(images: Dataset) -> None:
+    run = ganvas.train(small(CycleGAN), as_pair(images).datasets, steps=2, batch_size=4, quiet=True)
     nets = dict(run.nets.items())
     x = torch.rand(2, 3, 12, 10)
     assert torch.equal(run.model.translate(x, "B", **nets), run.model.translate(x, "B", **nets))
 
 
-def test_there_is_no_way_back_where_none_was_learnt(images: Collection) -> None:
-    run = ganvas.train(small(DiscoGAN, recon="none"), as_pair(images).parts, steps=2, batch=4, quiet=True)
+def test_there_is_no_way_back_where_none_was_learnt(images: Dataset) -> None:
+    run = ganvas.train(small(DiscoGAN, recon="none"), as_pair(images).datasets, steps=2, batch_size=4, quiet=True)
     with pytest.raises(UserError, match="this discogan translates to B, not to 'A'"):
         run.model.translate(torch.zeros(1, 3, 12, 10), "A", **run.nets)
     assert set(run.nets) == {"GAB"}
@@ -355,7 +358,7 @@ def test_what_the_log_says_of_round_trips() -> None:
             return x + 0.1
 
     model = small(CycleGAN)
-    seen = model.observe(batch_of(8), G=Plus(), F=nn.Identity())
+    seen = model.monitor(batch_of(8), G=Plus(), F=nn.Identity())
     assert seen["cycle_A"].item() == pytest.approx(0.1, rel=1e-4)
     assert seen["noisy_A"].item() == pytest.approx(0.1, rel=0.1)
     assert seen["moved_B"].item() == 0
@@ -363,14 +366,14 @@ def test_what_the_log_says_of_round_trips() -> None:
 
 
 def test_images_of_the_pair_may_be_bytes_of_any_size() -> None:
-    assert image_collection(3).parts[0].shape == (3, 12, 10)
+    assert image_collection(3).datasets[0].shape == (3, 12, 10)
 
 
 @pytest.mark.parametrize(("size", "first"), [(32, True), (64, True), (128, False)])
 def test_residual_blocks_of_small_images_are_channels_first(size: int, first: bool) -> None:
     """The order of memory is what is fastest; what they compute is the same in both."""
-    net = resnet((3, size, size), (3, size, size), 4, 1)
-    blocks = [p for m in net.modules() if isinstance(m, Residual) for p in m.parameters()]
+    net = resnet_translator((3, size, size), (3, size, size), 4, 1)
+    blocks = [p for m in net.modules() if isinstance(m, ResidualBlock) for p in m.parameters()]
     assert all(p.is_contiguous() == first for p in blocks)
     x = torch.rand(2, 3, size, size) * 2 - 1
     other = deepcopy(net).to(memory_format=torch.channels_last if first else torch.contiguous_format)

@@ -31,7 +31,7 @@ class Hiding(nn.Module):
 
 def seen(G: nn.Module, F: nn.Module) -> dict[str, float]:
     x, y = torch.rand(2, 16, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    found = CycleGAN().observe(PairBatch(Batch(x), Batch(y)), G=G, F=F)
+    found = CycleGAN().monitor(PairBatch(Batch(x), Batch(y)), G=G, F=F)
     return {k: v.item() for k, v in found.items()}
 
 
@@ -50,11 +50,11 @@ def test_a_translator_that_repeats_its_input() -> None:
     assert (game["moved_A"], game["moved_B"]) == (0, 0)
     (first, second) = said(CycleGAN(), game | {"accuracy_A": 0.9, "accuracy_B": 0.95})
     assert first.startswith("the translator from A to B repeats its input: it changes its input by 0%")
-    assert "the critic of B is right 95% of the time; remedies: --identity 0, --cycle below 10" in first
+    assert "the critic of B is right 95% of the time; remedies: --identity-weight 0, --cycle-weight below 10" in first
     assert "from B to A" in second
     assert said(CycleGAN(), game | {"accuracy_A": 0.5, "accuracy_B": 0.5}) == []  # the domains are alike
-    assert "--constancy below 1" in said(DiscoGAN(), game | {"accuracy_B": 0.9})[0]
-    assert "--identity below 3" in said(CycleGAN(identity=3), game | {"accuracy_B": 0.9})[0]
+    assert "--reconstruction-weight below 1" in said(DiscoGAN(), game | {"accuracy_B": 0.9})[0]
+    assert "--identity-weight below 3" in said(CycleGAN(identity_weight=3), game | {"accuracy_B": 0.9})[0]
 
 
 def test_translations_that_hide_their_input() -> None:
@@ -64,7 +64,7 @@ def test_translations_that_hide_their_input() -> None:
     assert game["noisy_A"] == pytest.approx(100 * 0.03 * (2 / torch.pi) ** 0.5, rel=0.05)
     (sentence,) = (s for s in said(CycleGAN(), game) if "to B hide" in s)
     assert "it grows 100" in sentence or "it grows 99" in sentence or "it grows 101" in sentence
-    assert "(limit 3); remedies: --cycle below 10" in sentence
+    assert "(limit 3); remedies: --cycle-weight below 10" in sentence
     honest = seen(Hiding(-1), Hiding(-1))  # negatives: exact, and noise stays as it is
     assert not any("hide" in s for s in said(CycleGAN(), honest))
 
@@ -95,7 +95,7 @@ def forms(n: int, seed: int, side: int = 24) -> Tensor:
 
 
 def beside(G: nn.Module, x: Tensor, y: Tensor) -> dict[str, float]:
-    found = CycleGAN().observe(PairBatch(Batch(x), Batch(y)), G=G, F=nn.Identity())
+    found = CycleGAN().monitor(PairBatch(Batch(x), Batch(y)), G=G, F=nn.Identity())
     return {k: v.item() for k, v in found.items()} | {"accuracy_A": 0.8, "gap_A": 0.4}
 
 
@@ -105,7 +105,7 @@ def test_translations_that_are_all_alike(noise: float) -> None:
     game = beside(Same(noise), forms(16, 0), forms(16, 1))
     sentence = next(s for s in said(CycleGAN(), game, 5000) if "alike" in s)
     assert sentence.startswith("translations to B are all alike: two of them differ ")
-    assert "(limit 30%), so they do not depend on what is translated; remedies: a --cycle above 10" in sentence
+    assert "(limit 30%), so they do not depend on what is translated; remedies: a --cycle-weight above 10" in sentence
     assert not [s for s in said(CycleGAN(), game, 999) if "alike" in s], "the first steps are no sign"
 
 
@@ -123,8 +123,8 @@ def test_translations_may_be_as_alike_as_the_inputs_or_the_domain() -> None:
 
 def test_remedies_for_translations_that_are_alike() -> None:
     game = FINE | {"diversity_A": 0.05}
-    assert "remedies: --recon both, an --lr" in said(DiscoGAN(recon="none"), game, 5000)[0]
-    assert "remedies: a --constancy above 1, an --lr" in said(DiscoGAN(), game, 5000)[0]
+    assert "remedies: --reconstruct both, an --lr" in said(DiscoGAN(reconstruct="none"), game, 5000)[0]
+    assert "remedies: a --reconstruction-weight above 1, an --lr" in said(DiscoGAN(), game, 5000)[0]
     assert said(DiscoGAN(), FINE | {"diversity_A": 0.31}, 5000) == []
 
 
@@ -162,6 +162,8 @@ def test_nothing_is_said_too_early() -> None:
 def test_a_run_says_it_as_it_trains(capsys: pytest.CaptureFixture[str]) -> None:
     """A critic that learns fast, of domains that are told at a glance."""
     dark, bright = torch.rand(2, 40, 8, 8, generator=torch.Generator().manual_seed(0)) * 0.2
-    model = CycleGAN(net="mlp", width=32, depth_d=2, lr=2e-3, cycle=1000, identity=0, flip=False, enlarge=1)
-    ganvas.train(model, (dark, 0.8 + bright), steps=250, batch=8, every=250)
+    model = CycleGAN(
+        net="mlp", width=32, depth_d=2, lr=2e-3, cycle_weight=1000, identity_weight=0, flip=False, enlarge=1
+    )
+    ganvas.train(model, (dark, 0.8 + bright), steps=250, batch_size=8, checkpoint_every=250)
     assert "warning: the critic of" in capsys.readouterr().err

@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 import ganvas
-from ganvas.cli.evaluate import of_translator
-from ganvas.data import Collection, from_array, load
+from ganvas.cli.evaluate import translator_lines
+from ganvas.data import Dataset, from_array, load
 from ganvas.errors import UserError
 from ganvas.evaluation import translation
 from ganvas.inference.trained import Trained
-from ganvas.metrics.features import features_for
+from ganvas.metrics.features import make_feature_space
 from ganvas.models import CycleGAN, DiscoGAN
 from tests.conftest import image_collection
 from tests.e2e.test_commands import said, told
@@ -24,7 +24,7 @@ from tests.test_models import small
 from tests.test_tiles import GREY, RGB, negatives
 
 
-def drawings(n: int = 60, seed: int = 0) -> Collection:
+def drawings(n: int = 60, seed: int = 0) -> Dataset:
     """Smooth images in three classes."""
     random = np.random.default_rng(seed)
     labels = random.integers(0, 3, n)
@@ -32,11 +32,11 @@ def drawings(n: int = 60, seed: int = 0) -> Collection:
     return from_array(np.kron(coarse, np.ones((1, 4, 4, 1))).astype(np.uint8), labels, name="drawings")
 
 
-def negative(data: Collection) -> Collection:
-    return Collection(x=255 - data.x, labels=data.labels, classes=data.classes, name="negatives")
+def negative(data: Dataset) -> Dataset:
+    return Dataset(x=255 - data.x, labels=data.labels, classes=data.classes, name="negatives")
 
 
-def measured(run: Trained, a: Collection, b: Collection, **options: Any) -> dict[str, Any]:
+def measured(run: Trained, a: Dataset, b: Dataset, **options: Any) -> dict[str, Any]:
     return ganvas.evaluate(run, (a, b), **{"features": "random-conv-v2"} | options)
 
 
@@ -87,7 +87,7 @@ def test_errors_are_what_numpy_says() -> None:
     assert v["psnr_db"] == pytest.approx(-10 * np.log10(((made - right) ** 2).mean()), rel=1e-5)
     far = ((made[:, None] - right[None]) ** 2).sum((2, 3, 4))
     assert v["rank"] == pytest.approx((far <= far.diagonal()[:, None]).sum(1).mean())
-    space = features_for("random-conv-v2", (3, 16, 16))
+    space = make_feature_space("random-conv-v2", (3, 16, 16))
     assert v["features"] == space.tag
     of_made, of_right = (space(x).double().numpy() for x in (255 - a.x, truth.x))
     far = ((of_made[:, None] - of_right[None]) ** 2).sum(2)
@@ -98,14 +98,14 @@ def test_errors_are_what_numpy_says() -> None:
 def test_label_agreement_is_not_judged_by_the_answer_itself() -> None:
     """With the right answer among the examples, a perfect translator would agree whatever the labels are."""
     a = image_collection(80, (16, 16, 3))
-    b = Collection(x=255 - a.x, labels=a.labels, classes=a.classes)
+    b = Dataset(x=255 - a.x, labels=a.labels, classes=a.classes)
     v = measured(of_size(negatives()), a, b, pairs=(a, b))
     assert v["pairs"]["to B"]["label_agreement"] < 0.45  # five classes of noise
 
 
 def test_labels_are_judged_by_a_classifier_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of 20 shades 12 are grey, which negatives of them are, too; dark ones become bright and bright ones dark."""
-    monkeypatch.setattr(translation, "features_for", lambda *_, **__: KNOWS)
+    monkeypatch.setattr(translation, "make_feature_space", lambda *_, **__: KNOWS)
     a = shades(100, 0)
     run = Trained(small(CycleGAN), ((1, 4, 4), (1, 4, 4)), negatives(GREY, GREY).nets)
     truth = measured(run, a, a, pairs=(a, a))["pairs"]["to B"]
@@ -114,7 +114,9 @@ def test_labels_are_judged_by_a_classifier_where_there_is_one(monkeypatch: pytes
 
 
 def test_a_runs_own_domains_are_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = ganvas.train(small(DiscoGAN), ("emoji", "emoji-flat"), steps=2, batch=4, quiet=True, folder=tmp_path / "run")
+    run = ganvas.train(
+        small(DiscoGAN), ("emoji", "emoji-flat"), steps=2, batch_size=4, quiet=True, folder=tmp_path / "run"
+    )
     v = ganvas.evaluate(run, n=40, features="random-conv-v2")
     assert (v["split"], v["examples"]) == ("test", [40, 40])
     assert set(v["to B"]) >= {"cycle_error", "distance", "distance:floor", "before", "compared"}
@@ -131,9 +133,9 @@ def test_a_runs_own_domains_are_measured(tmp_path: Path, capsys: pytest.CaptureF
 
 
 def test_vectors_are_measured_too() -> None:
-    a, b = load("ring").at(slice(300)), load("grid").at(slice(200))
-    run = ganvas.train(DiscoGAN(width=8, recon="none"), (a, b), steps=2, batch=20, quiet=True)
-    v = ganvas.evaluate(run, (a, b), pairs=(a.at(slice(50)), b.at(slice(50))))
+    a, b = load("ring").select(slice(300)), load("grid").select(slice(200))
+    run = ganvas.train(DiscoGAN(width=8, reconstruct="none"), (a, b), steps=2, batch_size=20, quiet=True)
+    v = ganvas.evaluate(run, (a, b), pairs=(a.select(slice(50)), b.select(slice(50))))
     assert "to A" not in v
     assert "cycle_error" not in v["to B"]
     assert "psnr_db" not in v["pairs"]["to B"]
@@ -146,12 +148,12 @@ def test_few_examples_have_the_numbers_that_they_can_have() -> None:
         assert v["to B"]["left_out"]["kid"].startswith("kid needs at least 20 examples of each")
         assert v["to B"]["cycle_error"] == pytest.approx(0, abs=1e-6)
         assert v["pairs"]["to B"]["rank"] == 1
-    assert "  kid                      left out: kid needs at least 20" in "\n".join(of_translator(v))
+    assert "  kid                      left out: kid needs at least 20" in "\n".join(translator_lines(v))
     for n, words in ((0, "n=0: give 1 or more"), (1, "give 2 examples of each domain or more")):
         with pytest.raises(UserError, match=words):
             measured(run, a, b, n=n)
     with pytest.raises(UserError, match="give 2 examples of each domain or more"):
-        measured(run, a.at(slice(1)), b)
+        measured(run, a.select(slice(1)), b)
 
 
 def test_metrics_are_those_asked_for() -> None:
@@ -161,7 +163,7 @@ def test_metrics_are_those_asked_for() -> None:
     assert {"precision", "coverage", "fid", "distance"} <= names
     assert list(v["to B"]["left_out"]) == ["fid_infinity"]
     assert "kid" not in names
-    assert "  precision:random-conv-v2@" in "\n".join(of_translator(v))
+    assert "  precision:random-conv-v2@" in "\n".join(translator_lines(v))
     for options, words in (
         ({"metrics": ("elbo",)}, "elbo cannot be measured of this cyclegan: it has kid, fid"),
         ({"prior": "best"}, "this cyclegan translates, and has no use for prior: leave out prior"),
@@ -197,18 +199,18 @@ def test_what_would_fail_in_the_end_fails_before_anything_is_translated(monkeypa
     def translated(*_: Any) -> None:
         raise AssertionError("something was translated")
 
-    monkeypatch.setattr(Trained, "pixels", translated)
+    monkeypatch.setattr(Trained, "to_unit_range", translated)
     run, (a, b) = of_size(negatives()), (drawings(), negative(drawings(60, 1)))
     for options, words in (
         ({"features": "inception"}, "there are no features 'inception'"),
         ({"metrics": ("fid",), "features": "pixels"}, "a Frechet distance of 30 examples on 768 features"),
-        ({"pairs": (a, b.at(slice(50)))}, "pairs need as many examples in both domains"),
+        ({"pairs": (a, b.select(slice(50)))}, "pairs need as many examples in both domains"),
     ):
         with pytest.raises(UserError, match=words):
             measured(run, a, b, **options)
 
 
-def bars(degrees: np.ndarray, seed: int) -> Collection:
+def bars(degrees: np.ndarray, seed: int) -> Dataset:
     """Noisy images of a bar that is turned by so many degrees, which its class is named after."""
     down, right = np.mgrid[-7.5:8:1, -7.5:8:1]
     angle = degrees[:, None, None] * np.pi / 180
@@ -225,14 +227,14 @@ def test_angles_of_translations_are_read_off_and_have_a_floor() -> None:
     assert truth["angle_rmse"] == pytest.approx(truth["angle_rmse:floor"])
     assert truth["angle_rmse:floor"] < 5
     assert truth["angle_correlation"] > 0.7
-    assert "  angle_rmse (pairs)  " in "\n".join(of_translator(right))
+    assert "  angle_rmse (pairs)  " in "\n".join(translator_lines(right))
     turned = bars(-degrees, 1)  # the translator should mirror the bars, and does not
     wrong = measured(run, a, negative(a), pairs=(a, negative(turned)), features="pixels")["pairs"]["to B"]
     off = np.remainder(2 * degrees + 180, 360) - 180
     assert wrong["angle_rmse"] == pytest.approx(np.sqrt((off**2).mean()), rel=0.05)
     assert wrong["angle_correlation"] < -0.7
     assert wrong["angle_rmse:floor"] < 5
-    plain = Collection(x=a.x, labels=a.labels, classes=tuple(name.removesuffix("deg") for name in a.classes))
+    plain = Dataset(x=a.x, labels=a.labels, classes=tuple(name.removesuffix("deg") for name in a.classes))
     assert "angle_rmse" not in measured(run, a, a, pairs=(a, plain), features="pixels")["pairs"]["to B"]
 
 
@@ -247,7 +249,7 @@ def test_what_does_not_fit_is_refused() -> None:
         ganvas.evaluate(run)
     with pytest.raises(UserError, match="but this model was trained on"):
         measured(negatives(), a, b)
-    vae = ganvas.train(ganvas.VAE(latent=2, width=4), a, steps=1, batch=4, quiet=True)
+    vae = ganvas.train(ganvas.VAE(latent=2, width=4), a, steps=1, batch_size=4, quiet=True)
     with pytest.raises(UserError, match="vae learns from one collection"):
         ganvas.evaluate(vae, a, pairs=(a, b))
     assert run.model.translate(torch.zeros(1, *RGB), "B", **run.nets).shape == (1, *RGB)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ganvas.errors import CannotWrite, UserError
+from ganvas.errors import UserError, WriteError
 from ganvas.inference import translation as tree
 from ganvas.inference.translation import translate_files
 from tests.test_depth import png, tiff, values_of
@@ -80,7 +80,7 @@ def test_every_image_comes_out_under_its_own_name(many: Path, tmp_path: Path) ->
     summary = translate_files(negatives(), mixed, out, progress=lambda *done: shown.append(done))
     names = {p.relative_to(mixed) for p in mixed.rglob("*") if p.suffix != ".txt" and p.is_file()}
     names -= {Path("one/broken.png"), Path(".hidden.png")}
-    assert {p.relative_to(out) for p in out.rglob("*") if p.is_file()} == {*names, Path(tree.RECORD)}
+    assert {p.relative_to(out) for p in out.rglob("*") if p.is_file()} == {*names, Path(tree.RECORD_FILE)}
     assert (summary.translated, summary.there, summary.others) == (48 * EACH, 0, 1)
     assert list(summary.skipped) == [str(Path("one/broken.png"))]
     assert "cannot identify image file" in summary.skipped[str(Path("one/broken.png"))]
@@ -166,7 +166,7 @@ def test_what_is_done_is_left_alone(mixed: Path, tmp_path: Path) -> None:
 
 def test_a_folder_of_other_translations_is_refused(mixed: Path, tmp_path: Path) -> None:
     run, out = negatives(), tmp_path / "out"
-    run.about["step"] = 7
+    run.metadata["step"] = 7
     translate_files(run, mixed / "one", out)
     made = (out / "b.png").read_bytes()
     words = "out holds translations to B of cyclegan step 7: give another folder, or `force`"
@@ -182,9 +182,9 @@ def test_a_folder_of_other_translations_is_refused(mixed: Path, tmp_path: Path) 
     assert translate_files(other, mixed / "one", out, "A", force=True).translated == 2 * EACH
     assert translate_files(other, mixed / "one", out, "A").there == 2 * EACH
     assert translate_files(run, out, tmp_path / "back").others == 0, "the record is no file of the source"
-    (out / tree.RECORD).unlink()
+    (out / tree.RECORD_FILE).unlink()
     assert translate_files(run, mixed / "one", out).there == 2 * EACH
-    assert not (out / tree.RECORD).exists(), "nobody knows what made them"
+    assert not (out / tree.RECORD_FILE).exists(), "nobody knows what made them"
 
 
 def test_results_inside_the_source_are_no_sources(mixed: Path) -> None:
@@ -227,9 +227,9 @@ def test_what_cannot_be_translated_is_refused(mixed: Path, tmp_path: Path) -> No
 def test_batches_are_of_one_shape_and_small_enough(
     monkeypatch: pytest.MonkeyPatch, mixed: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(tree, "at_once", lambda shape: 4)
+    monkeypatch.setattr(tree, "chunk_size", lambda shape: 4)
     run, seen = negatives(), []
-    whole = run.pixels
+    whole = run.translate_pixels
     object.__setattr__(run, "pixels", lambda x, to: (seen.append(tuple(x.shape)), whole(x, to))[1])
     translate_files(run, mixed, tmp_path / "out")
     assert max(shape[0] for shape in seen) == 4
@@ -250,13 +250,13 @@ def test_half_an_image_is_never_left(mixed: Path, tmp_path: Path, monkeypatch: p
     translate_files(negatives(), mixed, done)
     before = {p: p.read_bytes() for p in done.rglob("*") if p.is_file()}
     monkeypatch.setattr(Image.Image, "save", fails)
-    with pytest.raises(CannotWrite, match=r"cannot write .*: no space left on device: make room"):
+    with pytest.raises(WriteError, match=r"cannot write .*: no space left on device: make room"):
         translate_files(negatives(), mixed, done, force=True)
-    with pytest.raises(CannotWrite):
+    with pytest.raises(WriteError):
         translate_files(negatives(), mixed, tmp_path / "new")
     assert len(written) == 2
     assert {p: p.read_bytes() for p in done.rglob("*") if p.is_file()} == before
-    assert [p.name for p in (tmp_path / "new").rglob("*") if p.is_file()] == [tree.RECORD]
+    assert [p.name for p in (tmp_path / "new").rglob("*") if p.is_file()] == [tree.RECORD_FILE]
 
 
 KILLED = """
@@ -292,26 +292,26 @@ def test_killed_half_way_it_goes_on_with_the_rest(many: Path, tmp_path: Path) ->
 
 
 def test_numbers_of_a_summary(tmp_path: Path) -> None:
-    lines = tree.Summary(tmp_path, 3, 2, {"x.png": "damaged"}, 1, 1, 4, ["1 file left out: 1 .txt"]).lines()
+    lines = tree.TranslationSummary(tmp_path, 3, 2, {"x.png": "damaged"}, 1, 1, 4, ["1 file left out: 1 .txt"]).lines()
     assert [line.split()[0] for line in lines] == ["3", "2", "skipped", "1", "1", "4"]
     assert lines[3:5] == [
         "1 file left out: 1 .txt",
         "1 had more than 8 bits, and now has 8: PNGs keep 16, and grey TIFFs all, where the model writes grey",
     ]
-    one = tree.Summary(tmp_path, 1, animated=1).lines()[1]
+    one = tree.TranslationSummary(tmp_path, 1, animated=1).lines()[1]
     assert one == "1 is animated or has several pages: its first image was translated"
-    assert torch.equal(negatives(RGB, GREY).pixels(torch.ones(1, 1, 4, 4), "B"), torch.zeros(1, 1, 4, 4))
+    assert torch.equal(negatives(RGB, GREY).translate_pixels(torch.ones(1, 1, 4, 4), "B"), torch.zeros(1, 1, 4, 4))
 
 
 def test_another_size_than_the_model_has_learnt_is_said(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     model = negatives()
-    learnt = tree.pixels_of(model.shape[0])
+    learnt = tree.format_size(model.shape[0])
     width, height = map(int, learnt.split(" x "))
     for name, size in (("own", (width, height)), ("large", (2 * width, 2 * height)), ("wide", (2 * width, height))):
         Image.new("RGB", size).save(tmp_path / "in" / f"{name}.png")
     summary = translate_files(model, tmp_path / "in", tmp_path / "out")
-    assert summary.plain()["resized"] == 2
+    assert summary.to_dict()["resized"] == 2
     assert f"2 have another size than the {learnt} pixels that the model was trained on" in "\n".join(summary.lines())
     translate_files(model, tmp_path / "in" / "own.png", tmp_path / "own.png")
     assert "another size" not in "\n".join(translate_files(model, tmp_path / "in/own.png", tmp_path / "b.png").lines())

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 import ganvas
-from ganvas.data import Collection
+from ganvas.data import Dataset
 from ganvas.distributions.likelihoods import GaussianHead
-from ganvas.distributions.posteriors import Diagonal, normal_terms
+from ganvas.distributions.posteriors import DiagonalGaussian, normal_log_prob
 from ganvas.errors import UserError
 from ganvas.model import Batch
 from ganvas.models import IWAE, VAE, BetaTCVAE
-from ganvas.models.betatcvae import decomposed
+from ganvas.models.betatcvae import decompose_kl
 from ganvas.models.vae import Multiplier
 
 SHAPE = (1, 9, 9)
@@ -37,7 +37,7 @@ def kl_terms(model: VAE) -> Tensor:
     nets = model.networks(SHAPE)
     torch.manual_seed(2)
     q = nets["encoder"](BATCH.x)
-    return q.kl(q.sample(model.k)).detach()
+    return q.kl(q.sample(model.latent_samples)).detach()
 
 
 BASE = VAE(latent=4, width=4, likelihood="bernoulli")
@@ -70,7 +70,7 @@ def test_the_warm_up_is_linear_and_then_over() -> None:
 
 def test_the_cyclical_warm_up_begins_again() -> None:
     cyclical = replace(BASE, warmup=10, cycle=20)
-    weights = [cyclical.risen(done) for done in (0, 5, 10, 19, 20, 25, 39, 40)]
+    weights = [cyclical.warmup_factor(done) for done in (0, 5, 10, 19, 20, 25, 39, 40)]
     assert weights == pytest.approx([0, 0.5, 1, 1, 0, 0.5, 1, 0])
 
 
@@ -124,9 +124,9 @@ def test_geco_weighs_the_constraint_and_moves_its_multiplier() -> None:
 def test_geco_holds_the_error_that_was_asked_for() -> None:
     x = torch.randn(2000, 6)
     trained = ganvas.train(
-        VAE(latent=6, width=32, geco=0.1, lr=3e-3), x.numpy(), steps=1200, batch=100, ema=0.9, quiet=True
+        VAE(latent=6, width=32, geco=0.1, lr=3e-3), x.numpy(), steps=1200, batch_size=100, ema_decay=0.9, quiet=True
     )
-    codes = trained.codes(trained.model.draw_codes, trained.fitting(x))
+    codes = trained.encode_with(trained.model.draw_codes, trained.load_preprocessed(x))
     error = (trained.decode(codes).x - x).square().mean().sqrt().item()
     assert error == pytest.approx(0.1, rel=0.25)
 
@@ -145,13 +145,13 @@ def test_geco_holds_the_error_that_was_asked_for() -> None:
         ({"net": "spatial", "posterior": "full"}, "too many for net=spatial"),
     ],
 )
-def test_options_that_do_not_go_together_are_refused(fields: Any, sentence: str, images: Collection) -> None:
+def test_options_that_do_not_go_together_are_refused(fields: Any, sentence: str, images: Dataset) -> None:
     with pytest.raises(UserError, match=sentence):
-        ganvas.train(VAE(**({"latent": 2, "width": 4} | fields)), images, steps=1, batch=8, quiet=True)
+        ganvas.train(VAE(**({"latent": 2, "width": 4} | fields)), images, steps=1, batch_size=8, quiet=True)
 
 
 def test_k_samples_mean_k_rows_for_the_decoder() -> None:
-    for model in (replace(BASE, k=7), IWAE(latent=4, width=4, likelihood="bernoulli", k=7)):
+    for model in (replace(BASE, k=7), IWAE(latent=4, width=4, likelihood="bernoulli", latent_samples=7)):
         nets = model.networks(SHAPE)
         rows: list[int] = []
         nets["decoder"].register_forward_hook(lambda module, inputs, output, rows=rows: rows.append(len(inputs[0])))
@@ -182,9 +182,9 @@ def test_dynamic_bits_are_what_the_networks_see_in_training() -> None:
     assert not torch.equal(*seen)
 
 
-def test_samples_that_count_differently_have_no_optimal_sigma(images: Collection) -> None:
+def test_samples_that_count_differently_have_no_optimal_sigma(images: Dataset) -> None:
     with pytest.raises(UserError, match="use sigma=learned"):
-        ganvas.train(IWAE(latent=2, width=4, sigma="optimal"), images, steps=1, batch=8, quiet=True)
+        ganvas.train(IWAE(latent=2, width=4, sigma="optimal"), images, steps=1, batch_size=8, quiet=True)
 
 
 def log_weights(nets: Any, q: Any, z: Tensor, x: Tensor) -> np.ndarray:
@@ -200,7 +200,7 @@ def log_weights(nets: Any, q: Any, z: Tensor, x: Tensor) -> np.ndarray:
 
 
 def iwae_step(gradient: Any) -> tuple[Any, Any, Any, np.ndarray]:
-    model = IWAE(latent=4, width=4, likelihood="bernoulli", k=6, gradient=gradient)
+    model = IWAE(latent=4, width=4, likelihood="bernoulli", latent_samples=6, gradient_estimator=gradient)
     torch.manual_seed(1)
     nets = model.networks(SHAPE)
     torch.manual_seed(2)
@@ -243,11 +243,11 @@ def linear_gradients(gradient: Any, exact: bool, draws: int = 3000) -> tuple[Ten
     weight.weight.data.fill_(1.0)
 
     class Encoder(nn.Module):
-        def forward(self, x: Tensor) -> Diagonal:
-            return Diagonal(mean.expand(len(x), -1), scale.expand(len(x), -1))
+        def forward(self, x: Tensor) -> DiagonalGaussian:
+            return DiagonalGaussian(mean.expand(len(x), -1), scale.expand(len(x), -1))
 
     nets = {"encoder": Encoder(), "decoder": nn.Sequential(weight, GaussianHead(False, s2**0.5))}
-    model, batch = IWAE(latent=1, k=4, gradient=gradient), Batch(torch.tensor([[0.8]]).double())
+    model, batch = IWAE(latent=1, latent_samples=4, gradient_estimator=gradient), Batch(torch.tensor([[0.8]]).double())
     rows = []
     for seed in range(draws):
         torch.manual_seed(seed)
@@ -273,9 +273,9 @@ def test_the_doubly_reparameterized_gradient_vanishes_at_the_exact_posterior() -
 
 
 def test_the_decomposition_of_the_kl_sums_to_it_and_is_that_of_numpy() -> None:
-    q = Diagonal(torch.randn(6, 3).double(), torch.rand(6, 3).double() + 0.3)
+    q = DiagonalGaussian(torch.randn(6, 3).double(), torch.rand(6, 3).double() + 0.3)
     z = q.sample().z[0]
-    information, correlation, dimensions = (t.item() for t in decomposed(q, z, 100))
+    information, correlation, dimensions = (t.item() for t in decompose_kl(q, z, 100))
     mean, scale, codes = (t.numpy() for t in (*q, z))
     pairs = -0.5 * ((codes[:, None] - mean) / scale) ** 2 - np.log(scale) - 0.5 * np.log(2 * np.pi)
     norm = np.log(100 * 6)
@@ -286,7 +286,7 @@ def test_the_decomposition_of_the_kl_sums_to_it_and_is_that_of_numpy() -> None:
     assert information == pytest.approx((own - joint).mean())
     assert correlation == pytest.approx((joint - marginals).mean())
     assert dimensions == pytest.approx((marginals - prior).mean())
-    total = (q.log_prob(z[None])[0] - normal_terms(z).sum(1)).mean().item()
+    total = (q.log_prob(z[None])[0] - normal_log_prob(z).sum(1)).mean().item()
     assert information + correlation + dimensions == pytest.approx(total)
 
 
@@ -317,12 +317,14 @@ def test_a_vamp_prior_is_the_mixture_of_its_pseudo_inputs_posteriors() -> None:
         for j in range(4):
             each = -(0.5 * ((z[i, j].numpy() - mean) / scale) ** 2 + np.log(scale) + 0.5 * np.log(2 * np.pi)).sum(1)
             assert found[i, j].item() == pytest.approx(np.logaddexp.reduce(each) - np.log(5), rel=1e-5)
-    torch.testing.assert_close(VAE().log_prior(z), normal_terms(z).sum(2))
+    torch.testing.assert_close(VAE().log_prior(z), normal_log_prob(z).sum(2))
 
 
-def test_a_vamp_priors_samples_are_those_of_the_mixture(images: Collection) -> None:
-    trained = ganvas.train(VAE(latent=2, width=4, prior="vamp", pseudo_inputs=3), images, steps=2, batch=8, quiet=True)
-    z = trained.noise(20_000, torch.Generator().manual_seed(0))
+def test_a_vamp_priors_samples_are_those_of_the_mixture(images: Dataset) -> None:
+    trained = ganvas.train(
+        VAE(latent=2, width=4, prior="vamp", pseudo_inputs=3), images, steps=2, batch_size=8, quiet=True
+    )
+    z = trained.sample_prior(20_000, torch.Generator().manual_seed(0))
     with torch.no_grad():
         q = trained.nets["encoder"](trained.nets["prior"]())
     assert (z.mean(0) - q.mean.mean(0)).abs().max() < 0.05
@@ -332,9 +334,9 @@ def test_a_vamp_priors_samples_are_those_of_the_mixture(images: Collection) -> N
 
 
 @pytest.mark.parametrize("net", ["conv", "mlp", "spatial"])
-def test_a_conditional_model_generates_the_class_that_it_is_asked_for(net: Any, labelled: Collection) -> None:
+def test_a_conditional_model_generates_the_class_that_it_is_asked_for(net: Any, labelled: Dataset) -> None:
     model = VAE(latent=2, width=8, net=net, conditional=True, lr=3e-3, beta=20.0)
-    trained = ganvas.load(ganvas.train(model, labelled, steps=150, batch=20, ema=0.9, quiet=True).folder)
+    trained = ganvas.load(ganvas.train(model, labelled, steps=150, batch_size=20, ema_decay=0.9, quiet=True).folder)
     for label, low, high in (("dark", 0, 90), ("bright", 140, 255), (0, 0, 90), ("1", 140, 255)):
         shade = trained.sample(10, label=label).x.float().mean((1, 2, 3))
         assert (shade > low).all(), label
@@ -345,18 +347,18 @@ def test_a_conditional_model_generates_the_class_that_it_is_asked_for(net: Any, 
     assert (rebuilt - labelled.x.float()).abs().mean() < 40
 
 
-def test_labels_that_are_missing_or_unknown_are_refused(labelled: Collection, vectors: Collection) -> None:
+def test_labels_that_are_missing_or_unknown_are_refused(labelled: Dataset, vectors: Dataset) -> None:
     model = VAE(latent=2, width=8, conditional=True)
     with pytest.raises(UserError, match="vectors has no labels, and conditional=true tells"):
-        ganvas.train(model, vectors, steps=1, batch=8, quiet=True)
-    trained = ganvas.train(model, labelled, steps=1, batch=8, quiet=True)
+        ganvas.train(model, vectors, steps=1, batch_size=8, quiet=True)
+    trained = ganvas.train(model, labelled, steps=1, batch_size=8, quiet=True)
     with pytest.raises(UserError, match="there is no class 'grey': this model knows dark, bright"):
         trained.sample(3, label="grey")
     with pytest.raises(UserError, match="was trained on dark, bright"):
         trained.reconstruct(replace(labelled, classes=("a", "b")))
     with pytest.raises(UserError, match="is conditional: give the labels"):
         trained.decode(torch.zeros(3, 2))
-    plain = ganvas.train(VAE(latent=2, width=8), labelled, steps=1, batch=8, quiet=True)
+    plain = ganvas.train(VAE(latent=2, width=8), labelled, steps=1, batch_size=8, quiet=True)
     with pytest.raises(UserError, match="was trained without labels"):
         plain.sample(3, label="dark")
 
@@ -371,7 +373,7 @@ def test_spatial_codes_fit_images_of_any_size(size: tuple[int, int]) -> None:
     d = vae.code_size((3, *size))
     assert q.mean.shape == (2, d)
     assert 2 * 5 * 8 <= d <= 2 * 15 * 15
-    assert vae.noise(3, (3, *size), torch.Generator()).shape == (3, d)
+    assert vae.sample_prior(3, (3, *size), torch.Generator()).shape == (3, d)
 
 
 def test_a_place_of_a_spatial_code_decodes_to_its_own_part_of_the_image() -> None:

@@ -4,18 +4,18 @@ import numpy as np
 import pytest
 import torch
 
-from ganvas.nn.device import precisely
-from ganvas.nn.vectors import Fourier
+from ganvas.nn.device import autocast
+from ganvas.nn.vectors import FourierFeatures
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_fourier_features_are_sines_and_cosines_of_projections(precision: str) -> None:
-    layer, x = Fourier(2, 4, 3.0), 3 * torch.randn(7, 2)
-    with precisely(precision, torch.device("cpu")):
+    layer, x = FourierFeatures(2, 4, 3.0), 3 * torch.randn(7, 2)
+    with autocast(precision, torch.device("cpu")):
         seen = layer(x).numpy()
     phase = x.numpy().astype(np.float64) @ layer.frequencies.numpy().astype(np.float64)
     np.testing.assert_allclose(seen, np.concatenate([x, np.sin(phase), np.cos(phase)], 1), atol=1e-5)
 
 
 def test_frequencies_have_the_deviation_that_is_asked_for() -> None:
-    assert Fourier(10, 1000, 3.0).frequencies.std().item() == pytest.approx(3.0, rel=0.05)
+    assert FourierFeatures(10, 1000, 3.0).frequencies.std().item() == pytest.approx(3.0, rel=0.05)

@@ -13,19 +13,19 @@ from PIL import Image
 
 import ganvas
 from ganvas.cli.app import main
-from ganvas.data import Collection
-from ganvas.errors import CannotWrite, UserError
+from ganvas.data import Dataset
+from ganvas.errors import UserError, WriteError
 from ganvas.inference import translation
 from ganvas.io import atomic
 from ganvas.models import MODELS
 from ganvas.training import checkpoint, record, run_folder
-from ganvas.training.loop import begin
+from ganvas.training.loop import initialize_state
 from ganvas.viz.images import Examples, save_pictures
 from tests.conftest import write_folder
 from tests.test_models import small
 
 BYTES, WORDS = (
-    translation.Picture(Path("x.png"), torch.zeros(3, 8, 8), np.dtype(kind)) for kind in (np.uint8, np.uint16)
+    translation.InputImage(Path("x.png"), torch.zeros(3, 8, 8), np.dtype(kind)) for kind in (np.uint8, np.uint16)
 )
 IMAGES = torch.randint(0, 256, (3, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 CPU = torch.device("cpu")
@@ -34,12 +34,12 @@ OPTIONS: dict[str, Any] = {"batch": 8, "steps": 2, "every": 2, "quiet": True, "s
 
 def weights(path: Path) -> None:
     model = small(MODELS["vae"])
-    state = begin(model, (3, 8, 8), 0, CPU)
-    ganvas.Trained(model, (3, 8, 8), state.average).save(path)
+    state = initialize_state(model, (3, 8, 8), 0, CPU)
+    ganvas.Trained(model, (3, 8, 8), state.ema_nets).save(path)
 
 
 def state(path: Path) -> None:
-    checkpoint.save(begin(small(MODELS["vae"]), (3, 8, 8), 0, CPU), path, {})
+    checkpoint.save(initialize_state(small(MODELS["vae"]), (3, 8, 8), 0, CPU), path, {})
 
 
 WRITERS: dict[str, Callable[[Path], Any]] = {
@@ -52,10 +52,10 @@ WRITERS: dict[str, Callable[[Path], Any]] = {
     "weights.safetensors": weights,
     "state.ckpt": state,
     "config.json": lambda path: run_folder.rewrite_config(path.parent, {}),
-    "log.jsonl": lambda path: run_folder.cut_log(path.parent, 3),
-    "translation.png": lambda path: translation.write(path, IMAGES[0] / 255, BYTES),
-    "translation.jpg": lambda path: translation.write(path, IMAGES[0] / 255, BYTES),
-    "deep.png": lambda path: translation.write(path, IMAGES[0] / 255, WORDS),
+    "log.jsonl": lambda path: run_folder.truncate_log(path.parent, 3),
+    "translation.png": lambda path: translation.write_image(path, IMAGES[0] / 255, BYTES),
+    "translation.jpg": lambda path: translation.write_image(path, IMAGES[0] / 255, BYTES),
+    "deep.png": lambda path: translation.write_image(path, IMAGES[0] / 255, WORDS),
     ".ganvas.json": lambda path: translation.write_record(path.parent, {}),
 }
 
@@ -73,8 +73,8 @@ def test_a_file_keeps_its_old_content_until_the_new_one_is_whole(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(atomic, "replace", full)
-        with pytest.raises(CannotWrite, match="cannot write .*: no space left on device: make room, then try again"):
+        patch.setattr(atomic, "replace_file", full)
+        with pytest.raises(WriteError, match="cannot write .*: no space left on device: make room, then try again"):
             WRITERS[name](path)
         assert path.read_text() == "old"
         assert {p.name for p in path.parent.iterdir()} == {name}
@@ -98,7 +98,7 @@ class Disk:
         except OSError as error:
             with path.open("a") as file:
                 file.write(text[: len(text) // 2])
-            raise atomic.cannot_write(path, error) from error
+            raise atomic.write_error(path, error) from error
         with path.open("a") as file:
             file.write(text)
 
@@ -121,8 +121,8 @@ def lines(run: str) -> list[dict[str, Any]]:
 
 def test_a_run_survives_a_full_disk_at_each_of_its_writes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whichever file it is, it is named, and the run then goes on to the same bits."""
-    monkeypatch.setattr(record, "curves", lambda lines: Image.new("L", (2, 2)))  # which take longest
-    data = Collection(x=torch.zeros(8, 1, 4, 4, dtype=torch.uint8), name="dark")
+    monkeypatch.setattr(record, "draw_curves", lambda lines: Image.new("L", (2, 2)))  # which take longest
+    data = Dataset(x=torch.zeros(8, 1, 4, 4, dtype=torch.uint8), name="dark")
     model = MODELS["gan"](width=2, latent=2)  # type: ignore[call-arg]
     ganvas.train(model, data, folder="straight", **OPTIONS)
     named = set()
@@ -130,10 +130,10 @@ def test_a_run_survives_a_full_disk_at_each_of_its_writes(monkeypatch: pytest.Mo
         run, disk = f"run{k}", Disk(k)
         with monkeypatch.context() as patch:
             patch.setattr(atomic.os, "fsync", disk.sync)
-            patch.setattr(run_folder, "append", disk.append)
+            patch.setattr(run_folder, "append_text", disk.append)
             try:
                 ganvas.train(model, data, folder=run, **OPTIONS)
-            except CannotWrite as error:
+            except WriteError as error:
                 named.add(Path(str(error.filename)).name)
         if disk.left > 0:
             break
@@ -155,7 +155,20 @@ def test_a_file_that_grows_too_large_is_named_by_all_writers(
     import resource
 
     folder = write_folder(tmp_path / "pets")
-    train = ["train", "vae", str(folder), "--steps", "2", "--batch", "4", "--width", "4", "--latent", "3", "--quiet"]
+    train = [
+        "train",
+        "vae",
+        str(folder),
+        "--steps",
+        "2",
+        "--batch-size",
+        "4",
+        "--width",
+        "4",
+        "--latent",
+        "3",
+        "--quiet",
+    ]
     assert main([*train, "--folder", "run"]) == 0
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     for command, named in (
@@ -181,9 +194,9 @@ def test_a_file_that_grows_too_large_is_named_by_all_writers(
 def test_a_place_where_nothing_can_be_is_the_users(tmp_path: Path) -> None:
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(UserError, match=r"cannot write .*folder.png: is a directory: give another name"):
-        translation.write(tmp_path / "folder.png", IMAGES[0] / 255, BYTES)
+        translation.write_image(tmp_path / "folder.png", IMAGES[0] / 255, BYTES)
     with pytest.raises(UserError, match=r"cannot write .*: file name too long: give another name"):
-        translation.write(tmp_path / f"{'a' * 300}.png", IMAGES[0] / 255, BYTES)
+        translation.write_image(tmp_path / f"{'a' * 300}.png", IMAGES[0] / 255, BYTES)
 
 
 def test_long_names_of_files_and_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -191,7 +204,20 @@ def test_long_names_of_files_and_data(tmp_path: Path, capsys: pytest.CaptureFixt
     name = "b" * 250
     folder = write_folder(tmp_path / name)
     assert main(["data", str(folder)]) == 0
-    train = ["train", "vae", str(folder), "--steps", "2", "--batch", "4", "--width", "4", "--latent", "3", "--quiet"]
+    train = [
+        "train",
+        "vae",
+        str(folder),
+        "--steps",
+        "2",
+        "--batch-size",
+        "4",
+        "--width",
+        "4",
+        "--latent",
+        "3",
+        "--quiet",
+    ]
     assert main(train) == 0
     assert main(["sample", "last", "-n", "2", "--out", f"{name}.png"]) == 0
     capsys.readouterr()

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from ganvas import VAE, CycleGAN
-from ganvas.data import NoSplit, View, counts, listing, load
+from ganvas.data import DataOptions, MissingSplitError, class_counts, listing, load
 from ganvas.errors import UserError
 from ganvas.inference.translation import translate_files
 from ganvas.training import run
@@ -19,7 +19,7 @@ from tests.test_layout import tree
 from tests.test_listing import picture
 from tests.test_tiles import negatives
 
-ALL, TEST = View(holdout=0), View(split="test")
+ALL, TEST = DataOptions(holdout=0), DataOptions(split="test")
 ONE = "a single image: a model can learn nothing but this one"
 TINY = VAE(latent=2, net="mlp", width=4, depth=1)
 
@@ -38,15 +38,15 @@ def test_a_zip_is_read_as_its_folder(tmp_path: Path) -> None:
     (folder / "readme.txt").write_text("x")
     for inside in ("", "pets/"):
         path = zipped(folder, inside)
-        for view in (View(), TEST):
+        for view in (DataOptions(), TEST):
             assert load(path, view).fingerprint() == load(folder, view).fingerprint()
         assert "1 file left out: 1 .txt" in load(path).notes
         assert load(path).name == "pets"
     held = tree(tmp_path / "flat", cat=70, dog=80)
     path = zipped(held)
-    for view in (View(), TEST):
+    for view in (DataOptions(), TEST):
         assert load(path, view).fingerprint() == load(held, view).fingerprint()
-    trained = run.train(TINY, path, steps=1, batch=8, quiet=True)
+    trained = run.train(TINY, path, steps=1, batch_size=8, quiet=True)
     assert trained.folder is not None
     run.resume(trained.folder, steps=2, quiet=True)
     assert len(trained.encode(path)) == 150
@@ -64,7 +64,7 @@ def test_labels_and_deep_images_in_a_zip(tmp_path: Path) -> None:
     (folder / "dataset.json").write_text(json.dumps({"labels": rows}))
     path = zipped(folder)
     assert load(path, ALL).fingerprint() == load(folder, ALL).fingerprint()
-    assert counts(load(path)) == {"0": 3, "1": 3}
+    assert class_counts(load(path)) == {"0": 3, "1": 3}
 
 
 def test_what_a_zip_must_not_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,7 +77,7 @@ def test_what_a_zip_must_not_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         archive.writestr("../../up.png", good.read_bytes())
         archive.writestr("__MACOSX/._good.png", "x")
         archive.writestr("bomb.png", b"\0" * 3000)
-    monkeypatch.setattr(listing, "LARGEST", 2000)
+    monkeypatch.setattr(listing, "MAX_FILE_BYTES", 2000)
     data = load(path, ALL)
     assert len(data) == 1
     assert data.notes[0] == "1 file skipped (bomb.png: it says that it has 3,000 bytes: unzip it first)"
@@ -138,9 +138,9 @@ def test_a_single_image_is_a_collection_of_one(tmp_path: Path) -> None:
     data = load(path)
     assert (len(data), data.name, data.labels, data.notes) == (1, "one", None, (ONE,))
     assert load(bare).shape == (3, 5, 6)
-    with pytest.raises(NoSplit):
+    with pytest.raises(MissingSplitError):
         load(path, TEST)
-    trained = run.train(TINY, tree(tmp_path / "many", a=8), steps=1, batch=4, size="12x10", quiet=True)
+    trained = run.train(TINY, tree(tmp_path / "many", a=8), steps=1, batch_size=4, size="12x10", quiet=True)
     assert len(trained.encode(path)) == 1  # of the run's size
     assert len(trained.reconstruct(str(bare))) == 1
     (tmp_path / "no.png").write_bytes(b"x")

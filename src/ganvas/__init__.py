@@ -16,8 +16,8 @@ os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from .config import Plan
-    from .data import Collection, View, from_array
+    from .config import TrainConfig
+    from .data import DataOptions, Dataset, from_array
     from .evaluation import evaluate
     from .evaluation.compare import compare
     from .explore import arithmetic, interpolate, manifold, traverse
@@ -51,14 +51,14 @@ _PUBLIC = {
     "R3GAN": ("models", "R3GAN"),
     "WGAN": ("models", "WGAN"),
     "WGANGP": ("models", "WGANGP"),
-    "Collection": ("data", "Collection"),
+    "Dataset": ("data", "Dataset"),
     "GAN": ("models", "GAN"),
     "IWAE": ("models", "IWAE"),
     "LadderVAE": ("models", "LadderVAE"),
-    "Plan": ("config", "Plan"),
+    "TrainConfig": ("config", "TrainConfig"),
     "Trained": ("inference.trained", "Trained"),
     "VAE": ("models", "VAE"),
-    "View": ("data", "View"),
+    "DataOptions": ("data", "DataOptions"),
     "arithmetic": ("explore", "arithmetic"),
     "compare": ("evaluation.compare", "compare"),
     "evaluate": ("evaluation", "evaluate"),
@@ -72,15 +72,40 @@ _PUBLIC = {
 }
 
 __all__ = [
-    "CGAN", "DCGAN", "GAN", "IWAE", "R3GAN", "VAE", "WGAN", "WGANGP", "Autoencoder", "BetaTCVAE", "Collection",
-    "CycleGAN", "DiscoGAN", "LadderVAE", "Plan", "Trained", "View",
-    "arithmetic", "compare", "evaluate", "from_array", "interpolate", "load", "manifold", "resume", "train", "traverse",
+    "CGAN",
+    "DCGAN",
+    "GAN",
+    "IWAE",
+    "R3GAN",
+    "VAE",
+    "WGAN",
+    "WGANGP",
+    "Autoencoder",
+    "BetaTCVAE",
+    "CycleGAN",
+    "DataOptions",
+    "Dataset",
+    "DiscoGAN",
+    "LadderVAE",
+    "TrainConfig",
+    "Trained",
+    "arithmetic",
+    "compare",
+    "evaluate",
+    "from_array",
+    "interpolate",
+    "load",
+    "manifold",
+    "resume",
+    "train",
+    "traverse",
 ]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
-        raise AttributeError(f"module 'ganvas' has no attribute {name!r}")
+        now = {"Collection": "Dataset", "Plan": "TrainConfig", "View": "DataOptions"}.get(name)
+        raise AttributeError(f"module 'ganvas' has no attribute {name!r}{(now and f': it is called {now} now') or ''}")
     from importlib import import_module
 
     module, attribute = _PUBLIC[name]

@@ -5,33 +5,33 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
-from .fields import Checked
-from .model import STRICT, Rate, apart
+from .fields import ValidatedMeta
+from .model import STRICT, Fraction, split_commas
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class Plan(metaclass=Checked):
+class TrainConfig(metaclass=ValidatedMeta):
     """How to train: everything that is not particular to a model."""
 
     steps: Annotated[int, Field(gt=0)] = 5000
     """training steps"""
     epochs: Annotated[float, Field(gt=0)] | None = None
     """passes over the data, in place of steps"""
-    batch: Annotated[int, Field(gt=0)] = 64
+    batch_size: Annotated[int, Field(gt=0)] = 64
     """examples per step"""
     seed: Annotated[int, Field(ge=0)] = 0
     """the run's only source of randomness"""
-    ema: Rate = 0.999
+    ema_decay: Fraction = 0.999
     """decay of the averaged weights, which are the ones kept"""
-    every: Annotated[int, Field(gt=0)] = 500
+    checkpoint_every: Annotated[int, Field(gt=0)] = 500
     """steps between checkpoints and previews; the log has ten lines between them"""
-    milestones: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], BeforeValidator(apart)] = ()
+    lr_milestones: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], BeforeValidator(split_commas)] = ()
     """parts of the run, as 0.5,0.8, after which the learning rate is multiplied by drop"""
-    drop: Annotated[float, Field(gt=0)] = 0.1
+    lr_gamma: Annotated[float, Field(gt=0)] = 0.1
     """factor of the learning rate at each milestone"""
-    decay: Annotated[float, Field(ge=0, le=1)] = 0.0
+    lr_decay: Annotated[float, Field(ge=0, le=1)] = 0.0
     """last part of the run, as 0.5, in which the learning rate falls linearly to 0"""
-    max_norm: Annotated[float, Field(gt=0)] | None = None
+    clip_grad_norm: Annotated[float, Field(gt=0)] | None = None
     """of the gradient of each network: a longer one is made as short"""
     balanced: bool = False
     """draw examples of every class equally often"""
@@ -44,7 +44,7 @@ class Plan(metaclass=Checked):
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """where to compute; auto is CUDA, then MPS, then the CPU"""
 
-    def rate(self, step: int) -> float:
+    def lr_factor(self, step: int) -> float:
         """Factor of the learning rate in the step after `step` others."""
-        left = (self.steps - step) / (self.decay * self.steps) if self.decay else 1.0
-        return min(1.0, left) * self.drop ** sum(step >= part * self.steps for part in self.milestones)
+        remaining = (self.steps - step) / (self.lr_decay * self.steps) if self.lr_decay else 1.0
+        return min(1.0, remaining) * self.lr_gamma ** sum(step >= part * self.steps for part in self.lr_milestones)

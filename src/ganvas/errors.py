@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
+from .renamed import new_name
+
 REMEDIES = {
     "make room": (errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
     "give another place, or see to it that you may write there": (errno.EACCES, errno.EPERM, errno.EROFS),
@@ -16,24 +18,24 @@ class UserError(ValueError):
     """Something the caller can put right: the message says what, where and how.  Exit code 2."""
 
 
-class BadFile(UserError):
+class InvalidFileError(UserError):
     """A file of a run that says what cannot be: the message names file and field, which is no argument of anything."""
 
 
-class CannotWrite(OSError):
+class WriteError(OSError):
     """A file that could not be written: the message names it and says what to do.  Exit code 1."""
 
     def __str__(self) -> str:
-        do = next((remedy for remedy, numbers in REMEDIES.items() if self.errno in numbers), "see to its disk")
+        advice = next((remedy for remedy, numbers in REMEDIES.items() if self.errno in numbers), "see to its disk")
         why = (self.strerror or "unknown error").lower()
-        return f"cannot write {self.filename}: {why}: {do}, then try again; what was written before is kept"
+        return f"cannot write {self.filename}: {why}: {advice}, then try again; what was written before is kept"
 
 
-class Diverged(ArithmeticError):
+class DivergenceError(ArithmeticError):
     """Training produced a NaN or an infinity.  The run keeps its last good checkpoint.  Exit code 1."""
 
 
-class Stopped(KeyboardInterrupt):
+class TrainingStopped(KeyboardInterrupt):
     """Training was asked to stop and has saved its state.  Exit code 128 + the signal's number."""
 
     def __init__(self, message: str, signal: int) -> None:
@@ -42,21 +44,24 @@ class Stopped(KeyboardInterrupt):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """' Did you mean "emoji"?', or '' where nothing known is near."""
-    near = get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
-    return f' Did you mean "{near[0]}"?' if near else ""
+    """' Did you mean "emoji"?', or '' where nothing known is near; of a name that was given up, the new one."""
+    known = list(known)
+    if renamed := new_name(word, known):
+        return f' It is called "{renamed}" now.'
+    matches = get_close_matches(word.lower(), known, n=1, cutoff=0.6)
+    return f' Did you mean "{matches[0]}"?' if matches else ""
 
 
-def at_least_one(n: int, name: str) -> int:
+def check_positive(n: int, name: str) -> int:
     """The number; UserError, by this name, where it is less than 1."""
     if n < 1:
         raise UserError(f"{name}={n}: give 1 or more")
     return n
 
 
-def cannot_write(path: Path, error: OSError) -> UserError | CannotWrite:
+def write_error(path: Path, error: OSError) -> UserError | WriteError:
     """What is raised where this error kept the file from being written: whose fault it is goes by the error."""
     why = error.strerror or str(error)
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP):
         return UserError(f"cannot write {path}: {why.lower()}: give another name")
-    return CannotWrite(error.errno or errno.EIO, why, str(path))
+    return WriteError(error.errno or errno.EIO, why, str(path))

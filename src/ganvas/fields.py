@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from .errors import UserError, did_you_mean
 
 T = TypeVar("T")
-WORDS = {
+ERROR_TEXTS = {
     **dict.fromkeys(("float_parsing", "float_type"), "must be a number"),
     **dict.fromkeys(("int_parsing", "int_type", "int_from_float", "int_parsing_size"), "must be a whole number"),
     **dict.fromkeys(("bool_parsing", "bool_type"), "must be true or false"),
@@ -23,47 +23,48 @@ WORDS = {
 """what is wrong, by pydantic's kind of error"""
 
 
-class Checked(ABCMeta):
+class ValidatedMeta(ABCMeta):
     """Of a pydantic dataclass, whose constructor raises UserError, one sentence, for values that do not fit."""
 
-    def __call__(cls: type[T], *values: Any, **named: Any) -> T:
+    def __call__(cls: type[T], *values: Any, **keywords: Any) -> T:
         try:
-            made: T = super().__call__(*values, **named)  # type: ignore[misc]
+            instance: T = super().__call__(*values, **keywords)  # type: ignore[misc]
         except ValidationError as error:
-            raise UserError(in_words(error, cls)) from error
-        return made
+            raise UserError(format_errors(error, cls)) from error
+        return instance
 
 
-def in_words(error: ValidationError, cls: type | None = None) -> str:
+def format_errors(error: ValidationError, cls: type | None = None) -> str:
     """pydantic's errors as a sentence, a part a field: where it may be of several kinds, what each of them must be."""
-    found: dict[str, list[Any]] = {}
+    errors_by_field: dict[str, list[Any]] = {}
     for part in error.errors(include_url=False):
-        found.setdefault(str(part["loc"][0]) if part["loc"] else "value", []).append(part)
+        errors_by_field.setdefault(str(part["loc"][0]) if part["loc"] else "value", []).append(part)
     known = [] if cls is None else [field.name for field in fields(cls)]
     return "; ".join(
-        of_field(name, parts, "it" if cls is None else cls.__name__, known) for name, parts in found.items()
+        format_field_error(name, parts, "it" if cls is None else cls.__name__, known)
+        for name, parts in errors_by_field.items()
     )
 
 
-def of_field(name: str, errors: Sequence[Any], owner: str, known: Sequence[str]) -> str:
+def format_field_error(name: str, errors: Sequence[Any], owner: str, known: Sequence[str]) -> str:
     """What is wrong with a field, and its value."""
     if errors[0]["type"] == "unexpected_keyword_argument":
         return f"{owner} has no {name!r}.{did_you_mean(name, known) or ' It has ' + ', '.join(sorted(known))}"
     if errors[0]["type"] == "unexpected_positional_argument":
         return f"{owner} takes {errors[0]['input']!r} by name, as in {', '.join(f'{field}=...' for field in known[:2])}"
-    first, *rest = dict.fromkeys(what_is_wrong(error) for error in errors)
-    said = " or ".join([first, *(more.removeprefix("must be ") for more in rest)])
-    return f"`{name}` {said}, not {errors[0]['input']!r}"
+    first, *rest = dict.fromkeys(describe_error(error) for error in errors)
+    message = " or ".join([first, *(more.removeprefix("must be ") for more in rest)])
+    return f"`{name}` {message}, not {errors[0]['input']!r}"
 
 
-def what_is_wrong(error: Any) -> str:
+def describe_error(error: Any) -> str:
     """One of pydantic's errors in words."""
     kind, limits = error["type"], error.get("ctx", {})
-    if kind in WORDS:
-        return WORDS[kind]
+    if kind in ERROR_TEXTS:
+        return ERROR_TEXTS[kind]
     if kind == "too_short":
         return f"needs {limits['min_length']} value{'s' * (limits['min_length'] > 1)} or more"
     if kind == "too_long":
         return f"takes {limits['max_length']} values at most"
-    said = str(error["msg"]).replace("Input should be", "must be")
-    return f"{said[0].lower()}{said[1:]}"
+    message = str(error["msg"]).replace("Input should be", "must be")
+    return f"{message[0].lower()}{message[1:]}"

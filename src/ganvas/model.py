@@ -19,7 +19,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from .fields import Checked
+from .fields import ValidatedMeta
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Shape = tuple[int, ...]
 """Shape of one example: (channels, height, width) of an image, or (dimensions,) of a vector."""
 
-Rate = Annotated[float, Field(ge=0, lt=1)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
@@ -36,11 +36,11 @@ class Batch(NamedTuple):
 
     x: Float[Tensor, "b *shape"]
     y: Int64[Tensor, " b"] | None = None
-    total: int = 0
+    dataset_size: int = 0
     """examples in the collection that they come from"""
 
     def to(self, device: torch.device) -> "Batch":
-        return Batch(self.x.to(device), None if self.y is None else self.y.to(device), self.total)
+        return Batch(self.x.to(device), None if self.y is None else self.y.to(device), self.dataset_size)
 
 
 class PairBatch(NamedTuple):
@@ -58,9 +58,9 @@ class Move(NamedTuple):
 
     networks: tuple[nn.Module, ...]
     terms: dict[str, Float[Tensor, ""]]
-    seen: dict[str, Float[Tensor, ""]] = {}  # noqa: RUF012
+    logged: dict[str, Float[Tensor, ""]] = {}  # noqa: RUF012
     """what else the log keeps"""
-    halves: tuple[Float[Tensor, ""], Float[Tensor, ""]] | None = None
+    independent_losses: tuple[Float[Tensor, ""], Float[Tensor, ""]] | None = None
     """two losses with the terms' sum, that share nothing but the networks' weights: differentiated at the same time"""
 
     @property
@@ -68,12 +68,12 @@ class Move(NamedTuple):
         return reduce(torch.add, self.terms.values())
 
 
-def side_by_side(networks: tuple[nn.Module, ...], *parts: dict[str, Float[Tensor, ""]]) -> Move:
+def minimize_independent(networks: tuple[nn.Module, ...], *parts: dict[str, Float[Tensor, ""]]) -> Move:
     """The move in which `networks` descend the sum of terms of parts that share nothing but the networks' weights."""
     names = dict.fromkeys(name for part in parts for name in part)
     terms = {name: reduce(torch.add, [part[name] for part in parts if name in part]) for name in names}
     losses = [reduce(torch.add, part.values()) for part in parts]
-    return Move(networks, terms, halves=(losses[0], losses[1]) if len(losses) == 2 else None)
+    return Move(networks, terms, independent_losses=(losses[0], losses[1]) if len(losses) == 2 else None)
 
 
 def minimize(*networks: nn.Module, **terms: Float[Tensor, ""]) -> Move:
@@ -82,49 +82,49 @@ def minimize(*networks: nn.Module, **terms: Float[Tensor, ""]) -> Move:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class Model(metaclass=Checked):
+class Model(metaclass=ValidatedMeta):
     """A generative model.  Its fields are its hyper-parameters; its `step` is its algorithm.
 
     A model holds no weights.  `networks` makes them, and whoever runs the model passes them back
     by name; so a model can be printed, compared, stored as JSON and turned into a command line.
     """
 
-    scaffolding: ClassVar[tuple[str, ...]] = ()
+    training_only: ClassVar[tuple[str, ...]] = ()
     """networks that only training needs: no averages of them are kept"""
-    fickle: ClassVar[bool] = False
+    keep_best_checkpoint: ClassVar[bool] = False
     """whether its best weights may come long before its last: a run then keeps the best"""
-    watched: ClassVar[tuple[str, ...]] = ()
+    logged_statistics: ClassVar[tuple[str, ...]] = ()
     """what its moves let the log see besides their terms"""
-    domains: ClassVar[int] = 1
+    n_domains: ClassVar[int] = 1
     """collections that it learns from: 1, or 2 for a translator"""
-    observes: ClassVar[int] = 128
+    monitor_batch_size: ClassVar[int] = 128
     """examples that `observe` is given"""
-    unused: ClassVar[tuple[str, ...]] = ("keep",)
+    ignored_options: ClassVar[tuple[str, ...]] = ("keep",)
     """options, of its own or of training, that have no effect on it"""
-    usual: ClassVar[dict[str, Any]] = {}
+    default_training: ClassVar[dict[str, Any]] = {}
     """options of training that are not Plan's own where the user says nothing"""
-    span: ClassVar[tuple[float, float]] = (-1.0, 1.0)
+    pixel_range: ClassVar[tuple[float, float]] = (-1.0, 1.0)
     """the interval to which pixels 0..255 are mapped before the model sees them; vectors are standardised"""
 
     lr: Annotated[float, Field(gt=0)] = 1e-3
     """Adam's learning rate"""
-    betas: tuple[Rate, Rate] = (0.9, 0.999)
+    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
     """Adam's decay rates"""
     eps: Annotated[float, Field(gt=0)] = 1e-8
     """Adam's epsilon"""
 
     @property
-    def labelled(self) -> bool:
+    def is_conditional(self) -> bool:
         """Whether its networks are given the labels of examples."""
         return False
 
     @property
-    def standardized(self) -> bool:
+    def uses_standardization(self) -> bool:
         """Whether it sees vectors with mean 0 and deviation 1 in each column, whatever their units."""
         return True
 
     @property
-    def normal(self) -> bool:
+    def has_normal_prior(self) -> bool:
         """Whether N(0, I) is the distribution that its codes are meant to have."""
         return True
 
@@ -136,13 +136,13 @@ class Model(metaclass=Checked):
         """The inverse of `to_normal`."""
         return z
 
-    def check(self, data: Any) -> None:
+    def validate_data(self, data: Any) -> None:
         """UserError where this model cannot learn from the collection `data`."""
 
-    def check_batch(self, batch: int, shape: Any) -> None:
+    def validate_batch_size(self, batch: int, shape: Any) -> None:
         """UserError where this model cannot be trained well with batches of so many examples of this shape."""
 
-    def prepare(self, data: Any, *, once: bool = False) -> Any:
+    def preprocess(self, data: Any, *, deterministic: bool = False) -> Any:
         """The collection as this model learns it, most as it is; `once` fixes what it draws anew at each use."""
         return data
 
@@ -154,7 +154,7 @@ class Model(metaclass=Checked):
         """
 
     @abstractmethod
-    def step(self, batches: Iterator[Any], done: int, *args: Any, **networks: Any) -> Iterator[Move]:
+    def step(self, batches: Iterator[Any], global_step: int, *args: Any, **networks: Any) -> Iterator[Move]:
         """`step(batches, done, **networks)`: the training step after `done` others, as the moves it consists of.
 
         `batches` are endless: a `Batch` each, for a translator a `PairBatch`.
@@ -162,17 +162,17 @@ class Model(metaclass=Checked):
         """
 
     @abstractmethod
-    def preview(self, batch: Any, *args: Any, **kept: Any) -> Float[Tensor, "rows columns *shape"]:
+    def preview(self, batch: Any, *args: Any, **networks: Any) -> Float[Tensor, "rows columns *shape"]:
         """`preview(batch, **kept)`: examples, in rows, that show how training goes."""
 
-    def observe(self, batch: Any, *args: Any, **kept: Any) -> dict[str, Tensor]:
+    def monitor(self, batch: Any, *args: Any, **networks: Any) -> dict[str, Tensor]:
         """`observe(batch, **kept)`: how the codes are used, for the log and the run's diagnosis; nothing by default.
 
         See `Variational.observe` for the names.
         """
         return {}
 
-    def probe(self, batch: Any, *args: Any, **networks: Any) -> dict[str, float]:
+    def discriminator_statistics(self, batch: Any, *args: Any, **networks: Any) -> dict[str, float]:
         """`probe(batch, **networks)`: what only the networks in training can tell; given in evaluation mode."""
         return {}
 
@@ -180,7 +180,7 @@ class Model(metaclass=Checked):
         """What follows from the means of the loss terms, by name, for the log."""
         return {}
 
-    def rate(self, name: str) -> float:
+    def learning_rate(self, name: str) -> float:
         """Learning rate of the networks of this name, "encoder+decoder" where several move together."""
         return self.lr
 
@@ -192,55 +192,55 @@ class Model(metaclass=Checked):
 
 
 @runtime_checkable
-class Samples(Protocol):
+class GenerativeModel(Protocol):
     """A model that draws examples from nothing but noise."""
 
-    def noise(self, n: int, shape: Shape, generator: torch.Generator, **kept: Any) -> Float[Tensor, "n d"]:
+    def sample_prior(self, n: int, shape: Shape, generator: torch.Generator, **networks: Any) -> Float[Tensor, "n d"]:
         """`n` latent codes z from the model's own prior, for examples of this shape, on the CPU."""
 
-    def generate(self, z: Float[Tensor, "n d"], *labels: Any, **kept: Any) -> Float[Tensor, "n *shape"]:
+    def generate(self, z: Float[Tensor, "n d"], *labels: Any, **networks: Any) -> Float[Tensor, "n *shape"]:
         """The examples for the codes z, as the model sees them; a conditional model's labels y follow z."""
 
 
 @runtime_checkable
-class Encodes(Protocol):
+class EncoderModel(Protocol):
     """A model that maps examples to latent codes."""
 
-    def encode(self, x: Float[Tensor, "n *shape"], *labels: Any, **kept: Any) -> Float[Tensor, "n d"]:
+    def encode(self, x: Float[Tensor, "n *shape"], *labels: Any, **networks: Any) -> Float[Tensor, "n d"]:
         """The codes of examples as the model sees them; the mean where the code is a distribution."""
 
-    def draw_codes(self, x: Float[Tensor, "n *shape"], *labels: Any, **kept: Any) -> Float[Tensor, "n d"]:
+    def sample_posterior(self, x: Float[Tensor, "n *shape"], *labels: Any, **networks: Any) -> Float[Tensor, "n d"]:
         """The codes of examples; a sample where the code is a distribution."""
 
 
 @runtime_checkable
-class Translates(Protocol):
+class TranslationModel(Protocol):
     """A model that maps examples of one domain to another and, mostly, back."""
 
-    def translate(self, x: Float[Tensor, "n *shape"], to: str, **kept: Any) -> Tensor:
+    def translate(self, x: Float[Tensor, "n *shape"], to: str, **networks: Any) -> Tensor:
         """The translations of examples, as the model sees them, to domain B or A; UserError where it has no such."""
 
-    def fixed(self, shape: Shape) -> bool:
+    def has_fixed_size(self, shape: Shape) -> bool:
         """Whether its network for images of this shape takes no other size."""
 
-    def directions(self, **kept: Any) -> tuple[str, ...]:
+    def directions(self, **networks: Any) -> tuple[str, ...]:
         """The domains to which it translates: "B", and mostly "A"."""
 
 
-def apart(value: Any) -> Any:
+def split_commas(value: Any) -> Any:
     """The parts of "16,8", or of ("16,8", 4); anything else as it is."""
-    listed = [value] if isinstance(value, str) else value
-    if not isinstance(listed, list | tuple):
+    values = [value] if isinstance(value, str) else value
+    if not isinstance(values, list | tuple):
         return value
-    return tuple(part for item in listed for part in (item.split(",") if isinstance(item, str) else [item]))
+    return tuple(part for item in values for part in (item.split(",") if isinstance(item, str) else [item]))
 
 
-def filled(networks: Mapping[str, nn.Module]) -> set[str]:
+def optional_state_keys(networks: Mapping[str, nn.Module]) -> set[str]:
     """The tensors, as "encoder.4.degrees", that networks fill in by themselves where a file has none."""
     return {
         f"{network}.{path}{'.' * bool(path)}{name}"
         for network, net in networks.items() for path, module in net.named_modules()
-        for name in getattr(module, "filled", ())
+        for name in getattr(module, "optional_state_keys", ())
     }  # fmt: skip
 
 
@@ -249,17 +249,17 @@ def device_of(network: nn.Module) -> torch.device:
     return next(network.parameters()).device
 
 
-def name_of(model: Model) -> str:
+def model_name(model: Model) -> str:
     """The model's name on the command line and in files: its class's, in lower case."""
     return type(model).__name__.lower()
 
 
-def a_name_of(model: Model) -> str:
+def model_name_with_article(model: Model) -> str:
     """The same with its article: "a vae", "an autoencoder"."""
-    name = name_of(model)
+    name = model_name(model)
     return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
-def plain(settings: "DataclassInstance") -> dict[str, Any]:
+def to_dict(settings: "DataclassInstance") -> dict[str, Any]:
     """The fields of a model, a plan or a view, as plain values that go into JSON."""
     return {f.name: getattr(settings, f.name) for f in fields(settings)}

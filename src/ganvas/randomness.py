@@ -6,18 +6,18 @@ from hashlib import blake2b
 import torch
 from torch import Tensor
 
-TOGETHER = 16
+BLOCK_ROWS = 16
 """rows that are drawn at once: torch draws normal numbers in sixteens, and others than whole sixteens differently"""
 
 
-def seed_of(*key: int | str) -> int:
+def derive_seed(*key: int | str) -> int:
     """A 63-bit seed that depends on every part of the key, and on nothing else."""
     return int.from_bytes(blake2b(repr(key).encode(), digest_size=8).digest(), "big") >> 1
 
 
-def generator(device: torch.device, *key: int | str) -> torch.Generator:
+def make_generator(device: torch.device, *key: int | str) -> torch.Generator:
     """A generator on the device, seeded by the key."""
-    return torch.Generator(device).manual_seed(seed_of(*key))
+    return torch.Generator(device).manual_seed(derive_seed(*key))
 
 
 def reseed(device: torch.device, *key: int | str) -> None:
@@ -25,7 +25,7 @@ def reseed(device: torch.device, *key: int | str) -> None:
 
     Seeds the device's own generator: `torch.manual_seed` visits every backend and takes 200 times as long.
     """
-    seed = seed_of(*key)
+    seed = derive_seed(*key)
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
         index = torch.cuda.current_device() if device.index is None else device.index
@@ -34,12 +34,12 @@ def reseed(device: torch.device, *key: int | str) -> None:
         torch.mps.manual_seed(seed)
 
 
-def rows(n: int, draw: Callable[[int], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+def draw_rows(n: int, draw: Callable[[int], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
     """n rows of each tensor that `draw` returns so many rows of: the first n are the same for every larger n."""
-    blocks = [draw(TOGETHER) for _ in range(0, n, TOGETHER)]
+    blocks = [draw(BLOCK_ROWS) for _ in range(0, n, BLOCK_ROWS)]
     return tuple(torch.cat(parts)[:n] for parts in zip(*blocks, strict=True))
 
 
 def normal(n: int, d: int, generator: torch.Generator) -> Tensor:
     """n rows of d numbers from N(0, 1)."""
-    return rows(n, lambda m: (torch.randn(m, d, generator=generator),))[0]
+    return draw_rows(n, lambda m: (torch.randn(m, d, generator=generator),))[0]

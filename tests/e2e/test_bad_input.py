@@ -16,7 +16,7 @@ from ganvas.cli.app import main
 from ganvas.training import run as runs
 from tests.conftest import write_folder
 
-TINY = ["--steps", "3", "--batch", "4", "--width", "4", "--latent", "3", "--quiet"]
+TINY = ["--steps", "3", "--batch-size", "4", "--width", "4", "--latent", "3", "--quiet"]
 
 
 def failing(capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, message: str) -> str:
@@ -81,7 +81,7 @@ SOURCES: list[tuple[str, Callable[[Path], str], str]] = [
     ("no array of a usual name", array("a.npz", a=IMAGES, b=IMAGES), "only a, b: choose one as a.npz:NAME"),
     ("a text file", text, "is no data source: give a folder or a zip of images"),
     ("unknown data name", lambda p: "emojis", 'Did you mean "emoji"'),
-    ("batch larger than the data", array("a.npz", x=IMAGES[:3]), "--batch 4 is larger than the data: a has 3"),
+    ("batch larger than the data", array("a.npz", x=IMAGES[:3]), "--batch-size 4 is larger than the data: a has 3"),
 ]
 
 
@@ -102,9 +102,9 @@ OPTIONS: list[tuple[list[str], str]] = [
     (["train", "vae", "emoji", "--latent", "-3"], "--latent must be greater than 0, not '-3'"),
     (["train", "vae", "emoji", "--steps", "-1"], "--steps must be greater than 0"),
     (["train", "vae", "emoji", "--steps", "many"], "--steps must be a whole number"),
-    (["train", "vae", "emoji", "--batch", "0"], "--batch must be greater than 0"),
+    (["train", "vae", "emoji", "--batch-size", "0"], "--batch-size must be greater than 0"),
     (["train", "vae", "emoji", "--lr", "nan"], "--lr must be"),
-    (["train", "gan", "emoji", "--k", "0"], "--k must be greater than 0"),
+    (["train", "gan", "emoji", "--n-critic", "0"], "--n-critic must be greater than 0"),
     (["train", "gan", "emoji", "--loss", "bce"], "--loss must be 'minimax', 'non-saturating', .* or 'relativistic'"),
     (
         ["train", "gan", "emoji", "--loss", "wasserstein"],
@@ -114,8 +114,11 @@ OPTIONS: list[tuple[list[str], str]] = [
     (["train", "wgan", "emoji", "--betas", "0.5", "0.9"], "--betas 0.5,0.9: RMSprop has no momentum: give 0 first"),
     (["train", "dcgan", "ring"], "dcgan needs images, but ring holds vectors: train gan instead"),
     (["train", "dcgan", "emoji", "--norm-d", "batch", "--r1", "1"], "--r1 1 is about D's gradient at each example"),
-    (["train", "dcgan", "emoji", "--lazy", "16"], "--lazy 16 is the interval of penalties: give gp, r1 or r2 as well"),
-    (["train", "dcgan", "emoji", "--pack", "3"], "--batch 64 cannot be packed by --pack 3: give a multiple of it"),
+    (
+        ["train", "dcgan", "emoji", "--penalty-interval", "16"],
+        "--penalty-interval 16 is the interval of penalties: give gp, r1 or r2 as well",
+    ),
+    (["train", "dcgan", "emoji", "--pack", "3"], "--batch-size 64 cannot be packed by --pack 3: give a multiple of it"),
     (["train", "cgan", "emoji", "--pack", "2"], "--pack 2 shows D examples of different labels at once: use --pack 1"),
     (["train", "cgan", "swiss-roll"], "swiss-roll has no labels, and cgan draws the class it is asked for"),
     (["train", "gan", "swiss-roll", "--balanced"], "swiss-roll has no labels: --balanced draws every class"),
@@ -136,8 +139,8 @@ OPTIONS: list[tuple[list[str], str]] = [
     (["train", "vae", "ring", "--steps", "10", "--epochs", "2"], "--steps 10 and --epochs 2 both say how long"),
     (["train", "vae", ""], "the data source is empty"),
     (["train", "vae", "ring", "--data-dir", "."], "data_dir is where mnist"),
-    (["demo", "--length", "0"], "--length 0 multiplies the steps of training: give a number above 0"),
-    (["demo", "--length", "nan"], "--length nan multiplies the steps"),
+    (["demo", "--steps-factor", "0"], "--steps-factor 0 multiplies the steps of training: give a number above 0"),
+    (["demo", "--steps-factor", "nan"], "--steps-factor nan multiplies the steps"),
     (["data", "emoji", "--split", "valid"], "--split must be 'train' or 'test'"),
 ]
 
@@ -150,7 +153,7 @@ def test_bad_options(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(runs, "go", lambda *_: pytest.fail("was not refused"))  # nor trained for minutes
+    monkeypatch.setattr(runs, "fit", lambda *_: pytest.fail("was not refused"))  # nor trained for minutes
     failing(capsys, arguments, 2, message)
     assert not (tmp_path / "runs").exists()
 
@@ -209,7 +212,7 @@ def test_damaged_configuration_of_a_run(run: Path, capsys: pytest.CaptureFixture
     for content in ({}, [], 3):
         (run / "config.json").write_text(json.dumps(content))
         failing(capsys, ["resume", str(run)], 2, "config.json is not that of a run")
-        assert main(["runs", "--out", str(run.parent)]) == 0  # one damaged run does not hide the others
+        assert main(["runs", "--runs-dir", str(run.parent)]) == 0  # one damaged run does not hide the others
     (run / "config.json").write_text(json.dumps(good | {"model": "diffusion"}))
     failing(capsys, ["resume", str(run)], 2, "there is no model 'diffusion'")
     failing(capsys, ["sample", str(run / "state.ckpt")], 2, "state.ckpt holds no model's weights")
@@ -248,12 +251,12 @@ def test_what_a_model_cannot_do_or_was_not_asked(run: Path, tmp_path: Path, caps
     failing(capsys, ["reconstruct", str(run), "emoji"], 2, "examples of 3x32x32, but this model was trained on 3x8x9")
     failing(capsys, ["resume", str(run), "--steps", "2"], 2, "has already done 3 steps: ask for more")
     failing(capsys, ["interpolate", str(run), "--columns", "1"], 2, "--columns 1")
-    failing(capsys, ["interpolate", str(run), "--path", "round"], 2, "--path.*linear.*spherical")
+    failing(capsys, ["interpolate", str(run), "--interpolation", "round"], 2, "--interpolation.*linear.*spherical")
     failing(capsys, ["interpolate", str(run), "--label", "cat"], 2, "without labels: train it with --conditional")
     failing(capsys, ["traverse", str(run), "--rows", "0"], 2, "--rows 0: give 1 or more")
     failing(capsys, ["traverse", str(run), "--example", "12"], 2, "--example 12: pets has the examples 0 to 11")
     failing(capsys, ["manifold", str(run), "--side", "0"], 2, "--side 0: give 1 or more")
-    failing(capsys, ["manifold", str(run), "--codes", "--label", "cat"], 2, "--codes decodes nothing")
+    failing(capsys, ["manifold", str(run), "--show-codes", "--label", "cat"], 2, "--show-codes decodes nothing")
     pets = str(tmp_path / "pets")
     arguments = ["arithmetic", str(run), pets, "--add", "dgo", "--subtract", "cat"]
     failing(capsys, arguments, 2, r'pets has no class "dgo". Did you mean "dog"\?')
@@ -291,7 +294,7 @@ def test_no_permission_to_write(capsys: pytest.CaptureFixture[str], monkeypatch:
 
 def test_a_run_folder_below_a_file(capsys: pytest.CaptureFixture[str]) -> None:
     Path("file").write_text("")
-    failing(capsys, ["train", "vae", "digits", *TINY, "--out", "file/runs"], 2, "file/runs.*: not a directory")
+    failing(capsys, ["train", "vae", "digits", *TINY, "--runs-dir", "file/runs"], 2, "file/runs.*: not a directory")
 
 
 def test_debug_shows_where(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

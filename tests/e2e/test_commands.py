@@ -11,15 +11,15 @@ from PIL import Image
 from ganvas.cli.app import main
 from ganvas.models import MODELS
 
-SMALL = ["--steps", "6", "--batch", "4", "--width", "4", "--every", "3"]
-GENERATORS = [name for name, cls in MODELS.items() if cls.domains == 1 and name != "dcgan"]
+SMALL = ["--steps", "6", "--batch-size", "4", "--width", "4", "--checkpoint-every", "3"]
+GENERATORS = [name for name, cls in MODELS.items() if cls.n_domains == 1 and name != "dcgan"]
 """models of one collection, which take vectors too; dcgan takes images alone"""
 TINY = [*SMALL, "--latent", "3"]
 
 
 def tiny(model: str) -> list[str]:
     """Options that make any model small."""
-    return [*SMALL, "--levels", "3,2"] if model == "laddervae" else TINY
+    return [*SMALL, "--latents", "3,2"] if model == "laddervae" else TINY
 
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -44,7 +44,7 @@ def test_from_a_folder_to_pictures(model: str, folder: Path, capsys: pytest.Capt
     assert Path(run).name.endswith(f"-{model}-pets")
     files = sorted(p.relative_to(run).as_posix() for p in Path(run).rglob("*") if p.is_file())
     previews = [f"previews/{step:07d}.png" for step in (0, 3, 6)]
-    last = ["last.safetensors"] if MODELS[model].fickle else []
+    last = ["last.safetensors"] if MODELS[model].keep_best_checkpoint else []
     rest = ["log.jsonl", *previews, "state.ckpt", "weights.safetensors"]
     assert files == ["config.json", "curves.png", *last, *rest]
     grid = said(capsys, "sample", "last", "-n", "9")
@@ -66,7 +66,9 @@ def test_from_a_folder_to_pictures(model: str, folder: Path, capsys: pytest.Capt
 
 def test_exploring_a_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = said(capsys, "train", "vae", str(folder), *TINY, "--size", "12", "--channels", "1", "--quiet")
-    walk = told(capsys, "interpolate", run, "--path", "linear", "--rows", "2", "--columns", "4", "--out", "i.png")
+    walk = told(
+        capsys, "interpolate", run, "--interpolation", "linear", "--rows", "2", "--columns", "4", "--out", "i.png"
+    )
     assert walk["examples"] == 8
     rows = told(capsys, "traverse", run, "--rows", "2", "--columns", "5")
     assert (Path(rows["out"]), rows["examples"]) == (Path(run) / "traversal.png", 10)
@@ -76,7 +78,7 @@ def test_exploring_a_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> No
     plane = told(capsys, "manifold", run, "--side", "4")
     assert (Path(plane["out"]), plane["examples"]) == (Path(run) / "manifold.png", 16)
     assert plane["across"]["dimension"] < plane["up"]["dimension"]
-    assert size(said(capsys, "manifold", run, str(folder), "--codes"))[0] > 300
+    assert size(said(capsys, "manifold", run, str(folder), "--show-codes"))[0] > 300
     made = told(capsys, "arithmetic", run, str(folder), "--add", "dog", "--subtract", "cat", "--columns", "4")
     assert (made["examples"], made["strengths"]) == (36, [0, 0.5, 1, 1.5, 2])
     assert size(made["out"])[0] > 300
@@ -93,7 +95,7 @@ def test_size_and_channels_of_a_run_need_not_be_said_again(folder: Path, capsys:
 
 def test_exploring_vectors_and_classes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = said(capsys, "train", "vae", "ring", *TINY, "--quiet")
-    for words in (["interpolate"], ["traverse"], ["manifold", "--side", "3"], ["manifold", "--codes"]):
+    for words in (["interpolate"], ["traverse"], ["manifold", "--side", "3"], ["manifold", "--show-codes"]):
         assert size(said(capsys, words[0], run, *words[1:]))[0] > 300
     assert size(said(capsys, "arithmetic", run, "ring", "--add", "0", "--subtract", "4"))[0] > 300
     run = said(capsys, "train", "vae", str(folder), *TINY, "--conditional", "--quiet")

@@ -20,7 +20,7 @@ def runs(capsys: pytest.CaptureFixture[str]) -> list[str]:
 
 
 def test_a_table_a_page_and_numbers(runs: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["compare", f"{runs[0]}@best", *runs, "-n", "100", "--few"]
+    words = ["compare", f"{runs[0]}@best", *runs, "-n", "100", "--allow-few"]
     table = said(capsys, *words, "--html", "new/page.html")
     assert table.startswith("3 runs, 100 samples each against as many test examples of ring, seed 0")
     lines = table.splitlines()
@@ -46,7 +46,7 @@ def test_a_narrow_terminal_has_the_table_in_parts(
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "80")
-    table = re.sub(r"\x1b\[[0-9;]*m", "", said(capsys, "compare", *runs, "-n", "100", "--few"))
+    table = re.sub(r"\x1b\[[0-9;]*m", "", said(capsys, "compare", *runs, "-n", "100", "--allow-few"))
     parts = [line for line in table.splitlines() if line.startswith("run ")]
     assert len(parts) > 2
     assert max(len(line.rstrip()) for line in parts) <= 80

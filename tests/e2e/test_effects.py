@@ -12,7 +12,7 @@ from PIL import Image
 from ganvas.cli.app import main
 from tests.conftest import write_folder
 
-TINY = ["--batch", "4", "--width", "4", "--every", "3", "--quiet"]
+TINY = ["--batch-size", "4", "--width", "4", "--checkpoint-every", "3", "--quiet"]
 SHORT = ["--steps", "6", *TINY]
 
 
@@ -61,8 +61,9 @@ def weights(place: Path, name: str, *words: str, model: str = "vae") -> bytes:
 @pytest.mark.parametrize(
     "words",
     [
-        ["--seed", "1"], ["--ema", "0"], ["--milestones", "0.3"], ["--milestones", "0.3", "--drop", "0.7"],
-        ["--max-norm", "0.01"], ["--precision", "bfloat16"], ["--decay", "0.9"], ["--lr", "0.1"],
+        ["--seed", "1"], ["--ema-decay", "0"], ["--lr-milestones", "0.3"], ["--lr-milestones", "0.3", "--lr-gamma",
+        "0.7"],
+        ["--clip-grad-norm", "0.01"], ["--precision", "bfloat16"], ["--lr-decay", "0.9"], ["--lr", "0.1"],
     ],
     ids=" ".join,
 )  # fmt: skip
@@ -104,8 +105,13 @@ def test_of_what_is_made(runs: Path, data: str) -> None:
     vae, labelled = runs / "vae", runs / "labelled"
     differ(["sample", vae, "-n", "4"], ["--seed", "1"], ["--seed", "2"])
     differ(["sample", labelled, "-n", "4"], ["--label", "bright"], ["--label", "dark"])
-    differ(["interpolate", vae, "--rows", "2"], ["--path", "linear"], ["--seed", "1"])
-    differ(["interpolate", vae, data, "--rows", "2"], ["--path", "spherical"], ["--seed", "1"], ["--split", "test"])
+    differ(["interpolate", vae, "--rows", "2"], ["--interpolation", "linear"], ["--seed", "1"])
+    differ(
+        ["interpolate", vae, data, "--rows", "2"],
+        ["--interpolation", "spherical"],
+        ["--seed", "1"],
+        ["--split", "test"],
+    )
     differ(["manifold", labelled, "--side", "3"], ["--label", "dark"])
     between = ["arithmetic", vae, data, "--rows", "2", "--columns", "2"]
     differ([*between, "--add", "bright", "--subtract", "dark"], ["--on", "bright"], ["--strength", "5"])
@@ -138,7 +144,7 @@ def test_of_numbers(runs: Path, data: str, capsys: pytest.CaptureFixture[str]) -
     options = ["--metrics", "sliced-wasserstein", "--features", "pixels", "--quiet"]
     values = [
         {k: v for k, v in told(capsys, "evaluate", vae, *options, *words).items() if k.startswith("sliced")}
-        for words in ([], ["--seed", "1"], ["--prior", "gaussian"])
+        for words in ([], ["--seed", "1"], ["--fitted-prior", "gaussian"])
     ]
     assert values[0] != values[1]
     assert values[0] != values[2]
@@ -153,8 +159,8 @@ def test_of_numbers(runs: Path, data: str, capsys: pytest.CaptureFixture[str]) -
 def test_few(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["evaluate", str(runs / "vae"), "--metrics", "fid", "--features", "random-conv-v1", "-n", "8", "--quiet"]
     assert main(words) == 2
-    assert "--few" in capsys.readouterr().err
-    assert any(name.startswith("fid") for name in told(capsys, *words, "--few"))
+    assert "--allow-few" in capsys.readouterr().err
+    assert any(name.startswith("fid") for name in told(capsys, *words, "--allow-few"))
 
 
 def test_translate_to(capsys: pytest.CaptureFixture[str]) -> None:

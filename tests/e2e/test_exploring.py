@@ -6,7 +6,7 @@ import pytest
 
 import ganvas
 from ganvas.cli.app import main
-from ganvas.model import Encodes, Model, Samples
+from ganvas.model import EncoderModel, GenerativeModel, Model
 from tests.test_models import every_model
 
 WIDTHS = {"width": 4, "blocks": 1}
@@ -16,20 +16,20 @@ COMMANDS: dict[str, list[str]] = {
     "a traversal": ["traverse", "run"],
     "a traversal around an example": ["traverse", "run", "pets", "--example", "2"],
     "a plane": ["manifold", "run", "--side", "3"],
-    "codes": ["manifold", "run", "--codes"],
+    "codes": ["manifold", "run", "--show-codes"],
     "arithmetic": ["arithmetic", "run", "pets", "--add", "cat", "--subtract", "dog", "--rows", "2"],
-    "samples of the best prior": ["sample", "run", "--prior", "best"],
+    "samples of the best prior": ["sample", "run", "--fitted-prior", "best"],
     "a fit": ["fit-prior", "run", "--kinds", "gaussian"],
 }
 
 
 def understood(command: str, model: Model) -> str | None:
     """What a refusal has to say, or None where there is a result."""
-    if not isinstance(model, Samples):
+    if not isinstance(model, GenerativeModel):
         if command in ("a walk between examples", "a plane", "a walk", "samples of the best prior"):
             return "draws no examples from noise"
         return "has no encoder" if command in ("codes", "a fit") else "has no decoder"
-    if isinstance(model, Encodes):
+    if isinstance(model, EncoderModel):
         return "no prior was fitted" if command == "samples of the best prior" else None
     return None if command in ("a walk", "a plane") else "has no encoder"
 
@@ -39,8 +39,8 @@ def test_every_model_is_explored_or_says_why_not(
     cls: type[Model], folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = cls(**{name: value for name, value in WIDTHS.items() if name in cls.__dataclass_fields__})
-    data = (str(folder), str(folder)) if cls.domains == 2 else str(folder)
-    ganvas.train(model, data, folder="run", steps=1, batch=4, quiet=True)
+    data = (str(folder), str(folder)) if cls.n_domains == 2 else str(folder)
+    ganvas.train(model, data, folder="run", steps=1, batch_size=4, quiet=True)
     for name, arguments in COMMANDS.items():
         capsys.readouterr()
         code, (out, err) = main(arguments), capsys.readouterr()
@@ -52,4 +52,4 @@ def test_every_model_is_explored_or_says_why_not(
             assert code == 2, (name, out, err)
             assert wanted in err, name
             assert err.count("\n") == 1, name
-            assert isinstance(model, Encodes) or "ganvas fit-prior" not in err, "which refuses"
+            assert isinstance(model, EncoderModel) or "ganvas fit-prior" not in err, "which refuses"

@@ -47,13 +47,13 @@ def test_every_command_says_what_it_does(words: tuple[str, ...], capsys: pytest.
 def test_only_what_has_an_effect_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     for name, cls in MODELS.items():
         text = help_of(capsys, "train", name)
-        assert ("--keep" in text) == cls.fickle
-        assert ("OTHER" in text) == (cls.domains == 2)
+        assert ("--keep" in text) == cls.keep_best_checkpoint
+        assert ("OTHER" in text) == (cls.n_domains == 2)
         assert "more than 0, at most 65536" in text
-        for field in cls.unused:
+        for field in cls.ignored_options:
             assert f"--{field.replace('_', '-')} " not in text
             words = {"keep": "last"}.get(field, "3")
-            assert main(["train", name, *["ring"] * cls.domains, f"--{field.replace('_', '-')}", words]) == 2
+            assert main(["train", name, *["ring"] * cls.n_domains, f"--{field.replace('_', '-')}", words]) == 2
             assert "has no effect on a" in capsys.readouterr().err
     assert "--net" not in help_of(capsys, "train", "dcgan")  # nothing to choose
     assert "--flip --no-flip" in help_of(capsys, "train", "cyclegan")

@@ -11,10 +11,10 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from ganvas.cli.app import main
-from ganvas.config import Plan
-from ganvas.data import Collection, View
-from ganvas.model import Model, plain
-from ganvas.models import MODELS, model_from
+from ganvas.config import TrainConfig
+from ganvas.data import DataOptions, Dataset
+from ganvas.model import Model, to_dict
+from ganvas.models import MODELS, build_model
 from ganvas.training import run, run_folder
 from tests.conftest import as_pair
 
@@ -113,15 +113,15 @@ def rounds(cls: type) -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_options_arrive(name: str, asked: dict[str, Any], images: Collection) -> None:
+def test_options_arrive(name: str, asked: dict[str, Any], images: Dataset) -> None:
     cls = MODELS[name]
-    data, sources = as_pair(images) if cls.domains == 2 else images, ["A", "B"][: cls.domains]
-    usual = plain(Plan()) | cls.usual | plain(View())
+    data, sources = as_pair(images) if cls.n_domains == 2 else images, ["A", "B"][: cls.n_domains]
+    usual = to_dict(TrainConfig()) | cls.default_training | to_dict(DataOptions())
     lonely = [field for field, found in others(cls).items() if not found]
     assert all(len(get_args(get_type_hints(cls)[field])) == 1 for field in lonely), lonely  # nothing to choose
-    for i, (own, *rest) in enumerate(zip(*(rounds(part) for part in (cls, Plan, View)), strict=True)):
+    for i, (own, *rest) in enumerate(zip(*(rounds(part) for part in (cls, TrainConfig, DataOptions)), strict=True)):
         said = {field: value for values in rest for field, value in values.items() if value != usual[field]}
-        own, said = ({k: v for k, v in given.items() if k not in cls.unused} for given in (own, said))  # noqa: PLW2901
+        own, said = ({k: v for k, v in given.items() if k not in cls.ignored_options} for given in (own, said))  # noqa: PLW2901
         words = [word for field, value in (own | said).items() for word in typed(field, value)]
         if i < 2:
             Path("options.yaml").write_text("".join(written(field, value) for field, value in (own | said).items()))
@@ -132,16 +132,16 @@ def test_options_arrive(name: str, asked: dict[str, Any], images: Collection) ->
             assert {field: asked[field] for field in usual} == usual | UNSAID | said
         some = usual | {field: value for field, value in said.items() if field != ("steps", "epochs")[i % 2]}
         plan, view = run.split_options({field: value for field, value in some.items() if value != usual[field]}, cls())
-        assert plain(plan) | plain(view) == some
+        assert to_dict(plan) | to_dict(view) == some
         run_folder.write_config(Path(), asked["model"], data, plan, view, "source")
         config = run_folder.read_config(Path())
-        assert model_from(name, config["fields"]) == asked["model"]
-        assert Plan(**config["plan"]) == plan
-        assert View(**config["data"]["view"] | {"data_dir": view.data_dir}) == view
+        assert build_model(name, config["fields"]) == asked["model"]
+        assert TrainConfig(**config["plan"]) == plan
+        assert DataOptions(**config["data"]["view"] | {"data_dir": view.data_dir}) == view
 
 
 def test_the_rest_of_train_arrives(asked: dict[str, Any]) -> None:
-    assert main(["train", "vae", "A", "--out", "elsewhere", "--folder", "here", "--quiet"]) == 0
+    assert main(["train", "vae", "A", "--runs-dir", "elsewhere", "--folder", "here", "--quiet"]) == 0
     assert (asked["data"], asked["out"], asked["folder"], asked["quiet"]) == ("A", Path("elsewhere"), Path("here"), 1)
     assert main(["train", "discogan", "A", "B"]) == 0
     assert (asked["data"], asked["out"], asked["folder"], asked["quiet"]) == (("A", "B"), Path("runs"), None, False)
@@ -151,7 +151,7 @@ def test_the_rest_of_train_arrives(asked: dict[str, Any]) -> None:
 def test_two_numbers_in_one_word(words: list[str], asked: dict[str, Any]) -> None:
     first, *rest = words
     option = ["--betas" + first] if first[0] == "=" else ["--betas", first]
-    assert main(["train", "vae", "A", *option, *rest, "--milestones", "0.5,0.8"]) == 0
+    assert main(["train", "vae", "A", *option, *rest, "--lr-milestones", "0.5,0.8"]) == 0
     assert (asked["model"].betas, asked["milestones"]) == ((0.5, 0.9), (0.5, 0.8))
 
 

@@ -139,7 +139,7 @@ def calls(command: str, words: list[str], monkeypatch: pytest.MonkeyPatch) -> li
             elif name in ("Bar", "Examples", "Table", "Console"):
                 patch.setattr(module, name, MagicMock())
                 world.attach_mock(getattr(module, name), name)
-        patch.setattr(cli, "explained", raised)
+        patch.setattr(cli, "explain_error", raised)
         assert main([command, *words]) == 0
     return [x for name, given, named in world.mock_calls for x in flat((name, given, named)) if not callable(x)]
 

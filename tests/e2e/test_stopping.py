@@ -14,7 +14,7 @@ from ganvas.cli.app import main
 from ganvas.models import MODELS
 from tests.conftest import write_folder
 
-OPTIONS = ["--batch", "4", "--width", "4", "--every", "20", "--quiet"]
+OPTIONS = ["--batch-size", "4", "--width", "4", "--checkpoint-every", "20", "--quiet"]
 ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}  # sums of another number of threads differ in the last bit
 KILL_AT_33 = """
 import os, sys
@@ -34,9 +34,9 @@ main(sys.argv[1:])
 @pytest.mark.parametrize("model", list(MODELS))
 def test_a_killed_run_goes_on_to_the_same_bits(model: str, folder: Path) -> None:
     """40 steps straight, and 33 + kill -9 + the rest from the checkpoint of step 20: the same files, bit for bit."""
-    domains = [str(folder)] if MODELS[model].domains == 1 else [str(folder), str(write_folder(folder.parent / "b"))]
+    domains = [str(folder)] if MODELS[model].n_domains == 1 else [str(folder), str(write_folder(folder.parent / "b"))]
     train = ["train", model, *domains, "--steps", "40", *OPTIONS]
-    own = {"laddervae": ["--levels", "3,2"], "cyclegan": ["--blocks", "1", "--pool", "6"]}
+    own = {"laddervae": ["--latents", "3,2"], "cyclegan": ["--blocks", "1", "--pool-size", "6"]}
     train += own.get(model, ["--latent", "3"])
     assert main([*train, "--folder", "straight"]) == 0
     killed = subprocess.run(
@@ -60,7 +60,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(model: str, folder: Path) -> None
 def test_ctrl_c_and_sigterm_save_then_stop(number: signal.Signals, tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "pets")
     command = [sys.executable, "-m", "ganvas", "train", "vae", str(folder), "--steps", "1000000", *OPTIONS[:-3]]
-    command += ["--every", "900000", "--folder", "run"]
+    command += ["--checkpoint-every", "900000", "--folder", "run"]
     before = signal.signal(number, signal.SIG_DFL)  # the tests themselves may run under nohup
     try:
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ONE_THREAD)
@@ -82,10 +82,10 @@ def test_ctrl_c_and_sigterm_save_then_stop(number: signal.Signals, tmp_path: Pat
     assert "stopping: the step under way is finished, then all is saved; a second Ctrl-C ends at once" in said
     assert "go on with: ganvas resume run" in said
     assert "Traceback" not in said
-    from ganvas.training.run_folder import saved_step
+    from ganvas.training.run_folder import checkpoint_step
 
-    step = saved_step(Path("run"))
+    step = checkpoint_step(Path("run"))
     assert f"stopped at step {step} of 1000000" in said
     assert step > 0
     assert main(["resume", "run", "--steps", str(step + 2), "--quiet"]) == 0
-    assert saved_step(Path("run")) == step + 2
+    assert checkpoint_step(Path("run")) == step + 2

@@ -11,7 +11,7 @@ from ganvas.cli.app import main
 from tests.conftest import write_folder
 from tests.e2e.test_commands import said, size, told
 
-TINY = ["--steps", "4", "--batch", "2", "--width", "4", "--every", "2", "--quiet"]
+TINY = ["--steps", "4", "--batch-size", "2", "--width", "4", "--checkpoint-every", "2", "--quiet"]
 MODELS = {"cyclegan": ["--blocks", "1"], "discogan": []}
 
 
@@ -57,7 +57,7 @@ def test_from_two_folders_to_translations(
 def test_a_models_usual_options_hold_unless_others_are_given(
     domains: tuple[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for given, expected in (([], (1, 0.5)), (["--batch", "3", "--decay", "0"], (3, 0.0))):
+    for given, expected in (([], (1, 0.5)), (["--batch-size", "3", "--lr-decay", "0"], (3, 0.0))):
         words = ["--steps", "2", "--width", "4", "--blocks", "1", "--quiet", *given]
         config = json.loads(Path(said(capsys, "train", "cyclegan", *domains, *words), "config.json").read_text())
         assert (config["plan"]["batch"], config["plan"]["decay"]) == expected
@@ -89,7 +89,7 @@ def test_mistakes_are_said(domains: tuple[str, str], folder: Path, capsys: pytes
     assert "DATA requires an argument" in refused(capsys, "train", "cyclegan")
     vae = said(capsys, "train", "vae", str(folder), "--latent", "2", *TINY)
     assert "has one domain" in refused(capsys, "translate", vae, domains[0], "out")
-    run = said(capsys, "train", "discogan", *domains, "--recon", "none", *TINY)
+    run = said(capsys, "train", "discogan", *domains, "--reconstruct", "none", *TINY)
     assert "translates to B, not to 'A'" in refused(capsys, "translate", run, domains[1], "out", "--to", "A")
     assert "draws no examples from noise" in refused(capsys, "sample", run)
     assert "no encoder" in refused(capsys, "reconstruct", run, domains[0])

@@ -11,18 +11,25 @@ from typing import Annotated, Any
 from cyclopts import App, CycloptsError, Parameter
 
 from .. import __version__
-from ..errors import BadFile, CannotWrite, Diverged, Stopped, UserError
-from ..io.text import finite, on_lines, printable
-from .arguments import apart, arguments_of, as_options, meant, options_in
-from .help import Formatter
+from ..errors import DivergenceError, InvalidFileError, TrainingStopped, UserError, WriteError
+from ..io.text import escape_lines, escape_text, replace_non_finite
+from .arguments import (
+    argument_names,
+    convert_tokens,
+    read_options,
+    refuse_old_names,
+    split_number_lists,
+    to_option_names,
+)
+from .help import HelpFormatter
 
 HELP = "Train autoencoders, VAEs and GANs on your data; see what they generate."
 EPILOGUE = "Start with `ganvas demo`, or `ganvas train vae FOLDER`, then `ganvas sample last`."
 
-shown = Formatter()
+formatter = HelpFormatter()
 app = App(
     name="ganvas", help=HELP, help_epilogue=EPILOGUE, version=__version__,
-    default_parameter=Parameter(negative_iterable=()), help_formatter=shown,
+    default_parameter=Parameter(negative_iterable=()), help_formatter=formatter,
 )  # fmt: skip
 app["--version"].show = False  # the list of commands has to fit a screen
 app.suppress_keyboard_interrupt = app.meta.suppress_keyboard_interrupt = False
@@ -55,55 +62,56 @@ def launch(
     config: Annotated[str | None, Parameter(help="YAML file with options, as `latent: 16`")] = None,
     debug: Annotated[bool, Parameter(negative=(), help="show the traceback of an error")] = False,
 ) -> Any:
-    app.config = (*(() if config is None else (options_in(config),)), meant)
-    tokens = tuple(apart(app, tokens))
+    app.config = (*(() if config is None else (read_options(config),)), convert_tokens)
+    refuse_old_names(app, tokens)
+    tokens = tuple(split_number_lists(app, tokens))
     return app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
 
 
-def main(words: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Run a command; returns its exit code: 0, 2 for the user's mistakes, 1 for failures, 128 + a signal's number."""
     os.environ.setdefault("PYDANTIC_ERRORS_INCLUDE_URL", "0")
-    words = sys.argv[1:] if words is None else words
+    argv = sys.argv[1:] if argv is None else argv
     app.config = ()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # characters that its encoding lacks are escaped
             stream.reconfigure(errors="backslashreplace")
     try:
-        with shown.of(app, words):
-            app.meta(words, exit_on_error=False, print_error=False, result_action="return_value")
+        with formatter.describe_command(app, argv):
+            app.meta(argv, exit_on_error=False, print_error=False, result_action="return_value")
     except BaseException as error:
-        if "--debug" in words and not isinstance(error, SystemExit | Stopped):
+        if "--debug" in argv and not isinstance(error, SystemExit | TrainingStopped):
             raise
-        code, message = explained(error)
+        code, message = explain_error(error)
         if message:
-            print(f"ganvas: {printable(message)}", file=sys.stderr)
+            print(f"ganvas: {escape_text(message)}", file=sys.stderr)
         return code
     return 0
 
 
 @cache
-def arguments() -> set[str]:
+def known_arguments() -> set[str]:
     """The names of all arguments; found once, where a sentence needs them."""
-    return arguments_of(app)
+    return argument_names(app)
 
 
-def explained(error: BaseException) -> tuple[int, str]:
+def explain_error(error: BaseException) -> tuple[int, str]:
     """The exit code and the sentence for an error."""
     from pydantic import ValidationError
 
-    from ..fields import in_words
+    from ..fields import format_errors
 
     cause = error.__cause__ if isinstance(error, CycloptsError) else error
     match cause or error:
         case ValidationError() as invalid:
-            return 2, as_options(in_words(invalid), arguments)
-        case BadFile():
+            return 2, to_option_names(format_errors(invalid), known_arguments)
+        case InvalidFileError():
             return 2, str(error)
         case UserError():
-            return 2, as_options(str(error), arguments)
+            return 2, to_option_names(str(error), known_arguments)
         case FileNotFoundError() | IsADirectoryError() | NotADirectoryError() as missing:
             return 2, f"{missing.filename}: {(missing.strerror or 'not found').lower()}"
-        case Stopped() as stopped:
+        case TrainingStopped() as stopped:
             return 128 + stopped.signal, str(stopped)
         case KeyboardInterrupt():
             return 130, "stopped"
@@ -111,20 +119,20 @@ def explained(error: BaseException) -> tuple[int, str]:
             return int(leaving.code or 0), ""
         case BrokenPipeError():
             return 0, ""
-        case Diverged() | CannotWrite():
-            return 1, as_options(str(error), arguments)
+        case DivergenceError() | WriteError():
+            return 1, to_option_names(str(error), known_arguments)
         case OSError() as failed:
-            where = f"{failed.filename}: " if failed.filename else ""
-            return 1, f"{where}{(failed.strerror or str(failed)).lower()}; what was written before is kept"
-    from ..data.memory import ran_out
+            location = f"{failed.filename}: " if failed.filename else ""
+            return 1, f"{location}{(failed.strerror or str(failed)).lower()}; what was written before is kept"
+    from ..data.memory import is_out_of_memory
 
-    if ran_out(error):
+    if is_out_of_memory(error):
         return 1, "there is not enough memory: ask for fewer or smaller examples, or a smaller model or batch"
     if isinstance(error, CycloptsError):
         return 2, " ".join(str(error).split())
     return 1, f"failed with {type(error).__name__}: {error} (--debug shows where)"
 
 
-def tell(lines: str | Sequence[str], value: Any, as_json: bool) -> None:
+def print_result(lines: str | Sequence[str], value: Any, as_json: bool) -> None:
     """A result, on stdout: for people in lines, which are those of a text, or for programs as JSON."""
-    print(json.dumps(finite(value), allow_nan=False) if as_json else on_lines(lines))
+    print(json.dumps(replace_non_finite(value), allow_nan=False) if as_json else escape_lines(lines))

@@ -8,16 +8,16 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from .. import data as data_sources
-from ..data import View
+from ..data import DataOptions
 from ..inference.trained import Trained, load_trained
-from ..io.atomic import refuse_existing, unused
-from ..nn.device import device_for
+from ..io.atomic import refuse_existing, unused_path
+from ..nn.device import resolve_device
 from ..training import run_folder
-from ..training.progress import Bar
+from ..training.progress import ProgressBar
 from ..viz.images import Examples
-from .app import tell
+from .app import print_result
 
-Flat = Parameter(name="*")
+FLATTEN = Parameter(name="*")
 Json = Annotated[bool, Parameter(name="--json", negative=(), help="print the result as JSON")]
 Force = Annotated[bool, Parameter(negative=(), help="overwrite what exists")]
 RunName = Annotated[str, Parameter(help="a run folder, a name in runs/, a weights file, or: last")]
@@ -27,11 +27,11 @@ SourceName = Annotated[
         help="a folder, a zip, an image, a .npy, .npz or IDX file, or a name: " + ", ".join(data_sources.BUILTIN)
     ),
 ]
-VIEW = View()
+DEFAULT_DATA_OPTIONS = DataOptions()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Target:
+class OutputOptions:
     """Where examples go."""
 
     out: Path | None = None
@@ -42,20 +42,20 @@ class Target:
     """print the result as JSON"""
 
 
-TARGET = Target()
+DEFAULT_OUTPUT = OutputOptions()
 
 
-def opened(run: str) -> Trained:
+def load_run(run: str) -> Trained:
     """The run that the user means; on stderr which weights these are, where that may be a surprise."""
-    trained = load_trained(run_folder.find(run), device_for("auto"))
-    Bar().notes(run_folder.of_weights(trained))
+    trained = load_trained(run_folder.find_run(run), resolve_device("auto"))
+    ProgressBar().print_notes(run_folder.weights_notes(trained))
     return trained
 
 
-def deliver(make: Callable[[], Examples], trained: Trained, name: str, to: Target) -> None:
+def save_examples(generate: Callable[[], Examples], trained: Trained, name: str, output: OutputOptions) -> None:
     """Make examples, write them where asked, and say where that is."""
-    path = unused((trained.folder or Path()) / f"{name}.png") if to.out is None else to.out
-    refuse_existing(path, to.force)
-    examples = make()
+    path = unused_path((trained.folder or Path()) / f"{name}.png") if output.out is None else output.out
+    refuse_existing(path, output.force)
+    examples = generate()
     examples.save(path)
-    tell([str(path)], {"out": str(path), "examples": len(examples)} | examples.about, to.json)
+    print_result([str(path)], {"out": str(path), "examples": len(examples)} | examples.metadata, output.json)

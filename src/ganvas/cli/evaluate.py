@@ -5,23 +5,25 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from ..data import View, names_in
+from ..data import DataOptions, split_names
 from ..errors import UserError
 from ..evaluation import METRICS
 from ..evaluation import evaluate as measure
 from ..inference.trained import Trained
-from ..metrics.features import NAMES, SUITS, where
-from ..metrics.features import download as fetch
-from ..training.progress import Bar
-from .app import tell
-from .common import VIEW, Flat, Json, RunName, opened
+from ..metrics.features import FEATURE_NAMES, RECOMMENDED_FOR, find_weights
+from ..metrics.features import download_weights as fetch
+from ..training.progress import ProgressBar
+from .app import print_result
+from .common import DEFAULT_DATA_OPTIONS, FLATTEN, Json, RunName, load_run
 
-NO_TEST = "no test split that was not trained on: these are the training examples, and so all numbers are better"
-LEARNT = (
+NO_TEST_SPLIT_NOTE = (
+    "no test split that was not trained on: these are the training examples, and so all numbers are better"
+)
+TRAINING_DATA_NOTE = (
     "the run was trained on these examples, or on most of them, and so all numbers are better: leave DATA out to "
     "measure on held-out ones, if there are any"
 )
-OF_PAIRS = (
+PAIR_METRICS = (
     "l1", "psnr_db", "ssim", "rank", "first", "feature_rank", "feature_first", "label_agreement", "angle_rmse",
     "angle_correlation",
 )  # fmt: skip
@@ -33,51 +35,58 @@ def evaluate(
     data: Annotated[
         str | None, Parameter(help="held-out examples; by default the test split of the run's data")
     ] = None,
-    other: Annotated[str | None, Parameter(help="those of domain B, of a translator, whose domain A is DATA")] = None,
+    data_b: Annotated[str | None, Parameter(help="those of domain B, of a translator, whose domain A is DATA")] = None,
     /,
     *,
     pairs: Annotated[
         tuple[str, str] | None, Parameter(help="two sources of examples that belong together, to measure translations")
     ] = None,
     metrics: Annotated[tuple[str, ...], Parameter(negative=(), help="only these: " + ", ".join(METRICS))] = (),
-    k: Annotated[
+    importance_samples: Annotated[
         int | None, Parameter(alias="-k", help="samples an example of the importance weighted bound, 500 if not given")
     ] = None,
     n: Annotated[
         int | None, Parameter(alias="-n", help="how many samples, and examples; 10,000 and all if not given")
     ] = None,
-    features: Annotated[str, Parameter(help="on which samples are compared: " + ", ".join(("auto", *NAMES)))] = "auto",
-    few: Annotated[bool, Parameter(negative=(), help="a Frechet distance even of fewer samples than features")] = False,
-    prior: Annotated[str | None, Parameter(help="fitted prior that samples are drawn from, as best")] = None,
+    features: Annotated[
+        str, Parameter(help="on which samples are compared: " + ", ".join(("auto", *FEATURE_NAMES)))
+    ] = "auto",
+    allow_few: Annotated[
+        bool, Parameter(negative=(), help="a Frechet distance even of fewer samples than features")
+    ] = False,
+    fitted_prior: Annotated[str | None, Parameter(help="fitted prior that samples are drawn from, as best")] = None,
     seed: Annotated[int, Parameter(help="of the samples")] = 0,
-    view: Annotated[View, Flat] = VIEW,
+    options: Annotated[DataOptions, FLATTEN] = DEFAULT_DATA_OPTIONS,
     quiet: Annotated[bool, Parameter(negative=(), help="show no progress")] = False,
     json: Json = False,
 ) -> None:
     """Measure a trained model: samples, and of a VAE likelihood, use of the latent space and reconstructions."""
-    trained, bar = opened(run), Bar(quiet)
-    if data is None and view != VIEW:
+    trained, bar = load_run(run), ProgressBar(quiet)
+    if data is None and options != DEFAULT_DATA_OPTIONS:
         raise UserError(f"options of data need data: ganvas evaluate {run} DATA, or none for the run's own")
-    own = None if data is None else view
-    sources = data if data is None or other is None else (data, other)
+    data_options = None if data is None else options
+    sources = data if data is None or data_b is None else (data, data_b)
     values = measure(
-        trained, sources, own, metrics=names_in(metrics), k=k, n=n, features=features, few=few, prior=prior,
+        trained, sources, data_options, metrics=split_names(metrics), importance_samples=importance_samples, n=n,
+        features=features, allow_few=allow_few, fitted_prior=fitted_prior,
         pairs=pairs, seed=seed, progress=bar.say,
     )  # fmt: skip
     if values["split"] == "train":
-        bar.notes([NO_TEST])
-    elif sources is not None and learnt(trained, sources, view):
-        bar.notes([LEARNT])
-    tell(of_translator(values) if "round trip" in values else lines(values), values, json)
+        bar.print_notes([NO_TEST_SPLIT_NOTE])
+    elif sources is not None and is_training_data(trained, sources, options):
+        bar.print_notes([TRAINING_DATA_NOTE])
+    print_result(translator_lines(values) if "round trip" in values else model_lines(values), values, json)
 
 
-def learnt(trained: Trained, sources: str | tuple[str, str], view: View) -> bool:
+def is_training_data(trained: Trained, sources: str | tuple[str, str], options: DataOptions) -> bool:
     """Whether a run was trained on this split of these sources, as far as their names say."""
-    origins = trained.origins()
-    if origins is None or view.holdout or view.split != origins[1].split:
+    training_sources = trained.training_sources()
+    if training_sources is None or options.holdout or options.split != training_sources[1].split:
         return False
-    own, given = (tuple([s] if isinstance(s, str) else s) for s in (origins[0], sources))
-    return [Path(s).expanduser().resolve() for s in own] == [Path(s).expanduser().resolve() for s in given]
+    run_sources, given_sources = (tuple([s] if isinstance(s, str) else s) for s in (training_sources[0], sources))
+    return [Path(s).expanduser().resolve() for s in run_sources] == [
+        Path(s).expanduser().resolve() for s in given_sources
+    ]
 
 
 def features(
@@ -88,126 +97,157 @@ def features(
     """List the features that `evaluate` compares samples on, and where their weights are."""
     if download is not None:
         path = str(fetch(download))
-        tell([path], {"features": download, "weights": path}, json)
+        print_result([path], {"features": download, "weights": path}, json)
         return
-    listed = [
-        {"features": name, "for": SUITS[name], "there": where(name)[0], "weights": where(name)[1]} for name in NAMES
+    rows = [
+        {
+            "features": name,
+            "for": RECOMMENDED_FOR[name],
+            "there": find_weights(name)[0],
+            "weights": find_weights(name)[1],
+        }
+        for name in FEATURE_NAMES
     ]
-    text = [
+    table = [
         f"{v['features']:<22} {v['for']:<44} {v['weights'] if v['there'] else 'not there: ' + str(v['weights'])}"
-        for v in listed
+        for v in rows
     ]
-    tell(text, listed, json)
+    print_result(table, rows, json)
 
 
-def lines(values: dict[str, Any]) -> list[str]:
+def model_lines(values: dict[str, Any]) -> list[str]:
     """The numbers, for people: what, how much, how it was taken."""
-    v = values
-    of = {"test": "test", "train": "training"}.get(v["split"], "given")
-    count = f"{v['examples']} " if "examples" in v else ""
-    shown = [f"{v['model']} at step {v['step']}, on {count}{of} examples of {v['data']}, seed {v['seed']}"]
+    result = values
+    split_name = {"test": "test", "train": "training"}.get(result["split"], "given")
+    count = f"{result['examples']} " if "examples" in result else ""
+    output = [
+        f"{result['model']} at step {result['step']}, on {count}{split_name} examples of {result['data']}, seed "
+        f"{result['seed']}"
+    ]
 
     def line(name: str, text: str) -> None:
-        shown.append(f"{name:<24} {text}")
+        output.append(f"{name:<24} {text}")
 
-    if "elbo" in v:
-        line("ELBO", f"{with_error(v, 'elbo')} nats, {v['elbo_draws']} samples an example")
-        line("", f"{v['elbo_bits_per_dimension']:.4f} bits per dimension{v['bits_of']}")
-        line("  reconstruction", f"{v['reconstruction_nats']:.2f} nats, -E log p(x|z)")
-        line("  KL", f"{v['kl_nats']:.2f} nats, KL(q(z|x) || p(z))")
-    if "bound" in v:
-        line(f"L_{v['bound_k']}", f"{with_error(v, 'bound')} nats, importance weighted bound on log p(x)")
-        line("", f"{v['bound_bits_per_dimension']:.4f} bits per dimension{v['bits_of']}")
-    if "active_units" in v:
-        by_kl = "" if v["active_units_by_kl"] is None else f", {v['active_units_by_kl']} by KL > 0.01 nats"
-        line("active units", f"{v['active_units']} of {v['dimensions']} by variance of the mean > 0.01{by_kl}")
-        kl = sorted(v["kl_per_dimension"] or (), reverse=True)
+    if "elbo" in result:
+        line("ELBO", f"{format_with_error(result, 'elbo')} nats, {result['elbo_draws']} samples an example")
+        line("", f"{result['elbo_bits_per_dimension']:.4f} bits per dimension{result['bits_of']}")
+        line("  reconstruction", f"{result['reconstruction_nats']:.2f} nats, -E log p(x|z)")
+        line("  KL", f"{result['kl_nats']:.2f} nats, KL(q(z|x) || p(z))")
+    if "bound" in result:
+        line(
+            f"L_{result['bound_k']}",
+            f"{format_with_error(result, 'bound')} nats, importance weighted bound on log p(x)",
+        )
+        line("", f"{result['bound_bits_per_dimension']:.4f} bits per dimension{result['bits_of']}")
+    if "active_units" in result:
+        by_kl = "" if result["active_units_by_kl"] is None else f", {result['active_units_by_kl']} by KL > 0.01 nats"
+        line(
+            "active units", f"{result['active_units']} of {result['dimensions']} by variance of the mean > 0.01{by_kl}"
+        )
+        kl = sorted(result["kl_per_dimension"] or (), reverse=True)
         more = f" and {len(kl) - 12} more" if len(kl) > 12 else ""
         line("KL a dimension", " ".join(f"{x:.2f}" for x in kl[:12]) + more if kl else "none: the prior is a mixture")
-        shown.extend(about_information(v))
-    if "reconstruction_mse" in v:
-        more = f", PSNR {v['psnr_db']:.2f} dB, SSIM {v['ssim']:.4f}" if v.get("psnr_db") is not None else ""
-        line("reconstruction", f"mean square error {v['reconstruction_mse']:.5f}{more}")
-    return shown + (about_samples(v) if "samples" in v else [])
+        output.extend(information_lines(result))
+    if "reconstruction_mse" in result:
+        more = (
+            f", PSNR {result['psnr_db']:.2f} dB, SSIM {result['ssim']:.4f}" if result.get("psnr_db") is not None else ""
+        )
+        line("reconstruction", f"mean square error {result['reconstruction_mse']:.5f}{more}")
+    return output + (sample_lines(result) if "samples" in result else [])
 
 
-def of_translator(v: dict[str, Any]) -> list[str]:
+def translator_lines(result: dict[str, Any]) -> list[str]:
     """The numbers of a translator, for people: a block each way."""
-    of = {"test": "test", "train": "training"}.get(v["split"], "given")
-    shown = [
-        f"{v['model']} at step {v['step']}, on {v['examples'][0]} and {v['examples'][1]} {of} examples of {v['data']}"
+    split_name = {"test": "test", "train": "training"}.get(result["split"], "given")
+    output = [
+        f"{result['model']} at step {result['step']}, on {result['examples'][0]} and {result['examples'][1]} "
+        f"{split_name} examples of {result['data']}"
     ]
-    pairs = v.get("pairs", {})
-    for way in ("to B", "to A"):
-        one, truth = v.get(way), pairs.get(way)
-        if one is None:
+    pairs = result.get("pairs", {})
+    for direction in ("to B", "to A"):
+        scores, pair_scores = result.get(direction), pairs.get(direction)
+        if scores is None:
             continue
-        shown.append(f"translations {way}:")
-        if "cycle_error" in one:
-            shown.append(f"  {'cycle error':<24} {one['cycle_error']:.4f} +- {one['cycle_error:error']:.4f}")
-        before = f", of what is translated {one['before']:.4f}" if "before" in one else ""
-        shown.append(f"  {'sliced Wasserstein':<24} {one['distance']:.4f}, floor {one['distance:floor']:.4f}{before}")
-        for name, value in one.items():
-            if f"{name}:floor" in one and name != "distance":
-                shown += [
-                    f"  {line}" for line in with_floor(name, value, one[f"{name}:floor"], one.get(f"{name}:error"))
+        output.append(f"translations {direction}:")
+        if "cycle_error" in scores:
+            output.append(f"  {'cycle error':<24} {scores['cycle_error']:.4f} +- {scores['cycle_error:error']:.4f}")
+        before_text = f", of what is translated {scores['before']:.4f}" if "before" in scores else ""
+        output.append(
+            f"  {'sliced Wasserstein':<24} {scores['distance']:.4f}, floor {scores['distance:floor']:.4f}{before_text}"
+        )
+        for name, value in scores.items():
+            if f"{name}:floor" in scores and name != "distance":
+                output += [
+                    f"  {line}"
+                    for line in floor_lines(name, value, scores[f"{name}:floor"], scores.get(f"{name}:error"))
                 ]
-        shown += [f"  {name:<24} left out: {why}" for name, why in one["left_out"].items()]
-        for key in OF_PAIRS:
-            if truth and key in truth:
-                least = f", unchanged {truth['unchanged'][key]:.4f}" if key in truth.get("unchanged", {}) else ""
-                least += f", floor {truth[f'{key}:floor']:.4f}" if f"{key}:floor" in truth else ""
-                shown.append(f"  {f'{key} (pairs)':<24} {truth[key]:.4f}{least}")
-    return [*shown, *(f"warning: {sign}" for sign in v["signs"])]
+        output += [f"  {name:<24} left out: {why}" for name, why in scores["left_out"].items()]
+        for key in PAIR_METRICS:
+            if pair_scores and key in pair_scores:
+                reference_text = (
+                    f", unchanged {pair_scores['unchanged'][key]:.4f}"
+                    if key in pair_scores.get("unchanged", {})
+                    else ""
+                )
+                reference_text += f", floor {pair_scores[f'{key}:floor']:.4f}" if f"{key}:floor" in pair_scores else ""
+                output.append(f"  {f'{key} (pairs)':<24} {pair_scores[key]:.4f}{reference_text}")
+    return [*output, *(f"warning: {sign}" for sign in result["signs"])]
 
 
-def about_samples(v: dict[str, Any]) -> list[str]:
+def sample_lines(result: dict[str, Any]) -> list[str]:
     """The numbers of samples, each beside its floor."""
-    floor = {"train": "of as many training examples", "halves": "of the other half of the data"}[v["floor_from"]]
-    of = {"test": "held-out", "train": "training"}.get(v["split"], "given")
-    shown = [
-        f"{v['samples']} samples against as many {of} examples; floor: the same {floor}",
-        f"features {v['features']}: {v['protocol']}",
+    floor = {"train": "of as many training examples", "halves": "of the other half of the data"}[result["floor_from"]]
+    split_name = {"test": "held-out", "train": "training"}.get(result["split"], "given")
+    output = [
+        f"{result['samples']} samples against as many {split_name} examples; floor: the same {floor}",
+        f"features {result['features']}: {result['protocol']}",
     ]
-    for name, value in v.items():
-        if f"{name}:floor" in v:
-            short = name.removesuffix(f":{v['features']}")
-            shown += with_floor(short, value, v[f"{name}:floor"], v.get(f"{name}:error"))
-    return [*shown, *(f"{name:<24} left out: {why}" for name, why in v["left_out"].items())]
+    for name, value in result.items():
+        if f"{name}:floor" in result:
+            base_name = name.removesuffix(f":{result['features']}")
+            output += floor_lines(base_name, value, result[f"{name}:floor"], result.get(f"{name}:error"))
+    return [*output, *(f"{name:<24} left out: {why}" for name, why in result["left_out"].items())]
 
 
-def with_floor(name: str, value: Any, least: Any, error: Any = None) -> list[str]:
+def floor_lines(name: str, value: Any, floor: Any, error: Any = None) -> list[str]:
     """A number of samples, or one of each class in lines of their own, with floor and standard error."""
     if isinstance(value, dict):
-        lines = (with_floor(f"  {key}", value[key], least[key], (error or {}).get(key)) for key in value)
-        return [name, *(line for several in lines for line in several)]
-    return [f"{name:<24} {told(value)}{'' if error is None else f' +- {told(error)}'}, floor {told(least)}"]
+        lines = (floor_lines(f"  {key}", value[key], floor[key], (error or {}).get(key)) for key in value)
+        return [name, *(line for class_lines in lines for line in class_lines)]
+    return [
+        f"{name:<24} {format_numbers(value)}{'' if error is None else f' +- {format_numbers(error)}'}, floor "
+        f"{format_numbers(floor)}"
+    ]
 
 
-def told(x: Any) -> str:
+def format_numbers(x: Any) -> str:
     """A number, or several, for people."""
     if isinstance(x, list):
-        return " ".join(f"{one:.3g}" for one in x)
+        return " ".join(f"{number:.3g}" for number in x)
     return "none" if x is None else f"{x:.4g}"
 
 
-def about_information(v: dict[str, Any]) -> list[str]:
+def information_lines(result: dict[str, Any]) -> list[str]:
     """Mutual information and the aggregate posterior's distance, with what such an estimate can show at most."""
-    if "mutual_information" not in v:
+    if "mutual_information" not in result:
         return [f"{'mutual information':<24} not measured: the model is a hierarchy"]
-    least, most, n = v["mutual_information"], v["mutual_information_at_most"], v["mutual_information_examples"]
-    from_prior, at_least = v["aggregate_from_prior"], v["aggregate_from_prior_at_least"]
-    between, away, why = f"{least:.2f}", f"{from_prior:.2f}", f"on {n} examples"
-    if v["mutual_information_is_bound"]:
-        between = f"at least {least:.2f}" + ("" if most is None else f", at most {most:.2f}")
-        away = f"at most {from_prior:.2f}" + (f", at least {at_least:.2f}" if at_least else "")
-        why = f"of which {n} examples can show {v['mutual_information_limit']:.2f} for certain"
+    lower, upper, n = (
+        result["mutual_information"],
+        result["mutual_information_at_most"],
+        result["mutual_information_examples"],
+    )
+    from_prior, kl_lower = result["aggregate_from_prior"], result["aggregate_from_prior_at_least"]
+    mi_text, kl_text, why = f"{lower:.2f}", f"{from_prior:.2f}", f"on {n} examples"
+    if result["mutual_information_is_bound"]:
+        mi_text = f"at least {lower:.2f}" + ("" if upper is None else f", at most {upper:.2f}")
+        kl_text = f"at most {from_prior:.2f}" + (f", at least {kl_lower:.2f}" if kl_lower else "")
+        why = f"of which {n} examples can show {result['mutual_information_limit']:.2f} for certain"
     return [
-        f"{'mutual information':<24} {between} nats, {why}",
-        f"{'KL(q(z) || p(z))':<24} {away} nats, the aggregate posterior's",
+        f"{'mutual information':<24} {mi_text} nats, {why}",
+        f"{'KL(q(z) || p(z))':<24} {kl_text} nats, the aggregate posterior's",
     ]
 
 
-def with_error(values: dict[str, Any], name: str) -> str:
+def format_with_error(values: dict[str, Any], name: str) -> str:
     error = values[f"{name}_error"]
     return f"{values[name]:.2f}" if error is None else f"{values[name]:.2f} +- {error:.2f}"

@@ -6,12 +6,21 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from .. import explore
-from ..data import View
+from ..data import DataOptions
 from ..errors import UserError
-from ..explore.walks import Path
-from .common import TARGET, VIEW, Flat, RunName, SourceName, Target, deliver, opened
+from ..explore.walks import InterpolationPath
+from .common import (
+    DEFAULT_DATA_OPTIONS,
+    DEFAULT_OUTPUT,
+    FLATTEN,
+    OutputOptions,
+    RunName,
+    SourceName,
+    load_run,
+    save_examples,
+)
 
-OwnData = Annotated[
+OptionalSource = Annotated[
     str | None, Parameter(help="where examples come from, as for train; by default what the run was trained on")
 ]
 Label = Annotated[str | None, Parameter(help="class, for a conditional model")]
@@ -24,67 +33,78 @@ def interpolate(
     *,
     rows: Annotated[int, Parameter(help="how many walks")] = 8,
     columns: Annotated[int, Parameter(help="examples in a walk")] = 10,
-    path: Annotated[
-        Path | None, Parameter(help="a line, or an arc; by default spherical between noise, linear between examples")
+    interpolation: Annotated[
+        InterpolationPath | None,
+        Parameter(help="a line, or an arc; by default spherical between noise, linear between examples"),
     ] = None,
     seed: Annotated[int, Parameter(help="of the ends")] = 0,
     label: Label = None,
-    view: Annotated[View, Flat] = VIEW,
-    to: Annotated[Target, Flat] = TARGET,
+    options: Annotated[DataOptions, FLATTEN] = DEFAULT_DATA_OPTIONS,
+    output: Annotated[OutputOptions, FLATTEN] = DEFAULT_OUTPUT,
 ) -> None:
     """Walk through the latent space from one example to another."""
-    trained = opened(run)
+    trained = load_run(run)
     walk = partial(
-        explore.interpolate, trained, data, view, rows=rows, columns=columns, path=path, seed=seed, label=label
+        explore.interpolate,
+        trained,
+        data,
+        options,
+        rows=rows,
+        columns=columns,
+        interpolation=interpolation,
+        seed=seed,
+        label=label,
     )
-    deliver(walk, trained, "interpolation", to)
+    save_examples(walk, trained, "interpolation", output)
 
 
 def traverse(
     run: RunName,
-    data: OwnData = None,
+    data: OptionalSource = None,
     /,
     *,
     rows: Annotated[int, Parameter(help="latent dimensions, at most")] = 10,
     columns: Annotated[int, Parameter(help="steps from -3 to 3")] = 11,
     example: Annotated[int, Parameter(help="number of the example around whose code the others stay")] = 0,
-    view: Annotated[View, Flat] = VIEW,
-    to: Annotated[Target, Flat] = TARGET,
+    options: Annotated[DataOptions, FLATTEN] = DEFAULT_DATA_OPTIONS,
+    output: Annotated[OutputOptions, FLATTEN] = DEFAULT_OUTPUT,
 ) -> None:
     """Change one latent dimension at a time, from -3 to 3, those with the largest KL first.
 
     An autoencoder has no KL: its dimensions are sorted by the variance of the codes, and the unit is their deviation.
     """
-    trained = opened(run)
-    made = partial(explore.traverse, trained, data, view, rows=rows, columns=columns, example=example)
-    deliver(made, trained, "traversal", to)
+    trained = load_run(run)
+    generate = partial(explore.traverse, trained, data, options, rows=rows, columns=columns, example=example)
+    save_examples(generate, trained, "traversal", output)
 
 
 def manifold(
     run: RunName,
-    data: OwnData = None,
+    data: OptionalSource = None,
     /,
     *,
     side: Annotated[int, Parameter(help="examples along each side")] = 20,
-    codes: Annotated[
+    show_codes: Annotated[
         bool, Parameter(negative=(), help="show where the codes of examples lie instead, coloured by class")
     ] = False,
     label: Label = None,
-    view: Annotated[View, Flat] = VIEW,
-    to: Annotated[Target, Flat] = TARGET,
+    options: Annotated[DataOptions, FLATTEN] = DEFAULT_DATA_OPTIONS,
+    output: Annotated[OutputOptions, FLATTEN] = DEFAULT_OUTPUT,
 ) -> None:
     """Decode a plane of the latent space at the quantiles of the prior.
 
     With more than two latent dimensions, it is the plane of the two with the largest KL, the others at 0.
     """
-    trained = opened(run)
-    if codes:
+    trained = load_run(run)
+    if show_codes:
         if label is not None:
-            raise UserError(f"label={label} says what is decoded, but --codes decodes nothing: leave out one of them")
-        deliver(partial(explore.codes, trained, data=data, view=view), trained, "codes", to)
+            raise UserError(
+                f"label={label} says what is decoded, but --show-codes decodes nothing: leave out one of them"
+            )
+        save_examples(partial(explore.latent_scatter, trained, data=data, options=options), trained, "codes", output)
         return
-    made = partial(explore.manifold, trained, data, view, side=side, label=label)
-    deliver(made, trained, "manifold", to)
+    generate = partial(explore.manifold, trained, data, options, side=side, label=label)
+    save_examples(generate, trained, "manifold", output)
 
 
 def arithmetic(
@@ -98,12 +118,12 @@ def arithmetic(
     rows: Annotated[int, Parameter(help="how many examples")] = 8,
     columns: Annotated[int, Parameter(help="how many strengths")] = 8,
     strength: Annotated[float, Parameter(help="largest strength; 1 is the whole difference")] = 2.0,
-    view: Annotated[View, Flat] = VIEW,
-    to: Annotated[Target, Flat] = TARGET,
+    options: Annotated[DataOptions, FLATTEN] = DEFAULT_DATA_OPTIONS,
+    output: Annotated[OutputOptions, FLATTEN] = DEFAULT_OUTPUT,
 ) -> None:
     """Add the difference of two classes' mean codes to examples, more and more of it."""
-    trained = opened(run)
-    made = partial(
+    trained = load_run(run)
+    generate = partial(
         explore.arithmetic,
         trained,
         data,
@@ -113,6 +133,6 @@ def arithmetic(
         rows=rows,
         columns=columns,
         strength=strength,
-        view=view,
+        options=options,
     )
-    deliver(made, trained, "arithmetic", to)
+    save_examples(generate, trained, "arithmetic", output)

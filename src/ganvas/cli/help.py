@@ -12,12 +12,12 @@ from cyclopts.help.inline_text import InlineText
 from rich.console import Console, ConsoleOptions
 from rich.text import Text
 
-ASKED = {"--help", "-h"}
-BOUNDS = (("gt", "more than"), ("ge", "at least"), ("lt", "less than"), ("le", "at most"))
+HELP_FLAGS = {"--help", "-h"}
+BOUND_WORDS = (("gt", "more than"), ("ge", "at least"), ("lt", "less than"), ("le", "at most"))
 """pydantic's names of bounds, and ours"""
 
 
-class Formatter(DefaultFormatter):
+class HelpFormatter(DefaultFormatter):
     """Shows an option by one name, with its bounds; its negation only where that is of use; not what has no effect."""
 
     def __init__(self) -> None:
@@ -25,11 +25,11 @@ class Formatter(DefaultFormatter):
         self.command: App | None = None
 
     @contextmanager
-    def of(self, app: App, words: Sequence[str]) -> Iterator[None]:
+    def describe_command(self, app: App, words: Sequence[str]) -> Iterator[None]:
         """While help is asked for in these words, the command's description is its docstring, and not one line."""
-        self.command = app.parse_commands([word for word in words if word not in ASKED])[1][-1]
+        self.command = app.parse_commands([word for word in words if word not in HELP_FLAGS])[1][-1]
         summary, doc = self.command.help, getattr(self.command.default_command, "__doc__", None)
-        if doc and not ASKED.isdisjoint(words):
+        if doc and not HELP_FLAGS.isdisjoint(words):
             self.command.help = cleandoc(doc)
         try:
             yield
@@ -38,54 +38,54 @@ class Formatter(DefaultFormatter):
 
     def __call__(self, console: Console, options: ConsoleOptions, panel: HelpPanel) -> None:
         if panel.format == "parameter":
-            panel = panel.copy(entries=list(self.entries(panel.entries)))
+            panel = panel.copy(entries=list(self.visible_entries(panel.entries)))
         super().__call__(console, options, panel)
 
-    def entries(self, found: Sequence[HelpEntry]) -> Iterator[HelpEntry]:
+    def visible_entries(self, all_entries: Sequence[HelpEntry]) -> Iterator[HelpEntry]:
         """The entries of options that have an effect, as they are to be shown."""
-        hints = hints_of(self.command) if self.command and self.command.default_command else {}
-        hidden = getattr(getattr(self.command, "default_command", None), "unused", ())
-        for entry in found:
+        hints = option_types(self.command) if self.command and self.command.default_command else {}
+        unused = getattr(getattr(self.command, "default_command", None), "unused_path", ())
+        for entry in all_entries:
             option = entry.positive_names[0][2:].replace("-", "_") if entry.positive_names else ""
-            if option not in hidden and not (get_origin(entry.type) is Literal and len(get_args(entry.type)) == 1):
-                yield tidy(entry, bounds(hints.get(option)))
+            if option not in unused and not (get_origin(entry.type) is Literal and len(get_args(entry.type)) == 1):
+                yield format_entry(entry, describe_limits(hints.get(option)))
 
 
-def tidy(entry: HelpEntry, limits: str) -> HelpEntry:
+def format_entry(entry: HelpEntry, limits: str) -> HelpEntry:
     """An entry with one name of the option, and its bounds before its default."""
-    named = entry.positive_names
-    if entry.positive_shorts and all(len(name) == len("--n") for name in named):
-        named = ()
-    on = entry.default == "True" and entry.type is bool
+    names = entry.positive_names
+    if entry.positive_shorts and all(len(name) == len("--n") for name in names):
+        names = ()
+    is_on = entry.default == "True" and entry.type is bool
     default = None if entry.default in ("False", "()") else entry.default
     if default is not None and default.startswith("("):
         default = default.strip("(,)").replace(", ", " ")
     return entry.copy(
-        positive_names=named, negative_names=entry.negative_names if on else (), default=default,
-        description=with_more(entry.description, limits),
+        positive_names=names, negative_names=entry.negative_names if is_on else (), default=default,
+        description=append_limits(entry.description, limits),
     )  # fmt: skip
 
 
-def with_more(description: Any, limits: str) -> Any:
+def append_limits(description: Any, limits: str) -> Any:
     """A description with the bounds behind it."""
     if not limits:
         return description
-    whole = InlineText(getattr(description, "primary_renderable", None) or Text(str(description or "")))
-    whole.append(Text(f"[{limits}]", "dim"))
-    return whole
+    text = InlineText(getattr(description, "primary_renderable", None) or Text(str(description or "")))
+    text.append(Text(f"[{limits}]", "dim"))
+    return text
 
 
-def hints_of(command: App) -> dict[str, Any]:
+def option_types(command: App) -> dict[str, Any]:
     """The types of a command's options, by their Python names."""
     arguments = command.assemble_argument_collection(parse_docstring=False)
     return {argument.field_info.name: argument.field_info.annotation for argument in arguments if not argument.children}
 
 
-def bounds(hint: Any) -> str:
+def describe_limits(hint: Any) -> str:
     """The bounds in a type, or in what a union or a tuple is made of."""
-    found = [
+    limits = [
         f"{word} {getattr(limit, name):g}"
         for part in getattr(hint, "__metadata__", ()) for limit in getattr(part, "metadata", [part])
-        for name, word in BOUNDS if hasattr(limit, name)
+        for name, word in BOUND_WORDS if hasattr(limit, name)
     ]  # fmt: skip
-    return ", ".join(found) or next(filter(None, map(bounds, get_args(hint))), "")
+    return ", ".join(limits) or next(filter(None, map(describe_limits, get_args(hint))), "")

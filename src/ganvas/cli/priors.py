@@ -7,16 +7,16 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from .. import data as data_sources
-from ..data import Collection, View
-from ..distributions.priors import BEST, Fitted
+from ..data import DataOptions, Dataset
+from ..distributions.priors import BEST, FittedPriors
 from ..errors import UserError
-from ..inference.trained import NO_ENCODER, WEIGHTS, Trained
-from ..model import Encodes
+from ..inference.trained import NO_ENCODER, WEIGHTS_FILE, Trained
+from ..model import EncoderModel
 from ..training import run_folder
-from ..training.progress import Bar
-from ..training.resume import again
-from .app import tell
-from .common import VIEW, Flat, Json, RunName, opened
+from ..training.progress import ProgressBar
+from ..training.resume import reload_data
+from .app import print_result
+from .common import DEFAULT_DATA_OPTIONS, FLATTEN, Json, RunName, load_run
 
 
 def fit_prior(
@@ -28,59 +28,70 @@ def fit_prior(
         tuple[str, ...], Parameter(negative=(), help="only these, by comma: gaussian, mixture, flow")
     ] = (),
     seed: Annotated[int, Parameter(help="of the codes, of those held out, and of the fits")] = 0,
-    view: Annotated[View, Flat] = VIEW,
+    options: Annotated[DataOptions, FLATTEN] = DEFAULT_DATA_OPTIONS,
     quiet: Annotated[bool, Parameter(negative=(), help="show no progress")] = False,
     json: Json = False,
 ) -> None:
     """Fit priors to the codes of an autoencoder or a VAE, so that it can sample from where its codes are.
 
-    They are kept with the weights, in the same file, in place of any before: `ganvas sample RUN --prior best`. The
+    They are kept with the weights, in the same file,
+    in place of any before: `ganvas sample RUN --fitted-prior best`. The
     score is the mean log-density of held-out codes in nats, higher is better; standard is N(0, I).
     """
-    path, bar = run_folder.find(run), Bar(quiet)
-    place = path if path.is_dir() else path.parent
-    with run_folder.alone(place, bar.notes) if (place / run_folder.CONFIG).exists() else nullcontext():
-        fit_within(run, path, data, kinds, seed, view, bar, json)
+    path, bar = run_folder.find_run(run), ProgressBar(quiet)
+    folder = path if path.is_dir() else path.parent
+    with run_folder.lock_run(folder, bar.print_notes) if (folder / run_folder.CONFIG_FILE).exists() else nullcontext():
+        fit_and_save(run, path, data, kinds, seed, options, bar, json)
 
 
-def fit_within(
-    run: str, path: Path, data: str | None, kinds: tuple[str, ...], seed: int, view: View, bar: Bar, json: bool
+def fit_and_save(
+    run: str,
+    path: Path,
+    data: str | None,
+    kinds: tuple[str, ...],
+    seed: int,
+    options: DataOptions,
+    bar: ProgressBar,
+    json: bool,
 ) -> None:
     """`fit_prior`, while nothing else writes the weights."""
-    trained = opened(run)
-    trained.needs(Encodes, NO_ENCODER)
-    source: str | Collection = its_own(trained, run, view, bar) if data is None else data
-    chosen = data_sources.names_in(kinds) or None
-    fitted = trained.fit_prior(source, None if data is None else view, kinds=chosen, seed=seed, progress=bar.say)
-    assert fitted.priors is not None
-    file = path / WEIGHTS if path.is_dir() else path
-    fitted.save(file)
-    bar.notes(fitted.priors.notes)
-    bar.say(f"kept in {file}: ganvas sample {run} --prior {BEST}")
-    report(fitted.priors, str(file), json)
+    trained = load_run(run)
+    trained.require(EncoderModel, NO_ENCODER)
+    source: str | Dataset = load_training_data(trained, run, options, bar) if data is None else data
+    selected_kinds = data_sources.split_names(kinds) or None
+    model_with_priors = trained.fit_prior(
+        source, None if data is None else options, kinds=selected_kinds, seed=seed, progress=bar.say
+    )
+    assert model_with_priors.priors is not None
+    file = path / WEIGHTS_FILE if path.is_dir() else path
+    model_with_priors.save(file)
+    bar.print_notes(model_with_priors.priors.notes)
+    bar.say(f"kept in {file}: ganvas sample {run} --fitted-prior {BEST}")
+    print_report(model_with_priors.priors, str(file), json)
 
 
-def its_own(trained: Trained, run: str, view: View, bar: Bar) -> Collection:
+def load_training_data(trained: Trained, run: str, options: DataOptions, bar: ProgressBar) -> Dataset:
     """What the run was trained on; UserError where that is not known, or cannot be read again."""
-    if view != VIEW:
+    if options != DEFAULT_DATA_OPTIONS:
         raise UserError(f"options of data need data: ganvas fit-prior {run} DATA, or none for what it was trained on")
     config = None if trained.folder is None else run_folder.read_config(trained.folder)
     if trained.folder is None or config is None or config["data"]["source"] == "array":
         raise UserError(f"{run} does not say where its data are: give them, ganvas fit-prior {run} DATA")
-    trained.needs(Encodes, NO_ENCODER)
-    found = again(config, None, trained.folder, bar, "ganvas fit-prior")
-    assert isinstance(found, Collection)  # of an encoder
-    return found
+    trained.require(EncoderModel, NO_ENCODER)
+    dataset = reload_data(config, None, trained.folder, bar, "ganvas fit-prior")
+    assert isinstance(dataset, Dataset)  # of an encoder
+    return dataset
 
 
-def report(fitted: Fitted, file: str, as_json: bool) -> None:
+def print_report(fitted_priors: FittedPriors, file: str, as_json: bool) -> None:
     """The likelihoods, on stdout."""
     lines = [f"{'prior':<10} nats per held-out code"]
     lines += [
-        f"{kind:<10} {value:>22.2f}{'  best' if kind == fitted.best else ''}" for kind, value in fitted.held_out.items()
+        f"{kind:<10} {value:>22.2f}{'  best' if kind == fitted_priors.best else ''}"
+        for kind, value in fitted_priors.held_out.items()
     ]
     value = {
-        "weights": file, "data": fitted.data, "held_out": fitted.held_out, "best": fitted.best,
-        "codes": fitted.counts[0], "codes_held_out": fitted.counts[1], "notes": list(fitted.notes),
+        "weights": file, "data": fitted_priors.data, "held_out": fitted_priors.held_out, "best": fitted_priors.best,
+        "codes": fitted_priors.counts[0], "codes_held_out": fitted_priors.counts[1], "notes": list(fitted_priors.notes),
     }  # fmt: skip
-    tell(lines, value, as_json)
+    print_result(lines, value, as_json)

@@ -8,14 +8,23 @@ from typing import Annotated
 import torch
 from cyclopts import Parameter
 
-from ..data import View
-from ..errors import at_least_one
+from ..data import DataOptions
+from ..errors import check_positive
 from ..inference.trained import Trained
-from ..training.progress import Bar
-from ..viz.images import PICTURES, Examples
-from .common import TARGET, VIEW, Flat, RunName, SourceName, Target, deliver, opened
+from ..training.progress import ProgressBar
+from ..viz.images import PICTURE_SUFFIXES, Examples
+from .common import (
+    DEFAULT_DATA_OPTIONS,
+    DEFAULT_OUTPUT,
+    FLATTEN,
+    OutputOptions,
+    RunName,
+    SourceName,
+    load_run,
+    save_examples,
+)
 
-ROWS = 40
+MAX_CLASS_ROWS = 40
 """most classes in a picture"""
 
 
@@ -25,33 +34,45 @@ def sample(
     *,
     n: Annotated[int | None, Parameter(alias="-n", help="how many; 64 unless given")] = None,
     seed: Annotated[int, Parameter(help="of the noise")] = 0,
-    prior: Annotated[
+    fitted_prior: Annotated[
         str,
         Parameter(help="standard, the model's own; best, gaussian, mixture or flow: what `ganvas fit-prior` fitted"),
     ] = "standard",
     label: Annotated[str | None, Parameter(help="class, by name or number, of a conditional model")] = None,
-    each: Annotated[int | None, Parameter(help="in place of n: how many of every class, a row a class")] = None,
-    to: Annotated[Target, Flat] = TARGET,
+    per_class: Annotated[int | None, Parameter(help="in place of n: how many of every class, a row a class")] = None,
+    output: Annotated[OutputOptions, FLATTEN] = DEFAULT_OUTPUT,
 ) -> None:
     """Generate new examples with a trained model, from N(0, I) or from a fitted prior."""
-    trained = opened(run)
-    if label is not None and each is None and (chosen := trained.chosen(1, label)) is not None:
-        Bar().say(f"class {trained.about['classes'][int(chosen)]}")
-    make = partial(trained.sample, n, seed=seed, prior=prior, label=label, each=each)
-    deliver(make if each is None or not drawn(to.out) else lambda: first(make()), trained, "samples", to)
+    trained = load_run(run)
+    if label is not None and per_class is None and (labels := trained.class_labels(1, label)) is not None:
+        ProgressBar().say(f"class {trained.metadata['classes'][int(labels)]}")
+    generate = partial(trained.sample, n, seed=seed, fitted_prior=fitted_prior, label=label, per_class=per_class)
+    save_examples(
+        generate if per_class is None or not is_picture(output.out) else lambda: first_rows(generate()),
+        trained,
+        "samples",
+        output,
+    )
 
 
-def drawn(out: Path | None) -> bool:
+def is_picture(out: Path | None) -> bool:
     """Whether examples that go there become one picture."""
-    return out is None or out.suffix.lower() in PICTURES
+    return out is None or out.suffix.lower() in PICTURE_SUFFIXES
 
 
-def first(made: Examples) -> Examples:
+def first_rows(examples: Examples) -> Examples:
     """The first rows, where there are more images a class than a picture can show well."""
-    if made.columns is None or len(made.rows) <= ROWS:
-        return made
-    Bar().notes([f"the picture shows the first {ROWS} of {len(made.rows)} classes: --out all.npz has every one"])
-    return replace(made, x=made.x[: ROWS * made.columns], rows=made.rows[:ROWS])
+    if examples.columns is None or len(examples.row_labels) <= MAX_CLASS_ROWS:
+        return examples
+    ProgressBar().print_notes(
+        [
+            f"the picture shows the first {MAX_CLASS_ROWS} of {len(examples.row_labels)} classes: --out all.npz "
+            "has every one"
+        ]
+    )
+    return replace(
+        examples, x=examples.x[: MAX_CLASS_ROWS * examples.columns], row_labels=examples.row_labels[:MAX_CLASS_ROWS]
+    )
 
 
 def reconstruct(
@@ -60,22 +81,24 @@ def reconstruct(
     /,
     *,
     n: Annotated[int, Parameter(alias="-n", help="how many of the examples, spread evenly over them")] = 32,
-    view: Annotated[View, Flat] = VIEW,
-    to: Annotated[Target, Flat] = TARGET,
+    options: Annotated[DataOptions, FLATTEN] = DEFAULT_DATA_OPTIONS,
+    output: Annotated[OutputOptions, FLATTEN] = DEFAULT_OUTPUT,
 ) -> None:
     """Encode and decode examples; a picture shows each beside its reconstruction."""
-    trained = opened(run)
-    deliver(lambda: pairs(trained, data, view, n, to.out), trained, "reconstructions", to)
+    trained = load_run(run)
+    save_examples(
+        lambda: reconstruction_pairs(trained, data, options, n, output.out), trained, "reconstructions", output
+    )
 
 
-def pairs(trained: Trained, data: str, view: View, n: int, out: Path | None) -> Examples:
+def reconstruction_pairs(trained: Trained, data: str, options: DataOptions, n: int, out: Path | None) -> Examples:
     """Reconstructions; for a picture, each after its example."""
-    collection = trained.fitting(data, view)
-    at_least_one(n, "n")
-    collection = collection.at(torch.linspace(0, len(collection) - 1, min(n, len(collection))).long())
-    made = trained.reconstruct(collection)
-    if made.x.ndim == 2 or not drawn(out):
-        return made
-    both = made.x.new_empty((2 * len(made), *made.x.shape[1:]))
-    both[0::2], both[1::2] = collection.x, made.x
-    return Examples(both, columns=8)
+    dataset = trained.load_preprocessed(data, options)
+    check_positive(n, "n")
+    dataset = dataset.select(torch.linspace(0, len(dataset) - 1, min(n, len(dataset))).long())
+    reconstructions = trained.reconstruct(dataset)
+    if reconstructions.x.ndim == 2 or not is_picture(out):
+        return reconstructions
+    interleaved = reconstructions.x.new_empty((2 * len(reconstructions), *reconstructions.x.shape[1:]))
+    interleaved[0::2], interleaved[1::2] = dataset.x, reconstructions.x
+    return Examples(interleaved, columns=8)

@@ -8,81 +8,90 @@ from cyclopts import App, Parameter
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from ..config import Plan
-from ..data import View
+from ..config import TrainConfig
+from ..data import DataOptions
 from ..errors import UserError
 from ..inference.trained import Trained
-from ..model import STRICT, Model, a_name_of, plain
+from ..model import STRICT, Model, model_name_with_article, to_dict
 from ..models import MODELS
 from ..training import run as running
 from ..training import run_folder
-from .app import tell
-from .common import VIEW, Json, RunName, SourceName
+from .app import print_result
+from .common import DEFAULT_DATA_OPTIONS, Json, RunName, SourceName
 
 train_app = App(name="train", help="Train a model on a folder of images, a file, or a named data set.")
 
 
-def train_command(cls: type[Model]) -> Callable[..., None]:
+def make_train_command(cls: type[Model]) -> Callable[..., None]:
     """The command that trains models of this class: its options are the class's fields, Plan's and View's."""
 
-    own = plan_of(cls)
+    config_class = train_config_class(cls)
 
     def command(
         data: SourceName,
         /,
-        *other: Annotated[str, Parameter(show=cls.domains == 2, help="the second one, to translate between the two")],
+        *data_b: Annotated[
+            str, Parameter(show=cls.n_domains == 2, help="the second one, to translate between the two")
+        ],
         model: Annotated[cls, Parameter(name="*", group="Model")] = cls(),  # type: ignore[valid-type]
-        plan: Annotated[own, Parameter(name="*", group="Training")] = own(),  # type: ignore[valid-type]
-        view: Annotated[View, Parameter(name="*", group="Data")] = VIEW,
-        out: Annotated[Path, Parameter(help="where run folders are made")] = Path("runs"),
+        train_config: Annotated[config_class, Parameter(name="*", group="Training")] = config_class(),  # type: ignore[valid-type]
+        data_options: Annotated[DataOptions, Parameter(name="*", group="Data")] = DEFAULT_DATA_OPTIONS,
+        runs_dir: Annotated[Path, Parameter(help="where run folders are made")] = Path("runs"),
         folder: Annotated[Path | None, Parameter(help="the run's folder, which must be new or empty")] = None,
-        start: Annotated[
-            str | None, Parameter(name="--from", help="a run or a file of weights, whose networks the run begins with")
+        init_from: Annotated[
+            str | None,
+            Parameter(name="--init-from", help="a run or a file of weights, whose networks the run begins with"),
         ] = None,
         quiet: Annotated[bool, Parameter(negative=(), help="show no progress")] = False,
         json: Json = False,
     ) -> None:
-        refuse_unused(cls, plain(model) | plain(plan), plain(cls()) | plain(own()))
-        options = plain(plan) | plain(view)
-        sources = (data, *other) if other else data
-        finished(running.train(model, sources, out=out, folder=folder, start=start, quiet=quiet, **options), json)
+        reject_ignored_options(cls, to_dict(model) | to_dict(train_config), to_dict(cls()) | to_dict(config_class()))
+        options = to_dict(train_config) | to_dict(data_options)
+        sources = (data, *data_b) if data_b else data
+        print_run(
+            running.train(
+                model, sources, runs_dir=runs_dir, folder=folder, init_from=init_from, quiet=quiet, **options
+            ),
+            json,
+        )
 
-    use = "ganvas sample last" if cls.domains == 1 else "ganvas translate last FROM TO"
-    command.__doc__ = f"{cls.__doc__}\n\nWrites a run folder; then: `{use}`."
-    vars(command)["unused"] = cls.unused
+    next_command = "ganvas sample last" if cls.n_domains == 1 else "ganvas translate last FROM TO"
+    command.__doc__ = f"{cls.__doc__}\n\nWrites a run folder; then: `{next_command}`."
+    vars(command)["unused"] = cls.ignored_options
     return command
 
 
-def refuse_unused(cls: type[Model], given: dict[str, Any], usual: dict[str, Any]) -> None:
+def reject_ignored_options(cls: type[Model], values: dict[str, Any], defaults: dict[str, Any]) -> None:
     """UserError for an option that has no effect on models of this class."""
-    for name in cls.unused:
-        if given[name] != usual[name]:
-            raise UserError(f"{name}={given[name]} has no effect on {a_name_of(cls())}: leave it out")
+    for name in cls.ignored_options:
+        if values[name] != defaults[name]:
+            raise UserError(f"{name}={values[name]} has no effect on {model_name_with_article(cls())}: leave it out")
 
 
-def plan_of(cls: type[Model]) -> type[Plan]:
+def train_config_class(cls: type[Model]) -> type[TrainConfig]:
     """Plan, with the defaults that are usual for this model; where it counts whether an option was given, None."""
-    kinds = {name: Plan.__annotations__[name] for name in cls.usual}
-    values = dict(cls.usual)
-    for name in ("steps", "batch"):
-        kinds[name] = Annotated[
-            Annotated[int, Field(gt=0)] | None, Parameter(show_default=str(values.get(name, getattr(Plan, name))))
+    annotations = {name: TrainConfig.__annotations__[name] for name in cls.default_training}
+    defaults = dict(cls.default_training)
+    for name in ("steps", "batch_size"):
+        annotations[name] = Annotated[
+            Annotated[int, Field(gt=0)] | None,
+            Parameter(show_default=str(defaults.get(name, getattr(TrainConfig, name)))),
         ]
-        values[name] = None
+        defaults[name] = None
     decorate: Any = dataclass(frozen=True, kw_only=True, config=STRICT)
-    own: type[Plan] = decorate(
-        type("Plan", (Plan,), {"__annotations__": kinds, "__module__": Plan.__module__} | values)
+    config_class: type[TrainConfig] = decorate(
+        type("Plan", (TrainConfig,), {"__annotations__": annotations, "__module__": TrainConfig.__module__} | defaults)
     )
-    return own
+    return config_class
 
 
 for _name, _cls in MODELS.items():
-    train_app.command(train_command(_cls), name=_name)
+    train_app.command(make_train_command(_cls), name=_name)
 
 
-def finished(trained: Trained, as_json: bool) -> None:
+def print_run(trained: Trained, as_json: bool) -> None:
     assert trained.folder is not None
-    tell([str(trained.folder)], run_folder.summary(trained.folder), as_json)
+    print_result([str(trained.folder)], run_folder.summarize_run(trained.folder), as_json)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -93,21 +102,21 @@ class Changes:
     """learning rate"""
     lr_d: float | None = None
     """of a GAN's discriminator"""
-    batch: int | None = None
+    batch_size: int | None = None
     """examples per step"""
-    every: int | None = None
+    checkpoint_every: int | None = None
     """steps between checkpoints"""
     patience: int | None = None
     """measurements without a new lowest distance, after which the run stops"""
-    max_norm: float | None = None
+    clip_grad_norm: float | None = None
     """of the gradient of each network"""
-    ema: float | None = None
+    ema_decay: float | None = None
     """decay of the averaged weights"""
-    milestones: str | None = None
+    lr_milestones: str | None = None
     """parts of the run, as 0.5,0.8, after which the learning rate is multiplied by drop"""
-    drop: float | None = None
+    lr_gamma: float | None = None
     """factor of the learning rate at each milestone"""
-    decay: float | None = None
+    lr_decay: float | None = None
     """last part of the run, in which the learning rate falls to 0"""
     precision: Literal["float32", "bfloat16"] | None = None
     """of matrix products and convolutions"""
@@ -115,31 +124,37 @@ class Changes:
     """draw examples of every class equally often"""
 
 
-NOTHING = Changes()
+NO_CHANGES = Changes()
 
 
 def resume(
     run: RunName,
     data: Annotated[str | None, Parameter(help="where its data are now, if they have moved")] = None,
-    other: Annotated[str | None, Parameter(help="those of domain B, of a translator")] = None,
+    data_b: Annotated[str | None, Parameter(help="those of domain B, of a translator")] = None,
     /,
     *,
     steps: Annotated[int | None, Parameter(help="go on to this step, beyond the run's plan")] = None,
     device: Annotated[
         Literal["auto", "cpu", "cuda", "mps"] | None, Parameter(help="where to compute from now on")
     ] = None,
-    changed_data: Annotated[
+    allow_changed_data: Annotated[
         bool, Parameter(negative=(), help="go on though the data are not the same; config.json says since which step")
     ] = False,
-    changes: Annotated[Changes, Parameter(name="*", group="Changes, from here on")] = NOTHING,
+    changes: Annotated[Changes, Parameter(name="*", group="Changes, from here on")] = NO_CHANGES,
     quiet: Annotated[bool, Parameter(negative=(), help="show no progress")] = False,
     json: Json = False,
-    **others: Annotated[str, Parameter(show=False)],
+    **unknown_options: Annotated[str, Parameter(show=False)],
 ) -> None:
     """Go on with a run that was stopped or killed, exactly as if it had not been."""
-    sources = data if data is None or other is None else (data, other)
-    asked = {name: value for name, value in plain(changes).items() if value is not None} | others
+    sources = data if data is None or data_b is None else (data, data_b)
+    overrides = {name: value for name, value in to_dict(changes).items() if value is not None} | unknown_options
     trained = running.resume(
-        run_folder.find(run), sources, steps=steps, device=device, changed_data=changed_data, quiet=quiet, **asked
+        run_folder.find_run(run),
+        sources,
+        steps=steps,
+        device=device,
+        allow_changed_data=allow_changed_data,
+        quiet=quiet,
+        **overrides,
     )
-    finished(trained, json)
+    print_run(trained, json)

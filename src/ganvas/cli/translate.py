@@ -5,13 +5,13 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from ..inference.translation import of_another_size, pixels_of, translate_files
+from ..inference.translation import format_size, size_warning, translate_files
 from ..io.atomic import refuse_existing
-from ..training.progress import Bar
-from .app import tell
-from .common import Force, Json, RunName, opened
+from ..training.progress import ProgressBar
+from .app import print_result
+from .common import Force, Json, RunName, load_run
 
-ARRAYS = (".npy", ".npz")
+ARRAY_SUFFIXES = (".npy", ".npz")
 
 
 def translate(
@@ -30,16 +30,16 @@ def translate(
     json: Json = False,
 ) -> None:
     """Translate images of one domain to the other; run again, it goes on with those that are not done."""
-    trained, bar = opened(run), Bar(quiet)
-    if source.suffix in ARRAYS:
+    trained, bar = load_run(run), ProgressBar(quiet)
+    if source.suffix in ARRAY_SUFFIXES:
         refuse_existing(out, force)
-        made = trained.translate(source, to)
-        made.save(out)
-        home, _ = trained.towards(to)
-        if len(home) == 3 and made.x.shape[2:] != home[1:]:
-            bar.notes([of_another_size(len(made), pixels_of(home))])
-        tell([str(out)], {"out": str(out), "translated": len(made)}, json)
+        translations = trained.translate(source, to)
+        translations.save(out)
+        source_shape, _ = trained.domain_shapes(to)
+        if len(source_shape) == 3 and translations.x.shape[2:] != source_shape[1:]:
+            bar.print_notes([size_warning(len(translations), format_size(source_shape))])
+        print_result([str(out)], {"out": str(out), "translated": len(translations)}, json)
         return
-    with bar.reading("translating") as progress:
+    with bar.track_images("translating") as progress:
         summary = translate_files(trained, source, out, to, force=force, progress=progress)
-    tell(summary.lines(), summary.plain(), json)
+    print_result(summary.lines(), summary.to_dict(), json)

@@ -13,33 +13,35 @@ from ..errors import UserError, did_you_mean
 from ..model import Model
 from .arrays import from_array
 from .builtin import BUILTIN
-from .collection import CHANNELS, Collection, checked, chunks, counts, fitted, with_channels
-from .files import from_idx, idx_in
-from .folder import MixedSizes, from_folder
-from .holdout import rows_parted, with_test_part
+from .collection import CHANNELS, Dataset, chunks, class_counts, convert_channels, resize_and_crop, validate_dataset
+from .files import find_idx, from_idx
+from .folder import MixedSizesError, from_folder
+from .holdout import note_unused_holdout, split_dataset
 from .images import Progress
-from .layout import domains_in
-from .levels import bounds_in, range_in, text_of
-from .listing import ARCHIVES, File, holds_images, is_image, mode_of, reason
-from .npz import from_npy, from_npz, has_test
+from .layout import find_domains
+from .levels import bounds_to_text, read_bounds, read_range
+from .listing import ARCHIVES, File, error_reason, holds_images, is_image, path_mode
+from .npz import from_npy, from_npz, has_test_split
 from .objects import from_object
-from .pair import DOMAINS, Pair, PairStream, domains_of, paired, warnings
-from .scaling import Scaling, hidden
+from .pair import DOMAINS, DomainPair, PairStream, domain_headers, make_pair, pair_warnings
+from .scaling import Scaling, hidden_colour_stats
 from .stream import Stream
-from .table import TABLE
-from .tabular import SUFFIXES as TABLES
-from .tabular import of_table
-from .view import NoSplit, View, names_in, recorded, whole
+from .table import TABLE_PATTERN
+from .tabular import TABLE_SEPARATORS as TABLES
+from .tabular import table_hint
+from .view import DataOptions, MissingSplitError, options_from_config, split_names, without_holdout
 
-SOME = 0.005
+HIDDEN_COLOUR_SHARE = 0.005
 """share of pixels that is worth a note"""
-Source = str | Path | Collection | np.ndarray | Tensor | Sized | Iterable[Any]
+Source = str | Path | Dataset | np.ndarray | Tensor | Sized | Iterable[Any]
 Sources = Source | tuple[Source, ...]
 """a source, or those of a translator's domains A and B"""
-Data = Collection | Pair
+Data = Dataset | DomainPair
 
 
-def load(source: Source, view: View | None = None, *, progress: Progress = lambda done, total: None) -> Collection:
+def load(
+    source: Source, options: DataOptions | None = None, *, progress: Progress = lambda done, total: None
+) -> Dataset:
     """The collection that a source names.
 
     A source is the name of a built-in data set (`BUILTIN`), a folder or a zip of images, an image, a .npy, .npz (or
@@ -47,28 +49,28 @@ def load(source: Source, view: View | None = None, *, progress: Progress = lambd
     of images, PyTorch's data sets and tables of pandas.  `progress(done, total)` is
     called while images are read.  Raises UserError where the source cannot be used, with what to do about it.
     """
-    view = view or View()
-    if view.data_dir and not (isinstance(source, str) and source in ("mnist", "fashion-mnist")):
+    options = options or DataOptions()
+    if options.data_dir and not (isinstance(source, str) and source in ("mnist", "fashion-mnist")):
         raise UserError("data_dir is where mnist and fashion-mnist are looked for: leave it out for other data")
-    if view.range and (isinstance(source, Collection) or is_builtin(source)):
+    if options.range and (isinstance(source, Dataset) or is_builtin(source)):
         raise UserError("range is for images from files and arrays of numbers, and these are bytes: leave it out")
     if isinstance(source, str | Path):
-        collection = named(str(source), view, progress)
+        dataset = load_named(str(source), options, progress)
     else:
-        collection = checked(source) if isinstance(source, Collection) else from_object(source, view)
-        collection = given(collection, view)
-    if view.classes:
-        collection = collection.only(view.classes)
-    return with_hidden(prepared(collection, view))
+        dataset = validate_dataset(source) if isinstance(source, Dataset) else from_object(source, options)
+        dataset = split_in_memory(dataset, options)
+    if options.classes:
+        dataset = dataset.filter_classes(options.classes)
+    return note_hidden_colours(convert_images(dataset, options))
 
 
-def with_hidden(collection: Collection) -> Collection:
+def note_hidden_colours(dataset: Dataset) -> Dataset:
     """The collection, with a note where transparent pixels have colours, which nobody sees."""
-    if collection.shape[0] != 4 or not collection.are_images:
-        return collection
-    _, coloured, _ = hidden(collection.x)
+    if dataset.shape[0] != 4 or not dataset.has_images:
+        return dataset
+    _, coloured, _ = hidden_colour_stats(dataset.x)
     note = f"{coloured:.0%} of the pixels are transparent and have colours, which nobody sees: they play no part"
-    return collection if coloured < SOME or note in collection.notes else collection.noting([note])
+    return dataset if coloured < HIDDEN_COLOUR_SHARE or note in dataset.notes else dataset.with_notes([note])
 
 
 def is_builtin(source: Source) -> bool:
@@ -76,126 +78,162 @@ def is_builtin(source: Source) -> bool:
     return isinstance(source, str) and source in BUILTIN
 
 
-def with_range(source: Source, view: View, about: dict[str, Any], domain: int = 0) -> View:
+def restore_range(source: Source, options: DataOptions, header: dict[str, Any], domain: int = 0) -> DataOptions:
     """The view with black and white as a run's data had them, if it says nothing of that and the source may be numbers.
 
     `about` is what the run's weights file says, `domain` the number of a translator's domain.
     """
-    bounds = bounds_in(about, domain)
-    if bounds is None or view.range or isinstance(source, Collection) or is_builtin(source):
-        return view
-    return replace(view, range=text_of(bounds))
+    bounds = read_bounds(header, domain)
+    if bounds is None or options.range or isinstance(source, Dataset) or is_builtin(source):
+        return options
+    return replace(options, range=bounds_to_text(bounds))
 
 
-def load_all(sources: Sources, view: View | None = None, *, progress: Progress = lambda done, total: None) -> Data:
+def load_all(
+    sources: Sources, options: DataOptions | None = None, *, progress: Progress = lambda done, total: None
+) -> Data:
     """The collection that a source names, or the pair of collections that two name, each as `load` has it."""
     if isinstance(sources, tuple):
         if len(sources) != 2:
             raise UserError(f"a translator learns from two sources, A and B, not from {len(sources)}")
-        return paired([load(source, view, progress=progress) for source in sources])
-    return load(sources, view, progress=progress)
+        return make_pair([load(source, options, progress=progress) for source in sources])
+    return load(sources, options, progress=progress)
 
 
-def apart(sources: Sources) -> Sources:
+def resolve_domains(sources: Sources) -> Sources:
     """The sources; of a folder with trainA and trainB, CycleGAN's own layout, these two."""
     if not isinstance(sources, str | Path) or str(sources) in BUILTIN:
         return sources
-    return domains_in(Path(sources).expanduser()) or sources
+    return find_domains(Path(sources).expanduser()) or sources
 
 
-def scaling_of(data: Data, model: Model) -> tuple[Scaling, ...]:
+def fit_scaling(data: Data, model: Model) -> tuple[Scaling, ...]:
     """How the model is to see a collection, or both of a pair, which it has not learnt from yet."""
-    return tuple(Scaling.of(part.x, model.span, standardized=model.standardized) for part in data.parts)
+    return tuple(
+        Scaling.fit(part.x, model.pixel_range, standardize=model.uses_standardization) for part in data.datasets
+    )
 
 
-def streamed(data: Data, scaling: Sequence[Scaling] | None = None, **options: Any) -> Stream | PairStream:
+def make_stream(data: Data, scaling: Sequence[Scaling] | None = None, **options: Any) -> Stream | PairStream:
     """Endless batches of a collection, or of both of a pair, with the `scaling` of each; options as `Stream` has."""
-    each = (Scaling(),) * len(data.parts) if scaling is None else scaling
-    if isinstance(data, Pair):
-        return PairStream(data, scaling=each, **options)
-    return Stream(data, scaling=each[0], **options)
+    scalings = (Scaling(),) * len(data.datasets) if scaling is None else scaling
+    if isinstance(data, DomainPair):
+        return PairStream(data, scaling=scalings, **options)
+    return Stream(data, scaling=scalings[0], **options)
 
 
-def given(collection: Collection, view: View) -> Collection:
+def split_in_memory(dataset: Dataset, options: DataOptions) -> Dataset:
     """Examples from Python, which are taken whole unless the view says what share to hold out."""
-    if view.holdout and view.holdout != "auto":
-        return rows_parted(collection, view, owned=False)
-    if view.split != "train":
-        raise NoSplit(f"an array has no split {view.split!r}: pass the examples that you mean, or holdout=0.1")
-    return collection
+    if options.holdout and options.holdout != "auto":
+        return split_dataset(dataset, options, reuse_memory=False)
+    if options.split != "train":
+        raise MissingSplitError(
+            f"an array has no split {options.split!r}: pass the examples that you mean, or holdout=0.1"
+        )
+    return dataset
 
 
-def named(source: str, view: View, progress: Progress) -> Collection:
+def load_named(source: str, options: DataOptions, progress: Progress) -> Dataset:
     """The collection behind a name or a path."""
     if source in BUILTIN:
-        return with_test_part(BUILTIN[source](view.split, view.data_dir), view)
+        return note_unused_holdout(BUILTIN[source](options.split, options.data_dir), options)
     if not source.strip():
         raise UserError(f"the data source is empty: give a path, or one of {', '.join(BUILTIN)}")
     file, _, key = source.partition(".npz:")
     path = Path(f"{file}.npz" if key else source).expanduser()
-    mode = mode_of(path)
+    mode = path_mode(path)
     if mode is None:
         hint = did_you_mean(source, BUILTIN)
         raise UserError(f"no data {source!r}: neither a path nor one of {', '.join(BUILTIN)}.{hint}")
     if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
         raise UserError(f"{path} is no regular file (a pipe, a socket or a device): give a folder or a file")
     try:
-        return found_at(path, key or None, view, progress)
+        return load_path(path, key or None, options, progress)
     except PermissionError as error:
-        raise UserError(f"{error.filename or path} cannot be read ({reason(error)})") from error
+        raise UserError(f"{error.filename or path} cannot be read ({error_reason(error)})") from error
 
 
-def found_at(path: Path, key: str | None, view: View, progress: Progress) -> Collection:
+def load_path(path: Path, key: str | None, options: DataOptions, progress: Progress) -> Dataset:
     """The collection in a file or a folder."""
-    folder = path.is_dir()
-    if folder or "ubyte" in path.name or path.suffix == ".idx":
-        inside = path if folder else path.parent
-        train, test = idx_in(inside, "train"), idx_in(inside, "test")
-        idx = train if folder else path
-        if test is not None and view.split == "test" and (folder or path == train):
-            return with_test_part(from_idx(test, view.range), view)
+    is_folder = path.is_dir()
+    if is_folder or "ubyte" in path.name or path.suffix == ".idx":
+        idx_folder = path if is_folder else path.parent
+        train, test = find_idx(idx_folder, "train"), find_idx(idx_folder, "test")
+        idx = train if is_folder else path
+        if test is not None and options.split == "test" and (is_folder or path == train):
+            return note_unused_holdout(from_idx(test, options.range), options)
         if idx is not None and test is not None and idx == train:
-            return with_test_part(from_idx(idx, view.range), view)
+            return note_unused_holdout(from_idx(idx, options.range), options)
         if idx is not None:
-            return rows_parted(from_idx(idx, view.range), view)
+            return split_dataset(from_idx(idx, options.range), options)
     if path.suffix == ".npz":
-        if has_test(path, key):
-            return with_test_part(from_npz(path, view, key), view)
-        return rows_parted(from_npz(path, replace(view, split="train"), key), view)
+        if has_test_split(path, key):
+            return note_unused_holdout(from_npz(path, options, key), options)
+        return split_dataset(from_npz(path, replace(options, split="train"), key), options)
     if path.suffix == ".npy":
-        return rows_parted(from_npy(path, view), view)
+        return split_dataset(from_npy(path, options), options)
     if holds_images(path):
-        return from_folder(path, view, progress)
-    raise UserError(f"{path} is no data source: {instead(path)}")
+        return from_folder(path, options, progress)
+    raise UserError(f"{path} is no data source: {suggest_source(path)}")
 
 
-def instead(path: Path) -> str:
+def suggest_source(path: Path) -> str:
     """What to give in place of a file that cannot be read."""
     if path.suffix.lower() in ARCHIVES:
         return "unpack it first, and give the folder, or make a zip of it"
-    if TABLE.fullmatch(path.name) and any(is_image(File((p.name,), p)) for p in path.parent.iterdir() if p.is_file()):
+    if TABLE_PATTERN.fullmatch(path.name) and any(
+        is_image(File((p.name,), p)) for p in path.parent.iterdir() if p.is_file()
+    ):
         return f"it lies beside images, whose labels it may hold: give the folder, {path.parent}"
     if path.suffix.lower() in (".json", ".jsonl"):
         return f"if it holds labels of images, give the folder that has both, as {path.parent}"
     if path.suffix.lower() in TABLES:
-        return of_table(path)
+        return table_hint(path)
     return "give a folder or a zip of images, an image, a .npy, .npz or IDX file, or a name"
 
 
-def prepared(collection: Collection, view: View) -> Collection:
+def convert_images(dataset: Dataset, options: DataOptions) -> Dataset:
     """Images with the size and the channels that were asked for."""
-    if not (view.size or view.channels):
-        return collection
-    if not collection.are_images:
-        asked = "size" if view.size else "channels"
-        raise UserError(f"{collection.name} holds vectors, which have no {asked}: leave out {asked}")
-    x = collection.x if view.channels is None else with_channels(collection.x, view.channels)
-    return replace(collection, x=x if view.pixels is None else fitted(x, view.pixels))
+    if not (options.size or options.channels):
+        return dataset
+    if not dataset.has_images:
+        option = "size" if options.size else "channels"
+        raise UserError(f"{dataset.name} holds vectors, which have no {option}: leave out {option}")
+    x = dataset.x if options.channels is None else convert_channels(dataset.x, options.channels)
+    return replace(dataset, x=x if options.image_size is None else resize_and_crop(x, options.image_size))
 
 
 __all__ = [
-    "BUILTIN", "CHANNELS", "DOMAINS", "Collection", "Data", "MixedSizes", "NoSplit", "Pair", "PairStream",
-    "Progress", "Scaling", "Source", "Sources", "Stream", "View", "apart", "chunks", "counts", "domains_of",
-    "from_array", "holds_images", "load", "load_all", "names_in", "paired", "range_in", "recorded", "scaling_of",
-    "streamed", "warnings", "whole", "with_range",
+    "BUILTIN",
+    "CHANNELS",
+    "DOMAINS",
+    "Data",
+    "DataOptions",
+    "Dataset",
+    "DomainPair",
+    "MissingSplitError",
+    "MixedSizesError",
+    "PairStream",
+    "Progress",
+    "Scaling",
+    "Source",
+    "Sources",
+    "Stream",
+    "chunks",
+    "class_counts",
+    "domain_headers",
+    "fit_scaling",
+    "from_array",
+    "holds_images",
+    "load",
+    "load_all",
+    "make_pair",
+    "make_stream",
+    "options_from_config",
+    "pair_warnings",
+    "read_range",
+    "resolve_domains",
+    "restore_range",
+    "split_names",
+    "without_holdout",
 ]  # fmt: skip

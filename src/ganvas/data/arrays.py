@@ -9,29 +9,29 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from .collection import CHANNELS, Collection
-from .labels import as_labels
+from .collection import CHANNELS, Dataset
+from .labels import parse_labels
 from .levels import (
     AUTO,
-    HOW,
+    RANGE_HELP,
     Bounds,
-    as_levels,
-    automatic,
-    bounds_of,
-    covers,
-    of_bytes,
-    of_range,
-    painted,
-    rows,
-    seen_in,
+    auto_bounds,
+    mapping_note,
+    parse_bounds,
+    quantize,
+    quantize_pixels,
+    range_applies,
+    row_chunks,
+    unmapped_note,
+    value_stats,
 )
-from .view import View
+from .view import DataOptions
 
-WHITE = {"uint8": 255.0, "uint16": 65535.0, "float16": 1.0, "float32": 1.0, "float64": 1.0}
+OPAQUE_ALPHA = {"uint8": 255.0, "uint16": 65535.0, "float16": 1.0, "float32": 1.0, "float64": 1.0}
 """the alpha that is opaque, of images whose colours have a range"""
-LONG = 8
+MAX_ASPECT_RATIO = 8
 """times that an image may be as long as wide and still be taken for one"""
-LEAST = 16
+MIN_PIXEL_COLUMNS = 16
 """columns of a table from which on they may be the pixels of small images"""
 
 
@@ -43,7 +43,7 @@ def from_array(
     name: str = "array",
     channels_last: bool | None = None,
     range: str | tuple[int | float, int | float] | None = None,
-) -> Collection:
+) -> Dataset:
     """A collection from an array or tensor: images n x h x w, n x h x w x c or n x c x h x w, or vectors n x d.
 
     Images are bytes 0..255, booleans, or floats in [0, 1], which are rounded to 256 levels (and a note says so); or
@@ -54,16 +54,16 @@ def from_array(
     """
     if channels_last is None and isinstance(x, Tensor) and x.ndim == 4 and x.shape[1] in CHANNELS:
         channels_last = False
-    array = numbers_of(x) if isinstance(x, Tensor) else np.asarray(x)
-    return taken(array, labels, classes, name, channels_last, View(range=range).range)  # type: ignore[arg-type]
+    array = to_numpy(x) if isinstance(x, Tensor) else np.asarray(x)
+    return build_dataset(array, labels, classes, name, channels_last, DataOptions(range=range).range)  # type: ignore[arg-type]
 
 
-def numbers_of(x: Tensor) -> np.ndarray:
+def to_numpy(x: Tensor) -> np.ndarray:
     """A tensor as an array; of bfloat16, which NumPy lacks, as float32."""
     return (x.float() if x.dtype == torch.bfloat16 else x).detach().cpu().numpy()
 
 
-def taken(
+def build_dataset(
     array: np.ndarray,
     labels: Any = None,
     classes: Sequence[str] = (),
@@ -71,28 +71,28 @@ def taken(
     channels_last: bool | None = None,
     range: str | None = None,
     *,
-    owned: bool = False,
-) -> Collection:
-    """The same of an array, and a `View`'s range; one that is `owned`, by nobody else, is not copied."""
-    check(array, name)
-    notes = on_shape(array, name)
+    reuse_memory: bool = False,
+) -> Dataset:
+    """The same of an array, and a `DataOptions`'s range; one that is `owned`, by nobody else, is not copied."""
+    check_array(array, name)
+    notes = shape_notes(array, name)
     bounds = None
     if array.ndim == 2:
         if range is not None:
             raise UserError(f"{name} holds vectors, which have no black and white: leave out range")
         with np.errstate(over="ignore", invalid="ignore"):
-            tensor = torch.from_numpy(np.array(array, np.float32, copy=None if owned else True))
+            tensor = torch.from_numpy(np.array(array, np.float32, copy=None if reuse_memory else True))
     else:
-        axis = axis_of_channels(array, name, channels_last)
-        bounds = bounds_for(array, axis, range, name)
-        array, said = in_range(array, axis, bounds, name) if bounds else as_bytes(array, name)
-        notes += said
-        tensor = torch.from_numpy(planes_first(array, axis, owned))
-    numbers, names, said = as_labels(labels, len(tensor), classes, name)
-    return Collection(x=tensor, labels=numbers, classes=names, name=name, notes=(*notes, *said), range=bounds)
+        axis = channel_axis(array, name, channels_last)
+        bounds = resolve_bounds(array, axis, range, name)
+        array, extra_notes = map_to_bytes(array, axis, bounds, name) if bounds else to_bytes(array, name)
+        notes += extra_notes
+        tensor = torch.from_numpy(to_nchw(array, axis, reuse_memory))
+    numbers, names, extra_notes = parse_labels(labels, len(tensor), classes, name)
+    return Dataset(x=tensor, labels=numbers, classes=names, name=name, notes=(*notes, *extra_notes), range=bounds)
 
 
-def check(array: np.ndarray, name: str) -> None:
+def check_array(array: np.ndarray, name: str) -> None:
     """UserError where an array cannot be examples."""
     if array.dtype.kind not in "buif":
         raise UserError(
@@ -111,7 +111,7 @@ def check_finite(array: np.ndarray, name: str) -> None:
     """UserError that says where, for NaN and infinity, and in vectors for what float32 cannot hold."""
     if array.dtype.kind != "f":
         return
-    for i in rows(array):
+    for i in row_chunks(array):
         with np.errstate(over="ignore", invalid="ignore"):
             part = array[i].astype(np.float32) if array.ndim == 2 else array[i]
         if not np.isfinite(part).all():
@@ -120,12 +120,12 @@ def check_finite(array: np.ndarray, name: str) -> None:
             raise UserError(f"{name} holds {part[first]} (as float32) at index {place}: remove, replace or rescale it")
 
 
-def on_shape(array: np.ndarray, name: str) -> tuple[str, ...]:
+def shape_notes(array: np.ndarray, name: str) -> tuple[str, ...]:
     """Notes on shapes that may be read otherwise than they were meant; UserError for what is one image, most likely."""
     *_, last = array.shape
     if array.ndim == 3 and last in (3, 4):
         n, h, _ = array.shape
-        if max(n, h) <= LONG * min(n, h) and min(n, h) > 4:
+        if max(n, h) <= MAX_ASPECT_RATIO * min(n, h) and min(n, h) > 4:
             raise UserError(
                 f"{name} has shape {array.shape}: if that is one image h x w x {last}, give it as x[None]; if these "
                 f"are {n} grey images {last} pixels wide, give them as x[..., None]"
@@ -134,7 +134,7 @@ def on_shape(array: np.ndarray, name: str) -> tuple[str, ...]:
     if array.ndim == 3 and len(array) in CHANNELS:
         n, h, w = array.shape
         return (f"{name}, of shape {array.shape}, was read as {n} grey images of {h} x {w} pixels (height x width)",)
-    if array.ndim == 2 and last >= LEAST and like_pixels(array):
+    if array.ndim == 2 and last >= MIN_PIXEL_COLUMNS and has_byte_values(array):
         sides = {c: isqrt(last // c) for c in (1, 3) if last % c == 0 and isqrt(last // c) ** 2 * c == last}
         shapes = [f"n x {side} x {side}" + (f" x {c}" if c > 1 else "") for c, side in sides.items()]
         if shapes:
@@ -145,40 +145,40 @@ def on_shape(array: np.ndarray, name: str) -> tuple[str, ...]:
     return ()
 
 
-def like_pixels(array: np.ndarray) -> bool:
+def has_byte_values(array: np.ndarray) -> bool:
     """Whether all the numbers of a table could be bytes."""
     if array.dtype == np.uint8:
         return True
     return array.dtype.kind in "iu" and array.min() >= 0 and array.max() <= 255
 
 
-def bounds_for(array: np.ndarray, axis: int | None, text: str | None, name: str) -> Bounds | None:
+def resolve_bounds(array: np.ndarray, axis: int | None, text: str | None, name: str) -> Bounds | None:
     """The numbers that are black and white, where a range was asked for."""
-    bounds = bounds_of(text)
-    return automatic(seen_in(painted_part(array, axis)), name) if bounds == AUTO else bounds
+    bounds = parse_bounds(text)
+    return auto_bounds(value_stats(drop_alpha(array, axis)), name) if bounds == AUTO else bounds
 
 
-def painted_part(array: np.ndarray, axis: int | None) -> np.ndarray:
+def drop_alpha(array: np.ndarray, axis: int | None) -> np.ndarray:
     """The colours of images without their alpha, channels last."""
     last = array if axis is None else np.moveaxis(array, axis, -1)
     return last[..., :3] if axis is not None and last.shape[-1] == 4 else last
 
 
-def in_range(array: np.ndarray, axis: int | None, bounds: Bounds, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
+def map_to_bytes(array: np.ndarray, axis: int | None, bounds: Bounds, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
     """Pixels as bytes, black and white where `bounds` are, with the note of that."""
-    if not covers(array.dtype, bounds):
-        return array, (of_bytes(len(array)),)
-    found = seen_in(painted_part(array, axis), bounds)
+    if not range_applies(array.dtype, bounds):
+        return array, (unmapped_note(len(array)),)
+    stats = value_stats(drop_alpha(array, axis), bounds)
     if axis is None:
-        return as_levels(array, bounds), (of_range(found, bounds),)
+        return quantize(array, bounds), (mapping_note(stats, bounds),)
     last = np.moveaxis(array, axis, -1)
-    opaque = WHITE.get(array.dtype.name)
+    opaque = OPAQUE_ALPHA.get(array.dtype.name)
     if last.shape[-1] == 4 and (opaque is None or last[..., 3].max() > opaque):
         raise UserError(f"{name} has an alpha of {array.dtype}: with a range, give it as uint8, uint16 or up to 1.0")
-    return np.moveaxis(painted(last, bounds, opaque or 1.0), -1, axis), (of_range(found, bounds),)
+    return np.moveaxis(quantize_pixels(last, bounds, opaque or 1.0), -1, axis), (mapping_note(stats, bounds),)
 
 
-def as_bytes(array: np.ndarray, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
+def to_bytes(array: np.ndarray, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
     """Pixels as uint8, with a note where that loses something."""
     if array.dtype.kind == "b":
         return array.astype(np.uint8) * 255, ()
@@ -189,22 +189,24 @@ def as_bytes(array: np.ndarray, name: str) -> tuple[np.ndarray, tuple[str, ...]]
         return array, ()
     if array.dtype.kind in "ui":
         if low < 0 or high > 255:
-            said = f"{name} holds pixels from {low} to {high}"
-            raise UserError(f"{said}: scale them to bytes, 0 to 255 (uint8), or say what is black and white: {HOW}")
+            message = f"{name} holds pixels from {low} to {high}"
+            raise UserError(
+                f"{message}: scale them to bytes, 0 to 255 (uint8), or say what is black and white: {RANGE_HELP}"
+            )
         return array.astype(np.uint8), ()
     if low < 0 or high > 1:
         raise UserError(
             f"{name} holds {array.dtype} pixels from {low:g} to {high:g}: scale them to [0, 1], or to bytes (uint8), "
-            f"or say what is black and white: {HOW}"
+            f"or say what is black and white: {RANGE_HELP}"
         )
     levels, exact = np.empty(array.shape, np.uint8), True
-    for i in rows(array):
+    for i in row_chunks(array):
         levels[i] = np.round(array[i] * 255)
         exact = exact and np.allclose(levels[i] / 255, array[i], atol=1e-4)
     return levels, () if exact else ("floating-point pixels were rounded to 256 levels",)
 
 
-def axis_of_channels(array: np.ndarray, name: str, channels_last: bool | None) -> int | None:
+def channel_axis(array: np.ndarray, name: str, channels_last: bool | None) -> int | None:
     """The axis of images' channels; None where they are grey and have none."""
     if array.ndim == 3:
         return None
@@ -216,16 +218,16 @@ def axis_of_channels(array: np.ndarray, name: str, channels_last: bool | None) -
     return axis
 
 
-def planes_first(array: np.ndarray, axis: int | None, owned: bool) -> np.ndarray:
+def to_nchw(array: np.ndarray, axis: int | None, reuse_memory: bool) -> np.ndarray:
     """Images as n x c x h x w; in the place of the array itself, where it is `owned`."""
     if not array.flags.writeable:
-        array, owned = array.copy(), True
+        array, reuse_memory = array.copy(), True
     if axis is None:
         return np.ascontiguousarray(array[:, None])
-    moved = np.moveaxis(array, axis, 1)
-    if not (owned and array.flags.c_contiguous and array.flags.writeable):
-        return np.ascontiguousarray(moved)
+    channels_first = np.moveaxis(array, axis, 1)
+    if not (reuse_memory and array.flags.c_contiguous and array.flags.writeable):
+        return np.ascontiguousarray(channels_first)
     flat = array.reshape(len(array), -1)
-    for i in rows(array):
-        flat[i] = moved[i].reshape(len(flat[i]), -1)  # a copy, where the order is another
-    return flat.reshape(moved.shape)
+    for i in row_chunks(array):
+        flat[i] = channels_first[i].reshape(len(flat[i]), -1)  # a copy, where the order is another
+    return flat.reshape(channels_first.shape)

@@ -12,40 +12,40 @@ from PIL import Image
 
 from ..errors import UserError
 from .arrays import from_array
-from .collection import Collection
+from .collection import Dataset
 from .mnist import fashion_mnist, mnist
 
 ASSETS = files("ganvas") / "assets"
-TOYS = {"train": 100_000, "test": 10_000}
+TOY_SIZES = {"train": 100_000, "test": 10_000}
 """vectors in a split of a toy"""
 
 
-def emoji(split: str, data_dir: str | None) -> Collection:
+def emoji(split: str, data_dir: str | None) -> Dataset:
     """1,358 + 199 Fluent emoji in 3-D, 32 x 32 RGB on white, in eight groups.  MIT licence, in assets/."""
-    return embedded("emoji", split)
+    return load_atlas("emoji", split)
 
 
-def emoji_flat(split: str, data_dir: str | None) -> Collection:
+def emoji_flat(split: str, data_dir: str | None) -> Dataset:
     """The same things as `emoji`, in the same order, drawn flat."""
-    return embedded("emoji-flat", split)
+    return load_atlas("emoji-flat", split)
 
 
-def embedded(name: str, split: str) -> Collection:
+def load_atlas(name: str, split: str) -> Dataset:
     """A picture atlas of the package: images row by row, train before test, with a JSON file beside it."""
-    about = json.loads((ASSETS / "emoji.json").read_text(encoding="utf-8"))
+    metadata = json.loads((ASSETS / "emoji.json").read_text(encoding="utf-8"))
     with (ASSETS / f"{name}.webp").open("rb") as file, Image.open(file) as image:
         atlas = np.asarray(image.convert("RGB"))
-    size, columns = about["size"], atlas.shape[1] // about["size"]
+    size, columns = metadata["size"], atlas.shape[1] // metadata["size"]
     tiles = atlas.reshape(-1, size, columns, size, 3).swapaxes(1, 2).reshape(-1, size, size, 3)
-    n, labels = about["train"], np.array(about["labels"])
+    n, labels = metadata["train"], np.array(metadata["labels"])
     x = tiles[: len(labels)]
-    if sha256(x.tobytes()).hexdigest() != about["sha256"][name]:
+    if sha256(x.tobytes()).hexdigest() != metadata["sha256"][name]:
         raise OSError(f"the package's file {name}.webp is damaged: install Ganvas again")
     part = slice(0, n) if split == "train" else slice(n, None)
-    return from_array(x[part], labels[part], classes=about["classes"], name=name)
+    return from_array(x[part], labels[part], classes=metadata["classes"], name=name)
 
 
-def digits(split: str, data_dir: str | None) -> Collection:
+def digits(split: str, data_dir: str | None) -> Dataset:
     """scikit-learn's 1,797 handwritten digits, 8 x 8: its first 1,500 for training, the rest for testing."""
     try:
         from sklearn.datasets import load_digits
@@ -76,36 +76,36 @@ MIXTURES = {
 """those of PacGAN, arXiv:1712.04086"""
 
 
-def ring(split: str, data_dir: str | None) -> Collection:
+def ring(split: str, data_dir: str | None) -> Dataset:
     """Eight Gaussians on a circle of radius 1, sigma 0.01 (PacGAN, arXiv:1712.04086)."""
-    return mixture("ring", split)
+    return sample_mixture("ring", split)
 
 
-def grid(split: str, data_dir: str | None) -> Collection:
+def grid(split: str, data_dir: str | None) -> Dataset:
     """25 Gaussians at {-4, -2, 0, 2, 4}^2, sigma 0.05 (PacGAN, arXiv:1712.04086)."""
-    return mixture("grid", split)
+    return sample_mixture("grid", split)
 
 
-def mixture(name: str, split: str) -> Collection:
+def sample_mixture(name: str, split: str) -> Dataset:
     """Points around a mixture's centres, labelled with their mode."""
-    random, n, (centres, sigma) = toy_random(split), TOYS[split], MIXTURES[name]
+    random, n, (centres, sigma) = toy_generator(split), TOY_SIZES[split], MIXTURES[name]
     labels = random.integers(len(centres), size=n)
     return from_array(centres[labels] + sigma * random.standard_normal((n, 2)), labels, name=name)
 
 
-def swiss_roll(split: str, data_dir: str | None) -> Collection:
+def swiss_roll(split: str, data_dir: str | None) -> Dataset:
     """A spiral of one and a half turns with radii 2/3 to 2, sigma 0.02."""
-    random, n = toy_random(split), TOYS[split]
+    random, n = toy_generator(split), TOY_SIZES[split]
     t = 1.5 * pi * (1 + 2 * random.random((n, 1))) / (2 * pi)  # turns, 0.75 to 2.25
     points = t / 2.25 * 2 * np.concatenate([np.cos(2 * pi * t), np.sin(2 * pi * t)], 1)
     return from_array(points + 0.02 * random.standard_normal((n, 2)), name="swiss-roll")
 
 
-def toy_random(split: str) -> np.random.Generator:
+def toy_generator(split: str) -> np.random.Generator:
     return np.random.default_rng([2026, ("train", "test").index(split)])
 
 
-BUILTIN: dict[str, Callable[[str, str | None], Collection]] = {
+BUILTIN: dict[str, Callable[[str, str | None], Dataset]] = {
     "emoji": emoji,
     "emoji-flat": emoji_flat,
     "digits": digits,

@@ -12,16 +12,16 @@ from torch.nn.functional import interpolate
 
 from ..errors import UserError, did_you_mean
 from ..model import Shape
-from ..randomness import generator
+from ..randomness import make_generator
 from .levels import Bounds
 
-CHUNK = 2**20
+NUMBERS_PER_CHUNK = 2**20
 """numbers that are computed with at once: as float32 they take four times the memory of bytes"""
 CHANNELS = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Collection:
+class Dataset:
     """Examples of one shape, with labels when there are any.
 
     `x` holds uint8 images n x c x h x w (c is 1, 3 or 4), or float32 vectors n x d.  `labels`, if any, are n
@@ -45,24 +45,24 @@ class Collection:
         return tuple(self.x.shape[1:])
 
     @property
-    def parts(self) -> "tuple[Collection, ...]":
-        """The collections that this consists of: itself, where a `Pair` has two."""
+    def datasets(self) -> "tuple[Dataset, ...]":
+        """The collections that this consists of: itself, where a `DomainPair` has two."""
         return (self,)
 
     @property
-    def are_images(self) -> bool:
+    def has_images(self) -> bool:
         return self.x.dtype == torch.uint8
 
     @property
-    def unit(self) -> float:
+    def value_scale(self) -> float:
         """What numbers are divided by to be compared: pixels count from 0 to 1, vectors in their own units."""
-        return 255.0 if self.are_images else 1.0
+        return 255.0 if self.has_images else 1.0
 
-    def noting(self, notes: Sequence[str]) -> "Collection":
+    def with_notes(self, notes: Sequence[str]) -> "Dataset":
         """The same with more notes."""
         return replace(self, notes=(*self.notes, *notes))
 
-    def to(self, device: torch.device) -> "Collection":
+    def to(self, device: torch.device) -> "Dataset":
         labels = self.labels if self.labels is None else self.labels.to(device)
         return replace(self, x=self.x.to(device), labels=labels)
 
@@ -71,28 +71,28 @@ class Collection:
         digest = sha256(str((tuple(self.x.shape), str(self.x.dtype))).encode())
         for part in (self.x, self.labels):
             if part is not None:
-                for some in chunks(part):
-                    digest.update(some.contiguous().cpu().numpy().data)
+                for chunk in chunks(part):
+                    digest.update(chunk.contiguous().cpu().numpy().data)
         return digest.hexdigest()
 
-    def at(self, index: Any) -> "Collection":
+    def select(self, index: Any) -> "Dataset":
         """The examples at the indices, or in the slice."""
         return replace(self, x=self.x[index], labels=None if self.labels is None else self.labels[index])
 
-    def keeping(self, kept: Sequence[int]) -> "Collection":
+    def select_in_place(self, indices: Sequence[int]) -> "Dataset":
         """The examples at these indices, in ascending order, in the memory of all, which it takes over."""
-        index, done = torch.tensor(kept), 0
-        for part in chunks(self.x)[: len(kept)]:
-            some = index[done : done + len(part)]
-            self.x[done : done + len(some)] = self.x[some]  # none of these is needed any more
-            done += len(some)
+        index, done = torch.tensor(indices), 0
+        for part in chunks(self.x)[: len(indices)]:
+            chunk_index = index[done : done + len(part)]
+            self.x[done : done + len(chunk_index)] = self.x[chunk_index]  # none of these is needed any more
+            done += len(chunk_index)
         return replace(self, x=self.x[:done], labels=None if self.labels is None else self.labels[index])
 
-    def some(self, n: int, *key: int | str) -> "Collection":
+    def sample(self, n: int, *key: int | str) -> "Dataset":
         """n of the examples, or all if they are fewer, in an order that the key chooses."""
-        return self.at(torch.randperm(len(self), generator=generator(torch.device("cpu"), *key))[:n])
+        return self.select(torch.randperm(len(self), generator=make_generator(torch.device("cpu"), *key))[:n])
 
-    def only(self, names: Sequence[str]) -> "Collection":
+    def filter_classes(self, names: Sequence[str]) -> "Dataset":
         """The examples of the classes called `names`, in that order of labels; UserError for an unknown one."""
         if self.labels is None:
             raise UserError(f"{self.name} has no classes to choose from: leave out classes={','.join(names)}")
@@ -102,21 +102,21 @@ class Collection:
                 raise UserError(f'{self.name} has no class "{name}".{hint} It has: {", ".join(self.classes[:40])}')
         if len(set(names)) < len(names):
             raise UserError(f"classes names one class twice: {','.join(names)}")
-        new = torch.full((len(self.classes),), -1)
-        new[[self.classes.index(name) for name in names]] = torch.arange(len(names))
-        labels = new[self.labels]
+        label_map = torch.full((len(self.classes),), -1)
+        label_map[[self.classes.index(name) for name in names]] = torch.arange(len(names))
+        labels = label_map[self.labels]
         keep = labels >= 0
         if not keep.any():
             raise UserError(f"{self.name} has no example of the classes {', '.join(names)}")
         return replace(self, x=self.x[keep], labels=labels[keep], classes=tuple(names))
 
 
-def checked(collection: Collection) -> Collection:
+def validate_dataset(dataset: Dataset) -> Dataset:
     """A collection that somebody made: UserError for fields that do not fit; labels without classes get their numbers.
 
     It is checked where it is used, since what Ganvas makes of it fits.
     """
-    x, name = collection.x, collection.name
+    x, name = dataset.x, dataset.name
     how = "give ganvas.from_array(x, labels), which takes arrays of any kind"
     if not isinstance(x, Tensor):
         raise UserError(f"a collection's x is a tensor, not a {type(x).__name__}: {how}")
@@ -130,31 +130,31 @@ def checked(collection: Collection) -> Collection:
         )
     if 0 in x.shape:
         raise UserError(f"{name} is empty: its shape is {shape}")
-    if collection.labels is None:
-        return collection
-    return with_classes(collection, collection.labels)
+    if dataset.labels is None:
+        return dataset
+    return validate_labels(dataset, dataset.labels)
 
 
-def with_classes(collection: Collection, labels: Tensor) -> Collection:
+def validate_labels(dataset: Dataset, labels: Tensor) -> Dataset:
     """The collection, with names of its classes; UserError unless each example has a label that is a class's number."""
-    n, name, classes = len(collection.x), collection.name, collection.classes
+    n, name, classes = len(dataset.x), dataset.name, dataset.classes
     if not isinstance(labels, Tensor) or labels.is_floating_point() or labels.shape != (n,):
         what = f"{tuple(labels.shape)} of {labels.dtype}" if isinstance(labels, Tensor) else type(labels).__name__
         raise UserError(f"{name} has {n} examples, but its labels are {what}: give a tensor with an integer for each")
-    least, most = int(labels.min()), int(labels.max())
-    if least < 0 or (classes and most >= len(classes)):
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or (classes and high >= len(classes)):
         bound = f"0 to {len(classes) - 1}" if classes else "0 or more"
-        raise UserError(f"{name} has labels from {least} to {most}: they must be {bound}")
-    return replace(collection, labels=labels.long(), classes=tuple(classes) or tuple(map(str, range(most + 1))))
+        raise UserError(f"{name} has labels from {low} to {high}: they must be {bound}")
+    return replace(dataset, labels=labels.long(), classes=tuple(classes) or tuple(map(str, range(high + 1))))
 
 
 def chunks(x: Tensor) -> tuple[Tensor, ...]:
     """The examples in parts of about `CHUNK` numbers."""
-    parts: tuple[Tensor, ...] = x.split(max(1, CHUNK // max(1, x[:1].numel())))
+    parts: tuple[Tensor, ...] = x.split(max(1, NUMBERS_PER_CHUNK // max(1, x[:1].numel())))
     return parts
 
 
-def fitted(images: Tensor, size: tuple[int, int]) -> Tensor:
+def resize_and_crop(images: Tensor, size: tuple[int, int]) -> Tensor:
     """uint8 images n x c x h x w, resized (antialiased bicubic) and centre-cropped to `size` = (height, width).
 
     Alpha is respected: the colours of transparent pixels do not bleed into others.
@@ -162,7 +162,7 @@ def fitted(images: Tensor, size: tuple[int, int]) -> Tensor:
     if tuple(images.shape[2:]) == size:
         return images
     if len(chunks(images)) > 1:
-        return by_chunks(lambda part: fitted(part, size), images, (images.shape[1], *size))
+        return map_chunks(lambda part: resize_and_crop(part, size), images, (images.shape[1], *size))
     h, w = images.shape[2:]
     scale = max(size[0] / h, size[1] / w)
     inner = (max(size[0], round(h * scale)), max(size[1], round(w * scale)))
@@ -176,25 +176,25 @@ def fitted(images: Tensor, size: tuple[int, int]) -> Tensor:
     return (x[:, :, top : top + size[0], left : left + size[1]] * 255).round().to(torch.uint8)
 
 
-def by_chunks(function: Callable[[Tensor], Tensor], images: Tensor, shape: Shape) -> Tensor:
+def map_chunks(function: Callable[[Tensor], Tensor], images: Tensor, shape: Shape) -> Tensor:
     """The function of images, a part at a time, whose results have this shape each."""
-    made, done = images.new_empty((len(images), *shape)), 0
+    output, done = images.new_empty((len(images), *shape)), 0
     for part in chunks(images):
-        made[done : done + len(part)] = function(part)
+        output[done : done + len(part)] = function(part)
         done += len(part)
-    return made
+    return output
 
 
-def with_channels(images: Tensor, channels: int) -> Tensor:
+def convert_channels(images: Tensor, channels: int) -> Tensor:
     """uint8 images with 1, 3 or 4 channels: alpha is laid on white, grey is ITU-R 601 luma."""
-    have = images.shape[1]
-    if have == channels:
+    current = images.shape[1]
+    if current == channels:
         return images
     if len(chunks(images)) > 1:
-        return by_chunks(lambda part: with_channels(part, channels), images, (channels, *images.shape[2:]))
+        return map_chunks(lambda part: convert_channels(part, channels), images, (channels, *images.shape[2:]))
     x = images.float()
-    alpha = x[:, 3:] if have == 4 else torch.full_like(x[:, :1], 255)
-    if have == 4:
+    alpha = x[:, 3:] if current == 4 else torch.full_like(x[:, :1], 255)
+    if current == 4:
         x = x[:, :3] * (alpha / 255) + 255 - alpha
         alpha = torch.full_like(alpha, 255)
     if channels == 1 and x.shape[1] == 3:
@@ -206,9 +206,9 @@ def with_channels(images: Tensor, channels: int) -> Tensor:
     return x.round().clamp(0, 255).to(torch.uint8).contiguous()
 
 
-def counts(collection: Collection) -> dict[str, int]:
+def class_counts(dataset: Dataset) -> dict[str, int]:
     """Examples of each class, by name."""
-    if collection.labels is None:
+    if dataset.labels is None:
         return {}
-    found = Counter(collection.labels.tolist())
-    return {name: found[i] for i, name in enumerate(collection.classes)}
+    label_counts = Counter(dataset.labels.tolist())
+    return {name: label_counts[i] for i, name in enumerate(dataset.classes)}

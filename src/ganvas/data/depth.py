@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFile, ImageOps
 
-WORDS = re.compile(r"(?P<kind>RGB|RGBA|RGBX);16(?P<order>[BLN])$")
+RAW_MODE_16 = re.compile(r"(?P<kind>RGB|RGBA|RGBX);16(?P<order>[BLN])$")
 """Pillow's names of colours with 16 bits a channel whose second byte it can be told to decode; BGR;16 is 16 bits for
 all three"""
-OTHER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
+SWAPPED_ORDER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 """the order of bytes in which the lower of two is taken for the higher"""
-KINDS = {"int32": "signed integers", "float32": "floating-point numbers"}
+KIND_NAMES = {"int32": "signed integers", "float32": "floating-point numbers"}
 
 
 @dataclass(frozen=True)
@@ -26,42 +26,44 @@ class Pixels:
     """h x w x 1, 3 or 4: uint8, uint16, uint32, int32 or float32"""
     white: int | None
     """the number that is white by the file's format, and 0 black; None where the format has none"""
-    lost: bool = False
+    has_more_bits: bool = False
     """whether the file has more bits than were read"""
 
     @property
-    def deep(self) -> bool:
+    def is_deep(self) -> bool:
         """Whether the numbers are no bytes."""
         return self.values.dtype != np.uint8
 
     @property
     def kind(self) -> str:
         """What the numbers are, for people."""
-        return KINDS.get(self.values.dtype.name, f"integers of {8 * self.values.dtype.itemsize} bits")
+        return KIND_NAMES.get(self.values.dtype.name, f"integers of {8 * self.values.dtype.itemsize} bits")
 
 
-def pixels_of(source: Path | BytesIO, image: ImageFile.ImageFile) -> Pixels:
+def read_pixels(source: Path | BytesIO, image: ImageFile.ImageFile) -> Pixels:
     """The numbers of an image just opened, or of the page to which it was sought.
 
     All bits are read of grey images, and of PNG, TIFF and PNM in colours; `lost` says of others that they had more.
     """
-    if image.format == "PPM" and white_of(image) > 255:
-        return of_pnm(source, image)
-    words = WORDS.search(raw_mode(image))
-    deep = has_16_bits(image)
+    if image.format == "PPM" and white_level(image) > 255:
+        return read_pnm(source, image)
+    words = RAW_MODE_16.search(raw_mode(image))
+    is_deep = has_16_bits(image)
     if image.mode.startswith("I;16"):
         white = 4095 if raw_mode(image) == "I;12" else 65535
-        return Pixels(with_transparent(upright(image)[:, :, None], image), white)
+        return Pixels(add_alpha(apply_orientation(image)[:, :, None], image), white)
     if image.mode in ("I", "F"):
         unsigned = raw_mode(image) == "I;32N"
-        values = upright(image)[:, :, None]
+        values = apply_orientation(image)[:, :, None]
         return Pixels(values.view(np.uint32) if unsigned else values, None)
-    if deep and image.format == "PNG" and image.tell() == 0:
-        return Pixels(of_png(source, image), 65535)
+    if is_deep and image.format == "PNG" and image.tell() == 0:
+        return Pixels(read_png(source, image), 65535)
     if words and image.format == "TIFF" and image.mode in ("RGB", "RGBA"):
-        return Pixels(both_bytes(source, image), 65535)
-    turned = ImageOps.exif_transpose(image)
-    return Pixels(np.atleast_3d(np.asarray(turned.convert(mode_of(turned)))), 255, lost=deep)
+        return Pixels(read_16_bits(source, image), 65535)
+    oriented_image = ImageOps.exif_transpose(image)
+    return Pixels(
+        np.atleast_3d(np.asarray(oriented_image.convert(smallest_mode(oriented_image)))), 255, has_more_bits=is_deep
+    )
 
 
 def raw_mode(image: ImageFile.ImageFile) -> str:
@@ -72,11 +74,11 @@ def raw_mode(image: ImageFile.ImageFile) -> str:
 
 def has_16_bits(image: ImageFile.ImageFile) -> bool:
     """Whether an image, opened but not yet decoded, has more than 8 bits a channel."""
-    deep = re.search(r";16[BLN]$", raw_mode(image)) is not None
-    return image.mode.startswith("I;16") or deep or (image.format == "PPM" and white_of(image) > 255)
+    has_deep_mode = re.search(r";16[BLN]$", raw_mode(image)) is not None
+    return image.mode.startswith("I;16") or has_deep_mode or (image.format == "PPM" and white_level(image) > 255)
 
 
-def white_of(image: ImageFile.ImageFile) -> int:
+def white_level(image: ImageFile.ImageFile) -> int:
     """The number that a PNM file says is white."""
     words = image.tile[0][3] if image.tile else ""
     if isinstance(words, tuple | list) and len(words) == 2 and isinstance(words[1], int) and words[0] in ("L", "RGB"):
@@ -84,15 +86,15 @@ def white_of(image: ImageFile.ImageFile) -> int:
     return 65535 if raw_mode(image) == "I;16B" else 255
 
 
-def of_pnm(source: Path | BytesIO, image: ImageFile.ImageFile) -> Pixels:
+def read_pnm(source: Path | BytesIO, image: ImageFile.ImageFile) -> Pixels:
     """The numbers of a PNM file with 16 bits, which Pillow scales, and of colours cuts off (netpbm's pgm and ppm)."""
-    white = white_of(image)
+    white = white_level(image)
     if image.tile[0][0] == "ppm_plain":  # digits
         if image.mode == "I":
-            return Pixels(np.round(upright(image)[:, :, None] * (white / 65535)).astype(np.uint16), white)
-        return Pixels(np.atleast_3d(upright(image)), 255, lost=True)
+            return Pixels(np.round(apply_orientation(image)[:, :, None] * (white / 65535)).astype(np.uint16), white)
+        return Pixels(np.atleast_3d(apply_orientation(image)), 255, has_more_bits=True)
     shape = (image.height, image.width, 3 if image.mode == "RGB" else 1)
-    with source.open("rb") if isinstance(source, Path) else again(source) as file:
+    with source.open("rb") if isinstance(source, Path) else copy_stream(source) as file:
         file.seek(image.tile[0][2])
         raw = file.read(2 * int(np.prod(shape)))
     if len(raw) < 2 * np.prod(shape):
@@ -100,49 +102,49 @@ def of_pnm(source: Path | BytesIO, image: ImageFile.ImageFile) -> Pixels:
     return Pixels(np.frombuffer(raw, ">u2").reshape(shape).astype(np.uint16), white)
 
 
-def of_png(source: Path | BytesIO, image: ImageFile.ImageFile) -> np.ndarray:
+def read_png(source: Path | BytesIO, image: ImageFile.ImageFile) -> np.ndarray:
     """Pixels h x w x 3 or 4 of a PNG in colours with 16 bits, or of grey with alpha.
 
     The latter, four bytes a pixel, Pillow can be told to decode as RGBA of 8 bits.
     """
     if image.tile[0][3] == "LA;16B":
         image.tile = [image.tile[0]._replace(args="RGBA")]
-        bytes_of = upright(image).astype(np.uint16)
-        grey, alpha = (bytes_of[:, :, i : i + 1] * 256 + bytes_of[:, :, i + 1 : i + 2] for i in (0, 2))
+        raw = apply_orientation(image).astype(np.uint16)
+        grey, alpha = (raw[:, :, i : i + 1] * 256 + raw[:, :, i + 1 : i + 2] for i in (0, 2))
         return np.concatenate([grey, grey, grey, alpha], 2)
-    return with_transparent(both_bytes(source, image), image)
+    return add_alpha(read_16_bits(source, image), image)
 
 
-def both_bytes(source: Path | BytesIO, image: ImageFile.ImageFile) -> np.ndarray:
+def read_16_bits(source: Path | BytesIO, image: ImageFile.ImageFile) -> np.ndarray:
     """Pixels h x w x 3 or 4, uint16.
 
     Of each two bytes Pillow decodes the first, the higher; told that the lower comes first, it decodes the second.
     """
-    with Image.open(source if isinstance(source, Path) else again(source)) as other:
+    with Image.open(source if isinstance(source, Path) else copy_stream(source)) as other:
         other.seek(image.tell())
-        other.tile = [tile._replace(args=swapped(tile.args)) for tile in other.tile]
-        low = upright(other)
-    pixels: np.ndarray = upright(image).astype(np.uint16) * 256 + low
+        other.tile = [tile._replace(args=swap_bytes(tile.args)) for tile in other.tile]
+        low = apply_orientation(other)
+    pixels: np.ndarray = apply_orientation(image).astype(np.uint16) * 256 + low
     return pixels
 
 
-def again(content: BytesIO) -> BytesIO:
+def copy_stream(content: BytesIO) -> BytesIO:
     """The same bytes, to be read beside what is being read."""
     return BytesIO(content.getvalue())
 
 
-def swapped(words: Any) -> Any:
+def swap_bytes(words: Any) -> Any:
     """What tells Pillow's decoder how the numbers lie, with the two bytes of each in the other order."""
     if isinstance(words, tuple | list):
-        return (swapped(words[0]), *words[1:])
-    return WORDS.sub(lambda m: f"{m['kind']};16{OTHER[m['order']]}", str(words))
+        return (swap_bytes(words[0]), *words[1:])
+    return RAW_MODE_16.sub(lambda m: f"{m['kind']};16{SWAPPED_ORDER[m['order']]}", str(words))
 
 
-def upright(image: Image.Image) -> np.ndarray:
+def apply_orientation(image: Image.Image) -> np.ndarray:
     return np.asarray(ImageOps.exif_transpose(image))
 
 
-def with_transparent(pixels: np.ndarray, image: Image.Image) -> np.ndarray:
+def add_alpha(pixels: np.ndarray, image: Image.Image) -> np.ndarray:
     """Pixels with alpha, where a PNG says which one grey or colour is transparent."""
     colour = image.info.get("transparency")
     if colour is None:
@@ -151,7 +153,7 @@ def with_transparent(pixels: np.ndarray, image: Image.Image) -> np.ndarray:
     return np.concatenate([np.broadcast_to(pixels, (*pixels.shape[:2], 3)), alpha], 2)
 
 
-def mode_of(image: Image.Image) -> str:
+def smallest_mode(image: Image.Image) -> str:
     """The mode with the fewest channels that holds the image."""
     if "A" in image.getbands() or "transparency" in image.info:
         return "RGBA"

@@ -9,13 +9,13 @@ from torch import Tensor
 
 from ..errors import UserError
 
-MOST = 100_000
+MAX_LABEL = 100_000
 """the largest label that is no name"""
-NAMED = 10
+MAX_NAMES = 10
 """classes without examples that a note names"""
 
 
-def as_labels(
+def parse_labels(
     labels: Any, n: int, classes: Sequence[str], name: str
 ) -> tuple[Tensor | None, tuple[str, ...], tuple[str, ...]]:
     """Labels as n integers, the classes' names, and notes.
@@ -25,8 +25,8 @@ def as_labels(
     """
     if labels is None:
         return None, (), ()
-    array = plain(labels)
-    array = one_column(array, n, name)
+    array = to_array(labels)
+    array = flatten_labels(array, n, name)
     if array.shape != (n,):
         raise UserError(f"{name} has {n} examples, but labels of shape {array.shape}: give one label an example")
     if array.dtype.kind == "U":
@@ -42,28 +42,28 @@ def as_labels(
         bound = f"0 to {len(classes) - 1}" if classes else "0 or more"
         raise UserError(f"{name} has labels from {array.min()} to {array.max()}: they must be {bound}")
     if not classes:
-        if array.max() > MOST:
+        if array.max() > MAX_LABEL:
             raise UserError(f"{name} has a label {array.max()}: number the classes from 0")
         classes = [str(i) for i in range(int(array.max()) + 1)]
     numbers = torch.from_numpy(array.astype(np.int64))
-    return numbers, tuple(classes), without_examples(numbers, classes)
+    return numbers, tuple(classes), empty_class_notes(numbers, classes)
 
 
-def plain(labels: Any) -> np.ndarray:
+def to_array(labels: Any) -> np.ndarray:
     """Labels as an array of numbers or of text."""
     array = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
     if array.dtype.kind == "O" and all(isinstance(label, str | bytes) for label in array.flat):
-        array = np.array([text(label) for label in array.flat]).reshape(array.shape)
+        array = np.array([decode_name(label) for label in array.flat]).reshape(array.shape)
     if array.dtype.kind == "S":
-        array = np.array([text(label) for label in array.flat]).reshape(array.shape)
+        array = np.array([decode_name(label) for label in array.flat]).reshape(array.shape)
     return array
 
 
-def text(label: str | bytes) -> str:
+def decode_name(label: str | bytes) -> str:
     return label if isinstance(label, str) else label.decode("utf-8", "replace")
 
 
-def one_column(array: np.ndarray, n: int, name: str) -> np.ndarray:
+def flatten_labels(array: np.ndarray, n: int, name: str) -> np.ndarray:
     """One label an example, of such in a column of their own, or of rows that mark one class with 1."""
     if array.shape == (n, 1):
         return array[:, 0]
@@ -77,11 +77,15 @@ def one_column(array: np.ndarray, n: int, name: str) -> np.ndarray:
     return array
 
 
-def without_examples(labels: Tensor, classes: Sequence[str]) -> tuple[str, ...]:
+def empty_class_notes(labels: Tensor, classes: Sequence[str]) -> tuple[str, ...]:
     """The note on classes that no example has."""
-    there = set(labels.unique().tolist())
-    absent = [name for i, name in enumerate(classes) if i not in there]
+    present = set(labels.unique().tolist())
+    absent = [name for i, name in enumerate(classes) if i not in present]
     if not absent:
         return ()
-    named = ", ".join(absent[:NAMED]) + (f" and {len(absent) - NAMED} more" if len(absent) > NAMED else "")
-    return (f"no example is of class {named}" if len(absent) == 1 else f"no example is of the classes {named}",)
+    names_text = ", ".join(absent[:MAX_NAMES]) + (
+        f" and {len(absent) - MAX_NAMES} more" if len(absent) > MAX_NAMES else ""
+    )
+    return (
+        f"no example is of class {names_text}" if len(absent) == 1 else f"no example is of the classes {names_text}",
+    )

@@ -14,16 +14,16 @@ from ..errors import UserError
 Bounds = tuple[float, float]
 """the numbers that are black and white"""
 AUTO: Literal["auto"] = "auto"
-CHUNK = 2**20
+NUMBERS_PER_CHUNK = 2**20
 """numbers that are mapped at once"""
-WIDE = 0.5
+MIN_RANGE_SHARE = 0.5
 """share of what 16 bits can hold that images had better use"""
-HOW = "range=auto takes the lowest for black and the highest for white, range=LOW,HIGH what you say"
-NOTED = HOW.replace("range=", "--range ").replace(",H", " H")
+RANGE_HELP = "range=auto takes the lowest for black and the highest for white, range=LOW,HIGH what you say"
+RANGE_CLI_HELP = RANGE_HELP.replace("range=", "--range ").replace(",H", " H")
 """the same as the command line has it"""
 
 
-def range_text(value: object) -> object:
+def normalize_range(value: object) -> object:
     """The text "auto", or two numbers as "0,1400", of what the command line, a file or Python give."""
     words = value if isinstance(value, list | tuple) else re.split(r"[,\s]+", str(value).strip())
     if len(words) == 1 and str(words[0]) == AUTO:
@@ -37,8 +37,8 @@ def range_text(value: object) -> object:
     return f"{low:.17g},{high:.17g}" if (low, high) != (round(low), round(high)) else f"{low:.0f},{high:.0f}"
 
 
-def bounds_of(text: str | None) -> Bounds | Literal["auto"] | None:
-    """The inverse of `range_text`."""
+def parse_bounds(text: str | None) -> Bounds | Literal["auto"] | None:
+    """The inverse of `normalize_range`."""
     if text is None or text == AUTO:
         return None if text is None else "auto"
     low, high = map(float, text.split(","))
@@ -46,113 +46,114 @@ def bounds_of(text: str | None) -> Bounds | Literal["auto"] | None:
 
 
 @dataclass(frozen=True)
-class Seen:
+class ValueStats:
     """What was seen of some images' numbers: how many, the least and the greatest, and how many lay out of range."""
 
-    numbers: int = 0
+    count: int = 0
     low: float = float("inf")
     high: float = float("-inf")
     below: int = 0
     above: int = 0
 
-    def __add__(self, other: "Seen") -> "Seen":
-        return Seen(
-            self.numbers + other.numbers, min(self.low, other.low), max(self.high, other.high),
+    def __add__(self, other: "ValueStats") -> "ValueStats":
+        return ValueStats(
+            self.count + other.count, min(self.low, other.low), max(self.high, other.high),
             self.below + other.below, self.above + other.above,
         )  # fmt: skip
 
 
-def rows(array: np.ndarray) -> Iterator[slice]:
+def row_chunks(array: np.ndarray) -> Iterator[slice]:
     """Slices of the first axis that hold about `CHUNK` numbers."""
-    size = max(1, CHUNK * len(array) // max(1, array.size))
+    size = max(1, NUMBERS_PER_CHUNK * len(array) // max(1, array.size))
     return (slice(i, i + size) for i in range(0, len(array), size))
 
 
-def seen_in(values: np.ndarray, bounds: Bounds | None = None) -> Seen:
+def value_stats(values: np.ndarray, bounds: Bounds | None = None) -> ValueStats:
     """What is in an array; ValueError for NaN and infinity."""
-    found = Seen()
-    for part in (values[i] for i in rows(values)):
+    stats = ValueStats()
+    for part in (values[i] for i in row_chunks(values)):
         low, high = float(part.min()), float(part.max())
         if not (isfinite(low) and isfinite(high)):
             raise ValueError("holds NaN or infinity: replace these")
         below, above = ((part < bounds[0]).sum(), (part > bounds[1]).sum()) if bounds else (0, 0)
-        found += Seen(part.size, low, high, int(below), int(above))
-    return found
+        stats += ValueStats(part.size, low, high, int(below), int(above))
+    return stats
 
 
-def as_levels(values: np.ndarray, bounds: Bounds) -> np.ndarray:
+def quantize(values: np.ndarray, bounds: Bounds) -> np.ndarray:
     """Numbers as bytes, 0 for the first of `bounds` and 255 for the second: clipped, and rounded to the nearest."""
     low, high = bounds
     levels = np.empty(values.shape, np.uint8)
-    for i in rows(values):
+    for i in row_chunks(values):
         levels[i] = np.round((values[i].astype(np.float64).clip(low, high) - low) * (255 / (high - low)))
     return levels
 
 
-def painted(values: np.ndarray, bounds: Bounds, opaque: float) -> np.ndarray:
+def quantize_pixels(values: np.ndarray, bounds: Bounds, opaque: float) -> np.ndarray:
     """Pixels ... x c as bytes: colours within `bounds`, the alpha of four channels from 0 to `opaque`."""
     if values.shape[-1] != 4:
-        return as_levels(values, bounds)
-    return np.concatenate([as_levels(values[..., :3], bounds), as_levels(values[..., 3:], (0.0, opaque))], -1)
+        return quantize(values, bounds)
+    return np.concatenate([quantize(values[..., :3], bounds), quantize(values[..., 3:], (0.0, opaque))], -1)
 
 
-def covers(dtype: np.dtype, bounds: Bounds) -> bool:
+def range_applies(dtype: np.dtype, bounds: Bounds) -> bool:
     """Whether a range is meant for numbers of this type: bytes are left as they are where it goes beyond 0 to 255."""
     return dtype != np.uint8 or (bounds[0] >= 0 and bounds[1] <= 255)
 
 
-def of_bytes(n: int) -> str:
+def unmapped_note(n: int) -> str:
     """The note on images to which `covers` does not apply a range."""
     return f"{n} image{' was' if n == 1 else 's were'} left as they are: they have 8 bits, and the range goes beyond"
 
 
-def automatic(found: Seen, name: str) -> Bounds:
+def auto_bounds(stats: ValueStats, name: str) -> Bounds:
     """The least number and the greatest; UserError where there is but one."""
-    if not found.low < found.high:
+    if not stats.low < stats.high:
         raise UserError(
-            f"{name} holds nothing but the number {found.low:g}, so range=auto finds no black and white: "
+            f"{name} holds nothing but the number {stats.low:g}, so range=auto finds no black and white: "
             "give range=LOW,HIGH"
         )
-    return found.low, found.high
+    return stats.low, stats.high
 
 
-def of_range(found: Seen, bounds: Bounds) -> str:
+def mapping_note(stats: ValueStats, bounds: Bounds) -> str:
     """The note on numbers that were mapped by a range."""
-    said = f"numbers from {bounds[0]:g} (black) to {bounds[1]:g} (white) were rounded to 256 levels"
-    if outside := found.below + found.above:
-        share = 100 * outside / found.numbers
-        said += f"; {share:.2g}% were clipped: {found.below} lower and {found.above} higher ones"
-    return said
+    note = f"numbers from {bounds[0]:g} (black) to {bounds[1]:g} (white) were rounded to 256 levels"
+    if outside := stats.below + stats.above:
+        share = 100 * outside / stats.count
+        note += f"; {share:.2g}% were clipped: {stats.below} lower and {stats.above} higher ones"
+    return note
 
 
-def range_in(about: dict[str, Any]) -> str | None:
+def read_range(header: dict[str, Any]) -> str | None:
     """The range of a run's view, as numbers; of a translator's none, since each of its domains has its own."""
-    return None if "domains" in about else text_of(bounds_in(about))
+    return None if "domains" in header else bounds_to_text(read_bounds(header))
 
 
-def text_of(bounds: Bounds | None) -> str | None:
-    """A `View`'s range."""
-    return None if bounds is None else str(range_text(bounds))
+def bounds_to_text(bounds: Bounds | None) -> str | None:
+    """A `DataOptions`'s range."""
+    return None if bounds is None else str(normalize_range(bounds))
 
 
-def of_words(found: Seen, white: int) -> str:
+def rounding_note(stats: ValueStats, white: int) -> str:
     """The note on 16-bit images that no range was given for."""
-    share = (found.high - found.low) / white
-    said = f"16-bit images were rounded to 8 bits: their numbers are from {found.low:g} to {found.high:g}"
-    if share > WIDE:
-        return said
-    levels = round(255 * found.high / white) - round(255 * found.low / white) + 1
-    return f"{said}, {100 * share:.2g}% of the range of 0 to {white}, so that {levels} of 256 levels are left: {NOTED}"
+    share = (stats.high - stats.low) / white
+    note = f"16-bit images were rounded to 8 bits: their numbers are from {stats.low:g} to {stats.high:g}"
+    if share > MIN_RANGE_SHARE:
+        return note
+    levels = round(255 * stats.high / white) - round(255 * stats.low / white) + 1
+    loss = f"{100 * share:.2g}% of the range of 0 to {white}, so that {levels} of 256 levels are left"
+    return f"{note}, {loss}: {RANGE_CLI_HELP}"
 
 
-def no_white(kind: str, found: Seen) -> str:
+def no_range_reason(kind: str, stats: ValueStats) -> str:
     """Why numbers without a format's own black and white cannot be read."""
-    return f"{kind} from {found.low:g} to {found.high:g} have no black and white of their own: {HOW}"
+    return f"{kind} from {stats.low:g} to {stats.high:g} have no black and white of their own: {RANGE_HELP}"
 
 
-def bounds_in(about: dict[str, Any], domain: int = 0) -> Bounds | None:
+def read_bounds(header: dict[str, Any], domain: int = 0) -> Bounds | None:
     """Black and white of a run's data, or of one of its domains, as its weights file says; None where it has none."""
-    parts = about.get("domains", [about])
+    parts = header.get("domains", [header])
     value = parts[domain].get("range") if domain < len(parts) else None
     if not isinstance(value, list | tuple) or len(value) != 2 or not all(isinstance(v, int | float) for v in value):
         return None

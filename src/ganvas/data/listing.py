@@ -15,7 +15,7 @@ from zipfile import BadZipFile, ZipFile, ZipInfo
 
 from ..errors import UserError
 
-SUFFIXES = {
+IMAGE_SUFFIXES = {
     ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".j2k", ".j2c", ".jpx", ".webp", ".avif", ".gif",
     ".bmp", ".dib", ".tga", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm",
 }  # fmt: skip
@@ -24,23 +24,23 @@ SIGNATURES = (
     rb"BM....\x00\x00", rb"\x00\x00\x00\x0cjP  \r\n\x87\n", rb"....ftypavi[fs]", rb"P[1-6]\s",
 )  # fmt: skip
 """what files of these formats begin with; a TGA has nothing of the kind"""
-CONVERT = {".heic", ".heif"}
-RECORD = ".ganvas.json"
+HEIC_SUFFIXES = {".heic", ".heif"}
+RECORD_FILE = ".ganvas.json"
 """in a folder of translations: which weights made them, to which domain, and which files they are"""
-SHEET = re.compile(r"-contact-sheet(-\d+)?\.png$")
+SHEET_PATTERN = re.compile(r"-contact-sheet(-\d+)?\.png$")
 """how names of the contact sheets end that `ganvas data` draws"""
-CLUTTER = {"__macosx", "@eadir", "thumbs.db", "desktop.ini"}
+SYSTEM_FILES = {"__macosx", "@eadir", "thumbs.db", "desktop.ini"}
 """files and folders that systems add to others, in lower case"""
 ZIP = ".zip"
 ARCHIVES = {".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar"}
 """archives that must be unpacked first"""
-LARGEST = 2**27
+MAX_FILE_BYTES = 2**27
 """bytes of a file in a zip, at most: it is read into memory"""
-NAMED = 5
+MAX_NAMES = 5
 """names in a note, at most"""
 
 
-class Packed(BytesIO):
+class ZipBytes(BytesIO):
     """The bytes of a file in a zip, under its name."""
 
     def __init__(self, name: str, content: bytes) -> None:
@@ -70,35 +70,35 @@ class File:
     def __str__(self) -> str:
         return "/".join(self.parts)
 
-    def content(self) -> Path | Packed:
+    def content(self) -> Path | ZipBytes:
         """What Pillow opens: the path, or the bytes of a file in a zip.  Raises ValueError where they are too many."""
         if self.archive is None or self.member is None:
             return self.path
-        if self.member.file_size > LARGEST:
+        if self.member.file_size > MAX_FILE_BYTES:
             raise ValueError(f"it says that it has {self.member.file_size:,} bytes: unzip it first")
         with self.archive.open(self.member) as file:
-            content = file.read(LARGEST + 1)
-        return Packed(self.name, content)
+            content = file.read(MAX_FILE_BYTES + 1)
+        return ZipBytes(self.name, content)
 
-    def read(self, most: int) -> bytes:
+    def read(self, max_bytes: int) -> bytes:
         """Its first bytes."""
         if self.archive is None or self.member is None:
             with self.path.open("rb") as file:
-                return file.read(most)
-        with self.archive.open(self.member) as packed:
-            return packed.read(most)
+                return file.read(max_bytes)
+        with self.archive.open(self.member) as stream:
+            return stream.read(max_bytes)
 
     def digest(self) -> bytes | None:
         """BLAKE2b of its bytes, which are all that it depends on; None where they cannot be read."""
-        found = blake2b(digest_size=8)
+        hasher = blake2b(digest_size=8)
         try:
             content = self.content()
             with content.open("rb") if isinstance(content, Path) else content as file:
                 while part := file.read(2**20):
-                    found.update(part)
+                    hasher.update(part)
         except (OSError, ValueError, RuntimeError, NotImplementedError, EOFError, BadZipFile):
             return None
-        return found.digest()
+        return hasher.digest()
 
 
 @dataclass
@@ -111,177 +111,179 @@ class Listing:
     """files that are no images"""
     notes: list[str] = field(default_factory=list)
 
-    def left_out(self, read: Sequence[File] = ()) -> list[str]:
+    def excluded_notes(self, files_read: Sequence[File] = ()) -> list[str]:
         """A note of the files that are no images, by suffix, but for those that were read all the same."""
-        rest = [file for file in self.others if file not in read]
+        rest = [file for file in self.others if file not in files_read]
         if not rest:
             return []
         kinds = Counter(file.suffix or "without suffix" for file in rest)
-        said = f"{counted(len(rest), 'file')} left out: {', '.join(f'{n} {kind}' for kind, n in kinds.most_common())}"
-        if CONVERT & kinds.keys():
-            said += "; convert HEIC to JPEG or PNG first, for example with heif-convert or ImageMagick"
-        return [said]
+        note = f"{pluralize(len(rest), 'file')} left out: {', '.join(f'{n} {kind}' for kind, n in kinds.most_common())}"
+        if HEIC_SUFFIXES & kinds.keys():
+            note += "; convert HEIC to JPEG or PNG first, for example with heif-convert or ImageMagick"
+        return [note]
 
 
-def listed(source: Path, without: Path | None = None) -> Listing:
+def list_files(source: Path, exclude: Path | None = None) -> Listing:
     """The files of a folder or a zip, sorted by their paths, or a single file.
 
     Those below the folder `without` are not looked at.  Links to folders are followed, but each folder is read once.
     Hidden files are left alone, and so are runs and translations by Ganvas, unless `source` is one.  Raises UserError
     where the source cannot be read.
     """
-    walk = Walk(source, without)
+    walk = FileWalker(source, exclude)
     if source.is_dir():
-        walk.folders()
+        walk.walk_folders()
     elif source.suffix.lower() == ZIP:
-        walk.archive()
+        walk.read_archive()
     else:
-        walk.found.append(File((source.name,), source))
-    return sorted_out(source, sorted(walk.found, key=lambda file: file.parts), walk.notes())
+        walk.files.append(File((source.name,), source))
+    return classify_files(source, sorted(walk.files, key=lambda file: file.parts), walk.notes())
 
 
-class Walk:
+class FileWalker:
     """All regular files of a folder or a zip, and what else is there."""
 
-    def __init__(self, root: Path, without: Path | None) -> None:
+    def __init__(self, root: Path, exclude: Path | None) -> None:
         self.root = root
-        self.found: list[File] = []
-        self.odd: dict[str, list[str]] = {}
+        self.files: list[File] = []
+        self.excluded: dict[str, list[str]] = {}
         """names of what is left out, by what it is"""
-        self.without = None if without is None else identity(without)
+        self.excluded_id = None if exclude is None else folder_id(exclude)
         self.links: list[tuple[Path, tuple[str, ...]]] = []
-        self.above = {identity(folder) for folder in self.root.resolve().parents}
-        self.seen: set[tuple[int, int]] = set()
+        self.ancestors = {folder_id(folder) for folder in self.root.resolve().parents}
+        self.visited: set[tuple[int, int]] = set()
 
     def notes(self) -> list[str]:
-        return [f"left out, {what}: {some(sorted(names))}" for what, names in sorted(self.odd.items())]
+        return [f"left out, {what}: {join_names(sorted(names))}" for what, names in sorted(self.excluded.items())]
 
-    def leave(self, what: str, parts: tuple[str, ...]) -> None:
-        self.odd.setdefault(what, []).append("/".join(parts))
+    def exclude(self, what: str, parts: tuple[str, ...]) -> None:
+        self.excluded.setdefault(what, []).append("/".join(parts))
 
-    def folders(self) -> None:
+    def walk_folders(self) -> None:
         """Walk through folders, then links to folders: one that is there by both is read under its own name."""
-        waiting: list[tuple[Path, tuple[str, ...]]] = [(self.root, ())]
-        while waiting or self.links:
-            if not waiting:
+        queue: list[tuple[Path, tuple[str, ...]]] = [(self.root, ())]
+        while queue or self.links:
+            if not queue:
                 self.links.sort(key=lambda link: (len(link[1]), link[1]), reverse=True)  # the highest comes first
-            folder, parts = waiting.pop() if waiting else self.links.pop()
-            if (key := identity(folder)) is not None:
-                if key in self.above:
-                    self.leave("links to a folder that holds them", parts)
-                elif key in self.seen:
-                    self.leave("links to a folder that is read already", parts)
-                if key in self.above or key in self.seen or key == self.without:
+            folder, parts = queue.pop() if queue else self.links.pop()
+            if (key := folder_id(folder)) is not None:
+                if key in self.ancestors:
+                    self.exclude("links to a folder that holds them", parts)
+                elif key in self.visited:
+                    self.exclude("links to a folder that is read already", parts)
+                if key in self.ancestors or key in self.visited or key == self.excluded_id:
                     continue
-                self.seen.add(key)
+                self.visited.add(key)
             try:
                 with os.scandir(folder) as entries:
-                    inside = list(entries)
+                    children = list(entries)
             except OSError as error:
                 if not parts:
-                    raise UserError(f"{self.root} cannot be read ({reason(error)})") from error
-                self.leave(f"folders that cannot be read ({reason(error)})", parts)
+                    raise UserError(f"{self.root} cannot be read ({error_reason(error)})") from error
+                self.exclude(f"folders that cannot be read ({error_reason(error)})", parts)
                 continue
-            waiting += [below for entry in inside if (below := self.entry(folder, parts, entry))]
+            queue += [below for entry in children if (below := self.add_entry(folder, parts, entry))]
 
-    def entry(
+    def add_entry(
         self, folder: Path, parts: tuple[str, ...], entry: "os.DirEntry[str]"
     ) -> tuple[Path, tuple[str, ...]] | None:
         """Put down what a name in a folder is; returns a folder that is none by a link."""
         below, path = (*parts, entry.name), folder / entry.name
-        if ignored(entry.name):
+        if is_ignored(entry.name):
             return None
         try:
             mode = entry.stat().st_mode
         except OSError as error:
             broken = entry.is_symlink()
-            self.leave("links that lead nowhere" if broken else f"files that cannot be read ({reason(error)})", below)
+            self.exclude(
+                "links that lead nowhere" if broken else f"files that cannot be read ({error_reason(error)})", below
+            )
             return None
         if stat.S_ISDIR(mode):
             if not entry.is_symlink():
                 return path, below
             self.links.append((path, below))
         elif stat.S_ISREG(mode):
-            self.found.append(File(below, path))
+            self.files.append(File(below, path))
         else:
-            self.leave("pipes, sockets or devices", below)
+            self.exclude("pipes, sockets or devices", below)
         return None
 
-    def archive(self) -> None:
+    def read_archive(self) -> None:
         """Put down what a zip holds; UserError where it is damaged."""
         try:
             archive = ZipFile(self.root)
         except (BadZipFile, ValueError, NotImplementedError, EOFError) as error:
             raise UserError(f"{self.root} is damaged or no zip: {error}") from error
         except OSError as error:
-            raise UserError(f"{self.root} cannot be read ({reason(error)})") from error
+            raise UserError(f"{self.root} cannot be read ({error_reason(error)})") from error
         for member in archive.infolist():
             parts = tuple(part for part in member.filename.replace("\\", "/").split("/") if part)
-            if member.is_dir() or not parts or any(map(ignored, parts)):
+            if member.is_dir() or not parts or any(map(is_ignored, parts)):
                 continue
             if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG):
-                self.leave("links and the like in a zip", parts)
+                self.exclude("links and the like in a zip", parts)
             else:
-                self.found.append(File(parts, self.root, archive, member))
+                self.files.append(File(parts, self.root, archive, member))
 
 
-def sorted_out(root: Path, files: Sequence[File], notes: list[str]) -> Listing:
+def classify_files(root: Path, files: Sequence[File], notes: list[str]) -> Listing:
     """The files, by what they are: images, others, and those that Ganvas itself has written."""
-    there = {file.parts for file in files}
-    runs = {p[:-1] for p in there if p[-1] == "config.json" and (*p[:-1], "log.jsonl") in there and len(p) > 1}
-    records = {file.parts[:-1]: made_in(file) for file in files if file.name == RECORD}
-    painted = {folder for folder, made in records.items() if made is None and folder}
-    single = {(*folder, *name) for folder, made in records.items() for name in made or ()}
+    paths = {file.parts for file in files}
+    runs = {p[:-1] for p in paths if p[-1] == "config.json" and (*p[:-1], "log.jsonl") in paths and len(p) > 1}
+    records = {file.parts[:-1]: recorded_files(file) for file in files if file.name == RECORD_FILE}
+    translated_folders = {folder for folder, file_names in records.items() if file_names is None and folder}
+    translated_files = {(*folder, *name) for folder, made in records.items() for name in made or ()}
 
     def within(file: File, folders: set[tuple[str, ...]]) -> tuple[str, ...] | None:
         return next((file.parts[:i] for i in range(len(file.parts)) if file.parts[:i] in folders), None)
 
     listing = Listing(root, notes=notes)
-    left: dict[str, Counter[str]] = {"runs": Counter(), "translations": Counter()}
-    sheets, mine = 0, list[File]()
-    for file in (file for file in files if file.name != RECORD):
+    excluded: dict[str, Counter[str]] = {"runs": Counter(), "translations": Counter()}
+    sheets, translations = 0, list[File]()
+    for file in (file for file in files if file.name != RECORD_FILE):
         if (run := within(file, runs)) is not None:
-            left["runs"]["/".join(run)] += 1
-        elif (out := within(file, painted)) is not None:
-            left["translations"]["/".join(out)] += 1
+            excluded["runs"]["/".join(run)] += 1
+        elif (out := within(file, translated_folders)) is not None:
+            excluded["translations"]["/".join(out)] += 1
         elif not is_image(file):
             listing.others.append(file)
-        elif SHEET.search(file.name):
+        elif SHEET_PATTERN.search(file.name):
             sheets += 1
-        elif file.parts in single:
-            mine.append(file)
+        elif file.parts in translated_files:
+            translations.append(file)
         else:
             listing.images.append(file)
-    if mine and not listing.images:  # translations are what was asked for
-        listing.images, mine = mine, []
-    for file in mine:
-        left["translations"]["/".join(next(f for f in parents(file) if f in records)) or "."] += 1
-    for what, folders in left.items():
+    if translations and not listing.images:  # translations are what was asked for
+        listing.images, translations = translations, []
+    for file in translations:
+        excluded["translations"]["/".join(next(f for f in parent_folders(file) if f in records)) or "."] += 1
+    for what, folders in excluded.items():
         if folders:
-            listing.notes.append(f"{what} by ganvas are no data: left out {some(folders)}")
+            listing.notes.append(f"{what} by ganvas are no data: left out {join_names(folders)}")
     if sheets:
-        listing.notes.append(f"{counted(sheets, 'contact sheet')} by ganvas left out")
+        listing.notes.append(f"{pluralize(sheets, 'contact sheet')} by ganvas left out")
     return listing
 
 
 def holds_images(path: Path) -> bool:
     """Whether a source is a folder, a zip, or a single image."""
-    mode = mode_of(path)
+    mode = path_mode(path)
     if mode is None or not stat.S_ISREG(mode):
         return mode is not None and stat.S_ISDIR(mode)
     return path.suffix.lower() == ZIP or is_image(File((path.name,), path))
 
 
-def parents(file: File) -> list[tuple[str, ...]]:
+def parent_folders(file: File) -> list[tuple[str, ...]]:
     """The folders that a file is in, the nearest first."""
     return [file.parts[:i] for i in reversed(range(len(file.parts)))]
 
 
-def made_in(record: File) -> set[tuple[str, ...]] | None:
+def recorded_files(record: File) -> set[tuple[str, ...]] | None:
     """The files that a record of translations names; None, all in its folder, where it names none."""
     try:
-        said: Any = json.loads(record.read(LARGEST))
-        return {tuple(name.split("/")) for name in said["files"]}
+        content: Any = json.loads(record.read(MAX_FILE_BYTES))
+        return {tuple(name.split("/")) for name in content["files"]}
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
@@ -289,7 +291,7 @@ def made_in(record: File) -> set[tuple[str, ...]] | None:
 def is_image(file: File) -> bool:
     """Whether a file is an image by its suffix; one without any by how it begins."""
     if file.suffix:
-        return file.suffix in SUFFIXES
+        return file.suffix in IMAGE_SUFFIXES
     try:
         begins = file.read(16)
     except (OSError, ValueError, RuntimeError, NotImplementedError, EOFError):
@@ -297,42 +299,42 @@ def is_image(file: File) -> bool:
     return any(re.match(signature, begins, re.DOTALL) for signature in SIGNATURES)
 
 
-def ignored(name: str) -> bool:
+def is_ignored(name: str) -> bool:
     """Whether a file or folder is hidden, or one that systems add to others."""
-    return (name.startswith(".") and name != RECORD) or name.lower() in CLUTTER
+    return (name.startswith(".") and name != RECORD_FILE) or name.lower() in SYSTEM_FILES
 
 
-def identity(folder: Path) -> tuple[int, int] | None:
+def folder_id(folder: Path) -> tuple[int, int] | None:
     """What tells folders apart whatever the path to them; None where it cannot be had."""
     try:
-        found = folder.stat()
+        status = folder.stat()
     except OSError:
         return None
-    return (found.st_dev, found.st_ino) if found.st_ino else None
+    return (status.st_dev, status.st_ino) if status.st_ino else None
 
 
-def mode_of(path: Path) -> int | None:
+def path_mode(path: Path) -> int | None:
     """What a path leads to, as `stat` says; None where it leads nowhere.  Raises UserError where that is hidden."""
     try:
         return path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({reason(error)})") from error
+        raise UserError(f"{path} cannot be read ({error_reason(error)})") from error
     except ValueError:  # a NUL in it
         return None
 
 
-def reason(error: OSError) -> str:
+def error_reason(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
-def some(names: Iterable[str]) -> str:
+def join_names(names: Iterable[str]) -> str:
     """The first of the names, and how many more there are."""
-    listed = list(names)
-    more = f" and {len(listed) - NAMED} more" if len(listed) > NAMED else ""
-    return ", ".join(listed[:NAMED]) + more
+    all_names = list(names)
+    more = f" and {len(all_names) - MAX_NAMES} more" if len(all_names) > MAX_NAMES else ""
+    return ", ".join(all_names[:MAX_NAMES]) + more
 
 
-def counted(n: int, what: str) -> str:
+def pluralize(n: int, what: str) -> str:
     return f"{n} {what}{'' if n == 1 else 's'}"

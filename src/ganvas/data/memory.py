@@ -6,21 +6,26 @@ from pathlib import Path
 
 from ..errors import UserError
 
-SHARE = 0.5
+MAX_MEMORY_SHARE = 0.5
 """of the free memory that one thing may take"""
 
-COPIES, CODE = 2, 1024
+EXAMPLE_COPIES, CODE_BYTES = 2, 1024
 """how often an example is held while it is made, and bytes of its latent code and of what else goes with it"""
-NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "Storage size calculation overflowed")
+OUT_OF_MEMORY_MESSAGES = (
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "Storage size calculation overflowed",
+)
 """what PyTorch says where there was not enough"""
 
 
-def available() -> int:
+def available_memory() -> int:
     """Bytes that this process may still take: what the system has free, or less where its control group has less."""
-    return min(free(), in_group())
+    return min(free_memory(), cgroup_memory())
 
 
-def free() -> int:
+def free_memory() -> int:
     """Bytes that the system has free, and can make free."""
     try:
         for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
@@ -34,39 +39,41 @@ def free() -> int:
         return 8 * 2**30
 
 
-def in_group() -> int:
+def cgroup_memory() -> int:
     """Bytes that the control group of this process may still take (Linux, version 2)."""
     group = Path("/sys/fs/cgroup")
     try:
         names = ("memory.max", "memory.current", "memory.stat")
-        most, used, stat = ((group / name).read_text(encoding="ascii").strip() for name in names)
+        limit, used, stat = ((group / name).read_text(encoding="ascii").strip() for name in names)
         cache = dict(line.split() for line in stat.splitlines()).get("inactive_file", "0")
-        return 2**63 if most == "max" else max(0, int(most) - int(used) + int(cache))
+        return 2**63 if limit == "max" else max(0, int(limit) - int(used) + int(cache))
     except (OSError, ValueError):
         return 2**63
 
 
-def gib(size: int) -> str:
+def format_bytes(size: int) -> str:
     """A number of bytes for people."""
     if size >= 2**40:
         return f"{size >> 30:,} GiB"
     return f"{size / 2**30:.3g} GiB" if size >= 2**30 / 10 else f"{size / 2**20:.3g} MiB"
 
 
-def check_room(size: int, what: str, remedy: str) -> None:
+def check_memory(size: int, what: str, remedy: str) -> None:
     """UserError where so many bytes are more than the machine has free."""
-    if size > (there := available()):
-        raise UserError(f"{what} would take {gib(size)} of memory, and {gib(there)} are free: {remedy}")
+    if size > (n_free := available_memory()):
+        raise UserError(
+            f"{what} would take {format_bytes(size)} of memory, and {format_bytes(n_free)} are free: {remedy}"
+        )
 
 
-def room_for(n: int, shape: tuple[int, ...], said: str) -> None:
+def check_examples_fit(n: int, shape: tuple[int, ...], request: str) -> None:
     """UserError, which says what was asked, where the machine cannot hold n examples of this shape that are made."""
-    size = n * (COPIES * prod(shape) * (1 if len(shape) == 3 else 4) + CODE)
-    check_room(size, f"{said}: {n:,} examples", "ask for fewer")
+    size = n * (EXAMPLE_COPIES * prod(shape) * (1 if len(shape) == 3 else 4) + CODE_BYTES)
+    check_memory(size, f"{request}: {n:,} examples", "ask for fewer")
 
 
-def ran_out(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory was not enough."""
     return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and any(said in str(error) for said in NO_MEMORY)
+        isinstance(error, RuntimeError) and any(message in str(error) for message in OUT_OF_MEMORY_MESSAGES)
     )

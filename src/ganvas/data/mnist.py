@@ -13,10 +13,10 @@ from urllib.request import urlopen
 import numpy as np
 
 from ..errors import UserError
-from .collection import Collection
-from .files import from_idx, idx_in
+from .collection import Dataset
+from .files import find_idx, from_idx
 from .npz import from_npz
-from .view import View
+from .view import DataOptions
 
 FILES = {
     "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
@@ -25,16 +25,16 @@ FILES = {
 
 
 @dataclass(frozen=True)
-class Source:
+class PublishedDataset:
     """Where a data set may lie, and what it must hold: SHA-256 of each split's pixels followed by its labels."""
 
     name: str
     mirrors: tuple[str, ...]
     checksums: dict[str, str]
-    system: tuple[str, ...] = ()
+    system_folders: tuple[str, ...] = ()
 
 
-MNIST = Source(
+MNIST = PublishedDataset(
     "mnist",
     (
         "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -45,7 +45,7 @@ MNIST = Source(
         "test": "c3f9adf9c66efb572b1f9326c3a511b45910c7173b97be66ceceeeeaef6b802b",
     },
 )
-FASHION = Source(
+FASHION = PublishedDataset(
     "fashion-mnist",
     (
         "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
@@ -62,14 +62,14 @@ FASHION_CLASSES = (
 )  # fmt: skip
 
 
-def mnist(split: str, data_dir: str | None) -> Collection:
+def mnist(split: str, data_dir: str | None) -> Dataset:
     """60,000 + 10,000 handwritten digits, 28 x 28 (LeCun et al., 1998)."""
-    return found(MNIST, split, data_dir)
+    return find_or_download(MNIST, split, data_dir)
 
 
-def fashion_mnist(split: str, data_dir: str | None) -> Collection:
+def fashion_mnist(split: str, data_dir: str | None) -> Dataset:
     """60,000 + 10,000 pieces of clothing, 28 x 28 (Xiao et al., arXiv:1708.07747)."""
-    return replace(found(FASHION, split, data_dir), classes=FASHION_CLASSES)
+    return replace(find_or_download(FASHION, split, data_dir), classes=FASHION_CLASSES)
 
 
 def cache_dir() -> Path:
@@ -77,27 +77,27 @@ def cache_dir() -> Path:
     return Path(os.environ.get("GANVAS_CACHE") or Path.home() / ".cache" / "ganvas")
 
 
-def found(source: Source, split: str, data_dir: str | None) -> Collection:
+def find_or_download(source: PublishedDataset, split: str, data_dir: str | None) -> Dataset:
     """The data set from data_dir, the cache, or the system's packages; else downloaded into the cache.
 
     Raises UserError when data_dir has no such data, when a file of this name holds other data, and when the
     download fails.
     """
     cache = cache_dir() / source.name
-    places = [Path(data_dir).expanduser()] if data_dir else [cache, cache.parent, *map(Path, source.system)]
-    others: list[Path] = []
-    for path in (path for place in places for path in candidates(source, split, place)):
-        collection = (
-            from_npz(path, View(split="train" if split == "train" else "test"))
+    places = [Path(data_dir).expanduser()] if data_dir else [cache, cache.parent, *map(Path, source.system_folders)]
+    mismatches: list[Path] = []
+    for path in (path for place in places for path in candidate_files(source, split, place)):
+        dataset = (
+            from_npz(path, DataOptions(split="train" if split == "train" else "test"))
             if path.suffix == ".npz"
             else from_idx(path)
         )
-        if checksum(collection) == source.checksums[split]:
-            return replace(collection, name=source.name)
-        others.append(path)
-    if others:
+        if checksum(dataset) == source.checksums[split]:
+            return replace(dataset, name=source.name)
+        mismatches.append(path)
+    if mismatches:
         raise UserError(
-            f"{others[0]} does not hold the published {source.name} ({split}): to train on it all the same, "
+            f"{mismatches[0]} does not hold the published {source.name} ({split}): to train on it all the same, "
             "give its path instead of the name"
         )
     if data_dir:
@@ -105,27 +105,27 @@ def found(source: Source, split: str, data_dir: str | None) -> Collection:
             f"{data_dir} has no {source.name}: looked for {source.name}.npz and {FILES[split][0]}; "
             "without `data_dir` it is looked for in the cache, then downloaded"
         )
-    return replace(downloaded(source, split, cache), name=source.name)
+    return replace(download(source, split, cache), name=source.name)
 
 
-def candidates(source: Source, split: str, place: Path) -> Iterator[Path]:
+def candidate_files(source: PublishedDataset, split: str, place: Path) -> Iterator[Path]:
     """Files in a folder that may hold the data set, in the forms and places in which it usually lies."""
     for stem in (source.name, source.name.replace("-", "_")):
         if (path := place / f"{stem}.npz").is_file():
             yield path
     for folder in (place, place / source.name, place / "MNIST" / "raw", place / "FashionMNIST" / "raw"):
-        if idx := idx_in(folder, split):
+        if idx := find_idx(folder, split):
             yield idx
 
 
-def checksum(collection: Collection) -> str:
-    digest = sha256(collection.x.numpy().tobytes())
-    if collection.labels is not None:
-        digest.update(collection.labels.numpy().astype(np.uint8).tobytes())
+def checksum(dataset: Dataset) -> str:
+    digest = sha256(dataset.x.numpy().tobytes())
+    if dataset.labels is not None:
+        digest.update(dataset.labels.numpy().astype(np.uint8).tobytes())
     return digest.hexdigest()
 
 
-def downloaded(source: Source, split: str, folder: Path) -> Collection:
+def download(source: PublishedDataset, split: str, folder: Path) -> Dataset:
     """Fetch a split from the first mirror that has it, and keep it only if it is what was published."""
     folder.mkdir(parents=True, exist_ok=True)
     failures = []
@@ -134,18 +134,18 @@ def downloaded(source: Source, split: str, folder: Path) -> Collection:
             try:
                 for name in FILES[split]:
                     print(f"downloading {mirror}{name}", file=sys.stderr)
-                    with urlopen(mirror + name, timeout=30) as answer:
-                        (Path(temporary) / name).write_bytes(answer.read())
-                collection = from_idx(Path(temporary) / FILES[split][0])
+                    with urlopen(mirror + name, timeout=30) as response:
+                        (Path(temporary) / name).write_bytes(response.read())
+                dataset = from_idx(Path(temporary) / FILES[split][0])
             except (OSError, HTTPException, UserError) as error:  # URLError and HTTPError are OSErrors
                 failures.append(f"{mirror}: {getattr(error, 'reason', error)}")
                 continue
-            if checksum(collection) != source.checksums[split]:
+            if checksum(dataset) != source.checksums[split]:
                 failures.append(f"{mirror}: wrong checksum")
                 continue
             for name in FILES[split]:
                 (Path(temporary) / name).replace(folder / name)
-            return collection
+            return dataset
     raise UserError(
         f"{source.name} could not be downloaded ({'; '.join(failures)}): put {' and '.join(FILES[split])} "
         f"into {folder}, or say where the data are with `data_dir`"

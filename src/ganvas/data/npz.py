@@ -13,23 +13,27 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from ..errors import UserError
-from .arrays import taken
-from .collection import Collection
-from .files import DEFLATED, Readable, fill, only_train
-from .layout import named_after
-from .memory import check_room
-from .view import View
+from .arrays import build_dataset
+from .collection import Dataset
+from .files import MAX_DEFLATE_RATIO, Readable, read_into, require_train_split
+from .layout import dataset_name
+from .memory import check_memory
+from .view import DataOptions
 
-EXAMPLES = ("x", "images", "image", "imgs", "img", "data", "arr0", "features", "inputs", "samples")
-LABELS = ("y", "labels", "label", "targets", "target", "class", "classid")
-CLASSES = ("classes", "classnames", "names")
-SPLITS = {"train": ("training", "train"), "val": ("validation", "valid", "val"), "test": ("testing", "test", "t10k")}
-MAGIC = b"\x93NUMPY"
-HEADER = 2**16
+EXAMPLE_KEYS = ("x", "images", "image", "imgs", "img", "data", "arr0", "features", "inputs", "samples")
+LABEL_KEYS = ("y", "labels", "label", "targets", "target", "class", "classid")
+CLASS_KEYS = ("classes", "classnames", "names")
+SPLIT_WORDS = {
+    "train": ("training", "train"),
+    "val": ("validation", "valid", "val"),
+    "test": ("testing", "test", "t10k"),
+}
+NPY_MAGIC = b"\x93NUMPY"
+MAX_HEADER_BYTES = 2**16
 """most bytes of an array's header"""
 
 
-class Array(NamedTuple):
+class ArrayName(NamedTuple):
     """What the name of an array in an archive says."""
 
     stem: str
@@ -38,127 +42,143 @@ class Array(NamedTuple):
     """the split that it names, if any"""
 
 
-def from_npy(path: Path, view: View) -> Collection:
+def from_npy(path: Path, options: DataOptions) -> Dataset:
     """One array, without labels."""
-    with damaged(path), path.open("rb") as file:
+    with wrap_read_errors(path), path.open("rb") as file:
         array = read_npy(file, path.stat().st_size, str(path))
-    return taken(array, name=named_after(path), range=view.range, owned=True)
+    return build_dataset(array, name=dataset_name(path), range=options.range, reuse_memory=True)
 
 
-def from_npz(path: Path, view: View, key: str | None = None) -> Collection:
+def from_npz(path: Path, options: DataOptions, key: str | None = None) -> Dataset:
     """The examples of a split in an archive, with their labels: by their names, or by `key`, IMAGES or IMAGES,LABELS.
 
     Known names are those of `EXAMPLES` and `LABELS`, in small letters or capitals, before or after a split's: x_train,
     train_images, X, data.  An archive of one array needs none.
     """
-    with damaged(path), zipfile.ZipFile(path) as archive:
+    with wrap_read_errors(path), zipfile.ZipFile(path) as archive:
         names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
-        images, labels, notes = chosen(names, view.split, key, path)
-        x = member(archive, images, path)
-        y = None if labels is None else member(archive, labels, path)
-        named = [name for name in names if meaning(name).stem in CLASSES]
-        classes = [as_text(c) for c in member(archive, named[0], path).ravel()] if named and labels else []
-    asked = key is not None and "," in key
+        images, labels, notes = choose_arrays(names, options.split, key, path)
+        x = read_member(archive, images, path)
+        y = None if labels is None else read_member(archive, labels, path)
+        class_arrays = [name for name in names if parse_array_name(name).stem in CLASS_KEYS]
+        classes = (
+            [decode_name(c) for c in read_member(archive, class_arrays[0], path).ravel()]
+            if class_arrays and labels
+            else []
+        )
+    has_label_key = key is not None and "," in key
     try:
-        found = taken(x, y, classes, named_after(path), range=view.range, owned=True)
+        dataset = build_dataset(x, y, classes, dataset_name(path), range=options.range, reuse_memory=True)
     except UserError as error:
-        if labels is None or asked or "label" not in str(error):
+        if labels is None or has_label_key or "label" not in str(error):
             raise
         raise UserError(f"{error}; or leave out {labels}: {path.name}:{images},") from error
-    return found.noting(notes)
+    return dataset.with_notes(notes)
 
 
-def as_text(name: object) -> str:
+def decode_name(name: object) -> str:
     """The name of a class."""
     return name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
 
 
-def meaning(name: str) -> Array:
+def parse_array_name(name: str) -> ArrayName:
     """The stem and the split of an array's name."""
     plain = re.sub(r"[^a-z0-9]", "", name.lower())
-    for split, words in SPLITS.items():
+    for split, words in SPLIT_WORDS.items():
         for word in words:
             for stem in (plain.removeprefix(word), plain.removesuffix(word)):
-                if stem != plain and stem in (*EXAMPLES, *LABELS, *CLASSES):
-                    return Array(stem, split)
-    return Array(plain, None)
+                if stem != plain and stem in (*EXAMPLE_KEYS, *LABEL_KEYS, *CLASS_KEYS):
+                    return ArrayName(stem, split)
+    return ArrayName(plain, None)
 
 
-def chosen(names: list[str], split: str, key: str | None, path: Path) -> tuple[str, str | None, list[str]]:
+def choose_arrays(names: list[str], split: str, key: str | None, path: Path) -> tuple[str, str | None, list[str]]:
     """The names of examples and labels, and notes on what is left out; UserError where it is unclear what they are."""
     images, comma, labels = key.partition(",") if key is not None and key not in names else (key, "", "")
-    for asked in (images, labels):
-        if asked and asked not in names:
-            raise UserError(f'{path} has no array "{asked}", {only(names, path)}')
+    for array_name in (images, labels):
+        if array_name and array_name not in names:
+            raise UserError(f'{path} has no array "{array_name}", {available_arrays(names, path)}')
     notes: list[str] = []
-    if images and split == "test" and meaning(images).split != "test":
-        images, labels = (of_test(name, names, path) if name else "" for name in (images, labels))
+    if images and split == "test" and parse_array_name(images).split != "test":
+        images, labels = (test_array(name, names, path) if name else "" for name in (images, labels))
     if not images:
-        images, notes = examples_in(names, split, path)
-    own = meaning(images)
-    if not comma and own.stem in EXAMPLES:
-        labels = one_of([name for name in names if meaning(name).stem in LABELS and meaning(name).split == own.split],
+        images, notes = find_examples(names, split, path)
+    images_name = parse_array_name(images)
+    if not comma and images_name.stem in EXAMPLE_KEYS:
+        labels = require_single([name for name in names if parse_array_name(name).stem in LABEL_KEYS and
+        parse_array_name(name).split == images_name.split],
                         "the labels", f"{path.name}:{images},LABELS", path)  # fmt: skip
-    left = [name for name in names if name not in (images, labels) and is_left_out(name, own.split)]
-    if left:
-        notes.append(f"arrays left out: {', '.join(left)}; choose others as {path.name}:IMAGES,LABELS")
+    unused = [name for name in names if name not in (images, labels) and is_excluded(name, images_name.split)]
+    if unused:
+        notes.append(f"arrays left out: {', '.join(unused)}; choose others as {path.name}:IMAGES,LABELS")
     return images, labels or None, notes
 
 
-def has_test(path: Path, key: str | None) -> bool:
+def has_test_split(path: Path, key: str | None) -> bool:
     """Whether an archive has a test part, or one for the arrays of `key`, by the names of its arrays."""
-    with damaged(path), zipfile.ZipFile(path) as archive:
+    with wrap_read_errors(path), zipfile.ZipFile(path) as archive:
         names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
     if key is None:
-        return any(meaning(name).stem in EXAMPLES and meaning(name).split in ("test", "val") for name in names)
-    stem, split = meaning(key if key in names else key.partition(",")[0])
-    return split == "train" and any(meaning(name) == (stem, "test") for name in names)
+        return any(
+            parse_array_name(name).stem in EXAMPLE_KEYS and parse_array_name(name).split in ("test", "val")
+            for name in names
+        )
+    stem, split = parse_array_name(key if key in names else key.partition(",")[0])
+    return split == "train" and any(parse_array_name(name) == (stem, "test") for name in names)
 
 
-def of_test(key: str, names: list[str], path: Path) -> str:
+def test_array(key: str, names: list[str], path: Path) -> str:
     """The array of the test split that goes with one that was named; NoSplit where there is none."""
-    stem, split = meaning(key)
-    there = [name for name in names if split and meaning(name) == (stem, "test")]
-    if not there:
-        only_train(Path(f"{path}:{key}"), "test")
-    return there[0]
+    stem, split = parse_array_name(key)
+    matches = [name for name in names if split and parse_array_name(name) == (stem, "test")]
+    if not matches:
+        require_train_split(Path(f"{path}:{key}"), "test")
+    return matches[0]
 
 
-def is_left_out(name: str, split: str | None) -> bool:
+def is_excluded(name: str, split: str | None) -> bool:
     """Whether an array is neither a list of classes nor part of a split that may be asked for."""
-    found = meaning(name)
-    return found.stem not in CLASSES and found.split in (None, split, "val")
+    array = parse_array_name(name)
+    return array.stem not in CLASS_KEYS and array.split in (None, split, "val")
 
 
-def examples_in(names: list[str], split: str, path: Path) -> tuple[str, list[str]]:
+def find_examples(names: list[str], split: str, path: Path) -> tuple[str, list[str]]:
     """The array that holds the examples of a split, by its name, and notes."""
-    for wanted in (split, "val") if split == "test" else (split, None):
-        there = [name for name in names if meaning(name).stem in EXAMPLES and meaning(name).split == wanted]
-        if there:
-            found = one_of(there, "the examples", f"{path.name}:IMAGES,LABELS", path)
-            return found, [f"no test split, so the validation split was read: {found}"] if wanted == "val" else []
+    for wanted_split in (split, "val") if split == "test" else (split, None):
+        matches = [
+            name
+            for name in names
+            if parse_array_name(name).stem in EXAMPLE_KEYS and parse_array_name(name).split == wanted_split
+        ]
+        if matches:
+            array_name = require_single(matches, "the examples", f"{path.name}:IMAGES,LABELS", path)
+            return array_name, [
+                f"no test split, so the validation split was read: {array_name}"
+            ] if wanted_split == "val" else []
     if len(names) == 1 and split == "train":
         return names[0], []
     if names:
-        only_train(path, split)
-    raise UserError(f"{path} has no array named x_train or train_images or x or images or data, {only(names, path)}")
+        require_train_split(path, split)
+    raise UserError(
+        f"{path} has no array named x_train or train_images or x or images or data, {available_arrays(names, path)}"
+    )
 
 
-def one_of(there: list[str], what: str, how: str, path: Path) -> str:
+def require_single(matches: list[str], what: str, how: str, path: Path) -> str:
     """The only name, or "" of none; UserError for several."""
-    if len(there) > 1:
-        raise UserError(f"{path} has several arrays that may be {what}, {' and '.join(there)}: choose as {how}")
-    return there[0] if there else ""
+    if len(matches) > 1:
+        raise UserError(f"{path} has several arrays that may be {what}, {' and '.join(matches)}: choose as {how}")
+    return matches[0] if matches else ""
 
 
-def only(names: Sequence[str], path: Path) -> str:
+def available_arrays(names: Sequence[str], path: Path) -> str:
     if not names:
         return "for it holds no arrays"
     return f"only {', '.join(names)}: choose one as {path.name}:NAME, or with labels as {path.name}:IMAGES,LABELS"
 
 
 @contextmanager
-def damaged(path: Path) -> Iterator[None]:
+def wrap_read_errors(path: Path) -> Iterator[None]:
     """UserError for whatever reading a damaged file raises."""
     try:
         yield
@@ -169,10 +189,10 @@ def damaged(path: Path) -> Iterator[None]:
         raise UserError(f"{path} is damaged or no NumPy file: {why}") from error
 
 
-def member(archive: zipfile.ZipFile, name: str, path: Path) -> np.ndarray:
+def read_member(archive: zipfile.ZipFile, name: str, path: Path) -> np.ndarray:
     """An array of an archive."""
     info = archive.getinfo(f"{name}.npy")
-    if info.file_size > DEFLATED * (info.compress_size + 1):
+    if info.file_size > MAX_DEFLATE_RATIO * (info.compress_size + 1):
         raise ValueError(f"{name} claims {info.file_size} bytes of {info.compress_size}")
     with archive.open(info) as file:
         return read_npy(file, info.file_size, f"{path}, {name},")
@@ -184,26 +204,28 @@ def read_npy(file: Readable, size: int, name: str) -> np.ndarray:
     Format: numpy.org/doc/stable/reference/generated/numpy.lib.format.html
     """
     magic = file.read(8)
-    if magic[:6] != MAGIC or len(magic) < 8:
+    if magic[:6] != NPY_MAGIC or len(magic) < 8:
         raise ValueError("it does not begin as one")
-    wide = magic[6] > 1
-    (length,) = struct.unpack("<I" if wide else "<H", file.read(4 if wide else 2))
-    if length > HEADER:
+    has_long_header = magic[6] > 1
+    (length,) = struct.unpack("<I" if has_long_header else "<H", file.read(4 if has_long_header else 2))
+    if length > MAX_HEADER_BYTES:
         raise ValueError(f"its header claims {length} bytes")
-    dtype, order, shape = header_of(file.read(length).decode("utf-8" if magic[6] > 2 else "latin1"))
+    dtype, order, shape = parse_header(file.read(length).decode("utf-8" if magic[6] > 2 else "latin1"))
     if dtype.hasobject:
         raise UserError(f"{name} holds Python objects, which Ganvas never unpickles: save plain number arrays")
-    claimed, there = prod(shape) * dtype.itemsize, size - 8 - (4 if wide else 2) - length
-    if claimed > there:
-        raise ValueError(f"it says {'x'.join(map(str, shape))} of {dtype}, {claimed} bytes, but holds {there}")
-    check_room(claimed, name, "give fewer examples, or smaller ones")
+    expected_size, available_size = prod(shape) * dtype.itemsize, size - 8 - (4 if has_long_header else 2) - length
+    if expected_size > available_size:
+        raise ValueError(
+            f"it says {'x'.join(map(str, shape))} of {dtype}, {expected_size} bytes, but holds {available_size}"
+        )
+    check_memory(expected_size, name, "give fewer examples, or smaller ones")
     array = np.empty(prod(shape), dtype)
-    if claimed and (held := fill(file, array.view(np.uint8))) < claimed:
-        raise ValueError(f"it ends after {held} of {claimed} bytes")
+    if expected_size and (n_read := read_into(file, array.view(np.uint8))) < expected_size:
+        raise ValueError(f"it ends after {n_read} of {expected_size} bytes")
     return array.reshape(shape, order=order)
 
 
-def header_of(text: str) -> tuple[np.dtype, Literal["C", "F"], tuple[int, ...]]:
+def parse_header(text: str) -> tuple[np.dtype, Literal["C", "F"], tuple[int, ...]]:
     """Type, order and shape of an array, as its header has them."""
     header = ast.literal_eval(text.strip())
     if not isinstance(header, dict) or header.keys() != {"descr", "fortran_order", "shape"}:

@@ -10,18 +10,18 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import UserError
-from .arrays import from_array, numbers_of
-from .collection import Collection, fitted
-from .depth import mode_of
-from .listing import SUFFIXES
-from .view import View
+from .arrays import from_array, to_numpy
+from .collection import Dataset, resize_and_crop
+from .depth import smallest_mode
+from .listing import IMAGE_SUFFIXES
+from .view import DataOptions
 
-IMAGES = ("image", "images", "img", "x", "pixel_values", "data", "input")
-LABELS = ("label", "labels", "y", "target", "class")
+IMAGE_KEYS = ("image", "images", "img", "x", "pixel_values", "data", "input")
+LABEL_KEYS = ("label", "labels", "y", "target", "class")
 """what an item that is a dictionary calls its image and its label"""
 
 
-def from_object(source: Any, view: View) -> Collection:
+def from_object(source: Any, options: DataOptions) -> Dataset:
     """The collection of an array or tensor, a list of images, a table, or anything with a length and items.
 
     An item is an image, (image, label), or a dictionary with these; an image is an array, a tensor, or Pillow's.  Items
@@ -29,9 +29,9 @@ def from_object(source: Any, view: View) -> Collection:
     """
     name = type(source).__name__.lower()
     if isinstance(source, np.ndarray | Tensor):
-        return from_array(source, range=view.range)
+        return from_array(source, range=options.range)
     if hasattr(source, "dtypes") and hasattr(source, "to_numpy"):
-        return from_array(of_table(source), name="table", range=view.range)
+        return from_array(table_to_array(source), name="table", range=options.range)
     if isinstance(source, Image.Image):
         raise UserError("that is one image: give a list of images")
     if isinstance(source, Mapping):
@@ -44,63 +44,65 @@ def from_object(source: Any, view: View) -> Collection:
         raise UserError(f"a {name} is no data source: give a path, a name, an array, or a data set")
     if not len(source):
         raise UserError(f"that {name} is empty: give one example or more")
-    return of_items(source, name, view)
+    return from_items(source, name, options)
 
 
-def of_items(source: Any, name: str, view: View) -> Collection:
+def from_items(source: Any, name: str, options: DataOptions) -> Dataset:
     """The collection of the items of a container that has a length."""
-    first, label = item(source, 0, name)
+    first, label = read_item(source, 0, name)
     inner = first[0] if isinstance(first, tuple | list) and first else first
-    if isinstance(inner, Path) or (isinstance(inner, str) and Path(inner).suffix.lower() in SUFFIXES):
+    if isinstance(inner, Path) or (isinstance(inner, str) and Path(inner).suffix.lower() in IMAGE_SUFFIXES):
         raise UserError(
             f"that {name} holds paths: give their folder, or open them, as [PIL.Image.open(path) for path in paths]"
         )
     if isinstance(source, list) and label is None and np.ndim(first) < 2 and not isinstance(first, Image.Image):
         try:
-            return from_array(np.asarray(source), range=view.range)  # rows of a table, in lists
+            return from_array(np.asarray(source), range=options.range)  # rows of a table, in lists
         except ValueError as error:
             raise UserError(f"that list holds rows of different lengths, or no numbers: {error}") from error
     images, labels = [], []
     for i in range(len(source)):
-        image, label = item(source, i, name)
-        images.append(array_of(image, i, name))
+        image, label = read_item(source, i, name)
+        images.append(image_to_array(image, i, name))
         labels.append(label)
-    given = [label is not None for label in labels]
-    if any(given) and not all(given):
-        raise UserError(f"item {given.index(False)} of that {name} has no label, though others have: give all, or none")
-    tensors = isinstance(first, Tensor)
-    x = stacked(images, name, view, tensors)
+    has_label = [label is not None for label in labels]
+    if any(has_label) and not all(has_label):
+        raise UserError(
+            f"item {has_label.index(False)} of that {name} has no label, though others have: give all, or none"
+        )
+    is_tensor = isinstance(first, Tensor)
+    x = stack_images(images, name, options, is_tensor)
     names = getattr(source, "classes", ())
     classes = tuple(map(str, names)) if isinstance(names, list | tuple) else ()
-    texts = any(isinstance(label, str) for label in labels)
+    has_text_labels = any(isinstance(label, str) for label in labels)
     return from_array(
-        x, np.asarray(labels) if all(given) else None, classes=() if texts else classes, name=name,
-        channels_last=None if x.ndim < 4 else not (tensors and x.shape[1] in (1, 3, 4)), range=view.range,
+        x, np.asarray(labels) if all(has_label) else None, classes=() if has_text_labels else classes, name=name,
+        channels_last=None if x.ndim < 4 else not (is_tensor and x.shape[1] in (1, 3, 4)), range=options.range,
     )  # fmt: skip
 
 
-def item(source: Any, i: int, name: str) -> tuple[Any, Any]:
+def read_item(source: Any, i: int, name: str) -> tuple[Any, Any]:
     """The image and the label, or None, of an item."""
     try:
-        found = source[i]
+        entry = source[i]
     except (IndexError, KeyError) as error:
         raise UserError(
             f"that {name} has a length of {len(source)}, but no item {i} ({type(error).__name__}): examples are read "
             "by their numbers, from 0"
         ) from error
-    if isinstance(found, Mapping):
-        image = next((found[key] for key in IMAGES if key in found), None)
+    if isinstance(entry, Mapping):
+        image = next((entry[key] for key in IMAGE_KEYS if key in entry), None)
         if image is None:
-            raise UserError(f"item {i} of that {name} has {', '.join(map(str, found))}: call the image image")
-        return image, plain_label(next((found[key] for key in LABELS if key in found), None), i, name)
-    if isinstance(found, tuple | list) and len(found) <= 2 and isinstance(found[0], Tensor | np.ndarray | Image.Image):
-        return found[0], plain_label(found[1] if len(found) > 1 else None, i, name)
-    if isinstance(found, tuple) and not (found and isinstance(found[0], str | Path)):
-        raise UserError(f"item {i} of that {name} is a tuple of {len(found)}: give (image, label), or images alone")
-    return found, None
+            raise UserError(f"item {i} of that {name} has {', '.join(map(str, entry))}: call the image image")
+        return image, parse_label(next((entry[key] for key in LABEL_KEYS if key in entry), None), i, name)
+    if isinstance(entry, tuple | list) and len(entry) <= 2 and isinstance(entry[0], Tensor | np.ndarray | Image.Image):
+        return entry[0], parse_label(entry[1] if len(entry) > 1 else None, i, name)
+    if isinstance(entry, tuple) and not (entry and isinstance(entry[0], str | Path)):
+        raise UserError(f"item {i} of that {name} is a tuple of {len(entry)}: give (image, label), or images alone")
+    return entry, None
 
 
-def plain_label(label: Any, i: int, name: str) -> Any:
+def parse_label(label: Any, i: int, name: str) -> Any:
     """A label as a number or a text; UserError for what is neither."""
     if isinstance(label, Tensor | np.ndarray):
         if label.ndim == 1 and len(label) > 1:
@@ -111,24 +113,24 @@ def plain_label(label: Any, i: int, name: str) -> Any:
     raise UserError(f"item {i} of that {name} has a label that is a {type(label).__name__}: give a number or a name")
 
 
-def array_of(image: Any, i: int, name: str) -> np.ndarray:
+def image_to_array(image: Any, i: int, name: str) -> np.ndarray:
     """An image as an array."""
     if isinstance(image, Image.Image):
         return np.asarray(
-            image if image.mode in ("I", "F") or image.mode[:2] == "I;" else image.convert(mode_of(image))
+            image if image.mode in ("I", "F") or image.mode[:2] == "I;" else image.convert(smallest_mode(image))
         )
-    array = numbers_of(image) if isinstance(image, Tensor) else np.asarray(image)
+    array = to_numpy(image) if isinstance(image, Tensor) else np.asarray(image)
     if array.dtype.kind not in "buif":
         raise UserError(f"item {i} of that {name} is no image but a {type(image).__name__}: give arrays, or a folder")
     return array
 
 
-def stacked(images: list[np.ndarray], name: str, view: View, tensors: bool) -> np.ndarray:
+def stack_images(images: list[np.ndarray], name: str, options: DataOptions, is_tensor: bool) -> np.ndarray:
     """Images of one shape as one array, resized where the view asks for a size; UserError where they differ."""
     shapes = Counter(image.shape for image in images)
-    if len(shapes) > 1 and view.pixels is not None:
-        last = None if tensors else True
-        return np.concatenate([resized(image, view.pixels, last, name) for image in images])
+    if len(shapes) > 1 and options.image_size is not None:
+        last = None if is_tensor else True
+        return np.concatenate([resize_image(image, options.image_size, last, name) for image in images])
     if len(shapes) > 1:
         common = ", ".join(f"{n} of {'x'.join(map(str, shape))}" for shape, n in shapes.most_common(3))
         raise UserError(
@@ -138,20 +140,20 @@ def stacked(images: list[np.ndarray], name: str, view: View, tensors: bool) -> n
     return np.stack(images)
 
 
-def resized(image: np.ndarray, size: tuple[int, int], last: bool | None, name: str) -> np.ndarray:
+def resize_image(image: np.ndarray, size: tuple[int, int], last: bool | None, name: str) -> np.ndarray:
     """An image of its own size as one of this size, 1 x h x w x c bytes, or c x h x w of tensors."""
     one = from_array(image[None], channels_last=False if last is None and image.ndim == 3 else last, name=name)
-    made = fitted(one.x, size)
-    return (made if last is None else made.movedim(1, -1)).numpy()
+    output = resize_and_crop(one.x, size)
+    return (output if last is None else output.movedim(1, -1)).numpy()
 
 
-def of_table(table: Any) -> np.ndarray:
+def table_to_array(table: Any) -> np.ndarray:
     """The numbers of a pandas table; UserError that names the columns that have none."""
     array = np.asarray(table.to_numpy())
     if array.dtype.kind in "buif":
         return array
-    columns = list(getattr(table, "columns", [getattr(table, "name", "it")]))
-    kinds = [getattr(kind, "kind", "O") for kind in np.atleast_1d(np.asarray(table.dtypes, object))]
+    columns = list(getattr(table, "find_columns", [getattr(table, "name", "it")]))
+    kinds = [getattr(kind, "dtype", "O") for kind in np.atleast_1d(np.asarray(table.dtypes, object))]
     text = [str(column) for column, kind in zip(columns, kinds, strict=False) if kind not in "buif"]
     if text:
         raise UserError(f"the columns {', '.join(text[:10])} hold no numbers: leave them out, or give numbers for them")

@@ -9,33 +9,33 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..model import PairBatch, Shape
-from ..randomness import seed_of
-from .collection import Collection
-from .scaling import Scaling, hidden, multiplied
+from ..randomness import derive_seed
+from .collection import Dataset
+from .scaling import Scaling, hidden_colour_stats, premultiply
 from .stream import Stream
 
 DOMAINS = ("A", "B")
-SMALL, LOPSIDED = 50, 10.0
+MIN_DOMAIN_SIZE, MAX_SIZE_RATIO = 50, 10.0
 """examples below which a domain is small, and times as many in one domain as in the other that are worth saying"""
-EMPTY, EMPTIES = 2.0, 0.05
+EMPTY_STD, MAX_EMPTY_SHARE = 2.0, 0.05
 """deviation in grey levels below which an image is nearly empty, and share of such images worth saying"""
-NARROW = 64
+NARROW_RANGE = 64
 """grey levels of a collection below which its range is to blame for empty images"""
-UNLIKE = 8
+COLOUR_TOLERANCE = 8
 """grey levels by which colours that nobody sees differ"""
-CHUNK = 1000
+IMAGES_PER_CHUNK = 1000
 """images whose deviation is computed at once"""
 
 
 @dataclass(frozen=True, eq=False)
-class Pair:
+class DomainPair:
     """Collections of the domains A and B, which know nothing of each other.
 
     Number, size, channels and range may differ; only that both are images, or both vectors, is asked for.
     """
 
-    a: Collection
-    b: Collection
+    a: Dataset
+    b: Dataset
 
     classes: tuple[str, ...] = ()
     labels: None = None
@@ -45,7 +45,7 @@ class Pair:
         return max(len(self.a), len(self.b))
 
     @property
-    def parts(self) -> tuple[Collection, Collection]:
+    def datasets(self) -> tuple[Dataset, Dataset]:
         return self.a, self.b
 
     @property
@@ -54,8 +54,8 @@ class Pair:
         return self.a.shape, self.b.shape
 
     @property
-    def are_images(self) -> bool:
-        return self.a.are_images
+    def has_images(self) -> bool:
+        return self.a.has_images
 
     @property
     def name(self) -> str:
@@ -64,13 +64,13 @@ class Pair:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader should know of each, and of the two together."""
-        each = (f"{domain}, {part.name}: {note}" for domain, part in zip(DOMAINS, self.parts, strict=True)
+        dataset_notes = (f"{domain}, {part.name}: {note}" for domain, part in zip(DOMAINS, self.datasets, strict=True)
                 for note in part.notes)  # fmt: skip
-        return (*each, *warnings(self))
+        return (*dataset_notes, *pair_warnings(self))
 
     def fingerprint(self) -> str:
         """SHA-256 of the two collections' fingerprints, in their order."""
-        return sha256("".join(part.fingerprint() for part in self.parts).encode()).hexdigest()
+        return sha256("".join(part.fingerprint() for part in self.datasets).encode()).hexdigest()
 
 
 class PairStream:
@@ -82,11 +82,11 @@ class PairStream:
     """
 
     def __init__(
-        self, pair: Pair, *, seed: int, scaling: Sequence[Scaling] = (Scaling(), Scaling()), **options: Any
+        self, pair: DomainPair, *, seed: int, scaling: Sequence[Scaling] = (Scaling(), Scaling()), **options: Any
     ) -> None:
         self.a, self.b = (
-            Stream(part, seed=seed_of(seed, domain), scaling=own, **options)
-            for domain, part, own in zip(DOMAINS, pair.parts, scaling, strict=True)
+            Stream(part, seed=derive_seed(seed, domain), scaling=domain_scaling, **options)
+            for domain, part, domain_scaling in zip(DOMAINS, pair.datasets, scaling, strict=True)
         )
 
     @property
@@ -101,79 +101,84 @@ class PairStream:
         return PairBatch(next(self.a), next(self.b))
 
 
-def paired(parts: Sequence[Collection]) -> Pair:
+def make_pair(parts: Sequence[Dataset]) -> DomainPair:
     """The pair of two collections; UserError unless both are images or both are vectors."""
     a, b = parts
-    if a.are_images != b.are_images:
-        images, vectors = (a, b) if a.are_images else (b, a)
+    if a.has_images != b.has_images:
+        images, vectors = (a, b) if a.has_images else (b, a)
         raise UserError(
             f"{images.name} holds images, but {vectors.name} vectors: a translator needs two of the same kind"
         )
-    return Pair(a, b)
+    return DomainPair(a, b)
 
 
-def warnings(pair: Pair) -> list[str]:
+def pair_warnings(pair: DomainPair) -> list[str]:
     """What may make translation between the two fail, a sentence each, with what to do."""
-    said = []
-    few, many = sorted(pair.parts, key=len)
-    if len(few) < SMALL:
-        said.append(f"{few.name} has only {len(few)} examples: a critic learns so few by heart, give a hundred or more")
-    if len(many) > LOPSIDED * len(few):
-        said.append(
-            f"{many.name} has {len(many) / len(few):.0f} times as many examples as {few.name}: the smaller domain is "
+    messages = []
+    smaller, larger = sorted(pair.datasets, key=len)
+    if len(smaller) < MIN_DOMAIN_SIZE:
+        messages.append(
+            f"{smaller.name} has only {len(smaller)} examples: a critic learns so few by heart, give a hundred or more"
+        )
+    if len(larger) > MAX_SIZE_RATIO * len(smaller):
+        messages.append(
+            f"{larger.name} has {len(larger) / len(smaller):.0f} times as many examples as {smaller.name}: the "
+            "smaller domain is "
             "shown over and over, so stop early or give it more"
         )
-    if pair.are_images:
-        said += about_images(pair)
+    if pair.has_images:
+        messages += image_warnings(pair)
     if pair.a.shape == pair.b.shape and pair.a.fingerprint() == pair.b.fingerprint():
-        said.append(f"{pair.a.name} and {pair.b.name} are the same data: there is nothing to translate")
-    return said
+        messages.append(f"{pair.a.name} and {pair.b.name} are the same data: there is nothing to translate")
+    return messages
 
 
-def about_images(pair: Pair) -> list[str]:
+def image_warnings(pair: DomainPair) -> list[str]:
     """Warnings of sizes and of images with nothing on them."""
     (_, *size_a), (_, *size_b) = pair.shape
-    said = []
+    messages = []
     if size_a != size_b:
         (h, w), (high, wide) = size_a, size_b
-        said.append(
+        messages.append(
             f"{pair.a.name} is {w} x {h} and {pair.b.name} {wide} x {high} pixels: translations are resized, ask for "
             "one --size unless that is meant"
         )
-    (of_a, _, a), (of_b, _, b) = (hidden(part.x) for part in pair.parts)
-    if of_a and of_b and (a - b).abs().max() > UNLIKE:
-        said.append(
-            f"colours of transparent pixels differ, {named(a)} in {pair.a.name}, {named(b)} in {pair.b.name}: nobody "
+    (share_a, _, a), (share_b, _, b) = (hidden_colour_stats(part.x) for part in pair.datasets)
+    if share_a and share_b and (a - b).abs().max() > COLOUR_TOLERANCE:
+        messages.append(
+            f"colours of transparent pixels differ, {format_colour(a)} in {pair.a.name}, {format_colour(b)} in "
+            f"{pair.b.name}: nobody "
             "sees them, and they play no part"
         )
-    for part in pair.parts:
-        share = nearly_empty(part)
-        if share > EMPTIES:
+    for part in pair.datasets:
+        share = empty_image_share(part)
+        if share > MAX_EMPTY_SHARE:
             low, high = int(part.x.min()), int(part.x.max())
             remedy = "remove them"
-            if 0 < high - low < NARROW:
+            if 0 < high - low < NARROW_RANGE:
                 remedy = f"its pixels are from {low} to {high} of 255: say which are black and white, --range auto"
-            said.append(
+            messages.append(
                 f"{share:.0%} of {part.name} are nearly empty images, of one colour: nothing can be translated back "
                 f"from those; {remedy}"
             )
-    return said
+    return messages
 
 
-def named(colour: Tensor) -> str:
+def format_colour(colour: Tensor) -> str:
     """A colour as red, green and blue."""
     return f"({', '.join(f'{value:.0f}' for value in colour.tolist())})"
 
 
-def nearly_empty(part: Collection) -> float:
+def empty_image_share(part: Dataset) -> float:
     """Share of the images whose pixels deviate by less than `EMPTY` grey levels from their mean."""
-    flat = sum(
-        int((multiplied(x).float().flatten(2).std(2, correction=0).amax(1) < EMPTY).sum()) for x in part.x.split(CHUNK)
+    n_empty = sum(
+        int((premultiply(x).float().flatten(2).std(2, correction=0).amax(1) < EMPTY_STD).sum())
+        for x in part.x.split(IMAGES_PER_CHUNK)
     )
-    return flat / len(part)
+    return n_empty / len(part)
 
 
-def domains_of(pair: Pair) -> list[dict[str, Any]]:
+def domain_headers(pair: DomainPair) -> list[dict[str, Any]]:
     """What a weights file says of both domains."""
     return [
         {
@@ -181,8 +186,8 @@ def domains_of(pair: Pair) -> list[dict[str, Any]]:
             "name": part.name,
             "shape": list(part.shape),
             "examples": len(part),
-            "images": part.are_images,
+            "images": part.has_images,
         }
         | ({"range": list(part.range)} if part.range else {})
-        for domain, part in zip(DOMAINS, pair.parts, strict=True)
+        for domain, part in zip(DOMAINS, pair.datasets, strict=True)
     ]

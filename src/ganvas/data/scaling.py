@@ -16,11 +16,11 @@ from torch import Tensor
 
 from ..model import Model
 
-CHUNK = 65_536
+VECTORS_PER_CHUNK = 65_536
 """vectors that are looked at together, in float64"""
-IMAGES = 1000
+IMAGES_PER_CHUNK = 1000
 """images that are looked at together"""
-LAYER = re.compile(r"(?P<net>.*\.)(?P<place>\d+)\.std")
+LAYER_PATTERN = re.compile(r"(?P<net>.*\.)(?P<place>\d+)\.std")
 """the name of a tensor in files whose networks standardised vectors themselves"""
 
 
@@ -28,29 +28,29 @@ LAYER = re.compile(r"(?P<net>.*\.)(?P<place>\d+)\.std")
 class Scaling:
     """The map from examples of a collection, bytes or vectors, to what a model is given, and its inverse."""
 
-    span: tuple[float, float] = (-1.0, 1.0)
+    pixel_range: tuple[float, float] = (-1.0, 1.0)
     """what pixels 0..255 are mapped to"""
     mean: Shaped[Tensor, " d"] | None = None
     """of each column of vectors, float64; None leaves them as they are"""
-    deviation: Shaped[Tensor, " d"] | None = None
+    std: Shaped[Tensor, " d"] | None = None
     """the same; 0 where a column never changes"""
     premultiplied: bool = False
     """whether colours are multiplied by alpha, in images that have it"""
 
     @classmethod
-    def of(cls, x: Tensor, span: tuple[float, float] = (-1.0, 1.0), *, standardized: bool = True) -> "Scaling":
+    def fit(cls, x: Tensor, pixel_range: tuple[float, float] = (-1.0, 1.0), *, standardize: bool = True) -> "Scaling":
         """That of all examples of a collection; vectors stay as they are unless `standardized`."""
         if x.ndim > 2:
-            return cls(span, premultiplied=x.shape[1] == 4)
-        return cls(span, *moments(x)) if standardized else cls(span)
+            return cls(pixel_range, premultiplied=x.shape[1] == 4)
+        return cls(pixel_range, *moments(x)) if standardize else cls(pixel_range)
 
     @property
-    def unit(self) -> Shaped[Tensor, " d"]:
+    def scale(self) -> Shaped[Tensor, " d"]:
         """What columns are divided by: their deviation or, where they never change, their own size, or 1."""
         assert self.mean is not None
-        assert self.deviation is not None
+        assert self.std is not None
         size = torch.where(self.mean == 0, torch.ones_like(self.mean), self.mean.abs())
-        return torch.where(self.deviation > 0, self.deviation, size)
+        return torch.where(self.std > 0, self.std, size)
 
     @property
     def log_volume(self) -> float:
@@ -58,30 +58,30 @@ class Scaling:
 
         Pixels are not counted: their densities are by custom those of [0, 1].
         """
-        return 0.0 if self.mean is None else self.unit.double().log().sum().item()
+        return 0.0 if self.mean is None else self.scale.double().log().sum().item()
 
     def to(self, device: torch.device) -> "Scaling":
         """The same on a device; one without float64 has float32."""
-        if self.mean is None or self.deviation is None:
+        if self.mean is None or self.std is None:
             return self
-        number = torch.float32 if device.type == "mps" else self.mean.dtype
-        return replace(self, mean=self.mean.to(device, number), deviation=self.deviation.to(device, number))
+        dtype = torch.float32 if device.type == "mps" else self.mean.dtype
+        return replace(self, mean=self.mean.to(device, dtype), std=self.std.to(device, dtype))
 
     def __call__(self, x: Shaped[Tensor, "n *shape"]) -> Float[Tensor, "n *shape"]:
         """Examples as the model sees them."""
         if x.dtype != torch.uint8:
-            return self.standardized(x)
-        low, high = self.span
-        u = (multiplied(x) if self.premultiplied else x).float().mul_((high - low) / 255)
+            return self.standardize(x)
+        low, high = self.pixel_range
+        u = (premultiply(x) if self.premultiplied else x).float().mul_((high - low) / 255)
         return u.add_(low) if low else u
 
-    def standardized(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+    def standardize(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         """Vectors with mean 0 and deviation 1; as they are where nothing is known of them."""
         if self.mean is None:
             return x
-        here = self.to(x.device)
-        assert here.mean is not None
-        u: Tensor = ((x.to(here.unit.dtype) - here.mean) / here.unit).float()
+        scaling = self.to(x.device)
+        assert scaling.mean is not None
+        u: Tensor = ((x.to(scaling.scale.dtype) - scaling.mean) / scaling.scale).float()
         return u
 
     def inverse(self, u: Float[Tensor, "n *shape"]) -> Shaped[Tensor, "n *shape"]:
@@ -90,28 +90,28 @@ class Scaling:
         A column that never changed in the data does not change here either: it is what it was.
         """
         if u.ndim > 2:
-            low, high = self.span
+            low, high = self.pixel_range
             x = ((u.float() - low) * (255 / (high - low))).round().clamp(0, 255).to(torch.uint8)
-            return divided(x) if self.premultiplied else x
-        if self.mean is None or self.deviation is None:
+            return unpremultiply(x) if self.premultiplied else x
+        if self.mean is None or self.std is None:
             return u.float()
-        here = self.to(u.device)
-        assert here.mean is not None
-        assert here.deviation is not None
-        found: Tensor = (u.to(here.mean.dtype) * here.deviation + here.mean).float()
-        return found
+        scaling = self.to(u.device)
+        assert scaling.mean is not None
+        assert scaling.std is not None
+        x_float: Tensor = (u.to(scaling.mean.dtype) * scaling.std + scaling.mean).float()
+        return x_float
 
 
 def moments(x: Float[Tensor, "n d"]) -> tuple[Float[Tensor, " d"], Float[Tensor, " d"]]:
     """Mean and deviation of each column, in float64, of which only a chunk is held; exactly 0 where it is constant."""
-    parts = x.split(CHUNK)
+    parts = x.split(VECTORS_PER_CHUNK)
     mean = sum((part.double().sum(0) for part in parts), x.new_zeros(x.shape[1], dtype=torch.float64)) / len(x)
     squares = sum(((part.double() - mean).square().sum(0) for part in parts), torch.zeros_like(mean))
-    alike = x.amin(0) == x.amax(0)  # else what the mean was rounded by would count as a deviation
-    return torch.where(alike, x[0].double(), mean), torch.where(alike, 0.0, (squares / len(x)).sqrt())
+    is_constant = x.amin(0) == x.amax(0)  # else what the mean was rounded by would count as a deviation
+    return torch.where(is_constant, x[0].double(), mean), torch.where(is_constant, 0.0, (squares / len(x)).sqrt())
 
 
-def multiplied(x: Shaped[Tensor, "n *shape"]) -> Shaped[Tensor, "n *shape"]:
+def premultiply(x: Shaped[Tensor, "n *shape"]) -> Shaped[Tensor, "n *shape"]:
     """Bytes of images with their colours multiplied by alpha, rounded; other images, and vectors, as they are."""
     if x.ndim != 4 or x.shape[1] != 4:
         return x
@@ -119,14 +119,14 @@ def multiplied(x: Shaped[Tensor, "n *shape"]) -> Shaped[Tensor, "n *shape"]:
     return torch.cat([((colours * alpha + 127) // 255).to(torch.uint8), x[:, 3:]], 1)
 
 
-def divided(x: UInt8[Tensor, "n c h w"]) -> UInt8[Tensor, "n c h w"]:
+def unpremultiply(x: UInt8[Tensor, "n c h w"]) -> UInt8[Tensor, "n c h w"]:
     """The inverse of `multiplied`; where alpha is 0, nobody sees the colours, which are black."""
     if x.ndim != 4 or x.shape[1] != 4:
         return x
-    return (divided_pixels(x.float() / 255) * 255).round().to(torch.uint8)
+    return (unpremultiply_float(x.float() / 255) * 255).round().to(torch.uint8)
 
 
-def backgrounds(x: Shaped[Tensor, "n *shape"], premultiplied: bool = False) -> Shaped[Tensor, "n *shape2"]:
+def composite_backgrounds(x: Shaped[Tensor, "n *shape"], premultiplied: bool = False) -> Shaped[Tensor, "n *shape2"]:
     """Images with alpha as they look on black and on white, six channels; others as they are.
 
     So metrics compare what is seen, on whatever ground: two images that are alike on both are alike on all.  Bytes, or
@@ -135,74 +135,79 @@ def backgrounds(x: Shaped[Tensor, "n *shape"], premultiplied: bool = False) -> S
     if x.ndim != 4 or x.shape[1] != 4:
         return x
     if not premultiplied:
-        x = multiplied(x) if x.dtype == torch.uint8 else multiplied_pixels(x)
+        x = premultiply(x) if x.dtype == torch.uint8 else premultiply_float(x)
     alpha = x[:, 3:]
     black = torch.minimum(x[:, :3], alpha)
     return torch.cat([black, black + ((255 if x.dtype == torch.uint8 else 1) - alpha)], 1)
 
 
-def hidden(x: Tensor) -> tuple[float, float, Float[Tensor, " 3"]]:
+def hidden_colour_stats(x: Tensor) -> tuple[float, float, Float[Tensor, " 3"]]:
     """What nobody sees of images: the share of pixels that are transparent, of those with a colour, and their mean."""
     transparent, coloured, total = 0, 0, torch.zeros(3, dtype=torch.float64)
-    for part in x.split(IMAGES) if x.ndim == 4 and x.shape[1] == 4 else ():
-        unseen = part[:, 3] == 0
-        transparent += int(unseen.sum())
-        coloured += int((unseen & (part[:, :3] > 0).any(1)).sum())
-        total += (part[:, :3] * unseen[:, None]).double().sum((0, 2, 3))
+    for part in x.split(IMAGES_PER_CHUNK) if x.ndim == 4 and x.shape[1] == 4 else ():
+        is_transparent = part[:, 3] == 0
+        transparent += int(is_transparent.sum())
+        coloured += int((is_transparent & (part[:, :3] > 0).any(1)).sum())
+        total += (part[:, :3] * is_transparent[:, None]).double().sum((0, 2, 3))
     pixels = x[:, 0].numel()
     return transparent / pixels, coloured / pixels, (total / max(1, transparent)).float()
 
 
-def multiplied_pixels(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+def premultiply_float(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
     """`multiplied` of pixels in [0, 1], which are not rounded."""
     return torch.cat([x[:, :3] * x[:, 3:], x[:, 3:]], 1) if x.shape[1] == 4 else x
 
 
-def divided_pixels(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-    """The inverse of `multiplied_pixels`, for colours that are brighter than alpha allows as well."""
+def unpremultiply_float(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+    """The inverse of `premultiply_float`, for colours that are brighter than alpha allows as well."""
     if x.shape[1] != 4:
         return x
     alpha = x[:, 3:]
     return torch.cat([torch.where(alpha > 0, (x[:, :3] / alpha).clamp(0, 1), 0.0), alpha], 1)
 
 
-def stored(scaling: Sequence[Scaling]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def scaling_state(scaling: Sequence[Scaling]) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and header of a file that keeps the scaling of each domain; the span is the model's own."""
     tensors: dict[str, Tensor] = {}
     for i, s in enumerate(scaling):
-        if s.mean is not None and s.deviation is not None:
-            tensors |= {f"scaling/{i}/mean": s.mean.cpu(), f"scaling/{i}/deviation": s.deviation.cpu()}
+        if s.mean is not None and s.std is not None:
+            tensors |= {f"scaling/{i}/mean": s.mean.cpu(), f"scaling/{i}/deviation": s.std.cpu()}
     alpha = [s.premultiplied for s in scaling]
     return tensors, {"premultiplied": alpha} if any(alpha) else {}
 
 
-def restored(tensors: dict[str, Tensor], header: dict[str, Any], model: Model) -> tuple[Scaling, ...]:
+def scaling_from_state(tensors: dict[str, Tensor], header: dict[str, Any], model: Model) -> tuple[Scaling, ...]:
     """The scaling of each of a model's domains that a file keeps, taken out of its tensors and its header.
 
     Files without one are of models that saw vectors as they are, or whose own layers standardised them: these layers
     are taken out of `tensors`.
     """
-    alpha = header.pop("premultiplied", None) or [False] * model.domains
-    known = [[tensors.pop(f"scaling/{i}/{name}", None) for name in ("mean", "deviation")] for i in range(model.domains)]
+    alpha = header.pop("premultiplied", None) or [False] * model.n_domains
+    moments_per_domain = [
+        [tensors.pop(f"scaling/{i}/{name}", None) for name in ("mean", "deviation")] for i in range(model.n_domains)
+    ]
     first, *_ = getattr(
         model, "translators", ("G",)
     )  # a translator's begins with the units of A and ends with those of B
-    former = [
+    layer_moments = [
         units
-        for (net, _), units in sorted(without_layers(tensors).items())
+        for (net, _), units in sorted(pop_standardization(tensors).items())
         if net in (f"{first}.", f"average/{first}.")
     ]
-    known = former if len(former) == model.domains else known
-    return tuple(Scaling(model.span, own[0], own[1], bool(a)) for own, a in zip(known, alpha, strict=True))
+    moments_per_domain = layer_moments if len(layer_moments) == model.n_domains else moments_per_domain
+    return tuple(
+        Scaling(model.pixel_range, mean_std[0], mean_std[1], bool(a))
+        for mean_std, a in zip(moments_per_domain, alpha, strict=True)
+    )
 
 
-def without_layers(tensors: dict[str, Tensor]) -> dict[tuple[str, int], list[Tensor | None]]:
+def pop_standardization(tensors: dict[str, Tensor]) -> dict[tuple[str, int], list[Tensor | None]]:
     """Mean and deviation of the layers that held such, by network and place, taken out."""
-    found: dict[tuple[str, int], list[Tensor | None]] = {}
-    for layer in [m for m in map(LAYER.fullmatch, tensors) if m]:
+    moments_by_layer: dict[tuple[str, int], list[Tensor | None]] = {}
+    for layer in [m for m in map(LAYER_PATTERN.fullmatch, tensors) if m]:
         mean, std = (tensors.pop(f"{layer['net']}{layer['place']}.{name}") for name in ("mean", "std"))
-        found[layer["net"], int(layer["place"])] = [mean, std]
-        past = f"{layer['net'].partition('.')[0]}.past.kept"
-        if past in tensors:  # translations that a critic keeps, as it is to see them now
-            tensors[past] = (tensors[past] - mean) / std
-    return found
+        moments_by_layer[layer["net"], int(layer["place"])] = [mean, std]
+        pool_name = f"{layer['net'].partition('.')[0]}.past.kept"
+        if pool_name in tensors:  # translations that a critic keeps, as it is to see them now
+            tensors[pool_name] = (tensors[pool_name] - mean) / std
+    return moments_by_layer

@@ -7,11 +7,11 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..model import Batch
-from ..randomness import seed_of
-from .collection import Collection
+from ..randomness import derive_seed
+from .collection import Dataset
 from .scaling import Scaling
 
-AHEAD = 2**19
+PREFETCH_NUMBERS = 2**19
 """numbers that are drawn at once, if a batch has fewer"""
 
 
@@ -26,7 +26,7 @@ class Stream:
 
     def __init__(
         self,
-        collection: Collection,
+        dataset: Dataset,
         *,
         batch: int,
         seed: int,
@@ -37,33 +37,33 @@ class Stream:
         position: int = 0,
         balanced: bool = False,
     ) -> None:
-        n, total = len(collection), batch * ranks
+        n, total = len(dataset), batch * ranks
         if total > n:
-            raise UserError(f"batch={total} is larger than the data: {collection.name} has {n}; give {n} or less")
-        if balanced and collection.labels is None:
-            raise UserError(f"{collection.name} has no labels: balanced=true draws every class equally often")
+            raise UserError(f"batch_size={total} is larger than the data: {dataset.name} has {n}; give {n} or less")
+        if balanced and dataset.labels is None:
+            raise UserError(f"{dataset.name} has no labels: balanced=true draws every class equally often")
         self.balanced = balanced
-        self.data = collection.to(device or collection.x.device)
+        self.data = dataset.to(device or dataset.x.device)
         self.batch, self.seed, self.rank, self.ranks = batch, seed, rank, ranks
-        self.position, self.per_epoch = position, n // total
+        self.position, self.batches_per_epoch = position, n // total
         self.scaling = scaling.to(self.data.x.device)
         self.epoch, self.order = -1, torch.empty(0)
-        self.ahead = max(1, AHEAD // (batch * prod(collection.shape)))
-        self.ready: list[Batch] = []
+        self.prefetch = max(1, PREFETCH_NUMBERS // (batch * prod(dataset.shape)))
+        self.buffer: list[Batch] = []
 
     def __iter__(self) -> "Stream":
         return self
 
     def __next__(self) -> Batch:
-        if not self.ready:
-            self.ready = self.drawn()[::-1]
+        if not self.buffer:
+            self.buffer = self.draw_batches()[::-1]
         self.position += 1
-        return self.ready.pop()
+        return self.buffer.pop()
 
-    def drawn(self) -> list[Batch]:
+    def draw_batches(self) -> list[Batch]:
         """The batches from `position` on, up to `ahead` of the same epoch: small ones cost less together."""
-        epoch, i = divmod(self.position, self.per_epoch)
-        index = torch.cat([self.indices(epoch, i + j) for j in range(min(self.ahead, self.per_epoch - i))])
+        epoch, i = divmod(self.position, self.batches_per_epoch)
+        index = torch.cat([self.indices(epoch, i + j) for j in range(min(self.prefetch, self.batches_per_epoch - i))])
         x = self.scaling(self.data.x.index_select(0, index)).split(self.batch)
         if self.data.labels is None:
             return [Batch(part, None, len(self.data)) for part in x]
@@ -73,8 +73,10 @@ class Stream:
     def indices(self, epoch: int, i: int) -> Tensor:
         """Which examples the i-th batch of an epoch holds."""
         if epoch != self.epoch:
-            generator = torch.Generator().manual_seed(seed_of(self.seed, "order", epoch))
-            order = self.evenly(generator) if self.balanced else torch.randperm(len(self.data), generator=generator)
+            generator = torch.Generator().manual_seed(derive_seed(self.seed, "order", epoch))
+            order = (
+                self.balanced_order(generator) if self.balanced else torch.randperm(len(self.data), generator=generator)
+            )
             device = self.data.x.device
             # from pinned memory the copy does not make the step wait
             self.order = order.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else order.to(device)
@@ -82,16 +84,19 @@ class Stream:
         start = (i * self.ranks + self.rank) * self.batch
         return self.order[start : start + self.batch]
 
-    def evenly(self, generator: torch.Generator) -> Tensor:
+    def balanced_order(self, generator: torch.Generator) -> Tensor:
         """As many indices as there are examples, in random order, equally many of every class that has examples."""
         assert self.data.labels is not None
         labels = self.data.labels.cpu()
         classes = labels.unique()
-        each = -(-len(labels) // len(classes))
+        per_class = -(-len(labels) // len(classes))
         order = []
         for label in classes:
-            own = (labels == label).nonzero()[:, 0]
-            shuffles = [own[torch.randperm(len(own), generator=generator)] for _ in range(-(-each // len(own)))]
-            order.append(torch.cat(shuffles)[:each])
-        mixed = torch.cat(order)
-        return mixed[torch.randperm(len(mixed), generator=generator)][: len(labels)]
+            class_indices = (labels == label).nonzero()[:, 0]
+            shuffles = [
+                class_indices[torch.randperm(len(class_indices), generator=generator)]
+                for _ in range(-(-per_class // len(class_indices)))
+            ]
+            order.append(torch.cat(shuffles)[:per_class])
+        indices = torch.cat(order)
+        return indices[torch.randperm(len(indices), generator=generator)][: len(labels)]

@@ -16,20 +16,34 @@ from pathlib import PurePosixPath
 from typing import Any
 from zipfile import BadZipFile
 
-from .layout import Layout, Place, folders_of
-from .listing import SUFFIXES, File, Listing, counted, some
+from .layout import Layout, Place, count_folders
+from .listing import IMAGE_SUFFIXES, File, Listing, join_names, pluralize
 
-TABLE = re.compile(r"(.*labels?|metadata|annotations?|dataset|train|index)\.(csv|tsv|json|jsonl)$", re.IGNORECASE)
+TABLE_PATTERN = re.compile(
+    r"(.*labels?|metadata|annotations?|dataset|train|index)\.(csv|tsv|json|jsonl)$", re.IGNORECASE
+)
 """how files are called in which labels are looked for"""
-PLAIN = "dataset.json"
+STYLEGAN_TABLE = "dataset.json"
 """StyleGAN's, whose classes have numbers for names"""
-UNREAD = {".csv", ".tsv", ".json", ".jsonl", ".parquet"}
+OTHER_TABLES = {".csv", ".tsv", ".json", ".jsonl", ".parquet"}
 """files that may hold labels too"""
-PATHS = ("file_name", "filename", "file", "path", "filepath", "image_path", "image", "img", "image_id", "name", "id")
-LABELS = ("label", "labels", "class", "class_name", "category", "target", "y", "species", "breed")
-LONGEST = 2**26
+PATH_COLUMNS = (
+    "file_name",
+    "filename",
+    "file",
+    "path",
+    "filepath",
+    "image_path",
+    "image",
+    "img",
+    "image_id",
+    "name",
+    "id",
+)
+LABEL_COLUMNS = ("label", "labels", "class", "class_name", "category", "target", "y", "species", "breed")
+MAX_TABLE_BYTES = 2**26
 """bytes of a table, at most"""
-MOST, FEW = 0.5, 20
+MAX_CLASS_SHARE, MIN_LABELS = 0.5, 20
 """classes to images, from which on labels are no classes but texts or numbers of each image's own; images too few for
 that to be seen"""
 
@@ -39,123 +53,128 @@ class Labels:
     """What a table says of the images below a source."""
 
     file: File
-    of: dict[File, str]
+    by_file: dict[File, str]
     """the class of each image that has one"""
     notes: tuple[str, ...] = ()
 
     @property
     def classes(self) -> list[str]:
         """Numbers by size, names by the alphabet."""
-        names = set(self.of.values())
+        names = set(self.by_file.values())
         numbers = all(re.fullmatch(r"-?\d+", name) for name in names)
         return sorted(names, key=int) if numbers else sorted(names)
 
-    def labels(self, places: Sequence[Place], classes: Sequence[str]) -> tuple[list[int], tuple[str, ...]]:
+    def encode(self, places: Sequence[Place], classes: Sequence[str]) -> tuple[list[int], tuple[str, ...]]:
         """The labels of images, and the classes that they index."""
         index = {name: i for i, name in enumerate(classes)}
-        return [index[self.of[place.file]] for place in places], tuple(classes)
+        return [index[self.by_file[place.file]] for place in places], tuple(classes)
 
 
-def with_labels(found: Listing, part: Layout) -> tuple[Layout, Labels | None, list[str]]:
+def attach_labels(listing: Listing, part: Layout) -> tuple[Layout, Labels | None, list[str]]:
     """The images of a split that have a label, the labels, if a file beside the images has such, and the classes.
 
     Folders of two classes or more are the classes, whatever a table says, but dataset.json comes before them.  Images
     without label are left out, unless they are most.  Notes say what does not fit.
     """
     notes = list(part.notes)
-    all_parts = part.places if part.split else part.training or part.places  # the same for what is held out
-    labels = labels_near(found, all_parts, notes)
+    all_parts = part.places if part.has_test_split else part.training or part.places  # the same for what is held out
+    labels = find_labels(listing, all_parts, notes)
     if labels is None:
         return replace(part, notes=notes), None, []
-    bare = [place.file for place in part.places if place.file not in labels.of]
-    names = some(str(file) for file in bare)
-    if 2 * len(bare) > len(part.places):
-        notes.append(f"{labels.file} was not used: it has no label of {counted(len(bare), 'image')}, as {names}")
+    unlabelled = [place.file for place in part.places if place.file not in labels.by_file]
+    names = join_names(str(file) for file in unlabelled)
+    if 2 * len(unlabelled) > len(part.places):
+        notes.append(
+            f"{labels.file} was not used: it has no label of {pluralize(len(unlabelled), 'image')}, as {names}"
+        )
         return replace(part, notes=notes), None, []
-    if bare:
-        notes.append(f"{counted(len(bare), 'image')} without label in {labels.file} left out: {names}")
-    learnt = labels_near(found, part.training, []) if part.split and part.training else None
-    first = learnt.classes if learnt else labels.classes
+    if unlabelled:
+        notes.append(f"{pluralize(len(unlabelled), 'image')} without label in {labels.file} left out: {names}")
+    training_labels = find_labels(listing, part.training, []) if part.has_test_split and part.training else None
+    first = training_labels.classes if training_labels else labels.classes
     classes = [*first, *(name for name in labels.classes if name not in first)]
     if len(classes) == 1:
         notes.append(f"there is one class only, {classes[0]}")
-    places = [place for place in part.places if place.file in labels.of]
+    places = [place for place in part.places if place.file in labels.by_file]
     return replace(part, places=places, notes=notes + list(labels.notes)), labels, classes
 
 
-def labels_near(found: Listing, places: Sequence[Place], notes: list[str]) -> Labels | None:
+def find_labels(listing: Listing, places: Sequence[Place], notes: list[str]) -> Labels | None:
     """The labels in the table that is nearest to these images, if one is."""
-    by_folder = len(folders_of(places)) > 1 and all(len(place.parts) > 1 for place in places)
-    above = shared([place.file.parts[:-1] for place in places])
-    near = [file for file in found.others if file.parts[:-1] == above[: len(file.parts) - 1]]
+    by_folder = len(count_folders(places)) > 1 and all(len(place.parts) > 1 for place in places)
+    common_folder = common_prefix([place.file.parts[:-1] for place in places])
+    near = [file for file in listing.others if file.parts[:-1] == common_folder[: len(file.parts) - 1]]
     tables = sorted(
-        (file for file in near if TABLE.fullmatch(file.name)),
-        key=lambda file: (-len(file.parts), file.name.lower() == PLAIN),
+        (file for file in near if TABLE_PATTERN.fullmatch(file.name)),
+        key=lambda file: (-len(file.parts), file.name.lower() == STYLEGAN_TABLE),
     )
     for file in tables:
-        if by_folder and file.name.lower() != PLAIN:
+        if by_folder and file.name.lower() != STYLEGAN_TABLE:
             notes.append(f"{file} was not read: the folders are the classes")
             continue
         try:
-            labels = matched(file, rows_of(file), found)
+            labels = match_labels(file, read_rows(file), listing)
             rest = [str(other) for other in tables if other is not file]
-            spare = [f"{some(rest)}: not read, since labels are those of {file}"] if rest else []
+            spare = [f"{join_names(rest)}: not read, since labels are those of {file}"] if rest else []
             return replace(labels, notes=(*labels.notes, *spare))
         except (ValueError, OSError, RuntimeError, NotImplementedError, EOFError, BadZipFile) as error:
             notes.append(f"no labels were read from {file}: {error}")
-    if not tables and not by_folder and (like := [str(file) for file in near if file.suffix in UNREAD]):
+    if not tables and not by_folder and (candidates := [str(file) for file in near if file.suffix in OTHER_TABLES]):
         notes.append(
-            f"{some(like)}: not read, for labels are read from labels.csv with the columns file and label, from "
+            f"{join_names(candidates)}: not read, for labels are read from labels.csv with the columns file and "
+            "label, from "
             "metadata.csv, metadata.jsonl or dataset.json"
         )
     return None
 
 
-def shared(paths: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+def common_prefix(paths: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
     """What all of the paths begin with."""
     both = zip(min(paths, default=()), max(paths, default=()), strict=False)
     return tuple(part for part, _ in takewhile(lambda parts: parts[0] == parts[1], both))
 
 
-def matched(file: File, rows: Sequence[tuple[str, str]], found: Listing) -> Labels:
+def match_labels(file: File, rows: Sequence[tuple[str, str]], listing: Listing) -> Labels:
     """Images with the label that a table has for their path, below its own folder or below any, or for their name."""
-    exact, by_name = {image.parts: image for image in found.images}, defaultdict[str, list[File]](list)
-    for image in found.images:
+    exact, by_name = {image.parts: image for image in listing.images}, defaultdict[str, list[File]](list)
+    for image in listing.images:
         for name in {image.name, PurePosixPath(image.name).stem}:
             by_name[name].append(image)
-    of, missing = dict[File, str](), list[str]()
-    root = found.root.resolve().name  # of paths that begin above it, as /home/me/photos/1.png does
+    by_file, missing = dict[File, str](), list[str]()
+    root = listing.root.resolve().name  # of paths that begin above it, as /home/me/photos/1.png does
     for path, label in rows:
         parts = tuple(part for part in path.replace("\\", "/").split("/") if part not in ("", "."))
-        ends = [
+        matches = [
             image
             for image in by_name[parts[-1]]
             if image.parts[:-1][-len(parts) + 1 or len(image.parts) :] == parts[:-1]
         ]
-        ends = ends or [image for image in by_name[parts[-1]] if parts[-len(image.parts) - 1 :] == (root, *image.parts)]
-        ends = [exact[whole]] if (whole := (*file.parts[:-1], *parts)) in exact else ends
-        if len(ends) != 1:
+        matches = matches or [
+            image for image in by_name[parts[-1]] if parts[-len(image.parts) - 1 :] == (root, *image.parts)
+        ]
+        matches = [exact[full_path]] if (full_path := (*file.parts[:-1], *parts)) in exact else matches
+        if len(matches) != 1:
             missing.append(path)
-        elif of.setdefault(image := ends[0], label) != label:
-            raise ValueError(f"it gives {image} two labels, {of[image]} and {label}")
-    if not of:
-        raise ValueError(f"none of its {counted(len(rows), 'row')} is of an image here, as {rows[0][0]}")
-    kinds = len(set(of.values()))
-    if kinds > MOST * len(of) and len(of) > FEW:
-        raise ValueError(f"it has {kinds} different labels for {len(of)} images, which are no classes")
-    note = f"{counted(len(missing), 'label')} in {file} without image: {some(missing)}"
-    return Labels(file, of, (f"labels are those of {file}", *([note] if missing else [])))
+        elif by_file.setdefault(image := matches[0], label) != label:
+            raise ValueError(f"it gives {image} two labels, {by_file[image]} and {label}")
+    if not by_file:
+        raise ValueError(f"none of its {pluralize(len(rows), 'row')} is of an image here, as {rows[0][0]}")
+    kinds = len(set(by_file.values()))
+    if kinds > MAX_CLASS_SHARE * len(by_file) and len(by_file) > MIN_LABELS:
+        raise ValueError(f"it has {kinds} different labels for {len(by_file)} images, which are no classes")
+    note = f"{pluralize(len(missing), 'label')} in {file} without image: {join_names(missing)}"
+    return Labels(file, by_file, (f"labels are those of {file}", *([note] if missing else [])))
 
 
-def rows_of(file: File) -> list[tuple[str, str]]:
+def read_rows(file: File) -> list[tuple[str, str]]:
     """The path and the class of each image that a table names with a class; ValueError where it is none."""
-    content = file.read(LONGEST + 1)
-    if len(content) > LONGEST:
-        raise ValueError(f"it has more than {LONGEST:,} bytes")
+    content = file.read(MAX_TABLE_BYTES + 1)
+    if len(content) > MAX_TABLE_BYTES:
+        raise ValueError(f"it has more than {MAX_TABLE_BYTES:,} bytes")
     text = content.decode("utf-8-sig", "surrogateescape")  # as Python has names of files that are not UTF-8
     try:
-        listed = table(text) if file.suffix in (".csv", ".tsv") else of_json(text, file.suffix == ".jsonl")
-        rows = [(str(path).strip(), name) for path, label in listed if (name := class_of(label)) is not None]
+        pairs = parse_table(text) if file.suffix in (".csv", ".tsv") else parse_json(text, file.suffix == ".jsonl")
+        rows = [(str(path).strip(), name) for path, label in pairs if (name := parse_class(label)) is not None]
     except (csv.Error, RecursionError, OverflowError) as error:
         raise ValueError(str(error)) from error
     rows = [(path, label) for path, label in rows if path.strip("/\\.")]
@@ -164,50 +183,50 @@ def rows_of(file: File) -> list[tuple[str, str]]:
     return rows
 
 
-def table(text: str) -> list[tuple[Any, Any]]:
+def parse_table(text: str) -> list[tuple[Any, Any]]:
     """Paths and labels from a table with commas, semicolons or tabs, and a line with the columns' names or without."""
     lines = [line for line in text.splitlines() if line.strip()]
     head = lines[0] if lines else ""
-    comma = max(",;\t", key=head.count)
-    rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO("\n".join(lines)), delimiter=comma)]
+    separator = max(",;\t", key=head.count)
+    rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO("\n".join(lines)), delimiter=separator)]
     if not rows or len(rows[0]) < 2:
         raise ValueError("it has no two columns")
-    if len(rows[0]) == 2 and PurePosixPath(rows[0][0]).suffix.lower() in SUFFIXES:  # no names of columns
+    if len(rows[0]) == 2 and PurePosixPath(rows[0][0]).suffix.lower() in IMAGE_SUFFIXES:  # no names of columns
         return [(row[0], row[1]) for row in rows if len(row) > 1]
-    path, label = columns([cell.lower() for cell in rows[0]])
+    path, label = find_columns([cell.lower() for cell in rows[0]])
     return [(row[path], row[label]) for row in rows[1:] if len(row) > max(path, label)]
 
 
-def columns(names: Sequence[str]) -> tuple[int, int]:
+def find_columns(names: Sequence[str]) -> tuple[int, int]:
     """Which columns hold paths and labels; ValueError where their names do not say."""
-    path = next((names.index(name) for name in PATHS if name in names), None)
-    label = next((names.index(name) for name in LABELS if name in names), None)
+    path = next((names.index(name) for name in PATH_COLUMNS if name in names), None)
+    label = next((names.index(name) for name in LABEL_COLUMNS if name in names), None)
     if len(names) == 2 and (path is None) != (label is None):
         path, label = (1 - label, label) if label is not None else (path, 1 - (path or 0))
     if path is None or label is None:
-        raise ValueError(f"its columns are {some(names)}: call two of them file and label")
+        raise ValueError(f"its columns are {join_names(names)}: call two of them file and label")
     return path, label
 
 
-def of_json(text: str, lines: bool) -> list[tuple[Any, Any]]:
+def parse_json(text: str, lines: bool) -> list[tuple[Any, Any]]:
     """Paths and labels from JSON: StyleGAN's list of pairs, an object, or rows that are objects."""
-    found = [json.loads(line) for line in text.splitlines() if line.strip()] if lines else json.loads(text)
-    if isinstance(found, dict) and "labels" in found:
-        found = found["labels"] or []
-    if isinstance(found, dict):
-        return list(found.items())
-    if not isinstance(found, list):
+    content = [json.loads(line) for line in text.splitlines() if line.strip()] if lines else json.loads(text)
+    if isinstance(content, dict) and "labels" in content:
+        content = content["labels"] or []
+    if isinstance(content, dict):
+        return list(content.items())
+    if not isinstance(content, list):
         raise ValueError("it holds neither a list nor an object")
-    if found and all(isinstance(row, dict) for row in found):
-        names = list(found[0])
-        path, label = columns([name.lower() for name in names])
-        return [(row.get(names[path], ""), row.get(names[label])) for row in found]
-    if not all(isinstance(row, list) and len(row) == 2 for row in found):
+    if content and all(isinstance(row, dict) for row in content):
+        names = list(content[0])
+        path, label = find_columns([name.lower() for name in names])
+        return [(row.get(names[path], ""), row.get(names[label])) for row in content]
+    if not all(isinstance(row, list) and len(row) == 2 for row in content):
         raise ValueError("its labels are no pairs of a path and a class")
-    return [(row[0], row[1]) for row in found]
+    return [(row[0], row[1]) for row in content]
 
 
-def class_of(label: Any) -> str | None:
+def parse_class(label: Any) -> str | None:
     """The name of a class; None where there is no label, ValueError where it is no single class."""
     if isinstance(label, list) and label and all(part in (0, 1) for part in label) and sum(label) == 1:
         return str(label.index(1)) if len(label) > 1 else str(label[0])  # one-hot

@@ -8,25 +8,25 @@ from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
 from ..errors import UserError
-from ..fields import Checked
+from ..fields import ValidatedMeta
 from ..model import STRICT, Shape
-from .levels import Bounds, bounds_of, range_text
+from .levels import Bounds, normalize_range, parse_bounds
 
 
-class NoSplit(UserError):
+class MissingSplitError(UserError):
     """The source has no examples of the split that was asked for."""
 
 
-SIZE = r"^[1-9]\d{0,4}(x[1-9]\d{0,4})?$"
+SIZE_PATTERN = r"^[1-9]\d{0,4}(x[1-9]\d{0,4})?$"
 
 
-def names_in(value: str | Sequence[str]) -> tuple[str, ...]:
+def split_names(value: str | Sequence[str]) -> tuple[str, ...]:
     """Names from "a,b", ("a", "b") or ("a,b", "c")."""
-    listed = [value] if isinstance(value, str) else value
-    return tuple(name.strip() for item in listed for name in str(item).split(",") if name.strip())
+    items = [value] if isinstance(value, str) else value
+    return tuple(name.strip() for item in items for name in str(item).split(",") if name.strip())
 
 
-def share_of(value: object) -> object:
+def parse_share(value: object) -> object:
     """The number in a text, as the command line and files pass it; anything else as it is."""
     try:
         return float(value) if isinstance(value, str) else value
@@ -34,7 +34,7 @@ def share_of(value: object) -> object:
         return value
 
 
-def int_of(value: object) -> object:
+def parse_int(value: object) -> object:
     """The number in a text, as the command line and files pass it; anything else as it is."""
     return int(value) if isinstance(value, str) and value.isdigit() else value
 
@@ -43,21 +43,21 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class View(metaclass=Checked):
+class DataOptions(metaclass=ValidatedMeta):
     """Which part of a source is meant, and how its images are to be prepared."""
 
     split: Literal["train", "test"] = "train"
     """part of the data"""
-    holdout: Annotated[Literal["auto"] | Share | None, BeforeValidator(share_of)] = None
+    holdout: Annotated[Literal["auto"] | Share | None, BeforeValidator(parse_share)] = None
     """share of the examples to hold out for tests, by their content, of a source without a test part; auto, as training
     has it, is 0.1 of 100 examples or more in a folder or a file"""
-    classes: Annotated[tuple[str, ...], BeforeValidator(names_in)] = ()
+    classes: Annotated[tuple[str, ...], BeforeValidator(split_names)] = ()
     """only these classes, by name: smileys,animals"""
-    size: Annotated[str, BeforeValidator(str), Field(pattern=SIZE)] | None = None
+    size: Annotated[str, BeforeValidator(str), Field(pattern=SIZE_PATTERN)] | None = None
     """resize and centre-crop images: 64, or 48x64 (height x width)"""
-    channels: Annotated[Literal[1, 3, 4], BeforeValidator(int_of)] | None = None
+    channels: Annotated[Literal[1, 3, 4], BeforeValidator(parse_int)] | None = None
     """make images grey (1), RGB (3) or RGBA (4)"""
-    range: Annotated[str, BeforeValidator(range_text)] | None = None
+    range: Annotated[str, BeforeValidator(normalize_range)] | None = None
     """numbers that are black and white, as 0 1400, or auto: the lowest and the highest in the data"""
     pages: Literal["first", "all"] = "first"
     """of a TIFF or an animation: the first alone, or each as an example"""
@@ -65,7 +65,7 @@ class View(metaclass=Checked):
     """folder in which to look for a named data set"""
 
     @property
-    def pixels(self) -> tuple[int, int] | None:
+    def image_size(self) -> tuple[int, int] | None:
         """`size` as (height, width)."""
         if self.size is None:
             return None
@@ -75,28 +75,28 @@ class View(metaclass=Checked):
     @property
     def bounds(self) -> Bounds | Literal["auto"] | None:
         """`range` as (black, white), or "auto"."""
-        return bounds_of(self.range)
+        return parse_bounds(self.range)
 
 
-def whole(view: View | None) -> View:
+def without_holdout(options: DataOptions | None) -> DataOptions:
     """A view of all examples, unless it says what is held out: for the use of a model, which does not learn."""
-    view = view or View()
-    return replace(view, holdout=0.0) if view.holdout is None and view.split == "train" else view
+    options = options or DataOptions()
+    return replace(options, holdout=0.0) if options.holdout is None and options.split == "train" else options
 
 
-def recorded(said: dict[str, Any]) -> View:
+def options_from_config(data_config: dict[str, Any]) -> DataOptions:
     """The view of a run's data, as its config.json has them, with the channels that the run's images have.
 
     A run that says nothing of `holdout` was begun before there was any, and has learnt from all examples.
     """
-    asked = {"holdout": 0.0, "channels": None} | said["view"]
-    channels, *size = said.get("shape", [None])
+    values = {"holdout": 0.0, "channels": None} | data_config["view"]
+    channels, *size = data_config.get("shape", [None])
     if size and isinstance(channels, int):
-        asked["channels"] = asked["channels"] or channels
-    return View(**asked | {"holdout": "auto" if asked["holdout"] is None else asked["holdout"]})
+        values["channels"] = values["channels"] or channels
+    return DataOptions(**values | {"holdout": "auto" if values["holdout"] is None else values["holdout"]})
 
 
-def asked(shape: Shape) -> str:
+def shape_options(shape: Shape) -> str:
     """The options that make images of this shape."""
     c, h, w = shape
     return f"size={h if h == w else f'{h}x{w}'} channels={c}"

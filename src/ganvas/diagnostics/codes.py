@@ -4,15 +4,15 @@ from typing import Any
 
 from torch import Tensor
 
-from ..distributions.posteriors import ACTIVE
-from ..model import Model, name_of
+from ..distributions.posteriors import ACTIVE_THRESHOLD
+from ..model import Model, model_name
 from .diagnosis import Diagnosis, is_early
 
-FAR = 0.3
+MAX_PRIOR_KL = 0.3
 """nats, mean over used dimensions, between N(mean, std^2) of all codes and N(0, 1) above which samples suffer"""
 SHOWN = 256
 """latent dimensions whose KL the log keeps; of more, those with the largest"""
-DEAD = 0.01
+DEAD_STD_RATIO = 0.01
 """standard deviation of an autoencoder's latent dimension, a share of the widest one's, below which it is dead"""
 
 
@@ -23,13 +23,13 @@ def latent_report(seen: dict[str, Tensor]) -> dict[str, Any]:
     report: dict[str, Any] = {"dimensions": len(seen["aggregate_std"])}
     if "kl" in seen:
         largest = seen["kl"].sort(descending=True).values[:SHOWN] if len(seen["kl"]) > SHOWN else seen["kl"]
-        report["active"] = int((seen["mean_variance"] > ACTIVE).sum())
+        report["active"] = int((seen["mean_variance"] > ACTIVE_THRESHOLD).sum())
         report["kl"] = round(seen["kl"].sum().item(), 4)
         if len(seen["kl"]) == report["dimensions"]:
             report["kl_per_dimension"] = [round(v, 4) for v in largest.tolist()]
     else:
-        report["dead"] = int((seen["aggregate_std"] <= DEAD * seen["aggregate_std"].max()).sum())
-    used = seen["mean_variance"] > ACTIVE if "mean_variance" in seen else seen["aggregate_std"] > 0
+        report["dead"] = int((seen["aggregate_std"] <= DEAD_STD_RATIO * seen["aggregate_std"].max()).sum())
+    used = seen["mean_variance"] > ACTIVE_THRESHOLD if "mean_variance" in seen else seen["aggregate_std"] > 0
     mean, std = seen["aggregate_mean"][used], seen["aggregate_std"][used].clamp_min(1e-6)
     if len(mean):
         far = 0.5 * (mean.square() + std.square() - 1) - std.log()
@@ -40,14 +40,16 @@ def latent_report(seen: dict[str, Tensor]) -> dict[str, Any]:
     return report
 
 
-def of_codes(model: Model, codes: dict[str, Any], done: int, steps: int) -> list[Diagnosis]:
+def check_codes(model: Model, codes: dict[str, Any], done: int, steps: int) -> list[Diagnosis]:
     """What is wrong with an encoder's codes; nothing is said early, or during a warm-up of the KL."""
     if is_early(done, steps) or done <= getattr(model, "warmup", 0):
         return []
     if "active" in codes and codes["active"] <= codes["dimensions"] // 20:
         return [collapse(model, codes)]
     found = (
-        [strange(model, codes)] if codes.get("from_prior", 0) > FAR and done >= steps and fits_a_prior(model) else []
+        [strange(model, codes)]
+        if codes.get("from_prior", 0) > MAX_PRIOR_KL and done >= steps and fits_a_prior(model)
+        else []
     )
     return found + (dead(model, codes) if done >= steps else [])
 
@@ -57,7 +59,7 @@ def collapse(model: Model, codes: dict[str, Any]) -> Diagnosis:
     return Diagnosis(
         "posterior collapse",
         f"{codes['active']} of {codes['dimensions']} latent dimensions are active (variance of the posterior's mean "
-        f"above {ACTIVE}), KL {codes['kl']:.2f} nats, so samples ignore the code",
+        f"above {ACTIVE_THRESHOLD}), KL {codes['kl']:.2f} nats, so samples ignore the code",
         float(codes["active"]), float(codes["dimensions"] // 20), tuple(against_collapse(model)),
     )  # fmt: skip
 
@@ -68,9 +70,9 @@ def strange(model: Model, codes: dict[str, Any]) -> Diagnosis:
     return Diagnosis(
         "the codes are far from N(0, I)",
         f"their standard deviations go from {low:g} to {high:g} ({codes['from_prior']:.2f} nats a dimension, limit "
-        f"{FAR}), so samples are worse than reconstructions",
-        codes["from_prior"], FAR,
-        ("fit a prior to the codes (ganvas fit-prior, then sample --prior best)", *nearer(model)),
+        f"{MAX_PRIOR_KL}), so samples are worse than reconstructions",
+        codes["from_prior"], MAX_PRIOR_KL,
+        ("fit a prior to the codes (ganvas fit-prior, then sample --fitted-prior best)", *nearer(model)),
         section="codes far from N(0, I)",
     )  # fmt: skip
 
@@ -79,7 +81,7 @@ def dead(model: Model, codes: dict[str, Any]) -> list[Diagnosis]:
     """Latent dimensions that say nothing.  A VAE that has more than it needs prunes them: that is no failure."""
     n = codes.get("dimensions", 0)
     alive = codes.get("active", n - codes.get("dead", 0))
-    levels: tuple[int, ...] = getattr(model, "levels", ())
+    levels: tuple[int, ...] = getattr(model, "latents", ())
     empty = silent(levels, codes.get("kl_per_dimension", [])) if levels else []
     if not empty and 2 * alive >= n:
         return []
@@ -89,7 +91,7 @@ def dead(model: Model, codes: dict[str, Any]) -> list[Diagnosis]:
     return [
         Diagnosis(
             "dead latent", f"{alive} of {n} latent dimensions are {what} (limit a half){which}",
-            float(alive), n / 2, remedies, alarm=False,
+            float(alive), n / 2, remedies, is_alarm=False,
         )
     ]  # fmt: skip
 
@@ -99,12 +101,14 @@ def silent(levels: tuple[int, ...], kl: list[float]) -> list[int]:
     if sum(levels) != len(kl):
         return []
     ends = [sum(levels[: i + 1]) for i in range(len(levels))]
-    return [i + 1 for i, (end, n) in enumerate(zip(ends, levels, strict=True)) if max(kl[end - n : end]) < ACTIVE]
+    return [
+        i + 1 for i, (end, n) in enumerate(zip(ends, levels, strict=True)) if max(kl[end - n : end]) < ACTIVE_THRESHOLD
+    ]
 
 
 def fits_a_prior(model: Model) -> bool:
     """Whether the model samples from N(0, I) although its codes may lie elsewhere."""
-    return model.normal or name_of(model) == "autoencoder"
+    return model.has_normal_prior or model_name(model) == "autoencoder"
 
 
 def against_collapse(model: Model) -> list[str]:

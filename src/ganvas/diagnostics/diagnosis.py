@@ -6,10 +6,15 @@ from statistics import median
 from typing import Any
 
 Lines = Sequence[dict[str, Any]]
-PAGE = "docs/doctor.md"
+DOCS_PAGE = "docs/doctor.md"
 """the page with a section for each disease"""
 LAST = 5
 """lines of which medians are taken"""
+
+
+def as_option(name: str) -> str:
+    """A field as the command line has it, without its hyphens in front."""
+    return name.replace("_", "-")
 
 
 def is_early(done: int, steps: int) -> bool:
@@ -17,7 +22,7 @@ def is_early(done: int, steps: int) -> bool:
     return done < max(200, steps // 10)
 
 
-def stands(line: dict[str, Any]) -> dict[str, Any]:
+def monitored_statistics(line: dict[str, Any]) -> dict[str, Any]:
     """How the game stands, or the codes are used, in a line."""
     found: dict[str, Any] = line.get("game") or line.get("codes") or {}
     return found
@@ -25,7 +30,7 @@ def stands(line: dict[str, Any]) -> dict[str, Any]:
 
 def latest(lines: Lines) -> dict[str, float]:
     """What the last line says of the game, each number as the median of those that the last lines have."""
-    games = [stands(line) for line in lines[-LAST:]]
+    games = [monitored_statistics(line) for line in lines[-LAST:]]
     return {name: median(game[name] for game in games if name in game) for name in games[-1]}
 
 
@@ -36,13 +41,13 @@ class Diagnosis:
     name: str
     evidence: str
     """what was seen, with figure and limit, in words"""
-    figure: float
+    value: float
     limit: float
     remedies: tuple[str, ...]
     """what to change, of what goes with the model's other options"""
     section: str = ""
     """title of its section of the page, where that is not the name"""
-    alarm: bool = True
+    is_alarm: bool = True
 
     @property
     def sentence(self) -> str:
@@ -50,19 +55,19 @@ class Diagnosis:
         return f"{self.name}: {self.evidence}; remedies: {', '.join(self.remedies)}"
 
     @property
-    def disease(self) -> str:
+    def condition(self) -> str:
         """The title of its section of the page."""
         return self.section or self.name
 
     @property
     def page(self) -> str:
         """Where the page explains it."""
-        title = self.disease.lower()
-        return f"{PAGE}#{''.join(c for c in title if c.isalnum() or c in ' -').replace(' ', '-')}"
+        title = self.condition.lower()
+        return f"{DOCS_PAGE}#{''.join(c for c in title if c.isalnum() or c in ' -').replace(' ', '-')}"
 
-    def plain(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {
-            "name": self.name, "alarm": self.alarm, "evidence": self.evidence, "figure": self.figure,
+            "name": self.name, "alarm": self.is_alarm, "evidence": self.evidence, "figure": self.value,
             "limit": self.limit, "remedies": list(self.remedies), "page": self.page,
         }  # fmt: skip

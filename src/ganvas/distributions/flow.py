@@ -14,13 +14,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import linear, logsigmoid, softplus
 
-from .gaussian import FLOOR, UNIT, Draw, exactly, noise_like, normal_terms
+from .gaussian import MIN_SCALE, UNIT_SCALE_BIAS, PosteriorSamples, disable_autocast, noise_like, normal_log_prob
 
-OPEN = 1.5
+GATE_BIAS = 1.5
 """added to s_t: an untrained step keeps four fifths of its input"""
 
 
-class Masked(nn.Linear):
+class MaskedLinear(nn.Linear):
     """A linear layer without the weights that its mask, 1 for each until it is set, leaves out."""
 
     mask: Tensor
@@ -40,68 +40,68 @@ class MADE(nn.Module):
     the first output would see nothing.
     """
 
-    filled = ("degrees",)
+    optional_state = ("degrees",)
     """what weights may have been written without"""
     degrees: Tensor
 
     def __init__(self, d: int, context: int, width: int) -> None:
         super().__init__()
         self.register_buffer("degrees", torch.arange(width) % d)
-        self.first = Masked(d, width)
+        self.first = MaskedLinear(d, width)
         self.context = nn.Linear(context, width, bias=False)
-        self.second = Masked(width, width)
-        self.last = Masked(width, 2 * d)
-        self.mask()
-        self.register_load_state_dict_pre_hook(with_degrees)
+        self.second = MaskedLinear(width, width)
+        self.last = MaskedLinear(width, 2 * d)
+        self.set_masks()
+        self.register_load_state_dict_pre_hook(add_missing_degrees)
         self.register_load_state_dict_post_hook(lambda made, _: made.mask())
 
-    def mask(self) -> None:
+    def set_masks(self) -> None:
         """Set the layers' masks, which follow from the degrees."""
-        of_input = torch.arange(1, self.first.in_features + 1, device=self.degrees.device)
-        before = (of_input, self.degrees, self.degrees)
-        after = (self.degrees, self.degrees, (of_input - 1).repeat(2))
-        for layer, inputs, outputs in zip((self.first, self.second, self.last), before, after, strict=True):
+        input_degrees = torch.arange(1, self.first.in_features + 1, device=self.degrees.device)
+        in_degrees = (input_degrees, self.degrees, self.degrees)
+        out_degrees = (self.degrees, self.degrees, (input_degrees - 1).repeat(2))
+        for layer, inputs, outputs in zip((self.first, self.second, self.last), in_degrees, out_degrees, strict=True):
             layer.mask.copy_(outputs[:, None] >= inputs[None])
 
     def forward(self, z: Float[Tensor, "*n d"], h: Float[Tensor, "*#n c"]) -> tuple[Tensor, Tensor]:
         """m and s."""
         hidden = (self.first(z) + self.context(h)).relu()
         m, s = self.last(self.second(hidden).relu()).chunk(2, dim=-1)
-        return m, s + OPEN
+        return m, s + GATE_BIAS
 
 
-def with_degrees(made: MADE, state: dict[str, Any], prefix: str, *_: object) -> None:
+def add_missing_degrees(module: MADE, state: dict[str, Any], prefix: str, *_: object) -> None:
     """Give weights that were written without degrees those that they were trained with, 1 to d - 1."""
-    state.setdefault(f"{prefix}degrees", torch.arange(len(made.degrees)) % max(1, made.first.in_features - 1) + 1)
+    state.setdefault(f"{prefix}degrees", torch.arange(len(module.degrees)) % max(1, module.first.in_features - 1) + 1)
 
 
-class Flow(NamedTuple):
+class IAF(NamedTuple):
     """The posterior that the steps make of N(mu, diag(sigma^2))."""
 
-    start: Float[Tensor, "b d"]
-    scale: Float[Tensor, "b d"]
+    base_mean: Float[Tensor, "b d"]
+    base_scale: Float[Tensor, "b d"]
     context: Float[Tensor, "b c"]
     steps: nn.ModuleList
 
     @property
     def mean(self) -> Float[Tensor, "b d"]:
         """Where the flow takes mu: a flow has no mean in closed form."""
-        with exactly(self.start):
-            return self.onward(self.start[None])[0][0]
+        with disable_autocast(self.base_mean):
+            return self.transform(self.base_mean[None])[0][0]
 
-    def sample(self, k: int = 1) -> Draw:
+    def sample(self, k: int = 1) -> PosteriorSamples:
         """Algorithm 1."""
-        epsilon = noise_like(self.start, k)
-        with exactly(epsilon):
-            z, log_det = self.onward(torch.addcmul(self.start, self.scale, epsilon))
-        base = normal_terms(epsilon) - self.scale.log()
-        return Draw(z, (base.flip(2) if len(self.steps) % 2 else base) - log_det)
+        epsilon = noise_like(self.base_mean, k)
+        with disable_autocast(epsilon):
+            z, log_det = self.transform(torch.addcmul(self.base_mean, self.base_scale, epsilon))
+        base = normal_log_prob(epsilon) - self.base_scale.log()
+        return PosteriorSamples(z, (base.flip(2) if len(self.steps) % 2 else base) - log_det)
 
-    def onward(self, z: Float[Tensor, "k b d"]) -> tuple[Float[Tensor, "k b d"], Float[Tensor, "k b d"]]:
+    def transform(self, z: Float[Tensor, "k b d"]) -> tuple[Float[Tensor, "k b d"], Float[Tensor, "k b d"]]:
         """All steps: z_T, and the logarithms of the gates in the dimensions where they end."""
         log_det = torch.zeros_like(z)
-        for made in self.steps:
-            m, s = made(z, self.context)
+        for step in self.steps:
+            m, s = step(z, self.context)
             gate = s.sigmoid()
             z = (gate * z + (1 - gate) * m).flip(2)
             log_det = (log_det + logsigmoid(s)).flip(2)
@@ -109,35 +109,35 @@ class Flow(NamedTuple):
 
     def log_prob(self, z: Float[Tensor, "k b d"]) -> Float[Tensor, "k b"]:
         """log q(z|x) of any z: each step is inverted dimension by dimension, in d passes."""
-        total = z.new_zeros(z.shape[:2])
-        with exactly(z):
-            for made in reversed(self.steps):
-                after, z = z.flip(2), torch.zeros_like(z)
+        log_det = z.new_zeros(z.shape[:2])
+        with disable_autocast(z):
+            for step in reversed(self.steps):
+                output, z = z.flip(2), torch.zeros_like(z)
                 for j in range(z.shape[2]):
-                    m, s = made(z, self.context)
+                    m, s = step(z, self.context)
                     gate = s[..., j].sigmoid()
-                    one = torch.zeros_like(z)
-                    one[..., j] = 1
-                    z = z + one * ((after[..., j] - (1 - gate) * m[..., j]) / gate)[..., None]
-                total = total + logsigmoid(made(z, self.context)[1]).sum(2)
-            base = normal_terms((z - self.start) / self.scale) - self.scale.log()
-        return base.sum(2) - total
+                    one_hot = torch.zeros_like(z)
+                    one_hot[..., j] = 1
+                    z = z + one_hot * ((output[..., j] - (1 - gate) * m[..., j]) / gate)[..., None]
+                log_det = log_det + logsigmoid(step(z, self.context)[1]).sum(2)
+            base = normal_log_prob((z - self.base_mean) / self.base_scale) - self.base_scale.log()
+        return base.sum(2) - log_det
 
-    def kl(self, draw: Draw) -> Float[Tensor, "b d"]:
+    def kl(self, samples: PosteriorSamples) -> Float[Tensor, "b d"]:
         """The mean over the draw of log q(z|x) - log p(z), an unbiased estimate of KL(q || N(0, I))."""
-        return (draw.log_q - normal_terms(draw.z)).mean(0)
+        return (samples.log_q - normal_log_prob(samples.z)).mean(0)
 
-    def detached(self) -> "Flow":
+    def detach(self) -> "IAF":
         raise NotImplementedError  # models that need it refuse a flow
 
 
-class FlowHead(nn.Module):
+class IAFHead(nn.Module):
     """The last layer of an encoder whose posterior is a flow of `steps` steps; h has as many numbers as z."""
 
     def __init__(self, d: int, steps: int, width: int) -> None:
         super().__init__()
         self.steps = nn.ModuleList(MADE(d, d, width) for _ in range(steps))
 
-    def forward(self, raw: Float[Tensor, "b n"]) -> Flow:
+    def forward(self, raw: Float[Tensor, "b n"]) -> IAF:
         mean, scale, context = raw.to(torch.promote_types(raw.dtype, torch.float32)).chunk(3, dim=1)
-        return Flow(mean, softplus(scale + UNIT) + FLOOR, context, self.steps)
+        return IAF(mean, softplus(scale + UNIT_SCALE_BIAS) + MIN_SCALE, context, self.steps)

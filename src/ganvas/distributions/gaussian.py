@@ -14,18 +14,18 @@ from torch.nn.functional import softplus
 
 from ..objectives import kl_diagonal, kl_full, kl_low_rank
 
-ACTIVE = 0.01
+ACTIVE_THRESHOLD = 0.01
 """above which a latent dimension counts as used: variance of the posterior's mean (arXiv:1509.00519), or nats of KL"""
-FLOOR = 1e-4
+MIN_SCALE = 1e-4
 """smallest standard deviation, in units of the prior's"""
-WIDEST = 10.0
+MAX_FACTOR = 10.0
 """largest entry of a low-rank factor, in units of the prior's standard deviation: no posterior needs to be as wide"""
-UNIT = 0.5413248546129181
+UNIT_SCALE_BIAS = 0.5413248546129181
 """softplus(UNIT) = 1: an untrained head starts near the prior's own scale"""
 LOG_2PI = log(2 * pi)
 
 
-class Draw(NamedTuple):
+class PosteriorSamples(NamedTuple):
     """Samples of a posterior, and their log-density in terms that sum to it, one a dimension."""
 
     z: Float[Tensor, "k b d"]
@@ -40,101 +40,103 @@ class Posterior(Protocol):
     def mean(self) -> Float[Tensor, "b d"]:
         """The mean of q(z|x)."""
 
-    def sample(self, k: int = 1) -> Draw:
+    def sample(self, k: int = 1) -> PosteriorSamples:
         """k reparameterised samples an example."""
 
     def log_prob(self, z: Float[Tensor, "k b d"]) -> Float[Tensor, "k b"]:
         """log q(z|x), in nats."""
 
-    def kl(self, draw: Draw) -> Float[Tensor, "b d"]:
+    def kl(self, samples: PosteriorSamples) -> Float[Tensor, "b d"]:
         """KL(q || N(0, I)) in nats, in d terms that sum to it; exact, or estimated from the draw."""
 
-    def detached(self) -> "Posterior":
+    def detach(self) -> "Posterior":
         """The same distribution, whose parameters pass no gradient on."""
 
 
-class Diagonal(NamedTuple):
+class DiagonalGaussian(NamedTuple):
     """N(mu, diag(sigma^2)).  Kingma & Welling, arXiv:1312.6114, section 3."""
 
     mean: Float[Tensor, "b d"]
     scale: Float[Tensor, "b d"]
 
     @staticmethod
-    def size(d: int) -> int:
+    def n_outputs(d: int) -> int:
         """Numbers an encoder returns for d dimensions of z: mu and sigma."""
         return 2 * d
 
     @classmethod
-    def of(cls, raw: Float[Tensor, "b n"]) -> "Diagonal":
+    def from_raw(cls, raw: Float[Tensor, "b n"]) -> "DiagonalGaussian":
         """The posterior for the raw outputs of an encoder, n = 2 d."""
         mean, scale = raw.chunk(2, dim=1)
-        return cls(mean, softplus(scale + UNIT) + FLOOR)
+        return cls(mean, softplus(scale + UNIT_SCALE_BIAS) + MIN_SCALE)
 
-    def sample(self, k: int = 1) -> Draw:
+    def sample(self, k: int = 1) -> PosteriorSamples:
         """z = mu + sigma * epsilon: the reparameterised sample (section 2.4)."""
         epsilon = noise_like(self.mean, k)
-        return Draw(torch.addcmul(self.mean, self.scale, epsilon), normal_terms(epsilon) - self.scale.log())
+        return PosteriorSamples(
+            torch.addcmul(self.mean, self.scale, epsilon), normal_log_prob(epsilon) - self.scale.log()
+        )
 
     def log_prob(self, z: Float[Tensor, "k b d"]) -> Float[Tensor, "k b"]:
         """log q(z|x)."""
-        return (normal_terms((z - self.mean) / self.scale) - self.scale.log()).sum(2)
+        return (normal_log_prob((z - self.mean) / self.scale) - self.scale.log()).sum(2)
 
-    def kl(self, draw: Draw) -> Float[Tensor, "b d"]:
+    def kl(self, samples: PosteriorSamples) -> Float[Tensor, "b d"]:
         """KL(q || N(0, I)) in closed form; term j is that of dimension j."""
         return kl_diagonal(self.mean, self.scale)
 
-    def detached(self) -> "Diagonal":
-        return Diagonal(*(t.detach() for t in self))
+    def detach(self) -> "DiagonalGaussian":
+        return DiagonalGaussian(*(t.detach() for t in self))
 
     @property
     def covariance(self) -> Float[Tensor, "b d d"]:
         return self.scale.square().diag_embed()
 
 
-class Full(NamedTuple):
+class FullGaussian(NamedTuple):
     """N(mu, L L^T), with L the Cholesky factor of the covariance."""
 
     mean: Float[Tensor, "b d"]
     scale_tril: Float[Tensor, "b d d"]
 
     @staticmethod
-    def size(d: int) -> int:
+    def n_outputs(d: int) -> int:
         """Numbers an encoder returns for d dimensions of z: mu and the lower triangle of L."""
         return d + d * (d + 1) // 2
 
     @classmethod
-    def of(cls, raw: Float[Tensor, "b n"]) -> "Full":
+    def from_raw(cls, raw: Float[Tensor, "b n"]) -> "FullGaussian":
         """The posterior for the raw outputs of an encoder, n = d + d (d + 1) / 2.
 
         What is below the diagonal is divided by d: an untrained posterior is then nearly diagonal, however large d is.
         """
         d = int(((9 + 8 * raw.shape[1]) ** 0.5 - 3) / 2 + 0.5)  # the root of n = d + d (d + 1) / 2
-        mean, diagonal, below = raw.split([d, d, d * (d - 1) // 2], dim=1)
-        factor = (softplus(diagonal + UNIT) + FLOOR).diag_embed()
+        mean, diagonal, lower = raw.split([d, d, d * (d - 1) // 2], dim=1)
+        factor = (softplus(diagonal + UNIT_SCALE_BIAS) + MIN_SCALE).diag_embed()
         row, column = torch.tril_indices(d, d, -1, device=raw.device)
         # out of place: the factor is differentiated through both of its parts
         rows = torch.arange(len(raw), device=raw.device)[:, None]
-        return cls(mean, factor.index_put((rows, row, column), below / d))
+        return cls(mean, factor.index_put((rows, row, column), lower / d))
 
-    def sample(self, k: int = 1) -> Draw:
+    def sample(self, k: int = 1) -> PosteriorSamples:
         """z = mu + L epsilon."""
         epsilon = noise_like(self.mean, k)
-        with exactly(epsilon):
+        with disable_autocast(epsilon):
             z = self.mean + torch.einsum("bij,kbj->kbi", self.scale_tril, epsilon)
-        return Draw(z, normal_terms(epsilon) - self.log_diagonal())
+        return PosteriorSamples(z, normal_log_prob(epsilon) - self.log_diagonal())
 
     def log_prob(self, z: Float[Tensor, "k b d"]) -> Float[Tensor, "k b"]:
         """log q(z|x)."""
         offset = (z - self.mean).permute(1, 2, 0)
         epsilon = torch.linalg.solve_triangular(self.scale_tril, offset, upper=False).permute(2, 0, 1)
-        return (normal_terms(epsilon) - self.log_diagonal()).sum(2)
+        return (normal_log_prob(epsilon) - self.log_diagonal()).sum(2)
 
-    def kl(self, draw: Draw) -> Float[Tensor, "b d"]:
+    def kl(self, samples: PosteriorSamples) -> Float[Tensor, "b d"]:
         """KL(q || N(0, I)) in closed form; term j is that of q(z_j | z_1 ... z_(j-1), x), by the chain rule."""
         return kl_full(self.mean, self.scale_tril)
 
-    def detached(self) -> "Full":
-        return Full(*(t.detach() for t in self))
+    def detach(self) -> "FullGaussian":
+        return FullGaussian(*(t.detach() for t in self))
 
     def log_diagonal(self) -> Float[Tensor, "b d"]:
         """log L_jj, whose sum is half of log det Sigma."""
@@ -145,7 +147,7 @@ class Full(NamedTuple):
         return self.scale_tril @ self.scale_tril.mT
 
 
-class LowRank(NamedTuple):
+class LowRankGaussian(NamedTuple):
     """N(mu, diag(sigma^2) + U U^T): a covariance for latent spaces too large for a full one."""
 
     mean: Float[Tensor, "b d"]
@@ -153,12 +155,12 @@ class LowRank(NamedTuple):
     factor: Float[Tensor, "b d r"]
 
     @staticmethod
-    def size(d: int, rank: int) -> int:
+    def n_outputs(d: int, rank: int) -> int:
         """Numbers an encoder returns for d dimensions of z: mu, sigma and U."""
         return 2 * d + d * rank
 
     @classmethod
-    def of(cls, raw: Float[Tensor, "b n"], rank: int) -> "LowRank":
+    def from_raw(cls, raw: Float[Tensor, "b n"], rank: int) -> "LowRankGaussian":
         """The posterior for the raw outputs of an encoder, n = d (2 + rank).
 
         U is divided by the root of d, so that an untrained posterior is nearly diagonal, however large d is.
@@ -166,21 +168,21 @@ class LowRank(NamedTuple):
         d = raw.shape[1] // (2 + rank)
         mean, scale, factor = raw.split([d, d, d * rank], dim=1)
         # the columns of U one by one: each is laid out as mu is
-        columns = (factor / d**0.5).clamp(-WIDEST, WIDEST).unflatten(1, (rank, d))
-        return cls(mean, softplus(scale + UNIT) + FLOOR, columns.mT)
+        columns = (factor / d**0.5).clamp(-MAX_FACTOR, MAX_FACTOR).unflatten(1, (rank, d))
+        return cls(mean, softplus(scale + UNIT_SCALE_BIAS) + MIN_SCALE, columns.mT)
 
-    def sample(self, k: int = 1) -> Draw:
+    def sample(self, k: int = 1) -> PosteriorSamples:
         """z = mu + sigma * epsilon + U eta, with epsilon in d and eta in r dimensions."""
         epsilon, eta = noise_like(self.mean, k), noise_like(self.factor[:, 0], k)
-        with exactly(epsilon):
+        with disable_autocast(epsilon):
             z = torch.addcmul(self.mean, self.scale, epsilon) + torch.einsum("bdr,kbr->kbd", self.factor, eta)
-        return Draw(z, self.terms(z))
+        return PosteriorSamples(z, self.log_prob_terms(z))
 
     def log_prob(self, z: Float[Tensor, "k b d"]) -> Float[Tensor, "k b"]:
         """log q(z|x)."""
-        return self.terms(z).sum(2)
+        return self.log_prob_terms(z).sum(2)
 
-    def terms(self, z: Float[Tensor, "k b d"]) -> Float[Tensor, "k b d"]:
+    def log_prob_terms(self, z: Float[Tensor, "k b d"]) -> Float[Tensor, "k b d"]:
         """log q(z|x) in d terms.
 
         With w = (z - mu) / sigma and A = U / sigma, the squared Mahalanobis distance is the least value over eta of
@@ -188,42 +190,42 @@ class LowRank(NamedTuple):
         no digits where sigma is small.
         """
         d = z.shape[2]
-        a, q, r = self.whitened()
-        with exactly(z):
+        a, q, r = self.qr_factors()
+        with disable_autocast(z):
             w = (z - self.mean) / self.scale
             projected = torch.einsum("bdr,kbd->brk", q[:, :d], w)
             eta = torch.linalg.solve_triangular(r, projected, upper=True).permute(2, 0, 1)
-            rest = w - torch.einsum("bdr,kbr->kbd", a, eta)
-        shared = 0.5 * eta.square().sum(2) + log_size(r)
-        terms: Tensor = normal_terms(rest) - self.scale.log() - shared[:, :, None] / d
+            residual = w - torch.einsum("bdr,kbr->kbd", a, eta)
+        shared_term = 0.5 * eta.square().sum(2) + log_abs_det(r)
+        terms: Tensor = normal_log_prob(residual) - self.scale.log() - shared_term[:, :, None] / d
         return terms
 
-    def whitened(self) -> tuple[Float[Tensor, "b d r"], Float[Tensor, "b d+r r"], Float[Tensor, "b r r"]]:
+    def qr_factors(self) -> tuple[Float[Tensor, "b d r"], Float[Tensor, "b d+r r"], Float[Tensor, "b r r"]]:
         """A = U / sigma, and the QR factors of A above I: R^T R = I + A^T A, with the determinant of I + A A^T."""
         a = self.factor / self.scale[:, :, None]
         identity = torch.eye(a.shape[2], dtype=a.dtype, device=a.device).expand(len(a), -1, -1)
         q, r = torch.linalg.qr(torch.cat([a, identity], 1))
         return a, q, r
 
-    def kl(self, draw: Draw) -> Float[Tensor, "b d"]:
+    def kl(self, samples: PosteriorSamples) -> Float[Tensor, "b d"]:
         """KL(q || N(0, I)) in closed form; term j is that of q(z_j|x), plus an equal share of their dependence."""
-        log_det = 2 * (self.scale.log().sum(1) + log_size(self.whitened()[2]))
+        log_det = 2 * (self.scale.log().sum(1) + log_abs_det(self.qr_factors()[2]))
         return kl_low_rank(self.mean, self.scale, self.factor, log_det)
 
-    def detached(self) -> "LowRank":
-        return LowRank(*(t.detach() for t in self))
+    def detach(self) -> "LowRankGaussian":
+        return LowRankGaussian(*(t.detach() for t in self))
 
     @property
     def covariance(self) -> Float[Tensor, "b d d"]:
         return self.scale.square().diag_embed() + self.factor @ self.factor.mT
 
 
-def log_size(r: Float[Tensor, "b r r"]) -> Float[Tensor, " b"]:
+def log_abs_det(r: Float[Tensor, "b r r"]) -> Float[Tensor, " b"]:
     """log |det R| of a triangular matrix."""
     return r.diagonal(dim1=1, dim2=2).abs().log().sum(1)
 
 
-def exactly(t: Tensor) -> torch.autocast:
+def disable_autocast(t: Tensor) -> torch.autocast:
     """A context without autocast: matrix products in it keep the precision of their factors."""
     return torch.autocast(t.device.type, enabled=False)
 
@@ -233,6 +235,6 @@ def noise_like(mean: Float[Tensor, "b d"], k: int) -> Float[Tensor, "k b d"]:
     return torch.randn(k, *mean.shape, dtype=mean.dtype, device=mean.device)
 
 
-def normal_terms(z: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
+def normal_log_prob(z: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
     """log N(z_j; 0, 1), in nats."""
     return -0.5 * (z.square() + LOG_2PI)

@@ -11,15 +11,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from ..data import Collection
+from ..data import Dataset
 from ..data.collection import chunks
-from ..data.scaling import multiplied
+from ..data.scaling import premultiply
 from ..errors import UserError
 from ..objectives import bernoulli_nll, continuous_bernoulli_nll, discretized_logistic_nll, gaussian_nll, squared_error
 
-Name = Literal["gaussian", "bernoulli", "continuous-bernoulli", "discretized-logistic", "squared-error"]
+LikelihoodName = Literal["gaussian", "bernoulli", "continuous-bernoulli", "discretized-logistic", "squared-error"]
 Sigma = float | Literal["learned", "optimal"]
-ANYWHERE: tuple[Name, ...] = ("gaussian", "squared-error")
+UNBOUNDED_LIKELIHOODS: tuple[LikelihoodName, ...] = ("gaussian", "squared-error")
 """likelihoods of numbers in any units"""
 
 
@@ -35,7 +35,7 @@ class Likelihood(Protocol):
         """-log p(x|z), in nats, summed over dimensions."""
 
 
-def aligned(x: Float[Tensor, "b *shape"], y: Float[Tensor, "n *shape"]) -> tuple[Tensor, Tensor]:
+def align(x: Float[Tensor, "b *shape"], y: Float[Tensor, "n *shape"]) -> tuple[Tensor, Tensor]:
     """Examples as b x D and outputs as k x b x D."""
     return x.flatten(1), y.flatten(1).unflatten(0, (-1, len(x)))
 
@@ -50,7 +50,7 @@ class Bernoulli(NamedTuple):
         return self.logits.sigmoid()
 
     def nll(self, x: Float[Tensor, "b *shape"]) -> Float[Tensor, "k b"]:
-        return bernoulli_nll(*aligned(x, self.logits))
+        return bernoulli_nll(*align(x, self.logits))
 
 
 class ContinuousBernoulli(NamedTuple):
@@ -61,12 +61,12 @@ class ContinuousBernoulli(NamedTuple):
     @property
     def mean(self) -> Float[Tensor, "n *shape"]:
         """1 / (1 - e^-l) - 1 / l, about 1/2 + l / 12 near l = 0."""
-        near = self.logits.abs() < 0.03
-        away = torch.where(near, 1.0, self.logits)
-        return torch.where(near, 0.5 + self.logits / 12, 1 / -torch.expm1(-away) - 1 / away)
+        near_zero = self.logits.abs() < 0.03
+        safe_logits = torch.where(near_zero, 1.0, self.logits)
+        return torch.where(near_zero, 0.5 + self.logits / 12, 1 / -torch.expm1(-safe_logits) - 1 / safe_logits)
 
     def nll(self, x: Float[Tensor, "b *shape"]) -> Float[Tensor, "k b"]:
-        return continuous_bernoulli_nll(*aligned(x, self.logits))
+        return continuous_bernoulli_nll(*align(x, self.logits))
 
 
 class DiscretizedLogistic(NamedTuple):
@@ -87,7 +87,7 @@ class DiscretizedLogistic(NamedTuple):
         return (scale * (softplus(above) - softplus(below))).clamp(0, 1)
 
     def nll(self, x: Float[Tensor, "b *shape"]) -> Float[Tensor, "k b"]:
-        x, location = aligned(x, self.location)
+        x, location = align(x, self.location)
         return discretized_logistic_nll(x, location, self.log_scale.flatten(1).view_as(location))
 
 
@@ -98,7 +98,7 @@ class Gaussian(NamedTuple):
     sigma: float | Float[Tensor, ""]
 
     def nll(self, x: Float[Tensor, "b *shape"]) -> Float[Tensor, "k b"]:
-        return gaussian_nll(*aligned(x, self.mean), self.sigma)
+        return gaussian_nll(*align(x, self.mean), self.sigma)
 
 
 class OptimalGaussian(NamedTuple):
@@ -109,13 +109,13 @@ class OptimalGaussian(NamedTuple):
     """
 
     mean: Float[Tensor, "n *shape"]
-    remembered: Float[Tensor, ""]
+    running_variance: Float[Tensor, ""]
 
     def nll(self, x: Float[Tensor, "b *shape"]) -> Float[Tensor, "k b"]:
-        flat, mean = aligned(x, self.mean)
+        flat, mean = align(x, self.mean)
         variance = (flat - mean).square().mean().clamp_min(1e-8)
         with torch.no_grad():
-            self.remembered.lerp_(variance.to(self.remembered.dtype), 0.05)
+            self.running_variance.lerp_(variance.to(self.running_variance.dtype), 0.05)
         return gaussian_nll(flat, mean, variance.sqrt())
 
 
@@ -125,18 +125,18 @@ class SquaredError(NamedTuple):
     mean: Float[Tensor, "n *shape"]
 
     def nll(self, x: Float[Tensor, "b *shape"]) -> Float[Tensor, "k b"]:
-        return squared_error(*aligned(x, self.mean))
+        return squared_error(*align(x, self.mean))
 
 
-class Head(nn.Module):
+class LikelihoodHead(nn.Module):
     """The last layer of a decoder.  `bounded` says that the data are pixels in [0, 1]."""
 
-    outputs: ClassVar[int] = 1
+    n_outputs: ClassVar[int] = 1
     """numbers that the decoder returns for each of x"""
 
-    def __init__(self, bounded: bool = True) -> None:
+    def __init__(self, is_bounded: bool = True) -> None:
         super().__init__()
-        self.bounded = bounded
+        self.is_bounded = is_bounded
 
     def forward(self, y: Float[Tensor, "n *shape"]) -> Likelihood:
         return self.distribution(y.to(torch.promote_types(y.dtype, torch.float32)))
@@ -144,50 +144,50 @@ class Head(nn.Module):
     def distribution(self, y: Float[Tensor, "n *shape"]) -> Likelihood:
         raise NotImplementedError
 
-    def bound(self, y: Tensor) -> Tensor:
+    def constrain(self, y: Tensor) -> Tensor:
         """Pixels in [0, 1], vectors anywhere."""
-        return y.sigmoid() if self.bounded else y
+        return y.sigmoid() if self.is_bounded else y
 
 
-class BernoulliHead(Head):
+class BernoulliHead(LikelihoodHead):
     """For bits."""
 
     def distribution(self, y: Float[Tensor, "n *shape"]) -> Likelihood:
         return Bernoulli(y)
 
 
-class ContinuousBernoulliHead(Head):
+class ContinuousBernoulliHead(LikelihoodHead):
     """For numbers in [0, 1]."""
 
     def distribution(self, y: Float[Tensor, "n *shape"]) -> Likelihood:
         return ContinuousBernoulli(y)
 
 
-class DiscretizedLogisticHead(Head):
+class DiscretizedLogisticHead(LikelihoodHead):
     """For pixels with 256 levels; an untrained decoder is in the middle of them, with a scale of 0.1."""
 
-    outputs = 2
+    n_outputs = 2
 
     def distribution(self, y: Float[Tensor, "n *shape"]) -> Likelihood:
         location, log_scale = y.chunk(2, dim=1)
         return DiscretizedLogistic(location + 0.5, (log_scale - 2.3).clamp(-7, 7))
 
 
-class SquaredErrorHead(Head):
+class SquaredErrorHead(LikelihoodHead):
     """For any numbers.  Training descends the squared error; what is measured is the Gaussian that it belongs to."""
 
     def distribution(self, y: Float[Tensor, "n *shape"]) -> Likelihood:
-        mean = self.bound(y)
+        mean = self.constrain(y)
         return SquaredError(mean) if self.training else Gaussian(mean, 0.5**0.5)
 
 
-class GaussianHead(Head):
+class GaussianHead(LikelihoodHead):
     """For any numbers.  `sigma` is a number, or learned by gradient, or optimal for each batch."""
 
     variance: Tensor
 
-    def __init__(self, bounded: bool, sigma: Sigma) -> None:
-        super().__init__(bounded)
+    def __init__(self, is_bounded: bool, sigma: Sigma) -> None:
+        super().__init__(is_bounded)
         self.sigma = sigma
         if sigma == "learned":
             self.log_sigma = nn.Parameter(torch.tensor(-1.0))
@@ -195,7 +195,7 @@ class GaussianHead(Head):
             self.register_buffer("variance", torch.tensor(1.0))
 
     def distribution(self, y: Float[Tensor, "n *shape"]) -> Likelihood:
-        mean = self.bound(y)
+        mean = self.constrain(y)
         if self.sigma == "learned":
             return Gaussian(mean, self.log_sigma.clamp(-9, 9).exp())
         if self.sigma == "optimal":
@@ -203,7 +203,7 @@ class GaussianHead(Head):
         return Gaussian(mean, float(self.sigma))
 
 
-HEADS: dict[Name, type[Head]] = {
+LIKELIHOOD_HEADS: dict[LikelihoodName, type[LikelihoodHead]] = {
     "gaussian": GaussianHead,
     "bernoulli": BernoulliHead,
     "continuous-bernoulli": ContinuousBernoulliHead,
@@ -212,30 +212,30 @@ HEADS: dict[Name, type[Head]] = {
 }
 
 
-def head(name: Name, bounded: bool, sigma: Sigma) -> Head:
+def likelihood_head(name: LikelihoodName, is_bounded: bool, sigma: Sigma) -> LikelihoodHead:
     """The head for a likelihood; `sigma` is the gaussian's."""
-    return GaussianHead(bounded, sigma) if name == "gaussian" else HEADS[name](bounded)
+    return GaussianHead(is_bounded, sigma) if name == "gaussian" else LIKELIHOOD_HEADS[name](is_bounded)
 
 
-def check(name: Name, data: Collection, binarized: bool) -> None:
+def validate_data_range(name: LikelihoodName, data: Dataset, is_binarized: bool) -> None:
     """UserError, with what to do, where the range of the data does not fit the likelihood."""
     low, high = data.x.min().item(), data.x.max().item()
-    top = 255 if data.are_images else 1
-    said = f"{data.name} has {low:g} to {high:g}"
-    if name == "discretized-logistic" and not data.are_images:
+    max_value = 255 if data.has_images else 1
+    data_range = f"{data.name} has {low:g} to {high:g}"
+    if name == "discretized-logistic" and not data.has_images:
         raise UserError(f"likelihood={name} is for pixels with 256 levels, but {data.name} holds vectors: use gaussian")
-    if name in ("bernoulli", "continuous-bernoulli") and not 0 <= low <= high <= top:
-        raise UserError(f"likelihood={name} needs numbers from 0 to 1, but {said}: use gaussian, or scale them")
-    if binarized and name != "bernoulli":
+    if name in ("bernoulli", "continuous-bernoulli") and not 0 <= low <= high <= max_value:
+        raise UserError(f"likelihood={name} needs numbers from 0 to 1, but {data_range}: use gaussian, or scale them")
+    if is_binarized and name != "bernoulli":
         raise UserError(f"binarize makes bits, which likelihood={name} does not describe: use likelihood=bernoulli")
-    if name == "bernoulli" and not binarized and not all(map(bits, chunks(data.x))):
+    if name == "bernoulli" and not is_binarized and not all(map(is_binary, chunks(data.x))):
         raise UserError(
             f"likelihood=bernoulli describes bits, but {data.name} has values between black and white: "
             "add binarize=dynamic (or static), or use continuous-bernoulli or gaussian"
         )
 
 
-def bits(x: Tensor) -> bool:
+def is_binary(x: Tensor) -> bool:
     """Whether all numbers of some examples, as a model sees them, are one of two: 0 and 1, or bytes 0 and 255."""
-    seen = multiplied(x)
-    return bool(((seen == 0) | (seen == (255 if x.dtype == torch.uint8 else 1))).all())
+    values = premultiply(x)
+    return bool(((values == 0) | (values == (255 if x.dtype == torch.uint8 else 1))).all())

@@ -12,40 +12,62 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from .flow import Flow, FlowHead
-from .gaussian import ACTIVE, Diagonal, Draw, Full, LowRank, Posterior, exactly, noise_like, normal_terms
+from .flow import IAF, IAFHead
+from .gaussian import (
+    ACTIVE_THRESHOLD,
+    DiagonalGaussian,
+    FullGaussian,
+    LowRankGaussian,
+    Posterior,
+    PosteriorSamples,
+    disable_autocast,
+    noise_like,
+    normal_log_prob,
+)
 
 Family = Literal["diagonal", "full", "low-rank", "iaf"]
 
 
-class Head(nn.Module):
+class PosteriorHead(nn.Module):
     """The last layer of an encoder whose posterior is Gaussian: it has no weights of its own."""
 
-    def __init__(self, of: Callable[[Tensor], Posterior]) -> None:
+    def __init__(self, build_posterior: Callable[[Tensor], Posterior]) -> None:
         super().__init__()
-        self.of = of
+        self.build_posterior = build_posterior
 
     def forward(self, raw: Float[Tensor, "b n"]) -> Posterior:
-        return self.of(raw.to(torch.promote_types(raw.dtype, torch.float32)))
+        return self.build_posterior(raw.to(torch.promote_types(raw.dtype, torch.float32)))
 
 
-def head(family: Family, d: int, rank: int, steps: int, width: int) -> tuple[int, nn.Module]:
+def posterior_head(family: Family, d: int, rank: int, steps: int, width: int) -> tuple[int, nn.Module]:
     """How many numbers an encoder returns for d dimensions of z, and the head that makes a posterior of them.
 
     `rank` is that of low-rank's U; `steps` and `width` are the steps of iaf and the units of their hidden layers.
     """
     match family:
         case "diagonal":
-            return Diagonal.size(d), Head(Diagonal.of)
+            return DiagonalGaussian.n_outputs(d), PosteriorHead(DiagonalGaussian.from_raw)
         case "full":
-            return Full.size(d), Head(Full.of)
+            return FullGaussian.n_outputs(d), PosteriorHead(FullGaussian.from_raw)
         case "low-rank":
-            return LowRank.size(d, rank), Head(partial(LowRank.of, rank=rank))
+            return LowRankGaussian.n_outputs(d, rank), PosteriorHead(partial(LowRankGaussian.from_raw, rank=rank))
         case "iaf":
-            return 3 * d, FlowHead(d, steps, width)
+            return 3 * d, IAFHead(d, steps, width)
 
 
 __all__ = [
-    "ACTIVE", "Diagonal", "Draw", "Family", "Flow", "FlowHead", "Full", "Head", "LowRank", "Posterior", "exactly",
-    "head", "noise_like", "normal_terms",
+    "ACTIVE_THRESHOLD",
+    "IAF",
+    "DiagonalGaussian",
+    "Family",
+    "FullGaussian",
+    "IAFHead",
+    "LowRankGaussian",
+    "Posterior",
+    "PosteriorHead",
+    "PosteriorSamples",
+    "disable_autocast",
+    "noise_like",
+    "normal_log_prob",
+    "posterior_head",
 ]  # fmt: skip

@@ -24,20 +24,20 @@ from torch import Tensor
 from torch.nn.functional import relu
 from torch.optim import Adam
 
-from ..errors import BadFile, UserError, did_you_mean
-from ..randomness import generator, seed_of
-from .posteriors import normal_terms
+from ..errors import InvalidFileError, UserError, did_you_mean
+from ..randomness import derive_seed, make_generator
+from .posteriors import normal_log_prob
 
 CPU = torch.device("cpu")
 STANDARD, BEST = "standard", "best"
 """N(0, I), and whichever makes the held-out codes likeliest"""
-FLOOR = 1e-3
+MIN_STD = 1e-3
 """smallest standard deviation in any direction, in units of the codes' own"""
-COMPONENTS, PER_COMPONENT = 10, 5
+MAX_COMPONENTS, MIN_CODES_PER_COMPONENT = 10, 5
 """most components of a mixture, and least codes per component and dimension"""
-LAYERS, HIDDEN, BOUND = 6, 64, 2.0
+LAYERS, HIDDEN_UNITS, MAX_LOG_SCALE = 6, 64, 2.0
 """coupling layers of a flow, units of their hidden layers, largest logarithm of the factor of one layer"""
-STEPS, BATCH, LR, LOOK, PATIENCE = 1500, 256, 3e-3, 50, 8
+MAX_STEPS, BATCH_SIZE, LR, CHECK_INTERVAL, PATIENCE = 1500, 256, 3e-3, 50, 8
 """a flow's training: most steps, codes a step, Adam's first rate, steps between two looks, looks without gain"""
 
 
@@ -62,7 +62,7 @@ class Mixture(NamedTuple):
         return torch.logsumexp(self.weight.log() + torch.stack(parts, 1), 1)
 
 
-class Flow(NamedTuple):
+class RealNVP(NamedTuple):
     """z = mu + L h(u), u ~ N(0, I): six affine coupling layers on codes whitened by their own mean and covariance.
 
     From z to u, each layer keeps the dimensions where `mask` is 1, and from them a network with two hidden layers
@@ -89,24 +89,24 @@ class Flow(NamedTuple):
 
     def log_prob(self, z: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
         """log p(z), n numbers in nats: log N(u; 0, I) + sum of all s - log det L."""
-        u = whitened(z, self.mean, self.scale_tril)
-        stretch = -self.scale_tril.diagonal().log().sum()
+        u = whiten(z, self.mean, self.scale_tril)
+        log_det = -self.scale_tril.diagonal().log().sum()
         for layer in self.layers():
             s, t = coupling(u, *layer)
-            u, stretch = u * s.exp() + t, stretch + s.sum(1)
-        return normal_terms(u).sum(1) + stretch
+            u, log_det = u * s.exp() + t, log_det + s.sum(1)
+        return normal_log_prob(u).sum(1) + log_det
 
     def layers(self) -> list[tuple[Tensor, ...]]:
         """The tensors of each layer, from z to u."""
         return list(zip(*(t.unbind() for t in self[2:]), strict=True))
 
 
-Prior = Mixture | Flow
-KINDS: dict[str, type[Mixture] | type[Flow]] = {"gaussian": Mixture, "mixture": Mixture, "flow": Flow}
+Prior = Mixture | RealNVP
+PRIOR_TYPES: dict[str, type[Mixture] | type[RealNVP]] = {"gaussian": Mixture, "mixture": Mixture, "flow": RealNVP}
 
 
 @dataclass(frozen=True, eq=False)
-class Fitted:
+class FittedPriors:
     """Priors fitted to the same codes, and how likely each makes codes that it has not seen."""
 
     priors: dict[str, Prior]
@@ -125,21 +125,21 @@ class Fitted:
         return max(self.held_out, key=self.held_out.__getitem__)
 
 
-def of_kind(kind: str, fitted: Fitted | None, model: str, again: str, encodes: bool) -> Prior | None:
+def select_prior(kind: str, fitted: FittedPriors | None, model: str, fit_command: str, encodes: bool) -> Prior | None:
     """The prior of this kind; None where the best is the model's own, UserError where it was not fitted.
 
     `model` is the name of the model, and `again` what fits priors to its codes, where it `encodes`.
     """
-    if kind not in (BEST, *KINDS):
-        raise UserError(f"there is no prior {kind!r}: give {', '.join((STANDARD, BEST, *KINDS))}")
+    if kind not in (BEST, *PRIOR_TYPES):
+        raise UserError(f"there is no prior {kind!r}: give {', '.join((STANDARD, BEST, *PRIOR_TYPES))}")
     if not encodes:
         raise UserError(f"prior={kind}: this {model} has no encoder to fit a prior to the codes of: leave it out")
     if fitted is None:
-        raise UserError(f"no prior was fitted to this {model}'s codes: run {again}")
-    best = fitted.best if kind == BEST else kind
-    if best != STANDARD and best not in fitted.priors:
-        raise UserError(f"this {model} has no fitted {kind}, only {', '.join(fitted.priors)}: run {again}")
-    return fitted.priors.get(best)
+        raise UserError(f"no prior was fitted to this {model}'s codes: run {fit_command}")
+    selected_kind = fitted.best if kind == BEST else kind
+    if selected_kind != STANDARD and selected_kind not in fitted.priors:
+        raise UserError(f"this {model} has no fitted {kind}, only {', '.join(fitted.priors)}: run {fit_command}")
+    return fitted.priors.get(selected_kind)
 
 
 def coupling(u: Tensor, mask: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
@@ -147,10 +147,10 @@ def coupling(u: Tensor, mask: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]
     w1, b1, w2, b2, w3, b3 = weights
     hidden = relu(torch.addmm(b1, u * mask, w1))
     s, t = torch.addmm(b3, relu(torch.addmm(b2, hidden, w2)), w3).chunk(2, 1)
-    return BOUND * (s / BOUND).tanh() * (1 - mask), t * (1 - mask)
+    return MAX_LOG_SCALE * (s / MAX_LOG_SCALE).tanh() * (1 - mask), t * (1 - mask)
 
 
-def whitened(z: Float[Tensor, "n d"], mean: Float[Tensor, " d"], scale_tril: Float[Tensor, "d d"]) -> Tensor:
+def whiten(z: Float[Tensor, "n d"], mean: Float[Tensor, " d"], scale_tril: Float[Tensor, "d d"]) -> Tensor:
     """L^-1 (z - mu), n x d."""
     u: Tensor = torch.linalg.solve_triangular(scale_tril, (z - mean).T, upper=False).T
     return u
@@ -158,57 +158,61 @@ def whitened(z: Float[Tensor, "n d"], mean: Float[Tensor, " d"], scale_tril: Flo
 
 def gaussian_log_prob(z: Tensor, mean: Tensor, scale_tril: Tensor) -> Float[Tensor, " n"]:
     """log N(z; mu, L L^T), n numbers in nats."""
-    return normal_terms(whitened(z, mean, scale_tril)).sum(1) - scale_tril.diagonal().log().sum()
+    return normal_log_prob(whiten(z, mean, scale_tril)).sum(1) - scale_tril.diagonal().log().sum()
 
 
-def fit(
+def fit_priors(
     codes: Float[Tensor, "n d"],
     *,
     seed: int = 0,
     kinds: Sequence[str] | None = None,
     progress: Callable[[str], None] = lambda line: None,
-    own: Callable[[Tensor], Tensor] = lambda z: normal_terms(z).sum(1),
-) -> Fitted:
+    log_prior: Callable[[Tensor], Tensor] = lambda z: normal_log_prob(z).sum(1),
+) -> FittedPriors:
     """Fit each kind of prior to nine tenths of the codes, and judge it by the others.
 
     `kinds` None is all that can be fitted here.  `own` is log p(z) under the model's own prior, with which they are
     compared: N(0, I) by default.  `progress` is told what is being done.  The result depends on codes
     and seed alone.  Raises UserError for fewer than three codes, codes that are not finite, and unknown kinds.
     """
-    chosen, notes = choice(kinds)
+    selected_kinds, notes = resolve_kinds(kinds)
     codes = codes.detach().float().cpu()
     n, d = codes.shape
     if n < 3:
         raise UserError(f"{n} examples are too few to fit a prior: give three or more, since a tenth is held out")
     if not codes.isfinite().all():
         raise UserError("the model's codes are not finite: nothing can be fitted to them; train it again")
-    order = torch.randperm(n, generator=generator(CPU, seed, "held-out"))
+    order = torch.randperm(n, generator=make_generator(CPU, seed, "held-out"))
     test, train = codes[order[: max(1, n // 10)]], codes[order[max(1, n // 10) :]]
-    normal, flat, said = fit_gaussian(train)
-    notes += said
-    random = generator(CPU, seed, "flat")  # without noise, densities in flat directions could be as high as they like
+    normal, flat, gaussian_notes = fit_gaussian(train)
+    notes += gaussian_notes
+    random = make_generator(
+        CPU, seed, "flat"
+    )  # without noise, densities in flat directions could be as high as they like
     train, test = (z + torch.randn(len(z), len(flat), generator=random) @ flat for z in (train, test))
-    if "mixture" in chosen and components(train) == 1:
+    if "mixture" in selected_kinds and n_components(train) == 1:
         notes += (f"{len(train)} codes are too few for a mixture in {d} dimensions: it is the Gaussian",)
     priors: dict[str, Prior] = {}
-    for kind in chosen:
+    for kind in selected_kinds:
         progress(f"fitting {kind} to {len(train)} codes of {d} dimensions")
         if kind == "gaussian":
             priors[kind] = normal
         else:
             priors[kind] = (fit_mixture if kind == "mixture" else fit_flow)(train, normal, seed)
-    held_out = {STANDARD: own(test).mean().item()}
+    held_out = {STANDARD: log_prior(test).mean().item()}
     held_out |= {kind: prior.log_prob(test).mean().item() for kind, prior in priors.items()}
-    return Fitted(priors, held_out, (len(train), len(test)), notes)
+    return FittedPriors(priors, held_out, (len(train), len(test)), notes)
 
 
-def choice(kinds: Sequence[str] | None) -> tuple[list[str], tuple[str, ...]]:
+def resolve_kinds(kinds: Sequence[str] | None) -> tuple[list[str], tuple[str, ...]]:
     """The kinds to fit, in the order of `KINDS`, and what there is to say about it; UserError for an unknown one."""
     for kind in kinds or ():
-        if kind not in KINDS:
-            raise UserError(f"there is no prior {kind!r}: fit {', '.join(KINDS)}.{did_you_mean(kind, KINDS)}")
+        if kind not in PRIOR_TYPES:
+            raise UserError(
+                f"there is no prior {kind!r}: fit {', '.join(PRIOR_TYPES)}.{did_you_mean(kind, PRIOR_TYPES)}"
+            )
     if kinds or find_spec("sklearn"):
-        return [kind for kind in KINDS if kind in (kinds or KINDS)], ()
+        return [kind for kind in PRIOR_TYPES if kind in (kinds or PRIOR_TYPES)], ()
     return ["gaussian", "flow"], ('no mixture without scikit-learn: pip install "ganvas[priors]"',)
 
 
@@ -232,25 +236,27 @@ def fit_gaussian(codes: Float[Tensor, "n d"]) -> tuple[Mixture, Float[Tensor, "f
         r = min(1.0, ((1 - 2 / d) * squares + d * d) / distance) if distance > 0 else 1.0
         covariance = (1 - r) * covariance + r * average * torch.eye(d, dtype=z.dtype)
         notes += (f"{n} codes are few for {d} dimensions: their covariance was shrunk by {r:.0%} to a sphere",)
-    least = FLOOR**2 * max(average, 1e-4 * mean.square().mean().item(), 1e-6)
+    min_variance = MIN_STD**2 * max(average, 1e-4 * mean.square().mean().item(), 1e-6)
     variances, axes = torch.linalg.eigh(covariance)
-    flat = axes[:, variances < least].T * least**0.5
+    flat = axes[:, variances < min_variance].T * min_variance**0.5
     if len(flat):
-        covariance = axes * variances.clamp_min(least) @ axes.T
-        notes += (f"the codes do not vary in {len(flat)} of {d} directions: priors vary by {least**0.5:.2g} there",)
+        covariance = axes * variances.clamp_min(min_variance) @ axes.T
+        notes += (
+            f"the codes do not vary in {len(flat)} of {d} directions: priors vary by {min_variance**0.5:.2g} there",
+        )
     factor = torch.linalg.cholesky(covariance)
     return Mixture(torch.ones(1), mean.float()[None], factor.float()[None]), flat.float(), notes
 
 
-def components(codes: Float[Tensor, "n d"]) -> int:
+def n_components(codes: Float[Tensor, "n d"]) -> int:
     """How many components a mixture for these codes has."""
     n, d = codes.shape
-    return max(1, min(COMPONENTS, n // (PER_COMPONENT * d)))
+    return max(1, min(MAX_COMPONENTS, n // (MIN_CODES_PER_COMPONENT * d)))
 
 
 def fit_mixture(codes: Float[Tensor, "n d"], normal: Mixture, seed: int) -> Mixture:
     """A mixture of Gaussians with full covariances, through scikit-learn, on codes whitened by the Gaussian."""
-    if components(codes) == 1:
+    if n_components(codes) == 1:
         return normal
     try:
         from sklearn.mixture import GaussianMixture
@@ -259,61 +265,61 @@ def fit_mixture(codes: Float[Tensor, "n d"], normal: Mixture, seed: int) -> Mixt
             'a mixture is fitted by scikit-learn, which is not installed: pip install "ganvas[priors]"'
         ) from error
     mean, factor = normal.mean[0].double(), normal.scale_tril[0].double()
-    mixture = GaussianMixture(components(codes), reg_covar=1e-4, random_state=seed_of(seed, "mixture") % 2**32)
+    mixture = GaussianMixture(n_components(codes), reg_covar=1e-4, random_state=derive_seed(seed, "mixture") % 2**32)
     with warnings.catch_warnings():  # of slow convergence, or of fewer clusters: the result is judged by itself
         warnings.simplefilter("ignore")
-        mixture.fit(whitened(codes.double(), mean, factor).numpy())
+        mixture.fit(whiten(codes.double(), mean, factor).numpy())
     weight, centres, covariances = map(torch.from_numpy, (mixture.weights_, mixture.means_, mixture.covariances_))
     factors = factor @ torch.linalg.cholesky(covariances)
     return Mixture(weight.float(), (mean + centres @ factor.T).float(), factors.float())
 
 
 @torch.enable_grad()
-def fit_flow(codes: Float[Tensor, "n d"], normal: Mixture, seed: int) -> Flow:
+def fit_flow(codes: Float[Tensor, "n d"], normal: Mixture, seed: int) -> RealNVP:
     """A flow of great likelihood by Adam, beginning with the Gaussian.
 
     A tenth of the codes is not learnt from: the weights kept are those that make it likeliest, so that no later
     choice between priors has to know them.  Fewer than ten codes teach nothing: the flow stays the Gaussian.
     """
-    flow, n = untrained(normal, seed), len(codes)
-    random = generator(CPU, seed, "flow")
-    watched, learnt = codes[: n // 10], codes[n // 10 :]
+    flow, n = initial_flow(normal, seed), len(codes)
+    random = make_generator(CPU, seed, "flow")
+    validation, train = codes[: n // 10], codes[n // 10 :]
     weights = [t.requires_grad_() for t in flow[3:]]
     adam = Adam(weights, LR, fused=True)
-    best, kept, waited = -torch.inf, weights, 0
-    for step in range(STEPS + 1 if len(watched) else 0):
-        if step % LOOK == 0:
+    best_log_prob, best_weights, checks_since_best = -torch.inf, weights, 0
+    for step in range(MAX_STEPS + 1 if len(validation) else 0):
+        if step % CHECK_INTERVAL == 0:
             with torch.no_grad():
-                likelihood = flow.log_prob(watched).mean().item()
-            waited += 1
-            if likelihood > best:
-                best, kept, waited = likelihood, [t.detach().clone() for t in weights], 0
-            if waited == PATIENCE:
+                likelihood = flow.log_prob(validation).mean().item()
+            checks_since_best += 1
+            if likelihood > best_log_prob:
+                best_log_prob, best_weights, checks_since_best = likelihood, [t.detach().clone() for t in weights], 0
+            if checks_since_best == PATIENCE:
                 break
-        adam.param_groups[0]["lr"] = LR * (1 - step / STEPS)
-        batch = learnt[torch.randint(len(learnt), (BATCH,), generator=random)]
+        adam.param_groups[0]["lr"] = LR * (1 - step / MAX_STEPS)
+        batch = train[torch.randint(len(train), (BATCH_SIZE,), generator=random)]
         adam.zero_grad()
         (-flow.log_prob(batch).mean()).backward()
         adam.step()
-    return Flow(*flow[:3], *(t.detach() for t in kept))
+    return RealNVP(*flow[:3], *(t.detach() for t in best_weights))
 
 
-def untrained(normal: Mixture, seed: int) -> Flow:
+def initial_flow(normal: Mixture, seed: int) -> RealNVP:
     """The flow whose layers change nothing yet; each second mask is what the one before it left out."""
-    random, d = generator(CPU, seed, "untrained"), normal.mean.shape[1]
+    random, d = make_generator(CPU, seed, "untrained"), normal.mean.shape[1]
     masks = []
     for _ in range(LAYERS // 2):
         mask = torch.zeros(d)
         mask[torch.randperm(d, generator=random)[: d // 2]] = 1
         masks += [mask, 1 - mask]
-    w1 = torch.randn(LAYERS, d, HIDDEN, generator=random) * (2 / d) ** 0.5
-    w2 = torch.randn(LAYERS, HIDDEN, HIDDEN, generator=random) * (2 / HIDDEN) ** 0.5
-    w3, b3 = torch.zeros(LAYERS, HIDDEN, 2 * d), torch.zeros(LAYERS, 1, 2 * d)
-    b1, b2 = torch.zeros(LAYERS, 1, HIDDEN), torch.zeros(LAYERS, 1, HIDDEN)
-    return Flow(normal.mean[0], normal.scale_tril[0], torch.stack(masks), w1, b1, w2, b2, w3, b3)
+    w1 = torch.randn(LAYERS, d, HIDDEN_UNITS, generator=random) * (2 / d) ** 0.5
+    w2 = torch.randn(LAYERS, HIDDEN_UNITS, HIDDEN_UNITS, generator=random) * (2 / HIDDEN_UNITS) ** 0.5
+    w3, b3 = torch.zeros(LAYERS, HIDDEN_UNITS, 2 * d), torch.zeros(LAYERS, 1, 2 * d)
+    b1, b2 = torch.zeros(LAYERS, 1, HIDDEN_UNITS), torch.zeros(LAYERS, 1, HIDDEN_UNITS)
+    return RealNVP(normal.mean[0], normal.scale_tril[0], torch.stack(masks), w1, b1, w2, b2, w3, b3)
 
 
-def stored(fitted: Fitted | None) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def serialize_priors(fitted: FittedPriors | None) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """What goes into a weights file: tensors prior/<kind>/<name>, and plain values for its header."""
     if fitted is None:
         return {}, {}
@@ -324,42 +330,46 @@ def stored(fitted: Fitted | None) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, {"priors": {name: getattr(fitted, name) for name in ("held_out", "counts", "notes", "data")}}
 
 
-def restored(tensors: dict[str, Tensor], header: dict[str, Any], file: Path) -> Fitted | None:
+def deserialize_priors(tensors: dict[str, Tensor], header: dict[str, Any], file: Path) -> FittedPriors | None:
     """The inverse of `stored`; takes the priors' tensors out of `tensors` and their values out of `header`.
 
     None where there are no priors; UserError where they are unknown or do not fit the header.
     """
-    parts: dict[str, dict[str, Tensor]] = {}
+    prior_tensors: dict[str, dict[str, Tensor]] = {}
     for name in [name for name in tensors if name.startswith("prior/")]:
         _, kind, part = name.split("/", 2)
-        parts.setdefault(kind, {})[part] = tensors.pop(name)
+        prior_tensors.setdefault(kind, {})[part] = tensors.pop(name)
     values = header.pop("priors", None)
-    if values is None and not parts:
+    if values is None and not prior_tensors:
         return None
-    for kind in parts:
-        if kind not in KINDS:
+    for kind in prior_tensors:
+        if kind not in PRIOR_TYPES:
             raise UserError(
                 f"{file} holds a prior {kind!r}, which this Ganvas does not know: update with pip install -U"
             )
     try:
-        priors: dict[str, Prior] = {kind: KINDS[kind](**parts[kind]) for kind in KINDS if kind in parts}
+        priors: dict[str, Prior] = {
+            kind: PRIOR_TYPES[kind](**prior_tensors[kind]) for kind in PRIOR_TYPES if kind in prior_tensors
+        }
         held_out = {kind: float(values["held_out"][kind]) for kind in (STANDARD, *priors)}
         counts = (int(values["counts"][0]), int(values["counts"][1]))
-        return Fitted(priors, held_out, counts, tuple(values["notes"]), str(values["data"]))
+        return FittedPriors(priors, held_out, counts, tuple(values["notes"]), str(values["data"]))
     except (KeyError, TypeError, IndexError, ValueError) as error:
         raise UserError(
             f"{file}: its priors do not fit its own header: fit them again with ganvas fit-prior"
         ) from error
 
 
-def check_drawn(fitted: Fitted, codes: Tensor, file: Path) -> None:
+def validate_priors(fitted: FittedPriors, codes: Tensor, file: Path) -> None:
     """UserError where the priors in a file do not draw codes such as these, of its model."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            drawn = [prior.sample(len(codes), generator(CPU, 0, "fits")) for prior in fitted.priors.values()]
-        fits = all(z.shape == codes.shape and z.is_floating_point() for z in drawn)
+            samples = [prior.sample(len(codes), make_generator(CPU, 0, "fits")) for prior in fitted.priors.values()]
+        is_valid = all(z.shape == codes.shape and z.is_floating_point() for z in samples)
     except (RuntimeError, IndexError, TypeError, ValueError, Warning):
-        fits = False
-    if not fits:
-        raise BadFile(f"{file}: its priors do not fit its own model: train on, or anew, then ganvas fit-prior again")
+        is_valid = False
+    if not is_valid:
+        raise InvalidFileError(
+            f"{file}: its priors do not fit its own model: train on, or anew, then ganvas fit-prior again"
+        )

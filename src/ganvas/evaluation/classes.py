@@ -4,60 +4,62 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from ..data import Collection
+from ..data import Dataset
 from ..errors import UserError
 from ..metrics import kernel_distance
-from ..metrics.classes import agreement, classifier_score
-from ..metrics.distances import BLOCKS
+from ..metrics.classes import classifier_score, label_accuracy
+from ..metrics.distances import MIN_BLOCKS
 from ..metrics.likelihood import mean_and_error
-from .samples import Numbers, Sides, named
+from .samples import Comparison, MetricValues, metric_entry
 
-LEAST = 2 * BLOCKS
+LEAST = 2 * MIN_BLOCKS
 """examples of a class that a kernel distance takes at least"""
 
 
-def classes(s: Sides) -> Numbers:
+def classes(s: Comparison) -> MetricValues:
     """The classifier's score, where features classify; label agreement and kernel distances a class, where there are.
 
     UserError where there is none of them.
     """
-    found: Numbers = {}
-    if s.features.head is not None:
+    found: MetricValues = {}
+    if s.space.head is not None:
         found |= verdicts(s)
-    if s.made.labels is not None:
+    if s.fake.labels is not None:
         found |= kernel_distances(s)
     if not found:
         raise UserError(
-            f"classes need features that classify, which {s.features.name} do not, or a model that knows labels"
+            f"classes need features that classify, which {s.space.name} do not, or a model that knows labels"
         )
     return found
 
 
-def verdicts(s: Sides) -> Numbers:
+def verdicts(s: Comparison) -> MetricValues:
     """The score, and where labels are of the classifier's classes, the share of examples that it takes for theirs.
 
     Their floor is of the held-out examples: the classifier may have learnt the others.
     """
-    made, real = s.features.logits(s.of_made), s.features.logits(s.of_held_out)
+    made, real = s.space.logits(s.fake_features), s.space.logits(s.held_out_features)
     (score, error), (floor, _) = (mean_and_error(classifier_score(x)) for x in (made, real))
-    found = named(s, "classifier_score", score, floor, error)
-    if s.made.labels is None or of_classifier(s.features.classes, s.made) is None:
+    found = metric_entry(s, "classifier_score", score, floor, error)
+    if s.fake.labels is None or classifier_labels(s.space.classes, s.fake) is None:
         return found
-    (value, by_class), (floor, floors) = (agreements(s, *side) for side in ((s.made, made), (s.held_out, real)))
-    return found | named(s, "agreement", value, floor) | named(s, "agreement_by_class", by_class, floors)
+    (value, by_class), (floor, floors) = (agreements(s, *side) for side in ((s.fake, made), (s.held_out, real)))
+    return found | metric_entry(s, "agreement", value, floor) | metric_entry(s, "agreement_by_class", by_class, floors)
 
 
-def agreements(s: Sides, data: Collection, logits: Float[Tensor, "n classes"]) -> tuple[float, dict[str, float | None]]:
+def agreements(
+    s: Comparison, data: Dataset, logits: Float[Tensor, "n classes"]
+) -> tuple[float, dict[str, float | None]]:
     """The agreement of verdicts with the labels of examples, and that of each class; None where it has no example."""
-    labels = of_classifier(s.features.classes, data)
+    labels = classifier_labels(s.space.classes, data)
     assert labels is not None
     assert data.labels is not None
     places = {name: data.labels == i for i, name in enumerate(data.classes)}
-    each = {name: agreement(logits[at], labels[at]) if at.any() else None for name, at in places.items()}
-    return agreement(logits, labels), each
+    each = {name: label_accuracy(logits[at], labels[at]) if at.any() else None for name, at in places.items()}
+    return label_accuracy(logits, labels), each
 
 
-def of_classifier(names: tuple[str, ...], data: Collection) -> Int64[Tensor, " n"] | None:
+def classifier_labels(names: tuple[str, ...], data: Dataset) -> Int64[Tensor, " n"] | None:
     """The labels of examples as the classifier numbers its classes: by name, or by number where classes have no names.
 
     None where the examples have none, or of other classes.
@@ -69,18 +71,18 @@ def of_classifier(names: tuple[str, ...], data: Collection) -> Int64[Tensor, " n
     return None if known is None else torch.tensor([known.index(name) for name in data.classes])[data.labels]
 
 
-def kernel_distances(s: Sides) -> Numbers:
+def kernel_distances(s: Comparison) -> MetricValues:
     """The kernel distance of each class's generated examples from its held-out ones; None where these are too few."""
-    assert s.made.labels is not None
+    assert s.fake.labels is not None
     assert s.held_out.labels is not None  # of the same classes, as `Trained.matching` has it
     values: dict[str, float | None] = {}
     floors, errors = dict(values), dict(values)
-    for i, name in enumerate(s.made.classes):
-        real, made = s.of_held_out[s.held_out.labels == i], s.of_made[s.made.labels == i]
-        other = real[:0] if s.other.labels is None else s.of_other[s.other.labels == i]
+    for i, name in enumerate(s.fake.classes):
+        real, made = s.held_out_features[s.held_out.labels == i], s.fake_features[s.fake.labels == i]
+        other = real[:0] if s.other.labels is None else s.other_features[s.other.labels == i]
         values[name], errors[name] = distance(real, made)
         floors[name], _ = distance(real, other)
-    return named(s, "kid_by_class", values, floors, errors)
+    return metric_entry(s, "kid_by_class", values, floors, errors)
 
 
 def distance(a: Tensor, b: Tensor) -> tuple[float | None, float | None]:

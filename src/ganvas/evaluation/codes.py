@@ -12,15 +12,15 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor, nn
 
-from ..data import Collection
-from ..data.scaling import backgrounds
-from ..distributions.posteriors import Draw, Posterior
-from ..inference.trained import NO_ENCODER, Trained, at_once
+from ..data import Dataset
+from ..data.scaling import composite_backgrounds
+from ..distributions.posteriors import Posterior, PosteriorSamples
+from ..inference.trained import NO_ENCODER, Trained, chunk_size
 from ..metrics import codes, fidelity
 from ..metrics.likelihood import log_likelihood, mean_and_error
-from ..model import Batch, Encodes, Samples, device_of
+from ..model import Batch, EncoderModel, GenerativeModel, device_of
 from ..models import LadderVAE
-from ..models._variational import Variational, WithLikelihood
+from ..models._variational import LikelihoodModel, Variational
 from ..randomness import reseed
 
 PAIRED, PAIRED_FLOW = 2000, 200
@@ -35,7 +35,7 @@ ROWS = 2**24
 
 def measured(
     trained: Trained,
-    collection: Collection,
+    collection: Dataset,
     chosen: Sequence[str],
     k: int,
     draws: int,
@@ -43,10 +43,10 @@ def measured(
     progress: Callable[[str], None],
 ) -> dict[str, Any]:
     """The chosen numbers of an encoder and a decoder on the examples of a collection."""
-    collection = trained.model.prepare(collection, once=True)
+    collection = trained.model.preprocess(collection, deterministic=True)
     result: dict[str, Any] = {"examples": len(collection)}
-    x = trained.inputs(collection.x)
-    if isinstance(trained.model, WithLikelihood):
+    x = trained.scale_inputs(collection.x)
+    if isinstance(trained.model, LikelihoodModel):
         bits = trained.model.likelihood in ("bernoulli", "discretized-logistic")
         result["bits_of"] = "" if bits else " of a density: not to be compared with those of pixels' levels"
     if "elbo" in chosen:
@@ -59,11 +59,11 @@ def measured(
         progress("latent codes")
         result |= latent(trained, x, collection, seed)
     if "reconstruction" in chosen:
-        result |= rebuilt(trained, x, collection)
+        result |= reconstruction_metrics(trained, x, collection)
     return result
 
 
-def parts(trained: Trained, x: Tensor, data: Collection, seed: int, what: str) -> Iterator[Batch]:
+def parts(trained: Trained, x: Tensor, data: Dataset, seed: int, what: str) -> Iterator[Batch]:
     """Examples in blocks, each with random numbers of its own."""
     device = device_of(trained.nets)
     for i in range(0, len(x), TOGETHER):
@@ -71,16 +71,16 @@ def parts(trained: Trained, x: Tensor, data: Collection, seed: int, what: str) -
         yield Batch(x[i : i + TOGETHER], None if data.labels is None else data.labels[i : i + TOGETHER]).to(device)
 
 
-def elbo(trained: Trained, x: Tensor, data: Collection, draws: int, seed: int) -> dict[str, Any]:
+def elbo(trained: Trained, x: Tensor, data: Dataset, draws: int, seed: int) -> dict[str, Any]:
     """The bound, -E log p(x|z) and KL(q(z|x) || p(z)): equation 7 of arXiv:1312.6114."""
     model = trained.model
-    assert isinstance(model, WithLikelihood)
+    assert isinstance(model, LikelihoodModel)
     terms = []
     for batch in parts(trained, x, data, seed, "elbo"):  # one draw after the other: memory stays that of one
         each = [torch.stack(model.elbo_terms(batch, **trained.nets)).double().cpu() for _ in range(draws)]
         terms.append(sum(each, torch.zeros_like(each[0])) / draws)
     nll, kl = torch.cat(terms, 1)
-    nll += trained.sees().log_volume
+    nll += trained.domain_scaling().log_volume
     value, error = mean_and_error(-nll - kl)
     return {
         "elbo": value, "elbo_error": error, "elbo_bits_per_dimension": -value / (x[0].numel() * log(2)),
@@ -88,7 +88,7 @@ def elbo(trained: Trained, x: Tensor, data: Collection, draws: int, seed: int) -
     }  # fmt: skip
 
 
-def bound(trained: Trained, x: Tensor, data: Collection, k: int, seed: int) -> dict[str, Any]:
+def bound(trained: Trained, x: Tensor, data: Dataset, k: int, seed: int) -> dict[str, Any]:
     """The importance weighted bound; of a conditional model, on log p(x|y)."""
     model, nets = trained.model, trained.nets
     if isinstance(model, LadderVAE):
@@ -101,8 +101,8 @@ def bound(trained: Trained, x: Tensor, data: Collection, k: int, seed: int) -> d
             groups = [((data.labels == c).nonzero()[:, 0], int(c)) for c in data.labels.unique()]
         for index, y in groups:
             encoder, decoder = (net if y is None else OfClass(net, y) for net in (nets["encoder"], nets["decoder"]))
-            values[index] = log_likelihood(x[index], encoder, decoder, model.prior_of(**nets), k, seed=seed)
-    value, error = mean_and_error(values - trained.sees().log_volume)
+            values[index] = log_likelihood(x[index], encoder, decoder, model.log_prior_function(**nets), k, seed=seed)
+    value, error = mean_and_error(values - trained.domain_scaling().log_volume)
     bits = -value / (x[0].numel() * log(2))
     return {"bound": value, "bound_error": error, "bound_bits_per_dimension": bits, "bound_k": k}
 
@@ -132,11 +132,11 @@ class OfClass(nn.Module):
         return self.net(x, torch.full((len(x),), self.label, device=x.device))
 
 
-def latent(trained: Trained, x: Tensor, data: Collection, seed: int) -> dict[str, Any]:
+def latent(trained: Trained, x: Tensor, data: Dataset, seed: int) -> dict[str, Any]:
     """Active units, KL a dimension, mutual information, and the aggregate posterior."""
     model = trained.model
-    assert isinstance(model, WithLikelihood)
-    each = [model.code_terms(batch, **trained.nets) for batch in parts(trained, x, data, seed, "codes")]
+    assert isinstance(model, LikelihoodModel)
+    each = [model.latent_statistics(batch, **trained.nets) for batch in parts(trained, x, data, seed, "codes")]
     mean, kl, z = (torch.cat(part).cpu() for part in zip(*each, strict=True))
     by_mean, by_kl = codes.active_units(mean, kl)
     apart = kl.shape == mean.shape  # the KL to a VampPrior has no terms a dimension
@@ -148,25 +148,26 @@ def latent(trained: Trained, x: Tensor, data: Collection, seed: int) -> dict[str
     return result | (information(trained, model, x, data, seed) if isinstance(model, Variational) else {})
 
 
-def information(trained: Trained, model: Variational, x: Tensor, data: Collection, seed: int) -> dict[str, Any]:
+def information(trained: Trained, model: Variational, x: Tensor, data: Dataset, seed: int) -> dict[str, Any]:
     """Mutual information of x and z, and what the KL has beyond it: the aggregate posterior's distance from p(z).
 
     Both with bounds, and whether these are so far apart that the number is no more than a bound.
     """
     some = min(PAIRED_FLOW if model.posterior == "iaf" else PAIRED, len(x))
     seen = [
-        model.parts(batch, trained.nets["encoder"]) for batch in parts(trained, x[:some], data, seed, "information")
+        model.encode_batch(batch, trained.nets["encoder"])
+        for batch in parts(trained, x[:some], data, seed, "information")
     ]
     q = joined([q for _, q, _, _ in seen])
-    draw = Draw(*(torch.cat(t, 1) for t in zip(*(draw for _, _, draw, _ in seen), strict=True)))
-    least, most = codes.information(q, draw)
-    total = model.divergence(q, draw, **trained.nets).sum(1).mean().item()
+    draw = PosteriorSamples(*(torch.cat(t, 1) for t in zip(*(draw for _, _, draw, _ in seen), strict=True)))
+    least, most = codes.mutual_information_bounds(q, draw)
+    total = model.kl_divergence(q, draw, **trained.nets).sum(1).mean().item()
     return {
         "mutual_information": least, "mutual_information_at_most": most,
         "mutual_information_is_bound": most - least > LOOSE,
         "mutual_information_examples": some, "mutual_information_limit": log(some),
-        "aggregate_from_prior": codes.distance_from_prior(total, least),
-        "aggregate_from_prior_at_least": max(0.0, codes.distance_from_prior(total, most)),
+        "aggregate_from_prior": codes.aggregate_posterior_kl(total, least),
+        "aggregate_from_prior_at_least": max(0.0, codes.aggregate_posterior_kl(total, most)),
     }  # fmt: skip
 
 
@@ -177,17 +178,17 @@ def joined(each: list[Any]) -> Posterior:
     return q
 
 
-def rebuilt(trained: Trained, x: Tensor, data: Collection) -> dict[str, Any]:
+def reconstruction_metrics(trained: Trained, x: Tensor, data: Dataset) -> dict[str, Any]:
     """Error of reconstructions from the posteriors' means, of pixels in [0, 1], of vectors in deviations."""
-    labels = data.labels if trained.model.labelled else None
-    encoding, generating = trained.needs(Encodes, NO_ENCODER), trained.needs(Samples, "has no decoder")
-    z = trained.chunks(lambda *part: encoding.encode(*part, **trained.nets), x, labels)
-    y = trained.chunks(lambda *part: generating.generate(*part, **trained.nets), z, labels)
-    alpha = trained.sees().premultiplied
-    x, y = backgrounds(x, alpha), backgrounds(y, alpha)
+    labels = data.labels if trained.model.is_conditional else None
+    encoding, generating = trained.require(EncoderModel, NO_ENCODER), trained.require(GenerativeModel, "has no decoder")
+    z = trained.map_chunks(lambda *part: encoding.encode(*part, **trained.nets), x, labels)
+    y = trained.map_chunks(lambda *part: generating.generate(*part, **trained.nets), z, labels)
+    alpha = trained.domain_scaling().premultiplied
+    x, y = composite_backgrounds(x, alpha), composite_backgrounds(y, alpha)
     result: dict[str, Any] = {"reconstruction_mse": (x - y).square().mean().item()}
     if x.ndim == 4:
-        size = at_once(trained.shape)
+        size = chunk_size(trained.shape)
         similar = [fidelity.ssim(a, b) for a, b in zip(x.split(size), y.split(size), strict=True)]
         result |= {"psnr_db": fidelity.psnr(x, y).mean().item(), "ssim": torch.cat(similar).mean().item()}
     return result

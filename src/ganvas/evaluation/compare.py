@@ -6,22 +6,22 @@ from typing import NamedTuple
 
 import torch
 
-from ..data import Source, View
+from ..data import DataOptions, Source
 from ..distributions.priors import STANDARD
 from ..errors import UserError
 from ..inference.trained import Trained, load_trained
-from ..model import Samples, a_name_of, name_of
-from ..nn.device import device_for
+from ..model import GenerativeModel, model_name, model_name_with_article
+from ..nn.device import resolve_device
 from ..training import run_folder
-from . import Measured, N, measured
-from .comparing import Entry, compared
-from .samples import Numbers
+from . import DEFAULT_SAMPLES, EvaluationData, load_evaluation_data
+from .comparing import ComparisonEntry, compare_entries
+from .samples import MetricValues
 
 Run = Trained | str | Path | tuple[Trained, str | None]
 """a run to compare: itself, its name, NAME@PRIOR, or with the fitted prior that its codes are to be drawn from"""
 
 
-class Opened(NamedTuple):
+class ComparedRun(NamedTuple):
     """A run, its name in a table, and the prior that its codes are drawn from, if not its own."""
 
     name: str
@@ -32,14 +32,14 @@ class Opened(NamedTuple):
 def compare(
     *runs: Run,
     data: Source | None = None,
-    view: View | None = None,
+    options: DataOptions | None = None,
     metrics: Sequence[str] = (),
-    n: int = N,
+    n: int = DEFAULT_SAMPLES,
     features: str = "auto",
-    few: bool = False,
+    allow_few: bool = False,
     seed: int = 0,
     progress: Callable[[str], None] = lambda line: None,
-) -> Numbers:
+) -> MetricValues:
     """Measure two or more runs of any kind on the same held-out examples, n samples (10,000) each, by the same seed.
 
     A run is a trained model, a folder or a name, or with a fitted prior "runs/ae@best" or (trained, "best").  The
@@ -52,92 +52,101 @@ def compare(
     place in "runs" of the one that is better than all others: where the interval of each difference excludes 0, or
     None.  Raises UserError for runs that cannot be compared, and as `evaluate` does.
     """
-    entries = opened(runs)
+    entries = load_runs(runs)
     if len(entries) < 2:
         raise UserError("one run has nothing to be compared with: give two or more, or use ganvas evaluate")
-    check(entries)
-    on = common(entries, data, view)
-    found = compared(
-        [Entry(e.trained, e.prior, m.train) for e, m in zip(entries, on, strict=True)],
-        on[0], metrics, n, features, few, seed, progress,
+    check_comparable(entries)
+    evaluation_data = load_common_data(entries, data, options)
+    result = compare_entries(
+        [ComparisonEntry(e.trained, e.prior, m.train) for e, m in zip(entries, evaluation_data, strict=True)],
+        evaluation_data[0], metrics, n, features, allow_few, seed, progress,
     )  # fmt: skip
-    about = {"data": on[0].held_out.name, "split": on[0].split, "seed": seed}
-    listed = [costs(entry) | {"numbers": numbers} for entry, numbers in zip(entries, found.pop("numbers"), strict=True)]
-    return about | found | {"runs": listed}
+    metadata = {"data": evaluation_data[0].held_out.name, "split": evaluation_data[0].split, "seed": seed}
+    run_results = [
+        run_costs(entry) | {"numbers": numbers} for entry, numbers in zip(entries, result.pop("numbers"), strict=True)
+    ]
+    return metadata | result | {"runs": run_results}
 
 
-def opened(runs: Sequence[Run]) -> list[Opened]:
+def load_runs(runs: Sequence[Run]) -> list[ComparedRun]:
     """The runs, each under a name of its own."""
-    found: list[Opened] = []
+    compared_runs: list[ComparedRun] = []
     for run in runs:
         trained, prior = run if isinstance(run, tuple) else (run, None)
         if not isinstance(trained, Trained):
-            trained, prior = found_by(str(trained))
-        stem = trained.folder.name if trained.folder else name_of(trained.model)
+            trained, prior = load_run_and_prior(str(trained))
+        stem = trained.folder.name if trained.folder else model_name(trained.model)
         name = stem + (f"@{prior}" if prior else "")
-        taken = sum(other.name == name or other.name.startswith(f"{name} (") for other in found)
-        found.append(Opened(f"{name} ({taken + 1})" if taken else name, trained, prior))
-    return found
+        n_same_name = sum(other.name == name or other.name.startswith(f"{name} (") for other in compared_runs)
+        compared_runs.append(ComparedRun(f"{name} ({n_same_name + 1})" if n_same_name else name, trained, prior))
+    return compared_runs
 
 
-def found_by(name: str) -> tuple[Trained, str | None]:
+def load_run_and_prior(name: str) -> tuple[Trained, str | None]:
     """The run of this name, and the prior after an @ in it."""
-    stem, at, prior = name.rpartition("@")
-    if not at or Path(name).exists():
+    stem, separator, prior = name.rpartition("@")
+    if not separator or Path(name).exists():
         stem, prior = name, ""
-    return load_trained(run_folder.find(stem), device_for("auto")), prior or None
+    return load_trained(run_folder.find_run(stem), resolve_device("auto")), prior or None
 
 
-def check(entries: Sequence[Opened]) -> None:
+def check_comparable(entries: Sequence[ComparedRun]) -> None:
     """UserError unless all runs generate examples, of one shape, and none is there twice."""
     for name, trained, _ in entries:
-        if trained.model.domains == 2 or not isinstance(trained.model, Samples):
-            raise UserError(f"{name} is {a_name_of(trained.model)}, which draws no samples: use ganvas evaluate")
+        if trained.model.n_domains == 2 or not isinstance(trained.model, GenerativeModel):
+            raise UserError(
+                f"{name} is {model_name_with_article(trained.model)}, which draws no samples: use ganvas evaluate"
+            )
     shapes = {"x".join(map(str, e.trained.shape)): e.name for e in reversed(entries)}
     if len(shapes) > 1:
-        said = ", ".join(f"{shape} ({name})" for shape, name in shapes.items())
-        raise UserError(f"the runs generate examples of different shapes, {said}: compare runs of one shape")
+        shapes_text = ", ".join(f"{shape} ({name})" for shape, name in shapes.items())
+        raise UserError(f"the runs generate examples of different shapes, {shapes_text}: compare runs of one shape")
     for i, one in enumerate(entries):
         for other in entries[:i]:
-            if same(one, other):
+            if generates_same(one, other):
                 raise UserError(
                     f"{other.name} and {one.name} have the same weights, so all their numbers are equal: name it once"
                 )
 
 
-def same(a: Opened, b: Opened) -> bool:
+def generates_same(a: ComparedRun, b: ComparedRun) -> bool:
     """Whether two models generate the same examples: by the same weights, of codes from the same prior."""
     if (a.prior or STANDARD) != (b.prior or STANDARD) or a.trained.model != b.trained.model:
         return False
-    ours, theirs = (run.trained.nets.state_dict() for run in (a, b))
-    return ours.keys() == theirs.keys() and all(torch.equal(t.cpu(), theirs[name].cpu()) for name, t in ours.items())
+    weights_a, weights_b = (run.trained.nets.state_dict() for run in (a, b))
+    return weights_a.keys() == weights_b.keys() and all(
+        torch.equal(t.cpu(), weights_b[name].cpu()) for name, t in weights_a.items()
+    )
 
 
-def common(entries: Sequence[Opened], data: Source | None, view: View | None) -> list[Measured]:
+def load_common_data(
+    entries: Sequence[ComparedRun], data: Source | None, options: DataOptions | None
+) -> list[EvaluationData]:
     """What each run is measured on, of which the held-out examples are the same; UserError where they differ."""
-    found = [measured(entries[0].trained, data, view, True)]
-    first, origin = found[0], entries[0].trained.origin()
+    results = [load_evaluation_data(entries[0].trained, data, options, True)]
+    first, origin = results[0], entries[0].trained.training_source()
     for name, trained, _ in entries[1:]:
-        if data is not None or (origin is not None and trained.origin() == origin):  # loaded already
-            held_out = trained.matching(first.held_out, View())
-            found.append(Measured(held_out, first.train, first.split))
+        if data is not None or (origin is not None and trained.training_source() == origin):  # loaded already
+            held_out = trained.load_matching(first.held_out, DataOptions())
+            results.append(EvaluationData(held_out, first.train, first.split))
             continue
-        other = measured(trained, None, None, True)
+        other = load_evaluation_data(trained, None, None, True)
         if other.held_out.fingerprint() != first.held_out.fingerprint():
             raise UserError(
                 f"{entries[0].name} and {name} have different held-out examples, of {first.held_out.name} and "
                 f"{other.held_out.name}: give the same for all, as `data`"
             )
-        found.append(other)
-    return found
+        results.append(other)
+    return results
 
 
-def costs(run: Opened) -> Numbers:
+def run_costs(run: ComparedRun) -> MetricValues:
     """What a run is, and what it has cost."""
     nets = (net for name, net in run.trained.nets.items() if name != "encoder")
     folder = run.trained.folder
     return {
-        "run": run.name, "folder": None if folder is None else str(folder), "model": name_of(run.trained.model),
+        "run": run.name, "folder": None if folder is None else str(folder), "model": model_name(run.trained.model),
         "prior": run.prior, "parameters": sum(p.numel() for net in nets for p in net.parameters()),
-        "step": run.trained.about.get("step"), "seconds": None if folder is None else run_folder.seconds_logged(folder),
+        "step": run.trained.metadata.get("step"),
+        "seconds": None if folder is None else run_folder.logged_seconds(folder),
     }  # fmt: skip

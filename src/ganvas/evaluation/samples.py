@@ -14,23 +14,37 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..data import Collection, Scaling
+from ..data import Dataset, Scaling
 from ..data.builtin import MIXTURES
-from ..data.scaling import backgrounds
+from ..data.scaling import composite_backgrounds
 from ..distributions.priors import STANDARD
 from ..errors import UserError
 from ..inference.trained import Trained
-from ..metrics import energy_distance, kernel_distance, modes, sliced_wasserstein
-from ..metrics.distances import correlations, extrapolates, frechets, marginals, too_few, wasserstein
-from ..metrics.features import Features, features_for
-from ..metrics.fidelity import ms_ssim, scales
-from ..metrics.jackknife import infinity_error
+from ..metrics import energy_distance, kernel_distance, mode_coverage, sliced_wasserstein
+from ..metrics.distances import (
+    can_extrapolate,
+    correlation_difference,
+    frechet_distances,
+    marginal_distances,
+    too_few_message,
+    wasserstein,
+)
+from ..metrics.features import FeatureSpace, make_feature_space
+from ..metrics.fidelity import ms_ssim, n_scales
+from ..metrics.jackknife import frechet_infinity_error
 from ..metrics.likelihood import mean_and_error
-from ..metrics.neighbours import Points, copying, coverage, doubles, points, told_apart
+from ..metrics.neighbours import (
+    NeighbourIndex,
+    build_indexes,
+    duplicate_rate,
+    memorisation_test,
+    one_nn_accuracy,
+    prdc_terms,
+)
 from ..model import device_of
-from ..randomness import generator
+from ..randomness import make_generator
 
-N = 10_000
+DEFAULT_SAMPLES = 10_000
 """samples that are compared with as many examples, at most, unless n says otherwise"""
 FEWEST = 2
 """examples of each side that are compared, at least"""
@@ -44,94 +58,102 @@ SILENT = 10.0
 """seconds between two lines about long work"""
 NO_TRAIN = "memorisation needs held-out examples besides the training data: train on data with a test split"
 UNREAD = "cannot read the test split of what the run was trained on"
-Numbers = dict[str, Any]
+MetricValues = dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
-class Sides:
+class Comparison:
     """The examples to compare, with their features: `n` held-out, as many others that are real, as many generated."""
 
-    held_out: Collection
-    other: Collection
-    made: Collection
-    features: Features
-    of_held_out: Tensor
-    of_other: Tensor
-    of_made: Tensor
+    held_out: Dataset
+    other: Dataset
+    fake: Dataset
+    space: FeatureSpace
+    held_out_features: Tensor
+    other_features: Tensor
+    fake_features: Tensor
 
     @cached_property
-    def points(self) -> list[Points]:
+    def indexes(self) -> list[NeighbourIndex]:
         """The features of held-out, generated and other real examples, with their neighbours."""
-        return points(self.of_held_out, self.of_made, self.of_other)
+        return build_indexes(self.held_out_features, self.fake_features, self.other_features)
 
     @property
-    def numbers(self) -> tuple[Tensor, Tensor, Tensor]:
+    def raw_values(self) -> tuple[Tensor, Tensor, Tensor]:
         """The numbers of held-out, generated and other real examples themselves, for distances between these.
 
         Bytes of images, those with alpha on black and on white; vectors in deviations of the held-out examples, their
         features, so that a column in large units does not drown the others.
         """
-        if not self.held_out.are_images:
-            return self.of_held_out, self.of_made, self.of_other
-        real, made, other = (backgrounds(part.x) for part in (self.held_out, self.made, self.other))
+        if not self.held_out.has_images:
+            return self.held_out_features, self.fake_features, self.other_features
+        real, made, other = (composite_backgrounds(part.x) for part in (self.held_out, self.fake, self.other))
         return real, made, other
 
 
-class Ready(NamedTuple):
+class ComparisonSetup(NamedTuple):
     """What samples are compared with, on which features, and how many of each side."""
 
-    held_out: Collection
-    other: Collection
-    features: Features
+    held_out: Dataset
+    other: Dataset
+    space: FeatureSpace
     n: int
-    said: str = ""
+    note: str = ""
     """where the data allow fewer than were asked for, that and why"""
 
 
-def ready(trained: Trained, held_out: Collection, other: Collection, n: int, features: str, prior: str | None) -> Ready:
+def prepare_comparison(
+    trained: Trained, held_out: Dataset, other: Dataset, n: int, features: str, prior: str | None
+) -> ComparisonSetup:
     """Everything but the samples; UserError for what would else be found out after they were computed."""
     if prior not in (None, STANDARD):
-        trained.fitted(str(prior))
+        trained.get_fitted_prior(str(prior))
     asked, n = n, min(n, len(held_out), len(other))
     if n < FEWEST:
         raise UserError(
             f"samples are compared with as many held-out examples, {FEWEST} at least, and here is {n}: give more data, "
             "or a higher n"
         )
-    space = features_for(
-        features, trained.shape, data=held_out.name, device=device_of(trained.nets), units=Scaling.of(held_out.x)
+    space = make_feature_space(
+        features,
+        trained.shape,
+        data_name=held_out.name,
+        device=device_of(trained.nets),
+        scaling=Scaling.fit(held_out.x),
     )
     there = f"{len(held_out)} examples to compare with, and {len(other)} others for the floor"
-    said = f" ({asked} asked for, but the data allow {n}: there are {there})" if n < asked != N else ""
-    return Ready(held_out, other, space, n, said)
+    said = f" ({asked} asked for, but the data allow {n}: there are {there})" if n < asked != DEFAULT_SAMPLES else ""
+    return ComparisonSetup(held_out, other, space, n, said)
 
 
-def sides(trained: Trained, real: Ready, prior: str | None, seed: int, progress: Callable[[str], None]) -> Sides:
+def build_comparison(
+    trained: Trained, real: ComparisonSetup, prior: str | None, seed: int, progress: Callable[[str], None]
+) -> Comparison:
     """The examples of each side, all as many."""
     held_out, other, space, n, _ = real
-    made = made_by(trained, other, n, prior, seed)
-    held_out, other = held_out.some(n, seed, "held out"), other.some(n, seed, "other")
-    seen = (features_of(part, space, progress) for part in (held_out, other, made))
-    return Sides(held_out, other, made, space, *seen)
+    made = generate_like(trained, other, n, prior, seed)
+    held_out, other = held_out.sample(n, seed, "held out"), other.sample(n, seed, "other")
+    seen = (extract_features(part, space, progress) for part in (held_out, other, made))
+    return Comparison(held_out, other, made, space, *seen)
 
 
-def made_by(trained: Trained, other: Collection, n: int, prior: str | None, seed: int) -> Collection:
+def generate_like(trained: Trained, other: Dataset, n: int, prior: str | None, seed: int) -> Dataset:
     """n generated examples, by a conditional model of labels that are drawn from those of the other real examples.
 
     Not of the labels of the held-out ones: samples would then share those with what they are compared with, and come
     out nearer to it than real examples do (a kernel distance of perfect ones is then below 0).
     """
-    labels = other.some(n, seed, "labels").labels if trained.model.labelled else None
-    x = trained.decode(trained.drawn(n, seed, prior), labels).x
+    labels = other.sample(n, seed, "labels").labels if trained.model.is_conditional else None
+    x = trained.decode(trained.sample_codes(n, seed, prior), labels).x
     return replace(other, x=x, labels=labels, name="generated")
 
 
-def features_of(data: Collection, space: Features, progress: Callable[[str], None]) -> Float[Tensor, "n size"]:
+def extract_features(data: Dataset, space: FeatureSpace, progress: Callable[[str], None]) -> Float[Tensor, "n size"]:
     """The features of examples; where they take long, how long is left."""
-    return space(data.x, timed(f"{space.name} of {data.name}", progress))
+    return space(data.x, report_remaining_time(f"{space.name} of {data.name}", progress))
 
 
-def timed(what: str, progress: Callable[[str], None]) -> Callable[[int, int], None]:
+def report_remaining_time(what: str, progress: Callable[[str], None]) -> Callable[[int, int], None]:
     """A function of (done, total) that says now and then how long is left, and nothing of what is done at once."""
     began = last = monotonic()
 
@@ -145,28 +167,32 @@ def timed(what: str, progress: Callable[[str], None]) -> Callable[[int, int], No
     return tell
 
 
-def fid(s: Sides, few: bool) -> Numbers:
+def fid(s: Comparison, few: bool) -> MetricValues:
     """The Frechet distance, and with its standard error that of infinitely many; UserError where there are too few.
 
     Where there are too few for the latter alone, "left_out" says so.
     """
-    n = len(s.of_made)
-    enough(n, s.features, few)
-    (value, infinite), (floor, infinite_floor) = frechets(s.of_held_out, s.of_made, s.of_other)
-    found = named(s, "fid", value, floor)
-    if not extrapolates(n, s.features.size):
-        return found | {"left_out": {"fid_infinity": too_few(n, s.features.size)}}
-    return found | named(s, "fid_infinity", infinite, infinite_floor, infinity_error(s.of_held_out, s.of_made))
+    n = len(s.fake_features)
+    check_sample_size(n, s.space, few)
+    (value, infinite), (floor, infinite_floor) = frechet_distances(
+        s.held_out_features, s.fake_features, s.other_features
+    )
+    found = metric_entry(s, "fid", value, floor)
+    if not can_extrapolate(n, s.space.n_features):
+        return found | {"left_out": {"fid_infinity": too_few_message(n, s.space.n_features)}}
+    return found | metric_entry(
+        s, "fid_infinity", infinite, infinite_floor, frechet_infinity_error(s.held_out_features, s.fake_features)
+    )
 
 
-def chosen_of(
-    measures: dict[str, Callable[[], Numbers]],
+def run_metrics(
+    measures: dict[str, Callable[[], MetricValues]],
     names: Sequence[str],
     asked: bool,
     progress: Callable[[str], None] = lambda line: None,
-) -> Numbers:
+) -> MetricValues:
     """The numbers of these metrics; "left_out" says why one is not there, which is an error if it was asked for."""
-    result: Numbers = {"left_out": {}}
+    result: MetricValues = {"left_out": {}}
     for name in names:
         progress(name)
         try:
@@ -179,132 +205,156 @@ def chosen_of(
     return result
 
 
-def enough(n: int, space: Features, few: bool) -> None:
+def check_sample_size(n: int, space: FeatureSpace, allow_few: bool) -> None:
     """UserError where there are fewer examples than features, and nobody asked for a number nevertheless."""
-    if n <= space.size and not few:
+    if n <= space.n_features and not allow_few:
         raise UserError(
-            f"a Frechet distance of {n} examples on {space.size} features is mostly bias: use more examples, the "
-            "metric kid, or few=true to have it nevertheless"
+            f"a Frechet distance of {n} examples on {space.n_features} features is mostly bias: use more examples, the "
+            "metric kid, or allow_few=true to have it nevertheless"
         )
 
 
-def kid(s: Sides) -> Numbers:
+def kid(s: Comparison) -> MetricValues:
     """The kernel distance with its standard error."""
-    (value, error), (floor, _) = (mean_and_error(kernel_distance(s.of_held_out, x)) for x in (s.of_made, s.of_other))
-    return named(s, "kid", value, floor, error)
+    (value, error), (floor, _) = (
+        mean_and_error(kernel_distance(s.held_out_features, x)) for x in (s.fake_features, s.other_features)
+    )
+    return metric_entry(s, "kid", value, floor, error)
 
 
-def prdc(s: Sides) -> Numbers:
+def prdc(s: Comparison) -> MetricValues:
     """Precision, recall, density and coverage."""
-    real, *others = s.points
-    pairs = zip(*(coverage(real, x)._asdict().items() for x in others), strict=True)
-    found: Numbers = {}
+    real, *others = s.indexes
+    pairs = zip(*(prdc_terms(real, x)._asdict().items() for x in others), strict=True)
+    found: MetricValues = {}
     for (name, terms), (_, of_floor) in pairs:
-        found |= named(s, name, terms.double().mean().item(), of_floor.double().mean().item())
+        found |= metric_entry(s, name, terms.double().mean().item(), of_floor.double().mean().item())
     return found
 
 
-def two_sample(s: Sides) -> Numbers:
+def two_sample(s: Comparison) -> MetricValues:
     """The accuracy of nearest neighbours in telling generated from held-out examples, and on each of the two."""
-    real, *others = s.points
-    found, floor = (told_apart(real, x) for x in others)
+    real, *others = s.indexes
+    found, floor = (one_nn_accuracy(real, x) for x in others)
     names = ("two_sample_real", "two_sample_generated")
-    result = named(s, "two_sample", sum(found) / 2, sum(floor) / 2)
+    result = metric_entry(s, "two_sample", sum(found) / 2, sum(floor) / 2)
     for name, value, least in zip(names, found, floor, strict=True):
-        result |= named(s, name, value, least)
+        result |= metric_entry(s, name, value, least)
     return result
 
 
-def memorisation(s: Sides, train: Collection | None, progress: Callable[[str], None]) -> Numbers:
+def memorisation(s: Comparison, train: Dataset | None, progress: Callable[[str], None]) -> MetricValues:
     """How near samples are to the training data; UserError where these are what the samples are compared with."""
     if train is None:
         raise UserError(NO_TRAIN)
-    reference = features_of(train, s.features, progress)
-    found = copying(reference, s.of_held_out, s.of_made)
-    return named(s, "nearer_to_training", found.nearer, 0.5) | named(s, "memorised", found.memorised, found.expected)
+    reference = extract_features(train, s.space, progress)
+    found = memorisation_test(reference, s.held_out_features, s.fake_features)
+    return metric_entry(s, "nearer_to_training", found.nearer_share, 0.5) | metric_entry(
+        s, "memorised", found.memorised_share, found.expected_share
+    )
 
 
-def repeated(s: Sides) -> Numbers:
+def duplicate_metric(s: Comparison) -> MetricValues:
     """The share of samples that have another just like them."""
-    real, made, other = s.points
-    return named(s, "duplicates", doubles(real, made), doubles(real, other))
+    real, made, other = s.indexes
+    return metric_entry(s, "duplicates", duplicate_rate(real, made), duplicate_rate(real, other))
 
 
-def sliced(s: Sides, seed: int) -> Numbers:
+def sliced_wasserstein_metric(s: Comparison, seed: int) -> MetricValues:
     """The sliced Wasserstein distance of pixels in [0, 1], or of vectors in deviations."""
-    real, *others = s.numbers
-    value, floor = (sliced_wasserstein(real, x, seed=seed) / s.held_out.unit for x in others)
+    real, *others = s.raw_values
+    value, floor = (sliced_wasserstein(real, x, seed=seed) / s.held_out.value_scale for x in others)
     return {"sliced_wasserstein": value, "sliced_wasserstein:floor": floor}
 
 
-def diversity(s: Sides, seed: int) -> Numbers:
+def ms_ssim_metric(s: Comparison, seed: int) -> MetricValues:
     """Mean MS-SSIM of pairs of samples: higher than that of real pairs where samples are too much alike."""
 
     def mean(x: Tensor) -> float:
-        random = generator(torch.device("cpu"), seed, "pairs")
+        random = make_generator(torch.device("cpu"), seed, "pairs")
         first = torch.randint(len(x), (min(PAIRS, len(x)),), generator=random)
         second = (first + torch.randint(1, len(x), first.shape, generator=random)) % len(x)  # never itself
-        a, b = (backgrounds(x[index]).float() / 255 for index in (first, second))
+        a, b = (composite_backgrounds(x[index]).float() / 255 for index in (first, second))
         return ms_ssim(a, b).mean().item()
 
     return {
-        "ms_ssim": mean(s.made.x), "ms_ssim:floor": mean(s.other.x), "ms_ssim_scales": scales(s.made.shape),
+        "ms_ssim": mean(s.fake.x), "ms_ssim:floor": mean(s.other.x), "ms_ssim_scales": n_scales(s.fake.shape),
     }  # fmt: skip
 
 
-def vectors(s: Sides) -> Numbers:
+def vector_metrics(s: Comparison) -> MetricValues:
     """Distances of vectors: energy, Wasserstein (where POT is installed), of each dimension, and of correlations.
 
     All are in deviations of the held-out examples, but for `marginals`, which are in the units of each column.
     """
-    a, b, c = s.numbers
-    found: Numbers = {"energy": energy_distance(a, b), "energy:floor": energy_distance(a, c)}
+    a, b, c = s.raw_values
+    found: MetricValues = {"energy": energy_distance(a, b), "energy:floor": energy_distance(a, c)}
     try:
         few = [x[:TRANSPORTED] for x in (a, b, c)]
         found |= {"wasserstein": wasserstein(few[0], few[1]), "wasserstein:floor": wasserstein(few[0], few[2])}
         found["wasserstein_n"] = len(few[0])
     except UserError as missing:
         found["wasserstein_missing"] = str(missing)
-    units = Scaling.of(s.held_out.x).unit
+    units = Scaling.fit(s.held_out.x).scale
     for name, x in (("", b), (":floor", c)):
-        areas, steps = marginals(a, x)
+        areas, steps = marginal_distances(a, x)
         found[f"marginals{name}"] = (areas * units).tolist()
         found[f"marginal_wasserstein{name}"] = areas.max().item()
         found[f"marginal_kolmogorov{name}"] = steps.max().item()
         if a.shape[1] > 1:
-            found[f"correlations{name}"] = correlations(a, x)
+            found[f"correlations{name}"] = correlation_difference(a, x)
     return found
 
 
-def mixture_of(held_out: Collection) -> tuple[Tensor, float]:
+def find_mixture(held_out: Dataset) -> tuple[Tensor, float]:
     """Centres and deviation of the mixture that vectors are points of; UserError where they are of none known."""
     known = MIXTURES.get(held_out.name)
     if known is None or held_out.shape != known.centres.shape[1:]:
         raise UserError(f"modes are known of {' and '.join(MIXTURES)} only, and these are {held_out.name}")
     centres = torch.from_numpy(known.centres)
-    if modes(held_out.x, centres, known.sigma).high_quality < OWN:
+    if mode_coverage(held_out.x, centres, known.sigma).high_quality < OWN:
         raise UserError(f"{held_out.name} is named like a mixture, but its points are not that one's: rename it")
     return centres, known.sigma
 
 
-def modes_found(s: Sides) -> Numbers:
+def mode_metrics(s: Comparison) -> MetricValues:
     """Modes captured, share of high quality, and reverse KL, of samples of a mixture."""
-    centres, sigma = mixture_of(s.held_out)
-    found: Numbers = {"modes": len(centres)}
-    for name, x in (("", s.made), (":floor", s.other)):
-        captured, good, kl = modes(x.x, centres, sigma)
+    centres, sigma = find_mixture(s.held_out)
+    found: MetricValues = {"modes": len(centres)}
+    for name, x in (("", s.fake), (":floor", s.other)):
+        captured, good, kl = mode_coverage(x.x, centres, sigma)
         found |= {f"modes_captured{name}": captured, f"high_quality{name}": good, f"reverse_kl{name}": kl}
     return found
 
 
-def named(s: Sides, name: str, value: Any, floor: Any, error: Any = None) -> Numbers:
+def metric_entry(s: Comparison, name: str, value: Any, floor: Any, error: Any = None) -> MetricValues:
     """A number, or one a class, its floor and perhaps its error, under a name that says on whose features it is."""
-    of = f"{name}:{s.features.tag}"
+    of = f"{name}:{s.space.tag}"
     return {of: value, f"{of}:floor": floor} | ({} if error is None else {f"{of}:error": error})
 
 
 __all__ = [
-    "N", "Numbers", "Ready", "Sides", "chosen_of", "diversity", "enough", "features_of", "fid", "kid", "made_by",
-    "memorisation", "mixture_of", "modes_found", "named", "prdc", "ready", "repeated", "sides", "sliced", "timed",
-    "two_sample", "vectors",
+    "DEFAULT_SAMPLES",
+    "Comparison",
+    "ComparisonSetup",
+    "MetricValues",
+    "build_comparison",
+    "check_sample_size",
+    "duplicate_metric",
+    "extract_features",
+    "fid",
+    "find_mixture",
+    "generate_like",
+    "kid",
+    "memorisation",
+    "metric_entry",
+    "mode_metrics",
+    "ms_ssim_metric",
+    "prdc",
+    "prepare_comparison",
+    "report_remaining_time",
+    "run_metrics",
+    "sliced_wasserstein_metric",
+    "two_sample",
+    "vector_metrics",
 ]  # fmt: skip

@@ -1,11 +1,21 @@
 """Looking into the latent space: walks, one dimension at a time, a plane of it, directions that mean something."""
 
-from .attributes import arithmetic, direction
-from .codes import Usage, examples_of, usage
-from .dimensions import codes, manifold, quantiles, traverse
+from .attributes import arithmetic, attribute_direction
+from .codes import LatentUsage, load_examples, measure_usage
+from .dimensions import latent_scatter, manifold, normal_quantiles, traverse
 from .walks import interpolate, lerp, slerp
 
 __all__ = [
-    "Usage", "arithmetic", "codes", "direction", "examples_of", "interpolate", "lerp", "manifold", "quantiles",
-    "slerp", "traverse", "usage",
+    "LatentUsage",
+    "arithmetic",
+    "attribute_direction",
+    "interpolate",
+    "latent_scatter",
+    "lerp",
+    "load_examples",
+    "manifold",
+    "measure_usage",
+    "normal_quantiles",
+    "slerp",
+    "traverse",
 ]  # fmt: skip

@@ -7,16 +7,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..data import Collection, Source, View
-from ..data.memory import room_for
-from ..errors import UserError, at_least_one
+from ..data import DataOptions, Dataset, Source
+from ..data.memory import check_examples_fit
+from ..errors import UserError, check_positive
 from ..inference.trained import Trained
-from ..model import Encodes, Samples
-from ..training.run_folder import opened
+from ..model import EncoderModel, GenerativeModel
+from ..training.run_folder import load_run
 from ..viz.images import Examples
-from .codes import GROUND
+from .codes import BACKGROUND_SIZE
 
-OF_A_CLASS = 1000
+EXAMPLES_PER_CLASS = 1000
 """examples at most from which the mean code of a class is taken"""
 
 
@@ -30,7 +30,7 @@ def arithmetic(
     rows: int = 8,
     columns: int = 8,
     strength: float = 2.0,
-    view: View | None = None,
+    options: DataOptions | None = None,
 ) -> Examples:
     """Examples with the difference of two classes added: z(x) + s (mean code of `add` - mean code of `subtract`).
 
@@ -38,45 +38,45 @@ def arithmetic(
     to `strength`; at 1, the mean of the class `subtract` would become that of `add`.  (Larsen et al.,
     arXiv:1512.09300, section 3.2.)  A conditional model keeps the examples' own labels.
     """
-    trained = opened(trained)
-    at_least_one(rows, "rows")
-    at_least_one(columns, "columns")
+    trained = load_run(trained)
+    check_positive(rows, "rows")
+    check_positive(columns, "columns")
     if not isfinite(strength):
         raise UserError(f"strength={strength}: give a number, such as 2")
-    trained.needs(Samples, "has no decoder")
-    trained.needs(Encodes, "has no encoder, so classes have no mean code")
-    room_for(rows * columns, trained.shape, f"rows={rows} and columns={columns}")
-    collection = trained.fitting(data, view)
-    change = direction(trained, collection, add, subtract)
-    shown = one_class(collection, subtract if on is None else on).at(slice(rows))
+    trained.require(GenerativeModel, "has no decoder")
+    trained.require(EncoderModel, "has no encoder, so classes have no mean code")
+    check_examples_fit(rows * columns, trained.shape, f"rows={rows} and columns={columns}")
+    dataset = trained.load_preprocessed(data, options)
+    difference = attribute_direction(trained, dataset, add, subtract)
+    sources = select_class(dataset, subtract if on is None else on).select(slice(rows))
     strengths = torch.linspace(0, strength, columns + 1)
-    z = trained.encode(shown)[:, None] + strengths[:, None] * change
-    labels = None if shown.labels is None else shown.labels.repeat_interleave(columns + 1)
-    made = trained.decode(z.flatten(0, 1), labels).x.unflatten(0, (len(shown), columns + 1))
+    z = trained.encode(sources)[:, None] + strengths[:, None] * difference
+    labels = None if sources.labels is None else sources.labels.repeat_interleave(columns + 1)
+    decoded = trained.decode(z.flatten(0, 1), labels).x.unflatten(0, (len(sources), columns + 1))
     title = f"{subtract if on is None else on} + s (mean code of {add} - mean code of {subtract})"
-    about = {"strengths": strengths.tolist(), "length": change.norm().item()}
+    metadata = {"strengths": strengths.tolist(), "length": difference.norm().item()}
     if len(trained.shape) == 1:
-        behind = collection.some(GROUND, 0, "ground").x
-        return Examples(made.flatten(0, 1), columns + 1, title, behind=behind, about=about)
-    x = torch.cat([shown.x[:, None], made], 1).flatten(0, 1)
-    heads = ("example", *(f"s = {s:.3g}" for s in strengths.tolist()))
-    return Examples(x, columns + 2, title, heads=heads, about=about)
+        background = dataset.sample(BACKGROUND_SIZE, 0, "ground").x
+        return Examples(decoded.flatten(0, 1), columns + 1, title, background=background, metadata=metadata)
+    x = torch.cat([sources.x[:, None], decoded], 1).flatten(0, 1)
+    column_labels = ("example", *(f"s = {s:.3g}" for s in strengths.tolist()))
+    return Examples(x, columns + 2, title, column_labels=column_labels, metadata=metadata)
 
 
-def direction(trained: Trained, collection: Collection, add: str, subtract: str) -> Float[Tensor, " d"]:
+def attribute_direction(trained: Trained, dataset: Dataset, add: str, subtract: str) -> Float[Tensor, " d"]:
     """The mean code of the class `add` minus that of the class `subtract`, each of 1000 examples at most."""
-    if collection.labels is None:
-        raise UserError(f"{collection.name} has no labels to take classes from: put the images into one folder a class")
+    if dataset.labels is None:
+        raise UserError(f"{dataset.name} has no labels to take classes from: put the images into one folder a class")
     if add == subtract:
         raise UserError(f"add and subtract are both {add}: name two classes")
     means = []
     for name in (add, subtract):
-        part = one_class(collection, name).some(OF_A_CLASS, 0, "arithmetic")
+        part = select_class(dataset, name).sample(EXAMPLES_PER_CLASS, 0, "arithmetic")
         means.append(trained.encode(part).double().mean(0))
     return (means[0] - means[1]).float()
 
 
-def one_class(collection: Collection, name: str) -> Collection:
+def select_class(dataset: Dataset, name: str) -> Dataset:
     """The examples of one class, with the labels that they had; UserError where there are none."""
-    collection.only((name,))
-    return collection.at(collection.labels == collection.classes.index(name))
+    dataset.filter_classes((name,))
+    return dataset.select(dataset.labels == dataset.classes.index(name))

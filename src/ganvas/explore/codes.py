@@ -7,26 +7,26 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..data import Collection, Source, View
+from ..data import DataOptions, Dataset, Source
 from ..errors import UserError
-from ..inference.trained import CHUNK, Trained
-from ..model import Batch, Encodes, device_of, name_of, plain
-from ..randomness import generator, reseed
+from ..inference.trained import MAX_EXAMPLES_PER_CHUNK, Trained
+from ..model import Batch, EncoderModel, device_of, model_name, to_dict
+from ..randomness import make_generator, reseed
 
-GROUND = 2000
+BACKGROUND_SIZE = 2000
 """vectors that a plot shows in grey, and codes that it shows by class"""
 
 
-class Usage(NamedTuple):
+class LatentUsage(NamedTuple):
     """How the codes of a collection use the latent dimensions."""
 
     weight: Float[Tensor, " d"]
     """what the dimensions are sorted by"""
-    measure: str
+    weight_name: str
     """what the weight is: KL or variance"""
     centre: Float[Tensor, " d"]
     """where codes lie in the middle: 0 where N(0, I) is the prior, else their mean"""
-    unit: Float[Tensor, " d"]
+    scale: Float[Tensor, " d"]
     """how far they spread: 1 where N(0, I) is the prior, else their standard deviation"""
 
     @property
@@ -35,57 +35,59 @@ class Usage(NamedTuple):
         return [int(j) for j in self.weight.argsort(descending=True, stable=True)]
 
 
-def examples_of(trained: Trained, data: Source | None, view: View | None) -> Collection | None:
+def load_examples(trained: Trained, data: Source | None, options: DataOptions | None) -> Dataset | None:
     """The examples of a source, or else those that the run was trained on; None where nothing says what these are."""
     if data is not None:
-        return trained.fitting(data, view)
-    origin = trained.origin()
+        return trained.load_preprocessed(data, options)
+    origin = trained.training_source()
     if origin is None:
         return None
-    source, own = origin
-    asked = {name: value for name, value in plain(view or View()).items() if value != getattr(View, name)}
+    source, run_options = origin
+    overrides = {
+        name: value for name, value in to_dict(options or DataOptions()).items() if value != getattr(DataOptions, name)
+    }
     try:
-        return trained.fitting(source, replace(own, **asked))
+        return trained.load_preprocessed(source, replace(run_options, **overrides))
     except UserError as error:
-        said = str(error).rstrip(".")
-        raise UserError(f"cannot read again what the run was trained on: {said}; or give other data") from error
+        message = str(error).rstrip(".")
+        raise UserError(f"cannot read again what the run was trained on: {message}; or give other data") from error
 
 
-def usage(trained: Trained, collection: Collection) -> Usage:
+def measure_usage(trained: Trained, dataset: Dataset) -> LatentUsage:
     """How the model uses its latent dimensions, from some hundred examples.
 
     The weight of a dimension is its KL(q(z|x) || N(0, I)), averaged over x, in nats.  An autoencoder has no q(z|x):
     there it is the variance of the codes.
     """
-    trained.needs(Encodes, "has no encoder, so nothing says which latent dimensions matter")
-    if len(collection) < 2:
-        raise UserError(f"{collection.name} has one example, but how codes spread takes two or more")
-    part, device = collection.some(CHUNK, 0, "usage"), device_of(trained.nets)
-    batch = Batch(trained.inputs(part.x), part.labels).to(device)
+    trained.require(EncoderModel, "has no encoder, so nothing says which latent dimensions matter")
+    if len(dataset) < 2:
+        raise UserError(f"{dataset.name} has one example, but how codes spread takes two or more")
+    part, device = dataset.sample(MAX_EXAMPLES_PER_CHUNK, 0, "usage"), device_of(trained.nets)
+    batch = Batch(trained.scale_inputs(part.x), part.labels).to(device)
     with torch.no_grad(), torch.random.fork_rng(devices=[] if device.type == "cpu" else [device]):
         reseed(device, 0, "usage")
-        seen = {k: v.float().cpu() for k, v in trained.model.observe(batch, **trained.nets).items()}
-    mean, std = seen["aggregate_mean"], seen["aggregate_std"]
-    if trained.model.normal:
+        statistics = {k: v.float().cpu() for k, v in trained.model.monitor(batch, **trained.nets).items()}
+    mean, std = statistics["aggregate_mean"], statistics["aggregate_std"]
+    if trained.model.has_normal_prior:
         mean, std = torch.zeros_like(mean), torch.ones_like(std)
-    if "kl" in seen and len(seen["kl"]) == len(std):
-        return Usage(seen["kl"], "KL", mean, std)
-    return Usage(std.square(), "variance", mean, std)
+    if "kl" in statistics and len(statistics["kl"]) == len(std):
+        return LatentUsage(statistics["kl"], "KL", mean, std)
+    return LatentUsage(std.square(), "variance", mean, std)
 
 
-def without_data(trained: Trained) -> Usage | None:
+def usage_without_data(trained: Trained) -> LatentUsage | None:
     """What is known of the codes without any example: where the prior is, in units of N(0, I); of others nothing."""
-    if not trained.model.normal and isinstance(trained.model, Encodes):
+    if not trained.model.has_normal_prior and isinstance(trained.model, EncoderModel):
         return None
-    d = trained.noise(1, generator(torch.device("cpu"), 0)).shape[1]
-    return Usage(torch.zeros(d), "", torch.zeros(d), torch.ones(d))
+    d = trained.sample_prior(1, make_generator(torch.device("cpu"), 0)).shape[1]
+    return LatentUsage(torch.zeros(d), "", torch.zeros(d), torch.ones(d))
 
 
-def usage_of(trained: Trained, collection: Collection | None) -> Usage:
+def resolve_usage(trained: Trained, dataset: Dataset | None) -> LatentUsage:
     """How the dimensions are used, or what is known of that without examples; UserError where that is nothing."""
-    known = without_data(trained) if collection is None else usage(trained, collection)
-    if known is None:
+    result = usage_without_data(trained) if dataset is None else measure_usage(trained, dataset)
+    if result is None:
         raise UserError(
-            f"where the codes of this {name_of(trained.model)} lie can only be seen from examples: give some data"
+            f"where the codes of this {model_name(trained.model)} lie can only be seen from examples: give some data"
         )
-    return known
+    return result

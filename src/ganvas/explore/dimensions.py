@@ -6,23 +6,23 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..data import Collection, Source, View
-from ..data.memory import room_for
-from ..errors import UserError, at_least_one
+from ..data import DataOptions, Dataset, Source
+from ..data.memory import check_examples_fit
+from ..errors import UserError, check_positive
 from ..inference.trained import NO_NOISE, Trained
-from ..model import Encodes, Samples
-from ..training.run_folder import opened
+from ..model import EncoderModel, GenerativeModel
+from ..training.run_folder import load_run
 from ..viz.images import Examples
-from .codes import GROUND, Usage, examples_of, usage_of
+from .codes import BACKGROUND_SIZE, LatentUsage, load_examples, resolve_usage
 
-REACH = 3.0
+TRAVERSAL_RANGE = 3.0
 """standard deviations to which a traversal goes on both sides"""
 
 
 def traverse(
     trained: Trained | str | Path,
     data: Source | None = None,
-    view: View | None = None,
+    options: DataOptions | None = None,
     *,
     rows: int = 10,
     columns: int = 11,
@@ -36,38 +36,40 @@ def traverse(
     unit with a vamp prior.  Without `data`, the examples are those that the run was trained on; where nothing says
     what these were, the walk is around 0, the dimensions in their own order.
     """
-    trained = opened(trained)
-    at_least_one(rows, "rows")
+    trained = load_run(trained)
+    check_positive(rows, "rows")
     if columns < 2:
         raise UserError(f"columns={columns}: a traversal has at least its two ends")
-    trained.needs(Samples, "has no decoder")
-    trained.needs(Encodes, "has no encoder, so nothing says which latent dimensions matter: interpolate instead")
-    room_for(columns, trained.shape, f"columns={columns}")
-    collection = examples_of(trained, data, view)
-    used = usage_of(trained, collection)
-    if collection is None:
-        code, labels, around = used.centre[None], trained.chosen(1, None), "0"
+    trained.require(GenerativeModel, "has no decoder")
+    trained.require(EncoderModel, "has no encoder, so nothing says which latent dimensions matter: interpolate instead")
+    check_examples_fit(columns, trained.shape, f"columns={columns}")
+    dataset = load_examples(trained, data, options)
+    usage = resolve_usage(trained, dataset)
+    if dataset is None:
+        code, labels, origin = usage.centre[None], trained.class_labels(1, None), "0"
     else:
-        if not 0 <= example < len(collection):
-            raise UserError(f"example={example}: {collection.name} has the examples 0 to {len(collection) - 1}")
-        one = collection.at(slice(example, example + 1))
-        code, labels, around = trained.encode(one), one.labels, f"example {example} of {collection.name}"
-    chosen, steps = used.order[:rows], torch.linspace(-REACH, REACH, columns)
-    z = code.repeat(len(chosen), columns, 1)
-    for row, j in enumerate(chosen):
-        z[row, :, j] = used.centre[j] + steps * used.unit[j]
-    made = trained.decode(z.flatten(0, 1), None if labels is None else labels.expand(len(chosen) * columns))
+        if not 0 <= example < len(dataset):
+            raise UserError(f"example={example}: {dataset.name} has the examples 0 to {len(dataset) - 1}")
+        example_data = dataset.select(slice(example, example + 1))
+        code, labels, origin = trained.encode(example_data), example_data.labels, f"example {example} of {dataset.name}"
+    dimensions, steps = usage.order[:rows], torch.linspace(-TRAVERSAL_RANGE, TRAVERSAL_RANGE, columns)
+    z = code.repeat(len(dimensions), columns, 1)
+    for row, j in enumerate(dimensions):
+        z[row, :, j] = usage.centre[j] + steps * usage.scale[j]
+    decoded = trained.decode(z.flatten(0, 1), None if labels is None else labels.expand(len(dimensions) * columns))
     return Examples(
-        made.x, columns, f"one latent dimension a row, around {around}",
-        rows=tuple(named(used, j) for j in chosen), heads=tuple(signed(t) for t in steps.tolist()),
-        behind=ground(trained, collection), about={"dimensions": [facts(used, j) for j in chosen]},
+        decoded.x, columns, f"one latent dimension a row, around {origin}",
+        row_labels=tuple(dimension_label(usage, j) for j in dimensions),
+        column_labels=tuple(format_coordinate(t) for t in steps.tolist()),
+        background=background_vectors(trained, dataset),
+        metadata={"dimensions": [dimension_metadata(usage, j) for j in dimensions]},
     )  # fmt: skip
 
 
 def manifold(
     trained: Trained | str | Path,
     data: Source | None = None,
-    view: View | None = None,
+    options: DataOptions | None = None,
     *,
     side: int = 20,
     label: str | int | None = None,
@@ -80,81 +82,84 @@ def manifold(
     For an autoencoder, or a vamp prior, the quantiles are those of a Gaussian with the codes' mean and standard
     deviation, and all others are at their mean.  A conditional model shows the class `label`, or else its first.
     """
-    trained = opened(trained)
-    at_least_one(side, "side")
-    trained.needs(Samples, NO_NOISE)
-    room_for(side * side, trained.shape, f"side={side}")
-    collection = examples_of(trained, data, view) if isinstance(trained.model, Encodes) else None
-    used, (across, up) = plane(trained, collection)
-    coordinates = quantiles(side)
-    z = used.centre.repeat(side, side, 1)
-    z[:, :, across] += coordinates * used.unit[across]
-    z[:, :, up] += coordinates.flip(0)[:, None] * used.unit[up]
-    z, shown = (trained.model.from_normal(t) for t in (z, coordinates))
-    first = trained.about["classes"][0] if trained.model.labelled else None
-    given = trained.chosen(1, first if label is None else label)
-    made = trained.decode(z.flatten(0, 1), None if given is None else given.expand(side * side))
-    rest = (
+    trained = load_run(trained)
+    check_positive(side, "side")
+    trained.require(GenerativeModel, NO_NOISE)
+    check_examples_fit(side * side, trained.shape, f"side={side}")
+    dataset = load_examples(trained, data, options) if isinstance(trained.model, EncoderModel) else None
+    usage, (horizontal, vertical) = select_plane(trained, dataset)
+    coordinates = normal_quantiles(side)
+    z = usage.centre.repeat(side, side, 1)
+    z[:, :, horizontal] += coordinates * usage.scale[horizontal]
+    z[:, :, vertical] += coordinates.flip(0)[:, None] * usage.scale[vertical]
+    z, quantile_values = (trained.model.from_normal(t) for t in (z, coordinates))
+    first_class = trained.metadata["classes"][0] if trained.model.is_conditional else None
+    class_labels = trained.class_labels(1, first_class if label is None else label)
+    decoded = trained.decode(z.flatten(0, 1), None if class_labels is None else class_labels.expand(side * side))
+    rest_text = (
         ""
-        if len(used.centre) == 2
-        else f", the other {len(used.centre) - 2} at {'their mean' if used.centre.any() else 0}"
+        if len(usage.centre) == 2
+        else f", the other {len(usage.centre) - 2} at {'their mean' if usage.centre.any() else 0}"
     )
-    of = "" if given is None else f", class {trained.about['classes'][int(given)]}"
+    class_text = "" if class_labels is None else f", class {trained.metadata['classes'][int(class_labels)]}"
+    title = f"{dimension_label(usage, horizontal)} across, {dimension_label(usage, vertical)} up"
     return Examples(
-        made.x, side, f"{named(used, across)} across, {named(used, up)} up{rest}{of}",
-        behind=ground(trained, collection),
-        about={"across": facts(used, across), "up": facts(used, up), "quantiles": shown.tolist()},
+        decoded.x, side, f"{title}{rest_text}{class_text}",
+        background=background_vectors(trained, dataset),
+        metadata={"across": dimension_metadata(usage, horizontal), "up": dimension_metadata(usage, vertical),
+        "quantiles": quantile_values.tolist()},
     )  # fmt: skip
 
 
-def codes(trained: Trained, *, data: Source | None = None, view: View | None = None) -> Examples:
+def latent_scatter(trained: Trained, *, data: Source | None = None, options: DataOptions | None = None) -> Examples:
     """Where the codes of 2000 examples lie in the plane of `manifold`, coloured by class where the data have classes.
 
     The code is the posterior's mean where it is a distribution.
     """
-    trained.needs(Encodes, "has no encoder, so there are no codes of examples")
-    collection = examples_of(trained, data, view)
-    if collection is None:
+    trained.require(EncoderModel, "has no encoder, so there are no codes of examples")
+    dataset = load_examples(trained, data, options)
+    if dataset is None:
         raise UserError("nothing says which data this model was trained on: give some whose codes are to be shown")
-    used, (across, up) = plane(trained, collection)
-    part = collection.some(GROUND, 0, "codes")
+    usage, (horizontal, vertical) = select_plane(trained, dataset)
+    subset = dataset.sample(BACKGROUND_SIZE, 0, "codes")
     return Examples(
-        trained.encode(part)[:, [across, up]], None,
-        f"codes of {collection.name}: {named(used, across)} across, {named(used, up)} up",
-        rows=part.classes, labels=part.labels, about={"across": facts(used, across), "up": facts(used, up)},
+        trained.encode(subset)[:, [horizontal, vertical]], None,
+        f"codes of {dataset.name}: {dimension_label(usage, horizontal)} across, {dimension_label(usage, vertical)} up",
+        row_labels=subset.classes, labels=subset.labels,
+        metadata={"across": dimension_metadata(usage, horizontal), "up": dimension_metadata(usage, vertical)},
     )  # fmt: skip
 
 
-def plane(trained: Trained, collection: Collection | None) -> tuple[Usage, tuple[int, int]]:
+def select_plane(trained: Trained, dataset: Dataset | None) -> tuple[LatentUsage, tuple[int, int]]:
     """How the latent dimensions are used, and which two are shown, in their own order."""
-    used = usage_of(trained, collection)
-    if len(used.centre) < 2:
+    usage = resolve_usage(trained, dataset)
+    if len(usage.centre) < 2:
         raise UserError("a plane needs two latent dimensions, but this model has one: use traverse or interpolate")
-    first, second = sorted(used.order[:2])
-    return used, (first, second)
+    first, second = sorted(usage.order[:2])
+    return usage, (first, second)
 
 
-def quantiles(n: int) -> Float[Tensor, " n"]:
+def normal_quantiles(n: int) -> Float[Tensor, " n"]:
     """The quantiles of N(0, 1) at (i + 1/2) / n: the inverse of its distribution function."""
     values: Tensor = torch.special.ndtri((torch.arange(n, dtype=torch.float64) + 0.5) / n)
     return values.float()
 
 
-def signed(t: float) -> str:
+def format_coordinate(t: float) -> str:
     """A coordinate above a column: +0.6, 0, -0.6."""
     return f"{t:+.2g}" if abs(t) > 1e-6 else "0"
 
 
-def named(used: Usage, j: int) -> str:
+def dimension_label(usage: LatentUsage, j: int) -> str:
     """A dimension as a picture names it."""
-    return f"z[{j}] ({used.measure} {used.weight[j]:.2f})" if used.measure else f"z[{j}]"
+    return f"z[{j}] ({usage.weight_name} {usage.weight[j]:.2f})" if usage.weight_name else f"z[{j}]"
 
 
-def facts(used: Usage, j: int) -> dict[str, int | float]:
+def dimension_metadata(usage: LatentUsage, j: int) -> dict[str, int | float]:
     """A dimension as JSON: its number, from 0, and what it was sorted by."""
-    return {"dimension": j} | ({used.measure.lower(): used.weight[j].item()} if used.measure else {})
+    return {"dimension": j} | ({usage.weight_name.lower(): usage.weight[j].item()} if usage.weight_name else {})
 
 
-def ground(trained: Trained, collection: Collection | None) -> Tensor | None:
+def background_vectors(trained: Trained, dataset: Dataset | None) -> Tensor | None:
     """Vectors of the data, to be seen behind what is decoded."""
-    return None if collection is None or len(trained.shape) == 3 else collection.some(GROUND, 0, "ground").x
+    return None if dataset is None or len(trained.shape) == 3 else dataset.sample(BACKGROUND_SIZE, 0, "ground").x

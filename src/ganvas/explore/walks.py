@@ -7,27 +7,27 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..data import Source, View
-from ..data.memory import room_for
-from ..errors import UserError, at_least_one
+from ..data import DataOptions, Source
+from ..data.memory import check_examples_fit
+from ..errors import UserError, check_positive
 from ..inference.trained import NO_NOISE, Trained
-from ..model import Encodes, Samples
-from ..randomness import generator
-from ..training.run_folder import opened
+from ..model import EncoderModel, GenerativeModel
+from ..randomness import make_generator
+from ..training.run_folder import load_run
 from ..viz.images import Examples
-from .codes import GROUND
+from .codes import BACKGROUND_SIZE
 
-Path = Literal["linear", "spherical"]
+InterpolationPath = Literal["linear", "spherical"]
 
 
 def interpolate(
     trained: Trained | str | pathlib.Path,
     data: Source | None = None,
-    view: View | None = None,
+    options: DataOptions | None = None,
     *,
     rows: int = 8,
     columns: int = 10,
-    path: Path | None = None,
+    interpolation: InterpolationPath | None = None,
     seed: int = 0,
     label: str | int | None = None,
 ) -> Examples:
@@ -39,45 +39,47 @@ def interpolate(
     unless it is given.  Of a uniform prior the arc is that of Gaussian codes at the same quantiles, so that it stays
     where the prior is.  A conditional model takes the label of the nearer end.
     """
-    trained = opened(trained)
-    at_least_one(rows, "rows")
+    trained = load_run(trained)
+    check_positive(rows, "rows")
     if columns < 2:
         raise UserError(f"columns={columns}: a walk has at least its two ends")
-    if path not in (None, "linear", "spherical"):
-        raise UserError(f"path={path!r}: a walk is linear or spherical")
-    random = generator(torch.device("cpu"), seed, "interpolate")
-    trained.needs(Samples, NO_NOISE)
-    room_for(rows * columns, trained.shape, f"rows={rows} and columns={columns}")
-    ground = None
+    if interpolation not in (None, "linear", "spherical"):
+        raise UserError(f"path={interpolation!r}: a walk is linear or spherical")
+    random = make_generator(torch.device("cpu"), seed, "interpolate")
+    trained.require(GenerativeModel, NO_NOISE)
+    check_examples_fit(rows * columns, trained.shape, f"rows={rows} and columns={columns}")
+    background = None
     if data is None:
-        ends, labels = alternating(trained.noise(2 * rows, random)), trained.chosen(rows, label)
+        endpoints, labels = even_then_odd(trained.sample_prior(2 * rows, random)), trained.class_labels(rows, label)
         labels = labels if labels is None else labels.repeat(2)
         if len(trained.shape) == 1:
-            ground = trained.sample(GROUND, seed=seed, label=label).x
+            background = trained.sample(BACKGROUND_SIZE, seed=seed, label=label).x
     else:
-        trained.needs(Encodes, "has no encoder: interpolate without data")
+        trained.require(EncoderModel, "has no encoder: interpolate without data")
         if label is not None:
             raise UserError(f"label={label}: the examples' own labels are used, so leave it out")
-        collection = trained.fitting(data, view)
-        if len(collection) < 2 * rows:
-            raise UserError(f"{collection.name} has {len(collection)} examples, but {rows} rows need {2 * rows}")
-        picked = collection.at(alternating(torch.randperm(len(collection), generator=random)[: 2 * rows]))
-        ends, labels = trained.encode(picked), picked.labels
-        ground = collection.some(GROUND, seed, "ground").x if len(trained.shape) == 1 else None
-    if (path or ("spherical" if data is None else "linear")) == "linear":
-        z = lerp(ends[:rows], ends[rows:], columns)
+        dataset = trained.load_preprocessed(data, options)
+        if len(dataset) < 2 * rows:
+            raise UserError(f"{dataset.name} has {len(dataset)} examples, but {rows} rows need {2 * rows}")
+        endpoint_examples = dataset.select(even_then_odd(torch.randperm(len(dataset), generator=random)[: 2 * rows]))
+        endpoints, labels = trained.encode(endpoint_examples), endpoint_examples.labels
+        background = dataset.sample(BACKGROUND_SIZE, seed, "ground").x if len(trained.shape) == 1 else None
+    if (interpolation or ("spherical" if data is None else "linear")) == "linear":
+        z = lerp(endpoints[:rows], endpoints[rows:], columns)
     else:
-        ends = trained.model.to_normal(ends)
-        z = trained.model.from_normal(slerp(ends[:rows], ends[rows:], columns))
-    return Examples(trained.decode(z.flatten(0, 1), nearer(labels, columns)).x, columns, behind=ground)
+        endpoints = trained.model.to_normal(endpoints)
+        z = trained.model.from_normal(slerp(endpoints[:rows], endpoints[rows:], columns))
+    return Examples(
+        trained.decode(z.flatten(0, 1), nearer_end_labels(labels, columns)).x, columns, background=background
+    )
 
 
-def alternating(x: Tensor) -> Tensor:
+def even_then_odd(x: Tensor) -> Tensor:
     """Every second row, then the others: first and last ends, so that a walk is the same whatever `rows` is."""
     return torch.cat([x[0::2], x[1::2]])
 
 
-def nearer(labels: Tensor | None, columns: int) -> Tensor | None:
+def nearer_end_labels(labels: Tensor | None, columns: int) -> Tensor | None:
     """The label of the nearer end at each place of each walk; the labels are those of all first ends, then all last."""
     if labels is None:
         return None

@@ -14,37 +14,38 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from torch import Tensor
 
 from .. import __version__
-from ..config import Plan
-from ..data import recorded
-from ..errors import BadFile, UserError
-from ..fields import in_words, what_is_wrong
-from ..model import Model, filled, name_of, plain
+from ..config import TrainConfig
+from ..data import options_from_config
+from ..errors import InvalidFileError, UserError
+from ..fields import describe_error, format_errors
+from ..model import Model, model_name, optional_state_keys, to_dict
 from ..models import MODELS
+from ..renamed import with_new_names
 
 T = TypeVar("T")
 Count = Annotated[int, Field(ge=0, le=10**15)]
 Size = Annotated[int, Field(gt=0, le=10**9)]
-One = Annotated[list[Size], Field(min_length=1, max_length=3)]
-Shape = One | Annotated[list[One], Field(min_length=2, max_length=2)]
-LONGEST = 100_000
+SingleShape = Annotated[list[Size], Field(min_length=1, max_length=3)]
+Shape = SingleShape | Annotated[list[SingleShape], Field(min_length=2, max_length=2)]
+MAX_TEXT_LENGTH = 100_000
 
 
-def text(value: Any, otherwise: Callable[[Any], Any]) -> Any:
+def validate_text(value: Any, handler: Callable[[Any], Any]) -> Any:
     """A text as it is: pydantic itself would refuse names of files and classes that are no UTF-8."""
-    return value if isinstance(value, str) and len(value) <= LONGEST else otherwise(value)
+    return value if isinstance(value, str) and len(value) <= MAX_TEXT_LENGTH else handler(value)
 
 
-Text = Annotated[str, Field(max_length=LONGEST), WrapValidator(text)]
+Text = Annotated[str, Field(max_length=MAX_TEXT_LENGTH), WrapValidator(validate_text)]
 Number = float | int | None
 
 
-class Said(BaseModel):
+class Schema(BaseModel):
     """Plain values by name, of which those that are named here have these types."""
 
     model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
 
 
-class OfWeights(Said):
+class WeightsHeader(Schema):
     """The header of a file of weights."""
 
     format: Count = 0
@@ -61,13 +62,13 @@ class OfWeights(Said):
     samples: dict[str, Number | Text] | None = None
 
 
-class OfOptimizer(Said):
+class OptimizerState(Schema):
     """What of an optimiser's state is no tensor."""
 
     plain: dict[str, Number] = {}
 
 
-class OfSamples(Said):
+class SelectionState(Schema):
     """How good samples were."""
 
     lowest: float | None = None
@@ -77,7 +78,7 @@ class OfSamples(Said):
     metric: Text = ""
 
 
-class OfState(Said):
+class CheckpointHeader(Schema):
     """The header of a checkpoint."""
 
     ganvas: Text | None = None
@@ -86,13 +87,13 @@ class OfState(Said):
     batch: Size | None = None
     step: Count
     position: Count
-    optimizers: dict[str, OfOptimizer]
+    optimizers: dict[str, OptimizerState]
     terms: dict[str, list[float]]
-    samples: OfSamples | None = None
+    samples: SelectionState | None = None
     premultiplied: list[bool] | None = None
 
 
-class OfData(Said):
+class DataConfig(Schema):
     """What config.json says of the data."""
 
     source: Text | Annotated[list[Text], Field(min_length=2, max_length=2)]
@@ -104,26 +105,26 @@ class OfData(Said):
     classes: list[Text]
 
 
-class Change(Said):
+class ConfigChange(Schema):
     """Since which step something was otherwise."""
 
     step: Count
 
 
-class OfRun(Said):
+class RunConfig(Schema):
     """config.json."""
 
     model: Text
     fields: dict[str, Any]
     plan: dict[str, Any]
-    data: OfData
+    data: DataConfig
     versions: dict[str, Any] = {}
     created: Text = ""
     ended: Count | None = None
-    changed: list[Change] = []
+    changed: list[ConfigChange] = []
 
 
-class Measured(Said):
+class SampleRecord(Schema):
     """What a line of the log says of samples."""
 
     metric: Text
@@ -133,7 +134,7 @@ class Measured(Said):
     memorised: float | None = None
 
 
-class Line(Said):
+class LogLine(Schema):
     """A line of log.jsonl, with the means of loss terms besides."""
 
     __pydantic_extra__: dict[str, Number]
@@ -141,37 +142,41 @@ class Line(Said):
     seconds: Annotated[float, Field(ge=0)]
     codes: dict[str, Number | list[Number]] = {}
     game: dict[str, Number | list[Number]] = {}
-    samples: Measured | None = None
+    samples: SampleRecord | None = None
     diverged: Text | None = None
 
 
-LINE = TypeAdapter(Line)
+LOG_LINE_ADAPTER = TypeAdapter(LogLine)
 
 
-def check(schema: type[Said], said: Any, file: Path) -> None:
+def validate_header(schema: type[Schema], header: Any, file: Path) -> None:
     """BadFile unless what a file says of itself has the types that it must have."""
     try:
-        TypeAdapter(schema).validate_python(said)
+        TypeAdapter(schema).validate_python(header)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"] if not (isinstance(part, str) and re.search(r"\W", part)))
-        what = "is missing" if first["type"] == "missing" else f"{what_is_wrong(first)}, not {short(first['input'])}"
-        raise BadFile(f"{file}: {where or 'its header'} {what}{written_by(version_in(said))}") from error
+        what = (
+            "is missing"
+            if first["type"] == "missing"
+            else f"{describe_error(first)}, not {truncate_repr(first['input'])}"
+        )
+        raise InvalidFileError(f"{file}: {where or 'its header'} {what}{version_hint(file_version(header))}") from error
 
 
-def short(value: Any) -> str:
+def truncate_repr(value: Any) -> str:
     text = repr(value)
     return text if len(text) < 80 else f"{text[:76]} ..."
 
 
-def version_in(said: Any) -> str | None:
+def file_version(header: Any) -> str | None:
     """The version of Ganvas that has written a file, as it says."""
-    found = said.get("ganvas") or said.get("versions") if isinstance(said, dict) else None
-    found = found.get("ganvas") if isinstance(found, dict) else found
-    return found if isinstance(found, str) else None
+    version = header.get("ganvas") or header.get("versions") if isinstance(header, dict) else None
+    version = version.get("ganvas") if isinstance(version, dict) else version
+    return version if isinstance(version, str) else None
 
 
-def written_by(version: str | None) -> str:
+def version_hint(version: str | None) -> str:
     """What to do about a file that another version has written."""
     if version in (None, "", __version__):
         by = f" by Ganvas {version}, as this one is" if version else ""
@@ -179,54 +184,54 @@ def written_by(version: str | None) -> str:
     return f": it was written by Ganvas {version}, and this is {__version__}; update with pip install -U ganvas"
 
 
-def made(cls: type[T], values: dict[str, Any], file: Path, part: str, version: str | None) -> T:
+def parse_part(cls: type[T], values: dict[str, Any], file: Path, part: str, version: str | None) -> T:
     """The model or plan that a part of a file describes; BadFile where there is none."""
     try:
-        found: T = TypeAdapter(cls).validate_python(values)
+        instance: T = TypeAdapter(cls).validate_python(with_new_names(values, cls))
     except ValidationError as error:
-        for each in error.errors(include_url=False):
-            if each["type"] == "unexpected_keyword_argument":
-                unknown = f"{part}.{each['loc'][0]}, which this version does not know"
-                raise BadFile(f"{file} has {unknown}{written_by(version)}") from error
-        said = re.sub(r"`(\w+)`", rf"{part}.\1", in_words(error, cls))
-        raise BadFile(f"{file}: {said}{written_by(version)}") from error
+        for detail in error.errors(include_url=False):
+            if detail["type"] == "unexpected_keyword_argument":
+                unknown = f"{part}.{detail['loc'][0]}, which this version does not know"
+                raise InvalidFileError(f"{file} has {unknown}{version_hint(version)}") from error
+        message = re.sub(r"`(\w+)`", rf"{part}.\1", format_errors(error, cls))
+        raise InvalidFileError(f"{file}: {message}{version_hint(version)}") from error
     except (TypeError, ValueError, RecursionError, OverflowError) as error:
-        raise BadFile(f"{file}: {part} {error}{written_by(version)}") from error
-    return found
+        raise InvalidFileError(f"{file}: {part} {error}{version_hint(version)}") from error
+    return instance
 
 
-def model_in(said: dict[str, Any], file: Path) -> Model:
+def parse_model(header: dict[str, Any], file: Path) -> Model:
     """The model that a file says it is of; BadFile where this version has none such."""
-    version = version_in(said)
-    check_name(said, file)
-    return made(MODELS[said["model"]], said["fields"], file, "fields", version)
+    version = file_version(header)
+    check_model_name(header, file)
+    return parse_part(MODELS[header["model"]], header["fields"], file, "fields", version)
 
 
-def check_name(said: dict[str, Any], file: Path) -> None:
+def check_model_name(header: dict[str, Any], file: Path) -> None:
     """BadFile where this version has no model of the name that a file says."""
-    version = version_in(said)
-    if isinstance(said["model"], str) and said["model"] not in MODELS:
-        raise BadFile(
-            f"{file}: there is no model {said['model']!r}: this Ganvas knows {', '.join(MODELS)}"
-            + (written_by(version) if version not in (None, "", __version__) else "")
+    version = file_version(header)
+    if isinstance(header["model"], str) and header["model"] not in MODELS:
+        raise InvalidFileError(
+            f"{file}: there is no model {header['model']!r}: this Ganvas knows {', '.join(MODELS)}"
+            + (version_hint(version) if version not in (None, "", __version__) else "")
         )
 
 
 def check_run(config: dict[str, Any], file: Path) -> None:
     """BadFile unless config.json describes a run."""
-    check_name(config, file)
-    check(OfRun, config, file)
-    model_in(config, file)
-    made(Plan, config["plan"], file, "plan", version_in(config))
+    check_model_name(config, file)
+    validate_header(RunConfig, config, file)
+    parse_model(config, file)
+    parse_part(TrainConfig, config["plan"], file, "plan", file_version(config))
     try:
-        recorded(config["data"])
+        options_from_config(config["data"])
     except (ValueError, TypeError, RecursionError, OverflowError) as error:
-        said = re.sub(r"`(\w+)`", r"data.view.\1", str(error))
-        raise BadFile(f"{file}: {said}{written_by(version_in(config))}") from error
+        message = re.sub(r"`(\w+)`", r"data.view.\1", str(error))
+        raise InvalidFileError(f"{file}: {message}{version_hint(file_version(config))}") from error
 
 
 def check_networks(
-    model: Model, shape: Any, classes: int, there: Mapping[str, Tensor], whole: bool, complaint: str
+    model: Model, shape: Any, classes: int, tensors: Mapping[str, Tensor], has_training_only: bool, message: str
 ) -> None:
     """BadFile unless the tensors are those of the model's networks, of all or of those that are kept.
 
@@ -236,22 +241,24 @@ def check_networks(
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
             networks = model.networks(shape, classes)
     except Exception as error:  # of numbers that no network was ever asked to have
-        raise BadFile(f"{complaint}: no {name_of(model)} for examples of {shape} can be made ({error})") from error
-    own = {
+        raise InvalidFileError(
+            f"{message}: no {model_name(model)} for examples of {shape} can be made ({error})"
+        ) from error
+    expected = {
         f"{name}.{key}": tensor
         for name, net in networks.items()
-        if whole or name not in model.scaffolding
+        if has_training_only or name not in model.training_only
         for key, tensor in net.state_dict().items()
     }
-    left = filled(networks) - there.keys()
-    own = {name: tensor for name, tensor in own.items() if name not in left}
-    for name in [*own, *there]:
-        ours, theirs = described(own.get(name)), described(there.get(name))
+    optional_names = optional_state_keys(networks) - tensors.keys()
+    expected = {name: tensor for name, tensor in expected.items() if name not in optional_names}
+    for name in [*expected, *tensors]:
+        ours, theirs = describe_tensor(expected.get(name)), describe_tensor(tensors.get(name))
         if ours != theirs:
-            raise BadFile(f"{complaint}: {name} is {theirs}, and should be {ours}")
+            raise InvalidFileError(f"{message}: {name} is {theirs}, and should be {ours}")
 
 
-def described(tensor: Tensor | None) -> str:
+def describe_tensor(tensor: Tensor | None) -> str:
     """Shape and type of a tensor."""
     if tensor is None:
         return "missing"
@@ -278,12 +285,16 @@ def check_fields(file: Path, header: dict[str, Any], config: dict[str, Any]) -> 
         )
     if not header.get("fields"):
         return
-    here, there = plain(model_in(config, file.parent / "config.json")), plain(model_in(header | {"model": name}, file))
-    since = {field for entry in config.get("changed", []) for field in entry}
-    for field in there:
-        if there[field] != here[field] and field not in since:
+    config_fields, file_fields = (
+        to_dict(parse_model(config, file.parent / "config.json")),
+        to_dict(parse_model(header | {"model": name}, file)),
+    )
+    changed_fields = {field for entry in config.get("changed", []) for field in entry}
+    for field in file_fields:
+        if file_fields[field] != config_fields[field] and field not in changed_fields:
             ways = f", or change it so: ganvas resume {file.parent} --lr ..." if field == "lr" else ""
             raise UserError(
-                f"{file} holds a {name} with {field}={there[field]}, but config.json says {field}={here[field]}: "
+                f"{file} holds a {name} with {field}={file_fields[field]}, but config.json says "
+                f"{field}={config_fields[field]}: "
                 f"put its own value back into config.json{ways}"
             )

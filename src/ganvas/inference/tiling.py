@@ -12,57 +12,61 @@ from torch.nn.functional import interpolate
 
 from ..model import Shape
 
-LIMIT = 2**20
+MAX_UNTILED_PIXELS = 2**20
 """pixels of an image above which it is translated in tiles"""
-TILE, OVERLAP = 512, 64
+TILE_SIZE, TILE_OVERLAP = 512, 64
 """side of a tile, and what neighbours have in common, in pixels"""
 LUMA = (0.299, 0.587, 0.114)
 Images = Float[Tensor, "n c h w"]
-Others = Float[Tensor, "n c2 h2 w2"]
-Function = Callable[[Tensor], Tensor]
+OutputImages = Float[Tensor, "n c2 h2 w2"]
+ImageFunction = Callable[[Tensor], Tensor]
 
 
-def translated(function: Function, x: Images, home: Shape, away: Shape, fixed: bool) -> Others:
+def translate_images(
+    function: ImageFunction, x: Images, source_shape: Shape, target_shape: Shape, has_fixed_size: bool
+) -> OutputImages:
     """What a translator from domain `home` to domain `away` makes of images.
 
     `function` takes and returns pixels in [0, 1] with the domains' channels; where it is `fixed`, only of the domain's
     size, so images are resized to that and back.  Colours of transparent pixels are laid on white, as in training; if
     domain `away` has no alpha, the image keeps its own.
     """
-    alpha = x[:, 3:] if x.shape[1] == 4 and away[0] != 4 else None
-    x = with_channels(x, home[0])
-    h, w = (max(1, round(n * b / a)) for n, a, b in zip(x.shape[2:], home[1:], away[1:], strict=True))
-    if fixed:
-        made = resized(function(resized(x, home[1:])), (h, w))
-    elif x.shape[2] * x.shape[3] > LIMIT:
-        made = in_tiles(function, x, (h, w))
+    alpha = x[:, 3:] if x.shape[1] == 4 and target_shape[0] != 4 else None
+    x = convert_channels(x, source_shape[0])
+    h, w = (max(1, round(n * b / a)) for n, a, b in zip(x.shape[2:], source_shape[1:], target_shape[1:], strict=True))
+    if has_fixed_size:
+        output = resize(function(resize(x, source_shape[1:])), (h, w))
+    elif x.shape[2] * x.shape[3] > MAX_UNTILED_PIXELS:
+        output = translate_tiles(function, x, (h, w))
     else:
-        made = function(x)
-    made = made.clamp(0, 1)
-    return made if alpha is None else torch.cat([with_channels(made, 3), resized(alpha, (h, w))], 1)
+        output = function(x)
+    output = output.clamp(0, 1)
+    return output if alpha is None else torch.cat([convert_channels(output, 3), resize(alpha, (h, w))], 1)
 
 
-def in_tiles(function: Function, x: Images, size: tuple[int, int], tile: int = TILE, overlap: int = OVERLAP) -> Others:
+def translate_tiles(
+    function: ImageFunction, x: Images, size: tuple[int, int], tile: int = TILE_SIZE, overlap: int = TILE_OVERLAP
+) -> OutputImages:
     """The function of overlapping tiles, put together to images of `size` = (height, width).
 
     Where tiles overlap, each counts the less the nearer its own edge is, so that no seam shows.
     """
     scale = [b / a for a, b in zip(x.shape[2:], size, strict=True)]
     total = weights = torch.zeros(())
-    for top, bottom in spans(x.shape[2], tile, overlap):
-        for left, right in spans(x.shape[3], tile, overlap):
-            place = [round(n * s) for n, s in zip((top, left, bottom, right), [*scale, *scale], strict=True)]
-            made = resized(function(x[:, :, top:bottom, left:right]), (place[2] - place[0], place[3] - place[1]))
+    for top, bottom in tile_spans(x.shape[2], tile, overlap):
+        for left, right in tile_spans(x.shape[3], tile, overlap):
+            box = [round(n * s) for n, s in zip((top, left, bottom, right), [*scale, *scale], strict=True)]
+            output = resize(function(x[:, :, top:bottom, left:right]), (box[2] - box[0], box[3] - box[1]))
             if weights.ndim == 0:
-                total, weights = made.new_zeros(len(x), made.shape[1], *size), made.new_zeros(size)
-            weight = ramp(made.shape[2], overlap, made)[:, None] * ramp(made.shape[3], overlap, made)
-            area = (..., slice(place[0], place[2]), slice(place[1], place[3]))
-            total[area] += made * weight
-            weights[area] += weight
+                total, weights = output.new_zeros(len(x), output.shape[1], *size), output.new_zeros(size)
+            weight = ramp(output.shape[2], overlap, output)[:, None] * ramp(output.shape[3], overlap, output)
+            region = (..., slice(box[0], box[2]), slice(box[1], box[3]))
+            total[region] += output * weight
+            weights[region] += weight
     return total / weights
 
 
-def spans(n: int, tile: int, overlap: int) -> list[tuple[int, int]]:
+def tile_spans(n: int, tile: int, overlap: int) -> list[tuple[int, int]]:
     """Where tiles begin and end along an axis of n pixels: all of one length, evenly spread."""
     if n <= tile:
         return [(0, n)]
@@ -77,14 +81,14 @@ def ramp(n: int, overlap: int, like: Tensor) -> Float[Tensor, " n"]:
     return (torch.minimum(i, n - 1 - i) + 0.5).clamp(max=overlap) / overlap
 
 
-def resized(x: Images, size: tuple[int, ...]) -> Others:
+def resize(x: Images, size: tuple[int, ...]) -> OutputImages:
     """Bilinear, antialiased; the images themselves where they have that size."""
     if x.shape[2:] == tuple(size):
         return x
     return interpolate(x, tuple(size), mode="bilinear", antialias=True, align_corners=False)
 
 
-def with_channels(x: Images, channels: int) -> Others:
+def convert_channels(x: Images, channels: int) -> OutputImages:
     """Images with 1, 3 or 4 channels: alpha is laid on white, grey is ITU-R 601 luma, as in `data`."""
     if x.shape[1] == channels:
         return x

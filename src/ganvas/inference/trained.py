@@ -12,31 +12,53 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from .. import __version__
-from ..data import DOMAINS, Collection, Scaling, Source, View, holds_images, load, range_in, recorded, whole, with_range
+from ..data import (
+    DOMAINS,
+    DataOptions,
+    Dataset,
+    Scaling,
+    Source,
+    holds_images,
+    load,
+    options_from_config,
+    read_range,
+    restore_range,
+    without_holdout,
+)
 from ..data import scaling as scalings
-from ..data.memory import room_for
-from ..data.view import asked
-from ..distributions.posteriors import normal_terms
-from ..distributions.priors import STANDARD, Fitted, Prior, check_drawn, choice, fit, of_kind, restored, stored
-from ..errors import UserError, at_least_one
-from ..io.atomic import written
-from ..io.safetensors import read
-from ..model import Encodes, Model, Samples, Shape, Translates, device_of, name_of, plain
+from ..data.memory import check_examples_fit
+from ..data.view import shape_options
+from ..distributions.posteriors import normal_log_prob
+from ..distributions.priors import (
+    STANDARD,
+    FittedPriors,
+    Prior,
+    deserialize_priors,
+    fit_priors,
+    resolve_kinds,
+    select_prior,
+    serialize_priors,
+    validate_priors,
+)
+from ..errors import UserError, check_positive
+from ..io.atomic import atomic_write
+from ..io.safetensors import read_safetensors
+from ..model import EncoderModel, GenerativeModel, Model, Shape, TranslationModel, device_of, model_name, to_dict
 from ..models import MODELS
 from ..models._variational import Variational
-from ..randomness import generator, reseed, rows
+from ..randomness import draw_rows, make_generator, reseed
 from ..viz.images import Examples
-from .schema import OfWeights, check, check_config, check_networks, model_in
-from .tiling import translated
+from .schema import WeightsHeader, check_config, check_networks, parse_model, validate_header
+from .tiling import translate_images
 
-FORMAT = 1
+FORMAT_VERSION = 1
 """version of the header; a file with a higher one was written by a newer Ganvas"""
-WEIGHTS, LAST = "weights.safetensors", "last.safetensors"
+WEIGHTS_FILE, LAST_WEIGHTS_FILE = "weights.safetensors", "last.safetensors"
 """a run's weights to use, and the last ones where these are the best"""
 P = TypeVar("P")
-CHUNK, NUMBERS = 256, 2**22
+MAX_EXAMPLES_PER_CHUNK, MAX_NUMBERS_PER_CHUNK = 256, 2**22
 """examples, and numbers in them, that go through a network at once, at most"""
-CODES = 20_000
+MAX_PRIOR_CODES = 20_000
 """most codes that priors are fitted to and judged by"""
 NO_TRANSLATOR = "has one domain, so it translates nothing: cyclegan and discogan do"
 NO_NOISE = "draws no examples from noise"
@@ -51,30 +73,30 @@ class Trained:
     shape: Any
     """of one example, a `Shape`; of a translator those of its domains, (Shape, Shape)"""
     nets: nn.ModuleDict
-    about: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
     """what else is known: data, classes, channels, step"""
     folder: Path | None = None
     """the run that it comes from"""
-    priors: Fitted | None = None
+    priors: FittedPriors | None = None
     """what `fit_prior` fitted"""
     scaling: tuple[Scaling, ...] = ()
     """how it sees the examples of each domain; nothing where vectors are left as they are"""
 
     def __repr__(self) -> str:
-        step, data = (self.about.get(name) for name in ("step", "data"))
-        shape = " to ".join("x".join(map(str, s)) for s in (self.shape if self.model.domains == 2 else [self.shape]))
-        known = [f"at step {step}" * (step is not None), f"trained on {data}" * (data is not None), f"of {shape}"]
-        place = "" if self.folder is None else f", {self.folder}"
-        return f"Trained({name_of(self.model)} {' '.join(filter(None, known))}{place})"
+        step, data = (self.metadata.get(name) for name in ("step", "data"))
+        shape = " to ".join("x".join(map(str, s)) for s in (self.shape if self.model.n_domains == 2 else [self.shape]))
+        details = [f"at step {step}" * (step is not None), f"trained on {data}" * (data is not None), f"of {shape}"]
+        location = "" if self.folder is None else f", {self.folder}"
+        return f"Trained({model_name(self.model)} {' '.join(filter(None, details))}{location})"
 
     def sample(
         self,
         n: int | None = None,
         *,
         seed: int = 0,
-        prior: str | None = None,
+        fitted_prior: str | None = None,
         label: str | int | None = None,
-        each: int | None = None,
+        per_class: int | None = None,
     ) -> Examples:
         """n new examples (64), decoded from noise; the same for the same seed on every device, the first n of more.
 
@@ -83,52 +105,66 @@ class Trained:
         likeliest.  A conditional model takes a `label`, a class's name or number; without one it goes through the
         classes in turn.  `each` makes so many of every class, a row a class, in place of n.
         """
-        if each is not None:
-            return self.sample_each(each, seed, prior, n is None and label is None)
-        n = at_least_one(64 if n is None else n, "n")
-        codes, labels = self.drawn(n, seed, prior), self.chosen(n, label)
-        made = self.decode(codes, labels)
-        return made if labels is None else replace(made, labels=labels, classes=tuple(self.about["classes"]))
+        if per_class is not None:
+            return self.sample_per_class(per_class, seed, fitted_prior, n is None and label is None)
+        n = check_positive(64 if n is None else n, "n")
+        codes, labels = self.sample_codes(n, seed, fitted_prior), self.class_labels(n, label)
+        examples = self.decode(codes, labels)
+        return examples if labels is None else replace(examples, labels=labels, classes=tuple(self.metadata["classes"]))
 
-    def sample_each(self, each: int, seed: int, prior: str | None, alone: bool) -> Examples:
+    def sample_per_class(self, per_class: int, seed: int, fitted_prior: str | None, is_only_option: bool) -> Examples:
         """A row of samples a class, beside its name; UserError unless each stands `alone` and the model has classes."""
-        if not alone:
-            raise UserError(f"each={each} makes examples of every class, so it needs no n and no label: leave them out")
-        if not self.model.labelled:
-            raise UserError(f"each={each}: this {name_of(self.model)} was trained without labels: ask for n examples")
-        classes, present = self.about["classes"], self.present()
-        room_for(at_least_one(each, "each") * len(present), self.shape, f"each={each}")
-        labels = torch.tensor(present).repeat_interleave(each)
-        z = self.drawn(len(labels), seed, prior).unflatten(0, (each, len(present)))  # so that a row begins like longer
-        made = self.decode(z.transpose(0, 1).flatten(0, 1), labels)
-        made = replace(made, labels=labels, rows=tuple(classes[i] for i in present), classes=tuple(classes))
-        return replace(made, columns=each) if made.x.ndim > 2 else made
+        if not is_only_option:
+            raise UserError(
+                f"per_class={per_class} makes examples of every class, so it needs no n and no label: leave them out"
+            )
+        if not self.model.is_conditional:
+            raise UserError(
+                f"per_class={per_class}: this {model_name(self.model)} was trained without labels: ask for n examples"
+            )
+        classes, present_classes = self.metadata["classes"], self.present_classes()
+        check_examples_fit(
+            check_positive(per_class, "per_class") * len(present_classes), self.shape, f"per_class={per_class}"
+        )
+        labels = torch.tensor(present_classes).repeat_interleave(per_class)
+        z = self.sample_codes(len(labels), seed, fitted_prior).unflatten(
+            0, (per_class, len(present_classes))
+        )  # so that a row begins like longer
+        examples = self.decode(z.transpose(0, 1).flatten(0, 1), labels)
+        examples = replace(
+            examples, labels=labels, row_labels=tuple(classes[i] for i in present_classes), classes=tuple(classes)
+        )
+        return replace(examples, columns=per_class) if examples.x.ndim > 2 else examples
 
-    def drawn(self, n: int, seed: int, prior: str | None) -> Tensor:
+    def sample_codes(self, n: int, seed: int, fitted_prior: str | None) -> Tensor:
         """n latent codes from the model's own prior, or from a fitted one."""
-        self.needs(Samples, NO_NOISE)
-        room_for(n, self.shape, f"n={n}")
-        random = generator(torch.device("cpu"), seed, "sample")
-        fitted = None if prior in (None, STANDARD) else self.fitted(str(prior))
-        return self.noise(n, random) if fitted is None else rows(n, lambda m: (fitted.sample(m, random),))[0]
+        self.require(GenerativeModel, NO_NOISE)
+        check_examples_fit(n, self.shape, f"n={n}")
+        random = make_generator(torch.device("cpu"), seed, "sample")
+        distribution = None if fitted_prior in (None, STANDARD) else self.get_fitted_prior(str(fitted_prior))
+        return (
+            self.sample_prior(n, random)
+            if distribution is None
+            else draw_rows(n, lambda m: (distribution.sample(m, random),))[0]
+        )
 
-    def noise(self, n: int, random: torch.Generator) -> Tensor:
+    def sample_prior(self, n: int, random: torch.Generator) -> Tensor:
         """n latent codes from the model's own prior."""
-        model = self.needs(Samples, NO_NOISE)
+        model = self.require(GenerativeModel, NO_NOISE)
         with torch.no_grad():
-            return model.noise(n, self.shape, random, **self.nets)
+            return model.sample_prior(n, self.shape, random, **self.nets)
 
-    def fitted(self, kind: str) -> Prior | None:
+    def get_fitted_prior(self, kind: str) -> Prior | None:
         """The fitted prior of this kind; None where the best is N(0, I), UserError where it was not fitted."""
-        return of_kind(
-            kind, self.priors, name_of(self.model), f"ganvas fit-prior {self.folder or 'RUN'}",
-            isinstance(self.model, Encodes),
+        return select_prior(
+            kind, self.priors, model_name(self.model), f"ganvas fit-prior {self.folder or 'RUN'}",
+            isinstance(self.model, EncoderModel),
         )  # fmt: skip
 
     def fit_prior(
         self,
         data: Source,
-        view: View | None = None,
+        options: DataOptions | None = None,
         *,
         kinds: Sequence[str] | None = None,
         seed: int = 0,
@@ -138,260 +174,272 @@ class Trained:
 
         At most `CODES` examples are encoded, chosen at random.  `kinds` and `progress` are those of `priors.fit`.
         """
-        self.needs(Encodes, NO_ENCODER)
-        collection = self.fitting(data, view)
-        choice(kinds)  # refuses what is unknown before the examples are encoded
-        picked = collection.some(CODES, seed, "examples")
-        progress(f"encoding {len(picked)} of {len(collection)} examples")
-        codes = self.draw_codes(picked, seed)
-        fitted = fit(codes, seed=seed, kinds=kinds, progress=progress, own=self.log_prior)
-        if self.model.labelled:
-            said = "they are fitted to the codes of all classes together: with a label, those of other classes come too"
-            fitted = replace(fitted, notes=(*fitted.notes, said))
-        return replace(self, priors=replace(fitted, data=collection.name))
+        self.require(EncoderModel, NO_ENCODER)
+        dataset = self.load_preprocessed(data, options)
+        resolve_kinds(kinds)  # refuses what is unknown before the examples are encoded
+        subset = dataset.sample(MAX_PRIOR_CODES, seed, "examples")
+        progress(f"encoding {len(subset)} of {len(dataset)} examples")
+        codes = self.sample_posterior(subset, seed)
+        fitted_priors = fit_priors(codes, seed=seed, kinds=kinds, progress=progress, log_prior=self.log_prior)
+        if self.model.is_conditional:
+            note = "they are fitted to the codes of all classes together: with a label, those of other classes come too"
+            fitted_priors = replace(fitted_priors, notes=(*fitted_priors.notes, note))
+        return replace(self, priors=replace(fitted_priors, data=dataset.name))
 
     @torch.no_grad()
     def log_prior(self, z: Tensor) -> Tensor:
         """log p(z) of n codes (n x d) under the model's own prior, in nats."""
         if not isinstance(self.model, Variational):
-            return normal_terms(z).sum(1)
+            return normal_log_prob(z).sum(1)
         device = device_of(self.nets)
         return self.model.log_prior(z[None].to(device), **self.nets)[0].cpu()
 
     @torch.random.fork_rng(devices=[])
-    def draw_codes(self, data: Collection, seed: int = 0) -> Tensor:
+    def sample_posterior(self, data: Dataset, seed: int = 0) -> Tensor:
         """A code of each example of a collection, n x d: drawn from the posterior where the code is a distribution."""
-        model = self.needs(Encodes, NO_ENCODER)
+        model = self.require(EncoderModel, NO_ENCODER)
         reseed(device_of(self.nets), seed, "codes")
-        return self.codes(model.draw_codes, data)
+        return self.encode_with(model.sample_posterior, data)
 
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Examples:
         """The examples for latent codes z, n x d, of a conditional model with n `labels`."""
-        model = self.needs(Samples, "has no decoder")
-        if self.model.labelled and labels is None:
-            raise UserError(f"this {name_of(self.model)} is conditional: give the labels of the codes")
+        model = self.require(GenerativeModel, "has no decoder")
+        if self.model.is_conditional and labels is None:
+            raise UserError(f"this {model_name(self.model)} is conditional: give the labels of the codes")
 
         def made(*part: Tensor) -> Tensor:  # bytes, a chunk at a time: four times less than the network's numbers
-            return self.sees().inverse(model.generate(*part, **self.nets))
+            return self.domain_scaling().inverse(model.generate(*part, **self.nets))
 
-        return Examples(self.chunks(made, z, labels if self.model.labelled else None))
+        return Examples(self.map_chunks(made, z, labels if self.model.is_conditional else None))
 
-    def encode(self, data: Source, view: View | None = None) -> Tensor:
+    def encode(self, data: Source, options: DataOptions | None = None) -> Tensor:
         """Latent codes of examples, n x d: the posterior's mean where the code is a distribution."""
-        model = self.needs(Encodes, NO_ENCODER)
-        return self.codes(model.encode, self.fitting(data, view))
+        model = self.require(EncoderModel, NO_ENCODER)
+        return self.encode_with(model.encode, self.load_preprocessed(data, options))
 
-    def codes(self, encode: Callable[..., Tensor], data: Collection) -> Tensor:
+    def encode_with(self, encode: Callable[..., Tensor], data: Dataset) -> Tensor:
         """What `encode`, a method of the model, makes of examples, n x d."""
-        labels = data.labels if self.model.labelled else None
-        return self.chunks(lambda x, *y: encode(self.inputs(x), *y, **self.nets), data.x, labels)
+        labels = data.labels if self.model.is_conditional else None
+        return self.map_chunks(lambda x, *y: encode(self.scale_inputs(x), *y, **self.nets), data.x, labels)
 
-    def reconstruct(self, data: Source, view: View | None = None) -> Examples:
+    def reconstruct(self, data: Source, options: DataOptions | None = None) -> Examples:
         """The examples, encoded and decoded."""
-        collection = self.fitting(data, view)
-        return self.decode(self.encode(collection), collection.labels)
+        dataset = self.load_preprocessed(data, options)
+        return self.decode(self.encode(dataset), dataset.labels)
 
-    def translate(self, images: Source, to: str = "B", view: View | None = None) -> Examples:
+    def translate(self, data: Source, to: str = "B", options: DataOptions | None = None) -> Examples:
         """The translations of examples of one domain to the other, B or A, by a CycleGAN or a DiscoGAN.
 
         Images may have any size and channels: they get those of their domain, and keep alpha.  Raises UserError for
         examples of another kind, and where the model does not translate that way.
         """
-        home, _ = self.towards(to)
-        collection = load(images, with_range(images, whole(view), self.about, 1 - DOMAINS.index(to)))
-        if collection.are_images != (len(home) == 3) or (len(home) == 1 and collection.shape != home):
-            have, want = ("x".join(map(str, s)) for s in (collection.shape, home))
+        source_shape, _ = self.domain_shapes(to)
+        dataset = load(data, restore_range(data, without_holdout(options), self.metadata, 1 - DOMAINS.index(to)))
+        if dataset.has_images != (len(source_shape) == 3) or (len(source_shape) == 1 and dataset.shape != source_shape):
+            actual, expected = ("x".join(map(str, s)) for s in (dataset.shape, source_shape))
             raise UserError(
-                f"{collection.name} has examples of {have}, but this model translates those of {want} to {to}"
+                f"{dataset.name} has examples of {actual}, but this model translates those of {expected} to {to}"
             )
-        if not collection.are_images:
-            return Examples(self.vectors(collection.x, to))
-        size = at_once(collection.shape)
-        made = torch.cat([self.pixels(part.float() / 255, to) for part in collection.x.split(size)])
-        return Examples((made * 255).round().to(torch.uint8))
+        if not dataset.has_images:
+            return Examples(self.translate_vectors(dataset.x, to))
+        size = chunk_size(dataset.shape)
+        translations = torch.cat([self.translate_pixels(part.float() / 255, to) for part in dataset.x.split(size)])
+        return Examples((translations * 255).round().to(torch.uint8))
 
-    def pixels(self, x: Tensor, to: str) -> Tensor:
+    def translate_pixels(self, x: Tensor, to: str) -> Tensor:
         """The translations of images n x c x h x w of any size with pixels in [0, 1], as such."""
-        home, away = self.towards(to)
-        low, high = self.model.span
-        before, after = (self.sees(i).premultiplied for i in ((0, 1) if to == "B" else (1, 0)))
-        made = translated(
-            lambda part: (self.mapped(to, part * (high - low) + low) - low) / (high - low),
-            scalings.multiplied_pixels(x) if before else x, home, away,
-            self.needs(Translates, NO_TRANSLATOR).fixed(home),
+        source_shape, target_shape = self.domain_shapes(to)
+        low, high = self.model.pixel_range
+        is_source_premultiplied, is_target_premultiplied = (
+            self.domain_scaling(i).premultiplied for i in ((0, 1) if to == "B" else (1, 0))
+        )
+        translations = translate_images(
+            lambda part: (self.run_translator(to, part * (high - low) + low) - low) / (high - low),
+            scalings.premultiply_float(x) if is_source_premultiplied else x, source_shape, target_shape,
+            self.require(TranslationModel, NO_TRANSLATOR).has_fixed_size(source_shape),
         )  # fmt: skip
-        return scalings.divided_pixels(made) if after else made
+        return scalings.unpremultiply_float(translations) if is_target_premultiplied else translations
 
-    def vectors(self, x: Tensor, to: str) -> Tensor:
+    def translate_vectors(self, x: Tensor, to: str) -> Tensor:
         """The translations of vectors n x d, each domain in its own units."""
-        self.towards(to)
-        home, away = (self.sees(i) for i in ((0, 1) if to == "B" else (1, 0)))
-        return away.inverse(self.mapped(to, home(x)))
+        self.domain_shapes(to)
+        source_scaling, target_scaling = (self.domain_scaling(i) for i in ((0, 1) if to == "B" else (1, 0)))
+        return target_scaling.inverse(self.run_translator(to, source_scaling(x)))
 
     @torch.no_grad()
-    def mapped(self, to: str, x: Tensor) -> Tensor:
+    def run_translator(self, to: str, x: Tensor) -> Tensor:
         """What the network to this domain returns for examples as it sees them, on the CPU."""
-        model = self.needs(Translates, NO_TRANSLATOR)
+        model = self.require(TranslationModel, NO_TRANSLATOR)
         return model.translate(x.to(device_of(self.nets)), to, **self.nets).float().cpu()
 
     @property
     def directions(self) -> tuple[str, ...]:
         """The domains to which it translates: B, and mostly A."""
-        return self.needs(Translates, NO_TRANSLATOR).directions(**self.nets)
+        return self.require(TranslationModel, NO_TRANSLATOR).directions(**self.nets)
 
-    def towards(self, to: str) -> tuple[Shape, Shape]:
+    def domain_shapes(self, to: str) -> tuple[Shape, Shape]:
         """Shapes of the domain that is translated and of `to`; UserError where the model does not translate so."""
         if to not in self.directions:
-            raise UserError(f"this {name_of(self.model)} translates to {' and '.join(self.directions)}, not to {to!r}")
+            raise UserError(
+                f"this {model_name(self.model)} translates to {' and '.join(self.directions)}, not to {to!r}"
+            )
         a, b = self.shape
         return (a, b) if to == "B" else (b, a)
 
-    def chosen(self, n: int, label: str | int | None) -> Tensor | None:
+    def class_labels(self, n: int, label: str | int | None) -> Tensor | None:
         """n labels: those of one class, or all classes in turn; None where the model is not conditional."""
-        classes = self.about.get("classes", [])
-        if not self.model.labelled:
+        classes = self.metadata.get("classes", [])
+        if not self.model.is_conditional:
             if label is not None:
-                vae = "it" if isinstance(self.model, Variational) else "a vae"
-                how = f"train {vae} with conditional=true, or cgan"
-                raise UserError(f"label={label}: this {name_of(self.model)} was trained without labels: {how}")
+                suggestion = "it" if isinstance(self.model, Variational) else "a vae"
+                hint = f"train {suggestion} with conditional=true, or cgan"
+                raise UserError(f"label={label}: this {model_name(self.model)} was trained without labels: {hint}")
             return None
-        present = self.present()
+        present_classes = self.present_classes()
         if label is None:
-            return torch.tensor(present)[torch.arange(n) % len(present)]
-        known = str(label) in classes
-        if not known and not (str(label).isdigit() and int(label) < len(classes)):
+            return torch.tensor(present_classes)[torch.arange(n) % len(present_classes)]
+        is_known = str(label) in classes
+        if not is_known and not (str(label).isdigit() and int(label) < len(classes)):
             raise UserError(f"there is no class {label!r}: this model knows {', '.join(classes[:40])}")
-        number = classes.index(str(label)) if known else int(label)
-        if number not in present:
-            there = ", ".join(classes[i] for i in present[:40])
-            raise UserError(f"no example of class {classes[number]} was trained on: this model knows {there}")
-        return torch.full((n,), number)
+        class_index = classes.index(str(label)) if is_known else int(label)
+        if class_index not in present_classes:
+            available = ", ".join(classes[i] for i in present_classes[:40])
+            raise UserError(f"no example of class {classes[class_index]} was trained on: this model knows {available}")
+        return torch.full((n,), class_index)
 
-    def present(self) -> list[int]:
+    def present_classes(self) -> list[int]:
         """The numbers of the classes that the run's data had examples of."""
-        return [i for i in range(len(self.about.get("classes", []))) if i not in self.about.get("absent", [])]
+        return [i for i in range(len(self.metadata.get("classes", []))) if i not in self.metadata.get("absent", [])]
 
-    def fitting(self, data: Source, view: View | None = None) -> Collection:
+    def load_preprocessed(self, data: Source, options: DataOptions | None = None) -> Dataset:
         """The examples that a source names, as the model learns them; UserError unless they are of its kind."""
-        prepared: Collection = self.model.prepare(self.matching(data, view), once=True)
-        return prepared
+        dataset: Dataset = self.model.preprocess(self.load_matching(data, options), deterministic=True)
+        return dataset
 
-    def matching(self, data: Source, view: View | None = None) -> Collection:
+    def load_matching(self, data: Source, options: DataOptions | None = None) -> Dataset:
         """The examples that a source names, as they are; UserError unless they are of the model's kind."""
-        if self.model.domains == 2:
+        if self.model.n_domains == 2:
             raise UserError(
-                f"this {name_of(self.model)} has two domains, and no encoder: it can translate, not do this"
+                f"this {model_name(self.model)} has two domains, and no encoder: it can translate, not do this"
             )
-        collection = self.loaded(data, whole(view))
-        if collection.shape != self.shape or collection.are_images != (len(self.shape) == 3):
-            have, want = ("x".join(map(str, s)) for s in (collection.shape, self.shape))
+        dataset = self.load_dataset(data, without_holdout(options))
+        if dataset.shape != self.shape or dataset.has_images != (len(self.shape) == 3):
+            actual, expected = ("x".join(map(str, s)) for s in (dataset.shape, self.shape))
             raise UserError(
-                f"{collection.name} has examples of {have}, but this model was trained on {want}"
-                + (f": ask for them, {asked(self.shape)}" if len(self.shape) == 3 and collection.are_images else "")
+                f"{dataset.name} has examples of {actual}, but this model was trained on {expected}"
+                + (
+                    f": ask for them, {shape_options(self.shape)}"
+                    if len(self.shape) == 3 and dataset.has_images
+                    else ""
+                )
             )
-        if self.model.labelled and list(collection.classes) != self.about.get("classes"):
+        if self.model.is_conditional and list(dataset.classes) != self.metadata.get("classes"):
             raise UserError(
-                f"{collection.name} has the classes {', '.join(collection.classes[:20]) or '(none)'}, but this model "
-                f"was trained on {', '.join(self.about.get('classes', [])[:20])}: give data with the same classes"
+                f"{dataset.name} has the classes {', '.join(dataset.classes[:20]) or '(none)'}, but this model "
+                f"was trained on {', '.join(self.metadata.get('classes', [])[:20])}: give data with the same classes"
             )
-        self.model.check(collection)
-        return collection
+        self.model.validate_data(dataset)
+        return dataset
 
-    def loaded(self, data: Source, view: View) -> Collection:
+    def load_dataset(self, data: Source, options: DataOptions) -> Dataset:
         """A source's collection.  Images by name or path get the run's own size and channels, unless `view` says."""
-        view = with_range(data, view, self.about)
-        origin = self.origin() if len(self.shape) == 3 else None
+        options = restore_range(data, options, self.metadata)
+        origin = self.training_source() if len(self.shape) == 3 else None
         if origin is None or not isinstance(data, str | Path):
-            return load(data, view)
-        own = View(size=view.size or origin[1].size, channels=view.channels or origin[1].channels)
+            return load(data, options)
+        run_options = DataOptions(size=options.size or origin[1].size, channels=options.channels or origin[1].channels)
         if holds_images(Path(data).expanduser()):  # its images may have different sizes: they are resized one by one
-            return load(data, replace(view, size=own.size, channels=own.channels))
-        collection = load(data, view)
-        return load(collection, own) if collection.are_images else collection
+            return load(data, replace(options, size=run_options.size, channels=run_options.channels))
+        dataset = load(data, options)
+        return load(dataset, run_options) if dataset.has_images else dataset
 
-    def origin(self) -> tuple[str, View] | None:
+    def training_source(self) -> tuple[str, DataOptions] | None:
         """What the run was trained on, as its config.json says; None where nothing says it, or it was an array."""
-        found = self.origins()
-        return None if found is None or isinstance(found[0], tuple) else (found[0], found[1])
+        sources = self.training_sources()
+        return None if sources is None or isinstance(sources[0], tuple) else (sources[0], sources[1])
 
-    def origins(self) -> tuple[str | tuple[str, ...], View] | None:
+    def training_sources(self) -> tuple[str | tuple[str, ...], DataOptions] | None:
         """The same, of a translator with the sources of both domains."""
         if self.folder is None:
             return None
         try:
-            said = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))["data"]
-            source = tuple(said["source"]) if isinstance(said["source"], list) else said["source"]
-            arrays = "array" in (source if isinstance(source, tuple) else (source,))
-            return None if arrays else (source, replace(recorded(said), range=range_in(self.about)))
+            data_config = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))["data"]
+            source = tuple(data_config["source"]) if isinstance(data_config["source"], list) else data_config["source"]
+            has_array = "array" in (source if isinstance(source, tuple) else (source,))
+            return (
+                None
+                if has_array
+                else (source, replace(options_from_config(data_config), range=read_range(self.metadata)))
+            )
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def sees(self, domain: int = 0) -> Scaling:
+    def domain_scaling(self, domain: int = 0) -> Scaling:
         """How the model sees the examples of a domain, 0 (A) or 1 (B); most have one."""
-        return self.scaling[domain] if self.scaling else Scaling(self.model.span)
+        return self.scaling[domain] if self.scaling else Scaling(self.model.pixel_range)
 
-    def inputs(self, x: Tensor, domain: int = 0) -> Tensor:
+    def scale_inputs(self, x: Tensor, domain: int = 0) -> Tensor:
         """Examples of a collection as the model sees them."""
-        return self.sees(domain)(x)
+        return self.domain_scaling(domain)(x)
 
     @torch.no_grad()  # not inference mode, whose results nothing can be learnt from
-    def chunks(self, function: Callable[..., Tensor], *inputs: Tensor | None) -> Tensor:
+    def map_chunks(self, function: Callable[..., Tensor], *inputs: Tensor | None) -> Tensor:
         """The function of the inputs that are there, computed in chunks on the networks' device."""
-        device, size = device_of(self.nets), at_once(self.shape)
+        device, size = device_of(self.nets), chunk_size(self.shape)
         parts = zip(*(t.split(size) for t in inputs if t is not None), strict=True)
         return torch.cat([function(*(t.to(device) for t in part)).cpu() for part in parts])
 
-    def needs(self, protocol: type[P], lacks: str) -> P:
+    def require(self, protocol: type[P], message: str) -> P:
         """The model as one of this protocol; UserError where it lacks it."""
         if not isinstance(self.model, protocol):
-            raise UserError(f"{name_of(self.model)} {lacks}")
+            raise UserError(f"{model_name(self.model)} {message}")
         return self.model
 
     def save(self, path: Path) -> None:
         """Write the safetensors file, atomically."""
-        tensors, about_priors = stored(self.priors)
-        of_scaling, about_scaling = scalings.stored(self.scaling)
-        header = self.about | about_priors | about_scaling | {
-            "format": FORMAT, "ganvas": __version__, "model": name_of(self.model),
-            "fields": plain(self.model), "shape": list(self.shape),
+        tensors, prior_header = serialize_priors(self.priors)
+        scaling_tensors, scaling_header = scalings.scaling_state(self.scaling)
+        header = self.metadata | prior_header | scaling_header | {
+            "format": FORMAT_VERSION, "ganvas": __version__, "model": model_name(self.model),
+            "fields": to_dict(self.model), "shape": list(self.shape),
         }  # fmt: skip
         weights = {name: t.detach().cpu().contiguous() for name, t in self.nets.state_dict().items()}
-        with written(path) as temporary:
-            save_file(weights | tensors | of_scaling, temporary, {"ganvas": json.dumps(header)})
+        with atomic_write(path) as temporary:
+            save_file(weights | tensors | scaling_tensors, temporary, {"ganvas": json.dumps(header)})
 
 
 def load_trained(path: str | Path, device: torch.device | None = None) -> Trained:
     """The model in a run folder or a weights file; UserError where it is missing, damaged or does not fit."""
     path = Path(path)
-    file = path / WEIGHTS if path.is_dir() else path
-    header, weights = read(file)
+    file = path / WEIGHTS_FILE if path.is_dir() else path
+    header, weights = read_safetensors(file)
     if not {"model", "fields", "shape"} <= header.keys():
-        raise UserError(f"{file} holds no model's weights: give a run folder, or its {WEIGHTS}")
-    check(OfWeights, header, file)
-    if header.get("format", 0) > FORMAT:
+        raise UserError(f"{file} holds no model's weights: give a run folder, or its {WEIGHTS_FILE}")
+    validate_header(WeightsHeader, header, file)
+    if header.get("format", 0) > FORMAT_VERSION:
         raise UserError(f"{file} was written by a newer Ganvas ({header.get('ganvas')}): update with pip install -U")
     if header["model"] not in MODELS:
         raise UserError(f"{file} holds a model {header['model']!r}, which this Ganvas does not know")
-    if file.name == WEIGHTS:
+    if file.name == WEIGHTS_FILE:
         check_config(file, header)
-    fitted = restored(weights, header, file)
-    model = model_in(header, file)
+    fitted_priors = deserialize_priors(weights, header, file)
+    model = parse_model(header, file)
     shape = tuple(tuple(n) if isinstance(n, list) else n for n in header["shape"])
     classes = len(header.get("classes", []))
-    scaling = scalings.restored(weights, header, model)
+    scaling = scalings.scaling_from_state(weights, header, model)
     check_networks(model, shape, classes, weights, False, f"{file}: the weights do not fit its own header")
     networks = model.networks(shape, classes)
-    nets = nn.ModuleDict({name: net for name, net in networks.items() if name not in model.scaffolding})
+    nets = nn.ModuleDict({name: net for name, net in networks.items() if name not in model.training_only})
     nets.load_state_dict(weights)
-    about = {k: v for k, v in header.items() if k not in ("format", "ganvas", "model", "fields", "shape")}
+    metadata = {k: v for k, v in header.items() if k not in ("format", "ganvas", "model", "fields", "shape")}
     nets = nets.to(device or "cpu").eval().requires_grad_(False)
-    run = file.parent if (file.parent / "config.json").exists() else None
-    trained = Trained(model, shape, nets, about, run, fitted, scaling)
-    if fitted is not None:
-        check_drawn(fitted, trained.noise(2, generator(torch.device("cpu"), 0, "fits")), file)
+    run_folder = file.parent if (file.parent / "config.json").exists() else None
+    trained = Trained(model, shape, nets, metadata, run_folder, fitted_priors, scaling)
+    if fitted_priors is not None:
+        validate_priors(fitted_priors, trained.sample_prior(2, make_generator(torch.device("cpu"), 0, "fits")), file)
     return trained
 
 
-def at_once(shape: Shape) -> int:
+def chunk_size(shape: Shape) -> int:
     """How many examples of this shape go through a network together, so that memory suffices for large ones too."""
-    return min(CHUNK, max(1, NUMBERS // prod(shape)))
+    return min(MAX_EXAMPLES_PER_CHUNK, max(1, MAX_NUMBERS_PER_CHUNK // prod(shape)))

@@ -18,25 +18,25 @@ from PIL import Image
 from torch import Tensor
 
 from ..data import DOMAINS
-from ..data.folder import readable
-from ..data.images import Page, decoded, of_warnings, unbounded, unread
-from ..data.levels import Bounds, bounds_in, covers
-from ..data.listing import ARCHIVES, RECORD, SUFFIXES, ZIP, File, Listing, is_image, listed, mode_of
+from ..data.folder import supported_formats
+from ..data.images import Page, decode, decoder_notes, lift_pixel_limit, unreadable_reason
+from ..data.levels import Bounds, range_applies, read_bounds
+from ..data.listing import ARCHIVES, IMAGE_SUFFIXES, RECORD_FILE, ZIP, File, Listing, is_image, list_files, path_mode
 from ..errors import UserError
-from ..io.atomic import written
-from ..metrics.features.base import digest
-from ..model import name_of
-from .trained import Trained, at_once
+from ..io.atomic import atomic_write
+from ..metrics.features.base import weights_digest
+from ..model import model_name
+from .trained import Trained, chunk_size
 
-AHEAD = 64
+READ_AHEAD = 64
 """images that are read before the first of them is translated, so that those of one size go together"""
-QUALITY = 95
+JPEG_QUALITY = 95
 """of JPEG and WebP"""
 Progress = Callable[[int, int], None]
 
 
 @dataclass
-class Summary:
+class TranslationSummary:
     """What became of the images."""
 
     out: Path
@@ -58,55 +58,56 @@ class Summary:
     learnt: str = ""
     """that size"""
 
-    def plain(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         return self.__dict__ | {"out": str(self.out)}
 
     def lines(self) -> list[str]:
         """For people."""
-        said = [f"{self.translated} translated, in {self.out}"]
+        messages = [f"{self.translated} translated, in {self.out}"]
         if self.there:
-            said.append(f"{self.there} were there already: --force makes them again")
-        said += [f"skipped {name}: {why}" for name, why in self.skipped.items()]
-        said += self.notes
+            messages.append(f"{self.there} were there already: --force makes them again")
+        messages += [f"skipped {name}: {why}" for name, why in self.skipped.items()]
+        messages += self.notes
         if self.rounded:
-            now = "has" if self.rounded == 1 else "have"
+            verb = "has" if self.rounded == 1 else "have"
             keep = "PNGs keep 16, and grey TIFFs all, where the model writes grey"
-            said.append(f"{self.rounded} had more than 8 bits, and now {now} 8: {keep}")
+            messages.append(f"{self.rounded} had more than 8 bits, and now {verb} 8: {keep}")
         if self.resized:
-            said.append(of_another_size(self.resized, self.learnt))
+            messages.append(size_warning(self.resized, self.learnt))
         if self.animated:
             are, which = ("is", "its first image") if self.animated == 1 else ("are", "the first image of each")
             have = "has" if self.animated == 1 else "have"
-            said.append(f"{self.animated} {are} animated or {have} several pages: {which} was translated")
-        return said
+            messages.append(f"{self.animated} {are} animated or {have} several pages: {which} was translated")
+        return messages
 
 
-def of_another_size(n: int, learnt: str) -> str:
+def size_warning(n: int, training_size: str) -> str:
     """What is said of images that the model has not learnt the scale of."""
     return (
-        f"{n} {'has' if n == 1 else 'have'} another size than the {learnt} pixels that the model was trained on, and "
+        f"{n} {'has' if n == 1 else 'have'} another size than the {training_size} pixels that the model was "
+        "trained on, and "
         "what it does depends on the scale: resize them first where translations look wrong"
     )
 
 
-def pixels_of(shape: Sequence[int]) -> str:
+def format_size(shape: Sequence[int]) -> str:
     """Width and height of images c x h x w."""
     return f"{shape[2]} x {shape[1]}"
 
 
 @dataclass(frozen=True)
-class Picture:
+class InputImage:
     """An image as it was read: c x h x w floats in [0, 1] with 1, 3 or 4 channels."""
 
     path: Path
     x: Tensor
-    kind: np.dtype
+    dtype: np.dtype
     """of the numbers in the file"""
-    lost: bool = False
+    has_lost_bits: bool = False
     """whether its file has 16 bits, but eight were read"""
-    moves: bool = False
+    is_animated: bool = False
     """whether it is the first of several in its file"""
-    form: str = "PNG"
+    image_format: str = "PNG"
     """Pillow's name of its file's format"""
 
 
@@ -118,7 +119,7 @@ def translate_files(
     *,
     force: bool = False,
     progress: Progress = lambda done, total: None,
-) -> Summary:
+) -> TranslationSummary:
     """Translate an image to the file `out`, or every image below a folder to its own relative path below `out`.
 
     Images keep their size (unless the domains' sizes differ), format, alpha and, as PNG or where the translation is a
@@ -127,223 +128,243 @@ def translate_files(
     UserError for a source without images, and for a folder that holds translations by other weights or to the other
     domain.
     """
-    home, _ = trained.towards(to)  # refuses before anything is read
-    if len(home) != 3:
+    source_shape, _ = trained.domain_shapes(to)  # refuses before anything is read
+    if len(source_shape) != 3:
         raise UserError(
-            f"this {name_of(trained.model)} translates vectors of {home[0]} numbers, and {source} holds no such: give "
+            f"this {model_name(trained.model)} translates vectors of {source_shape[0]} numbers, and {source} "
+            "holds no such: give "
             "vectors n x d, a .npy or .npz file"
         )
-    with unbounded() as said:
-        summary = translate_all(trained, source, out, to, force, progress)
-    summary.notes += of_warnings(said)
+    with lift_pixel_limit() as warnings:
+        summary = translate_pending(trained, source, out, to, force, progress)
+    summary.notes += decoder_notes(warnings)
     return summary
 
 
-def translate_all(trained: Trained, source: Path, out: Path, to: str, force: bool, progress: Progress) -> Summary:
+def translate_pending(
+    trained: Trained, source: Path, out: Path, to: str, force: bool, progress: Progress
+) -> TranslationSummary:
     """The same, while Pillow's own limits and warnings are put off."""
-    away = DOMAINS.index(to)
-    before, after = (bounds_in(trained.about, domain) for domain in (1 - away, away))
-    pairs, found = planned(source, out)
-    learnt = pixels_of(trained.towards(to)[0])
-    summary = Summary(out, others=len(found.others), learnt=learnt, notes=found.notes + found.left_out())
-    record = record_of(trained, to) if source.is_dir() else None
-    earlier = check_record(out, record, force) if record else None
-    todo = [(path, target) for path, target in pairs if force or not target.exists()]
-    summary.there = len(pairs) - len(todo)
-    done = summary.there
-    folder, unwritten = out, record and with_files(record, earlier, [target.relative_to(out) for _, target in todo])
+    target_index = DOMAINS.index(to)
+    source_bounds, target_bounds = (
+        read_bounds(trained.metadata, domain) for domain in (1 - target_index, target_index)
+    )
+    pairs, listing = plan_translations(source, out)
+    training_size = format_size(trained.domain_shapes(to)[0])
+    summary = TranslationSummary(
+        out, others=len(listing.others), learnt=training_size, notes=listing.notes + listing.excluded_notes()
+    )
+    record = make_record(trained, to) if source.is_dir() else None
+    previous_record = check_record(out, record, force) if record else None
+    pending = [(path, target) for path, target in pairs if force or not target.exists()]
+    summary.there = len(pairs) - len(pending)
+    n_done = summary.there
+    folder, pending_record = (
+        out,
+        record and add_files(record, previous_record, [target.relative_to(out) for _, target in pending]),
+    )
     if (
-        not record and todo and (folder := todo[0][1].parent).resolve() == source.parent.resolve()
+        not record and pending and (folder := pending[0][1].parent).resolve() == source.parent.resolve()
     ):  # beside its original
-        known = recorded_in(folder)
-        unwritten = with_files(known, known, [Path(todo[0][1].name)])
-    for group in read_ahead(todo, before):
-        progress(done, len(pairs))
-        for pictures in alike([picture for _, picture in group if isinstance(picture, Picture)], trained):
-            made = trained.pixels(torch.stack([p.x for p in pictures]), to)
-            if unwritten:
-                write_record(folder, unwritten)
-                unwritten = None
-            for picture, x in zip(pictures, made, strict=True):
-                target = next(target for (path, target), read in group if read is picture)
-                summary.rounded += write(target, x, picture, after) or picture.lost
-                summary.animated += picture.moves
-                summary.resized += pixels_of(picture.x.shape) != summary.learnt
+        folder_record = read_record(folder)
+        pending_record = add_files(folder_record, folder_record, [Path(pending[0][1].name)])
+    for group in read_ahead(pending, source_bounds):
+        progress(n_done, len(pairs))
+        for images in batch_by_shape([picture for _, picture in group if isinstance(picture, InputImage)], trained):
+            translations = trained.translate_pixels(torch.stack([p.x for p in images]), to)
+            if pending_record:
+                write_record(folder, pending_record)
+                pending_record = None
+            for image, x in zip(images, translations, strict=True):
+                target = next(target for (path, target), read in group if read is image)
+                summary.rounded += write_image(target, x, image, target_bounds) or image.has_lost_bits
+                summary.animated += image.is_animated
+                summary.resized += format_size(image.x.shape) != summary.learnt
                 summary.translated += 1
-        for (path, _), read in group:
-            if isinstance(read, str):
-                summary.skipped[name_below(path, source)] = read
-        done += len(group)
-    progress(done, len(pairs))
+        for (path, _), result in group:
+            if isinstance(result, str):
+                summary.skipped[relative_name(path, source)] = result
+        n_done += len(group)
+    progress(n_done, len(pairs))
     if pairs and not summary.translated + summary.there:
-        first = next(iter(summary.skipped.items()))
-        raise UserError(f"{source}: none of its {len(pairs)} images can be read; the first, {first[0]}: {first[1]}")
+        first_skipped = next(iter(summary.skipped.items()))
+        raise UserError(
+            f"{source}: none of its {len(pairs)} images can be read; the first, {first_skipped[0]}: {first_skipped[1]}"
+        )
     return summary
 
 
-def record_of(trained: Trained, to: str) -> dict[str, Any]:
+def make_record(trained: Trained, to: str) -> dict[str, Any]:
     """What `RECORD` says of translations: a digest of the weights, the domain, and for people run and step."""
-    weights = digest({name: tensor.cpu() for name, tensor in trained.nets.state_dict().items()})
-    run = name_of(trained.model) if trained.folder is None else trained.folder.resolve().name
-    return {"weights": weights, "to": to, "run": run, "step": trained.about.get("step")}
+    weights = weights_digest({name: tensor.cpu() for name, tensor in trained.nets.state_dict().items()})
+    run = model_name(trained.model) if trained.folder is None else trained.folder.resolve().name
+    return {"weights": weights, "to": to, "run": run, "step": trained.metadata.get("step")}
 
 
-def recorded_in(out: Path) -> dict[str, Any]:
+def read_record(out: Path) -> dict[str, Any]:
     """What `out` says of translations in it; that there are none, where it says nothing that can be read."""
     try:
-        found: Any = json.loads((out / RECORD).read_text(encoding="utf-8"))
+        record: Any = json.loads((out / RECORD_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
-        found = None
-    return found if isinstance(found, dict) else {"files": []}
+        record = None
+    return record if isinstance(record, dict) else {"files": []}
 
 
 def check_record(out: Path, record: dict[str, Any], force: bool) -> dict[str, Any]:
     """What `out` says of translations in it; UserError where it holds others, unless they are to be made anew."""
-    found = recorded_in(out)
+    existing = read_record(out)
     try:
-        same = all(found[key] == record[key] for key in ("weights", "to"))
-        holds = f"to {found['to']} of {found['run']}" + ("" if found["step"] is None else f" step {found['step']}")
+        is_same = all(existing[key] == record[key] for key in ("weights", "to"))
+        contents = f"to {existing['to']} of {existing['run']}" + (
+            "" if existing["step"] is None else f" step {existing['step']}"
+        )
     except (KeyError, TypeError):  # names alone, of single images that were translated beside their originals
-        return {"files": found.get("files", [])}
-    if not same and not force:
-        raise UserError(f"{out} holds translations {holds}: give another folder, or `force` to make them anew")
-    return found
+        return {"files": existing.get("files", [])}
+    if not is_same and not force:
+        raise UserError(f"{out} holds translations {contents}: give another folder, or `force` to make them anew")
+    return existing
 
 
-def with_files(record: dict[str, Any], earlier: dict[str, Any] | None, made: list[Path]) -> dict[str, Any]:
+def add_files(
+    record: dict[str, Any], previous_record: dict[str, Any] | None, translations: list[Path]
+) -> dict[str, Any]:
     """The record with the names of the translations, so that nobody takes them for data, nor data for them.
 
     One that was written before names were, stands for all files in its folder.
     """
-    known = (earlier or {}).get("files")
-    if not isinstance(known, list):
+    previous_files = (previous_record or {}).get("files")
+    if not isinstance(previous_files, list):
         return record
-    names = {name for name in known if isinstance(name, str)}
-    return record | {"files": sorted({*names, *(path.as_posix() for path in made)})}
+    names = {name for name in previous_files if isinstance(name, str)}
+    return record | {"files": sorted({*names, *(path.as_posix() for path in translations)})}
 
 
 def write_record(out: Path, record: dict[str, Any]) -> None:
     """Say in `out` what its translations are."""
-    with written(out / RECORD) as temporary:
+    with atomic_write(out / RECORD_FILE) as temporary:
         temporary.write_text(json.dumps(record) + "\n", encoding="utf-8")
 
 
-def planned(source: Path, out: Path) -> tuple[list[tuple[Path, Path]], Listing]:
+def plan_translations(source: Path, out: Path) -> tuple[list[tuple[Path, Path]], Listing]:
     """Each image with the file that its translation goes to, and what else there is."""
-    mode = mode_of(source)
+    mode = path_mode(source)
     if mode is None:
         raise UserError(f"{source} does not exist: give an image or a folder of images")
     if stat.S_ISDIR(mode):
-        return planned_tree(source, out)
+        return plan_folder(source, out)
     if not stat.S_ISREG(mode) or not is_image(File((source.name,), source)):
-        unpack = ", or unpack the archive first" if source.suffix.lower() in {ZIP, *ARCHIVES} else ""
-        raise UserError(f"{source} is no image: {readable()}{unpack}")
+        hint = ", or unpack the archive first" if source.suffix.lower() in {ZIP, *ARCHIVES} else ""
+        raise UserError(f"{source} is no image: {supported_formats()}{hint}")
     target = out / source.name if out.is_dir() else out
-    if target.suffix.lower() not in SUFFIXES and (target.suffix or source.suffix):
+    if target.suffix.lower() not in IMAGE_SUFFIXES and (target.suffix or source.suffix):
         raise UserError(f"cannot write {target}: end its name as an image's, in {source.suffix or '.png'} for example")
     if target.resolve() == source.resolve():
         raise UserError(f"{target} is the source itself: give another place for the translation")
     return [(source, target)], Listing(source)
 
 
-def planned_tree(source: Path, out: Path) -> tuple[list[tuple[Path, Path]], Listing]:
+def plan_folder(source: Path, out: Path) -> tuple[list[tuple[Path, Path]], Listing]:
     """Those of a folder; what lies in `out` is no source, should that be within the folder."""
     if out.resolve() == source.resolve():
         raise UserError(f"{out} is the source itself: give another folder for the translations")
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file: give a folder for the translations of {source}")
-    found = listed(source, out)
-    if not found.images:
-        raise UserError(f"{source} holds no images ({readable()})")
-    return [(file.path, out.joinpath(*file.parts)) for file in found.images], found
+    listing = list_files(source, out)
+    if not listing.images:
+        raise UserError(f"{source} holds no images ({supported_formats()})")
+    return [(file.path, out.joinpath(*file.parts)) for file in listing.images], listing
 
 
 def read_ahead(
-    todo: list[tuple[Path, Path]], bounds: Bounds | None
-) -> Iterator[list[tuple[tuple[Path, Path], Picture | str]]]:
+    pending: list[tuple[Path, Path]], bounds: Bounds | None
+) -> Iterator[list[tuple[tuple[Path, Path], InputImage | str]]]:
     """The images in groups, decoded in parallel, one group ahead of what is asked for."""
-    parts = [todo[i : i + AHEAD] for i in range(0, len(todo), AHEAD)]
+    parts = [pending[i : i + READ_AHEAD] for i in range(0, len(pending), READ_AHEAD)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        waiting = [pool.map(partial(read, bounds=bounds), [path for path, _ in part]) for part in parts[:1]]
+        results = [pool.map(partial(read_image, bounds=bounds), [path for path, _ in part]) for part in parts[:1]]
         for i, part in enumerate(parts):
             if i + 1 < len(parts):
-                waiting.append(pool.map(partial(read, bounds=bounds), [path for path, _ in parts[i + 1]]))
-            yield list(zip(part, waiting.pop(0), strict=True))
+                results.append(pool.map(partial(read_image, bounds=bounds), [path for path, _ in parts[i + 1]]))
+            yield list(zip(part, results.pop(0), strict=True))
 
 
-def read(path: Path, bounds: Bounds | None = None) -> Picture | str:
+def read_image(path: Path, bounds: Bounds | None = None) -> InputImage | str:
     """An image, upright as its EXIF orientation says, or why it cannot be read; black and white as `bounds` say."""
     file = File((path.name,), path)
     try:
-        pixels, pages, form = decoded(Page(file))
-        values, kind = pixels.values, pixels.values.dtype
+        pixels, pages, image_format = decode(Page(file))
+        values, dtype = pixels.values, pixels.values.dtype
         if bounds is None and pixels.white is None:
             return f"{pixels.kind} have no black and white of their own, and the model was trained without `range`"
         white = float(pixels.white or 1)
-        low, high = bounds if bounds and covers(kind, bounds) else (0.0, white)
+        low, high = bounds if bounds and range_applies(dtype, bounds) else (0.0, white)
         x = torch.from_numpy(values.transpose(2, 0, 1).astype(np.float32))
         if not x.isfinite().all():
             return "holds NaN or infinity: replace these"
         x[:3] = ((x[:3] - low) / (high - low)).clamp(0, 1)
         x[3:] /= white
-        return Picture(path, x, kind, pixels.lost, pages > 1, form)
+        return InputImage(path, x, dtype, pixels.has_more_bits, pages > 1, image_format)
     except Exception as error:  # a damaged file can raise anything: struct.error, RuntimeError, ...
-        return unread(error, file)
+        return unreadable_reason(error, file)
 
 
-def alike(pictures: list[Picture], trained: Trained) -> Iterator[list[Picture]]:
+def batch_by_shape(images: list[InputImage], trained: Trained) -> Iterator[list[InputImage]]:
     """The pictures in batches of one shape each, small enough for the networks."""
-    groups: dict[tuple[int, ...], list[Picture]] = {}
-    for picture in pictures:
-        groups.setdefault(tuple(picture.x.shape), []).append(picture)
+    groups: dict[tuple[int, ...], list[InputImage]] = {}
+    for image in images:
+        groups.setdefault(tuple(image.x.shape), []).append(image)
     for shape, group in groups.items():
-        size = at_once(shape)
+        size = chunk_size(shape)
         for i in range(0, len(group), size):
             yield group[i : i + size]
 
 
-def write(target: Path, x: Tensor, picture: Picture, bounds: Bounds | None = None) -> bool:
+def write_image(target: Path, x: Tensor, image: InputImage, bounds: Bounds | None = None) -> bool:
     """Write the translation of a picture, atomically; returns whether it has fewer bits than that.
 
     Its format is the one that its name says, or else the picture's.  Numbers are those of the picture's kind where the
     format can hold them, black and white as `bounds` say.
     """
-    form = Image.registered_extensions().get(target.suffix.lower(), "JPEG" if picture.form == "MPO" else picture.form)
-    array = numbers_of(x, picture.kind, bounds, form)
-    keep = array.dtype != np.uint8
-    if keep and len(x) > 1:
-        with written(target) as temporary:
-            temporary.write_bytes(png_of(array))
+    image_format = Image.registered_extensions().get(
+        target.suffix.lower(), "JPEG" if image.image_format == "MPO" else image.image_format
+    )
+    array = to_array(x, image.dtype, bounds, image_format)
+    keeps_depth = array.dtype != np.uint8
+    if keeps_depth and len(x) > 1:
+        with atomic_write(target) as temporary:
+            temporary.write_bytes(encode_png16(array))
         return False
-    drawn = Image.fromarray(array[:, :, 0] if len(x) == 1 else array)
-    if form == "JPEG" and drawn.mode == "RGBA":
-        white = Image.new("RGB", drawn.size, "white")
-        white.paste(drawn, mask=drawn.getchannel("A"))
-        drawn = white
-    with written(target) as temporary:
-        drawn.save(temporary, form, **({"quality": QUALITY} if form in ("JPEG", "WEBP") else {}))
-    return picture.kind != np.uint8 and not keep
+    output = Image.fromarray(array[:, :, 0] if len(x) == 1 else array)
+    if image_format == "JPEG" and output.mode == "RGBA":
+        background = Image.new("RGB", output.size, "white")
+        background.paste(output, mask=output.getchannel("A"))
+        output = background
+    with atomic_write(target) as temporary:
+        output.save(temporary, image_format, **({"quality": JPEG_QUALITY} if image_format in ("JPEG", "WEBP") else {}))
+    return image.dtype != np.uint8 and not keeps_depth
 
 
-def numbers_of(x: Tensor, kind: np.dtype, bounds: Bounds | None, form: str) -> np.ndarray:
+def to_array(x: Tensor, dtype: np.dtype, bounds: Bounds | None, image_format: str) -> np.ndarray:
     """A translation with pixels in [0, 1] as h x w x c numbers: of this kind where the format holds them, else bytes.
 
     16 bits go into PNGs, and with one channel into TIFFs and PNMs; other kinds into TIFFs with one channel, if `bounds`
     say what is black and white.
     """
     low, high = bounds or (0.0, 65535.0)
-    words = kind == np.uint16 and low >= 0 and high <= 65535
-    grey = len(x) == 1
-    holds = (words and (form == "PNG" or (grey and form in ("TIFF", "PPM")))) or (grey and bounds and form == "TIFF")
-    if kind == np.uint8 or not holds:
+    is_16_bit = dtype == np.uint16 and low >= 0 and high <= 65535
+    is_grey = len(x) == 1
+    can_store = (is_16_bit and (image_format == "PNG" or (is_grey and image_format in ("TIFF", "PPM")))) or (
+        is_grey and bounds and image_format == "TIFF"
+    )
+    if dtype == np.uint8 or not can_store:
         return (x * 255).round().clamp(0, 255).movedim(0, -1).cpu().numpy().astype(np.uint8)
     x = x.double().clamp(0, 1)
     x = torch.cat([x[:3] * (high - low) + low, x[3:] * 65535])
-    number = kind if words else np.dtype(np.float32) if kind.kind == "f" else np.dtype(np.int32)
-    return (x if number.kind == "f" else x.round()).movedim(0, -1).cpu().numpy().astype(number)
+    output_dtype = dtype if is_16_bit else np.dtype(np.float32) if dtype.kind == "f" else np.dtype(np.int32)
+    return (x if output_dtype.kind == "f" else x.round()).movedim(0, -1).cpu().numpy().astype(output_dtype)
 
 
-def png_of(array: np.ndarray) -> bytes:
+def encode_png16(array: np.ndarray) -> bytes:
     """A PNG with 16 bits of each colour of h x w x 3 or 4 numbers, which Pillow cannot write.
 
     PNG specification (ISO/IEC 15948), sections 5 and 11.2: rows of big-endian numbers, each after filter type 0.
@@ -359,5 +380,5 @@ def png_of(array: np.ndarray) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
-def name_below(path: Path, source: Path) -> str:
+def relative_name(path: Path, source: Path) -> str:
     return str(path.relative_to(source)) if source.is_dir() else path.name

@@ -12,14 +12,14 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from ..errors import UserError, cannot_write
+from ..errors import UserError, write_error
 
-LONGEST = 100
+MAX_NAME_BYTES = 100
 """bytes of a name that Ganvas makes up: file systems take 255, of which others add to it"""
 
 
 @contextmanager
-def written(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """A temporary file beside `path` that takes its place, at once and whole, when the block ends well.
 
     Whoever reads `path` sees the old content or the new, never half of it, even if the power fails.  Its folder is made
@@ -27,7 +27,7 @@ def written(path: Path) -> Iterator[Path]:
     the disk is full or something else than the caller is to blame.
     """
     temporary = path.with_name(temporary_name(path.name, os.getpid()))
-    make_folder(path)
+    make_parent(path)
     try:
         temporary.touch()
         mode = temporary.stat().st_mode  # as the umask has it, whatever mode the block's writer prefers
@@ -35,63 +35,63 @@ def written(path: Path) -> Iterator[Path]:
         temporary.chmod(mode)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        replace(temporary, path)
+        replace_file(temporary, path)
     except SafetensorError as error:
-        raise cannot_write(path, system_error(error)) from error
+        raise write_error(path, to_os_error(error)) from error
     except OSError as error:
         if error.filename not in (None, str(path), str(temporary)):  # something that the block reads
             raise
-        raise cannot_write(path, error) from error
+        raise write_error(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def append(path: Path, text: str) -> None:
+def append_text(path: Path, text: str) -> None:
     """Add text to a file; CannotWrite, or UserError, where that cannot be."""
     try:
         with path.open("a", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
-        raise cannot_write(path, error) from error
+        raise write_error(path, error) from error
 
 
-def make_folder(path: Path) -> None:
+def make_parent(path: Path) -> None:
     """Make the folder in which `path` is to be, where it is missing."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO):
-            raise cannot_write(path, error) from error
+            raise write_error(path, error) from error
         why = (error.strerror or str(error)).lower()
         raise UserError(f"cannot write {path}: no folder {path.parent} can be made ({why})") from error
 
 
-def system_error(error: SafetensorError) -> OSError:
+def to_os_error(error: SafetensorError) -> OSError:
     """What the system said to safetensors, which makes a text of it: "... (os error 28)"."""
-    found = re.search(r"os error (\d+)", str(error))
-    number = int(found[1]) if found else errno.EIO
-    return OSError(number, os.strerror(number) if found else str(error))
+    match = re.search(r"os error (\d+)", str(error))
+    number = int(match[1]) if match else errno.EIO
+    return OSError(number, os.strerror(number) if match else str(error))
 
 
 def temporary_name(name: str, process: int) -> str:
     """What a file is called until it is whole: short enough where `name` itself hardly is."""
-    short = shortened(name)
+    short = shorten(name)
     part = short if short == name else f"{short}-{blake2b(os.fsencode(name), digest_size=8).hexdigest()}"
     return f".{part}.{process}.tmp"
 
 
-def shortened(name: str, most: int = LONGEST) -> str:
+def shorten(name: str, max_bytes: int = MAX_NAME_BYTES) -> str:
     """The name, or as much of it as has so many bytes."""
     encoded = os.fsencode(name)
-    return name if len(encoded) <= most else encoded[:most].decode(errors="ignore")
+    return name if len(encoded) <= max_bytes else encoded[:max_bytes].decode(errors="ignore")
 
 
-def temporaries(folder: Path, names: str) -> list[Path]:
+def find_temporaries(folder: Path, names: str) -> list[Path]:
     """What is left of files that were being written when their process was killed; `names` is a pattern of theirs."""
     return [path for path in folder.glob(".*.tmp") if re.fullmatch(rf"\.({names})\.\d+\.tmp", path.name)]
 
 
-def replace(temporary: Path, path: Path) -> None:
+def replace_file(temporary: Path, path: Path) -> None:
     """Rename over `path`; on Windows, where a viewer may hold it open for a moment, try again for a second."""
     for _ in range(10 if os.name == "nt" else 0):
         try:
@@ -108,7 +108,7 @@ def refuse_existing(path: Path, force: bool) -> None:
         raise UserError(f"{path} exists: choose another name, or overwrite it with `force`")
 
 
-def unused(path: Path) -> Path:
+def unused_path(path: Path) -> Path:
     """`path`, or else the first of path-2, path-3, ... that does not exist."""
     names = (path if i == 1 else path.with_name(f"{path.stem}-{i}{path.suffix}") for i in count(1))
     return next(p for p in names if not p.exists())

@@ -6,69 +6,69 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ..errors import UserError, cannot_write
+from ..errors import UserError, write_error
 
-LOCK = ".lock"
+LOCK_FILE = ".lock"
 """in a run folder while a process writes there; it holds the process's number"""
-BYTE = 2**30
+LOCK_OFFSET = 2**30
 """the byte that is locked where a lock is of bytes: far behind the number, which others may read"""
-UNKNOWN = {errno.ENOLCK, errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP}
+UNSUPPORTED_ERRNOS = {errno.ENOLCK, errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP}
 """how a file system says that it has no locks"""
-held: set[int] = set()
+held_descriptors: set[int] = set()
 """descriptors of the locks that this process has"""
 
 
-def forget() -> None:
+def close_inherited() -> None:
     """In a child process: it has none of its parent's locks, or they would outlive the parent."""
-    for descriptor in held:
+    for descriptor in held_descriptors:
         os.close(descriptor)
-    held.clear()
+    held_descriptors.clear()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=forget)
+    os.register_at_fork(after_in_child=close_inherited)
 
 
 @contextmanager
-def alone(folder: Path, notes: Callable[[Sequence[str]], None]) -> Iterator[bool]:
+def run_lock(folder: Path, report: Callable[[Sequence[str]], None]) -> Iterator[bool]:
     """A block in which nothing else of Ganvas trains in `folder` or writes its weights.
 
     Yields whether that is sure: a file system without locks gets a note.  Raises UserError where another process, or
     another thread of this one, is in its own block.  A lock ends with its process, however that ends.
     """
-    path = folder / LOCK
+    path = folder / LOCK_FILE
     try:
-        descriptor = opened(path)
+        descriptor = acquire(path)
     except OSError as error:
-        raise cannot_write(path, error) from error
+        raise write_error(path, error) from error
     if descriptor is None:
-        notes([f"the file system of {folder} has no locks: see to it that nothing else trains in that folder"])
+        report([f"the file system of {folder} has no locks: see to it that nothing else trains in that folder"])
         yield False
         return
     try:
         with suppress(OSError):  # on a full disk nobody learns whose lock it is
             os.ftruncate(descriptor, 0)
             os.write(descriptor, str(os.getpid()).encode())
-        held.add(descriptor)
+        held_descriptors.add(descriptor)
         yield True
     finally:
-        if descriptor in held:  # not so in a child process
-            held.discard(descriptor)
+        if descriptor in held_descriptors:  # not so in a child process
+            held_descriptors.discard(descriptor)
             if os.name != "nt":  # while it is locked: whoever has opened it already sees that it is gone
                 path.unlink(missing_ok=True)
             os.close(descriptor)
 
 
-def opened(path: Path) -> int | None:
+def acquire(path: Path) -> int | None:
     """A descriptor of the file, locked; None where there are no locks, UserError where another has it."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            lock(descriptor)
-            if same(descriptor, path):
+            lock_file(descriptor)
+            if is_same_file(descriptor, path):
                 return descriptor
         except OSError as error:
-            if error.errno in UNKNOWN:
+            if error.errno in UNSUPPORTED_ERRNOS:
                 os.close(descriptor)
                 return None
             if error.errno not in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
@@ -83,7 +83,7 @@ def opened(path: Path) -> int | None:
         os.close(descriptor)  # its last owner has removed the file since it was opened
 
 
-def same(descriptor: int, path: Path) -> bool:
+def is_same_file(descriptor: int, path: Path) -> bool:
     """Whether the file that is open is still the one of that name."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.stat())
@@ -93,17 +93,17 @@ def same(descriptor: int, path: Path) -> bool:
 
 if os.name == "nt":
 
-    def lock(descriptor: int) -> None:
+    def lock_file(descriptor: int) -> None:
         """Lock the open file; OSError where another has."""
         import msvcrt
 
-        os.lseek(descriptor, BYTE, os.SEEK_SET)
+        os.lseek(descriptor, LOCK_OFFSET, os.SEEK_SET)
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined, unused-ignore]
         os.lseek(descriptor, 0, os.SEEK_SET)
 
 else:
 
-    def lock(descriptor: int) -> None:
+    def lock_file(descriptor: int) -> None:
         """Lock the open file; OSError where another has."""
         import fcntl
 

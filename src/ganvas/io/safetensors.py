@@ -12,20 +12,20 @@ from torch import Tensor
 from ..errors import UserError
 
 
-def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Header and tensors of a file of ours; UserError where it is missing, damaged or not ours."""
-    with opened(path) as file:
+    with open_safetensors(path) as file:
         # cloned, or they would stay mapped to the file, which then could not be replaced on Windows
-        return header_in(file), {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+        return parse_header(file), {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
 
 
-def header_of(path: Path) -> dict[str, Any]:
+def read_header(path: Path) -> dict[str, Any]:
     """The header alone; raises as `read` does."""
-    with opened(path) as file:
-        return header_in(file)
+    with open_safetensors(path) as file:
+        return parse_header(file)
 
 
-def header_in(file: Any) -> dict[str, Any]:
+def parse_header(file: Any) -> dict[str, Any]:
     header: dict[str, Any] = json.loads((file.metadata() or {})["ganvas"])
     if not isinstance(header, dict):
         raise ValueError("its header holds no values by name")
@@ -33,7 +33,7 @@ def header_in(file: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Any]:
+def open_safetensors(path: Path) -> Iterator[Any]:
     """A safetensors file, open; UserError where it is missing, damaged or not ours."""
     try:
         with safe_open(path, "pt") as file:
@@ -47,8 +47,8 @@ def opened(path: Path) -> Iterator[Any]:
     except UserError:
         raise
     except (SafetensorError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} is damaged or no safetensors file: {first_line(error)}") from error
+        raise UserError(f"{path} is damaged or no safetensors file: {summarize_error(error)}") from error
 
 
-def first_line(error: Exception) -> str:
+def summarize_error(error: Exception) -> str:
     return " ".join(str(error).split("\n")[:2]).strip()[:200]

@@ -9,38 +9,38 @@ from math import isfinite
 from typing import Any
 from unicodedata import category
 
-HIDDEN = ("Cc", "Cs", "Cf", "Zl", "Zp", "Co", "Cn")
+HIDDEN_CATEGORIES = ("Cc", "Cs", "Cf", "Zl", "Zp", "Co", "Cn")
 """Unicode's categories of what is not shown: controls, surrogates, directions, ends of lines, private, unknown"""
 JOINERS = "\u200c\u200d"
 """of these, what letters and emoji are made of"""
 
 
-def printable(text: str) -> str:
+def escape_text(text: str) -> str:
     """The text on one line, with escapes such as \\x1b and \\n in place of all that is not shown.
 
     A byte of a file name that is no text is shown as itself, \\xff.
     """
-    return text if text.isprintable() else "".join(map(shown, text))
+    return text if text.isprintable() else "".join(map(escape_character, text))
 
 
-def shown(c: str) -> str:
+def escape_character(c: str) -> str:
     """A character, or its escape."""
     if "\udc80" <= c <= "\udcff":  # how Python keeps a byte that is no text
         return f"\\x{ord(c) - 0xDC00:02x}"
-    return c.encode("unicode-escape").decode() if category(c) in HIDDEN and c not in JOINERS else c
+    return c.encode("unicode-escape").decode() if category(c) in HIDDEN_CATEGORIES and c not in JOINERS else c
 
 
-def on_lines(lines: str | Iterable[str]) -> str:
+def escape_lines(lines: str | Iterable[str]) -> str:
     """Lines for a terminal: of a text those that it has, of several texts a line each."""
-    return "\n".join(map(printable, lines.split("\n") if isinstance(lines, str) else lines))
+    return "\n".join(map(escape_text, lines.split("\n") if isinstance(lines, str) else lines))
 
 
-def finite(value: Any) -> Any:
+def replace_non_finite(value: Any) -> Any:
     """The value with null in place of what JSON has no number for: NaN and infinities."""
     if isinstance(value, dict):
-        return {key: finite(part) for key, part in value.items()}
+        return {key: replace_non_finite(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return [finite(part) for part in value]
+        return [replace_non_finite(part) for part in value]
     return None if isinstance(value, float) and not isfinite(value) else value
 
 

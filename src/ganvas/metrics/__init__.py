@@ -1,15 +1,15 @@
 """Evaluation of generative models."""
 
 from .distances import energy_distance, frechet_distance, kernel_distance, sliced_wasserstein
-from .modes import Modes, modes
+from .modes import ModeCoverage, mode_coverage
 from .neighbours import precision_recall, two_sample_accuracy
 
 __all__ = [
-    "Modes",
+    "ModeCoverage",
     "energy_distance",
     "frechet_distance",
     "kernel_distance",
-    "modes",
+    "mode_coverage",
     "precision_recall",
     "sliced_wasserstein",
     "two_sample_accuracy",

@@ -16,12 +16,12 @@ def classifier_score(logits: Float[Tensor, "n classes"], splits: int = 10) -> Fl
     log_p = logits.double().log_softmax(1)
     size = max(1, len(log_p) // splits)
     scores = []
-    for part in log_p[: size * splits].split(size):
-        log_marginal = part.logsumexp(0) - log(len(part))
-        scores.append((part.exp() * (part - log_marginal)).sum(1).mean().exp())
+    for chunk in log_p[: size * splits].split(size):
+        log_marginal = chunk.logsumexp(0) - log(len(chunk))
+        scores.append((chunk.exp() * (chunk - log_marginal)).sum(1).mean().exp())
     return torch.stack(scores).float()
 
 
-def agreement(logits: Float[Tensor, "n classes"], labels: Int64[Tensor, " n"]) -> float:
+def label_accuracy(logits: Float[Tensor, "n classes"], labels: Int64[Tensor, " n"]) -> float:
     """Share of the examples that the classifier takes for what their labels say."""
     return (logits.argmax(1) == labels).double().mean().item()

@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ..distributions.posteriors import ACTIVE, Draw, Posterior
+from ..distributions.posteriors import ACTIVE_THRESHOLD, Posterior, PosteriorSamples
 
-PAIRS = 2**22
+MAX_DENSITIES = 2**22
 """numbers that are computed at once"""
 
 
@@ -23,19 +23,19 @@ def active_units(
 
     Var_x( E_q[z_j|x] ) > 0.01 (Burda et al., arXiv:1509.00519), and E_x KL_j > 0.01 nats.
     """
-    return means.var(0, correction=0) > ACTIVE, kl.mean(0) > ACTIVE
+    return means.var(0, correction=0) > ACTIVE_THRESHOLD, kl.mean(0) > ACTIVE_THRESHOLD
 
 
-class Information(NamedTuple):
+class MutualInformationBounds(NamedTuple):
     """Bounds on the mutual information of examples and codes, in nats: the truth lies between their expectations."""
 
-    at_least: float
+    lower: float
     """never above log n, and so far too small where the truth is near log n or above"""
-    at_most: float
+    upper: float
     """far too large where codes of different examples hardly overlap"""
 
 
-def information(q: Posterior, draw: Draw) -> Information:
+def mutual_information_bounds(q: Posterior, samples: PosteriorSamples) -> MutualInformationBounds:
     """I(x; z) under q(z|x) = E log q(z|x) - E log q(z), between two bounds, for n >= 2 examples with one draw each.
 
     For q(z) stands the mixture of all n posteriors, with the example's own one, which makes it too large and the
@@ -43,24 +43,24 @@ def information(q: Posterior, draw: Draw) -> Information:
     come near to the truth where n is large beside exp(I).  Source: Poole et al., On Variational Bounds of Mutual
     Information, arXiv:1905.06922; the first also in Hoffman & Johnson, ELBO Surgery, 2016.
     """
-    z, own = draw.z[0], draw.log_q[0].sum(1)
+    z, log_posterior = samples.z[0], samples.log_q[0].sum(1)
     n, d = z.shape
-    rows, all_of_them, others = max(1, PAIRS // (n * d)), [], []
+    rows, log_mixture, log_mixture_others = max(1, MAX_DENSITIES // (n * d)), [], []
     for i, part in zip(range(0, n, rows), z.split(rows), strict=True):
-        each = q.log_prob(part[:, None].expand(-1, n, -1)).double()
-        all_of_them.append(each.logsumexp(1) - log(n))
-        each.diagonal(i).fill_(-torch.inf)
-        others.append(each.logsumexp(1) - log(max(1, n - 1)))
-    least, most = ((own - torch.cat(mixture)).mean().item() for mixture in (all_of_them, others))
-    return Information(least, most)
+        log_q = q.log_prob(part[:, None].expand(-1, n, -1)).double()
+        log_mixture.append(log_q.logsumexp(1) - log(n))
+        log_q.diagonal(i).fill_(-torch.inf)
+        log_mixture_others.append(log_q.logsumexp(1) - log(max(1, n - 1)))
+    lower, upper = ((log_posterior - torch.cat(mixture)).mean().item() for mixture in (log_mixture, log_mixture_others))
+    return MutualInformationBounds(lower, upper)
 
 
-def mutual_information(q: Posterior, draw: Draw) -> float:
+def mutual_information(q: Posterior, samples: PosteriorSamples) -> float:
     """The lower one of the bounds of `information`: at most log n, and too small where the truth comes near to that."""
-    return information(q, draw).at_least
+    return mutual_information_bounds(q, samples).lower
 
 
-def distance_from_prior(kl: float, information: float) -> float:
+def aggregate_posterior_kl(kl: float, information: float) -> float:
     """KL(q(z) || p(z)) = E_x KL(q(z|x) || p(z)) - I(x; z), in nats (Hoffman & Johnson, 2016).
 
     Of a lower bound on the information it is an upper one, and of an upper bound a lower one.

@@ -13,22 +13,22 @@ from jaxtyping import Float, Float64, Shaped
 from torch import Tensor
 
 from ..errors import UserError
-from ..randomness import generator
+from ..randomness import make_generator
 
-SUBSET = 1000
+MAX_BLOCK_SIZE = 1000
 """examples in each block of the kernel distance, at most"""
-BLOCKS = 10
+MIN_BLOCKS = 10
 """blocks of it, at least"""
-ROWS = 2000
+ROWS_PER_CHUNK = 2000
 """examples that are looked at together"""
-DIRECTIONS = 100
+DIRECTIONS_PER_CHUNK = 100
 """directions along which they are sorted together"""
-SHARES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+PREFIX_SHARES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 """parts of the examples from which the Frechet distance of infinitely many is extrapolated"""
 
 
 def sliced_wasserstein(
-    a: Shaped[Tensor, "n *shape"], b: Shaped[Tensor, "..."], *, directions: int = 1000, seed: int = 0
+    a: Shaped[Tensor, "n *shape"], b: Shaped[Tensor, "..."], *, n_directions: int = 1000, seed: int = 0
 ) -> float:
     """Mean over random unit directions of the Wasserstein-1 distance between the two sets' projections.
 
@@ -38,14 +38,18 @@ def sliced_wasserstein(
     """
     if len(a) != len(b) or a.shape[1:] != b.shape[1:]:
         raise UserError(f"sets of {tuple(a.shape)} and {tuple(b.shape)}: give as many examples, of one shape, in both")
-    direction = torch.randn(a[0].numel(), directions, generator=generator(torch.device("cpu"), seed, "directions"))
-    direction /= direction.norm(dim=0)
-    x, y = (torch.cat([part.flatten(1).float().cpu() @ direction for part in s.split(ROWS)]) for s in (a, b))
-    apart = [
+    projections = torch.randn(
+        a[0].numel(), n_directions, generator=make_generator(torch.device("cpu"), seed, "directions")
+    )
+    projections /= projections.norm(dim=0)
+    x, y = (
+        torch.cat([part.flatten(1).float().cpu() @ projections for part in s.split(ROWS_PER_CHUNK)]) for s in (a, b)
+    )
+    distances = [
         (p.sort(0).values - q.sort(0).values).abs().mean(0)
-        for p, q in zip(x.split(DIRECTIONS, 1), y.split(DIRECTIONS, 1), strict=True)
+        for p, q in zip(x.split(DIRECTIONS_PER_CHUNK, 1), y.split(DIRECTIONS_PER_CHUNK, 1), strict=True)
     ]
-    return torch.cat(apart).mean().item()
+    return torch.cat(distances).mean().item()
 
 
 @dataclass(frozen=True)
@@ -72,17 +76,17 @@ class Moments:
         return root
 
     def __add__(self, other: "Moments") -> "Moments":
-        n, apart = self.n + other.n, other.mean - self.mean
-        between = torch.outer(apart, apart) * (self.n * other.n / n)
-        return Moments(n, self.mean + apart * (other.n / n), self.scatter + other.scatter + between)
+        n, offset = self.n + other.n, other.mean - self.mean
+        between = torch.outer(offset, offset) * (self.n * other.n / n)
+        return Moments(n, self.mean + offset * (other.n / n), self.scatter + other.scatter + between)
 
 
 def moments(blocks: Iterable[Tensor]) -> Moments:
     """The moments of all rows of the blocks, each b x d, of which there is at least one."""
-    return reduce(add, map(of_block, blocks))
+    return reduce(add, map(block_moments, blocks))
 
 
-def of_block(block: Float[Tensor, "b d"]) -> Moments:
+def block_moments(block: Float[Tensor, "b d"]) -> Moments:
     """The moments of the rows of one block, which may have none."""
     x = block.double().cpu()
     mean = x.sum(0) / max(1, len(x))
@@ -91,26 +95,26 @@ def of_block(block: Float[Tensor, "b d"]) -> Moments:
 
 def prefix_sizes(n: int) -> list[int]:
     """How many of n examples the distances are of from which that of infinitely many is extrapolated."""
-    return [round(n * share) for share in SHARES]
+    return [round(n * share) for share in PREFIX_SHARES]
 
 
-def to_infinity(sizes: Sequence[int]) -> Float64[Tensor, " k"]:
+def extrapolation_weights(sizes: Sequence[int]) -> Float64[Tensor, " k"]:
     """With which weights k distances of so many examples make that of infinitely many: of the least squares' line."""
-    at = torch.stack([torch.ones(len(sizes)), 1 / torch.tensor(sizes)], 1).double()
-    weights: Tensor = torch.linalg.pinv(at)[0]
+    design = torch.stack([torch.ones(len(sizes)), 1 / torch.tensor(sizes)], 1).double()
+    weights: Tensor = torch.linalg.pinv(design)[0]
     return weights
 
 
-def extrapolates(n: int, d: int) -> bool:
+def can_extrapolate(n: int, d: int) -> bool:
     """Whether n examples suffice for that: where half of them are fewer than 2 d, the bias is not as 1 / N."""
     return n // 2 >= 2 * d
 
 
-def prefixes(x: Float[Tensor, "n d"]) -> Iterator[Moments]:
+def prefix_moments(x: Float[Tensor, "n d"]) -> Iterator[Moments]:
     """The moments of the first `SHARES` of the rows, each from those before it and what is added."""
     sizes = prefix_sizes(len(x))
     parts = x[: sizes[-1]].tensor_split(sizes[:-1])
-    return accumulate(moments(part.split(ROWS)) for part in parts)
+    return accumulate(moments(part.split(ROWS_PER_CHUNK)) for part in parts)
 
 
 def frechet_distance(a: Float[Tensor, "n d"], b: Float[Tensor, "m e"]) -> float:
@@ -118,19 +122,19 @@ def frechet_distance(a: Float[Tensor, "n d"], b: Float[Tensor, "m e"]) -> float:
 
     See `frechet`; Heusel et al., arXiv:1706.08500.  On few examples it is biased upwards.
     """
-    check(a, b, 2)
-    return frechet(moments(a.split(ROWS)), moments(b.split(ROWS)))
+    check_features(a, b, 2)
+    return gaussian_frechet(moments(a.split(ROWS_PER_CHUNK)), moments(b.split(ROWS_PER_CHUNK)))
 
 
-def check(a: Tensor, b: Tensor, least: int) -> None:
+def check_features(a: Tensor, b: Tensor, min_examples: int) -> None:
     """UserError unless there are so many features of each, with as many numbers."""
     if a.shape[1] != b.shape[1]:
         raise UserError(f"features of {a.shape[1]} and of {b.shape[1]} numbers have no Frechet distance: give as many")
-    if min(len(a), len(b)) < least:
-        raise UserError(f"fid needs at least {least} examples of each, and has {len(a)} and {len(b)}: give more")
+    if min(len(a), len(b)) < min_examples:
+        raise UserError(f"fid needs at least {min_examples} examples of each, and has {len(a)} and {len(b)}: give more")
 
 
-def frechet(a: Moments, b: Moments) -> float:
+def gaussian_frechet(a: Moments, b: Moments) -> float:
     """|mu_a - mu_b|^2 + tr( S_a + S_b - 2 (S_a S_b)^{1/2} ): the squared Wasserstein-2 distance of two Gaussians.
 
     With A A^T = S_a and B B^T = S_b, the last trace is the sum of the singular values of A^T B, which needs no square
@@ -146,13 +150,13 @@ def frechet_infinity(a: Float[Tensor, "n d"], b: Float[Tensor, "n d"]) -> float:
 
     UserError where half of the examples are fewer than 2 d.
     """
-    check(a, b, 2)
-    if not extrapolates(len(a), a.shape[1]):
-        raise UserError(too_few(len(a), a.shape[1]))
-    return frechets(a, b)[0][1]
+    check_features(a, b, 2)
+    if not can_extrapolate(len(a), a.shape[1]):
+        raise UserError(too_few_message(len(a), a.shape[1]))
+    return frechet_distances(a, b)[0][1]
 
 
-def too_few(n: int, d: int) -> str:
+def too_few_message(n: int, d: int) -> str:
     """Why the distance of infinitely many is not there."""
     return (
         f"fid_infinity is extrapolated from half of the examples on, of which there have to be twice as many as "
@@ -160,7 +164,7 @@ def too_few(n: int, d: int) -> str:
     )
 
 
-def frechets(real: Float[Tensor, "n d"], *others: Float[Tensor, "n d"]) -> list[tuple[float, float]]:
+def frechet_distances(real: Float[Tensor, "n d"], *others: Float[Tensor, "n d"]) -> list[tuple[float, float]]:
     """The Frechet distance of each of the others from the real examples, and that of infinitely many.
 
     Its bias is proportional to 1 / N (Chong & Forsyth, arXiv:1911.07023): a line through the distances of N examples
@@ -169,14 +173,16 @@ def frechets(real: Float[Tensor, "n d"], *others: Float[Tensor, "n d"]) -> list[
     eigenvectors are computed once for each N.
     """
     for x in others:
-        check(real, x, 2)
-    if not extrapolates(len(real), real.shape[1]):
-        whole = moments(real.split(ROWS))
-        return [(frechet(whole, moments(x.split(ROWS))), nan) for x in others]
-    far = [[frechet(a, b) for b in rest] for a, *rest in zip(*map(prefixes, (real, *others)), strict=True)]
-    distances = torch.tensor(far, dtype=torch.float64)
-    infinite = to_infinity(prefix_sizes(len(real))) @ distances
-    return list(zip(distances[-1].tolist(), infinite.tolist(), strict=True))
+        check_features(real, x, 2)
+    if not can_extrapolate(len(real), real.shape[1]):
+        real_moments = moments(real.split(ROWS_PER_CHUNK))
+        return [(gaussian_frechet(real_moments, moments(x.split(ROWS_PER_CHUNK))), nan) for x in others]
+    by_size = [
+        [gaussian_frechet(a, b) for b in rest] for a, *rest in zip(*map(prefix_moments, (real, *others)), strict=True)
+    ]
+    distances = torch.tensor(by_size, dtype=torch.float64)
+    extrapolated_distances = extrapolation_weights(prefix_sizes(len(real))) @ distances
+    return list(zip(distances[-1].tolist(), extrapolated_distances.tolist(), strict=True))
 
 
 def kernel_distance(a: Float[Tensor, "n d"], b: Float[Tensor, "n d"]) -> Float64[Tensor, " blocks"]:
@@ -186,21 +192,21 @@ def kernel_distance(a: Float[Tensor, "n d"], b: Float[Tensor, "n d"]) -> Float64
     as the blocks are independent, their deviation over the root of their number is its standard error.  A block has
     1,000 examples of each set, or a tenth of them where that is less.
     """
-    size = block(a, b)
-    whole = len(a) // size * size
-    pairs = zip(a[:whole].split(size), b[:whole].split(size), strict=True)
+    size = block_size(a, b)
+    n_used = len(a) // size * size
+    pairs = zip(a[:n_used].split(size), b[:n_used].split(size), strict=True)
     return torch.stack([mmd(x.double(), y.double()) for x, y in pairs])
 
 
-def block(a: Float[Tensor, "n d"], b: Float[Tensor, "m e"]) -> int:
+def block_size(a: Float[Tensor, "n d"], b: Float[Tensor, "m e"]) -> int:
     """How many examples of each a block of the kernel distance has; UserError where they are too few for it."""
     if a.shape[1] != b.shape[1]:
         raise UserError(f"features of {a.shape[1]} and of {b.shape[1]} numbers have no kernel distance: give as many")
     if len(a) != len(b):
         raise UserError(f"kid needs as many examples of one as of the other, and has {len(a)} and {len(b)}")
-    if len(a) < 2 * BLOCKS:
-        raise UserError(f"kid needs at least {2 * BLOCKS} examples of each to be compared, and has {len(a)}")
-    return min(SUBSET, len(a) // BLOCKS)
+    if len(a) < 2 * MIN_BLOCKS:
+        raise UserError(f"kid needs at least {2 * MIN_BLOCKS} examples of each to be compared, and has {len(a)}")
+    return min(MAX_BLOCK_SIZE, len(a) // MIN_BLOCKS)
 
 
 def mmd(a: Float64[Tensor, "n d"], b: Float64[Tensor, "n d"]) -> Float64[Tensor, ""]:
@@ -242,18 +248,20 @@ def wasserstein(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> float:
     return float(ot.emd2([], [], cost, numItermax=10_000_000))
 
 
-def marginals(a: Float[Tensor, "n d"], b: Float[Tensor, "n d"]) -> tuple[Float64[Tensor, " d"], Float64[Tensor, " d"]]:
+def marginal_distances(
+    a: Float[Tensor, "n d"], b: Float[Tensor, "n d"]
+) -> tuple[Float64[Tensor, " d"], Float64[Tensor, " d"]]:
     """For each column the Wasserstein-1 distance, in its units, and the Kolmogorov distance, from 0 to 1.
 
     The area between the two distribution functions, and their largest difference (Kolmogorov, 1933).
     """
     x, y = (s.double().T.contiguous().sort(1).values for s in (a, b))
-    everything = torch.cat([x, y], 1)
-    F, G = (torch.searchsorted(s, everything, right=True).double() / s.shape[1] for s in (x, y))
+    pooled = torch.cat([x, y], 1)
+    F, G = (torch.searchsorted(s, pooled, right=True).double() / s.shape[1] for s in (x, y))
     return (x - y).abs().mean(1), (F - G).abs().amax(1)
 
 
-def correlations(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> float:
+def correlation_difference(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> float:
     """The largest difference of two columns' correlation coefficients; that of a constant column counts as 0."""
     x, y = (torch.corrcoef(s.double().T).nan_to_num(0.0) for s in (a, b))
     return (x - y).abs().max().item()

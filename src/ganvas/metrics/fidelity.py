@@ -8,26 +8,26 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, conv2d
 
 
-def psnr(x: Float[Tensor, "n *shape"], y: Float[Tensor, "n *shape"], span: float = 1.0) -> Float[Tensor, " n"]:
+def psnr(x: Float[Tensor, "n *shape"], y: Float[Tensor, "n *shape"], data_range: float = 1.0) -> Float[Tensor, " n"]:
     """Peak signal-to-noise ratio of each pair, 10 log10(span^2 / mean square error), in decibels; infinite if equal."""
     error = (x - y).square().flatten(1).mean(1)
-    return torch.tensor([10 * log10(span**2 / e) if e else inf for e in error.tolist()])
+    return torch.tensor([10 * log10(data_range**2 / e) if e else inf for e in error.tolist()])
 
 
-def ssim(x: Float[Tensor, "n c h w"], y: Float[Tensor, "n c h w"], span: float = 1.0) -> Float[Tensor, " n"]:
+def ssim(x: Float[Tensor, "n c h w"], y: Float[Tensor, "n c h w"], data_range: float = 1.0) -> Float[Tensor, " n"]:
     """Structural similarity of each pair, mean over channels and positions: 1 if equal.
 
     Gaussian window of 11 x 11 with sigma 1.5, smaller where the image is, at positions where it fits whole;
     K1 = 0.01, K2 = 0.03, for pixel values that span `span`.
     Source: Wang et al., Image Quality Assessment, IEEE TIP 13 (2004), equation 13.
     """
-    luminance, structure = similarity(x, y, span)
+    luminance, structure = ssim_terms(x, y, data_range)
     return (luminance * structure).view(len(x), -1).mean(1)
 
 
-def similarity(x: Tensor, y: Tensor, span: float) -> tuple[Tensor, Tensor]:
+def ssim_terms(x: Tensor, y: Tensor, data_range: float) -> tuple[Tensor, Tensor]:
     """The two factors of SSIM at each position of each channel: luminance, and contrast with structure."""
-    h, w = (window(min(11, side), x.dtype) for side in x.shape[2:])
+    h, w = (gaussian_window(min(11, side), x.dtype) for side in x.shape[2:])
     kernel = (h[:, None] * w[None])[None, None].to(x.device)
 
     def local(t: Tensor) -> Tensor:
@@ -36,40 +36,40 @@ def similarity(x: Tensor, y: Tensor, span: float) -> tuple[Tensor, Tensor]:
     mean_x, mean_y = local(x), local(y)
     var_x, var_y = local(x * x) - mean_x**2, local(y * y) - mean_y**2
     covariance = local(x * y) - mean_x * mean_y
-    c1, c2 = (0.01 * span) ** 2, (0.03 * span) ** 2
+    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
     luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
     return luminance, (2 * covariance + c2) / (var_x + var_y + c2)
 
 
-def window(side: int, dtype: torch.dtype, sigma: float = 1.5) -> Float[Tensor, " side"]:
+def gaussian_window(side: int, dtype: torch.dtype, sigma: float = 1.5) -> Float[Tensor, " side"]:
     """A Gaussian that sums to 1."""
-    at = torch.arange(side, dtype=dtype) - (side - 1) / 2
-    weights = (-at.square() / (2 * sigma**2)).exp()
+    positions = torch.arange(side, dtype=dtype) - (side - 1) / 2
+    weights = (-positions.square() / (2 * sigma**2)).exp()
     return weights / weights.sum()
 
 
-SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """weights of the scales of MS-SSIM, the finest first"""
 
 
-def scales(shape: tuple[int, ...]) -> int:
+def n_scales(shape: tuple[int, ...]) -> int:
     """How many of the five scales an image of this shape has room for: each half as large, the window 11 x 11."""
-    return max(1, min(len(SCALES), (min(shape[1:]) // 11).bit_length()))
+    return max(1, min(len(SCALE_WEIGHTS), (min(shape[1:]) // 11).bit_length()))
 
 
-def ms_ssim(x: Float[Tensor, "n c h w"], y: Float[Tensor, "n c h w"], span: float = 1.0) -> Float[Tensor, " n"]:
+def ms_ssim(x: Float[Tensor, "n c h w"], y: Float[Tensor, "n c h w"], data_range: float = 1.0) -> Float[Tensor, " n"]:
     """Multi-scale structural similarity of each pair: 1 if equal.
 
     Wang et al., Multiscale Structural Similarity for Image Quality Assessment, 2003, equation 7: contrast and structure
     at each scale, luminance at the coarsest.  Small images have fewer scales, with weights that still sum to 1;
     similarities below 0 count as 0.
     """
-    count = scales(tuple(x.shape[1:]))
-    weights = [w / sum(SCALES[:count]) for w in SCALES[:count]]
+    count = n_scales(tuple(x.shape[1:]))
+    weights = [w / sum(SCALE_WEIGHTS[:count]) for w in SCALE_WEIGHTS[:count]]
     product = torch.ones(len(x), dtype=x.dtype, device=x.device)
     for i, weight in enumerate(weights):
         x, y = (avg_pool2d(t, 2) for t in (x, y)) if i else (x, y)
-        luminance, structure = similarity(x, y, span)
+        luminance, structure = ssim_terms(x, y, data_range)
         term = luminance * structure if i == count - 1 else structure
         product = product * term.view(len(x), -1).mean(1).clamp_min(0) ** weight
     return product

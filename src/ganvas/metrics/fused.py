@@ -17,26 +17,26 @@ from torch.nn.functional import softplus
 
 from ..distributions.likelihoods import BernoulliHead
 
-GROUP = 16
+FACTORS_PER_LOG = 16
 """factors under one logarithm: their product overflows where 16 pixels have more than 88 nats"""
-CODES, PIXELS = 1000, 400
+CODES_PER_CHUNK, PIXELS_PER_CHUNK = 1000, 400
 """codes and pixels at once: enough for fast matrix products and few calls, few enough for a core's own cache"""
-NOTHING = -200.0
+VANISHING_LOGIT = -200.0
 """a logit whose exponential is 0"""
 ELEMENTWISE = (nn.Tanh, nn.ReLU, nn.LeakyReLU, nn.Sigmoid, nn.ELU, nn.SiLU, nn.GELU, nn.Softplus)
 Layer = tuple[nn.Linear, nn.Module | None]
 """a linear layer and what is applied to its outputs"""
-Columns = tuple[nn.Sequential, list[Layer]]
+FusedDecoder = tuple[nn.Sequential, list[Layer]]
 """modules that work on rows, then the layers that work on columns"""
 
 
-def columns_of(decoder: nn.Module) -> Columns | None:
+def split_decoder(decoder: nn.Module) -> FusedDecoder | None:
     """A decoder's layers, where it ends in Linear, Unflatten, BernoulliHead, all in float32; else None."""
     if not isinstance(decoder, nn.Sequential) or len(decoder) < 3:
         return None
-    *body, last, flat, head = decoder
-    ends = isinstance(flat, nn.Unflatten) and isinstance(head, BernoulliHead)
-    if not ends or not isinstance(last, nn.Linear) or last.weight.dtype != torch.float32:
+    *body, last, unflatten, head = decoder
+    has_bernoulli_head = isinstance(unflatten, nn.Unflatten) and isinstance(head, BernoulliHead)
+    if not has_bernoulli_head or not isinstance(last, nn.Linear) or last.weight.dtype != torch.float32:
         return None
     layers: list[Layer] = [(last, None)]
     while body:
@@ -49,43 +49,43 @@ def columns_of(decoder: nn.Module) -> Columns | None:
     return nn.Sequential(*body), layers
 
 
-def fused_nll(columns: Columns, x: Float[Tensor, "b *shape"], z: Float[Tensor, "k b d"]) -> Float[Tensor, "k b"]:
+def fused_nll(decoder: FusedDecoder, x: Float[Tensor, "b *shape"], z: Float[Tensor, "k b d"]) -> Float[Tensor, "k b"]:
     """-log p(x|z) in nats for k codes of each image x, whose pixels lie in [0, 1]."""
-    before, layers = columns
+    row_modules, layers = decoder
     last = layers[-1][0]
     k, b = z.shape[:2]
-    rows = -(-k // -(-k // CODES))  # as many in each step
+    rows = -(-k // -(-k // CODES_PER_CHUNK))  # as many in each step
     weights = [with_bias(layer) for layer, _ in layers[:-1]]
-    inputs = [z.new_ones(layer.in_features + 1, rows) for layer, _ in layers]
-    logits = z.new_empty(PIXELS, rows)
+    buffers = [z.new_ones(layer.in_features + 1, rows) for layer, _ in layers]
+    logits = z.new_empty(PIXELS_PER_CHUNK, rows)
     nll = z.new_empty(b, k)
     for i in range(b):
-        signed, rest = signed_weights(last, x[i].flatten())
+        signed_weight, correction = signed_weights(last, x[i].flatten())
         for j in range(0, k, rows):
             codes = z[j : j + rows, i]
             n = len(codes)
-            h = [memory[:, :n] for memory in inputs]
-            h[0][:-1] = before(codes).mT
-            for weight, (_, activation), above, below in zip(weights, layers, h, h[1:], strict=False):
-                apply(activation, torch.mm(weight, above, out=below[:-1]))
-            nll[i, j : j + n] = sum_of_softplus(signed, h[-1], logits[:, :n]) + h[-1].mT @ rest
+            h = [buffer[:, :n] for buffer in buffers]
+            h[0][:-1] = row_modules(codes).mT
+            for weight, (_, activation), layer_input, layer_output in zip(weights, layers, h, h[1:], strict=False):
+                apply_activation(activation, torch.mm(weight, layer_input, out=layer_output[:-1]))
+            nll[i, j : j + n] = sum_of_softplus(signed_weight, h[-1], logits[:, :n]) + h[-1].mT @ correction
     return nll.mT
 
 
 def sum_of_softplus(
-    weight: Float[Tensor, "p h"], inputs: Float[Tensor, "h n"], memory: Float[Tensor, "some n"]
+    weight: Float[Tensor, "p h"], inputs: Float[Tensor, "h n"], buffer: Float[Tensor, "some n"]
 ) -> Float[Tensor, " n"]:
     """sum_i log(1 + exp(l_i)) of the logits l = weight @ inputs, p x n, computed in parts in `memory`."""
     total = inputs.new_zeros(inputs.shape[1])
-    for part in weight.split(len(memory)):
-        factors = torch.mm(part, inputs, out=memory[: len(part)]).exp_().add_(1)
-        total += factors.unflatten(0, (-1, GROUP)).prod(1).log_().sum(0)
+    for part in weight.split(len(buffer)):
+        factors = torch.mm(part, inputs, out=buffer[: len(part)]).exp_().add_(1)
+        total += factors.unflatten(0, (-1, FACTORS_PER_LOG)).prod(1).log_().sum(0)
     if total.max() < torch.inf:
         return total
-    return torch.stack([softplus(part @ inputs).sum(0) for part in weight.split(len(memory))]).sum(0)
+    return torch.stack([softplus(part @ inputs).sum(0) for part in weight.split(len(buffer))]).sum(0)
 
 
-def apply(activation: nn.Module | None, h: Tensor) -> None:
+def apply_activation(activation: nn.Module | None, h: Tensor) -> None:
     """Replace h by its activation."""
     if isinstance(activation, nn.Tanh):
         h.tanh_()
@@ -103,7 +103,7 @@ def signed_weights(last: nn.Linear, x: Float[Tensor, " n"]) -> tuple[Float[Tenso
     """(s W, s b), with rows that add nothing up to a multiple p of GROUP, and (r - x)^T (W, b)."""
     weight = with_bias(last)
     r = (x > 0.5).to(x.dtype)
-    signed = weight.new_zeros(-(-len(x) // GROUP) * GROUP, weight.shape[1])
-    torch.mul(weight, (1 - 2 * r)[:, None], out=signed[: len(x)])
-    signed[len(x) :, -1] = NOTHING
-    return signed, (r - x) @ weight
+    signed_weight = weight.new_zeros(-(-len(x) // FACTORS_PER_LOG) * FACTORS_PER_LOG, weight.shape[1])
+    torch.mul(weight, (1 - 2 * r)[:, None], out=signed_weight[: len(x)])
+    signed_weight[len(x) :, -1] = VANISHING_LOGIT
+    return signed_weight, (r - x) @ weight

@@ -24,25 +24,25 @@ from ..distributions.posteriors import Posterior
 from ..errors import UserError
 from ..model import device_of
 from ..randomness import reseed
-from .fused import Columns, columns_of, fused_nll
+from .fused import FusedDecoder, fused_nll, split_decoder
 
 T = TypeVar("T")
 
-UNIT = 2**14
+ROWS_PER_STREAM = 2**14
 """decoder rows, about, that share a random stream: whole images, so that no image is encoded twice"""
-IMAGES = 256
+MAX_IMAGES_PER_STREAM = 256
 """most images that share a random stream"""
-NUMBERS = 2**20
+MAX_CODE_NUMBERS = 2**20
 """numbers of z that are drawn at once: 4 MB"""
-MEMORY = {"cpu": 2**26, "cuda": 2**30}
+DECODER_MEMORY = {"cpu": 2**26, "cuda": 2**30}
 """bytes for what a decoder computes at once, in each thread"""
-ACTIVATIONS = 16
+ACTIVATIONS_PER_ROW = 16
 """a decoder's activations for one row, in sizes of an example: it takes some 10 in a network of convolutions"""
-FUSED = 128
+MIN_FUSED_SAMPLES = 128
 """samples an image from which the fused path is worth its preparation for each image"""
 
 
-class Task(NamedTuple):
+class LikelihoodTask(NamedTuple):
     """What the weights are computed with."""
 
     encoder: Callable[[Tensor], Posterior]
@@ -50,8 +50,8 @@ class Task(NamedTuple):
     log_prior: Callable[[Tensor], Tensor]
     k: int
     seed: int
-    rows: int
-    noise: AbstractContextManager[Any]
+    max_rows: int
+    noise_lock: AbstractContextManager[Any]
 
 
 def log_likelihood(
@@ -62,7 +62,7 @@ def log_likelihood(
     k: int,
     *,
     seed: int = 0,
-    rows: int | None = None,
+    max_rows: int | None = None,
 ) -> Float64[Tensor, " n"]:
     """L_k of n images, in nats each, from exactly k samples an image; each image is encoded once.
 
@@ -71,16 +71,20 @@ def log_likelihood(
     evaluation mode, on one device.  `rows`, the decoder rows computed at once, follows from the memory.
     """
     if k < 1:
-        raise UserError(f"k={k}: give 1 sample an image or more")
+        raise UserError(f"importance_samples={k}: give 1 sample an image or more")
     device = device_of(decoder)
-    if rows is None:
-        rows = max(1, MEMORY.get(device.type, MEMORY["cuda"]) // (4 * ACTIVATIONS * x[0].numel()))
-    task = Task(encoder, decoder, log_prior, k, seed, rows, Lock())
-    together = max(1, min(IMAGES, UNIT // k))
+    if max_rows is None:
+        max_rows = max(
+            1, DECODER_MEMORY.get(device.type, DECODER_MEMORY["cuda"]) // (4 * ACTIVATIONS_PER_ROW * x[0].numel())
+        )
+    task = LikelihoodTask(encoder, decoder, log_prior, k, seed, max_rows, Lock())
+    images_per_stream = max(1, min(MAX_IMAGES_PER_STREAM, ROWS_PER_STREAM // k))
     # the posteriors draw from the device's own generator
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        parts = in_threads(
-            lambda first: unit(task, first, x[first : first + together].to(device)), range(0, len(x), together), device
+        parts = map_in_threads(
+            lambda first: stream_log_likelihood(task, first, x[first : first + images_per_stream].to(device)),
+            range(0, len(x), images_per_stream),
+            device,
         )
     return torch.cat([part.cpu() for part in parts]) if parts else torch.empty(0, dtype=torch.float64)
 
@@ -92,45 +96,54 @@ def mean_and_error(values: Float[Tensor, " n"]) -> tuple[float, float]:
 
 
 @torch.inference_mode()
-def unit(task: Task, first: int, x: Float[Tensor, "b *shape"]) -> Float64[Tensor, " b"]:
+def stream_log_likelihood(
+    task: LikelihoodTask, first_index: int, x: Float[Tensor, "b *shape"]
+) -> Float64[Tensor, " b"]:
     """L_k of the images that share a random stream; `first` is the index of the first."""
     q = task.encoder(x)
     b, d = q.mean.shape
-    columns = fused_form(task, x)
-    at_once = max(1, NUMBERS // (b * d))
-    total = torch.full((b,), -torch.inf, dtype=torch.float64, device=x.device)
-    for j in range(0, task.k, at_once):
-        with task.noise:
-            reseed(x.device, "likelihood", task.seed, task.k, first, j)
-            z, log_q = q.sample(min(at_once, task.k - j))
-        nll = batched_nll(task.decoder, x, z, task.rows) if columns is None else fused_nll(columns, x, z)
-        prior = torch.cat([task.log_prior(part) for part in z.split(max(1, task.rows // b))])
+    fused_decoder = get_fused_decoder(task, x)
+    samples_per_chunk = max(1, MAX_CODE_NUMBERS // (b * d))
+    log_sum = torch.full((b,), -torch.inf, dtype=torch.float64, device=x.device)
+    for j in range(0, task.k, samples_per_chunk):
+        with task.noise_lock:
+            reseed(x.device, "likelihood", task.seed, task.k, first_index, j)
+            z, log_q = q.sample(min(samples_per_chunk, task.k - j))
+        nll = (
+            batched_nll(task.decoder, x, z, task.max_rows) if fused_decoder is None else fused_nll(fused_decoder, x, z)
+        )
+        prior = torch.cat([task.log_prior(part) for part in z.split(max(1, task.max_rows // b))])
         log_w = prior.double() - log_q.sum(2) - nll
-        total = torch.logaddexp(total, log_w.logsumexp(0))
-    return total - log(task.k)
+        log_sum = torch.logaddexp(log_sum, log_w.logsumexp(0))
+    return log_sum - log(task.k)
 
 
 def batched_nll(
-    decoder: nn.Module, x: Float[Tensor, "b *shape"], z: Float[Tensor, "k b d"], rows: int
+    decoder: nn.Module, x: Float[Tensor, "b *shape"], z: Float[Tensor, "k b d"], max_rows: int
 ) -> Float[Tensor, "k b"]:
     """-log p(x|z) in nats, from at most `rows` decoder rows at once."""
-    images = min(len(x), rows)
+    images_per_chunk = min(len(x), max_rows)
     parts = [
-        torch.cat([decoder(block.flatten(0, 1)).nll(some) for block in codes.split(max(1, rows // images))])
-        for some, codes in zip(x.split(images), z.split(images, 1), strict=True)
+        torch.cat(
+            [
+                decoder(block.flatten(0, 1)).nll(image_chunk)
+                for block in codes.split(max(1, max_rows // images_per_chunk))
+            ]
+        )
+        for image_chunk, codes in zip(x.split(images_per_chunk), z.split(images_per_chunk, 1), strict=True)
     ]
     return torch.cat(parts, 1)
 
 
-def fused_form(task: Task, x: Tensor) -> Columns | None:
+def get_fused_decoder(task: LikelihoodTask, x: Tensor) -> FusedDecoder | None:
     """The decoder's layers for the fused form, where that pays: on processors, in float32, for enough samples."""
-    columns = columns_of(task.decoder)
-    if columns is None or task.k < FUSED or x.dtype != torch.float32 or x.device.type != "cpu":
+    fused_decoder = split_decoder(task.decoder)
+    if fused_decoder is None or task.k < MIN_FUSED_SAMPLES or x.dtype != torch.float32 or x.device.type != "cpu":
         return None
-    return None if torch.is_autocast_enabled("cpu") else columns
+    return None if torch.is_autocast_enabled("cpu") else fused_decoder
 
 
-def in_threads(function: Callable[[int], T], items: range, device: torch.device) -> list[T]:
+def map_in_threads(function: Callable[[int], T], items: range, device: torch.device) -> list[T]:
     """The function of each item, in order; on processors, with one thread an item rather than all threads on each.
 
     A thread that works through an item alone never waits for another at the end of each small operation.

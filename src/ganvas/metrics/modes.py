@@ -9,7 +9,7 @@ from torch import Tensor
 from ..errors import UserError
 
 
-class Modes(NamedTuple):
+class ModeCoverage(NamedTuple):
     """What `modes` counts."""
 
     captured: int
@@ -20,7 +20,9 @@ class Modes(NamedTuple):
     """KL divergence of the modes' shares from equal ones, in nats"""
 
 
-def modes(samples: Float[Tensor, "n d"], centres: Float[Tensor, "k e"], sigma: float, within: float = 3.0) -> Modes:
+def mode_coverage(
+    samples: Float[Tensor, "n d"], centres: Float[Tensor, "k e"], sigma: float, max_sigmas: float = 3.0
+) -> ModeCoverage:
     """How well samples cover a mixture of k equally likely Gaussians with these centres and this deviation.
 
     A sample is of high quality if its Euclidean distance to the nearest centre, its mode, is less than `within` sigma,
@@ -29,17 +31,17 @@ def modes(samples: Float[Tensor, "n d"], centres: Float[Tensor, "k e"], sigma: f
     Source: Lin et al., PacGAN, arXiv:1712.04086, section 4.1.  n samples of the mixture itself capture all modes with
     a reverse KL of about (k - 1) / (2 n), and in two dimensions 98.9% of them lie within 3 sigma.
     """
-    nearest, good = assigned(samples, centres, sigma, within)
-    counts = nearest[good].bincount(minlength=len(centres))
-    if not good.any():
-        return Modes(0, 0.0, inf)
+    nearest, is_high_quality = assign_modes(samples, centres, sigma, max_sigmas)
+    counts = nearest[is_high_quality].bincount(minlength=len(centres))
+    if not is_high_quality.any():
+        return ModeCoverage(0, 0.0, inf)
     p = counts[counts > 0].double() / counts.sum()
     reverse_kl = (p * p.log()).sum().item() + log(len(centres))
-    return Modes(int((counts > 0).sum()), good.double().mean().item(), max(0.0, reverse_kl))
+    return ModeCoverage(int((counts > 0).sum()), is_high_quality.double().mean().item(), max(0.0, reverse_kl))
 
 
-def assigned(
-    samples: Float[Tensor, "n d"], centres: Float[Tensor, "k e"], sigma: float, within: float = 3.0
+def assign_modes(
+    samples: Float[Tensor, "n d"], centres: Float[Tensor, "k e"], sigma: float, max_sigmas: float = 3.0
 ) -> tuple[Int64[Tensor, " n"], Bool[Tensor, " n"]]:
     """The mode of each sample, and whether it is of high quality; UserError where sizes do not fit."""
     if samples.shape[1] != centres.shape[1] or min(len(samples), len(centres)) == 0:
@@ -48,4 +50,4 @@ def assigned(
         )
     differences = samples.double().cpu()[:, None] - centres.double().cpu()
     nearest = differences.square().sum(2).min(1)
-    return nearest.indices, nearest.values.sqrt() < within * sigma
+    return nearest.indices, nearest.values.sqrt() < max_sigmas * sigma

@@ -14,124 +14,128 @@ from torch import Tensor
 
 from ..errors import UserError
 
-ROWS = 1000
+ROWS_PER_CHUNK = 1000
 """examples whose distances to all others are held at once"""
-NUMBERS = 2**25
+MAX_DISTANCES = 2**25
 """distances that are held at once, at most"""
-K = 5
+N_NEIGHBOURS = 5
 """neighbours that make an example's ball"""
-RARE = 0.01
+COPY_QUANTILE = 0.01
 """share of real examples that are nearer to others, or to the training data, than what counts as a copy"""
-SAME = 1e-5
+SAME_TOLERANCE = 1e-5
 """distance, as a share of their size, at which two examples are one: networks' features have noise of 1e-6"""
 
 
-def distances(a: Float64[Tensor, "b d"], b: Float64[Tensor, "m d"]) -> Float64[Tensor, "b m"]:
+def pairwise_distances(a: Float64[Tensor, "b d"], b: Float64[Tensor, "m d"]) -> Float64[Tensor, "b m"]:
     """Euclidean distances; by a matrix product, so two that are equal may be 1e-7 of their size apart."""
     return torch.cdist(a, b, compute_mode="use_mm_for_euclid_dist")
 
 
-def rounding(x: Float64[Tensor, "n d"]) -> Float64[Tensor, " n"]:
+def rounding_tolerance(x: Float64[Tensor, "n d"]) -> Float64[Tensor, " n"]:
     """How far from each example others may be that are the same."""
     size: Tensor = x.norm(dim=1)
-    return SAME * size
+    return SAME_TOLERANCE * size
 
 
-def settled(far: Float64[Tensor, "n *k"], x: Float64[Tensor, "n d"]) -> Float64[Tensor, "n *k"]:
+def zero_rounding(raw_distances: Float64[Tensor, "n *k"], x: Float64[Tensor, "n d"]) -> Float64[Tensor, "n *k"]:
     """Distances from each of x, 0 where they are but rounding: so two that are the same are found to be that."""
-    near = rounding(x).view(-1, *(1,) * (far.ndim - 1))
-    return torch.where(far <= near, 0.0, far)
+    tolerance = rounding_tolerance(x).view(-1, *(1,) * (raw_distances.ndim - 1))
+    return torch.where(raw_distances <= tolerance, 0.0, raw_distances)
 
 
-def rare(usual: Float64[Tensor, " n"]) -> Float64[Tensor, ""]:
+def copy_threshold(real_distances: Float64[Tensor, " n"]) -> Float64[Tensor, ""]:
     """The distance below which lie 1% of those that are usual between examples that differ.
 
     Exact doubles, at distance 0, do not count: where they are 1% of the data or more, nothing would be below, and no
     copy would be seen.  They are below the limit themselves, among real examples as among generated ones.
     """
-    apart = usual[usual > 0]
-    return apart.quantile(RARE) if len(apart) else usual.new_tensor(torch.finfo(usual.dtype).tiny)
+    nonzero = real_distances[real_distances > 0]
+    return (
+        nonzero.quantile(COPY_QUANTILE)
+        if len(nonzero)
+        else real_distances.new_tensor(torch.finfo(real_distances.dtype).tiny)
+    )
 
 
-def expected(usual: Float64[Tensor, " n"]) -> float:
+def expected_copy_rate(real_distances: Float64[Tensor, " n"]) -> float:
     """The share of further real examples that are below the limit of `rare`: of doubles, and of those that differ.
 
     Of m distances the quantile lies between two in order, the (1 + 0.01 (m - 1))-th of them and the next if counted in
     fractions, and one more distance is equally likely to be in any of the m + 1 places.
     """
-    doubles, m = (usual == 0).double().mean().item(), int((usual > 0).sum())
-    return doubles + (1 - doubles) * (1 + RARE * (m - 1)) / (m + 1)
+    duplicate_share, m = (real_distances == 0).double().mean().item(), int((real_distances > 0).sum())
+    return duplicate_share + (1 - duplicate_share) * (1 + COPY_QUANTILE * (m - 1)) / (m + 1)
 
 
 @dataclass(frozen=True, eq=False)
-class Points:
+class NeighbourIndex:
     """Examples in float64, with what is found out about them once."""
 
     x: Float64[Tensor, "n d"]
-    k: int = K
+    k: int = N_NEIGHBOURS
     """how many neighbours are looked for"""
 
     @cached_property
-    def own(self) -> Float64[Tensor, "n k"]:
+    def neighbour_distances(self) -> Float64[Tensor, "n k"]:
         """The distances from each example to its k nearest others, or to all where they are fewer, in order."""
-        found = []
+        chunks = []
         k = min(self.k, len(self.x) - 1)
-        for i, part in in_blocks(self.x, len(self.x)):
-            far = distances(part, self.x)
-            rows = torch.arange(len(far))
-            far[rows, i + rows] = -1  # itself, first for certain
-            found.append(settled(far.topk(k + 1, largest=False).values[:, 1:], part))
-        return torch.cat(found)
+        for i, part in iterate_chunks(self.x, len(self.x)):
+            pairwise = pairwise_distances(part, self.x)
+            rows = torch.arange(len(pairwise))
+            pairwise[rows, i + rows] = -1  # itself, first for certain
+            chunks.append(zero_rounding(pairwise.topk(k + 1, largest=False).values[:, 1:], part))
+        return torch.cat(chunks)
 
     @cached_property
-    def two(self) -> tuple[Int64[Tensor, "n 2"], Float64[Tensor, "n 2"]]:
+    def two_nearest(self) -> tuple[Int64[Tensor, "n 2"], Float64[Tensor, "n 2"]]:
         """Which two others are nearest to each example, and how far they are."""
-        found = []
-        for i, part in in_blocks(self.x, len(self.x)):
-            far = distances(part, self.x)
-            far.diagonal(i).fill_(torch.inf)
-            found.append(far.topk(2, largest=False))
-        return torch.cat([f.indices for f in found]), settled(torch.cat([f.values for f in found]), self.x)
+        chunks = []
+        for i, part in iterate_chunks(self.x, len(self.x)):
+            pairwise = pairwise_distances(part, self.x)
+            pairwise.diagonal(i).fill_(torch.inf)
+            chunks.append(pairwise.topk(2, largest=False))
+        return torch.cat([f.indices for f in chunks]), zero_rounding(torch.cat([f.values for f in chunks]), self.x)
 
     def radii(self, k: int) -> Float64[Tensor, " n"]:
         """The distance from each example to its k-th nearest other."""
         if len(self.x) <= k:
             raise UserError(f"{len(self.x)} examples have no {k} neighbours each: give more")
-        return self.own[:, k - 1]
+        return self.neighbour_distances[:, k - 1]
 
-    def balls(self, k: int) -> Float64[Tensor, " n"]:
+    def ball_radii(self, k: int) -> Float64[Tensor, " n"]:
         """The radii of balls that hold k others: of an example with k doubles, a ball that holds further doubles."""
-        return torch.maximum(self.radii(k), rounding(self.x) + torch.finfo(self.x.dtype).tiny)
+        return torch.maximum(self.radii(k), rounding_tolerance(self.x) + torch.finfo(self.x.dtype).tiny)
 
 
-def points(*sets: Float[Tensor, "_ d"], k: int = K) -> list[Points]:
+def build_indexes(*sets: Float[Tensor, "_ d"], k: int = N_NEIGHBOURS) -> list[NeighbourIndex]:
     """The sets, moved together to where the first has its median, which keeps matrix products accurate.
 
     Few examples far from all others do not move it, so that all others would be equally far, and so the same.
     """
     origin = sets[0].double().median(0).values
-    return [Points(x.double() - origin, k) for x in sets]
+    return [NeighbourIndex(x.double() - origin, k) for x in sets]
 
 
-def in_blocks(x: Tensor, others: int) -> Iterator[tuple[int, Tensor]]:
+def iterate_chunks(x: Tensor, n_others: int) -> Iterator[tuple[int, Tensor]]:
     """Blocks of x, each with the number of its first example, whose distances to so many others are held at once."""
-    size = max(1, min(ROWS, NUMBERS // max(1, others)))
+    size = max(1, min(ROWS_PER_CHUNK, MAX_DISTANCES // max(1, n_others)))
     return ((i, x[i : i + size]) for i in range(0, len(x), size))
 
 
-def nearest(
+def nearest_distances(
     a: Float64[Tensor, "n d"], b: Float64[Tensor, "m d"]
 ) -> tuple[Float64[Tensor, " n"], Float64[Tensor, " m"]]:
     """The distance from each example of `a` to the nearest of `b`, and from each of `b` to the nearest of `a`."""
-    of_a, of_b = [], b.new_full((len(b),), torch.inf)
-    for _, part in in_blocks(a, len(b)):
-        far = distances(part, b)
-        of_a.append(far.amin(1))
-        of_b = torch.minimum(of_b, far.amin(0))
-    return settled(torch.cat(of_a), a), settled(of_b, b)
+    a_to_b, b_to_a = [], b.new_full((len(b),), torch.inf)
+    for _, part in iterate_chunks(a, len(b)):
+        pairwise = pairwise_distances(part, b)
+        a_to_b.append(pairwise.amin(1))
+        b_to_a = torch.minimum(b_to_a, pairwise.amin(0))
+    return zero_rounding(torch.cat(a_to_b), a), zero_rounding(b_to_a, b)
 
 
-class Coverage(NamedTuple):
+class PRDCTerms(NamedTuple):
     """Terms whose means are the four numbers: one for each generated example, or for each real one."""
 
     precision: Bool[Tensor, " n"]
@@ -144,78 +148,85 @@ class Coverage(NamedTuple):
     """whether the ball of each real example holds a generated one"""
 
 
-def precision_recall(real: Float[Tensor, "m d"], made: Float[Tensor, "n d"], k: int = K) -> Coverage:
+def precision_recall(real: Float[Tensor, "m d"], fake: Float[Tensor, "n d"], k: int = N_NEIGHBOURS) -> PRDCTerms:
     """Improved precision and recall, density and coverage; a ball reaches to the k-th nearest of its own set.
 
     Kynkaanniemi et al., arXiv:1904.06991, equations 1 and 2; Naeem et al., arXiv:2002.09797, equations 4 and 5.
     """
-    return coverage(*points(real, made, k=k))
+    return prdc_terms(*build_indexes(real, fake, k=k))
 
 
-def coverage(real: Points, made: Points) -> Coverage:
+def prdc_terms(real: NeighbourIndex, fake: NeighbourIndex) -> PRDCTerms:
     """The terms of precision, recall, density and coverage."""
-    x, y, k = real.x, made.x, real.k
-    of_real, of_made = real.balls(k), made.balls(k)
-    inside = torch.zeros(len(y), dtype=torch.float64)
-    recalled, covered = [], []
-    for i, part in in_blocks(x, len(y)):
-        far = distances(part, y)
-        holds = far < of_real[i : i + len(part), None]
-        inside += holds.sum(0)
-        recalled.append((far < of_made).any(1))
-        covered.append(holds.any(1))
-    return Coverage(inside > 0, torch.cat(recalled), inside / k, torch.cat(covered))
+    x, y, k = real.x, fake.x, real.k
+    real_radii, fake_radii = real.ball_radii(k), fake.ball_radii(k)
+    n_balls = torch.zeros(len(y), dtype=torch.float64)
+    is_recalled, is_covered = [], []
+    for i, part in iterate_chunks(x, len(y)):
+        pairwise = pairwise_distances(part, y)
+        in_real_ball = pairwise < real_radii[i : i + len(part), None]
+        n_balls += in_real_ball.sum(0)
+        is_recalled.append((pairwise < fake_radii).any(1))
+        is_covered.append(in_real_ball.any(1))
+    return PRDCTerms(n_balls > 0, torch.cat(is_recalled), n_balls / k, torch.cat(is_covered))
 
 
-def two_sample_accuracy(real: Float[Tensor, "m d"], made: Float[Tensor, "n d"]) -> tuple[float, float]:
+def two_sample_accuracy(real: Float[Tensor, "m d"], fake: Float[Tensor, "n d"]) -> tuple[float, float]:
     """Share of the real, and of the generated examples, whose nearest other example is of their own set.
 
     The leave-one-out 1-nearest-neighbour classifier of Lopez-Paz & Oquab, arXiv:1610.06545: 0.5 both where the sets
     cannot be told apart, 1 where they can; higher for generated than for real ones where samples vary less than data.
     Where the nearest ones of either set are as near, as doubles in both are, that counts half.
     """
-    return told_apart(*points(real, made, k=1))
+    return one_nn_accuracy(*build_indexes(real, fake, k=1))
 
 
-def told_apart(real: Points, made: Points) -> tuple[float, float]:
+def one_nn_accuracy(real: NeighbourIndex, fake: NeighbourIndex) -> tuple[float, float]:
     """The two shares of `two_sample_accuracy`."""
-    to_made, to_real = nearest(real.x, made.x)
-    return less(real.radii(1), to_made), less(made.radii(1), to_real)
+    real_to_fake, fake_to_real = nearest_distances(real.x, fake.x)
+    return probability_less(real.radii(1), real_to_fake), probability_less(fake.radii(1), fake_to_real)
 
 
-def less(a: Float64[Tensor, " n"], b: Float64[Tensor, " n"]) -> float:
+def probability_less(a: Float64[Tensor, " n"], b: Float64[Tensor, " n"]) -> float:
     """How often a is less than b; where they are equal, half."""
     return ((a < b).double() + (a <= b).double()).mean().item() / 2
 
 
-class Copying(NamedTuple):
+class MemorisationTest(NamedTuple):
     """How near generated examples are to the training data, compared with held-out real ones."""
 
-    nearer: float
+    nearer_share: float
     """probability that a generated example is nearer to them than a held-out one: 0.5 if they are alike"""
-    memorised: float
+    memorised_share: float
     """share that is nearer to them than 99% of the held-out examples that are not among them"""
-    expected: float
+    expected_share: float
     """what `memorised` is if they are alike: 0.01, or more where held-out examples are few, or among them"""
 
 
-def copying(train: Float[Tensor, "n d"], held_out: Float[Tensor, "m d"], made: Float[Tensor, "k d"]) -> Copying:
+def memorisation_test(
+    train: Float[Tensor, "n d"], held_out: Float[Tensor, "m d"], generated: Float[Tensor, "k d"]
+) -> MemorisationTest:
     """Whether samples copy the training data, by the test of Meehan et al., arXiv:2004.05675, section 3."""
-    reference, real, fake = (part.x for part in points(train, held_out, made))
-    usual, found = nearest(real, reference)[0].sort().values, nearest(fake, reference)[0]
-    below, upto = (torch.searchsorted(usual, found, right=side) / len(usual) for side in (False, True))
-    memorised = (found < rare(usual)).double().mean().item()
-    return Copying(1 - ((below + upto) / 2).mean().item(), memorised, expected(usual))
+    reference, real, fake = (part.x for part in build_indexes(train, held_out, generated))
+    real_distances, fake_distances = (
+        nearest_distances(real, reference)[0].sort().values,
+        nearest_distances(fake, reference)[0],
+    )
+    below, upto = (
+        torch.searchsorted(real_distances, fake_distances, right=side) / len(real_distances) for side in (False, True)
+    )
+    memorised_share = (fake_distances < copy_threshold(real_distances)).double().mean().item()
+    return MemorisationTest(1 - ((below + upto) / 2).mean().item(), memorised_share, expected_copy_rate(real_distances))
 
 
-def duplicates(real: Float[Tensor, "n d"], made: Float[Tensor, "m d"]) -> float:
+def duplicates(real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"]) -> float:
     """Share of the generated examples with another one nearer than 99% of the real ones that have no double have one.
 
     0.01 if they are alike, and more where real examples are few, or have doubles.
     """
-    return doubles(*points(real, made, k=1))
+    return duplicate_rate(*build_indexes(real, fake, k=1))
 
 
-def doubles(real: Points, made: Points) -> float:
+def duplicate_rate(real: NeighbourIndex, fake: NeighbourIndex) -> float:
     """The share of `duplicates`."""
-    return (made.radii(1) < rare(real.radii(1))).double().mean().item()
+    return (fake.radii(1) < copy_threshold(real.radii(1))).double().mean().item()

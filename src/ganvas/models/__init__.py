@@ -6,6 +6,7 @@ from pydantic import TypeAdapter
 
 from ..errors import UserError
 from ..model import Model
+from ..renamed import with_new_names
 from .autoencoder import Autoencoder
 from .betatcvae import BetaTCVAE
 from .cgan import CGAN
@@ -28,15 +29,15 @@ MODELS: dict[str, type[Model]] = {
 }  # fmt: skip
 
 
-def model_from(name: str, fields: dict[str, Any]) -> Model:
+def build_model(name: str, fields: dict[str, Any]) -> Model:
     """The model with these hyper-parameters; pydantic's ValidationError, a ValueError, where they do not fit."""
     if name not in MODELS:
         raise UserError(f"there is no model {name!r}: this Ganvas knows {', '.join(MODELS)}")
-    model: Model = TypeAdapter(MODELS[name]).validate_python(fields)
+    model: Model = TypeAdapter(MODELS[name]).validate_python(with_new_names(fields, MODELS[name]))
     return model
 
 
 __all__ = [
     "CGAN", "DCGAN", "GAN", "IWAE", "MODELS", "R3GAN", "VAE", "WGAN", "WGANGP", "Autoencoder", "BetaTCVAE", "CycleGAN",
-    "DiscoGAN", "LadderVAE", "model_from",
+    "DiscoGAN", "LadderVAE", "build_model",
 ]  # fmt: skip

@@ -21,24 +21,24 @@ from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from ..data import Collection
+from ..data import Dataset
 from ..errors import UserError
-from ..model import STRICT, Batch, Move, Rate, Shape, apart, device_of, minimize
-from ..nn import Depth, Norm, chosen, decoder, encoder, initialize
-from ..nn.augment import Kind, augmented
-from ..nn.discriminator import clamp, with_spectral_norm
+from ..model import STRICT, Batch, Fraction, Move, Shape, device_of, minimize, split_commas
+from ..nn import Depth, Norm, decoder, encoder, initialize, resolve_architecture
+from ..nn.augment import Augmentation, augment
+from ..nn.discriminator import add_spectral_norm, clip_weights
 from ..objectives import (
-    JENSEN_SHANNON,
+    JENSEN_SHANNON_LOSSES,
     Loss,
     discriminator_terms,
-    divergence,
+    divergence_estimates,
     generator_loss,
     gradient_penalty,
     squared_gradients,
 )
-from ..randomness import rows
+from ..randomness import draw_rows
 from ._latent import LatentModel
-from ._statistics import beside
+from ._statistics import sample_statistics
 
 Weight = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
@@ -52,14 +52,14 @@ FIRST, AGAIN = 25, 500
 class Adversarial(LatentModel):
     """A generator G learns to fool a discriminator (or critic) D, which learns not to be fooled."""
 
-    scaffolding = ("D",)
-    fickle = True
-    unused: ClassVar[tuple[str, ...]] = ()
-    watched = ("accuracy_real", "accuracy_fake", "gap")
+    training_only = ("D",)
+    keep_best_checkpoint = True
+    ignored_options: ClassVar[tuple[str, ...]] = ()
+    logged_statistics = ("accuracy_real", "accuracy_fake", "gap")
 
     latent: Annotated[int, Field(gt=0, le=65536)] = 64
     """dimensions of the noise z"""
-    prior: Literal["normal", "uniform"] = "normal"
+    noise_distribution: Literal["normal", "uniform"] = "normal"
     """distribution of z: N(0, I), or uniform on [-1, 1]"""
     net: Literal["auto", "conv", "mlp"] = "auto"
     """kind of networks; auto is conv for images, mlp for vectors"""
@@ -69,9 +69,9 @@ class Adversarial(LatentModel):
     """normalisation in G; auto is batch with convolutions, none in an MLP"""
     norm_d: Literal["auto"] | Norm = "auto"
     """normalisation in D; auto is the same, but layer with a penalty on D's gradient, none with spectral norm"""
-    k: Annotated[int, Field(gt=0)] = 1
+    n_critic: Annotated[int, Field(gt=0)] = 1
     """updates of D per update of G"""
-    k_first: Annotated[int, Field(gt=0)] = 1
+    initial_critic_steps: Annotated[int, Field(gt=0)] = 1
     """updates of D in each of the first 25 steps and in every 500th, if more than k, so that it is near its best"""
     loss: Loss = "non-saturating"
     """what the two players descend; relativistic compares each real example with a fake"""
@@ -81,13 +81,13 @@ class Adversarial(LatentModel):
     """weight of half the squared gradient of D on real examples"""
     r2: Weight = 0.0
     """weight of half the squared gradient of D on fake examples"""
-    lazy: Annotated[int, Field(gt=0)] = 1
+    penalty_interval: Annotated[int, Field(gt=0)] = 1
     """steps from one with penalties to the next; they weigh so many times as much"""
-    clip: Positive | None = None
+    weight_clip: Positive | None = None
     """bound on every weight of D, kept after each of its updates"""
     spectral_norm: bool = False
     """divide every weight of D by its largest singular value; D then has no other normalisation"""
-    augment: Annotated[tuple[Kind, ...], BeforeValidator(apart)] = ()
+    augment: Annotated[tuple[Augmentation, ...], BeforeValidator(split_commas)] = ()
     """what D sees, real and fake alike, is changed at random, as color,translation,cutout,flip"""
     pack: Annotated[int, Field(gt=0, le=64)] = 1
     """examples that D judges together"""
@@ -97,49 +97,53 @@ class Adversarial(LatentModel):
     """Adam's learning rate"""
     lr_d: Positive | None = None
     """Adam's learning rate for D, the same unless given"""
-    betas: tuple[Rate, Rate] = (0.5, 0.999)
+    betas: tuple[Fraction, Fraction] = (0.5, 0.999)
     """Adam's decay rates"""
 
     @property
-    def normal(self) -> bool:
-        return self.prior == "normal"
+    def has_normal_prior(self) -> bool:
+        return self.noise_distribution == "normal"
 
-    def rate(self, name: str) -> float:
+    def learning_rate(self, name: str) -> float:
         return self.lr_d if self.lr_d is not None and name == "D" else self.lr
 
     def norms(self, shape: Shape) -> tuple[Norm, Norm]:
         """What "auto" means for G and for D."""
-        conv = chosen(self.net, shape) == "conv"
+        conv = resolve_architecture(self.net, shape) == "conv"
         usual: Norm = "batch" if conv else "none"
         each: Norm = "layer" if conv and (self.gp or self.r1 or self.r2) else usual
         each = "none" if self.spectral_norm else each  # any other would divide by what spectral norm has made 1
         return usual if self.norm == "auto" else self.norm, each if self.norm_d == "auto" else self.norm_d
 
-    def check(self, data: Collection) -> None:
-        chosen(self.net, data.shape)
-        given = self.norms(data.shape)[1]
+    def validate_data(self, data: Dataset) -> None:
+        resolve_architecture(self.net, data.shape)
+        norm_d = self.norms(data.shape)[1]
         penalties = [name for name in ("gp", "r1", "r2") if getattr(self, name)]
-        bounds = [name for name in ("gp", "clip", "spectral_norm") if getattr(self, name)]
-        if penalties and given == "batch":
+        bounds = [name for name in ("gp", "weight_clip", "spectral_norm") if getattr(self, name)]
+        if penalties and norm_d == "batch":
             raise UserError(
                 f"{penalties[0]}={getattr(self, penalties[0]):g} is about D's gradient at each example, but batch norm "
                 "mixes the examples: use norm_d=layer or norm_d=none"
             )
         if self.loss == "wasserstein" and not bounds:
-            raise UserError("loss=wasserstein needs a critic of bounded slope: give gp=10, clip=0.01 or spectral_norm")
-        if self.clip is not None and len(bounds) > 1:
+            raise UserError(
+                "loss=wasserstein needs a critic of bounded slope: give gp=10, weight_clip=0.01 or spectral_norm"
+            )
+        if self.weight_clip is not None and len(bounds) > 1:
             raise UserError(f"{' and '.join(bounds)} are different ways to bound the slope of D: choose one")
-        if self.lazy > 1 and not penalties:
-            raise UserError(f"lazy={self.lazy} is the interval of penalties: give gp, r1 or r2 as well")
+        if self.penalty_interval > 1 and not penalties:
+            raise UserError(
+                f"penalty_interval={self.penalty_interval} is the interval of penalties: give gp, r1 or r2 as well"
+            )
         said = ",".join(self.augment)
-        if said and not data.are_images:
+        if said and not data.has_images:
             raise UserError(f"augment={said} changes images, but {data.name} holds vectors: leave it out")
-        if self.pack > 1 and self.labelled:
+        if self.pack > 1 and self.is_conditional:
             raise UserError(f"pack={self.pack} shows D examples of different labels at once: use pack=1")
 
-    def check_batch(self, batch: int, shape: Shape) -> None:
+    def validate_batch_size(self, batch: int, shape: Shape) -> None:
         if batch % self.pack:
-            raise UserError(f"batch={batch} cannot be packed by pack={self.pack}: give a multiple of it")
+            raise UserError(f"batch_size={batch} cannot be packed by pack={self.pack}: give a multiple of it")
         norm, norm_d = self.norms(shape)
         if self.spectral_norm and norm_d != "none":
             raise UserError(
@@ -147,9 +151,9 @@ class Adversarial(LatentModel):
                 "outputs have the same size whatever the weights: use norm_d=none, or leave out one of them"
             )
         if (norm == "batch" and batch < 2) or (norm_d == "batch" and batch // self.pack < 2):
-            raise UserError(f"batch={batch} is too small for batch norm: give more, or norm=none and norm_d=none")
+            raise UserError(f"batch_size={batch} is too small for batch norm: give more, or norm=none and norm_d=none")
 
-    def players(self, shape: Shape, judged: Shape, classes: int) -> tuple[nn.Module, nn.Module]:
+    def build_networks(self, shape: Shape, judged: Shape, classes: int) -> tuple[nn.Module, nn.Module]:
         """G for examples of `shape`, and D for those of the shape `judged`, in which pack=2 puts two.
 
         Those of DCGAN for images, MLPs for vectors.
@@ -157,98 +161,106 @@ class Adversarial(LatentModel):
         norm, norm_d = self.norms(shape)
         G = decoder(self.net, self.latent, shape, self.width, self.depth, norm=norm)
         D = encoder(self.net, judged, 1, self.width, self.depth, norm=norm_d, activation="leaky-relu")
-        return finished(G, shape), finished(D)
+        return finalize_network(G, shape), finalize_network(D)
 
     def networks(self, shape: Shape, classes: int = 0) -> dict[str, nn.Module]:
-        G, D = self.players(shape, (self.pack * shape[0], *shape[1:]), classes)
-        return {"G": G, "D": with_spectral_norm(D) if self.spectral_norm else D}
+        G, D = self.build_networks(shape, (self.pack * shape[0], *shape[1:]), classes)
+        return {"G": G, "D": add_spectral_norm(D) if self.spectral_norm else D}
 
-    def rounds(self, done: int) -> int:
+    def n_critic_steps(self, global_step: int) -> int:
         """Updates of D in the step after `done` others; more at intervals, as in the code of WGAN's authors."""
-        return max(self.k, self.k_first) if done < FIRST or done % AGAIN == 0 else self.k
+        return (
+            max(self.n_critic, self.initial_critic_steps)
+            if global_step < FIRST or global_step % AGAIN == 0
+            else self.n_critic
+        )
 
-    def step(self, batches: Iterator[Batch], done: int, G: nn.Module, D: nn.Module) -> Iterator[Move]:
+    def step(self, batches: Iterator[Batch], global_step: int, G: nn.Module, D: nn.Module) -> Iterator[Move]:
         """Algorithm 1 of arXiv:1406.2661."""
-        for _ in range(self.rounds(done)):
+        for _ in range(self.n_critic_steps(global_step)):
             batch = next(batches)
-            x, given = self.shown(batch.x), self.given(batch)
+            x, condition = self.discriminator_input(batch.x), self.condition_of(batch)
             with torch.no_grad():
-                fake = self.shown(G(self.fresh(len(batch.x), G), *given))
-            yield self.judge(D, x, fake, given, done)
-            if self.clip is not None:
-                clamp(D, self.clip)
-        fake = self.shown(G(self.fresh(len(batch.x), G), *given))
+                fake = self.discriminator_input(G(self.sample_latent(len(batch.x), G), *condition))
+            yield self.discriminator_move(D, x, fake, condition, global_step)
+            if self.weight_clip is not None:
+                clip_weights(D, self.weight_clip)
+        fake = self.discriminator_input(G(self.sample_latent(len(batch.x), G), *condition))
         with torch.no_grad():
-            real = D(x, *given) if self.loss == "relativistic" else None
-        logits = self.best(D(fake, *given), real, done * len(batch.x) / max(1, batch.total))
+            real = D(x, *condition) if self.loss == "relativistic" else None
+        logits = self.select_top_k(D(fake, *condition), real, global_step * len(batch.x) / max(1, batch.dataset_size))
         yield minimize(G, fool=generator_loss(self.loss, *logits))
 
-    def judge(self, D: nn.Module, x: Tensor, fake: Tensor, given: tuple[Tensor, ...], done: int) -> Move:
+    def discriminator_move(
+        self, D: nn.Module, x: Tensor, fake: Tensor, condition: tuple[Tensor, ...], global_step: int
+    ) -> Move:
         """D's turn: its loss on real and fake examples, and its penalties in the steps that have them.
 
         A turn with penalties is in float32: the eight bits of bfloat16 would leave them wrong by percents.
         """
-        due = done % self.lazy == 0 and (self.gp > 0 or self.r1 > 0 or self.r2 > 0)
+        due = global_step % self.penalty_interval == 0 and (self.gp > 0 or self.r1 > 0 or self.r2 > 0)
         with torch.autocast(x.device.type, enabled=False) if due else nullcontext():
-            return self.turn(D, x, fake, given, due)
+            return self.build_discriminator_move(D, x, fake, condition, due)
 
-    def turn(self, D: nn.Module, x: Tensor, fake: Tensor, given: tuple[Tensor, ...], due: bool) -> Move:
+    def build_discriminator_move(
+        self, D: nn.Module, x: Tensor, fake: Tensor, condition: tuple[Tensor, ...], due: bool
+    ) -> Move:
         """D's turn, with penalties if they are `due`."""
         slopes = due and self.r1 + self.r2 > 0
         both = torch.cat([x, fake]).requires_grad_(slopes)
-        real_logits, fake_logits = verdicts(D, both, given)
+        real_logits, fake_logits = logits(D, both, condition)
         terms = discriminator_terms(self.loss, real_logits, fake_logits)
         if slopes:
             half = squared_gradients(torch.cat([real_logits, fake_logits]), both).chunk(2)
             weights = {"r1": self.r1, "r2": self.r2}
             terms |= {
-                name: self.lazy * weight / 2 * squared.mean()
+                name: self.penalty_interval * weight / 2 * squared.mean()
                 for (name, weight), squared in zip(weights.items(), half, strict=True) if weight
             }  # fmt: skip
         if due and self.gp:
-            terms["gp"] = self.lazy * self.gp * gradient_penalty(D, x, fake, *given)
-        return minimize(D, **terms)._replace(seen=confidence(real_logits.detach(), fake_logits.detach(), self.loss))
+            terms["gp"] = self.penalty_interval * self.gp * gradient_penalty(D, x, fake, *condition)
+        return minimize(D, **terms)._replace(logged=confidence(real_logits.detach(), fake_logits.detach(), self.loss))
 
-    def best(self, fake: Tensor, real: Tensor | None, epochs: float) -> tuple[Tensor, Tensor | None]:
+    def select_top_k(self, fake: Tensor, real: Tensor | None, epochs: float) -> tuple[Tensor, Tensor | None]:
         """The logits of the fakes that G learns from, and those of the real examples they are paired with.
 
         Top-k training (Sinha et al., arXiv:2002.06224, algorithm 1): G forgets its worst fakes.
         """
-        keep = max(1, round(len(fake) * max(self.top_k, 0.99**epochs)))
-        if self.top_k == 1 or keep == len(fake):
+        n_best = max(1, round(len(fake) * max(self.top_k, 0.99**epochs)))
+        if self.top_k == 1 or n_best == len(fake):
             return fake, real
-        index = fake.flatten().topk(keep).indices
+        index = fake.flatten().topk(n_best).indices
         return fake[index], None if real is None else real[index]
 
-    def given(self, batch: Batch) -> tuple[Tensor, ...]:
+    def condition_of(self, batch: Batch) -> tuple[Tensor, ...]:
         """What both players are told of a batch: its labels, if the model is conditional."""
-        return (batch.y,) if self.labelled and batch.y is not None else ()
+        return (batch.y,) if self.is_conditional and batch.y is not None else ()
 
-    def shown(self, x: Float[Tensor, "b *shape"]) -> Float[Tensor, "b_by_pack *packed"]:
+    def discriminator_input(self, x: Float[Tensor, "b *shape"]) -> Float[Tensor, "b_by_pack *pack_examples"]:
         """Examples as D sees them: augmented, and packed (Lin et al., PacGAN, arXiv:1712.04086)."""
-        return packed(augmented(x, self.augment), self.pack)
+        return pack_examples(augment(x, self.augment), self.pack)
 
-    def fresh(self, n: int, G: nn.Module) -> Float[Tensor, "n d"]:
+    def sample_latent(self, n: int, G: nn.Module) -> Float[Tensor, "n d"]:
         """n samples of z on the device of G, from the step's own random numbers."""
         device = device_of(G)
-        if self.prior == "uniform":
+        if self.noise_distribution == "uniform":
             return torch.rand(n, self.latent, device=device).mul_(2).sub_(1)
         return torch.randn(n, self.latent, device=device)
 
-    def noise(self, n: int, shape: Shape, generator: torch.Generator, **_: Any) -> Float[Tensor, "n d"]:
+    def sample_prior(self, n: int, shape: Shape, generator: torch.Generator, **_: Any) -> Float[Tensor, "n d"]:
         """z from the prior."""
-        if self.prior == "uniform":
-            return rows(n, lambda m: (torch.rand(m, self.latent, generator=generator).mul_(2).sub_(1),))[0]
-        return super().noise(n, shape, generator)
+        if self.noise_distribution == "uniform":
+            return draw_rows(n, lambda m: (torch.rand(m, self.latent, generator=generator).mul_(2).sub_(1),))[0]
+        return super().sample_prior(n, shape, generator)
 
     def to_normal(self, z: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
-        if self.prior == "normal":
+        if self.noise_distribution == "normal":
             return z
         quantiles: Tensor = torch.special.ndtri(((z.double() + 1) / 2).clamp(SURE, 1 - SURE))
         return quantiles.to(z.dtype)
 
     def from_normal(self, z: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
-        return z if self.prior == "normal" else (2 * torch.special.ndtr(z.double()) - 1).to(z.dtype)
+        return z if self.noise_distribution == "normal" else (2 * torch.special.ndtr(z.double()) - 1).to(z.dtype)
 
     def generate(self, z: Float[Tensor, "n d"], *labels: Any, G: nn.Module) -> Float[Tensor, "n *shape"]:
         """G(z), or G(z, y)."""
@@ -258,62 +270,65 @@ class Adversarial(LatentModel):
     def preview(self, batch: Batch, G: nn.Module) -> Float[Tensor, "rows n *shape"]:
         """Four rows of samples."""
         n = len(batch.x)
-        return torch.stack(self.generate(self.fresh(4 * n, G), G=G).chunk(4))
+        return torch.stack(self.generate(self.sample_latent(4 * n, G), G=G).chunk(4))
 
     def estimates(self, terms: dict[str, float]) -> dict[str, float]:
         """The distance that D's loss estimates: Wasserstein's, or the Jensen-Shannon divergence."""
-        return divergence(self.loss, terms)
+        return divergence_estimates(self.loss, terms)
 
-    def observe(self, batch: Batch, **kept: Any) -> dict[str, Tensor]:
+    def monitor(self, batch: Batch, **networks: Any) -> dict[str, Tensor]:
         """`diversity`, and of images `detail` and `detail_real`, of samples beside real examples: see `observed`."""
-        labels = self.given(batch)
-        made = self.generate(self.fresh(len(batch.x), kept["G"]), *labels, **kept)
-        return beside(made, batch.x)
+        labels = self.condition_of(batch)
+        made = self.generate(self.sample_latent(len(batch.x), networks["G"]), *labels, **networks)
+        return sample_statistics(made, batch.x)
 
-    def probe(self, batch: Batch, G: nn.Module, D: nn.Module) -> dict[str, float]:
+    def discriminator_statistics(self, batch: Batch, G: nn.Module, D: nn.Module) -> dict[str, float]:
         """`slope`: mean norm of D's gradient between real and fake examples.
 
         `minimax` and `nonsaturating`, where D returns the logit of a probability: norm of the gradient of G under
         either loss (arXiv:1406.2661, section 3: the first vanishes where D is sure).
         """
-        labels, whole = self.given(batch), len(batch.x) // self.pack * self.pack
-        x, fake = self.shown(batch.x[:whole]), self.shown(G(self.fresh(len(batch.x), G), *labels)[:whole])
+        labels, whole = self.condition_of(batch), len(batch.x) // self.pack * self.pack
+        x, fake = (
+            self.discriminator_input(batch.x[:whole]),
+            self.discriminator_input(G(self.sample_latent(len(batch.x), G), *labels)[:whole]),
+        )
         u = torch.lerp(x, fake.detach(), torch.rand(len(x), *[1] * (x.ndim - 1), device=x.device)).requires_grad_()
         found = {"slope": squared_gradients(D(u, *labels), u).sqrt().mean()}
-        if self.loss in JENSEN_SHANNON:
+        if self.loss in JENSEN_SHANNON_LOSSES:
             logits, weights = D(fake, *labels), list(G.parameters())
-            for loss in JENSEN_SHANNON:
+            for loss in JENSEN_SHANNON_LOSSES:
                 name = loss.replace("-", "")
                 gradient = torch.autograd.grad(generator_loss(loss, logits), weights, retain_graph=True)
                 found[name] = nn.utils.get_total_norm(gradient)
         return {name: value.item() for name, value in found.items()}
 
 
-def finished(net: nn.Sequential, pixels: Shape = ()) -> nn.Sequential:
+def finalize_network(net: nn.Sequential, pixels: Shape = ()) -> nn.Sequential:
     """A network with the weights it begins with; a generator of images ends with tanh, since `span` is [-1, 1]."""
     if any(isinstance(m, nn.Conv2d | nn.ConvTranspose2d) for m in net.modules()):
         initialize(net)
     return net.append(nn.Tanh()) if len(pixels) == 3 else net
 
 
-def verdicts(D: nn.Module, both: Tensor, given: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+def logits(D: nn.Module, both: Tensor, condition: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
     """D on real examples and on as many fakes, which `both` holds one after the other; `given` are their labels.
 
     In one pass where D sees each example alone, in two where batch norm would mix them (as DCGAN's authors do).
     """
-    if mixes(D):
+    if uses_batch_norm(D):
         x, fake = both.chunk(2)
-        return D(x, *given), D(fake, *given)
-    real, fooled = D(both, *(y.repeat(2) for y in given)).chunk(2)
+        return D(x, *condition), D(fake, *condition)
+    real, fooled = D(both, *(y.repeat(2) for y in condition)).chunk(2)
     return real, fooled
 
 
-def mixes(net: nn.Module) -> bool:
+def uses_batch_norm(net: nn.Module) -> bool:
     """Whether a network's output for an example depends on the other examples of the batch."""
     return any(isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) for m in net.modules())
 
 
-def packed(x: Float[Tensor, "b *shape"], m: int) -> Tensor:
+def pack_examples(x: Float[Tensor, "b *shape"], m: int) -> Tensor:
     """m examples in one, as further channels or numbers."""
     return x if m == 1 else x.reshape(len(x) // m, m * x.shape[1], *x.shape[2:])
 

@@ -27,7 +27,7 @@ class LatentModel(Model):
     depth: Depth = 1
     """hidden layers of an MLP"""
 
-    def noise(self, n: int, shape: Shape, generator: torch.Generator, **_: Any) -> Float[Tensor, "n d"]:
+    def sample_prior(self, n: int, shape: Shape, generator: torch.Generator, **_: Any) -> Float[Tensor, "n d"]:
         """z ~ N(0, I)."""
         return normal(n, self.code_size(shape), generator)
 

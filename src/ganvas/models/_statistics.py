@@ -10,28 +10,28 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, pdist
 
-GRIDS = (8, 4)
+GRID_SIZES = (8, 4)
 """cells a side of the grids on whose means images are compared as well, so that noise does not pass for variety"""
-FLAT = 1e-10
+MIN_CONTRAST = 1e-10
 """contrast of pixels in [-1, 1] that is but rounding: a single grey level in a thousand pixels has more"""
-COARSE = 0.5
+MIN_GRID_DIVERSITY = 0.5
 """how diverse real images have to be on a grid, as a share of how diverse their pixels are, for the grid to count"""
 
 
-def beside(made: Float[Tensor, "n *shape"], *real: Tensor) -> dict[str, Tensor]:
+def sample_statistics(samples: Float[Tensor, "n *shape"], *real: Tensor) -> dict[str, Tensor]:
     """`diversity` of samples beside real examples, and of images `detail` and `detail_real`.
 
     What translations stand beside are the examples of their domain and their inputs: they cannot differ more than these
     do, and may be as detailed as either.  Where all real examples of a set are alike there is no diversity.
     """
-    found = {"diversity": diversity(made, *real)}
-    if made.ndim == 4:
-        found["detail"] = detail(made, real[0])
-        found["detail_real"] = torch.stack([detail(x, x).nan_to_num(0) for x in real]).amax()
-    return {name: value for name, value in found.items() if not value.isnan()}
+    statistics = {"diversity": diversity(samples, *real)}
+    if samples.ndim == 4:
+        statistics["detail"] = detail(samples, real[0])
+        statistics["detail_real"] = torch.stack([detail(x, x).nan_to_num(0) for x in real]).amax()
+    return {name: value for name, value in statistics.items() if not value.isnan()}
 
 
-def diversity(made: Float[Tensor, "n *shape"], *real: Tensor) -> Float[Tensor, ""]:
+def diversity(samples: Float[Tensor, "n *shape"], *real: Tensor) -> Float[Tensor, ""]:
     """The mean distance of two of `made`, as a share of that of two `real` examples.
 
     Of images that is the least of the shares by pixels and by means over the cells of `GRIDS`, where real images differ
@@ -39,42 +39,42 @@ def diversity(made: Float[Tensor, "n *shape"], *real: Tensor) -> Float[Tensor, "
     the one counts that is less diverse.  Distances are root mean squares over an example's numbers, so that shapes may
     differ from set to set.  Not a number where all real examples are alike.
     """
-    own, usual = distances(made), torch.stack([distances(x) for x in real]).amin(0)
-    shares = own / usual
-    least: Tensor = shares[usual >= COARSE * usual[0]].amin()
-    return torch.where(usual[0] > 0, least, torch.nan)
+    sample_distances, real_distances = mean_distances(samples), torch.stack([mean_distances(x) for x in real]).amin(0)
+    shares = sample_distances / real_distances
+    lowest: Tensor = shares[real_distances >= MIN_GRID_DIVERSITY * real_distances[0]].amin()
+    return torch.where(real_distances[0] > 0, lowest, torch.nan)
 
 
-def distances(x: Float[Tensor, "n *shape"]) -> Float[Tensor, " scales"]:
+def mean_distances(x: Float[Tensor, "n *shape"]) -> Float[Tensor, " scales"]:
     """The mean distance of two examples, by all their numbers and, of images, by means over the cells of each grid."""
     scales = [x]
     if x.ndim == 4:
-        x = on_white(x)
-        scales = [x, *(adaptive_avg_pool2d(x, (min(n, x.shape[2]), min(n, x.shape[3]))) for n in GRIDS)]
+        x = composite_on_white(x)
+        scales = [x, *(adaptive_avg_pool2d(x, (min(n, x.shape[2]), min(n, x.shape[3]))) for n in GRID_SIZES)]
     return torch.stack([pdist(v.flatten(1)).mean() / sqrt(v[0].numel()) for v in scales])
 
 
-def detail(made: Float[Tensor, "n c h w"], real: Float[Tensor, "n c2 h2 w2"]) -> Float[Tensor, ""]:
+def detail(samples: Float[Tensor, "n c h w"], real: Float[Tensor, "n c2 h2 w2"]) -> Float[Tensor, ""]:
     """Energy of the finest structures of images, as a share of the contrast of real ones.
 
     The finest is the diagonal detail of Haar's wavelets at their first level, (a - b - c + d) / 2 of four pixels, which
     edges along rows and columns do not have; contrast is the variance of the pixels of an image.  White noise has 1.
     Not a number where real images have no contrast.
     """
-    x = on_white(real)
+    x = composite_on_white(real)
     contrast = (x - x.mean((2, 3), keepdim=True)).square().mean()
-    share: Tensor = finest(on_white(made)) / contrast
-    return torch.where(contrast > FLAT, share, torch.nan)
+    share: Tensor = diagonal_energy(composite_on_white(samples)) / contrast
+    return torch.where(contrast > MIN_CONTRAST, share, torch.nan)
 
 
-def finest(x: Float[Tensor, "n c h w"]) -> Float[Tensor, ""]:
+def diagonal_energy(x: Float[Tensor, "n c h w"]) -> Float[Tensor, ""]:
     """The mean square of the diagonal detail, over all squares of four pixels."""
     along = x[..., 1:] - x[..., :-1]
     energy: Tensor = ((along[..., 1:, :] - along[..., :-1, :]) / 2).square().mean()
     return energy
 
 
-def on_white(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c2 h w"]:
+def composite_on_white(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c2 h w"]:
     """Images as they are seen: those with an alpha channel, by which their colours are multiplied already, on white."""
     if x.shape[1] != 4:
         return x

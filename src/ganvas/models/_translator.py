@@ -13,14 +13,14 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from ..data import DOMAINS, Pair
+from ..data import DOMAINS, DomainPair
 from ..errors import UserError
-from ..model import STRICT, Model, PairBatch, Rate, Shape, name_of
-from ..nn import Depth, Width, chosen
-from ..nn.translators import corrected
+from ..model import STRICT, Fraction, Model, PairBatch, Shape, model_name
+from ..nn import Depth, Width, resolve_architecture
+from ..nn.translators import residual
 from ..objectives import Loss, absolute_error, discriminator_terms
 from ._gan import confidence
-from ._statistics import beside
+from ._statistics import sample_statistics
 
 FAINT = 0.03
 """deviation of the noise that round trips are tried with: four of 255 grey levels"""
@@ -30,10 +30,10 @@ FAINT = 0.03
 class Translator(Model):
     """Two networks that translate between two domains, learnt from unpaired examples of each."""
 
-    domains = 2
-    unused = ("keep", "patience")
-    observes = 16
-    watched = ("accuracy_A", "gap_A", "accuracy_B", "gap_B")
+    n_domains = 2
+    ignored_options = ("keep", "patience")
+    monitor_batch_size = 16
+    logged_statistics = ("accuracy_A", "gap_A", "accuracy_B", "gap_B")
     translators: ClassVar[tuple[str, str]] = ("G", "F")
     """names of the networks from A to B and from B to A"""
 
@@ -49,56 +49,56 @@ class Translator(Model):
     """translators add a correction to their input, which begins at 0; for images of one shape (arXiv:1711.07064)"""
     lr: Annotated[float, Field(gt=0)] = 2e-4
     """Adam's learning rate"""
-    betas: tuple[Rate, Rate] = (0.5, 0.999)
+    betas: tuple[Fraction, Fraction] = (0.5, 0.999)
     """Adam's decay rates"""
 
-    def check(self, data: Pair) -> None:
+    def validate_data(self, data: DomainPair) -> None:
         for shape in data.shape:
-            chosen(self.net, shape)
+            resolve_architecture(self.net, shape)
         a, b = data.shape
-        if self.residual and not (a == b and self.convolves(a)):
+        if self.residual and not (a == b and self.is_convolutional(a)):
             raise UserError(
                 "residual adds a correction to an image, so it needs net=conv and images of one shape in both domains, "
                 f"but examples are {' and '.join('x'.join(map(str, shape)) for shape in data.shape)}: leave it out"
             )
 
-    def convolves(self, shape: Shape) -> bool:
+    def is_convolutional(self, shape: Shape) -> bool:
         """Whether its networks for examples of this shape are convolutional."""
-        return chosen(self.net, shape) == "conv"
+        return resolve_architecture(self.net, shape) == "conv"
 
-    def corrected(self, net: nn.Module) -> nn.Module:
+    def apply_residual(self, net: nn.Module) -> nn.Module:
         """A translator of images, as it is or, with `residual`, as what is added to its input."""
-        return corrected(net) if self.residual else net
+        return residual(net) if self.residual else net
 
-    def fixed(self, shape: Shape) -> bool:
+    def has_fixed_size(self, shape: Shape) -> bool:
         """Whether its network for images of this shape takes no other size."""
         return True
 
-    def directions(self, **kept: Any) -> tuple[str, ...]:
+    def directions(self, **networks: Any) -> tuple[str, ...]:
         """The domains to which it translates."""
-        return tuple(domain for domain, name in zip("BA", self.translators, strict=True) if name in kept)
+        return tuple(domain for domain, name in zip("BA", self.translators, strict=True) if name in networks)
 
-    def translate(self, x: Float[Tensor, "n *shape"], to: str, **kept: Any) -> Tensor:
+    def translate(self, x: Float[Tensor, "n *shape"], to: str, **networks: Any) -> Tensor:
         """G(x), or F(y)."""
-        if to not in self.directions(**kept):
+        if to not in self.directions(**networks):
             raise UserError(
-                f"this {name_of(self)} translates to {' and '.join(self.directions(**kept))}, not to {to!r}"
+                f"this {model_name(self)} translates to {' and '.join(self.directions(**networks))}, not to {to!r}"
             )
-        made: Tensor = kept[self.translators["BA".index(to)]](x)
+        made: Tensor = networks[self.translators["BA".index(to)]](x)
         return made
 
-    def preview(self, batch: PairBatch, **kept: Any) -> Float[Tensor, "rows n *shape"]:
+    def preview(self, batch: PairBatch, **networks: Any) -> Float[Tensor, "rows n *shape"]:
         """Rows of x, G(x), F(G(x)), then of y, F(y), G(F(y)): each as far as the model goes."""
         rows = []
         for home, x in zip(DOMAINS, (batch.a.x, batch.b.x), strict=True):
             chain, end = [x], home
-            while len(chain) < 3 and other(end) in self.directions(**kept):
-                end = other(end)
-                chain.append(self.translate(chain[-1], end, **kept))
+            while len(chain) < 3 and other_domain(end) in self.directions(**networks):
+                end = other_domain(end)
+                chain.append(self.translate(chain[-1], end, **networks))
             rows += chain
         return alike(rows)
 
-    def observe(self, batch: PairBatch, **kept: Any) -> dict[str, Tensor]:
+    def monitor(self, batch: PairBatch, **networks: Any) -> dict[str, Tensor]:
         """How round trips from each domain, and translations from it, stand; errors are means of absolute values.
 
         `cycle_A` is the error of F(G(x)), and `noisy_A` that of F(G(x) + faint noise); `moved_A` is how far G moves its
@@ -107,26 +107,26 @@ class Translator(Model):
         """
         found: dict[str, Tensor] = {}
         for home, x, y in (("A", batch.a.x, batch.b.x), ("B", batch.b.x, batch.a.x)):
-            if other(home) not in self.directions(**kept):
+            if other_domain(home) not in self.directions(**networks):
                 continue
-            made = self.translate(x, other(home), **kept)
-            found |= {f"{name}_{home}": value for name, value in beside(made, y, x).items()}
-            if home in self.directions(**kept):
-                found |= self.round_trip(x, made, home, **kept)
+            made = self.translate(x, other_domain(home), **networks)
+            found |= {f"{name}_{home}": value for name, value in sample_statistics(made, y, x).items()}
+            if home in self.directions(**networks):
+                found |= self.round_trip(x, made, home, **networks)
             if x.shape[1:] == y.shape[1:] and (apart := absolute_error(x, y)) > 0:  # else there is no share of it
                 found[f"moved_{home}"] = absolute_error(x, made) / apart
         return found
 
-    def round_trip(self, x: Tensor, made: Tensor, home: str, **kept: Any) -> dict[str, Tensor]:
+    def round_trip(self, x: Tensor, made: Tensor, home: str, **networks: Any) -> dict[str, Tensor]:
         """Errors of the way home from translations, as they are and with faint noise."""
         faint = FAINT * torch.randn_like(made)
         return {
-            f"{name}_{home}": absolute_error(x, self.translate(seen, home, **kept))
+            f"{name}_{home}": absolute_error(x, self.translate(seen, home, **networks))
             for name, seen in (("cycle", made), ("noisy", made + faint))
         }
 
 
-def other(domain: str) -> str:
+def other_domain(domain: str) -> str:
     return "B" if domain == "A" else "A"
 
 
@@ -144,7 +144,7 @@ def alike(rows: list[Tensor]) -> Float[Tensor, "rows n *shape"]:
     return torch.stack(fitted)
 
 
-def judgement(loss: Loss, domain: str, real: Tensor, fake: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def critic_terms(loss: Loss, domain: str, real: Tensor, fake: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The terms that the critic of a domain descends, from its verdicts, and how sure it is, for the log.
 
     That is the share of its verdicts that are right, and their gap.

@@ -17,28 +17,28 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from ..data import Collection
+from ..data import Dataset
 from ..distributions import likelihoods, posteriors
 from ..distributions.likelihoods import Likelihood
-from ..distributions.posteriors import Posterior, normal_terms
+from ..distributions.posteriors import Posterior, normal_log_prob
 from ..errors import UserError
 from ..model import STRICT, Batch, Model, Shape
-from ..nn import Activation, Labelled, code_shape, decoder, encoder
-from ..randomness import generator, reseed, rows
-from ._labels import check_classes
+from ..nn import Activation, Conditional, code_shape, decoder, encoder
+from ..randomness import draw_rows, make_generator, reseed
+from ._labels import validate_labels
 from ._latent import LatentModel
 
-Parts = tuple[Tensor, Posterior, posteriors.Draw, tuple[Tensor, ...]]
+EncodedBatch = tuple[Tensor, Posterior, posteriors.PosteriorSamples, tuple[Tensor, ...]]
 Labels = Int64[Tensor, " b"] | None
 Positive = Annotated[float, Field(gt=0)]
 CPU = torch.device("cpu")
-MANY = 1024
+MAX_FULL_DIMENSIONS = 1024
 """most dimensions of a full covariance"""
-AT_ONCE = 2**22
+DENSITY_CHUNK_SIZE = 2**22
 """numbers that a mixture's density computes at once"""
 
 
-class Codes(NamedTuple):
+class LatentStatistics(NamedTuple):
     """What b examples are in the latent space: posterior means, KL(q(z|x) || p(z)) in nats in m terms, samples.
 
     There is a term a dimension, m = d, but for a VampPrior: its KL does not come apart, so m = 1.
@@ -49,25 +49,25 @@ class Codes(NamedTuple):
     z: Float[Tensor, "b d"]
 
 
-def risen(done: int, warmup: int) -> float:
+def warmup_factor(global_step: int, warmup: int) -> float:
     """How far a linear warm-up of so many steps is after `done`: from 0 to 1."""
-    return min(1.0, done / warmup) if warmup else 1.0
+    return min(1.0, global_step / warmup) if warmup else 1.0
 
 
-def beyond(kl: Float[Tensor, "b d"], free_bits: float) -> Float[Tensor, ""]:
+def free_bits_kl(kl: Float[Tensor, "b d"], free_bits: float) -> Float[Tensor, ""]:
     """The mean KL of b examples in d terms, or sum_j max(free_bits, E_x KL_j) (arXiv:1606.04934, equation 15)."""
     return kl.mean(0).clamp_min(free_bits).sum() if free_bits else kl.sum(1).mean()
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class WithLikelihood(Model):
+class LikelihoodModel(Model):
     """A model whose decoder returns p(x|z), and the examples as it observes them."""
 
-    span = (0.0, 1.0)
+    pixel_range = (0.0, 1.0)
 
     activation: Activation = "relu"
     """of the hidden layers"""
-    likelihood: likelihoods.Name = "gaussian"
+    likelihood: likelihoods.LikelihoodName = "gaussian"
     """p(x|z)"""
     sigma: Positive | Literal["learned", "optimal"] = 0.4
     """deviation of a gaussian p(x|z), of pixels in [0, 1] or vectors of deviation 1; or learned, or optimal a batch"""
@@ -75,22 +75,22 @@ class WithLikelihood(Model):
     """make pixels bits, 1 with the probability that the grey level says: drawn once, or anew at each use"""
 
     @property
-    def standardized(self) -> bool:
-        return self.likelihood in likelihoods.ANYWHERE
+    def uses_standardization(self) -> bool:
+        return self.likelihood in likelihoods.UNBOUNDED_LIKELIHOODS
 
-    def check(self, data: Collection) -> None:
-        likelihoods.check(self.likelihood, data, self.binarize != "no")
+    def validate_data(self, data: Dataset) -> None:
+        likelihoods.validate_data_range(self.likelihood, data, self.binarize != "no")
 
-    def prepare(self, data: Collection, *, once: bool = False) -> Collection:
+    def preprocess(self, data: Dataset, *, deterministic: bool = False) -> Dataset:
         """The collection; with binarize=static, or `once` for dynamic, its pixels drawn as bits, always the same."""
-        if self.binarize == "no" or (self.binarize == "dynamic" and not once):
+        if self.binarize == "no" or (self.binarize == "dynamic" and not deterministic):
             return data
-        top = 255 if data.are_images else 1
-        chance = data.x.float() / top
-        drawn = torch.bernoulli(chance, generator=generator(CPU, 0, "binarize")) * top
-        return replace(data, x=drawn.to(data.x.dtype))
+        max_value = 255 if data.has_images else 1
+        probability = data.x.float() / max_value
+        bits = torch.bernoulli(probability, generator=make_generator(CPU, 0, "binarize")) * max_value
+        return replace(data, x=bits.to(data.x.dtype))
 
-    def observed(self, x: Float[Tensor, "b *shape"]) -> Float[Tensor, "b *shape"]:
+    def binarize_batch(self, x: Float[Tensor, "b *shape"]) -> Float[Tensor, "b *shape"]:
         """The examples as they are seen once: with binarize=dynamic, bits drawn anew."""
         return torch.bernoulli(x) if self.binarize == "dynamic" else x
 
@@ -102,24 +102,25 @@ class WithLikelihood(Model):
         """
 
     @abstractmethod
-    def code_terms(self, batch: Batch, *args: Any, **nets: Any) -> Codes:
+    def latent_statistics(self, batch: Batch, *args: Any, **nets: Any) -> LatentStatistics:
         """Codes of the examples."""
 
-    def observe(self, batch: Batch, **nets: Any) -> dict[str, Tensor]:
+    def monitor(self, batch: Batch, **nets: Any) -> dict[str, Tensor]:
         """How the latent space is used: what the log keeps and what says that it has collapsed.
 
-        `kl` is KL(q(z|x) || p(z)) in the terms of `Codes`, in nats; `mean_variance` the variance over examples of the
+        `kl` is KL(q(z|x) || p(z)) in the terms of `LatentStatistics`,
+        in nats; `mean_variance` the variance over examples of the
         posterior's mean (a dimension is active above 0.01: Burda et al., arXiv:1509.00519);
         `aggregate_mean` and `aggregate_std` are those of z ~ q(z|x) over all x, which N(0, I) should resemble.
         """
-        mean, kl, z = self.code_terms(batch, **nets)
+        mean, kl, z = self.latent_statistics(batch, **nets)
         return {
             "kl": kl.mean(0), "mean_variance": mean.var(0), "aggregate_mean": z.mean(0), "aggregate_std": z.std(0),
         }  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class Variational(WithLikelihood, LatentModel):
+class Variational(LikelihoodModel, LatentModel):
     """A model with an encoder q(z|x), a decoder p(x|z) and a prior p(z)."""
 
     posterior: posteriors.Family = "diagonal"
@@ -138,142 +139,144 @@ class Variational(WithLikelihood, LatentModel):
     """give encoder and decoder the labels"""
 
     @property
-    def labelled(self) -> bool:
+    def is_conditional(self) -> bool:
         return self.conditional
 
     @property
-    def normal(self) -> bool:
+    def has_normal_prior(self) -> bool:
         return self.prior == "standard"
 
-    def check(self, data: Collection) -> None:
-        super().check(data)
-        if self.posterior == "full" and self.latent > MANY:
+    def validate_data(self, data: Dataset) -> None:
+        super().validate_data(data)
+        if self.posterior == "full" and self.latent > MAX_FULL_DIMENSIONS:
             raise UserError(f"posterior=full in {self.latent} dimensions needs their square in numbers: use low-rank")
         if self.conditional:
-            check_classes(data, "conditional=true tells both networks the class", ", or leave out conditional")
+            validate_labels(data, "conditional=true tells both networks the class", ", or leave out conditional")
         if self.prior == "vamp" and (self.posterior == "iaf" or self.conditional):
-            other = "posterior=iaf" if self.posterior == "iaf" else "conditional=true"
-            raise UserError(f"prior=vamp does not go with {other}: use prior=standard")
+            incompatible = "posterior=iaf" if self.posterior == "iaf" else "conditional=true"
+            raise UserError(f"prior=vamp does not go with {incompatible}: use prior=standard")
         if self.net == "spatial" and self.posterior == "full":
             raise UserError("posterior=full needs all pairs of latent numbers, too many for net=spatial: use low-rank")
 
     def networks(self, shape: Shape, classes: int = 0) -> dict[str, nn.Module]:
-        code, given = code_shape(self.net, self.latent, shape), classes if self.conditional else 0
+        code, n_classes = code_shape(self.net, self.latent, shape), classes if self.conditional else 0
         flat = (prod(shape),) if self.net == "mlp" else shape
-        outputs, head = posteriors.head(self.posterior, prod(code), self.rank, self.flow_steps, self.flow_width)
-        likelihood = likelihoods.head(self.likelihood, len(shape) == 3, self.deviation)
-        seen, made = (flat[0] + given, *flat[1:]), (shape[0] * likelihood.outputs, *shape[1:])
-        f = encoder(self.net, seen, outputs, self.width, self.depth, activation=self.activation)
-        inputs = prod(code) + given * prod(code[1:])
-        g = decoder(self.net, inputs, made, self.width, self.depth, activation=self.activation)
+        outputs, head = posteriors.posterior_head(
+            self.posterior, prod(code), self.rank, self.flow_steps, self.flow_width
+        )
+        likelihood = likelihoods.likelihood_head(self.likelihood, len(shape) == 3, self.likelihood_sigma)
+        encoder_shape, decoder_shape = (flat[0] + n_classes, *flat[1:]), (shape[0] * likelihood.n_outputs, *shape[1:])
+        f = encoder(self.net, encoder_shape, outputs, self.width, self.depth, activation=self.activation)
+        inputs = prod(code) + n_classes * prod(code[1:])
+        g = decoder(self.net, inputs, decoder_shape, self.width, self.depth, activation=self.activation)
         f.append(head)
         g.append(likelihood)
         nets: dict[str, nn.Module] = {
-            "encoder": Labelled(f, flat, given) if given else f,
-            "decoder": Labelled(g, code, given) if given else g,
+            "encoder": Conditional(f, flat, n_classes) if n_classes else f,
+            "decoder": Conditional(g, code, n_classes) if n_classes else g,
         }
         if self.prior == "vamp":
             nets["prior"] = PseudoInputs(self.pseudo_inputs, shape)
         return nets
 
     @property
-    def deviation(self) -> likelihoods.Sigma:
+    def likelihood_sigma(self) -> likelihoods.Sigma:
         """The sigma of a gaussian p(x|z)."""
         return self.sigma
 
-    def parts(self, batch: Batch, encoder: nn.Module, k: int = 1) -> Parts:
+    def encode_batch(self, batch: Batch, encoder: nn.Module, k: int = 1) -> EncodedBatch:
         """What a step begins with: x as observed, q(z|x), k samples of it, and what the decoder is given with each."""
-        x = self.observed(batch.x)
-        q: Posterior = encoder(x, *self.given(batch.y))
-        return x, q, q.sample(k), self.given(batch.y, k)
+        x = self.binarize_batch(batch.x)
+        q: Posterior = encoder(x, *self.condition_of(batch.y))
+        return x, q, q.sample(k), self.condition_of(batch.y, k)
 
-    def given(self, y: Labels, k: int = 1) -> tuple[Tensor, ...]:
+    def condition_of(self, y: Labels, k: int = 1) -> tuple[Tensor, ...]:
         """The labels that the networks are given beside k codes an example; nothing unless conditional."""
         return (y.repeat(k),) if self.conditional and y is not None else ()
 
     def log_prior(self, z: Float[Tensor, "k b d"], **nets: Any) -> Float[Tensor, "k b"]:
         """log p(z) in nats."""
-        return self.prior_of(**nets)(z)
+        return self.log_prior_function(**nets)(z)
 
-    def prior_of(
+    def log_prior_function(
         self, encoder: nn.Module | None = None, prior: nn.Module | None = None, **_: Any
     ) -> Callable[[Float[Tensor, "k b d"]], Float[Tensor, "k b"]]:
         """log p(z) as a function: of N(0, I), or of the VampPrior, 1/K sum_k q(z|u_k)  (arXiv:1705.07120)."""
         if prior is None or encoder is None:
-            return lambda z: normal_terms(z).sum(2)
+            return lambda z: normal_log_prob(z).sum(2)
         u = prior()
         component: Posterior = encoder(u)
 
         def mixture(z: Float[Tensor, "k b d"]) -> Float[Tensor, "k b"]:
-            parts = z.flatten(0, 1).split(max(1, AT_ONCE // (len(u) * z.shape[2])))
+            parts = z.flatten(0, 1).split(max(1, DENSITY_CHUNK_SIZE // (len(u) * z.shape[2])))
             each = [component.log_prob(part[:, None].expand(-1, len(u), -1)).logsumexp(1) for part in parts]
             return torch.cat(each).view(z.shape[:2]) - log(len(u))
 
         return mixture
 
-    def divergence(self, q: Posterior, draw: posteriors.Draw, **nets: Any) -> Float[Tensor, "b d"]:
+    def kl_divergence(self, q: Posterior, samples: posteriors.PosteriorSamples, **nets: Any) -> Float[Tensor, "b d"]:
         """KL(q(z|x) || p(z)) in nats, in terms that sum to it: exact for Gaussians and N(0, I), else from the draw."""
         if self.prior == "standard":
-            return q.kl(draw)
-        return (draw.log_q.sum(2) - self.log_prior(draw.z, **nets)).mean(0)[:, None]
+            return q.kl(samples)
+        return (samples.log_q.sum(2) - self.log_prior(samples.z, **nets)).mean(0)[:, None]
 
     def encode(
         self, x: Float[Tensor, "n *shape"], y: Labels = None, *, encoder: nn.Module, **_: Any
     ) -> Float[Tensor, "n d"]:
         """The posterior's mean mu(x)."""
-        q: Posterior = encoder(x, *self.given(y))
+        q: Posterior = encoder(x, *self.condition_of(y))
         return q.mean
 
-    def draw_codes(
+    def sample_posterior(
         self, x: Float[Tensor, "n *shape"], y: Labels = None, *, encoder: nn.Module, **_: Any
     ) -> Float[Tensor, "n d"]:
         """One sample z ~ q(z|x) an example: together, samples of the aggregate posterior."""
-        q: Posterior = encoder(x, *self.given(y))
+        q: Posterior = encoder(x, *self.condition_of(y))
         return q.sample().z[0]
 
     def generate(
         self, z: Float[Tensor, "n d"], y: Labels = None, *, decoder: nn.Module, **_: Any
     ) -> Float[Tensor, "n *shape"]:
         """E[x|z]."""
-        p: Likelihood = decoder(z, *self.given(y))
+        p: Likelihood = decoder(z, *self.condition_of(y))
         return p.mean
 
-    def noise(self, n: int, shape: Shape, generator: torch.Generator, **kept: Any) -> Float[Tensor, "n d"]:
+    def sample_prior(self, n: int, shape: Shape, generator: torch.Generator, **networks: Any) -> Float[Tensor, "n d"]:
         """z ~ p(z)."""
         if self.prior == "standard":
-            return super().noise(n, shape, generator)
-        components = kept["encoder"](kept["prior"]())  # refused for a flow, so a tuple of tensors
-        kind, tensors = type(components), [t.cpu() for t in components]
+            return super().sample_prior(n, shape, generator)
+        components = networks["encoder"](networks["prior"]())  # refused for a flow, so a tuple of tensors
+        posterior_type, tensors = type(components), [t.cpu() for t in components]
 
         def draw(m: int) -> tuple[Tensor]:
-            chosen, seed = (torch.randint(most, (m,), generator=generator) for most in (len(tensors[0]), 2**31))
+            index, seed = (torch.randint(high, (m,), generator=generator) for high in (len(tensors[0]), 2**31))
             reseed(CPU, int(seed[0]), "vamp")
-            component: Posterior = kind(*(t[chosen] for t in tensors))
+            component: Posterior = posterior_type(*(t[index] for t in tensors))
             return (component.sample().z[0],)
 
         with torch.random.fork_rng(devices=[]):
-            return rows(n, draw)[0]
+            return draw_rows(n, draw)[0]
 
     def preview(
         self, batch: Batch, encoder: nn.Module, decoder: nn.Module, **others: Any
     ) -> Float[Tensor, "r n *shape"]:
         """Rows: examples, their reconstructions from the posterior's mean, samples from the prior."""
-        x, random = self.observed(batch.x), generator(CPU, 0, "preview")
+        x, random = self.binarize_batch(batch.x), make_generator(CPU, 0, "preview")
         codes = self.encode(x, batch.y, encoder=encoder)
-        z = self.noise(len(x), tuple(x.shape[1:]), random, encoder=encoder, **others).to(codes.device)
-        rebuilt, new = (self.generate(part, batch.y, decoder=decoder) for part in (codes, z))
-        return torch.stack([x, rebuilt, new])
+        z = self.sample_prior(len(x), tuple(x.shape[1:]), random, encoder=encoder, **others).to(codes.device)
+        reconstructions, samples = (self.generate(part, batch.y, decoder=decoder) for part in (codes, z))
+        return torch.stack([x, reconstructions, samples])
 
     def elbo_terms(
         self, batch: Batch, encoder: nn.Module, decoder: nn.Module, **others: Any
     ) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
-        x, q, draw, given = self.parts(batch, encoder)
-        p: Likelihood = decoder(draw.z[0], *given)
-        return p.nll(x)[0], self.divergence(q, draw, encoder=encoder, **others).sum(1)
+        x, q, samples, condition = self.encode_batch(batch, encoder)
+        p: Likelihood = decoder(samples.z[0], *condition)
+        return p.nll(x)[0], self.kl_divergence(q, samples, encoder=encoder, **others).sum(1)
 
-    def code_terms(self, batch: Batch, encoder: nn.Module, **others: Any) -> Codes:
-        _x, q, draw, _given = self.parts(batch, encoder)
-        return Codes(q.mean, self.divergence(q, draw, encoder=encoder, **others), draw.z[0])
+    def latent_statistics(self, batch: Batch, encoder: nn.Module, **others: Any) -> LatentStatistics:
+        _x, q, samples, _given = self.encode_batch(batch, encoder)
+        return LatentStatistics(q.mean, self.kl_divergence(q, samples, encoder=encoder, **others), samples.z[0])
 
 
 class PseudoInputs(nn.Module):
@@ -285,8 +288,8 @@ class PseudoInputs(nn.Module):
     def __init__(self, n: int, shape: Shape) -> None:
         super().__init__()
         images = len(shape) == 3
-        self.bounded = images
+        self.is_bounded = images
         self.raw = nn.Parameter(torch.randn(n, *shape) * (0.01 if images else 1.0) + (0.05 if images else 0.0))
 
     def forward(self) -> Float[Tensor, "K *shape"]:
-        return self.raw.clamp(0, 1) if self.bounded else self.raw
+        return self.raw.clamp(0, 1) if self.is_bounded else self.raw

@@ -25,11 +25,11 @@ from ._latent import LatentModel
 class Autoencoder(LatentModel):
     """Learn a short code from which the example can be rebuilt."""
 
-    unused = ("keep", "patience")
-    span = (0.0, 1.0)
+    ignored_options = ("keep", "patience")
+    pixel_range = (0.0, 1.0)
 
     @property
-    def normal(self) -> bool:
+    def has_normal_prior(self) -> bool:
         return False
 
     def networks(self, shape: Shape, classes: int = 0) -> dict[str, nn.Module]:
@@ -40,7 +40,9 @@ class Autoencoder(LatentModel):
             "decoder": decoder(self.net, d, shape, self.width, self.depth).extend(bound),
         }
 
-    def step(self, batches: Iterator[Batch], done: int, encoder: nn.Module, decoder: nn.Module) -> Iterator[Move]:
+    def step(
+        self, batches: Iterator[Batch], global_step: int, encoder: nn.Module, decoder: nn.Module
+    ) -> Iterator[Move]:
         x, *_ = next(batches)
         error = squared_error(x.flatten(1), decoder(encoder(x)).flatten(1))
         yield minimize(encoder, decoder, reconstruction=error.mean())
@@ -50,7 +52,9 @@ class Autoencoder(LatentModel):
         code: Tensor = encoder(x)
         return code
 
-    def draw_codes(self, x: Float[Tensor, "n *shape"], encoder: nn.Module, **_: nn.Module) -> Float[Tensor, "n d"]:
+    def sample_posterior(
+        self, x: Float[Tensor, "n *shape"], encoder: nn.Module, **_: nn.Module
+    ) -> Float[Tensor, "n d"]:
         """f(x): the code is no distribution."""
         return self.encode(x, encoder)
 
@@ -59,7 +63,7 @@ class Autoencoder(LatentModel):
         x: Tensor = decoder(z)
         return x
 
-    def observe(self, batch: Batch, encoder: nn.Module, **_: Any) -> dict[str, Tensor]:
+    def monitor(self, batch: Batch, encoder: nn.Module, **_: Any) -> dict[str, Tensor]:
         """Mean and standard deviation of each dimension of the codes."""
         code = self.encode(batch.x, encoder)
         return {"aggregate_mean": code.mean(0), "aggregate_std": code.std(0)}

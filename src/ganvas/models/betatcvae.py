@@ -17,7 +17,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from ..distributions.likelihoods import Likelihood
-from ..distributions.posteriors import Diagonal, normal_terms
+from ..distributions.posteriors import DiagonalGaussian, normal_log_prob
 from ..model import STRICT, Batch, Move, minimize
 from ._variational import Variational
 
@@ -29,7 +29,7 @@ Weight = Annotated[float, Field(ge=0)]
 class BetaTCVAE(Variational):
     """A VAE whose latent dimensions are made independent: it penalises their total correlation."""
 
-    unused = ("keep", "rank", "flow_steps", "flow_width", "pseudo_inputs")
+    ignored_options = ("keep", "rank", "flow_steps", "flow_width", "pseudo_inputs")
 
     posterior: Literal["diagonal"] = "diagonal"
     """q(z|x), whose dimensions must be independent"""
@@ -42,12 +42,14 @@ class BetaTCVAE(Variational):
     gamma: Weight = 1.0
     """weight of the dimensions' own divergences"""
 
-    def step(self, batches: Iterator[Batch], done: int, encoder: nn.Module, decoder: nn.Module) -> Iterator[Move]:
+    def step(
+        self, batches: Iterator[Batch], global_step: int, encoder: nn.Module, decoder: nn.Module
+    ) -> Iterator[Move]:
         batch = next(batches)
-        x, q, draw, given = self.parts(batch, encoder)
-        p: Likelihood = decoder(draw.z[0], *given)
-        assert isinstance(q, Diagonal)
-        information, correlation, dimensions = decomposed(q, draw.z[0], batch.total or len(x))
+        x, q, samples, condition = self.encode_batch(batch, encoder)
+        p: Likelihood = decoder(samples.z[0], *condition)
+        assert isinstance(q, DiagonalGaussian)
+        information, correlation, dimensions = decompose_kl(q, samples.z[0], batch.dataset_size or len(x))
         yield minimize(
             encoder, decoder,
             reconstruction=p.nll(x).mean(), information=self.alpha * information,
@@ -55,18 +57,18 @@ class BetaTCVAE(Variational):
         )  # fmt: skip
 
 
-def decomposed(
-    q: Diagonal, z: Float[Tensor, "b d"], total: int
+def decompose_kl(
+    q: DiagonalGaussian, z: Float[Tensor, "b d"], dataset_size: int
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""], Float[Tensor, ""]]:
     """Estimates, in nats, of I(x; z), KL(q(z) || prod_j q(z_j)) and sum_j KL(q(z_j) || p(z_j)).
 
     `z` are samples of the b posteriors q, drawn from a collection of `total` examples.  They sum to the mean of
     log q(z|x) - log p(z).
     """
-    pairs = normal_terms((z[:, None] - q.mean) / q.scale) - q.scale.log()  # b samples x b posteriors x d
-    norm = log(total * len(z))
-    own = pairs.diagonal().sum()  # b samples, each under its own posterior
+    pairs = normal_log_prob((z[:, None] - q.mean) / q.scale) - q.scale.log()  # b samples x b posteriors x d
+    norm = log(dataset_size * len(z))
+    log_posterior = pairs.diagonal().sum()  # b samples, each under its own posterior
     joint = (pairs.sum(2).logsumexp(1) - norm).sum()
     marginals = (pairs.logsumexp(1) - norm).sum()
-    prior = normal_terms(z).sum()
-    return (own - joint) / len(z), (joint - marginals) / len(z), (marginals - prior) / len(z)
+    prior = normal_log_prob(z).sum()
+    return (log_posterior - joint) / len(z), (joint - marginals) / len(z), (marginals - prior) / len(z)

@@ -21,16 +21,23 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from ..data import Pair
+from ..data import DomainPair
 from ..errors import UserError
-from ..model import STRICT, Batch, Move, PairBatch, Shape, side_by_side
-from ..nn.augment import cropped, flipped
-from ..nn.concurrency import abreast
-from ..nn.pool import Remembering
-from ..nn.translators import blocks_for, halvings_for, judge, patches, perceptron, resnet
+from ..model import STRICT, Batch, Move, PairBatch, Shape, minimize_independent
+from ..nn.augment import random_crop, random_flip
+from ..nn.concurrency import concurrently
+from ..nn.pool import CriticWithPool
+from ..nn.translators import (
+    default_blocks,
+    default_halvings,
+    mlp_critic,
+    mlp_translator,
+    patch_critic,
+    resnet_translator,
+)
 from ..objectives import Loss, absolute_error, generator_loss
 from ._gan import Weight
-from ._translator import Translator, judgement
+from ._translator import Translator, critic_terms
 
 SQUARES: Loss = "least-squares"
 HALVINGS = {16: 1, 34: 2, 70: 3}
@@ -41,30 +48,31 @@ HALVINGS = {16: 1, 34: 2, 70: 3}
 class CycleGAN(Translator):
     """Two translators learn to undo each other, and critics of patches learn to tell translations from examples."""
 
-    scaffolding = ("DX", "DY")
-    usual = {"batch": 1, "decay": 0.5}  # noqa: RUF012
+    training_only = ("DX", "DY")
+    default_training = {"batch_size": 1, "lr_decay": 0.5}  # noqa: RUF012
 
     blocks: Annotated[int, Field(gt=0, le=100)] | None = None
     """residual blocks of a translator; 9 for images of 256 pixels and more, else 6, unless given"""
-    patch: Literal[16, 34, 70] | None = None
+    patch_size: Literal[16, 34, 70] | None = None
     """pixels of a patch that critics judge; 70 for images of 128 pixels and more, 34 from 64, else 16, unless given"""
-    cycle: Weight = 10.0
+    cycle_weight: Weight = 10.0
     """weight of the cycle-consistency loss"""
-    identity: Weight | None = None
+    identity_weight: Weight | None = None
     """weight of the identity loss; half of cycle where both domains have one shape, else 0, unless given"""
-    pool: Annotated[int, Field(ge=0, le=100_000)] = 50
+    pool_size: Annotated[int, Field(ge=0, le=100_000)] = 50
     """past translations that each critic is also shown; 0 for none"""
     enlarge: Annotated[float, Field(ge=1, le=2)] = 286 / 256
     """factor by which images are enlarged, then cropped back at a random place; 1 leaves them as they are"""
     flip: bool = True
     """mirror images left for right, at random"""
 
-    def check(self, data: Pair) -> None:
-        super().check(data)
+    def validate_data(self, data: DomainPair) -> None:
+        super().validate_data(data)
         a, b = data.shape
-        if self.identity and a != b:
+        if self.identity_weight and a != b:
             raise UserError(
-                f"identity={self.identity:g} asks translators to repeat examples of the other domain, but those have "
+                f"identity_weight={self.identity_weight:g} asks translators to repeat examples of the other domain, "
+                "but those have "
                 f"other shapes, {'x'.join(map(str, a))} and {'x'.join(map(str, b))}: leave it out, or make them the "
                 "same with size and channels"
             )
@@ -77,21 +85,21 @@ class CycleGAN(Translator):
         }  # fmt: skip
 
     def translator(self, a: Shape, b: Shape) -> nn.Module:
-        if self.convolves(a):
-            return self.corrected(resnet(a, b, self.width or 64, self.blocks or blocks_for(b)))
-        return perceptron(a, b, self.width or 128, self.depth)
+        if self.is_convolutional(a):
+            return self.apply_residual(resnet_translator(a, b, self.width or 64, self.blocks or default_blocks(b)))
+        return mlp_translator(a, b, self.width or 128, self.depth)
 
-    def fixed(self, shape: Shape) -> bool:
-        return not self.convolves(shape)
+    def has_fixed_size(self, shape: Shape) -> bool:
+        return not self.is_convolutional(shape)
 
     def critic(self, shape: Shape) -> nn.Module:
-        if not self.convolves(shape):
-            return Remembering(judge(shape, self.width or 128, self.depth_d), shape, self.pool)
-        halvings = HALVINGS[self.patch] if self.patch else halvings_for(shape)
-        return Remembering(patches(shape, self.width or 64, halvings), shape, self.pool)
+        if not self.is_convolutional(shape):
+            return CriticWithPool(mlp_critic(shape, self.width or 128, self.depth_d), shape, self.pool_size)
+        halvings = HALVINGS[self.patch_size] if self.patch_size else default_halvings(shape)
+        return CriticWithPool(patch_critic(shape, self.width or 64, halvings), shape, self.pool_size)
 
     def step(
-        self, batches: Iterator[PairBatch], done: int, G: nn.Module, F: nn.Module, DX: Any, DY: Any
+        self, batches: Iterator[PairBatch], global_step: int, G: nn.Module, F: nn.Module, DX: Any, DY: Any
     ) -> Iterator[Move]:
         """The authors' order: both translators, then both critics on translations from their pools.
 
@@ -99,12 +107,14 @@ class CycleGAN(Translator):
         """
         x, y = (self.seen(batch) for batch in next(batches))
         there, back = partial(self.direction, G, F, DY, x, y), partial(self.direction, F, G, DX, y, x)
-        (fake_y, of_y), (fake_x, of_x) = abreast(there, back, device=x.device)
-        yield side_by_side((G, F), of_y, of_x)
+        (fake_y, of_y), (fake_x, of_x) = concurrently(there, back, device=x.device)
+        yield minimize_independent((G, F), of_y, of_x)
         past_x, past_y = DX.past(fake_x.detach()), DY.past(fake_y.detach())
-        judged = abreast(partial(verdicts, DX, "A", x, past_x), partial(verdicts, DY, "B", y, past_y), device=x.device)
+        judged = concurrently(
+            partial(verdicts, DX, "A", x, past_x), partial(verdicts, DY, "B", y, past_y), device=x.device
+        )
         (of_dx, seen_x), (of_dy, seen_y) = judged
-        yield side_by_side((DX, DY), of_dx, of_dy)._replace(seen=seen_x | seen_y)
+        yield minimize_independent((DX, DY), of_dx, of_dy)._replace(logged=seen_x | seen_y)
 
     def direction(
         self, G: nn.Module, F: nn.Module, DY: nn.Module, x: Tensor, y: Tensor
@@ -114,7 +124,7 @@ class CycleGAN(Translator):
         fake, same = both(G, x, y if weight else None)
         terms = {
             "fool": 2 * generator_loss(SQUARES, DY(fake)),
-            "cycle": self.cycle * absolute_error(x, F(fake)),
+            "cycle": self.cycle_weight * absolute_error(x, F(fake)),
         }
         if same is not None:
             terms["identity"] = weight * absolute_error(y, same)
@@ -125,13 +135,13 @@ class CycleGAN(Translator):
         x = batch.x
         if x.ndim == 2:
             return x
-        x = cropped(x, self.enlarge)
-        return flipped(x) if self.flip else x
+        x = random_crop(x, self.enlarge)
+        return random_flip(x) if self.flip else x
 
     def weight_of_identity(self, x: Tensor, y: Tensor) -> float:
         """The weight given, or the default for examples of these shapes."""
-        usual = self.cycle / 2 if x.shape[1:] == y.shape[1:] else 0.0
-        return usual if self.identity is None else self.identity
+        usual = self.cycle_weight / 2 if x.shape[1:] == y.shape[1:] else 0.0
+        return usual if self.identity_weight is None else self.identity_weight
 
 
 def both(net: nn.Module, x: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -148,4 +158,4 @@ def verdicts(D: nn.Module, domain: str, real: Tensor, fake: Tensor) -> tuple[dic
     The half in equation 1 is the critics'.
     """
     verdict, verdict_fake = D(torch.cat([real, fake])).split([len(real), len(fake)])
-    return judgement(SQUARES, domain, verdict, verdict_fake)
+    return critic_terms(SQUARES, domain, verdict, verdict_fake)

@@ -14,7 +14,7 @@ from typing import Annotated, Literal, final
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from ..data import Collection
+from ..data import Dataset
 from ..errors import UserError
 from ..model import STRICT
 from ..nn import Width
@@ -26,18 +26,18 @@ from ._gan import Adversarial
 class DCGAN(Adversarial):
     """The GAN with convolutional networks, for images of any size."""
 
-    unused = ("depth",)
+    ignored_options = ("depth",)
 
     net: Literal["conv"] = "conv"
     """kind of networks: convolutional; gan has multilayer perceptrons"""
     latent: Annotated[int, Field(gt=0, le=65536)] = 100
     """dimensions of the noise z"""
-    prior: Literal["normal", "uniform"] = "uniform"
+    noise_distribution: Literal["normal", "uniform"] = "uniform"
     """distribution of z: N(0, I), or uniform on [-1, 1]"""
     width: Width = 64
     """channels next to the image; they double as the image halves, up to eight times"""
 
-    def check(self, data: Collection) -> None:
-        if not data.are_images:
+    def validate_data(self, data: Dataset) -> None:
+        if not data.has_images:
             raise UserError(f"dcgan needs images, but {data.name} holds vectors: train gan instead")
-        super().check(data)
+        super().validate_data(data)

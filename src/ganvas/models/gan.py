@@ -6,8 +6,9 @@ The step, algorithm 1, is in `_gan`: k updates of D, each on m fresh noise sampl
 update of G on m fresh noise samples.  With loss="minimax" G descends log(1 - s(D(G(z)))) as the game says; the default
 is section 3's -log s(D(G(z))), which has the same fixed point and does not saturate.
 
-The networks are multilayer perceptrons.  Those of the paper's MNIST experiment: --loss minimax --prior uniform
---latent 100 --width 1200 --activation-d maxout --width-d 240 --dropout 0.5 --dropout-in 0.2.
+The networks are multilayer perceptrons.  Those of the paper's MNIST experiment: --loss minimax --noise-distribution
+uniform
+--latent 100 --width 1200 --activation-d maxout --width-d 240 --dropout 0.5 --input-dropout 0.2.
 """
 
 from typing import Annotated, Literal, final
@@ -16,10 +17,10 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import nn
 
-from ..model import STRICT, Rate, Shape
+from ..model import STRICT, Fraction, Shape
 from ..nn import Activation, Depth, Width
 from ..nn.mlp import mlp_decoder, mlp_encoder
-from ._gan import Adversarial, finished
+from ._gan import Adversarial, finalize_network
 
 
 @final
@@ -41,18 +42,18 @@ class GAN(Adversarial):
     """of G's hidden layers"""
     activation_d: Activation | Literal["maxout"] = "leaky-relu"
     """of D's hidden layers; maxout takes the largest of five linear functions"""
-    dropout: Rate = 0.0
+    dropout: Fraction = 0.0
     """share of D's hidden units that are dropped"""
-    dropout_in: Rate = 0.0
+    input_dropout: Fraction = 0.0
     """share of D's inputs that are dropped"""
 
-    def players(self, shape: Shape, judged: Shape, classes: int) -> tuple[nn.Module, nn.Module]:
+    def build_networks(self, shape: Shape, judged: Shape, classes: int) -> tuple[nn.Module, nn.Module]:
         width, (norm, norm_d) = self.width or 400, self.norms(shape)
         G = mlp_decoder(self.latent, shape, width, self.depth, norm=norm, activation=self.activation)
         D = mlp_encoder(
             judged, 1, self.width_d or width, self.depth_d or self.depth,
             norm=norm_d, activation=self.activation_d, dropout=self.dropout,
         )  # fmt: skip
-        if self.dropout_in:
-            D.insert(0, nn.Dropout(self.dropout_in))
-        return finished(G, shape), D
+        if self.input_dropout:
+            D.insert(0, nn.Dropout(self.input_dropout))
+        return finalize_network(G, shape), D

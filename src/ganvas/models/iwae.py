@@ -16,7 +16,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import nn
 
-from ..data import Collection
+from ..data import Dataset
 from ..distributions.likelihoods import Likelihood
 from ..errors import UserError
 from ..model import STRICT, Batch, Move, minimize
@@ -28,28 +28,30 @@ from ._variational import Variational
 class IWAE(Variational):
     """A VAE trained on a tighter bound: k samples an example, weighed by how well each explains it."""
 
-    k: Annotated[int, Field(gt=0, le=65536)] = 5
+    latent_samples: Annotated[int, Field(gt=0, le=65536)] = 5
     """samples z an example"""
-    gradient: Literal["reparameterized", "doubly-reparameterized"] = "reparameterized"
+    gradient_estimator: Literal["reparameterized", "doubly-reparameterized"] = "reparameterized"
     """estimator of the encoder's gradient"""
 
-    def check(self, data: Collection) -> None:
-        super().check(data)
+    def validate_data(self, data: Dataset) -> None:
+        super().validate_data(data)
         if self.sigma == "optimal":
             raise UserError("sigma=optimal is best for samples that count alike, which these do not: use sigma=learned")
-        if self.gradient != "reparameterized" and self.posterior == "iaf":
-            raise UserError(f"gradient={self.gradient} needs a posterior with a density of its own: not posterior=iaf")
+        if self.gradient_estimator != "reparameterized" and self.posterior == "iaf":
+            raise UserError(
+                f"gradient={self.gradient_estimator} needs a posterior with a density of its own: not posterior=iaf"
+            )
 
     def step(
-        self, batches: Iterator[Batch], done: int, encoder: nn.Module, decoder: nn.Module, **others: nn.Module
+        self, batches: Iterator[Batch], global_step: int, encoder: nn.Module, decoder: nn.Module, **others: nn.Module
     ) -> Iterator[Move]:
-        x, q, (z, log_q), given = self.parts(next(batches), encoder, self.k)
-        double = self.gradient == "doubly-reparameterized"
-        log_density = q.detached().log_prob(z) if double else log_q.sum(2)
-        p: Likelihood = decoder(z.flatten(0, 1), *given)
+        x, q, (z, log_q), condition = self.encode_batch(next(batches), encoder, self.latent_samples)
+        is_doubly_reparameterized = self.gradient_estimator == "doubly-reparameterized"
+        log_density = q.detach().log_prob(z) if is_doubly_reparameterized else log_q.sum(2)
+        p: Likelihood = decoder(z.flatten(0, 1), *condition)
         log_w = self.log_prior(z, encoder=encoder, **others) - p.nll(x) - log_density
-        if double:  # the samples' own gradients get the weight squared, all others the weight
+        if is_doubly_reparameterized:  # the samples' own gradients get the weight squared, all others the weight
             weight = log_w.detach().softmax(0)
             z.register_hook(lambda gradient: weight[:, :, None] * gradient)
-        bound = log_w.logsumexp(0) - log(self.k)
+        bound = log_w.logsumexp(0) - log(self.latent_samples)
         yield minimize(encoder, decoder, *others.values(), bound=-bound.mean())

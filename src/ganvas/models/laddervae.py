@@ -35,12 +35,12 @@ from torch import Tensor, nn
 
 from ..distributions import likelihoods
 from ..distributions.likelihoods import Likelihood
-from ..distributions.posteriors import Diagonal, Head, noise_like, normal_terms
-from ..model import STRICT, Batch, Move, Shape, apart, minimize
-from ..nn import Depth, Width, chosen, decoder, encoder
-from ..objectives import kl_diagonals
-from ..randomness import generator, normal
-from ._variational import Codes, WithLikelihood, beyond, risen
+from ..distributions.posteriors import DiagonalGaussian, PosteriorHead, noise_like, normal_log_prob
+from ..model import STRICT, Batch, Move, Shape, minimize, split_commas
+from ..nn import Depth, Width, decoder, encoder, resolve_architecture
+from ..objectives import kl_between_diagonals
+from ..randomness import make_generator, normal
+from ._variational import LatentStatistics, LikelihoodModel, free_bits_kl, warmup_factor
 
 Size = Annotated[int, Field(gt=0, le=65536)]
 
@@ -51,8 +51,8 @@ class Level(NamedTuple):
     Without an x, q is p.
     """
 
-    p: Diagonal
-    q: Diagonal
+    p: DiagonalGaussian
+    q: DiagonalGaussian
     epsilon: Float[Tensor, "n d"]
     z: Float[Tensor, "n d"]
 
@@ -64,23 +64,23 @@ class Level(NamedTuple):
     @property
     def kl(self) -> Float[Tensor, "n d"]:
         """KL(q(z_l|z_(l+1), x) || p(z_l|z_(l+1))) a dimension, in nats."""
-        return kl_diagonals(*self.q, *self.p)
+        return kl_between_diagonals(*self.q, *self.p)
 
     @property
     def log_ratio(self) -> Float[Tensor, "n d"]:
         """log p(z_l|z_(l+1)) - log q(z_l|z_(l+1), x) a dimension, in nats."""
-        log_p = normal_terms(self.code) - self.p.scale.log()
-        return log_p - (normal_terms(self.epsilon) - self.q.scale.log())
+        log_p = normal_log_prob(self.code) - self.p.scale.log()
+        return log_p - (normal_log_prob(self.epsilon) - self.q.scale.log())
 
 
-def combined(hat: Diagonal, p: Diagonal) -> Diagonal:
+def combine(hat: DiagonalGaussian, p: DiagonalGaussian) -> DiagonalGaussian:
     """The normalised product of two Gaussians, b x d each: precisions add up, means are weighed by them.
 
     Section 2.2 of the paper, in a form in which no precision, the inverse of a small square, is computed.
     """
     norm = torch.hypot(hat.scale, p.scale)
     weight = p.scale / norm
-    return Diagonal(torch.lerp(p.mean, hat.mean, weight.square()), hat.scale * weight)
+    return DiagonalGaussian(torch.lerp(p.mean, hat.mean, weight.square()), hat.scale * weight)
 
 
 class BottomUp(nn.Module):
@@ -93,14 +93,14 @@ class BottomUp(nn.Module):
     def __init__(self, nets: list[nn.Sequential]) -> None:
         super().__init__()
         self.hidden = nn.ModuleList(net[:-1] for net in nets)
-        self.heads = nn.ModuleList(nn.Sequential(net[-1], Head(Diagonal.of)) for net in nets)
+        self.heads = nn.ModuleList(nn.Sequential(net[-1], PosteriorHead(DiagonalGaussian.from_raw)) for net in nets)
 
-    def forward(self, x: Float[Tensor, "b *shape"]) -> Diagonal:
-        each: list[Diagonal] = []
+    def forward(self, x: Float[Tensor, "b *shape"]) -> DiagonalGaussian:
+        gaussians: list[DiagonalGaussian] = []
         for hidden, head in zip(self.hidden, self.heads, strict=True):
             x = hidden(x)
-            each.append(head(x))
-        return Diagonal(torch.cat([g.mean for g in each], 1), torch.cat([g.scale for g in each], 1))
+            gaussians.append(head(x))
+        return DiagonalGaussian(torch.cat([g.mean for g in gaussians], 1), torch.cat([g.scale for g in gaussians], 1))
 
 
 class TopDown(nn.Module):
@@ -114,20 +114,26 @@ class TopDown(nn.Module):
         """p(x|z_1) for the z_1 that ancestral sampling makes of noise."""
         return self.likelihood(self.descend(epsilon))
 
-    def descend(self, epsilon: Float[Tensor, "n d"], hat: Diagonal | None = None) -> list[Level]:
+    def descend(self, epsilon: Float[Tensor, "n d"], hat: DiagonalGaussian | None = None) -> list[Level]:
         """All levels, z_1 first, from noise: of the prior, or, given what the pass upwards found, of the posterior."""
         noise = epsilon.split(self.levels, 1)
         hats = (
-            None if hat is None else [Diagonal(*g) for g in zip(*(t.split(self.levels, 1) for t in hat), strict=True)]
+            None
+            if hat is None
+            else [DiagonalGaussian(*g) for g in zip(*(t.split(self.levels, 1) for t in hat), strict=True)]
         )
         top = len(self.levels) - 1
-        found: list[Level] = []
+        levels: list[Level] = []
         for level in range(top, -1, -1):
-            e = noise[level]
-            p = Diagonal(torch.zeros_like(e), torch.ones_like(e)) if level == top else self.priors[level](found[-1].z)
-            q = p if hats is None else hats[level] if level == top else combined(hats[level], p)
-            found.append(Level(p, q, e, torch.addcmul(q.mean, q.scale, e)))
-        return found[::-1]
+            epsilon_l = noise[level]
+            p = (
+                DiagonalGaussian(torch.zeros_like(epsilon_l), torch.ones_like(epsilon_l))
+                if level == top
+                else self.priors[level](levels[-1].z)
+            )
+            q = p if hats is None else hats[level] if level == top else combine(hats[level], p)
+            levels.append(Level(p, q, epsilon_l, torch.addcmul(q.mean, q.scale, epsilon_l)))
+        return levels[::-1]
 
     def likelihood(self, levels: list[Level]) -> Likelihood:
         """p(x|z_1)."""
@@ -135,17 +141,17 @@ class TopDown(nn.Module):
         return p
 
 
-def side_by_side(parts: list[Tensor]) -> Float[Tensor, "n d"]:
+def concat_levels(parts: list[Tensor]) -> Float[Tensor, "n d"]:
     """The numbers of all levels, n x d_l each, as n x d."""
     return torch.cat(parts, 1)
 
 
 @final
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class LadderVAE(WithLikelihood):
+class LadderVAE(LikelihoodModel):
     """A VAE with a hierarchy of latent vectors, whose inference goes down the same ladder as its generation."""
 
-    levels: Annotated[tuple[Size, ...], BeforeValidator(apart), Field(min_length=1, max_length=64)] = (32, 16)
+    latents: Annotated[tuple[Size, ...], BeforeValidator(split_commas), Field(min_length=1, max_length=64)] = (32, 16)
     """dimensions of each latent vector: z_1, which the decoder sees, first"""
     net: Literal["auto", "conv", "mlp"] = "auto"
     """kind of network between x and z_1; auto is conv for images, mlp for vectors; all others are MLPs"""
@@ -159,38 +165,40 @@ class LadderVAE(WithLikelihood):
     """nats that each latent dimension has for nothing"""
 
     def networks(self, shape: Shape, classes: int = 0) -> dict[str, nn.Module]:
-        levels = self.levels
-        units = self.width or 400 if chosen(self.net, shape) == "mlp" else 8 * (self.width or 32)
+        levels = self.latents
+        units = self.width or 400 if resolve_architecture(self.net, shape) == "mlp" else 8 * (self.width or 32)
         up = [encoder(self.net, shape, 2 * levels[0], self.width, self.depth, activation=self.activation)]
         for d in levels[1:]:
             head = up[-1][-1]
             assert isinstance(head, nn.Linear)
             up.append(encoder("mlp", (head.in_features,), 2 * d, units, self.depth, activation=self.activation))
         priors = [
-            encoder("mlp", (above,), 2 * d, units, self.depth, activation=self.activation).append(Head(Diagonal.of))
+            encoder("mlp", (above,), 2 * d, units, self.depth, activation=self.activation).append(
+                PosteriorHead(DiagonalGaussian.from_raw)
+            )
             for d, above in pairwise(levels)
         ]
-        likelihood = likelihoods.head(self.likelihood, len(shape) == 3, self.sigma)
-        made = (shape[0] * likelihood.outputs, *shape[1:])
-        last = decoder(self.net, levels[0], made, self.width, self.depth, activation=self.activation)
+        likelihood = likelihoods.likelihood_head(self.likelihood, len(shape) == 3, self.sigma)
+        output_shape = (shape[0] * likelihood.n_outputs, *shape[1:])
+        last = decoder(self.net, levels[0], output_shape, self.width, self.depth, activation=self.activation)
         return {"encoder": BottomUp(up), "decoder": TopDown(levels, priors, last.append(likelihood))}
 
-    def step(self, batches: Iterator[Batch], done: int, encoder: BottomUp, decoder: TopDown) -> Iterator[Move]:
+    def step(self, batches: Iterator[Batch], global_step: int, encoder: BottomUp, decoder: TopDown) -> Iterator[Move]:
         nll, kl = self.terms(next(batches), encoder, decoder)
-        yield minimize(encoder, decoder, reconstruction=nll.mean(), kl=self.weighed(kl, done))
+        yield minimize(encoder, decoder, reconstruction=nll.mean(), kl=self.weighted_kl(kl, global_step))
 
     def terms(
         self, batch: Batch, encoder: BottomUp, decoder: TopDown
     ) -> tuple[Float[Tensor, " b"], Float[Tensor, "b d"]]:
         """-log p(x|z_1) for one sample of z, and the KL of each dimension of all levels, in nats."""
-        x = self.observed(batch.x)
-        hat: Diagonal = encoder(x)
+        x = self.binarize_batch(batch.x)
+        hat: DiagonalGaussian = encoder(x)
         levels = decoder.descend(torch.randn_like(hat.mean), hat)
-        return decoder.likelihood(levels).nll(x)[0], side_by_side([level.kl for level in levels])
+        return decoder.likelihood(levels).nll(x)[0], concat_levels([level.kl for level in levels])
 
-    def weighed(self, kl: Float[Tensor, "b d"], done: int) -> Float[Tensor, ""]:
+    def weighted_kl(self, kl: Float[Tensor, "b d"], global_step: int) -> Float[Tensor, ""]:
         """The term of the objective that the KL gives after `done` steps."""
-        return risen(done, self.warmup) * beyond(kl, self.free_bits)
+        return warmup_factor(global_step, self.warmup) * free_bits_kl(kl, self.free_bits)
 
     def elbo_terms(
         self, batch: Batch, encoder: BottomUp, decoder: TopDown, **_: Any
@@ -206,9 +214,11 @@ class LadderVAE(WithLikelihood):
 
         Their mean is the ELBO; the logarithm of the mean of their exponentials is the bound of arXiv:1509.00519.
         """
-        hat: Diagonal = encoder(x)
-        levels = decoder.descend(noise_like(hat.mean, k).flatten(0, 1), Diagonal(*(t.repeat(k, 1) for t in hat)))
-        log_ratio = side_by_side([level.log_ratio for level in levels]).sum(1)
+        hat: DiagonalGaussian = encoder(x)
+        levels = decoder.descend(
+            noise_like(hat.mean, k).flatten(0, 1), DiagonalGaussian(*(t.repeat(k, 1) for t in hat))
+        )
+        log_ratio = concat_levels([level.log_ratio for level in levels]).sum(1)
         return log_ratio.view(k, -1) - decoder.likelihood(levels).nll(x)
 
     def encode(
@@ -219,23 +229,23 @@ class LadderVAE(WithLikelihood):
         On the way down each z_l is the mean of q(z_l|z_(l+1), x), given the means above it.  `generate` follows the
         same way, so it makes of this code the reconstruction from the posterior's means.
         """
-        hat: Diagonal = encoder(x)
-        return side_by_side([level.code for level in decoder.descend(torch.zeros_like(hat.mean), hat)])
+        hat: DiagonalGaussian = encoder(x)
+        return concat_levels([level.code for level in decoder.descend(torch.zeros_like(hat.mean), hat)])
 
-    def draw_codes(
+    def sample_posterior(
         self, x: Float[Tensor, "n *shape"], encoder: BottomUp, decoder: TopDown, **_: Any
     ) -> Float[Tensor, "n d"]:
         """The noise, as `encode` gives it, that leads to one sample z ~ q(z|x) an example."""
-        hat: Diagonal = encoder(x)
-        return side_by_side([level.code for level in decoder.descend(torch.randn_like(hat.mean), hat)])
+        hat: DiagonalGaussian = encoder(x)
+        return concat_levels([level.code for level in decoder.descend(torch.randn_like(hat.mean), hat)])
 
-    def noise(self, n: int, shape: Shape, generator: torch.Generator, **_: Any) -> Float[Tensor, "n d"]:
+    def sample_prior(self, n: int, shape: Shape, generator: torch.Generator, **_: Any) -> Float[Tensor, "n d"]:
         """Standard normal noise of all levels."""
         return normal(n, self.code_size(shape), generator)
 
     def code_size(self, shape: Shape) -> int:
         """Numbers in the code of an example: those of all levels."""
-        return sum(self.levels)
+        return sum(self.latents)
 
     def generate(self, z: Float[Tensor, "n d"], decoder: TopDown, **_: Any) -> Float[Tensor, "n *shape"]:
         """E[x|z_1], with z_L ... z_1 made of their noise from the top down: ancestral sampling."""
@@ -244,19 +254,19 @@ class LadderVAE(WithLikelihood):
 
     def preview(self, batch: Batch, encoder: BottomUp, decoder: TopDown, **_: Any) -> Float[Tensor, "r n *shape"]:
         """Rows: examples, their reconstructions from the posterior's means, samples from the prior."""
-        x, random = self.observed(batch.x), generator(torch.device("cpu"), 0, "preview")
+        x, random = self.binarize_batch(batch.x), make_generator(torch.device("cpu"), 0, "preview")
         codes = self.encode(x, encoder, decoder)
-        z = self.noise(len(x), tuple(x.shape[1:]), random).to(codes.device)
+        z = self.sample_prior(len(x), tuple(x.shape[1:]), random).to(codes.device)
         return torch.stack([x, self.generate(codes, decoder), self.generate(z, decoder)])
 
-    def code_terms(self, batch: Batch, encoder: BottomUp, decoder: TopDown, **_: Any) -> Codes:
+    def latent_statistics(self, batch: Batch, encoder: BottomUp, decoder: TopDown, **_: Any) -> LatentStatistics:
         """The codes of all levels, side by side.
 
         All is said of the code, whose prior is N(0, I), and not of z_l: where a level has collapsed onto its prior,
         the mean of z_l still varies with the level above, but its code does not.
         """
-        x = self.observed(batch.x)
-        hat: Diagonal = encoder(x)
+        x = self.binarize_batch(batch.x)
+        hat: DiagonalGaussian = encoder(x)
         levels = decoder.descend(torch.randn_like(hat.mean), hat)
-        kl, z = (side_by_side(parts) for parts in ([v.kl for v in levels], [v.code for v in levels]))
-        return Codes(self.encode(x, encoder, decoder), kl, z)
+        kl, z = (concat_levels(parts) for parts in ([v.kl for v in levels], [v.code for v in levels]))
+        return LatentStatistics(self.encode(x, encoder, decoder), kl, z)

@@ -18,11 +18,11 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import nn
 
-from ..model import STRICT, Rate, Shape
+from ..model import STRICT, Fraction, Shape
 from ..nn import Activation, Depth, Norm, decoder, encoder
-from ..nn.vectors import Fourier
+from ..nn.vectors import FourierFeatures
 from ..objectives import Loss
-from ._gan import Adversarial, Positive, Weight, finished
+from ._gan import Adversarial, Positive, Weight, finalize_network
 
 SCALE = 3.0
 """deviation of the Fourier features' frequencies, in radians a standard deviation of the data"""
@@ -39,7 +39,7 @@ class R3GAN(Adversarial):
     """what the two players descend; relativistic compares each real example with a fake"""
     depth: Depth = 3
     """hidden layers of an MLP"""
-    fourier: Annotated[int, Field(ge=0, le=65536)] = 64
+    fourier_features: Annotated[int, Field(ge=0, le=65536)] = 64
     """random Fourier features that D sees of a vector, besides the vector"""
     norm: Literal["auto"] | Norm = "none"
     """normalisation in G; auto is batch with convolutions, none in an MLP"""
@@ -51,16 +51,16 @@ class R3GAN(Adversarial):
     """weight of half the squared gradient of D on fake examples"""
     lr: Positive = 2e-4
     """Adam's learning rate"""
-    betas: tuple[Rate, Rate] = (0.0, 0.99)
+    betas: tuple[Fraction, Fraction] = (0.0, 0.99)
     """Adam's decay rates"""
 
-    def players(self, shape: Shape, judged: Shape, classes: int) -> tuple[nn.Module, nn.Module]:
+    def build_networks(self, shape: Shape, judged: Shape, classes: int) -> tuple[nn.Module, nn.Module]:
         norm, norm_d = self.norms(shape)
-        features, vectors = self.fourier, len(shape) == 1
+        features, vectors = self.fourier_features, len(shape) == 1
         kind: Activation = "relu" if vectors else "leaky-relu"  # of which MLPs learn narrow modes much worse
         seen = (judged[0] + 2 * features,) if vectors else judged
         G = decoder(self.net, self.latent, shape, self.width, self.depth, norm=norm, activation=kind)
         D = encoder(self.net, seen, 1, self.width, self.depth, norm=norm_d, activation=kind)
         if vectors:
-            D = nn.Sequential(nn.Flatten(), Fourier(judged[0], features, SCALE), *D)
-        return finished(G, shape), finished(D)
+            D = nn.Sequential(nn.Flatten(), FourierFeatures(judged[0], features, SCALE), *D)
+        return finalize_network(G, shape), finalize_network(D)

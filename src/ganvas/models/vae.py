@@ -23,12 +23,12 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from ..data import Collection
+from ..data import Dataset
 from ..distributions.likelihoods import Likelihood, Sigma
 from ..errors import UserError
 from ..model import STRICT, Batch, Move, Shape, minimize
 from ..objectives import squared_error
-from ._variational import Positive, Variational, beyond, risen
+from ._variational import Positive, Variational, free_bits_kl, warmup_factor
 
 
 @final
@@ -36,15 +36,15 @@ from ._variational import Positive, Variational, beyond, risen
 class VAE(Variational):
     """Learn a latent space from which N(0, I) decodes to new examples, by maximising a bound on log p(x)."""
 
-    scaffolding = ("multiplier",)
+    training_only = ("multiplier",)
 
     beta: Annotated[float, Field(ge=0)] = 1.0
     """weight of the KL term: the lecture's lambda"""
-    k: Annotated[int, Field(gt=0, le=65536)] = 1
+    latent_samples: Annotated[int, Field(gt=0, le=65536)] = 1
     """samples z an example"""
     warmup: Annotated[int, Field(ge=0)] = 0
     """steps in which beta (or the capacity) rises from 0 to its value"""
-    cycle: Annotated[int, Field(ge=0)] = 0
+    warmup_cycle: Annotated[int, Field(ge=0)] = 0
     """steps after which the warm-up begins again; 0 for never"""
     free_bits: Annotated[float, Field(ge=0)] = 0.0
     """nats that each latent dimension has for nothing"""
@@ -53,51 +53,53 @@ class VAE(Variational):
     geco: Positive | None = None
     """root mean square error of a reconstructed number at which to hold it, with the least KL"""
 
-    def check(self, data: Collection) -> None:
-        super().check(data)
+    def validate_data(self, data: Dataset) -> None:
+        super().validate_data(data)
         rules = {"free_bits": self.free_bits > 0, "capacity": self.capacity is not None, "geco": self.geco is not None}
-        chosen = [name for name, there in rules.items() if there]
-        if len(chosen) > 1:
-            raise UserError(f"{' and '.join(chosen)} are different rules for the KL: choose one")
+        active_rules = [name for name, is_active in rules.items() if is_active]
+        if len(active_rules) > 1:
+            raise UserError(f"{' and '.join(active_rules)} are different rules for the KL: choose one")
         if self.geco is not None and (self.beta != 1 or self.warmup):
             raise UserError("geco finds the weight of the KL by itself: leave out beta and warmup")
         if self.geco is not None and (self.likelihood != "gaussian" or self.sigma != VAE.sigma):
             raise UserError("geco is the sigma of a gaussian p(x|z): leave out likelihood and sigma")
         if self.free_bits and self.prior == "vamp":
             raise UserError("free_bits needs the KL a dimension, which prior=vamp does not have: use prior=standard")
-        if self.cycle and not 0 < self.warmup <= self.cycle:
-            raise UserError(f"cycle={self.cycle} repeats a warm-up: give warmup, at most as long as the cycle")
+        if self.warmup_cycle and not 0 < self.warmup <= self.warmup_cycle:
+            raise UserError(
+                f"warmup_cycle={self.warmup_cycle} repeats a warm-up: give warmup, at most as long as the cycle"
+            )
 
     def networks(self, shape: Shape, classes: int = 0) -> dict[str, nn.Module]:
         nets = super().networks(shape, classes)
         return nets if self.geco is None else nets | {"multiplier": Multiplier()}
 
     def step(
-        self, batches: Iterator[Batch], done: int, encoder: nn.Module, decoder: nn.Module, **others: nn.Module
+        self, batches: Iterator[Batch], global_step: int, encoder: nn.Module, decoder: nn.Module, **others: nn.Module
     ) -> Iterator[Move]:
-        x, q, draw, given = self.parts(next(batches), encoder, self.k)
-        p: Likelihood = decoder(draw.z.flatten(0, 1), *given)
-        kl = self.divergence(q, draw, encoder=encoder, **others)
+        x, q, samples, condition = self.encode_batch(next(batches), encoder, self.latent_samples)
+        p: Likelihood = decoder(samples.z.flatten(0, 1), *condition)
+        kl = self.kl_divergence(q, samples, encoder=encoder, **others)
         if self.geco is not None:
             multiplier = others.pop("multiplier")
             terms = {"constraint": multiplier(self.excess(x, p.mean))}
         else:
             terms = {"reconstruction": p.nll(x).mean()}
-        yield minimize(encoder, decoder, *others.values(), **terms, kl=self.weighed(kl, done))
+        yield minimize(encoder, decoder, *others.values(), **terms, kl=self.weighted_kl(kl, global_step))
 
     @property
-    def deviation(self) -> Sigma:
+    def likelihood_sigma(self) -> Sigma:
         return self.sigma if self.geco is None else self.geco
 
-    def weighed(self, kl: Float[Tensor, "b d"], done: int) -> Float[Tensor, ""]:
+    def weighted_kl(self, kl: Float[Tensor, "b d"], global_step: int) -> Float[Tensor, ""]:
         """The term of the objective that the KL, b examples in d terms, gives after `done` steps."""
         if self.capacity is not None:
-            return self.beta * (kl.sum(1).mean() - self.capacity * self.risen(done)).abs()
-        return self.beta * self.risen(done) * beyond(kl, self.free_bits)
+            return self.beta * (kl.sum(1).mean() - self.capacity * self.warmup_factor(global_step)).abs()
+        return self.beta * self.warmup_factor(global_step) * free_bits_kl(kl, self.free_bits)
 
-    def risen(self, done: int) -> float:
+    def warmup_factor(self, global_step: int) -> float:
         """How far the warm-up is after `done` steps: from 0 to 1."""
-        return risen(done % self.cycle if self.cycle else done, self.warmup)
+        return warmup_factor(global_step % self.warmup_cycle if self.warmup_cycle else global_step, self.warmup)
 
     def excess(self, x: Float[Tensor, "b *shape"], mean: Float[Tensor, "n *shape"]) -> Float[Tensor, ""]:
         """(|x - g(z)|^2 - D geco^2) / geco^2, mean over codes: 0 where the constraint holds exactly."""

@@ -15,9 +15,9 @@ from pydantic.dataclasses import dataclass
 from torch import nn
 from torch.optim import Optimizer, RMSprop
 
-from ..data import Collection
+from ..data import Dataset
 from ..errors import UserError
-from ..model import STRICT, Rate
+from ..model import STRICT, Fraction
 from ..objectives import Loss
 from ._gan import Adversarial, Positive
 
@@ -29,21 +29,21 @@ class WGAN(Adversarial):
 
     loss: Loss = "wasserstein"
     """what the two players descend"""
-    k: Annotated[int, Field(gt=0)] = 5
+    n_critic: Annotated[int, Field(gt=0)] = 5
     """updates of the critic per update of G: the paper's n_critic"""
-    k_first: Annotated[int, Field(gt=0)] = 100
+    initial_critic_steps: Annotated[int, Field(gt=0)] = 100
     """updates of the critic in each of the first 25 steps and in every 500th, if more than k"""
-    clip: Annotated[float, Field(gt=0)] | None = 0.01
+    weight_clip: Annotated[float, Field(gt=0)] | None = 0.01
     """bound on every weight of the critic, kept after each of its updates"""
     lr: Positive = 5e-5
     """RMSprop's learning rate"""
     lr_d: Positive | None = None
     """RMSprop's learning rate for the critic, the same unless given"""
-    betas: tuple[Rate, Rate] = (0.0, 0.99)
+    betas: tuple[Fraction, Fraction] = (0.0, 0.99)
     """RMSprop's decay rates: it has no momentum, so the first is 0"""
 
-    def check(self, data: Collection) -> None:
-        super().check(data)
+    def validate_data(self, data: Dataset) -> None:
+        super().validate_data(data)
         if self.betas[0] != 0:
             raise UserError(f"betas={self.betas[0]:g},{self.betas[1]:g}: RMSprop has no momentum: give 0 first")
 

@@ -12,7 +12,7 @@ from typing import Annotated, final
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from ..model import STRICT, Rate
+from ..model import STRICT, Fraction
 from ..objectives import Loss
 from ._gan import Adversarial, Positive, Weight
 
@@ -24,11 +24,11 @@ class WGANGP(Adversarial):
 
     loss: Loss = "wasserstein"
     """what the two players descend"""
-    k: Annotated[int, Field(gt=0)] = 5
+    n_critic: Annotated[int, Field(gt=0)] = 5
     """updates of the critic per update of G: the paper's n_critic"""
     gp: Weight = 10.0
     """weight of the gradient penalty, which draws the norm of the critic's gradient to 1"""
     lr: Positive = 1e-4
     """Adam's learning rate"""
-    betas: tuple[Rate, Rate] = (0.0, 0.9)
+    betas: tuple[Fraction, Fraction] = (0.0, 0.9)
     """Adam's decay rates"""

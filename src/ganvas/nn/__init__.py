@@ -33,7 +33,7 @@ def encoder(
     `width` None is 32 channels in the first convolution, 400 units in a hidden layer.  Raises
     UserError for convolutions on vectors.
     """
-    kind = chosen(net, shape)
+    kind = resolve_architecture(net, shape)
     if kind == "mlp":
         return mlp_encoder(shape, out, width or 400, depth, norm=norm, activation=activation)
     return conv_encoder(shape, out, width or 32, norm=norm, activation=activation, spatial=kind == "spatial")
@@ -50,13 +50,13 @@ def decoder(
     activation: Activation = "relu",
 ) -> nn.Sequential:
     """The mirror image of `encoder`: (b, inputs) -> (b, *shape), its outputs unbounded."""
-    kind = chosen(net, shape)
+    kind = resolve_architecture(net, shape)
     if kind == "mlp":
         return mlp_decoder(inputs, shape, width or 400, depth, norm=norm, activation=activation)
     return conv_decoder(inputs, shape, width or 32, norm=norm, activation=activation, spatial=kind == "spatial")
 
 
-def chosen(net: Net, shape: Shape) -> Net:
+def resolve_architecture(net: Net, shape: Shape) -> Net:
     """What "auto" means for examples of this shape: convolutions for images, an MLP for vectors."""
     if net in ("conv", "spatial") and len(shape) != 3:
         raise UserError(f"net={net} needs images, but the data are vectors of {shape[0]} numbers: use net=mlp")
@@ -67,10 +67,10 @@ def chosen(net: Net, shape: Shape) -> Net:
 
 def code_shape(net: Net, latent: int, shape: Shape) -> Shape:
     """Shape of a code for examples of `shape`: (latent,), or with net=spatial a map, (latent, height, width)."""
-    return (latent, *map_size(shape)) if chosen(net, shape) == "spatial" else (latent,)
+    return (latent, *map_size(shape)) if resolve_architecture(net, shape) == "spatial" else (latent,)
 
 
-class Labelled(nn.Module):
+class Conditional(nn.Module):
     """A network that sees its input, taken as examples of `shape`, together with a one-hot label."""
 
     def __init__(self, net: nn.Module, shape: Shape, classes: int) -> None:
@@ -78,11 +78,13 @@ class Labelled(nn.Module):
         self.net, self.shape, self.classes = net, shape, classes
 
     def forward(self, x: Float[Tensor, "b *shape"], y: Int64[Tensor, " b"]) -> object:
-        both = joined(x.reshape(x.shape[0], *self.shape), y, self.classes)  # not len: torch.export would fix it
-        return self.net(both.flatten(1) if x.ndim == 2 else both)
+        inputs = concat_labels(
+            x.reshape(x.shape[0], *self.shape), y, self.classes
+        )  # not len: torch.export would fix it
+        return self.net(inputs.flatten(1) if x.ndim == 2 else inputs)
 
 
-def joined(x: Float[Tensor, "b *shape"], y: Int64[Tensor, " b"], classes: int) -> Tensor:
+def concat_labels(x: Float[Tensor, "b *shape"], y: Int64[Tensor, " b"], classes: int) -> Tensor:
     """x with the one-hot label as further channels (images), or further numbers (vectors)."""
     label = one_hot(y, classes).to(x.dtype)
     if x.ndim == 2:
@@ -91,6 +93,15 @@ def joined(x: Float[Tensor, "b *shape"], y: Int64[Tensor, " b"], classes: int) -
 
 
 __all__ = [
-    "Activation", "Depth", "Labelled", "Net", "Norm", "Width", "chosen", "code_shape", "decoder", "encoder",
+    "Activation",
+    "Conditional",
+    "Depth",
+    "Net",
+    "Norm",
+    "Width",
+    "code_shape",
+    "decoder",
+    "encoder",
     "initialize",
+    "resolve_architecture",
 ]  # fmt: skip

@@ -20,18 +20,18 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-Kind = Literal["color", "translation", "cutout", "flip"]
+Augmentation = Literal["color", "translation", "cutout", "flip"]
 Images = Float[Tensor, "b c h w"]
 
 
-def augmented(x: Float[Tensor, "b *shape"], kinds: tuple[Kind, ...]) -> Float[Tensor, "b *shape"]:
+def augment(x: Float[Tensor, "b *shape"], kinds: tuple[Augmentation, ...]) -> Float[Tensor, "b *shape"]:
     """The images, b x c x h x w in [-1, 1], changed in the order of `kinds`; x itself where there are none."""
     for kind in kinds:
-        x = CHANGES[kind](x)
+        x = AUGMENTATIONS[kind](x)
     return x
 
 
-def recoloured(x: Images) -> Images:
+def random_color(x: Images) -> Images:
     """Brightness, saturation and contrast, whose order makes no difference; not clipped, so values may leave [-1, 1].
 
     brightness  b + x               b from U(-0.5, 0.5), in the pixels' unit: a quarter of their span at most
@@ -47,68 +47,68 @@ def recoloured(x: Images) -> Images:
     return torch.cat([y, alpha], 1) if alpha.shape[1] else y
 
 
-def translated(x: Images) -> Images:
+def random_translation(x: Images) -> Images:
     """Moved by whole pixels, up to h / 8 of them up or down and w / 8 left or right; what moves in is grey."""
     h, w = x.shape[2:]
-    rows, columns = (places(n, -nearest(n / 8), nearest(n / 8), x) for n in (h, w))
-    source = (rows % h)[:, None, :, None] * w + (columns % w)[:, None, None]
-    moved = x.flatten(2).gather(2, source.flatten(2).expand(-1, x.shape[1], -1)).view_as(x)
-    return moved * square(rows, h, columns, w)
+    rows, columns = (random_offsets(n, -round_half_up(n / 8), round_half_up(n / 8), x) for n in (h, w))
+    index = (rows % h)[:, None, :, None] * w + (columns % w)[:, None, None]
+    y = x.flatten(2).gather(2, index.flatten(2).expand(-1, x.shape[1], -1)).view_as(x)
+    return y * box_mask(rows, h, columns, w)
 
 
-def cut(x: Images) -> Images:
+def random_cutout(x: Images) -> Images:
     """With h / 2 by w / 2 pixels made grey; up to half of that height and width may lie outside the image.
 
     Were it all inside, it would nearly always cover the centre, of which G would then learn next to nothing.
     """
-    (h, a), (w, b) = ((n, nearest(n / 2)) for n in x.shape[2:])
-    rows, columns = (places(n, -(m // 2), n - m + m // 2, x) for n, m in ((h, a), (w, b)))
-    return x * ~square(rows, a, columns, b)
+    (h, a), (w, b) = ((n, round_half_up(n / 2)) for n in x.shape[2:])
+    rows, columns = (random_offsets(n, -(m // 2), n - m + m // 2, x) for n, m in ((h, a), (w, b)))
+    return x * ~box_mask(rows, a, columns, b)
 
 
-def flipped(x: Images) -> Images:
+def random_flip(x: Images) -> Images:
     """The mirror image, left for right, with probability 1/2."""
     columns = torch.arange(x.shape[3], device=x.device)
     mirror = torch.rand(len(x), 1, 1, 1, device=x.device) < 0.5
     return x.gather(3, torch.where(mirror, columns.flip(0), columns).expand_as(x))
 
 
-def cropped(x: Images, larger: float) -> Images:
+def random_crop(x: Images, scale: float) -> Images:
     """Enlarged by a factor (bicubic), then cropped to the size it had, at a place of its own for each image.
 
     What CycleGAN does to every image that it learns from: 256 of 286 pixels (arXiv:1703.10593, appendix 7.1).
     """
     h, w = x.shape[2:]
-    high, wide = round(h * larger), round(w * larger)
-    if (high, wide) == (h, w):
+    height, width = round(h * scale), round(w * scale)
+    if (height, width) == (h, w):
         return x
-    big = interpolate(x, (high, wide), mode="bicubic", align_corners=False)
-    down, across = (
+    y = interpolate(x, (height, width), mode="bicubic", align_corners=False)
+    rows, columns = (
         torch.randint(n - m + 1, (len(x), 1), device=x.device) + torch.arange(m, device=x.device)
-        for n, m in ((high, h), (wide, w))
+        for n, m in ((height, h), (width, w))
     )
-    source = down[:, :, None] * wide + across[:, None]
-    return big.flatten(2).gather(2, source.flatten(1)[:, None].expand(-1, x.shape[1], -1)).view_as(x).clamp(-1, 1)
+    index = rows[:, :, None] * width + columns[:, None]
+    return y.flatten(2).gather(2, index.flatten(1)[:, None].expand(-1, x.shape[1], -1)).view_as(x).clamp(-1, 1)
 
 
-def nearest(length: float) -> int:
+def round_half_up(length: float) -> int:
     """The nearest number of pixels, halves upwards: as in the paper's code."""
     return int(length + 0.5)
 
 
-def places(n: int, least: int, most: int, x: Images) -> Int64[Tensor, "b n"]:
+def random_offsets(n: int, low: int, high: int, x: Images) -> Int64[Tensor, "b n"]:
     """0, ..., n - 1 as counted from a place of its own for each image, drawn from least, ..., most."""
-    return torch.arange(n, device=x.device) - torch.randint(least, most + 1, (len(x), 1), device=x.device)
+    return torch.arange(n, device=x.device) - torch.randint(low, high + 1, (len(x), 1), device=x.device)
 
 
-def square(
+def box_mask(
     rows: Int64[Tensor, "b h"], height: int, columns: Int64[Tensor, "b w"], width: int
 ) -> Bool[Tensor, "b 1 h w"]:
     """Where rows are in 0, ..., height - 1 and columns in 0, ..., width - 1."""
-    down, across = (rows >= 0) & (rows < height), (columns >= 0) & (columns < width)
-    return down[:, None, :, None] & across[:, None, None]
+    in_rows, in_columns = (rows >= 0) & (rows < height), (columns >= 0) & (columns < width)
+    return in_rows[:, None, :, None] & in_columns[:, None, None]
 
 
-CHANGES: dict[Kind, Callable[[Tensor], Tensor]] = {
-    "color": recoloured, "translation": translated, "cutout": cut, "flip": flipped,
+AUGMENTATIONS: dict[Augmentation, Callable[[Tensor], Tensor]] = {
+    "color": random_color, "translation": random_translation, "cutout": random_cutout, "flip": random_flip,
 }  # fmt: skip

@@ -16,72 +16,72 @@ from typing import TypeVar
 import torch
 
 T = TypeVar("T")
-wanted = ContextVar("wanted", default=True)
+concurrency_enabled = ContextVar("wanted", default=True)
 
 
-def abreast(*works: Callable[[], T], device: torch.device) -> list[T]:
+def concurrently(*functions: Callable[[], T], device: torch.device) -> list[T]:
     """What the functions return, in order.
 
     On a CPU with a core for each or more they are called at the same time, each in a thread of its own that has its
     share of the cores; anywhere else one after the other.  They may not draw random numbers, and not change what
     another one reads.  Autocast and whether gradients are kept are as where this is called; other modes of torch, as
-    those that watch operations, do not reach the threads: see `one_by_one`.  An error is raised once all are done.
+    those that watch operations, do not reach the threads: see `sequentially`.  An error is raised once all are done.
     """
     threads = torch.get_num_threads()
-    if device.type != "cpu" or not 1 < len(works) <= threads or not wanted.get():
-        return [work() for work in works]
-    gradients, half = torch.is_grad_enabled(), torch.is_autocast_enabled("cpu")
-    dtype, kept = torch.get_autocast_dtype("cpu"), torch.is_autocast_cache_enabled()
+    if device.type != "cpu" or not 1 < len(functions) <= threads or not concurrency_enabled.get():
+        return [work() for work in functions]
+    grad_enabled, autocast_enabled = torch.is_grad_enabled(), torch.is_autocast_enabled("cpu")
+    dtype, cache_enabled = torch.get_autocast_dtype("cpu"), torch.is_autocast_cache_enabled()
 
-    def alike(work: Callable[[], T]) -> T:
-        with torch.set_grad_enabled(gradients), torch.autocast("cpu", dtype, half, kept):
-            return work()
+    def run_in_context(function: Callable[[], T]) -> T:
+        with torch.set_grad_enabled(grad_enabled), torch.autocast("cpu", dtype, autocast_enabled, cache_enabled):
+            return function()
 
-    pool = crew(len(works), threads // len(works))
-    futures = [pool.submit(alike, work) for work in works]
+    pool = worker_pool(len(functions), threads // len(functions))
+    futures = [pool.submit(run_in_context, work) for work in functions]
     wait(futures)
     return [future.result() for future in futures]
 
 
 @cache
-def crew(count: int, threads: int) -> ThreadPoolExecutor:
+def worker_pool(count: int, threads: int) -> ThreadPoolExecutor:
     """So many threads that stay, each with so many of torch's own.
 
     torch.set_num_threads is meant for the thread that calls it, but is also what threads that come later begin with,
     so once all are there the caller's own number is set again.
     """
-    own, there = torch.get_num_threads(), Barrier(count)
-    made = ThreadPoolExecutor(count, thread_name_prefix="ganvas")
+    caller_threads, barrier = torch.get_num_threads(), Barrier(count)
+    pool = ThreadPoolExecutor(count, thread_name_prefix="ganvas")
 
-    def begin() -> None:
+    def set_threads() -> None:
         torch.set_num_threads(threads)
         torch.get_num_threads()  # the thread's first question, with which its number is settled
-        there.wait()
+        barrier.wait()
 
     try:
-        for future in [made.submit(begin) for _ in range(count)]:
+        for future in [pool.submit(set_threads) for _ in range(count)]:
             future.result()
     except BaseException:  # those that are there would wait for the others for good
-        there.abort()
-        made.shutdown(wait=False)
+        barrier.abort()
+        pool.shutdown(wait=False)
         raise
     finally:
-        torch.set_num_threads(own)
-    return made
+        torch.set_num_threads(caller_threads)
+    return pool
 
 
 if hasattr(os, "register_at_fork"):  # a child process has none of its parent's threads
-    os.register_at_fork(after_in_child=crew.cache_clear)
+    os.register_at_fork(after_in_child=worker_pool.cache_clear)
 
 
 @contextmanager
-def one_by_one() -> Iterator[None]:
+def sequentially() -> Iterator[None]:
     """A context in which works are called one after the other, by the thread that asks for them.
 
     For what counts or watches operations, which sees those of its own thread alone.
     """
-    token = wanted.set(False)
+    token = concurrency_enabled.set(False)
     try:
         yield
     finally:
-        wanted.reset(token)
+        concurrency_enabled.reset(token)

@@ -10,23 +10,23 @@ from itertools import pairwise
 from torch import nn
 
 from ..model import Shape
-from .mlp import Activation, Norm, nonlinearity, normalized
+from .mlp import Activation, Norm, activation_layer, norm_layers
 
 Size = tuple[int, int]
 
 
-def ladder(size: Size, below: int = 8) -> list[Size]:
+def feature_map_sizes(size: Size, min_size: int = 8) -> list[Size]:
     """The sizes through which an image of this size shrinks: at least one layer, until both axes are below `below`."""
     sizes = [size]
-    while len(sizes) == 1 or max(sizes[-1]) >= below:
+    while len(sizes) == 1 or max(sizes[-1]) >= min_size:
         h, w = sizes[-1]
-        sizes.append((h // 2 if h >= below else h, w // 2 if w >= below else w))
+        sizes.append((h // 2 if h >= min_size else h, w // 2 if w >= min_size else w))
     return sizes
 
 
 def map_size(shape: Shape) -> Size:
     """Height and width of a map of latent codes: the image's, halved until both are below 16."""
-    return ladder((shape[1], shape[2]), 16)[-1]
+    return feature_map_sizes((shape[1], shape[2]), 16)[-1]
 
 
 def conv_encoder(
@@ -38,14 +38,14 @@ def conv_encoder(
     `map_size`, and a last convolution returns the `out` numbers as maps, flattened.
     """
     channels, height, length = shape
-    sizes = ladder((height, length), 16 if spatial else 8)
-    widths = [channels, *widths_of(width, len(sizes) - 1)]
+    sizes = feature_map_sizes((height, length), 16 if spatial else 8)
+    widths = [channels, *layer_widths(width, len(sizes) - 1)]
     layers: list[nn.Module] = []
     for i, ((a, b), (large, small)) in enumerate(zip(pairwise(widths), pairwise(sizes), strict=True)):
         norm_here: Norm = norm if i > 0 else "none"
         layers.append(nn.Conv2d(a, b, *geometry(large, small), bias=norm_here == "none"))
-        layers += normalized(norm_here, b, nn.BatchNorm2d)
-        layers.append(nonlinearity(activation))
+        layers += norm_layers(norm_here, b, nn.BatchNorm2d)
+        layers.append(activation_layer(activation))
     h, w = sizes[-1]
     if spatial:
         return nn.Sequential(*layers, nn.Conv2d(widths[-1], out // (h * w), 3, padding=1), nn.Flatten())
@@ -66,34 +66,37 @@ def conv_decoder(
     Normalisation, if any, comes after every layer but the last.
     """
     channels, height, length = shape
-    sizes = ladder((height, length), 16 if spatial else 8)[::-1]
-    widths = [*widths_of(width, len(sizes) - 1)[::-1], channels]
+    sizes = feature_map_sizes((height, length), 16 if spatial else 8)[::-1]
+    widths = [*layer_widths(width, len(sizes) - 1)[::-1], channels]
     h, w = sizes[0]
     layers: list[nn.Module]
-    plain = norm == "none"
+    use_bias = norm == "none"
     if spatial:
-        each = inputs // (h * w)
-        layers = [nn.Unflatten(1, (each, h, w)), nn.Conv2d(each, widths[0], 3, padding=1, bias=plain)]
+        latent_channels = inputs // (h * w)
+        layers = [
+            nn.Unflatten(1, (latent_channels, h, w)),
+            nn.Conv2d(latent_channels, widths[0], 3, padding=1, bias=use_bias),
+        ]
     else:
-        layers = [nn.Linear(inputs, widths[0] * h * w, bias=plain), nn.Unflatten(1, (widths[0], h, w))]
+        layers = [nn.Linear(inputs, widths[0] * h * w, bias=use_bias), nn.Unflatten(1, (widths[0], h, w))]
     for i, ((a, b), (small, large)) in enumerate(zip(pairwise(widths), pairwise(sizes), strict=True)):
-        layers += normalized(norm, a, nn.BatchNorm2d)
-        layers.append(nonlinearity(activation))
-        odd = (large[0] % 2 if large[0] != small[0] else 0, large[1] % 2 if large[1] != small[1] else 0)
-        bias = i == len(sizes) - 2 or plain
-        layers.append(nn.ConvTranspose2d(a, b, *geometry(large, small), output_padding=odd, bias=bias))
+        layers += norm_layers(norm, a, nn.BatchNorm2d)
+        layers.append(activation_layer(activation))
+        output_padding = (large[0] % 2 if large[0] != small[0] else 0, large[1] % 2 if large[1] != small[1] else 0)
+        bias = i == len(sizes) - 2 or use_bias
+        layers.append(nn.ConvTranspose2d(a, b, *geometry(large, small), output_padding=output_padding, bias=bias))
     return nn.Sequential(*layers)
 
 
-def widths_of(width: int, layers: int) -> list[int]:
+def layer_widths(width: int, layers: int) -> list[int]:
     """Channels of each layer: they double as the image halves, up to eight times the first."""
     return [width * min(2**i, 8) for i in range(layers)]
 
 
 def geometry(large: Size, small: Size) -> tuple[Size, Size, Size]:
     """Kernel, stride and padding between two neighbouring sizes of the ladder."""
-    halved = [a != b for a, b in zip(large, small, strict=True)]
-    kernel, stride = ((4 if halved[0] else 3, 4 if halved[1] else 3), (1 + halved[0], 1 + halved[1]))
+    is_halved = [a != b for a, b in zip(large, small, strict=True)]
+    kernel, stride = ((4 if is_halved[0] else 3, 4 if is_halved[1] else 3), (1 + is_halved[0], 1 + is_halved[1]))
     return kernel, stride, (1, 1)
 
 
@@ -103,10 +106,10 @@ def initialize(net: nn.Module) -> nn.Module:
     Without batch norm, which would rescale them, weights that small make signals vanish: there they have the deviation
     that keeps a signal's size through rectifiers, (2 / inputs of a unit)^(1/2) (He et al., arXiv:1502.01852).
     """
-    normed = any(isinstance(m, nn.BatchNorm2d | nn.GroupNorm | nn.InstanceNorm2d) for m in net.modules())
+    has_norm = any(isinstance(m, nn.BatchNorm2d | nn.GroupNorm | nn.InstanceNorm2d) for m in net.modules())
     for m in net.modules():
         if isinstance(m, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-            nn.init.normal_(m.weight, 0.0, 0.02 if normed else (2 / inputs_of(m)) ** 0.5)
+            nn.init.normal_(m.weight, 0.0, 0.02 if has_norm else (2 / fan_in(m)) ** 0.5)
             if m.bias is not None:
                 nn.init.zeros_(m.bias)
         elif isinstance(m, nn.BatchNorm2d):
@@ -114,7 +117,7 @@ def initialize(net: nn.Module) -> nn.Module:
     return net
 
 
-def inputs_of(layer: nn.Conv2d | nn.ConvTranspose2d | nn.Linear) -> float:
+def fan_in(layer: nn.Conv2d | nn.ConvTranspose2d | nn.Linear) -> float:
     """How many numbers a unit of the layer is a sum of."""
     if isinstance(layer, nn.ConvTranspose2d):  # each output pixel is reached from kernel / stride^2 places
         return layer.weight[:, 0].numel() / (layer.stride[0] * layer.stride[1])

@@ -14,7 +14,7 @@ class InstanceNorm(nn.InstanceNorm2d):
 
     PyTorch's own turns channels last into channels first.  On other devices than the CPU it is the kernel of group
     norm, a channel a group, which is the same function; on the CPU that one takes three to fourteen times as long on
-    small maps as `Centred`.
+    small maps as `InstanceNormFunction`.
     """
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
@@ -23,11 +23,11 @@ class InstanceNorm(nn.InstanceNorm2d):
         x = x.to(torch.promote_types(x.dtype, torch.float32))
         if x.is_contiguous():
             return torch.instance_norm(x, None, None, None, None, True, 0.0, self.eps, False)
-        y: Tensor = Centred.apply(x, self.eps)
+        y: Tensor = InstanceNormFunction.apply(x, self.eps)
         return y
 
 
-class Centred(torch.autograd.Function):
+class InstanceNormFunction(torch.autograd.Function):
     """y = (x - m) s, with m the mean and 1 / s^2 = variance + eps over height and width of a map, and its derivative.
 
     dL/dx = s g - s mean g - s^3 (x - m) mean(g (x - m)), where g = dL/dy.  It keeps x, since activations overwrite y.
@@ -35,9 +35,9 @@ class Centred(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Float[Tensor, "b c h w"], eps: float) -> Float[Tensor, "b c h w"]:
-        mean = over_map(x)
+        mean = spatial_mean(x)
         y = x - mean
-        scale = (over_map(y.square()) + eps).rsqrt_()
+        scale = (spatial_mean(y.square()) + eps).rsqrt_()
         ctx.save_for_backward(x, mean, scale)
         return y.mul_(scale)
 
@@ -45,18 +45,18 @@ class Centred(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, g: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b c h w"], None]:
         x, mean, scale = ctx.saved_tensors
-        centred = x - mean
-        slope = over_map(g * centred).mul_(scale.pow(3))
-        shifted = torch.addcmul(over_map(g).mul_(scale).neg_(), centred, slope, value=-1)
-        return torch.addcmul(shifted, g, scale), None
+        deviation = x - mean
+        slope = spatial_mean(g * deviation).mul_(scale.pow(3))
+        offset = torch.addcmul(spatial_mean(g).mul_(scale).neg_(), deviation, slope, value=-1)
+        return torch.addcmul(offset, g, scale), None
 
 
-def over_map(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c 1 1"]:
+def spatial_mean(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c 1 1"]:
     """The mean over height and width."""
     return x.mean((2, 3), keepdim=True)
 
 
-class ToImage(nn.Conv2d):
+class OutputConv2d(nn.Conv2d):
     """A convolution to the few maps of an image, with a square kernel, stride 1 and no padding.
 
     For 3 maps oneDNN computes 16.  Here each column of the kernel makes maps of its own, t, in a convolution with rows
@@ -67,29 +67,29 @@ class ToImage(nn.Conv2d):
         if x.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
             return super().forward(x)
         columns = self.weight.permute(3, 0, 1, 2).flatten(0, 1)[..., None]
-        y: Tensor = Added.apply(conv2d(x, columns), self.kernel_size[1])
+        y: Tensor = ColumnSum.apply(conv2d(x, columns), self.kernel_size[1])
         return y if self.bias is None else y + self.bias[:, None, None]
 
 
-class Added(torch.autograd.Function):
+class ColumnSum(torch.autograd.Function):
     """y[o, i, j] = sum over l of t[l, o, i, j + l]."""
 
     @staticmethod
     def forward(ctx: Any, t: Float[Tensor, "b maps h w"], k: int) -> Float[Tensor, "b o h w2"]:
         ctx.k, ctx.shape = k, t.shape
-        return of_columns(t, k).sum(-1)
+        return column_view(t, k).sum(-1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, g: Float[Tensor, "b o h w2"]) -> tuple[Float[Tensor, "b maps h w"], None]:
         b, maps, h, w = ctx.shape
-        back = g.new_zeros(b, h, w, maps).movedim(3, 1)
-        of_columns(back, ctx.k).copy_(g[..., None].expand(*g.shape, ctx.k))
-        return back, None
+        grad_input = g.new_zeros(b, h, w, maps).movedim(3, 1)
+        column_view(grad_input, ctx.k).copy_(g[..., None].expand(*g.shape, ctx.k))
+        return grad_input, None
 
 
-def of_columns(t: Float[Tensor, "b maps h w"], k: int) -> Float[Tensor, "b o h w2 k"]:
+def column_view(t: Float[Tensor, "b maps h w"], k: int) -> Float[Tensor, "b o h w2 k"]:
     """The view whose element (o, i, j, l) is t[l, o, i, j + l]."""
-    (b, maps, h, w), (of_b, of_map, of_h, of_w) = t.shape, t.stride()
+    (b, maps, h, w), (stride_b, stride_map, stride_h, stride_w) = t.shape, t.stride()
     o = maps // k
-    return t.as_strided((b, o, h, w - k + 1, k), (of_b, of_map, of_h, of_w, o * of_map + of_w))
+    return t.as_strided((b, o, h, w - k + 1, k), (stride_b, stride_map, stride_h, stride_w, o * stride_map + stride_w))

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 
-class Projection(nn.Module):
+class ProjectionDiscriminator(nn.Module):
     """D(x, y) = psi(phi(x)) + <v_y, phi(x)>: the label is compared with what D sees.
 
     `net` is a discriminator whose last layer, psi, is linear: what comes before it is phi.  Miyato & Koyama,
@@ -24,12 +24,12 @@ class Projection(nn.Module):
         nn.init.normal_(self.v.weight, 0.0, last.in_features**-0.5)
 
     def forward(self, x: Float[Tensor, "b *shape"], y: Int64[Tensor, " b"]) -> Float[Tensor, "b 1"]:
-        seen = self.phi(x)
-        logits: Tensor = self.psi(seen) + (self.v(y) * seen).sum(1, keepdim=True)
+        features = self.phi(x)
+        logits: Tensor = self.psi(features) + (self.v(y) * features).sum(1, keepdim=True)
         return logits
 
 
-def with_spectral_norm(net: nn.Module) -> nn.Module:
+def add_spectral_norm(net: nn.Module) -> nn.Module:
     """The network with every weight divided by its largest singular value, by power iteration in float32.
 
     Miyato et al., arXiv:1802.05957, algorithm 1: one iteration at each use in training.
@@ -37,12 +37,12 @@ def with_spectral_norm(net: nn.Module) -> nn.Module:
     for layer in list(net.modules()):
         if isinstance(layer, nn.Conv2d | nn.Linear | nn.Embedding):
             spectral_norm(layer)
-            applied: Any = layer.parametrizations
-            applied.weight[0] = Exactly(applied.weight[0])
+            parametrizations: Any = layer.parametrizations
+            parametrizations.weight[0] = WithoutAutocast(parametrizations.weight[0])
     return net
 
 
-class Exactly(nn.Module):
+class WithoutAutocast(nn.Module):
     """A module that computes in the precision of its input, whatever autocast says."""
 
     def __init__(self, module: nn.Module) -> None:
@@ -56,7 +56,7 @@ class Exactly(nn.Module):
 
 
 @torch.no_grad()
-def clamp(net: nn.Module, bound: float) -> None:
+def clip_weights(net: nn.Module, bound: float) -> None:
     """Every parameter w becomes min(max(w, -bound), bound): algorithm 1, line 7 of arXiv:1701.07875."""
     torch._foreach_clamp_min_(list(net.parameters()), -bound)
     torch._foreach_clamp_max_(list(net.parameters()), bound)

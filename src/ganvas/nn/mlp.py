@@ -22,7 +22,11 @@ def mlp(
     layers: list[nn.Module] = []
     pieces = PIECES if activation == "maxout" else 1
     for a, b in pairwise(sizes[:-1]):
-        layers += [nn.Linear(a, b * pieces), *normalized(norm, b * pieces, nn.BatchNorm1d), nonlinearity(activation)]
+        layers += [
+            nn.Linear(a, b * pieces),
+            *norm_layers(norm, b * pieces, nn.BatchNorm1d),
+            activation_layer(activation),
+        ]
         layers += [nn.Dropout(dropout)] if dropout else []
     return nn.Sequential(*layers, nn.Linear(sizes[-2], sizes[-1]))
 
@@ -50,7 +54,7 @@ def mlp_decoder(
     return nn.Sequential(*layers, nn.Unflatten(1, shape))
 
 
-def normalized(norm: Norm, features: int, batch_norm: type[nn.Module]) -> list[nn.Module]:
+def norm_layers(norm: Norm, features: int, batch_norm: type[nn.Module]) -> list[nn.Module]:
     """The normalisation of a layer with so many features (channels); group norm of one group is a map's layer norm."""
     match norm:
         case "none":
@@ -61,7 +65,7 @@ def normalized(norm: Norm, features: int, batch_norm: type[nn.Module]) -> list[n
             return [nn.GroupNorm(1, features)]
 
 
-def nonlinearity(name: Activation | Literal["maxout"]) -> nn.Module:
+def activation_layer(name: Activation | Literal["maxout"]) -> nn.Module:
     """The activation of this name; rectifiers work in place, since their input is always a layer's own output."""
     match name:
         case "relu":
@@ -80,5 +84,5 @@ class Maxout(nn.Module):
     """The largest of five linear functions, for each unit.  Goodfellow et al., arXiv:1302.4389."""
 
     def forward(self, x: Float[Tensor, "b d_by_pieces"]) -> Float[Tensor, "b d"]:
-        most: Tensor = x.unflatten(1, (-1, PIECES)).amax(2)
-        return most
+        maximum: Tensor = x.unflatten(1, (-1, PIECES)).amax(2)
+        return maximum

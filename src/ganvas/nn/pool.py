@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from ..model import Shape
 
 
-class Pool(nn.Module):
+class ImagePool(nn.Module):
     """The last `size` fakes or so: a full pool answers half of the queries with an old one, which the new one replaces.
 
     Fakes come one after the other.  While there is room, each is kept and returned; then, with probability 1/2, it
@@ -31,9 +31,9 @@ class Pool(nn.Module):
         if size == 0:
             return new.detach()
         coin, place = torch.rand(len(new), device=device), torch.randint(size, (len(new),), device=device)
-        return self.answers(new.to(self.kept.dtype), coin, place)
+        return self.query(new.to(self.kept.dtype), coin, place)
 
-    def answers(
+    def query(
         self, new: Float[Tensor, "b *shape"], coin: Float[Tensor, " b"], place: Int64[Tensor, " b"]
     ) -> Float[Tensor, "b *shape"]:
         """The fakes returned, for a coin in [0, 1) and a place 0, ..., size - 1 of each.
@@ -41,31 +41,31 @@ class Pool(nn.Module):
         As if one came after the other: where several have one place, each meets what the one before it left there.
         """
         order = torch.arange(len(new), device=new.device)
-        filling = self.seen + order < len(self.kept)
-        swapped = ~filling & (coin > 0.5)
-        slot = torch.where(filling, self.seen + order, place)
-        rivals = (slot[:, None] == slot) & (filling | swapped)  # row i: who leaves a fake where i looks
-        before = torch.where(rivals & (order < order[:, None]), order, -1).amax(1)
-        last = torch.where(rivals, order, -1).amax(1)
+        has_room = self.seen + order < len(self.kept)
+        is_swapped = ~has_room & (coin > 0.5)
+        slot = torch.where(has_room, self.seen + order, place)
+        writes_same_slot = (slot[:, None] == slot) & (has_room | is_swapped)  # row i: who leaves a fake where i looks
+        previous = torch.where(writes_same_slot & (order < order[:, None]), order, -1).amax(1)
+        last = torch.where(writes_same_slot, order, -1).amax(1)
         old = self.kept.index_select(0, slot)
-        returned = choice(swapped, choice(before >= 0, new[before.clamp(min=0)], old), new)
-        self.kept.index_copy_(0, slot, choice(last >= 0, new[last.clamp(min=0)], old))
+        outputs = select_examples(is_swapped, select_examples(previous >= 0, new[previous.clamp(min=0)], old), new)
+        self.kept.index_copy_(0, slot, select_examples(last >= 0, new[last.clamp(min=0)], old))
         self.seen += len(new)
-        return returned
+        return outputs
 
 
-def choice(mask: Bool[Tensor, " b"], x: Float[Tensor, "b *shape"], y: Float[Tensor, "b *shape"]) -> Tensor:
+def select_examples(mask: Bool[Tensor, " b"], x: Float[Tensor, "b *shape"], y: Float[Tensor, "b *shape"]) -> Tensor:
     """Each example from x where the mask holds, else from y."""
     return torch.where(mask.view(-1, *[1] * (x.ndim - 1)), x, y)
 
 
-class Remembering(nn.Module):
+class CriticWithPool(nn.Module):
     """A critic with its own pool of past fakes."""
 
     def __init__(self, net: nn.Module, shape: Shape, size: int) -> None:
         super().__init__()
-        self.net, self.past = net, Pool(shape, size)
+        self.net, self.past = net, ImagePool(shape, size)
 
     def forward(self, x: Float[Tensor, "b *shape"]) -> Tensor:
-        verdict: Tensor = self.net(x)
-        return verdict
+        logits: Tensor = self.net(x)
+        return logits

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 
-class Fourier(nn.Module):
+class FourierFeatures(nn.Module):
     """x, and the sine and cosine of n random projections of it.
 
     An MLP learns what varies slowly first, and what varies fast, such as a density with narrow modes, hardly at all;

@@ -27,18 +27,18 @@ from torch.nn.functional import relu, softplus
 Loss = Literal["minimax", "non-saturating", "least-squares", "hinge", "wasserstein", "relativistic"]
 Logits = Float[Tensor, "*b"]
 Scalar = Float[Tensor, ""]
-JENSEN_SHANNON: tuple[Loss, ...] = ("minimax", "non-saturating")
+JENSEN_SHANNON_LOSSES: tuple[Loss, ...] = ("minimax", "non-saturating")
 """the losses under which D's own loss estimates a Jensen-Shannon divergence"""
 
 
-def value(real: Logits, fake: Logits) -> Scalar:
+def value_function(real: Logits, fake: Logits) -> Scalar:
     """V(D, G), equation 1 of arXiv:1406.2661.  At the best D it is 2 JSD - log 4 (theorem 1)."""
-    return -(softplus(-wide(real)).mean() + softplus(wide(fake)).mean())
+    return -(softplus(-at_least_float32(real)).mean() + softplus(at_least_float32(fake)).mean())
 
 
 def discriminator_terms(loss: Loss, real: Logits, fake: Logits) -> dict[str, Scalar]:
     """What D descends: the sum of its terms on real and on fake examples, or of one on pairs of them."""
-    real, fake = wide(real), wide(fake)
+    real, fake = at_least_float32(real), at_least_float32(fake)
     match loss:
         case "minimax" | "non-saturating":
             return {"real": softplus(-real).mean(), "fake": softplus(fake).mean()}
@@ -59,7 +59,7 @@ def generator_loss(loss: Loss, fake: Logits, real: Logits | None = None) -> Scal
 
 def generator_losses(loss: Loss, fake: Logits, real: Logits | None = None) -> Logits:
     """What G descends, each example's own: their mean is `generator_loss`."""
-    fake = wide(fake)
+    fake = at_least_float32(fake)
     match loss:
         case "minimax":
             return -softplus(fake)
@@ -71,10 +71,10 @@ def generator_losses(loss: Loss, fake: Logits, real: Logits | None = None) -> Lo
             return -fake
         case "relativistic":
             assert real is not None
-            return softplus(wide(real) - fake)
+            return softplus(at_least_float32(real) - fake)
 
 
-def divergence(loss: Loss, terms: dict[str, float]) -> dict[str, float]:
+def divergence_estimates(loss: Loss, terms: dict[str, float]) -> dict[str, float]:
     """The distance between the real and the generated distribution that D's loss estimates, by name, if it does.
 
     The Wasserstein distance, in units of D's Lipschitz constant, is E D(x) - E D(G(z)) (arXiv:1701.07875, equation 3).
@@ -85,9 +85,9 @@ def divergence(loss: Loss, terms: dict[str, float]) -> dict[str, float]:
     value = -(terms["real"] + terms["fake"])
     if loss == "wasserstein":
         return {"wasserstein": value}
-    return {"jensen_shannon": (value + log(4)) / 2} if loss in JENSEN_SHANNON else {}
+    return {"jensen_shannon": (value + log(4)) / 2} if loss in JENSEN_SHANNON_LOSSES else {}
 
 
-def wide(logits: Logits) -> Logits:
+def at_least_float32(logits: Logits) -> Logits:
     """At least float32."""
     return logits.to(torch.promote_types(logits.dtype, torch.float32))

@@ -17,7 +17,7 @@ def kl_diagonal(mean: Float[Tensor, "b d"], scale: Float[Tensor, "b d"]) -> Floa
     return 0.5 * (mean.square() + scale.square() - 1) - scale.log()
 
 
-def kl_diagonals(
+def kl_between_diagonals(
     mean: Float[Tensor, "b d"],
     scale: Float[Tensor, "b d"],
     prior_mean: Float[Tensor, "b d"],

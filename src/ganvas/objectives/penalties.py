@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 
 def gradient_penalty(
-    D: nn.Module, x: Float[Tensor, "b *shape"], fake: Float[Tensor, "b *shape"], *given: Tensor
+    D: nn.Module, x: Float[Tensor, "b *shape"], fake: Float[Tensor, "b *shape"], *condition: Tensor
 ) -> Float[Tensor, ""]:
     """E (|grad D(u)| - 1)^2 with one u an example; `given` are D's further inputs, such as labels."""
-    share = torch.rand(len(x), *[1] * (x.ndim - 1), device=x.device, dtype=x.dtype)
-    u = torch.lerp(x, fake.to(x.dtype), share).detach().requires_grad_()
+    alpha = torch.rand(len(x), *[1] * (x.ndim - 1), device=x.device, dtype=x.dtype)
+    u = torch.lerp(x, fake.to(x.dtype), alpha).detach().requires_grad_()
     tiny = torch.finfo(torch.float32).tiny  # the root of 0 has no gradient
-    return ((squared_gradients(D(u, *given), u) + tiny).sqrt() - 1).square().mean()
+    return ((squared_gradients(D(u, *condition), u) + tiny).sqrt() - 1).square().mean()
 
 
 def squared_gradients(logits: Float[Tensor, "b 1"], x: Float[Tensor, "b *shape"]) -> Float[Tensor, " b"]:

@@ -41,12 +41,14 @@ def continuous_bernoulli_nll(x: Float[Tensor, "*#b D"], logits: Float[Tensor, "*
     overflows nor divides by 0.
     Source: Loaiza-Ganem & Cunningham, The continuous Bernoulli, arXiv:1907.06845.
     """
-    size = logits.abs()
-    near = size < 0.1
-    away = torch.where(near, 1.0, size)  # keeps the gradient finite where the series is taken
-    series = size.square() / 24 - size.pow(4) / 2880
-    even = torch.where(near, series, away / 2 + (-torch.expm1(-away) / away).log())
-    normaliser = logits / 2 + even
+    magnitude = logits.abs()
+    near_zero = magnitude < 0.1
+    safe_magnitude = torch.where(near_zero, 1.0, magnitude)  # keeps the gradient finite where the series is taken
+    series = magnitude.square() / 24 - magnitude.pow(4) / 2880
+    even_part = torch.where(
+        near_zero, series, safe_magnitude / 2 + (-torch.expm1(-safe_magnitude) / safe_magnitude).log()
+    )
+    normaliser = logits / 2 + even_part
     return torch.addcmul(normaliser, x, logits, value=-1).sum(-1)
 
 

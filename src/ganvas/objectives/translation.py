@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from .adversarial import wide
+from .adversarial import at_least_float32
 
 Distance = Literal["mse", "cosine", "hinge"]
 Examples = Float[Tensor, "b *shape"]
@@ -21,15 +21,15 @@ MARGIN = 0.05
 """error that the hinge forgives: six of 255 grey levels of pixels in [-1, 1]"""
 
 
-def absolute_error(x: Examples, made: Examples) -> Scalar:
+def absolute_error(x: Examples, reconstruction: Examples) -> Scalar:
     """E |x - made|: cycle consistency with made = F(G(x)), the identity loss with made = F(x).
 
     Source: Zhu et al., arXiv:1703.10593, equation 2 and section 5.2.
     """
-    return (wide(x) - wide(made)).abs().mean()
+    return (at_least_float32(x) - at_least_float32(reconstruction)).abs().mean()
 
 
-def distance(kind: Distance, x: Examples, made: Examples) -> Scalar:
+def reconstruction_distance(kind: Distance, x: Examples, reconstruction: Examples) -> Scalar:
     """The distance d between an example and its reconstruction, by name.
 
         mse      E (x - made)^2
@@ -38,14 +38,14 @@ def distance(kind: Distance, x: Examples, made: Examples) -> Scalar:
 
     Source: Kim et al., arXiv:1703.05192, section 2.2, which names the three, without an equation for the hinge.
     """
-    x, made = wide(x), wide(made)
+    x, reconstruction = at_least_float32(x), at_least_float32(reconstruction)
     match kind:
         case "mse":
-            return (x - made).square().mean()
+            return (x - reconstruction).square().mean()
         case "cosine":
-            return (1 - cosine_similarity(x.flatten(1), made.flatten(1), dim=1)).mean()
+            return (1 - cosine_similarity(x.flatten(1), reconstruction.flatten(1), dim=1)).mean()
         case "hinge":
-            return ((x - made).abs() - MARGIN).relu().mean()
+            return ((x - reconstruction).abs() - MARGIN).relu().mean()
 
 
 def feature_matching(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Scalar:
@@ -53,5 +53,8 @@ def feature_matching(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Scalar:
 
     Source: Salimans et al., arXiv:1606.03498, section 3.1; for several layers, as DiscoGAN's authors have it.
     """
-    parts = [(wide(r).mean(0) - wide(f).mean(0)).square().mean() for r, f in zip(real, fake, strict=True)]
-    return torch.stack(parts).sum()
+    layer_losses = [
+        (at_least_float32(r).mean(0) - at_least_float32(f).mean(0)).square().mean()
+        for r, f in zip(real, fake, strict=True)
+    ]
+    return torch.stack(layer_losses).sum()

@@ -12,93 +12,93 @@ from torch.optim import Optimizer
 
 from ..data import scaling as scalings
 from ..errors import UserError
-from ..inference.schema import OfState, check, check_networks
-from ..io.atomic import written
-from ..io.safetensors import first_line, read
+from ..inference.schema import CheckpointHeader, check_networks, validate_header
+from ..io.atomic import atomic_write
+from ..io.safetensors import read_safetensors, summarize_error
 from ..model import Model
-from .loop import State
+from .loop import TrainState
 
-SAMPLES = ("lowest", "error", "best", "waited", "metric")
+SELECTION_FIELDS = ("lowest", "error", "best", "waited", "metric")
 """counters of the state that tell how good samples were"""
 
 
-def save(state: State, path: Path, about: dict[str, Any]) -> None:
+def save(state: TrainState, path: Path, metadata: dict[str, Any]) -> None:
     """Write the state, atomically; `about` is plain values to keep beside it."""
     tensors: dict[str, Tensor] = {}
-    for group, module in (("nets", state.nets), ("average", state.average)):
+    for group, module in (("nets", state.nets), ("average", state.ema_nets)):
         tensors |= {f"{group}/{name}": tensor for name, tensor in module.state_dict().items()}
-    of_scaling, about_scaling = scalings.stored(state.scaling)
-    tensors |= of_scaling
-    plain: dict[str, Any] = {}
+    scaling_tensors, scaling_header = scalings.scaling_state(state.scaling)
+    tensors |= scaling_tensors
+    scalars: dict[str, Any] = {}
     for name, optimizer in state.optimizers.items():
-        held, plain[name] = parts(optimizer)
-        tensors |= {f"optimizer/{name}/{key}": tensor for key, tensor in held.items()}
+        optimizer_tensors, scalars[name] = split_optimizer_state(optimizer)
+        tensors |= {f"optimizer/{name}/{key}": tensor for key, tensor in optimizer_tensors.items()}
     counters = {
-        "step": state.step, "position": state.position, "optimizers": plain, "terms": state.meter.seen,
-        "samples": {name: getattr(state, name) for name in SAMPLES},
+        "step": state.step, "position": state.position, "optimizers": scalars, "terms": state.meter.values,
+        "samples": {name: getattr(state, name) for name in SELECTION_FIELDS},
     }  # fmt: skip
-    header = {"ganvas": json.dumps(about | about_scaling | counters)}
-    with written(path) as temporary:
+    header = {"ganvas": json.dumps(metadata | scaling_header | counters)}
+    with atomic_write(path) as temporary:
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, header)
 
 
-def check_file(path: Path, model: Model, shape: Any, classes: int) -> None:
+def check_checkpoint(path: Path, model: Model, shape: Any, classes: int) -> None:
     """UserError where a checkpoint is not of such a model, before networks are made that the memory may not hold."""
-    header, tensors = read(path)
-    check(OfState, header, path)
-    complaint = f"{path} is the checkpoint of another model"
+    header, tensors = read_safetensors(path)
+    validate_header(CheckpointHeader, header, path)
+    message = f"{path} is the checkpoint of another model"
     try:
-        scalings.restored(tensors, header, model)
+        scalings.scaling_from_state(tensors, header, model)
     except (KeyError, ValueError, RuntimeError) as error:
-        raise UserError(f"{complaint}: {first_line(error)}") from error
-    for group, whole in (("nets/", True), ("average/", False)):
-        there = {name.removeprefix(group): t for name, t in tensors.items() if name.startswith(group)}
-        check_networks(model, shape, classes, there, whole, complaint)
+        raise UserError(f"{message}: {summarize_error(error)}") from error
+    for group, has_training_only in (("nets/", True), ("average/", False)):
+        group_tensors = {name.removeprefix(group): t for name, t in tensors.items() if name.startswith(group)}
+        check_networks(model, shape, classes, group_tensors, has_training_only, message)
 
 
-def restore(state: State, path: Path, model: Model) -> dict[str, Any]:
+def restore(state: TrainState, path: Path, model: Model) -> dict[str, Any]:
     """Read what `save` wrote into a state of the same model, and return its header.
 
     Raises UserError where file and model do not fit.
     """
-    header, tensors = read(path)
-    check(OfState, header, path)
+    header, tensors = read_safetensors(path)
+    validate_header(CheckpointHeader, header, path)
     try:
-        state.scaling = scalings.restored(tensors, header, model)
-        for group, module in (("nets", state.nets), ("average", state.average)):
+        state.scaling = scalings.scaling_from_state(tensors, header, model)
+        for group, module in (("nets", state.nets), ("average", state.ema_nets)):
             module.load_state_dict(
                 {name.partition("/")[2]: t for name, t in tensors.items() if name.startswith(f"{group}/")}
             )
         for name, settings in header["optimizers"].items():
             prefix = f"optimizer/{name}/"
-            held = {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}
+            optimizer_tensors = {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}
             state.optimizers[name] = model.optimizer(*(state.nets[part] for part in name.split("+")))
-            rebuild(state.optimizers[name], held, settings.get("plain", {}))
+            load_optimizer_state(state.optimizers[name], optimizer_tensors, settings.get("plain", {}))
         state.step, state.position = header["step"], header["position"]
-        for name in SAMPLES:
+        for name in SELECTION_FIELDS:
             setattr(state, name, (header.get("samples") or {}).get(name, getattr(state, name)))
-        state.meter.seen = header["terms"]
+        state.meter.values = header["terms"]
         return header
     except (KeyError, RuntimeError, ValueError, AttributeError) as error:
-        raise UserError(f"{path} is the checkpoint of another model: {first_line(error)}") from error
+        raise UserError(f"{path} is the checkpoint of another model: {summarize_error(error)}") from error
 
 
-def parts(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def split_optimizer_state(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """An optimiser's state, as tensors by name and plain values."""
     state = optimizer.state_dict()
-    held, plain = {}, {}
-    for index, key, value in entries(state["state"]):
+    tensors, scalars = {}, {}
+    for index, key, value in state_entries(state["state"]):
         if isinstance(value, Tensor):
-            held[f"{index}/{key}"] = value
+            tensors[f"{index}/{key}"] = value
         else:
-            plain[f"{index}/{key}"] = value
-    return held, {"plain": plain}
+            scalars[f"{index}/{key}"] = value
+    return tensors, {"plain": scalars}
 
 
-def rebuild(optimizer: Optimizer, held: dict[str, Tensor], plain: dict[str, Any]) -> None:
+def load_optimizer_state(optimizer: Optimizer, tensors: dict[str, Tensor], scalars: dict[str, Any]) -> None:
     """The inverse of `parts`, for an optimiser as the model makes it; ValueError where the state is no such one's."""
     state: dict[int, dict[str, Any]] = {}
-    for name, value in (held | plain).items():
+    for name, value in (tensors | scalars).items():
         index, _, key = name.partition("/")
         state.setdefault(int(index), {})[key] = value
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -115,7 +115,7 @@ def rebuild(optimizer: Optimizer, held: dict[str, Tensor], plain: dict[str, Any]
                 moments[name] = torch.empty_like(parameter).copy_(moment)
 
 
-def entries(state: dict[int, dict[str, Any]]) -> Iterator[tuple[int, str, Any]]:
+def state_entries(state: dict[int, dict[str, Any]]) -> Iterator[tuple[int, str, Any]]:
     for index, values in state.items():
         for key, value in values.items():
             yield index, key, value

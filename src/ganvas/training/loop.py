@@ -21,23 +21,23 @@ from torch import Tensor, nn
 from torch.nn.functional import hardshrink
 from torch.optim import Optimizer
 
-from ..config import Plan
-from ..data import Data, Scaling, scaling_of, streamed
-from ..errors import Diverged
+from ..config import TrainConfig
+from ..data import Data, Scaling, fit_scaling, make_stream
+from ..errors import DivergenceError
 from ..model import Model, Move
-from ..nn.concurrency import abreast
-from ..nn.device import precisely
+from ..nn.concurrency import concurrently
+from ..nn.device import autocast
 from ..randomness import reseed
 from .meter import Meter
 
 
 @dataclass
-class State:
+class TrainState:
     """Everything that training changes."""
 
     nets: nn.ModuleDict
     """the networks being trained"""
-    average: nn.ModuleDict
+    ema_nets: nn.ModuleDict
     """exponential moving averages of those that the model keeps, as of some steps ago: see `averaged`"""
     scaling: tuple[Scaling, ...] = ()
     """how the model sees the examples of each domain; nothing until it has seen any"""
@@ -61,146 +61,153 @@ class State:
     """loss terms that are still to be logged"""
 
 
-def begin(model: Model, shape: Any, seed: int, device: torch.device, classes: int = 0) -> State:
+def initialize_state(model: Model, shape: Any, seed: int, device: torch.device, classes: int = 0) -> TrainState:
     """Fresh networks and their averages: the same on every machine and every rank."""
     reseed(torch.device("cpu"), seed, "networks")
     nets = nn.ModuleDict(model.networks(shape, classes)).to(device)
-    average = nn.ModuleDict({name: deepcopy(net) for name, net in nets.items() if name not in model.scaffolding})
-    return State(nets, average.eval().requires_grad_(False))
+    ema_nets = nn.ModuleDict({name: deepcopy(net) for name, net in nets.items() if name not in model.training_only})
+    return TrainState(nets, ema_nets.eval().requires_grad_(False))
 
 
-def scale(state: State, model: Model, data: Data) -> tuple[Scaling, ...]:
+def ensure_scaling(state: TrainState, model: Model, data: Data) -> tuple[Scaling, ...]:
     """How the model sees the data: as the state says, since its weights have learnt so; a fresh one takes it from them.
 
     Whatever leads examples to a model, or a model's outputs to a person, has it from here.
     """
     if not state.scaling:
-        state.scaling = scaling_of(data, model)
+        state.scaling = fit_scaling(data, model)
     return state.scaling
 
 
-def train(model: Model, data: Data, plan: Plan, state: State, rank: int = 0, ranks: int = 1) -> Iterator[int]:
+def train(
+    model: Model, data: Data, train_config: TrainConfig, state: TrainState, rank: int = 0, ranks: int = 1
+) -> Iterator[int]:
     """Train onward from `state` to `plan.steps`; yields the number of steps done after each.
 
     Between two steps the state is whole: whoever drives the loop may save it, or stop.
     """
     device = next(state.nets.parameters()).device
-    stream = streamed(
-        data, scale(state, model, data), batch=plan.batch, seed=plan.seed, device=device,
-        rank=rank, ranks=ranks, position=state.position, balanced=plan.balanced,
+    stream = make_stream(
+        data, ensure_scaling(state, model, data), batch=train_config.batch_size, seed=train_config.seed, device=device,
+        rank=rank, ranks=ranks, position=state.position, balanced=train_config.balanced,
     )  # fmt: skip
     nets = dict(state.nets.items())
-    kept = paired(state.average, state.nets)
-    while state.step < plan.steps:
-        reseed(device, plan.seed, rank, state.step)
-        factor = plan.rate(state.step)
-        with precisely(plan.precision, device):
+    ema_pairs = ema_tensor_pairs(state.ema_nets, state.nets)
+    while state.step < train_config.steps:
+        reseed(device, train_config.seed, rank, state.step)
+        lr_factor = train_config.lr_factor(state.step)
+        with autocast(train_config.precision, device):
             for move in model.step(stream, state.step, **nets):
-                name = moving(move, state)
-                play(move, optimizer_of(name, model, state), model.rate(name) * factor, plan.max_norm)
-                state.meter.add(state.step + 1, move.terms | move.seen)
-        follow(kept, state.step, plan.ema)
+                name = move_name(move, state)
+                apply_move(
+                    move,
+                    get_optimizer(name, model, state),
+                    model.learning_rate(name) * lr_factor,
+                    train_config.clip_grad_norm,
+                )
+                state.meter.add(state.step + 1, move.terms | move.logged)
+        update_ema(ema_pairs, state.step, train_config.ema_decay)
         if device.type == "cpu" and state.step % 100 == 0:
-            drop_denormals(state)
+            flush_denormals(state)
         state.step += 1
         state.position = stream.position
         yield state.step
 
 
-def moving(move: Move, state: State) -> str:
+def move_name(move: Move, state: TrainState) -> str:
     """The names of the networks that move, as in "encoder+decoder"."""
     return "+".join(name for name, net in state.nets.items() if net in move.networks)
 
 
-def optimizer_of(name: str, model: Model, state: State) -> Optimizer:
+def get_optimizer(name: str, model: Model, state: TrainState) -> Optimizer:
     """The optimiser of the networks of this name."""
     if name not in state.optimizers:
         state.optimizers[name] = model.optimizer(*(state.nets[part] for part in name.split("+")))
     return state.optimizers[name]
 
 
-def play(move: Move, optimizer: Optimizer, lr: float | None = None, max_norm: float | None = None) -> None:
+def apply_move(move: Move, optimizer: Optimizer, lr: float | None = None, clip_grad_norm: float | None = None) -> None:
     """Differentiate the loss by the moving networks' parameters, and by nothing else; descend, with `lr` if given.
 
-    The gradient of each network is first made as short as `max_norm`, if it is longer.
+    The gradient of each network is first made as short as `clip_grad_norm`, if it is longer.
     """
-    moving = []
+    parameters = []
     for group in optimizer.param_groups:
         group["lr"] = group["lr"] if lr is None else lr
-        moving += group["params"]
-    for p in moving:
+        parameters += group["params"]
+    for p in parameters:
         p.grad = None
-    losses = move.halves or (move.loss,)
-    abreast(*[partial(loss.backward, inputs=moving) for loss in losses], device=moving[0].device)
-    if max_norm is not None:
+    losses = move.independent_losses or (move.loss,)
+    concurrently(*[partial(loss.backward, inputs=parameters) for loss in losses], device=parameters[0].device)
+    if clip_grad_norm is not None:
         for network in move.networks:
-            nn.utils.clip_grad_norm_(network.parameters(), max_norm)
+            nn.utils.clip_grad_norm_(network.parameters(), clip_grad_norm)
     optimizer.step()
 
 
-def span(step: int, ema: float) -> float:
+def ema_span(step: int, ema_decay: float) -> float:
     """Steps that the average spans after the step of this number, the first being 0: 1 / (1 - ema), fewer at first.
 
     (10 + step) / 9 at most, so that a short run does not keep its random beginning.
     """
-    return min(1 / (1 - ema), (10 + step) / 9)
+    return min(1 / (1 - ema_decay), (10 + step) / 9)
 
 
-def due(step: int, ema: float) -> bool:
+def is_ema_due(step: int, ema_decay: float) -> bool:
     """Whether the average is brought up to date after this step: at least ten times in its span.
 
     Doing so after every step would cost half as much as Adam for nearly the same average.  The intervals are powers of
     two, so that they stay even while the span grows.
     """
-    most = max(1, int(span(step, ema) / 10))
-    return step % (1 << (most.bit_length() - 1)) == 0
+    max_interval = max(1, int(ema_span(step, ema_decay) / 10))
+    return step % (1 << (max_interval.bit_length() - 1)) == 0
 
 
-def decay(step: int, ema: float) -> float:
+def accumulated_decay(step: int, ema_decay: float) -> float:
     """What remains, before the step of this number, of the average that was last brought up to date.
 
     The product of the decays of the steps since then: it follows from the number alone, so a resumed run has the same.
     """
-    last = next((i for i in range(step - 1, -1, -1) if due(i, ema)), -1)
-    return prod((1 - 1 / span(i, ema) for i in range(last + 1, step)), start=1.0)
+    last_update = next((i for i in range(step - 1, -1, -1) if is_ema_due(i, ema_decay)), -1)
+    return prod((1 - 1 / ema_span(i, ema_decay) for i in range(last_update + 1, step)), start=1.0)
 
 
-def follow(kept: list[tuple[Tensor, Tensor]], step: int, ema: float) -> None:
+def update_ema(ema_pairs: list[tuple[Tensor, Tensor]], step: int, ema_decay: float) -> None:
     """Bring the averages up to date after a step, where they are `due`; `kept` are pairs of average and weights."""
-    if due(step, ema):
-        blend(kept, decay(step, ema) * (1 - 1 / span(step, ema)))
+    if is_ema_due(step, ema_decay):
+        blend(ema_pairs, accumulated_decay(step, ema_decay) * (1 - 1 / ema_span(step, ema_decay)))
 
 
 @torch.no_grad()
-def blend(kept: list[tuple[Tensor, Tensor]], decay: float) -> None:
+def blend(ema_pairs: list[tuple[Tensor, Tensor]], decay: float) -> None:
     """average <- decay * average + (1 - decay) * weights; what is not a real number is copied."""
-    real = [(a, t) for a, t in kept if a.is_floating_point()]
-    torch._foreach_lerp_([a for a, _ in real], [t for _, t in real], 1 - decay)
-    for a, t in kept:
+    float_pairs = [(a, t) for a, t in ema_pairs if a.is_floating_point()]
+    torch._foreach_lerp_([a for a, _ in float_pairs], [t for _, t in float_pairs], 1 - decay)
+    for a, t in ema_pairs:
         if not a.is_floating_point():
             a.copy_(t)
 
 
-def averaged(state: State, ema: float) -> nn.ModuleDict:
+def current_ema(state: TrainState, ema_decay: float) -> nn.ModuleDict:
     """The averages as they are after the state's last step: what is looked at, measured and written.
 
     A copy where they were last brought up to date before that, since the state itself must not depend on when somebody
     looks: a run that is stopped and resumed equals one that is not.
     """
-    if (left := decay(state.step, ema)) == 1:
-        return state.average
-    average = deepcopy(state.average)
-    blend(paired(average, state.nets), left)
-    return average
+    if (remaining_decay := accumulated_decay(state.step, ema_decay)) == 1:
+        return state.ema_nets
+    ema_nets = deepcopy(state.ema_nets)
+    blend(ema_tensor_pairs(ema_nets, state.nets), remaining_decay)
+    return ema_nets
 
 
-def paired(average: nn.ModuleDict, nets: nn.ModuleDict) -> list[tuple[Tensor, Tensor]]:
+def ema_tensor_pairs(ema_nets: nn.ModuleDict, nets: nn.ModuleDict) -> list[tuple[Tensor, Tensor]]:
     """The tensors of the averages, each with that of the weights."""
-    return [pair for name, net in average.items() for pair in zip(*map(tensors, (net, nets[name])), strict=True)]
+    return [pair for name, net in ema_nets.items() for pair in zip(*map(tensors, (net, nets[name])), strict=True)]
 
 
 @torch.no_grad()
-def drop_denormals(state: State) -> None:
+def flush_denormals(state: TrainState) -> None:
     """Set the optimisers' moments below 1e-30 to 0.
 
     Where a gradient stays 0, as at the border of MNIST, Adam's first moment decays by 0.9 a step into the denormal
@@ -220,12 +227,12 @@ def tensors(network: nn.Module) -> list[Tensor]:
 
 
 def gradient_norm(network: nn.Module) -> float:
-    """Norm of the network's gradient in its last move, at most `max_norm`."""
+    """Norm of the network's gradient in its last move, at most `clip_grad_norm`."""
     return nn.utils.get_total_norm([p.grad for p in network.parameters() if p.grad is not None]).item()
 
 
-def check_finite(state: State) -> None:
+def check_finite(state: TrainState) -> None:
     """Raises Diverged, which names the network, if a weight is NaN or infinite."""
     for name, net in state.nets.items():
         if not all(bool(t.isfinite().all()) for t in tensors(net) if t.is_floating_point()):
-            raise Diverged(f"the weights of {name} are no longer finite after step {state.step}")
+            raise DivergenceError(f"the weights of {name} are no longer finite after step {state.step}")

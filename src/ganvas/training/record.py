@@ -9,21 +9,21 @@ from typing import Any
 import torch
 
 from .. import __version__
-from ..config import Plan
-from ..data import Collection, Data, Pair, Scaling, counts, domains_of, streamed
-from ..inference.trained import LAST, WEIGHTS, Trained, load_trained
-from ..io.atomic import written
-from ..model import Batch, Model, PairBatch, name_of, plain
+from ..config import TrainConfig
+from ..data import Data, Dataset, DomainPair, Scaling, class_counts, domain_headers, make_stream
+from ..inference.trained import LAST_WEIGHTS_FILE, WEIGHTS_FILE, Trained, load_trained
+from ..io.atomic import atomic_write
+from ..model import Batch, Model, PairBatch, model_name, to_dict
 from ..randomness import reseed
-from ..viz.curves import curves
+from ..viz.curves import draw_curves
 from ..viz.images import preview
 from . import checkpoint, run_folder, validation
-from .loop import State, averaged, check_finite, scale
-from .validation import Light
+from .loop import TrainState, check_finite, current_ema, ensure_scaling
+from .validation import SampleEvaluator
 
-PREVIEW = 10
+PREVIEW_COLUMNS = 10
 """examples in a row of a preview"""
-FIRST, LATER = 20.0, 100.0
+FIRST_SAVE_SECONDS, SAVE_INTERVAL_SECONDS = 20.0, 100.0
 """seconds after which a run is saved though no checkpoint is due: so that there is a first picture within half a
 minute, and never more than two minutes to lose"""
 
@@ -33,120 +33,131 @@ class Run:
     """A run under way: what is trained, on what, how, and where it is written."""
 
     model: Model
-    source: Data
+    raw_data: Data
     """what it was given"""
     data: Data
     """the same as the model learns it"""
-    plan: Plan
+    train_config: TrainConfig
     folder: Path
 
 
-class Saved:
+class SaveTimer:
     """The step that was saved last, and whether it is time for another.
 
     When that is depends on the clock, but nothing that a run computes or logs depends on it.
     """
 
     def __init__(self, step: int) -> None:
-        self.step, self.until = step, time.monotonic() + FIRST
+        self.step, self.deadline = step, time.monotonic() + FIRST_SAVE_SECONDS
 
-    def late(self) -> bool:
+    def is_due(self) -> bool:
         """Whether a run is to be saved before its next checkpoint is due."""
-        return time.monotonic() >= self.until
+        return time.monotonic() >= self.deadline
 
-    def at(self, step: int) -> None:
+    def restart(self, step: int) -> None:
         """This step is saved."""
-        self.step, self.until = step, time.monotonic() + LATER
+        self.step, self.deadline = step, time.monotonic() + SAVE_INTERVAL_SECONDS
 
 
-def to_observe(run: Run, state: State) -> Batch | PairBatch | None:
+def make_monitor_batch(run: Run, state: TrainState) -> Batch | PairBatch | None:
     """The examples whose codes are looked at for each line of the log; None where the model looks at none."""
-    n = min(run.model.observes, *map(len, run.data.parts))
-    if type(run.model).observe is Model.observe or n < 2:
+    n = min(run.model.monitor_batch_size, *map(len, run.data.datasets))
+    if type(run.model).monitor is Model.monitor or n < 2:
         return None
-    return some(run, state, n).to(next(state.nets.parameters()).device)
+    return fixed_batch(run, state, n).to(next(state.nets.parameters()).device)
 
 
-def measured(run: Run, state: State, light: Light) -> dict[str, Any]:
+def evaluate_samples(run: Run, state: TrainState, evaluator: SampleEvaluator) -> dict[str, Any]:
     """Measure samples of the averaged weights; where they are the best, and the best are kept, write them.
 
     Returns what the log says: the number, the lowest so far, and the step of the best weights.
     """
     check_finite(state)
-    trained = kept(run, state)
-    found = light.measure(trained)
-    if validation.note(state, found["value"], found["error"]) and best_kept(run):
-        replace(trained, about=trained.about | {"samples": found}).save(run.folder / WEIGHTS)
-    return {"samples": found | {"lowest": state.lowest, "best": state.best, "seconds": light.seconds()}}
+    trained = current_model(run, state)
+    result = evaluator.measure(trained)
+    if validation.update_best(state, result["value"], result["error"]) and keeps_best(run):
+        replace(trained, metadata=trained.metadata | {"samples": result}).save(run.folder / WEIGHTS_FILE)
+    return {"samples": result | {"lowest": state.lowest, "best": state.best, "seconds": evaluator.pop_seconds()}}
 
 
-def best_kept(run: Run) -> bool:
+def keeps_best(run: Run) -> bool:
     """Whether the weights to use are the best, and not the last."""
-    return run.model.fickle and run.plan.keep == "best"
+    return run.model.keep_best_checkpoint and run.train_config.keep == "best"
 
 
-def save(run: Run, state: State) -> None:
+def save(run: Run, state: TrainState) -> None:
     """Write checkpoint, weights (the last, where the best are kept elsewhere), a preview and the log's curves."""
     check_finite(state)
-    unmeasured = state.lowest is None  # then there are no better ones
-    for name in ([LAST] if best_kept(run) else []) + ([WEIGHTS] if unmeasured or not best_kept(run) else []):
-        kept(run, state).save(run.folder / name)
+    is_unmeasured = state.lowest is None  # then there are no better ones
+    for name in ([LAST_WEIGHTS_FILE] if keeps_best(run) else []) + (
+        [WEIGHTS_FILE] if is_unmeasured or not keeps_best(run) else []
+    ):
+        current_model(run, state).save(run.folder / name)
     device = next(state.nets.parameters()).device
     batch = example_batch(run, state).to(device)
-    reseed(device, run.plan.seed, "preview")  # the same noise in every preview
+    reseed(device, run.train_config.seed, "preview")  # the same noise in every preview
     with torch.inference_mode():
-        rows = run.model.preview(batch, **averaged(state, run.plan.ema))
-    with written(run.folder / run_folder.PREVIEWS / f"{state.step:07d}.png") as temporary:
-        preview(rows, seen(run, state)).save(temporary, "PNG")
+        rows = run.model.preview(batch, **current_ema(state, run.train_config.ema_decay))
+    with atomic_write(run.folder / run_folder.PREVIEWS_FOLDER / f"{state.step:07d}.png") as temporary:
+        preview(rows, preview_scaling(run, state)).save(temporary, "PNG")
     if lines := run_folder.read_log(run.folder):
-        with written(run.folder / run_folder.CURVES) as temporary:
-            curves(lines).save(temporary, "PNG")
+        with atomic_write(run.folder / run_folder.CURVES_FILE) as temporary:
+            draw_curves(lines).save(temporary, "PNG")
     # last, since it says that the step is done: a run that is killed before goes on from the one before
-    checkpointed(run, state)
+    save_checkpoint(run, state)
 
 
-def checkpointed(run: Run, state: State) -> None:
+def save_checkpoint(run: Run, state: TrainState) -> None:
     """Write the state, with what it is the state of."""
-    about = {"ganvas": __version__, "model": name_of(run.model), "fields": plain(run.model), "batch": run.plan.batch}
-    checkpoint.save(state, run.folder / run_folder.STATE, about)
+    metadata = {
+        "ganvas": __version__,
+        "model": model_name(run.model),
+        "fields": to_dict(run.model),
+        "batch": run.train_config.batch_size,
+    }
+    checkpoint.save(state, run.folder / run_folder.CHECKPOINT_FILE, metadata)
 
 
-def chosen(run: Run, state: State) -> Trained:
+def final_model(run: Run, state: TrainState) -> Trained:
     """The model that a finished run has made: that of its weights file."""
-    if best_kept(run):
-        return load_trained(run.folder, next(state.average.parameters()).device)
-    return kept(run, state)
+    if keeps_best(run):
+        return load_trained(run.folder, next(state.ema_nets.parameters()).device)
+    return current_model(run, state)
 
 
-def kept(run: Run, state: State) -> Trained:
+def current_model(run: Run, state: TrainState) -> Trained:
     """The averaged networks, with what a user of them wants to know."""
     data = run.data
-    about: dict[str, Any] = {"data": data.name, "classes": list(data.classes), "step": state.step}
-    if isinstance(data, Collection) and data.range:
-        about["range"] = list(data.range)
-    if isinstance(data, Collection) and (absent := [i for i, n in enumerate(counts(data).values()) if not n]):
-        about["absent"] = absent
-    if isinstance(data, Pair):
-        about["domains"] = domains_of(data)
-    scaling = scale(state, run.model, data)
-    return Trained(run.model, data.shape, averaged(state, run.plan.ema), about, run.folder, scaling=scaling)
+    metadata: dict[str, Any] = {"data": data.name, "classes": list(data.classes), "step": state.step}
+    if isinstance(data, Dataset) and data.range:
+        metadata["range"] = list(data.range)
+    if isinstance(data, Dataset) and (
+        absent_classes := [i for i, n in enumerate(class_counts(data).values()) if not n]
+    ):
+        metadata["absent"] = absent_classes
+    if isinstance(data, DomainPair):
+        metadata["domains"] = domain_headers(data)
+    scaling = ensure_scaling(state, run.model, data)
+    return Trained(
+        run.model, data.shape, current_ema(state, run.train_config.ema_decay), metadata, run.folder, scaling=scaling
+    )
 
 
-def seen(run: Run, state: State) -> Scaling:
+def preview_scaling(run: Run, state: TrainState) -> Scaling:
     """How previews show what a model returns: vectors of two domains standardised, so that both fit into one plot."""
-    first, *others = scale(state, run.model, run.data)
+    first, *others = ensure_scaling(state, run.model, run.data)
     if not others:
         return first
-    return Scaling(run.model.span, premultiplied=first.premultiplied or others[0].premultiplied)
+    return Scaling(run.model.pixel_range, premultiplied=first.premultiplied or others[0].premultiplied)
 
 
-def example_batch(run: Run, state: State) -> Batch | PairBatch:
+def example_batch(run: Run, state: TrainState) -> Batch | PairBatch:
     """The examples that every preview of a run shows."""
-    return some(run, state, min(PREVIEW if run.data.are_images else 1000, *map(len, run.data.parts)))
+    return fixed_batch(run, state, min(PREVIEW_COLUMNS if run.data.has_images else 1000, *map(len, run.data.datasets)))
 
 
-def some(run: Run, state: State, n: int) -> Batch | PairBatch:
+def fixed_batch(run: Run, state: TrainState, n: int) -> Batch | PairBatch:
     """The same n examples every time."""
-    scaling = scale(state, run.model, run.data)
-    batches: Iterator[Batch | PairBatch] = streamed(run.data, scaling, batch=n, seed=run.plan.seed)
+    scaling = ensure_scaling(state, run.model, run.data)
+    batches: Iterator[Batch | PairBatch] = make_stream(run.data, scaling, batch=n, seed=run.train_config.seed)
     return next(batches)

@@ -13,26 +13,26 @@ from typing import Any
 
 import torch
 
-from ..config import Plan
-from ..data import Data, Sources, View, apart, load_all, streamed
-from ..diagnostics import examine, recent
-from ..errors import Diverged, Stopped, UserError, did_you_mean
-from ..inference.trained import LAST, Trained, load_trained
-from ..model import Model, name_of
+from ..config import TrainConfig
+from ..data import Data, DataOptions, Sources, load_all, make_stream, resolve_domains
+from ..diagnostics import examine, recent_lines
+from ..errors import DivergenceError, TrainingStopped, UserError, did_you_mean
+from ..inference.trained import LAST_WEIGHTS_FILE, Trained, load_trained
+from ..model import Model, model_name
 from ..models import MODELS
-from ..nn.device import device_for
+from ..nn.device import resolve_device
 from . import run_folder, validation
-from .loop import State, begin
+from .loop import TrainState, initialize_state
 from .loop import train as training
-from .monitor import reported
-from .progress import Bar, Training
-from .record import Run, Saved, best_kept, chosen, kept, measured, save, to_observe
-from .resume import continued, has_waited, source_of
-from .signals import stoppable
-from .validation import Light
-from .warm_start import begin_with
+from .monitor import monitor_statistics
+from .progress import ProgressBar, TrainingProgress
+from .record import Run, SaveTimer, current_model, evaluate_samples, final_model, keeps_best, make_monitor_batch, save
+from .resume import is_out_of_patience, restore_run, source_name
+from .signals import catch_stop_signals
+from .validation import SampleEvaluator
+from .warm_start import initialize_from
 
-PER_CHECKPOINT = 10
+LOG_LINES_PER_CHECKPOINT = 10
 """lines of the log between two checkpoints"""
 
 
@@ -41,16 +41,17 @@ def train(
     model: Model,
     data: Sources,
     *,
-    out: str | Path = "runs",
+    runs_dir: str | Path = "runs",
     folder: str | Path | None = None,
-    start: Trained | str | Path | None = None,
+    init_from: Trained | str | Path | None = None,
     quiet: bool = False,
     **options: Any,
 ) -> Trained:
     """Train `model` on `data` and return it with its averaged weights.
 
     `data` is a source, for a translator two of them, (A, B), which need not be paired.
-    `options` are the fields of `Plan` (steps, epochs, batch, seed, ...) and of `View` (classes, size, ...).  The run
+    `options` are the fields of `TrainConfig` (steps, epochs, batch, seed, ...) and of `DataOptions` (classes, size,
+    ...).  The run
     is written to `folder`, which must be new or empty, or else to a new one in `out`; `quiet` shows no progress.
     With `start`, a run, a file of weights or a trained model, its networks are those that the run begins with.  Raises
     UserError for what the caller can put right, Diverged when the loss is no longer finite, and Stopped after
@@ -58,34 +59,43 @@ def train(
     """
     if not isinstance(model, Model):
         raise UserError(f"train takes a model, such as ganvas.VAE(latent=16), not {model!r}")
-    check_known(model)
-    data = apart(data) if model.domains == 2 else data
+    check_registered(model)
+    data = resolve_domains(data) if model.n_domains == 2 else data
     check_sources(model, data)
-    plan, view = split_options(options, model)
+    train_config, data_options = split_options(options, model)
     if folder is not None:
         run_folder.check_new(Path(folder))
-    bar = Bar(quiet)
-    with bar.reading() as progress:
-        collection = load_all(data, view, progress=progress)
-    model.check(collection)
-    source = collection
-    collection = model.prepare(collection)
-    usual = plan.batch
-    plan = settled(fitting(plan, collection) if options.get("batch") is None else plan, collection)
-    validation.check_patience(model, source, plan)
-    device = device_for(plan.device)
-    model.check_batch(plan.batch, collection.shape)
-    streamed(collection, batch=plan.batch, seed=plan.seed, balanced=plan.balanced)  # refuses a batch that is too large
-    state = begin(model, collection.shape, plan.seed, device, len(collection.classes))
-    begun = {} if start is None else begin_with(start, model, state, bar.notes)
-    place = run_folder.create(model, collection, Path(out), None if folder is None else Path(folder))
-    with run_folder.alone(place, bar.notes):
-        run_folder.check_new(place)  # another process may have been faster
-        run_folder.write_config(place, model, source, plan, view, source_of(data), begun)
-        bar.notes(collection.notes)
-        if plan.batch < usual:
-            bar.notes([f"{collection.name} has {plan.batch} examples, so batches have as many, and not {usual}"])
-        return go(Run(model, source, collection, plan, place), state, bar)
+    bar = ProgressBar(quiet)
+    with bar.track_images() as progress:
+        dataset = load_all(data, data_options, progress=progress)
+    model.validate_data(dataset)
+    raw_data = dataset
+    dataset = model.preprocess(dataset)
+    default_batch_size = train_config.batch_size
+    train_config = epochs_to_steps(
+        limit_batch_size(train_config, dataset) if options.get("batch_size") is None else train_config, dataset
+    )
+    validation.check_patience(model, raw_data, train_config)
+    device = resolve_device(train_config.device)
+    model.validate_batch_size(train_config.batch_size, dataset.shape)
+    make_stream(
+        dataset, batch=train_config.batch_size, seed=train_config.seed, balanced=train_config.balanced
+    )  # refuses a batch that is too large
+    state = initialize_state(model, dataset.shape, train_config.seed, device, len(dataset.classes))
+    initial_weights = {} if init_from is None else initialize_from(init_from, model, state, bar.print_notes)
+    path = run_folder.create_run_folder(model, dataset, Path(runs_dir), None if folder is None else Path(folder))
+    with run_folder.lock_run(path, bar.print_notes):
+        run_folder.check_new(path)  # another process may have been faster
+        run_folder.write_config(path, model, raw_data, train_config, data_options, source_name(data), initial_weights)
+        bar.print_notes(dataset.notes)
+        if train_config.batch_size < default_batch_size:
+            bar.print_notes(
+                [
+                    f"{dataset.name} has {train_config.batch_size} examples, so batches have as many, and not "
+                    f"{default_batch_size}"
+                ]
+            )
+        return fit(Run(model, raw_data, dataset, train_config, path), state, bar)
 
 
 @torch.random.fork_rng(devices=[])
@@ -95,7 +105,7 @@ def resume(
     *,
     steps: int | None = None,
     device: str | None = None,
-    changed_data: bool = False,
+    allow_changed_data: bool = False,
     quiet: bool = False,
     **changes: Any,
 ) -> Trained:
@@ -106,144 +116,163 @@ def resume(
     `changed_data` the data themselves: the run is then another one from here on, and config.json says since which
     step.  Raises UserError where the run, its checkpoint or its data are missing, damaged or not the same.
     """
-    folder, bar = Path(folder), Bar(quiet)
+    folder, bar = Path(folder), ProgressBar(quiet)
     run_folder.read_config(folder)
-    with run_folder.alone(folder, bar.notes):
-        asked = changes | {name: v for name, v in (("steps", steps), ("device", device)) if v is not None}
-        run, state = continued(folder, data, asked, changed_data, bar)
-        return go(run, state, bar)
+    with run_folder.lock_run(folder, bar.print_notes):
+        overrides = changes | {name: v for name, v in (("steps", steps), ("device", device)) if v is not None}
+        run, state = restore_run(folder, data, overrides, allow_changed_data, bar)
+        return fit(run, state, bar)
 
 
-def go(run: Run, state: State, bar: Bar) -> Trained:
+def fit(run: Run, state: TrainState, bar: ProgressBar) -> Trained:
     """Train to the plan's end; log, previews, weights and checkpoint are written as it goes."""
-    started = time.monotonic() - run_folder.seconds_logged(run.folder)
-    if state.step == run.plan.steps:
-        return chosen(run, state)
-    if has_waited(run.plan, state):
-        return ended(run, state)
-    saved = Saved(state.step)
+    start_time = time.monotonic() - run_folder.logged_seconds(run.folder)
+    if state.step == run.train_config.steps:
+        return final_model(run, state)
+    if is_out_of_patience(run.train_config, state):
+        return finish_early(run, state)
+    save_timer = SaveTimer(state.step)
     try:
-        with stoppable(lambda: on_request(run, state, saved)) as asked:
+        with catch_stop_signals(lambda: stop_request_message(run, state, save_timer)) as get_stop_signal:
             if state.step == 0:
                 save(run, state)
-            lines = run_folder.read_log(run.folder)
-            light = validation.begin(run.model, run.source, run.data, run.plan, state, lines)
-            bar.notes([*of_patience(run.plan, light), *validation.of_features(lines, light)])
-            with bar.training(run.plan.steps, state.step, run.plan.batch, str(run.folder)) as shown:
-                played(run, state, light, started, saved, asked, shown)
-    except Diverged as error:
-        raise diverged(run, state, started, error) from error
-    except Stopped:
+            log_lines = run_folder.read_log(run.folder)
+            evaluator = validation.make_evaluator(run.model, run.raw_data, run.data, run.train_config, state, log_lines)
+            bar.print_notes(
+                [*patience_notes(run.train_config, evaluator), *validation.metric_change_notes(log_lines, evaluator)]
+            )
+            with bar.track_training(
+                run.train_config.steps, state.step, run.train_config.batch_size, str(run.folder)
+            ) as progress:
+                run_steps(run, state, evaluator, start_time, save_timer, get_stop_signal, progress)
+    except DivergenceError as error:
+        raise divergence_error(run, state, start_time, error) from error
+    except TrainingStopped:
         raise
     except KeyboardInterrupt as error:
-        said = f"ended at once; {run.folder} keeps the checkpoint of step {saved.step} of {run.plan.steps}"
-        raise Stopped(f"{said}; go on with: ganvas resume {run.folder}", signal.SIGINT) from error
-    if state.step < run.plan.steps:
-        bar.say(
-            f"ended at step {state.step} of {run.plan.steps}: {state.waited} measurements, one after the other, found "
-            f"samples no nearer to the data; go on all the same: ganvas resume {run.folder} --steps {run.plan.steps}"
+        message = (
+            f"ended at once; {run.folder} keeps the checkpoint of step {save_timer.step} of {run.train_config.steps}"
         )
-    bar.say(of_weights(run, state))
-    return ended(run, state) if state.step < run.plan.steps else chosen(run, state)
+        raise TrainingStopped(f"{message}; go on with: ganvas resume {run.folder}", signal.SIGINT) from error
+    if state.step < run.train_config.steps:
+        bar.say(
+            f"ended at step {state.step} of {run.train_config.steps}: {state.waited} measurements, one after "
+            "the other, found "
+            f"samples no nearer to the data; go on all the same: ganvas resume {run.folder} --steps "
+            f"{run.train_config.steps}"
+        )
+    bar.say(kept_weights_message(run, state))
+    return finish_early(run, state) if state.step < run.train_config.steps else final_model(run, state)
 
 
-def played(
-    run: Run, state: State, light: Light | None, started: float, saved: Saved, asked: Callable[[], int], shown: Training
+def run_steps(
+    run: Run,
+    state: TrainState,
+    evaluator: SampleEvaluator | None,
+    start_time: float,
+    save_timer: SaveTimer,
+    get_stop_signal: Callable[[], int],
+    progress: TrainingProgress,
 ) -> None:
     """Play the steps that are left; raises Stopped, once the state is saved, where that is `asked`."""
-    every = max(1, run.plan.every // PER_CHECKPOINT)
-    examples = to_observe(run, state)
-    lines = recent(run_folder.read_log(run.folder))
-    for step in training(run.model, run.data, run.plan, state):
-        last = step == run.plan.steps
-        due = last or step % run.plan.every == 0
-        if due or step % every == 0:
-            terms = state.meter.read()
-            report = reported(run.model, state, run.plan, examples, terms, due)
-            line = {"step": step, "seconds": round(time.monotonic() - started, 3)} | terms
-            if light and (last or step % light.when.every == 0):
-                report |= measured(run, state, light)
-            last = last or has_waited(run.plan, state)
+    log_every = max(1, run.train_config.checkpoint_every // LOG_LINES_PER_CHECKPOINT)
+    monitor_batch = make_monitor_batch(run, state)
+    log_lines = recent_lines(run_folder.read_log(run.folder))
+    for step in training(run.model, run.data, run.train_config, state):
+        is_last = step == run.train_config.steps
+        is_checkpoint = is_last or step % run.train_config.checkpoint_every == 0
+        if is_checkpoint or step % log_every == 0:
+            terms = state.meter.pop_means()
+            report = monitor_statistics(run.model, state, run.train_config, monitor_batch, terms, is_checkpoint)
+            line = {"step": step, "seconds": round(time.monotonic() - start_time, 3)} | terms
+            if evaluator and (is_last or step % evaluator.schedule.interval == 0):
+                report |= evaluate_samples(run, state, evaluator)
+            is_last = is_last or is_out_of_patience(run.train_config, state)
             line |= run.model.estimates(terms) | report
-            run_folder.log(run.folder, line)
-            shown.terms(step, terms, report)
-            lines = recent([*lines, line])
-            steps = step if last else run.plan.steps
-            shown.warn([d.sentence for d in examine(run.model, steps, lines) if d.alarm])
-        shown.step(step)
-        if due or asked() or saved.late():
-            state.meter.look()  # nothing is saved that was not finite
+            run_folder.append_log(run.folder, line)
+            progress.show_terms(step, terms, report)
+            log_lines = recent_lines([*log_lines, line])
+            end_step = step if is_last else run.train_config.steps
+            progress.warn([d.sentence for d in examine(run.model, end_step, log_lines) if d.is_alarm])
+        progress.update(step)
+        if is_checkpoint or get_stop_signal() or save_timer.is_due():
+            state.meter.fetch()  # nothing is saved that was not finite
             save(run, state)
-            saved.at(step)
-            shown.saved(step)
-        if last:
+            save_timer.restart(step)
+            progress.show_save(step)
+        if is_last:
             break
-        if asked():
-            said = f"stopped at step {step} of {run.plan.steps}; go on with: ganvas resume {run.folder}"
-            raise Stopped(said + of_stop(run, state, light), asked())
+        if get_stop_signal():
+            message = f"stopped at step {step} of {run.train_config.steps}; go on with: ganvas resume {run.folder}"
+            raise TrainingStopped(message + stop_details(run, state, evaluator), get_stop_signal())
 
 
-def of_stop(run: Run, state: State, light: Light | None) -> str:
+def stop_details(run: Run, state: TrainState, evaluator: SampleEvaluator | None) -> str:
     """Which weights a stopped run keeps, where they are not its last, and how the samples of both compare.
 
     The measurement is for the reader alone: counted in the state, it would make the resumed run another one.
     """
-    if light is None or not best_kept(run) or state.lowest is None or state.best == state.step:
+    if evaluator is None or not keeps_best(run) or state.lowest is None or state.best == state.step:
         return ""
-    now = light.measure(kept(run, state))
-    name = now["metric"].partition(":")[0]
-    best = load_trained(run.folder).about.get("samples", {}).get("value")
-    told = ["none" if value is None else f"{value:.3g}" for value in (now["value"], best)]
-    return f" ({of_weights(run, state)}; {name} {told[0]} now, {told[1]} of those kept)"
+    current = evaluator.measure(current_model(run, state))
+    metric_name = current["metric"].partition(":")[0]
+    best_value = load_trained(run.folder).metadata.get("samples", {}).get("value")
+    formatted_values = ["none" if value is None else f"{value:.3g}" for value in (current["value"], best_value)]
+    values = f"{formatted_values[0]} now, {formatted_values[1]} of those kept"
+    return f" ({kept_weights_message(run, state)}; {metric_name} {values})"
 
 
-def on_request(run: Run, state: State, saved: Saved) -> str:
+def stop_request_message(run: Run, state: TrainState, save_timer: SaveTimer) -> str:
     """What is said at once to who asks a run to stop."""
-    lost = state.step - saved.step
-    costs = f"{lost} step{'' if lost == 1 else 's'}, back to step {saved.step}" if lost else "that step"
-    return (
-        f"stopping: the step under way is finished, then all is saved; a second Ctrl-C ends at once and loses {costs}"
+    lost_steps = state.step - save_timer.step
+    cost = (
+        f"{lost_steps} step{'' if lost_steps == 1 else 's'}, back to step {save_timer.step}"
+        if lost_steps
+        else "that step"
     )
+    return f"stopping: the step under way is finished, then all is saved; a second Ctrl-C ends at once and loses {cost}"
 
 
-def of_patience(plan: Plan, light: Light | None) -> list[str]:
+def patience_notes(train_config: TrainConfig, evaluator: SampleEvaluator | None) -> list[str]:
     """How often a run that may end early is measured; nothing of others."""
-    if light is None or plan.patience is None:
+    if evaluator is None or train_config.patience is None:
         return []
-    times = -(-plan.steps // light.when.every)
+    n_evaluations = -(-train_config.steps // evaluator.schedule.interval)
     return [
-        f"samples are measured every {light.when.every} steps, {times} times in all: patience={plan.patience} ends the "
+        f"samples are measured every {evaluator.schedule.interval} steps, {n_evaluations} times in all: "
+        f"patience={train_config.patience} ends the "
         "run after as many that find none better"
     ]
 
 
-def of_weights(run: Run, state: State) -> str:
+def kept_weights_message(run: Run, state: TrainState) -> str:
     """Which weights the run has kept."""
-    if not best_kept(run) or state.lowest is None or state.best == state.step:
+    if not keeps_best(run) or state.lowest is None or state.best == state.step:
         return f"weights kept: step {state.step}"
-    return f"weights kept: step {state.best}, whose samples are the best; those of step {state.step} are in {LAST}"
+    last = f"those of step {state.step} are in {LAST_WEIGHTS_FILE}"
+    return f"weights kept: step {state.best}, whose samples are the best; {last}"
 
 
-def ended(run: Run, state: State) -> Trained:
+def finish_early(run: Run, state: TrainState) -> Trained:
     """What a run has made that ends before its last step, as its config.json then says."""
     run_folder.rewrite_config(run.folder, run_folder.read_config(run.folder) | {"ended": state.step})
-    return chosen(run, state)
+    return final_model(run, state)
 
 
-def diverged(run: Run, state: State, started: float, error: Diverged) -> Diverged:
+def divergence_error(run: Run, state: TrainState, start_time: float, error: DivergenceError) -> DivergenceError:
     """What is raised where the loss is no longer finite, which the log is told as well."""
-    seconds = round(time.monotonic() - started, 3)
-    run_folder.log(run.folder, {"step": state.step, "seconds": seconds, "diverged": str(error)})
-    good = run_folder.saved_step(run.folder)
-    return Diverged(
-        f"{error}: stopped; {run.folder} keeps the checkpoint of step {good}. "
+    seconds = round(time.monotonic() - start_time, 3)
+    run_folder.append_log(run.folder, {"step": state.step, "seconds": seconds, "diverged": str(error)})
+    checkpoint_step = run_folder.checkpoint_step(run.folder)
+    return DivergenceError(
+        f"{error}: stopped; {run.folder} keeps the checkpoint of step {checkpoint_step}. "
         "Train anew with a smaller learning rate (`lr`) or another `seed`"
     )
 
 
-def check_known(model: Model) -> None:
+def check_registered(model: Model) -> None:
     """UserError for a model whose run could later be neither loaded nor resumed, since its name is nobody's."""
-    cls, name = type(model), name_of(model)
+    cls, name = type(model), model_name(model)
     if MODELS.get(name) is not cls:
         raise UserError(
             f"{cls.__name__} is none of the models that runs are loaded by: set ganvas.models.MODELS[{name!r}] = "
@@ -255,41 +284,50 @@ def check_known(model: Model) -> None:
 
 def check_sources(model: Model, data: Sources) -> None:
     """UserError unless there are as many sources as the model learns from."""
-    name = name_of(model)
-    if model.domains == 2 and not isinstance(data, tuple):
+    name = model_name(model)
+    if model.n_domains == 2 and not isinstance(data, tuple):
         raise UserError(f"{name} translates between two collections: give both, as (A, B) or ganvas train {name} A B")
-    if model.domains == 1 and isinstance(data, tuple):
+    if model.n_domains == 1 and isinstance(data, tuple):
         raise UserError(
             f"{name} learns from one collection, not from {len(data)}: give one source; images with labels are "
             "ganvas.from_array(images, labels)"
         )
 
 
-def fitting(plan: Plan, data: Data) -> Plan:
+def limit_batch_size(train_config: TrainConfig, data: Data) -> TrainConfig:
     """The plan, with smaller batches where the data have fewer examples."""
-    return replace(plan, batch=min(plan.batch, *map(len, data.parts)))
+    return replace(train_config, batch_size=min(train_config.batch_size, *map(len, data.datasets)))
 
 
-def settled(plan: Plan, data: Data) -> Plan:
+def epochs_to_steps(train_config: TrainConfig, data: Data) -> TrainConfig:
     """The plan with epochs turned into steps."""
-    if plan.epochs is None:
-        return plan
-    return replace(plan, epochs=None, steps=max(1, round(plan.epochs * (len(data) // plan.batch))))
+    if train_config.epochs is None:
+        return train_config
+    return replace(
+        train_config, epochs=None, steps=max(1, round(train_config.epochs * (len(data) // train_config.batch_size)))
+    )
 
 
-def split_options(options: dict[str, Any], model: Model | None = None) -> tuple[Plan, View]:
+def split_options(options: dict[str, Any], model: Model | None = None) -> tuple[TrainConfig, DataOptions]:
     """Keyword arguments as a Plan and a View, None for what is usual; UserError for those that make no such."""
-    known = {cls: {f.name for f in fields(cls)} for cls in (Plan, View)}
-    every = sorted(set().union(*known.values()))
+    field_names = {cls: {f.name for f in fields(cls)} for cls in (TrainConfig, DataOptions)}
+    all_names = sorted(set().union(*field_names.values()))
     for name in options:
-        if name not in every:
-            hint = did_you_mean(name, every) or f" It has {', '.join(every)}"
-            own = f" {type(model).__name__} has: {type(model).__name__}({name}=...)." if hasattr(model, name) else hint
-            raise UserError(f"train has no option {name!r}.{own}")
-    given = {name: value for name, value in options.items() if value is not None}
-    values = given if model is None else model.usual | given
-    ours, theirs = ({k: v for k, v in values.items() if k in known[cls]} for cls in (Plan, View))
-    plan = Plan(**ours)
-    if {"steps", "epochs"} <= given.keys():
-        raise UserError(f"steps={plan.steps} and epochs={plan.epochs:g} both say how long to train: give one of them")
-    return plan, View(**theirs)
+        if name not in all_names:
+            hint = did_you_mean(name, all_names) or f" It has {', '.join(all_names)}"
+            advice = (
+                f" {type(model).__name__} has: {type(model).__name__}({name}=...)." if hasattr(model, name) else hint
+            )
+            raise UserError(f"train has no option {name!r}.{advice}")
+    explicit_values = {name: value for name, value in options.items() if value is not None}
+    values = explicit_values if model is None else model.default_training | explicit_values
+    train_values, data_values = (
+        {k: v for k, v in values.items() if k in field_names[cls]} for cls in (TrainConfig, DataOptions)
+    )
+    train_config = TrainConfig(**train_values)
+    if {"steps", "epochs"} <= explicit_values.keys():
+        raise UserError(
+            f"steps={train_config.steps} and epochs={train_config.epochs:g} both say how long to train: give "
+            "one of them"
+        )
+    return train_config, DataOptions(**data_values)

@@ -11,48 +11,48 @@ from typing import Any, NamedTuple
 from torch.nn.functional import conv2d, conv_transpose2d, linear
 from torch.overrides import TorchFunctionMode
 
-from ..config import Plan
-from ..data import Data, streamed
+from ..config import TrainConfig
+from ..data import Data, make_stream
 from ..model import Model, device_of
-from ..nn.concurrency import one_by_one
-from ..nn.device import precisely
-from .loop import State, scale
+from ..nn.concurrency import sequentially
+from ..nn.device import autocast
+from .loop import TrainState, ensure_scaling
 
-SHARE = 0.0125
+MAX_OPERATIONS_SHARE = 0.0125
 """operations of measurements, as a share of those of training: their share of time is larger, since convolutions of few
 maps are slower than those that are trained"""
-CALL = 2_000_000
+OPERATIONS_PER_CALL = 2_000_000
 """operations that a pass of a batch through a layer counts for besides in training: of small networks most of them"""
-SIZES = range(250, 2001, 50)
+SAMPLE_COUNTS = range(250, 2001, 50)
 """numbers of samples to choose from"""
-LATE = 10_007
+LATE_STEP = 10_007
 """the step whose operations count: a prime, so that nothing which comes at intervals is due"""
 
 
 class Schedule(NamedTuple):
     """When a run is measured, and on how much."""
 
-    every: int
+    interval: int
     """steps between two measurements"""
-    n: int
+    n_samples: int
     """samples"""
 
 
-def schedule(step: int, cost: Callable[[int], float], every: int, most: int) -> Schedule:
+def make_schedule(step: int, cost: Callable[[int], float], every: int, most: int) -> Schedule:
     """At checkpoints, `every` so many steps, on as many samples as the budget allows, at most `most`.
 
     `step` is the operations of a training step and `cost(n)` those of a measurement of n samples.  Where the fewest
     samples are too many, every second, fourth, ... checkpoint.
     """
-    sizes = [n for n in SIZES if n <= most] or [most]
+    sizes = [n for n in SAMPLE_COUNTS if n <= most] or [most]
     times = 1
-    while cost(sizes[0]) > SHARE * step * every * times and times < 2**20:
+    while cost(sizes[0]) > MAX_OPERATIONS_SHARE * step * every * times and times < 2**20:
         times *= 2
-    fitting = [n for n in sizes if cost(n) <= SHARE * step * every * times]
+    fitting = [n for n in sizes if cost(n) <= MAX_OPERATIONS_SHARE * step * every * times]
     return Schedule(every * times, max(fitting, default=sizes[0]))
 
 
-class Operations(TorchFunctionMode):
+class OperationCounter(TorchFunctionMode):
     """Counts the operations of what is done in it: two for each multiplication of matrix products and convolutions.
 
     Where there is a gradient to come, its backward pass counts as much again, twice; gradients of gradients are not
@@ -74,24 +74,25 @@ class Operations(TorchFunctionMode):
         return out
 
 
-def operations(function: Callable[..., Any], *inputs: Any, call: int = 0) -> int:
+def count_operations(function: Callable[..., Any], *inputs: Any, call: int = 0) -> int:
     """The operations of a function, in which each pass through a layer counts for so many more."""
-    counted = Operations()
+    counted = OperationCounter()
     with counted:
         function(*inputs)
     return counted.count + call * counted.calls
 
 
-def of_step(model: Model, data: Data, plan: Plan, state: State) -> int:
+def training_step_operations(model: Model, data: Data, plan: TrainConfig, state: TrainState) -> int:
     """The operations of a training step late in the run, which is taken with copies of the networks."""
     nets, device = deepcopy(state.nets), device_of(state.nets)
-    stream = streamed(
-        data, scale(state, model, data), batch=plan.batch, seed=plan.seed, device=device, balanced=plan.balanced
+    stream = make_stream(
+        data, ensure_scaling(state, model, data), batch=plan.batch_size, seed=plan.seed, device=device,
+        balanced=plan.balanced
     )  # fmt: skip
 
     def step() -> None:
-        with precisely(plan.precision, device), one_by_one():
-            for move in model.step(stream, LATE, **dict(nets.items())):
+        with autocast(plan.precision, device), sequentially():
+            for move in model.step(stream, LATE_STEP, **dict(nets.items())):
                 move.loss.backward(inputs=[p for net in move.networks for p in net.parameters()])
 
-    return operations(step, call=CALL)
+    return count_operations(step, call=OPERATIONS_PER_CALL)

@@ -14,41 +14,41 @@ HANGUP = getattr(signal, "SIGHUP", None)
 
 
 @contextmanager
-def stoppable(answer: Callable[[], str]) -> Iterator[Callable[[], int]]:
+def catch_stop_signals(get_message: Callable[[], str]) -> Iterator[Callable[[], int]]:
     """Turns the first Ctrl-C, SIGTERM or SIGHUP into a request, which the yielded function reports: 0, or its number.
 
     `answer` is what is then said at once, on stderr.  A second Ctrl-C or SIGTERM acts as it always does; more SIGHUPs,
     which a closing terminal may send with the first signal, do nothing.  A process that ignores SIGHUP, as under
     nohup, goes on doing so.  Outside of the main thread, which alone gets signals, nothing changes.
     """
-    asked = 0
-    before: dict[int, Any] = {}
+    stop_signal = 0
+    old_handlers: dict[int, Any] = {}
     terminals = [descriptor for descriptor in (1, 2) if is_terminal(descriptor)]
 
-    def ask(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        asked = number
-        for known, handler in before.items():
-            signal.signal(known, final(known, handler))
+    def request_stop(number: int, frame: FrameType | None) -> None:
+        nonlocal stop_signal
+        stop_signal = number
+        for known, handler in old_handlers.items():
+            signal.signal(known, second_handler(known, handler))
         if number == HANGUP:
-            hang_up(terminals)
-        say(answer())
+            silence_terminals(terminals)
+        write_stderr(get_message())
 
     if threading.current_thread() is threading.main_thread():
         numbers = [signal.SIGINT, signal.SIGTERM, *([HANGUP] if HANGUP else [])]
-        before = {number: signal.getsignal(number) for number in numbers}
-        if HANGUP and before[HANGUP] == signal.SIG_IGN:
-            del before[HANGUP]
-        for number in before:
-            signal.signal(number, ask)
+        old_handlers = {number: signal.getsignal(number) for number in numbers}
+        if HANGUP and old_handlers[HANGUP] == signal.SIG_IGN:
+            del old_handlers[HANGUP]
+        for number in old_handlers:
+            signal.signal(number, request_stop)
     try:
-        yield lambda: asked
+        yield lambda: stop_signal
     finally:
-        for number, handler in before.items():
+        for number, handler in old_handlers.items():
             signal.signal(number, handler)
 
 
-def final(number: int, handler: Any) -> Any:
+def second_handler(number: int, handler: Any) -> Any:
     """What a second signal does: end the process, even where the first was ignored until now, as in the background."""
     if number == HANGUP:
         return signal.SIG_IGN
@@ -64,7 +64,7 @@ def is_terminal(descriptor: int) -> bool:
         return False
 
 
-def hang_up(terminals: list[int]) -> None:
+def silence_terminals(terminals: list[int]) -> None:
     """From now on what is written to terminals that are gone goes nowhere, where it would be an error."""
     with suppress(OSError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -73,7 +73,7 @@ def hang_up(terminals: list[int]) -> None:
         os.close(nowhere)
 
 
-def say(text: str) -> None:
+def write_stderr(text: str) -> None:
     """Write a line to stderr past all buffers and their locks, which what was interrupted may hold."""
     try:
         descriptor = sys.stderr.fileno()

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from ..io.log import NO_LOSSES
-from ..io.text import on_lines
+from ..io.log import NON_LOSS_KEYS
+from ..io.text import escape_lines
 from .images import Examples
 
 STYLE = """
@@ -40,7 +40,7 @@ W, H, LEFT, BOTTOM, TOP = 360, 220, 52, 24, 30
 
 def document(title: str, parts: Sequence[str]) -> str:
     """The whole page."""
-    return on_lines(
+    return escape_lines(
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{STYLE}</style></head>\n<body>\n"
@@ -65,17 +65,17 @@ def row(figures: Sequence[str]) -> str:
 def figure(examples: Examples, title: str, equation: str = "", text: str = "", *, wide: bool = False) -> str:
     """A picture of the examples, with what is said of it."""
     content = io.BytesIO()
-    examples.picture().save(content, "PNG")
+    examples.render().save(content, "PNG")
     data = base64.b64encode(content.getvalue()).decode()
-    return figure_of(
+    return wrap_figure(
         f'<img alt="{escape(title)}" src="data:image/png;base64,{data}">', title, equation, text, wide=wide
     )
 
 
-def figure_of(content: str, title: str, equation: str = "", text: str = "", *, wide: bool = False) -> str:
+def wrap_figure(content: str, title: str, equation: str = "", text: str = "", *, wide: bool = False) -> str:
     """Any content as a figure."""
-    said = "".join(f"<{tag}>{escape(t)}</{tag}>" for tag, t in (("b", title), ("i", equation), ("span", text)) if t)
-    return f"<figure{' class=wide' if wide else ''}>{content}<figcaption>{said}</figcaption></figure>"
+    caption = "".join(f"<{tag}>{escape(t)}</{tag}>" for tag, t in (("b", title), ("i", equation), ("span", text)) if t)
+    return f"<figure{' class=wide' if wide else ''}>{content}<figcaption>{caption}</figcaption></figure>"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> str:
@@ -90,34 +90,34 @@ def code(*lines: str) -> str:
     return "<pre>" + escape("\n".join(lines)) + "</pre>"
 
 
-def minutes(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """5 s, 1 min 20 s."""
     whole = round(seconds)
     return f"{whole // 60} min {whole % 60:02d} s" if whole >= 60 else f"{whole} s"
 
 
-def curves(log: Sequence[dict[str, Any]]) -> str:
+def loss_curves(log: Sequence[dict[str, Any]]) -> str:
     """The loss terms of a run against its steps, as SVG; a few outliers at the beginning may leave the frame."""
-    names = [name for name in log[-1] if name not in ("step", "seconds", *NO_LOSSES)] if log else []
+    names = [name for name in log[-1] if name not in ("step", "seconds", *NON_LOSS_KEYS)] if log else []
     if not names:
         return "<p>nothing was logged</p>"
     values = sorted(line[name] for line in log for name in names)
     low, high = values[0], values[min(len(values) - 1, round(len(values) * 0.97))]
-    span, last = (high - low) or 1.0, log[-1]["step"]
+    value_range, last = (high - low) or 1.0, log[-1]["step"]
 
     def at(step: int, value: float) -> str:
-        y = H - BOTTOM - (value - low) / span * (H - BOTTOM - TOP)
+        y = H - BOTTOM - (value - low) / value_range * (H - BOTTOM - TOP)
         return f"{LEFT + step / last * (W - LEFT - 8):.1f},{max(0.0, y):.1f}"
 
-    marks = []
+    elements = []
     for fraction in (0, 0.5, 1):
-        value = low + fraction * span
+        value = low + fraction * value_range
         y = H - BOTTOM - fraction * (H - BOTTOM - TOP)
-        marks.append(f'<line x1="{LEFT}" x2="{W - 8}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>')
-        marks.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.3g}</text>')
-    marks.append(f'<text x="{W - 8}" y="{H - 6}" text-anchor="end">step {last}</text>')
+        elements.append(f'<line x1="{LEFT}" x2="{W - 8}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>')
+        elements.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.3g}</text>')
+    elements.append(f'<text x="{W - 8}" y="{H - 6}" text-anchor="end">step {last}</text>')
     for i, (name, colour) in enumerate(zip(names, COLOURS, strict=False)):
         points = " ".join(at(line["step"], line[name]) for line in log)
-        marks.append(f'<polyline fill="none" stroke="{colour}" stroke-width="1.6" points="{points}"/>')
-        marks.append(f'<text x="{LEFT + 96 * i}" y="14" fill="{colour}">— {escape(name)}</text>')
-    return f'<svg viewBox="0 0 {W} {H}" font-family="sans-serif" font-size="11" fill="#555">{"".join(marks)}</svg>'
+        elements.append(f'<polyline fill="none" stroke="{colour}" stroke-width="1.6" points="{points}"/>')
+        elements.append(f'<text x="{LEFT + 96 * i}" y="14" fill="{colour}">— {escape(name)}</text>')
+    return f'<svg viewBox="0 0 {W} {H}" font-family="sans-serif" font-size="11" fill="#555">{"".join(elements)}</svg>'

@@ -13,18 +13,18 @@ from torch import Tensor
 
 from ..data import CHANNELS, Scaling
 from ..errors import UserError
-from ..io.atomic import written
-from .plots import INK, TEXT, by_class, font, scatter, walks
+from ..io.atomic import atomic_write
+from .plots import TEXT_COLOUR, TEXT_SIZE, font, plot_paths, scatter, scatter_by_class
 
 GAP = 2
 """pixels between the images of a grid"""
-PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 """suffixes of files that are written as one picture"""
-LEAST = 512
+MIN_GRID_SIDE = 512
 """a grid with fewer pixels than this along its longer side is enlarged by a whole number"""
-VISIBLE, MOST = 64, 1600
+MIN_IMAGE_SIDE, MAX_GRID_SIDE = 64, 1600
 """an image in a grid is enlarged to so many pixels, by a whole number, unless the grid becomes larger than MOST"""
-LONGEST = 40
+MAX_CLASS_NAME_LENGTH = 40
 """characters of a class in a file's name"""
 MARGIN = 6
 """pixels around the words beside a grid"""
@@ -39,17 +39,17 @@ class Examples:
     """images in a row of the grid, as many as rows where it is not given; vectors in one line of a plot, if any"""
     title: str = ""
     """what the picture shows"""
-    rows: tuple[str, ...] = ()
+    row_labels: tuple[str, ...] = ()
     """what stands beside each row, or in a plot's legend"""
-    heads: tuple[str, ...] = ()
+    column_labels: tuple[str, ...] = ()
     """what stands above each column"""
-    behind: Tensor | None = None
+    background: Tensor | None = None
     """further vectors, which a plot shows in grey"""
     labels: Tensor | None = None
     """the number of each example's class; where `rows` name the classes, a plot of vectors shows them as colours"""
     classes: tuple[str, ...] = ()
     """names of the classes, which files keep beside the labels"""
-    about: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
     """numbers that belong to the picture"""
 
     def __len__(self) -> int:
@@ -58,26 +58,26 @@ class Examples:
     def __repr__(self) -> str:
         """How many, of which shape, and how many classes, if any."""
         n, *shape = self.x.shape
-        of = f", {len(self.classes)} classes" if self.classes else ""
+        classes_text = f", {len(self.classes)} classes" if self.classes else ""
         kind = "vector" if len(shape) == 1 else "image"
-        return f"Examples({n} {kind}{'' if n == 1 else 's'} of {'x'.join(map(str, shape))}{of})"
+        return f"Examples({n} {kind}{'' if n == 1 else 's'} of {'x'.join(map(str, shape))}{classes_text})"
 
     def numpy(self) -> np.ndarray:
         """Images as n x h x w x c bytes, vectors as they are."""
         return (self.x if self.x.ndim == 2 else self.x.movedim(1, -1)).cpu().numpy()
 
-    def picture(self) -> Image.Image:
+    def render(self) -> Image.Image:
         """A grid of the images, or a plot of the vectors' first two dimensions."""
         if self.x.ndim > 2:
-            columns = columns_of(self.x, self.columns)
-            return captioned(grid(self.x, columns), self.title, self.rows, self.heads, columns)
-        if self.labels is not None and self.rows:
-            plot = by_class(self.x, self.labels, self.rows)
+            columns = grid_columns(self.x, self.columns)
+            return add_captions(grid(self.x, columns), self.title, self.row_labels, self.column_labels, columns)
+        if self.labels is not None and self.row_labels:
+            plot = scatter_by_class(self.x, self.labels, self.row_labels)
         elif self.columns is not None:
-            plot = walks(self.x, self.columns, self.rows, self.behind)
+            plot = plot_paths(self.x, self.columns, self.row_labels, self.background)
         else:
             plot = scatter([self.x])
-        return captioned(plot, self.title)
+        return add_captions(plot, self.title)
 
     def save(self, path: str | Path) -> None:
         """Write a picture (.png, .jpg, .webp), an array (.npy, .npz), or into a folder one PNG an image.
@@ -87,48 +87,48 @@ class Examples:
         """
         path = Path(path)
         if path.suffix == "" or path.is_dir():
-            self.save_each(path)
+            self.save_images(path)
             return
         content = io.BytesIO()
         suffix = path.suffix.lower()
-        if suffix in PICTURES:
-            picture = self.picture()
-            flat = suffix in (".jpg", ".jpeg") and picture.mode == "RGBA"
-            (picture.convert("RGB") if flat else picture).save(content, Image.registered_extensions()[suffix])
+        if suffix in PICTURE_SUFFIXES:
+            picture = self.render()
+            drops_alpha = suffix in (".jpg", ".jpeg") and picture.mode == "RGBA"
+            (picture.convert("RGB") if drops_alpha else picture).save(content, Image.registered_extensions()[suffix])
         elif suffix == ".npy":
             np.save(content, self.numpy())
         elif suffix == ".npz":
-            np.savez_compressed(content, x=self.numpy(), **self.labelling())  # type: ignore[arg-type]
+            np.savez_compressed(content, x=self.numpy(), **self.label_arrays())  # type: ignore[arg-type]
         else:
             raise UserError(f"cannot write {path}: end its name in .png, .jpg, .webp, .npy or .npz, or give a folder")
-        with written(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_bytes(content.getvalue())
 
-    def labelling(self) -> dict[str, np.ndarray]:
+    def label_arrays(self) -> dict[str, np.ndarray]:
         """The arrays y and classes of a .npz, as `data` reads them; none where nothing is known of classes."""
         if self.labels is None or not self.classes:
             return {}
         return {"y": self.labels.cpu().numpy(), "classes": np.array(self.classes)}
 
-    def class_of(self, i: int) -> str:
+    def class_suffix(self, i: int) -> str:
         """What a file's name says of an image's class: "-food", or nothing where that is not known."""
         if self.labels is None or not self.classes:
             return ""
-        name = self.classes[int(self.labels[i])][:LONGEST]
+        name = self.classes[int(self.labels[i])][:MAX_CLASS_NAME_LENGTH]
         return "-" + "".join(c if c.isalnum() or c in "-_" else "-" for c in name)
 
-    def save_each(self, folder: Path) -> None:
+    def save_images(self, folder: Path) -> None:
         """One PNG an image, 00000.png, 00001.png, ..., or 00000-food.png with its class; UserError for vectors."""
         if self.x.ndim == 2:
             raise UserError(f"vectors are no pictures: write them to {folder}.npz instead")
         for i, image in enumerate(self.x):
-            with written(folder / f"{i:05d}{self.class_of(i)}.png") as temporary:
-                to_image(image).save(temporary, "PNG")
+            with atomic_write(folder / f"{i:05d}{self.class_suffix(i)}.png") as temporary:
+                to_pil(image).save(temporary, "PNG")
 
     def _repr_png_(self) -> bytes:
         """The picture, for notebooks."""
         content = io.BytesIO()
-        self.picture().save(content, "PNG")
+        self.render().save(content, "PNG")
         return content.getvalue()
 
 
@@ -137,15 +137,15 @@ def save_pictures(parts: Sequence[Examples], path: Path) -> None:
     if len(parts) == 1:
         parts[0].save(path)
         return
-    pictures = [part.picture().convert("RGBA") for part in parts]
-    wide = sum(p.width for p in pictures) + (len(parts) - 1) * 8 * GAP
-    canvas, left = Image.new("RGB", (wide, max(p.height for p in pictures)), "white"), 0
+    pictures = [part.render().convert("RGBA") for part in parts]
+    width = sum(p.width for p in pictures) + (len(parts) - 1) * 8 * GAP
+    canvas, left = Image.new("RGB", (width, max(p.height for p in pictures)), "white"), 0
     for picture in pictures:
         canvas.paste(picture, (left, 0), picture)
         left += picture.width + 8 * GAP
-    if path.suffix.lower() not in PICTURES:
+    if path.suffix.lower() not in PICTURE_SUFFIXES:
         raise UserError(f"cannot write {path}: end its name in .png, .jpg or .webp")
-    with written(path) as temporary:
+    with atomic_write(path) as temporary:
         canvas.save(temporary, Image.registered_extensions()[path.suffix.lower()])
 
 
@@ -154,16 +154,16 @@ def preview(rows: Tensor, scaling: Scaling) -> Image.Image:
     x = scaling.inverse(rows.flatten(0, 1)).cpu()
     if x.ndim == 2:
         return scatter(list(x.split(rows.shape[1])))
-    return Examples(x, rows.shape[1]).picture()
+    return Examples(x, rows.shape[1]).render()
 
 
-def to_image(x: Tensor) -> Image.Image:
+def to_pil(x: Tensor) -> Image.Image:
     """uint8 c x h x w as a picture."""
     array = x.movedim(0, -1).cpu().numpy()
     return Image.fromarray(array[:, :, 0] if x.shape[0] == 1 else array)
 
 
-def columns_of(x: Tensor, columns: int | None = None) -> int:
+def grid_columns(x: Tensor, columns: int | None = None) -> int:
     """Images in a row of the grid: as many as are given, or so many that the grid is about square."""
     n, _, h, w = x.shape
     return min(n, columns or round((n * h / w) ** 0.5) or 1)
@@ -172,40 +172,44 @@ def columns_of(x: Tensor, columns: int | None = None) -> int:
 def grid(x: Tensor, columns: int | None = None) -> Image.Image:
     """uint8 images n x c x h x w side by side, on white where the images have no alpha."""
     n, c, h, w = x.shape
-    columns = columns_of(x, columns)
+    columns = grid_columns(x, columns)
     rows = -(-n // columns)
     size = (columns * (w + GAP) - GAP, rows * (h + GAP) - GAP)
     canvas = Image.new(CHANNELS[c], size, 255 if c == 1 else (255, 255, 255, 0)[:c])
     for i, image in enumerate(x):
-        canvas.paste(to_image(image), (i % columns * (w + GAP), i // columns * (h + GAP)))
-    larger = enlargement(max(size), max(h, w))
-    return canvas.resize((size[0] * larger, size[1] * larger), Image.Resampling.NEAREST)
+        canvas.paste(to_pil(image), (i % columns * (w + GAP), i // columns * (h + GAP)))
+    factor = enlargement_factor(max(size), max(h, w))
+    return canvas.resize((size[0] * factor, size[1] * factor), Image.Resampling.NEAREST)
 
 
-def enlargement(side: int, image: int) -> int:
+def enlargement_factor(side: int, image: int) -> int:
     """The whole number by which a grid is enlarged whose longer side, and that of each image, has so many pixels."""
-    return max(1, LEAST // side, min(ceil(VISIBLE / image), MOST // side))
+    return max(1, MIN_GRID_SIDE // side, min(ceil(MIN_IMAGE_SIDE / image), MAX_GRID_SIDE // side))
 
 
-def captioned(
-    picture: Image.Image, title: str = "", rows: tuple[str, ...] = (), heads: tuple[str, ...] = (), columns: int = 1
+def add_captions(
+    picture: Image.Image,
+    title: str = "",
+    row_labels: tuple[str, ...] = (),
+    column_labels: tuple[str, ...] = (),
+    columns: int = 1,
 ) -> Image.Image:
     """The picture of a grid with a title, what stands beside its rows, and what stands above its columns."""
-    if not (title or rows or heads):
+    if not (title or row_labels or column_labels):
         return picture
-    line, width = TEXT + MARGIN, font(TEXT).getlength
-    across, widest = picture.width / columns, max(map(width, heads), default=0.0)
-    over = max(0, ceil((widest - across) / 2))  # what the outer heads need beyond their columns
-    left = max(over, round(max(map(width, rows))) + 2 * MARGIN if rows else 0)
-    top = line * bool(title) + line * bool(heads) + MARGIN
-    size = (max(left + picture.width + over, round(width(title)) + 2 * MARGIN), top + picture.height)
+    line_height, text_width = TEXT_SIZE + MARGIN, font(TEXT_SIZE).getlength
+    column_width, widest = picture.width / columns, max(map(text_width, column_labels), default=0.0)
+    overhang = max(0, ceil((widest - column_width) / 2))  # what the outer heads need beyond their columns
+    left = max(overhang, round(max(map(text_width, row_labels))) + 2 * MARGIN if row_labels else 0)
+    top = line_height * bool(title) + line_height * bool(column_labels) + MARGIN
+    size = (max(left + picture.width + overhang, round(text_width(title)) + 2 * MARGIN), top + picture.height)
     canvas = Image.new("L" if picture.mode == "L" else "RGB", size, "white")
     canvas.paste(picture, (left, top), picture if picture.mode == "RGBA" else None)
     draw = ImageDraw.Draw(canvas)
-    draw.text((MARGIN, MARGIN), title, INK, font(TEXT), "lt")
-    for i, head in list(enumerate(heads))[:: ceil((widest + MARGIN) / across)]:  # those that have room
-        draw.text((left + (i + 0.5) * across, top - MARGIN), head, INK, font(TEXT), "ms")
-    down = picture.height / max(1, len(rows))
-    for i, row in list(enumerate(rows))[:: ceil(line / down)]:
-        draw.text((left - MARGIN, top + (i + 0.5) * down), row, INK, font(TEXT), "rm")
+    draw.text((MARGIN, MARGIN), title, TEXT_COLOUR, font(TEXT_SIZE), "lt")
+    for i, head in list(enumerate(column_labels))[:: ceil((widest + MARGIN) / column_width)]:  # those that have room
+        draw.text((left + (i + 0.5) * column_width, top - MARGIN), head, TEXT_COLOUR, font(TEXT_SIZE), "ms")
+    row_height = picture.height / max(1, len(row_labels))
+    for i, row in list(enumerate(row_labels))[:: ceil(line_height / row_height)]:
+        draw.text((left - MARGIN, top + (i + 0.5) * row_height), row, TEXT_COLOUR, font(TEXT_SIZE), "rm")
     return canvas

@@ -10,13 +10,13 @@ from torch import Tensor
 
 SIDE = 480
 """pixels of a panel's side"""
-FINE = 2
+SUPERSAMPLING = 2
 """a panel is drawn so many times larger, then made smaller: smooth edges"""
 GAP = 2
 """pixels between panels"""
-TEXT = 12
+TEXT_SIZE = 12
 """size of text, in pixels"""
-INK, SOFT, LINE, FAINT = "#404040", "#8a8a8a", "#d0d0d0", "#eeeeee"
+TEXT_COLOUR, TICK_COLOUR, FRAME_COLOUR, GRID_COLOUR = "#404040", "#8a8a8a", "#d0d0d0", "#eeeeee"
 BLUE, GREY = "#1f5fa8", "#c4c8cc"
 COLOURS = (
     "#1f77b4", "#e6550d", "#2ca02c", "#9467bd", "#d6336c", "#17a2b8", "#b8860b", "#8c564b", "#84a30b", "#111827",
@@ -30,14 +30,14 @@ RAMP = ("#440154", "#3b528b", "#21918c", "#5ec962", "#fde725")
 class Axes:
     """The square of the plane that a panel shows."""
 
-    middle: tuple[float, float]
-    reach: float
+    centre: tuple[float, float]
+    half_width: float
     """half of the square's side"""
 
-    def at(self, points: Tensor) -> list[tuple[float, float]]:
+    def to_pixels(self, points: Tensor) -> list[tuple[float, float]]:
         """Where points n x 2 lie in a panel, in fine pixels; those that are not finite are left out."""
-        half = SIDE * FINE / 2
-        placed = (points - torch.tensor(self.middle)) / self.reach * half * torch.tensor([1.0, -1.0]) + half
+        half = SIDE * SUPERSAMPLING / 2
+        placed = (points - torch.tensor(self.centre)) / self.half_width * half * torch.tensor([1.0, -1.0]) + half
         return [(x, y) for x, y in placed[placed.isfinite().all(1)].tolist()]
 
 
@@ -66,20 +66,20 @@ def ticks(low: float, high: float) -> list[float]:
 
 def panel(axes: Axes) -> tuple[Image.Image, ImageDraw.ImageDraw]:
     """An empty panel: a frame, faint lines at the ticks, and their numbers inside of the frame."""
-    side = SIDE * FINE
+    side = SIDE * SUPERSAMPLING
     image = Image.new("RGB", (side, side), "white")
     draw = ImageDraw.Draw(image)
     numbers = []
-    for axis, middle in enumerate(axes.middle):
-        for value in ticks(middle - axes.reach, middle + axes.reach):
-            at = axes.at(torch.full((1, 2), value))[0][axis]
+    for axis, middle in enumerate(axes.centre):
+        for value in ticks(middle - axes.half_width, middle + axes.half_width):
+            at = axes.to_pixels(torch.full((1, 2), value))[0][axis]
             if 0.07 * side < at < 0.93 * side:  # further out, numbers of both axes would meet
-                draw.line((at, 0, at, side) if axis == 0 else (0, at, side, at), fill=FAINT, width=FINE)
-                place, anchor = ((at, side - 4 * FINE), "ms") if axis == 0 else ((5 * FINE, at), "lm")
+                draw.line((at, 0, at, side) if axis == 0 else (0, at, side, at), fill=GRID_COLOUR, width=SUPERSAMPLING)
+                place, anchor = ((at, side - 4 * SUPERSAMPLING), "ms") if axis == 0 else ((5 * SUPERSAMPLING, at), "lm")
                 numbers.append((place, anchor, f"{value:g}"))
     for place, anchor, number in numbers:
-        draw.text(place, number, SOFT, font(TEXT * FINE), anchor)
-    draw.rectangle((0, 0, side - 1, side - 1), outline=LINE, width=FINE)
+        draw.text(place, number, TICK_COLOUR, font(TEXT_SIZE * SUPERSAMPLING), anchor)
+    draw.rectangle((0, 0, side - 1, side - 1), outline=FRAME_COLOUR, width=SUPERSAMPLING)
     return image, draw
 
 
@@ -91,28 +91,28 @@ def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 def dots(draw: ImageDraw.ImageDraw, at: list[tuple[float, float]], colour: str, radius: float = 1.5) -> None:
     """Round dots where they are in the panel, or at its edge."""
-    r = radius * FINE
+    r = radius * SUPERSAMPLING
     for x, y in at:
-        if -r < x < SIDE * FINE + r and -r < y < SIDE * FINE + r:
+        if -r < x < SIDE * SUPERSAMPLING + r and -r < y < SIDE * SUPERSAMPLING + r:
             draw.ellipse((x - r, y - r, x + r, y + r), fill=colour)
 
 
 def legend(draw: ImageDraw.ImageDraw, names: tuple[str, ...], colours: list[str]) -> None:
     """Names beside dots of their colours, at the upper right."""
-    longest = max(font(TEXT * FINE).getlength(name) for name in names)
-    x = SIDE * FINE - longest - 10 * FINE
+    longest = max(font(TEXT_SIZE * SUPERSAMPLING).getlength(name) for name in names)
+    x = SIDE * SUPERSAMPLING - longest - 10 * SUPERSAMPLING
     for i, (name, colour) in enumerate(zip(names, colours, strict=False)):
-        y = (10.0 + i * (TEXT + 3)) * FINE
-        dots(draw, [(x - 8 * FINE, y)], colour, 3.0)
-        draw.text((x, y), name, INK, font(TEXT * FINE), "lm")
+        y = (10.0 + i * (TEXT_SIZE + 3)) * SUPERSAMPLING
+        dots(draw, [(x - 8 * SUPERSAMPLING, y)], colour, 3.0)
+        draw.text((x, y), name, TEXT_COLOUR, font(TEXT_SIZE * SUPERSAMPLING), "lm")
 
 
-def finished(image: Image.Image) -> Image.Image:
+def downscale(image: Image.Image) -> Image.Image:
     """The panel in its own size."""
     return image.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
 
 
-def colours_of(n: int) -> list[str]:
+def palette(n: int) -> list[str]:
     """n colours: distinct ones while they are few, else a ramp."""
     if n <= len(COLOURS):
         return list(COLOURS[:n])
@@ -134,41 +134,41 @@ def scatter(sets: list[Tensor]) -> Image.Image:
     canvas = Image.new("RGB", (len(sets) * (SIDE + GAP) - GAP, SIDE), "white")
     for i, x in enumerate(sets):
         image, draw = panel(axes)
-        dots(draw, axes.at(flat(x)), BLUE)
-        canvas.paste(finished(image), (i * (SIDE + GAP), 0))
+        dots(draw, axes.to_pixels(flat(x)), BLUE)
+        canvas.paste(downscale(image), (i * (SIDE + GAP), 0))
     return canvas
 
 
-def by_class(x: Tensor, labels: Tensor, names: tuple[str, ...]) -> Image.Image:
+def scatter_by_class(x: Tensor, labels: Tensor, names: tuple[str, ...]) -> Image.Image:
     """Vectors n x d as dots in the colours of their classes."""
-    points, colours = flat(x), colours_of(len(names))
+    points, colours = flat(x), palette(len(names))
     axes = axes_around(points)
     image, draw = panel(axes)
     for i in torch.randperm(len(points), generator=torch.Generator().manual_seed(0)).tolist():  # no class on top
-        dots(draw, axes.at(points[i : i + 1]), colours[int(labels[i])], 2.0)
+        dots(draw, axes.to_pixels(points[i : i + 1]), colours[int(labels[i])], 2.0)
     if len(names) <= 20:
         legend(draw, names, colours)
-    return finished(image)
+    return downscale(image)
 
 
-def walks(x: Tensor, columns: int, names: tuple[str, ...] = (), behind: Tensor | None = None) -> Image.Image:
+def plot_paths(x: Tensor, columns: int, names: tuple[str, ...] = (), background: Tensor | None = None) -> Image.Image:
     """Vectors in rows of `columns`, each row a line in its own colour from a ring to a larger dot.
 
     `behind` are vectors in grey, which show where the data lie.
     """
-    points, ground = flat(x), flat(x[:0] if behind is None else behind)
+    points, ground = flat(x), flat(x[:0] if background is None else background)
     axes = axes_around(torch.cat([points, ground]))
     image, draw = panel(axes)
-    dots(draw, axes.at(ground), GREY, 1.0)
+    dots(draw, axes.to_pixels(ground), GREY, 1.0)
     rows = points.split(columns)
-    colours = colours_of(len(rows))
+    colours = palette(len(rows))
     for row, colour in zip(rows, colours, strict=True):
-        at = axes.at(row)
-        draw.line(at, fill=colour, width=FINE)
+        at = axes.to_pixels(row)
+        draw.line(at, fill=colour, width=SUPERSAMPLING)
         dots(draw, at, colour, 2.0)
         dots(draw, at[-1:], colour, 4.5)
         dots(draw, at[:1], colour, 4.5)
         dots(draw, at[:1], "white", 2.5)
     if names and len(rows) <= len(COLOURS):
         legend(draw, names, colours)
-    return finished(image)
+    return downscale(image)

@@ -10,59 +10,70 @@ import torch
 from ...data import Scaling
 from ...errors import UserError, did_you_mean
 from ...model import Shape
-from .base import Features
-from .efficientnet import LITE0, of_lite0
-from .efficientnet import SMALL as LITE0_SMALL
-from .inception import INCEPTION, of_inception
-from .lenet import FASHION, LENETS, MNIST, of_lenet
-from .untrained import OLD, PIXELS, RANDOM, VALUES, of_old, of_pixels, of_random, of_values
+from .base import FeatureSpace
+from .efficientnet import LITE0, lite0_features
+from .efficientnet import LITE0_32 as LITE0_SMALL
+from .inception import INCEPTION, inception_features
+from .lenet import FASHION, LENETS, MNIST, lenet_features
+from .untrained import (
+    PIXELS,
+    RANDOM,
+    RANDOM_V1,
+    VALUES,
+    pixel_features,
+    random_features,
+    random_v1_features,
+    value_features,
+)
 
-SUITS = {
+RECOMMENDED_FOR = {
     MNIST: "MNIST", FASHION: "Fashion-MNIST", LITE0.name: "images in colour",
     LITE0_SMALL.name: "images in colour while training on a CPU",
     INCEPTION.name: "images, as published FIDs have them", RANDOM: "images that no other network suits",
-    OLD: "comparison with numbers of before", PIXELS: "small images", VALUES: "vectors",
+    RANDOM_V1: "comparison with numbers of before", PIXELS: "small images", VALUES: "vectors",
 }  # fmt: skip
-NAMES = tuple(SUITS)
-PUBLISHED = {weights.name: weights for weights in (LITE0, LITE0_SMALL, INCEPTION)}
+FEATURE_NAMES = tuple(RECOMMENDED_FOR)
+PUBLISHED_WEIGHTS = {weights.name: weights for weights in (LITE0, LITE0_SMALL, INCEPTION)}
 CPU = torch.device("cpu")
-AS_IS = Scaling()
-SMALL = (1, 28, 28)
+IDENTITY_SCALING = Scaling()
+CLASSIFIER_SHAPE = (1, 28, 28)
 """shape of the images that the small classifiers know"""
 
 
-def features_for(
-    name: str, shape: Shape, *, data: str = "", device: torch.device = CPU, units: Scaling = AS_IS
-) -> Features:
+def make_feature_space(
+    name: str, shape: Shape, *, data_name: str = "", device: torch.device = CPU, scaling: Scaling = IDENTITY_SCALING
+) -> FeatureSpace:
     """The features of this name, for examples of this shape; UserError where they do not go together.
 
     "auto" is what `chosen` says for the data of this name.  Vectors are compared in `units`.
     """
     if name == "auto":
-        name = chosen(shape, data)
-    if name not in NAMES:
-        raise UserError(f"there are no features {name!r}.{did_you_mean(name, NAMES)} There are: {', '.join(NAMES)}")
+        name = default_features(shape, data_name)
+    if name not in FEATURE_NAMES:
+        raise UserError(
+            f"there are no features {name!r}.{did_you_mean(name, FEATURE_NAMES)} There are: {', '.join(FEATURE_NAMES)}"
+        )
     if (name == VALUES) != (len(shape) == 1):
-        kind, other = ("vectors", VALUES) if len(shape) == 1 else ("images", f"{RANDOM} or {PIXELS}")
-        raise UserError(f"features={name} do not go with {kind}: use {other}")
-    if name in LENETS and shape != SMALL:
+        kind, alternative = ("vectors", VALUES) if len(shape) == 1 else ("images", f"{RANDOM} or {PIXELS}")
+        raise UserError(f"features={name} do not go with {kind}: use {alternative}")
+    if name in LENETS and shape != CLASSIFIER_SHAPE:
         size = "x".join(map(str, shape))
         raise UserError(f"features={name} are of grey images of 28 x 28 pixels, and these are {size}: use {RANDOM}")
     match name:
         case LITE0.name | LITE0_SMALL.name:
-            return of_lite0(name, device)
+            return lite0_features(name, device)
         case INCEPTION.name:
-            return of_inception(device)
+            return inception_features(device)
         case _ if name in LENETS:
-            return of_lenet(name, device)
+            return lenet_features(name, device)
         case _ if name == RANDOM:
-            return of_random(shape, device)
-        case _ if name == OLD:
-            return of_old(shape, device)
-    return of_pixels(shape) if name == PIXELS else of_values(shape, units)
+            return random_features(shape, device)
+        case _ if name == RANDOM_V1:
+            return random_v1_features(shape, device)
+    return pixel_features(shape) if name == PIXELS else value_features(shape, scaling)
 
 
-def chosen(shape: Shape, data: str) -> str:
+def default_features(shape: Shape, data_name: str) -> str:
     """The name of the features that suit data of this name and shape.
 
     A small classifier only for the data that it has learnt, which their name decides and not their shape: 28 x 28 grey
@@ -71,26 +82,35 @@ def chosen(shape: Shape, data: str) -> str:
     """
     if len(shape) == 1:
         return VALUES
-    if shape == SMALL:
-        for name, known in LENETS.items():
-            if data.replace("_", "-") == known.data:
+    if shape == CLASSIFIER_SHAPE:
+        for name, classifier in LENETS.items():
+            if data_name.replace("_", "-") == classifier.data:
                 return name
-    return LITE0.name if shape[0] > 1 and LITE0.found() else RANDOM
+    return LITE0.name if shape[0] > 1 and LITE0.find() else RANDOM
 
 
-def download(name: str) -> Path:
+def download_weights(name: str) -> Path:
     """Fetch the published weights of these features, and say where they are; UserError where that fails."""
-    if name not in PUBLISHED:
+    if name not in PUBLISHED_WEIGHTS:
         raise UserError(f"there are no weights to download for features {name!r}, only for {INCEPTION.name}")
-    return PUBLISHED[name].download()
+    return PUBLISHED_WEIGHTS[name].download()
 
 
-def where(name: str) -> tuple[bool, str]:
+def find_weights(name: str) -> tuple[bool, str]:
     """Whether the weights of these features are there, and where, or what to do."""
-    if name not in PUBLISHED:
+    if name not in PUBLISHED_WEIGHTS:
         return True, "in the package" if name in LENETS else "need none"
-    path = PUBLISHED[name].found()
-    return path is not None, str(path) if path else PUBLISHED[name].remedy
+    path = PUBLISHED_WEIGHTS[name].find()
+    return path is not None, str(path) if path else PUBLISHED_WEIGHTS[name].remedy
 
 
-__all__ = ["AS_IS", "NAMES", "SUITS", "Features", "chosen", "download", "features_for", "where"]
+__all__ = [
+    "FEATURE_NAMES",
+    "IDENTITY_SCALING",
+    "RECOMMENDED_FOR",
+    "FeatureSpace",
+    "default_features",
+    "download_weights",
+    "find_weights",
+    "make_feature_space",
+]

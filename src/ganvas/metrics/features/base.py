@@ -9,18 +9,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ...data.collection import with_channels
+from ...data.collection import convert_channels
 
-BLOCK = 100
+MAX_BATCH_SIZE = 100
 """examples that go through a network at once, at most: the maps of more do not fit a processor's cache"""
 
 
 @dataclass(frozen=True)
-class Features:
+class FeatureSpace:
     """A function of examples, and what has to be said of it beside each number taken on it."""
 
     name: str
-    size: int
+    n_features: int
     """numbers an example"""
     protocol: str
     """what is done to examples, in a clause"""
@@ -28,9 +28,9 @@ class Features:
     """of a block of examples of a collection: bytes b x c x h x w, or vectors b x d"""
     digest: str = ""
     """the first eight hexadecimal digits of the SHA-256 of its weights, or of the file that they are published in"""
-    at_once: int = BLOCK
+    max_batch_size: int = MAX_BATCH_SIZE
     """examples that the function takes at once, at most"""
-    slow: int = 1
+    cost_factor: int = 1
     """times that its operations count in a budget, where they take longer than those of training"""
     device: torch.device = torch.device("cpu")  # noqa: RUF009  a constant
     """where it computes"""
@@ -49,41 +49,41 @@ class Features:
         self, x: Tensor, progress: Callable[[int, int], None] = lambda done, total: None
     ) -> Float[Tensor, "n size"]:
         """The features of n examples; `progress(done, total)` is called after each block."""
-        found = []
-        for i, part in self.blocks(self.function, x):
-            found.append(part)
+        chunks = []
+        for i, part in self.map_batches(self.function, x):
+            chunks.append(part)
             progress(i, len(x))
-        return torch.cat(found)
+        return torch.cat(chunks)
 
     @torch.no_grad()
     def logits(self, features: Float[Tensor, "n size"]) -> Float[Tensor, "n classes"]:
         """What the classifier makes of n examples, from their features."""
         assert self.head is not None
-        return torch.cat([part for _, part in self.blocks(self.head, features)])
+        return torch.cat([part for _, part in self.map_batches(self.head, features)])
 
-    def blocks(self, function: Callable[[Tensor], Tensor], x: Tensor) -> Iterator[tuple[int, Tensor]]:
+    def map_batches(self, function: Callable[[Tensor], Tensor], x: Tensor) -> Iterator[tuple[int, Tensor]]:
         """A function of x in blocks, each with the number of its end; in float32, whatever the device prefers."""
-        size = min(BLOCK, self.at_once)
+        size = min(MAX_BATCH_SIZE, self.max_batch_size)
         for i in range(0, len(x), size):
             with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
                 part = function(x[i : i + size].to(self.device)).cpu()
             yield min(i + size, len(x)), part
 
 
-def frozen(net: nn.Module, device: torch.device) -> nn.Module:
+def freeze(net: nn.Module, device: torch.device) -> nn.Module:
     """A network that has learnt what it will learn."""
     return net.to(device).eval().requires_grad_(False)
 
 
-def rgb(x: Tensor) -> Tensor:
+def to_rgb(x: Tensor) -> Tensor:
     """Images of any kind as three channels of 0 to 255, float32: grey three times, what is transparent on white."""
-    return with_channels(x, 3).float()
+    return convert_channels(x, 3).float()
 
 
-def digest(weights: dict[str, Tensor]) -> str:
+def weights_digest(weights: dict[str, Tensor]) -> str:
     """The first eight hexadecimal digits of the SHA-256 of weights: names, shapes and float32 numbers."""
-    found = sha256()
+    hasher = sha256()
     for name, weight in weights.items():
-        found.update(json.dumps([name, list(weight.shape)]).encode())
-        found.update(weight.float().numpy().tobytes())
-    return found.hexdigest()[:8]
+        hasher.update(json.dumps([name, list(weight.shape)]).encode())
+        hasher.update(weight.float().numpy().tobytes())
+    return hasher.hexdigest()[:8]

@@ -14,37 +14,37 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from .base import Features, frozen, rgb
-from .published import Published
+from .base import FeatureSpace, freeze, to_rgb
+from .published import PublishedWeights
 
-FILE = "weights-inception-2015-12-05-6726825d.pth"
-INCEPTION = Published(
+INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
+INCEPTION = PublishedWeights(
     "inception-v3-fid",
     "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
-    (FILE, "pt_inception-2015-12-05-6726825d.pth"),
-    remedy=f"ganvas features --download inception-v3-fid (96 MB), or GANVAS_INCEPTION=/path/to/{FILE}",
-    variable="GANVAS_INCEPTION",
+    (INCEPTION_FILE, "pt_inception-2015-12-05-6726825d.pth"),
+    remedy=f"ganvas features --download inception-v3-fid (96 MB), or GANVAS_INCEPTION=/path/to/{INCEPTION_FILE}",
+    env_variable="GANVAS_INCEPTION",
     mirrors=(
-        f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{FILE}",
+        f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{INCEPTION_FILE}",
         "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
     ),
 )
-SIDE = 299
+IMAGE_SIDE = 299
 Kernel = int | tuple[int, int]
-Step = tuple[int, Kernel]
+ConvStep = tuple[int, Kernel]
 """maps out, and kernel, of a convolution in a chain"""
-BOTH = (-1, -1)
+SPLIT_KERNEL = (-1, -1)
 """for a kernel: 1 x 3 and 3 x 1 side by side"""
 
 
-def convolution(a: int, b: int, kernel: Kernel, stride: int = 1, padded: bool = True) -> nn.Sequential:
+def convolution(a: int, b: int, kernel: Kernel, stride: int = 1, has_padding: bool = True) -> nn.Sequential:
     """A convolution with batch normalisation and rectifier, under the published names."""
     h, w = (kernel, kernel) if isinstance(kernel, int) else kernel
-    unit = nn.Sequential()
-    unit.add_module("conv", nn.Conv2d(a, b, (h, w), stride, (h // 2, w // 2) if padded else 0, bias=False))
-    unit.add_module("bn", nn.BatchNorm2d(b, 1e-3))
-    unit.add_module("relu", nn.ReLU())
-    return unit
+    layers = nn.Sequential()
+    layers.add_module("conv", nn.Conv2d(a, b, (h, w), stride, (h // 2, w // 2) if has_padding else 0, bias=False))
+    layers.add_module("bn", nn.BatchNorm2d(b, 1e-3))
+    layers.add_module("relu", nn.ReLU())
+    return layers
 
 
 class Mixed(nn.Module):
@@ -54,7 +54,7 @@ class Mixed(nn.Module):
     """
 
     def __init__(
-        self, a: int, chains: dict[str, list[Step]], pool: nn.Module, pooled: int = 0, stride: int = 1
+        self, a: int, chains: dict[str, list[ConvStep]], pool: nn.Module, pool_channels: int = 0, stride: int = 1
     ) -> None:
         super().__init__()
         self.chains: list[list[tuple[str, ...]]] = []
@@ -62,74 +62,77 @@ class Mixed(nn.Module):
             maps, chain = a, []
             for i, (b, kernel) in enumerate(steps, 1):
                 last = stride == 2 and i == len(steps)
-                whole = name if len(steps) == 1 else f"{name}_{i}"
-                kernels = {"a": (1, 3), "b": (3, 1)} if kernel == BOTH else {"": kernel}
-                for letter, one in kernels.items():
-                    self.add_module(whole + letter, convolution(maps, b, one, stride if last else 1, not last))
-                chain.append(tuple(whole + letter for letter in kernels))
+                full_name = name if len(steps) == 1 else f"{name}_{i}"
+                kernels = {"a": (1, 3), "b": (3, 1)} if kernel == SPLIT_KERNEL else {"": kernel}
+                for letter, kernel_size in kernels.items():
+                    self.add_module(
+                        full_name + letter, convolution(maps, b, kernel_size, stride if last else 1, not last)
+                    )
+                chain.append(tuple(full_name + letter for letter in kernels))
                 maps = b * len(kernels)
             self.chains.append(chain)
         self.pool = pool
-        self.branch_pool = convolution(a, pooled, 1) if pooled else nn.Identity()
+        self.branch_pool = convolution(a, pool_channels, 1) if pool_channels else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        found = []
+        outputs = []
         for chain in self.chains:
             y = x
             for names in chain:
                 y = torch.cat([self.get_submodule(name)(y) for name in names], 1)
-            found.append(y)
-        return torch.cat([*found, self.branch_pool(self.pool(x))], 1)
+            outputs.append(y)
+        return torch.cat([*outputs, self.branch_pool(self.pool(x))], 1)
 
 
-def average() -> nn.Module:
+def average_pool() -> nn.Module:
     """TensorFlow's pooling, which does not count padding."""
     return nn.AvgPool2d(3, 1, 1, count_include_pad=False)
 
 
-def block_5(a: int, pooled: int) -> Mixed:
+def inception_a(a: int, pool_channels: int) -> Mixed:
     """At 35 x 35."""
-    chains: dict[str, list[Step]] = {
+    chains: dict[str, list[ConvStep]] = {
         "branch1x1": [(64, 1)], "branch5x5": [(48, 1), (64, 5)], "branch3x3dbl": [(64, 1), (96, 3), (96, 3)],
     }  # fmt: skip
-    return Mixed(a, chains, average(), pooled)
+    return Mixed(a, chains, average_pool(), pool_channels)
 
 
-def block_6(c: int) -> Mixed:
+def inception_c(c: int) -> Mixed:
     """At 17 x 17, with kernels of 1 x 7 and 7 x 1."""
     row, column = (1, 7), (7, 1)
-    chains: dict[str, list[Step]] = {
+    chains: dict[str, list[ConvStep]] = {
         "branch1x1": [(192, 1)], "branch7x7": [(c, 1), (c, row), (192, column)],
         "branch7x7dbl": [(c, 1), (c, column), (c, row), (c, column), (192, row)],
     }  # fmt: skip
-    return Mixed(768, chains, average(), 192)
+    return Mixed(768, chains, average_pool(), 192)
 
 
-def block_7(a: int, pool: nn.Module) -> Mixed:
+def inception_e(a: int, pool: nn.Module) -> Mixed:
     """At 8 x 8."""
-    chains: dict[str, list[Step]] = {
-        "branch1x1": [(320, 1)], "branch3x3": [(384, 1), (384, BOTH)],
-        "branch3x3dbl": [(448, 1), (384, 3), (384, BOTH)],
+    chains: dict[str, list[ConvStep]] = {
+        "branch1x1": [(320, 1)], "branch3x3": [(384, 1), (384, SPLIT_KERNEL)],
+        "branch3x3dbl": [(448, 1), (384, 3), (384, SPLIT_KERNEL)],
     }  # fmt: skip
     return Mixed(a, chains, pool, 192)
 
 
-def network() -> nn.Sequential:
+def inception_v3() -> nn.Sequential:
     """(b, 3, 299, 299) -> (b, 1008) logits, with the published names of parameters."""
-    down_6: dict[str, list[Step]] = {"branch3x3": [(384, 3)], "branch3x3dbl": [(64, 1), (96, 3), (96, 3)]}
-    down_7: dict[str, list[Step]] = {
+    down_6: dict[str, list[ConvStep]] = {"branch3x3": [(384, 3)], "branch3x3dbl": [(64, 1), (96, 3), (96, 3)]}
+    down_7: dict[str, list[ConvStep]] = {
         "branch3x3": [(192, 1), (320, 3)], "branch7x7x3": [(192, 1), (192, (1, 7)), (192, (7, 1)), (192, 3)],
     }  # fmt: skip
     layers: dict[str, nn.Module] = {
-        "Conv2d_1a_3x3": convolution(3, 32, 3, 2, padded=False),
-        "Conv2d_2a_3x3": convolution(32, 32, 3, padded=False), "Conv2d_2b_3x3": convolution(32, 64, 3),
+        "Conv2d_1a_3x3": convolution(3, 32, 3, 2, has_padding=False),
+        "Conv2d_2a_3x3": convolution(32, 32, 3, has_padding=False), "Conv2d_2b_3x3": convolution(32, 64, 3),
         "maxpool1": nn.MaxPool2d(3, 2), "Conv2d_3b_1x1": convolution(64, 80, 1),
-        "Conv2d_4a_3x3": convolution(80, 192, 3, padded=False), "maxpool2": nn.MaxPool2d(3, 2),
-        "Mixed_5b": block_5(192, 32), "Mixed_5c": block_5(256, 64), "Mixed_5d": block_5(288, 64),
+        "Conv2d_4a_3x3": convolution(80, 192, 3, has_padding=False), "maxpool2": nn.MaxPool2d(3, 2),
+        "Mixed_5b": inception_a(192, 32), "Mixed_5c": inception_a(256, 64), "Mixed_5d": inception_a(288, 64),
         "Mixed_6a": Mixed(288, down_6, nn.MaxPool2d(3, 2), stride=2),
-        "Mixed_6b": block_6(128), "Mixed_6c": block_6(160), "Mixed_6d": block_6(160), "Mixed_6e": block_6(192),
+        "Mixed_6b": inception_c(128), "Mixed_6c": inception_c(160), "Mixed_6d": inception_c(160),
+        "Mixed_6e": inception_c(192),
         "Mixed_7a": Mixed(768, down_7, nn.MaxPool2d(3, 2), stride=2),
-        "Mixed_7b": block_7(1280, average()), "Mixed_7c": block_7(2048, nn.MaxPool2d(3, 1, 1)),
+        "Mixed_7b": inception_e(1280, average_pool()), "Mixed_7c": inception_e(2048, nn.MaxPool2d(3, 1, 1)),
         "avgpool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten(), "fc": nn.Linear(2048, 1008),
     }  # fmt: skip
     net = nn.Sequential()
@@ -138,31 +141,33 @@ def network() -> nn.Sequential:
     return net
 
 
-def resized(x: Tensor, side: int = SIDE) -> Tensor:
+def resize_tf1(x: Tensor, side: int = IMAGE_SIDE) -> Tensor:
     """Images resized as TensorFlow 1 does it: bilinear, corner to corner, without antialiasing.
 
     Pixel i of the result is at i * (old side / new side), not at the pixels' centres.
     """
     for axis in (3, 2):
         n = x.shape[axis]
-        at = torch.arange(side, dtype=torch.float32, device=x.device) * (torch.tensor(n / side, dtype=torch.float32))
-        low = at.long().clamp_max(n - 1)
+        positions = torch.arange(side, dtype=torch.float32, device=x.device) * (
+            torch.tensor(n / side, dtype=torch.float32)
+        )
+        low = positions.long().clamp_max(n - 1)
         a, b = (x.index_select(axis, index) for index in (low, (low + 1).clamp_max(n - 1)))
-        x = a + (b - a) * (at - low).view(-1, *[1] * (3 - axis))
+        x = a + (b - a) * (positions - low).view(-1, *[1] * (3 - axis))
     return x
 
 
-def of_inception(device: torch.device) -> Features:
+def inception_features(device: torch.device) -> FeatureSpace:
     """The pooled features; UserError where the weights are not there."""
-    net, weights = network(), INCEPTION.weights()
+    net, weights = inception_v3(), INCEPTION.load()
     net.load_state_dict(weights)
-    frozen(net, device)
-    last = net.get_parameter("fc.weight")
-    said = (
-        f"RGB (grey three times, alpha on white), resized to {SIDE} x {SIDE} (TensorFlow 1's bilinear), "
+    freeze(net, device)
+    logit_weight = net.get_parameter("fc.weight")
+    protocol = (
+        f"RGB (grey three times, alpha on white), resized to {IMAGE_SIDE} x {IMAGE_SIDE} (TensorFlow 1's bilinear), "
         "(pixels - 128) / 128, the 2,048 pooled features; logits without bias"
     )
-    return Features(
-        INCEPTION.name, 2048, said, lambda x: net[:-1]((resized(rgb(x)) - 128) / 128), INCEPTION.digest[:8],
-        at_once=25, device=device, head=lambda x: linear(x, last),
+    return FeatureSpace(
+        INCEPTION.name, 2048, protocol, lambda x: net[:-1]((resize_tf1(to_rgb(x)) - 128) / 128), INCEPTION.digest[:8],
+        max_batch_size=25, device=device, head=lambda x: linear(x, logit_weight),
     )  # fmt: skip

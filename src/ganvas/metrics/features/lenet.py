@@ -12,9 +12,9 @@ from safetensors.torch import load
 from torch import nn
 
 from ...data.mnist import FASHION_CLASSES
-from .base import Features, digest, frozen
+from .base import FeatureSpace, freeze, weights_digest
 
-SIZE = 84
+N_FEATURES = 84
 """units of the last hidden layer"""
 MNIST, FASHION = "lenet-mnist-v1", "lenet-fashion-v1"
 
@@ -26,7 +26,7 @@ def lenet() -> nn.Sequential:
     """
     return nn.Sequential(
         nn.Conv2d(1, 20, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(20, 50, 5), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Flatten(), nn.Linear(800, SIZE), nn.ReLU(), nn.Linear(SIZE, 10),
+        nn.Flatten(), nn.Linear(800, N_FEATURES), nn.ReLU(), nn.Linear(N_FEATURES, 10),
     )  # fmt: skip
 
 
@@ -35,35 +35,35 @@ def double_lenet() -> nn.Sequential:
     layers: list[nn.Module] = []
     for a, b in ((1, 32), (32, 32), (32, 64), (64, 64)):
         layers += [nn.Conv2d(a, b, 3), nn.ReLU()] + ([nn.MaxPool2d(2)] if a == b else [])
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(1024, SIZE), nn.ReLU(), nn.Linear(SIZE, 10))
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(1024, N_FEATURES), nn.ReLU(), nn.Linear(N_FEATURES, 10))
 
 
 @dataclass(frozen=True)
-class Known:
+class LeNetSpec:
     """What a classifier has learnt."""
 
     data: str
     """name of the data set"""
     classes: tuple[str, ...]
-    net: Callable[[], nn.Sequential]
+    build: Callable[[], nn.Sequential]
 
 
 LENETS = {
-    MNIST: Known("mnist", tuple("0123456789"), lenet),
-    FASHION: Known("fashion-mnist", FASHION_CLASSES, double_lenet),
+    MNIST: LeNetSpec("mnist", tuple("0123456789"), lenet),
+    FASHION: LeNetSpec("fashion-mnist", FASHION_CLASSES, double_lenet),
 }
 
 
-def of_lenet(name: str, device: torch.device) -> Features:
+def lenet_features(name: str, device: torch.device) -> FeatureSpace:
     """The last hidden layer of one of the classifiers, whose weights are in the package."""
-    known = LENETS[name]
+    spec = LENETS[name]
     content = (files("ganvas") / "assets" / f"{name}.safetensors").read_bytes()
-    net = known.net()
+    net = spec.build()
     net.load_state_dict({key: weight.float() for key, weight in load(content).items()})
-    weights = digest(net.state_dict())
-    frozen(net, device)
-    said = f"pixels / 255, the {SIZE} units below the logits of a classifier of {known.data}"
-    return Features(
-        name, SIZE, said, lambda x: net[:-1](x / 255), weights, device=device, head=net[-1],
-        classes=known.classes,
+    weights = weights_digest(net.state_dict())
+    freeze(net, device)
+    protocol = f"pixels / 255, the {N_FEATURES} units below the logits of a classifier of {spec.data}"
+    return FeatureSpace(
+        name, N_FEATURES, protocol, lambda x: net[:-1](x / 255), weights, device=device, head=net[-1],
+        classes=spec.classes,
     )  # fmt: skip

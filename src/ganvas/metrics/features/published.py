@@ -20,11 +20,11 @@ from torch import Tensor
 
 from ...data.mnist import cache_dir
 from ...errors import UserError
-from ...io.atomic import written
+from ...io.atomic import atomic_write
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedWeights:
     """A file of weights, and where it may be."""
 
     name: str
@@ -37,34 +37,34 @@ class Published:
     """the installed package that holds it, if any"""
     remedy: str = ""
     """what to do where it is not there"""
-    variable: str = ""
+    env_variable: str = ""
     """environment variable that may say where it is"""
     mirrors: tuple[str, ...] = ()
     """addresses to fetch it from, if the user asks for that"""
 
-    def places(self) -> Iterator[Path]:
+    def candidate_paths(self) -> Iterator[Path]:
         """Where the file may be, the first first; what the user names is the only place."""
         if self.package:
             spec = find_spec(self.package)
             installed = (spec.submodule_search_locations or ()) if spec else ()
             yield from (Path(folder) / file for folder in installed for file in self.files)
-        elif told := os.environ.get(self.variable):
-            yield Path(told).expanduser()
+        elif env_path := os.environ.get(self.env_variable):
+            yield Path(env_path).expanduser()
         else:
             for folder in (cache_dir() / "features", Path(torch.hub.get_dir()) / "checkpoints"):
                 yield from (folder / file for file in self.files)
 
-    def found(self) -> Path | None:
+    def find(self) -> Path | None:
         """The file, where it is there."""
-        return next((path for path in self.places() if path.is_file()), None)
+        return next((path for path in self.candidate_paths() if path.is_file()), None)
 
-    def weights(self) -> dict[str, Tensor]:
+    def load(self) -> dict[str, Tensor]:
         """The published weights; UserError where they are not there, or are others."""
-        path = self.found()
+        path = self.find()
         if path is None:
-            told = os.environ.get(self.variable) if self.variable else None
-            where = f": {self.variable}={told} is no file" if told else ""
-            raise UserError(f"the weights of features={self.name} are not there{where}: {self.remedy}")
+            env_path = os.environ.get(self.env_variable) if self.env_variable else None
+            hint = f": {self.env_variable}={env_path} is no file" if env_path else ""
+            raise UserError(f"the weights of features={self.name} are not there{hint}: {self.remedy}")
         content = path.read_bytes()  # once: what is checked is what is read
         if sha256(content).hexdigest() != self.digest:
             raise UserError(f"{path} does not hold the published weights of {self.name}: {self.remedy}")
@@ -84,17 +84,17 @@ class Published:
         for mirror in self.mirrors:
             print(f"downloading {mirror}", file=sys.stderr)
             try:
-                with urlopen(mirror, timeout=30) as answer:
-                    content = answer.read()
+                with urlopen(mirror, timeout=30) as response:
+                    content = response.read()
             except (OSError, HTTPException) as error:  # URLError and HTTPError are OSErrors
                 failures.append(f"{mirror}: {getattr(error, 'reason', error)}")
                 continue
             if sha256(content).hexdigest() == self.digest:
-                with written(path) as temporary:
+                with atomic_write(path) as temporary:
                     temporary.write_bytes(content)
                 return path
             failures.append(f"{mirror}: wrong checksum")
         raise UserError(
             f"{self.name} could not be downloaded ({'; '.join(failures)}): put {self.files[0]} into {folder}, "
-            f"or say where it is with {self.variable}"
+            f"or say where it is with {self.env_variable}"
         )

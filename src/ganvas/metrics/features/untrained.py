@@ -7,28 +7,28 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d, conv2d, leaky_relu, pad
 
 from ...data import Scaling
-from ...data.scaling import backgrounds, multiplied
+from ...data.scaling import composite_backgrounds, premultiply
 from ...errors import UserError
 from ...model import Shape
-from ...randomness import generator
-from .base import Features, digest
+from ...randomness import make_generator
+from .base import FeatureSpace, weights_digest
 
 RANDOM, PIXELS, VALUES = "random-conv-v2", "pixels", "values"
-OLD = "random-conv-v1"
+RANDOM_V1 = "random-conv-v1"
 """what runs of before were measured on: means and deviations over whole images, which hardly see speckle"""
-MOST = 12_288
+MAX_PIXEL_FEATURES = 12_288
 """numbers an example that are compared one by one, at most"""
-MAPS, SCALES = 16, 3
+N_FILTERS, N_SCALES = 16, 3
 """random filters at each scale, and scales, each half as large as the one before"""
-HALF = 0.06
+HALF_RESPONSE = 0.06
 """what a filter of norm 1 answers to pixels in [-1, 1] where its response is a half: eight of 255 grey levels"""
-CONTRAST = 0.5
+MAGNITUDE_WEIGHT = 0.5
 """weight of means and deviations of answers, which see blur, beside that of responses, which see noise"""
-CELLS = 4
+GRID_CELLS = 4
 """cells a side over which pixels are averaged"""
 
 
-def of_random(shape: Shape, device: torch.device) -> Features:
+def random_features(shape: Shape, device: torch.device) -> FeatureSpace:
     """Responses of random filters at three scales, the same for everyone, and means of pixels over a grid of cells.
 
     For data that no trained network suits, as in Naeem et al., arXiv:2002.09797.  Filters have mean 0 and norm 1; the
@@ -38,79 +38,84 @@ def of_random(shape: Shape, device: torch.device) -> Features:
     over quarters of the image, those of further filters to these, averaged over all of it, and mean and deviation of
     |a|.
     """
-    random = generator(torch.device("cpu"), 0, RANDOM)
+    random = make_generator(torch.device("cpu"), 0, RANDOM)
     weights = {}
-    for i in range(SCALES):
-        for name, n in ((f"{i}.0.weight", shape[0]), (f"{i}.1.weight", MAPS)):
-            w = torch.randn(MAPS, n, 3, 3, generator=random)
+    for i in range(N_SCALES):
+        for name, n in ((f"{i}.0.weight", shape[0]), (f"{i}.1.weight", N_FILTERS)):
+            w = torch.randn(N_FILTERS, n, 3, 3, generator=random)
             w = w - w.mean((2, 3), keepdim=True)
             weights[name] = w / w.square().sum((1, 2, 3), keepdim=True).sqrt()
-    there = {name: w.to(device) for name, w in weights.items()}
+    device_weights = {name: w.to(device) for name, w in weights.items()}
 
     def maps(x: Tensor) -> Tensor:
-        x = multiplied(x) / 127.5 - 1
-        found = [adaptive_avg_pool2d(x, CELLS)]
-        for i in range(SCALES):
-            answer = answers(x, there[f"{i}.0.weight"])
-            fine = response(answer)
-            coarse = answers(avg_pool2d(fine, 2, ceil_mode=True), there[f"{i}.1.weight"])
-            means = [v.mean((2, 3)) for v in (response(coarse), answer, answer.square())]
+        x = premultiply(x) / 127.5 - 1
+        parts = [adaptive_avg_pool2d(x, GRID_CELLS)]
+        for i in range(N_SCALES):
+            magnitude = filter_magnitudes(x, device_weights[f"{i}.0.weight"])
+            fine = saturate(magnitude)
+            coarse = filter_magnitudes(avg_pool2d(fine, 2, ceil_mode=True), device_weights[f"{i}.1.weight"])
+            means = [v.mean((2, 3)) for v in (saturate(coarse), magnitude, magnitude.square())]
             deviation = (means[2] - means[1].square()).clamp_min(0).sqrt()
-            found += [adaptive_avg_pool2d(fine, 2), means[0], CONTRAST * means[1], CONTRAST * deviation]
+            parts += [adaptive_avg_pool2d(fine, 2), means[0], MAGNITUDE_WEIGHT * means[1], MAGNITUDE_WEIGHT * deviation]
             x = avg_pool2d(x, 2, ceil_mode=True)
-        return torch.cat([part.flatten(1) for part in found], 1)
+        return torch.cat([part.flatten(1) for part in parts], 1)
 
-    size = shape[0] * CELLS**2 + SCALES * 7 * MAPS
+    size = shape[0] * GRID_CELLS**2 + N_SCALES * 7 * N_FILTERS
     alpha = ", colours times alpha" if shape[0] == 4 else ""
-    said = f"pixels / 127.5 - 1{alpha}, 48 random filters at three scales and their filtered responses"
-    return Features(RANDOM, size, said, maps, digest(weights), device=device)
+    protocol = f"pixels / 127.5 - 1{alpha}, 48 random filters at three scales and their filtered responses"
+    return FeatureSpace(RANDOM, size, protocol, maps, weights_digest(weights), device=device)
 
 
-def answers(x: Tensor, weight: Tensor) -> Tensor:
+def filter_magnitudes(x: Tensor, weight: Tensor) -> Tensor:
     """|a| of filters, in maps as large as x."""
     return conv2d(pad(x, (1, 1, 1, 1), mode="replicate"), weight).abs()
 
 
-def response(answer: Tensor) -> Tensor:
+def saturate(magnitude: Tensor) -> Tensor:
     """a^2 / (a^2 + HALF^2)."""
-    square = answer.square()
-    return square / (square + HALF**2)
+    square = magnitude.square()
+    return square / (square + HALF_RESPONSE**2)
 
 
-def of_old(shape: Shape, device: torch.device) -> Features:
+def random_v1_features(shape: Shape, device: torch.device) -> FeatureSpace:
     """Means and deviations of the maps of a convolutional network with random weights, the same for everyone."""
-    random, weights = generator(torch.device("cpu"), 0, OLD), []
+    random, weights = make_generator(torch.device("cpu"), 0, RANDOM_V1), []
     for a, b in ((shape[0], 32), (32, 64), (64, 128)):
         weights.append(torch.randn(b, a, 3, 3, generator=random) * (2 / (a * 9)) ** 0.5)
-    there = [weight.to(device) for weight in weights]
+    device_weights = [weight.to(device) for weight in weights]
 
     def maps(x: Tensor) -> Tensor:
-        x, found = multiplied(x) / 127.5 - 1, []
-        for weight in there:
+        x, parts = premultiply(x) / 127.5 - 1, []
+        for weight in device_weights:
             x = leaky_relu(conv2d(x, weight, stride=2, padding=1), 0.2)
-            each = x.flatten(2)
-            mean = each.mean(2)
-            found += [mean, (each - mean[:, :, None]).square().mean(2).sqrt()]  # torch.var takes longer than all else
-        return torch.cat(found, 1)
+            flat_maps = x.flatten(2)
+            mean = flat_maps.mean(2)
+            parts += [
+                mean,
+                (flat_maps - mean[:, :, None]).square().mean(2).sqrt(),
+            ]  # torch.var takes longer than all else
+        return torch.cat(parts, 1)
 
     alpha = ", colours times alpha" if shape[0] == 4 else ""
-    said = f"pixels / 127.5 - 1{alpha}, mean and deviation of the 224 maps of three random convolutions"
-    name = digest({f"{i}.0.weight": w for i, w in enumerate(weights)})
-    return Features(OLD, 448, said, maps, name, device=device)
+    protocol = f"pixels / 127.5 - 1{alpha}, mean and deviation of the 224 maps of three random convolutions"
+    weights_hash = weights_digest({f"{i}.0.weight": w for i, w in enumerate(weights)})
+    return FeatureSpace(RANDOM_V1, 448, protocol, maps, weights_hash, device=device)
 
 
-def of_pixels(shape: Shape) -> Features:
+def pixel_features(shape: Shape) -> FeatureSpace:
     """All pixels, of images with alpha on black and on white; UserError where they are too many."""
     size = prod(shape) * 6 // 4 if shape[0] == 4 else prod(shape)
-    if size > MOST:
+    if size > MAX_PIXEL_FEATURES:
         raise UserError(f"features=pixels: images of {size} numbers are too large to compare so: use {RANDOM}")
-    said = "all pixels / 255" + (", on black and on white" if shape[0] == 4 else "")
-    return Features(PIXELS, size, said, lambda x: backgrounds(x).flatten(1).float() / 255)
+    protocol = "all pixels / 255" + (", on black and on white" if shape[0] == 4 else "")
+    return FeatureSpace(PIXELS, size, protocol, lambda x: composite_backgrounds(x).flatten(1).float() / 255)
 
 
-def of_values(shape: Shape, units: Scaling) -> Features:
+def value_features(shape: Shape, scaling: Scaling) -> FeatureSpace:
     """Vectors in these units."""
-    said = (
-        "the numbers themselves" if units.mean is None else "numbers in deviations of each column of the real examples"
+    protocol = (
+        "the numbers themselves"
+        if scaling.mean is None
+        else "numbers in deviations of each column of the real examples"
     )
-    return Features(VALUES, prod(shape), said, lambda x: units(x.flatten(1).float()))
+    return FeatureSpace(VALUES, prod(shape), protocol, lambda x: scaling(x.flatten(1).float()))

@@ -1,0 +1,38 @@
+"""Names of before: what an option, an argument or a stored setting is called now.
+
+A name that was given up is answered with the one that took its place, and a file that was written before is still
+read.  One old name may have several new ones, each in a place of its own: `k` was the number of critic steps of a GAN
+and the number of latent samples of a VAE.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from typing import Any
+
+NEW_NAMES: dict[str, tuple[str, ...]] = {
+    "batch": ("batch_size",), "ema": ("ema_decay",), "every": ("checkpoint_every",), "milestones": ("lr_milestones",),
+    "drop": ("lr_gamma",), "decay": ("lr_decay",), "max_norm": ("clip_grad_norm",), "out": ("runs_dir",),
+    "from": ("init_from",), "start": ("init_from",), "changed_data": ("allow_changed_data",),
+    "k": ("n_critic", "latent_samples", "importance_samples"), "k_first": ("initial_critic_steps",),
+    "lazy": ("penalty_interval",), "clip": ("weight_clip",), "prior": ("noise_distribution", "fitted_prior"),
+    "condition": ("conditioning",), "dropout_in": ("input_dropout",), "fourier": ("fourier_features",),
+    "gradient": ("gradient_estimator",), "levels": ("latents",), "recon": ("reconstruct",),
+    "distance": ("reconstruction_loss",), "constancy": ("reconstruction_weight",), "identity": ("identity_weight",),
+    "cycle": ("cycle_weight", "warmup_cycle"), "features": ("feature_matching_weight",), "pool": ("pool_size",),
+    "patch": ("patch_size",), "each": ("per_class",), "few": ("allow_few",), "path": ("interpolation",),
+    "codes": ("show_codes",), "length": ("steps_factor",),
+}  # fmt: skip
+"""by the old name, those that took its place, as Python has them"""
+
+
+def new_name(old: str, known: Iterable[str]) -> str | None:
+    """Which of the `known` names took the place of an old one, with hyphens or underscores as they are known."""
+    spelled = {name.replace("-", "_"): name for name in known}
+    key = old.replace("-", "_")
+    return None if key in spelled else next((spelled[n] for n in NEW_NAMES.get(key, ()) if n in spelled), None)
+
+
+def with_new_names(values: Mapping[str, Any], cls: type) -> dict[str, Any]:
+    """Stored fields of a dataclass, by today's names in place of those of before; others as they are."""
+    known = [field.name for field in fields(cls)]
+    return {new_name(name, known) or name: value for name, value in values.items()}
