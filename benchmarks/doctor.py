@@ -68,20 +68,21 @@ SICK: dict[str, tuple[Case, ...]] = {
         (ganvas.GAN(**GAME, lr=0.05), "digits", {"steps": 400}),
     ),
     "oscillation": (
-        (ganvas.GAN(**RING, lr=1e-3, betas=(0.9, 0.999)), "ring", {"steps": 800, "ema": 0.9}),
-        (ganvas.GAN(**RING, lr=1e-3, betas=(0.9, 0.999), loss="hinge"), "ring", {"steps": 800, "ema": 0.9}),
+        (ganvas.GAN(**RING, lr=1e-3, betas=(0.9, 0.999)), "ring", {"steps": 800, "ema_decay": 0.9}),
+        (ganvas.GAN(**RING, lr=1e-3, betas=(0.9, 0.999), loss="hinge"), "ring", {"steps": 800, "ema_decay": 0.9}),
     ),
     "speckle": (
-        (ganvas.R3GAN(**CONV), "emoji-16", {"steps": 250, "batch": 32}),
-        (ganvas.R3GAN(**CONV), "landscapes", {"steps": 250, "batch": 32}),
+        (ganvas.R3GAN(**CONV), "emoji-16", {"steps": 250, "batch_size": 32}),
+        (ganvas.R3GAN(**CONV), "landscapes", {"steps": 250, "batch_size": 32}),
     ),
     "translations alike": (
         (
             ganvas.CycleGAN(**PAIR, lr=3e-3, cycle_weight=1e-3, identity_weight=0, enlarge=1, flip=False),
             "circles+squares",
-            {"steps": 400, "batch": 8},
+            {"steps": 400, "batch_size": 8},
         ),
-        (ganvas.DiscoGAN(**PAIR, lr=3e-3, reconstruction_weight=0), "circles+squares", {"steps": 400, "batch": 16}),
+        (ganvas.DiscoGAN(**PAIR, lr=3e-3, reconstruction_weight=0), "circles+squares",
+        {"steps": 400, "batch_size": 16}),
     ),
 }  # fmt: skip
 HEALTHY: dict[str, tuple[Case, ...]] = {
@@ -90,37 +91,40 @@ HEALTHY: dict[str, tuple[Case, ...]] = {
     "betatcvae": ((ganvas.BetaTCVAE(**SMALL, beta=2.0), "digits", {"steps": 500}),),
     "autoencoder": ((ganvas.Autoencoder(**SMALL), "digits", {"steps": 500}),),
     "gan": (
-        (ganvas.GAN(**GAME, lr=1e-3, norm="batch", r1=0.1), "digits", {"steps": 800, "ema": 0.99}),
-        (ganvas.GAN(**GAME, lr=1e-3, norm="batch", r1=0.1, loss="minimax"), "digits", {"steps": 800, "ema": 0.99}),
+        (ganvas.GAN(**GAME, lr=1e-3, norm="batch", r1=0.1), "digits", {"steps": 800, "ema_decay": 0.99}),
+        (ganvas.GAN(**GAME, lr=1e-3, norm="batch", r1=0.1, loss="minimax"), "digits",
+        {"steps": 800, "ema_decay": 0.99}),
     ),
-    "dcgan": ((ganvas.DCGAN(width=16, latent=16, lr=1e-3), "digits", {"steps": 500, "ema": 0.99}),),
+    "dcgan": ((ganvas.DCGAN(width=16, latent=16, lr=1e-3), "digits", {"steps": 500, "ema_decay": 0.99}),),
     "wgan": ((
         ganvas.WGAN(**GAME, net="mlp", n_critic=3, initial_critic_steps=20, weight_clip=0.1, lr=3e-3, norm="batch"),
         "digits",
-        {"steps": 500, "ema": 0.99},
+        {"steps": 500, "ema_decay": 0.99},
     ),),
-    "wgangp": ((ganvas.WGANGP(**GAME, net="mlp", n_critic=3, lr=5e-4), "digits", {"steps": 500, "ema": 0.99}),),
-    "r3gan": ((ganvas.R3GAN(width=64, latent=2, lr=2e-3, betas=(0.0, 0.9)), "ring", {"steps": 500, "ema": 0.99}),),
-    "cgan": ((ganvas.CGAN(**GAME, net="mlp", lr=1e-3, norm="batch", r1=0.1), "digits", {"steps": 800, "ema": 0.99}),),
+    "wgangp": ((ganvas.WGANGP(**GAME, net="mlp", n_critic=3, lr=5e-4), "digits", {"steps": 500, "ema_decay": 0.99}),),
+    "r3gan": ((ganvas.R3GAN(width=64, latent=2, lr=2e-3, betas=(0.0, 0.9)), "ring",
+    {"steps": 500, "ema_decay": 0.99}),),
+    "cgan": ((ganvas.CGAN(**GAME, net="mlp", lr=1e-3, norm="batch", r1=0.1), "digits",
+    {"steps": 800, "ema_decay": 0.99}),),
 }  # fmt: skip
 NOISY = {
-    f"{name} of {data}": ((model, data, {"steps": 600, "batch": 32, "ema": 0.99}),)
+    f"{name} of {data}": ((model, data, {"steps": 600, "batch_size": 32, "ema_decay": 0.99}),)
     for name, model in (("dcgan", ganvas.DCGAN(**CONV, lr=1e-3)), ("r3gan", ganvas.R3GAN(**CONV, lr=2e-3)))
     for data in ("textures", "sprites", "landscapes", "emoji-16")
 }
 """data that are noisy themselves, pixel art, and drawings"""
 OTHERS: dict[str, tuple[Case, ...]] = {
     "gan, squares and hinge": tuple(
-        (ganvas.GAN(**GAME, lr=1e-3, norm="batch", r1=0.1, loss=loss), "digits", {"steps": 800, "ema": 0.99})
+        (ganvas.GAN(**GAME, lr=1e-3, norm="batch", r1=0.1, loss=loss), "digits", {"steps": 800, "ema_decay": 0.99})
         for loss in ("least-squares", "hinge")
     ),
     "cyclegan": (
-        (ganvas.CycleGAN(**PAIR, lr=1e-3, enlarge=1, flip=False), "circles+squares", {"steps": 500, "batch": 8}),
-        (ganvas.CycleGAN(width=8, blocks=1, lr=1e-3), "circles+squares", {"steps": 300, "batch": 4}),
+        (ganvas.CycleGAN(**PAIR, lr=1e-3, enlarge=1, flip=False), "circles+squares", {"steps": 500, "batch_size": 8}),
+        (ganvas.CycleGAN(width=8, blocks=1, lr=1e-3), "circles+squares", {"steps": 300, "batch_size": 4}),
     ),
     "discogan": (
-        (ganvas.DiscoGAN(width=8, lr=1e-3), "circles+squares", {"steps": 500, "batch": 16}),
-        (ganvas.DiscoGAN(width=8, lr=1e-3, reconstruct="none"), "circles+squares", {"steps": 500, "batch": 16}),
+        (ganvas.DiscoGAN(width=8, lr=1e-3), "circles+squares", {"steps": 500, "batch_size": 16}),
+        (ganvas.DiscoGAN(width=8, lr=1e-3, reconstruct="none"), "circles+squares", {"steps": 500, "batch_size": 16}),
     ),
 }
 HEALTHY |= NOISY | OTHERS

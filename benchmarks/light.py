@@ -55,7 +55,7 @@ def timed(model: str, data: str | Dataset, steps: int, folder: Path) -> dict[str
     found = [line["samples"] for line in read_log(folder) if "samples" in line]
     each = [samples["seconds"] for samples in found]
     training = (total - sum(each)) / steps * seen[0].when.every
-    return {"found": found[-1], "every": seen[0].when.every, "training": training, "each": each}
+    return {"found": found[-1], "checkpoint_every": seen[0].when.every, "training": training, "each": each}
 
 
 def copies(out: Path) -> None:

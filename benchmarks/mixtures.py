@@ -35,7 +35,7 @@ from parallel import collected
 
 OURS: dict[str, Any] = {
     "model": ganvas.R3GAN(latent=2, width=128, lr=3e-3, betas=(0.0, 0.9)),
-    "steps": 7000, "batch": 256, "ema": 0.99, "decay": 0.8,
+    "steps": 7000, "batch_size": 256, "ema_decay": 0.99, "lr_decay": 0.8,
 }  # fmt: skip
 PLAIN = ganvas.GAN(
     latent=2, width=400, depth=4, norm="batch", width_d=200, depth_d=3, activation_d="maxout", lr=1e-4,
@@ -60,7 +60,7 @@ def plan(method: str, steps: int | None) -> dict[str, Any]:
     """Model and options of a method; `steps`, if given, instead of its own."""
     if method == "ours":
         return OURS | ({"steps": steps} if steps else {})
-    return {"model": PLAIN, "steps": steps or 20_000, "batch": 100, "ema": 0.0}
+    return {"model": PLAIN, "steps": steps or 20_000, "batch_size": 100, "ema_decay": 0.0}
 
 
 def run(data: str, method: str, seed: int, steps: int | None, folder: Path) -> dict[str, Any]:

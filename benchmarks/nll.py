@@ -75,15 +75,19 @@ def report(name: str, run: ganvas.Trained, seconds: float, test: Dataset, k: int
 def fixed_rows(data: Path, published: bool) -> None:
     settings: dict[str, Any] = {"net": "mlp", "width": 400, "latent": 40, "likelihood": "bernoulli"}
     if published:
-        plan: dict[str, Any] = {"epochs": 500, "milestones": (0.4, 0.7), "drop": 10**-0.2}
+        plan: dict[str, Any] = {"epochs": 500, "lr_milestones": (0.4, 0.7), "lr_gamma": 10**-0.2}
         rows = [("fixed-500", ganvas.VAE(lr=1e-4, **settings), plan)]
     else:
         rows = [
-            ("fixed-100", ganvas.VAE(**settings), {"epochs": 100, "milestones": (0.5, 0.7, 0.85, 0.95), "drop": 0.4}),
+            (
+                "fixed-100",
+                ganvas.VAE(**settings),
+                {"epochs": 100, "lr_milestones": (0.5, 0.7, 0.85, 0.95), "lr_gamma": 0.4},
+            ),
             (
                 "fixed-iaf-70",
                 ganvas.VAE(posterior="iaf", **settings),
-                {"epochs": 70, "milestones": (0.6, 0.8, 0.9), "drop": 0.35},
+                {"epochs": 70, "lr_milestones": (0.6, 0.8, 0.9), "lr_gamma": 0.35},
             ),
         ]
     for name, model, options in rows:

@@ -57,9 +57,10 @@ TURNED: dict[str, Any] = {
         "model": ganvas.CycleGAN(
             width=16, blocks=2, patch_size=34, residual=True, cycle_weight=2, identity_weight=0, enlarge=1,
             flip=False, lr=1e-3
-        ), "batch": 4, "decay": 0.5, "steps": 2000,
+        ), "batch_size": 4, "lr_decay": 0.5, "steps": 2000,
     },
-    "discogan": {"model": ganvas.DiscoGAN(width=16, reconstruction_weight=20, lr=4e-4), "batch": 32, "decay": 0.5,
+    "discogan": {"model": ganvas.DiscoGAN(width=16, reconstruction_weight=20, lr=4e-4), "batch_size": 32, "lr_decay":
+    0.5,
     "steps": 1500},
 }  # fmt: skip
 WAYS = ("A to B", "B to A")
@@ -169,9 +170,9 @@ def options_of(task: str, name: str) -> dict[str, Any]:
             identity_weight=0,
             enlarge=1, flip=task != "glyphs", lr=1e-3,
         )  # fmt: skip
-        return {"model": model, "batch": 4, "decay": 0.5, "steps": 3000}
+        return {"model": model, "batch_size": 4, "lr_decay": 0.5, "steps": 3000}
     disco = ganvas.DiscoGAN(width=32, residual=True, reconstruction_weight=10, lr=4e-4)
-    return {"model": disco, "batch": 16, "decay": 0.5, "steps": 3000 if task == "glyphs" else 1200}
+    return {"model": disco, "batch_size": 16, "lr_decay": 0.5, "steps": 3000 if task == "glyphs" else 1200}
 
 
 def trained_on(learn: Domains, out: Path, options: dict[str, Any], seed: int) -> ganvas.Trained:

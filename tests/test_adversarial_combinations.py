@@ -49,7 +49,12 @@ def drawn(random: Random) -> tuple[type[Adversarial], dict[str, Any], tuple[int,
     images = (random.choice((1, 3, 4)), random.choice(sizes), random.choice(sizes))
     shape = images if random.random() < 0.75 else (random.choice((1, 2, 5)),)
     batches = [b for b in (1, 2, 3, 4, 6, 12, 64, 512) if b * np.prod(shape) <= NUMBERS]
-    return cls, fields, shape, {"batch": random.choice(batches), "precision": random.choice(("float32", "bfloat16"))}
+    return (
+        cls,
+        fields,
+        shape,
+        {"batch_size": random.choice(batches), "precision": random.choice(("float32", "bfloat16"))},
+    )
 
 
 def examples(shape: tuple[int, ...], n: int, labelled: bool) -> Dataset:

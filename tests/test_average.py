@@ -71,7 +71,7 @@ def test_what_a_run_writes_is_its_average_up_to_its_last_step(vectors: Dataset) 
 
 
 def test_a_run_stopped_between_two_updates_of_its_average_ends_as_one_that_was_not(vectors: Dataset) -> None:
-    options = {"steps": 200, "batch": 8, "every": 90, "quiet": True}
+    options = {"steps": 200, "batch_size": 8, "checkpoint_every": 90, "quiet": True}
     ganvas.train(small(MODELS["vae"]), vectors, folder="straight", **options)
     with interrupted(184), pytest.raises(TrainingStopped):
         ganvas.train(small(MODELS["vae"]), vectors, folder="stopped", **options)

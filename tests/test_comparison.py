@@ -28,7 +28,7 @@ def without_lite0(monkeypatch: pytest.MonkeyPatch) -> None:
 def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Trained]:
     folder = tmp_path_factory.mktemp("runs")
     models = (*MODELS, ganvas.Autoencoder(latent=2, width=8))
-    options: dict[str, Any] = {"steps": 30, "batch": 32, "quiet": True}
+    options: dict[str, Any] = {"steps": 30, "batch_size": 32, "quiet": True}
     return [ganvas.train(m, "ring", folder=folder / type(m).__name__.lower(), **options) for m in models]
 
 

@@ -19,7 +19,7 @@ from ganvas.training.schedule import Schedule
 from ganvas.training.validation import SampleEvaluator
 
 SEEDS = range(8)
-OPTIONS: dict[str, Any] = {"steps": 1, "batch": 8, "quiet": True}
+OPTIONS: dict[str, Any] = {"steps": 1, "batch_size": 8, "quiet": True}
 
 
 def blocks(n: int, seed: int) -> Dataset:

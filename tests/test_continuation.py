@@ -84,8 +84,10 @@ def test_options_that_may_change_and_those_that_may_not(capsys: pytest.CaptureFi
     )
     assert "from step 8 on with lr 0.0001 in place of 0.001, batch 6 in place of 4, every 2 in place of 4" in text
     now = config()
-    assert (now["fields"]["lr"], now["plan"]["batch"], now["plan"]["every"]) == (1e-4, 6, 2)
-    assert now["changed"] == [{"step": 8, "steps": [8, 12], "lr": [1e-3, 1e-4], "batch": [4, 6], "every": [4, 2]}]
+    assert (now["fields"]["lr"], now["plan"]["batch_size"], now["plan"]["checkpoint_every"]) == (1e-4, 6, 2)
+    assert now["changed"] == [
+        {"step": 8, "steps": [8, 12], "lr": [1e-3, 1e-4], "batch_size": [4, 6], "checkpoint_every": [4, 2]}
+    ]
     assert main(["sample", "run", "-n", "2", "--out", "a.png"]) == 0
     assert main(["resume", "run", "--steps", "13", "--quiet"]) == 0
     for option, value, message in (

@@ -14,7 +14,7 @@ from ganvas.errors import UserError
 from ganvas.inference.trained import Trained
 
 GAN = ganvas.GAN(latent=2, width=4)
-OPTIONS: dict[str, Any] = {"steps": 1, "batch": 8, "quiet": True}
+OPTIONS: dict[str, Any] = {"steps": 1, "batch_size": 8, "quiet": True}
 UNREAD = "cannot read the test split of what the run was trained on"
 
 
@@ -69,7 +69,7 @@ def test_a_translators_test_split_too() -> None:
     for domain in "AB":
         write(Path(domain, "train"), 30, 16)
         write(Path(domain, "test"), 24, 16)
-    run = ganvas.train(ganvas.CycleGAN(width=4, blocks=1), ("A", "B"), **OPTIONS | {"batch": 1})
+    run = ganvas.train(ganvas.CycleGAN(width=4, blocks=1), ("A", "B"), **OPTIONS | {"batch_size": 1})
     found = ganvas.evaluate(run, features="pixels", pairs=("A", "B"))
     assert (found["split"], found["pairs"]["examples"]) == ("test", 24)
     write(Path("A/test/odd"), 1, 9)

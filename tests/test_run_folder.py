@@ -25,7 +25,7 @@ from ganvas.training.signals import catch_stop_signals
 from tests.conftest import interrupted
 from tests.test_models import small
 
-TINY: dict[str, Any] = {"steps": 4, "batch": 8, "every": 2, "quiet": True}
+TINY: dict[str, Any] = {"steps": 4, "batch_size": 8, "checkpoint_every": 2, "quiet": True}
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -269,7 +269,7 @@ def test_a_stopped_run_gives_its_lock_back(images: Dataset) -> None:
 @pytest.mark.parametrize("model", ["vae", "gan"])
 def test_saving_by_the_clock_changes_nothing(model: str, images: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps of 50 seconds: a picture after the first, then a checkpoint after every second one."""
-    options = {"steps": 12, "batch": 8, "every": 10, "quiet": True}
+    options = {"steps": 12, "batch_size": 8, "checkpoint_every": 10, "quiet": True}
     ganvas.train(small(MODELS[model]), images, folder="straight", **options)
     clock, real = 0.0, runs.training
 

@@ -238,7 +238,7 @@ def test_what_would_fail_in_the_end_fails_before_anything_is_computed(
 
 def test_few_samples_of_any_model_have_the_numbers_that_they_can_have(gan: Trained, tmp_path: Path) -> None:
     """None of a few is an error; what needs more is left out, and says of how many."""
-    options: dict[str, Any] = {"steps": 1, "batch": 8, "quiet": True}
+    options: dict[str, Any] = {"steps": 1, "batch_size": 8, "quiet": True}
     ring = ganvas.train(ganvas.GAN(latent=2, width=4), "ring", folder=tmp_path / "ring", **options)
     vae = ganvas.train(ganvas.VAE(latent=2, width=4), "emoji", folder=tmp_path / "vae", **options)
     for run in (gan, ring, vae):

@@ -22,7 +22,7 @@ from ganvas.training.run_folder import read_log
 from ganvas.training.validation import SampleEvaluator
 from tests.conftest import interrupted
 
-OPTIONS: dict[str, Any] = {"batch": 8, "every": 2, "quiet": True}
+OPTIONS: dict[str, Any] = {"batch_size": 8, "checkpoint_every": 2, "quiet": True}
 TINY = GAN(width=4, latent=3)
 NAMES = ["metric", "value", "error", "n", "memorised", "lowest", "best", "seconds"]
 

@@ -232,7 +232,7 @@ def timeless(line: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_run_that_was_stopped_between_two_lines_of_its_log_writes_the_same_log(images: Dataset) -> None:
-    options = {"steps": 40, "batch": 8, "every": 100, "quiet": True}
+    options = {"steps": 40, "batch_size": 8, "checkpoint_every": 100, "quiet": True}
     ganvas.train(small(MODELS["gan"]), images, folder="straight", **options)
     with (
         interrupted(15),
@@ -251,7 +251,7 @@ def test_a_run_that_dies_while_it_saves_does_not_keep_old_weights(
     images: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The checkpoint says that a step is done, so it is written after the weights of that step."""
-    model, options = small(MODELS["vae"]), {"steps": 4, "batch": 8, "every": 2, "quiet": True}
+    model, options = small(MODELS["vae"]), {"steps": 4, "batch_size": 8, "checkpoint_every": 2, "quiet": True}
     real, calls = checkpoint.save, []
 
     def dying(state: TrainState, *arguments: Any) -> None:
@@ -280,7 +280,7 @@ def test_a_model_of_ones_own_is_refused_until_its_runs_can_be_loaded(
         pass
 
     Other.__name__ = "VAE"
-    options: dict[str, Any] = {"steps": 2, "batch": 8, "quiet": True, "folder": "own"}
+    options: dict[str, Any] = {"steps": 2, "batch_size": 8, "quiet": True, "folder": "own"}
     for cls, said in ((Mine, r"set ganvas.models.MODELS\['mine'\] = Mine first"), (Other, "name of another model")):
         with pytest.raises(UserError, match=said):
             ganvas.train(cls(latent=2, width=4), vectors, **options)
@@ -319,7 +319,7 @@ def test_the_usual_batch_is_no_larger_than_the_data(vectors: Dataset, capsys: py
     model, few = small(MODELS["autoencoder"]), vectors.select(slice(20))
     ganvas.train(model, few, steps=2, folder="run")
     assert "has 20 examples, so batches have as many, and not 64" in capsys.readouterr().err
-    assert json.loads(Path("run", "config.json").read_text())["plan"]["batch"] == 20
+    assert json.loads(Path("run", "config.json").read_text())["plan"]["batch_size"] == 20
     for batch in (21, 63, 64, 65):
         with pytest.raises(UserError, match=f"batch={batch} is larger than the data: vectors has 20; give 20 or less"):
             ganvas.train(model, few, steps=2, batch_size=batch)
@@ -334,7 +334,7 @@ def test_what_is_given_counts_and_not_what_differs_from_the_usual(
     said = {
         ("steps", "epochs"): "both say how long to train: give one of them", ("batch",): "is larger than the data",
     }  # fmt: skip
-    values = {"steps": (TrainConfig.steps, 4000, 1), "epochs": (0.05, 1.0), "batch": (64, 65, 41)}
+    values = {"steps": (TrainConfig.steps, 4000, 1), "epochs": (0.05, 1.0), "batch_size": (64, 65, 41)}
     for names, sentence in said.items():
         for given in itertools.product(*(values[name] for name in names)):
             options = dict(zip(names, given, strict=True))

@@ -29,7 +29,7 @@ BYTES, WORDS = (
 )
 IMAGES = torch.randint(0, 256, (3, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 CPU = torch.device("cpu")
-OPTIONS: dict[str, Any] = {"batch": 8, "steps": 2, "every": 2, "quiet": True, "seed": 3}
+OPTIONS: dict[str, Any] = {"batch_size": 8, "steps": 2, "checkpoint_every": 2, "quiet": True, "seed": 3}
 
 
 def weights(path: Path) -> None:

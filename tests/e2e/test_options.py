@@ -21,7 +21,7 @@ from tests.conftest import as_pair
 ROUNDS = 3
 """so many values of each option, so that each of the numbers in a Literal is tried, and None"""
 NUMBERS: dict[type, tuple[float, ...]] = {int: (3, 5, 2), float: (0.25, 0.5, 1.5)}
-UNSAID = {"steps": None, "batch": None}
+UNSAID = {"steps": None, "batch_size": None}
 """what the command line passes on for options of which it counts whether they are given"""
 
 
