@@ -114,5 +114,5 @@ def interrupted(at: int) -> Iterator[None]:
             yield step
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "track_training", training)
+        patch.setattr(run, "training", training)
         yield

@@ -242,7 +242,7 @@ def test_what_bounds_the_slope_of_a_critic_does(gan: Adversarial, shape: tuple[i
     that are clipped are clipped in the normalisation as well.
     """
     assert steepest(gan, shape) < 2**3 * 1.2
-    free = dataclasses.replace(gan, spectral_norm=False, clip=None, norm_d="batch", gp=0.0)
+    free = dataclasses.replace(gan, spectral_norm=False, weight_clip=None, norm_d="batch", gp=0.0)
     assert steepest(free, shape) > 100, "this is what a critic without a bound is like"
 
 
@@ -317,12 +317,16 @@ REFUSALS: list[tuple[Adversarial, str, str]] = [
     (DCGAN(gp=1.0, norm_d="batch"), "images", "gp=1 is about D's gradient at each example, but batch norm mixes"),
     (R3GAN(norm_d="batch"), "images", "r1=0.1 is about D's gradient at each example"),
     (R3GAN(r1=0.0, norm_d="batch"), "vectors", "r2=0.1 is about D's gradient at each example"),
-    (GAN(loss="wasserstein"), "vectors", "loss=wasserstein needs a critic of bounded slope: give gp=10, clip=0.01"),
+    (
+        GAN(loss="wasserstein"),
+        "vectors",
+        "loss=wasserstein needs a critic of bounded slope: give gp=10, weight_clip=0.01",
+    ),
     (WGANGP(gp=0.0), "images", "loss=wasserstein needs a critic of bounded slope"),
     (WGAN(weight_clip=None), "images", "loss=wasserstein needs a critic of bounded slope"),
-    (WGAN(gp=10.0), "images", "gp and clip are different ways to bound the slope of D: choose one"),
-    (WGAN(spectral_norm=True), "images", "clip and spectral_norm are different ways"),
-    (GAN(penalty_interval=4), "images", "lazy=4 is the interval of penalties: give gp, r1 or r2 as well"),
+    (WGAN(gp=10.0), "images", "gp and weight_clip are different ways to bound the slope of D: choose one"),
+    (WGAN(spectral_norm=True), "images", "weight_clip and spectral_norm are different ways"),
+    (GAN(penalty_interval=4), "images", "penalty_interval=4 is the interval of penalties: give gp, r1 or r2 as well"),
     (GAN(augment=("color", "cutout")), "vectors", "augment=color,cutout changes images, but vectors holds vectors"),
     (CGAN(pack=2), "images", "pack=2 shows D examples of different labels at once: use pack=1"),
     (CGAN(), "vectors", "vectors has no labels, and cgan draws the class it is asked for"),

@@ -35,7 +35,7 @@ def drawn(random: Random) -> tuple[type[Adversarial], dict[str, Any], tuple[int,
         fields["augment"] = tuple(random.sample(get_args(Augmentation), random.randint(1, 4)))
     if random.random() < 0.6:
         fields["loss"] = random.choice(get_args(Loss))
-    bounds = {"gp": 10.0, "r1": 1.0, "r2": 1.0, "clip": 0.01}
+    bounds = {"gp": 10.0, "r1": 1.0, "r2": 1.0, "weight_clip": 0.01}
     fields |= {name: value for name, value in bounds.items() if random.random() < 0.2}
     if fields.keys() & {"gp", "r1", "r2"}:
         fields["lazy"] = random.choice((1, 2))

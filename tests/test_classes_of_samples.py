@@ -50,7 +50,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
 @pytest.fixture
 def known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ganvas.evaluation.samples.features_for", lambda *_, **__: KNOWS)
+    monkeypatch.setattr("ganvas.evaluation.samples.make_feature_space", lambda *_, **__: KNOWS)
 
 
 def pretending(monkeypatch: pytest.MonkeyPatch, choose: Any) -> None:

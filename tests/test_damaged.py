@@ -179,7 +179,7 @@ def test_sizes_of_idx_files(sizes: tuple[int, int, int], tmp_path: Path) -> None
 
 
 def test_a_gzip_that_holds_more_than_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ganvas.data.memory.available", lambda: 2**20)
+    monkeypatch.setattr("ganvas.data.memory.available_memory", lambda: 2**20)
     content = struct.pack(">I3I", 0x803, 200, 100, 100) + bytes(2_000_000)
     (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(content, mtime=0))
     with pytest.raises(UserError, match=r"would take 1.91 MiB of memory, and 1 MiB are free"):

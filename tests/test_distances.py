@@ -51,8 +51,8 @@ def test_it_agrees_with_numpy() -> None:
 def test_bytes_are_as_far_apart_as_the_same_numbers_and_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = torch.randint(0, 256, (2, 50, 3, 4, 4), dtype=torch.uint8)
     whole = sliced_wasserstein(x.float() / 255, y.float() / 255, n_directions=30)
-    monkeypatch.setattr("ganvas.metrics.distances.ROWS", 7)
-    monkeypatch.setattr("ganvas.metrics.distances.DIRECTIONS", 4)
+    monkeypatch.setattr("ganvas.metrics.distances.ROWS_PER_CHUNK", 7)
+    monkeypatch.setattr("ganvas.metrics.distances.DIRECTIONS_PER_CHUNK", 4)
     assert sliced_wasserstein(x, y, n_directions=30) / 255 == pytest.approx(whole, rel=1e-5)
 
 
@@ -132,7 +132,7 @@ def test_frechet_distances_of_several_sets_are_those_of_each(monkeypatch: pytest
     a, b, c = torch.randn(3, 333, 12, generator=random) * torch.arange(1, 13) + 5
     sizes = [round(333 * share) for share in PREFIX_SHARES]
     for rows in (7, 2000):
-        monkeypatch.setattr("ganvas.metrics.distances.ROWS", rows)
+        monkeypatch.setattr("ganvas.metrics.distances.ROWS_PER_CHUNK", rows)
         for n, found in zip(sizes, prefix_moments(a), strict=True):
             assert found.n == n
             np.testing.assert_allclose(found.covariance.numpy(), np.cov(a[:n].double().numpy().T), rtol=1e-9)

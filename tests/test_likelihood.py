@@ -158,7 +158,7 @@ def test_neither_chunks_nor_threads_change_the_result(k: int, monkeypatch: pytes
     encoder, decoder, x = Encoder(), perceptron(), binary(9)
     expected = log_likelihood(x, encoder, decoder, log_prior, k)
     for rows, pixels, n in ((1, 16, 1), (4, 32, 3), (1000, 64, 2)):
-        monkeypatch.setattr(fused, "MAX_PRIOR_CODES", rows)
+        monkeypatch.setattr(fused, "CODES_PER_CHUNK", rows)
         monkeypatch.setattr(fused, "PIXELS_PER_CHUNK", pixels)
         torch.set_num_threads(n)
         for samples in (likelihood.MIN_FUSED_SAMPLES, 10**6):

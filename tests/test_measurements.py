@@ -79,9 +79,9 @@ def test_samples_have_labels_drawn_apart_from_the_examples(labelled: Dataset, mo
 
 
 def test_features_go_by_the_data_but_none_is_slow(images: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ganvas.metrics.features.LITE0.__class__.found", lambda self: None)
+    monkeypatch.setattr("ganvas.metrics.features.LITE0.__class__.find", lambda self: None)
     assert validation.feature_space(images.shape, "images", CPU).name == "random-conv-v2"
-    monkeypatch.setattr("ganvas.metrics.features.LITE0.__class__.found", lambda self: Path("weights"))
+    monkeypatch.setattr("ganvas.metrics.features.LITE0.__class__.find", lambda self: Path("weights"))
     asked: list[str] = []
 
     def features(name: str, *_: Any, **options: Any) -> FeatureSpace:
@@ -116,7 +116,7 @@ def test_colour_is_seen_by_a_trained_network_where_the_budget_pays_for_it(
         assert seen(10**12) == (LITE0_32.name, [f"samples are measured on {LITE0_32.name}"])
         lines = [{"samples": {"metric": f"kid:{make_feature_space(LITE0_32.name, images.shape).tag}"}}]
         assert seen(10**5, lines=lines) == (LITE0_32.name, []), "a run goes on with what it began with"
-    monkeypatch.setattr("ganvas.metrics.features.LITE0.__class__.found", lambda self: None)
+    monkeypatch.setattr("ganvas.metrics.features.LITE0.__class__.find", lambda self: None)
     name, (told,) = seen(10**12)
     assert name == cheaper
     assert told.endswith(advice)

@@ -280,7 +280,7 @@ def exact(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @every_model
 def test_golden_losses(cls: type[Model], images: Dataset, exact: None) -> None:
     """Means of each term over the first five steps: a refactoring does not change them."""
-    model, data = small(cls, k_first=getattr(cls(), "initial_critic_steps", 1)), learnt_by(cls, images)
+    model, data = small(cls, initial_critic_steps=getattr(cls(), "initial_critic_steps", 1)), learnt_by(cls, images)
     state = initialize_state(model, data.shape, 0, CPU, len(data.classes))
     for _ in train(model, data, TrainConfig(steps=5, batch_size=8), state):
         pass

@@ -38,7 +38,7 @@ def far(a: Array, b: Array) -> Array:
 def test_precision_recall_density_and_coverage_are_those_of_loops(
     k: int, rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ganvas.metrics.neighbours.ROWS", rows)
+    monkeypatch.setattr("ganvas.metrics.neighbours.ROWS_PER_CHUNK", rows)
     real, made = sets()
     x, y = real.double().numpy(), made.double().numpy()
     of_x, of_y = (np.sort(far(s, s), 1)[:, k] for s in (x, y))

@@ -128,7 +128,7 @@ def test_sizes_of_a_tiff_that_its_bytes_cannot_hold(
 
 def test_more_images_than_fit_into_memory_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stack(tmp_path / "x.tif")
-    monkeypatch.setattr("ganvas.data.memory.available", lambda: 100)
+    monkeypatch.setattr("ganvas.data.memory.available_memory", lambda: 100)
     with pytest.raises(UserError, match=r"5 images of 7 x 6 pixels, L, would take .* smaller `size`"):
         load(tmp_path, DataOptions(pages="all"))
 

@@ -26,7 +26,7 @@ def test_absolute_errors_are_what_numpy_says() -> None:
 
 @pytest.mark.parametrize("block", [3, 256])
 def test_ranks_are_those_of_a_sorted_list(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pairs, "MAX_BATCH_SIZE", block)
+    monkeypatch.setattr(pairs, "TRANSLATIONS_PER_CHUNK", block)
     made, targets = torch.rand(10, 4), torch.rand(15, 4)
     expected = []
     for i, x in enumerate(made):
@@ -50,7 +50,7 @@ def test_the_nearest_examples_label() -> None:
 
 @pytest.mark.parametrize("block", [3, 256])
 def test_the_right_answer_is_not_among_the_others(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pairs, "MAX_BATCH_SIZE", block)
+    monkeypatch.setattr(pairs, "TRANSLATIONS_PER_CHUNK", block)
     made, targets = torch.rand(8, 4), torch.rand(8, 4)
     for x in (made, targets):
         far = (x[:, None] - targets[None]).square().sum(2) + torch.eye(8) * 9

@@ -289,7 +289,7 @@ def test_files_that_do_not_fit(autoencoder: ganvas.Trained, images: Dataset) -> 
 
 
 def test_many_examples_are_thinned_out(images: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ganvas.inference.trained.CODES", 20)
+    monkeypatch.setattr("ganvas.inference.trained.MAX_PRIOR_CODES", 20)
     model = ganvas.train(small(MODELS["autoencoder"]), images, steps=1, batch_size=8, quiet=True)
     heard: list[str] = []
     fitted = model.fit_prior(images, kinds=["gaussian"], progress=heard.append)

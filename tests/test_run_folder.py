@@ -283,7 +283,7 @@ def test_saving_by_the_clock_changes_nothing(model: str, images: Dataset, monkey
                 assert lock.os.path.exists("slow/previews/0000001.png")
 
     with monkeypatch.context() as patch:
-        patch.setattr(runs, "track_training", slow)
+        patch.setattr(runs, "training", slow)
         patch.setattr(record.time, "monotonic", lambda: clock)
         ganvas.train(small(MODELS[model]), images, folder="slow", **options)
     for path in Path("straight").rglob("*.*"):
@@ -308,12 +308,12 @@ def test_the_first_request_says_at_once_what_a_second_costs(
                     signal.raise_signal(signal.SIGINT)
             yield step
 
-    monkeypatch.setattr(runs, "track_training", training)
+    monkeypatch.setattr(runs, "training", training)
     said = r"ended at once; run keeps the checkpoint of step 4 of 8" if number == signal.SIGINT else "stopped at step 5"
     with pytest.raises(TrainingStopped, match=f"{said}.*; go on with: ganvas resume run"):
         ganvas.train(small(MODELS["vae"]), images, folder="run", steps=8, batch_size=8, checkpoint_every=2, quiet=True)
     assert "a second Ctrl-C ends at once and loses 1 step, back to step 4" in heard[0].replace("\n", " ")
-    monkeypatch.setattr(runs, "track_training", real)
+    monkeypatch.setattr(runs, "training", real)
     ganvas.train(small(MODELS["vae"]), images, folder="straight", steps=8, batch_size=8, checkpoint_every=2, quiet=True)
     ganvas.resume("run", data=images, quiet=True)
     assert Path("run/state.ckpt").read_bytes() == Path("straight/state.ckpt").read_bytes()

@@ -76,7 +76,11 @@ def test_the_same_seed_gives_the_same_numbers(gan: Trained) -> None:
 def test_numbers_do_not_depend_on_how_much_is_computed_at_once(gan: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks of the generator, of features and of distances: but for rounding, all numbers are the same."""
     first = evaluate(gan, n=60, allow_few=True)
-    for name, value in (("artifact.CHUNK", 7), ("features.base.BLOCK", 9), ("metrics.neighbours.ROWS", 11)):
+    for name, value in (
+        ("artifact.CHUNK", 7),
+        ("features.base.MAX_BATCH_SIZE", 9),
+        ("metrics.neighbours.ROWS_PER_CHUNK", 11),
+    ):
         monkeypatch.setattr(f"ganvas.{name}", value)
     for name, value in (("ROWS", 13), ("DIRECTIONS", 17)):
         monkeypatch.setattr(f"ganvas.metrics.distances.{name}", value)
@@ -261,7 +265,7 @@ def test_few_samples_of_any_model_have_the_numbers_that_they_can_have(gan: Train
 
 def test_long_work_says_how_long_it_will_take(gan: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ganvas.evaluation.samples.SILENT", 0)
-    monkeypatch.setattr("ganvas.metrics.features.base.BLOCK", 40)
+    monkeypatch.setattr("ganvas.metrics.features.base.MAX_BATCH_SIZE", 40)
     said: list[str] = []
     evaluate(gan, n=100, metrics=("kid",), progress=said.append)
     assert said[0] == "100 samples and their features"

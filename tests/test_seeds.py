@@ -56,7 +56,7 @@ def test_every_step_of_every_seed_has_noise_of_its_own(
     """All examples are alike and no weight moves: what still differs between two steps is their noise."""
     monkeypatch.setattr(loop, "apply_move", lambda *_: None)
     one = Dataset(x=images.x[:1].repeat(40, 1, 1, 1), labels=torch.zeros(40, dtype=torch.long), classes=("a", "b"))
-    model, data = small(cls, lazy=1), learnt_by(cls, one)
+    model, data = small(cls, penalty_interval=1), learnt_by(cls, one)
     first, again, other, rank = (losses(model, data, *key) for key in ((0,), (0,), (1,), (0, 1)))
     assert first == again
     drawn = first + other + rank

@@ -30,7 +30,7 @@ NAMES = ["metric", "value", "error", "n", "memorised", "lowest", "best", "second
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every checkpoint of a tiny run is measured, whatever it takes."""
-    monkeypatch.setattr(schedule, "DEFAULT_SHARE", 1e9)
+    monkeypatch.setattr(schedule, "MAX_OPERATIONS_SHARE", 1e9)
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def far(monkeypatch: pytest.MonkeyPatch, often: None) -> Callable[..., None]:
             value = float(distances[f"at_{trained.metadata['step']}"])
             return {"metric": "kid", "value": validation.round_for_log(value), "error": error, "n": 40}
 
-        monkeypatch.setattr(SampleEvaluator, "weight_name", measure)
+        monkeypatch.setattr(SampleEvaluator, "measure", measure)
 
     return patch
 

@@ -189,7 +189,7 @@ def test_a_run_that_diverges_keeps_its_last_good_checkpoint(
                 next(arguments[3].nets.parameters()).data.fill_(float("nan"))
             yield step
 
-    monkeypatch.setattr(runs, "track_training", poisoned)
+    monkeypatch.setattr(runs, "training", poisoned)
     with pytest.raises(
         DivergenceError, match=r"'reconstruction' became nan at step 8: stopped; .* keeps the checkpoint of step 5"
     ):
@@ -198,7 +198,7 @@ def test_a_run_that_diverges_keeps_its_last_good_checkpoint(
     assert [line["step"] for line in read_log("run")] == [1, 2, 3, 4, 5, 6, 7, 8]
     assert "NaN" not in Path("run", "log.jsonl").read_text()
     assert read_log("run")[-1]["diverged"] == "the loss term 'reconstruction' became nan at step 8"
-    monkeypatch.setattr(runs, "track_training", real)
+    monkeypatch.setattr(runs, "training", real)
     capsys.readouterr()
     ganvas.resume("run", quiet=False, data=vectors)
     assert "the last try ended after step 8" in capsys.readouterr().err

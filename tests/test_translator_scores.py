@@ -178,7 +178,7 @@ def test_metrics_are_those_asked_for() -> None:
 def test_long_work_says_how_long_it_will_take(monkeypatch: pytest.MonkeyPatch) -> None:
     """Translations, and features of each side, of the domains as of pairs."""
     monkeypatch.setattr("ganvas.evaluation.samples.SILENT", -1)
-    monkeypatch.setattr("ganvas.metrics.features.base.BLOCK", 20)
+    monkeypatch.setattr("ganvas.metrics.features.base.MAX_BATCH_SIZE", 20)
     said: list[str] = []
     run, (a, b) = of_size(negatives()), (drawings(), negative(drawings(60, 1)))
     ganvas.evaluate(run, (a, b), pairs=(a, negative(a)), features="random-conv-v1", progress=said.append)
@@ -199,7 +199,7 @@ def test_what_would_fail_in_the_end_fails_before_anything_is_translated(monkeypa
     def translated(*_: Any) -> None:
         raise AssertionError("something was translated")
 
-    monkeypatch.setattr(Trained, "to_unit_range", translated)
+    monkeypatch.setattr(Trained, "translate_pixels", translated)
     run, (a, b) = of_size(negatives()), (drawings(), negative(drawings(60, 1)))
     for options, words in (
         ({"features": "inception"}, "there are no features 'inception'"),

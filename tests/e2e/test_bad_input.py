@@ -110,7 +110,10 @@ OPTIONS: list[tuple[list[str], str]] = [
         ["train", "gan", "emoji", "--loss", "wasserstein"],
         "--loss wasserstein needs a critic of bounded slope: give --gp",
     ),
-    (["train", "wgan", "emoji", "--gp", "10"], "gp and clip are different ways to bound the slope of D: choose one"),
+    (
+        ["train", "wgan", "emoji", "--gp", "10"],
+        "gp and weight_clip are different ways to bound the slope of D: choose one",
+    ),
     (["train", "wgan", "emoji", "--betas", "0.5", "0.9"], "--betas 0.5,0.9: RMSprop has no momentum: give 0 first"),
     (["train", "dcgan", "ring"], "dcgan needs images, but ring holds vectors: train gan instead"),
     (["train", "dcgan", "emoji", "--norm-d", "batch", "--r1", "1"], "--r1 1 is about D's gradient at each example"),
@@ -298,7 +301,7 @@ def test_a_run_folder_below_a_file(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_debug_shows_where(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("ganvas.training.run.begin", lambda *a: 1 / 0)
+    monkeypatch.setattr("ganvas.training.run.initialize_state", lambda *a: 1 / 0)
     failing(capsys, ["train", "vae", "digits", *TINY], 1, r"failed with ZeroDivisionError: .* \(--debug shows where\)")
     with pytest.raises(ZeroDivisionError):
         main(["--debug", "train", "vae", "digits", *TINY])

@@ -252,21 +252,25 @@ def game_charts(lines: Sequence[dict[str, Any]]) -> list[Image.Image]:
         for name in dict.fromkeys(n for line in lines for n in line.get("game", {}))
     }
     drawn: list[tuple[dict[str, Series], str, dict[str, Any]]] = [
-        ({"W": log_series(lines, "wasserstein")}, "Wasserstein distance, as D has it", {"seen": (0.0,)}),
-        ({"JS": log_series(lines, "jensen_shannon")}, "Jensen-Shannon divergence, as D has it", {"seen": (0.0,)}),
-        ({"diversity": game.get("diversity", [])}, "diversity of samples; 1: the data's", {"seen": (0.0, 1.0)}),
+        ({"W": log_series(lines, "wasserstein")}, "Wasserstein distance, as D has it", {"shown_values": (0.0,)}),
+        (
+            {"JS": log_series(lines, "jensen_shannon")},
+            "Jensen-Shannon divergence, as D has it",
+            {"shown_values": (0.0,)},
+        ),
+        ({"diversity": game.get("diversity", [])}, "diversity of samples; 1: the data's", {"shown_values": (0.0, 1.0)}),
         (
             {"real": game.get("accuracy_real", []), "fake": game.get("accuracy_fake", [])},
             "D's accuracy",
-            {"seen": (0.0, 1.0)},
+            {"shown_values": (0.0, 1.0)},
         ),
         (
             {"gap": [] if "wasserstein" in lines[-1] else game.get("gap", [])},
             "gap: D(real) - D(fake)",
-            {"seen": (0.0,)},
+            {"shown_values": (0.0,)},
         ),
         *domain_series(game),
-        ({"slope": game.get("slope", [])}, "slope: norm of D's gradient by x", {"seen": (0.0,)}),
+        ({"slope": game.get("slope", [])}, "slope: norm of D's gradient by x", {"shown_values": (0.0,)}),
         (
             {name.removeprefix("gradient_"): game[name] for name in game if name.startswith("gradient_")},
             "norm of the last move's gradient",
@@ -290,6 +294,6 @@ def domain_series(game: dict[str, Series]) -> list[tuple[dict[str, Series], str,
         "moved": ("change of the input; 1: what separates the domains", (0.0, 1.0)),
     }  # fmt: skip
     return [
-        ({domain: game.get(f"{name}_{domain}", []) for domain in "AB"}, title, {"seen": seen})
+        ({domain: game.get(f"{name}_{domain}", []) for domain in "AB"}, title, {"shown_values": seen})
         for name, (title, seen) in titles.items()
     ]
