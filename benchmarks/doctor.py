@@ -37,7 +37,7 @@ GAME: dict[str, Any] = {"width": 64, "latent": 16}
 RING: dict[str, Any] = {"width": 64, "latent": 4}
 CONV: dict[str, Any] = {"width": 8, "latent": 16}
 PAIR: dict[str, Any] = {"width": 64, "net": "mlp"}
-FAST: dict[str, Any] = {"width": 64, "latent": 16, "lr": 1e-4, "lr_d": 2e-3, "k": 3}
+FAST: dict[str, Any] = {"width": 64, "latent": 16, "lr": 1e-4, "lr_d": 2e-3, "n_critic": 3}
 """a game whose D learns twenty times as fast as G, and three times as often"""
 UNSEEN = 100
 """the first of the seeds that no limit was set by"""
@@ -200,7 +200,7 @@ def measured(folder: Path, data: str) -> dict[str, float]:
     """
     if "+" in data:
         return of_pair(folder, data)
-    trained, known, test = ganvas.load(folder), source(data).some(5000, 0), source(data, "test")
+    trained, known, test = ganvas.load(folder), source(data).sample(5000, 0), source(data, "test")
     found = {}
     if isinstance(trained.model, EncoderModel):
         x = test.x[:1000].float()

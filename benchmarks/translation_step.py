@@ -142,14 +142,14 @@ def main() -> None:
     pair = make_pair([load("emoji", view), load("emoji-flat", view)])
     model = ganvas.CycleGAN(width=words.width, blocks=words.blocks)
     still = ganvas.CycleGAN(width=words.width, blocks=words.blocks, enlarge=1, flip=False)
-    loader = DataLoader(Pictures(pair.a, pair.b), words.batch, shuffle=True, drop_last=True)
+    loader = DataLoader(Pictures(pair.a, pair.b), words.batch_size, shuffle=True, drop_last=True)
     kept = list(itertools.islice(loader, 50))
     works = {
-        "ours": ours(model, pair, words.batch), "theirs": tutorial(loader, model, pair),
-        "our step": ours(still, pair, words.batch), "their step": tutorial(kept, model, pair),
+        "ours": ours(model, pair, words.batch_size), "theirs": tutorial(loader, model, pair),
+        "our step": ours(still, pair, words.batch_size), "their step": tutorial(kept, model, pair),
     }  # fmt: skip
     t = in_turns(works, words.steps, words.rounds)
-    print(f"{words.size} pixels, batch {words.batch}, width {words.width}, {words.blocks} blocks, "
+    print(f"{words.size} pixels, batch {words.batch_size}, width {words.width}, {words.blocks} blocks, "
           f"{words.threads} threads, torch {torch.__version__}")  # fmt: skip
     print(f"{'':<24}{'ours':>10}{'tutorial':>10}{'ratio':>8}")
     for name, mine, other in (("step with data, ms", "ours", "theirs"), ("step without, ms", "our step", "their step")):

@@ -152,7 +152,7 @@ def test_both_halves_of_a_move_are_differentiated(model: Translator) -> None:
             weights = [p for net in move.networks for p in net.parameters()]
             expected = torch.autograd.grad(move.loss, weights, retain_graph=True)
             apply_move(move, torch.optim.SGD(weights, lr=0.0))
-            assert move.halves is not None
+            assert move.independent_losses is not None
             seen.extend((p.grad, g) for p, g in zip(weights, expected, strict=True))  # type: ignore[misc]
             yield move
 

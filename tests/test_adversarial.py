@@ -354,13 +354,13 @@ def test_what_makes_sense_is_not_refused(gan: Adversarial, images: Dataset) -> N
 
 def test_batches_too_small_for_batch_norm_or_packing_are_refused() -> None:
     image, vector = (3, 8, 8), (4,)
-    with pytest.raises(UserError, match="batch=8 cannot be packed by pack=3: give a multiple of it"):
+    with pytest.raises(UserError, match="batch_size=8 cannot be packed by pack=3: give a multiple of it"):
         GAN(pack=3).validate_batch_size(8, vector)
     for gan, shape, batch in (
         (DCGAN(), image, 1), (GAN(norm_d="batch"), vector, 1), (GAN(norm="batch"), vector, 1),
         (DCGAN(pack=4), image, 4), (WGANGP(), image, 1),
     ):  # fmt: skip
-        with pytest.raises(UserError, match=f"batch={batch} is too small for batch norm: give more, or norm=none"):
+        with pytest.raises(UserError, match=f"batch_size={batch} is too small for batch norm: give more, or norm=none"):
             gan.validate_batch_size(batch, shape)
     for gan, shape, batch in (
         (GAN(), vector, 1), (GAN(), image, 1), (R3GAN(), image, 1), (DCGAN(norm="layer", norm_d="none"), image, 1),

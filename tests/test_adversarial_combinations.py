@@ -28,7 +28,7 @@ def drawn(random: Random) -> tuple[type[Adversarial], dict[str, Any], tuple[int,
     fields: dict[str, Any] = {
         "width": random.choice((2, 3, 8)), "latent": random.choice((1, 4)), "norm": random.choice(norms),
         "norm_d": random.choice(norms), "prior": random.choice(("normal", "uniform")),
-        "k": random.choice((1, 2)), "pack": random.choice((1, 1, 1, 2, 3)), "top_k": random.choice((1.0, 1.0, 0.5)),
+        "n_critic": random.choice((1, 2)), "pack": random.choice((1, 1, 1, 2, 3)), "top_k": random.choice((1.0, 1.0, 0.5)),
         "spectral_norm": random.random() < 0.25,
     }  # fmt: skip
     if random.random() < 0.3:
@@ -38,11 +38,11 @@ def drawn(random: Random) -> tuple[type[Adversarial], dict[str, Any], tuple[int,
     bounds = {"gp": 10.0, "r1": 1.0, "r2": 1.0, "weight_clip": 0.01}
     fields |= {name: value for name, value in bounds.items() if random.random() < 0.2}
     if fields.keys() & {"gp", "r1", "r2"}:
-        fields["lazy"] = random.choice((1, 2))
+        fields["penalty_interval"] = random.choice((1, 2))
     if cls is WGAN:
-        fields["k_first"] = random.choice((1, 3))
+        fields["initial_critic_steps"] = random.choice((1, 3))
     if cls is CGAN:
-        fields["condition"] = random.choice(("concatenation", "projection"))
+        fields["conditioning"] = random.choice(("concatenation", "projection"))
     if cls not in (GAN, DCGAN):
         fields["net"] = random.choice(("auto", "auto", "conv", "mlp"))
     sizes = (8, 9, 13, 16, 32, 64, 128)
@@ -70,7 +70,7 @@ def outcome(seed: int) -> str:
     """ "trained", or the sentence with which the combination was refused."""
     random = Random(seed)
     cls, fields, shape, options = drawn(random)
-    data = examples(shape, max(8, options["batch"] + random.randrange(5)), random.random() < 0.8)
+    data = examples(shape, max(8, options["batch_size"] + random.randrange(5)), random.random() < 0.8)
     folder = Path(f"run-{seed}")
     try:
         ganvas.train(

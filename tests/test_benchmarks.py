@@ -91,7 +91,7 @@ def test_modes() -> None:
 
 def test_distances_of_a_critic(mnist: str, monkeypatch: pytest.MonkeyPatch) -> None:
     module = importlib.import_module("wasserstein")
-    monkeypatch.setattr(module, "DEFAULT_SAMPLES", 64)
+    monkeypatch.setattr(module, "N", 64)
     monkeypatch.setattr(module, "EPOCHS", 1)
     monkeypatch.setitem(module.MODELS, "WGAN", ganvas.WGAN(net="mlp", width=8))
     assert module.run(mnist, "WGAN", 0, 2, 1, Path())["step"] == [1, 2]
@@ -99,7 +99,7 @@ def test_distances_of_a_critic(mnist: str, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_architectures(mnist: str, monkeypatch: pytest.MonkeyPatch) -> None:
     module = importlib.import_module("architectures")
-    monkeypatch.setattr(module, "DEFAULT_SAMPLES", 64)
+    monkeypatch.setattr(module, "N", 64)
     monkeypatch.setattr(module, "EPOCHS", 1)
     for i in (0, 1):
         assert module.run(mnist, i, "WGAN-GP", 1, Path())["distance"] > 0

@@ -86,8 +86,8 @@ def test_a_step_of_a_vae_of_layers(vectors: Dataset) -> None:
 @pytest.mark.parametrize("model", [ganvas.WGAN(width=4, net="mlp"), ganvas.R3GAN(width=4, penalty_interval=4)])
 def test_a_step_is_one_late_in_the_run(model: ganvas.models._gan.Adversarial, images: Dataset) -> None:
     """Without what is due at intervals only, and the same wherever the run goes on."""
-    assert model.rounds(LATE_STEP) == model.k
-    assert LATE_STEP % model.lazy or model.lazy == 1
+    assert model.n_critic_steps(LATE_STEP) == model.n_critic
+    assert LATE_STEP % model.penalty_interval or model.penalty_interval == 1
     state = initialize_state(model, images.shape, 0, torch.device("cpu"))
     first = training_step_operations(model, images, TrainConfig(batch_size=8), state)
     state.step = 300

@@ -42,8 +42,8 @@ def test_mlps_are_told_labels_as_in_the_paper_and_convolutional_networks_by_proj
         return type(CGAN(latent=5, width=4, **fields).networks(shape, 3)["D"])
 
     assert kind((3, 8, 8)) is ProjectionDiscriminator
-    assert kind((3, 8, 8), net="mlp") is kind((4,)) is kind((3, 8, 8), condition="concatenation") is Conditional
-    assert kind((4,), condition="projection") is ProjectionDiscriminator
+    assert kind((3, 8, 8), net="mlp") is kind((4,)) is kind((3, 8, 8), conditioning="concatenation") is Conditional
+    assert kind((4,), conditioning="projection") is ProjectionDiscriminator
 
 
 def test_a_projection_discriminator_is_its_formula() -> None:

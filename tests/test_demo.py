@@ -17,7 +17,7 @@ from ganvas.viz import html
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The demo with small networks and few steps."""
-    small = [replace(c, model=replace(c.model, width=2), steps=10, batch=8) for c in CHAPTERS]
+    small = [replace(c, model=replace(c.model, width=2), steps=10, batch_size=8) for c in CHAPTERS]
     monkeypatch.setattr(demo_module, "CHAPTERS", small)
 
 

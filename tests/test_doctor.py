@@ -93,7 +93,7 @@ def test_a_run_that_collapses_says_so_and_its_log_shows_it(capsys: pytest.Captur
     assert said.count("warning: posterior collapse: 0 of 4") == 1
     assert "a --beta below 50" in said
     assert "active 0/4" in said
-    line = read_log(ganvas.training.run_folder.all_runs(ganvas.training.run_folder.Path("runs"))[-1])[-1]
+    line = read_log(ganvas.training.run_folder.list_runs(ganvas.training.run_folder.Path("runs"))[-1])[-1]
     assert line["codes"]["active"] == 0
     assert len(line["codes"]["kl_per_dimension"]) == 4
 

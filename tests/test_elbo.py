@@ -96,7 +96,7 @@ def losses(model: Any, encoder: nn.Module, decoder: nn.Linear, x: Tensor, n: int
 
 def bound(model: Any, encoder: nn.Module, decoder: nn.Linear, x: Tensor) -> tuple[float, float]:
     """The model's bound on log p(x), with its standard error."""
-    values = -losses(model, encoder, decoder, x, DRAWS // 20 // model.k)
+    values = -losses(model, encoder, decoder, x, DRAWS // 20 // model.latent_samples)
     return values.mean().item(), values.std().item() / 20**0.5
 
 
@@ -147,10 +147,10 @@ def test_a_diagonal_posterior_cannot_be_tight_where_a_full_one_is(decoder: nn.Li
 
 
 CASES: tuple[tuple[Any, dict[str, Any]], ...] = (
-    (VAE, {}), (VAE, {"k": 3, "beta": 2.0}), (VAE, {"free_bits": 0.01}), (VAE, {"capacity": 1.0, "warmup": 9}),
+    (VAE, {}), (VAE, {"latent_samples": 3, "beta": 2.0}), (VAE, {"free_bits": 0.01}), (VAE, {"capacity": 1.0, "warmup": 9}),
     (VAE, {"sigma": "optimal"}), (VAE, {"sigma": "learned"}), (VAE, {"likelihood": "continuous-bernoulli"}),
-    (VAE, {"geco": 0.3}), (VAE, {"prior": "vamp", "pseudo_inputs": 3}), (IWAE, {"k": 4}),
-    (IWAE, {"k": 3, "prior": "vamp", "pseudo_inputs": 3}), (BetaTCVAE, {}), (LadderVAE, {"levels": (2, 2)}),
+    (VAE, {"geco": 0.3}), (VAE, {"prior": "vamp", "pseudo_inputs": 3}), (IWAE, {"latent_samples": 4}),
+    (IWAE, {"latent_samples": 3, "prior": "vamp", "pseudo_inputs": 3}), (BetaTCVAE, {}), (LadderVAE, {"latents": (2, 2)}),
 )  # fmt: skip
 
 

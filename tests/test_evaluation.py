@@ -283,7 +283,7 @@ def test_an_autoencoder_has_reconstructions_only(images: Dataset) -> None:
 def test_what_cannot_be_evaluated(vae: ganvas.Trained, images: Dataset) -> None:
     with pytest.raises(UserError, match=r"no metric 'elb'\. Did you mean \"elbo\""):
         ganvas.evaluate(vae, BITS, metrics=("elb",))
-    with pytest.raises(UserError, match="k=0: give 1 or more"):
+    with pytest.raises(UserError, match="importance_samples=0: give 1 or more"):
         ganvas.evaluate(vae, BITS, importance_samples=0)
     with pytest.raises(UserError, match="has examples of 3x12x10"):
         ganvas.evaluate(vae, images)

@@ -10,18 +10,18 @@ BEFORE = """
 import numpy as np, torch, ganvas
 torch.set_num_threads(1)
 x = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3), dtype=np.uint8)
-ganvas.train(ganvas.VAE(width=4, latent=5), x, steps=1, batch=8, folder="runs/faces", quiet=True)
-ganvas.train(ganvas.CGAN(width=4), "x.npz", steps=1, batch=8, folder="runs/classes", quiet=True)
+ganvas.train(ganvas.VAE(width=4, latent=5), x, steps=1, batch_size=8, folder="runs/faces", quiet=True)
+ganvas.train(ganvas.CGAN(width=4), "x.npz", steps=1, batch_size=8, folder="runs/classes", quiet=True)
 ganvas.train(ganvas.CycleGAN(width=4, blocks=1), (x, x[:30]), steps=1, folder="runs/painted", quiet=True)
 """
 AFTER = """
 run = ganvas.load("runs/classes")
-z, y = run.noise(4, torch.Generator().manual_seed(0)), torch.arange(4) % 2
+z, y = run.sample_prior(4, torch.Generator().manual_seed(0)), torch.arange(4) % 2
 labelled = torch.export.export(Decoder(run).eval(), (z, y), dynamic_shapes=({0: n}, ({0: n},)))
 for name, program in (("runs/faces", torch.export.load("decoder.pt2")), ("runs/classes", labelled)):
     run = ganvas.load(name)
     for many in (1, 7):
-        z, y = run.noise(many, torch.Generator().manual_seed(1)), torch.arange(many) % 2
+        z, y = run.sample_prior(many, torch.Generator().manual_seed(1)), torch.arange(many) % 2
         given = (z, y) if run.model.labelled else (z,)
         off = 255 * program.module()(*given) - run.decode(z, y).x
         assert off.abs().max() < 0.51, name

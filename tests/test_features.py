@@ -83,7 +83,7 @@ def blurred(x: torch.Tensor, side: int) -> torch.Tensor:
 def test_features_do_not_depend_on_the_size_of_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     space = make_feature_space("random-conv-v2", (3, 12, 10))
     whole = space(IMAGES)
-    torch.testing.assert_close(replace(space, at_once=3)(IMAGES), whole, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(replace(space, max_batch_size=3)(IMAGES), whole, rtol=1e-5, atol=1e-5)
     monkeypatch.setattr("ganvas.metrics.features.base.MAX_BATCH_SIZE", 2)
     torch.testing.assert_close(space(IMAGES), whole, rtol=1e-5, atol=1e-5)
 

@@ -17,10 +17,10 @@ WRONG: list[tuple[Callable[[], Any], str]] = [
     (lambda: ganvas.VAE(3), "VAE takes 3 by name, as in lr=..., betas=..."),  # type: ignore[misc]
     (lambda: ganvas.VAE(sigma="x"), "`sigma` must be a number or 'learned' or 'optimal', not 'x'"),  # type: ignore[arg-type]
     (lambda: ganvas.VAE(betas=0.5), "`betas` must be several values, not 0.5"),  # type: ignore[arg-type]
-    (lambda: ganvas.LadderVAE(latents=()), "`levels` needs 1 value or more, not ()"),
+    (lambda: ganvas.LadderVAE(latents=()), "`latents` needs 1 value or more, not ()"),
     (lambda: ganvas.TrainConfig(steps=1.5), "`steps` must be a whole number, not 1.5"),  # type: ignore[arg-type]
     (lambda: ganvas.TrainConfig(balanced="so"), "`balanced` must be true or false, not 'so'"),  # type: ignore[arg-type]
-    (lambda: ganvas.DataOptions(splt="test"), "View has no 'splt'. Did you mean \"split\"?"),  # type: ignore[call-arg]
+    (lambda: ganvas.DataOptions(splt="test"), "DataOptions has no 'splt'. Did you mean \"split\"?"),  # type: ignore[call-arg]
     (lambda: ganvas.train(ganvas.VAE(), "ring", epoch=3), "train has no option 'epoch'. Did you mean \"epochs\"?"),
     (lambda: ganvas.train(ganvas.VAE(), "ring", latent=3), "train has no option 'latent'. VAE has: VAE(latent=...)."),
     (lambda: ganvas.train(ganvas.VAE(), "ring", steps=-3), "`steps` must be greater than 0, not -3"),
@@ -42,7 +42,7 @@ def test_values_that_do_not_fit(call: Callable[[], Any], sentence: str) -> None:
     ("sentence", "said"),
     [
         ("steps=10 and epochs=2: choose", "--steps 10 and --epochs 2: choose"),
-        ("use norm_d=layer, or `clip`.", "use --norm-d layer, or --weight-clip."),
+        ("use norm_d=layer, or `weight_clip`.", "use --norm-d layer, or --weight-clip."),
         ("train it with conditional=true, or flip=false", "train it with --conditional, or --no-flip"),
         ("betas=0.5,0.9: give 0 first", "--betas 0.5,0.9: give 0 first"),
         ("n=0: give 1 or more", "-n 0: give 1 or more"),

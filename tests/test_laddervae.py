@@ -342,7 +342,7 @@ def test_the_log_shows_a_level_that_has_collapsed() -> None:
 
 def test_mistakes_are_refused(images: Dataset) -> None:
     for levels in ((), (0,), (3, -1)):
-        with pytest.raises(ValueError, match="levels"):
+        with pytest.raises(ValueError, match="latents"):
             LadderVAE(latents=levels)
     with pytest.raises(UserError, match="net=conv needs images"):
         ganvas.train(LadderVAE(net="conv"), "ring", steps=1, quiet=True)

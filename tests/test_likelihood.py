@@ -264,7 +264,7 @@ def test_an_error_in_a_thread_is_raised() -> None:
 
 
 def test_no_samples_are_refused_and_no_images_are_none() -> None:
-    with pytest.raises(UserError, match="k=0: give 1 sample an image or more"):
+    with pytest.raises(UserError, match="importance_samples=0: give 1 sample an image or more"):
         log_likelihood(binary(2), Encoder(), perceptron(), log_prior, 0)
     assert log_likelihood(binary(0), Encoder(), perceptron(), log_prior, 5, max_rows=5).shape == (0,)
 

@@ -23,7 +23,10 @@ from ganvas.training import loop
 from ganvas.training.loop import apply_move, initialize_state, train
 from tests.conftest import image_collection, learnt_by
 
-SMALL: dict[str, Any] = {"latent": 6, "width": 8, "k": 2, "levels": (4, 2), "k_first": 3, "blocks": 1, "pool": 6}
+SMALL: dict[str, Any] = {
+    "latent": 6, "width": 8, "latent_samples": 2, "n_critic": 2, "latents": (4, 2),
+    "initial_critic_steps": 3, "blocks": 1, "pool_size": 6,
+}  # fmt: skip
 CPU = torch.device("cpu")
 every_model = pytest.mark.parametrize("cls", MODELS.values(), ids=list(MODELS))
 every_generator, every_translator = (
@@ -130,7 +133,7 @@ def test_a_preview_shows_examples(cls: type[Model], kind: str) -> None:
 def test_convolutional_networks_take_images_of_any_shape(cls: type[Model], shape: tuple[int, ...]) -> None:
     model = replace(small_of(cls, "conv"), width=2)
     nets, labels = model.networks(shape, 5), labels_of(model, 2)
-    z = model.noise(2, shape, torch.Generator())
+    z = model.sample_prior(2, shape, torch.Generator())
     decoder = nets.get("decoder", nets.get("G"))
     encoder = nets.get("encoder", nets.get("D"))
     assert decoder is not None

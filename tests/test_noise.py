@@ -20,7 +20,7 @@ from tests.test_models import every_generator, small
 
 CPU = torch.device("cpu")
 VARIANTS: dict[str, Model] = {
-    f"{name}, latent {latent}": small(cls, latent=latent, levels=(latent,))
+    f"{name}, latent {latent}": small(cls, latent=latent, latents=(latent,))
     for name, cls in MODELS.items() if cls.n_domains == 1 for latent in (1, 7, 16, 100)
 } | {
     "uniform": GAN(width=4, latent=5, noise_distribution="uniform"), "spatial": VAE(width=4, latent=3, net="spatial"),

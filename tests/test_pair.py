@@ -145,11 +145,11 @@ def test_a_translator_needs_two_sources_and_others_one(images: Dataset) -> None:
         ganvas.train(CycleGAN(), images, steps=1)
     with pytest.raises(UserError, match="vae learns from one collection, not from 2"):
         ganvas.train(ganvas.VAE(), (images, images), steps=1)
-    with pytest.raises(UserError, match="identity=1 asks .* other shapes, 3x12x10 and 1x8x8"):
+    with pytest.raises(UserError, match="identity_weight=1 asks .* other shapes, 3x12x10 and 1x8x8"):
         ganvas.train(CycleGAN(identity_weight=1), (images, np.zeros((9, 8, 8), np.uint8)), steps=1)
     with pytest.raises(UserError, match="net=conv needs images"):
         ganvas.train(DiscoGAN(net="conv"), ("ring", "grid"), steps=1)
-    with pytest.raises(UserError, match="batch=32 is larger than the data: images has 9"):
+    with pytest.raises(UserError, match="batch_size=32 is larger than the data: images has 9"):
         ganvas.train(DiscoGAN(), (images, image_collection(9)), steps=1, batch_size=32)
 
 

@@ -186,8 +186,8 @@ def test_a_detached_posterior_is_the_same_one_without_gradient(name: str) -> Non
     size, layer = made(name)
     raw, z = torch.randn(2, size, requires_grad=True), torch.randn(1, 2, D)
     q = layer(raw)
-    assert torch.equal(q.detached().log_prob(z), q.log_prob(z))
-    assert not q.detached().log_prob(z).requires_grad
+    assert torch.equal(q.detach().log_prob(z), q.log_prob(z))
+    assert not q.detach().log_prob(z).requires_grad
 
 
 def test_made_is_autoregressive() -> None:
@@ -247,7 +247,7 @@ def test_the_terms_of_a_flow_are_of_the_dimensions_in_which_they_end(steps: int)
             nn.init.zeros_(p)
         nn.init.constant_(net.last.bias[3:], 60.0)
     q = layer(torch.tensor([[1.0, 2.0, 3.0, 0.1, 1.0, -2.0, 0.0, 0.0, 0.0]]))
-    mean, scale = (t.flip(1) if steps % 2 else t for t in (q.start, q.scale))
+    mean, scale = (t.flip(1) if steps % 2 else t for t in (q.base_mean, q.base_scale))
     z, log_q = q.sample(5)
     torch.testing.assert_close(log_q, Normal(mean, scale).log_prob(z).detach(), rtol=1e-4, atol=1e-4)
     net = layer.steps[0]

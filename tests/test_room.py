@@ -68,5 +68,5 @@ def test_when_it_runs_out_nevertheless(
 
 
 def test_more_samples_than_make_sense(run: Trained, images: Dataset) -> None:
-    with pytest.raises(UserError, match="k=100000000000: 1,000,000 samples an example are the most"):
+    with pytest.raises(UserError, match="importance_samples=100000000000: 1,000,000 samples an example are the most"):
         ganvas.evaluate(run, images, importance_samples=HUGE)

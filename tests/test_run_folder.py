@@ -105,7 +105,7 @@ def test_a_run_killed_before_its_first_checkpoint_becomes_the_same(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(*{"config": (runs, "go"), "weights": (record, "checkpointed")}[dies], killed)
+        patch.setattr(*{"config": (runs, "fit"), "weights": (record, "save_checkpoint")}[dies], killed)
         with pytest.raises(KeyboardInterrupt):
             begun(vectors, "killed", model)
     assert not Path("killed/state.ckpt").exists()
@@ -371,7 +371,7 @@ def test_weights_that_are_not_the_last_are_named(images: Dataset, capsys: pytest
 def test_the_best_weights_are_named_as_such(images: Dataset) -> None:
     run = begun(images, model="gan")
     trained = ganvas.load(run)
-    best = replace(trained, about=trained.metadata | {"step": 2, "samples": {}})
+    best = replace(trained, metadata=trained.metadata | {"step": 2, "samples": {}})
     assert run_folder.weights_notes(best) == [
         "weights of step 2 of 4, whose samples are the best; last.safetensors has those of step 4"
     ]

@@ -174,9 +174,9 @@ def test_no_network_is_made_that_the_weights_do_not_fill(shape: list[int], capsy
 def test_what_is_thought_of_networks_is_what_they_are(name: str) -> None:
     """Of every model: on no device its networks have the tensors that they have on one."""
     model: Any = MODELS[name]()
-    shape: Any = ((3, 32, 32), (1, 32, 32)) if model.domains == 2 else (3, 32, 32)
+    shape: Any = ((3, 32, 32), (1, 32, 32)) if model.n_domains == 2 else (3, 32, 32)
     check_networks(model, shape, 5, nn.ModuleDict(model.networks(shape, 5)).state_dict(), True, "")
-    flat: Any = ((4,), (6,)) if model.domains == 2 else (4,)
+    flat: Any = ((4,), (6,)) if model.n_domains == 2 else (4,)
     if name != "dcgan":
         check_networks(model, flat, 5, nn.ModuleDict(model.networks(flat, 5)).state_dict(), True, "")
 

@@ -31,7 +31,7 @@ X = (torch.rand(16, 1, 8, 8, generator=torch.Generator().manual_seed(0)) < 0.5).
 OPTIONS: dict[str, dict[str, Any]] = {
     "full": {"posterior": "full"}, "low-rank": {"posterior": "low-rank"}, "iaf": {"posterior": "iaf"},
     "warm-up": {"warmup": 1}, "free bits": {"free_bits": 1e-6}, "capacity": {"capacity": 3.0},
-    "geco": {"geco": 0.1}, "vamp": {"prior": "vamp", "pseudo_inputs": 4}, "k": {"k": 3},
+    "geco": {"geco": 0.1}, "vamp": {"prior": "vamp", "pseudo_inputs": 4}, "latent_samples": {"latent_samples": 3},
     "learned sigma": {"sigma": "learned"}, "optimal sigma": {"sigma": "optimal"},
     "logistic": {"likelihood": "discretized-logistic"}, "spatial": {"net": "spatial"},
     "conditional": {"conditional": True}, "dynamic": {"likelihood": "bernoulli", "binarize": "dynamic"},
@@ -59,7 +59,7 @@ def test_no_term_is_computed_without_a_gradient(fields: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("field", "values"),
     [
-        ("beta", (1.0, 2.0)), ("k", (1, 2)), ("warmup", (0, 10)), ("free_bits", (0.0, 5.0)), ("capacity", (None, 9.0)),
+        ("beta", (1.0, 2.0)), ("latent_samples", (1, 2)), ("warmup", (0, 10)), ("free_bits", (0.0, 5.0)), ("capacity", (None, 9.0)),
         ("geco", (None, 0.2)), ("sigma", (0.4, 0.2)), ("sigma", (0.4, "optimal")), ("sigma", (0.4, "learned")),
         ("posterior", ("diagonal", "full")), ("posterior", ("diagonal", "low-rank")),
         ("posterior", ("diagonal", "iaf")),
@@ -211,7 +211,7 @@ def test_a_model_with_every_option_is_saved_whole(images: Dataset) -> None:
 def test_a_step_counter_or_a_multiplier_is_not_lost_at_resume(images: Dataset) -> None:
     """Warm-up is a function of the step; GECO's multiplier and an optimal sigma are in the checkpoint."""
     for fields in (
-        {"warmup": 30, "cycle": 40},
+        {"warmup": 30, "warmup_cycle": 40},
         {"geco": 0.1},
         {"sigma": "optimal"},
         {"prior": "vamp", "pseudo_inputs": 3},

@@ -67,7 +67,7 @@ def test_vectors_of_which_nothing_is_known_are_not_scaled(vectors: Dataset) -> N
 
 
 def test_a_batch_larger_than_the_data_is_refused(counted: Dataset) -> None:
-    with pytest.raises(UserError, match="batch=31 is larger than the data: counted has 30; give 30 or less"):
+    with pytest.raises(UserError, match="batch_size=31 is larger than the data: counted has 30; give 30 or less"):
         Stream(counted, batch=31, seed=0)
-    with pytest.raises(UserError, match="batch=32"):
+    with pytest.raises(UserError, match="batch_size=32"):
         Stream(counted, batch=16, seed=0, ranks=2)

@@ -321,7 +321,9 @@ def test_the_usual_batch_is_no_larger_than_the_data(vectors: Dataset, capsys: py
     assert "has 20 examples, so batches have as many, and not 64" in capsys.readouterr().err
     assert json.loads(Path("run", "config.json").read_text())["plan"]["batch_size"] == 20
     for batch in (21, 63, 64, 65):
-        with pytest.raises(UserError, match=f"batch={batch} is larger than the data: vectors has 20; give 20 or less"):
+        with pytest.raises(
+            UserError, match=f"batch_size={batch} is larger than the data: vectors has 20; give 20 or less"
+        ):
             ganvas.train(model, few, steps=2, batch_size=batch)
     assert ganvas.train(model, few, steps=2, batch_size=None, quiet=True).metadata["step"] == 2
 

@@ -27,7 +27,7 @@ from tests.conftest import as_pair, image_collection
 from tests.test_models import every_translator, small
 
 CPU = torch.device("cpu")
-STILL: dict[str, Any] = {"enlarge": 1, "flip": False, "pool": 0}
+STILL: dict[str, Any] = {"enlarge": 1, "flip": False, "pool_size": 0}
 """a CycleGAN without anything random"""
 
 
@@ -122,14 +122,18 @@ def test_discogans_step_is_the_papers(recon: str) -> None:
     assert set(translators.networks) == {net for name, net in nets.items() if name[0] == "G"}
 
 
-@pytest.mark.parametrize("name", ["cycle", "identity", "constancy", "features"])
+@pytest.mark.parametrize(
+    "name", ["cycle_weight", "identity_weight", "reconstruction_weight", "feature_matching_weight"]
+)
 def test_every_weight_moves_the_loss(name: str) -> None:
-    cls, own = (CycleGAN, STILL | {"blocks": 1}) if name in ("cycle", "identity") else (DiscoGAN, {})
+    cls, own = (CycleGAN, STILL | {"blocks": 1}) if name in ("cycle_weight", "identity_weight") else (DiscoGAN, {})
     nets = cls(width=4, **own).networks(((3, 12, 10), (3, 12, 10)))
 
     def term(weight: float) -> float:
         moves = moves_of(cls(width=4, **own, **{name: weight}), batch_of(), nets)
-        return next(m.terms.get(name, torch.zeros(())).item() for m in moves if "fool" in m.terms)
+        logged = {"reconstruction_weight": "constancy", "feature_matching_weight": "features"}
+        term_name = logged.get(name, name.removesuffix("_weight"))
+        return next(m.terms.get(term_name, torch.zeros(())).item() for m in moves if "fool" in m.terms)
 
     assert term(1.0) > 0
     assert term(0.0) == 0
@@ -196,7 +200,7 @@ def test_the_pool_is_part_of_the_state(images: Dataset) -> None:
 
 
 def test_the_critics_are_shown_the_pools_answer(images: Dataset) -> None:
-    model = small(CycleGAN, **STILL | {"pool": 4})
+    model = small(CycleGAN, **STILL | {"pool_size": 4})
     nets = model.networks(as_pair(images).shape)
     shown = []
     nets["DY"].net.register_forward_pre_hook(lambda module, inputs: shown.append(inputs[0]))
@@ -337,7 +341,7 @@ def test_augmentation_is_for_training_alone(images: Dataset) -> None:
 
 
 def test_there_is_no_way_back_where_none_was_learnt(images: Dataset) -> None:
-    run = ganvas.train(small(DiscoGAN, recon="none"), as_pair(images).datasets, steps=2, batch_size=4, quiet=True)
+    run = ganvas.train(small(DiscoGAN, reconstruct="none"), as_pair(images).datasets, steps=2, batch_size=4, quiet=True)
     with pytest.raises(UserError, match="this discogan translates to B, not to 'A'"):
         run.model.translate(torch.zeros(1, 3, 12, 10), "A", **run.nets)
     assert set(run.nets) == {"GAB"}

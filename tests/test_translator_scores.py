@@ -158,7 +158,7 @@ def test_few_examples_have_the_numbers_that_they_can_have() -> None:
 
 def test_metrics_are_those_asked_for() -> None:
     run, (a, b) = of_size(negatives()), (drawings(), negative(drawings(60, 1)))
-    v = measured(run, a, b, metrics=("prdc", "fid"), few=True, features="random-conv-v2")
+    v = measured(run, a, b, metrics=("prdc", "fid"), allow_few=True, features="random-conv-v2")
     names = {name.split(":")[0] for name in v["to B"]}
     assert {"precision", "coverage", "fid", "distance"} <= names
     assert list(v["to B"]["left_out"]) == ["fid_infinity"]
@@ -167,7 +167,7 @@ def test_metrics_are_those_asked_for() -> None:
     for options, words in (
         ({"metrics": ("elbo",)}, "elbo cannot be measured of this cyclegan: it has kid, fid"),
         ({"prior": "best"}, "this cyclegan translates, and has no use for prior: leave out prior"),
-        ({"k": 500, "draws": 3}, "no use for k and draws"),
+        ({"importance_samples": 500, "draws": 3}, "no use for draws and importance_samples"),
         ({"few": True}, "few is about the Frechet distance, which is not measured"),
         ({"metrics": ("kid",), "n": 12}, "kid needs at least 20 examples of each"),
     ):

@@ -69,7 +69,7 @@ def test_the_warm_up_is_linear_and_then_over() -> None:
 
 
 def test_the_cyclical_warm_up_begins_again() -> None:
-    cyclical = replace(BASE, warmup=10, cycle=20)
+    cyclical = replace(BASE, warmup=10, warmup_cycle=20)
     weights = [cyclical.warmup_factor(done) for done in (0, 5, 10, 19, 20, 25, 39, 40)]
     assert weights == pytest.approx([0, 0.5, 1, 1, 0, 0.5, 1, 0])
 
@@ -126,7 +126,7 @@ def test_geco_holds_the_error_that_was_asked_for() -> None:
     trained = ganvas.train(
         VAE(latent=6, width=32, geco=0.1, lr=3e-3), x.numpy(), steps=1200, batch_size=100, ema_decay=0.9, quiet=True
     )
-    codes = trained.encode_with(trained.model.draw_codes, trained.load_preprocessed(x))
+    codes = trained.encode_with(trained.model.sample_posterior, trained.load_preprocessed(x))
     error = (trained.decode(codes).x - x).square().mean().sqrt().item()
     assert error == pytest.approx(0.1, rel=0.25)
 
@@ -140,7 +140,7 @@ def test_geco_holds_the_error_that_was_asked_for() -> None:
         ({"geco": 0.1, "likelihood": "continuous-bernoulli"}, "geco is the sigma of a gaussian"),
         ({"posterior": "full", "latent": 60000}, "needs their square in numbers: use low-rank"),
         ({"free_bits": 0.1, "prior": "vamp"}, "free_bits needs the KL a dimension"),
-        ({"cycle": 10}, "cycle=10 repeats a warm-up: give warmup"),
+        ({"warmup_cycle": 10}, "warmup_cycle=10 repeats a warm-up: give warmup"),
         ({"posterior": "iaf", "prior": "vamp"}, "prior=vamp does not go with posterior=iaf"),
         ({"net": "spatial", "posterior": "full"}, "too many for net=spatial"),
     ],
@@ -151,7 +151,7 @@ def test_options_that_do_not_go_together_are_refused(fields: Any, sentence: str,
 
 
 def test_k_samples_mean_k_rows_for_the_decoder() -> None:
-    for model in (replace(BASE, k=7), IWAE(latent=4, width=4, likelihood="bernoulli", latent_samples=7)):
+    for model in (replace(BASE, latent_samples=7), IWAE(latent=4, width=4, likelihood="bernoulli", latent_samples=7)):
         nets = model.networks(SHAPE)
         rows: list[int] = []
         nets["decoder"].register_forward_hook(lambda module, inputs, output, rows=rows: rows.append(len(inputs[0])))
@@ -163,7 +163,7 @@ def test_k_samples_mean_k_rows_for_the_decoder() -> None:
 
 
 def test_each_code_of_an_example_is_decoded_with_its_own_label() -> None:
-    model = replace(BASE, k=3, conditional=True)
+    model = replace(BASE, latent_samples=3, conditional=True)
     nets = model.networks(SHAPE, 8)
     given: list[Tensor] = []
     nets["decoder"].register_forward_hook(lambda module, inputs, output: given.append(inputs[1]))
