@@ -27,8 +27,9 @@ def drawn(random: Random) -> tuple[type[Adversarial], dict[str, Any], tuple[int,
     norms = ("auto", "auto", "batch", "layer", "none")
     fields: dict[str, Any] = {
         "width": random.choice((2, 3, 8)), "latent": random.choice((1, 4)), "norm": random.choice(norms),
-        "norm_d": random.choice(norms), "prior": random.choice(("normal", "uniform")),
-        "n_critic": random.choice((1, 2)), "pack": random.choice((1, 1, 1, 2, 3)), "top_k": random.choice((1.0, 1.0, 0.5)),
+        "norm_d": random.choice(norms), "noise_distribution": random.choice(("normal", "uniform")),
+        "n_critic": random.choice((1, 2)), "pack": random.choice((1, 1, 1, 2, 3)), "top_k": random.choice((1.0, 1.0,
+        0.5)),
         "spectral_norm": random.random() < 0.25,
     }  # fmt: skip
     if random.random() < 0.3:

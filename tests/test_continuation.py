@@ -82,7 +82,10 @@ def test_options_that_may_change_and_those_that_may_not(capsys: pytest.CaptureFi
     text = said(
         capsys, 0, "resume", "run", "--steps", "12", "--lr", "1e-4", "--batch-size", "6", "--checkpoint-every", "2"
     )
-    assert "from step 8 on with lr 0.0001 in place of 0.001, batch 6 in place of 4, every 2 in place of 4" in text
+    assert (
+        "from step 8 on with lr 0.0001 in place of 0.001, batch_size 6 in place of 4, checkpoint_every 2 in place of 4"
+        in text
+    )
     now = config()
     assert (now["fields"]["lr"], now["plan"]["batch_size"], now["plan"]["checkpoint_every"]) == (1e-4, 6, 2)
     assert now["changed"] == [

@@ -70,7 +70,7 @@ def split(monkeypatch: pytest.MonkeyPatch) -> None:
     """The run's own data, with a test split."""
     on = EvaluationData(TEST, TRAIN, "test")
     for module in (compare, evaluation):
-        monkeypatch.setattr(module, "evaluate_translator", lambda *_: on)
+        monkeypatch.setattr(module, "load_evaluation_data", lambda *_: on)
 
 
 def numbers(runs: list[Trained], space: str) -> dict[str, Any]:

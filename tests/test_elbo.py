@@ -147,10 +147,12 @@ def test_a_diagonal_posterior_cannot_be_tight_where_a_full_one_is(decoder: nn.Li
 
 
 CASES: tuple[tuple[Any, dict[str, Any]], ...] = (
-    (VAE, {}), (VAE, {"latent_samples": 3, "beta": 2.0}), (VAE, {"free_bits": 0.01}), (VAE, {"capacity": 1.0, "warmup": 9}),
+    (VAE, {}), (VAE, {"latent_samples": 3, "beta": 2.0}), (VAE, {"free_bits": 0.01}), (VAE,
+    {"capacity": 1.0, "warmup": 9}),
     (VAE, {"sigma": "optimal"}), (VAE, {"sigma": "learned"}), (VAE, {"likelihood": "continuous-bernoulli"}),
     (VAE, {"geco": 0.3}), (VAE, {"prior": "vamp", "pseudo_inputs": 3}), (IWAE, {"latent_samples": 4}),
-    (IWAE, {"latent_samples": 3, "prior": "vamp", "pseudo_inputs": 3}), (BetaTCVAE, {}), (LadderVAE, {"latents": (2, 2)}),
+    (IWAE, {"latent_samples": 3, "prior": "vamp", "pseudo_inputs": 3}), (BetaTCVAE, {}), (LadderVAE,
+    {"latents": (2, 2)}),
 )  # fmt: skip
 
 

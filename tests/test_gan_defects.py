@@ -148,7 +148,7 @@ def turns(gan: Adversarial, data: Dataset, done: int) -> int:
 
 def test_the_number_of_the_discriminators_turns_is_not_ignored(vectors: Dataset) -> None:
     for cls in (GAN, WGANGP, R3GAN):
-        assert [turns(cls(k=k, width=4), vectors, 7) for k in (1, 3)] == [1, 3]
+        assert [turns(cls(n_critic=k, width=4), vectors, 7) for k in (1, 3)] == [1, 3]
     assert turns(GAN(width=4), vectors, 0) == 1
     assert turns(WGANGP(width=4), vectors, 0) == 5
 

@@ -115,7 +115,7 @@ def test_colour_is_seen_by_a_trained_network_where_the_budget_pays_for_it(
     if LITE0_32.find():
         assert seen(10**12) == (LITE0_32.name, [f"samples are measured on {LITE0_32.name}"])
         lines = [{"samples": {"metric": f"kid:{make_feature_space(LITE0_32.name, images.shape).tag}"}}]
-        assert seen(10**5, lines=lines) == (LITE0_32.name, []), "a run goes on with what it began with"
+        assert seen(10**5, log_lines=lines) == (LITE0_32.name, []), "a run goes on with what it began with"
     monkeypatch.setattr("ganvas.metrics.features.LITE0.__class__.find", lambda self: None)
     name, (told,) = seen(10**12)
     assert name == cheaper

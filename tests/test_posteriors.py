@@ -254,7 +254,9 @@ def test_the_terms_of_a_flow_are_of_the_dimensions_in_which_they_end(steps: int)
     nn.init.constant_(
         net.last.bias[3:4], 0.0
     )  # the first gate half closed: its logarithm belongs to the last dimension
-    open_, closed = (logs.detach()[0, 0] for logs in (log_q, layer(torch.zeros(1, 9)).onward(torch.zeros(1, 1, 3))[1]))
+    open_, closed = (
+        logs.detach()[0, 0] for logs in (log_q, layer(torch.zeros(1, 9)).transform(torch.zeros(1, 1, 3))[1])
+    )
     assert open_.shape == closed.shape == (3,)
     where = 2 if steps % 2 else 0
     assert closed[where] < -0.1

@@ -59,7 +59,8 @@ def test_no_term_is_computed_without_a_gradient(fields: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("field", "values"),
     [
-        ("beta", (1.0, 2.0)), ("latent_samples", (1, 2)), ("warmup", (0, 10)), ("free_bits", (0.0, 5.0)), ("capacity", (None, 9.0)),
+        ("beta", (1.0, 2.0)), ("latent_samples", (1, 2)), ("warmup", (0, 10)), ("free_bits", (0.0, 5.0)), ("capacity",
+        (None, 9.0)),
         ("geco", (None, 0.2)), ("sigma", (0.4, 0.2)), ("sigma", (0.4, "optimal")), ("sigma", (0.4, "learned")),
         ("posterior", ("diagonal", "full")), ("posterior", ("diagonal", "low-rank")),
         ("posterior", ("diagonal", "iaf")),

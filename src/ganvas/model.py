@@ -240,7 +240,7 @@ def optional_state_keys(networks: Mapping[str, nn.Module]) -> set[str]:
     return {
         f"{network}.{path}{'.' * bool(path)}{name}"
         for network, net in networks.items() for path, module in net.named_modules()
-        for name in getattr(module, "optional_state_keys", ())
+        for name in getattr(module, "optional_state", ())
     }  # fmt: skip
 
 

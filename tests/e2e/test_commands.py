@@ -155,7 +155,7 @@ def test_a_second_run_of_the_day_gets_a_folder_of_its_own(folder: Path, capsys: 
 
 
 def test_options_from_a_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    Path("run.yaml").write_text("latent: 5\nwidth: 6\nsteps: 4\nbatch: 3\nquiet: true\n")
+    Path("run.yaml").write_text("latent: 5\nwidth: 6\nsteps: 4\nbatch-size: 3\nquiet: true\n")
     run = said(capsys, "train", "vae", str(folder), "--config", "run.yaml", "--latent", "7")
     config = json.loads((Path(run) / "config.json").read_text())
     assert (config["fields"]["latent"], config["fields"]["width"], config["plan"]["steps"]) == (7, 6, 4)

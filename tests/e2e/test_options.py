@@ -142,9 +142,19 @@ def test_options_arrive(name: str, asked: dict[str, Any], images: Dataset) -> No
 
 def test_the_rest_of_train_arrives(asked: dict[str, Any]) -> None:
     assert main(["train", "vae", "A", "--runs-dir", "elsewhere", "--folder", "here", "--quiet"]) == 0
-    assert (asked["data"], asked["out"], asked["folder"], asked["quiet"]) == ("A", Path("elsewhere"), Path("here"), 1)
+    assert (asked["data"], asked["runs_dir"], asked["folder"], asked["quiet"]) == (
+        "A",
+        Path("elsewhere"),
+        Path("here"),
+        1,
+    )
     assert main(["train", "discogan", "A", "B"]) == 0
-    assert (asked["data"], asked["out"], asked["folder"], asked["quiet"]) == (("A", "B"), Path("runs"), None, False)
+    assert (asked["data"], asked["runs_dir"], asked["folder"], asked["quiet"]) == (
+        ("A", "B"),
+        Path("runs"),
+        None,
+        False,
+    )
 
 
 @pytest.mark.parametrize("words", [["0.5", "0.9"], ["0.5,0.9"], ["=0.5,0.9"]])
@@ -152,7 +162,7 @@ def test_two_numbers_in_one_word(words: list[str], asked: dict[str, Any]) -> Non
     first, *rest = words
     option = ["--betas" + first] if first[0] == "=" else ["--betas", first]
     assert main(["train", "vae", "A", *option, *rest, "--lr-milestones", "0.5,0.8"]) == 0
-    assert (asked["model"].betas, asked["milestones"]) == ((0.5, 0.9), (0.5, 0.8))
+    assert (asked["model"].betas, asked["lr_milestones"]) == ((0.5, 0.9), (0.5, 0.8))
 
 
 def test_what_is_typed_comes_before_what_stands_in_a_file(asked: dict[str, Any]) -> None:

@@ -132,11 +132,11 @@ def calls(command: str, words: list[str], monkeypatch: pytest.MonkeyPatch) -> li
     with monkeypatch.context() as patch:
         for name, value in list(vars(module).items()):
             if inspect.isfunction(value) and value.__module__.startswith("ganvas") and name != itself:
-                patch.setattr(module, name, deliver if name == "deliver" else stand_in(world, name, value))
+                patch.setattr(module, name, deliver if name == "save_examples" else stand_in(world, name, value))
             elif inspect.ismodule(value) and value.__name__.startswith("ganvas."):
                 inside = {key: stand_in(world, key, f) for key, f in vars(value).items() if inspect.isfunction(f)}
                 patch.setattr(module, name, SimpleNamespace(**vars(value) | inside))
-            elif name in ("Bar", "Examples", "Table", "Console"):
+            elif name in ("ProgressBar", "Examples", "Table", "Console"):
                 patch.setattr(module, name, MagicMock())
                 world.attach_mock(getattr(module, name), name)
         patch.setattr(cli, "explain_error", raised)

@@ -67,6 +67,8 @@ def token_reader(hint: Any) -> Callable[[Token], Token]:
 def refuse_old_names(app: App, tokens: Sequence[str]) -> None:
     """UserError for an option that has another name now."""
     *_, command = app.parse_commands(tokens)[1]
+    if command.default_command is None:  # a group of commands, or a command that does not exist
+        return
     known = {
         name[2:]
         for argument in command.assemble_argument_collection(parse_docstring=False)

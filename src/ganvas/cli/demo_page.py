@@ -67,7 +67,9 @@ def demo(runs_dir: Path, steps_factor: float = 1.0, *, quiet: bool = False) -> P
     `length` multiplies the number of steps.  Everything is written to a new folder in `out`.
     """
     if not 0 < steps_factor < 1000:
-        raise UserError(f"length={steps_factor:g} multiplies the steps of training: give a number above 0, such as 0.1")
+        raise UserError(
+            f"steps_factor={steps_factor:g} multiplies the steps of training: give a number above 0, such as 0.1"
+        )
     folder = unused_path(runs_dir / f"{datetime.now():%Y-%m-%d}-demo")
     faces, held_out = (load("emoji", DataOptions(classes=(CLASS,), split=split)) for split in ("train", "test"))
     console, start_time = ProgressBar(quiet).console, time.monotonic()

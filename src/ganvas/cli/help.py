@@ -44,7 +44,7 @@ class HelpFormatter(DefaultFormatter):
     def visible_entries(self, all_entries: Sequence[HelpEntry]) -> Iterator[HelpEntry]:
         """The entries of options that have an effect, as they are to be shown."""
         hints = option_types(self.command) if self.command and self.command.default_command else {}
-        unused = getattr(getattr(self.command, "default_command", None), "unused_path", ())
+        unused = getattr(getattr(self.command, "default_command", None), "unused", ())
         for entry in all_entries:
             option = entry.positive_names[0][2:].replace("-", "_") if entry.positive_names else ""
             if option not in unused and not (get_origin(entry.type) is Literal and len(get_args(entry.type)) == 1):

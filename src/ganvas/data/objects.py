@@ -152,8 +152,8 @@ def table_to_array(table: Any) -> np.ndarray:
     array = np.asarray(table.to_numpy())
     if array.dtype.kind in "buif":
         return array
-    columns = list(getattr(table, "find_columns", [getattr(table, "name", "it")]))
-    kinds = [getattr(kind, "dtype", "O") for kind in np.atleast_1d(np.asarray(table.dtypes, object))]
+    columns = list(getattr(table, "columns", [getattr(table, "name", "it")]))
+    kinds = [getattr(kind, "kind", "O") for kind in np.atleast_1d(np.asarray(table.dtypes, object))]
     text = [str(column) for column, kind in zip(columns, kinds, strict=False) if kind not in "buif"]
     if text:
         raise UserError(f"the columns {', '.join(text[:10])} hold no numbers: leave them out, or give numbers for them")

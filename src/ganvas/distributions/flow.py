@@ -53,7 +53,7 @@ class MADE(nn.Module):
         self.last = MaskedLinear(width, 2 * d)
         self.set_masks()
         self.register_load_state_dict_pre_hook(add_missing_degrees)
-        self.register_load_state_dict_post_hook(lambda made, _: made.mask())
+        self.register_load_state_dict_post_hook(lambda module, _: module.set_masks())
 
     def set_masks(self) -> None:
         """Set the layers' masks, which follow from the degrees."""
