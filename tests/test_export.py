@@ -22,7 +22,7 @@ for name, program in (("runs/faces", torch.export.load("decoder.pt2")), ("runs/c
     run = ganvas.load(name)
     for many in (1, 7):
         z, y = run.sample_prior(many, torch.Generator().manual_seed(1)), torch.arange(many) % 2
-        given = (z, y) if run.model.labelled else (z,)
+        given = (z, y) if run.model.is_conditional else (z,)
         off = 255 * program.module()(*given) - run.decode(z, y).x
         assert off.abs().max() < 0.51, name
 run = ganvas.load("runs/painted")

@@ -105,7 +105,7 @@ def test_colour_is_seen_by_a_trained_network_where_the_budget_pays_for_it(
         plan = TrainConfig(batch_size=8, checkpoint_every=100)
         state = initialize_state(TINY, data.shape, 0, CPU, len(data.classes))
         measure = validation.make_evaluator(TINY, data, data, plan, state, **kept)
-        return measure.space.name, validation.metric_change_notes(kept.get("lines", ()), measure)  # type: ignore[union-attr]
+        return measure.space.name, validation.metric_change_notes(kept.get("log_lines", ()), measure)  # type: ignore[union-attr]
 
     cheaper, advice = "random-conv-v2", 'which see less than EfficientNet does: pip install "ganvas[features]"'
     small, (told,) = seen(10**5)

@@ -154,8 +154,8 @@ def test_a_log_that_is_gone_is_said(images: Dataset, capsys: pytest.CaptureFixtu
 HOLDS = """
 import subprocess, sys, time
 from pathlib import Path
-from ganvas.lock import alone
-with alone(Path(sys.argv[1]), print):
+from ganvas.io.lock import run_lock
+with run_lock(Path(sys.argv[1]), print):
     if "child" in sys.argv:
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], close_fds=False)
         print(child.pid, flush=True)

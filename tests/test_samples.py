@@ -77,12 +77,12 @@ def test_numbers_do_not_depend_on_how_much_is_computed_at_once(gan: Trained, mon
     """Chunks of the generator, of features and of distances: but for rounding, all numbers are the same."""
     first = evaluate(gan, n=60, allow_few=True)
     for name, value in (
-        ("artifact.CHUNK", 7),
-        ("features.base.MAX_BATCH_SIZE", 9),
+        ("inference.trained.MAX_EXAMPLES_PER_CHUNK", 7),
+        ("metrics.features.base.MAX_BATCH_SIZE", 9),
         ("metrics.neighbours.ROWS_PER_CHUNK", 11),
     ):
         monkeypatch.setattr(f"ganvas.{name}", value)
-    for name, value in (("ROWS", 13), ("DIRECTIONS", 17)):
+    for name, value in (("ROWS_PER_CHUNK", 13), ("DIRECTIONS_PER_CHUNK", 17)):
         monkeypatch.setattr(f"ganvas.metrics.distances.{name}", value)
     again = evaluate(gan, n=60, allow_few=True)
     assert {k: v for k, v in again.items() if isinstance(v, float)} == pytest.approx(

@@ -148,7 +148,7 @@ def test_files_of_a_newer_version_name_it(capsys: pytest.CaptureFixture[str]) ->
 def test_wrong_values_are_fields_of_the_file_and_no_options(capsys: pytest.CaptureFixture[str]) -> None:
     run, _ = begun("vae")
     own = said(run / "config.json")
-    for part, field, value in (("fields", "latent", -3), ("fields", "betas", [0.9]), ("plan", "batch", "many")):
+    for part, field, value in (("fields", "latent", -3), ("fields", "betas", [0.9]), ("plan", "batch_size", "many")):
         say(run / "config.json", own | {part: own[part] | {field: value}})
         text = failing(capsys, "resume", "run", "--steps", "6")
         assert f"run/config.json: {part}.{field} " in text

@@ -334,7 +334,7 @@ def test_what_is_given_counts_and_not_what_differs_from_the_usual(
     """In Python, on the command line and in files; what a run stores is what it does."""
     np.save("x.npy", images.x.movedim(1, -1).numpy())
     said = {
-        ("steps", "epochs"): "both say how long to train: give one of them", ("batch",): "is larger than the data",
+        ("steps", "epochs"): "both say how long to train: give one of them", ("batch_size",): "is larger than the data",
     }  # fmt: skip
     values = {"steps": (TrainConfig.steps, 4000, 1), "epochs": (0.05, 1.0), "batch_size": (64, 65, 41)}
     for names, sentence in said.items():
@@ -351,5 +351,5 @@ def test_what_is_given_counts_and_not_what_differs_from_the_usual(
     for name, epochs in (("a", ()), ("b", ("--epochs", "2"))):
         assert main(["train", "vae", "x.npy", "--width", "4", "--folder", name, *(epochs or ("--steps", "2"))]) == 0
         plan = json.loads(Path(name, "config.json").read_text())["plan"]
-        assert (plan["steps"], plan["batch"], plan["epochs"]) == (2, 40, None)
+        assert (plan["steps"], plan["batch_size"], plan["epochs"]) == (2, 40, None)
     assert "has 40 examples, so batches have as many, and not 64" in capsys.readouterr().err

@@ -166,9 +166,9 @@ def test_metrics_are_those_asked_for() -> None:
     assert "  precision:random-conv-v2@" in "\n".join(translator_lines(v))
     for options, words in (
         ({"metrics": ("elbo",)}, "elbo cannot be measured of this cyclegan: it has kid, fid"),
-        ({"prior": "best"}, "this cyclegan translates, and has no use for prior: leave out prior"),
-        ({"importance_samples": 500, "draws": 3}, "no use for draws and importance_samples"),
-        ({"few": True}, "few is about the Frechet distance, which is not measured"),
+        ({"fitted_prior": "best"}, "this cyclegan translates, and has no use for fitted_prior: leave out fitted_prior"),
+        ({"importance_samples": 500, "draws": 3}, "no use for importance_samples and draws"),
+        ({"allow_few": True}, "allow_few is about the Frechet distance, which is not measured"),
         ({"metrics": ("kid",), "n": 12}, "kid needs at least 20 examples of each"),
     ):
         with pytest.raises(UserError, match=words):

@@ -230,7 +230,7 @@ def test_batches_are_of_one_shape_and_small_enough(
     monkeypatch.setattr(tree, "chunk_size", lambda shape: 4)
     run, seen = negatives(), []
     whole = run.translate_pixels
-    object.__setattr__(run, "pixels", lambda x, to: (seen.append(tuple(x.shape)), whole(x, to))[1])
+    object.__setattr__(run, "translate_pixels", lambda x, to: (seen.append(tuple(x.shape)), whole(x, to))[1])
     translate_files(run, mixed, tmp_path / "out")
     assert max(shape[0] for shape in seen) == 4
     assert sum(shape[0] for shape in seen) == 6 * EACH
@@ -262,16 +262,16 @@ def test_half_an_image_is_never_left(mixed: Path, tmp_path: Path, monkeypatch: p
 KILLED = """
 import os, sys
 from pathlib import Path
-from ganvas import tree
+from ganvas.inference import translation as tree
 from tests.test_tiles import negatives
-write, count = tree.write, 0
+write, count = tree.write_image, 0
 def counted(*arguments):
     global count
     count += 1
     if count == 200:
         os.kill(os.getpid(), 9)
     return write(*arguments)
-tree.write = counted
+tree.write_image = counted
 tree.translate_files(negatives(), Path(sys.argv[1]), Path(sys.argv[2]))
 """
 

@@ -48,7 +48,7 @@ def test_only_what_has_an_effect_is_shown(capsys: pytest.CaptureFixture[str]) ->
     for name, cls in MODELS.items():
         text = help_of(capsys, "train", name)
         assert ("--keep" in text) == cls.keep_best_checkpoint
-        assert ("DATA-B" in text) == (cls.n_domains == 2)
+        assert ("DATA_B" in text) == (cls.n_domains == 2)
         assert "more than 0, at most 65536" in text
         for field in cls.ignored_options:
             assert f"--{field.replace('_', '-')} " not in text

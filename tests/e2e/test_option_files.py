@@ -59,7 +59,7 @@ GOOD = {
     "empty": b"", "comments": b"# nothing\n", "mark": b"\xef\xbb\xbflatent: 3\n",
     "anchors": b"latent: &a 3\nwidth: *a\n",
     "quoted": b"'latent': \"3\"\n", "json": b'{"latent": 3, "betas": [0.1, 0.2]}', "none": b"capacity: ~\nwidth:\n",
-    "empty list": b"milestones: []\n", "kind": b"latent: !!str 3\n",
+    "empty list": b"lr-milestones: []\n", "kind": b"latent: !!str 3\n",
     "words": b"binarize: no\nnet: mlp\nbalanced: off\n",
 }  # fmt: skip
 PARTS = (

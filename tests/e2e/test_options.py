@@ -166,7 +166,7 @@ def test_two_numbers_in_one_word(words: list[str], asked: dict[str, Any]) -> Non
 
 
 def test_what_is_typed_comes_before_what_stands_in_a_file(asked: dict[str, Any]) -> None:
-    Path("run.yaml").write_text("balanced: true\nbetas: 0.1 0.2\nlatent: 5\nclip: ~\n")
+    Path("run.yaml").write_text("balanced: true\nbetas: 0.1 0.2\nlatent: 5\nweight-clip: ~\n")
     assert main(["train", "wgan", "A", "--config", "run.yaml", "--no-balanced", "--latent", "7"]) == 0
     model = asked["model"]
-    assert (asked["balanced"], model.betas, model.latent, model.clip) == (False, (0.1, 0.2), 7, None)
+    assert (asked["balanced"], model.betas, model.latent, model.weight_clip) == (False, (0.1, 0.2), 7, None)

@@ -18,8 +18,8 @@ OPTIONS = ["--batch-size", "4", "--width", "4", "--checkpoint-every", "20", "--q
 ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}  # sums of another number of threads differ in the last bit
 KILL_AT_33 = """
 import os, sys
-from ganvas import runs
-from ganvas.cli import main
+from ganvas.training import run as runs
+from ganvas.cli.app import main
 real = runs.training
 def killed(*arguments):
     for step in real(*arguments):

@@ -91,7 +91,10 @@ def evaluate(
     check_counts(importance_samples, draws, n)
     if trained.model.n_domains == 2:
         translation.check_options(
-            trained, metrics, allow_few, {"k": importance_samples, "draws": draws, "prior": fitted_prior}
+            trained,
+            metrics,
+            allow_few,
+            {"importance_samples": importance_samples, "draws": draws, "fitted_prior": fitted_prior},
         )
         return translation.evaluate_translator(
             trained, data, options, pairs, metrics, n or DEFAULT_SAMPLES, features, allow_few, seed, progress
@@ -180,7 +183,7 @@ def sample_metrics(
 
 def check_counts(k: int | None, draws: int | None, n: int | None) -> None:
     """UserError for numbers of samples that are none, or would take hours."""
-    for name, value in (("k", k), ("draws", draws), ("n", n)):
+    for name, value in (("importance_samples", k), ("draws", draws), ("n", n)):
         if check_positive(1 if value is None else value, name) > MOST_DRAWS and name != "n":
             raise UserError(f"{name}={value}: {MOST_DRAWS:,} samples an example are the most, and take hours")
 

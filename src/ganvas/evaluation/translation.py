@@ -119,7 +119,7 @@ def check_options(trained: Trained, metrics: Sequence[str], few: bool, others: d
         raise UserError(f"this {name} translates, and has no use for {' and '.join(given)}: leave out {given[0]}")
     if few and "fid" not in metrics:
         raise UserError(
-            "few is about the Frechet distance, which is not measured: ask for the metric fid, or leave it out"
+            "allow_few is about the Frechet distance, which is not measured: ask for the metric fid, or leave it out"
         )
 
 
