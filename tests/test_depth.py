@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from ganvas.data import load
-from ganvas.data.depth import Pixels, has_16_bits, read_pixels
+from ganvas.data.pixels import Pixels, has_16_bits, read_pixels
 
 ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 """left, top, and steps to the right and down of the passes of interlaced images (ISO/IEC 15948, section 8.2)"""

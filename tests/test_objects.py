@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 import ganvas
 from ganvas.data import DataOptions, load
-from ganvas.data.objects import from_object
+from ganvas.data.containers import from_object
 from ganvas.errors import UserError
 
 RANDOM = np.random.default_rng(0)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate
 
 from ganvas.data import from_array
-from ganvas.data.collection import convert_channels as of_bytes
+from ganvas.data.dataset import convert_channels as of_bytes
 from ganvas.errors import UserError
 from ganvas.inference import tiling
 from ganvas.inference.tiling import convert_channels, ramp, tile_spans, translate_images, translate_tiles

@@ -21,7 +21,7 @@ from ganvas.models import MODELS
 from ganvas.nn.device import resolve_device  # fmt: skip
 from ganvas.training import checkpoint
 from ganvas.training import run as runs
-from ganvas.training.loop import (  # fmt: skip
+from ganvas.training.loop import (
     TrainState,
     apply_move,
     check_finite,

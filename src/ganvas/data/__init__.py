@@ -13,23 +13,23 @@ from ..errors import UserError, did_you_mean
 from ..model import Model
 from .arrays import from_array
 from .builtin import BUILTIN
-from .collection import CHANNELS, Dataset, chunks, class_counts, convert_channels, resize_and_crop, validate_dataset
-from .files import find_idx, from_idx
+from .containers import from_object
+from .dataset import CHANNELS, Dataset, chunks, class_counts, convert_channels, resize_and_crop, validate_dataset
 from .folder import MixedSizesError, from_folder
 from .holdout import note_unused_holdout, split_dataset
+from .idx import find_idx, from_idx
 from .images import Progress
+from .label_tables import TABLE_PATTERN
 from .layout import find_domains
-from .levels import bounds_to_text, read_bounds, read_range
 from .listing import ARCHIVES, File, error_reason, holds_images, is_image, path_mode
 from .npz import from_npy, from_npz, has_test_split
-from .objects import from_object
+from .options import DataOptions, MissingSplitError, options_from_config, split_names, without_holdout
 from .pair import DOMAINS, DomainPair, PairStream, domain_headers, make_pair, pair_warnings
+from .quantization import bounds_to_text, read_bounds, read_range
 from .scaling import Scaling, hidden_colour_stats
 from .stream import Stream
-from .table import TABLE_PATTERN
-from .tabular import TABLE_SEPARATORS as TABLES
-from .tabular import table_hint
-from .view import DataOptions, MissingSplitError, options_from_config, split_names, without_holdout
+from .table_hints import TABLE_SEPARATORS as TABLES
+from .table_hints import table_hint
 
 HIDDEN_COLOUR_SHARE = 0.005
 """share of pixels that is worth a note"""

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from .collection import CHANNELS, Dataset
+from .dataset import CHANNELS, Dataset
 from .labels import parse_labels
-from .levels import (
+from .options import DataOptions
+from .quantization import (
     AUTO,
     RANGE_HELP,
     Bounds,
@@ -25,7 +26,6 @@ from .levels import (
     unmapped_note,
     value_stats,
 )
-from .view import DataOptions
 
 OPAQUE_ALPHA = {"uint8": 255.0, "uint16": 65535.0, "float16": 1.0, "float32": 1.0, "float64": 1.0}
 """the alpha that is opaque, of images whose colours have a range"""

@@ -12,7 +12,7 @@ from PIL import Image
 
 from ..errors import UserError
 from .arrays import from_array
-from .collection import Dataset
+from .dataset import Dataset
 from .mnist import fashion_mnist, mnist
 
 ASSETS = files("ganvas") / "assets"

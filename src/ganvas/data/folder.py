@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from ..errors import UserError
-from .collection import CHANNELS, Dataset
+from .dataset import CHANNELS, Dataset
 from .holdout import split_indices
 from .images import (
     DecodedImage,
@@ -21,11 +21,11 @@ from .images import (
     measure_values,
     read_all,
 )
+from .label_tables import attach_labels
 from .layout import Layout, dataset_name, find_layout, find_test_sibling, folder_labels
-from .levels import AUTO, Bounds, ValueStats, auto_bounds, mapping_note, rounding_note, unmapped_note
 from .listing import IMAGE_SUFFIXES, ZIP, File, Listing, list_files, pluralize
-from .table import attach_labels
-from .view import DataOptions
+from .options import DataOptions
+from .quantization import AUTO, Bounds, ValueStats, auto_bounds, mapping_note, rounding_note, unmapped_note
 
 
 def from_folder(folder: Path, options: DataOptions, progress: Progress = lambda done, total: None) -> Dataset:

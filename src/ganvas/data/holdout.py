@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from ..errors import UserError
-from .collection import Dataset
-from .view import DataOptions, MissingSplitError
+from .dataset import Dataset
+from .options import DataOptions, MissingSplitError
 
 DEFAULT_SHARE, MIN_EXAMPLES = 0.1, 100
 """share that is held out where nobody asks for one, and examples below which none are"""

@@ -17,12 +17,12 @@ import torch
 from PIL import Image, ImageFile
 from torch import Tensor
 
-from .collection import CHANNELS, convert_channels, resize_and_crop
-from .depth import Pixels, read_pixels
-from .files import MAX_DEFLATE_RATIO
-from .levels import Bounds, ValueStats, no_range_reason, quantize_pixels, range_applies, value_stats
+from .dataset import CHANNELS, convert_channels, resize_and_crop
+from .idx import MAX_DEFLATE_RATIO
 from .listing import File, error_reason
 from .memory import MAX_MEMORY_SHARE, available_memory, check_memory, format_bytes
+from .pixels import Pixels, read_pixels
+from .quantization import Bounds, ValueStats, no_range_reason, quantize_pixels, range_applies, value_stats
 
 Progress = Callable[[int, int], None]
 LARGE_IMAGE = 2**25

@@ -13,10 +13,10 @@ from urllib.request import urlopen
 import numpy as np
 
 from ..errors import UserError
-from .collection import Dataset
-from .files import find_idx, from_idx
+from .dataset import Dataset
+from .idx import find_idx, from_idx
 from .npz import from_npz
-from .view import DataOptions
+from .options import DataOptions
 
 FILES = {
     "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),

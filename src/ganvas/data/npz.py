@@ -14,11 +14,11 @@ import numpy as np
 
 from ..errors import UserError
 from .arrays import build_dataset
-from .collection import Dataset
-from .files import MAX_DEFLATE_RATIO, Readable, read_into, require_train_split
+from .dataset import Dataset
+from .idx import MAX_DEFLATE_RATIO, Readable, read_into, require_train_split
 from .layout import dataset_name
 from .memory import check_memory
-from .view import DataOptions
+from .options import DataOptions
 
 EXAMPLE_KEYS = ("x", "images", "image", "imgs", "img", "data", "arr0", "features", "inputs", "samples")
 LABEL_KEYS = ("y", "labels", "label", "targets", "target", "class", "classid")

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..errors import UserError
 from ..model import PairBatch, Shape
 from ..randomness import derive_seed
-from .collection import Dataset
+from .dataset import Dataset
 from .scaling import Scaling, hidden_colour_stats, premultiply
 from .stream import Stream
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from ..errors import UserError
 from ..model import Batch
 from ..randomness import derive_seed
-from .collection import Dataset
+from .dataset import Dataset
 from .scaling import Scaling
 
 PREFETCH_NUMBERS = 2**19

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from ..data import Dataset
-from ..data.collection import chunks
+from ..data.dataset import chunks
 from ..data.scaling import premultiply
 from ..errors import UserError
 from ..objectives import bernoulli_nll, continuous_bernoulli_nll, discretized_logistic_nll, gaussian_nll, squared_error

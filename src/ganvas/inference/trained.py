@@ -27,7 +27,7 @@ from ..data import (
 )
 from ..data import scaling as scalings
 from ..data.memory import check_examples_fit
-from ..data.view import shape_options
+from ..data.options import shape_options
 from ..distributions.posteriors import normal_log_prob
 from ..distributions.priors import (
     STANDARD,

@@ -20,8 +20,8 @@ from torch import Tensor
 from ..data import DOMAINS
 from ..data.folder import supported_formats
 from ..data.images import Page, decode, decoder_notes, lift_pixel_limit, unreadable_reason
-from ..data.levels import Bounds, range_applies, read_bounds
 from ..data.listing import ARCHIVES, IMAGE_SUFFIXES, RECORD_FILE, ZIP, File, Listing, is_image, list_files, path_mode
+from ..data.quantization import Bounds, range_applies, read_bounds
 from ..errors import UserError
 from ..io.atomic import atomic_write
 from ..metrics.features.base import weights_digest

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ...data.collection import convert_channels
+from ...data.dataset import convert_channels
 
 MAX_BATCH_SIZE = 100
 """examples that go through a network at once, at most: the maps of more do not fit a processor's cache"""

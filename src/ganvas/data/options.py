@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 from ..errors import UserError
 from ..fields import ValidatedMeta
 from ..model import STRICT, Shape
-from .levels import Bounds, normalize_range, parse_bounds
+from .quantization import Bounds, normalize_range, parse_bounds
 
 
 class MissingSplitError(UserError):

@@ -12,10 +12,10 @@ import numpy as np
 
 from ..errors import UserError
 from .arrays import build_dataset
-from .collection import Dataset
+from .dataset import Dataset
 from .layout import dataset_name
 from .memory import check_memory
-from .view import MissingSplitError
+from .options import MissingSplitError
 
 MAX_DEFLATE_RATIO = 1100
 """times that a compressed file may be as long as it is: deflate reaches 1,032"""

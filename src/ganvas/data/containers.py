@@ -11,10 +11,10 @@ from torch import Tensor
 
 from ..errors import UserError
 from .arrays import from_array, to_numpy
-from .collection import Dataset, resize_and_crop
-from .depth import smallest_mode
+from .dataset import Dataset, resize_and_crop
 from .listing import IMAGE_SUFFIXES
-from .view import DataOptions
+from .options import DataOptions
+from .pixels import smallest_mode
 
 IMAGE_KEYS = ("image", "images", "img", "x", "pixel_values", "data", "input")
 LABEL_KEYS = ("label", "labels", "y", "target", "class")

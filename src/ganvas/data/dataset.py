@@ -13,7 +13,7 @@ from torch.nn.functional import interpolate
 from ..errors import UserError, did_you_mean
 from ..model import Shape
 from ..randomness import make_generator
-from .levels import Bounds
+from .quantization import Bounds
 
 NUMBERS_PER_CHUNK = 2**20
 """numbers that are computed with at once: as float32 they take four times the memory of bytes"""
