@@ -131,9 +131,7 @@ def test_sampling_a_class_on_the_command_line(folder: Any, capsys: pytest.Captur
     capsys.readouterr()
     assert main(["sample", "last", "--per-class", "4", "--label", "dog"]) == 2
     err = capsys.readouterr().err
-    assert err.splitlines() == [
-        "ganvas: --per-class 4 makes examples of every class, so it needs no n and no label: leave them out"
-    ]
+    assert err.splitlines() == ["ganvas: --per-class 4 makes examples of every class: leave out -n and --label"]
     assert main(["sample", "last", "--label", "dgo"]) == 2
     assert "there is no class 'dgo': this model knows cat, dog" in capsys.readouterr().err
 

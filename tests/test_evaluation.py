@@ -14,7 +14,6 @@ from ganvas.cli.evaluate import information_lines
 from ganvas.data import Dataset, from_array
 from ganvas.distributions.posteriors import DiagonalGaussian
 from ganvas.errors import UserError
-from ganvas.inference import trained as artifact
 from ganvas.metrics import codes, likelihood
 from ganvas.metrics.codes import active_units, mutual_information, mutual_information_bounds
 from ganvas.metrics.fidelity import psnr, ssim
@@ -77,7 +76,7 @@ def test_numbers_do_not_depend_on_the_sizes_of_batches(
     chunk: int, memory: int, vae: ganvas.Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = ganvas.evaluate(vae, BITS, importance_samples=64)
-    monkeypatch.setattr(artifact, "MAX_EXAMPLES_PER_CHUNK", chunk)
+    monkeypatch.setattr("ganvas.inference.tiling.MAX_EXAMPLES_PER_CHUNK", chunk)
     monkeypatch.setitem(likelihood.DECODER_MEMORY, "cpu", memory)
     monkeypatch.setattr(codes, "MAX_DENSITIES", memory)
     after = ganvas.evaluate(vae, BITS, importance_samples=64)

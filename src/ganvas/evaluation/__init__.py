@@ -68,21 +68,22 @@ def evaluate(
 
     `metrics` are those of `METRICS`, or all that the model and the data have.  Of a model with an encoder, on held-out
     examples, in nats unless the name says otherwise: "elbo" (with its two terms, mean of `draws` (10) samples z
-    an example; beta plays no part), "bound" (the importance weighted bound L_k with exactly `k` (500), Burda et al.,
+    an example; beta plays no part), "bound" (the importance weighted bound L_k with exactly `importance_samples` (500),
+    Burda et al.,
     arXiv:1509.00519), "codes" (active units, KL a dimension, mutual information, aggregate posterior) and
     "reconstruction" (PSNR, SSIM).  `..._error` is a standard error over examples.
 
-    Of samples, `n` (10,000) from `prior`, on `features` (see `make_feature_space`),
-    whose name and digest are part of the
-    number's name: "fid" (no paper's: those are of 50,000 samples and all training images) and the same for infinitely
-    many, "kid", "prdc" (precision, recall, density, coverage), "two-sample", "memorisation", "duplicates",
+    Of samples, `n` (10,000) from `fitted_prior`, on `features` (see `make_feature_space`), whose name and digest are
+    part of the number's name: "fid" (no paper's: those are of 50,000 samples and all training images) and the same for
+    infinitely many, "kid", "prdc" (precision, recall, density, coverage), "two-sample", "memorisation", "duplicates",
     "sliced-wasserstein", "classes" (score of a classifier, where features are one's; of conditional models label
     agreement and the kernel distance of each class), "ms-ssim" and, of vectors, "distances" and "modes" (of mixtures).
     `...:floor` is the same number of as many real examples in place of samples, of "memorisation" what follows from
     its definition; "protocol" says the rest.
 
     A translator is measured as `evaluation.translation` says, on `data` = (A, B), and with `pairs` = (A, B) of examples
-    that belong together against the truth; `metrics` are of its translations ("kid"), and k, draws, prior are refused.
+    that belong together against the truth; `metrics` are of its translations ("kid"), and the options of codes are
+    refused.
 
     `n` of the examples are drawn, or all.  What cannot be computed is None; the same seed gives the same numbers.
     Raises UserError for data that do not fit, and for what cannot be measured.
@@ -90,12 +91,12 @@ def evaluate(
     trained = load_run(trained)
     check_counts(importance_samples, draws, n)
     if trained.model.n_domains == 2:
-        translation.check_options(
-            trained,
-            metrics,
-            allow_few,
-            {"importance_samples": importance_samples, "draws": draws, "fitted_prior": fitted_prior},
-        )
+        unused: dict[str, object] = {
+            "importance_samples": importance_samples,
+            "draws": draws,
+            "fitted_prior": fitted_prior,
+        }
+        translation.check_options(trained, metrics, allow_few, unused)
         return translation.evaluate_translator(
             trained, data, options, pairs, metrics, n or DEFAULT_SAMPLES, features, allow_few, seed, progress
         )
@@ -104,11 +105,9 @@ def evaluate(
     chosen = which(trained, metrics)
     samples = any(name not in OF_CODES for name in chosen)
     on = load_evaluation_data(trained, data, options, samples)
-    real = (
-        prepared(trained, on, n or DEFAULT_SAMPLES, features, fitted_prior, allow_few, metrics, seed)
-        if samples
-        else None
-    )
+    real = None
+    if samples:
+        real = prepared(trained, on, n or DEFAULT_SAMPLES, features, fitted_prior, allow_few, metrics, seed)
     result: MetricValues = {
         "model": model_name(trained.model), "step": trained.metadata.get("step"), "data": on.held_out.name,
         "split": on.split, "seed": seed,

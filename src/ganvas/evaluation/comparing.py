@@ -100,9 +100,8 @@ def compare_entries(
         far = distances_to_training(start, entries, of_made, progress)
     real, *others = build_indexes(start.held_out_features, *of_made, start.other_features)
     found = []
-    for i, (x, features_, space) in enumerate(
-        zip((*made, start.other), (*of_made, start.other_features), others, strict=True)
-    ):
+    sides = zip((*made, start.other), (*of_made, start.other_features), others, strict=True)
+    for i, (x, features_, space) in enumerate(sides):
         progress(f"numbers of {'the floor' if i == len(made) else f'model {i + 1} of {len(made)}'}")
         s = replace(start, fake=x, fake_features=features_)
         found.append(scores(s, real, space, far[i] if i < len(far) else None, asked, few, bool(chosen), left_out, seed))
@@ -115,10 +114,8 @@ def compare_entries(
         for each, resamples in zip(found, drawn, strict=True)
     ]
     if far:  # by definition, so without an interval; of runs that have learnt from different data, the largest
-        for name, value in (
-            ("nearer_to_training", 0.5),
-            ("memorised", max(expected_copy_rate(usual) for usual, _ in far)),
-        ):
+        copy_rate = max(expected_copy_rate(usual) for usual, _ in far)
+        for name, value in (("nearer_to_training", 0.5), ("memorised", copy_rate)):
             tables[-1][tagged(name, start)] = {"value": value, "low": None, "high": None}
     return {
         "samples": n, "features": start.space.tag, "floor_from": "halves" if on.train is None else "train",

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from math import prod
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,34 +11,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from .. import __version__
-from ..data import (
-    DOMAINS,
-    DataOptions,
-    Dataset,
-    Scaling,
-    Source,
-    holds_images,
-    load,
-    options_from_config,
-    read_range,
-    restore_range,
-    without_holdout,
-)
+from ..data import DOMAINS, DataOptions, Dataset, Scaling, Source, holds_images, load, read_range, restore_range
 from ..data import scaling as scalings
 from ..data.memory import check_examples_fit
-from ..data.options import shape_options
+from ..data.options import options_from_config, shape_options, without_holdout
+from ..distributions import priors as latent_priors
 from ..distributions.posteriors import normal_log_prob
-from ..distributions.priors import (
-    STANDARD,
-    FittedPriors,
-    Prior,
-    deserialize_priors,
-    fit_priors,
-    resolve_kinds,
-    select_prior,
-    serialize_priors,
-    validate_priors,
-)
 from ..errors import UserError, check_positive
 from ..io.atomic import atomic_write
 from ..io.safetensors import read_safetensors
@@ -49,15 +26,13 @@ from ..models._variational import Variational
 from ..randomness import draw_rows, make_generator, reseed
 from ..viz.images import Examples
 from .schema import WeightsHeader, check_config, check_networks, parse_model, validate_header
-from .tiling import translate_images
+from .tiling import chunk_size, translate_images
 
 FORMAT_VERSION = 1
 """version of the header; a file with a higher one was written by a newer Ganvas"""
 WEIGHTS_FILE, LAST_WEIGHTS_FILE = "weights.safetensors", "last.safetensors"
 """a run's weights to use, and the last ones where these are the best"""
 P = TypeVar("P")
-MAX_EXAMPLES_PER_CHUNK, MAX_NUMBERS_PER_CHUNK = 256, 2**22
-"""examples, and numbers in them, that go through a network at once, at most"""
 MAX_PRIOR_CODES = 20_000
 """most codes that priors are fitted to and judged by"""
 NO_TRANSLATOR = "has one domain, so it translates nothing: cyclegan and discogan do"
@@ -77,7 +52,7 @@ class Trained:
     """what else is known: data, classes, channels, step"""
     folder: Path | None = None
     """the run that it comes from"""
-    priors: FittedPriors | None = None
+    priors: latent_priors.FittedPriors | None = None
     """what `fit_prior` fitted"""
     scaling: tuple[Scaling, ...] = ()
     """how it sees the examples of each domain; nothing where vectors are left as they are"""
@@ -115,25 +90,17 @@ class Trained:
     def sample_per_class(self, per_class: int, seed: int, fitted_prior: str | None, is_only_option: bool) -> Examples:
         """A row of samples a class, beside its name; UserError unless each stands `alone` and the model has classes."""
         if not is_only_option:
-            raise UserError(
-                f"per_class={per_class} makes examples of every class, so it needs no n and no label: leave them out"
-            )
+            raise UserError(f"per_class={per_class} makes examples of every class: leave out n and label")
         if not self.model.is_conditional:
-            raise UserError(
-                f"per_class={per_class}: this {model_name(self.model)} was trained without labels: ask for n examples"
-            )
-        classes, present_classes = self.metadata["classes"], self.present_classes()
-        check_examples_fit(
-            check_positive(per_class, "per_class") * len(present_classes), self.shape, f"per_class={per_class}"
-        )
-        labels = torch.tensor(present_classes).repeat_interleave(per_class)
-        z = self.sample_codes(len(labels), seed, fitted_prior).unflatten(
-            0, (per_class, len(present_classes))
-        )  # so that a row begins like longer
-        examples = self.decode(z.transpose(0, 1).flatten(0, 1), labels)
-        examples = replace(
-            examples, labels=labels, row_labels=tuple(classes[i] for i in present_classes), classes=tuple(classes)
-        )
+            name = model_name(self.model)
+            raise UserError(f"per_class={per_class}: this {name} was trained without labels: ask for n examples")
+        classes, present = self.metadata["classes"], self.present_classes()
+        check_examples_fit(check_positive(per_class, "per_class") * len(present), self.shape, f"per_class={per_class}")
+        labels = torch.tensor(present).repeat_interleave(per_class)
+        z = self.sample_codes(len(labels), seed, fitted_prior)
+        z = z.unflatten(0, (per_class, len(present))).transpose(0, 1).flatten(0, 1)  # so a row begins like a longer one
+        row_labels = tuple(classes[i] for i in present)
+        examples = replace(self.decode(z, labels), labels=labels, row_labels=row_labels, classes=tuple(classes))
         return replace(examples, columns=per_class) if examples.x.ndim > 2 else examples
 
     def sample_codes(self, n: int, seed: int, fitted_prior: str | None) -> Tensor:
@@ -141,12 +108,12 @@ class Trained:
         self.require(GenerativeModel, NO_NOISE)
         check_examples_fit(n, self.shape, f"n={n}")
         random = make_generator(torch.device("cpu"), seed, "sample")
-        distribution = None if fitted_prior in (None, STANDARD) else self.get_fitted_prior(str(fitted_prior))
-        return (
-            self.sample_prior(n, random)
-            if distribution is None
-            else draw_rows(n, lambda m: (distribution.sample(m, random),))[0]
+        distribution = (
+            None if fitted_prior in (None, latent_priors.STANDARD) else self.get_fitted_prior(str(fitted_prior))
         )
+        if distribution is None:
+            return self.sample_prior(n, random)
+        return draw_rows(n, lambda m: (distribution.sample(m, random),))[0]
 
     def sample_prior(self, n: int, random: torch.Generator) -> Tensor:
         """n latent codes from the model's own prior."""
@@ -154,9 +121,9 @@ class Trained:
         with torch.no_grad():
             return model.sample_prior(n, self.shape, random, **self.nets)
 
-    def get_fitted_prior(self, kind: str) -> Prior | None:
+    def get_fitted_prior(self, kind: str) -> latent_priors.Prior | None:
         """The fitted prior of this kind; None where the best is N(0, I), UserError where it was not fitted."""
-        return select_prior(
+        return latent_priors.select_prior(
             kind, self.priors, model_name(self.model), f"ganvas fit-prior {self.folder or 'RUN'}",
             isinstance(self.model, EncoderModel),
         )  # fmt: skip
@@ -176,11 +143,13 @@ class Trained:
         """
         self.require(EncoderModel, NO_ENCODER)
         dataset = self.load_preprocessed(data, options)
-        resolve_kinds(kinds)  # refuses what is unknown before the examples are encoded
+        latent_priors.resolve_kinds(kinds)  # refuses what is unknown before the examples are encoded
         subset = dataset.sample(MAX_PRIOR_CODES, seed, "examples")
         progress(f"encoding {len(subset)} of {len(dataset)} examples")
         codes = self.sample_posterior(subset, seed)
-        fitted_priors = fit_priors(codes, seed=seed, kinds=kinds, progress=progress, log_prior=self.log_prior)
+        fitted_priors = latent_priors.fit_priors(
+            codes, seed=seed, kinds=kinds, progress=progress, log_prior=self.log_prior
+        )
         if self.model.is_conditional:
             note = "they are fitted to the codes of all classes together: with a label, those of other classes come too"
             fitted_priors = replace(fitted_priors, notes=(*fitted_priors.notes, note))
@@ -280,9 +249,8 @@ class Trained:
     def domain_shapes(self, to: str) -> tuple[Shape, Shape]:
         """Shapes of the domain that is translated and of `to`; UserError where the model does not translate so."""
         if to not in self.directions:
-            raise UserError(
-                f"this {model_name(self.model)} translates to {' and '.join(self.directions)}, not to {to!r}"
-            )
+            there = " and ".join(self.directions)
+            raise UserError(f"this {model_name(self.model)} translates to {there}, not to {to!r}")
         a, b = self.shape
         return (a, b) if to == "B" else (b, a)
 
@@ -319,20 +287,12 @@ class Trained:
     def load_matching(self, data: Source, options: DataOptions | None = None) -> Dataset:
         """The examples that a source names, as they are; UserError unless they are of the model's kind."""
         if self.model.n_domains == 2:
-            raise UserError(
-                f"this {model_name(self.model)} has two domains, and no encoder: it can translate, not do this"
-            )
+            raise UserError(f"this {model_name(self.model)} has two domains, and no encoder: it can only translate")
         dataset = self.load_dataset(data, without_holdout(options))
         if dataset.shape != self.shape or dataset.has_images != (len(self.shape) == 3):
             actual, expected = ("x".join(map(str, s)) for s in (dataset.shape, self.shape))
-            raise UserError(
-                f"{dataset.name} has examples of {actual}, but this model was trained on {expected}"
-                + (
-                    f": ask for them, {shape_options(self.shape)}"
-                    if len(self.shape) == 3 and dataset.has_images
-                    else ""
-                )
-            )
+            hint = f": ask for them, {shape_options(self.shape)}" if len(self.shape) == 3 and dataset.has_images else ""
+            raise UserError(f"{dataset.name} has examples of {actual}, but this model was trained on {expected}{hint}")
         if self.model.is_conditional and list(dataset.classes) != self.metadata.get("classes"):
             raise UserError(
                 f"{dataset.name} has the classes {', '.join(dataset.classes[:20]) or '(none)'}, but this model "
@@ -365,12 +325,9 @@ class Trained:
         try:
             data_config = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))["data"]
             source = tuple(data_config["source"]) if isinstance(data_config["source"], list) else data_config["source"]
-            has_array = "array" in (source if isinstance(source, tuple) else (source,))
-            return (
-                None
-                if has_array
-                else (source, replace(options_from_config(data_config), range=read_range(self.metadata)))
-            )
+            if "array" in (source if isinstance(source, tuple) else (source,)):
+                return None
+            return source, replace(options_from_config(data_config), range=read_range(self.metadata))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -397,7 +354,7 @@ class Trained:
 
     def save(self, path: Path) -> None:
         """Write the safetensors file, atomically."""
-        tensors, prior_header = serialize_priors(self.priors)
+        tensors, prior_header = latent_priors.serialize_priors(self.priors)
         scaling_tensors, scaling_header = scalings.scaling_state(self.scaling)
         header = self.metadata | prior_header | scaling_header | {
             "format": FORMAT_VERSION, "ganvas": __version__, "model": model_name(self.model),
@@ -422,7 +379,7 @@ def load_trained(path: str | Path, device: torch.device | None = None) -> Traine
         raise UserError(f"{file} holds a model {header['model']!r}, which this Ganvas does not know")
     if file.name == WEIGHTS_FILE:
         check_config(file, header)
-    fitted_priors = deserialize_priors(weights, header, file)
+    fitted_priors = latent_priors.deserialize_priors(weights, header, file)
     model = parse_model(header, file)
     shape = tuple(tuple(n) if isinstance(n, list) else n for n in header["shape"])
     classes = len(header.get("classes", []))
@@ -436,10 +393,7 @@ def load_trained(path: str | Path, device: torch.device | None = None) -> Traine
     run_folder = file.parent if (file.parent / "config.json").exists() else None
     trained = Trained(model, shape, nets, metadata, run_folder, fitted_priors, scaling)
     if fitted_priors is not None:
-        validate_priors(fitted_priors, trained.sample_prior(2, make_generator(torch.device("cpu"), 0, "fits")), file)
+        latent_priors.validate_priors(
+            fitted_priors, trained.sample_prior(2, make_generator(torch.device("cpu"), 0, "fits")), file
+        )
     return trained
-
-
-def chunk_size(shape: Shape) -> int:
-    """How many examples of this shape go through a network together, so that memory suffices for large ones too."""
-    return min(MAX_EXAMPLES_PER_CHUNK, max(1, MAX_NUMBERS_PER_CHUNK // prod(shape)))
