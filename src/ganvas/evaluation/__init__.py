@@ -64,29 +64,19 @@ def evaluate(
     seed: int = 0,
     progress: Callable[[str], None] = lambda line: None,
 ) -> MetricValues:
-    """Measure a trained model on `data`, by default the test split of what the run was trained on ("split" says which).
+    """Measure a trained model on `data`, by default the test split of what the run was trained on.
 
-    `metrics` are those of `METRICS`, or all that the model and the data have.  Of a model with an encoder, on held-out
-    examples, in nats unless the name says otherwise: "elbo" (with its two terms, mean of `draws` (10) samples z
-    an example; beta plays no part), "bound" (the importance weighted bound L_k with exactly `importance_samples` (500),
-    Burda et al.,
-    arXiv:1509.00519), "codes" (active units, KL a dimension, mutual information, aggregate posterior) and
-    "reconstruction" (PSNR, SSIM).  `..._error` is a standard error over examples.
+    `metrics` are those of `METRICS`, or all that the model and the data have; docs/metrics.md defines each and gives
+    its paper.  Of a model with an encoder they are of held-out examples, of which `n` are drawn, or all; values are in
+    nats unless the name says otherwise, with `draws` (10) samples z an example for the ELBO and `importance_samples`
+    (500) for the bound.  Others are of `n` (10,000) samples from `fitted_prior`, on `features`, whose name is part of
+    the number's.  `..._error` is a standard error, `...:floor` the same number of real examples in place of samples.
 
-    Of samples, `n` (10,000) from `fitted_prior`, on `features` (see `make_feature_space`), whose name and digest are
-    part of the number's name: "fid" (no paper's: those are of 50,000 samples and all training images) and the same for
-    infinitely many, "kid", "prdc" (precision, recall, density, coverage), "two-sample", "memorisation", "duplicates",
-    "sliced-wasserstein", "classes" (score of a classifier, where features are one's; of conditional models label
-    agreement and the kernel distance of each class), "ms-ssim" and, of vectors, "distances" and "modes" (of mixtures).
-    `...:floor` is the same number of as many real examples in place of samples, of "memorisation" what follows from
-    its definition; "protocol" says the rest.
+    A translator is measured on `data` = (A, B), and with `pairs` = (A, B) of examples that belong together against the
+    truth; `metrics` are of its translations, and the options of codes are refused.
 
-    A translator is measured as `evaluation.translation` says, on `data` = (A, B), and with `pairs` = (A, B) of examples
-    that belong together against the truth; `metrics` are of its translations ("kid"), and the options of codes are
-    refused.
-
-    `n` of the examples are drawn, or all.  What cannot be computed is None; the same seed gives the same numbers.
-    Raises UserError for data that do not fit, and for what cannot be measured.
+    What cannot be computed is None; the same seed gives the same numbers.  Raises UserError for data that do not fit,
+    and for what cannot be measured.
     """
     trained = load_run(trained)
     check_counts(importance_samples, draws, n)

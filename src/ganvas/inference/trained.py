@@ -90,7 +90,7 @@ class Trained:
     def sample_per_class(self, per_class: int, seed: int, fitted_prior: str | None, is_only_option: bool) -> Examples:
         """A row of samples a class, beside its name; UserError unless each stands `alone` and the model has classes."""
         if not is_only_option:
-            raise UserError(f"per_class={per_class} makes examples of every class: leave out n and label")
+            raise UserError(f"per_class={per_class} makes examples of every class: leave out `n` and `label`")
         if not self.model.is_conditional:
             name = model_name(self.model)
             raise UserError(f"per_class={per_class}: this {name} was trained without labels: ask for n examples")
