@@ -75,8 +75,7 @@ def evaluate(
     A translator is measured on `data` = (A, B), and with `pairs` = (A, B) of examples that belong together against the
     truth; `metrics` are of its translations, and the options of codes are refused.
 
-    What cannot be computed is None; the same seed gives the same numbers.  Raises UserError for data that do not fit,
-    and for what cannot be measured.
+    What cannot be computed is None.  Raises UserError for data that do not fit, and for what cannot be measured.
     """
     trained = load_run(trained)
     check_counts(importance_samples, draws, n)
