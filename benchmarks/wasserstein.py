@@ -77,7 +77,7 @@ def measured(model: Adversarial, state: TrainState, real: Tensor, seed: int) -> 
     noise = model.sample_prior(N, real.shape[1:], torch.Generator().manual_seed(seed))
     fake = torch.cat([G(part) for part in noise.split(500)])
     logits = [torch.cat([D(part) for part in x.split(500)]) for x in (real, fake)]
-    terms = {key: value.item() for key, value in discriminator_terms(model.loss, *logits).items()}
+    terms = {key: value.item() for key, value in discriminator_terms(model.objective.loss, *logits).items()}
     (estimate,) = model.estimates(terms).values()
     return estimate, ((fake + 1) * 127.5).round()
 

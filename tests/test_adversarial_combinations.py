@@ -1,5 +1,6 @@
 """Any combination of options either trains or is refused in a sentence before it begins."""
 
+import dataclasses
 from pathlib import Path
 from random import Random
 from typing import Any, get_args
@@ -46,6 +47,8 @@ def drawn(random: Random) -> tuple[type[Adversarial], dict[str, Any], tuple[int,
         fields["conditioning"] = random.choice(("concatenation", "projection"))
     if cls not in (GAN, DCGAN):
         fields["net"] = random.choice(("auto", "auto", "conv", "mlp"))
+    known = {field.name for field in dataclasses.fields(cls)}  # those that a paper fixes are no options of its model
+    fields = {name: value for name, value in fields.items() if name in known}
     sizes = (8, 9, 13, 16, 32, 64, 128)
     images = (random.choice((1, 3, 4)), random.choice(sizes), random.choice(sizes))
     shape = images if random.random() < 0.75 else (random.choice((1, 2, 5)),)

@@ -114,7 +114,7 @@ def test_a_minimax_gradient_that_has_vanished_is_said_early() -> None:
 
 @pytest.mark.parametrize("model", [ganvas.WGANGP(), ganvas.WGAN()], ids=["penalty", "clip"])
 def test_a_slope_that_is_not_held_is_said(model: Adversarial) -> None:
-    low, high = PENALIZED_SLOPE_RANGE if model.gp else CLIPPED_SLOPE_RANGE
+    low, high = PENALIZED_SLOPE_RANGE if model.objective.gp else CLIPPED_SLOPE_RANGE
     for slope in (low * 0.9, high * 1.1):
         (sentence,) = said(model, slope=slope)
         assert f"the critic's gradient has norm {slope:.2g} (limits {low:g} and {high:g})" in sentence
@@ -163,7 +163,7 @@ def test_what_a_game_that_is_lost_leads_to_is_not_said_as_well() -> None:
 OPTIONS: list[Adversarial] = [
     ganvas.GAN(loss="minimax"), ganvas.GAN(n_critic=5, lr_d=1e-3), ganvas.DCGAN(), ganvas.DCGAN(pack=2, top_k=0.5),
     ganvas.CGAN(), ganvas.R3GAN(), ganvas.DCGAN(norm_d="batch"), ganvas.GAN(spectral_norm=True, loss="hinge"),
-    ganvas.WGANGP(penalty_interval=4), ganvas.WGAN(),
+    ganvas.GAN(loss="wasserstein", gp=10, penalty_interval=4), ganvas.WGANGP(), ganvas.WGAN(),
 ]  # fmt: skip
 
 

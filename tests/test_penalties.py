@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from ganvas.data import Dataset, Stream
+from ganvas.model import Move
 from ganvas.models import CGAN, DCGAN, GAN, R3GAN, WGANGP
-from ganvas.models._gan import Adversarial
+from ganvas.models._game import Game
+from ganvas.models._gan import Adversarial, discriminator_move
 from ganvas.nn.device import autocast
 from ganvas.objectives import gradient_penalty, squared_gradients
 
@@ -26,10 +28,16 @@ def examples(*shape: int) -> tuple[Tensor, Tensor]:
     return torch.tensor(size * random.normal(size=shape)), torch.tensor(size * random.normal(size=shape))
 
 
+def move_of(gan: Adversarial, D: nn.Module, x: Tensor, fake: Tensor, done: int = 0) -> Move:
+    """D's move in the step after `done` others."""
+    penalties = gan.penalties(done) if isinstance(gan, Game) else gan.objective.penalties
+    return discriminator_move(D, x, fake, gan.objective.loss, **penalties)
+
+
 def terms_of(gan: Adversarial, D: nn.Module, x: Tensor, fake: Tensor, done: int = 0) -> dict[str, Tensor]:
     """D's penalties in its turn; the shares of the gradient penalty are those of seed 1."""
     torch.manual_seed(1)
-    terms = gan.discriminator_move(D, x, fake, (), done).terms
+    terms = move_of(gan, D, x, fake, done).terms
     return {name: terms[name] for name in WEIGHTS if name in terms}
 
 
@@ -145,12 +153,20 @@ def test_the_fakes_are_where_the_penalty_looks_and_not_what_it_moves() -> None:
     assert torch.autograd.grad(penalty, list(G.parameters()), allow_unused=True) == (None, None)
 
 
-@pytest.mark.parametrize("cls", [WGANGP, R3GAN, CGAN])
-def test_no_gradient_reaches_the_generator_in_the_discriminators_turn(cls: type[Adversarial], images: Dataset) -> None:
-    gan = cls(width=4, latent=3, r1=1.0, r2=1.0, gp=1.0)
+@pytest.mark.parametrize(
+    ("gan", "penalties"),
+    [
+        (WGANGP(width=4, latent=3), {"gp"}), (R3GAN(width=4, latent=3), {"r1", "r2"}),
+        (CGAN(width=4, latent=3, r1=1.0, r2=1.0, gp=1.0), {"gp", "r1", "r2"}),
+    ],
+    ids=["wgangp", "r3gan", "cgan"],
+)  # fmt: skip
+def test_no_gradient_reaches_the_generator_in_the_discriminators_turn(
+    gan: Adversarial, penalties: set[str], images: Dataset
+) -> None:
     nets = gan.networks(images.shape, 5)
     move = next(gan.step(Stream(images, batch=8, seed=0), 0, **nets))
-    assert set(WEIGHTS) <= move.terms.keys()
+    assert penalties == move.terms.keys() & set(WEIGHTS)
     move.loss.backward()
     assert all(p.grad is None for p in nets["G"].parameters())
     # the bias of D's last layer cancels in differences of logits
@@ -212,7 +228,7 @@ def learned(gan: Adversarial, shape: tuple[int, ...]) -> tuple[nn.Module, Tensor
     optimizer = torch.optim.Adam(D.parameters(), lr=2e-3)
     for _ in range(20):
         optimizer.zero_grad()
-        gan.discriminator_move(D, x, fake, (), 0).loss.backward()
+        move_of(gan, D, x, fake, 0).loss.backward()
         optimizer.step()
     return D.eval(), x, fake
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from .errors import UserError, did_you_mean
+from .renamed import fixed_message, given_up
 
 T = TypeVar("T")
 ERROR_TEXTS = {
@@ -40,14 +41,19 @@ def format_errors(error: ValidationError, cls: type | None = None) -> str:
     for part in error.errors(include_url=False):
         errors_by_field.setdefault(str(part["loc"][0]) if part["loc"] else "value", []).append(part)
     known = [] if cls is None else [field.name for field in fields(cls)]
+    fixed = {} if cls is None else given_up(cls)
     return "; ".join(
-        format_field_error(name, parts, "it" if cls is None else cls.__name__, known)
+        format_field_error(name, parts, "it" if cls is None else cls.__name__, known, fixed)
         for name, parts in errors_by_field.items()
     )
 
 
-def format_field_error(name: str, errors: Sequence[Any], owner: str, known: Sequence[str]) -> str:
+def format_field_error(
+    name: str, errors: Sequence[Any], owner: str, known: Sequence[str], fixed: dict[str, Any]
+) -> str:
     """What is wrong with a field, and its value."""
+    if errors[0]["type"] == "unexpected_keyword_argument" and name in fixed:
+        return fixed_message(owner, name, fixed[name])
     if errors[0]["type"] == "unexpected_keyword_argument":
         return f"{owner} has no {name!r}.{did_you_mean(name, known) or ' It has ' + ', '.join(sorted(known))}"
     if errors[0]["type"] == "unexpected_positional_argument":

@@ -103,6 +103,8 @@ class Model(metaclass=ValidatedMeta):
     """options, of its own or of training, that have no effect on it"""
     default_training: ClassVar[dict[str, Any]] = {}
     """options of training that are not Plan's own where the user says nothing"""
+    fixed_options: ClassVar[dict[str, Any]] = {}
+    """options that kindred models have, and what this one's paper fixes them to"""
     pixel_range: ClassVar[tuple[float, float]] = (-1.0, 1.0)
     """the interval to which pixels 0..255 are mapped before the model sees them; vectors are standardised"""
 

@@ -112,7 +112,7 @@ OPTIONS: list[tuple[list[str], str]] = [
     ),
     (
         ["train", "wgan", "emoji", "--gp", "10"],
-        "gp and weight_clip are different ways to bound the slope of D: choose one",
+        "wgan has no --gp: by its paper it has none; gan, dcgan and cgan take --gp",
     ),
     (["train", "wgan", "emoji", "--betas", "0.5", "0.9"], "--betas 0.5,0.9: RMSprop has no momentum: give 0 first"),
     (["train", "dcgan", "ring"], "dcgan needs images, but ring holds vectors: train gan instead"),

@@ -16,7 +16,7 @@ from cyclopts import App, ArgumentCollection, Token
 
 from ..errors import UserError, did_you_mean
 from ..io.text import is_number
-from ..renamed import new_name
+from ..renamed import fixed_message, new_name
 
 NONE_WORDS = ("none", "null", "~")
 """texts that mean no value, in lower case"""
@@ -77,6 +77,9 @@ def refuse_old_names(app: App, tokens: Sequence[str]) -> None:
     }
     for token in tokens:
         old = token.partition("=")[0].removeprefix("--")
+        fixed = getattr(command.default_command, "fixed_options", {})
+        if token.startswith("--") and (name := old.replace("-", "_")) in fixed:
+            raise UserError(fixed_message(" ".join(app.parse_commands(tokens)[0][-1:]), name, fixed[name]))
         if token.startswith("--") and (new := new_name(old, known)):
             raise UserError(f"--{old} is called --{new} now")
 

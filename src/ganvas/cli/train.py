@@ -14,6 +14,7 @@ from ..errors import UserError
 from ..inference.trained import Trained
 from ..model import STRICT, Model, model_name_with_article, to_dict
 from ..models import MODELS
+from ..renamed import given_up
 from ..training import run as running
 from ..training import run_folder
 from .app import print_result
@@ -58,6 +59,7 @@ def make_train_command(cls: type[Model]) -> Callable[..., None]:
     next_command = "ganvas sample last" if cls.n_domains == 1 else "ganvas translate last FROM TO"
     command.__doc__ = f"{cls.__doc__}\n\nWrites a run folder; then: `{next_command}`."
     vars(command)["unused"] = cls.ignored_options
+    vars(command)["fixed_options"] = given_up(cls)
     return command
 
 

@@ -82,20 +82,20 @@ def check_speckle(what: str, made: float, real: float, remedies: tuple[str, ...]
 
 def smoother(model: Adversarial) -> tuple[str, ...]:
     """What takes noise from samples, of what goes with this model's other options."""
-    slower = [f"an --lr-d below {model.learning_rate('D'):g}"] if model.loss != "wasserstein" else []
+    slower = [f"an --lr-d below {model.learning_rate('D'):g}"] if model.objective.loss != "wasserstein" else []
     penalty = ["a penalty on D's gradient (--r1 1)"] if takes_r1(model) else []
     return ("more --steps", *slower, *penalty)
 
 
 def check_discriminator_won(model: Adversarial, game: dict[str, float], settled: bool) -> list[Diagnosis]:
     """That D has won, with the evidence; nothing where it has not."""
-    if model.loss == "wasserstein":  # whose critic is meant to be as good as it can
+    if model.objective.loss == "wasserstein":  # whose critic is meant to be as good as it can
         return []
     real, fake, gap = game["accuracy_real"], game["accuracy_fake"], game["gap"]
-    vanished = model.loss == "minimax" and game["minimax"] < VANISHED_GRADIENT_RATIO * game["nonsaturating"]
+    vanished = model.objective.loss == "minimax" and game["minimax"] < VANISHED_GRADIENT_RATIO * game["nonsaturating"]
     limit, apart = (
-        RELAXED_WON_ACCURACY if vanished or model.loss == "relativistic" else WON_ACCURACY,
-        WON_LOGIT_GAP[model.loss],
+        RELAXED_WON_ACCURACY if vanished or model.objective.loss == "relativistic" else WON_ACCURACY,
+        WON_LOGIT_GAP[model.objective.loss],
     )
     if min(real, fake) < limit:
         return []
@@ -114,9 +114,9 @@ def check_discriminator_won(model: Adversarial, game: dict[str, float], settled:
 
 def against_winning(model: Adversarial) -> list[str]:
     """What makes D weaker or G's gradient stronger, of what goes with this model's other options."""
-    remedies = ["--loss non-saturating"] if model.loss == "minimax" else []
-    if model.n_critic > 1:
-        remedies.append(f"a --n-critic below {model.n_critic}")
+    remedies = ["--loss non-saturating"] if model.objective.loss == "minimax" else []
+    if (n_critic := getattr(model, "n_critic", 1)) > 1:
+        remedies.append(f"a --n-critic below {n_critic}")
     remedies.append(f"an --lr-d below {model.learning_rate('D'):g}")
     if takes_r1(model):
         remedies.append("a penalty on D's gradient (--r1 1)")
@@ -130,39 +130,43 @@ def against_few(model: Adversarial) -> list[str]:
         remedies.append(f"an --lr no higher than D's, {model.learning_rate('D'):g}")
     if model.pack == 1 and not model.is_conditional:
         remedies.append("D's seeing two examples at once (--pack 2)")
-    if model.loss not in ("relativistic", "wasserstein"):
+    if hasattr(model, "loss") and model.objective.loss not in ("relativistic", "wasserstein"):
         remedies.append("--loss relativistic")
     if takes_r1(model):
         remedies.append("a penalty on D's gradient (--r1 0.1)")
-    if model.top_k < 1:
+    if getattr(model, "top_k", 1.0) < 1:
         remedies.append("--top-k 1")
     return [*remedies, f"an --lr below {model.lr:g}"]
 
 
 def takes_r1(model: Adversarial) -> bool:
     """Whether a penalty on D's gradient at real examples could be added."""
-    return not (model.r1 or model.gp or model.weight_clip or model.spectral_norm) and model.norm_d != "batch"
+    held = model.objective.penalties or model.objective.weight_clip or model.objective.spectral_norm
+    return hasattr(model, "r1") and not held and model.norm_d != "batch"
 
 
 def check_critic_slope(model: Adversarial, slope: float) -> list[Diagnosis]:
     """A critic whose slope its penalty or its clipped weights do not hold."""
-    if model.loss != "wasserstein" or not (model.gp or model.weight_clip):
+    if model.objective.loss != "wasserstein" or not (model.objective.gp or model.objective.weight_clip):
         return []
-    low, high = PENALIZED_SLOPE_RANGE if model.gp else CLIPPED_SLOPE_RANGE
+    low, high = PENALIZED_SLOPE_RANGE if model.objective.gp else CLIPPED_SLOPE_RANGE
     if low <= slope <= high:
         return []
     limit = low if slope < low else high
     evidence = (
         f"between real and fake examples the critic's gradient has norm {slope:.2g} (limits {low:g} and {high:g})"
     )
-    if model.gp:
-        lazy = ("--penalty-interval 1",) if model.penalty_interval > 1 else ()
+    if model.objective.gp:
+        lazy = ("--penalty-interval 1",) if getattr(model, "penalty_interval", 1) > 1 else ()
         title, so = "the gradient penalty does not hold", "where it should be 1"
-        remedies = (f"a --gp above {model.gp:g}", *lazy, f"an --lr below {model.lr:g}")
+        remedies = (f"a --gp above {model.objective.gp:g}", *lazy, f"an --lr below {model.lr:g}")
     else:
         way, so = ("vanishes", "so G learns nothing") if slope < low else ("explodes", "so G is thrown about")
         title = f"the critic's slope {way}"
-        remedies = (f"a --weight-clip {'above' if slope < low else 'below'} {model.weight_clip:g}", "or train wgangp")
+        remedies = (
+            f"a --weight-clip {'above' if slope < low else 'below'} {model.objective.weight_clip:g}",
+            "or train wgangp",
+        )
     return [Diagnosis(title, f"{evidence}, {so}", slope, limit, remedies, section="critic's slope")]
 
 

@@ -55,7 +55,9 @@ def values(lines: Lines, name: str) -> list[float]:
 
 def check_learning_rate(model: Model, lines: Lines) -> list[Diagnosis]:
     """A learning rate that is too high: weights far larger than they began, or a loss that rises again."""
-    bounded = isinstance(model, Adversarial) and (model.weight_clip is not None or model.spectral_norm)
+    bounded = isinstance(model, Adversarial) and (
+        model.objective.weight_clip is not None or model.objective.spectral_norm
+    )
     scale = [] if bounded else values(lines, "scale")[-3:]
     remedies = [f"an --lr below {model.lr:g}"]
     if getattr(model, "lr_d", None) is not None:

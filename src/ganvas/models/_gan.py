@@ -1,19 +1,19 @@
-"""What all GANs have in common: two players, and a step in which each has its turn.
+"""What GANs have in common: two players, the options of both, and the helpers of which their steps are written.
+
+Each GAN's own file has its `step`, which reads like the algorithm of its paper:
 
     repeat k times:  D descends its loss on m fresh examples and the generator's answer to m fresh noise samples
     once:            G descends its loss on m fresh noise samples
 
-This is algorithm 1 of Goodfellow et al., arXiv:1406.2661, for any of the losses of `objectives.adversarial`.  What may
-be added to D's loss, with weights that are 0 unless a model or a user says otherwise:
+What may be added to D's loss (`discriminator_move`):
 
-    gp      gp E (|grad D(u)| - 1)^2                        gradient penalty, arXiv:1704.00028
-    r1, r2  r1 E |grad D(x)|^2 / 2, r2 E |grad D(G(z))|^2 / 2      arXiv:1801.04406; every `lazy` steps `lazy` times as
-            much (arXiv:1912.04958)
+    gp      gp E (|grad D(u)| - 1)^2                               gradient penalty, arXiv:1704.00028
+    r1, r2  r1 E |grad D(x)|^2 / 2, r2 E |grad D(G(z))|^2 / 2      zero-centred penalties, arXiv:1801.04406
 """
 
-from collections.abc import Iterator
+from abc import abstractmethod
 from contextlib import nullcontext
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -26,7 +26,6 @@ from ..errors import UserError
 from ..model import STRICT, Batch, Fraction, Move, Shape, device_of, minimize, split_commas
 from ..nn import Depth, Norm, decoder, encoder, initialize, resolve_architecture
 from ..nn.augment import Augmentation, augment
-from ..nn.discriminator import add_spectral_norm, clip_weights
 from ..objectives import (
     JENSEN_SHANNON_LOSSES,
     Loss,
@@ -44,8 +43,25 @@ Weight = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 SURE = 1e-12
 """least share of a uniform prior on either side of a code, whose Gaussian quantile is then finite"""
-FIRST, AGAIN = 25, 500
-"""steps at the beginning, and the interval later, with more updates of D"""
+
+WARMUP_STEPS, WARMUP_INTERVAL = 25, 500
+"""steps at the beginning, and the interval later, with more updates of a critic"""
+
+
+class Objective(NamedTuple):
+    """What the two players descend, and what holds D's gradient."""
+
+    loss: Loss
+    gp: float = 0.0
+    r1: float = 0.0
+    r2: float = 0.0
+    weight_clip: float | None = None
+    spectral_norm: bool = False
+
+    @property
+    def penalties(self) -> dict[str, float]:
+        """The weights of the penalties on D's gradient, by name."""
+        return {name: weight for name in ("gp", "r1", "r2") if (weight := getattr(self, name))}
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -69,36 +85,21 @@ class Adversarial(LatentModel):
     """normalisation in G; auto is batch with convolutions, none in an MLP"""
     norm_d: Literal["auto"] | Norm = "auto"
     """normalisation in D; auto is the same, but layer with a penalty on D's gradient, none with spectral norm"""
-    n_critic: Annotated[int, Field(gt=0)] = 1
-    """updates of D per update of G"""
-    initial_critic_steps: Annotated[int, Field(gt=0)] = 1
-    """updates of D in each of the first 25 steps and in every 500th, if more than k, so that it is near its best"""
-    loss: Loss = "non-saturating"
-    """what the two players descend; relativistic compares each real example with a fake"""
-    gp: Weight = 0.0
-    """weight of the gradient penalty, which draws the norm of D's gradient to 1"""
-    r1: Weight = 0.0
-    """weight of half the squared gradient of D on real examples"""
-    r2: Weight = 0.0
-    """weight of half the squared gradient of D on fake examples"""
-    penalty_interval: Annotated[int, Field(gt=0)] = 1
-    """steps from one with penalties to the next; they weigh so many times as much"""
-    weight_clip: Positive | None = None
-    """bound on every weight of D, kept after each of its updates"""
-    spectral_norm: bool = False
-    """divide every weight of D by its largest singular value; D then has no other normalisation"""
     augment: Annotated[tuple[Augmentation, ...], BeforeValidator(split_commas)] = ()
-    """what D sees, real and fake alike, is changed at random, as color,translation,cutout,flip"""
+    """random changes of what D sees, real and fake alike, e.g. color,translation,cutout,flip"""
     pack: Annotated[int, Field(gt=0, le=64)] = 1
     """examples that D judges together"""
-    top_k: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """share of the fakes, those that fool D best, that G learns from; it falls to this by 1% an epoch"""
     lr: Positive = 2e-4
     """Adam's learning rate"""
     lr_d: Positive | None = None
     """Adam's learning rate for D, the same unless given"""
     betas: tuple[Fraction, Fraction] = (0.5, 0.999)
     """Adam's decay rates"""
+
+    @property
+    @abstractmethod
+    def objective(self) -> Objective:
+        """What the two players descend: of most GANs, what their paper says."""
 
     @property
     def has_normal_prior(self) -> bool:
@@ -110,34 +111,22 @@ class Adversarial(LatentModel):
     def norms(self, shape: Shape) -> tuple[Norm, Norm]:
         """What "auto" means for G and for D."""
         conv = resolve_architecture(self.net, shape) == "conv"
-        usual: Norm = "batch" if conv else "none"
-        each: Norm = "layer" if conv and (self.gp or self.r1 or self.r2) else usual
-        each = "none" if self.spectral_norm else each  # any other would divide by what spectral norm has made 1
-        return usual if self.norm == "auto" else self.norm, each if self.norm_d == "auto" else self.norm_d
+        norm: Norm = "batch" if conv else "none"
+        norm_d: Norm = "layer" if conv and self.objective.penalties else norm
+        norm_d = "none" if self.objective.spectral_norm else norm_d  # any other would divide by what it has made 1
+        return norm if self.norm == "auto" else self.norm, norm_d if self.norm_d == "auto" else self.norm_d
 
     def validate_data(self, data: Dataset) -> None:
         resolve_architecture(self.net, data.shape)
-        norm_d = self.norms(data.shape)[1]
-        penalties = [name for name in ("gp", "r1", "r2") if getattr(self, name)]
-        bounds = [name for name in ("gp", "weight_clip", "spectral_norm") if getattr(self, name)]
-        if penalties and norm_d == "batch":
-            raise UserError(
-                f"{penalties[0]}={getattr(self, penalties[0]):g} is about D's gradient at each example, but batch norm "
-                "mixes the examples: use norm_d=layer or norm_d=none"
-            )
-        if self.loss == "wasserstein" and not bounds:
-            raise UserError(
-                "loss=wasserstein needs a critic of bounded slope: give gp=10, weight_clip=0.01 or spectral_norm"
-            )
-        if self.weight_clip is not None and len(bounds) > 1:
-            raise UserError(f"{' and '.join(bounds)} are different ways to bound the slope of D: choose one")
-        if self.penalty_interval > 1 and not penalties:
-            raise UserError(
-                f"penalty_interval={self.penalty_interval} is the interval of penalties: give gp, r1 or r2 as well"
-            )
-        said = ",".join(self.augment)
-        if said and not data.has_images:
-            raise UserError(f"augment={said} changes images, but {data.name} holds vectors: leave it out")
+        for name, weight in self.objective.penalties.items():
+            if self.norms(data.shape)[1] == "batch":
+                raise UserError(
+                    f"{name}={weight:g} is about D's gradient at each example, but batch norm mixes the examples: "
+                    "use norm_d=layer or norm_d=none"
+                )
+        if self.augment and not data.has_images:
+            changes = ",".join(self.augment)
+            raise UserError(f"augment={changes} changes images, but {data.name} holds vectors: leave it out")
         if self.pack > 1 and self.is_conditional:
             raise UserError(f"pack={self.pack} shows D examples of different labels at once: use pack=1")
 
@@ -145,11 +134,6 @@ class Adversarial(LatentModel):
         if batch % self.pack:
             raise UserError(f"batch_size={batch} cannot be packed by pack={self.pack}: give a multiple of it")
         norm, norm_d = self.norms(shape)
-        if self.spectral_norm and norm_d != "none":
-            raise UserError(
-                f"spectral_norm bounds D's slope by the size of its weights, which norm_d={norm_d} undoes, since its "
-                "outputs have the same size whatever the weights: use norm_d=none, or leave out one of them"
-            )
         if (norm == "batch" and batch < 2) or (norm_d == "batch" and batch // self.pack < 2):
             raise UserError(f"batch_size={batch} is too small for batch norm: give more, or norm=none and norm_d=none")
 
@@ -165,80 +149,19 @@ class Adversarial(LatentModel):
 
     def networks(self, shape: Shape, classes: int = 0) -> dict[str, nn.Module]:
         G, D = self.build_networks(shape, (self.pack * shape[0], *shape[1:]), classes)
-        return {"G": G, "D": add_spectral_norm(D) if self.spectral_norm else D}
+        return {"G": G, "D": D}
 
-    def n_critic_steps(self, global_step: int) -> int:
-        """Updates of D in the step after `done` others; more at intervals, as in the code of WGAN's authors."""
-        return (
-            max(self.n_critic, self.initial_critic_steps)
-            if global_step < FIRST or global_step % AGAIN == 0
-            else self.n_critic
-        )
+    def real(self, batch: Batch) -> Float[Tensor, "b_by_pack *packed"]:
+        """The examples of a batch as D sees them: augmented, and packed (Lin et al., PacGAN, arXiv:1712.04086)."""
+        return pack_examples(augment(batch.x, self.augment), self.pack)
 
-    def step(self, batches: Iterator[Batch], global_step: int, G: nn.Module, D: nn.Module) -> Iterator[Move]:
-        """Algorithm 1 of arXiv:1406.2661."""
-        for _ in range(self.n_critic_steps(global_step)):
-            batch = next(batches)
-            x, condition = self.discriminator_input(batch.x), self.condition_of(batch)
-            with torch.no_grad():
-                fake = self.discriminator_input(G(self.sample_latent(len(batch.x), G), *condition))
-            yield self.discriminator_move(D, x, fake, condition, global_step)
-            if self.weight_clip is not None:
-                clip_weights(D, self.weight_clip)
-        fake = self.discriminator_input(G(self.sample_latent(len(batch.x), G), *condition))
-        with torch.no_grad():
-            real = D(x, *condition) if self.loss == "relativistic" else None
-        logits = self.select_top_k(D(fake, *condition), real, global_step * len(batch.x) / max(1, batch.dataset_size))
-        yield minimize(G, fool=generator_loss(self.loss, *logits))
-
-    def discriminator_move(
-        self, D: nn.Module, x: Tensor, fake: Tensor, condition: tuple[Tensor, ...], global_step: int
-    ) -> Move:
-        """D's turn: its loss on real and fake examples, and its penalties in the steps that have them.
-
-        A turn with penalties is in float32: the eight bits of bfloat16 would leave them wrong by percents.
-        """
-        due = global_step % self.penalty_interval == 0 and (self.gp > 0 or self.r1 > 0 or self.r2 > 0)
-        with torch.autocast(x.device.type, enabled=False) if due else nullcontext():
-            return self.build_discriminator_move(D, x, fake, condition, due)
-
-    def build_discriminator_move(
-        self, D: nn.Module, x: Tensor, fake: Tensor, condition: tuple[Tensor, ...], due: bool
-    ) -> Move:
-        """D's turn, with penalties if they are `due`."""
-        slopes = due and self.r1 + self.r2 > 0
-        both = torch.cat([x, fake]).requires_grad_(slopes)
-        real_logits, fake_logits = logits(D, both, condition)
-        terms = discriminator_terms(self.loss, real_logits, fake_logits)
-        if slopes:
-            half = squared_gradients(torch.cat([real_logits, fake_logits]), both).chunk(2)
-            weights = {"r1": self.r1, "r2": self.r2}
-            terms |= {
-                name: self.penalty_interval * weight / 2 * squared.mean()
-                for (name, weight), squared in zip(weights.items(), half, strict=True) if weight
-            }  # fmt: skip
-        if due and self.gp:
-            terms["gp"] = self.penalty_interval * self.gp * gradient_penalty(D, x, fake, *condition)
-        return minimize(D, **terms)._replace(logged=confidence(real_logits.detach(), fake_logits.detach(), self.loss))
-
-    def select_top_k(self, fake: Tensor, real: Tensor | None, epochs: float) -> tuple[Tensor, Tensor | None]:
-        """The logits of the fakes that G learns from, and those of the real examples they are paired with.
-
-        Top-k training (Sinha et al., arXiv:2002.06224, algorithm 1): G forgets its worst fakes.
-        """
-        n_best = max(1, round(len(fake) * max(self.top_k, 0.99**epochs)))
-        if self.top_k == 1 or n_best == len(fake):
-            return fake, real
-        index = fake.flatten().topk(n_best).indices
-        return fake[index], None if real is None else real[index]
+    def fake(self, G: nn.Module, n: int, *condition: Tensor) -> Float[Tensor, "b_by_pack *packed"]:
+        """G's answers to n fresh samples of z, as D sees them."""
+        return pack_examples(augment(G(self.sample_latent(n, G), *condition), self.augment), self.pack)
 
     def condition_of(self, batch: Batch) -> tuple[Tensor, ...]:
         """What both players are told of a batch: its labels, if the model is conditional."""
         return (batch.y,) if self.is_conditional and batch.y is not None else ()
-
-    def discriminator_input(self, x: Float[Tensor, "b *shape"]) -> Float[Tensor, "b_by_pack *pack_examples"]:
-        """Examples as D sees them: augmented, and packed (Lin et al., PacGAN, arXiv:1712.04086)."""
-        return pack_examples(augment(x, self.augment), self.pack)
 
     def sample_latent(self, n: int, G: nn.Module) -> Float[Tensor, "n d"]:
         """n samples of z on the device of G, from the step's own random numbers."""
@@ -274,10 +197,10 @@ class Adversarial(LatentModel):
 
     def estimates(self, terms: dict[str, float]) -> dict[str, float]:
         """The distance that D's loss estimates: Wasserstein's, or the Jensen-Shannon divergence."""
-        return divergence_estimates(self.loss, terms)
+        return divergence_estimates(self.objective.loss, terms)
 
     def monitor(self, batch: Batch, **networks: Any) -> dict[str, Tensor]:
-        """`diversity`, and of images `detail` and `detail_real`, of samples beside real examples: see `observed`."""
+        """`diversity`, and of images `detail` and `detail_real`, of samples beside real examples: see `_statistics`."""
         labels = self.condition_of(batch)
         made = self.generate(self.sample_latent(len(batch.x), networks["G"]), *labels, **networks)
         return sample_statistics(made, batch.x)
@@ -289,19 +212,54 @@ class Adversarial(LatentModel):
         either loss (arXiv:1406.2661, section 3: the first vanishes where D is sure).
         """
         labels, whole = self.condition_of(batch), len(batch.x) // self.pack * self.pack
-        x, fake = (
-            self.discriminator_input(batch.x[:whole]),
-            self.discriminator_input(G(self.sample_latent(len(batch.x), G), *labels)[:whole]),
-        )
+        x = self.real(batch._replace(x=batch.x[:whole]))
+        z = self.sample_latent(len(batch.x), G)
+        fake = pack_examples(augment(G(z, *labels)[:whole], self.augment), self.pack)
         u = torch.lerp(x, fake.detach(), torch.rand(len(x), *[1] * (x.ndim - 1), device=x.device)).requires_grad_()
         found = {"slope": squared_gradients(D(u, *labels), u).sqrt().mean()}
-        if self.loss in JENSEN_SHANNON_LOSSES:
+        if self.objective.loss in JENSEN_SHANNON_LOSSES:
             logits, weights = D(fake, *labels), list(G.parameters())
             for loss in JENSEN_SHANNON_LOSSES:
                 name = loss.replace("-", "")
                 gradient = torch.autograd.grad(generator_loss(loss, logits), weights, retain_graph=True)
                 found[name] = nn.utils.get_total_norm(gradient)
         return {name: value.item() for name, value in found.items()}
+
+
+def n_critic_steps(n_critic: int, initial: int, global_step: int) -> int:
+    """Updates of a critic in the step after so many others; more at intervals, as in the code of WGAN's authors."""
+    return max(n_critic, initial) if global_step < WARMUP_STEPS or global_step % WARMUP_INTERVAL == 0 else n_critic
+
+
+def discriminator_move(
+    D: nn.Module,
+    x: Tensor,
+    fake: Tensor,
+    loss: Loss,
+    condition: tuple[Tensor, ...] = (),
+    /,
+    *,
+    gp: float = 0.0,
+    r1: float = 0.0,
+    r2: float = 0.0,
+) -> Move:
+    """D descends its loss on real and fake examples, with penalties on its gradient where their weights are not 0.
+
+    A move with penalties is in float32: the eight bits of bfloat16 would leave them wrong by percents.
+    """
+    with torch.autocast(x.device.type, enabled=False) if gp or r1 or r2 else nullcontext():
+        both = torch.cat([x, fake]).requires_grad_(bool(r1 or r2))
+        real_logits, fake_logits = logits(D, both, condition)
+        terms = discriminator_terms(loss, real_logits, fake_logits)
+        if r1 or r2:
+            squared = squared_gradients(torch.cat([real_logits, fake_logits]), both).chunk(2)
+            terms |= {
+                name: weight / 2 * half.mean()
+                for name, weight, half in zip(("r1", "r2"), (r1, r2), squared, strict=True) if weight
+            }  # fmt: skip
+        if gp:
+            terms["gp"] = gp * gradient_penalty(D, x, fake, *condition)
+        return minimize(D, **terms)._replace(logged=confidence(real_logits.detach(), fake_logits.detach(), loss))
 
 
 def finalize_network(net: nn.Sequential, pixels: Shape = ()) -> nn.Sequential:

@@ -4,7 +4,9 @@ Two networks, one a direction, and a critic a domain.  Pixels are in [-1, 1]; ve
 0 and deviation 1, and so are errors.
 """
 
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -17,11 +19,13 @@ from ..data import DOMAINS, DomainPair
 from ..errors import UserError
 from ..model import STRICT, Fraction, Model, PairBatch, Shape, model_name
 from ..nn import Depth, Width, resolve_architecture
+from ..nn.concurrency import concurrently
 from ..nn.translators import residual
 from ..objectives import Loss, absolute_error, discriminator_terms
 from ._gan import confidence
 from ._statistics import sample_statistics
 
+T = TypeVar("T")
 FAINT = 0.03
 """deviation of the noise that round trips are tried with: four of 255 grey levels"""
 
@@ -144,7 +148,7 @@ def alike(rows: list[Tensor]) -> Float[Tensor, "rows n *shape"]:
     return torch.stack(fitted)
 
 
-def critic_terms(loss: Loss, domain: str, real: Tensor, fake: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def terms_by_domain(loss: Loss, domain: str, real: Tensor, fake: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The terms that the critic of a domain descends, from its verdicts, and how sure it is, for the log.
 
     That is the share of its verdicts that are right, and their gap.
@@ -153,3 +157,9 @@ def critic_terms(loss: Loss, domain: str, real: Tensor, fake: Tensor) -> tuple[d
     found = confidence(real.detach(), fake.detach(), loss)
     accuracy = (found["accuracy_real"] + found["accuracy_fake"]) / 2
     return terms, {f"accuracy_{domain}": accuracy, f"gap_{domain}": found["gap"]}
+
+
+def in_each_domain(domains: Iterable[str], function: Callable[[str], T], device: torch.device) -> dict[str, T]:
+    """What a function of a domain returns, by domain: what concerns one needs no result of the other."""
+    domains = list(domains)
+    return dict(zip(domains, concurrently(*(partial(function, d) for d in domains), device=device), strict=True))

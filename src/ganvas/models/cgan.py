@@ -10,6 +10,7 @@ draws more often what it is asked for (docs/games.md).  G is asked for the label
 that both come from the data's own distribution (or, with --balanced, all classes equally often).
 """
 
+from collections.abc import Iterator
 from typing import Annotated, Literal, final
 
 import torch
@@ -19,10 +20,11 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from ..data import Dataset
-from ..model import STRICT, Batch, Shape
+from ..model import STRICT, Batch, Move, Shape
 from ..nn import Conditional, decoder, encoder, resolve_architecture
-from ..nn.discriminator import ProjectionDiscriminator
-from ._gan import Adversarial, finalize_network
+from ..nn.discriminator import ProjectionDiscriminator, clip_weights
+from ._game import Game
+from ._gan import discriminator_move, finalize_network
 from ._labels import validate_labels
 
 AUTO = {"mlp": "concatenation", "conv": "projection"}
@@ -30,7 +32,7 @@ AUTO = {"mlp": "concatenation", "conv": "projection"}
 
 @final
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class CGAN(Adversarial):
+class CGAN(Game):
     """The GAN that draws the class it is asked for."""
 
     latent: Annotated[int, Field(gt=0, le=65536)] = 100
@@ -58,6 +60,18 @@ class CGAN(Adversarial):
         return Conditional(G, (self.latent,), classes), Conditional(
             D, judged, classes
         ) if joined else ProjectionDiscriminator(D, classes)
+
+    def step(self, batches: Iterator[Batch], global_step: int, G: nn.Module, D: nn.Module) -> Iterator[Move]:
+        """Algorithm 1 of arXiv:1406.2661 on equation 2: both players are told the labels y of the batch."""
+        for _ in range(self.n_critic):  # for k steps do
+            batch = next(batches)
+            x, y = self.real(batch), self.condition_of(batch)  # m examples of the data, and their labels
+            with torch.no_grad():
+                fake = self.fake(G, len(batch.x), *y)  # m noise samples z, through G
+            yield discriminator_move(D, x, fake, self.loss, y, **self.penalties(global_step))
+            clip_weights(D, self.weight_clip)
+        fake = self.fake(G, len(batch.x), *y)  # m fresh noise samples
+        yield self.generator_move(G, D, x, fake, batch, global_step, *y)  # G descends its gradient
 
     def preview(self, batch: Batch, G: nn.Module) -> Float[Tensor, "rows n *shape"]:
         """Four rows of samples: a class a column, or all classes in turn where they are more than columns."""

@@ -13,7 +13,6 @@ authors' code makes six.  Instance norm sees each image alone, so the results ar
 """
 
 from collections.abc import Iterator
-from functools import partial
 from typing import Annotated, Any, Literal, final
 
 import torch
@@ -23,7 +22,7 @@ from torch import Tensor, nn
 
 from ..data import DomainPair
 from ..errors import UserError
-from ..model import STRICT, Batch, Move, PairBatch, Shape, minimize_independent
+from ..model import STRICT, Move, PairBatch, Shape, minimize_independent
 from ..nn.augment import random_crop, random_flip
 from ..nn.concurrency import concurrently
 from ..nn.pool import CriticWithPool
@@ -37,7 +36,7 @@ from ..nn.translators import (
 )
 from ..objectives import Loss, absolute_error, generator_loss
 from ._gan import Weight
-from ._translator import Translator, critic_terms
+from ._translator import Translator, terms_by_domain
 
 SQUARES: Loss = "least-squares"
 HALVINGS = {16: 1, 34: 2, 70: 3}
@@ -101,38 +100,36 @@ class CycleGAN(Translator):
     def step(
         self, batches: Iterator[PairBatch], global_step: int, G: nn.Module, F: nn.Module, DX: Any, DY: Any
     ) -> Iterator[Move]:
-        """The authors' order: both translators, then both critics on translations from their pools.
-
-        The two directions share networks but no results, as the two critics: each has its own cores.
-        """
-        x, y = (self.seen(batch) for batch in next(batches))
-        there, back = partial(self.direction, G, F, DY, x, y), partial(self.direction, F, G, DX, y, x)
-        (fake_y, of_y), (fake_x, of_x) = concurrently(there, back, device=x.device)
-        yield minimize_independent((G, F), of_y, of_x)
-        past_x, past_y = DX.past(fake_x.detach()), DY.past(fake_y.detach())
-        judged = concurrently(
-            partial(verdicts, DX, "A", x, past_x), partial(verdicts, DY, "B", y, past_y), device=x.device
+        """The authors' order: both translators, then both critics on translations from their pools."""
+        x, y = (self.random_view(batch.x) for batch in next(batches))
+        (fake_y, forward), (fake_x, backward) = concurrently(
+            lambda: self.translator_terms(G, F, DY, x, y),  # equation 3: G, judged by DY, and F back to x
+            lambda: self.translator_terms(F, G, DX, y, x),  # equation 3: F, judged by DX, and G back to y
+            device=x.device,
         )
-        (of_dx, seen_x), (of_dy, seen_y) = judged
-        yield minimize_independent((DX, DY), of_dx, of_dy)._replace(logged=seen_x | seen_y)
+        yield minimize_independent((G, F), forward, backward)
+        past_x, past_y = DX.past(fake_x.detach()), DY.past(fake_y.detach())  # section 4: past translations
+        (of_x, logged_x), (of_y, logged_y) = concurrently(
+            lambda: critic_terms(DX, "A", x, past_x), lambda: critic_terms(DY, "B", y, past_y), device=x.device
+        )
+        yield minimize_independent((DX, DY), of_x, of_y)._replace(logged=logged_x | logged_y)  # equation 1, squared
 
-    def direction(
+    def translator_terms(
         self, G: nn.Module, F: nn.Module, DY: nn.Module, x: Tensor, y: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """G(x), and the half of equation 3 in which G translates and F returns."""
-        weight = self.weight_of_identity(x, y)
-        fake, same = both(G, x, y if weight else None)
+        """G(x), and the half of equation 3 in which G translates and F returns; G repeats y in the same pass."""
+        identity_weight = self.weight_of_identity(x, y)
+        fake, same = G(torch.cat([x, y])).split([len(x), len(y)]) if identity_weight else (G(x), None)
         terms = {
             "fool": 2 * generator_loss(SQUARES, DY(fake)),
             "cycle": self.cycle_weight * absolute_error(x, F(fake)),
         }
         if same is not None:
-            terms["identity"] = weight * absolute_error(y, same)
+            terms["identity"] = identity_weight * absolute_error(y, same)
         return fake, terms
 
-    def seen(self, batch: Batch) -> Tensor:
+    def random_view(self, x: Tensor) -> Tensor:
         """Examples as training sees them: images enlarged, cropped and mirrored at random."""
-        x = batch.x
         if x.ndim == 2:
             return x
         x = random_crop(x, self.enlarge)
@@ -140,22 +137,11 @@ class CycleGAN(Translator):
 
     def weight_of_identity(self, x: Tensor, y: Tensor) -> float:
         """The weight given, or the default for examples of these shapes."""
-        usual = self.cycle_weight / 2 if x.shape[1:] == y.shape[1:] else 0.0
-        return usual if self.identity_weight is None else self.identity_weight
+        default = self.cycle_weight / 2 if x.shape[1:] == y.shape[1:] else 0.0
+        return default if self.identity_weight is None else self.identity_weight
 
 
-def both(net: nn.Module, x: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """What a network makes of x, and of y if it is given, in one pass."""
-    if y is None:
-        return net(x), None
-    made, same = net(torch.cat([x, y])).split([len(x), len(y)])
-    return made, same
-
-
-def verdicts(D: nn.Module, domain: str, real: Tensor, fake: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """A critic's terms, and what the log sees, from one pass over examples and translations.
-
-    The half in equation 1 is the critics'.
-    """
-    verdict, verdict_fake = D(torch.cat([real, fake])).split([len(real), len(fake)])
-    return critic_terms(SQUARES, domain, verdict, verdict_fake)
+def critic_terms(D: nn.Module, domain: str, real: Tensor, fake: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """A critic's half of equation 1, and what the log sees, from one pass over examples and translations."""
+    logits, fake_logits = D(torch.cat([real, fake])).split([len(real), len(fake)])
+    return terms_by_domain(SQUARES, domain, logits, fake_logits)

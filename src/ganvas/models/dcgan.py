@@ -9,21 +9,26 @@ The kernels are 4 x 4 with stride 2, as in the authors' later code: in a transpo
 has equally many inputs.  For a 64 x 64 image the maps of G are 4, 8, 16 and 32 wide, as in figure 1.
 """
 
+from collections.abc import Iterator
 from typing import Annotated, Literal, final
 
+import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
+from torch import nn
 
 from ..data import Dataset
 from ..errors import UserError
-from ..model import STRICT
+from ..model import STRICT, Batch, Move
 from ..nn import Width
-from ._gan import Adversarial
+from ..nn.discriminator import clip_weights
+from ._game import Game
+from ._gan import discriminator_move
 
 
 @final
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class DCGAN(Adversarial):
+class DCGAN(Game):
     """The GAN with convolutional networks, for images of any size."""
 
     ignored_options = ("depth",)
@@ -41,3 +46,15 @@ class DCGAN(Adversarial):
         if not data.has_images:
             raise UserError(f"dcgan needs images, but {data.name} holds vectors: train gan instead")
         super().validate_data(data)
+
+    def step(self, batches: Iterator[Batch], global_step: int, G: nn.Module, D: nn.Module) -> Iterator[Move]:
+        """Algorithm 1 of arXiv:1406.2661, with the loss and the penalties that were chosen."""
+        for _ in range(self.n_critic):  # for k steps do
+            batch = next(batches)
+            x = self.real(batch)  # m examples of the data
+            with torch.no_grad():
+                fake = self.fake(G, len(batch.x))  # m noise samples z, through G
+            yield discriminator_move(D, x, fake, self.loss, **self.penalties(global_step))  # D ascends its gradient
+            clip_weights(D, self.weight_clip)
+        fake = self.fake(G, len(batch.x))  # m fresh noise samples
+        yield self.generator_move(G, D, x, fake, batch, global_step)  # G descends its gradient

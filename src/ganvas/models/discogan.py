@@ -13,9 +13,10 @@ reconstruct="one" adds the way back from B, which only has to rebuild a (figure 
 `features` adds feature matching, which the paper has not, but its authors' code has, with weight 9 to the game's 1.
 """
 
-from collections.abc import Callable, Iterator
-from functools import partial
-from typing import Annotated, Any, Literal, TypeVar, final
+from collections.abc import Iterator
+from functools import reduce
+from operator import or_
+from typing import Annotated, Any, Literal, final
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -23,14 +24,12 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from ..model import STRICT, Move, PairBatch, Shape, minimize_independent
-from ..nn.concurrency import concurrently
 from ..nn.conv import conv_encoder, initialize
 from ..nn.translators import encoder_decoder, mlp_critic, mlp_translator
 from ..objectives import Distance, Loss, feature_matching, generator_loss, reconstruction_distance
 from ._gan import Weight
-from ._translator import Translator, critic_terms, other_domain
+from ._translator import Translator, in_each_domain, other_domain, terms_by_domain
 
-T = TypeVar("T")
 ENTROPY: Loss = "non-saturating"
 
 
@@ -75,54 +74,41 @@ class DiscoGAN(Translator):
             raise UserError(f"batch_size={batch} is too small for batch norm: give 2 or more")
 
     def step(self, batches: Iterator[PairBatch], global_step: int, **nets: nn.Module) -> Iterator[Move]:
-        """Discriminators, then translators, whose translations serve both turns: nothing moves them in between.
-
-        What concerns one domain needs no result of the other: each has its own cores.
-        """
+        """Discriminators, then translators, on the same translations: nothing moves them in between."""
         batch = next(batches)
-        real = {"A": batch.a.x, "B": batch.b.x}
-        judged = [domain for domain in real if f"D{domain}" in nets]
-
-        def each(work: Callable[..., T], *others: Any) -> list[T]:
-            works = [partial(work, domain, real, *others) for domain in judged]
-            return concurrently(*works, device=batch.a.x.device)
-
-        made = dict(zip(judged, each(partial(translated, nets)), strict=True))
-        found = each(partial(verdicts, nets), made)
+        real, device = {"A": batch.a.x, "B": batch.b.x}, batch.a.x.device
+        domains = [domain for domain in real if f"D{domain}" in nets]
+        fake = in_each_domain(domains, lambda d: nets[to(d)](real[other_domain(d)]), device)  # equations 1 and 2
+        of_d = in_each_domain(domains, lambda d: discriminator_terms(nets, d, real[d], fake[d].detach()), device)
         critics, translators = (tuple(net for name, net in nets.items() if name[0] == kind) for kind in "DG")
-        seen = found[0][1] | found[-1][1]
-        yield minimize_independent(critics, *(terms for terms, _ in found))._replace(logged=seen)
-        yield minimize_independent(translators, *each(self.goals, made, nets))
+        logged = reduce(or_, (logged for _, logged in of_d.values()))
+        yield minimize_independent(critics, *(terms for terms, _ in of_d.values()))._replace(logged=logged)  # (8), (9)
+        of_g = in_each_domain(domains, lambda d: self.translator_terms(nets, d, real, fake[d]), device)
+        yield minimize_independent(translators, *of_g.values())  # equations 3 to 7
 
-    def goals(
-        self, domain: str, real: dict[str, Tensor], made: dict[str, Tensor], nets: dict[str, Any]
+    def translator_terms(
+        self, nets: dict[str, Any], domain: str, real: dict[str, Tensor], fake: Tensor
     ) -> dict[str, Tensor]:
-        """What translations to a domain, and their way back, are to descend, after the discriminators' turn."""
-        fake, home = made[domain], other_domain(domain)
-        *hidden, logits = layers(nets[f"D{domain}"], fake)
+        """What translations to a domain, and their way back, are to descend, after the discriminators' move."""
+        home, D = other_domain(domain), nets[f"D{domain}"]
+        *hidden, logits = layers(D, fake)
         terms = {"fool": generator_loss(ENTROPY, logits)}
         if self.feature_matching_weight:
-            *of_real, _ = layers(nets[f"D{domain}"], real[domain])
+            *of_real, _ = layers(D, real[domain])
             terms["features"] = self.feature_matching_weight * feature_matching(of_real, hidden)
         if to(home) in nets and self.reconstruct != "none":
-            terms["constancy"] = self.reconstruction_weight * reconstruction_distance(
-                self.reconstruction_loss, real[home], nets[to(home)](fake)
-            )
+            back = nets[to(home)](fake)
+            error = reconstruction_distance(self.reconstruction_loss, real[home], back)
+            terms["constancy"] = self.reconstruction_weight * error
         return terms
 
 
-def translated(nets: dict[str, Any], domain: str, real: dict[str, Tensor]) -> Tensor:
-    """Translations to a domain."""
-    made: Tensor = nets[to(domain)](real[other_domain(domain)])
-    return made
-
-
-def verdicts(
-    nets: dict[str, Any], domain: str, real: dict[str, Tensor], made: dict[str, Tensor]
+def discriminator_terms(
+    nets: dict[str, Any], domain: str, real: Tensor, fake: Tensor
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The terms of a domain's discriminator, and what the log sees."""
     D = nets[f"D{domain}"]
-    return critic_terms(ENTROPY, domain, D(real[domain]), D(made[domain].detach()))
+    return terms_by_domain(ENTROPY, domain, D(real), D(fake))
 
 
 def to(domain: str) -> str:
@@ -133,9 +119,9 @@ def to(domain: str) -> str:
 def layers(D: nn.Module, x: Tensor) -> list[Tensor]:
     """What a discriminator's activations return, of several all but the first, and its logits."""
     assert isinstance(D, nn.Sequential)
-    found = []
+    outputs = []
     for layer in D:
         x = layer(x)
         if isinstance(layer, nn.LeakyReLU):
-            found.append(x)
-    return [*(found[1:] or found), x]
+            outputs.append(x)
+    return [*(outputs[1:] or outputs), x]

@@ -2,8 +2,8 @@
 
     min_G max_D  E_x log s(D(x))  +  E_z log(1 - s(D(G(z)))),      s the logistic function: D returns logits
 
-The step, algorithm 1, is in `_gan`: k updates of D, each on m fresh noise samples and m fresh examples, then one
-update of G on m fresh noise samples.  With loss="minimax" G descends log(1 - s(D(G(z)))) as the game says; the default
+The step is algorithm 1: k updates of D, each on m fresh noise samples and m fresh examples, then one update of G on m
+fresh noise samples.  With loss="minimax" G descends log(1 - s(D(G(z)))) as the game says; the default
 is section 3's -log s(D(G(z))), which has the same fixed point and does not saturate.
 
 The networks are multilayer perceptrons.  Those of the paper's MNIST experiment: --loss minimax --noise-distribution
@@ -11,21 +11,25 @@ uniform
 --latent 100 --width 1200 --activation-d maxout --width-d 240 --dropout 0.5 --input-dropout 0.2.
 """
 
+from collections.abc import Iterator
 from typing import Annotated, Literal, final
 
+import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import nn
 
-from ..model import STRICT, Fraction, Shape
+from ..model import STRICT, Batch, Fraction, Move, Shape
 from ..nn import Activation, Depth, Width
+from ..nn.discriminator import clip_weights
 from ..nn.mlp import mlp_decoder, mlp_encoder
-from ._gan import Adversarial, finalize_network
+from ._game import Game
+from ._gan import discriminator_move, finalize_network
 
 
 @final
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class GAN(Adversarial):
+class GAN(Game):
     """A generator learns to fool a discriminator, which learns not to be fooled; both are MLPs."""
 
     net: Literal["mlp"] = "mlp"
@@ -57,3 +61,15 @@ class GAN(Adversarial):
         if self.input_dropout:
             D.insert(0, nn.Dropout(self.input_dropout))
         return finalize_network(G, shape), D
+
+    def step(self, batches: Iterator[Batch], global_step: int, G: nn.Module, D: nn.Module) -> Iterator[Move]:
+        """Algorithm 1 of arXiv:1406.2661, with the loss and the penalties that were chosen."""
+        for _ in range(self.n_critic):  # for k steps do
+            batch = next(batches)
+            x = self.real(batch)  # m examples of the data
+            with torch.no_grad():
+                fake = self.fake(G, len(batch.x))  # m noise samples z, through G
+            yield discriminator_move(D, x, fake, self.loss, **self.penalties(global_step))  # D ascends its gradient
+            clip_weights(D, self.weight_clip)
+        fake = self.fake(G, len(batch.x))  # m fresh noise samples
+        yield self.generator_move(G, D, x, fake, batch, global_step)  # G descends its gradient

@@ -12,17 +12,19 @@ of He et al.  For vectors they are MLPs; D sees random Fourier features of its i
 well, without which it finds all modes of a mixture but hardly how narrow they are.
 """
 
-from typing import Annotated, Literal, final
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar, Literal, final
 
+import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import nn
 
-from ..model import STRICT, Fraction, Shape
+from ..model import STRICT, Batch, Fraction, Move, Shape, minimize
 from ..nn import Activation, Depth, Norm, decoder, encoder
 from ..nn.vectors import FourierFeatures
-from ..objectives import Loss
-from ._gan import Adversarial, Positive, Weight, finalize_network
+from ..objectives import generator_loss
+from ._gan import Adversarial, Objective, Positive, Weight, discriminator_move, finalize_network
 
 SCALE = 3.0
 """deviation of the Fourier features' frequencies, in radians a standard deviation of the data"""
@@ -33,10 +35,11 @@ SCALE = 3.0
 class R3GAN(Adversarial):
     """The GAN of 2025: a relativistic loss and two gradient penalties, and no tricks."""
 
-    latent: Annotated[int, Field(gt=0, le=65536)] = 64
-    """dimensions of the noise z"""
-    loss: Loss = "relativistic"
-    """what the two players descend; relativistic compares each real example with a fake"""
+    fixed_options: ClassVar[dict[str, Any]] = {
+        "loss": "relativistic", "gp": 0.0, "penalty_interval": 1, "weight_clip": None, "spectral_norm": False,
+        "n_critic": 1, "initial_critic_steps": 1, "top_k": 1.0,
+    }  # fmt: skip
+
     depth: Depth = 3
     """hidden layers of an MLP"""
     fourier_features: Annotated[int, Field(ge=0, le=65536)] = 64
@@ -44,7 +47,7 @@ class R3GAN(Adversarial):
     norm: Literal["auto"] | Norm = "none"
     """normalisation in G; auto is batch with convolutions, none in an MLP"""
     norm_d: Literal["auto"] | Norm = "none"
-    """normalisation in D; auto is the same, but layer with a penalty on D's gradient, none with spectral norm"""
+    """normalisation in D; auto is layer with convolutions, none in an MLP"""
     r1: Weight = 0.1
     """weight of half the squared gradient of D on real examples"""
     r2: Weight = 0.1
@@ -64,3 +67,19 @@ class R3GAN(Adversarial):
         if vectors:
             D = nn.Sequential(nn.Flatten(), FourierFeatures(judged[0], features, SCALE), *D)
         return finalize_network(G, shape), finalize_network(D)
+
+    @property
+    def objective(self) -> Objective:
+        return Objective("relativistic", r1=self.r1, r2=self.r2)
+
+    def step(self, batches: Iterator[Batch], global_step: int, G: nn.Module, D: nn.Module) -> Iterator[Move]:
+        """One update of each player on equation 2, with both penalties in D's."""
+        batch = next(batches)
+        x = self.real(batch)
+        with torch.no_grad():
+            fake = self.fake(G, len(batch.x))
+        yield discriminator_move(D, x, fake, "relativistic", r1=self.r1, r2=self.r2)  # equation 2, R1 and R2
+        fake = self.fake(G, len(batch.x))
+        with torch.no_grad():
+            real_logits = D(x)
+        yield minimize(G, fool=generator_loss("relativistic", D(fake), real_logits))  # equation 2

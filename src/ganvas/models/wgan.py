@@ -8,8 +8,10 @@ As in the authors' code the critic has 100 updates in each of the first 25 steps
 estimate that G follows, and the log shows, is near the maximum.
 """
 
-from typing import Annotated, final
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar, final
 
+import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import nn
@@ -17,9 +19,10 @@ from torch.optim import Optimizer, RMSprop
 
 from ..data import Dataset
 from ..errors import UserError
-from ..model import STRICT, Fraction
-from ..objectives import Loss
-from ._gan import Adversarial, Positive
+from ..model import STRICT, Batch, Fraction, Move, minimize
+from ..nn.discriminator import clip_weights
+from ..objectives import generator_loss
+from ._gan import Adversarial, Objective, Positive, discriminator_move, n_critic_steps
 
 
 @final
@@ -27,14 +30,17 @@ from ._gan import Adversarial, Positive
 class WGAN(Adversarial):
     """The GAN whose critic estimates the earth mover's distance; its weights are clipped."""
 
-    loss: Loss = "wasserstein"
-    """what the two players descend"""
+    fixed_options: ClassVar[dict[str, Any]] = {
+        "loss": "wasserstein", "gp": 0.0, "r1": 0.0, "r2": 0.0, "penalty_interval": 1, "spectral_norm": False,
+        "top_k": 1.0,
+    }  # fmt: skip
+
     n_critic: Annotated[int, Field(gt=0)] = 5
-    """updates of the critic per update of G: the paper's n_critic"""
+    """updates of the critic per update of G"""
     initial_critic_steps: Annotated[int, Field(gt=0)] = 100
-    """updates of the critic in each of the first 25 steps and in every 500th, if more than k"""
-    weight_clip: Annotated[float, Field(gt=0)] | None = 0.01
-    """bound on every weight of the critic, kept after each of its updates"""
+    """updates of the critic in each of the first 25 steps and in every 500th, if more than n_critic"""
+    weight_clip: Positive | None = 0.01
+    """bound c on every weight of the critic, kept after each of its updates"""
     lr: Positive = 5e-5
     """RMSprop's learning rate"""
     lr_d: Positive | None = None
@@ -42,8 +48,26 @@ class WGAN(Adversarial):
     betas: tuple[Fraction, Fraction] = (0.0, 0.99)
     """RMSprop's decay rates: it has no momentum, so the first is 0"""
 
+    @property
+    def objective(self) -> Objective:
+        return Objective("wasserstein", weight_clip=self.weight_clip)
+
+    def step(self, batches: Iterator[Batch], global_step: int, G: nn.Module, D: nn.Module) -> Iterator[Move]:
+        """Algorithm 1."""
+        for _ in range(n_critic_steps(self.n_critic, self.initial_critic_steps, global_step)):  # line 2
+            batch = next(batches)
+            x = self.real(batch)  # line 3: m examples of P_r
+            with torch.no_grad():
+                fake = self.fake(G, len(batch.x))  # line 4: m samples of p(z)
+            yield discriminator_move(D, x, fake, "wasserstein")  # lines 5 and 6: ascend E f(x) - E f(g(z))
+            clip_weights(D, self.weight_clip)  # line 7
+        logits = D(self.fake(G, len(batch.x)))  # line 9
+        yield minimize(G, fool=generator_loss("wasserstein", logits))  # lines 10 and 11: descend -E f(g(z))
+
     def validate_data(self, data: Dataset) -> None:
         super().validate_data(data)
+        if self.weight_clip is None:
+            raise UserError("wgan bounds its critic by weight_clip: give one, e.g. weight_clip=0.01, or train wgangp")
         if self.betas[0] != 0:
             raise UserError(f"betas={self.betas[0]:g},{self.betas[1]:g}: RMSprop has no momentum: give 0 first")
 

@@ -7,14 +7,19 @@ n_critic = 5, gp = 10 and Adam with 1e-4, beta_1 = 0 and beta_2 = 0.9.  The crit
 gradient at an example would mean nothing, but layer norm (section 4, "no critic batch normalization").
 """
 
-from typing import Annotated, final
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar, final
 
+import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
+from torch import nn
 
-from ..model import STRICT, Fraction
-from ..objectives import Loss
-from ._gan import Adversarial, Positive, Weight
+from ..data import Dataset
+from ..errors import UserError
+from ..model import STRICT, Batch, Fraction, Move, minimize
+from ..objectives import generator_loss
+from ._gan import Adversarial, Objective, Positive, Weight, discriminator_move, n_critic_steps
 
 
 @final
@@ -22,13 +27,38 @@ from ._gan import Adversarial, Positive, Weight
 class WGANGP(Adversarial):
     """The GAN whose critic estimates the earth mover's distance; its gradient is drawn to norm 1."""
 
-    loss: Loss = "wasserstein"
-    """what the two players descend"""
+    fixed_options: ClassVar[dict[str, Any]] = {
+        "loss": "wasserstein", "r1": 0.0, "r2": 0.0, "penalty_interval": 1, "weight_clip": None, "spectral_norm": False,
+        "top_k": 1.0,
+    }  # fmt: skip
+
     n_critic: Annotated[int, Field(gt=0)] = 5
-    """updates of the critic per update of G: the paper's n_critic"""
+    """updates of the critic per update of G"""
+    initial_critic_steps: Annotated[int, Field(gt=0)] = 1
+    """updates of the critic in each of the first 25 steps and in every 500th, if more than n_critic"""
     gp: Weight = 10.0
-    """weight of the gradient penalty, which draws the norm of the critic's gradient to 1"""
+    """weight of the gradient penalty, the paper's lambda, which draws the norm of the critic's gradient to 1"""
     lr: Positive = 1e-4
     """Adam's learning rate"""
     betas: tuple[Fraction, Fraction] = (0.0, 0.9)
     """Adam's decay rates"""
+
+    @property
+    def objective(self) -> Objective:
+        return Objective("wasserstein", gp=self.gp)
+
+    def validate_data(self, data: Dataset) -> None:
+        super().validate_data(data)
+        if not self.gp:
+            raise UserError("wgangp bounds its critic by gp: give one, e.g. gp=10, or train wgan")
+
+    def step(self, batches: Iterator[Batch], global_step: int, G: nn.Module, D: nn.Module) -> Iterator[Move]:
+        """Algorithm 1."""
+        for _ in range(n_critic_steps(self.n_critic, self.initial_critic_steps, global_step)):  # line 2
+            batch = next(batches)
+            x = self.real(batch)  # line 4: x ~ P_r
+            with torch.no_grad():
+                fake = self.fake(G, len(batch.x))  # lines 4 and 5: z ~ p(z), G(z)
+            yield discriminator_move(D, x, fake, "wasserstein", gp=self.gp)  # lines 6 to 9: equation 3
+        logits = D(self.fake(G, len(batch.x)))  # line 11
+        yield minimize(G, fool=generator_loss("wasserstein", logits))  # line 12

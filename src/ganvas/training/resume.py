@@ -36,6 +36,11 @@ def restore_run(
     config = run_folder.read_config(folder)
     check_run_files(folder, config)
     previous = build_model(config["model"], config["fields"]), TrainConfig(**config["plan"])
+    for name, value in run_folder.unsupported_fields(folder).items():
+        raise UserError(
+            f"{folder} was trained with {name}={value}, which {config['model']} no longer has: it can be sampled, but "
+            f"not go on; begin a new run with its weights: ganvas train MODEL DATA --init-from {folder}"
+        )
     check_normalization(folder, previous[0])
     model, train_config = apply_overrides(*previous, overrides, folder)
     data = data if data is None or model.n_domains == 1 else resolve_domains(data)

@@ -28,7 +28,7 @@ from ..io.text import replace_non_finite
 from ..model import Model, model_name, to_dict
 from ..models import MODELS
 from ..nn.device import resolve_device
-from ..renamed import with_new_names
+from ..renamed import given_up, with_new_names
 
 CONFIG_FILE, LOG_FILE, CURVES_FILE, CHECKPOINT_FILE, PREVIEWS_FOLDER = (
     "config.json",
@@ -151,6 +151,13 @@ def read_config(folder: Path) -> dict[str, Any]:
         "fields": fields,
         "plan": {"steps": TrainConfig.steps} | with_new_names(config["plan"], TrainConfig),
     }
+
+
+def unsupported_fields(folder: Path) -> dict[str, Any]:
+    """Hyper-parameters of a run of before that its model no longer has, where they are not what its paper says."""
+    config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    fixed = given_up(MODELS[config["model"]])
+    return {name: value for name, value in config["fields"].items() if name in fixed and value != fixed[name]}
 
 
 def end_step(config: dict[str, Any]) -> int:
