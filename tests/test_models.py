@@ -1,6 +1,9 @@
 """What every model owes the trainer, checked on every registered model."""
 
+import ast
+import inspect
 import json
+import textwrap
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +22,8 @@ from ganvas.errors import UserError
 from ganvas.inference.trained import Trained, load_trained
 from ganvas.model import Batch, EncoderModel, GenerativeModel, Model, Move, to_dict
 from ganvas.models import MODELS
+from ganvas.models._gan import Adversarial
+from ganvas.models._translator import Translator
 from ganvas.training import loop
 from ganvas.training.loop import apply_move, initialize_state, train
 from tests.conftest import image_collection, learnt_by
@@ -178,6 +183,18 @@ def test_convolutions_on_vectors_are_refused() -> None:
 def test_adding_a_model_touches_one_file_and_one_line() -> None:
     files = {f.stem for f in Path(models.__file__).parent.glob("*.py") if not f.stem.startswith("_")}
     assert files == set(MODELS)
+
+
+@every_model
+def test_the_algorithm_of_a_gan_stands_in_its_own_file(cls: type[Model]) -> None:
+    """In at most 15 lines, its docstring and its signature not counted."""
+    if not issubclass(cls, Adversarial | Translator):
+        return
+    step = ast.parse(textwrap.dedent(inspect.getsource(vars(cls)["step"]))).body[0]
+    assert isinstance(step, ast.FunctionDef)
+    first, last = step.body[1].lineno, step.body[-1].end_lineno
+    assert last is not None
+    assert last - first < 15
 
 
 @every_model

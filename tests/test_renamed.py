@@ -1,0 +1,119 @@
+"""Names of before: answered with the new ones, and still read from files."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+import ganvas
+from ganvas import renamed
+from ganvas.cli.app import COMMANDS, app, main
+from ganvas.cli.arguments import argument_names
+from ganvas.data import Dataset
+from ganvas.errors import UserError
+from ganvas.models import MODELS
+
+OLD = {new: old for old, news in renamed.NEW_NAMES.items() for new in news}
+
+
+def aged(values: dict[str, Any]) -> dict[str, Any]:
+    """Settings by the names that they had before."""
+    return {OLD.get(name, name): value for name, value in values.items()}
+
+
+def age(run: Path, **fields: Any) -> None:
+    """Make a run one of before: with old names, and with fields that its model no longer has."""
+    config = json.loads((run / "config.json").read_text())
+    config["fields"], config["plan"] = aged(config["fields"]) | fields, aged(config["plan"])
+    (run / "config.json").write_text(json.dumps(config))
+    for path in [*run.glob("*.safetensors"), run / "state.ckpt"]:
+        with safe_open(path, "pt") as file:
+            header = json.loads(file.metadata()["ganvas"])
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+        header["fields"] = aged(header["fields"]) | fields
+        save_file(tensors, path, {"ganvas": json.dumps(header)})
+
+
+def test_every_new_name_is_one_of_today() -> None:
+    """And an old name that stands for an option is not told off where it is still the right one."""
+    known = argument_names(app)
+    for old, news in renamed.NEW_NAMES.items():
+        assert set(news) <= known, old
+        assert all(renamed.new_name(old, {new}) == new for new in news)
+        assert renamed.new_name(old, {old, *news}) is None
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("train vae ring --every 5", "--every is called --checkpoint-every now"),
+        ("train gan ring --k=2", "--k is called --n-critic now"),
+        ("train vae ring --k 2", "--k is called --latent-samples now"),
+        ("train cyclegan ring grid --cycle 3", "--cycle is called --cycle-weight now"),
+        ("sample last --each 3", "--each is called --per-class now"),
+        ("evaluate last --few", "--few is called --allow-few now"),
+        ("train wgan ring --loss hinge", "wgan has no --loss: by its paper it is wasserstein; gan, dcgan and cgan take"),
+        ("train r3gan ring --lazy 4", "r3gan has no --penalty-interval: by its paper it is 1"),
+    ],
+)  # fmt: skip
+def test_the_command_line_says_what_an_option_is_called_now(
+    words: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words.split()) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_a_file_of_options_and_python_say_it_too(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("run.yaml").write_text("latent: 3\nbatch: 4\n")
+    assert main(["train", "vae", "ring", "--config", "run.yaml"]) == 2
+    assert (
+        "run.yaml, line 2: train vae has no option 'batch'. It is called \"batch-size\" now." in capsys.readouterr().err
+    )
+    for make, said in (
+        (lambda: ganvas.VAE(k=3), "VAE has no 'k'. It is called \"latent_samples\" now."),
+        (lambda: ganvas.TrainConfig(every=3), "TrainConfig has no 'every'. It is called \"checkpoint_every\" now."),
+        (
+            lambda: ganvas.WGAN(top_k=0.5),
+            "WGAN has no `top_k`: by its paper it is 1.0; gan, dcgan and cgan take `top_k`",
+        ),
+        (lambda: ganvas.train(ganvas.VAE(), "ring", ema=0.9), "has no option 'ema'. It is called \"ema_decay\" now."),
+    ):
+        with pytest.raises(UserError) as caught:
+            make()
+        assert said in str(caught.value)
+    for old, new in (("Plan", "TrainConfig"), ("View", "DataOptions"), ("Collection", "Dataset")):
+        with pytest.raises(AttributeError, match=f"it is called {new} now"):
+            getattr(ganvas, old)
+
+
+@pytest.mark.parametrize("name", ["vae", "gan", "wgan", "r3gan"])
+def test_a_run_of_before_is_sampled_and_goes_on(name: str, vectors: Dataset) -> None:
+    """To the same bits, with old names in its files and with what its model's paper fixes said in words."""
+    model = MODELS[name](latent=3, width=8, **({"initial_critic_steps": 2} if name == "wgan" else {}))
+    options: dict[str, Any] = {"batch_size": 8, "checkpoint_every": 2, "quiet": True}
+    straight = ganvas.train(model, vectors, steps=4, folder="straight", **options)
+    ganvas.train(model, vectors, steps=2, folder="run", **options)
+    age(Path("run"), **model.fixed_options)
+    assert ganvas.load("run").model == model
+    assert main(["sample", "run", "-n", "3", "--out", "a.npy"]) == 0
+    resumed = ganvas.resume("run", vectors, steps=4, quiet=True)
+    for a, b in zip(straight.nets.state_dict().values(), resumed.nets.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_run_of_before_with_what_its_model_no_longer_has_is_sampled_only(vectors: Dataset) -> None:
+    model = ganvas.R3GAN(latent=3, width=8)
+    ganvas.train(model, vectors, steps=2, batch_size=8, checkpoint_every=2, quiet=True, folder="run")
+    age(Path("run"), **model.fixed_options | {"gp": 10.0})
+    assert ganvas.load("run").sample(3).x.shape == (3, *vectors.shape)
+    with pytest.raises(
+        UserError, match=r"trained with gp=10.0, which r3gan no longer has: it can be sampled, but not go"
+    ):
+        ganvas.resume("run", vectors, steps=4, quiet=True)
+    assert "train" in COMMANDS
