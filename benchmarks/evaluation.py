@@ -11,7 +11,6 @@ process at its peak, Python, PyTorch and all images included.
 import argparse
 import resource
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic, process_time
@@ -21,7 +20,7 @@ import ganvas  # noqa: F401  first: it sets how torch's threads wait
 import torch
 
 from ganvas.data import Dataset, DataOptions, load
-from ganvas.evaluation import samples
+from ganvas.metrics import METRICS, Comparison, Examples
 from ganvas.metrics.features import make_feature_space
 
 NOISE = 8
@@ -52,14 +51,15 @@ def main() -> None:
     space = make_feature_space("lenet-mnist-v1", pool.shape)
     began, busy = monotonic(), process_time()
     print(f"{words.n} images a set, {torch.get_num_threads()} threads: {peak():.2f} GiB before")
-    s = samples.Comparison(*sets, space, *(samples.extract_features(part, space, print) for part in sets))
+    real, fake, floor = (Examples(part, space) for part in sets)
+    fake.reference = floor.reference = real
+    for x in (real, fake, floor):
+        _ = x.features
     print(f"{'features':<10}{monotonic() - began:>8.1f} s")
-    measures: dict[str, Callable[[], samples.MetricValues]] = {
-        "fid": lambda: samples.fid(s, False), "kid": lambda: samples.kid(s), "prdc": lambda: samples.prdc(s),
-    }  # fmt: skip
-    for name, measure in measures.items():
+    for name in ("fid", "kid", "prdc"):
         start = monotonic()
-        measure()
+        for x in (fake, floor):
+            list(METRICS[name].compute(Comparison(real, x)))
         print(f"{name:<10}{monotonic() - start:>8.1f} s")
     print(f"{'all':<10}{monotonic() - began:>8.1f} s, {process_time() - busy:.1f} s of processor time, "
           f"{peak():.2f} GiB at the peak")  # fmt: skip

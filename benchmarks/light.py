@@ -4,7 +4,7 @@
 
 RUN is MODEL,DATA,STEPS, with the model's defaults and one thread.  The share is of the time that as many training steps
 take as lie between two measurements; writing checkpoints, previews and curves counts as neither.  The first measurement
-has what is done once: the data's features, and a step whose operations are counted.  Runs are kept in OUT (runs/light).
+has what is done once: the data's features.  Runs are kept in OUT (runs/light).
 
 With --copies, instead, the share of samples that copy an example: of a GAN of 40 digits, and of the same with 1,500.
 """
@@ -54,8 +54,8 @@ def timed(model: str, data: str | Dataset, steps: int, folder: Path) -> dict[str
     total = time.perf_counter() - began - written
     found = [line["samples"] for line in read_log(folder) if "samples" in line]
     each = [samples["seconds"] for samples in found]
-    training = (total - sum(each)) / steps * seen[0].when.every
-    return {"found": found[-1], "checkpoint_every": seen[0].when.every, "training": training, "each": each}
+    training = (total - sum(each)) / steps * seen[0].interval
+    return {"found": found[-1], "interval": seen[0].interval, "training": training, "each": each}
 
 
 def copies(out: Path) -> None:
@@ -104,7 +104,7 @@ def main() -> None:
         said = rest or f"{'':>9}{first / training:>8.1%}"
         found = t["found"]
         print(
-            f"{name:<25}{found['metric']:<34}{found['n']:>5}{t['every']:>7}{training:>9.1f} s{first:>7.2f} s{said}",
+            f"{name:<25}{found['metric']:<34}{found['n']:>5}{t['interval']:>7}{training:>9.1f} s{first:>7.2f} s{said}",
             flush=True,
         )
 

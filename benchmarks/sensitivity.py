@@ -31,8 +31,8 @@ from torch.nn.functional import conv2d
 
 from ganvas.viz.curves import HEIGHT, PANEL_SPACING, WIDTH, line_chart
 from ganvas.data import Dataset, DataOptions, load
-from ganvas.evaluation import sample_metrics
-from ganvas.evaluation.samples import Comparison
+from ganvas.evaluation.samples import measure
+from ganvas.metrics import Comparison, Examples
 from ganvas.metrics.features import make_feature_space
 from ganvas.metrics.fidelity import gaussian_window
 from ganvas.randomness import make_generator
@@ -97,15 +97,17 @@ def measured(name: str, folder: Path, n: int, seed: int, out: Path) -> dict[str,
     held_out, pool = mixed.select(slice(n)), mixed.select(slice(half, None))
     other = mixed.select(slice(half - n, half)) if half >= 2 * n else train.select(slice(n))
     space = make_feature_space("auto", test.shape, data_name=name)
-    real = [space(part.x) for part in (held_out, other)]
+    real = Examples(held_out, space)
+    known = (Examples(train, space),)
+    floor = Examples(other, space, real, known, is_floor=True)
     for kind, degrees in DEGREES.items():
         for degree in degrees:
             key = f"{kind} {degree:g}"
             if key in found:
                 continue
             made = corrupted(kind, degree, pool, train, n, seed)
-            s = Comparison(held_out, other, made, space, *real, space(made.x))
-            numbers = sample_metrics(s, train, METRICS, True, True, seed, lambda line: None)
+            c = Comparison(real, Examples(made, space, real, known), seed, True)
+            numbers = measure(METRICS, c, floor, strict=True)
             found[key] = {
                 k.split(":")[0]: v for k, v in numbers.items() if k.split(":")[0] in WORSE and k.count(":") < 2
                 and not k.endswith(":floor")

@@ -18,7 +18,6 @@ from ganvas.model import minimize_independent
 from ganvas.models._translator import Translator
 from ganvas.nn.concurrency import concurrently, sequentially, worker_pool
 from ganvas.training.loop import TrainState, apply_move, initialize_state, train
-from ganvas.training.schedule import training_step_operations
 from tests.conftest import as_pair, image_collection
 
 CPU = torch.device("cpu")
@@ -170,12 +169,3 @@ def test_terms_of_parts_are_added_by_name() -> None:
     assert move.independent_losses is not None
     assert [half.item() for half in move.independent_losses] == [3, 4]
     assert minimize_independent((net,), {"a": torch.tensor(1.0)}).independent_losses is None
-
-
-def test_operations_are_counted_in_both_halves() -> None:
-    """Counts are kept by the thread that counts: a step is then taken by it alone."""
-    pair = domains()
-    state = initialize_state(MODELS[0], pair.shape, 0, CPU)
-    counted = training_step_operations(MODELS[0], pair, TrainConfig(batch_size=2), state)
-    torch.set_num_threads(1)
-    assert counted == training_step_operations(MODELS[0], pair, TrainConfig(batch_size=2), state) > 0

@@ -14,10 +14,9 @@ from ganvas.cli.app import main
 from ganvas.data import Dataset, from_array, load
 from ganvas.errors import UserError
 from ganvas.evaluation import evaluate
-from ganvas.evaluation.classes import classifier_labels
 from ganvas.inference.trained import Trained
 from ganvas.metrics import kernel_distance
-from ganvas.metrics.classes import classifier_score, label_accuracy
+from ganvas.metrics.classes import classifier_labels, classifier_score, label_accuracy
 from ganvas.metrics.features import FeatureSpace
 
 

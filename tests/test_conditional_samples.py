@@ -15,7 +15,6 @@ import ganvas
 from ganvas.data import Dataset, from_array
 from ganvas.inference.trained import Trained
 from ganvas.metrics.features import make_feature_space
-from ganvas.training.schedule import Schedule
 from ganvas.training.validation import SampleEvaluator
 
 SEEDS = range(8)
@@ -77,7 +76,7 @@ def test_while_it_trains_too(runs: list[Trained]) -> None:
     off = []
     for seed in SEEDS:
         data = blocks(2000, seed + 20)
-        light = SampleEvaluator(data, make_feature_space("pixels", data.shape), seed, Schedule(1, 500))
+        light = SampleEvaluator(data, make_feature_space("pixels", data.shape), seed, 1, 500)
         found = light.measure(runs[0])
         off.append(found["value"] / found["error"])
     assert abs(mean(off)) < 3 / len(SEEDS) ** 0.5

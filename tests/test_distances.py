@@ -3,7 +3,7 @@
 import subprocess
 import sys
 from importlib.util import find_spec
-from math import isfinite, isnan, nan, pi
+from math import isfinite, pi
 from pathlib import Path
 
 import numpy as np
@@ -13,18 +13,10 @@ from torch import Tensor, nn
 
 from ganvas.errors import UserError
 from ganvas.metrics import energy_distance, frechet_distance, kernel_distance, sliced_wasserstein
-from ganvas.metrics.distances import (
-    PREFIX_SHARES,
-    correlation_difference,
-    frechet_distances,
-    frechet_infinity,
-    marginal_distances,
-    mmd,
-    moments,
-    prefix_moments,
-    wasserstein,
-)  # fmt: skip
-from ganvas.metrics.jackknife import kernel_score
+from ganvas.metrics.distances import correlation_difference, marginal_distances, wasserstein
+from ganvas.metrics.fid import PREFIX_SHARES, moments, prefix_moments
+from ganvas.metrics.kernels import mmd, polynomial_kernel
+from tests.test_jackknife import all_entries
 
 with_pot = pytest.mark.skipif(find_spec("ot") is None, reason="POT is not installed")
 
@@ -51,8 +43,8 @@ def test_it_agrees_with_numpy() -> None:
 def test_bytes_are_as_far_apart_as_the_same_numbers_and_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = torch.randint(0, 256, (2, 50, 3, 4, 4), dtype=torch.uint8)
     whole = sliced_wasserstein(x.float() / 255, y.float() / 255, n_directions=30)
-    monkeypatch.setattr("ganvas.metrics.distances.ROWS_PER_CHUNK", 7)
-    monkeypatch.setattr("ganvas.metrics.distances.DIRECTIONS_PER_CHUNK", 4)
+    monkeypatch.setattr("ganvas.metrics.sliced.ROWS_PER_CHUNK", 7)
+    monkeypatch.setattr("ganvas.metrics.sliced.DIRECTIONS_PER_CHUNK", 4)
     assert sliced_wasserstein(x, y, n_directions=30) / 255 == pytest.approx(whole, rel=1e-5)
 
 
@@ -120,43 +112,39 @@ def test_the_frechet_distance_of_infinitely_many_has_no_bias() -> None:
     """Two samples of one Gaussian are apart the more, the fewer they are; infinitely many are not."""
     random = torch.Generator().manual_seed(0)
     a, b = torch.randn(2, 6000, 30, generator=random)
-    finite, infinite = frechet_distance(a, b), frechet_infinity(a, b)
+    finite, infinite = frechet_distance(a, b), all_entries(a, b, "fid")["fid_infinity"].value
     assert finite > 0.07
     assert abs(infinite) < finite / 4
-    assert frechet_infinity(a, b + 1) == pytest.approx(30, rel=0.02)
+    assert all_entries(a, b + 1, "fid")["fid_infinity"].value == pytest.approx(30, rel=0.02)
 
 
-def test_frechet_distances_of_several_sets_are_those_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_distance_of_infinitely_many_is_a_line_through_those_of_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Moments of the first half and more are merged, and eigenvectors of the real examples shared: numbers stay."""
     random = torch.Generator().manual_seed(0)
     a, b, c = torch.randn(3, 333, 12, generator=random) * torch.arange(1, 13) + 5
     sizes = [round(333 * share) for share in PREFIX_SHARES]
     for rows in (7, 2000):
-        monkeypatch.setattr("ganvas.metrics.distances.ROWS_PER_CHUNK", rows)
+        monkeypatch.setattr("ganvas.metrics.fid.ROWS_PER_CHUNK", rows)
         for n, found in zip(sizes, prefix_moments(a), strict=True):
             assert found.n == n
             np.testing.assert_allclose(found.covariance.numpy(), np.cov(a[:n].double().numpy().T), rtol=1e-9)
-        for x, (far, infinite) in zip((b, c), frechet_distances(a, b, c), strict=True):
-            assert far == pytest.approx(frechet_distance(a, x), rel=1e-9)
+        for x in (b, c):
+            entries = all_entries(a, x, "fid")
+            assert entries["fid"].value == pytest.approx(frechet_distance(a, x), rel=1e-9)
             distances = [frechet_distance(a[:n], x[:n]) for n in sizes]
             line = np.polynomial.Polynomial.fit(1 / np.array(sizes), distances, 1)
-            assert infinite == pytest.approx(line(0), rel=1e-6)
-            assert infinite == pytest.approx(frechet_infinity(a, x), rel=1e-9)
-    tiny = torch.randn(4, 2, generator=random)
-    assert frechet_distances(tiny, tiny)[0] == pytest.approx((0, nan), abs=1e-9, nan_ok=True)
+            assert entries["fid_infinity"].value == pytest.approx(line(0), rel=1e-6)
     with pytest.raises(UserError, match="fid needs at least 2 examples of each, and has 1 and 1: give more"):
-        frechet_distances(tiny[:1], tiny[:1])
+        all_entries(a[:1], a[:1], "fid")
 
 
 def test_nothing_is_extrapolated_from_fewer_than_twice_as_many_examples_as_features() -> None:
     x = torch.randn(2, 81, 20, generator=torch.Generator().manual_seed(0))
-    assert isfinite(frechet_distances(*x)[0][1])
-    assert isfinite(frechet_infinity(*x[:, :80]))
-    few = x[:, :79]
-    assert isnan(frechet_distances(*few)[0][1])
-    assert frechet_distances(*few)[0][0] == pytest.approx(frechet_distance(*few))
-    with pytest.raises(UserError, match="twice as many as features: 80 examples at least, and here are 79"):
-        frechet_infinity(*few)
+    for n in (81, 80):
+        assert isfinite(all_entries(*x[:, :n], "fid")["fid_infinity"].value)
+    few = all_entries(*x[:, :79], "fid")
+    assert few["fid"].value == pytest.approx(frechet_distance(*x[:, :79]))
+    assert "twice as many as features: 80 examples at least, and here are 79" in few["fid_infinity"]
 
 
 def test_the_kernel_distance_is_that_of_loops() -> None:
@@ -177,7 +165,7 @@ def test_a_kernel_distance_of_too_few_is_refused_in_words() -> None:
     with pytest.raises(UserError, match="kid needs at least 20 examples of each to be compared, and has 6$"):
         kernel_distance(few, few)
     with pytest.raises(UserError, match="has 9$"):
-        kernel_score(torch.randn(9, 3), torch.randn(9, 3))
+        all_entries(torch.randn(9, 3), torch.randn(9, 3), "kid")
 
 
 def test_the_kernel_distance_has_no_bias() -> None:
@@ -214,7 +202,7 @@ def test_distances_of_features_are_those_of_torchmetrics() -> None:
         oracle = kid.KernelInceptionDistance(feature=Own(), subsets=1, subset_size=1000)
     oracle.update(real, real=True)
     oracle.update(made, real=False)
-    assert mmd(a, b).item() == pytest.approx(oracle.compute()[0].item(), rel=1e-3)
+    assert mmd(a, b, polynomial_kernel).value == pytest.approx(oracle.compute()[0].item(), rel=1e-3)
 
 
 def test_the_energy_distance_is_that_of_loops() -> None:

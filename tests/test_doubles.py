@@ -15,20 +15,13 @@ from ganvas import evaluation
 from ganvas.data import Dataset, from_array, load
 from ganvas.evaluation import EvaluationData, compare
 from ganvas.inference.trained import Trained
+from ganvas.metrics import memorisation_test, one_nn_accuracy, precision_recall
 from ganvas.metrics.features import make_feature_space
-from ganvas.metrics.jackknife import duplicates_score, memorisation_scores, prdc_scores, two_sample_score
-from ganvas.metrics.neighbours import (
-    build_indexes,
-    duplicates,
-    expected_copy_rate,
-    memorisation_test,
-    nearest_distances,
-    precision_recall,
-    two_sample_accuracy,
-)
+from ganvas.metrics.neighbours import build_indexes, expected_copy_rate, nearest_distances
 from ganvas.metrics.neighbours import copy_threshold as limit
-from ganvas.training.schedule import Schedule
 from ganvas.training.validation import SampleEvaluator
+from tests.test_jackknife import scores_of
+from tests.test_neighbours import duplicates
 
 FEATURES = ("pixels", "random-conv-v2")
 
@@ -137,50 +130,46 @@ def test_equal_features_are_the_same_whatever_the_rounding() -> None:
     fresh = torch.randn(200, 30, generator=random) + 3
     data = torch.cat([real, noisy[:20]])  # a tenth of it has doubles
     assert duplicates(data, real[:1].expand(50, -1) + 1e-6) == 1
-    assert memorisation_test(real, torch.cat([fresh, noisy[:20]]), noisy).memorised_share == 1
-    assert memorisation_test(real, torch.cat([fresh, noisy[:20]]), fresh[:100]).memorised_share <= 0.02
+    assert memorisation_test(real, torch.cat([fresh, noisy[:20]]), noisy).memorised.value == 1
+    assert memorisation_test(real, torch.cat([fresh, noisy[:20]]), fresh[:100]).memorised.value <= 0.02
 
 
 def test_few_examples_far_away_do_not_make_others_the_same() -> None:
     random = torch.Generator().manual_seed(0)
     train, held_out, fresh = torch.randn(3, 500, 3, generator=random).double()
     train[0] = 1e9
-    assert memorisation_test(train, held_out, fresh).memorised_share < 0.03
-    assert memorisation_test(train, held_out, train).memorised_share == 1
+    assert memorisation_test(train, held_out, fresh).memorised.value < 0.03
+    assert memorisation_test(train, held_out, train).memorised.value == 1
 
 
 def test_data_of_few_values_are_as_near_to_themselves_as_any() -> None:
     """Each of eight points is there a hundred times over: balls have radius 0, and nearest neighbours are the same."""
     random = torch.Generator().manual_seed(0)
     a, b = (torch.randint(2, (800, 3), generator=random).float() for _ in range(2))
-    assert two_sample_accuracy(a, b) == (0.5, 0.5)
+    assert one_nn_accuracy(a, b) == (0.5, 0.5)
     assert all(precision_recall(a, b).precision)
     assert all(precision_recall(a, b).recall)
     assert precision_recall(a, b + 5).precision.double().mean() == 0
-    assert memorisation_test(a, b, a).memorised_share == memorisation_test(a, b, a).expected_share == 1
-    assert memorisation_test(a, b, a + 0.3).memorised_share == 0
-    real, made, train = build_indexes(a, b, a)
+    assert memorisation_test(a, b, a).memorised.value == memorisation_test(a, b, a).expected == 1
+    assert memorisation_test(a, b, a + 0.3).memorised.value == 0
+    found = {name: score.value for name, score in scores_of(a, b, train=a).items()}
     for name, terms in precision_recall(a, b)._asdict().items():
-        assert prdc_scores(real, made)[name].value == pytest.approx(terms.double().mean().item())
-    assert two_sample_score(real, made).value == 0.5
-    assert duplicates_score(real, made).value == duplicates(a, b) == 1
-    found = memorisation_scores(nearest_distances(real.x, train.x)[0], nearest_distances(made.x, train.x)[0])
-    assert (found["memorised"].value, found["nearer_to_training"].value) == (1, 0.5)
+        assert found[name] == pytest.approx(terms.double().mean().item())
+    assert (found["two_sample"], found["duplicates"]) == (0.5, 1)
+    assert (found["memorised"], found["nearer_to_training"]) == (1, 0.5)
 
 
 @pytest.mark.parametrize("space", FEATURES)
 def test_while_a_run_trains_copies_are_seen_too(space: str, run: Trained, draws: Callable[[Dataset], None]) -> None:
     twice = replace(TRAIN, x=torch.cat([TRAIN.x, TRAIN.x]))
     for data, least in ((TRAIN, 0.95), (twice, 0.95), (glyphs(400, 5, 0.3), 0.65)):
-        light = SampleEvaluator(data, make_feature_space(space, data.shape), 0, Schedule(1, 300))
+        light = SampleEvaluator(data, make_feature_space(space, data.shape), 0, 1, 300)
         draws(data.sample(len(data), 0))
         assert light.measure(run)["memorised"] >= least
         draws(replace(data, x=glyphs(300, 9, 0.3).x))
         assert light.measure(run)["memorised"] < 0.04
     alike = replace(TRAIN, x=TRAIN.x[:1].repeat(100, 1, 1, 1))
-    assert "memorised" not in SampleEvaluator(alike, make_feature_space(space, data.shape), 0, Schedule(1, 90)).measure(
-        run
-    )
+    assert "memorised" not in SampleEvaluator(alike, make_feature_space(space, data.shape), 0, 1, 90).measure(run)
 
 
 def test_emoji_have_no_doubles_and_the_usual_floor() -> None:

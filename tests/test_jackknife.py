@@ -1,41 +1,35 @@
 """How sure numbers are: values against their metrics, terms against leaving one out, intervals against repetitions."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from ganvas.data import Dataset
 from ganvas.metrics import (
+    METRICS,
+    Comparison,
+    Examples,
+    Score,
     energy_distance,
     frechet_distance,
     kernel_distance,
+    memorisation_test,
     mode_coverage,
+    one_nn_accuracy,
     precision_recall,
     sliced_wasserstein,
-    two_sample_accuracy,
 )
-from ganvas.metrics.classes import classifier_score
-from ganvas.metrics.distances import frechet_infinity
-from ganvas.metrics.jackknife import (
-    RESAMPLES,
-    Score,
-    bootstrap,
-    bootstrap_means,
-    classifier_scores,
-    duplicates_score,
-    energy_score,
-    frechet_infinity_error,
-    frechet_score,
-    kernel_score,
-    memorisation_scores,
-    mode_scores,
-    prdc_scores,
-    sliced_score,
-    two_sample_score,
-)
-from ganvas.metrics.neighbours import build_indexes, duplicates, memorisation_test, nearest_distances
+from ganvas.metrics.bootstrap import RESAMPLES, bootstrap, bootstrap_means
+from ganvas.metrics.classes import classifier_score, classifier_scores
+from ganvas.metrics.duplicates import duplicate_rate
+from ganvas.metrics.features import make_feature_space
+from ganvas.metrics.modes import mode_scores
+from ganvas.metrics.neighbours import build_indexes
+from ganvas.metrics.prdc import prdc_scores
 
 D = 3
 CENTRES = torch.tensor([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0]])
@@ -45,26 +39,40 @@ def drawn(n: int, seed: int, scale: float = 1.0, shift: float = 0.0) -> Tensor:
     return torch.randn(n, D, generator=torch.Generator().manual_seed(seed)) * scale + shift
 
 
-def everything(real: Tensor, made: Tensor, train: Tensor) -> dict[str, Score]:
-    """All scores of two sets of features."""
-    a, b, c = build_indexes(real, made, train)
-    return {
-        "fid": frechet_score(real, made), "kid": kernel_score(real, made), "energy": energy_score(real, made),
-        "two_sample": two_sample_score(a, b), "duplicates": duplicates_score(a, b),
-        "sliced": sliced_score(real, made, 50, 0), **prdc_scores(a, b),
-        **memorisation_scores(nearest_distances(a.x, c.x)[0], nearest_distances(b.x, c.x)[0]),
-    }  # fmt: skip
+def scores_of(real: Tensor, made: Tensor, *names: str, train: Tensor | None = None) -> dict[str, Score]:
+    """The scores of two sets of vectors, their own features; of these metrics, or all but those of a classifier."""
+    space = make_feature_space("values", (real.shape[1],))
+    held_out = Examples(Dataset(x=real), space)
+    known = () if train is None else (Examples(Dataset(x=train), space),)
+    c = Comparison(held_out, Examples(Dataset(x=made), space, held_out, known), allow_few=True, n_directions=50)
+    found = {}
+    for name in names or ("fid", "kid", "prdc", "two-sample", "memorisation", "duplicates", "sliced-wasserstein",
+                          "distances"):  # fmt: skip
+        metric = METRICS[name]
+        for number, (name_of_it, score) in zip(metric.numbers, metric.compute(c), strict=False):
+            assert number == name_of_it, "the numbers that are compared come first, in their order"
+            assert isinstance(score, Score)
+            found[number] = score
+    return found
+
+
+def all_entries(real: Tensor, made: Tensor, name: str) -> dict[str, Any]:
+    """All that a metric says, of two sets of vectors."""
+    space = make_feature_space("values", (real.shape[1],))
+    c = Comparison(Examples(Dataset(x=real), space), Examples(Dataset(x=made), space), allow_few=True)
+    return dict(METRICS[name].compute(c))
 
 
 def test_values_are_those_of_the_metrics() -> None:
     real, made, train = drawn(230, 0), drawn(230, 1, 0.8, 0.2), drawn(400, 2)
-    found = {name: s.value for name, s in everything(real, made, train).items()}
+    found = {name: s.value for name, s in scores_of(real, made, train=train).items()}
     copied = memorisation_test(train, real, made)
     expected = {
         "fid": frechet_distance(real, made), "kid": kernel_distance(real, made).mean().item(),
-        "energy": energy_distance(real, made) ** 2, "two_sample": sum(two_sample_accuracy(real, made)) / 2,
-        "duplicates": duplicates(real, made), "sliced": sliced_wasserstein(real, made, n_directions=50),
-        "nearer_to_training": copied.nearer_share, "memorised": copied.memorised_share,
+        "energy": energy_distance(real, made) ** 2, "two_sample": sum(one_nn_accuracy(real, made)) / 2,
+        "duplicates": duplicate_rate(*build_indexes(real, made)),
+        "sliced_wasserstein": sliced_wasserstein(real, made, n_directions=50),
+        "nearer_to_training": copied.nearer.value, "memorised": copied.memorised.value,
         **{name: terms.double().mean().item() for name, terms in precision_recall(real, made)._asdict().items()},
     }  # fmt: skip
     assert found == pytest.approx(expected, rel=1e-5, abs=1e-9)
@@ -83,10 +91,10 @@ def left_out(number: Callable[[Tensor, Tensor], float], real: Tensor, made: Tens
 @pytest.mark.parametrize(
     ("number", "of", "tolerance"),
     [
-        (frechet_distance, frechet_score, 0.08),
-        (lambda a, b: energy_distance(a, b) ** 2, energy_score, 0.02),
-        (lambda a, b: sum(x * len(s) for x, s in zip(two_sample_accuracy(a, b), (a, b), strict=True))
-         / (len(a) + len(b)), lambda a, b: two_sample_score(*build_indexes(a, b)), 0.03),
+        (frechet_distance, lambda a, b: scores_of(a, b, "fid")["fid"], 0.08),
+        (lambda a, b: energy_distance(a, b) ** 2, lambda a, b: scores_of(a, b, "distances")["energy"], 0.02),
+        (lambda a, b: sum(x * len(s) for x, s in zip(one_nn_accuracy(a, b), (a, b), strict=True))
+         / (len(a) + len(b)), lambda a, b: scores_of(a, b, "two-sample")["two_sample"], 0.03),
     ],
     ids=["fid", "energy", "two-sample"],
 )  # fmt: skip
@@ -94,7 +102,7 @@ def test_terms_are_those_of_leaving_one_out(
     number: Callable[..., float], of: Callable[..., Score], tolerance: float
 ) -> None:
     real, made = drawn(150, 0), drawn(150, 1, 1.5, 0.5)
-    for found, expected in zip(of(real, made)[1:], left_out(number, real, made), strict=True):
+    for found, expected in zip(of(real, made).terms, left_out(number, real, made), strict=True):
         assert (found - expected).norm() < tolerance * expected.norm()
 
 
@@ -102,11 +110,11 @@ def test_terms_of_singular_features_are_finite() -> None:
     """A unit that is never active, and fewer examples than features."""
     real, made = drawn(100, 0), drawn(100, 1, 1.5)
     flat = [torch.cat([x, torch.zeros(len(x), 2), x[:, :1]], 1) for x in (real, made)]
-    of_real, of_made = frechet_score(*flat)[1:]
+    of_real, of_made = scores_of(*flat, "fid")["fid"].terms
     assert of_real.isfinite().all()
     assert of_made.isfinite().all()
-    few = frechet_score(torch.randn(8, 20), torch.randn(8, 20))
-    assert few.real_terms.isfinite().all()
+    few = scores_of(torch.randn(8, 20), torch.randn(8, 20), "fid")["fid"]
+    assert few.terms[0].isfinite().all()
 
 
 @pytest.mark.parametrize(("scale", "shift"), [(1.0, 0.0), (1.3, 0.4)], ids=["alike", "apart"])
@@ -115,8 +123,9 @@ def test_the_error_of_infinitely_many_is_its_deviation_over_repetitions(scale: f
     values, errors, finite = [], [], []
     for i in range(100):
         real, made = drawn(120, 2 * i), drawn(120, 2 * i + 1, scale, shift)
-        values.append(frechet_infinity(real, made))
-        errors.append(frechet_infinity_error(real, made))
+        infinite = all_entries(real, made, "fid")["fid_infinity"]
+        values.append(infinite.value)
+        errors.append(infinite.standard_error)
         finite.append(frechet_distance(real, made))
     assert np.mean(errors) == pytest.approx(np.std(values), rel=0.25)
     assert np.std(values) > 1.4 * np.std(finite)
@@ -125,9 +134,9 @@ def test_the_error_of_infinitely_many_is_its_deviation_over_repetitions(scale: f
 def test_terms_of_a_sliced_distance_are_kantorovich_potentials() -> None:
     """In one dimension, all of made above all of real: moving a point by dx changes the distance by dx / n."""
     real, made = torch.tensor([[0.0], [1.0], [2.0]]), torch.tensor([[10.0], [11.0], [13.0]])
-    found = sliced_score(real, made, 1, 0)
-    np.testing.assert_allclose(found.fake_terms, [10 - 34 / 3, 11 - 34 / 3, 13 - 34 / 3], rtol=1e-6)
-    np.testing.assert_allclose(found.real_terms, [1, 0, -1], atol=1e-6)
+    found = scores_of(real, made, "sliced-wasserstein")["sliced_wasserstein"]
+    np.testing.assert_allclose(found.terms[1], [10 - 34 / 3, 11 - 34 / 3, 13 - 34 / 3], rtol=1e-6)
+    np.testing.assert_allclose(found.terms[0], [1, 0, -1], atol=1e-6)
 
 
 def test_an_example_that_alone_covers_others_counts_for_them() -> None:
@@ -136,8 +145,8 @@ def test_an_example_that_alone_covers_others_counts_for_them() -> None:
     made = torch.tensor([0.1, 0.6, 1.1, 1.6, 2.1, 101.6])[:, None]
     found = prdc_scores(*build_indexes(real, made, k=2))
     assert found["coverage"].value == 1
-    assert found["coverage"].fake_terms.argmax() == 5
-    assert found["coverage"].fake_terms[5] - found["coverage"].fake_terms[0] == pytest.approx(4 / 8 * 5)
+    assert found["coverage"].terms[1].argmax() == 5
+    assert found["coverage"].terms[1][5] - found["coverage"].terms[1][0] == pytest.approx(4 / 8 * 5)
 
 
 def test_a_classifiers_score_and_modes() -> None:
@@ -147,15 +156,15 @@ def test_a_classifiers_score_and_modes() -> None:
     (whole,), keep = classifier_score(logits, 1).double(), ~torch.eye(500, dtype=torch.bool)
     without = torch.stack([classifier_score(logits[k], 1)[0].double() for k in keep[:40]])
     terms = 499 * (whole - without)
-    assert torch.corrcoef(torch.stack([terms, found.fake_terms[:40]]))[0, 1] > 0.999
+    assert torch.corrcoef(torch.stack([terms, found.terms[1][:40]]))[0, 1] > 0.999
     samples = torch.cat([CENTRES[:1].repeat(6, 1), CENTRES[1:2].repeat(3, 1), CENTRES[2:], CENTRES[:1] + 5])
     scores = mode_scores(samples, CENTRES, 1.0, 4)
     captured, good, kl = mode_coverage(samples, CENTRES, 1.0)
     assert [s.value for s in scores.values()] == [captured, good, kl] == [3, 10 / 11, pytest.approx(kl)]
-    alone = scores["modes_captured"].fake_terms
+    alone = scores["modes_captured"].terms[1]
     assert alone.argmax() == 9, "the only sample of its mode"
     assert (alone > 0).sum() == 1
-    small = scores["reverse_kl"].fake_terms
+    small = scores["reverse_kl"].terms[1]
     assert small[0] > small[6] > small[9], "more of the frequent mode are worse"
 
 
@@ -170,8 +179,8 @@ def test_resamples_are_means_with_multinomial_weights() -> None:
 
 
 def test_resamples_of_two_models_share_the_real_examples() -> None:
-    s = [Score(0.0, drawn(50, 0)[:, 0].double(), torch.zeros(50, dtype=torch.float64))]
-    assert torch.equal(bootstrap(s, 0, 1), bootstrap(s, 0, 2))
+    s = {"x": Score(0.0, lambda: (drawn(50, 0)[:, 0], torch.zeros(50)))}
+    assert torch.equal(bootstrap(s, 0, 1)["x"], bootstrap(s, 0, 2)["x"])
 
 
 @pytest.mark.parametrize(("scale", "shift"), [(1.0, 0.0), (0.8, 0.3)], ids=["alike", "apart"])
@@ -184,10 +193,10 @@ def test_intervals_hold_the_expected_number_and_two_of_a_kind_do_not_differ(scal
     values, errors, wrong = [], [], []
     for i in range(repeats):
         real = drawn(n, 3 * i)
-        a, b = (everything(real, drawn(n, 3 * i + j, scale, shift), train) for j in (1, 2))
+        a, b = (scores_of(real, drawn(n, 3 * i + j, scale, shift), train=train) for j in (1, 2))
         values.append([s.value for s in a.values()])
-        errors.append([((s.real_terms.var() + s.fake_terms.var()) / n) ** 0.5 for s in a.values()])
-        apart = [((s.real_terms - t.real_terms).var() + s.fake_terms.var() + t.fake_terms.var()) / n
+        errors.append([s.error_of_terms() for s in a.values()])
+        apart = [((s.terms[0] - t.terms[0]).var() + s.terms[1].var() + t.terms[1].var()) / n
                  for s, t in zip(a.values(), b.values(), strict=True)]  # fmt: skip
         wrong.append(
             [abs(s.value - t.value) > 1.96 * v**0.5 for s, t, v in zip(a.values(), b.values(), apart, strict=True)]

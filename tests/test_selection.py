@@ -16,7 +16,7 @@ from ganvas.inference.trained import LAST_WEIGHTS_FILE, WEIGHTS_FILE, Trained
 from ganvas.io.safetensors import read_safetensors
 from ganvas.metrics.features import CPU
 from ganvas.models import GAN, VAE, Autoencoder
-from ganvas.training import schedule, validation
+from ganvas.training import validation
 from ganvas.training.loop import initialize_state
 from ganvas.training.run_folder import read_log
 from ganvas.training.validation import SampleEvaluator
@@ -30,7 +30,7 @@ NAMES = ["metric", "value", "error", "n", "memorised", "lowest", "best", "second
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every checkpoint of a tiny run is measured, whatever it takes."""
-    monkeypatch.setattr(schedule, "MAX_OPERATIONS_SHARE", 1e9)
+    monkeypatch.setattr(validation, "INTERVAL", 1)
 
 
 @pytest.fixture

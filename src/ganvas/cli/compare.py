@@ -11,12 +11,12 @@ from rich.text import Text
 
 from ..data import DataOptions, split_names
 from ..errors import UserError
-from ..evaluation import DEFAULT_SAMPLES
-from ..evaluation.compare import ComparedRun, load_runs
+from ..evaluation.compare import COMPARABLE_METRICS, ComparedRun, load_runs
 from ..evaluation.compare import compare as measure
-from ..evaluation.comparing import COMPARABLE_METRICS, METRIC_DIRECTIONS
+from ..evaluation.samples import DEFAULT_SAMPLES
 from ..io.atomic import atomic_write, refuse_existing
 from ..io.text import escape_text
+from ..metrics import NUMBERS
 from ..metrics.features import FEATURE_NAMES
 from ..training.progress import ProgressBar
 from ..viz import html as page
@@ -27,7 +27,7 @@ from .evaluate import NO_TEST_SPLIT_NOTE
 
 Cell = tuple[str, str, bool]
 """a number, its interval, and whether it is the best of its column"""
-ARROWS = {-1: " ↓", 0: "", 1: " ↑"}
+ARROWS = {False: " ↓", None: "", True: " ↑"}
 TITLES = {"fid": "FID", "kid": "KID", "sliced_wasserstein": "sliced Wasserstein", "reverse_kl": "reverse KL"}
 SAMPLES_PER_RUN = 36
 """samples of each run on the page"""
@@ -117,9 +117,8 @@ def columns(result: dict[str, Any]) -> dict[str, list[Cell]]:
         base_name = name.split(":")[0]
         numbers = [run["numbers"].get(name) for run in result["runs"]] + [result["floor"].get(name)]
         cells = [format_cell(side, result["best"].get(name) == i) for i, side in enumerate(numbers)]
-        cells_by_title[TITLES.get(base_name, base_name.replace("_", " ")) + ARROWS[METRIC_DIRECTIONS[base_name]]] = (
-            cells
-        )
+        title = TITLES.get(base_name, base_name.replace("_", " "))
+        cells_by_title[title + ARROWS[NUMBERS[base_name].higher_is_better]] = cells
     return cells_by_title
 
 

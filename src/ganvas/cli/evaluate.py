@@ -7,7 +7,7 @@ from cyclopts import Parameter
 
 from ..data import DataOptions, split_names
 from ..errors import UserError
-from ..evaluation import METRICS
+from ..evaluation import METRIC_NAMES
 from ..evaluation import evaluate as measure
 from ..inference.trained import Trained
 from ..metrics.features import FEATURE_NAMES, RECOMMENDED_FOR, find_weights
@@ -41,7 +41,7 @@ def evaluate(
     pairs: Annotated[
         tuple[str, str] | None, Parameter(help="two sources of examples that belong together, to measure translations")
     ] = None,
-    metrics: Annotated[tuple[str, ...], Parameter(negative=(), help="only these: " + ", ".join(METRICS))] = (),
+    metrics: Annotated[tuple[str, ...], Parameter(negative=(), help="only these: " + ", ".join(METRIC_NAMES))] = (),
     importance_samples: Annotated[
         int | None, Parameter(alias="-k", help="samples an example of the importance weighted bound, 500 if not given")
     ] = None,

@@ -24,6 +24,8 @@ from ..models import LadderVAE
 from ..models._variational import LikelihoodModel, Variational
 from ..randomness import reseed
 
+METRICS = ("elbo", "bound", "codes", "reconstruction")
+"""what is measured of models with an encoder, on held-out examples; the last also of those without a likelihood"""
 PAIRED, PAIRED_FLOW = 2000, 200
 """examples on which the mutual information is estimated; of a flow, whose density takes a pass a dimension, fewer"""
 LOOSE = 0.1
@@ -34,7 +36,7 @@ ROWS = 2**24
 """numbers of examples, about, that a hierarchy decodes at once, with all that their networks hold"""
 
 
-def measured(
+def measure(
     trained: Trained,
     collection: Dataset,
     chosen: Sequence[str],

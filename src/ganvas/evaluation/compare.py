@@ -1,22 +1,28 @@
 """`ganvas.compare`: several runs on the same held-out data, each number with its interval, and which is the best."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
+from math import isfinite
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
-from ..data import DataOptions, Source
+from ..data import DataOptions, Dataset, Source
 from ..distributions.priors import STANDARD
-from ..errors import UserError
+from ..errors import UserError, check_positive
 from ..inference.trained import Trained, load_trained
+from ..metrics import METRICS, NUMBERS, Comparison, Examples, Score
+from ..metrics.bootstrap import LEVEL, RESAMPLES, bootstrap, confidence_interval
 from ..model import GenerativeModel, model_name, model_name_with_article
 from ..nn.device import resolve_device
 from ..training import run_folder
-from . import DEFAULT_SAMPLES, EvaluationData, load_evaluation_data
-from .comparing import ComparisonEntry, compare_entries
-from .samples import MetricValues
+from . import EvaluationData, load_evaluation_data
+from .samples import DEFAULT_SAMPLES, MetricValues, RealData, check_metrics, make_examples, prepare_comparison
 
+COMPARABLE_METRICS = tuple(name for name, metric in METRICS.items() if metric.numbers)
+"""metrics whose numbers have intervals, as `evaluate` calls them"""
 Run = Trained | str | Path | tuple[Trained, str | None]
 """a run to compare: itself, its name, NAME@PRIOR, or with the fitted prior that its codes are to be drawn from"""
 
@@ -44,7 +50,7 @@ def compare(
 
     A run is a trained model, a folder or a name, or with a fitted prior "runs/ae@best" or (trained, "best").  The
     examples are those of `data`, or the test split that all runs have; `metrics`, `features` and `few` are those of
-    `evaluate`, of the metrics those in `evaluation.comparing.COMPARED`.
+    `evaluate`, of the metrics those in `COMPARABLE_METRICS`.
 
     "runs" says of each its costs ("parameters" of the networks that generate, "step" of its weights, "seconds" of
     training) and its "numbers", {"value", "low", "high"}: the ends of a 95% interval from 1,000 resamples of the
@@ -56,16 +62,89 @@ def compare(
     if len(entries) < 2:
         raise UserError("one run has nothing to be compared with: give two or more, or use ganvas evaluate")
     check_comparable(entries)
-    evaluation_data = load_common_data(entries, data, options)
-    result = compare_entries(
-        [ComparisonEntry(e.trained, e.prior, m.train) for e, m in zip(entries, evaluation_data, strict=True)],
-        evaluation_data[0], metrics, n, features, allow_few, seed, progress,
+    for name in metrics:
+        if name not in COMPARABLE_METRICS:
+            raise UserError(f"{name} is not compared: there are {', '.join(COMPARABLE_METRICS)}")
+    data_of_runs = load_common_data(entries, data, options)
+    on, training = data_of_runs[0], [d.train for d in data_of_runs]
+    sides, n = on.split_real(seed), check_positive(n, "n")
+    # the first run's setting, after what the others would be refused for
+    *_, real_data = (prepare_comparison(e.trained, *sides, n, features, e.prior) for e in reversed(entries))
+    check_metrics(metrics, real_data.n, real_data.space, allow_few, training)
+    progress(f"{real_data.n} samples of each, and their features{real_data.note}")
+    comparisons = draw_samples(entries, training, real_data, seed, allow_few, progress)
+    other_kind = "vectors" if on.held_out.has_images else "images"
+    names = metrics or [name for name in COMPARABLE_METRICS if METRICS[name].needs != other_kind]
+    scores, reasons = score_all(names, comparisons, bool(metrics), progress)
+    resamples = [bootstrap(side, seed, i) for i, side in enumerate(scores)]
+    tags = {number: METRICS[m].tag(number, real_data.space) for m in names for number in METRICS[m].numbers}
+    *numbers, floor = (
+        {tags[name]: confidence_interval(NUMBERS[name], s.value, drawn.get(name), real_data.n)
+         for name, s in side.items()}
+        for side, drawn in zip(scores, resamples, strict=True)
     )  # fmt: skip
-    metadata = {"data": evaluation_data[0].held_out.name, "split": evaluation_data[0].split, "seed": seed}
-    run_results = [
-        run_costs(entry) | {"numbers": numbers} for entry, numbers in zip(entries, result.pop("numbers"), strict=True)
-    ]
-    return metadata | result | {"runs": run_results}
+    space = real_data.space
+    return {
+        "data": on.held_out.name, "split": on.split, "seed": seed, "samples": real_data.n, "features": space.tag,
+        "floor_from": "halves" if on.train is None else "train",
+        "protocol": f"{space.protocol}; averaged weights, no truncation", "resamples": RESAMPLES, "level": LEVEL,
+        "floor": floor, "best": {tags[name]: find_best(name, scores[:-1], resamples[:-1]) for name in scores[0]},
+        "left_out": reasons,
+        "runs": [run_costs(e) | {"numbers": values} for e, values in zip(entries, numbers, strict=True)],
+    }  # fmt: skip
+
+
+def draw_samples(
+    entries: Sequence[ComparedRun], training: Sequence[Dataset | None], real_data: RealData, seed: int,
+    allow_few: bool, progress: Callable[[str], None],
+) -> list[Comparison]:  # fmt: skip
+    """Each run's samples beside the same held-out examples, and last the floor; equal training data are read once."""
+    real, floor = real_data.draw(seed, progress)
+    fakes = [real_data.generate(e.trained, e.prior, real, seed, progress) for e in entries]
+    known: dict[str, Examples] = {}
+    for fake, data in zip(fakes, training, strict=True):
+        if data is not None and None not in training:
+            fake.training = (known.setdefault(data.fingerprint(), make_examples(data, real.space, progress)),)
+    floor.training = tuple(known.values())
+    return [Comparison(real, fake, seed, allow_few) for fake in (*fakes, floor)]
+
+
+def score_all(
+    names: Sequence[str], comparisons: Sequence[Comparison], strict: bool, progress: Callable[[str], None]
+) -> tuple[list[dict[str, Score]], dict[str, str]]:
+    """The numbers of each side, and why a metric has none, which is a UserError if `strict`."""
+    scores: list[dict[str, Score]] = [{} for _ in comparisons]
+    reasons: dict[str, str] = {}
+    for metric in map(METRICS.__getitem__, names):
+        progress(metric.name)
+        try:
+            entries = [dict(islice(metric.compute(c), len(metric.numbers))) for c in comparisons]
+        except UserError as error:
+            if strict:
+                raise
+            reasons[metric.name] = str(error)
+            continue
+        for side, found in zip(scores, entries, strict=True):
+            side |= {name: entry for name, entry in found.items() if isinstance(entry, Score)}
+    return scores, reasons
+
+
+def find_best(
+    name: str, scores: Sequence[Mapping[str, Score]], resamples: Sequence[Mapping[str, Tensor]]
+) -> int | None:
+    """The index of the run that is better than every other: None where an interval of a difference holds 0.
+
+    Differences are paired: in each resample both models are measured against the same held-out examples.
+    """
+    if NUMBERS[name].higher_is_better is None:
+        return None
+    sign = 1 if NUMBERS[name].higher_is_better else -1
+    measured = [i for i, side in enumerate(scores) if name in side and isfinite(side[name].value)]
+    if len(measured) < 2:
+        return None
+    first = max(measured, key=lambda i: sign * scores[i][name].value)
+    differences = (sign * (resamples[first][name] - resamples[i][name]) for i in measured if i != first)
+    return first if min(d.quantile((1 - LEVEL) / 2).item() for d in differences) > 0 else None
 
 
 def load_runs(runs: Sequence[Run]) -> list[ComparedRun]:

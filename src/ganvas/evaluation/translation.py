@@ -3,8 +3,9 @@
 Pixels count from 0 to 1, those with alpha on black and on white; vectors in deviations of their domain.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from math import pi
 from pathlib import Path
 
@@ -15,7 +16,6 @@ from ..data import (
     DataOptions,
     Dataset,
     DomainPair,
-    MissingSplitError,
     Scaling,
     Sources,
     load,
@@ -28,92 +28,178 @@ from ..data.scaling import composite_backgrounds
 from ..diagnostics import check_translator
 from ..errors import UserError
 from ..inference.trained import Trained
-from ..metrics.classes import label_accuracy as classified
+from ..metrics import METRICS, Comparison, Examples
+from ..metrics.classes import classifier_labels, label_accuracy
 from ..metrics.features import FeatureSpace, make_feature_space
+from ..metrics.fid import check_sample_size
 from ..metrics.fidelity import psnr, ssim
 from ..metrics.likelihood import mean_and_error
 from ..metrics.pairs import absolute_errors, angle_errors, class_angles, nearest_labels, target_ranks
 from ..model import Batch, PairBatch, device_of, model_name
 from ..models._translator import Translator, other_domain
 from ..randomness import reseed
-from . import samples as generated
-from .classes import classifier_labels
-from .samples import UNREAD, MetricValues
+from .samples import MetricValues, Progress, make_examples, measure, report_remaining_time
+from .splits import load_split, load_test_split
 
-TOGETHER = 32
+IMAGES_PER_CHUNK = 32
 """images that are translated at once"""
-TRIED = 64
+N_MONITORED = 64
 """examples of each domain whose round trips are tried with noise"""
-OF_TRANSLATIONS = ("kid", "fid", "prdc", "two-sample", "duplicates", "ms-ssim", "sliced-wasserstein")
-"""metrics of translations against their domain; the last is always there, of the others kid unless told otherwise"""
-BETTER = 0.8
+TRANSLATION_METRICS = ("kid", *(m.name for m in METRICS.values() if m.needs in ("", "images") and m.name != "kid"))
+"""metrics of translations against their domain: kid, unless others are asked for"""
+MOVED_SHARE = 0.8
 """share of its input's distance to the target domain that a translation has to go below to count as moved"""
-Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a translator is measured."""
+
+    metrics: Sequence[str]
+    n: int
+    """examples of each domain, at most"""
+    features: str
+    allow_few: bool
+    seed: int
+    progress: Progress
+
+
+@dataclass(frozen=True, eq=False)
+class Direction:
+    """Translations of the examples of one domain to the other."""
+
+    trained: Trained
+    to: str
+    source: Dataset
+    target: Dataset
+    space: FeatureSpace | None
+    """on which translations are compared with the target domain"""
+    progress: Progress
+
+    @cached_property
+    def translations(self) -> Tensor:
+        return translate_examples(self.trained, self.source.x, self.to, self.progress)
+
+    @property
+    def n_compared(self) -> int:
+        """How many translations are compared with as many of the target domain, which is halved for the floor."""
+        return min(len(self.target) // 2, len(self.source))
+
+    def cycle_error(self) -> MetricValues:
+        """The error of the round trip, where there is a way back."""
+        back = other_domain(self.to)
+        if back not in self.trained.directions:
+            return {}
+        y = self.translations * 255 if self.source.has_images else self.translations
+        cycled = translate_examples(self.trained, y, back, self.progress)
+        value, error = mean_and_error(absolute_errors(*comparable_values(self.source, cycled, self.source.x)))
+        return {"cycle_error": value, "cycle_error:error": error}
+
+    def examples(self, x: Tensor, name: str = "translations", reference: Examples | None = None) -> Examples:
+        """Translations, or inputs in place of them, as examples of the target domain."""
+        assert self.space is not None
+        return make_examples(replace(self.target, x=x, labels=None, name=name), self.space, self.progress, reference)
+
+    def distances(self, settings: Settings) -> MetricValues:
+        """The metrics of translations against half of the target domain, with the other half as the floor."""
+        assert self.space is not None
+        n, y = self.n_compared, to_bytes(self.translations) if self.target.has_images else self.translations
+        real = self.examples(self.target.x[:n], self.target.name)
+        floor, fake = (
+            self.examples(self.target.x[n : 2 * n], self.target.name, real),
+            self.examples(y[:n], reference=real),
+        )
+        c = Comparison(real, fake, settings.seed, settings.allow_few)
+        distance = measure(["sliced-wasserstein"], c, floor, strict=True)
+        result = {
+            "features": self.space.tag, "compared": n, "distance": distance["sliced_wasserstein"],
+            "distance:floor": distance["sliced_wasserstein:floor"],
+        }  # fmt: skip
+        if self.source.shape == self.target.shape:
+            inputs = replace(c, fake=self.examples(self.source.x[:n], self.source.name, real))
+            result["before"] = measure(["sliced-wasserstein"], inputs, floor, strict=True)["sliced_wasserstein"]
+        names = [name for name in settings.metrics or TRANSLATION_METRICS[:1] if name != "sliced-wasserstein"]
+        return result | measure(names, c, floor, strict=bool(settings.metrics))
+
+    def errors(self) -> MetricValues:
+        """Errors against the targets, which are right answers, and beside them those of leaving the input as it is."""
+        features = target_features = input_features = None
+        tag: MetricValues = {}
+        if self.space is not None:
+            features = self.examples(to_bytes(self.translations)).features
+            target_features = self.examples(self.target.x, self.target.name).features
+            tag = {"features": self.space.tag}
+        y, target = self.translations, self.target
+        result = paired_errors(y, target, features, target_features)
+        result |= label_agreement(y, self.source, target, self.space, features) | angle_metrics(y, target) | tag
+        if self.source.shape == target.shape:
+            if self.space is not None:
+                input_features = self.examples(self.source.x, self.source.name).features
+            x = to_unit_range(self.source.x)
+            result["unchanged"] = paired_errors(x, target, input_features, target_features) | tag
+        return result
 
 
 def evaluate_translator(
-    trained: Trained,
-    data: Sources | None,
-    view: DataOptions | None,
-    pairs: Sources | None,
-    metrics: Sequence[str],
-    n: int,
-    features: str,
-    few: bool,
-    seed: int,
-    progress: Progress,
+    trained: Trained, data: Sources | None, options: DataOptions | None, pairs: Sources | None, settings: Settings
 ) -> MetricValues:
-    """All numbers of a translator; `n` examples of each domain at most, drawn by the seed."""
-    model = trained.model
+    """All numbers of a translator."""
+    model, progress = trained.model, settings.progress
     assert isinstance(model, Translator)
-    domains, split = load_held_out(trained, data, view)
-    some = [part.sample(n, seed, "examples", home) for part, home in zip(domains.datasets, "AB", strict=True)]
-    if min(map(len, some)) < 2:
+    domains, split = load_held_out(trained, data, options)
+    a, b = (part.sample(settings.n, settings.seed, "examples", name)
+            for part, name in zip(domains.datasets, "AB", strict=True))  # fmt: skip
+    if min(len(a), len(b)) < 2:
         raise UserError(
             "translations are compared with half of their domain, and it with its other half: give 2 examples of each "
             "domain or more"
         )
-    device = device_of(trained.nets)
-    spaces = {
-        to: make_feature_space(features, part.shape, data_name=part.name, device=device, scaling=Scaling.fit(part.x))
-        for to, part in zip("AB", some, strict=True) if to in trained.directions
-    }  # fmt: skip
-    if "fid" in metrics:
-        for to, space in spaces.items():
-            generated.check_sample_size(comparison_size(some["BA".index(to)], some["AB".index(to)]), space, few)
-    truth = None if pairs is None else load_aligned_pairs(trained, pairs, view)
+    directions = make_directions(trained, a, b, settings)
+    if "fid" in settings.metrics:
+        for d in directions:
+            assert d.space is not None
+            check_sample_size(d.n_compared, d.space, settings.allow_few)
+    aligned = None if pairs is None else load_aligned_pairs(trained, pairs, options)
     result: MetricValues = {
         "model": model_name(model), "step": trained.metadata.get("step"), "data": domains.name, "split": split,
-        "seed": seed,
-        "examples": [len(part) for part in some],
+        "seed": settings.seed, "examples": [len(a), len(b)],
     }  # fmt: skip
     progress("round trips")
-    seen = round_trip_statistics(trained, model, some, seed)
-    for home, away in (("A", "B"), ("B", "A")):
-        if away not in trained.directions:
-            continue
-        progress(f"translations to {away}")
-        source, target = (some["AB".index(domain)] for domain in (home, away))
-        s, found = evaluate_direction(trained, source, target, away, spaces[away], seed, progress)
-        result[f"to {away}"] = found | translation_metrics(s, metrics, few, seed)
-        seen |= {
-            f"accuracy_{away}": float(
-                result[f"to {away}"]["distance"] > BETTER * result[f"to {away}"].get("before", 9e9)
-            )
-        }
-    result["round trip"] = {k: v for k, v in seen.items() if not k.startswith("accuracy")}
-    result["signs"] = [found.sentence for found in check_translator(model, [{"step": 200, "game": seen}], 1)]
-    if truth is not None:
-        result["pairs"] = paired_metrics(trained, truth, features, progress)
+    statistics = round_trip_statistics(trained, model, [a, b], settings.seed)
+    result["round trip"] = dict(statistics)
+    for d in directions:
+        progress(f"translations to {d.to}")
+        found = d.cycle_error() | d.distances(settings)
+        result[f"to {d.to}"] = found
+        statistics[f"accuracy_{d.to}"] = float(found["distance"] > MOVED_SHARE * found.get("before", 9e9))
+    result["signs"] = [d.sentence for d in check_translator(model, [{"step": 200, "game": statistics}], 1)]
+    if aligned is not None:
+        result["pairs"] = {"examples": len(aligned.a), "data": aligned.name}
+        for d in make_directions(trained, aligned.a, aligned.b, settings, vectors=False):
+            progress(f"errors of translations to {d.to}")
+            result["pairs"][f"to {d.to}"] = d.errors()
     return result
 
 
-def check_options(trained: Trained, metrics: Sequence[str], few: bool, others: dict[str, object]) -> None:
+def make_directions(
+    trained: Trained, a: Dataset, b: Dataset, settings: Settings, *, vectors: bool = True
+) -> list[Direction]:
+    """The ways that a translator goes, first to B; where `vectors` is false, these are not compared on features."""
+    return [
+        Direction(trained, to, source, target, make_feature_space(
+            settings.features, target.shape, data_name=target.name, device=device_of(trained.nets),
+            scaling=Scaling.fit(target.x),
+        ) if vectors or target.has_images else None, settings.progress)
+        for to, source, target in (("B", a, b), ("A", b, a)) if to in trained.directions
+    ]  # fmt: skip
+
+
+def check_options(trained: Trained, metrics: Sequence[str], few: bool, others: Mapping[str, object]) -> None:
     """UserError for options that a translator has no use for: metrics of other models, and `others` that were given."""
     name = model_name(trained.model)
     for metric in metrics:
-        if metric not in OF_TRANSLATIONS:
-            raise UserError(f"{metric} cannot be measured of this {name}: it has {', '.join(OF_TRANSLATIONS)}")
+        if metric not in TRANSLATION_METRICS:
+            raise UserError(f"{metric} cannot be measured of this {name}: it has {', '.join(TRANSLATION_METRICS)}")
     given = [option for option, value in others.items() if value is not None]
     if given:
         raise UserError(f"this {name} translates, and has no use for {' and '.join(given)}: leave out {given[0]}")
@@ -135,14 +221,8 @@ def load_held_out(trained: Trained, data: Sources | None, view: DataOptions | No
         where = trained.folder or "the weights file"
         raise UserError(f"{where} does not say where the model's data are: give both domains")
     sources, own = origin
-    try:
-        if own.split == "test":
-            raise MissingSplitError("the run was trained on the test split")
-        return load_domains(trained, sources, replace(own, split="test")), "test"
-    except MissingSplitError:
-        return load_domains(trained, sources, own), "train"
-    except UserError as error:
-        raise UserError(f"{UNREAD}: {str(error).rstrip('.')}; or give other data") from error
+    test = load_test_split(lambda options: load_domains(trained, sources, options), own)
+    return (load_domains(trained, sources, own), "train") if test is None else (test, "test")
 
 
 def load_domains(trained: Trained, sources: Sources, view: DataOptions) -> DomainPair:
@@ -165,68 +245,24 @@ def load_domains(trained: Trained, sources: Sources, view: DataOptions) -> Domai
 
 def round_trip_statistics(trained: Trained, model: Translator, some: list[Dataset], seed: int) -> dict[str, float]:
     """What `Translator.observe` sees on a few examples."""
-    n = min(TRIED, *map(len, some))
+    n = min(N_MONITORED, *map(len, some))
     batch = PairBatch(*(Batch(trained.scale_inputs(part.x[:n], i)) for i, part in enumerate(some)))
     device = next(trained.nets.parameters()).device
     reseed(device, seed, "observe")
     return {k: v.item() for k, v in model.monitor(batch.to(device), **trained.nets).items()}
 
 
-def comparison_size(source: Dataset, target: Dataset) -> int:
-    """How many translations are compared with as many of the target domain, which is halved for the floor."""
-    return min(len(target) // 2, len(source))
-
-
-def evaluate_direction(
-    trained: Trained, source: Dataset, target: Dataset, to: str, space: FeatureSpace, seed: int, progress: Progress
-) -> tuple[generated.Comparison, MetricValues]:
-    """Error of the round trip, and the distance from translations to half of the target domain beside its floor."""
-    made = translate_examples(trained, source.x, to, progress)
-    found: MetricValues = {}
-    if other_domain(to) in trained.directions:
-        back = translate_examples(trained, made * 255 if source.has_images else made, other_domain(to), progress)
-        far = absolute_errors(*comparable_values(source, back, source.x))
-        found["cycle_error"], found["cycle_error:error"] = mean_and_error(far)
-    n = comparison_size(source, target)
-    whole = to_bytes(made) if target.has_images else made
-    half, rest, new = (
-        target.select(slice(n)),
-        target.select(slice(n, 2 * n)),
-        replace(target.select(slice(n)), x=whole[:n], name="translations"),
-    )
-    s = generated.Comparison(
-        half, rest, new, space, *(generated.extract_features(part, space, progress) for part in (half, rest, new))
-    )
-    found |= {"features": space.tag, "compared": n}
-    sliced = generated.sliced_wasserstein_metric(s, seed)
-    found |= {"distance": sliced["sliced_wasserstein"], "distance:floor": sliced["sliced_wasserstein:floor"]}
-    if source.shape == target.shape:
-        x = source.x[:n]
-        as_is = replace(s, fake=replace(s.fake, x=x), fake_features=s.fake_features if source.has_images else space(x))
-        found["before"] = generated.sliced_wasserstein_metric(as_is, seed)["sliced_wasserstein"]
-    return s, found
-
-
-def translation_metrics(s: generated.Comparison, metrics: Sequence[str], few: bool, seed: int) -> MetricValues:
-    """The metrics asked for, or kid; "left_out" says why that is not there, unless it was asked for by name."""
-    measures: dict[str, Callable[[], MetricValues]] = {
-        "kid": lambda: generated.kid(s), "fid": lambda: generated.fid(s, few), "prdc": lambda: generated.prdc(s),
-        "two-sample": lambda: generated.two_sample(s), "duplicates": lambda: generated.duplicate_metric(s),
-        "ms-ssim": lambda: generated.ms_ssim_metric(s, seed), "sliced-wasserstein": dict,
-    }  # fmt: skip
-    return generated.run_metrics(measures, metrics or OF_TRANSLATIONS[:1], bool(metrics))
-
-
-def load_aligned_pairs(trained: Trained, pairs: Sources, view: DataOptions | None) -> DomainPair:
+def load_aligned_pairs(trained: Trained, pairs: Sources, options: DataOptions | None) -> DomainPair:
     """Two domains in which example i of A belongs to example i of B; UserError where they cannot be such.
 
     Where nothing is said of them, they are the test split, if there is one.  None is held out by its content, which
     would part examples that belong together.
     """
-    try:
-        found = load_domains(trained, pairs, replace(view or DataOptions(split="test"), holdout=0.0))
-    except MissingSplitError:
-        found = load_domains(trained, pairs, replace(view or DataOptions(), holdout=0.0))
+
+    def load(view: DataOptions) -> DomainPair:
+        return load_domains(trained, pairs, replace(view, holdout=0.0))
+
+    found = load_split(load, options or DataOptions(split="test")) or load(options or DataOptions())
     if len(found.a) != len(found.b):
         raise UserError(
             f"pairs need as many examples in both domains, in one order: {found.a.name} has {len(found.a)}, "
@@ -235,77 +271,54 @@ def load_aligned_pairs(trained: Trained, pairs: Sources, view: DataOptions | Non
     return found
 
 
-def paired_metrics(trained: Trained, pair: DomainPair, features: str, progress: Progress) -> MetricValues:
-    """Errors against the right answers, each way, and beside them those of leaving the input as it is."""
-    result: MetricValues = {"examples": len(pair.a), "data": pair.name}
-    for away, source, target in (("B", pair.a, pair.b), ("A", pair.b, pair.a)):
-        if away not in trained.directions:
-            continue
-        progress(f"errors of translations to {away}")
-        made, space = translate_examples(trained, source.x, away, progress), None
-        seen, known, tag = None, None, {}
-        if target.has_images:
-            space = make_feature_space(features, target.shape, data_name=target.name, device=device_of(trained.nets))
-            each = (replace(target, x=to_bytes(made), name="translations"), target)
-            seen, known = (generated.extract_features(part, space, progress) for part in each)
-            tag = {"features": space.tag}
-        result[f"to {away}"] = paired_errors(made, target, seen, known) | agreement(made, source, target, space, seen)
-        result[f"to {away}"] |= angle_metrics(made, target) | tag
-        if source.shape == target.shape:
-            before = None if space is None else generated.extract_features(source, space, progress)
-            result[f"to {away}"]["unchanged"] = paired_errors(to_unit_range(source.x), target, before, known) | tag
-    return result
-
-
-def to_bytes(made: Tensor) -> Tensor:
+def to_bytes(pixels: Tensor) -> Tensor:
     """Pixels from 0 to 1 as bytes."""
-    return (made * 255).round().to(torch.uint8)
+    return (pixels * 255).round().to(torch.uint8)
 
 
 def paired_errors(
-    made: Tensor, target: Dataset, seen: Tensor | None = None, known: Tensor | None = None
+    y: Tensor, target: Dataset, features: Tensor | None = None, target_features: Tensor | None = None
 ) -> MetricValues:
-    """L1, PSNR (of the mean square error of all pairs), SSIM, and the place of the right answer among all targets.
+    """L1, PSNR (of the mean square error of all pairs), SSIM, and the rank of the right answer among all targets.
 
-    A rank of 1 is best, of half of the targets chance.  Places go by Euclidean distance of pixels or vectors and, of
-    images, also of features, where those of translations (`seen`) and of targets (`known`) are given.
+    A rank of 1 is best, of half of the targets chance.  Ranks go by Euclidean distance of pixels or vectors and, of
+    images, also of features, where those of translations and of targets are given.
     """
-    made, truth = comparable_values(target, made, target.x)
-    place = target_ranks(made, truth).double()
-    found: MetricValues = {"l1": absolute_errors(made, truth).mean().item()}
+    y, truth = comparable_values(target, y, target.x)
+    ranks = target_ranks(y, truth).double()
+    result: MetricValues = {"l1": absolute_errors(y, truth).mean().item()}
     if target.has_images:
-        found |= {"psnr_db": psnr(made[None], truth[None]).item(), "ssim": ssim(made, truth).mean().item()}
-    found |= {"rank": place.mean().item(), "rank_median": place.median().item()}
-    found |= {"first": (place == 1).double().mean().item(), "of": len(truth)}
-    if seen is not None and known is not None:
-        place = target_ranks(seen, known).double()
-        found |= {"feature_rank": place.mean().item(), "feature_first": (place == 1).double().mean().item()}
-    return found
+        result |= {"psnr_db": psnr(y[None], truth[None]).item(), "ssim": ssim(y, truth).mean().item()}
+    result |= {"rank": ranks.mean().item(), "rank_median": ranks.median().item()}
+    result |= {"first": (ranks == 1).double().mean().item(), "of": len(truth)}
+    if features is not None and target_features is not None:
+        ranks = target_ranks(features, target_features).double()
+        result |= {"feature_rank": ranks.mean().item(), "feature_first": (ranks == 1).double().mean().item()}
+    return result
 
 
-def agreement(
-    made: Tensor, source: Dataset, target: Dataset, space: FeatureSpace | None, seen: Tensor | None
+def label_agreement(
+    y: Tensor, source: Dataset, target: Dataset, space: FeatureSpace | None, features: Tensor | None
 ) -> MetricValues:
     """Share of translations that have the label of their source, and who says so; nothing where there are no labels.
 
     A classifier, where the features are one's and know the labels; else the nearest target other than the right answer,
     if both domains have the same classes.
     """
-    if space is not None and seen is not None:
-        labels = classifier_labels(space.classes, source) if space.head is not None else None
+    if space is not None and features is not None and space.head is not None:
+        labels = classifier_labels(space.classes, source)
         if labels is not None:
-            return {"label_agreement": classified(space.logits(seen), labels), "labels_by": space.tag}
+            return {"label_agreement": label_accuracy(space.logits(features), labels), "labels_by": space.tag}
     if source.labels is None or target.labels is None or source.classes != target.classes:
         return {}
-    (made, truth), right = comparable_values(target, made, target.x), 0
-    for part in (slice(0, None, 2), slice(1, None, 2)):  # judged by the half that does not hold the answer
-        rest = slice(1 - (part.start or 0), None, 2)
-        found = nearest_labels(made[part], truth[rest], target.labels[rest])
-        right += int((found == source.labels[part]).sum())
-    return {"label_agreement": right / len(made), "labels_by": "nearest target"}
+    (y, truth), n_right = comparable_values(target, y, target.x), 0
+    for start in (0, 1):  # judged by the half that does not hold the answer
+        part, rest = slice(start, None, 2), slice(1 - start, None, 2)
+        n_right += int((nearest_labels(y[part], truth[rest], target.labels[rest]) == source.labels[part]).sum())
+    return {"label_agreement": n_right / len(y), "labels_by": "nearest target"}
 
 
-def angle_metrics(made: Tensor, target: Dataset) -> MetricValues:
+def angle_metrics(y: Tensor, target: Dataset) -> MetricValues:
     """Errors of angles, where the target's classes are named after such, and of real targets: the reader's own.
 
     The angle of an example is that of the nearest real target but its own right answer: RMSE in degrees, correlation.
@@ -313,23 +326,23 @@ def angle_metrics(made: Tensor, target: Dataset) -> MetricValues:
     by_class = None if target.labels is None else class_angles(target.classes)
     if by_class is None or target.labels is None:
         return {}
-    made, truth = comparable_values(target, made, target.x)
-    found: MetricValues = {}
-    for name, x in (("", made), (":floor", truth)):
+    y, truth = comparable_values(target, y, target.x)
+    result: MetricValues = {}
+    for name, x in (("", y), (":floor", truth)):
         rmse, correlation = angle_errors(x, truth, by_class[target.labels])
-        found |= {f"angle_rmse{name}": rmse * 180 / pi, f"angle_correlation{name}": correlation}
-    return found
+        result |= {f"angle_rmse{name}": rmse * 180 / pi, f"angle_correlation{name}": correlation}
+    return result
 
 
 def translate_examples(trained: Trained, x: Tensor, to: str, progress: Progress = lambda line: None) -> Tensor:
     """Translations of bytes or vectors, pixels from 0 to 1; where they take long, how long is left."""
     if x.ndim == 2:
         return trained.translate_vectors(x, to)
-    tell, made = generated.report_remaining_time(f"translations to {to}", progress), []
-    for start in range(0, len(x), TOGETHER):
-        made.append(trained.translate_pixels(x[start : start + TOGETHER].float() / 255, to))
-        tell(min(start + TOGETHER, len(x)), len(x))
-    return torch.cat(made)
+    report, chunks = report_remaining_time(f"translations to {to}", progress), []
+    for start in range(0, len(x), IMAGES_PER_CHUNK):
+        chunks.append(trained.translate_pixels(x[start : start + IMAGES_PER_CHUNK].float() / 255, to))
+        report(min(start + IMAGES_PER_CHUNK, len(x)), len(x))
+    return torch.cat(chunks)
 
 
 def to_unit_range(x: Tensor) -> Tensor:

@@ -1,10 +1,18 @@
 """What a classifier of real examples says of generated ones."""
 
-from math import log
+from collections.abc import Iterator
+from math import log, nan
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
+
+from ..data import Dataset
+from ..errors import UserError
+from .kid import MIN_EXAMPLES
+from .kid import score as kernel_score
+from .likelihood import mean_and_error
+from .metric import Comparison, Entry, Examples, Metric, Number, Score, Terms
 
 
 def classifier_score(logits: Float[Tensor, "n classes"], splits: int = 10) -> Float[Tensor, " splits"]:
@@ -25,3 +33,74 @@ def classifier_score(logits: Float[Tensor, "n classes"], splits: int = 10) -> Fl
 def label_accuracy(logits: Float[Tensor, "n classes"], labels: Int64[Tensor, " n"]) -> float:
     """Share of the examples that the classifier takes for what their labels say."""
     return (logits.argmax(1) == labels).double().mean().item()
+
+
+def classifier_labels(names: tuple[str, ...], data: Dataset) -> Int64[Tensor, " n"] | None:
+    """The labels of examples as the classifier numbers its classes: by name, or by number where classes have no names.
+
+    None where the examples have none, or of other classes.
+    """
+    if data.labels is None:
+        return None
+    numbers = tuple(str(i) for i in range(len(names)))
+    known = next((k for k in (names, numbers) if data.classes and set(data.classes) <= set(k)), None)
+    return None if known is None else torch.tensor([known.index(name) for name in data.classes])[data.labels]
+
+
+def classifier_scores(logits: Float[Tensor, "n classes"], n_real: int) -> Score:
+    """The classifier's score over ten splits, on which the `n_real` held-out examples have no influence.
+
+    Nor has the marginal, to first order: its terms sum to 0.
+    """
+    value, error = mean_and_error(classifier_score(logits))
+
+    def influence() -> Terms:
+        log_p = logits.double().log_softmax(1)
+        return torch.zeros(n_real), value * (log_p.exp() * (log_p - log_p.exp().mean(0).log())).sum(1)
+
+    return Score(value, influence, error)
+
+
+def agreement_scores(examples: Examples) -> Iterator[tuple[str, Entry]]:
+    """How often the classifier takes examples for what their labels say, of all and of each class, NaN if it is empty.
+
+    Nothing where labels are not of the classifier's classes.
+    """
+    data, logits = examples.data, examples.logits
+    labels = classifier_labels(examples.space.classes, data)
+    if labels is None or data.labels is None:
+        return
+    yield "agreement", Score(label_accuracy(logits, labels))
+    masks = {name: data.labels == i for i, name in enumerate(data.classes)}
+    yield "agreement_by_class", {name: Score(label_accuracy(logits[m], labels[m])) for name, m in masks.items()}
+
+
+def kernel_scores(real: Examples, fake: Examples) -> dict[str, Score]:
+    """The kernel distance of each class's generated examples from its held-out ones; NaN where these are too few."""
+    scores = {}
+    for i, name in enumerate(fake.data.classes):
+        a, b = (x.features[:0] if x.data.labels is None else x.features[x.data.labels == i] for x in (real, fake))
+        n = min(len(a), len(b))
+        scores[name] = Score(nan) if n < MIN_EXAMPLES else kernel_score(a[:n], b[:n])
+    return scores
+
+
+def compute(c: Comparison) -> Iterator[tuple[str, Entry]]:
+    """The classifier's score, where features classify; label agreement and kernel distances a class, where there are.
+
+    What the classifier says has the held-out examples as its floor: it may have learnt the others.
+    """
+    if c.space.head is None and c.fake.data.labels is None:
+        raise UserError(
+            f"classes need features that classify, which {c.space.name} do not, or a model that knows labels"
+        )
+    if c.space.head is not None:
+        judged = c.real if c.fake.is_floor else c.fake
+        yield "classifier_score", classifier_scores(judged.logits, len(c.real))
+        if c.fake.data.labels is not None:
+            yield from agreement_scores(judged)
+    if c.fake.data.labels is not None:
+        yield "kid_by_class", kernel_scores(c.real, c.fake)
+
+
+CLASSES = Metric("classes", {"classifier_score": Number(higher_is_better=True, low=1.0)}, compute, needs="classifier")

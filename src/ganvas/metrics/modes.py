@@ -1,12 +1,20 @@
 """Which modes of a mixture samples come from."""
 
+from collections.abc import Iterator
 from math import inf, log
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from ..data import Dataset
+from ..data.builtin import MIXTURES
 from ..errors import UserError
+from .metric import Comparison, Entry, Metric, Number, Score, Terms
+
+MIN_OWN_SHARE = 0.9
+"""share of a mixture's own points that lie within three deviations of a centre, at least: in the plane 0.989"""
 
 
 class ModeCoverage(NamedTuple):
@@ -51,3 +59,49 @@ def assign_modes(
     differences = samples.double().cpu()[:, None] - centres.double().cpu()
     nearest = differences.square().sum(2).min(1)
     return nearest.indices, nearest.values.sqrt() < max_sigmas * sigma
+
+
+def mode_scores(
+    samples: Float[Tensor, "n d"], centres: Float[Tensor, "k e"], sigma: float, n_real: int
+) -> dict[str, Score]:
+    """Modes captured, share of high quality and reverse KL; the `n_real` held-out examples have no influence."""
+    result = mode_coverage(samples, centres, sigma)
+
+    def influence(i: int) -> Terms:
+        n, (mode, is_high_quality) = len(samples), assign_modes(samples, centres, sigma)
+        counts = mode[is_high_quality].bincount(minlength=len(centres)).double()
+        total = max(1.0, counts.sum().item())
+        is_only_sample = is_high_quality & (counts[mode] == 1)  # without it, a mode less
+        log_ratio = (counts / total * len(centres))[mode].clamp_min(1e-300).log()
+        kl_terms = (log_ratio - result.reverse_kl) * is_high_quality
+        return torch.zeros(n_real), (is_only_sample * (n - 1.0), is_high_quality, kl_terms * (n / total))[i]
+
+    names = ("modes_captured", "high_quality", "reverse_kl")
+    return {
+        name: Score(float(value), lambda i=i: influence(i))  # type: ignore[misc]
+        for i, (name, value) in enumerate(zip(names, result, strict=True))
+    }
+
+
+def find_mixture(held_out: Dataset) -> tuple[Tensor, float]:
+    """Centres and deviation of the mixture that vectors are points of; UserError where they are of none known."""
+    known = MIXTURES.get(held_out.name)
+    if known is None or held_out.shape != known.centres.shape[1:]:
+        raise UserError(f"modes are known of {' and '.join(MIXTURES)} only, and these are {held_out.name}")
+    centres = torch.from_numpy(known.centres)
+    if mode_coverage(held_out.x, centres, known.sigma).high_quality < MIN_OWN_SHARE:
+        raise UserError(f"{held_out.name} is named like a mixture, but its points are not that one's: rename it")
+    return centres, known.sigma
+
+
+def compute(c: Comparison) -> Iterator[tuple[str, Entry]]:
+    centres, sigma = find_mixture(c.real.data)
+    yield from mode_scores(c.fake.data.x, centres, sigma, len(c.real)).items()
+    yield "modes", len(centres)
+
+
+NUMBERS = {
+    "modes_captured": Number(higher_is_better=True), "high_quality": Number(higher_is_better=True, high=1.0),
+    "reverse_kl": Number(higher_is_better=False),
+}  # fmt: skip
+MODES = Metric("modes", NUMBERS, compute, needs="vectors", on_features=False)

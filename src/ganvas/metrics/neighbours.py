@@ -6,10 +6,9 @@ Distances are Euclidean, computed in blocks: memory does not grow with the numbe
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Float64, Int64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from ..errors import UserError
@@ -22,6 +21,8 @@ N_NEIGHBOURS = 5
 """neighbours that make an example's ball"""
 COPY_QUANTILE = 0.01
 """share of real examples that are nearer to others, or to the training data, than what counts as a copy"""
+DENSITY_WINDOW = 0.5
+"""how much more and less than `COPY_QUANTILE` the share is between which a density at that quantile is estimated"""
 SAME_TOLERANCE = 1e-5
 """distance, as a share of their size, at which two examples are one: networks' features have noise of 1e-6"""
 
@@ -135,98 +136,26 @@ def nearest_distances(
     return zero_rounding(torch.cat(a_to_b), a), zero_rounding(b_to_a, b)
 
 
-class PRDCTerms(NamedTuple):
-    """Terms whose means are the four numbers: one for each generated example, or for each real one."""
-
-    precision: Bool[Tensor, " n"]
-    """whether each generated example lies in the ball of a real one"""
-    recall: Bool[Tensor, " m"]
-    """whether each real example lies in the ball of a generated one"""
-    density: Float64[Tensor, " n"]
-    """in how many balls of real examples each generated one lies, divided by k"""
-    coverage: Bool[Tensor, " m"]
-    """whether the ball of each real example holds a generated one"""
+def sum_to_nearest(nearest_index: Int64[Tensor, " n"], change: Float64[Tensor, " n"]) -> Float64[Tensor, " n"]:
+    """For each point, the sum of what changes for those whose nearest one it is."""
+    return torch.zeros_like(change).index_add_(0, nearest_index, change)
 
 
-def precision_recall(real: Float[Tensor, "m d"], fake: Float[Tensor, "n d"], k: int = N_NEIGHBOURS) -> PRDCTerms:
-    """Improved precision and recall, density and coverage; a ball reaches to the k-th nearest of its own set.
+def copy_rate_slope(real_distances: Float64[Tensor, " m"], fake_distances: Float64[Tensor, " n"]) -> float:
+    """How fast the share of `found` below a quantile of `usual` grows with the quantile's share, at `RARE`.
 
-    Kynkaanniemi et al., arXiv:1904.06991, equations 1 and 2; Naeem et al., arXiv:2002.09797, equations 4 and 5.
+    Both are of what is `usual` between examples that differ: see `rare`.
     """
-    return prdc_terms(*build_indexes(real, fake, k=k))
+    nonzero = real_distances[real_distances > 0]
+    if not len(nonzero):
+        return 0.0
+    low, high = (nonzero.quantile(COPY_QUANTILE * (1 + d)) for d in (-DENSITY_WINDOW, DENSITY_WINDOW))
+    share = ((fake_distances >= low) & (fake_distances < high)).double().mean() / (2 * DENSITY_WINDOW * COPY_QUANTILE)
+    return (share * len(real_distances) / len(nonzero)).item()
 
 
-def prdc_terms(real: NeighbourIndex, fake: NeighbourIndex) -> PRDCTerms:
-    """The terms of precision, recall, density and coverage."""
-    x, y, k = real.x, fake.x, real.k
-    real_radii, fake_radii = real.ball_radii(k), fake.ball_radii(k)
-    n_balls = torch.zeros(len(y), dtype=torch.float64)
-    is_recalled, is_covered = [], []
-    for i, part in iterate_chunks(x, len(y)):
-        pairwise = pairwise_distances(part, y)
-        in_real_ball = pairwise < real_radii[i : i + len(part), None]
-        n_balls += in_real_ball.sum(0)
-        is_recalled.append((pairwise < fake_radii).any(1))
-        is_covered.append(in_real_ball.any(1))
-    return PRDCTerms(n_balls > 0, torch.cat(is_recalled), n_balls / k, torch.cat(is_covered))
-
-
-def two_sample_accuracy(real: Float[Tensor, "m d"], fake: Float[Tensor, "n d"]) -> tuple[float, float]:
-    """Share of the real, and of the generated examples, whose nearest other example is of their own set.
-
-    The leave-one-out 1-nearest-neighbour classifier of Lopez-Paz & Oquab, arXiv:1610.06545: 0.5 both where the sets
-    cannot be told apart, 1 where they can; higher for generated than for real ones where samples vary less than data.
-    Where the nearest ones of either set are as near, as doubles in both are, that counts half.
-    """
-    return one_nn_accuracy(*build_indexes(real, fake, k=1))
-
-
-def one_nn_accuracy(real: NeighbourIndex, fake: NeighbourIndex) -> tuple[float, float]:
-    """The two shares of `two_sample_accuracy`."""
-    real_to_fake, fake_to_real = nearest_distances(real.x, fake.x)
-    return probability_less(real.radii(1), real_to_fake), probability_less(fake.radii(1), fake_to_real)
-
-
-def probability_less(a: Float64[Tensor, " n"], b: Float64[Tensor, " n"]) -> float:
-    """How often a is less than b; where they are equal, half."""
-    return ((a < b).double() + (a <= b).double()).mean().item() / 2
-
-
-class MemorisationTest(NamedTuple):
-    """How near generated examples are to the training data, compared with held-out real ones."""
-
-    nearer_share: float
-    """probability that a generated example is nearer to them than a held-out one: 0.5 if they are alike"""
-    memorised_share: float
-    """share that is nearer to them than 99% of the held-out examples that are not among them"""
-    expected_share: float
-    """what `memorised` is if they are alike: 0.01, or more where held-out examples are few, or among them"""
-
-
-def memorisation_test(
-    train: Float[Tensor, "n d"], held_out: Float[Tensor, "m d"], generated: Float[Tensor, "k d"]
-) -> MemorisationTest:
-    """Whether samples copy the training data, by the test of Meehan et al., arXiv:2004.05675, section 3."""
-    reference, real, fake = (part.x for part in build_indexes(train, held_out, generated))
-    real_distances, fake_distances = (
-        nearest_distances(real, reference)[0].sort().values,
-        nearest_distances(fake, reference)[0],
-    )
-    below, upto = (
-        torch.searchsorted(real_distances, fake_distances, right=side) / len(real_distances) for side in (False, True)
-    )
-    memorised_share = (fake_distances < copy_threshold(real_distances)).double().mean().item()
-    return MemorisationTest(1 - ((below + upto) / 2).mean().item(), memorised_share, expected_copy_rate(real_distances))
-
-
-def duplicates(real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"]) -> float:
-    """Share of the generated examples with another one nearer than 99% of the real ones that have no double have one.
-
-    0.01 if they are alike, and more where real examples are few, or have doubles.
-    """
-    return duplicate_rate(*build_indexes(real, fake, k=1))
-
-
-def duplicate_rate(real: NeighbourIndex, fake: NeighbourIndex) -> float:
-    """The share of `duplicates`."""
-    return (fake.radii(1) < copy_threshold(real.radii(1))).double().mean().item()
+def midranks(a: Float64[Tensor, " n"], reference: Float64[Tensor, " m"]) -> Float64[Tensor, " n"]:
+    """The share of `among` that is less than each of `a`, those that are equal counted half."""
+    sorted_reference = reference.sort().values
+    below, upto = (torch.searchsorted(sorted_reference, a, right=side) for side in (False, True))
+    return (below + upto).double() / (2 * len(reference))

@@ -161,6 +161,7 @@ def fit(run: Run, state: TrainState, bar: ProgressBar) -> Trained:
             f"samples no nearer to the data; go on all the same: ganvas resume {run.folder} --steps "
             f"{run.train_config.steps}"
         )
+    bar.print_notes(validation.time_share_notes(run_folder.read_log(run.folder)))
     bar.say(kept_weights_message(run, state))
     return finish_early(run, state) if state.step < run.train_config.steps else final_model(run, state)
 
@@ -185,7 +186,7 @@ def run_steps(
             terms = state.meter.pop_means()
             report = monitor_statistics(run.model, state, run.train_config, monitor_batch, terms, is_checkpoint)
             line = {"step": step, "seconds": round(time.monotonic() - start_time, 3)} | terms
-            if evaluator and (is_last or step % evaluator.schedule.interval == 0):
+            if evaluator and (is_last or step % evaluator.interval == 0):
                 report |= evaluate_samples(run, state, evaluator)
             is_last = is_last or is_out_of_patience(run.train_config, state)
             line |= run.model.estimates(terms) | report
@@ -237,9 +238,9 @@ def patience_notes(train_config: TrainConfig, evaluator: SampleEvaluator | None)
     """How often a run that may end early is measured; nothing of others."""
     if evaluator is None or train_config.patience is None:
         return []
-    n_evaluations = -(-train_config.steps // evaluator.schedule.interval)
+    n_evaluations = -(-train_config.steps // evaluator.interval)
     return [
-        f"samples are measured every {evaluator.schedule.interval} steps, {n_evaluations} times in all: "
+        f"samples are measured every {evaluator.interval} steps, {n_evaluations} times in all: "
         f"patience={train_config.patience} ends the "
         "run after as many that find none better"
     ]

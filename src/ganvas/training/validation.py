@@ -5,8 +5,8 @@ StudioGAN's own logs show DCGAN on CIFAR-10 best after a fifth of its steps, its
 """
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import isfinite
 from typing import Any
@@ -19,8 +19,7 @@ from ..data import Data, Dataset, Scaling
 from ..data.scaling import premultiply
 from ..errors import UserError
 from ..inference.trained import Trained
-from ..metrics import kernel_distance
-from ..metrics.distances import MIN_BLOCKS
+from ..metrics import METRICS, Comparison, Examples, Score
 from ..metrics.features import (
     CPU,
     FEATURE_NAMES,
@@ -32,29 +31,27 @@ from ..metrics.features import (
 )
 from ..metrics.features.efficientnet import LITE0, LITE0_32
 from ..metrics.features.untrained import RANDOM
-from ..metrics.jackknife import sliced_score
-from ..metrics.likelihood import mean_and_error
+from ..metrics.kid import MIN_EXAMPLES
 from ..metrics.neighbours import build_indexes, copy_threshold, nearest_distances
 from ..model import EncoderModel, GenerativeModel, Model, Shape, device_of, model_name_with_article
 from ..models._variational import LikelihoodModel
 from ..randomness import make_generator
 from .loop import TrainState, ensure_scaling
-from .schedule import Schedule, count_operations, make_schedule, training_step_operations
 
+INTERVAL = 1000
+"""steps between two evaluations, at least: they are at checkpoints"""
+N_SAMPLES = 1000
+"""samples, and as many examples, that are compared"""
 N_DIRECTIONS = 100
 """random projections of vectors"""
-SORT_OPERATIONS = 5000
-"""operations that the projection and the sorting of a vector, in one direction, count for"""
-DISTANCE_OPERATIONS = 16
-"""operations that looking at a distance between two examples counts for, besides its product"""
+MIN_COLOUR_SIDE = 32
+"""pixels from which on colour images are seen by a trained network on a CPU: models of smaller ones are too quick"""
 MAX_COPY_CHECK_EXAMPLES = 2000
 """training examples up to which copies of them are looked for"""
 MAX_REPEATS = 5
 """times that an example occurs in the data, at most, so that samples can be copies of it"""
-MAX_MEASURE_INTERVAL = 1000
-"""steps between two measurements, and between checkpoints, above which cheaper features are used"""
-MIN_EXAMPLES = 2 * MIN_BLOCKS
-"""examples below which nothing is measured"""
+MAX_TIME_SHARE = 0.05
+"""share of a run's time from which on a run says how long evaluation takes"""
 
 
 def unsupported_reason(model: Model, data: Data) -> str:
@@ -86,34 +83,25 @@ def make_evaluator(
     state: TrainState,
     log_lines: Sequence[dict[str, Any]] = (),
 ) -> "SampleEvaluator | None":
-    """How samples are measured against `data`, which the model sees as `learnt`; None where they are not.
+    """How samples are measured against `data`, which the model sees as `training_data`; None where they are not.
 
-    A run that goes on, whose log has `lines`, is measured on the features that it began with, since numbers on others
-    do not compare; where those cannot be had, or the run is of a version that measured otherwise, it begins to look for
-    its best weights anew.
+    A resumed run, whose log has `log_lines`, is measured on the features and the number of samples that it began with,
+    since other numbers do not compare; where those features cannot be had, or the run is of a version that measured
+    otherwise, it begins to look for its best weights anew.
     """
     if unsupported_reason(model, data):
         return None
     assert isinstance(data, Dataset)
-    start_time = time.monotonic()
-    device = device_of(state.nets)
-    previous_metric = last_metric(log_lines) or state.metric
-    trained = Trained(model, data.shape, state.ema_nets, scaling=ensure_scaling(state, model, training_data))
-    step_operations = training_step_operations(model, training_data, train_config, state)
-
-    def due(space: FeatureSpace) -> Schedule:
-        return make_schedule(
-            step_operations, evaluation_cost(trained, data, space), train_config.checkpoint_every, len(data)
-        )
-
+    start_time, device = time.monotonic(), device_of(state.nets)
+    ensure_scaling(state, model, training_data)
+    last: dict[str, Any] = next((line["samples"] for line in reversed(log_lines) if "samples" in line), {})
+    previous_metric = str(last.get("metric", "")) or state.metric
     space = restore_feature_space(previous_metric, data.shape, device)
-    if space is None:
-        space = feature_space(data.shape, data.name, device, Scaling.fit(data.x))
-        if space.name == LITE0_32.name and due(space).interval > max(
-            train_config.checkpoint_every, MAX_MEASURE_INTERVAL
-        ):
-            space = make_feature_space(RANDOM, data.shape, device=device)
-    evaluator = SampleEvaluator(data, space, train_config.seed, due(space), time.monotonic() - start_time)
+    space = space or feature_space(data.shape, data.name, device, Scaling.fit(data.x))
+    n_samples = min(len(data), last.get("n") or N_SAMPLES)
+    every = train_config.checkpoint_every
+    evaluator = SampleEvaluator(data, space, train_config.seed, every * -(-INTERVAL // every), n_samples)
+    evaluator.unlogged_seconds = time.monotonic() - start_time
     is_same_metric = evaluator.metric == (state.metric or previous_metric) and bool(
         state.metric or matches_old_metric(model, data)
     )
@@ -158,10 +146,9 @@ def colour_feature_notes(evaluator: "SampleEvaluator") -> list[str]:
     if len(shape) == 1 or shape[0] == 1 or evaluator.space.device != CPU or name not in (LITE0_32.name, RANDOM):
         return []
     is_available, remedy = find_weights(LITE0_32.name)
-    if not is_available:
+    if name == RANDOM and not is_available:
         return [f"samples are measured on {name}, which see less than EfficientNet does: {remedy}"]
-    reason = f": {LITE0_32.name} would take too long beside so small a model" if name == RANDOM else ""
-    return [f"samples are measured on {name}{reason}"]
+    return [f"samples are measured on {name}"]
 
 
 def restore_feature_space(metric: str, shape: Shape, device: torch.device) -> FeatureSpace | None:
@@ -179,36 +166,9 @@ def feature_space(
 ) -> FeatureSpace:
     """What `ganvas evaluate` compares such examples on; but on a CPU EfficientNet has small images, for time."""
     name = default_features(shape, data_name)
-    name = LITE0_32.name if name == LITE0.name and device == CPU else name
+    if name == LITE0.name and device == CPU:
+        name = LITE0_32.name if min(shape[1:]) >= MIN_COLOUR_SIDE else RANDOM
     return make_feature_space(name, shape, device=device, scaling=scaling)
-
-
-def evaluation_cost(trained: Trained, data: Dataset, space: FeatureSpace) -> Callable[[int], float]:
-    """The operations of a measurement of n samples, in which the examples' features count anew each time.
-
-    Those in float64 count twice.
-    """
-    two_examples = data.select(slice(2))
-    sample_cost = count_operations(trained.decode, fixed_noise(trained, 2, 0), two_examples.labels) / 2
-    n_known, has_images, d = copy_check_size(len(data)), data.has_images, space.n_features
-    feature_cost = space.cost_factor * count_operations(space, two_examples.x) / 2
-
-    def of(n: int) -> float:
-        comparison_cost = 12 * d * n / MIN_BLOCKS if has_images else SORT_OPERATIONS * N_DIRECTIONS
-        copy_cost = 8 * (d + DISTANCE_OPERATIONS) * n * n_known
-        return n * (sample_cost + 2 * feature_cost + comparison_cost) + n_known * feature_cost + copy_cost
-
-    return of
-
-
-def copy_check_size(n_examples: int) -> int:
-    """Examples of which copies are looked for: all, or none."""
-    return n_examples if n_examples <= MAX_COPY_CHECK_EXAMPLES else 0
-
-
-def fixed_noise(trained: Trained, n: int, seed: int) -> Tensor:
-    """n codes, the same at every checkpoint."""
-    return trained.sample_prior(n, make_generator(CPU, seed, "compared"))
 
 
 @dataclass(eq=False)
@@ -218,16 +178,18 @@ class SampleEvaluator:
     data: Dataset
     space: FeatureSpace
     seed: int
-    schedule: Schedule
+    interval: int
+    """steps between two evaluations"""
+    n_samples: int
     unlogged_seconds: float = 0.0
     """seconds that it has taken and that no line of the log has yet"""
     is_restarted: bool = False
     """whether what a run has measured before does not compare"""
 
     @cached_property
-    def examples(self) -> Dataset:
+    def examples(self) -> Examples:
         """The examples that samples are compared with."""
-        return self.data.sample(self.schedule.n_samples, self.seed, "compared")
+        return Examples(self.data.sample(self.n_samples, self.seed, "compared"), self.space)
 
     @cached_property
     def labels(self) -> Tensor | None:
@@ -238,40 +200,36 @@ class SampleEvaluator:
         return self.data.labels[torch.randint(len(self.data), (len(self.examples),), generator=random)]
 
     @cached_property
-    def real_features(self) -> Tensor:
-        """Their features, n x d."""
-        return self.space(self.examples.x)
-
-    @cached_property
     def copy_reference(self) -> tuple[Tensor, Tensor] | None:
         """Where they are few, the features of all that differ, and the 1% quantile of distances to the nearest other.
 
         Of examples that are exactly alike one counts: the others have not been copied, they are data.  What occurs
         more than `OFTEN` times, as empty images may, is a kind of thing to learn, and none of it counts.
         """
-        if not copy_check_size(len(self.data)):
+        if len(self.data) > MAX_COPY_CHECK_EXAMPLES:
             return None
         x, counts = premultiply(self.data.x).unique(dim=0, return_counts=True)
-        features = self.space(x[counts <= MAX_REPEATS]) if (counts <= MAX_REPEATS).any() else self.real_features[:0]
-        if len(features) < MIN_EXAMPLES:
+        x = x[counts <= MAX_REPEATS]
+        if len(x) < MIN_EXAMPLES:
             return None
+        features = self.space(x)
         radii = build_indexes(features, k=1)[0].radii(1)
         return (features, copy_threshold(radii)) if (radii > 0).any() else None
 
     def measure(self, trained: Trained) -> dict[str, Any]:
         """What the log says of the samples: metric, value, standard error, number of samples; copies, where known."""
         start_time = time.monotonic()
-        samples = trained.decode(fixed_noise(trained, len(self.examples), self.seed), self.labels).x
-        fake_features = self.space(samples)
-        name, (value, error) = self.metric, self.distance(fake_features)
+        n = len(self.examples)
+        z = trained.sample_prior(n, make_generator(CPU, self.seed, "compared"))
+        x = trained.decode(z, self.labels).x
+        fake = Examples(replace(self.examples.data, x=x, labels=self.labels), self.space)
+        score = self.score(fake)
+        error = score.standard_error if self.data.has_images else score.error_of_terms()
         result: dict[str, Any] = {
-            "metric": name,
-            "value": round_for_log(value),
-            "error": round_for_log(error),
-            "n": len(samples),
-        }
+            "metric": self.metric, "value": round_for_log(score.value), "error": round_for_log(error), "n": n,
+        }  # fmt: skip
         if self.copy_reference is not None:
-            result["memorised"] = round(copy_rate(fake_features, *self.copy_reference), 4)
+            result["memorised"] = round(copy_rate(fake.features, *self.copy_reference), 4)
         self.unlogged_seconds += time.monotonic() - start_time
         return result
 
@@ -280,15 +238,16 @@ class SampleEvaluator:
         """The number's name, as `ganvas evaluate` has it."""
         return f"kid:{self.space.tag}" if self.data.has_images else "sliced_wasserstein"
 
-    def distance(self, fake_features: Tensor) -> tuple[float, float]:
-        """The distance from samples to examples, of vectors in their deviations, and its standard error."""
-        if self.data.has_images:
-            return mean_and_error(kernel_distance(self.real_features, fake_features))
-        value, *terms = sliced_score(self.real_features, fake_features, N_DIRECTIONS, self.seed)
-        return value, sum(t.var().item() / len(t) for t in terms) ** 0.5
+    def score(self, fake: Examples) -> Score:
+        """The distance from samples to examples, of vectors in their deviations."""
+        metric = METRICS["kid" if self.data.has_images else "sliced-wasserstein"]
+        c = Comparison(self.examples, fake, self.seed, n_directions=N_DIRECTIONS)
+        score = next(metric.compute(c))[1]
+        assert isinstance(score, Score)
+        return score
 
     def pop_seconds(self) -> float:
-        """What has been `spent`; none is left."""
+        """The seconds since the last line of the log."""
         elapsed, self.unlogged_seconds = self.unlogged_seconds, 0.0
         return round(elapsed, 4)
 
@@ -299,9 +258,18 @@ def copy_rate(fake_features: Tensor, training_features: Tensor, limit: Tensor) -
     return (nearest_distances(fake.x, reference.x)[0] < limit).double().mean().item()
 
 
-def round_for_log(value: float) -> float | None:
+def round_for_log(value: float | None) -> float | None:
     """A number for the log, to seven digits; None where there is none."""
-    return float(f"{value:.7g}") if isfinite(value) else None
+    return float(f"{value:.7g}") if value is not None and isfinite(value) else None
+
+
+def time_share_notes(log_lines: Sequence[dict[str, Any]]) -> list[str]:
+    """That evaluation has taken much of a run's time, and what to do about it; nothing where it has not."""
+    spent = sum(line["samples"].get("seconds", 0.0) for line in log_lines if "samples" in line)
+    share = spent / max(log_lines[-1].get("seconds", 0.0), 1e-9) if log_lines else 0.0
+    if share < MAX_TIME_SHARE or spent < 1:
+        return []
+    return [f"measuring samples took {share:.0%} of the time: a larger --checkpoint-every makes it rarer"]
 
 
 def update_best(state: TrainState, value: float | None, error: float | None) -> bool:

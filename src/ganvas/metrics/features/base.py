@@ -30,8 +30,6 @@ class FeatureSpace:
     """the first eight hexadecimal digits of the SHA-256 of its weights, or of the file that they are published in"""
     max_batch_size: int = MAX_BATCH_SIZE
     """examples that the function takes at once, at most"""
-    cost_factor: int = 1
-    """times that its operations count in a budget, where they take longer than those of training"""
     device: torch.device = torch.device("cpu")  # noqa: RUF009  a constant
     """where it computes"""
     head: Callable[[Tensor], Tensor] | None = None

@@ -28,8 +28,6 @@ IMAGE_SIDES = {LITE0.name: 224, LITE0_32.name: 32}
 """pixels that images are resized to"""
 BATCH_SIZES = {LITE0.name: 16, LITE0_32.name: MAX_BATCH_SIZE}
 """images whose maps fit a processor's cache"""
-COST_FACTORS = {LITE0.name: 1, LITE0_32.name: 2}
-"""filters of single maps, on small maps on a CPU, take four times as long as as many operations of training"""
 STAGES = (
     (1, 32, 16, 3, 1, 1), (2, 16, 24, 3, 2, 6), (2, 24, 40, 5, 2, 6), (3, 40, 80, 3, 2, 6), (3, 80, 112, 5, 1, 6),
     (4, 112, 192, 5, 2, 6), (1, 192, 320, 3, 1, 6),
@@ -102,5 +100,5 @@ def lite0_features(name: str, device: torch.device) -> FeatureSpace:
     return FeatureSpace(
         name, 1280, protocol, lambda x: net[:-1](preprocess(x, side)), LITE0.digest[:8],
         max_batch_size=BATCH_SIZES[name],
-        cost_factor=COST_FACTORS[name], device=device, head=net[-1] if name == LITE0.name else None,
+        device=device, head=net[-1] if name == LITE0.name else None,
     )  # fmt: skip

@@ -1,0 +1,216 @@
+"""The Frechet distance of features: the FID, if they are those of Inception, and what infinitely many would have."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from itertools import accumulate, islice
+from math import sqrt
+from operator import add
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from ..errors import UserError
+from .features import FeatureSpace
+from .metric import Comparison, Entry, Metric, Number, Score, Terms
+
+ROWS_PER_CHUNK = 2000
+"""examples whose moments are computed at once"""
+PREFIX_SHARES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+"""shares of the examples from which the distance of infinitely many is extrapolated"""
+
+
+class Gaussian(NamedTuple):
+    """A Gaussian, as its Frechet distance from others needs it."""
+
+    mean: Float64[Tensor, " d"]
+    factor: Float64[Tensor, "d d"]
+    """A with A A^T = the covariance: eigenvectors times the roots of eigenvalues"""
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Number, mean and sum of squared deviations of features, in float64, of any number of blocks.
+
+    Blocks are merged by Chan, Golub & LeVeque, Updating Formulae and a Pairwise Algorithm for Computing Sample
+    Variances, 1979: nothing large is subtracted from something large, and only d^2 numbers are kept.
+    """
+
+    n: int
+    mean: Float64[Tensor, " d"]
+    scatter: Float64[Tensor, "d d"]
+
+    @property
+    def covariance(self) -> Float64[Tensor, "d d"]:
+        return self.scatter / (self.n - 1)
+
+    @property
+    def gaussian(self) -> Gaussian:
+        """The Gaussian with these moments; eigenvalues of the covariance below 0 are rounding."""
+        values, vectors = torch.linalg.eigh(self.covariance)
+        return Gaussian(self.mean, vectors * values.clamp_min(0).sqrt())
+
+    def __add__(self, other: "Moments") -> "Moments":
+        n, offset = self.n + other.n, other.mean - self.mean
+        between = torch.outer(offset, offset) * (self.n * other.n / n)
+        return Moments(n, self.mean + offset * (other.n / n), self.scatter + other.scatter + between)
+
+
+def moments(blocks: Iterable[Tensor]) -> Moments:
+    """The moments of all rows of the blocks, each b x d, of which there is at least one."""
+    return reduce(add, map(block_moments, blocks))
+
+
+def block_moments(block: Float[Tensor, "b d"]) -> Moments:
+    """The moments of the rows of one block, which may have none."""
+    x = block.double().cpu()
+    mean = x.sum(0) / max(1, len(x))
+    return Moments(len(x), mean, (x - mean).mT @ (x - mean))
+
+
+def prefix_sizes(n: int) -> list[int]:
+    """How many of n examples the distances are of from which that of infinitely many is extrapolated."""
+    return [round(n * share) for share in PREFIX_SHARES]
+
+
+def extrapolation_weights(sizes: Sequence[int]) -> Float64[Tensor, " k"]:
+    """With which weights k distances of so many examples make that of infinitely many: of the least squares' line."""
+    design = torch.stack([torch.ones(len(sizes)), 1 / torch.tensor(sizes)], 1).double()
+    weights: Tensor = torch.linalg.pinv(design)[0]
+    return weights
+
+
+def can_extrapolate(n: int, d: int) -> bool:
+    """Whether n examples suffice for that: where half of them are fewer than 2 d, the bias is not as 1 / N."""
+    return n // 2 >= 2 * d
+
+
+def whole_gaussian(x: Float[Tensor, "n d"]) -> Gaussian:
+    """The Gaussian fitted to all rows."""
+    return moments(x.split(ROWS_PER_CHUNK)).gaussian
+
+
+def prefix_moments(x: Float[Tensor, "n d"]) -> Iterator[Moments]:
+    """The moments of the first `PREFIX_SHARES` of the rows, each from those before it and what is added."""
+    sizes = prefix_sizes(len(x))
+    parts = x[: sizes[-1]].tensor_split(sizes[:-1])
+    return accumulate(moments(part.split(ROWS_PER_CHUNK)) for part in parts)
+
+
+def partial_gaussians(x: Float[Tensor, "n d"]) -> list[Gaussian]:
+    """The Gaussians of all of these but the last, which is that of all rows."""
+    return [m.gaussian for m in islice(prefix_moments(x), len(PREFIX_SHARES) - 1)]
+
+
+def frechet_distance(a: Float[Tensor, "n d"], b: Float[Tensor, "m e"]) -> float:
+    """The Frechet distance of two sets of features, the FID if the features are those of Inception.
+
+    See `frechet`; Heusel et al., arXiv:1706.08500.  On few examples it is biased upwards.
+    """
+    check_features(a, b, 2)
+    return gaussian_frechet(whole_gaussian(a), whole_gaussian(b))
+
+
+def check_features(a: Tensor, b: Tensor, min_examples: int) -> None:
+    """UserError unless there are so many features of each, with as many numbers."""
+    if a.shape[1] != b.shape[1]:
+        raise UserError(f"features of {a.shape[1]} and of {b.shape[1]} numbers have no Frechet distance: give as many")
+    if min(len(a), len(b)) < min_examples:
+        raise UserError(f"fid needs at least {min_examples} examples of each, and has {len(a)} and {len(b)}: give more")
+
+
+def gaussian_frechet(a: Gaussian, b: Gaussian) -> float:
+    """|mu_a - mu_b|^2 + tr( S_a + S_b - 2 (S_a S_b)^{1/2} ): the squared Wasserstein-2 distance of two Gaussians.
+
+    With A A^T = S_a and B B^T = S_b, the last trace is the sum of the singular values of A^T B, which needs no square
+    root of a product and takes singular covariances as they are.
+    """
+    offset, A, B = (a.mean - b.mean).square().sum(), a.factor, b.factor
+    spread = A.square().sum() + B.square().sum() - 2 * torch.linalg.svdvals(A.mT @ B).sum()
+    return max(0.0, float(offset + spread))
+
+
+def too_few_message(n: int, d: int) -> str:
+    """Why the distance of infinitely many is not there."""
+    return (
+        f"fid_infinity is extrapolated from half of the examples on, of which there have to be twice as many as "
+        f"features: {4 * d} examples at least, and here are {n}"
+    )
+
+
+def frechet_infinity(distances: Sequence[float], n: int) -> float:
+    """The distance of infinitely many examples, from those of the first `PREFIX_SHARES` of n of each set.
+
+    The bias is proportional to 1 / N (Chong & Forsyth, arXiv:1911.07023): a line through the distances of N examples
+    of each set, N from n / 2 to n, is followed to 1 / N = 0.  That holds for N well above d only.  Sets are taken in
+    their order, so mix them before.
+    """
+    return float(extrapolation_weights(prefix_sizes(n)) @ torch.tensor(distances, dtype=torch.float64))
+
+
+def frechet_influence(real: Float[Tensor, "m d"], fake: Float[Tensor, "n d"], a: Gaussian, b: Gaussian) -> Terms:
+    """The influence of each example on the distance of the Gaussians `a` and `b` fitted to both sets.
+
+    Its derivative by an example y of one set, from the mean mu, is 2 (mu - mu') y + y^T (I - T) y, where T is the
+    optimal map between the Gaussians, from this one to the other: see `transport_potential`.
+    """
+    u, _, vt = torch.linalg.svd(a.factor.mT @ b.factor)
+    terms = []
+    for x, own, other, p, q in ((real, a, b, u, vt.mT), (fake, b, a, vt.mT, u)):
+        potentials = [transport_potential(part.double() - own.mean, own.factor, other.factor, p, q)
+                      for part in x.split(ROWS_PER_CHUNK)]  # fmt: skip
+        terms.append(torch.cat(potentials) + 2 * (x.double() - own.mean) @ (own.mean - other.mean))
+    return terms[0], terms[1]
+
+
+def transport_potential(y: Tensor, A: Tensor, B: Tensor, p: Tensor, q: Tensor) -> Float64[Tensor, " n"]:
+    """y^T (I - T) y for y of a Gaussian with covariance A A^T, A^T B = p s q^T: T = A^-T p q^T B^T.
+
+    A is a matrix of eigenvectors times roots of eigenvalues, so A^-1 is its transpose divided by the eigenvalues; where
+    these are 0, so are the coordinates of y.
+    """
+    values = A.square().sum(0)
+    inverse = torch.where(values > values.max() * 1e-12, 1 / values, 0.0)
+    return y.square().sum(1) - (((y @ A) * inverse @ p) * ((y @ B) @ q)).sum(1)
+
+
+def infinity_error(score: Score, n: int) -> float:
+    """The standard error of `frechet_infinity`, by the delta method, from the score of all n examples of each set.
+
+    Extrapolated is a weighted sum of the distances of the first half and more of the examples.  Each example changes
+    those that it is part of by its term of the whole sets' distance, so that it counts with a weight of its own: the
+    first ones, which are in all parts, with one near 1, and the last ones with a larger one.
+    """
+    sizes = torch.tensor(prefix_sizes(n))
+    counts = (torch.arange(n)[:, None] < sizes).double()
+    weights = counts * n / sizes @ extrapolation_weights(sizes.tolist())
+    return sqrt(sum((weights * t).var().item() for t in score.terms) / n)
+
+
+def check_sample_size(n: int, space: FeatureSpace, allow_few: bool) -> None:
+    """UserError where there are fewer examples than features, and nobody asked for a number nevertheless."""
+    if n <= space.n_features and not allow_few:
+        raise UserError(
+            f"a Frechet distance of {n} examples on {space.n_features} features is mostly bias: use more examples, the "
+            "metric kid, or allow_few=true to have it nevertheless"
+        )
+
+
+def compute(c: Comparison) -> Iterator[tuple[str, Entry]]:
+    n, real, fake = len(c.fake), c.real.features, c.fake.features
+    check_sample_size(n, c.space, c.allow_few)
+    check_features(real, fake, 2)
+    a, b = c.real.derive(whole_gaussian), whole_gaussian(fake)
+    score = Score(gaussian_frechet(a, b), lambda: frechet_influence(real, fake, a, b))
+    yield "fid", score
+    if not can_extrapolate(*fake.shape):
+        yield "fid_infinity", too_few_message(*fake.shape)
+        return
+    parts = zip(c.real.derive(partial_gaussians), partial_gaussians(fake), strict=True)
+    distances = [*(gaussian_frechet(x, y) for x, y in parts), score.value]
+    yield "fid_infinity", Score(frechet_infinity(distances, n), error=lambda: infinity_error(score, n))
+
+
+FID = Metric("fid", {"fid": Number(higher_is_better=False)}, compute)

@@ -1,0 +1,65 @@
+"""The kernel distance of features: the KID, if they are those of Inception."""
+
+from collections.abc import Iterator
+from math import inf
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from ..errors import UserError
+from .kernels import Discrepancy, mmd, polynomial_kernel
+from .likelihood import mean_and_error
+from .metric import Comparison, Entry, Metric, Number, Score, Terms
+
+MAX_BLOCK_SIZE = 1000
+"""examples in each block, at most"""
+MIN_BLOCKS = 10
+MIN_EXAMPLES = 2 * MIN_BLOCKS
+"""fewest examples of each set"""
+
+
+def kernel_distance(a: Float[Tensor, "n d"], b: Float[Tensor, "n d"]) -> Float64[Tensor, " blocks"]:
+    """Unbiased squared maximum mean discrepancies with the kernel (x.y / d + 1)^3, of disjoint blocks of examples.
+
+    Their mean is the KID if the features are those of Inception (Binkowski et al., arXiv:1801.01401, section 4), and
+    as the blocks are independent, their deviation over the root of their number is its standard error.  A block has
+    1,000 examples of each set, or a tenth of them where that is less.
+    """
+    return torch.tensor([block.value for block in block_discrepancies(a, b)], dtype=torch.float64)
+
+
+def block_discrepancies(a: Float[Tensor, "n d"], b: Float[Tensor, "n d"]) -> list[Discrepancy]:
+    """The discrepancy of each block; UserError where the sets do not fit, or are too small."""
+    if a.shape[1] != b.shape[1]:
+        raise UserError(f"features of {a.shape[1]} and of {b.shape[1]} numbers have no kernel distance: give as many")
+    if len(a) != len(b):
+        raise UserError(f"kid needs as many examples of one as of the other, and has {len(a)} and {len(b)}")
+    if len(a) < MIN_EXAMPLES:
+        raise UserError(f"kid needs at least {MIN_EXAMPLES} examples of each to be compared, and has {len(a)}")
+    size = min(MAX_BLOCK_SIZE, len(a) // MIN_BLOCKS)
+    n_used = len(a) // size * size
+    pairs = zip(a[:n_used].split(size), b[:n_used].split(size), strict=True)
+    return [mmd(x, y, polynomial_kernel) for x, y in pairs]
+
+
+def score(real: Float[Tensor, "n d"], fake: Float[Tensor, "n d"]) -> Score:
+    """The mean over blocks, with its standard error."""
+    blocks, n = block_discrepancies(real, fake), len(real)
+    value, error = mean_and_error(torch.tensor([block.value for block in blocks], dtype=torch.float64))
+
+    def influence() -> Terms:
+        n_used = sum(len(block.a_terms) for block in blocks)
+        unused = torch.zeros(n - n_used, dtype=torch.float64)
+        a_terms = torch.cat([*(block.a_terms - block.a_terms.mean() for block in blocks), unused])
+        b_terms = torch.cat([*(block.b_terms - block.b_terms.mean() for block in blocks), unused])
+        return a_terms * (n / n_used), b_terms * (n / n_used)
+
+    return Score(value, influence, error)
+
+
+def compute(c: Comparison) -> Iterator[tuple[str, Entry]]:
+    yield "kid", score(c.real.features, c.fake.features)
+
+
+KID = Metric("kid", {"kid": Number(higher_is_better=False, low=-inf)}, compute)

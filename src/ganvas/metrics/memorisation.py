@@ -1,0 +1,73 @@
+"""Whether samples copy the training data."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from ..errors import UserError
+from .metric import Comparison, Entry, Metric, Number, Score, Terms
+from .neighbours import (
+    COPY_QUANTILE,
+    build_indexes,
+    copy_rate_slope,
+    copy_threshold,
+    expected_copy_rate,
+    midranks,
+    nearest_distances,
+)
+
+NO_TRAIN = "memorisation needs held-out examples besides the training data: train on data with a test split"
+
+
+class MemorisationTest(NamedTuple):
+    """How near generated examples are to the training data, compared with held-out real ones."""
+
+    nearer: Score
+    """probability that a generated example is nearer to them than a held-out one: 0.5 if they are alike"""
+    memorised: Score
+    """share that is nearer to them than 99% of the held-out examples that are not among them"""
+    expected: float
+    """what `memorised` is if they are alike: 0.01, or more where held-out examples are few, or among them"""
+
+
+def memorisation_test(
+    train: Float[Tensor, "n d"], held_out: Float[Tensor, "m d"], generated: Float[Tensor, "k d"]
+) -> MemorisationTest:
+    """Whether samples copy the training data, by the test of Meehan et al., arXiv:2004.05675, section 3."""
+    reference, real, fake = (part.x for part in build_indexes(train, held_out, generated))
+    return copy_scores(nearest_distances(real, reference)[0], nearest_distances(fake, reference)[0])
+
+
+def copy_scores(real: Float64[Tensor, " m"], fake: Float64[Tensor, " n"]) -> MemorisationTest:
+    """The test, from the distances of held-out and of generated examples to the training data, taken as given."""
+    nearer, limit = 1 - midranks(fake, real), copy_threshold(real)
+    is_copy = (fake < limit).double()
+
+    def influence() -> Terms:
+        below = ((real > 0) & (real < limit)).double() - COPY_QUANTILE * (real > 0)
+        return -copy_rate_slope(real, fake) * below, is_copy
+
+    return MemorisationTest(
+        Score(nearer.mean().item(), lambda: (midranks(real, fake), nearer)),
+        Score(is_copy.mean().item(), influence), expected_copy_rate(real),
+    )  # fmt: skip
+
+
+def compute(c: Comparison) -> Iterator[tuple[str, Entry]]:
+    """The floor follows from the definition; of models that have learnt from different data it is the largest."""
+    if not c.fake.training:
+        raise UserError(NO_TRAIN)
+    if c.fake.is_floor:
+        yield "nearer_to_training", Score(0.5)
+        yield "memorised", Score(max(expected_copy_rate(c.real.distances_to(train)) for train in c.fake.training))
+        return
+    (train,) = c.fake.training
+    found = copy_scores(c.real.distances_to(train), c.fake.distances_to(train))
+    yield "nearer_to_training", found.nearer
+    yield "memorised", found.memorised
+
+
+RATE = Number(higher_is_better=None, high=1.0)
+MEMORISATION = Metric("memorisation", {"nearer_to_training": RATE, "memorised": RATE}, compute, needs="training")

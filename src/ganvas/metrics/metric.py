@@ -1,0 +1,174 @@
+"""What a metric is: a function that compares generated examples with as many held-out ones, and says how sure it is.
+
+A metric is one file of this folder: it makes a `Metric`, which `METRICS` lists and which `evaluate`, `compare` and the
+check during training all walk.  The noise floor is the same number for other real examples in place of generated ones.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import inf
+from typing import Any, TypeVar
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from ..data import Dataset
+from ..data.scaling import composite_backgrounds
+from .features import FeatureSpace
+from .neighbours import NeighbourIndex, build_indexes, nearest_distances
+
+T = TypeVar("T")
+Terms = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Score:
+    """A number, and how it changes with the weight of each example.
+
+    `influence` gives a term for each held-out and for each generated example, those of the jackknife or its
+    infinitesimal form (Efron & Tibshirani, An Introduction to the Bootstrap, 1993, chapters 11 and 20).  It is computed
+    only where an interval is needed; a number without it has none.
+    """
+
+    value: float
+    influence: Callable[[], Terms] | None = None
+    error: float | Callable[[], float] | None = None
+    """the standard error that is shown, or what computes it"""
+
+    @cached_property
+    def terms(self) -> tuple[Float64[Tensor, " m"], Float64[Tensor, " n"]]:
+        """The influence terms of held-out and of generated examples, moved to mean 0."""
+        assert self.influence is not None
+        real, fake = (t.double() - t.double().mean() for t in self.influence())
+        return real, fake
+
+    @property
+    def standard_error(self) -> float | None:
+        return self.error() if callable(self.error) else self.error
+
+    def error_of_terms(self) -> float:
+        """The standard error that follows from the influence terms."""
+        variance: Tensor = sum((t.var() / len(t) for t in self.terms), torch.zeros(()))
+        return variance.sqrt().item()
+
+
+Entry = Score | dict[str, Score] | list[Score] | int | str
+"""a score, or one a class or a column; a fact, which has no floor; or why a number is not there"""
+
+
+@dataclass(frozen=True)
+class Number:
+    """What can be said of a number before it is measured."""
+
+    higher_is_better: bool | None
+    """None where neither is a merit: blur neither copies nor repeats"""
+    low: float = 0.0
+    high: float = inf
+    is_squared: bool = False
+    """whether the score is the square of what is shown, which can be below 0 by chance"""
+
+    @property
+    def is_share(self) -> bool:
+        return (self.low, self.high) == (0.0, 1.0)
+
+    def show(self, value: float) -> float:
+        """What a score, or an end of its interval, reads as."""
+        return max(0.0, value) ** 0.5 if self.is_squared else value
+
+
+@dataclass(eq=False)
+class Examples:
+    """One set of examples; their features and what metrics derive from these are computed once."""
+
+    data: Dataset
+    space: FeatureSpace
+    reference: "Examples | None" = None
+    """the held-out examples, around whose median neighbours are looked for"""
+    training: "tuple[Examples, ...]" = ()
+    """what a model has learnt from; of the floor, what all models have"""
+    is_floor: bool = False
+    """whether these are real examples in place of generated ones"""
+    progress: Callable[[int, int], None] = lambda done, total: None
+    derived: dict[object, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    @cached_property
+    def features(self) -> Float[Tensor, "n d"]:
+        return self.space(self.data.x, self.progress)
+
+    @cached_property
+    def index(self) -> NeighbourIndex:
+        """The features with their neighbours."""
+        return build_indexes((self.reference or self).features, self.features)[1]
+
+    @cached_property
+    def logits(self) -> Float[Tensor, "n classes"]:
+        """What the classifier whose features these are says."""
+        return self.space.logits(self.features)
+
+    @property
+    def values(self) -> Tensor:
+        """The examples themselves, for distances between them.
+
+        Bytes of images, those with alpha on black and on white; vectors in deviations of the held-out examples, which
+        are their features, so that a column in large units does not drown the others.
+        """
+        return composite_backgrounds(self.data.x) if self.data.has_images else self.features
+
+    def derive(self, function: Callable[[Tensor], T]) -> T:
+        """A function of the features, computed once."""
+        if function not in self.derived:
+            self.derived[function] = function(self.features)
+        result: T = self.derived[function]
+        return result
+
+    def distances_to(self, train: "Examples") -> Float64[Tensor, " n"]:
+        """The distance from each example to the nearest training example, on features."""
+        key = ("distances", id(train))
+        if key not in self.derived:
+            reference, own = build_indexes(train.features, self.features)
+            self.derived[key] = nearest_distances(own.x, reference.x)[0]
+        distances: Tensor = self.derived[key]
+        return distances
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """What a metric compares: held-out examples with as many generated ones."""
+
+    real: Examples
+    fake: Examples
+    seed: int = 0
+    allow_few: bool = False
+    """whether to report a Frechet distance of fewer examples than features"""
+    n_directions: int = 1000
+    """random projections of the sliced Wasserstein distance"""
+
+    @property
+    def space(self) -> FeatureSpace:
+        return self.real.space
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric, under the name that `--metrics` gives it.
+
+    `compute` yields names and entries, first those of `numbers`, which `compare` shows with intervals, then what only
+    `evaluate` shows, which is not computed otherwise.  It raises UserError where it cannot be measured.
+    """
+
+    name: str
+    numbers: Mapping[str, Number]
+    compute: Callable[[Comparison], Iterator[tuple[str, Entry]]]
+    needs: str = ""
+    """"images", "vectors", "training" data or a "classifier", where it needs one; "" where it measures any samples"""
+    on_features: bool = True
+    """whether numbers are taken on features, whose name is then part of theirs"""
+
+    def tag(self, number: str, space: FeatureSpace) -> str:
+        """A number's name with its features', if it is taken on them."""
+        return f"{number}:{space.tag}" if self.on_features else number

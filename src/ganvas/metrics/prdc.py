@@ -1,0 +1,100 @@
+"""Precision, recall, density and coverage: who lies in the balls that reach to the k-th nearest of one's own set."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Float64
+from torch import Tensor
+
+from .metric import Comparison, Entry, Metric, Number, Score
+from .neighbours import N_NEIGHBOURS, NeighbourIndex, build_indexes, iterate_chunks, pairwise_distances
+
+
+class BallCounts(NamedTuple):
+    """Who lies in whose ball, of m real and n generated examples."""
+
+    real_balls: Float64[Tensor, " n"]
+    """in how many balls of real examples each generated one lies"""
+    fake_balls: Float64[Tensor, " m"]
+    """in how many balls of generated examples each real one lies"""
+    fakes_held: Float64[Tensor, " m"]
+    """how many generated examples each real one's ball holds"""
+    only_holder: Float64[Tensor, " m"]
+    """how many generated examples each real one's ball alone holds"""
+    only_ball: Float64[Tensor, " n"]
+    """how many real examples each generated one's ball alone holds"""
+    only_held: Float64[Tensor, " n"]
+    """in how many balls of real examples each generated one is alone"""
+
+
+def count_balls(real: NeighbourIndex, fake: NeighbourIndex) -> BallCounts:
+    """All counts in one pass over the distances; a ball reaches to the k-th nearest of its own set."""
+    x, y, k = real.x, fake.x, real.k
+    m, n, real_radii, fake_radii = len(x), len(y), real.ball_radii(k), fake.ball_radii(k)
+    real_balls, holder_sums, only_ball, only_held = torch.zeros(4, n, dtype=torch.float64)
+    fake_balls, fakes_held = [], []
+    for i, part in iterate_chunks(x, n):
+        pairwise = pairwise_distances(part, y)
+        in_real, in_fake = (pairwise < real_radii[i : i + len(part), None]).float(), (pairwise < fake_radii).float()
+        fakes_held.append(in_real.sum(1).double())
+        fake_balls.append(in_fake.sum(1).double())
+        real_balls += in_real.sum(0)
+        holder_sums += torch.arange(i, i + len(part), dtype=torch.float32) @ in_real
+        only_held += in_real[fakes_held[-1] == 1].sum(0)
+        only_ball += in_fake[fake_balls[-1] == 1].sum(0)
+    only_holder = holder_sums[real_balls == 1].long().bincount(minlength=m).double()
+    return BallCounts(real_balls, torch.cat(fake_balls), torch.cat(fakes_held), only_holder, only_ball, only_held)
+
+
+class PRDCTerms(NamedTuple):
+    """Terms whose means are the four numbers: one for each generated example, or for each real one."""
+
+    precision: Bool[Tensor, " n"]
+    """whether each generated example lies in the ball of a real one"""
+    recall: Bool[Tensor, " m"]
+    """whether each real example lies in the ball of a generated one"""
+    density: Float64[Tensor, " n"]
+    """in how many balls of real examples each generated one lies, divided by k"""
+    coverage: Bool[Tensor, " m"]
+    """whether the ball of each real example holds a generated one"""
+
+
+def precision_recall(real: Float[Tensor, "m d"], fake: Float[Tensor, "n d"], k: int = N_NEIGHBOURS) -> PRDCTerms:
+    """Improved precision and recall, density and coverage.
+
+    Kynkaanniemi et al., arXiv:1904.06991, equations 1 and 2; Naeem et al., arXiv:2002.09797, equations 4 and 5.
+    """
+    return prdc_terms(count_balls(*build_indexes(real, fake, k=k)), k)
+
+
+def prdc_terms(counts: BallCounts, k: int) -> PRDCTerms:
+    """The terms of the four numbers."""
+    return PRDCTerms(counts.real_balls > 0, counts.fake_balls > 0, counts.real_balls / k, counts.fakes_held > 0)
+
+
+def prdc_scores(real: NeighbourIndex, fake: NeighbourIndex) -> dict[str, Score]:
+    """The four numbers.
+
+    Besides its own term, an example has one for each of the others that its ball alone holds, or that is alone in its
+    ball.  That balls grow where one is left out makes up for a part of it, so intervals are rather too wide.
+    """
+    m, n, k, counts = len(real.x), len(fake.x), real.k, count_balls(real, fake)
+    terms = prdc_terms(counts, k)
+    influence = {
+        "precision": lambda: (counts.only_holder * (m - 1) / n, terms.precision),
+        "recall": lambda: (terms.recall, counts.only_ball * (n - 1) / m),
+        "density": lambda: (counts.fakes_held * m / (n * k), terms.density),
+        "coverage": lambda: (terms.coverage, counts.only_held * (n - 1) / m),
+    }
+    return {name: Score(t.double().mean().item(), influence[name]) for name, t in terms._asdict().items()}
+
+
+def compute(c: Comparison) -> Iterator[tuple[str, Entry]]:
+    yield from prdc_scores(c.real.index, c.fake.index).items()
+
+
+SHARE = Number(higher_is_better=True, high=1.0)
+PRDC = Metric(
+    "prdc", {"precision": SHARE, "recall": SHARE, "density": Number(higher_is_better=True), "coverage": SHARE}, compute
+)
