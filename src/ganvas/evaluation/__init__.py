@@ -10,12 +10,21 @@ import torch
 from ..data import DataOptions, Dataset, Source, Sources, load
 from ..errors import UserError, check_positive, did_you_mean
 from ..inference.trained import Trained
-from ..metrics import METRICS, Comparison
+from ..metrics import METRICS, Comparison, Examples
 from ..model import EncoderModel, GenerativeModel, model_name
 from ..models._variational import LikelihoodModel
 from ..training.run_folder import load_run
 from . import codes, translation
-from .samples import DEFAULT_SAMPLES, MetricValues, check_metrics, make_examples, measure, prepare_comparison
+from .samples import (
+    DEFAULT_SAMPLES,
+    MetricValues,
+    RealData,
+    Settings,
+    check_metrics,
+    make_examples,
+    measure,
+    prepare_comparison,
+)
 from .splits import load_test_split
 
 MAX_DRAWS = 1_000_000
@@ -63,11 +72,12 @@ def evaluate(
 ) -> MetricValues:
     """Measure a trained model on `data`, by default the test split of what the run was trained on.
 
-    `metrics` are those of `METRIC_NAMES`, or all that the model and the data have; docs/metrics.md defines each and gives
-    its paper.  Of a model with an encoder they are of held-out examples, of which `n` are drawn, or all; values are in
-    nats unless the name says otherwise, with `draws` (10) samples z an example for the ELBO and `importance_samples`
-    (500) for the bound.  Others are of `n` (10,000) samples from `fitted_prior`, on `features`, whose name is part of
-    the number's.  `..._error` is a standard error, `...:floor` the same number of real examples in place of samples.
+    `metrics` are some of `METRIC_NAMES`, by default all that the model and the data have; docs/metrics.md defines each
+    and gives its paper.  Of a model with an encoder they are of held-out examples, of which `n` are drawn, or all;
+    values are in nats unless the name says otherwise, with `draws` (10) samples z an example for the ELBO and
+    `importance_samples` (500) for the bound.  Others are of `n` (10,000) samples from `fitted_prior`, on `features`,
+    whose name is part of the number's.  `..._error` is a standard error, `...:floor` the same number of real examples
+    in place of samples.
 
     A translator is measured on `data` = (A, B), and with `pairs` = (A, B) of examples that belong together against the
     truth; `metrics` are of its translations, and the options of codes are refused.
@@ -76,13 +86,23 @@ def evaluate(
     """
     trained = load_run(trained)
     check_counts(importance_samples, draws, n)
+    settings = Settings(metrics, n, features, allow_few, seed, progress)
     if trained.model.n_domains == 2:
         unused = {"importance_samples": importance_samples, "draws": draws, "fitted_prior": fitted_prior}
         translation.check_options(trained, metrics, allow_few, unused)
-        settings = translation.Settings(metrics, n or DEFAULT_SAMPLES, features, allow_few, seed, progress)
         return translation.evaluate_translator(trained, data, options, pairs, settings)
     if pairs is not None or isinstance(data, tuple):
         raise UserError(f"this {model_name(trained.model)} learns from one collection: give one source, and no pairs")
+    k, n_draws = importance_samples or IMPORTANCE_SAMPLES, draws or DRAWS
+    return evaluate_model(trained, data, options, fitted_prior, k, n_draws, settings)
+
+
+def evaluate_model(
+    trained: Trained, data: Source | None, options: DataOptions | None, prior: str | None, k: int, draws: int,
+    settings: Settings,
+) -> MetricValues:  # fmt: skip
+    """All numbers of a model of one collection."""
+    metrics, n, seed, progress = settings.metrics, settings.n, settings.seed, settings.progress
     names = choose_metrics(trained, metrics)
     sample_names = [name for name in names if name in METRICS]
     code_names = [name for name in names if name in codes.METRICS]
@@ -91,29 +111,35 @@ def evaluate(
     real_data = None
     if sample_names:  # before anything is computed
         sides = evaluation_data.split_real(seed)
-        real_data = prepare_comparison(trained, *sides, n or DEFAULT_SAMPLES, features, fitted_prior)
-        check_metrics(metrics, real_data.n, real_data.space, allow_few, [train])
+        real_data = prepare_comparison(trained, *sides, n or DEFAULT_SAMPLES, settings.features, prior)
+        check_metrics(metrics, real_data.n, real_data.space, settings.allow_few, [train])
     result: MetricValues = {
         "model": model_name(trained.model), "step": trained.metadata.get("step"), "data": held_out.name,
         "split": evaluation_data.split, "seed": seed,
     }  # fmt: skip
     if code_names:
         examples = held_out if n is None else held_out.sample(n, seed, "examples")
-        values = codes.measure(
-            trained, examples, code_names, importance_samples or IMPORTANCE_SAMPLES, draws or DRAWS, seed, progress
-        )
+        values = codes.measure(trained, examples, code_names, k, draws, seed, progress)
         result |= {name: None if isinstance(v, float) and not isfinite(v) else v for name, v in values.items()}
     if real_data is not None:
         progress(f"{real_data.n} samples and their features{real_data.note}")
-        real, floor = real_data.draw(seed, progress)
-        fake = real_data.generate(trained, fitted_prior, real, seed, progress)
-        fake.training = floor.training = () if train is None else (make_examples(train, real.space, progress),)
-        drawn = "" if fitted_prior is None else f", codes from the prior {fitted_prior}"
+        c, floor = draw_comparison(trained, real_data, train, prior, settings)
+        drawn = "" if prior is None else f", codes from the prior {prior}"
         result |= {
-            "samples": len(fake), "features": real.space.tag, "floor_from": "halves" if train is None else "train",
-            "protocol": f"{real.space.protocol}; averaged weights, no truncation{drawn}",
-        } | measure(sample_names, Comparison(real, fake, seed, allow_few), floor, bool(metrics), progress)  # fmt: skip
+            "samples": len(c.fake), "features": c.space.tag, "floor_from": "halves" if train is None else "train",
+            "protocol": f"{c.space.protocol}; averaged weights, no truncation{drawn}",
+        } | measure(sample_names, c, floor, bool(metrics), progress)  # fmt: skip
     return result
+
+
+def draw_comparison(
+    trained: Trained, real_data: RealData, train: Dataset | None, prior: str | None, settings: Settings
+) -> tuple[Comparison, Examples]:
+    """Samples beside held-out examples, and the floor; both know what the model has learnt from."""
+    real, floor = real_data.draw(settings.seed, settings.progress)
+    fake = real_data.generate(trained, prior, real, settings.seed, settings.progress)
+    fake.training = floor.training = () if train is None else (make_examples(train, real.space, settings.progress),)
+    return Comparison(real, fake, settings.seed, settings.allow_few), floor
 
 
 def check_counts(k: int | None, draws: int | None, n: int | None) -> None:

@@ -31,6 +31,19 @@ Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
+class Settings:
+    """How a model is measured."""
+
+    metrics: Sequence[str]
+    n: int | None
+    """samples, or examples of each domain, at most; None where nobody said"""
+    features: str
+    allow_few: bool
+    seed: int
+    progress: Progress
+
+
+@dataclass(frozen=True)
 class RealData:
     """What samples are compared with, on which features, and how many of each side."""
 

@@ -38,7 +38,7 @@ from ..metrics.pairs import absolute_errors, angle_errors, class_angles, nearest
 from ..model import Batch, PairBatch, device_of, model_name
 from ..models._translator import Translator, other_domain
 from ..randomness import reseed
-from .samples import MetricValues, Progress, make_examples, measure, report_remaining_time
+from .samples import DEFAULT_SAMPLES, MetricValues, Progress, Settings, make_examples, measure, report_remaining_time
 from .splits import load_split, load_test_split
 
 IMAGES_PER_CHUNK = 32
@@ -49,19 +49,6 @@ TRANSLATION_METRICS = ("kid", *(m.name for m in METRICS.values() if m.needs in (
 """metrics of translations against their domain: kid, unless others are asked for"""
 MOVED_SHARE = 0.8
 """share of its input's distance to the target domain that a translation has to go below to count as moved"""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a translator is measured."""
-
-    metrics: Sequence[str]
-    n: int
-    """examples of each domain, at most"""
-    features: str
-    allow_few: bool
-    seed: int
-    progress: Progress
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +134,7 @@ def evaluate_translator(
     model, progress = trained.model, settings.progress
     assert isinstance(model, Translator)
     domains, split = load_held_out(trained, data, options)
-    a, b = (part.sample(settings.n, settings.seed, "examples", name)
+    a, b = (part.sample(settings.n or DEFAULT_SAMPLES, settings.seed, "examples", name)
             for part, name in zip(domains.datasets, "AB", strict=True))  # fmt: skip
     if min(len(a), len(b)) < 2:
         raise UserError(

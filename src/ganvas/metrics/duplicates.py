@@ -34,6 +34,7 @@ def double_terms(x: NeighbourIndex, limit: Tensor) -> Float64[Tensor, " n"]:
 
 
 def compute(c: Comparison) -> Iterator[tuple[str, Entry]]:
+    """The share of samples that have another just like them."""
     real, fake = c.real.index, c.fake.index
     yield "duplicates", Score(duplicate_rate(real, fake), lambda: influence(real, fake))
 

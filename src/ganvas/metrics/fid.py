@@ -199,6 +199,7 @@ def check_sample_size(n: int, space: FeatureSpace, allow_few: bool) -> None:
 
 
 def compute(c: Comparison) -> Iterator[tuple[str, Entry]]:
+    """The distance, and what infinitely many examples would have."""
     n, real, fake = len(c.fake), c.real.features, c.fake.features
     check_sample_size(n, c.space, c.allow_few)
     check_features(real, fake, 2)

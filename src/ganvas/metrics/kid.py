@@ -59,6 +59,7 @@ def score(real: Float[Tensor, "n d"], fake: Float[Tensor, "n d"]) -> Score:
 
 
 def compute(c: Comparison) -> Iterator[tuple[str, Entry]]:
+    """The mean over blocks, with its standard error."""
     yield "kid", score(c.real.features, c.fake.features)
 
 

@@ -95,6 +95,7 @@ def find_mixture(held_out: Dataset) -> tuple[Tensor, float]:
 
 
 def compute(c: Comparison) -> Iterator[tuple[str, Entry]]:
+    """The numbers of samples of a mixture, whose centres are known by its name."""
     centres, sigma = find_mixture(c.real.data)
     yield from mode_scores(c.fake.data.x, centres, sigma, len(c.real)).items()
     yield "modes", len(centres)

@@ -24,6 +24,7 @@ def mean_similarity(x: Tensor, seed: int) -> float:
 
 
 def compute(c: Comparison) -> Iterator[tuple[str, Entry]]:
+    """The similarity of pairs of samples."""
     yield "ms_ssim", Score(mean_similarity(c.fake.data.x, c.seed))
     yield "ms_ssim_scales", n_scales(c.fake.data.shape)
 

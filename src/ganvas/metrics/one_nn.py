@@ -39,6 +39,7 @@ def influence(real: NeighbourIndex, fake: NeighbourIndex) -> Terms:
 
 
 def compute(c: Comparison) -> Iterator[tuple[str, Entry]]:
+    """The accuracy, and that of each of the two sets."""
     on_real, on_fake = own_neighbour_shares(c.real.index, c.fake.index)
     yield "two_sample", Score((on_real + on_fake) / 2, lambda: influence(c.real.index, c.fake.index))
     yield "two_sample_real", Score(on_real)

@@ -91,6 +91,7 @@ def prdc_scores(real: NeighbourIndex, fake: NeighbourIndex) -> dict[str, Score]:
 
 
 def compute(c: Comparison) -> Iterator[tuple[str, Entry]]:
+    """The four numbers."""
     yield from prdc_scores(c.real.index, c.fake.index).items()
 
 
