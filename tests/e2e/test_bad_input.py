@@ -3,7 +3,6 @@
 import errno
 import json
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,21 +13,10 @@ from PIL import Image
 
 from ganvas.cli.app import main
 from ganvas.training import run as runs
-from tests.conftest import write_folder
+from tests.support.data import write_folder
+from tests.support.failures import failing
 
 TINY = ["--steps", "3", "--batch-size", "4", "--width", "4", "--latent", "3", "--quiet"]
-
-
-def failing(capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, message: str) -> str:
-    """Run a command that must fail; returns what it said."""
-    capsys.readouterr()
-    assert main(arguments) == code
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert re.search(message, err), err
-    assert "Traceback" not in err
-    assert len([line for line in err.splitlines() if line.startswith("ganvas:")]) == 1
-    return err
 
 
 def empty(tmp_path: Path) -> str:

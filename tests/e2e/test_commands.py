@@ -2,40 +2,21 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from ganvas.cli.app import main
 from ganvas.models import MODELS
+from tests.support.cli import SMALL, TINY, said, size, told
 
-SMALL = ["--steps", "6", "--batch-size", "4", "--width", "4", "--checkpoint-every", "3"]
 GENERATORS = [name for name, cls in MODELS.items() if cls.n_domains == 1 and name != "dcgan"]
 """models of one collection, which take vectors too; dcgan takes images alone"""
-TINY = [*SMALL, "--latent", "3"]
 
 
 def tiny(model: str) -> list[str]:
     """Options that make any model small."""
     return [*SMALL, "--latents", "3,2"] if model == "laddervae" else TINY
-
-
-def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """What a command that must work prints on stdout."""
-    capsys.readouterr()
-    assert main(list(arguments)) == 0, capsys.readouterr().err
-    return capsys.readouterr().out.strip()
-
-
-def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
-    return json.loads(said(capsys, *arguments, "--json"))
-
-
-def size(path: str | Path) -> tuple[int, int]:
-    with Image.open(path) as image:
-        return image.size
 
 
 @pytest.mark.parametrize("model", [*GENERATORS, "dcgan"])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ganvas.cli.app import main
-from tests.e2e.test_commands import TINY, said
+from tests.support.cli import TINY, said
 
 
 @pytest.fixture

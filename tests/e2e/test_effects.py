@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from ganvas.cli.app import main
-from tests.conftest import write_folder
+from tests.support.data import write_folder
 
 TINY = ["--batch-size", "4", "--width", "4", "--checkpoint-every", "3", "--quiet"]
 SHORT = ["--steps", "6", *TINY]

@@ -7,7 +7,7 @@ import pytest
 import ganvas
 from ganvas.cli.app import main
 from ganvas.model import EncoderModel, GenerativeModel, Model
-from tests.test_models import every_model
+from tests.support.models import every_model
 
 WIDTHS = {"width": 4, "blocks": 1}
 COMMANDS: dict[str, list[str]] = {

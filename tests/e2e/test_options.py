@@ -4,8 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from types import NoneType
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
@@ -16,42 +15,13 @@ from ganvas.data import DataOptions, Dataset
 from ganvas.model import Model, to_dict
 from ganvas.models import MODELS, build_model
 from ganvas.training import run, run_folder
-from tests.conftest import as_pair
+from tests.support.data import as_pair
+from tests.support.option_values import candidates
 
 ROUNDS = 3
 """so many values of each option, so that each of the numbers in a Literal is tried, and None"""
-NUMBERS: dict[type, tuple[float, ...]] = {int: (3, 5, 2), float: (0.25, 0.5, 1.5)}
 UNSAID = {"steps": None, "batch_size": None}
 """what the command line passes on for options of which it counts whether they are given"""
-
-
-def leaves(hint: Any) -> Iterator[Any]:
-    """The types of a union, without annotations."""
-    if get_origin(hint) is Annotated:
-        yield from leaves(get_args(hint)[0])
-    elif get_args(hint) and get_origin(hint) not in (Literal, tuple):
-        for part in get_args(hint):
-            yield from leaves(part)
-    else:
-        yield hint
-
-
-def candidates(hint: Any) -> Iterator[Any]:
-    """Values that options of such a type might have."""
-    for leaf in leaves(hint):
-        if get_origin(leaf) is Literal:
-            yield from get_args(leaf)
-        elif get_origin(leaf) is tuple:
-            first = list(candidates(get_args(leaf)[0]))
-            yield from zip(first, first[1:] or first, strict=False)
-        elif leaf is bool:
-            yield from (True, False)
-        elif leaf is NoneType:
-            yield None
-        elif leaf is str or leaf is Path:
-            yield from ("48x64", "words", "0,1400")
-        else:
-            yield from NUMBERS[leaf]
 
 
 def fits(hint: Any, value: Any) -> bool:

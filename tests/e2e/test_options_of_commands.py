@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from ganvas.cli import app as cli
 from ganvas.cli.app import COMMANDS, app, main
-from tests.e2e.test_options import candidates
+from tests.support.option_values import candidates
 
 OTHERS = [name for name in COMMANDS if name != "train"]
 TEXTS = {"metrics": "kid", "kinds": "flow", "features": "pixels", "classes": "cat", "range": "0,1400"}

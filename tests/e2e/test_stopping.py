@@ -12,7 +12,7 @@ import pytest
 
 from ganvas.cli.app import main
 from ganvas.models import MODELS
-from tests.conftest import write_folder
+from tests.support.data import write_folder
 
 OPTIONS = ["--batch-size", "4", "--width", "4", "--checkpoint-every", "20", "--quiet"]
 ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}  # sums of another number of threads differ in the last bit

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from ganvas.cli.app import main
-from tests.conftest import write_folder
-from tests.e2e.test_commands import said, size, told
+from tests.support.cli import said, size, told
+from tests.support.data import write_folder
 
 TINY = ["--steps", "4", "--batch-size", "2", "--width", "4", "--checkpoint-every", "2", "--quiet"]
 MODELS = {"cyclegan": ["--blocks", "1"], "discogan": []}

@@ -1,0 +1,200 @@
+"""Colours that nobody sees, under alpha 0, play no part: not in training, not in any metric."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import ganvas
+from ganvas.data import Dataset, Scaling, from_array, load, load_all
+from ganvas.data.pair import empty_image_share
+from ganvas.data.scaling import (
+    composite_backgrounds,
+    premultiply,
+    premultiply_float,
+    unpremultiply,
+    unpremultiply_float,
+)
+from ganvas.evaluation import samples, translation
+from ganvas.evaluation.samples import Comparison
+from ganvas.inference import trained
+from ganvas.inference.translation import translate_files
+from ganvas.io import safetensors
+from ganvas.metrics.features import make_feature_space
+from ganvas.model import Model
+from ganvas.training.run_folder import read_log
+from ganvas.viz.images import Examples
+from tests.support.models import every_model, small
+
+SHAPE = (12, 10, 4)
+METRICS = ("elbo", "bound", "reconstruction", "kid", "sliced-wasserstein")
+RED, BLUE = (255, 0, 0), (0, 0, 255)
+
+
+def sprites(seed: int = 0, n: int = 60, hidden: tuple[int, int, int] = RED) -> Dataset:
+    """Random sprites, a third of whose pixels are transparent, with this colour below, and a third half so."""
+    g = np.random.default_rng(seed)
+    x = g.integers(0, 256, (n, *SHAPE)).astype(np.uint8)
+    x[..., 3] = g.choice([0, 128, 255], (n, *SHAPE[:2]))
+    x[x[..., 3] == 0, :3] = hidden
+    return from_array(x, np.arange(n) % 2, name="sprites")
+
+
+def test_multiplied_colours_come_back_as_far_as_they_are_seen() -> None:
+    x = sprites().x
+    again = unpremultiply(premultiply(x))
+    assert torch.equal(again[:, 3], x[:, 3])
+    assert (again.int() - x.int()).abs()[(x[:, 3:] == 255).expand_as(x)].max() == 0
+    assert (again.int() - x.int()).abs()[(x[:, 3:] == 128).expand_as(x)].max() <= 1
+    assert again[:, :3][(x[:, 3:] == 0).expand(-1, 3, -1, -1)].max() == 0
+    assert torch.equal(premultiply(again), premultiply(x))
+    every = torch.cartesian_prod(torch.arange(256), torch.arange(256)).to(torch.uint8)  # of each colour and alpha
+    every = torch.stack([every[:, 0]] * 3 + [every[:, 1]], 1)[:, :, None, None]
+    assert torch.equal(premultiply(unpremultiply(premultiply(every))), premultiply(every))
+    floats = x.float() / 255
+    torch.testing.assert_close(
+        premultiply_float(unpremultiply_float(premultiply_float(floats))), premultiply_float(floats)
+    )
+
+
+@pytest.mark.parametrize("span", [(-1.0, 1.0), (0.0, 1.0)])
+def test_a_model_sees_colours_times_alpha_and_its_outputs_are_divided(span: tuple[float, float]) -> None:
+    red, blue = sprites().x, sprites(hidden=BLUE).x
+    scaling = Scaling.fit(red, span)
+    assert torch.equal(scaling(red), scaling(blue))
+    assert torch.equal(scaling.inverse(scaling(red)), unpremultiply(premultiply(red)))
+    opaque = red.clone()
+    opaque[:, 3] = 255
+    assert torch.equal(scaling(opaque), Scaling(span)(opaque))
+    bright = torch.full((1, 4, 1, 1), span[1])
+    bright[:, 3] = (span[0] + span[1]) / 2
+    assert scaling.inverse(bright).flatten().tolist() == [255, 255, 255, 128], "brighter than alpha allows is clipped"
+
+
+def test_on_black_and_white_an_image_is_what_is_seen() -> None:
+    x = sprites().x
+    seen = composite_backgrounds(x).float()
+    colours, alpha = x[:, :3].float(), x[:, 3:].float() / 255
+    assert (seen[:, :3] - colours * alpha).abs().max() <= 0.51
+    assert (seen[:, 3:] - (colours * alpha + 255 * (1 - alpha))).abs().max() <= 0.51
+    torch.testing.assert_close(composite_backgrounds(x.float() / 255) * 255, seen, rtol=0, atol=0.51)
+
+
+@every_model
+def test_losses_and_weights_do_not_depend_on_hidden_colours(cls: type[Model], tmp_path: Path) -> None:
+    logs = []
+    for name, hidden in (("red", RED), ("blue", BLUE)):
+        data = sprites(hidden=hidden)
+        both = (data, sprites(1, hidden=hidden)) if cls.n_domains == 2 else data
+        run = ganvas.train(
+            small(cls), both, steps=2, batch_size=8, checkpoint_every=2, folder=tmp_path / name, quiet=True
+        )
+        weights = run.nets.state_dict()
+        logs.append((read_log(tmp_path / name)[-1], weights))
+    (one, a), (other, b) = logs
+    assert dict(numbers(one)) == dict(numbers(other))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def numbers(line: dict[str, Any]) -> list[tuple[str, Any]]:
+    found = []
+    for key, value in line.items():
+        if isinstance(value, dict):
+            found += [(f"{key}.{name}", v) for name, v in numbers(value)]
+        elif "seconds" not in key:
+            found.append((key, value))
+    return found
+
+
+@pytest.mark.parametrize("features", ["random-conv-v2", "random-conv-v1", "pixels"])
+def test_every_metric_of_samples_is_the_same_whatever_is_hidden(features: str) -> None:
+    real, alike, other = sprites(0), sprites(0, hidden=BLUE), sprites(1)
+    space = make_feature_space(features, real.shape)
+    assert torch.equal(space(real.x), space(alike.x))
+    s = Comparison(real, other, alike, space, *(space(part.x) for part in (real, other, alike)))
+    assert samples.fid(s, True)[f"fid:{space.tag}"] == pytest.approx(0, abs=1e-6)
+    assert samples.sliced_wasserstein_metric(s, 0)["sliced_wasserstein"] == 0
+    assert samples.sliced_wasserstein_metric(s, 0)["sliced_wasserstein:floor"] > 0
+    same = Comparison(real, other, real, space, *(space(part.x) for part in (real, other, real)))
+    assert samples.ms_ssim_metric(s, 0) == samples.ms_ssim_metric(same, 0)
+
+
+def test_errors_of_pairs_are_of_what_is_seen() -> None:
+    """A translation with other colours where nobody sees them is right; one that is seen to be wrong is worse."""
+    truth, alike = sprites(), sprites(hidden=BLUE)
+    right = translation.paired_errors(alike.x.float() / 255, truth)
+    assert right["l1"] == 0
+    assert right["ssim"] == pytest.approx(1)
+    assert right["rank"] == 1
+    wrong = truth.x.float() / 255
+    wrong[:, :3] = torch.where(wrong[:, 3:] == 1, 1 - wrong[:, :3], wrong[:, :3])
+    assert translation.paired_errors(wrong, truth)["l1"] > 0.1
+
+
+def test_reconstructions_are_judged_by_what_is_seen() -> None:
+    run = ganvas.train(small(ganvas.VAE), sprites(), steps=2, batch_size=8, quiet=True)
+    one, other = (
+        ganvas.evaluate(run, data, importance_samples=2, draws=1, metrics=METRICS)
+        for data in (sprites(), sprites(hidden=BLUE))
+    )
+    assert [k for k in one if one[k] != other[k]] == []
+
+
+def test_translations_of_files_do_not_depend_on_hidden_colours(tmp_path: Path) -> None:
+    run = ganvas.train(small(ganvas.CycleGAN), (sprites(), sprites(1)), steps=1, batch_size=4, quiet=True)
+    made = []
+    for name, hidden in (("red", RED), ("blue", BLUE)):
+        Examples(sprites(n=3, hidden=hidden).x).save(tmp_path / name)
+        translate_files(run, tmp_path / name, tmp_path / f"{name}-made")
+        made.append(load(str(tmp_path / f"{name}-made")).x)
+        assert (run.translate(sprites(n=3, hidden=hidden)).x.int() - made[-1].int()).abs().max() <= 1
+    assert torch.equal(made[0], made[1])
+    assert made[0].shape[1] == 4
+
+
+def test_weights_of_models_that_saw_hidden_colours_still_do(tmp_path: Path) -> None:
+    run = ganvas.train(small(ganvas.VAE), sprites(), steps=1, batch_size=8, folder=tmp_path / "run", quiet=True)
+    assert run.scaling[0].premultiplied
+    loaded = ganvas.load(tmp_path / "run")
+    assert torch.equal(loaded.sample(5).x, run.sample(5).x)
+    for name in ("weights.safetensors", "state.ckpt"):
+        header, tensors = safetensors.read_safetensors(tmp_path / "run" / name)
+        del header["premultiplied"]
+        trained.save_file(tensors, tmp_path / "run" / name, {"ganvas": trained.json.dumps(header)})
+    old = ganvas.load(tmp_path / "run")
+    assert not torch.equal(old.encode(sprites()), old.encode(sprites(hidden=BLUE)))
+    resumed = ganvas.resume(tmp_path / "run", steps=2, data=sprites(), quiet=True)
+    assert not resumed.scaling[0].premultiplied
+
+
+def test_data_say_which_colours_nobody_sees(images: Dataset) -> None:
+    red, blue, black = (sprites(hidden=colour) for colour in (RED, BLUE, (0, 0, 0)))
+    (note,) = load(red).notes
+    assert "% of the pixels are transparent and have colours, which nobody sees" in note
+    assert load(load(red)).notes == (note,)
+    assert load(black).notes == ()
+    assert load(images).notes == images.notes
+    said = "\n".join(load_all((red, blue)).notes)
+    assert "colours of transparent pixels differ, (255, 0, 0) in sprites, (0, 0, 255) in sprites" in said
+    assert "colours of transparent pixels differ" in "\n".join(load_all((red, black)).notes)
+    assert "differ" not in "\n".join(load_all((red, red)).notes)
+
+
+def test_an_image_of_which_nothing_is_seen_is_empty() -> None:
+    x = sprites().x.clone()
+    x[:, 3] = 0
+    assert empty_image_share(from_array(x, channels_last=False)) == 1.0
+
+
+def test_bits_under_alpha_0_are_no_grey_levels() -> None:
+    x = (sprites().x > 127).to(torch.uint8) * 255
+    x[:, :3] = torch.where(x[:, 3:] == 0, 77, x[:, :3])
+    model = ganvas.VAE(latent=2, width=4, likelihood="bernoulli")
+    model.validate_data(from_array(x, channels_last=False))
+
+
+def test_copies_with_other_hidden_colours_are_doubles() -> None:
+    a, b = sprites(n=20).x, sprites(n=20, hidden=BLUE).x
+    assert len(premultiply(torch.cat([a, b])).unique(dim=0)) == 20

@@ -1,0 +1,186 @@
+"""Damaged data files: one sentence that names the file, whatever is damaged, and nothing large is allocated."""
+
+import gzip
+import io
+import os
+import struct
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ganvas.data import DataOptions, load
+from ganvas.errors import UserError
+from tests.support.images import png, tiff
+
+RANDOM = np.random.default_rng(0)
+X = RANDOM.integers(0, 256, (4, 6, 5), np.uint8)
+COUNT = int(os.environ.get("GANVAS_DAMAGED", "60"))
+"""damaged files of each kind"""
+MOST = 200 * 2**20
+"""bytes that reading one may take"""
+
+
+def npy(array: np.ndarray) -> bytes:
+    content = io.BytesIO()
+    np.save(content, array)
+    return content.getvalue()
+
+
+def npz(packed: bool) -> bytes:
+    content = io.BytesIO()
+    save = np.savez_compressed if packed else np.savez
+    save(content, x_train=X, y_train=np.arange(4), classes=np.array(list("abcd")))
+    return content.getvalue()
+
+
+def idx() -> bytes:
+    return struct.pack(">I3I", 0x803, *X.shape) + X.tobytes()
+
+
+def picture(form: str, **options: object) -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(X[0]).save(content, form, **options)
+    return content.getvalue()
+
+
+def stack() -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(X[0]).save(content, "TIFF", save_all=True, append_images=[Image.fromarray(x) for x in X[1:]])
+    return content.getvalue()
+
+
+KINDS: dict[str, Callable[[], bytes]] = {
+    "x.npy": lambda: npy(X),
+    "floats.npy": lambda: npy(RANDOM.normal(size=(5, 3))),
+    "x.npz": lambda: npz(False),
+    "packed.npz": lambda: npz(True),
+    "train-images-idx3-ubyte": idx,
+    "train-images-idx3-ubyte.gz": lambda: gzip.compress(idx(), mtime=0),
+    "x.png": lambda: picture("PNG"),
+    "deep.png": lambda: png(RANDOM.integers(0, 65536, (6, 5, 3))),
+    "x.tiff": lambda: picture("TIFF"),
+    "packed.tiff": lambda: picture("TIFF", compression="tiff_lzw"),
+    "deep.tiff": lambda: tiff(RANDOM.integers(0, 65536, (6, 5, 3))),
+    "stack.tiff": stack,
+    "x.gif": lambda: picture("GIF"),
+    "x.pgm": lambda: b"P5 5 6 4095\n" + RANDOM.integers(0, 4096, (6, 5)).astype(">u2").tobytes(),
+    "x.bmp": lambda: picture("BMP"),
+    "x.tga": lambda: picture("TGA"),
+    "x.jpg": lambda: picture("JPEG"),
+    "x.webp": lambda: picture("WEBP"),
+}
+
+
+def mutations(content: bytes, random: np.random.Generator, count: int) -> Iterator[bytes]:
+    """Bytes changed, set to the extremes, cut off, left out, repeated, or put in."""
+    for _ in range(count):
+        made = bytearray(content)
+        for _ in range(int(random.integers(1, 4))):
+            at, n = int(random.integers(0, max(1, len(made)))), int(random.integers(1, 9))
+            match int(random.integers(0, 7)):
+                case 0:
+                    made[at : at + n] = random.bytes(min(n, len(made) - at))
+                case 1:
+                    made[at : at + n] = b"\xff" * min(n, len(made) - at)
+                case 2:
+                    made[at : at + n] = bytes(min(n, len(made) - at))
+                case 3:
+                    del made[at:]
+                case 4:
+                    del made[at : at + n]
+                case 5:
+                    made[at:at] = made[at : at + n]
+                case _:
+                    made[at:at] = random.bytes(n)
+        yield bytes(made)
+
+
+def peak() -> int:
+    """The most memory that this process has had, in bytes; 0 where nothing says it."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return 0
+    return next(1024 * int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", list(KINDS))
+def test_nothing_but_a_sentence(name: str, tmp_path: Path) -> None:
+    path, before = tmp_path / "data" / name, peak()
+    path.parent.mkdir()
+    random = np.random.default_rng(len(name))
+    is_array = "np" in path.suffix or "ubyte" in name
+    for i, content in enumerate(mutations(KINDS[name](), random, COUNT)):
+        path.write_bytes(content)
+        view = DataOptions(pages="all" if i % 2 else "first", range="auto" if i % 3 == 0 else None)
+        said = ""
+        try:
+            load(path if is_array else path.parent, view)
+        except UserError as error:
+            said = str(error)
+        assert not said or path.stem in said or path.parent.name in said, said
+        assert "\n" not in said
+    assert peak() < before + MOST or name == "x.webp"  # libwebp itself takes what a header claims, 1 GiB at most
+
+
+def claiming(header: str, content: bytes = b"") -> bytes:
+    """A .npy with this header."""
+    text = header.encode().ljust(117) + b"\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + content
+
+
+HEADERS = {
+    "20 GiB": "{'descr': '|u1', 'fortran_order': False, 'shape': (20000, 1000, 1000), }",
+    "more than there are numbers": "{'descr': '|u1', 'fortran_order': False, 'shape': (2**70,), }",
+    "overflow": f"{{'descr': '<f8', 'fortran_order': False, 'shape': ({2**40}, {2**40}), }}",
+    "negative": "{'descr': '|u1', 'fortran_order': False, 'shape': (-1, 5), }",
+    "no shape": "{'descr': '|u1', 'fortran_order': False, }",
+    "no dictionary": "[1, 2]",
+    "unfinished": "{'descr': '|u1', 'fortran_order': False, 'shape': (3,",
+    "no type": "{'descr': 'zz', 'fortran_order': False, 'shape': (3, 3), }",
+    "a type that is none": "{'descr': [1], 'fortran_order': False, 'shape': (3, 3), }",
+    "a call": "{'descr': print(1), 'fortran_order': False, 'shape': (3, 3), }",
+    "deep": "(" * 100,
+    "bytes": "\x00\x01\x02",
+}
+
+
+@pytest.mark.parametrize("case", list(HEADERS))
+def test_headers_of_arrays(case: str, tmp_path: Path) -> None:
+    (tmp_path / "x.npy").write_bytes(claiming(HEADERS[case], bytes(9)))
+    with zipfile.ZipFile(tmp_path / "x.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x.npy", claiming(HEADERS[case], bytes(9)))
+    before = peak()
+    for name in ("x.npy", "x.npz"):
+        with pytest.raises(UserError, match=rf"{name} is damaged or no NumPy file: "):
+            load(tmp_path / name)
+    assert peak() < before + MOST
+
+
+@pytest.mark.parametrize("sizes", [(2**32 - 1,) * 3, (2**31, 2, 2**31), (20000, 1000, 1000), (0, 9, 9), (5, 0, 5)])
+def test_sizes_of_idx_files(sizes: tuple[int, int, int], tmp_path: Path) -> None:
+    content = struct.pack(">I3I", 0x803, *sizes) + bytes(50)
+    (tmp_path / "x.idx").write_bytes(content)
+    (tmp_path / "x.idx.gz").write_bytes(gzip.compress(content, mtime=0))
+    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(content, mtime=0))
+    before = peak()
+    for name in ("x.idx", "train-images-idx3-ubyte.gz"):
+        with pytest.raises(UserError, match="is damaged: it says|is empty"):
+            load(tmp_path / name)
+    for length in range(5):
+        (tmp_path / "x.idx").write_bytes(content[:length])
+        with pytest.raises(UserError, match="is no IDX file"):
+            load(tmp_path / "x.idx")
+    assert peak() < before + MOST
+
+
+def test_a_gzip_that_holds_more_than_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ganvas.data.memory.available_memory", lambda: 2**20)
+    content = struct.pack(">I3I", 0x803, 200, 100, 100) + bytes(2_000_000)
+    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(content, mtime=0))
+    with pytest.raises(UserError, match=r"would take 1.91 MiB of memory, and 1 MiB are free"):
+        load(tmp_path / "train-images-idx3-ubyte.gz")

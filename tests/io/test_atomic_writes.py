@@ -1,0 +1,223 @@
+"""Files are there whole or not at all, whatever stops the writing; what stopped it is told with the file's name."""
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import ganvas
+from ganvas.cli.app import main
+from ganvas.data import Dataset
+from ganvas.errors import UserError, WriteError
+from ganvas.inference import translation
+from ganvas.io import atomic
+from ganvas.models import MODELS
+from ganvas.training import checkpoint, record, run_folder
+from ganvas.training.loop import initialize_state
+from ganvas.viz.images import Examples, save_pictures
+from tests.support.data import write_folder
+from tests.support.models import small
+
+BYTES, WORDS = (
+    translation.InputImage(Path("x.png"), torch.zeros(3, 8, 8), np.dtype(kind)) for kind in (np.uint8, np.uint16)
+)
+IMAGES = torch.randint(0, 256, (3, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+CPU = torch.device("cpu")
+OPTIONS: dict[str, Any] = {"batch_size": 8, "steps": 2, "checkpoint_every": 2, "quiet": True, "seed": 3}
+
+
+def weights(path: Path) -> None:
+    model = small(MODELS["vae"])
+    state = initialize_state(model, (3, 8, 8), 0, CPU)
+    ganvas.Trained(model, (3, 8, 8), state.ema_nets).save(path)
+
+
+def state(path: Path) -> None:
+    checkpoint.save(initialize_state(small(MODELS["vae"]), (3, 8, 8), 0, CPU), path, {})
+
+
+WRITERS: dict[str, Callable[[Path], Any]] = {
+    "grid.png": lambda path: Examples(IMAGES).save(path),
+    "grid.webp": lambda path: Examples(IMAGES).save(path),
+    "array.npy": lambda path: Examples(IMAGES).save(path),
+    "array.npz": lambda path: Examples(IMAGES).save(path),
+    "00000.png": lambda path: Examples(IMAGES).save(path.parent),
+    "two.png": lambda path: save_pictures([Examples(IMAGES), Examples(IMAGES)], path),
+    "weights.safetensors": weights,
+    "state.ckpt": state,
+    "config.json": lambda path: run_folder.rewrite_config(path.parent, {}),
+    "log.jsonl": lambda path: run_folder.truncate_log(path.parent, 3),
+    "translation.png": lambda path: translation.write_image(path, IMAGES[0] / 255, BYTES),
+    "translation.jpg": lambda path: translation.write_image(path, IMAGES[0] / 255, BYTES),
+    "deep.png": lambda path: translation.write_image(path, IMAGES[0] / 255, WORDS),
+    ".ganvas.json": lambda path: translation.write_record(path.parent, {}),
+}
+
+
+@pytest.mark.parametrize("name", list(WRITERS))
+def test_a_file_keeps_its_old_content_until_the_new_one_is_whole(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process ends where the new content is on the disk, but has not taken its name yet."""
+    path = tmp_path / "folder" / name
+    path.parent.mkdir()
+    path.write_text("old")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(atomic, "replace_file", full)
+        with pytest.raises(WriteError, match="cannot write .*: no space left on device: make room, then try again"):
+            WRITERS[name](path)
+        assert path.read_text() == "old"
+        assert {p.name for p in path.parent.iterdir()} == {name}
+    WRITERS[name](path)
+    assert path.read_bytes() != b"old"
+    assert not list(path.parent.glob(".*.tmp"))
+
+
+class Disk:
+    """A disk on which the k-th file that is written, or the k-th line of a log, finds no more room."""
+
+    def __init__(self, k: int) -> None:
+        self.left, self.failed = k, ""
+
+    def sync(self, descriptor: int) -> None:
+        self.write("")
+
+    def append(self, path: Path, text: str) -> None:
+        try:
+            self.write(path.name)
+        except OSError as error:
+            with path.open("a") as file:
+                file.write(text[: len(text) // 2])
+            raise atomic.write_error(path, error) from error
+        with path.open("a") as file:
+            file.write(text)
+
+    def write(self, name: str) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def bits(run: str) -> dict[str, bytes]:
+    """What a run has made, but for its clock."""
+    names = ("weights.safetensors", "last.safetensors", "state.ckpt", "previews/0000000.png", "previews/0000002.png")
+    return {name: Path(run, name).read_bytes() for name in names}
+
+
+def lines(run: str) -> list[dict[str, Any]]:
+    """Its log, but for the clock."""
+    return [{k: v for k, v in line.items() if k not in ("seconds", "samples")} for line in run_folder.read_log(run)]
+
+
+def test_a_run_survives_a_full_disk_at_each_of_its_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever file it is, it is named, and the run then goes on to the same bits."""
+    monkeypatch.setattr(record, "draw_curves", lambda lines: Image.new("L", (2, 2)))  # which take longest
+    data = Dataset(x=torch.zeros(8, 1, 4, 4, dtype=torch.uint8), name="dark")
+    model = MODELS["gan"](width=2, latent=2)  # type: ignore[call-arg]
+    ganvas.train(model, data, folder="straight", **OPTIONS)
+    named = set()
+    for k in range(1, 100):
+        run, disk = f"run{k}", Disk(k)
+        with monkeypatch.context() as patch:
+            patch.setattr(atomic.os, "fsync", disk.sync)
+            patch.setattr(run_folder, "append_text", disk.append)
+            try:
+                ganvas.train(model, data, folder=run, **OPTIONS)
+            except WriteError as error:
+                named.add(Path(str(error.filename)).name)
+        if disk.left > 0:
+            break
+        if Path(run, "config.json").exists():
+            ganvas.resume(run, data=data, quiet=True)
+        else:
+            ganvas.train(model, data, folder=run, **OPTIONS)
+        assert bits(run) == bits("straight"), k
+        assert lines(run) == lines("straight"), k
+    assert k > 12
+    assert {"config.json", "log.jsonl", "curves.png", "state.ckpt", "weights.safetensors", "0000002.png"} <= named
+
+
+@pytest.mark.skipif(os.name == "nt", reason="limits of a process as on Unix")
+def test_a_file_that_grows_too_large_is_named_by_all_writers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The system refuses, in the middle of the writing: safetensors' own error, Pillow's and Python's."""
+    import resource
+
+    folder = write_folder(tmp_path / "pets")
+    train = [
+        "train",
+        "vae",
+        str(folder),
+        "--steps",
+        "2",
+        "--batch-size",
+        "4",
+        "--width",
+        "4",
+        "--latent",
+        "3",
+        "--quiet",
+    ]
+    assert main([*train, "--folder", "run"]) == 0
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for command, named in (
+        ([*train, "--folder", "other"], "other/weights.safetensors"),
+        (["resume", "run", "--steps", "4", "--quiet"], "run/weights.safetensors"),
+        (["sample", "run", "--out", "grid.png"], "grid.png"),
+        (["sample", "run", "--out", "singles"], "singles/00000.png"),
+        (["sample", "run", "-n", "4000", "--out", "all.npy"], "all.npy"),
+    ):
+        limit = {"singles/00000.png": 100}.get(named, 2000)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+        capsys.readouterr()
+        try:
+            code = main(command)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert code == 1
+        assert f"ganvas: cannot write {named}: file too large: make room" in capsys.readouterr().err
+    assert not Path("grid.png").exists()
+    assert main(["resume", "run", "--steps", "4", "--quiet"]) == 0
+
+
+def test_a_place_where_nothing_can_be_is_the_users(tmp_path: Path) -> None:
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(UserError, match=r"cannot write .*folder.png: is a directory: give another name"):
+        translation.write_image(tmp_path / "folder.png", IMAGES[0] / 255, BYTES)
+    with pytest.raises(UserError, match=r"cannot write .*: file name too long: give another name"):
+        translation.write_image(tmp_path / f"{'a' * 300}.png", IMAGES[0] / 255, BYTES)
+
+
+def test_long_names_of_files_and_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As long as a file system takes, so that nothing can be added to them."""
+    name = "b" * 250
+    folder = write_folder(tmp_path / name)
+    assert main(["data", str(folder)]) == 0
+    train = [
+        "train",
+        "vae",
+        str(folder),
+        "--steps",
+        "2",
+        "--batch-size",
+        "4",
+        "--width",
+        "4",
+        "--latent",
+        "3",
+        "--quiet",
+    ]
+    assert main(train) == 0
+    assert main(["sample", "last", "-n", "2", "--out", f"{name}.png"]) == 0
+    capsys.readouterr()

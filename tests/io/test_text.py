@@ -1,0 +1,101 @@
+"""Names that are others' text: no escape sequence, no newline and no byte that is no text reaches the terminal."""
+
+import io
+import json
+import math
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ganvas.cli.app import main, print_result
+from ganvas.io.text import escape_lines, escape_text, replace_non_finite
+from ganvas.viz.html import document, lead
+from tests.support.data import write_folder
+
+HOSTILE = "a\x1b[31m\x07\nb\r\u202ec\x9b" + os.fsdecode(b"\xff")
+TINY = ["--steps", "2", "--batch-size", "4", "--width", "4", "--checkpoint-every", "1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain – ü 🙂‍↔️ 日本", "plain – ü 🙂‍↔️ 日本"),
+        ("\x1b[31mred\x1b[0m", "\\x1b[31mred\\x1b[0m"),
+        ("one\ntwo\r\ttab", "one\\ntwo\\r\\ttab"),
+        ("\u202etxt\u2028", "\\u202etxt\\u2028"),
+        (os.fsdecode(b"na\xefve"), "na\\xefve"),
+        ("\ud800", "\\ud800"),
+    ],
+)
+def test_printable(text: str, shown: str) -> None:
+    assert escape_text(text) == shown
+    shown.encode()
+
+
+def test_lines_are_kept_and_those_in_names_are_not() -> None:
+    assert escape_lines("a\nb\x1b") == "a\nb\\x1b"
+    assert escape_lines(["a\nb", "c"]) == "a\\nb\nc"
+
+
+def test_a_page_is_text() -> None:
+    said = document(HOSTILE, [lead(HOSTILE, HOSTILE)]).encode().decode()
+    assert not set(said) & set("\x1b\x07\r\x9b\u202e")
+
+
+def test_json_has_no_nan(capsys: pytest.CaptureFixture[str]) -> None:
+    value = {"a": [math.nan, 1.5, (math.inf,)], "b": {"c": -math.inf}, "d": 3}
+    assert replace_non_finite(value) == {"a": [None, 1.5, [None]], "b": {"c": None}, "d": 3}
+    print_result("", value, True)
+    assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail)["a"][0] is None
+
+
+class Strict(io.TextIOWrapper):
+    """A stream that takes only what its encoding has."""
+
+    def __init__(self, encoding: str) -> None:
+        super().__init__(io.BytesIO(), encoding=encoding, errors="strict", write_through=True)
+
+    def text(self) -> str:
+        written: Any = self.buffer
+        return str(written.getvalue().decode())
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_hostile_names(encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, out = tmp_path / HOSTILE, Path(f"runs{HOSTILE[:-1]}")
+    write_folder(source)
+    (source / "cat").rename(source / f"cat{HOSTILE}")
+    (source / "dog" / f"broken{HOSTILE}.png").write_bytes(b"no")
+    data, run = str(source), str(out / HOSTILE[:-1])
+
+    def said(*words: str, code: int = 0) -> tuple[str, str]:
+        streams = Strict(encoding), Strict(encoding)
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stdout", streams[0])
+            patch.setattr(sys, "stderr", streams[1])
+            assert main(list(words)) == code, streams[1].text()
+        texts = streams[0].text(), streams[1].text()
+        assert not set("".join(texts)) & set("\x1b\x07\r\x9b\u202e"), texts
+        assert "\nb" not in "".join(texts)
+        return texts
+
+    assert "\\x1b[31m" in said("data", data)[0]
+    assert "\\n" in said("train", "cgan", data, *TINY, "--folder", run)[1]
+    assert said("sample", run)[0].endswith(".png\n")
+    said("sample", run, "--label", f"cat{HOSTILE}", "--out", f"{HOSTILE}.npz")
+    said("sample", run, "--per-class", "2", "--out", "each.png")
+    said("sample", run, "--label", HOSTILE, code=2)
+    said("sample", HOSTILE, code=2)
+    said("sample", run, "--out", f"{HOSTILE}.npz", code=2)
+    said("data", data, "--classes", HOSTILE, code=2)
+    said("train", "vae", data, f"--{HOSTILE}", code=2)
+    said("train", HOSTILE, data, code=2)
+    said("train", "vae", data, "--config", HOSTILE, code=2)
+    said("doctor", run)
+    assert "\\x1b" in said("runs", "--runs-dir", str(out))[0]
+    assert json.loads(said("runs", "--runs-dir", str(out), "--json")[0])[0]["run"] == run  # reversible
+    said("evaluate", run, data, "--metrics", "sliced-wasserstein", "-n", "10")
+    said("compare", run, run + "/", "--metrics", "sliced-wasserstein", "-n", "10", "--html", f"{HOSTILE}.html", code=2)
