@@ -1,7 +1,7 @@
 """Sets Ganvas up on a fresh machine, then runs a job in it.
 
     python3 dev.py demo     train an autoencoder, a VAE and a GAN; compare them on one page
-    python3 dev.py test     ruff, mypy, import-linter and the tests; further words go to pytest
+    python3 dev.py test     ruff, mypy, import-linter, tests/lint.py and the tests; further words go to pytest
     python3 dev.py run ...  any command in the environment
 
 Needs Python 3.11 or newer and nothing else.  The environment is .venv beside this file; it is made once, and again
@@ -28,6 +28,7 @@ JOBS = {
         ["ruff", "format", "--check", "."],
         ["mypy"],
         ["lint-imports", "--no-cache"],
+        ["python", "-m", "tests.lint"],
         ["pytest", "-n", "auto", "--maxprocesses", "4"],
     ],
     "run": [[]],

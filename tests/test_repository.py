@@ -1,9 +1,7 @@
 """Rules of the repository itself."""
 
-import ast
 import importlib.resources
 import importlib.util
-import re
 import subprocess
 import sys
 import tomllib
@@ -11,51 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from tests import lint
+
 ROOT = Path(__file__).resolve().parents[1]
-SOURCES = sorted((ROOT / "src").rglob("*.py"))
-PYTHON = [
-    *SOURCES,
-    *sorted((ROOT / "tests").rglob("*.py")),
-    *sorted((ROOT / "benchmarks").rglob("*.py")),
-    ROOT / "dev.py",
-]
 
 
-def test_torchvision_is_neither_named_nor_installed() -> None:
+def test_torchvision_is_not_installed() -> None:
     assert importlib.util.find_spec("torchvision") is None
-    for file in [*SOURCES, ROOT / "pyproject.toml", ROOT / "constraints.txt"]:
-        assert "torchvision" not in file.read_text(encoding="utf-8"), file
-
-
-@pytest.mark.parametrize("file", PYTHON, ids=lambda p: p.name)
-def test_files_and_functions_are_short(file: Path) -> None:
-    text = file.read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= 400
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef):
-            assert (node.end_lineno or 0) - node.lineno < 60, node.name
-
-
-@pytest.mark.parametrize("file", SOURCES, ids=lambda p: p.name)
-def test_modules_and_public_functions_are_documented(file: Path) -> None:
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    assert ast.get_docstring(tree), file
-    nodes = [n for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef)]
-    missing = [n.name for n in nodes if not ast.get_docstring(n) and len(n.body) > 3 and not n.name.startswith("_")]
-    assert missing == [] or file.parent.name == "cli"
-
-
-def test_nothing_unpickles() -> None:
-    """But for weights that others have published so: in one place, weights only, where the file's SHA-256 is known."""
-    line = 'torch.load(BytesIO(content), "cpu", weights_only=True)'
-    for file in SOURCES:
-        text = file.read_text(encoding="utf-8")
-        if file.relative_to(ROOT / "src" / "ganvas").as_posix() == "metrics/features/published.py":
-            assert text.index("!= self.digest:") < text.index(line)
-            text = text.replace(line, "", 1)
-        assert not re.search(r"torch\.load|import pickle|allow_pickle=True|weights_only=False|eval\(\s*['\"]", text), (
-            file
-        )
 
 
 def test_the_command_line_starts_without_torch() -> None:
@@ -95,12 +55,24 @@ def test_the_version_is_said_once() -> None:
     assert f'version = "{ganvas.__version__}"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 
 
-def test_what_is_tested_with_is_what_constraints_say() -> None:
-    from importlib.metadata import version
-
-    pinned = dict(
-        line.split("==") for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines() if "==" in line
-    )
-    assert pinned["torch"] == "2.13.0"
-    for name in ("torch", "numpy", "pydantic", "cyclopts", "pytest"):
-        assert version(name).split("+")[0] == pinned[name]
+def test_what_breaks_the_rules_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rules of `tests.lint`, each broken once."""
+    package = tmp_path / "src" / "ganvas"
+    (package / "io").mkdir(parents=True)
+    for name, text in {
+        "constraints.txt": "torch==1.0\n", "pyproject.toml": "torchvision\n",
+        "src/ganvas/long.py": "x = 1\n" * 401, "src/ganvas/io/new.py": '"""New."""\nimport pickle\n' + "y = 2\n" * 20,
+        "src/ganvas/io/bare.py": "def f():\n" + "    a = 1\n" * 61,
+        "tests/test_b.py": "from tests.test_a import helper\n",
+    }.items():  # fmt: skip
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(lint, "ROOT", tmp_path)
+    monkeypatch.setattr(lint, "PACKAGE", package)
+    monkeypatch.setattr(lint, "SOURCES", sorted(package.rglob("*.py")))
+    monkeypatch.setattr(lint, "TESTS", [tmp_path / "tests" / "test_b.py"])
+    monkeypatch.setattr(lint, "PYTHON", sorted(tmp_path.rglob("*.py")))
+    monkeypatch.setattr(lint, "CEILINGS", {".": 500, "io": 10})
+    assert {check.__name__: len(list(check())) for check in lint.CHECKS} == {
+        "lengths": 2, "ceilings": 1, "docstrings": 3, "pickles": 1, "dependencies": 2, "tests_of_tests": 1,
+    }  # fmt: skip

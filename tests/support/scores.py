@@ -5,12 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from ganvas.data import Dataset
-from ganvas.metrics import (
-    METRICS,
-    Comparison,
-    Examples,
-    Score,
-)
+from ganvas.metrics import METRICS, Comparison, Examples, Score
 from ganvas.metrics.features import make_feature_space
 
 

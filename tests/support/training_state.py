@@ -5,11 +5,7 @@ import torch
 from ganvas.config import TrainConfig  # fmt: skip
 from ganvas.data import Dataset
 from ganvas.model import Model
-from ganvas.training.loop import (
-    TrainState,
-    initialize_state,
-    train,
-)
+from ganvas.training.loop import TrainState, initialize_state, train
 from tests.support.data import learnt_by
 
 CPU = torch.device("cpu")
