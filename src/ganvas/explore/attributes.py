@@ -14,7 +14,7 @@ from ..inference.trained import Trained
 from ..model import EncoderModel, GenerativeModel
 from ..training.run_folder import load_run
 from ..viz.images import Examples
-from .codes import BACKGROUND_SIZE
+from .codes import background_vectors
 
 EXAMPLES_PER_CLASS = 1000
 """examples at most from which the mean code of a class is taken"""
@@ -42,7 +42,7 @@ def arithmetic(
     check_positive(rows, "rows")
     check_positive(columns, "columns")
     if not isfinite(strength):
-        raise UserError(f"strength={strength}: give a number, such as 2")
+        raise UserError(f"strength={strength}: give a number, e.g. 2")
     trained.require(GenerativeModel, "has no decoder")
     trained.require(EncoderModel, "has no encoder, so classes have no mean code")
     check_examples_fit(rows * columns, trained.shape, f"rows={rows} and columns={columns}")
@@ -56,7 +56,7 @@ def arithmetic(
     title = f"{subtract if on is None else on} + s (mean code of {add} - mean code of {subtract})"
     metadata = {"strengths": strengths.tolist(), "length": difference.norm().item()}
     if len(trained.shape) == 1:
-        background = dataset.sample(BACKGROUND_SIZE, 0, "ground").x
+        background = background_vectors(trained, dataset)
         return Examples(decoded.flatten(0, 1), columns + 1, title, background=background, metadata=metadata)
     x = torch.cat([sources.x[:, None], decoded], 1).flatten(0, 1)
     column_labels = ("example", *(f"s = {s:.3g}" for s in strengths.tolist()))

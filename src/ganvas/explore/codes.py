@@ -92,3 +92,8 @@ def resolve_usage(trained: Trained, dataset: Dataset | None) -> LatentUsage:
             f"where the codes of this {model_name(trained.model)} lie can only be seen from examples: give some data"
         )
     return result
+
+
+def background_vectors(trained: Trained, dataset: Dataset | None, seed: int = 0) -> Tensor | None:
+    """Vectors of the data, to be seen behind what is decoded."""
+    return None if dataset is None or len(trained.shape) == 3 else dataset.sample(BACKGROUND_SIZE, seed, "ground").x

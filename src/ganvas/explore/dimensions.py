@@ -13,7 +13,7 @@ from ..inference.trained import NO_NOISE, Trained
 from ..model import EncoderModel, GenerativeModel
 from ..training.run_folder import load_run
 from ..viz.images import Examples
-from .codes import BACKGROUND_SIZE, LatentUsage, load_examples, resolve_usage
+from .codes import BACKGROUND_SIZE, LatentUsage, background_vectors, load_examples, resolve_usage
 
 TRAVERSAL_RANGE = 3.0
 """standard deviations to which a traversal goes on both sides"""
@@ -96,11 +96,8 @@ def manifold(
     first_class = trained.metadata["classes"][0] if trained.model.is_conditional else None
     class_labels = trained.class_labels(1, first_class if label is None else label)
     decoded = trained.decode(z.flatten(0, 1), None if class_labels is None else class_labels.expand(side * side))
-    rest_text = (
-        ""
-        if len(usage.centre) == 2
-        else f", the other {len(usage.centre) - 2} at {'their mean' if usage.centre.any() else 0}"
-    )
+    n_other, value = len(usage.centre) - 2, "their mean" if usage.centre.any() else 0
+    rest_text = f", the other {n_other} at {value}" if n_other else ""
     class_text = "" if class_labels is None else f", class {trained.metadata['classes'][int(class_labels)]}"
     title = f"{dimension_label(usage, horizontal)} across, {dimension_label(usage, vertical)} up"
     return Examples(
@@ -158,8 +155,3 @@ def dimension_label(usage: LatentUsage, j: int) -> str:
 def dimension_metadata(usage: LatentUsage, j: int) -> dict[str, int | float]:
     """A dimension as JSON: its number, from 0, and what it was sorted by."""
     return {"dimension": j} | ({usage.weight_name.lower(): usage.weight[j].item()} if usage.weight_name else {})
-
-
-def background_vectors(trained: Trained, dataset: Dataset | None) -> Tensor | None:
-    """Vectors of the data, to be seen behind what is decoded."""
-    return None if dataset is None or len(trained.shape) == 3 else dataset.sample(BACKGROUND_SIZE, 0, "ground").x

@@ -15,7 +15,7 @@ from ..model import EncoderModel, GenerativeModel
 from ..randomness import make_generator
 from ..training.run_folder import load_run
 from ..viz.images import Examples
-from .codes import BACKGROUND_SIZE
+from .codes import BACKGROUND_SIZE, background_vectors
 
 InterpolationPath = Literal["linear", "spherical"]
 
@@ -35,8 +35,8 @@ def interpolate(
 
     Without data, each goes between two draws of the model's noise, of a conditional model in the class `label` or
     else through the classes in turn; with data, between the codes of two examples, the ends being their
-    reconstructions.  The `path` is a line or an arc of a great circle: spherical between noise, linear between codes
-    unless it is given.  Of a uniform prior the arc is that of Gaussian codes at the same quantiles, so that it stays
+    reconstructions.  The `interpolation` is a line or an arc of a great circle: by default spherical between noise,
+    linear between codes.  Of a uniform prior the arc is that of Gaussian codes at the same quantiles, so that it stays
     where the prior is.  A conditional model takes the label of the nearer end.
     """
     trained = load_run(trained)
@@ -44,7 +44,7 @@ def interpolate(
     if columns < 2:
         raise UserError(f"columns={columns}: a walk has at least its two ends")
     if interpolation not in (None, "linear", "spherical"):
-        raise UserError(f"path={interpolation!r}: a walk is linear or spherical")
+        raise UserError(f"interpolation={interpolation!r}: a walk is linear or spherical")
     random = make_generator(torch.device("cpu"), seed, "interpolate")
     trained.require(GenerativeModel, NO_NOISE)
     check_examples_fit(rows * columns, trained.shape, f"rows={rows} and columns={columns}")
@@ -63,7 +63,7 @@ def interpolate(
             raise UserError(f"{dataset.name} has {len(dataset)} examples, but {rows} rows need {2 * rows}")
         endpoint_examples = dataset.select(even_then_odd(torch.randperm(len(dataset), generator=random)[: 2 * rows]))
         endpoints, labels = trained.encode(endpoint_examples), endpoint_examples.labels
-        background = dataset.sample(BACKGROUND_SIZE, seed, "ground").x if len(trained.shape) == 1 else None
+        background = background_vectors(trained, dataset, seed)
     if (interpolation or ("spherical" if data is None else "linear")) == "linear":
         z = lerp(endpoints[:rows], endpoints[rows:], columns)
     else:
