@@ -47,12 +47,12 @@ UNITS = {
     "duplicated": "share copied", "memorised": "share from training",
 }  # fmt: skip
 WORSE = {
-    "fid": 1, "kid": 1, "precision": -1, "recall": -1, "density": -1, "coverage": -1, "two_sample": 1,
-    "sliced_wasserstein": 1, "ms_ssim": 1, "classifier_score": -1, "nearer_to_training": 1, "memorised": 1,
-    "duplicates": 1,
+    "fid": 1, "kid": 1, "precision": -1, "recall": -1, "density": -1, "coverage": -1, "one_nn_accuracy": 1,
+    "sliced_wasserstein": 1, "ms_ssim": 1, "classifier_score": -1, "nearer_to_training": 1, "memorisation_rate": 1,
+    "duplicate_rate": 1,
 }  # fmt: skip
 METRICS = (
-    "fid", "kid", "prdc", "two-sample", "sliced-wasserstein", "ms-ssim", "classes", "memorisation", "duplicates",
+    "fid", "kid", "prdc", "one-nn", "sliced-wasserstein", "ms-ssim", "classes", "memorisation", "duplicates",
 )  # fmt: skip
 TRAIN = 20_000
 """training images that are looked through for those that samples copy"""

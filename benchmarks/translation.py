@@ -65,7 +65,7 @@ TURNED: dict[str, Any] = {
 }  # fmt: skip
 WAYS = ("A to B", "B to A")
 FOLDS = 5
-MEANS = ("l1", "ssim", "rank", "first", "feature_rank", "feature_first")
+MEANS = ("l1", "ssim", "mean_rank", "top1_accuracy", "feature_mean_rank", "feature_top1_accuracy")
 SPREAD = 75 / 180 * pi
 """radians by which digits are turned, at most"""
 
@@ -280,8 +280,9 @@ def table(task: str, found: dict[str, dict[str, Any]]) -> None:
               f"{'by features:':>14}{'first, %':>10}{'minutes':>9}")  # fmt: skip
         for name, scores in found.items():
             s = scores[way]
-            print(f"{name:<26}{s['l1']:>9.4f}{s['psnr_db']:>10.2f}{s['ssim']:>8.3f}{s['rank']:>9.2f}"
-                  f"{100 * s['first']:>10.1f}{s['feature_rank']:>14.2f}{100 * s['feature_first']:>10.1f}"
+            print(f"{name:<26}{s['l1']:>9.4f}{s['psnr_db']:>10.2f}{s['ssim']:>8.3f}{s['mean_rank']:>9.2f}"
+                  f"{100 * s['top1_accuracy']:>10.1f}{s['feature_mean_rank']:>14.2f}"
+                  f"{100 * s['feature_top1_accuracy']:>10.1f}"
                   f"{scores['seconds'] / 60:>9.1f}")  # fmt: skip
 
 

@@ -20,7 +20,7 @@ NEW_NAMES: dict[str, tuple[str, ...]] = {
     "distance": ("reconstruction_loss",), "constancy": ("reconstruction_weight",), "identity": ("identity_weight",),
     "cycle": ("cycle_weight", "warmup_cycle"), "features": ("feature_matching_weight",), "pool": ("pool_size",),
     "patch": ("patch_size",), "each": ("per_class",), "few": ("allow_few",), "path": ("interpolation",),
-    "codes": ("show_codes",), "length": ("steps_factor",),
+    "two_sample": ("one_nn",), "codes": ("show_codes",), "length": ("steps_factor",),
 }  # fmt: skip
 """by the old name, those that took its place, as Python has them"""
 

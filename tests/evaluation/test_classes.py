@@ -49,8 +49,8 @@ def pretending(monkeypatch: pytest.MonkeyPatch, choose: Any) -> None:
 def test_a_model_that_obeys_its_labels_is_at_the_floor(run: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
     pretending(monkeypatch, lambda y: y)
     found = evaluate(run, shades(400, 2), metrics=("classes",))
-    assert found["agreement:toy@00000000"] == found["agreement:toy@00000000:floor"] == 1
-    assert found["agreement_by_class:toy@00000000"] == {"dark": 1.0, "grey": 1.0, "bright": 1.0}
+    assert found["label_agreement:toy@00000000"] == found["label_agreement:toy@00000000:floor"] == 1
+    assert found["label_agreement_by_class:toy@00000000"] == {"dark": 1.0, "grey": 1.0, "bright": 1.0}
     assert found["classifier_score:toy@00000000"] == pytest.approx(
         found["classifier_score:toy@00000000:floor"], rel=0.05
     )
@@ -66,8 +66,8 @@ def test_a_model_that_obeys_its_labels_is_at_the_floor(run: Trained, monkeypatch
 def test_a_model_that_confuses_two_classes_is_seen_to(run: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
     pretending(monkeypatch, lambda y: (1, 0, 2)[y])
     found = evaluate(run, shades(400, 2), metrics=("classes",))
-    assert found["agreement_by_class:toy@00000000"] == {"dark": 0.0, "grey": 0.0, "bright": 1.0}
-    assert found["agreement:toy@00000000"] == pytest.approx(0.1, abs=0.05)
+    assert found["label_agreement_by_class:toy@00000000"] == {"dark": 0.0, "grey": 0.0, "bright": 1.0}
+    assert found["label_agreement:toy@00000000"] == pytest.approx(0.1, abs=0.05)
     far, floor, error = (found[f"kid_by_class:toy@00000000{suffix}"] for suffix in ("", ":floor", ":error"))
     assert far["dark"] > 0.5 > 10 * abs(floor["dark"])
     assert 0 < error["dark"] < far["dark"]
@@ -86,7 +86,7 @@ def test_numbers_are_those_of_their_parts(run: Trained) -> None:
     assert half.labels is not None
     assert labels is not None
     logits = verdict(brightness(made))
-    assert found["agreement:toy@00000000"] == label_accuracy(logits, labels)
+    assert found["label_agreement:toy@00000000"] == label_accuracy(logits, labels)
     assert found["classifier_score:toy@00000000"] == pytest.approx(classifier_score(logits).mean().item())
     real = classifier_score(verdict(brightness(half.x))).mean().item()
     assert found["classifier_score:toy@00000000:floor"] == pytest.approx(real), "of the held-out examples"
@@ -139,5 +139,5 @@ def test_lenet_scores_any_image_of_its_size(capsys: pytest.CaptureFixture[str], 
     assert "\nclassifier_score  " in out
     assert "  animals" in out
     assert "none, floor none" in out, "classes with fewer than 20 held-out images"
-    assert "agreement" not in out
+    assert "label_agreement" not in out
     assert len(load("emoji", ganvas.data.DataOptions(split="test"))) == 199

@@ -54,7 +54,7 @@ def test_runs_of_different_kinds_are_compared(runs: list[Trained]) -> None:
     assert vae["parameters"] == sum(p.numel() for p in runs[0].nets["decoder"].parameters())
     assert gan["parameters"] == sum(p.numel() for p in runs[1].nets["G"].parameters())
     assert vae["seconds"] > 0
-    assert (found["data"], found["split"], found["samples"], found["floor_from"]) == ("ring", "test", 300, "train")
+    assert (found["data"], found["split"], found["samples"], found["floor_source"]) == ("ring", "test", 300, "train")
     for each in (*(r["numbers"] for r in found["runs"]), found["floor"]):
         assert set(short(each)) == set(NUMBERS) - {"classifier_score"}
         for name, number in short(each).items():
@@ -62,10 +62,10 @@ def test_runs_of_different_kinds_are_compared(runs: list[Trained]) -> None:
                 assert number["low"] <= number["value"] + 1e-9, name
                 assert number["value"] <= number["high"] + 1e-9, name
     floor = {"value": pytest.approx((1 + 0.01 * 299) / 301), "low": None, "high": None}
-    assert short(found["floor"])["memorised"] == floor
-    assert found["left_out"]["classes"].startswith("classes need features that classify")
+    assert short(found["floor"])["memorisation_rate"] == floor
+    assert found["skip_reasons"]["classes"].startswith("classes need features that classify")
     bad, floor = short(vae["numbers"]), short(found["floor"])
-    for name in ("fid", "energy", "sliced_wasserstein", "two_sample"):
+    for name in ("fid", "energy", "sliced_wasserstein", "one_nn_accuracy"):
         assert bad[name]["low"] > floor[name]["high"], name
 
 
@@ -92,7 +92,7 @@ def test_only_what_is_better_for_certain_is_the_best(runs: list[Trained], monkey
         found = ganvas.compare(
             *pretending(runs[:2], samples, monkeypatch),
             n=300,
-            metrics=("fid", "kid", "prdc", "distances", "sliced-wasserstein", "two-sample", "modes"),
+            metrics=("fid", "kid", "prdc", "distances", "sliced-wasserstein", "one-nn", "modes"),
         )
         marked += sum(best is not None for best in found["best"].values())
         total += len(found["best"])
@@ -101,9 +101,9 @@ def test_only_what_is_better_for_certain_is_the_best(runs: list[Trained], monkey
     noisy = noisy + 0.4 + 0.3 * torch.randn(noisy.shape)
     better = ganvas.compare(*pretending(runs, [noisy, RING.sample(300, 9).x, noisy * 1.1], monkeypatch), n=300)
     best = short(better["best"])
-    for name in ("fid", "kid", "precision", "density", "coverage", "two_sample", "energy", "high_quality"):
+    for name in ("fid", "kid", "precision", "density", "coverage", "one_nn_accuracy", "energy", "high_quality"):
         assert best[name] == 1, name
-    assert best["memorised"] is best["duplicates"] is None
+    assert best["memorisation_rate"] is best["duplicate_rate"] is None
 
 
 def test_copies_of_training_points_are_memorised(runs: list[Trained], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,7 +111,7 @@ def test_copies_of_training_points_are_memorised(runs: list[Trained], monkeypatc
         *pretending(runs[:2], [load("ring").x[:200], RING.sample(200, 1).x + 0.02], monkeypatch), n=200,
         metrics=("memorisation",),
     )  # fmt: skip
-    copied = short(found["runs"][0]["numbers"])["memorised"]
+    copied = short(found["runs"][0]["numbers"])["memorisation_rate"]
     assert copied["value"] == 1
     assert copied["low"] == pytest.approx(1 - 3 / 200), "by the rule of three"
 
@@ -122,7 +122,7 @@ def test_what_cannot_be_compared(runs: list[Trained], tmp_path: Path, images: Da
     other = ganvas.train(MODELS[1], "grid", steps=1, folder=tmp_path / "grid", quiet=True)
     with pytest.raises(UserError, match="vae and grid have different held-out examples, of ring and grid: give the"):
         ganvas.compare(runs[0], other)
-    assert ganvas.compare(runs[0], other, data="ring", n=100, metrics=("kid",))["split"] == "given"
+    assert ganvas.compare(runs[0], other, data="ring", n=100, metrics=("kid",))["split"] == "custom"
     small = ganvas.train(ganvas.GAN(latent=2, width=4), images, steps=1, batch_size=8, quiet=True)
     with pytest.raises(
         UserError, match=r"different shapes, 3x12x10 \(.*-gan-images\), 2 \(vae\): compare runs of one shape"
@@ -130,6 +130,14 @@ def test_what_cannot_be_compared(runs: list[Trained], tmp_path: Path, images: Da
         ganvas.compare(runs[0], small)
     with pytest.raises(UserError, match="ms-ssim is not compared: there are fid, kid"):
         ganvas.compare(*runs, metrics=("ms-ssim",))
+    for measure in (
+        lambda names: ganvas.compare(*runs, metrics=names),
+        lambda names: ganvas.evaluate(runs[0], metrics=names),
+    ):
+        with pytest.raises(
+            UserError, match='there is no metric .two-sample.. It is called "one-nn" now. There are: elbo'
+        ):
+            measure(("two-sample",))
     with pytest.raises(UserError, match="a Frechet distance of 2 examples on 2 features is mostly bias"):
         ganvas.compare(*runs, metrics=("fid",), n=2)
     with pytest.raises(UserError, match="no prior was fitted to this autoencoder's codes"):
@@ -175,7 +183,7 @@ def test_images_with_a_classifier(tmp_path: Path) -> None:
     found = ganvas.compare(*pair, data=data, allow_few=True)
     assert found["features"].startswith("lenet-mnist-v1@")
     assert set(short(found["floor"])) >= {"classifier_score", "fid", "sliced_wasserstein"}
-    assert "memorised" not in short(found["floor"]), "what they have learnt is not known"
+    assert "memorisation_rate" not in short(found["floor"]), "what they have learnt is not known"
 
 
 def test_intervals_stay_where_numbers_can_be() -> None:

@@ -40,10 +40,10 @@ def test_values_are_those_of_the_metrics() -> None:
     copied = memorisation_test(train, real, made)
     expected = {
         "fid": frechet_distance(real, made), "kid": kernel_distance(real, made).mean().item(),
-        "energy": energy_distance(real, made) ** 2, "two_sample": sum(one_nn_accuracy(real, made)) / 2,
-        "duplicates": duplicate_rate(*build_indexes(real, made)),
+        "energy": energy_distance(real, made) ** 2, "one_nn_accuracy": sum(one_nn_accuracy(real, made)) / 2,
+        "duplicate_rate": duplicate_rate(*build_indexes(real, made)),
         "sliced_wasserstein": sliced_wasserstein(real, made, n_directions=50),
-        "nearer_to_training": copied.nearer.value, "memorised": copied.memorised.value,
+        "nearer_to_training": copied.nearer.value, "memorisation_rate": copied.memorised.value,
         **{name: terms.double().mean().item() for name, terms in precision_recall(real, made)._asdict().items()},
     }  # fmt: skip
     assert found == pytest.approx(expected, rel=1e-5, abs=1e-9)
@@ -65,9 +65,9 @@ def left_out(number: Callable[[Tensor, Tensor], float], real: Tensor, made: Tens
         (frechet_distance, lambda a, b: scores_of(a, b, "fid")["fid"], 0.08),
         (lambda a, b: energy_distance(a, b) ** 2, lambda a, b: scores_of(a, b, "distances")["energy"], 0.02),
         (lambda a, b: sum(x * len(s) for x, s in zip(one_nn_accuracy(a, b), (a, b), strict=True))
-         / (len(a) + len(b)), lambda a, b: scores_of(a, b, "two-sample")["two_sample"], 0.03),
+         / (len(a) + len(b)), lambda a, b: scores_of(a, b, "one-nn")["one_nn_accuracy"], 0.03),
     ],
-    ids=["fid", "energy", "two-sample"],
+    ids=["fid", "energy", "one-nn"],
 )  # fmt: skip
 def test_terms_are_those_of_leaving_one_out(
     number: Callable[..., float], of: Callable[..., Score], tolerance: float
@@ -175,6 +175,6 @@ def test_intervals_hold_the_expected_number_and_two_of_a_kind_do_not_differ(scal
     value, error = torch.tensor(values), torch.tensor(errors)
     held = ((value - value.mean(0)).abs() < 1.96 * error).double().mean(0)
     for name, share, bold in zip(a, held.tolist(), torch.tensor(wrong).double().mean(0).tolist(), strict=True):
-        if name not in ("duplicates", "memorised"):
+        if name not in ("duplicate_rate", "memorisation_rate"):
             assert share > 0.8, name
             assert bold < 0.15, name

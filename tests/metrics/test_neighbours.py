@@ -1,4 +1,4 @@
-"""Precision, recall, density, coverage, two-sample tests and copying, against loops and against prdc."""
+"""Precision, recall, density, coverage, one-nn tests and copying, against loops and against prdc."""
 
 from typing import Any
 

@@ -16,7 +16,7 @@ def scores_of(real: Tensor, made: Tensor, *names: str, train: Tensor | None = No
     known = () if train is None else (Examples(Dataset(x=train), space),)
     c = Comparison(held_out, Examples(Dataset(x=made), space, held_out, known), allow_few=True, n_directions=50)
     found = {}
-    for name in names or ("fid", "kid", "prdc", "two-sample", "memorisation", "duplicates", "sliced-wasserstein",
+    for name in names or ("fid", "kid", "prdc", "one-nn", "memorisation", "duplicates", "sliced-wasserstein",
                           "distances"):  # fmt: skip
         metric = METRICS[name]
         for number, (name_of_it, score) in zip(metric.numbers, metric.compute(c), strict=False):

@@ -45,11 +45,9 @@ def compare(
     ] = (),
     n: Annotated[int, Parameter(alias="-n", help="how many samples of each, and held-out examples")] = DEFAULT_SAMPLES,
     features: Annotated[
-        str, Parameter(help="on which samples are compared: " + ", ".join(("auto", *FEATURE_NAMES)))
+        str, Parameter(help="what samples are compared on: " + ", ".join(("auto", *FEATURE_NAMES)))
     ] = "auto",
-    allow_few: Annotated[
-        bool, Parameter(negative=(), help="a Frechet distance even of fewer samples than features")
-    ] = False,
+    allow_few: Annotated[bool, Parameter(negative=(), help="report FID even with fewer samples than features")] = False,
     seed: Annotated[int, Parameter(help="of the samples")] = 0,
     options: Annotated[DataOptions, FLATTEN] = DEFAULT_DATA_OPTIONS,
     html: Annotated[Path | None, Parameter(help="write a page with the table and samples of each run")] = None,
@@ -96,14 +94,14 @@ def summary_lines(result: dict[str, Any]) -> list[str]:
 
 def notes(result: dict[str, Any]) -> list[str]:
     """How the table is to be read."""
-    floor = {"train": "as many training examples", "halves": "the other half of the data"}[result["floor_from"]]
+    floor = {"train": "as many training examples", "halves": "the other half of the data"}[result["floor_source"]]
     return [
         f"below each number its {result['level']:.0%} interval, from {result['resamples']} resamples; floor: "
         f"{floor} in place of "
         "samples",
         "*: better than every other run, for the interval of the difference on the same resamples excludes 0: these "
         "weights are, which says nothing of runs of other seeds",
-        *(f"{name} left out: {why}" for name, why in result["left_out"].items()),
+        *(f"{name} left out: {why}" for name, why in result["skip_reasons"].items()),
     ]
 
 

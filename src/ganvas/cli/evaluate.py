@@ -24,8 +24,8 @@ TRAINING_DATA_NOTE = (
     "measure on held-out ones, if there are any"
 )
 PAIR_METRICS = (
-    "l1", "psnr_db", "ssim", "rank", "first", "feature_rank", "feature_first", "label_agreement", "angle_rmse",
-    "angle_correlation",
+    "l1", "psnr_db", "ssim", "mean_rank", "top1_accuracy", "feature_mean_rank", "feature_top1_accuracy",
+    "label_agreement", "angle_rmse", "angle_correlation",
 )  # fmt: skip
 """errors of translations against the truth, in the order in which they are printed"""
 
@@ -35,7 +35,7 @@ def evaluate(
     data: Annotated[
         str | None, Parameter(help="held-out examples; by default the test split of the run's data")
     ] = None,
-    data_b: Annotated[str | None, Parameter(help="those of domain B, of a translator, whose domain A is DATA")] = None,
+    data_b: Annotated[str | None, Parameter(help="domain B of a translator, whose domain A is DATA")] = None,
     /,
     *,
     pairs: Annotated[
@@ -49,12 +49,10 @@ def evaluate(
         int | None, Parameter(alias="-n", help="how many samples, and examples; 10,000 and all if not given")
     ] = None,
     features: Annotated[
-        str, Parameter(help="on which samples are compared: " + ", ".join(("auto", *FEATURE_NAMES)))
+        str, Parameter(help="what samples are compared on: " + ", ".join(("auto", *FEATURE_NAMES)))
     ] = "auto",
-    allow_few: Annotated[
-        bool, Parameter(negative=(), help="a Frechet distance even of fewer samples than features")
-    ] = False,
-    fitted_prior: Annotated[str | None, Parameter(help="fitted prior that samples are drawn from, as best")] = None,
+    allow_few: Annotated[bool, Parameter(negative=(), help="report FID even with fewer samples than features")] = False,
+    fitted_prior: Annotated[str | None, Parameter(help="fitted prior that samples are drawn from, e.g. best")] = None,
     seed: Annotated[int, Parameter(help="of the samples")] = 0,
     options: Annotated[DataOptions, FLATTEN] = DEFAULT_DATA_OPTIONS,
     quiet: Annotated[bool, Parameter(negative=(), help="show no progress")] = False,
@@ -75,7 +73,7 @@ def evaluate(
         bar.print_notes([NO_TEST_SPLIT_NOTE])
     elif sources is not None and is_training_data(trained, sources, options):
         bar.print_notes([TRAINING_DATA_NOTE])
-    print_result(translator_lines(values) if "round trip" in values else model_lines(values), values, json)
+    print_result(translator_lines(values) if "cycle_statistics" in values else model_lines(values), values, json)
 
 
 def is_training_data(trained: Trained, sources: str | tuple[str, str], options: DataOptions) -> bool:
@@ -91,7 +89,7 @@ def is_training_data(trained: Trained, sources: str | tuple[str, str], options: 
 
 def features(
     *,
-    download: Annotated[str | None, Parameter(help="fetch the published weights of these, as inception-v3-fid")] = None,
+    download: Annotated[str | None, Parameter(help="fetch the published weights of these features")] = None,
     json: Json = False,
 ) -> None:
     """List the features that `evaluate` compares samples on, and where their weights are."""
@@ -115,30 +113,28 @@ def features(
     print_result(table, rows, json)
 
 
-def model_lines(values: dict[str, Any]) -> list[str]:
+def model_lines(result: dict[str, Any]) -> list[str]:
     """The numbers, for people: what, how much, how it was taken."""
-    result = values
-    split_name = {"test": "test", "train": "training"}.get(result["split"], "given")
     count = f"{result['examples']} " if "examples" in result else ""
     output = [
-        f"{result['model']} at step {result['step']}, on {count}{split_name} examples of {result['data']}, seed "
-        f"{result['seed']}"
+        f"{result['model']} at step {result['step']}, on {count}{split_word(result)} examples of {result['data']}, "
+        f"seed {result['seed']}"
     ]
 
     def line(name: str, text: str) -> None:
         output.append(f"{name:<24} {text}")
 
     if "elbo" in result:
-        line("ELBO", f"{format_with_error(result, 'elbo')} nats, {result['elbo_draws']} samples an example")
-        line("", f"{result['elbo_bits_per_dimension']:.4f} bits per dimension{result['bits_of']}")
+        line("ELBO", f"{format_with_error(result, 'elbo')} nats, {result['elbo_samples']} samples an example")
+        line("", f"{result['elbo_bits_per_dimension']:.4f} bits per dimension{result['bits_note']}")
         line("  reconstruction", f"{result['reconstruction_nats']:.2f} nats, -E log p(x|z)")
         line("  KL", f"{result['kl_nats']:.2f} nats, KL(q(z|x) || p(z))")
     if "bound" in result:
         line(
-            f"L_{result['bound_k']}",
+            f"L_{result['importance_samples']}",
             f"{format_with_error(result, 'bound')} nats, importance weighted bound on log p(x)",
         )
-        line("", f"{result['bound_bits_per_dimension']:.4f} bits per dimension{result['bits_of']}")
+        line("", f"{result['bound_bits_per_dimension']:.4f} bits per dimension{result['bits_note']}")
     if "active_units" in result:
         by_kl = "" if result["active_units_by_kl"] is None else f", {result['active_units_by_kl']} by KL > 0.01 nats"
         line(
@@ -158,55 +154,62 @@ def model_lines(values: dict[str, Any]) -> list[str]:
 
 def translator_lines(result: dict[str, Any]) -> list[str]:
     """The numbers of a translator, for people: a block each way."""
-    split_name = {"test": "test", "train": "training"}.get(result["split"], "given")
-    output = [
-        f"{result['model']} at step {result['step']}, on {result['examples'][0]} and {result['examples'][1]} "
-        f"{split_name} examples of {result['data']}"
-    ]
-    pairs = result.get("pairs", {})
-    for direction in ("to B", "to A"):
-        scores, pair_scores = result.get(direction), pairs.get(direction)
-        if scores is None:
-            continue
-        output.append(f"translations {direction}:")
-        if "cycle_error" in scores:
-            output.append(f"  {'cycle error':<24} {scores['cycle_error']:.4f} +- {scores['cycle_error:error']:.4f}")
-        before_text = f", of what is translated {scores['before']:.4f}" if "before" in scores else ""
-        output.append(
-            f"  {'sliced Wasserstein':<24} {scores['distance']:.4f}, floor {scores['distance:floor']:.4f}{before_text}"
-        )
-        for name, value in scores.items():
-            if f"{name}:floor" in scores and name != "distance":
-                output += [
-                    f"  {line}"
-                    for line in floor_lines(name, value, scores[f"{name}:floor"], scores.get(f"{name}:error"))
-                ]
-        output += [f"  {name:<24} left out: {why}" for name, why in scores["left_out"].items()]
-        for key in PAIR_METRICS:
-            if pair_scores and key in pair_scores:
-                reference_text = (
-                    f", unchanged {pair_scores['unchanged'][key]:.4f}"
-                    if key in pair_scores.get("unchanged", {})
-                    else ""
-                )
-                reference_text += f", floor {pair_scores[f'{key}:floor']:.4f}" if f"{key}:floor" in pair_scores else ""
-                output.append(f"  {f'{key} (pairs)':<24} {pair_scores[key]:.4f}{reference_text}")
-    return [*output, *(f"warning: {sign}" for sign in result["signs"])]
+    n_a, n_b = result["examples"]
+    output = [f"{result['model']} at step {result['step']}, on {n_a} and {n_b} {split_word(result)} examples of "
+              f"{result['data']}"]  # fmt: skip
+    for direction in ("to_b", "to_a"):
+        if direction in result:
+            output.append(f"translations to {direction[-1].upper()}:")
+            output += direction_lines(result[direction])
+            output += pair_lines(result.get("pairs", {}).get(direction, {}))
+    return [*output, *(f"warning: {sentence}" for sentence in result["warnings"])]
+
+
+def direction_lines(scores: dict[str, Any]) -> list[str]:
+    """Round trips of one way, and distances from the target domain."""
+    output = []
+    if "cycle_error" in scores:
+        output.append(f"  {'cycle error':<24} {scores['cycle_error']:.4f} +- {scores['cycle_error:error']:.4f}")
+    distance, floor = scores["sliced_wasserstein"], scores["sliced_wasserstein:floor"]
+    source = scores.get("sliced_wasserstein:input")
+    of_input = "" if source is None else f", of what is translated {source:.4f}"
+    output.append(f"  {'sliced Wasserstein':<24} {distance:.4f}, floor {floor:.4f}{of_input}")
+    for name, value in scores.items():
+        if f"{name}:floor" in scores and name != "sliced_wasserstein":
+            lines = floor_lines(name, value, scores[f"{name}:floor"], scores.get(f"{name}:error"))
+            output += [f"  {line}" for line in lines]
+    return output + [f"  {name:<24} left out: {why}" for name, why in scores["skip_reasons"].items()]
+
+
+def pair_lines(scores: dict[str, Any]) -> list[str]:
+    """Errors of one way against the truth, beside those of leaving the input as it is."""
+    output, baseline = [], scores.get("identity_baseline", {})
+    for key in PAIR_METRICS:
+        if key in scores:
+            notes = f", unchanged {baseline[key]:.4f}" if key in baseline else ""
+            notes += f", floor {scores[f'{key}:floor']:.4f}" if f"{key}:floor" in scores else ""
+            output.append(f"  {f'{key} (pairs)':<24} {scores[key]:.4f}{notes}")
+    return output
+
+
+def split_word(result: dict[str, Any], test: str = "test") -> str:
+    """Which examples a model was measured on, for people."""
+    return {"test": test, "train": "training"}.get(result["split"], "given")
 
 
 def sample_lines(result: dict[str, Any]) -> list[str]:
     """The numbers of samples, each beside its floor."""
-    floor = {"train": "of as many training examples", "halves": "of the other half of the data"}[result["floor_from"]]
-    split_name = {"test": "held-out", "train": "training"}.get(result["split"], "given")
+    floor = {"train": "of as many training examples", "halves": "of the other half of the data"}[result["floor_source"]]
+    kind = split_word(result, "held-out")
     output = [
-        f"{result['samples']} samples against as many {split_name} examples; floor: the same {floor}",
+        f"{result['samples']} samples against as many {kind} examples; floor: the same {floor}",
         f"features {result['features']}: {result['protocol']}",
     ]
     for name, value in result.items():
         if f"{name}:floor" in result:
             base_name = name.removesuffix(f":{result['features']}")
             output += floor_lines(base_name, value, result[f"{name}:floor"], result.get(f"{name}:error"))
-    return [*output, *(f"{name:<24} left out: {why}" for name, why in result["left_out"].items())]
+    return [*output, *(f"{name:<24} left out: {why}" for name, why in result["skip_reasons"].items())]
 
 
 def floor_lines(name: str, value: Any, floor: Any, error: Any = None) -> list[str]:
@@ -231,12 +234,9 @@ def information_lines(result: dict[str, Any]) -> list[str]:
     """Mutual information and the aggregate posterior's distance, with what such an estimate can show at most."""
     if "mutual_information" not in result:
         return [f"{'mutual information':<24} not measured: the model is a hierarchy"]
-    lower, upper, n = (
-        result["mutual_information"],
-        result["mutual_information_at_most"],
-        result["mutual_information_examples"],
-    )
-    from_prior, kl_lower = result["aggregate_from_prior"], result["aggregate_from_prior_at_least"]
+    lower, upper = result["mutual_information"], result["mutual_information_upper"]
+    from_prior, kl_lower = result["kl_aggregate_prior"], result["kl_aggregate_prior_lower"]
+    n = result["mutual_information_examples"]
     mi_text, kl_text, why = f"{lower:.2f}", f"{from_prior:.2f}", f"on {n} examples"
     if result["mutual_information_is_bound"]:
         mi_text = f"at least {lower:.2f}" + ("" if upper is None else f", at most {upper:.2f}")

@@ -86,6 +86,7 @@ def evaluate(
     """
     trained = load_run(trained)
     check_counts(importance_samples, draws, n)
+    check_metric_names(metrics)
     settings = Settings(metrics, n, features, allow_few, seed, progress)
     if trained.model.n_domains == 2:
         unused = {"importance_samples": importance_samples, "draws": draws, "fitted_prior": fitted_prior}
@@ -126,7 +127,7 @@ def evaluate_model(
         c, floor = draw_comparison(trained, real_data, train, prior, settings)
         drawn = "" if prior is None else f", codes from the prior {prior}"
         result |= {
-            "samples": len(c.fake), "features": c.space.tag, "floor_from": "halves" if train is None else "train",
+            "samples": len(c.fake), "features": c.space.tag, "floor_source": "halves" if train is None else "train",
             "protocol": f"{c.space.protocol}; averaged weights, no truncation{drawn}",
         } | measure(sample_names, c, floor, bool(metrics), progress)  # fmt: skip
     return result
@@ -159,7 +160,6 @@ def choose_metrics(trained: Trained, metrics: Sequence[str]) -> Sequence[str]:
     if isinstance(trained.model, GenerativeModel):
         other_kind = "vectors" if len(trained.shape) == 3 else "images"
         available += [metric.name for metric in METRICS.values() if metric.needs != other_kind]
-    check_metric_names(metrics)
     for name in metrics:
         if name not in available:
             raise UserError(
@@ -185,7 +185,7 @@ def load_evaluation_data(
     split the training data are read only if `samples` are to be compared with them.
     """
     if data is not None:
-        return EvaluationData(trained.load_matching(data, view), None, "given")
+        return EvaluationData(trained.load_matching(data, view), None, "custom")
     origin = trained.training_source()
     if origin is None:
         where = trained.folder or "the weights file"

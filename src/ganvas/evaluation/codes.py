@@ -26,52 +26,48 @@ from ..randomness import reseed
 
 METRICS = ("elbo", "bound", "codes", "reconstruction")
 """what is measured of models with an encoder, on held-out examples; the last also of those without a likelihood"""
-PAIRED, PAIRED_FLOW = 2000, 200
+N_INFORMATION, N_INFORMATION_FLOW = 2000, 200
 """examples on which the mutual information is estimated; of a flow, whose density takes a pass a dimension, fewer"""
-LOOSE = 0.1
-"""nats between two bounds on the mutual information from which on the lower one is no estimate, but a bound"""
-TOGETHER = 64
+MAX_BOUND_GAP = 0.1
+"""nats between two bounds on the mutual information above which the lower one is no estimate, but a bound"""
+EXAMPLES_PER_STREAM = 64
 """examples, and samples of each, that share a random stream: numbers do not depend on how much is computed at once"""
-ROWS = 2**24
+MAX_DECODED_NUMBERS = 2**24
 """numbers of examples, about, that a hierarchy decodes at once, with all that their networks hold"""
 
 
 def measure(
-    trained: Trained,
-    collection: Dataset,
-    chosen: Sequence[str],
-    k: int,
-    draws: int,
-    seed: int,
+    trained: Trained, data: Dataset, names: Sequence[str], k: int, draws: int, seed: int,
     progress: Callable[[str], None],
-) -> dict[str, Any]:
-    """The chosen numbers of an encoder and a decoder on the examples of a collection."""
-    collection = trained.model.preprocess(collection, deterministic=True)
-    result: dict[str, Any] = {"examples": len(collection)}
-    x = trained.scale_inputs(collection.x)
+) -> dict[str, Any]:  # fmt: skip
+    """The numbers of an encoder and a decoder on examples, of the metrics with these names."""
+    data = trained.model.preprocess(data, deterministic=True)
+    result: dict[str, Any] = {"examples": len(data)}
+    x = trained.scale_inputs(data.x)
     if isinstance(trained.model, LikelihoodModel):
-        bits = trained.model.likelihood in ("bernoulli", "discretized-logistic")
-        result["bits_of"] = "" if bits else " of a density: not to be compared with those of pixels' levels"
-    if "elbo" in chosen:
+        is_discrete = trained.model.likelihood in ("bernoulli", "discretized-logistic")
+        result["bits_note"] = "" if is_discrete else " of a density: not to be compared with those of pixels' levels"
+    if "elbo" in names:
         progress(f"ELBO of {len(x)} examples, {draws} samples each")
-        result |= elbo(trained, x, collection, draws, seed)
-    if "bound" in chosen:
+        result |= elbo(trained, x, data, draws, seed)
+    if "bound" in names:
         progress(f"importance weighted bound of {len(x)} examples, {k} samples each")
-        result |= bound(trained, x, collection, k, seed)
-    if "codes" in chosen:
+        result |= bound(trained, x, data, k, seed)
+    if "codes" in names:
         progress("latent codes")
-        result |= latent(trained, x, collection, seed)
-    if "reconstruction" in chosen:
-        result |= reconstruction_metrics(trained, x, collection)
+        result |= latent_usage(trained, x, data, seed)
+    if "reconstruction" in names:
+        result |= reconstruction_metrics(trained, x, data)
     return result
 
 
-def parts(trained: Trained, x: Tensor, data: Dataset, seed: int, what: str) -> Iterator[Batch]:
+def batches(trained: Trained, x: Tensor, data: Dataset, seed: int, key: str) -> Iterator[Batch]:
     """Examples in blocks, each with random numbers of its own."""
     device = device_of(trained.nets)
-    for i in range(0, len(x), TOGETHER):
-        reseed(device, seed, what, i)
-        yield Batch(x[i : i + TOGETHER], None if data.labels is None else data.labels[i : i + TOGETHER]).to(device)
+    for i in range(0, len(x), EXAMPLES_PER_STREAM):
+        reseed(device, seed, key, i)
+        part = slice(i, i + EXAMPLES_PER_STREAM)
+        yield Batch(x[part], None if data.labels is None else data.labels[part]).to(device)
 
 
 def elbo(trained: Trained, x: Tensor, data: Dataset, draws: int, seed: int) -> dict[str, Any]:
@@ -79,15 +75,15 @@ def elbo(trained: Trained, x: Tensor, data: Dataset, draws: int, seed: int) -> d
     model = trained.model
     assert isinstance(model, LikelihoodModel)
     terms = []
-    for batch in parts(trained, x, data, seed, "elbo"):  # one draw after the other: memory stays that of one
-        each = [torch.stack(model.elbo_terms(batch, **trained.nets)).double().cpu() for _ in range(draws)]
-        terms.append(sum(each, torch.zeros_like(each[0])) / draws)
+    for batch in batches(trained, x, data, seed, "elbo"):  # one draw after the other: memory stays that of one
+        samples = [torch.stack(model.elbo_terms(batch, **trained.nets)).double().cpu() for _ in range(draws)]
+        terms.append(sum(samples, torch.zeros_like(samples[0])) / draws)
     nll, kl = torch.cat(terms, 1)
     nll += trained.domain_scaling().log_volume
     value, error = mean_and_error(-nll - kl)
     return {
         "elbo": value, "elbo_error": error, "elbo_bits_per_dimension": -value / (x[0].numel() * log(2)),
-        "reconstruction_nats": nll.mean().item(), "kl_nats": kl.mean().item(), "elbo_draws": draws,
+        "reconstruction_nats": nll.mean().item(), "kl_nats": kl.mean().item(), "elbo_samples": draws,
     }  # fmt: skip
 
 
@@ -107,19 +103,19 @@ def bound(trained: Trained, x: Tensor, data: Dataset, k: int, seed: int) -> dict
             values[index] = log_likelihood(x[index], encoder, decoder, model.log_prior_function(**nets), k, seed=seed)
     value, error = mean_and_error(values - trained.domain_scaling().log_volume)
     bits = -value / (x[0].numel() * log(2))
-    return {"bound": value, "bound_error": error, "bound_bits_per_dimension": bits, "bound_k": k}
+    return {"bound": value, "bound_error": error, "bound_bits_per_dimension": bits, "importance_samples": k}
 
 
 def of_hierarchy(model: LadderVAE, nets: nn.ModuleDict, x: Tensor, k: int, seed: int) -> Float64[Tensor, " n"]:
     """L_k of n examples; the noise depends on the seed, k and blocks of examples and samples."""
     device, values = device_of(nets), []
-    rows = max(1, ROWS // (16 * x[0].numel()))
-    together, samples = min(TOGETHER, rows), min(TOGETHER, max(1, rows // TOGETHER))
+    rows = max(1, MAX_DECODED_NUMBERS // (16 * x[0].numel()))
+    together, samples = min(EXAMPLES_PER_STREAM, rows), min(EXAMPLES_PER_STREAM, max(1, rows // EXAMPLES_PER_STREAM))
     for i in range(0, len(x), together):
-        some, log_w = x[i : i + together].to(device), []
+        part, log_w = x[i : i + together].to(device), []
         for j in range(0, k, samples):
             reseed(device, seed, "bound", k, i, j)
-            log_w.append(model.log_weights(some, min(samples, k - j), **nets).double().logsumexp(0).cpu())
+            log_w.append(model.log_weights(part, min(samples, k - j), **nets).double().logsumexp(0).cpu())
         values.append(torch.stack(log_w).logsumexp(0) - log(k))
     return torch.cat(values)
 
@@ -135,17 +131,17 @@ class OfClass(nn.Module):
         return self.net(x, torch.full((len(x),), self.label, device=x.device))
 
 
-def latent(trained: Trained, x: Tensor, data: Dataset, seed: int) -> dict[str, Any]:
+def latent_usage(trained: Trained, x: Tensor, data: Dataset, seed: int) -> dict[str, Any]:
     """Active units, KL a dimension, mutual information, and the aggregate posterior."""
     model = trained.model
     assert isinstance(model, LikelihoodModel)
-    each = [model.latent_statistics(batch, **trained.nets) for batch in parts(trained, x, data, seed, "codes")]
-    mean, kl, z = (torch.cat(part).cpu() for part in zip(*each, strict=True))
+    chunks = [model.latent_statistics(batch, **trained.nets) for batch in batches(trained, x, data, seed, "codes")]
+    mean, kl, z = (torch.cat(part).cpu() for part in zip(*chunks, strict=True))
     by_mean, by_kl = codes.active_units(mean, kl)
-    apart = kl.shape == mean.shape  # the KL to a VampPrior has no terms a dimension
+    has_kl_terms = kl.shape == mean.shape  # the KL to a VampPrior has none a dimension
     result: dict[str, Any] = {
-        "active_units": int(by_mean.sum()), "active_units_by_kl": int(by_kl.sum()) if apart else None,
-        "dimensions": mean.shape[1], "kl_per_dimension": kl.mean(0).tolist() if apart else None,
+        "active_units": int(by_mean.sum()), "active_units_by_kl": int(by_kl.sum()) if has_kl_terms else None,
+        "dimensions": mean.shape[1], "kl_per_dimension": kl.mean(0).tolist() if has_kl_terms else None,
         "aggregate_mean": z.mean(0).tolist(), "aggregate_std": z.std(0, correction=0).tolist(),
     }  # fmt: skip
     return result | (information(trained, model, x, data, seed) if isinstance(model, Variational) else {})
@@ -156,28 +152,28 @@ def information(trained: Trained, model: Variational, x: Tensor, data: Dataset, 
 
     Both with bounds, and whether these are so far apart that the number is no more than a bound.
     """
-    some = min(PAIRED_FLOW if model.posterior == "iaf" else PAIRED, len(x))
-    seen = [
+    n = min(N_INFORMATION_FLOW if model.posterior == "iaf" else N_INFORMATION, len(x))
+    chunks = [
         model.encode_batch(batch, trained.nets["encoder"])
-        for batch in parts(trained, x[:some], data, seed, "information")
+        for batch in batches(trained, x[:n], data, seed, "information")
     ]
-    q = joined([q for _, q, _, _ in seen])
-    draw = PosteriorSamples(*(torch.cat(t, 1) for t in zip(*(draw for _, _, draw, _ in seen), strict=True)))
-    least, most = codes.mutual_information_bounds(q, draw)
-    total = model.kl_divergence(q, draw, **trained.nets).sum(1).mean().item()
+    q = concatenate([q for _, q, _, _ in chunks])
+    draw = PosteriorSamples(*(torch.cat(t, 1) for t in zip(*(draw for _, _, draw, _ in chunks), strict=True)))
+    lower, upper = codes.mutual_information_bounds(q, draw)
+    kl = model.kl_divergence(q, draw, **trained.nets).sum(1).mean().item()
     return {
-        "mutual_information": least, "mutual_information_at_most": most,
-        "mutual_information_is_bound": most - least > LOOSE,
-        "mutual_information_examples": some, "mutual_information_limit": log(some),
-        "aggregate_from_prior": codes.aggregate_posterior_kl(total, least),
-        "aggregate_from_prior_at_least": max(0.0, codes.aggregate_posterior_kl(total, most)),
+        "mutual_information": lower, "mutual_information_upper": upper,
+        "mutual_information_is_bound": upper - lower > MAX_BOUND_GAP,
+        "mutual_information_examples": n, "mutual_information_limit": log(n),
+        "kl_aggregate_prior": codes.aggregate_posterior_kl(kl, lower),
+        "kl_aggregate_prior_lower": max(0.0, codes.aggregate_posterior_kl(kl, upper)),
     }  # fmt: skip
 
 
-def joined(each: list[Any]) -> Posterior:
+def concatenate(posteriors: list[Any]) -> Posterior:
     """Posteriors of several blocks of examples as one."""
-    fields = zip(*each, strict=True)
-    q: Posterior = type(each[0])(*(torch.cat(f) if isinstance(f[0], Tensor) else f[0] for f in fields))
+    columns = zip(*posteriors, strict=True)
+    q: Posterior = type(posteriors[0])(*(torch.cat(c) if isinstance(c[0], Tensor) else c[0] for c in columns))
     return q
 
 
@@ -192,6 +188,6 @@ def reconstruction_metrics(trained: Trained, x: Tensor, data: Dataset) -> dict[s
     result: dict[str, Any] = {"reconstruction_mse": (x - y).square().mean().item()}
     if x.ndim == 4:
         size = chunk_size(trained.shape)
-        similar = [fidelity.ssim(a, b) for a, b in zip(x.split(size), y.split(size), strict=True)]
-        result |= {"psnr_db": fidelity.psnr(x, y).mean().item(), "ssim": torch.cat(similar).mean().item()}
+        ssim = torch.cat([fidelity.ssim(a, b) for a, b in zip(x.split(size), y.split(size), strict=True)])
+        result |= {"psnr_db": fidelity.psnr(x, y).mean().item(), "ssim": ssim.mean().item()}
     return result

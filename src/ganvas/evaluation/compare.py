@@ -18,7 +18,7 @@ from ..metrics.bootstrap import LEVEL, RESAMPLES, bootstrap, confidence_interval
 from ..model import GenerativeModel, model_name, model_name_with_article
 from ..nn.device import resolve_device
 from ..training import run_folder
-from . import EvaluationData, load_evaluation_data
+from . import EvaluationData, check_metric_names, load_evaluation_data
 from .samples import DEFAULT_SAMPLES, MetricValues, RealData, check_metrics, make_examples, prepare_comparison
 
 COMPARABLE_METRICS = tuple(name for name, metric in METRICS.items() if metric.numbers)
@@ -62,6 +62,7 @@ def compare(
     if len(entries) < 2:
         raise UserError("one run has nothing to be compared with: give two or more, or use ganvas evaluate")
     check_comparable(entries)
+    check_metric_names(metrics)
     for name in metrics:
         if name not in COMPARABLE_METRICS:
             raise UserError(f"{name} is not compared: there are {', '.join(COMPARABLE_METRICS)}")
@@ -86,10 +87,10 @@ def compare(
     space = real_data.space
     return {
         "data": on.held_out.name, "split": on.split, "seed": seed, "samples": real_data.n, "features": space.tag,
-        "floor_from": "halves" if on.train is None else "train",
+        "floor_source": "halves" if on.train is None else "train",
         "protocol": f"{space.protocol}; averaged weights, no truncation", "resamples": RESAMPLES, "level": LEVEL,
         "floor": floor, "best": {tags[name]: find_best(name, scores[:-1], resamples[:-1]) for name in scores[0]},
-        "left_out": reasons,
+        "skip_reasons": reasons,
         "runs": [run_costs(e) | {"numbers": values} for e, values in zip(entries, numbers, strict=True)],
     }  # fmt: skip
 
@@ -124,8 +125,8 @@ def score_all(
                 raise
             reasons[metric.name] = str(error)
             continue
-        for side, found in zip(scores, entries, strict=True):
-            side |= {name: entry for name, entry in found.items() if isinstance(entry, Score)}
+        for side, numbers in zip(scores, entries, strict=True):
+            side |= {name: entry for name, entry in numbers.items() if isinstance(entry, Score)}
     return scores, reasons
 
 

@@ -128,7 +128,7 @@ def report_remaining_time(what: str, progress: Progress) -> Callable[[int, int],
 def measure(
     names: Sequence[str], c: Comparison, floor: Examples, strict: bool, progress: Progress = lambda line: None
 ) -> MetricValues:
-    """The numbers of these metrics, each with its floor; "left_out" says why one is not there.
+    """The numbers of these metrics, each with its floor; "skip_reasons" says why one is not there.
 
     If `strict`, a metric that cannot be measured is a UserError.
     """
@@ -155,7 +155,7 @@ def measure(
             if strict:
                 raise
             reasons[metric.name] = str(error)
-    return result | {"left_out": reasons}
+    return result | {"skip_reasons": reasons}
 
 
 def shown_values(entry: Entry, show: Callable[[float], float]) -> Any:

@@ -99,12 +99,13 @@ class Direction:
         c = Comparison(real, fake, settings.seed, settings.allow_few)
         distance = measure(["sliced-wasserstein"], c, floor, strict=True)
         result = {
-            "features": self.space.tag, "compared": n, "distance": distance["sliced_wasserstein"],
-            "distance:floor": distance["sliced_wasserstein:floor"],
+            "features": self.space.tag, "n": n, "sliced_wasserstein": distance["sliced_wasserstein"],
+            "sliced_wasserstein:floor": distance["sliced_wasserstein:floor"],
         }  # fmt: skip
         if self.source.shape == self.target.shape:
             inputs = replace(c, fake=self.examples(self.source.x[:n], self.source.name, real))
-            result["before"] = measure(["sliced-wasserstein"], inputs, floor, strict=True)["sliced_wasserstein"]
+            before = measure(["sliced-wasserstein"], inputs, floor, strict=True)
+            result["sliced_wasserstein:input"] = before["sliced_wasserstein"]
         names = [name for name in settings.metrics or TRANSLATION_METRICS[:1] if name != "sliced-wasserstein"]
         return result | measure(names, c, floor, strict=bool(settings.metrics))
 
@@ -123,7 +124,7 @@ class Direction:
             if self.space is not None:
                 input_features = self.examples(self.source.x, self.source.name).features
             x = to_unit_range(self.source.x)
-            result["unchanged"] = paired_errors(x, target, input_features, target_features) | tag
+            result["identity_baseline"] = paired_errors(x, target, input_features, target_features) | tag
         return result
 
 
@@ -153,18 +154,18 @@ def evaluate_translator(
     }  # fmt: skip
     progress("round trips")
     statistics = round_trip_statistics(trained, model, [a, b], settings.seed)
-    result["round trip"] = dict(statistics)
+    result["cycle_statistics"] = dict(statistics)
     for d in directions:
         progress(f"translations to {d.to}")
-        found = d.cycle_error() | d.distances(settings)
-        result[f"to {d.to}"] = found
-        statistics[f"accuracy_{d.to}"] = float(found["distance"] > MOVED_SHARE * found.get("before", 9e9))
-    result["signs"] = [d.sentence for d in check_translator(model, [{"step": 200, "game": statistics}], 1)]
+        scores = result[f"to_{d.to.lower()}"] = d.cycle_error() | d.distances(settings)
+        limit = MOVED_SHARE * scores.get("sliced_wasserstein:input", 9e9)
+        statistics[f"accuracy_{d.to}"] = float(scores["sliced_wasserstein"] > limit)
+    result["warnings"] = [d.sentence for d in check_translator(model, [{"step": 200, "game": statistics}], 1)]
     if aligned is not None:
         result["pairs"] = {"examples": len(aligned.a), "data": aligned.name}
         for d in make_directions(trained, aligned.a, aligned.b, settings, vectors=False):
             progress(f"errors of translations to {d.to}")
-            result["pairs"][f"to {d.to}"] = d.errors()
+            result["pairs"][f"to_{d.to.lower()}"] = d.errors()
     return result
 
 
@@ -202,7 +203,7 @@ def load_held_out(trained: Trained, data: Sources | None, view: DataOptions | No
     The last only where a domain has no test split: one that cannot be read is an error.
     """
     if data is not None:
-        return load_domains(trained, data, without_holdout(view)), "given"
+        return load_domains(trained, data, without_holdout(view)), "custom"
     origin = trained.training_sources()
     if origin is None:
         where = trained.folder or "the weights file"
@@ -230,10 +231,10 @@ def load_domains(trained: Trained, sources: Sources, view: DataOptions) -> Domai
     return pair
 
 
-def round_trip_statistics(trained: Trained, model: Translator, some: list[Dataset], seed: int) -> dict[str, float]:
+def round_trip_statistics(trained: Trained, model: Translator, domains: list[Dataset], seed: int) -> dict[str, float]:
     """What `Translator.observe` sees on a few examples."""
-    n = min(N_MONITORED, *map(len, some))
-    batch = PairBatch(*(Batch(trained.scale_inputs(part.x[:n], i)) for i, part in enumerate(some)))
+    n = min(N_MONITORED, *map(len, domains))
+    batch = PairBatch(*(Batch(trained.scale_inputs(part.x[:n], i)) for i, part in enumerate(domains)))
     device = next(trained.nets.parameters()).device
     reseed(device, seed, "observe")
     return {k: v.item() for k, v in model.monitor(batch.to(device), **trained.nets).items()}
@@ -249,13 +250,13 @@ def load_aligned_pairs(trained: Trained, pairs: Sources, options: DataOptions | 
     def load(view: DataOptions) -> DomainPair:
         return load_domains(trained, pairs, replace(view, holdout=0.0))
 
-    found = load_split(load, options or DataOptions(split="test")) or load(options or DataOptions())
-    if len(found.a) != len(found.b):
+    pair = load_split(load, options or DataOptions(split="test")) or load(options or DataOptions())
+    if len(pair.a) != len(pair.b):
         raise UserError(
-            f"pairs need as many examples in both domains, in one order: {found.a.name} has {len(found.a)}, "
-            f"{found.b.name} {len(found.b)}"
+            f"pairs need as many examples in both domains, in one order: {pair.a.name} has {len(pair.a)}, "
+            f"{pair.b.name} {len(pair.b)}"
         )
-    return found
+    return pair
 
 
 def to_bytes(pixels: Tensor) -> Tensor:
@@ -276,11 +277,12 @@ def paired_errors(
     result: MetricValues = {"l1": absolute_errors(y, truth).mean().item()}
     if target.has_images:
         result |= {"psnr_db": psnr(y[None], truth[None]).item(), "ssim": ssim(y, truth).mean().item()}
-    result |= {"rank": ranks.mean().item(), "rank_median": ranks.median().item()}
-    result |= {"first": (ranks == 1).double().mean().item(), "of": len(truth)}
+    result |= {"mean_rank": ranks.mean().item(), "median_rank": ranks.median().item()}
+    result |= {"top1_accuracy": (ranks == 1).double().mean().item(), "n": len(truth)}
     if features is not None and target_features is not None:
         ranks = target_ranks(features, target_features).double()
-        result |= {"feature_rank": ranks.mean().item(), "feature_first": (ranks == 1).double().mean().item()}
+        top1_accuracy = (ranks == 1).double().mean().item()
+        result |= {"feature_mean_rank": ranks.mean().item(), "feature_top1_accuracy": top1_accuracy}
     return result
 
 
@@ -295,14 +297,14 @@ def label_agreement(
     if space is not None and features is not None and space.head is not None:
         labels = classifier_labels(space.classes, source)
         if labels is not None:
-            return {"label_agreement": label_accuracy(space.logits(features), labels), "labels_by": space.tag}
+            return {"label_agreement": label_accuracy(space.logits(features), labels), "label_source": space.tag}
     if source.labels is None or target.labels is None or source.classes != target.classes:
         return {}
     (y, truth), n_right = comparable_values(target, y, target.x), 0
     for start in (0, 1):  # judged by the half that does not hold the answer
         part, rest = slice(start, None, 2), slice(1 - start, None, 2)
         n_right += int((nearest_labels(y[part], truth[rest], target.labels[rest]) == source.labels[part]).sum())
-    return {"label_agreement": n_right / len(y), "labels_by": "nearest target"}
+    return {"label_agreement": n_right / len(y), "label_source": "nearest target"}
 
 
 def angle_metrics(y: Tensor, target: Dataset) -> MetricValues:

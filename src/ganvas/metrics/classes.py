@@ -70,9 +70,9 @@ def agreement_scores(examples: Examples) -> Iterator[tuple[str, Entry]]:
     labels = classifier_labels(examples.space.classes, data)
     if labels is None or data.labels is None:
         return
-    yield "agreement", Score(label_accuracy(logits, labels))
+    yield "label_agreement", Score(label_accuracy(logits, labels))
     masks = {name: data.labels == i for i, name in enumerate(data.classes)}
-    yield "agreement_by_class", {name: Score(label_accuracy(logits[m], labels[m])) for name, m in masks.items()}
+    yield "label_agreement_by_class", {name: Score(label_accuracy(logits[m], labels[m])) for name, m in masks.items()}
 
 
 def kernel_scores(real: Examples, fake: Examples) -> dict[str, Score]:

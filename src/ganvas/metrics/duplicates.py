@@ -36,7 +36,7 @@ def double_terms(x: NeighbourIndex, limit: Tensor) -> Float64[Tensor, " n"]:
 def compute(c: Comparison) -> Iterator[tuple[str, Entry]]:
     """The share of samples that have another just like them."""
     real, fake = c.real.index, c.fake.index
-    yield "duplicates", Score(duplicate_rate(real, fake), lambda: influence(real, fake))
+    yield "duplicate_rate", Score(duplicate_rate(real, fake), lambda: influence(real, fake))
 
 
-DUPLICATES = Metric("duplicates", {"duplicates": Number(higher_is_better=None, high=1.0)}, compute)
+DUPLICATES = Metric("duplicates", {"duplicate_rate": Number(higher_is_better=None, high=1.0)}, compute)

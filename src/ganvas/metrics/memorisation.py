@@ -61,13 +61,16 @@ def compute(c: Comparison) -> Iterator[tuple[str, Entry]]:
         raise UserError(NO_TRAIN)
     if c.fake.is_floor:
         yield "nearer_to_training", Score(0.5)
-        yield "memorised", Score(max(expected_copy_rate(c.real.distances_to(train)) for train in c.fake.training))
+        expected = max(expected_copy_rate(c.real.distances_to(train)) for train in c.fake.training)
+        yield "memorisation_rate", Score(expected)
         return
     (train,) = c.fake.training
-    found = copy_scores(c.real.distances_to(train), c.fake.distances_to(train))
-    yield "nearer_to_training", found.nearer
-    yield "memorised", found.memorised
+    test = copy_scores(c.real.distances_to(train), c.fake.distances_to(train))
+    yield "nearer_to_training", test.nearer
+    yield "memorisation_rate", test.memorised
 
 
 RATE = Number(higher_is_better=None, high=1.0)
-MEMORISATION = Metric("memorisation", {"nearer_to_training": RATE, "memorised": RATE}, compute, needs="training")
+MEMORISATION = Metric(
+    "memorisation", {"nearer_to_training": RATE, "memorisation_rate": RATE}, compute, needs="training"
+)

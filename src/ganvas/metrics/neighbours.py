@@ -59,7 +59,7 @@ def copy_threshold(real_distances: Float64[Tensor, " n"]) -> Float64[Tensor, ""]
 
 
 def expected_copy_rate(real_distances: Float64[Tensor, " n"]) -> float:
-    """The share of further real examples that are below the limit of `rare`: of doubles, and of those that differ.
+    """The share of further real examples that are below `copy_threshold`: of doubles, and of those that differ.
 
     Of m distances the quantile lies between two in order, the (1 + 0.01 (m - 1))-th of them and the next if counted in
     fractions, and one more distance is equally likely to be in any of the m + 1 places.
@@ -142,9 +142,9 @@ def sum_to_nearest(nearest_index: Int64[Tensor, " n"], change: Float64[Tensor, "
 
 
 def copy_rate_slope(real_distances: Float64[Tensor, " m"], fake_distances: Float64[Tensor, " n"]) -> float:
-    """How fast the share of `found` below a quantile of `usual` grows with the quantile's share, at `RARE`.
+    """How fast the share of fakes below a quantile of the real distances grows with the quantile's, at `COPY_QUANTILE`.
 
-    Both are of what is `usual` between examples that differ: see `rare`.
+    Both are of distances between real examples that differ: see `copy_threshold`.
     """
     nonzero = real_distances[real_distances > 0]
     if not len(nonzero):
@@ -155,7 +155,7 @@ def copy_rate_slope(real_distances: Float64[Tensor, " m"], fake_distances: Float
 
 
 def midranks(a: Float64[Tensor, " n"], reference: Float64[Tensor, " m"]) -> Float64[Tensor, " n"]:
-    """The share of `among` that is less than each of `a`, those that are equal counted half."""
+    """The share of `reference` that is less than each of `a`, those that are equal counted half."""
     sorted_reference = reference.sort().values
     below, upto = (torch.searchsorted(sorted_reference, a, right=side) for side in (False, True))
     return (below + upto).double() / (2 * len(reference))

@@ -41,9 +41,9 @@ def influence(real: NeighbourIndex, fake: NeighbourIndex) -> Terms:
 def compute(c: Comparison) -> Iterator[tuple[str, Entry]]:
     """The accuracy, and that of each of the two sets."""
     on_real, on_fake = own_neighbour_shares(c.real.index, c.fake.index)
-    yield "two_sample", Score((on_real + on_fake) / 2, lambda: influence(c.real.index, c.fake.index))
-    yield "two_sample_real", Score(on_real)
-    yield "two_sample_generated", Score(on_fake)
+    yield "one_nn_accuracy", Score((on_real + on_fake) / 2, lambda: influence(c.real.index, c.fake.index))
+    yield "one_nn_accuracy_real", Score(on_real)
+    yield "one_nn_accuracy_generated", Score(on_fake)
 
 
-ONE_NN = Metric("two-sample", {"two_sample": Number(higher_is_better=False, high=1.0)}, compute)
+ONE_NN = Metric("one-nn", {"one_nn_accuracy": Number(higher_is_better=False, high=1.0)}, compute)
