@@ -1,8 +1,9 @@
 """Sets Ganvas up on a fresh machine, then runs a job in it.
 
-    python3 dev.py demo     train an autoencoder, a VAE and a GAN; compare them on one page
-    python3 dev.py test     ruff, mypy, import-linter, tests/lint.py and the tests; further words go to pytest
-    python3 dev.py run ...  any command in the environment
+    python3 dev.py demo      train an autoencoder, a VAE and a GAN; compare them on one page
+    python3 dev.py test      ruff, mypy, import-linter, tests/lint.py and the tests; further words go to pytest
+    python3 dev.py coverage  which lines and branches of the package the tests run (longer than test)
+    python3 dev.py run ...   any command in the environment
 
 Needs Python 3.11 or newer and nothing else.  The environment is .venv beside this file; it is made once, and again
 when pyproject.toml or constraints.txt change.
@@ -31,6 +32,7 @@ JOBS = {
         ["python", "-m", "tests.lint"],
         ["pytest", "-n", "auto", "--maxprocesses", "4"],
     ],
+    "coverage": [["pytest", "-n", "auto", "--maxprocesses", "4", "--cov", "--cov-report", "term-missing"]],
     "run": [[]],
 }
 

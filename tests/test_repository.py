@@ -49,10 +49,11 @@ def test_types_are_there_for_those_who_check_them() -> None:
     assert "src" in built["sdist"]["include"]
 
 
-def test_the_version_is_said_once() -> None:
+def test_the_version_is_the_same_everywhere() -> None:
     import ganvas
 
     assert f'version = "{ganvas.__version__}"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert f"\nversion: {ganvas.__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
 
 
 def test_what_breaks_the_rules_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
