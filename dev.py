@@ -3,6 +3,7 @@
     python3 dev.py demo      train an autoencoder, a VAE and a GAN; compare them on one page
     python3 dev.py test      ruff, mypy, import-linter, tests/lint.py and the tests; further words go to pytest
     python3 dev.py coverage  which lines and branches of the package the tests run (longer than test)
+    python3 dev.py docs      write the tables of options in docs anew, from what `--help` says
     python3 dev.py run ...   any command in the environment
 
 Needs Python 3.11 or newer and nothing else.  The environment is .venv beside this file; it is made once, and again
@@ -33,6 +34,7 @@ JOBS = {
         ["pytest", "-n", "auto", "--maxprocesses", "4"],
     ],
     "coverage": [["pytest", "-n", "auto", "--maxprocesses", "4", "--cov", "--cov-report", "term-missing"]],
+    "docs": [["python", "docs/options.py"]],
     "run": [[]],
 }
 
