@@ -130,14 +130,10 @@ def test_what_cannot_be_compared(runs: list[Trained], tmp_path: Path, images: Da
         ganvas.compare(runs[0], small)
     with pytest.raises(UserError, match="ms-ssim is not compared: there are fid, kid"):
         ganvas.compare(*runs, metrics=("ms-ssim",))
-    for measure in (
-        lambda names: ganvas.compare(*runs, metrics=names),
-        lambda names: ganvas.evaluate(runs[0], metrics=names),
-    ):
-        with pytest.raises(
-            UserError, match='there is no metric .two-sample.. It is called "one-nn" now. There are: elbo'
-        ):
-            measure(("two-sample",))
+    with pytest.raises(UserError, match='two-sample is not compared: there are fid.* It is called "one-nn" now'):
+        ganvas.compare(*runs, metrics=("two-sample",))
+    with pytest.raises(UserError, match='there is no metric .two-sample.. It is called "one-nn" now. There are: elbo'):
+        ganvas.evaluate(runs[0], metrics=("two-sample",))
     with pytest.raises(UserError, match="a Frechet distance of 2 examples on 2 features is mostly bias"):
         ganvas.compare(*runs, metrics=("fid",), n=2)
     with pytest.raises(UserError, match="no prior was fitted to this autoencoder's codes"):

@@ -11,14 +11,14 @@ from torch import Tensor
 
 from ..data import DataOptions, Dataset, Source
 from ..distributions.priors import STANDARD
-from ..errors import UserError, check_positive
+from ..errors import UserError, check_positive, did_you_mean
 from ..inference.trained import Trained, load_trained
 from ..metrics import METRICS, NUMBERS, Comparison, Examples, Score
 from ..metrics.bootstrap import LEVEL, RESAMPLES, bootstrap, confidence_interval
 from ..model import GenerativeModel, model_name, model_name_with_article
 from ..nn.device import resolve_device
 from ..training import run_folder
-from . import EvaluationData, check_metric_names, load_evaluation_data
+from . import EvaluationData, load_evaluation_data
 from .samples import DEFAULT_SAMPLES, MetricValues, RealData, check_metrics, make_examples, prepare_comparison
 
 COMPARABLE_METRICS = tuple(name for name, metric in METRICS.items() if metric.numbers)
@@ -62,10 +62,10 @@ def compare(
     if len(entries) < 2:
         raise UserError("one run has nothing to be compared with: give two or more, or use ganvas evaluate")
     check_comparable(entries)
-    check_metric_names(metrics)
     for name in metrics:
         if name not in COMPARABLE_METRICS:
-            raise UserError(f"{name} is not compared: there are {', '.join(COMPARABLE_METRICS)}")
+            hint = did_you_mean(name, COMPARABLE_METRICS)
+            raise UserError(f"{name} is not compared: there are {', '.join(COMPARABLE_METRICS)}.{hint}")
     data_of_runs = load_common_data(entries, data, options)
     on, training = data_of_runs[0], [d.train for d in data_of_runs]
     sides, n = on.split_real(seed), check_positive(n, "n")
