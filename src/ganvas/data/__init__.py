@@ -1,7 +1,7 @@
-"""Data: a source, by name, path or value, becomes a Collection, and a Collection an endless Stream of batches."""
+"""Data: a source, by name, path or value, becomes a Dataset, and a Dataset an endless Stream of batches."""
 
 import stat
-from collections.abc import Iterable, Sequence, Sized
+from collections.abc import Callable, Iterable, Sequence, Sized
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,25 +11,22 @@ from torch import Tensor
 
 from ..errors import UserError, did_you_mean
 from ..model import Model
-from .arrays import from_array
+from .arrays import from_array, validate_dataset
 from .builtin import BUILTIN
 from .containers import from_object
-from .dataset import CHANNELS, Dataset, chunks, class_counts, convert_channels, resize_and_crop, validate_dataset
-from .folder import MixedSizesError, from_folder
-from .holdout import note_unused_holdout, split_dataset
-from .idx import find_idx, from_idx
-from .images import Progress
-from .label_tables import TABLE_PATTERN
+from .dataset import CHANNELS, Dataset, chunks, class_counts, convert_channels, resize_and_crop
+from .folder import MixedSizesError, load_folder
+from .hints import suggest_source
+from .holdout import split_dataset
+from .idx import is_idx, load_idx
 from .layout import find_domains
-from .listing import ARCHIVES, File, error_reason, holds_images, is_image, path_mode
-from .npz import from_npy, from_npz, has_test_split
-from .options import DataOptions, MissingSplitError, options_from_config, split_names, without_holdout
+from .listing import error_reason, holds_images, path_mode
+from .npz import is_npy, is_npz, load_npy, load_npz
+from .options import DataOptions, MissingSplitError, Progress, options_from_config, split_names, without_holdout
 from .pair import DOMAINS, DomainPair, PairStream, domain_headers, make_pair, pair_warnings
 from .quantization import bounds_to_text, read_bounds, read_range
 from .scaling import Scaling, hidden_colour_stats
 from .stream import Stream
-from .table_hints import TABLE_SEPARATORS as TABLES
-from .table_hints import table_hint
 
 HIDDEN_COLOUR_SHARE = 0.005
 """share of pixels that is worth a note"""
@@ -37,17 +34,26 @@ Source = str | Path | Dataset | np.ndarray | Tensor | Sized | Iterable[Any]
 Sources = Source | tuple[Source, ...]
 """a source, or those of a translator's domains A and B"""
 Data = Dataset | DomainPair
+Reader = Callable[[Path, str | None, DataOptions, Progress], Dataset]
+"""reads the split that the options name from a path, of an archive the arrays called KEY in PATH:KEY"""
+READERS: tuple[tuple[Callable[[Path], bool], Reader], ...] = (
+    (is_idx, load_idx),
+    (is_npz, load_npz),
+    (is_npy, load_npy),
+    (holds_images, load_folder),
+)
+"""kinds of files and folders: the first whose test a path passes reads it.  A new kind is a module, and a line here."""
 
 
 def load(
     source: Source, options: DataOptions | None = None, *, progress: Progress = lambda done, total: None
 ) -> Dataset:
-    """The collection that a source names.
+    """The dataset that a source names.
 
     A source is the name of a built-in data set (`BUILTIN`), a folder or a zip of images, an image, a .npy, .npz (or
-    .npz:NAME for one of its arrays) or IDX file, an array, a tensor, a collection, or what `from_object` reads: lists
-    of images, PyTorch's data sets and tables of pandas.  `progress(done, total)` is
-    called while images are read.  Raises UserError where the source cannot be used, with what to do about it.
+    .npz:NAME for one of its arrays) or IDX file, an array, a tensor, a Dataset, or what `from_object` reads: lists of
+    images, PyTorch's data sets and tables of pandas.  `progress(done, total)` is called while images are read.  Raises
+    UserError where the source cannot be used, with what to do about it.
     """
     options = options or DataOptions()
     if options.data_dir and not (isinstance(source, str) and source in ("mnist", "fashion-mnist")):
@@ -136,7 +142,7 @@ def split_in_memory(dataset: Dataset, options: DataOptions) -> Dataset:
 def load_named(source: str, options: DataOptions, progress: Progress) -> Dataset:
     """The collection behind a name or a path."""
     if source in BUILTIN:
-        return note_unused_holdout(BUILTIN[source](options.split, options.data_dir), options)
+        return split_dataset(BUILTIN[source](options.split, options.data_dir), options, has_test_split=True)
     if not source.strip():
         raise UserError(f"the data source is empty: give a path, or one of {', '.join(BUILTIN)}")
     file, _, key = source.partition(".npz:")
@@ -148,48 +154,12 @@ def load_named(source: str, options: DataOptions, progress: Progress) -> Dataset
     if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
         raise UserError(f"{path} is no regular file (a pipe, a socket or a device): give a folder or a file")
     try:
-        return load_path(path, key or None, options, progress)
+        for is_kind, reader in READERS:
+            if is_kind(path):
+                return reader(path, key or None, options, progress)
+        raise UserError(f"{path} is no data source: {suggest_source(path)}")
     except PermissionError as error:
         raise UserError(f"{error.filename or path} cannot be read ({error_reason(error)})") from error
-
-
-def load_path(path: Path, key: str | None, options: DataOptions, progress: Progress) -> Dataset:
-    """The collection in a file or a folder."""
-    is_folder = path.is_dir()
-    if is_folder or "ubyte" in path.name or path.suffix == ".idx":
-        idx_folder = path if is_folder else path.parent
-        train, test = find_idx(idx_folder, "train"), find_idx(idx_folder, "test")
-        idx = train if is_folder else path
-        if test is not None and options.split == "test" and (is_folder or path == train):
-            return note_unused_holdout(from_idx(test, options.range), options)
-        if idx is not None and test is not None and idx == train:
-            return note_unused_holdout(from_idx(idx, options.range), options)
-        if idx is not None:
-            return split_dataset(from_idx(idx, options.range), options)
-    if path.suffix == ".npz":
-        if has_test_split(path, key):
-            return note_unused_holdout(from_npz(path, options, key), options)
-        return split_dataset(from_npz(path, replace(options, split="train"), key), options)
-    if path.suffix == ".npy":
-        return split_dataset(from_npy(path, options), options)
-    if holds_images(path):
-        return from_folder(path, options, progress)
-    raise UserError(f"{path} is no data source: {suggest_source(path)}")
-
-
-def suggest_source(path: Path) -> str:
-    """What to give in place of a file that cannot be read."""
-    if path.suffix.lower() in ARCHIVES:
-        return "unpack it first, and give the folder, or make a zip of it"
-    if TABLE_PATTERN.fullmatch(path.name) and any(
-        is_image(File((p.name,), p)) for p in path.parent.iterdir() if p.is_file()
-    ):
-        return f"it lies beside images, whose labels it may hold: give the folder, {path.parent}"
-    if path.suffix.lower() in (".json", ".jsonl"):
-        return f"if it holds labels of images, give the folder that has both, as {path.parent}"
-    if path.suffix.lower() in TABLES:
-        return table_hint(path)
-    return "give a folder or a zip of images, an image, a .npy, .npz or IDX file, or a name"
 
 
 def convert_images(dataset: Dataset, options: DataOptions) -> Dataset:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from .dataset import CHANNELS, Dataset
-from .labels import parse_labels
+from .labels import add_labels, validate_labels
 from .options import DataOptions
 from .quantization import (
     AUTO,
@@ -88,8 +88,26 @@ def build_dataset(
         array, extra_notes = map_to_bytes(array, axis, bounds, name) if bounds else to_bytes(array, name)
         notes += extra_notes
         tensor = torch.from_numpy(to_nchw(array, axis, reuse_memory))
-    numbers, names, extra_notes = parse_labels(labels, len(tensor), classes, name)
-    return Dataset(x=tensor, labels=numbers, classes=names, name=name, notes=(*notes, *extra_notes), range=bounds)
+    return add_labels(Dataset(x=tensor, name=name, notes=notes, range=bounds), labels, classes)
+
+
+def validate_dataset(dataset: Dataset) -> Dataset:
+    """A dataset that somebody made: UserError for fields that do not fit; labels without classes get their numbers."""
+    x, name = dataset.x, dataset.name
+    how = "give ganvas.from_array(x, labels), which takes arrays of any kind"
+    if not isinstance(x, Tensor):
+        raise UserError(f"a collection's x is a tensor, not a {type(x).__name__}: {how}")
+    shape = "x".join(map(str, x.shape))
+    if not (x.dtype == torch.float32 and x.ndim == 2) and not (
+        x.dtype == torch.uint8 and x.ndim == 4 and x.shape[1] in CHANNELS
+    ):
+        raise UserError(
+            "a collection's x has uint8 images n x c x h x w (c is 1, 3 or 4) or float32 vectors n x d, not "
+            f"{shape} of {str(x.dtype).removeprefix('torch.')}: {how}"
+        )
+    if 0 in x.shape:
+        raise UserError(f"{name} is empty: its shape is {shape}")
+    return validate_labels(dataset)
 
 
 def check_array(array: np.ndarray, name: str) -> None:

@@ -111,43 +111,6 @@ class Dataset:
         return replace(self, x=self.x[keep], labels=labels[keep], classes=tuple(names))
 
 
-def validate_dataset(dataset: Dataset) -> Dataset:
-    """A collection that somebody made: UserError for fields that do not fit; labels without classes get their numbers.
-
-    It is checked where it is used, since what Ganvas makes of it fits.
-    """
-    x, name = dataset.x, dataset.name
-    how = "give ganvas.from_array(x, labels), which takes arrays of any kind"
-    if not isinstance(x, Tensor):
-        raise UserError(f"a collection's x is a tensor, not a {type(x).__name__}: {how}")
-    shape = "x".join(map(str, x.shape))
-    if not (x.dtype == torch.float32 and x.ndim == 2) and not (
-        x.dtype == torch.uint8 and x.ndim == 4 and x.shape[1] in CHANNELS
-    ):
-        raise UserError(
-            "a collection's x has uint8 images n x c x h x w (c is 1, 3 or 4) or float32 vectors n x d, not "
-            f"{shape} of {str(x.dtype).removeprefix('torch.')}: {how}"
-        )
-    if 0 in x.shape:
-        raise UserError(f"{name} is empty: its shape is {shape}")
-    if dataset.labels is None:
-        return dataset
-    return validate_labels(dataset, dataset.labels)
-
-
-def validate_labels(dataset: Dataset, labels: Tensor) -> Dataset:
-    """The collection, with names of its classes; UserError unless each example has a label that is a class's number."""
-    n, name, classes = len(dataset.x), dataset.name, dataset.classes
-    if not isinstance(labels, Tensor) or labels.is_floating_point() or labels.shape != (n,):
-        what = f"{tuple(labels.shape)} of {labels.dtype}" if isinstance(labels, Tensor) else type(labels).__name__
-        raise UserError(f"{name} has {n} examples, but its labels are {what}: give a tensor with an integer for each")
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or (classes and high >= len(classes)):
-        bound = f"0 to {len(classes) - 1}" if classes else "0 or more"
-        raise UserError(f"{name} has labels from {low} to {high}: they must be {bound}")
-    return replace(dataset, labels=labels.long(), classes=tuple(classes) or tuple(map(str, range(high + 1))))
-
-
 def chunks(x: Tensor) -> tuple[Tensor, ...]:
     """The examples in parts of about `CHUNK` numbers."""
     parts: tuple[Tensor, ...] = x.split(max(1, NUMBERS_PER_CHUNK // max(1, x[:1].numel())))

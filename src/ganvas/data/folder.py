@@ -14,7 +14,6 @@ from .images import (
     DecodedImage,
     ImageBuffer,
     Page,
-    Progress,
     decoder_notes,
     lift_pixel_limit,
     list_pages,
@@ -24,16 +23,16 @@ from .images import (
 from .label_tables import attach_labels
 from .layout import Layout, dataset_name, find_layout, find_test_sibling, folder_labels
 from .listing import IMAGE_SUFFIXES, ZIP, File, Listing, list_files, pluralize
-from .options import DataOptions
+from .options import DataOptions, Progress
 from .quantization import AUTO, Bounds, ValueStats, auto_bounds, mapping_note, rounding_note, unmapped_note
 
 
-def from_folder(folder: Path, options: DataOptions, progress: Progress = lambda done, total: None) -> Dataset:
-    """The images below `folder` of a split, in the order of their paths; see `layout` for what is which.
+def load_folder(folder: Path, key: str | None, options: DataOptions, progress: Progress) -> Dataset:
+    """The images of a split below a folder or in a zip, in the order of their paths; `layout` finds the split.
 
-    They get the channels that most of them have, or those that the view asks for; alpha that hides nothing counts as
-    none.  A file that cannot be read is skipped, and a note counts and names it.  Raises UserError for a
-    folder without images, and MixedSizes for images of different sizes unless the view asks for one.
+    They get the channels that most of them have, or those that the options name; alpha that hides nothing counts as
+    none.  A file that cannot be read is skipped, and a note counts and names it.  Raises UserError for a folder without
+    images, and MixedSizesError for images of different sizes unless the options name one.
     """
     listing, part = find_split(folder, options)
     part, table, names = attach_labels(listing, part)

@@ -4,7 +4,6 @@ Doubles fall on the same side, and neither the order of examples nor more of the
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from hashlib import blake2b
 
 import numpy as np
@@ -21,10 +20,10 @@ DEFAULT_SHARE, MIN_EXAMPLES = 0.1, 100
 def split_indices(
     n: int, digests: Callable[[], Sequence[bytes | None]], options: DataOptions, name: str
 ) -> tuple[list[int], list[str]]:
-    """Indices of those of n examples that are in the view's split, and notes.
+    """Indices of those of n examples that are in the split that the options name, and notes.
 
-    `digests` are the BLAKE2b hashes of their contents; an example without one is a training example.  Raises NoSplit
-    where the test part is asked for and there is none, UserError where no training examples are left.
+    `digests` returns the BLAKE2b hashes of their contents; an example without one is a training example.  Raises
+    MissingSplitError where the test split is asked for and is empty, UserError where no training examples are left.
     """
     requested_share = None if options.holdout in (None, "auto") else float(options.holdout or 0)
     share = requested_share if requested_share is not None else DEFAULT_SHARE if n >= MIN_EXAMPLES else 0.0
@@ -55,23 +54,26 @@ def is_test_example(digest: bytes, share: float) -> bool:
     return int.from_bytes(digest[:8], "big") < share * 2**64
 
 
-def split_dataset(dataset: Dataset, options: DataOptions, *, reuse_memory: bool = True) -> Dataset:
-    """The examples of a collection that are in the view's split; one that is `owned`, by nobody else, is used up."""
+def split_dataset(
+    dataset: Dataset, options: DataOptions, *, has_test_split: bool = False, reuse_memory: bool = True
+) -> Dataset:
+    """The examples of the split that the options name, with notes.
+
+    Nothing is held out of a source that has a test split of its own.  `reuse_memory` writes the examples over the
+    dataset, which nobody else may hold then.
+    """
+    if has_test_split:
+        if not options.holdout or options.holdout == "auto":
+            return dataset
+        return dataset.with_notes(
+            [f"{dataset.name} has a test part of its own: --holdout {options.holdout:g} is not used"]
+        )
 
     def digests() -> list[bytes]:
         rows = np.ascontiguousarray(dataset.x.cpu().numpy())
         return [blake2b(row.tobytes(), digest_size=8).digest() for row in rows]
 
     indices, notes = split_indices(len(dataset), digests, options, dataset.name)
-    result = dataset
     if len(indices) < len(dataset):
-        result = dataset.select_in_place(indices) if reuse_memory else dataset.select(torch.tensor(indices))
-    return replace(result, notes=(*result.notes, *notes))
-
-
-def note_unused_holdout(dataset: Dataset, options: DataOptions) -> Dataset:
-    """A collection of a source that has a test part of its own: nothing is held out, even if that is asked for."""
-    if not options.holdout or options.holdout == "auto":
-        return dataset
-    note = f"{dataset.name} has a test part of its own: --holdout {options.holdout:g} is not used"
-    return replace(dataset, notes=(*dataset.notes, note))
+        dataset = dataset.select_in_place(indices) if reuse_memory else dataset.select(torch.tensor(indices))
+    return dataset.with_notes(notes)

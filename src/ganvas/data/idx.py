@@ -1,4 +1,4 @@
-"""Arrays from IDX files, as those of MNIST."""
+"""IDX files, e.g. those of MNIST."""
 
 import gzip
 import re
@@ -13,9 +13,10 @@ import numpy as np
 from ..errors import UserError
 from .arrays import build_dataset
 from .dataset import Dataset
+from .holdout import split_dataset
 from .layout import dataset_name
 from .memory import check_memory
-from .options import MissingSplitError
+from .options import DataOptions, Progress
 
 MAX_DEFLATE_RATIO = 1100
 """times that a compressed file may be as long as it is: deflate reaches 1,032"""
@@ -30,12 +31,31 @@ class Readable(Protocol):
         """At most so many bytes, none at the end."""
 
 
+def is_idx(path: Path) -> bool:
+    """Whether a path is an IDX file, or a folder with one in it."""
+    if path.is_dir():
+        return find_idx(path, "train") is not None or find_idx(path, "test") is not None
+    return "ubyte" in path.name or path.suffix == ".idx"
+
+
+def load_idx(path: Path, key: str | None, options: DataOptions, progress: Progress) -> Dataset:
+    """A split of the IDX files in a folder; or a file, with the test file beside it as its test split."""
+    is_folder = path.is_dir()
+    folder = path if is_folder else path.parent
+    train, test = find_idx(folder, "train"), find_idx(folder, "test")
+    has_test_split = test is not None and (is_folder or path == train)
+    file = test if has_test_split and options.split == "test" else train if is_folder else path
+    if file is None:
+        raise UserError(f"{path} has a test part only: ask for split=test, or give the file with the images")
+    return split_dataset(from_idx(file, options.range), options, has_test_split=has_test_split)
+
+
 def from_idx(path: Path, range: str | None = None) -> Dataset:
     """An IDX file of images, plain or gzipped, with the labels in the file beside it when that is there."""
     images = read_idx(path)
-    labels = next(
-        (p for p in (path.with_name(n) for n in label_file_names(path.name)) if p.is_file() and p != path), None
-    )
+    plain = path.name.replace("images", "labels").replace("idx3", "idx1").removesuffix(".gz")
+    candidates = (path.with_name(plain), path.with_name(f"{plain}.gz"))
+    labels = next((p for p in candidates if p.is_file() and p != path), None)
     name = path.resolve().parent.name if IDX_PATTERN.search(path.name) else dataset_name(path)
     return build_dataset(images, read_idx(labels) if labels else None, name=name, range=range, reuse_memory=True)
 
@@ -50,12 +70,6 @@ def find_idx(folder: Path, split: str) -> Path | None:
     return None
 
 
-def label_file_names(name: str) -> list[str]:
-    """What the file with the labels of these images may be called."""
-    plain = name.replace("images", "labels").replace("idx3", "idx1").removesuffix(".gz")
-    return [plain, f"{plain}.gz"]
-
-
 def read_idx(path: Path) -> np.ndarray:
     """An IDX file: two zero bytes, a type (8: unsigned bytes), the number of axes, their sizes, the values."""
     is_gzip = path.suffix == ".gz"
@@ -67,20 +81,18 @@ def read_idx(path: Path) -> np.ndarray:
             if not 0 < axes <= 4 or len(sizes) < 4 * axes:
                 raise UserError(f"{path} is no IDX file of unsigned bytes")
             shape = struct.unpack(f">{axes}I", sizes)
-            expected_size, max_size = prod(shape), path.stat().st_size * (MAX_DEFLATE_RATIO if is_gzip else 1)
-            if expected_size > max_size:
-                raise UserError(f"{path} is damaged: it says {shape}, but holds {max_size} bytes{' at most' * is_gzip}")
-            check_memory(expected_size, str(path), "give fewer examples")
-            values = np.empty(expected_size, np.uint8)
+            size, max_size = prod(shape), path.stat().st_size * (MAX_DEFLATE_RATIO if is_gzip else 1)
+            damage = f"{path} is damaged: it says {shape}, but holds"
+            if size > max_size:
+                raise UserError(f"{damage} {max_size} bytes{' at most' * is_gzip}")
+            check_memory(size, str(path), "give fewer examples")
+            values = np.empty(size, np.uint8)
             n_read = read_into(file, values)
-            if n_read < expected_size or file.read(1):
-                raise UserError(
-                    f"{path} is damaged: it says {shape}, but holds "
-                    f"{'more' if n_read == expected_size else n_read} bytes"
-                )
+            if n_read < size or file.read(1):
+                raise UserError(f"{damage} {'more' if n_read == size else n_read} bytes")
+    except (FileNotFoundError, PermissionError):
+        raise
     except (OSError, EOFError, zlib.error, struct.error) as error:
-        if isinstance(error, FileNotFoundError | PermissionError):
-            raise
         raise UserError(f"{path} is damaged: {error}") from error
     return values.reshape(shape)
 
@@ -92,9 +104,3 @@ def read_into(file: Readable, values: np.ndarray) -> int:
         buffer[done : done + len(part)] = part
         done += len(part)
     return done
-
-
-def require_train_split(path: Path, split: str) -> None:
-    """UserError for any split but train of a source that has no others."""
-    if split != "train":
-        raise MissingSplitError(f'{path} has no split "{split}": leave out split={split}')

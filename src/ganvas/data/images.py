@@ -4,7 +4,7 @@ import os
 import threading
 import warnings
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -21,10 +21,10 @@ from .dataset import CHANNELS, convert_channels, resize_and_crop
 from .idx import MAX_DEFLATE_RATIO
 from .listing import File, error_reason
 from .memory import MAX_MEMORY_SHARE, available_memory, check_memory, format_bytes
+from .options import Progress
 from .pixels import Pixels, read_pixels
 from .quantization import Bounds, ValueStats, no_range_reason, quantize_pixels, range_applies, value_stats
 
-Progress = Callable[[int, int], None]
 LARGE_IMAGE = 2**25
 """numbers of an image from which on one is decoded after the other"""
 DECODE_BYTES = 6

@@ -1,6 +1,7 @@
 """Labels of any kind as integers that index the names of classes."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,8 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
+from .dataset import Dataset
+from .listing import join_names
 
 MAX_LABEL = 100_000
 """the largest label that is no name"""
@@ -15,18 +18,16 @@ MAX_NAMES = 10
 """classes without examples that a note names"""
 
 
-def parse_labels(
-    labels: Any, n: int, classes: Sequence[str], name: str
-) -> tuple[Tensor | None, tuple[str, ...], tuple[str, ...]]:
-    """Labels as n integers, the classes' names, and notes.
+def add_labels(dataset: Dataset, labels: Any, classes: Sequence[str] = ()) -> Dataset:
+    """The dataset with labels and the names of their classes.
 
-    They are integers from 0, whole floating-point numbers, truths, names (text or bytes), or rows of which one number
-    is 1 and the others 0.  Raises UserError for any other.
+    Labels are integers from 0, whole floating-point numbers, booleans, names (text or bytes), or rows of which one
+    number is 1 and the others 0.  Raises UserError for any other.
     """
     if labels is None:
-        return None, (), ()
-    array = to_array(labels)
-    array = flatten_labels(array, n, name)
+        return dataset
+    n, name = len(dataset), dataset.name
+    array = flatten_labels(to_array(labels), n, name)
     if array.shape != (n,):
         raise UserError(f"{name} has {n} examples, but labels of shape {array.shape}: give one label an example")
     if array.dtype.kind == "U":
@@ -38,29 +39,49 @@ def parse_labels(
         array = array.clip(-1, 2.0**62).astype(np.int64)
     elif array.dtype.kind not in "iu":
         raise UserError(f"{name} has labels of type {array.dtype}: give integers from 0, or names")
-    if array.min() < 0 or (classes and array.max() >= len(classes)):
-        bound = f"0 to {len(classes) - 1}" if classes else "0 or more"
-        raise UserError(f"{name} has labels from {array.min()} to {array.max()}: they must be {bound}")
-    if not classes:
-        if array.max() > MAX_LABEL:
-            raise UserError(f"{name} has a label {array.max()}: number the classes from 0")
-        classes = [str(i) for i in range(int(array.max()) + 1)]
+    classes = class_names(int(array.min()), int(array.max()), classes, name)
     numbers = torch.from_numpy(array.astype(np.int64))
-    return numbers, tuple(classes), empty_class_notes(numbers, classes)
+    dataset, present = replace(dataset, labels=numbers, classes=tuple(classes)), set(numbers.unique().tolist())
+    if not (absent := [class_name for i, class_name in enumerate(classes) if i not in present]):
+        return dataset
+    what = "class" if len(absent) == 1 else "the classes"
+    return dataset.with_notes([f"no example is of {what} {join_names(absent, MAX_NAMES)}"])
+
+
+def validate_labels(dataset: Dataset) -> Dataset:
+    """A dataset that somebody made, with names of its classes; UserError unless each example has a class's number."""
+    n, name, labels = len(dataset.x), dataset.name, dataset.labels
+    if labels is None:
+        return dataset
+    if not isinstance(labels, Tensor) or labels.is_floating_point() or labels.shape != (n,):
+        what = f"{tuple(labels.shape)} of {labels.dtype}" if isinstance(labels, Tensor) else type(labels).__name__
+        raise UserError(f"{name} has {n} examples, but its labels are {what}: give a tensor with an integer for each")
+    classes = class_names(int(labels.min()), int(labels.max()), dataset.classes, name)
+    return replace(dataset, labels=labels.long(), classes=tuple(classes))
+
+
+def class_names(low: int, high: int, classes: Sequence[str], name: str) -> Sequence[str]:
+    """The names of classes, or else their numbers; UserError where labels from `low` to `high` do not index them."""
+    if low < 0 or (classes and high >= len(classes)):
+        bound = f"0 to {len(classes) - 1}" if classes else "0 or more"
+        raise UserError(f"{name} has labels from {low} to {high}: they must be {bound}")
+    if not classes and high > MAX_LABEL:
+        raise UserError(f"{name} has a label {high}: number the classes from 0")
+    return classes or [str(i) for i in range(high + 1)]
 
 
 def to_array(labels: Any) -> np.ndarray:
     """Labels as an array of numbers or of text."""
     array = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
-    if array.dtype.kind == "O" and all(isinstance(label, str | bytes) for label in array.flat):
-        array = np.array([decode_name(label) for label in array.flat]).reshape(array.shape)
-    if array.dtype.kind == "S":
-        array = np.array([decode_name(label) for label in array.flat]).reshape(array.shape)
+    is_text = array.dtype.kind == "O" and all(isinstance(label, str | bytes) for label in array.flat)
+    if array.dtype.kind == "S" or is_text:
+        return np.array([decode_name(label) for label in array.flat]).reshape(array.shape)
     return array
 
 
-def decode_name(label: str | bytes) -> str:
-    return label if isinstance(label, str) else label.decode("utf-8", "replace")
+def decode_name(name: object) -> str:
+    """The name of a class."""
+    return name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
 
 
 def flatten_labels(array: np.ndarray, n: int, name: str) -> np.ndarray:
@@ -75,17 +96,3 @@ def flatten_labels(array: np.ndarray, n: int, name: str) -> np.ndarray:
             )
         return np.asarray(array.argmax(1))
     return array
-
-
-def empty_class_notes(labels: Tensor, classes: Sequence[str]) -> tuple[str, ...]:
-    """The note on classes that no example has."""
-    present = set(labels.unique().tolist())
-    absent = [name for i, name in enumerate(classes) if i not in present]
-    if not absent:
-        return ()
-    names_text = ", ".join(absent[:MAX_NAMES]) + (
-        f" and {len(absent) - MAX_NAMES} more" if len(absent) > MAX_NAMES else ""
-    )
-    return (
-        f"no example is of class {names_text}" if len(absent) == 1 else f"no example is of the classes {names_text}",
-    )

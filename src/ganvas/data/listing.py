@@ -329,11 +329,11 @@ def error_reason(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
-def join_names(names: Iterable[str]) -> str:
+def join_names(names: Iterable[str], most: int = MAX_NAMES) -> str:
     """The first of the names, and how many more there are."""
     all_names = list(names)
-    more = f" and {len(all_names) - MAX_NAMES} more" if len(all_names) > MAX_NAMES else ""
-    return ", ".join(all_names[:MAX_NAMES]) + more
+    more = f" and {len(all_names) - most} more" if len(all_names) > most else ""
+    return ", ".join(all_names[:most]) + more
 
 
 def pluralize(n: int, what: str) -> str:

@@ -6,6 +6,7 @@ import struct
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -15,10 +16,12 @@ import numpy as np
 from ..errors import UserError
 from .arrays import build_dataset
 from .dataset import Dataset
-from .idx import MAX_DEFLATE_RATIO, Readable, read_into, require_train_split
+from .holdout import split_dataset
+from .idx import MAX_DEFLATE_RATIO, Readable, read_into
+from .labels import add_labels, decode_name
 from .layout import dataset_name
 from .memory import check_memory
-from .options import DataOptions
+from .options import DataOptions, MissingSplitError, Progress
 
 EXAMPLE_KEYS = ("x", "images", "image", "imgs", "img", "data", "arr0", "features", "inputs", "samples")
 LABEL_KEYS = ("y", "labels", "label", "targets", "target", "class", "classid")
@@ -42,43 +45,48 @@ class ArrayName(NamedTuple):
     """the split that it names, if any"""
 
 
-def from_npy(path: Path, options: DataOptions) -> Dataset:
-    """One array, without labels."""
+def is_npy(path: Path) -> bool:
+    return path.suffix == ".npy"
+
+
+def is_npz(path: Path) -> bool:
+    return path.suffix == ".npz"
+
+
+def load_npy(path: Path, key: str | None, options: DataOptions, progress: Progress) -> Dataset:
+    """A split of one array, without labels."""
     with wrap_read_errors(path), path.open("rb") as file:
         array = read_npy(file, path.stat().st_size, str(path))
-    return build_dataset(array, name=dataset_name(path), range=options.range, reuse_memory=True)
+    dataset = build_dataset(array, name=dataset_name(path), range=options.range, reuse_memory=True)
+    return split_dataset(dataset, options)
+
+
+def load_npz(path: Path, key: str | None, options: DataOptions, progress: Progress) -> Dataset:
+    """A split of an archive, which is held out where the archive has no test arrays."""
+    has_test_split = "test" in available_splits(path, key)
+    split_options = options if has_test_split else replace(options, split="train")
+    return split_dataset(from_npz(path, split_options, key), options, has_test_split=has_test_split)
 
 
 def from_npz(path: Path, options: DataOptions, key: str | None = None) -> Dataset:
     """The examples of a split in an archive, with their labels: by their names, or by `key`, IMAGES or IMAGES,LABELS.
 
-    Known names are those of `EXAMPLES` and `LABELS`, in small letters or capitals, before or after a split's: x_train,
+    Known names are `EXAMPLE_KEYS` and `LABEL_KEYS`, in small letters or capitals, before or after a split's: x_train,
     train_images, X, data.  An archive of one array needs none.
     """
-    with wrap_read_errors(path), zipfile.ZipFile(path) as archive:
-        names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+    with open_archive(path) as (archive, names):
         images, labels, notes = choose_arrays(names, options.split, key, path)
         x = read_member(archive, images, path)
         y = None if labels is None else read_member(archive, labels, path)
-        class_arrays = [name for name in names if parse_array_name(name).stem in CLASS_KEYS]
-        classes = (
-            [decode_name(c) for c in read_member(archive, class_arrays[0], path).ravel()]
-            if class_arrays and labels
-            else []
-        )
-    has_label_key = key is not None and "," in key
+        class_arrays = [name for name in names if parse_array_name(name).stem in CLASS_KEYS and labels]
+        classes = [decode_name(c) for name in class_arrays[:1] for c in read_member(archive, name, path).ravel()]
+    dataset = build_dataset(x, name=dataset_name(path), range=options.range, reuse_memory=True)
     try:
-        dataset = build_dataset(x, y, classes, dataset_name(path), range=options.range, reuse_memory=True)
+        return add_labels(dataset, y, classes).with_notes(notes)
     except UserError as error:
-        if labels is None or has_label_key or "label" not in str(error):
+        if key is not None and "," in key:
             raise
         raise UserError(f"{error}; or leave out {labels}: {path.name}:{images},") from error
-    return dataset.with_notes(notes)
-
-
-def decode_name(name: object) -> str:
-    """The name of a class."""
-    return name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
 
 
 def parse_array_name(name: str) -> ArrayName:
@@ -105,35 +113,41 @@ def choose_arrays(names: list[str], split: str, key: str | None, path: Path) -> 
         images, notes = find_examples(names, split, path)
     images_name = parse_array_name(images)
     if not comma and images_name.stem in EXAMPLE_KEYS:
-        labels = require_single([name for name in names if parse_array_name(name).stem in LABEL_KEYS and
-        parse_array_name(name).split == images_name.split],
-                        "the labels", f"{path.name}:{images},LABELS", path)  # fmt: skip
+        matches = find_arrays(names, LABEL_KEYS, images_name.split)
+        labels = require_single(matches, "the labels", f"{path.name}:{images},LABELS", path)
     unused = [name for name in names if name not in (images, labels) and is_excluded(name, images_name.split)]
     if unused:
         notes.append(f"arrays left out: {', '.join(unused)}; choose others as {path.name}:IMAGES,LABELS")
     return images, labels or None, notes
 
 
-def has_test_split(path: Path, key: str | None) -> bool:
-    """Whether an archive has a test part, or one for the arrays of `key`, by the names of its arrays."""
-    with wrap_read_errors(path), zipfile.ZipFile(path) as archive:
-        names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+def find_arrays(names: Sequence[str], stems: Sequence[str], split: str | None) -> list[str]:
+    """The arrays of a split that are called by one of these stems."""
+    return [name for name in names if (array := parse_array_name(name)).stem in stems and array.split == split]
+
+
+def available_splits(path: Path, key: str | None) -> tuple[str, ...]:
+    """The splits that an archive has, or that it has for the arrays of `key`, by the names of its arrays."""
+    with open_archive(path) as (_, names):
+        stem, split = parse_array_name((key if key in names else key.partition(",")[0]) if key else "")
     if key is None:
-        return any(
-            parse_array_name(name).stem in EXAMPLE_KEYS and parse_array_name(name).split in ("test", "val")
-            for name in names
-        )
-    stem, split = parse_array_name(key if key in names else key.partition(",")[0])
-    return split == "train" and any(parse_array_name(name) == (stem, "test") for name in names)
+        has_test_split = any(find_arrays(names, EXAMPLE_KEYS, test) for test in ("test", "val"))
+    else:
+        has_test_split = split == "train" and bool(find_arrays(names, [stem], "test"))
+    return ("train", "test") if has_test_split else ("train",)
 
 
 def test_array(key: str, names: list[str], path: Path) -> str:
-    """The array of the test split that goes with one that was named; NoSplit where there is none."""
+    """The array of the test split that goes with one of the training split; MissingSplitError where there is none."""
     stem, split = parse_array_name(key)
-    matches = [name for name in names if split and parse_array_name(name) == (stem, "test")]
-    if not matches:
-        require_train_split(Path(f"{path}:{key}"), "test")
+    matches = find_arrays(names, [stem], "test")
+    if not split or not matches:
+        raise missing_split(f"{path}:{key}", "test")
     return matches[0]
+
+
+def missing_split(name: object, split: str) -> MissingSplitError:
+    return MissingSplitError(f'{name} has no split "{split}": leave out split={split}')
 
 
 def is_excluded(name: str, split: str | None) -> bool:
@@ -144,24 +158,17 @@ def is_excluded(name: str, split: str | None) -> bool:
 
 def find_examples(names: list[str], split: str, path: Path) -> tuple[str, list[str]]:
     """The array that holds the examples of a split, by its name, and notes."""
-    for wanted_split in (split, "val") if split == "test" else (split, None):
-        matches = [
-            name
-            for name in names
-            if parse_array_name(name).stem in EXAMPLE_KEYS and parse_array_name(name).split == wanted_split
-        ]
-        if matches:
-            array_name = require_single(matches, "the examples", f"{path.name}:IMAGES,LABELS", path)
-            return array_name, [
-                f"no test split, so the validation split was read: {array_name}"
-            ] if wanted_split == "val" else []
+    for candidate_split in (split, "val") if split == "test" else (split, None):
+        if matches := find_arrays(names, EXAMPLE_KEYS, candidate_split):
+            name = require_single(matches, "the examples", f"{path.name}:IMAGES,LABELS", path)
+            note = f"no test split, so the validation split was read: {name}"
+            return name, [note] if candidate_split == "val" else []
     if len(names) == 1 and split == "train":
         return names[0], []
-    if names:
-        require_train_split(path, split)
-    raise UserError(
-        f"{path} has no array named x_train or train_images or x or images or data, {available_arrays(names, path)}"
-    )
+    if names and split != "train":
+        raise missing_split(path, split)
+    known = "x_train or train_images or x or images or data"
+    raise UserError(f"{path} has no array named {known}, {available_arrays(names, path)}")
 
 
 def require_single(matches: list[str], what: str, how: str, path: Path) -> str:
@@ -178,6 +185,13 @@ def available_arrays(names: Sequence[str], path: Path) -> str:
 
 
 @contextmanager
+def open_archive(path: Path) -> Iterator[tuple[zipfile.ZipFile, list[str]]]:
+    """An archive, and the names of its arrays."""
+    with wrap_read_errors(path), zipfile.ZipFile(path) as archive:
+        yield archive, [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+
+
+@contextmanager
 def wrap_read_errors(path: Path) -> Iterator[None]:
     """UserError for whatever reading a damaged file raises."""
     try:
@@ -190,7 +204,7 @@ def wrap_read_errors(path: Path) -> Iterator[None]:
 
 
 def read_member(archive: zipfile.ZipFile, name: str, path: Path) -> np.ndarray:
-    """An array of an archive."""
+    """An array of an archive; ValueError where it is longer than its compressed bytes can be."""
     info = archive.getinfo(f"{name}.npy")
     if info.file_size > MAX_DEFLATE_RATIO * (info.compress_size + 1):
         raise ValueError(f"{name} claims {info.file_size} bytes of {info.compress_size}")
@@ -206,22 +220,20 @@ def read_npy(file: Readable, size: int, name: str) -> np.ndarray:
     magic = file.read(8)
     if magic[:6] != NPY_MAGIC or len(magic) < 8:
         raise ValueError("it does not begin as one")
-    has_long_header = magic[6] > 1
-    (length,) = struct.unpack("<I" if has_long_header else "<H", file.read(4 if has_long_header else 2))
+    long = magic[6] > 1
+    (length,) = struct.unpack("<I" if long else "<H", file.read(4 if long else 2))
     if length > MAX_HEADER_BYTES:
         raise ValueError(f"its header claims {length} bytes")
     dtype, order, shape = parse_header(file.read(length).decode("utf-8" if magic[6] > 2 else "latin1"))
     if dtype.hasobject:
         raise UserError(f"{name} holds Python objects, which Ganvas never unpickles: save plain number arrays")
-    expected_size, available_size = prod(shape) * dtype.itemsize, size - 8 - (4 if has_long_header else 2) - length
-    if expected_size > available_size:
-        raise ValueError(
-            f"it says {'x'.join(map(str, shape))} of {dtype}, {expected_size} bytes, but holds {available_size}"
-        )
-    check_memory(expected_size, name, "give fewer examples, or smaller ones")
+    n_bytes, available = prod(shape) * dtype.itemsize, size - 8 - (4 if long else 2) - length
+    if n_bytes > available:
+        raise ValueError(f"it says {'x'.join(map(str, shape))} of {dtype}, {n_bytes} bytes, but holds {available}")
+    check_memory(n_bytes, name, "give fewer examples, or smaller ones")
     array = np.empty(prod(shape), dtype)
-    if expected_size and (n_read := read_into(file, array.view(np.uint8))) < expected_size:
-        raise ValueError(f"it ends after {n_read} of {expected_size} bytes")
+    if n_bytes and (n_read := read_into(file, array.view(np.uint8))) < n_bytes:
+        raise ValueError(f"it ends after {n_read} of {n_bytes} bytes")
     return array.reshape(shape, order=order)
 
 

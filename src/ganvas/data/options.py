@@ -1,6 +1,6 @@
 """What of a source is meant, and how it is prepared: the options of data."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
@@ -11,6 +11,9 @@ from ..errors import UserError
 from ..fields import ValidatedMeta
 from ..model import STRICT, Shape
 from .quantization import Bounds, normalize_range, parse_bounds
+
+Progress = Callable[[int, int], None]
+"""called with the numbers of examples read, and of all, while they are read"""
 
 
 class MissingSplitError(UserError):

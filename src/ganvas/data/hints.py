@@ -1,10 +1,12 @@
-"""Tables as text, which are not read: what they hold, and how their numbers become an array."""
+"""What to give in place of a path that is no data source."""
 
 import csv
 from itertools import islice
 from pathlib import Path
 
 from ..io.text import is_number
+from .label_tables import TABLE_PATTERN
+from .listing import ARCHIVES, File, is_image, join_names
 
 TABLE_SEPARATORS = {".csv": ",", ".tsv": "\t"}
 """of tables, with what stands between their fields"""
@@ -12,6 +14,21 @@ MAX_ROWS = 1000
 """rows that are looked at"""
 MAX_NAMES = 8
 """columns that are named"""
+
+
+def suggest_source(path: Path) -> str:
+    """What to give in place of a file that cannot be read."""
+    suffix = path.suffix.lower()
+    if suffix in ARCHIVES:
+        return "unpack it first, and give the folder, or make a zip of it"
+    siblings = path.parent.iterdir() if TABLE_PATTERN.fullmatch(path.name) else ()
+    if any(is_image(File((p.name,), p)) for p in siblings if p.is_file()):
+        return f"it lies beside images, whose labels it may hold: give the folder, {path.parent}"
+    if suffix in (".json", ".jsonl"):
+        return f"if it holds labels of images, give the folder that has both, e.g. {path.parent}"
+    if suffix in TABLE_SEPARATORS:
+        return table_hint(path)
+    return "give a folder or a zip of images, an image, a .npy, .npz or IDX file, or a name"
 
 
 def table_hint(path: Path) -> str:
@@ -30,11 +47,10 @@ def table_hint(path: Path) -> str:
     command = conversion_command(path, separator, head, names, text)
     message = f'it is a table, and Ganvas reads arrays: save its numbers, python -c "{command}"'
     if text:
-        message += f"; {join_names([names[i] for i in text])} {'holds' if len(text) == 1 else 'hold'} text"
+        message += f"; {join_names((names[i] for i in text), MAX_NAMES)} {'holds' if len(text) == 1 else 'hold'} text"
     if gaps:
-        message += (
-            f"; {join_names(gaps)} {'has' if len(gaps) == 1 else 'have'} empty fields, which become NaN: fill them"
-        )
+        have = "has" if len(gaps) == 1 else "have"
+        message += f"; {join_names(gaps, MAX_NAMES)} {have} empty fields, which become NaN: fill them"
     return message
 
 
@@ -44,8 +60,3 @@ def conversion_command(path: Path, separator: str, head: bool, names: list[str],
     if text:
         options.append(f"usecols={[i for i in range(len(names)) if i not in text]}")
     return f"import numpy as np; np.save('{path.stem}.npy', np.genfromtxt('{path.name}', {', '.join(options)}))"
-
-
-def join_names(names: list[str]) -> str:
-    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
-    return ", ".join(names[:MAX_NAMES]) + more
