@@ -26,21 +26,21 @@ class TrainConfig(metaclass=ValidatedMeta):
     checkpoint_every: Annotated[int, Field(gt=0)] = 500
     """steps between checkpoints and previews; the log has ten lines between them"""
     lr_milestones: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], BeforeValidator(split_commas)] = ()
-    """parts of the run, as 0.5,0.8, after which the learning rate is multiplied by drop"""
+    """shares of the run, e.g. 0.5,0.8, after which the learning rate is multiplied by lr_gamma"""
     lr_gamma: Annotated[float, Field(gt=0)] = 0.1
     """factor of the learning rate at each milestone"""
     lr_decay: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """last part of the run, as 0.5, in which the learning rate falls linearly to 0"""
+    """last share of the run, e.g. 0.5, in which the learning rate falls linearly to 0"""
     clip_grad_norm: Annotated[float, Field(gt=0)] | None = None
-    """of the gradient of each network: a longer one is made as short"""
+    """clip the gradient norm of each network to this"""
     balanced: bool = False
     """draw examples of every class equally often"""
     keep: Literal["best", "last"] = "best"
-    """weights that are kept of a GAN: those whose samples are nearest to the data, or the last"""
+    """which weights of a GAN to keep: those whose samples are nearest to the data, or the last"""
     patience: Annotated[int, Field(gt=0)] | None = None
-    """measurements of samples, one after the other, without a new lowest distance, after which the run stops"""
+    """stop after this many measurements of samples without improvement"""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """of matrix products and convolutions; losses, posteriors and weights are float32 always"""
+    """precision of matrix products and convolutions; losses, posteriors and weights are always float32"""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """where to compute; auto is CUDA, then MPS, then the CPU"""
 

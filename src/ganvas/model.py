@@ -113,7 +113,7 @@ class Model(metaclass=ValidatedMeta):
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
     """Adam's decay rates"""
     eps: Annotated[float, Field(gt=0)] = 1e-8
-    """Adam's epsilon"""
+    """epsilon of the optimizer"""
 
     @property
     def is_conditional(self) -> bool:

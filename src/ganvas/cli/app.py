@@ -59,7 +59,7 @@ for name, (function, summary) in COMMANDS.items():  # imported when used: --help
 @app.meta.default
 def launch(
     *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
-    config: Annotated[str | None, Parameter(help="YAML file with options, as `latent: 16`")] = None,
+    config: Annotated[str | None, Parameter(help="YAML file with options, e.g. `latent: 16`")] = None,
     debug: Annotated[bool, Parameter(negative=(), help="show the traceback of an error")] = False,
 ) -> Any:
     app.config = (*(() if config is None else (read_options(config),)), convert_tokens)

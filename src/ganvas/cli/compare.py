@@ -48,7 +48,7 @@ def compare(
         str, Parameter(help="what samples are compared on: " + ", ".join(("auto", *FEATURE_NAMES)))
     ] = "auto",
     allow_few: Annotated[bool, Parameter(negative=(), help="report FID even with fewer samples than features")] = False,
-    seed: Annotated[int, Parameter(help="of the samples")] = 0,
+    seed: Annotated[int, Parameter(help="seed of the samples")] = 0,
     options: Annotated[DataOptions, FLATTEN] = DEFAULT_DATA_OPTIONS,
     html: Annotated[Path | None, Parameter(help="write a page with the table and samples of each run")] = None,
     force: Force = False,

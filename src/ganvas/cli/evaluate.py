@@ -39,26 +39,26 @@ def evaluate(
     /,
     *,
     pairs: Annotated[
-        tuple[str, str] | None, Parameter(help="two sources of examples that belong together, to measure translations")
+        tuple[str, str] | None, Parameter(help="two sources, paired example by example, to measure translations")
     ] = None,
     metrics: Annotated[tuple[str, ...], Parameter(negative=(), help="only these: " + ", ".join(METRIC_NAMES))] = (),
     importance_samples: Annotated[
-        int | None, Parameter(alias="-k", help="samples an example of the importance weighted bound, 500 if not given")
+        int | None, Parameter(alias="-k", help="samples per example for the importance weighted bound; 500 by default")
     ] = None,
     n: Annotated[
-        int | None, Parameter(alias="-n", help="how many samples, and examples; 10,000 and all if not given")
+        int | None, Parameter(alias="-n", help="how many samples, and how many examples; 10,000 and all by default")
     ] = None,
     features: Annotated[
         str, Parameter(help="what samples are compared on: " + ", ".join(("auto", *FEATURE_NAMES)))
     ] = "auto",
     allow_few: Annotated[bool, Parameter(negative=(), help="report FID even with fewer samples than features")] = False,
-    fitted_prior: Annotated[str | None, Parameter(help="fitted prior that samples are drawn from, e.g. best")] = None,
-    seed: Annotated[int, Parameter(help="of the samples")] = 0,
+    fitted_prior: Annotated[str | None, Parameter(help="fitted prior to draw samples from, e.g. best")] = None,
+    seed: Annotated[int, Parameter(help="seed of the samples")] = 0,
     options: Annotated[DataOptions, FLATTEN] = DEFAULT_DATA_OPTIONS,
     quiet: Annotated[bool, Parameter(negative=(), help="show no progress")] = False,
     json: Json = False,
 ) -> None:
-    """Measure a trained model: samples, and of a VAE likelihood, use of the latent space and reconstructions."""
+    """Measure a trained model: its samples; for VAEs also likelihood, latent space and reconstructions."""
     trained, bar = load_run(run), ProgressBar(quiet)
     if data is None and options != DEFAULT_DATA_OPTIONS:
         raise UserError(f"options of data need data: ganvas evaluate {run} DATA, or none for the run's own")

@@ -23,7 +23,7 @@ from .common import (
 OptionalSource = Annotated[
     str | None, Parameter(help="where examples come from, as for train; by default what the run was trained on")
 ]
-Label = Annotated[str | None, Parameter(help="class, for a conditional model")]
+Label = Annotated[str | None, Parameter(help="class to draw, for a conditional model")]
 
 
 def interpolate(
@@ -35,9 +35,9 @@ def interpolate(
     columns: Annotated[int, Parameter(help="examples in a walk")] = 10,
     interpolation: Annotated[
         InterpolationPath | None,
-        Parameter(help="a line, or an arc; by default spherical between noise, linear between examples"),
+        Parameter(help="along a line or an arc; by default spherical between noise, linear between examples"),
     ] = None,
-    seed: Annotated[int, Parameter(help="of the ends")] = 0,
+    seed: Annotated[int, Parameter(help="seed of the ends")] = 0,
     label: Label = None,
     options: Annotated[DataOptions, FLATTEN] = DEFAULT_DATA_OPTIONS,
     output: Annotated[OutputOptions, FLATTEN] = DEFAULT_OUTPUT,
@@ -65,7 +65,7 @@ def traverse(
     *,
     rows: Annotated[int, Parameter(help="latent dimensions, at most")] = 10,
     columns: Annotated[int, Parameter(help="steps from -3 to 3")] = 11,
-    example: Annotated[int, Parameter(help="number of the example around whose code the others stay")] = 0,
+    example: Annotated[int, Parameter(help="index of the example whose code is varied")] = 0,
     options: Annotated[DataOptions, FLATTEN] = DEFAULT_DATA_OPTIONS,
     output: Annotated[OutputOptions, FLATTEN] = DEFAULT_OUTPUT,
 ) -> None:

@@ -100,7 +100,7 @@ def format_verdict(report: dict[str, Any], diagnoses: list[Diagnosis]) -> str:
 def data(
     source: SourceName,
     source_b: Annotated[
-        str | None, Parameter(help="a second one, to see whether a translator can learn from both")
+        str | None, Parameter(help="a second source, to see whether a translator can learn from both")
     ] = None,
     /,
     *,
@@ -200,8 +200,8 @@ def format_value(value: Any) -> str:
 
 def demo(
     *,
-    runs_dir: Annotated[Path, Parameter(help="where the demo's folder is made")] = Path("runs"),
-    steps_factor: Annotated[float, Parameter(help="multiplies the steps of training; 0.1 for a quick look")] = 1.0,
+    runs_dir: Annotated[Path, Parameter(help="folder for the demo's folder")] = Path("runs"),
+    steps_factor: Annotated[float, Parameter(help="factor for the training steps; 0.1 for a quick look")] = 1.0,
     quiet: bool = False,
 ) -> None:
     """Train an autoencoder, a VAE and a GAN on 147 smileys, then compare what they generate on one page."""

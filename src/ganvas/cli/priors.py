@@ -21,13 +21,13 @@ from .common import DEFAULT_DATA_OPTIONS, FLATTEN, Json, RunName, load_run
 
 def fit_prior(
     run: RunName,
-    data: Annotated[str | None, Parameter(help="whose codes; by default what the run was trained on")] = None,
+    data: Annotated[str | None, Parameter(help="examples to encode; by default what the run was trained on")] = None,
     /,
     *,
     kinds: Annotated[
-        tuple[str, ...], Parameter(negative=(), help="only these, by comma: gaussian, mixture, flow")
+        tuple[str, ...], Parameter(negative=(), help="fit only these, separated by commas: gaussian, mixture, flow")
     ] = (),
-    seed: Annotated[int, Parameter(help="of the codes, of those held out, and of the fits")] = 0,
+    seed: Annotated[int, Parameter(help="seed of the codes, of the held-out part and of the fits")] = 0,
     options: Annotated[DataOptions, FLATTEN] = DEFAULT_DATA_OPTIONS,
     quiet: Annotated[bool, Parameter(negative=(), help="show no progress")] = False,
     json: Json = False,

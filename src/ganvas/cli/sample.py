@@ -32,14 +32,14 @@ def sample(
     run: RunName,
     /,
     *,
-    n: Annotated[int | None, Parameter(alias="-n", help="how many; 64 unless given")] = None,
-    seed: Annotated[int, Parameter(help="of the noise")] = 0,
+    n: Annotated[int | None, Parameter(alias="-n", help="how many; 64 by default")] = None,
+    seed: Annotated[int, Parameter(help="seed of the noise")] = 0,
     fitted_prior: Annotated[
         str,
         Parameter(help="standard, the model's own; best, gaussian, mixture or flow: what `ganvas fit-prior` fitted"),
     ] = "standard",
-    label: Annotated[str | None, Parameter(help="class, by name or number, of a conditional model")] = None,
-    per_class: Annotated[int | None, Parameter(help="in place of n: how many of every class, a row a class")] = None,
+    label: Annotated[str | None, Parameter(help="class to draw, by name or number, for a conditional model")] = None,
+    per_class: Annotated[int | None, Parameter(help="samples of every class, one row each, in place of n")] = None,
     output: Annotated[OutputOptions, FLATTEN] = DEFAULT_OUTPUT,
 ) -> None:
     """Generate new examples with a trained model, from N(0, I) or from a fitted prior."""
@@ -80,7 +80,7 @@ def reconstruct(
     data: SourceName,
     /,
     *,
-    n: Annotated[int, Parameter(alias="-n", help="how many of the examples, spread evenly over them")] = 32,
+    n: Annotated[int, Parameter(alias="-n", help="how many examples, spread evenly over the data")] = 32,
     options: Annotated[DataOptions, FLATTEN] = DEFAULT_DATA_OPTIONS,
     output: Annotated[OutputOptions, FLATTEN] = DEFAULT_OUTPUT,
 ) -> None:

@@ -32,16 +32,16 @@ def make_train_command(cls: type[Model]) -> Callable[..., None]:
         data: SourceName,
         /,
         *data_b: Annotated[
-            str, Parameter(show=cls.n_domains == 2, help="the second one, to translate between the two")
+            str, Parameter(show=cls.n_domains == 2, help="the second domain, to translate between the two")
         ],
         model: Annotated[cls, Parameter(name="*", group="Model")] = cls(),  # type: ignore[valid-type]
         train_config: Annotated[config_class, Parameter(name="*", group="Training")] = config_class(),  # type: ignore[valid-type]
         data_options: Annotated[DataOptions, Parameter(name="*", group="Data")] = DEFAULT_DATA_OPTIONS,
-        runs_dir: Annotated[Path, Parameter(help="where run folders are made")] = Path("runs"),
+        runs_dir: Annotated[Path, Parameter(help="folder for run folders")] = Path("runs"),
         folder: Annotated[Path | None, Parameter(help="the run's folder, which must be new or empty")] = None,
         init_from: Annotated[
             str | None,
-            Parameter(name="--init-from", help="a run or a file of weights, whose networks the run begins with"),
+            Parameter(name="--init-from", help="run or file of weights to start from"),
         ] = None,
         quiet: Annotated[bool, Parameter(negative=(), help="show no progress")] = False,
         json: Json = False,
@@ -103,25 +103,25 @@ class Changes:
     lr: float | None = None
     """learning rate"""
     lr_d: float | None = None
-    """of a GAN's discriminator"""
+    """learning rate of a GAN's discriminator"""
     batch_size: int | None = None
     """examples per step"""
     checkpoint_every: int | None = None
     """steps between checkpoints"""
     patience: int | None = None
-    """measurements without a new lowest distance, after which the run stops"""
+    """stop after this many measurements of samples without improvement"""
     clip_grad_norm: float | None = None
-    """of the gradient of each network"""
+    """clip the gradient norm of each network to this"""
     ema_decay: float | None = None
     """decay of the averaged weights"""
     lr_milestones: str | None = None
-    """parts of the run, as 0.5,0.8, after which the learning rate is multiplied by drop"""
+    """shares of the run, e.g. 0.5,0.8, after which the learning rate is multiplied by lr_gamma"""
     lr_gamma: float | None = None
     """factor of the learning rate at each milestone"""
     lr_decay: float | None = None
-    """last part of the run, in which the learning rate falls to 0"""
+    """last share of the run, in which the learning rate falls linearly to 0"""
     precision: Literal["float32", "bfloat16"] | None = None
-    """of matrix products and convolutions"""
+    """precision of matrix products and convolutions"""
     balanced: bool | None = None
     """draw examples of every class equally often"""
 
@@ -132,15 +132,15 @@ NO_CHANGES = Changes()
 def resume(
     run: RunName,
     data: Annotated[str | None, Parameter(help="where its data are now, if they have moved")] = None,
-    data_b: Annotated[str | None, Parameter(help="those of domain B, of a translator")] = None,
+    data_b: Annotated[str | None, Parameter(help="where a translator's domain B is")] = None,
     /,
     *,
-    steps: Annotated[int | None, Parameter(help="go on to this step, beyond the run's plan")] = None,
+    steps: Annotated[int | None, Parameter(help="train to this step, beyond the run's plan")] = None,
     device: Annotated[
         Literal["auto", "cpu", "cuda", "mps"] | None, Parameter(help="where to compute from now on")
     ] = None,
     allow_changed_data: Annotated[
-        bool, Parameter(negative=(), help="go on though the data are not the same; config.json says since which step")
+        bool, Parameter(negative=(), help="go on although the data have changed; config.json says since which step")
     ] = False,
     changes: Annotated[Changes, Parameter(name="*", group="Changes, from here on")] = NO_CHANGES,
     quiet: Annotated[bool, Parameter(negative=(), help="show no progress")] = False,

@@ -16,14 +16,12 @@ ARRAY_SUFFIXES = (".npy", ".npz")
 
 def translate(
     run: RunName,
-    source: Annotated[
-        Path, Parameter(help="an image, a folder of images with all its sub-folders, or an array's file")
-    ],
-    out: Annotated[Path, Parameter(help="the file, or the folder, in which every image keeps its relative name")],
+    source: Annotated[Path, Parameter(help="an image, a folder with its sub-folders, or a file with an array")],
+    out: Annotated[Path, Parameter(help="the file, or the folder; images keep their relative names")],
     /,
     *,
     to: Annotated[
-        Literal["A", "B"], Parameter(help="domain to translate to: what the run was trained on first, or second")
+        Literal["A", "B"], Parameter(help="domain to translate to: A was given first in training, B second")
     ] = "B",
     force: Force = False,
     quiet: Annotated[bool, Parameter(negative=(), help="show no progress")] = False,

@@ -52,8 +52,8 @@ class DataOptions(metaclass=ValidatedMeta):
     split: Literal["train", "test"] = "train"
     """part of the data"""
     holdout: Annotated[Literal["auto"] | Share | None, BeforeValidator(parse_share)] = None
-    """share of the examples to hold out for tests, by their content, of a source without a test part; auto, as training
-    has it, is 0.1 of 100 examples or more in a folder or a file"""
+    """share of the examples to hold out for tests if the source has no test part; auto, the default in training, is 0.1
+    of a folder or a file with 100 examples or more"""
     classes: Annotated[tuple[str, ...], BeforeValidator(split_names)] = ()
     """only these classes, by name: smileys,animals"""
     size: Annotated[str, BeforeValidator(str), Field(pattern=SIZE_PATTERN)] | None = None
@@ -61,11 +61,11 @@ class DataOptions(metaclass=ValidatedMeta):
     channels: Annotated[Literal[1, 3, 4], BeforeValidator(parse_int)] | None = None
     """make images grey (1), RGB (3) or RGBA (4)"""
     range: Annotated[str, BeforeValidator(normalize_range)] | None = None
-    """numbers that are black and white, as 0 1400, or auto: the lowest and the highest in the data"""
+    """numbers that are black and white, e.g. 0 1400, or auto: the lowest and the highest in the data"""
     pages: Literal["first", "all"] = "first"
-    """of a TIFF or an animation: the first alone, or each as an example"""
+    """pages of a TIFF or frames of an animation: only the first, or each as an example"""
     data_dir: str | None = None
-    """folder in which to look for a named data set"""
+    """folder to search for a named data set"""
 
     @property
     def image_size(self) -> tuple[int, int] | None:

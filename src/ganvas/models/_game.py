@@ -24,21 +24,21 @@ class Game(Adversarial):
     n_critic: Annotated[int, Field(gt=0)] = 1
     """updates of D per update of G: the paper's k"""
     loss: Loss = "non-saturating"
-    """what the two players descend; relativistic compares each real example with a fake"""
+    """loss of the two players; relativistic compares each real example with a fake one"""
     gp: Weight = 0.0
-    """weight of the gradient penalty, which draws the norm of D's gradient to 1"""
+    """weight of the gradient penalty, which pulls the norm of D's gradient to 1"""
     r1: Weight = 0.0
     """weight of half the squared gradient of D on real examples"""
     r2: Weight = 0.0
     """weight of half the squared gradient of D on fake examples"""
     penalty_interval: Annotated[int, Field(gt=0)] = 1
-    """steps from one with penalties to the next; they weigh so many times as much (arXiv:1912.04958)"""
+    """compute the penalties every so many steps, with as many times the weight (arXiv:1912.04958)"""
     weight_clip: Positive | None = None
-    """bound on every weight of D, kept after each of its updates"""
+    """clip every weight of D to [-c, c] after each of its updates"""
     spectral_norm: bool = False
     """divide every weight of D by its largest singular value; D then has no other normalisation"""
     top_k: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """share of the fakes, those that fool D best, that G learns from; it falls to this by 1% an epoch"""
+    """share of the fakes that G learns from, those that fool D best; it falls to this by 1% an epoch"""
 
     @property
     def objective(self) -> Objective:

@@ -86,13 +86,13 @@ class Adversarial(LatentModel):
     norm_d: Literal["auto"] | Norm = "auto"
     """normalisation in D; auto is the same, but layer with a penalty on D's gradient, none with spectral norm"""
     augment: Annotated[tuple[Augmentation, ...], BeforeValidator(split_commas)] = ()
-    """random changes of what D sees, real and fake alike, e.g. color,translation,cutout,flip"""
+    """random changes of all that D sees, real and fake, e.g. color,translation,cutout,flip"""
     pack: Annotated[int, Field(gt=0, le=64)] = 1
     """examples that D judges together"""
     lr: Positive = 2e-4
     """Adam's learning rate"""
     lr_d: Positive | None = None
-    """Adam's learning rate for D, the same unless given"""
+    """Adam's learning rate for D; that of G unless given"""
     betas: tuple[Fraction, Fraction] = (0.5, 0.999)
     """Adam's decay rates"""
 

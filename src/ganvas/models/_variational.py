@@ -66,13 +66,13 @@ class LikelihoodModel(Model):
     pixel_range = (0.0, 1.0)
 
     activation: Activation = "relu"
-    """of the hidden layers"""
+    """activation of the hidden layers"""
     likelihood: likelihoods.LikelihoodName = "gaussian"
-    """p(x|z)"""
+    """distribution p(x|z)"""
     sigma: Positive | Literal["learned", "optimal"] = 0.4
-    """deviation of a gaussian p(x|z), of pixels in [0, 1] or vectors of deviation 1; or learned, or optimal a batch"""
+    """standard deviation of a gaussian p(x|z), for pixels in [0, 1] or standardised vectors; or learned; or optimal"""
     binarize: Literal["no", "static", "dynamic"] = "no"
-    """make pixels bits, 1 with the probability that the grey level says: drawn once, or anew at each use"""
+    """binarise pixels by Bernoulli sampling: once (static), or at each use (dynamic)"""
 
     @property
     def uses_standardization(self) -> bool:
@@ -128,15 +128,15 @@ class Variational(LikelihoodModel, LatentModel):
     rank: Annotated[int, Field(gt=0, le=1024)] = 4
     """columns of U in a low-rank covariance"""
     flow_steps: Annotated[int, Field(gt=0, le=64)] = 2
-    """steps of iaf"""
+    """steps of the flow, with posterior=iaf"""
     flow_width: Annotated[int, Field(gt=0, le=65536)] = 256
-    """hidden units of each step of iaf"""
+    """hidden units of each step of the flow"""
     prior: Literal["standard", "vamp"] = "standard"
     """p(z): N(0, I), or a mixture of the posteriors of learned pseudo-inputs"""
     pseudo_inputs: Annotated[int, Field(gt=0, le=65536)] = 500
-    """components of a vamp prior"""
+    """components of the vamp prior"""
     conditional: bool = False
-    """give encoder and decoder the labels"""
+    """give the labels to the encoder and the decoder"""
 
     @property
     def is_conditional(self) -> bool:

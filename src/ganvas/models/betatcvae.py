@@ -40,7 +40,7 @@ class BetaTCVAE(Variational):
     beta: Weight = 6.0
     """weight of the total correlation"""
     gamma: Weight = 1.0
-    """weight of the dimensions' own divergences"""
+    """weight of the divergence of each dimension"""
 
     def step(
         self, batches: Iterator[Batch], global_step: int, encoder: nn.Module, decoder: nn.Module

@@ -38,7 +38,7 @@ class CGAN(Game):
     latent: Annotated[int, Field(gt=0, le=65536)] = 100
     """dimensions of the noise z"""
     conditioning: Literal["auto", "concatenation", "projection"] = "auto"
-    """how D is told the class: beside its input, or compared with what it sees; auto is the first in an MLP"""
+    """how D gets the class: with its input, or by projection; auto concatenates in an MLP, else projects"""
 
     @property
     def is_conditional(self) -> bool:

@@ -57,13 +57,13 @@ class CycleGAN(Translator):
     cycle_weight: Weight = 10.0
     """weight of the cycle-consistency loss"""
     identity_weight: Weight | None = None
-    """weight of the identity loss; half of cycle where both domains have one shape, else 0, unless given"""
+    """weight of the identity loss; unless given, half of cycle_weight where both domains have one shape, else 0"""
     pool_size: Annotated[int, Field(ge=0, le=100_000)] = 50
-    """past translations that each critic is also shown; 0 for none"""
+    """past translations that each critic sees again; 0 for none"""
     enlarge: Annotated[float, Field(ge=1, le=2)] = 286 / 256
     """factor by which images are enlarged, then cropped back at a random place; 1 leaves them as they are"""
     flip: bool = True
-    """mirror images left for right, at random"""
+    """mirror images at random"""
 
     def validate_data(self, data: DomainPair) -> None:
         super().validate_data(data)

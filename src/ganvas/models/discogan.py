@@ -44,7 +44,7 @@ class DiscoGAN(Translator):
     reconstruct: Literal["none", "one", "both"] = "both"
     """what is rebuilt: nothing (a GAN), examples of A (a GAN with reconstruction), or of both domains (DiscoGAN)"""
     reconstruction_loss: Distance = "mse"
-    """between an example and its reconstruction"""
+    """distance between an example and its reconstruction"""
     reconstruction_weight: Weight = 1.0
     """weight of the reconstruction loss"""
     feature_matching_weight: Weight = 0.0

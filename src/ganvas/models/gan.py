@@ -43,13 +43,13 @@ class GAN(Game):
     depth_d: Annotated[int, Field(gt=0, le=100)] | None = None
     """hidden layers of D"""
     activation: Activation = "relu"
-    """of G's hidden layers"""
+    """activation of G's hidden layers"""
     activation_d: Activation | Literal["maxout"] = "leaky-relu"
-    """of D's hidden layers; maxout takes the largest of five linear functions"""
+    """activation of D's hidden layers; maxout takes the largest of five linear functions"""
     dropout: Fraction = 0.0
-    """share of D's hidden units that are dropped"""
+    """dropout rate of D's hidden units"""
     input_dropout: Fraction = 0.0
-    """share of D's inputs that are dropped"""
+    """dropout rate of D's inputs"""
 
     def build_networks(self, shape: Shape, judged: Shape, classes: int) -> tuple[nn.Module, nn.Module]:
         width, (norm, norm_d) = self.width or 400, self.norms(shape)

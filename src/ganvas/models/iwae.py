@@ -29,7 +29,7 @@ class IWAE(Variational):
     """A VAE trained on a tighter bound: k samples an example, weighed by how well each explains it."""
 
     latent_samples: Annotated[int, Field(gt=0, le=65536)] = 5
-    """samples z an example"""
+    """samples z per example"""
     gradient_estimator: Literal["reparameterized", "doubly-reparameterized"] = "reparameterized"
     """estimator of the encoder's gradient"""
 

@@ -160,9 +160,9 @@ class LadderVAE(LikelihoodModel):
     depth: Depth = 1
     """hidden layers of each MLP"""
     warmup: Annotated[int, Field(ge=0)] = 0
-    """steps in which the weight of the KL rises from 0 to 1"""
+    """steps over which the weight of the KL rises from 0 to 1"""
     free_bits: Annotated[float, Field(ge=0)] = 0.0
-    """nats that each latent dimension has for nothing"""
+    """KL per latent dimension that is not penalised, in nats"""
 
     def networks(self, shape: Shape, classes: int = 0) -> dict[str, nn.Module]:
         levels = self.latents

@@ -41,17 +41,17 @@ class VAE(Variational):
     beta: Annotated[float, Field(ge=0)] = 1.0
     """weight of the KL term: the lecture's lambda"""
     latent_samples: Annotated[int, Field(gt=0, le=65536)] = 1
-    """samples z an example"""
+    """samples z per example"""
     warmup: Annotated[int, Field(ge=0)] = 0
-    """steps in which beta (or the capacity) rises from 0 to its value"""
+    """steps over which beta (or the capacity) rises from 0 to its value"""
     warmup_cycle: Annotated[int, Field(ge=0)] = 0
-    """steps after which the warm-up begins again; 0 for never"""
+    """steps after which the warm-up starts again; 0 for never"""
     free_bits: Annotated[float, Field(ge=0)] = 0.0
-    """nats that each latent dimension has for nothing"""
+    """KL per latent dimension that is not penalised, in nats"""
     capacity: Annotated[float, Field(ge=0)] | None = None
-    """nats at which to hold the KL"""
+    """hold the KL at this value, in nats"""
     geco: Positive | None = None
-    """root mean square error of a reconstructed number at which to hold it, with the least KL"""
+    """hold the root mean square error of reconstructions at this value, with the least KL"""
 
     def validate_data(self, data: Dataset) -> None:
         super().validate_data(data)

@@ -40,11 +40,11 @@ class WGAN(Adversarial):
     initial_critic_steps: Annotated[int, Field(gt=0)] = 100
     """updates of the critic in each of the first 25 steps and in every 500th, if more than n_critic"""
     weight_clip: Positive | None = 0.01
-    """bound c on every weight of the critic, kept after each of its updates"""
+    """c: clip every weight of the critic to [-c, c] after each of its updates"""
     lr: Positive = 5e-5
     """RMSprop's learning rate"""
     lr_d: Positive | None = None
-    """RMSprop's learning rate for the critic, the same unless given"""
+    """RMSprop's learning rate for the critic; that of G unless given"""
     betas: tuple[Fraction, Fraction] = (0.0, 0.99)
     """RMSprop's decay rates: it has no momentum, so the first is 0"""
 

@@ -37,7 +37,7 @@ class WGANGP(Adversarial):
     initial_critic_steps: Annotated[int, Field(gt=0)] = 1
     """updates of the critic in each of the first 25 steps and in every 500th, if more than n_critic"""
     gp: Weight = 10.0
-    """weight of the gradient penalty, the paper's lambda, which draws the norm of the critic's gradient to 1"""
+    """weight of the gradient penalty, the paper's lambda, which pulls the norm of the critic's gradient to 1"""
     lr: Positive = 1e-4
     """Adam's learning rate"""
     betas: tuple[Fraction, Fraction] = (0.0, 0.9)
