@@ -43,12 +43,6 @@ def test_labels_stay_with_their_images(counted: Dataset) -> None:
         assert torch.equal(batch.x[:, 0, 0, 0].round().long(), batch.y)
 
 
-def test_the_slices_of_all_ranks_make_the_global_batch(counted: Dataset) -> None:
-    whole = drawn(Stream(counted, batch=6, seed=1), 7)
-    slices = [drawn(Stream(counted, batch=2, seed=1, rank=r, ranks=3), 7) for r in range(3)]
-    assert [sum((s[i] for s in slices), []) for i in range(7)] == whole
-
-
 @pytest.mark.parametrize("span", [(0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)])
 def test_bytes_are_mapped_to_the_span(span: tuple[float, float]) -> None:
     data = from_array(np.array([0, 51, 255], np.uint8)[:, None, None] * np.ones((1, 2, 2), np.uint8), np.arange(3))
@@ -69,5 +63,3 @@ def test_vectors_of_which_nothing_is_known_are_not_scaled(vectors: Dataset) -> N
 def test_a_batch_larger_than_the_data_is_refused(counted: Dataset) -> None:
     with pytest.raises(UserError, match="batch_size=31 is larger than the data: counted has 30; give 30 or less"):
         Stream(counted, batch=31, seed=0)
-    with pytest.raises(UserError, match="batch_size=32"):
-        Stream(counted, batch=16, seed=0, ranks=2)

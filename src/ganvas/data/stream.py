@@ -20,7 +20,7 @@ class Stream:
 
     Which examples make up a batch depends only on (seed, position): one integer is all that a checkpoint has to
     hold for a run to go on exactly where it stopped.  An epoch is a new permutation; its last, incomplete batch
-    is left out.  Rank r of R takes the r-th slice of each global batch.  `balanced` draws every class equally often:
+    is left out.  `balanced` draws every class equally often:
     an epoch is as long as ever, and examples of small classes come several times.
     """
 
@@ -32,20 +32,18 @@ class Stream:
         seed: int,
         scaling: Scaling = Scaling(),  # noqa: B008  a constant
         device: torch.device | None = None,
-        rank: int = 0,
-        ranks: int = 1,
         position: int = 0,
         balanced: bool = False,
     ) -> None:
-        n, total = len(dataset), batch * ranks
-        if total > n:
-            raise UserError(f"batch_size={total} is larger than the data: {dataset.name} has {n}; give {n} or less")
+        n = len(dataset)
+        if batch > n:
+            raise UserError(f"batch_size={batch} is larger than the data: {dataset.name} has {n}; give {n} or less")
         if balanced and dataset.labels is None:
             raise UserError(f"{dataset.name} has no labels: balanced=true draws every class equally often")
         self.balanced = balanced
         self.data = dataset.to(device or dataset.x.device)
-        self.batch, self.seed, self.rank, self.ranks = batch, seed, rank, ranks
-        self.position, self.batches_per_epoch = position, n // total
+        self.batch, self.seed = batch, seed
+        self.position, self.batches_per_epoch = position, n // batch
         self.scaling = scaling.to(self.data.x.device)
         self.epoch, self.order = -1, torch.empty(0)
         self.prefetch = max(1, PREFETCH_NUMBERS // (batch * prod(dataset.shape)))
@@ -81,8 +79,7 @@ class Stream:
             # from pinned memory the copy does not make the step wait
             self.order = order.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else order.to(device)
             self.epoch = epoch
-        start = (i * self.ranks + self.rank) * self.batch
-        return self.order[start : start + self.batch]
+        return self.order[i * self.batch : (i + 1) * self.batch]
 
     def balanced_order(self, generator: torch.Generator) -> Tensor:
         """As many indices as there are examples, in random order, equally many of every class that has examples."""

@@ -4,7 +4,7 @@ A model's `step` is a coroutine.  It yields moves, (networks, terms), and the lo
 resumes: the networks descend the sum of the terms.  How many discriminator moves go before a generator move is
 thus an ordinary `for` in the model's own file.
 
-All randomness of a step follows from (seed, rank, step), and every batch from (seed, position): a checkpoint
+All randomness of a step follows from (seed, step), and every batch from (seed, position): a checkpoint
 holds no random-number state, and a resumed run equals an uninterrupted one.
 """
 
@@ -62,7 +62,7 @@ class TrainState:
 
 
 def initialize_state(model: Model, shape: Any, seed: int, device: torch.device, classes: int = 0) -> TrainState:
-    """Fresh networks and their averages: the same on every machine and every rank."""
+    """Fresh networks and their averages: the same on every machine."""
     reseed(torch.device("cpu"), seed, "networks")
     nets = nn.ModuleDict(model.networks(shape, classes)).to(device)
     ema_nets = nn.ModuleDict({name: deepcopy(net) for name, net in nets.items() if name not in model.training_only})
@@ -79,9 +79,7 @@ def ensure_scaling(state: TrainState, model: Model, data: Data) -> tuple[Scaling
     return state.scaling
 
 
-def train(
-    model: Model, data: Data, train_config: TrainConfig, state: TrainState, rank: int = 0, ranks: int = 1
-) -> Iterator[int]:
+def train(model: Model, data: Data, train_config: TrainConfig, state: TrainState) -> Iterator[int]:
     """Train onward from `state` to `plan.steps`; yields the number of steps done after each.
 
     Between two steps the state is whole: whoever drives the loop may save it, or stop.
@@ -89,12 +87,12 @@ def train(
     device = next(state.nets.parameters()).device
     stream = make_stream(
         data, ensure_scaling(state, model, data), batch=train_config.batch_size, seed=train_config.seed, device=device,
-        rank=rank, ranks=ranks, position=state.position, balanced=train_config.balanced,
+        position=state.position, balanced=train_config.balanced,
     )  # fmt: skip
     nets = dict(state.nets.items())
     ema_pairs = ema_tensor_pairs(state.ema_nets, state.nets)
     while state.step < train_config.steps:
-        reseed(device, train_config.seed, rank, state.step)
+        reseed(device, train_config.seed, 0, state.step)  # 0: the rank, of runs of before
         lr_factor = train_config.lr_factor(state.step)
         with autocast(train_config.precision, device):
             for move in model.step(stream, state.step, **nets):
