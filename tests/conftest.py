@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from ganvas.data import Dataset, from_array
-from tests.support.data import image_collection
+from tests.support.data import folder, image_collection  # noqa: F401  a fixture
 
 torch.set_num_threads(1)
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
