@@ -6,14 +6,17 @@ Errors name an argument as Python has it, `latent` or latent=16; the command lin
 from abc import ABCMeta
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import Any, TypeVar
+from inspect import get_annotations
+from typing import Any, TypeVar, dataclass_transform
 
-from pydantic import ValidationError
+from pydantic import ConfigDict, ValidationError
+from pydantic.dataclasses import dataclass
 
 from .errors import UserError, did_you_mean
 from .renamed import fixed_message, given_up
 
 T = TypeVar("T")
+STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 ERROR_TEXTS = {
     **dict.fromkeys(("float_parsing", "float_type"), "must be a number"),
     **dict.fromkeys(("int_parsing", "int_type", "int_from_float", "int_parsing_size"), "must be a whole number"),
@@ -24,15 +27,30 @@ ERROR_TEXTS = {
 """what is wrong, by pydantic's kind of error"""
 
 
+@dataclass_transform(kw_only_default=True, frozen_default=True)
 class ValidatedMeta(ABCMeta):
     """Of a pydantic dataclass, whose constructor raises UserError, one sentence, for values that do not fit."""
 
     def __call__(cls: type[T], *values: Any, **keywords: Any) -> T:
         try:
+            as_dataclass(cls)
             instance: T = super().__call__(*values, **keywords)  # type: ignore[misc]
         except ValidationError as error:
             raise UserError(format_errors(error, cls)) from error
         return instance
+
+
+def as_dataclass(cls: type[T]) -> type[T]:
+    """The class, made a pydantic dataclass unless it is one: a user's subclass needs no decorator.
+
+    Its annotated attributes are fields, and a plain `lr = 1e-4` is a new default of the field that it inherits.
+    """
+    for part in reversed(cls.__mro__):
+        if isinstance(part, ValidatedMeta) and "__dataclass_fields__" not in vars(part):
+            inherited = {field.name: field.type for field in fields(part) if field.name in vars(part)}  # type: ignore[arg-type]
+            part.__annotations__ = inherited | get_annotations(part)
+            dataclass(frozen=True, kw_only=True, config=STRICT)(part)  # type: ignore[arg-type]
+    return cls
 
 
 def format_errors(error: ValidationError, cls: type | None = None) -> str:

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, Protocol
 
 import torch
 from jaxtyping import Float, Int64
-from pydantic import ConfigDict, Field
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
+from .fields import STRICT as STRICT  # noqa: PLC0414
 from .fields import ValidatedMeta
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ Shape = tuple[int, ...]
 """Shape of one example: (channels, height, width) of an image, or (dimensions,) of a vector."""
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
-STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 class Batch(NamedTuple):

@@ -13,7 +13,6 @@ from ganvas.cli.app import main
 from ganvas.data import Dataset, memory
 from ganvas.errors import UserError
 from ganvas.inference.trained import Trained
-from ganvas.models import build_model
 
 HUGE = 10**11
 CALLS: list[Callable[[Trained, Dataset], Any]] = [
@@ -32,7 +31,7 @@ CALLS: list[Callable[[Trained, Dataset], Any]] = [
 @pytest.fixture(scope="module")
 def run() -> Trained:
     """A VAE with random weights, given the labels of five classes."""
-    model = build_model("vae", {"latent": 2, "width": 4, "conditional": True})
+    model = ganvas.VAE(latent=2, width=4, conditional=True)
     nets = torch.nn.ModuleDict(model.networks((3, 12, 10), 5)).eval()
     return Trained(model, (3, 12, 10), nets, {"classes": list("01234"), "data": "images"})
 

@@ -232,7 +232,7 @@ def test_a_safetensors_file_that_is_not_ours(tmp_path: Path, capsys: pytest.Capt
     failing(capsys, ["sample", "w.safetensors"], 2, "the weights do not fit its own header")
     header |= {"format": 1, "model": "diffusion"}
     save_file({"w": torch.zeros(2)}, tmp_path / "w.safetensors", {"ganvas": json.dumps(header)})
-    failing(capsys, ["sample", "w.safetensors"], 2, "a model 'diffusion', which this Ganvas does not know")
+    failing(capsys, ["sample", "w.safetensors"], 2, "w.safetensors: there is no model 'diffusion': this Ganvas knows")
 
 
 def test_what_a_model_cannot_do_or_was_not_asked(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -105,7 +105,7 @@ def test_options_arrive(name: str, asked: dict[str, Any], images: Dataset) -> No
         assert to_dict(plan) | to_dict(view) == some
         run_folder.write_config(Path(), asked["model"], data, plan, view, "source")
         config = run_folder.read_config(Path())
-        assert build_model(name, config["fields"]) == asked["model"]
+        assert build_model(config, "config.json") == asked["model"]
         assert TrainConfig(**config["plan"]) == plan
         assert DataOptions(**config["data"]["view"] | {"data_dir": view.data_dir}) == view
 

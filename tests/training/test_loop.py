@@ -261,27 +261,6 @@ def test_a_run_that_dies_while_it_saves_does_not_keep_old_weights(
     assert torch.equal(whole.sample(4).x, ganvas.load("run").sample(4).x)
 
 
-def test_a_model_of_ones_own_is_refused_until_its_runs_can_be_loaded(
-    vectors: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Mine(ganvas.VAE):  # type: ignore[misc]
-        pass
-
-    class Other(ganvas.VAE):  # type: ignore[misc]
-        pass
-
-    Other.__name__ = "VAE"
-    options: dict[str, Any] = {"steps": 2, "batch_size": 8, "quiet": True, "folder": "own"}
-    for cls, said in ((Mine, r"set ganvas.models.MODELS\['mine'\] = Mine first"), (Other, "name of another model")):
-        with pytest.raises(UserError, match=said):
-            ganvas.train(cls(latent=2, width=4), vectors, **options)
-        assert not Path("own").exists()
-    monkeypatch.setitem(MODELS, "mine", Mine)
-    ganvas.train(Mine(latent=2, width=4), vectors, **options)
-    assert type(ganvas.load("own").model) is Mine
-    assert ganvas.resume("own", data=vectors, steps=4, quiet=True).metadata["step"] == 4
-
-
 def test_epochs_become_steps(images: Dataset) -> None:
     trained = ganvas.train(small(MODELS["vae"]), images, epochs=3, batch_size=16, quiet=True)
     assert trained.metadata["step"] == 3 * (40 // 16)

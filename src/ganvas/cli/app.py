@@ -60,6 +60,7 @@ for name, (function, summary) in COMMANDS.items():  # imported when used: --help
 def launch(
     *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
     config: Annotated[str | None, Parameter(help="YAML file with options, e.g. `latent: 16`")] = None,
+    model: Annotated[str | None, Parameter(help="FILE.py:CLASS, for a run of your own model")] = None,
     debug: Annotated[bool, Parameter(negative=(), help="show the traceback of an error")] = False,
 ) -> Any:
     app.config = (*(() if config is None else (read_options(config),)), convert_tokens)
@@ -77,6 +78,7 @@ def main(argv: list[str] | None = None) -> int:
         if isinstance(stream, TextIOWrapper):  # characters that its encoding lacks are escaped
             stream.reconfigure(errors="backslashreplace")
     try:
+        argv = load_own_models(argv)
         with formatter.describe_command(app, argv):
             app.meta(argv, exit_on_error=False, print_error=False, result_action="return_value")
     except BaseException as error:
@@ -87,6 +89,27 @@ def main(argv: list[str] | None = None) -> int:
             print(f"ganvas: {escape_text(message)}", file=sys.stderr)
         return code
     return 0
+
+
+def load_own_models(argv: list[str]) -> list[str]:
+    """The words without --model, whose FILE.py:CLASS is loaded; so is that of `train FILE.py:CLASS`, a new command.
+
+    Only here does code of a user's file run: of one that stands on the command line.
+    """
+    words, rest = iter(argv), []
+    for word in words:
+        name, equals, value = word.partition("=")
+        if name == "--model":
+            from ..models._own import load_model_class
+
+            load_model_class(value if equals else next(words, ""))
+        else:
+            rest.append(word)
+    if rest[:1] == ["train"] and ".py" in "".join(rest[1:2]):
+        from .train import add_own_model
+
+        add_own_model(rest[1])
+    return rest
 
 
 @cache

@@ -69,7 +69,7 @@ def doctor(run: RunName, /, *, json: Json = False) -> None:
             f"{folder} has no {run_folder.LOG_FILE} yet: let it train, or go on with it: ganvas resume {folder}"
         )
     steps = run_folder.end_step(config)
-    diagnoses = examine(build_model(config["model"], config["fields"]), steps, lines)
+    diagnoses = examine(build_model(config, folder / run_folder.CONFIG_FILE), steps, lines)
     statistics = latest_statistics(lines)
     report = {
         "run": str(folder), "step": lines[-1]["step"], "steps": steps,

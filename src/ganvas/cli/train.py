@@ -14,6 +14,7 @@ from ..errors import UserError
 from ..inference.trained import Trained
 from ..model import STRICT, Model, model_name_with_article, to_dict
 from ..models import MODELS
+from ..models._own import load_model_class
 from ..renamed import given_up
 from ..training import run as running
 from ..training import run_folder
@@ -89,6 +90,13 @@ def train_config_class(cls: type[Model]) -> type[TrainConfig]:
 
 for _name, _cls in MODELS.items():
     train_app.command(make_train_command(_cls), name=_name)
+
+
+def add_own_model(reference: str) -> None:
+    """Make a command of FILE.py:CLASS, which is run for that."""
+    if reference in train_app:  # as the file was before, in the same process
+        del train_app[reference]
+    train_app.command(make_train_command(load_model_class(reference)), name=reference)
 
 
 def print_run(trained: Trained, as_json: bool) -> None:

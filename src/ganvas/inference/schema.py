@@ -19,7 +19,7 @@ from ..data import options_from_config
 from ..errors import InvalidFileError, UserError
 from ..fields import describe_error, format_errors
 from ..model import Model, model_name, optional_state_keys, to_dict
-from ..models import MODELS
+from ..models import find_model_class, get_model_class
 from ..renamed import with_new_names
 
 T = TypeVar("T")
@@ -60,6 +60,7 @@ class WeightsHeader(Schema):
     range: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
     premultiplied: list[bool] | None = None
     samples: dict[str, Number | Text] | None = None
+    model_source: dict[str, Text | None] | None = None
 
 
 class OptimizerState(Schema):
@@ -120,6 +121,7 @@ class RunConfig(Schema):
     data: DataConfig
     versions: dict[str, Any] = {}
     created: Text = ""
+    model_source: dict[str, Text | None] | None = None
     ended: Count | None = None
     changed: list[ConfigChange] = []
 
@@ -201,27 +203,27 @@ def parse_part(cls: type[T], values: dict[str, Any], file: Path, part: str, vers
 
 
 def parse_model(header: dict[str, Any], file: Path) -> Model:
-    """The model that a file says it is of; BadFile where this version has none such."""
-    version = file_version(header)
-    check_model_name(header, file)
-    return parse_part(MODELS[header["model"]], header["fields"], file, "fields", version)
+    """The model that a file says it is of; UserError where there is none such."""
+    return parse_part(model_class(header, file), header["fields"], file, "fields", file_version(header))
 
 
-def check_model_name(header: dict[str, Any], file: Path) -> None:
-    """BadFile where this version has no model of the name that a file says."""
-    version = file_version(header)
-    if isinstance(header["model"], str) and header["model"] not in MODELS:
-        raise InvalidFileError(
-            f"{file}: there is no model {header['model']!r}: this Ganvas knows {', '.join(MODELS)}"
-            + (version_hint(version) if version not in (None, "", __version__) else "")
-        )
+def model_class(header: dict[str, Any], file: Path) -> type[Model]:
+    """The class of the model that a file says it is of; UserError where there is none of this name."""
+    try:
+        return get_model_class(header, file)
+    except UserError as error:
+        version = file_version(header)
+        is_old = "model_source" in header or version in (None, "", __version__)
+        raise InvalidFileError(f"{error}{'' if is_old else version_hint(version)}") from error
 
 
 def check_run(config: dict[str, Any], file: Path) -> None:
     """BadFile unless config.json describes a run."""
-    check_model_name(config, file)
+    if isinstance(config["model"], str) and "model_source" not in config:
+        model_class(config, file)
     validate_header(RunConfig, config, file)
-    parse_model(config, file)
+    if find_model_class(config["model"]):  # else a user's own, which can be listed without its class
+        parse_model(config, file)
     parse_part(TrainConfig, config["plan"], file, "plan", file_version(config))
     try:
         options_from_config(config["data"])

@@ -21,7 +21,6 @@ from ..errors import UserError, check_positive
 from ..io.atomic import atomic_write
 from ..io.safetensors import read_safetensors
 from ..model import EncoderModel, GenerativeModel, Model, Shape, TranslationModel, device_of, model_name, to_dict
-from ..models import MODELS
 from ..models._variational import Variational
 from ..randomness import draw_rows, make_generator, reseed
 from ..viz.images import Examples
@@ -375,8 +374,6 @@ def load_trained(path: str | Path, device: torch.device | None = None) -> Traine
     validate_header(WeightsHeader, header, file)
     if header.get("format", 0) > FORMAT_VERSION:
         raise UserError(f"{file} was written by a newer Ganvas ({header.get('ganvas')}): update with pip install -U")
-    if header["model"] not in MODELS:
-        raise UserError(f"{file} holds a model {header['model']!r}, which this Ganvas does not know")
     if file.name == WEIGHTS_FILE:
         check_config(file, header)
     fitted_priors = latent_priors.deserialize_priors(weights, header, file)

@@ -1,43 +1,70 @@
-"""The models.  To add one: write its file, name it here."""
+"""The models, in the order of `ganvas train --help`.  To add one: write its file, import it here.
 
+A model in a file of the user's own needs no line: see `_own`.
+"""
+
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from ..errors import UserError
+from ..fields import as_dataclass
 from ..model import Model
 from ..renamed import with_new_names
-from .autoencoder import Autoencoder
-from .betatcvae import BetaTCVAE
-from .cgan import CGAN
-from .cyclegan import CycleGAN
-from .dcgan import DCGAN
-from .discogan import DiscoGAN
-from .gan import GAN
-from .iwae import IWAE
-from .laddervae import LadderVAE
-from .r3gan import R3GAN
-from .vae import VAE
-from .wgan import WGAN
-from .wgangp import WGANGP
+from ._own import is_own, own_model_classes
+
+# isort: off
+from .autoencoder import Autoencoder as Autoencoder
+from .vae import VAE as VAE
+from .iwae import IWAE as IWAE
+from .betatcvae import BetaTCVAE as BetaTCVAE
+from .laddervae import LadderVAE as LadderVAE
+from .gan import GAN as GAN
+from .dcgan import DCGAN as DCGAN
+from .cgan import CGAN as CGAN
+from .wgan import WGAN as WGAN
+from .wgangp import WGANGP as WGANGP
+from .r3gan import R3GAN as R3GAN
+from .cyclegan import CycleGAN as CycleGAN
+from .discogan import DiscoGAN as DiscoGAN
+# isort: on
 
 MODELS: dict[str, type[Model]] = {
-    m.__name__.lower(): m
-    for m in (
-        Autoencoder, VAE, IWAE, BetaTCVAE, LadderVAE, GAN, DCGAN, CGAN, WGAN, WGANGP, R3GAN, CycleGAN, DiscoGAN,
+    name.lower(): as_dataclass(cls)
+    for name, cls in list(vars().items())
+    if isinstance(cls, type(Model)) and cls is not Model
+}
+"""by name, as on the command line and in files"""
+
+
+def find_model_class(name: str) -> type[Model] | None:
+    """The model of this name: one of ours, or else the user's own class of this name that was defined last."""
+    return MODELS.get(name) or next((cls for cls in own_model_classes() if cls.__name__.lower() == name), None)
+
+
+def get_model_class(header: Mapping[str, Any], where: object) -> type[Model]:
+    """The model that a file says it is of; UserError, which names the file, where there is none of this name."""
+    name, source = header["model"], header.get("model_source")
+    if cls := find_model_class(name):
+        return cls
+    if not isinstance(source, dict):
+        raise UserError(f"{where}: there is no model {name!r}: this Ganvas knows {', '.join(MODELS)}")
+    file, cls_name = source.get("file") or "FILE.py", source.get("class")
+    raise UserError(
+        f"{where}: its model is not part of Ganvas but {cls_name} of {file}, whose code runs only if you name it: "
+        f"import that file first, or on the command line add --model {file}:{cls_name}"
     )
-}  # fmt: skip
 
 
-def build_model(name: str, fields: dict[str, Any]) -> Model:
-    """The model with these hyper-parameters; pydantic's ValidationError, a ValueError, where they do not fit."""
-    if name not in MODELS:
-        raise UserError(f"there is no model {name!r}: this Ganvas knows {', '.join(MODELS)}")
-    model: Model = TypeAdapter(MODELS[name]).validate_python(with_new_names(fields, MODELS[name]))
+def build_model(config: Mapping[str, Any], where: object) -> Model:
+    """The model that a run's config.json describes; pydantic's ValidationError, a ValueError, where it does not fit."""
+    cls = get_model_class(config, where)
+    model: Model = TypeAdapter(cls).validate_python(with_new_names(config["fields"], cls))
     return model
 
 
-__all__ = [
-    "CGAN", "DCGAN", "GAN", "IWAE", "MODELS", "R3GAN", "VAE", "WGAN", "WGANGP", "Autoencoder", "BetaTCVAE", "CycleGAN",
-    "DiscoGAN", "LadderVAE", "build_model",
-]  # fmt: skip
+def check_name(cls: type[Model]) -> None:
+    """UserError for a model of the user's own by whose name its runs would be loaded as one of ours."""
+    if is_own(cls) and cls.__name__.lower() in MODELS:
+        raise UserError(f"{cls.__name__} has the name of one of Ganvas's models: give it another one")

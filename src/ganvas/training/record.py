@@ -14,6 +14,7 @@ from ..data import Data, Dataset, DomainPair, Scaling, class_counts, domain_head
 from ..inference.trained import LAST_WEIGHTS_FILE, WEIGHTS_FILE, Trained, load_trained
 from ..io.atomic import atomic_write
 from ..model import Batch, Model, PairBatch, model_name, to_dict
+from ..models._own import model_source
 from ..randomness import reseed
 from ..viz.curves import draw_curves
 from ..viz.images import preview
@@ -129,6 +130,8 @@ def current_model(run: Run, state: TrainState) -> Trained:
     """The averaged networks, with what a user of them wants to know."""
     data = run.data
     metadata: dict[str, Any] = {"data": data.name, "classes": list(data.classes), "step": state.step}
+    if source := model_source(type(run.model)):
+        metadata["model_source"] = source
     if isinstance(data, Dataset) and data.range:
         metadata["range"] = list(data.range)
     if isinstance(data, Dataset) and (

@@ -13,6 +13,7 @@ from ..inference.trained import LAST_WEIGHTS_FILE, WEIGHTS_FILE
 from ..io.safetensors import open_safetensors, read_header
 from ..model import Model, model_name, to_dict
 from ..models import build_model
+from ..models._own import model_source, source_notes
 from ..nn.device import resolve_device
 from . import checkpoint, run_folder
 from .loop import TrainState, initialize_state
@@ -27,6 +28,8 @@ CHANGEABLE_TRAIN_FIELDS = (
 CHANGEABLE_MODEL_FIELDS = ("lr", "lr_d")
 CHANGEABLE_FIELDS = CHANGEABLE_TRAIN_FIELDS + CHANGEABLE_MODEL_FIELDS
 """what may be otherwise from some step on: all that neither shapes the networks nor says what they have learnt"""
+HIDDEN_CHANGES = ("steps", "data", "model_source")
+"""changes that other notes report"""
 
 
 def restore_run(
@@ -35,7 +38,7 @@ def restore_run(
     """The run in `folder` and its state, with what is `asked` to be otherwise, which config.json then says too."""
     config = run_folder.read_config(folder)
     check_run_files(folder, config)
-    previous = build_model(config["model"], config["fields"]), TrainConfig(**config["plan"])
+    previous = build_model(config, folder / run_folder.CONFIG_FILE), TrainConfig(**config["plan"])
     for name, value in run_folder.unsupported_fields(folder).items():
         raise UserError(
             f"{folder} was trained with {name}={value}, which {config['model']} no longer has: it can be sampled, but "
@@ -59,7 +62,7 @@ def restore_run(
             save_checkpoint(run, state)
         config.pop("ended", None)
     write_changes(run, state, config, previous, data, bar)
-    bar.print_notes(divergence_notes(folder))
+    bar.print_notes(source_notes(model, config.get("model_source")) + divergence_notes(folder))
     bar.print_notes(run_folder.damaged_line_notes(folder))
     run_folder.truncate_log(folder, state.step)
     return run, state
@@ -143,10 +146,13 @@ def write_changes(
     )
     old = to_dict(previous[0]) | to_dict(previous[1]) | {"data": config["data"]["fingerprint"]}
     new = to_dict(run.model) | to_dict(run.train_config) | {"data": data_config["fingerprint"]}
+    if code := model_source(type(run.model)):
+        old, new = old | {"model_source": config.get("model_source")}, new | {"model_source": code}
     differences = {name: [old[name], new[name]] for name in old if old[name] != new[name]}
     config = config | {
         "fields": config["fields"] | {name: new[name] for name in CHANGEABLE_MODEL_FIELDS if name in differences},
         "plan": config["plan"] | {name: new[name] for name in CHANGEABLE_TRAIN_FIELDS if name in differences},
+        **{name: new[name] for name in ("model_source",) if name in new},
         "data": data_config if "data" in differences else config["data"] | {"source": data_config["source"]},
     }
     if differences:
@@ -156,7 +162,7 @@ def write_changes(
         save_checkpoint(run, state)
     if config != run_folder.read_config(run.folder):
         run_folder.rewrite_config(run.folder, config)
-    messages = [f"{name} {new[name]} in place of {old[name]}" for name in differences if name not in ("steps", "data")]
+    messages = [f"{name} {new[name]} in place of {old[name]}" for name in differences if name not in HIDDEN_CHANGES]
     messages += ["other data"] if "data" in differences else []
     if messages:
         bar.print_notes(

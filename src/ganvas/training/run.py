@@ -19,7 +19,7 @@ from ..diagnostics import examine, recent_lines
 from ..errors import DivergenceError, TrainingStopped, UserError, did_you_mean
 from ..inference.trained import LAST_WEIGHTS_FILE, Trained, load_trained
 from ..model import Model, model_name
-from ..models import MODELS
+from ..models import check_name
 from ..nn.device import resolve_device
 from . import run_folder, validation
 from .loop import TrainState, initialize_state
@@ -59,7 +59,7 @@ def train(
     """
     if not isinstance(model, Model):
         raise UserError(f"train takes a model, such as ganvas.VAE(latent=16), not {model!r}")
-    check_registered(model)
+    check_name(type(model))
     data = resolve_domains(data) if model.n_domains == 2 else data
     check_sources(model, data)
     train_config, data_options = split_options(options, model)
@@ -269,18 +269,6 @@ def divergence_error(run: Run, state: TrainState, start_time: float, error: Dive
         f"{error}: stopped; {run.folder} keeps the checkpoint of step {checkpoint_step}. "
         "Train anew with a smaller learning rate (`lr`) or another `seed`"
     )
-
-
-def check_registered(model: Model) -> None:
-    """UserError for a model whose run could later be neither loaded nor resumed, since its name is nobody's."""
-    cls, name = type(model), model_name(model)
-    if MODELS.get(name) is not cls:
-        raise UserError(
-            f"{cls.__name__} is none of the models that runs are loaded by: set ganvas.models.MODELS[{name!r}] = "
-            f"{cls.__name__} first, here and wherever its runs are loaded"
-            if name not in MODELS
-            else f"{cls.__name__} has the name of another model, by which its runs would be loaded: give it another one"
-        )
 
 
 def check_sources(model: Model, data: Sources) -> None:

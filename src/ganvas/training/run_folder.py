@@ -26,7 +26,8 @@ from ..io.log import NON_LOSS_KEYS
 from ..io.safetensors import read_header
 from ..io.text import replace_non_finite
 from ..model import Model, model_name, to_dict
-from ..models import MODELS
+from ..models import find_model_class
+from ..models._own import model_source, source_file, source_notes
 from ..nn.device import resolve_device
 from ..renamed import given_up, with_new_names
 
@@ -37,6 +38,8 @@ CONFIG_FILE, LOG_FILE, CURVES_FILE, CHECKPOINT_FILE, PREVIEWS_FOLDER = (
     "state.ckpt",
     "previews",
 )
+MODEL_SOURCE_FILE = "model.py.txt"
+"""a copy of the file of a user's own model, for the record: nothing runs it"""
 
 
 def create_run_folder(model: Model, data: Data, runs_dir: Path, folder: Path | None) -> Path:
@@ -112,6 +115,11 @@ def write_config(
         "git": git_state(),
         "created": datetime.now().astimezone().isoformat(timespec="seconds"),
     }  # fmt: skip
+    if source_of_model := model_source(type(model)):
+        config |= {"model_source": source_of_model}
+        if file := source_file(type(model)):
+            with atomic_write(folder / MODEL_SOURCE_FILE) as temporary:
+                temporary.write_bytes(file.read_bytes())
     rewrite_config(folder, config | ({"from": initial_weights} if initial_weights else {}))
 
 
@@ -146,9 +154,9 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(config, dict) or not {"model", "fields", "plan", "data"} <= config.keys():
         raise InvalidFileError(f"{folder / CONFIG_FILE} is not that of a run: it does not say what was trained on what")
     check_run(config, folder / CONFIG_FILE)
-    fields = with_new_names(config["fields"], MODELS[config["model"]])
+    cls = find_model_class(config["model"])  # None of a user's own model that this process does not know
     return config | {
-        "fields": fields,
+        "fields": with_new_names(config["fields"], cls) if cls else config["fields"],
         "plan": {"steps": TrainConfig.steps} | with_new_names(config["plan"], TrainConfig),
     }
 
@@ -248,21 +256,22 @@ def checkpoint_step(folder: Path) -> int:
 
 def weights_notes(trained: Trained) -> list[str]:
     """Which weights of a run these are, unless they are those of its last step, which goes without saying."""
-    step = trained.metadata.get("step")
+    step, notes = trained.metadata.get("step"), source_notes(trained.model, trained.metadata.get("model_source"))
     if trained.folder is None or step is None:
-        return []
+        return notes
     try:
         steps, last_step = end_step(read_config(trained.folder)), checkpoint_step(trained.folder)
     except UserError:  # the weights are all that there is
-        return []
+        return notes
     if step == last_step:
-        return [] if step == steps else [f"weights of step {step} of {steps}: the run can go on"]
+        return notes + ([] if step == steps else [f"weights of step {step} of {steps}: the run can go on"])
     clause = (
         f", whose samples are the best{' so far' if last_step < steps else ''}" if "samples" in trained.metadata else ""
     )
     return [
+        *notes,
         f"weights of step {step} of {steps}{clause}; {LAST_WEIGHTS_FILE if clause else CHECKPOINT_FILE} has "
-        f"those of step {last_step}"
+        f"those of step {last_step}",
     ]
 
 
