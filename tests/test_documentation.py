@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 from cyclopts import App, MissingArgumentError
 
-from ganvas.cli.app import app
+from ganvas.cli.app import app, load_own_models
 from ganvas.cli.arguments import convert_tokens, split_number_lists
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SPAN = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 BLOCK = re.compile(r"^```.*?^```", re.S | re.M)
+PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```", re.S | re.M)
 OPTION = re.compile(r"(?<![\w-])--?[a-z][a-z0-9-]*")
 OF_BENCHMARKS = {option for file in ROOT.glob("benchmarks/*.py") for option in OPTION.findall(file.read_text("utf-8"))}
 
@@ -48,6 +49,9 @@ def test_commands_parse(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         if "--help" in words or len(words) < 2:
             assert words[0] in app
             continue
+        if any(".py:" in word for word in words):  # the model that the page shows
+            Path("my_gan.py").write_text("".join(PYTHON_BLOCK.findall(page.read_text("utf-8"))), "utf-8")
+            words = load_own_models(words)  # noqa: PLW2901
         given = ["9" if word == "N" else word.strip("[]") for word in words if word != "..."]
         with suppress(MissingArgumentError):  # a sentence need not say which data
             app.parse_args(split_number_lists(app, given), exit_on_error=False, print_error=False)
