@@ -26,7 +26,7 @@ from ..io.log import NON_LOSS_KEYS
 from ..io.safetensors import read_header
 from ..io.text import replace_non_finite
 from ..model import Model, model_name, to_dict
-from ..models import find_model_class
+from ..models import find_model_class, get_model_class
 from ..models._own import model_source, source_file, source_notes
 from ..nn.device import resolve_device
 from ..renamed import given_up, with_new_names
@@ -164,7 +164,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 def unsupported_fields(folder: Path) -> dict[str, Any]:
     """Hyper-parameters of a run of before that its model no longer has, where they are not what its paper says."""
     config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-    fixed = given_up(MODELS[config["model"]])
+    fixed = given_up(get_model_class(config, folder / CONFIG_FILE))
     return {name: value for name, value in config["fields"].items() if name in fixed and value != fixed[name]}
 
 

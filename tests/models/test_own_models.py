@@ -18,7 +18,7 @@ from ganvas.data import Dataset
 from ganvas.errors import UserError
 from ganvas.models._own import load_model_class
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "own-models.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE, re.S | re.M)
 TINY = ["--batch-size", "8", "--width", "8", "--checkpoint-every", "2", "--quiet"]
