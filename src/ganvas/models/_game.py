@@ -4,18 +4,16 @@ from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
-from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from ..data import Dataset
 from ..errors import UserError
-from ..model import STRICT, Batch, Move, Shape, minimize
+from ..model import Batch, Move, Shape, minimize
 from ..nn.discriminator import add_spectral_norm
 from ..objectives import Loss, generator_loss
 from ._gan import Adversarial, Objective, Positive, Weight
 
 
-@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Game(Adversarial):
     """A GAN with any of the losses, and with what was found to keep D's gradient in bounds."""
 

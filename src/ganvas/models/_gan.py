@@ -18,12 +18,11 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 import torch
 from jaxtyping import Float
 from pydantic import BeforeValidator, Field
-from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from ..data import Dataset
 from ..errors import UserError
-from ..model import STRICT, Batch, Fraction, Move, Shape, device_of, minimize, split_commas
+from ..model import Batch, Fraction, Move, Shape, device_of, minimize, split_commas
 from ..nn import Depth, Norm, decoder, encoder, initialize, resolve_architecture
 from ..nn.augment import Augmentation, augment
 from ..objectives import (
@@ -64,7 +63,6 @@ class Objective(NamedTuple):
         return {name: weight for name in ("gp", "r1", "r2") if (weight := getattr(self, name))}
 
 
-@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Adversarial(LatentModel):
     """A generator G learns to fool a discriminator (or critic) D, which learns not to be fooled."""
 

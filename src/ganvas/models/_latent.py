@@ -6,15 +6,13 @@ from typing import Annotated, Any
 import torch
 from jaxtyping import Float
 from pydantic import Field
-from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from ..model import STRICT, Model, Shape
+from ..model import Model, Shape
 from ..nn import Depth, Net, Width, code_shape
 from ..randomness import normal
 
 
-@dataclass(frozen=True, kw_only=True, config=STRICT)
 class LatentModel(Model):
     """A model whose networks go between examples and vectors z ~ N(0, I)."""
 

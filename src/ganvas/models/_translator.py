@@ -11,13 +11,12 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 import torch
 from jaxtyping import Float
 from pydantic import Field
-from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from ..data import DOMAINS, DomainPair
 from ..errors import UserError
-from ..model import STRICT, Fraction, Model, PairBatch, Shape, model_name
+from ..model import Fraction, Model, PairBatch, Shape, model_name
 from ..nn import Depth, Width, resolve_architecture
 from ..nn.concurrency import concurrently
 from ..nn.translators import residual
@@ -30,7 +29,6 @@ FAINT = 0.03
 """deviation of the noise that round trips are tried with: four of 255 grey levels"""
 
 
-@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Translator(Model):
     """Two networks that translate between two domains, learnt from unpaired examples of each."""
 

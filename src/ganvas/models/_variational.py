@@ -14,7 +14,6 @@ from typing import Annotated, Any, Literal, NamedTuple
 import torch
 from jaxtyping import Float, Int64
 from pydantic import Field
-from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from ..data import Dataset
@@ -22,7 +21,7 @@ from ..distributions import likelihoods, posteriors
 from ..distributions.likelihoods import Likelihood
 from ..distributions.posteriors import Posterior, normal_log_prob
 from ..errors import UserError
-from ..model import STRICT, Batch, Model, Shape
+from ..model import Batch, Model, Shape
 from ..nn import Activation, Conditional, code_shape, decoder, encoder
 from ..randomness import draw_rows, make_generator, reseed
 from ._labels import validate_labels
@@ -59,7 +58,6 @@ def free_bits_kl(kl: Float[Tensor, "b d"], free_bits: float) -> Float[Tensor, ""
     return kl.mean(0).clamp_min(free_bits).sum() if free_bits else kl.sum(1).mean()
 
 
-@dataclass(frozen=True, kw_only=True, config=STRICT)
 class LikelihoodModel(Model):
     """A model whose decoder returns p(x|z), and the examples as it observes them."""
 
@@ -119,7 +117,6 @@ class LikelihoodModel(Model):
         }  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Variational(LikelihoodModel, LatentModel):
     """A model with an encoder q(z|x), a decoder p(x|z) and a prior p(z)."""
 

@@ -11,17 +11,15 @@ from typing import Any, final
 
 import torch
 from jaxtyping import Float
-from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from ..model import STRICT, Batch, Move, Shape, minimize
+from ..model import Batch, Move, Shape, minimize
 from ..nn import decoder, encoder
 from ..objectives import squared_error
 from ._latent import LatentModel
 
 
 @final
-@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Autoencoder(LatentModel):
     """Learn a short code from which the example can be rebuilt."""
 

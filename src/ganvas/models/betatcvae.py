@@ -13,19 +13,17 @@ from typing import Annotated, Literal, final
 
 from jaxtyping import Float
 from pydantic import Field
-from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from ..distributions.likelihoods import Likelihood
 from ..distributions.posteriors import DiagonalGaussian, normal_log_prob
-from ..model import STRICT, Batch, Move, minimize
+from ..model import Batch, Move, minimize
 from ._variational import Variational
 
 Weight = Annotated[float, Field(ge=0)]
 
 
 @final
-@dataclass(frozen=True, kw_only=True, config=STRICT)
 class BetaTCVAE(Variational):
     """A VAE whose latent dimensions are made independent: it penalises their total correlation."""
 

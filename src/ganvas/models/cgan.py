@@ -16,11 +16,10 @@ from typing import Annotated, Literal, final
 import torch
 from jaxtyping import Float
 from pydantic import Field
-from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from ..data import Dataset
-from ..model import STRICT, Batch, Move, Shape
+from ..model import Batch, Move, Shape
 from ..nn import Conditional, decoder, encoder, resolve_architecture
 from ..nn.discriminator import ProjectionDiscriminator, clip_weights
 from ._game import Game
@@ -31,7 +30,6 @@ AUTO = {"mlp": "concatenation", "conv": "projection"}
 
 
 @final
-@dataclass(frozen=True, kw_only=True, config=STRICT)
 class CGAN(Game):
     """The GAN that draws the class it is asked for."""
 

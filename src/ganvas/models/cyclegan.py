@@ -17,12 +17,11 @@ from typing import Annotated, Any, Literal, final
 
 import torch
 from pydantic import Field
-from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from ..data import DomainPair
 from ..errors import UserError
-from ..model import STRICT, Move, PairBatch, Shape, minimize_independent
+from ..model import Move, PairBatch, Shape, minimize_independent
 from ..nn.augment import random_crop, random_flip
 from ..nn.concurrency import concurrently
 from ..nn.pool import CriticWithPool
@@ -43,7 +42,6 @@ HALVINGS = {16: 1, 34: 2, 70: 3}
 
 
 @final
-@dataclass(frozen=True, kw_only=True, config=STRICT)
 class CycleGAN(Translator):
     """Two translators learn to undo each other, and critics of patches learn to tell translations from examples."""
 

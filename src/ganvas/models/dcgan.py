@@ -14,12 +14,11 @@ from typing import Annotated, Literal, final
 
 import torch
 from pydantic import Field
-from pydantic.dataclasses import dataclass
 from torch import nn
 
 from ..data import Dataset
 from ..errors import UserError
-from ..model import STRICT, Batch, Move
+from ..model import Batch, Move
 from ..nn import Width
 from ..nn.discriminator import clip_weights
 from ._game import Game
@@ -27,7 +26,6 @@ from ._gan import discriminator_move
 
 
 @final
-@dataclass(frozen=True, kw_only=True, config=STRICT)
 class DCGAN(Game):
     """The GAN with convolutional networks, for images of any size."""
 

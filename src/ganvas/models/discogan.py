@@ -19,11 +19,10 @@ from operator import or_
 from typing import Annotated, Any, Literal, final
 
 from pydantic import Field
-from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from ..errors import UserError
-from ..model import STRICT, Move, PairBatch, Shape, minimize_independent
+from ..model import Move, PairBatch, Shape, minimize_independent
 from ..nn.conv import conv_encoder, initialize
 from ..nn.translators import encoder_decoder, mlp_critic, mlp_translator
 from ..objectives import Distance, Loss, feature_matching, generator_loss, reconstruction_distance
@@ -34,7 +33,6 @@ ENTROPY: Loss = "non-saturating"
 
 
 @final
-@dataclass(frozen=True, kw_only=True, config=STRICT)
 class DiscoGAN(Translator):
     """Two translators discover how the domains correspond, since each must rebuild what the other was given."""
 

@@ -16,10 +16,9 @@ from typing import Annotated, Literal, final
 
 import torch
 from pydantic import Field
-from pydantic.dataclasses import dataclass
 from torch import nn
 
-from ..model import STRICT, Batch, Fraction, Move, Shape
+from ..model import Batch, Fraction, Move, Shape
 from ..nn import Activation, Depth, Width
 from ..nn.discriminator import clip_weights
 from ..nn.mlp import mlp_decoder, mlp_encoder
@@ -28,7 +27,6 @@ from ._gan import discriminator_move, finalize_network
 
 
 @final
-@dataclass(frozen=True, kw_only=True, config=STRICT)
 class GAN(Game):
     """A generator learns to fool a discriminator, which learns not to be fooled; both are MLPs."""
 

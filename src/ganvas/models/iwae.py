@@ -13,18 +13,16 @@ from math import log
 from typing import Annotated, Literal, final
 
 from pydantic import Field
-from pydantic.dataclasses import dataclass
 from torch import nn
 
 from ..data import Dataset
 from ..distributions.likelihoods import Likelihood
 from ..errors import UserError
-from ..model import STRICT, Batch, Move, minimize
+from ..model import Batch, Move, minimize
 from ._variational import Variational
 
 
 @final
-@dataclass(frozen=True, kw_only=True, config=STRICT)
 class IWAE(Variational):
     """A VAE trained on a tighter bound: k samples an example, weighed by how well each explains it."""
 

@@ -30,13 +30,12 @@ from typing import Annotated, Any, Literal, NamedTuple, final
 import torch
 from jaxtyping import Float
 from pydantic import BeforeValidator, Field
-from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from ..distributions import likelihoods
 from ..distributions.likelihoods import Likelihood
 from ..distributions.posteriors import DiagonalGaussian, PosteriorHead, noise_like, normal_log_prob
-from ..model import STRICT, Batch, Move, Shape, minimize, split_commas
+from ..model import Batch, Move, Shape, minimize, split_commas
 from ..nn import Depth, Width, decoder, encoder, resolve_architecture
 from ..objectives import kl_between_diagonals
 from ..randomness import make_generator, normal
@@ -147,7 +146,6 @@ def concat_levels(parts: list[Tensor]) -> Float[Tensor, "n d"]:
 
 
 @final
-@dataclass(frozen=True, kw_only=True, config=STRICT)
 class LadderVAE(LikelihoodModel):
     """A VAE with a hierarchy of latent vectors, whose inference goes down the same ladder as its generation."""
 

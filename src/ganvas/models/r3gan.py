@@ -17,10 +17,9 @@ from typing import Annotated, Any, ClassVar, Literal, final
 
 import torch
 from pydantic import Field
-from pydantic.dataclasses import dataclass
 from torch import nn
 
-from ..model import STRICT, Batch, Fraction, Move, Shape, minimize
+from ..model import Batch, Fraction, Move, Shape, minimize
 from ..nn import Activation, Depth, Norm, decoder, encoder
 from ..nn.vectors import FourierFeatures
 from ..objectives import generator_loss
@@ -31,7 +30,6 @@ SCALE = 3.0
 
 
 @final
-@dataclass(frozen=True, kw_only=True, config=STRICT)
 class R3GAN(Adversarial):
     """The GAN of 2025: a relativistic loss and two gradient penalties, and no tricks."""
 

@@ -20,19 +20,17 @@ from typing import Annotated, final
 import torch
 from jaxtyping import Float
 from pydantic import Field
-from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from ..data import Dataset
 from ..distributions.likelihoods import Likelihood, Sigma
 from ..errors import UserError
-from ..model import STRICT, Batch, Move, Shape, minimize
+from ..model import Batch, Move, Shape, minimize
 from ..objectives import squared_error
 from ._variational import Positive, Variational, free_bits_kl, warmup_factor
 
 
 @final
-@dataclass(frozen=True, kw_only=True, config=STRICT)
 class VAE(Variational):
     """Learn a latent space from which N(0, I) decodes to new examples, by maximising a bound on log p(x)."""
 

@@ -13,20 +13,18 @@ from typing import Annotated, Any, ClassVar, final
 
 import torch
 from pydantic import Field
-from pydantic.dataclasses import dataclass
 from torch import nn
 from torch.optim import Optimizer, RMSprop
 
 from ..data import Dataset
 from ..errors import UserError
-from ..model import STRICT, Batch, Fraction, Move, minimize
+from ..model import Batch, Fraction, Move, minimize
 from ..nn.discriminator import clip_weights
 from ..objectives import generator_loss
 from ._gan import Adversarial, Objective, Positive, discriminator_move, n_critic_steps
 
 
 @final
-@dataclass(frozen=True, kw_only=True, config=STRICT)
 class WGAN(Adversarial):
     """The GAN whose critic estimates the earth mover's distance; its weights are clipped."""
 

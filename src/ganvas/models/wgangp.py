@@ -12,18 +12,16 @@ from typing import Annotated, Any, ClassVar, final
 
 import torch
 from pydantic import Field
-from pydantic.dataclasses import dataclass
 from torch import nn
 
 from ..data import Dataset
 from ..errors import UserError
-from ..model import STRICT, Batch, Fraction, Move, minimize
+from ..model import Batch, Fraction, Move, minimize
 from ..objectives import generator_loss
 from ._gan import Adversarial, Objective, Positive, Weight, discriminator_move, n_critic_steps
 
 
 @final
-@dataclass(frozen=True, kw_only=True, config=STRICT)
 class WGANGP(Adversarial):
     """The GAN whose critic estimates the earth mover's distance; its gradient is drawn to norm 1."""
 
