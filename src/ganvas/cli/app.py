@@ -63,10 +63,17 @@ def launch(
     model: Annotated[str | None, Parameter(help="FILE.py:CLASS, for a run of your own model")] = None,
     debug: Annotated[bool, Parameter(negative=(), help="show the traceback of an error")] = False,
 ) -> Any:
-    app.config = (*(() if config is None else (read_options(config),)), convert_tokens)
+    given: set[str] = set()
+    app.config = (
+        *(() if config is None else (read_options(config),)), convert_tokens,
+        lambda app, commands, arguments: given.update(a.field_info.name for a in arguments if a.tokens),
+    )  # fmt: skip
     refuse_old_names(app, tokens)
     tokens = tuple(split_number_lists(app, tokens))
-    return app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+    command, bound, others = app.parse_args(tokens, exit_on_error=False, print_error=False)
+    if "given" in others:
+        bound.arguments["given"] = frozenset(given)
+    return command(*bound.args, **bound.kwargs)
 
 
 def main(argv: list[str] | None = None) -> int:

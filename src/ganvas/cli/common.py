@@ -20,6 +20,8 @@ from .app import print_result
 FLATTEN = Parameter(name="*")
 Json = Annotated[bool, Parameter(name="--json", negative=(), help="print the result as JSON")]
 Force = Annotated[bool, Parameter(negative=(), help="overwrite what exists")]
+Given = Annotated[frozenset[str], Parameter(parse=False)]
+"""names of the options that were typed or stand in the file of options, which may have their default values there"""
 RunName = Annotated[str, Parameter(help="a run folder, a name in runs/, a weights file, or: last")]
 SourceName = Annotated[
     str,

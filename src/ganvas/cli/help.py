@@ -44,11 +44,15 @@ class HelpFormatter(DefaultFormatter):
     def visible_entries(self, all_entries: Sequence[HelpEntry]) -> Iterator[HelpEntry]:
         """The entries of options that have an effect, as they are to be shown."""
         hints = option_types(self.command) if self.command and self.command.default_command else {}
-        unused = getattr(getattr(self.command, "default_command", None), "unused", ())
+        function = self.command and self.command.default_command
+        hidden, defaults = getattr(function, "hidden", ()), getattr(function, "defaults", {})
         for entry in all_entries:
             option = entry.positive_names[0][2:].replace("-", "_") if entry.positive_names else ""
-            if option not in unused and not (get_origin(entry.type) is Literal and len(get_args(entry.type)) == 1):
-                yield format_entry(entry, describe_limits(hints.get(option)))
+            if option in hidden or (get_origin(entry.type) is Literal and len(get_args(entry.type)) == 1):
+                continue
+            if option in defaults:
+                entry = entry.copy(default=None if defaults[option] is None else str(defaults[option]))  # noqa: PLW2901
+            yield format_entry(entry, describe_limits(hints.get(option)))
 
 
 def format_entry(entry: HelpEntry, limits: str) -> HelpEntry:
