@@ -89,7 +89,7 @@ def options_of(command: str) -> Iterator[tuple[str, list[str]]]:
     """By the name of an option, the words that give it another value than its default."""
     for argument in arguments_of(command):
         info = argument.field_info
-        if argument.children or not argument.name.startswith("--") or argument.index is not None:
+        if argument.children or not argument.name.startswith("--") or argument.index is not None or not argument.parse:
             continue
         name = argument.name
         if name[2:] in TEXTS:
