@@ -17,10 +17,22 @@ PYTHON = [*SOURCES, *TESTS, *sorted((ROOT / "benchmarks").rglob("*.py")), ROOT /
 FILE_LINES, FUNCTION_LINES = 400, 60
 """most lines of a file, and of a function"""
 CEILINGS = {
-    ".": 725, "cli": 1970, "data": 4000, "diagnostics": 875, "distributions": 1100, "evaluation": 1225, "explore":
-    500, "inference": 1225, "io": 375, "metrics": 2775, "models": 2455, "nn": 1025, "objectives": 400, "training":
-    2325, "viz": 850,
-}  # fmt: skip
+    ".": 725,
+    "cli": 1970,
+    "data": 4000,
+    "diagnostics": 875,
+    "distributions": 1100,
+    "evaluation": 1225,
+    "explore": 500,
+    "inference": 1225,
+    "io": 375,
+    "metrics": 2775,
+    "models": 2455,
+    "nn": 1025,
+    "objectives": 425,
+    "training": 2325,
+    "viz": 850,
+}
 """most lines of each room"""
 UNPICKLING = re.compile(r"torch\.load|import pickle|allow_pickle=True|weights_only=False|eval\(\s*['\"]")
 PUBLISHED = 'torch.load(BytesIO(content), "cpu", weights_only=True)'

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import linear, logsigmoid, softplus
 
+from ..objectives.precision import at_least_float32
 from .gaussian import MIN_SCALE, UNIT_SCALE_BIAS, PosteriorSamples, disable_autocast, noise_like, normal_log_prob
 
 GATE_BIAS = 1.5
@@ -139,5 +140,5 @@ class IAFHead(nn.Module):
         self.steps = nn.ModuleList(MADE(d, d, width) for _ in range(steps))
 
     def forward(self, raw: Float[Tensor, "b n"]) -> IAF:
-        mean, scale, context = raw.to(torch.promote_types(raw.dtype, torch.float32)).chunk(3, dim=1)
+        mean, scale, context = at_least_float32(raw).chunk(3, dim=1)
         return IAF(mean, softplus(scale + UNIT_SCALE_BIAS) + MIN_SCALE, context, self.steps)

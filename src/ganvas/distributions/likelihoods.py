@@ -16,6 +16,7 @@ from ..data.dataset import chunks
 from ..data.scaling import premultiply
 from ..errors import UserError
 from ..objectives import bernoulli_nll, continuous_bernoulli_nll, discretized_logistic_nll, gaussian_nll, squared_error
+from ..objectives.precision import at_least_float32
 
 LikelihoodName = Literal["gaussian", "bernoulli", "continuous-bernoulli", "discretized-logistic", "squared-error"]
 Sigma = float | Literal["learned", "optimal"]
@@ -139,7 +140,7 @@ class LikelihoodHead(nn.Module):
         self.is_bounded = is_bounded
 
     def forward(self, y: Float[Tensor, "n *shape"]) -> Likelihood:
-        return self.distribution(y.to(torch.promote_types(y.dtype, torch.float32)))
+        return self.distribution(at_least_float32(y))
 
     def distribution(self, y: Float[Tensor, "n *shape"]) -> Likelihood:
         raise NotImplementedError

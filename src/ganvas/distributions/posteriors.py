@@ -8,10 +8,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ..objectives.precision import at_least_float32
 from .flow import IAF, IAFHead
 from .gaussian import (
     ACTIVE_THRESHOLD,
@@ -36,7 +36,7 @@ class PosteriorHead(nn.Module):
         self.build_posterior = build_posterior
 
     def forward(self, raw: Float[Tensor, "b n"]) -> Posterior:
-        return self.build_posterior(raw.to(torch.promote_types(raw.dtype, torch.float32)))
+        return self.build_posterior(at_least_float32(raw))
 
 
 def posterior_head(family: Family, d: int, rank: int, steps: int, width: int) -> tuple[int, nn.Module]:

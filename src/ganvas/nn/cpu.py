@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import conv2d, group_norm
 
+from ..objectives.precision import at_least_float32
+
 
 class InstanceNorm(nn.InstanceNorm2d):
     """Instance norm (arXiv:1607.08022) that leaves maps in the order of memory in which they come.
@@ -20,7 +22,7 @@ class InstanceNorm(nn.InstanceNorm2d):
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         if x.device.type != "cpu":
             return group_norm(x, self.num_features, eps=self.eps)
-        x = x.to(torch.promote_types(x.dtype, torch.float32))
+        x = at_least_float32(x)
         if x.is_contiguous():
             return torch.instance_norm(x, None, None, None, None, True, 0.0, self.eps, False)
         y: Tensor = InstanceNormFunction.apply(x, self.eps)

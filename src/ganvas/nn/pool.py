@@ -1,7 +1,7 @@
 """A critic that is also shown translations of earlier steps."""
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from ..model import Shape
@@ -36,27 +36,17 @@ class ImagePool(nn.Module):
     def query(
         self, new: Float[Tensor, "b *shape"], coin: Float[Tensor, " b"], place: Int64[Tensor, " b"]
     ) -> Float[Tensor, "b *shape"]:
-        """The fakes returned, for a coin in [0, 1) and a place 0, ..., size - 1 of each.
-
-        As if one came after the other: where several have one place, each meets what the one before it left there.
-        """
-        order = torch.arange(len(new), device=new.device)
-        has_room = self.seen + order < len(self.kept)
-        is_swapped = ~has_room & (coin > 0.5)
-        slot = torch.where(has_room, self.seen + order, place)
-        writes_same_slot = (slot[:, None] == slot) & (has_room | is_swapped)  # row i: who leaves a fake where i looks
-        previous = torch.where(writes_same_slot & (order < order[:, None]), order, -1).amax(1)
-        last = torch.where(writes_same_slot, order, -1).amax(1)
-        old = self.kept.index_select(0, slot)
-        outputs = select_examples(is_swapped, select_examples(previous >= 0, new[previous.clamp(min=0)], old), new)
-        self.kept.index_copy_(0, slot, select_examples(last >= 0, new[last.clamp(min=0)], old))
-        self.seen += len(new)
-        return outputs
-
-
-def select_examples(mask: Bool[Tensor, " b"], x: Float[Tensor, "b *shape"], y: Float[Tensor, "b *shape"]) -> Tensor:
-    """Each example from x where the mask holds, else from y."""
-    return torch.where(mask.view(-1, *[1] * (x.ndim - 1)), x, y)
+        """The fakes returned, for a coin in [0, 1) and a place 0, ..., size - 1 of each."""
+        size, outputs = len(self.kept), []
+        for fake, toss, index in zip(new, coin, place, strict=True):
+            has_room = self.seen < size
+            is_swapped = ~has_room & (toss > 0.5)
+            slot = torch.where(has_room, self.seen, index)[None]
+            old = self.kept.index_select(0, slot)[0]
+            outputs.append(torch.where(is_swapped, old, fake))
+            self.kept.index_copy_(0, slot, torch.where(has_room | is_swapped, fake, old)[None])
+            self.seen += 1
+        return torch.stack(outputs)
 
 
 class CriticWithPool(nn.Module):

@@ -19,10 +19,11 @@ a batch of logits of any shape; every loss is a mean over them, in float32 or wi
 from math import log
 from typing import Literal
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import relu, softplus
+
+from .precision import at_least_float32
 
 Loss = Literal["minimax", "non-saturating", "least-squares", "hinge", "wasserstein", "relativistic"]
 Logits = Float[Tensor, "*b"]
@@ -86,8 +87,3 @@ def divergence_estimates(loss: Loss, terms: dict[str, float]) -> dict[str, float
     if loss == "wasserstein":
         return {"wasserstein": value}
     return {"jensen_shannon": (value + log(4)) / 2} if loss in JENSEN_SHANNON_LOSSES else {}
-
-
-def at_least_float32(logits: Logits) -> Logits:
-    """At least float32."""
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))

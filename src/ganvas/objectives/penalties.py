@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from .precision import at_least_float32
+
 
 def gradient_penalty(
     D: nn.Module, x: Float[Tensor, "b *shape"], fake: Float[Tensor, "b *shape"], *condition: Tensor
@@ -25,4 +27,4 @@ def gradient_penalty(
 def squared_gradients(logits: Float[Tensor, "b 1"], x: Float[Tensor, "b *shape"]) -> Float[Tensor, " b"]:
     """|grad_x D(x)|^2 of each example, in float32 or wider, itself differentiable.  `logits` = D(x)."""
     (gradient,) = torch.autograd.grad(logits.sum(), x, create_graph=True)
-    return gradient.flatten(1).to(torch.promote_types(gradient.dtype, torch.float32)).square().sum(1)
+    return at_least_float32(gradient.flatten(1)).square().sum(1)

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from .adversarial import at_least_float32
+from .precision import at_least_float32
 
 Distance = Literal["mse", "cosine", "hinge"]
 Examples = Float[Tensor, "b *shape"]
