@@ -89,7 +89,7 @@ def test_images_without_label_and_labels_without_image_are_said(photos: Path) ->
     few = load(photos, ALL)
     assert few.labels is None
     assert len(few) == 12
-    assert few.notes[0].startswith("labels.csv was not used: it has no label of 8 images, as 000004.png")
+    assert few.notes[0].startswith("labels.csv was not used: it has no label of 8 images, e.g. 000004.png")
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_images_without_label_and_labels_without_image_are_said(photos: Path) ->
         ("", "it has no two columns"),
         ("a,b,c\n1,2,3", "its columns are a, b, c: call two of them file and label"),
         ("file,label\n", "it holds no labels"),
-        ("file,label\nx.png,cat", "none of its 1 row is of an image here, as x.png"),
+        ("file,label\nx.png,cat", "none of its 1 row is of an image here, e.g. x.png"),
         ("file,label\n000001.png,a\n000001.png,b", "it gives 000001.png two labels, a and b"),
         ('file,label\n000001.png,"' + "x" * 200_000, "field larger than field limit"),
         ("\0\x89PNG\r\n", "it has no two columns"),

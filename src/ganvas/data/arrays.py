@@ -17,9 +17,9 @@ from .quantization import (
     RANGE_HELP,
     Bounds,
     auto_bounds,
+    drop_alpha,
     mapping_note,
     parse_bounds,
-    quantize,
     quantize_pixels,
     range_applies,
     row_chunks,
@@ -73,7 +73,7 @@ def build_dataset(
     *,
     reuse_memory: bool = False,
 ) -> Dataset:
-    """The same of an array, and a `DataOptions`'s range; one that is `owned`, by nobody else, is not copied."""
+    """`from_array` of an array, with a range as `DataOptions` has it; `reuse_memory` writes over the array."""
     check_array(array, name)
     notes = shape_notes(array, name)
     bounds = None
@@ -141,16 +141,13 @@ def check_finite(array: np.ndarray, name: str) -> None:
 def shape_notes(array: np.ndarray, name: str) -> tuple[str, ...]:
     """Notes on shapes that may be read otherwise than they were meant; UserError for what is one image, most likely."""
     *_, last = array.shape
-    if array.ndim == 3 and last in (3, 4):
-        n, h, _ = array.shape
-        if max(n, h) <= MAX_ASPECT_RATIO * min(n, h) and min(n, h) > 4:
+    if array.ndim == 3 and (last in (3, 4) or len(array) in CHANNELS):
+        n, h, w = array.shape
+        if last in (3, 4) and max(n, h) <= MAX_ASPECT_RATIO * min(n, h) and min(n, h) > 4:
             raise UserError(
                 f"{name} has shape {array.shape}: if that is one image h x w x {last}, give it as x[None]; if these "
                 f"are {n} grey images {last} pixels wide, give them as x[..., None]"
             )
-        return (f"{name}, of shape {array.shape}, was read as {n} grey images of {h} x {last} pixels (height x width)",)
-    if array.ndim == 3 and len(array) in CHANNELS:
-        n, h, w = array.shape
         return (f"{name}, of shape {array.shape}, was read as {n} grey images of {h} x {w} pixels (height x width)",)
     if array.ndim == 2 and last >= MIN_PIXEL_COLUMNS and has_byte_values(array):
         sides = {c: isqrt(last // c) for c in (1, 3) if last % c == 0 and isqrt(last // c) ** 2 * c == last}
@@ -173,27 +170,24 @@ def has_byte_values(array: np.ndarray) -> bool:
 def resolve_bounds(array: np.ndarray, axis: int | None, text: str | None, name: str) -> Bounds | None:
     """The numbers that are black and white, where a range was asked for."""
     bounds = parse_bounds(text)
-    return auto_bounds(value_stats(drop_alpha(array, axis)), name) if bounds == AUTO else bounds
+    return auto_bounds(value_stats(drop_alpha(to_nhwc(array, axis))), name) if bounds == AUTO else bounds
 
 
-def drop_alpha(array: np.ndarray, axis: int | None) -> np.ndarray:
-    """The colours of images without their alpha, channels last."""
-    last = array if axis is None else np.moveaxis(array, axis, -1)
-    return last[..., :3] if axis is not None and last.shape[-1] == 4 else last
+def to_nhwc(array: np.ndarray, axis: int | None) -> np.ndarray:
+    """A view of images as n x h x w x c."""
+    return array[..., None] if axis is None else np.moveaxis(array, axis, -1)
 
 
 def map_to_bytes(array: np.ndarray, axis: int | None, bounds: Bounds, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
     """Pixels as bytes, black and white where `bounds` are, with the note of that."""
     if not range_applies(array.dtype, bounds):
         return array, (unmapped_note(len(array)),)
-    stats = value_stats(drop_alpha(array, axis), bounds)
-    if axis is None:
-        return quantize(array, bounds), (mapping_note(stats, bounds),)
-    last = np.moveaxis(array, axis, -1)
-    opaque = OPAQUE_ALPHA.get(array.dtype.name)
-    if last.shape[-1] == 4 and (opaque is None or last[..., 3].max() > opaque):
+    pixels, opaque = to_nhwc(array, axis), OPAQUE_ALPHA.get(array.dtype.name)
+    if pixels.shape[-1] == 4 and (opaque is None or pixels[..., 3].max() > opaque):
         raise UserError(f"{name} has an alpha of {array.dtype}: with a range, give it as uint8, uint16 or up to 1.0")
-    return np.moveaxis(quantize_pixels(last, bounds, opaque or 1.0), -1, axis), (mapping_note(stats, bounds),)
+    note = mapping_note(value_stats(drop_alpha(pixels), bounds), bounds)
+    levels = quantize_pixels(pixels, bounds, opaque or 1.0)
+    return levels[..., 0] if axis is None else np.moveaxis(levels, -1, axis), (note,)
 
 
 def to_bytes(array: np.ndarray, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -207,10 +201,8 @@ def to_bytes(array: np.ndarray, name: str) -> tuple[np.ndarray, tuple[str, ...]]
         return array, ()
     if array.dtype.kind in "ui":
         if low < 0 or high > 255:
-            message = f"{name} holds pixels from {low} to {high}"
-            raise UserError(
-                f"{message}: scale them to bytes, 0 to 255 (uint8), or say what is black and white: {RANGE_HELP}"
-            )
+            how = f"scale them to bytes, 0 to 255 (uint8), or say what is black and white: {RANGE_HELP}"
+            raise UserError(f"{name} holds pixels from {low} to {high}: {how}")
         return array.astype(np.uint8), ()
     if low < 0 or high > 1:
         raise UserError(
@@ -237,7 +229,7 @@ def channel_axis(array: np.ndarray, name: str, channels_last: bool | None) -> in
 
 
 def to_nchw(array: np.ndarray, axis: int | None, reuse_memory: bool) -> np.ndarray:
-    """Images as n x c x h x w; in the place of the array itself, where it is `owned`."""
+    """Images as n x c x h x w; `reuse_memory` puts them in the place of the array itself."""
     if not array.flags.writeable:
         array, reuse_memory = array.copy(), True
     if axis is None:

@@ -40,23 +40,18 @@ def load_folder(folder: Path, key: str | None, options: DataOptions, progress: P
         images, good, bad, bounds = read_pages(folder, [place.file for place in part.places], options, progress)
     if not good:
         page, why = next(iter(bad.items()))
-        first = f"the first, {page}: {why}"
-        raise UserError(f"{folder}: none of its {len(part.places)} images can be read; {first}")
+        raise UserError(f"{folder}: none of its {len(part.places)} images can be read; the first, {page}: {why}")
     if len(images.sizes) > 1:
         raise MixedSizesError(folder, images, list(good))
     notes = [skipped_note(bad)] if bad else []
-    notes += [
-        *rounding_notes(list(good.values()), bounds),
-        *page_notes(good, options),
-        *decoder_notes(decoder_messages),
-    ]
-    channels = options.channels or images.majority_channels
-    notes += channel_notes(images, list(good.values()), channels)
-    places = {place.file: place for place in part.places}
-    readable_part = replace(part, places=[places[page.file] for page in good])
-    labels, classes = (
-        folder_labels(readable_part, notes) if table is None else table.encode(readable_part.places, names)
-    )
+    decoded, channels = list(good.values()), options.channels or images.majority_channels
+    notes += [*rounding_notes(decoded, bounds), *page_notes(decoded, options), *decoder_notes(decoder_messages)]
+    notes += channel_notes(images, decoded, channels)
+    place_of = {place.file: place for place in part.places}
+    places = [place_of[page.file] for page in good]
+    labels, classes = folder_labels(places, part.training, notes) if table is None else table.encode(places, names)
+    if len(classes) == 1:
+        notes.append(f"there is one class only, {classes[0]}")
     if len(good) == 1 and not folder.is_dir() and folder.suffix.lower() != ZIP:
         notes.append("a single image: a model can learn nothing but this one")
     notes += [*part.notes, *listing.notes, *listing.excluded_notes([] if table is None else [table.file])]
@@ -71,21 +66,17 @@ def read_pages(
 ) -> tuple[ImageBuffer, dict[Page, DecodedImage], dict[Page, str], Bounds | None]:
     """The images, what is to be said of each (not its pixels), why others could not be read, and black and white."""
     pages = list_pages(files) if options.pages == "all" else [Page(file) for file in files]
-    bounds_option = options.bounds
-    has_two_passes = bounds_option == AUTO
-    if bounds_option == AUTO:
+    bounds, n_measured = options.bounds, 0
+    if bounds == AUTO:
         stats = measure_values(pages, progress)
-        bounds = auto_bounds(stats, str(folder)) if stats.count else None
-    else:
-        bounds = bounds_option
+        bounds, n_measured = auto_bounds(stats, str(folder)) if stats.count else None, len(pages)
 
     def report_progress(done: int, total: int) -> None:
-        progress(*((total + done, 2 * total) if has_two_passes else (done, total)))
+        progress(n_measured + done, n_measured + total)
 
     images, good, bad = ImageBuffer(len(pages), str(folder)), dict[Page, DecodedImage](), dict[Page, str]()
-    for page, result in zip(
-        pages, read_all(pages, options.image_size, bounds, options.channels == 4, report_progress), strict=True
-    ):
+    results = read_all(pages, options.image_size, bounds, options.channels == 4, report_progress)
+    for page, result in zip(pages, results, strict=True):
         if isinstance(result, str):
             bad[page] = result
         else:
@@ -94,39 +85,36 @@ def read_pages(
     return images, good, bad, bounds
 
 
-def rounding_notes(good: list[DecodedImage], bounds: Bounds | None) -> list[str]:
+def rounding_notes(images: list[DecodedImage], bounds: Bounds | None) -> list[str]:
     """The notes on images whose numbers were rounded to bytes."""
-    stats = sum((picture.stats for picture in good if picture.stats), ValueStats())
+    stats = sum((image.stats for image in images if image.stats), ValueStats())
     notes = []
     if stats.count and bounds:
         notes.append(mapping_note(stats, bounds))
     elif stats.count:
-        notes.append(rounding_note(stats, max(picture.white for picture in good if picture.stats)))
-    bytes_alone = sum(picture.stats is None for picture in good) if bounds else 0
-    if bytes_alone:
-        notes.append(unmapped_note(bytes_alone))
-    if n_lost := sum(picture.has_more_bits for picture in good):
-        notes.append(f"of {n_lost} image{'s' if n_lost > 1 else ''} with 16 bits a channel, 8 bits were read")
+        notes.append(rounding_note(stats, max(image.white for image in images if image.stats)))
+    if bounds and (n_unmapped := sum(image.stats is None for image in images)):
+        notes.append(unmapped_note(n_unmapped))
+    if n_lost := sum(image.has_more_bits for image in images):
+        notes.append(f"of {pluralize(n_lost, 'image')} with 16 bits a channel, 8 bits were read")
     return notes
 
 
-def page_notes(good: dict[Page, DecodedImage], options: DataOptions) -> list[str]:
+def page_notes(images: list[DecodedImage], options: DataOptions) -> list[str]:
     """The note on files with several images."""
-    several = [picture.pages for picture in good.values() if picture.pages > 1]
+    several = [image.pages for image in images if image.pages > 1]
     if not several or options.pages == "all":
         return []
-    are, each = ("file has", "it") if len(several) == 1 else ("files have", "each")
-    return [
-        f"{len(several)} {are} several pages, {sum(several)} in all, and the first of {each} was read: --pages all "
-        "makes every page an example"
-    ]
+    have, each = ("file has", "it") if len(several) == 1 else ("files have", "each")
+    counts = f"{len(several)} {have} several pages, {sum(several)} in all"
+    return [f"{counts}, and the first of {each} was read: --pages all makes every page an example"]
 
 
 def find_split(folder: Path, options: DataOptions) -> tuple[Listing, Layout]:
     """What is below a folder, and which of the images are of a split.
 
-    The test part may lie in the folder beside it, or else is held out.  Raises UserError where there are no images, and
-    NoSplit where there are none of this split.
+    The test split may lie in the folder beside it, or else is held out.  Raises UserError where there are no images,
+    and MissingSplitError where there are none of this split.
     """
     listing = list_files(folder)
     part = find_layout(listing.images, options.split, str(folder))
@@ -135,9 +123,8 @@ def find_split(folder: Path, options: DataOptions) -> tuple[Listing, Layout]:
         if options.split == "test":
             inner = find_layout(test_listing.images, "train", str(test_folder))
             return test_listing, replace(inner, training=tuple(part.places), has_test_split=True)
-        part = replace(
-            part, has_test_split=True, notes=[*part.notes, f"the test part is {test_folder.name}, beside it"]
-        )
+        notes = [*part.notes, f"the test part is {test_folder.name}, beside it"]
+        part = replace(part, has_test_split=True, notes=notes)
     if not part.places:
         what = listing.excluded_notes() + listing.notes
         raise UserError(f"{folder} holds no images{': ' + '; '.join(what) if what else ''} ({supported_formats()})")
@@ -180,13 +167,12 @@ class MixedSizesError(UserError):
         )
 
 
-def channel_notes(images: ImageBuffer, good: list[DecodedImage], channels: int) -> list[str]:
+def channel_notes(images: ImageBuffer, decoded: list[DecodedImage], channels: int) -> list[str]:
     """The notes on images that have got other channels than they had."""
     notes = []
-    if opaque := sum(picture.has_opaque_alpha for picture in good):
-        notes.append(
-            f"alpha that is opaque everywhere was dropped, of {pluralize(opaque, 'image')}: --channels 4 keeps it"
-        )
+    if n_opaque := sum(image.has_opaque_alpha for image in decoded):
+        of = pluralize(n_opaque, "image")
+        notes.append(f"alpha that is opaque everywhere was dropped, of {of}: --channels 4 keeps it")
     if len(images.channel_counts) > 1:
         mixed = ", ".join(f"{n} {CHANNELS[c]}" for c, n in images.channel_counts.most_common())
         most = max(images.channel_counts)
@@ -198,4 +184,4 @@ def channel_notes(images: ImageBuffer, good: list[DecodedImage], channels: int) 
 def skipped_note(bad: dict[Page, str]) -> str:
     examples = "; ".join(f"{page}: {why}" for page, why in list(bad.items())[:5])
     more = f"; and {len(bad) - 5} more" if len(bad) > 5 else ""
-    return f"{len(bad)} file{'s' if len(bad) > 1 else ''} skipped ({examples}{more})"
+    return f"{pluralize(len(bad), 'file')} skipped ({examples}{more})"

@@ -23,7 +23,7 @@ from .listing import File, error_reason
 from .memory import MAX_MEMORY_SHARE, available_memory, check_memory, format_bytes
 from .options import Progress
 from .pixels import Pixels, read_pixels
-from .quantization import Bounds, ValueStats, no_range_reason, quantize_pixels, range_applies, value_stats
+from .quantization import Bounds, ValueStats, drop_alpha, no_range_reason, quantize_pixels, range_applies, value_stats
 
 LARGE_IMAGE = 2**25
 """numbers of an image from which on one is decoded after the other"""
@@ -216,7 +216,7 @@ def measure_values(pages: Sequence[Page], progress: Progress) -> ValueStats:
 
     def measure_page(page: Page) -> ValueStats:
         try:
-            return value_stats(drop_alpha(decode(page)[0]))
+            return value_stats(drop_alpha(decode(page)[0].values))
         except Exception:  # what is wrong is said when it is read
             return ValueStats()
 
@@ -239,7 +239,7 @@ def read_image(
         pixels, pages, _ = decode(page, size)
         values = pixels.values
         bounds = bounds if bounds and range_applies(values.dtype, bounds) else None
-        stats = value_stats(drop_alpha(pixels), bounds) if pixels.is_deep or bounds else None
+        stats = value_stats(drop_alpha(values), bounds) if pixels.is_deep or bounds else None
         if stats and bounds is None and pixels.white is None:
             return no_range_reason(pixels.kind, stats)
         if stats:
@@ -283,11 +283,10 @@ def check_decodable(content: Path | BytesIO, image: ImageFile.ImageFile) -> int:
     if numbers > LARGE_IMAGE and numbers > max_numbers(image, file_size):
         raise ValueError(f"it says {image.width} x {image.height} pixels, which its {file_size} bytes cannot hold")
     if numbers > LARGE_IMAGE and DECODE_BYTES * numbers > MAX_MEMORY_SHARE * available_memory():
+        size, free = format_bytes(DECODE_BYTES * numbers), format_bytes(available_memory())
         raise ValueError(
-            f"its {image.width} x {image.height} pixels take {format_bytes(DECODE_BYTES * numbers)} to decode, "
-            "more than "
-            f"{MAX_MEMORY_SHARE:.0%} of the {format_bytes(available_memory())} of memory that are free: make it "
-            "smaller, or cut it in parts"
+            f"its {image.width} x {image.height} pixels take {size} to decode, more than {MAX_MEMORY_SHARE:.0%} of the "
+            f"{free} of memory that are free: make it smaller, or cut it in parts"
         )
     return numbers
 
@@ -300,8 +299,3 @@ def max_numbers(image: ImageFile.ImageFile, size: int) -> float:
     if image.format in BOUNDED_FORMATS and not is_fax:
         return 8.0 * MAX_DEFLATE_RATIO * size
     return float("inf")
-
-
-def drop_alpha(pixels: Pixels) -> np.ndarray:
-    """The numbers of an image without its alpha."""
-    return pixels.values[:, :, :3] if pixels.values.shape[2] == 4 else pixels.values

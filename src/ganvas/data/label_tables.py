@@ -28,18 +28,8 @@ STYLEGAN_TABLE = "dataset.json"
 OTHER_TABLES = {".csv", ".tsv", ".json", ".jsonl", ".parquet"}
 """files that may hold labels too"""
 PATH_COLUMNS = (
-    "file_name",
-    "filename",
-    "file",
-    "path",
-    "filepath",
-    "image_path",
-    "image",
-    "img",
-    "image_id",
-    "name",
-    "id",
-)
+    "file_name", "filename", "file", "path", "filepath", "image_path", "image", "img", "image_id", "name", "id",
+)  # fmt: skip
 LABEL_COLUMNS = ("label", "labels", "class", "class_name", "category", "target", "y", "species", "breed")
 MAX_TABLE_BYTES = 2**26
 """bytes of a table, at most"""
@@ -83,18 +73,15 @@ def attach_labels(listing: Listing, part: Layout) -> tuple[Layout, Labels | None
         return replace(part, notes=notes), None, []
     unlabelled = [place.file for place in part.places if place.file not in labels.by_file]
     names = join_names(str(file) for file in unlabelled)
+    images = pluralize(len(unlabelled), "image")
     if 2 * len(unlabelled) > len(part.places):
-        notes.append(
-            f"{labels.file} was not used: it has no label of {pluralize(len(unlabelled), 'image')}, as {names}"
-        )
+        notes.append(f"{labels.file} was not used: it has no label of {images}, e.g. {names}")
         return replace(part, notes=notes), None, []
     if unlabelled:
-        notes.append(f"{pluralize(len(unlabelled), 'image')} without label in {labels.file} left out: {names}")
+        notes.append(f"{images} without label in {labels.file} left out: {names}")
     training_labels = find_labels(listing, part.training, []) if part.has_test_split and part.training else None
     first = training_labels.classes if training_labels else labels.classes
     classes = [*first, *(name for name in labels.classes if name not in first)]
-    if len(classes) == 1:
-        notes.append(f"there is one class only, {classes[0]}")
     places = [place for place in part.places if place.file in labels.by_file]
     return replace(part, places=places, notes=notes + list(labels.notes)), labels, classes
 
@@ -120,11 +107,8 @@ def find_labels(listing: Listing, places: Sequence[Place], notes: list[str]) -> 
         except (ValueError, OSError, RuntimeError, NotImplementedError, EOFError, BadZipFile) as error:
             notes.append(f"no labels were read from {file}: {error}")
     if not tables and not by_folder and (candidates := [str(file) for file in near if file.suffix in OTHER_TABLES]):
-        notes.append(
-            f"{join_names(candidates)}: not read, for labels are read from labels.csv with the columns file and "
-            "label, from "
-            "metadata.csv, metadata.jsonl or dataset.json"
-        )
+        tables_read = "labels.csv with the columns file and label, from metadata.csv, metadata.jsonl or dataset.json"
+        notes.append(f"{join_names(candidates)}: not read, for labels are read from {tables_read}")
     return None
 
 
@@ -144,21 +128,16 @@ def match_labels(file: File, rows: Sequence[tuple[str, str]], listing: Listing) 
     root = listing.root.resolve().name  # of paths that begin above it, as /home/me/photos/1.png does
     for path, label in rows:
         parts = tuple(part for part in path.replace("\\", "/").split("/") if part not in ("", "."))
-        matches = [
-            image
-            for image in by_name[parts[-1]]
-            if image.parts[:-1][-len(parts) + 1 or len(image.parts) :] == parts[:-1]
-        ]
-        matches = matches or [
-            image for image in by_name[parts[-1]] if parts[-len(image.parts) - 1 :] == (root, *image.parts)
-        ]
+        images, folders = by_name[parts[-1]], parts[:-1]
+        matches = [image for image in images if image.parts[:-1][-len(folders) or len(image.parts) :] == folders]
+        matches = matches or [image for image in images if parts[-len(image.parts) - 1 :] == (root, *image.parts)]
         matches = [exact[full_path]] if (full_path := (*file.parts[:-1], *parts)) in exact else matches
         if len(matches) != 1:
             missing.append(path)
         elif by_file.setdefault(image := matches[0], label) != label:
             raise ValueError(f"it gives {image} two labels, {by_file[image]} and {label}")
     if not by_file:
-        raise ValueError(f"none of its {pluralize(len(rows), 'row')} is of an image here, as {rows[0][0]}")
+        raise ValueError(f"none of its {pluralize(len(rows), 'row')} is of an image here, e.g. {rows[0][0]}")
     kinds = len(set(by_file.values()))
     if kinds > MAX_CLASS_SHARE * len(by_file) and len(by_file) > MIN_LABELS:
         raise ValueError(f"it has {kinds} different labels for {len(by_file)} images, which are no classes")

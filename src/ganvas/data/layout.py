@@ -66,9 +66,8 @@ def dataset_name(path: Path) -> str:
 def find_domains(folder: Path, depth: int = 3) -> tuple[Path, Path] | None:
     """The folders trainA and trainB, CycleGAN's own layout, if that is what a folder holds, or its only sub-folder."""
     try:
-        subfolders = (
-            sorted(p for p in folder.iterdir() if not is_ignored(p.name) and p.is_dir()) if folder.is_dir() else []
-        )
+        entries = folder.iterdir() if folder.is_dir() else ()
+        subfolders = sorted(p for p in entries if not is_ignored(p.name) and p.is_dir())
     except OSError:
         return None
     by_role = {role: p for p in subfolders if (role := parse_split_name(p.name))}
@@ -117,12 +116,9 @@ def find_layout(files: Sequence[File], split: str, name: str) -> Layout:
         return select_split(all_images, splits, split, name)
     split_first = [Place((p.parts[1], p.parts[0], *p.parts[2:]), p.file) for p in all_images.places if len(p.parts) > 2]
     if len(split_first) == len(all_images.places):  # the classes' folders hold the splits
-        splits = {top: role[0] for top in count_folders(split_first) if (role := parse_split_name(top)) and not role[1]}
-        if (
-            splits.keys() == count_folders(split_first).keys()
-            and len(set(splits.values())) > 1
-            and "train" in splits.values()
-        ):
+        tops = count_folders(split_first)
+        splits = {top: role[0] for top in tops if (role := parse_split_name(top)) and not role[1]}
+        if splits.keys() == tops.keys() and len(set(splits.values())) > 1 and "train" in splits.values():
             return select_split(replace(all_images, places=split_first), splits, split, name)
     return all_images
 
@@ -130,27 +126,24 @@ def find_layout(files: Sequence[File], split: str, name: str) -> Layout:
 def select_split(all_images: Layout, splits: dict[str, str], split: str, name: str) -> Layout:
     """The images of a split, where `splits` says of which each folder is."""
     folders = {role: [top for top in sorted(splits) if splits[top] == role] for role in SPLIT_NAMES}
-    parts = {
-        role: [
-            Place(p.parts[1:], p.file) for p in all_images.places if len(p.parts) > 1 and splits.get(p.parts[0]) == role
-        ]
-        for role in SPLIT_NAMES
-    }
+    parts: dict[str, list[Place]] = {role: [] for role in SPLIT_NAMES}
+    for place in all_images.places:
+        if len(place.parts) > 1 and (role := splits.get(place.parts[0])):
+            parts[role].append(Place(place.parts[1:], place.file))
     notes = list(all_images.notes)
     if rest := len(all_images.places) - sum(map(len, parts.values())):
         notes.append(f"{pluralize(rest, 'image')} beside {join_names(sorted(splits))} left out")
     if folders["validation"]:
-        n = pluralize(len(parts["validation"]), "image")
+        what = f"{join_names(folders['validation'])}: {pluralize(len(parts['validation']), 'image')}"
         if folders["test"]:
-            notes.append(f"{join_names(folders['validation'])}: {n}, used neither for training nor for tests")
+            notes.append(f"{what}, used neither for training nor for tests")
         else:
-            notes.append(f"{join_names(folders['validation'])}: {n}, the test part, since there is no other")
+            notes.append(f"{what}, the test part, since there is no other")
             folders["test"], parts["test"] = folders["validation"], parts["validation"]
     for role in ("train", "test"):
         if len(folders[role]) > 1:
-            raise UserError(
-                f"{name} holds {' and '.join(folders[role])}: which of them is the {role} split?  Rename one"
-            )
+            both = " and ".join(folders[role])
+            raise UserError(f"{name} holds {both}: which of them is the {role} split?  Rename one")
     if split == "train" and not folders["train"]:
         only = folders["test"][0]
         raise UserError(f"{name} has a test part only, {only}: ask for split=test, or give {name}/{only}")
@@ -177,30 +170,24 @@ def count_folders(places: Sequence[Place]) -> Counter[str]:
     return Counter(place.parts[0] for place in places if len(place.parts) > 1)
 
 
-def folder_labels(split_layout: Layout, notes: list[str]) -> tuple[list[int] | None, tuple[str, ...]]:
-    """Labels from the first level of folders, when every image lies in one.
+def folder_labels(
+    places: Sequence[Place], training: Sequence[Place], notes: list[str]
+) -> tuple[list[int] | None, tuple[str, ...]]:
+    """Labels from the first level of folders, when every image lies in one; `notes` gets what does not fit.
 
     Of a test part the classes are in the order of those of the training part.
     """
-    files = {place.file: place.parts for place in (*split_layout.training, *split_layout.places)}
-    loose = sum(len(parts) == 1 for parts in files.values())
-    if loose == len(files):
+    files = {place.file: place.parts for place in (*training, *places)}
+    n_loose = sum(len(parts) == 1 for parts in files.values())
+    if n_loose and n_loose < len(files):
+        lie = "lies" if n_loose == 1 else "lie"
+        notes.append(f"no labels: {pluralize(n_loose, 'image')} {lie} beside the class folders")
+    if n_loose:
         return None, ()
-    if loose:
-        notes.append(
-            f"no labels: {pluralize(loose, 'image')} {'lies' if loose == 1 else 'lie'} beside the class folders"
-        )
-        return None, ()
-    split_folders, training_folders = count_folders(split_layout.places), count_folders(split_layout.training)
-    classes = tuple(sorted(training_folders or split_folders)) + tuple(
-        sorted(split_folders.keys() - training_folders.keys() if training_folders else ())
-    )
-    if len(classes) == 1:
-        notes.append(f"there is one class only, {classes[0]}")
-    if split_like := [
-        name for name in classes if parse_split_name(name) or any(map(parse_split_name, re.split(r"[-_. ]", name)))
-    ]:
-        are = "a class is called like a split" if len(split_like) == 1 else "classes are called like splits"
-        notes.append(f"{are}: {join_names(split_like)}")
+    folders, training_folders = count_folders(places), count_folders(training)
+    classes = (*sorted(training_folders), *sorted(folders.keys() - training_folders.keys()))
+    if like_splits := [name for name in classes if any(map(parse_split_name, (name, *re.split(r"[-_. ]", name))))]:
+        are = "a class is called like a split" if len(like_splits) == 1 else "classes are called like splits"
+        notes.append(f"{are}: {join_names(like_splits)}")
     index = {name: i for i, name in enumerate(classes)}
-    return [index[place.parts[0]] for place in split_layout.places], classes
+    return [index[place.parts[0]] for place in places], classes

@@ -89,6 +89,11 @@ def quantize(values: np.ndarray, bounds: Bounds) -> np.ndarray:
     return levels
 
 
+def drop_alpha(pixels: np.ndarray) -> np.ndarray:
+    """Pixels ... x c without the alpha of four channels."""
+    return pixels[..., :3] if pixels.shape[-1] == 4 else pixels
+
+
 def quantize_pixels(values: np.ndarray, bounds: Bounds, opaque: float) -> np.ndarray:
     """Pixels ... x c as bytes: colours within `bounds`, the alpha of four channels from 0 to `opaque`."""
     if values.shape[-1] != 4:
