@@ -13,8 +13,10 @@ from ganvas.cli.app import app, load_own_models
 from ganvas.cli.arguments import convert_tokens, split_number_lists
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SPAN = re.compile(r"(?<!`)`([^`]+)`(?!`)")
+LINK = re.compile(r"\]\((?!https?://)([^)#]+)")
+PROGRAM = re.compile(r"^```python\n(.*?)^```", re.S | re.M)
 BLOCK = re.compile(r"^```.*?^```", re.S | re.M)
 PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```", re.S | re.M)
 OPTION = re.compile(r"(?<![\w-])--?[a-z][a-z0-9-]*")
@@ -63,3 +65,26 @@ def test_options_exist(page: Path) -> None:
     spans = SPAN.findall(BLOCK.sub("", page.read_text(encoding="utf-8")))
     shown = {option for span in spans for word in span.split() for option in OPTION.findall(word) if word[0] in "-["}
     assert sorted(option for option in shown if option not in known) == []
+
+
+def test_the_readme_is_read_in_two_minutes() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 120
+    assert len(text.split()) <= 700
+    assert text.index("![") < text.index("## "), "a picture comes before anything else"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    links = LINK.findall(BLOCK.sub("", page.read_text(encoding="utf-8")))
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "docs" / "python.md"], ids=lambda page: page.name)
+def test_programs_run(page: Path) -> None:
+    """Every Python block, with fewer steps."""
+    programs = PROGRAM.findall(page.read_text(encoding="utf-8"))
+    assert programs
+    for program in programs:
+        exec(compile(re.sub(r"steps=\d+", "steps=2", program), page.name, "exec"), {})
+    assert Path("grid.png").exists()
