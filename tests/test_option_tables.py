@@ -6,6 +6,8 @@ from types import ModuleType
 
 import pytest
 
+from ganvas.models import MODELS
+
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
 
@@ -31,3 +33,8 @@ def test_a_page_out_of_date_is_written_anew(options: ModuleType) -> None:
     assert updated.endswith("<!-- end -->\n\nmore\n")
     assert "| `--latent INT` | `64` | dimensions of the noise z [more than 0" in updated
     assert options.with_tables(updated) == updated
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_has_a_page(name: str) -> None:
+    assert f"<!-- options: train {name}, Model -->" in (DOCS / "models" / f"{name}.md").read_text(encoding="utf-8")
