@@ -17,17 +17,17 @@ PYTHON = [*SOURCES, *TESTS, *sorted((ROOT / "benchmarks").rglob("*.py")), ROOT /
 FILE_LINES, FUNCTION_LINES = 400, 60
 """most lines of a file, and of a function"""
 CEILINGS = {
-    ".": 725,
+    ".": 775,
     "cli": 1970,
     "data": 4000,
-    "diagnostics": 875,
+    "diagnostics": 240,
     "distributions": 1100,
     "evaluation": 1225,
     "explore": 500,
     "inference": 1225,
     "io": 375,
     "metrics": 2775,
-    "models": 2455,
+    "models": 2825,
     "nn": 1025,
     "objectives": 425,
     "training": 2325,

@@ -21,6 +21,7 @@ from torch.optim import Adam, Optimizer
 
 from .fields import STRICT as STRICT  # noqa: PLC0414
 from .fields import ValidatedMeta
+from .rules import Rule, general_rules
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -177,6 +178,10 @@ class Model(metaclass=ValidatedMeta):
     def discriminator_statistics(self, batch: Any, *args: Any, **networks: Any) -> dict[str, float]:
         """`probe(batch, **networks)`: what only the networks in training can tell; given in evaluation mode."""
         return {}
+
+    def rules(self) -> Iterator[Rule]:
+        """What may go wrong with a run of it: figures of the log, their limits and remedies."""
+        return general_rules(self)
 
     def estimates(self, terms: dict[str, float]) -> dict[str, float]:
         """What follows from the means of the loss terms, by name, for the log."""

@@ -8,7 +8,9 @@ import pytest
 
 import ganvas
 from ganvas.data import Dataset, load
-from ganvas.diagnostics import (
+from ganvas.diagnostics import diagnose, examine
+from ganvas.models._gan import Adversarial
+from ganvas.models._gan_rules import (
     CLIPPED_SLOPE_RANGE,
     MAX_DETAIL_RATIO,
     MAX_EXTRA_DETAIL,
@@ -20,10 +22,7 @@ from ganvas.diagnostics import (
     VANISHED_GRADIENT_RATIO,
     WON_ACCURACY,
     WON_LOGIT_GAP,
-    diagnose,
-    examine,
 )
-from ganvas.models._gan import Adversarial
 from ganvas.training.run_folder import read_log
 from tests.support.games import HEALTHY
 

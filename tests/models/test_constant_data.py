@@ -10,8 +10,7 @@ import torch
 
 import ganvas
 from ganvas.data import Dataset, Scaling, from_array
-from ganvas.diagnostics import examine
-from ganvas.diagnostics.trends import check_learning_rate
+from ganvas.diagnostics import Diagnosis, examine
 from ganvas.errors import UserError
 from ganvas.inference.translation import translate_files
 from ganvas.model import Model
@@ -91,11 +90,14 @@ def test_two_domains_that_are_one_example_have_no_shares_of_what_separates_them(
 
 
 def test_a_loss_that_never_fell_has_not_risen_by_a_share_of_that() -> None:
-    lines = [{"step": i, "loss": 1.0 + 0.1 * i} for i in range(20)]
-    (found,) = check_learning_rate(ganvas.Autoencoder(), lines)
-    assert "more than it had ever fallen" in found.evidence
-    assert found.value <= 10
-    assert check_learning_rate(ganvas.Autoencoder(), [{"step": i, "loss": 1.0} for i in range(20)]) == []
+    def found(by: float) -> list[Diagnosis]:
+        lines = [{"step": 50 * i, "loss": 1.0 + by * i, "codes": {"scale": 1.0}} for i in range(20)]
+        return examine(ganvas.Autoencoder(), 2000, lines)
+
+    (diagnosis,) = found(0.1)
+    assert "more than it had ever fallen" in diagnosis.evidence
+    assert diagnosis.value <= 10
+    assert found(0.0) == []
 
 
 def test_images_for_a_translator_of_vectors_are_refused_in_a_sentence(tmp_path: Path, images: Dataset) -> None:

@@ -1,37 +1,10 @@
 """A diagnosis: what is wrong, the figure that shows it, the limit that it passes, and what to do."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import Any
 
-Lines = Sequence[dict[str, Any]]
 DOCS_PAGE = "docs/doctor.md"
-"""the page with a section for each disease"""
-LAST = 5
-"""lines of which medians are taken"""
-
-
-def as_option(name: str) -> str:
-    """A field as the command line has it, without its hyphens in front."""
-    return name.replace("_", "-")
-
-
-def is_early(done: int, steps: int) -> bool:
-    """Whether the steps done are too few to be a sign of anything."""
-    return done < max(200, steps // 10)
-
-
-def monitored_statistics(line: dict[str, Any]) -> dict[str, Any]:
-    """How the game stands, or the codes are used, in a line."""
-    found: dict[str, Any] = line.get("game") or line.get("codes") or {}
-    return found
-
-
-def latest(lines: Lines) -> dict[str, float]:
-    """What the last line says of the game, each number as the median of those that the last lines have."""
-    games = [monitored_statistics(line) for line in lines[-LAST:]]
-    return {name: median(game[name] for game in games if name in game) for name in games[-1]}
+"""the page with a section for each condition"""
 
 
 @dataclass(frozen=True)
@@ -40,7 +13,7 @@ class Diagnosis:
 
     name: str
     evidence: str
-    """what was seen, with figure and limit, in words"""
+    """figure and limit, in words"""
     value: float
     limit: float
     remedies: tuple[str, ...]

@@ -25,7 +25,7 @@ from ..data import (
     without_holdout,
 )
 from ..data.scaling import composite_backgrounds
-from ..diagnostics import check_translator
+from ..diagnostics import diagnose
 from ..errors import UserError
 from ..inference.trained import Trained
 from ..metrics import METRICS, Comparison, Examples
@@ -160,7 +160,7 @@ def evaluate_translator(
         scores = result[f"to_{d.to.lower()}"] = d.cycle_error() | d.distances(settings)
         limit = MOVED_SHARE * scores.get("sliced_wasserstein:input", 9e9)
         statistics[f"accuracy_{d.to}"] = float(scores["sliced_wasserstein"] > limit)
-    result["warnings"] = [d.sentence for d in check_translator(model, [{"step": 200, "game": statistics}], 1)]
+    result["warnings"] = diagnose(model, {"game": statistics}, 200, 1)
     if aligned is not None:
         result["pairs"] = {"examples": len(aligned.a), "data": aligned.name}
         for d in make_directions(trained, aligned.a, aligned.b, settings, vectors=False):

@@ -12,6 +12,7 @@ What may be added to D's loss (`discriminator_move`):
 """
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
@@ -35,6 +36,8 @@ from ..objectives import (
     squared_gradients,
 )
 from ..randomness import draw_rows
+from ..rules import Rule
+from ._gan_rules import game_rules
 from ._latent import LatentModel
 from ._statistics import sample_statistics
 
@@ -202,6 +205,9 @@ class Adversarial(LatentModel):
         labels = self.condition_of(batch)
         made = self.generate(self.sample_latent(len(batch.x), networks["G"]), *labels, **networks)
         return sample_statistics(made, batch.x)
+
+    def rules(self) -> Iterator[Rule]:
+        return game_rules(self)
 
     def discriminator_statistics(self, batch: Batch, G: nn.Module, D: nn.Module) -> dict[str, float]:
         """`slope`: mean norm of D's gradient between real and fake examples.

@@ -4,7 +4,7 @@ Two networks, one a direction, and a critic a domain.  Pixels are in [-1, 1]; ve
 0 and deviation 1, and so are errors.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
@@ -21,12 +21,12 @@ from ..nn import Depth, Width, resolve_architecture
 from ..nn.concurrency import concurrently
 from ..nn.translators import residual
 from ..objectives import Loss, absolute_error, discriminator_terms
+from ..rules import Rule
 from ._gan import confidence
 from ._statistics import sample_statistics
+from ._translator_rules import FAINT, translator_rules
 
 T = TypeVar("T")
-FAINT = 0.03
-"""deviation of the noise that round trips are tried with: four of 255 grey levels"""
 
 
 class Translator(Model):
@@ -38,6 +38,8 @@ class Translator(Model):
     logged_statistics = ("accuracy_A", "gap_A", "accuracy_B", "gap_B")
     translators: ClassVar[tuple[str, str]] = ("G", "F")
     """names of the networks from A to B and from B to A"""
+    critic_loss: ClassVar[Loss] = "non-saturating"
+    """what its critics descend"""
 
     net: Literal["auto", "conv", "mlp"] = "auto"
     """kind of networks; auto is conv for images, mlp for vectors"""
@@ -118,6 +120,9 @@ class Translator(Model):
             if x.shape[1:] == y.shape[1:] and (apart := absolute_error(x, y)) > 0:  # else there is no share of it
                 found[f"moved_{home}"] = absolute_error(x, made) / apart
         return found
+
+    def rules(self) -> Iterator[Rule]:
+        return translator_rules(self)
 
     def round_trip(self, x: Tensor, made: Tensor, home: str, **networks: Any) -> dict[str, Tensor]:
         """Errors of the way home from translations, as they are and with faint noise."""

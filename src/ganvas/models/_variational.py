@@ -6,7 +6,7 @@ al., Learning Structured Output Representation using Deep Conditional Generative
 """
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from math import log, prod
 from typing import Annotated, Any, Literal, NamedTuple
@@ -24,8 +24,10 @@ from ..errors import UserError
 from ..model import Batch, Model, Shape
 from ..nn import Activation, Conditional, code_shape, decoder, encoder
 from ..randomness import draw_rows, make_generator, reseed
+from ..rules import Rule
 from ._labels import validate_labels
 from ._latent import LatentModel
+from ._latent_rules import latent_rules
 
 EncodedBatch = tuple[Tensor, Posterior, posteriors.PosteriorSamples, tuple[Tensor, ...]]
 Labels = Int64[Tensor, " b"] | None
@@ -102,6 +104,9 @@ class LikelihoodModel(Model):
     @abstractmethod
     def latent_statistics(self, batch: Batch, *args: Any, **nets: Any) -> LatentStatistics:
         """Codes of the examples."""
+
+    def rules(self) -> Iterator[Rule]:
+        return latent_rules(self)
 
     def monitor(self, batch: Batch, **nets: Any) -> dict[str, Tensor]:
         """How the latent space is used: what the log keeps and what says that it has collapsed.

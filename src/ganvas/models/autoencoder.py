@@ -7,6 +7,7 @@ and `noise` draws z from N(0, I): nothing in the objective has prepared g for su
 """
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any, final
 
 import torch
@@ -16,7 +17,9 @@ from torch import Tensor, nn
 from ..model import Batch, Move, Shape, minimize
 from ..nn import decoder, encoder
 from ..objectives import squared_error
+from ..rules import Rule
 from ._latent import LatentModel
+from ._latent_rules import FEWER_DIMENSIONS, prior_rule, used_rule
 
 
 @final
@@ -65,6 +68,9 @@ class Autoencoder(LatentModel):
         """Mean and standard deviation of each dimension of the codes."""
         code = self.encode(batch.x, encoder)
         return {"aggregate_mean": code.mean(0), "aggregate_std": code.std(0)}
+
+    def rules(self) -> Iterator[Rule]:
+        return chain(super().rules(), [prior_rule(), used_rule("used", (FEWER_DIMENSIONS,))])
 
     def preview(self, batch: Batch, encoder: nn.Module, decoder: nn.Module) -> Float[Tensor, "rows n *shape"]:
         """Rows: examples, their reconstructions."""

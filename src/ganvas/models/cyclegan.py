@@ -46,6 +46,7 @@ class CycleGAN(Translator):
     """Two translators learn to undo each other, and critics of patches learn to tell translations from examples."""
 
     training_only = ("DX", "DY")
+    critic_loss = SQUARES
     default_training = {"batch_size": 1, "lr_decay": 0.5}  # noqa: RUF012
 
     blocks: Annotated[int, Field(gt=0, le=100)] | None = None

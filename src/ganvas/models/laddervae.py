@@ -24,7 +24,7 @@ N(0, I) whatever the levels say, and the KL and what a posterior's mean varies b
 """
 
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Annotated, Any, Literal, NamedTuple, final
 
 import torch
@@ -39,6 +39,8 @@ from ..model import Batch, Move, Shape, minimize, split_commas
 from ..nn import Depth, Width, decoder, encoder, resolve_architecture
 from ..objectives import kl_between_diagonals
 from ..randomness import make_generator, normal
+from ..rules import Rule
+from ._latent_rules import level_rules
 from ._variational import LatentStatistics, LikelihoodModel, free_bits_kl, warmup_factor
 
 Size = Annotated[int, Field(gt=0, le=65536)]
@@ -161,6 +163,9 @@ class LadderVAE(LikelihoodModel):
     """steps over which the weight of the KL rises from 0 to 1"""
     free_bits: Annotated[float, Field(ge=0)] = 0.0
     """KL per latent dimension that is not penalised, in nats"""
+
+    def rules(self) -> Iterator[Rule]:
+        return chain(super().rules(), level_rules(self.latents, self.warmup))
 
     def networks(self, shape: Shape, classes: int = 0) -> dict[str, nn.Module]:
         levels = self.latents

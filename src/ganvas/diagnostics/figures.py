@@ -1,0 +1,72 @@
+"""The figures of a log: how the game or the codes stand in its last lines, and how they came about."""
+
+from collections.abc import Sequence
+from statistics import median
+from typing import Any
+
+from ..rules import MANY_TIMES, MIN_SWING, Figures
+
+Lines = Sequence[dict[str, Any]]
+RECENT = 200
+"""lines that are looked at, besides the first: what is older is past"""
+LAST_OF_GAME, LAST_OF_TRENDS = 5, 3
+"""lines of which medians are taken, since each line is of few steps: of how a game stands, and of what all runs have"""
+
+
+def recent_lines(lines: Lines) -> Lines:
+    """The first line, and the last ones."""
+    return [*lines[:1], *lines[1:][-RECENT:]]
+
+
+def monitored_statistics(line: dict[str, Any]) -> dict[str, Any]:
+    """How the game stands, or the codes are used, in a line."""
+    statistics: dict[str, Any] = line.get("game") or line.get("codes") or {}
+    return statistics
+
+
+def log_figures(lines: Lines) -> Figures:
+    """What rules may name: the statistics of the last line, and what the lines say together."""
+    figures = Figures(monitored_statistics(lines[-1]))
+    if "game" in lines[-1]:
+        figures |= {name: median(values(lines[-LAST_OF_GAME:], name)) for name in figures}
+    for name in ("scale", "outside", "lag"):
+        if recent := values(lines, name)[-LAST_OF_TRENDS:]:
+            figures[name] = median(recent)
+    if copies := [line["samples"]["memorised"] for line in lines if "memorised" in line.get("samples", {})]:
+        figures["memorised"] = copies[-1]
+    samples = lines[-1].get("samples", {})
+    figures |= {f"samples_{name}": value for name, value in samples.items() if value is not None}
+    if distances := values(lines[len(lines) // 2 :], "away"):
+        figures |= {
+            "reversals": count_reversals(distances, MIN_SWING), "nearest": min(distances), "farthest": max(distances)
+        }  # fmt: skip
+    return Figures(figures | loss_figures(lines))
+
+
+def values(lines: Lines, name: str) -> list[float]:
+    """A statistic of each line that has it."""
+    return [monitored_statistics(line)[name] for line in lines if name in monitored_statistics(line)]
+
+
+def loss_figures(lines: Lines) -> dict[str, float]:
+    """How the loss, the sum of its terms, has risen again, as a share of what it had fallen."""
+    losses = [sum((v for k, v in line.items() if isinstance(v, float) and k != "seconds"), 0.0) for line in lines]
+    if len(losses) < 10:
+        return {}
+    lowest, last = min(losses), median(losses[-5:])
+    fallen, risen = losses[0] - lowest, last - lowest
+    share = min(risen / fallen, MANY_TIMES) if fallen > 0 else MANY_TIMES if risen > 0 else 0.0
+    return {"lowest_loss": lowest, "last_loss": last, "loss_rise": share}
+
+
+def count_reversals(numbers: Sequence[float], least: float) -> int:
+    """How often numbers that went one way by `least` or more go the other way by as much."""
+    low = high = numbers[0]
+    way, count = 0, 0
+    for value in numbers:
+        low, high = min(low, value), max(high, value)
+        if way >= 0 and value <= high - least:
+            way, low, count = -1, value, count + 1
+        elif way <= 0 and value >= low + least:
+            way, high, count = 1, value, count + 1
+    return max(0, count - 1)

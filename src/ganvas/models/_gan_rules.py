@@ -1,0 +1,161 @@
+"""What may go wrong with a game between G and D."""
+
+from collections.abc import Iterator
+from operator import ge, gt, lt
+from typing import TYPE_CHECKING
+
+from ..objectives import Loss
+from ..rules import MIN_SWING, Figures, Rule, general_rules, slower
+
+if TYPE_CHECKING:
+    from ._gan import Adversarial
+
+MIN_DIVERSITY = 0.3
+"""diversity of samples, a share of the data's, below which modes are missing"""
+WON_ACCURACY = 0.99
+"""D's accuracy on real and on fake examples from which it may have won"""
+WON_LOGIT_GAP: dict[Loss, float] = {
+    "minimax": 6.0, "non-saturating": 6.0, "least-squares": 0.9, "hinge": 3.0, "relativistic": 4.0,
+}  # fmt: skip
+"""and the gap of its logits from which it has: squares have goals 0 and 1, and no hinge gains from a gap above 2"""
+MAX_DETAIL_RATIO, MAX_EXTRA_DETAIL = 2.5, 0.05
+"""energy of the finest structures of samples, a multiple of the data's, and what it has more, a share of the data's
+contrast, above which they are speckle"""
+VANISHED_GRADIENT_RATIO, RELAXED_WON_ACCURACY = 0.1, 0.9
+"""minimax gradient of G, a share of the non-saturating one, below which it has vanished: then D has won if it is mostly
+right, since real examples that are where all samples are may well be taken for samples; so has a relativistic D, which
+compares pairs, so that the border half-way between the means of its logits is not its own"""
+PENALIZED_SLOPE_RANGE, CLIPPED_SLOPE_RANGE = (0.5, 2.0), (1e-5, 10.0)
+"""slopes of a critic between which its gradient penalty holds, and its clipped weights leave G something to follow"""
+MIN_REVERSALS = 2
+"""how often the distance from samples to data turns in the last half of the log, where a game oscillates"""
+PAST_BEST_SHARE, PAST_BEST_ERRORS = 0.5, 5.0
+"""how much farther than at their nearest samples are from the data, as a share of that distance and in standard errors
+(a kernel distance may be 0 or less), above which a run is past its best"""
+
+
+def game_rules(model: "Adversarial") -> Iterator[Rule]:
+    """Of a D that has won, and of a critic whose slope is not held, samples that are all alike are a consequence."""
+    bounds_weights = model.objective.weight_clip is not None or model.objective.spectral_norm
+    yield from general_rules(model, bounds_weights=bounds_weights, has_steady_loss=False)
+    penalty = ("a penalty on D's gradient (--r1 1)",) if takes_r1(model) else ()
+    yield Rule(
+        "oscillation", "reversals", float(MIN_REVERSALS),
+        f"in the last half of the log the distance from samples to data turned {{figure}} times by {MIN_SWING:g} mean "
+        "distances between two examples or more (limit {limit:g} times), between {nearest:.2g} and {farthest:.2g}",
+        (slower(model), *(["--betas 0.5 0.999"] if model.betas[0] > 0.5 else []), *penalty, "--lr-decay 0.5"),
+        passes=ge,
+    )  # fmt: skip
+    wasserstein = model.objective.loss == "wasserstein"  # whose critic is meant to be as good as it can
+    yield from slope_rules(model) if wasserstein else won_rules(model, penalty)
+    yield Rule(
+        "mode collapse", "diversity", MIN_DIVERSITY,
+        "two samples differ {figure:.0%} as much as two real examples do (limit {limit:.0%}), so G makes the same few "
+        "things again and again", against_collapse(model), passes=lt, phase="settled",
+        unless=("D has won", "critic's slope"),
+    )  # fmt: skip
+    slower_d = () if wasserstein else (f"an --lr-d below {model.learning_rate('D'):g}",)
+    yield speckle_rule("samples", "", ("more --steps", *slower_d, *penalty))
+    yield Rule(
+        "the run is past its best", "samples_value", past_best_limit,
+        "its samples are now {figure:.3g} from the data, {samples_lowest:.3g} at the nearest (limit "
+        f"{PAST_BEST_SHARE:.0%} more, and {PAST_BEST_ERRORS:g} standard errors: {{limit:.3g}}); the best weights, "
+        "which are kept unless the last were asked for, are those of step {samples_best}",
+        ("fewer --steps", "--patience 5", "--lr-decay 0.5", slower(model)), "past its best", phase="end",
+    )  # fmt: skip
+
+
+def past_best_limit(figures: Figures) -> float:
+    """The distance from the data above which samples are certainly farther than they were, and much."""
+    lowest: float = figures["samples_lowest"]
+    limit: float = lowest + max(PAST_BEST_ERRORS * figures["samples_error"], PAST_BEST_SHARE * lowest)
+    return limit
+
+
+def speckle_rule(what: str, suffix: str, remedies: tuple[str, ...]) -> Rule:
+    """Samples, or translations to a domain, that are covered with noise that the data do not have."""
+    made, real = f"detail{suffix}", f"detail_real{suffix}"
+    return Rule(
+        f"{what} are speckled", made,
+        lambda figures: max(MAX_DETAIL_RATIO * figures[real], figures[real] + MAX_EXTRA_DETAIL),
+        f"the finest structures of {what}, of a pixel, have {{figure:.0%}} of the energy of the data's contrast, those "
+        f"of the data {{{real}:.1%}} (limits {MAX_DETAIL_RATIO:g} times as much, and {MAX_EXTRA_DETAIL:.0%} more)",
+        remedies, "speckle", phase="settled",
+    )  # fmt: skip
+
+
+def won_rules(model: "Adversarial", penalty: tuple[str, ...]) -> Iterator[Rule]:
+    """D has won: it is right, and G's gradient has vanished, or no other will make it wrong."""
+    loss, n_critic = model.objective.loss, getattr(model, "n_critic", 1)
+    remedies = (
+        *(["--loss non-saturating"] if loss == "minimax" else []),
+        *([f"a --n-critic below {n_critic}"] if n_critic > 1 else []),
+        f"an --lr-d below {model.learning_rate('D'):g}", *penalty,
+    )  # fmt: skip
+    knows = "it knows {{accuracy_real:.1%}} of real and {{accuracy_fake:.1%}} of fake examples (limit {:.0%})"
+    if loss == "minimax":
+        yield Rule(
+            "D has won", gradient_ratio, VANISHED_GRADIENT_RATIO,
+            knows.format(RELAXED_WON_ACCURACY) + ", and the gradient that G gets is {figure:.2g} of the non-saturating "
+            "loss's (limit {limit:g})", remedies, passes=lt,
+            given=lambda figures: min_accuracy(figures) >= RELAXED_WON_ACCURACY,
+        )  # fmt: skip
+    least = RELAXED_WON_ACCURACY if loss == "relativistic" else WON_ACCURACY
+    yield Rule(
+        "D has won", "gap", WON_LOGIT_GAP[loss],
+        knows.format(least) + ", its logits {figure:.2g} apart (limit {limit:g}), whatever G does",
+        remedies, passes=ge, given=lambda figures: min_accuracy(figures) >= least, phase="settled",
+        unless=("D has won",),
+    )  # fmt: skip
+
+
+def min_accuracy(figures: Figures) -> float:
+    """D's accuracy on real or on fake examples, the lower."""
+    return min(float(figures["accuracy_real"]), float(figures["accuracy_fake"]))
+
+
+def gradient_ratio(figures: Figures) -> float:
+    """The gradient of G under the minimax loss, as a share of the non-saturating one."""
+    minimax, nonsaturating = float(figures["minimax"]), float(figures["nonsaturating"])
+    return minimax / nonsaturating if nonsaturating else 1.0
+
+
+def slope_rules(model: "Adversarial") -> Iterator[Rule]:
+    """A critic whose slope its penalty or its clipped weights do not hold."""
+    gp, clip = model.objective.gp, model.objective.weight_clip
+    if not (gp or clip):
+        return
+    low, high = PENALIZED_SLOPE_RANGE if gp else CLIPPED_SLOPE_RANGE
+    evidence = "between real and fake examples the critic's gradient has norm {figure:.2g} "
+    evidence += f"(limits {low:g} and {high:g}), "
+    lazy = ("--penalty-interval 1",) if getattr(model, "penalty_interval", 1) > 1 else ()
+    for limit, passes, way, so, change in (
+        (low, lt, "vanishes", "so G learns nothing", "above"), (high, gt, "explodes", "so G is thrown about", "below"),
+    ):  # fmt: skip
+        if gp:
+            title, meaning = "the gradient penalty does not hold", "where it should be 1"
+            remedies: tuple[str, ...] = (f"a --gp above {gp:g}", *lazy, slower(model))
+        else:
+            title, meaning = f"the critic's slope {way}", so
+            remedies = (f"a --weight-clip {change} {clip:g}", "or train wgangp")
+        yield Rule(title, "slope", limit, evidence + meaning, remedies, "critic's slope", passes=passes)
+
+
+def against_collapse(model: "Adversarial") -> tuple[str, ...]:
+    """What keeps modes from going missing, of what goes with this model's other options."""
+    lr_d, has = model.learning_rate("D"), model.__dataclass_fields__
+    remedies = {
+        f"an --lr no higher than D's, {lr_d:g}": model.lr > lr_d,
+        "D's seeing two examples at once (--pack 2)": model.pack == 1 and not model.is_conditional,
+        "--loss relativistic": "loss" in has and model.objective.loss not in ("relativistic", "wasserstein"),
+        "a penalty on D's gradient (--r1 0.1)": takes_r1(model),
+        "--top-k 1": getattr(model, "top_k", 1.0) < 1,
+        slower(model): True,
+    }
+    return tuple(remedy for remedy, applies in remedies.items() if applies)
+
+
+def takes_r1(model: "Adversarial") -> bool:
+    """Whether a penalty on D's gradient at real examples could be added."""
+    held = model.objective.penalties or model.objective.weight_clip or model.objective.spectral_norm
+    return "r1" in model.__dataclass_fields__ and not held and model.norm_d != "batch"

@@ -1,0 +1,96 @@
+"""What may go wrong with the codes of a model that has an encoder."""
+
+from collections.abc import Iterator
+from math import nan
+from operator import le, lt
+from typing import TYPE_CHECKING
+
+from ..distributions.posteriors import ACTIVE_THRESHOLD
+from ..rules import Figures, Rule, general_rules
+
+if TYPE_CHECKING:
+    from ._variational import LikelihoodModel
+
+MAX_PRIOR_KL = 0.3
+"""nats, mean over used dimensions, between N(mean, std^2) of all codes and N(0, 1) above which samples suffer"""
+FEWER_DIMENSIONS = "a --latent nearer to {figure:.0f}"
+AGAINST_SILENCE = ("a --warmup of the KL", "--free-bits 0.1")
+
+
+def prior_rule(nearer: tuple[str, ...] = (), after: int = 0) -> Rule:
+    """Codes that are not where samples are drawn."""
+    return Rule(
+        "the codes are far from N(0, I)", "from_prior", MAX_PRIOR_KL,
+        "their standard deviations go from {std[0]:g} to {std[1]:g} ({figure:.2f} nats a dimension, limit {limit:g}), "
+        "so samples are worse than reconstructions",
+        ("fit a prior to the codes (ganvas fit-prior, then sample --fitted-prior best)", *nearer),
+        "codes far from N(0, I)", phase="end", after=after, unless=("posterior collapse",),
+    )  # fmt: skip
+
+
+def used_rule(what: str, remedies: tuple[str, ...], after: int = 0) -> Rule:
+    """Latent dimensions that say nothing.  A VAE that has more than it needs prunes them: that is no failure."""
+    return Rule(
+        "dead latent",
+        "active" if what == "active" else lambda figures: figures["dimensions"] - figures["dead"],
+        lambda figures: figures["dimensions"] / 2, f"{{figure:.0f}} of {{dimensions}} latent dimensions are {what} "
+        "(limit a half)", remedies, passes=lt, phase="end", after=after, unless=("posterior collapse",), is_alarm=False,
+    )  # fmt: skip
+
+
+def latent_rules(model: "LikelihoodModel") -> Iterator[Rule]:
+    """Of a variational model; nothing is said of its codes during a warm-up of the KL."""
+    options = {name: getattr(model, name, None) for name in ("warmup", "geco", "capacity")}
+    warmup = options["warmup"] or 0
+    yield from general_rules(
+        model, has_steady_loss=not warmup and options["geco"] is None and options["capacity"] is None
+    )
+    yield Rule(
+        "posterior collapse", "active", lambda figures: figures["dimensions"] // 20,  # q(z|x) is the prior for every x
+        "{active} of {dimensions} latent dimensions are active (variance of the posterior's mean above "
+        f"{ACTIVE_THRESHOLD}), KL {{kl:.2f}} nats, so samples ignore the code",
+        against_collapse(model), passes=le, after=warmup,
+    )  # fmt: skip
+    if model.has_normal_prior:
+        yield prior_rule(nearer(model), warmup)
+    fewer = (FEWER_DIMENSIONS,) if "latent" in model.__dataclass_fields__ else AGAINST_SILENCE
+    yield used_rule("active", fewer, warmup)
+
+
+def level_rules(levels: tuple[int, ...], after: int) -> Iterator[Rule]:
+    """Levels of a hierarchy that say nothing; the log has the KL of level 1 first."""
+    for i, n in enumerate(levels):
+        end = sum(levels[: i + 1])
+
+        def largest_kl(figures: Figures, start: int = end - n, end: int = end) -> float:
+            kl = figures["kl_per_dimension"]
+            return max(kl[start:end]) if isinstance(kl, list) and len(kl) == sum(levels) else nan
+
+        yield Rule(
+            "dead latent", largest_kl, ACTIVE_THRESHOLD,
+            f"level {i + 1} of the hierarchy says nothing: no dimension has a KL of {{limit:g}} nats",
+            AGAINST_SILENCE, passes=lt, phase="end", after=after, unless=("posterior collapse",), is_alarm=False,
+        )  # fmt: skip
+
+
+def against_collapse(model: "LikelihoodModel") -> tuple[str, ...]:
+    """What to change, of what goes with this model's other options and has not been changed yet."""
+    has = {name: getattr(model, name, None) for name in ("beta", "warmup", "free_bits", "capacity", "geco", "prior")}
+    rest = ("a smaller --lr",)
+    for name, way in (("geco", "below"), ("capacity", "above")):
+        if has[name] is not None:
+            return (f"a --{name} {way} {has[name]:g}", *rest)
+    remedies = {
+        f"a --beta below {has['beta'] or 0:g}": (has["beta"] or 0) > 1,
+        "a warm-up of the KL (--warmup, a third of the steps)": has["warmup"] == 0,
+        "free bits (--free-bits 0.1)": has["free_bits"] == 0 and has["prior"] != "vamp",
+        "a smaller --sigma": model.likelihood == "gaussian" and isinstance(model.sigma, float),
+    }
+    return (*(remedy for remedy, applies in remedies.items() if applies), *rest)
+
+
+def nearer(model: "LikelihoodModel") -> tuple[str, ...]:
+    """What brings the codes nearer to N(0, I), of what goes with this model's other options."""
+    values = ((f"a --{name} {way}", getattr(model, name, None)) for name, way in
+              (("geco", "above"), ("capacity", "below"), ("beta", "above")))  # fmt: skip
+    return next(((f"{words} {value:g}",) for words, value in values if value is not None), ())
