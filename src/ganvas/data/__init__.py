@@ -85,9 +85,9 @@ def is_builtin(source: Source) -> bool:
 
 
 def restore_range(source: Source, options: DataOptions, header: dict[str, Any], domain: int = 0) -> DataOptions:
-    """The view with black and white as a run's data had them, if it says nothing of that and the source may be numbers.
+    """The options with black and white as a run's data had them, unless they have a range or the source is bytes.
 
-    `about` is what the run's weights file says, `domain` the number of a translator's domain.
+    `header` is what the run's weights file says, `domain` the number of a translator's domain.
     """
     bounds = read_bounds(header, domain)
     if bounds is None or options.range or isinstance(source, Dataset) or is_builtin(source):

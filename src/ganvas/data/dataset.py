@@ -1,4 +1,4 @@
-"""A collection of examples: images as bytes, or vectors as floats."""
+"""A dataset: images as bytes, or vectors as floats."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -112,7 +112,7 @@ class Dataset:
 
 
 def chunks(x: Tensor) -> tuple[Tensor, ...]:
-    """The examples in parts of about `CHUNK` numbers."""
+    """The examples in parts of about `NUMBERS_PER_CHUNK` numbers."""
     parts: tuple[Tensor, ...] = x.split(max(1, NUMBERS_PER_CHUNK // max(1, x[:1].numel())))
     return parts
 

@@ -134,7 +134,7 @@ class ImageBuffer:
 
 @contextmanager
 def lift_pixel_limit() -> Iterator[list[str]]:
-    """Pillow without its limit of pixels, in place of which `checked` has one, and with its warnings in a list.
+    """Pillow without its limit of pixels, in place of which `check_decodable` has one, and with its warnings in a list.
 
     Other warnings are given when the block ends.
     """

@@ -126,7 +126,7 @@ class Listing:
 def list_files(source: Path, exclude: Path | None = None) -> Listing:
     """The files of a folder or a zip, sorted by their paths, or a single file.
 
-    Those below the folder `without` are not looked at.  Links to folders are followed, but each folder is read once.
+    Those below the folder `exclude` are not looked at.  Links to folders are followed, but each folder is read once.
     Hidden files are left alone, and so are runs and translations by Ganvas, unless `source` is one.  Raises UserError
     where the source cannot be read.
     """

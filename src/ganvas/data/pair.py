@@ -1,4 +1,4 @@
-"""Two unpaired collections, the domains A and B of a translator, and endless batches from both."""
+"""Two unpaired datasets, the domains A and B of a translator, and endless batches from both."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -64,9 +64,8 @@ class DomainPair:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader should know of each, and of the two together."""
-        dataset_notes = (f"{domain}, {part.name}: {note}" for domain, part in zip(DOMAINS, self.datasets, strict=True)
-                for note in part.notes)  # fmt: skip
-        return (*dataset_notes, *pair_warnings(self))
+        parts = zip(DOMAINS, self.datasets, strict=True)
+        return (*(f"{domain}, {x.name}: {note}" for domain, x in parts for note in x.notes), *pair_warnings(self))
 
     def fingerprint(self) -> str:
         """SHA-256 of the two collections' fingerprints, in their order."""
@@ -121,11 +120,8 @@ def pair_warnings(pair: DomainPair) -> list[str]:
             f"{smaller.name} has only {len(smaller)} examples: a critic learns so few by heart, give a hundred or more"
         )
     if len(larger) > MAX_SIZE_RATIO * len(smaller):
-        messages.append(
-            f"{larger.name} has {len(larger) / len(smaller):.0f} times as many examples as {smaller.name}: the "
-            "smaller domain is "
-            "shown over and over, so stop early or give it more"
-        )
+        times = f"{larger.name} has {len(larger) / len(smaller):.0f} times as many examples as {smaller.name}"
+        messages.append(f"{times}: the smaller domain is shown over and over, so stop early or give it more")
     if pair.has_images:
         messages += image_warnings(pair)
     if pair.a.shape == pair.b.shape and pair.a.fingerprint() == pair.b.fingerprint():
@@ -138,18 +134,13 @@ def image_warnings(pair: DomainPair) -> list[str]:
     (_, *size_a), (_, *size_b) = pair.shape
     messages = []
     if size_a != size_b:
-        (h, w), (high, wide) = size_a, size_b
-        messages.append(
-            f"{pair.a.name} is {w} x {h} and {pair.b.name} {wide} x {high} pixels: translations are resized, ask for "
-            "one --size unless that is meant"
-        )
+        (h, w), (h_b, w_b) = size_a, size_b
+        sizes = f"{pair.a.name} is {w} x {h} and {pair.b.name} {w_b} x {h_b} pixels"
+        messages.append(f"{sizes}: translations are resized, ask for one --size unless that is meant")
     (share_a, _, a), (share_b, _, b) = (hidden_colour_stats(part.x) for part in pair.datasets)
     if share_a and share_b and (a - b).abs().max() > COLOUR_TOLERANCE:
-        messages.append(
-            f"colours of transparent pixels differ, {format_colour(a)} in {pair.a.name}, {format_colour(b)} in "
-            f"{pair.b.name}: nobody "
-            "sees them, and they play no part"
-        )
+        colours = f"{format_colour(a)} in {pair.a.name}, {format_colour(b)} in {pair.b.name}"
+        messages.append(f"colours of transparent pixels differ, {colours}: nobody sees them, and they play no part")
     for part in pair.datasets:
         share = empty_image_share(part)
         if share > MAX_EMPTY_SHARE:
@@ -170,24 +161,16 @@ def format_colour(colour: Tensor) -> str:
 
 
 def empty_image_share(part: Dataset) -> float:
-    """Share of the images whose pixels deviate by less than `EMPTY` grey levels from their mean."""
-    n_empty = sum(
-        int((premultiply(x).float().flatten(2).std(2, correction=0).amax(1) < EMPTY_STD).sum())
-        for x in part.x.split(IMAGES_PER_CHUNK)
-    )
-    return n_empty / len(part)
+    """Share of the images whose pixels deviate by less than `EMPTY_STD` grey levels from their mean."""
+    chunks = part.x.split(IMAGES_PER_CHUNK)
+    stds = [premultiply(x).float().flatten(2).std(2, correction=0).amax(1) for x in chunks]
+    return sum(int((std < EMPTY_STD).sum()) for std in stds) / len(part)
 
 
 def domain_headers(pair: DomainPair) -> list[dict[str, Any]]:
     """What a weights file says of both domains."""
     return [
-        {
-            "domain": domain,
-            "name": part.name,
-            "shape": list(part.shape),
-            "examples": len(part),
-            "images": part.has_images,
-        }
-        | ({"range": list(part.range)} if part.range else {})
-        for domain, part in zip(DOMAINS, pair.datasets, strict=True)
+        {"domain": domain, "name": x.name, "shape": list(x.shape), "examples": len(x), "images": x.has_images}
+        | ({"range": list(x.range)} if x.range else {})
+        for domain, x in zip(DOMAINS, pair.datasets, strict=True)
     ]

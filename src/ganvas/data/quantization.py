@@ -63,7 +63,7 @@ class ValueStats:
 
 
 def row_chunks(array: np.ndarray) -> Iterator[slice]:
-    """Slices of the first axis that hold about `CHUNK` numbers."""
+    """Slices of the first axis that hold about `NUMBERS_PER_CHUNK` numbers."""
     size = max(1, NUMBERS_PER_CHUNK * len(array) // max(1, array.size))
     return (slice(i, i + size) for i in range(0, len(array), size))
 
@@ -107,7 +107,7 @@ def range_applies(dtype: np.dtype, bounds: Bounds) -> bool:
 
 
 def unmapped_note(n: int) -> str:
-    """The note on images to which `covers` does not apply a range."""
+    """The note on images for which `range_applies` is false."""
     return f"{n} image{' was' if n == 1 else 's were'} left as they are: they have 8 bits, and the range goes beyond"
 
 

@@ -1,8 +1,8 @@
 """How a model sees examples, and how its outputs become examples again: the one seam between the two.
 
-Pixels 0..255 are mapped to the model's `span`; colours of images with alpha are first multiplied by it, so that no one
-learns from, or is measured by, colours that nobody sees.  Vectors are standardised, each column by its mean and its
-deviation over the data, so that a column in large units does not drown the others.
+Pixels 0..255 are mapped to the model's `pixel_range`; colours of images with alpha are first multiplied by it, so that
+no one learns from, or is measured by, colours that nobody sees.  Vectors are standardised, each column by its mean and
+its deviation over the data, so that a column in large units does not drown the others.
 """
 
 import re
@@ -39,7 +39,7 @@ class Scaling:
 
     @classmethod
     def fit(cls, x: Tensor, pixel_range: tuple[float, float] = (-1.0, 1.0), *, standardize: bool = True) -> "Scaling":
-        """That of all examples of a collection; vectors stay as they are unless `standardized`."""
+        """That of all examples of a dataset; without `standardize` vectors stay as they are."""
         if x.ndim > 2:
             return cls(pixel_range, premultiplied=x.shape[1] == 4)
         return cls(pixel_range, *moments(x)) if standardize else cls(pixel_range)
@@ -120,7 +120,7 @@ def premultiply(x: Shaped[Tensor, "n *shape"]) -> Shaped[Tensor, "n *shape"]:
 
 
 def unpremultiply(x: UInt8[Tensor, "n c h w"]) -> UInt8[Tensor, "n c h w"]:
-    """The inverse of `multiplied`; where alpha is 0, nobody sees the colours, which are black."""
+    """The inverse of `premultiply`; where alpha is 0, nobody sees the colours, which are black."""
     if x.ndim != 4 or x.shape[1] != 4:
         return x
     return (unpremultiply_float(x.float() / 255) * 255).round().to(torch.uint8)
@@ -154,7 +154,7 @@ def hidden_colour_stats(x: Tensor) -> tuple[float, float, Float[Tensor, " 3"]]:
 
 
 def premultiply_float(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-    """`multiplied` of pixels in [0, 1], which are not rounded."""
+    """`premultiply` of pixels in [0, 1], which are not rounded."""
     return torch.cat([x[:, :3] * x[:, 3:], x[:, 3:]], 1) if x.shape[1] == 4 else x
 
 
@@ -167,7 +167,7 @@ def unpremultiply_float(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]
 
 
 def scaling_state(scaling: Sequence[Scaling]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and header of a file that keeps the scaling of each domain; the span is the model's own."""
+    """Tensors and header of a file that keeps the scaling of each domain; `pixel_range` is the model's own."""
     tensors: dict[str, Tensor] = {}
     for i, s in enumerate(scaling):
         if s.mean is not None and s.std is not None:
@@ -186,18 +186,12 @@ def scaling_from_state(tensors: dict[str, Tensor], header: dict[str, Any], model
     moments_per_domain = [
         [tensors.pop(f"scaling/{i}/{name}", None) for name in ("mean", "deviation")] for i in range(model.n_domains)
     ]
-    first, *_ = getattr(
-        model, "translators", ("G",)
-    )  # a translator's begins with the units of A and ends with those of B
-    layer_moments = [
-        units
-        for (net, _), units in sorted(pop_standardization(tensors).items())
-        if net in (f"{first}.", f"average/{first}.")
-    ]
+    first, *_ = getattr(model, "translators", ("G",))  # which begins with the units of A and ends with those of B
+    layers = sorted(pop_standardization(tensors).items())
+    layer_moments = [units for (net, _), units in layers if net in (f"{first}.", f"average/{first}.")]
     moments_per_domain = layer_moments if len(layer_moments) == model.n_domains else moments_per_domain
     return tuple(
-        Scaling(model.pixel_range, mean_std[0], mean_std[1], bool(a))
-        for mean_std, a in zip(moments_per_domain, alpha, strict=True)
+        Scaling(model.pixel_range, mean, std, bool(a)) for (mean, std), a in zip(moments_per_domain, alpha, strict=True)
     )
 
 

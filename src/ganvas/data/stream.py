@@ -59,7 +59,7 @@ class Stream:
         return self.buffer.pop()
 
     def draw_batches(self) -> list[Batch]:
-        """The batches from `position` on, up to `ahead` of the same epoch: small ones cost less together."""
+        """The batches from `position` on, up to `prefetch` of the same epoch: small ones cost less together."""
         epoch, i = divmod(self.position, self.batches_per_epoch)
         index = torch.cat([self.indices(epoch, i + j) for j in range(min(self.prefetch, self.batches_per_epoch - i))])
         x = self.scaling(self.data.x.index_select(0, index)).split(self.batch)

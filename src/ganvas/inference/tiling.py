@@ -28,11 +28,11 @@ MAX_EXAMPLES_PER_CHUNK, MAX_NUMBERS_PER_CHUNK = 256, 2**22
 def translate_images(
     function: ImageFunction, x: Images, source_shape: Shape, target_shape: Shape, has_fixed_size: bool
 ) -> OutputImages:
-    """What a translator from domain `home` to domain `away` makes of images.
+    """Translate images between domains whose examples have `source_shape` and `target_shape`.
 
-    `function` takes and returns pixels in [0, 1] with the domains' channels; where it is `fixed`, only of the domain's
-    size, so images are resized to that and back.  Colours of transparent pixels are laid on white, as in training; if
-    domain `away` has no alpha, the image keeps its own.
+    `function` takes and returns pixels in [0, 1] with the domains' channels.  Where it `has_fixed_size`, it takes those
+    of the domain's size only, so images are resized to that and back.  Colours of transparent pixels are laid on white,
+    as in training; if the target domain has no alpha, the image keeps its own.
     """
     alpha = x[:, 3:] if x.shape[1] == 4 and target_shape[0] != 4 else None
     x = convert_channels(x, source_shape[0])

@@ -85,9 +85,8 @@ class TranslationSummary:
 def size_warning(n: int, training_size: str) -> str:
     """What is said of images that the model has not learnt the scale of."""
     return (
-        f"{n} {'has' if n == 1 else 'have'} another size than the {training_size} pixels that the model was "
-        "trained on, and "
-        "what it does depends on the scale: resize them first where translations look wrong"
+        f"{n} {'has' if n == 1 else 'have'} another size than the {training_size} pixels that the model was trained "
+        "on, and what it does depends on the scale: resize them first where translations look wrong"
     )
 
 
@@ -131,11 +130,8 @@ def translate_files(
     """
     source_shape, _ = trained.domain_shapes(to)  # refuses before anything is read
     if len(source_shape) != 3:
-        raise UserError(
-            f"this {model_name(trained.model)} translates vectors of {source_shape[0]} numbers, and {source} "
-            "holds no such: give "
-            "vectors n x d, a .npy or .npz file"
-        )
+        kind = f"this {model_name(trained.model)} translates vectors of {source_shape[0]} numbers"
+        raise UserError(f"{kind}, and {source} holds no such: give vectors n x d, a .npy or .npz file")
     with lift_pixel_limit() as warnings:
         summary = translate_pending(trained, source, out, to, force, progress)
     summary.notes += decoder_notes(warnings)
@@ -146,57 +142,55 @@ def translate_pending(
     trained: Trained, source: Path, out: Path, to: str, force: bool, progress: Progress
 ) -> TranslationSummary:
     """The same, while Pillow's own limits and warnings are put off."""
-    target_index = DOMAINS.index(to)
-    source_bounds, target_bounds = (
-        read_bounds(trained.metadata, domain) for domain in (1 - target_index, target_index)
-    )
+    domain = DOMAINS.index(to)
+    source_bounds, target_bounds = (read_bounds(trained.metadata, i) for i in (1 - domain, domain))
     pairs, listing = plan_translations(source, out)
     training_size = format_size(trained.domain_shapes(to)[0])
     summary = TranslationSummary(
         out, others=len(listing.others), learnt=training_size, notes=listing.notes + listing.excluded_notes()
     )
-    record = make_record(trained, to) if source.is_dir() else None
-    previous_record = check_record(out, record, force) if record else None
-    pending = [(path, target) for path, target in pairs if force or not target.exists()]
-    summary.there = len(pairs) - len(pending)
-    n_done = summary.there
-    folder, pending_record = (
-        out,
-        record and add_files(record, previous_record, [target.relative_to(out) for _, target in pending]),
-    )
-    if (
-        not record and pending and (folder := pending[0][1].parent).resolve() == source.parent.resolve()
-    ):  # beside its original
-        folder_record = read_record(folder)
-        pending_record = add_files(folder_record, folder_record, [Path(pending[0][1].name)])
-    for group in read_ahead(pending, source_bounds):
+    targets = {path: target for path, target in pairs if force or not target.exists()}
+    folder, record = plan_record(trained, source, out, to, force, list(targets.values()))
+    n_done = summary.there = len(pairs) - len(targets)
+    for group in read_ahead(list(targets), source_bounds):
         progress(n_done, len(pairs))
-        for images in batch_by_shape([picture for _, picture in group if isinstance(picture, InputImage)], trained):
-            translations = trained.translate_pixels(torch.stack([p.x for p in images]), to)
-            if pending_record:
-                write_record(folder, pending_record)
-                pending_record = None
+        for images in batch_by_shape([image for image in group.values() if isinstance(image, InputImage)]):
+            translations = trained.translate_pixels(torch.stack([image.x for image in images]), to)
+            if record:
+                write_record(folder, record)
+                record = None
             for image, x in zip(images, translations, strict=True):
-                target = next(target for (path, target), read in group if read is image)
-                summary.rounded += write_image(target, x, image, target_bounds) or image.has_lost_bits
+                summary.rounded += write_image(targets[image.path], x, image, target_bounds) or image.has_lost_bits
                 summary.animated += image.is_animated
                 summary.resized += format_size(image.x.shape) != summary.learnt
                 summary.translated += 1
-        for (path, _), result in group:
+        for path, result in group.items():
             if isinstance(result, str):
-                summary.skipped[relative_name(path, source)] = result
+                summary.skipped[str(path.relative_to(source)) if source.is_dir() else path.name] = result
         n_done += len(group)
     progress(n_done, len(pairs))
     if pairs and not summary.translated + summary.there:
-        first_skipped = next(iter(summary.skipped.items()))
-        raise UserError(
-            f"{source}: none of its {len(pairs)} images can be read; the first, {first_skipped[0]}: {first_skipped[1]}"
-        )
+        name, why = next(iter(summary.skipped.items()))
+        raise UserError(f"{source}: none of its {len(pairs)} images can be read; the first, {name}: {why}")
     return summary
 
 
+def plan_record(
+    trained: Trained, source: Path, out: Path, to: str, force: bool, targets: list[Path]
+) -> tuple[Path, dict[str, Any] | None]:
+    """The folder that gets a record of its translations, and the record; None for an image apart from its original."""
+    if source.is_dir():
+        record = make_record(trained, to)
+        return out, add_files(record, check_record(out, record, force), [path.relative_to(out) for path in targets])
+    folder = targets[0].parent if targets else out
+    if not targets or folder.resolve() != source.parent.resolve():
+        return folder, None
+    record = read_record(folder)
+    return folder, add_files(record, record, [Path(targets[0].name)])
+
+
 def make_record(trained: Trained, to: str) -> dict[str, Any]:
-    """What `RECORD` says of translations: a digest of the weights, the domain, and for people run and step."""
+    """What `RECORD_FILE` says of translations: a digest of the weights, the domain and, for people, run and step."""
     weights = weights_digest({name: tensor.cpu() for name, tensor in trained.nets.state_dict().items()})
     run = model_name(trained.model) if trained.folder is None else trained.folder.resolve().name
     return {"weights": weights, "to": to, "run": run, "step": trained.metadata.get("step")}
@@ -226,14 +220,12 @@ def check_record(out: Path, record: dict[str, Any], force: bool) -> dict[str, An
     return existing
 
 
-def add_files(
-    record: dict[str, Any], previous_record: dict[str, Any] | None, translations: list[Path]
-) -> dict[str, Any]:
+def add_files(record: dict[str, Any], previous_record: dict[str, Any], translations: list[Path]) -> dict[str, Any]:
     """The record with the names of the translations, so that nobody takes them for data, nor data for them.
 
-    One that was written before names were, stands for all files in its folder.
+    A record of before, without names, stands for all files in its folder.
     """
-    previous_files = (previous_record or {}).get("files")
+    previous_files = previous_record.get("files")
     if not isinstance(previous_files, list):
         return record
     names = {name for name in previous_files if isinstance(name, str)}
@@ -276,17 +268,15 @@ def plan_folder(source: Path, out: Path) -> tuple[list[tuple[Path, Path]], Listi
     return [(file.path, out.joinpath(*file.parts)) for file in listing.images], listing
 
 
-def read_ahead(
-    pending: list[tuple[Path, Path]], bounds: Bounds | None
-) -> Iterator[list[tuple[tuple[Path, Path], InputImage | str]]]:
+def read_ahead(paths: list[Path], bounds: Bounds | None) -> Iterator[dict[Path, InputImage | str]]:
     """The images in groups, decoded in parallel, one group ahead of what is asked for."""
-    parts = [pending[i : i + READ_AHEAD] for i in range(0, len(pending), READ_AHEAD)]
+    groups = [paths[i : i + READ_AHEAD] for i in range(0, len(paths), READ_AHEAD)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = [pool.map(partial(read_image, bounds=bounds), [path for path, _ in part]) for part in parts[:1]]
-        for i, part in enumerate(parts):
-            if i + 1 < len(parts):
-                results.append(pool.map(partial(read_image, bounds=bounds), [path for path, _ in parts[i + 1]]))
-            yield list(zip(part, results.pop(0), strict=True))
+        read = partial(read_image, bounds=bounds)
+        results = [pool.map(read, group) for group in groups[:1]]
+        for i, group in enumerate(groups):
+            results += [pool.map(read, following) for following in groups[i + 1 : i + 2]]
+            yield dict(zip(group, results.pop(0), strict=True))
 
 
 def read_image(path: Path, bounds: Bounds | None = None) -> InputImage | str:
@@ -309,8 +299,8 @@ def read_image(path: Path, bounds: Bounds | None = None) -> InputImage | str:
         return unreadable_reason(error, file)
 
 
-def batch_by_shape(images: list[InputImage], trained: Trained) -> Iterator[list[InputImage]]:
-    """The pictures in batches of one shape each, small enough for the networks."""
+def batch_by_shape(images: list[InputImage]) -> Iterator[list[InputImage]]:
+    """The images in batches of one shape each, small enough for the networks."""
     groups: dict[tuple[int, ...], list[InputImage]] = {}
     for image in images:
         groups.setdefault(tuple(image.x.shape), []).append(image)
@@ -321,14 +311,13 @@ def batch_by_shape(images: list[InputImage], trained: Trained) -> Iterator[list[
 
 
 def write_image(target: Path, x: Tensor, image: InputImage, bounds: Bounds | None = None) -> bool:
-    """Write the translation of a picture, atomically; returns whether it has fewer bits than that.
+    """Write the translation of an image, atomically; returns whether it has fewer bits than the image.
 
-    Its format is the one that its name says, or else the picture's.  Numbers are those of the picture's kind where the
-    format can hold them, black and white as `bounds` say.
+    Its format is the one that its name says, or else the image's.  Numbers are of the image's kind where the format can
+    hold them, black and white as `bounds` say.
     """
-    image_format = Image.registered_extensions().get(
-        target.suffix.lower(), "JPEG" if image.image_format == "MPO" else image.image_format
-    )
+    own_format = "JPEG" if image.image_format == "MPO" else image.image_format
+    image_format = Image.registered_extensions().get(target.suffix.lower(), own_format)
     array = to_array(x, image.dtype, bounds, image_format)
     keeps_depth = array.dtype != np.uint8
     if keeps_depth and len(x) > 1:
@@ -354,9 +343,8 @@ def to_array(x: Tensor, dtype: np.dtype, bounds: Bounds | None, image_format: st
     low, high = bounds or (0.0, 65535.0)
     is_16_bit = dtype == np.uint16 and low >= 0 and high <= 65535
     is_grey = len(x) == 1
-    can_store = (is_16_bit and (image_format == "PNG" or (is_grey and image_format in ("TIFF", "PPM")))) or (
-        is_grey and bounds and image_format == "TIFF"
-    )
+    stores_16_bits = image_format == "PNG" or (is_grey and image_format in ("TIFF", "PPM"))
+    can_store = (is_16_bit and stores_16_bits) or (is_grey and bounds and image_format == "TIFF")
     if dtype == np.uint8 or not can_store:
         return (x * 255).round().clamp(0, 255).movedim(0, -1).cpu().numpy().astype(np.uint8)
     x = x.double().clamp(0, 1)
@@ -379,7 +367,3 @@ def encode_png16(array: np.ndarray) -> bytes:
     header = struct.pack(">IIBBBBB", w, h, 16, {3: 2, 4: 6}[c], 0, 0, 0)
     parts = (chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
-
-
-def relative_name(path: Path, source: Path) -> str:
-    return str(path.relative_to(source)) if source.is_dir() else path.name
