@@ -9,11 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 from ganvas.data import Dataset, from_array
 from tests.support.data import folder, image_collection  # noqa: F401  a fixture
 
 torch.set_num_threads(1)
+settings.register_profile(
+    "ganvas", derandomize=True, max_examples=50, deadline=None, suppress_health_check=list(HealthCheck)
+)
+settings.load_profile("ganvas")
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 

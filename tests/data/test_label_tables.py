@@ -1,12 +1,17 @@
 """Labels in a file beside the images."""
 
+import csv
+import io
 import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ganvas import CGAN
 from ganvas.data import DataOptions, Dataset, class_counts, load
+from ganvas.data.label_tables import parse_table
 from ganvas.errors import UserError
 from ganvas.training import run
 from tests.support.folders import picture
@@ -191,3 +196,13 @@ def test_full_paths_are_those_of_any_machine(tmp_path: Path) -> None:
     assert class_counts(load(tmp_path / "pets")) == {"cat": 3, "dog": 1}
     (tmp_path / "pets" / "labels.csv").write_text("\n".join(rows).replace("pets/images", "pets/others"))
     assert class_counts(load(tmp_path / "pets")) == {"images": 4}
+
+
+CELLS = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=12)
+
+
+@given(st.lists(st.tuples(CELLS, CELLS), min_size=1, max_size=8), st.sampled_from(",;\t"))
+def test_any_table_comes_back(rows: list[tuple[str, str]], separator: str) -> None:
+    file = io.StringIO()
+    csv.writer(file, delimiter=separator).writerows([("file", "label"), *rows])
+    assert parse_table(file.getvalue()) == rows

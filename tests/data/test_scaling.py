@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -50,6 +52,25 @@ def test_columns_get_mean_0_and_deviation_1_and_come_back() -> None:
     torch.testing.assert_close(u.std(0, correction=0), torch.ones(3), atol=1e-5, rtol=0)
     torch.testing.assert_close(scaling.inverse(u), x, rtol=1e-6, atol=0)
     assert scaling.log_volume == pytest.approx(np.log(x.double().std(0, correction=0).numpy()).sum())
+
+
+@given(
+    st.lists(st.tuples(st.floats(-1e6, 1e6, width=32), st.floats(-1.0, 1.0, width=32)), min_size=1, max_size=20),
+    st.sampled_from([1e-6, 1.0, 1e6]),
+)
+def test_any_columns_come_back(rows: list[tuple[float, float]], unit: float) -> None:
+    x = torch.tensor(rows) * torch.tensor([1.0, unit])
+    scaling = Scaling.fit(x)
+    u = scaling(x)
+    assert u.isfinite().all()
+    torch.testing.assert_close(scaling.inverse(u), x, rtol=1e-5, atol=1e-6 * x.abs().max().item())
+
+
+@given(st.binary(min_size=12, max_size=48), st.sampled_from([(-1.0, 1.0), (0.0, 1.0)]))
+def test_any_pixels_come_back(content: bytes, pixel_range: tuple[float, float]) -> None:
+    x = torch.tensor(list(content[: len(content) // 12 * 12]), dtype=torch.uint8).view(-1, 3, 2, 2)
+    scaling = Scaling.fit(x, pixel_range)
+    assert torch.equal(scaling.inverse(scaling(x)), x)
 
 
 def test_numbers_far_from_0_keep_their_digits() -> None:

@@ -1,11 +1,12 @@
 """Hostile and odd files of options: each ends in one sentence, or in a run whose options stand in it."""
 
 import os
-import random
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ganvas.cli.app import main
 from ganvas.training import run
@@ -99,14 +100,13 @@ def test_unusual_files_that_are_right(name: str, capsys: pytest.CaptureFixture[s
     assert code_of(GOOD[name], capsys) == 0
 
 
-def test_mutated_files(capsys: pytest.CaptureFixture[str]) -> None:
-    source, chance = "latent: 16\nbetas: [0.5, 0.9]\nbinarize: no\nmilestones: 0.5,0.8\ncapacity: ~\n", random.Random(0)
-    for _ in range(60):
-        text = source
-        for _ in range(chance.randint(1, 4)):
-            at = chance.randrange(len(text) + 1)
-            text = text[:at] + chance.choice(PARTS) + text[at + chance.randrange(3) :]
-        code_of(text.encode("latin-1"), capsys)
+@settings(max_examples=60)
+@given(st.lists(st.tuples(st.integers(0, 80), st.integers(0, 2), st.sampled_from(PARTS)), min_size=1, max_size=4))
+def test_mutated_files(capsys: pytest.CaptureFixture[str], edits: list[tuple[int, int, str]]) -> None:
+    text = "latent: 16\nbetas: [0.5, 0.9]\nbinarize: no\nmilestones: 0.5,0.8\ncapacity: ~\n"
+    for at, length, part in edits:
+        text = text[:at] + part + text[at + length :]
+    code_of(text.encode("latin-1"), capsys)
 
 
 @pytest.mark.parametrize("name", ["none.yaml", ".", "file/run.yaml", "a\0b", "x" * 300, "", os.fsdecode(b"\xff.yaml")])
