@@ -191,7 +191,7 @@ def test_translations_are_no_data_of_their_source(tmp_path: Path) -> None:
         picture(b / f"b{i}.png", 50 + i)
     translate_files(negatives(), a, a / "deep" / "painted")
     assert names(a) == ["0.png", "1.png", "2.png"]
-    assert list_files(a).notes == ["translations by ganvas are no data: left out deep/painted"]
+    assert list_files(a).notes == ["translations by ganvas are not data: left out deep/painted"]
     assert len(load(a / "deep" / "painted")) == 3  # asked for by name
     translate_files(negatives(), b, a)  # beside the originals
     assert names(a) == ["0.png", "1.png", "2.png"]
@@ -238,7 +238,7 @@ def test_runs_and_contact_sheets_are_no_data(tmp_path: Path) -> None:
         (tmp_path / "runs" / "one" / name).write_text("")
     assert names(tmp_path) == ["a.png"]
     assert load(tmp_path, ALL).notes == (
-        "runs by ganvas are no data: left out runs/one", "2 contact sheets by ganvas left out",
+        "runs by ganvas are not data: left out runs/one", "2 contact sheets by ganvas left out",
     )  # fmt: skip
 
 

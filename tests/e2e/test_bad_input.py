@@ -157,7 +157,7 @@ def test_a_device_that_is_not_there(capsys: pytest.CaptureFixture[str], monkeypa
 def test_bad_configuration_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for content, message in (
         ("latnt: 3\n", "run.yaml, line 1: train vae has no option 'latnt'. Did you mean \"latent\""),
-        ("latent: 3\nlatent: 4\n", "run.yaml, line 2: latent stands there twice, first in line 1"),
+        ("latent: 3\nlatent: 4\n", "run.yaml, line 2: latent is given twice, first in line 1"),
         ("- latent\n", "run.yaml: it holds no options"),
         ("latent: {a: 1}\n", "run.yaml, line 1: latent takes values or a list of them, nothing nested"),
         ("latent: [1, 2]\n", "run.yaml, line 1: latent takes 1 value, not 2"),

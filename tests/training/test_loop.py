@@ -192,7 +192,7 @@ def test_a_run_that_diverges_keeps_its_last_good_checkpoint(
     monkeypatch.setattr(runs, "training", real)
     capsys.readouterr()
     ganvas.resume("run", quiet=False, data=vectors)
-    assert "the last try ended after step 8" in capsys.readouterr().err
+    assert "the run diverged after step 8" in capsys.readouterr().err
     assert read_log("run")[-1]["step"] == 20
 
 

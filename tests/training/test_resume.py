@@ -72,7 +72,7 @@ def test_other_data_are_taken_by_name_alone(capsys: pytest.CaptureFixture[str]) 
     assert main(["resume", "run", "--steps", "14", "--quiet"]) == 0  # these are its data now
     shutil.rmtree(pets)
     write_folder(Path(pets), size=(5, 5))
-    assert "shape [3, 5, 5] in place of [3, 8, 9]; train anew" in said(
+    assert "shape [3, 5, 5] in place of [3, 8, 9]; start a new run" in said(
         capsys, 2, "resume", "run", "--steps", "16", "--allow-changed-data"
     )
 
@@ -94,7 +94,11 @@ def test_options_that_may_change_and_those_that_may_not(capsys: pytest.CaptureFi
     assert main(["sample", "run", "-n", "2", "--out", "a.png"]) == 0
     assert main(["resume", "run", "--steps", "13", "--quiet"]) == 0
     for option, value, message in (
-        ("--width", "8", "--width 8 cannot be changed in a run.* train anew.*: ganvas train vae DATA --init-from run"),
+        (
+            "--width",
+            "8",
+            "--width 8 cannot be changed in a run.* start a new run.* --init-from run",
+        ),
         ("--seed", "1", "--seed 1 cannot be changed in a run"),
         ("--size", "8", "--size 8 cannot be changed in a run"),
         ("--epochs", "3", "say with --steps up to which step"),

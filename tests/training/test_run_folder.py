@@ -66,7 +66,7 @@ def test_a_run_without_its_checkpoint_does_not_begin_again(
     run = begun(images)
     lose(run)
     before = content(run)
-    with pytest.raises(UserError, match=r"state.ckpt is missing, so the run cannot go on; train anew into another"):
+    with pytest.raises(UserError, match=r"state.ckpt is missing, so the run cannot go on; start a new run in another"):
         ganvas.resume("run", steps=steps, data=images, quiet=True)
     assert content(run) == before
 

@@ -231,7 +231,7 @@ def read_options(path: str) -> OptionsFile:
         if not all(isinstance(item, yaml.ScalarNode) for item in items):
             raise UserError(f"{where}: {key.value} takes values or a list of them, nothing nested")
         if name in options:
-            raise UserError(f"{where}: {key.value} stands there twice, first in line {options[name][0]}")
+            raise UserError(f"{where}: {key.value} is given twice, first in line {options[name][0]}")
         options[name] = key.start_mark.line + 1, [node_text(item) for item in items]
     return OptionsFile(path, options)
 

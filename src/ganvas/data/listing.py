@@ -260,7 +260,7 @@ def classify_files(root: Path, files: Sequence[File], notes: list[str]) -> Listi
         excluded["translations"]["/".join(next(f for f in parent_folders(file) if f in records)) or "."] += 1
     for what, folders in excluded.items():
         if folders:
-            listing.notes.append(f"{what} by ganvas are no data: left out {join_names(folders)}")
+            listing.notes.append(f"{what} by ganvas are not data: left out {join_names(folders)}")
     if sheets:
         listing.notes.append(f"{pluralize(sheets, 'contact sheet')} by ganvas left out")
     return listing

@@ -190,11 +190,11 @@ def infinity_error(score: Score, n: int) -> float:
 
 
 def check_sample_size(n: int, space: FeatureSpace, allow_few: bool) -> None:
-    """UserError where there are fewer examples than features, and nobody asked for a number nevertheless."""
+    """UserError where there are fewer examples than features, and nobody asked for the number all the same."""
     if n <= space.n_features and not allow_few:
         raise UserError(
             f"a Frechet distance of {n} examples on {space.n_features} features is mostly bias: use more examples, the "
-            "metric kid, or allow_few=true to have it nevertheless"
+            "metric kid, or allow_few=true to report it all the same"
         )
 
 

@@ -42,7 +42,7 @@ def restore_run(
     for name, value in run_folder.unsupported_fields(folder).items():
         raise UserError(
             f"{folder} was trained with {name}={value}, which {config['model']} no longer has: it can be sampled, but "
-            f"not go on; begin a new run with its weights: ganvas train MODEL DATA --init-from {folder}"
+            f"not go on; start a new run with its weights: ganvas train MODEL DATA --init-from {folder}"
         )
     check_normalization(folder, previous[0])
     model, train_config = apply_overrides(*previous, overrides, folder)
@@ -84,7 +84,7 @@ def check_normalization(folder: Path, model: Model) -> None:
         if any(name.endswith(".weight") for name in names):  # spectral norm keeps those of its own under other names
             raise UserError(
                 f"{folder} cannot go on: its D has another normalisation, which undoes spectral norm, and now has none "
-                f"beside it; its weights can be used; train anew: ganvas train {model_name(model)} DATA --spectral-norm"
+                f"beside it; its weights can be used; retrain: ganvas train {model_name(model)} DATA --spectral-norm"
             )
 
 
@@ -102,8 +102,8 @@ def apply_overrides(
         if name in model_fields | train_fields | data_fields:
             command = f"ganvas train {model_name(model)} DATA --init-from {folder}"
             raise UserError(
-                f"{name}={value} cannot be changed in a run, which would be another one: train anew, and where its "
-                f"weights fit, begin with them: {command}"
+                f"{name}={value} cannot be changed in a run, which would be another one: start a new run, and where "
+                f"its weights fit, begin with them: {command}"
             )
         changeable = [known for known in CHANGEABLE_FIELDS if known in train_fields | model_fields]
         hint = did_you_mean(name, changeable) or f" It has {', '.join(changeable)}"
@@ -181,8 +181,8 @@ def divergence_notes(folder: Path) -> list[str]:
     if "diverged" not in last:
         return []
     return [
-        f"the last try ended after step {last['step']} ({last['diverged']}), and unless the machine was to blame this "
-        "one will too: rather train anew, with a smaller --lr or another --seed"
+        f"the run diverged after step {last['step']} ({last['diverged']}), and will likely do so again: start a new "
+        "run with a smaller --lr or another --seed"
     ]
 
 
@@ -235,7 +235,7 @@ def reload_data(
         if description[what] != data_config[what]:
             raise UserError(
                 f"{folder} cannot go on with these data: {what} {description[what]} in place of {data_config[what]}; "
-                f"train anew: ganvas train {config['model']} DATA --init-from {folder}"
+                f"start a new run: ganvas train {config['model']} DATA --init-from {folder}"
             )
     return dataset
 
@@ -280,9 +280,8 @@ def check_untrained(folder: Path, config: dict[str, Any]) -> None:
     )
     if has_trained or "from" in config or "changed" in config:
         raise UserError(
-            f"{folder / run_folder.CHECKPOINT_FILE} is missing, so the run cannot go on; train anew into "
-            "another folder: what "
-            "this one holds is left as it is"
+            f"{folder / run_folder.CHECKPOINT_FILE} is missing, so the run cannot go on; start a new run in "
+            "another folder: what this one holds is left as it is"
         )
 
 

@@ -156,10 +156,8 @@ def fit(run: Run, state: TrainState, bar: ProgressBar) -> Trained:
         raise TrainingStopped(f"{message}; go on with: ganvas resume {run.folder}", signal.SIGINT) from error
     if state.step < run.train_config.steps:
         bar.say(
-            f"ended at step {state.step} of {run.train_config.steps}: {state.waited} measurements, one after "
-            "the other, found "
-            f"samples no nearer to the data; go on all the same: ganvas resume {run.folder} --steps "
-            f"{run.train_config.steps}"
+            f"ended at step {state.step} of {run.train_config.steps}, after {state.waited} measurements of samples "
+            f"without improvement; to go on all the same: ganvas resume {run.folder} --steps {run.train_config.steps}"
         )
     bar.print_notes(validation.time_share_notes(run_folder.read_log(run.folder)))
     bar.say(kept_weights_message(run, state))
@@ -267,7 +265,7 @@ def divergence_error(run: Run, state: TrainState, start_time: float, error: Dive
     checkpoint_step = run_folder.checkpoint_step(run.folder)
     return DivergenceError(
         f"{error}: stopped; {run.folder} keeps the checkpoint of step {checkpoint_step}. "
-        "Train anew with a smaller learning rate (`lr`) or another `seed`"
+        "Start a new run with a smaller learning rate (`lr`) or another `seed`"
     )
 
 
