@@ -22,7 +22,7 @@ LABEL_KEYS = ("label", "labels", "y", "target", "class")
 
 
 def from_object(source: Any, options: DataOptions) -> Dataset:
-    """The collection of an array or tensor, a list of images, a table, or anything with a length and items.
+    """The dataset of an array or tensor, a list of images, a table, or anything with a length and items.
 
     An item is an image, (image, label), or a dictionary with these; an image is an array, a tensor, or Pillow's.  Items
     are read by their number, up to the length.  Raises UserError, with what to do, for what has none of these.
@@ -48,13 +48,12 @@ def from_object(source: Any, options: DataOptions) -> Dataset:
 
 
 def from_items(source: Any, name: str, options: DataOptions) -> Dataset:
-    """The collection of the items of a container that has a length."""
+    """The dataset of the items of a container that has a length."""
     first, label = read_item(source, 0, name)
     inner = first[0] if isinstance(first, tuple | list) and first else first
     if isinstance(inner, Path) or (isinstance(inner, str) and Path(inner).suffix.lower() in IMAGE_SUFFIXES):
-        raise UserError(
-            f"that {name} holds paths: give their folder, or open them, as [PIL.Image.open(path) for path in paths]"
-        )
+        how = "give their folder, or open them: [PIL.Image.open(path) for path in paths]"
+        raise UserError(f"that {name} holds paths: {how}")
     if isinstance(source, list) and label is None and np.ndim(first) < 2 and not isinstance(first, Image.Image):
         try:
             return from_array(np.asarray(source), range=options.range)  # rows of a table, in lists
@@ -67,9 +66,8 @@ def from_items(source: Any, name: str, options: DataOptions) -> Dataset:
         labels.append(label)
     has_label = [label is not None for label in labels]
     if any(has_label) and not all(has_label):
-        raise UserError(
-            f"item {has_label.index(False)} of that {name} has no label, though others have: give all, or none"
-        )
+        item = f"item {has_label.index(False)} of that {name}"
+        raise UserError(f"{item} has no label, though others have: give all, or none")
     is_tensor = isinstance(first, Tensor)
     x = stack_images(images, name, options, is_tensor)
     names = getattr(source, "classes", ())
@@ -86,10 +84,8 @@ def read_item(source: Any, i: int, name: str) -> tuple[Any, Any]:
     try:
         entry = source[i]
     except (IndexError, KeyError) as error:
-        raise UserError(
-            f"that {name} has a length of {len(source)}, but no item {i} ({type(error).__name__}): examples are read "
-            "by their numbers, from 0"
-        ) from error
+        what = f"that {name} has a length of {len(source)}, but no item {i} ({type(error).__name__})"
+        raise UserError(f"{what}: examples are read by their numbers, from 0") from error
     if isinstance(entry, Mapping):
         image = next((entry[key] for key in IMAGE_KEYS if key in entry), None)
         if image is None:
@@ -116,9 +112,8 @@ def parse_label(label: Any, i: int, name: str) -> Any:
 def image_to_array(image: Any, i: int, name: str) -> np.ndarray:
     """An image as an array."""
     if isinstance(image, Image.Image):
-        return np.asarray(
-            image if image.mode in ("I", "F") or image.mode[:2] == "I;" else image.convert(smallest_mode(image))
-        )
+        is_deep = image.mode in ("I", "F") or image.mode.startswith("I;")
+        return np.asarray(image if is_deep else image.convert(smallest_mode(image)))
     array = to_numpy(image) if isinstance(image, Tensor) else np.asarray(image)
     if array.dtype.kind not in "buif":
         raise UserError(f"item {i} of that {name} is no image but a {type(image).__name__}: give arrays, or a folder")
@@ -133,10 +128,8 @@ def stack_images(images: list[np.ndarray], name: str, options: DataOptions, is_t
         return np.concatenate([resize_image(image, options.image_size, last, name) for image in images])
     if len(shapes) > 1:
         common = ", ".join(f"{n} of {'x'.join(map(str, shape))}" for shape, n in shapes.most_common(3))
-        raise UserError(
-            f"that {name} holds images of {len(shapes)} shapes ({common}): ask for one size, for example size=64, and "
-            "give all the same channels"
-        )
+        how = "ask for one size, e.g. size=64, and give all the same channels"
+        raise UserError(f"that {name} holds images of {len(shapes)} shapes ({common}): {how}")
     return np.stack(images)
 
 

@@ -103,7 +103,7 @@ class File:
 
 @dataclass
 class Listing:
-    """What was found."""
+    """The files of a source, by what they are."""
 
     root: Path
     images: list[File] = field(default_factory=list)
@@ -194,10 +194,8 @@ class FileWalker:
         try:
             mode = entry.stat().st_mode
         except OSError as error:
-            broken = entry.is_symlink()
-            self.exclude(
-                "links that lead nowhere" if broken else f"files that cannot be read ({error_reason(error)})", below
-            )
+            unreadable = f"files that cannot be read ({error_reason(error)})"
+            self.exclude("links that lead nowhere" if entry.is_symlink() else unreadable, below)
             return None
         if stat.S_ISDIR(mode):
             if not entry.is_symlink():

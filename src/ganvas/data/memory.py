@@ -12,11 +12,8 @@ MAX_MEMORY_SHARE = 0.5
 EXAMPLE_COPIES, CODE_BYTES = 2, 1024
 """how often an example is held while it is made, and bytes of its latent code and of what else goes with it"""
 OUT_OF_MEMORY_MESSAGES = (
-    "can't allocate memory",
-    "not enough memory",
-    "out of memory",
-    "Storage size calculation overflowed",
-)
+    "can't allocate memory", "not enough memory", "out of memory", "Storage size calculation overflowed",
+)  # fmt: skip
 """what PyTorch says where there was not enough"""
 
 
@@ -60,10 +57,9 @@ def format_bytes(size: int) -> str:
 
 def check_memory(size: int, what: str, remedy: str) -> None:
     """UserError where so many bytes are more than the machine has free."""
-    if size > (n_free := available_memory()):
-        raise UserError(
-            f"{what} would take {format_bytes(size)} of memory, and {format_bytes(n_free)} are free: {remedy}"
-        )
+    if size > (free := available_memory()):
+        need = f"{format_bytes(size)} of memory, and {format_bytes(free)} are free"
+        raise UserError(f"{what} would take {need}: {remedy}")
 
 
 def check_examples_fit(n: int, shape: tuple[int, ...], request: str) -> None:

@@ -36,10 +36,7 @@ class PublishedDataset:
 
 MNIST = PublishedDataset(
     "mnist",
-    (
-        "https://ossci-datasets.s3.amazonaws.com/mnist/",
-        "https://storage.googleapis.com/cvdf-datasets/mnist/",
-    ),
+    ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"),
     {
         "train": "edc0d1098aa497be14ace79ddd5171e5a3dcf9c4d196c015389203eb3ba1f59b",
         "test": "c3f9adf9c66efb572b1f9326c3a511b45910c7173b97be66ceceeeeaef6b802b",
@@ -87,11 +84,8 @@ def find_or_download(source: PublishedDataset, split: str, data_dir: str | None)
     places = [Path(data_dir).expanduser()] if data_dir else [cache, cache.parent, *map(Path, source.system_folders)]
     mismatches: list[Path] = []
     for path in (path for place in places for path in candidate_files(source, split, place)):
-        dataset = (
-            from_npz(path, DataOptions(split="train" if split == "train" else "test"))
-            if path.suffix == ".npz"
-            else from_idx(path)
-        )
+        options = DataOptions(split="train" if split == "train" else "test")
+        dataset = from_npz(path, options) if path.suffix == ".npz" else from_idx(path)
         if checksum(dataset) == source.checksums[split]:
             return replace(dataset, name=source.name)
         mismatches.append(path)

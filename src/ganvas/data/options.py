@@ -1,4 +1,4 @@
-"""What of a source is meant, and how it is prepared: the options of data."""
+"""Which examples of a source to use, and how to prepare them: the options of data."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -30,7 +30,7 @@ def split_names(value: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def parse_share(value: object) -> object:
-    """The number in a text, as the command line and files pass it; anything else as it is."""
+    """The number in a text, which the command line and files pass; anything else as it is."""
     try:
         return float(value) if isinstance(value, str) else value
     except ValueError:
@@ -38,7 +38,7 @@ def parse_share(value: object) -> object:
 
 
 def parse_int(value: object) -> object:
-    """The number in a text, as the command line and files pass it; anything else as it is."""
+    """The whole number in a text, which the command line and files pass; anything else as it is."""
     return int(value) if isinstance(value, str) and value.isdigit() else value
 
 
@@ -47,7 +47,7 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class DataOptions(metaclass=ValidatedMeta):
-    """Which part of a source is meant, and how its images are to be prepared."""
+    """Which examples of a source to use, and how to prepare its images."""
 
     split: Literal["train", "test"] = "train"
     """part of the data"""
@@ -82,13 +82,13 @@ class DataOptions(metaclass=ValidatedMeta):
 
 
 def without_holdout(options: DataOptions | None) -> DataOptions:
-    """A view of all examples, unless it says what is held out: for the use of a model, which does not learn."""
+    """Options for all examples, unless they say what is held out: for using a model, which does not learn then."""
     options = options or DataOptions()
     return replace(options, holdout=0.0) if options.holdout is None and options.split == "train" else options
 
 
 def options_from_config(data_config: dict[str, Any]) -> DataOptions:
-    """The view of a run's data, as its config.json has them, with the channels that the run's images have.
+    """The data options in a run's config.json, with the channels that the run's images have.
 
     A run that says nothing of `holdout` was begun before there was any, and has learnt from all examples.
     """
