@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from cyclopts import App, MissingArgumentError
 
-from ganvas.cli.app import app, load_own_models
+from ganvas.cli.app import app, split_words
 from ganvas.cli.arguments import convert_tokens, split_number_lists
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -53,7 +53,7 @@ def test_commands_parse(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             continue
         if any(".py:" in word for word in words):  # the model that the page shows
             Path("my_gan.py").write_text("".join(PYTHON_BLOCK.findall(page.read_text("utf-8"))), "utf-8")
-            words = load_own_models(words)  # noqa: PLW2901
+            words = split_words(words)[1]  # noqa: PLW2901
         given = ["9" if word == "N" else word.strip("[]") for word in words if word != "..."]
         with suppress(MissingArgumentError):  # a sentence need not say which data
             app.parse_args(split_number_lists(app, given), exit_on_error=False, print_error=False)

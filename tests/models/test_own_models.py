@@ -26,7 +26,7 @@ TINY = ["--batch-size", "8", "--width", "8", "--checkpoint-every", "2", "--quiet
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """The two models of the page."""
+    """The models of the page."""
     path = tmp_path / "my_gan.py"
     path.write_text("\n\n".join(BLOCKS), "utf-8")
     return path
@@ -41,13 +41,13 @@ def ganvas_process(*words: str, package: Path = ROOT / "src") -> subprocess.Comp
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("name", ["MyGAN", "LouderGAN"])
+@pytest.mark.parametrize("name", ["MyGAN", "LouderGAN", "OwnGenerator"])
 def test_a_model_of_the_page_trains_samples_resumes_and_is_evaluated(name: str, file: Path) -> None:
     own = f"{file}:{name}"
     assert main(["train", own, "ring", *TINY, "--steps", "4", "--folder", "run"]) == 0
     assert main(["train", own, "ring", *TINY, "--steps", "2", "--folder", "half"]) == 0
     assert main(["sample", "run", "--model", own]) == 0
-    assert name == "LouderGAN" or main(["evaluate", "run", f"--model={own}", "-n", "100"]) == 0
+    assert name != "MyGAN" or main(["evaluate", "run", f"--model={own}", "-n", "100"]) == 0
     assert main(["doctor", "run", "--model", own]) == 0
     assert main(["resume", "half", "--steps", "4", "--model", own]) == 0
     assert np.array_equal(ganvas.load("run").sample(9).x, ganvas.load("half").sample(9).x)

@@ -85,9 +85,9 @@ def main(argv: list[str] | None = None) -> int:
         if isinstance(stream, TextIOWrapper):  # characters that its encoding lacks are escaped
             stream.reconfigure(errors="backslashreplace")
     try:
-        argv = load_own_models(argv)
-        with formatter.describe_command(app, argv):
-            app.meta(argv, exit_on_error=False, print_error=False, result_action="return_value")
+        general, words = split_words(argv)
+        with formatter.describe_command(app, words):
+            app.meta([*general, *words], exit_on_error=False, print_error=False, result_action="return_value")
     except BaseException as error:
         if "--debug" in argv and not isinstance(error, SystemExit | TrainingStopped):
             raise
@@ -98,25 +98,28 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def load_own_models(argv: list[str]) -> list[str]:
-    """The words without --model, whose FILE.py:CLASS is loaded; so is that of `train FILE.py:CLASS`, a new command.
+def split_words(argv: list[str]) -> tuple[list[str], list[str]]:
+    """The options that every command has, and the other words; the class that --model or `train` names is loaded.
 
     Only here does code of a user's file run: of one that stands on the command line.
     """
-    words, rest = iter(argv), []
+    words, general, rest = iter(argv), list[str](), list[str]()
     for word in words:
-        name, equals, value = word.partition("=")
+        name, equals, text = word.partition("=")
+        value = text if equals else next(words, "") if name in ("--config", "--model") else ""
         if name == "--model":
             from ..models._own import load_model_class
 
-            load_model_class(value if equals else next(words, ""))
+            load_model_class(value)
+        elif name == "--debug" or (name == "--config" and value):  # in front, or `resume` would take them as its own
+            general += [name, value] if value else [word]
         else:
             rest.append(word)
     if rest[:1] == ["train"] and ".py" in "".join(rest[1:2]):
         from .train import add_own_model
 
         add_own_model(rest[1])
-    return rest
+    return general, rest
 
 
 @cache
