@@ -4,14 +4,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import ganvas
 from ganvas.cli.app import main
-from ganvas.data import Dataset
 from ganvas.training import run
 
 ODD: dict[str, bytes] = {
@@ -119,11 +116,3 @@ def test_files_that_are_not_there(name: str, capsys: pytest.CaptureFixture[str])
     err = capsys.readouterr().err
     assert len(err.splitlines()) == 1
     err.encode()
-
-
-def test_a_file_of_options_for_resume(vectors: Dataset) -> None:
-    ganvas.train(ganvas.VAE(latent=2, width=4), vectors, steps=2, batch_size=8, quiet=True, folder="run")
-    Path("more.yaml").write_text("steps: 4\n")
-    np.save("x.npy", vectors.x.numpy())
-    assert main(["resume", "run", "x.npy", "--config", "more.yaml", "--quiet"]) == 0
-    assert ganvas.load("run").metadata["step"] == 4

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -217,3 +218,11 @@ def test_a_discriminator_of_before_with_two_normalisations(images: Dataset) -> N
     with pytest.raises(UserError, match="its D has another normalisation, which undoes spectral norm"):
         ganvas.resume("run", data=images, steps=60, quiet=True)
     assert len(ganvas.load("run").sample(2)) == 2
+
+
+def test_a_file_of_options(vectors: Dataset) -> None:
+    ganvas.train(ganvas.VAE(latent=2, width=4), vectors, steps=2, batch_size=8, quiet=True, folder="run")
+    np.save("x.npy", vectors.x.numpy())
+    Path("more.yaml").write_text("steps: 4\n", "utf-8")
+    assert main(["resume", "run", "x.npy", "--config", "more.yaml", "--quiet"]) == 0
+    assert ganvas.load("run").metadata["step"] == 4
