@@ -119,6 +119,7 @@ def split_words(argv: list[str]) -> tuple[list[str], list[str]]:
         from .train import add_own_model
 
         add_own_model(rest[1])
+        known_arguments.cache_clear()
     return general, rest
 
 
