@@ -204,7 +204,7 @@ def measured(folder: Path, data: str) -> dict[str, float]:
     found = {}
     if isinstance(trained.model, EncoderModel):
         x = test.x[:1000].float()
-        rest = (trained.reconstruct(test.at(slice(1000))).x[: len(x)].float() - x).square().mean()
+        rest = (trained.reconstruct(test.select(slice(1000))).x[: len(x)].float() - x).square().mean()
         found["explained"] = 1 - (rest / (x - x.mean(0)).square().mean()).item()
     made, x = trained.sample(1000, seed=1).x.flatten(1).float(), known.x.flatten(1).float()
     assert known.labels is not None

@@ -105,9 +105,10 @@ def test_architectures(mnist: str, monkeypatch: pytest.MonkeyPatch) -> None:
         assert module.run(mnist, i, "WGAN-GP", 1, Path())["distance"] > 0
 
 
-def test_runs_of_the_doctor() -> None:
+@pytest.mark.parametrize("model", [ganvas.GAN(width=8), ganvas.VAE(width=8, latent=2)], ids=["GAN", "VAE"])
+def test_runs_of_the_doctor(model: Any) -> None:
     module = importlib.import_module("doctor")
-    found = module.run(ganvas.GAN(width=8), "digits", {"steps": 10}, 0, Path("doctor"))
+    found = module.run(model, "digits", {"steps": 10}, 0, Path("doctor"))
     assert found["lines"]
 
 
