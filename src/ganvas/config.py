@@ -5,8 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
-from .fields import ValidatedMeta
-from .model import STRICT, Fraction, split_commas
+from .fields import STRICT, Fraction, Positive, ValidatedMeta, split_commas
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -15,7 +14,7 @@ class TrainConfig(metaclass=ValidatedMeta):
 
     steps: Annotated[int, Field(gt=0)] = 5000
     """training steps"""
-    epochs: Annotated[float, Field(gt=0)] | None = None
+    epochs: Positive | None = None
     """passes over the data, in place of steps"""
     batch_size: Annotated[int, Field(gt=0)] = 64
     """examples per step"""
@@ -27,11 +26,11 @@ class TrainConfig(metaclass=ValidatedMeta):
     """steps between checkpoints and previews; the log has ten lines between them"""
     lr_milestones: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], BeforeValidator(split_commas)] = ()
     """shares of the run, e.g. 0.5,0.8, after which the learning rate is multiplied by lr_gamma"""
-    lr_gamma: Annotated[float, Field(gt=0)] = 0.1
+    lr_gamma: Positive = 0.1
     """factor of the learning rate at each milestone"""
     lr_decay: Annotated[float, Field(ge=0, le=1)] = 0.0
     """last share of the run, e.g. 0.5, in which the learning rate falls linearly to 0"""
-    clip_grad_norm: Annotated[float, Field(gt=0)] | None = None
+    clip_grad_norm: Positive | None = None
     """clip the gradient norm of each network to this"""
     balanced: bool = False
     """draw examples of every class equally often"""

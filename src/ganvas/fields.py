@@ -7,9 +7,9 @@ from abc import ABCMeta
 from collections.abc import Sequence
 from dataclasses import fields
 from inspect import get_annotations
-from typing import Any, TypeVar, dataclass_transform
+from typing import Annotated, Any, TypeVar, dataclass_transform
 
-from pydantic import ConfigDict, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
 
 from .errors import UserError, did_you_mean
@@ -17,6 +17,9 @@ from .renamed import fixed_message, given_up
 
 T = TypeVar("T")
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+Weight = Annotated[float, Field(ge=0)]
 ERROR_TEXTS = {
     **dict.fromkeys(("float_parsing", "float_type"), "must be a number"),
     **dict.fromkeys(("int_parsing", "int_type", "int_from_float", "int_parsing_size"), "must be a whole number"),
@@ -92,3 +95,11 @@ def describe_error(error: Any) -> str:
         return f"takes {limits['max_length']} values at most"
     message = str(error["msg"]).replace("Input should be", "must be")
     return f"{message[0].lower()}{message[1:]}"
+
+
+def split_commas(value: Any) -> Any:
+    """The parts of "16,8", or of ("16,8", 4); anything else as it is."""
+    values = [value] if isinstance(value, str) else value
+    if not isinstance(values, list | tuple):
+        return value
+    return tuple(part for item in values for part in (item.split(",") if isinstance(item, str) else [item]))

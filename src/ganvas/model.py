@@ -10,17 +10,16 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from functools import reduce
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int64
-from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from .fields import STRICT as STRICT  # noqa: PLC0414
-from .fields import ValidatedMeta
+from .config import TrainConfig
+from .fields import STRICT, Fraction, Positive, ValidatedMeta
 from .rules import Rule, general_rules
 
 if TYPE_CHECKING:
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
 
 Shape = tuple[int, ...]
 """Shape of one example: (channels, height, width) of an image, or (dimensions,) of a vector."""
-
-Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Batch(NamedTuple):
@@ -102,18 +99,18 @@ class Model(metaclass=ValidatedMeta):
     """examples that `observe` is given"""
     ignored_options: ClassVar[tuple[str, ...]] = ("keep",)
     """options, of its own or of training, that have no effect on it"""
-    default_training: ClassVar[dict[str, Any]] = {}
-    """options of training that are not Plan's own where the user says nothing"""
+    default_training: ClassVar[TrainConfig] = TrainConfig()
+    """how it is trained where the user says nothing else"""
     fixed_options: ClassVar[dict[str, Any]] = {}
     """options that kindred models have, and what this one's paper fixes them to"""
     pixel_range: ClassVar[tuple[float, float]] = (-1.0, 1.0)
     """the interval to which pixels 0..255 are mapped before the model sees them; vectors are standardised"""
 
-    lr: Annotated[float, Field(gt=0)] = 1e-3
+    lr: Positive = 1e-3
     """Adam's learning rate"""
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
     """Adam's decay rates"""
-    eps: Annotated[float, Field(gt=0)] = 1e-8
+    eps: Positive = 1e-8
     """epsilon of the optimizer"""
 
     @property
@@ -232,14 +229,6 @@ class TranslationModel(Protocol):
 
     def directions(self, **networks: Any) -> tuple[str, ...]:
         """The domains to which it translates: "B", and mostly "A"."""
-
-
-def split_commas(value: Any) -> Any:
-    """The parts of "16,8", or of ("16,8", 4); anything else as it is."""
-    values = [value] if isinstance(value, str) else value
-    if not isinstance(values, list | tuple):
-        return value
-    return tuple(part for item in values for part in (item.split(",") if isinstance(item, str) else [item]))
 
 
 def optional_state_keys(networks: Mapping[str, nn.Module]) -> set[str]:

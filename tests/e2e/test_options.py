@@ -84,7 +84,7 @@ def rounds(cls: type) -> Iterator[dict[str, Any]]:
 def test_options_arrive(name: str, asked: dict[str, Any], images: Dataset) -> None:
     cls = MODELS[name]
     data, sources = as_pair(images) if cls.n_domains == 2 else images, ["A", "B"][: cls.n_domains]
-    usual = to_dict(TrainConfig()) | cls.default_training | to_dict(DataOptions())
+    usual = to_dict(cls.default_training) | to_dict(DataOptions())
     lonely = [field for field, found in others(cls).items() if not found]
     assert all(len(get_args(get_type_hints(cls)[field])) == 1 for field in lonely), lonely  # nothing to choose
     for i, (own, *rest) in enumerate(zip(*(rounds(part) for part in (cls, TrainConfig, DataOptions)), strict=True)):

@@ -55,7 +55,9 @@ def make_train_command(cls: type[Model]) -> Callable[..., None]:
 
     next_command = "ganvas sample last" if cls.n_domains == 1 else "ganvas translate last FROM TO"
     command.__doc__ = f"{cls.__doc__}\n\nWrites a run folder; then: `{next_command}`."
-    vars(command).update(hidden=cls.ignored_options, fixed_options=given_up(cls), defaults=cls.default_training)
+    vars(command).update(
+        hidden=cls.ignored_options, fixed_options=given_up(cls), defaults=to_dict(cls.default_training)
+    )
     return command
 
 

@@ -8,8 +8,8 @@ from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
 from ..errors import UserError
-from ..fields import ValidatedMeta
-from ..model import STRICT, Shape
+from ..fields import STRICT, ValidatedMeta
+from ..model import Shape
 from .quantization import Bounds, normalize_range, parse_bounds
 
 Progress = Callable[[int, int], None]

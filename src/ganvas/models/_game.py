@@ -8,10 +8,11 @@ from torch import Tensor, nn
 
 from ..data import Dataset
 from ..errors import UserError
+from ..fields import Positive, Weight
 from ..model import Batch, Move, Shape, minimize
 from ..nn.discriminator import add_spectral_norm
 from ..objectives import Loss, generator_loss
-from ._gan import Adversarial, Objective, Positive, Weight
+from ._gan import Adversarial, Objective
 
 
 class Game(Adversarial):

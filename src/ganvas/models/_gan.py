@@ -23,7 +23,8 @@ from torch import Tensor, nn
 
 from ..data import Dataset
 from ..errors import UserError
-from ..model import Batch, Fraction, Move, Shape, device_of, minimize, split_commas
+from ..fields import Fraction, Positive, split_commas
+from ..model import Batch, Move, Shape, device_of, minimize
 from ..nn import Depth, Norm, decoder, encoder, initialize, resolve_architecture
 from ..nn.augment import Augmentation, augment
 from ..objectives import (
@@ -41,8 +42,6 @@ from ._gan_rules import game_rules
 from ._latent import LatentModel
 from ._statistics import sample_statistics
 
-Weight = Annotated[float, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0)]
 SURE = 1e-12
 """least share of a uniform prior on either side of a code, whose Gaussian quantile is then finite"""
 

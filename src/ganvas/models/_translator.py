@@ -6,17 +6,17 @@ Two networks, one a direction, and a critic a domain.  Pixels are in [-1, 1]; ve
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
 from jaxtyping import Float
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from ..data import DOMAINS, DomainPair
 from ..errors import UserError
-from ..model import Fraction, Model, PairBatch, Shape, model_name
+from ..fields import Fraction, Positive
+from ..model import Model, PairBatch, Shape, model_name
 from ..nn import Depth, Width, resolve_architecture
 from ..nn.concurrency import concurrently
 from ..nn.translators import residual
@@ -51,7 +51,7 @@ class Translator(Model):
     """hidden layers of an MLP that judges"""
     residual: bool = False
     """translators add a correction to their input, which begins at 0; for images of one shape (arXiv:1711.07064)"""
-    lr: Annotated[float, Field(gt=0)] = 2e-4
+    lr: Positive = 2e-4
     """Adam's learning rate"""
     betas: tuple[Fraction, Fraction] = (0.5, 0.999)
     """Adam's decay rates"""

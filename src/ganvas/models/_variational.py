@@ -21,6 +21,7 @@ from ..distributions import likelihoods, posteriors
 from ..distributions.likelihoods import Likelihood
 from ..distributions.posteriors import Posterior, normal_log_prob
 from ..errors import UserError
+from ..fields import Positive
 from ..model import Batch, Model, Shape
 from ..nn import Activation, Conditional, code_shape, decoder, encoder
 from ..randomness import draw_rows, make_generator, reseed
@@ -31,7 +32,6 @@ from ._latent_rules import latent_rules
 
 EncodedBatch = tuple[Tensor, Posterior, posteriors.PosteriorSamples, tuple[Tensor, ...]]
 Labels = Int64[Tensor, " b"] | None
-Positive = Annotated[float, Field(gt=0)]
 CPU = torch.device("cpu")
 MAX_FULL_DIMENSIONS = 1024
 """most dimensions of a full covariance"""

@@ -9,18 +9,16 @@ sampling: log q(z_i) = log 1/(N M) sum_j q(z_i|x_j) over a batch of M out of N e
 
 from collections.abc import Iterator
 from math import log
-from typing import Annotated, Literal, final
+from typing import Literal, final
 
 from jaxtyping import Float
-from pydantic import Field
 from torch import Tensor, nn
 
 from ..distributions.likelihoods import Likelihood
 from ..distributions.posteriors import DiagonalGaussian, normal_log_prob
+from ..fields import Weight
 from ..model import Batch, Move, minimize
 from ._variational import Variational
-
-Weight = Annotated[float, Field(ge=0)]
 
 
 @final

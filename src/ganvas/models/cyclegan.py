@@ -19,8 +19,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from ..config import TrainConfig
 from ..data import DomainPair
 from ..errors import UserError
+from ..fields import Weight
 from ..model import Move, PairBatch, Shape, minimize_independent
 from ..nn.augment import random_crop, random_flip
 from ..nn.concurrency import concurrently
@@ -34,7 +36,6 @@ from ..nn.translators import (
     resnet_translator,
 )
 from ..objectives import Loss, absolute_error, generator_loss
-from ._gan import Weight
 from ._translator import Translator, terms_by_domain
 
 SQUARES: Loss = "least-squares"
@@ -47,7 +48,7 @@ class CycleGAN(Translator):
 
     training_only = ("DX", "DY")
     critic_loss = SQUARES
-    default_training = {"batch_size": 1, "lr_decay": 0.5}  # noqa: RUF012
+    default_training = TrainConfig(batch_size=1, lr_decay=0.5)
 
     blocks: Annotated[int, Field(gt=0, le=100)] | None = None
     """residual blocks of a translator; 9 for images of 256 pixels and more, else 6, unless given"""

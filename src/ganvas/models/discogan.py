@@ -22,11 +22,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ..errors import UserError
+from ..fields import Weight
 from ..model import Move, PairBatch, Shape, minimize_independent
 from ..nn.conv import conv_encoder, initialize
 from ..nn.translators import encoder_decoder, mlp_critic, mlp_translator
 from ..objectives import Distance, Loss, feature_matching, generator_loss, reconstruction_distance
-from ._gan import Weight
 from ._translator import Translator, in_each_domain, other_domain, terms_by_domain
 
 ENTROPY: Loss = "non-saturating"

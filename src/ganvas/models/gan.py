@@ -18,7 +18,8 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from ..model import Batch, Fraction, Move, Shape
+from ..fields import Fraction
+from ..model import Batch, Move, Shape
 from ..nn import Activation, Depth, Width
 from ..nn.discriminator import clip_weights
 from ..nn.mlp import mlp_decoder, mlp_encoder

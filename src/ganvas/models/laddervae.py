@@ -35,7 +35,8 @@ from torch import Tensor, nn
 from ..distributions import likelihoods
 from ..distributions.likelihoods import Likelihood
 from ..distributions.posteriors import DiagonalGaussian, PosteriorHead, noise_like, normal_log_prob
-from ..model import Batch, Move, Shape, minimize, split_commas
+from ..fields import Weight, split_commas
+from ..model import Batch, Move, Shape, minimize
 from ..nn import Depth, Width, decoder, encoder, resolve_architecture
 from ..objectives import kl_between_diagonals
 from ..randomness import make_generator, normal
@@ -161,7 +162,7 @@ class LadderVAE(LikelihoodModel):
     """hidden layers of each MLP"""
     warmup: Annotated[int, Field(ge=0)] = 0
     """steps over which the weight of the KL rises from 0 to 1"""
-    free_bits: Annotated[float, Field(ge=0)] = 0.0
+    free_bits: Weight = 0.0
     """KL per latent dimension that is not penalised, in nats"""
 
     def rules(self) -> Iterator[Rule]:

@@ -19,11 +19,12 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from ..model import Batch, Fraction, Move, Shape, minimize
+from ..fields import Fraction, Positive, Weight
+from ..model import Batch, Move, Shape, minimize
 from ..nn import Activation, Depth, Norm, decoder, encoder
 from ..nn.vectors import FourierFeatures
 from ..objectives import generator_loss
-from ._gan import Adversarial, Objective, Positive, Weight, discriminator_move, finalize_network
+from ._gan import Adversarial, Objective, discriminator_move, finalize_network
 
 SCALE = 3.0
 """deviation of the Fourier features' frequencies, in radians a standard deviation of the data"""

@@ -25,9 +25,10 @@ from torch import Tensor, nn
 from ..data import Dataset
 from ..distributions.likelihoods import Likelihood, Sigma
 from ..errors import UserError
+from ..fields import Positive, Weight
 from ..model import Batch, Move, Shape, minimize
 from ..objectives import squared_error
-from ._variational import Positive, Variational, free_bits_kl, warmup_factor
+from ._variational import Variational, free_bits_kl, warmup_factor
 
 
 @final
@@ -36,7 +37,7 @@ class VAE(Variational):
 
     training_only = ("multiplier",)
 
-    beta: Annotated[float, Field(ge=0)] = 1.0
+    beta: Weight = 1.0
     """weight of the KL term: the lecture's lambda"""
     latent_samples: Annotated[int, Field(gt=0, le=65536)] = 1
     """samples z per example"""
@@ -44,9 +45,9 @@ class VAE(Variational):
     """steps over which beta (or the capacity) rises from 0 to its value"""
     warmup_cycle: Annotated[int, Field(ge=0)] = 0
     """steps after which the warm-up starts again; 0 for never"""
-    free_bits: Annotated[float, Field(ge=0)] = 0.0
+    free_bits: Weight = 0.0
     """KL per latent dimension that is not penalised, in nats"""
-    capacity: Annotated[float, Field(ge=0)] | None = None
+    capacity: Weight | None = None
     """hold the KL at this value, in nats"""
     geco: Positive | None = None
     """hold the root mean square error of reconstructions at this value, with the least KL"""

@@ -18,10 +18,11 @@ from torch.optim import Optimizer, RMSprop
 
 from ..data import Dataset
 from ..errors import UserError
-from ..model import Batch, Fraction, Move, minimize
+from ..fields import Fraction, Positive
+from ..model import Batch, Move, minimize
 from ..nn.discriminator import clip_weights
 from ..objectives import generator_loss
-from ._gan import Adversarial, Objective, Positive, discriminator_move, n_critic_steps
+from ._gan import Adversarial, Objective, discriminator_move, n_critic_steps
 
 
 @final

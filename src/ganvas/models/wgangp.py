@@ -16,9 +16,10 @@ from torch import nn
 
 from ..data import Dataset
 from ..errors import UserError
-from ..model import Batch, Fraction, Move, minimize
+from ..fields import Fraction, Positive, Weight
+from ..model import Batch, Move, minimize
 from ..objectives import generator_loss
-from ._gan import Adversarial, Objective, Positive, Weight, discriminator_move, n_critic_steps
+from ._gan import Adversarial, Objective, discriminator_move, n_critic_steps
 
 
 @final

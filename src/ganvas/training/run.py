@@ -18,7 +18,7 @@ from ..data import Data, DataOptions, Sources, load_all, make_stream, resolve_do
 from ..diagnostics import examine, recent_lines
 from ..errors import DivergenceError, TrainingStopped, UserError, did_you_mean
 from ..inference.trained import LAST_WEIGHTS_FILE, Trained, load_trained
-from ..model import Model, model_name
+from ..model import Model, model_name, to_dict
 from ..models import check_name
 from ..nn.device import resolve_device
 from . import run_folder, validation
@@ -307,7 +307,7 @@ def split_options(options: dict[str, Any], model: Model | None = None) -> tuple[
             )
             raise UserError(f"train has no option {name!r}.{advice}")
     explicit_values = {name: value for name, value in options.items() if value is not None}
-    values = explicit_values if model is None else model.default_training | explicit_values
+    values = explicit_values if model is None else to_dict(model.default_training) | explicit_values
     train_values, data_values = (
         {k: v for k, v in values.items() if k in field_names[cls]} for cls in (TrainConfig, DataOptions)
     )
