@@ -29,7 +29,7 @@ import ganvas  # first: it sets how torch's threads wait
 import numpy as np
 import torch
 
-from ganvas.viz.curves import line_chart
+from ganvas.viz.plots import Chart, line_charts
 from ganvas.data import DataOptions, load
 from ganvas.errors import DivergenceError
 from ganvas.metrics import frechet_distance
@@ -112,9 +112,8 @@ def main() -> None:
         quartiles = "  ".join(f"{q:.0f}" for q in statistics.quantiles(far, n=4))
         print(f"{recipe:<10}{cells}{quartiles:>22}{statistics.mean(r['seconds'] for r in runs):>9.0f}")
         series[recipe] = [(float(t), statistics.mean(d < t for d in far)) for t in range(0, 1001, 5)]
-    line_chart(series, "share of architectures below a Frechet distance", shown_values=(0.0, 1.0)).save(
-        words.out / "shares.png"
-    )
+    chart = Chart("share of architectures below a Frechet distance", series, (0.0, 1.0), x_name="FID")
+    line_charts([chart]).save(words.out / "shares.png")
     print(f"\n{words.out / 'shares.png'}")
 
 

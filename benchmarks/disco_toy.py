@@ -31,7 +31,6 @@ from PIL import Image
 from torch import Tensor
 
 from ganvas.data import Dataset, from_array
-from ganvas.viz.images import add_captions
 from ganvas.viz.plots import scatter_by_class
 from parallel import collected
 
@@ -112,12 +111,12 @@ def picture(settings: dict[int, dict[str, list[dict[str, Any]]]]) -> Image.Image
     for modes, found in settings.items():
         test, target = points(modes, -2.0, TEST, 3), points(10, 2.0, 20, 4).x
         assert test.labels is not None
-        panels = [add_captions(scatter_by_class(test.x, test.labels, test.classes), f"A: {modes} modes")]
+        panels = [scatter_by_class(test.x, test.labels, test.classes, f"A: {modes} modes")]
         names = (*test.classes, "B")
         for recon, results in found.items():
             x = torch.cat([torch.tensor(results[0]["made"]), target])
             labels = torch.cat([test.labels, torch.full((len(target),), modes)])
-            panels.append(add_captions(scatter_by_class(x, labels, names), f"{MODELS[recon]}, over B's modes"))
+            panels.append(scatter_by_class(x, labels, names, f"{MODELS[recon]}, over B's modes"))
         rows.append(panels)
     width, height = rows[0][0].width, rows[0][0].height
     canvas = Image.new("RGB", (width * max(map(len, rows)), height * len(rows)), "white")

@@ -29,7 +29,6 @@ from PIL import Image
 from ganvas.data import DataOptions, load
 from ganvas.data.builtin import MIXTURES
 from ganvas.metrics import mode_coverage
-from ganvas.viz.images import add_captions
 from ganvas.viz.plots import scatter
 from parallel import collected
 
@@ -112,7 +111,7 @@ def picture(pairs: list[tuple[str, dict[str, Any]]]) -> Image.Image:
     for title, found in pairs:
         data = title.split()[0]
         real, made = load(data, DataOptions(split="test")).x[:SAMPLES], torch.tensor(found["samples"])
-        panels.append(add_captions(scatter([real, made]), f"{title}: real, generated"))
+        panels.append(scatter([real, made], f"{title}: real, generated"))
     canvas = Image.new("RGB", (panels[0].width, sum(p.height for p in panels)), "white")
     for i, panel in enumerate(panels):
         canvas.paste(panel, (0, i * panel.height))

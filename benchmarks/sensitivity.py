@@ -29,7 +29,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import conv2d
 
-from ganvas.viz.curves import HEIGHT, PANEL_SPACING, WIDTH, line_chart
+from ganvas.viz.plots import Chart, line_charts
 from ganvas.data import Dataset, DataOptions, load
 from ganvas.evaluation.samples import measure
 from ganvas.metrics import Comparison, Examples
@@ -148,25 +148,17 @@ def table(found: dict[str, list[dict[str, dict[str, float]]]]) -> str:
 
 def figure(found: dict[str, list[dict[str, dict[str, float]]]]) -> Image.Image:
     """A panel for each metric and corruption, a row a metric: means over seeds, a line a data set."""
-    canvas = Image.new(
-        "RGB",
-        (len(DEGREES) * (WIDTH + PANEL_SPACING) + PANEL_SPACING, len(WORSE) * (HEIGHT + PANEL_SPACING) + PANEL_SPACING),
-        "white",
-    )
-    for row, metric in enumerate(WORSE):
-        for column, kind in enumerate(DEGREES):
-            lines, seen = {}, list[float]()
+    charts = []
+    for metric in WORSE:
+        for kind, degrees in DEGREES.items():
+            lines, shown = {}, list[float]()
             for name, runs in found.items():
                 values = over_seeds(runs, kind, metric)
-                lines[name] = list(zip(DEGREES[kind], map(statistics.mean, values), strict=True))
-                seen += around(values[0], metric)
-            panel = line_chart(lines, f"{metric}: {UNITS[kind]}", shown_values=seen)
-            canvas.paste(
-                panel,
-                (PANEL_SPACING + column * (WIDTH + PANEL_SPACING), PANEL_SPACING + row * (HEIGHT + PANEL_SPACING)),
-            )
-    small = canvas.resize((canvas.width * 2 // 3, canvas.height * 2 // 3), Image.Resampling.LANCZOS)
-    return small.quantize(64)
+                lines[name] = list(zip(degrees, map(statistics.mean, values), strict=True))
+                shown += around(values[0], metric)
+            charts.append(Chart(f"{metric}: {UNITS[kind]}", lines, shown, x_name=""))
+    picture = line_charts(charts, len(DEGREES))
+    return picture.resize((picture.width * 2 // 3, picture.height * 2 // 3), Image.Resampling.LANCZOS).quantize(64)
 
 
 def around(values: list[float], metric: str) -> tuple[float, float]:

@@ -25,7 +25,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ganvas.viz.curves import line_chart
+from ganvas.viz.plots import Chart, line_charts
 from ganvas.data import Stream, DataOptions, load
 from ganvas.metrics import frechet_distance, sliced_wasserstein
 from ganvas.models._gan import Adversarial
@@ -90,18 +90,15 @@ def spearman(a: list[float], b: list[float]) -> float:
 
 def picture(found: dict[str, dict[str, Any]], names: list[str]) -> Image.Image:
     """For each model, of its first seed, the estimate and the distances, each as a share of its largest value."""
-    panels = []
+    charts = []
     for name in names:
         first = found[f"{name}-0"]
         series = {
             key: [(float(s), v / max(first[key])) for s, v in zip(first["step"], first[key], strict=True)]
             for key in ("estimate", "frechet", "sliced")
         }
-        panels.append(line_chart(series, name, shown_values=(0.0,)))
-    canvas = Image.new("RGB", (sum(p.width for p in panels), panels[0].height), "white")
-    for i, panel in enumerate(panels):
-        canvas.paste(panel, (i * panel.width, 0))
-    return canvas
+        charts.append(Chart(name, series, (0.0,)))
+    return line_charts(charts, len(charts))
 
 
 def main() -> None:

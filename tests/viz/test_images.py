@@ -12,7 +12,7 @@ from ganvas.data import Scaling, load
 from ganvas.errors import UserError
 from ganvas.io.atomic import atomic_write
 from ganvas.viz.images import GAP, Examples, add_captions, enlargement_factor, grid, preview
-from ganvas.viz.plots import COLOURS, SIDE, Axes, axes_around, palette, ticks
+from ganvas.viz.plots import COLOURS, GREY, extent, palette
 
 IMAGES = torch.randint(0, 256, (6, 3, 8, 10), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
@@ -149,11 +149,9 @@ def test_images_with_alpha_become_jpegs_too(tmp_path: Path) -> None:
 def test_vectors_are_plotted(tmp_path: Path) -> None:
     angle = torch.linspace(0, 6.28, 200)
     circle = Examples(torch.stack([angle.cos(), angle.sin()], 1))
-    picture = np.asarray(circle.render().convert("L"))
-    dark = np.argwhere(picture < 128)
-    centre = np.array(picture.shape) / 2
-    radius = np.linalg.norm(dark - centre, axis=1)
-    assert len(dark) > 300
+    dots = ink_of(circle.render(), COLOURS[0])
+    radius = np.linalg.norm(dots - (dots.min(0) + dots.max(0)) / 2, axis=1)
+    assert len(dots) > 300
     assert radius.std() < 3  # the points lie on a circle
     circle.save(tmp_path / "v.npz")
     with np.load(tmp_path / "v.npz") as archive:
@@ -163,27 +161,16 @@ def test_vectors_are_plotted(tmp_path: Path) -> None:
     assert Examples(torch.randn(5, 1)).render().size == Examples(torch.randn(5, 7)).render().size
 
 
-def test_ticks_are_few_and_round() -> None:
-    assert ticks(-1.2, 1.2) == pytest.approx([-1, -0.5, 0, 0.5, 1])
-    assert ticks(0.9, 16.0) == pytest.approx([5, 10, 15])
-    assert ticks(1003.0, 1009.0) == pytest.approx([1004, 1006, 1008])
-    for span in np.logspace(-5, 5, 60).tolist():
-        found = ticks(-0.3 * span, 0.7 * span)
-        assert 3 <= len(found) <= 8
-        assert all(-0.3 * span < t < 0.7 * span for t in found)
-
-
 def test_axes_show_all_points_and_survive_what_is_not_finite() -> None:
     points = torch.tensor([[0.0, 0.0], [4.0, 1.0], [float("nan"), 9.0]])
-    axes = axes_around(points)
-    assert axes.centre == (2.0, 0.5)
-    at = np.array(axes.to_pixels(points))
-    assert at.shape == (2, 2)
-    assert at[0, 1] > at[1, 1]  # up is up
-    assert axes_around(torch.full((3, 2), float("nan"))) == Axes((0.0, 0.0), 1.0)
-    plotted = np.asarray(Examples(points).render().convert("L"))
-    assert (plotted[-30:] < 200).any()  # numbers at the ticks
-    assert (plotted[:, :30] < 200).any()
+    centre, half = extent(points)
+    assert centre == (2.0, 0.5)
+    assert half > 2
+    assert extent(torch.full((3, 2), float("nan"))) == ((0.0, 0.0), 1.0)
+    for x in (points, points * float("inf"), points * 1e37, points * 0 + 1e9, torch.zeros(0, 2)):
+        plotted = np.asarray(Examples(x).render().convert("L"))
+        assert (plotted[-25:] < 200).any()  # numbers at the ticks
+        assert (plotted[:, :40] < 200).any()
 
 
 def ink_of(picture: Image.Image, colour: str) -> np.ndarray:
@@ -198,9 +185,9 @@ def test_each_walk_is_a_line_of_its_own_colour() -> None:
     behind = torch.zeros(50, 2)
     picture = Examples(torch.cat(rows), 9, background=behind).render()
     low, high = (ink_of(picture, colour) for colour in COLOURS[:2])
-    assert low[:, 0].min() > SIDE / 2 > high[:, 0].max()  # the first is below
-    assert np.ptp(low[:, 1]) > SIDE / 2
-    assert (np.asarray(picture)[SIDE // 2 - 1 : SIDE // 2 + 1, SIDE // 2 - 1 : SIDE // 2 + 1] < 230).all()
+    middle = ink_of(picture, GREY).mean(0)
+    assert low[:, 0].min() > middle[0] > high[:, 0].max()  # the first is below
+    assert np.ptp(low[:, 1]) > picture.width / 2
     many = palette(30)
     assert (many[0], many[-1], len(set(many))) == ("#440154", "#fde725", 30)
 
@@ -212,14 +199,14 @@ def test_classes_have_colours_of_their_own() -> None:
     picture = Examples(x, labels=labels, row_labels=("left", "right")).render()
     for colour, on_the_left in zip(COLOURS, (True, False), strict=False):
         across = ink_of(picture, colour)[:, 1]
-        assert (np.median(across) < SIDE / 2) == on_the_left
+        assert (np.median(across) < 240) == on_the_left
 
 
 def test_a_preview_has_a_row_a_kind() -> None:
     picture = preview(torch.zeros(2, 5, 1, 8, 8), Scaling())
     assert picture.width > 2 * picture.height
     points = preview(torch.randn(3, 50, 2), Scaling())
-    assert points.width > 2.9 * points.height
+    assert points.width > 2.5 * points.height
 
 
 def test_notebooks_get_a_png() -> None:

@@ -22,6 +22,7 @@ from ..training import run_folder
 from ..training.progress import ProgressBar
 from ..training.run import train
 from ..viz import html
+from ..viz.curves import draw_losses
 from ..viz.images import Examples
 
 SAMPLES_PER_MODEL = 48
@@ -110,8 +111,7 @@ def render_page(results: list[tuple[Chapter, Trained]], faces: Dataset, held_out
         ),
         html.section(
             "Losses",
-            html.row([html.wrap_figure(html.loss_curves(run_folder.read_log(t.folder or "")), c.title) for c,
-            t in results]),
+            html.row([html.picture(draw_losses(run_folder.read_log(t.folder or "")), c.title) for c, t in results]),
         ),
         html.section("Go on", html.code(*next_commands(results))),
     ]  # fmt: skip

@@ -27,6 +27,8 @@ PREVIEW_COLUMNS = 10
 FIRST_SAVE_SECONDS, SAVE_INTERVAL_SECONDS = 20.0, 100.0
 """seconds after which a run is saved though no checkpoint is due: so that there is a first picture within half a
 minute, and never more than two minutes to lose"""
+CURVES_SHARE = 0.02
+"""share of a run's time that drawing its curves may take"""
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,19 @@ class SaveTimer:
 
     def __init__(self, step: int) -> None:
         self.step, self.deadline = step, time.monotonic() + FIRST_SAVE_SECONDS
+        self.curves_deadline = self.deadline
 
     def is_due(self) -> bool:
         """Whether a run is to be saved before its next checkpoint is due."""
         return time.monotonic() >= self.deadline
+
+    def draw_if_due(self, run: Run, always: bool) -> None:
+        """Draw the curves of the run's log, where the last drawing is long enough ago or it is `always` done."""
+        start_time = time.monotonic()
+        if always or start_time >= self.curves_deadline:
+            save_curves(run)
+            now = time.monotonic()
+            self.curves_deadline = now + (now - start_time) / CURVES_SHARE
 
     def restart(self, step: int) -> None:
         """This step is saved."""
@@ -87,7 +98,7 @@ def keeps_best(run: Run) -> bool:
 
 
 def save(run: Run, state: TrainState) -> None:
-    """Write checkpoint, weights (the last, where the best are kept elsewhere), a preview and the log's curves."""
+    """Write checkpoint, weights (the last, where the best are kept elsewhere) and a preview."""
     check_finite(state)
     is_unmeasured = state.lowest is None  # then there are no better ones
     for name in ([LAST_WEIGHTS_FILE] if keeps_best(run) else []) + (
@@ -101,11 +112,15 @@ def save(run: Run, state: TrainState) -> None:
         rows = run.model.preview(batch, **current_ema(state, run.train_config.ema_decay))
     with atomic_write(run.folder / run_folder.PREVIEWS_FOLDER / f"{state.step:07d}.png") as temporary:
         preview(rows, preview_scaling(run, state)).save(temporary, "PNG")
+    # last, since it says that the step is done: a run that is killed before goes on from the one before
+    save_checkpoint(run, state)
+
+
+def save_curves(run: Run) -> None:
+    """Draw what the run's log says."""
     if lines := run_folder.read_log(run.folder):
         with atomic_write(run.folder / run_folder.CURVES_FILE) as temporary:
             draw_curves(lines).save(temporary, "PNG")
-    # last, since it says that the step is done: a run that is killed before goes on from the one before
-    save_checkpoint(run, state)
 
 
 def save_checkpoint(run: Run, state: TrainState) -> None:

@@ -197,6 +197,7 @@ def run_steps(
         if is_checkpoint or get_stop_signal() or save_timer.is_due():
             state.meter.fetch()  # nothing is saved that was not finite
             save(run, state)
+            save_timer.draw_if_due(run, always=is_last or bool(get_stop_signal()))
             save_timer.restart(step)
             progress.show_save(step)
         if is_last:

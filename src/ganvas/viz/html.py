@@ -4,9 +4,9 @@ import base64
 import io
 from collections.abc import Sequence
 from html import escape
-from typing import Any
 
-from ..io.log import NON_LOSS_KEYS
+from PIL import Image
+
 from ..io.text import escape_lines
 from .images import Examples
 
@@ -35,7 +35,6 @@ th:first-child, td:first-child { text-align: left; } td { font-variant-numeric: 
 pre { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 1rem; overflow-x: auto; }
 """
 COLOURS = ("#1f6fb2", "#d9662b", "#3a9a5b", "#8e5bb5")
-W, H, LEFT, BOTTOM, TOP = 360, 220, 52, 24, 30
 
 
 def document(title: str, parts: Sequence[str]) -> str:
@@ -64,8 +63,13 @@ def row(figures: Sequence[str]) -> str:
 
 def figure(examples: Examples, title: str, equation: str = "", text: str = "", *, wide: bool = False) -> str:
     """A picture of the examples, with what is said of it."""
+    return picture(examples.render(), title, equation, text, wide=wide)
+
+
+def picture(image: Image.Image, title: str, equation: str = "", text: str = "", *, wide: bool = False) -> str:
+    """A picture, with what is said of it."""
     content = io.BytesIO()
-    examples.render().save(content, "PNG")
+    image.save(content, "PNG")
     data = base64.b64encode(content.getvalue()).decode()
     return wrap_figure(
         f'<img alt="{escape(title)}" src="data:image/png;base64,{data}">', title, equation, text, wide=wide
@@ -94,30 +98,3 @@ def format_duration(seconds: float) -> str:
     """5 s, 1 min 20 s."""
     whole = round(seconds)
     return f"{whole // 60} min {whole % 60:02d} s" if whole >= 60 else f"{whole} s"
-
-
-def loss_curves(log: Sequence[dict[str, Any]]) -> str:
-    """The loss terms of a run against its steps, as SVG; a few outliers at the beginning may leave the frame."""
-    names = [name for name in log[-1] if name not in ("step", "seconds", *NON_LOSS_KEYS)] if log else []
-    if not names:
-        return "<p>nothing was logged</p>"
-    values = sorted(line[name] for line in log for name in names)
-    low, high = values[0], values[min(len(values) - 1, round(len(values) * 0.97))]
-    value_range, last = (high - low) or 1.0, log[-1]["step"]
-
-    def at(step: int, value: float) -> str:
-        y = H - BOTTOM - (value - low) / value_range * (H - BOTTOM - TOP)
-        return f"{LEFT + step / last * (W - LEFT - 8):.1f},{max(0.0, y):.1f}"
-
-    elements = []
-    for fraction in (0, 0.5, 1):
-        value = low + fraction * value_range
-        y = H - BOTTOM - fraction * (H - BOTTOM - TOP)
-        elements.append(f'<line x1="{LEFT}" x2="{W - 8}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>')
-        elements.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.3g}</text>')
-    elements.append(f'<text x="{W - 8}" y="{H - 6}" text-anchor="end">step {last}</text>')
-    for i, (name, colour) in enumerate(zip(names, COLOURS, strict=False)):
-        points = " ".join(at(line["step"], line[name]) for line in log)
-        elements.append(f'<polyline fill="none" stroke="{colour}" stroke-width="1.6" points="{points}"/>')
-        elements.append(f'<text x="{LEFT + 96 * i}" y="14" fill="{colour}">— {escape(name)}</text>')
-    return f'<svg viewBox="0 0 {W} {H}" font-family="sans-serif" font-size="11" fill="#555">{"".join(elements)}</svg>'

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ..data import CHANNELS, Scaling
 from ..errors import UserError
 from ..io.atomic import atomic_write
-from .plots import TEXT_COLOUR, TEXT_SIZE, font, plot_paths, scatter, scatter_by_class
+from .plots import TEXT_COLOUR, plot_paths, scatter, scatter_by_class
 
 GAP = 2
 """pixels between the images of a grid"""
@@ -23,11 +23,11 @@ PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 MIN_GRID_SIDE = 512
 """a grid with fewer pixels than this along its longer side is enlarged by a whole number"""
 MIN_IMAGE_SIDE, MAX_GRID_SIDE = 64, 1600
-"""an image in a grid is enlarged to so many pixels, by a whole number, unless the grid becomes larger than MOST"""
+"""pixels to which an image in a grid is enlarged, by a whole number, unless the grid's side becomes longer than this"""
 MAX_CLASS_NAME_LENGTH = 40
 """characters of a class in a file's name"""
-MARGIN = 6
-"""pixels around the words beside a grid"""
+TEXT_SIZE, MARGIN = 12, 6
+"""pixels of the words beside a grid, and around them"""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -46,7 +46,7 @@ class Examples:
     background: Tensor | None = None
     """further vectors, which a plot shows in grey"""
     labels: Tensor | None = None
-    """the number of each example's class; where `rows` name the classes, a plot of vectors shows them as colours"""
+    """the number of each example's class; a plot of vectors has colours for them where `row_labels` name the classes"""
     classes: tuple[str, ...] = ()
     """names of the classes, which files keep beside the labels"""
     metadata: dict[str, Any] = field(default_factory=dict)
@@ -72,12 +72,10 @@ class Examples:
             columns = grid_columns(self.x, self.columns)
             return add_captions(grid(self.x, columns), self.title, self.row_labels, self.column_labels, columns)
         if self.labels is not None and self.row_labels:
-            plot = scatter_by_class(self.x, self.labels, self.row_labels)
-        elif self.columns is not None:
-            plot = plot_paths(self.x, self.columns, self.row_labels, self.background)
-        else:
-            plot = scatter([self.x])
-        return add_captions(plot, self.title)
+            return scatter_by_class(self.x, self.labels, self.row_labels, self.title)
+        if self.columns is not None:
+            return plot_paths(self.x, self.columns, self.row_labels, self.background, self.title)
+        return scatter([self.x], self.title)
 
     def save(self, path: str | Path) -> None:
         """Write a picture (.png, .jpg, .webp), an array (.npy, .npz), or into a folder one PNG an image.
@@ -197,7 +195,8 @@ def add_captions(
     """The picture of a grid with a title, what stands beside its rows, and what stands above its columns."""
     if not (title or row_labels or column_labels):
         return picture
-    line_height, text_width = TEXT_SIZE + MARGIN, font(TEXT_SIZE).getlength
+    font = ImageFont.load_default(TEXT_SIZE)
+    line_height, text_width = TEXT_SIZE + MARGIN, font.getlength
     column_width, widest = picture.width / columns, max(map(text_width, column_labels), default=0.0)
     overhang = max(0, ceil((widest - column_width) / 2))  # what the outer heads need beyond their columns
     left = max(overhang, round(max(map(text_width, row_labels))) + 2 * MARGIN if row_labels else 0)
@@ -206,10 +205,10 @@ def add_captions(
     canvas = Image.new("L" if picture.mode == "L" else "RGB", size, "white")
     canvas.paste(picture, (left, top), picture if picture.mode == "RGBA" else None)
     draw = ImageDraw.Draw(canvas)
-    draw.text((MARGIN, MARGIN), title, TEXT_COLOUR, font(TEXT_SIZE), "lt")
+    draw.text((MARGIN, MARGIN), title, TEXT_COLOUR, font, "lt")
     for i, head in list(enumerate(column_labels))[:: ceil((widest + MARGIN) / column_width)]:  # those that have room
-        draw.text((left + (i + 0.5) * column_width, top - MARGIN), head, TEXT_COLOUR, font(TEXT_SIZE), "ms")
+        draw.text((left + (i + 0.5) * column_width, top - MARGIN), head, TEXT_COLOUR, font, "ms")
     row_height = picture.height / max(1, len(row_labels))
     for i, row in list(enumerate(row_labels))[:: ceil(line_height / row_height)]:
-        draw.text((left - MARGIN, top + (i + 0.5) * row_height), row, TEXT_COLOUR, font(TEXT_SIZE), "rm")
+        draw.text((left - MARGIN, top + (i + 0.5) * row_height), row, TEXT_COLOUR, font, "rm")
     return canvas

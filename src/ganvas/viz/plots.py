@@ -1,44 +1,209 @@
-"""Plots of vectors: their first two dimensions in a frame with labelled ticks."""
+"""The drawing kit: line charts and scatter plots by matplotlib, which is imported when something is drawn."""
 
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
-from math import floor, log10
+from itertools import cycle
+from math import ceil, log10
+from statistics import median
+from textwrap import shorten, wrap
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from torch import Tensor
 
-SIDE = 480
-"""pixels of a panel's side"""
-SUPERSAMPLING = 2
-"""a panel is drawn so many times larger, then made smaller: smooth edges"""
-GAP = 2
-"""pixels between panels"""
-TEXT_SIZE = 12
-"""size of text, in pixels"""
-TEXT_COLOUR, TICK_COLOUR, FRAME_COLOUR, GRID_COLOUR = "#404040", "#8a8a8a", "#d0d0d0", "#eeeeee"
-BLUE, GREY = "#1f5fa8", "#c4c8cc"
+from ..io.text import escape_text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Series = list[tuple[float, float]]
+"""points (step, value)"""
+CHART_WIDTH, CHART_HEIGHT, PLOT_SIDE, LEGEND_WIDTH = 360, 240, 480, 180
+"""pixels of a line chart, of a scatter plot's side, and of a legend beside it"""
+BLUE, GREY, TEXT_COLOUR = "#3f90da", "#c4c8cc", "#404040"
 COLOURS = (
-    "#1f77b4", "#e6550d", "#2ca02c", "#9467bd", "#d6336c", "#17a2b8", "#b8860b", "#8c564b", "#84a30b", "#111827",
+    BLUE, "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd",
 )  # fmt: skip
-"""of walks and classes, while they are few"""
-RAMP = ("#440154", "#3b528b", "#21918c", "#5ec962", "#fde725")
-"""colours from the first of many to the last: those of viridis"""
+"""of lines and classes, while they are few; also colour-blind people tell them apart (Petroff, arXiv:2107.02270)"""
+MAX_NAMES, MAX_NAME_LENGTH = 20, 24
+"""a legend has at most so many names, of so many characters"""
+OUTLIER_SHARE = 0.03
+"""share of the lowest and of the highest values that may leave the frame, where that halves what it spans"""
+LEAST, MOST = 1e-200, 1e200
+"""numbers beyond are left out of charts, as infinite ones are"""
+PIXELS_PER_INCH, TITLE_SIZE = 100, 9.5
+ROUND_NUMBERS = (1, 2, 2.5, 5, 10)
+"""ticks are multiples of these"""
+STYLE: dict[Any, object] = {
+    "text.parse_math": False,  # names may hold dollar signs
+    "font.family": "DejaVu Sans",  # comes with matplotlib
+    "font.size": 8.5, "legend.borderpad": 0.1, "legend.labelspacing": 0.25, "legend.frameon": False,
+    "legend.handlelength": 1.2, "legend.columnspacing": 1.0, "legend.borderaxespad": 0.2,
+    "text.color": TEXT_COLOUR, "axes.edgecolor": "#d0d0d0", "xtick.color": "#d0d0d0", "ytick.color": "#d0d0d0",
+    "xtick.labelcolor": TEXT_COLOUR, "ytick.labelcolor": TEXT_COLOUR, "axes.labelcolor": TEXT_COLOUR,
+    "axes.grid": True, "grid.color": "#ececec", "axes.axisbelow": True, "axes.unicode_minus": False,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Axes:
-    """The square of the plane that a panel shows."""
+class Chart:
+    """A line for each series, without values that are not finite or, on a log axis, not positive."""
 
-    centre: tuple[float, float]
-    half_width: float
-    """half of the square's side"""
+    title: str
+    series: dict[str, Series]
+    shown_values: Sequence[float] = ()
+    """values that the vertical axis always shows"""
+    log: bool = False
+    """whether the vertical axis is logarithmic"""
+    x_name: str = "step"
+    marked_step: float | None = None
+    """each line has a ring at this step"""
 
-    def to_pixels(self, points: Tensor) -> list[tuple[float, float]]:
-        """Where points n x 2 lie in a panel, in fine pixels; those that are not finite are left out."""
-        half = SIDE * SUPERSAMPLING / 2
-        placed = (points - torch.tensor(self.centre)) / self.half_width * half * torch.tensor([1.0, -1.0]) + half
-        return [(x, y) for x, y in placed[placed.isfinite().all(1)].tolist()]
+
+@contextmanager
+def drawing(width: int, height: int) -> Iterator["Figure"]:
+    """A figure of so many pixels, drawn in Ganvas's style whatever the user's is; their settings are as before after.
+
+    Matplotlib's notes on its font cache and on letters that its font lacks (they become boxes) are not shown.
+    """
+    logger = logging.getLogger("matplotlib")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        import matplotlib
+        from matplotlib.figure import Figure
+
+        with warnings.catch_warnings(), matplotlib.rc_context():
+            warnings.filterwarnings("ignore", r"Glyph .* missing from")
+            matplotlib.rcdefaults()
+            matplotlib.rcParams.update(STYLE)
+            yield Figure((width / PIXELS_PER_INCH, height / PIXELS_PER_INCH), PIXELS_PER_INCH)
+    finally:
+        logger.setLevel(level)
+
+
+def to_image(figure: "Figure") -> Image.Image:
+    """The figure's pixels."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+
+
+def figure_fraction(figure: "Figure", x: int, y: int) -> tuple[float, float]:
+    """A place in matplotlib's coordinates of a figure; x and y are pixels from the upper left corner."""
+    width, height = figure.get_size_inches() * PIXELS_PER_INCH
+    return x / width, 1 - y / height
+
+
+def add_axes(figure: "Figure", left: int, top: int, right: int, bottom: int) -> "Axes":
+    """Axes between these pixels, counted from the figure's upper left corner."""
+    (x0, y0), (x1, y1) = figure_fraction(figure, left, bottom), figure_fraction(figure, right, top)
+    return figure.add_axes((x0, y0, x1 - x0, y1 - y0))
+
+
+def short_name(name: str) -> str:
+    """A name for a legend, on one line; matplotlib leaves out names that begin with an underscore."""
+    text = escape_text(name)
+    text = text if len(text) <= MAX_NAME_LENGTH else f"{text[: MAX_NAME_LENGTH - 1]}…"
+    return f" {text}" if text.startswith("_") else text
+
+
+def palette(n: int) -> list[str]:
+    """n colours: distinct ones while they are few, else a ramp."""
+    if n <= len(COLOURS):
+        return list(COLOURS[:n])
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    return [to_hex(colour) for colour in colormaps["viridis"](np.linspace(0, 1, n))]
+
+
+def line_charts(charts: Sequence[Chart], columns: int = 3) -> Image.Image:
+    """Charts in rows of `columns`."""
+    columns = min(columns, len(charts))
+    with drawing(columns * CHART_WIDTH, ceil(len(charts) / columns) * CHART_HEIGHT) as figure:
+        for i, chart in enumerate(charts):
+            draw_chart(figure, chart, i % columns * CHART_WIDTH, i // columns * CHART_HEIGHT)
+        return to_image(figure)
+
+
+def draw_chart(figure: "Figure", chart: Chart, left: int, top: int) -> None:
+    """A chart whose upper left corner is at these pixels; names, where lines are several, stand above its frame."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
+
+    lines = {name: [(x, y) for x, y in points if (LEAST if chart.log else -MOST) < y < MOST]
+             for name, points in chart.series.items()}  # fmt: skip
+    lines = {name: downsample(points, CHART_WIDTH) for name, points in lines.items() if points}
+    rows = ceil(len(lines) / 3) if len(lines) > 1 else 0
+    axes = add_axes(figure, left + 58, top + 30 + 15 * rows, left + CHART_WIDTH - 14, top + CHART_HEIGHT - 28)
+    title = shorten(escape_text(chart.title), 56, placeholder=" …")
+    for text, y, size in ((title, 8, TITLE_SIZE), (chart.x_name, CHART_HEIGHT - 24, None)):
+        figure.text(*figure_fraction(figure, left + 10, top + y), text, va="top", size=size)
+    for (name, points), colour in zip(lines.items(), cycle(COLOURS), strict=False):
+        axes.plot(
+            *zip(*points, strict=True), "o" if len(points) == 1 else "-", c=colour, lw=1.4, ms=4, label=short_name(name)
+        )
+        marked = [point for point in points if point[0] == chart.marked_step]
+        axes.plot(*(zip(*marked, strict=True) if marked else ((), ())), "o", c=colour, mfc="none", ms=8)
+    if rows:
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1.01), ncols=3)
+    if not lines:
+        return
+    low, high = limits([y for points in lines.values() for _, y in points], chart.shown_values, chart.log)
+    axes.set_ylim(low, high)  # before the scale, which would set limits of its own
+    axes.set_xlim(0, max(1.0, *(x for points in lines.values() for x, _ in points)))
+    if chart.log:
+        axes.set_yscale("log")
+        subs = (1.0,) if high / low > 100 else (1.0, 2.0, 5.0)
+        axes.yaxis.set_major_locator(
+            LogLocator(subs=subs, numticks=6) if high / low > 5 else MaxNLocator(5, steps=ROUND_NUMBERS)
+        )
+        axes.yaxis.set_minor_locator(LogLocator(subs=(), numticks=6))
+    else:
+        axes.yaxis.set_major_locator(MaxNLocator(5, steps=ROUND_NUMBERS))
+    axes.xaxis.set_major_locator(MaxNLocator(5, steps=ROUND_NUMBERS))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(FuncFormatter(lambda value, _: format_tick(value)))
+    axes.tick_params(length=0)
+
+
+def downsample(points: Series, max_points: int) -> Series:
+    """At most so many points: medians of neighbours."""
+    n = ceil(len(points) / max_points)
+    if n <= 1:
+        return points
+    parts = [points[i : i + n] for i in range(0, len(points), n)]
+    return [(median(x for x, _ in part), median(y for _, y in part)) for part in parts]
+
+
+def limits(values: list[float], shown_values: Sequence[float], log: bool) -> tuple[float, float]:
+    """What a vertical axis spans: all values, or all but a few outliers, and those that it always shows."""
+    ordered = sorted(log10(v) if log else v for v in values)
+    n_outliers = int(len(ordered) * OUTLIER_SHARE)
+    inner = ordered[n_outliers : len(ordered) - n_outliers]
+    if inner[-1] - inner[0] < (ordered[-1] - ordered[0]) / 2:
+        ordered = inner
+    low, high = min(ordered[0], *shown_values, ordered[-1]), max(ordered[-1], *shown_values, ordered[0])
+    span = high - low
+    room = span * 0.04 if span > 1e-6 * abs(high) else max(abs(high) * 0.1, 1e-6)
+    low, high = low - room, high + room
+    return (10.0**low, 10.0**high) if log else (low, high)
+
+
+def format_tick(value: float) -> str:
+    """As short as it can be said: 0.05, 800, 20k, 1.5M."""
+    for large, unit in ((1e6, "M"), (1e3, "k")):
+        if max(large, 1e4) <= abs(value) < 1e9:
+            return f"{value / large:.6g}{unit}"
+    return f"{value:.6g}"
 
 
 def flat(x: Tensor) -> Tensor:
@@ -46,129 +211,75 @@ def flat(x: Tensor) -> Tensor:
     return (torch.cat([x, torch.zeros_like(x)], 1) if x.shape[1] == 1 else x)[:, :2].float().cpu()
 
 
-def axes_around(points: Tensor) -> Axes:
-    """The axes that show all points n x 2, with some room around them for the ticks."""
-    points = points[points.isfinite().all(1)]
+@contextmanager
+def planes(
+    points: Tensor, n: int = 1, title: str = "", names: Sequence[str] = ()
+) -> Iterator[tuple["Figure", list["Axes"]]]:
+    """n square axes side by side that show all points n x 2, and beside them the names in the colours of `palette`."""
+    from matplotlib.ticker import MaxNLocator
+
+    lines = wrap(escape_text(title), 75 * n, max_lines=3, placeholder=" …")
+    top, (centre, half) = 10 + 16 * len(lines), extent(points)
+    with drawing(n * PLOT_SIDE + LEGEND_WIDTH * bool(names), top + PLOT_SIDE - 30) as figure:
+        figure.text(*figure_fraction(figure, 10, 6), "\n".join(lines), va="top", size=TITLE_SIZE)
+        for left in range(0, n * PLOT_SIDE, PLOT_SIDE):
+            axes = add_axes(figure, left + 48, top, left + PLOT_SIDE - 8, top + PLOT_SIDE - 56)
+            for axis, middle in zip((axes.xaxis, axes.yaxis), centre, strict=True):
+                axis.set_major_locator(MaxNLocator(6, steps=ROUND_NUMBERS))
+                axis.set_view_interval(middle - half, middle + half, ignore=True)
+            axes.tick_params(length=0)
+        for name, colour in zip(names, palette(len(names)), strict=True):
+            figure.axes[-1].plot([], [], "o", c=colour, ms=5, label=short_name(name))
+        if names:
+            figure.axes[-1].legend(loc="upper left", bbox_to_anchor=(1, 1))
+        yield figure, figure.axes
+
+
+def extent(points: Tensor) -> tuple[tuple[float, float], float]:
+    """The centre of the square that shows all points n x 2, and half of its side, with some room around them."""
+    points = points[points.isfinite().all(1)].double()
     if len(points) == 0:
-        return Axes((0.0, 0.0), 1.0)
+        return (0.0, 0.0), 1.0
     low, high = points.amin(0), points.amax(0)
     x, y = ((low + high) / 2).tolist()
-    return Axes((x, y), max(1e-6, (high - low).max().item() * 0.6))
+    return (x, y), max(1e-6, 1e-6 * abs(x), 1e-6 * abs(y), (high - low).max().item() * 0.55)
 
 
-def ticks(low: float, high: float) -> list[float]:
-    """Three to eight round numbers between low and high: multiples of 1, 2 or 5 times a power of ten."""
-    power = 10.0 ** floor(log10((high - low) / 3))
-    step = max(m * power for m in (1, 2, 5) if m * power <= (high - low) / 3 * (1 + 1e-9))
-    first = floor(low / step) + 1
-    return [n * step for n in range(first, first + 10) if n * step < high]
+def draw_dots(axes: "Axes", points: Tensor, area: int, colours: str | np.ndarray) -> None:
+    """Points n x 2 as dots of one colour, or each of its own."""
+    axes.scatter(points[:, 0], points[:, 1], area, colours, linewidths=0)
 
 
-def panel(axes: Axes) -> tuple[Image.Image, ImageDraw.ImageDraw]:
-    """An empty panel: a frame, faint lines at the ticks, and their numbers inside of the frame."""
-    side = SIDE * SUPERSAMPLING
-    image = Image.new("RGB", (side, side), "white")
-    draw = ImageDraw.Draw(image)
-    numbers = []
-    for axis, middle in enumerate(axes.centre):
-        for value in ticks(middle - axes.half_width, middle + axes.half_width):
-            at = axes.to_pixels(torch.full((1, 2), value))[0][axis]
-            if 0.07 * side < at < 0.93 * side:  # further out, numbers of both axes would meet
-                draw.line((at, 0, at, side) if axis == 0 else (0, at, side, at), fill=GRID_COLOUR, width=SUPERSAMPLING)
-                place, anchor = ((at, side - 4 * SUPERSAMPLING), "ms") if axis == 0 else ((5 * SUPERSAMPLING, at), "lm")
-                numbers.append((place, anchor, f"{value:g}"))
-    for place, anchor, number in numbers:
-        draw.text(place, number, TICK_COLOUR, font(TEXT_SIZE * SUPERSAMPLING), anchor)
-    draw.rectangle((0, 0, side - 1, side - 1), outline=FRAME_COLOUR, width=SUPERSAMPLING)
-    return image, draw
-
-
-@cache
-def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Pillow's own font."""
-    return ImageFont.load_default(size)
-
-
-def dots(draw: ImageDraw.ImageDraw, at: list[tuple[float, float]], colour: str, radius: float = 1.5) -> None:
-    """Round dots where they are in the panel, or at its edge."""
-    r = radius * SUPERSAMPLING
-    for x, y in at:
-        if -r < x < SIDE * SUPERSAMPLING + r and -r < y < SIDE * SUPERSAMPLING + r:
-            draw.ellipse((x - r, y - r, x + r, y + r), fill=colour)
-
-
-def legend(draw: ImageDraw.ImageDraw, names: tuple[str, ...], colours: list[str]) -> None:
-    """Names beside dots of their colours, at the upper right."""
-    longest = max(font(TEXT_SIZE * SUPERSAMPLING).getlength(name) for name in names)
-    x = SIDE * SUPERSAMPLING - longest - 10 * SUPERSAMPLING
-    for i, (name, colour) in enumerate(zip(names, colours, strict=False)):
-        y = (10.0 + i * (TEXT_SIZE + 3)) * SUPERSAMPLING
-        dots(draw, [(x - 8 * SUPERSAMPLING, y)], colour, 3.0)
-        draw.text((x, y), name, TEXT_COLOUR, font(TEXT_SIZE * SUPERSAMPLING), "lm")
-
-
-def downscale(image: Image.Image) -> Image.Image:
-    """The panel in its own size."""
-    return image.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
-
-
-def palette(n: int) -> list[str]:
-    """n colours: distinct ones while they are few, else a ramp."""
-    if n <= len(COLOURS):
-        return list(COLOURS[:n])
-    stops = [tuple(int(c[i : i + 2], 16) for i in (1, 3, 5)) for c in RAMP]
-    return [blend(stops, i / (n - 1)) for i in range(n)]
-
-
-def blend(stops: list[tuple[int, ...]], t: float) -> str:
-    """The colour at t, from 0 to 1, on the way through all stops."""
-    i = min(int(t * (len(stops) - 1)), len(stops) - 2)
-    part = t * (len(stops) - 1) - i
-    mixed = [round(a + (b - a) * part) for a, b in zip(stops[i], stops[i + 1], strict=True)]
-    return "#" + "".join(f"{c:02x}" for c in mixed)
-
-
-def scatter(sets: list[Tensor]) -> Image.Image:
+def scatter(sets: Sequence[Tensor], title: str = "") -> Image.Image:
     """Sets of vectors n x d as dots, a panel a set, all with the axes of the first."""
-    axes = axes_around(flat(sets[0]))
-    canvas = Image.new("RGB", (len(sets) * (SIDE + GAP) - GAP, SIDE), "white")
-    for i, x in enumerate(sets):
-        image, draw = panel(axes)
-        dots(draw, axes.to_pixels(flat(x)), BLUE)
-        canvas.paste(downscale(image), (i * (SIDE + GAP), 0))
-    return canvas
+    with planes(flat(sets[0]), len(sets), title) as (figure, panels):
+        for axes, x in zip(panels, sets, strict=True):
+            draw_dots(axes, flat(x), 5, BLUE)
+        return to_image(figure)
 
 
-def scatter_by_class(x: Tensor, labels: Tensor, names: tuple[str, ...]) -> Image.Image:
+def scatter_by_class(x: Tensor, labels: Tensor, names: Sequence[str], title: str = "") -> Image.Image:
     """Vectors n x d as dots in the colours of their classes."""
-    points, colours = flat(x), palette(len(names))
-    axes = axes_around(points)
-    image, draw = panel(axes)
-    for i in torch.randperm(len(points), generator=torch.Generator().manual_seed(0)).tolist():  # no class on top
-        dots(draw, axes.to_pixels(points[i : i + 1]), colours[int(labels[i])], 2.0)
-    if len(names) <= 20:
-        legend(draw, names, colours)
-    return downscale(image)
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))  # no class on top
+    colours = np.array(palette(len(names)))[labels[order].cpu().numpy()]
+    with planes(flat(x), 1, title, names if len(names) <= MAX_NAMES else ()) as (figure, (axes,)):
+        draw_dots(axes, flat(x)[order], 9, colours)
+        return to_image(figure)
 
 
-def plot_paths(x: Tensor, columns: int, names: tuple[str, ...] = (), background: Tensor | None = None) -> Image.Image:
+def plot_paths(
+    x: Tensor, columns: int, names: Sequence[str] = (), background: Tensor | None = None, title: str = ""
+) -> Image.Image:
     """Vectors in rows of `columns`, each row a line in its own colour from a ring to a larger dot.
 
-    `behind` are vectors in grey, which show where the data lie.
+    The `background` is vectors in grey, which show where the data lie.
     """
     points, ground = flat(x), flat(x[:0] if background is None else background)
-    axes = axes_around(torch.cat([points, ground]))
-    image, draw = panel(axes)
-    dots(draw, axes.to_pixels(ground), GREY, 1.0)
     rows = points.split(columns)
-    colours = palette(len(rows))
-    for row, colour in zip(rows, colours, strict=True):
-        at = axes.to_pixels(row)
-        draw.line(at, fill=colour, width=SUPERSAMPLING)
-        dots(draw, at, colour, 2.0)
-        dots(draw, at[-1:], colour, 4.5)
-        dots(draw, at[:1], colour, 4.5)
-        dots(draw, at[:1], "white", 2.5)
-    if names and len(rows) <= len(COLOURS):
-        legend(draw, names, colours)
-    return downscale(image)
+    with planes(torch.cat([points, ground]), 1, title, names if len(rows) <= MAX_NAMES else ()) as (figure, (axes,)):
+        draw_dots(axes, ground, 3, GREY)
+        for row, colour in zip(rows, palette(len(rows)), strict=True):
+            axes.plot(*row.T, "o-", c=colour, lw=1, ms=3)
+            axes.plot(*row[-1:].T, "o", c=colour, ms=8)
+            axes.plot(*row[:1].T, "o", c=colour, mfc="white", ms=7)
+        return to_image(figure)
