@@ -25,7 +25,7 @@ CEILINGS = {
     "evaluation": 1225,
     "explore": 500,
     "inference": 1225,
-    "io": 375,
+    "io": 450,
     "metrics": 2775,
     "models": 2825,
     "nn": 1025,

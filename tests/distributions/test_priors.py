@@ -18,7 +18,8 @@ from ganvas.data import Dataset
 from ganvas.distributions import priors
 from ganvas.distributions.priors import PRIOR_TYPES, fit_flow, fit_gaussian, fit_mixture, fit_priors
 from ganvas.errors import UserError
-from ganvas.inference.trained import WEIGHTS_FILE, load_trained
+from ganvas.inference.trained import load_trained
+from ganvas.io.run_folder import WEIGHTS_FILE
 from ganvas.io.safetensors import read_safetensors
 from ganvas.model import EncoderModel
 from tests.support.cli import TINY, said, told

@@ -17,6 +17,7 @@ from ganvas.data import Dataset
 from ganvas.errors import UserError, WriteError
 from ganvas.inference import translation
 from ganvas.io import atomic
+from ganvas.io.run_folder import RunFolder
 from ganvas.models import MODELS
 from ganvas.training import checkpoint, record, run_folder
 from ganvas.training.loop import initialize_state
@@ -51,7 +52,7 @@ WRITERS: dict[str, Callable[[Path], Any]] = {
     "two.png": lambda path: save_pictures([Examples(IMAGES), Examples(IMAGES)], path),
     "weights.safetensors": weights,
     "state.ckpt": state,
-    "config.json": lambda path: run_folder.rewrite_config(path.parent, {}),
+    "config.json": lambda path: RunFolder(path.parent).write_config({}),
     "log.jsonl": lambda path: run_folder.truncate_log(path.parent, 3),
     "translation.png": lambda path: translation.write_image(path, IMAGES[0] / 255, BYTES),
     "translation.jpg": lambda path: translation.write_image(path, IMAGES[0] / 255, BYTES),
@@ -130,7 +131,7 @@ def test_a_run_survives_a_full_disk_at_each_of_its_writes(monkeypatch: pytest.Mo
         run, disk = f"run{k}", Disk(k)
         with monkeypatch.context() as patch:
             patch.setattr(atomic.os, "fsync", disk.sync)
-            patch.setattr(run_folder, "append_text", disk.append)
+            patch.setattr(ganvas.io.run_folder, "append_text", disk.append)
             try:
                 ganvas.train(model, data, folder=run, **OPTIONS)
             except WriteError as error:

@@ -16,8 +16,8 @@ from ganvas.cli.app import main
 from ganvas.data import Dataset
 from ganvas.errors import TrainingStopped, UserError
 from ganvas.io import safetensors
+from ganvas.io.run_folder import RunFolder
 from ganvas.models import MODELS
-from ganvas.training import run_folder
 from tests.support.data import as_pair, interrupted, write_folder
 from tests.support.models import small
 
@@ -123,7 +123,7 @@ def test_a_change_of_batch_keeps_the_place_in_the_data(images: Dataset) -> None:
     assert safetensors.read_header(Path("run/state.ckpt"))["position"] == 6 * 8 // 4 + 2
     said = json.loads(Path("run/config.json").read_text())
     state = Path("again/state.ckpt").read_bytes()
-    run_folder.rewrite_config(Path("again"), said)
+    RunFolder(Path("again")).write_config(said)
     assert Path("again/state.ckpt").read_bytes() == state
     ganvas.resume("again", images, quiet=True)
     assert Path("run/weights.safetensors").read_bytes() == Path("again/weights.safetensors").read_bytes()
@@ -133,7 +133,7 @@ def test_a_device_that_is_not_here(capsys: pytest.CaptureFixture[str], monkeypat
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     begun()
     own = config()
-    run_folder.rewrite_config(Path("run"), own | {"plan": own["plan"] | {"device": "cuda"}})
+    RunFolder(Path("run")).write_config(own | {"plan": own["plan"] | {"device": "cuda"}})
     text = said(capsys, 2, "resume", "run", "--steps", "9")
     assert "--device cuda is not available here" in text
     assert "ganvas resume run --device auto" in text
@@ -146,12 +146,12 @@ def test_a_config_that_was_edited_by_hand_is_told_by_its_field(capsys: pytest.Ca
     begun()
     own = config()
     for field, value in (("lr", 5e-4), ("width", 8)):
-        run_folder.rewrite_config(Path("run"), own | {"fields": own["fields"] | {field: value}})
+        RunFolder(Path("run")).write_config(own | {"fields": own["fields"] | {field: value}})
         for command in (["sample", "run", "--out", "a.png"], ["resume", "run", "--steps", "9"]):
             text = said(capsys, 2, *command)
             assert f"holds a vae with --{field} {own['fields'][field]}, but config.json says --{field} {value}" in text
     fields = {name: value for name, value in own["fields"].items() if name != "lr"}
-    run_folder.rewrite_config(Path("run"), own | {"fields": fields})  # as of a version that had no such field
+    RunFolder(Path("run")).write_config(own | {"fields": fields})  # as of a version that had no such field
     assert main(["resume", "run", "--steps", "9", "--quiet"]) == 0
 
 

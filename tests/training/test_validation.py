@@ -12,7 +12,8 @@ import torch
 import ganvas
 from ganvas.data import Dataset
 from ganvas.errors import TrainingStopped, UserError
-from ganvas.inference.trained import LAST_WEIGHTS_FILE, WEIGHTS_FILE, Trained
+from ganvas.inference.trained import Trained
+from ganvas.io.run_folder import LAST_WEIGHTS_FILE, WEIGHTS_FILE
 from ganvas.io.safetensors import read_safetensors
 from ganvas.metrics.features import CPU
 from ganvas.models import GAN, VAE, Autoencoder

@@ -16,6 +16,7 @@ from ..data import DataOptions
 from ..diagnostics import Diagnosis, examine, is_early, latest_statistics
 from ..errors import UserError
 from ..io.atomic import refuse_existing, shorten, unused_path
+from ..io.run_folder import LOG_FILE, RunFolder
 from ..io.text import escape_text
 from ..models import build_model
 from ..training import run_folder
@@ -65,11 +66,9 @@ def doctor(run: RunName, /, *, json: Json = False) -> None:
     config, lines = run_folder.read_config(folder), run_folder.read_log(folder)
     ProgressBar().print_notes(run_folder.damaged_line_notes(folder))
     if not lines:
-        raise UserError(
-            f"{folder} has no {run_folder.LOG_FILE} yet: let it train, or go on with it: ganvas resume {folder}"
-        )
+        raise UserError(f"{folder} has no {LOG_FILE} yet: let it train, or go on with it: ganvas resume {folder}")
     steps = run_folder.end_step(config)
-    diagnoses = examine(build_model(config, folder / run_folder.CONFIG_FILE), steps, lines)
+    diagnoses = examine(build_model(config, RunFolder(folder).config), steps, lines)
     statistics = latest_statistics(lines)
     report = {
         "run": str(folder), "step": lines[-1]["step"], "steps": steps,

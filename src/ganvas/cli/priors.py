@@ -10,7 +10,8 @@ from .. import data as data_sources
 from ..data import DataOptions, Dataset
 from ..distributions.priors import BEST, FittedPriors
 from ..errors import UserError
-from ..inference.trained import NO_ENCODER, WEIGHTS_FILE, Trained
+from ..inference.trained import NO_ENCODER, Trained
+from ..io.run_folder import RunFolder, weights_path
 from ..model import EncoderModel
 from ..training import run_folder
 from ..training.progress import ProgressBar
@@ -39,8 +40,8 @@ def fit_prior(
     score is the mean log-density of held-out codes in nats, higher is better; standard is N(0, I).
     """
     path, bar = run_folder.find_run(run), ProgressBar(quiet)
-    folder = path if path.is_dir() else path.parent
-    with run_folder.lock_run(folder, bar.print_notes) if (folder / run_folder.CONFIG_FILE).exists() else nullcontext():
+    folder = RunFolder(path if path.is_dir() else path.parent)
+    with folder.lock(bar.print_notes) if folder.is_run else nullcontext():
         fit_and_save(run, path, data, kinds, seed, options, bar, json)
 
 
@@ -63,7 +64,7 @@ def fit_and_save(
         source, None if data is None else options, kinds=selected_kinds, seed=seed, progress=bar.say
     )
     assert model_with_priors.priors is not None
-    file = path / WEIGHTS_FILE if path.is_dir() else path
+    file = weights_path(path)
     model_with_priors.save(file)
     bar.print_notes(model_with_priors.priors.notes)
     bar.say(f"kept in {file}: ganvas sample {run} --fitted-prior {BEST}")

@@ -14,6 +14,7 @@ from typing import Any
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
 from ..errors import UserError
+from ..io.run_folder import CONFIG_FILE, LOG_FILE
 
 IMAGE_SUFFIXES = {
     ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".j2k", ".j2c", ".jpx", ".webp", ".avif", ".gif",
@@ -228,7 +229,7 @@ class FileWalker:
 def classify_files(root: Path, files: Sequence[File], notes: list[str]) -> Listing:
     """The files, by what they are: images, others, and those that Ganvas itself has written."""
     paths = {file.parts for file in files}
-    runs = {p[:-1] for p in paths if p[-1] == "config.json" and (*p[:-1], "log.jsonl") in paths and len(p) > 1}
+    runs = {p[:-1] for p in paths if p[-1] == CONFIG_FILE and (*p[:-1], LOG_FILE) in paths and len(p) > 1}
     records = {file.parts[:-1]: recorded_files(file) for file in files if file.name == RECORD_FILE}
     translated_folders = {folder for folder, file_names in records.items() if file_names is None and folder}
     translated_files = {(*folder, *name) for folder, made in records.items() for name in made or ()}

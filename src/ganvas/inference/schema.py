@@ -18,6 +18,7 @@ from ..config import TrainConfig
 from ..data import options_from_config
 from ..errors import InvalidFileError, UserError
 from ..fields import describe_error, format_errors
+from ..io.run_folder import RunFolder
 from ..model import Model, model_name, optional_state_keys, to_dict
 from ..models import find_model_class, get_model_class
 from ..renamed import with_new_names
@@ -270,8 +271,9 @@ def describe_tensor(tensor: Tensor | None) -> str:
 def check_config(file: Path, header: dict[str, Any]) -> None:
     """UserError where a run folder's weights are those of another model than its config.json says."""
     try:
-        config = json.loads((file.parent / "config.json").read_text(encoding="utf-8"))
-        check_run(config, file.parent / "config.json")
+        config_file = RunFolder(file.parent).config
+        config = json.loads(config_file.read_text(encoding="utf-8"))
+        check_run(config, config_file)
     except (OSError, ValueError, RecursionError):  # the weights say themselves what they are of
         return
     check_fields(file, header, config)
@@ -288,7 +290,7 @@ def check_fields(file: Path, header: dict[str, Any], config: dict[str, Any]) -> 
     if not header.get("fields"):
         return
     config_fields, file_fields = (
-        to_dict(parse_model(config, file.parent / "config.json")),
+        to_dict(parse_model(config, RunFolder(file.parent).config)),
         to_dict(parse_model(header | {"model": name}, file)),
     )
     changed_fields = {field for entry in config.get("changed", []) for field in entry}

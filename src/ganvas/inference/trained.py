@@ -19,6 +19,7 @@ from ..distributions import priors as latent_priors
 from ..distributions.posteriors import normal_log_prob
 from ..errors import UserError, check_positive
 from ..io.atomic import atomic_write
+from ..io.run_folder import WEIGHTS_FILE, RunFolder, run_of, weights_path
 from ..io.safetensors import read_safetensors
 from ..model import EncoderModel, GenerativeModel, Model, Shape, TranslationModel, device_of, model_name, to_dict
 from ..models._variational import Variational
@@ -29,8 +30,6 @@ from .tiling import chunk_size, translate_images
 
 FORMAT_VERSION = 1
 """version of the header; a file with a higher one was written by a newer Ganvas"""
-WEIGHTS_FILE, LAST_WEIGHTS_FILE = "weights.safetensors", "last.safetensors"
-"""a run's weights to use, and the last ones where these are the best"""
 P = TypeVar("P")
 MAX_PRIOR_CODES = 20_000
 """most codes that priors are fitted to and judged by"""
@@ -322,7 +321,7 @@ class Trained:
         if self.folder is None:
             return None
         try:
-            data_config = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))["data"]
+            data_config = json.loads(RunFolder(self.folder).config.read_text(encoding="utf-8"))["data"]
             source = tuple(data_config["source"]) if isinstance(data_config["source"], list) else data_config["source"]
             if "array" in (source if isinstance(source, tuple) else (source,)):
                 return None
@@ -366,8 +365,7 @@ class Trained:
 
 def load_trained(path: str | Path, device: torch.device | None = None) -> Trained:
     """The model in a run folder or a weights file; UserError where it is missing, damaged or does not fit."""
-    path = Path(path)
-    file = path / WEIGHTS_FILE if path.is_dir() else path
+    file = weights_path(path)
     header, weights = read_safetensors(file)
     if not {"model", "fields", "shape"} <= header.keys():
         raise UserError(f"{file} holds no model's weights: give a run folder, or its {WEIGHTS_FILE}")
@@ -387,8 +385,7 @@ def load_trained(path: str | Path, device: torch.device | None = None) -> Traine
     nets.load_state_dict(weights)
     metadata = {k: v for k, v in header.items() if k not in ("format", "ganvas", "model", "fields", "shape")}
     nets = nets.to(device or "cpu").eval().requires_grad_(False)
-    run_folder = file.parent if (file.parent / "config.json").exists() else None
-    trained = Trained(model, shape, nets, metadata, run_folder, fitted_priors, scaling)
+    trained = Trained(model, shape, nets, metadata, run_of(file), fitted_priors, scaling)
     if fitted_priors is not None:
         latent_priors.validate_priors(
             fitted_priors, trained.sample_prior(2, make_generator(torch.device("cpu"), 0, "fits")), file

@@ -11,8 +11,9 @@ import torch
 from .. import __version__
 from ..config import TrainConfig
 from ..data import Data, Dataset, DomainPair, Scaling, class_counts, domain_headers, make_stream
-from ..inference.trained import LAST_WEIGHTS_FILE, WEIGHTS_FILE, Trained, load_trained
+from ..inference.trained import Trained, load_trained
 from ..io.atomic import atomic_write
+from ..io.run_folder import RunFolder
 from ..model import Batch, Model, PairBatch, model_name, to_dict
 from ..models._own import model_source
 from ..randomness import reseed
@@ -88,7 +89,7 @@ def evaluate_samples(run: Run, state: TrainState, evaluator: SampleEvaluator) ->
     trained = current_model(run, state)
     result = evaluator.measure(trained)
     if validation.update_best(state, result["value"], result["error"]) and keeps_best(run):
-        replace(trained, metadata=trained.metadata | {"samples": result}).save(run.folder / WEIGHTS_FILE)
+        replace(trained, metadata=trained.metadata | {"samples": result}).save(RunFolder(run.folder).weights)
     return {"samples": result | {"lowest": state.lowest, "best": state.best, "seconds": evaluator.pop_seconds()}}
 
 
@@ -101,16 +102,17 @@ def save(run: Run, state: TrainState) -> None:
     """Write checkpoint, weights (the last, where the best are kept elsewhere) and a preview."""
     check_finite(state)
     is_unmeasured = state.lowest is None  # then there are no better ones
-    for name in ([LAST_WEIGHTS_FILE] if keeps_best(run) else []) + (
-        [WEIGHTS_FILE] if is_unmeasured or not keeps_best(run) else []
-    ):
-        current_model(run, state).save(run.folder / name)
+    files = RunFolder(run.folder)
+    if keeps_best(run):
+        current_model(run, state).save(files.last_weights)
+    if is_unmeasured or not keeps_best(run):
+        current_model(run, state).save(files.weights)
     device = next(state.nets.parameters()).device
     batch = example_batch(run, state).to(device)
     reseed(device, run.train_config.seed, "preview")  # the same noise in every preview
     with torch.inference_mode():
         rows = run.model.preview(batch, **current_ema(state, run.train_config.ema_decay))
-    with atomic_write(run.folder / run_folder.PREVIEWS_FOLDER / f"{state.step:07d}.png") as temporary:
+    with atomic_write(files.preview(state.step)) as temporary:
         preview(rows, preview_scaling(run, state)).save(temporary, "PNG")
     # last, since it says that the step is done: a run that is killed before goes on from the one before
     save_checkpoint(run, state)
@@ -119,7 +121,7 @@ def save(run: Run, state: TrainState) -> None:
 def save_curves(run: Run) -> None:
     """Draw what the run's log says."""
     if lines := run_folder.read_log(run.folder):
-        with atomic_write(run.folder / run_folder.CURVES_FILE) as temporary:
+        with atomic_write(files.curves) as temporary:
             draw_curves(lines).save(temporary, "PNG")
 
 
@@ -131,7 +133,7 @@ def save_checkpoint(run: Run, state: TrainState) -> None:
         "fields": to_dict(run.model),
         "batch": run.train_config.batch_size,
     }
-    checkpoint.save(state, run.folder / run_folder.CHECKPOINT_FILE, metadata)
+    checkpoint.save(state, RunFolder(run.folder).checkpoint, metadata)
 
 
 def final_model(run: Run, state: TrainState) -> Trained:

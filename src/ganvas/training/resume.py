@@ -9,7 +9,7 @@ from ..config import TrainConfig
 from ..data import Data, DataOptions, Sources, load_all, make_stream, options_from_config, resolve_domains
 from ..errors import UserError, did_you_mean
 from ..inference.schema import check_fields
-from ..inference.trained import LAST_WEIGHTS_FILE, WEIGHTS_FILE
+from ..io.run_folder import RunFolder
 from ..io.safetensors import open_safetensors, read_header
 from ..model import Model, model_name, to_dict
 from ..models import build_model
@@ -38,7 +38,7 @@ def restore_run(
     """The run in `folder` and its state, with what is `asked` to be otherwise, which config.json then says too."""
     config = run_folder.read_config(folder)
     check_run_files(folder, config)
-    previous = build_model(config, folder / run_folder.CONFIG_FILE), TrainConfig(**config["plan"])
+    previous = build_model(config, RunFolder(folder).config), TrainConfig(**config["plan"])
     for name, value in run_folder.unsupported_fields(folder).items():
         raise UserError(
             f"{folder} was trained with {name}={value}, which {config['model']} no longer has: it can be sampled, but "
@@ -70,14 +70,15 @@ def restore_run(
 
 def check_run_files(folder: Path, config: dict[str, Any]) -> None:
     """UserError where the files of the run are those of another model than config.json says."""
-    for name in (WEIGHTS_FILE, run_folder.CHECKPOINT_FILE):
-        if (folder / name).exists():
-            check_fields(folder / name, read_header(folder / name), config)
+    files = RunFolder(folder)
+    for file in (files.weights, files.checkpoint):
+        if file.exists():
+            check_fields(file, read_header(file), config)
 
 
 def check_normalization(folder: Path, model: Model) -> None:
     """UserError for a run whose D has another normalisation beside spectral norm: of a version that allowed both."""
-    file = folder / run_folder.CHECKPOINT_FILE
+    file = RunFolder(folder).checkpoint
     if getattr(model, "spectral_norm", False) and file.exists():
         with open_safetensors(file) as state_file:
             names = [name for name in state_file.keys() if name.startswith("nets/D.")]  # noqa: SIM118
@@ -161,7 +162,7 @@ def write_changes(
         state.lowest, state.error, state.waited = None, 0.0, 0
         save_checkpoint(run, state)
     if config != run_folder.read_config(run.folder):
-        run_folder.rewrite_config(run.folder, config)
+        RunFolder(run.folder).write_config(config)
     messages = [f"{name} {new[name]} in place of {old[name]}" for name in differences if name not in HIDDEN_CHANGES]
     messages += ["other data"] if "data" in differences else []
     if messages:
@@ -251,7 +252,7 @@ def restore_state(run: Run, config: dict[str, Any], report: Report, is_device_re
     except UserError as error:
         hint = "" if is_device_requested else f", or go on elsewhere: ganvas resume {run.folder} --device auto"
         raise UserError(f"{error}{hint}") from error
-    file = run.folder / run_folder.CHECKPOINT_FILE
+    file = RunFolder(run.folder).checkpoint
     if not file.exists():
         check_untrained(run.folder, config)
     else:
@@ -263,25 +264,23 @@ def restore_state(run: Run, config: dict[str, Any], report: Report, is_device_re
     state.position = (
         state.position * header.get("batch", run.train_config.batch_size) // run.train_config.batch_size
     )  # as many examples
-    if state.step >= run.train_config.checkpoint_every and not (run.folder / run_folder.LOG_FILE).exists():
-        report([f"{run.folder / run_folder.LOG_FILE} is missing: the log begins anew after step {state.step}"])
-    if state.step and not (run.folder / WEIGHTS_FILE).exists():
+    if state.step >= run.train_config.checkpoint_every and not RunFolder(run.folder).log.exists():
+        report([f"{RunFolder(run.folder).log} is missing: the log begins anew after step {state.step}"])
+    if state.step and not RunFolder(run.folder).weights.exists():
         replace_weights(run, state, report)
     return state
 
 
 def check_untrained(folder: Path, config: dict[str, Any]) -> None:
     """UserError where a run without a checkpoint has done steps: begun again it would overwrite what they made."""
-    traces = [folder / name for name in (run_folder.LOG_FILE, run_folder.CURVES_FILE)]
-    has_trained = any(sign.exists() and sign.stat().st_size for sign in traces)
-    has_trained |= any(path.stem.strip("0").isdigit() for path in (folder / run_folder.PREVIEWS_FOLDER).glob("*.png"))
-    has_trained |= any(
-        (folder / name).exists() and weights_step(folder / name) != 0 for name in (WEIGHTS_FILE, LAST_WEIGHTS_FILE)
-    )
+    files = RunFolder(folder)
+    has_trained = any(file.exists() and file.stat().st_size for file in (files.log, files.curves))
+    has_trained |= any(path.stem.strip("0").isdigit() for path in files.previews())
+    has_trained |= any(file.exists() and weights_step(file) != 0 for file in (files.weights, files.last_weights))
     if has_trained or "from" in config or "changed" in config:
         raise UserError(
-            f"{folder / run_folder.CHECKPOINT_FILE} is missing, so the run cannot go on; start a new run in "
-            "another folder: what this one holds is left as it is"
+            f"{RunFolder(folder).checkpoint} is missing, so the run cannot go on; start a new run in another folder: what "
+            "this one holds is left as it is"
         )
 
 
@@ -296,8 +295,8 @@ def weights_step(weights: Path) -> int | None:
 
 def replace_weights(run: Run, state: TrainState, report: Report) -> None:
     """Write those of the checkpoint in place of weights that are gone; if they were the best, these are so now."""
-    current_model(run, state).save(run.folder / WEIGHTS_FILE)
-    message = f"{run.folder / WEIGHTS_FILE} is missing: the averaged weights of step {state.step} take its place"
+    current_model(run, state).save(RunFolder(run.folder).weights)
+    message = f"{RunFolder(run.folder).weights} is missing: the averaged weights of step {state.step} take its place"
     if keeps_best(run) and state.lowest is not None:
         if state.best != state.step:
             message += f", though those of step {state.best} were the best"

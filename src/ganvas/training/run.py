@@ -17,7 +17,8 @@ from ..config import TrainConfig
 from ..data import Data, DataOptions, Sources, load_all, make_stream, resolve_domains
 from ..diagnostics import examine, recent_lines
 from ..errors import DivergenceError, TrainingStopped, UserError, did_you_mean
-from ..inference.trained import LAST_WEIGHTS_FILE, Trained, load_trained
+from ..inference.trained import Trained, load_trained
+from ..io.run_folder import LAST_WEIGHTS_FILE, RunFolder
 from ..model import Model, model_name, to_dict
 from ..models import check_name
 from ..nn.device import resolve_device
@@ -64,7 +65,7 @@ def train(
     check_sources(model, data)
     train_config, data_options = split_options(options, model)
     if folder is not None:
-        run_folder.check_new(Path(folder))
+        RunFolder(folder).check_new()
     bar = ProgressBar(quiet)
     with bar.track_images() as progress:
         dataset = load_all(data, data_options, progress=progress)
@@ -84,8 +85,8 @@ def train(
     state = initialize_state(model, dataset.shape, train_config.seed, device, len(dataset.classes))
     initial_weights = {} if init_from is None else initialize_from(init_from, model, state, bar.print_notes)
     path = run_folder.create_run_folder(model, dataset, Path(runs_dir), None if folder is None else Path(folder))
-    with run_folder.lock_run(path, bar.print_notes):
-        run_folder.check_new(path)  # another process may have been faster
+    with RunFolder(path).lock(bar.print_notes):
+        RunFolder(path).check_new()  # another process may have been faster
         run_folder.write_config(path, model, raw_data, train_config, data_options, source_name(data), initial_weights)
         bar.print_notes(dataset.notes)
         if train_config.batch_size < default_batch_size:
@@ -118,7 +119,7 @@ def resume(
     """
     folder, bar = Path(folder), ProgressBar(quiet)
     run_folder.read_config(folder)
-    with run_folder.lock_run(folder, bar.print_notes):
+    with RunFolder(folder).lock(bar.print_notes):
         overrides = changes | {name: v for name, v in (("steps", steps), ("device", device)) if v is not None}
         run, state = restore_run(folder, data, overrides, allow_changed_data, bar)
         return fit(run, state, bar)
@@ -188,7 +189,7 @@ def run_steps(
                 report |= evaluate_samples(run, state, evaluator)
             is_last = is_last or is_out_of_patience(run.train_config, state)
             line |= run.model.estimates(terms) | report
-            run_folder.append_log(run.folder, line)
+            RunFolder(run.folder).append_log(line)
             progress.show_terms(step, terms, report)
             log_lines = recent_lines([*log_lines, line])
             end_step = step if is_last else run.train_config.steps
@@ -255,14 +256,14 @@ def kept_weights_message(run: Run, state: TrainState) -> str:
 
 def finish_early(run: Run, state: TrainState) -> Trained:
     """What a run has made that ends before its last step, as its config.json then says."""
-    run_folder.rewrite_config(run.folder, run_folder.read_config(run.folder) | {"ended": state.step})
+    RunFolder(run.folder).write_config(run_folder.read_config(run.folder) | {"ended": state.step})
     return final_model(run, state)
 
 
 def divergence_error(run: Run, state: TrainState, start_time: float, error: DivergenceError) -> DivergenceError:
     """What is raised where the loss is no longer finite, which the log is told as well."""
     seconds = round(time.monotonic() - start_time, 3)
-    run_folder.append_log(run.folder, {"step": state.step, "seconds": seconds, "diverged": str(error)})
+    RunFolder(run.folder).append_log({"step": state.step, "seconds": seconds, "diverged": str(error)})
     checkpoint_step = run_folder.checkpoint_step(run.folder)
     return DivergenceError(
         f"{error}: stopped; {run.folder} keeps the checkpoint of step {checkpoint_step}. "

@@ -2,10 +2,7 @@
 
 import json
 import platform
-import re
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,38 +15,26 @@ from ..config import TrainConfig
 from ..data import BUILTIN, Data, DataOptions
 from ..errors import InvalidFileError, UserError, did_you_mean, write_error
 from ..inference.schema import LOG_LINE_ADAPTER, CheckpointHeader, check_run, validate_header
-from ..inference.trained import LAST_WEIGHTS_FILE, WEIGHTS_FILE, Trained, load_trained
-from ..io import lock
-from ..io.atomic import append_text, atomic_write, find_temporaries, shorten, unused_path
-from ..io.lock import LOCK_FILE
+from ..inference.trained import Trained, load_trained
+from ..io.atomic import atomic_write, shorten, unused_path
 from ..io.log import NON_LOSS_KEYS
+from ..io.run_folder import CHECKPOINT_FILE, CONFIG_FILE, LAST_WEIGHTS_FILE, RunFolder, runs_in
 from ..io.safetensors import read_header
-from ..io.text import replace_non_finite
 from ..model import Model, model_name, to_dict
 from ..models import find_model_class, get_model_class
 from ..models._own import model_source, source_file, source_notes
 from ..nn.device import resolve_device
 from ..renamed import given_up, with_new_names
 
-CONFIG_FILE, LOG_FILE, CURVES_FILE, CHECKPOINT_FILE, PREVIEWS_FOLDER = (
-    "config.json",
-    "log.jsonl",
-    "curves.png",
-    "state.ckpt",
-    "previews",
-)
-MODEL_SOURCE_FILE = "model.py.txt"
-"""a copy of the file of a user's own model, for the record: nothing runs it"""
-
 
 def create_run_folder(model: Model, data: Data, runs_dir: Path, folder: Path | None) -> Path:
-    """A new folder: `folder`, which must be free (see `check_new`), or out/<date>-<model>-<data>."""
+    """A new folder: `folder`, which must be free (see `RunFolder.check_new`), or out/<date>-<model>-<data>."""
     requested_folder = folder
     if requested_folder is None:
         stem = f"{datetime.now():%Y-%m-%d}-{model_name(model)}-{data.name}"
         folder = unused_path(runs_dir / shorten("".join(c if c.isalnum() or c in "-_" else "-" for c in stem)))
     else:
-        check_new(folder := requested_folder)
+        RunFolder(folder := requested_folder).check_new()
     try:
         folder.mkdir(parents=True, exist_ok=requested_folder is not None)
     except FileExistsError:  # another run that began at the same time has taken the name
@@ -57,37 +42,6 @@ def create_run_folder(model: Model, data: Data, runs_dir: Path, folder: Path | N
     except OSError as error:
         raise write_error(folder, error) from error
     return folder
-
-
-def check_new(folder: Path) -> None:
-    """UserError if the folder holds anything; one that is empty, as a run killed before it began leaves it, is free."""
-    if folder.exists() and not is_abandoned(folder):
-        raise UserError(f"{folder} exists: choose another folder, or go on with its run: ganvas resume {folder}")
-
-
-def is_abandoned(folder: Path) -> bool:
-    """Whether this is a folder without a run: nothing is in it, or what a run killed at its very beginning leaves."""
-    return folder.is_dir() and {p.name for p in folder.iterdir()} <= {
-        LOCK_FILE,
-        *(p.name for p in temporary_files(folder)),
-    }
-
-
-def temporary_files(folder: Path) -> list[Path]:
-    """Temporary files of killed runs in a run folder."""
-    names = "|".join(
-        map(re.escape, (CONFIG_FILE, LOG_FILE, CURVES_FILE, CHECKPOINT_FILE, WEIGHTS_FILE, LAST_WEIGHTS_FILE))
-    )
-    return find_temporaries(folder, names) + find_temporaries(folder / PREVIEWS_FOLDER, r"\d+\.png")
-
-
-@contextmanager
-def lock_run(folder: Path, report: Callable[[Sequence[str]], None]) -> Iterator[None]:
-    """A block in which this process alone trains in a run folder (`lock.alone`); what killed runs left is removed."""
-    with lock.run_lock(folder, report) as is_certain:
-        for path in temporary_files(folder) if is_certain else ():
-            path.unlink(missing_ok=True)
-        yield
 
 
 def write_config(
@@ -118,9 +72,9 @@ def write_config(
     if source_of_model := model_source(type(model)):
         config |= {"model_source": source_of_model}
         if file := source_file(type(model)):
-            with atomic_write(folder / MODEL_SOURCE_FILE) as temporary:
+            with atomic_write(RunFolder(folder).model_source) as temporary:
                 temporary.write_bytes(file.read_bytes())
-    rewrite_config(folder, config | ({"from": initial_weights} if initial_weights else {}))
+    RunFolder(folder).write_config(config | ({"from": initial_weights} if initial_weights else {}))
 
 
 def describe_data(data: Data) -> dict[str, Any]:
@@ -134,26 +88,22 @@ def describe_data(data: Data) -> dict[str, Any]:
     return plain_values
 
 
-def rewrite_config(folder: Path, config: dict[str, Any]) -> None:
-    with atomic_write(folder / CONFIG_FILE) as temporary:
-        temporary.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-
-
 def read_config(folder: Path) -> dict[str, Any]:
     """A run's config.json; UserError where the folder is no run."""
+    file = RunFolder(folder).config
     try:
-        config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        config = json.loads(file.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
         hint = f"; its run ended before it began: ganvas train MODEL DATA --folder {folder}"
-        message = f"{folder} is no run folder: it has no {CONFIG_FILE}{hint if is_abandoned(folder) else ''}"
+        message = f"{folder} is no run folder: it has no {CONFIG_FILE}{hint if RunFolder(folder).is_free else ''}"
         raise UserError(message) from error
     except OSError as error:
-        raise UserError(f"{folder / CONFIG_FILE} cannot be read: {(error.strerror or str(error)).lower()}") from error
+        raise UserError(f"{file} cannot be read: {(error.strerror or str(error)).lower()}") from error
     except (ValueError, RecursionError) as error:
-        raise InvalidFileError(f"{folder / CONFIG_FILE} is damaged: {error}") from error
+        raise InvalidFileError(f"{file} is damaged: {error}") from error
     if not isinstance(config, dict) or not {"model", "fields", "plan", "data"} <= config.keys():
-        raise InvalidFileError(f"{folder / CONFIG_FILE} is not that of a run: it does not say what was trained on what")
-    check_run(config, folder / CONFIG_FILE)
+        raise InvalidFileError(f"{file} is not that of a run: it does not say what was trained on what")
+    check_run(config, file)
     cls = find_model_class(config["model"])  # None of a user's own model that this process does not know
     return config | {
         "fields": with_new_names(config["fields"], cls) if cls else config["fields"],
@@ -163,8 +113,9 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 def unsupported_fields(folder: Path) -> dict[str, Any]:
     """Hyper-parameters of a run of before that its model no longer has, where they are not what its paper says."""
-    config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-    fixed = given_up(get_model_class(config, folder / CONFIG_FILE))
+    file = RunFolder(folder).config
+    config = json.loads(file.read_text(encoding="utf-8"))
+    fixed = given_up(get_model_class(config, file))
     return {name: value for name, value in config["fields"].items() if name in fixed and value != fixed[name]}
 
 
@@ -187,11 +138,6 @@ def git_state() -> dict[str, Any] | None:
         return None
 
 
-def append_log(folder: Path, line: dict[str, Any]) -> None:
-    """Append a line to log.jsonl; what is no finite number is null there."""
-    append_text(folder / LOG_FILE, json.dumps(replace_non_finite(line), allow_nan=False) + "\n")
-
-
 def read_log(folder: str | Path) -> list[dict[str, Any]]:
     """The lines of a run's log that can be read: step, seconds, and means of loss terms since the line before."""
     return [line for line in parse_log(Path(folder)) if line is not None]
@@ -204,17 +150,17 @@ def damaged_line_notes(folder: Path) -> list[str]:
         return []
     lines_text = f"lines {', '.join(line_numbers[:5])}{' and others' if len(line_numbers) > 5 else ''}"
     message = f"line {line_numbers[0]} is damaged" if len(line_numbers) == 1 else f"{lines_text} are damaged"
-    return [f"{folder / LOG_FILE}: {message}, and left out"]
+    return [f"{RunFolder(folder).log}: {message}, and left out"]
 
 
 def parse_log(folder: Path) -> list[dict[str, Any] | None]:
     """The lines of the log, None in place of those that are damaged."""
     try:
-        *lines, tail = (folder / LOG_FILE).read_text(encoding="utf-8", errors="replace").split("\n")
+        *lines, tail = RunFolder(folder).log.read_text(encoding="utf-8", errors="replace").split("\n")
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise UserError(f"{folder / LOG_FILE} cannot be read: {(error.strerror or str(error)).lower()}") from error
+        raise UserError(f"{RunFolder(folder).log} cannot be read: {(error.strerror or str(error)).lower()}") from error
     last = parse_log_line(tail)
     return [parse_log_line(line) for line in lines] + ([last] if last else [])
 
@@ -236,9 +182,7 @@ def finite_values(line: dict[str, Any]) -> dict[str, Any]:
 
 def truncate_log(folder: Path, step: int) -> None:
     """Drop what was logged after `step`: a run that was killed goes on from its checkpoint."""
-    lines = [line for line in read_log(folder) if line["step"] <= step]
-    with atomic_write(folder / LOG_FILE) as temporary:
-        temporary.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    RunFolder(folder).write_log([line for line in read_log(folder) if line["step"] <= step])
 
 
 def logged_seconds(folder: Path) -> float:
@@ -249,8 +193,8 @@ def logged_seconds(folder: Path) -> float:
 
 def checkpoint_step(folder: Path) -> int:
     """The step of the run's checkpoint."""
-    header = read_header(folder / CHECKPOINT_FILE)
-    validate_header(CheckpointHeader, header, folder / CHECKPOINT_FILE)
+    header = read_header(RunFolder(folder).checkpoint)
+    validate_header(CheckpointHeader, header, RunFolder(folder).checkpoint)
     return int(header["step"])
 
 
@@ -311,9 +255,7 @@ def list_runs(runs_dir: Path) -> list[Path]:
     """Run folders in `out`, oldest first."""
     if not runs_dir.is_dir():
         return []
-    return sorted(
-        (p.parent for p in runs_dir.glob(f"*/{CONFIG_FILE}")), key=lambda p: (creation_time(p), p.stat().st_mtime)
-    )
+    return sorted(runs_in(runs_dir), key=lambda p: (creation_time(p), p.stat().st_mtime))
 
 
 def creation_time(folder: Path) -> str:

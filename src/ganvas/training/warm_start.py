@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from ..data import Scaling, scaling
 from ..errors import UserError
-from ..inference.trained import WEIGHTS_FILE, Trained
+from ..inference.trained import Trained
+from ..io.run_folder import RunFolder
 from ..io.safetensors import read_safetensors
 from ..model import Model, model_name_with_article, optional_state_keys, to_dict
 from . import run_folder
@@ -76,10 +77,11 @@ def read_initial_weights(
         )
     path = run_folder.find_run(str(init_from))
     if path.is_dir():
-        path = path / (run_folder.CHECKPOINT_FILE if (path / run_folder.CHECKPOINT_FILE).exists() else WEIGHTS_FILE)
+        files = RunFolder(path)
+        path = files.checkpoint if files.checkpoint.exists() else files.weights
     header, tensors = read_safetensors(path)
     scalings = scaling.scaling_from_state(tensors, header, model)  # takes what is no network's
-    if not (path.parent / run_folder.CONFIG_FILE).exists() or "fields" in header:
+    if not RunFolder(path.parent).is_run or "fields" in header:
         fields = header.get("fields", {})
     else:  # a checkpoint that was written before it said so itself
         fields = run_folder.read_config(path.parent)["fields"]

@@ -1,0 +1,102 @@
+"""The folder of a run: the only module that knows the names of its files."""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+from .atomic import append_text, atomic_write, find_temporaries
+from .lock import LOCK_FILE, run_lock
+from .text import replace_non_finite
+
+CONFIG_FILE, LOG_FILE, CURVES_FILE, CHECKPOINT_FILE = "config.json", "log.jsonl", "curves.png", "state.ckpt"
+WEIGHTS_FILE, LAST_WEIGHTS_FILE = "weights.safetensors", "last.safetensors"
+"""the weights to use, and the last ones where the former are the best"""
+PREVIEWS_FOLDER = "previews"
+MODEL_SOURCE_FILE = "model.py.txt"
+"""a copy of the file of a user's own model, for the record: nothing runs it"""
+FILES = (CONFIG_FILE, LOG_FILE, CURVES_FILE, CHECKPOINT_FILE, WEIGHTS_FILE, LAST_WEIGHTS_FILE)
+
+
+class RunFolder:
+    """The files of a run in the folder `path`, which need not exist yet."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.config, self.log, self.curves, self.checkpoint, self.weights, self.last_weights = (
+            self.path / name for name in FILES
+        )
+        self.model_source = self.path / MODEL_SOURCE_FILE
+
+    @property
+    def is_run(self) -> bool:
+        """Whether a run was begun in it."""
+        return self.config.exists()
+
+    @property
+    def is_free(self) -> bool:
+        """Whether it has no run: it is empty, or holds what a run that was killed at its very beginning leaves."""
+        if not self.path.is_dir():
+            return False
+        return {p.name for p in self.path.iterdir()} <= {LOCK_FILE, *(p.name for p in self.temporaries())}
+
+    def check_new(self) -> None:
+        """UserError if it exists and is not free."""
+        if self.path.exists() and not self.is_free:
+            raise UserError(
+                f"{self.path} exists: choose another folder, or go on with its run: ganvas resume {self.path}"
+            )
+
+    def preview(self, step: int) -> Path:
+        """The picture of a step."""
+        return self.path / PREVIEWS_FOLDER / f"{step:07d}.png"
+
+    def previews(self) -> list[Path]:
+        """All pictures of steps, oldest first."""
+        return sorted((self.path / PREVIEWS_FOLDER).glob("*.png"))
+
+    def temporaries(self) -> list[Path]:
+        """Temporary files of killed runs."""
+        previews = find_temporaries(self.path / PREVIEWS_FOLDER, r"\d+\.png")
+        return find_temporaries(self.path, "|".join(map(re.escape, FILES))) + previews
+
+    @contextmanager
+    def lock(self, report: Callable[[Sequence[str]], None]) -> Iterator[None]:
+        """A block in which this process alone writes here (`run_lock`); what killed runs left is removed."""
+        with run_lock(self.path, report) as is_certain:
+            for path in self.temporaries() if is_certain else ():
+                path.unlink(missing_ok=True)
+            yield
+
+    def write_config(self, config: dict[str, Any]) -> None:
+        """Write config.json."""
+        with atomic_write(self.config) as temporary:
+            temporary.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+    def append_log(self, line: dict[str, Any]) -> None:
+        """Append a line to log.jsonl; what is no finite number is null there."""
+        append_text(self.log, json.dumps(replace_non_finite(line), allow_nan=False) + "\n")
+
+    def write_log(self, lines: Sequence[dict[str, Any]]) -> None:
+        """Write log.jsonl anew."""
+        with atomic_write(self.log) as temporary:
+            temporary.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+
+
+def weights_path(path: str | Path) -> Path:
+    """The weights to use of a run folder; a file itself."""
+    path = Path(path)
+    return RunFolder(path).weights if path.is_dir() else path
+
+
+def run_of(file: Path) -> Path | None:
+    """The run folder that a file lies in; None where it lies in none."""
+    return file.parent if RunFolder(file.parent).is_run else None
+
+
+def runs_in(folder: Path) -> list[Path]:
+    """The run folders directly in a folder, in no order."""
+    return [file.parent for file in folder.glob(f"*/{CONFIG_FILE}")]
