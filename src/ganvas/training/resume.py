@@ -279,7 +279,8 @@ def check_untrained(folder: Path, config: dict[str, Any]) -> None:
     has_trained |= any(file.exists() and weights_step(file) != 0 for file in (files.weights, files.last_weights))
     if has_trained or "from" in config or "changed" in config:
         raise UserError(
-            f"{RunFolder(folder).checkpoint} is missing, so the run cannot go on; start a new run in another folder: what "
+            f"{RunFolder(folder).checkpoint} is missing, so the run cannot go on; start a new run in another "
+            "folder: what "
             "this one holds is left as it is"
         )
 
