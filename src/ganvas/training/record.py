@@ -121,7 +121,7 @@ def save(run: Run, state: TrainState) -> None:
 def save_curves(run: Run) -> None:
     """Draw what the run's log says."""
     if lines := run_folder.read_log(run.folder):
-        with atomic_write(files.curves) as temporary:
+        with atomic_write(RunFolder(run.folder).curves) as temporary:
             draw_curves(lines).save(temporary, "PNG")
 
 
