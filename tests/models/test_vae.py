@@ -215,7 +215,9 @@ def iwae_step(gradient: Any) -> tuple[Any, Any, Any, np.ndarray]:
 @pytest.mark.parametrize("gradient", ["reparameterized", "doubly-reparameterized"])
 def test_the_importance_weighted_bound_is_that_of_numpy(gradient: str) -> None:
     """One sampled log-ratio a sample: no analytic KL, which would be the same for all k."""
-    *_, move, log_w = iwae_step(gradient)
+    model, nets, move, log_w = iwae_step(gradient)
+    torch.manual_seed(2)
+    assert model.log_weights(BATCH.x, 6, **nets).detach().numpy() == pytest.approx(log_w, rel=1e-5)
     assert move.loss.item() == pytest.approx(-(np.logaddexp.reduce(log_w, 0) - np.log(6)).mean(), rel=1e-5)
 
 

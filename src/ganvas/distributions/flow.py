@@ -128,9 +128,6 @@ class IAF(NamedTuple):
         """The mean over the draw of log q(z|x) - log p(z), an unbiased estimate of KL(q || N(0, I))."""
         return (samples.log_q - normal_log_prob(samples.z)).mean(0)
 
-    def detach(self) -> "IAF":
-        raise NotImplementedError  # models that need it refuse a flow
-
 
 class IAFHead(nn.Module):
     """The last layer of an encoder whose posterior is a flow of `steps` steps; h has as many numbers as z."""

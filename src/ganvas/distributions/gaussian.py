@@ -49,9 +49,6 @@ class Posterior(Protocol):
     def kl(self, samples: PosteriorSamples) -> Float[Tensor, "b d"]:
         """KL(q || N(0, I)) in nats, in d terms that sum to it; exact, or estimated from the draw."""
 
-    def detach(self) -> "Posterior":
-        """The same distribution, whose parameters pass no gradient on."""
-
 
 class DiagonalGaussian(NamedTuple):
     """N(mu, diag(sigma^2)).  Kingma & Welling, arXiv:1312.6114, section 3."""
@@ -84,9 +81,6 @@ class DiagonalGaussian(NamedTuple):
     def kl(self, samples: PosteriorSamples) -> Float[Tensor, "b d"]:
         """KL(q || N(0, I)) in closed form; term j is that of dimension j."""
         return kl_diagonal(self.mean, self.scale)
-
-    def detach(self) -> "DiagonalGaussian":
-        return DiagonalGaussian(*(t.detach() for t in self))
 
     @property
     def covariance(self) -> Float[Tensor, "b d d"]:
@@ -134,9 +128,6 @@ class FullGaussian(NamedTuple):
     def kl(self, samples: PosteriorSamples) -> Float[Tensor, "b d"]:
         """KL(q || N(0, I)) in closed form; term j is that of q(z_j | z_1 ... z_(j-1), x), by the chain rule."""
         return kl_full(self.mean, self.scale_tril)
-
-    def detach(self) -> "FullGaussian":
-        return FullGaussian(*(t.detach() for t in self))
 
     def log_diagonal(self) -> Float[Tensor, "b d"]:
         """log L_jj, whose sum is half of log det Sigma."""
@@ -212,9 +203,6 @@ class LowRankGaussian(NamedTuple):
         log_det = 2 * (self.scale.log().sum(1) + log_abs_det(self.qr_factors()[2]))
         return kl_low_rank(self.mean, self.scale, self.factor, log_det)
 
-    def detach(self) -> "LowRankGaussian":
-        return LowRankGaussian(*(t.detach() for t in self))
-
     @property
     def covariance(self) -> Float[Tensor, "b d d"]:
         return self.scale.square().diag_embed() + self.factor @ self.factor.mT
@@ -238,3 +226,9 @@ def noise_like(mean: Float[Tensor, "b d"], k: int) -> Float[Tensor, "k b d"]:
 def normal_log_prob(z: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
     """log N(z_j; 0, 1), in nats."""
     return -0.5 * (z.square() + LOG_2PI)
+
+
+def detach(q: Posterior) -> Posterior:
+    """The same Gaussian, whose parameters pass no gradient on; a flow has weights besides, so there is none of it."""
+    assert isinstance(q, DiagonalGaussian | FullGaussian | LowRankGaussian)
+    return type(q)(*(t.detach() for t in q))

@@ -4,6 +4,7 @@ Every distribution gives `nll(x)`, the lecture's L(x, g(z)), in nats, and `mean`
 knows which data it is for, and computes in float32 whatever the precision of the network.
 """
 
+from abc import ABC, abstractmethod
 from typing import ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -129,7 +130,7 @@ class SquaredError(NamedTuple):
         return squared_error(*align(x, self.mean))
 
 
-class LikelihoodHead(nn.Module):
+class LikelihoodHead(nn.Module, ABC):
     """The last layer of a decoder.  `bounded` says that the data are pixels in [0, 1]."""
 
     n_outputs: ClassVar[int] = 1
@@ -142,8 +143,9 @@ class LikelihoodHead(nn.Module):
     def forward(self, y: Float[Tensor, "n *shape"]) -> Likelihood:
         return self.distribution(at_least_float32(y))
 
+    @abstractmethod
     def distribution(self, y: Float[Tensor, "n *shape"]) -> Likelihood:
-        raise NotImplementedError
+        """p(x|z), from what the decoder returns."""
 
     def constrain(self, y: Tensor) -> Tensor:
         """Pixels in [0, 1], vectors anywhere."""

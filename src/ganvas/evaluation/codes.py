@@ -20,7 +20,6 @@ from ..inference.trained import NO_ENCODER, Trained
 from ..metrics import codes, fidelity
 from ..metrics.likelihood import log_likelihood, mean_and_error
 from ..model import Batch, EncoderModel, GenerativeModel, device_of
-from ..models import LadderVAE
 from ..models._variational import LikelihoodModel, Variational
 from ..randomness import reseed
 
@@ -90,10 +89,10 @@ def elbo(trained: Trained, x: Tensor, data: Dataset, draws: int, seed: int) -> d
 def bound(trained: Trained, x: Tensor, data: Dataset, k: int, seed: int) -> dict[str, Any]:
     """The importance weighted bound; of a conditional model, on log p(x|y)."""
     model, nets = trained.model, trained.nets
-    if isinstance(model, LadderVAE):
-        values = of_hierarchy(model, nets, x, k, seed)
-    else:
-        assert isinstance(model, Variational)
+    assert isinstance(model, LikelihoodModel)
+    if not isinstance(model, Variational):
+        values = bound_from_weights(model, nets, x, k, seed)
+    else:  # the same by a path that fuses layers, for an encoder and a decoder of one code
         values = torch.empty(len(x), dtype=torch.float64)
         groups: list[tuple[Tensor, int | None]] = [(torch.arange(len(x)), None)]
         if model.conditional and data.labels is not None:
@@ -106,7 +105,9 @@ def bound(trained: Trained, x: Tensor, data: Dataset, k: int, seed: int) -> dict
     return {"bound": value, "bound_error": error, "bound_bits_per_dimension": bits, "importance_samples": k}
 
 
-def of_hierarchy(model: LadderVAE, nets: nn.ModuleDict, x: Tensor, k: int, seed: int) -> Float64[Tensor, " n"]:
+def bound_from_weights(
+    model: LikelihoodModel, nets: nn.ModuleDict, x: Tensor, k: int, seed: int
+) -> Float64[Tensor, " n"]:
     """L_k of n examples; the noise depends on the seed, k and blocks of examples and samples."""
     device, values = device_of(nets), []
     rows = max(1, MAX_DECODED_NUMBERS // (16 * x[0].numel()))

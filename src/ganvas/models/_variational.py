@@ -102,6 +102,13 @@ class LikelihoodModel(Model):
         """
 
     @abstractmethod
+    def log_weights(self, x: Float[Tensor, "b *shape"], k: int, *labels: Any, **nets: Any) -> Float[Tensor, "k b"]:
+        """log p(x|z) + log p(z) - log q(z|x) in nats, for k samples z ~ q(z|x) of each example as observed.
+
+        Their mean is the ELBO; the logarithm of the mean of their exponentials is the bound of arXiv:1509.00519.
+        """
+
+    @abstractmethod
     def latent_statistics(self, batch: Batch, *args: Any, **nets: Any) -> LatentStatistics:
         """Codes of the examples."""
 
@@ -275,6 +282,15 @@ class Variational(LikelihoodModel, LatentModel):
         x, q, samples, condition = self.encode_batch(batch, encoder)
         p: Likelihood = decoder(samples.z[0], *condition)
         return p.nll(x)[0], self.kl_divergence(q, samples, encoder=encoder, **others).sum(1)
+
+    def log_weights(
+        self, x: Float[Tensor, "b *shape"], k: int, y: Labels = None, *, encoder: nn.Module, decoder: nn.Module,
+        **others: Any,
+    ) -> Float[Tensor, "k b"]:  # fmt: skip
+        q: Posterior = encoder(x, *self.condition_of(y))
+        z, log_q = q.sample(k)
+        p: Likelihood = decoder(z.flatten(0, 1), *self.condition_of(y, k))
+        return self.log_prior(z, encoder=encoder, **others) - p.nll(x) - log_q.sum(2)
 
     def latent_statistics(self, batch: Batch, encoder: nn.Module, **others: Any) -> LatentStatistics:
         _x, q, samples, _given = self.encode_batch(batch, encoder)

@@ -17,6 +17,7 @@ from torch import nn
 
 from ..data import Dataset
 from ..distributions.likelihoods import Likelihood
+from ..distributions.posteriors import detach
 from ..errors import UserError
 from ..model import Batch, Move, minimize
 from ._variational import Variational
@@ -45,7 +46,7 @@ class IWAE(Variational):
     ) -> Iterator[Move]:
         x, q, (z, log_q), condition = self.encode_batch(next(batches), encoder, self.latent_samples)
         is_doubly_reparameterized = self.gradient_estimator == "doubly-reparameterized"
-        log_density = q.detach().log_prob(z) if is_doubly_reparameterized else log_q.sum(2)
+        log_density = detach(q).log_prob(z) if is_doubly_reparameterized else log_q.sum(2)
         p: Likelihood = decoder(z.flatten(0, 1), *condition)
         log_w = self.log_prior(z, encoder=encoder, **others) - p.nll(x) - log_density
         if is_doubly_reparameterized:  # the samples' own gradients get the weight squared, all others the weight

@@ -119,21 +119,14 @@ class TopDown(nn.Module):
     def descend(self, epsilon: Float[Tensor, "n d"], hat: DiagonalGaussian | None = None) -> list[Level]:
         """All levels, z_1 first, from noise: of the prior, or, given what the pass upwards found, of the posterior."""
         noise = epsilon.split(self.levels, 1)
-        hats = (
-            None
-            if hat is None
-            else [DiagonalGaussian(*g) for g in zip(*(t.split(self.levels, 1) for t in hat), strict=True)]
-        )
+        hats = [DiagonalGaussian(*g) for g in zip(*(t.split(self.levels, 1) for t in hat), strict=True)] if hat else []
         top = len(self.levels) - 1
         levels: list[Level] = []
         for level in range(top, -1, -1):
             epsilon_l = noise[level]
-            p = (
-                DiagonalGaussian(torch.zeros_like(epsilon_l), torch.ones_like(epsilon_l))
-                if level == top
-                else self.priors[level](levels[-1].z)
-            )
-            q = p if hats is None else hats[level] if level == top else combine(hats[level], p)
+            standard = DiagonalGaussian(torch.zeros_like(epsilon_l), torch.ones_like(epsilon_l))
+            p = standard if level == top else self.priors[level](levels[-1].z)
+            q = p if not hats else hats[level] if level == top else combine(hats[level], p)
             levels.append(Level(p, q, epsilon_l, torch.addcmul(q.mean, q.scale, epsilon_l)))
         return levels[::-1]
 
@@ -141,11 +134,6 @@ class TopDown(nn.Module):
         """p(x|z_1)."""
         p: Likelihood = self.last(levels[0].z)
         return p
-
-
-def concat_levels(parts: list[Tensor]) -> Float[Tensor, "n d"]:
-    """The numbers of all levels, n x d_l each, as n x d."""
-    return torch.cat(parts, 1)
 
 
 @final
@@ -198,7 +186,7 @@ class LadderVAE(LikelihoodModel):
         x = self.binarize_batch(batch.x)
         hat: DiagonalGaussian = encoder(x)
         levels = decoder.descend(torch.randn_like(hat.mean), hat)
-        return decoder.likelihood(levels).nll(x)[0], concat_levels([level.kl for level in levels])
+        return decoder.likelihood(levels).nll(x)[0], torch.cat([level.kl for level in levels], 1)
 
     def weighted_kl(self, kl: Float[Tensor, "b d"], global_step: int) -> Float[Tensor, ""]:
         """The term of the objective that the KL gives after `done` steps."""
@@ -214,15 +202,12 @@ class LadderVAE(LikelihoodModel):
     def log_weights(
         self, x: Float[Tensor, "b *shape"], k: int, encoder: BottomUp, decoder: TopDown, **_: Any
     ) -> Float[Tensor, "k b"]:
-        """log p(x|z) + log p(z) - log q(z|x) in nats, for k samples z = (z_1 ... z_L) of each example as observed.
-
-        Their mean is the ELBO; the logarithm of the mean of their exponentials is the bound of arXiv:1509.00519.
-        """
+        """log p(x|z) + log p(z) - log q(z|x) in nats, for k samples z = (z_1 ... z_L) of each example as observed."""
         hat: DiagonalGaussian = encoder(x)
         levels = decoder.descend(
             noise_like(hat.mean, k).flatten(0, 1), DiagonalGaussian(*(t.repeat(k, 1) for t in hat))
         )
-        log_ratio = concat_levels([level.log_ratio for level in levels]).sum(1)
+        log_ratio = torch.cat([level.log_ratio for level in levels], 1).sum(1)
         return log_ratio.view(k, -1) - decoder.likelihood(levels).nll(x)
 
     def encode(
@@ -234,14 +219,14 @@ class LadderVAE(LikelihoodModel):
         same way, so it makes of this code the reconstruction from the posterior's means.
         """
         hat: DiagonalGaussian = encoder(x)
-        return concat_levels([level.code for level in decoder.descend(torch.zeros_like(hat.mean), hat)])
+        return torch.cat([level.code for level in decoder.descend(torch.zeros_like(hat.mean), hat)], 1)
 
     def sample_posterior(
         self, x: Float[Tensor, "n *shape"], encoder: BottomUp, decoder: TopDown, **_: Any
     ) -> Float[Tensor, "n d"]:
         """The noise, as `encode` gives it, that leads to one sample z ~ q(z|x) an example."""
         hat: DiagonalGaussian = encoder(x)
-        return concat_levels([level.code for level in decoder.descend(torch.randn_like(hat.mean), hat)])
+        return torch.cat([level.code for level in decoder.descend(torch.randn_like(hat.mean), hat)], 1)
 
     def sample_prior(self, n: int, shape: Shape, generator: torch.Generator, **_: Any) -> Float[Tensor, "n d"]:
         """Standard normal noise of all levels."""
@@ -272,5 +257,5 @@ class LadderVAE(LikelihoodModel):
         x = self.binarize_batch(batch.x)
         hat: DiagonalGaussian = encoder(x)
         levels = decoder.descend(torch.randn_like(hat.mean), hat)
-        kl, z = (concat_levels(parts) for parts in ([v.kl for v in levels], [v.code for v in levels]))
+        kl, z = (torch.cat(parts, 1) for parts in ([v.kl for v in levels], [v.code for v in levels]))
         return LatentStatistics(self.encode(x, encoder, decoder), kl, z)
