@@ -96,7 +96,7 @@ class Model(metaclass=ValidatedMeta):
     n_domains: ClassVar[int] = 1
     """collections that it learns from: 1, or 2 for a translator"""
     monitor_batch_size: ClassVar[int] = 128
-    """examples that `observe` is given"""
+    """examples that `monitor` is given"""
     ignored_options: ClassVar[tuple[str, ...]] = ("keep",)
     """options, of its own or of training, that have no effect on it"""
     default_training: ClassVar[TrainConfig] = TrainConfig()
@@ -143,7 +143,7 @@ class Model(metaclass=ValidatedMeta):
         """UserError where this model cannot be trained well with batches of so many examples of this shape."""
 
     def preprocess(self, data: Any, *, deterministic: bool = False) -> Any:
-        """The collection as this model learns it, most as it is; `once` fixes what it draws anew at each use."""
+        """The collection as this model learns it, most as it is; `deterministic` fixes what it draws anew at each use."""
         return data
 
     @abstractmethod
@@ -155,7 +155,7 @@ class Model(metaclass=ValidatedMeta):
 
     @abstractmethod
     def step(self, batches: Iterator[Any], global_step: int, *args: Any, **networks: Any) -> Iterator[Move]:
-        """`step(batches, done, **networks)`: the training step after `done` others, as the moves it consists of.
+        """`step(batches, global_step, **networks)`: the training step after so many others, as its moves.
 
         `batches` are endless: a `Batch` each, for a translator a `PairBatch`.
         Each move is played before the step resumes: code after a `yield` sees updated weights.
@@ -163,17 +163,17 @@ class Model(metaclass=ValidatedMeta):
 
     @abstractmethod
     def preview(self, batch: Any, *args: Any, **networks: Any) -> Float[Tensor, "rows columns *shape"]:
-        """`preview(batch, **kept)`: examples, in rows, that show how training goes."""
+        """`preview(batch, **networks)`: examples, in rows, that show how training goes."""
 
     def monitor(self, batch: Any, *args: Any, **networks: Any) -> dict[str, Tensor]:
-        """`observe(batch, **kept)`: how the codes are used, for the log and the run's diagnosis; nothing by default.
+        """`monitor(batch, **networks)`: how the codes are used, for the log and the run's diagnosis; nothing by default.
 
-        See `Variational.observe` for the names.
+        See `LikelihoodModel.monitor` for the names.
         """
         return {}
 
     def discriminator_statistics(self, batch: Any, *args: Any, **networks: Any) -> dict[str, float]:
-        """`probe(batch, **networks)`: what only the networks in training can tell; given in evaluation mode."""
+        """`discriminator_statistics(batch, **networks)`: what only the networks in training can tell; given in evaluation mode."""
         return {}
 
     def rules(self) -> Iterator[Rule]:
@@ -257,5 +257,5 @@ def model_name_with_article(model: Model) -> str:
 
 
 def to_dict(settings: "DataclassInstance") -> dict[str, Any]:
-    """The fields of a model, a plan or a view, as plain values that go into JSON."""
+    """The fields of a model, TrainConfig or DataOptions, as plain values that go into JSON."""
     return {f.name: getattr(settings, f.name) for f in fields(settings)}

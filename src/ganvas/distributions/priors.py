@@ -128,7 +128,7 @@ class FittedPriors:
 def select_prior(kind: str, fitted: FittedPriors | None, model: str, fit_command: str, encodes: bool) -> Prior | None:
     """The prior of this kind; None where the best is the model's own, UserError where it was not fitted.
 
-    `model` is the name of the model, and `again` what fits priors to its codes, where it `encodes`.
+    `model` is the name of the model, and `fit_command` what fits priors to its codes, where it `encodes`.
     """
     if kind not in (BEST, *PRIOR_TYPES):
         raise UserError(f"there is no prior {kind!r}: give {', '.join((STANDARD, BEST, *PRIOR_TYPES))}")
@@ -171,7 +171,7 @@ def fit_priors(
 ) -> FittedPriors:
     """Fit each kind of prior to nine tenths of the codes, and judge it by the others.
 
-    `kinds` None is all that can be fitted here.  `own` is log p(z) under the model's own prior, with which they are
+    `kinds` None is all that can be fitted here.  `log_prior` is log p(z) under the model's own prior, with which they are
     compared: N(0, I) by default.  `progress` is told what is being done.  The result depends on codes
     and seed alone.  Raises UserError for fewer than three codes, codes that are not finite, and unknown kinds.
     """
@@ -205,7 +205,7 @@ def fit_priors(
 
 
 def resolve_kinds(kinds: Sequence[str] | None) -> tuple[list[str], tuple[str, ...]]:
-    """The kinds to fit, in the order of `KINDS`, and what there is to say about it; UserError for an unknown one."""
+    """The kinds to fit, in the order of `PRIOR_TYPES`, and what there is to say about it; UserError for an unknown one."""
     for kind in kinds or ():
         if kind not in PRIOR_TYPES:
             raise UserError(
@@ -221,7 +221,7 @@ def fit_gaussian(codes: Float[Tensor, "n d"]) -> tuple[Mixture, Float[Tensor, "f
 
     With fewer than ten codes per dimension the covariance S is shrunk to (1 - r) S + r tr(S)/d I, r by the formula of
     Chen et al., Shrinkage Algorithms for MMSE Covariance Estimation, arXiv:0907.4698, equation 23 (OAS).  Flat
-    directions, of next to no variance at any n, get `FLOOR` of the codes' standard deviation: they are returned as
+    directions, of next to no variance at any n, get `MIN_STD` of the codes' standard deviation: they are returned as
     well, each with that length.
     """
     n, d = codes.shape
@@ -331,7 +331,7 @@ def serialize_priors(fitted: FittedPriors | None) -> tuple[dict[str, Tensor], di
 
 
 def deserialize_priors(tensors: dict[str, Tensor], header: dict[str, Any], file: Path) -> FittedPriors | None:
-    """The inverse of `stored`; takes the priors' tensors out of `tensors` and their values out of `header`.
+    """The inverse of `serialize_priors`; takes the priors' tensors out of `tensors` and their values out of `header`.
 
     None where there are no priors; UserError where they are unknown or do not fit the header.
     """

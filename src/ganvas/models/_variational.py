@@ -51,7 +51,7 @@ class LatentStatistics(NamedTuple):
 
 
 def warmup_factor(global_step: int, warmup: int) -> float:
-    """How far a linear warm-up of so many steps is after `done`: from 0 to 1."""
+    """How far a linear warm-up of so many steps is after `global_step`: from 0 to 1."""
     return min(1.0, global_step / warmup) if warmup else 1.0
 
 
@@ -82,7 +82,7 @@ class LikelihoodModel(Model):
         likelihoods.validate_data_range(self.likelihood, data, self.binarize != "no")
 
     def preprocess(self, data: Dataset, *, deterministic: bool = False) -> Dataset:
-        """The collection; with binarize=static, or `once` for dynamic, its pixels drawn as bits, always the same."""
+        """The collection; with binarize=static, or `deterministic` for dynamic, its pixels drawn as bits, always the same."""
         if self.binarize == "no" or (self.binarize == "dynamic" and not deterministic):
             return data
         max_value = 255 if data.has_images else 1

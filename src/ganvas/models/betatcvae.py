@@ -58,7 +58,7 @@ def decompose_kl(
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""], Float[Tensor, ""]]:
     """Estimates, in nats, of I(x; z), KL(q(z) || prod_j q(z_j)) and sum_j KL(q(z_j) || p(z_j)).
 
-    `z` are samples of the b posteriors q, drawn from a collection of `total` examples.  They sum to the mean of
+    `z` are samples of the b posteriors q, drawn from a collection of `dataset_size` examples.  They sum to the mean of
     log q(z|x) - log p(z).
     """
     pairs = normal_log_prob((z[:, None] - q.mean) / q.scale) - q.scale.log()  # b samples x b posteriors x d

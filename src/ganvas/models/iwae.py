@@ -4,7 +4,7 @@
 
 (equation 8).  With k = 1 it is the ELBO; it grows with k towards log p(x).  Its gradient weighs the samples by
 w~_i = w_i / sum_j w_j.  The encoder's part of it gets worse as k grows; with
-gradient="doubly-reparameterized" it is that of Tucker et al., arXiv:1810.04152: unbiased, and better as k
+gradient_estimator="doubly-reparameterized" it is that of Tucker et al., arXiv:1810.04152: unbiased, and better as k
 grows.
 """
 

@@ -189,7 +189,7 @@ class LadderVAE(LikelihoodModel):
         return decoder.likelihood(levels).nll(x)[0], torch.cat([level.kl for level in levels], 1)
 
     def weighted_kl(self, kl: Float[Tensor, "b d"], global_step: int) -> Float[Tensor, ""]:
-        """The term of the objective that the KL gives after `done` steps."""
+        """The term of the objective that the KL gives after `global_step` steps."""
         return warmup_factor(global_step, self.warmup) * free_bits_kl(kl, self.free_bits)
 
     def elbo_terms(

@@ -91,13 +91,13 @@ class VAE(Variational):
         return self.sigma if self.geco is None else self.geco
 
     def weighted_kl(self, kl: Float[Tensor, "b d"], global_step: int) -> Float[Tensor, ""]:
-        """The term of the objective that the KL, b examples in d terms, gives after `done` steps."""
+        """The term of the objective that the KL, b examples in d terms, gives after `global_step` steps."""
         if self.capacity is not None:
             return self.beta * (kl.sum(1).mean() - self.capacity * self.warmup_factor(global_step)).abs()
         return self.beta * self.warmup_factor(global_step) * free_bits_kl(kl, self.free_bits)
 
     def warmup_factor(self, global_step: int) -> float:
-        """How far the warm-up is after `done` steps: from 0 to 1."""
+        """How far the warm-up is after `global_step` steps: from 0 to 1."""
         return warmup_factor(global_step % self.warmup_cycle if self.warmup_cycle else global_step, self.warmup)
 
     def excess(self, x: Float[Tensor, "b *shape"], mean: Float[Tensor, "n *shape"]) -> Float[Tensor, ""]:
