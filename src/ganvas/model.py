@@ -143,7 +143,7 @@ class Model(metaclass=ValidatedMeta):
         """UserError where this model cannot be trained well with batches of so many examples of this shape."""
 
     def preprocess(self, data: Any, *, deterministic: bool = False) -> Any:
-        """The collection as this model learns it, most as it is; `deterministic` fixes what it draws anew at each use."""
+        """The data as this model learns them; `deterministic` fixes what it would draw anew at each use."""
         return data
 
     @abstractmethod
@@ -166,14 +166,14 @@ class Model(metaclass=ValidatedMeta):
         """`preview(batch, **networks)`: examples, in rows, that show how training goes."""
 
     def monitor(self, batch: Any, *args: Any, **networks: Any) -> dict[str, Tensor]:
-        """`monitor(batch, **networks)`: how the codes are used, for the log and the run's diagnosis; nothing by default.
+        """How the codes of a batch are used, for the log and the run's diagnosis; nothing by default.
 
         See `LikelihoodModel.monitor` for the names.
         """
         return {}
 
     def discriminator_statistics(self, batch: Any, *args: Any, **networks: Any) -> dict[str, float]:
-        """`discriminator_statistics(batch, **networks)`: what only the networks in training can tell; given in evaluation mode."""
+        """What only the networks in training, here in evaluation mode, can tell of a batch."""
         return {}
 
     def rules(self) -> Iterator[Rule]:

@@ -171,8 +171,8 @@ def fit_priors(
 ) -> FittedPriors:
     """Fit each kind of prior to nine tenths of the codes, and judge it by the others.
 
-    `kinds` None is all that can be fitted here.  `log_prior` is log p(z) under the model's own prior, with which they are
-    compared: N(0, I) by default.  `progress` is told what is being done.  The result depends on codes
+    `kinds` None is all that can be fitted here.  `log_prior` is log p(z) under the model's own prior, with which
+    they are compared: N(0, I) by default.  `progress` is told what is being done.  The result depends on codes
     and seed alone.  Raises UserError for fewer than three codes, codes that are not finite, and unknown kinds.
     """
     selected_kinds, notes = resolve_kinds(kinds)
@@ -205,7 +205,7 @@ def fit_priors(
 
 
 def resolve_kinds(kinds: Sequence[str] | None) -> tuple[list[str], tuple[str, ...]]:
-    """The kinds to fit, in the order of `PRIOR_TYPES`, and what there is to say about it; UserError for an unknown one."""
+    """The kinds to fit, in the order of `PRIOR_TYPES`, and notes for the reader; UserError for an unknown kind."""
     for kind in kinds or ():
         if kind not in PRIOR_TYPES:
             raise UserError(

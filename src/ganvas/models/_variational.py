@@ -82,7 +82,7 @@ class LikelihoodModel(Model):
         likelihoods.validate_data_range(self.likelihood, data, self.binarize != "no")
 
     def preprocess(self, data: Dataset, *, deterministic: bool = False) -> Dataset:
-        """The collection; with binarize=static, or `deterministic` for dynamic, its pixels drawn as bits, always the same."""
+        """The data; with binarize=static, or `deterministic` for dynamic, their pixels as bits, always the same."""
         if self.binarize == "no" or (self.binarize == "dynamic" and not deterministic):
             return data
         max_value = 255 if data.has_images else 1
