@@ -14,8 +14,7 @@ from torch import Tensor
 
 import ganvas
 from ganvas.data import Dataset, Scaling, Stream, from_array
-from ganvas.evaluation import samples, translation
-from ganvas.evaluation.samples import Comparison
+from ganvas.evaluation import translation
 from ganvas.inference import trained
 from ganvas.io import safetensors
 from ganvas.metrics.features import make_feature_space
@@ -25,9 +24,10 @@ from ganvas.training import checkpoint, record
 from ganvas.training.loop import initialize_state
 from ganvas.training.run_folder import read_log
 from tests.support.models import small
+from tests.support.scores import values_of
 
 CPU = torch.device("cpu")
-COMPARED = ("sliced_wasserstein", "energy", "marginal_wasserstein", "kid:values")
+COMPARED = ("sliced_wasserstein", "energy", "marginal_wasserstein", "kid")
 UNITS = np.array([1e-3, 1, 9e5])
 ORIGINS = np.array([5, 0, -3e6])
 VECTORS = [cls for cls in MODELS.values() if cls not in (ganvas.DCGAN, ganvas.CycleGAN, ganvas.DiscoGAN)]
@@ -283,7 +283,7 @@ class Quiet:
 
 def test_a_column_in_large_units_does_not_drown_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """Samples with a wrong small column are as far as samples with a wrong large one, in every distance of vectors."""
-    real, other = table(200), table(200)
+    real = table(200)
     wrong = []
     for column in (0, 2):
         x = real.x.clone()
@@ -293,16 +293,13 @@ def test_a_column_in_large_units_does_not_drown_the_others(monkeypatch: pytest.M
     assert "deviations" in space.protocol
     found = []
     for made in wrong:
-        s = Comparison(real, other, made, space, *(space(part.x) for part in (real, other, made)))
-        numbers = samples.sliced_wasserstein_metric(s, 0) | samples.vector_metrics(s) | samples.kid(s)
+        numbers = values_of(real, made, space, "sliced-wasserstein", "distances", "kid")
         found.append({name: value for name, value in numbers.items() if name in COMPARED})
     assert found[0].keys() == set(COMPARED)
     for name in COMPARED:
         assert found[0][name] == pytest.approx(found[1][name], rel=0.25), name
         assert found[0][name] > 0.1, name
-    assert samples.vector_metrics(s)["marginals"][2] == pytest.approx(2 * real.x[:, 2].std().item(), rel=0.01), (
-        "in its unit"
-    )
+    assert numbers["marginals"][2] == pytest.approx(2 * real.x[:, 2].std().item(), rel=0.01), "in its unit"
 
 
 def test_samples_are_measured_in_deviations_while_a_run_trains() -> None:

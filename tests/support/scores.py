@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ganvas.data import Dataset
 from ganvas.metrics import METRICS, Comparison, Examples, Score
-from ganvas.metrics.features import make_feature_space
+from ganvas.metrics.features import FeatureSpace, make_feature_space
 
 
 def scores_of(real: Tensor, made: Tensor, *names: str, train: Tensor | None = None) -> dict[str, Score]:
@@ -31,3 +31,10 @@ def all_entries(real: Tensor, made: Tensor, name: str) -> dict[str, Any]:
     space = make_feature_space("values", (real.shape[1],))
     c = Comparison(Examples(Dataset(x=real), space), Examples(Dataset(x=made), space), allow_few=True)
     return dict(METRICS[name].compute(c))
+
+
+def values_of(real: Dataset, made: Dataset, space: FeatureSpace, *names: str) -> dict[str, Any]:
+    """The values of these metrics of examples, on features."""
+    c = Comparison(Examples(real, space), Examples(made, space), allow_few=True)
+    entries = [entry for name in names for entry in METRICS[name].compute(c)]
+    return {name: entry.value if isinstance(entry, Score) else entry for name, entry in entries}

@@ -31,7 +31,7 @@ app = App(
     name="ganvas", help=HELP, help_epilogue=EPILOGUE, version=__version__,
     default_parameter=Parameter(negative_iterable=()), help_formatter=formatter,
 )  # fmt: skip
-app["--version"].show = False  # the list of commands has to fit a screen
+app["--version"].show = app["--help"].show = False  # the list of commands has to fit a screen
 app.suppress_keyboard_interrupt = app.meta.suppress_keyboard_interrupt = False
 COMMANDS = {
     "train": ("train:train_app", "Train a model on a folder of images, a file, or a data set."),
