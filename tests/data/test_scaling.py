@@ -299,7 +299,7 @@ def test_a_column_in_large_units_does_not_drown_the_others(monkeypatch: pytest.M
     for name in COMPARED:
         assert found[0][name] == pytest.approx(found[1][name], rel=0.25), name
         assert found[0][name] > 0.1, name
-    assert numbers["marginals"][2] == pytest.approx(2 * real.x[:, 2].std().item(), rel=0.01), "in its unit"
+    assert numbers["marginals"][2].value == pytest.approx(2 * real.x[:, 2].std().item(), rel=0.01), "in its unit"
 
 
 def test_samples_are_measured_in_deviations_while_a_run_trains() -> None:
