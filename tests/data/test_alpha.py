@@ -126,7 +126,7 @@ def test_errors_of_pairs_are_of_what_is_seen() -> None:
     right = translation.paired_errors(alike.x.float() / 255, truth)
     assert right["l1"] == 0
     assert right["ssim"] == pytest.approx(1)
-    assert right["rank"] == 1
+    assert right["mean_rank"] == 1
     wrong = truth.x.float() / 255
     wrong[:, :3] = torch.where(wrong[:, 3:] == 1, 1 - wrong[:, :3], wrong[:, :3])
     assert translation.paired_errors(wrong, truth)["l1"] > 0.1

@@ -15,6 +15,7 @@ from ganvas.cli.app import COMMANDS, app, main
 from ganvas.cli.arguments import argument_names
 from ganvas.data import Dataset
 from ganvas.errors import UserError
+from ganvas.metrics import METRICS
 from ganvas.models import MODELS
 
 OLD = {new: old for old, news in renamed.NEW_NAMES.items() for new in news}
@@ -42,7 +43,7 @@ def test_every_new_name_is_one_of_today() -> None:
     """And an old name that stands for an option is not told off where it is still the right one."""
     known = argument_names(app)
     for old, news in renamed.NEW_NAMES.items():
-        assert set(news) <= known, old
+        assert set(news) <= known | {name.replace("-", "_") for name in METRICS}, old
         assert all(renamed.new_name(old, {new}) == new for new in news)
         assert renamed.new_name(old, {old, *news}) is None
 
