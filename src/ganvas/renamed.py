@@ -44,11 +44,12 @@ def fixed_message(owner: str, name: str, value: Any) -> str:
     """What is said where an option is given that a model's paper fixes."""
     name = NEW_NAMES.get(name, (name,))[0]
     said = "it has none" if value in (None, False, 0.0) else f"it is {value}"
-    return f"{owner} has no `{name}`: by its paper {said}; gan, dcgan and cgan take `{name}`"
+    takers = "wgan and wgangp" if name == "initial_critic_steps" else "gan, dcgan and cgan"
+    return f"{owner} has no `{name}`: by its paper {said}; {takers} take `{name}`"
 
 
 def with_new_names(values: Mapping[str, Any], cls: type) -> dict[str, Any]:
     """Stored fields of a dataclass, by today's names in place of those of before; others as they are."""
     known = [field.name for field in fields(cls)]
-    values = {name: value for name, value in values.items() if name not in given_up(cls)}
-    return {new_name(name, known) or name: value for name, value in values.items()}
+    dropped = given_up(cls)
+    return {new_name(name, known) or name: value for name, value in values.items() if name not in dropped}

@@ -58,6 +58,7 @@ def test_every_new_name_is_one_of_today() -> None:
         ("sample last --each 3", "--each is called --per-class now"),
         ("evaluate last --few", "--few is called --allow-few now"),
         ("train wgan ring --loss hinge", "wgan has no --loss: by its paper it is wasserstein; gan, dcgan"),
+        ("train gan ring --k-first 3", "gan has no --initial-critic-steps: by its paper it is 1; wgan and wgangp take"),
         ("train r3gan ring --lazy 4", "r3gan has no --penalty-interval: by its paper it is 1"),
     ],
 )  # fmt: skip

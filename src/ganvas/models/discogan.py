@@ -3,14 +3,13 @@
 GAB: A -> B and GBA: B -> A, against discriminators DA and DB, which return logits; s is the logistic function.
 
     GAB, GBA  descend  -E log s(DB(GAB(a))) - E log s(DA(GBA(b)))
-                       + constancy ( d(GBA(GAB(a)), a) + d(GAB(GBA(b)), b) )                   (equations 3 to 9)
+                       + w ( d(GBA(GAB(a)), a) + d(GAB(GBA(b)), b) )                           (equations 3 to 9)
     DA, DB    descend  -E log s(DA(a)) - E log(1 - s(DA(GBA(b)))) - E log s(DB(b)) - E log(1 - s(DB(GAB(a))))
 
-That is reconstruct="both".  The paper's two other models: reconstruct="none" is a GAN from A to B (figure 2a: GAB
-and DB alone),
-reconstruct="one" adds the way back from B, which only has to rebuild a (figure 2b: no DA).
+w is `reconstruction_weight`.  That is reconstruct="both".  The paper's two other models: reconstruct="none" is a GAN
+from A to B (figure 2a: GAB and DB alone), reconstruct="one" adds the way back from B, which only has to rebuild a (figure 2b: no DA).
 
-`features` adds feature matching, which the paper has not, but its authors' code has, with weight 9 to the game's 1.
+`feature_matching_weight` adds feature matching, which only the authors' code has, with weight 9 to the game's 1.
 """
 
 from collections.abc import Iterator

@@ -3,12 +3,12 @@
     min_G max_D  E_x log s(D(x))  +  E_z log(1 - s(D(G(z)))),      s the logistic function: D returns logits
 
 The step is algorithm 1: k updates of D, each on m fresh noise samples and m fresh examples, then one update of G on m
-fresh noise samples.  With loss="minimax" G descends log(1 - s(D(G(z)))) as the game says; the default
-is section 3's -log s(D(G(z))), which has the same fixed point and does not saturate.
+fresh noise samples.  With loss="minimax" G descends log(1 - s(D(G(z)))) as the game says; the default is section 3's
+-log s(D(G(z))), which has the same fixed point and does not saturate.
 
-The networks are multilayer perceptrons.  Those of the paper's MNIST experiment: --loss minimax --noise-distribution
-uniform
---latent 100 --width 1200 --activation-d maxout --width-d 240 --dropout 0.5 --input-dropout 0.2.
+The networks are multilayer perceptrons.  Those of the paper's MNIST experiment: --loss minimax
+--noise-distribution uniform --latent 100 --width 1200 --activation-d maxout --width-d 240
+--dropout 0.5 --input-dropout 0.2.
 """
 
 from collections.abc import Iterator
