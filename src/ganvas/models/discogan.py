@@ -7,7 +7,8 @@ GAB: A -> B and GBA: B -> A, against discriminators DA and DB, which return logi
     DA, DB    descend  -E log s(DA(a)) - E log(1 - s(DA(GBA(b)))) - E log s(DB(b)) - E log(1 - s(DB(GAB(a))))
 
 w is `reconstruction_weight`.  That is reconstruct="both".  The paper's two other models: reconstruct="none" is a GAN
-from A to B (figure 2a: GAB and DB alone), reconstruct="one" adds the way back from B, which only has to rebuild a (figure 2b: no DA).
+from A to B (figure 2a: GAB and DB alone), reconstruct="one" adds the way back from B,
+which only has to rebuild a (figure 2b: no DA).
 
 `feature_matching_weight` adds feature matching, which only the authors' code has, with weight 9 to the game's 1.
 """
