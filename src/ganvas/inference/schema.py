@@ -108,7 +108,7 @@ class DataConfig(Schema):
 
 
 class ConfigChange(Schema):
-    """Since which step something was otherwise."""
+    """Since which step something is otherwise."""
 
     step: Count
 
@@ -149,63 +149,51 @@ class LogLine(Schema):
     diverged: Text | None = None
 
 
-LOG_LINE_ADAPTER = TypeAdapter(LogLine)
-
-
-def validate_header(schema: type[Schema], header: Any, file: Path) -> None:
-    """BadFile unless what a file says of itself has the types that it must have."""
+def validate_header(schema: type[Schema], header: object, file: Path) -> None:
+    """InvalidFileError unless what a file says of itself has the types that it must have."""
     try:
-        TypeAdapter(schema).validate_python(header)
+        schema.model_validate(header)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"] if not (isinstance(part, str) and re.search(r"\W", part)))
-        what = (
-            "is missing"
-            if first["type"] == "missing"
-            else f"{describe_error(first)}, not {truncate_repr(first['input'])}"
-        )
-        raise InvalidFileError(f"{file}: {where or 'its header'} {what}{version_hint(file_version(header))}") from error
+        what = f"{describe_error(first)}, not {first['input']!r:.80}"
+        what = f"{where or 'its header'} {'is missing' if first['type'] == 'missing' else what}"
+        raise InvalidFileError(f"{file}: {what}{remedy(header)}") from error
 
 
-def truncate_repr(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) < 80 else f"{text[:76]} ..."
-
-
-def file_version(header: Any) -> str | None:
-    """The version of Ganvas that has written a file, as it says."""
+def update_hint(header: object) -> str:
+    """That another version of Ganvas has written a file, where its header says so; else nothing."""
     version = header.get("ganvas") or header.get("versions") if isinstance(header, dict) else None
     version = version.get("ganvas") if isinstance(version, dict) else version
-    return version if isinstance(version, str) else None
-
-
-def version_hint(version: str | None) -> str:
-    """What to do about a file that another version has written."""
-    if version in (None, "", __version__):
-        by = f" by Ganvas {version}, as this one is" if version else ""
-        return f": it was changed since it was written{by}; put its own content back"
+    if not isinstance(version, str) or version in ("", __version__):
+        return ""
     return f": it was written by Ganvas {version}, and this is {__version__}; update with pip install -U ganvas"
 
 
-def parse_part(cls: type[T], values: dict[str, Any], file: Path, part: str, version: str | None) -> T:
-    """The model or plan that a part of a file describes; BadFile where there is none."""
+def remedy(header: object) -> str:
+    """What to do about a file that says what cannot be."""
+    return update_hint(header) or ": it was changed since it was written; put its own content back"
+
+
+def parse_part(cls: type[T], part: str, header: dict[str, Any], file: Path) -> T:
+    """The model or configuration that a part of a file describes; InvalidFileError where there is none."""
     try:
-        instance: T = TypeAdapter(cls).validate_python(with_new_names(values, cls))
+        instance: T = TypeAdapter(cls).validate_python(with_new_names(header[part], cls))
     except ValidationError as error:
         for detail in error.errors(include_url=False):
             if detail["type"] == "unexpected_keyword_argument":
                 unknown = f"{part}.{detail['loc'][0]}, which this version does not know"
-                raise InvalidFileError(f"{file} has {unknown}{version_hint(version)}") from error
+                raise InvalidFileError(f"{file} has {unknown}{remedy(header)}") from error
         message = re.sub(r"`(\w+)`", rf"{part}.\1", format_errors(error, cls))
-        raise InvalidFileError(f"{file}: {message}{version_hint(version)}") from error
+        raise InvalidFileError(f"{file}: {message}{remedy(header)}") from error
     except (TypeError, ValueError, RecursionError, OverflowError) as error:
-        raise InvalidFileError(f"{file}: {part} {error}{version_hint(version)}") from error
+        raise InvalidFileError(f"{file}: {part} {error}{remedy(header)}") from error
     return instance
 
 
 def parse_model(header: dict[str, Any], file: Path) -> Model:
     """The model that a file says it is of; UserError where there is none such."""
-    return parse_part(model_class(header, file), header["fields"], file, "fields", file_version(header))
+    return parse_part(model_class(header, file), "fields", header, file)
 
 
 def model_class(header: dict[str, Any], file: Path) -> type[Model]:
@@ -213,48 +201,44 @@ def model_class(header: dict[str, Any], file: Path) -> type[Model]:
     try:
         return get_model_class(header, file)
     except UserError as error:
-        version = file_version(header)
-        is_old = "model_source" in header or version in (None, "", __version__)
-        raise InvalidFileError(f"{error}{'' if is_old else version_hint(version)}") from error
+        raise InvalidFileError(f"{error}{'' if 'model_source' in header else update_hint(header)}") from error
 
 
 def check_run(config: dict[str, Any], file: Path) -> None:
-    """BadFile unless config.json describes a run."""
+    """InvalidFileError unless config.json describes a run."""
     if isinstance(config["model"], str) and "model_source" not in config:
         model_class(config, file)
     validate_header(RunConfig, config, file)
     if find_model_class(config["model"]):  # else a user's own, which can be listed without its class
         parse_model(config, file)
-    parse_part(TrainConfig, config["plan"], file, "plan", file_version(config))
+    parse_part(TrainConfig, "plan", config, file)
     try:
         options_from_config(config["data"])
     except (ValueError, TypeError, RecursionError, OverflowError) as error:
         message = re.sub(r"`(\w+)`", r"data.view.\1", str(error))
-        raise InvalidFileError(f"{file}: {message}{version_hint(file_version(config))}") from error
+        raise InvalidFileError(f"{file}: {message}{remedy(config)}") from error
 
 
 def check_networks(
     model: Model, shape: Any, classes: int, tensors: Mapping[str, Tensor], has_training_only: bool, message: str
 ) -> None:
-    """BadFile unless the tensors are those of the model's networks, of all or of those that are kept.
+    """InvalidFileError unless the tensors are those of the model's networks, of all or of those that are kept.
 
-    The networks are not made for that, which would take as much memory as a file may claim, but thought of.
+    The networks are made on no device: made on one, they would take as much memory as a file may claim.
     """
     try:
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
             networks = model.networks(shape, classes)
     except Exception as error:  # of numbers that no network was ever asked to have
-        raise InvalidFileError(
-            f"{message}: no {model_name(model)} for examples of {shape} can be made ({error})"
-        ) from error
+        why = f"no {model_name(model)} for examples of {shape} can be made ({error})"
+        raise InvalidFileError(f"{message}: {why}") from error
     expected = {
         f"{name}.{key}": tensor
-        for name, net in networks.items()
-        if has_training_only or name not in model.training_only
+        for name, net in networks.items() if has_training_only or name not in model.training_only
         for key, tensor in net.state_dict().items()
-    }
-    optional_names = optional_state_keys(networks) - tensors.keys()
-    expected = {name: tensor for name, tensor in expected.items() if name not in optional_names}
+    }  # fmt: skip
+    for name in optional_state_keys(networks) - tensors.keys():
+        expected.pop(name, None)
     for name in [*expected, *tensors]:
         ours, theirs = describe_tensor(expected.get(name)), describe_tensor(tensors.get(name))
         if ours != theirs:
@@ -270,8 +254,8 @@ def describe_tensor(tensor: Tensor | None) -> str:
 
 def check_config(file: Path, header: dict[str, Any]) -> None:
     """UserError where a run folder's weights are those of another model than its config.json says."""
+    config_file = RunFolder(file.parent).config
     try:
-        config_file = RunFolder(file.parent).config
         config = json.loads(config_file.read_text(encoding="utf-8"))
         check_run(config, config_file)
     except (OSError, ValueError, RecursionError):  # the weights say themselves what they are of
@@ -289,16 +273,12 @@ def check_fields(file: Path, header: dict[str, Any], config: dict[str, Any]) -> 
         )
     if not header.get("fields"):
         return
-    config_fields, file_fields = (
-        to_dict(parse_model(config, RunFolder(file.parent).config)),
-        to_dict(parse_model(header | {"model": name}, file)),
-    )
-    changed_fields = {field for entry in config.get("changed", []) for field in entry}
-    for field in file_fields:
-        if file_fields[field] != config_fields[field] and field not in changed_fields:
-            ways = f", or change it so: ganvas resume {file.parent} --lr ..." if field == "lr" else ""
+    of_config = to_dict(parse_model(config, RunFolder(file.parent).config))
+    changed = {field for entry in config.get("changed", []) for field in entry}
+    for field, value in to_dict(parse_model(header | {"model": name}, file)).items():
+        if value != of_config[field] and field not in changed:
+            hint = f", or change it so: ganvas resume {file.parent} --lr ..." if field == "lr" else ""
             raise UserError(
-                f"{file} holds a {name} with {field}={file_fields[field]}, but config.json says "
-                f"{field}={config_fields[field]}: "
-                f"put its own value back into config.json{ways}"
+                f"{file} holds a {name} with {field}={value}, but config.json says {field}={of_config[field]}: "
+                f"put its own value back into config.json{hint}"
             )

@@ -5,22 +5,21 @@ import os
 import stat
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from ..data import DOMAINS
 from ..data.folder import supported_formats
 from ..data.images import Page, decode, decoder_notes, lift_pixel_limit, unreadable_reason
 from ..data.listing import ARCHIVES, IMAGE_SUFFIXES, RECORD_FILE, ZIP, File, Listing, is_image, list_files, path_mode
+from ..data.options import Progress
 from ..data.quantization import Bounds, range_applies, read_bounds
 from ..errors import UserError
 from ..io.atomic import atomic_write
@@ -33,7 +32,6 @@ READ_AHEAD = 64
 """images that are read before the first of them is translated, so that those of one size go together"""
 JPEG_QUALITY = 95
 """of JPEG and WebP"""
-Progress = Callable[[int, int], None]
 
 
 @dataclass
@@ -59,7 +57,7 @@ class TranslationSummary:
     learnt: str = ""
     """that size"""
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         return self.__dict__ | {"out": str(self.out)}
 
     def lines(self) -> list[str]:
@@ -70,15 +68,15 @@ class TranslationSummary:
         messages += [f"skipped {name}: {why}" for name, why in self.skipped.items()]
         messages += self.notes
         if self.rounded:
-            verb = "has" if self.rounded == 1 else "have"
-            keep = "PNGs keep 16, and grey TIFFs all, where the model writes grey"
-            messages.append(f"{self.rounded} had more than 8 bits, and now {verb} 8: {keep}")
+            now = f"now {'has' if self.rounded == 1 else 'have'} 8: PNGs keep 16, and grey TIFFs all"
+            messages.append(f"{self.rounded} had more than 8 bits, and {now}, where the model writes grey")
         if self.resized:
             messages.append(size_warning(self.resized, self.learnt))
-        if self.animated:
-            are, which = ("is", "its first image") if self.animated == 1 else ("are", "the first image of each")
-            have = "has" if self.animated == 1 else "have"
-            messages.append(f"{self.animated} {are} animated or {have} several pages: {which} was translated")
+        if self.animated == 1:
+            messages.append("1 is animated or has several pages: its first image was translated")
+        elif self.animated:
+            which = "the first image of each was translated"
+            messages.append(f"{self.animated} are animated or have several pages: {which}")
         return messages
 
 
@@ -128,123 +126,102 @@ def translate_files(
     UserError for a source without images, and for a folder that holds translations by other weights or to the other
     domain.
     """
-    source_shape, _ = trained.domain_shapes(to)  # refuses before anything is read
-    if len(source_shape) != 3:
-        kind = f"this {model_name(trained.model)} translates vectors of {source_shape[0]} numbers"
+    shape, _ = trained.domain_shapes(to)  # refuses before anything is read
+    if len(shape) != 3:
+        kind = f"this {model_name(trained.model)} translates vectors of {shape[0]} numbers"
         raise UserError(f"{kind}, and {source} holds no such: give vectors n x d, a .npy or .npz file")
-    with lift_pixel_limit() as warnings:
-        summary = translate_pending(trained, source, out, to, force, progress)
-    summary.notes += decoder_notes(warnings)
-    return summary
-
-
-def translate_pending(
-    trained: Trained, source: Path, out: Path, to: str, force: bool, progress: Progress
-) -> TranslationSummary:
-    """The same, while Pillow's own limits and warnings are put off."""
-    domain = DOMAINS.index(to)
-    source_bounds, target_bounds = (read_bounds(trained.metadata, i) for i in (1 - domain, domain))
     pairs, listing = plan_translations(source, out)
-    training_size = format_size(trained.domain_shapes(to)[0])
-    summary = TranslationSummary(
-        out, others=len(listing.others), learnt=training_size, notes=listing.notes + listing.excluded_notes()
-    )
+    notes = listing.notes + listing.excluded_notes()
     targets = {path: target for path, target in pairs if force or not target.exists()}
+    n_done, n = len(pairs) - len(targets), len(pairs)
+    source_bounds, target_bounds = (read_bounds(trained.metadata, i) for i in ((0, 1) if to == "B" else (1, 0)))
+    summary = TranslationSummary(out, 0, n_done, others=len(listing.others), notes=notes, learnt=format_size(shape))
     folder, record = plan_record(trained, source, out, to, force, list(targets.values()))
-    n_done = summary.there = len(pairs) - len(targets)
-    for group in read_ahead(list(targets), source_bounds):
-        progress(n_done, len(pairs))
-        for images in batch_by_shape([image for image in group.values() if isinstance(image, InputImage)]):
-            translations = trained.translate_pixels(torch.stack([image.x for image in images]), to)
-            if record:
-                write_record(folder, record)
-                record = None
-            for image, x in zip(images, translations, strict=True):
-                summary.rounded += write_image(targets[image.path], x, image, target_bounds) or image.has_lost_bits
-                summary.animated += image.is_animated
-                summary.resized += format_size(image.x.shape) != summary.learnt
-                summary.translated += 1
-        for path, result in group.items():
-            if isinstance(result, str):
-                summary.skipped[str(path.relative_to(source)) if source.is_dir() else path.name] = result
-        n_done += len(group)
-    progress(n_done, len(pairs))
+    with lift_pixel_limit() as warnings:
+        for group in read_ahead(list(targets), source_bounds):
+            progress(n_done, n)
+            for images in batch_by_shape([image for image in group.values() if isinstance(image, InputImage)]):
+                translations = trained.translate_pixels(torch.stack([image.x for image in images]), to)
+                if record and not summary.translated:
+                    write_record(folder, record)
+                for image, x in zip(images, translations, strict=True):
+                    has_rounded = write_image(targets[image.path], x, image, target_bounds)
+                    summary.rounded += has_rounded or image.has_lost_bits
+                    summary.animated += image.is_animated
+                    summary.resized += format_size(image.x.shape) != summary.learnt
+                    summary.translated += 1
+            base = source if source.is_dir() else source.parent
+            unread = {str(path.relative_to(base)): why for path, why in group.items() if isinstance(why, str)}
+            summary.skipped |= unread
+            n_done += len(group)
+        progress(n_done, n)
+    summary.notes += decoder_notes(warnings)
     if pairs and not summary.translated + summary.there:
         name, why = next(iter(summary.skipped.items()))
-        raise UserError(f"{source}: none of its {len(pairs)} images can be read; the first, {name}: {why}")
+        raise UserError(f"{source}: none of its {n} images can be read; the first, {name}: {why}")
     return summary
 
 
 def plan_record(
     trained: Trained, source: Path, out: Path, to: str, force: bool, targets: list[Path]
-) -> tuple[Path, dict[str, Any] | None]:
-    """The folder that gets a record of its translations, and the record; None for an image apart from its original."""
+) -> tuple[Path, dict[str, object]]:
+    """The folder that gets a record of its translations, and the record; an empty one where it gets none.
+
+    It names them, so that nobody takes them for data, nor data for them.  A single image has one beside its original;
+    a folder's also says what made them, and UserError is raised where `out` holds others, unless `force`.
+    """
+    folder = out if source.is_dir() or not targets else targets[0].parent
+    if not source.is_dir() and (not targets or folder.resolve() != source.parent.resolve()):
+        return folder, {}
+    previous = record = read_record(folder)
+    is_of_folder = {"weights", "to", "run", "step"} <= previous.keys()
     if source.is_dir():
-        record = make_record(trained, to)
-        return out, add_files(record, check_record(out, record, force), [path.relative_to(out) for path in targets])
-    folder = targets[0].parent if targets else out
-    if not targets or folder.resolve() != source.parent.resolve():
-        return folder, None
-    record = read_record(folder)
-    return folder, add_files(record, record, [Path(targets[0].name)])
+        weights = weights_digest({name: tensor.cpu() for name, tensor in trained.nets.state_dict().items()})
+        run = model_name(trained.model) if trained.folder is None else trained.folder.resolve().name
+        record = {"weights": weights, "to": to, "run": run, "step": trained.metadata.get("step")}
+        if is_of_folder and not force and any(previous[key] != record[key] for key in ("weights", "to")):
+            step = "" if previous["step"] is None else f" step {previous['step']}"
+            contents = f"to {previous['to']} of {previous['run']}{step}"
+            raise UserError(f"{out} holds translations {contents}: give another folder, or `force` to make them anew")
+    names = previous.get("files", None if is_of_folder else [])
+    if not isinstance(names, list):  # a record of before, which stands for all files in its folder
+        return folder, record
+    files = {name for name in names if isinstance(name, str)} | {p.relative_to(folder).as_posix() for p in targets}
+    return folder, record | {"files": sorted(files)}
 
 
-def make_record(trained: Trained, to: str) -> dict[str, Any]:
-    """What `RECORD_FILE` says of translations: a digest of the weights, the domain and, for people, run and step."""
-    weights = weights_digest({name: tensor.cpu() for name, tensor in trained.nets.state_dict().items()})
-    run = model_name(trained.model) if trained.folder is None else trained.folder.resolve().name
-    return {"weights": weights, "to": to, "run": run, "step": trained.metadata.get("step")}
-
-
-def read_record(out: Path) -> dict[str, Any]:
-    """What `out` says of translations in it; that there are none, where it says nothing that can be read."""
+def read_record(folder: Path) -> dict[str, object]:
+    """What a folder says of translations in it; that there are none, where it says nothing that can be read."""
     try:
-        record: Any = json.loads((out / RECORD_FILE).read_text(encoding="utf-8"))
+        record: object = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         record = None
     return record if isinstance(record, dict) else {"files": []}
 
 
-def check_record(out: Path, record: dict[str, Any], force: bool) -> dict[str, Any]:
-    """What `out` says of translations in it; UserError where it holds others, unless they are to be made anew."""
-    existing = read_record(out)
-    try:
-        is_same = all(existing[key] == record[key] for key in ("weights", "to"))
-        contents = f"to {existing['to']} of {existing['run']}" + (
-            "" if existing["step"] is None else f" step {existing['step']}"
-        )
-    except (KeyError, TypeError):  # names alone, of single images that were translated beside their originals
-        return {"files": existing.get("files", [])}
-    if not is_same and not force:
-        raise UserError(f"{out} holds translations {contents}: give another folder, or `force` to make them anew")
-    return existing
-
-
-def add_files(record: dict[str, Any], previous_record: dict[str, Any], translations: list[Path]) -> dict[str, Any]:
-    """The record with the names of the translations, so that nobody takes them for data, nor data for them.
-
-    A record of before, without names, stands for all files in its folder.
-    """
-    previous_files = previous_record.get("files")
-    if not isinstance(previous_files, list):
-        return record
-    names = {name for name in previous_files if isinstance(name, str)}
-    return record | {"files": sorted({*names, *(path.as_posix() for path in translations)})}
-
-
-def write_record(out: Path, record: dict[str, Any]) -> None:
-    """Say in `out` what its translations are."""
-    with atomic_write(out / RECORD_FILE) as temporary:
+def write_record(folder: Path, record: dict[str, object]) -> None:
+    """Say in a folder what its translations are."""
+    with atomic_write(folder / RECORD_FILE) as temporary:
         temporary.write_text(json.dumps(record) + "\n", encoding="utf-8")
 
 
 def plan_translations(source: Path, out: Path) -> tuple[list[tuple[Path, Path]], Listing]:
-    """Each image with the file that its translation goes to, and what else there is."""
+    """Each image with the file that its translation goes to, and what else there is.
+
+    What lies in `out` is no source, should that be within the folder.
+    """
     mode = path_mode(source)
     if mode is None:
         raise UserError(f"{source} does not exist: give an image or a folder of images")
     if stat.S_ISDIR(mode):
-        return plan_folder(source, out)
+        if out.resolve() == source.resolve():
+            raise UserError(f"{out} is the source itself: give another folder for the translations")
+        if out.exists() and not out.is_dir():
+            raise UserError(f"{out} is a file: give a folder for the translations of {source}")
+        listing = list_files(source, out)
+        if not listing.images:
+            raise UserError(f"{source} holds no images ({supported_formats()})")
+        return [(file.path, out.joinpath(*file.parts)) for file in listing.images], listing
     if not stat.S_ISREG(mode) or not is_image(File((source.name,), source)):
         hint = ", or unpack the archive first" if source.suffix.lower() in {ZIP, *ARCHIVES} else ""
         raise UserError(f"{source} is no image: {supported_formats()}{hint}")
@@ -256,27 +233,14 @@ def plan_translations(source: Path, out: Path) -> tuple[list[tuple[Path, Path]],
     return [(source, target)], Listing(source)
 
 
-def plan_folder(source: Path, out: Path) -> tuple[list[tuple[Path, Path]], Listing]:
-    """Those of a folder; what lies in `out` is no source, should that be within the folder."""
-    if out.resolve() == source.resolve():
-        raise UserError(f"{out} is the source itself: give another folder for the translations")
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out} is a file: give a folder for the translations of {source}")
-    listing = list_files(source, out)
-    if not listing.images:
-        raise UserError(f"{source} holds no images ({supported_formats()})")
-    return [(file.path, out.joinpath(*file.parts)) for file in listing.images], listing
-
-
 def read_ahead(paths: list[Path], bounds: Bounds | None) -> Iterator[dict[Path, InputImage | str]]:
     """The images in groups, decoded in parallel, one group ahead of what is asked for."""
-    groups = [paths[i : i + READ_AHEAD] for i in range(0, len(paths), READ_AHEAD)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         read = partial(read_image, bounds=bounds)
-        results = [pool.map(read, group) for group in groups[:1]]
-        for i, group in enumerate(groups):
-            results += [pool.map(read, following) for following in groups[i + 1 : i + 2]]
-            yield dict(zip(group, results.pop(0), strict=True))
+        following = pool.map(read, paths[:READ_AHEAD])
+        for end in range(READ_AHEAD, len(paths) + READ_AHEAD, READ_AHEAD):
+            images, following = following, pool.map(read, paths[end : end + READ_AHEAD])
+            yield dict(zip(paths[end - READ_AHEAD : end], images, strict=True))
 
 
 def read_image(path: Path, bounds: Bounds | None = None) -> InputImage | str:
@@ -320,17 +284,17 @@ def write_image(target: Path, x: Tensor, image: InputImage, bounds: Bounds | Non
     image_format = Image.registered_extensions().get(target.suffix.lower(), own_format)
     array = to_array(x, image.dtype, bounds, image_format)
     keeps_depth = array.dtype != np.uint8
-    if keeps_depth and len(x) > 1:
-        with atomic_write(target) as temporary:
-            temporary.write_bytes(encode_png16(array))
-        return False
-    output = Image.fromarray(array[:, :, 0] if len(x) == 1 else array)
-    if image_format == "JPEG" and output.mode == "RGBA":
-        background = Image.new("RGB", output.size, "white")
-        background.paste(output, mask=output.getchannel("A"))
-        output = background
     with atomic_write(target) as temporary:
-        output.save(temporary, image_format, **({"quality": JPEG_QUALITY} if image_format in ("JPEG", "WEBP") else {}))
+        if keeps_depth and len(x) > 1:
+            temporary.write_bytes(encode_png16(array))
+            return False
+        output = Image.fromarray(array[:, :, 0] if len(x) == 1 else array)
+        if image_format == "JPEG" and output.mode == "RGBA":
+            background = Image.new("RGB", output.size, "white")
+            background.paste(output, mask=output.getchannel("A"))
+            output = background
+        quality = {"quality": JPEG_QUALITY} if image_format in ("JPEG", "WEBP") else {}
+        output.save(temporary, image_format, **quality)
     return image.dtype != np.uint8 and not keeps_depth
 
 

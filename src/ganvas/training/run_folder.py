@@ -14,7 +14,7 @@ from .. import __version__
 from ..config import TrainConfig
 from ..data import BUILTIN, Data, DataOptions
 from ..errors import InvalidFileError, UserError, did_you_mean, write_error
-from ..inference.schema import LOG_LINE_ADAPTER, CheckpointHeader, check_run, validate_header
+from ..inference.schema import CheckpointHeader, LogLine, check_run, validate_header
 from ..inference.trained import Trained, load_trained
 from ..io.atomic import atomic_write, shorten, unused_path
 from ..io.log import NON_LOSS_KEYS
@@ -168,7 +168,7 @@ def parse_log(folder: Path) -> list[dict[str, Any] | None]:
 def parse_log_line(text: str) -> dict[str, Any] | None:
     try:
         line: dict[str, Any] = json.loads(text)
-        LOG_LINE_ADAPTER.validate_python(line)
+        LogLine.model_validate(line)
     except (ValueError, RecursionError):
         return None
     nested_values = {name: finite_values(line[name]) for name in ("codes", "game") if name in line}
