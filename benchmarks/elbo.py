@@ -29,7 +29,7 @@ def bits(path: str, split: str) -> Dataset:
 def test_elbo(trained: ganvas.Trained, data: Dataset) -> tuple[float, float]:
     """Mean ELBO and mean KL over the data, in nats."""
     vae = trained.model
-    x = trained.scale_inputs(data.x)
+    x = trained.domain_scaling()(data.x)
     torch.manual_seed(0)
     with torch.inference_mode():
         terms = [vae.elbo_terms(Batch(part), **trained.nets) for _ in range(PASSES) for part in x.split(1000)]

@@ -30,7 +30,7 @@ MODELS = {
 def kl_of_levels(trained: ganvas.Trained, x: torch.Tensor) -> list[str]:
     """The KL of each level of a ladder, in nats."""
     with torch.inference_mode():
-        seen = trained.model.monitor(Batch(trained.scale_inputs(x)), **trained.nets)
+        seen = trained.model.monitor(Batch(trained.domain_scaling()(x)), **trained.nets)
     return [f"{part.sum().item():.2f}" for part in seen["kl"].split(getattr(trained.model, "latents", len(seen["kl"])))]
 
 

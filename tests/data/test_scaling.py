@@ -146,7 +146,7 @@ def test_bits_stay_bits() -> None:
     """A Bernoulli likelihood is of numbers in [0, 1]: they are no one's units."""
     bits = from_array((normals() > 0).astype(np.float32), name="bits")
     run = ganvas.train(ganvas.VAE(latent=2, width=8, likelihood="bernoulli"), bits, steps=2, batch_size=20, quiet=True)
-    assert torch.equal(run.scale_inputs(bits.x), bits.x)
+    assert torch.equal(run.domain_scaling()(bits.x), bits.x)
     assert 0 <= run.sample(50).x.min() <= run.sample(50).x.max() <= 1
 
 

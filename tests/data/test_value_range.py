@@ -13,6 +13,7 @@ import ganvas
 from ganvas.cli.app import main
 from ganvas.data import DataOptions, from_array, load
 from ganvas.errors import UserError
+from ganvas.inference.loading import load_preprocessed
 from tests.support.images import of_bits, png
 
 LOW, HIGH = -1000, 1400
@@ -150,12 +151,12 @@ def test_a_run_maps_what_it_is_given_as_its_own_data(tmp_path: Path) -> None:
     half = saved(tmp_path / "half", SIGNED // 2, KINDS["tiff of floats"][1])
     run = ganvas.train(ganvas.VAE(latent=2, width=4), folder, range="auto", steps=2, quiet=True)
     again = ganvas.load(str(run.folder))
-    assert np.array_equal(again.load_preprocessed(half).x.numpy(), expected(SIGNED // 2, LOW, HIGH))
+    assert np.array_equal(load_preprocessed(again, half).x.numpy(), expected(SIGNED // 2, LOW, HIGH))
     assert np.array_equal(
-        again.load_preprocessed((SIGNED // 2).astype(np.int16)).x.numpy(), expected(SIGNED // 2, LOW, HIGH)
+        load_preprocessed(again, (SIGNED // 2).astype(np.int16)).x.numpy(), expected(SIGNED // 2, LOW, HIGH)
     )
     assert np.array_equal(
-        again.load_preprocessed(half, DataOptions(range="0,500")).x.numpy(), expected(SIGNED // 2, 0, 500)
+        load_preprocessed(again, half, DataOptions(range="0,500")).x.numpy(), expected(SIGNED // 2, 0, 500)
     )
     origin = again.training_source()
     assert origin is not None

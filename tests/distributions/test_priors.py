@@ -251,7 +251,7 @@ def test_codes_of_a_vae_are_drawn_from_its_posteriors(images: Dataset) -> None:
     codes = torch.stack([vae.sample_posterior(images, seed) for seed in range(200)])
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(codes[3], vae.sample_posterior(images, 3))
-    q = vae.nets["encoder"](vae.scale_inputs(images.x))
+    q = vae.nets["encoder"](vae.domain_scaling()(images.x))
     assert (codes.mean(0) - q.mean).abs().max() < 5 * q.covariance.amax() ** 0.5 / 200**0.5
     assert codes.var(0).mean() == pytest.approx(q.covariance.diagonal(dim1=1, dim2=2).mean().item(), rel=0.05)
 

@@ -37,10 +37,10 @@ def vae(tmp_path_factory: pytest.TempPathFactory) -> ganvas.Trained:
 def test_the_terms_are_those_of_the_model_summed_over_all_examples(vae: ganvas.Trained) -> None:
     """All 70 of them, each once: not the first batch only, not the mean of the means of unequal batches."""
     found = ganvas.evaluate(vae, BITS, metrics=("elbo",), draws=100)
-    q = vae.nets["encoder"](vae.scale_inputs(BITS.x))
+    q = vae.nets["encoder"](vae.domain_scaling()(BITS.x))
     assert found["examples"] == 70
     assert found["kl_nats"] == pytest.approx(q.kl(q.sample()).sum(1).mean().item(), rel=1e-5)
-    x = vae.scale_inputs(BITS.x)
+    x = vae.domain_scaling()(BITS.x)
     nll = torch.stack([vae.model.elbo_terms(Batch(x), **vae.nets)[0] for _ in range(100)]).mean()
     assert found["reconstruction_nats"] == pytest.approx(nll.item(), rel=5e-3)
     assert found["elbo"] == pytest.approx(-found["reconstruction_nats"] - found["kl_nats"])
@@ -91,12 +91,12 @@ def test_numbers_are_means_over_examples_and_not_of_the_means_of_blocks(vae: gan
     x[64:] = 255
     odd = replace(BITS, x=x)
     found = ganvas.evaluate(vae, odd, importance_samples=8, draws=30)
-    q = vae.nets["encoder"](vae.scale_inputs(x))
+    q = vae.nets["encoder"](vae.domain_scaling()(x))
     assert found["kl_nats"] == pytest.approx(q.kl(q.sample()).sum(1).mean().item(), rel=1e-5)
-    nll = torch.stack([vae.model.elbo_terms(Batch(vae.scale_inputs(x)), **vae.nets)[0] for _ in range(30)]).mean()
+    nll = torch.stack([vae.model.elbo_terms(Batch(vae.domain_scaling()(x)), **vae.nets)[0] for _ in range(30)]).mean()
     assert found["reconstruction_nats"] == pytest.approx(nll.item(), rel=5e-3)
     assert found["reconstruction_mse"] == pytest.approx(
-        (vae.scale_inputs(x) - vae.nets["decoder"](q.mean).mean).square().mean().item(), rel=1e-5
+        (vae.domain_scaling()(x) - vae.nets["decoder"](q.mean).mean).square().mean().item(), rel=1e-5
     )
     alone = [ganvas.evaluate(vae, replace(odd, x=part), importance_samples=8)["bound"] for part in (x[:64], x[64:])]
     assert found["bound"] == pytest.approx((64 * alone[0] + 6 * alone[1]) / 70, rel=0.02)
@@ -105,7 +105,7 @@ def test_numbers_are_means_over_examples_and_not_of_the_means_of_blocks(vae: gan
 def test_a_vamp_prior_is_what_its_model_is_measured_against() -> None:
     run = trained(ganvas.VAE(**FIELDS, prior="vamp", pseudo_inputs=5), steps=60)
     found = ganvas.evaluate(run, BITS, importance_samples=200, draws=50)
-    q = run.nets["encoder"](run.scale_inputs(BITS.x))
+    q = run.nets["encoder"](run.domain_scaling()(BITS.x))
     draw = q.sample(500)
     kl = (draw.log_q.sum(2) - run.model.log_prior(draw.z, **run.nets)).mean().item()
     assert found["kl_nats"] == pytest.approx(kl, rel=0.1)

@@ -23,6 +23,7 @@ from ganvas.explore import (
     normal_quantiles,
     slerp,
 )
+from ganvas.inference.loading import load_preprocessed
 from ganvas.inference.trained import Trained
 from tests.support.models import MODELS, small
 
@@ -300,13 +301,13 @@ def test_images_get_the_runs_own_size_and_channels(folder: Path) -> None:
     other = np.random.default_rng(0).integers(0, 256, (3, 20, 20, 3), np.uint8)
     np.save("other.npy", other)
     for source in (folder, str(folder), "other.npy", "emoji"):
-        assert vae.load_preprocessed(source).shape == (1, 12, 12)
+        assert load_preprocessed(vae, source).shape == (1, 12, 12)
     asked = ganvas.DataOptions(size="12", channels=1)
     assert torch.equal(vae.reconstruct(folder).x, vae.reconstruct(folder, asked).x)
     with pytest.raises(UserError, match="examples of 1x16x16, but this model was trained on 1x12x12"):
-        vae.load_preprocessed(folder, ganvas.DataOptions(size="16"))
+        load_preprocessed(vae, folder, ganvas.DataOptions(size="16"))
     with pytest.raises(UserError, match="examples of 3x20x20"):  # an array is taken as it is
-        vae.load_preprocessed(other)
+        load_preprocessed(vae, other)
     np.save("points.npy", np.zeros((3, 2), np.float32))
     with pytest.raises(UserError, match="points has examples of 2, but this model was trained on 1x12x12"):
-        vae.load_preprocessed("points.npy")
+        load_preprocessed(vae, "points.npy")

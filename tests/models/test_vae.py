@@ -13,6 +13,7 @@ from ganvas.data import Dataset
 from ganvas.distributions.likelihoods import GaussianHead
 from ganvas.distributions.posteriors import DiagonalGaussian, normal_log_prob
 from ganvas.errors import UserError
+from ganvas.inference.loading import load_preprocessed
 from ganvas.model import Batch
 from ganvas.models import IWAE, VAE, BetaTCVAE
 from ganvas.models.betatcvae import decompose_kl
@@ -126,7 +127,7 @@ def test_geco_holds_the_error_that_was_asked_for() -> None:
     trained = ganvas.train(
         VAE(latent=6, width=32, geco=0.1, lr=3e-3), x.numpy(), steps=1200, batch_size=100, ema_decay=0.9, quiet=True
     )
-    codes = trained.encode_with(trained.model.sample_posterior, trained.load_preprocessed(x))
+    codes = trained.encode_with(trained.model.sample_posterior, load_preprocessed(trained, x))
     error = (trained.decode(codes).x - x).square().mean().sqrt().item()
     assert error == pytest.approx(0.1, rel=0.25)
 

@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from ..data import DataOptions
 from ..errors import check_positive
+from ..inference.loading import load_preprocessed
 from ..inference.trained import Trained
 from ..training.progress import ProgressBar
 from ..viz.images import PICTURE_SUFFIXES, Examples
@@ -93,7 +94,7 @@ def reconstruct(
 
 def reconstruction_pairs(trained: Trained, data: str, options: DataOptions, n: int, out: Path | None) -> Examples:
     """Reconstructions; for a picture, each after its example."""
-    dataset = trained.load_preprocessed(data, options)
+    dataset = load_preprocessed(trained, data, options)
     check_positive(n, "n")
     dataset = dataset.select(torch.linspace(0, len(dataset) - 1, min(n, len(dataset))).long())
     reconstructions = trained.reconstruct(dataset)

@@ -9,6 +9,7 @@ import torch
 
 from ..data import DataOptions, Dataset, Source, Sources, load
 from ..errors import UserError, check_positive, did_you_mean
+from ..inference.loading import load_matching
 from ..inference.trained import Trained
 from ..metrics import METRICS, Comparison, Examples
 from ..model import EncoderModel, GenerativeModel, model_name
@@ -185,13 +186,13 @@ def load_evaluation_data(
     split the training data are read only if `samples` are to be compared with them.
     """
     if data is not None:
-        return EvaluationData(trained.load_matching(data, view), None, "custom")
+        return EvaluationData(load_matching(trained, data, view), None, "custom")
     origin = trained.training_source()
     if origin is None:
         where = trained.folder or "the weights file"
         raise UserError(f"{where} does not say where the model's data are: give held-out ones")
     source, own = origin
-    held_out = load_test_split(lambda options: trained.load_matching(load(source, options), DataOptions()), own)
+    held_out = load_test_split(lambda options: load_matching(trained, load(source, options), DataOptions()), own)
     if held_out is None:
-        return EvaluationData(trained.load_matching(source, own), None, "train")
-    return EvaluationData(held_out, trained.load_matching(source, own) if samples else None, "test")
+        return EvaluationData(load_matching(trained, source, own), None, "train")
+    return EvaluationData(held_out, load_matching(trained, source, own) if samples else None, "test")

@@ -42,7 +42,7 @@ def measure(
     """The numbers of an encoder and a decoder on examples, of the metrics with these names."""
     data = trained.model.preprocess(data, deterministic=True)
     result: dict[str, Any] = {"examples": len(data)}
-    x = trained.scale_inputs(data.x)
+    x = trained.domain_scaling()(data.x)
     if isinstance(trained.model, LikelihoodModel):
         is_discrete = trained.model.likelihood in ("bernoulli", "discretized-logistic")
         result["bits_note"] = "" if is_discrete else " of a density: not to be compared with those of pixels' levels"

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..data import DataOptions, Dataset, Source
 from ..distributions.priors import STANDARD
 from ..errors import UserError, check_positive, did_you_mean
+from ..inference.loading import load_matching
 from ..inference.trained import Trained, load_trained
 from ..metrics import METRICS, NUMBERS, Comparison, Examples, Score
 from ..metrics.bootstrap import LEVEL, RESAMPLES, bootstrap, confidence_interval
@@ -207,7 +208,7 @@ def load_common_data(
     first, origin = results[0], entries[0].trained.training_source()
     for name, trained, _ in entries[1:]:
         if data is not None or (origin is not None and trained.training_source() == origin):  # loaded already
-            held_out = trained.load_matching(first.held_out, DataOptions())
+            held_out = load_matching(trained, first.held_out, DataOptions())
             results.append(EvaluationData(held_out, first.train, first.split))
             continue
         other = load_evaluation_data(trained, None, None, True)

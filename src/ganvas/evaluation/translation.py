@@ -234,7 +234,7 @@ def load_domains(trained: Trained, sources: Sources, view: DataOptions) -> Domai
 def round_trip_statistics(trained: Trained, model: Translator, domains: list[Dataset], seed: int) -> dict[str, float]:
     """What `Translator.observe` sees on a few examples."""
     n = min(N_MONITORED, *map(len, domains))
-    batch = PairBatch(*(Batch(trained.scale_inputs(part.x[:n], i)) for i, part in enumerate(domains)))
+    batch = PairBatch(*(Batch(trained.domain_scaling(i)(part.x[:n])) for i, part in enumerate(domains)))
     device = next(trained.nets.parameters()).device
     reseed(device, seed, "observe")
     return {k: v.item() for k, v in model.monitor(batch.to(device), **trained.nets).items()}

@@ -10,6 +10,7 @@ from torch import Tensor
 from ..data import DataOptions, Dataset, Source
 from ..data.memory import check_examples_fit
 from ..errors import UserError, check_positive
+from ..inference.loading import load_preprocessed
 from ..inference.trained import Trained
 from ..model import EncoderModel, GenerativeModel
 from ..training.run_folder import load_run
@@ -46,7 +47,7 @@ def arithmetic(
     trained.require(GenerativeModel, "has no decoder")
     trained.require(EncoderModel, "has no encoder, so classes have no mean code")
     check_examples_fit(rows * columns, trained.shape, f"rows={rows} and columns={columns}")
-    dataset = trained.load_preprocessed(data, options)
+    dataset = load_preprocessed(trained, data, options)
     difference = attribute_direction(trained, dataset, add, subtract)
     sources = select_class(dataset, subtract if on is None else on).select(slice(rows))
     strengths = torch.linspace(0, strength, columns + 1)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..data import DataOptions, Dataset, Source
 from ..errors import UserError
+from ..inference.loading import load_preprocessed
 from ..inference.tiling import MAX_EXAMPLES_PER_CHUNK
 from ..inference.trained import Trained
 from ..model import Batch, EncoderModel, device_of, model_name, to_dict
@@ -39,7 +40,7 @@ class LatentUsage(NamedTuple):
 def load_examples(trained: Trained, data: Source | None, options: DataOptions | None) -> Dataset | None:
     """The examples of a source, or else those that the run was trained on; None where nothing says what these are."""
     if data is not None:
-        return trained.load_preprocessed(data, options)
+        return load_preprocessed(trained, data, options)
     origin = trained.training_source()
     if origin is None:
         return None
@@ -48,7 +49,7 @@ def load_examples(trained: Trained, data: Source | None, options: DataOptions | 
         name: value for name, value in to_dict(options or DataOptions()).items() if value != getattr(DataOptions, name)
     }
     try:
-        return trained.load_preprocessed(source, replace(run_options, **overrides))
+        return load_preprocessed(trained, source, replace(run_options, **overrides))
     except UserError as error:
         message = str(error).rstrip(".")
         raise UserError(f"cannot read again what the run was trained on: {message}; or give other data") from error
@@ -64,7 +65,7 @@ def measure_usage(trained: Trained, dataset: Dataset) -> LatentUsage:
     if len(dataset) < 2:
         raise UserError(f"{dataset.name} has one example, but how codes spread takes two or more")
     part, device = dataset.sample(MAX_EXAMPLES_PER_CHUNK, 0, "usage"), device_of(trained.nets)
-    batch = Batch(trained.scale_inputs(part.x), part.labels).to(device)
+    batch = Batch(trained.domain_scaling()(part.x), part.labels).to(device)
     with torch.no_grad(), torch.random.fork_rng(devices=[] if device.type == "cpu" else [device]):
         reseed(device, 0, "usage")
         statistics = {k: v.float().cpu() for k, v in trained.model.monitor(batch, **trained.nets).items()}

@@ -10,6 +10,7 @@ from torch import Tensor
 from ..data import DataOptions, Source
 from ..data.memory import check_examples_fit
 from ..errors import UserError, check_positive
+from ..inference.loading import load_preprocessed
 from ..inference.trained import NO_NOISE, Trained
 from ..model import EncoderModel, GenerativeModel
 from ..randomness import make_generator
@@ -58,7 +59,7 @@ def interpolate(
         trained.require(EncoderModel, "has no encoder: interpolate without data")
         if label is not None:
             raise UserError(f"label={label}: the examples' own labels are used, so leave it out")
-        dataset = trained.load_preprocessed(data, options)
+        dataset = load_preprocessed(trained, data, options)
         if len(dataset) < 2 * rows:
             raise UserError(f"{dataset.name} has {len(dataset)} examples, but {rows} rows need {2 * rows}")
         endpoint_examples = dataset.select(even_then_odd(torch.randperm(len(dataset), generator=random)[: 2 * rows]))

@@ -11,10 +11,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from .. import __version__
-from ..data import DOMAINS, DataOptions, Dataset, Scaling, Source, holds_images, load, read_range, restore_range
+from ..data import DOMAINS, DataOptions, Dataset, Scaling, Source, load, read_range, restore_range
 from ..data import scaling as scalings
 from ..data.memory import check_examples_fit
-from ..data.options import options_from_config, shape_options, without_holdout
+from ..data.options import options_from_config, without_holdout
 from ..distributions import priors as latent_priors
 from ..distributions.posteriors import normal_log_prob
 from ..errors import UserError, check_positive
@@ -25,6 +25,7 @@ from ..model import EncoderModel, GenerativeModel, Model, Shape, TranslationMode
 from ..models._variational import Variational
 from ..randomness import draw_rows, make_generator, reseed
 from ..viz.images import Examples
+from .loading import load_preprocessed
 from .schema import WeightsHeader, check_config, check_networks, parse_model, validate_header
 from .tiling import chunk_size, translate_images
 
@@ -140,7 +141,7 @@ class Trained:
         At most `CODES` examples are encoded, chosen at random.  `kinds` and `progress` are those of `priors.fit`.
         """
         self.require(EncoderModel, NO_ENCODER)
-        dataset = self.load_preprocessed(data, options)
+        dataset = load_preprocessed(self, data, options)
         latent_priors.resolve_kinds(kinds)  # refuses what is unknown before the examples are encoded
         subset = dataset.sample(MAX_PRIOR_CODES, seed, "examples")
         progress(f"encoding {len(subset)} of {len(dataset)} examples")
@@ -182,16 +183,16 @@ class Trained:
     def encode(self, data: Source, options: DataOptions | None = None) -> Tensor:
         """Latent codes of examples, n x d: the posterior's mean where the code is a distribution."""
         model = self.require(EncoderModel, NO_ENCODER)
-        return self.encode_with(model.encode, self.load_preprocessed(data, options))
+        return self.encode_with(model.encode, load_preprocessed(self, data, options))
 
     def encode_with(self, encode: Callable[..., Tensor], data: Dataset) -> Tensor:
         """What `encode`, a method of the model, makes of examples, n x d."""
         labels = data.labels if self.model.is_conditional else None
-        return self.map_chunks(lambda x, *y: encode(self.scale_inputs(x), *y, **self.nets), data.x, labels)
+        return self.map_chunks(lambda x, *y: encode(self.domain_scaling()(x), *y, **self.nets), data.x, labels)
 
     def reconstruct(self, data: Source, options: DataOptions | None = None) -> Examples:
         """The examples, encoded and decoded."""
-        dataset = self.load_preprocessed(data, options)
+        dataset = load_preprocessed(self, data, options)
         return self.decode(self.encode(dataset), dataset.labels)
 
     def translate(self, data: Source, to: str = "B", options: DataOptions | None = None) -> Examples:
@@ -277,40 +278,6 @@ class Trained:
         """The numbers of the classes that the run's data had examples of."""
         return [i for i in range(len(self.metadata.get("classes", []))) if i not in self.metadata.get("absent", [])]
 
-    def load_preprocessed(self, data: Source, options: DataOptions | None = None) -> Dataset:
-        """The examples that a source names, as the model learns them; UserError unless they are of its kind."""
-        dataset: Dataset = self.model.preprocess(self.load_matching(data, options), deterministic=True)
-        return dataset
-
-    def load_matching(self, data: Source, options: DataOptions | None = None) -> Dataset:
-        """The examples that a source names, as they are; UserError unless they are of the model's kind."""
-        if self.model.n_domains == 2:
-            raise UserError(f"this {model_name(self.model)} has two domains, and no encoder: it can only translate")
-        dataset = self.load_dataset(data, without_holdout(options))
-        if dataset.shape != self.shape or dataset.has_images != (len(self.shape) == 3):
-            actual, expected = ("x".join(map(str, s)) for s in (dataset.shape, self.shape))
-            hint = f": ask for them, {shape_options(self.shape)}" if len(self.shape) == 3 and dataset.has_images else ""
-            raise UserError(f"{dataset.name} has examples of {actual}, but this model was trained on {expected}{hint}")
-        if self.model.is_conditional and list(dataset.classes) != self.metadata.get("classes"):
-            raise UserError(
-                f"{dataset.name} has the classes {', '.join(dataset.classes[:20]) or '(none)'}, but this model "
-                f"was trained on {', '.join(self.metadata.get('classes', [])[:20])}: give data with the same classes"
-            )
-        self.model.validate_data(dataset)
-        return dataset
-
-    def load_dataset(self, data: Source, options: DataOptions) -> Dataset:
-        """A source's collection.  Images by name or path get the run's own size and channels, unless `view` says."""
-        options = restore_range(data, options, self.metadata)
-        origin = self.training_source() if len(self.shape) == 3 else None
-        if origin is None or not isinstance(data, str | Path):
-            return load(data, options)
-        run_options = DataOptions(size=options.size or origin[1].size, channels=options.channels or origin[1].channels)
-        if holds_images(Path(data).expanduser()):  # its images may have different sizes: they are resized one by one
-            return load(data, replace(options, size=run_options.size, channels=run_options.channels))
-        dataset = load(data, options)
-        return load(dataset, run_options) if dataset.has_images else dataset
-
     def training_source(self) -> tuple[str, DataOptions] | None:
         """What the run was trained on, as its config.json says; None where nothing says it, or it was an array."""
         sources = self.training_sources()
@@ -332,10 +299,6 @@ class Trained:
     def domain_scaling(self, domain: int = 0) -> Scaling:
         """How the model sees the examples of a domain, 0 (A) or 1 (B); most have one."""
         return self.scaling[domain] if self.scaling else Scaling(self.model.pixel_range)
-
-    def scale_inputs(self, x: Tensor, domain: int = 0) -> Tensor:
-        """Examples of a collection as the model sees them."""
-        return self.domain_scaling(domain)(x)
 
     @torch.no_grad()  # not inference mode, whose results nothing can be learnt from
     def map_chunks(self, function: Callable[..., Tensor], *inputs: Tensor | None) -> Tensor:

@@ -1,0 +1,50 @@
+"""Examples for a trained model: prepared as its own were, and refused where they are of another kind."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..data import DataOptions, Dataset, Source, holds_images, load, restore_range
+from ..data.options import shape_options, without_holdout
+from ..errors import UserError
+from ..model import model_name
+
+if TYPE_CHECKING:
+    from .trained import Trained
+
+
+def load_preprocessed(trained: "Trained", data: Source, options: DataOptions | None = None) -> Dataset:
+    """The examples that a source names, as the model learns them; UserError unless they are of its kind."""
+    dataset: Dataset = trained.model.preprocess(load_matching(trained, data, options), deterministic=True)
+    return dataset
+
+
+def load_matching(trained: "Trained", data: Source, options: DataOptions | None = None) -> Dataset:
+    """The examples that a source names, as they are; UserError unless they are of the model's kind."""
+    shape, classes = trained.shape, trained.metadata.get("classes", [])
+    if trained.model.n_domains == 2:
+        raise UserError(f"this {model_name(trained.model)} has two domains, and no encoder: it can only translate")
+    dataset = load_resized(trained, data, restore_range(data, without_holdout(options), trained.metadata))
+    if dataset.shape != shape or dataset.has_images != (len(shape) == 3):
+        actual, expected = ("x".join(map(str, s)) for s in (dataset.shape, shape))
+        hint = f": ask for them, {shape_options(shape)}" if len(shape) == 3 and dataset.has_images else ""
+        raise UserError(f"{dataset.name} has examples of {actual}, but this model was trained on {expected}{hint}")
+    if trained.model.is_conditional and list(dataset.classes) != classes:
+        raise UserError(
+            f"{dataset.name} has the classes {', '.join(dataset.classes[:20]) or '(none)'}, but this model "
+            f"was trained on {', '.join(classes[:20])}: give data with the same classes"
+        )
+    trained.model.validate_data(dataset)
+    return dataset
+
+
+def load_resized(trained: "Trained", data: Source, options: DataOptions) -> Dataset:
+    """A source's dataset.  Images by name or path get the run's own size and channels, unless `options` say."""
+    origin = trained.training_source() if len(trained.shape) == 3 else None
+    if origin is None or not isinstance(data, str | Path):
+        return load(data, options)
+    size, channels = options.size or origin[1].size, options.channels or origin[1].channels
+    if holds_images(Path(data).expanduser()):  # its images may have different sizes: they are resized one by one
+        return load(data, replace(options, size=size, channels=channels))
+    dataset = load(data, options)
+    return load(dataset, DataOptions(size=size, channels=channels)) if dataset.has_images else dataset
