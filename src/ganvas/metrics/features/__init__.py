@@ -3,6 +3,8 @@
 A Frechet distance on one network's features has nothing to do with that on another's: so every number says whose it is.
 """
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -10,34 +12,30 @@ import torch
 from ...data import Scaling
 from ...errors import UserError, did_you_mean
 from ...model import Shape
+from . import untrained
 from .base import FeatureSpace
-from .efficientnet import LITE0, lite0_features
-from .efficientnet import LITE0_32 as LITE0_SMALL
+from .efficientnet import LITE0, LITE0_32, lite0_features
 from .inception import INCEPTION, inception_features
 from .lenet import FASHION, LENETS, MNIST, lenet_features
-from .untrained import (
-    PIXELS,
-    RANDOM,
-    RANDOM_V1,
-    VALUES,
-    pixel_features,
-    random_features,
-    random_v1_features,
-    value_features,
-)
+from .untrained import PIXELS, RANDOM, RANDOM_V1, VALUES
 
 RECOMMENDED_FOR = {
     MNIST: "MNIST", FASHION: "Fashion-MNIST", LITE0.name: "images in colour",
-    LITE0_SMALL.name: "images in colour while training on a CPU",
+    LITE0_32.name: "images in colour while training on a CPU",
     INCEPTION.name: "images, as published FIDs have them", RANDOM: "images that no other network suits",
     RANDOM_V1: "comparison with numbers of before", PIXELS: "small images", VALUES: "vectors",
 }  # fmt: skip
 FEATURE_NAMES = tuple(RECOMMENDED_FOR)
-PUBLISHED_WEIGHTS = {weights.name: weights for weights in (LITE0, LITE0_SMALL, INCEPTION)}
+PUBLISHED_WEIGHTS = {weights.name: weights for weights in (LITE0, LITE0_32, INCEPTION)}
 CPU = torch.device("cpu")
 IDENTITY_SCALING = Scaling()
 CLASSIFIER_SHAPE = (1, 28, 28)
 """shape of the images that the small classifiers know"""
+
+__all__ = [
+    "FEATURE_NAMES", "IDENTITY_SCALING", "RECOMMENDED_FOR", "FeatureSpace", "default_features", "download_weights",
+    "find_weights", "make_feature_space",
+]  # fmt: skip
 
 
 def make_feature_space(
@@ -45,39 +43,35 @@ def make_feature_space(
 ) -> FeatureSpace:
     """The features of this name, for examples of this shape; UserError where they do not go together.
 
-    "auto" is what `chosen` says for the data of this name.  Vectors are compared in `units`.
+    "auto" are the `default_features` of the data of this name.  Vectors are compared in the units of `scaling`.
     """
     if name == "auto":
         name = default_features(shape, data_name)
     if name not in FEATURE_NAMES:
-        raise UserError(
-            f"there are no features {name!r}.{did_you_mean(name, FEATURE_NAMES)} There are: {', '.join(FEATURE_NAMES)}"
-        )
+        hint = did_you_mean(name, FEATURE_NAMES)
+        raise UserError(f"there are no features {name!r}.{hint} There are: {', '.join(FEATURE_NAMES)}")
     if (name == VALUES) != (len(shape) == 1):
         kind, alternative = ("vectors", VALUES) if len(shape) == 1 else ("images", f"{RANDOM} or {PIXELS}")
         raise UserError(f"features={name} do not go with {kind}: use {alternative}")
     if name in LENETS and shape != CLASSIFIER_SHAPE:
         size = "x".join(map(str, shape))
         raise UserError(f"features={name} are of grey images of 28 x 28 pixels, and these are {size}: use {RANDOM}")
-    match name:
-        case LITE0.name | LITE0_SMALL.name:
-            return lite0_features(name, device)
-        case INCEPTION.name:
-            return inception_features(device)
-        case _ if name in LENETS:
-            return lenet_features(name, device)
-        case _ if name == RANDOM:
-            return random_features(shape, device)
-        case _ if name == RANDOM_V1:
-            return random_v1_features(shape, device)
-    return pixel_features(shape) if name == PIXELS else value_features(shape, scaling)
+    builders: dict[str, Callable[[], FeatureSpace]] = {
+        **{classifier: partial(lenet_features, classifier, device) for classifier in LENETS},
+        **{weights.name: partial(lite0_features, weights.name, device) for weights in (LITE0, LITE0_32)},
+        INCEPTION.name: partial(inception_features, device),
+        RANDOM: partial(untrained.random_features, shape, device),
+        RANDOM_V1: partial(untrained.random_v1_features, shape, device),
+        PIXELS: partial(untrained.pixel_features, shape), VALUES: partial(untrained.value_features, shape, scaling),
+    }  # fmt: skip
+    return builders[name]()
 
 
 def default_features(shape: Shape, data_name: str) -> str:
     """The name of the features that suit data of this name and shape.
 
-    A small classifier only for the data that it has learnt, which their name decides and not their shape: 28 x 28 grey
-    pixels need not be digits.  Else EfficientNet-Lite0 for images in colour, where its weights are installed; a
+    A small classifier only for the data that it was trained on, which their name decides and not their shape: 28 x 28
+    grey pixels need not be digits.  Else EfficientNet-Lite0 for images in colour, where its weights are installed; a
     network with random weights for all other images; and vectors are compared as they are.
     """
     if len(shape) == 1:
@@ -102,15 +96,3 @@ def find_weights(name: str) -> tuple[bool, str]:
         return True, "in the package" if name in LENETS else "need none"
     path = PUBLISHED_WEIGHTS[name].find()
     return path is not None, str(path) if path else PUBLISHED_WEIGHTS[name].remedy
-
-
-__all__ = [
-    "FEATURE_NAMES",
-    "IDENTITY_SCALING",
-    "RECOMMENDED_FOR",
-    "FeatureSpace",
-    "default_features",
-    "download_weights",
-    "find_weights",
-    "make_feature_space",
-]

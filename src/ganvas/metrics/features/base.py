@@ -1,9 +1,10 @@
 """What a space is in which metrics compare examples."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float
@@ -13,6 +14,11 @@ from ...data.dataset import convert_channels
 
 MAX_BATCH_SIZE = 100
 """examples that go through a network at once, at most: the maps of more do not fit a processor's cache"""
+Net = TypeVar("Net", bound=nn.Module)
+
+
+def ignore_progress(done: int, total: int) -> None:
+    """Report nothing."""
 
 
 @dataclass(frozen=True)
@@ -42,34 +48,30 @@ class FeatureSpace:
         """Name and digest, as in "random-conv-v1@0123abcd"."""
         return f"{self.name}@{self.digest}" if self.digest else self.name
 
-    @torch.no_grad()
-    def __call__(
-        self, x: Tensor, progress: Callable[[int, int], None] = lambda done, total: None
-    ) -> Float[Tensor, "n size"]:
+    def __call__(self, x: Tensor, progress: Callable[[int, int], None] = ignore_progress) -> Float[Tensor, "n size"]:
         """The features of n examples; `progress(done, total)` is called after each block."""
-        chunks = []
-        for i, part in self.map_batches(self.function, x):
-            chunks.append(part)
-            progress(i, len(x))
-        return torch.cat(chunks)
+        return self.map_batches(self.function, x, progress)
 
-    @torch.no_grad()
     def logits(self, features: Float[Tensor, "n size"]) -> Float[Tensor, "n classes"]:
         """What the classifier makes of n examples, from their features."""
         assert self.head is not None
-        return torch.cat([part for _, part in self.map_batches(self.head, features)])
+        return self.map_batches(self.head, features)
 
-    def map_batches(self, function: Callable[[Tensor], Tensor], x: Tensor) -> Iterator[tuple[int, Tensor]]:
-        """A function of x in blocks, each with the number of its end; in float32, whatever the device prefers."""
-        size = min(MAX_BATCH_SIZE, self.max_batch_size)
+    @torch.no_grad()
+    def map_batches(
+        self, function: Callable[[Tensor], Tensor], x: Tensor, progress: Callable[[int, int], None] = ignore_progress
+    ) -> Tensor:
+        """A function of x, computed in blocks; in float32, whatever the device prefers."""
+        size, parts = min(MAX_BATCH_SIZE, self.max_batch_size), []
         for i in range(0, len(x), size):
             with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-                part = function(x[i : i + size].to(self.device)).cpu()
-            yield min(i + size, len(x)), part
+                parts.append(function(x[i : i + size].to(self.device)).cpu())
+            progress(min(i + size, len(x)), len(x))
+        return torch.cat(parts)
 
 
-def freeze(net: nn.Module, device: torch.device) -> nn.Module:
-    """A network that has learnt what it will learn."""
+def freeze(net: Net, device: torch.device) -> Net:
+    """A network that learns no more."""
     return net.to(device).eval().requires_grad_(False)
 
 

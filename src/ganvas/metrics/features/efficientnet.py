@@ -24,10 +24,8 @@ LITE0 = PublishedWeights(
 )
 LITE0_32 = replace(LITE0, name="efficientnet-lite0-32-v1")
 """the same network on images of 32 pixels, for measurements that must not take long"""
-IMAGE_SIDES = {LITE0.name: 224, LITE0_32.name: 32}
-"""pixels that images are resized to"""
-BATCH_SIZES = {LITE0.name: 16, LITE0_32.name: MAX_BATCH_SIZE}
-"""images whose maps fit a processor's cache"""
+SIDES = {LITE0.name: (224, 16), LITE0_32.name: (32, MAX_BATCH_SIZE)}
+"""pixels that images are resized to, and how many such images' maps fit a processor's cache"""
 STAGES = (
     (1, 32, 16, 3, 1, 1), (2, 16, 24, 3, 2, 6), (2, 24, 40, 5, 2, 6), (3, 40, 80, 3, 2, 6), (3, 80, 112, 5, 1, 6),
     (4, 112, 192, 5, 2, 6), (1, 192, 320, 3, 1, 6),
@@ -43,23 +41,20 @@ class Residual(nn.Sequential):
         return x + y
 
 
-def convolution(
-    a: int, b: int, kernel: int = 1, stride: int = 1, *, is_depthwise: bool = False, clip: bool = True
-) -> nn.Module:
+def convolution(a: int, b: int, kernel: int = 1, stride: int = 1, groups: int = 1, clip: bool = True) -> nn.Module:
     """A convolution as TensorFlow pads it, of sides that the stride divides, with batch normalisation and clipping."""
-    pad = kernel - stride
-    pad_before, pad_after = pad // 2, pad - pad // 2
-    layers: list[nn.Module] = [nn.ZeroPad2d((pad_before, pad_after, pad_before, pad_after))] if pad > 0 else []
-    layers += [nn.Conv2d(a, b, kernel, stride, groups=a if is_depthwise else 1, bias=False), nn.BatchNorm2d(b, 1e-3)]
-    return nn.Sequential(*layers, *([nn.ReLU6()] if clip else []))
+    before, after = (kernel - stride) // 2, (kernel - stride + 1) // 2
+    padding = [nn.ZeroPad2d((before, after, before, after))] if kernel > stride else []
+    conv, norm = nn.Conv2d(a, b, kernel, stride, groups=groups, bias=False), nn.BatchNorm2d(b, 1e-3)
+    return nn.Sequential(*padding, conv, norm, *([nn.ReLU6()] if clip else []))
 
 
 def inverted_residual(a: int, b: int, kernel: int, stride: int, expansion: int) -> nn.Module:
     """More maps, each filtered alone, fewer maps again; added to the input where that has the same shape."""
     c = a * expansion
-    layers = [convolution(a, c)] if expansion > 1 else []
-    layers += [convolution(c, c, kernel, stride, is_depthwise=True), convolution(c, b, clip=False)]
-    return (Residual if a == b and stride == 1 else nn.Sequential)(*layers)
+    expand = [convolution(a, c)] if expansion > 1 else []
+    block = Residual if a == b and stride == 1 else nn.Sequential
+    return block(*expand, convolution(c, c, kernel, stride, groups=c), convolution(c, b, clip=False))
 
 
 def efficientnet_lite0() -> nn.Sequential:
@@ -68,17 +63,15 @@ def efficientnet_lite0() -> nn.Sequential:
     for blocks, a, b, kernel, stride, expansion in STAGES:
         layers += [inverted_residual(a, b, kernel, stride, expansion)]
         layers += [inverted_residual(b, b, kernel, 1, expansion) for _ in range(blocks - 1)]
-    layers += [convolution(320, 1280), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1280, 1000)]
-    return nn.Sequential(*layers)
+    return nn.Sequential(*layers, convolution(320, 1280), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1280, 1000))
 
 
 @lru_cache(1)
 def load_pretrained(path: Path | None, device: torch.device) -> nn.Sequential:
-    """The network with the weights that are in this file; read once, as they are asked for by each run."""
-    net, weights = efficientnet_lite0(), LITE0.load()
-    net.load_state_dict(dict(zip(net.state_dict(), weights.values(), strict=True)))
-    freeze(net, device)
-    return net
+    """The network with the weights of this file, which is read once for all runs."""
+    net = efficientnet_lite0()
+    net.load_state_dict(dict(zip(net.state_dict(), LITE0.load().values(), strict=True)))
+    return freeze(net, device)
 
 
 def preprocess(x: Tensor, side: int) -> Tensor:
@@ -92,13 +85,12 @@ def lite0_features(name: str, device: torch.device) -> FeatureSpace:
 
     On images of 32 pixels it is no classifier to speak of, and has no head.
     """
-    net, side = load_pretrained(LITE0.find(), device), IMAGE_SIDES[name]
+    net, (side, max_batch_size) = load_pretrained(LITE0.find(), device), SIDES[name]
     protocol = (
         f"RGB (grey three times, alpha on white), resized to {side} x {side} (bicubic, antialiased, clipped, not "
         "rounded), (pixels - 127) / 128, the 1,280 pooled features"
     )
     return FeatureSpace(
         name, 1280, protocol, lambda x: net[:-1](preprocess(x, side)), LITE0.digest[:8],
-        max_batch_size=BATCH_SIZES[name],
-        device=device, head=net[-1] if name == LITE0.name else None,
+        max_batch_size, device, net[-1] if name == LITE0.name else None,
     )  # fmt: skip

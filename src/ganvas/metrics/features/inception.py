@@ -10,6 +10,8 @@ the resize against a NumPy transcription of TensorFlow's.  Not verified, since t
 written: that numbers equal the reference's on the published weights.
 """
 
+from collections import OrderedDict
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
@@ -31,8 +33,8 @@ INCEPTION = PublishedWeights(
 )
 IMAGE_SIDE = 299
 Kernel = int | tuple[int, int]
-ConvStep = tuple[int, Kernel]
-"""maps out, and kernel, of a convolution in a chain"""
+Chains = dict[str, list[tuple[int, Kernel]]]
+"""by name: maps out and kernel of each convolution of a chain"""
 SPLIT_KERNEL = (-1, -1)
 """for a kernel: 1 x 3 and 3 x 1 side by side"""
 
@@ -40,11 +42,8 @@ SPLIT_KERNEL = (-1, -1)
 def convolution(a: int, b: int, kernel: Kernel, stride: int = 1, has_padding: bool = True) -> nn.Sequential:
     """A convolution with batch normalisation and rectifier, under the published names."""
     h, w = (kernel, kernel) if isinstance(kernel, int) else kernel
-    layers = nn.Sequential()
-    layers.add_module("conv", nn.Conv2d(a, b, (h, w), stride, (h // 2, w // 2) if has_padding else 0, bias=False))
-    layers.add_module("bn", nn.BatchNorm2d(b, 1e-3))
-    layers.add_module("relu", nn.ReLU())
-    return layers
+    conv = nn.Conv2d(a, b, (h, w), stride, (h // 2, w // 2) if has_padding else 0, bias=False)
+    return nn.Sequential(OrderedDict(conv=conv, bn=nn.BatchNorm2d(b, 1e-3), relu=nn.ReLU()))
 
 
 class Mixed(nn.Module):
@@ -53,22 +52,18 @@ class Mixed(nn.Module):
     A chain of several is called NAME_1, NAME_2, ...; with a stride of 2 its last convolution has that and no padding.
     """
 
-    def __init__(
-        self, a: int, chains: dict[str, list[ConvStep]], pool: nn.Module, pool_channels: int = 0, stride: int = 1
-    ) -> None:
+    def __init__(self, a: int, chains: Chains, pool: nn.Module, pool_channels: int = 0, stride: int = 1) -> None:
         super().__init__()
-        self.chains: list[list[tuple[str, ...]]] = []
-        for name, steps in chains.items():
+        self.chains: list[list[list[str]]] = []
+        for chain_name, steps in chains.items():
             maps, chain = a, []
             for i, (b, kernel) in enumerate(steps, 1):
-                last = stride == 2 and i == len(steps)
-                full_name = name if len(steps) == 1 else f"{name}_{i}"
-                kernels = {"a": (1, 3), "b": (3, 1)} if kernel == SPLIT_KERNEL else {"": kernel}
-                for letter, kernel_size in kernels.items():
-                    self.add_module(
-                        full_name + letter, convolution(maps, b, kernel_size, stride if last else 1, not last)
-                    )
-                chain.append(tuple(full_name + letter for letter in kernels))
+                name = chain_name if len(steps) == 1 else f"{chain_name}_{i}"
+                kernels = {f"{name}a": (1, 3), f"{name}b": (3, 1)} if kernel == SPLIT_KERNEL else {name: kernel}
+                halves = stride == 2 and i == len(steps)
+                for layer, size in kernels.items():
+                    self.add_module(layer, convolution(maps, b, size, stride if halves else 1, not halves))
+                chain.append(list(kernels))
                 maps = b * len(kernels)
             self.chains.append(chain)
         self.pool = pool
@@ -78,8 +73,8 @@ class Mixed(nn.Module):
         outputs = []
         for chain in self.chains:
             y = x
-            for names in chain:
-                y = torch.cat([self.get_submodule(name)(y) for name in names], 1)
+            for layers in chain:
+                y = torch.cat([self.get_submodule(layer)(y) for layer in layers], 1)
             outputs.append(y)
         return torch.cat([*outputs, self.branch_pool(self.pool(x))], 1)
 
@@ -91,54 +86,46 @@ def average_pool() -> nn.Module:
 
 def inception_a(a: int, pool_channels: int) -> Mixed:
     """At 35 x 35."""
-    chains: dict[str, list[ConvStep]] = {
+    return Mixed(a, {
         "branch1x1": [(64, 1)], "branch5x5": [(48, 1), (64, 5)], "branch3x3dbl": [(64, 1), (96, 3), (96, 3)],
-    }  # fmt: skip
-    return Mixed(a, chains, average_pool(), pool_channels)
+    }, average_pool(), pool_channels)  # fmt: skip
 
 
 def inception_c(c: int) -> Mixed:
     """At 17 x 17, with kernels of 1 x 7 and 7 x 1."""
     row, column = (1, 7), (7, 1)
-    chains: dict[str, list[ConvStep]] = {
+    return Mixed(768, {
         "branch1x1": [(192, 1)], "branch7x7": [(c, 1), (c, row), (192, column)],
         "branch7x7dbl": [(c, 1), (c, column), (c, row), (c, column), (192, row)],
-    }  # fmt: skip
-    return Mixed(768, chains, average_pool(), 192)
+    }, average_pool(), 192)  # fmt: skip
 
 
 def inception_e(a: int, pool: nn.Module) -> Mixed:
     """At 8 x 8."""
-    chains: dict[str, list[ConvStep]] = {
+    return Mixed(a, {
         "branch1x1": [(320, 1)], "branch3x3": [(384, 1), (384, SPLIT_KERNEL)],
         "branch3x3dbl": [(448, 1), (384, 3), (384, SPLIT_KERNEL)],
-    }  # fmt: skip
-    return Mixed(a, chains, pool, 192)
+    }, pool, 192)  # fmt: skip
 
 
 def inception_v3() -> nn.Sequential:
     """(b, 3, 299, 299) -> (b, 1008) logits, with the published names of parameters."""
-    down_6: dict[str, list[ConvStep]] = {"branch3x3": [(384, 3)], "branch3x3dbl": [(64, 1), (96, 3), (96, 3)]}
-    down_7: dict[str, list[ConvStep]] = {
+    down_6: Chains = {"branch3x3": [(384, 3)], "branch3x3dbl": [(64, 1), (96, 3), (96, 3)]}
+    down_7: Chains = {
         "branch3x3": [(192, 1), (320, 3)], "branch7x7x3": [(192, 1), (192, (1, 7)), (192, (7, 1)), (192, 3)],
     }  # fmt: skip
-    layers: dict[str, nn.Module] = {
-        "Conv2d_1a_3x3": convolution(3, 32, 3, 2, has_padding=False),
-        "Conv2d_2a_3x3": convolution(32, 32, 3, has_padding=False), "Conv2d_2b_3x3": convolution(32, 64, 3),
-        "maxpool1": nn.MaxPool2d(3, 2), "Conv2d_3b_1x1": convolution(64, 80, 1),
-        "Conv2d_4a_3x3": convolution(80, 192, 3, has_padding=False), "maxpool2": nn.MaxPool2d(3, 2),
-        "Mixed_5b": inception_a(192, 32), "Mixed_5c": inception_a(256, 64), "Mixed_5d": inception_a(288, 64),
-        "Mixed_6a": Mixed(288, down_6, nn.MaxPool2d(3, 2), stride=2),
-        "Mixed_6b": inception_c(128), "Mixed_6c": inception_c(160), "Mixed_6d": inception_c(160),
-        "Mixed_6e": inception_c(192),
-        "Mixed_7a": Mixed(768, down_7, nn.MaxPool2d(3, 2), stride=2),
-        "Mixed_7b": inception_e(1280, average_pool()), "Mixed_7c": inception_e(2048, nn.MaxPool2d(3, 1, 1)),
-        "avgpool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten(), "fc": nn.Linear(2048, 1008),
-    }  # fmt: skip
-    net = nn.Sequential()
-    for name, layer in layers.items():
-        net.add_module(name, layer)
-    return net
+    return nn.Sequential(OrderedDict(
+        Conv2d_1a_3x3=convolution(3, 32, 3, 2, has_padding=False),
+        Conv2d_2a_3x3=convolution(32, 32, 3, has_padding=False), Conv2d_2b_3x3=convolution(32, 64, 3),
+        maxpool1=nn.MaxPool2d(3, 2), Conv2d_3b_1x1=convolution(64, 80, 1),
+        Conv2d_4a_3x3=convolution(80, 192, 3, has_padding=False), maxpool2=nn.MaxPool2d(3, 2),
+        Mixed_5b=inception_a(192, 32), Mixed_5c=inception_a(256, 64), Mixed_5d=inception_a(288, 64),
+        Mixed_6a=Mixed(288, down_6, nn.MaxPool2d(3, 2), stride=2), Mixed_6b=inception_c(128),
+        Mixed_6c=inception_c(160), Mixed_6d=inception_c(160), Mixed_6e=inception_c(192),
+        Mixed_7a=Mixed(768, down_7, nn.MaxPool2d(3, 2), stride=2),
+        Mixed_7b=inception_e(1280, average_pool()), Mixed_7c=inception_e(2048, nn.MaxPool2d(3, 1, 1)),
+        avgpool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(), fc=nn.Linear(2048, 1008),
+    ))  # fmt: skip
 
 
 def resize_tf1(x: Tensor, side: int = IMAGE_SIDE) -> Tensor:
@@ -148,9 +135,8 @@ def resize_tf1(x: Tensor, side: int = IMAGE_SIDE) -> Tensor:
     """
     for axis in (3, 2):
         n = x.shape[axis]
-        positions = torch.arange(side, dtype=torch.float32, device=x.device) * (
-            torch.tensor(n / side, dtype=torch.float32)
-        )
+        step = torch.tensor(n / side, dtype=torch.float32)
+        positions = torch.arange(side, dtype=torch.float32, device=x.device) * step
         low = positions.long().clamp_max(n - 1)
         a, b = (x.index_select(axis, index) for index in (low, (low + 1).clamp_max(n - 1)))
         x = a + (b - a) * (positions - low).view(-1, *[1] * (3 - axis))

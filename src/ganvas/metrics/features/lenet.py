@@ -4,8 +4,8 @@ Trained by benchmarks/features.py on the training images of MNIST and of Fashion
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib.resources import files
+from typing import NamedTuple
 
 import torch
 from safetensors.torch import load
@@ -32,18 +32,17 @@ def lenet() -> nn.Sequential:
 
 def double_lenet() -> nn.Sequential:
     """The same with two 3 x 3 convolutions for each of its own, for clothes, which are harder to tell apart."""
-    layers: list[nn.Module] = []
-    for a, b in ((1, 32), (32, 32), (32, 64), (64, 64)):
-        layers += [nn.Conv2d(a, b, 3), nn.ReLU()] + ([nn.MaxPool2d(2)] if a == b else [])
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(1024, N_FEATURES), nn.ReLU(), nn.Linear(N_FEATURES, 10))
+    return nn.Sequential(
+        nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 32, 3), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(32, 64, 3), nn.ReLU(), nn.Conv2d(64, 64, 3), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(1024, N_FEATURES), nn.ReLU(), nn.Linear(N_FEATURES, 10),
+    )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class LeNetSpec:
-    """What a classifier has learnt."""
+class LeNetSpec(NamedTuple):
+    """A classifier: the data set that it was trained on, its classes, and its network."""
 
     data: str
-    """name of the data set"""
     classes: tuple[str, ...]
     build: Callable[[], nn.Sequential]
 
@@ -56,14 +55,12 @@ LENETS = {
 
 def lenet_features(name: str, device: torch.device) -> FeatureSpace:
     """The last hidden layer of one of the classifiers, whose weights are in the package."""
-    spec = LENETS[name]
-    content = (files("ganvas") / "assets" / f"{name}.safetensors").read_bytes()
-    net = spec.build()
+    data, classes, build = LENETS[name]
+    content, net = (files("ganvas") / "assets" / f"{name}.safetensors").read_bytes(), build()
     net.load_state_dict({key: weight.float() for key, weight in load(content).items()})
-    weights = weights_digest(net.state_dict())
+    digest = weights_digest(net.state_dict())
     freeze(net, device)
-    protocol = f"pixels / 255, the {N_FEATURES} units below the logits of a classifier of {spec.data}"
+    protocol = f"pixels / 255, the {N_FEATURES} units below the logits of a classifier of {data}"
     return FeatureSpace(
-        name, N_FEATURES, protocol, lambda x: net[:-1](x / 255), weights, device=device, head=net[-1],
-        classes=spec.classes,
-    )  # fmt: skip
+        name, N_FEATURES, protocol, lambda x: net[:-1](x / 255), digest, device=device, head=net[-1], classes=classes
+    )

@@ -44,15 +44,14 @@ class PublishedWeights:
 
     def candidate_paths(self) -> Iterator[Path]:
         """Where the file may be, the first first; what the user names is the only place."""
+        if env_path := os.environ.get(self.env_variable):
+            yield Path(env_path).expanduser()
+            return
+        folders = [cache_dir() / "features", Path(torch.hub.get_dir()) / "checkpoints"]
         if self.package:
             spec = find_spec(self.package)
-            installed = (spec.submodule_search_locations or ()) if spec else ()
-            yield from (Path(folder) / file for folder in installed for file in self.files)
-        elif env_path := os.environ.get(self.env_variable):
-            yield Path(env_path).expanduser()
-        else:
-            for folder in (cache_dir() / "features", Path(torch.hub.get_dir()) / "checkpoints"):
-                yield from (folder / file for file in self.files)
+            folders = [Path(folder) for folder in (spec.submodule_search_locations or ())] if spec else []
+        yield from (folder / file for folder in folders for file in self.files)
 
     def find(self) -> Path | None:
         """The file, where it is there."""
@@ -62,7 +61,7 @@ class PublishedWeights:
         """The published weights; UserError where they are not there, or are others."""
         path = self.find()
         if path is None:
-            env_path = os.environ.get(self.env_variable) if self.env_variable else None
+            env_path = os.environ.get(self.env_variable)
             hint = f": {self.env_variable}={env_path} is no file" if env_path else ""
             raise UserError(f"the weights of features={self.name} are not there{hint}: {self.remedy}")
         content = path.read_bytes()  # once: what is checked is what is read
@@ -75,12 +74,11 @@ class PublishedWeights:
         """Fetch the file from the first mirror that has it, and keep it only if it is what was published."""
         if not self.mirrors:
             raise UserError(f"the weights of {self.name} are not fetched by Ganvas: {self.remedy}")
-        folder = cache_dir() / "features"
+        folder, failures = cache_dir() / "features", []
         path = folder / self.files[0]
         if path.is_file() and sha256(path.read_bytes()).hexdigest() == self.digest:
             return path
         folder.mkdir(parents=True, exist_ok=True)
-        failures = []
         for mirror in self.mirrors:
             print(f"downloading {mirror}", file=sys.stderr)
             try:

@@ -32,28 +32,27 @@ def random_features(shape: Shape, device: torch.device) -> FeatureSpace:
     """Responses of random filters at three scales, the same for everyone, and means of pixels over a grid of cells.
 
     For data that no trained network suits, as in Naeem et al., arXiv:2002.09797.  Filters have mean 0 and norm 1; the
-    response to an answer a is a^2 / (a^2 + HALF^2), and says how much of an image has something at this scale, rather
-    than how much contrast it has: noise, which covers an image, counts for more than edges, which are few, and what
-    rounding makes for nothing, so that copies are found all the same.  At each scale there are responses, averaged
+    response to an answer a is a^2 / (a^2 + HALF_RESPONSE^2), and says how much of an image has something at this scale,
+    rather than how much contrast it has: noise, which covers an image, counts for more than edges, which are few, and
+    what rounding makes for nothing, so that copies are still recognised.  At each scale there are responses, averaged
     over quarters of the image, those of further filters to these, averaged over all of it, and mean and deviation of
     |a|.
     """
-    random = make_generator(torch.device("cpu"), 0, RANDOM)
-    weights = {}
+    random, weights = make_generator(torch.device("cpu"), 0, RANDOM), {}
     for i in range(N_SCALES):
         for name, n in ((f"{i}.0.weight", shape[0]), (f"{i}.1.weight", N_FILTERS)):
             w = torch.randn(N_FILTERS, n, 3, 3, generator=random)
             w = w - w.mean((2, 3), keepdim=True)
             weights[name] = w / w.square().sum((1, 2, 3), keepdim=True).sqrt()
-    device_weights = {name: w.to(device) for name, w in weights.items()}
+    filters = {name: w.to(device) for name, w in weights.items()}
 
     def maps(x: Tensor) -> Tensor:
         x = premultiply(x) / 127.5 - 1
         parts = [adaptive_avg_pool2d(x, GRID_CELLS)]
         for i in range(N_SCALES):
-            magnitude = filter_magnitudes(x, device_weights[f"{i}.0.weight"])
+            magnitude = filter_magnitudes(x, filters[f"{i}.0.weight"])
             fine = saturate(magnitude)
-            coarse = filter_magnitudes(avg_pool2d(fine, 2, ceil_mode=True), device_weights[f"{i}.1.weight"])
+            coarse = filter_magnitudes(avg_pool2d(fine, 2, ceil_mode=True), filters[f"{i}.1.weight"])
             means = [v.mean((2, 3)) for v in (saturate(coarse), magnitude, magnitude.square())]
             deviation = (means[2] - means[1].square()).clamp_min(0).sqrt()
             parts += [adaptive_avg_pool2d(fine, 2), means[0], MAGNITUDE_WEIGHT * means[1], MAGNITUDE_WEIGHT * deviation]
@@ -61,8 +60,7 @@ def random_features(shape: Shape, device: torch.device) -> FeatureSpace:
         return torch.cat([part.flatten(1) for part in parts], 1)
 
     size = shape[0] * GRID_CELLS**2 + N_SCALES * 7 * N_FILTERS
-    alpha = ", colours times alpha" if shape[0] == 4 else ""
-    protocol = f"pixels / 127.5 - 1{alpha}, 48 random filters at three scales and their filtered responses"
+    protocol = f"{pixel_protocol(shape)}, 48 random filters at three scales and their filtered responses"
     return FeatureSpace(RANDOM, size, protocol, maps, weights_digest(weights), device=device)
 
 
@@ -72,34 +70,34 @@ def filter_magnitudes(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def saturate(magnitude: Tensor) -> Tensor:
-    """a^2 / (a^2 + HALF^2)."""
+    """a^2 / (a^2 + HALF_RESPONSE^2)."""
     square = magnitude.square()
     return square / (square + HALF_RESPONSE**2)
 
 
+def pixel_protocol(shape: Shape) -> str:
+    """How random filters are given images of this shape, in a clause."""
+    return "pixels / 127.5 - 1" + (", colours times alpha" if shape[0] == 4 else "")
+
+
 def random_v1_features(shape: Shape, device: torch.device) -> FeatureSpace:
     """Means and deviations of the maps of a convolutional network with random weights, the same for everyone."""
-    random, weights = make_generator(torch.device("cpu"), 0, RANDOM_V1), []
-    for a, b in ((shape[0], 32), (32, 64), (64, 128)):
-        weights.append(torch.randn(b, a, 3, 3, generator=random) * (2 / (a * 9)) ** 0.5)
-    device_weights = [weight.to(device) for weight in weights]
+    random, weights = make_generator(torch.device("cpu"), 0, RANDOM_V1), {}
+    for i, (a, b) in enumerate(((shape[0], 32), (32, 64), (64, 128))):
+        weights[f"{i}.0.weight"] = torch.randn(b, a, 3, 3, generator=random) * (2 / (a * 9)) ** 0.5
+    filters = [weight.to(device) for weight in weights.values()]
 
     def maps(x: Tensor) -> Tensor:
         x, parts = premultiply(x) / 127.5 - 1, []
-        for weight in device_weights:
+        for weight in filters:
             x = leaky_relu(conv2d(x, weight, stride=2, padding=1), 0.2)
-            flat_maps = x.flatten(2)
-            mean = flat_maps.mean(2)
-            parts += [
-                mean,
-                (flat_maps - mean[:, :, None]).square().mean(2).sqrt(),
-            ]  # torch.var takes longer than all else
+            flat = x.flatten(2)
+            mean = flat.mean(2)
+            parts += [mean, (flat - mean[:, :, None]).square().mean(2).sqrt()]  # torch.var takes longer than all else
         return torch.cat(parts, 1)
 
-    alpha = ", colours times alpha" if shape[0] == 4 else ""
-    protocol = f"pixels / 127.5 - 1{alpha}, mean and deviation of the 224 maps of three random convolutions"
-    weights_hash = weights_digest({f"{i}.0.weight": w for i, w in enumerate(weights)})
-    return FeatureSpace(RANDOM_V1, 448, protocol, maps, weights_hash, device=device)
+    protocol = f"{pixel_protocol(shape)}, mean and deviation of the 224 maps of three random convolutions"
+    return FeatureSpace(RANDOM_V1, 448, protocol, maps, weights_digest(weights), device=device)
 
 
 def pixel_features(shape: Shape) -> FeatureSpace:
@@ -113,9 +111,6 @@ def pixel_features(shape: Shape) -> FeatureSpace:
 
 def value_features(shape: Shape, scaling: Scaling) -> FeatureSpace:
     """Vectors in these units."""
-    protocol = (
-        "the numbers themselves"
-        if scaling.mean is None
-        else "numbers in deviations of each column of the real examples"
-    )
+    units = "numbers in deviations of each column of the real examples"
+    protocol = "the numbers themselves" if scaling.mean is None else units
     return FeatureSpace(VALUES, prod(shape), protocol, lambda x: scaling(x.flatten(1).float()))
