@@ -4,13 +4,14 @@ Errors name an argument as Python has it, `latent` or latent=16; the command lin
 """
 
 from abc import ABCMeta
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from inspect import get_annotations
 from typing import Annotated, Any, TypeVar, dataclass_transform
 
 from pydantic import ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
+from pydantic_core import ErrorDetails
 
 from .errors import UserError, did_you_mean
 from .renamed import fixed_message, given_up
@@ -58,7 +59,7 @@ def as_dataclass(cls: type[T]) -> type[T]:
 
 def format_errors(error: ValidationError, cls: type | None = None) -> str:
     """pydantic's errors as a sentence, a part a field: where it may be of several kinds, what each of them must be."""
-    errors_by_field: dict[str, list[Any]] = {}
+    errors_by_field: dict[str, list[ErrorDetails]] = {}
     for part in error.errors(include_url=False):
         errors_by_field.setdefault(str(part["loc"][0]) if part["loc"] else "value", []).append(part)
     known = [] if cls is None else [field.name for field in fields(cls)]
@@ -70,7 +71,7 @@ def format_errors(error: ValidationError, cls: type | None = None) -> str:
 
 
 def format_field_error(
-    name: str, errors: Sequence[Any], owner: str, known: Sequence[str], fixed: dict[str, Any]
+    name: str, errors: Sequence[ErrorDetails], owner: str, known: Sequence[str], fixed: dict[str, Any]
 ) -> str:
     """What is wrong with a field, and its value."""
     if errors[0]["type"] == "unexpected_keyword_argument" and name in fixed:
@@ -79,12 +80,16 @@ def format_field_error(
         return f"{owner} has no {name!r}.{did_you_mean(name, known) or ' It has ' + ', '.join(sorted(known))}"
     if errors[0]["type"] == "unexpected_positional_argument":
         return f"{owner} takes {errors[0]['input']!r} by name, as in {', '.join(f'{field}=...' for field in known[:2])}"
-    first, *rest = dict.fromkeys(describe_error(error) for error in errors)
-    message = " or ".join([first, *(more.removeprefix("must be ") for more in rest)])
-    return f"`{name}` {message}, not {errors[0]['input']!r}"
+    return f"`{name}` {describe_errors(errors)}, not {errors[0]['input']!r}"
 
 
-def describe_error(error: Any) -> str:
+def describe_errors(errors: Iterable[ErrorDetails]) -> str:
+    """pydantic's errors of one value in words: what it must be or, where it may be of several kinds, each of them."""
+    first, *rest = dict.fromkeys(map(describe_error, errors))
+    return " or ".join([first, *(more.removeprefix("must be ") for more in rest)])
+
+
+def describe_error(error: ErrorDetails) -> str:
     """One of pydantic's errors in words."""
     kind, limits = error["type"], error.get("ctx", {})
     if kind in ERROR_TEXTS:

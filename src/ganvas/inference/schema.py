@@ -11,13 +11,14 @@ from typing import Annotated, Any, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, WrapValidator
+from pydantic_core import ErrorDetails
 from torch import Tensor
 
 from .. import __version__
 from ..config import TrainConfig
 from ..data import options_from_config
 from ..errors import InvalidFileError, UserError
-from ..fields import describe_error, format_errors
+from ..fields import describe_errors
 from ..io.run_folder import RunFolder
 from ..model import Model, model_name, optional_state_keys, to_dict
 from ..models import find_model_class, get_model_class
@@ -149,16 +150,27 @@ class LogLine(Schema):
     diverged: Text | None = None
 
 
-def validate_header(schema: type[Schema], header: object, file: Path) -> None:
-    """InvalidFileError unless what a file says of itself has the types that it must have."""
+def parse(cls: type[T], values: object, header: object, file: Path, part: str = "") -> T:
+    """What a file's header, or a part of it, describes; InvalidFileError where it is not of this class."""
     try:
-        schema.model_validate(header)
+        instance: T = TypeAdapter(cls).validate_python(values)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"] if not (isinstance(part, str) and re.search(r"\W", part)))
-        what = f"{describe_error(first)}, not {first['input']!r:.80}"
-        what = f"{where or 'its header'} {'is missing' if first['type'] == 'missing' else what}"
-        raise InvalidFileError(f"{file}: {what}{remedy(header)}") from error
+        errors = error.errors(include_url=False)
+        where = error_place(errors[0], part)
+        if errors[0]["type"] == "unexpected_keyword_argument":
+            raise InvalidFileError(f"{file} has {where}, which this version does not know{remedy(header)}") from error
+        what = describe_errors(detail for detail in errors if error_place(detail, part) == where)
+        what = "is missing" if errors[0]["type"] == "missing" else f"{what}, not {errors[0]['input']!r:.80}"
+        raise InvalidFileError(f"{file}: {where or 'its header'} {what}{remedy(header)}") from error
+    except (TypeError, ValueError, RecursionError, OverflowError) as error:
+        raise InvalidFileError(f"{file}: {part} {error}{remedy(header)}") from error
+    return instance
+
+
+def error_place(error: ErrorDetails, part: str) -> str:
+    """The field that an error is of, e.g. data.shape: without pydantic's own names of kinds, which are no words."""
+    names = [str(name) for name in error["loc"] if isinstance(name, int) or not re.search(r"\W", name)]
+    return ".".join([part, *names] if part else names)
 
 
 def update_hint(header: object) -> str:
@@ -175,25 +187,10 @@ def remedy(header: object) -> str:
     return update_hint(header) or ": it was changed since it was written; put its own content back"
 
 
-def parse_part(cls: type[T], part: str, header: dict[str, Any], file: Path) -> T:
-    """The model or configuration that a part of a file describes; InvalidFileError where there is none."""
-    try:
-        instance: T = TypeAdapter(cls).validate_python(with_new_names(header[part], cls))
-    except ValidationError as error:
-        for detail in error.errors(include_url=False):
-            if detail["type"] == "unexpected_keyword_argument":
-                unknown = f"{part}.{detail['loc'][0]}, which this version does not know"
-                raise InvalidFileError(f"{file} has {unknown}{remedy(header)}") from error
-        message = re.sub(r"`(\w+)`", rf"{part}.\1", format_errors(error, cls))
-        raise InvalidFileError(f"{file}: {message}{remedy(header)}") from error
-    except (TypeError, ValueError, RecursionError, OverflowError) as error:
-        raise InvalidFileError(f"{file}: {part} {error}{remedy(header)}") from error
-    return instance
-
-
 def parse_model(header: dict[str, Any], file: Path) -> Model:
     """The model that a file says it is of; UserError where there is none such."""
-    return parse_part(model_class(header, file), "fields", header, file)
+    cls = model_class(header, file)
+    return parse(cls, with_new_names(header["fields"], cls), header, file, "fields")
 
 
 def model_class(header: dict[str, Any], file: Path) -> type[Model]:
@@ -208,10 +205,10 @@ def check_run(config: dict[str, Any], file: Path) -> None:
     """InvalidFileError unless config.json describes a run."""
     if isinstance(config["model"], str) and "model_source" not in config:
         model_class(config, file)
-    validate_header(RunConfig, config, file)
+    parse(RunConfig, config, config, file)
     if find_model_class(config["model"]):  # else a user's own, which can be listed without its class
         parse_model(config, file)
-    parse_part(TrainConfig, "plan", config, file)
+    parse(TrainConfig, with_new_names(config["plan"], TrainConfig), config, file, "plan")
     try:
         options_from_config(config["data"])
     except (ValueError, TypeError, RecursionError, OverflowError) as error:

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from .. import __version__
 from ..data import DOMAINS, DataOptions, Dataset, Scaling, Source, load, read_range, restore_range
-from ..data import scaling as scalings
 from ..data.memory import check_examples_fit
 from ..data.options import options_from_config, without_holdout
+from ..data.scaling import premultiply_float, scaling_from_state, scaling_state, unpremultiply_float
 from ..distributions import priors as latent_priors
 from ..distributions.posteriors import normal_log_prob
 from ..errors import UserError, check_positive
@@ -26,12 +26,15 @@ from ..models._variational import Variational
 from ..randomness import draw_rows, make_generator, reseed
 from ..viz.images import Examples
 from .loading import load_preprocessed
-from .schema import WeightsHeader, check_config, check_networks, parse_model, validate_header
+from .schema import WeightsHeader, check_config, check_networks, parse, parse_model
 from .tiling import chunk_size, translate_images
 
 FORMAT_VERSION = 1
 """version of the header; a file with a higher one was written by a newer Ganvas"""
+OWN_HEADER = ("format", "ganvas", "model", "fields", "shape")
+"""what the header says beside `Trained.metadata`"""
 P = TypeVar("P")
+CPU = torch.device("cpu")
 MAX_PRIOR_CODES = 20_000
 """most codes that priors are fitted to and judged by"""
 NO_TRANSLATOR = "has one domain, so it translates nothing: cyclegan and discogan do"
@@ -74,26 +77,26 @@ class Trained:
     ) -> Examples:
         """n new examples (64), decoded from noise; the same for the same seed on every device, the first n of more.
 
-        `prior` is what codes are drawn from: None or "standard" is the model's own, such as N(0, I); "gaussian",
+        Codes are drawn from `fitted_prior`: None or "standard" is the model's own, such as N(0, I); "gaussian",
         "mixture" and "flow" are those that `fit_prior` has fitted, and "best" is the one that makes held-out codes
         likeliest.  A conditional model takes a `label`, a class's name or number; without one it goes through the
-        classes in turn.  `each` makes so many of every class, a row a class, in place of n.
+        classes in turn.  `per_class` makes so many of every class, a row a class, in place of n.
         """
         if per_class is not None:
-            return self.sample_per_class(per_class, seed, fitted_prior, n is None and label is None)
+            if n is not None or label is not None:
+                raise UserError(f"per_class={per_class} makes examples of every class: leave out `n` and `label`")
+            return self.sample_per_class(per_class, seed, fitted_prior)
         n = check_positive(64 if n is None else n, "n")
         codes, labels = self.sample_codes(n, seed, fitted_prior), self.class_labels(n, label)
         examples = self.decode(codes, labels)
         return examples if labels is None else replace(examples, labels=labels, classes=tuple(self.metadata["classes"]))
 
-    def sample_per_class(self, per_class: int, seed: int, fitted_prior: str | None, is_only_option: bool) -> Examples:
-        """A row of samples a class, beside its name; UserError unless each stands `alone` and the model has classes."""
-        if not is_only_option:
-            raise UserError(f"per_class={per_class} makes examples of every class: leave out `n` and `label`")
+    def sample_per_class(self, per_class: int, seed: int, fitted_prior: str | None) -> Examples:
+        """A row of samples a class, beside its name; UserError unless the model has classes."""
         if not self.model.is_conditional:
             name = model_name(self.model)
             raise UserError(f"per_class={per_class}: this {name} was trained without labels: ask for n examples")
-        classes, present = self.metadata["classes"], self.present_classes()
+        classes, present = self.metadata["classes"], self.present_classes
         check_examples_fit(check_positive(per_class, "per_class") * len(present), self.shape, f"per_class={per_class}")
         labels = torch.tensor(present).repeat_interleave(per_class)
         z = self.sample_codes(len(labels), seed, fitted_prior)
@@ -106,13 +109,9 @@ class Trained:
         """n latent codes from the model's own prior, or from a fitted one."""
         self.require(GenerativeModel, NO_NOISE)
         check_examples_fit(n, self.shape, f"n={n}")
-        random = make_generator(torch.device("cpu"), seed, "sample")
-        distribution = (
-            None if fitted_prior in (None, latent_priors.STANDARD) else self.get_fitted_prior(str(fitted_prior))
-        )
-        if distribution is None:
-            return self.sample_prior(n, random)
-        return draw_rows(n, lambda m: (distribution.sample(m, random),))[0]
+        random = make_generator(CPU, seed, "sample")
+        prior = self.get_fitted_prior(fitted_prior)
+        return self.sample_prior(n, random) if prior is None else draw_rows(n, lambda m: (prior.sample(m, random),))[0]
 
     def sample_prior(self, n: int, random: torch.Generator) -> Tensor:
         """n latent codes from the model's own prior."""
@@ -120,12 +119,12 @@ class Trained:
         with torch.no_grad():
             return model.sample_prior(n, self.shape, random, **self.nets)
 
-    def get_fitted_prior(self, kind: str) -> latent_priors.Prior | None:
-        """The fitted prior of this kind; None where the best is N(0, I), UserError where it was not fitted."""
-        return latent_priors.select_prior(
-            kind, self.priors, model_name(self.model), f"ganvas fit-prior {self.folder or 'RUN'}",
-            isinstance(self.model, EncoderModel),
-        )  # fmt: skip
+    def get_fitted_prior(self, kind: str | None) -> latent_priors.Prior | None:
+        """The fitted prior of this kind, None for the model's own; UserError where it was not fitted."""
+        if kind in (None, latent_priors.STANDARD):
+            return None
+        name, command = model_name(self.model), f"ganvas fit-prior {self.folder or 'RUN'}"
+        return latent_priors.select_prior(kind, self.priors, name, command, isinstance(self.model, EncoderModel))
 
     def fit_prior(
         self,
@@ -138,7 +137,7 @@ class Trained:
     ) -> "Trained":
         """This model with priors fitted to its codes of the data, in place of any before; `save` keeps them.
 
-        At most `CODES` examples are encoded, chosen at random.  `kinds` and `progress` are those of `priors.fit`.
+        At most `MAX_PRIOR_CODES` examples are encoded, chosen at random; `kinds` and `progress` are for `fit_priors`.
         """
         self.require(EncoderModel, NO_ENCODER)
         dataset = load_preprocessed(self, data, options)
@@ -146,21 +145,17 @@ class Trained:
         subset = dataset.sample(MAX_PRIOR_CODES, seed, "examples")
         progress(f"encoding {len(subset)} of {len(dataset)} examples")
         codes = self.sample_posterior(subset, seed)
-        fitted_priors = latent_priors.fit_priors(
-            codes, seed=seed, kinds=kinds, progress=progress, log_prior=self.log_prior
-        )
-        if self.model.is_conditional:
-            note = "they are fitted to the codes of all classes together: with a label, those of other classes come too"
-            fitted_priors = replace(fitted_priors, notes=(*fitted_priors.notes, note))
-        return replace(self, priors=replace(fitted_priors, data=dataset.name))
+        fitted = latent_priors.fit_priors(codes, seed=seed, kinds=kinds, progress=progress, log_prior=self.log_prior)
+        note = "they are fitted to the codes of all classes together: with a label, those of other classes come too"
+        notes = (*fitted.notes, note) if self.model.is_conditional else fitted.notes
+        return replace(self, priors=replace(fitted, notes=notes, data=dataset.name))
 
     @torch.no_grad()
     def log_prior(self, z: Tensor) -> Tensor:
         """log p(z) of n codes (n x d) under the model's own prior, in nats."""
         if not isinstance(self.model, Variational):
             return normal_log_prob(z).sum(1)
-        device = device_of(self.nets)
-        return self.model.log_prior(z[None].to(device), **self.nets)[0].cpu()
+        return self.model.log_prior(z[None].to(device_of(self.nets)), **self.nets)[0].cpu()
 
     @torch.random.fork_rng(devices=[])
     def sample_posterior(self, data: Dataset, seed: int = 0) -> Tensor:
@@ -174,11 +169,9 @@ class Trained:
         model = self.require(GenerativeModel, "has no decoder")
         if self.model.is_conditional and labels is None:
             raise UserError(f"this {model_name(self.model)} is conditional: give the labels of the codes")
-
-        def made(*part: Tensor) -> Tensor:  # bytes, a chunk at a time: four times less than the network's numbers
-            return self.domain_scaling().inverse(model.generate(*part, **self.nets))
-
-        return Examples(self.map_chunks(made, z, labels if self.model.is_conditional else None))
+        inverse, labels = self.domain_scaling().inverse, labels if self.model.is_conditional else None
+        # bytes, a chunk at a time: four times less than the network's numbers
+        return Examples(self.map_chunks(lambda *part: inverse(model.generate(*part, **self.nets)), z, labels))
 
     def encode(self, data: Source, options: DataOptions | None = None) -> Tensor:
         """Latent codes of examples, n x d: the posterior's mean where the code is a distribution."""
@@ -201,38 +194,33 @@ class Trained:
         Images may have any size and channels: they get those of their domain, and keep alpha.  Raises UserError for
         examples of another kind, and where the model does not translate that way.
         """
-        source_shape, _ = self.domain_shapes(to)
+        shape, _ = self.domain_shapes(to)
         dataset = load(data, restore_range(data, without_holdout(options), self.metadata, 1 - DOMAINS.index(to)))
-        if dataset.has_images != (len(source_shape) == 3) or (len(source_shape) == 1 and dataset.shape != source_shape):
-            actual, expected = ("x".join(map(str, s)) for s in (dataset.shape, source_shape))
-            raise UserError(
-                f"{dataset.name} has examples of {actual}, but this model translates those of {expected} to {to}"
-            )
+        if dataset.has_images != (len(shape) == 3) or (len(shape) == 1 and dataset.shape != shape):
+            actual, expected = ("x".join(map(str, s)) for s in (dataset.shape, shape))
+            name = f"{dataset.name} has examples of {actual}"
+            raise UserError(f"{name}, but this model translates those of {expected} to {to}")
         if not dataset.has_images:
             return Examples(self.translate_vectors(dataset.x, to))
-        size = chunk_size(dataset.shape)
-        translations = torch.cat([self.translate_pixels(part.float() / 255, to) for part in dataset.x.split(size)])
+        parts = dataset.x.split(chunk_size(dataset.shape))
+        translations = torch.cat([self.translate_pixels(part.float() / 255, to) for part in parts])
         return Examples((translations * 255).round().to(torch.uint8))
 
     def translate_pixels(self, x: Tensor, to: str) -> Tensor:
         """The translations of images n x c x h x w of any size with pixels in [0, 1], as such."""
-        source_shape, target_shape = self.domain_shapes(to)
+        model, shapes = self.require(TranslationModel, NO_TRANSLATOR), self.domain_shapes(to)
         low, high = self.model.pixel_range
-        is_source_premultiplied, is_target_premultiplied = (
-            self.domain_scaling(i).premultiplied for i in ((0, 1) if to == "B" else (1, 0))
-        )
+        source, target = self.domain_scalings(to)
         translations = translate_images(
             lambda part: (self.run_translator(to, part * (high - low) + low) - low) / (high - low),
-            scalings.premultiply_float(x) if is_source_premultiplied else x, source_shape, target_shape,
-            self.require(TranslationModel, NO_TRANSLATOR).has_fixed_size(source_shape),
+            premultiply_float(x) if source.premultiplied else x, *shapes, model.has_fixed_size(shapes[0]),
         )  # fmt: skip
-        return scalings.unpremultiply_float(translations) if is_target_premultiplied else translations
+        return unpremultiply_float(translations) if target.premultiplied else translations
 
     def translate_vectors(self, x: Tensor, to: str) -> Tensor:
         """The translations of vectors n x d, each domain in its own units."""
-        self.domain_shapes(to)
-        source_scaling, target_scaling = (self.domain_scaling(i) for i in ((0, 1) if to == "B" else (1, 0)))
-        return target_scaling.inverse(self.run_translator(to, source_scaling(x)))
+        source, target = self.domain_scalings(to)
+        return target.inverse(self.run_translator(to, source(x)))
 
     @torch.no_grad()
     def run_translator(self, to: str, x: Tensor) -> Tensor:
@@ -248,32 +236,35 @@ class Trained:
     def domain_shapes(self, to: str) -> tuple[Shape, Shape]:
         """Shapes of the domain that is translated and of `to`; UserError where the model does not translate so."""
         if to not in self.directions:
-            there = " and ".join(self.directions)
-            raise UserError(f"this {model_name(self.model)} translates to {there}, not to {to!r}")
+            targets = " and ".join(self.directions)
+            raise UserError(f"this {model_name(self.model)} translates to {targets}, not to {to!r}")
         a, b = self.shape
+        return (a, b) if to == "B" else (b, a)
+
+    def domain_scalings(self, to: str) -> tuple[Scaling, Scaling]:
+        """How the model sees the domain that is translated, and `to`."""
+        a, b = self.domain_scaling(0), self.domain_scaling(1)
         return (a, b) if to == "B" else (b, a)
 
     def class_labels(self, n: int, label: str | int | None) -> Tensor | None:
         """n labels: those of one class, or all classes in turn; None where the model is not conditional."""
-        classes = self.metadata.get("classes", [])
         if not self.model.is_conditional:
-            if label is not None:
-                suggestion = "it" if isinstance(self.model, Variational) else "a vae"
-                hint = f"train {suggestion} with conditional=true, or cgan"
-                raise UserError(f"label={label}: this {model_name(self.model)} was trained without labels: {hint}")
-            return None
-        present_classes = self.present_classes()
+            if label is None:
+                return None
+            hint = f"train {'it' if isinstance(self.model, Variational) else 'a vae'} with conditional=true, or cgan"
+            raise UserError(f"label={label}: this {model_name(self.model)} was trained without labels: {hint}")
+        classes, present = self.metadata.get("classes", []), self.present_classes
         if label is None:
-            return torch.tensor(present_classes)[torch.arange(n) % len(present_classes)]
-        is_known = str(label) in classes
-        if not is_known and not (str(label).isdigit() and int(label) < len(classes)):
+            return torch.tensor(present)[torch.arange(n) % len(present)]
+        i = classes.index(str(label)) if str(label) in classes else int(label) if str(label).isdigit() else len(classes)
+        if i >= len(classes):
             raise UserError(f"there is no class {label!r}: this model knows {', '.join(classes[:40])}")
-        class_index = classes.index(str(label)) if is_known else int(label)
-        if class_index not in present_classes:
-            available = ", ".join(classes[i] for i in present_classes[:40])
-            raise UserError(f"no example of class {classes[class_index]} was trained on: this model knows {available}")
-        return torch.full((n,), class_index)
+        if i not in present:
+            known = ", ".join(classes[i] for i in present[:40])
+            raise UserError(f"no example of class {classes[i]} was trained on: this model knows {known}")
+        return torch.full((n,), i)
 
+    @property
     def present_classes(self) -> list[int]:
         """The numbers of the classes that the run's data had examples of."""
         return [i for i in range(len(self.metadata.get("classes", []))) if i not in self.metadata.get("absent", [])]
@@ -315,15 +306,13 @@ class Trained:
 
     def save(self, path: Path) -> None:
         """Write the safetensors file, atomically."""
-        tensors, prior_header = latent_priors.serialize_priors(self.priors)
-        scaling_tensors, scaling_header = scalings.scaling_state(self.scaling)
-        header = self.metadata | prior_header | scaling_header | {
-            "format": FORMAT_VERSION, "ganvas": __version__, "model": model_name(self.model),
-            "fields": to_dict(self.model), "shape": list(self.shape),
-        }  # fmt: skip
+        prior_tensors, prior_header = latent_priors.serialize_priors(self.priors)
+        scaling_tensors, scaling_header = scaling_state(self.scaling)
+        own = (FORMAT_VERSION, __version__, model_name(self.model), to_dict(self.model), list(self.shape))
+        header = self.metadata | prior_header | scaling_header | dict(zip(OWN_HEADER, own, strict=True))
         weights = {name: t.detach().cpu().contiguous() for name, t in self.nets.state_dict().items()}
         with atomic_write(path) as temporary:
-            save_file(weights | tensors | scaling_tensors, temporary, {"ganvas": json.dumps(header)})
+            save_file(weights | prior_tensors | scaling_tensors, temporary, {"ganvas": json.dumps(header)})
 
 
 def load_trained(path: str | Path, device: torch.device | None = None) -> Trained:
@@ -332,25 +321,23 @@ def load_trained(path: str | Path, device: torch.device | None = None) -> Traine
     header, weights = read_safetensors(file)
     if not {"model", "fields", "shape"} <= header.keys():
         raise UserError(f"{file} holds no model's weights: give a run folder, or its {WEIGHTS_FILE}")
-    validate_header(WeightsHeader, header, file)
+    parse(WeightsHeader, header, header, file)
     if header.get("format", 0) > FORMAT_VERSION:
         raise UserError(f"{file} was written by a newer Ganvas ({header.get('ganvas')}): update with pip install -U")
     if file.name == WEIGHTS_FILE:
         check_config(file, header)
-    fitted_priors = latent_priors.deserialize_priors(weights, header, file)
+    priors = latent_priors.deserialize_priors(weights, header, file)
     model = parse_model(header, file)
     shape = tuple(tuple(n) if isinstance(n, list) else n for n in header["shape"])
     classes = len(header.get("classes", []))
-    scaling = scalings.scaling_from_state(weights, header, model)
+    scaling = scaling_from_state(weights, header, model)
     check_networks(model, shape, classes, weights, False, f"{file}: the weights do not fit its own header")
     networks = model.networks(shape, classes)
     nets = nn.ModuleDict({name: net for name, net in networks.items() if name not in model.training_only})
     nets.load_state_dict(weights)
-    metadata = {k: v for k, v in header.items() if k not in ("format", "ganvas", "model", "fields", "shape")}
-    nets = nets.to(device or "cpu").eval().requires_grad_(False)
-    trained = Trained(model, shape, nets, metadata, run_of(file), fitted_priors, scaling)
-    if fitted_priors is not None:
-        latent_priors.validate_priors(
-            fitted_priors, trained.sample_prior(2, make_generator(torch.device("cpu"), 0, "fits")), file
-        )
+    nets = nets.to(device or CPU).eval().requires_grad_(False)
+    metadata = {k: v for k, v in header.items() if k not in OWN_HEADER}
+    trained = Trained(model, shape, nets, metadata, run_of(file), priors, scaling)
+    if priors is not None:
+        latent_priors.validate_priors(priors, trained.sample_prior(2, make_generator(CPU, 0, "fits")), file)
     return trained

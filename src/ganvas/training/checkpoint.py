@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from ..data import scaling as scalings
 from ..errors import UserError
-from ..inference.schema import CheckpointHeader, check_networks, validate_header
+from ..inference.schema import CheckpointHeader, check_networks, parse
 from ..io.atomic import atomic_write
 from ..io.safetensors import read_safetensors, summarize_error
 from ..model import Model
@@ -45,7 +45,7 @@ def save(state: TrainState, path: Path, metadata: dict[str, Any]) -> None:
 def check_checkpoint(path: Path, model: Model, shape: Any, classes: int) -> None:
     """UserError where a checkpoint is not of such a model, before networks are made that the memory may not hold."""
     header, tensors = read_safetensors(path)
-    validate_header(CheckpointHeader, header, path)
+    parse(CheckpointHeader, header, header, path)
     message = f"{path} is the checkpoint of another model"
     try:
         scalings.scaling_from_state(tensors, header, model)
@@ -62,7 +62,7 @@ def restore(state: TrainState, path: Path, model: Model) -> dict[str, Any]:
     Raises UserError where file and model do not fit.
     """
     header, tensors = read_safetensors(path)
-    validate_header(CheckpointHeader, header, path)
+    parse(CheckpointHeader, header, header, path)
     try:
         state.scaling = scalings.scaling_from_state(tensors, header, model)
         for group, module in (("nets", state.nets), ("average", state.ema_nets)):

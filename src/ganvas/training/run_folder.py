@@ -14,7 +14,7 @@ from .. import __version__
 from ..config import TrainConfig
 from ..data import BUILTIN, Data, DataOptions
 from ..errors import InvalidFileError, UserError, did_you_mean, write_error
-from ..inference.schema import CheckpointHeader, LogLine, check_run, validate_header
+from ..inference.schema import CheckpointHeader, LogLine, check_run, parse
 from ..inference.trained import Trained, load_trained
 from ..io.atomic import atomic_write, shorten, unused_path
 from ..io.log import NON_LOSS_KEYS
@@ -194,7 +194,7 @@ def logged_seconds(folder: Path) -> float:
 def checkpoint_step(folder: Path) -> int:
     """The step of the run's checkpoint."""
     header = read_header(RunFolder(folder).checkpoint)
-    validate_header(CheckpointHeader, header, RunFolder(folder).checkpoint)
+    parse(CheckpointHeader, header, header, RunFolder(folder).checkpoint)
     return int(header["step"])
 
 
