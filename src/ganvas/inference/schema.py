@@ -156,11 +156,11 @@ def parse(cls: type[T], values: object, header: object, file: Path, part: str = 
         instance: T = TypeAdapter(cls).validate_python(values)
     except ValidationError as error:
         errors = error.errors(include_url=False)
-        where = error_place(errors[0], part)
-        if errors[0]["type"] == "unexpected_keyword_argument":
+        where, kind = error_place(errors[0], part), errors[0]["type"]
+        if kind == "unexpected_keyword_argument":
             raise InvalidFileError(f"{file} has {where}, which this version does not know{remedy(header)}") from error
-        what = describe_errors(detail for detail in errors if error_place(detail, part) == where)
-        what = "is missing" if errors[0]["type"] == "missing" else f"{what}, not {errors[0]['input']!r:.80}"
+        what = f"{describe_errors(e for e in errors if error_place(e, part) == where)}, not {errors[0]['input']!r:.80}"
+        what = "is missing" if kind == "missing" and not part else what
         raise InvalidFileError(f"{file}: {where or 'its header'} {what}{remedy(header)}") from error
     except (TypeError, ValueError, RecursionError, OverflowError) as error:
         raise InvalidFileError(f"{file}: {part} {error}{remedy(header)}") from error
@@ -168,9 +168,11 @@ def parse(cls: type[T], values: object, header: object, file: Path, part: str = 
 
 
 def error_place(error: ErrorDetails, part: str) -> str:
-    """The field that an error is of, e.g. data.shape: without pydantic's own names of kinds, which are no words."""
-    names = [str(name) for name in error["loc"] if isinstance(name, int) or not re.search(r"\W", name)]
-    return ".".join([part, *names] if part else names)
+    """The field of a header, e.g. data.shape, or of a part of it, e.g. fields.betas, that an error is of."""
+    if part:
+        return f"{part}.{error['loc'][0]}" if error["loc"] else part
+    # pydantic's own names of kinds are no words
+    return ".".join(str(name) for name in error["loc"] if isinstance(name, int) or not re.search(r"\W", name))
 
 
 def update_hint(header: object) -> str:
