@@ -173,6 +173,17 @@ def test_axes_show_all_points_and_survive_what_is_not_finite() -> None:
         assert (plotted[:, :40] < 200).any()
 
 
+def test_a_circle_is_drawn_as_one_wherever_its_points_lie() -> None:
+    angle = torch.linspace(0, 6.28, 60)
+    circle = torch.stack([angle.cos(), angle.sin()], 1) * 0.3 + torch.tensor([5.0, -2.0])
+    far = torch.tensor([[8.0, -2.0]])  # what is drawn is wide and low
+    for picture in (Examples(torch.cat([circle, far])), Examples(circle, 60, background=far)):
+        dots = ink_of(picture.render(), COLOURS[0])
+        dots = dots[dots[:, 1] < 200]
+        height, width = np.ptp(dots, 0)
+        assert abs(height - width) <= 4
+
+
 def ink_of(picture: Image.Image, colour: str) -> np.ndarray:
     """Where a picture has a colour, rows and columns of pixels."""
     wanted = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]

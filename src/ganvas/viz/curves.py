@@ -20,8 +20,8 @@ def draw_curves(lines: Sequence[dict[str, Any]]) -> Image.Image:
 
 
 def draw_losses(lines: Sequence[dict[str, Any]]) -> Image.Image:
-    """The losses alone, in one chart."""
-    return line_charts([chart_of(lines, loss_names(lines), "losses")])
+    """The losses alone, in one chart, with the pixels for a page."""
+    return line_charts([chart_of(lines, loss_names(lines), "losses")], scale=2)
 
 
 def loss_names(lines: Sequence[dict[str, Any]]) -> list[str]:

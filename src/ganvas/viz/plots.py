@@ -67,8 +67,8 @@ class Chart:
 
 
 @contextmanager
-def drawing(width: int, height: int) -> Iterator["Figure"]:
-    """A figure of so many pixels, drawn in Ganvas's style whatever the user's is; their settings are as before after.
+def drawing(width: int, height: int, scale: int = 1) -> Iterator["Figure"]:
+    """A figure of so many pixels, times `scale`, in Ganvas's style; the user's settings do not matter and are kept.
 
     Matplotlib's notes on its font cache and on letters that its font lacks (they become boxes) are not shown.
     """
@@ -83,7 +83,7 @@ def drawing(width: int, height: int) -> Iterator["Figure"]:
             warnings.filterwarnings("ignore", r"Glyph .* missing from")
             matplotlib.rcdefaults()
             matplotlib.rcParams.update(STYLE)
-            yield Figure((width / PIXELS_PER_INCH, height / PIXELS_PER_INCH), PIXELS_PER_INCH)
+            yield Figure((width / PIXELS_PER_INCH, height / PIXELS_PER_INCH), PIXELS_PER_INCH * scale)
     finally:
         logger.setLevel(level)
 
@@ -126,10 +126,10 @@ def palette(n: int) -> list[str]:
     return [to_hex(colour) for colour in colormaps["viridis"](np.linspace(0, 1, n))]
 
 
-def line_charts(charts: Sequence[Chart], columns: int = 3) -> Image.Image:
-    """Charts in rows of `columns`."""
+def line_charts(charts: Sequence[Chart], columns: int = 3, scale: int = 1) -> Image.Image:
+    """Charts in rows of `columns`, with `scale` times the pixels."""
     columns = min(columns, len(charts))
-    with drawing(columns * CHART_WIDTH, ceil(len(charts) / columns) * CHART_HEIGHT) as figure:
+    with drawing(columns * CHART_WIDTH, ceil(len(charts) / columns) * CHART_HEIGHT, scale) as figure:
         for i, chart in enumerate(charts):
             draw_chart(figure, chart, i % columns * CHART_WIDTH, i // columns * CHART_HEIGHT)
         return to_image(figure)
@@ -147,17 +147,18 @@ def draw_chart(figure: "Figure", chart: Chart, left: int, top: int) -> None:
     title = shorten(escape_text(chart.title), 56, placeholder=" …")
     for text, y, size in ((title, 8, TITLE_SIZE), (chart.x_name, CHART_HEIGHT - 24, None)):
         figure.text(*figure_fraction(figure, left + 10, top + y), text, va="top", size=size)
+    shown_values = list(chart.shown_values)
     for (name, points), colour in zip(lines.items(), cycle(COLOURS), strict=False):
-        axes.plot(
-            *zip(*points, strict=True), "o" if len(points) == 1 else "-", c=colour, lw=1.4, ms=4, label=short_name(name)
-        )
-        marked = [point for point in points if point[0] == chart.marked_step]
-        axes.plot(*(zip(*marked, strict=True) if marked else ((), ())), "o", c=colour, mfc="none", ms=8)
+        (xs, ys), alone = zip(*points, strict=True), len(points) == 1
+        axes.plot(xs, ys, "o" if alone else "-", c=colour, lw=1.4, ms=4, label=short_name(name), clip_on=not alone)
+        for step, best in (point for point in points if point[0] == chart.marked_step):
+            shown_values.append(best)
+            axes.plot(step, best, "o", c=colour, mfc="none", ms=8, clip_on=False)
     if rows:
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1.01), ncols=3)
     if not lines:
         return
-    low, high = limits([y for points in lines.values() for _, y in points], chart.shown_values, chart.log)
+    low, high = limits([y for points in lines.values() for _, y in points], shown_values, chart.log)
     axes.set_ylim(low, high)  # before the scale, which would set limits of its own
     axes.set_xlim(0, max(1.0, *(x for points in lines.values() for x, _ in points)))
     if chart.log:
@@ -227,6 +228,7 @@ def planes(
             for axis, middle in zip((axes.xaxis, axes.yaxis), centre, strict=True):
                 axis.set_major_locator(MaxNLocator(6, steps=ROUND_NUMBERS))
                 axis.set_view_interval(middle - half, middle + half, ignore=True)
+            axes.autoscale(False)  # or both axes would fit what is drawn, each for itself
             axes.tick_params(length=0)
         for name, colour in zip(names, palette(len(names)), strict=True):
             figure.axes[-1].plot([], [], "o", c=colour, ms=5, label=short_name(name))
