@@ -50,7 +50,7 @@ COMMANDS = {
     "arithmetic": ("explore:arithmetic", "Add the difference of two classes to examples."),
     "runs": ("inspect:runs", "List the runs, how far they are, and their last losses."),
     "data": ("inspect:data", "Report on a data source, with a contact sheet."),
-    "demo": ("inspect:demo", "Train three models in minutes; compare them on one page."),
+    "demo": ("demo:demo", "Train three models in minutes; compare them on one page."),
 }
 for name, (function, summary) in COMMANDS.items():  # imported when used: --help does not wait for torch
     app.command(f"ganvas.cli.{function}", name=name, help=summary)

@@ -11,6 +11,7 @@ from .. import data as data_sources
 from ..data import DataOptions
 from ..inference.trained import Trained, load_trained
 from ..io.atomic import refuse_existing, unused_path
+from ..metrics.features import FEATURE_NAMES
 from ..nn.device import resolve_device
 from ..training import run_folder
 from ..training.progress import ProgressBar
@@ -18,17 +19,19 @@ from ..viz.images import Examples
 from .app import print_result
 
 FLATTEN = Parameter(name="*")
+DataFlags = Annotated[DataOptions, FLATTEN]
 Json = Annotated[bool, Parameter(name="--json", negative=(), help="print the result as JSON")]
+Quiet = Annotated[bool, Parameter(negative=(), help="show no progress")]
 Force = Annotated[bool, Parameter(negative=(), help="overwrite what exists")]
 Given = Annotated[frozenset[str], Parameter(parse=False)]
 """names of the options that were typed or stand in the file of options, which may have their default values there"""
 RunName = Annotated[str, Parameter(help="a run folder, a name in runs/, a weights file, or: last")]
-SourceName = Annotated[
-    str,
-    Parameter(
-        help="a folder, a zip, an image, a .npy, .npz or IDX file, or a name: " + ", ".join(data_sources.BUILTIN)
-    ),
-]
+SOURCE_HELP = "a folder, a zip, an image, a .npy, .npz or IDX file, or a name: " + ", ".join(data_sources.BUILTIN)
+SourceName = Annotated[str, Parameter(help=SOURCE_HELP)]
+FEATURES_HELP = "what samples are compared on: " + ", ".join(("auto", *FEATURE_NAMES))
+Features = Annotated[str, Parameter(help=FEATURES_HELP)]
+AllowFew = Annotated[bool, Parameter(negative=(), help="report FID even with fewer samples than features")]
+SampleSeed = Annotated[int, Parameter(help="seed of the samples")]
 DEFAULT_DATA_OPTIONS = DataOptions()
 
 
@@ -44,6 +47,7 @@ class OutputOptions:
     """print the result as JSON"""
 
 
+OutputFlags = Annotated[OutputOptions, FLATTEN]
 DEFAULT_OUTPUT = OutputOptions()
 
 

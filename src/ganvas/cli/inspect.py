@@ -1,4 +1,4 @@
-"""What is there: `runs`, `data`, and the `demo`."""
+"""What is there: `runs`, `doctor` and `data`."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +22,6 @@ from ..models import build_model
 from ..training import run_folder
 from ..training.progress import ProgressBar
 from ..viz.images import Examples, save_pictures
-from . import demo_page
 from .app import print_result
 from .common import DEFAULT_DATA_OPTIONS, FLATTEN, Force, Json, RunName, SourceName
 
@@ -195,16 +194,6 @@ def format_value(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {count}" for name, count in value.items())
     return "; ".join(value) if isinstance(value, list) else str(value)
-
-
-def demo(
-    *,
-    runs_dir: Annotated[Path, Parameter(help="folder for the demo's folder")] = Path("runs"),
-    steps_factor: Annotated[float, Parameter(help="factor for the training steps; 0.1 for a quick look")] = 1.0,
-    quiet: bool = False,
-) -> None:
-    """Train an autoencoder, a VAE and a GAN on 147 smileys, then compare what they generate on one page."""
-    print_result([str(demo_page.demo(runs_dir, steps_factor, quiet=quiet))], {}, False)
 
 
 def spread_indices(n: int, max_count: int) -> list[int]:
