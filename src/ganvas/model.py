@@ -93,6 +93,8 @@ class Model(metaclass=ValidatedMeta):
     """whether its best weights may come long before its last: a run then keeps the best"""
     logged_statistics: ClassVar[tuple[str, ...]] = ()
     """what its moves let the log see besides their terms"""
+    own_network_names: ClassVar[tuple[str, ...]] = ()
+    """arguments that take networks of the user's own: see `models._own_networks`"""
     n_domains: ClassVar[int] = 1
     """collections that it learns from: 1, or 2 for a translator"""
     monitor_batch_size: ClassVar[int] = 128
@@ -191,7 +193,7 @@ class Model(metaclass=ValidatedMeta):
     def optimizer(self, *networks: nn.Module) -> Optimizer:
         """Adam (Kingma & Ba, arXiv:1412.6980) for networks that move together: one call of PyTorch's fused kernel."""
         fused = device_of(networks[0]).type in ("cpu", "cuda")
-        parameters = [p for network in networks for p in network.parameters()]
+        parameters = [p for network in networks for p in network.parameters() if p.requires_grad]
         return Adam(parameters, lr=self.lr, betas=self.betas, eps=self.eps, fused=fused)
 
 

@@ -63,6 +63,7 @@ class WeightsHeader(Schema):
     premultiplied: list[bool] | None = None
     samples: dict[str, Number | Text] | None = None
     model_source: dict[str, Text | None] | None = None
+    own_networks: dict[str, Text] = {}
 
 
 class OptimizerState(Schema):
@@ -124,6 +125,7 @@ class RunConfig(Schema):
     versions: dict[str, Any] = {}
     created: Text = ""
     model_source: dict[str, Text | None] | None = None
+    own_networks: dict[str, Text] = {}
     ended: Count | None = None
     changed: list[ConfigChange] = []
 

@@ -22,6 +22,7 @@ from ..io.atomic import atomic_write
 from ..io.run_folder import WEIGHTS_FILE, RunFolder, run_of, weights_path
 from ..io.safetensors import read_safetensors
 from ..model import EncoderModel, GenerativeModel, Model, Shape, TranslationModel, device_of, model_name, to_dict
+from ..models._own_networks import with_own_networks
 from ..models._variational import Variational
 from ..randomness import draw_rows, make_generator, reseed
 from ..viz.images import Examples
@@ -315,8 +316,11 @@ class Trained:
             save_file(weights | prior_tensors | scaling_tensors, temporary, {"ganvas": json.dumps(header)})
 
 
-def load_trained(path: str | Path, device: torch.device | None = None) -> Trained:
-    """The model in a run folder or a weights file; UserError where it is missing, damaged or does not fit."""
+def load_trained(path: str | Path, device: torch.device | None = None, **networks: nn.Module) -> Trained:
+    """The model in a run folder or a weights file; UserError where it is missing, damaged or does not fit.
+
+    `networks` are those of the user's own with which it was trained, e.g. encoder=MyEncoder(): the file has no code.
+    """
     file = weights_path(path)
     header, weights = read_safetensors(file)
     if not {"model", "fields", "shape"} <= header.keys():
@@ -327,7 +331,7 @@ def load_trained(path: str | Path, device: torch.device | None = None) -> Traine
     if file.name == WEIGHTS_FILE:
         check_config(file, header)
     priors = latent_priors.deserialize_priors(weights, header, file)
-    model = parse_model(header, file)
+    model = with_own_networks(parse_model(header, file), header.get("own_networks", {}), networks, path)
     shape = tuple(tuple(n) if isinstance(n, list) else n for n in header["shape"])
     classes = len(header.get("classes", []))
     scaling = scaling_from_state(weights, header, model)

@@ -25,7 +25,7 @@ from ..data import Dataset
 from ..errors import UserError
 from ..fields import Fraction, Positive, split_commas
 from ..model import Batch, Move, Shape, device_of, minimize
-from ..nn import Depth, Norm, decoder, encoder, initialize, resolve_architecture
+from ..nn import Conditional, Depth, Norm, decoder, encoder, initialize, resolve_architecture
 from ..nn.augment import Augmentation, augment
 from ..objectives import (
     JENSEN_SHANNON_LOSSES,
@@ -40,6 +40,7 @@ from ..randomness import draw_rows
 from ..rules import Rule
 from ._gan_rules import game_rules
 from ._latent import LatentModel
+from ._own_networks import OwnNetwork, copy_own_network, own_networks, set_own_networks
 from ._statistics import sample_statistics
 
 SURE = 1e-12
@@ -66,7 +67,16 @@ class Objective(NamedTuple):
 
 
 class Adversarial(LatentModel):
-    """A generator G learns to fool a discriminator (or critic) D, which learns not to be fooled."""
+    """A generator G learns to fool a discriminator (or critic) D, which learns not to be fooled.
+
+    A `generator` of the user's own maps b x latent to b x *shape, pixels in [-1, 1]; a `discriminator` returns a logit
+    an example, b x 1.  Both are taken as they are.  With pack=m, D has m examples as further channels or numbers; so
+    have both networks of cgan the one-hot label.
+    """
+
+    own_network_names = ("generator", "discriminator")
+    generator: OwnNetwork = None
+    discriminator: OwnNetwork = None
 
     training_only = ("D",)
     keep_best_checkpoint = True
@@ -96,6 +106,9 @@ class Adversarial(LatentModel):
     betas: tuple[Fraction, Fraction] = (0.5, 0.999)
     """Adam's decay rates"""
 
+    def __post_init__(self, generator: nn.Module | None, discriminator: nn.Module | None) -> None:
+        set_own_networks(self, generator=generator, discriminator=discriminator)
+
     @property
     @abstractmethod
     def objective(self) -> Objective:
@@ -114,7 +127,10 @@ class Adversarial(LatentModel):
         norm: Norm = "batch" if conv else "none"
         norm_d: Norm = "layer" if conv and self.objective.penalties else norm
         norm_d = "none" if self.objective.spectral_norm else norm_d  # any other would divide by what it has made 1
-        return norm if self.norm == "auto" else self.norm, norm_d if self.norm_d == "auto" else self.norm_d
+        norms = norm if self.norm == "auto" else self.norm, norm_d if self.norm_d == "auto" else self.norm_d
+        own = (own_networks(self).get(name) for name in self.own_network_names)
+        g, d = (default if net is None else own_norm(net) for net, default in zip(own, norms, strict=True))
+        return g, d
 
     def validate_data(self, data: Dataset) -> None:
         resolve_architecture(self.net, data.shape)
@@ -148,7 +164,13 @@ class Adversarial(LatentModel):
         return finalize_network(G, shape), finalize_network(D)
 
     def networks(self, shape: Shape, classes: int = 0) -> dict[str, nn.Module]:
-        G, D = self.build_networks(shape, (self.pack * shape[0], *shape[1:]), classes)
+        judged = (self.pack * shape[0], *shape[1:])
+        G, D = self.build_networks(shape, judged, classes)
+        n = classes if self.is_conditional else 0
+        own_g = copy_own_network(self, "generator", (self.latent + n,), shape, "an example")
+        own_d = copy_own_network(self, "discriminator", (judged[0] + n, *judged[1:]), (1,), "a logit")
+        G = G if own_g is None else Conditional(own_g, (self.latent,), n) if n else own_g
+        D = D if own_d is None else Conditional(own_d, judged, n) if n else own_d
         return {"G": G, "D": D}
 
     def real(self, batch: Batch) -> Float[Tensor, "b_by_pack *packed"]:
@@ -221,7 +243,7 @@ class Adversarial(LatentModel):
         u = torch.lerp(x, fake.detach(), torch.rand(len(x), *[1] * (x.ndim - 1), device=x.device)).requires_grad_()
         found = {"slope": squared_gradients(D(u, *labels), u).sqrt().mean()}
         if self.objective.loss in JENSEN_SHANNON_LOSSES:
-            logits, weights = D(fake, *labels), list(G.parameters())
+            logits, weights = D(fake, *labels), [p for p in G.parameters() if p.requires_grad]
             for loss in JENSEN_SHANNON_LOSSES:
                 name = loss.replace("-", "")
                 gradient = torch.autograd.grad(generator_loss(loss, logits), weights, retain_graph=True)
@@ -282,6 +304,11 @@ def logits(D: nn.Module, both: Tensor, condition: tuple[Tensor, ...]) -> tuple[T
         return D(x, *condition), D(fake, *condition)
     real, fooled = D(both, *(y.repeat(2) for y in condition)).chunk(2)
     return real, fooled
+
+
+def own_norm(net: nn.Module) -> Norm:
+    """The normalisation of a network of the user's own, so far as it matters here."""
+    return "batch" if uses_batch_norm(net) else "none"
 
 
 def uses_batch_norm(net: nn.Module) -> bool:

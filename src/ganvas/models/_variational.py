@@ -22,13 +22,14 @@ from ..distributions.likelihoods import Likelihood
 from ..distributions.posteriors import Posterior, normal_log_prob
 from ..errors import UserError
 from ..fields import Positive
-from ..model import Batch, Model, Shape
+from ..model import Batch, Shape
 from ..nn import Activation, Conditional, code_shape, decoder, encoder
 from ..randomness import draw_rows, make_generator, reseed
 from ..rules import Rule
 from ._labels import validate_labels
 from ._latent import LatentModel
 from ._latent_rules import latent_rules
+from ._own_networks import EncoderDecoder, copy_own_network
 
 EncodedBatch = tuple[Tensor, Posterior, posteriors.PosteriorSamples, tuple[Tensor, ...]]
 Labels = Int64[Tensor, " b"] | None
@@ -60,7 +61,7 @@ def free_bits_kl(kl: Float[Tensor, "b d"], free_bits: float) -> Float[Tensor, ""
     return kl.mean(0).clamp_min(free_bits).sum() if free_bits else kl.sum(1).mean()
 
 
-class LikelihoodModel(Model):
+class LikelihoodModel(EncoderDecoder):
     """A model whose decoder returns p(x|z), and the examples as it observes them."""
 
     pixel_range = (0.0, 1.0)
@@ -130,7 +131,14 @@ class LikelihoodModel(Model):
 
 
 class Variational(LikelihoodModel, LatentModel):
-    """A model with an encoder q(z|x), a decoder p(x|z) and a prior p(z)."""
+    """A model with an encoder q(z|x), a decoder p(x|z) and a prior p(z).
+
+    An `encoder` of the user's own returns b x n raw numbers, of which the posterior's head makes q(z|x): for d latent
+    numbers n is 2 d with posterior=diagonal (means, then raw deviations), d + d (d + 1) / 2 with full, (2 + rank) d
+    with low-rank, 3 d with iaf.  A `decoder` returns the raw mean, b x *shape, to which the likelihood's head gives its
+    bounds (discretized-logistic: twice as many channels, the second half for the scales).  With `conditional` their
+    inputs have the one-hot label as further numbers, or channels.
+    """
 
     posterior: posteriors.Family = "diagonal"
     """q(z|x): a Gaussian with diagonal, full or low-rank covariance, or an inverse autoregressive flow"""
@@ -175,9 +183,13 @@ class Variational(LikelihoodModel, LatentModel):
         )
         likelihood = likelihoods.likelihood_head(self.likelihood, len(shape) == 3, self.likelihood_sigma)
         encoder_shape, decoder_shape = (flat[0] + n_classes, *flat[1:]), (shape[0] * likelihood.n_outputs, *shape[1:])
-        f = encoder(self.net, encoder_shape, outputs, self.width, self.depth, activation=self.activation)
         inputs = prod(code) + n_classes * prod(code[1:])
-        g = decoder(self.net, inputs, decoder_shape, self.width, self.depth, activation=self.activation)
+        f = copy_own_network(
+            self, "encoder", encoder_shape if n_classes else shape, (outputs,), f"what posterior={self.posterior} takes"
+        ) or encoder(self.net, encoder_shape, outputs, self.width, self.depth, activation=self.activation)
+        g = copy_own_network(
+            self, "decoder", (inputs,), decoder_shape, f"what likelihood={self.likelihood} takes"
+        ) or decoder(self.net, inputs, decoder_shape, self.width, self.depth, activation=self.activation)
         f.append(head)
         g.append(likelihood)
         nets: dict[str, nn.Module] = {

@@ -20,10 +20,11 @@ from ..objectives import squared_error
 from ..rules import Rule
 from ._latent import LatentModel
 from ._latent_rules import FEWER_DIMENSIONS, prior_rule, used_rule
+from ._own_networks import EncoderDecoder, copy_own_network
 
 
 @final
-class Autoencoder(LatentModel):
+class Autoencoder(EncoderDecoder, LatentModel):
     """Learn a short code from which the example can be rebuilt."""
 
     ignored_options = ("keep", "patience")
@@ -34,11 +35,14 @@ class Autoencoder(LatentModel):
         return False
 
     def networks(self, shape: Shape, classes: int = 0) -> dict[str, nn.Module]:
+        """f and g.  Those of the user's own are taken as they are: b x *shape -> b x d and back, pixels in [0, 1]."""
         d = self.code_size(shape)
         bound = [nn.Sigmoid()] if len(shape) == 3 else []  # pixels lie in [0, 1], vectors anywhere
         return {
-            "encoder": encoder(self.net, shape, d, self.width, self.depth),
-            "decoder": decoder(self.net, d, shape, self.width, self.depth).extend(bound),
+            "encoder": copy_own_network(self, "encoder", shape, (d,), f"a code of {d} numbers")
+            or encoder(self.net, shape, d, self.width, self.depth),
+            "decoder": copy_own_network(self, "decoder", (d,), shape, "an example")
+            or decoder(self.net, d, shape, self.width, self.depth).extend(bound),
         }
 
     def step(

@@ -18,12 +18,14 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ..data import Dataset
+from ..errors import UserError
 from ..model import Batch, Move, Shape
 from ..nn import Conditional, decoder, encoder, resolve_architecture
 from ..nn.discriminator import ProjectionDiscriminator, clip_weights
 from ._game import Game
 from ._gan import discriminator_move, finalize_network
 from ._labels import validate_labels
+from ._own_networks import own_networks
 
 AUTO = {"mlp": "concatenation", "conv": "projection"}
 
@@ -45,6 +47,10 @@ class CGAN(Game):
         super().validate_data(data)
         otherwise = f", or train {'dcgan' if data.has_images else 'gan'}"
         validate_labels(data, "cgan draws the class it is asked for", otherwise)
+        if self.conditioning == "projection" and "discriminator" in own_networks(self):
+            raise UserError(
+                "projection needs the layers of our D: give a discriminator of your own without conditioning"
+            )
 
     def build_networks(self, shape: Shape, judged: Shape, classes: int) -> tuple[nn.Module, nn.Module]:
         norm, norm_d = self.norms(shape)

@@ -42,6 +42,7 @@ from ..objectives import kl_between_diagonals
 from ..randomness import make_generator, normal
 from ..rules import Rule
 from ._latent_rules import level_rules
+from ._own_networks import copy_own_network
 from ._variational import LatentStatistics, LikelihoodModel, free_bits_kl, warmup_factor
 
 Size = Annotated[int, Field(gt=0, le=65536)]
@@ -157,6 +158,11 @@ class LadderVAE(LikelihoodModel):
         return chain(super().rules(), level_rules(self.latents, self.warmup))
 
     def networks(self, shape: Shape, classes: int = 0) -> dict[str, nn.Module]:
+        """The passes upwards and downwards.
+
+        An encoder of the user's own returns b x 2 sum(latents) raw numbers, means of all levels, then deviations; a
+        decoder makes of z_1, b x latents[0], what one of `Variational` makes of z.
+        """
         levels = self.latents
         units = self.width or 400 if resolve_architecture(self.net, shape) == "mlp" else 8 * (self.width or 32)
         up = [encoder(self.net, shape, 2 * levels[0], self.width, self.depth, activation=self.activation)]
@@ -172,15 +178,21 @@ class LadderVAE(LikelihoodModel):
         ]
         likelihood = likelihoods.likelihood_head(self.likelihood, len(shape) == 3, self.sigma)
         output_shape = (shape[0] * likelihood.n_outputs, *shape[1:])
-        last = decoder(self.net, levels[0], output_shape, self.width, self.depth, activation=self.activation)
-        return {"encoder": BottomUp(up), "decoder": TopDown(levels, priors, last.append(likelihood))}
+        own = copy_own_network(self, "encoder", shape, (2 * sum(levels),), "means, then deviations, of all levels")
+        last = copy_own_network(
+            self, "decoder", levels[:1], output_shape, f"what likelihood={self.likelihood} takes"
+        ) or decoder(self.net, levels[0], output_shape, self.width, self.depth, activation=self.activation)
+        return {
+            "encoder": own.append(PosteriorHead(DiagonalGaussian.from_raw)) if own else BottomUp(up),
+            "decoder": TopDown(levels, priors, last.append(likelihood)),
+        }
 
-    def step(self, batches: Iterator[Batch], global_step: int, encoder: BottomUp, decoder: TopDown) -> Iterator[Move]:
+    def step(self, batches: Iterator[Batch], global_step: int, encoder: nn.Module, decoder: TopDown) -> Iterator[Move]:
         nll, kl = self.terms(next(batches), encoder, decoder)
         yield minimize(encoder, decoder, reconstruction=nll.mean(), kl=self.weighted_kl(kl, global_step))
 
     def terms(
-        self, batch: Batch, encoder: BottomUp, decoder: TopDown
+        self, batch: Batch, encoder: nn.Module, decoder: TopDown
     ) -> tuple[Float[Tensor, " b"], Float[Tensor, "b d"]]:
         """-log p(x|z_1) for one sample of z, and the KL of each dimension of all levels, in nats."""
         x = self.binarize_batch(batch.x)
@@ -193,14 +205,14 @@ class LadderVAE(LikelihoodModel):
         return warmup_factor(global_step, self.warmup) * free_bits_kl(kl, self.free_bits)
 
     def elbo_terms(
-        self, batch: Batch, encoder: BottomUp, decoder: TopDown, **_: Any
+        self, batch: Batch, encoder: nn.Module, decoder: TopDown, **_: Any
     ) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
         """-log p(x|z_1) for one sample z ~ q(z|x), and the sum of the levels' KLs, each b numbers in nats."""
         nll, kl = self.terms(batch, encoder, decoder)
         return nll, kl.sum(1)
 
     def log_weights(
-        self, x: Float[Tensor, "b *shape"], k: int, encoder: BottomUp, decoder: TopDown, **_: Any
+        self, x: Float[Tensor, "b *shape"], k: int, encoder: nn.Module, decoder: TopDown, **_: Any
     ) -> Float[Tensor, "k b"]:
         """log p(x|z) + log p(z) - log q(z|x) in nats, for k samples z = (z_1 ... z_L) of each example as observed."""
         hat: DiagonalGaussian = encoder(x)
@@ -211,7 +223,7 @@ class LadderVAE(LikelihoodModel):
         return log_ratio.view(k, -1) - decoder.likelihood(levels).nll(x)
 
     def encode(
-        self, x: Float[Tensor, "n *shape"], encoder: BottomUp, decoder: TopDown, **_: Any
+        self, x: Float[Tensor, "n *shape"], encoder: nn.Module, decoder: TopDown, **_: Any
     ) -> Float[Tensor, "n d"]:
         """The noise, (z_l - mu_p) / sigma_p of all levels, that leads to the posterior's means.
 
@@ -222,7 +234,7 @@ class LadderVAE(LikelihoodModel):
         return torch.cat([level.code for level in decoder.descend(torch.zeros_like(hat.mean), hat)], 1)
 
     def sample_posterior(
-        self, x: Float[Tensor, "n *shape"], encoder: BottomUp, decoder: TopDown, **_: Any
+        self, x: Float[Tensor, "n *shape"], encoder: nn.Module, decoder: TopDown, **_: Any
     ) -> Float[Tensor, "n d"]:
         """The noise, as `encode` gives it, that leads to one sample z ~ q(z|x) an example."""
         hat: DiagonalGaussian = encoder(x)
@@ -241,14 +253,14 @@ class LadderVAE(LikelihoodModel):
         p: Likelihood = decoder(z)
         return p.mean
 
-    def preview(self, batch: Batch, encoder: BottomUp, decoder: TopDown, **_: Any) -> Float[Tensor, "r n *shape"]:
+    def preview(self, batch: Batch, encoder: nn.Module, decoder: TopDown, **_: Any) -> Float[Tensor, "r n *shape"]:
         """Rows: examples, their reconstructions from the posterior's means, samples from the prior."""
         x, random = self.binarize_batch(batch.x), make_generator(torch.device("cpu"), 0, "preview")
         codes = self.encode(x, encoder, decoder)
         z = self.sample_prior(len(x), tuple(x.shape[1:]), random).to(codes.device)
         return torch.stack([x, self.generate(codes, decoder), self.generate(z, decoder)])
 
-    def latent_statistics(self, batch: Batch, encoder: BottomUp, decoder: TopDown, **_: Any) -> LatentStatistics:
+    def latent_statistics(self, batch: Batch, encoder: nn.Module, decoder: TopDown, **_: Any) -> LatentStatistics:
         """The codes of all levels, side by side.
 
         All is said of the code, whose prior is N(0, I), and not of z_l: where a level has collapsed onto its prior,

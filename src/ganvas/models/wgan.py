@@ -72,6 +72,5 @@ class WGAN(Adversarial):
 
     def optimizer(self, *networks: nn.Module) -> Optimizer:
         """RMSprop, as in the paper: section 4."""
-        return RMSprop(
-            [p for network in networks for p in network.parameters()], lr=self.lr, alpha=self.betas[1], foreach=True
-        )
+        parameters = [p for network in networks for p in network.parameters() if p.requires_grad]
+        return RMSprop(parameters, lr=self.lr, alpha=self.betas[1], eps=self.eps, foreach=True)

@@ -60,5 +60,6 @@ def clip_weights(net: nn.Module, bound: float | None) -> None:
     """Every parameter w becomes min(max(w, -bound), bound): algorithm 1, line 7 of arXiv:1701.07875."""
     if bound is None:
         return
-    torch._foreach_clamp_min_(list(net.parameters()), -bound)
-    torch._foreach_clamp_max_(list(net.parameters()), bound)
+    parameters: list[Tensor] = [p for p in net.parameters() if p.requires_grad]
+    torch._foreach_clamp_min_(parameters, -bound)
+    torch._foreach_clamp_max_(parameters, bound)

@@ -16,6 +16,7 @@ from ..io.atomic import atomic_write
 from ..io.run_folder import RunFolder
 from ..model import Batch, Model, PairBatch, model_name, to_dict
 from ..models._own import model_source
+from ..models._own_networks import class_names, own_networks
 from ..randomness import reseed
 from ..viz.curves import draw_curves
 from ..viz.images import preview
@@ -139,7 +140,7 @@ def save_checkpoint(run: Run, state: TrainState) -> None:
 def final_model(run: Run, state: TrainState) -> Trained:
     """The model that a finished run has made: that of its weights file."""
     if keeps_best(run):
-        return load_trained(run.folder, next(state.ema_nets.parameters()).device)
+        return load_trained(run.folder, next(state.ema_nets.parameters()).device, **own_networks(run.model))
     return current_model(run, state)
 
 
@@ -149,6 +150,8 @@ def current_model(run: Run, state: TrainState) -> Trained:
     metadata: dict[str, Any] = {"data": data.name, "classes": list(data.classes), "step": state.step}
     if source := model_source(type(run.model)):
         metadata["model_source"] = source
+    if names := class_names(run.model):
+        metadata["own_networks"] = names
     if isinstance(data, Dataset) and data.range:
         metadata["range"] = list(data.range)
     if isinstance(data, Dataset) and (

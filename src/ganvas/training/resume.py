@@ -14,6 +14,7 @@ from ..io.safetensors import open_safetensors, read_header
 from ..model import Model, model_name, to_dict
 from ..models import build_model
 from ..models._own import model_source, source_notes
+from ..models._own_networks import with_own_networks
 from ..nn.device import resolve_device
 from . import checkpoint, run_folder
 from .loop import TrainState, initialize_state
@@ -38,7 +39,11 @@ def restore_run(
     """The run in `folder` and its state, with what is `asked` to be otherwise, which config.json then says too."""
     config = run_folder.read_config(folder)
     check_run_files(folder, config)
-    previous = build_model(config, RunFolder(folder).config), TrainConfig(**config["plan"])
+    model = build_model(config, RunFolder(folder).config)
+    networks = {name: value for name, value in overrides.items() if name in model.own_network_names}
+    overrides = {name: value for name, value in overrides.items() if name not in networks}
+    model = with_own_networks(model, config.get("own_networks", {}), networks, folder)
+    previous = model, TrainConfig(**config["plan"])
     for name, value in run_folder.unsupported_fields(folder).items():
         raise UserError(
             f"{folder} was trained with {name}={value}, which {config['model']} no longer has: it can be sampled, but "

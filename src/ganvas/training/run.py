@@ -17,8 +17,9 @@ from ..config import TrainConfig
 from ..data import Data, DataOptions, Sources, load_all, make_stream, resolve_domains
 from ..diagnostics import examine, recent_lines
 from ..errors import DivergenceError, TrainingStopped, UserError, did_you_mean
-from ..inference.trained import Trained, load_trained
+from ..inference.trained import Trained
 from ..io.run_folder import LAST_WEIGHTS_FILE, RunFolder
+from ..io.safetensors import read_header
 from ..model import Model, model_name, to_dict
 from ..models import check_name
 from ..nn.device import resolve_device
@@ -113,9 +114,10 @@ def resume(
     """Go on with the run in `folder`, exactly as if it had not stopped, to its last step or to `steps`.
 
     The data are read again from where they came; where they have moved, and for a run on an array, `data` says where
-    they are.  What else can change is `continuation.CHANGES` (lr, batch, every, ...), the `device`, and with
-    `changed_data` the data themselves: the run is then another one from here on, and config.json says since which
-    step.  Raises UserError where the run, its checkpoint or its data are missing, damaged or not the same.
+    they are.  What else can change is `resume.CHANGEABLE_FIELDS` (lr, batch_size, ...), the `device`, and with
+    `allow_changed_data` the data themselves: the run is then another one from here on, and config.json says since
+    which step.  Networks of the user's own are given again, e.g. encoder=MyEncoder(): the folder has no code.  Raises
+    UserError where the run, its checkpoint or its data are missing, damaged or not the same.
     """
     folder, bar = Path(folder), ProgressBar(quiet)
     run_folder.read_config(folder)
@@ -217,7 +219,7 @@ def stop_details(run: Run, state: TrainState, evaluator: SampleEvaluator | None)
         return ""
     current = evaluator.measure(current_model(run, state))
     metric_name = current["metric"].partition(":")[0]
-    best_value = load_trained(run.folder).metadata.get("samples", {}).get("value")
+    best_value = read_header(RunFolder(run.folder).weights).get("samples", {}).get("value")
     formatted_values = ["none" if value is None else f"{value:.3g}" for value in (current["value"], best_value)]
     values = f"{formatted_values[0]} now, {formatted_values[1]} of those kept"
     return f" ({kept_weights_message(run, state)}; {metric_name} {values})"

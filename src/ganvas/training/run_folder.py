@@ -23,6 +23,7 @@ from ..io.safetensors import read_header
 from ..model import Model, model_name, to_dict
 from ..models import find_model_class, get_model_class
 from ..models._own import model_source, source_file, source_notes
+from ..models._own_networks import class_names
 from ..nn.device import resolve_device
 from ..renamed import given_up, with_new_names
 
@@ -69,6 +70,8 @@ def write_config(
         "git": git_state(),
         "created": datetime.now().astimezone().isoformat(timespec="seconds"),
     }  # fmt: skip
+    if names := class_names(model):
+        config |= {"own_networks": names}
     if source_of_model := model_source(type(model)):
         config |= {"model_source": source_of_model}
         if file := source_file(type(model)):
