@@ -13,12 +13,11 @@ R3GAN    the relativistic loss, r1 = r2 = 0.1, Adam 2e-4 (0, 0.99)
 
 Where D has batch norm, the two with penalties have layer norm instead.  Measured on the averaged weights at the end:
 Frechet distance of 5,000 samples to the test images on the 84 features of a LeNet that this script trains.  The share
-below 160, that of samples of the VAE in generate.py, below 300, where most samples are digits, and below 1,000, where
-there is something of the data; shares.png has the share below every other limit.
+below 160, that of samples of the VAE in fitted_priors.py, below 300, where most samples are digits, and below 1,000,
+where there is something of the data; shares.png has the share below every other limit.
 Runs are kept in OUT (runs/architectures).
 """
 
-import argparse
 import statistics
 from dataclasses import replace
 from pathlib import Path
@@ -36,8 +35,8 @@ from ganvas.metrics import frechet_distance
 from ganvas.models._gan import Adversarial
 from ganvas.config import TrainConfig
 from ganvas.training.loop import current_ema, initialize_state, check_finite, train
-from lenet import forward, kept
-from parallel import collected
+from _lenet import forward, load_lenet
+from _support import collect, parser, print_table, save
 
 RECIPES: dict[str, dict[str, Any]] = {
     "minimax": {"loss": "minimax", "lr": 2e-4, "betas": (0.5, 0.999)},
@@ -66,7 +65,7 @@ def architecture(i: int) -> Adversarial:
 def run(file: str, i: int, recipe: str, steps: int, folder: Path) -> dict[str, Any]:
     """Train one architecture with one recipe, and measure its samples; a run that is no longer finite has failed."""
     data, test = load(file), load(file, DataOptions(split="test"))
-    lenet = kept(folder / "lenet.safetensors", data, EPOCHS)
+    lenet = load_lenet(folder, data, EPOCHS)
     model = architecture(i)
     penalized = recipe != "minimax"
     model = replace(model, norm_d="layer" if penalized and model.norm_d == "batch" else model.norm_d, **RECIPES[recipe])
@@ -80,41 +79,33 @@ def run(file: str, i: int, recipe: str, steps: int, folder: Path) -> dict[str, A
         return {"distance": FAILED, "model": repr(model)}
     G = current_ema(state, 0.99)["G"]
     with torch.no_grad():
-        made = torch.cat([G(z) for z in model.sample_prior(N, data.shape, torch.Generator().manual_seed(i)).split(500)])
-    pixels = ((made + 1) * 127.5).round()
+        fake = torch.cat([G(z) for z in model.sample_prior(N, data.shape, torch.Generator().manual_seed(i)).split(500)])
+    pixels = ((fake + 1) * 127.5).round()
     distance = frechet_distance(forward(lenet[:-1], pixels), forward(lenet[:-1], test.x))
     return {"distance": distance, "model": repr(model)}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("file")
-    parser.add_argument("out", type=Path, nargs="?", default=Path("runs/architectures"))
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument("--count", type=int, default=30)
-    words = parser.parse_args()
-    kept(words.out / "lenet.safetensors", load(words.file), EPOCHS)  # before there are several processes
+    words = parser(__doc__, data="mnist.npz", out="architectures", workers=2, steps=1500, count=30).parse_args()
+    load_lenet(words.out, load(str(words.data)), EPOCHS)  # before there are several processes
     jobs = {
-        f"{i}-{recipe}": (words.file, i, recipe, words.steps, words.out)
+        f"{i}-{recipe}": (str(words.data), i, recipe, words.steps, words.out)
         for i in range(words.count) for recipe in RECIPES
     }  # fmt: skip
-    found = collected(run, jobs, words.out, words.workers)
+    results = collect(run, jobs, words.out, words.workers)
     print(f"\n{words.count} architectures, {words.steps} steps; share of all, MLP, conv below a Frechet distance")
-    heads = "".join(f"{limit:>20}" for limit in LIMITS)
-    print(f"{'':<10}{heads}{'quartiles':>22}{'s a run':>9}")
-    series = {}
+    series, rows = {}, []
     for recipe in RECIPES:
-        runs = [found[f"{i}-{recipe}"] for i in range(words.count)]
-        far = [r["distance"] for r in runs]
-        parts = (far, far[::2], far[1::2])
-        cells = "".join(f"{'  '.join(f'{statistics.mean(d < t for d in p):.0%}' for p in parts):>20}" for t in LIMITS)
-        quartiles = "  ".join(f"{q:.0f}" for q in statistics.quantiles(far, n=4))
-        print(f"{recipe:<10}{cells}{quartiles:>22}{statistics.mean(r['seconds'] for r in runs):>9.0f}")
-        series[recipe] = [(float(t), statistics.mean(d < t for d in far)) for t in range(0, 1001, 5)]
+        runs = [results[f"{i}-{recipe}"] for i in range(words.count)]
+        distances = [r["distance"] for r in runs]
+        parts = (distances, distances[::2], distances[1::2])
+        shares = ["  ".join(f"{statistics.mean(d < limit for d in part):.0%}" for part in parts) for limit in LIMITS]
+        quartiles = "  ".join(f"{q:.0f}" for q in statistics.quantiles(distances, n=4))
+        rows.append((recipe, *shares, quartiles, f"{statistics.mean(r['seconds'] for r in runs):.0f}"))
+        series[recipe] = [(float(t), float(statistics.mean(d < t for d in distances))) for t in range(0, 1001, 5)]
+    print_table("", (*map(str, LIMITS), "quartiles", "s a run"), rows)
     chart = Chart("share of architectures below a Frechet distance", series, (0.0, 1.0), x_name="FID")
-    line_charts([chart]).save(words.out / "shares.png")
-    print(f"\n{words.out / 'shares.png'}")
+    save(line_charts([chart]), words.out / "shares.png")
 
 
 if __name__ == "__main__":

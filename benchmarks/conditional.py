@@ -12,10 +12,6 @@ agreement  share of 10,000 samples, 1,000 a class, in which a LeNet trained on t
 The run is kept in OUT (runs/conditional), with samples.png, a row a class.
 """
 
-import argparse
-import time
-from pathlib import Path
-
 import ganvas  # first: it sets how torch's threads wait
 
 import torch
@@ -23,9 +19,10 @@ from torch import Tensor
 
 from ganvas.data import Dataset, DataOptions, load
 from ganvas.metrics.classes import label_accuracy
-from lenet import accuracy, forward, kept
+from _lenet import accuracy, forward, load_lenet
+from _support import parser, save, train_once
 
-MODEL = ganvas.CGAN(width=32)
+WIDTH, EPOCHS, SAMPLES = 32, 8, 50_000
 PUBLISHED = "published 3.1% real, 6.28% GAN, 2.98% DCGAN"
 
 
@@ -41,32 +38,22 @@ def nearest_error(known: Tensor, labels: Tensor, test: Dataset) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("file")
-    parser.add_argument("out", type=Path, nargs="?", default=Path("runs/conditional"))
-    parser.add_argument("--steps", type=int, default=6000)
-    parser.add_argument("--conditioning", choices=("projection", "concatenation"), default="projection")
-    parser.add_argument("--seed", type=int, default=0)
-    words = parser.parse_args()
-    train, test = load(words.file), load(words.file, DataOptions(split="test"))
-    lenet = kept(words.out / "lenet.safetensors", train, 8, shift=2)
-    print(f"LeNet: {accuracy(lenet, test):.2%} of the test images right", flush=True)
-    folder = words.out / f"{words.condition}-{words.steps}-{words.seed}"
-    began = time.monotonic()
-    if not folder.exists():
-        model = ganvas.CGAN(width=MODEL.width, conditioning=words.condition)
-        ganvas.train(model, words.file, steps=words.steps, seed=words.seed, folder=folder, quiet=True)
-        print(f"trained in {time.monotonic() - began:.0f} s", flush=True)
-    trained = ganvas.load(folder)
-    made, labels = trained.sample(50_000, seed=1).x, torch.arange(50_000) % 10
-    share = label_accuracy(forward(lenet, made[:10_000]), labels[:10_000])
-    step = trained.metadata["step"]
-    print(f"{words.condition}, step {step}: the digit asked for is seen in {share:.2%} of 10,000 samples", flush=True)
+    arguments = parser(__doc__, data="mnist.npz", out="conditional", steps=6000, seed=0)
+    arguments.add_argument("--conditioning", choices=("projection", "concatenation"), default="projection")
+    words = arguments.parse_args()
+    train, test = load(str(words.data)), load(str(words.data), DataOptions(split="test"))
     assert train.labels is not None
-    error, real = nearest_error(made, labels, test), nearest_error(train.x[:50_000], train.labels[:50_000], test)
-    print(f"1-NN error of 50,000 generated digits {error:.2%}, of 50,000 real ones {real:.2%}; {PUBLISHED}")
-    trained.sample(per_class=12).save(words.out / "samples.png")
-    print(words.out / "samples.png")
+    lenet = load_lenet(words.out, train, EPOCHS, shift=2)
+    print(f"LeNet: {accuracy(lenet, test):.2%} of the test images right", flush=True)
+    name, model = words.conditioning, ganvas.CGAN(width=WIDTH, conditioning=words.conditioning)
+    folder = words.out / f"{name}-{words.steps}-{words.seed}"
+    trained = train_once(model, str(words.data), folder, steps=words.steps, seed=words.seed)
+    x, labels = trained.sample(SAMPLES, seed=1).x, torch.arange(SAMPLES) % 10
+    share, step = label_accuracy(forward(lenet, x[:10_000]), labels[:10_000]), trained.metadata["step"]
+    print(f"{name}, step {step}: the digit asked for is seen in {share:.2%} of {len(x[:10_000])} samples", flush=True)
+    error, real = nearest_error(x, labels, test), nearest_error(train.x[:SAMPLES], train.labels[:SAMPLES], test)
+    print(f"1-NN error of {SAMPLES} generated digits {error:.2%}, of as many real ones {real:.2%}; {PUBLISHED}")
+    save(trained.sample(per_class=12), words.out / "samples.png")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ disease, and 5% of healthy runs with an alarm.
 Logs and measures are kept in OUT (runs/doctor).
 """
 
-import argparse
 import shutil
 from collections import Counter
 from io import BytesIO
@@ -23,14 +22,14 @@ import ganvas  # first: it sets how torch's threads wait
 import torch
 from PIL import Image
 
-from drawn import DRAWINGS, drawn
 from ganvas.data import DataOptions, load
 from ganvas.diagnostics import examine
 from ganvas.errors import DivergenceError
 from ganvas.training.run_folder import read_log
 from ganvas.metrics import sliced_wasserstein
 from ganvas.model import EncoderModel, Model
-from parallel import collected
+from _drawings import DRAWINGS, draw
+from _support import collect, parser, print_table
 
 SMALL: dict[str, Any] = {"net": "mlp", "width": 64, "latent": 8}
 GAME: dict[str, Any] = {"width": 64, "latent": 16}
@@ -141,7 +140,7 @@ def run(model: Model, data: str, options: dict[str, Any], seed: int, folder: Pat
     try:
         ganvas.train(
             model,
-            source(data),
+            load_source(data),
             folder=folder,
             seed=seed,
             checkpoint_every=every,
@@ -152,71 +151,71 @@ def run(model: Model, data: str, options: dict[str, Any], seed: int, folder: Pat
         )
     except DivergenceError:
         return {"lines": read_log(folder), "measured": {}}
-    return {"lines": read_log(folder), "measured": measured(folder, data)}
+    return {"lines": read_log(folder), "measured": measure(folder, data)}
 
 
-def source(data: str, split: str = "train") -> Any:
+def load_source(data: str, split: str = "train") -> Any:
     """What is trained on: a data set, a drawing, emoji of 16 pixels, or two of these joined by +."""
     if "+" in data:
-        return tuple(source(part, split) for part in data.split("+"))
+        return tuple(load_source(part, split) for part in data.split("+"))
     if data in DRAWINGS:
-        return drawn(data, 1000, split)
+        return draw(data, 1000, split)
     name, _, size = data.partition("-")
-    return load(name, DataOptions(split=split, size=int(size) if size else None))
+    return load(name, DataOptions(split=split, size=size or None))
 
 
-def bytes_of(x: torch.Tensor) -> int:
+def jpeg_bytes(x: torch.Tensor) -> int:
     """Bytes of a JPEG of some images in colour, of which noise takes many."""
     file = BytesIO()
     Image.fromarray(x.movedim(1, 3).flatten(0, 1).numpy()).save(file, "JPEG")
     return file.tell()
 
 
-def of_pair(folder: Path, data: str) -> dict[str, float]:
+def measure_pair(folder: Path, data: str) -> dict[str, float]:
     """How many targets are the nearest of some translation, as a share of those that are of a held-out target.
 
     Of the direction where that is fewest.
     """
-    trained, found = ganvas.load(folder), {}
-    known, other = source(data), source(data, "test")
+    trained, distinct = ganvas.load(folder), {}
+    known, other = load_source(data), load_source(data, "test")
     for i, to in enumerate("AB"):
         if to not in trained.directions:
             continue
-        made = trained.translate(other[1 - i], to=to).x
+        fake = trained.translate(other[1 - i], to=to).x
         targets = known[i].x.flatten(1).float()
-        nearest = [torch.cdist(x[:500].flatten(1).float(), targets).argmin(1) for x in (made, other[i].x)]
-        found[to] = len(nearest[0].unique()) / len(nearest[1].unique())
-    return {"distinct": min(found.values())}
+        nearest = [torch.cdist(x[:500].flatten(1).float(), targets).argmin(1) for x in (fake, other[i].x)]
+        distinct[to] = len(nearest[0].unique()) / len(nearest[1].unique())
+    return {"distinct": min(distinct.values())}
 
 
-def measured(folder: Path, data: str) -> dict[str, float]:
+def measure(folder: Path, data: str) -> dict[str, float]:
     """What the doctor does not see.
 
     `explained`  where there is an encoder, the share of held-out examples' variance that reconstructions explain
     `classes`    of the data's `of`, which have 2% of 1,000 samples each: that of the nearest training example
     `far`        distance of the samples from the data, as a multiple of that of held-out examples
     `bytes`      of a JPEG of samples in colour, a multiple of those of as many held-out images
-    `distinct`   of translations: see `of_pair`
+    `distinct`   of translations: see `measure_pair`
     """
     if "+" in data:
-        return of_pair(folder, data)
-    trained, known, test = ganvas.load(folder), source(data).sample(5000, 0), source(data, "test")
-    found = {}
+        return measure_pair(folder, data)
+    trained, known, test = ganvas.load(folder), load_source(data).sample(5000, 0), load_source(data, "test")
+    values = {}
     if isinstance(trained.model, EncoderModel):
         x = test.x[:1000].float()
         rest = (trained.reconstruct(test.select(slice(1000))).x[: len(x)].float() - x).square().mean()
-        found["explained"] = 1 - (rest / (x - x.mean(0)).square().mean()).item()
-    made, x = trained.sample(1000, seed=1).x.flatten(1).float(), known.x.flatten(1).float()
+        values["explained"] = 1 - (rest / (x - x.mean(0)).square().mean()).item()
+    fake, x = trained.sample(1000, seed=1).x.flatten(1).float(), known.x.flatten(1).float()
     assert known.labels is not None
-    shares = known.labels[torch.cdist(made, x).argmin(1)].bincount(minlength=len(known.classes)) / len(made)
-    n = min(len(test), len(made))
-    held = sliced_wasserstein(test.x[:n].flatten(1).float(), x[:n])
-    far = sliced_wasserstein(made[:n], x[:n]) / held
+    shares = known.labels[torch.cdist(fake, x).argmin(1)].bincount(minlength=len(known.classes)) / len(fake)
+    n = min(len(test), len(fake))
+    floor = sliced_wasserstein(test.x[:n].flatten(1).float(), x[:n])
+    far = sliced_wasserstein(fake[:n], x[:n]) / floor
     if trained.shape[0] == 3:
         n = min(len(test), 200)
-        found["bytes"] = bytes_of(trained.sample(n, seed=1).x) / bytes_of(test.x[:n])
-    n = min(len(test), len(made))
-    return found | {"classes": (shares > 0.02).sum().item(), "of": len(known.classes), "far": far}
+        values["bytes"] = jpeg_bytes(trained.sample(n, seed=1).x) / jpeg_bytes(test.x[:n])
+    n = min(len(test), len(fake))
+    return values | {"classes": (shares > 0.02).sum().item(), "of": len(known.classes), "far": far}
 
 
 def is_sick(measured: dict[str, float]) -> bool:
@@ -230,54 +229,52 @@ def is_sick(measured: dict[str, float]) -> bool:
     return not measured or measured["classes"] <= measured["of"] / 2 or measured["far"] > 4
 
 
-def said(case: Case, lines: list[dict[str, Any]], ever: bool) -> set[str]:
+def alarms(case: Case, lines: list[dict[str, Any]], ever: bool) -> set[str]:
     """The diseases that the doctor finds at the end of a run, or ever in it."""
     model, _, options = case
     ends = range(1, len(lines) + 1) if ever else [len(lines)]
-    return {found.condition for n in ends for found in examine(model, options["steps"], lines[:n]) if found.is_alarm}
+    return {
+        finding.condition for n in ends for finding in examine(model, options["steps"], lines[:n]) if finding.is_alarm
+    }
 
 
-def true_of(measured: dict[str, float]) -> set[str]:
+def expected_alarms(measured: dict[str, float]) -> set[str]:
     """What is so of a healthy run: an autoencoder rebuilds well, but N(0, I) is not where its codes are."""
     return {"codes far from N(0, I)"} if "explained" in measured and measured["far"] > 4 else set()
 
 
-def table(cases: dict[str, Case], found: dict[str, dict[str, Any]], parities: tuple[int, ...]) -> None:
+def table(title: str, cases: dict[str, Case], results: dict[str, dict[str, Any]], parities: tuple[int, ...]) -> None:
     """For runs with seeds of these parities how many are sick, in how many it was seen, and what else was said.
 
     Of sick runs the last word counts, of healthy ones every alarm from the first line on.
     """
-    print(f"\n{'':<22}{'runs':>6}{'sick':>6}{'found':>7}{'recall':>8}  also said")
-    here = [name for name in found if seed_of(name) % 2 in parities]
-    verdicts = {name: said(cases[name], found[name]["lines"], name.startswith("healthy")) for name in here}
-    sick = {name: is_sick(found[name]["measured"]) for name in here}
-    for disease in SICK:
-        runs = [name for name in here if name.startswith(disease)]
-        seen = sum(disease in verdicts[name] for name in runs)
-        other = Counter(said for name in runs for said in verdicts[name] - {disease})
-        ill = sum(sick[name] for name in runs)
-        print(f"{disease:<22}{len(runs):>6}{ill:>6}{seen:>7}{seen / max(1, len(runs)):>8.0%}  {listed(other)}")
-    alarms = 0
+    names = [name for name in results if seed_of(name) % 2 in parities]
+    verdicts = {name: alarms(cases[name], results[name]["lines"], name.startswith("healthy")) for name in names}
+    rows, false_alarms = [], 0
+    for condition in SICK:
+        runs = [name for name in names if name.startswith(condition)]
+        hits = sum(condition in verdicts[name] for name in runs)
+        others = Counter(alarm for name in runs for alarm in verdicts[name] - {condition})
+        rows.append((condition, runs, hits, f"{hits / max(1, len(runs)):.0%}", others))
     for model in HEALTHY:
-        runs = [name for name in here if name.startswith(f"healthy-{model}-")]
-        other = Counter(said for name in runs for said in verdicts[name])
-        wrong = sum(bool(verdicts[name] - true_of(found[name]["measured"])) for name in runs)
-        ill = sum(sick[name] for name in runs)
-        alarms += wrong
-        print(f"{'healthy ' + model:<22}{len(runs):>6}{ill:>6}{wrong:>7}{'':>8}  {listed(other)}")
-    well = sum(name.startswith("healthy") for name in here)
-    print(f"false alarms: {alarms} of {well} healthy runs, {alarms / max(1, well):.1%}")
-
-
-def listed(counts: Counter[str]) -> str:
-    return ", ".join(f"{name} {count}" for name, count in counts.most_common())
+        runs = [name for name in names if name.startswith(f"healthy-{model}-")]
+        wrong = sum(bool(verdicts[name] - expected_alarms(results[name]["measured"])) for name in runs)
+        rows.append((f"healthy {model}", runs, wrong, "", Counter(alarm for name in runs for alarm in verdicts[name])))
+        false_alarms += wrong
+    print_table(title, ("runs", "sick", "found", "recall", "also said"), [
+        (name, f"{len(runs)}", f"{sum(is_sick(results[run]['measured']) for run in runs)}", f"{hits}", recall,
+         ", ".join(f"{alarm} {count}" for alarm, count in others.most_common()))
+        for name, runs, hits, recall, others in rows if runs
+    ])  # fmt: skip
+    healthy = sum(name.startswith("healthy") for name in names)
+    print(f"false alarms: {false_alarms} of {healthy} healthy runs, {false_alarms / max(1, healthy):.1%}")
 
 
 def seed_of(name: str) -> int:
     return int(name.rpartition("-")[2])
 
 
-def every_case(first: int = 0) -> dict[str, Case]:
+def make_cases(first: int = 0) -> dict[str, Case]:
     """All runs by name; where there are two settings they take turns, so that both are among odd and even seeds."""
     named = {disease: (cases, 5 * len(cases)) for disease, cases in SICK.items()}
     named |= {f"healthy-{model}": (cases, 4) for model, cases in HEALTHY.items()}
@@ -288,21 +285,18 @@ def every_case(first: int = 0) -> dict[str, Case]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("out", type=Path, nargs="?", default=Path("runs/doctor"))
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--only", default="", help="runs whose name has this in it")
-    parser.add_argument("--unseen", action="store_true", help="seeds that no limit was set by")
-    words = parser.parse_args()
-    cases = every_case(UNSEEN if words.unseen else 0)
+    arguments = parser(__doc__, out="doctor", workers=1)
+    arguments.add_argument("--only", default="", help="runs whose name has this in it")
+    arguments.add_argument("--unseen", action="store_true", help="seeds that no limit was set by")
+    words = arguments.parse_args()
+    cases = make_cases(UNSEEN if words.unseen else 0)
     jobs = {
         name: (*case, seed_of(name), words.out / name) for name, case in cases.items() if words.only in name
     }  # fmt: skip
-    found = collected(run, jobs, words.out, words.workers)
+    results = collect(run, jobs, words.out, words.workers)
     halves = (("even seeds, on which limits were set", (0,)), ("odd seeds, the result", (1,)))
     for title, parities in (("unseen seeds, the result", (0, 1)),) if words.unseen else halves:
-        print(f"\n{title}", end="")
-        table(cases, found, parities)
+        table(title, cases, results, parities)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Do GANs find all modes?  PacGAN's ring of 8 and grid of 25 Gaussians.
 
-    python3 dev.py run python benchmarks/mixtures.py [OUT] [--workers 2] [--steps N] [--seeds 10]
+    python3 dev.py run python benchmarks/mixtures.py [OUT] [--workers 2] [--steps N] [--seeds 10] [--only PART]
 
 Protocol of Lin et al., arXiv:1712.04086, section 4.1, and the authors' code: 100,000 training vectors (ring: radius 1,
 sigma 0.01; grid: {-4, ..., 4}^2, sigma 0.05), 2,500 samples of the weights at the end, within 3 sigma of the nearest
@@ -16,7 +16,6 @@ ours    OURS below: R3GAN for vectors, ganvas train r3gan ring --latent 2 --widt
 (runs/mixtures); samples.png shows those of the first seed.
 """
 
-import argparse
 import statistics
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ from ganvas.data import DataOptions, load
 from ganvas.data.builtin import MIXTURES
 from ganvas.metrics import mode_coverage
 from ganvas.viz.plots import scatter
-from parallel import collected
+from _support import collect, mean_and_error, parser, paste, print_table, save, train_once
 
 OURS: dict[str, Any] = {
     "model": ganvas.R3GAN(latent=2, width=128, lr=3e-3, betas=(0.0, 0.9)),
@@ -66,14 +65,10 @@ def run(data: str, method: str, seed: int, steps: int | None, folder: Path) -> d
     """Train once, or go on with a run that was stopped, and count the modes of its samples."""
     options = plan(method, steps)
     model = options.pop("model")
-    if folder.exists():
-        trained = ganvas.resume(folder, quiet=True)
-    else:
-        trained = ganvas.train(
-            model, data, folder=folder, seed=seed, keep="last", checkpoint_every=max(1, options["steps"] // 4),
-            device="cpu",
-            quiet=True, **options,
-        )  # fmt: skip
+    every = max(1, options["steps"] // 4)
+    trained = train_once(
+        model, data, folder, seed=seed, keep="last", checkpoint_every=every, device="cpu", **options
+    )  # fmt: skip
     x = trained.sample(SAMPLES, seed=seed).x
     return mode_coverage(x, *mixture(data))._asdict() | {"samples": x.tolist() if seed == 0 else None}
 
@@ -83,66 +78,53 @@ def mixture(data: str) -> tuple[torch.Tensor, float]:
     return torch.from_numpy(MIXTURES[data].centres), MIXTURES[data].sigma
 
 
-def table(data: str, found: dict[str, dict[str, Any]], names: dict[str, list[str]]) -> None:
+def table(data: str, results: dict[str, dict[str, Any]], names: dict[str, list[str]]) -> None:
     """Print the rows of a mixture."""
-    k = len(MIXTURES[data].centres)
-    print(f"\n{data:<24}{f'modes of {k}':>16}{'% high quality':>18}{'reverse KL':>18}{'s a seed':>10}")
+    rows = []
     for method, runs in names.items():
-        rows = [found[name] for name in runs]
-        cells = [spread([r[key] * scale for r in rows], digits) for key, scale, digits in (
-            ("captured", 1, 1), ("high_quality", 100, 1), ("reverse_kl", 1, 4))]  # fmt: skip
-        seconds = statistics.mean(r["seconds"] for r in rows)
-        print(f"{f'{method}, {len(rows)} seeds':<24}{cells[0]:>16}{cells[1]:>18}{cells[2]:>18}{seconds:>10.0f}")
+        cells = [
+            mean_and_error([results[name][key] * scale for name in runs], digits)
+            for key, scale, digits in (("captured", 1, 1), ("high_quality", 100, 1), ("reverse_kl", 1, 4))
+        ]
+        seconds = statistics.mean(results[name]["seconds"] for name in runs)
+        rows.append((f"{method}, {len(runs)} seeds", *cells, f"{seconds:.0f}"))
     floor = mode_coverage(load(data, DataOptions(split="test")).x[:SAMPLES], *mixture(data))
-    print(f"{'floor':<24}{floor.captured:>16}{floor.high_quality * 100:>18.1f}{floor.reverse_kl:>18.4f}")
-    for label, *published in PUBLISHED[data]:
-        print(f"{label + ', published':<24}{published[0]:>16}{published[1]:>18}{published[2]:>18}")
-
-
-def spread(values: list[float], digits: int) -> str:
-    """Mean +- standard error."""
-    error = f" +- {statistics.stdev(values) / len(values) ** 0.5:.{digits}f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.{digits}f}{error}"
+    rows.append(("floor", f"{floor.captured}", f"{floor.high_quality * 100:.1f}", f"{floor.reverse_kl:.4f}", ""))
+    rows += [(f"{label}, published", *cells, "") for label, *cells in PUBLISHED[data]]
+    heads = (f"modes of {len(MIXTURES[data].centres)}", "% high quality", "reverse KL", "s a seed")
+    print_table(data, heads, rows)
 
 
 def picture(pairs: list[tuple[str, dict[str, Any]]]) -> Image.Image:
     """Samples of the first seeds, a panel each, beside points of the mixtures."""
     panels = []
-    for title, found in pairs:
-        data = title.split()[0]
-        real, made = load(data, DataOptions(split="test")).x[:SAMPLES], torch.tensor(found["samples"])
-        panels.append(scatter([real, made], f"{title}: real, generated"))
-    canvas = Image.new("RGB", (panels[0].width, sum(p.height for p in panels)), "white")
-    for i, panel in enumerate(panels):
-        canvas.paste(panel, (0, i * panel.height))
-    return canvas
+    for title, result in pairs:
+        real = load(title.split()[0], DataOptions(split="test")).x[:SAMPLES]
+        panels.append([scatter([real, torch.tensor(result["samples"])], f"{title}: real, generated")])
+    return paste(panels)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("out", type=Path, nargs="?", default=Path("runs/mixtures"))
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--steps", type=int, help="training steps, instead of each method's own")
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--only", help="names that are part of MIXTURE-METHOD, as ring or grid-ours")
-    words = parser.parse_args()
+    arguments = parser(__doc__, out="mixtures", workers=2, seeds=10)
+    arguments.add_argument("--steps", type=int, help="training steps, instead of each method's own")
+    arguments.add_argument("--only", default="", help="names that are part of MIXTURE-METHOD, e.g. ring or grid-ours")
+    words = arguments.parse_args()
     names: dict[str, dict[str, list[str]]] = {}
     jobs = {}
     for data in MIXTURES:
         for method in ("plain", "ours"):
-            if words.only and words.only not in f"{data}-{method}":
+            if words.only not in f"{data}-{method}":
                 continue
             steps = plan(method, words.steps)["steps"]
             for seed in range(words.seeds):
                 name = f"{data}-{method}-{steps}-{seed}"
                 names.setdefault(data, {}).setdefault(f"{method}, {steps} steps", []).append(name)
                 jobs[name] = (data, method, seed, words.steps, words.out / name)
-    found = collected(run, jobs, words.out, words.workers)
+    results = collect(run, jobs, words.out, words.workers)
     for data, methods in names.items():
-        table(data, found, methods)
-    pairs = [(f"{data} {m}", found[runs[0]]) for data, methods in names.items() for m, runs in methods.items()]
-    picture(pairs).save(words.out / "samples.png")
-    print(f"\n{words.out / 'samples.png'}")
+        table(data, results, methods)
+    pairs = [(f"{data} {m}", results[runs[0]]) for data, methods in names.items() for m, runs in methods.items()]
+    save(picture(pairs), words.out / "samples.png")
 
 
 if __name__ == "__main__":

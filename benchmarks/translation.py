@@ -7,9 +7,10 @@ Trained on unpaired images of 32 pixels, scored on held-out pairs, the averaged 
 emoji    Fluent emoji in 3-D and flat, in the package: 1,358 of each to learn from, 199 pairs
 vendors  emoji of Google and of Twitter, on white: 1,652 of each, 200 pairs
 glyphs   upright and italic, 8,000 of each from different families, 500 pairs from 20 families that neither has seen
-angle    MNIST's threes and sevens, turned by up to 75 degrees: is the translation of a 3 a 7 at the same angle?  Five
-         seeds; the angle is read by a network that has learnt it from turned sevens (its own error is printed), and
-         a classifier says whether the translation, turned back, is a seven
+angle    MNIST's threes and sevens, turned by up to 75 degrees: is the translation of a 3 a 7 at the same angle?
+         --seeds of them (5), where the drawings have one, --seed; the angle is read by a network that has learnt it
+         from turned sevens (its own error is printed), and a classifier says whether the translation, turned back,
+         is a seven
 
 With --folds, all 1,557 pairs of the emoji in five folds, each held out once, and learnt from the other four; ranks are
 among the 311 or 312 of a fold, and of these pairs 200 are those that settings were chosen on.
@@ -28,7 +29,6 @@ Steps are sized for two cores and less than an hour a task.  Results are kept in
 of each task; an OUT from before ranks by features has to be made anew.
 """
 
-import argparse
 import statistics
 from math import log10, pi
 from pathlib import Path
@@ -47,9 +47,8 @@ from ganvas.evaluation.translation import to_bytes, paired_errors, to_unit_range
 from ganvas.metrics.features import make_feature_space
 from ganvas.metrics.classes import label_accuracy
 from ganvas.metrics.pairs import circular_correlation, circular_rmse
-from ganvas.model import Model
 from ganvas.viz.images import Examples
-from parallel import collected
+from _support import collect, parser, print_table, save, train_once
 
 Domains = tuple[Dataset, Dataset]
 TURNED: dict[str, Any] = {
@@ -66,6 +65,7 @@ TURNED: dict[str, Any] = {
 WAYS = ("A to B", "B to A")
 FOLDS = 5
 MEANS = ("l1", "ssim", "mean_rank", "top1_accuracy", "feature_mean_rank", "feature_top1_accuracy")
+READER_STEPS = 1000
 SPREAD = 75 / 180 * pi
 """radians by which digits are turned, at most"""
 
@@ -86,13 +86,13 @@ def domains(task: str, folder: Path, validate: bool = False) -> tuple[Domains, D
                 load(from_array(file[name], name=name), DataOptions(size="32", channels=3))
                 for name in ("google", "twitter")
             )
-        (a, b), held = without(200, a, b, 0)
+        (a, b), held = hold_out(200, a, b, 0)
     if validate:
-        (a, b), held = without(200, a, b, 7)
+        (a, b), held = hold_out(200, a, b, 7)
     return (a, b.select(torch.arange(len(b)).flip(0))), held
 
 
-def without(n: int, a: Dataset, b: Dataset, seed: int) -> tuple[Domains, Domains]:
+def hold_out(n: int, a: Dataset, b: Dataset, seed: int) -> tuple[Domains, Domains]:
     """All pairs but n of them, drawn by the seed, and these."""
     order = torch.randperm(len(a), generator=torch.Generator().manual_seed(seed))
     return (a.select(order[n:]), b.select(order[n:])), (a.select(order[:n]), b.select(order[:n]))
@@ -106,26 +106,26 @@ def fold(k: int, *names: str) -> tuple[Domains, Domains]:
     return (a.select(rest), b.select(rest.flip(0))), (a.select(held), b.select(held))
 
 
-def pooled(folds: list[dict[str, Any]]) -> dict[str, Any]:
+def pool_folds(folds: list[dict[str, Any]]) -> dict[str, Any]:
     """The means of folds, which are as large but for a pair; of PSNR, that of the mean square error."""
-    found: dict[str, Any] = {"seconds": statistics.mean(scores["seconds"] for scores in folds)}
+    means: dict[str, Any] = {"seconds": statistics.mean(scores["seconds"] for scores in folds)}
     for way in WAYS:
         each = [scores[way] for scores in folds]
-        found[way] = {name: statistics.mean(s[name] for s in each) for name in MEANS}
-        found[way]["psnr_db"] = -10 * log10(statistics.mean(10 ** (-s["psnr_db"] / 10) for s in each))
-    return found
+        means[way] = {name: statistics.mean(s[name] for s in each) for name in MEANS}
+        means[way]["psnr_db"] = -10 * log10(statistics.mean(10 ** (-s["psnr_db"] / 10) for s in each))
+    return means
 
 
-def of_folds(folder: Path, out: Path, workers: int, seed: int) -> None:
+def run_folds(folder: Path, out: Path, workers: int, seed: int) -> None:
     """Train on all folds of the emoji, and print the scores of all pairs."""
     names = (*ANSWERS, "cyclegan", "discogan")
     jobs = {
         f"emoji-{k}-{name.replace(' ', '-')}": (f"emoji-{k}", name, folder, out / f"emoji-{k}-{name}", False, seed)
         for name in reversed(names) for k in range(FOLDS)
     }  # fmt: skip
-    found = collected(run, jobs, out, workers)
-    of = {name: [found[key] for key, job in jobs.items() if job[1] == name] for name in names}
-    table("emoji, all pairs", {name: pooled(scores) for name, scores in of.items()})
+    results = collect(run, jobs, out, workers)
+    of = {name: [results[key] for key, job in jobs.items() if job[1] == name] for name in names}
+    table("emoji, all pairs", {name: pool_folds(scores) for name, scores in of.items()})
 
 
 def glyphs(folder: Path, validate: bool) -> tuple[Domains, Domains]:
@@ -147,16 +147,16 @@ def run(task: str, name: str, folder: Path, out: Path, validate: bool, seed: int
     """Train a model on a task, or go on with a run that was stopped, and score it; or score what needs no training."""
     learn, test = domains(task, folder, validate)
     if name in ANSWERS:
-        made = [ANSWERS[name](to_unit_range(test[i].x), learn[i], learn[1 - i]) for i in (0, 1)]
+        fake = [ANSWERS[name](to_unit_range(test[i].x), learn[i], learn[1 - i]) for i in (0, 1)]
     else:
-        trained = trained_on(learn, out, options_of(task, name), seed)
-        made = [translate_examples(trained, test[i].x, to) for i, to in enumerate("BA")]
+        trained = train_on(learn, out, options_of(task, name), seed)
+        fake = [translate_examples(trained, test[i].x, to) for i, to in enumerate("BA")]
     space = make_feature_space("random-conv-v1", test[0].shape)
     scores = {
-        way: paired_errors(made[i], test[1 - i], space(to_bytes(made[i])), space(test[1 - i].x))
+        way: paired_errors(fake[i], test[1 - i], space(to_bytes(fake[i])), space(test[1 - i].x))
         for i, way in enumerate(WAYS)
     }
-    return scores | {"made": [to_bytes(m[:12]).tolist() for m in made]}
+    return scores | {"translations": [to_bytes(x[:12]).tolist() for x in fake]}
 
 
 def options_of(task: str, name: str) -> dict[str, Any]:
@@ -175,23 +175,12 @@ def options_of(task: str, name: str) -> dict[str, Any]:
     return {"model": disco, "batch_size": 16, "lr_decay": 0.5, "steps": 3000 if task == "glyphs" else 1200}
 
 
-def trained_on(learn: Domains, out: Path, options: dict[str, Any], seed: int) -> ganvas.Trained:
-    model: Model = options.pop("model")
-    if out.exists():
-        return ganvas.resume(out, data=learn, quiet=True)
-    return ganvas.train(
-        model,
-        learn,
-        folder=out,
-        seed=seed,
-        checkpoint_every=max(1, options["steps"] // 5),
-        device="cpu",
-        quiet=True,
-        **options,
-    )
+def train_on(learn: Domains, out: Path, options: dict[str, Any], seed: int) -> ganvas.Trained:
+    model, every = options.pop("model"), max(1, options["steps"] // 5)
+    return train_once(model, learn, out, seed=seed, checkpoint_every=every, device="cpu", **options)
 
 
-def coloured(x: Tensor, source: Dataset, target: Dataset) -> Tensor:
+def match_colours(x: Tensor, source: Dataset, target: Dataset) -> Tensor:
     """The input with the means and deviations of the other domain's colours."""
     (mean, std), (other, spread) = (
         (v.mean((0, 2, 3))[:, None, None], v.std((0, 2, 3))[:, None, None])
@@ -206,44 +195,43 @@ def nearest(x: Tensor, source: Dataset, target: Dataset) -> Tensor:
     return known[torch.cdist(x.flatten(1), known.flatten(1)).argmin(1)]
 
 
-ANSWERS = {"input": lambda x, a, b: x, "mean colour": coloured, "nearest": nearest}
+ANSWERS = {"input": lambda x, a, b: x, "mean colour": match_colours, "nearest": nearest}
 
 
-def turned(x: Tensor, seed: int) -> tuple[Dataset, Tensor]:
+def rotate(x: Tensor, seed: int) -> tuple[Dataset, Tensor]:
     """Digits, each turned by an angle of its own, and the angles in radians."""
     angle = (torch.rand(len(x), generator=torch.Generator().manual_seed(seed)) * 2 - 1) * SPREAD
-    return from_array(turned_by(x.float(), angle).round().to(torch.uint8)), angle
+    return from_array(rotate_by(x.float(), angle).round().to(torch.uint8)), angle
 
 
-def turned_by(x: Tensor, angle: Tensor) -> Tensor:
+def rotate_by(x: Tensor, angle: Tensor) -> Tensor:
     """Images, each turned by its angle about the middle."""
     zero = torch.zeros_like(angle)
     rows = [torch.stack([angle.cos(), -angle.sin(), zero], 1), torch.stack([angle.sin(), angle.cos(), zero], 1)]
     return grid_sample(x, affine_grid(torch.stack(rows, 1), list(x.shape), align_corners=False), align_corners=False)
 
 
-def of_angle(name: str, seed: int, folder: Path, out: Path) -> dict[str, Any]:
+def run_angle(name: str, seed: int, folder: Path, out: Path) -> dict[str, Any]:
     """Train on turned threes and sevens; how far the angle of a translated three is from that of the three."""
     digits, test = load(str(folder / "mnist.npz")), load(str(folder / "mnist.npz"), DataOptions(split="test"))
-    (threes, _), (sevens, angle) = (turned(with_label(digits, k), 10 * seed + k) for k in (3, 7))
-    reader = reads_angles(sevens, angle, seed)
-    (x, truth), (y, own) = (turned(with_label(test, k), 1000 + 10 * seed + k) for k in (3, 7))
-    trained = trained_on((threes, sevens), out, dict(TURNED[name]), seed)
-    made = translate_examples(trained, x.x, "B")
-    found, judge = read(reader, made), make_feature_space("lenet-mnist-v1", x.shape)
-    upright = back_by(made, truth)
+    (threes, _), (sevens, angle) = (rotate(with_label(digits, k), 10 * seed + k) for k in (3, 7))
+    reader = fit_angle_reader(sevens, angle, seed)
+    (x, truth), (y, own) = (rotate(with_label(test, k), 1000 + 10 * seed + k) for k in (3, 7))
+    trained = train_on((threes, sevens), out, dict(TURNED[name]), seed)
+    fake = translate_examples(trained, x.x, "B")
+    angles, judge = read(reader, fake), make_feature_space("lenet-mnist-v1", x.shape)
+    upright = rotate_back(fake, truth)
     return {
-        "sevens": label_accuracy(judge.logits(judge(upright)), torch.full((len(made),), 7)),
-        "rmse": circular_rmse(found, truth) * 180 / pi, "correlation": circular_correlation(found, truth),
+        "sevens": label_accuracy(judge.logits(judge(upright)), torch.full((len(fake),), 7)),
+        "rmse": circular_rmse(angles, truth) * 180 / pi, "correlation": circular_correlation(angles, truth),
         "reader": circular_rmse(read(reader, to_unit_range(y.x)), own) * 180 / pi,
         "chance": circular_rmse(own[: len(truth)], truth[: len(own)]) * 180 / pi,
-        "made": [to_unit_range(x.x)[:12].tolist(), made[:12].tolist()],
     }  # fmt: skip
 
 
-def back_by(made: Tensor, angle: Tensor) -> Tensor:
+def rotate_back(x: Tensor, angle: Tensor) -> Tensor:
     """Images in bytes, turned back by the angles at which they should be."""
-    return turned_by(made * 255, -angle).round().to(torch.uint8)
+    return rotate_by(x * 255, -angle).round().to(torch.uint8)
 
 
 def with_label(data: Dataset, label: int) -> Tensor:
@@ -251,7 +239,7 @@ def with_label(data: Dataset, label: int) -> Tensor:
     return data.x[data.labels == label]
 
 
-def reads_angles(data: Dataset, angle: Tensor, seed: int) -> nn.Module:
+def fit_angle_reader(data: Dataset, angle: Tensor, seed: int) -> nn.Module:
     """A network that returns cosine and sine of the angle of a digit."""
     torch.manual_seed(seed)
     net = nn.Sequential(
@@ -260,7 +248,7 @@ def reads_angles(data: Dataset, angle: Tensor, seed: int) -> nn.Module:
     )  # fmt: skip
     x, goal = to_unit_range(data.x), torch.stack([angle.cos(), angle.sin()], 1)
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
-    for _ in range(1000):
+    for _ in range(READER_STEPS):
         some = torch.randint(len(x), (64,))
         optimizer.zero_grad()
         (net(x[some]) - goal[some]).square().mean().backward()
@@ -273,46 +261,42 @@ def read(net: nn.Module, x: Tensor) -> Tensor:
     return torch.atan2(sine, cosine)
 
 
-def table(task: str, found: dict[str, dict[str, Any]]) -> None:
+def table(task: str, results: dict[str, dict[str, Any]]) -> None:
     """Print the rows of a task, each way."""
+    heads = ("L1", "PSNR, dB", "SSIM", "rank", "first, %", "by features:", "first, %", "minutes")
     for way in WAYS:
-        print(f"\n{f'{task}, {way}':<26}{'L1':>9}{'PSNR, dB':>10}{'SSIM':>8}{'rank':>9}{'first, %':>10}"
-              f"{'by features:':>14}{'first, %':>10}{'minutes':>9}")  # fmt: skip
-        for name, scores in found.items():
-            s = scores[way]
-            print(f"{name:<26}{s['l1']:>9.4f}{s['psnr_db']:>10.2f}{s['ssim']:>8.3f}{s['mean_rank']:>9.2f}"
-                  f"{100 * s['top1_accuracy']:>10.1f}{s['feature_mean_rank']:>14.2f}"
-                  f"{100 * s['feature_top1_accuracy']:>10.1f}"
-                  f"{scores['seconds'] / 60:>9.1f}")  # fmt: skip
+        print_table(f"{task}, {way}", heads, [
+            (
+                name, f"{s['l1']:.4f}", f"{s['psnr_db']:.2f}", f"{s['ssim']:.3f}", f"{s['mean_rank']:.2f}",
+                f"{100 * s['top1_accuracy']:.1f}", f"{s['feature_mean_rank']:.2f}",
+                f"{100 * s['feature_top1_accuracy']:.1f}", f"{scores['seconds'] / 60:.1f}",
+            )
+            for name, scores in results.items() for s in [scores[way]]
+        ])  # fmt: skip
 
 
-def picture(task: str, found: dict[str, dict[str, Any]], folder: Path, validate: bool) -> Image.Image:
+def picture(task: str, results: dict[str, dict[str, Any]], folder: Path, validate: bool) -> Image.Image:
     """The first held-out inputs, what each way makes of them, and the truth."""
     _, test = domains(task, folder, validate)
-    rows, names, shown = [], [], [name for name in found if name != "input"]
+    rows, names, shown = [], [], [name for name in results if name != "input"]
     for i, way in enumerate(WAYS):
-        made = [torch.tensor(found[name]["made"][i]).to(torch.uint8) for name in shown]
-        rows += [test[i].x[:12], *made, test[1 - i].x[:12]]
+        fake = [torch.tensor(results[name]["translations"][i]).to(torch.uint8) for name in shown]
+        rows += [test[i].x[:12], *fake, test[1 - i].x[:12]]
         names += [f"{way}: input", *shown, "truth"]
     return Examples(torch.cat(rows), columns=12, row_labels=tuple(names)).render()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("data", type=Path, help="folder with the .npz files")
-    parser.add_argument("out", type=Path, nargs="?", default=Path("runs/translation"))
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--seeds", type=int, default=5, help="of the angles")
-    parser.add_argument("--only", default="", help="names that are part of TASK-MODEL")
-    parser.add_argument("--seed", type=int, default=0, help="of the drawings")
-    parser.add_argument("--validate", action="store_true", help="score on other pairs, out of those to learn from")
-    parser.add_argument("--folds", action="store_true", help="all pairs of the emoji, in folds, and nothing else")
-    words = parser.parse_args()
+    arguments = parser(__doc__, data="folder with the .npz files", out="translation", workers=2, seeds=5, seed=0)
+    arguments.add_argument("--only", default="", help="names that are part of TASK-MODEL")
+    arguments.add_argument("--validate", action="store_true", help="score on other pairs, out of those to learn from")
+    arguments.add_argument("--folds", action="store_true", help="all pairs of the emoji, in folds, and nothing else")
+    words = arguments.parse_args()
     models, jobs = ("cyclegan", "discogan"), {}
     if words.folds:
         if words.only or words.validate:
-            parser.error("--folds is all of the emoji: leave out --only and --validate")
-        of_folds(words.data, words.out, words.workers, words.seed)
+            arguments.error("--folds is all of the emoji: leave out --only and --validate")
+        run_folds(words.data, words.out, words.workers, words.seed)
         return
     for task in ("emoji", "vendors", "glyphs"):
         for name in (*[n for n in ANSWERS if n != "input"], "input", *models):
@@ -322,12 +306,12 @@ def main() -> None:
     angles = {
         f"angle-{n}-{s}": (n, s, words.data, words.out / f"angle-{n}-{s}") for n in models for s in range(words.seeds)
     }
-    found = collected(run, jobs, words.out, words.workers)
+    scored = collect(run, jobs, words.out, words.workers)
     for task in dict.fromkeys(arguments[0] for arguments in jobs.values()):
-        results = {jobs[key][1]: scores for key, scores in found.items() if jobs[key][0] == task}
+        results = {jobs[key][1]: scores for key, scores in scored.items() if jobs[key][0] == task}
         table(task, results)
-        picture(task, results, words.data, words.validate).save(words.out / f"{task}.png")
-    turns = collected(of_angle, {k: v for k, v in angles.items() if words.only in k}, words.out, words.workers)
+        save(picture(task, results, words.data, words.validate), words.out / f"{task}.png")
+    turns = collect(run_angle, {k: v for k, v in angles.items() if words.only in k}, words.out, words.workers)
     for name in models:
         rows = [scores for key, scores in turns.items() if f"-{name}-" in key]
         if rows:

@@ -1,6 +1,6 @@
 """Small classifiers of 28 x 28 grey images, whose last hidden layer is a space to compare such images in.
 
-Trained by benchmarks/features.py on the training images of MNIST and of Fashion-MNIST.
+Trained by benchmarks/train_classifiers.py on the training images of MNIST and of Fashion-MNIST.
 """
 
 from collections.abc import Callable

@@ -1,6 +1,6 @@
 """Does the critic's estimate track the quality of samples?  The claim of the WGAN paper, as a number.
 
-    python3 dev.py run python benchmarks/wasserstein.py ../shared/data/mnist.npz [OUT] [--seeds 3] [--only WGAN-GP]
+    python3 dev.py run python benchmarks/critic_estimate.py ../shared/data/mnist.npz [OUT] [--seeds 3] [--only WGAN-GP]
 
 WGAN (weight clipping), WGAN-GP and the minimax GAN learn MNIST, 28 x 28, in batches of 64 for 1,500 steps of G, with
 latent 64 and MLPs (784-256-256-1 and its mirror image); WGAN also with DCGAN's networks (width 16, batch norm in both),
@@ -11,10 +11,9 @@ estimate is E D(x) - E D(G(z)) for the two WGANs, and (V + log 4) / 2, the Jense
 for the minimax GAN.  Quality is the Frechet distance of those samples to the test images on the 84 features of a LeNet
 that this script trains (comparable with numbers of this script alone), and the sliced Wasserstein distance of pixels.
 Spearman's rank correlation over the 30 points, of each run; the paper (arXiv:1701.07875, figures 3 and 4) has curves
-and no numbers.  Goal: at least 0.9 for both WGANs.  Runs are kept in OUT (runs/wasserstein), with curves.png.
+and no numbers.  Goal: at least 0.9 for both WGANs.  Runs are kept in OUT (runs/critic-estimate), with curves.png.
 """
 
-import argparse
 import statistics
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ import ganvas  # first: it sets how torch's threads wait
 
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from ganvas.viz.plots import Chart, line_charts
 from ganvas.data import Stream, DataOptions, load
@@ -32,8 +31,8 @@ from ganvas.models._gan import Adversarial
 from ganvas.objectives import discriminator_terms
 from ganvas.config import TrainConfig
 from ganvas.training.loop import TrainState, initialize_state, train
-from lenet import accuracy, forward, kept
-from parallel import collected
+from _lenet import accuracy, forward, load_lenet
+from _support import collect, parser, print_table, save
 
 MODELS: dict[str, Adversarial] = {
     "WGAN": ganvas.WGAN(net="conv", width=16),
@@ -47,31 +46,24 @@ N, EPOCHS = 5000, 3
 def run(file: str, name: str, seed: int, steps: int, every: int, folder: Path) -> dict[str, Any]:
     """Train, and measure the pair of networks at intervals: lists of steps, estimates and distances."""
     data, test = load(file), load(file, DataOptions(split="test"))
-    lenet = known(file, folder)
+    lenet = load_lenet(folder, data, EPOCHS)
     reference = forward(lenet[:-1], test.x)
     model, plan = MODELS[name], TrainConfig(steps=steps, batch_size=64, seed=seed, ema_decay=0.0)
     state = initialize_state(model, data.shape, seed, torch.device("cpu"))
-    found: dict[str, Any] = {key: [] for key in ("step", "estimate", "frechet", "sliced")} | {
-        "accuracy": accuracy(lenet, test)
-    }
+    result: dict[str, Any] = {key: [] for key in ("step", "estimate", "frechet", "sliced")}
     for step in train(model, data, plan, state):
         if step % every == 0:
             real = next(Stream(data, batch=N, seed=seed, position=step)).x
-            estimate, made = measured(model, state, real, seed)
-            found["step"].append(step)
-            found["estimate"].append(estimate)
-            found["frechet"].append(frechet_distance(forward(lenet[:-1], made), reference))
-            found["sliced"].append(sliced_wasserstein(made.flatten(1) / 255, test.x[:N].flatten(1) / 255))
-    return found
-
-
-def known(file: str, out: Path) -> nn.Sequential:
-    """The LeNet of these runs."""
-    return kept(out / "lenet.safetensors", load(file), EPOCHS)
+            estimate, fake = estimate_and_samples(model, state, real, seed)
+            result["step"].append(step)
+            result["estimate"].append(estimate)
+            result["frechet"].append(frechet_distance(forward(lenet[:-1], fake), reference))
+            result["sliced"].append(sliced_wasserstein(fake.flatten(1) / 255, test.x[:N].flatten(1) / 255))
+    return result | {"accuracy": accuracy(lenet, test)}
 
 
 @torch.no_grad()
-def measured(model: Adversarial, state: TrainState, real: Tensor, seed: int) -> tuple[float, Tensor]:
+def estimate_and_samples(model: Adversarial, state: TrainState, real: Tensor, seed: int) -> tuple[float, Tensor]:
     """The critic's estimate, and the samples, as pixels 0 to 255, that it is of."""
     G, D = state.nets["G"], state.nets["D"]
     noise = model.sample_prior(N, real.shape[1:], torch.Generator().manual_seed(seed))
@@ -88,11 +80,11 @@ def spearman(a: list[float], b: list[float]) -> float:
     return torch.corrcoef(torch.stack(ranks))[0, 1].item()
 
 
-def picture(found: dict[str, dict[str, Any]], names: list[str]) -> Image.Image:
+def picture(results: dict[str, dict[str, Any]], names: list[str]) -> Image.Image:
     """For each model, of its first seed, the estimate and the distances, each as a share of its largest value."""
     charts = []
     for name in names:
-        first = found[f"{name}-0"]
+        first = results[f"{name}-0"]
         series = {
             key: [(float(s), v / max(first[key])) for s, v in zip(first["step"], first[key], strict=True)]
             for key in ("estimate", "frechet", "sliced")
@@ -102,32 +94,28 @@ def picture(found: dict[str, dict[str, Any]], names: list[str]) -> Image.Image:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("file")
-    parser.add_argument("out", type=Path, nargs="?", default=Path("runs/wasserstein"))
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument("--checkpoint-every", type=int, default=50)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--only", default="", help="models whose name has this part, as WGAN or minimax")
-    words = parser.parse_args()
+    arguments = parser(
+        __doc__, data="mnist.npz", out="critic-estimate", workers=2, steps=1500, every=50, seeds=3
+    )  # fmt: skip
+    arguments.add_argument("--only", default="", help="models whose name has this part, e.g. WGAN or minimax")
+    words = arguments.parse_args()
     names = [name for name in MODELS if words.only in name]
     jobs = {
-        f"{name}-{seed}": (words.file, name, seed, words.steps, words.every, words.out)
+        f"{name}-{seed}": (str(words.data), name, seed, words.steps, words.every, words.out)
         for seed in range(words.seeds) for name in names
     }  # fmt: skip
-    known(words.file, words.out)  # before there are several processes
-    found = collected(run, jobs, words.out, words.workers)
-    lenet = statistics.mean(f["accuracy"] for f in found.values())
-    print(f"\nSpearman's rho of the estimate, {words.seeds} seeds (LeNet: {lenet:.2%} of the test images)")
-    print(f"{'':<14}{'with Frechet distance':>30}{'with sliced Wasserstein':>30}{'Frechet, last':>16}{'s a run':>9}")
+    load_lenet(words.out, load(str(words.data)), EPOCHS)  # before there are several processes
+    results, rows = collect(run, jobs, words.out, words.workers), []
     for name in names:
-        runs = [found[f"{name}-{seed}"] for seed in range(words.seeds)]
+        runs = [results[f"{name}-{seed}"] for seed in range(words.seeds)]
         cells = ["  ".join(f"{spearman(r['estimate'], r[key]):+.3f}" for r in runs) for key in ("frechet", "sliced")]
         last, seconds = (statistics.mean(v) for v in ([r["frechet"][-1] for r in runs], [r["seconds"] for r in runs]))
-        print(f"{name:<14}{cells[0]:>30}{cells[1]:>30}{last:>16.1f}{seconds:>9.0f}")
-    picture(found, names).save(words.out / "curves.png")
-    print(f"\n{words.out / 'curves.png'}")
+        rows.append((name, *cells, f"{last:.1f}", f"{seconds:.0f}"))
+    lenet = statistics.mean(r["accuracy"] for r in results.values())
+    print(f"\nSpearman's rho of the estimate, {words.seeds} seeds (LeNet: {lenet:.2%} of the test images)")
+    heads = ("with Frechet distance", "with sliced Wasserstein", "Frechet, last", "s a run")
+    print_table("", heads, rows)
+    save(picture(results, names), words.out / "curves.png")
 
 
 if __name__ == "__main__":

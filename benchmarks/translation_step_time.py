@@ -1,6 +1,6 @@
 """Our CycleGAN step against the one that tutorials write: same networks, same numbers of images, one process.
 
-    python3 dev.py run python benchmarks/translation_step.py [--batch-size 1] [--size 32] [--width 32] [--blocks 3]
+    python3 dev.py run python benchmarks/translation_step_time.py [--batch 1] [--size 32] [--width 32] [--blocks 3]
 
 The tutorials' side: images through PIL one by one (resize by 286/256, bicubic, crop, flip, to a tensor, normalise) in a
 DataLoader; six passes of translators (identity, translation and cycle of each domain by itself), the translators' loss
@@ -12,7 +12,6 @@ Ours is the trainer's own loop, with averages of the weights and the log's meter
 Both in turns, medians over rounds, after one to warm up; and each without its data, on batches made before.
 """
 
-import argparse
 import itertools
 import random
 from collections.abc import Iterator
@@ -33,7 +32,7 @@ from ganvas.model import Model
 from ganvas.nn.cpu import InstanceNorm, OutputConv2d
 from ganvas.config import TrainConfig
 from ganvas.training.loop import initialize_state, train
-from step import in_turns
+from _support import parser, times_in_turns
 
 CPU = torch.device("cpu")
 
@@ -48,9 +47,9 @@ class Pictures(TorchDataset):
         return len(self.parts[0])
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        return self.changed(self.parts[0][index]), self.changed(self.parts[1][random.randrange(len(self.parts[1]))])
+        return self.augment(self.parts[0][index]), self.augment(self.parts[1][random.randrange(len(self.parts[1]))])
 
-    def changed(self, pixels: np.ndarray) -> Tensor:
+    def augment(self, pixels: np.ndarray) -> Tensor:
         large = round(self.size * 286 / 256)
         picture = Image.fromarray(pixels).resize((large, large), Image.Resampling.BICUBIC)
         left, top = random.randint(0, large - self.size), random.randint(0, large - self.size)
@@ -99,18 +98,16 @@ def tutorial(batches: Any, model: ganvas.CycleGAN, pair: DomainPair) -> Iterator
             optimizer.zero_grad()
             identity = (l1_loss(F(x), x) + l1_loss(G(y), y)) * model.cycle_weight / 2
             fake_y, fake_x = G(x), F(y)
-            verdict_y, verdict_x = DY(fake_y), DX(fake_x)
-            fool = mse_loss(verdict_y, torch.ones_like(verdict_y)) + mse_loss(verdict_x, torch.ones_like(verdict_x))
+            logits_y, logits_x = DY(fake_y), DX(fake_x)
+            fool = mse_loss(logits_y, torch.ones_like(logits_y)) + mse_loss(logits_x, torch.ones_like(logits_x))
             cycle = (l1_loss(F(fake_y), x) + l1_loss(G(fake_x), y)) * model.cycle_weight
             (fool + cycle + identity).backward()
             optimizer.step()
             losses = [fool.item(), cycle.item(), identity.item()]
             for D, adam, real, fake, pool in zip((DX, DY), critics, (x, y), (fake_x, fake_y), pools, strict=True):
                 adam.zero_grad()
-                verdict, verdict_fake = D(real), D(pool.query(fake).detach())
-                loss = mse_loss(verdict, torch.ones_like(verdict)) + mse_loss(
-                    verdict_fake, torch.zeros_like(verdict_fake)
-                )
+                logits, logits_fake = D(real), D(pool.query(fake).detach())
+                loss = mse_loss(logits, torch.ones_like(logits)) + mse_loss(logits_fake, torch.zeros_like(logits_fake))
                 (loss / 2).backward()
                 adam.step()
                 losses.append(loss.item())
@@ -118,7 +115,7 @@ def tutorial(batches: Any, model: ganvas.CycleGAN, pair: DomainPair) -> Iterator
             yield
 
 
-def ours(model: Model, pair: DomainPair, batch: int) -> Iterator[None]:
+def ganvas_steps(model: Model, pair: DomainPair, batch: int) -> Iterator[None]:
     """Our loop, with all that it does in a run."""
     state = initialize_state(model, pair.shape, 0, CPU)
     for step in train(model, pair, TrainConfig(steps=1_000_000_000, batch_size=batch), state):
@@ -128,28 +125,20 @@ def ours(model: Model, pair: DomainPair, batch: int) -> Iterator[None]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--batch-size", type=int, default=1)
-    parser.add_argument("--size", type=int, default=32)
-    parser.add_argument("--width", type=int, default=32)
-    parser.add_argument("--blocks", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=10, help="steps a round")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=2)
-    words = parser.parse_args()
+    words = parser(__doc__, batch=1, size=32, width=32, blocks=3, steps=10, rounds=5, threads=2).parse_args()
     torch.set_num_threads(words.threads)
-    view = DataOptions(size=str(words.size))
-    pair = make_pair([load("emoji", view), load("emoji-flat", view)])
+    options = DataOptions(size=str(words.size))
+    pair = make_pair([load("emoji", options), load("emoji-flat", options)])
     model = ganvas.CycleGAN(width=words.width, blocks=words.blocks)
     still = ganvas.CycleGAN(width=words.width, blocks=words.blocks, enlarge=1, flip=False)
-    loader = DataLoader(Pictures(pair.a, pair.b), words.batch_size, shuffle=True, drop_last=True)
-    kept = list(itertools.islice(loader, 50))
+    loader = DataLoader(Pictures(pair.a, pair.b), words.batch, shuffle=True, drop_last=True)
+    loaded = list(itertools.islice(loader, 50))
     works = {
-        "ours": ours(model, pair, words.batch_size), "theirs": tutorial(loader, model, pair),
-        "our step": ours(still, pair, words.batch_size), "their step": tutorial(kept, model, pair),
+        "ours": ganvas_steps(model, pair, words.batch), "theirs": tutorial(loader, model, pair),
+        "our step": ganvas_steps(still, pair, words.batch), "their step": tutorial(loaded, model, pair),
     }  # fmt: skip
-    t = in_turns(works, words.steps, words.rounds)
-    print(f"{words.size} pixels, batch {words.batch_size}, width {words.width}, {words.blocks} blocks, "
+    t = times_in_turns(works, words.steps, words.rounds)
+    print(f"{words.size} pixels, batch {words.batch}, width {words.width}, {words.blocks} blocks, "
           f"{words.threads} threads, torch {torch.__version__}")  # fmt: skip
     print(f"{'':<24}{'ours':>10}{'tutorial':>10}{'ratio':>8}")
     for name, mine, other in (("step with data, ms", "ours", "theirs"), ("step without, ms", "our step", "their step")):

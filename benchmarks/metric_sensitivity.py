@@ -1,8 +1,8 @@
 """What each metric of `ganvas evaluate` sees: real images, corrupted more and more, in place of samples.
 
-    python3 dev.py run python benchmarks/sensitivity.py [DATA] [OUT] [--seeds 4] [-n 2000]
+    python3 dev.py run python benchmarks/metric_sensitivity.py ../shared/data [OUT] [--seeds 4] [--n 2000]
 
-MNIST and Fashion-MNIST, looked for in DATA (../shared/data), each on its own classifier's features.  2,000 test images
+MNIST and Fashion-MNIST, each on its own classifier's features.  2,000 test images
 are compared with as many others, corrupted: blurred (Gaussian, deviation in pixels), with noise (deviation in grey
 levels of 255), of 9, 7 and 5 of the ten classes only, with a share of them copied from the rest, and with a share
 replaced by training images.  Four seeds choose, and draw the noise.
@@ -15,12 +15,10 @@ the uncorrupted images by that much; "no" if it does not move.  Worse is what `W
 Markdown and writes OUT/sensitivity.json and OUT/sensitivity.png; a recipe that is stopped goes on where it was.
 """
 
-import argparse
 import json
 import statistics
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import ganvas  # noqa: F401  first: it sets how torch's threads wait
 
@@ -36,8 +34,9 @@ from ganvas.metrics import Comparison, Examples
 from ganvas.metrics.features import make_feature_space
 from ganvas.metrics.fidelity import gaussian_window
 from ganvas.randomness import make_generator
+from _support import parser, save
 
-DATA = ("mnist", "fashion-mnist")
+FILES = {"mnist": "mnist.npz", "fashion-mnist": "fashion_mnist.npz"}
 DEGREES: dict[str, tuple[float, ...]] = {
     "blur": (0, 0.5, 0.75, 1, 1.5), "noise": (0, 16, 32, 64, 128), "dropped classes": (0, 1, 3, 5),
     "duplicated": (0, 0.1, 0.25, 0.5, 0.9), "memorised": (0, 0.1, 0.25, 0.5, 1),
@@ -58,17 +57,16 @@ TRAIN = 20_000
 """training images that are looked through for those that samples copy"""
 
 
-def corrupted(kind: str, degree: float, pool: Dataset, train: Dataset, n: int, seed: int) -> Dataset:
+def corrupt(kind: str, degree: float, pool: Dataset, train: Dataset, n: int, seed: int) -> Dataset:
     """n images of the pool, mixed and corrupted."""
     random = make_generator(torch.device("cpu"), seed, "corruption", kind)
     if kind == "dropped classes":
-        kept = pool.sample(len(pool), seed, "pool")
-        assert kept.labels is not None
-        return kept.select(kept.labels < 10 - degree).select(slice(n))
-    made = pool.sample(n, seed, "pool")
-    x = made.x.clone()
+        shuffled = pool.sample(len(pool), seed, "pool")
+        assert shuffled.labels is not None
+        return shuffled.select(shuffled.labels < 10 - degree).select(slice(n))
+    x = pool.sample(n, seed, "pool").x.clone()
     if degree and kind == "blur":
-        x = blurred(x, degree)
+        x = blur(x, degree)
     elif degree and kind == "noise":
         x = (x + degree * torch.randn(x.shape, generator=random)).round().clamp(0, 255).to(torch.uint8)
     elif kind == "duplicated":
@@ -80,18 +78,18 @@ def corrupted(kind: str, degree: float, pool: Dataset, train: Dataset, n: int, s
     return Dataset(x=x, name=pool.name)
 
 
-def blurred(x: Tensor, sigma: float) -> Tensor:
+def blur(x: Tensor, sigma: float) -> Tensor:
     """Grey images under a Gaussian of this deviation in pixels."""
     weights = gaussian_window(13, torch.float32, sigma)
-    found = conv2d(x.float(), (weights[:, None] * weights)[None, None], padding=6)
-    return found.round().clamp(0, 255).to(torch.uint8)
+    smooth = conv2d(x.float(), (weights[:, None] * weights)[None, None], padding=6)
+    return smooth.round().clamp(0, 255).to(torch.uint8)
 
 
-def measured(name: str, folder: Path, n: int, seed: int, out: Path) -> dict[str, dict[str, float]]:
+def measure_corruptions(name: str, folder: Path, n: int, seed: int, out: Path) -> dict[str, dict[str, float]]:
     """Each corruption's numbers, by "KIND DEGREE", without the names of features; kept in a file of OUT."""
-    kept = out / f"{name}-{n}-{seed}.json"
-    found: dict[str, dict[str, float]] = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
-    test, train = (load(name, DataOptions(data_dir=str(folder), split=split)) for split in ("test", "train"))
+    file = out / f"{name}-{n}-{seed}.json"
+    values: dict[str, dict[str, float]] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    test, train = (load(str(folder / FILES[name]), DataOptions(split=split)) for split in ("test", "train"))
     mixed, train = test.sample(len(test), seed, "halves"), train.sample(TRAIN, seed, "train")
     half = len(mixed) // 2
     held_out, pool = mixed.select(slice(n)), mixed.select(slice(half, None))
@@ -103,18 +101,18 @@ def measured(name: str, folder: Path, n: int, seed: int, out: Path) -> dict[str,
     for kind, degrees in DEGREES.items():
         for degree in degrees:
             key = f"{kind} {degree:g}"
-            if key in found:
+            if key in values:
                 continue
-            made = corrupted(kind, degree, pool, train, n, seed)
-            c = Comparison(real, Examples(made, space, real, known), seed, True)
+            fake = corrupt(kind, degree, pool, train, n, seed)
+            c = Comparison(real, Examples(fake, space, real, known), seed, True)
             numbers = measure(METRICS, c, floor, strict=True)
-            found[key] = {
+            values[key] = {
                 k.split(":")[0]: v for k, v in numbers.items() if k.split(":")[0] in WORSE and k.count(":") < 2
                 and not k.endswith(":floor")
             }  # fmt: skip
-            kept.write_text(json.dumps(found), encoding="utf-8")
+            file.write_text(json.dumps(values), encoding="utf-8")
             print(f"{name}, seed {seed}: {key}", flush=True)
-    return found
+    return values
 
 
 def verdict(values: list[list[float]], worse: int) -> str:
@@ -129,58 +127,54 @@ def verdict(values: list[list[float]], worse: int) -> str:
     return "yes" if min(steps) > 0 else "plateau" if min(steps) >= -spread else "not monotone"
 
 
-def over_seeds(runs: list[dict[str, dict[str, float]]], kind: str, metric: str) -> list[list[float]]:
+def values_over_seeds(runs: list[dict[str, dict[str, float]]], kind: str, metric: str) -> list[list[float]]:
     """The values over seeds, at each degree."""
     return [[run[f"{kind} {degree:g}"][metric] for run in runs] for degree in DEGREES[kind]]
 
 
-def table(found: dict[str, list[dict[str, dict[str, float]]]]) -> str:
+def table(results: dict[str, list[dict[str, dict[str, float]]]]) -> str:
     """Which metric sees what, on each data set, in Markdown."""
     lines = ["| metric | " + " | ".join(DEGREES) + " |", "|---" * (len(DEGREES) + 1) + "|"]
     for metric, worse in WORSE.items():
         cells = []
         for kind in DEGREES:
-            said = [verdict(over_seeds(runs, kind, metric), worse) for runs in found.values()]
-            cells.append(said[0] if len(set(said)) == 1 else " / ".join(said))
+            verdicts = [verdict(values_over_seeds(runs, kind, metric), worse) for runs in results.values()]
+            cells.append(verdicts[0] if len(set(verdicts)) == 1 else " / ".join(verdicts))
         lines.append(f"| `{metric}` | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def figure(found: dict[str, list[dict[str, dict[str, float]]]]) -> Image.Image:
+def figure(results: dict[str, list[dict[str, dict[str, float]]]]) -> Image.Image:
     """A panel for each metric and corruption, a row a metric: means over seeds, a line a data set."""
     charts = []
     for metric in WORSE:
         for kind, degrees in DEGREES.items():
             lines, shown = {}, list[float]()
-            for name, runs in found.items():
-                values = over_seeds(runs, kind, metric)
-                lines[name] = list(zip(degrees, map(statistics.mean, values), strict=True))
-                shown += around(values[0], metric)
+            for name, runs in results.items():
+                values = values_over_seeds(runs, kind, metric)
+                lines[name] = list(zip(map(float, degrees), map(statistics.mean, values), strict=True))
+                shown += noise_range(values[0], metric)
             charts.append(Chart(f"{metric}: {UNITS[kind]}", lines, shown, x_name=""))
     picture = line_charts(charts, len(DEGREES))
     return picture.resize((picture.width * 2 // 3, picture.height * 2 // 3), Image.Resampling.LANCZOS).quantize(64)
 
 
-def around(values: list[float], metric: str) -> tuple[float, float]:
+def noise_range(values: list[float], metric: str) -> tuple[float, float]:
     """What a panel shows at least: eight deviations of the uncorrupted images' values, so that noise looks like it."""
     mean, reach = statistics.mean(values), 8 * statistics.stdev(values)
     return (mean - reach if metric == "kid" else max(0.0, mean - reach)), mean + reach
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("data", type=Path, nargs="?", default=Path("../shared/data"))
-    parser.add_argument("out", type=Path, nargs="?", default=Path("runs/sensitivity"))
-    parser.add_argument("--seeds", type=int, default=4)
-    parser.add_argument("-n", type=int, default=2000)
-    words: Any = parser.parse_args()
+    words = parser(__doc__, data="folder with the .npz files", out="sensitivity", seeds=4, n=2000).parse_args()
     words.out.mkdir(parents=True, exist_ok=True)
-    found = {
-        name: [measured(name, words.data, words.n, seed, words.out) for seed in range(words.seeds)] for name in DATA
+    results = {
+        name: [measure_corruptions(name, words.data, words.n, seed, words.out) for seed in range(words.seeds)]
+        for name in FILES
     }
-    (words.out / "sensitivity.json").write_text(json.dumps(found), encoding="utf-8")
-    figure(found).save(words.out / "sensitivity.png", optimize=True)
-    print(table(found))
+    (words.out / "sensitivity.json").write_text(json.dumps(results), encoding="utf-8")
+    print(table(results))
+    save(figure(results), words.out / "sensitivity.png", optimize=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Small collections that recipes draw: circles, squares, textures, sprites and noisy landscapes, in four classes."""
+"""Small collections that benchmarks draw: circles, squares, textures, sprites and noisy landscapes, in four classes."""
 
 from collections.abc import Callable
 
@@ -62,7 +62,7 @@ DRAWINGS: dict[str, Drawing] = {
 }  # fmt: skip
 
 
-def drawn(name: str, n: int, split: str = "train") -> Dataset:
+def draw(name: str, n: int, split: str = "train") -> Dataset:
     """n images of the drawing of this name, as bytes; those of each split are others."""
     x, labels = DRAWINGS[name](n, make_generator(torch.device("cpu"), 0, name, split))
     classes = tuple(f"{name} {i}" for i in range(4))

@@ -1,6 +1,6 @@
 """Our training step and epoch against the plain PyTorch loop of a tutorial: same networks, same optimiser.
 
-    python3 dev.py run python benchmarks/step.py ../shared/data/mnist.npz
+    python3 dev.py run python benchmarks/step_time.py ../shared/data/mnist.npz
 
 The tutorial's side is what one would write from the PyTorch documentation: a Dataset that turns each image into a
 PIL image and then into a tensor (what `ToTensor` does), a DataLoader with shuffling in the main process, Adam with
@@ -8,10 +8,7 @@ its defaults, `zero_grad` / `backward` / `step`.  Both sides run in one process 
 threads and OMP_WAIT_POLICY=PASSIVE; the table has medians over rounds, and the ratios of the medians.
 """
 
-import argparse
 import os
-import statistics
-import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
@@ -31,6 +28,7 @@ from ganvas.data import Dataset, Scaling, Stream, load
 from ganvas.model import Model
 from ganvas.config import TrainConfig
 from ganvas.training.loop import initialize_state, train
+from _support import matmul_rate, parser, times_in_turns
 
 CPU = torch.device("cpu")
 BATCH, SHAPE = 64, (1, 28, 28)
@@ -104,7 +102,7 @@ def tutorial_gan(loader: Iterable[Tensor], model: ganvas.GAN) -> Iterator[None]:
             yield
 
 
-def ours(data: Dataset, model: Model) -> Iterator[None]:
+def ganvas_steps(data: Dataset, model: Model) -> Iterator[None]:
     """Our loop, with all that it does in a run: EMA, meter, the reading of the meter every LOG steps."""
     state = initialize_state(model, data.shape, 0, CPU)
     for step in train(model, data, TrainConfig(steps=1_000_000_000, batch_size=BATCH), state):
@@ -113,53 +111,24 @@ def ours(data: Dataset, model: Model) -> Iterator[None]:
         yield
 
 
-def seconds(work: Iterator[None], steps: int) -> float:
-    """Seconds a step, over so many steps."""
-    began = time.perf_counter()
-    for _ in range(steps):
-        next(work)
-    return (time.perf_counter() - began) / steps
-
-
-def in_turns(works: dict[str, Iterator[None]], steps: int, rounds: int) -> dict[str, float]:
-    """Median seconds a step of each work, taken in turns after a round to warm up."""
-    times: dict[str, list[float]] = {name: [] for name in works}
-    for i in range(rounds + 1):
-        for name, work in works.items():
-            spent = seconds(work, steps)
-            times[name] += [spent] if i else []
-    return {name: statistics.median(values) for name, values in times.items()}
-
-
-def batches(data: Dataset, model: Model) -> Iterator[None]:
+def load_batches(data: Dataset, model: Model) -> Iterator[None]:
     """Our batches alone."""
     for _ in Stream(data, batch=BATCH, seed=0, scaling=Scaling.fit(data.x, model.pixel_range)):
         yield
 
 
-def loading(loader: Iterable[Tensor]) -> Iterator[None]:
+def iterate(loader: Iterable[Tensor]) -> Iterator[None]:
     """The tutorial's batches alone."""
     while True:
         for _ in loader:
             yield
 
 
-def matmul_rate() -> float:
-    """Measured floating-point operations a second of a large matrix product: the machine's useful ceiling."""
-    a, b = torch.randn(1024, 1024), torch.randn(1024, 1024)
-    times = []
-    for _ in range(30):
-        began = time.perf_counter()
-        a @ b
-        times.append(time.perf_counter() - began)
-    return 2 * 1024**3 / statistics.median(times)
-
-
 def flops(model: Model, data: Dataset) -> float:
     """Floating-point operations of the matrix products in one of our steps, as torch counts them."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    work = ours(data, model)
+    work = ganvas_steps(data, model)
     next(work)
     with FlopCounterMode(display=False) as counter:
         next(work)
@@ -167,16 +136,11 @@ def flops(model: Model, data: Dataset) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data", help="mnist.npz")
-    parser.add_argument("--steps", type=int, default=300, help="steps a round")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=2)
-    options = parser.parse_args()
+    options = parser(__doc__, data="mnist.npz", steps=300, rounds=5, threads=2).parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    data = load(options.data)
-    ceiling = matmul_rate()
+    data = load(str(options.data))
+    ceiling = matmul_rate([1024])
     epoch = len(data) // BATCH
     print(f"{len(data)} images, batch {BATCH}, {options.threads} threads, torch {torch.__version__}, "
           f"spin {os.environ.get('GOMP_SPINCOUNT')}, matrix products {ceiling / 1e9:.0f} GFLOP/s")  # fmt: skip
@@ -187,12 +151,12 @@ def main() -> None:
     ]
     for name, model, tutorial, scale in jobs:
         loader = DataLoader(Pictures(data, scale), BATCH, shuffle=True, drop_last=True)
-        kept = list(islice(loader, 20))
+        loaded = list(islice(loader, 20))
         works = {
-            "ours": ours(data, model), "tutorial": tutorial(loader, model), "step": tutorial(kept, model),
-            "batches": batches(data, model), "loading": loading(loader),
+            "ours": ganvas_steps(data, model), "tutorial": tutorial(loader, model), "step": tutorial(loaded, model),
+            "batches": load_batches(data, model), "loading": iterate(loader),
         }  # fmt: skip
-        t = in_turns(works, options.steps, options.rounds)
+        t = times_in_turns(works, options.steps, options.rounds)
         row(f"{name}, epoch, s", t["ours"] * epoch, t["tutorial"] * epoch, 1)
         row("  step with data, ms", t["ours"], t["tutorial"], 1e3)
         row("  step without data, ms", t["ours"] - t["batches"], t["step"], 1e3)

@@ -1,0 +1,140 @@
+"""What benchmarks share: their arguments, runs that are kept, jobs side by side, times in turns, tables and sheets."""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import ganvas  # first: it sets how torch's threads wait
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ganvas.data import Dataset, from_array
+from ganvas.model import Model
+
+
+def parser(
+    doc: str | None, *, tables: Iterable[str] = (), data: str = "", out: str = "", **defaults: int
+) -> argparse.ArgumentParser:
+    """Arguments of benchmarks: which TABLE, DATA, OUT in runs, and options of whole numbers with their defaults."""
+    words = argparse.ArgumentParser(description=(doc or "").splitlines()[0])
+    if tables:
+        words.add_argument("table", choices=tuple(tables))
+    if data:
+        words.add_argument("data", type=Path, help=data)
+    if out:
+        words.add_argument("out", type=Path, nargs="?", default=Path("runs") / out, help="keeps runs and results")
+    for name, default in defaults.items():
+        help_ = "jobs at a time, a process each; 0: one after the other in this process" if name == "workers" else None
+        words.add_argument(f"--{name}", type=int, default=default, help=help_)
+    return words
+
+
+def load_bits(file: Path, split: str) -> Dataset:
+    """Larochelle's binarisation of MNIST (Larochelle & Murray, 2011); bits are packed along the pixels."""
+    packed = np.load(file)[f"bits_{split}"]
+    return from_array(np.unpackbits(packed, axis=1).reshape(-1, 28, 28).astype(bool), name="binarised-mnist")
+
+
+def train_once(model: Model, data: Any, folder: Path, **options: Any) -> ganvas.Trained:
+    """The run in the folder: train it, or go on where it stopped, or take it as it is."""
+    if folder.exists():
+        return ganvas.resume(folder, data=None if isinstance(data, str) else data, quiet=True)
+    return ganvas.train(model, data, folder=folder, quiet=True, **options)
+
+
+class ThisProcess(Executor):
+    """Runs each job when it is submitted."""
+
+    def submit(self, work: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(work(*arguments, **options))
+        return future
+
+
+def collect(
+    work: Callable[..., dict[str, Any]], jobs: dict[str, tuple[Any, ...]], out: Path, workers: int
+) -> dict[str, dict[str, Any]]:
+    """What `work` returns for the arguments of each job, by its name; kept in OUT/NAME.json and not computed again."""
+    out.mkdir(parents=True, exist_ok=True)
+    missing = {name: arguments for name, arguments in jobs.items() if not (out / f"{name}.json").exists()}
+    print(f"{len(jobs)} runs, {len(jobs) - len(missing)} of them in {out} already", flush=True)
+    options: dict[str, Any] = {"initializer": torch.set_num_threads, "initargs": (1,)}
+    with ProcessPoolExecutor(workers, get_context("spawn"), **options) if workers else ThisProcess() as pool:
+        futures = {pool.submit(with_seconds, work, *arguments): name for name, arguments in missing.items()}
+        for done, future in enumerate(as_completed(futures), 1):
+            name, result = futures[future], future.result()
+            temporary = out / f"{name}.json.new"
+            temporary.write_text(json.dumps(result), encoding="utf-8")
+            temporary.replace(out / f"{name}.json")
+            print(f"{done}/{len(missing)} {name} in {result['seconds']:.0f} s", flush=True)
+    return {name: json.loads((out / f"{name}.json").read_text(encoding="utf-8")) for name in jobs}
+
+
+def with_seconds(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
+    """What `work` returns, with the seconds that it took."""
+    start = time.monotonic()
+    result = work(*arguments)
+    return {"seconds": time.monotonic() - start} | result
+
+
+def times_in_turns(works: dict[str, Iterator[Any]], steps: int, rounds: int) -> dict[str, float]:
+    """Median seconds a step of each work, over rounds of so many steps; the first round warms up and does not count."""
+    times: dict[str, list[float]] = {name: [] for name in works}
+    for i in range(rounds + 1):
+        for name, work in works.items():
+            start = time.perf_counter()
+            for _ in range(steps):
+                next(work)
+            times[name] += [(time.perf_counter() - start) / steps] if i else []
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def matmul_rate(sizes: Sequence[int] = (1024, 2048, 4096)) -> float:
+    """The best rate of square float32 matrix products, in floating-point operations a second."""
+    best = 0.0
+    for n in sizes:
+        a, b, out = torch.randn(n, n), torch.randn(n, n), torch.empty(n, n)
+        for _ in range(4 + 2**14 // n):
+            start = time.perf_counter()
+            torch.mm(a, b, out=out)
+            best = max(best, 2 * n**3 / (time.perf_counter() - start))
+    return best
+
+
+def mean_and_error(values: Sequence[float], digits: int) -> str:
+    """Mean +- standard error."""
+    error = f" +- {statistics.stdev(values) / len(values) ** 0.5:.{digits}f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.{digits}f}{error}"
+
+
+def print_table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows, each with its name first, in columns as wide as what is in them."""
+    cells = [[title, *heads], *rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    print()
+    for name, *rest in cells:
+        print(f"{name:<{widths[0]}}" + "".join(f"{c:>{w + 2}}" for c, w in zip(rest, widths[1:], strict=True)))
+
+
+def paste(rows: Sequence[Sequence[Image.Image]]) -> Image.Image:
+    """Pictures of the same size beside and below each other."""
+    width, height = rows[0][0].size
+    canvas = Image.new("RGB", (width * max(map(len, rows)), height * len(rows)), "white")
+    for i, row in enumerate(rows):
+        for j, picture in enumerate(row):
+            canvas.paste(picture, (j * width, i * height))
+    return canvas
+
+
+def save(picture: Image.Image, path: Path, **options: Any) -> None:
+    """Write a picture, and say where."""
+    picture.save(path, **options)
+    print(f"\n{path}")
