@@ -87,7 +87,7 @@ SMALL: dict[str, list[Small]] = {
         )
     ],
     "mixtures": [
-        small("--workers 0 --seeds 1 --steps 2 --only grid-ours", "modes of 25", "PacGAN4, published", "samples.png")
+        small("--workers 1 --seeds 1 --steps 2 --only grid-ours", "modes of 25", "PacGAN4, published", "samples.png")
     ],
     "step_time": [
         small("DATA/mnist.npz --steps 1 --rounds 1 --threads 1", "step without data, ms", "of the machine's rate")
