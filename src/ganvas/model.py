@@ -10,13 +10,14 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from functools import reduce
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int64
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
+from typing_extensions import TypeVar
 
 from .config import TrainConfig
 from .fields import STRICT, Fraction, Positive, ValidatedMeta
@@ -79,8 +80,16 @@ def minimize(*networks: nn.Module, **terms: Float[Tensor, ""]) -> Move:
     return Move(networks, terms)
 
 
+DataT = TypeVar("DataT", default=Any)
+"""what a model learns from: a `Dataset`, or a `DomainPair` for a translator"""
+BatchT = TypeVar("BatchT", default=Any)
+"""a batch of it: a `Batch`, or a `PairBatch`"""
+ShapeT = TypeVar("ShapeT", default=Any)
+"""the shape of its examples: a `Shape`, or those of both domains, (Shape, Shape)"""
+
+
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class Model(metaclass=ValidatedMeta):
+class Model(Generic[DataT, BatchT, ShapeT], metaclass=ValidatedMeta):
     """A generative model.  Its fields are its hyper-parameters; its `step` is its algorithm.
 
     A model holds no weights.  `networks` makes them, and whoever runs the model passes them back
@@ -138,43 +147,39 @@ class Model(metaclass=ValidatedMeta):
         """The inverse of `to_normal`."""
         return z
 
-    def validate_data(self, data: Any) -> None:
+    def validate_data(self, data: DataT) -> None:
         """UserError where this model cannot learn from the collection `data`."""
 
-    def validate_batch_size(self, batch: int, shape: Any) -> None:
+    def validate_batch_size(self, batch: int, shape: ShapeT) -> None:
         """UserError where this model cannot be trained well with batches of so many examples of this shape."""
 
-    def preprocess(self, data: Any, *, deterministic: bool = False) -> Any:
+    def preprocess(self, data: DataT, *, deterministic: bool = False) -> DataT:
         """The data as this model learns them; `deterministic` fixes what it would draw anew at each use."""
         return data
 
     @abstractmethod
-    def networks(self, shape: Any, classes: int = 0) -> dict[str, nn.Module]:
-        """Freshly initialised networks for examples of this `Shape`, labelled with so many classes.
-
-        A translator's `shape` is that of both its domains, (Shape, Shape).
-        """
+    def networks(self, shape: ShapeT, classes: int = 0) -> dict[str, nn.Module]:
+        """Freshly initialised networks for examples of this shape, labelled with so many classes."""
 
     @abstractmethod
-    def step(self, batches: Iterator[Any], global_step: int, *args: Any, **networks: Any) -> Iterator[Move]:
+    def step(self, batches: Iterator[BatchT], global_step: int, *args: Any, **networks: Any) -> Iterator[Move]:
         """`step(batches, global_step, **networks)`: the training step after so many others, as its moves.
 
-        `batches` are endless: a `Batch` each, for a translator a `PairBatch`.
-        Each move is played before the step resumes: code after a `yield` sees updated weights.
+        `batches` are endless.  Each move is played before the step resumes: code after a `yield` sees updated weights.
         """
 
     @abstractmethod
-    def preview(self, batch: Any, *args: Any, **networks: Any) -> Float[Tensor, "rows columns *shape"]:
+    def preview(self, batch: BatchT, *args: Any, **networks: Any) -> Float[Tensor, "rows columns *shape"]:
         """`preview(batch, **networks)`: examples, in rows, that show how training goes."""
 
-    def monitor(self, batch: Any, *args: Any, **networks: Any) -> dict[str, Tensor]:
+    def monitor(self, batch: BatchT, *args: Any, **networks: Any) -> dict[str, Tensor]:
         """How the codes of a batch are used, for the log and the run's diagnosis; nothing by default.
 
         See `LikelihoodModel.monitor` for the names.
         """
         return {}
 
-    def discriminator_statistics(self, batch: Any, *args: Any, **networks: Any) -> dict[str, float]:
+    def discriminator_statistics(self, batch: BatchT, *args: Any, **networks: Any) -> dict[str, float]:
         """What only the networks in training, here in evaluation mode, can tell of a batch."""
         return {}
 

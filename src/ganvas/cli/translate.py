@@ -33,7 +33,7 @@ def translate(
         refuse_existing(out, force)
         translations = trained.translate(source, to)
         translations.save(out)
-        source_shape, _ = trained.domain_shapes(to)
+        source_shape = trained.shape[trained.domains(to)[0]]
         if len(source_shape) == 3 and translations.x.shape[2:] != source_shape[1:]:
             bar.print_notes([size_warning(len(translations), format_size(source_shape))])
         print_result([str(out)], {"out": str(out), "translated": len(translations)}, json)

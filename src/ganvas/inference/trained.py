@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from .. import __version__
-from ..data import DOMAINS, DataOptions, Dataset, Scaling, Source, load, read_range, restore_range
+from ..data import DataOptions, Dataset, Scaling, Source, load, read_range, restore_range
 from ..data.memory import check_examples_fit
 from ..data.options import options_from_config, without_holdout
 from ..data.scaling import premultiply_float, scaling_from_state, scaling_state, unpremultiply_float
@@ -21,7 +21,7 @@ from ..errors import UserError, check_positive
 from ..io.atomic import atomic_write
 from ..io.run_folder import WEIGHTS_FILE, RunFolder, run_of, weights_path
 from ..io.safetensors import read_safetensors
-from ..model import EncoderModel, GenerativeModel, Model, Shape, TranslationModel, device_of, model_name, to_dict
+from ..model import EncoderModel, GenerativeModel, Model, TranslationModel, device_of, model_name, to_dict
 from ..models._own_networks import with_own_networks
 from ..models._variational import Variational
 from ..randomness import draw_rows, make_generator, reseed
@@ -195,12 +195,13 @@ class Trained:
         Images may have any size and channels: they get those of their domain, and keep alpha.  Raises UserError for
         examples of another kind, and where the model does not translate that way.
         """
-        shape, _ = self.domain_shapes(to)
-        dataset = load(data, restore_range(data, without_holdout(options), self.metadata, 1 - DOMAINS.index(to)))
+        source, _ = self.domains(to)
+        shape = self.shape[source]
+        dataset = load(data, restore_range(data, without_holdout(options), self.metadata, source))
         if dataset.has_images != (len(shape) == 3) or (len(shape) == 1 and dataset.shape != shape):
             actual, expected = ("x".join(map(str, s)) for s in (dataset.shape, shape))
-            name = f"{dataset.name} has examples of {actual}"
-            raise UserError(f"{name}, but this model translates those of {expected} to {to}")
+            expected = f"this model translates those of {expected} to {to}"
+            raise UserError(f"{dataset.name} has examples of {actual}, but {expected}")
         if not dataset.has_images:
             return Examples(self.translate_vectors(dataset.x, to))
         parts = dataset.x.split(chunk_size(dataset.shape))
@@ -209,18 +210,19 @@ class Trained:
 
     def translate_pixels(self, x: Tensor, to: str) -> Tensor:
         """The translations of images n x c x h x w of any size with pixels in [0, 1], as such."""
-        model, shapes = self.require(TranslationModel, NO_TRANSLATOR), self.domain_shapes(to)
+        source, target = self.domains(to)
         low, high = self.model.pixel_range
-        source, target = self.domain_scalings(to)
         translations = translate_images(
             lambda part: (self.run_translator(to, part * (high - low) + low) - low) / (high - low),
-            premultiply_float(x) if source.premultiplied else x, *shapes, model.has_fixed_size(shapes[0]),
+            premultiply_float(x) if self.domain_scaling(source).premultiplied else x,
+            self.shape[source], self.shape[target],
+            self.require(TranslationModel, NO_TRANSLATOR).has_fixed_size(self.shape[source]),
         )  # fmt: skip
-        return unpremultiply_float(translations) if target.premultiplied else translations
+        return unpremultiply_float(translations) if self.domain_scaling(target).premultiplied else translations
 
     def translate_vectors(self, x: Tensor, to: str) -> Tensor:
         """The translations of vectors n x d, each domain in its own units."""
-        source, target = self.domain_scalings(to)
+        source, target = map(self.domain_scaling, self.domains(to))
         return target.inverse(self.run_translator(to, source(x)))
 
     @torch.no_grad()
@@ -234,18 +236,12 @@ class Trained:
         """The domains to which it translates: B, and mostly A."""
         return self.require(TranslationModel, NO_TRANSLATOR).directions(**self.nets)
 
-    def domain_shapes(self, to: str) -> tuple[Shape, Shape]:
-        """Shapes of the domain that is translated and of `to`; UserError where the model does not translate so."""
+    def domains(self, to: str) -> tuple[int, int]:
+        """Those translated and `to`, 0 for A and 1 for B; UserError where the model does not translate that way."""
         if to not in self.directions:
             targets = " and ".join(self.directions)
             raise UserError(f"this {model_name(self.model)} translates to {targets}, not to {to!r}")
-        a, b = self.shape
-        return (a, b) if to == "B" else (b, a)
-
-    def domain_scalings(self, to: str) -> tuple[Scaling, Scaling]:
-        """How the model sees the domain that is translated, and `to`."""
-        a, b = self.domain_scaling(0), self.domain_scaling(1)
-        return (a, b) if to == "B" else (b, a)
+        return (0, 1) if to == "B" else (1, 0)
 
     def class_labels(self, n: int, label: str | int | None) -> Tensor | None:
         """n labels: those of one class, or all classes in turn; None where the model is not conditional."""

@@ -126,7 +126,8 @@ def translate_files(
     UserError for a source without images, and for a folder that holds translations by other weights or to the other
     domain.
     """
-    shape, _ = trained.domain_shapes(to)  # refuses before anything is read
+    domains = trained.domains(to)  # refuses before anything is read
+    shape = trained.shape[domains[0]]
     if len(shape) != 3:
         kind = f"this {model_name(trained.model)} translates vectors of {shape[0]} numbers"
         raise UserError(f"{kind}, and {source} holds no such: give vectors n x d, a .npy or .npz file")
@@ -134,7 +135,7 @@ def translate_files(
     notes = listing.notes + listing.excluded_notes()
     targets = {path: target for path, target in pairs if force or not target.exists()}
     n_done, n = len(pairs) - len(targets), len(pairs)
-    source_bounds, target_bounds = (read_bounds(trained.metadata, i) for i in ((0, 1) if to == "B" else (1, 0)))
+    source_bounds, target_bounds = (read_bounds(trained.metadata, i) for i in domains)
     summary = TranslationSummary(out, 0, n_done, others=len(listing.others), notes=notes, learnt=format_size(shape))
     folder, record = plan_record(trained, source, out, to, force, list(targets.values()))
     with lift_pixel_limit() as warnings:

@@ -8,12 +8,13 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from ..model import Model, Shape
+from ..data import Dataset
+from ..model import Batch, Model, Shape
 from ..nn import Depth, Net, Width, code_shape
 from ..randomness import normal
 
 
-class LatentModel(Model):
+class LatentModel(Model[Dataset, Batch, Shape]):
     """A model whose networks go between examples and vectors z ~ N(0, I)."""
 
     latent: Annotated[int, Field(gt=0, le=65536)] = 32

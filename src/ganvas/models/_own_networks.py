@@ -14,8 +14,9 @@ import torch
 from pydantic import InstanceOf
 from torch import Tensor, nn
 
+from ..data import Dataset
 from ..errors import UserError
-from ..model import Model, Shape, model_name
+from ..model import Batch, Model, Shape, model_name
 
 OwnNetwork = InitVar[InstanceOf[nn.Module] | None]
 
@@ -73,7 +74,7 @@ def with_own_networks(model: Model, recorded: Mapping[str, str], networks: Mappi
     return replace(model, **networks)
 
 
-class EncoderDecoder(Model):
+class EncoderDecoder(Model[Dataset, Batch, Shape]):
     """A model whose encoder and decoder may be networks of the user's own."""
 
     own_network_names: ClassVar[tuple[str, ...]] = ("encoder", "decoder")

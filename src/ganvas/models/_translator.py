@@ -29,7 +29,7 @@ from ._translator_rules import FAINT, translator_rules
 T = TypeVar("T")
 
 
-class Translator(Model):
+class Translator(Model[DomainPair, PairBatch, tuple[Shape, Shape]]):
     """Two networks that translate between two domains, learnt from unpaired examples of each."""
 
     n_domains = 2
