@@ -15,7 +15,7 @@ from ganvas.data import Dataset, from_array
 from ganvas.distributions.posteriors import DiagonalGaussian
 from ganvas.errors import UserError
 from ganvas.metrics import codes, likelihood
-from ganvas.metrics.codes import active_units, mutual_information, mutual_information_bounds
+from ganvas.metrics.codes import active_units, mutual_information_bounds
 from ganvas.metrics.fidelity import psnr, ssim
 from ganvas.model import Batch
 from tests.support.data import image_collection
@@ -177,9 +177,9 @@ def test_active_units_by_both_conventions() -> None:
 def test_mutual_information_of_codes_that_say_all_and_nothing() -> None:
     n = 200
     apart = DiagonalGaussian(torch.arange(n)[:, None] * 10.0, torch.full((n, 1), 0.1))
-    assert mutual_information(apart, apart.sample()) == pytest.approx(log(n), rel=1e-4)
+    assert mutual_information_bounds(apart, apart.sample()).lower == pytest.approx(log(n), rel=1e-4)
     same = DiagonalGaussian(torch.ones(n, 2), torch.full((n, 2), 0.5))
-    assert mutual_information(same, same.sample()) == pytest.approx(0, abs=1e-4)
+    assert mutual_information_bounds(same, same.sample()).lower == pytest.approx(0, abs=1e-4)
 
 
 @pytest.mark.parametrize(("d", "sigma"), [(1, 0.5), (5, 0.5), (10, 0.5), (10, 0.35), (10, 0.05)])
@@ -217,7 +217,7 @@ def test_mutual_information_of_a_gaussian_channel() -> None:
     """x ~ N(0, 1), z = x + s e: I = 1/2 log(1 + 1 / s^2)."""
     x = torch.randn(3000, 1)
     q = DiagonalGaussian(x, torch.full((3000, 1), 0.5))
-    assert mutual_information(q, q.sample()) == pytest.approx(0.5 * log(5), abs=0.04)
+    assert mutual_information_bounds(q, q.sample()).lower == pytest.approx(0.5 * log(5), abs=0.04)
 
 
 def test_the_aggregate_posteriors_distance_is_what_the_kl_has_beyond_the_information(vae: ganvas.Trained) -> None:

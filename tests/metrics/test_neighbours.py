@@ -12,7 +12,7 @@ from ganvas.metrics import memorisation_test, neighbours, one_nn_accuracy, prdc,
 from ganvas.metrics.duplicates import duplicate_rate
 from ganvas.metrics.neighbours import build_indexes
 from ganvas.metrics.one_nn import own_neighbour_shares
-from ganvas.metrics.prdc import count_balls, prdc_terms
+from ganvas.metrics.prdc import count_balls
 from tests.support.neighbours import duplicates
 
 Array = np.ndarray
@@ -121,7 +121,7 @@ def test_neighbours_are_looked_for_once_and_give_the_same_numbers(monkeypatch: p
     real, *others = build_indexes(a, b, c)
     for x, y in zip((b, c), others, strict=True):
         assert all(
-            torch.equal(p, q) for p, q in zip(prdc_terms(count_balls(real, y), 5), precision_recall(a, x), strict=True)
+            torch.equal(p, q) for p, q in zip(count_balls(real, y).terms(5), precision_recall(a, x), strict=True)
         )
         assert own_neighbour_shares(real, y) == one_nn_accuracy(a, x)
         assert duplicate_rate(real, y) == duplicates(a, x)

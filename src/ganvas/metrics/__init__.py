@@ -1,42 +1,36 @@
-"""Metrics of generative models, one a file; `METRICS` has those of samples, by the name that `--metrics` gives them."""
+"""Metrics of generative models, one a file; `METRICS` has those of samples, by the name that `--metrics` gives them.
 
-from .classes import CLASSES
-from .distances import DISTANCES, energy_distance
-from .duplicates import DUPLICATES
-from .fid import FID, frechet_distance
-from .kid import KID, kernel_distance
-from .memorisation import MEMORISATION, memorisation_test
+To add one, write its file: each `Metric` of a module of this folder is listed, in the order of their `rank`.
+"""
+
+from collections.abc import Iterator
+from importlib import import_module
+from pkgutil import iter_modules
+
+from .distances import energy_distance
+from .fid import frechet_distance
+from .kid import kernel_distance
+from .memorisation import memorisation_test
 from .metric import Comparison, Examples, Metric, Number, Score
-from .modes import MODES, ModeCoverage, mode_coverage
-from .ms_ssim import MS_SSIM
-from .one_nn import ONE_NN, one_nn_accuracy
-from .prdc import PRDC, precision_recall
-from .sliced import SLICED_WASSERSTEIN, sliced_wasserstein
-
-METRICS = {
-    metric.name: metric
-    for metric in (
-        FID, KID, PRDC, ONE_NN, MEMORISATION, DUPLICATES, SLICED_WASSERSTEIN, CLASSES, MS_SSIM, DISTANCES, MODES,
-    )
-}  # fmt: skip
-NUMBERS = {name: number for metric in METRICS.values() for name, number in metric.numbers.items()}
-"""what is known of each number that `compare` shows"""
+from .modes import ModeCoverage, mode_coverage
+from .one_nn import one_nn_accuracy
+from .prdc import precision_recall
+from .sliced import sliced_wasserstein
 
 __all__ = [
-    "METRICS",
-    "NUMBERS",
-    "Comparison",
-    "Examples",
-    "Metric",
-    "ModeCoverage",
-    "Number",
-    "Score",
-    "energy_distance",
-    "frechet_distance",
-    "kernel_distance",
-    "memorisation_test",
-    "mode_coverage",
-    "one_nn_accuracy",
-    "precision_recall",
+    "METRICS", "NUMBERS", "Comparison", "Examples", "Metric", "ModeCoverage", "Number", "Score", "energy_distance",
+    "frechet_distance", "kernel_distance", "memorisation_test", "mode_coverage", "one_nn_accuracy", "precision_recall",
     "sliced_wasserstein",
-]
+]  # fmt: skip
+
+
+def list_metrics() -> Iterator[Metric]:
+    """The metrics that the modules of this folder define."""
+    for module in iter_modules(__path__):
+        names = vars(import_module(f"{__name__}.{module.name}"))
+        yield from (value for value in names.values() if isinstance(value, Metric))
+
+
+METRICS = {metric.name: metric for metric in sorted(list_metrics(), key=lambda metric: (metric.rank, metric.name))}
+NUMBERS = {name: number for metric in METRICS.values() for name, number in metric.numbers.items()}
+"""what is known of each number that `compare` shows"""

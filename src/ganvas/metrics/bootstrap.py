@@ -19,7 +19,7 @@ from .metric import Number, Score
 RESAMPLES = 1000
 RESAMPLES_PER_CHUNK = 50
 """resamples that are drawn at once"""
-NONE_SEEN = 3.0
+RULE_OF_THREE = 3.0
 """a share of n examples none of which has a property may be so many n-ths: at 95%, e^-3 = 0.05"""
 LEVEL = 0.95
 """probability that an interval is to have"""
@@ -31,26 +31,23 @@ def bootstrap(scores: Mapping[str, Score], seed: int, *key: int | str) -> dict[s
     The same seed gives the same resamples of the real ones, so that differences between two models measured on them
     are paired; those of generated examples also depend on the key.
     """
-    measured = {name: s for name, s in scores.items() if s.influence is not None}
-    if not measured:
+    with_terms = {name: s for name, s in scores.items() if s.influence is not None}
+    if not with_terms:
         return {}
-    values = torch.tensor([s.value for s in measured.values()], dtype=torch.float64)
-    real, fake = (torch.stack([s.terms[i] for s in measured.values()], 1) for i in (0, 1))
+    values = torch.tensor([s.value for s in with_terms.values()], dtype=torch.float64)
+    real, fake = (torch.stack([s.terms[i] for s in with_terms.values()], 1) for i in (0, 1))
     resamples = values + bootstrap_means(real, seed, "held out") + bootstrap_means(fake, seed, "made", *key)
-    return dict(zip(measured, resamples.unbind(1), strict=True))
+    return dict(zip(with_terms, resamples.unbind(1), strict=True))
 
 
 def bootstrap_means(terms: Float64[Tensor, "n scores"], *key: int | str) -> Float64[Tensor, "resamples scores"]:
     """The means of n examples' terms over resamples of the examples."""
-    random, n, chunks = make_generator(torch.device("cpu"), *key), len(terms), []
-    for _ in range(0, RESAMPLES, RESAMPLES_PER_CHUNK):
-        indices = (
-            torch.randint(n, (RESAMPLES_PER_CHUNK, n), generator=random)
-            + n * torch.arange(RESAMPLES_PER_CHUNK)[:, None]
-        )
-        counts = indices.flatten().bincount(minlength=RESAMPLES_PER_CHUNK * n).view(RESAMPLES_PER_CHUNK, n)
-        chunks.append(counts.double() @ terms / n)
-    return torch.cat(chunks)
+    random, n, rows, means = make_generator(torch.device("cpu"), *key), len(terms), RESAMPLES_PER_CHUNK, []
+    for _ in range(0, RESAMPLES, rows):
+        indices = torch.randint(n, (rows, n), generator=random) + n * torch.arange(rows)[:, None]
+        counts = indices.flatten().bincount(minlength=rows * n).view(rows, n)
+        means.append(counts.double() @ terms / n)
+    return torch.cat(means)
 
 
 def confidence_interval(
@@ -66,7 +63,7 @@ def confidence_interval(
         return {"value": number.show(value), "low": None, "high": None}
     low, high = resamples.quantile(torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2]).double()).tolist()
     if number.is_share:
-        high = max(high, NONE_SEEN / n) if value == 0 else high
-        low = min(low, 1 - NONE_SEEN / n) if value == 1 else low
+        high = max(high, RULE_OF_THREE / n) if value == 0 else high
+        low = min(low, 1 - RULE_OF_THREE / n) if value == 1 else low
     low, high = (min(max(number.show(x), number.low), number.high) for x in (low, high))
     return {"value": number.show(value), "low": low, "high": high}

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from ..data import Dataset
 from ..errors import UserError
-from .kid import MIN_EXAMPLES
-from .kid import score as kernel_score
+from .kid import MIN_EXAMPLES, kernel_score
 from .likelihood import mean_and_error
 from .metric import Comparison, Entry, Examples, Metric, Number, Score, Terms
 
@@ -43,8 +42,10 @@ def classifier_labels(names: tuple[str, ...], data: Dataset) -> Int64[Tensor, " 
     if data.labels is None:
         return None
     numbers = tuple(str(i) for i in range(len(names)))
-    known = next((k for k in (names, numbers) if data.classes and set(data.classes) <= set(k)), None)
-    return None if known is None else torch.tensor([known.index(name) for name in data.classes])[data.labels]
+    for known in (names, numbers):
+        if data.classes and set(data.classes) <= set(known):
+            return torch.tensor([known.index(name) for name in data.classes])[data.labels]
+    return None
 
 
 def classifier_scores(logits: Float[Tensor, "n classes"], n_real: int) -> Score:
@@ -68,11 +69,10 @@ def agreement_scores(examples: Examples) -> Iterator[tuple[str, Entry]]:
     """
     data, logits = examples.data, examples.logits
     labels = classifier_labels(examples.space.classes, data)
-    if labels is None or data.labels is None:
-        return
-    yield "label_agreement", Score(label_accuracy(logits, labels))
-    masks = {name: data.labels == i for i, name in enumerate(data.classes)}
-    yield "label_agreement_by_class", {name: Score(label_accuracy(logits[m], labels[m])) for name, m in masks.items()}
+    if labels is not None:
+        yield "label_agreement", Score(label_accuracy(logits, labels))
+        masks = {name: data.labels == i for i, name in enumerate(data.classes)}
+        yield "label_agreement_by_class", {k: Score(label_accuracy(logits[m], labels[m])) for k, m in masks.items()}
 
 
 def kernel_scores(real: Examples, fake: Examples) -> dict[str, Score]:
@@ -88,19 +88,20 @@ def kernel_scores(real: Examples, fake: Examples) -> dict[str, Score]:
 def compute(c: Comparison) -> Iterator[tuple[str, Entry]]:
     """The classifier's score, where features classify; label agreement and kernel distances a class, where there are.
 
-    What the classifier says has the held-out examples as its floor: it may have learnt the others.
+    What the classifier says has the held-out examples as its floor: it may have been trained on the others.
     """
-    if c.space.head is None and c.fake.data.labels is None:
-        raise UserError(
-            f"classes need features that classify, which {c.space.name} do not, or a model that knows labels"
-        )
-    if c.space.head is not None:
-        judged = c.real if c.fake.is_floor else c.fake
-        yield "classifier_score", classifier_scores(judged.logits, len(c.real))
-        if c.fake.data.labels is not None:
-            yield from agreement_scores(judged)
-    if c.fake.data.labels is not None:
+    is_classifier, has_labels = c.space.head is not None, c.fake.data.labels is not None
+    if not is_classifier and not has_labels:
+        name = c.space.name
+        raise UserError(f"classes need features that classify, which {name} do not, or a model that knows labels")
+    if is_classifier:
+        examples = c.real if c.fake.is_floor else c.fake
+        yield "classifier_score", classifier_scores(examples.logits, len(c.real))
+        yield from agreement_scores(examples) if has_labels else ()
+    if has_labels:
         yield "kid_by_class", kernel_scores(c.real, c.fake)
 
 
-CLASSES = Metric("classes", {"classifier_score": Number(higher_is_better=True, low=1.0)}, compute, needs="classifier")
+CLASSES = Metric(
+    "classes", {"classifier_score": Number(higher_is_better=True, low=1.0)}, compute, needs="classifier", rank=8
+)

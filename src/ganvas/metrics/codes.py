@@ -1,6 +1,7 @@
 """How a variational autoencoder uses its latent space, measured on examples.
 
-All in nats.  q(z) = E_x q(z|x) is the aggregate posterior.
+All in nats.  q(z) = E_x q(z|x) is the aggregate posterior, whose KL(q(z) || p(z)) = E_x KL(q(z|x) || p(z)) - I(x; z)
+(Hoffman & Johnson, ELBO Surgery, 2016) has an upper bound where I, the information, has a lower one, and vice versa.
 """
 
 from math import log
@@ -41,28 +42,15 @@ def mutual_information_bounds(q: Posterior, samples: PosteriorSamples) -> Mutual
     For q(z) stands the mixture of all n posteriors, with the example's own one, which makes it too large and the
     information too small; or that of the n - 1 others, which makes it too small and the information too large.  Both
     come near to the truth where n is large beside exp(I).  Source: Poole et al., On Variational Bounds of Mutual
-    Information, arXiv:1905.06922; the first also in Hoffman & Johnson, ELBO Surgery, 2016.
+    Information, arXiv:1905.06922; the first also in ELBO Surgery.
     """
     z, log_posterior = samples.z[0], samples.log_q[0].sum(1)
     n, d = z.shape
-    rows, log_mixture, log_mixture_others = max(1, MAX_DENSITIES // (n * d)), [], []
-    for i, part in zip(range(0, n, rows), z.split(rows), strict=True):
-        log_q = q.log_prob(part[:, None].expand(-1, n, -1)).double()
-        log_mixture.append(log_q.logsumexp(1) - log(n))
+    rows, mixture, others = max(1, MAX_DENSITIES // (n * d)), [], []
+    for i in range(0, n, rows):
+        log_q = q.log_prob(z[i : i + rows, None].expand(-1, n, -1)).double()
+        mixture.append(log_q.logsumexp(1) - log(n))
         log_q.diagonal(i).fill_(-torch.inf)
-        log_mixture_others.append(log_q.logsumexp(1) - log(max(1, n - 1)))
-    lower, upper = ((log_posterior - torch.cat(mixture)).mean().item() for mixture in (log_mixture, log_mixture_others))
+        others.append(log_q.logsumexp(1) - log(max(1, n - 1)))
+    lower, upper = ((log_posterior - torch.cat(log_mixture)).mean().item() for log_mixture in (mixture, others))
     return MutualInformationBounds(lower, upper)
-
-
-def mutual_information(q: Posterior, samples: PosteriorSamples) -> float:
-    """The lower one of the bounds of `information`: at most log n, and too small where the truth comes near to that."""
-    return mutual_information_bounds(q, samples).lower
-
-
-def aggregate_posterior_kl(kl: float, information: float) -> float:
-    """KL(q(z) || p(z)) = E_x KL(q(z|x) || p(z)) - I(x; z), in nats (Hoffman & Johnson, 2016).
-
-    Of a lower bound on the information it is an upper one, and of an upper bound a lower one.
-    """
-    return kl - information

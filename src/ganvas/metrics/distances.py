@@ -75,4 +75,4 @@ def compute(c: Comparison) -> Iterator[tuple[str, Entry]]:
 
 
 ENERGY = Number(higher_is_better=False, is_squared=True)
-DISTANCES = Metric("distances", {"energy": ENERGY}, compute, needs="vectors", on_features=False)
+DISTANCES = Metric("distances", {"energy": ENERGY}, compute, needs="vectors", on_features=False, rank=10)

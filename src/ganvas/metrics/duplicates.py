@@ -7,7 +7,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from .metric import Comparison, Entry, Metric, Number, Score, Terms
-from .neighbours import NeighbourIndex, copy_rate_slope, copy_threshold, sum_to_nearest
+from .neighbours import NeighbourIndex, copy_rate_slope, copy_threshold
 
 
 def duplicate_rate(real: NeighbourIndex, fake: NeighbourIndex) -> float:
@@ -20,7 +20,7 @@ def duplicate_rate(real: NeighbourIndex, fake: NeighbourIndex) -> float:
 
 def influence(real: NeighbourIndex, fake: NeighbourIndex) -> Terms:
     """What an example's own double counts, and how many others have it as their only one."""
-    real_distances, fake_distances = (x.two_nearest[1][:, 0] for x in (real, fake))
+    real_distances, fake_distances = real.radii(1), fake.radii(1)
     limit = copy_threshold(real_distances)
     real_terms = torch.where(real_distances > 0, double_terms(real, limit), 0.0)  # doubles have no part in the limit
     return -copy_rate_slope(real_distances, fake_distances) * real_terms, double_terms(fake, limit)
@@ -28,9 +28,8 @@ def influence(real: NeighbourIndex, fake: NeighbourIndex) -> Terms:
 
 def double_terms(x: NeighbourIndex, limit: Tensor) -> Float64[Tensor, " n"]:
     """Whether each point has another one within the limit, and for how many it is the only one."""
-    neighbours, distances = x.two_nearest
-    first, second = (distances < limit).double().unbind(1)
-    return first + sum_to_nearest(neighbours[:, 0], first - second)
+    first, second = (x.nearest[1][:, :2] < limit).double().unbind(1)
+    return first + x.sum_to_nearest(first - second)
 
 
 def compute(c: Comparison) -> Iterator[tuple[str, Entry]]:
@@ -39,4 +38,4 @@ def compute(c: Comparison) -> Iterator[tuple[str, Entry]]:
     yield "duplicate_rate", Score(duplicate_rate(real, fake), lambda: influence(real, fake))
 
 
-DUPLICATES = Metric("duplicates", {"duplicate_rate": Number(higher_is_better=None, high=1.0)}, compute)
+DUPLICATES = Metric("duplicates", {"duplicate_rate": Number(higher_is_better=None, high=1.0)}, compute, rank=6)

@@ -1,6 +1,6 @@
 """The Frechet distance of features: the FID, if they are those of Inception, and what infinitely many would have."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import reduce
 from itertools import accumulate, islice
@@ -9,7 +9,7 @@ from operator import add
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from ..errors import UserError
@@ -70,23 +70,6 @@ def block_moments(block: Float[Tensor, "b d"]) -> Moments:
     return Moments(len(x), mean, (x - mean).mT @ (x - mean))
 
 
-def prefix_sizes(n: int) -> list[int]:
-    """How many of n examples the distances are of from which that of infinitely many is extrapolated."""
-    return [round(n * share) for share in PREFIX_SHARES]
-
-
-def extrapolation_weights(sizes: Sequence[int]) -> Float64[Tensor, " k"]:
-    """With which weights k distances of so many examples make that of infinitely many: of the least squares' line."""
-    design = torch.stack([torch.ones(len(sizes)), 1 / torch.tensor(sizes)], 1).double()
-    weights: Tensor = torch.linalg.pinv(design)[0]
-    return weights
-
-
-def can_extrapolate(n: int, d: int) -> bool:
-    """Whether n examples suffice for that: where half of them are fewer than 2 d, the bias is not as 1 / N."""
-    return n // 2 >= 2 * d
-
-
 def whole_gaussian(x: Float[Tensor, "n d"]) -> Gaussian:
     """The Gaussian fitted to all rows."""
     return moments(x.split(ROWS_PER_CHUNK)).gaussian
@@ -94,9 +77,8 @@ def whole_gaussian(x: Float[Tensor, "n d"]) -> Gaussian:
 
 def prefix_moments(x: Float[Tensor, "n d"]) -> Iterator[Moments]:
     """The moments of the first `PREFIX_SHARES` of the rows, each from those before it and what is added."""
-    sizes = prefix_sizes(len(x))
-    parts = x[: sizes[-1]].tensor_split(sizes[:-1])
-    return accumulate(moments(part.split(ROWS_PER_CHUNK)) for part in parts)
+    *sizes, n = prefix_sizes(len(x)).tolist()
+    return accumulate(moments(part.split(ROWS_PER_CHUNK)) for part in x[:n].tensor_split(sizes))
 
 
 def partial_gaussians(x: Float[Tensor, "n d"]) -> list[Gaussian]:
@@ -104,21 +86,50 @@ def partial_gaussians(x: Float[Tensor, "n d"]) -> list[Gaussian]:
     return [m.gaussian for m in islice(prefix_moments(x), len(PREFIX_SHARES) - 1)]
 
 
+def prefix_sizes(n: int) -> Int64[Tensor, " k"]:
+    """How many of n examples the distances are of from which that of infinitely many is extrapolated."""
+    return torch.tensor([round(n * share) for share in PREFIX_SHARES])
+
+
+def extrapolation_weights(n: int) -> Float64[Tensor, " k"]:
+    """With which weights distances of the first `PREFIX_SHARES` of n examples make that of infinitely many.
+
+    The bias is proportional to 1 / N (Chong & Forsyth, arXiv:1911.07023): the least squares' line through the distances
+    of N examples of each set, N from n / 2 to n, is followed to 1 / N = 0.  That holds for N well above d only.  Sets
+    are taken in their order, so mix them before.
+    """
+    sizes = prefix_sizes(n)
+    weights: Tensor = torch.linalg.pinv(torch.stack([torch.ones(len(sizes)), 1 / sizes], 1).double())[0]
+    return weights
+
+
+def infinity_error(score: Score, n: int) -> float:
+    """The standard error of the distance of infinitely many, by the delta method, from the score of all n of each set.
+
+    Extrapolated is a weighted sum of the distances of the first half and more of the examples.  Each example changes
+    those that it is part of by its term of the whole sets' distance, so that it counts with a weight of its own: the
+    first ones, which are in all parts, with one near 1, and the last ones with a larger one.
+    """
+    sizes = prefix_sizes(n)
+    weights = (torch.arange(n)[:, None] < sizes).double() * n / sizes @ extrapolation_weights(n)
+    return sqrt(sum((weights * t).var().item() for t in score.terms) / n)
+
+
 def frechet_distance(a: Float[Tensor, "n d"], b: Float[Tensor, "m e"]) -> float:
     """The Frechet distance of two sets of features, the FID if the features are those of Inception.
 
-    See `frechet`; Heusel et al., arXiv:1706.08500.  On few examples it is biased upwards.
+    See `gaussian_frechet`; Heusel et al., arXiv:1706.08500.  On few examples it is biased upwards.
     """
-    check_features(a, b, 2)
+    check_features(a, b)
     return gaussian_frechet(whole_gaussian(a), whole_gaussian(b))
 
 
-def check_features(a: Tensor, b: Tensor, min_examples: int) -> None:
-    """UserError unless there are so many features of each, with as many numbers."""
+def check_features(a: Tensor, b: Tensor) -> None:
+    """UserError unless there are two features of each or more, with as many numbers."""
     if a.shape[1] != b.shape[1]:
         raise UserError(f"features of {a.shape[1]} and of {b.shape[1]} numbers have no Frechet distance: give as many")
-    if min(len(a), len(b)) < min_examples:
-        raise UserError(f"fid needs at least {min_examples} examples of each, and has {len(a)} and {len(b)}: give more")
+    if min(len(a), len(b)) < 2:
+        raise UserError(f"fid needs at least 2 examples of each, and has {len(a)} and {len(b)}: give more")
 
 
 def gaussian_frechet(a: Gaussian, b: Gaussian) -> float:
@@ -132,24 +143,6 @@ def gaussian_frechet(a: Gaussian, b: Gaussian) -> float:
     return max(0.0, float(offset + spread))
 
 
-def too_few_message(n: int, d: int) -> str:
-    """Why the distance of infinitely many is not there."""
-    return (
-        f"fid_infinity is extrapolated from half of the examples on, of which there have to be twice as many as "
-        f"features: {4 * d} examples at least, and here are {n}"
-    )
-
-
-def frechet_infinity(distances: Sequence[float], n: int) -> float:
-    """The distance of infinitely many examples, from those of the first `PREFIX_SHARES` of n of each set.
-
-    The bias is proportional to 1 / N (Chong & Forsyth, arXiv:1911.07023): a line through the distances of N examples
-    of each set, N from n / 2 to n, is followed to 1 / N = 0.  That holds for N well above d only.  Sets are taken in
-    their order, so mix them before.
-    """
-    return float(extrapolation_weights(prefix_sizes(n)) @ torch.tensor(distances, dtype=torch.float64))
-
-
 def frechet_influence(real: Float[Tensor, "m d"], fake: Float[Tensor, "n d"], a: Gaussian, b: Gaussian) -> Terms:
     """The influence of each example on the distance of the Gaussians `a` and `b` fitted to both sets.
 
@@ -157,12 +150,13 @@ def frechet_influence(real: Float[Tensor, "m d"], fake: Float[Tensor, "n d"], a:
     optimal map between the Gaussians, from this one to the other: see `transport_potential`.
     """
     u, _, vt = torch.linalg.svd(a.factor.mT @ b.factor)
-    terms = []
-    for x, own, other, p, q in ((real, a, b, u, vt.mT), (fake, b, a, vt.mT, u)):
-        potentials = [transport_potential(part.double() - own.mean, own.factor, other.factor, p, q)
-                      for part in x.split(ROWS_PER_CHUNK)]  # fmt: skip
-        terms.append(torch.cat(potentials) + 2 * (x.double() - own.mean) @ (own.mean - other.mean))
-    return terms[0], terms[1]
+
+    def terms(x: Tensor, own: Gaussian, other: Gaussian, p: Tensor, q: Tensor) -> Tensor:
+        blocks = (part.double() - own.mean for part in x.split(ROWS_PER_CHUNK))
+        potentials = torch.cat([transport_potential(y, own.factor, other.factor, p, q) for y in blocks])
+        return potentials + 2 * (x.double() - own.mean) @ (own.mean - other.mean)
+
+    return terms(real, a, b, u, vt.mT), terms(fake, b, a, vt.mT, u)
 
 
 def transport_potential(y: Tensor, A: Tensor, B: Tensor, p: Tensor, q: Tensor) -> Float64[Tensor, " n"]:
@@ -176,19 +170,6 @@ def transport_potential(y: Tensor, A: Tensor, B: Tensor, p: Tensor, q: Tensor) -
     return y.square().sum(1) - (((y @ A) * inverse @ p) * ((y @ B) @ q)).sum(1)
 
 
-def infinity_error(score: Score, n: int) -> float:
-    """The standard error of `frechet_infinity`, by the delta method, from the score of all n examples of each set.
-
-    Extrapolated is a weighted sum of the distances of the first half and more of the examples.  Each example changes
-    those that it is part of by its term of the whole sets' distance, so that it counts with a weight of its own: the
-    first ones, which are in all parts, with one near 1, and the last ones with a larger one.
-    """
-    sizes = torch.tensor(prefix_sizes(n))
-    counts = (torch.arange(n)[:, None] < sizes).double()
-    weights = counts * n / sizes @ extrapolation_weights(sizes.tolist())
-    return sqrt(sum((weights * t).var().item() for t in score.terms) / n)
-
-
 def check_sample_size(n: int, space: FeatureSpace, allow_few: bool) -> None:
     """UserError where there are fewer examples than features, and nobody asked for the number all the same."""
     if n <= space.n_features and not allow_few:
@@ -200,18 +181,20 @@ def check_sample_size(n: int, space: FeatureSpace, allow_few: bool) -> None:
 
 def compute(c: Comparison) -> Iterator[tuple[str, Entry]]:
     """The distance, and what infinitely many examples would have."""
-    n, real, fake = len(c.fake), c.real.features, c.fake.features
+    real, fake = c.real.features, c.fake.features
+    n, d = fake.shape
     check_sample_size(n, c.space, c.allow_few)
-    check_features(real, fake, 2)
+    check_features(real, fake)
     a, b = c.real.derive(whole_gaussian), whole_gaussian(fake)
     score = Score(gaussian_frechet(a, b), lambda: frechet_influence(real, fake, a, b))
     yield "fid", score
-    if not can_extrapolate(*fake.shape):
-        yield "fid_infinity", too_few_message(*fake.shape)
+    if n // 2 < 2 * d:  # of fewer the bias is not as 1 / N
+        needed = f"of which there have to be twice as many as features: {4 * d} examples at least, and here are {n}"
+        yield "fid_infinity", f"fid_infinity is extrapolated from half of the examples on, {needed}"
         return
     parts = zip(c.real.derive(partial_gaussians), partial_gaussians(fake), strict=True)
-    distances = [*(gaussian_frechet(x, y) for x, y in parts), score.value]
-    yield "fid_infinity", Score(frechet_infinity(distances, n), error=lambda: infinity_error(score, n))
+    distances = torch.tensor([*(gaussian_frechet(x, y) for x, y in parts), score.value], dtype=torch.float64)
+    yield "fid_infinity", Score(float(extrapolation_weights(n) @ distances), error=lambda: infinity_error(score, n))
 
 
-FID = Metric("fid", {"fid": Number(higher_is_better=False)}, compute)
+FID = Metric("fid", {"fid": Number(higher_is_better=False)}, compute, rank=1)

@@ -40,42 +40,40 @@ def split_decoder(decoder: nn.Module) -> FusedDecoder | None:
         return None
     layers: list[Layer] = [(last, None)]
     while body:
-        activation = body.pop() if len(body) > 1 and isinstance(body[-1], ELEMENTWISE) else None
-        if not isinstance(body[-1], nn.Linear):
-            body += [] if activation is None else [activation]
+        activation = body[-1] if len(body) > 1 and isinstance(body[-1], ELEMENTWISE) else None
+        *rest, layer = body if activation is None else body[:-1]
+        if not isinstance(layer, nn.Linear):
             break
-        layers.insert(0, (body[-1], activation))
-        body.pop()
+        layers.insert(0, (layer, activation))
+        body = rest
     return nn.Sequential(*body), layers
 
 
 def fused_nll(decoder: FusedDecoder, x: Float[Tensor, "b *shape"], z: Float[Tensor, "k b d"]) -> Float[Tensor, "k b"]:
     """-log p(x|z) in nats for k codes of each image x, whose pixels lie in [0, 1]."""
     row_modules, layers = decoder
-    last = layers[-1][0]
-    k, b = z.shape[:2]
+    last, (k, b) = layers[-1][0], z.shape[:2]
     rows = -(-k // -(-k // CODES_PER_CHUNK))  # as many in each step
     weights = [with_bias(layer) for layer, _ in layers[:-1]]
     buffers = [z.new_ones(layer.in_features + 1, rows) for layer, _ in layers]
-    logits = z.new_empty(PIXELS_PER_CHUNK, rows)
-    nll = z.new_empty(b, k)
+    logits, nll = z.new_empty(PIXELS_PER_CHUNK, rows), z.new_empty(b, k)
     for i in range(b):
         signed_weight, correction = signed_weights(last, x[i].flatten())
         for j in range(0, k, rows):
             codes = z[j : j + rows, i]
-            n = len(codes)
-            h = [buffer[:, :n] for buffer in buffers]
+            h = [buffer[:, : len(codes)] for buffer in buffers]
             h[0][:-1] = row_modules(codes).mT
             for weight, (_, activation), layer_input, layer_output in zip(weights, layers, h, h[1:], strict=False):
                 apply_activation(activation, torch.mm(weight, layer_input, out=layer_output[:-1]))
-            nll[i, j : j + n] = sum_of_softplus(signed_weight, h[-1], logits[:, :n]) + h[-1].mT @ correction
+            softplus_sum = sum_of_softplus(signed_weight, h[-1], logits[:, : len(codes)])
+            nll[i, j : j + rows] = softplus_sum + h[-1].mT @ correction
     return nll.mT
 
 
 def sum_of_softplus(
     weight: Float[Tensor, "p h"], inputs: Float[Tensor, "h n"], buffer: Float[Tensor, "some n"]
 ) -> Float[Tensor, " n"]:
-    """sum_i log(1 + exp(l_i)) of the logits l = weight @ inputs, p x n, computed in parts in `memory`."""
+    """sum_i log(1 + exp(l_i)) of the logits l = weight @ inputs, p x n, computed in parts in `buffer`."""
     total = inputs.new_zeros(inputs.shape[1])
     for part in weight.split(len(buffer)):
         factors = torch.mm(part, inputs, out=buffer[: len(part)]).exp_().add_(1)

@@ -39,28 +39,27 @@ def block_discrepancies(a: Float[Tensor, "n d"], b: Float[Tensor, "n d"]) -> lis
         raise UserError(f"kid needs at least {MIN_EXAMPLES} examples of each to be compared, and has {len(a)}")
     size = min(MAX_BLOCK_SIZE, len(a) // MIN_BLOCKS)
     n_used = len(a) // size * size
-    pairs = zip(a[:n_used].split(size), b[:n_used].split(size), strict=True)
-    return [mmd(x, y, polynomial_kernel) for x, y in pairs]
+    return [mmd(x, y, polynomial_kernel) for x, y in zip(a[:n_used].split(size), b[:n_used].split(size), strict=True)]
 
 
-def score(real: Float[Tensor, "n d"], fake: Float[Tensor, "n d"]) -> Score:
+def kernel_score(real: Float[Tensor, "n d"], fake: Float[Tensor, "n d"]) -> Score:
     """The mean over blocks, with its standard error."""
-    blocks, n = block_discrepancies(real, fake), len(real)
+    blocks = block_discrepancies(real, fake)
     value, error = mean_and_error(torch.tensor([block.value for block in blocks], dtype=torch.float64))
 
+    def terms(block_terms: list[Tensor]) -> Tensor:
+        used, n = torch.cat([t - t.mean() for t in block_terms]), len(real)
+        return torch.cat([used, used.new_zeros(n - len(used))]) * (n / len(used))
+
     def influence() -> Terms:
-        n_used = sum(len(block.a_terms) for block in blocks)
-        unused = torch.zeros(n - n_used, dtype=torch.float64)
-        a_terms = torch.cat([*(block.a_terms - block.a_terms.mean() for block in blocks), unused])
-        b_terms = torch.cat([*(block.b_terms - block.b_terms.mean() for block in blocks), unused])
-        return a_terms * (n / n_used), b_terms * (n / n_used)
+        return terms([block.a_terms for block in blocks]), terms([block.b_terms for block in blocks])
 
     return Score(value, influence, error)
 
 
 def compute(c: Comparison) -> Iterator[tuple[str, Entry]]:
     """The mean over blocks, with its standard error."""
-    yield "kid", score(c.real.features, c.fake.features)
+    yield "kid", kernel_score(c.real.features, c.fake.features)
 
 
-KID = Metric("kid", {"kid": Number(higher_is_better=False, low=-inf)}, compute)
+KID = Metric("kid", {"kid": Number(higher_is_better=False, low=-inf)}, compute, rank=2)

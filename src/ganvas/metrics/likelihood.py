@@ -10,11 +10,10 @@ The noise of image i and sample j is a function of the seed, k, i and j, whateve
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from functools import partial
 from math import log, nan
 from threading import Lock
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 from jaxtyping import Float, Float64
@@ -51,7 +50,7 @@ class LikelihoodTask(NamedTuple):
     k: int
     seed: int
     max_rows: int
-    noise_lock: AbstractContextManager[Any]
+    noise_lock: Lock
 
 
 def log_likelihood(
@@ -68,25 +67,24 @@ def log_likelihood(
 
     `encoder(x)` is the posterior of x (b x shape); `decoder(z)` of n codes (n x d) has `nll(x)`, -log p(x|z) in
     nats for n = samples x b rows, samples first; `log_prior(z)` of k x b x d is log p(z), k x b.  Networks are in
-    evaluation mode, on one device.  `rows`, the decoder rows computed at once, follows from the memory.
+    evaluation mode, on one device.  `max_rows`, the decoder rows computed at once, follows from the memory.
     """
     if k < 1:
         raise UserError(f"importance_samples={k}: give 1 sample an image or more")
     device = device_of(decoder)
     if max_rows is None:
-        max_rows = max(
-            1, DECODER_MEMORY.get(device.type, DECODER_MEMORY["cuda"]) // (4 * ACTIVATIONS_PER_ROW * x[0].numel())
-        )
+        memory = DECODER_MEMORY.get(device.type, DECODER_MEMORY["cuda"])
+        max_rows = max(1, memory // (4 * ACTIVATIONS_PER_ROW * x[0].numel()))
     task = LikelihoodTask(encoder, decoder, log_prior, k, seed, max_rows, Lock())
-    images_per_stream = max(1, min(MAX_IMAGES_PER_STREAM, ROWS_PER_STREAM // k))
+    size = max(1, min(MAX_IMAGES_PER_STREAM, ROWS_PER_STREAM // k))
+
+    def stream(first: int) -> Tensor:
+        return stream_log_likelihood(task, first, x[first : first + size].to(device)).cpu()
+
     # the posteriors draw from the device's own generator
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        parts = map_in_threads(
-            lambda first: stream_log_likelihood(task, first, x[first : first + images_per_stream].to(device)),
-            range(0, len(x), images_per_stream),
-            device,
-        )
-    return torch.cat([part.cpu() for part in parts]) if parts else torch.empty(0, dtype=torch.float64)
+        parts = map_in_threads(stream, range(0, len(x), size), device)
+    return torch.cat(parts) if parts else torch.empty(0, dtype=torch.float64)
 
 
 def mean_and_error(values: Float[Tensor, " n"]) -> tuple[float, float]:
@@ -96,51 +94,38 @@ def mean_and_error(values: Float[Tensor, " n"]) -> tuple[float, float]:
 
 
 @torch.inference_mode()
-def stream_log_likelihood(
-    task: LikelihoodTask, first_index: int, x: Float[Tensor, "b *shape"]
-) -> Float64[Tensor, " b"]:
+def stream_log_likelihood(task: LikelihoodTask, first: int, x: Float[Tensor, "b *shape"]) -> Float64[Tensor, " b"]:
     """L_k of the images that share a random stream; `first` is the index of the first."""
     q = task.encoder(x)
     b, d = q.mean.shape
     fused_decoder = get_fused_decoder(task, x)
-    samples_per_chunk = max(1, MAX_CODE_NUMBERS // (b * d))
+    size = max(1, MAX_CODE_NUMBERS // (b * d))
     log_sum = torch.full((b,), -torch.inf, dtype=torch.float64, device=x.device)
-    for j in range(0, task.k, samples_per_chunk):
+    for j in range(0, task.k, size):
         with task.noise_lock:
-            reseed(x.device, "likelihood", task.seed, task.k, first_index, j)
-            z, log_q = q.sample(min(samples_per_chunk, task.k - j))
-        nll = (
-            batched_nll(task.decoder, x, z, task.max_rows) if fused_decoder is None else fused_nll(fused_decoder, x, z)
-        )
+            reseed(x.device, "likelihood", task.seed, task.k, first, j)
+            z, log_q = q.sample(min(size, task.k - j))
+        nll = fused_nll(fused_decoder, x, z) if fused_decoder else batched_nll(task.decoder, x, z, task.max_rows)
         prior = torch.cat([task.log_prior(part) for part in z.split(max(1, task.max_rows // b))])
-        log_w = prior.double() - log_q.sum(2) - nll
-        log_sum = torch.logaddexp(log_sum, log_w.logsumexp(0))
+        log_sum = torch.logaddexp(log_sum, (prior.double() - log_q.sum(2) - nll).logsumexp(0))
     return log_sum - log(task.k)
 
 
 def batched_nll(
     decoder: nn.Module, x: Float[Tensor, "b *shape"], z: Float[Tensor, "k b d"], max_rows: int
 ) -> Float[Tensor, "k b"]:
-    """-log p(x|z) in nats, from at most `rows` decoder rows at once."""
-    images_per_chunk = min(len(x), max_rows)
-    parts = [
-        torch.cat(
-            [
-                decoder(block.flatten(0, 1)).nll(image_chunk)
-                for block in codes.split(max(1, max_rows // images_per_chunk))
-            ]
-        )
-        for image_chunk, codes in zip(x.split(images_per_chunk), z.split(images_per_chunk, 1), strict=True)
-    ]
-    return torch.cat(parts, 1)
+    """-log p(x|z) in nats, from at most `max_rows` decoder rows at once."""
+    size, columns = min(len(x), max_rows), []
+    for images, codes in zip(x.split(size), z.split(size, 1), strict=True):
+        blocks = codes.split(max(1, max_rows // size))
+        columns.append(torch.cat([decoder(block.flatten(0, 1)).nll(images) for block in blocks]))
+    return torch.cat(columns, 1)
 
 
 def get_fused_decoder(task: LikelihoodTask, x: Tensor) -> FusedDecoder | None:
     """The decoder's layers for the fused form, where that pays: on processors, in float32, for enough samples."""
-    fused_decoder = split_decoder(task.decoder)
-    if fused_decoder is None or task.k < MIN_FUSED_SAMPLES or x.dtype != torch.float32 or x.device.type != "cpu":
-        return None
-    return None if torch.is_autocast_enabled("cpu") else fused_decoder
+    can_fuse = x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+    return split_decoder(task.decoder) if can_fuse and task.k >= MIN_FUSED_SAMPLES else None
 
 
 def map_in_threads(function: Callable[[int], T], items: range, device: torch.device) -> list[T]:

@@ -3,20 +3,13 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
 from ..errors import UserError
 from .metric import Comparison, Entry, Metric, Number, Score, Terms
-from .neighbours import (
-    COPY_QUANTILE,
-    build_indexes,
-    copy_rate_slope,
-    copy_threshold,
-    expected_copy_rate,
-    midranks,
-    nearest_distances,
-)
+from .neighbours import COPY_QUANTILE, copy_rate_slope, copy_threshold, distances_to, expected_copy_rate
 
 NO_TRAIN = "memorisation needs held-out examples besides the training data: train on data with a test split"
 
@@ -36,12 +29,11 @@ def memorisation_test(
     train: Float[Tensor, "n d"], held_out: Float[Tensor, "m d"], generated: Float[Tensor, "k d"]
 ) -> MemorisationTest:
     """Whether samples copy the training data, by the test of Meehan et al., arXiv:2004.05675, section 3."""
-    reference, real, fake = (part.x for part in build_indexes(train, held_out, generated))
-    return copy_scores(nearest_distances(real, reference)[0], nearest_distances(fake, reference)[0])
+    return copy_scores(distances_to(held_out, train), distances_to(generated, train))
 
 
 def copy_scores(real: Float64[Tensor, " m"], fake: Float64[Tensor, " n"]) -> MemorisationTest:
-    """The test, from the distances of held-out and of generated examples to the training data, taken as given."""
+    """The test, from the distances of held-out and of generated examples to the training data."""
     nearer, limit = 1 - midranks(fake, real), copy_threshold(real)
     is_copy = (fake < limit).double()
 
@@ -55,22 +47,29 @@ def copy_scores(real: Float64[Tensor, " m"], fake: Float64[Tensor, " n"]) -> Mem
     )  # fmt: skip
 
 
+def midranks(a: Float64[Tensor, " n"], reference: Float64[Tensor, " m"]) -> Float64[Tensor, " n"]:
+    """The share of `reference` that is less than each of `a`, those that are equal counted half."""
+    ordered = reference.sort().values
+    below, upto = (torch.searchsorted(ordered, a, right=side) for side in (False, True))
+    return (below + upto).double() / (2 * len(reference))
+
+
 def compute(c: Comparison) -> Iterator[tuple[str, Entry]]:
-    """The floor follows from the definition; of models that have learnt from different data it is the largest."""
+    """The floor follows from the definition; of models with different training data it is the largest."""
     if not c.fake.training:
         raise UserError(NO_TRAIN)
+    real = [c.real.derive(distances_to, train) for train in c.fake.training]
     if c.fake.is_floor:
         yield "nearer_to_training", Score(0.5)
-        expected = max(expected_copy_rate(c.real.distances_to(train)) for train in c.fake.training)
-        yield "memorisation_rate", Score(expected)
+        yield "memorisation_rate", Score(max(map(expected_copy_rate, real)))
         return
-    (train,) = c.fake.training
-    test = copy_scores(c.real.distances_to(train), c.fake.distances_to(train))
-    yield "nearer_to_training", test.nearer
-    yield "memorisation_rate", test.memorised
+    (train,), (distances,) = c.fake.training, real
+    nearer, memorised, _ = copy_scores(distances, c.fake.derive(distances_to, train))
+    yield "nearer_to_training", nearer
+    yield "memorisation_rate", memorised
 
 
 RATE = Number(higher_is_better=None, high=1.0)
 MEMORISATION = Metric(
-    "memorisation", {"nearer_to_training": RATE, "memorisation_rate": RATE}, compute, needs="training"
+    "memorisation", {"nearer_to_training": RATE, "memorisation_rate": RATE}, compute, needs="training", rank=5
 )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import inf
-from typing import Any, TypeVar
+from typing import TypeVar, cast
 
 import torch
 from jaxtyping import Float, Float64
@@ -16,8 +16,8 @@ from torch import Tensor
 
 from ..data import Dataset
 from ..data.scaling import composite_backgrounds
-from .features import FeatureSpace
-from .neighbours import NeighbourIndex, build_indexes, nearest_distances
+from .features.base import FeatureSpace, ignore_progress
+from .neighbours import NeighbourIndex, build_indexes
 
 T = TypeVar("T")
 Terms = tuple[Tensor, Tensor]
@@ -87,11 +87,11 @@ class Examples:
     reference: "Examples | None" = None
     """the held-out examples, around whose median neighbours are looked for"""
     training: "tuple[Examples, ...]" = ()
-    """what a model has learnt from; of the floor, what all models have"""
+    """what a model was trained on; of the floor, what all models were"""
     is_floor: bool = False
     """whether these are real examples in place of generated ones"""
-    progress: Callable[[int, int], None] = lambda done, total: None
-    derived: dict[object, Any] = field(default_factory=dict)
+    progress: Callable[[int, int], None] = ignore_progress
+    derived: dict[object, object] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.data)
@@ -119,21 +119,12 @@ class Examples:
         """
         return composite_backgrounds(self.data.x) if self.data.has_images else self.features
 
-    def derive(self, function: Callable[[Tensor], T]) -> T:
-        """A function of the features, computed once."""
-        if function not in self.derived:
-            self.derived[function] = function(self.features)
-        result: T = self.derived[function]
-        return result
-
-    def distances_to(self, train: "Examples") -> Float64[Tensor, " n"]:
-        """The distance from each example to the nearest training example, on features."""
-        key = ("distances", id(train))
+    def derive(self, function: Callable[..., T], *others: "Examples") -> T:
+        """A function of the features, and of those of other examples, computed once."""
+        key = (function, *others)
         if key not in self.derived:
-            reference, own = build_indexes(train.features, self.features)
-            self.derived[key] = nearest_distances(own.x, reference.x)[0]
-        distances: Tensor = self.derived[key]
-        return distances
+            self.derived[key] = function(self.features, *(x.features for x in others))
+        return cast("T", self.derived[key])
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,6 +159,8 @@ class Metric:
     """"images", "vectors", "training" data or a "classifier", where it needs one; "" where it measures any samples"""
     on_features: bool = True
     """whether numbers are taken on features, whose name is then part of theirs"""
+    rank: int = 100
+    """its place in lists of metrics"""
 
     def tag(self, number: str, space: FeatureSpace) -> str:
         """A number's name with its features', if it is taken on them."""

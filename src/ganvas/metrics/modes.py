@@ -1,6 +1,7 @@
 """Which modes of a mixture samples come from."""
 
 from collections.abc import Iterator
+from functools import partial
 from math import inf, log
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ MIN_OWN_SHARE = 0.9
 
 
 class ModeCoverage(NamedTuple):
-    """What `modes` counts."""
+    """How well samples cover a mixture."""
 
     captured: int
     """modes from which at least one sample of high quality comes"""
@@ -33,19 +34,19 @@ def mode_coverage(
 ) -> ModeCoverage:
     """How well samples cover a mixture of k equally likely Gaussians with these centres and this deviation.
 
-    A sample is of high quality if its Euclidean distance to the nearest centre, its mode, is less than `within` sigma,
-    and a mode is captured if it is that of at least one such sample.  The reverse KL is sum_k p_k log(k p_k), p_k the
-    share of mode k among the samples of high quality, as in the authors' code; it is infinite where there are none.
+    A sample is of high quality if its Euclidean distance to the nearest centre, its mode, is less than `max_sigmas`
+    sigma, and a mode is captured if it is that of one such sample or more.  The reverse KL is sum_k p_k log(k p_k), p_k
+    the share of mode k among the samples of high quality, as in the authors' code; it is infinite where there are none.
     Source: Lin et al., PacGAN, arXiv:1712.04086, section 4.1.  n samples of the mixture itself capture all modes with
     a reverse KL of about (k - 1) / (2 n), and in two dimensions 98.9% of them lie within 3 sigma.
     """
     nearest, is_high_quality = assign_modes(samples, centres, sigma, max_sigmas)
-    counts = nearest[is_high_quality].bincount(minlength=len(centres))
+    counts = nearest[is_high_quality].bincount()
     if not is_high_quality.any():
         return ModeCoverage(0, 0.0, inf)
     p = counts[counts > 0].double() / counts.sum()
     reverse_kl = (p * p.log()).sum().item() + log(len(centres))
-    return ModeCoverage(int((counts > 0).sum()), is_high_quality.double().mean().item(), max(0.0, reverse_kl))
+    return ModeCoverage(len(p), is_high_quality.double().mean().item(), max(0.0, reverse_kl))
 
 
 def assign_modes(
@@ -53,11 +54,9 @@ def assign_modes(
 ) -> tuple[Int64[Tensor, " n"], Bool[Tensor, " n"]]:
     """The mode of each sample, and whether it is of high quality; UserError where sizes do not fit."""
     if samples.shape[1] != centres.shape[1] or min(len(samples), len(centres)) == 0:
-        raise UserError(
-            f"{tuple(samples.shape)} samples and {tuple(centres.shape)} centres: give some of each, of as many numbers"
-        )
-    differences = samples.double().cpu()[:, None] - centres.double().cpu()
-    nearest = differences.square().sum(2).min(1)
+        shapes = f"{tuple(samples.shape)} samples and {tuple(centres.shape)} centres"
+        raise UserError(f"{shapes}: give some of each, of as many numbers")
+    nearest = (samples.double().cpu()[:, None] - centres.double().cpu()).square().sum(2).min(1)
     return nearest.indices, nearest.values.sqrt() < max_sigmas * sigma
 
 
@@ -65,22 +64,19 @@ def mode_scores(
     samples: Float[Tensor, "n d"], centres: Float[Tensor, "k e"], sigma: float, n_real: int
 ) -> dict[str, Score]:
     """Modes captured, share of high quality and reverse KL; the `n_real` held-out examples have no influence."""
-    result = mode_coverage(samples, centres, sigma)
+    coverage = mode_coverage(samples, centres, sigma)
 
-    def influence(i: int) -> Terms:
+    def influence(name: str) -> Terms:
         n, (mode, is_high_quality) = len(samples), assign_modes(samples, centres, sigma)
         counts = mode[is_high_quality].bincount(minlength=len(centres)).double()
         total = max(1.0, counts.sum().item())
         is_only_sample = is_high_quality & (counts[mode] == 1)  # without it, a mode less
         log_ratio = (counts / total * len(centres))[mode].clamp_min(1e-300).log()
-        kl_terms = (log_ratio - result.reverse_kl) * is_high_quality
-        return torch.zeros(n_real), (is_only_sample * (n - 1.0), is_high_quality, kl_terms * (n / total))[i]
+        kl_terms = (log_ratio - coverage.reverse_kl) * is_high_quality * (n / total)
+        terms = dict(zip(NUMBERS, (is_only_sample * (n - 1.0), is_high_quality, kl_terms), strict=True))
+        return torch.zeros(n_real), terms[name]
 
-    names = ("modes_captured", "high_quality", "reverse_kl")
-    return {
-        name: Score(float(value), lambda i=i: influence(i))  # type: ignore[misc]
-        for i, (name, value) in enumerate(zip(names, result, strict=True))
-    }
+    return {name: Score(float(x), partial(influence, name)) for name, x in zip(NUMBERS, coverage, strict=True)}
 
 
 def find_mixture(held_out: Dataset) -> tuple[Tensor, float]:
@@ -105,4 +101,4 @@ NUMBERS = {
     "modes_captured": Number(higher_is_better=True), "high_quality": Number(higher_is_better=True, high=1.0),
     "reverse_kl": Number(higher_is_better=False),
 }  # fmt: skip
-MODES = Metric("modes", NUMBERS, compute, needs="vectors", on_features=False)
+MODES = Metric("modes", NUMBERS, compute, needs="vectors", on_features=False, rank=11)

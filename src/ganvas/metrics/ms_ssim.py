@@ -29,4 +29,4 @@ def compute(c: Comparison) -> Iterator[tuple[str, Entry]]:
     yield "ms_ssim_scales", n_scales(c.fake.data.shape)
 
 
-MS_SSIM = Metric("ms-ssim", {}, compute, needs="images", on_features=False)
+MS_SSIM = Metric("ms-ssim", {}, compute, needs="images", on_features=False, rank=9)

@@ -38,75 +38,48 @@ def rounding_tolerance(x: Float64[Tensor, "n d"]) -> Float64[Tensor, " n"]:
     return SAME_TOLERANCE * size
 
 
-def zero_rounding(raw_distances: Float64[Tensor, "n *k"], x: Float64[Tensor, "n d"]) -> Float64[Tensor, "n *k"]:
-    """Distances from each of x, 0 where they are but rounding: so two that are the same are found to be that."""
-    tolerance = rounding_tolerance(x).view(-1, *(1,) * (raw_distances.ndim - 1))
-    return torch.where(raw_distances <= tolerance, 0.0, raw_distances)
-
-
-def copy_threshold(real_distances: Float64[Tensor, " n"]) -> Float64[Tensor, ""]:
-    """The distance below which lie 1% of those that are usual between examples that differ.
-
-    Exact doubles, at distance 0, do not count: where they are 1% of the data or more, nothing would be below, and no
-    copy would be seen.  They are below the limit themselves, among real examples as among generated ones.
-    """
-    nonzero = real_distances[real_distances > 0]
-    return (
-        nonzero.quantile(COPY_QUANTILE)
-        if len(nonzero)
-        else real_distances.new_tensor(torch.finfo(real_distances.dtype).tiny)
-    )
-
-
-def expected_copy_rate(real_distances: Float64[Tensor, " n"]) -> float:
-    """The share of further real examples that are below `copy_threshold`: of doubles, and of those that differ.
-
-    Of m distances the quantile lies between two in order, the (1 + 0.01 (m - 1))-th of them and the next if counted in
-    fractions, and one more distance is equally likely to be in any of the m + 1 places.
-    """
-    duplicate_share, m = (real_distances == 0).double().mean().item(), int((real_distances > 0).sum())
-    return duplicate_share + (1 - duplicate_share) * (1 + COPY_QUANTILE * (m - 1)) / (m + 1)
+def zero_rounding(distances: Float64[Tensor, "n *k"], x: Float64[Tensor, "n d"]) -> Float64[Tensor, "n *k"]:
+    """Distances from each of x, 0 where they are only rounding, so that examples that are the same are at 0."""
+    tolerance = rounding_tolerance(x).view(-1, *(1,) * (distances.ndim - 1))
+    return torch.where(distances <= tolerance, 0.0, distances)
 
 
 @dataclass(frozen=True, eq=False)
 class NeighbourIndex:
-    """Examples in float64, with what is found out about them once."""
+    """Examples in float64, and the nearest neighbours of each, which are computed once."""
 
     x: Float64[Tensor, "n d"]
     k: int = N_NEIGHBOURS
     """how many neighbours are looked for"""
 
     @cached_property
-    def neighbour_distances(self) -> Float64[Tensor, "n k"]:
-        """The distances from each example to its k nearest others, or to all where they are fewer, in order."""
-        chunks = []
-        k = min(self.k, len(self.x) - 1)
-        for i, part in iterate_chunks(self.x, len(self.x)):
-            pairwise = pairwise_distances(part, self.x)
-            rows = torch.arange(len(pairwise))
-            pairwise[rows, i + rows] = -1  # itself, first for certain
-            chunks.append(zero_rounding(pairwise.topk(k + 1, largest=False).values[:, 1:], part))
-        return torch.cat(chunks)
+    def nearest(self) -> tuple[Int64[Tensor, "n k"], Float64[Tensor, "n k"]]:
+        """Which k others are nearest to each example, and how far they are, in order.
 
-    @cached_property
-    def two_nearest(self) -> tuple[Int64[Tensor, "n 2"], Float64[Tensor, "n 2"]]:
-        """Which two others are nearest to each example, and how far they are."""
-        chunks = []
+        All examples where they are no more than k, of which an example's own is the last, at infinity.
+        """
+        indices, distances = [], []
         for i, part in iterate_chunks(self.x, len(self.x)):
             pairwise = pairwise_distances(part, self.x)
             pairwise.diagonal(i).fill_(torch.inf)
-            chunks.append(pairwise.topk(2, largest=False))
-        return torch.cat([f.indices for f in chunks]), zero_rounding(torch.cat([f.values for f in chunks]), self.x)
+            nearest = pairwise.topk(min(self.k, len(self.x)), largest=False)
+            indices.append(nearest.indices)
+            distances.append(nearest.values)
+        return torch.cat(indices), zero_rounding(torch.cat(distances), self.x)
 
     def radii(self, k: int) -> Float64[Tensor, " n"]:
         """The distance from each example to its k-th nearest other."""
         if len(self.x) <= k:
             raise UserError(f"{len(self.x)} examples have no {k} neighbours each: give more")
-        return self.neighbour_distances[:, k - 1]
+        return self.nearest[1][:, k - 1]
 
-    def ball_radii(self, k: int) -> Float64[Tensor, " n"]:
+    def ball_radii(self) -> Float64[Tensor, " n"]:
         """The radii of balls that hold k others: of an example with k doubles, a ball that holds further doubles."""
-        return torch.maximum(self.radii(k), rounding_tolerance(self.x) + torch.finfo(self.x.dtype).tiny)
+        return torch.maximum(self.radii(self.k), rounding_tolerance(self.x) + torch.finfo(self.x.dtype).tiny)
+
+    def sum_to_nearest(self, change: Float64[Tensor, " n"]) -> Float64[Tensor, " n"]:
+        """For each example, the sum of what changes for those whose nearest one it is."""
+        return torch.zeros_like(change).index_add_(0, self.nearest[0][:, 0], change)
 
 
 def build_indexes(*sets: Float[Tensor, "_ d"], k: int = N_NEIGHBOURS) -> list[NeighbourIndex]:
@@ -136,9 +109,31 @@ def nearest_distances(
     return zero_rounding(torch.cat(a_to_b), a), zero_rounding(b_to_a, b)
 
 
-def sum_to_nearest(nearest_index: Int64[Tensor, " n"], change: Float64[Tensor, " n"]) -> Float64[Tensor, " n"]:
-    """For each point, the sum of what changes for those whose nearest one it is."""
-    return torch.zeros_like(change).index_add_(0, nearest_index, change)
+def distances_to(x: Float[Tensor, "n d"], reference: Float[Tensor, "m d"]) -> Float64[Tensor, " n"]:
+    """The distance from each of x to the nearest of the reference examples."""
+    a, b = build_indexes(reference, x)
+    return nearest_distances(b.x, a.x)[0]
+
+
+def copy_threshold(real_distances: Float64[Tensor, " n"]) -> Float64[Tensor, ""]:
+    """The distance below which lie 1% of those that are usual between examples that differ.
+
+    Exact doubles, at distance 0, do not count: where they are 1% of the data or more, nothing would be below, and no
+    copy would be noticed.  They are below the limit themselves, among real examples as among generated ones.
+    """
+    nonzero = real_distances[real_distances > 0]
+    smallest = real_distances.new_tensor(torch.finfo(real_distances.dtype).tiny)
+    return nonzero.quantile(COPY_QUANTILE) if len(nonzero) else smallest
+
+
+def expected_copy_rate(real_distances: Float64[Tensor, " n"]) -> float:
+    """The share of further real examples that are below `copy_threshold`: of doubles, and of those that differ.
+
+    Of m distances the quantile lies between two in order, the (1 + 0.01 (m - 1))-th of them and the next if counted in
+    fractions, and one more distance is equally likely to be in any of the m + 1 places.
+    """
+    duplicate_share, m = (real_distances == 0).double().mean().item(), int((real_distances > 0).sum())
+    return duplicate_share + (1 - duplicate_share) * (1 + COPY_QUANTILE * (m - 1)) / (m + 1)
 
 
 def copy_rate_slope(real_distances: Float64[Tensor, " m"], fake_distances: Float64[Tensor, " n"]) -> float:
@@ -152,10 +147,3 @@ def copy_rate_slope(real_distances: Float64[Tensor, " m"], fake_distances: Float
     low, high = (nonzero.quantile(COPY_QUANTILE * (1 + d)) for d in (-DENSITY_WINDOW, DENSITY_WINDOW))
     share = ((fake_distances >= low) & (fake_distances < high)).double().mean() / (2 * DENSITY_WINDOW * COPY_QUANTILE)
     return (share * len(real_distances) / len(nonzero)).item()
-
-
-def midranks(a: Float64[Tensor, " n"], reference: Float64[Tensor, " m"]) -> Float64[Tensor, " n"]:
-    """The share of `reference` that is less than each of `a`, those that are equal counted half."""
-    sorted_reference = reference.sort().values
-    below, upto = (torch.searchsorted(sorted_reference, a, right=side) for side in (False, True))
-    return (below + upto).double() / (2 * len(reference))

@@ -1,7 +1,7 @@
 """How near translations are to the truth, where it is known: each of n has its own right answer."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import pi
 
 import torch
@@ -10,6 +10,15 @@ from torch import Tensor
 
 TRANSLATIONS_PER_CHUNK = 256
 """translations that are compared with all targets at once"""
+ANGLE_PATTERN = re.compile(r"([+\-\u2212]?\d+(?:\.\d+)?) ?(?:deg|degrees|\u00b0)", re.IGNORECASE)
+"""names of classes that are angles, such as 30deg, -7.5 degrees and 45\u00b0"""
+
+
+def distance_blocks(translations: Tensor, targets: Tensor, dtype: torch.dtype) -> Iterator[tuple[int, Tensor]]:
+    """Euclidean distances of translations from all targets in blocks, each with the number of its first translation."""
+    x, y = translations.flatten(1), targets.flatten(1).to(dtype)
+    for i in range(0, len(x), TRANSLATIONS_PER_CHUNK):
+        yield i, torch.cdist(x[i : i + TRANSLATIONS_PER_CHUNK].to(dtype), y)
 
 
 def absolute_errors(translations: Float[Tensor, "n *shape"], truth: Float[Tensor, "n *shape"]) -> Float[Tensor, " n"]:
@@ -22,40 +31,31 @@ def target_ranks(translations: Float[Tensor, "n *shape"], targets: Float[Tensor,
 
     Targets that are as near as the right one count half, so that a constant translation is in the middle.
     """
-    all_targets, rank_chunks = targets.flatten(1).double(), []
-    for start in range(0, len(translations), TRANSLATIONS_PER_CHUNK):
-        distances = torch.cdist(translations[start : start + TRANSLATIONS_PER_CHUNK].flatten(1).double(), all_targets)
-        target_distances = distances.diagonal(start)[:, None] if start else distances.diagonal()[:, None]
-        nearer, ties = (distances < target_distances).sum(1), (distances == target_distances).sum(1) - 1
-        rank_chunks.append(1 + nearer + ties // 2)
-    return torch.cat(rank_chunks)
+    ranks = []
+    for i, distances in distance_blocks(translations, targets, torch.float64):
+        own = distances.diagonal(i)[:, None]
+        nearer, ties = (distances < own).sum(1), (distances == own).sum(1) - 1
+        ranks.append(1 + nearer + ties // 2)
+    return torch.cat(ranks)
 
 
 def nearest_labels(
     translations: Float[Tensor, "n *shape"], examples: Float[Tensor, "m *shape"], labels: Int64[Tensor, " m"]
 ) -> Int64[Tensor, " n"]:
     """The label of the example nearest to each translation: the simplest classifier."""
-    all_examples = examples.flatten(1)
-    nearest_chunks = [
-        torch.cdist(part.flatten(1), all_examples).argmin(1) for part in translations.split(TRANSLATIONS_PER_CHUNK)
-    ]
-    return labels[torch.cat(nearest_chunks)]
+    blocks = distance_blocks(translations, examples, examples.dtype)
+    return labels[torch.cat([distances.argmin(1) for _, distances in blocks])]
 
 
 def nearest_other_targets(
     translations: Float[Tensor, "n *shape"], targets: Float[Tensor, "n *shape"]
 ) -> Int64[Tensor, " n"]:
     """The place of the target nearest to each translation (Euclidean), its own right answer left out."""
-    all_targets, index_chunks = targets.flatten(1).double(), []
-    for start in range(0, len(translations), TRANSLATIONS_PER_CHUNK):
-        distances = torch.cdist(translations[start : start + TRANSLATIONS_PER_CHUNK].flatten(1).double(), all_targets)
-        distances.diagonal(start).fill_(torch.inf)
-        index_chunks.append(distances.argmin(1))
-    return torch.cat(index_chunks)
-
-
-ANGLE_PATTERN = re.compile(r"([+\-\u2212]?\d+(?:\.\d+)?) ?(?:deg|degrees|\u00b0)", re.IGNORECASE)
-"""names of classes that are angles, such as 30deg, -7.5 degrees and 45\u00b0"""
+    nearest = []
+    for i, distances in distance_blocks(translations, targets, torch.float64):
+        distances.diagonal(i).fill_(torch.inf)
+        nearest.append(distances.argmin(1))
+    return torch.cat(nearest)
 
 
 def class_angles(classes: Sequence[str]) -> Float[Tensor, " classes"] | None:
@@ -94,7 +94,6 @@ def circular_correlation(predicted: Float[Tensor, " n"], truth: Float[Tensor, " 
     |E e^{i(a - b)}| - |E e^{i(a + b)}|: how well one angle follows the other, less how well it follows its negative.
     Source: Fisher & Lee, A correlation coefficient for circular data, Biometrika 70 (1983), for uniform angles.
     """
-    resultants = [
-        torch.polar(torch.ones_like(predicted), angle).mean().abs() for angle in (predicted - truth, predicted + truth)
-    ]
-    return float(resultants[0] - resultants[1])
+    angles, unit = (predicted - truth, predicted + truth), torch.ones_like(predicted)
+    same, opposite = (torch.polar(unit, angle).mean().abs() for angle in angles)
+    return float(same - opposite)

@@ -11,6 +11,19 @@ from .metric import Comparison, Entry, Metric, Number, Score
 from .neighbours import N_NEIGHBOURS, NeighbourIndex, build_indexes, iterate_chunks, pairwise_distances
 
 
+class PRDCTerms(NamedTuple):
+    """Terms whose means are the four numbers: one for each generated example, or for each real one."""
+
+    precision: Bool[Tensor, " n"]
+    """whether each generated example lies in the ball of a real one"""
+    recall: Bool[Tensor, " m"]
+    """whether each real example lies in the ball of a generated one"""
+    density: Float64[Tensor, " n"]
+    """in how many balls of real examples each generated one lies, divided by k"""
+    coverage: Bool[Tensor, " m"]
+    """whether the ball of each real example holds a generated one"""
+
+
 class BallCounts(NamedTuple):
     """Who lies in whose ball, of m real and n generated examples."""
 
@@ -27,11 +40,15 @@ class BallCounts(NamedTuple):
     only_held: Float64[Tensor, " n"]
     """in how many balls of real examples each generated one is alone"""
 
+    def terms(self, k: int) -> PRDCTerms:
+        """The terms of the four numbers."""
+        return PRDCTerms(self.real_balls > 0, self.fake_balls > 0, self.real_balls / k, self.fakes_held > 0)
+
 
 def count_balls(real: NeighbourIndex, fake: NeighbourIndex) -> BallCounts:
     """All counts in one pass over the distances; a ball reaches to the k-th nearest of its own set."""
-    x, y, k = real.x, fake.x, real.k
-    m, n, real_radii, fake_radii = len(x), len(y), real.ball_radii(k), fake.ball_radii(k)
+    x, y = real.x, fake.x
+    m, n, real_radii, fake_radii = len(x), len(y), real.ball_radii(), fake.ball_radii()
     real_balls, holder_sums, only_ball, only_held = torch.zeros(4, n, dtype=torch.float64)
     fake_balls, fakes_held = [], []
     for i, part in iterate_chunks(x, n):
@@ -47,30 +64,12 @@ def count_balls(real: NeighbourIndex, fake: NeighbourIndex) -> BallCounts:
     return BallCounts(real_balls, torch.cat(fake_balls), torch.cat(fakes_held), only_holder, only_ball, only_held)
 
 
-class PRDCTerms(NamedTuple):
-    """Terms whose means are the four numbers: one for each generated example, or for each real one."""
-
-    precision: Bool[Tensor, " n"]
-    """whether each generated example lies in the ball of a real one"""
-    recall: Bool[Tensor, " m"]
-    """whether each real example lies in the ball of a generated one"""
-    density: Float64[Tensor, " n"]
-    """in how many balls of real examples each generated one lies, divided by k"""
-    coverage: Bool[Tensor, " m"]
-    """whether the ball of each real example holds a generated one"""
-
-
 def precision_recall(real: Float[Tensor, "m d"], fake: Float[Tensor, "n d"], k: int = N_NEIGHBOURS) -> PRDCTerms:
     """Improved precision and recall, density and coverage.
 
     Kynkaanniemi et al., arXiv:1904.06991, equations 1 and 2; Naeem et al., arXiv:2002.09797, equations 4 and 5.
     """
-    return prdc_terms(count_balls(*build_indexes(real, fake, k=k)), k)
-
-
-def prdc_terms(counts: BallCounts, k: int) -> PRDCTerms:
-    """The terms of the four numbers."""
-    return PRDCTerms(counts.real_balls > 0, counts.fake_balls > 0, counts.real_balls / k, counts.fakes_held > 0)
+    return count_balls(*build_indexes(real, fake, k=k)).terms(k)
 
 
 def prdc_scores(real: NeighbourIndex, fake: NeighbourIndex) -> dict[str, Score]:
@@ -80,7 +79,7 @@ def prdc_scores(real: NeighbourIndex, fake: NeighbourIndex) -> dict[str, Score]:
     ball.  That balls grow where one is left out makes up for a part of it, so intervals are rather too wide.
     """
     m, n, k, counts = len(real.x), len(fake.x), real.k, count_balls(real, fake)
-    terms = prdc_terms(counts, k)
+    terms = counts.terms(k)
     influence = {
         "precision": lambda: (counts.only_holder * (m - 1) / n, terms.precision),
         "recall": lambda: (terms.recall, counts.only_ball * (n - 1) / m),
@@ -95,7 +94,6 @@ def compute(c: Comparison) -> Iterator[tuple[str, Entry]]:
     yield from prdc_scores(c.real.index, c.fake.index).items()
 
 
-SHARE = Number(higher_is_better=True, high=1.0)
-PRDC = Metric(
-    "prdc", {"precision": SHARE, "recall": SHARE, "density": Number(higher_is_better=True), "coverage": SHARE}, compute
-)
+SHARE, DENSITY = Number(higher_is_better=True, high=1.0), Number(higher_is_better=True)
+NUMBERS = {"precision": SHARE, "recall": SHARE, "density": DENSITY, "coverage": SHARE}
+PRDC = Metric("prdc", NUMBERS, compute, rank=3)

@@ -73,5 +73,5 @@ def compute(c: Comparison) -> Iterator[tuple[str, Entry]]:
 
 
 SLICED_WASSERSTEIN = Metric(
-    "sliced-wasserstein", {"sliced_wasserstein": Number(higher_is_better=False)}, compute, on_features=False
+    "sliced-wasserstein", {"sliced_wasserstein": Number(higher_is_better=False)}, compute, on_features=False, rank=7
 )
