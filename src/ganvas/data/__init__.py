@@ -21,8 +21,16 @@ from .holdout import split_dataset
 from .idx import is_idx, load_idx
 from .layout import find_domains
 from .listing import error_reason, holds_images, path_mode
-from .npz import is_npy, is_npz, load_npy, load_npz
-from .options import DataOptions, MissingSplitError, Progress, options_from_config, split_names, without_holdout
+from .npz import load_npy, load_npz
+from .options import (
+    DataOptions,
+    MissingSplitError,
+    Progress,
+    no_progress,
+    options_from_config,
+    split_names,
+    without_holdout,
+)
 from .pair import DOMAINS, DomainPair, PairStream, domain_headers, make_pair, pair_warnings
 from .quantization import bounds_to_text, read_bounds, read_range
 from .scaling import Scaling, hidden_colour_stats
@@ -38,27 +46,25 @@ Reader = Callable[[Path, str | None, DataOptions, Progress], Dataset]
 """reads the split that the options name from a path, of an archive the arrays called KEY in PATH:KEY"""
 READERS: tuple[tuple[Callable[[Path], bool], Reader], ...] = (
     (is_idx, load_idx),
-    (is_npz, load_npz),
-    (is_npy, load_npy),
+    (lambda path: path.suffix == ".npz", load_npz),
+    (lambda path: path.suffix == ".npy", load_npy),
     (holds_images, load_folder),
 )
 """kinds of files and folders: the first whose test a path passes reads it.  A new kind is a module, and a line here."""
 
 
-def load(
-    source: Source, options: DataOptions | None = None, *, progress: Progress = lambda done, total: None
-) -> Dataset:
+def load(source: Source, options: DataOptions | None = None, *, progress: Progress = no_progress) -> Dataset:
     """The dataset that a source names.
 
     A source is the name of a built-in data set (`BUILTIN`), a folder or a zip of images, an image, a .npy, .npz (or
     .npz:NAME for one of its arrays) or IDX file, an array, a tensor, a Dataset, or what `from_object` reads: lists of
-    images, PyTorch's data sets and tables of pandas.  `progress(done, total)` is called while images are read.  Raises
+    images, PyTorch's data sets and tables of pandas.  `progress(n, total)` is called while images are read.  Raises
     UserError where the source cannot be used, with what to do about it.
     """
     options = options or DataOptions()
     if options.data_dir and not (isinstance(source, str) and source in ("mnist", "fashion-mnist")):
         raise UserError("data_dir is where mnist and fashion-mnist are looked for: leave it out for other data")
-    if options.range and (isinstance(source, Dataset) or is_builtin(source)):
+    if options.range and holds_bytes(source):
         raise UserError("range is for images from files and arrays of numbers, and these are bytes: leave it out")
     if isinstance(source, str | Path):
         dataset = load_named(str(source), options, progress)
@@ -71,7 +77,7 @@ def load(
 
 
 def note_hidden_colours(dataset: Dataset) -> Dataset:
-    """The collection, with a note where transparent pixels have colours, which nobody sees."""
+    """The dataset, with a note where transparent pixels have colours, which nobody sees."""
     if dataset.shape[0] != 4 or not dataset.has_images:
         return dataset
     _, coloured, _ = hidden_colour_stats(dataset.x)
@@ -79,9 +85,9 @@ def note_hidden_colours(dataset: Dataset) -> Dataset:
     return dataset if coloured < HIDDEN_COLOUR_SHARE or note in dataset.notes else dataset.with_notes([note])
 
 
-def is_builtin(source: Source) -> bool:
-    """Whether a source is the name of a built-in data set."""
-    return isinstance(source, str) and source in BUILTIN
+def holds_bytes(source: Source) -> bool:
+    """Whether a source is a built-in data set or a Dataset, which are bytes already or vectors."""
+    return isinstance(source, Dataset) or (isinstance(source, str) and source in BUILTIN)
 
 
 def restore_range(source: Source, options: DataOptions, header: dict[str, Any], domain: int = 0) -> DataOptions:
@@ -90,15 +96,13 @@ def restore_range(source: Source, options: DataOptions, header: dict[str, Any], 
     `header` is what the run's weights file says, `domain` the number of a translator's domain.
     """
     bounds = read_bounds(header, domain)
-    if bounds is None or options.range or isinstance(source, Dataset) or is_builtin(source):
+    if bounds is None or options.range or holds_bytes(source):
         return options
     return replace(options, range=bounds_to_text(bounds))
 
 
-def load_all(
-    sources: Sources, options: DataOptions | None = None, *, progress: Progress = lambda done, total: None
-) -> Data:
-    """The collection that a source names, or the pair of collections that two name, each as `load` has it."""
+def load_all(sources: Sources, options: DataOptions | None = None, *, progress: Progress = no_progress) -> Data:
+    """The dataset that a source names, or the pair of datasets that two name, each as `load` has it."""
     if isinstance(sources, tuple):
         if len(sources) != 2:
             raise UserError(f"a translator learns from two sources, A and B, not from {len(sources)}")
@@ -114,33 +118,30 @@ def resolve_domains(sources: Sources) -> Sources:
 
 
 def fit_scaling(data: Data, model: Model) -> tuple[Scaling, ...]:
-    """How the model is to see a collection, or both of a pair, which it has not learnt from yet."""
-    return tuple(
-        Scaling.fit(part.x, model.pixel_range, standardize=model.uses_standardization) for part in data.datasets
-    )
+    """How the model is to see a dataset, or both of a pair, which it has not learnt from yet."""
+    return tuple(Scaling.fit(d.x, model.pixel_range, standardize=model.uses_standardization) for d in data.datasets)
 
 
 def make_stream(data: Data, scaling: Sequence[Scaling] | None = None, **options: Any) -> Stream | PairStream:
-    """Endless batches of a collection, or of both of a pair, with the `scaling` of each; options as `Stream` has."""
-    scalings = (Scaling(),) * len(data.datasets) if scaling is None else scaling
+    """Endless batches of a dataset, or of both of a pair, with the `scaling` of each; options as `Stream` has."""
+    scalings = scaling or (Scaling(),) * len(data.datasets)
     if isinstance(data, DomainPair):
         return PairStream(data, scaling=scalings, **options)
     return Stream(data, scaling=scalings[0], **options)
 
 
 def split_in_memory(dataset: Dataset, options: DataOptions) -> Dataset:
-    """Examples from Python, which are taken whole unless the view says what share to hold out."""
+    """Examples from Python, which are taken whole unless the options say what share to hold out."""
     if options.holdout and options.holdout != "auto":
         return split_dataset(dataset, options, reuse_memory=False)
     if options.split != "train":
-        raise MissingSplitError(
-            f"an array has no split {options.split!r}: pass the examples that you mean, or holdout=0.1"
-        )
+        how = "pass the examples that you mean, or holdout=0.1"
+        raise MissingSplitError(f"an array has no split {options.split!r}: {how}")
     return dataset
 
 
 def load_named(source: str, options: DataOptions, progress: Progress) -> Dataset:
-    """The collection behind a name or a path."""
+    """The dataset behind a name or a path."""
     if source in BUILTIN:
         return split_dataset(BUILTIN[source](options.split, options.data_dir), options, has_test_split=True)
     if not source.strip():
@@ -164,46 +165,18 @@ def load_named(source: str, options: DataOptions, progress: Progress) -> Dataset
 
 def convert_images(dataset: Dataset, options: DataOptions) -> Dataset:
     """Images with the size and the channels that were asked for."""
-    if not (options.size or options.channels):
-        return dataset
-    if not dataset.has_images:
+    if (options.size or options.channels) and not dataset.has_images:
         option = "size" if options.size else "channels"
         raise UserError(f"{dataset.name} holds vectors, which have no {option}: leave out {option}")
-    x = dataset.x if options.channels is None else convert_channels(dataset.x, options.channels)
-    return replace(dataset, x=x if options.image_size is None else resize_and_crop(x, options.image_size))
+    x = convert_channels(dataset.x, options.channels) if options.channels else dataset.x
+    x = resize_and_crop(x, options.image_size) if options.image_size else x
+    return dataset if x is dataset.x else replace(dataset, x=x)
 
 
 __all__ = [
-    "BUILTIN",
-    "CHANNELS",
-    "DOMAINS",
-    "Data",
-    "DataOptions",
-    "Dataset",
-    "DomainPair",
-    "MissingSplitError",
-    "MixedSizesError",
-    "PairStream",
-    "Progress",
-    "Scaling",
-    "Source",
-    "Sources",
-    "Stream",
-    "chunks",
-    "class_counts",
-    "domain_headers",
-    "fit_scaling",
-    "from_array",
-    "holds_images",
-    "load",
-    "load_all",
-    "make_pair",
-    "make_stream",
-    "options_from_config",
-    "pair_warnings",
-    "read_range",
-    "resolve_domains",
-    "restore_range",
-    "split_names",
-    "without_holdout",
+    "BUILTIN", "CHANNELS", "DOMAINS", "Data", "DataOptions", "Dataset", "DomainPair", "MissingSplitError",
+    "MixedSizesError", "PairStream", "Progress", "Scaling", "Source", "Sources", "Stream", "chunks", "class_counts",
+    "domain_headers", "fit_scaling", "from_array", "holds_images", "load", "load_all", "make_pair", "make_stream",
+    "no_progress", "options_from_config", "pair_warnings", "read_range", "resolve_domains", "restore_range",
+    "split_names", "without_holdout",
 ]  # fmt: skip

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from .arrays import from_array, to_numpy
-from .dataset import Dataset, resize_and_crop
+from .dataset import CHANNELS, Dataset, resize_and_crop
 from .listing import IMAGE_SUFFIXES
 from .options import DataOptions
 from .pixels import smallest_mode
@@ -37,11 +37,11 @@ def from_object(source: Any, options: DataOptions) -> Dataset:
     if isinstance(source, Mapping):
         raise UserError(f"a {name} is no data source: give ganvas.from_array(images, labels)")
     if not (hasattr(source, "__len__") and hasattr(source, "__getitem__")):
-        inner = getattr(source, "dataset", None)
-        what = "give its data set, LOADER.dataset" if inner is not None else "give a list or an array of the examples"
-        if isinstance(source, Iterable) or inner is not None:
-            raise UserError(f"a {name} has no items by number, so nothing says which examples it has: {what}")
-        raise UserError(f"a {name} is no data source: give a path, a name, an array, or a data set")
+        is_loader = getattr(source, "dataset", None) is not None
+        if not is_loader and not isinstance(source, Iterable):
+            raise UserError(f"a {name} is no data source: give a path, a name, an array, or a data set")
+        how = "give its data set, LOADER.dataset" if is_loader else "give a list or an array of the examples"
+        raise UserError(f"a {name} has no items by number, so nothing says which examples it has: {how}")
     if not len(source):
         raise UserError(f"that {name} is empty: give one example or more")
     return from_items(source, name, options)
@@ -64,18 +64,16 @@ def from_items(source: Any, name: str, options: DataOptions) -> Dataset:
         image, label = read_item(source, i, name)
         images.append(image_to_array(image, i, name))
         labels.append(label)
-    has_label = [label is not None for label in labels]
-    if any(has_label) and not all(has_label):
-        item = f"item {has_label.index(False)} of that {name}"
+    is_labelled = any(label is not None for label in labels)
+    if is_labelled and None in labels:
+        item = f"item {labels.index(None)} of that {name}"
         raise UserError(f"{item} has no label, though others have: give all, or none")
     is_tensor = isinstance(first, Tensor)
-    x = stack_images(images, name, options, is_tensor)
-    names = getattr(source, "classes", ())
-    classes = tuple(map(str, names)) if isinstance(names, list | tuple) else ()
-    has_text_labels = any(isinstance(label, str) for label in labels)
+    x, names = stack_images(images, name, options, is_tensor), getattr(source, "classes", ())
+    has_names = isinstance(names, list | tuple) and not any(isinstance(label, str) for label in labels)
     return from_array(
-        x, np.asarray(labels) if all(has_label) else None, classes=() if has_text_labels else classes, name=name,
-        channels_last=None if x.ndim < 4 else not (is_tensor and x.shape[1] in (1, 3, 4)), range=options.range,
+        x, np.asarray(labels) if is_labelled else None, classes=tuple(map(str, names)) if has_names else (), name=name,
+        channels_last=None if x.ndim < 4 else not (is_tensor and x.shape[1] in CHANNELS), range=options.range,
     )  # fmt: skip
 
 
@@ -121,11 +119,10 @@ def image_to_array(image: Any, i: int, name: str) -> np.ndarray:
 
 
 def stack_images(images: list[np.ndarray], name: str, options: DataOptions, is_tensor: bool) -> np.ndarray:
-    """Images of one shape as one array, resized where the view asks for a size; UserError where they differ."""
+    """Images of one shape as one array, resized where the options name a size; UserError where they differ."""
     shapes = Counter(image.shape for image in images)
-    if len(shapes) > 1 and options.image_size is not None:
-        last = None if is_tensor else True
-        return np.concatenate([resize_image(image, options.image_size, last, name) for image in images])
+    if len(shapes) > 1 and (size := options.image_size):
+        return np.concatenate([resize_image(image, size, None if is_tensor else True, name) for image in images])
     if len(shapes) > 1:
         common = ", ".join(f"{n} of {'x'.join(map(str, shape))}" for shape, n in shapes.most_common(3))
         how = "ask for one size, e.g. size=64, and give all the same channels"

@@ -18,6 +18,7 @@ from .quantization import Bounds
 NUMBERS_PER_CHUNK = 2**20
 """numbers that are computed with at once: as float32 they take four times the memory of bytes"""
 CHANNELS = {1: "L", 3: "RGB", 4: "RGBA"}
+"""channels of images, and Pillow's names of them"""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,7 +47,7 @@ class Dataset:
 
     @property
     def datasets(self) -> "tuple[Dataset, ...]":
-        """The collections that this consists of: itself, where a `DomainPair` has two."""
+        """The datasets that this consists of: itself, where a `DomainPair` has two."""
         return (self,)
 
     @property
@@ -67,7 +68,7 @@ class Dataset:
         return replace(self, x=self.x.to(device), labels=labels)
 
     def fingerprint(self) -> str:
-        """SHA-256 of shape, examples and labels: two collections with the same one are the same data."""
+        """SHA-256 of shape, examples and labels: two datasets with the same one are the same data."""
         digest = sha256(str((tuple(self.x.shape), str(self.x.dtype))).encode())
         for part in (self.x, self.labels):
             if part is not None:
@@ -81,12 +82,11 @@ class Dataset:
 
     def select_in_place(self, indices: Sequence[int]) -> "Dataset":
         """The examples at these indices, in ascending order, in the memory of all, which it takes over."""
-        index, done = torch.tensor(indices), 0
-        for part in chunks(self.x)[: len(indices)]:
-            chunk_index = index[done : done + len(part)]
-            self.x[done : done + len(chunk_index)] = self.x[chunk_index]  # none of these is needed any more
-            done += len(chunk_index)
-        return replace(self, x=self.x[:done], labels=None if self.labels is None else self.labels[index])
+        index, x = torch.tensor(indices), self.x[: len(indices)]
+        size = len(chunks(x)[0])
+        for target, chunk_index in zip(x.split(size), index.split(size), strict=True):
+            target.copy_(self.x[chunk_index])  # what was there is not needed any more
+        return replace(self, x=x, labels=None if self.labels is None else self.labels[index])
 
     def sample(self, n: int, *key: int | str) -> "Dataset":
         """n of the examples, or all if they are fewer, in an order that the key chooses."""
@@ -141,10 +141,9 @@ def resize_and_crop(images: Tensor, size: tuple[int, int]) -> Tensor:
 
 def map_chunks(function: Callable[[Tensor], Tensor], images: Tensor, shape: Shape) -> Tensor:
     """The function of images, a part at a time, whose results have this shape each."""
-    output, done = images.new_empty((len(images), *shape)), 0
-    for part in chunks(images):
-        output[done : done + len(part)] = function(part)
-        done += len(part)
+    parts, output = chunks(images), images.new_empty((len(images), *shape))
+    for part, target in zip(parts, output.split(len(parts[0])), strict=True):
+        target.copy_(function(part))
     return output
 
 
@@ -156,16 +155,14 @@ def convert_channels(images: Tensor, channels: int) -> Tensor:
     if len(chunks(images)) > 1:
         return map_chunks(lambda part: convert_channels(part, channels), images, (channels, *images.shape[2:]))
     x = images.float()
-    alpha = x[:, 3:] if current == 4 else torch.full_like(x[:, :1], 255)
     if current == 4:
-        x = x[:, :3] * (alpha / 255) + 255 - alpha
-        alpha = torch.full_like(alpha, 255)
+        x = x[:, :3] * (x[:, 3:] / 255) + 255 - x[:, 3:]
     if channels == 1 and x.shape[1] == 3:
         x = (x * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
     if channels > 1:
         x = x.expand(-1, 3, -1, -1)
     if channels == 4:
-        x = torch.cat([x, alpha], 1)
+        x = torch.cat([x, torch.full_like(x[:, :1], 255)], 1)
     return x.round().clamp(0, 255).to(torch.uint8).contiguous()
 
 

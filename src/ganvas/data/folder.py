@@ -10,21 +10,15 @@ import torch
 from ..errors import UserError
 from .dataset import CHANNELS, Dataset
 from .holdout import split_indices
-from .images import (
-    DecodedImage,
-    ImageBuffer,
-    Page,
-    decoder_notes,
-    lift_pixel_limit,
-    list_pages,
-    measure_values,
-    read_all,
-)
+from .images import ImageBuffer, ImageInfo, Page, decoder_notes, lift_pixel_limit, list_pages, measure_values, read_all
 from .label_tables import attach_labels
 from .layout import Layout, dataset_name, find_layout, find_test_sibling, folder_labels
 from .listing import IMAGE_SUFFIXES, ZIP, File, Listing, list_files, pluralize
 from .options import DataOptions, Progress
 from .quantization import AUTO, Bounds, ValueStats, auto_bounds, mapping_note, rounding_note, unmapped_note
+
+MAX_FAILURES = 5
+"""files that could not be read, in a note, at most"""
 
 
 def load_folder(folder: Path, key: str | None, options: DataOptions, progress: Progress) -> Dataset:
@@ -35,24 +29,23 @@ def load_folder(folder: Path, key: str | None, options: DataOptions, progress: P
     images, and MixedSizesError for images of different sizes unless the options name one.
     """
     listing, part = find_split(folder, options)
-    part, table, names = attach_labels(listing, part)
+    part, table = attach_labels(listing, part)
     with lift_pixel_limit() as decoder_messages:
-        images, good, bad, bounds = read_pages(folder, [place.file for place in part.places], options, progress)
-    if not good:
-        page, why = next(iter(bad.items()))
+        images, bounds = read_images(folder, [place.file for place in part.places], options, progress)
+    if not images.infos:
+        page, why = next(iter(images.failures.items()))
         raise UserError(f"{folder}: none of its {len(part.places)} images can be read; the first, {page}: {why}")
     if len(images.sizes) > 1:
-        raise MixedSizesError(folder, images, list(good))
-    notes = [skipped_note(bad)] if bad else []
-    decoded, channels = list(good.values()), options.channels or images.majority_channels
-    notes += [*rounding_notes(decoded, bounds), *page_notes(decoded, options), *decoder_notes(decoder_messages)]
-    notes += channel_notes(images, decoded, channels)
+        raise MixedSizesError(folder, images)
+    channels = options.channels or images.majority_channels()
+    notes = [*failure_notes(images.failures), *rounding_notes(list(images.infos.values()), bounds)]
+    notes += [*page_notes(images, options), *decoder_notes(decoder_messages), *channel_notes(images, channels)]
     place_of = {place.file: place for place in part.places}
-    places = [place_of[page.file] for page in good]
-    labels, classes = folder_labels(places, part.training, notes) if table is None else table.encode(places, names)
+    places = [place_of[page.file] for page in images.infos]
+    labels, classes = folder_labels(places, part.training, notes) if table is None else table.encode(places)
     if len(classes) == 1:
         notes.append(f"there is one class only, {classes[0]}")
-    if len(good) == 1 and not folder.is_dir() and folder.suffix.lower() != ZIP:
+    if len(places) == 1 and not folder.is_dir() and folder.suffix.lower() != ZIP:
         notes.append("a single image: a model can learn nothing but this one")
     notes += [*part.notes, *listing.notes, *listing.excluded_notes([] if table is None else [table.file])]
     return Dataset(
@@ -61,53 +54,67 @@ def load_folder(folder: Path, key: str | None, options: DataOptions, progress: P
     )  # fmt: skip
 
 
-def read_pages(
+def read_images(
     folder: Path, files: list[File], options: DataOptions, progress: Progress
-) -> tuple[ImageBuffer, dict[Page, DecodedImage], dict[Page, str], Bounds | None]:
-    """The images, what is to be said of each (not its pixels), why others could not be read, and black and white."""
+) -> tuple[ImageBuffer, Bounds | None]:
+    """The images in these files, and what is black and white in them."""
     pages = list_pages(files) if options.pages == "all" else [Page(file) for file in files]
     bounds, n_measured = options.bounds, 0
     if bounds == AUTO:
         stats = measure_values(pages, progress)
         bounds, n_measured = auto_bounds(stats, str(folder)) if stats.count else None, len(pages)
-
-    def report_progress(done: int, total: int) -> None:
-        progress(n_measured + done, n_measured + total)
-
-    images, good, bad = ImageBuffer(len(pages), str(folder)), dict[Page, DecodedImage](), dict[Page, str]()
-    results = read_all(pages, options.image_size, bounds, options.channels == 4, report_progress)
-    for page, result in zip(pages, results, strict=True):
-        if isinstance(result, str):
-            bad[page] = result
-        else:
-            images.add(result.x)
-            good[page] = result.without_pixels()
-    return images, good, bad, bounds
+    images = ImageBuffer(len(pages), str(folder))
+    results = read_all(pages, options.image_size, bounds, options.channels == 4)
+    for i, (page, result) in enumerate(zip(pages, results, strict=True)):
+        images.add(page, result)
+        progress(n_measured + i + 1, n_measured + len(pages))
+    return images, bounds
 
 
-def rounding_notes(images: list[DecodedImage], bounds: Bounds | None) -> list[str]:
+def failure_notes(failures: dict[Page, str]) -> list[str]:
+    """The note on files that could not be read."""
+    examples = [f"{page}: {why}" for page, why in failures.items()]
+    more = [f"and {len(examples) - MAX_FAILURES} more"] if len(examples) > MAX_FAILURES else []
+    what = f"{pluralize(len(examples), 'file')} skipped ({'; '.join(examples[:MAX_FAILURES] + more)})"
+    return [what] if failures else []
+
+
+def rounding_notes(infos: list[ImageInfo], bounds: Bounds | None) -> list[str]:
     """The notes on images whose numbers were rounded to bytes."""
-    stats = sum((image.stats for image in images if image.stats), ValueStats())
+    stats = sum((info.stats for info in infos if info.stats), ValueStats())
     notes = []
-    if stats.count and bounds:
-        notes.append(mapping_note(stats, bounds))
-    elif stats.count:
-        notes.append(rounding_note(stats, max(image.white for image in images if image.stats)))
-    if bounds and (n_unmapped := sum(image.stats is None for image in images)):
+    if stats.count:
+        white = max(info.white for info in infos if info.stats)
+        notes.append(mapping_note(stats, bounds) if bounds else rounding_note(stats, white))
+    if bounds and (n_unmapped := sum(info.stats is None for info in infos)):
         notes.append(unmapped_note(n_unmapped))
-    if n_lost := sum(image.has_more_bits for image in images):
+    if n_lost := sum(info.has_more_bits for info in infos):
         notes.append(f"of {pluralize(n_lost, 'image')} with 16 bits a channel, 8 bits were read")
     return notes
 
 
-def page_notes(images: list[DecodedImage], options: DataOptions) -> list[str]:
+def page_notes(images: ImageBuffer, options: DataOptions) -> list[str]:
     """The note on files with several images."""
-    several = [image.pages for image in images if image.pages > 1]
-    if not several or options.pages == "all":
+    counts = [info.pages for info in images.infos.values() if info.pages > 1]
+    if not counts or options.pages == "all":
         return []
-    have, each = ("file has", "it") if len(several) == 1 else ("files have", "each")
-    counts = f"{len(several)} {have} several pages, {sum(several)} in all"
-    return [f"{counts}, and the first of {each} was read: --pages all makes every page an example"]
+    have, each = ("file has", "it") if len(counts) == 1 else ("files have", "each")
+    several = f"{len(counts)} {have} several pages, {sum(counts)} in all"
+    return [f"{several}, and the first of {each} was read: --pages all makes every page an example"]
+
+
+def channel_notes(images: ImageBuffer, channels: int) -> list[str]:
+    """The notes on images that have got other channels than they had."""
+    notes = []
+    if n_opaque := sum(info.has_opaque_alpha for info in images.infos.values()):
+        of = pluralize(n_opaque, "image")
+        notes.append(f"alpha that is opaque everywhere was dropped, of {of}: --channels 4 keeps it")
+    if len(images.channel_counts) > 1:
+        mixed = ", ".join(f"{n} {CHANNELS[c]}" for c, n in images.channel_counts.most_common())
+        most = max(images.channel_counts)
+        keeps = f": --channels {most} keeps {'alpha' if most == 4 else 'colours'}" if most > channels else ""
+        notes.append(f"images with different channels ({mixed}) were all made {CHANNELS[channels]}{keeps}")
+    return notes
 
 
 def find_split(folder: Path, options: DataOptions) -> tuple[Listing, Layout]:
@@ -151,37 +158,18 @@ def supported_formats() -> str:
 class MixedSizesError(UserError):
     """Images have different sizes, though none was asked for."""
 
-    def __init__(self, folder: Path, images: ImageBuffer, good: list[Page]) -> None:
-        self.sizes = {f"{w} x {h}": n for (w, h), n in images.sizes.most_common()}
+    def __init__(self, folder: Path, images: ImageBuffer) -> None:
+        sizes = images.sizes.most_common()
+        (((w, h), _), *_, (rarest, _)) = sizes
+        self.sizes = {f"{w} x {h}": n for (w, h), n in sizes}
         """images of each width and height, the most common first"""
         self.channels = {CHANNELS[c]: n for c, n in images.channel_counts.most_common()}
         """images with each kind of channels"""
-        (w, h), *_ = (size for size, _ in images.sizes.most_common())
         self.size = f"{h}x{w}"
         """the most common, as `DataOptions` has it"""
         common = ", ".join(f"{n} of {size}" for size, n in list(self.sizes.items())[:3])
-        example = good[images.all_sizes.index(images.sizes.most_common()[-1][0])]
+        example = next(page for page, (_, h, w) in zip(images.infos, images.shapes, strict=True) if (w, h) == rarest)
         super().__init__(
-            f"{folder} holds images of {len(self.sizes)} sizes ({common}; {example.name} differs from most): "
+            f"{folder} holds images of {len(sizes)} sizes ({common}; {example.name} differs from most): "
             "ask for one size, for example size=64 or size=48x64 (height x width)"
         )
-
-
-def channel_notes(images: ImageBuffer, decoded: list[DecodedImage], channels: int) -> list[str]:
-    """The notes on images that have got other channels than they had."""
-    notes = []
-    if n_opaque := sum(image.has_opaque_alpha for image in decoded):
-        of = pluralize(n_opaque, "image")
-        notes.append(f"alpha that is opaque everywhere was dropped, of {of}: --channels 4 keeps it")
-    if len(images.channel_counts) > 1:
-        mixed = ", ".join(f"{n} {CHANNELS[c]}" for c, n in images.channel_counts.most_common())
-        most = max(images.channel_counts)
-        keeps = f": --channels {most} keeps {'alpha' if most == 4 else 'colours'}" if most > channels else ""
-        notes.append(f"images with different channels ({mixed}) were all made {CHANNELS[channels]}{keeps}")
-    return notes
-
-
-def skipped_note(bad: dict[Page, str]) -> str:
-    examples = "; ".join(f"{page}: {why}" for page, why in list(bad.items())[:5])
-    more = f"; and {len(bad) - 5} more" if len(bad) > 5 else ""
-    return f"{pluralize(len(bad), 'file')} skipped ({examples}{more})"

@@ -25,33 +25,29 @@ def split_indices(
     `digests` returns the BLAKE2b hashes of their contents; an example without one is a training example.  Raises
     MissingSplitError where the test split is asked for and is empty, UserError where no training examples are left.
     """
-    requested_share = None if options.holdout in (None, "auto") else float(options.holdout or 0)
-    share = requested_share if requested_share is not None else DEFAULT_SHARE if n >= MIN_EXAMPLES else 0.0
-    is_test = [digest is not None and is_test_example(digest, share) for digest in digests()] if share else [False] * n
+    is_default, is_test_split = options.holdout in (None, "auto"), options.split == "test"
+    share = (DEFAULT_SHARE if n >= MIN_EXAMPLES else 0.0) if is_default else float(options.holdout or 0)
+    limit = share * 2**64
+    is_test = [d is not None and int.from_bytes(d[:8], "big") < limit for d in digests()] if share else [False] * n
+    if is_default and all(is_test):  # all are doubles of one
+        is_test = [False] * n
     n_test = sum(is_test)
-    if requested_share is None and n_test == n:  # all are doubles of one
-        is_test, n_test = [False] * n, 0
-    if options.split == "test" and not n_test:
-        few = f"with fewer than {MIN_EXAMPLES} examples" if n < MIN_EXAMPLES else "by their content"
-        why = few if requested_share is None else f"with holdout={requested_share:g} of {n} examples"
+    few = f"fewer than {MIN_EXAMPLES} examples" if n < MIN_EXAMPLES else ""
+    if is_test_split and not n_test:
+        why = f"with {few}" if few else "by their content"
+        why = why if is_default else f"with holdout={share:g} of {n} examples"
         raise MissingSplitError(
             f'{name} has no split "test", and none is held out {why}: leave out split=test, or ask for another holdout'
         )
     if n_test == n:
         raise UserError(f"holdout={share:g} of the {n} examples of {name} leaves none to learn from: ask for less")
-    indices = [i for i in range(n) if is_test[i] == (options.split == "test")]
+    notes = []
     if n_test:
-        note = f"{n_test} of {n} examples are held out for tests, chosen by their content"
-        return indices, [f"{note}: --holdout 0 learns from all" if options.split == "train" else note]
-    if requested_share is None and n > 1:
-        few = f"fewer than {MIN_EXAMPLES} examples" if n < MIN_EXAMPLES else "all examples are alike"
-        return indices, [f"{few}: none is held out for tests, unless --holdout 0.1 asks for it"]
-    return indices, []
-
-
-def is_test_example(digest: bytes, share: float) -> bool:
-    """Whether the example with this hash is in the test part."""
-    return int.from_bytes(digest[:8], "big") < share * 2**64
+        more = "" if is_test_split else ": --holdout 0 learns from all"
+        notes = [f"{n_test} of {n} examples are held out for tests, chosen by their content{more}"]
+    elif is_default and n > 1:
+        notes = [f"{few or 'all examples are alike'}: none is held out for tests, unless --holdout 0.1 asks for it"]
+    return [i for i in range(n) if is_test[i] == is_test_split], notes
 
 
 def split_dataset(
@@ -65,13 +61,12 @@ def split_dataset(
     if has_test_split:
         if not options.holdout or options.holdout == "auto":
             return dataset
-        return dataset.with_notes(
-            [f"{dataset.name} has a test part of its own: --holdout {options.holdout:g} is not used"]
-        )
+        note = f"{dataset.name} has a test part of its own: --holdout {options.holdout:g} is not used"
+        return dataset.with_notes([note])
 
     def digests() -> list[bytes]:
         rows = np.ascontiguousarray(dataset.x.cpu().numpy())
-        return [blake2b(row.tobytes(), digest_size=8).digest() for row in rows]
+        return [blake2b(row.ravel(), digest_size=8).digest() for row in rows]
 
     indices, notes = split_indices(len(dataset), digests, options, dataset.name)
     if len(indices) < len(dataset):

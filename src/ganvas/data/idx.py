@@ -6,7 +6,6 @@ import struct
 import zlib
 from math import prod
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -20,15 +19,9 @@ from .options import DataOptions, Progress
 
 MAX_DEFLATE_RATIO = 1100
 """times that a compressed file may be as long as it is: deflate reaches 1,032"""
+READ_BYTES = 2**24
+"""bytes that are read at once"""
 IDX_PATTERN = re.compile(r"(?P<split>train|t10k|test)-(images|labels)[-.]idx(?P<axes>\d)-ubyte(\.gz)?$")
-
-
-@runtime_checkable
-class Readable(Protocol):
-    """A file, or a member of an archive."""
-
-    def read(self, size: int = -1, /) -> bytes:
-        """At most so many bytes, none at the end."""
 
 
 def is_idx(path: Path) -> bool:
@@ -55,9 +48,9 @@ def from_idx(path: Path, range: str | None = None) -> Dataset:
     images = read_idx(path)
     plain = path.name.replace("images", "labels").replace("idx3", "idx1").removesuffix(".gz")
     candidates = (path.with_name(plain), path.with_name(f"{plain}.gz"))
-    labels = next((p for p in candidates if p.is_file() and p != path), None)
+    labels = next((read_idx(p) for p in candidates if p.is_file() and p != path), None)
     name = path.resolve().parent.name if IDX_PATTERN.search(path.name) else dataset_name(path)
-    return build_dataset(images, read_idx(labels) if labels else None, name=name, range=range, reuse_memory=True)
+    return build_dataset(images, labels, name=name, range=range, reuse_memory=True)
 
 
 def find_idx(folder: Path, split: str) -> Path | None:
@@ -86,21 +79,14 @@ def read_idx(path: Path) -> np.ndarray:
             if size > max_size:
                 raise UserError(f"{damage} {max_size} bytes{' at most' * is_gzip}")
             check_memory(size, str(path), "give fewer examples")
-            values = np.empty(size, np.uint8)
-            n_read = read_into(file, values)
+            values, n_read = np.empty(size, np.uint8), 0
+            while part := file.read(min(READ_BYTES, size - n_read)):
+                values[n_read : n_read + len(part)] = np.frombuffer(part, np.uint8)
+                n_read += len(part)
             if n_read < size or file.read(1):
                 raise UserError(f"{damage} {'more' if n_read == size else n_read} bytes")
     except (FileNotFoundError, PermissionError):
         raise
-    except (OSError, EOFError, zlib.error, struct.error) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path} is damaged: {error}") from error
     return values.reshape(shape)
-
-
-def read_into(file: Readable, values: np.ndarray) -> int:
-    """Read as many bytes as there is room for; returns how many there were."""
-    buffer, done = memoryview(values.data), 0
-    while done < len(buffer) and (part := file.read(min(2**24, len(buffer) - done))):
-        buffer[done : done + len(part)] = part
-        done += len(part)
-    return done

@@ -1,4 +1,4 @@
-"""Image files, decoded in parallel, to the bytes that a collection holds."""
+"""Image files, decoded in parallel, to the bytes that a dataset holds."""
 
 import os
 import threading
@@ -6,8 +6,8 @@ import warnings
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +23,7 @@ from .listing import File, error_reason
 from .memory import MAX_MEMORY_SHARE, available_memory, check_memory, format_bytes
 from .options import Progress
 from .pixels import Pixels, read_pixels
-from .quantization import Bounds, ValueStats, drop_alpha, no_range_reason, quantize_pixels, range_applies, value_stats
+from .quantization import Bounds, ValueStats, no_range_reason, quantize_pixels, range_applies, value_stats
 
 LARGE_IMAGE = 2**25
 """numbers of an image from which on one is decoded after the other"""
@@ -52,11 +52,9 @@ class Page(NamedTuple):
 
 
 @dataclass(frozen=True)
-class DecodedImage:
-    """An image as it was read."""
+class ImageInfo:
+    """What is to be said of an image that was read."""
 
-    x: Tensor
-    """c x h x w bytes"""
     stats: ValueStats | None = None
     """its numbers, where these were no bytes or were mapped by a range"""
     white: int = 255
@@ -68,13 +66,9 @@ class DecodedImage:
     has_opaque_alpha: bool = False
     """whether it had alpha that hides nothing, which was dropped"""
 
-    def without_pixels(self) -> "DecodedImage":
-        """What is known of it."""
-        return replace(self, x=self.x.new_empty(0))
 
-
-ReadResult = DecodedImage | str
-"""an image, or why it could not be read"""
+ReadResult = tuple[Tensor, ImageInfo] | str
+"""an image, c x h x w bytes, or why it could not be read"""
 
 
 @dataclass
@@ -84,51 +78,55 @@ class ImageBuffer:
     total: int
     """most images that there can be"""
     name: str
+    shapes: list[tuple[int, ...]] = field(default_factory=list)
+    """(c, h, w) of every image, though only those of the first one's size are stored"""
+    infos: dict[Page, ImageInfo] = field(default_factory=dict)
+    failures: dict[Page, str] = field(default_factory=dict)
+    """why pages could not be read"""
     buffers: dict[int, np.ndarray] = field(default_factory=dict)
-    order: list[tuple[int, int]] = field(default_factory=list)
-    """channels of each image, and its place among those"""
-    all_sizes: list[tuple[int, int]] = field(default_factory=list)
-    """(width, height) of every image, though only those of the first one's size are kept"""
     stored_counts: Counter[int] = field(default_factory=Counter)
-    """images that are kept with so many channels"""
-    channel_counts: Counter[int] = field(default_factory=Counter)
-    """images with so many channels, of any size"""
+    """images that are stored with so many channels"""
 
     @property
     def sizes(self) -> Counter[tuple[int, int]]:
         """How many images have each (width, height)."""
-        return Counter(self.all_sizes)
+        return Counter((w, h) for _, h, w in self.shapes)
 
-    def add(self, x: Tensor) -> None:
+    @property
+    def channel_counts(self) -> Counter[int]:
+        """Images with so many channels, of any size."""
+        return Counter(c for c, _, _ in self.shapes)
+
+    def add(self, page: Page, result: ReadResult) -> None:
         """One more."""
+        if isinstance(result, str):
+            self.failures[page] = result
+            return
+        x, self.infos[page] = result
         c, h, w = x.shape
-        self.all_sizes.append((w, h))
-        self.channel_counts[c] += 1
-        if self.all_sizes[0] != (w, h):
+        self.shapes.append((c, h, w))
+        if self.shapes[0][1:] != (h, w):
             return
         if c not in self.buffers:
             what = f"{self.name}: {self.total} images of {w} x {h} pixels, {CHANNELS[c]},"
             check_memory(self.total * x.numel(), what, "ask for a smaller `size`, or give fewer images")
             self.buffers[c] = np.empty((self.total, c, h, w), np.uint8)  # which takes memory as it is filled
         self.buffers[c][self.stored_counts[c]] = x.numpy()
-        self.order.append((c, self.stored_counts[c]))
         self.stored_counts[c] += 1
 
-    @property
     def majority_channels(self) -> int:
         """The channels that the majority takes: 4 where most have alpha, 3 where half or more have colours, else 1."""
-        if 2 * self.channel_counts[4] > len(self.all_sizes):
-            return 4
-        return 3 if 2 * (self.channel_counts[3] + self.channel_counts[4]) >= len(self.all_sizes) else 1
+        n, counts = len(self.shapes), self.channel_counts
+        return 4 if 2 * counts[4] > n else 3 if 2 * (counts[3] + counts[4]) >= n else 1
 
     def stack(self, channels: int) -> Tensor:
         """All of them with so many channels; only once."""
         if list(self.buffers) == [channels]:
-            return torch.from_numpy(self.buffers.pop(channels)[: len(self.order)])
-        first = next(iter(self.buffers.values()))
-        x = torch.empty((len(self.order), channels, *first.shape[2:]), dtype=torch.uint8)
-        for i, (c, place) in enumerate(self.order):
-            x[i] = convert_channels(torch.from_numpy(self.buffers[c][place])[None], channels)[0]
+            return torch.from_numpy(self.buffers.pop(channels)[: len(self.shapes)])
+        x = torch.empty((len(self.shapes), channels, *self.shapes[0][1:]), dtype=torch.uint8)
+        images = {c: iter(buffer) for c, buffer in self.buffers.items()}
+        for i, (c, _, _) in enumerate(self.shapes):
+            x[i] = convert_channels(torch.from_numpy(next(images[c]))[None], channels)[0]
         return x
 
 
@@ -172,10 +170,9 @@ def file_pages(file: File) -> list[Page]:
     """Those of one file; its first, where it cannot be read."""
     try:
         with Image.open(file.content()) as image:
-            numbers = range(count_images(image))
+            numbers: Sequence[int] = range(count_images(image))
             if image.format == "TIFF":
-                full_pages = [i for i in numbers if not subfile_type(image, i) & REDUCED_PAGE_BITS]
-                return [Page(file, i) for i in full_pages or [0]]
+                numbers = [i for i in numbers if not subfile_type(image, i) & REDUCED_PAGE_BITS] or [0]
             return [Page(file, i) for i in numbers]
     except Exception:  # what is wrong is said when it is read
         return [Page(file)]
@@ -194,21 +191,21 @@ def count_images(image: ImageFile.ImageFile) -> int:
 
 
 def read_all(
-    pages: Sequence[Page], size: tuple[int, int] | None, bounds: Bounds | None, alpha: bool, progress: Progress
+    pages: Sequence[Page], size: tuple[int, int] | None, bounds: Bounds | None, alpha: bool
 ) -> Iterator[ReadResult]:
-    """Decode in parallel: Pillow lets other threads run while it does.  Options are those of `read_image`.
+    """Decode in parallel: Pillow lets other threads run while it does.  Options are those of `read_page`.
 
     Only a few images are decoded ahead of the reader: else a slow one would have nearly all of them in memory twice.
     """
     workers = os.cpu_count() or 1
     with ThreadPoolExecutor(workers) as pool:
         pending: deque[Future[ReadResult]] = deque()
-        for i in range(len(pages) + 2 * workers):
-            if i < len(pages):
-                pending.append(pool.submit(read_image, pages[i], size, bounds, alpha))
-            if i >= 2 * workers and pending:
+        for page in pages:
+            pending.append(pool.submit(read_page, page, size, bounds, alpha))
+            if len(pending) > 2 * workers:
                 yield pending.popleft().result()
-                progress(i + 1 - 2 * workers, len(pages))
+        while pending:
+            yield pending.popleft().result()
 
 
 def measure_values(pages: Sequence[Page], progress: Progress) -> ValueStats:
@@ -216,7 +213,7 @@ def measure_values(pages: Sequence[Page], progress: Progress) -> ValueStats:
 
     def measure_page(page: Page) -> ValueStats:
         try:
-            return value_stats(drop_alpha(decode(page)[0].values))
+            return value_stats(decode(page)[0].values[..., :3])
         except Exception:  # what is wrong is said when it is read
             return ValueStats()
 
@@ -228,7 +225,7 @@ def measure_values(pages: Sequence[Page], progress: Progress) -> ValueStats:
     return total
 
 
-def read_image(
+def read_page(
     page: Page, size: tuple[int, int] | None, bounds: Bounds | None = None, alpha: bool = False
 ) -> ReadResult:
     """One image, upright as its EXIF orientation says, in its own channels.
@@ -236,20 +233,19 @@ def read_image(
     An alpha channel that is opaque everywhere is dropped, unless `alpha` is asked for.
     """
     try:
-        pixels, pages, _ = decode(page, size)
-        values = pixels.values
+        pixels, n_pages, _ = decode(page, size)
+        values, white = pixels.values, pixels.white
         bounds = bounds if bounds and range_applies(values.dtype, bounds) else None
-        stats = value_stats(drop_alpha(values), bounds) if pixels.is_deep or bounds else None
-        if stats and bounds is None and pixels.white is None:
+        stats = value_stats(values[..., :3], bounds) if pixels.is_deep or bounds else None
+        if stats and bounds is None and white is None:
             return no_range_reason(pixels.kind, stats)
         if stats:
-            white = float(pixels.white or 1)
-            values = quantize_pixels(values, bounds or (0.0, white), white)
+            values = quantize_pixels(values, bounds or (0.0, float(white or 1)), float(white or 1))
         x = torch.from_numpy(np.array(values.transpose(2, 0, 1), order="C"))
-        opaque = len(x) == 4 and not alpha and bool((x[3] == 255).all())
-        x = x[:3] if opaque else x
+        is_opaque = len(x) == 4 and not alpha and bool((x[3] == 255).all())
+        x = x[:3] if is_opaque else x
         x = resize_and_crop(x[None], size)[0] if size else x
-        return DecodedImage(x, stats, pixels.white or 0, pixels.has_more_bits, pages, opaque)
+        return x, ImageInfo(stats, white or 0, pixels.has_more_bits, n_pages, is_opaque)
     except Exception as error:  # a damaged file can raise anything: struct.error, RuntimeError, ...
         return unreadable_reason(error, page.file)
 
@@ -266,27 +262,27 @@ def decode(page: Page, size: tuple[int, int] | None = None) -> tuple[Pixels, int
     """The numbers of an image, how many images its file has, and its format; large ones one after the other."""
     content = page.file.content()
     with Image.open(content) as image:
-        pages = count_images(image)
+        n_pages = count_images(image)
         image.seek(page.number)
         if size:  # a JPEG decodes straight to a half, a quarter or an eighth, still above the size asked for
             image.draft(None, (size[1] * 2, size[0] * 2))
-        if check_decodable(content, image) < LARGE_IMAGE:
-            return read_pixels(content, image), pages, image.format or "PNG"
-        with DECODE_LOCK:
-            return read_pixels(content, image), pages, image.format or "PNG"
+        with nullcontext() if check_decodable(content, image) < LARGE_IMAGE else DECODE_LOCK:
+            return read_pixels(content, image), n_pages, image.format or "PNG"
 
 
 def check_decodable(content: Path | BytesIO, image: ImageFile.ImageFile) -> int:
     """How many numbers an image has; ValueError where decoding them takes more memory than there is."""
     numbers = image.width * image.height * len(image.getbands())
+    if numbers <= LARGE_IMAGE:
+        return numbers
     file_size = content.stat().st_size if isinstance(content, Path) else content.getbuffer().nbytes
-    if numbers > LARGE_IMAGE and numbers > max_numbers(image, file_size):
+    if numbers > max_numbers(image, file_size):
         raise ValueError(f"it says {image.width} x {image.height} pixels, which its {file_size} bytes cannot hold")
-    if numbers > LARGE_IMAGE and DECODE_BYTES * numbers > MAX_MEMORY_SHARE * available_memory():
-        size, free = format_bytes(DECODE_BYTES * numbers), format_bytes(available_memory())
+    if DECODE_BYTES * numbers > MAX_MEMORY_SHARE * (free := available_memory()):
         raise ValueError(
-            f"its {image.width} x {image.height} pixels take {size} to decode, more than {MAX_MEMORY_SHARE:.0%} of the "
-            f"{free} of memory that are free: make it smaller, or cut it in parts"
+            f"its {image.width} x {image.height} pixels take {format_bytes(DECODE_BYTES * numbers)} to decode, more "
+            f"than {MAX_MEMORY_SHARE:.0%} of the {format_bytes(free)} of memory that are free: make it smaller, or cut "
+            "it in parts"
         )
     return numbers
 

@@ -14,10 +14,9 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import PurePosixPath
 from typing import Any
-from zipfile import BadZipFile
 
 from .layout import Layout, Place, count_folders
-from .listing import IMAGE_SUFFIXES, File, Listing, join_names, pluralize
+from .listing import IMAGE_SUFFIXES, READ_ERRORS, File, Listing, join_names, pluralize
 
 TABLE_PATTERN = re.compile(
     r"(.*labels?|metadata|annotations?|dataset|train|index)\.(csv|tsv|json|jsonl)$", re.IGNORECASE
@@ -45,45 +44,36 @@ class Labels:
     file: File
     by_file: dict[File, str]
     """the class of each image that has one"""
+    classes: tuple[str, ...]
+    """numbers by size, names by the alphabet"""
     notes: tuple[str, ...] = ()
 
-    @property
-    def classes(self) -> list[str]:
-        """Numbers by size, names by the alphabet."""
-        names = set(self.by_file.values())
-        numbers = all(re.fullmatch(r"-?\d+", name) for name in names)
-        return sorted(names, key=int) if numbers else sorted(names)
-
-    def encode(self, places: Sequence[Place], classes: Sequence[str]) -> tuple[list[int], tuple[str, ...]]:
+    def encode(self, places: Sequence[Place]) -> tuple[list[int], tuple[str, ...]]:
         """The labels of images, and the classes that they index."""
-        index = {name: i for i, name in enumerate(classes)}
-        return [index[self.by_file[place.file]] for place in places], tuple(classes)
+        index = {name: i for i, name in enumerate(self.classes)}
+        return [index[self.by_file[place.file]] for place in places], self.classes
 
 
-def attach_labels(listing: Listing, part: Layout) -> tuple[Layout, Labels | None, list[str]]:
-    """The images of a split that have a label, the labels, if a file beside the images has such, and the classes.
+def attach_labels(listing: Listing, part: Layout) -> tuple[Layout, Labels | None]:
+    """The images of a split that have a label, and the labels, if a file beside the images has such.
 
     Folders of two classes or more are the classes, whatever a table says, but dataset.json comes before them.  Images
     without label are left out, unless they are most.  Notes say what does not fit.
     """
     notes = list(part.notes)
-    all_parts = part.places if part.has_test_split else part.training or part.places  # the same for what is held out
-    labels = find_labels(listing, all_parts, notes)
-    if labels is None:
-        return replace(part, notes=notes), None, []
-    unlabelled = [place.file for place in part.places if place.file not in labels.by_file]
-    names = join_names(str(file) for file in unlabelled)
-    images = pluralize(len(unlabelled), "image")
-    if 2 * len(unlabelled) > len(part.places):
-        notes.append(f"{labels.file} was not used: it has no label of {images}, e.g. {names}")
-        return replace(part, notes=notes), None, []
+    all_places = part.places if part.has_test_split else part.training or part.places  # the same for what is held out
+    labels = find_labels(listing, all_places, notes)
+    unlabelled = [place.file for place in part.places if labels and place.file not in labels.by_file]
+    names, images = join_names(map(str, unlabelled)), pluralize(len(unlabelled), "image")
+    if labels is None or 2 * len(unlabelled) > len(part.places):
+        notes += [f"{labels.file} was not used: it has no label of {images}, e.g. {names}"] if labels else []
+        return replace(part, notes=notes), None
     if unlabelled:
         notes.append(f"{images} without label in {labels.file} left out: {names}")
-    training_labels = find_labels(listing, part.training, []) if part.has_test_split and part.training else None
-    first = training_labels.classes if training_labels else labels.classes
-    classes = [*first, *(name for name in labels.classes if name not in first)]
+    training = find_labels(listing, part.training, []) if part.has_test_split and part.training else None
+    classes = tuple(dict.fromkeys((*(training or labels).classes, *labels.classes)))
     places = [place for place in part.places if place.file in labels.by_file]
-    return replace(part, places=places, notes=notes + list(labels.notes)), labels, classes
+    return replace(part, places=places, notes=notes + list(labels.notes)), replace(labels, classes=classes)
 
 
 def find_labels(listing: Listing, places: Sequence[Place], notes: list[str]) -> Labels | None:
@@ -104,7 +94,7 @@ def find_labels(listing: Listing, places: Sequence[Place], notes: list[str]) -> 
             rest = [str(other) for other in tables if other is not file]
             spare = [f"{join_names(rest)}: not read, since labels are those of {file}"] if rest else []
             return replace(labels, notes=(*labels.notes, *spare))
-        except (ValueError, OSError, RuntimeError, NotImplementedError, EOFError, BadZipFile) as error:
+        except READ_ERRORS as error:
             notes.append(f"no labels were read from {file}: {error}")
     if not tables and not by_folder and (candidates := [str(file) for file in near if file.suffix in OTHER_TABLES]):
         tables_read = "labels.csv with the columns file and label, from metadata.csv, metadata.jsonl or dataset.json"
@@ -138,11 +128,14 @@ def match_labels(file: File, rows: Sequence[tuple[str, str]], listing: Listing) 
             raise ValueError(f"it gives {image} two labels, {by_file[image]} and {label}")
     if not by_file:
         raise ValueError(f"none of its {pluralize(len(rows), 'row')} is of an image here, e.g. {rows[0][0]}")
-    kinds = len(set(by_file.values()))
-    if kinds > MAX_CLASS_SHARE * len(by_file) and len(by_file) > MIN_LABELS:
-        raise ValueError(f"it has {kinds} different labels for {len(by_file)} images, which are no classes")
-    note = f"{pluralize(len(missing), 'label')} in {file} without image: {join_names(missing)}"
-    return Labels(file, by_file, (f"labels are those of {file}", *([note] if missing else [])))
+    classes = set(by_file.values())
+    if len(classes) > MAX_CLASS_SHARE * len(by_file) and len(by_file) > MIN_LABELS:
+        raise ValueError(f"it has {len(classes)} different labels for {len(by_file)} images, which are no classes")
+    notes = [f"labels are those of {file}"]
+    if missing:
+        notes.append(f"{pluralize(len(missing), 'label')} in {file} without image: {join_names(missing)}")
+    are_numbers = all(re.fullmatch(r"-?\d+", name) for name in classes)
+    return Labels(file, by_file, tuple(sorted(classes, key=int if are_numbers else None)), tuple(notes))
 
 
 def read_rows(file: File) -> list[tuple[str, str]]:
@@ -153,10 +146,10 @@ def read_rows(file: File) -> list[tuple[str, str]]:
     text = content.decode("utf-8-sig", "surrogateescape")  # as Python has names of files that are not UTF-8
     try:
         pairs = parse_table(text) if file.suffix in (".csv", ".tsv") else parse_json(text, file.suffix == ".jsonl")
-        rows = [(str(path).strip(), name) for path, label in pairs if (name := parse_class(label)) is not None]
+        labels = [(str(path).strip(), parse_class(label)) for path, label in pairs]
     except (csv.Error, RecursionError, OverflowError) as error:
         raise ValueError(str(error)) from error
-    rows = [(path, label) for path, label in rows if path.strip("/\\.")]
+    rows = [(path, label) for path, label in labels if label is not None and path.strip("/\\.")]
     if not rows:
         raise ValueError("it holds no labels")
     return rows

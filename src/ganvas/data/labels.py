@@ -42,10 +42,9 @@ def add_labels(dataset: Dataset, labels: Any, classes: Sequence[str] = ()) -> Da
     classes = class_names(int(array.min()), int(array.max()), classes, name)
     numbers = torch.from_numpy(array.astype(np.int64))
     dataset, present = replace(dataset, labels=numbers, classes=tuple(classes)), set(numbers.unique().tolist())
-    if not (absent := [class_name for i, class_name in enumerate(classes) if i not in present]):
-        return dataset
+    absent = [class_name for i, class_name in enumerate(classes) if i not in present]
     what = "class" if len(absent) == 1 else "the classes"
-    return dataset.with_notes([f"no example is of {what} {join_names(absent, MAX_NAMES)}"])
+    return dataset.with_notes([f"no example is of {what} {join_names(absent, MAX_NAMES)}"] if absent else [])
 
 
 def validate_labels(dataset: Dataset) -> Dataset:
@@ -90,9 +89,7 @@ def flatten_labels(array: np.ndarray, n: int, name: str) -> np.ndarray:
         return array[:, 0]
     if array.ndim == 2 and len(array) == n and array.dtype.kind in "buif":
         if not (np.isin(array, (0, 1)).all() and (array.sum(1) == 1).all()):
-            raise UserError(
-                f"{name} has {array.shape[1]} labels an example: give one class each, as a number, or as a row in "
-                "which its place is 1 and all others are 0"
-            )
+            how = "as a number, or as a row in which its place is 1 and all others are 0"
+            raise UserError(f"{name} has {array.shape[1]} labels an example: give one class each, {how}")
         return np.asarray(array.argmax(1))
     return array

@@ -4,10 +4,11 @@ import json
 import os
 import re
 import stat
-from collections import Counter
+import zlib
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
+from hashlib import blake2b, file_digest
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ SIGNATURES = (
 """what files of these formats begin with; a TGA has nothing of the kind"""
 HEIC_SUFFIXES = {".heic", ".heif"}
 RECORD_FILE = ".ganvas.json"
-"""in a folder of translations: which weights made them, to which domain, and which files they are"""
+"""in a folder of translations: the weights that they are by, their domain, and which files they are"""
 SHEET_PATTERN = re.compile(r"-contact-sheet(-\d+)?\.png$")
 """how names of the contact sheets end that `ganvas data` draws"""
 SYSTEM_FILES = {"__macosx", "@eadir", "thumbs.db", "desktop.ini"}
@@ -37,6 +38,8 @@ ARCHIVES = {".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst", ".7z"
 """archives that must be unpacked first"""
 MAX_FILE_BYTES = 2**27
 """bytes of a file in a zip, at most: it is read into memory"""
+READ_ERRORS = (OSError, ValueError, RuntimeError, EOFError, BadZipFile, zlib.error)
+"""what reading a file, or one in a zip, may raise"""
 MAX_NAMES = 5
 """names in a note, at most"""
 
@@ -71,35 +74,27 @@ class File:
     def __str__(self) -> str:
         return "/".join(self.parts)
 
+    def read(self, max_bytes: int) -> bytes:
+        """Its first bytes."""
+        with self.archive.open(self.member) if self.archive and self.member else self.path.open("rb") as file:
+            return file.read(max_bytes)
+
     def content(self) -> Path | ZipBytes:
         """What Pillow opens: the path, or the bytes of a file in a zip.  Raises ValueError where they are too many."""
-        if self.archive is None or self.member is None:
+        if self.member is None:
             return self.path
         if self.member.file_size > MAX_FILE_BYTES:
             raise ValueError(f"it says that it has {self.member.file_size:,} bytes: unzip it first")
-        with self.archive.open(self.member) as file:
-            content = file.read(MAX_FILE_BYTES + 1)
-        return ZipBytes(self.name, content)
-
-    def read(self, max_bytes: int) -> bytes:
-        """Its first bytes."""
-        if self.archive is None or self.member is None:
-            with self.path.open("rb") as file:
-                return file.read(max_bytes)
-        with self.archive.open(self.member) as stream:
-            return stream.read(max_bytes)
+        return ZipBytes(self.name, self.read(MAX_FILE_BYTES + 1))
 
     def digest(self) -> bytes | None:
         """BLAKE2b of its bytes, which are all that it depends on; None where they cannot be read."""
-        hasher = blake2b(digest_size=8)
         try:
             content = self.content()
             with content.open("rb") if isinstance(content, Path) else content as file:
-                while part := file.read(2**20):
-                    hasher.update(part)
-        except (OSError, ValueError, RuntimeError, NotImplementedError, EOFError, BadZipFile):
+                return file_digest(file, lambda: blake2b(digest_size=8)).digest()
+        except READ_ERRORS:
             return None
-        return hasher.digest()
 
 
 @dataclass
@@ -131,99 +126,86 @@ def list_files(source: Path, exclude: Path | None = None) -> Listing:
     Hidden files are left alone, and so are runs and translations by Ganvas, unless `source` is one.  Raises UserError
     where the source cannot be read.
     """
-    walk = FileWalker(source, exclude)
+    excluded: dict[str, list[str]] = defaultdict(list)
     if source.is_dir():
-        walk.walk_folders()
+        files = walk_folders(source, exclude, excluded)
     elif source.suffix.lower() == ZIP:
-        walk.read_archive()
+        files = read_archive(source, excluded)
     else:
-        walk.files.append(File((source.name,), source))
-    return classify_files(source, sorted(walk.files, key=lambda file: file.parts), walk.notes())
+        files = [File((source.name,), source)]
+    notes = [f"left out, {what}: {join_names(sorted(names))}" for what, names in sorted(excluded.items())]
+    return classify_files(source, sorted(files, key=lambda file: file.parts), notes)
 
 
-class FileWalker:
-    """All regular files of a folder or a zip, and what else is there."""
+def walk_folders(root: Path, exclude: Path | None, excluded: dict[str, list[str]]) -> list[File]:
+    """The regular files below a folder; `excluded` gets the names of what is left out, by what it is.
 
-    def __init__(self, root: Path, exclude: Path | None) -> None:
-        self.root = root
-        self.files: list[File] = []
-        self.excluded: dict[str, list[str]] = {}
-        """names of what is left out, by what it is"""
-        self.excluded_id = None if exclude is None else folder_id(exclude)
-        self.links: list[tuple[Path, tuple[str, ...]]] = []
-        self.ancestors = {folder_id(folder) for folder in self.root.resolve().parents}
-        self.visited: set[tuple[int, int]] = set()
-
-    def notes(self) -> list[str]:
-        return [f"left out, {what}: {join_names(sorted(names))}" for what, names in sorted(self.excluded.items())]
-
-    def exclude(self, what: str, parts: tuple[str, ...]) -> None:
-        self.excluded.setdefault(what, []).append("/".join(parts))
-
-    def walk_folders(self) -> None:
-        """Walk through folders, then links to folders: one that is there by both is read under its own name."""
-        queue: list[tuple[Path, tuple[str, ...]]] = [(self.root, ())]
-        while queue or self.links:
-            if not queue:
-                self.links.sort(key=lambda link: (len(link[1]), link[1]), reverse=True)  # the highest comes first
-            folder, parts = queue.pop() if queue else self.links.pop()
-            if (key := folder_id(folder)) is not None:
-                if key in self.ancestors:
-                    self.exclude("links to a folder that holds them", parts)
-                elif key in self.visited:
-                    self.exclude("links to a folder that is read already", parts)
-                if key in self.ancestors or key in self.visited or key == self.excluded_id:
-                    continue
-                self.visited.add(key)
-            try:
-                with os.scandir(folder) as entries:
-                    children = list(entries)
-            except OSError as error:
-                if not parts:
-                    raise UserError(f"{self.root} cannot be read ({error_reason(error)})") from error
-                self.exclude(f"folders that cannot be read ({error_reason(error)})", parts)
+    Folders come before links to folders, the highest of these first: one that is there by both has its own name.
+    """
+    files: list[File] = []
+    folders: list[tuple[tuple[str, ...], Path]] = [((), root)]
+    links: list[tuple[tuple[str, ...], Path]] = []
+    excluded_id = folder_id(exclude) if exclude else None
+    ancestors, visited = {folder_id(folder) for folder in root.resolve().parents}, set[tuple[int, int]]()
+    while folders or links:
+        if not folders:
+            links.sort(key=lambda link: (len(link[0]), link[0]), reverse=True)
+        parts, folder = folders.pop() if folders else links.pop()
+        if key := folder_id(folder):
+            if key in ancestors or key in visited:
+                what = "holds them" if key in ancestors else "is read already"
+                excluded[f"links to a folder that {what}"].append("/".join(parts))
+            if key in ancestors or key in visited or key == excluded_id:
                 continue
-            queue += [below for entry in children if (below := self.add_entry(folder, parts, entry))]
-
-    def add_entry(
-        self, folder: Path, parts: tuple[str, ...], entry: "os.DirEntry[str]"
-    ) -> tuple[Path, tuple[str, ...]] | None:
-        """Put down what a name in a folder is; returns a folder that is none by a link."""
-        below, path = (*parts, entry.name), folder / entry.name
-        if is_ignored(entry.name):
-            return None
+            visited.add(key)
         try:
-            mode = entry.stat().st_mode
+            with os.scandir(folder) as entries:
+                kinds = {entry.name: entry_kind(entry) for entry in entries if not is_ignored(entry.name)}
         except OSError as error:
-            unreadable = f"files that cannot be read ({error_reason(error)})"
-            self.exclude("links that lead nowhere" if entry.is_symlink() else unreadable, below)
-            return None
-        if stat.S_ISDIR(mode):
-            if not entry.is_symlink():
-                return path, below
-            self.links.append((path, below))
-        elif stat.S_ISREG(mode):
-            self.files.append(File(below, path))
-        else:
-            self.exclude("pipes, sockets or devices", below)
-        return None
-
-    def read_archive(self) -> None:
-        """Put down what a zip holds; UserError where it is damaged."""
-        try:
-            archive = ZipFile(self.root)
-        except (BadZipFile, ValueError, NotImplementedError, EOFError) as error:
-            raise UserError(f"{self.root} is damaged or no zip: {error}") from error
-        except OSError as error:
-            raise UserError(f"{self.root} cannot be read ({error_reason(error)})") from error
-        for member in archive.infolist():
-            parts = tuple(part for part in member.filename.replace("\\", "/").split("/") if part)
-            if member.is_dir() or not parts or any(map(is_ignored, parts)):
-                continue
-            if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG):
-                self.exclude("links and the like in a zip", parts)
+            if not parts:
+                raise UserError(f"{root} cannot be read ({error_reason(error)})") from error
+            excluded[f"folders that cannot be read ({error_reason(error)})"].append("/".join(parts))
+            continue
+        for name, kind in kinds.items():
+            below, path = (*parts, name), folder / name
+            if kind == "file":
+                files.append(File(below, path))
+            elif kind in ("folder", "link"):
+                (folders if kind == "folder" else links).append((below, path))
             else:
-                self.files.append(File(parts, self.root, archive, member))
+                excluded[kind].append("/".join(below))
+    return files
+
+
+def entry_kind(entry: "os.DirEntry[str]") -> str:
+    """file, folder, or link (to a folder); of all else what it is, for a note."""
+    try:
+        mode = entry.stat().st_mode
+    except OSError as error:
+        return "links that lead nowhere" if entry.is_symlink() else f"files that cannot be read ({error_reason(error)})"
+    if stat.S_ISDIR(mode):
+        return "link" if entry.is_symlink() else "folder"
+    return "file" if stat.S_ISREG(mode) else "pipes, sockets or devices"
+
+
+def read_archive(root: Path, excluded: dict[str, list[str]]) -> list[File]:
+    """The files in a zip; `excluded` gets the names of what is left out.  UserError where it is damaged."""
+    try:
+        archive = ZipFile(root)
+    except OSError as error:
+        raise UserError(f"{root} cannot be read ({error_reason(error)})") from error
+    except READ_ERRORS as error:
+        raise UserError(f"{root} is damaged or no zip: {error}") from error
+    files = []
+    for member in archive.infolist():
+        parts = tuple(part for part in member.filename.replace("\\", "/").split("/") if part)
+        if member.is_dir() or not parts or any(map(is_ignored, parts)):
+            continue
+        if stat.S_IFMT(member.external_attr >> 16) in (0, stat.S_IFREG):
+            files.append(File(parts, root, archive, member))
+        else:
+            excluded["links and the like in a zip"].append("/".join(parts))
+    return files
 
 
 def classify_files(root: Path, files: Sequence[File], notes: list[str]) -> Listing:
@@ -231,37 +213,31 @@ def classify_files(root: Path, files: Sequence[File], notes: list[str]) -> Listi
     paths = {file.parts for file in files}
     runs = {p[:-1] for p in paths if p[-1] == CONFIG_FILE and (*p[:-1], LOG_FILE) in paths and len(p) > 1}
     records = {file.parts[:-1]: recorded_files(file) for file in files if file.name == RECORD_FILE}
-    translated_folders = {folder for folder, file_names in records.items() if file_names is None and folder}
-    translated_files = {(*folder, *name) for folder, made in records.items() for name in made or ()}
-
-    def within(file: File, folders: set[tuple[str, ...]]) -> tuple[str, ...] | None:
-        return next((file.parts[:i] for i in range(len(file.parts)) if file.parts[:i] in folders), None)
-
-    listing = Listing(root, notes=notes)
-    excluded: dict[str, Counter[str]] = {"runs": Counter(), "translations": Counter()}
-    sheets, translations = 0, list[File]()
+    translated_folders = {folder for folder, names in records.items() if names is None and folder}
+    translated_files = {(*folder, *name) for folder, names in records.items() for name in names or ()}
+    listing, n_sheets, translations = Listing(root, notes=notes), 0, list[File]()
+    excluded: dict[str, list[tuple[str, ...]]] = {"runs": [], "translations": []}
     for file in (file for file in files if file.name != RECORD_FILE):
-        if (run := within(file, runs)) is not None:
-            excluded["runs"]["/".join(run)] += 1
-        elif (out := within(file, translated_folders)) is not None:
-            excluded["translations"]["/".join(out)] += 1
+        above = parent_folders(file)
+        if run := next((folder for folder in above if folder in runs), None):
+            excluded["runs"].append(run)
+        elif translated_folder := next((folder for folder in above if folder in translated_folders), None):
+            excluded["translations"].append(translated_folder)
         elif not is_image(file):
             listing.others.append(file)
         elif SHEET_PATTERN.search(file.name):
-            sheets += 1
-        elif file.parts in translated_files:
-            translations.append(file)
+            n_sheets += 1
         else:
-            listing.images.append(file)
+            (translations if file.parts in translated_files else listing.images).append(file)
     if translations and not listing.images:  # translations are what was asked for
         listing.images, translations = translations, []
     for file in translations:
-        excluded["translations"]["/".join(next(f for f in parent_folders(file) if f in records)) or "."] += 1
+        excluded["translations"].append(next(folder for folder in reversed(parent_folders(file)) if folder in records))
     for what, folders in excluded.items():
-        if folders:
-            listing.notes.append(f"{what} by ganvas are not data: left out {join_names(folders)}")
-    if sheets:
-        listing.notes.append(f"{pluralize(sheets, 'contact sheet')} by ganvas left out")
+        if names := dict.fromkeys("/".join(folder) or "." for folder in folders):
+            notes.append(f"{what} by ganvas are not data: left out {join_names(names)}")
+    if n_sheets:
+        notes.append(f"{pluralize(n_sheets, 'contact sheet')} by ganvas left out")
     return listing
 
 
@@ -274,8 +250,8 @@ def holds_images(path: Path) -> bool:
 
 
 def parent_folders(file: File) -> list[tuple[str, ...]]:
-    """The folders that a file is in, the nearest first."""
-    return [file.parts[:i] for i in reversed(range(len(file.parts)))]
+    """The folders that a file is in, the source first."""
+    return [file.parts[:i] for i in range(len(file.parts))]
 
 
 def recorded_files(record: File) -> set[tuple[str, ...]] | None:
@@ -283,7 +259,7 @@ def recorded_files(record: File) -> set[tuple[str, ...]] | None:
     try:
         content: Any = json.loads(record.read(MAX_FILE_BYTES))
         return {tuple(name.split("/")) for name in content["files"]}
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, RecursionError):
+    except (*READ_ERRORS, KeyError, TypeError, AttributeError):
         return None
 
 
@@ -293,7 +269,7 @@ def is_image(file: File) -> bool:
         return file.suffix in IMAGE_SUFFIXES
     try:
         begins = file.read(16)
-    except (OSError, ValueError, RuntimeError, NotImplementedError, EOFError):
+    except READ_ERRORS:
         return False
     return any(re.match(signature, begins, re.DOTALL) for signature in SIGNATURES)
 

@@ -8,7 +8,6 @@ from ..errors import UserError
 
 MAX_MEMORY_SHARE = 0.5
 """of the free memory that one thing may take"""
-
 EXAMPLE_COPIES, CODE_BYTES = 2, 1024
 """how often an example is held while it is made, and bytes of its latent code and of what else goes with it"""
 OUT_OF_MEMORY_MESSAGES = (
@@ -50,9 +49,9 @@ def cgroup_memory() -> int:
 
 def format_bytes(size: int) -> str:
     """A number of bytes for people."""
-    if size >= 2**40:
-        return f"{size >> 30:,} GiB"
-    return f"{size / 2**30:.3g} GiB" if size >= 2**30 / 10 else f"{size / 2**20:.3g} MiB"
+    if size < 2**30 / 10:
+        return f"{size / 2**20:.3g} MiB"
+    return f"{size / 2**30:.3g} GiB" if size < 2**40 else f"{size >> 30:,} GiB"
 
 
 def check_memory(size: int, what: str, remedy: str) -> None:

@@ -1,4 +1,4 @@
-"""MNIST and Fashion-MNIST: found where they are, or downloaded because the user named them."""
+"""MNIST and Fashion-MNIST: from where they lie, or downloaded because the user named them."""
 
 import os
 import sys
@@ -19,8 +19,8 @@ from .npz import from_npz
 from .options import DataOptions
 
 FILES = {
-    "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
-    "test": ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
+    split: (f"{prefix}-images-idx3-ubyte.gz", f"{prefix}-labels-idx1-ubyte.gz")
+    for split, prefix in (("train", "train"), ("test", "t10k"))
 }
 
 
@@ -82,18 +82,15 @@ def find_or_download(source: PublishedDataset, split: str, data_dir: str | None)
     """
     cache = cache_dir() / source.name
     places = [Path(data_dir).expanduser()] if data_dir else [cache, cache.parent, *map(Path, source.system_folders)]
-    mismatches: list[Path] = []
+    options, mismatch = DataOptions(split="train" if split == "train" else "test"), None
     for path in (path for place in places for path in candidate_files(source, split, place)):
-        options = DataOptions(split="train" if split == "train" else "test")
         dataset = from_npz(path, options) if path.suffix == ".npz" else from_idx(path)
         if checksum(dataset) == source.checksums[split]:
             return replace(dataset, name=source.name)
-        mismatches.append(path)
-    if mismatches:
-        raise UserError(
-            f"{mismatches[0]} does not hold the published {source.name} ({split}): to train on it all the same, "
-            "give its path instead of the name"
-        )
+        mismatch = mismatch or path
+    if mismatch:
+        how = "to train on it all the same, give its path instead of the name"
+        raise UserError(f"{mismatch} does not hold the published {source.name} ({split}): {how}")
     if data_dir:
         raise UserError(
             f"{data_dir} has no {source.name}: looked for {source.name}.npz and {FILES[split][0]}; "
@@ -113,7 +110,7 @@ def candidate_files(source: PublishedDataset, split: str, place: Path) -> Iterat
 
 
 def checksum(dataset: Dataset) -> str:
-    digest = sha256(dataset.x.numpy().tobytes())
+    digest = sha256(dataset.x.numpy().data.cast("B"))
     if dataset.labels is not None:
         digest.update(dataset.labels.numpy().astype(np.uint8).tobytes())
     return digest.hexdigest()

@@ -1,23 +1,23 @@
 """Arrays from NumPy's files, .npy and .npz.  Nothing is ever unpickled, and no size is believed that the file lacks."""
 
-import ast
 import re
-import struct
-import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from io import BufferedIOBase
 from math import prod
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import IO, NamedTuple
+from zipfile import ZipFile
 
 import numpy as np
+from numpy.lib import format as npy_format
 
 from ..errors import UserError
 from .arrays import build_dataset
 from .dataset import Dataset
 from .holdout import split_dataset
-from .idx import MAX_DEFLATE_RATIO, Readable, read_into
+from .idx import MAX_DEFLATE_RATIO
 from .labels import add_labels, decode_name
 from .layout import dataset_name
 from .memory import check_memory
@@ -31,26 +31,15 @@ SPLIT_WORDS = {
     "val": ("validation", "valid", "val"),
     "test": ("testing", "test", "t10k"),
 }
-NPY_MAGIC = b"\x93NUMPY"
 MAX_HEADER_BYTES = 2**16
 """most bytes of an array's header"""
 
 
 class ArrayName(NamedTuple):
-    """What the name of an array in an archive says."""
+    """What the name of an array in an archive says: itself in small letters without its split, and the split if any."""
 
     stem: str
-    """the name in small letters, without its split"""
     split: str | None
-    """the split that it names, if any"""
-
-
-def is_npy(path: Path) -> bool:
-    return path.suffix == ".npy"
-
-
-def is_npz(path: Path) -> bool:
-    return path.suffix == ".npz"
 
 
 def load_npy(path: Path, key: str | None, options: DataOptions, progress: Progress) -> Dataset:
@@ -63,7 +52,8 @@ def load_npy(path: Path, key: str | None, options: DataOptions, progress: Progre
 
 def load_npz(path: Path, key: str | None, options: DataOptions, progress: Progress) -> Dataset:
     """A split of an archive, which is held out where the archive has no test arrays."""
-    has_test_split = "test" in available_splits(path, key)
+    with open_archive(path) as (_, names):
+        has_test_split = has_test_arrays(names, key)
     split_options = options if has_test_split else replace(options, split="train")
     return split_dataset(from_npz(path, split_options, key), options, has_test_split=has_test_split)
 
@@ -77,7 +67,7 @@ def from_npz(path: Path, options: DataOptions, key: str | None = None) -> Datase
     with open_archive(path) as (archive, names):
         images, labels, notes = choose_arrays(names, options.split, key, path)
         x = read_member(archive, images, path)
-        y = None if labels is None else read_member(archive, labels, path)
+        y = read_member(archive, labels, path) if labels else None
         class_arrays = [name for name in names if parse_array_name(name).stem in CLASS_KEYS and labels]
         classes = [decode_name(c) for name in class_arrays[:1] for c in read_member(archive, name, path).ravel()]
     dataset = build_dataset(x, name=dataset_name(path), range=options.range, reuse_memory=True)
@@ -100,25 +90,30 @@ def parse_array_name(name: str) -> ArrayName:
     return ArrayName(plain, None)
 
 
-def choose_arrays(names: list[str], split: str, key: str | None, path: Path) -> tuple[str, str | None, list[str]]:
-    """The names of examples and labels, and notes on what is left out; UserError where it is unclear what they are."""
-    images, comma, labels = key.partition(",") if key is not None and key not in names else (key, "", "")
-    for array_name in (images, labels):
-        if array_name and array_name not in names:
-            raise UserError(f'{path} has no array "{array_name}", {available_arrays(names, path)}')
+def choose_arrays(names: list[str], split: str, key: str | None, path: Path) -> tuple[str, str, list[str]]:
+    """The names of examples and labels ("" for none), and notes on what is left out; UserError where they are unclear.
+
+    Of a `key` that names training arrays the test split is the test arrays that are called alike.
+    """
+    images, comma, labels = (key or "", "", "") if key is None or key in names else key.partition(",")
+    for name in (images, labels):
+        if name and name not in names:
+            raise UserError(f'{path} has no array "{name}", {available_arrays(names, path)}')
     notes: list[str] = []
-    if images and split == "test" and parse_array_name(images).split != "test":
-        images, labels = (test_array(name, names, path) if name else "" for name in (images, labels))
     if not images:
         images, notes = find_examples(names, split, path)
-    images_name = parse_array_name(images)
-    if not comma and images_name.stem in EXAMPLE_KEYS:
-        matches = find_arrays(names, LABEL_KEYS, images_name.split)
+    elif split == "test" and parse_array_name(images).split != "test":
+        images, labels = (test_array(name, names, path) if name else "" for name in (images, labels))
+    stem, image_split = parse_array_name(images)
+    if not comma and stem in EXAMPLE_KEYS:
+        matches = find_arrays(names, LABEL_KEYS, image_split)
         labels = require_single(matches, "the labels", f"{path.name}:{images},LABELS", path)
-    unused = [name for name in names if name not in (images, labels) and is_excluded(name, images_name.split)]
+    parsed = {name: parse_array_name(name) for name in names if name not in (images, labels)}
+    candidate_splits = (None, image_split, "val")
+    unused = [n for n, array in parsed.items() if array.stem not in CLASS_KEYS and array.split in candidate_splits]
     if unused:
         notes.append(f"arrays left out: {', '.join(unused)}; choose others as {path.name}:IMAGES,LABELS")
-    return images, labels or None, notes
+    return images, labels, notes
 
 
 def find_arrays(names: Sequence[str], stems: Sequence[str], split: str | None) -> list[str]:
@@ -126,34 +121,25 @@ def find_arrays(names: Sequence[str], stems: Sequence[str], split: str | None) -
     return [name for name in names if (array := parse_array_name(name)).stem in stems and array.split == split]
 
 
-def available_splits(path: Path, key: str | None) -> tuple[str, ...]:
-    """The splits that an archive has, or that it has for the arrays of `key`, by the names of its arrays."""
-    with open_archive(path) as (_, names):
-        stem, split = parse_array_name((key if key in names else key.partition(",")[0]) if key else "")
+def has_test_arrays(names: list[str], key: str | None) -> bool:
+    """Whether an archive has a test split, or one that goes with the training arrays of `key`."""
     if key is None:
-        has_test_split = any(find_arrays(names, EXAMPLE_KEYS, test) for test in ("test", "val"))
-    else:
-        has_test_split = split == "train" and bool(find_arrays(names, [stem], "test"))
-    return ("train", "test") if has_test_split else ("train",)
+        return any(find_arrays(names, EXAMPLE_KEYS, split) for split in ("test", "val"))
+    stem, split = parse_array_name(key if key in names else key.partition(",")[0])
+    return split == "train" and bool(find_arrays(names, [stem], "test"))
 
 
 def test_array(key: str, names: list[str], path: Path) -> str:
     """The array of the test split that goes with one of the training split; MissingSplitError where there is none."""
     stem, split = parse_array_name(key)
-    matches = find_arrays(names, [stem], "test")
-    if not split or not matches:
+    matches = find_arrays(names, [stem], "test") if split else []
+    if not matches:
         raise missing_split(f"{path}:{key}", "test")
     return matches[0]
 
 
 def missing_split(name: object, split: str) -> MissingSplitError:
     return MissingSplitError(f'{name} has no split "{split}": leave out split={split}')
-
-
-def is_excluded(name: str, split: str | None) -> bool:
-    """Whether an array is neither a list of classes nor part of a split that may be asked for."""
-    array = parse_array_name(name)
-    return array.stem not in CLASS_KEYS and array.split in (None, split, "val")
 
 
 def find_examples(names: list[str], split: str, path: Path) -> tuple[str, list[str]]:
@@ -179,15 +165,14 @@ def require_single(matches: list[str], what: str, how: str, path: Path) -> str:
 
 
 def available_arrays(names: Sequence[str], path: Path) -> str:
-    if not names:
-        return "for it holds no arrays"
-    return f"only {', '.join(names)}: choose one as {path.name}:NAME, or with labels as {path.name}:IMAGES,LABELS"
+    how = f"choose one as {path.name}:NAME, or with labels as {path.name}:IMAGES,LABELS"
+    return f"only {', '.join(names)}: {how}" if names else "for it holds no arrays"
 
 
 @contextmanager
-def open_archive(path: Path) -> Iterator[tuple[zipfile.ZipFile, list[str]]]:
+def open_archive(path: Path) -> Iterator[tuple[ZipFile, list[str]]]:
     """An archive, and the names of its arrays."""
-    with wrap_read_errors(path), zipfile.ZipFile(path) as archive:
+    with wrap_read_errors(path), ZipFile(path) as archive:
         yield archive, [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
 
 
@@ -203,7 +188,7 @@ def wrap_read_errors(path: Path) -> Iterator[None]:
         raise UserError(f"{path} is damaged or no NumPy file: {why}") from error
 
 
-def read_member(archive: zipfile.ZipFile, name: str, path: Path) -> np.ndarray:
+def read_member(archive: ZipFile, name: str, path: Path) -> np.ndarray:
     """An array of an archive; ValueError where it is longer than its compressed bytes can be."""
     info = archive.getinfo(f"{name}.npy")
     if info.file_size > MAX_DEFLATE_RATIO * (info.compress_size + 1):
@@ -212,37 +197,16 @@ def read_member(archive: zipfile.ZipFile, name: str, path: Path) -> np.ndarray:
         return read_npy(file, info.file_size, f"{path}, {name},")
 
 
-def read_npy(file: Readable, size: int, name: str) -> np.ndarray:
-    """The array in a file of so many bytes; ValueError where it is damaged, UserError for Python objects.
-
-    Format: numpy.org/doc/stable/reference/generated/numpy.lib.format.html
-    """
-    magic = file.read(8)
-    if magic[:6] != NPY_MAGIC or len(magic) < 8:
-        raise ValueError("it does not begin as one")
-    long = magic[6] > 1
-    (length,) = struct.unpack("<I" if long else "<H", file.read(4 if long else 2))
-    if length > MAX_HEADER_BYTES:
-        raise ValueError(f"its header claims {length} bytes")
-    dtype, order, shape = parse_header(file.read(length).decode("utf-8" if magic[6] > 2 else "latin1"))
+def read_npy(file: IO[bytes] | BufferedIOBase, size: int, name: str) -> np.ndarray:
+    """The array in a file of so many bytes; ValueError where it is damaged, UserError for Python objects."""
+    is_first_version = npy_format.read_magic(file) == (1, 0)
+    read_header = npy_format.read_array_header_1_0 if is_first_version else npy_format.read_array_header_2_0
+    shape, _, dtype = read_header(file, MAX_HEADER_BYTES)
     if dtype.hasobject:
         raise UserError(f"{name} holds Python objects, which Ganvas never unpickles: save plain number arrays")
-    n_bytes, available = prod(shape) * dtype.itemsize, size - 8 - (4 if long else 2) - length
-    if n_bytes > available:
+    n_bytes, available = prod(shape) * dtype.itemsize, size - file.tell()
+    if n_bytes > available or min(shape, default=0) < 0:
         raise ValueError(f"it says {'x'.join(map(str, shape))} of {dtype}, {n_bytes} bytes, but holds {available}")
     check_memory(n_bytes, name, "give fewer examples, or smaller ones")
-    array = np.empty(prod(shape), dtype)
-    if n_bytes and (n_read := read_into(file, array.view(np.uint8))) < n_bytes:
-        raise ValueError(f"it ends after {n_read} of {n_bytes} bytes")
-    return array.reshape(shape, order=order)
-
-
-def parse_header(text: str) -> tuple[np.dtype, Literal["C", "F"], tuple[int, ...]]:
-    """Type, order and shape of an array, as its header has them."""
-    header = ast.literal_eval(text.strip())
-    if not isinstance(header, dict) or header.keys() != {"descr", "fortran_order", "shape"}:
-        raise ValueError("its header is none")
-    shape = header["shape"]
-    if not isinstance(shape, tuple) or not all(type(n) is int and 0 <= n < 2**62 for n in shape) or len(shape) > 32:
-        raise ValueError(f"its shape is {shape!r}")
-    return np.lib.format.descr_to_dtype(header["descr"]), "F" if header["fortran_order"] else "C", shape
+    file.seek(0)
+    return npy_format.read_array(file, allow_pickle=False, max_header_size=MAX_HEADER_BYTES)

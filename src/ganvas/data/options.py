@@ -8,19 +8,21 @@ from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
 from ..errors import UserError
-from ..fields import STRICT, ValidatedMeta
+from ..fields import STRICT, Fraction, ValidatedMeta
 from ..model import Shape
 from .quantization import Bounds, normalize_range, parse_bounds
 
 Progress = Callable[[int, int], None]
 """called with the numbers of examples read, and of all, while they are read"""
+SIZE_PATTERN = r"^[1-9]\d{0,4}(x[1-9]\d{0,4})?$"
 
 
 class MissingSplitError(UserError):
     """The source has no examples of the split that was asked for."""
 
 
-SIZE_PATTERN = r"^[1-9]\d{0,4}(x[1-9]\d{0,4})?$"
+def no_progress(n: int, total: int) -> None:
+    """A `Progress` that nobody watches."""
 
 
 def split_names(value: str | Sequence[str]) -> tuple[str, ...]:
@@ -29,20 +31,9 @@ def split_names(value: str | Sequence[str]) -> tuple[str, ...]:
     return tuple(name.strip() for item in items for name in str(item).split(",") if name.strip())
 
 
-def parse_share(value: object) -> object:
-    """The number in a text, which the command line and files pass; anything else as it is."""
-    try:
-        return float(value) if isinstance(value, str) else value
-    except ValueError:
-        return value
-
-
 def parse_int(value: object) -> object:
     """The whole number in a text, which the command line and files pass; anything else as it is."""
     return int(value) if isinstance(value, str) and value.isdigit() else value
-
-
-Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -51,7 +42,7 @@ class DataOptions(metaclass=ValidatedMeta):
 
     split: Literal["train", "test"] = "train"
     """part of the data"""
-    holdout: Annotated[Literal["auto"] | Share | None, BeforeValidator(parse_share)] = None
+    holdout: Literal["auto"] | Fraction | None = None
     """share of the examples to hold out for tests if the source has no test part; auto, the default in training, is 0.1
     of a folder or a file with 100 examples or more"""
     classes: Annotated[tuple[str, ...], BeforeValidator(split_names)] = ()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..errors import UserError
@@ -20,7 +21,7 @@ MIN_DOMAIN_SIZE, MAX_SIZE_RATIO = 50, 10.0
 EMPTY_STD, MAX_EMPTY_SHARE = 2.0, 0.05
 """deviation in grey levels below which an image is nearly empty, and share of such images worth saying"""
 NARROW_RANGE = 64
-"""grey levels of a collection below which its range is to blame for empty images"""
+"""grey levels of a dataset below which its range is to blame for empty images"""
 COLOUR_TOLERANCE = 8
 """grey levels by which colours that nobody sees differ"""
 IMAGES_PER_CHUNK = 1000
@@ -29,14 +30,13 @@ IMAGES_PER_CHUNK = 1000
 
 @dataclass(frozen=True, eq=False)
 class DomainPair:
-    """Collections of the domains A and B, which know nothing of each other.
+    """Datasets of the domains A and B, which know nothing of each other.
 
     Number, size, channels and range may differ; only that both are images, or both vectors, is asked for.
     """
 
     a: Dataset
     b: Dataset
-
     classes: tuple[str, ...] = ()
     labels: None = None
 
@@ -68,14 +68,14 @@ class DomainPair:
         return (*(f"{domain}, {x.name}: {note}" for domain, x in parts for note in x.notes), *pair_warnings(self))
 
     def fingerprint(self) -> str:
-        """SHA-256 of the two collections' fingerprints, in their order."""
+        """SHA-256 of the fingerprints of A and B."""
         return sha256("".join(part.fingerprint() for part in self.datasets).encode()).hexdigest()
 
 
 class PairStream:
-    """Endless pairs of batches, one from each collection, each in an order of its own.
+    """Endless pairs of batches, one from each dataset, each in an order of its own.
 
-    The orders have different seeds: with one seed, collections that happen to be aligned, such as two drawings of the
+    The orders have different seeds: with one seed, datasets that happen to be aligned, such as two drawings of the
     same things, would be shown in pairs.  Both have drawn equally many batches, so one position serves both; each
     begins a new epoch when its own examples are used up.  `scaling` has one a domain; options are those of `Stream`.
     """
@@ -83,10 +83,9 @@ class PairStream:
     def __init__(
         self, pair: DomainPair, *, seed: int, scaling: Sequence[Scaling] = (Scaling(), Scaling()), **options: Any
     ) -> None:
-        self.a, self.b = (
-            Stream(part, seed=derive_seed(seed, domain), scaling=domain_scaling, **options)
-            for domain, part, domain_scaling in zip(DOMAINS, pair.datasets, scaling, strict=True)
-        )
+        seeds = [derive_seed(seed, domain) for domain in DOMAINS]
+        self.a = Stream(pair.a, seed=seeds[0], scaling=scaling[0], **options)
+        self.b = Stream(pair.b, seed=seeds[1], scaling=scaling[1], **options)
 
     @property
     def position(self) -> int:
@@ -101,13 +100,12 @@ class PairStream:
 
 
 def make_pair(parts: Sequence[Dataset]) -> DomainPair:
-    """The pair of two collections; UserError unless both are images or both are vectors."""
+    """The pair of two datasets; UserError unless both are images or both are vectors."""
     a, b = parts
     if a.has_images != b.has_images:
         images, vectors = (a, b) if a.has_images else (b, a)
-        raise UserError(
-            f"{images.name} holds images, but {vectors.name} vectors: a translator needs two of the same kind"
-        )
+        same = "a translator needs two of the same kind"
+        raise UserError(f"{images.name} holds images, but {vectors.name} vectors: {same}")
     return DomainPair(a, b)
 
 
@@ -116,21 +114,20 @@ def pair_warnings(pair: DomainPair) -> list[str]:
     messages = []
     smaller, larger = sorted(pair.datasets, key=len)
     if len(smaller) < MIN_DOMAIN_SIZE:
-        messages.append(
-            f"{smaller.name} has only {len(smaller)} examples: a critic learns so few by heart, give a hundred or more"
-        )
+        few = f"{smaller.name} has only {len(smaller)} examples"
+        messages.append(f"{few}: a critic learns so few by heart, give a hundred or more")
     if len(larger) > MAX_SIZE_RATIO * len(smaller):
         times = f"{larger.name} has {len(larger) / len(smaller):.0f} times as many examples as {smaller.name}"
         messages.append(f"{times}: the smaller domain is shown over and over, so stop early or give it more")
     if pair.has_images:
-        messages += image_warnings(pair)
+        messages += [*size_warnings(pair), *empty_warnings(pair.a), *empty_warnings(pair.b)]
     if pair.a.shape == pair.b.shape and pair.a.fingerprint() == pair.b.fingerprint():
         messages.append(f"{pair.a.name} and {pair.b.name} are the same data: there is nothing to translate")
     return messages
 
 
-def image_warnings(pair: DomainPair) -> list[str]:
-    """Warnings of sizes and of images with nothing on them."""
+def size_warnings(pair: DomainPair) -> list[str]:
+    """Warnings of images of different sizes, and of different colours that nobody sees."""
     (_, *size_a), (_, *size_b) = pair.shape
     messages = []
     if size_a != size_b:
@@ -141,30 +138,29 @@ def image_warnings(pair: DomainPair) -> list[str]:
     if share_a and share_b and (a - b).abs().max() > COLOUR_TOLERANCE:
         colours = f"{format_colour(a)} in {pair.a.name}, {format_colour(b)} in {pair.b.name}"
         messages.append(f"colours of transparent pixels differ, {colours}: nobody sees them, and they play no part")
-    for part in pair.datasets:
-        share = empty_image_share(part)
-        if share > MAX_EMPTY_SHARE:
-            low, high = int(part.x.min()), int(part.x.max())
-            remedy = "remove them"
-            if 0 < high - low < NARROW_RANGE:
-                remedy = f"its pixels are from {low} to {high} of 255: say which are black and white, --range auto"
-            messages.append(
-                f"{share:.0%} of {part.name} are nearly empty images, of one colour: nothing can be translated back "
-                f"from those; {remedy}"
-            )
     return messages
 
 
+def empty_warnings(part: Dataset) -> list[str]:
+    """The warning of images with nothing on them."""
+    share, low, high = empty_image_share(part), int(part.x.min()), int(part.x.max())
+    remedy = "remove them"
+    if 0 < high - low < NARROW_RANGE:
+        remedy = f"its pixels are from {low} to {high} of 255: say which are black and white, --range auto"
+    what = f"{share:.0%} of {part.name} are nearly empty images, of one colour"
+    return [f"{what}: nothing can be translated back from those; {remedy}"] if share > MAX_EMPTY_SHARE else []
+
+
 def format_colour(colour: Tensor) -> str:
-    """A colour as red, green and blue."""
+    """A colour, as (red, green, blue)."""
     return f"({', '.join(f'{value:.0f}' for value in colour.tolist())})"
 
 
 def empty_image_share(part: Dataset) -> float:
     """Share of the images whose pixels deviate by less than `EMPTY_STD` grey levels from their mean."""
-    chunks = part.x.split(IMAGES_PER_CHUNK)
-    stds = [premultiply(x).float().flatten(2).std(2, correction=0).amax(1) for x in chunks]
-    return sum(int((std < EMPTY_STD).sum()) for std in stds) / len(part)
+    parts = part.x.split(IMAGES_PER_CHUNK)
+    stds = torch.cat([premultiply(x).float().flatten(2).std(2, correction=0).amax(1) for x in parts])
+    return int((stds < EMPTY_STD).sum()) / len(part)
 
 
 def domain_headers(pair: DomainPair) -> list[dict[str, Any]]:

@@ -43,27 +43,24 @@ class Pixels:
 def read_pixels(source: Path | BytesIO, image: ImageFile.ImageFile) -> Pixels:
     """The numbers of an image just opened, or of the page to which it was sought.
 
-    All bits are read of grey images, and of PNG, TIFF and PNM in colours; `lost` says of others that they had more.
+    All bits are read of grey images, and of PNG, TIFF and PNM in colours; `has_more_bits` says of others that they had
+    more.
     """
+    mode, is_deep = raw_mode(image), has_16_bits(image)
     if image.format == "PPM" and white_level(image) > 255:
         return read_pnm(source, image)
-    words = RAW_MODE_16.search(raw_mode(image))
-    is_deep = has_16_bits(image)
     if image.mode.startswith("I;16"):
-        white = 4095 if raw_mode(image) == "I;12" else 65535
-        return Pixels(add_alpha(apply_orientation(image)[:, :, None], image), white)
+        return Pixels(add_alpha(upright_array(image), image), 4095 if mode == "I;12" else 65535)
     if image.mode in ("I", "F"):
-        unsigned = raw_mode(image) == "I;32N"
-        values = apply_orientation(image)[:, :, None]
-        return Pixels(values.view(np.uint32) if unsigned else values, None)
+        values = upright_array(image)
+        return Pixels(values.view(np.uint32) if mode == "I;32N" else values, None)
     if is_deep and image.format == "PNG" and image.tell() == 0:
-        return Pixels(read_png(source, image), 65535)
-    if words and image.format == "TIFF" and image.mode in ("RGB", "RGBA"):
+        grey_alpha = mode == "LA;16B"
+        return Pixels(read_grey_alpha(image) if grey_alpha else add_alpha(read_16_bits(source, image), image), 65535)
+    if RAW_MODE_16.search(mode) and image.format == "TIFF" and image.mode in ("RGB", "RGBA"):
         return Pixels(read_16_bits(source, image), 65535)
-    oriented_image = ImageOps.exif_transpose(image)
-    return Pixels(
-        np.atleast_3d(np.asarray(oriented_image.convert(smallest_mode(oriented_image)))), 255, has_more_bits=is_deep
-    )
+    image_8_bits = ImageOps.exif_transpose(image)
+    return Pixels(np.atleast_3d(np.asarray(image_8_bits.convert(smallest_mode(image_8_bits)))), 255, is_deep)
 
 
 def raw_mode(image: ImageFile.ImageFile) -> str:
@@ -91,28 +88,22 @@ def read_pnm(source: Path | BytesIO, image: ImageFile.ImageFile) -> Pixels:
     white = white_level(image)
     if image.tile[0][0] == "ppm_plain":  # digits
         if image.mode == "I":
-            return Pixels(np.round(apply_orientation(image)[:, :, None] * (white / 65535)).astype(np.uint16), white)
-        return Pixels(np.atleast_3d(apply_orientation(image)), 255, has_more_bits=True)
+            return Pixels(np.round(upright_array(image) * (white / 65535)).astype(np.uint16), white)
+        return Pixels(upright_array(image), 255, has_more_bits=True)
     shape = (image.height, image.width, 3 if image.mode == "RGB" else 1)
-    with source.open("rb") if isinstance(source, Path) else copy_stream(source) as file:
-        file.seek(image.tile[0][2])
-        raw = file.read(2 * int(np.prod(shape)))
-    if len(raw) < 2 * np.prod(shape):
+    content = source.read_bytes() if isinstance(source, Path) else source.getvalue()
+    count, start = int(np.prod(shape)), image.tile[0][2]
+    if len(content) < start + 2 * count:
         raise ValueError("the file is cut off")
-    return Pixels(np.frombuffer(raw, ">u2").reshape(shape).astype(np.uint16), white)
+    return Pixels(np.frombuffer(content, ">u2", count, start).reshape(shape).astype(np.uint16), white)
 
 
-def read_png(source: Path | BytesIO, image: ImageFile.ImageFile) -> np.ndarray:
-    """Pixels h x w x 3 or 4 of a PNG in colours with 16 bits, or of grey with alpha.
-
-    The latter, four bytes a pixel, Pillow can be told to decode as RGBA of 8 bits.
-    """
-    if image.tile[0][3] == "LA;16B":
-        image.tile = [image.tile[0]._replace(args="RGBA")]
-        raw = apply_orientation(image).astype(np.uint16)
-        grey, alpha = (raw[:, :, i : i + 1] * 256 + raw[:, :, i + 1 : i + 2] for i in (0, 2))
-        return np.concatenate([grey, grey, grey, alpha], 2)
-    return add_alpha(read_16_bits(source, image), image)
+def read_grey_alpha(image: ImageFile.ImageFile) -> np.ndarray:
+    """Pixels h x w x 4, uint16, of a PNG in grey with alpha: four bytes a pixel, decoded as RGBA of 8 bits."""
+    image.tile = [image.tile[0]._replace(args="RGBA")]
+    pixels = upright_array(image).astype(np.uint16)
+    grey, alpha = (pixels[:, :, i : i + 1] * 256 + pixels[:, :, i + 1 : i + 2] for i in (0, 2))
+    return np.concatenate([grey, grey, grey, alpha], 2)
 
 
 def read_16_bits(source: Path | BytesIO, image: ImageFile.ImageFile) -> np.ndarray:
@@ -120,17 +111,12 @@ def read_16_bits(source: Path | BytesIO, image: ImageFile.ImageFile) -> np.ndarr
 
     Of each two bytes Pillow decodes the first, the higher; told that the lower comes first, it decodes the second.
     """
-    with Image.open(source if isinstance(source, Path) else copy_stream(source)) as other:
+    with Image.open(source if isinstance(source, Path) else BytesIO(source.getvalue())) as other:
         other.seek(image.tell())
         other.tile = [tile._replace(args=swap_bytes(tile.args)) for tile in other.tile]
-        low = apply_orientation(other)
-    pixels: np.ndarray = apply_orientation(image).astype(np.uint16) * 256 + low
+        low = upright_array(other)
+    pixels: np.ndarray = upright_array(image).astype(np.uint16) * 256 + low
     return pixels
-
-
-def copy_stream(content: BytesIO) -> BytesIO:
-    """The same bytes, to be read beside what is being read."""
-    return BytesIO(content.getvalue())
 
 
 def swap_bytes(words: Any) -> Any:
@@ -140,8 +126,9 @@ def swap_bytes(words: Any) -> Any:
     return RAW_MODE_16.sub(lambda m: f"{m['kind']};16{SWAPPED_ORDER[m['order']]}", str(words))
 
 
-def apply_orientation(image: Image.Image) -> np.ndarray:
-    return np.asarray(ImageOps.exif_transpose(image))
+def upright_array(image: Image.Image) -> np.ndarray:
+    """The numbers of an image, h x w x c, upright as its EXIF orientation says."""
+    return np.atleast_3d(np.asarray(ImageOps.exif_transpose(image)))
 
 
 def add_alpha(pixels: np.ndarray, image: Image.Image) -> np.ndarray:

@@ -20,7 +20,6 @@ MIN_RANGE_SHARE = 0.5
 """share of what 16 bits can hold that images had better use"""
 RANGE_HELP = "range=auto takes the lowest for black and the highest for white, range=LOW,HIGH what you say"
 RANGE_CLI_HELP = RANGE_HELP.replace("range=", "--range ").replace(",H", " H")
-"""the same as the command line has it"""
 
 
 def normalize_range(value: object) -> object:
@@ -47,7 +46,7 @@ def parse_bounds(text: str | None) -> Bounds | Literal["auto"] | None:
 
 @dataclass(frozen=True)
 class ValueStats:
-    """What was seen of some images' numbers: how many, the least and the greatest, and how many lay out of range."""
+    """Some images' numbers: how many, the least and the greatest, and how many are out of range."""
 
     count: int = 0
     low: float = float("inf")
@@ -89,11 +88,6 @@ def quantize(values: np.ndarray, bounds: Bounds) -> np.ndarray:
     return levels
 
 
-def drop_alpha(pixels: np.ndarray) -> np.ndarray:
-    """Pixels ... x c without the alpha of four channels."""
-    return pixels[..., :3] if pixels.shape[-1] == 4 else pixels
-
-
 def quantize_pixels(values: np.ndarray, bounds: Bounds, opaque: float) -> np.ndarray:
     """Pixels ... x c as bytes: colours within `bounds`, the alpha of four channels from 0 to `opaque`."""
     if values.shape[-1] != 4:
@@ -114,10 +108,8 @@ def unmapped_note(n: int) -> str:
 def auto_bounds(stats: ValueStats, name: str) -> Bounds:
     """The least number and the greatest; UserError where there is but one."""
     if not stats.low < stats.high:
-        raise UserError(
-            f"{name} holds nothing but the number {stats.low:g}, so range=auto finds no black and white: "
-            "give range=LOW,HIGH"
-        )
+        why = f"{name} holds nothing but the number {stats.low:g}, so range=auto finds no black and white"
+        raise UserError(f"{why}: give range=LOW,HIGH")
     return stats.low, stats.high
 
 
@@ -131,7 +123,7 @@ def mapping_note(stats: ValueStats, bounds: Bounds) -> str:
 
 
 def read_range(header: dict[str, Any]) -> str | None:
-    """The range of a run's view, as numbers; of a translator's none, since each of its domains has its own."""
+    """The range of a run's data, as numbers; of a translator's none, since each of its domains has its own."""
     return None if "domains" in header else bounds_to_text(read_bounds(header))
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from jaxtyping import Float, Shaped, UInt8
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from ..model import Model
@@ -26,7 +26,7 @@ LAYER_PATTERN = re.compile(r"(?P<net>.*\.)(?P<place>\d+)\.std")
 
 @dataclass(frozen=True, eq=False)
 class Scaling:
-    """The map from examples of a collection, bytes or vectors, to what a model is given, and its inverse."""
+    """The map from examples, bytes or vectors, to what a model is given, and its inverse."""
 
     pixel_range: tuple[float, float] = (-1.0, 1.0)
     """what pixels 0..255 are mapped to"""
@@ -49,7 +49,7 @@ class Scaling:
         """What columns are divided by: their deviation or, where they never change, their own size, or 1."""
         assert self.mean is not None
         assert self.std is not None
-        size = torch.where(self.mean == 0, torch.ones_like(self.mean), self.mean.abs())
+        size = torch.where(self.mean == 0, 1.0, self.mean.abs())
         return torch.where(self.std > 0, self.std, size)
 
     @property
@@ -77,12 +77,8 @@ class Scaling:
 
     def standardize(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         """Vectors with mean 0 and deviation 1; as they are where nothing is known of them."""
-        if self.mean is None:
-            return x
-        scaling = self.to(x.device)
-        assert scaling.mean is not None
-        u: Tensor = ((x.to(scaling.scale.dtype) - scaling.mean) / scaling.scale).float()
-        return u
+        here = self.to(x.device)
+        return x if here.mean is None else ((x.to(here.mean.dtype) - here.mean) / here.scale).float()
 
     def inverse(self, u: Float[Tensor, "n *shape"]) -> Shaped[Tensor, "n *shape"]:
         """A model's outputs as examples: bytes, clipped and rounded, or vectors.
@@ -93,13 +89,10 @@ class Scaling:
             low, high = self.pixel_range
             x = ((u.float() - low) * (255 / (high - low))).round().clamp(0, 255).to(torch.uint8)
             return unpremultiply(x) if self.premultiplied else x
-        if self.mean is None or self.std is None:
+        here = self.to(u.device)
+        if here.mean is None or here.std is None:
             return u.float()
-        scaling = self.to(u.device)
-        assert scaling.mean is not None
-        assert scaling.std is not None
-        x_float: Tensor = (u.to(scaling.mean.dtype) * scaling.std + scaling.mean).float()
-        return x_float
+        return (u.to(here.mean.dtype) * here.std + here.mean).float()
 
 
 def moments(x: Float[Tensor, "n d"]) -> tuple[Float[Tensor, " d"], Float[Tensor, " d"]]:
@@ -111,19 +104,32 @@ def moments(x: Float[Tensor, "n d"]) -> tuple[Float[Tensor, " d"], Float[Tensor,
     return torch.where(is_constant, x[0].double(), mean), torch.where(is_constant, 0.0, (squares / len(x)).sqrt())
 
 
+def has_alpha(x: Tensor) -> bool:
+    """Whether examples are images with alpha."""
+    return x.ndim == 4 and x.shape[1] == 4
+
+
 def premultiply(x: Shaped[Tensor, "n *shape"]) -> Shaped[Tensor, "n *shape"]:
-    """Bytes of images with their colours multiplied by alpha, rounded; other images, and vectors, as they are."""
-    if x.ndim != 4 or x.shape[1] != 4:
+    """Images with their colours multiplied by alpha, bytes or in [0, 1]; other images, and vectors, as they are."""
+    if not has_alpha(x):
         return x
-    colours, alpha = x[:, :3].int(), x[:, 3:].int()
-    return torch.cat([((colours * alpha + 127) // 255).to(torch.uint8), x[:, 3:]], 1)
+    colours, alpha = x[:, :3], x[:, 3:]
+    if x.dtype == torch.uint8:
+        return torch.cat([((colours.int() * alpha.int() + 127) // 255).to(torch.uint8), alpha], 1)
+    return torch.cat([colours * alpha, alpha], 1)
 
 
-def unpremultiply(x: UInt8[Tensor, "n c h w"]) -> UInt8[Tensor, "n c h w"]:
-    """The inverse of `premultiply`; where alpha is 0, nobody sees the colours, which are black."""
-    if x.ndim != 4 or x.shape[1] != 4:
+def unpremultiply(x: Shaped[Tensor, "n *shape"]) -> Shaped[Tensor, "n *shape"]:
+    """The inverse of `premultiply`, for colours that are brighter than alpha allows as well.
+
+    Where alpha is 0, nobody sees the colours, which are black.
+    """
+    if not has_alpha(x):
         return x
-    return (unpremultiply_float(x.float() / 255) * 255).round().to(torch.uint8)
+    if x.dtype == torch.uint8:
+        return (unpremultiply(x.float() / 255) * 255).round().to(torch.uint8)
+    alpha = x[:, 3:]
+    return torch.cat([torch.where(alpha > 0, (x[:, :3] / alpha).clamp(0, 1), 0.0), alpha], 1)
 
 
 def composite_backgrounds(x: Shaped[Tensor, "n *shape"], premultiplied: bool = False) -> Shaped[Tensor, "n *shape2"]:
@@ -132,10 +138,9 @@ def composite_backgrounds(x: Shaped[Tensor, "n *shape"], premultiplied: bool = F
     So metrics compare what is seen, on whatever ground: two images that are alike on both are alike on all.  Bytes, or
     pixels in [0, 1], whose colours may be `premultiplied`; brighter than alpha allows they are clipped.
     """
-    if x.ndim != 4 or x.shape[1] != 4:
+    if not has_alpha(x):
         return x
-    if not premultiplied:
-        x = premultiply(x) if x.dtype == torch.uint8 else premultiply_float(x)
+    x = x if premultiplied else premultiply(x)
     alpha = x[:, 3:]
     black = torch.minimum(x[:, :3], alpha)
     return torch.cat([black, black + ((255 if x.dtype == torch.uint8 else 1) - alpha)], 1)
@@ -144,26 +149,13 @@ def composite_backgrounds(x: Shaped[Tensor, "n *shape"], premultiplied: bool = F
 def hidden_colour_stats(x: Tensor) -> tuple[float, float, Float[Tensor, " 3"]]:
     """What nobody sees of images: the share of pixels that are transparent, of those with a colour, and their mean."""
     transparent, coloured, total = 0, 0, torch.zeros(3, dtype=torch.float64)
-    for part in x.split(IMAGES_PER_CHUNK) if x.ndim == 4 and x.shape[1] == 4 else ():
+    for part in x.split(IMAGES_PER_CHUNK) if has_alpha(x) else ():
         is_transparent = part[:, 3] == 0
         transparent += int(is_transparent.sum())
         coloured += int((is_transparent & (part[:, :3] > 0).any(1)).sum())
         total += (part[:, :3] * is_transparent[:, None]).double().sum((0, 2, 3))
     pixels = x[:, 0].numel()
     return transparent / pixels, coloured / pixels, (total / max(1, transparent)).float()
-
-
-def premultiply_float(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-    """`premultiply` of pixels in [0, 1], which are not rounded."""
-    return torch.cat([x[:, :3] * x[:, 3:], x[:, 3:]], 1) if x.shape[1] == 4 else x
-
-
-def unpremultiply_float(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-    """The inverse of `premultiply_float`, for colours that are brighter than alpha allows as well."""
-    if x.shape[1] != 4:
-        return x
-    alpha = x[:, 3:]
-    return torch.cat([torch.where(alpha > 0, (x[:, :3] / alpha).clamp(0, 1), 0.0), alpha], 1)
 
 
 def scaling_state(scaling: Sequence[Scaling]) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -189,10 +181,10 @@ def scaling_from_state(tensors: dict[str, Tensor], header: dict[str, Any], model
     first, *_ = getattr(model, "translators", ("G",))  # which begins with the units of A and ends with those of B
     layers = sorted(pop_standardization(tensors).items())
     layer_moments = [units for (net, _), units in layers if net in (f"{first}.", f"average/{first}.")]
-    moments_per_domain = layer_moments if len(layer_moments) == model.n_domains else moments_per_domain
-    return tuple(
-        Scaling(model.pixel_range, mean, std, bool(a)) for (mean, std), a in zip(moments_per_domain, alpha, strict=True)
-    )
+    if len(layer_moments) == model.n_domains:
+        moments_per_domain = layer_moments
+    pairs = zip(moments_per_domain, alpha, strict=True)
+    return tuple(Scaling(model.pixel_range, mean, std, bool(a)) for (mean, std), a in pairs)
 
 
 def pop_standardization(tensors: dict[str, Tensor]) -> dict[tuple[str, int], list[Tensor | None]]:

@@ -1,4 +1,4 @@
-"""Endless batches from a collection that lives on the device as bytes."""
+"""Endless batches from a dataset that lives on the device as bytes."""
 
 from math import prod
 
@@ -18,10 +18,10 @@ PREFETCH_NUMBERS = 2**19
 class Stream:
     """Endless shuffled batches, each as a model with this `scaling` sees its examples.
 
-    Which examples make up a batch depends only on (seed, position): one integer is all that a checkpoint has to
-    hold for a run to go on exactly where it stopped.  An epoch is a new permutation; its last, incomplete batch
-    is left out.  `balanced` draws every class equally often:
-    an epoch is as long as ever, and examples of small classes come several times.
+    Which examples make up a batch depends only on (seed, position): one integer is all that a checkpoint has to hold
+    for a run to go on exactly where it stopped.  An epoch is a new permutation; its last, incomplete batch is left out.
+    `balanced` draws every class equally often: an epoch is as long as ever, and examples of small classes come several
+    times.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Stream:
         position: int = 0,
         balanced: bool = False,
     ) -> None:
-        n = len(dataset)
+        self.n = n = len(dataset)
         if batch > n:
             raise UserError(f"batch_size={batch} is larger than the data: {dataset.name} has {n}; give {n} or less")
         if balanced and dataset.labels is None:
@@ -64,17 +64,15 @@ class Stream:
         index = torch.cat([self.indices(epoch, i + j) for j in range(min(self.prefetch, self.batches_per_epoch - i))])
         x = self.scaling(self.data.x.index_select(0, index)).split(self.batch)
         if self.data.labels is None:
-            return [Batch(part, None, len(self.data)) for part in x]
+            return [Batch(part, None, self.n) for part in x]
         labels = self.data.labels.index_select(0, index).split(self.batch)
-        return [Batch(part, y, len(self.data)) for part, y in zip(x, labels, strict=True)]
+        return [Batch(part, y, self.n) for part, y in zip(x, labels, strict=True)]
 
     def indices(self, epoch: int, i: int) -> Tensor:
         """Which examples the i-th batch of an epoch holds."""
         if epoch != self.epoch:
             generator = torch.Generator().manual_seed(derive_seed(self.seed, "order", epoch))
-            order = (
-                self.balanced_order(generator) if self.balanced else torch.randperm(len(self.data), generator=generator)
-            )
+            order = self.balanced_order(generator) if self.balanced else torch.randperm(self.n, generator=generator)
             device = self.data.x.device
             # from pinned memory the copy does not make the step wait
             self.order = order.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else order.to(device)
@@ -84,16 +82,13 @@ class Stream:
     def balanced_order(self, generator: torch.Generator) -> Tensor:
         """As many indices as there are examples, in random order, equally many of every class that has examples."""
         assert self.data.labels is not None
-        labels = self.data.labels.cpu()
+        labels, order = self.data.labels.cpu(), []
         classes = labels.unique()
         per_class = -(-len(labels) // len(classes))
-        order = []
         for label in classes:
-            class_indices = (labels == label).nonzero()[:, 0]
-            shuffles = [
-                class_indices[torch.randperm(len(class_indices), generator=generator)]
-                for _ in range(-(-per_class // len(class_indices)))
-            ]
+            members = (labels == label).nonzero()[:, 0]
+            n_shuffles = -(-per_class // len(members))
+            shuffles = [members[torch.randperm(len(members), generator=generator)] for _ in range(n_shuffles)]
             order.append(torch.cat(shuffles)[:per_class])
         indices = torch.cat(order)
         return indices[torch.randperm(len(indices), generator=generator)][: len(labels)]

@@ -14,7 +14,7 @@ from .. import __version__
 from ..data import DataOptions, Dataset, Scaling, Source, load, read_range, restore_range
 from ..data.memory import check_examples_fit
 from ..data.options import options_from_config, without_holdout
-from ..data.scaling import premultiply_float, scaling_from_state, scaling_state, unpremultiply_float
+from ..data.scaling import premultiply, scaling_from_state, scaling_state, unpremultiply
 from ..distributions import priors as latent_priors
 from ..distributions.posteriors import normal_log_prob
 from ..errors import UserError, check_positive
@@ -214,11 +214,11 @@ class Trained:
         low, high = self.model.pixel_range
         translations = translate_images(
             lambda part: (self.run_translator(to, part * (high - low) + low) - low) / (high - low),
-            premultiply_float(x) if self.domain_scaling(source).premultiplied else x,
+            premultiply(x) if self.domain_scaling(source).premultiplied else x,
             self.shape[source], self.shape[target],
             self.require(TranslationModel, NO_TRANSLATOR).has_fixed_size(self.shape[source]),
         )  # fmt: skip
-        return unpremultiply_float(translations) if self.domain_scaling(target).premultiplied else translations
+        return unpremultiply(translations) if self.domain_scaling(target).premultiplied else translations
 
     def translate_vectors(self, x: Tensor, to: str) -> Tensor:
         """The translations of vectors n x d, each domain in its own units."""
