@@ -7,7 +7,7 @@ from abc import ABCMeta
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from inspect import get_annotations
-from typing import Annotated, Any, TypeVar, dataclass_transform
+from typing import Annotated, TypeVar, dataclass_transform
 
 from pydantic import ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
@@ -35,7 +35,7 @@ ERROR_TEXTS = {
 class ValidatedMeta(ABCMeta):
     """Of a pydantic dataclass, whose constructor raises UserError, one sentence, for values that do not fit."""
 
-    def __call__(cls: type[T], *values: Any, **keywords: Any) -> T:
+    def __call__(cls: type[T], *values: object, **keywords: object) -> T:
         try:
             as_dataclass(cls)
             instance: T = super().__call__(*values, **keywords)  # type: ignore[misc]
@@ -61,26 +61,22 @@ def format_errors(error: ValidationError, cls: type | None = None) -> str:
     """pydantic's errors as a sentence, a part a field: where it may be of several kinds, what each of them must be."""
     errors_by_field: dict[str, list[ErrorDetails]] = {}
     for part in error.errors(include_url=False):
-        errors_by_field.setdefault(str(part["loc"][0]) if part["loc"] else "value", []).append(part)
-    known = [] if cls is None else [field.name for field in fields(cls)]
-    fixed = {} if cls is None else given_up(cls)
-    return "; ".join(
-        format_field_error(name, parts, "it" if cls is None else cls.__name__, known, fixed)
-        for name, parts in errors_by_field.items()
-    )
+        errors_by_field.setdefault(str((*part["loc"], "value")[0]), []).append(part)
+    return "; ".join(format_field_error(name, parts, cls) for name, parts in errors_by_field.items())
 
 
-def format_field_error(
-    name: str, errors: Sequence[ErrorDetails], owner: str, known: Sequence[str], fixed: dict[str, Any]
-) -> str:
+def format_field_error(name: str, errors: Sequence[ErrorDetails], cls: type | None) -> str:
     """What is wrong with a field, and its value."""
-    if errors[0]["type"] == "unexpected_keyword_argument" and name in fixed:
-        return fixed_message(owner, name, fixed[name])
-    if errors[0]["type"] == "unexpected_keyword_argument":
+    kind, value = errors[0]["type"], errors[0]["input"]
+    owner, known = ("it", []) if cls is None else (cls.__name__, [field.name for field in fields(cls)])
+    if kind == "unexpected_keyword_argument":
+        fixed = {} if cls is None else given_up(cls)
+        if name in fixed:
+            return fixed_message(owner, name, fixed[name])
         return f"{owner} has no {name!r}.{did_you_mean(name, known) or ' It has ' + ', '.join(sorted(known))}"
-    if errors[0]["type"] == "unexpected_positional_argument":
-        return f"{owner} takes {errors[0]['input']!r} by name, as in {', '.join(f'{field}=...' for field in known[:2])}"
-    return f"`{name}` {describe_errors(errors)}, not {errors[0]['input']!r}"
+    if kind == "unexpected_positional_argument":
+        return f"{owner} takes {value!r} by name, as in {', '.join(f'{field}=...' for field in known[:2])}"
+    return f"`{name}` {describe_errors(errors)}, not {value!r}"
 
 
 def describe_errors(errors: Iterable[ErrorDetails]) -> str:
@@ -102,7 +98,7 @@ def describe_error(error: ErrorDetails) -> str:
     return f"{message[0].lower()}{message[1:]}"
 
 
-def split_commas(value: Any) -> Any:
+def split_commas(value: object) -> object:
     """The parts of "16,8", or of ("16,8", 4); anything else as it is."""
     values = [value] if isinstance(value, str) else value
     if not isinstance(values, list | tuple):

@@ -112,7 +112,7 @@ class Model(Generic[DataT, BatchT, ShapeT], metaclass=ValidatedMeta):
     """options, of its own or of training, that have no effect on it"""
     default_training: ClassVar[TrainConfig] = TrainConfig()
     """how it is trained where the user says nothing else"""
-    fixed_options: ClassVar[dict[str, Any]] = {}
+    fixed_options: ClassVar[dict[str, object]] = {}
     """options that kindred models have, and what this one's paper fixes them to"""
     pixel_range: ClassVar[tuple[float, float]] = (-1.0, 1.0)
     """the interval to which pixels 0..255 are mapped before the model sees them; vectors are standardised"""

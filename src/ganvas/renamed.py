@@ -7,7 +7,6 @@ and the number of latent samples of a VAE.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
-from typing import Any
 
 NEW_NAMES: dict[str, tuple[str, ...]] = {
     "batch": ("batch_size",), "ema": ("ema_decay",), "every": ("checkpoint_every",), "milestones": ("lr_milestones",),
@@ -32,15 +31,15 @@ def new_name(old: str, known: Iterable[str]) -> str | None:
     return None if key in spelled else next((spelled[n] for n in NEW_NAMES.get(key, ()) if n in spelled), None)
 
 
-def given_up(cls: type) -> dict[str, Any]:
+def given_up(cls: type) -> dict[str, object]:
     """Options, by today's names and those of before, that a model no longer has, and what its paper fixes them to."""
-    fixed: dict[str, Any] = getattr(cls, "fixed_options", {})
+    fixed: dict[str, object] = getattr(cls, "fixed_options", {})
     known = {field.name for field in fields(cls)}
     old = {name: fixed[new] for name in NEW_NAMES if name not in known and (new := new_name(name, fixed))}
     return fixed | old
 
 
-def fixed_message(owner: str, name: str, value: Any) -> str:
+def fixed_message(owner: str, name: str, value: object) -> str:
     """What is said where an option is given that a model's paper fixes."""
     name = NEW_NAMES.get(name, (name,))[0]
     said = "it has none" if value in (None, False, 0.0) else f"it is {value}"
@@ -48,7 +47,7 @@ def fixed_message(owner: str, name: str, value: Any) -> str:
     return f"{owner} has no `{name}`: by its paper {said}; {takers} take `{name}`"
 
 
-def with_new_names(values: Mapping[str, Any], cls: type) -> dict[str, Any]:
+def with_new_names(values: Mapping[str, object], cls: type) -> dict[str, object]:
     """Stored fields of a dataclass, by today's names in place of those of before; others as they are."""
     known = [field.name for field in fields(cls)]
     dropped = given_up(cls)

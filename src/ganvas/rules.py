@@ -14,19 +14,10 @@ if TYPE_CHECKING:
 
 MIN_SWING = 0.15
 """how far the distance from samples to data goes up or down, in mean distances between two examples, at a turn"""
-MAX_WEIGHT_SCALE = 2.0
-"""size of all of a network's weights, 0.6 to 1.4 at first, above which the learning rate has thrown them about"""
-MAX_LOSS_RISE = 0.5
-"""share of what a loss had fallen by that it may rise again"""
 MANY_TIMES = 10.0
-"""times what it had fallen from which on it no longer matters how many"""
-MAX_EMA_LAG = 1.5
-"""error of the averaged weights, as a multiple of the latest ones', above which the average is too slow"""
-MAX_OUTSIDE_SHARE = 0.05
-"""share of samples that may lie far outside of what the data span"""
-MAX_COPY_SHARE = 0.1
-"""share of samples nearer to a training example than 99% of these are to their nearest other, above which they are
-copies"""
+"""times what a loss had fallen from which on it no longer matters how many it has risen by"""
+MAX_WEIGHT_SCALE, MAX_LOSS_RISE, MAX_EMA_LAG, MAX_OUTSIDE_SHARE, MAX_COPY_SHARE = 2.0, 0.5, 1.5, 0.05, 0.1
+"""limits of the figures that `general_rules` explains"""
 
 
 class Figures(dict[str, Any]):

@@ -32,7 +32,7 @@ Shape = SingleShape | Annotated[list[SingleShape], Field(min_length=2, max_lengt
 MAX_TEXT_LENGTH = 100_000
 
 
-def validate_text(value: Any, handler: Callable[[Any], Any]) -> Any:
+def validate_text(value: object, handler: Callable[[object], object]) -> object:
     """A text as it is: pydantic itself would refuse names of files and classes that are no UTF-8."""
     return value if isinstance(value, str) and len(value) <= MAX_TEXT_LENGTH else handler(value)
 
@@ -53,12 +53,12 @@ class WeightsHeader(Schema):
     format: Count = 0
     ganvas: Text | None = None
     model: Text
-    fields: dict[str, Any]
+    fields: dict[str, object]
     shape: Shape
     classes: list[Text] = []
     data: Text | None = None
     step: Count | None = None
-    domains: list[dict[str, Any]] | None = None
+    domains: list[dict[str, object]] | None = None
     range: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
     premultiplied: list[bool] | None = None
     samples: dict[str, Number | Text] | None = None
@@ -87,7 +87,7 @@ class CheckpointHeader(Schema):
 
     ganvas: Text | None = None
     model: Text | None = None
-    fields: dict[str, Any] | None = None
+    fields: dict[str, object] | None = None
     batch: Size | None = None
     step: Count
     position: Count
@@ -101,7 +101,7 @@ class DataConfig(Schema):
     """What config.json says of the data."""
 
     source: Text | Annotated[list[Text], Field(min_length=2, max_length=2)]
-    view: dict[str, Any]
+    view: dict[str, object]
     name: Text
     fingerprint: Text
     examples: Count | list[Count]
@@ -119,10 +119,10 @@ class RunConfig(Schema):
     """config.json."""
 
     model: Text
-    fields: dict[str, Any]
-    plan: dict[str, Any]
+    fields: dict[str, object]
+    plan: dict[str, object]
     data: DataConfig
-    versions: dict[str, Any] = {}
+    versions: dict[str, object] = {}
     created: Text = ""
     model_source: dict[str, Text | None] | None = None
     own_networks: dict[str, Text] = {}
@@ -221,7 +221,12 @@ def check_run(config: dict[str, Any], file: Path) -> None:
 
 
 def check_networks(
-    model: Model, shape: Any, classes: int, tensors: Mapping[str, Tensor], has_training_only: bool, message: str
+    model: Model,
+    shape: tuple[object, ...],
+    classes: int,
+    tensors: Mapping[str, Tensor],
+    has_training_only: bool,
+    message: str,
 ) -> None:
     """InvalidFileError unless the tensors are those of the model's networks, of all or of those that are kept.
 
