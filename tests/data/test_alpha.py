@@ -10,11 +10,7 @@ import torch
 import ganvas
 from ganvas.data import Dataset, Scaling, from_array, load, load_all
 from ganvas.data.pair import empty_image_share
-from ganvas.data.scaling import (
-    composite_backgrounds,
-    premultiply,
-    unpremultiply,
-)
+from ganvas.data.scaling import composite_backgrounds, premultiply, unpremultiply
 from ganvas.evaluation import translation
 from ganvas.inference import trained
 from ganvas.inference.translation import translate_files

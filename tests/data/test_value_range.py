@@ -158,9 +158,8 @@ def test_a_run_maps_what_it_is_given_as_its_own_data(tmp_path: Path) -> None:
     assert np.array_equal(
         load_preprocessed(again, half, DataOptions(range="0,500")).x.numpy(), expected(SIGNED // 2, 0, 500)
     )
-    origin = again.training_source()
-    assert origin is not None
-    assert origin[1].bounds == (LOW, HIGH)
+    assert again.training_data is not None
+    assert again.training_data.options.bounds == (LOW, HIGH)
     assert json.loads((run.folder / "config.json").read_text())["data"]["view"]["range"] == "auto"
     assert ganvas.resume(run.folder, steps=3, quiet=True).metadata["range"] == [LOW, HIGH]
 

@@ -292,7 +292,9 @@ def test_what_a_run_was_trained_on_is_read_again(folder: Path) -> None:
     )
     assert torch.equal(again.x, given.x)
     folder.rename(folder.with_name("gone"))
-    with pytest.raises(UserError, match=r"cannot read again what the run was trained on: no data .*; or give other"):
+    with pytest.raises(
+        UserError, match=r"cannot read again what .* was trained on: no data .*; if the data have moved"
+    ):
         ganvas.traverse(vae)
 
 

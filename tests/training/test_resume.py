@@ -48,8 +48,8 @@ def test_data_that_have_moved_are_named_once(capsys: pytest.CaptureFixture[str])
     assert main(["resume", "straight", "--steps", "12", "--quiet"]) == 0
     Path("pets").rename("moved")
     text = said(capsys, 2, "resume", "run", "--steps", "10")
-    assert "if the data of run have moved, say where they are: ganvas resume run DATA" in text
-    assert "say where they are: ganvas fit-prior run DATA" in said(capsys, 2, "fit-prior", "run")
+    assert "cannot read again what run was trained on: " in text
+    assert "give their new place as DATA" in said(capsys, 2, "fit-prior", "run")
     assert main(["resume", "run", "moved", "--steps", "10", "--quiet"]) == 0
     assert config()["data"]["source"] == str(Path("moved").resolve())
     assert "changed" not in config() or set(config()["changed"][0]) == {"step", "steps"}

@@ -1,6 +1,5 @@
 """`ganvas evaluate`: the numbers of a trained model; `ganvas features`: what its samples can be compared on."""
 
-from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -9,7 +8,6 @@ from ..data import DataOptions, split_names
 from ..errors import UserError
 from ..evaluation import METRIC_NAMES
 from ..evaluation import evaluate as measure
-from ..inference.trained import Trained
 from ..metrics.features import FEATURE_NAMES, RECOMMENDED_FOR, find_weights
 from ..metrics.features import download_weights as fetch
 from ..training.progress import ProgressBar
@@ -71,20 +69,9 @@ def evaluate(
     )  # fmt: skip
     if values["split"] == "train":
         bar.print_notes([NO_TEST_SPLIT_NOTE])
-    elif sources is not None and is_training_data(trained, sources, options):
+    elif sources is not None and trained.training_data and trained.training_data.is_named_by(sources, options):
         bar.print_notes([TRAINING_DATA_NOTE])
     print_result(translator_lines(values) if "cycle_statistics" in values else model_lines(values), values, json)
-
-
-def is_training_data(trained: Trained, sources: str | tuple[str, str], options: DataOptions) -> bool:
-    """Whether a run was trained on this split of these sources, as far as their names say."""
-    training_sources = trained.training_sources()
-    if training_sources is None or options.holdout or options.split != training_sources[1].split:
-        return False
-    run_sources, given_sources = (tuple([s] if isinstance(s, str) else s) for s in (training_sources[0], sources))
-    return [Path(s).expanduser().resolve() for s in run_sources] == [
-        Path(s).expanduser().resolve() for s in given_sources
-    ]
 
 
 def features(

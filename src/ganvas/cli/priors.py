@@ -1,6 +1,7 @@
 """`ganvas fit-prior`: densities fitted to the codes of a trained model."""
 
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +16,6 @@ from ..io.run_folder import RunFolder, weights_path
 from ..model import EncoderModel
 from ..training import run_folder
 from ..training.progress import ProgressBar
-from ..training.resume import reload_data
 from .app import print_result
 from .common import DEFAULT_DATA_OPTIONS, FLATTEN, Json, RunName, load_run
 
@@ -75,12 +75,12 @@ def load_training_data(trained: Trained, run: str, options: DataOptions, bar: Pr
     """What the run was trained on; UserError where that is not known, or cannot be read again."""
     if options != DEFAULT_DATA_OPTIONS:
         raise UserError(f"options of data need data: ganvas fit-prior {run} DATA, or none for what it was trained on")
-    config = None if trained.folder is None else run_folder.read_config(trained.folder)
-    if trained.folder is None or config is None or config["data"]["source"] == "array":
+    if trained.training_data is None:
         raise UserError(f"{run} does not say where its data are: give them, ganvas fit-prior {run} DATA")
     trained.require(EncoderModel, NO_ENCODER)
-    dataset = reload_data(config, None, trained.folder, bar, "ganvas fit-prior")
-    assert isinstance(dataset, Dataset)  # of an encoder
+    with bar.track_images() as progress:
+        dataset = trained.training_data.load(partial(data_sources.load, progress=progress))
+    trained.training_data.check_unchanged(dataset)
     return dataset
 
 

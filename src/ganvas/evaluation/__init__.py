@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import isfinite
 from pathlib import Path
 
@@ -26,7 +27,6 @@ from .samples import (
     measure,
     prepare_comparison,
 )
-from .splits import load_test_split
 
 MAX_DRAWS = 1_000_000
 """samples an example of a bound, at most"""
@@ -187,12 +187,12 @@ def load_evaluation_data(
     """
     if data is not None:
         return EvaluationData(load_matching(trained, data, view), None, "custom")
-    origin = trained.training_source()
-    if origin is None:
+    if (training_data := trained.training_data) is None:
         where = trained.folder or "the weights file"
         raise UserError(f"{where} does not say where the model's data are: give held-out ones")
-    source, own = origin
-    held_out = load_test_split(lambda options: load_matching(trained, load(source, options), DataOptions()), own)
+    held_out = training_data.load_test_split(
+        lambda source, own: load_matching(trained, load(source, own), DataOptions())
+    )
     if held_out is None:
-        return EvaluationData(load_matching(trained, source, own), None, "train")
-    return EvaluationData(held_out, load_matching(trained, source, own) if samples else None, "test")
+        return EvaluationData(training_data.load(partial(load_matching, trained)), None, "train")
+    return EvaluationData(held_out, training_data.load(partial(load_matching, trained)) if samples else None, "test")

@@ -205,9 +205,9 @@ def load_common_data(
 ) -> list[EvaluationData]:
     """What each run is measured on, of which the held-out examples are the same; UserError where they differ."""
     results = [load_evaluation_data(entries[0].trained, data, options, True)]
-    first, origin = results[0], entries[0].trained.training_source()
+    first, training_data = results[0], entries[0].trained.training_data
     for name, trained, _ in entries[1:]:
-        if data is not None or (origin is not None and trained.training_source() == origin):  # loaded already
+        if data is not None or (training_data and trained.training_data == training_data):  # loaded already
             held_out = load_matching(trained, first.held_out, DataOptions())
             results.append(EvaluationData(held_out, first.train, first.split))
             continue

@@ -5,7 +5,7 @@ Pixels count from 0 to 1, those with alpha on black and on white; vectors in dev
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from math import pi
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from ..data import (
     DataOptions,
     Dataset,
     DomainPair,
+    MissingSplitError,
     Scaling,
     Sources,
     load,
@@ -39,7 +40,6 @@ from ..model import Batch, PairBatch, device_of, model_name
 from ..models._translator import Translator, other_domain
 from ..randomness import reseed
 from .samples import DEFAULT_SAMPLES, MetricValues, Progress, Settings, make_examples, measure, report_remaining_time
-from .splits import load_split, load_test_split
 
 IMAGES_PER_CHUNK = 32
 """images that are translated at once"""
@@ -204,13 +204,12 @@ def load_held_out(trained: Trained, data: Sources | None, view: DataOptions | No
     """
     if data is not None:
         return load_domains(trained, data, without_holdout(view)), "custom"
-    origin = trained.training_sources()
-    if origin is None:
+    if (training_data := trained.training_data) is None:
         where = trained.folder or "the weights file"
         raise UserError(f"{where} does not say where the model's data are: give both domains")
-    sources, own = origin
-    test = load_test_split(lambda options: load_domains(trained, sources, options), own)
-    return (load_domains(trained, sources, own), "train") if test is None else (test, "test")
+    load = partial(load_domains, trained)
+    test = training_data.load_test_split(load)
+    return (training_data.load(load), "train") if test is None else (test, "test")
 
 
 def load_domains(trained: Trained, sources: Sources, view: DataOptions) -> DomainPair:
@@ -250,7 +249,10 @@ def load_aligned_pairs(trained: Trained, pairs: Sources, options: DataOptions | 
     def load(view: DataOptions) -> DomainPair:
         return load_domains(trained, pairs, replace(view, holdout=0.0))
 
-    pair = load_split(load, options or DataOptions(split="test")) or load(options or DataOptions())
+    try:
+        pair = load(options or DataOptions(split="test"))
+    except MissingSplitError:
+        pair = load(options or DataOptions())
     if len(pair.a) != len(pair.b):
         raise UserError(
             f"pairs need as many examples in both domains, in one order: {pair.a.name} has {len(pair.a)}, "

@@ -1,6 +1,6 @@
 """Which examples are looked at, and how the model uses the dimensions of their codes."""
 
-from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -41,18 +41,11 @@ def load_examples(trained: Trained, data: Source | None, options: DataOptions | 
     """The examples of a source, or else those that the run was trained on; None where nothing says what these are."""
     if data is not None:
         return load_preprocessed(trained, data, options)
-    origin = trained.training_source()
-    if origin is None:
+    if trained.training_data is None:
         return None
-    source, run_options = origin
-    overrides = {
-        name: value for name, value in to_dict(options or DataOptions()).items() if value != getattr(DataOptions, name)
-    }
-    try:
-        return load_preprocessed(trained, source, replace(run_options, **overrides))
-    except UserError as error:
-        message = str(error).rstrip(".")
-        raise UserError(f"cannot read again what the run was trained on: {message}; or give other data") from error
+    changes = {k: v for k, v in to_dict(options or DataOptions()).items() if v != getattr(DataOptions, k)}
+    dataset: Dataset = trained.training_data.load(partial(load_preprocessed, trained), **changes)
+    return dataset
 
 
 def measure_usage(trained: Trained, dataset: Dataset) -> LatentUsage:

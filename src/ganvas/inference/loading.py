@@ -40,10 +40,10 @@ def load_matching(trained: "Trained", data: Source, options: DataOptions | None 
 
 def load_resized(trained: "Trained", data: Source, options: DataOptions) -> Dataset:
     """A source's dataset.  Images by name or path get the run's own size and channels, unless `options` say."""
-    origin = trained.training_source() if len(trained.shape) == 3 else None
-    if origin is None or not isinstance(data, str | Path):
+    training_data = trained.training_data if len(trained.shape) == 3 else None
+    if training_data is None or not isinstance(data, str | Path):
         return load(data, options)
-    size, channels = options.size or origin[1].size, options.channels or origin[1].channels
+    size, channels = options.size or training_data.options.size, options.channels or training_data.options.channels
     if holds_images(Path(data).expanduser()):  # its images may have different sizes: they are resized one by one
         return load(data, replace(options, size=size, channels=channels))
     dataset = load(data, options)

@@ -11,15 +11,15 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from .. import __version__
-from ..data import DataOptions, Dataset, Scaling, Source, load, read_range, restore_range
+from ..data import DataOptions, Dataset, Scaling, Source, load, restore_range
 from ..data.memory import check_examples_fit
-from ..data.options import options_from_config, without_holdout
+from ..data.options import without_holdout
 from ..data.scaling import premultiply, scaling_from_state, scaling_state, unpremultiply
 from ..distributions import priors as latent_priors
 from ..distributions.posteriors import normal_log_prob
 from ..errors import UserError, check_positive
 from ..io.atomic import atomic_write
-from ..io.run_folder import WEIGHTS_FILE, RunFolder, run_of, weights_path
+from ..io.run_folder import WEIGHTS_FILE, run_of, weights_path
 from ..io.safetensors import read_safetensors
 from ..model import EncoderModel, GenerativeModel, Model, TranslationModel, device_of, model_name, to_dict
 from ..models._own_networks import with_own_networks
@@ -29,6 +29,7 @@ from ..viz.images import Examples
 from .loading import load_preprocessed
 from .schema import WeightsHeader, check_config, check_networks, parse, parse_model
 from .tiling import chunk_size, translate_images
+from .training_data import TrainingData, find_training_data
 
 FORMAT_VERSION = 1
 """version of the header; a file with a higher one was written by a newer Ganvas"""
@@ -266,23 +267,10 @@ class Trained:
         """The numbers of the classes that the run's data had examples of."""
         return [i for i in range(len(self.metadata.get("classes", []))) if i not in self.metadata.get("absent", [])]
 
-    def training_source(self) -> tuple[str, DataOptions] | None:
-        """What the run was trained on, as its config.json says; None where nothing says it, or it was an array."""
-        sources = self.training_sources()
-        return None if sources is None or isinstance(sources[0], tuple) else (sources[0], sources[1])
-
-    def training_sources(self) -> tuple[str | tuple[str, ...], DataOptions] | None:
-        """The same, of a translator with the sources of both domains."""
-        if self.folder is None:
-            return None
-        try:
-            data_config = json.loads(RunFolder(self.folder).config.read_text(encoding="utf-8"))["data"]
-            source = tuple(data_config["source"]) if isinstance(data_config["source"], list) else data_config["source"]
-            if "array" in (source if isinstance(source, tuple) else (source,)):
-                return None
-            return source, replace(options_from_config(data_config), range=read_range(self.metadata))
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+    @property
+    def training_data(self) -> TrainingData | None:
+        """What the run was trained on; None where nothing says it, or it was an array."""
+        return find_training_data(self.folder, self.metadata)
 
     def domain_scaling(self, domain: int = 0) -> Scaling:
         """How the model sees the examples of a domain, 0 (A) or 1 (B); most have one."""

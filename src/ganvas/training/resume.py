@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..config import TrainConfig
-from ..data import Data, DataOptions, Sources, load_all, make_stream, options_from_config, resolve_domains
+from ..data import Data, DataOptions, Sources, load_all, make_stream, resolve_domains
 from ..errors import UserError, did_you_mean
 from ..inference.schema import check_fields
+from ..inference.training_data import TrainingData, describe_data, parse_training_data, source_name
 from ..io.run_folder import RunFolder
 from ..io.safetensors import open_safetensors, read_header
 from ..model import Model, model_name, to_dict
@@ -52,7 +54,8 @@ def restore_run(
     check_normalization(folder, previous[0])
     model, train_config = apply_overrides(*previous, overrides, folder)
     data = data if data is None or model.n_domains == 1 else resolve_domains(data)
-    raw_data = reload_data(config, data, folder, bar, allow_changed_data=allow_changed_data)
+    training_data = parse_training_data(folder, config["data"])
+    raw_data = reload_data(training_data, data, config["model"], bar, allow_changed_data)
     model.validate_data(raw_data)
     run = Run(model, raw_data, model.preprocess(raw_data), train_config, folder)
     model.validate_batch_size(train_config.batch_size, run.data.shape)
@@ -147,9 +150,7 @@ def write_changes(
 ) -> None:
     """Write down what is otherwise from this step on, and where the data are now."""
     source = source_name(data) if data is not None else "array"
-    data_config = (
-        config["data"] | ({} if "array" in source else {"source": source}) | run_folder.describe_data(run.raw_data)
-    )
+    data_config = config["data"] | ({} if "array" in source else {"source": source}) | describe_data(run.raw_data)
     old = to_dict(previous[0]) | to_dict(previous[1]) | {"data": config["data"]["fingerprint"]}
     new = to_dict(run.model) | to_dict(run.train_config) | {"data": data_config["fingerprint"]}
     if code := model_source(type(run.model)):
@@ -192,56 +193,25 @@ def divergence_notes(folder: Path) -> list[str]:
     ]
 
 
-def source_name(data: Sources) -> str | list[str]:
-    """What config.json calls a source: a name, an absolute path, or "array"; of a translator those of both domains."""
-    if isinstance(data, tuple):
-        return [str(source_name(source)) for source in data]
-    if not isinstance(data, str | Path):
-        return "array"
-    return run_folder.absolute_source(str(data))
-
-
 def reload_data(
-    config: dict[str, Any],
-    data: Sources | None,
-    folder: Path,
-    bar: ProgressBar,
-    command: str = "ganvas resume",
-    allow_changed_data: bool = False,
+    training_data: TrainingData, data: Sources | None, model: str, bar: ProgressBar, allow_changed_data: bool
 ) -> Data:
-    """The run's data, read again; UserError where they are not the same, unless others are wanted that fit the run.
-
-    `command` is what takes the data where they have moved.
-    """
-    data_config = config["data"]
-    source = data if data is not None else data_config["source"]
-    source = tuple(source) if data is None and isinstance(source, list) else source
-    if data is None and "array" in (source if isinstance(source, tuple) else (source,)):
+    """The run's data, read again; UserError where they are not the same, unless others are wanted that fit the run."""
+    folder = training_data.folder
+    if data is None and training_data.has_arrays:
         raise UserError(f"{folder} was trained on an array: pass it again, ganvas.resume(folder, data=array)")
-    try:
-        with bar.track_images() as progress:
-            dataset = load_all(source, options_from_config(data_config), progress=progress)
-    except UserError as error:
-        relocation_hint = f"; if the data of {folder} have moved, say where they are: {command} {folder} DATA"
-        raise UserError(str(error).rstrip(".") + (relocation_hint if data is None else "")) from error
-    description = run_folder.describe_data(dataset)
-    if description["fingerprint"] == data_config["fingerprint"]:
-        return dataset
+    with bar.track_images() as progress:
+        load = partial(load_all, progress=progress)
+        dataset = training_data.load(load) if data is None else load(data, training_data.options)
     if not allow_changed_data:
-        old_count, new_count = data_config["examples"], description["examples"]
-        count_note = "" if old_count == new_count else f": {old_count} examples then, {new_count} now"
-        advice = (
-            f", or go on with these from here on: {command} {folder} --allow-changed-data"
-            if "resume" in command
-            else ""
-        )
-        name = data_config["source"] if data is None else source_name(source)
-        raise UserError(f"{name} has changed since {folder} was begun{count_note}: bring back the same data{advice}")
+        advice = f", or go on with these from here on: ganvas resume {folder} --allow-changed-data"
+        training_data.check_unchanged(dataset, advice)
+    description = describe_data(dataset)
     for what in ("shape", "classes"):
-        if description[what] != data_config[what]:
+        if description[what] != training_data.description[what]:
             raise UserError(
-                f"{folder} cannot go on with these data: {what} {description[what]} in place of {data_config[what]}; "
-                f"start a new run: ganvas train {config['model']} DATA --init-from {folder}"
+                f"{folder} cannot go on with these data: {what} {description[what]} in place of "
+                f"{training_data.description[what]}; start a new run: ganvas train {model} DATA --init-from {folder}"
             )
     return dataset
 

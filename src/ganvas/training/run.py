@@ -18,6 +18,7 @@ from ..data import Data, DataOptions, Sources, load_all, make_stream, resolve_do
 from ..diagnostics import examine, recent_lines
 from ..errors import DivergenceError, TrainingStopped, UserError, did_you_mean
 from ..inference.trained import Trained
+from ..inference.training_data import source_name
 from ..io.run_folder import LAST_WEIGHTS_FILE, RunFolder
 from ..io.safetensors import read_header
 from ..model import Model, model_name, to_dict
@@ -29,7 +30,7 @@ from .loop import train as training
 from .monitor import monitor_statistics
 from .progress import ProgressBar, TrainingProgress
 from .record import Run, SaveTimer, current_model, evaluate_samples, final_model, keeps_best, make_monitor_batch, save
-from .resume import is_out_of_patience, restore_run, source_name
+from .resume import is_out_of_patience, restore_run
 from .signals import catch_stop_signals
 from .validation import SampleEvaluator
 from .warm_start import initialize_from

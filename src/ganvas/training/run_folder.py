@@ -12,10 +12,11 @@ import torch
 
 from .. import __version__
 from ..config import TrainConfig
-from ..data import BUILTIN, Data, DataOptions
+from ..data import Data, DataOptions
 from ..errors import InvalidFileError, UserError, did_you_mean, write_error
 from ..inference.schema import CheckpointHeader, LogLine, check_run, parse
 from ..inference.trained import Trained, load_trained
+from ..inference.training_data import absolute_source, describe_data
 from ..io.atomic import atomic_write, shorten, unused_path
 from ..io.log import NON_LOSS_KEYS
 from ..io.run_folder import CHECKPOINT_FILE, CONFIG_FILE, LAST_WEIGHTS_FILE, RunFolder, runs_in
@@ -78,17 +79,6 @@ def write_config(
             with atomic_write(RunFolder(folder).model_source) as temporary:
                 temporary.write_bytes(file.read_bytes())
     RunFolder(folder).write_config(config | ({"from": initial_weights} if initial_weights else {}))
-
-
-def describe_data(data: Data) -> dict[str, Any]:
-    """What config.json says of the examples themselves, as plain values."""
-    description = {
-        "name": data.name, "fingerprint": data.fingerprint(),
-        "examples": len(data) if len(data.datasets) == 1 else [len(part) for part in data.datasets],
-        "shape": data.shape, "classes": data.classes,
-    }  # fmt: skip
-    plain_values: dict[str, Any] = json.loads(json.dumps(description))
-    return plain_values
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -220,14 +210,6 @@ def weights_notes(trained: Trained) -> list[str]:
         f"weights of step {step} of {steps}{clause}; {LAST_WEIGHTS_FILE if clause else CHECKPOINT_FILE} has "
         f"those of step {last_step}",
     ]
-
-
-def absolute_source(source: str) -> str:
-    """A path made absolute, so that the run can be resumed from elsewhere; a name as it is."""
-    if source in BUILTIN:
-        return source
-    file, mark, key = source.partition(".npz:")
-    return str(Path(file + mark[:4]).expanduser().resolve()) + mark[4:] + key
 
 
 def find_run(name: str, runs_dir: Path = Path("runs")) -> Path:
