@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import MultivariateNormal, kl_divergence
 
-from ganvas.distributions.likelihoods import GaussianHead
-from ganvas.distributions.posteriors import IAF, DiagonalGaussian, FullGaussian, IAFHead, LowRankGaussian, Posterior
+from ganvas.distributions.flow import IAF, IAFHead
+from ganvas.distributions.likelihoods import LikelihoodHead
+from ganvas.distributions.posteriors import DiagonalGaussian, FullGaussian, LowRankGaussian, Posterior
 from ganvas.model import Batch
 from ganvas.models import IWAE, VAE, BetaTCVAE, LadderVAE
 
@@ -89,7 +90,7 @@ def log_likelihood(decoder: nn.Linear, x: Tensor) -> float:
 
 def losses(model: Any, encoder: nn.Module, decoder: nn.Linear, x: Tensor, n: int) -> Tensor:
     """The loss of a training step on n copies of x, for each of 20 steps."""
-    nets = {"encoder": encoder, "decoder": nn.Sequential(decoder, GaussianHead(False, SIGMA))}
+    nets = {"encoder": encoder, "decoder": nn.Sequential(decoder, LikelihoodHead("gaussian", False, SIGMA))}
     batches = iter([Batch(x.expand(n, -1))] * 20)
     return torch.stack([next(model.step(batches, 0, **nets)).loss.detach() for _ in range(20)])
 

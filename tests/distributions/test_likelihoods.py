@@ -1,6 +1,6 @@
 """Likelihoods: values against NumPy in float64, gradients, extremes, what data each is for."""
 
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -12,7 +12,6 @@ import ganvas
 from ganvas.data import Dataset, from_array
 from ganvas.distributions import likelihoods
 from ganvas.distributions.likelihoods import (
-    LIKELIHOOD_HEADS,
     Bernoulli,
     ContinuousBernoulli,
     DiscretizedLogistic,
@@ -22,12 +21,13 @@ from ganvas.distributions.likelihoods import (
 from ganvas.errors import UserError
 from ganvas.objectives import continuous_bernoulli_nll, discretized_logistic_nll, squared_error
 
-every_likelihood = pytest.mark.parametrize("name", list(LIKELIHOOD_HEADS))
+LIKELIHOODS = get_args(likelihoods.LikelihoodName)
+every_likelihood = pytest.mark.parametrize("name", LIKELIHOODS)
 RNG = np.random.default_rng(0)
 
 
 def head(name: Any, bounded: bool = True, sigma: Any = 0.4) -> likelihoods.LikelihoodHead:
-    return likelihoods.likelihood_head(name, bounded, sigma)
+    return likelihoods.LikelihoodHead(name, bounded, sigma)
 
 
 def reference(name: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -268,7 +268,7 @@ def test_static_bits_are_the_same_every_time_and_dynamic_ones_are_not() -> None:
 
 def test_means_are_in_the_datas_range() -> None:
     y = 5 * torch.randn(3, 2, 4, 4)
-    for name in LIKELIHOOD_HEADS:
+    for name in LIKELIHOODS:
         mean: Tensor = head(name)(y).mean
         assert mean.min() >= 0, name
         assert mean.max() <= 1, name

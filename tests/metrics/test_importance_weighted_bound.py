@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import MultivariateNormal, kl_divergence
 
-from ganvas.distributions.likelihoods import Bernoulli, BernoulliHead
+from ganvas.distributions.likelihoods import Bernoulli, LikelihoodHead
 from ganvas.errors import UserError
 from ganvas.metrics import fused, likelihood
 from ganvas.metrics.likelihood import log_likelihood, mean_and_error
@@ -79,7 +79,7 @@ def log_prior(z: Tensor) -> Tensor:
 
 
 def bernoulli(*layers: nn.Module, shape: tuple[int, ...] = SHAPE) -> nn.Sequential:
-    return nn.Sequential(*layers, nn.Unflatten(1, shape), BernoulliHead(True))
+    return nn.Sequential(*layers, nn.Unflatten(1, shape), LikelihoodHead("bernoulli"))
 
 
 def perceptron() -> nn.Sequential:
@@ -243,7 +243,7 @@ def test_a_float64_reference_of_the_whole() -> None:
     "decoder",
     [
         nn.Sequential(nn.Linear(CODE, 35), nn.Unflatten(1, SHAPE), GaussianHead()),
-        nn.Sequential(nn.Linear(CODE, 35), nn.Tanh(), nn.Unflatten(1, SHAPE), BernoulliHead()),
+        nn.Sequential(nn.Linear(CODE, 35), nn.Tanh(), nn.Unflatten(1, SHAPE), LikelihoodHead("bernoulli")),
         perceptron().double(),
         nn.Linear(CODE, 35),
     ],

@@ -15,9 +15,8 @@ import ganvas
 from ganvas.cli.app import main
 from ganvas.data import Dataset
 from ganvas.diagnostics import diagnose, latent_report
-from ganvas.distributions.gaussian import MIN_SCALE, UNIT_SCALE_BIAS
-from ganvas.distributions.likelihoods import GaussianHead
-from ganvas.distributions.posteriors import DiagonalGaussian, PosteriorHead
+from ganvas.distributions.likelihoods import LikelihoodHead
+from ganvas.distributions.posteriors import MIN_SCALE, UNIT_SCALE_BIAS, DiagonalGaussian, PosteriorHead
 from ganvas.errors import UserError
 from ganvas.model import Batch
 from ganvas.models import VAE, LadderVAE
@@ -103,7 +102,9 @@ class Linear:
         shift, offset = torch.randn(LEVELS[0]).double(), torch.randn(X).double()
         up = BottomUp([nn.Sequential(nn.Linear(X, 2 * d)) for d in LEVELS])
         prior = nn.Sequential(nn.Linear(LEVELS[1], 2 * LEVELS[0]), PosteriorHead(DiagonalGaussian.from_raw))
-        down = TopDown(LEVELS, [prior], nn.Sequential(nn.Linear(LEVELS[0], X), GaussianHead(False, SIGMA)))
+        down = TopDown(
+            LEVELS, [prior], nn.Sequential(nn.Linear(LEVELS[0], X), LikelihoodHead("gaussian", False, SIGMA))
+        )
         self.model = LadderVAE(latents=LEVELS)
         self.nets = {k: net.double().requires_grad_(False) for k, net in (("encoder", up), ("decoder", down))}
         noise = SIGMA / LENGTH  # of the evidence of z_1

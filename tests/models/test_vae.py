@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import ganvas
 from ganvas.data import Dataset
-from ganvas.distributions.likelihoods import GaussianHead
+from ganvas.distributions.likelihoods import LikelihoodHead
 from ganvas.distributions.posteriors import DiagonalGaussian, normal_log_prob
 from ganvas.errors import UserError
 from ganvas.inference.loading import load_preprocessed
@@ -249,7 +249,7 @@ def linear_gradients(gradient: Any, exact: bool, draws: int = 3000) -> tuple[Ten
         def forward(self, x: Tensor) -> DiagonalGaussian:
             return DiagonalGaussian(mean.expand(len(x), -1), scale.expand(len(x), -1))
 
-    nets = {"encoder": Encoder(), "decoder": nn.Sequential(weight, GaussianHead(False, s2**0.5))}
+    nets = {"encoder": Encoder(), "decoder": nn.Sequential(weight, LikelihoodHead("gaussian", False, s2**0.5))}
     model, batch = IWAE(latent=1, latent_samples=4, gradient_estimator=gradient), Batch(torch.tensor([[0.8]]).double())
     rows = []
     for seed in range(draws):

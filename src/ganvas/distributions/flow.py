@@ -7,22 +7,22 @@ triangular and log q(z|x) = log q(z_0|x) - sum_t sum_j log g_tj (section 4, algo
 dimensions is reversed after each step.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import linear, logsigmoid, softplus
+from torch.nn.functional import linear, logsigmoid, pad
 
 from ..objectives.precision import at_least_float32
-from .gaussian import MIN_SCALE, UNIT_SCALE_BIAS, PosteriorSamples, disable_autocast, noise_like, normal_log_prob
+from .posteriors import PosteriorSamples, disable_autocast, noise_like, normal_log_prob, positive_scale
 
 GATE_BIAS = 1.5
 """added to s_t: an untrained step keeps four fifths of its input"""
 
 
 class MaskedLinear(nn.Linear):
-    """A linear layer without the weights that its mask, 1 for each until it is set, leaves out."""
+    """A linear layer without the weights where its mask, at first all ones, is 0."""
 
     mask: Tensor
 
@@ -42,7 +42,7 @@ class MADE(nn.Module):
     """
 
     optional_state = ("degrees",)
-    """what weights may have been written without"""
+    """what older weights files lack"""
     degrees: Tensor
 
     def __init__(self, d: int, context: int, width: int) -> None:
@@ -58,11 +58,10 @@ class MADE(nn.Module):
 
     def set_masks(self) -> None:
         """Set the layers' masks, which follow from the degrees."""
-        input_degrees = torch.arange(1, self.first.in_features + 1, device=self.degrees.device)
-        in_degrees = (input_degrees, self.degrees, self.degrees)
-        out_degrees = (self.degrees, self.degrees, (input_degrees - 1).repeat(2))
-        for layer, inputs, outputs in zip((self.first, self.second, self.last), in_degrees, out_degrees, strict=True):
-            layer.mask.copy_(outputs[:, None] >= inputs[None])
+        hidden, z = self.degrees, torch.arange(1, self.first.in_features + 1, device=self.degrees.device)
+        degrees = (self.first, hidden, z), (self.second, hidden, hidden), (self.last, (z - 1).repeat(2), hidden)
+        for layer, outputs, inputs in degrees:
+            layer.mask.copy_(outputs[:, None] >= inputs)
 
     def forward(self, z: Float[Tensor, "*n d"], h: Float[Tensor, "*#n c"]) -> tuple[Tensor, Tensor]:
         """m and s."""
@@ -71,7 +70,7 @@ class MADE(nn.Module):
         return m, s + GATE_BIAS
 
 
-def add_missing_degrees(module: MADE, state: dict[str, Any], prefix: str, *_: object) -> None:
+def add_missing_degrees(module: MADE, state: dict[str, Tensor], prefix: str, *_: object) -> None:
     """Give weights that were written without degrees those that they were trained with, 1 to d - 1."""
     state.setdefault(f"{prefix}degrees", torch.arange(len(module.degrees)) % max(1, module.first.in_features - 1) + 1)
 
@@ -110,22 +109,21 @@ class IAF(NamedTuple):
 
     def log_prob(self, z: Float[Tensor, "k b d"]) -> Float[Tensor, "k b"]:
         """log q(z|x) of any z: each step is inverted dimension by dimension, in d passes."""
-        log_det = z.new_zeros(z.shape[:2])
+        d, log_det = z.shape[2], z.new_zeros(z.shape[:2])
         with disable_autocast(z):
             for step in reversed(self.steps):
                 output, z = z.flip(2), torch.zeros_like(z)
-                for j in range(z.shape[2]):
+                for j in range(d):
                     m, s = step(z, self.context)
                     gate = s[..., j].sigmoid()
-                    one_hot = torch.zeros_like(z)
-                    one_hot[..., j] = 1
-                    z = z + one_hot * ((output[..., j] - (1 - gate) * m[..., j]) / gate)[..., None]
+                    z_j = (output[..., j] - (1 - gate) * m[..., j]) / gate
+                    z = z + pad(z_j[..., None], (j, d - 1 - j))
                 log_det = log_det + logsigmoid(step(z, self.context)[1]).sum(2)
             base = normal_log_prob((z - self.base_mean) / self.base_scale) - self.base_scale.log()
         return base.sum(2) - log_det
 
     def kl(self, samples: PosteriorSamples) -> Float[Tensor, "b d"]:
-        """The mean over the draw of log q(z|x) - log p(z), an unbiased estimate of KL(q || N(0, I))."""
+        """The mean over the samples of log q(z|x) - log p(z), an unbiased estimate of KL(q || N(0, I))."""
         return (samples.log_q - normal_log_prob(samples.z)).mean(0)
 
 
@@ -138,4 +136,4 @@ class IAFHead(nn.Module):
 
     def forward(self, raw: Float[Tensor, "b n"]) -> IAF:
         mean, scale, context = at_least_float32(raw).chunk(3, dim=1)
-        return IAF(mean, softplus(scale + UNIT_SCALE_BIAS) + MIN_SCALE, context, self.steps)
+        return IAF(mean, positive_scale(scale), context, self.steps)

@@ -1,11 +1,10 @@
 """Likelihoods p(x|z): the last layer of a decoder is a head, which turns its outputs into a distribution of x.
 
-Every distribution gives `nll(x)`, the lecture's L(x, g(z)), in nats, and `mean`, the picture to look at.  A head
-knows which data it is for, and computes in float32 whatever the precision of the network.
+Every distribution gives `nll(x)`, the reconstruction loss L(x, g(z)), in nats, and `mean`, the picture to look at.  A
+head computes in float32 whatever the precision of the network.
 """
 
-from abc import ABC, abstractmethod
-from typing import ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -27,7 +26,7 @@ UNBOUNDED_LIKELIHOODS: tuple[LikelihoodName, ...] = ("gaussian", "squared-error"
 
 @runtime_checkable
 class Likelihood(Protocol):
-    """p(x|z) for n = k b codes, k for each of b examples, all b of the first draw before those of the second."""
+    """p(x|z) for n = k b codes, k for each of b examples: the first sample of all b, then the second."""
 
     @property
     def mean(self) -> Float[Tensor, "n *shape"]:
@@ -106,7 +105,7 @@ class Gaussian(NamedTuple):
 class OptimalGaussian(NamedTuple):
     """N(mean, sigma^2 I) in training, with the sigma that is best for the batch: sigma^2 = mean square error.
 
-    The head remembers it for use after training.  Rybkin et al., Simple and Effective VAE Training with Calibrated
+    The head keeps its running mean for later.  Rybkin et al., Simple and Effective VAE Training with Calibrated
     Decoders, arXiv:2006.13202.
     """
 
@@ -130,94 +129,38 @@ class SquaredError(NamedTuple):
         return squared_error(*align(x, self.mean))
 
 
-class LikelihoodHead(nn.Module, ABC):
-    """The last layer of a decoder.  `bounded` says that the data are pixels in [0, 1]."""
-
-    n_outputs: ClassVar[int] = 1
-    """numbers that the decoder returns for each of x"""
-
-    def __init__(self, is_bounded: bool = True) -> None:
-        super().__init__()
-        self.is_bounded = is_bounded
-
-    def forward(self, y: Float[Tensor, "n *shape"]) -> Likelihood:
-        return self.distribution(at_least_float32(y))
-
-    @abstractmethod
-    def distribution(self, y: Float[Tensor, "n *shape"]) -> Likelihood:
-        """p(x|z), from what the decoder returns."""
-
-    def constrain(self, y: Tensor) -> Tensor:
-        """Pixels in [0, 1], vectors anywhere."""
-        return y.sigmoid() if self.is_bounded else y
-
-
-class BernoulliHead(LikelihoodHead):
-    """For bits."""
-
-    def distribution(self, y: Float[Tensor, "n *shape"]) -> Likelihood:
-        return Bernoulli(y)
-
-
-class ContinuousBernoulliHead(LikelihoodHead):
-    """For numbers in [0, 1]."""
-
-    def distribution(self, y: Float[Tensor, "n *shape"]) -> Likelihood:
-        return ContinuousBernoulli(y)
-
-
-class DiscretizedLogisticHead(LikelihoodHead):
-    """For pixels with 256 levels; an untrained decoder is in the middle of them, with a scale of 0.1."""
-
-    n_outputs = 2
-
-    def distribution(self, y: Float[Tensor, "n *shape"]) -> Likelihood:
-        location, log_scale = y.chunk(2, dim=1)
-        return DiscretizedLogistic(location + 0.5, (log_scale - 2.3).clamp(-7, 7))
-
-
-class SquaredErrorHead(LikelihoodHead):
-    """For any numbers.  Training descends the squared error; what is measured is the Gaussian that it belongs to."""
-
-    def distribution(self, y: Float[Tensor, "n *shape"]) -> Likelihood:
-        mean = self.constrain(y)
-        return SquaredError(mean) if self.training else Gaussian(mean, 0.5**0.5)
-
-
-class GaussianHead(LikelihoodHead):
-    """For any numbers.  `sigma` is a number, or learned by gradient, or optimal for each batch."""
+class LikelihoodHead(nn.Module):
+    """The last layer of a decoder.  `is_bounded` says that the data are pixels in [0, 1]; `sigma` is the gaussian's."""
 
     variance: Tensor
 
-    def __init__(self, is_bounded: bool, sigma: Sigma) -> None:
-        super().__init__(is_bounded)
-        self.sigma = sigma
-        if sigma == "learned":
+    def __init__(self, name: LikelihoodName, is_bounded: bool = True, sigma: Sigma = 0.4) -> None:
+        super().__init__()
+        self.name, self.is_bounded, self.sigma = name, is_bounded, sigma
+        self.n_outputs = 2 if name == "discretized-logistic" else 1  # numbers that the decoder returns for each of x
+        if name == "gaussian" and sigma == "learned":
             self.log_sigma = nn.Parameter(torch.tensor(-1.0))
-        elif sigma == "optimal":
+        elif name == "gaussian" and sigma == "optimal":
             self.register_buffer("variance", torch.tensor(1.0))
 
-    def distribution(self, y: Float[Tensor, "n *shape"]) -> Likelihood:
-        mean = self.constrain(y)
+    def forward(self, y: Float[Tensor, "n *shape"]) -> Likelihood:
+        y = at_least_float32(y)
+        match self.name:
+            case "bernoulli":
+                return Bernoulli(y)
+            case "continuous-bernoulli":
+                return ContinuousBernoulli(y)
+            case "discretized-logistic":  # an untrained decoder is in the middle of the levels, with a scale of 0.1
+                location, log_scale = y.chunk(2, dim=1)
+                return DiscretizedLogistic(location + 0.5, (log_scale - 2.3).clamp(-7, 7))
+        mean = y.sigmoid() if self.is_bounded else y
+        if self.name == "squared-error":  # a loss to descend; what is measured is the Gaussian that it belongs to
+            return SquaredError(mean) if self.training else Gaussian(mean, 0.5**0.5)
         if self.sigma == "learned":
             return Gaussian(mean, self.log_sigma.clamp(-9, 9).exp())
         if self.sigma == "optimal":
             return OptimalGaussian(mean, self.variance) if self.training else Gaussian(mean, self.variance.sqrt())
         return Gaussian(mean, float(self.sigma))
-
-
-LIKELIHOOD_HEADS: dict[LikelihoodName, type[LikelihoodHead]] = {
-    "gaussian": GaussianHead,
-    "bernoulli": BernoulliHead,
-    "continuous-bernoulli": ContinuousBernoulliHead,
-    "discretized-logistic": DiscretizedLogisticHead,
-    "squared-error": SquaredErrorHead,
-}
-
-
-def likelihood_head(name: LikelihoodName, is_bounded: bool, sigma: Sigma) -> LikelihoodHead:
-    """The head for a likelihood; `sigma` is the gaussian's."""
-    return GaussianHead(is_bounded, sigma) if name == "gaussian" else LIKELIHOOD_HEADS[name](is_bounded)
 
 
 def validate_data_range(name: LikelihoodName, data: Dataset, is_binarized: bool) -> None:

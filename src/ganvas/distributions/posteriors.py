@@ -1,36 +1,59 @@
-"""Posteriors q(z|x): diagonal, full and low-rank Gaussians, and an inverse autoregressive flow.
+"""Gaussian posteriors q(z|x) = N(mu, Sigma), made from the raw outputs of an encoder.
 
-The last layer of an encoder is a head, which turns raw outputs into a `Posterior`, in float32 whatever the precision
-of the network.
+A standard deviation is a softplus with a floor, so that neither its logarithm nor its inverse overflows.  All
+posteriors, also the one in `flow`, share one protocol; densities and divergences are in nats.
 """
 
 from collections.abc import Callable
-from functools import partial
-from typing import Literal
+from math import log, pi
+from typing import NamedTuple, Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.functional import softplus
 
+from ..objectives import kl_diagonal, kl_full, kl_low_rank
 from ..objectives.precision import at_least_float32
-from .flow import IAF, IAFHead
-from .gaussian import (
-    ACTIVE_THRESHOLD,
-    DiagonalGaussian,
-    FullGaussian,
-    LowRankGaussian,
-    Posterior,
-    PosteriorSamples,
-    detach,
-    disable_autocast,
-    noise_like,
-    normal_log_prob,
-)
 
-Family = Literal["diagonal", "full", "low-rank", "iaf"]
+ACTIVE_THRESHOLD = 0.01
+"""above which a latent dimension counts as used: variance of the posterior's mean (arXiv:1509.00519), or nats of KL"""
+MIN_SCALE = 1e-4
+"""smallest standard deviation, in units of the prior's"""
+MAX_FACTOR = 10.0
+"""largest entry of a low-rank factor, in units of the prior's standard deviation: no posterior needs to be as wide"""
+UNIT_SCALE_BIAS = 0.5413248546129181
+"""softplus(UNIT_SCALE_BIAS) = 1: an untrained head starts near the prior's own scale"""
+LOG_2PI = log(2 * pi)
+
+
+class PosteriorSamples(NamedTuple):
+    """Samples of a posterior, and their log-density in terms that sum to it, one a dimension."""
+
+    z: Float[Tensor, "k b d"]
+    log_q: Float[Tensor, "k b d"]
+
+
+@runtime_checkable
+class Posterior(Protocol):
+    """A distribution q(z|x) for each of b examples."""
+
+    @property
+    def mean(self) -> Float[Tensor, "b d"]:
+        """The mean of q(z|x)."""
+
+    def sample(self, k: int = 1) -> PosteriorSamples:
+        """k reparameterised samples an example."""
+
+    def log_prob(self, z: Float[Tensor, "k b d"]) -> Float[Tensor, "k b"]:
+        """log q(z|x), in nats."""
+
+    def kl(self, samples: PosteriorSamples) -> Float[Tensor, "b d"]:
+        """KL(q || N(0, I)) in nats, in d terms that sum to it; exact, or estimated from the samples."""
 
 
 class PosteriorHead(nn.Module):
-    """The last layer of an encoder whose posterior is Gaussian: it has no weights of its own."""
+    """The last layer of an encoder whose posterior is Gaussian: it has no weights, and computes in float32."""
 
     def __init__(self, build_posterior: Callable[[Tensor], Posterior]) -> None:
         super().__init__()
@@ -40,36 +63,156 @@ class PosteriorHead(nn.Module):
         return self.build_posterior(at_least_float32(raw))
 
 
-def posterior_head(family: Family, d: int, rank: int, steps: int, width: int) -> tuple[int, nn.Module]:
-    """How many numbers an encoder returns for d dimensions of z, and the head that makes a posterior of them.
+class DiagonalGaussian(NamedTuple):
+    """N(mu, diag(sigma^2)).  Kingma & Welling, arXiv:1312.6114, section 3."""
 
-    `rank` is that of low-rank's U; `steps` and `width` are the steps of iaf and the units of their hidden layers.
-    """
-    match family:
-        case "diagonal":
-            return DiagonalGaussian.n_outputs(d), PosteriorHead(DiagonalGaussian.from_raw)
-        case "full":
-            return FullGaussian.n_outputs(d), PosteriorHead(FullGaussian.from_raw)
-        case "low-rank":
-            return LowRankGaussian.n_outputs(d, rank), PosteriorHead(partial(LowRankGaussian.from_raw, rank=rank))
-        case "iaf":
-            return 3 * d, IAFHead(d, steps, width)
+    mean: Float[Tensor, "b d"]
+    scale: Float[Tensor, "b d"]
+
+    @classmethod
+    def from_raw(cls, raw: Float[Tensor, "b n"]) -> "DiagonalGaussian":
+        """The posterior for the raw outputs of an encoder, n = 2 d."""
+        mean, scale = raw.chunk(2, dim=1)
+        return cls(mean, positive_scale(scale))
+
+    def sample(self, k: int = 1) -> PosteriorSamples:
+        """z = mu + sigma * epsilon: the reparameterised sample (section 2.4)."""
+        epsilon = noise_like(self.mean, k)
+        z = torch.addcmul(self.mean, self.scale, epsilon)
+        return PosteriorSamples(z, normal_log_prob(epsilon) - self.scale.log())
+
+    def log_prob(self, z: Float[Tensor, "k b d"]) -> Float[Tensor, "k b"]:
+        return (normal_log_prob((z - self.mean) / self.scale) - self.scale.log()).sum(2)
+
+    def kl(self, samples: PosteriorSamples) -> Float[Tensor, "b d"]:
+        """KL(q || N(0, I)) in closed form; term j is that of dimension j."""
+        return kl_diagonal(self.mean, self.scale)
 
 
-__all__ = [
-    "ACTIVE_THRESHOLD",
-    "IAF",
-    "DiagonalGaussian",
-    "Family",
-    "FullGaussian",
-    "IAFHead",
-    "LowRankGaussian",
-    "Posterior",
-    "PosteriorHead",
-    "PosteriorSamples",
-    "detach",
-    "disable_autocast",
-    "noise_like",
-    "normal_log_prob",
-    "posterior_head",
-]  # fmt: skip
+class FullGaussian(NamedTuple):
+    """N(mu, L L^T), with L the Cholesky factor of the covariance."""
+
+    mean: Float[Tensor, "b d"]
+    scale_tril: Float[Tensor, "b d d"]
+
+    @classmethod
+    def from_raw(cls, raw: Float[Tensor, "b n"]) -> "FullGaussian":
+        """The posterior for the raw outputs of an encoder, n = d + d (d + 1) / 2.
+
+        What is below the diagonal is divided by d: an untrained posterior is then nearly diagonal, however large d is.
+        """
+        d = int(((9 + 8 * raw.shape[1]) ** 0.5 - 3) / 2 + 0.5)  # the root of n = d + d (d + 1) / 2
+        mean, diagonal, lower = raw.split([d, d, d * (d - 1) // 2], dim=1)
+        row, column = torch.tril_indices(d, d, -1, device=raw.device)
+        # out of place: the factor is differentiated through both of its parts
+        index = (torch.arange(len(raw), device=raw.device)[:, None], row, column)
+        return cls(mean, positive_scale(diagonal).diag_embed().index_put(index, lower / d))
+
+    def sample(self, k: int = 1) -> PosteriorSamples:
+        """z = mu + L epsilon."""
+        epsilon = noise_like(self.mean, k)
+        with disable_autocast(epsilon):
+            z = self.mean + torch.einsum("bij,kbj->kbi", self.scale_tril, epsilon)
+        return PosteriorSamples(z, normal_log_prob(epsilon) - self.log_diagonal())
+
+    def log_prob(self, z: Float[Tensor, "k b d"]) -> Float[Tensor, "k b"]:
+        offset = (z - self.mean).permute(1, 2, 0)
+        epsilon = torch.linalg.solve_triangular(self.scale_tril, offset, upper=False).permute(2, 0, 1)
+        return (normal_log_prob(epsilon) - self.log_diagonal()).sum(2)
+
+    def kl(self, samples: PosteriorSamples) -> Float[Tensor, "b d"]:
+        """KL(q || N(0, I)) in closed form; term j is that of q(z_j | z_1 ... z_(j-1), x), by the chain rule."""
+        return kl_full(self.mean, self.scale_tril)
+
+    def log_diagonal(self) -> Float[Tensor, "b d"]:
+        """log L_jj, whose sum is half of log det Sigma."""
+        return self.scale_tril.diagonal(dim1=1, dim2=2).log()
+
+
+class LowRankGaussian(NamedTuple):
+    """N(mu, diag(sigma^2) + U U^T): a covariance for latent spaces too large for a full one."""
+
+    mean: Float[Tensor, "b d"]
+    scale: Float[Tensor, "b d"]
+    factor: Float[Tensor, "b d r"]
+
+    @classmethod
+    def from_raw(cls, raw: Float[Tensor, "b n"], rank: int) -> "LowRankGaussian":
+        """The posterior for the raw outputs of an encoder, n = d (2 + rank).
+
+        U is divided by the root of d, so that an untrained posterior is nearly diagonal, however large d is.
+        """
+        d = raw.shape[1] // (2 + rank)
+        mean, scale, factor = raw.split([d, d, d * rank], dim=1)
+        # the columns of U one by one: each is laid out as mu is
+        columns = (factor / d**0.5).clamp(-MAX_FACTOR, MAX_FACTOR).unflatten(1, (rank, d))
+        return cls(mean, positive_scale(scale), columns.mT)
+
+    def sample(self, k: int = 1) -> PosteriorSamples:
+        """z = mu + sigma * epsilon + U eta, with epsilon in d and eta in r dimensions."""
+        epsilon, eta = noise_like(self.mean, k), noise_like(self.factor[:, 0], k)
+        with disable_autocast(epsilon):
+            z = torch.addcmul(self.mean, self.scale, epsilon) + torch.einsum("bdr,kbr->kbd", self.factor, eta)
+        return PosteriorSamples(z, self.log_prob_terms(z))
+
+    def log_prob(self, z: Float[Tensor, "k b d"]) -> Float[Tensor, "k b"]:
+        return self.log_prob_terms(z).sum(2)
+
+    def log_prob_terms(self, z: Float[Tensor, "k b d"]) -> Float[Tensor, "k b d"]:
+        """log q(z|x) in d terms.
+
+        With w = (z - mu) / sigma and A = U / sigma, the squared Mahalanobis distance is the least value over eta of
+        |w - A eta|^2 + |eta|^2, a least-squares problem.  Unlike Woodbury's difference of two numbers, this sum loses
+        no digits where sigma is small.
+        """
+        a, q, r = self.qr_factors()
+        with disable_autocast(z):
+            w = (z - self.mean) / self.scale
+            projected = torch.einsum("bdr,kbd->brk", q[:, : z.shape[2]], w)
+            eta = torch.linalg.solve_triangular(r, projected, upper=True).permute(2, 0, 1)
+            residual = w - torch.einsum("bdr,kbr->kbd", a, eta)
+        shared_term = 0.5 * eta.square().sum(2) + log_abs_det(r)
+        terms: Tensor = normal_log_prob(residual) - self.scale.log() - shared_term[:, :, None] / z.shape[2]
+        return terms
+
+    def qr_factors(self) -> tuple[Float[Tensor, "b d r"], Float[Tensor, "b d+r r"], Float[Tensor, "b r r"]]:
+        """A = U / sigma, and the QR factors of A above I: R^T R = I + A^T A, with the determinant of I + A A^T."""
+        a = self.factor / self.scale[:, :, None]
+        identity = torch.eye(a.shape[2], dtype=a.dtype, device=a.device).expand(len(a), -1, -1)
+        return a, *torch.linalg.qr(torch.cat([a, identity], 1))
+
+    def kl(self, samples: PosteriorSamples) -> Float[Tensor, "b d"]:
+        """KL(q || N(0, I)) in closed form; term j is that of q(z_j|x), plus an equal share of their dependence."""
+        log_det = 2 * (self.scale.log().sum(1) + log_abs_det(self.qr_factors()[2]))
+        return kl_low_rank(self.mean, self.scale, self.factor, log_det)
+
+
+def positive_scale(raw: Tensor) -> Tensor:
+    """The standard deviation for a raw output: 1 for 0."""
+    return softplus(raw + UNIT_SCALE_BIAS) + MIN_SCALE
+
+
+def log_abs_det(r: Float[Tensor, "b r r"]) -> Float[Tensor, " b"]:
+    """log |det R| of a triangular matrix."""
+    return r.diagonal(dim1=1, dim2=2).abs().log().sum(1)
+
+
+def disable_autocast(t: Tensor) -> torch.autocast:
+    """A context without autocast: matrix products in it keep the precision of their factors."""
+    return torch.autocast(t.device.type, enabled=False)
+
+
+def noise_like(mean: Float[Tensor, "b d"], k: int) -> Float[Tensor, "k b d"]:
+    """Standard normal noise, k times."""
+    return torch.randn(k, *mean.shape, dtype=mean.dtype, device=mean.device)
+
+
+def normal_log_prob(z: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
+    """log N(z_j; 0, 1), in nats."""
+    return -0.5 * (z.square() + LOG_2PI)
+
+
+def detach(q: Posterior) -> Posterior:
+    """The same Gaussian, whose parameters pass no gradient on; a flow has weights besides, so there is none of it."""
+    assert isinstance(q, DiagonalGaussian | FullGaussian | LowRankGaussian)
+    return type(q)(*(t.detach() for t in q))

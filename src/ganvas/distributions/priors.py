@@ -13,6 +13,7 @@ the CPU, and nothing else: that is how it is stored.
 
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -49,7 +50,7 @@ class Mixture(NamedTuple):
     scale_tril: Float[Tensor, "k d d"]
 
     def sample(self, n: int, generator: torch.Generator) -> Float[Tensor, "n d"]:
-        """n codes, the same for the same generator."""
+        """n codes that depend on the generator alone."""
         which = torch.multinomial(self.weight, n, replacement=True, generator=generator)
         z = torch.randn(n, self.mean.shape[1], generator=generator)
         for k in range(len(self.weight)):
@@ -58,8 +59,11 @@ class Mixture(NamedTuple):
 
     def log_prob(self, z: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
         """log p(z), n numbers in nats."""
-        parts = [gaussian_log_prob(z, m, c) for m, c in zip(self.mean, self.scale_tril, strict=True)]
-        return torch.logsumexp(self.weight.log() + torch.stack(parts, 1), 1)
+        components = [
+            normal_log_prob(whiten(z, mean, factor)).sum(1) - factor.diagonal().log().sum()
+            for mean, factor in zip(self.mean, self.scale_tril, strict=True)
+        ]
+        return torch.logsumexp(self.weight.log() + torch.stack(components, 1), 1)
 
 
 class RealNVP(NamedTuple):
@@ -80,7 +84,6 @@ class RealNVP(NamedTuple):
     b3: Float[Tensor, "layers 1 2*d"]
 
     def sample(self, n: int, generator: torch.Generator) -> Float[Tensor, "n d"]:
-        """n codes, the same for the same generator."""
         u = torch.randn(n, len(self.mean), generator=generator)
         for layer in reversed(self.layers()):
             s, t = coupling(u, *layer)
@@ -107,7 +110,7 @@ PRIOR_TYPES: dict[str, type[Mixture] | type[RealNVP]] = {"gaussian": Mixture, "m
 
 @dataclass(frozen=True, eq=False)
 class FittedPriors:
-    """Priors fitted to the same codes, and how likely each makes codes that it has not seen."""
+    """Priors fitted to the same codes, and how likely each makes held-out codes."""
 
     priors: dict[str, Prior]
     held_out: dict[str, float]
@@ -115,9 +118,8 @@ class FittedPriors:
     counts: tuple[int, int]
     """codes that the priors were fitted to, and codes held out"""
     notes: tuple[str, ...] = ()
-    """what a reader should know"""
     data: str = ""
-    """whose codes they were"""
+    """name of the data that were encoded"""
 
     @property
     def best(self) -> str:
@@ -136,10 +138,10 @@ def select_prior(kind: str, fitted: FittedPriors | None, model: str, fit_command
         raise UserError(f"prior={kind}: this {model} has no encoder to fit a prior to the codes of: leave it out")
     if fitted is None:
         raise UserError(f"no prior was fitted to this {model}'s codes: run {fit_command}")
-    selected_kind = fitted.best if kind == BEST else kind
-    if selected_kind != STANDARD and selected_kind not in fitted.priors:
+    name = fitted.best if kind == BEST else kind
+    if name != STANDARD and name not in fitted.priors:
         raise UserError(f"this {model} has no fitted {kind}, only {', '.join(fitted.priors)}: run {fit_command}")
-    return fitted.priors.get(selected_kind)
+    return fitted.priors.get(name)
 
 
 def coupling(u: Tensor, mask: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
@@ -156,11 +158,6 @@ def whiten(z: Float[Tensor, "n d"], mean: Float[Tensor, " d"], scale_tril: Float
     return u
 
 
-def gaussian_log_prob(z: Tensor, mean: Tensor, scale_tril: Tensor) -> Float[Tensor, " n"]:
-    """log N(z; mu, L L^T), n numbers in nats."""
-    return normal_log_prob(whiten(z, mean, scale_tril)).sum(1) - scale_tril.diagonal().log().sum()
-
-
 def fit_priors(
     codes: Float[Tensor, "n d"],
     *,
@@ -169,13 +166,12 @@ def fit_priors(
     progress: Callable[[str], None] = lambda line: None,
     log_prior: Callable[[Tensor], Tensor] = lambda z: normal_log_prob(z).sum(1),
 ) -> FittedPriors:
-    """Fit each kind of prior to nine tenths of the codes, and judge it by the others.
+    """Fit each kind of prior to nine tenths of the codes, and score it by log p(z) of the others.
 
-    `kinds` None is all that can be fitted here.  `log_prior` is log p(z) under the model's own prior, with which
-    they are compared: N(0, I) by default.  `progress` is told what is being done.  The result depends on codes
-    and seed alone.  Raises UserError for fewer than three codes, codes that are not finite, and unknown kinds.
+    `kinds` None is all that can be fitted here; `log_prior` is log p(z) under the model's own prior.  All depends
+    on codes and seed alone.  Raises UserError for fewer than three codes, codes not finite, and unknown kinds.
     """
-    selected_kinds, notes = resolve_kinds(kinds)
+    kinds, notes = resolve_kinds(kinds)
     codes = codes.detach().float().cpu()
     n, d = codes.shape
     if n < 3:
@@ -186,19 +182,17 @@ def fit_priors(
     test, train = codes[order[: max(1, n // 10)]], codes[order[max(1, n // 10) :]]
     normal, flat, gaussian_notes = fit_gaussian(train)
     notes += gaussian_notes
-    random = make_generator(
-        CPU, seed, "flat"
-    )  # without noise, densities in flat directions could be as high as they like
+    random = make_generator(CPU, seed, "flat")  # without noise, flat directions would have unbounded densities
     train, test = (z + torch.randn(len(z), len(flat), generator=random) @ flat for z in (train, test))
-    if "mixture" in selected_kinds and n_components(train) == 1:
+    if "mixture" in kinds and n_components(train) == 1:
         notes += (f"{len(train)} codes are too few for a mixture in {d} dimensions: it is the Gaussian",)
     priors: dict[str, Prior] = {}
-    for kind in selected_kinds:
+    for kind in kinds:
         progress(f"fitting {kind} to {len(train)} codes of {d} dimensions")
-        if kind == "gaussian":
-            priors[kind] = normal
+        if kind == "flow":
+            priors[kind] = fit_flow(train, normal, seed)
         else:
-            priors[kind] = (fit_mixture if kind == "mixture" else fit_flow)(train, normal, seed)
+            priors[kind] = fit_mixture(train, normal, seed) if kind == "mixture" else normal
     held_out = {STANDARD: log_prior(test).mean().item()}
     held_out |= {kind: prior.log_prob(test).mean().item() for kind, prior in priors.items()}
     return FittedPriors(priors, held_out, (len(train), len(test)), notes)
@@ -206,13 +200,11 @@ def fit_priors(
 
 def resolve_kinds(kinds: Sequence[str] | None) -> tuple[list[str], tuple[str, ...]]:
     """The kinds to fit, in the order of `PRIOR_TYPES`, and notes for the reader; UserError for an unknown kind."""
-    for kind in kinds or ():
-        if kind not in PRIOR_TYPES:
-            raise UserError(
-                f"there is no prior {kind!r}: fit {', '.join(PRIOR_TYPES)}.{did_you_mean(kind, PRIOR_TYPES)}"
-            )
+    names = list(PRIOR_TYPES)
+    if unknown := [kind for kind in kinds or () if kind not in names]:
+        raise UserError(f"there is no prior {unknown[0]!r}: fit {', '.join(names)}.{did_you_mean(unknown[0], names)}")
     if kinds or find_spec("sklearn"):
-        return [kind for kind in PRIOR_TYPES if kind in (kinds or PRIOR_TYPES)], ()
+        return [kind for kind in names if kind in (kinds or names)], ()
     return ["gaussian", "flow"], ('no mixture without scikit-learn: pip install "ganvas[priors]"',)
 
 
@@ -224,8 +216,7 @@ def fit_gaussian(codes: Float[Tensor, "n d"]) -> tuple[Mixture, Float[Tensor, "f
     directions, of next to no variance at any n, get `MIN_STD` of the codes' standard deviation: they are returned as
     well, each with that length.
     """
-    n, d = codes.shape
-    z = codes.double()
+    z, (n, d) = codes.double(), codes.shape
     notes: tuple[str, ...] = ()
     mean = z.mean(0)
     covariance = (z - mean).T @ (z - mean) / n
@@ -241,9 +232,8 @@ def fit_gaussian(codes: Float[Tensor, "n d"]) -> tuple[Mixture, Float[Tensor, "f
     flat = axes[:, variances < min_variance].T * min_variance**0.5
     if len(flat):
         covariance = axes * variances.clamp_min(min_variance) @ axes.T
-        notes += (
-            f"the codes do not vary in {len(flat)} of {d} directions: priors vary by {min_variance**0.5:.2g} there",
-        )
+        std = f"{min_variance**0.5:.2g}"
+        notes += (f"the codes do not vary in {len(flat)} of {d} directions: priors vary by {std} there",)
     factor = torch.linalg.cholesky(covariance)
     return Mixture(torch.ones(1), mean.float()[None], factor.float()[None]), flat.float(), notes
 
@@ -261,13 +251,10 @@ def fit_mixture(codes: Float[Tensor, "n d"], normal: Mixture, seed: int) -> Mixt
     try:
         from sklearn.mixture import GaussianMixture
     except ImportError as error:
-        raise UserError(
-            'a mixture is fitted by scikit-learn, which is not installed: pip install "ganvas[priors]"'
-        ) from error
+        raise UserError('scikit-learn, which fits mixtures, is missing: pip install "ganvas[priors]"') from error
     mean, factor = normal.mean[0].double(), normal.scale_tril[0].double()
     mixture = GaussianMixture(n_components(codes), reg_covar=1e-4, random_state=derive_seed(seed, "mixture") % 2**32)
-    with warnings.catch_warnings():  # of slow convergence, or of fewer clusters: the result is judged by itself
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(action="ignore"):  # of slow convergence or fewer clusters: held-out codes judge it
         mixture.fit(whiten(codes.double(), mean, factor).numpy())
     weight, centres, covariances = map(torch.from_numpy, (mixture.weights_, mixture.means_, mixture.covariances_))
     factors = factor @ torch.linalg.cholesky(covariances)
@@ -278,22 +265,22 @@ def fit_mixture(codes: Float[Tensor, "n d"], normal: Mixture, seed: int) -> Mixt
 def fit_flow(codes: Float[Tensor, "n d"], normal: Mixture, seed: int) -> RealNVP:
     """A flow of great likelihood by Adam, beginning with the Gaussian.
 
-    A tenth of the codes is not learnt from: the weights kept are those that make it likeliest, so that no later
-    choice between priors has to know them.  Fewer than ten codes teach nothing: the flow stays the Gaussian.
+    A tenth of the codes is for validation: the weights that make it likeliest are returned, so that the choice between
+    priors stays fair.  Of fewer than ten codes nothing is learned: the flow stays the Gaussian.
     """
     flow, n = initial_flow(normal, seed), len(codes)
     random = make_generator(CPU, seed, "flow")
     validation, train = codes[: n // 10], codes[n // 10 :]
     weights = [t.requires_grad_() for t in flow[3:]]
     adam = Adam(weights, LR, fused=True)
-    best_log_prob, best_weights, checks_since_best = -torch.inf, weights, 0
+    best, best_weights, checks_since_best = -torch.inf, weights, 0
     for step in range(MAX_STEPS + 1 if len(validation) else 0):
         if step % CHECK_INTERVAL == 0:
             with torch.no_grad():
-                likelihood = flow.log_prob(validation).mean().item()
+                log_prob = flow.log_prob(validation).mean().item()
             checks_since_best += 1
-            if likelihood > best_log_prob:
-                best_log_prob, best_weights, checks_since_best = likelihood, [t.detach().clone() for t in weights], 0
+            if log_prob > best:
+                best, best_weights, checks_since_best = log_prob, [t.detach().clone() for t in weights], 0
             if checks_since_best == PATIENCE:
                 break
         adam.param_groups[0]["lr"] = LR * (1 - step / MAX_STEPS)
@@ -319,7 +306,7 @@ def initial_flow(normal: Mixture, seed: int) -> RealNVP:
     return RealNVP(normal.mean[0], normal.scale_tril[0], torch.stack(masks), w1, b1, w2, b2, w3, b3)
 
 
-def serialize_priors(fitted: FittedPriors | None) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def serialize_priors(fitted: FittedPriors | None) -> tuple[dict[str, Tensor], dict[str, object]]:
     """What goes into a weights file: tensors prior/<kind>/<name>, and plain values for its header."""
     if fitted is None:
         return {}, {}
@@ -335,41 +322,28 @@ def deserialize_priors(tensors: dict[str, Tensor], header: dict[str, Any], file:
 
     None where there are no priors; UserError where they are unknown or do not fit the header.
     """
-    prior_tensors: dict[str, dict[str, Tensor]] = {}
+    parts: dict[str, dict[str, Tensor]] = {}
     for name in [name for name in tensors if name.startswith("prior/")]:
         _, kind, part = name.split("/", 2)
-        prior_tensors.setdefault(kind, {})[part] = tensors.pop(name)
+        parts.setdefault(kind, {})[part] = tensors.pop(name)
     values = header.pop("priors", None)
-    if values is None and not prior_tensors:
+    if values is None and not parts:
         return None
-    for kind in prior_tensors:
-        if kind not in PRIOR_TYPES:
-            raise UserError(
-                f"{file} holds a prior {kind!r}, which this Ganvas does not know: update with pip install -U"
-            )
+    if unknown := [kind for kind in parts if kind not in PRIOR_TYPES]:
+        raise UserError(f"{file} holds a prior {unknown[0]!r}, which this Ganvas does not know: pip install -U ganvas")
     try:
-        priors: dict[str, Prior] = {
-            kind: PRIOR_TYPES[kind](**prior_tensors[kind]) for kind in PRIOR_TYPES if kind in prior_tensors
-        }
+        priors: dict[str, Prior] = {kind: PRIOR_TYPES[kind](**parts[kind]) for kind in PRIOR_TYPES if kind in parts}
         held_out = {kind: float(values["held_out"][kind]) for kind in (STANDARD, *priors)}
         counts = (int(values["counts"][0]), int(values["counts"][1]))
         return FittedPriors(priors, held_out, counts, tuple(values["notes"]), str(values["data"]))
     except (KeyError, TypeError, IndexError, ValueError) as error:
-        raise UserError(
-            f"{file}: its priors do not fit its own header: fit them again with ganvas fit-prior"
-        ) from error
+        raise UserError(f"{file}: its priors do not fit its own header: run ganvas fit-prior again") from error
 
 
 def validate_priors(fitted: FittedPriors, codes: Tensor, file: Path) -> None:
-    """UserError where the priors in a file do not draw codes such as these, of its model."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            samples = [prior.sample(len(codes), make_generator(CPU, 0, "fits")) for prior in fitted.priors.values()]
-        is_valid = all(z.shape == codes.shape and z.is_floating_point() for z in samples)
-    except (RuntimeError, IndexError, TypeError, ValueError, Warning):
-        is_valid = False
-    if not is_valid:
-        raise InvalidFileError(
-            f"{file}: its priors do not fit its own model: train on, or anew, then ganvas fit-prior again"
-        )
+    """UserError where samples of the priors in a file are not shaped like its model's codes."""
+    with suppress(RuntimeError, IndexError, TypeError, ValueError, Warning), warnings.catch_warnings(action="error"):
+        samples = [prior.sample(len(codes), make_generator(CPU, 0, "fits")) for prior in fitted.priors.values()]
+        if all(z.shape == codes.shape and z.is_floating_point() for z in samples):
+            return
+    raise InvalidFileError(f"{file}: its priors do not fit its own model: resume or retrain it, then fit them again")

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from ..distributions.likelihoods import BernoulliHead
+from ..distributions.likelihoods import LikelihoodHead
 
 FACTORS_PER_LOG = 16
 """factors under one logarithm: their product overflows where 16 pixels have more than 88 nats"""
@@ -31,12 +31,17 @@ FusedDecoder = tuple[nn.Sequential, list[Layer]]
 
 
 def split_decoder(decoder: nn.Module) -> FusedDecoder | None:
-    """A decoder's layers, where it ends in Linear, Unflatten, BernoulliHead, all in float32; else None."""
+    """A decoder's layers, where it ends in Linear, Unflatten, a Bernoulli's head, all in float32; else None."""
     if not isinstance(decoder, nn.Sequential) or len(decoder) < 3:
         return None
     *body, last, unflatten, head = decoder
-    has_bernoulli_head = isinstance(unflatten, nn.Unflatten) and isinstance(head, BernoulliHead)
-    if not has_bernoulli_head or not isinstance(last, nn.Linear) or last.weight.dtype != torch.float32:
+    is_bernoulli = isinstance(head, LikelihoodHead) and head.name == "bernoulli"
+    if (
+        not is_bernoulli
+        or not isinstance(unflatten, nn.Unflatten)
+        or not isinstance(last, nn.Linear)
+        or last.weight.dtype != torch.float32
+    ):
         return None
     layers: list[Layer] = [(last, None)]
     while body:

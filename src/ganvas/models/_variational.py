@@ -17,7 +17,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ..data import Dataset
-from ..distributions import likelihoods, posteriors
+from ..distributions import Family, likelihoods, posterior_head, posteriors
 from ..distributions.likelihoods import Likelihood
 from ..distributions.posteriors import Posterior, normal_log_prob
 from ..errors import UserError
@@ -140,7 +140,7 @@ class Variational(LikelihoodModel, LatentModel):
     inputs have the one-hot label as further numbers, or channels.
     """
 
-    posterior: posteriors.Family = "diagonal"
+    posterior: Family = "diagonal"
     """q(z|x): a Gaussian with diagonal, full or low-rank covariance, or an inverse autoregressive flow"""
     rank: Annotated[int, Field(gt=0, le=1024)] = 4
     """columns of U in a low-rank covariance"""
@@ -178,10 +178,8 @@ class Variational(LikelihoodModel, LatentModel):
     def networks(self, shape: Shape, classes: int = 0) -> dict[str, nn.Module]:
         code, n_classes = code_shape(self.net, self.latent, shape), classes if self.conditional else 0
         flat = (prod(shape),) if self.net == "mlp" else shape
-        outputs, head = posteriors.posterior_head(
-            self.posterior, prod(code), self.rank, self.flow_steps, self.flow_width
-        )
-        likelihood = likelihoods.likelihood_head(self.likelihood, len(shape) == 3, self.likelihood_sigma)
+        outputs, head = posterior_head(self.posterior, prod(code), self.rank, self.flow_steps, self.flow_width)
+        likelihood = likelihoods.LikelihoodHead(self.likelihood, len(shape) == 3, self.likelihood_sigma)
         encoder_shape, decoder_shape = (flat[0] + n_classes, *flat[1:]), (shape[0] * likelihood.n_outputs, *shape[1:])
         inputs = prod(code) + n_classes * prod(code[1:])
         f = copy_own_network(

@@ -176,7 +176,7 @@ class LadderVAE(LikelihoodModel):
             )
             for d, above in pairwise(levels)
         ]
-        likelihood = likelihoods.likelihood_head(self.likelihood, len(shape) == 3, self.sigma)
+        likelihood = likelihoods.LikelihoodHead(self.likelihood, len(shape) == 3, self.sigma)
         output_shape = (shape[0] * likelihood.n_outputs, *shape[1:])
         own = copy_own_network(self, "encoder", shape, (2 * sum(levels),), "means, then deviations, of all levels")
         last = copy_own_network(
