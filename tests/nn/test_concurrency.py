@@ -1,4 +1,4 @@
-"""Works that are done at the same time: what they return, on which cores, and that a step is the same."""
+"""Functions that run at the same time: what they return, on which cores, and that a step is the same."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -16,7 +16,7 @@ from ganvas.config import TrainConfig
 from ganvas.data import DomainPair, make_stream
 from ganvas.model import minimize_independent
 from ganvas.models._translator import Translator
-from ganvas.nn.concurrency import concurrently, sequentially, worker_pool
+from ganvas.nn.concurrency import concurrently, worker_pool
 from ganvas.training.loop import TrainState, apply_move, initialize_state, train
 from tests.support.data import as_pair, image_collection
 
@@ -72,8 +72,6 @@ def test_one_after_the_other_where_there_are_no_cores_for_each() -> None:
     assert [name for name, _ in concurrently(where, where, device=torch.device("cuda"))] == [here, here]
     assert [name for name, _ in concurrently(where, device=CPU)] == [here]
     assert [name for name, _ in concurrently(where, where, where, device=CPU)] == [here] * 3
-    with sequentially():
-        assert [name for name, _ in concurrently(where, where, device=CPU)] == [here, here]
     torch.set_num_threads(1)
     assert [name for name, _ in concurrently(where, where, device=CPU)] == [here, here]
 
@@ -91,7 +89,7 @@ def test_results_are_in_order_and_errors_come_through() -> None:
     assert done  # nothing goes on behind the caller's back
 
 
-def test_a_crew_that_cannot_be_had_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pool_without_its_threads_is_cleaned_up(monkeypatch: pytest.MonkeyPatch) -> None:
     worker_pool.cache_clear()
     before = set(enumerate_threads())
     monkeypatch.setattr("threading.Thread.start", refuse_second(Thread.start))
@@ -131,8 +129,9 @@ def test_precision_and_gradients_are_the_callers() -> None:
 def test_a_run_is_the_same_each_time_and_nearly_that_of_one_core(model: Translator) -> None:
     runs = [trained(model).nets.state_dict() for _ in range(2)]
     assert all(torch.equal(t, runs[1][name]) for name, t in runs[0].items())
-    with sequentially():
-        alone = flat(trained(model, 1))
+    torch.set_num_threads(1)
+    alone = flat(trained(model, 1))
+    torch.set_num_threads(2)
     together, fresh = flat(trained(model, 1)), flat(initialize_state(model, domains().shape, 0, CPU))
     far, moved = (together - alone).abs(), (together - fresh).abs()
     assert moved.median() > 1e-4  # Adam's first step is 2e-4, whatever the gradient

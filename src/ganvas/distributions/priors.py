@@ -168,8 +168,8 @@ def fit_priors(
 ) -> FittedPriors:
     """Fit each kind of prior to nine tenths of the codes, and score it by log p(z) of the others.
 
-    `kinds` None is all that can be fitted here; `log_prior` is log p(z) under the model's own prior.  All depends
-    on codes and seed alone.  Raises UserError for fewer than three codes, codes not finite, and unknown kinds.
+    `kinds` None is all that can be fitted here; `log_prior` is log p(z) under the model's own prior.  The result
+    depends on codes and seed alone.  Raises UserError for fewer than three codes, codes not finite, and unknown kinds.
     """
     kinds, notes = resolve_kinds(kinds)
     codes = codes.detach().float().cpu()

@@ -25,8 +25,10 @@ from ..data import Dataset
 from ..errors import UserError
 from ..fields import Fraction, Positive, split_commas
 from ..model import Batch, Move, Shape, device_of, minimize
-from ..nn import Conditional, Depth, Norm, decoder, encoder, initialize, resolve_architecture
+from ..nn import Conditional, Depth, decoder, encoder, resolve_architecture
 from ..nn.augment import Augmentation, augment
+from ..nn.conv import initialize
+from ..nn.mlp import Norm
 from ..objectives import (
     JENSEN_SHANNON_LOSSES,
     Loss,

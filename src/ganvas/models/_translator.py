@@ -19,7 +19,7 @@ from ..fields import Fraction, Positive
 from ..model import Model, PairBatch, Shape, model_name
 from ..nn import Depth, Width, resolve_architecture
 from ..nn.concurrency import concurrently
-from ..nn.translators import residual
+from ..nn.translators import ResidualTranslator
 from ..objectives import Loss, absolute_error, discriminator_terms
 from ..rules import Rule
 from ._gan import confidence
@@ -72,7 +72,7 @@ class Translator(Model[DomainPair, PairBatch, tuple[Shape, Shape]]):
 
     def apply_residual(self, net: nn.Module) -> nn.Module:
         """A translator of images, as it is or, with `residual`, as what is added to its input."""
-        return residual(net) if self.residual else net
+        return ResidualTranslator(net) if self.residual else net
 
     def has_fixed_size(self, shape: Shape) -> bool:
         """Whether its network for images of this shape takes no other size."""

@@ -23,7 +23,8 @@ from ..distributions.posteriors import Posterior, normal_log_prob
 from ..errors import UserError
 from ..fields import Positive
 from ..model import Batch, Shape
-from ..nn import Activation, Conditional, code_shape, decoder, encoder
+from ..nn import Conditional, code_shape, decoder, encoder
+from ..nn.mlp import Activation
 from ..randomness import draw_rows, make_generator, reseed
 from ..rules import Rule
 from ._labels import validate_labels

@@ -12,6 +12,7 @@ The networks are multilayer perceptrons.  Those of the paper's MNIST experiment:
 """
 
 from collections.abc import Iterator
+from math import prod
 from typing import Annotated, Literal, final
 
 import torch
@@ -20,9 +21,9 @@ from torch import nn
 
 from ..fields import Fraction
 from ..model import Batch, Move, Shape
-from ..nn import Activation, Depth, Width
+from ..nn import Depth, Width
 from ..nn.discriminator import clip_weights
-from ..nn.mlp import mlp_decoder, mlp_encoder
+from ..nn.mlp import Activation, AnyActivation, mlp, mlp_decoder
 from ._game import Game
 from ._gan import discriminator_move, finalize_network
 
@@ -43,7 +44,7 @@ class GAN(Game):
     """hidden layers of D"""
     activation: Activation = "relu"
     """activation of G's hidden layers"""
-    activation_d: Activation | Literal["maxout"] = "leaky-relu"
+    activation_d: AnyActivation = "leaky-relu"
     """activation of D's hidden layers; maxout takes the largest of five linear functions"""
     dropout: Fraction = 0.0
     """dropout rate of D's hidden units"""
@@ -53,10 +54,8 @@ class GAN(Game):
     def build_networks(self, shape: Shape, judged: Shape, classes: int) -> tuple[nn.Module, nn.Module]:
         width, (norm, norm_d) = self.width or 400, self.norms(shape)
         G = mlp_decoder(self.latent, shape, width, self.depth, norm=norm, activation=self.activation)
-        D = mlp_encoder(
-            judged, 1, self.width_d or width, self.depth_d or self.depth,
-            norm=norm_d, activation=self.activation_d, dropout=self.dropout,
-        )  # fmt: skip
+        sizes = [prod(judged), *[self.width_d or width] * (self.depth_d or self.depth), 1]
+        D = nn.Sequential(nn.Flatten(), *mlp(sizes, norm=norm_d, activation=self.activation_d, dropout=self.dropout))
         if self.input_dropout:
             D.insert(0, nn.Dropout(self.input_dropout))
         return finalize_network(G, shape), D

@@ -21,7 +21,8 @@ from torch import nn
 
 from ..fields import Fraction, Positive, Weight
 from ..model import Batch, Move, Shape, minimize
-from ..nn import Activation, Depth, Norm, decoder, encoder
+from ..nn import Depth, decoder, encoder
+from ..nn.mlp import Activation, Norm
 from ..nn.vectors import FourierFeatures
 from ..objectives import generator_loss
 from ._gan import Adversarial, Objective, discriminator_move, finalize_network

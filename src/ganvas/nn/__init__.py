@@ -10,7 +10,7 @@ from torch.nn.functional import one_hot
 
 from ..errors import UserError
 from ..model import Shape
-from .conv import conv_decoder, conv_encoder, initialize, map_size
+from .conv import conv_decoder, conv_encoder, map_size
 from .mlp import Activation, Norm, mlp_decoder, mlp_encoder
 
 Net = Literal["auto", "conv", "mlp", "spatial"]
@@ -19,19 +19,12 @@ Depth = Annotated[int, Field(gt=0, le=100)]
 
 
 def encoder(
-    net: Net,
-    shape: Shape,
-    out: int,
-    width: Width,
-    depth: int,
-    *,
-    norm: Norm = "none",
-    activation: Activation = "relu",
+    net: Net, shape: Shape, out: int, width: Width, depth: int, *, norm: Norm = "none", activation: Activation = "relu"
 ) -> nn.Sequential:
     """A network (b, *shape) -> (b, out), convolutional or an MLP of `depth` hidden layers.
 
-    `width` None is 32 channels in the first convolution, 400 units in a hidden layer.  Raises
-    UserError for convolutions on vectors.
+    `width` None means 32 channels in the first convolution, or 400 units in a hidden layer.  Raises UserError for
+    convolutions on vectors.
     """
     kind = resolve_architecture(net, shape)
     if kind == "mlp":
@@ -40,29 +33,20 @@ def encoder(
 
 
 def decoder(
-    net: Net,
-    inputs: int,
-    shape: Shape,
-    width: Width,
-    depth: int,
-    *,
-    norm: Norm = "none",
-    activation: Activation = "relu",
+    net: Net, dim: int, shape: Shape, width: Width, depth: int, *, norm: Norm = "none", activation: Activation = "relu"
 ) -> nn.Sequential:
-    """The mirror image of `encoder`: (b, inputs) -> (b, *shape), its outputs unbounded."""
+    """The mirror image of `encoder`: (b, dim) -> (b, *shape), its outputs unbounded."""
     kind = resolve_architecture(net, shape)
     if kind == "mlp":
-        return mlp_decoder(inputs, shape, width or 400, depth, norm=norm, activation=activation)
-    return conv_decoder(inputs, shape, width or 32, norm=norm, activation=activation, spatial=kind == "spatial")
+        return mlp_decoder(dim, shape, width or 400, depth, norm=norm, activation=activation)
+    return conv_decoder(dim, shape, width or 32, norm=norm, activation=activation, spatial=kind == "spatial")
 
 
 def resolve_architecture(net: Net, shape: Shape) -> Net:
     """What "auto" means for examples of this shape: convolutions for images, an MLP for vectors."""
     if net in ("conv", "spatial") and len(shape) != 3:
         raise UserError(f"net={net} needs images, but the data are vectors of {shape[0]} numbers: use net=mlp")
-    if net == "auto":
-        return "conv" if len(shape) == 3 else "mlp"
-    return net
+    return net if net != "auto" else "conv" if len(shape) == 3 else "mlp"
 
 
 def code_shape(net: Net, latent: int, shape: Shape) -> Shape:
@@ -71,16 +55,15 @@ def code_shape(net: Net, latent: int, shape: Shape) -> Shape:
 
 
 class Conditional(nn.Module):
-    """A network that sees its input, taken as examples of `shape`, together with a one-hot label."""
+    """A network that sees its input, reshaped to `shape`, together with a one-hot label."""
 
     def __init__(self, net: nn.Module, shape: Shape, classes: int) -> None:
         super().__init__()
         self.net, self.shape, self.classes = net, shape, classes
 
     def forward(self, x: Float[Tensor, "b *shape"], y: Int64[Tensor, " b"]) -> object:
-        inputs = concat_labels(
-            x.reshape(x.shape[0], *self.shape), y, self.classes
-        )  # not len: torch.export would fix it
+        # x.shape[0], not len(x), which torch.export would make a constant
+        inputs = concat_labels(x.reshape(x.shape[0], *self.shape), y, self.classes)
         return self.net(inputs.flatten(1) if x.ndim == 2 else inputs)
 
 
@@ -90,18 +73,3 @@ def concat_labels(x: Float[Tensor, "b *shape"], y: Int64[Tensor, " b"], classes:
     if x.ndim == 2:
         return torch.cat([x, label], 1)
     return torch.cat([x, label[:, :, None, None].expand(-1, -1, *x.shape[2:])], 1)
-
-
-__all__ = [
-    "Activation",
-    "Conditional",
-    "Depth",
-    "Net",
-    "Norm",
-    "Width",
-    "code_shape",
-    "decoder",
-    "encoder",
-    "initialize",
-    "resolve_architecture",
-]  # fmt: skip

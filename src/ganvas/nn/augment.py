@@ -1,15 +1,15 @@
-"""Changes of images that D sees, made at random, one of its own for each image, and differentiable.
+"""Differentiable random changes of the images that D sees, drawn for each image on its own.
 
-Zhao et al., Differentiable Augmentation for Data-Efficient GAN Training, arXiv:2006.10738, section 3.2: the same kinds
-of change T for real and for fake images, D(T(x)) and D(T(G(z))), so that what D learns is not passed on to G.
+Zhao et al., Differentiable Augmentation for Data-Efficient GAN Training, arXiv:2006.10738, section 3.2: real and fake
+images get the same kinds of change T, D(T(x)) and D(T(G(z))), so that D does not teach G to make changed images.
 
     color        brightness, saturation and contrast, of all channels but alpha
     translation  by up to an eighth of height and width, grey beyond the border
     cutout       a square of half the height and width becomes grey
     flip         left and right change places, with probability 1/2 (not one of the paper's)
 
-Pixels are in [-1, 1], and grey is 0, their middle, in all channels: what the paper has there, and what D's own
-convolutions, padded with zeros, see around every image; so a border says less of the change than black, -1, would.
+Pixels are in [-1, 1], and grey is 0, their middle, in all channels: as in the paper, and as the border that D's own
+convolutions, padded with zeros, see around every image; so it tells D less about the change than black, -1, would.
 """
 
 from collections.abc import Callable
@@ -22,10 +22,11 @@ from torch.nn.functional import interpolate
 
 Augmentation = Literal["color", "translation", "cutout", "flip"]
 Images = Float[Tensor, "b c h w"]
+Offsets = Int64[Tensor, "b _"]
 
 
 def augment(x: Float[Tensor, "b *shape"], kinds: tuple[Augmentation, ...]) -> Float[Tensor, "b *shape"]:
-    """The images, b x c x h x w in [-1, 1], changed in the order of `kinds`; x itself where there are none."""
+    """The images, b x c x h x w in [-1, 1], after changes in the order of `kinds`; x itself where there are none."""
     for kind in kinds:
         x = AUGMENTATIONS[kind](x)
     return x
@@ -48,7 +49,7 @@ def random_color(x: Images) -> Images:
 
 
 def random_translation(x: Images) -> Images:
-    """Moved by whole pixels, up to h / 8 of them up or down and w / 8 left or right; what moves in is grey."""
+    """The images moved by whole pixels, up to h / 8 up or down and w / 8 left or right; what moves in is grey."""
     h, w = x.shape[2:]
     rows, columns = (random_offsets(n, -round_half_up(n / 8), round_half_up(n / 8), x) for n in (h, w))
     index = (rows % h)[:, None, :, None] * w + (columns % w)[:, None, None]
@@ -57,9 +58,9 @@ def random_translation(x: Images) -> Images:
 
 
 def random_cutout(x: Images) -> Images:
-    """With h / 2 by w / 2 pixels made grey; up to half of that height and width may lie outside the image.
+    """The images with a grey box of h / 2 by w / 2 pixels, up to half of which, each way, may lie outside.
 
-    Were it all inside, it would nearly always cover the centre, of which G would then learn next to nothing.
+    A box inside would nearly always cover the centre, and G would learn next to nothing there.
     """
     (h, a), (w, b) = ((n, round_half_up(n / 2)) for n in x.shape[2:])
     rows, columns = (random_offsets(n, -(m // 2), n - m + m // 2, x) for n, m in ((h, a), (w, b)))
@@ -74,19 +75,17 @@ def random_flip(x: Images) -> Images:
 
 
 def random_crop(x: Images, scale: float) -> Images:
-    """Enlarged by a factor (bicubic), then cropped to the size it had, at a place of its own for each image.
+    """The images enlarged by a factor (bicubic), then cropped to the old size, each at a place of its own.
 
-    What CycleGAN does to every image that it learns from: 256 of 286 pixels (arXiv:1703.10593, appendix 7.1).
+    What CycleGAN does to every training image: 256 of 286 pixels (arXiv:1703.10593, appendix 7.1).
     """
     h, w = x.shape[2:]
     height, width = round(h * scale), round(w * scale)
     if (height, width) == (h, w):
         return x
     y = interpolate(x, (height, width), mode="bicubic", align_corners=False)
-    rows, columns = (
-        torch.randint(n - m + 1, (len(x), 1), device=x.device) + torch.arange(m, device=x.device)
-        for n, m in ((height, h), (width, w))
-    )
+    rows = torch.randint(height - h + 1, (len(x), 1), device=x.device) + torch.arange(h, device=x.device)
+    columns = torch.randint(width - w + 1, (len(x), 1), device=x.device) + torch.arange(w, device=x.device)
     index = rows[:, :, None] * width + columns[:, None]
     return y.flatten(2).gather(2, index.flatten(1)[:, None].expand(-1, x.shape[1], -1)).view_as(x).clamp(-1, 1)
 
@@ -96,14 +95,12 @@ def round_half_up(length: float) -> int:
     return int(length + 0.5)
 
 
-def random_offsets(n: int, low: int, high: int, x: Images) -> Int64[Tensor, "b n"]:
-    """0, ..., n - 1 as counted from a place of its own for each image, drawn from least, ..., most."""
+def random_offsets(n: int, low: int, high: int, x: Images) -> Offsets:
+    """0, ..., n - 1 less an origin of each image, drawn from low, ..., high: b x n."""
     return torch.arange(n, device=x.device) - torch.randint(low, high + 1, (len(x), 1), device=x.device)
 
 
-def box_mask(
-    rows: Int64[Tensor, "b h"], height: int, columns: Int64[Tensor, "b w"], width: int
-) -> Bool[Tensor, "b 1 h w"]:
+def box_mask(rows: Offsets, height: int, columns: Offsets, width: int) -> Bool[Tensor, "b 1 h w"]:
     """Where rows are in 0, ..., height - 1 and columns in 0, ..., width - 1."""
     in_rows, in_columns = (rows >= 0) & (rows < height), (columns >= 0) & (columns < width)
     return in_rows[:, None, :, None] & in_columns[:, None, None]

@@ -1,8 +1,8 @@
 """Strided convolutional networks for images of any size, in the manner of DCGAN (arXiv:1511.06434).
 
-Each layer halves the axes that still have 8 pixels or more (16 where the code is a map; 4 x 4 kernel, stride 2) and
-leaves the others as they are (3 pixels wide, stride 1); a decoder runs the same ladder of sizes upwards, so it
-returns exactly the height and width that it was made for, even or odd, square or not.
+Each layer halves the axes that still have 8 pixels or more (16 where the code is a map; kernel 4, stride 2) and leaves
+the others as they are (kernel 3, stride 1).  A decoder goes through the same sizes upwards, so it returns exactly the
+height and width that it was built for, even or odd, square or not.
 """
 
 from itertools import pairwise
@@ -10,14 +10,14 @@ from itertools import pairwise
 from torch import nn
 
 from ..model import Shape
-from .mlp import Activation, Norm, activation_layer, norm_layers
+from .mlp import Activation, Norm, norm_activation
 
 Size = tuple[int, int]
 
 
-def feature_map_sizes(size: Size, min_size: int = 8) -> list[Size]:
-    """The sizes through which an image of this size shrinks: at least one layer, until both axes are below `below`."""
-    sizes = [size]
+def feature_map_sizes(shape: Shape, min_size: int = 8) -> list[Size]:
+    """The sizes that an image goes through: at least one layer, until both axes are below `min_size`."""
+    sizes = [(shape[1], shape[2])]
     while len(sizes) == 1 or max(sizes[-1]) >= min_size:
         h, w = sizes[-1]
         sizes.append((h // 2 if h >= min_size else h, w // 2 if w >= min_size else w))
@@ -26,7 +26,7 @@ def feature_map_sizes(size: Size, min_size: int = 8) -> list[Size]:
 
 def map_size(shape: Shape) -> Size:
     """Height and width of a map of latent codes: the image's, halved until both are below 16."""
-    return feature_map_sizes((shape[1], shape[2]), 16)[-1]
+    return feature_map_sizes(shape, 16)[-1]
 
 
 def conv_encoder(
@@ -34,18 +34,16 @@ def conv_encoder(
 ) -> nn.Sequential:
     """(b, c, h, w) -> (b, out): convolutions of width, 2 width, 4 width, 8 width ... channels, then a linear layer.
 
-    Normalisation, if any, comes after every convolution but the first.  With `spatial`, the ladder ends at
+    Normalisation, if any, comes after every convolution but the first.  With `spatial`, the sizes end at
     `map_size`, and a last convolution returns the `out` numbers as maps, flattened.
     """
-    channels, height, length = shape
-    sizes = feature_map_sizes((height, length), 16 if spatial else 8)
-    widths = [channels, *layer_widths(width, len(sizes) - 1)]
+    sizes = feature_map_sizes(shape, 16 if spatial else 8)
+    widths = [shape[0], *layer_widths(width, len(sizes) - 1)]
     layers: list[nn.Module] = []
     for i, ((a, b), (large, small)) in enumerate(zip(pairwise(widths), pairwise(sizes), strict=True)):
         norm_here: Norm = norm if i > 0 else "none"
         layers.append(nn.Conv2d(a, b, *geometry(large, small), bias=norm_here == "none"))
-        layers += norm_layers(norm_here, b, nn.BatchNorm2d)
-        layers.append(activation_layer(activation))
+        layers += norm_activation(norm_here, activation, b, nn.BatchNorm2d)
     h, w = sizes[-1]
     if spatial:
         return nn.Sequential(*layers, nn.Conv2d(widths[-1], out // (h * w), 3, padding=1), nn.Flatten())
@@ -53,35 +51,23 @@ def conv_encoder(
 
 
 def conv_decoder(
-    inputs: int,
-    shape: Shape,
-    width: int,
-    *,
-    norm: Norm = "none",
-    activation: Activation = "relu",
-    spatial: bool = False,
+    dim: int, shape: Shape, width: int, *, norm: Norm = "none", activation: Activation = "relu", spatial: bool = False
 ) -> nn.Sequential:
-    """(b, inputs) -> (b, c, h, w): the mirror image of `conv_encoder`, its outputs unbounded.
+    """(b, dim) -> (b, c, h, w): the mirror image of `conv_encoder`, its outputs unbounded.
 
     Normalisation, if any, comes after every layer but the last.
     """
-    channels, height, length = shape
-    sizes = feature_map_sizes((height, length), 16 if spatial else 8)[::-1]
-    widths = [*layer_widths(width, len(sizes) - 1)[::-1], channels]
+    sizes = feature_map_sizes(shape, 16 if spatial else 8)[::-1]
+    widths = [*layer_widths(width, len(sizes) - 1)[::-1], shape[0]]
     h, w = sizes[0]
-    layers: list[nn.Module]
     use_bias = norm == "none"
     if spatial:
-        latent_channels = inputs // (h * w)
-        layers = [
-            nn.Unflatten(1, (latent_channels, h, w)),
-            nn.Conv2d(latent_channels, widths[0], 3, padding=1, bias=use_bias),
-        ]
+        c = dim // (h * w)
+        layers: list[nn.Module] = [nn.Unflatten(1, (c, h, w)), nn.Conv2d(c, widths[0], 3, padding=1, bias=use_bias)]
     else:
-        layers = [nn.Linear(inputs, widths[0] * h * w, bias=use_bias), nn.Unflatten(1, (widths[0], h, w))]
+        layers = [nn.Linear(dim, widths[0] * h * w, bias=use_bias), nn.Unflatten(1, (widths[0], h, w))]
     for i, ((a, b), (small, large)) in enumerate(zip(pairwise(widths), pairwise(sizes), strict=True)):
-        layers += norm_layers(norm, a, nn.BatchNorm2d)
-        layers.append(activation_layer(activation))
+        layers += norm_activation(norm, activation, a, nn.BatchNorm2d)
         output_padding = (large[0] % 2 if large[0] != small[0] else 0, large[1] % 2 if large[1] != small[1] else 0)
         bias = i == len(sizes) - 2 or use_bias
         layers.append(nn.ConvTranspose2d(a, b, *geometry(large, small), output_padding=output_padding, bias=bias))
@@ -94,10 +80,9 @@ def layer_widths(width: int, layers: int) -> list[int]:
 
 
 def geometry(large: Size, small: Size) -> tuple[Size, Size, Size]:
-    """Kernel, stride and padding between two neighbouring sizes of the ladder."""
-    is_halved = [a != b for a, b in zip(large, small, strict=True)]
-    kernel, stride = ((4 if is_halved[0] else 3, 4 if is_halved[1] else 3), (1 + is_halved[0], 1 + is_halved[1]))
-    return kernel, stride, (1, 1)
+    """Kernel, stride and padding between two sizes: along an axis 4, 2 and 1 where it is halved, else 3, 1 and 1."""
+    h, w = large[0] != small[0], large[1] != small[1]
+    return (3 + h, 3 + w), (1 + h, 1 + w), (1, 1)
 
 
 def initialize(net: nn.Module) -> nn.Module:

@@ -14,9 +14,8 @@ from ..objectives.precision import at_least_float32
 class InstanceNorm(nn.InstanceNorm2d):
     """Instance norm (arXiv:1607.08022) that leaves maps in the order of memory in which they come.
 
-    PyTorch's own turns channels last into channels first.  On other devices than the CPU it is the kernel of group
-    norm, a channel a group, which is the same function; on the CPU that one takes three to fourteen times as long on
-    small maps as `InstanceNormFunction`.
+    PyTorch's own turns channels last into channels first.  On other devices this is group norm with a channel a group,
+    the same function; on the CPU, that takes three to fourteen times as long as `InstanceNormFunction` on small maps.
     """
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
@@ -32,7 +31,7 @@ class InstanceNorm(nn.InstanceNorm2d):
 class InstanceNormFunction(torch.autograd.Function):
     """y = (x - m) s, with m the mean and 1 / s^2 = variance + eps over height and width of a map, and its derivative.
 
-    dL/dx = s g - s mean g - s^3 (x - m) mean(g (x - m)), where g = dL/dy.  It keeps x, since activations overwrite y.
+    dL/dx = s g - s mean g - s^3 (x - m) mean(g (x - m)), where g = dL/dy.  It saves x, since activations overwrite y.
     """
 
     @staticmethod
@@ -61,8 +60,8 @@ def spatial_mean(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c 1 1"]:
 class OutputConv2d(nn.Conv2d):
     """A convolution to the few maps of an image, with a square kernel, stride 1 and no padding.
 
-    For 3 maps oneDNN computes 16.  Here each column of the kernel makes maps of its own, t, in a convolution with rows
-    alone, and these are added where they belong: y[o, i, j] = sum over l of t[l, o, i, j + l].
+    For 3 maps oneDNN computes 16.  Here each column of the kernel makes its own maps t, in a convolution with a
+    kernel one pixel wide, and these are shifted and added: y[o, i, j] = sum over l of t[l, o, i, j + l].
     """
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b o h2 w2"]:

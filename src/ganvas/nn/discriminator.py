@@ -1,4 +1,4 @@
-"""What a discriminator can be made of besides the layers of any encoder."""
+"""What discriminators have besides the layers of an encoder: label projection, spectral norm, weight clipping."""
 
 from typing import Any
 
@@ -25,8 +25,7 @@ class ProjectionDiscriminator(nn.Module):
 
     def forward(self, x: Float[Tensor, "b *shape"], y: Int64[Tensor, " b"]) -> Float[Tensor, "b 1"]:
         features = self.phi(x)
-        logits: Tensor = self.psi(features) + (self.v(y) * features).sum(1, keepdim=True)
-        return logits
+        return torch.add(self.psi(features), (self.v(y) * features).sum(1, keepdim=True))
 
 
 def add_spectral_norm(net: nn.Module) -> nn.Module:

@@ -1,4 +1,4 @@
-"""A critic that is also shown translations of earlier steps."""
+"""A critic that also sees translations of earlier steps."""
 
 import torch
 from jaxtyping import Float, Int64
@@ -10,11 +10,11 @@ from ..model import Shape
 class ImagePool(nn.Module):
     """The last `size` fakes or so: a full pool answers half of the queries with an old one, which the new one replaces.
 
-    Fakes come one after the other.  While there is room, each is kept and returned; then, with probability 1/2, it
-    takes the place of one chosen at random, which is returned, or else it is returned itself and not kept.
-    Shrivastava et al., arXiv:1612.07828, section 2.3, as CycleGAN has it (arXiv:1703.10593, section 4).
+    While there is room, each fake is stored and returned.  Then, with probability 1/2, it replaces a random old one,
+    which is returned; else it is returned itself and not stored.
+    Shrivastava et al., arXiv:1612.07828, section 2.3, in CycleGAN's version (arXiv:1703.10593, section 4).
 
-    All is on the device, and no decision is the host's: nothing waits.  Contents are buffers, so a checkpoint has them.
+    All decisions are made on the device, so nothing waits.  Contents are buffers, so a checkpoint has them.
     """
 
     kept: Tensor

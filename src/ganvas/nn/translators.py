@@ -1,4 +1,4 @@
-"""Networks from examples of one domain, A, to those of another, B, and critics of patches.
+"""Networks from examples of one domain, A, to those of another, B, and their critics.
 
 Domains may have different channels and sizes.  Networks of images end with tanh.
 """
@@ -15,18 +15,18 @@ from torch.nn.functional import interpolate, pad
 from ..model import Shape
 from .conv import conv_decoder, conv_encoder, feature_map_sizes, initialize, layer_widths
 from .cpu import InstanceNorm, OutputConv2d
-from .mlp import mlp
+from .mlp import mlp_encoder
 
 SMALL_IMAGE_SIZE = 64
-"""pixels of height and width up to which residual blocks are faster with channels first"""
+"""largest height and width at which residual blocks are faster with channels first"""
 DEFAULT_LATENT = 100
-"""numbers in the bottleneck where two ladders of maps do not meet"""
+"""numbers in the bottleneck where the smallest maps of two domains differ in shape"""
 
 
 class ResidualBlock(nn.Module):
     """x + norm(conv(relu(norm(conv(x))))): a block of Johnson et al., arXiv:1603.08155, with instance norm.
 
-    On the CPU its maps are in the order of its weights, see `resnet`.
+    On the CPU its maps have the memory order of its weights, see `resnet_translator`.
     """
 
     def __init__(self, width: int) -> None:
@@ -37,15 +37,14 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         x = x.contiguous() if x.device.type == "cpu" and next(self.parameters()).is_contiguous() else x
-        y: Tensor = x + self.body(x)
-        return y
+        return torch.add(x, self.body(x))
 
 
 class ResnetTranslator(nn.Module):
     """CycleGAN's translator, arXiv:1703.10593, appendix 7.2: c7s1-64, d128, d256, R256 ..., u128, u64, c7s1-3.
 
-    It takes images of any size.  Where the domains' sizes differ, the image is first resized as much as the domains
-    are; where height or width is no multiple of 4, its edge is repeated, and what is added cropped at the end.
+    It takes images of any size.  Where the domains' sizes differ, it first resizes the image by their ratio; where
+    height or width is no multiple of 4, it repeats the edge, and crops the result.
     """
 
     def __init__(self, a: Shape, b: Shape, width: int, blocks: int) -> None:
@@ -69,9 +68,9 @@ class ResnetTranslator(nn.Module):
 
 
 class PatchCritic(nn.Module):
-    """CycleGAN's critic, a PatchGAN: one verdict for each of many patches that overlap.
+    """CycleGAN's critic, a PatchGAN: one logit for each of many patches that overlap.
 
-    C64, C128, ... with `halvings` strided convolutions, then one of stride 1 and the verdicts; patches are 70 pixels
+    C64, C128, ... with `halvings` strided convolutions, then one of stride 1 and the logits; patches are 70 pixels
     wide with three halvings, 34 with two, 16 with one.  Isola et al., arXiv:1611.07004, appendix 6.1.2.
     """
 
@@ -81,9 +80,8 @@ class PatchCritic(nn.Module):
         widths = [width * min(2**i, 8) for i in range(halvings + 1)]
         layers: list[nn.Module] = [nn.Conv2d(shape[0], width, 4, 2, 1), nn.LeakyReLU(0.2, inplace=True)]
         for i, (a, b) in enumerate(pairwise(widths), 1):
-            layers += conv_norm_activation(
-                nn.Conv2d(a, b, 4, 2 if i < halvings else 1, 1, bias=False), nn.LeakyReLU(0.2, inplace=True)
-            )
+            conv = nn.Conv2d(a, b, 4, 2 if i < halvings else 1, 1, bias=False)
+            layers += conv_norm_activation(conv, nn.LeakyReLU(0.2, inplace=True))
         self.body = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 4, 1, 1))
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 1 rows columns"]:
@@ -97,7 +95,7 @@ def conv_norm_activation(conv: nn.Conv2d | nn.ConvTranspose2d, activation: nn.Mo
 
 
 def pad_to_multiple(x: Float[Tensor, "b c h w"], multiple: int, min_size: int) -> Float[Tensor, "b c h2 w2"]:
-    """Images whose height and width are at least `least`, and multiples: the last row and column are repeated."""
+    """Images whose height and width are at least `min_size`, and multiples: the last row and column are repeated."""
     h, w = (max(-(-n // multiple) * multiple, min_size) for n in x.shape[2:])
     padding = (0, w - x.shape[3], 0, h - x.shape[2])
     return pad(x, padding, mode="replicate") if any(padding) else x
@@ -109,90 +107,83 @@ def default_blocks(shape: Shape) -> int:
 
 
 def default_halvings(shape: Shape) -> int:
-    """Halvings of a critic of patches, which then are about half of a small image at most: 3 from 128 pixels on."""
+    """Halvings of a `PatchCritic`: 3 from 128 pixels on; patches of smaller images are about half of them at most."""
     return 3 if min(shape[1:]) >= 128 else 2 if min(shape[1:]) >= 64 else 1
 
 
 def resnet_translator(a: Shape, b: Shape, width: int, blocks: int) -> nn.Module:
-    """A `ResnetTranslator` with the weights that it begins with.
+    """A `ResnetTranslator` with its initial weights.
 
-    In the residual blocks of small images maps are small and weights many, so there both are channels first: with
-    channels last PyTorch copies the gradients of weights from one order to the other, a seventh of a step with one
-    image of 32 pixels.
+    In the residual blocks of small images maps are small and weights many, so both are channels first there: with
+    channels last PyTorch copies the gradients of weights from one order to the other, which takes a seventh of a step
+    with one image of 32 pixels.
     """
-    net = channels_last(initialize(ResnetTranslator(a, b, width, blocks)))
-    if max(b[1:]) <= SMALL_IMAGE_SIZE:
-        for p in (p for module in net.modules() if isinstance(module, ResidualBlock) for p in module.parameters()):
-            p.data = p.data.contiguous()
+    net = set_memory_format(initialize(ResnetTranslator(a, b, width, blocks)), torch.channels_last)
+    for block in net.modules():
+        if isinstance(block, ResidualBlock) and max(b[1:]) <= SMALL_IMAGE_SIZE:
+            set_memory_format(block, torch.contiguous_format)
     return net
 
 
 def patch_critic(shape: Shape, width: int, halvings: int) -> nn.Module:
-    """`PatchCritic` with the weights that they begin with."""
-    return channels_last(initialize(PatchCritic(shape, width, halvings)))
+    """A `PatchCritic` with its initial weights."""
+    return set_memory_format(initialize(PatchCritic(shape, width, halvings)), torch.channels_last)
 
 
-def channels_last(net: Any) -> nn.Module:
-    """The network with weights, and so maps, in the order in which large convolutions are fastest."""
-    last: nn.Module = net.to(memory_format=torch.channels_last)
-    return last
+def set_memory_format(net: Any, order: torch.memory_format) -> nn.Module:
+    """The network with weights, and so maps, in this order: large convolutions are fastest with channels last."""
+    reordered: nn.Module = net.to(memory_format=order)
+    return reordered
 
 
 def encoder_decoder(a: Shape, b: Shape, width: int, latent: int | None) -> nn.Module:
     """DiscoGAN's translator: strided convolutions down, and up again, with batch norm (arXiv:1703.05192, section 3.2).
 
-    Between the two are maps, those at the end of a `ladder` of halvings, as with the paper's four layers, or, as with
-    its five, `latent` numbers.  Domains whose maps differ in shape have numbers in any case, 100 unless given.
+    Between the two are the smallest maps, as with the paper's four layers, or `latent` numbers, as with its five.
+    Domains whose smallest maps differ in shape have numbers in any case, 100 unless given.
     """
-    down = conv_encoder(a, latent or DEFAULT_LATENT, width, norm="batch", activation="leaky-relu")
-    up = conv_decoder(latent or DEFAULT_LATENT, b, width, norm="batch")
+    d = latent or DEFAULT_LATENT
+    down = conv_encoder(a, d, width, norm="batch", activation="leaky-relu")
+    up = conv_decoder(d, b, width, norm="batch")
+    layers = [*down, nn.BatchNorm1d(d), nn.LeakyReLU(0.2, inplace=True), *up]
     if latent is None and bottleneck_shape(a, width) == bottleneck_shape(b, width):
-        return initialize(
-            nn.Sequential(*list(down)[:-2], *list(up)[4:], nn.Tanh())
-        )  # without the linear layers and their norm
-    bottleneck = (nn.BatchNorm1d(latent or DEFAULT_LATENT), nn.LeakyReLU(0.2, inplace=True))
-    return initialize(nn.Sequential(*down, *bottleneck, *up, nn.Tanh()))
+        layers = [*list(down)[:-2], *list(up)[4:]]  # without the linear layers and their norm
+    return initialize(nn.Sequential(*layers, nn.Tanh()))
 
 
 def bottleneck_shape(shape: Shape, width: int) -> Shape:
-    """Shape of the smallest maps of a ladder of convolutions."""
-    sizes = feature_map_sizes((shape[1], shape[2]))
+    """Shape of the smallest maps of `conv_encoder`."""
+    sizes = feature_map_sizes(shape)
     return (layer_widths(width, len(sizes) - 1)[-1], *sizes[-1])
 
 
 class ResidualTranslator(nn.Module):
-    """x + net(x), held in [-1, 1]: a translator of images that only has to find what the other domain has different.
+    """x + net(x), clamped to [-1, 1]: a translator of images that only has to learn the difference of the domains.
 
-    The global skip connection of DeblurGAN, arXiv:1711.07064: learns faster, and generalises better.
+    It removes the net's tanh and sets its last weights to 0, so that G(x) = x at first.  The global skip connection of
+    DeblurGAN, arXiv:1711.07064: learns faster, and generalises better.
     """
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
+        body = net.body if isinstance(net, ResnetTranslator) else net
+        assert isinstance(body, nn.Sequential)
+        last = body[-2]
+        assert isinstance(last, nn.Conv2d | nn.ConvTranspose2d)
+        nn.init.zeros_(last.weight)
+        body[-1] = nn.Identity()
         self.net = net
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        y: Tensor = (x + self.net(x)).clamp(-1, 1)
-        return y
-
-
-def residual(net: nn.Module) -> nn.Module:
-    """A network of images without its tanh, as a correction of its input; that begins at 0, so G(x) = x."""
-    body = net.body if isinstance(net, ResnetTranslator) else net
-    assert isinstance(body, nn.Sequential)
-    *_, last, tanh = body
-    assert isinstance(last, nn.Conv2d | nn.ConvTranspose2d)
-    assert isinstance(tanh, nn.Tanh)
-    nn.init.zeros_(last.weight)
-    body[-1] = nn.Identity()
-    return ResidualTranslator(net)
+        return torch.add(x, self.net(x)).clamp(-1, 1)
 
 
 def mlp_translator(a: Shape, b: Shape, width: int, depth: int) -> nn.Sequential:
-    """A multilayer perceptron from examples of A to those of B: of DiscoGAN's toy, with two hidden layers."""
-    last: list[nn.Module] = [nn.Unflatten(1, b), nn.Tanh()] if len(b) > 1 else []
-    return nn.Sequential(nn.Flatten(), *mlp([prod(a), *[width] * depth, prod(b)]), *last)
+    """A multilayer perceptron from examples of A to those of B: DiscoGAN's toy model has two hidden layers."""
+    net = mlp_encoder(a, prod(b), width, depth)
+    return net.extend([nn.Unflatten(1, b), nn.Tanh()]) if len(b) > 1 else net
 
 
 def mlp_critic(shape: Shape, width: int, depth: int) -> nn.Sequential:
     """A multilayer perceptron from examples of a domain to a logit."""
-    return nn.Sequential(nn.Flatten(), *mlp([prod(shape), *[width] * depth, 1], activation="leaky-relu"))
+    return mlp_encoder(shape, 1, width, depth, activation="leaky-relu")

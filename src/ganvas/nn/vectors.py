@@ -1,4 +1,4 @@
-"""What networks for vectors begin with: features in which fine detail shows."""
+"""Input features in which fine detail of vectors shows."""
 
 import torch
 from jaxtyping import Float
@@ -8,8 +8,8 @@ from torch import Tensor, nn
 class FourierFeatures(nn.Module):
     """x, and the sine and cosine of n random projections of it.
 
-    An MLP learns what varies slowly first, and what varies fast, such as a density with narrow modes, hardly at all;
-    of these features it does.  Frequencies are N(0, scale^2), in radians a unit.  Tancik et al., Fourier Features Let
+    An MLP learns what varies slowly first, and hardly learns what varies fast, e.g. a density with narrow modes; from
+    these features it does.  Frequencies are N(0, scale^2), in radians a unit.  Tancik et al., Fourier Features Let
     Networks Learn High Frequency Functions in Low Dimensional Domains, arXiv:2006.10739, section 5.
     """
 
