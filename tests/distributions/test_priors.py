@@ -328,7 +328,8 @@ def test_mistakes_on_the_command_line(
 ) -> None:
     failing(capsys, ["fit-prior", "run"], 2, "does not say where its data are: give them, ganvas fit-prior run DATA")
     failing(capsys, ["fit-prior", "run", str(folder)], 2, "has examples of 3x8x9, but this model was trained on")
-    failing(capsys, ["fit-prior", "run", "--size", "8"], 2, "options of data need data")
+    for words in (["--size", "8"], ["--split", "train"]):  # the latter is the default
+        failing(capsys, ["fit-prior", "run", *words], 2, "options of data need data")
     failing(capsys, ["fit-prior", "nothing"], 2, "no run 'nothing'")
     failing(capsys, ["fit-prior", "run", str(folder), "--kinds", "flaw", "--size", "12x10"], 2, "no prior 'flaw'")
     autoencoder.save(Path("alone.safetensors"))

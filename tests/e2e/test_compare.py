@@ -59,6 +59,7 @@ def test_mistakes_have_a_sentence_each(runs: list[str], capsys: pytest.CaptureFi
         ([runs[0]], "one run has nothing to be compared with"),
         ([*runs, "--metrics", "fod"], "fod is not compared: there are fid"),
         ([*runs, "--size", "8"], "options of data need --data"),
+        ([*runs, "--pages", "first"], "options of data need --data"),
         ([*runs, "nowhere"], "no run 'nowhere'"),
         ([runs[0], f"{runs[1]}@mixture"], "this gan has no encoder to fit a prior to the codes of"),
         ([*runs, "-n", "0"], "-n 0: give 1 or more"),

@@ -1,7 +1,7 @@
 """What commands share: names of runs and sources, where results go."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated
 
@@ -33,6 +33,7 @@ Features = Annotated[str, Parameter(help=FEATURES_HELP)]
 AllowFew = Annotated[bool, Parameter(negative=(), help="report FID even with fewer samples than features")]
 SampleSeed = Annotated[int, Parameter(help="seed of the samples")]
 DEFAULT_DATA_OPTIONS = DataOptions()
+DATA_OPTION_NAMES = {field.name for field in fields(DataOptions)}
 
 
 @dataclass(frozen=True, kw_only=True)

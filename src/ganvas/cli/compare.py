@@ -20,7 +20,18 @@ from ..training.progress import ProgressBar
 from ..viz.html import format_duration, write_page
 from ..viz.images import Examples
 from .app import print_result
-from .common import DEFAULT_DATA_OPTIONS, AllowFew, DataFlags, Features, Force, Json, Quiet, SampleSeed
+from .common import (
+    DATA_OPTION_NAMES,
+    DEFAULT_DATA_OPTIONS,
+    AllowFew,
+    DataFlags,
+    Features,
+    Force,
+    Given,
+    Json,
+    Quiet,
+    SampleSeed,
+)
 from .evaluate import NO_TEST_SPLIT_NOTE, split_word
 
 ARROWS = {False: " ↓", None: "", True: " ↑"}
@@ -69,9 +80,10 @@ def compare(
     force: Force = False,
     quiet: Quiet = False,
     json: Json = False,
+    given: Given = frozenset(),
 ) -> None:
     """Compare runs of any kind by their samples: same held-out examples, as many samples, 95% intervals."""
-    if data is None and options != DEFAULT_DATA_OPTIONS:
+    if data is None and given & DATA_OPTION_NAMES:
         raise UserError("options of data need --data, without which the runs' own are taken")
     if html is not None:
         refuse_existing(html, force)

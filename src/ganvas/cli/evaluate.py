@@ -12,7 +12,7 @@ from ..metrics.features import FEATURE_NAMES, RECOMMENDED_FOR, find_weights
 from ..metrics.features import download_weights as fetch
 from ..training.progress import ProgressBar
 from .app import print_result
-from .common import DEFAULT_DATA_OPTIONS, FLATTEN, Json, RunName, load_run
+from .common import DATA_OPTION_NAMES, DEFAULT_DATA_OPTIONS, FLATTEN, Given, Json, RunName, load_run
 
 NO_TEST_SPLIT_NOTE = (
     "no test split that was not trained on: these are the training examples, and so all numbers are better"
@@ -55,10 +55,11 @@ def evaluate(
     options: Annotated[DataOptions, FLATTEN] = DEFAULT_DATA_OPTIONS,
     quiet: Annotated[bool, Parameter(negative=(), help="show no progress")] = False,
     json: Json = False,
+    given: Given = frozenset(),
 ) -> None:
     """Measure a trained model: its samples; for VAEs also likelihood, latent space and reconstructions."""
     trained, bar = load_run(run), ProgressBar(quiet)
-    if data is None and options != DEFAULT_DATA_OPTIONS:
+    if data is None and given & DATA_OPTION_NAMES:
         raise UserError(f"options of data need data: ganvas evaluate {run} DATA, or none for the run's own")
     data_options = None if data is None else options
     sources = data if data is None or data_b is None else (data, data_b)

@@ -17,7 +17,7 @@ from ..model import EncoderModel
 from ..training import run_folder
 from ..training.progress import ProgressBar
 from .app import print_result
-from .common import DEFAULT_DATA_OPTIONS, FLATTEN, Json, RunName, load_run
+from .common import DATA_OPTION_NAMES, DEFAULT_DATA_OPTIONS, FLATTEN, Given, Json, RunName, load_run
 
 
 def fit_prior(
@@ -32,6 +32,7 @@ def fit_prior(
     options: Annotated[DataOptions, FLATTEN] = DEFAULT_DATA_OPTIONS,
     quiet: Annotated[bool, Parameter(negative=(), help="show no progress")] = False,
     json: Json = False,
+    given: Given = frozenset(),
 ) -> None:
     """Fit priors to the codes of an autoencoder or a VAE, so that it can sample from where its codes are.
 
@@ -39,6 +40,8 @@ def fit_prior(
     in place of any before: `ganvas sample RUN --fitted-prior best`. The
     score is the mean log-density of held-out codes in nats, higher is better; standard is N(0, I).
     """
+    if data is None and given & DATA_OPTION_NAMES:
+        raise UserError(f"options of data need data: ganvas fit-prior {run} DATA, or none for what it was trained on")
     path, bar = run_folder.find_run(run), ProgressBar(quiet)
     folder = RunFolder(path if path.is_dir() else path.parent)
     with folder.lock(bar.print_notes) if folder.is_run else nullcontext():
@@ -58,7 +61,7 @@ def fit_and_save(
     """`fit_prior`, while nothing else writes the weights."""
     trained = load_run(run)
     trained.require(EncoderModel, NO_ENCODER)
-    source: str | Dataset = load_training_data(trained, run, options, bar) if data is None else data
+    source: str | Dataset = load_training_data(trained, run, bar) if data is None else data
     selected_kinds = data_sources.split_names(kinds) or None
     model_with_priors = trained.fit_prior(
         source, None if data is None else options, kinds=selected_kinds, seed=seed, progress=bar.say
@@ -71,10 +74,8 @@ def fit_and_save(
     print_report(model_with_priors.priors, str(file), json)
 
 
-def load_training_data(trained: Trained, run: str, options: DataOptions, bar: ProgressBar) -> Dataset:
+def load_training_data(trained: Trained, run: str, bar: ProgressBar) -> Dataset:
     """What the run was trained on; UserError where that is not known, or cannot be read again."""
-    if options != DEFAULT_DATA_OPTIONS:
-        raise UserError(f"options of data need data: ganvas fit-prior {run} DATA, or none for what it was trained on")
     if trained.training_data is None:
         raise UserError(f"{run} does not say where its data are: give them, ganvas fit-prior {run} DATA")
     trained.require(EncoderModel, NO_ENCODER)

@@ -221,14 +221,9 @@ def check_run(config: dict[str, Any], file: Path) -> None:
 
 
 def check_networks(
-    model: Model,
-    shape: tuple[object, ...],
-    classes: int,
-    tensors: Mapping[str, Tensor],
-    has_training_only: bool,
-    message: str,
+    model: Model, shape: tuple[object, ...], classes: int, tensors: Mapping[str, Tensor], training: bool, message: str
 ) -> None:
-    """InvalidFileError unless the tensors are those of the model's networks, of all or of those that are kept.
+    """InvalidFileError unless the tensors are those of the model's networks in `training`, or of those that are kept.
 
     The networks are made on no device: made on one, they would take as much memory as a file may claim.
     """
@@ -240,7 +235,7 @@ def check_networks(
         raise InvalidFileError(f"{message}: {why}") from error
     expected = {
         f"{name}.{key}": tensor
-        for name, net in networks.items() if has_training_only or name not in model.training_only
+        for name, net in networks.items() if training or name not in model.training_only
         for key, tensor in net.state_dict().items()
     }  # fmt: skip
     for name in optional_state_keys(networks) - tensors.keys():
