@@ -16,7 +16,6 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SPAN = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 LINK = re.compile(r"\]\((?!https?://)([^)#]+)")
-PROGRAM = re.compile(r"^```python\n(.*?)^```", re.S | re.M)
 BLOCK = re.compile(r"^```.*?^```", re.S | re.M)
 PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```", re.S | re.M)
 OPTION = re.compile(r"(?<![\w-])--?[a-z][a-z0-9-]*")
@@ -80,11 +79,23 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "docs" / "python.md"], ids=lambda page: page.name)
-def test_programs_run(page: Path) -> None:
-    """Every Python block, with fewer steps."""
-    programs = PROGRAM.findall(page.read_text(encoding="utf-8"))
+@pytest.mark.parametrize(
+    ("page", "pictures"),
+    [
+        ("README.md", ("grid.png", "rebuilt.png")),
+        ("docs/python.md", ("grid.png", "rebuilt.png")),
+        ("docs/translation.md", ("flat.png", "deep.png")),
+    ],
+)
+def test_programs_run(page: str, pictures: tuple[str, ...]) -> None:
+    """Every Python block, with fewer steps; docs/export.md and docs/own-models.md have tests of their own."""
+    programs = PYTHON_BLOCK.findall((ROOT / page).read_text(encoding="utf-8"))
     assert programs
     for program in programs:
-        exec(compile(re.sub(r"steps=\d+", "steps=2", program), page.name, "exec"), {})
-    assert Path("grid.png").exists()
+        exec(compile(re.sub(r"steps=\d+", "steps=2", program), page, "exec"), {})
+    assert all(Path(picture).exists() for picture in pictures)
+
+
+def test_no_page_has_a_program_that_nobody_runs() -> None:
+    pages = {page.relative_to(ROOT).as_posix() for page in PAGES if PYTHON_BLOCK.search(page.read_text("utf-8"))}
+    assert pages == {"README.md", "docs/export.md", "docs/own-models.md", "docs/python.md", "docs/translation.md"}
