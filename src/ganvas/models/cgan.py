@@ -5,8 +5,8 @@
 Both players are told the class y.  G always has it as a one-hot code beside z.  With conditioning="concatenation" D
 has it beside its input, as further numbers (MLP, the paper) or channels; with conditioning="projection" it compares it
 with its input, D(x, y) = psi(phi(x)) + <v_y, phi(x)> (Miyato & Koyama, arXiv:1802.05637), and a convolutional G then
-draws more often what it is asked for (docs/gan-experiments.md).  G is asked for the labels of the batch that D has just seen, so
-that both come from the data's own distribution (or, with --balanced, all classes equally often).
+draws the class it is asked for more often (docs/gan-experiments.md).  G is asked for the labels of the batch that D has
+just seen, so that both come from the data's own distribution (or, with --balanced, all classes equally often).
 """
 
 from collections.abc import Iterator
