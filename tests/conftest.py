@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
+from PIL import Image
 
 from ganvas.data import Dataset, from_array
+from ganvas.training import record
+from ganvas.viz import images as pictures
 from tests.support.data import folder, image_collection  # noqa: F401  a fixture
 
 torch.set_num_threads(1)
@@ -33,6 +36,17 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GANVAS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("COLUMNS", "80")
+
+
+@pytest.fixture(autouse=True)
+def blank_plots(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Curves and scatter plots of runs are blank: drawing them takes most of a small run's time.
+
+    Tests marked `draws` have real ones; those in e2e draw what a run of every model draws.
+    """
+    if request.node.get_closest_marker("draws") is None:
+        monkeypatch.setattr(record, "draw_curves", lambda lines: Image.new("L", (2, 2)))
+        monkeypatch.setattr(pictures, "scatter", lambda groups, title="": Image.new("RGB", (2, 2)))
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ def tiny(model: str) -> list[str]:
     return [*SMALL, "--latents", "3,2"] if model == "laddervae" else TINY
 
 
-@pytest.mark.parametrize("model", [*GENERATORS, "dcgan"])
+@pytest.mark.parametrize("model", [*GENERATORS, pytest.param("dcgan", marks=pytest.mark.draws)])
 def test_from_a_folder_to_pictures(model: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = said(capsys, "train", model, str(folder), *tiny(model))
     assert Path(run).name.endswith(f"-{model}-pets")
@@ -74,6 +74,7 @@ def test_size_and_channels_of_a_run_need_not_be_said_again(folder: Path, capsys:
         np.testing.assert_array_equal(own["x"], asked["x"])
 
 
+@pytest.mark.draws
 def test_exploring_vectors_and_classes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = said(capsys, "train", "vae", "ring", *TINY, "--quiet")
     for words in (["interpolate"], ["traverse"], ["manifold", "--side", "3"], ["manifold", "--show-codes"]):
@@ -85,6 +86,7 @@ def test_exploring_vectors_and_classes(folder: Path, capsys: pytest.CaptureFixtu
     assert size(said(capsys, "reconstruct", run, str(folder)))[0] > 300
 
 
+@pytest.mark.draws
 @pytest.mark.parametrize("model", GENERATORS)
 def test_from_vectors_to_a_plot(model: str, capsys: pytest.CaptureFixture[str]) -> None:
     run = said(capsys, "train", model, "ring", *tiny(model))

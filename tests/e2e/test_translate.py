@@ -28,6 +28,7 @@ def domains(tmp_path: Path) -> tuple[str, str]:
     return str(write_folder(tmp_path / "photos", (12, 16))), str(write_folder(tmp_path / "sketches", (12, 16), "L"))
 
 
+@pytest.mark.draws
 @pytest.mark.parametrize("model", list(MODELS))
 def test_from_two_folders_to_translations(
     model: str, domains: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -63,6 +64,7 @@ def test_a_models_usual_options_hold_unless_others_are_given(
         assert (config["plan"]["batch_size"], config["plan"]["lr_decay"]) == expected
 
 
+@pytest.mark.draws
 def test_arrays_are_translated_too(capsys: pytest.CaptureFixture[str]) -> None:
     run = said(capsys, "train", "discogan", "ring", "grid", "--width", "8", "--steps", "3", "--quiet")
     np.save("points.npy", np.zeros((7, 2), np.float32))
