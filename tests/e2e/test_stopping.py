@@ -2,27 +2,36 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ganvas.cli.app import main
 from ganvas.models import MODELS
+from ganvas.training import run as runs
+from ganvas.training.run_folder import checkpoint_step
 from tests.support.data import write_folder
 
 OPTIONS = ["--batch-size", "4", "--width", "4", "--checkpoint-every", "20", "--quiet"]
+OF_MODEL = {
+    "laddervae": ["--latents", "3,2"], "cyclegan": ["--blocks", "1", "--pool-size", "6"],
+    "wgan": ["--latent", "3", "--initial-critic-steps", "3"],
+}  # fmt: skip
 ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}  # sums of another number of threads differ in the last bit
 KILL_AT_33 = """
 import os, sys
 from ganvas.training import run as runs
 from ganvas.cli.app import main
-real = runs.training
+training = runs.training
 def killed(*arguments):
-    for step in real(*arguments):
+    for step in training(*arguments):
         if step == 33:
             os.kill(os.getpid(), 9)
         yield step
@@ -31,39 +40,65 @@ main(sys.argv[1:])
 """
 
 
-@pytest.mark.parametrize("model", list(MODELS))
-def test_a_killed_run_goes_on_to_the_same_bits(model: str, folder: Path) -> None:
-    """40 steps straight, and 33 + kill -9 + the rest from the checkpoint of step 20: the same files, bit for bit."""
+def command(model: str, folder: Path) -> list[str]:
+    """40 steps of a small model."""
     domains = [str(folder)] if MODELS[model].n_domains == 1 else [str(folder), str(write_folder(folder.parent / "b"))]
-    train = ["train", model, *domains, "--steps", "40", *OPTIONS]
-    own = {"laddervae": ["--latents", "3,2"], "cyclegan": ["--blocks", "1", "--pool-size", "6"]}
-    train += own.get(model, ["--latent", "3"])
+    return ["train", model, *domains, "--steps", "40", *OPTIONS, *OF_MODEL.get(model, ["--latent", "3"])]
+
+
+def check_same_bits(straight: str, resumed: str) -> None:
+    for name in ("weights.safetensors", "state.ckpt", *(f"previews/{step:07d}.png" for step in (0, 20, 40))):
+        assert Path(straight, name).read_bytes() == Path(resumed, name).read_bytes(), name
+    logs = [
+        [json.loads(line) for line in Path(run, "log.jsonl").read_text().splitlines()] for run in (straight, resumed)
+    ]
+    for line, other in zip(*logs, strict=True):
+        del line["seconds"], other["seconds"]
+        assert line == other
+
+
+@pytest.mark.parametrize("model", list(MODELS))
+def test_a_run_goes_on_to_the_same_bits_from_what_is_on_the_disk(
+    model: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """40 steps straight, and from a copy at step 33 with the checkpoint of step 20, which is what a kill leaves."""
+    training = runs.training
+
+    def copied(*arguments: Any) -> Iterator[int]:
+        for step in training(*arguments):
+            if step == 33 and not Path("killed").exists():
+                shutil.copytree("straight", "killed")
+            yield step
+
+    monkeypatch.setattr(runs, "training", copied)
+    assert main([*command(model, folder), "--folder", "straight"]) == 0
+    assert json.loads(Path("killed/log.jsonl").read_text().splitlines()[-1])["step"] > 20
+    assert main(["resume", "killed", "--quiet"]) == 0
+    check_same_bits("straight", "killed")
+
+
+@pytest.mark.parametrize("model", ["vae", "gan"])
+def test_a_killed_run_goes_on_to_the_same_bits(model: str, folder: Path) -> None:
+    """The same with kill -9 of a process."""
+    train = command(model, folder)
     assert main([*train, "--folder", "straight"]) == 0
     killed = subprocess.run(
         [sys.executable, "-c", KILL_AT_33, *train, "--folder", "killed"], env=ONE_THREAD, check=False
     )
     assert killed.returncode == (9 if os.name == "nt" else -9)
-    assert json.loads(Path("killed/log.jsonl").read_text().splitlines()[-1])["step"] > 20
     assert main(["resume", "killed", "--quiet"]) == 0
-    for name in ("weights.safetensors", "state.ckpt", *(f"previews/{step:07d}.png" for step in (0, 20, 40))):
-        assert Path("straight", name).read_bytes() == Path("killed", name).read_bytes(), name
-    logs = [
-        [json.loads(line) for line in Path(run, "log.jsonl").read_text().splitlines()] for run in ("straight", "killed")
-    ]
-    for straight, resumed in zip(*logs, strict=True):
-        del straight["seconds"], resumed["seconds"]
-        assert straight == resumed
+    check_same_bits("straight", "killed")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals as on Unix")
 @pytest.mark.parametrize("number", [1, signal.SIGINT, signal.SIGTERM])  # 1 is SIGHUP, which Windows lacks
 def test_ctrl_c_and_sigterm_save_then_stop(number: signal.Signals, tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "pets")
-    command = [sys.executable, "-m", "ganvas", "train", "vae", str(folder), "--steps", "1000000", *OPTIONS[:-3]]
-    command += ["--checkpoint-every", "900000", "--folder", "run"]
+    words = [sys.executable, "-m", "ganvas", "train", "vae", str(folder), "--steps", "1000000", *OPTIONS[:-3]]
+    words += ["--checkpoint-every", "900000", "--folder", "run"]
     before = signal.signal(number, signal.SIG_DFL)  # the tests themselves may run under nohup
     try:
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ONE_THREAD)
+        process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=ONE_THREAD)
     finally:
         signal.signal(number, before)
     with process:
@@ -75,17 +110,15 @@ def test_ctrl_c_and_sigterm_save_then_stop(number: signal.Signals, tmp_path: Pat
         time.sleep(0.3)
         process.send_signal(number)
         try:
-            _, said = process.communicate(timeout=120)
+            _, errors = process.communicate(timeout=120)
         finally:
             process.kill()
     assert process.returncode == 128 + number
-    assert "stopping: the step under way is finished, then all is saved; a second Ctrl-C ends at once" in said
-    assert "go on with: ganvas resume run" in said
-    assert "Traceback" not in said
-    from ganvas.training.run_folder import checkpoint_step
-
+    assert "stopping: the step under way is finished, then all is saved; a second Ctrl-C ends at once" in errors
+    assert "go on with: ganvas resume run" in errors
+    assert "Traceback" not in errors
     step = checkpoint_step(Path("run"))
-    assert f"stopped at step {step} of 1000000" in said
+    assert f"stopped at step {step} of 1000000" in errors
     assert step > 0
     assert main(["resume", "run", "--steps", str(step + 2), "--quiet"]) == 0
     assert checkpoint_step(Path("run")) == step + 2
