@@ -32,12 +32,11 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def ganvas_process(*words: str, package: Path = ROOT / "src") -> subprocess.CompletedProcess[str]:
-    """A command in a new process, which knows of no class that this one has defined."""
-    run = (
-        "import sys; sys.path.insert(0, sys.argv.pop(1)); from ganvas.cli.app import main; sys.exit(main(sys.argv[1:]))"
-    )
-    command = [sys.executable, "-c", run, str(package), *words]
+def ganvas_process(*commands: str, package: Path = ROOT / "src") -> subprocess.CompletedProcess[str]:
+    """Commands in a new process, which knows of no class that this one has defined; it ends at one that fails."""
+    run = "import sys; sys.path.insert(0, sys.argv[1]); from ganvas.cli.app import main\n"
+    run += "sys.exit(next((code for words in sys.argv[2:] if (code := main(words.split()))), 0))"
+    command = [sys.executable, "-c", run, str(package), *commands]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -73,7 +72,7 @@ def test_no_code_runs_that_the_user_did_not_name(
     file.write_text(file.read_text("utf-8") + "\nopen('ran', 'w').close()\n", "utf-8")
     assert main(["train", f"{file}:MyGAN", "ring", *TINY, "--steps", "2", "--folder", "run"]) == 0
     Path("ran").unlink()
-    answer = ganvas_process("sample", "run")
+    answer = ganvas_process("sample run")
     assert answer.returncode == 2
     assert "MyGAN of my_gan.py, whose code runs only if you name it" in answer.stderr
     monkeypatch.setattr(ganvas.models, "own_model_classes", lambda: iter(()))  # as in a new process
@@ -168,13 +167,9 @@ def test_a_model_is_added_by_one_file_and_one_line(file: Path, tmp_path: Path) -
     line = "from .discogan import DiscoGAN as DiscoGAN\n"
     (models / "__init__.py").write_text(text.replace(line, f"{line}from .mygan import MyGAN as MyGAN\n"), "utf-8")
 
-    def run(*words: str) -> str:
-        answer = ganvas_process(*words, package=package)
-        assert answer.returncode == 0, answer.stderr
-        return answer.stdout
-
-    assert "mygan" in run("train", "--help")
-    run("train", "mygan", "ring", *TINY, "--steps", "2", "--folder", "run")
-    run("resume", "run", "--steps", "4")
-    run("sample", "run")
+    train = f"train mygan ring {' '.join(TINY)} --steps 2 --folder run"
+    answer = ganvas_process("train --help", train, "resume run --steps 4", "sample run", package=package)
+    assert answer.returncode == 0, answer.stderr
+    assert "mygan" in answer.stdout
+    assert Path("run/samples.png").exists()
     assert "model_source" not in json.loads(Path("run/config.json").read_text("utf-8"))
