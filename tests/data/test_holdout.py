@@ -13,7 +13,7 @@ from ganvas import VAE, CycleGAN
 from ganvas.data import DataOptions, MissingSplitError, class_counts, from_array, load
 from ganvas.errors import UserError
 from ganvas.evaluation import load_evaluation_data
-from ganvas.evaluation.translation import load_aligned_pairs, load_held_out
+from ganvas.evaluation.held_out import load_aligned_pairs, load_domain_split
 from ganvas.training import run
 from tests.support.folders import picture
 
@@ -171,12 +171,12 @@ def test_each_domain_holds_out_its_own(many: Path, folder: Path, tmp_path: Path)
         picture(tmp_path / "other" / f"{i}.png", 130 + i)
     model = CycleGAN(width=4, blocks=1)
     trained = run.train(model, (many, tmp_path / "other"), steps=1, batch_size=1, quiet=True)
-    pair, split = load_held_out(trained, None, None)
+    pair, split = load_domain_split(trained, None, None)
     assert split == "test"
     assert levels(pair.a) == levels(load(many, TEST))
     assert levels(pair.b) == levels(load(tmp_path / "other", TEST))
     assert [d["examples"] for d in trained.metadata["domains"]] == [120 - len(pair.a), 110 - len(pair.b)]
-    assert len(load_held_out(trained, (many, tmp_path / "other"), None)[0].a) == 120
+    assert len(load_domain_split(trained, (many, tmp_path / "other"), None)[0].a) == 120
     assert len(load_aligned_pairs(trained, (many, many), None).a) == 120  # pairs are not torn apart
     np.save(tmp_path / "x.npy", np.zeros((150, 5, 6, 3), np.uint8))
     assert len(trained.translate(tmp_path / "x.npy")) == 150

@@ -8,7 +8,7 @@ from ganvas import CGAN, VAE, CycleGAN
 from ganvas.cli.inspect import data as report
 from ganvas.data import DataOptions, MissingSplitError, class_counts, load
 from ganvas.errors import UserError
-from ganvas.evaluation.translation import load_held_out
+from ganvas.evaluation.held_out import load_domain_split
 from ganvas.training import run
 from tests.support.folders import picture
 from tests.support.layouts import tree
@@ -123,9 +123,9 @@ def test_a_translator_takes_both_domains_of_one_folder(tmp_path: Path, capsys: p
     for source in (data, str(tmp_path / "outer")):
         trained = run.train(model, source, steps=1, batch_size=1, quiet=True)
         assert trained.metadata["domains"][1]["examples"] == 4
-        pair, split = load_held_out(trained, None, None)
+        pair, split = load_domain_split(trained, None, None)
         assert (len(pair.a), len(pair.b), split) == (1, 2, "test")
-        assert len(load_held_out(trained, data, None)[0].a) == 3
+        assert len(load_domain_split(trained, data, None)[0].a) == 3
     assert trained.folder is not None
     run.resume(trained.folder, steps=2, data=data, quiet=True)
     report(str(data), out=tmp_path / "sheet.png")

@@ -13,7 +13,8 @@ import torch
 import ganvas
 from ganvas import evaluation
 from ganvas.data import Dataset, from_array, load
-from ganvas.evaluation import EvaluationData, compare
+from ganvas.evaluation import compare
+from ganvas.evaluation.held_out import EvaluationData
 from ganvas.inference.trained import Trained
 from ganvas.metrics import memorisation_test, one_nn_accuracy, precision_recall
 from ganvas.metrics.features import make_feature_space

@@ -1,29 +1,26 @@
 """`ganvas.evaluate`: the numbers of a trained model on held-out data, each with how it was taken."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
 from math import isfinite
 from pathlib import Path
 
 import torch
 
-from ..data import DataOptions, Dataset, Source, Sources, load
+from ..data import DataOptions, Source, Sources
 from ..errors import UserError, check_positive, did_you_mean
-from ..inference.loading import load_matching
 from ..inference.trained import Trained
-from ..metrics import METRICS, Comparison, Examples
+from ..metrics import METRICS
 from ..model import EncoderModel, GenerativeModel, model_name
 from ..models._variational import LikelihoodModel
 from ..training.run_folder import load_run
 from . import codes, translation
+from .held_out import load_evaluation_data
 from .samples import (
     DEFAULT_SAMPLES,
     MetricValues,
-    RealData,
     Settings,
     check_metrics,
-    make_examples,
+    draw_comparisons,
     measure,
     prepare_comparison,
 )
@@ -33,24 +30,6 @@ MAX_DRAWS = 1_000_000
 METRIC_NAMES = (*codes.METRICS, *METRICS)
 IMPORTANCE_SAMPLES, DRAWS = 500, 10
 """samples of the importance weighted bound, and of the ELBO, of each example, unless options say otherwise"""
-
-
-@dataclass(frozen=True)
-class EvaluationData:
-    """What a model is measured on."""
-
-    held_out: Dataset
-    train: Dataset | None
-    """what the model has learnt from, where that is known, needed, and not what it is measured on"""
-    split: str
-
-    def split_real(self, seed: int) -> tuple[Dataset, Dataset]:
-        """Held-out examples to compare samples with, and other real ones: two halves, where there is nothing else."""
-        if self.train is not None:
-            return self.held_out, self.train
-        shuffled = self.held_out.sample(len(self.held_out), seed, "halves")
-        half = len(shuffled) // 2
-        return shuffled.select(slice(half)), shuffled.select(slice(half, 2 * half))
 
 
 @torch.random.fork_rng(devices=[])
@@ -104,44 +83,33 @@ def evaluate_model(
     settings: Settings,
 ) -> MetricValues:  # fmt: skip
     """All numbers of a model of one collection."""
-    metrics, n, seed, progress = settings.metrics, settings.n, settings.seed, settings.progress
-    names = choose_metrics(trained, metrics)
-    sample_names = [name for name in names if name in METRICS]
-    code_names = [name for name in names if name in codes.METRICS]
+    metrics, n, seed, allow_few = settings.metrics, settings.n, settings.seed, settings.allow_few
+    names, progress = choose_metrics(trained, metrics), settings.progress
+    sample_names, code_names = ([name for name in names if name in table] for table in (METRICS, codes.METRICS))
     evaluation_data = load_evaluation_data(trained, data, options, bool(sample_names))
     held_out, train = evaluation_data.held_out, evaluation_data.train
     real_data = None
     if sample_names:  # before anything is computed
         sides = evaluation_data.split_real(seed)
         real_data = prepare_comparison(trained, *sides, n or DEFAULT_SAMPLES, settings.features, prior)
-        check_metrics(metrics, real_data.n, real_data.space, settings.allow_few, [train])
-    result: MetricValues = {
+        check_metrics(metrics, real_data.n, real_data.space, allow_few, [train])
+    values: MetricValues = {
         "model": model_name(trained.model), "step": trained.metadata.get("step"), "data": held_out.name,
         "split": evaluation_data.split, "seed": seed,
     }  # fmt: skip
     if code_names:
         examples = held_out if n is None else held_out.sample(n, seed, "examples")
-        values = codes.measure(trained, examples, code_names, k, draws, seed, progress)
-        result |= {name: None if isinstance(v, float) and not isfinite(v) else v for name, v in values.items()}
+        of_codes = codes.measure(trained, examples, code_names, k, draws, seed, progress)
+        values |= {name: None if isinstance(v, float) and not isfinite(v) else v for name, v in of_codes.items()}
     if real_data is not None:
         progress(f"{real_data.n} samples and their features{real_data.note}")
-        c, floor = draw_comparison(trained, real_data, train, prior, settings)
+        c, floor = draw_comparisons([(trained, prior)], [train], real_data, seed, allow_few, progress)
         drawn = "" if prior is None else f", codes from the prior {prior}"
-        result |= {
+        values |= {
             "samples": len(c.fake), "features": c.space.tag, "floor_source": "halves" if train is None else "train",
             "protocol": f"{c.space.protocol}; averaged weights, no truncation{drawn}",
-        } | measure(sample_names, c, floor, bool(metrics), progress)  # fmt: skip
-    return result
-
-
-def draw_comparison(
-    trained: Trained, real_data: RealData, train: Dataset | None, prior: str | None, settings: Settings
-) -> tuple[Comparison, Examples]:
-    """Samples beside held-out examples, and the floor; both know what the model has learnt from."""
-    real, floor = real_data.draw(settings.seed, settings.progress)
-    fake = real_data.generate(trained, prior, real, settings.seed, settings.progress)
-    fake.training = floor.training = () if train is None else (make_examples(train, real.space, settings.progress),)
-    return Comparison(real, fake, settings.seed, settings.allow_few), floor
+        } | measure(sample_names, c, floor.fake, bool(metrics), progress)  # fmt: skip
+    return values
 
 
 def check_counts(k: int | None, draws: int | None, n: int | None) -> None:
@@ -149,24 +117,6 @@ def check_counts(k: int | None, draws: int | None, n: int | None) -> None:
     for name, value in (("importance_samples", k), ("draws", draws), ("n", n)):
         if check_positive(1 if value is None else value, name) > MAX_DRAWS and name != "n":
             raise UserError(f"{name}={value}: {MAX_DRAWS:,} samples an example are the most, and take hours")
-
-
-def choose_metrics(trained: Trained, metrics: Sequence[str]) -> Sequence[str]:
-    """The metrics asked for, or all that the model has; UserError for what there is not."""
-    available: list[str] = []
-    if isinstance(trained.model, LikelihoodModel):
-        available += codes.METRICS
-    elif isinstance(trained.model, EncoderModel):
-        available += codes.METRICS[-1:]
-    if isinstance(trained.model, GenerativeModel):
-        other_kind = "vectors" if len(trained.shape) == 3 else "images"
-        available += [metric.name for metric in METRICS.values() if metric.needs != other_kind]
-    for name in metrics:
-        if name not in available:
-            raise UserError(
-                f"{name} cannot be measured of this {model_name(trained.model)}: it has {', '.join(available)}"
-            )
-    return metrics or available
 
 
 def check_metric_names(names: Sequence[str]) -> None:
@@ -177,22 +127,17 @@ def check_metric_names(names: Sequence[str]) -> None:
             raise UserError(f"there is no metric {name!r}.{hint} There are: {', '.join(METRIC_NAMES)}")
 
 
-def load_evaluation_data(
-    trained: Trained, data: Source | None, view: DataOptions | None, samples: bool
-) -> EvaluationData:
-    """What to measure a model, and perhaps its samples, on; UserError where neither the caller nor the run says.
-
-    Only where there is no test split these are the training data: one that cannot be read is an error.  Besides a test
-    split the training data are read only if `samples` are to be compared with them.
-    """
-    if data is not None:
-        return EvaluationData(load_matching(trained, data, view), None, "custom")
-    if (training_data := trained.training_data) is None:
-        where = trained.folder or "the weights file"
-        raise UserError(f"{where} does not say where the model's data are: give held-out ones")
-    held_out = training_data.load_test_split(
-        lambda source, own: load_matching(trained, load(source, own), DataOptions())
-    )
-    if held_out is None:
-        return EvaluationData(training_data.load(partial(load_matching, trained)), None, "train")
-    return EvaluationData(held_out, training_data.load(partial(load_matching, trained)) if samples else None, "test")
+def choose_metrics(trained: Trained, names: Sequence[str]) -> Sequence[str]:
+    """The metrics asked for, or all that the model has; UserError for what there is not."""
+    model, other_kind = trained.model, "vectors" if len(trained.shape) == 3 else "images"
+    available: list[str] = []
+    if isinstance(model, LikelihoodModel):
+        available += codes.METRICS
+    elif isinstance(model, EncoderModel):
+        available += codes.METRICS[-1:]
+    if isinstance(model, GenerativeModel):
+        available += [metric.name for metric in METRICS.values() if metric.needs != other_kind]
+    for name in names:
+        if name not in available:
+            raise UserError(f"{name} cannot be measured of this {model_name(model)}: it has {', '.join(available)}")
+    return names or available

@@ -33,48 +33,45 @@ EXAMPLES_PER_STREAM = 64
 """examples, and samples of each, that share a random stream: numbers do not depend on how much is computed at once"""
 MAX_DECODED_NUMBERS = 2**24
 """numbers of examples, about, that a hierarchy decodes at once, with all that their networks hold"""
+Values = dict[str, Any]
 
 
 def measure(
     trained: Trained, data: Dataset, names: Sequence[str], k: int, draws: int, seed: int,
     progress: Callable[[str], None],
-) -> dict[str, Any]:  # fmt: skip
+) -> Values:  # fmt: skip
     """The numbers of an encoder and a decoder on examples, of the metrics with these names."""
     data = trained.model.preprocess(data, deterministic=True)
-    result: dict[str, Any] = {"examples": len(data)}
-    x = trained.domain_scaling()(data.x)
-    if isinstance(trained.model, LikelihoodModel):
-        is_discrete = trained.model.likelihood in ("bernoulli", "discretized-logistic")
-        result["bits_note"] = "" if is_discrete else " of a density: not to be compared with those of pixels' levels"
-    if "elbo" in names:
-        progress(f"ELBO of {len(x)} examples, {draws} samples each")
-        result |= elbo(trained, x, data, draws, seed)
-    if "bound" in names:
-        progress(f"importance weighted bound of {len(x)} examples, {k} samples each")
-        result |= bound(trained, x, data, k, seed)
-    if "codes" in names:
-        progress("latent codes")
-        result |= latent_usage(trained, x, data, seed)
-    if "reconstruction" in names:
-        result |= reconstruction_metrics(trained, x, data)
-    return result
+    x, y, n, model = trained.domain_scaling()(data.x), data.labels, len(data), trained.model
+    values: Values = {"examples": n}
+    if isinstance(model, LikelihoodModel):
+        is_discrete = model.likelihood in ("bernoulli", "discretized-logistic")
+        values["bits_note"] = "" if is_discrete else " of a density: not to be compared with those of pixels' levels"
+        if "elbo" in names:
+            progress(f"ELBO of {n} examples, {draws} samples each")
+            values |= elbo(trained, model, x, y, draws, seed)
+        if "bound" in names:
+            progress(f"importance weighted bound of {n} examples, {k} samples each")
+            values |= bound(trained, model, x, y, k, seed)
+        if "codes" in names:
+            progress("latent codes")
+            values |= latent_usage(trained, model, x, y, seed)
+    return values | (reconstruction_metrics(trained, x, y) if "reconstruction" in names else {})
 
 
-def batches(trained: Trained, x: Tensor, data: Dataset, seed: int, key: str) -> Iterator[Batch]:
-    """Examples in blocks, each with random numbers of its own."""
+def batches(trained: Trained, x: Tensor, y: Tensor | None, seed: int, key: str) -> Iterator[Batch]:
+    """Examples and their labels in blocks, each with random numbers of its own."""
     device = device_of(trained.nets)
     for i in range(0, len(x), EXAMPLES_PER_STREAM):
         reseed(device, seed, key, i)
         part = slice(i, i + EXAMPLES_PER_STREAM)
-        yield Batch(x[part], None if data.labels is None else data.labels[part]).to(device)
+        yield Batch(x[part], None if y is None else y[part]).to(device)
 
 
-def elbo(trained: Trained, x: Tensor, data: Dataset, draws: int, seed: int) -> dict[str, Any]:
+def elbo(trained: Trained, model: LikelihoodModel, x: Tensor, y: Tensor | None, draws: int, seed: int) -> Values:
     """The bound, -E log p(x|z) and KL(q(z|x) || p(z)): equation 7 of arXiv:1312.6114."""
-    model = trained.model
-    assert isinstance(model, LikelihoodModel)
     terms = []
-    for batch in batches(trained, x, data, seed, "elbo"):  # one draw after the other: memory stays that of one
+    for batch in batches(trained, x, y, seed, "elbo"):  # one draw after the other: memory stays that of one
         samples = [torch.stack(model.elbo_terms(batch, **trained.nets)).double().cpu() for _ in range(draws)]
         terms.append(sum(samples, torch.zeros_like(samples[0])) / draws)
     nll, kl = torch.cat(terms, 1)
@@ -86,23 +83,25 @@ def elbo(trained: Trained, x: Tensor, data: Dataset, draws: int, seed: int) -> d
     }  # fmt: skip
 
 
-def bound(trained: Trained, x: Tensor, data: Dataset, k: int, seed: int) -> dict[str, Any]:
+def bound(trained: Trained, model: LikelihoodModel, x: Tensor, y: Tensor | None, k: int, seed: int) -> Values:
     """The importance weighted bound; of a conditional model, on log p(x|y)."""
-    model, nets = trained.model, trained.nets
-    assert isinstance(model, LikelihoodModel)
+    nets, values, device = trained.nets, torch.empty(len(x), dtype=torch.float64), device_of(trained.nets)
     if not isinstance(model, Variational):
         values = bound_from_weights(model, nets, x, k, seed)
     else:  # the same by a path that fuses layers, for an encoder and a decoder of one code
-        values = torch.empty(len(x), dtype=torch.float64)
-        groups: list[tuple[Tensor, int | None]] = [(torch.arange(len(x)), None)]
-        if model.conditional and data.labels is not None:
-            groups = [((data.labels == c).nonzero()[:, 0], int(c)) for c in data.labels.unique()]
-        for index, y in groups:
-            encoder, decoder = (net if y is None else OfClass(net, y) for net in (nets["encoder"], nets["decoder"]))
-            values[index] = log_likelihood(x[index], encoder, decoder, model.log_prior_function(**nets), k, seed=seed)
+        log_prior, encoder, decoder = model.log_prior_function(**nets), nets["encoder"], nets["decoder"]
+        for label in [None] if y is None or not model.conditional else y.unique().tolist():
+            q, p = (net if label is None else with_label(net, label) for net in (encoder, decoder))
+            index = slice(None) if label is None else y == label
+            values[index] = log_likelihood(x[index], q, p, log_prior, k, seed=seed, device=device)
     value, error = mean_and_error(values - trained.domain_scaling().log_volume)
     bits = -value / (x[0].numel() * log(2))
     return {"bound": value, "bound_error": error, "bound_bits_per_dimension": bits, "importance_samples": k}
+
+
+def with_label(net: nn.Module, label: int) -> Callable[[Tensor], Any]:
+    """A conditional network, given this label with whatever comes."""
+    return lambda x: net(x, torch.full((len(x),), label, device=x.device))
 
 
 def bound_from_weights(
@@ -111,9 +110,9 @@ def bound_from_weights(
     """L_k of n examples; the noise depends on the seed, k and blocks of examples and samples."""
     device, values = device_of(nets), []
     rows = max(1, MAX_DECODED_NUMBERS // (16 * x[0].numel()))
-    together, samples = min(EXAMPLES_PER_STREAM, rows), min(EXAMPLES_PER_STREAM, max(1, rows // EXAMPLES_PER_STREAM))
-    for i in range(0, len(x), together):
-        part, log_w = x[i : i + together].to(device), []
+    n, samples = min(EXAMPLES_PER_STREAM, rows), min(EXAMPLES_PER_STREAM, max(1, rows // EXAMPLES_PER_STREAM))
+    for i in range(0, len(x), n):
+        part, log_w = x[i : i + n].to(device), []
         for j in range(0, k, samples):
             reseed(device, seed, "bound", k, i, j)
             log_w.append(model.log_weights(part, min(samples, k - j), **nets).double().logsumexp(0).cpu())
@@ -121,53 +120,36 @@ def bound_from_weights(
     return torch.cat(values)
 
 
-class OfClass(nn.Module):
-    """A conditional network, given one label with whatever comes."""
-
-    def __init__(self, net: nn.Module, label: int) -> None:
-        super().__init__()
-        self.net, self.label = net, label
-
-    def forward(self, x: Tensor) -> Any:
-        return self.net(x, torch.full((len(x),), self.label, device=x.device))
-
-
-def latent_usage(trained: Trained, x: Tensor, data: Dataset, seed: int) -> dict[str, Any]:
+def latent_usage(trained: Trained, model: LikelihoodModel, x: Tensor, y: Tensor | None, seed: int) -> Values:
     """Active units, KL a dimension, mutual information, and the aggregate posterior."""
-    model = trained.model
-    assert isinstance(model, LikelihoodModel)
-    chunks = [model.latent_statistics(batch, **trained.nets) for batch in batches(trained, x, data, seed, "codes")]
-    mean, kl, z = (torch.cat(part).cpu() for part in zip(*chunks, strict=True))
+    statistics = [model.latent_statistics(batch, **trained.nets) for batch in batches(trained, x, y, seed, "codes")]
+    mean, kl, z = (torch.cat(part).cpu() for part in zip(*statistics, strict=True))
     by_mean, by_kl = codes.active_units(mean, kl)
     has_kl_terms = kl.shape == mean.shape  # the KL to a VampPrior has none a dimension
-    result: dict[str, Any] = {
+    values: Values = {
         "active_units": int(by_mean.sum()), "active_units_by_kl": int(by_kl.sum()) if has_kl_terms else None,
         "dimensions": mean.shape[1], "kl_per_dimension": kl.mean(0).tolist() if has_kl_terms else None,
         "aggregate_mean": z.mean(0).tolist(), "aggregate_std": z.std(0, correction=0).tolist(),
     }  # fmt: skip
-    return result | (information(trained, model, x, data, seed) if isinstance(model, Variational) else {})
+    return values | (information(trained, model, x, y, seed) if isinstance(model, Variational) else {})
 
 
-def information(trained: Trained, model: Variational, x: Tensor, data: Dataset, seed: int) -> dict[str, Any]:
+def information(trained: Trained, model: Variational, x: Tensor, y: Tensor | None, seed: int) -> Values:
     """Mutual information of x and z, and what the KL has beyond it: the aggregate posterior's distance from p(z).
 
     Both with bounds, and whether these are so far apart that the number is no more than a bound.
     """
-    n = min(N_INFORMATION_FLOW if model.posterior == "iaf" else N_INFORMATION, len(x))
-    chunks = [
-        model.encode_batch(batch, trained.nets["encoder"])
-        for batch in batches(trained, x[:n], data, seed, "information")
-    ]
-    q = concatenate([q for _, q, _, _ in chunks])
-    draw = PosteriorSamples(*(torch.cat(t, 1) for t in zip(*(draw for _, _, draw, _ in chunks), strict=True)))
+    n, nets = min(N_INFORMATION_FLOW if model.posterior == "iaf" else N_INFORMATION, len(x)), trained.nets
+    encoded = [model.encode_batch(b, nets["encoder"]) for b in batches(trained, x[:n], y, seed, "information")]
+    q = concatenate([q for _, q, _, _ in encoded])
+    draw = PosteriorSamples(*(torch.cat(t, 1) for t in zip(*(draw for _, _, draw, _ in encoded), strict=True)))
     lower, upper = codes.mutual_information_bounds(q, draw)
-    kl = model.kl_divergence(q, draw, **trained.nets).sum(1).mean().item()
+    kl = model.kl_divergence(q, draw, **nets).sum(1).mean().item()
     return {
         "mutual_information": lower, "mutual_information_upper": upper,
         "mutual_information_is_bound": upper - lower > MAX_BOUND_GAP,
         "mutual_information_examples": n, "mutual_information_limit": log(n),
-        "kl_aggregate_prior": kl - lower,
-        "kl_aggregate_prior_lower": max(0.0, kl - upper),
+        "kl_aggregate_prior": kl - lower, "kl_aggregate_prior_lower": max(0.0, kl - upper),
     }  # fmt: skip
 
 
@@ -178,17 +160,16 @@ def concatenate(posteriors: list[Any]) -> Posterior:
     return q
 
 
-def reconstruction_metrics(trained: Trained, x: Tensor, data: Dataset) -> dict[str, Any]:
+def reconstruction_metrics(trained: Trained, x: Tensor, y: Tensor | None) -> Values:
     """Error of reconstructions from the posteriors' means, of pixels in [0, 1], of vectors in deviations."""
-    labels = data.labels if trained.model.is_conditional else None
     encoding, generating = trained.require(EncoderModel, NO_ENCODER), trained.require(GenerativeModel, "has no decoder")
-    z = trained.map_chunks(lambda *part: encoding.encode(*part, **trained.nets), x, labels)
-    y = trained.map_chunks(lambda *part: generating.generate(*part, **trained.nets), z, labels)
-    alpha = trained.domain_scaling().premultiplied
-    x, y = composite_backgrounds(x, alpha), composite_backgrounds(y, alpha)
-    result: dict[str, Any] = {"reconstruction_mse": (x - y).square().mean().item()}
+    y = y if trained.model.is_conditional else None
+    z = trained.map_chunks(lambda *part: encoding.encode(*part, **trained.nets), x, y)
+    r = trained.map_chunks(lambda *part: generating.generate(*part, **trained.nets), z, y)
+    x, r = (composite_backgrounds(t, trained.domain_scaling().premultiplied) for t in (x, r))
+    values = {"reconstruction_mse": (x - r).square().mean().item()}
     if x.ndim == 4:
         size = chunk_size(trained.shape)
-        ssim = torch.cat([fidelity.ssim(a, b) for a, b in zip(x.split(size), y.split(size), strict=True)])
-        result |= {"psnr_db": fidelity.psnr(x, y).mean().item(), "ssim": ssim.mean().item()}
-    return result
+        ssim = torch.cat([fidelity.ssim(a, b) for a, b in zip(x.split(size), r.split(size), strict=True)])
+        values |= {"psnr_db": fidelity.psnr(x, r).mean().item(), "ssim": ssim.mean().item()}
+    return values

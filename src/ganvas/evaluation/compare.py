@@ -1,6 +1,7 @@
 """`ganvas.compare`: several runs on the same held-out data, each number with its interval, and which is the best."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from math import isfinite
 from pathlib import Path
@@ -9,18 +10,18 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..data import DataOptions, Dataset, Source
+from ..data import DataOptions, Source
 from ..distributions.priors import STANDARD
 from ..errors import UserError, check_positive, did_you_mean
 from ..inference.loading import load_matching
 from ..inference.trained import Trained, load_trained
-from ..metrics import METRICS, NUMBERS, Comparison, Examples, Score
+from ..metrics import METRICS, NUMBERS, Comparison, Score
 from ..metrics.bootstrap import LEVEL, RESAMPLES, bootstrap, confidence_interval
 from ..model import GenerativeModel, model_name, model_name_with_article
 from ..nn.device import resolve_device
 from ..training import run_folder
-from . import EvaluationData, load_evaluation_data
-from .samples import DEFAULT_SAMPLES, MetricValues, RealData, check_metrics, make_examples, prepare_comparison
+from .held_out import EvaluationData, load_evaluation_data
+from .samples import DEFAULT_SAMPLES, MetricValues, Progress, check_metrics, draw_comparisons, prepare_comparison
 
 COMPARABLE_METRICS = tuple(name for name, metric in METRICS.items() if metric.numbers)
 """metrics whose numbers have intervals, as `evaluate` calls them"""
@@ -45,13 +46,13 @@ def compare(
     features: str = "auto",
     allow_few: bool = False,
     seed: int = 0,
-    progress: Callable[[str], None] = lambda line: None,
+    progress: Progress = lambda line: None,
 ) -> MetricValues:
     """Measure two or more runs of any kind on the same held-out examples, n samples (10,000) each, by the same seed.
 
     A run is a trained model, a folder or a name, or with a fitted prior "runs/ae@best" or (trained, "best").  The
-    examples are those of `data`, or the test split that all runs have; `metrics`, `features` and `few` are those of
-    `evaluate`, of the metrics those in `COMPARABLE_METRICS`.
+    examples are those of `data`, or the test split that all runs have; `metrics` (some of `COMPARABLE_METRICS`),
+    `features` and `allow_few` are those of `evaluate`.
 
     "runs" says of each its costs ("parameters" of the networks that generate, "step" of its weights, "seconds" of
     training) and its "numbers", {"value", "low", "high"}: the ends of a 95% interval from 1,000 resamples of the
@@ -72,47 +73,32 @@ def compare(
     sides, n = on.split_real(seed), check_positive(n, "n")
     # the first run's setting, after what the others would be refused for
     *_, real_data = (prepare_comparison(e.trained, *sides, n, features, e.prior) for e in reversed(entries))
-    check_metrics(metrics, real_data.n, real_data.space, allow_few, training)
-    progress(f"{real_data.n} samples of each, and their features{real_data.note}")
-    comparisons = draw_samples(entries, training, real_data, seed, allow_few, progress)
+    n, space = real_data.n, real_data.space
+    check_metrics(metrics, n, space, allow_few, training)
+    progress(f"{n} samples of each, and their features{real_data.note}")
+    sources = [(e.trained, e.prior) for e in entries]
+    comparisons = draw_comparisons(sources, training, real_data, seed, allow_few, progress)
     other_kind = "vectors" if on.held_out.has_images else "images"
     names = metrics or [name for name in COMPARABLE_METRICS if METRICS[name].needs != other_kind]
     scores, reasons = score_all(names, comparisons, bool(metrics), progress)
     resamples = [bootstrap(side, seed, i) for i, side in enumerate(scores)]
-    tags = {number: METRICS[m].tag(number, real_data.space) for m in names for number in METRICS[m].numbers}
+    tags = {number: METRICS[m].tag(number, space) for m in names for number in METRICS[m].numbers}
     *numbers, floor = (
-        {tags[name]: confidence_interval(NUMBERS[name], s.value, drawn.get(name), real_data.n)
-         for name, s in side.items()}
+        {tags[k]: confidence_interval(NUMBERS[k], score.value, drawn.get(k), n) for k, score in side.items()}
         for side, drawn in zip(scores, resamples, strict=True)
-    )  # fmt: skip
-    space = real_data.space
+    )
     return {
-        "data": on.held_out.name, "split": on.split, "seed": seed, "samples": real_data.n, "features": space.tag,
+        "data": on.held_out.name, "split": on.split, "seed": seed, "samples": n, "features": space.tag,
         "floor_source": "halves" if on.train is None else "train",
         "protocol": f"{space.protocol}; averaged weights, no truncation", "resamples": RESAMPLES, "level": LEVEL,
-        "floor": floor, "best": {tags[name]: find_best(name, scores[:-1], resamples[:-1]) for name in scores[0]},
+        "floor": floor, "best": {tags[k]: find_best(k, scores[:-1], resamples[:-1]) for k in scores[0]},
         "skip_reasons": reasons,
         "runs": [run_costs(e) | {"numbers": values} for e, values in zip(entries, numbers, strict=True)],
     }  # fmt: skip
 
 
-def draw_samples(
-    entries: Sequence[ComparedRun], training: Sequence[Dataset | None], real_data: RealData, seed: int,
-    allow_few: bool, progress: Callable[[str], None],
-) -> list[Comparison]:  # fmt: skip
-    """Each run's samples beside the same held-out examples, and last the floor; equal training data are read once."""
-    real, floor = real_data.draw(seed, progress)
-    fakes = [real_data.generate(e.trained, e.prior, real, seed, progress) for e in entries]
-    known: dict[str, Examples] = {}
-    for fake, data in zip(fakes, training, strict=True):
-        if data is not None and None not in training:
-            fake.training = (known.setdefault(data.fingerprint(), make_examples(data, real.space, progress)),)
-    floor.training = tuple(known.values())
-    return [Comparison(real, fake, seed, allow_few) for fake in (*fakes, floor)]
-
-
 def score_all(
-    names: Sequence[str], comparisons: Sequence[Comparison], strict: bool, progress: Callable[[str], None]
+    names: Sequence[str], comparisons: Sequence[Comparison], strict: bool, progress: Progress
 ) -> tuple[list[dict[str, Score]], dict[str, str]]:
     """The numbers of each side, and why a metric has none, which is a UserError if `strict`."""
     scores: list[dict[str, Score]] = [{} for _ in comparisons]
@@ -138,12 +124,10 @@ def find_best(
 
     Differences are paired: in each resample both models are measured against the same held-out examples.
     """
-    if NUMBERS[name].higher_is_better is None:
+    measured = [i for i, side in enumerate(scores) if name in side and isfinite(side[name].value)]
+    if NUMBERS[name].higher_is_better is None or len(measured) < 2:
         return None
     sign = 1 if NUMBERS[name].higher_is_better else -1
-    measured = [i for i, side in enumerate(scores) if name in side and isfinite(side[name].value)]
-    if len(measured) < 2:
-        return None
     first = max(measured, key=lambda i: sign * scores[i][name].value)
     differences = (sign * (resamples[first][name] - resamples[i][name]) for i in measured if i != first)
     return first if min(d.quantile((1 - LEVEL) / 2).item() for d in differences) > 0 else None
@@ -151,16 +135,16 @@ def find_best(
 
 def load_runs(runs: Sequence[Run]) -> list[ComparedRun]:
     """The runs, each under a name of its own."""
-    compared_runs: list[ComparedRun] = []
+    entries: list[ComparedRun] = []
     for run in runs:
         trained, prior = run if isinstance(run, tuple) else (run, None)
         if not isinstance(trained, Trained):
             trained, prior = load_run_and_prior(str(trained))
-        stem = trained.folder.name if trained.folder else model_name(trained.model)
-        name = stem + (f"@{prior}" if prior else "")
-        n_same_name = sum(other.name == name or other.name.startswith(f"{name} (") for other in compared_runs)
-        compared_runs.append(ComparedRun(f"{name} ({n_same_name + 1})" if n_same_name else name, trained, prior))
-    return compared_runs
+        name = trained.folder.name if trained.folder else model_name(trained.model)
+        name += f"@{prior}" if prior else ""
+        n_same_name = sum(other.name == name or other.name.startswith(f"{name} (") for other in entries)
+        entries.append(ComparedRun(f"{name} ({n_same_name + 1})" if n_same_name else name, trained, prior))
+    return entries
 
 
 def load_run_and_prior(name: str) -> tuple[Trained, str | None]:
@@ -175,48 +159,41 @@ def check_comparable(entries: Sequence[ComparedRun]) -> None:
     """UserError unless all runs generate examples, of one shape, and none is there twice."""
     for name, trained, _ in entries:
         if trained.model.n_domains == 2 or not isinstance(trained.model, GenerativeModel):
-            raise UserError(
-                f"{name} is {model_name_with_article(trained.model)}, which draws no samples: use ganvas evaluate"
-            )
+            kind = model_name_with_article(trained.model)
+            raise UserError(f"{name} is {kind}, which draws no samples: use ganvas evaluate")
     shapes = {"x".join(map(str, e.trained.shape)): e.name for e in reversed(entries)}
     if len(shapes) > 1:
         shapes_text = ", ".join(f"{shape} ({name})" for shape, name in shapes.items())
         raise UserError(f"the runs generate examples of different shapes, {shapes_text}: compare runs of one shape")
-    for i, one in enumerate(entries):
-        for other in entries[:i]:
-            if generates_same(one, other):
-                raise UserError(
-                    f"{other.name} and {one.name} have the same weights, so all their numbers are equal: name it once"
-                )
+    for one, other in ((one, other) for i, one in enumerate(entries) for other in entries[:i]):
+        if generates_same(one, other):
+            same = "have the same weights, so all their numbers are equal: name it once"
+            raise UserError(f"{other.name} and {one.name} {same}")
 
 
 def generates_same(a: ComparedRun, b: ComparedRun) -> bool:
     """Whether two models generate the same examples: by the same weights, of codes from the same prior."""
     if (a.prior or STANDARD) != (b.prior or STANDARD) or a.trained.model != b.trained.model:
         return False
-    weights_a, weights_b = (run.trained.nets.state_dict() for run in (a, b))
-    return weights_a.keys() == weights_b.keys() and all(
-        torch.equal(t.cpu(), weights_b[name].cpu()) for name, t in weights_a.items()
-    )
+    own, others = (run.trained.nets.state_dict() for run in (a, b))
+    return own.keys() == others.keys() and all(torch.equal(t.cpu(), others[name].cpu()) for name, t in own.items())
 
 
 def load_common_data(
     entries: Sequence[ComparedRun], data: Source | None, options: DataOptions | None
 ) -> list[EvaluationData]:
     """What each run is measured on, of which the held-out examples are the same; UserError where they differ."""
-    results = [load_evaluation_data(entries[0].trained, data, options, True)]
-    first, training_data = results[0], entries[0].trained.training_data
+    first = load_evaluation_data(entries[0].trained, data, options, True)
+    results, training_data, on = [first], entries[0].trained.training_data, first.held_out
     for name, trained, _ in entries[1:]:
         if data is not None or (training_data and trained.training_data == training_data):  # loaded already
-            held_out = load_matching(trained, first.held_out, DataOptions())
-            results.append(EvaluationData(held_out, first.train, first.split))
+            results.append(replace(first, held_out=load_matching(trained, on, DataOptions())))
             continue
         other = load_evaluation_data(trained, None, None, True)
-        if other.held_out.fingerprint() != first.held_out.fingerprint():
-            raise UserError(
-                f"{entries[0].name} and {name} have different held-out examples, of {first.held_out.name} and "
-                f"{other.held_out.name}: give the same for all, as `data`"
-            )
+        if other.held_out.fingerprint() != on.fingerprint():
+            names = f"{entries[0].name} and {name}"
+            of = f"of {on.name} and {other.held_out.name}"
+            raise UserError(f"{names} have different held-out examples, {of}: give the same for all, as `data`")
         results.append(other)
     return results
 

@@ -1,4 +1,4 @@
-"""Samples of a model beside as many held-out examples, and the numbers of both.
+"""Samples of models beside as many held-out examples, and the numbers of both.
 
 The floor of a number is the same number for real examples in place of generated ones, as many and none of them among
 those that both are compared with.
@@ -54,12 +54,6 @@ class RealData:
     note: str = ""
     """where the data allow fewer than were asked for, that and why"""
 
-    def draw(self, seed: int, progress: Progress) -> tuple[Examples, Examples]:
-        """The held-out examples to compare with, and the other real ones for the floor."""
-        real = make_examples(self.held_out.sample(self.n, seed, "held out"), self.space, progress)
-        floor = make_examples(self.other.sample(self.n, seed, "other"), self.space, progress, real)
-        return real, replace(floor, is_floor=True)
-
     def generate(self, trained: Trained, prior: str | None, real: Examples, seed: int, progress: Progress) -> Examples:
         """n generated examples, by a conditional model of labels that are drawn from those of the other real examples.
 
@@ -68,14 +62,13 @@ class RealData:
         """
         labels = self.other.sample(self.n, seed, "labels").labels if trained.model.is_conditional else None
         x = trained.decode(trained.sample_codes(self.n, seed, prior), labels).x
-        data = replace(self.other, x=x, labels=labels, name="generated")
-        return make_examples(data, self.space, progress, real)
+        return make_examples(replace(self.other, x=x, labels=labels, name="generated"), self.space, progress, real)
 
 
 def prepare_comparison(
     trained: Trained, held_out: Dataset, other: Dataset, n: int, features: str, prior: str | None
 ) -> RealData:
-    """Everything but the samples; UserError for what would else be found out after they were computed."""
+    """Everything but the samples; UserError for what would else fail after they were computed."""
     if prior not in (None, STANDARD):
         trained.get_fitted_prior(str(prior))
     requested, n = n, min(n, len(held_out), len(other))
@@ -84,10 +77,8 @@ def prepare_comparison(
             f"samples are compared with as many held-out examples, {MIN_SAMPLES} at least, and here is {n}: give more "
             "data, or a higher n"
         )
-    space = make_feature_space(
-        features, trained.shape, data_name=held_out.name, device=device_of(trained.nets),
-        scaling=Scaling.fit(held_out.x),
-    )  # fmt: skip
+    scaling, device = Scaling.fit(held_out.x), device_of(trained.nets)
+    space = make_feature_space(features, trained.shape, data_name=held_out.name, device=device, scaling=scaling)
     available = f"{len(held_out)} examples to compare with, and {len(other)} others for the floor"
     note = f" ({requested} asked for, but the data allow {n}: there are {available})"
     return RealData(held_out, other, space, n, note if n < requested != DEFAULT_SAMPLES else "")
@@ -101,6 +92,27 @@ def check_metrics(
         check_sample_size(n, space, allow_few)
     if "memorisation" in names and None in training:
         raise UserError(NO_TRAIN)
+
+
+def draw_comparisons(
+    runs: Sequence[tuple[Trained, str | None]], training: Sequence[Dataset | None], real_data: RealData, seed: int,
+    allow_few: bool, progress: Progress,
+) -> list[Comparison]:  # fmt: skip
+    """The samples of each model, drawn from its prior, beside the same held-out examples, and last the floor.
+
+    Each knows what the model was trained on, if that is known of all; equal training data are one set of examples.
+    """
+    n, space = real_data.n, real_data.space
+    real = make_examples(real_data.held_out.sample(n, seed, "held out"), space, progress)
+    floor = replace(make_examples(real_data.other.sample(n, seed, "other"), space, progress, real), is_floor=True)
+    fakes = [real_data.generate(trained, prior, real, seed, progress) for trained, prior in runs]
+    known: dict[str, Examples] = {}
+    for fake, data in zip(fakes, training, strict=True):
+        if data is not None and None not in training:
+            key = data.fingerprint() if len(runs) > 1 else ""
+            fake.training = (known.setdefault(key, make_examples(data, space, progress)),)
+    floor.training = tuple(known.values())
+    return [Comparison(real, fake, seed, allow_few) for fake in (*fakes, floor)]
 
 
 def make_examples(
@@ -132,7 +144,7 @@ def measure(
 
     If `strict`, a metric that cannot be measured is a UserError.
     """
-    result: MetricValues = {}
+    values: MetricValues = {}
     reasons: dict[str, str] = {}
     if c.fake.data.labels is None:
         floor = replace(floor, data=replace(floor.data, labels=None))
@@ -144,18 +156,18 @@ def measure(
                 if isinstance(entry, str):
                     reasons[number] = entry
                 elif isinstance(entry, int):
-                    result[number] = entry
+                    values[number] = entry
                 else:
                     show = metric.numbers[number].show if number in metric.numbers else float
                     key = metric.tag(number, c.space)
-                    result[key], result[f"{key}:floor"] = (shown_values(x, show) for x in (entry, floor_entry))
+                    values[key], values[f"{key}:floor"] = (shown_values(x, show) for x in (entry, floor_entry))
                     if has_error(entry):
-                        result[f"{key}:error"] = map_scores(entry, lambda s: s.standard_error)
+                        values[f"{key}:error"] = map_scores(entry, lambda s: s.standard_error)
         except UserError as error:
             if strict:
                 raise
             reasons[metric.name] = str(error)
-    return result | {"skip_reasons": reasons}
+    return values | {"skip_reasons": reasons}
 
 
 def shown_values(entry: Entry, show: Callable[[float], float]) -> Any:

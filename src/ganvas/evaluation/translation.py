@@ -5,26 +5,13 @@ Pixels count from 0 to 1, those with alpha on black and on white; vectors in dev
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from math import pi
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from ..data import (
-    DataOptions,
-    Dataset,
-    DomainPair,
-    MissingSplitError,
-    Scaling,
-    Sources,
-    load,
-    load_all,
-    resolve_domains,
-    restore_range,
-    without_holdout,
-)
+from ..data import DataOptions, Dataset, Scaling, Sources
 from ..data.scaling import composite_backgrounds
 from ..diagnostics import diagnose
 from ..errors import UserError
@@ -39,6 +26,7 @@ from ..metrics.pairs import absolute_errors, angle_errors, class_angles, nearest
 from ..model import Batch, PairBatch, device_of, model_name
 from ..models._translator import Translator, other_domain
 from ..randomness import reseed
+from .held_out import load_aligned_pairs, load_domain_split
 from .samples import DEFAULT_SAMPLES, MetricValues, Progress, Settings, make_examples, measure, report_remaining_time
 
 IMAGES_PER_CHUNK = 32
@@ -89,97 +77,87 @@ class Direction:
 
     def distances(self, settings: Settings) -> MetricValues:
         """The metrics of translations against half of the target domain, with the other half as the floor."""
-        assert self.space is not None
-        n, y = self.n_compared, to_bytes(self.translations) if self.target.has_images else self.translations
-        real = self.examples(self.target.x[:n], self.target.name)
-        floor, fake = (
-            self.examples(self.target.x[n : 2 * n], self.target.name, real),
-            self.examples(y[:n], reference=real),
-        )
+        n, source, target, strict = self.n_compared, self.source, self.target, bool(settings.metrics)
+        y = to_bytes(self.translations) if target.has_images else self.translations
+        real = self.examples(target.x[:n], target.name)
+        floor, fake = self.examples(target.x[n : 2 * n], target.name, real), self.examples(y[:n], reference=real)
         c = Comparison(real, fake, settings.seed, settings.allow_few)
-        distance = measure(["sliced-wasserstein"], c, floor, strict=True)
-        result = {
-            "features": self.space.tag, "n": n, "sliced_wasserstein": distance["sliced_wasserstein"],
-            "sliced_wasserstein:floor": distance["sliced_wasserstein:floor"],
-        }  # fmt: skip
-        if self.source.shape == self.target.shape:
-            inputs = replace(c, fake=self.examples(self.source.x[:n], self.source.name, real))
-            before = measure(["sliced-wasserstein"], inputs, floor, strict=True)
-            result["sliced_wasserstein:input"] = before["sliced_wasserstein"]
-        names = [name for name in settings.metrics or TRANSLATION_METRICS[:1] if name != "sliced-wasserstein"]
-        return result | measure(names, c, floor, strict=bool(settings.metrics))
+        names = dict.fromkeys(["sliced-wasserstein", *(settings.metrics or TRANSLATION_METRICS[:1])])
+        values = {"features": c.space.tag, "n": n} | measure(list(names), c, floor, strict)
+        if source.shape == target.shape:
+            inputs = replace(c, fake=self.examples(source.x[:n], source.name, real))
+            of_inputs = measure(["sliced-wasserstein"], inputs, floor, strict)
+            values["sliced_wasserstein:input"] = of_inputs["sliced_wasserstein"]
+        return values
+
+    def features(self, x: Tensor, name: str = "translations") -> Tensor | None:
+        """Their features, where examples are compared on any."""
+        return None if self.space is None else self.examples(x, name).features
 
     def errors(self) -> MetricValues:
         """Errors against the targets, which are right answers, and beside them those of leaving the input as it is."""
-        features = target_features = input_features = None
-        tag: MetricValues = {}
-        if self.space is not None:
-            features = self.examples(to_bytes(self.translations)).features
-            target_features = self.examples(self.target.x, self.target.name).features
-            tag = {"features": self.space.tag}
-        y, target = self.translations, self.target
-        result = paired_errors(y, target, features, target_features)
-        result |= label_agreement(y, self.source, target, self.space, features) | angle_metrics(y, target) | tag
-        if self.source.shape == target.shape:
-            if self.space is not None:
-                input_features = self.examples(self.source.x, self.source.name).features
-            x = to_unit_range(self.source.x)
-            result["identity_baseline"] = paired_errors(x, target, input_features, target_features) | tag
-        return result
+        y, source, target, space = self.translations, self.source, self.target, self.space
+        features, target_features = self.features(to_bytes(y)), self.features(target.x, target.name)
+        tag = {} if space is None else {"features": space.tag}
+        values = paired_errors(y, target, features, target_features)
+        values |= label_agreement(y, source, target, space, features) | angle_metrics(y, target) | tag
+        if source.shape == target.shape:
+            unchanged, input_features = to_unit_range(source.x), self.features(source.x, source.name)
+            values["identity_baseline"] = paired_errors(unchanged, target, input_features, target_features) | tag
+        return values
 
 
 def evaluate_translator(
     trained: Trained, data: Sources | None, options: DataOptions | None, pairs: Sources | None, settings: Settings
 ) -> MetricValues:
     """All numbers of a translator."""
-    model, progress = trained.model, settings.progress
+    model, progress, seed = trained.model, settings.progress, settings.seed
     assert isinstance(model, Translator)
-    domains, split = load_held_out(trained, data, options)
-    a, b = (part.sample(settings.n or DEFAULT_SAMPLES, settings.seed, "examples", name)
-            for part, name in zip(domains.datasets, "AB", strict=True))  # fmt: skip
+    domains, split = load_domain_split(trained, data, options)
+    n = settings.n or DEFAULT_SAMPLES
+    a, b = domains.a.sample(n, seed, "examples", "A"), domains.b.sample(n, seed, "examples", "B")
     if min(len(a), len(b)) < 2:
-        raise UserError(
-            "translations are compared with half of their domain, and it with its other half: give 2 examples of each "
-            "domain or more"
-        )
+        halves = "translations are compared with half of their domain, and it with its other half"
+        raise UserError(f"{halves}: give 2 examples of each domain or more")
     directions = make_directions(trained, a, b, settings)
-    if "fid" in settings.metrics:
-        for d in directions:
-            assert d.space is not None
-            check_sample_size(d.n_compared, d.space, settings.allow_few)
+    for d in directions if "fid" in settings.metrics else ():
+        assert d.space is not None
+        check_sample_size(d.n_compared, d.space, settings.allow_few)
     aligned = None if pairs is None else load_aligned_pairs(trained, pairs, options)
-    result: MetricValues = {
+    values: MetricValues = {
         "model": model_name(model), "step": trained.metadata.get("step"), "data": domains.name, "split": split,
-        "seed": settings.seed, "examples": [len(a), len(b)],
+        "seed": seed, "examples": [len(a), len(b)],
     }  # fmt: skip
     progress("round trips")
-    statistics = round_trip_statistics(trained, model, [a, b], settings.seed)
-    result["cycle_statistics"] = dict(statistics)
+    statistics = round_trip_statistics(trained, model, [a, b], seed)
+    values["cycle_statistics"] = dict(statistics)
     for d in directions:
         progress(f"translations to {d.to}")
-        scores = result[f"to_{d.to.lower()}"] = d.cycle_error() | d.distances(settings)
+        scores = values[f"to_{d.to.lower()}"] = d.cycle_error() | d.distances(settings)
         limit = MOVED_SHARE * scores.get("sliced_wasserstein:input", 9e9)
         statistics[f"accuracy_{d.to}"] = float(scores["sliced_wasserstein"] > limit)
-    result["warnings"] = diagnose(model, {"game": statistics}, 200, 1)
+    values["warnings"] = diagnose(model, {"game": statistics}, 200, 1)
     if aligned is not None:
-        result["pairs"] = {"examples": len(aligned.a), "data": aligned.name}
+        values["pairs"] = {"examples": len(aligned.a), "data": aligned.name}
         for d in make_directions(trained, aligned.a, aligned.b, settings, vectors=False):
             progress(f"errors of translations to {d.to}")
-            result["pairs"][f"to_{d.to.lower()}"] = d.errors()
-    return result
+            values["pairs"][f"to_{d.to.lower()}"] = d.errors()
+    return values
 
 
 def make_directions(
     trained: Trained, a: Dataset, b: Dataset, settings: Settings, *, vectors: bool = True
 ) -> list[Direction]:
     """The ways that a translator goes, first to B; where `vectors` is false, these are not compared on features."""
-    return [
-        Direction(trained, to, source, target, make_feature_space(
-            settings.features, target.shape, data_name=target.name, device=device_of(trained.nets),
-            scaling=Scaling.fit(target.x),
-        ) if vectors or target.has_images else None, settings.progress)
-        for to, source, target in (("B", a, b), ("A", b, a)) if to in trained.directions
-    ]  # fmt: skip
+    directions, device = [], device_of(trained.nets)
+    for to, source, target in (("B", a, b), ("A", b, a)):
+        name, units, space = target.name, Scaling.fit(target.x), None
+        if to not in trained.directions:
+            continue
+        if vectors or target.has_images:
+            space = make_feature_space(settings.features, target.shape, data_name=name, device=device, scaling=units)
+        directions.append(Direction(trained, to, source, target, space, settings.progress))
+    return directions
 
 
 def check_options(trained: Trained, metrics: Sequence[str], few: bool, others: Mapping[str, object]) -> None:
@@ -192,42 +170,8 @@ def check_options(trained: Trained, metrics: Sequence[str], few: bool, others: M
     if given:
         raise UserError(f"this {name} translates, and has no use for {' and '.join(given)}: leave out {given[0]}")
     if few and "fid" not in metrics:
-        raise UserError(
-            "allow_few is about the Frechet distance, which is not measured: ask for the metric fid, or leave it out"
-        )
-
-
-def load_held_out(trained: Trained, data: Sources | None, view: DataOptions | None) -> tuple[DomainPair, str]:
-    """The two domains to measure on: those given, or the test split of the run's own, or what it has learnt from.
-
-    The last only where a domain has no test split: one that cannot be read is an error.
-    """
-    if data is not None:
-        return load_domains(trained, data, without_holdout(view)), "custom"
-    if (training_data := trained.training_data) is None:
-        where = trained.folder or "the weights file"
-        raise UserError(f"{where} does not say where the model's data are: give both domains")
-    load = partial(load_domains, trained)
-    test = training_data.load_test_split(load)
-    return (training_data.load(load), "train") if test is None else (test, "test")
-
-
-def load_domains(trained: Trained, sources: Sources, view: DataOptions) -> DomainPair:
-    """Both domains, with the size and channels that the model was trained on; UserError where they are no such."""
-    sources = resolve_domains(sources)
-    if not isinstance(sources, tuple):
-        raise UserError(f"this {model_name(trained.model)} has two domains: give both, A and B")
-    parts = []
-    for domain, (source, shape) in enumerate(zip(sources, trained.shape, strict=False)):
-        asked = restore_range(source, view, trained.metadata, domain)
-        if len(shape) == 3 and isinstance(source, str | Path):
-            asked = replace(asked, size=f"{shape[1]}x{shape[2]}", channels=shape[0])
-        parts.append(load(source, asked))
-    pair = load_all(tuple(parts))
-    assert isinstance(pair, DomainPair)
-    if pair.shape != trained.shape:
-        raise UserError(f"{pair.name} has examples of {pair.shape}, but this model was trained on {trained.shape}")
-    return pair
+        unused = "allow_few is about the Frechet distance, which is not measured"
+        raise UserError(f"{unused}: ask for the metric fid, or leave it out")
 
 
 def round_trip_statistics(trained: Trained, model: Translator, domains: list[Dataset], seed: int) -> dict[str, float]:
@@ -237,28 +181,6 @@ def round_trip_statistics(trained: Trained, model: Translator, domains: list[Dat
     device = next(trained.nets.parameters()).device
     reseed(device, seed, "observe")
     return {k: v.item() for k, v in model.monitor(batch.to(device), **trained.nets).items()}
-
-
-def load_aligned_pairs(trained: Trained, pairs: Sources, options: DataOptions | None) -> DomainPair:
-    """Two domains in which example i of A belongs to example i of B; UserError where they cannot be such.
-
-    Where nothing is said of them, they are the test split, if there is one.  None is held out by its content, which
-    would part examples that belong together.
-    """
-
-    def load(view: DataOptions) -> DomainPair:
-        return load_domains(trained, pairs, replace(view, holdout=0.0))
-
-    try:
-        pair = load(options or DataOptions(split="test"))
-    except MissingSplitError:
-        pair = load(options or DataOptions())
-    if len(pair.a) != len(pair.b):
-        raise UserError(
-            f"pairs need as many examples in both domains, in one order: {pair.a.name} has {len(pair.a)}, "
-            f"{pair.b.name} {len(pair.b)}"
-        )
-    return pair
 
 
 def to_bytes(pixels: Tensor) -> Tensor:
@@ -276,16 +198,16 @@ def paired_errors(
     """
     y, truth = comparable_values(target, y, target.x)
     ranks = target_ranks(y, truth).double()
-    result: MetricValues = {"l1": absolute_errors(y, truth).mean().item()}
+    values: MetricValues = {"l1": absolute_errors(y, truth).mean().item()}
     if target.has_images:
-        result |= {"psnr_db": psnr(y[None], truth[None]).item(), "ssim": ssim(y, truth).mean().item()}
-    result |= {"mean_rank": ranks.mean().item(), "median_rank": ranks.median().item()}
-    result |= {"top1_accuracy": (ranks == 1).double().mean().item(), "n": len(truth)}
+        values |= {"psnr_db": psnr(y[None], truth[None]).item(), "ssim": ssim(y, truth).mean().item()}
+    values |= {"mean_rank": ranks.mean().item(), "median_rank": ranks.median().item()}
+    values |= {"top1_accuracy": (ranks == 1).double().mean().item(), "n": len(truth)}
     if features is not None and target_features is not None:
         ranks = target_ranks(features, target_features).double()
-        top1_accuracy = (ranks == 1).double().mean().item()
-        result |= {"feature_mean_rank": ranks.mean().item(), "feature_top1_accuracy": top1_accuracy}
-    return result
+        values["feature_mean_rank"] = ranks.mean().item()
+        values["feature_top1_accuracy"] = (ranks == 1).double().mean().item()
+    return values
 
 
 def label_agreement(
@@ -314,26 +236,26 @@ def angle_metrics(y: Tensor, target: Dataset) -> MetricValues:
 
     The angle of an example is that of the nearest real target but its own right answer: RMSE in degrees, correlation.
     """
-    by_class = None if target.labels is None else class_angles(target.classes)
+    by_class = class_angles(target.classes)
     if by_class is None or target.labels is None:
         return {}
     y, truth = comparable_values(target, y, target.x)
-    result: MetricValues = {}
-    for name, x in (("", y), (":floor", truth)):
+    values: MetricValues = {}
+    for suffix, x in (("", y), (":floor", truth)):
         rmse, correlation = angle_errors(x, truth, by_class[target.labels])
-        result |= {f"angle_rmse{name}": rmse * 180 / pi, f"angle_correlation{name}": correlation}
-    return result
+        values |= {f"angle_rmse{suffix}": rmse * 180 / pi, f"angle_correlation{suffix}": correlation}
+    return values
 
 
 def translate_examples(trained: Trained, x: Tensor, to: str, progress: Progress = lambda line: None) -> Tensor:
     """Translations of bytes or vectors, pixels from 0 to 1; where they take long, how long is left."""
     if x.ndim == 2:
         return trained.translate_vectors(x, to)
-    report, chunks = report_remaining_time(f"translations to {to}", progress), []
-    for start in range(0, len(x), IMAGES_PER_CHUNK):
-        chunks.append(trained.translate_pixels(x[start : start + IMAGES_PER_CHUNK].float() / 255, to))
-        report(min(start + IMAGES_PER_CHUNK, len(x)), len(x))
-    return torch.cat(chunks)
+    report, translations = report_remaining_time(f"translations to {to}", progress), []
+    for part in x.split(IMAGES_PER_CHUNK):
+        translations.append(trained.translate_pixels(part.float() / 255, to))
+        report(sum(map(len, translations)), len(x))
+    return torch.cat(translations)
 
 
 def to_unit_range(x: Tensor) -> Tensor:

@@ -30,18 +30,13 @@ FusedDecoder = tuple[nn.Sequential, list[Layer]]
 """modules that work on rows, then the layers that work on columns"""
 
 
-def split_decoder(decoder: nn.Module) -> FusedDecoder | None:
+def split_decoder(decoder: object) -> FusedDecoder | None:
     """A decoder's layers, where it ends in Linear, Unflatten, a Bernoulli's head, all in float32; else None."""
     if not isinstance(decoder, nn.Sequential) or len(decoder) < 3:
         return None
     *body, last, unflatten, head = decoder
-    is_bernoulli = isinstance(head, LikelihoodHead) and head.name == "bernoulli"
-    if (
-        not is_bernoulli
-        or not isinstance(unflatten, nn.Unflatten)
-        or not isinstance(last, nn.Linear)
-        or last.weight.dtype != torch.float32
-    ):
+    is_bernoulli = isinstance(unflatten, nn.Unflatten) and isinstance(head, LikelihoodHead) and head.name == "bernoulli"
+    if not is_bernoulli or not isinstance(last, nn.Linear) or last.weight.dtype != torch.float32:
         return None
     layers: list[Layer] = [(last, None)]
     while body:

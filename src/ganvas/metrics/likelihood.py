@@ -13,15 +13,14 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from math import log, nan
 from threading import Lock
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from jaxtyping import Float, Float64
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..distributions.posteriors import Posterior
 from ..errors import UserError
-from ..model import device_of
 from ..randomness import reseed
 from .fused import FusedDecoder, fused_nll, split_decoder
 
@@ -45,7 +44,7 @@ class LikelihoodTask(NamedTuple):
     """What the weights are computed with."""
 
     encoder: Callable[[Tensor], Posterior]
-    decoder: nn.Module
+    decoder: Callable[[Tensor], Any]
     log_prior: Callable[[Tensor], Tensor]
     k: int
     seed: int
@@ -56,22 +55,24 @@ class LikelihoodTask(NamedTuple):
 def log_likelihood(
     x: Float[Tensor, "n *shape"],
     encoder: Callable[[Tensor], Posterior],
-    decoder: nn.Module,
+    decoder: Callable[[Tensor], Any],
     log_prior: Callable[[Tensor], Tensor],
     k: int,
     *,
     seed: int = 0,
     max_rows: int | None = None,
+    device: torch.device | None = None,
 ) -> Float64[Tensor, " n"]:
     """L_k of n images, in nats each, from exactly k samples an image; each image is encoded once.
 
     `encoder(x)` is the posterior of x (b x shape); `decoder(z)` of n codes (n x d) has `nll(x)`, -log p(x|z) in
     nats for n = samples x b rows, samples first; `log_prior(z)` of k x b x d is log p(z), k x b.  Networks are in
-    evaluation mode, on one device.  `max_rows`, the decoder rows computed at once, follows from the memory.
+    evaluation mode, on one `device`, by default that of x.  `max_rows`, the decoder rows computed at once, follows
+    from the memory.
     """
     if k < 1:
         raise UserError(f"importance_samples={k}: give 1 sample an image or more")
-    device = device_of(decoder)
+    device = device or x.device
     if max_rows is None:
         memory = DECODER_MEMORY.get(device.type, DECODER_MEMORY["cuda"])
         max_rows = max(1, memory // (4 * ACTIVATIONS_PER_ROW * x[0].numel()))
@@ -112,7 +113,7 @@ def stream_log_likelihood(task: LikelihoodTask, first: int, x: Float[Tensor, "b 
 
 
 def batched_nll(
-    decoder: nn.Module, x: Float[Tensor, "b *shape"], z: Float[Tensor, "k b d"], max_rows: int
+    decoder: Callable[[Tensor], Any], x: Float[Tensor, "b *shape"], z: Float[Tensor, "k b d"], max_rows: int
 ) -> Float[Tensor, "k b"]:
     """-log p(x|z) in nats, from at most `max_rows` decoder rows at once."""
     size, columns = min(len(x), max_rows), []

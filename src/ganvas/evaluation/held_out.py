@@ -1,0 +1,117 @@
+"""What a trained model is measured on: data that the user gives, the test split of its own, or else these."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from ..data import (
+    DataOptions,
+    Dataset,
+    DomainPair,
+    MissingSplitError,
+    Source,
+    Sources,
+    load,
+    load_all,
+    resolve_domains,
+    restore_range,
+    without_holdout,
+)
+from ..errors import UserError
+from ..inference.loading import load_matching
+from ..inference.trained import Trained
+from ..model import model_name
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class EvaluationData:
+    """What a model is measured on."""
+
+    held_out: Dataset
+    train: Dataset | None
+    """what the model was trained on, where that is known, needed, and not what it is measured on"""
+    split: str
+
+    def split_real(self, seed: int) -> tuple[Dataset, Dataset]:
+        """Held-out examples to compare samples with, and other real ones: two halves, where there is nothing else."""
+        if self.train is not None:
+            return self.held_out, self.train
+        shuffled = self.held_out.sample(len(self.held_out), seed, "halves")
+        half = len(shuffled) // 2
+        return shuffled.select(slice(half)), shuffled.select(slice(half, 2 * half))
+
+
+def load_evaluation_data(
+    trained: Trained, data: Source | None, options: DataOptions | None, samples: bool
+) -> EvaluationData:
+    """What to measure a model, and perhaps its samples, on; UserError where neither the caller nor the run says.
+
+    Besides a test split the training data are read only if `samples` are to be compared with them.
+    """
+    read = partial(load_matching, trained)
+    held_out, split = load_held_out(trained, data, options, read, "held-out ones")
+    training_data = trained.training_data if samples and split == "test" else None
+    return EvaluationData(held_out, training_data.load(read) if training_data else None, split)
+
+
+def load_domain_split(trained: Trained, data: Sources | None, options: DataOptions | None) -> tuple[DomainPair, str]:
+    """The two domains to measure a translator on, and which of the data these are: see `load_held_out`."""
+    return load_held_out(trained, data, options, partial(load_domains, trained), "both domains")
+
+
+def load_held_out(
+    trained: Trained, data: S | None, options: DataOptions | None, read: Callable[[S, DataOptions | None], T],
+    wanted: str,
+) -> tuple[T, str]:  # fmt: skip
+    """The data given, the test split of the run's own, or what it was trained on; and which of these it is.
+
+    The last only where there is no test split, or the run was trained on it: one that cannot be read is a UserError.
+    """
+    if data is not None:
+        return read(data, options), "custom"
+    if trained.training_data is None:
+        where = trained.folder or "the weights file"
+        raise UserError(f"{where} does not say where the model's data are: give {wanted}")
+    test = trained.training_data.load_test_split(read)
+    return (trained.training_data.load(read), "train") if test is None else (test, "test")
+
+
+def load_domains(trained: Trained, sources: Sources, options: DataOptions | None) -> DomainPair:
+    """Both domains, with the size and channels that the model was trained on; UserError where they are no such."""
+    sources, options = resolve_domains(sources), without_holdout(options)
+    if not isinstance(sources, tuple):
+        raise UserError(f"this {model_name(trained.model)} has two domains: give both, A and B")
+    parts = []
+    for domain, (source, shape) in enumerate(zip(sources, trained.shape, strict=False)):
+        own = restore_range(source, options, trained.metadata, domain)
+        if len(shape) == 3 and isinstance(source, str | Path):
+            own = replace(own, size=f"{shape[1]}x{shape[2]}", channels=shape[0])
+        parts.append(load(source, own))
+    pair = load_all(tuple(parts))
+    assert isinstance(pair, DomainPair)
+    if pair.shape != trained.shape:
+        raise UserError(f"{pair.name} has examples of {pair.shape}, but this model was trained on {trained.shape}")
+    return pair
+
+
+def load_aligned_pairs(trained: Trained, pairs: Sources, options: DataOptions | None) -> DomainPair:
+    """Two domains in which example i of A belongs to example i of B; UserError where they cannot be such.
+
+    Where nothing is said of them, they are the test split, if there is one.  None is held out by its content, which
+    would part examples that belong together.
+    """
+    try:
+        pair = load_domains(trained, pairs, replace(options or DataOptions(split="test"), holdout=0.0))
+    except MissingSplitError:
+        if options is not None:
+            raise
+        pair = load_domains(trained, pairs, DataOptions(holdout=0.0))
+    if len(pair.a) != len(pair.b):
+        sizes = f"{pair.a.name} has {len(pair.a)}, {pair.b.name} {len(pair.b)}"
+        raise UserError(f"pairs need as many examples in both domains, in one order: {sizes}")
+    return pair
