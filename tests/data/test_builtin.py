@@ -109,8 +109,8 @@ def test_mnist_and_fashion_mnist(name: str, shared: Path) -> None:
 def source(monkeypatch: pytest.MonkeyPatch) -> mnist.PublishedDataset:
     """A small stand-in for MNIST, without mirrors."""
     digest = sha256(IMAGES.tobytes() + LABELS.tobytes()).hexdigest()
-    small = replace(mnist.MNIST, mirrors=(), checksums={"train": digest, "test": digest})
-    monkeypatch.setattr(mnist, "MNIST", small)
+    small = replace(mnist.PUBLISHED["mnist"], mirrors=(), checksums={"train": digest, "test": digest})
+    monkeypatch.setitem(mnist.PUBLISHED, "mnist", small)
     return small
 
 
@@ -134,10 +134,10 @@ def mirror(tmp_path: Path) -> Iterator[str]:
 def test_a_download_is_checked_and_kept(
     source: mnist.PublishedDataset, mirror: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(mnist, "MNIST", replace(source, mirrors=(f"{mirror}nowhere/", mirror)))
+    monkeypatch.setitem(mnist.PUBLISHED, "mnist", replace(source, mirrors=(f"{mirror}nowhere/", mirror)))
     assert len(load("mnist")) == 5
     assert "downloading" in capsys.readouterr().err
-    monkeypatch.setattr(mnist, "MNIST", source)  # no mirror is needed the second time
+    monkeypatch.setitem(mnist.PUBLISHED, "mnist", source)  # no mirror is needed the second time
     assert len(load("mnist")) == 5
     assert sorted(p.name for p in (mnist.cache_dir() / "mnist").iterdir()) == sorted(mnist.FILES["train"])
 
@@ -145,7 +145,7 @@ def test_a_download_is_checked_and_kept(
 def test_a_download_with_a_wrong_checksum_is_thrown_away(
     source: mnist.PublishedDataset, mirror: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mnist, "MNIST", replace(source, mirrors=(mirror,), checksums={"train": "0" * 64}))
+    monkeypatch.setitem(mnist.PUBLISHED, "mnist", replace(source, mirrors=(mirror,), checksums={"train": "0" * 64}))
     with pytest.raises(UserError, match=r"could not be downloaded .*wrong checksum.*`data_dir`"):
         load("mnist")
     assert list((mnist.cache_dir() / "mnist").iterdir()) == []
@@ -154,7 +154,7 @@ def test_a_download_with_a_wrong_checksum_is_thrown_away(
 def test_without_a_network_one_sentence_says_what_to_do(
     source: mnist.PublishedDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mnist, "MNIST", replace(source, mirrors=("http://127.0.0.1:9/",)))
+    monkeypatch.setitem(mnist.PUBLISHED, "mnist", replace(source, mirrors=("http://127.0.0.1:9/",)))
     with pytest.raises(UserError, match=r"mnist could not be downloaded .* put train-images.* `data_dir`"):
         load("mnist")
 

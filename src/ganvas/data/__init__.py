@@ -21,6 +21,7 @@ from .holdout import split_dataset
 from .idx import is_idx, load_idx
 from .layout import find_domains
 from .listing import error_reason, holds_images, path_mode
+from .mnist import PUBLISHED
 from .npz import load_npy, load_npz
 from .options import (
     DataOptions,
@@ -32,7 +33,7 @@ from .options import (
     without_holdout,
 )
 from .pair import DOMAINS, DomainPair, PairStream, domain_headers, make_pair, pair_warnings
-from .quantization import bounds_to_text, read_bounds, read_range
+from .quantization import normalize_range, read_bounds, read_range
 from .scaling import Scaling, hidden_colour_stats
 from .stream import Stream
 
@@ -62,7 +63,7 @@ def load(source: Source, options: DataOptions | None = None, *, progress: Progre
     UserError where the source cannot be used, with what to do about it.
     """
     options = options or DataOptions()
-    if options.data_dir and not (isinstance(source, str) and source in ("mnist", "fashion-mnist")):
+    if options.data_dir and not (isinstance(source, str) and source in PUBLISHED):
         raise UserError("data_dir is where mnist and fashion-mnist are looked for: leave it out for other data")
     if options.range and holds_bytes(source):
         raise UserError("range is for images from files and arrays of numbers, and these are bytes: leave it out")
@@ -98,7 +99,7 @@ def restore_range(source: Source, options: DataOptions, header: dict[str, Any], 
     bounds = read_bounds(header, domain)
     if bounds is None or options.range or holds_bytes(source):
         return options
-    return replace(options, range=bounds_to_text(bounds))
+    return replace(options, range=str(normalize_range(bounds)))
 
 
 def load_all(sources: Sources, options: DataOptions | None = None, *, progress: Progress = no_progress) -> Data:
@@ -143,7 +144,7 @@ def split_in_memory(dataset: Dataset, options: DataOptions) -> Dataset:
 def load_named(source: str, options: DataOptions, progress: Progress) -> Dataset:
     """The dataset behind a name or a path."""
     if source in BUILTIN:
-        return split_dataset(BUILTIN[source](options.split, options.data_dir), options, has_test_split=True)
+        return split_dataset(BUILTIN[source](source, options.split, options.data_dir), options, has_test_split=True)
     if not source.strip():
         raise UserError(f"the data source is empty: give a path, or one of {', '.join(BUILTIN)}")
     file, _, key = source.partition(".npz:")

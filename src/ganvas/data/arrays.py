@@ -127,17 +127,13 @@ def shape_notes(array: np.ndarray, name: str) -> tuple[str, ...]:
                 f"are {n} grey images {last} pixels wide, give them as x[..., None]"
             )
         return (f"{name}, of shape {array.shape}, was read as {n} grey images of {h} x {w} pixels (height x width)",)
-    if array.ndim == 2 and last >= MIN_PIXEL_COLUMNS and has_byte_values(array):
+    is_table = array.ndim == 2 and last >= MIN_PIXEL_COLUMNS and array.dtype.kind in "iu"
+    if is_table and array.min() >= 0 and array.max() <= 255:
         sides = {c: isqrt(last // c) for c in (1, 3) if isqrt(last // c) ** 2 * c == last}
         if shapes := [f"n x {side} x {side}" + " x 3" * (c == 3) for c, side in sides.items()]:
             how = f"if these are images, reshape them to {' or '.join(shapes)}"
             return (f"{name} holds rows of {last} bytes, read as vectors: {how}",)
     return ()
-
-
-def has_byte_values(array: np.ndarray) -> bool:
-    """Whether all the numbers of a table could be bytes."""
-    return array.dtype == np.uint8 or (array.dtype.kind in "iu" and array.min() >= 0 and array.max() <= 255)
 
 
 def to_nchw(array: np.ndarray, name: str, channels_last: bool | None) -> np.ndarray:

@@ -68,12 +68,11 @@ def from_items(source: Any, name: str, options: DataOptions) -> Dataset:
     if is_labelled and None in labels:
         item = f"item {labels.index(None)} of that {name}"
         raise UserError(f"{item} has no label, though others have: give all, or none")
-    is_tensor = isinstance(first, Tensor)
-    x, names = stack_images(images, name, options, is_tensor), getattr(source, "classes", ())
+    x, names = stack_images(images, name, options.image_size), getattr(source, "classes", ())
     has_names = isinstance(names, list | tuple) and not any(isinstance(label, str) for label in labels)
     return from_array(
         x, np.asarray(labels) if is_labelled else None, classes=tuple(map(str, names)) if has_names else (), name=name,
-        channels_last=None if x.ndim < 4 else not (is_tensor and x.shape[1] in CHANNELS), range=options.range,
+        channels_last=False if x.ndim == 4 else None, range=options.range,
     )  # fmt: skip
 
 
@@ -108,33 +107,29 @@ def parse_label(label: Any, i: int, name: str) -> Any:
 
 
 def image_to_array(image: Any, i: int, name: str) -> np.ndarray:
-    """An image as an array."""
+    """An image as an array h x w or c x h x w; where both ends could be channels, those of tensors are the first."""
     if isinstance(image, Image.Image):
         is_deep = image.mode in ("I", "F") or image.mode.startswith("I;")
-        return np.asarray(image if is_deep else image.convert(smallest_mode(image)))
+        image = np.asarray(image if is_deep else image.convert(smallest_mode(image)))
     array = to_numpy(image) if isinstance(image, Tensor) else np.asarray(image)
     if array.dtype.kind not in "buif":
         raise UserError(f"item {i} of that {name} is no image but a {type(image).__name__}: give arrays, or a folder")
-    return array
+    is_first = isinstance(image, Tensor) and array.ndim == 3 and len(array) in CHANNELS
+    is_last = array.ndim == 3 and array.shape[2] in CHANNELS and not is_first
+    return np.moveaxis(array, -1, 0) if is_last else array
 
 
-def stack_images(images: list[np.ndarray], name: str, options: DataOptions, is_tensor: bool) -> np.ndarray:
-    """Images of one shape as one array, resized where the options name a size; UserError where they differ."""
+def stack_images(images: list[np.ndarray], name: str, size: tuple[int, int] | None) -> np.ndarray:
+    """Images as one array, resized to a size if they have several; UserError where their shapes differ then."""
+    if size and len({image.shape for image in images}) > 1:
+        parts = (from_array(image[None], channels_last=False, name=name).x for image in images)
+        images = [resize_and_crop(x, size)[0].numpy() for x in parts]
     shapes = Counter(image.shape for image in images)
-    if len(shapes) > 1 and (size := options.image_size):
-        return np.concatenate([resize_image(image, size, None if is_tensor else True, name) for image in images])
     if len(shapes) > 1:
         common = ", ".join(f"{n} of {'x'.join(map(str, shape))}" for shape, n in shapes.most_common(3))
         how = "ask for one size, e.g. size=64, and give all the same channels"
         raise UserError(f"that {name} holds images of {len(shapes)} shapes ({common}): {how}")
     return np.stack(images)
-
-
-def resize_image(image: np.ndarray, size: tuple[int, int], last: bool | None, name: str) -> np.ndarray:
-    """An image of its own size as one of this size, 1 x h x w x c bytes, or c x h x w of tensors."""
-    one = from_array(image[None], channels_last=False if last is None and image.ndim == 3 else last, name=name)
-    output = resize_and_crop(one.x, size)
-    return (output if last is None else output.movedim(1, -1)).numpy()
 
 
 def table_to_array(table: Any) -> np.ndarray:

@@ -42,7 +42,6 @@ class Dataset:
 
     @property
     def shape(self) -> Shape:
-        """Shape of one example."""
         return tuple(self.x.shape[1:])
 
     @property
@@ -60,7 +59,6 @@ class Dataset:
         return 255.0 if self.has_images else 1.0
 
     def with_notes(self, notes: Sequence[str]) -> "Dataset":
-        """The same with more notes."""
         return replace(self, notes=(*self.notes, *notes))
 
     def to(self, device: torch.device) -> "Dataset":
@@ -168,7 +166,5 @@ def convert_channels(images: Tensor, channels: int) -> Tensor:
 
 def class_counts(dataset: Dataset) -> dict[str, int]:
     """Examples of each class, by name."""
-    if dataset.labels is None:
-        return {}
-    label_counts = Counter(dataset.labels.tolist())
-    return {name: label_counts[i] for i, name in enumerate(dataset.classes)}
+    counts = Counter([] if dataset.labels is None else dataset.labels.tolist())
+    return {name: counts[i] for i, name in enumerate(dataset.classes) if dataset.labels is not None}

@@ -1,8 +1,8 @@
 """Images from a folder; its sub-folders, if it has any, are the classes."""
 
-import os
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -10,7 +10,7 @@ import torch
 from ..errors import UserError
 from .dataset import CHANNELS, Dataset
 from .holdout import split_indices
-from .images import ImageBuffer, ImageInfo, Page, decoder_notes, lift_pixel_limit, list_pages, measure_values, read_all
+from .images import ImageBuffer, Page, decoder_notes, file_pages, in_parallel, lift_pixel_limit, read_page, total_stats
 from .label_tables import attach_labels
 from .layout import Layout, dataset_name, find_layout, find_test_sibling, folder_labels
 from .listing import IMAGE_SUFFIXES, ZIP, File, Listing, list_files, pluralize
@@ -38,8 +38,7 @@ def load_folder(folder: Path, key: str | None, options: DataOptions, progress: P
     if len(images.sizes) > 1:
         raise MixedSizesError(folder, images)
     channels = options.channels or images.majority_channels()
-    notes = [*failure_notes(images.failures), *rounding_notes(list(images.infos.values()), bounds)]
-    notes += [*page_notes(images, options), *decoder_notes(decoder_messages), *channel_notes(images, channels)]
+    notes = [*image_notes(images, options, bounds), *decoder_notes(decoder_messages), *channel_notes(images, channels)]
     place_of = {place.file: place for place in part.places}
     places = [place_of[page.file] for page in images.infos]
     labels, classes = folder_labels(places, part.training, notes) if table is None else table.encode(places)
@@ -58,63 +57,52 @@ def read_images(
     folder: Path, files: list[File], options: DataOptions, progress: Progress
 ) -> tuple[ImageBuffer, Bounds | None]:
     """The images in these files, and what is black and white in them."""
-    pages = list_pages(files) if options.pages == "all" else [Page(file) for file in files]
+    pages = [Page(file) for file in files]
+    if options.pages == "all":
+        pages = [page for several in in_parallel(file_pages, files) for page in several]
     bounds, n_measured = options.bounds, 0
     if bounds == AUTO:
-        stats = measure_values(pages, progress)
+        stats = total_stats(pages, progress)
         bounds, n_measured = auto_bounds(stats, str(folder)) if stats.count else None, len(pages)
     images = ImageBuffer(len(pages), str(folder))
-    results = read_all(pages, options.image_size, bounds, options.channels == 4)
-    for i, (page, result) in enumerate(zip(pages, results, strict=True)):
+    read = partial(read_page, size=options.image_size, bounds=bounds, keep_alpha=options.channels == 4)
+    for i, (page, result) in enumerate(zip(pages, in_parallel(read, pages), strict=True)):
         images.add(page, result)
         progress(n_measured + i + 1, n_measured + len(pages))
     return images, bounds
 
 
-def failure_notes(failures: dict[Page, str]) -> list[str]:
-    """The note on files that could not be read."""
-    examples = [f"{page}: {why}" for page, why in failures.items()]
-    more = [f"and {len(examples) - MAX_FAILURES} more"] if len(examples) > MAX_FAILURES else []
-    what = f"{pluralize(len(examples), 'file')} skipped ({'; '.join(examples[:MAX_FAILURES] + more)})"
-    return [what] if failures else []
-
-
-def rounding_notes(infos: list[ImageInfo], bounds: Bounds | None) -> list[str]:
-    """The notes on images whose numbers were rounded to bytes."""
+def image_notes(images: ImageBuffer, options: DataOptions, bounds: Bounds | None) -> Iterator[str]:
+    """The notes on files that could not be read, numbers that were rounded to bytes, and files with several images."""
+    failures, infos = [f"{page}: {why}" for page, why in images.failures.items()], list(images.infos.values())
+    if failures:
+        more = [f"and {len(failures) - MAX_FAILURES} more"] if len(failures) > MAX_FAILURES else []
+        yield f"{pluralize(len(failures), 'file')} skipped ({'; '.join(failures[:MAX_FAILURES] + more)})"
     stats = sum((info.stats for info in infos if info.stats), ValueStats())
-    notes = []
     if stats.count:
         white = max(info.white for info in infos if info.stats)
-        notes.append(mapping_note(stats, bounds) if bounds else rounding_note(stats, white))
+        yield mapping_note(stats, bounds) if bounds else rounding_note(stats, white)
     if bounds and (n_unmapped := sum(info.stats is None for info in infos)):
-        notes.append(unmapped_note(n_unmapped))
+        yield unmapped_note(n_unmapped)
     if n_lost := sum(info.has_more_bits for info in infos):
-        notes.append(f"of {pluralize(n_lost, 'image')} with 16 bits a channel, 8 bits were read")
-    return notes
+        yield f"of {pluralize(n_lost, 'image')} with 16 bits a channel, 8 bits were read"
+    several = [info.pages for info in infos if info.pages > 1]
+    if several and options.pages != "all":
+        have, each = ("file has", "it") if len(several) == 1 else ("files have", "each")
+        counts = f"{len(several)} {have} several pages, {sum(several)} in all"
+        yield f"{counts}, and the first of {each} was read: --pages all makes every page an example"
 
 
-def page_notes(images: ImageBuffer, options: DataOptions) -> list[str]:
-    """The note on files with several images."""
-    counts = [info.pages for info in images.infos.values() if info.pages > 1]
-    if not counts or options.pages == "all":
-        return []
-    have, each = ("file has", "it") if len(counts) == 1 else ("files have", "each")
-    several = f"{len(counts)} {have} several pages, {sum(counts)} in all"
-    return [f"{several}, and the first of {each} was read: --pages all makes every page an example"]
-
-
-def channel_notes(images: ImageBuffer, channels: int) -> list[str]:
+def channel_notes(images: ImageBuffer, channels: int) -> Iterator[str]:
     """The notes on images that have got other channels than they had."""
-    notes = []
     if n_opaque := sum(info.has_opaque_alpha for info in images.infos.values()):
         of = pluralize(n_opaque, "image")
-        notes.append(f"alpha that is opaque everywhere was dropped, of {of}: --channels 4 keeps it")
+        yield f"alpha that is opaque everywhere was dropped, of {of}: --channels 4 keeps it"
     if len(images.channel_counts) > 1:
         mixed = ", ".join(f"{n} {CHANNELS[c]}" for c, n in images.channel_counts.most_common())
         most = max(images.channel_counts)
         keeps = f": --channels {most} keeps {'alpha' if most == 4 else 'colours'}" if most > channels else ""
-        notes.append(f"images with different channels ({mixed}) were all made {CHANNELS[channels]}{keeps}")
-    return notes
+        yield f"images with different channels ({mixed}) were all made {CHANNELS[channels]}{keeps}"
 
 
 def find_split(folder: Path, options: DataOptions) -> tuple[Listing, Layout]:
@@ -133,25 +121,20 @@ def find_split(folder: Path, options: DataOptions) -> tuple[Listing, Layout]:
         notes = [*part.notes, f"the test part is {test_folder.name}, beside it"]
         part = replace(part, has_test_split=True, notes=notes)
     if not part.places:
-        what = listing.excluded_notes() + listing.notes
-        raise UserError(f"{folder} holds no images{': ' + '; '.join(what) if what else ''} ({supported_formats()})")
+        what = "; ".join(listing.excluded_notes() + listing.notes)
+        raise UserError(f"{folder} holds no images{': ' * bool(what)}{what} ({supported_formats()})")
     return listing, part if part.has_test_split else hold_out(part, options, folder)
 
 
 def hold_out(part: Layout, options: DataOptions, folder: Path) -> Layout:
     """The images of a split, of a source without a test part; the classes are those of all its images."""
-
-    def digests() -> list[bytes | None]:
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            return list(pool.map(lambda place: place.file.digest(), part.places))
-
+    digests = partial(in_parallel, File.digest, [place.file for place in part.places])
     indices, notes = split_indices(len(part.places), digests, options, str(folder))
     places = [part.places[i] for i in indices]
     return replace(part, places=places, training=tuple(part.places), notes=[*part.notes, *notes])
 
 
 def supported_formats() -> str:
-    """The formats that are read, for people."""
     return f"Ganvas reads {', '.join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))}"
 
 
@@ -168,8 +151,8 @@ class MixedSizesError(UserError):
         self.size = f"{h}x{w}"
         """the most common, as `DataOptions` has it"""
         common = ", ".join(f"{n} of {size}" for size, n in list(self.sizes.items())[:3])
-        example = next(page for page, (_, h, w) in zip(images.infos, images.shapes, strict=True) if (w, h) == rarest)
-        super().__init__(
-            f"{folder} holds images of {len(sizes)} sizes ({common}; {example.name} differs from most): "
-            "ask for one size, for example size=64 or size=48x64 (height x width)"
-        )
+        pages = zip(images.infos, images.shapes, strict=True)
+        example = next(str(page).rpartition("/")[2] for page, (_, h, w) in pages if (w, h) == rarest)
+        how = "ask for one size, for example size=64 or size=48x64 (height x width)"
+        what = f"{common}; {example} differs from most"
+        super().__init__(f"{folder} holds images of {len(sizes)} sizes ({what}): {how}")

@@ -9,11 +9,8 @@ from .label_tables import TABLE_PATTERN
 from .listing import ARCHIVES, File, is_image, join_names
 
 TABLE_SEPARATORS = {".csv": ",", ".tsv": "\t"}
-"""of tables, with what stands between their fields"""
-MAX_ROWS = 1000
-"""rows that are looked at"""
-MAX_NAMES = 8
-"""columns that are named"""
+MAX_ROWS, MAX_NAMES = 1000, 8
+"""rows of a table that are read, and columns that are named"""
 
 
 def suggest_source(path: Path) -> str:
@@ -39,12 +36,15 @@ def table_hint(path: Path) -> str:
             lines = [line for line in islice(csv.reader(file, delimiter=separator), MAX_ROWS) if line]
     except csv.Error as error:
         return f"it is a damaged table ({error})"
-    head = bool(lines) and not any(map(is_number, lines[0]))
-    names = lines[0] if head else [f"column {i}" for i in range(len(lines[0]) if lines else 0)]
-    columns = list(zip(*[line for line in lines[head:] if len(line) == len(names)], strict=True))
+    has_head = bool(lines) and not any(map(is_number, lines[0]))
+    names = lines[0] if has_head else [f"column {i}" for i in range(len(lines[0]) if lines else 0)]
+    columns = list(zip(*[line for line in lines[has_head:] if len(line) == len(names)], strict=True))
     text = [i for i, column in enumerate(columns) if any(field.strip() and not is_number(field) for field in column)]
     gaps = [names[i] for i, column in enumerate(columns) if i not in text and not all(f.strip() for f in column)]
-    command = conversion_command(path, separator, head, names, text)
+    options = [f"'{path.name}'", f"delimiter={separator!r}", *(["skip_header=1"] if has_head else [])]
+    if text:
+        options.append(f"usecols={[i for i in range(len(names)) if i not in text]}")
+    command = f"import numpy as np; np.save('{path.stem}.npy', np.genfromtxt({', '.join(options)}))"
     message = f'it is a table, and Ganvas reads arrays: save its numbers, python -c "{command}"'
     if text:
         message += f"; {join_names((names[i] for i in text), MAX_NAMES)} {'holds' if len(text) == 1 else 'hold'} text"
@@ -52,11 +52,3 @@ def table_hint(path: Path) -> str:
         have = "has" if len(gaps) == 1 else "have"
         message += f"; {join_names(gaps, MAX_NAMES)} {have} empty fields, which become NaN: fill them"
     return message
-
-
-def conversion_command(path: Path, separator: str, head: bool, names: list[str], text: list[int]) -> str:
-    """What makes an array of the columns of numbers."""
-    options = [f"delimiter={separator!r}", *(["skip_header=1"] if head else [])]
-    if text:
-        options.append(f"usecols={[i for i in range(len(names)) if i not in text]}")
-    return f"import numpy as np; np.save('{path.stem}.npy', np.genfromtxt('{path.name}', {', '.join(options)}))"

@@ -3,7 +3,7 @@
 Doubles fall on the same side, and neither the order of examples nor more of them moves any to the other.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from hashlib import blake2b
 
 import numpy as np
@@ -18,7 +18,7 @@ DEFAULT_SHARE, MIN_EXAMPLES = 0.1, 100
 
 
 def split_indices(
-    n: int, digests: Callable[[], Sequence[bytes | None]], options: DataOptions, name: str
+    n: int, digests: Callable[[], Iterable[bytes | None]], options: DataOptions, name: str
 ) -> tuple[list[int], list[str]]:
     """Indices of those of n examples that are in the split that the options name, and notes.
 

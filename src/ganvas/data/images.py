@@ -4,17 +4,17 @@ import os
 import threading
 import warnings
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, UnidentifiedImageError
 from torch import Tensor
 
 from .dataset import CHANNELS, convert_channels, resize_and_crop
@@ -25,6 +25,8 @@ from .options import Progress
 from .pixels import Pixels, read_pixels
 from .quantization import Bounds, ValueStats, no_range_reason, quantize_pixels, range_applies, value_stats
 
+T = TypeVar("T")
+R = TypeVar("R")
 LARGE_IMAGE = 2**25
 """numbers of an image from which on one is decoded after the other"""
 DECODE_BYTES = 6
@@ -32,7 +34,6 @@ DECODE_BYTES = 6
 BOUNDED_FORMATS = ("PNG", "TIFF", "GIF", "BMP", "TGA", "PPM")
 """formats that compress no better than deflate does, a bit a pixel; JPEG and WebP of one colour have no such bound"""
 REDUCED_PAGE_BITS = 5
-"""bits of a TIFF's NewSubfileType that say a page is a smaller copy, or a mask, of another"""
 DECODE_LOCK = threading.Lock()
 
 
@@ -44,11 +45,6 @@ class Page(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.file}{f' (page {self.number + 1})' if self.number else ''}"
-
-    @property
-    def name(self) -> str:
-        """The same without folders."""
-        return str(self).rpartition("/")[2]
 
 
 @dataclass(frozen=True)
@@ -86,16 +82,10 @@ class ImageBuffer:
     buffers: dict[int, np.ndarray] = field(default_factory=dict)
     stored_counts: Counter[int] = field(default_factory=Counter)
     """images that are stored with so many channels"""
-
-    @property
-    def sizes(self) -> Counter[tuple[int, int]]:
-        """How many images have each (width, height)."""
-        return Counter((w, h) for _, h, w in self.shapes)
-
-    @property
-    def channel_counts(self) -> Counter[int]:
-        """Images with so many channels, of any size."""
-        return Counter(c for c, _, _ in self.shapes)
+    sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
+    """images with each (width, height)"""
+    channel_counts: Counter[int] = field(default_factory=Counter)
+    """images with so many channels, of any size"""
 
     def add(self, page: Page, result: ReadResult) -> None:
         """One more."""
@@ -105,6 +95,8 @@ class ImageBuffer:
         x, self.infos[page] = result
         c, h, w = x.shape
         self.shapes.append((c, h, w))
+        self.sizes[w, h] += 1
+        self.channel_counts[c] += 1
         if self.shapes[0][1:] != (h, w):
             return
         if c not in self.buffers:
@@ -136,16 +128,15 @@ def lift_pixel_limit() -> Iterator[list[str]]:
 
     Other warnings are given when the block ends.
     """
-    old_limit, messages = Image.MAX_IMAGE_PIXELS, list[str]()
+    old_limit, messages, records = Image.MAX_IMAGE_PIXELS, list[str](), list[warnings.WarningMessage]()
     Image.MAX_IMAGE_PIXELS = None
-    warning_records: list[warnings.WarningMessage] = []
     try:
-        with warnings.catch_warnings(record=True) as warning_records:
+        with warnings.catch_warnings(record=True) as records:
             warnings.simplefilter("always")
             yield messages
     finally:
         Image.MAX_IMAGE_PIXELS = old_limit
-        for warning in warning_records:
+        for warning in records:
             if "PIL" in Path(warning.filename).parts:
                 messages.append(" ".join(str(warning.message).split()))
             else:
@@ -153,36 +144,27 @@ def lift_pixel_limit() -> Iterator[list[str]]:
 
 
 def decoder_notes(messages: Sequence[str]) -> list[str]:
-    """The note on what the decoder warned of."""
-    if not messages:
-        return []
     texts = [f"{text} ({n} times)" if n > 1 else text for text, n in Counter(messages).most_common(3)]
-    return [f"the decoder warns: {'; '.join(texts)}"]
-
-
-def list_pages(files: Sequence[File]) -> list[Page]:
-    """Every page of TIFFs and every frame of animations; not those of a TIFF that are smaller copies, or masks."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return [page for pages in pool.map(file_pages, files) for page in pages]
+    return [f"the decoder warns: {'; '.join(texts)}"] if texts else []
 
 
 def file_pages(file: File) -> list[Page]:
-    """Those of one file; its first, where it cannot be read."""
+    """Every page of a TIFF but smaller copies and masks, every frame of an animation; one, where it cannot be read."""
     try:
         with Image.open(file.content()) as image:
-            numbers: Sequence[int] = range(count_images(image))
-            if image.format == "TIFF":
-                numbers = [i for i in numbers if not subfile_type(image, i) & REDUCED_PAGE_BITS] or [0]
-            return [Page(file, i) for i in numbers]
+            numbers = range(count_images(image))
+            if image.format != "TIFF":
+                return [Page(file, i) for i in numbers]
+            return [Page(file, i) for i in numbers if not is_reduced_page(image, i)] or [Page(file)]
     except Exception:  # what is wrong is said when it is read
         return [Page(file)]
 
 
-def subfile_type(image: ImageFile.ImageFile, number: int) -> int:
-    """NewSubfileType of a TIFF's page."""
+def is_reduced_page(image: ImageFile.ImageFile, number: int) -> bool:
+    """Whether NewSubfileType of a TIFF's page says that it is a smaller copy, or a mask, of another."""
     image.seek(number)
     value = image.tag_v2.get(254, 0)  # type: ignore[attr-defined]
-    return value if isinstance(value, int) else 0
+    return isinstance(value, int) and value & REDUCED_PAGE_BITS != 0
 
 
 def count_images(image: ImageFile.ImageFile) -> int:
@@ -190,25 +172,23 @@ def count_images(image: ImageFile.ImageFile) -> int:
     return 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
 
 
-def read_all(
-    pages: Sequence[Page], size: tuple[int, int] | None, bounds: Bounds | None, alpha: bool
-) -> Iterator[ReadResult]:
-    """Decode in parallel: Pillow lets other threads run while it does.  Options are those of `read_page`.
+def in_parallel(function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+    """The function of each item, computed in threads: Pillow lets others run while it decodes.
 
-    Only a few images are decoded ahead of the reader: else a slow one would have nearly all of them in memory twice.
+    Only a few are computed ahead of the reader: else a slow one would have nearly all images in memory twice.
     """
     workers = os.cpu_count() or 1
     with ThreadPoolExecutor(workers) as pool:
-        pending: deque[Future[ReadResult]] = deque()
-        for page in pages:
-            pending.append(pool.submit(read_page, page, size, bounds, alpha))
+        pending: deque[Future[R]] = deque()
+        for item in items:
+            pending.append(pool.submit(function, item))
             if len(pending) > 2 * workers:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
 
 
-def measure_values(pages: Sequence[Page], progress: Progress) -> ValueStats:
+def total_stats(pages: Sequence[Page], progress: Progress) -> ValueStats:
     """The least and the greatest number in all the images that can be read, alpha aside."""
 
     def measure_page(page: Page) -> ValueStats:
@@ -218,31 +198,30 @@ def measure_values(pages: Sequence[Page], progress: Progress) -> ValueStats:
             return ValueStats()
 
     total = ValueStats()
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for i, result in enumerate(pool.map(measure_page, pages)):
-            total += result
-            progress(i + 1, 2 * len(pages))
+    for i, stats in enumerate(in_parallel(measure_page, pages)):
+        total += stats
+        progress(i + 1, 2 * len(pages))
     return total
 
 
 def read_page(
-    page: Page, size: tuple[int, int] | None, bounds: Bounds | None = None, alpha: bool = False
+    page: Page, size: tuple[int, int] | None = None, bounds: Bounds | None = None, keep_alpha: bool = False
 ) -> ReadResult:
     """One image, upright as its EXIF orientation says, in its own channels.
 
-    An alpha channel that is opaque everywhere is dropped, unless `alpha` is asked for.
+    An alpha channel that is opaque everywhere is dropped, unless `keep_alpha`.
     """
     try:
         pixels, n_pages, _ = decode(page, size)
         values, white = pixels.values, pixels.white
         bounds = bounds if bounds and range_applies(values.dtype, bounds) else None
-        stats = value_stats(values[..., :3], bounds) if pixels.is_deep or bounds else None
+        stats = value_stats(values[..., :3], bounds) if bounds or values.dtype != np.uint8 else None
         if stats and bounds is None and white is None:
             return no_range_reason(pixels.kind, stats)
         if stats:
             values = quantize_pixels(values, bounds or (0.0, float(white or 1)), float(white or 1))
         x = torch.from_numpy(np.array(values.transpose(2, 0, 1), order="C"))
-        is_opaque = len(x) == 4 and not alpha and bool((x[3] == 255).all())
+        is_opaque = len(x) == 4 and not keep_alpha and bool((x[3] == 255).all())
         x = x[:3] if is_opaque else x
         x = resize_and_crop(x[None], size)[0] if size else x
         return x, ImageInfo(stats, white or 0, pixels.has_more_bits, n_pages, is_opaque)
@@ -254,6 +233,8 @@ def unreadable_reason(error: Exception, file: File) -> str:
     """Why a file could not be read, without its folder."""
     if isinstance(error, PermissionError):
         return f"cannot be read ({error_reason(error)})"
+    if isinstance(error, UnidentifiedImageError):
+        return f"cannot identify image file {file.name!r}"
     message, path = str(error), str(file.path)
     return message.replace(path, file.name).replace(repr(path)[1:-1], file.name) or type(error).__name__
 
@@ -276,7 +257,13 @@ def check_decodable(content: Path | BytesIO, image: ImageFile.ImageFile) -> int:
     if numbers <= LARGE_IMAGE:
         return numbers
     file_size = content.stat().st_size if isinstance(content, Path) else content.getbuffer().nbytes
-    if numbers > max_numbers(image, file_size):
+    is_fax = image.format == "TIFF" and image.mode == "1"  # a blank page takes a bit a row
+    if image.tile and image.tile[0][0] == "raw":
+        max_numbers = 8.0 * file_size  # a bit each
+    else:
+        is_bounded = image.format in BOUNDED_FORMATS and not is_fax
+        max_numbers = 8.0 * MAX_DEFLATE_RATIO * file_size if is_bounded else float("inf")
+    if numbers > max_numbers:
         raise ValueError(f"it says {image.width} x {image.height} pixels, which its {file_size} bytes cannot hold")
     if DECODE_BYTES * numbers > MAX_MEMORY_SHARE * (free := available_memory()):
         raise ValueError(
@@ -285,13 +272,3 @@ def check_decodable(content: Path | BytesIO, image: ImageFile.ImageFile) -> int:
             "it in parts"
         )
     return numbers
-
-
-def max_numbers(image: ImageFile.ImageFile, size: int) -> float:
-    """The most numbers that a file of so many bytes can hold, by its format; infinite where that says nothing."""
-    if image.tile and image.tile[0][0] == "raw":
-        return 8.0 * size  # a bit each
-    is_fax = image.format == "TIFF" and image.mode == "1"  # a blank page takes a bit a row
-    if image.format in BOUNDED_FORMATS and not is_fax:
-        return 8.0 * MAX_DEFLATE_RATIO * size
-    return float("inf")

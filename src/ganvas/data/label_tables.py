@@ -18,20 +18,16 @@ from typing import Any
 from .layout import Layout, Place, count_folders
 from .listing import IMAGE_SUFFIXES, READ_ERRORS, File, Listing, join_names, pluralize
 
-TABLE_PATTERN = re.compile(
-    r"(.*labels?|metadata|annotations?|dataset|train|index)\.(csv|tsv|json|jsonl)$", re.IGNORECASE
-)
+TABLE_PATTERN = re.compile(r"(.*labels?|metadata|annotations?|dataset|train|index)\.(csv|tsv|json|jsonl)$", re.I)
 """how files are called in which labels are looked for"""
 STYLEGAN_TABLE = "dataset.json"
-"""StyleGAN's, whose classes have numbers for names"""
 OTHER_TABLES = {".csv", ".tsv", ".json", ".jsonl", ".parquet"}
-"""files that may hold labels too"""
+"""suffixes of other files that may hold labels"""
 PATH_COLUMNS = (
     "file_name", "filename", "file", "path", "filepath", "image_path", "image", "img", "image_id", "name", "id",
 )  # fmt: skip
 LABEL_COLUMNS = ("label", "labels", "class", "class_name", "category", "target", "y", "species", "breed")
 MAX_TABLE_BYTES = 2**26
-"""bytes of a table, at most"""
 MAX_CLASS_SHARE, MIN_LABELS = 0.5, 20
 """classes to images, from which on labels are no classes but texts or numbers of each image's own; images too few for
 that to be seen"""
@@ -81,29 +77,28 @@ def find_labels(listing: Listing, places: Sequence[Place], notes: list[str]) -> 
     by_folder = len(count_folders(places)) > 1 and all(len(place.parts) > 1 for place in places)
     common_folder = common_prefix([place.file.parts[:-1] for place in places])
     near = [file for file in listing.others if file.parts[:-1] == common_folder[: len(file.parts) - 1]]
-    tables = sorted(
-        (file for file in near if TABLE_PATTERN.fullmatch(file.name)),
-        key=lambda file: (-len(file.parts), file.name.lower() == STYLEGAN_TABLE),
-    )
+    tables = [file for file in near if TABLE_PATTERN.fullmatch(file.name)]
+    tables.sort(key=lambda file: (-len(file.parts), file.name.lower() == STYLEGAN_TABLE))
     for file in tables:
         if by_folder and file.name.lower() != STYLEGAN_TABLE:
             notes.append(f"{file} was not read: the folders are the classes")
             continue
         try:
             labels = match_labels(file, read_rows(file), listing)
-            rest = [str(other) for other in tables if other is not file]
-            spare = [f"{join_names(rest)}: not read, since labels are those of {file}"] if rest else []
-            return replace(labels, notes=(*labels.notes, *spare))
         except READ_ERRORS as error:
             notes.append(f"no labels were read from {file}: {error}")
-    if not tables and not by_folder and (candidates := [str(file) for file in near if file.suffix in OTHER_TABLES]):
+            continue
+        rest = [str(other) for other in tables if other is not file]
+        spare = [f"{join_names(rest)}: not read, since labels are those of {file}"] if rest else []
+        return replace(labels, notes=(*labels.notes, *spare))
+    others = [str(file) for file in near if file.suffix in OTHER_TABLES]
+    if others and not tables and not by_folder:
         tables_read = "labels.csv with the columns file and label, from metadata.csv, metadata.jsonl or dataset.json"
-        notes.append(f"{join_names(candidates)}: not read, for labels are read from {tables_read}")
+        notes.append(f"{join_names(others)}: not read, for labels are read from {tables_read}")
     return None
 
 
 def common_prefix(paths: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
-    """What all of the paths begin with."""
     both = zip(min(paths, default=()), max(paths, default=()), strict=False)
     return tuple(part for part, _ in takewhile(lambda parts: parts[0] == parts[1], both))
 

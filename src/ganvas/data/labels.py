@@ -27,7 +27,7 @@ def add_labels(dataset: Dataset, labels: Any, classes: Sequence[str] = ()) -> Da
     if labels is None:
         return dataset
     n, name = len(dataset), dataset.name
-    array = flatten_labels(to_array(labels), n, name)
+    array = to_array(labels, n, name)
     if array.shape != (n,):
         raise UserError(f"{name} has {n} examples, but labels of shape {array.shape}: give one label an example")
     if array.dtype.kind == "U":
@@ -69,27 +69,21 @@ def class_names(low: int, high: int, classes: Sequence[str], name: str) -> Seque
     return classes or [str(i) for i in range(high + 1)]
 
 
-def to_array(labels: Any) -> np.ndarray:
-    """Labels as an array of numbers or of text."""
+def to_array(labels: Any, n: int, name: str) -> np.ndarray:
+    """Labels as numbers or text, one an example: also of a column, and of rows that mark one class with 1."""
     array = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
     is_text = array.dtype.kind == "O" and all(isinstance(label, str | bytes) for label in array.flat)
     if array.dtype.kind == "S" or is_text:
-        return np.array([decode_name(label) for label in array.flat]).reshape(array.shape)
-    return array
+        array = np.array([decode_name(label) for label in array.flat]).reshape(array.shape)
+    if array.shape == (n, 1):
+        return array[:, 0]
+    if array.ndim != 2 or len(array) != n or array.dtype.kind not in "buif":
+        return array
+    if not (np.isin(array, (0, 1)).all() and (array.sum(1) == 1).all()):
+        how = "as a number, or as a row in which its place is 1 and all others are 0"
+        raise UserError(f"{name} has {array.shape[1]} labels an example: give one class each, {how}")
+    return np.asarray(array.argmax(1))
 
 
 def decode_name(name: object) -> str:
-    """The name of a class."""
     return name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
-
-
-def flatten_labels(array: np.ndarray, n: int, name: str) -> np.ndarray:
-    """One label an example, of such in a column of their own, or of rows that mark one class with 1."""
-    if array.shape == (n, 1):
-        return array[:, 0]
-    if array.ndim == 2 and len(array) == n and array.dtype.kind in "buif":
-        if not (np.isin(array, (0, 1)).all() and (array.sum(1) == 1).all()):
-            how = "as a number, or as a row in which its place is 1 and all others are 0"
-            raise UserError(f"{name} has {array.shape[1]} labels an example: give one class each, {how}")
-        return np.asarray(array.argmax(1))
-    return array

@@ -79,14 +79,13 @@ def find_domains(folder: Path, depth: int = 3) -> tuple[Path, Path] | None:
 def find_test_sibling(folder: Path) -> Path | None:
     """The test part beside a folder that is called like a training part: testA beside trainA, test beside train."""
     folder = folder.resolve()
-    role = parse_split_name(folder.name)
-    if role is None or role[0] != "train":
-        return None
+    role, domain = parse_split_name(folder.name) or ("", "")
     try:
-        siblings = {parse_split_name(p.name): p for p in sorted(folder.parent.iterdir()) if p.is_dir()}
+        paths = sorted(folder.parent.iterdir()) if role == "train" else ()
+        siblings = {parse_split_name(path.name): path for path in paths if path.is_dir()}
     except OSError:
         return None
-    return siblings.get(("test", role[1])) or siblings.get(("validation", role[1]))
+    return siblings.get(("test", domain)) or siblings.get(("validation", domain))
 
 
 def find_layout(files: Sequence[File], split: str, name: str) -> Layout:
@@ -102,17 +101,14 @@ def find_layout(files: Sequence[File], split: str, name: str) -> Layout:
     trains = {domain: top for top, (role, domain) in roles.items() if role == "train"}
     if "A" in trains and "B" in trains:
         a, b, place = trains["A"], trains["B"], "/".join((name, *all_images.base))
-        if name.endswith(ZIP):
-            raise UserError(f"{name} holds two domains, {a} and {b}: unzip it first, then give one of them, or both")
-        raise UserError(
-            f"{name} holds two domains, {a} and {b}: give one of them, {place}/{a} or {place}/{b}, or train a "
-            f"translator on both, as ganvas train cyclegan {name}"
-        )
+        what, how = f"{name} holds two domains, {a} and {b}", "unzip it first, then give one of them, or both"
+        if not name.endswith(ZIP):
+            both = f"train a translator on both, as ganvas train cyclegan {name}"
+            how = f"give one of them, {place}/{a} or {place}/{b}, or {both}"
+        raise UserError(f"{what}: {how}")
     splits = {top: role for top, (role, domain) in roles.items() if not domain or domain in trains}
-    several = len(set(splits.values())) > 1
-    only_splits = splits.keys() == tops.keys()
     with_classes = any(place.parts[0] in trains.values() and len(place.parts) > 2 for place in all_images.places)
-    if splits and (only_splits or (trains and (several or with_classes))):
+    if splits and (splits.keys() == tops.keys() or (trains and (len(set(splits.values())) > 1 or with_classes))):
         return select_split(all_images, splits, split, name)
     split_first = [Place((p.parts[1], p.parts[0], *p.parts[2:]), p.file) for p in all_images.places if len(p.parts) > 2]
     if len(split_first) == len(all_images.places):  # the classes' folders hold the splits
@@ -134,16 +130,15 @@ def select_split(all_images: Layout, splits: dict[str, str], split: str, name: s
     if rest := len(all_images.places) - sum(map(len, parts.values())):
         notes.append(f"{pluralize(rest, 'image')} beside {join_names(sorted(splits))} left out")
     if folders["validation"]:
-        what = f"{join_names(folders['validation'])}: {pluralize(len(parts['validation']), 'image')}"
-        if folders["test"]:
-            notes.append(f"{what}, used neither for training nor for tests")
-        else:
-            notes.append(f"{what}, the test part, since there is no other")
+        use = "used neither for training nor for tests" if folders["test"] else "the test part, since there is no other"
+        images = pluralize(len(parts["validation"]), "image")
+        notes.append(f"{join_names(folders['validation'])}: {images}, {use}")
+        if not folders["test"]:
             folders["test"], parts["test"] = folders["validation"], parts["validation"]
     for role in ("train", "test"):
         if len(folders[role]) > 1:
-            both = " and ".join(folders[role])
-            raise UserError(f"{name} holds {both}: which of them is the {role} split?  Rename one")
+            several = " and ".join(folders[role])
+            raise UserError(f"{name} holds {several}: which of them is the {role} split?  Rename one")
     if split == "train" and not folders["train"]:
         only = folders["test"][0]
         raise UserError(f"{name} has a test part only, {only}: ask for split=test, or give {name}/{only}")
@@ -166,7 +161,6 @@ def strip_common_folders(places: list[Place], base: tuple[str, ...] = ()) -> Lay
 
 
 def count_folders(places: Sequence[Place]) -> Counter[str]:
-    """Images in each folder of the first level."""
     return Counter(place.parts[0] for place in places if len(place.parts) > 1)
 
 

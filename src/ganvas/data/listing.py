@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from hashlib import blake2b, file_digest
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
 from ..errors import UserError
@@ -44,14 +43,6 @@ MAX_NAMES = 5
 """names in a note, at most"""
 
 
-class ZipBytes(BytesIO):
-    """The bytes of a file in a zip, under its name."""
-
-    def __init__(self, name: str, content: bytes) -> None:
-        super().__init__(content)
-        self.name = name
-
-
 @dataclass(frozen=True)
 class File:
     """A file below a folder or in a zip."""
@@ -75,17 +66,16 @@ class File:
         return "/".join(self.parts)
 
     def read(self, max_bytes: int) -> bytes:
-        """Its first bytes."""
         with self.archive.open(self.member) if self.archive and self.member else self.path.open("rb") as file:
             return file.read(max_bytes)
 
-    def content(self) -> Path | ZipBytes:
+    def content(self) -> Path | BytesIO:
         """What Pillow opens: the path, or the bytes of a file in a zip.  Raises ValueError where they are too many."""
         if self.member is None:
             return self.path
         if self.member.file_size > MAX_FILE_BYTES:
             raise ValueError(f"it says that it has {self.member.file_size:,} bytes: unzip it first")
-        return ZipBytes(self.name, self.read(MAX_FILE_BYTES + 1))
+        return BytesIO(self.read(MAX_FILE_BYTES + 1))
 
     def digest(self) -> bytes | None:
         """BLAKE2b of its bytes, which are all that it depends on; None where they cannot be read."""
@@ -109,14 +99,12 @@ class Listing:
 
     def excluded_notes(self, files_read: Sequence[File] = ()) -> list[str]:
         """A note of the files that are no images, by suffix, but for those that were read all the same."""
-        rest = [file for file in self.others if file not in files_read]
-        if not rest:
-            return []
-        kinds = Counter(file.suffix or "without suffix" for file in rest)
-        note = f"{pluralize(len(rest), 'file')} left out: {', '.join(f'{n} {kind}' for kind, n in kinds.most_common())}"
+        kinds = Counter(file.suffix or "without suffix" for file in self.others if file not in files_read)
+        what = ", ".join(f"{n} {kind}" for kind, n in kinds.most_common())
+        note = f"{pluralize(kinds.total(), 'file')} left out: {what}"
         if HEIC_SUFFIXES & kinds.keys():
             note += "; convert HEIC to JPEG or PNG first, for example with heif-convert or ImageMagick"
-        return [note]
+        return [note] if kinds else []
 
 
 def list_files(source: Path, exclude: Path | None = None) -> Listing:
@@ -142,20 +130,18 @@ def walk_folders(root: Path, exclude: Path | None, excluded: dict[str, list[str]
 
     Folders come before links to folders, the highest of these first: one that is there by both has its own name.
     """
-    files: list[File] = []
-    folders: list[tuple[tuple[str, ...], Path]] = [((), root)]
-    links: list[tuple[tuple[str, ...], Path]] = []
+    files, folders, links = list[File](), [root], list[Path]()
     excluded_id = folder_id(exclude) if exclude else None
     ancestors, visited = {folder_id(folder) for folder in root.resolve().parents}, set[tuple[int, int]]()
     while folders or links:
         if not folders:
-            links.sort(key=lambda link: (len(link[0]), link[0]), reverse=True)
-        parts, folder = folders.pop() if folders else links.pop()
+            links.sort(key=lambda link: (len(link.parts), link.parts), reverse=True)
+        folder = folders.pop() if folders else links.pop()
+        parts = folder.relative_to(root).parts
         if key := folder_id(folder):
-            if key in ancestors or key in visited:
-                what = "holds them" if key in ancestors else "is read already"
-                excluded[f"links to a folder that {what}"].append("/".join(parts))
-            if key in ancestors or key in visited or key == excluded_id:
+            if why := "holds them" if key in ancestors else "is read already" if key in visited else "":
+                excluded[f"links to a folder that {why}"].append("/".join(parts))
+            if why or key == excluded_id:
                 continue
             visited.add(key)
         try:
@@ -167,13 +153,12 @@ def walk_folders(root: Path, exclude: Path | None, excluded: dict[str, list[str]
             excluded[f"folders that cannot be read ({error_reason(error)})"].append("/".join(parts))
             continue
         for name, kind in kinds.items():
-            below, path = (*parts, name), folder / name
             if kind == "file":
-                files.append(File(below, path))
+                files.append(File((*parts, name), folder / name))
             elif kind in ("folder", "link"):
-                (folders if kind == "folder" else links).append((below, path))
+                (folders if kind == "folder" else links).append(folder / name)
             else:
-                excluded[kind].append("/".join(below))
+                excluded[kind].append("/".join((*parts, name)))
     return files
 
 
@@ -243,22 +228,17 @@ def classify_files(root: Path, files: Sequence[File], notes: list[str]) -> Listi
 
 def holds_images(path: Path) -> bool:
     """Whether a source is a folder, a zip, or a single image."""
-    mode = path_mode(path)
-    if mode is None or not stat.S_ISREG(mode):
-        return mode is not None and stat.S_ISDIR(mode)
-    return path.suffix.lower() == ZIP or is_image(File((path.name,), path))
+    return path.is_dir() or (path.is_file() and (path.suffix.lower() == ZIP or is_image(File((path.name,), path))))
 
 
 def parent_folders(file: File) -> list[tuple[str, ...]]:
-    """The folders that a file is in, the source first."""
     return [file.parts[:i] for i in range(len(file.parts))]
 
 
 def recorded_files(record: File) -> set[tuple[str, ...]] | None:
     """The files that a record of translations names; None, all in its folder, where it names none."""
     try:
-        content: Any = json.loads(record.read(MAX_FILE_BYTES))
-        return {tuple(name.split("/")) for name in content["files"]}
+        return {tuple(name.split("/")) for name in json.loads(record.read(MAX_FILE_BYTES))["files"]}
     except (*READ_ERRORS, KeyError, TypeError, AttributeError):
         return None
 

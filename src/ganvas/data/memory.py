@@ -48,7 +48,6 @@ def cgroup_memory() -> int:
 
 
 def format_bytes(size: int) -> str:
-    """A number of bytes for people."""
     if size < 2**30 / 10:
         return f"{size / 2**20:.3g} MiB"
     return f"{size / 2**30:.3g} GiB" if size < 2**40 else f"{size >> 30:,} GiB"
@@ -68,7 +67,6 @@ def check_examples_fit(n: int, shape: tuple[int, ...], request: str) -> None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory was not enough."""
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and any(message in str(error) for message in OUT_OF_MEMORY_MESSAGES)
     )

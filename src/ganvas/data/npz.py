@@ -7,7 +7,7 @@ from dataclasses import replace
 from io import BufferedIOBase
 from math import prod
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO
 from zipfile import ZipFile
 
 import numpy as np
@@ -33,13 +33,6 @@ SPLIT_WORDS = {
 }
 MAX_HEADER_BYTES = 2**16
 """most bytes of an array's header"""
-
-
-class ArrayName(NamedTuple):
-    """What the name of an array in an archive says: itself in small letters without its split, and the split if any."""
-
-    stem: str
-    split: str | None
 
 
 def load_npy(path: Path, key: str | None, options: DataOptions, progress: Progress) -> Dataset:
@@ -68,7 +61,7 @@ def from_npz(path: Path, options: DataOptions, key: str | None = None) -> Datase
         images, labels, notes = choose_arrays(names, options.split, key, path)
         x = read_member(archive, images, path)
         y = read_member(archive, labels, path) if labels else None
-        class_arrays = [name for name in names if parse_array_name(name).stem in CLASS_KEYS and labels]
+        class_arrays = [name for name in names if parse_array_name(name)[0] in CLASS_KEYS and labels]
         classes = [decode_name(c) for name in class_arrays[:1] for c in read_member(archive, name, path).ravel()]
     dataset = build_dataset(x, name=dataset_name(path), range=options.range, reuse_memory=True)
     try:
@@ -79,15 +72,15 @@ def from_npz(path: Path, options: DataOptions, key: str | None = None) -> Datase
         raise UserError(f"{error}; or leave out {labels}: {path.name}:{images},") from error
 
 
-def parse_array_name(name: str) -> ArrayName:
-    """The stem and the split of an array's name."""
+def parse_array_name(name: str) -> tuple[str, str | None]:
+    """What an array's name says: itself in small letters without its split, and the split, if any."""
     plain = re.sub(r"[^a-z0-9]", "", name.lower())
     for split, words in SPLIT_WORDS.items():
         for word in words:
             for stem in (plain.removeprefix(word), plain.removesuffix(word)):
                 if stem != plain and stem in (*EXAMPLE_KEYS, *LABEL_KEYS, *CLASS_KEYS):
-                    return ArrayName(stem, split)
-    return ArrayName(plain, None)
+                    return stem, split
+    return plain, None
 
 
 def choose_arrays(names: list[str], split: str, key: str | None, path: Path) -> tuple[str, str, list[str]]:
@@ -96,72 +89,66 @@ def choose_arrays(names: list[str], split: str, key: str | None, path: Path) -> 
     Of a `key` that names training arrays the test split is the test arrays that are called alike.
     """
     images, comma, labels = (key or "", "", "") if key is None or key in names else key.partition(",")
-    for name in (images, labels):
-        if name and name not in names:
+    for name in filter(None, (images, labels)):
+        if name not in names:
             raise UserError(f'{path} has no array "{name}", {available_arrays(names, path)}')
     notes: list[str] = []
     if not images:
         images, notes = find_examples(names, split, path)
-    elif split == "test" and parse_array_name(images).split != "test":
-        images, labels = (test_array(name, names, path) if name else "" for name in (images, labels))
+    elif split == "test" and parse_array_name(images)[1] != "test":
+        images, labels = (name and test_array(name, names, path) for name in (images, labels))
     stem, image_split = parse_array_name(images)
     if not comma and stem in EXAMPLE_KEYS:
-        matches = find_arrays(names, LABEL_KEYS, image_split)
-        labels = require_single(matches, "the labels", f"{path.name}:{images},LABELS", path)
-    parsed = {name: parse_array_name(name) for name in names if name not in (images, labels)}
-    candidate_splits = (None, image_split, "val")
-    unused = [n for n, array in parsed.items() if array.stem not in CLASS_KEYS and array.split in candidate_splits]
-    if unused:
+        labels = find_array(names, LABEL_KEYS, image_split, "the labels", path, f"{path.name}:{images},LABELS")
+    rest = {name: parse_array_name(name) for name in names if name not in (images, labels)}
+    splits = (None, image_split, "val")
+    if unused := [name for name, (stem, part) in rest.items() if stem not in CLASS_KEYS and part in splits]:
         notes.append(f"arrays left out: {', '.join(unused)}; choose others as {path.name}:IMAGES,LABELS")
     return images, labels, notes
 
 
-def find_arrays(names: Sequence[str], stems: Sequence[str], split: str | None) -> list[str]:
-    """The arrays of a split that are called by one of these stems."""
-    return [name for name in names if (array := parse_array_name(name)).stem in stems and array.split == split]
+def find_array(
+    names: Sequence[str], stems: Sequence[str], split: str | None, what: str, path: Path, how: str | None = None
+) -> str:
+    """The array of a split that is called by one of these stems, or ""; UserError where there are several."""
+    matches = [name for name in names if parse_array_name(name) in {(stem, split) for stem in stems}]
+    if len(matches) > 1:
+        how = how or f"{path.name}:IMAGES,LABELS"
+        raise UserError(f"{path} has several arrays that may be {what}, {' and '.join(matches)}: choose as {how}")
+    return matches[0] if matches else ""
 
 
 def has_test_arrays(names: list[str], key: str | None) -> bool:
     """Whether an archive has a test split, or one that goes with the training arrays of `key`."""
+    arrays = set(map(parse_array_name, names))
     if key is None:
-        return any(find_arrays(names, EXAMPLE_KEYS, split) for split in ("test", "val"))
+        return any((stem, split) in arrays for stem in EXAMPLE_KEYS for split in ("test", "val"))
     stem, split = parse_array_name(key if key in names else key.partition(",")[0])
-    return split == "train" and bool(find_arrays(names, [stem], "test"))
+    return split == "train" and (stem, "test") in arrays
 
 
 def test_array(key: str, names: list[str], path: Path) -> str:
     """The array of the test split that goes with one of the training split; MissingSplitError where there is none."""
     stem, split = parse_array_name(key)
-    matches = find_arrays(names, [stem], "test") if split else []
+    matches = [name for name in names if split and parse_array_name(name) == (stem, "test")]
     if not matches:
-        raise missing_split(f"{path}:{key}", "test")
+        raise MissingSplitError(f'{path}:{key} has no split "test": leave out split=test')
     return matches[0]
-
-
-def missing_split(name: object, split: str) -> MissingSplitError:
-    return MissingSplitError(f'{name} has no split "{split}": leave out split={split}')
 
 
 def find_examples(names: list[str], split: str, path: Path) -> tuple[str, list[str]]:
     """The array that holds the examples of a split, by its name, and notes."""
-    for candidate_split in (split, "val") if split == "test" else (split, None):
-        if matches := find_arrays(names, EXAMPLE_KEYS, candidate_split):
-            name = require_single(matches, "the examples", f"{path.name}:IMAGES,LABELS", path)
-            note = f"no test split, so the validation split was read: {name}"
-            return name, [note] if candidate_split == "val" else []
-    if len(names) == 1 and split == "train":
+    if name := find_array(names, EXAMPLE_KEYS, split, "the examples", path):
+        return name, []
+    other_split = "val" if split == "test" else None
+    if name := find_array(names, EXAMPLE_KEYS, other_split, "the examples", path):
+        return name, [f"no test split, so the validation split was read: {name}"] if other_split else []
+    if names and split == "test":
+        raise MissingSplitError(f'{path} has no split "test": leave out split=test')
+    if len(names) == 1:
         return names[0], []
-    if names and split != "train":
-        raise missing_split(path, split)
     known = "x_train or train_images or x or images or data"
     raise UserError(f"{path} has no array named {known}, {available_arrays(names, path)}")
-
-
-def require_single(matches: list[str], what: str, how: str, path: Path) -> str:
-    """The only name, or "" of none; UserError for several."""
-    if len(matches) > 1:
-        raise UserError(f"{path} has several arrays that may be {what}, {' and '.join(matches)}: choose as {how}")
-    return matches[0] if matches else ""
 
 
 def available_arrays(names: Sequence[str], path: Path) -> str:

@@ -1,18 +1,17 @@
 """Two unpaired datasets, the domains A and B of a translator, and endless batches from both."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ..errors import UserError
 from ..model import PairBatch, Shape
 from ..randomness import derive_seed
 from .dataset import Dataset
-from .scaling import Scaling, hidden_colour_stats, premultiply
+from .scaling import IMAGES_PER_CHUNK, Scaling, hidden_colour_stats, premultiply
 from .stream import Stream
 
 DOMAINS = ("A", "B")
@@ -20,12 +19,8 @@ MIN_DOMAIN_SIZE, MAX_SIZE_RATIO = 50, 10.0
 """examples below which a domain is small, and times as many in one domain as in the other that are worth saying"""
 EMPTY_STD, MAX_EMPTY_SHARE = 2.0, 0.05
 """deviation in grey levels below which an image is nearly empty, and share of such images worth saying"""
-NARROW_RANGE = 64
-"""grey levels of a dataset below which its range is to blame for empty images"""
-COLOUR_TOLERANCE = 8
-"""grey levels by which colours that nobody sees differ"""
-IMAGES_PER_CHUNK = 1000
-"""images whose deviation is computed at once"""
+NARROW_RANGE, COLOUR_TOLERANCE = 64, 8
+"""grey levels of a dataset below which its range is to blame for empty images, and by which hidden colours differ"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,41 +114,30 @@ def pair_warnings(pair: DomainPair) -> list[str]:
     if len(larger) > MAX_SIZE_RATIO * len(smaller):
         times = f"{larger.name} has {len(larger) / len(smaller):.0f} times as many examples as {smaller.name}"
         messages.append(f"{times}: the smaller domain is shown over and over, so stop early or give it more")
-    if pair.has_images:
-        messages += [*size_warnings(pair), *empty_warnings(pair.a), *empty_warnings(pair.b)]
+    messages += image_warnings(pair) if pair.has_images else []
     if pair.a.shape == pair.b.shape and pair.a.fingerprint() == pair.b.fingerprint():
         messages.append(f"{pair.a.name} and {pair.b.name} are the same data: there is nothing to translate")
     return messages
 
 
-def size_warnings(pair: DomainPair) -> list[str]:
-    """Warnings of images of different sizes, and of different colours that nobody sees."""
-    (_, *size_a), (_, *size_b) = pair.shape
-    messages = []
-    if size_a != size_b:
-        (h, w), (h_b, w_b) = size_a, size_b
+def image_warnings(pair: DomainPair) -> Iterator[str]:
+    """Warnings of sizes, of colours that nobody sees, and of images with nothing on them."""
+    (_, h, w), (_, h_b, w_b) = (part.shape for part in pair.datasets)
+    if (h, w) != (h_b, w_b):
         sizes = f"{pair.a.name} is {w} x {h} and {pair.b.name} {w_b} x {h_b} pixels"
-        messages.append(f"{sizes}: translations are resized, ask for one --size unless that is meant")
+        yield f"{sizes}: translations are resized, ask for one --size unless that is meant"
     (share_a, _, a), (share_b, _, b) = (hidden_colour_stats(part.x) for part in pair.datasets)
     if share_a and share_b and (a - b).abs().max() > COLOUR_TOLERANCE:
-        colours = f"{format_colour(a)} in {pair.a.name}, {format_colour(b)} in {pair.b.name}"
-        messages.append(f"colours of transparent pixels differ, {colours}: nobody sees them, and they play no part")
-    return messages
-
-
-def empty_warnings(part: Dataset) -> list[str]:
-    """The warning of images with nothing on them."""
-    share, low, high = empty_image_share(part), int(part.x.min()), int(part.x.max())
-    remedy = "remove them"
-    if 0 < high - low < NARROW_RANGE:
-        remedy = f"its pixels are from {low} to {high} of 255: say which are black and white, --range auto"
-    what = f"{share:.0%} of {part.name} are nearly empty images, of one colour"
-    return [f"{what}: nothing can be translated back from those; {remedy}"] if share > MAX_EMPTY_SHARE else []
-
-
-def format_colour(colour: Tensor) -> str:
-    """A colour, as (red, green, blue)."""
-    return f"({', '.join(f'{value:.0f}' for value in colour.tolist())})"
+        in_a, in_b = (f"({', '.join(f'{value:.0f}' for value in colour.tolist())})" for colour in (a, b))
+        colours = f"{in_a} in {pair.a.name}, {in_b} in {pair.b.name}"
+        yield f"colours of transparent pixels differ, {colours}: nobody sees them, and they play no part"
+    for part in pair.datasets:
+        if (share := empty_image_share(part)) > MAX_EMPTY_SHARE:
+            low, high = int(part.x.min()), int(part.x.max())
+            remedy = f"its pixels are from {low} to {high} of 255: say which are black and white, --range auto"
+            remedy = remedy if 0 < high - low < NARROW_RANGE else "remove them"
+            what = f"{share:.0%} of {part.name} are nearly empty images, of one colour"
+            yield f"{what}: nothing can be translated back from those; {remedy}"
 
 
 def empty_image_share(part: Dataset) -> float:

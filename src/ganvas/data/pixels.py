@@ -30,13 +30,7 @@ class Pixels:
     """whether the file has more bits than were read"""
 
     @property
-    def is_deep(self) -> bool:
-        """Whether the numbers are no bytes."""
-        return self.values.dtype != np.uint8
-
-    @property
     def kind(self) -> str:
-        """What the numbers are, for people."""
         return KIND_NAMES.get(self.values.dtype.name, f"integers of {8 * self.values.dtype.itemsize} bits")
 
 

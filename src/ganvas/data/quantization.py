@@ -37,7 +37,6 @@ def normalize_range(value: object) -> object:
 
 
 def parse_bounds(text: str | None) -> Bounds | Literal["auto"] | None:
-    """The inverse of `normalize_range`."""
     if text is None or text == AUTO:
         return None if text is None else "auto"
     low, high = map(float, text.split(","))
@@ -101,7 +100,6 @@ def range_applies(dtype: np.dtype, bounds: Bounds) -> bool:
 
 
 def unmapped_note(n: int) -> str:
-    """The note on images for which `range_applies` is false."""
     return f"{n} image{' was' if n == 1 else 's were'} left as they are: they have 8 bits, and the range goes beyond"
 
 
@@ -123,13 +121,9 @@ def mapping_note(stats: ValueStats, bounds: Bounds) -> str:
 
 
 def read_range(header: dict[str, Any]) -> str | None:
-    """The range of a run's data, as numbers; of a translator's none, since each of its domains has its own."""
-    return None if "domains" in header else bounds_to_text(read_bounds(header))
-
-
-def bounds_to_text(bounds: Bounds | None) -> str | None:
-    """A `DataOptions`'s range."""
-    return None if bounds is None else str(normalize_range(bounds))
+    """The range of a run's data, as `DataOptions` has it; of a translator's none: each of its domains has its own."""
+    bounds = None if "domains" in header else read_bounds(header)
+    return bounds and str(normalize_range(bounds))
 
 
 def rounding_note(stats: ValueStats, white: int) -> str:
@@ -144,7 +138,6 @@ def rounding_note(stats: ValueStats, white: int) -> str:
 
 
 def no_range_reason(kind: str, stats: ValueStats) -> str:
-    """Why numbers without a format's own black and white cannot be read."""
     return f"{kind} from {stats.low:g} to {stats.high:g} have no black and white of their own: {RANGE_HELP}"
 
 

@@ -16,10 +16,7 @@ from torch import Tensor
 
 from ..model import Model
 
-VECTORS_PER_CHUNK = 65_536
-"""vectors that are looked at together, in float64"""
-IMAGES_PER_CHUNK = 1000
-"""images that are looked at together"""
+VECTORS_PER_CHUNK, IMAGES_PER_CHUNK = 65_536, 1000
 LAYER_PATTERN = re.compile(r"(?P<net>.*\.)(?P<place>\d+)\.std")
 """the name of a tensor in files whose networks standardised vectors themselves"""
 
@@ -105,7 +102,6 @@ def moments(x: Float[Tensor, "n d"]) -> tuple[Float[Tensor, " d"], Float[Tensor,
 
 
 def has_alpha(x: Tensor) -> bool:
-    """Whether examples are images with alpha."""
     return x.ndim == 4 and x.shape[1] == 4
 
 
@@ -174,26 +170,17 @@ def scaling_from_state(tensors: dict[str, Tensor], header: dict[str, Any], model
     Files without one are of models that saw vectors as they are, or whose own layers standardised them: these layers
     are taken out of `tensors`.
     """
-    alpha = header.pop("premultiplied", None) or [False] * model.n_domains
-    moments_per_domain = [
-        [tensors.pop(f"scaling/{i}/{name}", None) for name in ("mean", "deviation")] for i in range(model.n_domains)
-    ]
-    first, *_ = getattr(model, "translators", ("G",))  # which begins with the units of A and ends with those of B
-    layers = sorted(pop_standardization(tensors).items())
-    layer_moments = [units for (net, _), units in layers if net in (f"{first}.", f"average/{first}.")]
-    if len(layer_moments) == model.n_domains:
-        moments_per_domain = layer_moments
-    pairs = zip(moments_per_domain, alpha, strict=True)
-    return tuple(Scaling(model.pixel_range, mean, std, bool(a)) for (mean, std), a in pairs)
-
-
-def pop_standardization(tensors: dict[str, Tensor]) -> dict[tuple[str, int], list[Tensor | None]]:
-    """Mean and deviation of the layers that held such, by network and place, taken out."""
-    moments_by_layer: dict[tuple[str, int], list[Tensor | None]] = {}
-    for layer in [m for m in map(LAYER_PATTERN.fullmatch, tensors) if m]:
-        mean, std = (tensors.pop(f"{layer['net']}{layer['place']}.{name}") for name in ("mean", "std"))
-        moments_by_layer[layer["net"], int(layer["place"])] = [mean, std]
-        pool_name = f"{layer['net'].partition('.')[0]}.past.kept"
+    n, alpha = model.n_domains, header.pop("premultiplied", None) or [False] * model.n_domains
+    file_moments = [[tensors.pop(f"scaling/{i}/{name}", None) for name in ("mean", "deviation")] for i in range(n)]
+    first, *_ = getattr(model, "translators", ("G",))  # which begins with the moments of A and ends with those of B
+    layer_moments: list[list[Tensor | None]] = []
+    layers = sorted((m["net"], int(m["place"])) for m in map(LAYER_PATTERN.fullmatch, tensors) if m)
+    for net, place in layers:
+        mean, std = (tensors.pop(f"{net}{place}.{name}") for name in ("mean", "std"))
+        pool_name = f"{net.partition('.')[0]}.past.kept"
         if pool_name in tensors:  # translations that a critic keeps, as it is to see them now
             tensors[pool_name] = (tensors[pool_name] - mean) / std
-    return moments_by_layer
+        if net in (f"{first}.", f"average/{first}."):
+            layer_moments.append([mean, std])
+    pairs = zip(layer_moments if len(layer_moments) == n else file_moments, alpha, strict=True)
+    return tuple(Scaling(model.pixel_range, mean, std, bool(a)) for (mean, std), a in pairs)

@@ -1,5 +1,6 @@
 """Endless batches from a dataset that lives on the device as bytes."""
 
+from collections.abc import Sequence
 from math import prod
 
 import torch
@@ -53,8 +54,7 @@ class Stream:
         return self
 
     def __next__(self) -> Batch:
-        if not self.buffer:
-            self.buffer = self.draw_batches()[::-1]
+        self.buffer = self.buffer or self.draw_batches()[::-1]
         self.position += 1
         return self.buffer.pop()
 
@@ -63,9 +63,9 @@ class Stream:
         epoch, i = divmod(self.position, self.batches_per_epoch)
         index = torch.cat([self.indices(epoch, i + j) for j in range(min(self.prefetch, self.batches_per_epoch - i))])
         x = self.scaling(self.data.x.index_select(0, index)).split(self.batch)
-        if self.data.labels is None:
-            return [Batch(part, None, self.n) for part in x]
-        labels = self.data.labels.index_select(0, index).split(self.batch)
+        labels: Sequence[Tensor | None] = [None] * len(x)
+        if self.data.labels is not None:
+            labels = self.data.labels.index_select(0, index).split(self.batch)
         return [Batch(part, y, self.n) for part, y in zip(x, labels, strict=True)]
 
     def indices(self, epoch: int, i: int) -> Tensor:
