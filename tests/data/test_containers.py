@@ -82,6 +82,9 @@ def test_images_of_several_sizes_are_resized_on_request() -> None:
         found = load(images, DataOptions(size="4"))
         assert found.shape == (3, 4, 4)
         assert found.x[:, 0, 0, 0].tolist() == [0, 40, 80, 120, 160]
+        images[0] = make(np.zeros((8, 6, 4), np.uint8))
+        with pytest.raises(UserError, match=r"2 shapes \(4 of 3x4x4, 1 of 4x4x4\): .* give all the same channels"):
+            load(images, DataOptions(size="4"))
 
 
 def test_rows_of_numbers_and_tables() -> None:

@@ -111,6 +111,24 @@ def test_a_zip_with_damaged_members(tmp_path: Path) -> None:
     assert "1 file skipped (a/0.png" in load(path, ALL).notes[0]
 
 
+def test_damaged_bytes_in_a_zip_that_is_held_out_from(tmp_path: Path) -> None:
+    """Neither the hash of an image nor the first bytes of a file without suffix can be read; both are named."""
+    folder = tree(tmp_path / "x", a=120)
+    (folder / "bare").write_bytes(bytes(3000))
+    (folder / "a" / "no.png").write_text("no image")
+    path = zipped(folder)
+    raw = bytearray(path.read_bytes())
+    with ZipFile(path) as archive:
+        for member in map(archive.getinfo, ("a/0.png", "bare")):
+            start = member.header_offset + 30 + len(member.filename)
+            raw[start : start + 9] = b"\xff" * 9
+    path.write_bytes(raw)
+    data = load(path)
+    assert "2 files skipped (a/0.png: Error -3 while decompressing data" in data.notes[0]
+    assert "a/no.png: cannot identify image file 'no.png'" in data.notes[0]
+    assert "1 file left out: 1 without suffix" in data.notes
+
+
 def test_other_archives_and_tables_are_named_with_what_to_do(tmp_path: Path) -> None:
     picture(tmp_path / "photos" / "a.png")
     for name, words in (

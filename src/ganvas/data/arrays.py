@@ -31,51 +31,38 @@ def from_array(
     name: str = "array",
     channels_last: bool | None = None,
     range: str | tuple[int | float, int | float] | None = None,
+    reuse_memory: bool = False,
 ) -> Dataset:
     """A dataset from an array or tensor: images n x h x w, n x h x w x c or n x c x h x w, or vectors n x d.
 
     Images are bytes 0..255, booleans, or floats in [0, 1], which are rounded to 256 levels (and a note says so); or
     numbers of any kind with a `range`, which is (black, white), or "auto" for the lowest and the highest.  `labels` are
     n integers from 0, names, or one-hot rows.  Where both the last and the second axis could be channels, tensors are
-    read as n x c x h x w and arrays as n x h x w x c, unless `channels_last` says.  Raises UserError for any other type
-    or shape, for NaN or infinity, and for labels that do not fit.
+    read as n x c x h x w and arrays as n x h x w x c, unless `channels_last` says.  `reuse_memory` writes over `x`.
+    Raises UserError for any other type or shape, for NaN or infinity, and for labels that do not fit.
     """
     if channels_last is None and isinstance(x, Tensor) and x.ndim == 4 and x.shape[1] in CHANNELS:
         channels_last = False
     array = to_numpy(x) if isinstance(x, Tensor) else np.asarray(x)
-    return build_dataset(array, labels, classes, name, channels_last, DataOptions(range=range).range)  # type: ignore[arg-type]
-
-
-def to_numpy(x: Tensor) -> np.ndarray:
-    """A tensor as an array; of bfloat16, which NumPy lacks, as float32."""
-    return (x.float() if x.dtype == torch.bfloat16 else x).detach().cpu().numpy()
-
-
-def build_dataset(
-    array: np.ndarray,
-    labels: Any = None,
-    classes: Sequence[str] = (),
-    name: str = "array",
-    channels_last: bool | None = None,
-    range: str | None = None,
-    *,
-    reuse_memory: bool = False,
-) -> Dataset:
-    """`from_array` of an array, with a range as `DataOptions` has it; `reuse_memory` writes over the array."""
+    wanted = DataOptions(range=range).bounds  # type: ignore[arg-type]
     check_array(array, name)
     notes, bounds = shape_notes(array, name), None
     if array.ndim == 2:
-        if range is not None:
+        if wanted is not None:
             raise UserError(f"{name} holds vectors, which have no black and white: leave out range")
         with np.errstate(over="ignore", invalid="ignore"):
             array = np.array(array, np.float32, copy=None if reuse_memory else True)
     else:
         images = to_nchw(array, name, channels_last)
-        wanted = quantization.parse_bounds(range)
         bounds = quantization.auto_bounds(value_stats(images[:, :3]), name) if wanted == "auto" else wanted
         images, byte_notes = map_to_bytes(images, bounds, name) if bounds else to_bytes(images, name)
         array, notes = make_contiguous(images, reuse_memory), notes + byte_notes
     return add_labels(Dataset(x=torch.from_numpy(array), name=name, notes=notes, range=bounds), labels, classes)
+
+
+def to_numpy(x: Tensor) -> np.ndarray:
+    """A tensor as an array; of bfloat16, which NumPy lacks, as float32."""
+    return (x.float() if x.dtype == torch.bfloat16 else x).detach().cpu().numpy()
 
 
 def validate_dataset(dataset: Dataset) -> Dataset:
@@ -95,10 +82,7 @@ def validate_dataset(dataset: Dataset) -> Dataset:
 
 
 def check_array(array: np.ndarray, name: str) -> None:
-    """UserError where an array cannot be examples.
-
-    It says where for NaN and infinity, and in vectors for what float32 cannot hold.
-    """
+    """UserError where an array cannot be examples; it says where NaN is, infinity, or in vectors beyond float32."""
     if array.dtype.kind not in "buif":
         kinds = "bytes (uint8) for images, or floating-point numbers for vectors"
         raise UserError(f"{name} holds {array.dtype} values: give {kinds}")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import UserError
-from .arrays import build_dataset
+from .arrays import from_array
 from .dataset import Dataset
 from .holdout import split_dataset
 from .layout import dataset_name
@@ -50,7 +50,7 @@ def from_idx(path: Path, range: str | None = None) -> Dataset:
     candidates = (path.with_name(plain), path.with_name(f"{plain}.gz"))
     labels = next((read_idx(p) for p in candidates if p.is_file() and p != path), None)
     name = path.resolve().parent.name if IDX_PATTERN.search(path.name) else dataset_name(path)
-    return build_dataset(images, labels, name=name, range=range, reuse_memory=True)
+    return from_array(images, labels, name=name, range=range, reuse_memory=True)
 
 
 def find_idx(folder: Path, split: str) -> Path | None:

@@ -207,10 +207,7 @@ def total_stats(pages: Sequence[Page], progress: Progress) -> ValueStats:
 def read_page(
     page: Page, size: tuple[int, int] | None = None, bounds: Bounds | None = None, keep_alpha: bool = False
 ) -> ReadResult:
-    """One image, upright as its EXIF orientation says, in its own channels.
-
-    An alpha channel that is opaque everywhere is dropped, unless `keep_alpha`.
-    """
+    """One image, upright, in its own channels; alpha that is opaque everywhere is dropped, unless `keep_alpha`."""
     try:
         pixels, n_pages, _ = decode(page, size)
         values, white = pixels.values, pixels.white
@@ -234,7 +231,7 @@ def unreadable_reason(error: Exception, file: File) -> str:
     if isinstance(error, PermissionError):
         return f"cannot be read ({error_reason(error)})"
     if isinstance(error, UnidentifiedImageError):
-        return f"cannot identify image file {file.name!r}"
+        return f"cannot identify image file '{file.name}'"
     message, path = str(error), str(file.path)
     return message.replace(path, file.name).replace(repr(path)[1:-1], file.name) or type(error).__name__
 

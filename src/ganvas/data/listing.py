@@ -126,15 +126,12 @@ def list_files(source: Path, exclude: Path | None = None) -> Listing:
 
 
 def walk_folders(root: Path, exclude: Path | None, excluded: dict[str, list[str]]) -> list[File]:
-    """The regular files below a folder; `excluded` gets the names of what is left out, by what it is.
-
-    Folders come before links to folders, the highest of these first: one that is there by both has its own name.
-    """
+    """The regular files below a folder; `excluded` gets the names of what is left out, by what it is."""
     files, folders, links = list[File](), [root], list[Path]()
     excluded_id = folder_id(exclude) if exclude else None
     ancestors, visited = {folder_id(folder) for folder in root.resolve().parents}, set[tuple[int, int]]()
     while folders or links:
-        if not folders:
+        if not folders:  # the highest link comes first, but a folder that is there by its own name before it
             links.sort(key=lambda link: (len(link.parts), link.parts), reverse=True)
         folder = folders.pop() if folders else links.pop()
         parts = folder.relative_to(root).parts

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.lib import format as npy_format
 
 from ..errors import UserError
-from .arrays import build_dataset
+from .arrays import from_array
 from .dataset import Dataset
 from .holdout import split_dataset
 from .idx import MAX_DEFLATE_RATIO
@@ -39,7 +39,7 @@ def load_npy(path: Path, key: str | None, options: DataOptions, progress: Progre
     """A split of one array, without labels."""
     with wrap_read_errors(path), path.open("rb") as file:
         array = read_npy(file, path.stat().st_size, str(path))
-    dataset = build_dataset(array, name=dataset_name(path), range=options.range, reuse_memory=True)
+    dataset = from_array(array, name=dataset_name(path), range=options.range, reuse_memory=True)
     return split_dataset(dataset, options)
 
 
@@ -63,7 +63,7 @@ def from_npz(path: Path, options: DataOptions, key: str | None = None) -> Datase
         y = read_member(archive, labels, path) if labels else None
         class_arrays = [name for name in names if parse_array_name(name)[0] in CLASS_KEYS and labels]
         classes = [decode_name(c) for name in class_arrays[:1] for c in read_member(archive, name, path).ravel()]
-    dataset = build_dataset(x, name=dataset_name(path), range=options.range, reuse_memory=True)
+    dataset = from_array(x, name=dataset_name(path), range=options.range, reuse_memory=True)
     try:
         return add_labels(dataset, y, classes).with_notes(notes)
     except UserError as error:
