@@ -1,4 +1,4 @@
-"""What models with a latent vector z have in common."""
+"""What models with a latent vector z have in common, and what conditional ones ask of the data."""
 
 from math import prod
 from typing import Annotated, Any
@@ -9,9 +9,13 @@ from pydantic import Field
 from torch import Tensor
 
 from ..data import Dataset
+from ..errors import UserError
 from ..model import Batch, Model, Shape
 from ..nn import Depth, Net, Width, code_shape
 from ..randomness import normal
+
+Examples = Float[Tensor, "n *shape"]
+Codes = Float[Tensor, "n d"]
 
 
 class LatentModel(Model[Dataset, Batch, Shape]):
@@ -26,10 +30,25 @@ class LatentModel(Model[Dataset, Batch, Shape]):
     depth: Depth = 1
     """hidden layers of an MLP"""
 
-    def sample_prior(self, n: int, shape: Shape, generator: torch.Generator, **_: Any) -> Float[Tensor, "n d"]:
+    def sample_prior(self, n: int, shape: Shape, generator: torch.Generator, **_: Any) -> Codes:
         """z ~ N(0, I)."""
         return normal(n, self.code_size(shape), generator)
 
     def code_size(self, shape: Shape) -> int:
         """Numbers in the code of an example of this shape."""
         return prod(code_shape(self.net, self.latent, shape))
+
+
+def validate_labels(data: Dataset, reason: str, alternative: str = "") -> None:
+    """UserError, with the reason, unless the examples have labels, of two classes or more.
+
+    The message ends in what the notes of the data say of labels and classes.
+    """
+    if len(data.classes) > 1 and data.labels is not None:
+        return
+    problem = f"one class only, {data.classes[0]}" if data.classes else "no labels"
+    notes = "; ".join(note for note in data.notes if "label" in note or "class" in note or "folder" in note)
+    raise UserError(
+        f"{data.name} has {problem}, and {reason}: give a folder with a folder a class, or with a labels.csv, or an "
+        f"array of labels{alternative}" + (f".  Seen: {notes}" if notes else "")
+    )

@@ -17,23 +17,25 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ..data import Dataset
-from ..distributions import Family, likelihoods, posterior_head, posteriors
+from ..distributions import Family, likelihoods, posterior_head
 from ..distributions.likelihoods import Likelihood
-from ..distributions.posteriors import Posterior, normal_log_prob
+from ..distributions.posteriors import Posterior, PosteriorSamples, normal_log_prob
 from ..errors import UserError
 from ..fields import Positive
-from ..model import Batch, Shape
+from ..model import Batch, EncoderModel, GenerativeModel, Shape
 from ..nn import Conditional, code_shape, decoder, encoder
 from ..nn.mlp import Activation
 from ..randomness import draw_rows, make_generator, reseed
 from ..rules import Rule
-from ._labels import validate_labels
-from ._latent import LatentModel
+from ._latent import Codes, Examples, LatentModel, validate_labels
 from ._latent_rules import latent_rules
 from ._own_networks import EncoderDecoder, copy_own_network
 
-EncodedBatch = tuple[Tensor, Posterior, posteriors.PosteriorSamples, tuple[Tensor, ...]]
 Labels = Int64[Tensor, " b"] | None
+PerExample = Float[Tensor, " b"]
+LogProbs = Float[Tensor, "k b"]
+DrawnCodes = Float[Tensor, "k b d"]
+EncodedBatch = tuple[Tensor, Posterior, PosteriorSamples, tuple[Tensor, ...]]
 CPU = torch.device("cpu")
 MAX_FULL_DIMENSIONS = 1024
 """most dimensions of a full covariance"""
@@ -50,16 +52,6 @@ class LatentStatistics(NamedTuple):
     mean: Float[Tensor, "b d"]
     kl: Float[Tensor, "b m"]
     z: Float[Tensor, "b d"]
-
-
-def warmup_factor(global_step: int, warmup: int) -> float:
-    """How far a linear warm-up of so many steps is after `global_step`: from 0 to 1."""
-    return min(1.0, global_step / warmup) if warmup else 1.0
-
-
-def free_bits_kl(kl: Float[Tensor, "b d"], free_bits: float) -> Float[Tensor, ""]:
-    """The mean KL of b examples in d terms, or sum_j max(free_bits, E_x KL_j) (arXiv:1606.04934, equation 15)."""
-    return kl.mean(0).clamp_min(free_bits).sum() if free_bits else kl.sum(1).mean()
 
 
 class LikelihoodModel(EncoderDecoder):
@@ -92,19 +84,19 @@ class LikelihoodModel(EncoderDecoder):
         bits = torch.bernoulli(probability, generator=make_generator(CPU, 0, "binarize")) * max_value
         return replace(data, x=bits.to(data.x.dtype))
 
-    def binarize_batch(self, x: Float[Tensor, "b *shape"]) -> Float[Tensor, "b *shape"]:
-        """The examples as they are seen once: with binarize=dynamic, bits drawn anew."""
+    def binarize_batch(self, x: Examples) -> Examples:
+        """The examples of a step: with binarize=dynamic, bits drawn anew."""
         return torch.bernoulli(x) if self.binarize == "dynamic" else x
 
     @abstractmethod
-    def elbo_terms(self, batch: Batch, *args: Any, **nets: Any) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
+    def elbo_terms(self, batch: Batch, *args: Any, **nets: Any) -> tuple[PerExample, PerExample]:
         """-log p(x|z) for one sample z ~ q(z|x), and KL(q(z|x) || p(z)), each b numbers in nats.
 
         ELBO = -(sum of the two): equations 7 and 10 of arXiv:1312.6114.
         """
 
     @abstractmethod
-    def log_weights(self, x: Float[Tensor, "b *shape"], k: int, *labels: Any, **nets: Any) -> Float[Tensor, "k b"]:
+    def log_weights(self, x: Examples, k: int, *labels: Any, **nets: Any) -> LogProbs:
         """log p(x|z) + log p(z) - log q(z|x) in nats, for k samples z ~ q(z|x) of each example as observed.
 
         Their mean is the ELBO; the logarithm of the mean of their exponentials is the bound of arXiv:1509.00519.
@@ -120,15 +112,22 @@ class LikelihoodModel(EncoderDecoder):
     def monitor(self, batch: Batch, **nets: Any) -> dict[str, Tensor]:
         """How the latent space is used: what the log keeps and what says that it has collapsed.
 
-        `kl` is KL(q(z|x) || p(z)) in the terms of `LatentStatistics`,
-        in nats; `mean_variance` the variance over examples of the
-        posterior's mean (a dimension is active above 0.01: Burda et al., arXiv:1509.00519);
+        `kl` is KL(q(z|x) || p(z)) in the terms of `LatentStatistics`, in nats; `mean_variance` the variance over
+        examples of the posterior's mean (a dimension is active above 0.01: Burda et al., arXiv:1509.00519);
         `aggregate_mean` and `aggregate_std` are those of z ~ q(z|x) over all x, which N(0, I) should resemble.
         """
         mean, kl, z = self.latent_statistics(batch, **nets)
-        return {
-            "kl": kl.mean(0), "mean_variance": mean.var(0), "aggregate_mean": z.mean(0), "aggregate_std": z.std(0),
-        }  # fmt: skip
+        aggregate = {"aggregate_mean": z.mean(0), "aggregate_std": z.std(0)}
+        return {"kl": kl.mean(0), "mean_variance": mean.var(0)} | aggregate
+
+    def preview(self, batch: Batch, **nets: Any) -> Float[Tensor, "rows n *shape"]:
+        """Rows: examples, their reconstructions from the posterior's mean, samples from the prior."""
+        assert isinstance(self, EncoderModel)
+        assert isinstance(self, GenerativeModel)
+        x, random = self.binarize_batch(batch.x), make_generator(CPU, 0, "preview")
+        codes = self.encode(x, batch.y, **nets)
+        z = self.sample_prior(len(x), tuple(x.shape[1:]), random, **nets).to(codes.device)
+        return torch.stack([x, *(self.generate(part, batch.y, **nets) for part in (codes, z))])
 
 
 class Variational(LikelihoodModel, LatentModel):
@@ -177,91 +176,76 @@ class Variational(LikelihoodModel, LatentModel):
             raise UserError("posterior=full needs all pairs of latent numbers, too many for net=spatial: use low-rank")
 
     def networks(self, shape: Shape, classes: int = 0) -> dict[str, nn.Module]:
-        code, n_classes = code_shape(self.net, self.latent, shape), classes if self.conditional else 0
+        code, n = code_shape(self.net, self.latent, shape), classes if self.conditional else 0
         flat = (prod(shape),) if self.net == "mlp" else shape
-        outputs, head = posterior_head(self.posterior, prod(code), self.rank, self.flow_steps, self.flow_width)
-        likelihood = likelihoods.LikelihoodHead(self.likelihood, len(shape) == 3, self.likelihood_sigma)
-        encoder_shape, decoder_shape = (flat[0] + n_classes, *flat[1:]), (shape[0] * likelihood.n_outputs, *shape[1:])
-        inputs = prod(code) + n_classes * prod(code[1:])
-        f = copy_own_network(
-            self, "encoder", encoder_shape if n_classes else shape, (outputs,), f"what posterior={self.posterior} takes"
-        ) or encoder(self.net, encoder_shape, outputs, self.width, self.depth, activation=self.activation)
-        g = copy_own_network(
-            self, "decoder", (inputs,), decoder_shape, f"what likelihood={self.likelihood} takes"
-        ) or decoder(self.net, inputs, decoder_shape, self.width, self.depth, activation=self.activation)
-        f.append(head)
-        g.append(likelihood)
-        nets: dict[str, nn.Module] = {
-            "encoder": Conditional(f, flat, n_classes) if n_classes else f,
-            "decoder": Conditional(g, code, n_classes) if n_classes else g,
-        }
-        if self.prior == "vamp":
-            nets["prior"] = PseudoInputs(self.pseudo_inputs, shape)
-        return nets
-
-    @property
-    def likelihood_sigma(self) -> likelihoods.Sigma:
-        """The sigma of a gaussian p(x|z)."""
-        return self.sigma
+        d, codes = prod(code), prod(code) + n * prod(code[1:])
+        outputs, q_head = posterior_head(self.posterior, d, self.rank, self.flow_steps, self.flow_width)
+        p_head = likelihoods.LikelihoodHead(self.likelihood, len(shape) == 3, self.sigma)
+        x_shape, mean_shape = (flat[0] + n, *flat[1:]), (shape[0] * p_head.n_outputs, *shape[1:])
+        sizes, q, p = (self.width, self.depth), f"what posterior={self.posterior} takes", f"for {self.likelihood}"
+        f = copy_own_network(self, "encoder", x_shape if n else shape, (outputs,), q)
+        f = f or encoder(self.net, x_shape, outputs, *sizes, activation=self.activation)
+        g = copy_own_network(self, "decoder", (codes,), mean_shape, p)
+        g = g or decoder(self.net, codes, mean_shape, *sizes, activation=self.activation)
+        f, g = f.append(q_head), g.append(p_head)
+        nets = {"encoder": Conditional(f, flat, n) if n else f, "decoder": Conditional(g, code, n) if n else g}
+        return nets | ({"prior": PseudoInputs(self.pseudo_inputs, shape)} if self.prior == "vamp" else {})
 
     def encode_batch(self, batch: Batch, encoder: nn.Module, k: int = 1) -> EncodedBatch:
         """What a step begins with: x as observed, q(z|x), k samples of it, and what the decoder is given with each."""
         x = self.binarize_batch(batch.x)
-        q: Posterior = encoder(x, *self.condition_of(batch.y))
+        q = self.infer(x, batch.y, encoder)
         return x, q, q.sample(k), self.condition_of(batch.y, k)
+
+    def infer(self, x: Examples, y: Labels, encoder: nn.Module) -> Posterior:
+        """q(z|x), or q(z|x, y)."""
+        q: Posterior = encoder(x, *self.condition_of(y))
+        return q
 
     def condition_of(self, y: Labels, k: int = 1) -> tuple[Tensor, ...]:
         """The labels that the networks are given beside k codes an example; nothing unless conditional."""
         return (y.repeat(k),) if self.conditional and y is not None else ()
 
-    def log_prior(self, z: Float[Tensor, "k b d"], **nets: Any) -> Float[Tensor, "k b"]:
+    def log_prior(self, z: DrawnCodes, **nets: Any) -> LogProbs:
         """log p(z) in nats."""
         return self.log_prior_function(**nets)(z)
 
     def log_prior_function(
         self, encoder: nn.Module | None = None, prior: nn.Module | None = None, **_: Any
-    ) -> Callable[[Float[Tensor, "k b d"]], Float[Tensor, "k b"]]:
+    ) -> Callable[[DrawnCodes], LogProbs]:
         """log p(z) as a function: of N(0, I), or of the VampPrior, 1/K sum_k q(z|u_k)  (arXiv:1705.07120)."""
         if prior is None or encoder is None:
             return lambda z: normal_log_prob(z).sum(2)
         u = prior()
         component: Posterior = encoder(u)
 
-        def mixture(z: Float[Tensor, "k b d"]) -> Float[Tensor, "k b"]:
+        def mixture(z: DrawnCodes) -> LogProbs:
             parts = z.flatten(0, 1).split(max(1, DENSITY_CHUNK_SIZE // (len(u) * z.shape[2])))
             each = [component.log_prob(part[:, None].expand(-1, len(u), -1)).logsumexp(1) for part in parts]
             return torch.cat(each).view(z.shape[:2]) - log(len(u))
 
         return mixture
 
-    def kl_divergence(self, q: Posterior, samples: posteriors.PosteriorSamples, **nets: Any) -> Float[Tensor, "b d"]:
+    def kl_divergence(self, q: Posterior, samples: PosteriorSamples, **nets: Any) -> Float[Tensor, "b d"]:
         """KL(q(z|x) || p(z)) in nats, in terms that sum to it: exact for Gaussians and N(0, I), else from the draw."""
         if self.prior == "standard":
             return q.kl(samples)
         return (samples.log_q.sum(2) - self.log_prior(samples.z, **nets)).mean(0)[:, None]
 
-    def encode(
-        self, x: Float[Tensor, "n *shape"], y: Labels = None, *, encoder: nn.Module, **_: Any
-    ) -> Float[Tensor, "n d"]:
+    def encode(self, x: Examples, y: Labels = None, *, encoder: nn.Module, **_: Any) -> Codes:
         """The posterior's mean mu(x)."""
-        q: Posterior = encoder(x, *self.condition_of(y))
-        return q.mean
+        return self.infer(x, y, encoder).mean
 
-    def sample_posterior(
-        self, x: Float[Tensor, "n *shape"], y: Labels = None, *, encoder: nn.Module, **_: Any
-    ) -> Float[Tensor, "n d"]:
+    def sample_posterior(self, x: Examples, y: Labels = None, *, encoder: nn.Module, **_: Any) -> Codes:
         """One sample z ~ q(z|x) an example: together, samples of the aggregate posterior."""
-        q: Posterior = encoder(x, *self.condition_of(y))
-        return q.sample().z[0]
+        return self.infer(x, y, encoder).sample().z[0]
 
-    def generate(
-        self, z: Float[Tensor, "n d"], y: Labels = None, *, decoder: nn.Module, **_: Any
-    ) -> Float[Tensor, "n *shape"]:
+    def generate(self, z: Codes, y: Labels = None, *, decoder: nn.Module, **_: Any) -> Examples:
         """E[x|z]."""
         p: Likelihood = decoder(z, *self.condition_of(y))
         return p.mean
 
-    def sample_prior(self, n: int, shape: Shape, generator: torch.Generator, **networks: Any) -> Float[Tensor, "n d"]:
+    def sample_prior(self, n: int, shape: Shape, generator: torch.Generator, **networks: Any) -> Codes:
         """z ~ p(z)."""
         if self.prior == "standard":
             return super().sample_prior(n, shape, generator)
@@ -277,34 +261,22 @@ class Variational(LikelihoodModel, LatentModel):
         with torch.random.fork_rng(devices=[]):
             return draw_rows(n, draw)[0]
 
-    def preview(
-        self, batch: Batch, encoder: nn.Module, decoder: nn.Module, **others: Any
-    ) -> Float[Tensor, "r n *shape"]:
-        """Rows: examples, their reconstructions from the posterior's mean, samples from the prior."""
-        x, random = self.binarize_batch(batch.x), make_generator(CPU, 0, "preview")
-        codes = self.encode(x, batch.y, encoder=encoder)
-        z = self.sample_prior(len(x), tuple(x.shape[1:]), random, encoder=encoder, **others).to(codes.device)
-        reconstructions, samples = (self.generate(part, batch.y, decoder=decoder) for part in (codes, z))
-        return torch.stack([x, reconstructions, samples])
-
     def elbo_terms(
         self, batch: Batch, encoder: nn.Module, decoder: nn.Module, **others: Any
-    ) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
+    ) -> tuple[PerExample, PerExample]:
         x, q, samples, condition = self.encode_batch(batch, encoder)
         p: Likelihood = decoder(samples.z[0], *condition)
         return p.nll(x)[0], self.kl_divergence(q, samples, encoder=encoder, **others).sum(1)
 
     def log_weights(
-        self, x: Float[Tensor, "b *shape"], k: int, y: Labels = None, *, encoder: nn.Module, decoder: nn.Module,
-        **others: Any,
-    ) -> Float[Tensor, "k b"]:  # fmt: skip
-        q: Posterior = encoder(x, *self.condition_of(y))
-        z, log_q = q.sample(k)
+        self, x: Examples, k: int, y: Labels = None, *, encoder: nn.Module, decoder: nn.Module, **others: Any
+    ) -> LogProbs:
+        z, log_q = self.infer(x, y, encoder).sample(k)
         p: Likelihood = decoder(z.flatten(0, 1), *self.condition_of(y, k))
         return self.log_prior(z, encoder=encoder, **others) - p.nll(x) - log_q.sum(2)
 
     def latent_statistics(self, batch: Batch, encoder: nn.Module, **others: Any) -> LatentStatistics:
-        _x, q, samples, _given = self.encode_batch(batch, encoder)
+        _, q, samples, _ = self.encode_batch(batch, encoder)
         return LatentStatistics(q.mean, self.kl_divergence(q, samples, encoder=encoder, **others), samples.z[0])
 
 
@@ -316,9 +288,19 @@ class PseudoInputs(nn.Module):
 
     def __init__(self, n: int, shape: Shape) -> None:
         super().__init__()
-        images = len(shape) == 3
-        self.is_bounded = images
-        self.raw = nn.Parameter(torch.randn(n, *shape) * (0.01 if images else 1.0) + (0.05 if images else 0.0))
+        self.is_bounded = len(shape) == 3
+        deviation, mean = (0.01, 0.05) if self.is_bounded else (1.0, 0.0)
+        self.raw = nn.Parameter(torch.randn(n, *shape) * deviation + mean)
 
     def forward(self) -> Float[Tensor, "K *shape"]:
         return self.raw.clamp(0, 1) if self.is_bounded else self.raw
+
+
+def warmup_factor(global_step: int, warmup: int) -> float:
+    """How far a linear warm-up of so many steps is after `global_step`: from 0 to 1."""
+    return min(1.0, global_step / warmup) if warmup else 1.0
+
+
+def free_bits_kl(kl: Float[Tensor, "b d"], free_bits: float) -> Float[Tensor, ""]:
+    """The mean KL of b examples in d terms, or sum_j max(free_bits, E_x KL_j) (arXiv:1606.04934, equation 15)."""
+    return kl.mean(0).clamp_min(free_bits).sum() if free_bits else kl.sum(1).mean()

@@ -24,7 +24,7 @@ from ..nn import Conditional, decoder, encoder, resolve_architecture
 from ..nn.discriminator import ProjectionDiscriminator, clip_weights
 from ._game import Game
 from ._gan import discriminator_move, finalize_network
-from ._labels import validate_labels
+from ._latent import validate_labels
 from ._own_networks import own_networks
 
 AUTO = {"mlp": "concatenation", "conv": "projection"}

@@ -39,11 +39,12 @@ from ..fields import Weight, split_commas
 from ..model import Batch, Move, Shape, minimize
 from ..nn import Depth, Width, decoder, encoder, resolve_architecture
 from ..objectives import kl_between_diagonals
-from ..randomness import make_generator, normal
+from ..randomness import normal
 from ..rules import Rule
+from ._latent import Codes, Examples
 from ._latent_rules import level_rules
 from ._own_networks import copy_own_network
-from ._variational import LatentStatistics, LikelihoodModel, free_bits_kl, warmup_factor
+from ._variational import LatentStatistics, LikelihoodModel, LogProbs, PerExample, free_bits_kl, warmup_factor
 
 Size = Annotated[int, Field(gt=0, le=65536)]
 
@@ -56,21 +57,21 @@ class Level(NamedTuple):
 
     p: DiagonalGaussian
     q: DiagonalGaussian
-    epsilon: Float[Tensor, "n d"]
-    z: Float[Tensor, "n d"]
+    epsilon: Codes
+    z: Codes
 
     @property
-    def code(self) -> Float[Tensor, "n d"]:
+    def code(self) -> Codes:
         """The noise from which p alone makes the same z_l."""
         return (self.z - self.p.mean) / self.p.scale
 
     @property
-    def kl(self) -> Float[Tensor, "n d"]:
+    def kl(self) -> Codes:
         """KL(q(z_l|z_(l+1), x) || p(z_l|z_(l+1))) a dimension, in nats."""
         return kl_between_diagonals(*self.q, *self.p)
 
     @property
-    def log_ratio(self) -> Float[Tensor, "n d"]:
+    def log_ratio(self) -> Codes:
         """log p(z_l|z_(l+1)) - log q(z_l|z_(l+1), x) a dimension, in nats."""
         log_p = normal_log_prob(self.code) - self.p.scale.log()
         return log_p - (normal_log_prob(self.epsilon) - self.q.scale.log())
@@ -86,6 +87,11 @@ def combine(hat: DiagonalGaussian, p: DiagonalGaussian) -> DiagonalGaussian:
     return DiagonalGaussian(torch.lerp(p.mean, hat.mean, weight.square()), hat.scale * weight)
 
 
+def gaussian_head() -> PosteriorHead:
+    """The layer that makes a Gaussian of raw numbers."""
+    return PosteriorHead(DiagonalGaussian.from_raw)
+
+
 class BottomUp(nn.Module):
     """The pass upwards: N(mu^_l, sigma^_l^2) of all levels, side by side, in float32 whatever the networks' precision.
 
@@ -96,7 +102,7 @@ class BottomUp(nn.Module):
     def __init__(self, nets: list[nn.Sequential]) -> None:
         super().__init__()
         self.hidden = nn.ModuleList(net[:-1] for net in nets)
-        self.heads = nn.ModuleList(nn.Sequential(net[-1], PosteriorHead(DiagonalGaussian.from_raw)) for net in nets)
+        self.heads = nn.ModuleList(nn.Sequential(net[-1], gaussian_head()) for net in nets)
 
     def forward(self, x: Float[Tensor, "b *shape"]) -> DiagonalGaussian:
         gaussians: list[DiagonalGaussian] = []
@@ -113,11 +119,11 @@ class TopDown(nn.Module):
         super().__init__()
         self.levels, self.priors, self.last = levels, nn.ModuleList(priors), last
 
-    def forward(self, epsilon: Float[Tensor, "n d"]) -> Likelihood:
+    def forward(self, epsilon: Codes) -> Likelihood:
         """p(x|z_1) for the z_1 that ancestral sampling makes of noise."""
         return self.likelihood(self.descend(epsilon))
 
-    def descend(self, epsilon: Float[Tensor, "n d"], hat: DiagonalGaussian | None = None) -> list[Level]:
+    def descend(self, epsilon: Codes, hat: DiagonalGaussian | None = None) -> list[Level]:
         """All levels, z_1 first, from noise: of the prior, or, given what the pass upwards found, of the posterior."""
         noise = epsilon.split(self.levels, 1)
         hats = [DiagonalGaussian(*g) for g in zip(*(t.split(self.levels, 1) for t in hat), strict=True)] if hat else []
@@ -163,84 +169,68 @@ class LadderVAE(LikelihoodModel):
         An encoder of the user's own returns b x 2 sum(latents) raw numbers, means of all levels, then deviations; a
         decoder makes of z_1, b x latents[0], what one of `Variational` makes of z.
         """
-        levels = self.latents
+        sizes, d = (self.width, self.depth), self.latents
         units = self.width or 400 if resolve_architecture(self.net, shape) == "mlp" else 8 * (self.width or 32)
-        up = [encoder(self.net, shape, 2 * levels[0], self.width, self.depth, activation=self.activation)]
-        for d in levels[1:]:
-            head = up[-1][-1]
-            assert isinstance(head, nn.Linear)
-            up.append(encoder("mlp", (head.in_features,), 2 * d, units, self.depth, activation=self.activation))
-        priors = [
-            encoder("mlp", (above,), 2 * d, units, self.depth, activation=self.activation).append(
-                PosteriorHead(DiagonalGaussian.from_raw)
-            )
-            for d, above in pairwise(levels)
-        ]
-        likelihood = likelihoods.LikelihoodHead(self.likelihood, len(shape) == 3, self.sigma)
-        output_shape = (shape[0] * likelihood.n_outputs, *shape[1:])
-        own = copy_own_network(self, "encoder", shape, (2 * sum(levels),), "means, then deviations, of all levels")
-        last = copy_own_network(
-            self, "decoder", levels[:1], output_shape, f"what likelihood={self.likelihood} takes"
-        ) or decoder(self.net, levels[0], output_shape, self.width, self.depth, activation=self.activation)
-        return {
-            "encoder": own.append(PosteriorHead(DiagonalGaussian.from_raw)) if own else BottomUp(up),
-            "decoder": TopDown(levels, priors, last.append(likelihood)),
-        }
+
+        def mlp(inputs: int, level: int) -> nn.Sequential:
+            return encoder("mlp", (inputs,), 2 * level, units, self.depth, activation=self.activation)
+
+        up = [encoder(self.net, shape, 2 * d[0], *sizes, activation=self.activation)]
+        for level in d[1:]:
+            last_layer = up[-1][-1]
+            assert isinstance(last_layer, nn.Linear)
+            up.append(mlp(last_layer.in_features, level))
+        priors = [mlp(above, level).append(gaussian_head()) for level, above in pairwise(d)]
+        head = likelihoods.LikelihoodHead(self.likelihood, len(shape) == 3, self.sigma)
+        mean_shape = (shape[0] * head.n_outputs, *shape[1:])
+        own = copy_own_network(self, "encoder", shape, (2 * sum(d),), "means, then deviations, of all levels")
+        last = copy_own_network(self, "decoder", d[:1], mean_shape, f"for {self.likelihood}")
+        last = last or decoder(self.net, d[0], mean_shape, *sizes, activation=self.activation)
+        up_net = own.append(gaussian_head()) if own else BottomUp(up)
+        return {"encoder": up_net, "decoder": TopDown(d, priors, last.append(head))}
 
     def step(self, batches: Iterator[Batch], global_step: int, encoder: nn.Module, decoder: TopDown) -> Iterator[Move]:
         nll, kl = self.terms(next(batches), encoder, decoder)
-        yield minimize(encoder, decoder, reconstruction=nll.mean(), kl=self.weighted_kl(kl, global_step))
+        weight = warmup_factor(global_step, self.warmup)
+        yield minimize(encoder, decoder, reconstruction=nll.mean(), kl=weight * free_bits_kl(kl, self.free_bits))
 
-    def terms(
-        self, batch: Batch, encoder: nn.Module, decoder: TopDown
-    ) -> tuple[Float[Tensor, " b"], Float[Tensor, "b d"]]:
+    def terms(self, batch: Batch, encoder: nn.Module, decoder: TopDown) -> tuple[PerExample, Codes]:
         """-log p(x|z_1) for one sample of z, and the KL of each dimension of all levels, in nats."""
         x = self.binarize_batch(batch.x)
         hat: DiagonalGaussian = encoder(x)
         levels = decoder.descend(torch.randn_like(hat.mean), hat)
         return decoder.likelihood(levels).nll(x)[0], torch.cat([level.kl for level in levels], 1)
 
-    def weighted_kl(self, kl: Float[Tensor, "b d"], global_step: int) -> Float[Tensor, ""]:
-        """The term of the objective that the KL gives after `global_step` steps."""
-        return warmup_factor(global_step, self.warmup) * free_bits_kl(kl, self.free_bits)
-
-    def elbo_terms(
-        self, batch: Batch, encoder: nn.Module, decoder: TopDown, **_: Any
-    ) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
+    def elbo_terms(self, batch: Batch, encoder: nn.Module, decoder: TopDown, **_: Any) -> tuple[PerExample, PerExample]:
         """-log p(x|z_1) for one sample z ~ q(z|x), and the sum of the levels' KLs, each b numbers in nats."""
         nll, kl = self.terms(batch, encoder, decoder)
         return nll, kl.sum(1)
 
     def log_weights(
-        self, x: Float[Tensor, "b *shape"], k: int, encoder: nn.Module, decoder: TopDown, **_: Any
-    ) -> Float[Tensor, "k b"]:
+        self, x: Examples, k: int, *labels: Any, encoder: nn.Module, decoder: TopDown, **_: Any
+    ) -> LogProbs:
         """log p(x|z) + log p(z) - log q(z|x) in nats, for k samples z = (z_1 ... z_L) of each example as observed."""
         hat: DiagonalGaussian = encoder(x)
-        levels = decoder.descend(
-            noise_like(hat.mean, k).flatten(0, 1), DiagonalGaussian(*(t.repeat(k, 1) for t in hat))
-        )
+        repeated = DiagonalGaussian(*(t.repeat(k, 1) for t in hat))
+        levels = decoder.descend(noise_like(hat.mean, k).flatten(0, 1), repeated)
         log_ratio = torch.cat([level.log_ratio for level in levels], 1).sum(1)
         return log_ratio.view(k, -1) - decoder.likelihood(levels).nll(x)
 
-    def encode(
-        self, x: Float[Tensor, "n *shape"], encoder: nn.Module, decoder: TopDown, **_: Any
-    ) -> Float[Tensor, "n d"]:
+    def encode(self, x: Examples, *labels: Any, encoder: nn.Module, decoder: TopDown, **_: Any) -> Codes:
         """The noise, (z_l - mu_p) / sigma_p of all levels, that leads to the posterior's means.
 
         On the way down each z_l is the mean of q(z_l|z_(l+1), x), given the means above it.  `generate` follows the
         same way, so it makes of this code the reconstruction from the posterior's means.
         """
         hat: DiagonalGaussian = encoder(x)
-        return torch.cat([level.code for level in decoder.descend(torch.zeros_like(hat.mean), hat)], 1)
+        return codes_of(decoder.descend(torch.zeros_like(hat.mean), hat))
 
-    def sample_posterior(
-        self, x: Float[Tensor, "n *shape"], encoder: nn.Module, decoder: TopDown, **_: Any
-    ) -> Float[Tensor, "n d"]:
+    def sample_posterior(self, x: Examples, *labels: Any, encoder: nn.Module, decoder: TopDown, **_: Any) -> Codes:
         """The noise, as `encode` gives it, that leads to one sample z ~ q(z|x) an example."""
         hat: DiagonalGaussian = encoder(x)
-        return torch.cat([level.code for level in decoder.descend(torch.randn_like(hat.mean), hat)], 1)
+        return codes_of(decoder.descend(torch.randn_like(hat.mean), hat))
 
-    def sample_prior(self, n: int, shape: Shape, generator: torch.Generator, **_: Any) -> Float[Tensor, "n d"]:
+    def sample_prior(self, n: int, shape: Shape, generator: torch.Generator, **_: Any) -> Codes:
         """Standard normal noise of all levels."""
         return normal(n, self.code_size(shape), generator)
 
@@ -248,17 +238,10 @@ class LadderVAE(LikelihoodModel):
         """Numbers in the code of an example: those of all levels."""
         return sum(self.latents)
 
-    def generate(self, z: Float[Tensor, "n d"], decoder: TopDown, **_: Any) -> Float[Tensor, "n *shape"]:
+    def generate(self, z: Codes, *labels: Any, decoder: TopDown, **_: Any) -> Examples:
         """E[x|z_1], with z_L ... z_1 made of their noise from the top down: ancestral sampling."""
         p: Likelihood = decoder(z)
         return p.mean
-
-    def preview(self, batch: Batch, encoder: nn.Module, decoder: TopDown, **_: Any) -> Float[Tensor, "r n *shape"]:
-        """Rows: examples, their reconstructions from the posterior's means, samples from the prior."""
-        x, random = self.binarize_batch(batch.x), make_generator(torch.device("cpu"), 0, "preview")
-        codes = self.encode(x, encoder, decoder)
-        z = self.sample_prior(len(x), tuple(x.shape[1:]), random).to(codes.device)
-        return torch.stack([x, self.generate(codes, decoder), self.generate(z, decoder)])
 
     def latent_statistics(self, batch: Batch, encoder: nn.Module, decoder: TopDown, **_: Any) -> LatentStatistics:
         """The codes of all levels, side by side.
@@ -269,5 +252,10 @@ class LadderVAE(LikelihoodModel):
         x = self.binarize_batch(batch.x)
         hat: DiagonalGaussian = encoder(x)
         levels = decoder.descend(torch.randn_like(hat.mean), hat)
-        kl, z = (torch.cat(parts, 1) for parts in ([v.kl for v in levels], [v.code for v in levels]))
-        return LatentStatistics(self.encode(x, encoder, decoder), kl, z)
+        kl, mean = torch.cat([level.kl for level in levels], 1), self.encode(x, encoder=encoder, decoder=decoder)
+        return LatentStatistics(mean, kl, codes_of(levels))
+
+
+def codes_of(levels: list[Level]) -> Codes:
+    """The codes of all levels, side by side."""
+    return torch.cat([level.code for level in levels], 1)

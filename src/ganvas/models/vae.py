@@ -15,6 +15,7 @@ objective is minus the evidence lower bound (ELBO); beta is the lecture's lambda
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Annotated, final
 
 import torch
@@ -23,7 +24,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ..data import Dataset
-from ..distributions.likelihoods import Likelihood, Sigma
+from ..distributions.likelihoods import Likelihood
 from ..errors import UserError
 from ..fields import Positive, Weight
 from ..model import Batch, Move, Shape, minimize
@@ -70,8 +71,10 @@ class VAE(Variational):
             )
 
     def networks(self, shape: Shape, classes: int = 0) -> dict[str, nn.Module]:
-        nets = super().networks(shape, classes)
-        return nets if self.geco is None else nets | {"multiplier": Multiplier()}
+        if self.geco is None:
+            return super().networks(shape, classes)
+        nets = Variational.networks(replace(self, geco=None, sigma=self.geco), shape, classes)
+        return nets | {"multiplier": Multiplier()}
 
     def step(
         self, batches: Iterator[Batch], global_step: int, encoder: nn.Module, decoder: nn.Module, **others: nn.Module
@@ -85,10 +88,6 @@ class VAE(Variational):
         else:
             terms = {"reconstruction": p.nll(x).mean()}
         yield minimize(encoder, decoder, *others.values(), **terms, kl=self.weighted_kl(kl, global_step))
-
-    @property
-    def likelihood_sigma(self) -> Sigma:
-        return self.sigma if self.geco is None else self.geco
 
     def weighted_kl(self, kl: Float[Tensor, "b d"], global_step: int) -> Float[Tensor, ""]:
         """The term of the objective that the KL, b examples in d terms, gives after `global_step` steps."""
