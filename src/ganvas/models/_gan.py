@@ -21,6 +21,7 @@ from jaxtyping import Float
 from pydantic import BeforeValidator, Field
 from torch import Tensor, nn
 
+from .. import objectives
 from ..data import Dataset
 from ..errors import UserError
 from ..fields import Fraction, Positive, split_commas
@@ -29,25 +30,18 @@ from ..nn import Conditional, Depth, decoder, encoder, resolve_architecture
 from ..nn.augment import Augmentation, augment
 from ..nn.conv import initialize
 from ..nn.mlp import Norm
-from ..objectives import (
-    JENSEN_SHANNON_LOSSES,
-    Loss,
-    discriminator_terms,
-    divergence_estimates,
-    generator_loss,
-    gradient_penalty,
-    squared_gradients,
-)
+from ..objectives import JENSEN_SHANNON_LOSSES, Loss, gradient_penalty, squared_gradients
 from ..randomness import draw_rows
 from ..rules import Rule
 from ._gan_rules import game_rules
-from ._latent import LatentModel
+from ._latent import Codes, Examples, LatentModel
 from ._own_networks import OwnNetwork, copy_own_network, own_networks, set_own_networks
 from ._statistics import sample_statistics
 
+Packed = Float[Tensor, "b_by_pack *packed"]
+Labels = tuple[Tensor, ...]
 SURE = 1e-12
 """least share of a uniform prior on either side of a code, whose Gaussian quantile is then finite"""
-
 WARMUP_STEPS, WARMUP_INTERVAL = 25, 500
 """steps at the beginning, and the interval later, with more updates of a critic"""
 
@@ -124,15 +118,14 @@ class Adversarial(LatentModel):
         return self.lr_d if self.lr_d is not None and name == "D" else self.lr
 
     def norms(self, shape: Shape) -> tuple[Norm, Norm]:
-        """What "auto" means for G and for D."""
+        """The normalisation in G and in D: what "auto" means, or whether a network of the user's own has batch norm."""
         conv = resolve_architecture(self.net, shape) == "conv"
         norm: Norm = "batch" if conv else "none"
         norm_d: Norm = "layer" if conv and self.objective.penalties else norm
         norm_d = "none" if self.objective.spectral_norm else norm_d  # any other would divide by what it has made 1
         norms = norm if self.norm == "auto" else self.norm, norm_d if self.norm_d == "auto" else self.norm_d
-        own = (own_networks(self).get(name) for name in self.own_network_names)
-        g, d = (default if net is None else own_norm(net) for net, default in zip(own, norms, strict=True))
-        return g, d
+        own: dict[str, Norm] = {k: "batch" if uses_batch_norm(v) else "none" for k, v in own_networks(self).items()}
+        return own.get("generator", norms[0]), own.get("discriminator", norms[1])
 
     def validate_data(self, data: Dataset) -> None:
         resolve_architecture(self.net, data.shape)
@@ -166,35 +159,33 @@ class Adversarial(LatentModel):
         return finalize_network(G, shape), finalize_network(D)
 
     def networks(self, shape: Shape, classes: int = 0) -> dict[str, nn.Module]:
-        judged = (self.pack * shape[0], *shape[1:])
+        judged, n = (self.pack * shape[0], *shape[1:]), classes if self.is_conditional else 0
         G, D = self.build_networks(shape, judged, classes)
-        n = classes if self.is_conditional else 0
-        own_g = copy_own_network(self, "generator", (self.latent + n,), shape, "an example")
-        own_d = copy_own_network(self, "discriminator", (judged[0] + n, *judged[1:]), (1,), "a logit")
-        G = G if own_g is None else Conditional(own_g, (self.latent,), n) if n else own_g
-        D = D if own_d is None else Conditional(own_d, judged, n) if n else own_d
+        if own_g := copy_own_network(self, "generator", (self.latent + n,), shape, "an example"):
+            G = Conditional(own_g, (self.latent,), n) if n else own_g
+        if own_d := copy_own_network(self, "discriminator", (judged[0] + n, *judged[1:]), (1,), "a logit"):
+            D = Conditional(own_d, judged, n) if n else own_d
         return {"G": G, "D": D}
 
-    def real(self, batch: Batch) -> Float[Tensor, "b_by_pack *packed"]:
+    def real(self, batch: Batch) -> Packed:
         """The examples of a batch as D sees them: augmented, and packed (Lin et al., PacGAN, arXiv:1712.04086)."""
         return pack_examples(augment(batch.x, self.augment), self.pack)
 
-    def fake(self, G: nn.Module, n: int, *condition: Tensor) -> Float[Tensor, "b_by_pack *packed"]:
+    def fake(self, G: nn.Module, n: int, *y: Tensor) -> Packed:
         """G's answers to n fresh samples of z, as D sees them."""
-        return pack_examples(augment(G(self.sample_latent(n, G), *condition), self.augment), self.pack)
+        return pack_examples(augment(G(self.sample_latent(n, G), *y), self.augment), self.pack)
 
-    def condition_of(self, batch: Batch) -> tuple[Tensor, ...]:
+    def condition_of(self, batch: Batch) -> Labels:
         """What both players are told of a batch: its labels, if the model is conditional."""
         return (batch.y,) if self.is_conditional and batch.y is not None else ()
 
-    def sample_latent(self, n: int, G: nn.Module) -> Float[Tensor, "n d"]:
+    def sample_latent(self, n: int, G: nn.Module) -> Codes:
         """n samples of z on the device of G, from the step's own random numbers."""
-        device = device_of(G)
         if self.noise_distribution == "uniform":
-            return torch.rand(n, self.latent, device=device).mul_(2).sub_(1)
-        return torch.randn(n, self.latent, device=device)
+            return torch.rand(n, self.latent, device=device_of(G)).mul_(2).sub_(1)
+        return torch.randn(n, self.latent, device=device_of(G))
 
-    def sample_prior(self, n: int, shape: Shape, generator: torch.Generator, **_: Any) -> Float[Tensor, "n d"]:
+    def sample_prior(self, n: int, shape: Shape, generator: torch.Generator, **_: Any) -> Codes:
         """z from the prior."""
         if self.noise_distribution == "uniform":
             return draw_rows(n, lambda m: (torch.rand(m, self.latent, generator=generator).mul_(2).sub_(1),))[0]
@@ -209,25 +200,23 @@ class Adversarial(LatentModel):
     def from_normal(self, z: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
         return z if self.noise_distribution == "normal" else (2 * torch.special.ndtr(z.double()) - 1).to(z.dtype)
 
-    def generate(self, z: Float[Tensor, "n d"], *labels: Any, G: nn.Module) -> Float[Tensor, "n *shape"]:
+    def generate(self, z: Codes, *labels: Any, G: nn.Module) -> Examples:
         """G(z), or G(z, y)."""
         x: Tensor = G(z, *labels)
         return x
 
     def preview(self, batch: Batch, G: nn.Module) -> Float[Tensor, "rows n *shape"]:
         """Four rows of samples."""
-        n = len(batch.x)
-        return torch.stack(self.generate(self.sample_latent(4 * n, G), G=G).chunk(4))
+        return torch.stack(self.generate(self.sample_latent(4 * len(batch.x), G), G=G).chunk(4))
 
     def estimates(self, terms: dict[str, float]) -> dict[str, float]:
         """The distance that D's loss estimates: Wasserstein's, or the Jensen-Shannon divergence."""
-        return divergence_estimates(self.objective.loss, terms)
+        return objectives.divergence_estimates(self.objective.loss, terms)
 
     def monitor(self, batch: Batch, **networks: Any) -> dict[str, Tensor]:
         """`diversity`, and of images `detail` and `detail_real`, of samples beside real examples: see `_statistics`."""
-        labels = self.condition_of(batch)
-        made = self.generate(self.sample_latent(len(batch.x), networks["G"]), *labels, **networks)
-        return sample_statistics(made, batch.x)
+        z = self.sample_latent(len(batch.x), networks["G"])
+        return sample_statistics(self.generate(z, *self.condition_of(batch), **networks), batch.x)
 
     def rules(self) -> Iterator[Rule]:
         return game_rules(self)
@@ -238,19 +227,19 @@ class Adversarial(LatentModel):
         `minimax` and `nonsaturating`, where D returns the logit of a probability: norm of the gradient of G under
         either loss (arXiv:1406.2661, section 3: the first vanishes where D is sure).
         """
-        labels, whole = self.condition_of(batch), len(batch.x) // self.pack * self.pack
+        y, whole = self.condition_of(batch), len(batch.x) // self.pack * self.pack
         x = self.real(batch._replace(x=batch.x[:whole]))
-        z = self.sample_latent(len(batch.x), G)
-        fake = pack_examples(augment(G(z, *labels)[:whole], self.augment), self.pack)
+        samples = G(self.sample_latent(len(batch.x), G), *y)[:whole]
+        fake = pack_examples(augment(samples, self.augment), self.pack)
         u = torch.lerp(x, fake.detach(), torch.rand(len(x), *[1] * (x.ndim - 1), device=x.device)).requires_grad_()
-        found = {"slope": squared_gradients(D(u, *labels), u).sqrt().mean()}
+        statistics = {"slope": squared_gradients(D(u, *y), u).sqrt().mean()}
         if self.objective.loss in JENSEN_SHANNON_LOSSES:
-            logits, weights = D(fake, *labels), [p for p in G.parameters() if p.requires_grad]
+            fake_logits, weights = D(fake, *y), [p for p in G.parameters() if p.requires_grad]
             for loss in JENSEN_SHANNON_LOSSES:
-                name = loss.replace("-", "")
-                gradient = torch.autograd.grad(generator_loss(loss, logits), weights, retain_graph=True)
-                found[name] = nn.utils.get_total_norm(gradient)
-        return {name: value.item() for name, value in found.items()}
+                value = objectives.generator_loss(loss, fake_logits)
+                gradient = torch.autograd.grad(value, weights, retain_graph=True)
+                statistics[loss.replace("-", "")] = nn.utils.get_total_norm(gradient)
+        return {name: value.item() for name, value in statistics.items()}
 
 
 def n_critic_steps(n_critic: int, initial: int, global_step: int) -> int:
@@ -259,16 +248,7 @@ def n_critic_steps(n_critic: int, initial: int, global_step: int) -> int:
 
 
 def discriminator_move(
-    D: nn.Module,
-    x: Tensor,
-    fake: Tensor,
-    loss: Loss,
-    condition: tuple[Tensor, ...] = (),
-    /,
-    *,
-    gp: float = 0.0,
-    r1: float = 0.0,
-    r2: float = 0.0,
+    D: nn.Module, x: Tensor, fake: Tensor, loss: Loss, y: Labels = (), /, *, gp: float = 0, r1: float = 0, r2: float = 0
 ) -> Move:
     """D descends its loss on real and fake examples, with penalties on its gradient where their weights are not 0.
 
@@ -276,41 +256,34 @@ def discriminator_move(
     """
     with torch.autocast(x.device.type, enabled=False) if gp or r1 or r2 else nullcontext():
         both = torch.cat([x, fake]).requires_grad_(bool(r1 or r2))
-        real_logits, fake_logits = logits(D, both, condition)
-        terms = discriminator_terms(loss, real_logits, fake_logits)
+        real_logits, fake_logits = logits(D, both, y)
+        terms = objectives.discriminator_terms(loss, real_logits, fake_logits)
         if r1 or r2:
-            squared = squared_gradients(torch.cat([real_logits, fake_logits]), both).chunk(2)
-            terms |= {
-                name: weight / 2 * half.mean()
-                for name, weight, half in zip(("r1", "r2"), (r1, r2), squared, strict=True) if weight
-            }  # fmt: skip
+            norms = squared_gradients(torch.cat([real_logits, fake_logits]), both).chunk(2)
+            weights = {"r1": r1, "r2": r2}
+            terms |= {k: w / 2 * norm.mean() for (k, w), norm in zip(weights.items(), norms, strict=True) if w}
         if gp:
-            terms["gp"] = gp * gradient_penalty(D, x, fake, *condition)
+            terms["gp"] = gp * gradient_penalty(D, x, fake, *y)
         return minimize(D, **terms)._replace(logged=confidence(real_logits.detach(), fake_logits.detach(), loss))
 
 
 def finalize_network(net: nn.Sequential, pixels: Shape = ()) -> nn.Sequential:
-    """A network with the weights it begins with; a generator of images ends with tanh, since `span` is [-1, 1]."""
+    """A network with the weights it begins with; a generator of images ends with tanh, whose range pixels have."""
     if any(isinstance(m, nn.Conv2d | nn.ConvTranspose2d) for m in net.modules()):
         initialize(net)
     return net.append(nn.Tanh()) if len(pixels) == 3 else net
 
 
-def logits(D: nn.Module, both: Tensor, condition: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-    """D on real examples and on as many fakes, which `both` holds one after the other; `given` are their labels.
+def logits(D: nn.Module, both: Tensor, y: Labels) -> tuple[Tensor, Tensor]:
+    """D on real examples and on as many fakes, which `both` holds one after the other, with the labels of either.
 
     In one pass where D sees each example alone, in two where batch norm would mix them (as DCGAN's authors do).
     """
     if uses_batch_norm(D):
         x, fake = both.chunk(2)
-        return D(x, *condition), D(fake, *condition)
-    real, fooled = D(both, *(y.repeat(2) for y in condition)).chunk(2)
-    return real, fooled
-
-
-def own_norm(net: nn.Module) -> Norm:
-    """The normalisation of a network of the user's own, so far as it matters here."""
-    return "batch" if uses_batch_norm(net) else "none"
+        return D(x, *y), D(fake, *y)
+    real_logits, fake_logits = D(both, *(labels.repeat(2) for labels in y)).chunk(2)
+    return real_logits, fake_logits
 
 
 def uses_batch_norm(net: nn.Module) -> bool:
@@ -318,7 +291,7 @@ def uses_batch_norm(net: nn.Module) -> bool:
     return any(isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) for m in net.modules())
 
 
-def pack_examples(x: Float[Tensor, "b *shape"], m: int) -> Tensor:
+def pack_examples(x: Examples, m: int) -> Tensor:
     """m examples in one, as further channels or numbers."""
     return x if m == 1 else x.reshape(len(x) // m, m * x.shape[1], *x.shape[2:])
 
@@ -329,8 +302,7 @@ def confidence(real: Tensor, fake: Tensor, loss: Loss) -> dict[str, Tensor]:
     The border is where the loss has it; half-way between the two means where logits have no zero of their own.
     """
     gap = real.mean() - fake.mean()
-    free = loss in ("wasserstein", "relativistic")
-    border = fake.mean() + gap / 2 if free else 0.5 if loss == "least-squares" else 0.0
-    return {
-        "accuracy_real": (real > border).float().mean(), "accuracy_fake": (fake < border).float().mean(), "gap": gap,
-    }  # fmt: skip
+    has_no_zero = loss in ("wasserstein", "relativistic")
+    border = fake.mean() + gap / 2 if has_no_zero else 0.5 if loss == "least-squares" else 0.0
+    accuracies = {"accuracy_real": (real > border).float().mean(), "accuracy_fake": (fake < border).float().mean()}
+    return accuracies | {"gap": gap}
