@@ -4,9 +4,8 @@ Two networks, one a direction, and a critic a domain.  Pixels are in [-1, 1]; ve
 0 and deviation 1, and so are errors.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
-from typing import Any, ClassVar, Literal, TypeVar
+from collections.abc import Iterator
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -18,15 +17,15 @@ from ..errors import UserError
 from ..fields import Fraction, Positive
 from ..model import Model, PairBatch, Shape, model_name
 from ..nn import Depth, Width, resolve_architecture
-from ..nn.concurrency import concurrently
 from ..nn.translators import ResidualTranslator
 from ..objectives import Loss, absolute_error, discriminator_terms
 from ..rules import Rule
 from ._gan import confidence
+from ._latent import Examples
 from ._statistics import sample_statistics
 from ._translator_rules import FAINT, translator_rules
 
-T = TypeVar("T")
+TermsAndLog = tuple[dict[str, Tensor], dict[str, Tensor]]
 
 
 class Translator(Model[DomainPair, PairBatch, tuple[Shape, Shape]]):
@@ -82,25 +81,23 @@ class Translator(Model[DomainPair, PairBatch, tuple[Shape, Shape]]):
         """The domains to which it translates."""
         return tuple(domain for domain, name in zip("BA", self.translators, strict=True) if name in networks)
 
-    def translate(self, x: Float[Tensor, "n *shape"], to: str, **networks: Any) -> Tensor:
+    def translate(self, x: Examples, to: str, **networks: Any) -> Tensor:
         """G(x), or F(y)."""
-        if to not in self.directions(**networks):
-            raise UserError(
-                f"this {model_name(self)} translates to {' and '.join(self.directions(**networks))}, not to {to!r}"
-            )
-        made: Tensor = networks[self.translators["BA".index(to)]](x)
-        return made
+        if to not in (directions := self.directions(**networks)):
+            raise UserError(f"this {model_name(self)} translates to {' and '.join(directions)}, not to {to!r}")
+        translation: Tensor = networks[self.translators["BA".index(to)]](x)
+        return translation
 
     def preview(self, batch: PairBatch, **networks: Any) -> Float[Tensor, "rows n *shape"]:
         """Rows of x, G(x), F(G(x)), then of y, F(y), G(F(y)): each as far as the model goes."""
         rows = []
-        for home, x in zip(DOMAINS, (batch.a.x, batch.b.x), strict=True):
-            chain, end = [x], home
-            while len(chain) < 3 and other_domain(end) in self.directions(**networks):
-                end = other_domain(end)
-                chain.append(self.translate(chain[-1], end, **networks))
+        for source, x in zip(DOMAINS, (batch.a.x, batch.b.x), strict=True):
+            chain, domain = [x], source
+            while len(chain) < 3 and other_domain(domain) in self.directions(**networks):
+                domain = other_domain(domain)
+                chain.append(self.translate(chain[-1], domain, **networks))
             rows += chain
-        return alike(rows)
+        return stack_rows(rows)
 
     def monitor(self, batch: PairBatch, **networks: Any) -> dict[str, Tensor]:
         """How round trips from each domain, and translations from it, stand; errors are means of absolute values.
@@ -109,60 +106,49 @@ class Translator(Model[DomainPair, PairBatch, tuple[Shape, Shape]]):
         input, as a share of what separates examples of the two domains, where they have the same shape.  `diversity_A`,
         `detail_A` and `detail_real_A` are of translations from A, beside examples of both domains.
         """
-        found: dict[str, Tensor] = {}
-        for home, x, y in (("A", batch.a.x, batch.b.x), ("B", batch.b.x, batch.a.x)):
-            if other_domain(home) not in self.directions(**networks):
+        statistics: dict[str, Tensor] = {}
+        for source, x, y in (("A", batch.a.x, batch.b.x), ("B", batch.b.x, batch.a.x)):
+            if other_domain(source) not in self.directions(**networks):
                 continue
-            made = self.translate(x, other_domain(home), **networks)
-            found |= {f"{name}_{home}": value for name, value in sample_statistics(made, y, x).items()}
-            if home in self.directions(**networks):
-                found |= self.round_trip(x, made, home, **networks)
-            if x.shape[1:] == y.shape[1:] and (apart := absolute_error(x, y)) > 0:  # else there is no share of it
-                found[f"moved_{home}"] = absolute_error(x, made) / apart
-        return found
+            fake = self.translate(x, other_domain(source), **networks)
+            of_source = sample_statistics(fake, y, x)
+            if source in self.directions(**networks):
+                noisy = fake + FAINT * torch.randn_like(fake)
+                for name, translation in (("cycle", fake), ("noisy", noisy)):
+                    of_source[name] = absolute_error(x, self.translate(translation, source, **networks))
+            if x.shape[1:] == y.shape[1:] and (distance := absolute_error(x, y)) > 0:  # else there is no share of it
+                of_source["moved"] = absolute_error(x, fake) / distance
+            statistics |= {f"{name}_{source}": value for name, value in of_source.items()}
+        return statistics
 
     def rules(self) -> Iterator[Rule]:
         return translator_rules(self)
-
-    def round_trip(self, x: Tensor, made: Tensor, home: str, **networks: Any) -> dict[str, Tensor]:
-        """Errors of the way home from translations, as they are and with faint noise."""
-        faint = FAINT * torch.randn_like(made)
-        return {
-            f"{name}_{home}": absolute_error(x, self.translate(seen, home, **networks))
-            for name, seen in (("cycle", made), ("noisy", made + faint))
-        }
 
 
 def other_domain(domain: str) -> str:
     return "B" if domain == "A" else "A"
 
 
-def alike(rows: list[Tensor]) -> Float[Tensor, "rows n *shape"]:
-    """Rows of examples of one shape: grey becomes colour, what is smaller gets a white margin, vectors zeros."""
+def stack_rows(rows: list[Tensor]) -> Float[Tensor, "rows n *shape"]:
+    """Rows of examples in one shape: grey becomes colour, what is smaller gets a white margin, vectors zeros."""
     sizes = [max(sizes) for sizes in zip(*(row.shape[1:] for row in rows), strict=True)]
     if len(sizes) == 1:
         return torch.stack([pad(row, (0, sizes[0] - row.shape[1])) for row in rows])
     channels, h, w = sizes
-    fitted = []
+    padded = []
     for row in rows:
         x = row.expand(-1, min(channels, 3), -1, -1) if row.shape[1] == 1 else row
         opaque = x.new_ones(len(x), channels - x.shape[1], *x.shape[2:])
-        fitted.append(pad(torch.cat([x, opaque], 1), (0, w - x.shape[3], 0, h - x.shape[2]), value=1.0))
-    return torch.stack(fitted)
+        padded.append(pad(torch.cat([x, opaque], 1), (0, w - x.shape[3], 0, h - x.shape[2]), value=1.0))
+    return torch.stack(padded)
 
 
-def terms_by_domain(loss: Loss, domain: str, real: Tensor, fake: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The terms that the critic of a domain descends, from its verdicts, and how sure it is, for the log.
+def terms_by_domain(loss: Loss, domain: str, real: Tensor, fake: Tensor) -> TermsAndLog:
+    """The terms that the critic of a domain descends, from its logits, and how sure it is, for the log.
 
-    That is the share of its verdicts that are right, and their gap.
+    That is the share of examples that it takes for what they are, and the gap of its logits.
     """
     terms = {f"{name}_{domain}": term for name, term in discriminator_terms(loss, real, fake).items()}
-    found = confidence(real.detach(), fake.detach(), loss)
-    accuracy = (found["accuracy_real"] + found["accuracy_fake"]) / 2
-    return terms, {f"accuracy_{domain}": accuracy, f"gap_{domain}": found["gap"]}
-
-
-def in_each_domain(domains: Iterable[str], function: Callable[[str], T], device: torch.device) -> dict[str, T]:
-    """What a function of a domain returns, by domain: what concerns one needs no result of the other."""
-    domains = list(domains)
-    return dict(zip(domains, concurrently(*(partial(function, d) for d in domains), device=device), strict=True))
+    sure = confidence(real.detach(), fake.detach(), loss)
+    accuracy = (sure["accuracy_real"] + sure["accuracy_fake"]) / 2
+    return terms, {f"accuracy_{domain}": accuracy, f"gap_{domain}": sure["gap"]}

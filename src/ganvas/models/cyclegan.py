@@ -24,19 +24,12 @@ from ..data import DomainPair
 from ..errors import UserError
 from ..fields import Weight
 from ..model import Move, PairBatch, Shape, minimize_independent
+from ..nn import translators
 from ..nn.augment import random_crop, random_flip
 from ..nn.concurrency import concurrently
 from ..nn.pool import CriticWithPool
-from ..nn.translators import (
-    default_blocks,
-    default_halvings,
-    mlp_critic,
-    mlp_translator,
-    patch_critic,
-    resnet_translator,
-)
 from ..objectives import Loss, absolute_error, generator_loss
-from ._translator import Translator, terms_by_domain
+from ._translator import TermsAndLog, Translator, terms_by_domain
 
 SQUARES: Loss = "least-squares"
 HALVINGS = {16: 1, 34: 2, 70: 3}
@@ -69,33 +62,36 @@ class CycleGAN(Translator):
         super().validate_data(data)
         a, b = data.shape
         if self.identity_weight and a != b:
+            shapes = " and ".join("x".join(map(str, shape)) for shape in (a, b))
             raise UserError(
                 f"identity_weight={self.identity_weight:g} asks translators to repeat examples of the other domain, "
-                "but those have "
-                f"other shapes, {'x'.join(map(str, a))} and {'x'.join(map(str, b))}: leave it out, or make them the "
-                "same with size and channels"
+                f"but those have other shapes, {shapes}: leave it out, or make them the same with size and channels"
             )
 
     def networks(self, shape: tuple[Shape, Shape], classes: int = 0) -> dict[str, nn.Module]:
         x, y = shape
         return {
-            "G": self.translator(x, y), "F": self.translator(y, x),
-            "DX": self.critic(x), "DY": self.critic(y),
-        }  # fmt: skip
+            "G": self.translator(x, y),
+            "F": self.translator(y, x),
+            "DX": self.critic(x),
+            "DY": self.critic(y),
+        }
 
     def translator(self, a: Shape, b: Shape) -> nn.Module:
         if self.is_convolutional(a):
-            return self.apply_residual(resnet_translator(a, b, self.width or 64, self.blocks or default_blocks(b)))
-        return mlp_translator(a, b, self.width or 128, self.depth)
+            return self.apply_residual(
+                translators.resnet_translator(a, b, self.width or 64, self.blocks or translators.default_blocks(b))
+            )
+        return translators.mlp_translator(a, b, self.width or 128, self.depth)
 
     def has_fixed_size(self, shape: Shape) -> bool:
         return not self.is_convolutional(shape)
 
     def critic(self, shape: Shape) -> nn.Module:
         if not self.is_convolutional(shape):
-            return CriticWithPool(mlp_critic(shape, self.width or 128, self.depth_d), shape, self.pool_size)
-        halvings = HALVINGS[self.patch_size] if self.patch_size else default_halvings(shape)
-        return CriticWithPool(patch_critic(shape, self.width or 64, halvings), shape, self.pool_size)
+            return CriticWithPool(translators.mlp_critic(shape, self.width or 128, self.depth_d), shape, self.pool_size)
+        halvings = HALVINGS[self.patch_size] if self.patch_size else translators.default_halvings(shape)
+        return CriticWithPool(translators.patch_critic(shape, self.width or 64, halvings), shape, self.pool_size)
 
     def step(
         self, batches: Iterator[PairBatch], global_step: int, G: nn.Module, F: nn.Module, DX: Any, DY: Any
@@ -120,10 +116,8 @@ class CycleGAN(Translator):
         """G(x), and the half of equation 3 in which G translates and F returns; G repeats y in the same pass."""
         identity_weight = self.weight_of_identity(x, y)
         fake, same = G(torch.cat([x, y])).split([len(x), len(y)]) if identity_weight else (G(x), None)
-        terms = {
-            "fool": 2 * generator_loss(SQUARES, DY(fake)),
-            "cycle": self.cycle_weight * absolute_error(x, F(fake)),
-        }
+        fool, cycle = 2 * generator_loss(SQUARES, DY(fake)), self.cycle_weight * absolute_error(x, F(fake))
+        terms = {"fool": fool, "cycle": cycle}
         if same is not None:
             terms["identity"] = identity_weight * absolute_error(y, same)
         return fake, terms
@@ -141,7 +135,7 @@ class CycleGAN(Translator):
         return default if self.identity_weight is None else self.identity_weight
 
 
-def critic_terms(D: nn.Module, domain: str, real: Tensor, fake: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def critic_terms(D: nn.Module, domain: str, real: Tensor, fake: Tensor) -> TermsAndLog:
     """A critic's half of equation 1, and what the log sees, from one pass over examples and translations."""
     logits, fake_logits = D(torch.cat([real, fake])).split([len(real), len(fake)])
     return terms_by_domain(SQUARES, domain, logits, fake_logits)

@@ -7,28 +7,31 @@ GAB: A -> B and GBA: B -> A, against discriminators DA and DB, which return logi
     DA, DB    descend  -E log s(DA(a)) - E log(1 - s(DA(GBA(b)))) - E log s(DB(b)) - E log(1 - s(DB(GAB(a))))
 
 w is `reconstruction_weight`.  That is reconstruct="both".  The paper's two other models: reconstruct="none" is a GAN
-from A to B (figure 2a: GAB and DB alone), reconstruct="one" adds the way back from B,
-which only has to rebuild a (figure 2b: no DA).
+from A to B (figure 2a: GAB and DB alone), reconstruct="one" adds the way back from B, which only has to rebuild a
+(figure 2b: no DA).
 
 `feature_matching_weight` adds feature matching, which only the authors' code has, with weight 9 to the game's 1.
 """
 
-from collections.abc import Iterator
-from functools import reduce
+from collections.abc import Callable, Iterator
+from functools import partial, reduce
 from operator import or_
-from typing import Annotated, Any, Literal, final
+from typing import Annotated, Any, Literal, TypeVar, final
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from ..errors import UserError
 from ..fields import Weight
 from ..model import Move, PairBatch, Shape, minimize_independent
+from ..nn.concurrency import concurrently
 from ..nn.conv import conv_encoder, initialize
 from ..nn.translators import encoder_decoder, mlp_critic, mlp_translator
 from ..objectives import Distance, Loss, feature_matching, generator_loss, reconstruction_distance
-from ._translator import Translator, in_each_domain, other_domain, terms_by_domain
+from ._translator import Translator, other_domain, terms_by_domain
 
+T = TypeVar("T")
 ENTROPY: Loss = "non-saturating"
 
 
@@ -77,7 +80,8 @@ class DiscoGAN(Translator):
         real, device = {"A": batch.a.x, "B": batch.b.x}, batch.a.x.device
         domains = [domain for domain in real if f"D{domain}" in nets]
         fake = in_each_domain(domains, lambda d: nets[to(d)](real[other_domain(d)]), device)  # equations 1 and 2
-        of_d = in_each_domain(domains, lambda d: discriminator_terms(nets, d, real[d], fake[d].detach()), device)
+        logits = in_each_domain(domains, lambda d: (nets[f"D{d}"](real[d]), nets[f"D{d}"](fake[d].detach())), device)
+        of_d = {d: terms_by_domain(ENTROPY, d, *logits[d]) for d in domains}
         critics, translators = (tuple(net for name, net in nets.items() if name[0] == kind) for kind in "DG")
         logged = reduce(or_, (logged for _, logged in of_d.values()))
         yield minimize_independent(critics, *(terms for terms, _ in of_d.values()))._replace(logged=logged)  # (8), (9)
@@ -88,25 +92,21 @@ class DiscoGAN(Translator):
         self, nets: dict[str, Any], domain: str, real: dict[str, Tensor], fake: Tensor
     ) -> dict[str, Tensor]:
         """What translations to a domain, and their way back, are to descend, after the discriminators' move."""
-        home, D = other_domain(domain), nets[f"D{domain}"]
+        source, D = other_domain(domain), nets[f"D{domain}"]
         *hidden, logits = layers(D, fake)
         terms = {"fool": generator_loss(ENTROPY, logits)}
         if self.feature_matching_weight:
-            *of_real, _ = layers(D, real[domain])
-            terms["features"] = self.feature_matching_weight * feature_matching(of_real, hidden)
-        if to(home) in nets and self.reconstruct != "none":
-            back = nets[to(home)](fake)
-            error = reconstruction_distance(self.reconstruction_loss, real[home], back)
+            *hidden_real, _ = layers(D, real[domain])
+            terms["features"] = self.feature_matching_weight * feature_matching(hidden_real, hidden)
+        if to(source) in nets and self.reconstruct != "none":
+            error = reconstruction_distance(self.reconstruction_loss, real[source], nets[to(source)](fake))
             terms["constancy"] = self.reconstruction_weight * error
         return terms
 
 
-def discriminator_terms(
-    nets: dict[str, Any], domain: str, real: Tensor, fake: Tensor
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The terms of a domain's discriminator, and what the log sees."""
-    D = nets[f"D{domain}"]
-    return terms_by_domain(ENTROPY, domain, D(real), D(fake))
+def in_each_domain(domains: list[str], function: Callable[[str], T], device: torch.device) -> dict[str, T]:
+    """What a function of a domain returns, by domain: what concerns one needs no result of the other."""
+    return dict(zip(domains, concurrently(*(partial(function, d) for d in domains), device=device), strict=True))
 
 
 def to(domain: str) -> str:
