@@ -31,19 +31,19 @@ Shape = tuple[int, ...]
 
 
 class Batch(NamedTuple):
-    """`b` examples as the model sees them (see `data.Scaling`), with their labels when the collection has any."""
+    """`b` examples as the model sees them (see `data.Scaling`), with their labels when the data have any."""
 
     x: Float[Tensor, "b *shape"]
     y: Int64[Tensor, " b"] | None = None
     dataset_size: int = 0
-    """examples in the collection that they come from"""
+    """examples in the data set that they come from"""
 
     def to(self, device: torch.device) -> "Batch":
         return Batch(self.x.to(device), None if self.y is None else self.y.to(device), self.dataset_size)
 
 
 class PairBatch(NamedTuple):
-    """A batch from each of two unpaired collections, the domains A and B."""
+    """A batch from each of two unpaired data sets, the domains A and B."""
 
     a: Batch
     b: Batch
@@ -105,7 +105,7 @@ class Model(Generic[DataT, BatchT, ShapeT], metaclass=ValidatedMeta):
     own_network_names: ClassVar[tuple[str, ...]] = ()
     """arguments that take networks of the user's own: see `models._own_networks`"""
     n_domains: ClassVar[int] = 1
-    """collections that it learns from: 1, or 2 for a translator"""
+    """data sets that it learns from: 1, or 2 for a translator"""
     monitor_batch_size: ClassVar[int] = 128
     """examples that `monitor` is given"""
     ignored_options: ClassVar[tuple[str, ...]] = ("keep",)
@@ -123,6 +123,10 @@ class Model(Generic[DataT, BatchT, ShapeT], metaclass=ValidatedMeta):
     """Adam's decay rates"""
     eps: Positive = 1e-8
     """epsilon of the optimizer"""
+
+    def __post_init__(self, *own_networks: nn.Module | None) -> None:
+        for name, net in zip(self.own_network_names, own_networks, strict=True):
+            object.__setattr__(self, name, net)  # no field: neither an option nor stored
 
     @property
     def is_conditional(self) -> bool:
@@ -148,7 +152,7 @@ class Model(Generic[DataT, BatchT, ShapeT], metaclass=ValidatedMeta):
         return z
 
     def validate_data(self, data: DataT) -> None:
-        """UserError where this model cannot learn from the collection `data`."""
+        """UserError where this model cannot learn from `data`."""
 
     def validate_batch_size(self, batch: int, shape: ShapeT) -> None:
         """UserError where this model cannot be trained well with batches of so many examples of this shape."""

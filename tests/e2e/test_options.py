@@ -12,8 +12,9 @@ from pydantic import TypeAdapter, ValidationError
 from ganvas.cli.app import main
 from ganvas.config import TrainConfig
 from ganvas.data import DataOptions, Dataset
+from ganvas.inference.schema import parse_model
 from ganvas.model import Model, to_dict
-from ganvas.models import MODELS, build_model
+from ganvas.models import MODELS
 from ganvas.training import run, run_folder
 from tests.support.data import as_pair
 from tests.support.option_values import candidates
@@ -103,7 +104,7 @@ def test_options_arrive(name: str, asked: dict[str, Any], images: Dataset) -> No
         assert to_dict(plan) | to_dict(view) == some
         run_folder.write_config(Path(), asked["model"], data, plan, view, "source")
         config = run_folder.read_config(Path())
-        assert build_model(config, "config.json") == asked["model"]
+        assert parse_model(config, Path("config.json")) == asked["model"]
         assert TrainConfig(**config["plan"]) == plan
         assert DataOptions(**config["data"]["view"] | {"data_dir": view.data_dir}) == view
 

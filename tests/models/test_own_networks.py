@@ -156,7 +156,7 @@ def test_arguments_that_are_no_networks_of_their_own() -> None:
         ganvas.GAN(encoder=Net(3, 3))  # type: ignore[call-arg]
     net = Net(4, 4)
     with pytest.raises(UserError, match="encoder and decoder use a weight twice: give each its own"):
-        ganvas.Autoencoder(encoder=net, decoder=net)
+        ganvas.Autoencoder(latent=4, encoder=net, decoder=net).networks((4,))
     model = ganvas.CGAN(conditioning="projection", discriminator=net)
     with pytest.raises(UserError, match="projection needs the layers of our D"):
         model.validate_data(ganvas.from_array(torch.zeros(4, 3, 8, 8, dtype=torch.uint8).numpy(), [0, 1, 0, 1]))

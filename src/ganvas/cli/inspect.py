@@ -15,10 +15,10 @@ from .. import data as data_sources
 from ..data import DataOptions
 from ..diagnostics import Diagnosis, examine, is_early, latest_statistics
 from ..errors import UserError
+from ..inference.schema import parse_model
 from ..io.atomic import refuse_existing, shorten, unused_path
 from ..io.run_folder import LOG_FILE, RunFolder
 from ..io.text import escape_text
-from ..models import build_model
 from ..training import run_folder
 from ..training.progress import ProgressBar
 from ..viz.images import Examples, save_pictures
@@ -67,7 +67,7 @@ def doctor(run: RunName, /, *, json: Json = False) -> None:
     if not lines:
         raise UserError(f"{folder} has no {LOG_FILE} yet: let it train, or go on with it: ganvas resume {folder}")
     steps = run_folder.end_step(config)
-    diagnoses = examine(build_model(config, RunFolder(folder).config), steps, lines)
+    diagnoses = examine(parse_model(config, RunFolder(folder).config), steps, lines)
     statistics = latest_statistics(lines)
     report = {
         "run": str(folder), "step": lines[-1]["step"], "steps": steps,

@@ -6,12 +6,9 @@ A model in a file of the user's own needs no line: see `_own`.
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import TypeAdapter
-
 from ..errors import UserError
 from ..fields import as_dataclass
 from ..model import Model
-from ..renamed import with_new_names
 from ._own import is_own, own_model_classes
 
 # isort: off
@@ -55,13 +52,6 @@ def get_model_class(header: Mapping[str, Any], where: object) -> type[Model]:
         f"{where}: its model is not part of Ganvas but {cls_name} of {file}, whose code runs only if you name it: "
         f"import that file first, or on the command line add --model {file}:{cls_name}"
     )
-
-
-def build_model(config: Mapping[str, Any], where: object) -> Model:
-    """The model that a run's config.json describes; pydantic's ValidationError, a ValueError, where it does not fit."""
-    cls = get_model_class(config, where)
-    model: Model = TypeAdapter(cls).validate_python(with_new_names(config["fields"], cls))
-    return model
 
 
 def check_name(cls: type[Model]) -> None:

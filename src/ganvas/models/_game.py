@@ -16,7 +16,7 @@ from ._gan import Adversarial, Objective
 
 
 class Game(Adversarial):
-    """A GAN with any of the losses, and with what was found to keep D's gradient in bounds."""
+    """A GAN with any of the losses, and what keeps D's gradient in bounds."""
 
     fixed_options: ClassVar[dict[str, Any]] = {"initial_critic_steps": 1}
 
@@ -58,10 +58,8 @@ class Game(Adversarial):
             )
         if self.weight_clip is not None and len(bounds) > 1:
             raise UserError(f"{' and '.join(bounds)} are different ways to bound the slope of D: choose one")
-        if self.penalty_interval > 1 and not self.objective.penalties:
-            raise UserError(
-                f"penalty_interval={self.penalty_interval} is the interval of penalties: give gp, r1 or r2 as well"
-            )
+        if (interval := self.penalty_interval) > 1 and not self.objective.penalties:
+            raise UserError(f"penalty_interval={interval} is the interval of penalties: give gp, r1 or r2 as well")
 
     def validate_batch_size(self, batch: int, shape: Shape) -> None:
         super().validate_batch_size(batch, shape)

@@ -35,7 +35,7 @@ from ..randomness import draw_rows
 from ..rules import Rule
 from ._gan_rules import game_rules
 from ._latent import Codes, Examples, LatentModel
-from ._own_networks import OwnNetwork, copy_own_network, own_networks, set_own_networks
+from ._own_networks import OwnNetwork, copy_own_network, own_networks
 from ._statistics import sample_statistics
 
 Packed = Float[Tensor, "b_by_pack *packed"]
@@ -102,9 +102,6 @@ class Adversarial(LatentModel):
     betas: tuple[Fraction, Fraction] = (0.5, 0.999)
     """Adam's decay rates"""
 
-    def __post_init__(self, generator: nn.Module | None, discriminator: nn.Module | None) -> None:
-        set_own_networks(self, generator=generator, discriminator=discriminator)
-
     @property
     @abstractmethod
     def objective(self) -> Objective:
@@ -122,7 +119,7 @@ class Adversarial(LatentModel):
         conv = resolve_architecture(self.net, shape) == "conv"
         norm: Norm = "batch" if conv else "none"
         norm_d: Norm = "layer" if conv and self.objective.penalties else norm
-        norm_d = "none" if self.objective.spectral_norm else norm_d  # any other would divide by what it has made 1
+        norm_d = "none" if self.objective.spectral_norm else norm_d  # any other would undo it
         norms = norm if self.norm == "auto" else self.norm, norm_d if self.norm_d == "auto" else self.norm_d
         own: dict[str, Norm] = {k: "batch" if uses_batch_norm(v) else "none" for k, v in own_networks(self).items()}
         return own.get("generator", norms[0]), own.get("discriminator", norms[1])
@@ -176,7 +173,7 @@ class Adversarial(LatentModel):
         return pack_examples(augment(G(self.sample_latent(n, G), *y), self.augment), self.pack)
 
     def condition_of(self, batch: Batch) -> Labels:
-        """What both players are told of a batch: its labels, if the model is conditional."""
+        """What both players have besides the examples of a batch: its labels, if the model is conditional."""
         return (batch.y,) if self.is_conditional and batch.y is not None else ()
 
     def sample_latent(self, n: int, G: nn.Module) -> Codes:

@@ -57,7 +57,9 @@ def game_rules(model: "Adversarial") -> Iterator[Rule]:
     slower_d = () if wasserstein else (f"an --lr-d below {model.learning_rate('D'):g}",)
     yield speckle_rule("samples", "", ("more --steps", *slower_d, *penalty))
     yield Rule(
-        "the run is past its best", "samples_value", past_best_limit,
+        "the run is past its best", "samples_value",
+        lambda f: f["samples_lowest"]
+        + max(PAST_BEST_ERRORS * f["samples_error"], PAST_BEST_SHARE * f["samples_lowest"]),
         "its samples are now {figure:.3g} from the data, {samples_lowest:.3g} at the nearest (limit "
         f"{PAST_BEST_SHARE:.0%} more, and {PAST_BEST_ERRORS:g} standard errors: {{limit:.3g}}); the best weights, "
         "which are kept unless the last were asked for, are those of step {samples_best}",
@@ -65,18 +67,11 @@ def game_rules(model: "Adversarial") -> Iterator[Rule]:
     )  # fmt: skip
 
 
-def past_best_limit(figures: Figures) -> float:
-    """The distance from the data above which samples are certainly farther than they were, and much."""
-    lowest: float = figures["samples_lowest"]
-    limit: float = lowest + max(PAST_BEST_ERRORS * figures["samples_error"], PAST_BEST_SHARE * lowest)
-    return limit
-
-
 def speckle_rule(what: str, suffix: str, remedies: tuple[str, ...]) -> Rule:
     """Samples, or translations to a domain, that are covered with noise that the data do not have."""
-    made, real = f"detail{suffix}", f"detail_real{suffix}"
+    sample_detail, real = f"detail{suffix}", f"detail_real{suffix}"
     return Rule(
-        f"{what} are speckled", made,
+        f"{what} are speckled", sample_detail,
         lambda figures: max(MAX_DETAIL_RATIO * figures[real], figures[real] + MAX_EXTRA_DETAIL),
         f"the finest structures of {what}, of a pixel, have {{figure:.0%}} of the energy of the data's contrast, those "
         f"of the data {{{real}:.1%}} (limits {MAX_DETAIL_RATIO:g} times as much, and {MAX_EXTRA_DETAIL:.0%} more)",
@@ -95,7 +90,8 @@ def won_rules(model: "Adversarial", penalty: tuple[str, ...]) -> Iterator[Rule]:
     knows = "it knows {{accuracy_real:.1%}} of real and {{accuracy_fake:.1%}} of fake examples (limit {:.0%})"
     if loss == "minimax":
         yield Rule(
-            "D has won", gradient_ratio, VANISHED_GRADIENT_RATIO,
+            "D has won", lambda f: f["minimax"] / f["nonsaturating"] if f["nonsaturating"] else 1.0,
+            VANISHED_GRADIENT_RATIO,
             knows.format(RELAXED_WON_ACCURACY) + ", and the gradient that G gets is {figure:.2g} of the non-saturating "
             "loss's (limit {limit:g})", remedies, passes=lt,
             given=lambda figures: min_accuracy(figures) >= RELAXED_WON_ACCURACY,
@@ -112,12 +108,6 @@ def won_rules(model: "Adversarial", penalty: tuple[str, ...]) -> Iterator[Rule]:
 def min_accuracy(figures: Figures) -> float:
     """D's accuracy on real or on fake examples, the lower."""
     return min(float(figures["accuracy_real"]), float(figures["accuracy_fake"]))
-
-
-def gradient_ratio(figures: Figures) -> float:
-    """The gradient of G under the minimax loss, as a share of the non-saturating one."""
-    minimax, nonsaturating = float(figures["minimax"]), float(figures["nonsaturating"])
-    return minimax / nonsaturating if nonsaturating else 1.0
 
 
 def slope_rules(model: "Adversarial") -> Iterator[Rule]:

@@ -1,5 +1,6 @@
 """What models with a latent vector z have in common, and what conditional ones ask of the data."""
 
+from collections.abc import Iterator
 from math import prod
 from typing import Annotated, Any
 
@@ -10,12 +11,15 @@ from torch import Tensor
 
 from ..data import Dataset
 from ..errors import UserError
-from ..model import Batch, Model, Shape
+from ..model import Batch, Model, Move, Shape
 from ..nn import Depth, Net, Width, code_shape
 from ..randomness import normal
 
 Examples = Float[Tensor, "n *shape"]
 Codes = Float[Tensor, "n d"]
+Rows = Float[Tensor, "rows n *shape"]
+Batches = Iterator[Batch]
+Moves = Iterator[Move]
 
 
 class LatentModel(Model[Dataset, Batch, Shape]):

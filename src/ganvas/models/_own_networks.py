@@ -1,8 +1,8 @@
 """Networks of the user's own in place of a model's, e.g. `VAE(encoder=MyEncoder())`.
 
-A run begins with a copy of the module as it is: with its weights, which are not initialised anew, and on its own mode
-of each layer.  The copy is trained, averaged and stored like any network; the module itself stays as it was.  A file
-holds weights and no code, so `ganvas.load` and `ganvas.resume` are given the modules again.
+A run begins with a copy of the module as it is: its weights are not initialised anew.  The copy is trained, averaged
+and stored like any network; the module itself stays as it was.  A file holds weights and no code, so `ganvas.load` and
+`ganvas.resume` are given the modules again.
 """
 
 from collections.abc import Mapping
@@ -21,6 +21,14 @@ from ..model import Batch, Model, Shape, model_name
 OwnNetwork = InitVar[InstanceOf[nn.Module] | None]
 
 
+class EncoderDecoder(Model[Dataset, Batch, Shape]):
+    """A model whose encoder and decoder may be networks of the user's own."""
+
+    own_network_names: ClassVar[tuple[str, ...]] = ("encoder", "decoder")
+    encoder: OwnNetwork = None
+    decoder: OwnNetwork = None
+
+
 def own_networks(model: Model) -> dict[str, nn.Module]:
     """The user's own networks of a model, by the arguments that gave them."""
     return {name: net for name in model.own_network_names if (net := getattr(model, name)) is not None}
@@ -34,13 +42,17 @@ def class_names(model: Model) -> dict[str, str]:
 def copy_own_network(model: Model, name: str, inputs: Shape, outputs: Shape, why: str) -> nn.Sequential | None:
     """A copy of the network that the user gave as the argument `name`; None where there is none.
 
-    UserError unless it maps b x inputs to b x outputs, and has parameters to train.  `why` says what outputs are.
+    UserError unless it maps b x inputs to b x outputs (`why` says what these are), and has parameters of its own.
     """
-    if (given := own_networks(model).get(name)) is None:
+    networks = own_networks(model)
+    if name not in networks:
         return None
-    title = f"{model_name(model)}: {name}={type(given).__name__}"
+    title, examples = f"{model_name(model)}: {name}={type(networks[name]).__name__}", format_shape((2, *inputs))
+    parameters = [p for net in networks.values() for _, p in net.named_parameters(remove_duplicate=False)]
+    if len(parameters) != len(set(parameters)):  # which a file could not hold
+        raise UserError(f"{model_name(model)}: {' and '.join(networks)} use a weight twice: give each its own")
     try:
-        net = deepcopy(given)
+        net = deepcopy(networks[name])
         device = next((p.device for p in net.parameters()), torch.device("cpu"))
         modes = [module.training for module in net.modules()]
         with torch.no_grad(), torch.random.fork_rng(devices=[]), device:
@@ -48,10 +60,10 @@ def copy_own_network(model: Model, name: str, inputs: Shape, outputs: Shape, why
         for module, mode in zip(net.modules(), modes, strict=True):
             module.training = mode
     except Exception as error:  # whatever the user's code raises
-        raise UserError(f"{title} fails on {format_shape((2, *inputs))}: {error}") from error
+        raise UserError(f"{title} fails on {examples}: {error}") from error
     shape = format_shape(result.shape) if isinstance(result, Tensor) else f"a {type(result).__name__}"
     if shape != (needed := format_shape((2, *outputs))):
-        raise UserError(f"{title} returns {shape} for {format_shape((2, *inputs))}, but {needed} is needed: {why}")
+        raise UserError(f"{title} returns {shape} for {examples}, but {needed} is needed: {why}")
     if not any(p.requires_grad for p in net.parameters()):
         raise UserError(f"{title} has no parameters that training could change")
     return nn.Sequential(net)
@@ -63,35 +75,11 @@ def format_shape(shape: Shape) -> str:
 
 def with_own_networks(model: Model, recorded: Mapping[str, str], networks: Mapping[str, Any], where: object) -> Model:
     """The model of a file with the networks that the file's run had of the user's own; UserError for any other."""
-    if missing := [f"{name}={cls}(...)" for name, cls in recorded.items() if name not in networks]:
-        arguments = ", ".join(missing)
+    if missing := ", ".join(f"{name}={cls}(...)" for name, cls in recorded.items() if name not in networks):
         raise UserError(
             f"{where} was trained with networks of your own, whose code no file holds: give them again in Python, "
-            f"ganvas.load({str(where)!r}, {arguments}), and to resume likewise"
+            f"ganvas.load({str(where)!r}, {missing}), and to resume likewise"
         )
     if unknown := [name for name in networks if name not in recorded]:
         raise UserError(f"{where} was not trained with a network of your own as {', '.join(unknown)}: leave it out")
     return replace(model, **networks)
-
-
-class EncoderDecoder(Model[Dataset, Batch, Shape]):
-    """A model whose encoder and decoder may be networks of the user's own."""
-
-    own_network_names: ClassVar[tuple[str, ...]] = ("encoder", "decoder")
-    encoder: OwnNetwork = None
-    decoder: OwnNetwork = None
-
-    def __post_init__(self, encoder: nn.Module | None, decoder: nn.Module | None) -> None:
-        set_own_networks(self, encoder=encoder, decoder=decoder)
-
-
-def set_own_networks(model: Model, **networks: nn.Module | None) -> None:
-    """Keep the user's own networks on the model; UserError where a weight is used twice, which no file could hold."""
-    parameters = [
-        id(p) for net in networks.values() if net is not None
-        for _, p in net.named_parameters(remove_duplicate=False)
-    ]  # fmt: skip
-    if len(parameters) != len(set(parameters)):
-        raise UserError(f"{model_name(model)}: {' and '.join(networks)} use a weight twice: give each its own")
-    for name, net in networks.items():
-        object.__setattr__(model, name, net)

@@ -32,12 +32,12 @@ def sample_statistics(samples: Float[Tensor, "n *shape"], *real: Tensor) -> dict
 
 
 def diversity(samples: Float[Tensor, "n *shape"], *real: Tensor) -> Float[Tensor, ""]:
-    """The mean distance of two of `made`, as a share of that of two `real` examples.
+    """The mean distance of two samples, as a share of that of two `real` examples; not a number where these are alike.
 
-    Of images that is the least of the shares by pixels and by means over the cells of `GRIDS`, where real images differ
+    Of images that is the least of the shares by pixels and by means over the cells of grids, where real images differ
     on these: images that are all the same but for noise differ by their pixels only.  Of several sets of real examples
     the one counts that is less diverse.  Distances are root mean squares over an example's numbers, so that shapes may
-    differ from set to set.  Not a number where all real examples are alike.
+    differ from set to set.
     """
     sample_distances, real_distances = mean_distances(samples), torch.stack([mean_distances(x) for x in real]).amin(0)
     shares = sample_distances / real_distances
@@ -55,28 +55,18 @@ def mean_distances(x: Float[Tensor, "n *shape"]) -> Float[Tensor, " scales"]:
 
 
 def detail(samples: Float[Tensor, "n c h w"], real: Float[Tensor, "n c2 h2 w2"]) -> Float[Tensor, ""]:
-    """Energy of the finest structures of images, as a share of the contrast of real ones.
+    """Energy of the finest structures of images, as a share of the contrast of real ones; not a number where that is 0.
 
     The finest is the diagonal detail of Haar's wavelets at their first level, (a - b - c + d) / 2 of four pixels, which
     edges along rows and columns do not have; contrast is the variance of the pixels of an image.  White noise has 1.
-    Not a number where real images have no contrast.
     """
-    x = composite_on_white(real)
-    contrast = (x - x.mean((2, 3), keepdim=True)).square().mean()
-    share: Tensor = diagonal_energy(composite_on_white(samples)) / contrast
+    x, real = composite_on_white(samples), composite_on_white(real)
+    contrast = (real - real.mean((2, 3), keepdim=True)).square().mean()
+    differences = x[..., 1:] - x[..., :-1]
+    share = ((differences[..., 1:, :] - differences[..., :-1, :]) / 2).square().mean() / contrast
     return torch.where(contrast > MIN_CONTRAST, share, torch.nan)
-
-
-def diagonal_energy(x: Float[Tensor, "n c h w"]) -> Float[Tensor, ""]:
-    """The mean square of the diagonal detail, over all squares of four pixels."""
-    along = x[..., 1:] - x[..., :-1]
-    energy: Tensor = ((along[..., 1:, :] - along[..., :-1, :]) / 2).square().mean()
-    return energy
 
 
 def composite_on_white(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c2 h w"]:
     """Images as they are seen: those with an alpha channel, by which their colours are multiplied already, on white."""
-    if x.shape[1] != 4:
-        return x
-    colours, alpha = x[:, :3], x[:, 3:]
-    return torch.minimum(colours, alpha) + 1 - alpha
+    return torch.minimum(x[:, :3], x[:, 3:]) + 1 - x[:, 3:] if x.shape[1] == 4 else x

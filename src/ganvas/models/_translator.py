@@ -1,4 +1,4 @@
-"""What translators between two unpaired collections, the domains A and B, have in common.
+"""What translators between two unpaired data sets, the domains A and B, have in common.
 
 Two networks, one a direction, and a critic a domain.  Pixels are in [-1, 1]; vectors are in units of their domain, mean
 0 and deviation 1, and so are errors.

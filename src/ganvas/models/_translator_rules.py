@@ -28,24 +28,24 @@ def translator_rules(model: "Translator") -> Iterator[Rule]:
     yield from direction_rules(model, "B", "A")
 
 
-def direction_rules(model: "Translator", home: str, away: str) -> Iterator[Rule]:
+def direction_rules(model: "Translator", source: str, target: str) -> Iterator[Rule]:
     """What may go wrong with translations from one domain, with the way back to it, and with its critic."""
     looser = change_weights(model, "below", *CYCLE_OPTIONS) or ("more or other data",)
     undecided = ("--identity-weight 0",) if getattr(model, "identity_weight", 0) is None else ()
     bolder = (*undecided, *change_weights(model, "below", "identity_weight", *CYCLE_OPTIONS))
     yield Rule(
-        f"the translator from {home} to {away} repeats its input", f"moved_{home}", MIN_MOVED,
+        f"the translator from {source} to {target} repeats its input", f"moved_{source}", MIN_MOVED,
         "it changes its input by {figure:.0%} of what separates the domains (limit {limit:.0%}), and the critic of "
-        f"{away} is right {{accuracy_{away}:.0%}} of the time",
+        f"{target} is right {{accuracy_{target}:.0%}} of the time",
         bolder or ("more or other data",), "input repeated",
-        passes=lt, given=lambda figures: figures[f"accuracy_{away}"] >= MOVED_ACCURACY,
+        passes=lt, given=lambda figures: figures[f"accuracy_{target}"] >= MOVED_ACCURACY,
     )  # fmt: skip
-    clean, noisy = f"cycle_{home}", f"noisy_{home}"
+    clean, noisy = f"cycle_{source}", f"noisy_{source}"
     yield Rule(  # a way back that reads what the eye cannot see (Chu et al., arXiv:1712.02950)
-        f"translations to {away} hide their input",
+        f"translations to {target} hide their input",
         lambda figures: (figures[noisy] - figures[clean]) / (FAINT * (2 / pi) ** 0.5),  # E |noise| of a normal variable
         MAX_NOISE_GAIN,
-        f"the way back to {home} has an error of {{{clean}:.3f}}, but of {{{noisy}:.3f}} once noise of {FAINT:g}, "
+        f"the way back to {source} has an error of {{{clean}:.3f}}, but of {{{noisy}:.3f}} once noise of {FAINT:g}, "
         "which nobody sees, is added: it grows {figure:.1f}-fold (limit {limit:g})",
         looser, "input hidden",
         given=lambda figures: figures[noisy] > MAX_NOISY_ERROR * figures[clean],
@@ -53,28 +53,25 @@ def direction_rules(model: "Translator", home: str, away: str) -> Iterator[Rule]
     # a critic that returns logits may lead at first, and be caught up
     phase: Literal["early", "settled"] = "early" if model.critic_loss == "least-squares" else "settled"
     yield Rule(
-        f"the critic of {home} has won", f"gap_{home}", WON_LOGIT_GAP[model.critic_loss],
-        f"it is right {{accuracy_{home}:.1%}} of the time (limit {WON_ACCURACY:.0%}), its verdicts {{figure:.2g}} "
-        f"apart (limit {{limit:g}}), so the translator to {home} learns nothing from it",
+        f"the critic of {source} has won", f"gap_{source}", WON_LOGIT_GAP[model.critic_loss],
+        f"it is right {{accuracy_{source}:.1%}} of the time (limit {WON_ACCURACY:.0%}), its verdicts {{figure:.2g}} "
+        f"apart (limit {{limit:g}}), so the translator to {source} learns nothing from it",
         (*looser, slower(model)), "critic of a domain has won", passes=ge, phase=phase,
-        given=lambda figures: figures[f"accuracy_{home}"] >= WON_ACCURACY,
+        given=lambda figures: figures[f"accuracy_{source}"] >= WON_ACCURACY,
     )  # fmt: skip
     is_tied = getattr(model, "reconstruct", "both") == "both"
     tied = change_weights(model, "above", *CYCLE_OPTIONS) if is_tied else ("--reconstruct both",)
     yield Rule(
-        f"translations to {away} are all alike", f"diversity_{home}", MIN_DIVERSITY,
-        f"two of them differ {{figure:.0%}} as much as two examples of {home} or of {away} do, whichever differ less "
+        f"translations to {target} are all alike", f"diversity_{source}", MIN_DIVERSITY,
+        f"two of them differ {{figure:.0%}} as much as two examples of {source} or {target} do, whichever differ less "
         "(limit {limit:.0%}), so they do not depend on what is translated",
         (*tied, slower(model)), "translations alike", passes=lt, phase="settled",
     )  # fmt: skip
-    yield speckle_rule(f"translations to {away}", f"_{home}", ("more --steps", slower(model)))
+    yield speckle_rule(f"translations to {target}", f"_{source}", ("more --steps", slower(model)))
 
 
 def change_weights(model: "Translator", way: str, *names: str) -> tuple[str, ...]:
     """The remedies of larger or smaller weights of these terms of its loss; smaller ones only of terms in use."""
-    values = {name: getattr(model, name, None) for name in names}
-    article = "a " if way == "above" else ""
-    return tuple(
-        f"{article}--{name.replace('_', '-')} {way} {value:g}"
-        for name, value in values.items() if value or (value is not None and way == "above")
-    )  # fmt: skip
+    values = {f"--{name.replace('_', '-')} {way}": getattr(model, name, None) for name in names}
+    used = {text: value for text, value in values.items() if value or (value is not None and way == "above")}
+    return tuple(f"{'a ' * (way == 'above')}{text} {value:g}" for text, value in used.items())

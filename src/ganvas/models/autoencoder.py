@@ -11,14 +11,13 @@ from itertools import chain
 from typing import Any, final
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..model import Batch, Move, Shape, minimize
+from ..model import Batch, Shape, minimize
 from ..nn import decoder, encoder
 from ..objectives import squared_error
 from ..rules import Rule
-from ._latent import LatentModel
+from ._latent import Batches, Codes, Examples, LatentModel, Moves, Rows
 from ._latent_rules import FEWER_DIMENSIONS, prior_rule, used_rule
 from ._own_networks import EncoderDecoder, copy_own_network
 
@@ -36,34 +35,28 @@ class Autoencoder(EncoderDecoder, LatentModel):
 
     def networks(self, shape: Shape, classes: int = 0) -> dict[str, nn.Module]:
         """f and g.  Those of the user's own are taken as they are: b x *shape -> b x d and back, pixels in [0, 1]."""
-        d = self.code_size(shape)
+        d, sizes = self.code_size(shape), (self.width, self.depth)
         bound = [nn.Sigmoid()] if len(shape) == 3 else []  # pixels lie in [0, 1], vectors anywhere
-        return {
-            "encoder": copy_own_network(self, "encoder", shape, (d,), f"a code of {d} numbers")
-            or encoder(self.net, shape, d, self.width, self.depth),
-            "decoder": copy_own_network(self, "decoder", (d,), shape, "an example")
-            or decoder(self.net, d, shape, self.width, self.depth).extend(bound),
-        }
+        f = copy_own_network(self, "encoder", shape, (d,), f"a code of {d} numbers")
+        g = copy_own_network(self, "decoder", (d,), shape, "an example")
+        f, g = f or encoder(self.net, shape, d, *sizes), g or decoder(self.net, d, shape, *sizes).extend(bound)
+        return {"encoder": f, "decoder": g}
 
-    def step(
-        self, batches: Iterator[Batch], global_step: int, encoder: nn.Module, decoder: nn.Module
-    ) -> Iterator[Move]:
+    def step(self, batches: Batches, global_step: int, encoder: nn.Module, decoder: nn.Module) -> Moves:
         x, *_ = next(batches)
         error = squared_error(x.flatten(1), decoder(encoder(x)).flatten(1))
         yield minimize(encoder, decoder, reconstruction=error.mean())
 
-    def encode(self, x: Float[Tensor, "n *shape"], encoder: nn.Module, **_: nn.Module) -> Float[Tensor, "n d"]:
+    def encode(self, x: Examples, encoder: nn.Module, **_: nn.Module) -> Codes:
         """f(x)."""
         code: Tensor = encoder(x)
         return code
 
-    def sample_posterior(
-        self, x: Float[Tensor, "n *shape"], encoder: nn.Module, **_: nn.Module
-    ) -> Float[Tensor, "n d"]:
+    def sample_posterior(self, x: Examples, encoder: nn.Module, **_: nn.Module) -> Codes:
         """f(x): the code is no distribution."""
         return self.encode(x, encoder)
 
-    def generate(self, z: Float[Tensor, "n d"], decoder: nn.Module, **_: nn.Module) -> Float[Tensor, "n *shape"]:
+    def generate(self, z: Codes, decoder: nn.Module, **_: nn.Module) -> Examples:
         """g(z)."""
         x: Tensor = decoder(z)
         return x
@@ -76,6 +69,6 @@ class Autoencoder(EncoderDecoder, LatentModel):
     def rules(self) -> Iterator[Rule]:
         return chain(super().rules(), [prior_rule(), used_rule("used", (FEWER_DIMENSIONS,))])
 
-    def preview(self, batch: Batch, encoder: nn.Module, decoder: nn.Module) -> Float[Tensor, "rows n *shape"]:
+    def preview(self, batch: Batch, encoder: nn.Module, decoder: nn.Module) -> Rows:
         """Rows: examples, their reconstructions."""
         return torch.stack([batch.x, decoder(encoder(batch.x))])

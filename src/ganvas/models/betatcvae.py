@@ -7,23 +7,23 @@ three by alpha, beta and gamma.  q(z) = E_x q(z|x) is estimated from the batch, 
 sampling: log q(z_i) = log 1/(N M) sum_j q(z_i|x_j) over a batch of M out of N examples.
 """
 
-from collections.abc import Iterator
 from math import log
 from typing import Literal, final
 
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
 from ..distributions.likelihoods import Likelihood
 from ..distributions.posteriors import DiagonalGaussian, normal_log_prob
 from ..fields import Weight
-from ..model import Batch, Move, minimize
+from ..model import minimize
+from ..objectives.adversarial import Scalar
+from ._latent import Batches, Codes, Moves
 from ._variational import Variational
 
 
 @final
 class BetaTCVAE(Variational):
-    """A VAE whose latent dimensions are made independent: it penalises their total correlation."""
+    """A VAE that makes its latent dimensions independent: it penalises their total correlation."""
 
     ignored_options = ("keep", "rank", "flow_steps", "flow_width", "pseudo_inputs")
 
@@ -38,27 +38,20 @@ class BetaTCVAE(Variational):
     gamma: Weight = 1.0
     """weight of the divergence of each dimension"""
 
-    def step(
-        self, batches: Iterator[Batch], global_step: int, encoder: nn.Module, decoder: nn.Module
-    ) -> Iterator[Move]:
+    def step(self, batches: Batches, global_step: int, encoder: nn.Module, decoder: nn.Module) -> Moves:
         batch = next(batches)
         x, q, samples, condition = self.encode_batch(batch, encoder)
         p: Likelihood = decoder(samples.z[0], *condition)
         assert isinstance(q, DiagonalGaussian)
         information, correlation, dimensions = decompose_kl(q, samples.z[0], batch.dataset_size or len(x))
-        yield minimize(
-            encoder, decoder,
-            reconstruction=p.nll(x).mean(), information=self.alpha * information,
-            correlation=self.beta * correlation, dimensions=self.gamma * dimensions,
-        )  # fmt: skip
+        kl = {"information": self.alpha * information, "correlation": self.beta * correlation}
+        yield minimize(encoder, decoder, reconstruction=p.nll(x).mean(), **kl, dimensions=self.gamma * dimensions)
 
 
-def decompose_kl(
-    q: DiagonalGaussian, z: Float[Tensor, "b d"], dataset_size: int
-) -> tuple[Float[Tensor, ""], Float[Tensor, ""], Float[Tensor, ""]]:
+def decompose_kl(q: DiagonalGaussian, z: Codes, dataset_size: int) -> tuple[Scalar, Scalar, Scalar]:
     """Estimates, in nats, of I(x; z), KL(q(z) || prod_j q(z_j)) and sum_j KL(q(z_j) || p(z_j)).
 
-    `z` are samples of the b posteriors q, drawn from a collection of `dataset_size` examples.  They sum to the mean of
+    `z` are samples of the b posteriors q, drawn from a data set of `dataset_size` examples.  They sum to the mean of
     log q(z|x) - log p(z).
     """
     pairs = normal_log_prob((z[:, None] - q.mean) / q.scale) - q.scale.log()  # b samples x b posteriors x d

@@ -2,29 +2,27 @@
 
     min_G max_D  E_x log s(D(x|y))  +  E_z log(1 - s(D(G(z|y)|y)))                                        (equation 2)
 
-Both players are told the class y.  G always has it as a one-hot code beside z.  With conditioning="concatenation" D
+Both players have the class y.  G always has it as a one-hot code beside z.  With conditioning="concatenation" D
 has it beside its input, as further numbers (MLP, the paper) or channels; with conditioning="projection" it compares it
 with its input, D(x, y) = psi(phi(x)) + <v_y, phi(x)> (Miyato & Koyama, arXiv:1802.05637), and a convolutional G then
-draws the class it is asked for more often (docs/gan-experiments.md).  G is asked for the labels of the batch that D has
-just seen, so that both come from the data's own distribution (or, with --balanced, all classes equally often).
+draws the class it is asked for more often (docs/gan-experiments.md).  G is asked for the labels of D's last batch, so
+that both come from the data's own distribution (or, with --balanced, all classes equally often).
 """
 
-from collections.abc import Iterator
 from typing import Annotated, Literal, final
 
 import torch
-from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
 from ..data import Dataset
 from ..errors import UserError
-from ..model import Batch, Move, Shape
+from ..model import Batch, Shape
 from ..nn import Conditional, decoder, encoder, resolve_architecture
 from ..nn.discriminator import ProjectionDiscriminator, clip_weights
 from ._game import Game
 from ._gan import discriminator_move, finalize_network
-from ._latent import validate_labels
+from ._latent import Batches, Moves, Rows, validate_labels
 from ._own_networks import own_networks
 
 AUTO = {"mlp": "concatenation", "conv": "projection"}
@@ -55,17 +53,15 @@ class CGAN(Game):
     def build_networks(self, shape: Shape, judged: Shape, classes: int) -> tuple[nn.Module, nn.Module]:
         norm, norm_d = self.norms(shape)
         kind = self.conditioning if self.conditioning != "auto" else AUTO[resolve_architecture(self.net, shape)]
-        joined = kind == "concatenation"
-        seen = (judged[0] + classes * joined, *judged[1:])
+        inputs = (judged[0] + classes, *judged[1:]) if kind == "concatenation" else judged
         G = decoder(self.net, self.latent + classes, shape, self.width, self.depth, norm=norm)
-        D = encoder(self.net, seen, 1, self.width, self.depth, norm=norm_d, activation="leaky-relu")
+        D = encoder(self.net, inputs, 1, self.width, self.depth, norm=norm_d, activation="leaky-relu")
         G, D = finalize_network(G, shape), finalize_network(D)
-        return Conditional(G, (self.latent,), classes), Conditional(
-            D, judged, classes
-        ) if joined else ProjectionDiscriminator(D, classes)
+        conditional_d = ProjectionDiscriminator(D, classes) if inputs == judged else Conditional(D, judged, classes)
+        return Conditional(G, (self.latent,), classes), conditional_d
 
-    def step(self, batches: Iterator[Batch], global_step: int, G: nn.Module, D: nn.Module) -> Iterator[Move]:
-        """Algorithm 1 of arXiv:1406.2661 on equation 2: both players are told the labels y of the batch."""
+    def step(self, batches: Batches, global_step: int, G: nn.Module, D: nn.Module) -> Moves:
+        """Algorithm 1 of arXiv:1406.2661 on equation 2: both players have the labels y of the batch."""
         for _ in range(self.n_critic):  # for k steps do
             batch = next(batches)
             x, y = self.real(batch), self.condition_of(batch)  # m examples of the data, and their labels
@@ -76,10 +72,10 @@ class CGAN(Game):
         fake = self.fake(G, len(batch.x), *y)  # m fresh noise samples
         yield self.generator_move(G, D, x, fake, batch, global_step, *y)  # G descends its gradient
 
-    def preview(self, batch: Batch, G: nn.Module) -> Float[Tensor, "rows n *shape"]:
+    def preview(self, batch: Batch, G: nn.Module) -> Rows:
         """Four rows of samples: a class a column, or all classes in turn where they are more than columns."""
         assert isinstance(G, Conditional)
         n = len(batch.x)
         y = torch.arange(4 * n, device=batch.x.device) % (n if G.classes <= n else 4 * n) % G.classes
-        made: Tensor = G(self.sample_latent(len(y), G), y)
-        return torch.stack(made.chunk(4))
+        samples: Tensor = G(self.sample_latent(len(y), G), y)
+        return torch.stack(samples.chunk(4))

@@ -9,7 +9,6 @@ The kernels are 4 x 4 with stride 2, as in the authors' later code: in a transpo
 has equally many inputs.  For a 64 x 64 image the maps of G are 4, 8, 16 and 32 wide, as in figure 1.
 """
 
-from collections.abc import Iterator
 from typing import Annotated, Literal, final
 
 import torch
@@ -18,11 +17,11 @@ from torch import nn
 
 from ..data import Dataset
 from ..errors import UserError
-from ..model import Batch, Move
 from ..nn import Width
 from ..nn.discriminator import clip_weights
 from ._game import Game
 from ._gan import discriminator_move
+from ._latent import Batches, Moves
 
 
 @final
@@ -45,8 +44,8 @@ class DCGAN(Game):
             raise UserError(f"dcgan needs images, but {data.name} holds vectors: train gan instead")
         super().validate_data(data)
 
-    def step(self, batches: Iterator[Batch], global_step: int, G: nn.Module, D: nn.Module) -> Iterator[Move]:
-        """Algorithm 1 of arXiv:1406.2661, with the loss and the penalties that were chosen."""
+    def step(self, batches: Batches, global_step: int, G: nn.Module, D: nn.Module) -> Moves:
+        """Algorithm 1 of arXiv:1406.2661, with the options' loss and penalties."""
         for _ in range(self.n_critic):  # for k steps do
             batch = next(batches)
             x = self.real(batch)  # m examples of the data

@@ -6,12 +6,10 @@ The step is algorithm 1: k updates of D, each on m fresh noise samples and m fre
 fresh noise samples.  With loss="minimax" G descends log(1 - s(D(G(z)))) as the game says; the default is section 3's
 -log s(D(G(z))), which has the same fixed point and does not saturate.
 
-The networks are multilayer perceptrons.  Those of the paper's MNIST experiment: --loss minimax
---noise-distribution uniform --latent 100 --width 1200 --activation-d maxout --width-d 240
---dropout 0.5 --input-dropout 0.2.
+The networks are multilayer perceptrons.  Those of the paper's MNIST experiment: --loss minimax --noise-distribution
+uniform --latent 100 --width 1200 --activation-d maxout --width-d 240 --dropout 0.5 --input-dropout 0.2.
 """
 
-from collections.abc import Iterator
 from math import prod
 from typing import Annotated, Literal, final
 
@@ -20,12 +18,13 @@ from pydantic import Field
 from torch import nn
 
 from ..fields import Fraction
-from ..model import Batch, Move, Shape
+from ..model import Shape
 from ..nn import Depth, Width
 from ..nn.discriminator import clip_weights
 from ..nn.mlp import Activation, AnyActivation, mlp, mlp_decoder
 from ._game import Game
 from ._gan import discriminator_move, finalize_network
+from ._latent import Batches, Moves
 
 
 @final
@@ -60,8 +59,8 @@ class GAN(Game):
             D.insert(0, nn.Dropout(self.input_dropout))
         return finalize_network(G, shape), D
 
-    def step(self, batches: Iterator[Batch], global_step: int, G: nn.Module, D: nn.Module) -> Iterator[Move]:
-        """Algorithm 1 of arXiv:1406.2661, with the loss and the penalties that were chosen."""
+    def step(self, batches: Batches, global_step: int, G: nn.Module, D: nn.Module) -> Moves:
+        """Algorithm 1 of arXiv:1406.2661, with the options' loss and penalties."""
         for _ in range(self.n_critic):  # for k steps do
             batch = next(batches)
             x = self.real(batch)  # m examples of the data

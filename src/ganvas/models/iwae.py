@@ -8,9 +8,8 @@ gradient_estimator="doubly-reparameterized" it is that of Tucker et al., arXiv:1
 grows.
 """
 
-from collections.abc import Iterator
 from math import log
-from typing import Annotated, Literal, final
+from typing import Annotated, Any, Literal, final
 
 from pydantic import Field
 from torch import nn
@@ -19,7 +18,8 @@ from ..data import Dataset
 from ..distributions.likelihoods import Likelihood
 from ..distributions.posteriors import detach
 from ..errors import UserError
-from ..model import Batch, Move, minimize
+from ..model import minimize
+from ._latent import Batches, Moves
 from ._variational import Variational
 
 
@@ -37,13 +37,9 @@ class IWAE(Variational):
         if self.sigma == "optimal":
             raise UserError("sigma=optimal is best for samples that count alike, which these do not: use sigma=learned")
         if self.gradient_estimator != "reparameterized" and self.posterior == "iaf":
-            raise UserError(
-                f"gradient={self.gradient_estimator} needs a posterior with a density of its own: not posterior=iaf"
-            )
+            raise UserError("gradient_estimator=doubly-reparameterized needs a Gaussian posterior, not posterior=iaf")
 
-    def step(
-        self, batches: Iterator[Batch], global_step: int, encoder: nn.Module, decoder: nn.Module, **others: nn.Module
-    ) -> Iterator[Move]:
+    def step(self, batches: Batches, global_step: int, encoder: nn.Module, decoder: nn.Module, **others: Any) -> Moves:
         x, q, (z, log_q), condition = self.encode_batch(next(batches), encoder, self.latent_samples)
         is_doubly_reparameterized = self.gradient_estimator == "doubly-reparameterized"
         log_density = detach(q).log_prob(z) if is_doubly_reparameterized else log_q.sum(2)

@@ -124,7 +124,7 @@ class TopDown(nn.Module):
         return self.likelihood(self.descend(epsilon))
 
     def descend(self, epsilon: Codes, hat: DiagonalGaussian | None = None) -> list[Level]:
-        """All levels, z_1 first, from noise: of the prior, or, given what the pass upwards found, of the posterior."""
+        """All levels, z_1 first, from noise: of the prior or, with the pass upwards, of the posterior."""
         noise = epsilon.split(self.levels, 1)
         hats = [DiagonalGaussian(*g) for g in zip(*(t.split(self.levels, 1) for t in hat), strict=True)] if hat else []
         top = len(self.levels) - 1
@@ -239,7 +239,7 @@ class LadderVAE(LikelihoodModel):
         return sum(self.latents)
 
     def generate(self, z: Codes, *labels: Any, decoder: TopDown, **_: Any) -> Examples:
-        """E[x|z_1], with z_L ... z_1 made of their noise from the top down: ancestral sampling."""
+        """E[x|z_1], by ancestral sampling of z_L ... z_1 from their noise."""
         p: Likelihood = decoder(z)
         return p.mean
 

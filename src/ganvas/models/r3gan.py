@@ -8,11 +8,10 @@ minimum in which modes are missing, and the two zero-centred penalties make the 
 the tricks go: no normalisation anywhere, no momentum (beta_1 = 0), one update of D an update of G.
 
 The networks are DCGAN-sized: its ladder of strided convolutions without batch norm, leaky ReLU in both players, weights
-of He et al.  For vectors they are MLPs; D sees random Fourier features of its input as
-well, without which it finds all modes of a mixture but hardly how narrow they are.
+of He et al.  For vectors they are MLPs; D sees random Fourier features of its input as well, without which it finds all
+modes of a mixture but hardly how narrow they are.
 """
 
-from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal, final
 
 import torch
@@ -20,12 +19,13 @@ from pydantic import Field
 from torch import nn
 
 from ..fields import Fraction, Positive, Weight
-from ..model import Batch, Move, Shape, minimize
+from ..model import Shape, minimize
 from ..nn import Depth, decoder, encoder
 from ..nn.mlp import Activation, Norm
 from ..nn.vectors import FourierFeatures
 from ..objectives import generator_loss
 from ._gan import Adversarial, Objective, discriminator_move, finalize_network
+from ._latent import Batches, Moves
 
 SCALE = 3.0
 """deviation of the Fourier features' frequencies, in radians a standard deviation of the data"""
@@ -61,9 +61,9 @@ class R3GAN(Adversarial):
         norm, norm_d = self.norms(shape)
         features, vectors = self.fourier_features, len(shape) == 1
         kind: Activation = "relu" if vectors else "leaky-relu"  # of which MLPs learn narrow modes much worse
-        seen = (judged[0] + 2 * features,) if vectors else judged
+        inputs = (judged[0] + 2 * features,) if vectors else judged
         G = decoder(self.net, self.latent, shape, self.width, self.depth, norm=norm, activation=kind)
-        D = encoder(self.net, seen, 1, self.width, self.depth, norm=norm_d, activation=kind)
+        D = encoder(self.net, inputs, 1, self.width, self.depth, norm=norm_d, activation=kind)
         if vectors:
             D = nn.Sequential(nn.Flatten(), FourierFeatures(judged[0], features, SCALE), *D)
         return finalize_network(G, shape), finalize_network(D)
@@ -72,7 +72,7 @@ class R3GAN(Adversarial):
     def objective(self) -> Objective:
         return Objective("relativistic", r1=self.r1, r2=self.r2)
 
-    def step(self, batches: Iterator[Batch], global_step: int, G: nn.Module, D: nn.Module) -> Iterator[Move]:
+    def step(self, batches: Batches, global_step: int, G: nn.Module, D: nn.Module) -> Moves:
         """One update of each player on equation 2, with both penalties in D's."""
         batch = next(batches)
         x = self.real(batch)

@@ -14,9 +14,8 @@ objective is minus the evidence lower bound (ELBO); beta is the lecture's lambda
                the error of a number is geco on average  (Rezende & Viola, arXiv:1810.00597, algorithm 1)
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
-from typing import Annotated, final
+from typing import Annotated, Any, final
 
 import torch
 from jaxtyping import Float
@@ -27,8 +26,9 @@ from ..data import Dataset
 from ..distributions.likelihoods import Likelihood
 from ..errors import UserError
 from ..fields import Positive, Weight
-from ..model import Batch, Move, Shape, minimize
+from ..model import Shape, minimize
 from ..objectives import squared_error
+from ._latent import Batches, Moves
 from ._variational import Variational, free_bits_kl, warmup_factor
 
 
@@ -66,9 +66,7 @@ class VAE(Variational):
         if self.free_bits and self.prior == "vamp":
             raise UserError("free_bits needs the KL a dimension, which prior=vamp does not have: use prior=standard")
         if self.warmup_cycle and not 0 < self.warmup <= self.warmup_cycle:
-            raise UserError(
-                f"warmup_cycle={self.warmup_cycle} repeats a warm-up: give warmup, at most as long as the cycle"
-            )
+            raise UserError(f"warmup_cycle={self.warmup_cycle} repeats a warm-up: give warmup, a cycle long at most")
 
     def networks(self, shape: Shape, classes: int = 0) -> dict[str, nn.Module]:
         if self.geco is None:
@@ -76,14 +74,11 @@ class VAE(Variational):
         nets = Variational.networks(replace(self, geco=None, sigma=self.geco), shape, classes)
         return nets | {"multiplier": Multiplier()}
 
-    def step(
-        self, batches: Iterator[Batch], global_step: int, encoder: nn.Module, decoder: nn.Module, **others: nn.Module
-    ) -> Iterator[Move]:
+    def step(self, batches: Batches, global_step: int, encoder: nn.Module, decoder: nn.Module, **others: Any) -> Moves:
         x, q, samples, condition = self.encode_batch(next(batches), encoder, self.latent_samples)
         p: Likelihood = decoder(samples.z.flatten(0, 1), *condition)
         kl = self.kl_divergence(q, samples, encoder=encoder, **others)
-        if self.geco is not None:
-            multiplier = others.pop("multiplier")
+        if multiplier := others.pop("multiplier", None):
             terms = {"constraint": multiplier(self.excess(x, p.mean))}
         else:
             terms = {"reconstruction": p.nll(x).mean()}

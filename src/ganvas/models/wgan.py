@@ -8,7 +8,6 @@ As in the authors' code the critic has 100 updates in each of the first 25 steps
 estimate that G follows, and the log shows, is near the maximum.
 """
 
-from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, final
 
 import torch
@@ -19,10 +18,11 @@ from torch.optim import Optimizer, RMSprop
 from ..data import Dataset
 from ..errors import UserError
 from ..fields import Fraction, Positive
-from ..model import Batch, Move, minimize
+from ..model import minimize
 from ..nn.discriminator import clip_weights
 from ..objectives import generator_loss
 from ._gan import Adversarial, Objective, discriminator_move, n_critic_steps
+from ._latent import Batches, Moves
 
 
 @final
@@ -51,7 +51,7 @@ class WGAN(Adversarial):
     def objective(self) -> Objective:
         return Objective("wasserstein", weight_clip=self.weight_clip)
 
-    def step(self, batches: Iterator[Batch], global_step: int, G: nn.Module, D: nn.Module) -> Iterator[Move]:
+    def step(self, batches: Batches, global_step: int, G: nn.Module, D: nn.Module) -> Moves:
         """Algorithm 1."""
         for _ in range(n_critic_steps(self.n_critic, self.initial_critic_steps, global_step)):  # line 2
             batch = next(batches)

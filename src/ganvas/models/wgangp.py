@@ -7,7 +7,6 @@ n_critic = 5, gp = 10 and Adam with 1e-4, beta_1 = 0 and beta_2 = 0.9.  The crit
 gradient at an example would mean nothing, but layer norm (section 4, "no critic batch normalization").
 """
 
-from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, final
 
 import torch
@@ -17,9 +16,10 @@ from torch import nn
 from ..data import Dataset
 from ..errors import UserError
 from ..fields import Fraction, Positive, Weight
-from ..model import Batch, Move, minimize
+from ..model import minimize
 from ..objectives import generator_loss
 from ._gan import Adversarial, Objective, discriminator_move, n_critic_steps
+from ._latent import Batches, Moves
 
 
 @final
@@ -51,7 +51,7 @@ class WGANGP(Adversarial):
         if not self.gp:
             raise UserError("wgangp bounds its critic by gp: give one, e.g. gp=10, or train wgan")
 
-    def step(self, batches: Iterator[Batch], global_step: int, G: nn.Module, D: nn.Module) -> Iterator[Move]:
+    def step(self, batches: Batches, global_step: int, G: nn.Module, D: nn.Module) -> Moves:
         """Algorithm 1."""
         for _ in range(n_critic_steps(self.n_critic, self.initial_critic_steps, global_step)):  # line 2
             batch = next(batches)

@@ -17,7 +17,7 @@ from .precision import at_least_float32
 def gradient_penalty(
     D: nn.Module, x: Float[Tensor, "b *shape"], fake: Float[Tensor, "b *shape"], *condition: Tensor
 ) -> Float[Tensor, ""]:
-    """E (|grad D(u)| - 1)^2 with one u an example; `given` are D's further inputs, such as labels."""
+    """E (|grad D(u)| - 1)^2 with one u an example; `condition` are D's further inputs, such as labels."""
     alpha = torch.rand(len(x), *[1] * (x.ndim - 1), device=x.device, dtype=x.dtype)
     u = torch.lerp(x, fake.to(x.dtype), alpha).detach().requires_grad_()
     tiny = torch.finfo(torch.float32).tiny  # the root of 0 has no gradient

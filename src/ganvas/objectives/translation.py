@@ -1,7 +1,7 @@
 """What a pair of translators G: A -> B and F: B -> A descends besides the game: errors of round trips.
 
 All are means over the batch and over an example's numbers, in float32 or wider, so that weights mean the same for
-every size of image; `x` and `made` are of one shape.
+every size of image; both examples are of one shape.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ MARGIN = 0.05
 
 
 def absolute_error(x: Examples, reconstruction: Examples) -> Scalar:
-    """E |x - made|: cycle consistency with made = F(G(x)), the identity loss with made = F(x).
+    """E |x - x'|: cycle consistency with x' = F(G(x)), the identity loss with x' = F(x).
 
     Source: Zhu et al., arXiv:1703.10593, equation 2 and section 5.2.
     """
@@ -30,11 +30,11 @@ def absolute_error(x: Examples, reconstruction: Examples) -> Scalar:
 
 
 def reconstruction_distance(kind: Distance, x: Examples, reconstruction: Examples) -> Scalar:
-    """The distance d between an example and its reconstruction, by name.
+    """The distance d between an example x and its reconstruction x', by name.
 
-        mse      E (x - made)^2
-        cosine   E 1 - cos(x, made), of an example's numbers as one vector
-        hinge    E max(0, |x - made| - MARGIN)
+        mse      E (x - x')^2
+        cosine   E 1 - cos(x, x'), of an example's numbers as one vector
+        hinge    E max(0, |x - x'| - MARGIN)
 
     Source: Kim et al., arXiv:1703.05192, section 2.2, which names the three, without an equation for the hinge.
     """

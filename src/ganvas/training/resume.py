@@ -9,12 +9,11 @@ from typing import Any
 from ..config import TrainConfig
 from ..data import Data, DataOptions, Sources, load_all, make_stream, resolve_domains
 from ..errors import UserError, did_you_mean
-from ..inference.schema import check_fields
+from ..inference.schema import check_fields, parse_model
 from ..inference.training_data import TrainingData, describe_data, parse_training_data, source_name
 from ..io.run_folder import RunFolder
 from ..io.safetensors import open_safetensors, read_header
 from ..model import Model, model_name, to_dict
-from ..models import build_model
 from ..models._own import model_source, source_notes
 from ..models._own_networks import with_own_networks
 from ..nn.device import resolve_device
@@ -41,7 +40,7 @@ def restore_run(
     """The run in `folder` and its state, with what is `asked` to be otherwise, which config.json then says too."""
     config = run_folder.read_config(folder)
     check_run_files(folder, config)
-    model = build_model(config, RunFolder(folder).config)
+    model = parse_model(config, RunFolder(folder).config)
     networks = {name: value for name, value in overrides.items() if name in model.own_network_names}
     overrides = {name: value for name, value in overrides.items() if name not in networks}
     model = with_own_networks(model, config.get("own_networks", {}), networks, folder)
