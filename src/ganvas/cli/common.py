@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
+from pydantic.dataclasses import dataclass as data_options
 
 from .. import data as data_sources
 from ..data import DataOptions
+from ..fields import STRICT
 from ..inference.trained import Trained, load_trained
 from ..io.atomic import refuse_existing, unused_path
 from ..metrics.features import FEATURE_NAMES
@@ -34,6 +36,18 @@ AllowFew = Annotated[bool, Parameter(negative=(), help="report FID even with few
 SampleSeed = Annotated[int, Parameter(help="seed of the samples")]
 DEFAULT_DATA_OPTIONS = DataOptions()
 DATA_OPTION_NAMES = {field.name for field in fields(DataOptions)}
+
+
+@data_options(frozen=True, kw_only=True, config=STRICT)
+class HeldOutOptions(DataOptions):
+    """Which examples of DATA to measure runs on; without DATA those of the runs' own data."""
+
+    split: Annotated[Literal["train", "test"], Parameter(show_default=False)] = "train"
+    """part of DATA, train unless you say test; without DATA the test part of the run's own data, if there is one"""
+
+
+HeldOutFlags = Annotated[HeldOutOptions, FLATTEN]
+DEFAULT_HELD_OUT = HeldOutOptions()
 
 
 @dataclass(frozen=True, kw_only=True)

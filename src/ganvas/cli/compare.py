@@ -22,12 +22,12 @@ from ..viz.images import Examples
 from .app import print_result
 from .common import (
     DATA_OPTION_NAMES,
-    DEFAULT_DATA_OPTIONS,
+    DEFAULT_HELD_OUT,
     AllowFew,
-    DataFlags,
     Features,
     Force,
     Given,
+    HeldOutFlags,
     Json,
     Quiet,
     SampleSeed,
@@ -75,7 +75,7 @@ def compare(
     features: Features = "auto",
     allow_few: AllowFew = False,
     seed: SampleSeed = 0,
-    options: DataFlags = DEFAULT_DATA_OPTIONS,
+    options: HeldOutFlags = DEFAULT_HELD_OUT,
     html: Annotated[Path | None, Parameter(help="write a page with the table and samples of each run")] = None,
     force: Force = False,
     quiet: Quiet = False,

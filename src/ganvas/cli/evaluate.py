@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from ..data import DataOptions, split_names
+from ..data import split_names
 from ..errors import UserError
 from ..evaluation import METRIC_NAMES
 from ..evaluation import evaluate as measure
@@ -12,7 +12,7 @@ from ..metrics.features import FEATURE_NAMES, RECOMMENDED_FOR, find_weights
 from ..metrics.features import download_weights as fetch
 from ..training.progress import ProgressBar
 from .app import print_result
-from .common import DATA_OPTION_NAMES, DEFAULT_DATA_OPTIONS, FLATTEN, Given, Json, RunName, load_run
+from .common import DATA_OPTION_NAMES, DEFAULT_HELD_OUT, Given, HeldOutFlags, Json, RunName, load_run
 
 NO_TEST_SPLIT_NOTE = (
     "no test split that was not trained on: these are the training examples, and so all numbers are better"
@@ -52,7 +52,7 @@ def evaluate(
     allow_few: Annotated[bool, Parameter(negative=(), help="report FID even with fewer samples than features")] = False,
     fitted_prior: Annotated[str | None, Parameter(help="fitted prior to draw samples from, e.g. best")] = None,
     seed: Annotated[int, Parameter(help="seed of the samples")] = 0,
-    options: Annotated[DataOptions, FLATTEN] = DEFAULT_DATA_OPTIONS,
+    options: HeldOutFlags = DEFAULT_HELD_OUT,
     quiet: Annotated[bool, Parameter(negative=(), help="show no progress")] = False,
     json: Json = False,
     given: Given = frozenset(),
