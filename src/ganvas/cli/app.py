@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from io import TextIOWrapper
 from typing import Annotated, Any
 
@@ -14,6 +14,7 @@ from .. import __version__
 from ..errors import DivergenceError, InvalidFileError, TrainingStopped, UserError, WriteError
 from ..io.text import escape_lines, escape_text, replace_non_finite
 from .arguments import (
+    apply_options,
     argument_names,
     convert_tokens,
     read_options,
@@ -65,7 +66,7 @@ def launch(
 ) -> Any:
     given: set[str] = set()
     app.config = (
-        *(() if config is None else (read_options(config),)), convert_tokens,
+        *(() if config is None else (partial(apply_options, config, read_options(config)),)), convert_tokens,
         lambda app, commands, arguments: given.update(a.field_info.name for a in arguments if a.tokens),
     )  # fmt: skip
     refuse_old_names(app, tokens)
