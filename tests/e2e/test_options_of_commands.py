@@ -126,8 +126,8 @@ def calls(command: str, words: list[str], monkeypatch: pytest.MonkeyPatch) -> li
     world, (file, _, itself) = MagicMock(), COMMANDS[command][0].partition(":")
     module = import_module(f"ganvas.cli.{file}")
 
-    def deliver(make: Any, *rest: Any) -> None:
-        world.delivered(make() if inspect.isfunction(make) else make, *rest)
+    def deliver(run: str, name: str, output: Any, generate: Any) -> None:
+        world.delivered(run, name, output, generate(world.trained))
 
     with monkeypatch.context() as patch:
         for name, value in list(vars(module).items()):

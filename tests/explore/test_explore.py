@@ -170,7 +170,7 @@ def test_a_manifold_is_a_plane_at_the_priors_quantiles(known: Trained, clusters:
 
 
 def test_codes_are_shown_in_the_plane_of_the_manifold(known: Trained, clusters: Dataset) -> None:
-    shown = latent_scatter(known, data=clusters)
+    shown = latent_scatter(known, clusters)
     assert shown.labels is not None
     assert shown.row_labels == ("left", "right")
     assert sorted(map(tuple, shown.x.tolist())) == sorted(map(tuple, clusters.x[:, [1, 3]].tolist()))

@@ -1,4 +1,4 @@
-"""What commands share: names of runs and sources, where results go."""
+"""What commands share: names of runs and sources, options that several have, where results go."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -8,8 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from pydantic.dataclasses import dataclass as data_options
 
-from .. import data as data_sources
-from ..data import DataOptions
+from ..data import BUILTIN, DataOptions
 from ..fields import STRICT
 from ..inference.trained import Trained, load_trained
 from ..io.atomic import refuse_existing, unused_path
@@ -20,22 +19,20 @@ from ..training.progress import ProgressBar
 from ..viz.images import Examples
 from .app import print_result
 
-FLATTEN = Parameter(name="*")
-DataFlags = Annotated[DataOptions, FLATTEN]
-Json = Annotated[bool, Parameter(name="--json", negative=(), help="print the result as JSON")]
-Quiet = Annotated[bool, Parameter(negative=(), help="show no progress")]
-Force = Annotated[bool, Parameter(negative=(), help="overwrite what exists")]
+SOURCE_HELP = "a folder, a zip, an image, a .npy, .npz or IDX file, or a name: " + ", ".join(BUILTIN)
+FEATURES_HELP = "what samples are compared on: " + ", ".join(("auto", *FEATURE_NAMES))
+FLAG, FIELDS = Parameter(negative=()), Parameter(name="*")
+"""an option without a --no- of its own, and options that are the fields of a dataclass"""
+RunName = Annotated[str, Parameter(help="a run folder, a name in runs/, a weights file, or: last")]
+SourceName = Annotated[str, Parameter(help=SOURCE_HELP)]
+Features = Annotated[str, Parameter(help=FEATURES_HELP)]
+SampleSeed = Annotated[int, Parameter(help="seed of the samples")]
+AllowFew = Annotated[bool, FLAG, Parameter(help="report FID even with fewer samples than features")]
+Json = Annotated[bool, FLAG, Parameter(name="--json", help="print the result as JSON")]
+Quiet = Annotated[bool, FLAG, Parameter(help="show no progress")]
+Force = Annotated[bool, FLAG, Parameter(help="overwrite what exists")]
 Given = Annotated[frozenset[str], Parameter(parse=False)]
 """names of the options that were typed or stand in the file of options, which may have their default values there"""
-RunName = Annotated[str, Parameter(help="a run folder, a name in runs/, a weights file, or: last")]
-SOURCE_HELP = "a folder, a zip, an image, a .npy, .npz or IDX file, or a name: " + ", ".join(data_sources.BUILTIN)
-SourceName = Annotated[str, Parameter(help=SOURCE_HELP)]
-FEATURES_HELP = "what samples are compared on: " + ", ".join(("auto", *FEATURE_NAMES))
-Features = Annotated[str, Parameter(help=FEATURES_HELP)]
-AllowFew = Annotated[bool, Parameter(negative=(), help="report FID even with fewer samples than features")]
-SampleSeed = Annotated[int, Parameter(help="seed of the samples")]
-DEFAULT_DATA_OPTIONS = DataOptions()
-DATA_OPTION_NAMES = {field.name for field in fields(DataOptions)}
 
 
 @data_options(frozen=True, kw_only=True, config=STRICT)
@@ -46,24 +43,23 @@ class HeldOutOptions(DataOptions):
     """part of DATA, train unless you say test; without DATA the test part of the run's own data, if there is one"""
 
 
-HeldOutFlags = Annotated[HeldOutOptions, FLATTEN]
-DEFAULT_HELD_OUT = HeldOutOptions()
-
-
 @dataclass(frozen=True, kw_only=True)
 class OutputOptions:
     """Where examples go."""
 
     out: Path | None = None
     """a picture (.png), an array (.npz, .npy), or a folder for single PNGs"""
-    force: Annotated[bool, Parameter(negative=())] = False
+    force: Annotated[bool, FLAG] = False
     """overwrite what exists"""
-    json: Annotated[bool, Parameter(negative=())] = False
+    json: Annotated[bool, FLAG] = False
     """print the result as JSON"""
 
 
-OutputFlags = Annotated[OutputOptions, FLATTEN]
-DEFAULT_OUTPUT = OutputOptions()
+DataFlags = Annotated[DataOptions, FIELDS]
+HeldOutFlags = Annotated[HeldOutOptions, FIELDS]
+OutputFlags = Annotated[OutputOptions, FIELDS]
+DEFAULT_DATA_OPTIONS, DEFAULT_HELD_OUT, DEFAULT_OUTPUT = DataOptions(), HeldOutOptions(), OutputOptions()
+DATA_OPTION_NAMES = {field.name for field in fields(DataOptions)}
 
 
 def load_run(run: str) -> Trained:
@@ -73,10 +69,11 @@ def load_run(run: str) -> Trained:
     return trained
 
 
-def save_examples(generate: Callable[[], Examples], trained: Trained, name: str, output: OutputOptions) -> None:
-    """Make examples, write them where asked, and say where that is."""
+def save_examples(run: str, name: str, output: OutputOptions, generate: Callable[[Trained], Examples]) -> None:
+    """Make examples with a run, write them where asked, and say where that is."""
+    trained = load_run(run)
     path = unused_path((trained.folder or Path()) / f"{name}.png") if output.out is None else output.out
     refuse_existing(path, output.force)
-    examples = generate()
+    examples = generate(trained)
     examples.save(path)
     print_result([str(path)], {"out": str(path), "examples": len(examples)} | examples.metadata, output.json)

@@ -101,21 +101,23 @@ def compare(
         print_table(result)
         print_result(notes(result), result, False)
     if html is not None:  # last: the numbers are printed even where no page can be written
-        write_page(
-            html, "compare.html", title="Ganvas: comparison", summary=summary_lines(result), notes=notes(result),
-            names=[*(run["run"] for run in result["runs"]), "floor"], columns=columns(result),
-            runs=[page_samples(*pair, seed) for pair in zip(entries, result["runs"], strict=True)],
-        )  # fmt: skip
+        build_page(html, result, entries)
         if not json:
             print_result([str(html)], result, False)
 
 
-def page_samples(entry: ComparedRun, run: dict[str, Any], seed: int) -> dict[str, Any]:
-    """The picture of a run's samples, and what stands below it."""
-    x = entry.trained.sample(SAMPLES_PER_RUN, seed=seed, fitted_prior=entry.prior).x
-    costs = describe_run(run)
-    text = f"{costs['parameters']} parameters, {costs['training'] or 'time unknown'}"
-    return {"name": entry.name, "text": text, "samples": Examples(x, 6).render()}
+def build_page(path: Path, result: dict[str, Any], entries: list[ComparedRun]) -> None:
+    """Write the page: the table with drawings of the intervals, and samples of each run."""
+    runs = []
+    for entry, run in zip(entries, result["runs"], strict=True):
+        x = entry.trained.sample(SAMPLES_PER_RUN, seed=result["seed"], fitted_prior=entry.prior).x
+        costs = describe_run(run)
+        text = f"{costs['parameters']} parameters, {costs['training'] or 'time unknown'}"
+        runs.append({"name": entry.name, "text": text, "samples": Examples(x, 6).render()})
+    write_page(
+        path, "compare.html", title="Ganvas: comparison", summary=summary_lines(result), notes=notes(result),
+        names=[*(run["run"] for run in result["runs"]), "floor"], columns=columns(result), runs=runs,
+    )  # fmt: skip
 
 
 def summary_lines(result: dict[str, Any]) -> list[str]:

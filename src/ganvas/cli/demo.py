@@ -72,6 +72,11 @@ def demo(
     quiet: Quiet = False,
 ) -> None:
     """Train an autoencoder, a VAE and a GAN on 147 smileys, then compare what they generate on one page."""
+    print_result([str(train_and_compare(runs_dir, steps_factor, quiet))], {}, False)
+
+
+def train_and_compare(runs_dir: Path, steps_factor: float, quiet: bool) -> Path:
+    """Train the three models in a new folder and write the page beside them; returns its path."""
     if not 0 < steps_factor < 1000:
         sentence = "multiplies the steps of training: give a number above 0, such as 0.1"
         raise UserError(f"steps_factor={steps_factor:g} {sentence}")
@@ -92,7 +97,7 @@ def demo(
         held_out_faces=Examples(held_out.x, len(held_out)).render(),
         chapters=[page_chapter(*pair, held_out) for pair in zip(CHAPTERS, runs, strict=True)],
     )  # fmt: skip
-    print_result([str(folder / "index.html")], {}, False)
+    return folder / "index.html"
 
 
 def page_chapter(chapter: Chapter, run: Trained, held_out: Dataset) -> dict[str, Any]:

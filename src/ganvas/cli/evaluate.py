@@ -12,7 +12,19 @@ from ..metrics.features import FEATURE_NAMES, RECOMMENDED_FOR, find_weights
 from ..metrics.features import download_weights as fetch
 from ..training.progress import ProgressBar
 from .app import print_result
-from .common import DATA_OPTION_NAMES, DEFAULT_HELD_OUT, Given, HeldOutFlags, Json, RunName, load_run
+from .common import (
+    DATA_OPTION_NAMES,
+    DEFAULT_HELD_OUT,
+    AllowFew,
+    Features,
+    Given,
+    HeldOutFlags,
+    Json,
+    Quiet,
+    RunName,
+    SampleSeed,
+    load_run,
+)
 
 NO_TEST_SPLIT_NOTE = (
     "no test split that was not trained on: these are the training examples, and so all numbers are better"
@@ -21,39 +33,36 @@ TRAINING_DATA_NOTE = (
     "the run was trained on these examples, or on most of them, and so all numbers are better: leave DATA out to "
     "measure on held-out ones, if there are any"
 )
+DATA_HELP = "held-out examples; by default the test split of the run's data"
+PAIRS_HELP = "two sources, paired example by example, to measure translations"
+METRICS_HELP = "only these: " + ", ".join(METRIC_NAMES)
+IMPORTANCE_HELP = "samples per example for the importance weighted bound; 500 by default"
+N_HELP = "how many samples, and how many examples; 10,000 and all by default"
 PAIR_METRICS = (
     "l1", "psnr_db", "ssim", "mean_rank", "top1_accuracy", "feature_mean_rank", "feature_top1_accuracy",
     "label_agreement", "angle_rmse", "angle_correlation",
 )  # fmt: skip
 """errors of translations against the truth, in the order in which they are printed"""
+Values = dict[str, Any]
+"""what `ganvas.evaluate` returns"""
 
 
 def evaluate(
     run: RunName,
-    data: Annotated[
-        str | None, Parameter(help="held-out examples; by default the test split of the run's data")
-    ] = None,
+    data: Annotated[str | None, Parameter(help=DATA_HELP)] = None,
     data_b: Annotated[str | None, Parameter(help="domain B of a translator, whose domain A is DATA")] = None,
     /,
     *,
-    pairs: Annotated[
-        tuple[str, str] | None, Parameter(help="two sources, paired example by example, to measure translations")
-    ] = None,
-    metrics: Annotated[tuple[str, ...], Parameter(negative=(), help="only these: " + ", ".join(METRIC_NAMES))] = (),
-    importance_samples: Annotated[
-        int | None, Parameter(alias="-k", help="samples per example for the importance weighted bound; 500 by default")
-    ] = None,
-    n: Annotated[
-        int | None, Parameter(alias="-n", help="how many samples, and how many examples; 10,000 and all by default")
-    ] = None,
-    features: Annotated[
-        str, Parameter(help="what samples are compared on: " + ", ".join(("auto", *FEATURE_NAMES)))
-    ] = "auto",
-    allow_few: Annotated[bool, Parameter(negative=(), help="report FID even with fewer samples than features")] = False,
+    pairs: Annotated[tuple[str, str] | None, Parameter(help=PAIRS_HELP)] = None,
+    metrics: Annotated[tuple[str, ...], Parameter(negative=(), help=METRICS_HELP)] = (),
+    importance_samples: Annotated[int | None, Parameter(alias="-k", help=IMPORTANCE_HELP)] = None,
+    n: Annotated[int | None, Parameter(alias="-n", help=N_HELP)] = None,
+    features: Features = "auto",
+    allow_few: AllowFew = False,
     fitted_prior: Annotated[str | None, Parameter(help="fitted prior to draw samples from, e.g. best")] = None,
-    seed: Annotated[int, Parameter(help="seed of the samples")] = 0,
+    seed: SampleSeed = 0,
     options: HeldOutFlags = DEFAULT_HELD_OUT,
-    quiet: Annotated[bool, Parameter(negative=(), help="show no progress")] = False,
+    quiet: Quiet = False,
     json: Json = False,
     given: Given = frozenset(),
 ) -> None:
@@ -65,8 +74,7 @@ def evaluate(
     sources = data if data is None or data_b is None else (data, data_b)
     values = measure(
         trained, sources, data_options, metrics=split_names(metrics), importance_samples=importance_samples, n=n,
-        features=features, allow_few=allow_few, fitted_prior=fitted_prior,
-        pairs=pairs, seed=seed, progress=bar.say,
+        features=features, allow_few=allow_few, fitted_prior=fitted_prior, pairs=pairs, seed=seed, progress=bar.say,
     )  # fmt: skip
     if values["split"] == "train":
         bar.print_notes([NO_TEST_SPLIT_NOTE])
@@ -75,167 +83,159 @@ def evaluate(
     print_result(translator_lines(values) if "cycle_statistics" in values else model_lines(values), values, json)
 
 
-def features(
-    *,
-    download: Annotated[str | None, Parameter(help="fetch the published weights of these features")] = None,
-    json: Json = False,
-) -> None:
+DOWNLOAD_HELP = "fetch the published weights of these features"
+
+
+def features(*, download: Annotated[str | None, Parameter(help=DOWNLOAD_HELP)] = None, json: Json = False) -> None:
     """List the features that `evaluate` compares samples on, and where their weights are."""
     if download is not None:
         path = str(fetch(download))
         print_result([path], {"features": download, "weights": path}, json)
         return
-    rows = [
-        {
-            "features": name,
-            "for": RECOMMENDED_FOR[name],
-            "there": find_weights(name)[0],
-            "weights": find_weights(name)[1],
-        }
-        for name in FEATURE_NAMES
+    rows, lines = [], []
+    for name in FEATURE_NAMES:
+        there, weights = find_weights(name)
+        rows.append({"features": name, "for": RECOMMENDED_FOR[name], "there": there, "weights": weights})
+        lines.append(f"{name:<22} {RECOMMENDED_FOR[name]:<44} {'' if there else 'not there: '}{weights}")
+    print_result(lines, rows, json)
+
+
+def line(name: str, text: str) -> str:
+    """A line for people: what, and how much."""
+    return f"{name:<24} {text}"
+
+
+def left_out(values: Values) -> list[str]:
+    """The metrics that were not measured, and why."""
+    return [line(name, f"left out: {why}") for name, why in values["skip_reasons"].items()]
+
+
+def split_word(values: Values, test: str = "test") -> str:
+    """Which examples a model was measured on."""
+    return {"test": test, "train": "training"}.get(values["split"], "given")
+
+
+def model_lines(values: Values) -> list[str]:
+    """The numbers of a model: what, how much, how it was measured."""
+    count = f"{values['examples']} " if "examples" in values else ""
+    examples = f"{count}{split_word(values)} examples of {values['data']}"
+    lines = [f"{values['model']} at step {values['step']}, on {examples}, seed {values['seed']}"]
+    if "elbo" in values:
+        lines += [
+            line("ELBO", f"{with_error(values, 'elbo')} nats, {values['elbo_samples']} samples an example"),
+            line("", f"{values['elbo_bits_per_dimension']:.4f} bits per dimension{values['bits_note']}"),
+            line("  reconstruction", f"{values['reconstruction_nats']:.2f} nats, -E log p(x|z)"),
+            line("  KL", f"{values['kl_nats']:.2f} nats, KL(q(z|x) || p(z))"),
+        ]
+    if "bound" in values:
+        bound = f"{with_error(values, 'bound')} nats, importance weighted bound on log p(x)"
+        lines.append(line(f"L_{values['importance_samples']}", bound))
+        lines.append(line("", f"{values['bound_bits_per_dimension']:.4f} bits per dimension{values['bits_note']}"))
+    if "active_units" in values:
+        lines += code_lines(values)
+    if "reconstruction_mse" in values:
+        psnr = values.get("psnr_db")
+        quality = "" if psnr is None else f", PSNR {psnr:.2f} dB, SSIM {values['ssim']:.4f}"
+        lines.append(line("reconstruction", f"mean square error {values['reconstruction_mse']:.5f}{quality}"))
+    return lines + (sample_lines(values) if "samples" in values else [])
+
+
+def code_lines(values: Values) -> list[str]:
+    """How the latent dimensions are used."""
+    by_kl = "" if values["active_units_by_kl"] is None else f", {values['active_units_by_kl']} by KL > 0.01 nats"
+    active = f"{values['active_units']} of {values['dimensions']} by variance of the mean > 0.01{by_kl}"
+    kl = sorted(values["kl_per_dimension"] or (), reverse=True)
+    largest = " ".join(f"{x:.2f}" for x in kl[:12]) + (f" and {len(kl) - 12} more" if len(kl) > 12 else "")
+    kl_line = line("KL a dimension", largest or "none: the prior is a mixture")
+    return [line("active units", active), kl_line, *information_lines(values)]
+
+
+def information_lines(values: Values) -> list[str]:
+    """Mutual information and the aggregate posterior's distance, with what such an estimate can show at most."""
+    if "mutual_information" not in values:
+        return [line("mutual information", "not measured: the model is a hierarchy")]
+    lower, upper = values["mutual_information"], values["mutual_information_upper"]
+    from_prior, kl_lower = values["kl_aggregate_prior"], values["kl_aggregate_prior_lower"]
+    n = values["mutual_information_examples"]
+    information, kl, why = f"{lower:.2f}", f"{from_prior:.2f}", f"on {n} examples"
+    if values["mutual_information_is_bound"]:
+        information = f"at least {lower:.2f}" + ("" if upper is None else f", at most {upper:.2f}")
+        kl = f"at most {from_prior:.2f}" + (f", at least {kl_lower:.2f}" if kl_lower else "")
+        why = f"of which {n} examples can show {values['mutual_information_limit']:.2f} for certain"
+    return [
+        line("mutual information", f"{information} nats, {why}"),
+        line("KL(q(z) || p(z))", f"{kl} nats, the aggregate posterior's"),
     ]
-    table = [
-        f"{v['features']:<22} {v['for']:<44} {v['weights'] if v['there'] else 'not there: ' + str(v['weights'])}"
-        for v in rows
-    ]
-    print_result(table, rows, json)
 
 
-def model_lines(result: dict[str, Any]) -> list[str]:
-    """The numbers, for people: what, how much, how it was taken."""
-    count = f"{result['examples']} " if "examples" in result else ""
-    output = [
-        f"{result['model']} at step {result['step']}, on {count}{split_word(result)} examples of {result['data']}, "
-        f"seed {result['seed']}"
-    ]
-
-    def line(name: str, text: str) -> None:
-        output.append(f"{name:<24} {text}")
-
-    if "elbo" in result:
-        line("ELBO", f"{format_with_error(result, 'elbo')} nats, {result['elbo_samples']} samples an example")
-        line("", f"{result['elbo_bits_per_dimension']:.4f} bits per dimension{result['bits_note']}")
-        line("  reconstruction", f"{result['reconstruction_nats']:.2f} nats, -E log p(x|z)")
-        line("  KL", f"{result['kl_nats']:.2f} nats, KL(q(z|x) || p(z))")
-    if "bound" in result:
-        line(
-            f"L_{result['importance_samples']}",
-            f"{format_with_error(result, 'bound')} nats, importance weighted bound on log p(x)",
-        )
-        line("", f"{result['bound_bits_per_dimension']:.4f} bits per dimension{result['bits_note']}")
-    if "active_units" in result:
-        by_kl = "" if result["active_units_by_kl"] is None else f", {result['active_units_by_kl']} by KL > 0.01 nats"
-        line(
-            "active units", f"{result['active_units']} of {result['dimensions']} by variance of the mean > 0.01{by_kl}"
-        )
-        kl = sorted(result["kl_per_dimension"] or (), reverse=True)
-        more = f" and {len(kl) - 12} more" if len(kl) > 12 else ""
-        line("KL a dimension", " ".join(f"{x:.2f}" for x in kl[:12]) + more if kl else "none: the prior is a mixture")
-        output.extend(information_lines(result))
-    if "reconstruction_mse" in result:
-        more = (
-            f", PSNR {result['psnr_db']:.2f} dB, SSIM {result['ssim']:.4f}" if result.get("psnr_db") is not None else ""
-        )
-        line("reconstruction", f"mean square error {result['reconstruction_mse']:.5f}{more}")
-    return output + (sample_lines(result) if "samples" in result else [])
-
-
-def translator_lines(result: dict[str, Any]) -> list[str]:
-    """The numbers of a translator, for people: a block each way."""
-    n_a, n_b = result["examples"]
-    output = [f"{result['model']} at step {result['step']}, on {n_a} and {n_b} {split_word(result)} examples of "
-              f"{result['data']}"]  # fmt: skip
+def translator_lines(values: Values) -> list[str]:
+    """The numbers of a translator: a block each way."""
+    examples = "{} and {}".format(*values["examples"]) + f" {split_word(values)} examples of {values['data']}"
+    lines = [f"{values['model']} at step {values['step']}, on {examples}"]
     for direction in ("to_b", "to_a"):
-        if direction in result:
-            output.append(f"translations to {direction[-1].upper()}:")
-            output += direction_lines(result[direction])
-            output += pair_lines(result.get("pairs", {}).get(direction, {}))
-    return [*output, *(f"warning: {sentence}" for sentence in result["warnings"])]
+        if direction in values:
+            scores, pair_scores = values[direction], values.get("pairs", {}).get(direction, {})
+            lines.append(f"translations to {direction[-1].upper()}:")
+            lines += [f"  {text}" for text in direction_lines(scores) + pair_lines(pair_scores)]
+    return [*lines, *(f"warning: {sentence}" for sentence in values["warnings"])]
 
 
-def direction_lines(scores: dict[str, Any]) -> list[str]:
+def direction_lines(scores: Values) -> list[str]:
     """Round trips of one way, and distances from the target domain."""
-    output = []
+    lines = []
     if "cycle_error" in scores:
-        output.append(f"  {'cycle error':<24} {scores['cycle_error']:.4f} +- {scores['cycle_error:error']:.4f}")
+        lines.append(line("cycle error", f"{scores['cycle_error']:.4f} +- {scores['cycle_error:error']:.4f}"))
     distance, floor = scores["sliced_wasserstein"], scores["sliced_wasserstein:floor"]
     source = scores.get("sliced_wasserstein:input")
     of_input = "" if source is None else f", of what is translated {source:.4f}"
-    output.append(f"  {'sliced Wasserstein':<24} {distance:.4f}, floor {floor:.4f}{of_input}")
+    lines.append(line("sliced Wasserstein", f"{distance:.4f}, floor {floor:.4f}{of_input}"))
     for name, value in scores.items():
         if f"{name}:floor" in scores and name != "sliced_wasserstein":
-            lines = floor_lines(name, value, scores[f"{name}:floor"], scores.get(f"{name}:error"))
-            output += [f"  {line}" for line in lines]
-    return output + [f"  {name:<24} left out: {why}" for name, why in scores["skip_reasons"].items()]
+            lines += floor_lines(name, value, scores[f"{name}:floor"], scores.get(f"{name}:error"))
+    return lines + left_out(scores)
 
 
-def pair_lines(scores: dict[str, Any]) -> list[str]:
+def pair_lines(scores: Values) -> list[str]:
     """Errors of one way against the truth, beside those of leaving the input as it is."""
-    output, baseline = [], scores.get("identity_baseline", {})
+    lines, baseline = [], scores.get("identity_baseline", {})
     for key in PAIR_METRICS:
         if key in scores:
-            notes = f", unchanged {baseline[key]:.4f}" if key in baseline else ""
-            notes += f", floor {scores[f'{key}:floor']:.4f}" if f"{key}:floor" in scores else ""
-            output.append(f"  {f'{key} (pairs)':<24} {scores[key]:.4f}{notes}")
-    return output
+            unchanged = f", unchanged {baseline[key]:.4f}" if key in baseline else ""
+            floor = f", floor {scores[f'{key}:floor']:.4f}" if f"{key}:floor" in scores else ""
+            lines.append(line(f"{key} (pairs)", f"{scores[key]:.4f}{unchanged}{floor}"))
+    return lines
 
 
-def split_word(result: dict[str, Any], test: str = "test") -> str:
-    """Which examples a model was measured on, for people."""
-    return {"test": test, "train": "training"}.get(result["split"], "given")
-
-
-def sample_lines(result: dict[str, Any]) -> list[str]:
+def sample_lines(values: Values) -> list[str]:
     """The numbers of samples, each beside its floor."""
-    floor = {"train": "of as many training examples", "halves": "of the other half of the data"}[result["floor_source"]]
-    kind = split_word(result, "held-out")
-    output = [
-        f"{result['samples']} samples against as many {kind} examples; floor: the same {floor}",
-        f"features {result['features']}: {result['protocol']}",
-    ]
-    for name, value in result.items():
-        if f"{name}:floor" in result:
-            base_name = name.removesuffix(f":{result['features']}")
-            output += floor_lines(base_name, value, result[f"{name}:floor"], result.get(f"{name}:error"))
-    return [*output, *(f"{name:<24} left out: {why}" for name, why in result["skip_reasons"].items())]
+    floor = {"train": "of as many training examples", "halves": "of the other half of the data"}[values["floor_source"]]
+    examples = f"{split_word(values, 'held-out')} examples; floor: the same {floor}"
+    lines = [f"{values['samples']} samples against as many {examples}"]
+    lines.append(f"features {values['features']}: {values['protocol']}")
+    for name, value in values.items():
+        if f"{name}:floor" in values:
+            base_name = name.removesuffix(f":{values['features']}")
+            lines += floor_lines(base_name, value, values[f"{name}:floor"], values.get(f"{name}:error"))
+    return lines + left_out(values)
 
 
 def floor_lines(name: str, value: Any, floor: Any, error: Any = None) -> list[str]:
     """A number of samples, or one of each class in lines of their own, with floor and standard error."""
     if isinstance(value, dict):
-        lines = (floor_lines(f"  {key}", value[key], floor[key], (error or {}).get(key)) for key in value)
-        return [name, *(line for class_lines in lines for line in class_lines)]
-    return [
-        f"{name:<24} {format_numbers(value)}{'' if error is None else f' +- {format_numbers(error)}'}, floor "
-        f"{format_numbers(floor)}"
-    ]
+        classes = (floor_lines(f"  {key}", value[key], floor[key], (error or {}).get(key)) for key in value)
+        return [name, *(text for lines in classes for text in lines)]
+    error_text = "" if error is None else f" +- {format_numbers(error)}"
+    return [line(name, f"{format_numbers(value)}{error_text}, floor {format_numbers(floor)}")]
 
 
 def format_numbers(x: Any) -> str:
-    """A number, or several, for people."""
+    """A number, or several."""
     if isinstance(x, list):
         return " ".join(f"{number:.3g}" for number in x)
     return "none" if x is None else f"{x:.4g}"
 
 
-def information_lines(result: dict[str, Any]) -> list[str]:
-    """Mutual information and the aggregate posterior's distance, with what such an estimate can show at most."""
-    if "mutual_information" not in result:
-        return [f"{'mutual information':<24} not measured: the model is a hierarchy"]
-    lower, upper = result["mutual_information"], result["mutual_information_upper"]
-    from_prior, kl_lower = result["kl_aggregate_prior"], result["kl_aggregate_prior_lower"]
-    n = result["mutual_information_examples"]
-    mi_text, kl_text, why = f"{lower:.2f}", f"{from_prior:.2f}", f"on {n} examples"
-    if result["mutual_information_is_bound"]:
-        mi_text = f"at least {lower:.2f}" + ("" if upper is None else f", at most {upper:.2f}")
-        kl_text = f"at most {from_prior:.2f}" + (f", at least {kl_lower:.2f}" if kl_lower else "")
-        why = f"of which {n} examples can show {result['mutual_information_limit']:.2f} for certain"
-    return [
-        f"{'mutual information':<24} {mi_text} nats, {why}",
-        f"{'KL(q(z) || p(z))':<24} {kl_text} nats, the aggregate posterior's",
-    ]
-
-
-def format_with_error(values: dict[str, Any], name: str) -> str:
+def with_error(values: Values, name: str) -> str:
+    """A number with its standard error, if it has one."""
     error = values[f"{name}_error"]
     return f"{values[name]:.2f}" if error is None else f"{values[name]:.2f} +- {error:.2f}"

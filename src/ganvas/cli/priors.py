@@ -2,13 +2,12 @@
 
 from contextlib import nullcontext
 from functools import partial
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from .. import data as data_sources
-from ..data import DataOptions, Dataset
+from ..data import Dataset
 from ..distributions.priors import BEST, FittedPriors
 from ..errors import UserError
 from ..inference.trained import NO_ENCODER, Trained
@@ -17,7 +16,9 @@ from ..model import EncoderModel
 from ..training import run_folder
 from ..training.progress import ProgressBar
 from .app import print_result
-from .common import DATA_OPTION_NAMES, DEFAULT_DATA_OPTIONS, FLATTEN, Given, Json, RunName, load_run
+from .common import DATA_OPTION_NAMES, DEFAULT_DATA_OPTIONS, DataFlags, Given, Json, Quiet, RunName, load_run
+
+KINDS_HELP = "fit only these, separated by commas: gaussian, mixture, flow"
 
 
 def fit_prior(
@@ -25,12 +26,10 @@ def fit_prior(
     data: Annotated[str | None, Parameter(help="examples to encode; by default what the run was trained on")] = None,
     /,
     *,
-    kinds: Annotated[
-        tuple[str, ...], Parameter(negative=(), help="fit only these, separated by commas: gaussian, mixture, flow")
-    ] = (),
+    kinds: Annotated[tuple[str, ...], Parameter(negative=(), help=KINDS_HELP)] = (),
     seed: Annotated[int, Parameter(help="seed of the codes, of the held-out part and of the fits")] = 0,
-    options: Annotated[DataOptions, FLATTEN] = DEFAULT_DATA_OPTIONS,
-    quiet: Annotated[bool, Parameter(negative=(), help="show no progress")] = False,
+    options: DataFlags = DEFAULT_DATA_OPTIONS,
+    quiet: Quiet = False,
     json: Json = False,
     given: Given = frozenset(),
 ) -> None:
@@ -44,56 +43,35 @@ def fit_prior(
         raise UserError(f"options of data need data: ganvas fit-prior {run} DATA, or none for what it was trained on")
     path, bar = run_folder.find_run(run), ProgressBar(quiet)
     folder = RunFolder(path if path.is_dir() else path.parent)
-    with folder.lock(bar.print_notes) if folder.is_run else nullcontext():
-        fit_and_save(run, path, data, kinds, seed, options, bar, json)
-
-
-def fit_and_save(
-    run: str,
-    path: Path,
-    data: str | None,
-    kinds: tuple[str, ...],
-    seed: int,
-    options: DataOptions,
-    bar: ProgressBar,
-    json: bool,
-) -> None:
-    """`fit_prior`, while nothing else writes the weights."""
-    trained = load_run(run)
-    trained.require(EncoderModel, NO_ENCODER)
-    source: str | Dataset = load_training_data(trained, run, bar) if data is None else data
-    selected_kinds = data_sources.split_names(kinds) or None
-    model_with_priors = trained.fit_prior(
-        source, None if data is None else options, kinds=selected_kinds, seed=seed, progress=bar.say
-    )
-    assert model_with_priors.priors is not None
-    file = weights_path(path)
-    model_with_priors.save(file)
-    bar.print_notes(model_with_priors.priors.notes)
+    with folder.lock(bar.print_notes) if folder.is_run else nullcontext():  # nothing else may write the weights
+        trained = load_run(run)
+        trained.require(EncoderModel, NO_ENCODER)
+        source: str | Dataset = load_training_data(trained, run, bar) if data is None else data
+        data_options, names = None if data is None else options, data_sources.split_names(kinds) or None
+        trained = trained.fit_prior(source, data_options, kinds=names, seed=seed, progress=bar.say)
+        assert trained.priors is not None
+        trained.save(file := weights_path(path))
+    bar.print_notes(trained.priors.notes)
     bar.say(f"kept in {file}: ganvas sample {run} --fitted-prior {BEST}")
-    print_report(model_with_priors.priors, str(file), json)
+    print_report(trained.priors, str(file), json)
 
 
 def load_training_data(trained: Trained, run: str, bar: ProgressBar) -> Dataset:
     """What the run was trained on; UserError where that is not known, or cannot be read again."""
     if trained.training_data is None:
         raise UserError(f"{run} does not say where its data are: give them, ganvas fit-prior {run} DATA")
-    trained.require(EncoderModel, NO_ENCODER)
     with bar.track_images() as progress:
         dataset = trained.training_data.load(partial(data_sources.load, progress=progress))
     trained.training_data.check_unchanged(dataset)
     return dataset
 
 
-def print_report(fitted_priors: FittedPriors, file: str, as_json: bool) -> None:
+def print_report(priors: FittedPriors, file: str, as_json: bool) -> None:
     """The likelihoods, on stdout."""
-    lines = [f"{'prior':<10} nats per held-out code"]
-    lines += [
-        f"{kind:<10} {value:>22.2f}{'  best' if kind == fitted_priors.best else ''}"
-        for kind, value in fitted_priors.held_out.items()
-    ]
+    rows = ((kind, value, "  best" if kind == priors.best else "") for kind, value in priors.held_out.items())
+    lines = [f"{'prior':<10} nats per held-out code", *(f"{kind:<10} {x:>22.2f}{mark}" for kind, x, mark in rows)]
     value = {
-        "weights": file, "data": fitted_priors.data, "held_out": fitted_priors.held_out, "best": fitted_priors.best,
-        "codes": fitted_priors.counts[0], "codes_held_out": fitted_priors.counts[1], "notes": list(fitted_priors.notes),
+        "weights": file, "data": priors.data, "held_out": priors.held_out, "best": priors.best,
+        "codes": priors.counts[0], "codes_held_out": priors.counts[1], "notes": list(priors.notes),
     }  # fmt: skip
     print_result(lines, value, as_json)

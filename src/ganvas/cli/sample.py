@@ -1,7 +1,6 @@
 """What to do with a trained model: `sample`, `reconstruct`."""
 
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -14,17 +13,10 @@ from ..inference.loading import load_preprocessed
 from ..inference.trained import Trained
 from ..training.progress import ProgressBar
 from ..viz.images import PICTURE_SUFFIXES, Examples
-from .common import (
-    DEFAULT_DATA_OPTIONS,
-    DEFAULT_OUTPUT,
-    FLATTEN,
-    OutputOptions,
-    RunName,
-    SourceName,
-    load_run,
-    save_examples,
-)
+from .common import DEFAULT_DATA_OPTIONS, DEFAULT_OUTPUT, DataFlags, OutputFlags, RunName, SourceName, save_examples
 
+PRIOR_HELP = "standard, the model's own; best, gaussian, mixture or flow: what `ganvas fit-prior` fitted"
+LABEL_HELP = "class to draw, by name or number, for a conditional model"
 MAX_CLASS_ROWS = 40
 """most classes in a picture"""
 
@@ -35,25 +27,15 @@ def sample(
     *,
     n: Annotated[int | None, Parameter(alias="-n", help="how many; 64 by default")] = None,
     seed: Annotated[int, Parameter(help="seed of the noise")] = 0,
-    fitted_prior: Annotated[
-        str,
-        Parameter(help="standard, the model's own; best, gaussian, mixture or flow: what `ganvas fit-prior` fitted"),
-    ] = "standard",
-    label: Annotated[str | None, Parameter(help="class to draw, by name or number, for a conditional model")] = None,
+    fitted_prior: Annotated[str, Parameter(help=PRIOR_HELP)] = "standard",
+    label: Annotated[str | None, Parameter(help=LABEL_HELP)] = None,
     per_class: Annotated[int | None, Parameter(help="samples of every class, one row each, in place of n")] = None,
-    output: Annotated[OutputOptions, FLATTEN] = DEFAULT_OUTPUT,
+    output: OutputFlags = DEFAULT_OUTPUT,
 ) -> None:
     """Generate new examples with a trained model, from N(0, I) or from a fitted prior."""
-    trained = load_run(run)
-    if label is not None and per_class is None and (labels := trained.class_labels(1, label)) is not None:
-        ProgressBar().say(f"class {trained.metadata['classes'][int(labels)]}")
-    generate = partial(trained.sample, n, seed=seed, fitted_prior=fitted_prior, label=label, per_class=per_class)
-    save_examples(
-        generate if per_class is None or not is_picture(output.out) else lambda: first_rows(generate()),
-        trained,
-        "samples",
-        output,
-    )
+    save_examples(run, "samples", output, lambda trained: first_rows(
+        trained.sample(n, seed=seed, fitted_prior=fitted_prior, label=label, per_class=per_class), label, output.out,
+    ))  # fmt: skip
 
 
 def is_picture(out: Path | None) -> bool:
@@ -61,19 +43,17 @@ def is_picture(out: Path | None) -> bool:
     return out is None or out.suffix.lower() in PICTURE_SUFFIXES
 
 
-def first_rows(examples: Examples) -> Examples:
-    """The first rows, where there are more images a class than a picture can show well."""
-    if examples.columns is None or len(examples.row_labels) <= MAX_CLASS_ROWS:
+def first_rows(examples: Examples, label: str | None, out: Path | None) -> Examples:
+    """Samples, of which a picture shows the first classes only; on stderr which these are, or the one asked for."""
+    rows, bar = examples.row_labels, ProgressBar()
+    if label is not None and examples.labels is not None:
+        bar.say(f"class {examples.classes[int(examples.labels[0])]}")
+    if examples.columns is None or len(rows) <= MAX_CLASS_ROWS or not is_picture(out):
         return examples
-    ProgressBar().print_notes(
-        [
-            f"the picture shows the first {MAX_CLASS_ROWS} of {len(examples.row_labels)} classes: --out all.npz "
-            "has every one"
-        ]
+    bar.print_notes(
+        [f"the picture shows the first {MAX_CLASS_ROWS} of {len(rows)} classes: --out all.npz has every one"]
     )
-    return replace(
-        examples, x=examples.x[: MAX_CLASS_ROWS * examples.columns], row_labels=examples.row_labels[:MAX_CLASS_ROWS]
-    )
+    return replace(examples, x=examples.x[: MAX_CLASS_ROWS * examples.columns], row_labels=rows[:MAX_CLASS_ROWS])
 
 
 def reconstruct(
@@ -82,24 +62,20 @@ def reconstruct(
     /,
     *,
     n: Annotated[int, Parameter(alias="-n", help="how many examples, spread evenly over the data")] = 32,
-    options: Annotated[DataOptions, FLATTEN] = DEFAULT_DATA_OPTIONS,
-    output: Annotated[OutputOptions, FLATTEN] = DEFAULT_OUTPUT,
+    options: DataFlags = DEFAULT_DATA_OPTIONS,
+    output: OutputFlags = DEFAULT_OUTPUT,
 ) -> None:
     """Encode and decode examples; a picture shows each beside its reconstruction."""
-    trained = load_run(run)
-    save_examples(
-        lambda: reconstruction_pairs(trained, data, options, n, output.out), trained, "reconstructions", output
-    )
+    save_examples(run, "reconstructions", output, lambda trained: reconstruct_some(
+        trained, data, options, n, output.out
+    ))  # fmt: skip
 
 
-def reconstruction_pairs(trained: Trained, data: str, options: DataOptions, n: int, out: Path | None) -> Examples:
-    """Reconstructions; for a picture, each after its example."""
+def reconstruct_some(trained: Trained, data: str, options: DataOptions, n: int, out: Path | None) -> Examples:
+    """Reconstructions of n examples, spread evenly; for a picture, each after its example."""
     dataset = load_preprocessed(trained, data, options)
-    check_positive(n, "n")
-    dataset = dataset.select(torch.linspace(0, len(dataset) - 1, min(n, len(dataset))).long())
+    dataset = dataset.select(torch.linspace(0, len(dataset) - 1, min(check_positive(n, "n"), len(dataset))).long())
     reconstructions = trained.reconstruct(dataset)
     if reconstructions.x.ndim == 2 or not is_picture(out):
         return reconstructions
-    interleaved = reconstructions.x.new_empty((2 * len(reconstructions), *reconstructions.x.shape[1:]))
-    interleaved[0::2], interleaved[1::2] = dataset.x, reconstructions.x
-    return Examples(interleaved, columns=8)
+    return Examples(torch.stack([dataset.x, reconstructions.x], 1).flatten(0, 1), columns=8)

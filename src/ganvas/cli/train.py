@@ -18,7 +18,7 @@ from ..training import run as running
 from ..training import run_folder
 from ..training.resume import CHANGEABLE_TRAIN_FIELDS
 from .app import print_result
-from .common import DEFAULT_DATA_OPTIONS, Given, Json, RunName, SourceName
+from .common import DEFAULT_DATA_OPTIONS, Given, Json, Quiet, RunName, SourceName
 
 DEFAULT_TRAIN_CONFIG = TrainConfig()
 CHANGES = "Changes, from here on"
@@ -40,7 +40,7 @@ def make_train_command(cls: type[Model]) -> Callable[..., None]:
         runs_dir: Annotated[Path, Parameter(help="folder for run folders")] = Path("runs"),
         folder: Annotated[Path | None, Parameter(help="the run's folder, which must be new or empty")] = None,
         init_from: Annotated[str | None, Parameter(help="run or file of weights to start from")] = None,
-        quiet: Annotated[bool, Parameter(negative=(), help="show no progress")] = False,
+        quiet: Quiet = False,
         json: Json = False,
         given: Given = frozenset(),
     ) -> None:
@@ -89,7 +89,7 @@ def resume(
     lr: Annotated[float | None, Parameter(group=CHANGES, help="learning rate")] = None,
     lr_d: Annotated[float | None, Parameter(group=CHANGES, help="learning rate of a GAN's discriminator")] = None,
     train_config: Annotated[TrainConfig, Parameter(name="*", group=CHANGES)] = DEFAULT_TRAIN_CONFIG,
-    quiet: Annotated[bool, Parameter(negative=(), help="show no progress")] = False,
+    quiet: Quiet = False,
     json: Json = False,
     given: Given = frozenset(),
     **unknown_options: Annotated[str, Parameter(show=False)],

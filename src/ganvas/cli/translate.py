@@ -9,7 +9,7 @@ from ..inference.translation import format_size, size_warning, translate_files
 from ..io.atomic import refuse_existing
 from ..training.progress import ProgressBar
 from .app import print_result
-from .common import Force, Json, RunName, load_run
+from .common import Force, Json, Quiet, RunName, load_run
 
 ARRAY_SUFFIXES = (".npy", ".npz")
 
@@ -24,7 +24,7 @@ def translate(
         Literal["A", "B"], Parameter(help="domain to translate to: A was given first in training, B second")
     ] = "B",
     force: Force = False,
-    quiet: Annotated[bool, Parameter(negative=(), help="show no progress")] = False,
+    quiet: Quiet = False,
     json: Json = False,
 ) -> None:
     """Translate images of one domain to the other; run again, it goes on with those that are not done."""

@@ -108,7 +108,7 @@ def manifold(
     )  # fmt: skip
 
 
-def latent_scatter(trained: Trained, *, data: Source | None = None, options: DataOptions | None = None) -> Examples:
+def latent_scatter(trained: Trained, data: Source | None = None, options: DataOptions | None = None) -> Examples:
     """Where the codes of 2000 examples lie in the plane of `manifold`, coloured by class where the data have classes.
 
     The code is the posterior's mean where it is a distribution.
