@@ -87,7 +87,7 @@ def bound(trained: Trained, model: LikelihoodModel, x: Tensor, y: Tensor | None,
     """The importance weighted bound; of a conditional model, on log p(x|y)."""
     nets, values, device = trained.nets, torch.empty(len(x), dtype=torch.float64), device_of(trained.nets)
     if not isinstance(model, Variational):
-        values = bound_from_weights(model, nets, x, k, seed)
+        values = bound_from_weights(model, nets, x, y, k, seed)
     else:  # the same by a path that fuses layers, for an encoder and a decoder of one code
         log_prior, encoder, decoder = model.log_prior_function(**nets), nets["encoder"], nets["decoder"]
         for label in [None] if y is None or not model.conditional else y.unique().tolist():
@@ -105,17 +105,18 @@ def with_label(net: nn.Module, label: int) -> Callable[[Tensor], Any]:
 
 
 def bound_from_weights(
-    model: LikelihoodModel, nets: nn.ModuleDict, x: Tensor, k: int, seed: int
+    model: LikelihoodModel, nets: nn.ModuleDict, x: Tensor, y: Tensor | None, k: int, seed: int
 ) -> Float64[Tensor, " n"]:
-    """L_k of n examples; the noise depends on the seed, k and blocks of examples and samples."""
+    """L_k of n examples, of a conditional model with their labels y; the noise depends on the seed, k and blocks."""
     device, values = device_of(nets), []
     rows = max(1, MAX_DECODED_NUMBERS // (16 * x[0].numel()))
     n, samples = min(EXAMPLES_PER_STREAM, rows), min(EXAMPLES_PER_STREAM, max(1, rows // EXAMPLES_PER_STREAM))
     for i in range(0, len(x), n):
         part, log_w = x[i : i + n].to(device), []
+        labels = (y[i : i + n].to(device),) if y is not None and model.is_conditional else ()
         for j in range(0, k, samples):
             reseed(device, seed, "bound", k, i, j)
-            log_w.append(model.log_weights(part, min(samples, k - j), **nets).double().logsumexp(0).cpu())
+            log_w.append(model.log_weights(part, min(samples, k - j), *labels, **nets).double().logsumexp(0).cpu())
         values.append(torch.stack(log_w).logsumexp(0) - log(k))
     return torch.cat(values)
 
