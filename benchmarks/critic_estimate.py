@@ -28,7 +28,7 @@ from ganvas.viz.plots import Chart, line_charts
 from ganvas.data import Stream, DataOptions, load
 from ganvas.metrics import frechet_distance, sliced_wasserstein
 from ganvas.models._gan import Adversarial
-from ganvas.objectives import discriminator_terms
+from ganvas.objectives.adversarial import discriminator_terms
 from ganvas.config import TrainConfig
 from ganvas.training.loop import TrainState, initialize_state, train
 from _lenet import accuracy, forward, load_lenet

@@ -29,7 +29,7 @@ CEILINGS = {
     "metrics": 2775,
     "models": 2830,
     "nn": 907,
-    "objectives": 425,
+    "objectives": 350,
     "training": 2325,
     "viz": 850,
 }

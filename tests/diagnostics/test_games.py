@@ -21,8 +21,8 @@ from ganvas.models._gan_rules import (
     RELAXED_WON_ACCURACY,
     VANISHED_GRADIENT_RATIO,
     WON_ACCURACY,
-    WON_LOGIT_GAP,
 )
+from ganvas.objectives.adversarial import WON_LOGIT_GAP
 from ganvas.training.run_folder import read_log
 from tests.support.games import HEALTHY
 

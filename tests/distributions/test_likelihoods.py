@@ -19,7 +19,7 @@ from ganvas.distributions.likelihoods import (
     OptimalGaussian,
 )
 from ganvas.errors import UserError
-from ganvas.objectives import continuous_bernoulli_nll, discretized_logistic_nll, squared_error
+from ganvas.objectives.reconstruction import continuous_bernoulli_nll, discretized_logistic_nll, squared_error
 
 LIKELIHOODS = get_args(likelihoods.LikelihoodName)
 every_likelihood = pytest.mark.parametrize("name", LIKELIHOODS)

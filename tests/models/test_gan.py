@@ -18,7 +18,8 @@ from ganvas.models import CGAN, DCGAN, GAN, R3GAN, WGAN, WGANGP
 from ganvas.models._gan import Adversarial, confidence, logits, pack_examples
 from ganvas.nn.device import autocast
 from ganvas.nn.discriminator import ProjectionDiscriminator, WithoutAutocast, add_spectral_norm, clip_weights
-from ganvas.objectives import Loss, discriminator_terms, generator_loss, squared_gradients
+from ganvas.objectives.adversarial import Loss, discriminator_terms, generator_loss
+from ganvas.objectives.penalties import squared_gradients
 from ganvas.training import checkpoint
 from ganvas.training.loop import apply_move, get_optimizer, initialize_state, train
 

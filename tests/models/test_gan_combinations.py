@@ -14,7 +14,7 @@ from ganvas.errors import UserError
 from ganvas.models import CGAN, DCGAN, GAN, R3GAN, WGAN, WGANGP
 from ganvas.models._gan import Adversarial
 from ganvas.nn.augment import Augmentation
-from ganvas.objectives import Loss
+from ganvas.objectives.adversarial import Loss
 from ganvas.training.run_folder import read_log
 
 GROUPS, EACH = 8, 12

@@ -14,7 +14,7 @@ from ganvas.models import CGAN, DCGAN, GAN, R3GAN, WGANGP
 from ganvas.models._game import Game
 from ganvas.models._gan import Adversarial, discriminator_move
 from ganvas.nn.device import autocast
-from ganvas.objectives import gradient_penalty, squared_gradients
+from ganvas.objectives.penalties import gradient_penalty, squared_gradients
 
 Array = np.ndarray
 CPU = torch.device("cpu")

@@ -20,7 +20,8 @@ from ganvas.errors import UserError
 from ganvas.io import safetensors
 from ganvas.models import CGAN, DCGAN, GAN, R3GAN, WGAN, WGANGP
 from ganvas.models._gan import Adversarial, discriminator_move, n_critic_steps
-from ganvas.objectives import generator_loss, gradient_penalty
+from ganvas.objectives.adversarial import generator_loss
+from ganvas.objectives.penalties import gradient_penalty
 from ganvas.training import run as runs
 from ganvas.training.loop import apply_move, get_optimizer, initialize_state, train
 

@@ -21,7 +21,7 @@ from ganvas.errors import UserError
 from ganvas.model import Batch
 from ganvas.models import VAE, LadderVAE
 from ganvas.models.laddervae import BottomUp, Level, TopDown, combine
-from ganvas.objectives import kl_between_diagonals
+from ganvas.objectives.kl import kl_between_diagonals
 
 SHAPE = (1, 9, 9)
 BATCH = Batch((torch.rand(8, *SHAPE, generator=torch.Generator().manual_seed(0)) < 0.5).float())

@@ -20,8 +20,7 @@ from ganvas.models._translator import Translator
 from ganvas.nn.augment import random_crop
 from ganvas.nn.pool import ImagePool
 from ganvas.nn.translators import PatchCritic, ResidualBlock, ResnetTranslator, encoder_decoder, resnet_translator
-from ganvas.objectives import absolute_error, feature_matching, reconstruction_distance
-from ganvas.objectives.translation import MARGIN
+from ganvas.objectives.translation import MARGIN, absolute_error, feature_matching, reconstruction_distance
 from ganvas.training.loop import initialize_state, train
 from tests.support.data import as_pair, image_collection
 from tests.support.models import every_translator, small

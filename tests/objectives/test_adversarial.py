@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from ganvas.objectives import (
+from ganvas.objectives.adversarial import (
+    JENSEN_SHANNON_LOSSES,
     Loss,
     discriminator_terms,
     divergence_estimates,
@@ -16,7 +17,6 @@ from ganvas.objectives import (
     generator_losses,
     value_function,
 )
-from ganvas.objectives.adversarial import JENSEN_SHANNON_LOSSES
 
 Array = np.ndarray
 LOSSES: tuple[Loss, ...] = get_args(Loss)

@@ -15,8 +15,14 @@ from ..data import Dataset
 from ..data.dataset import chunks
 from ..data.scaling import premultiply
 from ..errors import UserError
-from ..objectives import bernoulli_nll, continuous_bernoulli_nll, discretized_logistic_nll, gaussian_nll, squared_error
 from ..objectives.precision import at_least_float32
+from ..objectives.reconstruction import (
+    bernoulli_nll,
+    continuous_bernoulli_nll,
+    discretized_logistic_nll,
+    gaussian_nll,
+    squared_error,
+)
 
 LikelihoodName = Literal["gaussian", "bernoulli", "continuous-bernoulli", "discretized-logistic", "squared-error"]
 Sigma = float | Literal["learned", "optimal"]

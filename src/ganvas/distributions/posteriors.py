@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from ..objectives import kl_diagonal, kl_full, kl_low_rank
+from ..objectives.kl import kl_diagonal, kl_full, kl_low_rank
 from ..objectives.precision import at_least_float32
 
 ACTIVE_THRESHOLD = 0.01

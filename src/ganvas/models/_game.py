@@ -11,7 +11,7 @@ from ..errors import UserError
 from ..fields import Positive, Weight
 from ..model import Batch, Move, Shape, minimize
 from ..nn.discriminator import add_spectral_norm
-from ..objectives import Loss, generator_loss
+from ..objectives.adversarial import Loss, generator_loss
 from ._gan import Adversarial, Objective
 
 

@@ -21,7 +21,6 @@ from jaxtyping import Float
 from pydantic import BeforeValidator, Field
 from torch import Tensor, nn
 
-from .. import objectives
 from ..data import Dataset
 from ..errors import UserError
 from ..fields import Fraction, Positive, split_commas
@@ -30,7 +29,15 @@ from ..nn import Conditional, Depth, decoder, encoder, resolve_architecture
 from ..nn.augment import Augmentation, augment
 from ..nn.conv import initialize
 from ..nn.mlp import Norm
-from ..objectives import JENSEN_SHANNON_LOSSES, Loss, gradient_penalty, squared_gradients
+from ..objectives.adversarial import (
+    BORDERS,
+    JENSEN_SHANNON_LOSSES,
+    Loss,
+    discriminator_terms,
+    divergence_estimates,
+    generator_loss,
+)
+from ..objectives.penalties import gradient_penalty, squared_gradients
 from ..randomness import draw_rows
 from ..rules import Rule
 from ._gan_rules import game_rules
@@ -208,7 +215,7 @@ class Adversarial(LatentModel):
 
     def estimates(self, terms: dict[str, float]) -> dict[str, float]:
         """The distance that D's loss estimates: Wasserstein's, or the Jensen-Shannon divergence."""
-        return objectives.divergence_estimates(self.objective.loss, terms)
+        return divergence_estimates(self.objective.loss, terms)
 
     def monitor(self, batch: Batch, **networks: Any) -> dict[str, Tensor]:
         """`diversity`, and of images `detail` and `detail_real`, of samples beside real examples: see `_statistics`."""
@@ -233,7 +240,7 @@ class Adversarial(LatentModel):
         if self.objective.loss in JENSEN_SHANNON_LOSSES:
             fake_logits, weights = D(fake, *y), [p for p in G.parameters() if p.requires_grad]
             for loss in JENSEN_SHANNON_LOSSES:
-                value = objectives.generator_loss(loss, fake_logits)
+                value = generator_loss(loss, fake_logits)
                 gradient = torch.autograd.grad(value, weights, retain_graph=True)
                 statistics[loss.replace("-", "")] = nn.utils.get_total_norm(gradient)
         return {name: value.item() for name, value in statistics.items()}
@@ -254,7 +261,7 @@ def discriminator_move(
     with torch.autocast(x.device.type, enabled=False) if gp or r1 or r2 else nullcontext():
         both = torch.cat([x, fake]).requires_grad_(bool(r1 or r2))
         real_logits, fake_logits = logits(D, both, y)
-        terms = objectives.discriminator_terms(loss, real_logits, fake_logits)
+        terms = discriminator_terms(loss, real_logits, fake_logits)
         if r1 or r2:
             norms = squared_gradients(torch.cat([real_logits, fake_logits]), both).chunk(2)
             weights = {"r1": r1, "r2": r2}
@@ -299,7 +306,6 @@ def confidence(real: Tensor, fake: Tensor, loss: Loss) -> dict[str, Tensor]:
     The border is where the loss has it; half-way between the two means where logits have no zero of their own.
     """
     gap = real.mean() - fake.mean()
-    has_no_zero = loss in ("wasserstein", "relativistic")
-    border = fake.mean() + gap / 2 if has_no_zero else 0.5 if loss == "least-squares" else 0.0
+    border = BORDERS[loss] if loss in BORDERS else fake.mean() + gap / 2
     accuracies = {"accuracy_real": (real > border).float().mean(), "accuracy_fake": (fake < border).float().mean()}
     return accuracies | {"gap": gap}

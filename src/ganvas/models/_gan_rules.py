@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from operator import ge, gt, lt
 from typing import TYPE_CHECKING
 
-from ..objectives import Loss
+from ..objectives.adversarial import WON_LOGIT_GAP
 from ..rules import MIN_SWING, Figures, Rule, general_rules, slower
 
 if TYPE_CHECKING:
@@ -14,10 +14,6 @@ MIN_DIVERSITY = 0.3
 """diversity of samples, a share of the data's, below which modes are missing"""
 WON_ACCURACY = 0.99
 """D's accuracy on real and on fake examples from which it may have won"""
-WON_LOGIT_GAP: dict[Loss, float] = {
-    "minimax": 6.0, "non-saturating": 6.0, "least-squares": 0.9, "hinge": 3.0, "relativistic": 4.0,
-}  # fmt: skip
-"""and the gap of its logits from which it has: squares have goals 0 and 1, and no hinge gains from a gap above 2"""
 MAX_DETAIL_RATIO, MAX_EXTRA_DETAIL = 2.5, 0.05
 """energy of the finest structures of samples, a multiple of the data's, and what it has more, a share of the data's
 contrast, above which they are speckle"""

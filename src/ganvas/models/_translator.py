@@ -18,7 +18,8 @@ from ..fields import Fraction, Positive
 from ..model import Model, PairBatch, Shape, model_name
 from ..nn import Depth, Width, resolve_architecture
 from ..nn.translators import ResidualTranslator
-from ..objectives import Loss, absolute_error, discriminator_terms
+from ..objectives.adversarial import Loss, discriminator_terms
+from ..objectives.translation import absolute_error
 from ..rules import Rule
 from ._gan import confidence
 from ._latent import Examples

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..model import Batch, Shape, minimize
 from ..nn import decoder, encoder
-from ..objectives import squared_error
+from ..objectives.reconstruction import squared_error
 from ..rules import Rule
 from ._latent import Batches, Codes, Examples, LatentModel, Moves, Rows
 from ._latent_rules import FEWER_DIMENSIONS, prior_rule, used_rule

@@ -28,7 +28,8 @@ from ..nn import translators
 from ..nn.augment import random_crop, random_flip
 from ..nn.concurrency import concurrently
 from ..nn.pool import CriticWithPool
-from ..objectives import Loss, absolute_error, generator_loss
+from ..objectives.adversarial import Loss, generator_loss
+from ..objectives.translation import absolute_error
 from ._translator import TermsAndLog, Translator, terms_by_domain
 
 SQUARES: Loss = "least-squares"

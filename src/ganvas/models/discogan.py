@@ -28,7 +28,8 @@ from ..model import Move, PairBatch, Shape, minimize_independent
 from ..nn.concurrency import concurrently
 from ..nn.conv import conv_encoder, initialize
 from ..nn.translators import encoder_decoder, mlp_critic, mlp_translator
-from ..objectives import Distance, Loss, feature_matching, generator_loss, reconstruction_distance
+from ..objectives.adversarial import Loss, generator_loss
+from ..objectives.translation import Distance, feature_matching, reconstruction_distance
 from ._translator import Translator, other_domain, terms_by_domain
 
 T = TypeVar("T")

@@ -38,7 +38,7 @@ from ..distributions.posteriors import DiagonalGaussian, PosteriorHead, noise_li
 from ..fields import Weight, split_commas
 from ..model import Batch, Move, Shape, minimize
 from ..nn import Depth, Width, decoder, encoder, resolve_architecture
-from ..objectives import kl_between_diagonals
+from ..objectives.kl import kl_between_diagonals
 from ..randomness import normal
 from ..rules import Rule
 from ._latent import Codes, Examples

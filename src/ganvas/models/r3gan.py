@@ -23,7 +23,7 @@ from ..model import Shape, minimize
 from ..nn import Depth, decoder, encoder
 from ..nn.mlp import Activation, Norm
 from ..nn.vectors import FourierFeatures
-from ..objectives import generator_loss
+from ..objectives.adversarial import generator_loss
 from ._gan import Adversarial, Objective, discriminator_move, finalize_network
 from ._latent import Batches, Moves
 

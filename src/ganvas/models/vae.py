@@ -27,7 +27,7 @@ from ..distributions.likelihoods import Likelihood
 from ..errors import UserError
 from ..fields import Positive, Weight
 from ..model import Shape, minimize
-from ..objectives import squared_error
+from ..objectives.reconstruction import squared_error
 from ._latent import Batches, Moves
 from ._variational import Variational, free_bits_kl, warmup_factor
 

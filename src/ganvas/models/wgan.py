@@ -20,7 +20,7 @@ from ..errors import UserError
 from ..fields import Fraction, Positive
 from ..model import minimize
 from ..nn.discriminator import clip_weights
-from ..objectives import generator_loss
+from ..objectives.adversarial import generator_loss
 from ._gan import Adversarial, Objective, discriminator_move, n_critic_steps
 from ._latent import Batches, Moves
 

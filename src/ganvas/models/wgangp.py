@@ -17,7 +17,7 @@ from ..data import Dataset
 from ..errors import UserError
 from ..fields import Fraction, Positive, Weight
 from ..model import minimize
-from ..objectives import generator_loss
+from ..objectives.adversarial import generator_loss
 from ._gan import Adversarial, Objective, discriminator_move, n_critic_steps
 from ._latent import Batches, Moves
 
