@@ -29,14 +29,8 @@ from ..nn import Conditional, Depth, decoder, encoder, resolve_architecture
 from ..nn.augment import Augmentation, augment
 from ..nn.conv import initialize
 from ..nn.mlp import Norm
-from ..objectives.adversarial import (
-    BORDERS,
-    JENSEN_SHANNON_LOSSES,
-    Loss,
-    discriminator_terms,
-    divergence_estimates,
-    generator_loss,
-)
+from ..objectives import adversarial
+from ..objectives.adversarial import BORDERS, JENSEN_SHANNON_LOSSES, Loss
 from ..objectives.penalties import gradient_penalty, squared_gradients
 from ..randomness import draw_rows
 from ..rules import Rule
@@ -215,7 +209,7 @@ class Adversarial(LatentModel):
 
     def estimates(self, terms: dict[str, float]) -> dict[str, float]:
         """The distance that D's loss estimates: Wasserstein's, or the Jensen-Shannon divergence."""
-        return divergence_estimates(self.objective.loss, terms)
+        return adversarial.divergence_estimates(self.objective.loss, terms)
 
     def monitor(self, batch: Batch, **networks: Any) -> dict[str, Tensor]:
         """`diversity`, and of images `detail` and `detail_real`, of samples beside real examples: see `_statistics`."""
@@ -240,7 +234,7 @@ class Adversarial(LatentModel):
         if self.objective.loss in JENSEN_SHANNON_LOSSES:
             fake_logits, weights = D(fake, *y), [p for p in G.parameters() if p.requires_grad]
             for loss in JENSEN_SHANNON_LOSSES:
-                value = generator_loss(loss, fake_logits)
+                value = adversarial.generator_loss(loss, fake_logits)
                 gradient = torch.autograd.grad(value, weights, retain_graph=True)
                 statistics[loss.replace("-", "")] = nn.utils.get_total_norm(gradient)
         return {name: value.item() for name, value in statistics.items()}
@@ -261,7 +255,7 @@ def discriminator_move(
     with torch.autocast(x.device.type, enabled=False) if gp or r1 or r2 else nullcontext():
         both = torch.cat([x, fake]).requires_grad_(bool(r1 or r2))
         real_logits, fake_logits = logits(D, both, y)
-        terms = discriminator_terms(loss, real_logits, fake_logits)
+        terms = adversarial.discriminator_terms(loss, real_logits, fake_logits)
         if r1 or r2:
             norms = squared_gradients(torch.cat([real_logits, fake_logits]), both).chunk(2)
             weights = {"r1": r1, "r2": r2}

@@ -29,9 +29,7 @@ class Autoencoder(EncoderDecoder, LatentModel):
     ignored_options = ("keep", "patience")
     pixel_range = (0.0, 1.0)
 
-    @property
-    def has_normal_prior(self) -> bool:
-        return False
+    has_normal_prior = False
 
     def networks(self, shape: Shape, classes: int = 0) -> dict[str, nn.Module]:
         """f and g.  Those of the user's own are taken as they are: b x *shape -> b x d and back, pixels in [0, 1]."""

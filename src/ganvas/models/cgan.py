@@ -37,9 +37,7 @@ class CGAN(Game):
     conditioning: Literal["auto", "concatenation", "projection"] = "auto"
     """how D gets the class: with its input, or by projection; auto concatenates in an MLP, else projects"""
 
-    @property
-    def is_conditional(self) -> bool:
-        return True
+    is_conditional = True
 
     def validate_data(self, data: Dataset) -> None:
         super().validate_data(data)

@@ -71,12 +71,8 @@ class CycleGAN(Translator):
 
     def networks(self, shape: tuple[Shape, Shape], classes: int = 0) -> dict[str, nn.Module]:
         x, y = shape
-        return {
-            "G": self.translator(x, y),
-            "F": self.translator(y, x),
-            "DX": self.critic(x),
-            "DY": self.critic(y),
-        }
+        nets = {"G": self.translator(x, y), "F": self.translator(y, x)}
+        return nets | {"DX": self.critic(x), "DY": self.critic(y)}
 
     def translator(self, a: Shape, b: Shape) -> nn.Module:
         if self.is_convolutional(a):
