@@ -4,6 +4,7 @@ import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from PIL import Image
 
 from ganvas.data import Dataset, from_array
 from ganvas.training import record
-from ganvas.viz import images as pictures
+from ganvas.viz.curves import draw_curves
+from ganvas.viz.images import preview
 from tests.support.data import folder, image_collection  # noqa: F401  a fixture
 
 torch.set_num_threads(1)
@@ -38,15 +40,22 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
 
 
-@pytest.fixture(autouse=True)
-def blank_plots(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Curves and scatter plots of runs are blank: drawing them takes most of a small run's time.
+@pytest.fixture(scope="session", autouse=True)
+def blank_plots() -> Iterator[None]:
+    """Curves, and previews of vectors, are blank: drawing them takes most of a small run's time."""
+    blank = Image.new("RGB", (2, 2))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(record, "draw_curves", lambda lines: blank)
+        patch.setattr(record, "preview", lambda rows, *how: blank if rows.ndim == 3 else preview(rows, *how))
+        yield
 
-    Tests marked `draws` have real ones; those in e2e draw what a run of every model draws.
-    """
-    if request.node.get_closest_marker("draws") is None:
-        monkeypatch.setattr(record, "draw_curves", lambda lines: Image.new("L", (2, 2)))
-        monkeypatch.setattr(pictures, "scatter", lambda groups, title="": Image.new("RGB", (2, 2)))
+
+@pytest.fixture(autouse=True)
+def real_plots(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests marked `draws` have real ones: those in e2e draw what a run of every model draws."""
+    if request.node.get_closest_marker("draws"):
+        monkeypatch.setattr(record, "draw_curves", draw_curves)
+        monkeypatch.setattr(record, "preview", preview)
 
 
 @pytest.fixture

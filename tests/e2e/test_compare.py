@@ -11,12 +11,14 @@ from ganvas.cli.app import main
 from tests.support.cli import TINY, said
 
 
-@pytest.fixture
-def runs(capsys: pytest.CaptureFixture[str]) -> list[str]:
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """An autoencoder with a fitted prior, and a GAN."""
-    made = [said(capsys, "train", model, "ring", *TINY, "--quiet") for model in ("autoencoder", "gan")]
-    said(capsys, "fit-prior", made[0], "--kinds", "gaussian", "--quiet")
-    return made
+    folder = tmp_path_factory.mktemp("runs")
+    for model in ("autoencoder", "gan"):
+        assert main(["train", model, "ring", *TINY, "--quiet", "--folder", str(folder / model)]) == 0
+    assert main(["fit-prior", str(folder / "autoencoder"), "--kinds", "gaussian", "--quiet"]) == 0
+    return [str(folder / "autoencoder"), str(folder / "gan")]
 
 
 def test_a_table_a_page_and_numbers(runs: list[str], capsys: pytest.CaptureFixture[str]) -> None:
