@@ -52,10 +52,10 @@ def posterior(family: str, mean: Tensor, covariance: Tensor) -> Constant:
             factor = vectors[:, 1:] * (values[1:] - values[0]).sqrt()
             return LowRankGaussian(m, values[0].sqrt().expand(n, Z), factor.expand(n, -1, -1))
         layer = IAFHead(Z, 2, 8).double()
-        for made in layer.steps:  # two open gates: the flow is N(mean, scale^2), turned round twice
-            for p in made.last.parameters():
+        for net in layer.steps:  # two open gates: the flow is N(mean, scale^2), turned round twice
+            for p in net.last.parameters():
                 nn.init.zeros_(p)
-            nn.init.constant_(made.last.bias[Z:], 60.0)
+            nn.init.constant_(net.last.bias[Z:], 60.0)
         return IAF(m, scale.expand(n, -1), m, layer.steps)
 
     return Constant(of)
@@ -108,8 +108,8 @@ def bound(model: Any, encoder: nn.Module, decoder: nn.Linear, x: Tensor) -> tupl
 def test_the_bound_is_tight_at_the_exact_posterior(family: str, model: Any, decoder: nn.Linear) -> None:
     decoder, x = suited(family, decoder), torch.randn(X).double()
     exact = exact_posterior(decoder, x)
-    found, error = bound(model, posterior(family, exact.mean, exact.covariance_matrix), decoder, x)
-    assert abs(found - log_likelihood(decoder, x)) < 4 * error + 1e-9
+    value, error = bound(model, posterior(family, exact.mean, exact.covariance_matrix), decoder, x)
+    assert abs(value - log_likelihood(decoder, x)) < 4 * error + 1e-9
     if isinstance(model, IWAE):  # every weight is p(x): nothing is random any more
         assert error < 1e-9
 
@@ -119,10 +119,10 @@ def test_the_elbo_is_below_by_the_divergence_from_the_exact_posterior(family: st
     decoder, x = suited(family, decoder), torch.randn(X).double()
     exact = exact_posterior(decoder, x)
     q = MultivariateNormal(exact.mean + 0.2, 1.96 * exact.covariance_matrix)
-    found, error = bound(VAE(latent=Z), posterior(family, q.mean, q.covariance_matrix), decoder, x)
+    value, error = bound(VAE(latent=Z), posterior(family, q.mean, q.covariance_matrix), decoder, x)
     gap = kl_divergence(q, exact).item()
     assert gap > 0.05
-    assert abs(log_likelihood(decoder, x) - found - gap) < 4 * error
+    assert abs(log_likelihood(decoder, x) - value - gap) < 4 * error
 
 
 @every_family
@@ -131,20 +131,20 @@ def test_the_importance_weighted_bound_grows_with_k_towards_the_log_likelihood(f
     exact = exact_posterior(decoder, x)
     encoder = posterior(family, exact.mean + 0.3, 2 * exact.covariance_matrix)
     elbo, _ = bound(VAE(latent=Z), encoder, decoder, x)
-    found = [bound(IWAE(latent=Z, latent_samples=k), encoder, decoder, x) for k in (1, 5, 50)]
+    value = [bound(IWAE(latent=Z, latent_samples=k), encoder, decoder, x) for k in (1, 5, 50)]
     log_p = log_likelihood(decoder, x)
-    assert found[0][0] == pytest.approx(elbo, abs=4 * found[0][1] + 0.02)
-    for (low, e), (high, f) in pairwise(found):
+    assert value[0][0] == pytest.approx(elbo, abs=4 * value[0][1] + 0.02)
+    for (low, e), (high, f) in pairwise(value):
         assert low + 2 * (e + f) < high
-    assert log_p - 0.1 < found[2][0] < log_p + 4 * found[2][1]
+    assert log_p - 0.1 < value[2][0] < log_p + 4 * value[2][1]
 
 
 def test_a_diagonal_posterior_cannot_be_tight_where_a_full_one_is(decoder: nn.Linear) -> None:
     x = torch.randn(X).double()
     exact = exact_posterior(decoder, x)
     best = posterior("diagonal", exact.mean, exact.precision_matrix.diagonal().reciprocal().diag())
-    found, error = bound(VAE(latent=Z), best, decoder, x)
-    assert found < log_likelihood(decoder, x) - 10 * error
+    value, error = bound(VAE(latent=Z), best, decoder, x)
+    assert value < log_likelihood(decoder, x) - 10 * error
 
 
 CASES: tuple[tuple[Any, dict[str, Any]], ...] = (

@@ -45,8 +45,8 @@ def test_runs_with_a_flow_go_on_as_they_were(images: Dataset) -> None:
     reference.degrees.copy_(old)
     reference.set_masks()
     for name, run in runs.items():
-        for made in mades(run.nets):
-            assert torch.equal(made.degrees, old), name
-            assert torch.equal(made.last.mask, reference.last.mask), name
+        for net in mades(run.nets):
+            assert torch.equal(net.degrees, old), name
+            assert torch.equal(net.last.mask, reference.last.mask), name
     fresh = ganvas.train(model, images, steps=1, batch_size=8, folder="fresh", quiet=True)
     assert torch.equal(mades(fresh.nets)[0].degrees, torch.arange(8) % 3)

@@ -66,9 +66,9 @@ def test_values_are_those_of_an_independent_reference(name: str) -> None:
         x = x.round()
     y = RNG.normal(size=(4, layer.n_outputs, 3, 2)) * (0.2 if layer.n_outputs == 2 else 1.5)
     expected = reference(name, x, y).sum((1, 2, 3))
-    found = layer(torch.tensor(y)).nll(torch.tensor(x))
-    assert found.shape == (1, 4)
-    np.testing.assert_allclose(found[0].numpy(), expected, rtol=1e-7)
+    nll = layer(torch.tensor(y)).nll(torch.tensor(x))
+    assert nll.shape == (1, 4)
+    np.testing.assert_allclose(nll[0].numpy(), expected, rtol=1e-7)
 
 
 @every_likelihood
@@ -154,9 +154,9 @@ def test_a_level_in_a_tail_keeps_a_finite_probability() -> None:
 
 def test_squared_error_is_the_lectures() -> None:
     x, y = RNG.random((5, 7)), RNG.normal(size=(5, 7))
-    found = head("squared-error", bounded=False)(torch.tensor(y)).nll(torch.tensor(x))[0]
-    np.testing.assert_allclose(found.numpy(), np.linalg.norm(x - y, axis=1) ** 2, rtol=1e-12)
-    np.testing.assert_allclose(squared_error(torch.tensor(x), torch.tensor(y)).numpy(), found.numpy())
+    nll = head("squared-error", bounded=False)(torch.tensor(y)).nll(torch.tensor(x))[0]
+    np.testing.assert_allclose(nll.numpy(), np.linalg.norm(x - y, axis=1) ** 2, rtol=1e-12)
+    np.testing.assert_allclose(squared_error(torch.tensor(x), torch.tensor(y)).numpy(), nll.numpy())
 
 
 @pytest.mark.parametrize("sigma", [0.4, "learned", "optimal"])
@@ -179,10 +179,10 @@ def test_the_optimal_sigma_is_that_of_maximum_likelihood() -> None:
     p = layer(y)
     assert isinstance(p, OptimalGaussian)
     best = (x - y).square().mean().sqrt().item()
-    found = p.nll(x).mean().item()
-    assert found == pytest.approx(Gaussian(y, best).nll(x).mean().item(), rel=1e-5)
+    nll = p.nll(x).mean().item()
+    assert nll == pytest.approx(Gaussian(y, best).nll(x).mean().item(), rel=1e-5)
     for other in (0.9 * best, 1.1 * best):
-        assert Gaussian(y, other).nll(x).mean().item() > found
+        assert Gaussian(y, other).nll(x).mean().item() > nll
 
 
 def test_the_optimal_sigma_is_remembered_for_use() -> None:
@@ -247,17 +247,17 @@ def test_data_that_do_not_fit_are_refused(data: Dataset, fields: dict[str, Any],
 )
 def test_data_that_fit_are_learnt_and_used(data: Dataset, fields: dict[str, Any]) -> None:
     model = ganvas.VAE(latent=2, width=8, **fields)
-    trained = ganvas.train(model, data, steps=3, batch_size=8, checkpoint_every=1, quiet=True)
-    again = ganvas.load(trained.folder)
-    assert torch.equal(again.sample(4).x, trained.sample(4).x)
+    run = ganvas.train(model, data, steps=3, batch_size=8, checkpoint_every=1, quiet=True)
+    again = ganvas.load(run.folder)
+    assert torch.equal(again.sample(4).x, run.sample(4).x)
     assert again.reconstruct(data).x.shape == data.x.shape
 
 
 def test_static_bits_are_the_same_every_time_and_dynamic_ones_are_not() -> None:
     static = ganvas.VAE(likelihood="bernoulli", binarize="static")
-    drawn = static.preprocess(GREY)
-    assert torch.equal(drawn.x, static.preprocess(GREY).x)
-    assert set(drawn.x.unique().tolist()) == {0, 255}
+    bits = static.preprocess(GREY)
+    assert torch.equal(bits.x, static.preprocess(GREY).x)
+    assert set(bits.x.unique().tolist()) == {0, 255}
     dynamic = ganvas.VAE(likelihood="bernoulli", binarize="dynamic")
     assert dynamic.preprocess(GREY) is GREY
     x = torch.full((1000, 4), 0.3)

@@ -20,7 +20,7 @@ every_family = pytest.mark.parametrize("name", FAMILIES)
 every_gaussian = pytest.mark.parametrize("name", FAMILIES[:3])
 
 
-def made(name: Any, d: int = D) -> tuple[int, nn.Module]:
+def random_head(name: Any, d: int = D) -> tuple[int, nn.Module]:
     size, layer = posterior_head(name, d, RANK, 2, 16)
     for parameter in layer.parameters():  # a flow that does something
         nn.init.normal_(parameter, 0, 0.4)
@@ -29,7 +29,7 @@ def made(name: Any, d: int = D) -> tuple[int, nn.Module]:
 
 def posterior(name: str, n: int = 4, copies: int = 1, d: int = D) -> Any:
     """q for n random outputs of an encoder, each `copies` times."""
-    size, layer = made(name, d)
+    size, layer = random_head(name, d)
     return layer(torch.randn(n, size).repeat_interleave(copies, 0))
 
 
@@ -92,7 +92,7 @@ def test_the_terms_of_a_full_divergence_are_those_of_the_chain_rule() -> None:
 
 @every_family
 def test_samples_carry_gradients_to_every_output_of_the_encoder(name: str) -> None:
-    size, layer = made(name)
+    size, layer = random_head(name)
     outputs = torch.randn(4, size).double().requires_grad_()
     layer.double()(outputs).sample(3).z.square().sum().backward()
     assert outputs.grad is not None
@@ -121,14 +121,14 @@ def test_sizes_fit(name: Any, d: int) -> None:
 
 @every_gaussian
 def test_an_untrained_head_is_near_the_prior(name: str) -> None:
-    size, layer = made(name)
+    size, layer = random_head(name)
     torch.testing.assert_close(covariance(layer(torch.zeros(1, size)))[0], torch.eye(D), atol=1e-3, rtol=0)
 
 
 @every_family
 @pytest.mark.parametrize("extreme", [-1e4, 1e4])
 def test_extreme_outputs_in_low_precision_stay_finite(name: str, extreme: float) -> None:
-    size, layer = made(name)
+    size, layer = random_head(name)
     outputs = torch.full((2, size), extreme, dtype=torch.bfloat16, requires_grad=True)
     q = layer(outputs)
     draw = q.sample()
@@ -143,7 +143,7 @@ def test_extreme_outputs_in_low_precision_stay_finite(name: str, extreme: float)
 
 @every_family
 def test_autocast_does_not_reach_into_a_posterior(name: str) -> None:
-    size, layer = made(name, 16)
+    size, layer = random_head(name, 16)
     raw, z = torch.randn(4, size), torch.randn(2, 4, 16)
 
     def values() -> tuple[Tensor, ...]:
@@ -160,7 +160,7 @@ def test_autocast_does_not_reach_into_a_posterior(name: str) -> None:
 
 @every_gaussian
 def test_densities_gradients_agree_with_finite_differences(name: str) -> None:
-    size, layer = made(name)
+    size, layer = random_head(name)
     raw, z = torch.randn(2, size).double().requires_grad_(), torch.randn(3, 2, D).double().requires_grad_()
     assert gradcheck(lambda r, v: layer(r).log_prob(v), (raw, z))
     assert gradcheck(lambda r: layer(r).kl(layer(r).sample()), (raw,))
@@ -179,7 +179,7 @@ def test_a_low_rank_density_keeps_its_digits_where_sigma_is_small() -> None:
 
 @every_gaussian
 def test_a_detached_posterior_is_the_same_one_without_gradient(name: str) -> None:
-    size, layer = made(name)
+    size, layer = random_head(name)
     raw, z = torch.randn(2, size, requires_grad=True), torch.randn(1, 2, D)
     q = layer(raw)
     assert torch.equal(detach(q).log_prob(z), q.log_prob(z))
@@ -222,7 +222,7 @@ def test_weights_of_a_flow_from_before_hidden_units_had_degrees_mean_what_they_d
 
 
 def test_a_flows_density_is_the_bases_over_the_jacobian() -> None:
-    _, layer = made("iaf")
+    _, layer = random_head("iaf")
     q: IAF = layer.double()(torch.randn(1, 9).double())
     epsilon = torch.randn(D).double()
 

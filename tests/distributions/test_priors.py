@@ -278,26 +278,26 @@ def test_files_that_do_not_fit(autoencoder: ganvas.Trained, images: Dataset) -> 
     autoencoder.fit_prior(images, kinds=["gaussian"]).save(Path("a.safetensors"))
     header, tensors = read_safetensors(Path("a.safetensors"))
 
-    def written(tensors: dict[str, Tensor], header: dict[str, object]) -> Path:
+    def write(tensors: dict[str, Tensor], header: dict[str, object]) -> Path:
         save_file(tensors, "b.safetensors", {"ganvas": json.dumps(header)})
         return Path("b.safetensors")
 
     with pytest.raises(UserError, match="b.safetensors holds a prior 'spline', which this Ganvas does not know"):
-        load_trained(written(tensors | {"prior/spline/mean": torch.zeros(1)}, header))
+        load_trained(write(tensors | {"prior/spline/mean": torch.zeros(1)}, header))
     with pytest.raises(UserError, match="priors do not fit its own header"):
-        load_trained(written({k: v for k, v in tensors.items() if k != "prior/gaussian/mean"}, header))
+        load_trained(write({k: v for k, v in tensors.items() if k != "prior/gaussian/mean"}, header))
     with pytest.raises(UserError, match="priors do not fit its own header"):
-        load_trained(written(tensors, {k: v for k, v in header.items() if k != "priors"}))
+        load_trained(write(tensors, {k: v for k, v in header.items() if k != "priors"}))
 
 
 def test_many_examples_are_thinned_out(images: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ganvas.inference.trained.MAX_PRIOR_CODES", 20)
     model = ganvas.train(small(MODELS["autoencoder"]), images, steps=1, batch_size=8, quiet=True)
-    heard: list[str] = []
-    fitted = model.fit_prior(images, kinds=["gaussian"], progress=heard.append)
+    lines: list[str] = []
+    fitted = model.fit_prior(images, kinds=["gaussian"], progress=lines.append)
     assert fitted.priors is not None
     assert fitted.priors.counts == (18, 2)
-    assert heard == ["encoding 20 of 40 examples", "fitting gaussian to 18 codes of 6 dimensions"]
+    assert lines == ["encoding 20 of 40 examples", "fitting gaussian to 18 codes of 6 dimensions"]
 
 
 @pytest.mark.parametrize("model", ["autoencoder", "vae"])

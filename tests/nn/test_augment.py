@@ -49,8 +49,8 @@ def test_no_kinds_no_change() -> None:
 @every_kind
 def test_each_image_has_its_own_change(kind: Any) -> None:
     x = noise(1, 3, 32, 32).expand(200, -1, -1, -1)
-    found = len(augment(x, (kind,)).unique(dim=0))
-    assert found == 2 if kind == "flip" else found > 50
+    variants = len(augment(x, (kind,)).unique(dim=0))
+    assert variants == 2 if kind == "flip" else variants > 50
 
 
 @every_kind
@@ -77,15 +77,15 @@ def test_images_of_all_sizes_keep_shape_and_type(shape: tuple[int, ...], dtype: 
 @every_shape
 def test_translation_is_numpys_roll_with_grey_for_what_comes_round(shape: tuple[int, ...]) -> None:
     up, along = int(shape[1] / 8 + 0.5), int(shape[2] / 8 + 0.5)  # rounded, as in the paper's code
-    x, seen = noise(600, *shape), set()
+    x, all_shifts = noise(600, *shape), set()
     for image, moved in zip(x, augment(x, ("translation",)), strict=True):
         shifts = [
             (dy, dx) for dy in range(-up, up + 1) for dx in range(-along, along + 1)
             if np.array_equal(rolled(image, dy, dx), moved.numpy())
         ]  # fmt: skip
         assert len(shifts) == 1
-        seen.update(shifts)
-    assert len(seen) == (2 * up + 1) * (2 * along + 1)  # every shift there is
+        all_shifts.update(shifts)
+    assert len(all_shifts) == (2 * up + 1) * (2 * along + 1)  # every shift there is
 
 
 @every_shape
@@ -102,8 +102,8 @@ def test_cutout_greys_a_square_of_half_the_height_and_width(shape: tuple[int, ..
         rows, columns = extent(holes)
         assert holes.sum() == len(rows) * len(columns)
         assert bool(holes.any()) == (a > 0 < b)
-        for found, side, n in ((rows, a, h), (columns, b, w)):
-            inside, touches = len(found), len(found) and (found[0] == 0 or found[-1] == n - 1)
+        for indices, side, n in ((rows, a, h), (columns, b, w)):
+            inside, touches = len(indices), len(indices) and (indices[0] == 0 or indices[-1] == n - 1)
             assert inside in (side, 0) or (side // 2 <= inside < side and touches)
         corners.add((rows, columns))
     if h == w == 8:
@@ -146,13 +146,13 @@ def colour(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def test_colour_changes_mean_saturation_and_contrast_each_by_a_uniform_number() -> None:
-    drawn = colour(noise(2000, 3, 6, 5))
-    for values, low, high in zip(drawn, (-0.5, 0.0, 0.5), (0.5, 2.0, 1.5), strict=True):
+    parameters = colour(noise(2000, 3, 6, 5))
+    for values, low, high in zip(parameters, (-0.5, 0.0, 0.5), (0.5, 2.0, 1.5), strict=True):
         assert values.min() > low - 1e-4
         assert values.max() < high + 1e-4
         expected = torch.linspace(low, high, len(values))
         assert (values.sort().values - expected).abs().max() < 0.06 * (high - low)
-    assert torch.corrcoef(torch.stack(drawn)).sub(torch.eye(3)).abs().max() < 0.1
+    assert torch.corrcoef(torch.stack(parameters)).sub(torch.eye(3)).abs().max() < 0.1
 
 
 def test_colour_is_brightness_then_saturation_then_contrast(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,30 +206,30 @@ def test_in_bfloat16_a_change_is_that_of_float32_rounded() -> None:
     torch.testing.assert_close(augment(x, KINDS).float(), expected, rtol=0.05, atol=0.05)
 
 
-def judged(gan: GAN, data: Dataset) -> tuple[list[Tensor], dict[str, Any], list[Any]]:
+def step_with_inputs(gan: GAN, data: Dataset) -> tuple[list[Tensor], dict[str, Any], list[Any]]:
     """All that D sees in one step: real and fake in its own turn, fakes in G's."""
     nets = gan.networks(data.shape)
-    seen: list[Tensor] = []
-    nets["D"].register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].detach()))
+    inputs_d: list[Tensor] = []
+    nets["D"].register_forward_pre_hook(lambda module, inputs: inputs_d.append(inputs[0].detach()))
     moves = list(gan.step(Stream(data, batch=8, seed=0), 0, **nets))
-    return seen, nets, moves
+    return inputs_d, nets, moves
 
 
 def test_all_that_the_discriminator_sees_is_augmented_real_and_fake(images: Dataset) -> None:
     for pack in (1, 2):
-        both, fooling = judged(GAN(augment="cutout", width=8, latent=3, pack=pack), images)[0]
-        for seen, n in ((both, 16), (fooling, 8)):
-            holes = (seen.unflatten(1, (pack, 3)).flatten(0, 1) == 0).all(1).flatten(1).float().mean(1)
+        both, fooling = step_with_inputs(GAN(augment="cutout", width=8, latent=3, pack=pack), images)[0]
+        for inputs_d, n in ((both, 16), (fooling, 8)):
+            holes = (inputs_d.unflatten(1, (pack, 3)).flatten(0, 1) == 0).all(1).flatten(1).float().mean(1)
             assert len(holes) == n
             assert holes.min() >= 1 / 16
-    both, fooling = judged(GAN(width=8, latent=3), images)[0]
+    both, fooling = step_with_inputs(GAN(width=8, latent=3), images)[0]
     assert (torch.cat([both, fooling]) != 0).all()
 
 
 def test_gradients_reach_the_generator_through_augmented_images(images: Dataset) -> None:
     gan = GAN(augment=",".join(KINDS), width=8, latent=3)
     assert gan.augment == KINDS
-    _, nets, moves = judged(gan, images)
+    _, nets, moves = step_with_inputs(gan, images)
     moves[-1].loss.backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in nets["G"].parameters())
 

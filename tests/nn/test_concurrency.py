@@ -36,7 +36,7 @@ def domains() -> DomainPair:
     return as_pair(image_collection(shape=(16, 16, 3)))
 
 
-def trained(model: Translator, steps: int = 4) -> TrainState:
+def train_state(model: Translator, steps: int = 4) -> TrainState:
     pair = domains()
     state = initialize_state(model, pair.shape, 0, CPU)
     list(train(model, pair, TrainConfig(steps=steps, batch_size=2), state))
@@ -121,21 +121,21 @@ def test_precision_and_gradients_are_the_callers() -> None:
     x = torch.randn(3, 3, requires_grad=True)
     assert all(y.requires_grad for y in concurrently(lambda: x @ x, lambda: x @ x, device=CPU))
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        made = concurrently(lambda: x @ x, lambda: x @ x, device=CPU)
-    assert all(not y.requires_grad and y.dtype == torch.bfloat16 for y in made)
+        products = concurrently(lambda: x @ x, lambda: x @ x, device=CPU)
+    assert all(not y.requires_grad and y.dtype == torch.bfloat16 for y in products)
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: type(model).__name__)
 def test_a_run_is_the_same_each_time_and_nearly_that_of_one_core(model: Translator) -> None:
-    runs = [trained(model).nets.state_dict() for _ in range(2)]
+    runs = [train_state(model).nets.state_dict() for _ in range(2)]
     assert all(torch.equal(t, runs[1][name]) for name, t in runs[0].items())
     torch.set_num_threads(1)
-    alone = flat(trained(model, 1))
+    alone = flat(train_state(model, 1))
     torch.set_num_threads(2)
-    together, fresh = flat(trained(model, 1)), flat(initialize_state(model, domains().shape, 0, CPU))
-    far, moved = (together - alone).abs(), (together - fresh).abs()
-    assert moved.median() > 1e-4  # Adam's first step is 2e-4, whatever the gradient
-    assert far.median() < 1e-6
+    together, fresh = flat(train_state(model, 1)), flat(initialize_state(model, domains().shape, 0, CPU))
+    difference, change = (together - alone).abs(), (together - fresh).abs()
+    assert change.median() > 1e-4  # Adam's first step is 2e-4, whatever the gradient
+    assert difference.median() < 1e-6
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: type(model).__name__)
@@ -143,22 +143,22 @@ def test_both_halves_of_a_move_are_differentiated(model: Translator) -> None:
     """Gradients of the halves add up to those of the terms' sum."""
     pair = domains()
     state = initialize_state(model, pair.shape, 0, CPU)
-    seen: list[tuple[Tensor, Tensor]] = []
+    pairs: list[tuple[Tensor, Tensor]] = []
 
-    def watched(step: Any, *args: Any, **nets: Any) -> Iterator[Any]:
+    def compare_gradients(step: Any, *args: Any, **nets: Any) -> Iterator[Any]:
         for move in step(*args, **nets):
             weights = [p for net in move.networks for p in net.parameters()]
             expected = torch.autograd.grad(move.loss, weights, retain_graph=True)
             apply_move(move, torch.optim.SGD(weights, lr=0.0))
             assert move.independent_losses is not None
-            seen.extend((p.grad, g) for p, g in zip(weights, expected, strict=True))  # type: ignore[misc]
+            pairs.extend((p.grad, g) for p, g in zip(weights, expected, strict=True))  # type: ignore[misc]
             yield move
 
     batches = make_stream(pair, batch=2, seed=0, device=CPU)
-    list(watched(model.step, batches, 0, **dict(state.nets.items())))
-    assert any(g.any() for _, g in seen)
-    for got, expected in seen:
-        torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-6)
+    list(compare_gradients(model.step, batches, 0, **dict(state.nets.items())))
+    assert any(g.any() for _, g in pairs)
+    for gradient, expected in pairs:
+        torch.testing.assert_close(gradient, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_terms_of_parts_are_added_by_name() -> None:
