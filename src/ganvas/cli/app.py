@@ -36,7 +36,7 @@ app["--version"].show = app["--help"].show = False  # the list of commands has t
 app.suppress_keyboard_interrupt = app.meta.suppress_keyboard_interrupt = False
 COMMANDS = {
     "train": ("train:train_app", "Train a model on a folder of images, a file, or a data set."),
-    "resume": ("train:resume", "Go on with a run that was stopped, exactly where it was."),
+    "resume": ("train:resume", "Continue a stopped run exactly where it was."),
     "fit-prior": ("priors:fit_prior", "Fit a prior to an encoder's codes, to sample from."),
     "sample": ("sample:sample", "Generate new examples with a trained model."),
     "reconstruct": ("sample:reconstruct", "Encode and decode examples, and show both."),

@@ -94,7 +94,7 @@ def resume(
     given: Given = frozenset(),
     **unknown_options: Annotated[str, Parameter(show=False)],
 ) -> None:
-    """Go on with a run that was stopped or killed, exactly as if it had not been stopped."""
+    """Continue a run that was stopped or killed, exactly as if it had not been stopped."""
     sources = data if data is None or data_b is None else (data, data_b)
     values = {"lr": lr, "lr_d": lr_d} | to_dict(train_config)
     changes: dict[str, Any] = {name: value for name, value in values.items() if name in given} | unknown_options

@@ -46,9 +46,9 @@ class Translator(Model[DomainPair, PairBatch, tuple[Shape, Shape]]):
     width: Width = None
     """channels next to the image (64), or units of a hidden layer (128)"""
     depth: Depth = 2
-    """hidden layers of an MLP that translates"""
+    """hidden layers of an MLP translator"""
     depth_d: Depth = 4
-    """hidden layers of an MLP that judges"""
+    """hidden layers of an MLP critic"""
     residual: bool = False
     """translators add a correction to their input, which begins at 0; for images of one shape (arXiv:1711.07064)"""
     lr: Positive = 2e-4

@@ -38,7 +38,7 @@ HALVINGS = {16: 1, 34: 2, 70: 3}
 
 @final
 class CycleGAN(Translator):
-    """Two translators learn to undo each other, and critics of patches learn to tell translations from examples."""
+    """Two translators learn to undo each other, and patch critics learn to tell translations from examples."""
 
     training_only = ("DX", "DY")
     critic_loss = SQUARES

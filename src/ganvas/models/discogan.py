@@ -38,13 +38,13 @@ ENTROPY: Loss = "non-saturating"
 
 @final
 class DiscoGAN(Translator):
-    """Two translators discover how the domains correspond, since each must rebuild what the other was given."""
+    """Two translators discover how the domains correspond, since each must reconstruct the other's input."""
 
     training_only = ("DA", "DB")
     translators = ("GAB", "GBA")
 
     reconstruct: Literal["none", "one", "both"] = "both"
-    """what is rebuilt: nothing (a GAN), examples of A (a GAN with reconstruction), or of both domains (DiscoGAN)"""
+    """what is reconstructed: nothing (GAN), examples of A (GAN with reconstruction), or of both domains (DiscoGAN)"""
     reconstruction_loss: Distance = "mse"
     """distance between an example and its reconstruction"""
     reconstruction_weight: Weight = 1.0
