@@ -32,7 +32,7 @@ from ganvas.data import Dataset, DataOptions, load
 from ganvas.evaluation.samples import measure
 from ganvas.metrics import Comparison, Examples
 from ganvas.metrics.features import make_feature_space
-from ganvas.metrics.fidelity import gaussian_window
+from ganvas.metrics.similarity import gaussian_window
 from ganvas.randomness import make_generator
 from _support import parser, save
 

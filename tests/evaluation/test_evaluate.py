@@ -17,7 +17,7 @@ from ganvas.errors import UserError
 from ganvas.evaluation.codes import bound_from_weights
 from ganvas.metrics import codes, likelihood
 from ganvas.metrics.codes import active_units, mutual_information_bounds
-from ganvas.metrics.fidelity import psnr, ssim
+from ganvas.metrics.similarity import psnr, ssim
 from ganvas.model import Batch
 from tests.support.data import image_collection
 

@@ -213,7 +213,7 @@ def test_infinitely_many_are_left_out_where_too_few_are_extrapolated(gan: Traine
 
 def test_no_image_is_compared_with_itself(gan: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[torch.Tensor, torch.Tensor]] = []
-    monkeypatch.setattr("ganvas.metrics.ms_ssim.ms_ssim", lambda a, b: (seen.append((a, b)), torch.zeros(len(a)))[1])
+    monkeypatch.setattr("ganvas.metrics.similarity.ms_ssim", lambda a, b: (seen.append((a, b)), torch.zeros(len(a)))[1])
     for n in (2, 3, 199):
         evaluate(pretending(gan, load("emoji").sample(199, 1), monkeypatch), n=n, metrics=("ms-ssim",))
     assert len(seen) == 6

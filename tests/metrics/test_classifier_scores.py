@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ganvas.metrics.classes import classifier_score, label_accuracy
-from ganvas.metrics.fidelity import SCALE_WEIGHTS, ms_ssim, n_scales, ssim
+from ganvas.metrics.similarity import SCALE_WEIGHTS, ms_ssim, n_scales, ssim
 
 
 def test_the_score_of_sure_and_varied_verdicts_is_the_number_of_classes() -> None:

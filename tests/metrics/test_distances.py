@@ -15,7 +15,7 @@ from ganvas.errors import UserError
 from ganvas.metrics import energy_distance, frechet_distance, kernel_distance, sliced_wasserstein
 from ganvas.metrics.distances import correlation_difference, marginal_distances, wasserstein
 from ganvas.metrics.fid import PREFIX_SHARES, moments, prefix_moments
-from ganvas.metrics.kernels import mmd, polynomial_kernel
+from ganvas.metrics.kid import mmd, polynomial_kernel
 from tests.support.scores import all_entries
 
 with_pot = pytest.mark.skipif(find_spec("ot") is None, reason="POT is not installed")

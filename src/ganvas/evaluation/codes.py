@@ -17,7 +17,7 @@ from ..data.scaling import composite_backgrounds
 from ..distributions.posteriors import Posterior, PosteriorSamples
 from ..inference.tiling import chunk_size
 from ..inference.trained import NO_ENCODER, Trained
-from ..metrics import codes, fidelity
+from ..metrics import codes, similarity
 from ..metrics.likelihood import log_likelihood, mean_and_error
 from ..model import Batch, EncoderModel, GenerativeModel, device_of
 from ..models._variational import LikelihoodModel, Variational
@@ -171,6 +171,6 @@ def reconstruction_metrics(trained: Trained, x: Tensor, y: Tensor | None) -> Val
     values = {"reconstruction_mse": (x - r).square().mean().item()}
     if x.ndim == 4:
         size = chunk_size(trained.shape)
-        ssim = torch.cat([fidelity.ssim(a, b) for a, b in zip(x.split(size), r.split(size), strict=True)])
-        values |= {"psnr_db": fidelity.psnr(x, r).mean().item(), "ssim": ssim.mean().item()}
+        ssim = torch.cat([similarity.ssim(a, b) for a, b in zip(x.split(size), r.split(size), strict=True)])
+        values |= {"psnr_db": similarity.psnr(x, r).mean().item(), "ssim": ssim.mean().item()}
     return values

@@ -20,9 +20,9 @@ from ..metrics import METRICS, Comparison, Examples
 from ..metrics.classes import classifier_labels, label_accuracy
 from ..metrics.features import FeatureSpace, make_feature_space
 from ..metrics.fid import check_sample_size
-from ..metrics.fidelity import psnr, ssim
 from ..metrics.likelihood import mean_and_error
 from ..metrics.pairs import absolute_errors, angle_errors, class_angles, nearest_labels, target_ranks
+from ..metrics.similarity import psnr, ssim
 from ..model import Batch, PairBatch, device_of, model_name
 from ..models._translator import Translator, other_domain
 from ..randomness import reseed

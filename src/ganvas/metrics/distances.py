@@ -10,11 +10,16 @@ from torch import Tensor
 
 from ..data import Scaling
 from ..errors import UserError
-from .kernels import energy_kernel, mmd
+from .kid import mmd
 from .metric import Comparison, Entry, Metric, Number, Score
 
 MAX_TRANSPORTED = 2000
 """examples between which optimal transport is computed, at most"""
+
+
+def energy_kernel(x: Tensor, y: Tensor) -> Tensor:
+    """-|x - y|, whose discrepancy is the square of the energy distance."""
+    return -torch.cdist(x, y)
 
 
 def energy_distance(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> float:

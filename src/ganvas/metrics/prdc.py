@@ -14,31 +14,21 @@ from .neighbours import N_NEIGHBOURS, NeighbourIndex, build_indexes, iterate_chu
 class PRDCTerms(NamedTuple):
     """Terms whose means are the four numbers: one for each generated example, or for each real one."""
 
-    precision: Bool[Tensor, " n"]
-    """whether each generated example lies in the ball of a real one"""
-    recall: Bool[Tensor, " m"]
-    """whether each real example lies in the ball of a generated one"""
-    density: Float64[Tensor, " n"]
-    """in how many balls of real examples each generated one lies, divided by k"""
-    coverage: Bool[Tensor, " m"]
-    """whether the ball of each real example holds a generated one"""
+    precision: Bool[Tensor, " n"]  # whether each generated example lies in the ball of a real one
+    recall: Bool[Tensor, " m"]  # whether each real example lies in the ball of a generated one
+    density: Float64[Tensor, " n"]  # in how many balls of real examples each generated one lies, divided by k
+    coverage: Bool[Tensor, " m"]  # whether the ball of each real example holds a generated one
 
 
 class BallCounts(NamedTuple):
-    """Who lies in whose ball, of m real and n generated examples."""
+    """Who lies in whose ball, of m real and n generated examples; a ball reaches to the k-th nearest of its own set."""
 
-    real_balls: Float64[Tensor, " n"]
-    """in how many balls of real examples each generated one lies"""
-    fake_balls: Float64[Tensor, " m"]
-    """in how many balls of generated examples each real one lies"""
-    fakes_held: Float64[Tensor, " m"]
-    """how many generated examples each real one's ball holds"""
-    only_holder: Float64[Tensor, " m"]
-    """how many generated examples each real one's ball alone holds"""
-    only_ball: Float64[Tensor, " n"]
-    """how many real examples each generated one's ball alone holds"""
-    only_held: Float64[Tensor, " n"]
-    """in how many balls of real examples each generated one is alone"""
+    real_balls: Float64[Tensor, " n"]  # in how many balls of real examples each generated one lies
+    fake_balls: Float64[Tensor, " m"]  # in how many balls of generated examples each real one lies
+    fakes_held: Float64[Tensor, " m"]  # how many generated examples each real one's ball holds
+    only_holder: Float64[Tensor, " m"]  # how many generated examples each real one's ball alone holds
+    only_ball: Float64[Tensor, " n"]  # how many real examples each generated one's ball alone holds
+    only_held: Float64[Tensor, " n"]  # in how many balls of real examples each generated one is alone
 
     def terms(self, k: int) -> PRDCTerms:
         """The terms of the four numbers."""
@@ -46,13 +36,12 @@ class BallCounts(NamedTuple):
 
 
 def count_balls(real: NeighbourIndex, fake: NeighbourIndex) -> BallCounts:
-    """All counts in one pass over the distances; a ball reaches to the k-th nearest of its own set."""
-    x, y = real.x, fake.x
-    m, n, real_radii, fake_radii = len(x), len(y), real.ball_radii(), fake.ball_radii()
+    """All counts in one pass over the distances."""
+    n, real_radii, fake_radii = len(fake.x), real.ball_radii(), fake.ball_radii()
     real_balls, holder_sums, only_ball, only_held = torch.zeros(4, n, dtype=torch.float64)
     fake_balls, fakes_held = [], []
-    for i, part in iterate_chunks(x, n):
-        pairwise = pairwise_distances(part, y)
+    for i, part in iterate_chunks(real.x, n):
+        pairwise = pairwise_distances(part, fake.x)
         in_real, in_fake = (pairwise < real_radii[i : i + len(part), None]).float(), (pairwise < fake_radii).float()
         fakes_held.append(in_real.sum(1).double())
         fake_balls.append(in_fake.sum(1).double())
@@ -60,7 +49,7 @@ def count_balls(real: NeighbourIndex, fake: NeighbourIndex) -> BallCounts:
         holder_sums += torch.arange(i, i + len(part), dtype=torch.float32) @ in_real
         only_held += in_real[fakes_held[-1] == 1].sum(0)
         only_ball += in_fake[fake_balls[-1] == 1].sum(0)
-    only_holder = holder_sums[real_balls == 1].long().bincount(minlength=m).double()
+    only_holder = holder_sums[real_balls == 1].long().bincount(minlength=len(real.x)).double()
     return BallCounts(real_balls, torch.cat(fake_balls), torch.cat(fakes_held), only_holder, only_ball, only_held)
 
 

@@ -5,9 +5,8 @@ average pooling does not count padding, and which pools by maxima in its last bl
 TensorFlow 1's bilinear resize to 299 x 299, (pixels - 128) / 128.  Scores are of logits without bias, as those of
 Salimans et al., arXiv:1606.03498, were.
 
-Verified by tests: names and shapes of all parameters against the published file's, sizes of outputs, both poolings, and
-the resize against a NumPy transcription of TensorFlow's.  Not verified, since the weights are not where this was
-written: that numbers equal the reference's on the published weights.
+Tests verify names and shapes of all parameters against the published file's, sizes of outputs, both poolings, and the
+resize against a NumPy transcription of TensorFlow's; but not, without the weights, that numbers equal the reference's.
 """
 
 from collections import OrderedDict
@@ -145,10 +144,9 @@ def resize_tf1(x: Tensor, side: int = IMAGE_SIDE) -> Tensor:
 
 def inception_features(device: torch.device) -> FeatureSpace:
     """The pooled features; UserError where the weights are not there."""
-    net, weights = inception_v3(), INCEPTION.load()
-    net.load_state_dict(weights)
-    freeze(net, device)
-    logit_weight = net.get_parameter("fc.weight")
+    net = inception_v3()
+    net.load_state_dict(INCEPTION.load())
+    logit_weight = freeze(net, device).get_parameter("fc.weight")
     protocol = (
         f"RGB (grey three times, alpha on white), resized to {IMAGE_SIDE} x {IMAGE_SIDE} (TensorFlow 1's bilinear), "
         "(pixels - 128) / 128, the 2,048 pooled features; logits without bias"

@@ -1,5 +1,6 @@
-"""How near reconstructions are to their examples."""
+"""How much alike images are: PSNR and SSIM of pairs, and MS-SSIM of pairs of samples as a metric of their variety."""
 
+from collections.abc import Iterator
 from math import inf, log10
 
 import torch
@@ -7,9 +8,18 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, conv2d
 
+from ..data.scaling import composite_backgrounds
+from ..randomness import make_generator
+from .metric import Comparison, Entry, Metric, Score
+
+N_PAIRS = 1000
+"""pairs of examples, at most"""
+SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+"""weights of the scales of MS-SSIM, the finest first"""
+
 
 def psnr(x: Float[Tensor, "n *shape"], y: Float[Tensor, "n *shape"], data_range: float = 1.0) -> Float[Tensor, " n"]:
-    """Peak signal-to-noise ratio of each pair, 10 log10(span^2 / mean square error), in decibels; infinite if equal."""
+    """10 log10(data_range^2 / mean square error) of each pair, in decibels: the peak signal-to-noise ratio."""
     error = (x - y).square().flatten(1).mean(1)
     return torch.tensor([10 * log10(data_range**2 / e) if e else inf for e in error.tolist()])
 
@@ -18,7 +28,7 @@ def ssim(x: Float[Tensor, "n c h w"], y: Float[Tensor, "n c h w"], data_range: f
     """Structural similarity of each pair, mean over channels and positions: 1 if equal.
 
     Gaussian window of 11 x 11 with sigma 1.5, smaller where the image is, at positions where it fits whole;
-    K1 = 0.01, K2 = 0.03, for pixel values that span `span`.
+    K1 = 0.01, K2 = 0.03, for pixel values that span `data_range`.
     Source: Wang et al., Image Quality Assessment, IEEE TIP 13 (2004), equation 13.
     """
     luminance, structure = ssim_terms(x, y, data_range)
@@ -48,10 +58,6 @@ def gaussian_window(side: int, dtype: torch.dtype, sigma: float = 1.5) -> Float[
     return weights / weights.sum()
 
 
-SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-"""weights of the scales of MS-SSIM, the finest first"""
-
-
 def n_scales(shape: tuple[int, ...]) -> int:
     """How many of the five scales an image of this shape has room for: each half as large, the window 11 x 11."""
     return max(1, min(len(SCALE_WEIGHTS), (min(shape[1:]) // 11).bit_length()))
@@ -73,3 +79,21 @@ def ms_ssim(x: Float[Tensor, "n c h w"], y: Float[Tensor, "n c h w"], data_range
         term = luminance * structure if i == count - 1 else structure
         product = product * term.view(len(x), -1).mean(1).clamp_min(0) ** weight
     return product
+
+
+def mean_similarity(x: Tensor, seed: int) -> float:
+    """Mean MS-SSIM of pairs of different images: higher than that of real pairs where samples are too much alike."""
+    generator = make_generator(torch.device("cpu"), seed, "pairs")
+    first = torch.randint(len(x), (min(N_PAIRS, len(x)),), generator=generator)
+    second = (first + torch.randint(1, len(x), first.shape, generator=generator)) % len(x)  # never itself
+    a, b = (composite_backgrounds(x[index]).float() / 255 for index in (first, second))
+    return ms_ssim(a, b).mean().item()
+
+
+def compute(c: Comparison) -> Iterator[tuple[str, Entry]]:
+    """The similarity of pairs of samples."""
+    yield "ms_ssim", Score(mean_similarity(c.fake.data.x, c.seed))
+    yield "ms_ssim_scales", n_scales(c.fake.data.shape)
+
+
+MS_SSIM = Metric("ms-ssim", {}, compute, needs="images", on_features=False, rank=9)
