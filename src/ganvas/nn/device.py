@@ -6,8 +6,7 @@ from ..errors import UserError
 
 
 def autocast(precision: str, device: torch.device) -> torch.autocast:
-    """A context in which matrix products and convolutions have this precision."""
-    # without a cache, which would keep the weights from before the step's first move
+    """A context for this precision of matrix products and convolutions; no cache, as weights change within a step."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16", cache_enabled=False)
 
 
