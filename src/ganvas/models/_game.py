@@ -53,9 +53,8 @@ class Game(Adversarial):
         super().validate_data(data)
         bounds = [name for name in ("gp", "weight_clip", "spectral_norm") if getattr(self, name)]
         if self.loss == "wasserstein" and not bounds:
-            raise UserError(
-                "loss=wasserstein needs a critic of bounded slope: give gp=10, weight_clip=0.01 or spectral_norm"
-            )
+            ways = "gp=10, weight_clip=0.01 or spectral_norm"
+            raise UserError(f"loss=wasserstein needs a critic of bounded slope: give {ways}")
         if self.weight_clip is not None and len(bounds) > 1:
             raise UserError(f"{' and '.join(bounds)} are different ways to bound the slope of D: choose one")
         if (interval := self.penalty_interval) > 1 and not self.objective.penalties:
@@ -86,11 +85,11 @@ class Game(Adversarial):
         return fake[index], None if real is None else real[index]
 
     def generator_move(
-        self, G: nn.Module, D: nn.Module, x: Tensor, fake: Tensor, batch: Batch, global_step: int, *condition: Tensor
+        self, G: nn.Module, D: nn.Module, x: Tensor, fake: Tensor, batch: Batch, global_step: int, *y: Tensor
     ) -> Move:
         """G descends its loss on fakes, which the relativistic loss compares with the examples x."""
         with torch.no_grad():
-            real = D(x, *condition) if self.loss == "relativistic" else None
+            real = D(x, *y) if self.loss == "relativistic" else None
         epochs = global_step * len(batch.x) / max(1, batch.dataset_size)
-        logits = self.select_top_k(D(fake, *condition), real, epochs)
+        logits = self.select_top_k(D(fake, *y), real, epochs)
         return minimize(G, fool=generator_loss(self.loss, *logits))

@@ -26,6 +26,7 @@ from ._latent import Examples
 from ._statistics import sample_statistics
 from ._translator_rules import FAINT, translator_rules
 
+PairBatches = Iterator[PairBatch]
 TermsAndLog = tuple[dict[str, Tensor], dict[str, Tensor]]
 
 
@@ -61,10 +62,11 @@ class Translator(Model[DomainPair, PairBatch, tuple[Shape, Shape]]):
             resolve_architecture(self.net, shape)
         a, b = data.shape
         if self.residual and not (a == b and self.is_convolutional(a)):
-            raise UserError(
-                "residual adds a correction to an image, so it needs net=conv and images of one shape in both domains, "
-                f"but examples are {' and '.join('x'.join(map(str, shape)) for shape in data.shape)}: leave it out"
+            shapes = " and ".join("x".join(map(str, shape)) for shape in data.shape)
+            needs = (
+                "residual adds a correction to an image, so it needs net=conv and images of one shape in both domains"
             )
+            raise UserError(f"{needs}, but examples are {shapes}: leave it out")
 
     def is_convolutional(self, shape: Shape) -> bool:
         """Whether its networks for examples of this shape are convolutional."""

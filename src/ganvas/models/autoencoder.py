@@ -28,7 +28,6 @@ class Autoencoder(EncoderDecoder, LatentModel):
 
     ignored_options = ("keep", "patience")
     pixel_range = (0.0, 1.0)
-
     has_normal_prior = False
 
     def networks(self, shape: Shape, classes: int = 0) -> dict[str, nn.Module]:

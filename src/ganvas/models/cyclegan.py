@@ -12,7 +12,6 @@ G translates x and repeats y in one pass, as F does the other way: four passes o
 authors' code makes six.  Instance norm sees each image alone, so the results are the same.
 """
 
-from collections.abc import Iterator
 from typing import Annotated, Any, Literal, final
 
 import torch
@@ -23,15 +22,17 @@ from ..config import TrainConfig
 from ..data import DomainPair
 from ..errors import UserError
 from ..fields import Weight
-from ..model import Move, PairBatch, Shape, minimize_independent
+from ..model import Shape, minimize_independent
 from ..nn import translators
 from ..nn.augment import random_crop, random_flip
 from ..nn.concurrency import concurrently
 from ..nn.pool import CriticWithPool
 from ..objectives.adversarial import Loss, generator_loss
 from ..objectives.translation import absolute_error
-from ._translator import TermsAndLog, Translator, terms_by_domain
+from ._latent import Moves
+from ._translator import PairBatches, TermsAndLog, Translator, terms_by_domain
 
+TranslationAndTerms = tuple[Tensor, dict[str, Tensor]]
 SQUARES: Loss = "least-squares"
 HALVINGS = {16: 1, 34: 2, 70: 3}
 
@@ -76,9 +77,8 @@ class CycleGAN(Translator):
 
     def translator(self, a: Shape, b: Shape) -> nn.Module:
         if self.is_convolutional(a):
-            return self.apply_residual(
-                translators.resnet_translator(a, b, self.width or 64, self.blocks or translators.default_blocks(b))
-            )
+            blocks = self.blocks or translators.default_blocks(b)
+            return self.apply_residual(translators.resnet_translator(a, b, self.width or 64, blocks))
         return translators.mlp_translator(a, b, self.width or 128, self.depth)
 
     def has_fixed_size(self, shape: Shape) -> bool:
@@ -90,9 +90,7 @@ class CycleGAN(Translator):
         halvings = HALVINGS[self.patch_size] if self.patch_size else translators.default_halvings(shape)
         return CriticWithPool(translators.patch_critic(shape, self.width or 64, halvings), shape, self.pool_size)
 
-    def step(
-        self, batches: Iterator[PairBatch], global_step: int, G: nn.Module, F: nn.Module, DX: Any, DY: Any
-    ) -> Iterator[Move]:
+    def step(self, batches: PairBatches, global_step: int, G: nn.Module, F: nn.Module, DX: Any, DY: Any) -> Moves:
         """The authors' order: both translators, then both critics on translations from their pools."""
         x, y = (self.random_view(batch.x) for batch in next(batches))
         (fake_y, forward), (fake_x, backward) = concurrently(
@@ -107,9 +105,7 @@ class CycleGAN(Translator):
         )
         yield minimize_independent((DX, DY), of_x, of_y)._replace(logged=logged_x | logged_y)  # equation 1, squared
 
-    def translator_terms(
-        self, G: nn.Module, F: nn.Module, DY: nn.Module, x: Tensor, y: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def translator_terms(self, G: nn.Module, F: nn.Module, DY: nn.Module, x: Tensor, y: Tensor) -> TranslationAndTerms:
         """G(x), and the half of equation 3 in which G translates and F returns; G repeats y in the same pass."""
         identity_weight = self.weight_of_identity(x, y)
         fake, same = G(torch.cat([x, y])).split([len(x), len(y)]) if identity_weight else (G(x), None)

@@ -13,7 +13,7 @@ from A to B (figure 2a: GAB and DB alone), reconstruct="one" adds the way back f
 `feature_matching_weight` adds feature matching, which only the authors' code has, with weight 9 to the game's 1.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial, reduce
 from operator import or_
 from typing import Annotated, Any, Literal, TypeVar, final
@@ -24,15 +24,17 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from ..fields import Weight
-from ..model import Move, PairBatch, Shape, minimize_independent
+from ..model import Shape, minimize_independent
 from ..nn.concurrency import concurrently
 from ..nn.conv import conv_encoder, initialize
 from ..nn.translators import encoder_decoder, mlp_critic, mlp_translator
 from ..objectives.adversarial import Loss, generator_loss
 from ..objectives.translation import Distance, feature_matching, reconstruction_distance
-from ._translator import Translator, other_domain, terms_by_domain
+from ._latent import Moves
+from ._translator import PairBatches, Translator, other_domain, terms_by_domain
 
 T = TypeVar("T")
+Tensors = dict[str, Tensor]
 ENTROPY: Loss = "non-saturating"
 
 
@@ -75,7 +77,7 @@ class DiscoGAN(Translator):
         if batch < 2 and self.is_convolutional(shape[0]):
             raise UserError(f"batch_size={batch} is too small for batch norm: give 2 or more")
 
-    def step(self, batches: Iterator[PairBatch], global_step: int, **nets: nn.Module) -> Iterator[Move]:
+    def step(self, batches: PairBatches, global_step: int, **nets: nn.Module) -> Moves:
         """Discriminators, then translators, on the same translations: nothing moves them in between."""
         batch = next(batches)
         real, device = {"A": batch.a.x, "B": batch.b.x}, batch.a.x.device
@@ -89,9 +91,7 @@ class DiscoGAN(Translator):
         of_g = in_each_domain(domains, lambda d: self.translator_terms(nets, d, real, fake[d]), device)
         yield minimize_independent(translators, *of_g.values())  # equations 3 to 7
 
-    def translator_terms(
-        self, nets: dict[str, Any], domain: str, real: dict[str, Tensor], fake: Tensor
-    ) -> dict[str, Tensor]:
+    def translator_terms(self, nets: dict[str, Any], domain: str, real: Tensors, fake: Tensor) -> Tensors:
         """What translations to a domain, and their way back, are to descend, after the discriminators' move."""
         source, D = other_domain(domain), nets[f"D{domain}"]
         *hidden, logits = layers(D, fake)

@@ -36,12 +36,12 @@ from ..distributions import likelihoods
 from ..distributions.likelihoods import Likelihood
 from ..distributions.posteriors import DiagonalGaussian, PosteriorHead, noise_like, normal_log_prob
 from ..fields import Weight, split_commas
-from ..model import Batch, Move, Shape, minimize
+from ..model import Batch, Shape, minimize
 from ..nn import Depth, Width, decoder, encoder, resolve_architecture
 from ..objectives.kl import kl_between_diagonals
 from ..randomness import normal
 from ..rules import Rule
-from ._latent import Codes, Examples
+from ._latent import Batches, Codes, Examples, Moves
 from ._latent_rules import level_rules
 from ._own_networks import copy_own_network
 from ._variational import LatentStatistics, LikelihoodModel, LogProbs, PerExample, free_bits_kl, warmup_factor
@@ -189,7 +189,7 @@ class LadderVAE(LikelihoodModel):
         up_net = own.append(gaussian_head()) if own else BottomUp(up)
         return {"encoder": up_net, "decoder": TopDown(d, priors, last.append(head))}
 
-    def step(self, batches: Iterator[Batch], global_step: int, encoder: nn.Module, decoder: TopDown) -> Iterator[Move]:
+    def step(self, batches: Batches, global_step: int, encoder: nn.Module, decoder: TopDown) -> Moves:
         nll, kl = self.terms(next(batches), encoder, decoder)
         weight = warmup_factor(global_step, self.warmup)
         yield minimize(encoder, decoder, reconstruction=nll.mean(), kl=weight * free_bits_kl(kl, self.free_bits))
@@ -202,14 +202,12 @@ class LadderVAE(LikelihoodModel):
         return decoder.likelihood(levels).nll(x)[0], torch.cat([level.kl for level in levels], 1)
 
     def elbo_terms(self, batch: Batch, encoder: nn.Module, decoder: TopDown, **_: Any) -> tuple[PerExample, PerExample]:
-        """-log p(x|z_1) for one sample z ~ q(z|x), and the sum of the levels' KLs, each b numbers in nats."""
         nll, kl = self.terms(batch, encoder, decoder)
         return nll, kl.sum(1)
 
     def log_weights(
         self, x: Examples, k: int, *labels: Any, encoder: nn.Module, decoder: TopDown, **_: Any
     ) -> LogProbs:
-        """log p(x|z) + log p(z) - log q(z|x) in nats, for k samples z = (z_1 ... z_L) of each example as observed."""
         hat: DiagonalGaussian = encoder(x)
         repeated = DiagonalGaussian(*(t.repeat(k, 1) for t in hat))
         levels = decoder.descend(noise_like(hat.mean, k).flatten(0, 1), repeated)
@@ -232,11 +230,7 @@ class LadderVAE(LikelihoodModel):
 
     def sample_prior(self, n: int, shape: Shape, generator: torch.Generator, **_: Any) -> Codes:
         """Standard normal noise of all levels."""
-        return normal(n, self.code_size(shape), generator)
-
-    def code_size(self, shape: Shape) -> int:
-        """Numbers in the code of an example: those of all levels."""
-        return sum(self.latents)
+        return normal(n, sum(self.latents), generator)
 
     def generate(self, z: Codes, *labels: Any, decoder: TopDown, **_: Any) -> Examples:
         """E[x|z_1], by ancestral sampling of z_L ... z_1 from their noise."""
