@@ -1,5 +1,6 @@
 """Names of arrays in .npz files, and kinds of labels."""
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,16 @@ def test_medmnist(tmp_path: Path) -> None:
     test = load(tmp_path / "d.npz", DataOptions(split="test"))
     assert len(test) == 3
     assert any("the validation split was read: val_images" in note for note in test.notes)
+
+
+def test_a_file_of_python_2_and_names_of_other_validation_splits(tmp_path: Path) -> None:
+    header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (12L, 6L, 5L), }".ljust(117) + b"\n"
+    (tmp_path / "d.npy").write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + X.tobytes())
+    assert np.array_equal(load(tmp_path / "d.npy").x[:, 0].numpy(), X)
+    np.savez(tmp_path / "d.npz", train_images=X, dev_images=TEST)
+    test = load(tmp_path / "d.npz", DataOptions(split="test"))
+    assert np.array_equal(test.x[:, 0].numpy(), TEST)
+    assert "no test split, so the validation split was read: dev_images" in test.notes
 
 
 @pytest.mark.parametrize(

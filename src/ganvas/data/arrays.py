@@ -1,6 +1,7 @@
-"""Arrays and tensors as datasets: what their axes are, and which numbers are black and white."""
+"""Arrays and tensors as datasets: what their axes are, which numbers are black and white, and what labels mean."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import isqrt
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import Tensor
 from ..errors import UserError
 from . import quantization
 from .dataset import CHANNELS, Dataset
-from .labels import add_labels, validate_labels
+from .listing import join_names
 from .options import DataOptions
 from .quantization import RANGE_HELP, Bounds, row_chunks, value_stats
 
@@ -21,6 +22,8 @@ MAX_ASPECT_RATIO = 8
 """times that an image may be as long as wide and still be taken for one"""
 MIN_PIXEL_COLUMNS = 16
 """columns of a table from which on they may be the pixels of small images"""
+MAX_LABEL, MAX_NAMES = 100_000, 10
+"""the largest label that is no name, and classes without examples that a note names"""
 
 
 def from_array(
@@ -44,17 +47,18 @@ def from_array(
     if channels_last is None and isinstance(x, Tensor) and x.ndim == 4 and x.shape[1] in CHANNELS:
         channels_last = False
     array = to_numpy(x) if isinstance(x, Tensor) else np.asarray(x)
-    wanted = DataOptions(range=range).bounds  # type: ignore[arg-type]
+    bounds = DataOptions(range=range).bounds  # type: ignore[arg-type]
     check_array(array, name)
-    notes, bounds = shape_notes(array, name), None
+    notes = shape_notes(array, name)
     if array.ndim == 2:
-        if wanted is not None:
+        if bounds is not None:
             raise UserError(f"{name} holds vectors, which have no black and white: leave out range")
         with np.errstate(over="ignore", invalid="ignore"):
             array = np.array(array, np.float32, copy=None if reuse_memory else True)
     else:
         images = to_nchw(array, name, channels_last)
-        bounds = quantization.auto_bounds(value_stats(images[:, :3]), name) if wanted == "auto" else wanted
+        if isinstance(bounds, str):
+            bounds = quantization.auto_bounds(value_stats(images[:, :3]), name)
         images, byte_notes = map_to_bytes(images, bounds, name) if bounds else to_bytes(images, name)
         array, notes = make_contiguous(images, reuse_memory), notes + byte_notes
     return add_labels(Dataset(x=torch.from_numpy(array), name=name, notes=notes, range=bounds), labels, classes)
@@ -78,7 +82,14 @@ def validate_dataset(dataset: Dataset) -> Dataset:
         raise UserError(f"a Dataset's x has {kinds}, not {shape} of {str(x.dtype).removeprefix('torch.')}: {how}")
     if 0 in x.shape:
         raise UserError(f"{name} is empty: its shape is {shape}")
-    return validate_labels(dataset)
+    n, labels = len(x), dataset.labels
+    if labels is None:
+        return dataset
+    if not isinstance(labels, Tensor) or labels.is_floating_point() or labels.shape != (n,):
+        what = f"{tuple(labels.shape)} of {labels.dtype}" if isinstance(labels, Tensor) else type(labels).__name__
+        raise UserError(f"{name} has {n} examples, but its labels are {what}: give a tensor with an integer for each")
+    classes = class_names(int(labels.min()), int(labels.max()), dataset.classes, name)
+    return replace(dataset, labels=labels.long(), classes=tuple(classes))
 
 
 def check_array(array: np.ndarray, name: str) -> None:
@@ -175,3 +186,62 @@ def make_contiguous(images: np.ndarray, reuse_memory: bool) -> np.ndarray:
     for i in row_chunks(array):
         flat[i] = images[i].reshape(len(flat[i]), -1)  # a copy, where the order is another
     return flat.reshape(images.shape)
+
+
+def add_labels(dataset: Dataset, labels: Any, classes: Sequence[str] = ()) -> Dataset:
+    """The dataset with labels and the names of their classes.
+
+    Labels are integers from 0, whole floating-point numbers, booleans, names (text or bytes), or rows of which one
+    number is 1 and the others 0.  Raises UserError for any other.
+    """
+    if labels is None:
+        return dataset
+    n, name = len(dataset), dataset.name
+    array = to_array(labels, n, name)
+    if array.shape != (n,):
+        raise UserError(f"{name} has {n} examples, but labels of shape {array.shape}: give one label an example")
+    if array.dtype.kind == "U":
+        names, array = np.unique(array, return_inverse=True)
+        classes = [str(c) for c in names]
+    elif array.dtype.kind == "b":
+        array, classes = array.astype(np.int64), list(classes) or ["False", "True"]
+    elif array.dtype.kind == "f" and np.isfinite(array).all() and (array == np.round(array)).all():
+        array = array.clip(-1, 2.0**62).astype(np.int64)
+    elif array.dtype.kind not in "iu":
+        raise UserError(f"{name} has labels of type {array.dtype}: give integers from 0, or names")
+    classes = class_names(int(array.min()), int(array.max()), classes, name)
+    numbers = torch.from_numpy(array.astype(np.int64))
+    dataset, present = replace(dataset, labels=numbers, classes=tuple(classes)), set(numbers.unique().tolist())
+    absent = [class_name for i, class_name in enumerate(classes) if i not in present]
+    what = "class" if len(absent) == 1 else "the classes"
+    return dataset.with_notes([f"no example is of {what} {join_names(absent, MAX_NAMES)}"] if absent else [])
+
+
+def class_names(low: int, high: int, classes: Sequence[str], name: str) -> Sequence[str]:
+    """The names of classes, or else their numbers; UserError where labels from `low` to `high` do not index them."""
+    if low < 0 or (classes and high >= len(classes)):
+        bound = f"0 to {len(classes) - 1}" if classes else "0 or more"
+        raise UserError(f"{name} has labels from {low} to {high}: they must be {bound}")
+    if not classes and high > MAX_LABEL:
+        raise UserError(f"{name} has a label {high}: number the classes from 0")
+    return classes or [str(i) for i in range(high + 1)]
+
+
+def to_array(labels: Any, n: int, name: str) -> np.ndarray:
+    """Labels as numbers or text, one an example: also of a column, and of rows that mark one class with 1."""
+    array = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+    is_text = array.dtype.kind == "O" and all(isinstance(label, str | bytes) for label in array.flat)
+    if array.dtype.kind == "S" or is_text:
+        array = np.array([decode_name(label) for label in array.flat]).reshape(array.shape)
+    if array.shape == (n, 1):
+        return array[:, 0]
+    if array.ndim != 2 or len(array) != n or array.dtype.kind not in "buif":
+        return array
+    if not (np.isin(array, (0, 1)).all() and (array.sum(1) == 1).all()):
+        how = "as a number, or as a row in which its place is 1 and all others are 0"
+        raise UserError(f"{name} has {array.shape[1]} labels an example: give one class each, {how}")
+    return np.asarray(array.argmax(1))
+
+
+def decode_name(name: object) -> str:
+    return name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)

@@ -13,16 +13,16 @@ from .listing import ZIP, File, is_ignored, join_names, pluralize
 SPLIT_NAMES = {
     "train": ("train", "training"),
     "validation": ("val", "valid", "validation", "dev"),
-    "test": ("test", "testing"),
+    "test": ("test", "testing", "t10k"),
 }
-"""what folders of splits are called, in any case"""
+"""what folders and arrays of splits are called, in any case"""
 NAME_SUFFIX = re.compile(r"[-_ ]?(set|data|images?|imgs?|split|[12]\d{3})", re.IGNORECASE)
 """what may stand behind a split's name: training_set, train2017, test_images"""
 DOMAIN_PATTERN = re.compile(r"(?P<role>[a-z]+)[-_ ]?(?P<domain>[ab])", re.IGNORECASE)
 
 
 class Place(NamedTuple):
-    """An image, and the folders and the name by which its class is told."""
+    """An image, and the folders and the name that tell its class."""
 
     parts: tuple[str, ...]
     file: File

@@ -225,7 +225,9 @@ def classify_files(root: Path, files: Sequence[File], notes: list[str]) -> Listi
 
 def holds_images(path: Path) -> bool:
     """Whether a source is a folder, a zip, or a single image."""
-    return path.is_dir() or (path.is_file() and (path.suffix.lower() == ZIP or is_image(File((path.name,), path))))
+    mode = path_mode(path) or 0
+    is_file = stat.S_ISREG(mode) and (path.suffix.lower() == ZIP or is_image(File((path.name,), path)))
+    return is_file or stat.S_ISDIR(mode)
 
 
 def parent_folders(file: File) -> list[tuple[str, ...]]:

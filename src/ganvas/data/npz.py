@@ -8,29 +8,24 @@ from io import BufferedIOBase
 from math import prod
 from pathlib import Path
 from typing import IO
+from warnings import catch_warnings
 from zipfile import ZipFile
 
 import numpy as np
 from numpy.lib import format as npy_format
 
 from ..errors import UserError
-from .arrays import from_array
+from .arrays import add_labels, decode_name, from_array
 from .dataset import Dataset
 from .holdout import split_dataset
 from .idx import MAX_DEFLATE_RATIO
-from .labels import add_labels, decode_name
-from .layout import dataset_name
+from .layout import SPLIT_NAMES, dataset_name
 from .memory import check_memory
 from .options import DataOptions, MissingSplitError, Progress
 
 EXAMPLE_KEYS = ("x", "images", "image", "imgs", "img", "data", "arr0", "features", "inputs", "samples")
 LABEL_KEYS = ("y", "labels", "label", "targets", "target", "class", "classid")
 CLASS_KEYS = ("classes", "classnames", "names")
-SPLIT_WORDS = {
-    "train": ("training", "train"),
-    "val": ("validation", "valid", "val"),
-    "test": ("testing", "test", "t10k"),
-}
 MAX_HEADER_BYTES = 2**16
 """most bytes of an array's header"""
 
@@ -75,7 +70,7 @@ def from_npz(path: Path, options: DataOptions, key: str | None = None) -> Datase
 def parse_array_name(name: str) -> tuple[str, str | None]:
     """What an array's name says: itself in small letters without its split, and the split, if any."""
     plain = re.sub(r"[^a-z0-9]", "", name.lower())
-    for split, words in SPLIT_WORDS.items():
+    for split, words in SPLIT_NAMES.items():
         for word in words:
             for stem in (plain.removeprefix(word), plain.removesuffix(word)):
                 if stem != plain and stem in (*EXAMPLE_KEYS, *LABEL_KEYS, *CLASS_KEYS):
@@ -101,7 +96,7 @@ def choose_arrays(names: list[str], split: str, key: str | None, path: Path) -> 
     if not comma and stem in EXAMPLE_KEYS:
         labels = find_array(names, LABEL_KEYS, image_split, "the labels", path, f"{path.name}:{images},LABELS")
     rest = {name: parse_array_name(name) for name in names if name not in (images, labels)}
-    splits = (None, image_split, "val")
+    splits = (None, image_split, "validation")
     if unused := [name for name, (stem, part) in rest.items() if stem not in CLASS_KEYS and part in splits]:
         notes.append(f"arrays left out: {', '.join(unused)}; choose others as {path.name}:IMAGES,LABELS")
     return images, labels, notes
@@ -122,7 +117,7 @@ def has_test_arrays(names: list[str], key: str | None) -> bool:
     """Whether an archive has a test split, or one that goes with the training arrays of `key`."""
     arrays = set(map(parse_array_name, names))
     if key is None:
-        return any((stem, split) in arrays for stem in EXAMPLE_KEYS for split in ("test", "val"))
+        return any((stem, split) in arrays for stem in EXAMPLE_KEYS for split in ("test", "validation"))
     stem, split = parse_array_name(key if key in names else key.partition(",")[0])
     return split == "train" and (stem, "test") in arrays
 
@@ -140,7 +135,7 @@ def find_examples(names: list[str], split: str, path: Path) -> tuple[str, list[s
     """The array that holds the examples of a split, by its name, and notes."""
     if name := find_array(names, EXAMPLE_KEYS, split, "the examples", path):
         return name, []
-    other_split = "val" if split == "test" else None
+    other_split = "validation" if split == "test" else None
     if name := find_array(names, EXAMPLE_KEYS, other_split, "the examples", path):
         return name, [f"no test split, so the validation split was read: {name}"] if other_split else []
     if names and split == "test":
@@ -165,9 +160,10 @@ def open_archive(path: Path) -> Iterator[tuple[ZipFile, list[str]]]:
 
 @contextmanager
 def wrap_read_errors(path: Path) -> Iterator[None]:
-    """UserError for whatever reading a damaged file raises."""
+    """UserError for whatever reading a damaged file raises; NumPy's warning of files of Python 2 is not shown."""
     try:
-        yield
+        with catch_warnings(action="ignore", category=UserWarning):
+            yield
     except (UserError, FileNotFoundError, PermissionError):
         raise
     except Exception as error:  # zipfile alone raises ten kinds
