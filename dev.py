@@ -2,7 +2,7 @@
 
     python3 dev.py demo      train an autoencoder, a VAE and a GAN; compare them on one page
     python3 dev.py test      ruff, mypy, import-linter, tests/lint.py and the tests; further words go to pytest
-    python3 dev.py coverage  which lines and branches of the package the tests run (longer than test)
+    python3 dev.py coverage  which lines and branches the tests run, least covered files first (longer than test)
     python3 dev.py docs      write the tables of options in docs anew, from what `--help` says
     python3 dev.py run ...   any command in the environment
 
@@ -23,6 +23,8 @@ HERE = Path(__file__).resolve().parent
 VENV = HERE / ".venv"
 STAMP = VENV / "made-for"
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
+WORKERS = ["-n", "auto", "--maxprocesses", "4", "--dist", "worksteal"]
+"""a process a core, each with a thread; each begins with a run of files, so that most fixtures are made once"""
 JOBS = {
     "demo": [["ganvas", "demo"]],
     "test": [
@@ -31,9 +33,9 @@ JOBS = {
         ["mypy"],
         ["lint-imports", "--no-cache"],
         ["python", "-m", "tests.lint"],
-        ["pytest", "-n", "auto", "--maxprocesses", "4"],
+        ["pytest", *WORKERS],
     ],
-    "coverage": [["pytest", "-n", "auto", "--maxprocesses", "4", "--cov", "--cov-report", "term-missing"]],
+    "coverage": [["pytest", *WORKERS, "--cov", "--cov-report", "term-missing"]],
     "docs": [["python", "docs/options.py"]],
     "run": [[]],
 }
