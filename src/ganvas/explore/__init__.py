@@ -6,16 +6,6 @@ from .dimensions import latent_scatter, manifold, normal_quantiles, traverse
 from .walks import interpolate, lerp, slerp
 
 __all__ = [
-    "LatentUsage",
-    "arithmetic",
-    "attribute_direction",
-    "interpolate",
-    "latent_scatter",
-    "lerp",
-    "load_examples",
-    "manifold",
-    "measure_usage",
-    "normal_quantiles",
-    "slerp",
-    "traverse",
+    "LatentUsage", "arithmetic", "attribute_direction", "interpolate", "latent_scatter", "lerp", "load_examples",
+    "manifold", "measure_usage", "normal_quantiles", "slerp", "traverse",
 ]  # fmt: skip

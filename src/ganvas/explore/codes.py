@@ -36,6 +36,14 @@ class LatentUsage(NamedTuple):
         """The dimensions, that with the largest weight first."""
         return [int(j) for j in self.weight.argsort(descending=True, stable=True)]
 
+    def label(self, j: int) -> str:
+        """A dimension as a picture names it."""
+        return f"z[{j}] ({self.weight_name} {self.weight[j]:.2f})" if self.weight_name else f"z[{j}]"
+
+    def record(self, j: int) -> dict[str, int | float]:
+        """A dimension as JSON: its number, from 0, and what it was sorted by."""
+        return {"dimension": j} | ({self.weight_name.lower(): self.weight[j].item()} if self.weight_name else {})
+
 
 def load_examples(trained: Trained, data: Source | None, options: DataOptions | None) -> Dataset | None:
     """The examples of a source, or else those that the run was trained on; None where nothing says what these are."""
@@ -70,22 +78,15 @@ def measure_usage(trained: Trained, dataset: Dataset) -> LatentUsage:
     return LatentUsage(std.square(), "variance", mean, std)
 
 
-def usage_without_data(trained: Trained) -> LatentUsage | None:
-    """What is known of the codes without any example: where the prior is, in units of N(0, I); of others nothing."""
+def resolve_usage(trained: Trained, dataset: Dataset | None) -> LatentUsage:
+    """How the dimensions are used; without examples, where the prior is, in units of N(0, I)."""
+    if dataset is not None:
+        return measure_usage(trained, dataset)
     if not trained.model.has_normal_prior and isinstance(trained.model, EncoderModel):
-        return None
+        name = model_name(trained.model)
+        raise UserError(f"where the codes of this {name} lie can only be seen from examples: give some data")
     d = trained.sample_prior(1, make_generator(torch.device("cpu"), 0)).shape[1]
     return LatentUsage(torch.zeros(d), "", torch.zeros(d), torch.ones(d))
-
-
-def resolve_usage(trained: Trained, dataset: Dataset | None) -> LatentUsage:
-    """How the dimensions are used, or what is known of that without examples; UserError where that is nothing."""
-    result = usage_without_data(trained) if dataset is None else measure_usage(trained, dataset)
-    if result is None:
-        raise UserError(
-            f"where the codes of this {model_name(trained.model)} lie can only be seen from examples: give some data"
-        )
-    return result
 
 
 def background_vectors(trained: Trained, dataset: Dataset | None, seed: int = 0) -> Tensor | None:

@@ -59,10 +59,10 @@ def traverse(
     decoded = trained.decode(z.flatten(0, 1), None if labels is None else labels.expand(len(dimensions) * columns))
     return Examples(
         decoded.x, columns, f"one latent dimension a row, around {origin}",
-        row_labels=tuple(dimension_label(usage, j) for j in dimensions),
-        column_labels=tuple(format_coordinate(t) for t in steps.tolist()),
+        row_labels=tuple(usage.label(j) for j in dimensions),
+        column_labels=tuple(f"{t:+.2g}" if abs(t) > 1e-6 else "0" for t in steps.tolist()),
         background=background_vectors(trained, dataset),
-        metadata={"dimensions": [dimension_metadata(usage, j) for j in dimensions]},
+        metadata={"dimensions": [usage.record(j) for j in dimensions]},
     )  # fmt: skip
 
 
@@ -99,11 +99,11 @@ def manifold(
     n_other, value = len(usage.centre) - 2, "their mean" if usage.centre.any() else 0
     rest_text = f", the other {n_other} at {value}" if n_other else ""
     class_text = "" if class_labels is None else f", class {trained.metadata['classes'][int(class_labels)]}"
-    title = f"{dimension_label(usage, horizontal)} across, {dimension_label(usage, vertical)} up"
+    title = f"{usage.label(horizontal)} across, {usage.label(vertical)} up"
     return Examples(
         decoded.x, side, f"{title}{rest_text}{class_text}",
         background=background_vectors(trained, dataset),
-        metadata={"across": dimension_metadata(usage, horizontal), "up": dimension_metadata(usage, vertical),
+        metadata={"across": usage.record(horizontal), "up": usage.record(vertical),
         "quantiles": quantile_values.tolist()},
     )  # fmt: skip
 
@@ -121,9 +121,9 @@ def latent_scatter(trained: Trained, data: Source | None = None, options: DataOp
     subset = dataset.sample(BACKGROUND_SIZE, 0, "codes")
     return Examples(
         trained.encode(subset)[:, [horizontal, vertical]], None,
-        f"codes of {dataset.name}: {dimension_label(usage, horizontal)} across, {dimension_label(usage, vertical)} up",
+        f"codes of {dataset.name}: {usage.label(horizontal)} across, {usage.label(vertical)} up",
         row_labels=subset.classes, labels=subset.labels,
-        metadata={"across": dimension_metadata(usage, horizontal), "up": dimension_metadata(usage, vertical)},
+        metadata={"across": usage.record(horizontal), "up": usage.record(vertical)},
     )  # fmt: skip
 
 
@@ -140,18 +140,3 @@ def normal_quantiles(n: int) -> Float[Tensor, " n"]:
     """The quantiles of N(0, 1) at (i + 1/2) / n: the inverse of its distribution function."""
     values: Tensor = torch.special.ndtri((torch.arange(n, dtype=torch.float64) + 0.5) / n)
     return values.float()
-
-
-def format_coordinate(t: float) -> str:
-    """A coordinate above a column: +0.6, 0, -0.6."""
-    return f"{t:+.2g}" if abs(t) > 1e-6 else "0"
-
-
-def dimension_label(usage: LatentUsage, j: int) -> str:
-    """A dimension as a picture names it."""
-    return f"z[{j}] ({usage.weight_name} {usage.weight[j]:.2f})" if usage.weight_name else f"z[{j}]"
-
-
-def dimension_metadata(usage: LatentUsage, j: int) -> dict[str, int | float]:
-    """A dimension as JSON: its number, from 0, and what it was sorted by."""
-    return {"dimension": j} | ({usage.weight_name.lower(): usage.weight[j].item()} if usage.weight_name else {})
