@@ -1,13 +1,13 @@
 """Pages of one file each, from the templates beside this: pictures inside, no script, nothing fetched."""
 
 import base64
-import io
 from pathlib import Path
 
 from PIL import Image
 
 from ..io.atomic import atomic_write
 from ..io.text import escape_lines
+from .images import encode_png
 
 
 def write_page(path: Path, template: str, **values: object) -> None:
@@ -23,9 +23,7 @@ def write_page(path: Path, template: str, **values: object) -> None:
 
 def data_address(picture: Image.Image) -> str:
     """An address that holds the picture itself, as a PNG."""
-    content = io.BytesIO()
-    picture.save(content, "PNG")
-    return "data:image/png;base64," + base64.b64encode(content.getvalue()).decode()
+    return "data:image/png;base64," + base64.b64encode(encode_png(picture)).decode()
 
 
 def format_duration(seconds: float) -> str:

@@ -125,9 +125,14 @@ class Examples:
 
     def _repr_png_(self) -> bytes:
         """The picture, for notebooks."""
-        content = io.BytesIO()
-        self.render().save(content, "PNG")
-        return content.getvalue()
+        return encode_png(self.render())
+
+
+def encode_png(picture: Image.Image) -> bytes:
+    """The content of a PNG."""
+    content = io.BytesIO()
+    picture.save(content, "PNG")
+    return content.getvalue()
 
 
 def save_pictures(parts: Sequence[Examples], path: Path) -> None:
@@ -195,7 +200,9 @@ def add_captions(
     """The picture of a grid with a title, what stands beside its rows, and what stands above its columns."""
     if not (title or row_labels or column_labels):
         return picture
-    font = ImageFont.load_default(TEXT_SIZE)
+    import matplotlib
+
+    font = ImageFont.truetype(f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf", TEXT_SIZE)
     line_height, text_width = TEXT_SIZE + MARGIN, font.getlength
     column_width, widest = picture.width / columns, max(map(text_width, column_labels), default=0.0)
     overhang = max(0, ceil((widest - column_width) / 2))  # what the outer heads need beyond their columns
