@@ -29,7 +29,7 @@ BYTES = RANDOM.integers(0, 256, (6, 5, 7), np.uint8)
         (np.arange(12).reshape(3, 4), (4,)),
     ],
 )
-def test_shapes(array: Any, shape: tuple[int, ...]) -> None:
+def test_an_array_has_channels_first(array: Any, shape: tuple[int, ...]) -> None:
     collection = from_array(array)
     assert collection.shape == shape
     assert collection.x.dtype == (torch.uint8 if len(shape) == 3 else torch.float32)
@@ -105,7 +105,7 @@ def test_a_fingerprint_tells_data_apart() -> None:
     assert from_array(BYTES.copy()).fingerprint() == prints[0]
 
 
-def test_npz_and_npy(tmp_path: Path) -> None:
+def test_npz_and_npy_files_are_read(tmp_path: Path) -> None:
     np.savez(
         tmp_path / "a.npz", x_train=BYTES, y_train=np.arange(6), x_test=BYTES[:2], y_test=np.arange(2), other=BYTES
     )
@@ -142,7 +142,7 @@ def test_damaged_files_are_refused_in_a_sentence(name: str, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_idx(packed: bool, tmp_path: Path) -> None:
+def test_idx_files_are_read(packed: bool, tmp_path: Path) -> None:
     write_idx(tmp_path, "train", BYTES, np.arange(6, dtype=np.uint8), packed)
     write_idx(tmp_path, "t10k", BYTES[:2], np.arange(2, dtype=np.uint8), packed)
     train, test = load(tmp_path), load(tmp_path, DataOptions(split="test"))

@@ -46,7 +46,7 @@ def test_a_damaged_atlas_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
         load("emoji")
 
 
-def test_digits() -> None:
+def test_digits_have_1500_examples_to_learn_from() -> None:
     pytest.importorskip("sklearn")
     digits = load("digits")
     assert digits.shape == (1, 8, 8)

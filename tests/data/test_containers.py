@@ -47,7 +47,7 @@ KINDS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
-def test_images_with_labels(kind: str) -> None:
+def test_images_with_labels_are_read(kind: str) -> None:
     found = load(KINDS[kind])
     assert torch.equal(found.x, PLANES)
     assert found.labels is not None
@@ -60,7 +60,7 @@ def test_images_with_labels(kind: str) -> None:
     [list(X), [Image.fromarray(x) for x in X], list(PLANES), Items(lambda i: PLANES[i]), TensorDataset(PLANES)],
     ids=["arrays", "pillow", "tensors", "data set", "TensorDataset"],
 )
-def test_images_alone(images: Any) -> None:
+def test_images_alone_are_read(images: Any) -> None:
     found = load(images)
     assert torch.equal(found.x, PLANES)
     assert found.labels is None

@@ -37,7 +37,7 @@ def run() -> Trained:
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_too_many(call: Callable[[Trained, Dataset], Any], run: Trained, images: Dataset) -> None:
+def test_too_many_are_refused(call: Callable[[Trained, Dataset], Any], run: Trained, images: Dataset) -> None:
     with pytest.raises(
         UserError, match=r"^(n|per_class|rows|columns|side)=.* would take [\d,]+ GiB of memory, .* free"
     ):

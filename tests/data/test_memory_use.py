@@ -45,7 +45,7 @@ def known(collection: Dataset) -> Dataset:
     return collection
 
 
-def test_arrays(cost: Callable[[Callable[[], object]], int], tmp_path: Path) -> None:
+def test_arrays_are_read_in_their_own_memory(cost: Callable[[Callable[[], object]], int], tmp_path: Path) -> None:
     """Channels last become channels first, and a tenth is held out, in the memory of the array itself."""
     x = np.random.default_rng(0).integers(0, 256, (9000, 64, 64, 3), np.uint8)
     np.save(tmp_path / "x.npy", x)
@@ -72,7 +72,7 @@ def test_examples_kept_in_the_memory_of_all(tmp_path: Path) -> None:
         assert [index[bytes(image)] for image in part.x[:, 0].numpy()] == part.labels.tolist()
 
 
-def test_images(cost: Callable[[Callable[[], object]], int], tmp_path: Path) -> None:
+def test_images_are_read_in_their_own_memory(cost: Callable[[Callable[[], object]], int], tmp_path: Path) -> None:
     x = np.random.default_rng(0).integers(0, 256, (60, 800, 800, 3), np.uint8)
     for i, image in enumerate(x):
         Image.fromarray(image).save(tmp_path / f"{i}.bmp")
@@ -81,7 +81,7 @@ def test_images(cost: Callable[[Callable[[], object]], int], tmp_path: Path) -> 
     assert cost(lambda: known(load(tmp_path))) < 1.5 * size + ROOM
 
 
-def test_colours_times_alpha(cost: Callable[[Callable[[], object]], int]) -> None:
+def test_colours_are_checked_a_part_at_a_time(cost: Callable[[Callable[[], object]], int]) -> None:
     """Whether data suit a likelihood is found a part at a time: their products with alpha take ten times as much."""
     x = np.random.default_rng(0).integers(0, 2, (4000, 4, 64, 64), np.uint8) * np.uint8(255)
     data = Dataset(x=torch.from_numpy(x))
@@ -92,7 +92,7 @@ def test_colours_times_alpha(cost: Callable[[Callable[[], object]], int]) -> Non
         VAE(likelihood="bernoulli").validate_data(data)
 
 
-def test_what_is_free(tmp_path: Path) -> None:
+def test_more_than_the_free_memory_is_refused(tmp_path: Path) -> None:
     assert 2**20 < memory.available_memory() < 2**50
     with pytest.raises(UserError, match=r"x would take 1,000,000 GiB of memory, and .* GiB are free: give less"):
         memory.check_memory(10**6 * 2**30, "x", "give less")

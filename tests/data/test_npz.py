@@ -23,7 +23,7 @@ TEST = X[:4] // 2
         ("{}-data", "{}-target"), ("x.{}", "label.{}"),
     ],
 )  # fmt: skip
-def test_splits(images: str, labels: str, tmp_path: Path) -> None:
+def test_an_npz_has_its_splits(images: str, labels: str, tmp_path: Path) -> None:
     arrays = {images.format("train"): X, labels.format("train"): Y, images.format("test"): TEST,
               labels.format("test"): Y[:4]}  # fmt: skip
     np.savez(tmp_path / "d.npz", **arrays)
@@ -43,12 +43,12 @@ def test_splits(images: str, labels: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("images", "labels"), [("data", "target"), ("X", "y"), ("images", "labels"), ("DATA", "Label")]
 )
-def test_one_part(images: str, labels: str, tmp_path: Path) -> None:
+def test_an_npz_of_one_part_has_its_labels(images: str, labels: str, tmp_path: Path) -> None:
     np.savez(tmp_path / "d.npz", **{labels: Y, images: X})
     assert class_counts(load(tmp_path / "d.npz")) == {"0": 4, "1": 4, "2": 4}
 
 
-def test_medmnist(tmp_path: Path) -> None:
+def test_the_validation_part_of_medmnist_is_left_out(tmp_path: Path) -> None:
     """With labels in a column, and a validation part, which is left out of training."""
     parts: dict[str, Any] = {}
     for split, n in (("train", 12), ("val", 3), ("test", 4)):
@@ -86,7 +86,7 @@ def test_a_file_of_python_2_and_names_of_other_validation_splits(tmp_path: Path)
         (Y.astype(np.uint8)[:, None], ("0", "1", "2")),
     ],
 )
-def test_kinds_of_labels(labels: np.ndarray, classes: tuple[str, ...], tmp_path: Path) -> None:
+def test_labels_of_any_kind_become_classes(labels: np.ndarray, classes: tuple[str, ...], tmp_path: Path) -> None:
     np.savez(tmp_path / "d.npz", x=X, y=labels)
     found = load(tmp_path / "d.npz")
     assert found.classes == classes

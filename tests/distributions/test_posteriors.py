@@ -109,7 +109,7 @@ def test_the_factor_is_lower_triangular_with_a_positive_diagonal() -> None:
 
 @every_family
 @pytest.mark.parametrize("d", [1, 2, 16, 64])
-def test_sizes_fit(name: Any, d: int) -> None:
+def test_a_head_has_as_many_outputs_as_its_posterior_needs(name: Any, d: int) -> None:
     size, layer = posterior_head(name, d, RANK, 2, 16)
     expected = {"diagonal": 2 * d, "full": d + d * (d + 1) // 2, "low-rank": 2 * d + RANK * d, "iaf": 3 * d}
     assert size == expected[name]
@@ -186,7 +186,7 @@ def test_a_detached_posterior_is_the_same_one_without_gradient(name: str) -> Non
     assert not detach(q).log_prob(z).requires_grad
 
 
-def test_made_is_autoregressive() -> None:
+def test_the_masked_network_is_autoregressive() -> None:
     net = MADE(5, 4, 200).double()
     h = torch.randn(1, 4).double()
     jacobian = torch.autograd.functional.jacobian(lambda z: torch.stack(net(z, h)), torch.randn(1, 5).double())

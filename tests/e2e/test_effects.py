@@ -67,7 +67,9 @@ def weights(place: Path, name: str, *words: str, model: str = "vae") -> bytes:
     ],
     ids=" ".join,
 )  # fmt: skip
-def test_of_training(words: list[str], place: Path, usual: bytes, seen: set[bytes]) -> None:
+def test_an_option_of_training_changes_the_weights(
+    words: list[str], place: Path, usual: bytes, seen: set[bytes]
+) -> None:
     made = weights(place, "-".join(words).replace("--", ""), *words)
     assert made != usual
     assert made not in seen
@@ -80,7 +82,7 @@ def seen() -> Iterator[set[bytes]]:
     yield set()  # noqa: PT022
 
 
-def test_keep(place: Path) -> None:
+def test_keep_best_also_keeps_the_last_weights(place: Path) -> None:
     for keep, there in (("best", True), ("last", False)):
         weights(place, keep, "--keep", keep, model="gan")
         assert (place / keep / "last.safetensors").exists() == there
@@ -101,7 +103,7 @@ def differ(command: list[Any], *ways: list[str]) -> None:
         assert not [other for other in arrays[:i] if one.shape == other.shape and np.array_equal(one, other)], ways
 
 
-def test_of_what_is_made(runs: Path, data: str) -> None:
+def test_an_option_of_a_command_changes_what_it_makes(runs: Path, data: str) -> None:
     vae, labelled = runs / "vae", runs / "labelled"
     differ(["sample", vae, "-n", "4"], ["--seed", "1"], ["--seed", "2"])
     differ(["sample", labelled, "-n", "4"], ["--label", "bright"], ["--label", "dark"])
@@ -121,7 +123,7 @@ def test_of_what_is_made(runs: Path, data: str) -> None:
     np.testing.assert_array_equal(there[:2], back[:2])  # the example, and strength 0
 
 
-def test_of_the_view(runs: Path, data: str, place: Path) -> None:
+def test_an_option_of_data_changes_what_is_read(runs: Path, data: str, place: Path) -> None:
     differ(["reconstruct", runs / "vae", data, "-n", "4"], ["--split", "test"], ["--classes", "bright"])
     grey = place / "grey"
     done("train", "vae", data, *SHORT, "--latent", "3", "--size", "8", "--channels", "1", "--folder", grey)
@@ -137,7 +139,7 @@ def told(capsys: pytest.CaptureFixture[str], *words: str | Path) -> Any:
     return json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
 
 
-def test_of_numbers(runs: Path, data: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_option_of_measuring_changes_the_numbers(runs: Path, data: str, capsys: pytest.CaptureFixture[str]) -> None:
     vae, labelled = str(runs / "vae"), str(runs / "labelled")
     priors = [told(capsys, "fit-prior", vae, data, "--kinds", "gaussian", "--seed", seed) for seed in ("0", "1")]
     assert priors[0]["held_out"] != priors[1]["held_out"]
@@ -156,14 +158,14 @@ def test_of_numbers(runs: Path, data: str, capsys: pytest.CaptureFixture[str]) -
     assert compared[0]["features"] != compared[2]["features"]
 
 
-def test_few(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_allow_few_measures_a_frechet_distance_of_few(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["evaluate", str(runs / "vae"), "--metrics", "fid", "--features", "random-conv-v1", "-n", "8", "--quiet"]
     assert main(words) == 2
     assert "--allow-few" in capsys.readouterr().err
     assert any(name.startswith("fid") for name in told(capsys, *words, "--allow-few"))
 
 
-def test_translate_to(capsys: pytest.CaptureFixture[str]) -> None:
+def test_translations_go_to_the_domain_that_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     done("train", "discogan", "ring", "grid", "--width", "8", "--steps", "3", "--quiet", "--folder", "run")
     np.save("points.npy", np.random.default_rng(0).normal(size=(7, 2)).astype(np.float32))
     for to in ("A", "B"):

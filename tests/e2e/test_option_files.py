@@ -91,7 +91,7 @@ def code_of(content: bytes, capsys: pytest.CaptureFixture[str]) -> int:
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_odd_files(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_odd_files_are_refused_in_a_sentence(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert code_of(ODD[name], capsys) == 2
 
 
@@ -102,7 +102,9 @@ def test_unusual_files_that_are_right(name: str, capsys: pytest.CaptureFixture[s
 
 @settings(max_examples=60)
 @given(st.lists(st.tuples(st.integers(0, 80), st.integers(0, 2), st.sampled_from(PARTS)), min_size=1, max_size=4))
-def test_mutated_files(capsys: pytest.CaptureFixture[str], edits: list[tuple[int, int, str]]) -> None:
+def test_mutated_files_never_end_in_a_traceback(
+    capsys: pytest.CaptureFixture[str], edits: list[tuple[int, int, str]]
+) -> None:
     text = "latent: 16\nbetas: [0.5, 0.9]\nbinarize: no\nmilestones: 0.5,0.8\ncapacity: ~\n"
     for at, length, part in edits:
         text = text[:at] + part + text[at + length :]

@@ -319,7 +319,7 @@ def test_bfloat16_hardly_changes_the_bound(posterior: Any, fields: dict[str, Any
     assert abs(low["elbo"] - exact["elbo"]) < 1e-3 * abs(exact["elbo"])
 
 
-def test_the_command(vae: ganvas.Trained, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_says_what_the_function_returns(vae: ganvas.Trained, capsys: pytest.CaptureFixture[str]) -> None:
     import json
 
     from ganvas.cli.app import main

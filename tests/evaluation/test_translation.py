@@ -44,7 +44,7 @@ def of_size(run: Trained) -> Trained:
     return Trained(run.model, ((3, 16, 16), (3, 16, 16)), run.nets)
 
 
-def test_a_perfect_translator() -> None:
+def test_a_perfect_translator_has_no_errors() -> None:
     a, b = drawings(), negative(drawings(60, 1))
     v = measured(of_size(negatives()), a, b, pairs=(a, negative(a)))
     assert (v["model"], v["split"], v["examples"]) == ("cyclegan", "custom", [60, 60])

@@ -30,7 +30,7 @@ TINY = ["--steps", "2", "--batch-size", "4", "--width", "4", "--checkpoint-every
         ("\ud800", "\\ud800"),
     ],
 )
-def test_printable(text: str, shown: str) -> None:
+def test_control_characters_are_escaped(text: str, shown: str) -> None:
     assert escape_text(text) == shown
     shown.encode()
 
@@ -66,7 +66,7 @@ class Strict(io.TextIOWrapper):
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
-def test_hostile_names(encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hostile_names_are_printed_escaped(encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, out = tmp_path / HOSTILE, Path(f"runs{HOSTILE[:-1]}")
     write_folder(source)
     (source / "cat").rename(source / f"cat{HOSTILE}")

@@ -266,7 +266,7 @@ def test_epochs_become_steps(images: Dataset) -> None:
     assert trained.metadata["step"] == 3 * (40 // 16)
 
 
-def test_devices() -> None:
+def test_a_device_that_is_not_here_is_refused() -> None:
     assert resolve_device("cpu").type == "cpu"
     if not torch.cuda.is_available():
         with pytest.raises(UserError, match="device=cuda is not available here: use auto or"):

@@ -30,7 +30,7 @@ def lines_of(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch, columns: int)
 
 
 @pytest.mark.parametrize("columns", [60, 80, 120])
-def test_on_a_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_terminal_shows_one_line_that_fits(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = [line.rstrip() for line in lines_of(Terminal(), monkeypatch, columns)]
     last = [line for line in lines if line.startswith("step 1200")][-1]
     assert re.match(WHOLE, last), last

@@ -82,5 +82,5 @@ def test_the_tables_numbers_are_what_their_names_say() -> None:
     assert halves_distance(faces, faces) == 0
 
 
-def test_durations() -> None:
+def test_durations_are_in_minutes_and_seconds() -> None:
     assert [format_duration(s) for s in (0.4, 59.4, 60.0, 125.0)] == ["0 s", "59 s", "1 min 00 s", "2 min 05 s"]

@@ -104,7 +104,7 @@ def test_a_missing_folder_is_made_and_no_temporary_name_is_told(tmp_path: Path) 
         half.write_text("text")
 
 
-def test_files(tmp_path: Path) -> None:
+def test_examples_are_written_to_files_of_each_kind(tmp_path: Path) -> None:
     examples = Examples(IMAGES)
     for name in ("grid.png", "grid.jpg", "grid.webp"):
         examples.save(tmp_path / name)
