@@ -15,14 +15,8 @@ from ..data import Dataset
 from ..data.dataset import chunks
 from ..data.scaling import premultiply
 from ..errors import UserError
+from ..objectives import reconstruction
 from ..objectives.precision import at_least_float32
-from ..objectives.reconstruction import (
-    bernoulli_nll,
-    continuous_bernoulli_nll,
-    discretized_logistic_nll,
-    gaussian_nll,
-    squared_error,
-)
 
 LikelihoodName = Literal["gaussian", "bernoulli", "continuous-bernoulli", "discretized-logistic", "squared-error"]
 Sigma = float | Literal["learned", "optimal"]
@@ -57,7 +51,7 @@ class Bernoulli(NamedTuple):
         return self.logits.sigmoid()
 
     def nll(self, x: Float[Tensor, "b *shape"]) -> Float[Tensor, "k b"]:
-        return bernoulli_nll(*align(x, self.logits))
+        return reconstruction.bernoulli_nll(*align(x, self.logits))
 
 
 class ContinuousBernoulli(NamedTuple):
@@ -73,7 +67,7 @@ class ContinuousBernoulli(NamedTuple):
         return torch.where(near_zero, 0.5 + self.logits / 12, 1 / -torch.expm1(-safe_logits) - 1 / safe_logits)
 
     def nll(self, x: Float[Tensor, "b *shape"]) -> Float[Tensor, "k b"]:
-        return continuous_bernoulli_nll(*align(x, self.logits))
+        return reconstruction.continuous_bernoulli_nll(*align(x, self.logits))
 
 
 class DiscretizedLogistic(NamedTuple):
@@ -95,7 +89,7 @@ class DiscretizedLogistic(NamedTuple):
 
     def nll(self, x: Float[Tensor, "b *shape"]) -> Float[Tensor, "k b"]:
         x, location = align(x, self.location)
-        return discretized_logistic_nll(x, location, self.log_scale.flatten(1).view_as(location))
+        return reconstruction.discretized_logistic_nll(x, location, self.log_scale.flatten(1).view_as(location))
 
 
 class Gaussian(NamedTuple):
@@ -105,7 +99,7 @@ class Gaussian(NamedTuple):
     sigma: float | Float[Tensor, ""]
 
     def nll(self, x: Float[Tensor, "b *shape"]) -> Float[Tensor, "k b"]:
-        return gaussian_nll(*align(x, self.mean), self.sigma)
+        return reconstruction.gaussian_nll(*align(x, self.mean), self.sigma)
 
 
 class OptimalGaussian(NamedTuple):
@@ -123,7 +117,7 @@ class OptimalGaussian(NamedTuple):
         variance = (flat - mean).square().mean().clamp_min(1e-8)
         with torch.no_grad():
             self.running_variance.lerp_(variance.to(self.running_variance.dtype), 0.05)
-        return gaussian_nll(flat, mean, variance.sqrt())
+        return reconstruction.gaussian_nll(flat, mean, variance.sqrt())
 
 
 class SquaredError(NamedTuple):
@@ -132,7 +126,7 @@ class SquaredError(NamedTuple):
     mean: Float[Tensor, "n *shape"]
 
     def nll(self, x: Float[Tensor, "b *shape"]) -> Float[Tensor, "k b"]:
-        return squared_error(*align(x, self.mean))
+        return reconstruction.squared_error(*align(x, self.mean))
 
 
 class LikelihoodHead(nn.Module):
