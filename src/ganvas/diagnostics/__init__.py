@@ -28,28 +28,28 @@ __all__ = ["DOCS_PAGE", "Diagnosis", "diagnose", "examine", "is_early", "latent_
 
 def examine(model: Model, steps: int, lines: Lines) -> list[Diagnosis]:
     """What the log of a run that was to have so many steps says is wrong: its last lines, and how they came about."""
-    ended = [divergence(line, model) for line in lines[-1:] if "diverged" in line]
+    diagnoses = [divergence(line, model) for line in lines[-1:] if "diverged" in line]
     lines = [line for line in recent_lines(lines) if monitored_statistics(line)]
-    return [*ended, *check_rules(model.rules(), log_figures(lines), lines[-1]["step"], steps)] if lines else ended
+    return diagnoses + check_rules(model.rules(), log_figures(lines), lines[-1]["step"], steps) if lines else diagnoses
 
 
 def check_rules(rules: Iterable[Rule], figures: Figures, done: int, steps: int) -> list[Diagnosis]:
     """The rules that the figures break after so many of the steps; what follows from another is not said as well."""
-    begun = {"early": True, "settled": done >= min(steps, max(1000, steps // 4)), "end": done >= steps}
-    found: list[Diagnosis] = []
+    phases = {"early": True, "settled": done >= min(steps, max(1000, steps // 4)), "end": done >= steps}
+    diagnoses: list[Diagnosis] = []
     for rule in [] if is_early(done, steps) else rules:
-        follows = any(diagnosis.condition in rule.unless for diagnosis in found)
-        if follows or done <= rule.after or not begun[rule.phase] or not rule.given(figures):
+        follows = any(diagnosis.condition in rule.unless for diagnosis in diagnoses)
+        if follows or done <= rule.after or not phases[rule.phase] or not rule.given(figures):
             continue
         figure = figures[rule.figure] if isinstance(rule.figure, str) else rule.figure(figures)
         limit = rule.limit(figures) if callable(rule.limit) else rule.limit
         if rule.passes(figure, limit):
-            named = figures | {"figure": figure, "limit": limit}
-            said, *remedies = (text.format_map(named) for text in (rule.evidence, *rule.remedies))
-            found.append(
-                Diagnosis(rule.name, said, float(figure), float(limit), tuple(remedies), rule.section, rule.is_alarm)
-            )
-    return found
+            values = figures | {"figure": figure, "limit": limit}
+            evidence, *remedies = (text.format_map(values) for text in (rule.evidence, *rule.remedies))
+            diagnoses.append(Diagnosis(
+                rule.name, evidence, float(figure), float(limit), tuple(remedies), rule.section, rule.is_alarm
+            ))  # fmt: skip
+    return diagnoses
 
 
 def is_early(done: int, steps: int) -> bool:
@@ -73,7 +73,7 @@ def latest_statistics(lines: Lines) -> dict[str, float]:
     """What the doctor looks at, in the last line that has it."""
     latest = {name: value for line in lines for name, value in monitored_statistics(line).items()}
     samples: dict[str, Any] = next((line["samples"] for line in reversed(lines) if "samples" in line), {})
-    found = {name: latest[name] for name in REPORTED if name in latest}
-    found |= {samples["metric"]: samples["value"]} if samples else {}
-    found |= {"memorised": samples["memorised"]} if "memorised" in samples else {}
-    return {name: float(value) for name, value in found.items() if value is not None}
+    statistics = {name: latest[name] for name in REPORTED if name in latest}
+    statistics |= {samples["metric"]: samples["value"]} if samples else {}
+    statistics |= {"memorised": samples["memorised"]} if "memorised" in samples else {}
+    return {name: float(value) for name, value in statistics.items() if value is not None}

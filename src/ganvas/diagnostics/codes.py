@@ -12,25 +12,24 @@ DEAD_STD_RATIO = 0.01
 """standard deviation of an autoencoder's latent dimension, a share of the widest one's, below which it is dead"""
 
 
-def latent_report(seen: dict[str, Tensor]) -> dict[str, Any]:
+def latent_report(statistics: dict[str, Tensor]) -> dict[str, Any]:
     """Plain numbers for the log, from what a model observed of its codes."""
-    if not seen:
+    if not statistics:
         return {}
-    report: dict[str, Any] = {"dimensions": len(seen["aggregate_std"])}
-    if "kl" in seen:
-        largest = seen["kl"].sort(descending=True).values[:SHOWN] if len(seen["kl"]) > SHOWN else seen["kl"]
-        report["active"] = int((seen["mean_variance"] > ACTIVE_THRESHOLD).sum())
-        report["kl"] = round(seen["kl"].sum().item(), 4)
-        if len(seen["kl"]) == report["dimensions"]:
-            report["kl_per_dimension"] = [round(v, 4) for v in largest.tolist()]
+    kl, mean_variance, all_stds = statistics.get("kl"), statistics.get("mean_variance"), statistics["aggregate_std"]
+    report: dict[str, Any] = {"dimensions": len(all_stds)}
+    if kl is None:
+        report["dead"] = int((all_stds <= DEAD_STD_RATIO * all_stds.max()).sum())
     else:
-        report["dead"] = int((seen["aggregate_std"] <= DEAD_STD_RATIO * seen["aggregate_std"].max()).sum())
-    used = seen["mean_variance"] > ACTIVE_THRESHOLD if "mean_variance" in seen else seen["aggregate_std"] > 0
-    mean, std = seen["aggregate_mean"][used], seen["aggregate_std"][used].clamp_min(1e-6)
+        largest = kl.sort(descending=True).values[:SHOWN] if len(kl) > SHOWN else kl
+        report["active"] = int((statistics["mean_variance"] > ACTIVE_THRESHOLD).sum())
+        report["kl"] = round(kl.sum().item(), 4)
+        if len(kl) == len(all_stds):
+            report["kl_per_dimension"] = [round(v, 4) for v in largest.tolist()]
+    used = all_stds > 0 if mean_variance is None else mean_variance > ACTIVE_THRESHOLD
+    mean, std = statistics["aggregate_mean"][used], all_stds[used].clamp_min(1e-6)
     if len(mean):
-        far = 0.5 * (mean.square() + std.square() - 1) - std.log()
-        report |= {
-            "from_prior": round(far.mean().item(), 4),
-            "std": [round(std.min().item(), 3), round(std.max().item(), 3)],
-        }
+        distance = 0.5 * (mean.square() + std.square() - 1) - std.log()
+        extremes = [round(std.min().item(), 3), round(std.max().item(), 3)]
+        report |= {"from_prior": round(distance.mean().item(), 4), "std": extremes}
     return report

@@ -166,12 +166,12 @@ def check_options(trained: Trained, metrics: Sequence[str], few: bool, others: M
     for metric in metrics:
         if metric not in TRANSLATION_METRICS:
             raise UserError(f"{metric} cannot be measured of this {name}: it has {', '.join(TRANSLATION_METRICS)}")
-    given = [option for option, value in others.items() if value is not None]
-    if given:
-        raise UserError(f"this {name} translates, and has no use for {' and '.join(given)}: leave out {given[0]}")
+    unused = [option for option, value in others.items() if value is not None]
+    if unused:
+        raise UserError(f"this {name} translates, and has no use for {' and '.join(unused)}: leave out {unused[0]}")
     if few and "fid" not in metrics:
-        unused = "allow_few is about the Frechet distance, which is not measured"
-        raise UserError(f"{unused}: ask for the metric fid, or leave it out")
+        problem = "allow_few is about the Frechet distance, which is not measured"
+        raise UserError(f"{problem}: ask for the metric fid, or leave it out")
 
 
 def round_trip_statistics(trained: Trained, model: Translator, domains: list[Dataset], seed: int) -> dict[str, float]:

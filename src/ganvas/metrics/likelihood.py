@@ -13,12 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from math import log, nan
 from threading import Lock
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from ..distributions.likelihoods import Likelihood
 from ..distributions.posteriors import Posterior
 from ..errors import UserError
 from ..randomness import reseed
@@ -44,7 +45,7 @@ class LikelihoodTask(NamedTuple):
     """What the weights are computed with."""
 
     encoder: Callable[[Tensor], Posterior]
-    decoder: Callable[[Tensor], Any]
+    decoder: Callable[[Tensor], Likelihood]
     log_prior: Callable[[Tensor], Tensor]
     k: int
     seed: int
@@ -55,7 +56,7 @@ class LikelihoodTask(NamedTuple):
 def log_likelihood(
     x: Float[Tensor, "n *shape"],
     encoder: Callable[[Tensor], Posterior],
-    decoder: Callable[[Tensor], Any],
+    decoder: Callable[[Tensor], Likelihood],
     log_prior: Callable[[Tensor], Tensor],
     k: int,
     *,
@@ -113,7 +114,7 @@ def stream_log_likelihood(task: LikelihoodTask, first: int, x: Float[Tensor, "b 
 
 
 def batched_nll(
-    decoder: Callable[[Tensor], Any], x: Float[Tensor, "b *shape"], z: Float[Tensor, "k b d"], max_rows: int
+    decoder: Callable[[Tensor], Likelihood], x: Float[Tensor, "b *shape"], z: Float[Tensor, "k b d"], max_rows: int
 ) -> Float[Tensor, "k b"]:
     """-log p(x|z) in nats, from at most `max_rows` decoder rows at once."""
     size, columns = min(len(x), max_rows), []

@@ -19,7 +19,7 @@ SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
 
 def psnr(x: Float[Tensor, "n *shape"], y: Float[Tensor, "n *shape"], data_range: float = 1.0) -> Float[Tensor, " n"]:
-    """10 log10(data_range^2 / mean square error) of each pair, in decibels: the peak signal-to-noise ratio."""
+    """Peak signal-to-noise ratio, 10 log10(data_range^2 / mean square error), in decibels; infinite if equal."""
     error = (x - y).square().flatten(1).mean(1)
     return torch.tensor([10 * log10(data_range**2 / e) if e else inf for e in error.tolist()])
 

@@ -1,4 +1,4 @@
-"""Spaces that nothing was learnt for: random maps, pixels, and the numbers themselves."""
+"""Spaces without training: random maps, pixels, and the numbers themselves."""
 
 from math import prod
 
