@@ -20,7 +20,7 @@ CEILINGS = {
     ".": 775,
     "cli": 1970,
     "data": 3480,
-    "diagnostics": 245,
+    "diagnostics": 237,
     "distributions": 938,
     "evaluation": 1130,
     "explore": 500,
