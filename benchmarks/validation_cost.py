@@ -21,7 +21,8 @@ import torch
 
 from ganvas.data import Dataset, load
 from ganvas.models import MODELS
-from ganvas.training import run, validation
+from ganvas.training import validation
+from ganvas.training.fit import Run
 from ganvas.training.run_folder import read_log
 from _support import print_table
 
@@ -33,7 +34,7 @@ RUNS = (
 
 def measure_run(model: str, data: str | Dataset, steps: int, folder: Path) -> tuple[str, ...]:
     """Train, and say how long that took, and how long each measurement."""
-    save, make_evaluator, evaluators, saving = run.save, validation.make_evaluator, [], 0.0
+    save, make_evaluator, evaluators, saving = Run.save, validation.make_evaluator, [], 0.0
 
     def timed_save(*arguments: Any) -> None:
         nonlocal saving
@@ -45,12 +46,12 @@ def measure_run(model: str, data: str | Dataset, steps: int, folder: Path) -> tu
         evaluators.append(make_evaluator(*arguments))
         return evaluators[-1]
 
-    run.save, validation.make_evaluator = timed_save, remember_evaluator
+    Run.save, validation.make_evaluator = timed_save, remember_evaluator  # type: ignore[method-assign]
     start = time.perf_counter()
     try:
         ganvas.train(MODELS[model](), data, folder=folder, steps=steps, device="cpu", quiet=True)
     finally:
-        run.save, validation.make_evaluator = save, make_evaluator
+        Run.save, validation.make_evaluator = save, make_evaluator  # type: ignore[method-assign]
     total, interval = time.perf_counter() - start - saving, evaluators[0].interval
     samples = [line["samples"] for line in read_log(folder) if "samples" in line]
     first, *later = [sample["seconds"] for sample in samples]

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from PIL import Image
 
 from ganvas.data import Dataset, from_array
-from ganvas.training import record
+from ganvas.training import fit
 from ganvas.viz.curves import draw_curves
 from ganvas.viz.images import preview
 from tests.support.data import folder, image_collection  # noqa: F401  a fixture
@@ -45,8 +45,8 @@ def blank_plots() -> Iterator[None]:
     """Curves, and previews of vectors, are blank: drawing them takes most of a small run's time."""
     blank = Image.new("RGB", (2, 2))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(record, "draw_curves", lambda lines: blank)
-        patch.setattr(record, "preview", lambda rows, *how: blank if rows.ndim == 3 else preview(rows, *how))
+        patch.setattr(fit, "draw_curves", lambda lines: blank)
+        patch.setattr(fit, "preview", lambda rows, *how: blank if rows.ndim == 3 else preview(rows, *how))
         yield
 
 
@@ -54,8 +54,8 @@ def blank_plots() -> Iterator[None]:
 def real_plots(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests marked `draws` have real ones: those in e2e draw what a run of every model draws."""
     if request.node.get_closest_marker("draws"):
-        monkeypatch.setattr(record, "draw_curves", draw_curves)
-        monkeypatch.setattr(record, "preview", preview)
+        monkeypatch.setattr(fit, "draw_curves", draw_curves)
+        monkeypatch.setattr(fit, "preview", preview)
 
 
 @pytest.fixture

@@ -62,7 +62,7 @@ def test_when_it_runs_out_nevertheless(
     def fails(*_: Any) -> None:
         raise error
 
-    monkeypatch.setattr("ganvas.training.run.fit", fails)
+    monkeypatch.setattr("ganvas.training.fit.Run.fit", fails)
     assert main(["train", "vae", "digits", "--width", "4"]) == 1
     assert capsys.readouterr().err.splitlines()[-1].startswith("ganvas: there is not enough memory: ask for fewer")
     assert json.loads(next(Path("runs").glob("*/config.json")).read_text())["model"] == "vae"

@@ -15,7 +15,7 @@ import pytest
 
 from ganvas.cli.app import main
 from ganvas.models import MODELS
-from ganvas.training import run as runs
+from ganvas.training import fit
 from ganvas.training.run_folder import checkpoint_step
 from tests.support.data import write_folder
 
@@ -27,15 +27,15 @@ OF_MODEL = {
 ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}  # sums of another number of threads differ in the last bit
 KILL_AT_33 = """
 import os, sys
-from ganvas.training import run as runs
+from ganvas.training import fit
 from ganvas.cli.app import main
-training = runs.training
+training = fit.training
 def killed(*arguments):
     for step in training(*arguments):
         if step == 33:
             os.kill(os.getpid(), 9)
         yield step
-runs.training = killed
+fit.training = killed
 main(sys.argv[1:])
 """
 
@@ -62,7 +62,7 @@ def test_a_run_goes_on_to_the_same_bits_from_what_is_on_the_disk(
     model: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """40 steps straight, and from a copy at step 33 with the checkpoint of step 20, which is what a kill leaves."""
-    training = runs.training
+    training = fit.training
 
     def copied(*arguments: Any) -> Iterator[int]:
         for step in training(*arguments):
@@ -70,7 +70,7 @@ def test_a_run_goes_on_to_the_same_bits_from_what_is_on_the_disk(
                 shutil.copytree("straight", "killed")
             yield step
 
-    monkeypatch.setattr(runs, "training", copied)
+    monkeypatch.setattr(fit, "training", copied)
     assert main([*command(model, folder), "--folder", "straight"]) == 0
     assert json.loads(Path("killed/log.jsonl").read_text().splitlines()[-1])["step"] > 20
     assert main(["resume", "killed", "--quiet"]) == 0

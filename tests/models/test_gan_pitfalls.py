@@ -22,8 +22,9 @@ from ganvas.models import CGAN, DCGAN, GAN, R3GAN, WGAN, WGANGP
 from ganvas.models._gan import Adversarial, discriminator_move, n_critic_steps
 from ganvas.objectives.adversarial import generator_loss
 from ganvas.objectives.penalties import gradient_penalty
-from ganvas.training import run as runs
+from ganvas.training.fit import Run
 from ganvas.training.loop import apply_move, get_optimizer, initialize_state, train
+from ganvas.training.progress import ProgressBar
 
 CPU = torch.device("cpu")
 
@@ -202,7 +203,7 @@ def test_a_preview_has_its_colours_where_they_belong(images: Dataset, tmp_path: 
     last.bias.view(3, 12, 10)[1] = -9.0
     last.bias.view(3, 12, 10)[2, :, :5] = -9.0
     last.bias.view(3, 12, 10)[2, :, 5:] = 9.0
-    runs.save(runs.Run(model, images, images, TrainConfig(), tmp_path), state)
+    Run(model, images, images, TrainConfig(), tmp_path, state, ProgressBar(quiet=True)).save()
     (file,) = (tmp_path / "previews").glob("*.png")
     with Image.open(file) as image:
         pixels = np.asarray(image.convert("RGB")).astype(int)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from ganvas.data import Dataset, DomainPair, from_array, make_pair
 from ganvas.model import Model
-from ganvas.training import run
+from ganvas.training import fit
 
 
 def image_collection(n: int = 40, shape: tuple[int, int, int] = (12, 10, 3), seed: int = 0) -> Dataset:
@@ -56,7 +56,7 @@ def sources(cls: type[Model], data: Dataset) -> Dataset | tuple[Dataset, ...]:
 @contextmanager
 def interrupted(at: int) -> Iterator[None]:
     """A context in which Ctrl-C is pressed after this step of a run."""
-    real = run.training
+    real = fit.training
 
     def training(*arguments: Any) -> Iterator[int]:
         for step in real(*arguments):
@@ -65,5 +65,5 @@ def interrupted(at: int) -> Iterator[None]:
             yield step
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "training", training)
+        patch.setattr(fit, "training", training)
         yield

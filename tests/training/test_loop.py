@@ -19,8 +19,7 @@ from ganvas.errors import DivergenceError, TrainingStopped, UserError
 from ganvas.model import Batch, Model, Move, Shape, minimize
 from ganvas.models import MODELS
 from ganvas.nn.device import resolve_device  # fmt: skip
-from ganvas.training import checkpoint
-from ganvas.training import run as runs
+from ganvas.training import checkpoint, fit
 from ganvas.training.loop import (
     TrainState,
     apply_move,
@@ -171,7 +170,7 @@ def test_a_run_that_diverges_keeps_its_last_good_checkpoint(
 ) -> None:
     """To go on from it repeats the steps, and so their end, which is said beforehand."""
     model = small(MODELS["autoencoder"])
-    real, calls = runs.training, []
+    real, calls = fit.training, []
 
     def poisoned(*arguments: Any) -> Iterator[int]:
         for step in real(*arguments):
@@ -180,7 +179,7 @@ def test_a_run_that_diverges_keeps_its_last_good_checkpoint(
                 next(arguments[3].nets.parameters()).data.fill_(float("nan"))
             yield step
 
-    monkeypatch.setattr(runs, "training", poisoned)
+    monkeypatch.setattr(fit, "training", poisoned)
     with pytest.raises(
         DivergenceError, match=r"'reconstruction' became nan at step 8: stopped; .* keeps the checkpoint of step 5"
     ):
@@ -189,7 +188,7 @@ def test_a_run_that_diverges_keeps_its_last_good_checkpoint(
     assert [line["step"] for line in read_log("run")] == [1, 2, 3, 4, 5, 6, 7, 8]
     assert "NaN" not in Path("run", "log.jsonl").read_text()
     assert read_log("run")[-1]["diverged"] == "the loss term 'reconstruction' became nan at step 8"
-    monkeypatch.setattr(runs, "training", real)
+    monkeypatch.setattr(fit, "training", real)
     capsys.readouterr()
     ganvas.resume("run", quiet=False, data=vectors)
     assert "the run diverged after step 8" in capsys.readouterr().err

@@ -19,8 +19,8 @@ from ganvas.errors import TrainingStopped, UserError
 from ganvas.io import lock
 from ganvas.io.atomic import atomic_write, temporary_name
 from ganvas.models import MODELS
-from ganvas.training import record, run_folder
-from ganvas.training import run as runs
+from ganvas.training import fit, run_folder
+from ganvas.training.fit import Run
 from ganvas.training.signals import catch_stop_signals
 from tests.support.data import interrupted
 from tests.support.models import small
@@ -105,7 +105,7 @@ def test_a_run_killed_before_its_first_checkpoint_becomes_the_same(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(*{"config": (runs, "fit"), "weights": (record, "save_checkpoint")}[dies], killed)
+        patch.setattr(Run, {"config": "fit", "weights": "save_checkpoint"}[dies], killed)
         with pytest.raises(KeyboardInterrupt):
             begun(vectors, "killed", model)
     assert not Path("killed/state.ckpt").exists()
@@ -271,7 +271,7 @@ def test_saving_by_the_clock_changes_nothing(model: str, images: Dataset, monkey
     """Steps of 50 seconds: a picture after the first, then a checkpoint after every second one."""
     options = {"steps": 12, "batch_size": 8, "checkpoint_every": 10, "quiet": True}
     ganvas.train(small(MODELS[model]), images, folder="straight", **options)
-    clock, real = 0.0, runs.training
+    clock, real = 0.0, fit.training
 
     def slow(*arguments: Any) -> Iterator[int]:
         nonlocal clock
@@ -283,8 +283,8 @@ def test_saving_by_the_clock_changes_nothing(model: str, images: Dataset, monkey
                 assert lock.os.path.exists("slow/previews/0000001.png")
 
     with monkeypatch.context() as patch:
-        patch.setattr(runs, "training", slow)
-        patch.setattr(record.time, "monotonic", lambda: clock)
+        patch.setattr(fit, "training", slow)
+        patch.setattr(fit.time, "monotonic", lambda: clock)
         ganvas.train(small(MODELS[model]), images, folder="slow", **options)
     for path in Path("straight").rglob("*.*"):
         if path.name not in ("config.json", "log.jsonl"):
@@ -297,7 +297,7 @@ def test_saving_by_the_clock_changes_nothing(model: str, images: Dataset, monkey
 def test_the_first_request_says_at_once_what_a_second_costs(
     number: signal.Signals, images: Dataset, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, heard = runs.training, []
+    real, heard = fit.training, []
 
     def training(*arguments: Any) -> Iterator[int]:
         for step in real(*arguments):
@@ -308,12 +308,12 @@ def test_the_first_request_says_at_once_what_a_second_costs(
                     signal.raise_signal(signal.SIGINT)
             yield step
 
-    monkeypatch.setattr(runs, "training", training)
+    monkeypatch.setattr(fit, "training", training)
     said = r"ended at once; run keeps the checkpoint of step 4 of 8" if number == signal.SIGINT else "stopped at step 5"
     with pytest.raises(TrainingStopped, match=f"{said}.*; go on with: ganvas resume run"):
         ganvas.train(small(MODELS["vae"]), images, folder="run", steps=8, batch_size=8, checkpoint_every=2, quiet=True)
     assert "a second Ctrl-C ends at once and loses 1 step, back to step 4" in heard[0].replace("\n", " ")
-    monkeypatch.setattr(runs, "training", real)
+    monkeypatch.setattr(fit, "training", real)
     ganvas.train(small(MODELS["vae"]), images, folder="straight", steps=8, batch_size=8, checkpoint_every=2, quiet=True)
     ganvas.resume("run", data=images, quiet=True)
     assert Path("run/state.ckpt").read_bytes() == Path("straight/state.ckpt").read_bytes()
@@ -326,7 +326,7 @@ def test_a_second_request_ends_even_what_ignored_the_first(before: Any) -> None:
     try:
         with catch_stop_signals(lambda: "") as asked:
             signal.raise_signal(signal.SIGINT)
-            assert asked() == signal.SIGINT
+            assert asked.signal == signal.SIGINT
             with pytest.raises(KeyboardInterrupt):
                 signal.raise_signal(signal.SIGINT)
         assert signal.getsignal(signal.SIGINT) == before
@@ -341,12 +341,12 @@ def test_what_ignores_a_hangup_goes_on_doing_so() -> None:
     try:
         with catch_stop_signals(lambda: "") as asked:
             signal.raise_signal(signal.SIGHUP)
-            assert not asked()
+            assert not asked.signal
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
         with catch_stop_signals(lambda: "") as asked:
             signal.raise_signal(signal.SIGHUP)
             signal.raise_signal(signal.SIGHUP)
-            assert asked() == signal.SIGHUP
+            assert asked.signal == signal.SIGHUP
     finally:
         signal.signal(signal.SIGHUP, own)
 

@@ -37,10 +37,7 @@ class Stream:
         balanced: bool = False,
     ) -> None:
         self.n = n = len(dataset)
-        if batch > n:
-            raise UserError(f"batch_size={batch} is larger than the data: {dataset.name} has {n}; give {n} or less")
-        if balanced and dataset.labels is None:
-            raise UserError(f"{dataset.name} has no labels: balanced=true draws every class equally often")
+        check_batches(dataset, batch, balanced)
         self.balanced = balanced
         self.data = dataset.to(device or dataset.x.device)
         self.batch, self.seed = batch, seed
@@ -92,3 +89,11 @@ class Stream:
             order.append(torch.cat(shuffles)[:per_class])
         indices = torch.cat(order)
         return indices[torch.randperm(len(indices), generator=generator)][: len(labels)]
+
+
+def check_batches(data: Dataset, batch: int, balanced: bool = False) -> None:
+    """UserError where a `Stream` cannot draw such batches."""
+    if batch > (n := len(data)):
+        raise UserError(f"batch_size={batch} is larger than the data: {data.name} has {n}; give {n} or less")
+    if balanced and data.labels is None:
+        raise UserError(f"{data.name} has no labels: balanced=true draws every class equally often")

@@ -23,6 +23,7 @@ from torch.optim import Optimizer
 
 from ..config import TrainConfig
 from ..data import Data, Scaling, fit_scaling, make_stream
+from ..data.stream import check_batches as check_stream
 from ..errors import DivergenceError
 from ..model import Model, Move
 from ..nn.concurrency import concurrently
@@ -79,32 +80,36 @@ def ensure_scaling(state: TrainState, model: Model, data: Data) -> tuple[Scaling
     return state.scaling
 
 
-def train(model: Model, data: Data, train_config: TrainConfig, state: TrainState) -> Iterator[int]:
+def check_batches(model: Model, data: Data, config: TrainConfig) -> None:
+    """UserError where the model cannot be trained on these data with such batches."""
+    model.validate_batch_size(config.batch_size, data.shape)
+    for part in data.datasets:
+        check_stream(part, config.batch_size, config.balanced)
+
+
+def train(model: Model, data: Data, config: TrainConfig, state: TrainState) -> Iterator[int]:
     """Train onward from `state` to `plan.steps`; yields the number of steps done after each.
 
     Between two steps the state is whole: whoever drives the loop may save it, or stop.
     """
     device = next(state.nets.parameters()).device
     stream = make_stream(
-        data, ensure_scaling(state, model, data), batch=train_config.batch_size, seed=train_config.seed, device=device,
-        position=state.position, balanced=train_config.balanced,
+        data, ensure_scaling(state, model, data), batch=config.batch_size, seed=config.seed, device=device,
+        position=state.position, balanced=config.balanced,
     )  # fmt: skip
     nets = dict(state.nets.items())
     ema_pairs = ema_tensor_pairs(state.ema_nets, state.nets)
-    while state.step < train_config.steps:
-        reseed(device, train_config.seed, 0, state.step)  # 0: the rank, of runs of before
-        lr_factor = train_config.lr_factor(state.step)
-        with autocast(train_config.precision, device):
+    precision = autocast(config.precision, device)
+    while state.step < config.steps:
+        reseed(device, config.seed, 0, state.step)  # 0: the rank, of runs of before
+        lr_factor = config.lr_factor(state.step)
+        with precision:
             for move in model.step(stream, state.step, **nets):
                 name = move_name(move, state)
-                apply_move(
-                    move,
-                    get_optimizer(name, model, state),
-                    model.learning_rate(name) * lr_factor,
-                    train_config.clip_grad_norm,
-                )
+                lr = model.learning_rate(name) * lr_factor
+                apply_move(move, get_optimizer(name, model, state), lr, config.clip_grad_norm)
                 state.meter.add(state.step + 1, move.terms | move.logged)
-        update_ema(ema_pairs, state.step, train_config.ema_decay)
+        update_ema(ema_pairs, state.step, config.ema_decay)
         if device.type == "cpu" and state.step % 100 == 0:
             flush_denormals(state)
         state.step += 1
@@ -135,8 +140,11 @@ def apply_move(move: Move, optimizer: Optimizer, lr: float | None = None, clip_g
         parameters += group["params"]
     for p in parameters:
         p.grad = None
-    losses = move.independent_losses or (move.loss,)
-    concurrently(*[partial(loss.backward, inputs=parameters) for loss in losses], device=parameters[0].device)
+    if move.independent_losses is None:
+        move.loss.backward(inputs=parameters)
+    else:
+        backwards = [partial(loss.backward, inputs=parameters) for loss in move.independent_losses]
+        concurrently(*backwards, device=parameters[0].device)
     if clip_grad_norm is not None:
         for network in move.networks:
             nn.utils.clip_grad_norm_(network.parameters(), clip_grad_norm)

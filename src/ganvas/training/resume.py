@@ -1,13 +1,12 @@
 """How a run goes on: with what its folder holds, on its data, and with what the user wants to be otherwise."""
 
-from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..config import TrainConfig
-from ..data import Data, DataOptions, Sources, load_all, make_stream, resolve_domains
+from ..data import Data, DataOptions, Sources, load_all, resolve_domains
 from ..errors import UserError, did_you_mean
 from ..inference.schema import check_fields, parse_model
 from ..inference.training_data import TrainingData, describe_data, parse_training_data, source_name
@@ -18,11 +17,10 @@ from ..models._own import model_source, source_notes
 from ..models._own_networks import with_own_networks
 from ..nn.device import resolve_device
 from . import checkpoint, run_folder
-from .loop import TrainState, initialize_state
+from .fit import Run
+from .loop import TrainState, check_batches, initialize_state
 from .progress import ProgressBar
-from .record import Run, current_model, keeps_best, save_checkpoint
 
-Report = Callable[[Sequence[str]], None]
 CHANGEABLE_TRAIN_FIELDS = (
     "steps", "device", "batch_size", "checkpoint_every", "ema_decay", "lr_milestones", "lr_gamma", "lr_decay",
     "clip_grad_norm", "patience", "precision", "balanced",
@@ -36,8 +34,8 @@ HIDDEN_CHANGES = ("steps", "data", "model_source")
 
 def restore_run(
     folder: Path, data: Sources | None, overrides: dict[str, Any], allow_changed_data: bool, bar: ProgressBar
-) -> tuple[Run, TrainState]:
-    """The run in `folder` and its state, with what is `asked` to be otherwise, which config.json then says too."""
+) -> Run:
+    """The run in `folder`, with what the `overrides` change, which config.json then says too."""
     config = run_folder.read_config(folder)
     check_run_files(folder, config)
     model = parse_model(config, RunFolder(folder).config)
@@ -50,29 +48,29 @@ def restore_run(
             f"{folder} was trained with {name}={value}, which {config['model']} no longer has: it can be sampled, but "
             f"not go on; start a new run with its weights: ganvas train MODEL DATA --init-from {folder}"
         )
-    check_normalization(folder, previous[0])
+    check_normalization(folder, model)
     model, train_config = apply_overrides(*previous, overrides, folder)
     data = data if data is None or model.n_domains == 1 else resolve_domains(data)
     training_data = parse_training_data(folder, config["data"])
     raw_data = reload_data(training_data, data, config["model"], bar, allow_changed_data)
     model.validate_data(raw_data)
-    run = Run(model, raw_data, model.preprocess(raw_data), train_config, folder)
-    model.validate_batch_size(train_config.batch_size, run.data.shape)
-    make_stream(
-        run.data, batch=train_config.batch_size, seed=train_config.seed, balanced=train_config.balanced
-    )  # refuses a batch that is too large
-    state = restore_state(run, config, bar.print_notes, "device" in overrides)
-    check_steps(run, state, overrides, bar)
-    if "steps" in overrides or "patience" in overrides:
-        if is_out_of_patience(previous[1], state):  # it had ended early, and waits anew for better samples
+    dataset = model.preprocess(raw_data)
+    check_batches(model, dataset, train_config)
+    state = restore_state(folder, config, model, dataset, train_config, "device" in overrides)
+    run = Run(model, raw_data, dataset, train_config, folder, state, bar)
+    restore_missing_files(run)
+    check_steps(run, overrides)
+    if overrides.keys() & {"steps", "patience"}:
+        patience = previous[1].patience
+        if patience is not None and state.waited >= patience:  # it had ended early, and waits anew for better samples
             state.waited = 0
-            save_checkpoint(run, state)
+            run.save_checkpoint()
         config.pop("ended", None)
-    write_changes(run, state, config, previous, data, bar)
+    write_changes(run, config, previous, data)
     bar.print_notes(source_notes(model, config.get("model_source")) + divergence_notes(folder))
     bar.print_notes(run_folder.damaged_line_notes(folder))
     run_folder.truncate_log(folder, state.step)
-    return run, state
+    return run
 
 
 def check_run_files(folder: Path, config: dict[str, Any]) -> None:
@@ -97,13 +95,13 @@ def check_normalization(folder: Path, model: Model) -> None:
 
 
 def apply_overrides(
-    model: Model, train_config: TrainConfig, overrides: dict[str, Any], folder: Path
+    model: Model, config: TrainConfig, overrides: dict[str, Any], folder: Path
 ) -> tuple[Model, TrainConfig]:
-    """Model and plan with what is asked; UserError for what cannot be otherwise in the same run."""
-    model_fields, train_fields = ({f.name for f in fields(settings)} for settings in (model, train_config))
-    data_fields = {f.name for f in fields(DataOptions)}
+    """Model and configuration with these changes; UserError for what cannot change in the same run."""
+    model_fields, train_fields, data_fields = ({f.name for f in fields(c)} for c in (model, config, DataOptions))
+    changeable = [name for name in CHANGEABLE_FIELDS if name in train_fields | model_fields]
     for name, value in overrides.items():
-        if name in CHANGEABLE_TRAIN_FIELDS or (name in CHANGEABLE_MODEL_FIELDS and name in model_fields):
+        if name in changeable:
             continue
         if name == "epochs":
             raise UserError("epochs are counted from a run's beginning: say with `steps` up to which step it goes on")
@@ -113,72 +111,54 @@ def apply_overrides(
                 f"{name}={value} cannot be changed in a run, which would be another one: start a new run, and where "
                 f"its weights fit, begin with them: {command}"
             )
-        changeable = [known for known in CHANGEABLE_FIELDS if known in train_fields | model_fields]
         hint = did_you_mean(name, changeable) or f" It has {', '.join(changeable)}"
         raise UserError(f"resume has no {name!r}.{hint}")
     model = replace(model, **{name: value for name, value in overrides.items() if name in CHANGEABLE_MODEL_FIELDS})
-    return model, replace(
-        train_config, **{name: value for name, value in overrides.items() if name in CHANGEABLE_TRAIN_FIELDS}
-    )
+    return model, replace(config, **{k: value for k, value in overrides.items() if k in CHANGEABLE_TRAIN_FIELDS})
 
 
-def check_steps(run: Run, state: TrainState, overrides: dict[str, Any], bar: ProgressBar) -> None:
+def check_steps(run: Run, overrides: dict[str, Any]) -> None:
     """UserError where no step is left though more is asked for; a note where nothing is."""
-    if state.step > run.train_config.steps or (state.step == run.train_config.steps and overrides.keys() - {"device"}):
-        raise UserError(f"{run.folder} has already done {state.step} steps: ask for more `steps`")
+    step, steps = run.state.step, run.config.steps
+    if step > steps or (step == steps and overrides.keys() - {"device"}):
+        raise UserError(f"{run.folder} has already done {step} steps: ask for more `steps`")
     if "steps" in overrides:
         return
-    if is_out_of_patience(run.train_config, state):
-        bar.print_notes(
-            [
-                f"{run.folder} ended at step {state.step} of {run.train_config.steps}, its patience: "
-                f"go on with --steps {run.train_config.steps}"
-            ]
-        )
-    elif state.step == run.train_config.steps:
-        bar.print_notes([f"{run.folder} has already done its {state.step} steps: ask for more with --steps"])
+    if run.is_out_of_patience:
+        ending = f"{run.folder} ended at step {step} of {steps}, its patience"
+        run.bar.print_notes([f"{ending}: go on with --steps {steps}"])
+    elif step == steps:
+        run.bar.print_notes([f"{run.folder} has already done its {step} steps: ask for more with --steps"])
 
 
-def write_changes(
-    run: Run,
-    state: TrainState,
-    config: dict[str, Any],
-    previous: tuple[Model, TrainConfig],
-    data: Sources | None,
-    bar: ProgressBar,
-) -> None:
-    """Write down what is otherwise from this step on, and where the data are now."""
-    source = source_name(data) if data is not None else "array"
+def write_changes(run: Run, config: dict[str, Any], previous: tuple[Model, TrainConfig], data: Sources | None) -> None:
+    """Write down what changes from this step on, and where the data are now."""
+    state, source = run.state, "array" if data is None else source_name(data)
     data_config = config["data"] | ({} if "array" in source else {"source": source}) | describe_data(run.raw_data)
     old = to_dict(previous[0]) | to_dict(previous[1]) | {"data": config["data"]["fingerprint"]}
-    new = to_dict(run.model) | to_dict(run.train_config) | {"data": data_config["fingerprint"]}
+    new = to_dict(run.model) | to_dict(run.config) | {"data": data_config["fingerprint"]}
     if code := model_source(type(run.model)):
         old, new = old | {"model_source": config.get("model_source")}, new | {"model_source": code}
     differences = {name: [old[name], new[name]] for name in old if old[name] != new[name]}
     config = config | {
         "fields": config["fields"] | {name: new[name] for name in CHANGEABLE_MODEL_FIELDS if name in differences},
         "plan": config["plan"] | {name: new[name] for name in CHANGEABLE_TRAIN_FIELDS if name in differences},
-        **{name: new[name] for name in ("model_source",) if name in new},
         "data": data_config if "data" in differences else config["data"] | {"source": data_config["source"]},
     }
+    if "model_source" in new:
+        config["model_source"] = new["model_source"]
     if differences:
         config["changed"] = [*config.get("changed", []), {"step": state.step} | differences]
     if "data" in differences and state.lowest is not None:  # the lowest distance from other data says nothing of these
         state.lowest, state.error, state.waited = None, 0.0, 0
-        save_checkpoint(run, state)
+        run.save_checkpoint()
     if config != run_folder.read_config(run.folder):
-        RunFolder(run.folder).write_config(config)
+        run.files.write_config(config)
     messages = [f"{name} {new[name]} in place of {old[name]}" for name in differences if name not in HIDDEN_CHANGES]
     messages += ["other data"] if "data" in differences else []
     if messages:
-        bar.print_notes(
-            [f"from step {state.step} on with {', '.join(messages)}: not the run that was begun, as config.json says"]
-        )
-
-
-def is_out_of_patience(train_config: TrainConfig, state: TrainState) -> bool:
-    """Whether the run has ended since its samples get no better."""
-    return train_config.patience is not None and state.waited >= train_config.patience
+        changes = f"from step {state.step} on with {', '.join(messages)}"
+        run.bar.print_notes([f"{changes}: not the run that was begun, as config.json says"])
 
 
 def divergence_notes(folder: Path) -> list[str]:
@@ -215,33 +195,29 @@ def reload_data(
     return dataset
 
 
-def restore_state(run: Run, config: dict[str, Any], report: Report, is_device_requested: bool = False) -> TrainState:
+def restore_state(
+    folder: Path, run_config: dict[str, Any], model: Model, data: Data, config: TrainConfig, is_device_requested: bool
+) -> TrainState:
     """The state with which a run goes on: that of its checkpoint, or the first where it has done no step yet.
 
-    Raises UserError where there is no checkpoint though steps were done, where it is damaged, and where the plan's
-    device, be it `asked` for now or of old, is not there.
+    Raises UserError where there is no checkpoint though steps were done, where it is damaged, and where the device,
+    be it requested now or of old, is not there.
     """
     try:
-        device = resolve_device(run.train_config.device)
+        device = resolve_device(config.device)
     except UserError as error:
-        hint = "" if is_device_requested else f", or go on elsewhere: ganvas resume {run.folder} --device auto"
+        hint = "" if is_device_requested else f", or go on elsewhere: ganvas resume {folder} --device auto"
         raise UserError(f"{error}{hint}") from error
-    file = RunFolder(run.folder).checkpoint
-    if not file.exists():
-        check_untrained(run.folder, config)
+    file = RunFolder(folder).checkpoint
+    if file.exists():
+        checkpoint.check_checkpoint(file, model, data.shape, len(data.classes))
     else:
-        checkpoint.check_checkpoint(file, run.model, run.data.shape, len(run.data.classes))
-    state = initialize_state(run.model, run.data.shape, run.train_config.seed, device, len(run.data.classes))
-    if not file.exists():
-        return state
-    header = checkpoint.restore(state, file, run.model)
-    state.position = (
-        state.position * header.get("batch", run.train_config.batch_size) // run.train_config.batch_size
-    )  # as many examples
-    if state.step >= run.train_config.checkpoint_every and not RunFolder(run.folder).log.exists():
-        report([f"{RunFolder(run.folder).log} is missing: the log begins anew after step {state.step}"])
-    if state.step and not RunFolder(run.folder).weights.exists():
-        replace_weights(run, state, report)
+        check_untrained(folder, run_config)
+    state = initialize_state(model, data.shape, config.seed, device, len(data.classes))
+    if file.exists():
+        header = checkpoint.restore(state, file, model)
+        n_examples = state.position * header.get("batch", config.batch_size)
+        state.position = n_examples // config.batch_size  # as many examples as were seen
     return state
 
 
@@ -252,11 +228,8 @@ def check_untrained(folder: Path, config: dict[str, Any]) -> None:
     has_trained |= any(path.stem.strip("0").isdigit() for path in files.previews())
     has_trained |= any(file.exists() and weights_step(file) != 0 for file in (files.weights, files.last_weights))
     if has_trained or "from" in config or "changed" in config:
-        raise UserError(
-            f"{RunFolder(folder).checkpoint} is missing, so the run cannot go on; start a new run in another "
-            "folder: what "
-            "this one holds is left as it is"
-        )
+        advice = "start a new run in another folder: what this one holds is left as it is"
+        raise UserError(f"{files.checkpoint} is missing, so the run cannot go on; {advice}")
 
 
 def weights_step(weights: Path) -> int | None:
@@ -268,12 +241,17 @@ def weights_step(weights: Path) -> int | None:
     return step if isinstance(step, int) else None
 
 
-def replace_weights(run: Run, state: TrainState, report: Report) -> None:
-    """Write those of the checkpoint in place of weights that are gone; if they were the best, these are so now."""
-    current_model(run, state).save(RunFolder(run.folder).weights)
-    message = f"{RunFolder(run.folder).weights} is missing: the averaged weights of step {state.step} take its place"
-    if keeps_best(run) and state.lowest is not None:
-        if state.best != state.step:
+def restore_missing_files(run: Run) -> None:
+    """Write the checkpoint's weights in place of weights that are gone; if they were the best, these are so now."""
+    state, files, notes = run.state, run.files, []
+    if state.step >= run.config.checkpoint_every and not files.log.exists():
+        notes.append(f"{files.log} is missing: the log begins anew after step {state.step}")
+    if state.step and not files.weights.exists():
+        run.current_model().save(files.weights)
+        message = f"{files.weights} is missing: the averaged weights of step {state.step} take its place"
+        if run.keeps_best and not run.is_best:
             message += f", though those of step {state.best} were the best"
-        state.lowest, state.error, state.best = None, 0.0, state.step
-    report([message])
+        if run.keeps_best and state.lowest is not None:
+            state.lowest, state.error, state.best = None, 0.0, state.step
+        notes.append(message)
+    run.bar.print_notes(notes)

@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
@@ -13,21 +14,28 @@ HANGUP = getattr(signal, "SIGHUP", None)
 """what a process gets whose terminal is closed; not on Windows"""
 
 
-@contextmanager
-def catch_stop_signals(get_message: Callable[[], str]) -> Iterator[Callable[[], int]]:
-    """Turns the first Ctrl-C, SIGTERM or SIGHUP into a request, which the yielded function reports: 0, or its number.
+@dataclass
+class StopRequest:
+    """Whether a person has asked to stop."""
 
-    `answer` is what is then said at once, on stderr.  A second Ctrl-C or SIGTERM acts as it always does; more SIGHUPs,
-    which a closing terminal may send with the first signal, do nothing.  A process that ignores SIGHUP, as under
-    nohup, goes on doing so.  Outside of the main thread, which alone gets signals, nothing changes.
+    signal: int = 0
+    """the number of the signal that asked; 0 where none has"""
+
+
+@contextmanager
+def catch_stop_signals(get_message: Callable[[], str]) -> Iterator[StopRequest]:
+    """Turns the first Ctrl-C, SIGTERM or SIGHUP into a request, and says the message at once on stderr.
+
+    A second Ctrl-C or SIGTERM acts as it always does; more SIGHUPs, which a closing terminal may send with the first
+    signal, do nothing.  A process that ignores SIGHUP, e.g. under nohup, goes on doing so.  Outside of the main thread,
+    which alone gets signals, nothing changes.
     """
-    stop_signal = 0
+    request = StopRequest()
     old_handlers: dict[int, Any] = {}
     terminals = [descriptor for descriptor in (1, 2) if is_terminal(descriptor)]
 
     def request_stop(number: int, frame: FrameType | None) -> None:
-        nonlocal stop_signal
-        stop_signal = number
+        request.signal = number
         for known, handler in old_handlers.items():
             signal.signal(known, second_handler(known, handler))
         if number == HANGUP:
@@ -42,7 +50,7 @@ def catch_stop_signals(get_message: Callable[[], str]) -> Iterator[Callable[[], 
         for number in old_handlers:
             signal.signal(number, request_stop)
     try:
-        yield lambda: stop_signal
+        yield request
     finally:
         for number, handler in old_handlers.items():
             signal.signal(number, handler)

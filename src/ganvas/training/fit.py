@@ -1,0 +1,308 @@
+"""A run under way: it trains, logs, measures samples and saves, so that it can stop and go on where it stopped."""
+
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .. import __version__
+from ..config import TrainConfig
+from ..data import Data, Dataset, DomainPair, Scaling, class_counts, domain_headers, make_stream
+from ..diagnostics import examine, recent_lines
+from ..errors import DivergenceError, TrainingStopped
+from ..inference.trained import Trained, load_trained
+from ..io.atomic import atomic_write
+from ..io.run_folder import LAST_WEIGHTS_FILE, RunFolder
+from ..io.safetensors import read_header
+from ..model import Batch, Model, PairBatch, device_of, model_name, to_dict
+from ..models._own import model_source
+from ..models._own_networks import class_names, own_networks
+from ..randomness import reseed
+from ..viz.curves import draw_curves
+from ..viz.images import preview
+from . import checkpoint, run_folder, validation
+from .loop import TrainState, check_finite, current_ema, ensure_scaling
+from .loop import train as training
+from .monitor import monitor_statistics
+from .progress import ProgressBar, TrainingProgress
+from .signals import StopRequest, catch_stop_signals
+from .validation import SampleEvaluator
+
+LOG_LINES_PER_CHECKPOINT = 10
+"""lines of the log between two checkpoints"""
+PREVIEW_COLUMNS, PREVIEW_VECTORS = 10, 1000
+"""examples of a preview: images in a row, and points of a plot"""
+FIRST_SAVE_SECONDS, SAVE_INTERVAL_SECONDS = 20.0, 100.0
+"""seconds after which a run is saved though no checkpoint is due: so that there is a first picture within half a
+minute, and never more than two minutes to lose"""
+CURVES_SHARE = 0.02
+"""share of a run's time that drawing its curves may take"""
+
+
+@dataclass
+class Run:
+    """What is trained, on what, how, how far it is, and where it is written.
+
+    When it saves between checkpoints depends on the clock, but nothing that it computes or logs depends on that.
+    """
+
+    model: Model
+    raw_data: Data
+    """what it was given"""
+    data: Data
+    """the same as the model learns it"""
+    config: TrainConfig
+    folder: Path
+    state: TrainState
+    bar: ProgressBar
+    evaluator: SampleEvaluator | None = None
+    """how samples are measured, where they are"""
+    fixed_examples: dict[int, Batch | PairBatch] = field(default_factory=dict)
+    """by their number, the examples that previews show and whose statistics the log keeps"""
+
+    def __post_init__(self) -> None:
+        self.files, self.start_time, self.saved_step = RunFolder(self.folder), time.monotonic(), self.state.step
+        self.save_deadline = self.curves_deadline = self.start_time + FIRST_SAVE_SECONDS
+
+    def fit(self) -> Trained:
+        """Train to the last step of the configuration, or until samples get no better."""
+        if self.state.step < self.config.steps and not self.is_out_of_patience:
+            self.train()
+        if self.state.step < self.config.steps:
+            self.files.write_config(run_folder.read_config(self.folder) | {"ended": self.state.step})
+        return self.final_model()
+
+    def train(self) -> None:
+        """Do the steps that are left, and say what a person should know; raises as `run.train` does."""
+        state, steps = self.state, self.config.steps
+        self.start_time = time.monotonic() - run_folder.logged_seconds(self.folder)
+        self.save_deadline = self.curves_deadline = time.monotonic() + FIRST_SAVE_SECONDS
+        try:
+            with catch_stop_signals(self.stop_message) as stop:
+                if state.step == 0:
+                    self.save()
+                lines = run_folder.read_log(self.folder)
+                self.evaluator = validation.make_evaluator(
+                    self.model, self.raw_data, self.data, self.config, state, lines
+                )
+                self.bar.print_notes([*self.patience_notes(), *validation.metric_change_notes(lines, self.evaluator)])
+                with self.bar.track_training(steps, state.step, self.config.batch_size, str(self.folder)) as progress:
+                    self.run_steps(lines, stop, progress)
+        except DivergenceError as error:
+            raise self.divergence_error(error) from error
+        except TrainingStopped:
+            raise
+        except KeyboardInterrupt as error:
+            message = f"ended at once; {self.folder} keeps the checkpoint of step {self.saved_step} of {steps}"
+            raise TrainingStopped(f"{message}; go on with: ganvas resume {self.folder}", signal.SIGINT) from error
+        if state.step < steps:
+            self.bar.say(
+                f"ended at step {state.step} of {steps}, after {state.waited} measurements of samples without "
+                f"improvement; to go on all the same: ganvas resume {self.folder} --steps {steps}"
+            )
+        self.bar.print_notes(validation.time_share_notes(run_folder.read_log(self.folder)))
+        self.bar.say(self.kept_weights_message())
+
+    def run_steps(self, log_lines: Sequence[dict[str, Any]], stop: StopRequest, progress: TrainingProgress) -> None:
+        """Do the steps that are left; raises TrainingStopped, once the state is saved, after a request to stop."""
+        steps, checkpoint_every = self.config.steps, self.config.checkpoint_every
+        log_every = max(1, checkpoint_every // LOG_LINES_PER_CHECKPOINT)
+        lines = recent_lines(log_lines)
+        for step in training(self.model, self.data, self.config, self.state):
+            is_last = step == steps
+            is_checkpoint = is_last or step % checkpoint_every == 0
+            if is_checkpoint or step % log_every == 0:
+                line = self.log_step(is_checkpoint, progress)
+                lines = recent_lines([*lines, line])
+                is_last = is_last or self.is_out_of_patience
+                warnings = examine(self.model, step if is_last else steps, lines)
+                progress.warn([diagnosis.sentence for diagnosis in warnings if diagnosis.is_alarm])
+            progress.update(step)
+            if is_checkpoint or stop.signal or time.monotonic() >= self.save_deadline:
+                self.state.meter.fetch()  # nothing is saved that was not finite
+                self.save()
+                self.draw_curves(always=is_last or bool(stop.signal))
+                self.saved_step, self.save_deadline = step, time.monotonic() + SAVE_INTERVAL_SECONDS
+                progress.show_save(step)
+            if is_last:
+                break
+            if stop.signal:
+                message = f"stopped at step {step} of {steps}; go on with: ganvas resume {self.folder}"
+                raise TrainingStopped(message + self.comparison_with_kept(), stop.signal)
+
+    def log_step(self, is_checkpoint: bool, progress: TrainingProgress) -> dict[str, Any]:
+        """Write the line of the log for the step that is done, and return it."""
+        state, step = self.state, self.state.step
+        terms = state.meter.pop_means()
+        report = monitor_statistics(self.model, state, self.config, self.monitor_batch(), terms, is_checkpoint)
+        line = {"step": step, "seconds": self.seconds()} | terms
+        if self.evaluator and (step == self.config.steps or step % self.evaluator.interval == 0):
+            report |= {"samples": self.evaluate_samples(self.evaluator)}
+        line |= self.model.estimates(terms) | report
+        self.files.append_log(line)
+        progress.show_terms(step, terms, report)
+        return line
+
+    def seconds(self) -> float:
+        """Seconds that the run has trained, those before it was resumed among them."""
+        return round(time.monotonic() - self.start_time, 3)
+
+    def evaluate_samples(self, evaluator: SampleEvaluator) -> dict[str, Any]:
+        """Measure samples of the averaged weights; where they are the best, and the best are kept, write them.
+
+        Returns what the log says: the number, the lowest so far, and the step of the best weights.
+        """
+        state = self.state
+        check_finite(state)
+        trained = self.current_model()
+        result = evaluator.measure(trained)
+        if validation.update_best(state, result["value"], result["error"]) and self.keeps_best:
+            replace(trained, metadata=trained.metadata | {"samples": result}).save(self.files.weights)
+        return result | {"lowest": state.lowest, "best": state.best, "seconds": evaluator.pop_seconds()}
+
+    @property
+    def keeps_best(self) -> bool:
+        """Whether the weights to use are the best, and not the last."""
+        return self.model.keep_best_checkpoint and self.config.keep == "best"
+
+    @property
+    def is_out_of_patience(self) -> bool:
+        """Whether the run ends since its samples get no better."""
+        return self.config.patience is not None and self.state.waited >= self.config.patience
+
+    def save(self) -> None:
+        """Write checkpoint, weights (the last, where the best are kept elsewhere) and a preview."""
+        check_finite(self.state)
+        trained = self.current_model()
+        if self.keeps_best:
+            trained.save(self.files.last_weights)
+        if self.state.lowest is None or not self.keeps_best:  # where none were measured there are no better ones
+            trained.save(self.files.weights)
+        with atomic_write(self.files.preview(self.state.step)) as temporary:
+            preview(self.preview_rows(trained), self.preview_scaling()).save(temporary, "PNG")
+        # last, since it says that the step is done: a run that is killed before goes on from the one before
+        self.save_checkpoint()
+
+    def save_checkpoint(self) -> None:
+        """Write the state, with what it is the state of."""
+        model = {"model": model_name(self.model), "fields": to_dict(self.model)}
+        metadata = {"ganvas": __version__} | model | {"batch": self.config.batch_size}
+        checkpoint.save(self.state, self.files.checkpoint, metadata)
+
+    def draw_curves(self, always: bool) -> None:
+        """Draw what the log says, where the last drawing is long enough ago or it is `always` done."""
+        start_time = time.monotonic()
+        if not always and start_time < self.curves_deadline:
+            return
+        if lines := run_folder.read_log(self.folder):
+            with atomic_write(self.files.curves) as temporary:
+                draw_curves(lines).save(temporary, "PNG")
+        now = time.monotonic()
+        self.curves_deadline = now + (now - start_time) / CURVES_SHARE
+
+    def final_model(self) -> Trained:
+        """The model that a finished run has made: that of its weights file."""
+        if self.keeps_best:
+            return load_trained(self.folder, device_of(self.state.ema_nets), **own_networks(self.model))
+        return self.current_model()
+
+    def current_model(self) -> Trained:
+        """The averaged networks, with what a user of them wants to know."""
+        model, data = self.model, self.data
+        metadata: dict[str, Any] = {"data": data.name, "classes": list(data.classes), "step": self.state.step}
+        if source := model_source(type(model)):
+            metadata["model_source"] = source
+        if names := class_names(model):
+            metadata["own_networks"] = names
+        if isinstance(data, DomainPair):
+            metadata["domains"] = domain_headers(data)
+        if isinstance(data, Dataset):
+            if data.range:
+                metadata["range"] = list(data.range)
+            if absent_classes := [i for i, n in enumerate(class_counts(data).values()) if not n]:
+                metadata["absent"] = absent_classes
+        scaling, ema_nets = ensure_scaling(self.state, model, data), current_ema(self.state, self.config.ema_decay)
+        return Trained(model, data.shape, ema_nets, metadata, self.folder, scaling=scaling)
+
+    def preview_rows(self, trained: Trained) -> torch.Tensor:
+        """Examples and what the model makes of them, or samples, with the same noise every time."""
+        batch = self.fixed_batch(PREVIEW_COLUMNS if self.data.has_images else PREVIEW_VECTORS)
+        reseed(device_of(self.state.nets), self.config.seed, "preview")
+        with torch.inference_mode():
+            return self.model.preview(batch, **trained.nets)
+
+    def preview_scaling(self) -> Scaling:
+        """How previews show what a model returns: vectors of two domains standardised, so that both fit one plot."""
+        first, *others = ensure_scaling(self.state, self.model, self.data)
+        if not others:
+            return first
+        return Scaling(self.model.pixel_range, premultiplied=first.premultiplied or others[0].premultiplied)
+
+    def monitor_batch(self) -> Batch | PairBatch | None:
+        """The examples that `model.monitor` is given for each line of the log; None where it looks at none."""
+        if type(self.model).monitor is Model.monitor or min(map(len, self.data.datasets)) < 2:
+            return None
+        return self.fixed_batch(self.model.monitor_batch_size)
+
+    def fixed_batch(self, n: int) -> Batch | PairBatch:
+        """The same n examples every time, or as many as there are."""
+        n = min(n, *map(len, self.data.datasets))
+        if n not in self.fixed_examples:
+            scaling = ensure_scaling(self.state, self.model, self.data)
+            stream: Iterator[Batch | PairBatch] = make_stream(self.data, scaling, batch=n, seed=self.config.seed)
+            self.fixed_examples[n] = next(stream).to(device_of(self.state.nets))
+        return self.fixed_examples[n]
+
+    def comparison_with_kept(self) -> str:
+        """Which weights a stopped run keeps, where they are not its last, and how the samples of both compare.
+
+        The measurement is for the reader alone: counted in the state, it would make the resumed run another one.
+        """
+        if self.evaluator is None or not self.keeps_best or self.is_best:
+            return ""
+        now = self.evaluator.measure(self.current_model())
+        kept = read_header(self.files.weights).get("samples", {}).get("value")
+        formatted = ["none" if value is None else f"{value:.3g}" for value in (now["value"], kept)]
+        name = now["metric"].partition(":")[0]
+        return f" ({self.kept_weights_message()}; {name} {formatted[0]} now, {formatted[1]} of those kept)"
+
+    def stop_message(self) -> str:
+        """What is said at once to whoever asks a run to stop."""
+        lost = self.state.step - self.saved_step
+        cost = f"{lost} step{'' if lost == 1 else 's'}, back to step {self.saved_step}" if lost else "that step"
+        finish = "the step under way is finished, then all is saved"
+        return f"stopping: {finish}; a second Ctrl-C ends at once and loses {cost}"
+
+    def patience_notes(self) -> list[str]:
+        """How often a run that may end early is measured; nothing of others."""
+        if self.evaluator is None or self.config.patience is None:
+            return []
+        interval = self.evaluator.interval
+        return [
+            f"samples are measured every {interval} steps, {-(-self.config.steps // interval)} times in all: "
+            f"patience={self.config.patience} ends the run after as many that find none better"
+        ]
+
+    @property
+    def is_best(self) -> bool:
+        """Whether the latest weights are the best, as far as any were measured."""
+        return self.state.lowest is None or self.state.best == self.state.step
+
+    def kept_weights_message(self) -> str:
+        """Which weights the run has kept."""
+        step, best = self.state.step, self.state.best
+        if not self.keeps_best or self.is_best:
+            return f"weights kept: step {step}"
+        return f"weights kept: step {best}, whose samples are the best; those of step {step} are in {LAST_WEIGHTS_FILE}"
+
+    def divergence_error(self, error: DivergenceError) -> DivergenceError:
+        """What is raised where the loss is no longer finite, which the log is told as well."""
+        self.files.append_log({"step": self.state.step, "seconds": self.seconds(), "diverged": str(error)})
+        return DivergenceError(
+            f"{error}: stopped; {self.folder} keeps the checkpoint of step {run_folder.checkpoint_step(self.folder)}. "
+            "Start a new run with a smaller learning rate (`lr`) or another `seed`"
+        )
