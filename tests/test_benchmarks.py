@@ -43,6 +43,7 @@ SMALL: dict[str, list[Small]] = {
     "architectures": [
         small("DATA/mnist.npz --workers 0 --count 2 --steps 1", "quartiles", "R3GAN", "shares.png", N=64, EPOCHS=1)
     ],
+    "calls": [small("--steps 1", "calls across files", "evaluate: calls from file to file")],
     "conditional": [
         small("DATA/mnist.npz --steps 1", "digit asked for is seen in", "1-NN error", WIDTH=4, EPOCHS=1, SAMPLES=100)
     ],
