@@ -61,6 +61,7 @@ def from_array(
             bounds = quantization.auto_bounds(value_stats(images[:, :3]), name)
         images, byte_notes = map_to_bytes(images, bounds, name) if bounds else to_bytes(images, name)
         array, notes = make_contiguous(images, reuse_memory), notes + byte_notes
+        array = array.ravel().reshape(array.shape)  # torch picks kernels by strides, also those of a single channel
     return add_labels(Dataset(x=torch.from_numpy(array), name=name, notes=notes, range=bounds), labels, classes)
 
 
