@@ -12,7 +12,6 @@ from ..data import BUILTIN, DataOptions
 from ..fields import STRICT
 from ..inference.trained import Trained, load_trained
 from ..io.atomic import refuse_existing, unused_path
-from ..metrics.features import FEATURE_NAMES
 from ..nn.device import resolve_device
 from ..training import run_folder
 from ..training.progress import ProgressBar
@@ -20,14 +19,10 @@ from ..viz.images import Examples
 from .app import print_result
 
 SOURCE_HELP = "a folder, a zip, an image, a .npy, .npz or IDX file, or a name: " + ", ".join(BUILTIN)
-FEATURES_HELP = "what samples are compared on: " + ", ".join(("auto", *FEATURE_NAMES))
 FLAG, FIELDS = Parameter(negative=()), Parameter(name="*")
 """an option without a --no- of its own, and options that are the fields of a dataclass"""
 RunName = Annotated[str, Parameter(help="a run folder, a name in runs/, a weights file, or: last")]
 SourceName = Annotated[str, Parameter(help=SOURCE_HELP)]
-Features = Annotated[str, Parameter(help=FEATURES_HELP)]
-SampleSeed = Annotated[int, Parameter(help="seed of the samples")]
-AllowFew = Annotated[bool, FLAG, Parameter(help="report FID even with fewer samples than features")]
 Json = Annotated[bool, FLAG, Parameter(name="--json", help="print the result as JSON")]
 Quiet = Annotated[bool, FLAG, Parameter(help="show no progress")]
 Force = Annotated[bool, FLAG, Parameter(help="overwrite what exists")]
@@ -57,7 +52,7 @@ class OutputOptions:
 
 DataFlags = Annotated[DataOptions, FIELDS]
 HeldOutFlags = Annotated[HeldOutOptions, FIELDS]
-OutputFlags = Annotated[OutputOptions, FIELDS]
+Output = Annotated[OutputOptions, FIELDS]
 DEFAULT_DATA_OPTIONS, DEFAULT_HELD_OUT, DEFAULT_OUTPUT = DataOptions(), HeldOutOptions(), OutputOptions()
 DATA_OPTION_NAMES = {field.name for field in fields(DataOptions)}
 

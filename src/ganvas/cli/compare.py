@@ -20,20 +20,11 @@ from ..training.progress import ProgressBar
 from ..viz.html import format_duration, write_page
 from ..viz.images import Examples
 from .app import print_result
-from .common import (
-    DATA_OPTION_NAMES,
-    DEFAULT_HELD_OUT,
-    AllowFew,
-    Features,
-    Force,
-    Given,
-    HeldOutFlags,
-    Json,
-    Quiet,
-    SampleSeed,
-)
-from .evaluate import NO_TEST_SPLIT_NOTE, split_word
+from .common import DATA_OPTION_NAMES, DEFAULT_HELD_OUT, Force, Given, HeldOutFlags, Json, Quiet
+from .evaluate import NO_TEST_SPLIT_NOTE, AllowFew, Features, SampleSeed, split_word
 
+DATA_HELP = "held-out examples; by default the test split that all runs have"
+METRICS_HELP = "only these: " + ", ".join(COMPARABLE_METRICS)
 ARROWS = {False: " ↓", None: "", True: " ↑"}
 TITLES = {
     "fid": "FID", "kid": "KID", "sliced_wasserstein": "sliced Wasserstein", "reverse_kl": "reverse KL",
@@ -65,12 +56,8 @@ class Column(NamedTuple):
 
 def compare(
     *runs: Annotated[str, Parameter(help="two runs or more; RUN@best draws codes from a fitted prior")],
-    data: Annotated[
-        str | None, Parameter(help="held-out examples; by default the test split that all runs have")
-    ] = None,
-    metrics: Annotated[
-        tuple[str, ...], Parameter(negative=(), help="only these: " + ", ".join(COMPARABLE_METRICS))
-    ] = (),
+    data: Annotated[str | None, Parameter(help=DATA_HELP)] = None,
+    metrics: Annotated[tuple[str, ...], Parameter(negative=(), help=METRICS_HELP)] = (),
     n: Annotated[int, Parameter(alias="-n", help="how many samples of each, and held-out examples")] = DEFAULT_SAMPLES,
     features: Features = "auto",
     allow_few: AllowFew = False,

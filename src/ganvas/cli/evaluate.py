@@ -12,19 +12,7 @@ from ..metrics.features import FEATURE_NAMES, RECOMMENDED_FOR, find_weights
 from ..metrics.features import download_weights as fetch
 from ..training.progress import ProgressBar
 from .app import print_result
-from .common import (
-    DATA_OPTION_NAMES,
-    DEFAULT_HELD_OUT,
-    AllowFew,
-    Features,
-    Given,
-    HeldOutFlags,
-    Json,
-    Quiet,
-    RunName,
-    SampleSeed,
-    load_run,
-)
+from .common import DATA_OPTION_NAMES, DEFAULT_HELD_OUT, FLAG, Given, HeldOutFlags, Json, Quiet, RunName, load_run
 
 NO_TEST_SPLIT_NOTE = (
     "no test split that was not trained on: these are the training examples, and so all numbers are better"
@@ -38,6 +26,10 @@ PAIRS_HELP = "two sources, paired example by example, to measure translations"
 METRICS_HELP = "only these: " + ", ".join(METRIC_NAMES)
 IMPORTANCE_HELP = "samples per example for the importance weighted bound; 500 by default"
 N_HELP = "how many samples, and how many examples; 10,000 and all by default"
+FEATURES_HELP = "what samples are compared on: " + ", ".join(("auto", *FEATURE_NAMES))
+Features = Annotated[str, Parameter(help=FEATURES_HELP)]
+AllowFew = Annotated[bool, FLAG, Parameter(help="report FID even with fewer samples than features")]
+SampleSeed = Annotated[int, Parameter(help="seed of the samples")]
 PAIR_METRICS = (
     "l1", "psnr_db", "ssim", "mean_rank", "top1_accuracy", "feature_mean_rank", "feature_top1_accuracy",
     "label_agreement", "angle_rmse", "angle_correlation",

@@ -7,16 +7,7 @@ from cyclopts import Parameter
 from .. import explore
 from ..errors import UserError
 from ..explore.walks import InterpolationPath
-from .common import (
-    DEFAULT_DATA_OPTIONS,
-    DEFAULT_OUTPUT,
-    FLAG,
-    DataFlags,
-    OutputFlags,
-    RunName,
-    SourceName,
-    save_examples,
-)
+from .common import DEFAULT_DATA_OPTIONS, DEFAULT_OUTPUT, FLAG, DataFlags, Output, RunName, SourceName, save_examples
 
 EndsSource = Annotated[str | None, Parameter(help="walk between examples of this source, not between noise")]
 SOURCE_HELP = "where examples come from, as for train; by default what the run was trained on"
@@ -37,7 +28,7 @@ def interpolate(
     seed: Annotated[int, Parameter(help="seed of the ends")] = 0,
     label: Label = None,
     options: DataFlags = DEFAULT_DATA_OPTIONS,
-    output: OutputFlags = DEFAULT_OUTPUT,
+    output: Output = DEFAULT_OUTPUT,
 ) -> None:
     """Walk through the latent space from one example to another."""
     save_examples(run, "interpolation", output, lambda trained: explore.interpolate(
@@ -54,7 +45,7 @@ def traverse(
     columns: Annotated[int, Parameter(help="steps from -3 to 3")] = 11,
     example: Annotated[int, Parameter(help="index of the example whose code is varied")] = 0,
     options: DataFlags = DEFAULT_DATA_OPTIONS,
-    output: OutputFlags = DEFAULT_OUTPUT,
+    output: Output = DEFAULT_OUTPUT,
 ) -> None:
     """Change one latent dimension at a time, from -3 to 3, those with the largest KL first.
 
@@ -74,7 +65,7 @@ def manifold(
     show_codes: Annotated[bool, FLAG, Parameter(help=CODES_HELP)] = False,
     label: Label = None,
     options: DataFlags = DEFAULT_DATA_OPTIONS,
-    output: OutputFlags = DEFAULT_OUTPUT,
+    output: Output = DEFAULT_OUTPUT,
 ) -> None:
     """Decode a plane of the latent space at the quantiles of the prior.
 
@@ -102,7 +93,7 @@ def arithmetic(
     columns: Annotated[int, Parameter(help="how many strengths")] = 8,
     strength: Annotated[float, Parameter(help="largest strength; 1 is the whole difference")] = 2.0,
     options: DataFlags = DEFAULT_DATA_OPTIONS,
-    output: OutputFlags = DEFAULT_OUTPUT,
+    output: Output = DEFAULT_OUTPUT,
 ) -> None:
     """Add the difference of two classes' mean codes to examples, more and more of it."""
     save_examples(run, "arithmetic", output, lambda trained: explore.arithmetic(

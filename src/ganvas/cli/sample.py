@@ -13,7 +13,7 @@ from ..inference.loading import load_preprocessed
 from ..inference.trained import Trained
 from ..training.progress import ProgressBar
 from ..viz.images import PICTURE_SUFFIXES, Examples
-from .common import DEFAULT_DATA_OPTIONS, DEFAULT_OUTPUT, DataFlags, OutputFlags, RunName, SourceName, save_examples
+from .common import DEFAULT_DATA_OPTIONS, DEFAULT_OUTPUT, DataFlags, Output, RunName, SourceName, save_examples
 
 PRIOR_HELP = "standard, the model's own; best, gaussian, mixture or flow: what `ganvas fit-prior` fitted"
 LABEL_HELP = "class to draw, by name or number, for a conditional model"
@@ -30,7 +30,7 @@ def sample(
     fitted_prior: Annotated[str, Parameter(help=PRIOR_HELP)] = "standard",
     label: Annotated[str | None, Parameter(help=LABEL_HELP)] = None,
     per_class: Annotated[int | None, Parameter(help="samples of every class, one row each, in place of n")] = None,
-    output: OutputFlags = DEFAULT_OUTPUT,
+    output: Output = DEFAULT_OUTPUT,
 ) -> None:
     """Generate new examples with a trained model, from N(0, I) or from a fitted prior."""
     save_examples(run, "samples", output, lambda trained: first_rows(
@@ -63,7 +63,7 @@ def reconstruct(
     *,
     n: Annotated[int, Parameter(alias="-n", help="how many examples, spread evenly over the data")] = 32,
     options: DataFlags = DEFAULT_DATA_OPTIONS,
-    output: OutputFlags = DEFAULT_OUTPUT,
+    output: Output = DEFAULT_OUTPUT,
 ) -> None:
     """Encode and decode examples; a picture shows each beside its reconstruction."""
     save_examples(run, "reconstructions", output, lambda trained: reconstruct_some(
