@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from ganvas.cli.app import main
-from ganvas.training import run as runs
+from ganvas.training.fit import Run
 from tests.support.data import write_folder
 from tests.support.failures import failing
 
@@ -144,7 +144,7 @@ def test_bad_options(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(runs, "fit", lambda *_: pytest.fail("was not refused"))  # nor trained for minutes
+    monkeypatch.setattr(Run, "fit", lambda *_: pytest.fail("was not refused"))  # nor trained for minutes
     failing(capsys, arguments, 2, message)
     assert not (tmp_path / "runs").exists()
 

@@ -114,6 +114,7 @@ def test_numbers_are_said_shortly(value: float, text: str) -> None:
     assert format_tick(float(value)) == text
 
 
+@pytest.mark.draws
 @pytest.mark.parametrize("model", GAMES, ids=lambda model: type(model).__name__)
 def test_a_game_leaves_its_curves_in_the_runs_folder(model: Model, images: Dataset) -> None:
     trained = ganvas.train(model, images, steps=4, batch_size=8, checkpoint_every=2, quiet=True)
@@ -125,6 +126,7 @@ def test_a_game_leaves_its_curves_in_the_runs_folder(model: Model, images: Datas
         assert picture.height // CHART_HEIGHT >= 3
 
 
+@pytest.mark.draws
 def test_a_translator_leaves_curves_of_both_domains(images: Dataset) -> None:
     model = ganvas.CycleGAN(width=4, blocks=1)
     trained = ganvas.train(
@@ -139,6 +141,7 @@ def test_a_translator_leaves_curves_of_both_domains(images: Dataset) -> None:
         assert picture.height // CHART_HEIGHT == 3  # seven panels
 
 
+@pytest.mark.draws
 def test_a_vae_leaves_its_curves_too(images: Dataset) -> None:
     trained = ganvas.train(ganvas.VAE(width=4, latent=2), images, steps=2, batch_size=8, quiet=True)
     assert isinstance(trained.folder, Path)

@@ -42,10 +42,8 @@ def classifier_labels(names: tuple[str, ...], data: Dataset) -> Int64[Tensor, " 
     if data.labels is None:
         return None
     numbers = tuple(str(i) for i in range(len(names)))
-    for known in (names, numbers):
-        if data.classes and set(data.classes) <= set(known):
-            return torch.tensor([known.index(name) for name in data.classes])[data.labels]
-    return None
+    known = next((known for known in (names, numbers) if set(data.classes) <= set(known)), ())
+    return torch.tensor([known.index(name) for name in data.classes])[data.labels] if known and data.classes else None
 
 
 def classifier_scores(logits: Float[Tensor, "n classes"], n_real: int) -> Score:

@@ -14,6 +14,7 @@ from torch import Tensor
 from ..data import CHANNELS, Scaling
 from ..errors import UserError
 from ..io.atomic import atomic_write
+from ..io.text import escape_text
 from .plots import TEXT_COLOUR, plot_paths, scatter, scatter_by_class
 
 GAP = 2
@@ -201,6 +202,9 @@ def add_captions(
     if not (title or row_labels or column_labels):
         return picture
     import matplotlib
+
+    title = escape_text(title)
+    row_labels, column_labels = (tuple(map(escape_text, labels)) for labels in (row_labels, column_labels))
 
     font = ImageFont.truetype(f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf", TEXT_SIZE)
     line_height, text_width = TEXT_SIZE + MARGIN, font.getlength
