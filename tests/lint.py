@@ -18,12 +18,12 @@ FILE_LINES, FUNCTION_LINES = 400, 60
 """most lines of a file, and of a function"""
 CEILINGS = {
     ".": 775,
-    "cli": 1970,
+    "cli": 1765,
     "data": 3480,
     "diagnostics": 237,
     "distributions": 938,
     "evaluation": 1130,
-    "explore": 500,
+    "explore": 440,
     "inference": 1240,
     "io": 450,
     "metrics": 2630,
@@ -31,7 +31,7 @@ CEILINGS = {
     "nn": 907,
     "objectives": 350,
     "training": 2198,
-    "viz": 850,
+    "viz": 655,
 }
 """most lines of each room"""
 UNPICKLING = re.compile(r"torch\.load|import pickle|allow_pickle=True|weights_only=False|eval\(\s*['\"]")
