@@ -43,6 +43,10 @@ class TrainConfig(metaclass=ValidatedMeta):
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """where to compute; auto is CUDA, then MPS, then the CPU"""
 
+    def is_out_of_patience(self, evaluations: int) -> bool:
+        """Whether a run ends whose samples got no better in so many evaluations."""
+        return self.patience is not None and evaluations >= self.patience
+
     def lr_factor(self, step: int) -> float:
         """Factor of the learning rate in the step after `step` others."""
         remaining = (self.steps - step) / (self.lr_decay * self.steps) if self.lr_decay else 1.0

@@ -70,7 +70,7 @@ def evaluate(
     )  # fmt: skip
     if values["split"] == "train":
         bar.print_notes([NO_TEST_SPLIT_NOTE])
-    elif sources is not None and trained.training_data and trained.training_data.is_named_by(sources, options):
+    elif sources is not None and (origin := trained.training_data) and origin.is_named_by(sources, options):
         bar.print_notes([TRAINING_DATA_NOTE])
     print_result(translator_lines(values) if "cycle_statistics" in values else model_lines(values), values, json)
 

@@ -11,6 +11,7 @@ from ..data import Dataset
 from ..distributions.priors import BEST, FittedPriors
 from ..errors import UserError
 from ..inference.trained import NO_ENCODER, Trained
+from ..inference.training_data import describe_data
 from ..io.run_folder import RunFolder, weights_path
 from ..model import EncoderModel
 from ..training import run_folder
@@ -58,11 +59,11 @@ def fit_prior(
 
 def load_training_data(trained: Trained, run: str, bar: ProgressBar) -> Dataset:
     """What the run was trained on; UserError where that is not known, or cannot be read again."""
-    if trained.training_data is None:
+    if (training_data := trained.training_data) is None:
         raise UserError(f"{run} does not say where its data are: give them, ganvas fit-prior {run} DATA")
     with bar.track_images() as progress:
-        dataset = trained.training_data.load(partial(data_sources.load, progress=progress))
-    trained.training_data.check_unchanged(dataset)
+        dataset = training_data.load(partial(data_sources.load, progress=progress))
+    training_data.check_unchanged(describe_data(dataset))
     return dataset
 
 

@@ -74,11 +74,11 @@ def load_held_out(
     """
     if data is not None:
         return read(data, options), "custom"
-    if trained.training_data is None:
+    if (training_data := trained.training_data) is None:
         where = trained.folder or "the weights file"
         raise UserError(f"{where} does not say where the model's data are: give {wanted}")
-    test = trained.training_data.load_test_split(read)
-    return (trained.training_data.load(read), "train") if test is None else (test, "test")
+    test = training_data.load_test_split(read)
+    return (training_data.load(read), "train") if test is None else (test, "test")
 
 
 def load_domains(trained: Trained, sources: Sources, options: DataOptions | None) -> DomainPair:

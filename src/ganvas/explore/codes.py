@@ -49,10 +49,10 @@ def load_examples(trained: Trained, data: Source | None, options: DataOptions | 
     """The examples of a source, or else those that the run was trained on; None where nothing says what these are."""
     if data is not None:
         return load_preprocessed(trained, data, options)
-    if trained.training_data is None:
+    if (training_data := trained.training_data) is None:
         return None
     changes = {k: v for k, v in to_dict(options or DataOptions()).items() if v != getattr(DataOptions, k)}
-    dataset: Dataset = trained.training_data.load(partial(load_preprocessed, trained), **changes)
+    dataset: Dataset = training_data.load(partial(load_preprocessed, trained), **changes)
     return dataset
 
 

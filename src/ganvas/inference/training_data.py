@@ -31,35 +31,34 @@ class TrainingData:
         """Whether the data, or those of a domain, were arrays, which cannot be read again."""
         return "array" in (self.source if isinstance(self.source, tuple) else (self.source,))
 
-    def load(self, load: Callable[[Any, DataOptions], D], **changes: Any) -> D:
-        """The data, as `load` reads them with the run's options and these `changes`; UserError where it cannot."""
+    def load(self, read: Callable[[Any, DataOptions], D], **changes: Any) -> D:
+        """The data, as `read` reads them with the run's options and these `changes`; UserError where it cannot."""
         try:
-            return load(self.source, replace(self.options, **changes))
+            return read(self.source, replace(self.options, **changes))
         except UserError as error:
             what, why = f"what {self.folder} was trained on", str(error).rstrip(".")
             advice = "if the data have moved, give their new place as DATA"
             kind = MissingSplitError if isinstance(error, MissingSplitError) else UserError
             raise kind(f"cannot read again {what}: {why}; {advice}") from error
 
-    def load_test_split(self, load: Callable[[Any, DataOptions], D]) -> D | None:
+    def load_test_split(self, read: Callable[[Any, DataOptions], D]) -> D | None:
         """The test split beside the training data; None where there is none, or where the run has learnt from it.
 
         UserError where there is one that cannot be read: the training data are never measured in its place.
         """
         try:
-            return None if self.options.split == "test" else self.load(load, split="test")
+            return None if self.options.split == "test" else self.load(read, split="test")
         except MissingSplitError:
             return None
 
-    def check_unchanged(self, data: Data, advice: str = "") -> None:
-        """UserError where `data` are not the examples that the run was trained on, by their fingerprint."""
-        description = describe_data(data)
+    def check_unchanged(self, description: dict[str, Any], advice: str = "") -> None:
+        """UserError where data of this description are not those that the run was trained on, by their fingerprint."""
         if description["fingerprint"] == self.description["fingerprint"]:
             return
         before, now = self.description["examples"], description["examples"]
         counts = "" if before == now else f": {before} examples then, {now} now"
         raise UserError(
-            f"{data.name} has changed since {self.folder} was begun{counts}: bring back the same data{advice}"
+            f"{description['name']} has changed since {self.folder} was begun{counts}: bring back the same data{advice}"
         )
 
     def is_named_by(self, sources: str | tuple[str, ...], options: DataOptions) -> bool:

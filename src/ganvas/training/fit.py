@@ -65,8 +65,7 @@ class Run:
     """by their number, the examples that previews show and whose statistics the log keeps"""
 
     def __post_init__(self) -> None:
-        self.files, self.start_time, self.saved_step = RunFolder(self.folder), time.monotonic(), self.state.step
-        self.save_deadline = self.curves_deadline = self.start_time + FIRST_SAVE_SECONDS
+        self.files, self.saved_step = RunFolder(self.folder), self.state.step
 
     def fit(self) -> Trained:
         """Train to the last step of the configuration, or until samples get no better."""
@@ -172,7 +171,7 @@ class Run:
     @property
     def is_out_of_patience(self) -> bool:
         """Whether the run ends since its samples get no better."""
-        return self.config.patience is not None and self.state.waited >= self.config.patience
+        return self.config.is_out_of_patience(self.state.waited)
 
     def save(self) -> None:
         """Write checkpoint, weights (the last, where the best are kept elsewhere) and a preview."""
@@ -265,10 +264,10 @@ class Run:
         if self.evaluator is None or not self.keeps_best or self.is_best:
             return ""
         now = self.evaluator.measure(self.current_model())
-        kept = read_header(self.files.weights).get("samples", {}).get("value")
-        formatted = ["none" if value is None else f"{value:.3g}" for value in (now["value"], kept)]
+        best = read_header(self.files.weights).get("samples", {}).get("value")
+        now_text, best_text = ("none" if value is None else f"{value:.3g}" for value in (now["value"], best))
         name = now["metric"].partition(":")[0]
-        return f" ({self.kept_weights_message()}; {name} {formatted[0]} now, {formatted[1]} of those kept)"
+        return f" ({self.kept_weights_message()}; {name} {now_text} now, {best_text} of those kept)"
 
     def stop_message(self) -> str:
         """What is said at once to whoever asks a run to stop."""

@@ -52,7 +52,7 @@ def restore_run(
     model, train_config = apply_overrides(*previous, overrides, folder)
     data = data if data is None or model.n_domains == 1 else resolve_domains(data)
     training_data = parse_training_data(folder, config["data"])
-    raw_data = reload_data(training_data, data, config["model"], bar, allow_changed_data)
+    raw_data, description = reload_data(training_data, data, config["model"], bar, allow_changed_data)
     model.validate_data(raw_data)
     dataset = model.preprocess(raw_data)
     check_batches(model, dataset, train_config)
@@ -61,12 +61,11 @@ def restore_run(
     restore_missing_files(run)
     check_steps(run, overrides)
     if overrides.keys() & {"steps", "patience"}:
-        patience = previous[1].patience
-        if patience is not None and state.waited >= patience:  # it had ended early, and waits anew for better samples
+        if previous[1].is_out_of_patience(state.waited):  # it had ended early, and waits anew for better samples
             state.waited = 0
             run.save_checkpoint()
         config.pop("ended", None)
-    write_changes(run, config, previous, data)
+    write_changes(run, config, previous, data, description)
     bar.print_notes(source_notes(model, config.get("model_source")) + divergence_notes(folder))
     bar.print_notes(run_folder.damaged_line_notes(folder))
     run_folder.truncate_log(folder, state.step)
@@ -131,10 +130,16 @@ def check_steps(run: Run, overrides: dict[str, Any]) -> None:
         run.bar.print_notes([f"{run.folder} has already done its {step} steps: ask for more with --steps"])
 
 
-def write_changes(run: Run, config: dict[str, Any], previous: tuple[Model, TrainConfig], data: Sources | None) -> None:
-    """Write down what changes from this step on, and where the data are now."""
+def write_changes(
+    run: Run,
+    config: dict[str, Any],
+    previous: tuple[Model, TrainConfig],
+    data: Sources | None,
+    description: dict[str, Any],
+) -> None:
+    """Write down what changes from this step on, and where the data, of this description, are now."""
     state, source = run.state, "array" if data is None else source_name(data)
-    data_config = config["data"] | ({} if "array" in source else {"source": source}) | describe_data(run.raw_data)
+    data_config = config["data"] | ({} if "array" in source else {"source": source}) | description
     old = to_dict(previous[0]) | to_dict(previous[1]) | {"data": config["data"]["fingerprint"]}
     new = to_dict(run.model) | to_dict(run.config) | {"data": data_config["fingerprint"]}
     if code := model_source(type(run.model)):
@@ -174,25 +179,28 @@ def divergence_notes(folder: Path) -> list[str]:
 
 def reload_data(
     training_data: TrainingData, data: Sources | None, model: str, bar: ProgressBar, allow_changed_data: bool
-) -> Data:
-    """The run's data, read again; UserError where they are not the same, unless others are wanted that fit the run."""
+) -> tuple[Data, dict[str, Any]]:
+    """The run's data, read again, and their description.
+
+    UserError where they are not the same, unless others are wanted that fit the run.
+    """
     folder = training_data.folder
     if data is None and training_data.has_arrays:
         raise UserError(f"{folder} was trained on an array: pass it again, ganvas.resume(folder, data=array)")
     with bar.track_images() as progress:
         load = partial(load_all, progress=progress)
         dataset = training_data.load(load) if data is None else load(data, training_data.options)
+    description = describe_data(dataset)  # once: it reads all examples
     if not allow_changed_data:
         advice = f", or go on with these from here on: ganvas resume {folder} --allow-changed-data"
-        training_data.check_unchanged(dataset, advice)
-    description = describe_data(dataset)
+        training_data.check_unchanged(description, advice)
     for what in ("shape", "classes"):
         if description[what] != training_data.description[what]:
             raise UserError(
                 f"{folder} cannot go on with these data: {what} {description[what]} in place of "
                 f"{training_data.description[what]}; start a new run: ganvas train {model} DATA --init-from {folder}"
             )
-    return dataset
+    return dataset, description
 
 
 def restore_state(
