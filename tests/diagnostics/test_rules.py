@@ -14,6 +14,7 @@ from ganvas.config import TrainConfig
 from ganvas.diagnostics import DOCS_PAGE, check_rules
 from ganvas.model import Model, model_name
 from ganvas.models import MODELS
+from ganvas.objectives.adversarial import WON_LOGIT_GAP
 from ganvas.rules import Figures, Rule
 
 VARIANTS: list[Model] = [
@@ -66,6 +67,13 @@ def test_every_rule_has_a_section_of_the_page_and_remedies(model: Model) -> None
 @pytest.mark.parametrize("model", VARIANTS, ids=repr)
 def test_figures_that_a_log_does_not_have_break_no_rule(model: Model) -> None:
     assert check_rules(model.rules(), Figures(), 5000, 5000) == []
+
+
+def test_a_loss_without_a_known_gap_has_all_other_rules(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [rule.name for rule in ganvas.DCGAN(loss="hinge").rules()]
+    monkeypatch.delitem(WON_LOGIT_GAP, "hinge")
+    assert [rule.name for rule in ganvas.DCGAN(loss="hinge").rules()] == [n for n in names if n != "D has won"]
+    assert "D has won" in names
 
 
 def test_what_follows_from_another_is_not_said_as_well() -> None:

@@ -42,8 +42,11 @@ def game_rules(model: "Adversarial") -> Iterator[Rule]:
         (slower(model), *(["--betas 0.5 0.999"] if model.betas[0] > 0.5 else []), *penalty, "--lr-decay 0.5"),
         passes=ge,
     )  # fmt: skip
-    wasserstein = model.objective.loss == "wasserstein"  # whose critic is meant to be as good as it can
-    yield from slope_rules(model) if wasserstein else won_rules(model, penalty)
+    wasserstein = model.objective.loss == "wasserstein"
+    if model.objective.loss in WON_LOGIT_GAP:  # a Wasserstein critic is meant to be as good as it can
+        yield from won_rules(model, penalty)
+    if wasserstein:
+        yield from slope_rules(model)
     yield Rule(
         "mode collapse", "diversity", MIN_DIVERSITY,
         "two samples differ {figure:.0%} as much as two real examples do (limit {limit:.0%}), so G makes the same few "
