@@ -51,7 +51,8 @@ READERS: tuple[tuple[Callable[[Path], bool], Reader], ...] = (
     (lambda path: path.suffix == ".npy", load_npy),
     (holds_images, load_folder),
 )
-"""kinds of files and folders: the first whose test a path passes reads it.  A new kind is a module, and a line here."""
+"""kinds of files and folders: the first whose test a path passes reads it, and every folder passes the last.  A new
+kind is a module, and a line here."""
 
 
 def load(source: Source, options: DataOptions | None = None, *, progress: Progress = no_progress) -> Dataset:

@@ -82,7 +82,7 @@ def evaluate_model(
     trained: Trained, data: Source | None, options: DataOptions | None, prior: str | None, k: int, draws: int,
     settings: Settings,
 ) -> MetricValues:  # fmt: skip
-    """All numbers of a model of one collection."""
+    """All numbers of a model of one data set."""
     metrics, n, seed, allow_few = settings.metrics, settings.n, settings.seed, settings.allow_few
     names, progress = choose_metrics(trained, metrics), settings.progress
     sample_names, code_names = ([name for name in names if name in table] for table in (METRICS, codes.METRICS))

@@ -259,7 +259,7 @@ def translate_examples(trained: Trained, x: Tensor, to: str, progress: Progress 
 
 
 def to_unit_range(x: Tensor) -> Tensor:
-    """Examples of a collection, pixels from 0 to 1."""
+    """Examples of a dataset, pixels from 0 to 1."""
     return x.float() / 255 if x.dtype == torch.uint8 else x
 
 

@@ -20,7 +20,7 @@ BACKGROUND_SIZE = 2000
 
 
 class LatentUsage(NamedTuple):
-    """How the codes of a collection use the latent dimensions."""
+    """How the codes of a dataset use the latent dimensions."""
 
     weight: Float[Tensor, " d"]
     """what the dimensions are sorted by"""

@@ -161,7 +161,7 @@ class Trained:
 
     @torch.random.fork_rng(devices=[])
     def sample_posterior(self, data: Dataset, seed: int = 0) -> Tensor:
-        """A code of each example of a collection, n x d: drawn from the posterior where the code is a distribution."""
+        """A code of each example of a dataset, n x d: drawn from the posterior where the code is a distribution."""
         model = self.require(EncoderModel, NO_ENCODER)
         reseed(device_of(self.nets), seed, "codes")
         return self.encode_with(model.sample_posterior, data)

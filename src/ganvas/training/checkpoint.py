@@ -23,7 +23,7 @@ SELECTION_FIELDS = ("lowest", "error", "best", "waited", "metric")
 
 
 def save(state: TrainState, path: Path, metadata: dict[str, Any]) -> None:
-    """Write the state, atomically; `about` is plain values to keep beside it."""
+    """Write the state, atomically; `metadata` is plain values to keep beside it."""
     tensors: dict[str, Tensor] = {}
     for group, module in (("nets", state.nets), ("average", state.ema_nets)):
         tensors |= {f"{group}/{name}": tensor for name, tensor in module.state_dict().items()}
@@ -96,7 +96,7 @@ def split_optimizer_state(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict
 
 
 def load_optimizer_state(optimizer: Optimizer, tensors: dict[str, Tensor], scalars: dict[str, Any]) -> None:
-    """The inverse of `parts`, for an optimiser as the model makes it; ValueError where the state is no such one's."""
+    """The inverse of `split_optimizer_state`; ValueError where the state is not that of such an optimiser."""
     state: dict[int, dict[str, Any]] = {}
     for name, value in (tensors | scalars).items():
         index, _, key = name.partition("/")

@@ -39,7 +39,7 @@ class TrainState:
     nets: nn.ModuleDict
     """the networks being trained"""
     ema_nets: nn.ModuleDict
-    """exponential moving averages of those that the model keeps, as of some steps ago: see `averaged`"""
+    """exponential moving averages of those that the model keeps, as of some steps ago: see `current_ema`"""
     scaling: tuple[Scaling, ...] = ()
     """how the model sees the examples of each domain; nothing until it has seen any"""
     optimizers: dict[str, Optimizer] = field(default_factory=dict)
@@ -88,7 +88,7 @@ def check_batches(model: Model, data: Data, config: TrainConfig) -> None:
 
 
 def train(model: Model, data: Data, config: TrainConfig, state: TrainState) -> Iterator[int]:
-    """Train onward from `state` to `plan.steps`; yields the number of steps done after each.
+    """Train onward from `state` to `config.steps`; yields the number of steps done after each.
 
     Between two steps the state is whole: whoever drives the loop may save it, or stop.
     """
@@ -179,7 +179,7 @@ def accumulated_decay(step: int, ema_decay: float) -> float:
 
 
 def update_ema(ema_pairs: list[tuple[Tensor, Tensor]], step: int, ema_decay: float) -> None:
-    """Bring the averages up to date after a step, where they are `due`; `kept` are pairs of average and weights."""
+    """Bring the averages up to date after a step, if `is_ema_due`; a pair is an average and its weights."""
     if is_ema_due(step, ema_decay):
         blend(ema_pairs, accumulated_decay(step, ema_decay) * (1 - 1 / ema_span(step, ema_decay)))
 
@@ -238,7 +238,7 @@ def gradient_norm(network: nn.Module) -> float:
 
 
 def check_finite(state: TrainState) -> None:
-    """Raises Diverged, which names the network, if a weight is NaN or infinite."""
+    """Raises DivergenceError, which names the network, if a weight is NaN or infinite."""
     for name, net in state.nets.items():
         if not all(bool(t.isfinite().all()) for t in tensors(net) if t.is_floating_point()):
             raise DivergenceError(f"the weights of {name} are no longer finite after step {state.step}")

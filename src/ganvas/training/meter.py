@@ -23,7 +23,7 @@ class Meter:
             self.pending.setdefault(name, []).append((step, value.detach()))
 
     def fetch(self) -> None:
-        """Fetch what waits; raises Diverged, which names the term and the step, if a value is NaN or infinite."""
+        """Fetch what waits; DivergenceError, which names term and step, if a value is NaN or infinite."""
         nonfinite: list[tuple[int, str, float]] = []
         for name, pairs in self.pending.items():
             values = torch.stack([value for _, value in pairs]).float().cpu().tolist()
@@ -35,7 +35,7 @@ class Meter:
             raise DivergenceError(f"the loss term {name!r} became {value} at step {step}")
 
     def pop_means(self) -> dict[str, float]:
-        """The mean of each term since the last reading; raises as `look` does."""
+        """The mean of each term since the last reading; raises as `fetch` does."""
         self.fetch()
         means = {name: sum(values) / len(values) for name, values in self.values.items()}
         self.values = {}

@@ -34,7 +34,7 @@ def monitor_statistics(
 ) -> dict[str, Any]:
     """What the log keeps besides the terms, from which it takes what is none; `batch` are always the same examples.
 
-    At a checkpoint, `due`, what costs more than a percent of the time between two lines is looked at as well.
+    At a checkpoint, what costs more than a percent of the time between two lines is looked at as well.
     """
     game = {name: round(terms.pop(name), 4) for name in model.logged_statistics if name in terms}
     if batch is None:
@@ -55,7 +55,7 @@ def monitor_statistics(
     else:
         statistics = latent_report(monitored_values) | {"gradient": gradient_norm(state.nets)}
     statistics["scale"] = round(max(weight_scale(net) for net in state.nets.values()), 3)
-    if is_checkpoint and isinstance(batch, Batch):  # a translator's samples are judged by its own `observe`
+    if is_checkpoint and isinstance(batch, Batch):  # a translator's samples are judged by its own `monitor`
         statistics |= ema_statistics(model, batch, latest_nets, dict(ema_nets.items()), state.scaling)
     state.nets.train()
     return {"game": game | statistics} if game else {"codes": statistics}

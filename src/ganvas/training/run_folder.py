@@ -30,7 +30,7 @@ from ..renamed import given_up, with_new_names
 
 
 def create_run_folder(model: Model, data: Data, runs_dir: Path, folder: Path | None) -> Path:
-    """A new folder: `folder`, which must be free (see `RunFolder.check_new`), or out/<date>-<model>-<data>."""
+    """A new folder: `folder`, which must be free (see `RunFolder.check_new`), or runs_dir/<date>-<model>-<data>."""
     requested_folder = folder
     if requested_folder is None:
         stem = f"{datetime.now():%Y-%m-%d}-{model_name(model)}-{data.name}"
@@ -55,7 +55,7 @@ def write_config(
     source: str | list[str],
     initial_weights: dict[str, Any] | None = None,
 ) -> None:
-    """What was asked, of what, with what: enough to run it again.  `start`: whose weights it begins with, if any."""
+    """What was asked, of what, with what: enough to run it again.  `initial_weights`: whose it begins with, if any."""
     config = {
         "model": model_name(model),
         "fields": to_dict(model),
@@ -213,7 +213,7 @@ def weights_notes(trained: Trained) -> list[str]:
 
 
 def find_run(name: str, runs_dir: Path = Path("runs")) -> Path:
-    """The run that a user means: a path, the name of a folder in `out`, or "last" for the newest there."""
+    """The run that a user means: a path, the name of a folder in `runs_dir`, or "last" for the newest there."""
     path = Path(name).expanduser()
     if path.exists():
         return path
@@ -237,7 +237,7 @@ def load_run(run: Trained | str | Path) -> Trained:
 
 
 def list_runs(runs_dir: Path) -> list[Path]:
-    """Run folders in `out`, oldest first."""
+    """Run folders in `runs_dir`, oldest first."""
     if not runs_dir.is_dir():
         return []
     return sorted(runs_in(runs_dir), key=lambda p: (creation_time(p), p.stat().st_mtime))

@@ -25,8 +25,8 @@ def initialize_from(
 ) -> dict[str, Any]:
     """Give the networks of a new run those of an old one, and return what config.json says of it.
 
-    `start` is a run, whose last networks and averages are taken, those that only training needs among them, or a file
-    of weights, or a trained model; these have no such networks, so the new run begins with random ones.  It sees
+    `init_from` is a run, whose last networks and averages are taken, those that only training needs among them, or a
+    file of weights, or a trained model; these have no such networks, so the new run begins with random ones.  It sees
     examples as the old one did, since its weights mean something only so.  UserError where the networks do not fit.
     """
     origin, nets, ema_weights, state.scaling = read_initial_weights(init_from, model)

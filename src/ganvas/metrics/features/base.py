@@ -31,7 +31,7 @@ class FeatureSpace:
     protocol: str
     """what is done to examples, in a clause"""
     function: Callable[[Tensor], Tensor]
-    """of a block of examples of a collection: bytes b x c x h x w, or vectors b x d"""
+    """of a block of examples: bytes b x c x h x w, or vectors b x d"""
     digest: str = ""
     """the first eight hexadecimal digits of the SHA-256 of its weights, or of the file that they are published in"""
     max_batch_size: int = MAX_BATCH_SIZE
