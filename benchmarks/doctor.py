@@ -25,7 +25,7 @@ from PIL import Image
 from ganvas.data import DataOptions, load
 from ganvas.diagnostics import examine
 from ganvas.errors import DivergenceError
-from ganvas.training.run_folder import read_log
+from ganvas.training.run_records import read_log
 from ganvas.metrics import sliced_wasserstein
 from ganvas.model import EncoderModel, Model
 from _drawings import DRAWINGS, draw

@@ -8,7 +8,7 @@ The share at each measurement of a run, and of the steps until then.  Runs are k
 import ganvas  # first: it sets how torch's threads wait
 
 from ganvas.data import load
-from ganvas.training.run_folder import read_log
+from ganvas.training.run_records import read_log
 from _support import parser, train_once
 
 MODEL = ganvas.GAN(width=256, latent=16, lr=1e-3, norm="batch", r1=0.1)

@@ -34,7 +34,7 @@ from ganvas.data import Dataset, from_array
 from ganvas.model import Batch, Model
 from ganvas.models import LadderVAE
 from ganvas.training.loop import initialize_state, train
-from ganvas.training.run_folder import read_log
+from ganvas.training.run_records import read_log
 from _support import load_bits, parser, print_table, times_in_turns, train_once
 
 ROUNDS, STEPS, SEEDS, K = 9, 40, 3, 5000

@@ -23,7 +23,7 @@ from ganvas.data import Dataset, load
 from ganvas.models import MODELS
 from ganvas.training import validation
 from ganvas.training.fit import Run
-from ganvas.training.run_folder import read_log
+from ganvas.training.run_records import read_log
 from _support import print_table
 
 RUNS = (

@@ -17,7 +17,7 @@ from ganvas.inference.translation import translate_files
 from ganvas.io import safetensors
 from ganvas.metrics.features import make_feature_space
 from ganvas.model import Model
-from ganvas.training.run_folder import read_log
+from ganvas.training.run_records import read_log
 from ganvas.viz.images import Examples
 from tests.support.models import every_model, small
 from tests.support.scores import values_of

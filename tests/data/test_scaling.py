@@ -22,7 +22,7 @@ from ganvas.model import EncoderModel, GenerativeModel, Model
 from ganvas.models import MODELS
 from ganvas.training import checkpoint, fit
 from ganvas.training.loop import initialize_state
-from ganvas.training.run_folder import read_log
+from ganvas.training.run_records import read_log
 from tests.support.models import small
 from tests.support.scores import values_of
 

@@ -10,7 +10,7 @@ import ganvas
 from ganvas.cli.app import main
 from ganvas.diagnostics import diagnose, latent_report
 from ganvas.models import VAE
-from ganvas.training.run_folder import read_log
+from ganvas.training.run_records import read_log
 
 
 def seen(kl: list[float], variance: list[float], std: float = 1.0, mean: float = 0.0) -> dict[str, torch.Tensor]:
@@ -93,7 +93,7 @@ def test_a_run_that_collapses_says_so_and_its_log_shows_it(capsys: pytest.Captur
     assert said.count("warning: posterior collapse: 0 of 4") == 1
     assert "a --beta below 50" in said
     assert "active 0/4" in said
-    line = read_log(ganvas.training.run_folder.list_runs(ganvas.training.run_folder.Path("runs"))[-1])[-1]
+    line = read_log(ganvas.training.run_records.list_runs(ganvas.training.run_records.Path("runs"))[-1])[-1]
     assert line["codes"]["active"] == 0
     assert len(line["codes"]["kl_per_dimension"]) == 4
 

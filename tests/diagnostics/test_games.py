@@ -23,7 +23,7 @@ from ganvas.models._gan_rules import (
     WON_ACCURACY,
 )
 from ganvas.objectives.adversarial import WON_LOGIT_GAP
-from ganvas.training.run_folder import read_log
+from ganvas.training.run_records import read_log
 from tests.support.games import HEALTHY
 
 WON = {"accuracy_real": 1.0, "accuracy_fake": 1.0, "gap": 30.0}

@@ -18,7 +18,7 @@ from ganvas.models._gan_rules import MIN_REVERSALS
 from ganvas.rules import MAX_COPY_SHARE, MAX_EMA_LAG, MAX_LOSS_RISE, MAX_OUTSIDE_SHARE, MAX_WEIGHT_SCALE, MIN_SWING
 from ganvas.training import monitor
 from ganvas.training.loop import initialize_state
-from ganvas.training.run_folder import read_log
+from ganvas.training.run_records import read_log
 from tests.support.cli import said, told
 from tests.support.games import HEALTHY
 

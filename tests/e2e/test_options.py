@@ -15,7 +15,7 @@ from ganvas.data import DataOptions, Dataset
 from ganvas.inference.schema import parse_model
 from ganvas.model import Model, to_dict
 from ganvas.models import MODELS
-from ganvas.training import run, run_folder
+from ganvas.training import run, run_records
 from tests.support.data import as_pair
 from tests.support.option_values import candidates
 
@@ -102,8 +102,8 @@ def test_options_arrive(name: str, asked: dict[str, Any], images: Dataset) -> No
         some = usual | {field: value for field, value in said.items() if field != ("steps", "epochs")[i % 2]}
         plan, view = run.split_options({field: value for field, value in some.items() if value != usual[field]}, cls())
         assert to_dict(plan) | to_dict(view) == some
-        run_folder.write_config(Path(), asked["model"], data, plan, view, "source")
-        config = run_folder.read_config(Path())
+        run_records.write_config(Path(), asked["model"], data, plan, view, "source")
+        config = run_records.read_config(Path())
         assert parse_model(config, Path("config.json")) == asked["model"]
         assert TrainConfig(**config["plan"]) == plan
         assert DataOptions(**config["data"]["view"] | {"data_dir": view.data_dir}) == view

@@ -16,7 +16,7 @@ import pytest
 from ganvas.cli.app import main
 from ganvas.models import MODELS
 from ganvas.training import fit
-from ganvas.training.run_folder import checkpoint_step
+from ganvas.training.run_records import checkpoint_step
 from tests.support.data import write_folder
 
 OPTIONS = ["--batch-size", "4", "--width", "4", "--checkpoint-every", "20", "--quiet"]

@@ -17,7 +17,7 @@ from ganvas.errors import UserError
 from ganvas.inference.schema import check_networks
 from ganvas.inference.trained import load_trained
 from ganvas.models import MODELS
-from ganvas.training import run_folder
+from ganvas.training import run_records
 from tests.support.data import as_pair, image_collection
 from tests.support.models import small
 
@@ -92,8 +92,8 @@ def use(run: Path, data: Any) -> None:
     """All that reads a run."""
     trained = load_trained(run)
     assert len(trained.sample(2) if trained.model.n_domains == 1 else trained.translate(data[0])) > 1
-    run_folder.weights_notes(trained)
-    run_folder.summarize_run(run)
+    run_records.weights_notes(trained)
+    run_records.summarize_run(run)
     assert main(["doctor", str(run)]) in (0, 2)
     ganvas.resume(run, data, steps=3, quiet=True)
 
@@ -186,11 +186,11 @@ DAMAGED = (
 
 def test_damaged_lines_of_a_log_are_left_out_and_said(capsys: pytest.CaptureFixture[str]) -> None:
     run, data = begun("cgan")
-    whole = run_folder.read_log(run)
+    whole = run_records.read_log(run)
     for bad in DAMAGED:
         lines = [json.dumps(line) for line in whole]
         (run / "log.jsonl").write_text("\n".join([lines[0], bad, *lines[1:]]) + "\n" + '{"step": 9, "sec')
-        assert run_folder.read_log(run) == whole
+        assert run_records.read_log(run) == whole
         for command in (["doctor", "run"], ["runs", "--runs-dir", "."]):
             capsys.readouterr()
             assert main(command) == 0
@@ -198,8 +198,8 @@ def test_damaged_lines_of_a_log_are_left_out_and_said(capsys: pytest.CaptureFixt
     (run / "log.jsonl").write_bytes(b"\xff\xfe\n" + (run / "log.jsonl").read_bytes())
     ganvas.resume(run, data, steps=3)
     assert "run/log.jsonl: lines 1, 3 are damaged, and left out" in capsys.readouterr().err
-    assert [line["step"] for line in run_folder.read_log(run)] == [1, 2, 3]
-    assert run_folder.damaged_line_notes(run) == []
+    assert [line["step"] for line in run_records.read_log(run)] == [1, 2, 3]
+    assert run_records.damaged_line_notes(run) == []
 
 
 def test_one_run_that_cannot_be_read_does_not_hide_the_others(capsys: pytest.CaptureFixture[str]) -> None:

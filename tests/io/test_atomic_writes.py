@@ -18,7 +18,7 @@ from ganvas.inference import translation
 from ganvas.io import atomic
 from ganvas.io.run_folder import RunFolder
 from ganvas.models import MODELS
-from ganvas.training import checkpoint, run_folder
+from ganvas.training import checkpoint, run_records
 from ganvas.training.loop import initialize_state
 from ganvas.viz.images import Examples, save_pictures
 from tests.support.data import write_folder
@@ -52,7 +52,7 @@ WRITERS: dict[str, Callable[[Path], Any]] = {
     "weights.safetensors": weights,
     "state.ckpt": state,
     "config.json": lambda path: RunFolder(path.parent).write_config({}),
-    "log.jsonl": lambda path: run_folder.truncate_log(path.parent, 3),
+    "log.jsonl": lambda path: run_records.truncate_log(path.parent, 3),
     "translation.png": lambda path: translation.write_image(path, IMAGES[0] / 255, BYTES),
     "translation.jpg": lambda path: translation.write_image(path, IMAGES[0] / 255, BYTES),
     "deep.png": lambda path: translation.write_image(path, IMAGES[0] / 255, WORDS),
@@ -116,7 +116,7 @@ def bits(run: str) -> dict[str, bytes]:
 
 def lines(run: str) -> list[dict[str, Any]]:
     """Its log, but for the clock."""
-    return [{k: v for k, v in line.items() if k not in ("seconds", "samples")} for line in run_folder.read_log(run)]
+    return [{k: v for k, v in line.items() if k not in ("seconds", "samples")} for line in run_records.read_log(run)]
 
 
 def test_a_run_survives_a_full_disk_at_each_of_its_writes(monkeypatch: pytest.MonkeyPatch) -> None:

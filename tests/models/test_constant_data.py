@@ -15,7 +15,7 @@ from ganvas.errors import UserError
 from ganvas.inference.translation import translate_files
 from ganvas.model import Model
 from ganvas.training import monitor
-from ganvas.training.run_folder import read_log
+from ganvas.training.run_records import read_log
 from ganvas.viz.images import Examples
 from tests.support.models import small
 

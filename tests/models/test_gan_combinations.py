@@ -15,7 +15,7 @@ from ganvas.models import CGAN, DCGAN, GAN, R3GAN, WGAN, WGANGP
 from ganvas.models._gan import Adversarial
 from ganvas.nn.augment import Augmentation
 from ganvas.objectives.adversarial import Loss
-from ganvas.training.run_folder import read_log
+from ganvas.training.run_records import read_log
 
 GROUPS, EACH = 8, 12
 NUMBERS = 120_000

@@ -23,7 +23,7 @@ from ganvas.models import MODELS, VAE
 from ganvas.nn.device import autocast
 from ganvas.training import loop as training
 from ganvas.training.loop import apply_move, initialize_state
-from ganvas.training.run_folder import read_log
+from ganvas.training.run_records import read_log
 from tests.support.data import learnt_by
 from tests.support.models import small
 

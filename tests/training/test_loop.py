@@ -30,7 +30,7 @@ from ganvas.training.loop import (
     train,
 )
 from ganvas.training.meter import Meter
-from ganvas.training.run_folder import read_log
+from ganvas.training.run_records import read_log
 from tests.support.data import interrupted, learnt_by, sources
 from tests.support.models import every_model, small
 from tests.support.training_state import CPU, trained_state

@@ -24,7 +24,7 @@ from ganvas.models import CGAN, DCGAN, GAN, VAE
 from ganvas.randomness import make_generator
 from ganvas.training import validation
 from ganvas.training.loop import initialize_state
-from ganvas.training.run_folder import read_log
+from ganvas.training.run_records import read_log
 from ganvas.training.validation import SampleEvaluator
 from ganvas.viz.images import Examples
 

@@ -19,7 +19,7 @@ from ganvas.metrics.features import CPU
 from ganvas.models import GAN, VAE, Autoencoder
 from ganvas.training import validation
 from ganvas.training.loop import initialize_state
-from ganvas.training.run_folder import read_log
+from ganvas.training.run_records import read_log
 from ganvas.training.validation import SampleEvaluator
 from tests.support.data import interrupted
 
@@ -178,7 +178,7 @@ def test_the_log_has_all_of_it_and_the_runs_losses_stay_losses(often: None, imag
     assert list(last["samples"]) == NAMES
     assert first["samples"]["seconds"] > 0
     assert (first["step"], last["step"]) == (2, 4)
-    assert "samples" not in ganvas.training.run_folder.summarize_run(Path("run"))["losses"]
+    assert "samples" not in ganvas.training.run_records.summarize_run(Path("run"))["losses"]
 
 
 def test_a_run_stops_where_its_samples_come_no_nearer(
@@ -191,9 +191,9 @@ def test_a_run_stops_where_its_samples_come_no_nearer(
     assert "samples are measured every 2 steps, 10 times in all: patience=2" in told
     assert "ended at step 10 of 20, after 2 measurements of samples without improvement" in told
     assert "weights kept: step 10" in told
-    assert read_log("run")[-1]["step"] == ganvas.training.run_folder.checkpoint_step(Path("run")) == 10
+    assert read_log("run")[-1]["step"] == ganvas.training.run_records.checkpoint_step(Path("run")) == 10
     assert steps_kept() == (10, 10)
-    summary = ganvas.training.run_folder.summarize_run(Path("run"))
+    summary = ganvas.training.run_records.summarize_run(Path("run"))
     assert (summary["step"], summary["steps"], summary["ended"]) == (10, 20, True)
     ganvas.resume("run", data=images)
     assert "ended at step 10 of 20, its patience" in capfd.readouterr().err
@@ -210,7 +210,7 @@ def test_a_run_that_has_stopped_goes_on_when_told_to_and_waits_again(far: Callab
     assert json.loads(Path("run", "config.json").read_text())["plan"]["steps"] == 8
     ganvas.resume("run", steps=20, data=images, quiet=True)
     assert read_log("run")[-1]["step"] == 10, "after two without a new lowest since it goes on: at 8 and 10"
-    assert ganvas.training.run_folder.summarize_run(Path("run"))["ended"]
+    assert ganvas.training.run_records.summarize_run(Path("run"))["ended"]
 
 
 def test_waiting_for_what_is_not_measured_is_refused(images: Dataset) -> None:

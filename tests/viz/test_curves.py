@@ -14,7 +14,7 @@ from PIL import Image
 import ganvas
 from ganvas.data import Dataset
 from ganvas.model import Model
-from ganvas.training.run_folder import read_log
+from ganvas.training.run_records import read_log
 from ganvas.viz.curves import draw_curves, log_series
 from ganvas.viz.plots import CHART_HEIGHT, CHART_WIDTH, COLOURS, Chart, Series, downsample, format_tick, line_charts
 

@@ -13,7 +13,7 @@ from ..fields import STRICT
 from ..inference.trained import Trained, load_trained
 from ..io.atomic import refuse_existing, unused_path
 from ..nn.device import resolve_device
-from ..training import run_folder
+from ..training import run_records
 from ..training.progress import ProgressBar
 from ..viz.images import Examples
 from .app import print_result
@@ -59,8 +59,8 @@ DATA_OPTION_NAMES = {field.name for field in fields(DataOptions)}
 
 def load_run(run: str) -> Trained:
     """The run that the user means; on stderr which weights these are, where that may be a surprise."""
-    trained = load_trained(run_folder.find_run(run), resolve_device("auto"))
-    ProgressBar().print_notes(run_folder.weights_notes(trained))
+    trained = load_trained(run_records.find_run(run), resolve_device("auto"))
+    ProgressBar().print_notes(run_records.weights_notes(trained))
     return trained
 
 

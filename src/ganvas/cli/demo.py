@@ -22,7 +22,7 @@ from ..model import EncoderModel, Model
 from ..models import DCGAN, VAE, Autoencoder
 from ..training.progress import ProgressBar
 from ..training.run import train
-from ..training.run_folder import read_log
+from ..training.run_records import read_log
 from ..viz.curves import draw_losses
 from ..viz.html import format_duration, write_page
 from ..viz.images import Examples

@@ -19,7 +19,7 @@ from ..inference.schema import parse_model
 from ..io.atomic import refuse_existing, shorten, unused_path
 from ..io.run_folder import LOG_FILE, RunFolder
 from ..io.text import escape_text
-from ..training import run_folder
+from ..training import run_records
 from ..training.progress import ProgressBar
 from ..viz.images import Examples, save_pictures
 from .app import print_result
@@ -37,11 +37,11 @@ def runs(
     *, runs_dir: Annotated[Path, Parameter(help="where the run folders are")] = Path("runs"), json: Json = False
 ) -> None:
     """List the runs, oldest first."""
-    folders = run_folder.list_runs(runs_dir)
-    summaries = [run_folder.summarize_run(folder) for folder in folders]
+    folders = run_records.list_runs(runs_dir)
+    summaries = [run_records.summarize_run(folder) for folder in folders]
     for folder, run in zip(folders, summaries, strict=True):
         if "error" not in run:
-            ProgressBar().print_notes(run_folder.damaged_line_notes(folder))
+            ProgressBar().print_notes(run_records.damaged_line_notes(folder))
     if json:
         print_result("", summaries, True)
     elif not summaries:
@@ -65,12 +65,12 @@ def run_cells(run: Report) -> tuple[str, ...]:
 
 def doctor(run: RunName, /, *, json: Json = False) -> None:
     """Say what is wrong with a run, from its log: evidence, limit, remedies, and where to read about it."""
-    folder = run_folder.find_run(run)
-    config, log = run_folder.read_config(folder), run_folder.read_log(folder)
-    ProgressBar().print_notes(run_folder.damaged_line_notes(folder))
+    folder = run_records.find_run(run)
+    config, log = run_records.read_config(folder), run_records.read_log(folder)
+    ProgressBar().print_notes(run_records.damaged_line_notes(folder))
     if not log:
         raise UserError(f"{folder} has no {LOG_FILE} yet: let it train, or go on with it: ganvas resume {folder}")
-    steps = run_folder.end_step(config)
+    steps = run_records.end_step(config)
     diagnoses = examine(parse_model(config, RunFolder(folder).config), steps, log)
     report = {
         "run": str(folder), "step": log[-1]["step"], "steps": steps,

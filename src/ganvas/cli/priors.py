@@ -14,7 +14,7 @@ from ..inference.trained import NO_ENCODER, Trained
 from ..inference.training_data import describe_data
 from ..io.run_folder import RunFolder, weights_path
 from ..model import EncoderModel
-from ..training import run_folder
+from ..training import run_records
 from ..training.progress import ProgressBar
 from .app import print_result
 from .common import DATA_OPTION_NAMES, DEFAULT_DATA_OPTIONS, DataFlags, Given, Json, Quiet, RunName, load_run
@@ -42,7 +42,7 @@ def fit_prior(
     """
     if data is None and given & DATA_OPTION_NAMES:
         raise UserError(f"options of data need data: ganvas fit-prior {run} DATA, or none for what it was trained on")
-    path, bar = run_folder.find_run(run), ProgressBar(quiet)
+    path, bar = run_records.find_run(run), ProgressBar(quiet)
     folder = RunFolder(path if path.is_dir() else path.parent)
     with folder.lock(bar.print_notes) if folder.is_run else nullcontext():  # nothing else may write the weights
         trained = load_run(run)

@@ -15,7 +15,7 @@ from ..models import MODELS
 from ..models._own import load_model_class
 from ..renamed import given_up
 from ..training import run as running
-from ..training import run_folder
+from ..training import run_records
 from ..training.resume import CHANGEABLE_TRAIN_FIELDS
 from .app import print_result
 from .common import DEFAULT_DATA_OPTIONS, Given, Json, Quiet, RunName, SourceName
@@ -74,7 +74,7 @@ def add_own_model(reference: str) -> None:
 
 def print_run(trained: Trained, as_json: bool) -> None:
     assert trained.folder is not None
-    print_result([str(trained.folder)], run_folder.summarize_run(trained.folder), as_json)
+    print_result([str(trained.folder)], run_records.summarize_run(trained.folder), as_json)
 
 
 def resume(
@@ -99,7 +99,7 @@ def resume(
     values = {"lr": lr, "lr_d": lr_d} | to_dict(train_config)
     changes: dict[str, Any] = {name: value for name, value in values.items() if name in given} | unknown_options
     trained = running.resume(
-        run_folder.find_run(run), sources, allow_changed_data=allow_changed_data, quiet=quiet, **changes
+        run_records.find_run(run), sources, allow_changed_data=allow_changed_data, quiet=quiet, **changes
     )
     print_run(trained, json)
 

@@ -12,7 +12,7 @@ from ..inference.trained import Trained
 from ..metrics import METRICS
 from ..model import EncoderModel, GenerativeModel, model_name
 from ..models._variational import LikelihoodModel
-from ..training.run_folder import load_run
+from ..training.run_records import load_run
 from . import codes, translation
 from .held_out import load_evaluation_data
 from .samples import (

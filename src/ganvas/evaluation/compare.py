@@ -19,7 +19,7 @@ from ..metrics import METRICS, NUMBERS, Comparison, Score
 from ..metrics.bootstrap import LEVEL, RESAMPLES, bootstrap, confidence_interval
 from ..model import GenerativeModel, model_name, model_name_with_article
 from ..nn.device import resolve_device
-from ..training import run_folder
+from ..training import run_records
 from .held_out import EvaluationData, load_evaluation_data
 from .samples import DEFAULT_SAMPLES, MetricValues, Progress, check_metrics, draw_comparisons, prepare_comparison
 
@@ -152,7 +152,7 @@ def load_run_and_prior(name: str) -> tuple[Trained, str | None]:
     stem, separator, prior = name.rpartition("@")
     if not separator or Path(name).exists():
         stem, prior = name, ""
-    return load_trained(run_folder.find_run(stem), resolve_device("auto")), prior or None
+    return load_trained(run_records.find_run(stem), resolve_device("auto")), prior or None
 
 
 def check_comparable(entries: Sequence[ComparedRun]) -> None:
@@ -206,5 +206,5 @@ def run_costs(run: ComparedRun) -> MetricValues:
         "run": run.name, "folder": None if folder is None else str(folder), "model": model_name(run.trained.model),
         "prior": run.prior, "parameters": sum(p.numel() for net in nets for p in net.parameters()),
         "step": run.trained.metadata.get("step"),
-        "seconds": None if folder is None else run_folder.logged_seconds(folder),
+        "seconds": None if folder is None else run_records.logged_seconds(folder),
     }  # fmt: skip

@@ -13,7 +13,7 @@ from ..errors import UserError, check_positive
 from ..inference.loading import load_preprocessed
 from ..inference.trained import Trained
 from ..model import EncoderModel, GenerativeModel
-from ..training.run_folder import load_run
+from ..training.run_records import load_run
 from ..viz.images import Examples
 from .codes import background_vectors
 

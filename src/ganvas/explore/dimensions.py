@@ -11,7 +11,7 @@ from ..data.memory import check_examples_fit
 from ..errors import UserError, check_positive
 from ..inference.trained import NO_NOISE, Trained
 from ..model import EncoderModel, GenerativeModel
-from ..training.run_folder import load_run
+from ..training.run_records import load_run
 from ..viz.images import Examples
 from .codes import BACKGROUND_SIZE, LatentUsage, background_vectors, load_examples, resolve_usage
 

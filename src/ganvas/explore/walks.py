@@ -14,7 +14,7 @@ from ..inference.loading import load_preprocessed
 from ..inference.trained import NO_NOISE, Trained
 from ..model import EncoderModel, GenerativeModel
 from ..randomness import make_generator
-from ..training.run_folder import load_run
+from ..training.run_records import load_run
 from ..viz.images import Examples
 from .codes import BACKGROUND_SIZE, background_vectors
 

@@ -24,7 +24,7 @@ from ..models._own_networks import class_names, own_networks
 from ..randomness import reseed
 from ..viz.curves import draw_curves
 from ..viz.images import preview
-from . import checkpoint, run_folder, validation
+from . import checkpoint, run_records, validation
 from .loop import TrainState, check_finite, current_ema, ensure_scaling
 from .loop import train as training
 from .monitor import monitor_statistics
@@ -72,19 +72,19 @@ class Run:
         if self.state.step < self.config.steps and not self.is_out_of_patience:
             self.train()
         if self.state.step < self.config.steps:
-            self.files.write_config(run_folder.read_config(self.folder) | {"ended": self.state.step})
+            self.files.write_config(run_records.read_config(self.folder) | {"ended": self.state.step})
         return self.final_model()
 
     def train(self) -> None:
         """Do the steps that are left, and say what a person should know; raises as `run.train` does."""
         state, steps = self.state, self.config.steps
-        self.start_time = time.monotonic() - run_folder.logged_seconds(self.folder)
+        self.start_time = time.monotonic() - run_records.logged_seconds(self.folder)
         self.save_deadline = self.curves_deadline = time.monotonic() + FIRST_SAVE_SECONDS
         try:
             with catch_stop_signals(self.stop_message) as stop:
                 if state.step == 0:
                     self.save()
-                lines = run_folder.read_log(self.folder)
+                lines = run_records.read_log(self.folder)
                 self.evaluator = validation.make_evaluator(
                     self.model, self.raw_data, self.data, self.config, state, lines
                 )
@@ -103,7 +103,7 @@ class Run:
                 f"ended at step {state.step} of {steps}, after {state.waited} measurements of samples without "
                 f"improvement; to go on all the same: ganvas resume {self.folder} --steps {steps}"
             )
-        self.bar.print_notes(validation.time_share_notes(run_folder.read_log(self.folder)))
+        self.bar.print_notes(validation.time_share_notes(run_records.read_log(self.folder)))
         self.bar.say(self.kept_weights_message())
 
     def run_steps(self, log_lines: Sequence[dict[str, Any]], stop: StopRequest, progress: TrainingProgress) -> None:
@@ -197,7 +197,7 @@ class Run:
         start_time = time.monotonic()
         if not always and start_time < self.curves_deadline:
             return
-        if lines := run_folder.read_log(self.folder):
+        if lines := run_records.read_log(self.folder):
             with atomic_write(self.files.curves) as temporary:
                 draw_curves(lines).save(temporary, "PNG")
         now = time.monotonic()
@@ -302,6 +302,6 @@ class Run:
         """What is raised where the loss is no longer finite, which the log is told as well."""
         self.files.append_log({"step": self.state.step, "seconds": self.seconds(), "diverged": str(error)})
         return DivergenceError(
-            f"{error}: stopped; {self.folder} keeps the checkpoint of step {run_folder.checkpoint_step(self.folder)}. "
+            f"{error}: stopped; {self.folder} keeps the checkpoint of step {run_records.checkpoint_step(self.folder)}. "
             "Start a new run with a smaller learning rate (`lr`) or another `seed`"
         )

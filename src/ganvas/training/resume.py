@@ -16,7 +16,7 @@ from ..model import Model, model_name, to_dict
 from ..models._own import model_source, source_notes
 from ..models._own_networks import with_own_networks
 from ..nn.device import resolve_device
-from . import checkpoint, run_folder
+from . import checkpoint, run_records
 from .fit import Run
 from .loop import TrainState, check_batches, initialize_state
 from .progress import ProgressBar
@@ -36,14 +36,14 @@ def restore_run(
     folder: Path, data: Sources | None, overrides: dict[str, Any], allow_changed_data: bool, bar: ProgressBar
 ) -> Run:
     """The run in `folder`, with what the `overrides` change, which config.json then says too."""
-    config = run_folder.read_config(folder)
+    config = run_records.read_config(folder)
     check_run_files(folder, config)
     model = parse_model(config, RunFolder(folder).config)
     networks = {name: value for name, value in overrides.items() if name in model.own_network_names}
     overrides = {name: value for name, value in overrides.items() if name not in networks}
     model = with_own_networks(model, config.get("own_networks", {}), networks, folder)
     previous = model, TrainConfig(**config["plan"])
-    for name, value in run_folder.unsupported_fields(folder).items():
+    for name, value in run_records.unsupported_fields(folder).items():
         raise UserError(
             f"{folder} was trained with {name}={value}, which {config['model']} no longer has: it can be sampled, but "
             f"not go on; start a new run with its weights: ganvas train MODEL DATA --init-from {folder}"
@@ -67,8 +67,8 @@ def restore_run(
         config.pop("ended", None)
     write_changes(run, config, previous, data, description)
     bar.print_notes(source_notes(model, config.get("model_source")) + divergence_notes(folder))
-    bar.print_notes(run_folder.damaged_line_notes(folder))
-    run_folder.truncate_log(folder, state.step)
+    bar.print_notes(run_records.damaged_line_notes(folder))
+    run_records.truncate_log(folder, state.step)
     return run
 
 
@@ -157,7 +157,7 @@ def write_changes(
     if "data" in differences and state.lowest is not None:  # the lowest distance from other data says nothing of these
         state.lowest, state.error, state.waited = None, 0.0, 0
         run.save_checkpoint()
-    if config != run_folder.read_config(run.folder):
+    if config != run_records.read_config(run.folder):
         run.files.write_config(config)
     messages = [f"{name} {new[name]} in place of {old[name]}" for name in differences if name not in HIDDEN_CHANGES]
     messages += ["other data"] if "data" in differences else []
@@ -168,7 +168,7 @@ def write_changes(
 
 def divergence_notes(folder: Path) -> list[str]:
     """That a run ended because a number was no longer finite: its steps will be the same, and most likely their end."""
-    (last,) = run_folder.read_log(folder)[-1:] or [{}]
+    (last,) = run_records.read_log(folder)[-1:] or [{}]
     if "diverged" not in last:
         return []
     return [

@@ -19,7 +19,7 @@ from ..io.run_folder import RunFolder
 from ..model import Model, model_name, to_dict
 from ..models import check_name
 from ..nn.device import resolve_device
-from . import run_folder, validation
+from . import run_records, validation
 from .fit import Run
 from .loop import check_batches, initialize_state
 from .progress import ProgressBar
@@ -69,10 +69,10 @@ def train(
     check_batches(model, training_data, config)
     state = initialize_state(model, training_data.shape, config.seed, device, len(training_data.classes))
     initial_weights = {} if init_from is None else initialize_from(init_from, model, state, bar.print_notes)
-    path = run_folder.create_run_folder(model, training_data, Path(runs_dir), None if folder is None else Path(folder))
+    path = run_records.create_run_folder(model, training_data, Path(runs_dir), None if folder is None else Path(folder))
     with RunFolder(path).lock(bar.print_notes):
         RunFolder(path).check_new()  # another process may have been faster
-        run_folder.write_config(path, model, raw_data, config, data_options, source_name(data), initial_weights)
+        run_records.write_config(path, model, raw_data, config, data_options, source_name(data), initial_weights)
         bar.print_notes(training_data.notes)
         if (n := config.batch_size) < default_batch_size:
             name = training_data.name
@@ -100,7 +100,7 @@ def resume(
     UserError where the run, its checkpoint or its data are missing, damaged or not the same.
     """
     folder, bar = Path(folder), ProgressBar(quiet)
-    run_folder.read_config(folder)
+    run_records.read_config(folder)
     with RunFolder(folder).lock(bar.print_notes):
         overrides = changes | {name: v for name, v in (("steps", steps), ("device", device)) if v is not None}
         return restore_run(folder, data, overrides, allow_changed_data, bar).fit()

@@ -14,7 +14,7 @@ from ..inference.trained import Trained
 from ..io.run_folder import RunFolder
 from ..io.safetensors import read_safetensors
 from ..model import Model, model_name_with_article, optional_state_keys, to_dict
-from . import run_folder
+from . import run_records
 from .loop import TrainState
 
 Weights = dict[str, Tensor]
@@ -75,7 +75,7 @@ def read_initial_weights(
             weights,
             init_from.scaling or tuple(Scaling(model.pixel_range) for _ in range(model.n_domains)),
         )
-    path = run_folder.find_run(str(init_from))
+    path = run_records.find_run(str(init_from))
     if path.is_dir():
         files = RunFolder(path)
         path = files.checkpoint if files.checkpoint.exists() else files.weights
@@ -84,7 +84,7 @@ def read_initial_weights(
     if not RunFolder(path.parent).is_run or "fields" in header:
         fields = header.get("fields", {})
     else:  # a checkpoint that was written before it said so itself
-        fields = run_folder.read_config(path.parent)["fields"]
+        fields = run_records.read_config(path.parent)["fields"]
     origin = {"run": str(path.resolve()), "step": header.get("step"), "fields": fields}
     if any(name.startswith("nets/") for name in tensors):
         origin["run"] = str(path.parent.resolve())

@@ -1,4 +1,4 @@
-"""Run folders: their names, and what is written in them."""
+"""What a run writes down of itself and how it is read again: config.json, the log, lists of runs."""
 
 import json
 import platform

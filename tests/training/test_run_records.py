@@ -19,7 +19,7 @@ from ganvas.errors import TrainingStopped, UserError
 from ganvas.io import lock
 from ganvas.io.atomic import atomic_write, temporary_name
 from ganvas.models import MODELS
-from ganvas.training import fit, run_folder
+from ganvas.training import fit, run_records
 from ganvas.training.fit import Run
 from ganvas.training.signals import catch_stop_signals
 from tests.support.data import interrupted
@@ -148,7 +148,7 @@ def test_a_log_that_is_gone_is_said(images: Dataset, capsys: pytest.CaptureFixtu
     (run / "log.jsonl").unlink()
     ganvas.resume(run, steps=6, data=images)
     assert "log.jsonl is missing: the log begins anew after step 4" in capsys.readouterr().err
-    assert [line["step"] for line in run_folder.read_log(run)] == [5, 6]
+    assert [line["step"] for line in run_records.read_log(run)] == [5, 6]
 
 
 HOLDS = """
@@ -279,7 +279,7 @@ def test_saving_by_the_clock_changes_nothing(model: str, images: Dataset, monkey
             clock += 50.0
             yield step
             if step == 8:
-                assert run_folder.checkpoint_step(Path("slow")) >= 7
+                assert run_records.checkpoint_step(Path("slow")) >= 7
                 assert lock.os.path.exists("slow/previews/0000001.png")
 
     with monkeypatch.context() as patch:
@@ -372,7 +372,7 @@ def test_the_best_weights_are_named_as_such(images: Dataset) -> None:
     run = begun(images, model="gan")
     trained = ganvas.load(run)
     best = replace(trained, metadata=trained.metadata | {"step": 2, "samples": {}})
-    assert run_folder.weights_notes(best) == [
+    assert run_records.weights_notes(best) == [
         "weights of step 2 of 4, whose samples are the best; last.safetensors has those of step 4"
     ]
-    assert run_folder.weights_notes(replace(best, folder=None)) == []
+    assert run_records.weights_notes(replace(best, folder=None)) == []
