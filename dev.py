@@ -1,7 +1,7 @@
 """Sets Ganvas up on a fresh machine, then runs a job in it.
 
     python3 dev.py demo      train an autoencoder, a VAE and a GAN; compare them on one page
-    python3 dev.py test      ruff, mypy, import-linter, tests/lint.py and the tests; further words go to pytest
+    python3 dev.py test      the checks of code and types, then the tests; further words go to pytest
     python3 dev.py coverage  which lines and branches the tests run, least covered files first (longer than test)
     python3 dev.py docs      write the tables of options in docs anew, from what `--help` says
     python3 dev.py run ...   any command in the environment
@@ -31,6 +31,7 @@ JOBS = {
         ["ruff", "check", "."],
         ["ruff", "format", "--check", "."],
         ["mypy"],
+        ["basedpyright", "--verifytypes", "ganvas", "--ignoreexternal"],
         ["lint-imports", "--no-cache"],
         ["python", "-m", "tests.lint"],
         ["pytest", *WORKERS],

@@ -27,8 +27,8 @@ from .help import HelpFormatter
 HELP = "Train autoencoders, VAEs and GANs on your data; see what they generate."
 EPILOGUE = "Start with `ganvas demo`, or `ganvas train vae FOLDER`, then `ganvas sample last`."
 
-formatter = HelpFormatter()
-app = App(
+formatter: HelpFormatter = HelpFormatter()
+app: App = App(
     name="ganvas", help=HELP, help_epilogue=EPILOGUE, version=__version__,
     default_parameter=Parameter(negative_iterable=()), help_formatter=formatter,
 )  # fmt: skip
@@ -53,8 +53,8 @@ COMMANDS = {
     "data": ("inspect:data", "Report on a data source, with a contact sheet."),
     "demo": ("demo:demo", "Train three models in minutes; compare them on one page."),
 }
-for name, (function, summary) in COMMANDS.items():  # imported when used: --help does not wait for torch
-    app.command(f"ganvas.cli.{function}", name=name, help=summary)
+for _name, (_function, _summary) in COMMANDS.items():  # imported when used: --help does not wait for torch
+    app.command(f"ganvas.cli.{_function}", name=_name, help=_summary)
 
 
 @app.meta.default

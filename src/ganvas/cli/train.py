@@ -22,7 +22,7 @@ from .common import DEFAULT_DATA_OPTIONS, Given, Json, Quiet, RunName, SourceNam
 
 DEFAULT_TRAIN_CONFIG = TrainConfig()
 CHANGES = "Changes, from here on"
-train_app = App(name="train", help="Train a model on a folder of images, a file, or a named data set.")
+train_app: App = App(name="train", help="Train a model on a folder of images, a file, or a named data set.")
 
 
 def make_train_command(cls: type[Model]) -> Callable[..., None]:

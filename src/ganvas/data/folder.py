@@ -144,11 +144,11 @@ class MixedSizesError(UserError):
     def __init__(self, folder: Path, images: ImageBuffer) -> None:
         sizes = images.sizes.most_common()
         (((w, h), _), *_, (rarest, _)) = sizes
-        self.sizes = {f"{w} x {h}": n for (w, h), n in sizes}
+        self.sizes: dict[str, int] = {f"{w} x {h}": n for (w, h), n in sizes}
         """images of each width and height, the most common first"""
-        self.channels = {CHANNELS[c]: n for c, n in images.channel_counts.most_common()}
+        self.channels: dict[str, int] = {CHANNELS[c]: n for c, n in images.channel_counts.most_common()}
         """images with each kind of channels"""
-        self.size = f"{h}x{w}"
+        self.size: str = f"{h}x{w}"
         """the most common, as `DataOptions` has it"""
         common = ", ".join(f"{n} of {size}" for size, n in list(self.sizes.items())[:3])
         pages = zip(images.infos, images.shapes, strict=True)

@@ -79,8 +79,8 @@ class PairStream:
         self, pair: DomainPair, *, seed: int, scaling: Sequence[Scaling] = (Scaling(), Scaling()), **options: Any
     ) -> None:
         seeds = [derive_seed(seed, domain) for domain in DOMAINS]
-        self.a = Stream(pair.a, seed=seeds[0], scaling=scaling[0], **options)
-        self.b = Stream(pair.b, seed=seeds[1], scaling=scaling[1], **options)
+        self.a: Stream = Stream(pair.a, seed=seeds[0], scaling=scaling[0], **options)
+        self.b: Stream = Stream(pair.b, seed=seeds[1], scaling=scaling[1], **options)
 
     @property
     def position(self) -> int:

@@ -36,15 +36,19 @@ class Stream:
         position: int = 0,
         balanced: bool = False,
     ) -> None:
-        self.n = n = len(dataset)
+        n = len(dataset)
         check_batches(dataset, batch, balanced)
-        self.balanced = balanced
-        self.data = dataset.to(device or dataset.x.device)
-        self.batch, self.seed = batch, seed
-        self.position, self.batches_per_epoch = position, n // batch
-        self.scaling = scaling.to(self.data.x.device)
-        self.epoch, self.order = -1, torch.empty(0)
-        self.prefetch = max(1, PREFETCH_NUMBERS // (batch * prod(dataset.shape)))
+        self.n: int = n
+        self.batch: int = batch
+        self.seed: int = seed
+        self.position: int = position
+        self.balanced: bool = balanced
+        self.data: Dataset = dataset.to(device or dataset.x.device)
+        self.batches_per_epoch: int = n // batch
+        self.scaling: Scaling = scaling.to(self.data.x.device)
+        self.epoch: int = -1
+        self.order: Tensor = torch.empty(0)
+        self.prefetch: int = max(1, PREFETCH_NUMBERS // (batch * prod(dataset.shape)))
         self.buffer: list[Batch] = []
 
     def __iter__(self) -> "Stream":

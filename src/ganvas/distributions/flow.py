@@ -7,7 +7,7 @@ triangular and log q(z|x) = log q(z_0|x) - sum_t sum_j log g_tj (section 4, algo
 dimensions is reversed after each step.
 """
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -41,17 +41,17 @@ class MADE(nn.Module):
     the first output would see nothing.
     """
 
-    optional_state = ("degrees",)
+    optional_state: ClassVar[tuple[str, ...]] = ("degrees",)
     """what older weights files lack"""
     degrees: Tensor
 
     def __init__(self, d: int, context: int, width: int) -> None:
         super().__init__()
         self.register_buffer("degrees", torch.arange(width) % d)
-        self.first = MaskedLinear(d, width)
-        self.context = nn.Linear(context, width, bias=False)
-        self.second = MaskedLinear(width, width)
-        self.last = MaskedLinear(width, 2 * d)
+        self.first: MaskedLinear = MaskedLinear(d, width)
+        self.context: nn.Linear = nn.Linear(context, width, bias=False)
+        self.second: MaskedLinear = MaskedLinear(width, width)
+        self.last: MaskedLinear = MaskedLinear(width, 2 * d)
         self.set_masks()
         self.register_load_state_dict_pre_hook(add_missing_degrees)
         self.register_load_state_dict_post_hook(lambda module, _: module.set_masks())
@@ -132,7 +132,7 @@ class IAFHead(nn.Module):
 
     def __init__(self, d: int, steps: int, width: int) -> None:
         super().__init__()
-        self.steps = nn.ModuleList(MADE(d, d, width) for _ in range(steps))
+        self.steps: nn.ModuleList = nn.ModuleList(MADE(d, d, width) for _ in range(steps))
 
     def forward(self, raw: Float[Tensor, "b n"]) -> IAF:
         mean, scale, context = at_least_float32(raw).chunk(3, dim=1)

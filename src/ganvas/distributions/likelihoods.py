@@ -133,11 +133,15 @@ class LikelihoodHead(nn.Module):
     """The last layer of a decoder.  `is_bounded` says that the data are pixels in [0, 1]; `sigma` is the gaussian's."""
 
     variance: Tensor
+    log_sigma: nn.Parameter
 
     def __init__(self, name: LikelihoodName, is_bounded: bool = True, sigma: Sigma = 0.4) -> None:
         super().__init__()
-        self.name, self.is_bounded, self.sigma = name, is_bounded, sigma
-        self.n_outputs = 2 if name == "discretized-logistic" else 1  # numbers that the decoder returns for each of x
+        self.name: LikelihoodName = name
+        self.is_bounded: bool = is_bounded
+        self.sigma: Sigma = sigma
+        self.n_outputs: int = 2 if name == "discretized-logistic" else 1
+        """numbers that the decoder returns for each of x"""
         if name == "gaussian" and sigma == "learned":
             self.log_sigma = nn.Parameter(torch.tensor(-1.0))
         elif name == "gaussian" and sigma == "optimal":

@@ -24,12 +24,19 @@ FILES = (CONFIG_FILE, LOG_FILE, CURVES_FILE, CHECKPOINT_FILE, WEIGHTS_FILE, LAST
 class RunFolder:
     """The files of a run in the folder `path`, which need not exist yet."""
 
+    config: Path
+    log: Path
+    curves: Path
+    checkpoint: Path
+    weights: Path
+    last_weights: Path
+
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path: Path = Path(path)
         self.config, self.log, self.curves, self.checkpoint, self.weights, self.last_weights = (
             self.path / name for name in FILES
         )
-        self.model_source = self.path / MODEL_SOURCE_FILE
+        self.model_source: Path = self.path / MODEL_SOURCE_FILE
 
     @property
     def is_run(self) -> bool:

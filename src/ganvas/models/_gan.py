@@ -71,14 +71,14 @@ class Adversarial(LatentModel):
     have both networks of cgan the one-hot label.
     """
 
-    own_network_names = ("generator", "discriminator")
+    own_network_names: ClassVar[tuple[str, ...]] = ("generator", "discriminator")
     generator: OwnNetwork = None
     discriminator: OwnNetwork = None
 
-    training_only = ("D",)
-    keep_best_checkpoint = True
+    training_only: ClassVar[tuple[str, ...]] = ("D",)
+    keep_best_checkpoint: ClassVar[bool] = True
     ignored_options: ClassVar[tuple[str, ...]] = ()
-    logged_statistics = ("accuracy_real", "accuracy_fake", "gap")
+    logged_statistics: ClassVar[tuple[str, ...]] = ("accuracy_real", "accuracy_fake", "gap")
 
     latent: Annotated[int, Field(gt=0, le=65536)] = 64
     """dimensions of the noise z"""

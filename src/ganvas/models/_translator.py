@@ -33,10 +33,10 @@ TermsAndLog = tuple[dict[str, Tensor], dict[str, Tensor]]
 class Translator(Model[DomainPair, PairBatch, tuple[Shape, Shape]]):
     """Two networks that translate between two domains, learnt from unpaired examples of each."""
 
-    n_domains = 2
-    ignored_options = ("keep", "patience")
-    monitor_batch_size = 16
-    logged_statistics = ("accuracy_A", "gap_A", "accuracy_B", "gap_B")
+    n_domains: ClassVar[int] = 2
+    ignored_options: ClassVar[tuple[str, ...]] = ("keep", "patience")
+    monitor_batch_size: ClassVar[int] = 16
+    logged_statistics: ClassVar[tuple[str, ...]] = ("accuracy_A", "gap_A", "accuracy_B", "gap_B")
     translators: ClassVar[tuple[str, str]] = ("G", "F")
     """names of the networks from A to B and from B to A"""
     critic_loss: ClassVar[Loss] = "non-saturating"

@@ -9,7 +9,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from math import log, prod
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float, Int64
@@ -57,7 +57,7 @@ class LatentStatistics(NamedTuple):
 class LikelihoodModel(EncoderDecoder):
     """A model whose decoder returns p(x|z), and the examples as it observes them."""
 
-    pixel_range = (0.0, 1.0)
+    pixel_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     activation: Activation = "relu"
     """activation of the hidden layers"""

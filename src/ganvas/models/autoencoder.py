@@ -8,7 +8,7 @@ and `noise` draws z from N(0, I): nothing in the objective has prepared g for su
 
 from collections.abc import Iterator
 from itertools import chain
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor, nn
@@ -26,8 +26,8 @@ from ._own_networks import EncoderDecoder, copy_own_network
 class Autoencoder(EncoderDecoder, LatentModel):
     """Learn a short code from which the example can be rebuilt."""
 
-    ignored_options = ("keep", "patience")
-    pixel_range = (0.0, 1.0)
+    ignored_options: ClassVar[tuple[str, ...]] = ("keep", "patience")
+    pixel_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
     has_normal_prior = False
 
     def networks(self, shape: Shape, classes: int = 0) -> dict[str, nn.Module]:

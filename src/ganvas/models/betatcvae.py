@@ -8,7 +8,7 @@ sampling: log q(z_i) = log 1/(N M) sum_j q(z_i|x_j) over a batch of M out of N e
 """
 
 from math import log
-from typing import Literal, final
+from typing import ClassVar, Literal, final
 
 from torch import nn
 
@@ -25,7 +25,7 @@ from ._variational import Variational
 class BetaTCVAE(Variational):
     """A VAE that makes its latent dimensions independent: it penalises their total correlation."""
 
-    ignored_options = ("keep", "rank", "flow_steps", "flow_width", "pseudo_inputs")
+    ignored_options: ClassVar[tuple[str, ...]] = ("keep", "rank", "flow_steps", "flow_width", "pseudo_inputs")
 
     posterior: Literal["diagonal"] = "diagonal"
     """q(z|x), whose dimensions must be independent"""

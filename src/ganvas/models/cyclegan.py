@@ -12,7 +12,7 @@ G translates x and repeats y in one pass, as F does the other way: four passes o
 authors' code makes six.  Instance norm sees each image alone, so the results are the same.
 """
 
-from typing import Annotated, Any, Literal, final
+from typing import Annotated, Any, ClassVar, Literal, final
 
 import torch
 from pydantic import Field
@@ -41,9 +41,9 @@ HALVINGS = {16: 1, 34: 2, 70: 3}
 class CycleGAN(Translator):
     """Two translators learn to undo each other, and patch critics learn to tell translations from examples."""
 
-    training_only = ("DX", "DY")
-    critic_loss = SQUARES
-    default_training = TrainConfig(batch_size=1, lr_decay=0.5)
+    training_only: ClassVar[tuple[str, ...]] = ("DX", "DY")
+    critic_loss: ClassVar[Loss] = SQUARES
+    default_training: ClassVar[TrainConfig] = TrainConfig(batch_size=1, lr_decay=0.5)
 
     blocks: Annotated[int, Field(gt=0, le=100)] | None = None
     """residual blocks of a translator; 9 for images of 256 pixels and more, else 6, unless given"""

@@ -9,7 +9,7 @@ The kernels are 4 x 4 with stride 2, as in the authors' later code: in a transpo
 has equally many inputs.  For a 64 x 64 image the maps of G are 4, 8, 16 and 32 wide, as in figure 1.
 """
 
-from typing import Annotated, Literal, final
+from typing import Annotated, ClassVar, Literal, final
 
 import torch
 from pydantic import Field
@@ -28,7 +28,7 @@ from ._latent import Batches, Moves
 class DCGAN(Game):
     """The GAN with convolutional networks, for images of any size."""
 
-    ignored_options = ("depth",)
+    ignored_options: ClassVar[tuple[str, ...]] = ("depth",)
 
     net: Literal["conv"] = "conv"
     """kind of networks: convolutional; gan has multilayer perceptrons"""

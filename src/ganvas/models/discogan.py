@@ -16,7 +16,7 @@ from A to B (figure 2a: GAB and DB alone), reconstruct="one" adds the way back f
 from collections.abc import Callable
 from functools import partial, reduce
 from operator import or_
-from typing import Annotated, Any, Literal, TypeVar, final
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, final
 
 import torch
 from pydantic import Field
@@ -42,8 +42,8 @@ ENTROPY: Loss = "non-saturating"
 class DiscoGAN(Translator):
     """Two translators discover how the domains correspond, since each must reconstruct the other's input."""
 
-    training_only = ("DA", "DB")
-    translators = ("GAB", "GBA")
+    training_only: ClassVar[tuple[str, ...]] = ("DA", "DB")
+    translators: ClassVar[tuple[str, str]] = ("GAB", "GBA")
 
     reconstruct: Literal["none", "one", "both"] = "both"
     """what is reconstructed: nothing (GAN), examples of A (GAN with reconstruction), or of both domains (DiscoGAN)"""

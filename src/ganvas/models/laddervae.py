@@ -101,8 +101,8 @@ class BottomUp(nn.Module):
 
     def __init__(self, nets: list[nn.Sequential]) -> None:
         super().__init__()
-        self.hidden = nn.ModuleList(net[:-1] for net in nets)
-        self.heads = nn.ModuleList(nn.Sequential(net[-1], gaussian_head()) for net in nets)
+        self.hidden: nn.ModuleList = nn.ModuleList(net[:-1] for net in nets)
+        self.heads: nn.ModuleList = nn.ModuleList(nn.Sequential(net[-1], gaussian_head()) for net in nets)
 
     def forward(self, x: Float[Tensor, "b *shape"]) -> DiagonalGaussian:
         gaussians: list[DiagonalGaussian] = []
@@ -117,7 +117,9 @@ class TopDown(nn.Module):
 
     def __init__(self, levels: tuple[int, ...], priors: list[nn.Sequential], last: nn.Sequential) -> None:
         super().__init__()
-        self.levels, self.priors, self.last = levels, nn.ModuleList(priors), last
+        self.levels: tuple[int, ...] = levels
+        self.priors: nn.ModuleList = nn.ModuleList(priors)
+        self.last: nn.Sequential = last
 
     def forward(self, epsilon: Codes) -> Likelihood:
         """p(x|z_1) for the z_1 that ancestral sampling makes of noise."""

@@ -15,7 +15,7 @@ objective is minus the evidence lower bound (ELBO); beta is the lecture's lambda
 """
 
 from dataclasses import replace
-from typing import Annotated, Any, final
+from typing import Annotated, Any, ClassVar, final
 
 import torch
 from jaxtyping import Float
@@ -36,7 +36,7 @@ from ._variational import Variational, free_bits_kl, warmup_factor
 class VAE(Variational):
     """Learn a latent space from which N(0, I) decodes to new examples, by maximising a bound on log p(x)."""
 
-    training_only = ("multiplier",)
+    training_only: ClassVar[tuple[str, ...]] = ("multiplier",)
 
     beta: Weight = 1.0
     """weight of the KL term: the lecture's lambda"""

@@ -59,7 +59,9 @@ class Conditional(nn.Module):
 
     def __init__(self, net: nn.Module, shape: Shape, classes: int) -> None:
         super().__init__()
-        self.net, self.shape, self.classes = net, shape, classes
+        self.net: nn.Module = net
+        self.shape: Shape = shape
+        self.classes: int = classes
 
     def forward(self, x: Float[Tensor, "b *shape"], y: Int64[Tensor, " b"]) -> object:
         # x.shape[0], not len(x), which torch.export would make a constant

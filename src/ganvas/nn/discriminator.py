@@ -19,8 +19,9 @@ class ProjectionDiscriminator(nn.Module):
         super().__init__()
         last = net[-1]
         assert isinstance(last, nn.Linear)
-        self.phi, self.psi = net[:-1], last
-        self.v = nn.Embedding(classes, last.in_features)
+        self.phi: nn.Module = net[:-1]
+        self.psi: nn.Linear = last
+        self.v: nn.Embedding = nn.Embedding(classes, last.in_features)
         nn.init.normal_(self.v.weight, 0.0, last.in_features**-0.5)
 
     def forward(self, x: Float[Tensor, "b *shape"], y: Int64[Tensor, " b"]) -> Float[Tensor, "b 1"]:

@@ -54,7 +54,8 @@ class CriticWithPool(nn.Module):
 
     def __init__(self, net: nn.Module, shape: Shape, size: int) -> None:
         super().__init__()
-        self.net, self.past = net, ImagePool(shape, size)
+        self.net: nn.Module = net
+        self.past: ImagePool = ImagePool(shape, size)
 
     def forward(self, x: Float[Tensor, "b *shape"]) -> Tensor:
         logits: Tensor = self.net(x)

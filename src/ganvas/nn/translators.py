@@ -33,7 +33,7 @@ class ResidualBlock(nn.Module):
         super().__init__()
         first = (nn.ReflectionPad2d(1), nn.Conv2d(width, width, 3, bias=False), InstanceNorm(width))
         second = (nn.ReflectionPad2d(1), nn.Conv2d(width, width, 3, bias=False), InstanceNorm(width))
-        self.body = nn.Sequential(*first, nn.ReLU(inplace=True), *second)
+        self.body: nn.Sequential = nn.Sequential(*first, nn.ReLU(inplace=True), *second)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         x = x.contiguous() if x.device.type == "cpu" and next(self.parameters()).is_contiguous() else x
@@ -49,7 +49,7 @@ class ResnetTranslator(nn.Module):
 
     def __init__(self, a: Shape, b: Shape, width: int, blocks: int) -> None:
         super().__init__()
-        self.scale = (b[1] / a[1], b[2] / a[2])
+        self.scale: tuple[float, float] = (b[1] / a[1], b[2] / a[2])
         down = [(width, 2 * width), (2 * width, 4 * width)]
         layers: list[nn.Module] = [nn.ReflectionPad2d(3), *conv_norm_activation(nn.Conv2d(a[0], width, 7, bias=False))]
         for narrow, wide in down:
@@ -57,7 +57,8 @@ class ResnetTranslator(nn.Module):
         layers += [ResidualBlock(4 * width) for _ in range(blocks)]
         for narrow, wide in reversed(down):
             layers += conv_norm_activation(nn.ConvTranspose2d(wide, narrow, 3, 2, 1, output_padding=1, bias=False))
-        self.body = nn.Sequential(*layers, nn.ReflectionPad2d(3), OutputConv2d(width, b[0], 7), nn.Tanh())
+        layers += [nn.ReflectionPad2d(3), OutputConv2d(width, b[0], 7), nn.Tanh()]
+        self.body: nn.Sequential = nn.Sequential(*layers)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h2 w2"]:
         h, w = (max(1, round(n * factor)) for n, factor in zip(x.shape[2:], self.scale, strict=True))
@@ -76,13 +77,13 @@ class PatchCritic(nn.Module):
 
     def __init__(self, shape: Shape, width: int, halvings: int) -> None:
         super().__init__()
-        self.min_size = 4 * 2**halvings
+        self.min_size: int = 4 * 2**halvings
         widths = [width * min(2**i, 8) for i in range(halvings + 1)]
         layers: list[nn.Module] = [nn.Conv2d(shape[0], width, 4, 2, 1), nn.LeakyReLU(0.2, inplace=True)]
         for i, (a, b) in enumerate(pairwise(widths), 1):
             conv = nn.Conv2d(a, b, 4, 2 if i < halvings else 1, 1, bias=False)
             layers += conv_norm_activation(conv, nn.LeakyReLU(0.2, inplace=True))
-        self.body = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 4, 1, 1))
+        self.body: nn.Sequential = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 4, 1, 1))
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 1 rows columns"]:
         logits: Tensor = self.body(pad_to_multiple(x, 1, self.min_size))

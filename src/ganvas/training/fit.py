@@ -65,7 +65,8 @@ class Run:
     """by their number, the examples that previews show and whose statistics the log keeps"""
 
     def __post_init__(self) -> None:
-        self.files, self.saved_step = RunFolder(self.folder), self.state.step
+        self.files: RunFolder = RunFolder(self.folder)
+        self.saved_step: int = self.state.step
 
     def fit(self) -> Trained:
         """Train to the last step of the configuration, or until samples get no better."""
@@ -78,8 +79,9 @@ class Run:
     def train(self) -> None:
         """Do the steps that are left, and say what a person should know; raises as `run.train` does."""
         state, steps = self.state, self.config.steps
-        self.start_time = time.monotonic() - run_records.logged_seconds(self.folder)
-        self.save_deadline = self.curves_deadline = time.monotonic() + FIRST_SAVE_SECONDS
+        self.start_time: float = time.monotonic() - run_records.logged_seconds(self.folder)
+        self.save_deadline: float = time.monotonic() + FIRST_SAVE_SECONDS
+        self.curves_deadline: float = self.save_deadline
         try:
             with catch_stop_signals(self.stop_message) as stop:
                 if state.step == 0:

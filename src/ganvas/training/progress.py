@@ -6,7 +6,16 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)  # fmt: skip
 from rich.text import Text
 
 from ..io.text import escape_text
@@ -16,7 +25,7 @@ class ProgressBar:
     """A progress bar on a terminal, now and then a line elsewhere, nothing if quiet."""
 
     def __init__(self, quiet: bool = False) -> None:
-        self.console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+        self.console: Console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
 
     def say(self, line: str) -> None:
         """What is being done, or can be done next."""
@@ -61,10 +70,18 @@ class TrainingProgress:
     """The line that shows a run's progress."""
 
     def __init__(self, bar: Progress, console: Console, is_live: bool, steps: int, start_step: int, batch: int) -> None:
-        self.bar, self.console, self.is_live = bar, console, is_live
-        self.steps, self.start_step, self.batch, self.start_time = steps, start_step, batch, time.monotonic()
-        self.losses_text, self.distance_text, self.last_update, self.warned_kinds = "", "", self.start_time, set[str]()
-        self.task = bar.add_task("train", total=steps, completed=start_step, line=f"step {start_step}/{steps}")
+        self.bar: Progress = bar
+        self.console: Console = console
+        self.is_live: bool = is_live
+        self.steps: int = steps
+        self.start_step: int = start_step
+        self.batch: int = batch
+        self.start_time: float = time.monotonic()
+        self.last_update: float = self.start_time
+        self.losses_text: str = ""
+        self.distance_text: str = ""
+        self.warned_kinds: set[str] = set()
+        self.task: TaskID = bar.add_task("train", total=steps, completed=start_step, line=f"step {start_step}/{steps}")
 
     def update(self, step: int) -> None:
         """So many steps are done."""

@@ -66,7 +66,7 @@ class Mixed(nn.Module):
                 maps = b * len(kernels)
             self.chains.append(chain)
         self.pool = pool
-        self.branch_pool = convolution(a, pool_channels, 1) if pool_channels else nn.Identity()
+        self.branch_pool: nn.Module = convolution(a, pool_channels, 1) if pool_channels else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         outputs = []
