@@ -10,7 +10,7 @@ import ganvas
 from ganvas.data import Dataset, load
 from ganvas.diagnostics import diagnose, examine
 from ganvas.models._gan import Adversarial
-from ganvas.models._gan_rules import (
+from ganvas.models._gan_diagnosis import (
     CLIPPED_SLOPE_RANGE,
     MAX_DETAIL_RATIO,
     MAX_EXTRA_DETAIL,

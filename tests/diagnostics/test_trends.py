@@ -14,7 +14,7 @@ from ganvas.diagnostics import DOCS_PAGE, Diagnosis, examine, latent_report, lat
 from ganvas.diagnostics.figures import count_reversals
 from ganvas.errors import DivergenceError
 from ganvas.model import Batch, Model
-from ganvas.models._gan_rules import MIN_REVERSALS
+from ganvas.models._gan_diagnosis import MIN_REVERSALS
 from ganvas.rules import MAX_COPY_SHARE, MAX_EMA_LAG, MAX_LOSS_RISE, MAX_OUTSIDE_SHARE, MAX_WEIGHT_SCALE, MIN_SWING
 from ganvas.training import monitor
 from ganvas.training.loop import initialize_state

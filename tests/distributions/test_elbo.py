@@ -13,9 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import MultivariateNormal, kl_divergence
 
-from ganvas.distributions.flow import IAF, IAFHead
 from ganvas.distributions.likelihoods import LikelihoodHead
-from ganvas.distributions.posteriors import DiagonalGaussian, FullGaussian, LowRankGaussian, Posterior
+from ganvas.distributions.posteriors import IAF, DiagonalGaussian, FullGaussian, IAFHead, LowRankGaussian, Posterior
 from ganvas.model import Batch
 from ganvas.models import IWAE, VAE, BetaTCVAE, LadderVAE
 

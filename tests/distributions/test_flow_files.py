@@ -10,7 +10,7 @@ from torch import nn
 
 import ganvas
 from ganvas.data import Dataset
-from ganvas.distributions.flow import MADE
+from ganvas.distributions.posteriors import MADE
 
 
 def as_before(file: Path) -> None:

@@ -9,9 +9,17 @@ from torch import Tensor, nn
 from torch.autograd import gradcheck
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
-from ganvas.distributions import posterior_head
-from ganvas.distributions.flow import IAF, MADE, IAFHead
-from ganvas.distributions.posteriors import DiagonalGaussian, FullGaussian, LowRankGaussian, Posterior, detach
+from ganvas.distributions.posteriors import (
+    IAF,
+    MADE,
+    DiagonalGaussian,
+    FullGaussian,
+    IAFHead,
+    LowRankGaussian,
+    Posterior,
+    detach,
+    posterior_head,
+)
 from tests.support.posteriors import covariance
 
 D, RANK = 3, 2

@@ -7,7 +7,7 @@ from torch import Tensor
 import ganvas
 from ganvas.data import load
 from ganvas.model import Batch
-from ganvas.models._gan_rules import MAX_DETAIL_RATIO, MAX_EXTRA_DETAIL, MIN_DIVERSITY
+from ganvas.models._gan_diagnosis import MAX_DETAIL_RATIO, MAX_EXTRA_DETAIL, MIN_DIVERSITY
 from ganvas.models._statistics import composite_on_white, detail, diversity, sample_statistics
 
 RANDOM = torch.Generator().manual_seed(0)

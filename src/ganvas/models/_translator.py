@@ -24,7 +24,7 @@ from ..rules import Rule
 from ._gan import confidence
 from ._latent import Examples
 from ._statistics import sample_statistics
-from ._translator_rules import FAINT, translator_rules
+from ._translator_diagnosis import FAINT, translator_rules
 
 PairBatches = Iterator[PairBatch]
 TermsAndLog = tuple[dict[str, Tensor], dict[str, Tensor]]

@@ -17,9 +17,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ..data import Dataset
-from ..distributions import Family, likelihoods, posterior_head
+from ..distributions import likelihoods
 from ..distributions.likelihoods import Likelihood
-from ..distributions.posteriors import Posterior, PosteriorSamples, normal_log_prob
+from ..distributions.posteriors import Family, Posterior, PosteriorSamples, normal_log_prob, posterior_head
 from ..errors import UserError
 from ..fields import Positive
 from ..model import Batch, EncoderModel, GenerativeModel, Shape
@@ -28,7 +28,7 @@ from ..nn.mlp import Activation
 from ..randomness import draw_rows, make_generator, reseed
 from ..rules import Rule
 from ._latent import Codes, Examples, LatentModel, validate_labels
-from ._latent_rules import latent_rules
+from ._latent_diagnosis import latent_rules
 from ._own_networks import EncoderDecoder, copy_own_network
 
 Labels = Int64[Tensor, " b"] | None

@@ -18,7 +18,7 @@ from ..nn import decoder, encoder
 from ..objectives.reconstruction import squared_error
 from ..rules import Rule
 from ._latent import Batches, Codes, Examples, LatentModel, Moves, Rows
-from ._latent_rules import FEWER_DIMENSIONS, prior_rule, used_rule
+from ._latent_diagnosis import FEWER_DIMENSIONS, prior_rule, used_rule
 from ._own_networks import EncoderDecoder, copy_own_network
 
 

@@ -20,8 +20,7 @@ from ..errors import UserError
 from ..model import Batch, Shape
 from ..nn import Conditional, decoder, encoder, resolve_architecture
 from ..nn.discriminator import ProjectionDiscriminator, clip_weights
-from ._game import Game
-from ._gan import discriminator_move, finalize_network
+from ._gan import ConfigurableGAN, discriminator_move, finalize_network
 from ._latent import Batches, Moves, Rows, validate_labels
 from ._own_networks import own_networks
 
@@ -29,7 +28,7 @@ AUTO = {"mlp": "concatenation", "conv": "projection"}
 
 
 @final
-class CGAN(Game):
+class CGAN(ConfigurableGAN):
     """The GAN that draws the class it is asked for."""
 
     latent: Annotated[int, Field(gt=0, le=65536)] = 100

@@ -19,13 +19,12 @@ from ..data import Dataset
 from ..errors import UserError
 from ..nn import Width
 from ..nn.discriminator import clip_weights
-from ._game import Game
-from ._gan import discriminator_move
+from ._gan import ConfigurableGAN, discriminator_move
 from ._latent import Batches, Moves
 
 
 @final
-class DCGAN(Game):
+class DCGAN(ConfigurableGAN):
     """The GAN with convolutional networks, for images of any size."""
 
     ignored_options: ClassVar[tuple[str, ...]] = ("depth",)

@@ -22,13 +22,12 @@ from ..model import Shape
 from ..nn import Depth, Width
 from ..nn.discriminator import clip_weights
 from ..nn.mlp import Activation, AnyActivation, mlp, mlp_decoder
-from ._game import Game
-from ._gan import discriminator_move, finalize_network
+from ._gan import ConfigurableGAN, discriminator_move, finalize_network
 from ._latent import Batches, Moves
 
 
 @final
-class GAN(Game):
+class GAN(ConfigurableGAN):
     """A generator learns to fool a discriminator, which learns not to be fooled; both are MLPs."""
 
     net: Literal["mlp"] = "mlp"

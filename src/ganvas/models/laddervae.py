@@ -42,7 +42,7 @@ from ..objectives.kl import kl_between_diagonals
 from ..randomness import normal
 from ..rules import Rule
 from ._latent import Batches, Codes, Examples, Moves
-from ._latent_rules import level_rules
+from ._latent_diagnosis import level_rules
 from ._own_networks import copy_own_network
 from ._variational import LatentStatistics, LikelihoodModel, LogProbs, PerExample, free_bits_kl, warmup_factor
 

@@ -30,7 +30,7 @@ PAST_BEST_SHARE, PAST_BEST_ERRORS = 0.5, 5.0
 (a kernel distance may be 0 or less), above which a run is past its best"""
 
 
-def game_rules(model: "Adversarial") -> Iterator[Rule]:
+def gan_rules(model: "Adversarial") -> Iterator[Rule]:
     """Of a D that has won, and of a critic whose slope is not held, samples that are all alike are a consequence."""
     bounds_weights = model.objective.weight_clip is not None or model.objective.spectral_norm
     yield from general_rules(model, bounds_weights=bounds_weights, has_steady_loss=False)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ..objectives.adversarial import WON_LOGIT_GAP
 from ..rules import Rule, general_rules, slower
-from ._gan_rules import MIN_DIVERSITY, WON_ACCURACY, speckle_rule
+from ._gan_diagnosis import MIN_DIVERSITY, WON_ACCURACY, speckle_rule
 
 if TYPE_CHECKING:
     from ._translator import Translator
