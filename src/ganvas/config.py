@@ -46,8 +46,3 @@ class TrainConfig(metaclass=ValidatedMeta):
     def is_out_of_patience(self, evaluations: int) -> bool:
         """Whether a run ends whose samples got no better in so many evaluations."""
         return self.patience is not None and evaluations >= self.patience
-
-    def lr_factor(self, step: int) -> float:
-        """Factor of the learning rate in the step after `step` others."""
-        remaining = (self.steps - step) / (self.lr_decay * self.steps) if self.lr_decay else 1.0
-        return min(1.0, remaining) * self.lr_gamma ** sum(step >= part * self.steps for part in self.lr_milestones)

@@ -21,6 +21,7 @@ from ganvas.models import MODELS
 from ganvas.nn.device import resolve_device  # fmt: skip
 from ganvas.training import checkpoint, fit
 from ganvas.training.loop import (
+    Meter,
     TrainState,
     apply_move,
     check_finite,
@@ -29,7 +30,6 @@ from ganvas.training.loop import (
     initialize_state,
     train,
 )
-from ganvas.training.meter import Meter
 from ganvas.training.run_records import read_log
 from tests.support.data import interrupted, learnt_by, sources
 from tests.support.models import every_model, small

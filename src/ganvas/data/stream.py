@@ -37,7 +37,7 @@ class Stream:
         balanced: bool = False,
     ) -> None:
         n = len(dataset)
-        check_batches(dataset, batch, balanced)
+        check_batches([dataset], batch, balanced)
         self.n: int = n
         self.batch: int = batch
         self.seed: int = seed
@@ -95,9 +95,10 @@ class Stream:
         return indices[torch.randperm(len(indices), generator=generator)][: len(labels)]
 
 
-def check_batches(data: Dataset, batch: int, balanced: bool = False) -> None:
-    """UserError where a `Stream` cannot draw such batches."""
-    if batch > (n := len(data)):
-        raise UserError(f"batch_size={batch} is larger than the data: {data.name} has {n}; give {n} or less")
-    if balanced and data.labels is None:
-        raise UserError(f"{data.name} has no labels: balanced=true draws every class equally often")
+def check_batches(datasets: Sequence[Dataset], batch: int, balanced: bool = False) -> None:
+    """UserError where a `Stream` of one of the datasets cannot draw such batches."""
+    for data in datasets:
+        if batch > (n := len(data)):
+            raise UserError(f"batch_size={batch} is larger than the data: {data.name} has {n}; give {n} or less")
+        if balanced and data.labels is None:
+            raise UserError(f"{data.name} has no labels: balanced=true draws every class equally often")

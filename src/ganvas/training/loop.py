@@ -4,16 +4,16 @@ A model's `step` is a coroutine.  It yields moves, (networks, terms), and the lo
 resumes: the networks descend the sum of the terms.  How many discriminator moves go before a generator move is
 thus an ordinary `for` in the model's own file.
 
-All randomness of a step follows from (seed, step), and every batch from (seed, position): a checkpoint
-holds no random-number state, and a resumed run equals an uninterrupted one.
+A resumed run equals an uninterrupted one bit for bit, though a checkpoint holds no state of random numbers: `reseed`
+makes all that a step draws follow from (seed, step), and `Stream` every batch from (seed, position).
 """
 
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from itertools import chain
-from math import prod
+from math import isfinite, prod
 from typing import Any
 
 import torch
@@ -23,13 +23,44 @@ from torch.optim import Optimizer
 
 from ..config import TrainConfig
 from ..data import Data, Scaling, fit_scaling, make_stream
-from ..data.stream import check_batches as check_stream
 from ..errors import DivergenceError
-from ..model import Model, Move
+from ..model import Model, Move, device_of
 from ..nn.concurrency import concurrently
 from ..nn.device import autocast
 from ..randomness import reseed
-from .meter import Meter
+
+
+class Meter:
+    """Collects the loss terms of every move, on the device, so that training never waits until they are fetched."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, list[float]] = {}
+        """what was fetched since the last means; a checkpoint keeps it"""
+        self.pending: dict[str, list[tuple[int, Tensor]]] = {}
+        """steps and values that are still on the device"""
+
+    def add(self, step: int, terms: dict[str, Tensor]) -> None:
+        """Note the terms of a move of this step."""
+        for name, value in terms.items():
+            self.pending.setdefault(name, []).append((step, value.detach()))
+
+    def fetch(self) -> None:
+        """Fetch what is on the device; DivergenceError, which names term and step, if a value is NaN or infinite."""
+        pending, self.pending = self.pending, {}
+        nonfinite: list[tuple[int, str, float]] = []
+        for name, pairs in pending.items():
+            values = torch.stack([value for _, value in pairs]).float().cpu().tolist()
+            self.values.setdefault(name, []).extend(values)
+            nonfinite += [(step, name, v) for (step, _), v in zip(pairs, values, strict=True) if not isfinite(v)]
+        if nonfinite:
+            step, name, value = min(nonfinite, key=lambda entry: entry[0])
+            raise DivergenceError(f"the loss term {name!r} became {value} at step {step}")
+
+    def pop_means(self) -> dict[str, float]:
+        """The mean of each term since the last ones; raises as `fetch` does."""
+        self.fetch()
+        values, self.values = self.values, {}
+        return {name: sum(v) / len(v) for name, v in values.items()}
 
 
 @dataclass
@@ -80,41 +111,38 @@ def ensure_scaling(state: TrainState, model: Model, data: Data) -> tuple[Scaling
     return state.scaling
 
 
-def check_batches(model: Model, data: Data, config: TrainConfig) -> None:
-    """UserError where the model cannot be trained on these data with such batches."""
-    model.validate_batch_size(config.batch_size, data.shape)
-    for part in data.datasets:
-        check_stream(part, config.batch_size, config.balanced)
-
-
 def train(model: Model, data: Data, config: TrainConfig, state: TrainState) -> Iterator[int]:
     """Train onward from `state` to `config.steps`; yields the number of steps done after each.
 
     Between two steps the state is whole: whoever drives the loop may save it, or stop.
     """
-    device = next(state.nets.parameters()).device
+    device = device_of(state.nets)
     stream = make_stream(
         data, ensure_scaling(state, model, data), batch=config.batch_size, seed=config.seed, device=device,
         position=state.position, balanced=config.balanced,
     )  # fmt: skip
-    nets = dict(state.nets.items())
-    ema_pairs = ema_tensor_pairs(state.ema_nets, state.nets)
-    precision = autocast(config.precision, device)
+    nets, ema_pairs = dict(state.nets.items()), ema_tensor_pairs(state.ema_nets, state.nets)
+    learning_rate, precision = cache(model.learning_rate), autocast(config.precision, device)
     while state.step < config.steps:
         reseed(device, config.seed, 0, state.step)  # 0: the rank, of runs of before
-        lr_factor = config.lr_factor(state.step)
+        factor = lr_factor(config, state.step)
         with precision:
             for move in model.step(stream, state.step, **nets):
                 name = move_name(move, state)
-                lr = model.learning_rate(name) * lr_factor
-                apply_move(move, get_optimizer(name, model, state), lr, config.clip_grad_norm)
+                optimizer = get_optimizer(name, model, state)
+                apply_move(move, optimizer, learning_rate(name) * factor, config.clip_grad_norm)
                 state.meter.add(state.step + 1, move.terms | move.logged)
         update_ema(ema_pairs, state.step, config.ema_decay)
         if device.type == "cpu" and state.step % 100 == 0:
             flush_denormals(state)
-        state.step += 1
-        state.position = stream.position
+        state.step, state.position = state.step + 1, stream.position
         yield state.step
+
+
+def lr_factor(config: TrainConfig, step: int) -> float:
+    """Factor of the learning rate in the step after `step` others."""
+    remaining = (config.steps - step) / (config.lr_decay * config.steps) if config.lr_decay else 1.0
+    return min(1.0, remaining) * config.lr_gamma ** sum(step >= part * config.steps for part in config.lr_milestones)
 
 
 def move_name(move: Move, state: TrainState) -> str:

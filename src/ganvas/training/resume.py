@@ -7,6 +7,7 @@ from typing import Any
 
 from ..config import TrainConfig
 from ..data import Data, DataOptions, Sources, load_all, resolve_domains
+from ..data.stream import check_batches
 from ..errors import UserError, did_you_mean
 from ..inference.schema import check_fields, parse_model
 from ..inference.training_data import TrainingData, describe_data, parse_training_data, source_name
@@ -18,7 +19,7 @@ from ..models._own_networks import with_own_networks
 from ..nn.device import resolve_device
 from . import checkpoint, run_records
 from .fit import Run
-from .loop import TrainState, check_batches, initialize_state
+from .loop import TrainState, initialize_state
 from .progress import ProgressBar
 
 CHANGEABLE_TRAIN_FIELDS = (
@@ -55,7 +56,8 @@ def restore_run(
     raw_data, description = reload_data(training_data, data, config["model"], bar, allow_changed_data)
     model.validate_data(raw_data)
     dataset = model.preprocess(raw_data)
-    check_batches(model, dataset, train_config)
+    model.validate_batch_size(train_config.batch_size, dataset.shape)
+    check_batches(dataset.datasets, train_config.batch_size, train_config.balanced)
     state = restore_state(folder, config, model, dataset, train_config, "device" in overrides)
     run = Run(model, raw_data, dataset, train_config, folder, state, bar)
     restore_missing_files(run)

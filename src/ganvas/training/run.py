@@ -12,6 +12,7 @@ import torch
 
 from ..config import TrainConfig
 from ..data import Data, DataOptions, Sources, load_all, resolve_domains
+from ..data.stream import check_batches
 from ..errors import UserError, did_you_mean
 from ..inference.trained import Trained
 from ..inference.training_data import source_name
@@ -21,7 +22,7 @@ from ..models import check_name
 from ..nn.device import resolve_device
 from . import run_records, validation
 from .fit import Run
-from .loop import check_batches, initialize_state
+from .loop import initialize_state
 from .progress import ProgressBar
 from .resume import restore_run
 from .warm_start import initialize_from
@@ -66,7 +67,8 @@ def train(
     config = epochs_to_steps(config, training_data)
     validation.check_patience(model, raw_data, config)
     device = resolve_device(config.device)
-    check_batches(model, training_data, config)
+    model.validate_batch_size(config.batch_size, training_data.shape)
+    check_batches(training_data.datasets, config.batch_size, config.balanced)
     state = initialize_state(model, training_data.shape, config.seed, device, len(training_data.classes))
     initial_weights = {} if init_from is None else initialize_from(init_from, model, state, bar.print_notes)
     path = run_records.create_run_folder(model, training_data, Path(runs_dir), None if folder is None else Path(folder))
