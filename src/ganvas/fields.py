@@ -18,6 +18,9 @@ from .renamed import fixed_message, given_up
 
 T = TypeVar("T")
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+Count = Annotated[int, Field(gt=0)]
+Size = Annotated[int, Field(gt=0, le=65536)]
+Steps = Annotated[int, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]

@@ -32,9 +32,9 @@ def new_name(old: str, known: Iterable[str]) -> str | None:
 
 
 def given_up(cls: type) -> dict[str, object]:
-    """Options, by today's names and those of before, that a model no longer has, and what its paper fixes them to."""
-    fixed: dict[str, object] = getattr(cls, "fixed_options", {})
+    """Options, by today's names and those of before, that a model does not have, and what its paper fixes them to."""
     known = {field.name for field in fields(cls)}
+    fixed = {name: value for name, value in getattr(cls, "fixed_options", {}).items() if name not in known}
     old = {name: fixed[new] for name in NEW_NAMES if name not in known and (new := new_name(name, fixed))}
     return fixed | old
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from ..data import Dataset
 from ..errors import UserError
-from ..fields import Fraction, Positive, Weight, split_commas
+from ..fields import Count, Fraction, Positive, Size, Weight, split_commas
 from ..model import Batch, Move, Shape, device_of, minimize
 from ..nn import Conditional, Depth, decoder, encoder, resolve_architecture
 from ..nn.augment import Augmentation, augment
@@ -36,7 +36,7 @@ from ..objectives.penalties import gradient_penalty, squared_gradients
 from ..randomness import draw_rows
 from ..rules import Rule
 from ._gan_diagnosis import gan_rules
-from ._latent import Codes, Examples, LatentModel
+from ._latent import Codes, Examples, LatentModel, Network
 from ._own_networks import OwnNetwork, copy_own_network, own_networks
 from ._statistics import sample_statistics
 
@@ -80,8 +80,12 @@ class Adversarial(LatentModel):
     keep_best_checkpoint: ClassVar[bool] = True
     ignored_options: ClassVar[tuple[str, ...]] = ()
     logged_statistics: ClassVar[tuple[str, ...]] = ("accuracy_real", "accuracy_fake", "gap")
+    fixed_options: ClassVar[dict[str, object]] = {
+        "n_critic": 1, "initial_critic_steps": 1, "gp": 0.0, "r1": 0.0, "r2": 0.0, "penalty_interval": 1,
+        "weight_clip": None, "spectral_norm": False, "top_k": 1.0,
+    }  # fmt: skip
 
-    latent: Annotated[int, Field(gt=0, le=65536)] = 64
+    latent: Size = 64
     """dimensions of the noise z"""
     noise_distribution: Literal["normal", "uniform"] = "normal"
     """distribution of z: N(0, I), or uniform on [-1, 1]"""
@@ -148,10 +152,7 @@ class Adversarial(LatentModel):
             raise UserError(f"batch_size={batch} is too small for batch norm: give more, or norm=none and norm_d=none")
 
     def build_networks(self, shape: Shape, judged: Shape, classes: int) -> tuple[nn.Module, nn.Module]:
-        """G for examples of `shape`, and D for those of the shape `judged`, in which pack=2 puts two.
-
-        Those of DCGAN for images, MLPs for vectors.
-        """
+        """G for examples of `shape`, and D for those of the shape `judged`, in which pack=2 puts two."""
         norm, norm_d = self.norms(shape)
         G = decoder(self.net, self.latent, shape, self.width, self.depth, norm=norm)
         D = encoder(self.net, judged, 1, self.width, self.depth, norm=norm_d, activation="leaky-relu")
@@ -166,13 +167,13 @@ class Adversarial(LatentModel):
             D = Conditional(own_d, judged, n) if n else own_d
         return {"G": G, "D": D}
 
-    def real(self, batch: Batch) -> Packed:
-        """The examples of a batch as D sees them: augmented, and packed (Lin et al., PacGAN, arXiv:1712.04086)."""
-        return pack_examples(augment(batch.x, self.augment), self.pack)
+    def discriminator_input(self, x: Examples) -> Packed:
+        """Examples as D sees them: augmented, and packed (Lin et al., PacGAN, arXiv:1712.04086)."""
+        return pack_examples(augment(x, self.augment), self.pack)
 
     def fake(self, G: nn.Module, n: int, *y: Tensor) -> Packed:
         """G's answers to n fresh samples of z, as D sees them."""
-        return pack_examples(augment(G(self.sample_latent(n, G), *y), self.augment), self.pack)
+        return self.discriminator_input(G(self.sample_latent(n, G), *y))
 
     def condition_of(self, batch: Batch) -> Labels:
         """What both players have besides the examples of a batch: its labels, if the model is conditional."""
@@ -180,29 +181,27 @@ class Adversarial(LatentModel):
 
     def sample_latent(self, n: int, G: nn.Module) -> Codes:
         """n samples of z on the device of G, from the step's own random numbers."""
-        if self.noise_distribution == "uniform":
-            return torch.rand(n, self.latent, device=device_of(G)).mul_(2).sub_(1)
-        return torch.randn(n, self.latent, device=device_of(G))
+        return self.noise(n, device=device_of(G))
 
     def sample_prior(self, n: int, shape: Shape, generator: torch.Generator, **_: Any) -> Codes:
-        """z from the prior."""
-        if self.noise_distribution == "uniform":
-            return draw_rows(n, lambda m: (torch.rand(m, self.latent, generator=generator).mul_(2).sub_(1),))[0]
-        return super().sample_prior(n, shape, generator)
+        return draw_rows(n, lambda m: (self.noise(m, generator=generator),))[0]
+
+    def noise(self, n: int, **options: Any) -> Codes:
+        """n samples of z; the options are those of torch.rand and torch.randn."""
+        if self.has_normal_prior:
+            return torch.randn(n, self.latent, **options)
+        return torch.rand(n, self.latent, **options).mul_(2).sub_(1)
 
     def to_normal(self, z: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
-        if self.noise_distribution == "normal":
-            return z
-        quantiles: Tensor = torch.special.ndtri(((z.double() + 1) / 2).clamp(SURE, 1 - SURE))
-        return quantiles.to(z.dtype)
+        share = ((z.double() + 1) / 2).clamp(SURE, 1 - SURE)
+        return z if self.has_normal_prior else torch.special.ndtri(share).to(z.dtype)
 
     def from_normal(self, z: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
-        return z if self.noise_distribution == "normal" else (2 * torch.special.ndtr(z.double()) - 1).to(z.dtype)
+        return z if self.has_normal_prior else (2 * torch.special.ndtr(z.double()) - 1).to(z.dtype)
 
-    def generate(self, z: Codes, *labels: Any, G: nn.Module) -> Examples:
+    def generate(self, z: Codes, *labels: Any, G: Network) -> Examples:
         """G(z), or G(z, y)."""
-        x: Tensor = G(z, *labels)
-        return x
+        return G(z, *labels)
 
     def preview(self, batch: Batch, G: nn.Module) -> Float[Tensor, "rows n *shape"]:
         """Four rows of samples."""
@@ -227,9 +226,8 @@ class Adversarial(LatentModel):
         either loss (arXiv:1406.2661, section 3: the first vanishes where D is sure).
         """
         y, whole = self.condition_of(batch), len(batch.x) // self.pack * self.pack
-        x = self.real(batch._replace(x=batch.x[:whole]))
-        samples = G(self.sample_latent(len(batch.x), G), *y)[:whole]
-        fake = pack_examples(augment(samples, self.augment), self.pack)
+        x = self.discriminator_input(batch.x[:whole])
+        fake = self.discriminator_input(G(self.sample_latent(len(batch.x), G), *y)[:whole])
         u = torch.lerp(x, fake.detach(), torch.rand(len(x), *[1] * (x.ndim - 1), device=x.device)).requires_grad_()
         statistics = {"slope": squared_gradients(D(u, *y), u).sqrt().mean()}
         if self.objective.loss in JENSEN_SHANNON_LOSSES:
@@ -244,9 +242,7 @@ class Adversarial(LatentModel):
 class ConfigurableGAN(Adversarial):
     """A GAN whose loss, penalties and tricks are the user's choice: gan, dcgan and cgan."""
 
-    fixed_options: ClassVar[dict[str, Any]] = {"initial_critic_steps": 1}
-
-    n_critic: Annotated[int, Field(gt=0)] = 1
+    n_critic: Count = 1
     """updates of D per update of G: the paper's k"""
     loss: Loss = "non-saturating"
     """loss of the two players; relativistic compares each real example with a fake one"""
@@ -256,7 +252,7 @@ class ConfigurableGAN(Adversarial):
     """weight of half the squared gradient of D on real examples"""
     r2: Weight = 0.0
     """weight of half the squared gradient of D on fake examples"""
-    penalty_interval: Annotated[int, Field(gt=0)] = 1
+    penalty_interval: Count = 1
     """compute the penalties every so many steps, with as many times the weight (arXiv:1912.04958)"""
     weight_clip: Positive | None = None
     """clip every weight of D to [-c, c] after each of its updates"""

@@ -1,16 +1,16 @@
 """What models with a latent vector z have in common, and what conditional ones ask of the data."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import prod
-from typing import Annotated, Any
+from typing import Any
 
 import torch
 from jaxtyping import Float
-from pydantic import Field
 from torch import Tensor
 
 from ..data import Dataset
 from ..errors import UserError
+from ..fields import Size
 from ..model import Batch, Model, Move, Shape
 from ..nn import Depth, Net, Width, code_shape
 from ..randomness import normal
@@ -20,12 +20,13 @@ Codes = Float[Tensor, "n d"]
 Rows = Float[Tensor, "rows n *shape"]
 Batches = Iterator[Batch]
 Moves = Iterator[Move]
+Network = Callable[..., Tensor]
 
 
 class LatentModel(Model[Dataset, Batch, Shape]):
     """A model whose networks go between examples and vectors z ~ N(0, I)."""
 
-    latent: Annotated[int, Field(gt=0, le=65536)] = 32
+    latent: Size = 32
     """dimensions of the latent vector z; with net=spatial, at each place of a map"""
     net: Net = "auto"
     """kind of network; auto is conv for images, mlp for vectors; spatial is conv with a map of codes"""

@@ -21,7 +21,7 @@ from ..distributions import likelihoods
 from ..distributions.likelihoods import Likelihood
 from ..distributions.posteriors import Family, Posterior, PosteriorSamples, normal_log_prob, posterior_head
 from ..errors import UserError
-from ..fields import Positive
+from ..fields import Positive, Size
 from ..model import Batch, EncoderModel, GenerativeModel, Shape
 from ..nn import Conditional, code_shape, decoder, encoder
 from ..nn.mlp import Activation
@@ -146,11 +146,11 @@ class Variational(LikelihoodModel, LatentModel):
     """columns of U in a low-rank covariance"""
     flow_steps: Annotated[int, Field(gt=0, le=64)] = 2
     """steps of the flow, with posterior=iaf"""
-    flow_width: Annotated[int, Field(gt=0, le=65536)] = 256
+    flow_width: Size = 256
     """hidden units of each step of the flow"""
     prior: Literal["standard", "vamp"] = "standard"
     """p(z): N(0, I), or a mixture of the posteriors of learned pseudo-inputs"""
-    pseudo_inputs: Annotated[int, Field(gt=0, le=65536)] = 500
+    pseudo_inputs: Size = 500
     """components of the vamp prior"""
     conditional: bool = False
     """give the labels to the encoder and the decoder"""

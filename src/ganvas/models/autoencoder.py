@@ -8,7 +8,7 @@ and `noise` draws z from N(0, I): nothing in the objective has prepared g for su
 
 from collections.abc import Iterator
 from itertools import chain
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,6 @@ from ._latent_diagnosis import FEWER_DIMENSIONS, prior_rule, used_rule
 from ._own_networks import EncoderDecoder, copy_own_network
 
 
-@final
 class Autoencoder(EncoderDecoder, LatentModel):
     """Learn a short code from which the example can be rebuilt."""
 

@@ -8,7 +8,7 @@ sampling: log q(z_i) = log 1/(N M) sum_j q(z_i|x_j) over a batch of M out of N e
 """
 
 from math import log
-from typing import ClassVar, Literal, final
+from typing import ClassVar, Literal
 
 from torch import nn
 
@@ -21,7 +21,6 @@ from ._latent import Batches, Codes, Moves
 from ._variational import Variational
 
 
-@final
 class BetaTCVAE(Variational):
     """A VAE that makes its latent dimensions independent: it penalises their total correlation."""
 

@@ -9,14 +9,14 @@ draws the class it is asked for more often (docs/gan-experiments.md).  G is aske
 that both come from the data's own distribution (or, with --balanced, all classes equally often).
 """
 
-from typing import Annotated, Literal, final
+from typing import Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from ..data import Dataset
 from ..errors import UserError
+from ..fields import Size
 from ..model import Batch, Shape
 from ..nn import Conditional, decoder, encoder, resolve_architecture
 from ..nn.discriminator import ProjectionDiscriminator, clip_weights
@@ -27,11 +27,10 @@ from ._own_networks import own_networks
 AUTO = {"mlp": "concatenation", "conv": "projection"}
 
 
-@final
 class CGAN(ConfigurableGAN):
     """The GAN that draws the class it is asked for."""
 
-    latent: Annotated[int, Field(gt=0, le=65536)] = 100
+    latent: Size = 100
     """dimensions of the noise z"""
     conditioning: Literal["auto", "concatenation", "projection"] = "auto"
     """how D gets the class: with its input, or by projection; auto concatenates in an MLP, else projects"""
@@ -61,7 +60,7 @@ class CGAN(ConfigurableGAN):
         """Algorithm 1 of arXiv:1406.2661 on equation 2: both players have the labels y of the batch."""
         for _ in range(self.n_critic):  # for k steps do
             batch = next(batches)
-            x, y = self.real(batch), self.condition_of(batch)  # m examples of the data, and their labels
+            x, y = self.discriminator_input(batch.x), self.condition_of(batch)  # m examples, and their labels
             with torch.no_grad():
                 fake = self.fake(G, len(batch.x), *y)  # m noise samples z, through G
             yield discriminator_move(D, x, fake, self.loss, y, **self.penalties(global_step))

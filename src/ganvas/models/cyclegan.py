@@ -12,7 +12,7 @@ G translates x and repeats y in one pass, as F does the other way: four passes o
 authors' code makes six.  Instance norm sees each image alone, so the results are the same.
 """
 
-from typing import Annotated, Any, ClassVar, Literal, final
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -23,7 +23,7 @@ from ..data import DomainPair
 from ..errors import UserError
 from ..fields import Weight
 from ..model import Shape, minimize_independent
-from ..nn import translators
+from ..nn import Depth, translators
 from ..nn.augment import random_crop, random_flip
 from ..nn.concurrency import concurrently
 from ..nn.pool import CriticWithPool
@@ -37,7 +37,6 @@ SQUARES: Loss = "least-squares"
 HALVINGS = {16: 1, 34: 2, 70: 3}
 
 
-@final
 class CycleGAN(Translator):
     """Two translators learn to undo each other, and patch critics learn to tell translations from examples."""
 
@@ -45,7 +44,7 @@ class CycleGAN(Translator):
     critic_loss: ClassVar[Loss] = SQUARES
     default_training: ClassVar[TrainConfig] = TrainConfig(batch_size=1, lr_decay=0.5)
 
-    blocks: Annotated[int, Field(gt=0, le=100)] | None = None
+    blocks: Depth | None = None
     """residual blocks of a translator; 9 for images of 256 pixels and more, else 6, unless given"""
     patch_size: Literal[16, 34, 70] | None = None
     """pixels of a patch that critics judge; 70 for images of 128 pixels and more, 34 from 64, else 16, unless given"""

@@ -9,21 +9,20 @@ The kernels are 4 x 4 with stride 2, as in the authors' later code: in a transpo
 has equally many inputs.  For a 64 x 64 image the maps of G are 4, 8, 16 and 32 wide, as in figure 1.
 """
 
-from typing import Annotated, ClassVar, Literal, final
+from typing import ClassVar, Literal
 
 import torch
-from pydantic import Field
 from torch import nn
 
 from ..data import Dataset
 from ..errors import UserError
+from ..fields import Size
 from ..nn import Width
 from ..nn.discriminator import clip_weights
 from ._gan import ConfigurableGAN, discriminator_move
 from ._latent import Batches, Moves
 
 
-@final
 class DCGAN(ConfigurableGAN):
     """The GAN with convolutional networks, for images of any size."""
 
@@ -31,7 +30,7 @@ class DCGAN(ConfigurableGAN):
 
     net: Literal["conv"] = "conv"
     """kind of networks: convolutional; gan has multilayer perceptrons"""
-    latent: Annotated[int, Field(gt=0, le=65536)] = 100
+    latent: Size = 100
     """dimensions of the noise z"""
     noise_distribution: Literal["normal", "uniform"] = "uniform"
     """distribution of z: N(0, I), or uniform on [-1, 1]"""
@@ -47,7 +46,7 @@ class DCGAN(ConfigurableGAN):
         """Algorithm 1 of arXiv:1406.2661, with the options' loss and penalties."""
         for _ in range(self.n_critic):  # for k steps do
             batch = next(batches)
-            x = self.real(batch)  # m examples of the data
+            x = self.discriminator_input(batch.x)  # m examples of the data
             with torch.no_grad():
                 fake = self.fake(G, len(batch.x))  # m noise samples z, through G
             yield discriminator_move(D, x, fake, self.loss, **self.penalties(global_step))  # D ascends its gradient

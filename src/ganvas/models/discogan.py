@@ -16,14 +16,13 @@ from A to B (figure 2a: GAB and DB alone), reconstruct="one" adds the way back f
 from collections.abc import Callable
 from functools import partial, reduce
 from operator import or_
-from typing import Annotated, Any, ClassVar, Literal, TypeVar, final
+from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from ..errors import UserError
-from ..fields import Weight
+from ..fields import Size, Weight
 from ..model import Shape, minimize_independent
 from ..nn.concurrency import concurrently
 from ..nn.conv import conv_encoder, initialize
@@ -38,7 +37,6 @@ Tensors = dict[str, Tensor]
 ENTROPY: Loss = "non-saturating"
 
 
-@final
 class DiscoGAN(Translator):
     """Two translators discover how the domains correspond, since each must reconstruct the other's input."""
 
@@ -53,7 +51,7 @@ class DiscoGAN(Translator):
     """weight of the reconstruction loss"""
     feature_matching_weight: Weight = 0.0
     """weight of feature matching on the discriminators' hidden layers"""
-    latent: Annotated[int, Field(gt=0, le=65536)] | None = None
+    latent: Size | None = None
     """numbers in a convolutional translator's bottleneck; small maps unless given, or 100 where those do not fit"""
 
     def networks(self, shape: tuple[Shape, Shape], classes: int = 0) -> dict[str, nn.Module]:

@@ -11,10 +11,9 @@ uniform --latent 100 --width 1200 --activation-d maxout --width-d 240 --dropout 
 """
 
 from math import prod
-from typing import Annotated, Literal, final
+from typing import Literal
 
 import torch
-from pydantic import Field
 from torch import nn
 
 from ..fields import Fraction
@@ -26,7 +25,6 @@ from ._gan import ConfigurableGAN, discriminator_move, finalize_network
 from ._latent import Batches, Moves
 
 
-@final
 class GAN(ConfigurableGAN):
     """A generator learns to fool a discriminator, which learns not to be fooled; both are MLPs."""
 
@@ -38,7 +36,7 @@ class GAN(ConfigurableGAN):
     """hidden layers of G, and of D unless depth_d is given"""
     width_d: Width = None
     """units of a hidden layer of D, as many as in G unless given"""
-    depth_d: Annotated[int, Field(gt=0, le=100)] | None = None
+    depth_d: Depth | None = None
     """hidden layers of D"""
     activation: Activation = "relu"
     """activation of G's hidden layers"""
@@ -62,7 +60,7 @@ class GAN(ConfigurableGAN):
         """Algorithm 1 of arXiv:1406.2661, with the options' loss and penalties."""
         for _ in range(self.n_critic):  # for k steps do
             batch = next(batches)
-            x = self.real(batch)  # m examples of the data
+            x = self.discriminator_input(batch.x)  # m examples of the data
             with torch.no_grad():
                 fake = self.fake(G, len(batch.x))  # m noise samples z, through G
             yield discriminator_move(D, x, fake, self.loss, **self.penalties(global_step))  # D ascends its gradient

@@ -9,25 +9,24 @@ grows.
 """
 
 from math import log
-from typing import Annotated, Any, Literal, final
+from typing import Any, Literal
 
-from pydantic import Field
 from torch import nn
 
 from ..data import Dataset
 from ..distributions.likelihoods import Likelihood
 from ..distributions.posteriors import detach
 from ..errors import UserError
+from ..fields import Size
 from ..model import minimize
 from ._latent import Batches, Moves
 from ._variational import Variational
 
 
-@final
 class IWAE(Variational):
     """A VAE trained on a tighter bound: k samples an example, weighed by how well each explains it."""
 
-    latent_samples: Annotated[int, Field(gt=0, le=65536)] = 5
+    latent_samples: Size = 5
     """samples z per example"""
     gradient_estimator: Literal["reparameterized", "doubly-reparameterized"] = "reparameterized"
     """estimator of the encoder's gradient"""

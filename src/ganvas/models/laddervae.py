@@ -25,7 +25,7 @@ N(0, I) whatever the levels say, and the KL and what a posterior's mean varies b
 
 from collections.abc import Iterator
 from itertools import chain, pairwise
-from typing import Annotated, Any, Literal, NamedTuple, final
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -35,7 +35,7 @@ from torch import Tensor, nn
 from ..distributions import likelihoods
 from ..distributions.likelihoods import Likelihood
 from ..distributions.posteriors import DiagonalGaussian, PosteriorHead, noise_like, normal_log_prob
-from ..fields import Weight, split_commas
+from ..fields import Size, Steps, Weight, split_commas
 from ..model import Batch, Shape, minimize
 from ..nn import Depth, Width, decoder, encoder, resolve_architecture
 from ..objectives.kl import kl_between_diagonals
@@ -45,8 +45,6 @@ from ._latent import Batches, Codes, Examples, Moves
 from ._latent_diagnosis import level_rules
 from ._own_networks import copy_own_network
 from ._variational import LatentStatistics, LikelihoodModel, LogProbs, PerExample, free_bits_kl, warmup_factor
-
-Size = Annotated[int, Field(gt=0, le=65536)]
 
 
 class Level(NamedTuple):
@@ -145,7 +143,6 @@ class TopDown(nn.Module):
         return p
 
 
-@final
 class LadderVAE(LikelihoodModel):
     """A VAE with a hierarchy of latent vectors, whose inference goes down the same ladder as its generation."""
 
@@ -157,7 +154,7 @@ class LadderVAE(LikelihoodModel):
     """channels of the first convolution (32), of which MLPs have 8 times as many units; or units of an MLP (400)"""
     depth: Depth = 1
     """hidden layers of each MLP"""
-    warmup: Annotated[int, Field(ge=0)] = 0
+    warmup: Steps = 0
     """steps over which the weight of the KL rises from 0 to 1"""
     free_bits: Weight = 0.0
     """KL per latent dimension that is not penalised, in nats"""

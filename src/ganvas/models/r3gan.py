@@ -12,13 +12,13 @@ of He et al.  For vectors they are MLPs; D sees random Fourier features of its i
 modes of a mixture but hardly how narrow they are.
 """
 
-from typing import Annotated, Any, ClassVar, Literal, final
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import nn
 
-from ..fields import Fraction, Positive, Weight
+from ..fields import Fraction, Weight
 from ..model import Shape, minimize
 from ..nn import Depth, decoder, encoder
 from ..nn.mlp import Activation, Norm
@@ -31,14 +31,10 @@ SCALE = 3.0
 """deviation of the Fourier features' frequencies, in radians a standard deviation of the data"""
 
 
-@final
 class R3GAN(Adversarial):
     """The GAN of 2025: a relativistic loss and two gradient penalties, and no tricks."""
 
-    fixed_options: ClassVar[dict[str, Any]] = {
-        "loss": "relativistic", "gp": 0.0, "penalty_interval": 1, "weight_clip": None, "spectral_norm": False,
-        "n_critic": 1, "initial_critic_steps": 1, "top_k": 1.0,
-    }  # fmt: skip
+    fixed_options: ClassVar[dict[str, object]] = Adversarial.fixed_options | {"loss": "relativistic"}
 
     depth: Depth = 3
     """hidden layers of an MLP"""
@@ -52,8 +48,6 @@ class R3GAN(Adversarial):
     """weight of half the squared gradient of D on real examples"""
     r2: Weight = 0.1
     """weight of half the squared gradient of D on fake examples"""
-    lr: Positive = 2e-4
-    """Adam's learning rate"""
     betas: tuple[Fraction, Fraction] = (0.0, 0.99)
     """Adam's decay rates"""
 
@@ -75,7 +69,7 @@ class R3GAN(Adversarial):
     def step(self, batches: Batches, global_step: int, G: nn.Module, D: nn.Module) -> Moves:
         """One update of each player on equation 2, with both penalties in D's."""
         batch = next(batches)
-        x = self.real(batch)
+        x = self.discriminator_input(batch.x)
         with torch.no_grad():
             fake = self.fake(G, len(batch.x))
         yield discriminator_move(D, x, fake, "relativistic", r1=self.r1, r2=self.r2)  # equation 2, R1 and R2

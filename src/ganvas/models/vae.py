@@ -15,24 +15,22 @@ objective is minus the evidence lower bound (ELBO); beta is the lecture's lambda
 """
 
 from dataclasses import replace
-from typing import Annotated, Any, ClassVar, final
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
-from pydantic import Field
 from torch import Tensor, nn
 
 from ..data import Dataset
 from ..distributions.likelihoods import Likelihood
 from ..errors import UserError
-from ..fields import Positive, Weight
+from ..fields import Positive, Size, Steps, Weight
 from ..model import Shape, minimize
 from ..objectives.reconstruction import squared_error
 from ._latent import Batches, Moves
 from ._variational import Variational, free_bits_kl, warmup_factor
 
 
-@final
 class VAE(Variational):
     """Learn a latent space from which N(0, I) decodes to new examples, by maximising a bound on log p(x)."""
 
@@ -40,11 +38,11 @@ class VAE(Variational):
 
     beta: Weight = 1.0
     """weight of the KL term: the lecture's lambda"""
-    latent_samples: Annotated[int, Field(gt=0, le=65536)] = 1
+    latent_samples: Size = 1
     """samples z per example"""
-    warmup: Annotated[int, Field(ge=0)] = 0
+    warmup: Steps = 0
     """steps over which beta (or the capacity) rises from 0 to its value"""
-    warmup_cycle: Annotated[int, Field(ge=0)] = 0
+    warmup_cycle: Steps = 0
     """steps after which the warm-up starts again; 0 for never"""
     free_bits: Weight = 0.0
     """KL per latent dimension that is not penalised, in nats"""

@@ -8,16 +8,15 @@ As in the authors' code the critic has 100 updates in each of the first 25 steps
 estimate that G follows, and the log shows, is near the maximum.
 """
 
-from typing import Annotated, Any, ClassVar, final
+from typing import ClassVar
 
 import torch
-from pydantic import Field
 from torch import nn
 from torch.optim import Optimizer, RMSprop
 
 from ..data import Dataset
 from ..errors import UserError
-from ..fields import Fraction, Positive
+from ..fields import Count, Fraction, Positive
 from ..model import minimize
 from ..nn.discriminator import clip_weights
 from ..objectives.adversarial import generator_loss
@@ -25,18 +24,14 @@ from ._gan import Adversarial, Objective, discriminator_move, n_critic_steps
 from ._latent import Batches, Moves
 
 
-@final
 class WGAN(Adversarial):
     """The GAN whose critic estimates the earth mover's distance; its weights are clipped."""
 
-    fixed_options: ClassVar[dict[str, Any]] = {
-        "loss": "wasserstein", "gp": 0.0, "r1": 0.0, "r2": 0.0, "penalty_interval": 1, "spectral_norm": False,
-        "top_k": 1.0,
-    }  # fmt: skip
+    fixed_options: ClassVar[dict[str, object]] = Adversarial.fixed_options | {"loss": "wasserstein"}
 
-    n_critic: Annotated[int, Field(gt=0)] = 5
+    n_critic: Count = 5
     """updates of the critic per update of G"""
-    initial_critic_steps: Annotated[int, Field(gt=0)] = 100
+    initial_critic_steps: Count = 100
     """updates of the critic in each of the first 25 steps and in every 500th, if more than n_critic"""
     weight_clip: Positive | None = 0.01
     """c: clip every weight of the critic to [-c, c] after each of its updates"""
@@ -55,7 +50,7 @@ class WGAN(Adversarial):
         """Algorithm 1."""
         for _ in range(n_critic_steps(self.n_critic, self.initial_critic_steps, global_step)):  # line 2
             batch = next(batches)
-            x = self.real(batch)  # line 3: m examples of P_r
+            x = self.discriminator_input(batch.x)  # line 3: m examples of P_r
             with torch.no_grad():
                 fake = self.fake(G, len(batch.x))  # line 4: m samples of p(z)
             yield discriminator_move(D, x, fake, "wasserstein")  # lines 5 and 6: ascend E f(x) - E f(g(z))

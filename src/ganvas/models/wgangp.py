@@ -7,33 +7,28 @@ n_critic = 5, gp = 10 and Adam with 1e-4, beta_1 = 0 and beta_2 = 0.9.  The crit
 gradient at an example would mean nothing, but layer norm (section 4, "no critic batch normalization").
 """
 
-from typing import Annotated, Any, ClassVar, final
+from typing import ClassVar
 
 import torch
-from pydantic import Field
 from torch import nn
 
 from ..data import Dataset
 from ..errors import UserError
-from ..fields import Fraction, Positive, Weight
+from ..fields import Count, Fraction, Positive, Weight
 from ..model import minimize
 from ..objectives.adversarial import generator_loss
 from ._gan import Adversarial, Objective, discriminator_move, n_critic_steps
 from ._latent import Batches, Moves
 
 
-@final
 class WGANGP(Adversarial):
     """The GAN whose critic estimates the earth mover's distance; its gradient is drawn to norm 1."""
 
-    fixed_options: ClassVar[dict[str, Any]] = {
-        "loss": "wasserstein", "r1": 0.0, "r2": 0.0, "penalty_interval": 1, "weight_clip": None, "spectral_norm": False,
-        "top_k": 1.0,
-    }  # fmt: skip
+    fixed_options: ClassVar[dict[str, object]] = Adversarial.fixed_options | {"loss": "wasserstein"}
 
-    n_critic: Annotated[int, Field(gt=0)] = 5
+    n_critic: Count = 5
     """updates of the critic per update of G"""
-    initial_critic_steps: Annotated[int, Field(gt=0)] = 1
+    initial_critic_steps: Count = 1
     """updates of the critic in each of the first 25 steps and in every 500th, if more than n_critic"""
     gp: Weight = 10.0
     """weight of the gradient penalty, the paper's lambda, which pulls the norm of the critic's gradient to 1"""
@@ -55,7 +50,7 @@ class WGANGP(Adversarial):
         """Algorithm 1."""
         for _ in range(n_critic_steps(self.n_critic, self.initial_critic_steps, global_step)):  # line 2
             batch = next(batches)
-            x = self.real(batch)  # line 4: x ~ P_r
+            x = self.discriminator_input(batch.x)  # line 4: x ~ P_r
             with torch.no_grad():
                 fake = self.fake(G, len(batch.x))  # lines 4 and 5: z ~ p(z), G(z)
             yield discriminator_move(D, x, fake, "wasserstein", gp=self.gp)  # lines 6 to 9: equation 3

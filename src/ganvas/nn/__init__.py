@@ -9,12 +9,13 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from ..errors import UserError
+from ..fields import Size
 from ..model import Shape
 from .conv import conv_decoder, conv_encoder, map_size
 from .mlp import Activation, Norm, mlp_decoder, mlp_encoder
 
 Net = Literal["auto", "conv", "mlp", "spatial"]
-Width = Annotated[int, Field(gt=0, le=65536)] | None
+Width = Size | None
 Depth = Annotated[int, Field(gt=0, le=100)]
 
 
