@@ -51,4 +51,7 @@ def with_new_names(values: Mapping[str, object], cls: type) -> dict[str, object]
     """Stored fields of a dataclass, by today's names in place of those of before; others as they are."""
     known = [field.name for field in fields(cls)]
     dropped = given_up(cls)
-    return {new_name(name, known) or name: value for name, value in values.items() if name not in dropped}
+    renamed = {new_name(name, known) or name: value for name, value in values.items() if name not in dropped}
+    if renamed.get("geco") is not None:  # files of before have the defaults of what goes without geco only
+        renamed |= {"sigma": None, "beta": None}
+    return renamed

@@ -115,6 +115,15 @@ def test_a_run_of_before_is_sampled_and_goes_on(name: str, vectors: Dataset) -> 
         assert torch.equal(a, b)
 
 
+def test_a_run_of_before_with_geco_goes_on(vectors: Dataset) -> None:
+    """Its files have the sigma and the beta that were not given, which geco takes the place of."""
+    model = ganvas.VAE(latent=3, width=8, geco=0.1)
+    ganvas.train(model, vectors, steps=2, batch_size=8, quiet=True, folder="run")
+    age(Path("run"), sigma=0.4, beta=1.0)
+    assert ganvas.load("run").model == model
+    assert ganvas.resume("run", vectors, steps=4, quiet=True).model == model
+
+
 def test_a_run_of_before_with_what_its_model_no_longer_has_is_sampled_only(vectors: Dataset) -> None:
     model = ganvas.R3GAN(latent=3, width=8)
     ganvas.train(model, vectors, steps=2, batch_size=8, checkpoint_every=2, quiet=True, folder="run")

@@ -137,6 +137,8 @@ def test_geco_holds_the_error_that_was_asked_for() -> None:
     [
         ({"free_bits": 0.1, "capacity": 3.0}, "free_bits and capacity are different rules"),
         ({"geco": 0.1, "beta": 2.0}, "geco finds the weight of the KL by itself"),
+        ({"geco": 0.1, "beta": 1.0}, "geco finds the weight of the KL by itself"),
+        ({"geco": 0.1, "sigma": 0.4}, "geco is the sigma of a gaussian"),
         ({"geco": 0.1, "sigma": "optimal"}, "geco is the sigma of a gaussian"),
         ({"geco": 0.1, "likelihood": "continuous-bernoulli"}, "geco is the sigma of a gaussian"),
         ({"posterior": "full", "latent": 60000}, "needs their square in numbers: use low-rank"),

@@ -130,16 +130,16 @@ class SquaredError(NamedTuple):
 
 
 class LikelihoodHead(nn.Module):
-    """The last layer of a decoder.  `is_bounded` says that the data are pixels in [0, 1]; `sigma` is the gaussian's."""
+    """The last layer of a decoder, for pixels in [0, 1] if the data are bounded; `sigma` is the gaussian's."""
 
     variance: Tensor
     log_sigma: nn.Parameter
 
-    def __init__(self, name: LikelihoodName, is_bounded: bool = True, sigma: Sigma = 0.4) -> None:
+    def __init__(self, name: LikelihoodName, is_bounded: bool = True, sigma: Sigma | None = None) -> None:
         super().__init__()
         self.name: LikelihoodName = name
         self.is_bounded: bool = is_bounded
-        self.sigma: Sigma = sigma
+        self.sigma: Sigma = sigma or 0.4
         self.n_outputs: int = 2 if name == "discretized-logistic" else 1
         """numbers that the decoder returns for each of x"""
         if name == "gaussian" and sigma == "learned":

@@ -84,13 +84,13 @@ def against_collapse(model: "LikelihoodModel") -> tuple[str, ...]:
         f"a --beta below {has['beta'] or 0:g}": (has["beta"] or 0) > 1,
         "a warm-up of the KL (--warmup, a third of the steps)": has["warmup"] == 0,
         "free bits (--free-bits 0.1)": has["free_bits"] == 0 and has["prior"] != "vamp",
-        "a smaller --sigma": model.likelihood == "gaussian" and isinstance(model.sigma, float),
+        "a smaller --sigma": model.likelihood == "gaussian" and model.sigma not in ("learned", "optimal"),
     }
     return (*(remedy for remedy, applies in remedies.items() if applies), *rest)
 
 
 def nearer(model: "LikelihoodModel") -> tuple[str, ...]:
     """What brings the codes nearer to N(0, I), of what goes with this model's other options."""
-    values = ((f"a --{name} {way}", getattr(model, name, None)) for name, way in
-              (("geco", "above"), ("capacity", "below"), ("beta", "above")))  # fmt: skip
-    return next(((f"{words} {value:g}",) for words, value in values if value is not None), ())
+    beta = getattr(model, "kl_weight", getattr(model, "beta", None))
+    ways = (("geco above", getattr(model, "geco", None)), ("capacity below", getattr(model, "capacity", None)))
+    return next(((f"a --{way} {value:g}",) for way, value in (*ways, ("beta above", beta)) if value is not None), ())

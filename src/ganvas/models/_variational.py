@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ..data import Dataset
 from ..distributions import likelihoods
-from ..distributions.likelihoods import Likelihood
+from ..distributions.likelihoods import Likelihood, LikelihoodHead
 from ..distributions.posteriors import Family, Posterior, PosteriorSamples, normal_log_prob, posterior_head
 from ..errors import UserError
 from ..fields import Positive, Size
@@ -63,14 +63,19 @@ class LikelihoodModel(EncoderDecoder):
     """activation of the hidden layers"""
     likelihood: likelihoods.LikelihoodName = "gaussian"
     """distribution p(x|z)"""
-    sigma: Positive | Literal["learned", "optimal"] = 0.4
-    """standard deviation of a gaussian p(x|z), for pixels in [0, 1] or standardised vectors; or learned; or optimal"""
+    sigma: Positive | Literal["learned", "optimal"] | None = None
+    """standard deviation of a gaussian p(x|z), for pixels in [0, 1] or standardised vectors, 0.4 unless given; or
+    learned; or optimal"""
     binarize: Literal["no", "static", "dynamic"] = "no"
     """binarise pixels by Bernoulli sampling: once (static), or at each use (dynamic)"""
 
     @property
     def uses_standardization(self) -> bool:
         return self.likelihood in likelihoods.UNBOUNDED_LIKELIHOODS
+
+    def likelihood_head(self, shape: Shape) -> LikelihoodHead:
+        """The last layer of the decoder, which returns p(x|z)."""
+        return LikelihoodHead(self.likelihood, len(shape) == 3, self.sigma)
 
     def validate_data(self, data: Dataset) -> None:
         likelihoods.validate_data_range(self.likelihood, data, self.binarize != "no")
@@ -79,9 +84,8 @@ class LikelihoodModel(EncoderDecoder):
         """The data; with binarize=static, or `deterministic` for dynamic, their pixels as bits, always the same."""
         if self.binarize == "no" or (self.binarize == "dynamic" and not deterministic):
             return data
-        max_value = 255 if data.has_images else 1
-        probability = data.x.float() / max_value
-        bits = torch.bernoulli(probability, generator=make_generator(CPU, 0, "binarize")) * max_value
+        max_value, random = 255 if data.has_images else 1, make_generator(CPU, 0, "binarize")
+        bits = torch.bernoulli(data.x.float() / max_value, generator=random) * max_value
         return replace(data, x=bits.to(data.x.dtype))
 
     def binarize_batch(self, x: Examples) -> Examples:
@@ -104,7 +108,7 @@ class LikelihoodModel(EncoderDecoder):
 
     @abstractmethod
     def latent_statistics(self, batch: Batch, *args: Any, **nets: Any) -> LatentStatistics:
-        """Codes of the examples."""
+        """What the examples of a batch are in the latent space."""
 
     def rules(self) -> Iterator[Rule]:
         return latent_rules(self)
@@ -125,9 +129,8 @@ class LikelihoodModel(EncoderDecoder):
         assert isinstance(self, EncoderModel)
         assert isinstance(self, GenerativeModel)
         x, random = self.binarize_batch(batch.x), make_generator(CPU, 0, "preview")
-        codes = self.encode(x, batch.y, **nets)
-        z = self.sample_prior(len(x), tuple(x.shape[1:]), random, **nets).to(codes.device)
-        return torch.stack([x, *(self.generate(part, batch.y, **nets) for part in (codes, z))])
+        z = self.sample_prior(len(x), tuple(x.shape[1:]), random, **nets).to(x.device)
+        return torch.stack([x, *(self.generate(c, batch.y, **nets) for c in (self.encode(x, batch.y, **nets), z))])
 
 
 class Variational(LikelihoodModel, LatentModel):
@@ -169,9 +172,9 @@ class Variational(LikelihoodModel, LatentModel):
             raise UserError(f"posterior=full in {self.latent} dimensions needs their square in numbers: use low-rank")
         if self.conditional:
             validate_labels(data, "conditional=true tells both networks the class", ", or leave out conditional")
-        if self.prior == "vamp" and (self.posterior == "iaf" or self.conditional):
-            incompatible = "posterior=iaf" if self.posterior == "iaf" else "conditional=true"
-            raise UserError(f"prior=vamp does not go with {incompatible}: use prior=standard")
+        for option, has in {"posterior=iaf": self.posterior == "iaf", "conditional=true": self.conditional}.items():
+            if self.prior == "vamp" and has:
+                raise UserError(f"prior=vamp does not go with {option}: use prior=standard")
         if self.net == "spatial" and self.posterior == "full":
             raise UserError("posterior=full needs all pairs of latent numbers, too many for net=spatial: use low-rank")
 
@@ -180,14 +183,13 @@ class Variational(LikelihoodModel, LatentModel):
         flat = (prod(shape),) if self.net == "mlp" else shape
         d, codes = prod(code), prod(code) + n * prod(code[1:])
         outputs, q_head = posterior_head(self.posterior, d, self.rank, self.flow_steps, self.flow_width)
-        p_head = likelihoods.LikelihoodHead(self.likelihood, len(shape) == 3, self.sigma)
+        p_head = self.likelihood_head(shape)
         x_shape, mean_shape = (flat[0] + n, *flat[1:]), (shape[0] * p_head.n_outputs, *shape[1:])
-        sizes, q, p = (self.width, self.depth), f"what posterior={self.posterior} takes", f"for {self.likelihood}"
+        q, p, sizes = f"what posterior={self.posterior} takes", f"for {self.likelihood}", (self.width, self.depth)
         f = copy_own_network(self, "encoder", x_shape if n else shape, (outputs,), q)
-        f = f or encoder(self.net, x_shape, outputs, *sizes, activation=self.activation)
+        f = (f or encoder(self.net, x_shape, outputs, *sizes, activation=self.activation)).append(q_head)
         g = copy_own_network(self, "decoder", (codes,), mean_shape, p)
-        g = g or decoder(self.net, codes, mean_shape, *sizes, activation=self.activation)
-        f, g = f.append(q_head), g.append(p_head)
+        g = (g or decoder(self.net, codes, mean_shape, *sizes, activation=self.activation)).append(p_head)
         nets = {"encoder": Conditional(f, flat, n) if n else f, "decoder": Conditional(g, code, n) if n else g}
         return nets | ({"prior": PseudoInputs(self.pseudo_inputs, shape)} if self.prior == "vamp" else {})
 
@@ -201,10 +203,6 @@ class Variational(LikelihoodModel, LatentModel):
         """q(z|x), or q(z|x, y)."""
         q: Posterior = encoder(x, *self.condition_of(y))
         return q
-
-    def condition_of(self, y: Labels, k: int = 1) -> tuple[Tensor, ...]:
-        """The labels that the networks are given beside k codes an example; nothing unless conditional."""
-        return (y.repeat(k),) if self.conditional and y is not None else ()
 
     def log_prior(self, z: DrawnCodes, **nets: Any) -> LogProbs:
         """log p(z) in nats."""

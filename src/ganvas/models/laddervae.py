@@ -23,7 +23,7 @@ A code is the noise of all levels, epsilon_l = (z_l - mu_p) / sigma_p, side by s
 N(0, I) whatever the levels say, and the KL and what a posterior's mean varies by are in units of each level's prior.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain, pairwise
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -32,7 +32,6 @@ from jaxtyping import Float
 from pydantic import BeforeValidator, Field
 from torch import Tensor, nn
 
-from ..distributions import likelihoods
 from ..distributions.likelihoods import Likelihood
 from ..distributions.posteriors import DiagonalGaussian, PosteriorHead, noise_like, normal_log_prob
 from ..fields import Size, Steps, Weight, split_commas
@@ -180,7 +179,7 @@ class LadderVAE(LikelihoodModel):
             assert isinstance(last_layer, nn.Linear)
             up.append(mlp(last_layer.in_features, level))
         priors = [mlp(above, level).append(gaussian_head()) for level, above in pairwise(d)]
-        head = likelihoods.LikelihoodHead(self.likelihood, len(shape) == 3, self.sigma)
+        head = self.likelihood_head(shape)
         mean_shape = (shape[0] * head.n_outputs, *shape[1:])
         own = copy_own_network(self, "encoder", shape, (2 * sum(d),), "means, then deviations, of all levels")
         last = copy_own_network(self, "decoder", d[:1], mean_shape, f"for {self.likelihood}")
@@ -196,8 +195,7 @@ class LadderVAE(LikelihoodModel):
     def terms(self, batch: Batch, encoder: nn.Module, decoder: TopDown) -> tuple[PerExample, Codes]:
         """-log p(x|z_1) for one sample of z, and the KL of each dimension of all levels, in nats."""
         x = self.binarize_batch(batch.x)
-        hat: DiagonalGaussian = encoder(x)
-        levels = decoder.descend(torch.randn_like(hat.mean), hat)
+        levels = infer_levels(x, encoder, decoder)
         return decoder.likelihood(levels).nll(x)[0], torch.cat([level.kl for level in levels], 1)
 
     def elbo_terms(self, batch: Batch, encoder: nn.Module, decoder: TopDown, **_: Any) -> tuple[PerExample, PerExample]:
@@ -219,13 +217,11 @@ class LadderVAE(LikelihoodModel):
         On the way down each z_l is the mean of q(z_l|z_(l+1), x), given the means above it.  `generate` follows the
         same way, so it makes of this code the reconstruction from the posterior's means.
         """
-        hat: DiagonalGaussian = encoder(x)
-        return codes_of(decoder.descend(torch.zeros_like(hat.mean), hat))
+        return codes_of(infer_levels(x, encoder, decoder, torch.zeros_like))
 
     def sample_posterior(self, x: Examples, *labels: Any, encoder: nn.Module, decoder: TopDown, **_: Any) -> Codes:
         """The noise, as `encode` gives it, that leads to one sample z ~ q(z|x) an example."""
-        hat: DiagonalGaussian = encoder(x)
-        return codes_of(decoder.descend(torch.randn_like(hat.mean), hat))
+        return codes_of(infer_levels(x, encoder, decoder))
 
     def sample_prior(self, n: int, shape: Shape, generator: torch.Generator, **_: Any) -> Codes:
         """Standard normal noise of all levels."""
@@ -243,10 +239,17 @@ class LadderVAE(LikelihoodModel):
         the mean of z_l still varies with the level above, but its code does not.
         """
         x = self.binarize_batch(batch.x)
-        hat: DiagonalGaussian = encoder(x)
-        levels = decoder.descend(torch.randn_like(hat.mean), hat)
+        levels = infer_levels(x, encoder, decoder)
         kl, mean = torch.cat([level.kl for level in levels], 1), self.encode(x, encoder=encoder, decoder=decoder)
         return LatentStatistics(mean, kl, codes_of(levels))
+
+
+def infer_levels(
+    x: Examples, encoder: nn.Module, decoder: TopDown, noise: Callable[[Tensor], Tensor] = torch.randn_like
+) -> list[Level]:
+    """The pass upwards, then the pass downwards with the posteriors of all levels."""
+    hat: DiagonalGaussian = encoder(x)
+    return decoder.descend(noise(hat.mean), hat)
 
 
 def codes_of(levels: list[Level]) -> Codes:

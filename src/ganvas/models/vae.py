@@ -3,8 +3,9 @@
     min_{q, p}  E_x [ E_{z ~ q(z|x)} L(x, g(z))  +  beta KL( q(z|x) || p(z) ) ],      q(z|x) = N(mu(x), Sigma(x))
 
 The encoder returns the mean mu and the covariance Sigma.  L(x, g(z)) = -log p(x|z), in nats.  With beta = 1 the
-objective is minus the evidence lower bound (ELBO); beta is the lecture's lambda, and the beta of the beta-VAE
-(Higgins et al., ICLR 2017).  What keeps the KL term from switching latent dimensions off, or holds it at a value:
+objective is minus the evidence lower bound (ELBO); beta, lambda in some texts, is that of the beta-VAE (Higgins et
+al., ICLR 2017).  Sigma and the KL are in `distributions/posteriors.py`, L is in `objectives/reconstruction.py`.  What
+keeps the KL term from switching latent dimensions off, or holds it at a value:
 
     warm-up    beta rises from 0 to its value, once (Bowman et al., arXiv:1511.06349) or in cycles (Fu et al.,
                arXiv:1903.10145)
@@ -14,7 +15,6 @@ objective is minus the evidence lower bound (ELBO); beta is the lecture's lambda
                the error of a number is geco on average  (Rezende & Viola, arXiv:1810.00597, algorithm 1)
 """
 
-from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -22,7 +22,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..data import Dataset
-from ..distributions.likelihoods import Likelihood
+from ..distributions.likelihoods import Likelihood, LikelihoodHead, align
 from ..errors import UserError
 from ..fields import Positive, Size, Steps, Weight
 from ..model import Shape, minimize
@@ -36,8 +36,8 @@ class VAE(Variational):
 
     training_only: ClassVar[tuple[str, ...]] = ("multiplier",)
 
-    beta: Weight = 1.0
-    """weight of the KL term: the lecture's lambda"""
+    beta: Weight | None = None
+    """weight of the KL term, lambda in some texts; 1 unless given"""
     latent_samples: Size = 1
     """samples z per example"""
     warmup: Steps = 0
@@ -57,20 +57,24 @@ class VAE(Variational):
         active_rules = [name for name, is_active in rules.items() if is_active]
         if len(active_rules) > 1:
             raise UserError(f"{' and '.join(active_rules)} are different rules for the KL: choose one")
-        if self.geco is not None and (self.beta != 1 or self.warmup):
+        if self.geco is not None and (self.beta is not None or self.warmup):
             raise UserError("geco finds the weight of the KL by itself: leave out beta and warmup")
-        if self.geco is not None and (self.likelihood != "gaussian" or self.sigma != VAE.sigma):
+        if self.geco is not None and (self.likelihood != "gaussian" or self.sigma is not None):
             raise UserError("geco is the sigma of a gaussian p(x|z): leave out likelihood and sigma")
         if self.free_bits and self.prior == "vamp":
             raise UserError("free_bits needs the KL a dimension, which prior=vamp does not have: use prior=standard")
         if self.warmup_cycle and not 0 < self.warmup <= self.warmup_cycle:
             raise UserError(f"warmup_cycle={self.warmup_cycle} repeats a warm-up: give warmup, a cycle long at most")
 
+    @property
+    def kl_weight(self) -> float:
+        return 1.0 if self.beta is None else self.beta
+
+    def likelihood_head(self, shape: Shape) -> LikelihoodHead:
+        return LikelihoodHead("gaussian", len(shape) == 3, self.geco) if self.geco else super().likelihood_head(shape)
+
     def networks(self, shape: Shape, classes: int = 0) -> dict[str, nn.Module]:
-        if self.geco is None:
-            return super().networks(shape, classes)
-        nets = Variational.networks(replace(self, geco=None, sigma=self.geco), shape, classes)
-        return nets | {"multiplier": Multiplier()}
+        return super().networks(shape, classes) | ({"multiplier": Multiplier()} if self.geco else {})
 
     def step(self, batches: Batches, global_step: int, encoder: nn.Module, decoder: nn.Module, **others: Any) -> Moves:
         x, q, samples, condition = self.encode_batch(next(batches), encoder, self.latent_samples)
@@ -84,9 +88,10 @@ class VAE(Variational):
 
     def weighted_kl(self, kl: Float[Tensor, "b d"], global_step: int) -> Float[Tensor, ""]:
         """The term of the objective that the KL, b examples in d terms, gives after `global_step` steps."""
+        factor = self.warmup_factor(global_step)
         if self.capacity is not None:
-            return self.beta * (kl.sum(1).mean() - self.capacity * self.warmup_factor(global_step)).abs()
-        return self.beta * self.warmup_factor(global_step) * free_bits_kl(kl, self.free_bits)
+            return self.kl_weight * (kl.sum(1).mean() - self.capacity * factor).abs()
+        return self.kl_weight * factor * free_bits_kl(kl, self.free_bits)
 
     def warmup_factor(self, global_step: int) -> float:
         """How far the warm-up is after `global_step` steps: from 0 to 1."""
@@ -95,8 +100,7 @@ class VAE(Variational):
     def excess(self, x: Float[Tensor, "b *shape"], mean: Float[Tensor, "n *shape"]) -> Float[Tensor, ""]:
         """(|x - g(z)|^2 - D geco^2) / geco^2, mean over codes: 0 where the constraint holds exactly."""
         assert self.geco is not None
-        error = squared_error(x.flatten(1), mean.flatten(1).unflatten(0, (-1, len(x)))).mean()
-        return error / self.geco**2 - x[0].numel()
+        return squared_error(*align(x, mean)).mean() / self.geco**2 - x[0].numel()
 
 
 class Multiplier(nn.Module):

@@ -16,10 +16,7 @@ LEVELS = 256
 
 
 def squared_error(x: Float[Tensor, "*#b D"], mean: Float[Tensor, "*#b D"]) -> Float[Tensor, "*b"]:
-    """|x - g(z)|^2: the lecture's loss.
-
-    Source: the autoencoder of Hinton & Salakhutdinov, Science 313 (2006).
-    """
+    """|x - g(z)|^2.  Source: the autoencoder of Hinton & Salakhutdinov, Science 313 (2006)."""
     return (x - mean).square().sum(-1)
 
 
