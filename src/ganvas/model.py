@@ -80,6 +80,9 @@ def minimize(*networks: nn.Module, **terms: Float[Tensor, ""]) -> Move:
     return Move(networks, terms)
 
 
+Batches = Iterator[Batch]
+PairBatches = Iterator[PairBatch]
+Moves = Iterator[Move]
 DataT = TypeVar("DataT", default=Any)
 """what a model learns from: a `Dataset`, or a `DomainPair` for a translator"""
 BatchT = TypeVar("BatchT", default=Any)
@@ -166,7 +169,7 @@ class Model(Generic[DataT, BatchT, ShapeT], metaclass=ValidatedMeta):
         """Freshly initialised networks for examples of this shape, labelled with so many classes."""
 
     @abstractmethod
-    def step(self, batches: Iterator[BatchT], global_step: int, *args: Any, **networks: Any) -> Iterator[Move]:
+    def step(self, batches: Iterator[BatchT], global_step: int, *args: Any, **networks: Any) -> Moves:
         """`step(batches, global_step, **networks)`: the training step after so many others, as its moves.
 
         `batches` are endless.  Each move is played before the step resumes: code after a `yield` sees updated weights.

@@ -11,7 +11,6 @@ What may be added to D's loss (`discriminator_move`):
     r1, r2  r1 E |grad D(x)|^2 / 2, r2 E |grad D(G(z))|^2 / 2      zero-centred penalties, arXiv:1801.04406
 """
 
-from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
@@ -52,11 +51,11 @@ class Objective(NamedTuple):
     """What the two players descend, and what holds D's gradient."""
 
     loss: Loss
-    gp: float = 0.0
-    r1: float = 0.0
-    r2: float = 0.0
-    weight_clip: float | None = None
-    spectral_norm: bool = False
+    gp: float
+    r1: float
+    r2: float
+    weight_clip: float | None
+    spectral_norm: bool
 
     @property
     def penalties(self) -> dict[str, float]:
@@ -109,9 +108,10 @@ class Adversarial(LatentModel):
     """Adam's decay rates"""
 
     @property
-    @abstractmethod
     def objective(self) -> Objective:
-        """What the two players descend: of most GANs, what their paper says."""
+        """What the two players descend: what is not an option of this GAN is what its paper fixes it to."""
+        values: dict[str, Any] = {name: getattr(self, name, self.fixed_options.get(name)) for name in Objective._fields}
+        return Objective(**values)
 
     @property
     def has_normal_prior(self) -> bool:
@@ -257,15 +257,10 @@ class ConfigurableGAN(Adversarial):
     top_k: Annotated[float, Field(gt=0, le=1)] = 1.0
     """share of the fakes that G learns from, those that fool D best; it falls to this by 1% an epoch"""
 
-    @property
-    def objective(self) -> Objective:
-        return Objective(self.loss, self.gp, self.r1, self.r2, self.weight_clip, self.spectral_norm)
-
     def penalties(self, global_step: int) -> dict[str, float]:
         """The weights of D's penalties in the step after so many others."""
-        if global_step % self.penalty_interval:
-            return {}
-        return {name: self.penalty_interval * weight for name, weight in self.objective.penalties.items()}
+        weights = {} if global_step % self.penalty_interval else self.objective.penalties
+        return {name: self.penalty_interval * weight for name, weight in weights.items()}
 
     def validate_data(self, data: Dataset) -> None:
         super().validate_data(data)

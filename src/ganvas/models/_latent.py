@@ -1,6 +1,6 @@
 """What models with a latent vector z have in common, and what conditional ones ask of the data."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from math import prod
 from typing import Any
 
@@ -11,15 +11,13 @@ from torch import Tensor
 from ..data import Dataset
 from ..errors import UserError
 from ..fields import Size
-from ..model import Batch, Model, Move, Shape
+from ..model import Batch, Model, Shape
 from ..nn import Depth, Net, Width, code_shape
 from ..randomness import normal
 
 Examples = Float[Tensor, "n *shape"]
 Codes = Float[Tensor, "n d"]
 Rows = Float[Tensor, "rows n *shape"]
-Batches = Iterator[Batch]
-Moves = Iterator[Move]
 Network = Callable[..., Tensor]
 
 

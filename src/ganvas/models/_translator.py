@@ -26,7 +26,6 @@ from ._latent import Examples
 from ._statistics import sample_statistics
 from ._translator_diagnosis import FAINT, translator_rules
 
-PairBatches = Iterator[PairBatch]
 TermsAndLog = tuple[dict[str, Tensor], dict[str, Tensor]]
 
 

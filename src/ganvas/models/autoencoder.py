@@ -13,11 +13,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from ..model import Batch, Shape, minimize
+from ..model import Batch, Batches, Moves, Shape, minimize
 from ..nn import decoder, encoder
 from ..objectives.reconstruction import squared_error
 from ..rules import Rule
-from ._latent import Batches, Codes, Examples, LatentModel, Moves, Rows
+from ._latent import Codes, Examples, LatentModel, Rows
 from ._latent_diagnosis import FEWER_DIMENSIONS, prior_rule, used_rule
 from ._own_networks import EncoderDecoder, copy_own_network
 

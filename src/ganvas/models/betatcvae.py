@@ -15,9 +15,9 @@ from torch import nn
 from ..distributions.likelihoods import Likelihood
 from ..distributions.posteriors import DiagonalGaussian, normal_log_prob
 from ..fields import Weight
-from ..model import minimize
+from ..model import Batches, Moves, minimize
 from ..objectives.adversarial import Scalar
-from ._latent import Batches, Codes, Moves
+from ._latent import Codes
 from ._variational import Variational
 
 

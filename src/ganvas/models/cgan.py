@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from ..data import Dataset
 from ..errors import UserError
 from ..fields import Size
-from ..model import Batch, Shape
+from ..model import Batch, Batches, Moves, Shape
 from ..nn import Conditional, decoder, encoder, resolve_architecture
 from ..nn.discriminator import ProjectionDiscriminator, clip_weights
 from ._gan import ConfigurableGAN, discriminator_move, finalize_network
-from ._latent import Batches, Moves, Rows, validate_labels
+from ._latent import Rows, validate_labels
 from ._own_networks import own_networks
 
 AUTO = {"mlp": "concatenation", "conv": "projection"}

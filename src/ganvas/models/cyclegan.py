@@ -22,15 +22,14 @@ from ..config import TrainConfig
 from ..data import DomainPair
 from ..errors import UserError
 from ..fields import Weight
-from ..model import Shape, minimize_independent
+from ..model import Moves, PairBatches, Shape, minimize_independent
 from ..nn import Depth, translators
 from ..nn.augment import random_crop, random_flip
 from ..nn.concurrency import concurrently
 from ..nn.pool import CriticWithPool
 from ..objectives.adversarial import Loss, generator_loss
 from ..objectives.translation import absolute_error
-from ._latent import Moves
-from ._translator import PairBatches, TermsAndLog, Translator, terms_by_domain
+from ._translator import TermsAndLog, Translator, terms_by_domain
 
 TranslationAndTerms = tuple[Tensor, dict[str, Tensor]]
 SQUARES: Loss = "least-squares"

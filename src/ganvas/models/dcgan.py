@@ -17,10 +17,10 @@ from torch import nn
 from ..data import Dataset
 from ..errors import UserError
 from ..fields import Size
+from ..model import Batches, Moves
 from ..nn import Width
 from ..nn.discriminator import clip_weights
 from ._gan import ConfigurableGAN, discriminator_move
-from ._latent import Batches, Moves
 
 
 class DCGAN(ConfigurableGAN):

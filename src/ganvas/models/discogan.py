@@ -23,14 +23,13 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from ..fields import Size, Weight
-from ..model import Shape, minimize_independent
+from ..model import Moves, PairBatches, Shape, minimize_independent
 from ..nn.concurrency import concurrently
 from ..nn.conv import conv_encoder, initialize
 from ..nn.translators import encoder_decoder, mlp_critic, mlp_translator
 from ..objectives.adversarial import Loss, generator_loss
 from ..objectives.translation import Distance, feature_matching, reconstruction_distance
-from ._latent import Moves
-from ._translator import PairBatches, Translator, other_domain, terms_by_domain
+from ._translator import Translator, other_domain, terms_by_domain
 
 T = TypeVar("T")
 Tensors = dict[str, Tensor]

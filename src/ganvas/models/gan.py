@@ -17,12 +17,11 @@ import torch
 from torch import nn
 
 from ..fields import Fraction
-from ..model import Shape
+from ..model import Batches, Moves, Shape
 from ..nn import Depth, Width
 from ..nn.discriminator import clip_weights
 from ..nn.mlp import Activation, AnyActivation, mlp, mlp_decoder
 from ._gan import ConfigurableGAN, discriminator_move, finalize_network
-from ._latent import Batches, Moves
 
 
 class GAN(ConfigurableGAN):

@@ -18,8 +18,7 @@ from ..distributions.likelihoods import Likelihood
 from ..distributions.posteriors import detach
 from ..errors import UserError
 from ..fields import Size
-from ..model import minimize
-from ._latent import Batches, Moves
+from ..model import Batches, Moves, minimize
 from ._variational import Variational
 
 

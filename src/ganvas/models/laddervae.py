@@ -35,12 +35,12 @@ from torch import Tensor, nn
 from ..distributions.likelihoods import Likelihood
 from ..distributions.posteriors import DiagonalGaussian, PosteriorHead, noise_like, normal_log_prob
 from ..fields import Size, Steps, Weight, split_commas
-from ..model import Batch, Shape, minimize
+from ..model import Batch, Batches, Moves, Shape, minimize
 from ..nn import Depth, Width, decoder, encoder, resolve_architecture
 from ..objectives.kl import kl_between_diagonals
 from ..randomness import normal
 from ..rules import Rule
-from ._latent import Batches, Codes, Examples, Moves
+from ._latent import Codes, Examples
 from ._latent_diagnosis import level_rules
 from ._own_networks import copy_own_network
 from ._variational import LatentStatistics, LikelihoodModel, LogProbs, PerExample, free_bits_kl, warmup_factor

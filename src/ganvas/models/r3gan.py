@@ -19,13 +19,12 @@ from pydantic import Field
 from torch import nn
 
 from ..fields import Fraction, Weight
-from ..model import Shape, minimize
+from ..model import Batches, Moves, Shape, minimize
 from ..nn import Depth, decoder, encoder
 from ..nn.mlp import Activation, Norm
 from ..nn.vectors import FourierFeatures
 from ..objectives.adversarial import generator_loss
-from ._gan import Adversarial, Objective, discriminator_move, finalize_network
-from ._latent import Batches, Moves
+from ._gan import Adversarial, discriminator_move, finalize_network
 
 SCALE = 3.0
 """deviation of the Fourier features' frequencies, in radians a standard deviation of the data"""
@@ -61,10 +60,6 @@ class R3GAN(Adversarial):
         if vectors:
             D = nn.Sequential(nn.Flatten(), FourierFeatures(judged[0], features, SCALE), *D)
         return finalize_network(G, shape), finalize_network(D)
-
-    @property
-    def objective(self) -> Objective:
-        return Objective("relativistic", r1=self.r1, r2=self.r2)
 
     def step(self, batches: Batches, global_step: int, G: nn.Module, D: nn.Module) -> Moves:
         """One update of each player on equation 2, with both penalties in D's."""

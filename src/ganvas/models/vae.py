@@ -25,9 +25,8 @@ from ..data import Dataset
 from ..distributions.likelihoods import Likelihood, LikelihoodHead, align
 from ..errors import UserError
 from ..fields import Positive, Size, Steps, Weight
-from ..model import Shape, minimize
+from ..model import Batches, Moves, Shape, minimize
 from ..objectives.reconstruction import squared_error
-from ._latent import Batches, Moves
 from ._variational import Variational, free_bits_kl, warmup_factor
 
 

@@ -17,11 +17,10 @@ from torch.optim import Optimizer, RMSprop
 from ..data import Dataset
 from ..errors import UserError
 from ..fields import Count, Fraction, Positive
-from ..model import minimize
+from ..model import Batches, Moves, minimize
 from ..nn.discriminator import clip_weights
 from ..objectives.adversarial import generator_loss
-from ._gan import Adversarial, Objective, discriminator_move, n_critic_steps
-from ._latent import Batches, Moves
+from ._gan import Adversarial, discriminator_move, n_critic_steps
 
 
 class WGAN(Adversarial):
@@ -41,10 +40,6 @@ class WGAN(Adversarial):
     """RMSprop's learning rate for the critic; that of G unless given"""
     betas: tuple[Fraction, Fraction] = (0.0, 0.99)
     """RMSprop's decay rates: it has no momentum, so the first is 0"""
-
-    @property
-    def objective(self) -> Objective:
-        return Objective("wasserstein", weight_clip=self.weight_clip)
 
     def step(self, batches: Batches, global_step: int, G: nn.Module, D: nn.Module) -> Moves:
         """Algorithm 1."""

@@ -15,10 +15,9 @@ from torch import nn
 from ..data import Dataset
 from ..errors import UserError
 from ..fields import Count, Fraction, Positive, Weight
-from ..model import minimize
+from ..model import Batches, Moves, minimize
 from ..objectives.adversarial import generator_loss
-from ._gan import Adversarial, Objective, discriminator_move, n_critic_steps
-from ._latent import Batches, Moves
+from ._gan import Adversarial, discriminator_move, n_critic_steps
 
 
 class WGANGP(Adversarial):
@@ -36,10 +35,6 @@ class WGANGP(Adversarial):
     """Adam's learning rate"""
     betas: tuple[Fraction, Fraction] = (0.0, 0.9)
     """Adam's decay rates"""
-
-    @property
-    def objective(self) -> Objective:
-        return Objective("wasserstein", gp=self.gp)
 
     def validate_data(self, data: Dataset) -> None:
         super().validate_data(data)
