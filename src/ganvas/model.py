@@ -106,7 +106,7 @@ class Model(Generic[DataT, BatchT, ShapeT], metaclass=ValidatedMeta):
     logged_statistics: ClassVar[tuple[str, ...]] = ()
     """what its moves let the log see besides their terms"""
     own_network_names: ClassVar[tuple[str, ...]] = ()
-    """arguments that take networks of the user's own: see `models._own_networks`"""
+    """arguments that take networks of the user's own: see `models._own`"""
     n_domains: ClassVar[int] = 1
     """data sets that it learns from: 1, or 2 for a translator"""
     monitor_batch_size: ClassVar[int] = 128

@@ -22,7 +22,7 @@ from ..io.atomic import atomic_write
 from ..io.run_folder import WEIGHTS_FILE, run_of, weights_path
 from ..io.safetensors import read_safetensors
 from ..model import EncoderModel, GenerativeModel, Model, TranslationModel, device_of, model_name, to_dict
-from ..models._own_networks import with_own_networks
+from ..models._own import with_own_networks
 from ..models._variational import Variational
 from ..randomness import draw_rows, make_generator, reseed
 from ..viz.images import Examples

@@ -36,7 +36,7 @@ from ..randomness import draw_rows
 from ..rules import Rule
 from ._gan_diagnosis import gan_rules
 from ._latent import Codes, Examples, LatentModel, Network
-from ._own_networks import OwnNetwork, copy_own_network, own_networks
+from ._own import OwnNetwork, copy_own_network, own_networks
 from ._statistics import sample_statistics
 
 Packed = Float[Tensor, "b_by_pack *packed"]

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from ..data import DOMAINS, DomainPair
+from ..data import DomainPair
 from ..errors import UserError
 from ..fields import Fraction, Positive
 from ..model import Model, PairBatch, Shape, model_name
@@ -22,7 +22,8 @@ from ..objectives.adversarial import Loss, discriminator_terms
 from ..objectives.translation import absolute_error
 from ..rules import Rule
 from ._gan import confidence
-from ._latent import Examples
+from ._latent import Examples, Network
+from ._own import format_shape
 from ._statistics import sample_statistics
 from ._translator_diagnosis import FAINT, translator_rules
 
@@ -61,14 +62,12 @@ class Translator(Model[DomainPair, PairBatch, tuple[Shape, Shape]]):
             resolve_architecture(self.net, shape)
         a, b = data.shape
         if self.residual and not (a == b and self.is_convolutional(a)):
-            shapes = " and ".join("x".join(map(str, shape)) for shape in data.shape)
-            needs = (
-                "residual adds a correction to an image, so it needs net=conv and images of one shape in both domains"
+            raise UserError(
+                "residual adds a correction to an image, so it needs net=conv and images of one shape in both domains, "
+                f"but examples are {format_shape(a)} and {format_shape(b)}: leave it out"
             )
-            raise UserError(f"{needs}, but examples are {shapes}: leave it out")
 
     def is_convolutional(self, shape: Shape) -> bool:
-        """Whether its networks for examples of this shape are convolutional."""
         return resolve_architecture(self.net, shape) == "conv"
 
     def apply_residual(self, net: nn.Module) -> nn.Module:
@@ -76,29 +75,26 @@ class Translator(Model[DomainPair, PairBatch, tuple[Shape, Shape]]):
         return ResidualTranslator(net) if self.residual else net
 
     def has_fixed_size(self, shape: Shape) -> bool:
-        """Whether its network for images of this shape takes no other size."""
         return True
 
     def directions(self, **networks: Any) -> tuple[str, ...]:
-        """The domains to which it translates."""
         return tuple(domain for domain, name in zip("BA", self.translators, strict=True) if name in networks)
 
-    def translate(self, x: Examples, to: str, **networks: Any) -> Tensor:
+    def translate(self, x: Examples, to: str, **networks: Network) -> Tensor:
         """G(x), or F(y)."""
         if to not in (directions := self.directions(**networks)):
             raise UserError(f"this {model_name(self)} translates to {' and '.join(directions)}, not to {to!r}")
-        translation: Tensor = networks[self.translators["BA".index(to)]](x)
-        return translation
+        return networks[self.translators["BA".index(to)]](x)
 
     def preview(self, batch: PairBatch, **networks: Any) -> Float[Tensor, "rows n *shape"]:
         """Rows of x, G(x), F(G(x)), then of y, F(y), G(F(y)): each as far as the model goes."""
         rows = []
-        for source, x in zip(DOMAINS, (batch.a.x, batch.b.x), strict=True):
-            chain, domain = [x], source
-            while len(chain) < 3 and other_domain(domain) in self.directions(**networks):
-                domain = other_domain(domain)
-                chain.append(self.translate(chain[-1], domain, **networks))
-            rows += chain
+        for domain, x in (("A", batch.a.x), ("B", batch.b.x)):
+            rows.append(x)
+            for to in (other_domain(domain), domain):
+                if to not in self.directions(**networks):
+                    break
+                rows.append(self.translate(rows[-1], to, **networks))
         return stack_rows(rows)
 
     def monitor(self, batch: PairBatch, **networks: Any) -> dict[str, Tensor]:
@@ -109,12 +105,13 @@ class Translator(Model[DomainPair, PairBatch, tuple[Shape, Shape]]):
         `detail_A` and `detail_real_A` are of translations from A, beside examples of both domains.
         """
         statistics: dict[str, Tensor] = {}
+        directions = self.directions(**networks)
         for source, x, y in (("A", batch.a.x, batch.b.x), ("B", batch.b.x, batch.a.x)):
-            if other_domain(source) not in self.directions(**networks):
+            if other_domain(source) not in directions:
                 continue
             fake = self.translate(x, other_domain(source), **networks)
             of_source = sample_statistics(fake, y, x)
-            if source in self.directions(**networks):
+            if source in directions:
                 noisy = fake + FAINT * torch.randn_like(fake)
                 for name, translation in (("cycle", fake), ("noisy", noisy)):
                     of_source[name] = absolute_error(x, self.translate(translation, source, **networks))
@@ -146,11 +143,7 @@ def stack_rows(rows: list[Tensor]) -> Float[Tensor, "rows n *shape"]:
 
 
 def terms_by_domain(loss: Loss, domain: str, real: Tensor, fake: Tensor) -> TermsAndLog:
-    """The terms that the critic of a domain descends, from its logits, and how sure it is, for the log.
-
-    That is the share of examples that it takes for what they are, and the gap of its logits.
-    """
+    """The terms that the critic of a domain descends, from its logits; its accuracy, and the gap of its logits."""
     terms = {f"{name}_{domain}": term for name, term in discriminator_terms(loss, real, fake).items()}
-    sure = confidence(real.detach(), fake.detach(), loss)
-    accuracy = (sure["accuracy_real"] + sure["accuracy_fake"]) / 2
-    return terms, {f"accuracy_{domain}": accuracy, f"gap_{domain}": sure["gap"]}
+    accuracy_real, accuracy_fake, gap = confidence(real.detach(), fake.detach(), loss).values()
+    return terms, {f"accuracy_{domain}": (accuracy_real + accuracy_fake) / 2, f"gap_{domain}": gap}

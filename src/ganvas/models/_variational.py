@@ -29,7 +29,7 @@ from ..randomness import draw_rows, make_generator, reseed
 from ..rules import Rule
 from ._latent import Codes, Examples, LatentModel, validate_labels
 from ._latent_diagnosis import latent_rules
-from ._own_networks import EncoderDecoder, copy_own_network
+from ._own import EncoderDecoder, copy_own_network
 
 Labels = Int64[Tensor, " b"] | None
 PerExample = Float[Tensor, " b"]

@@ -19,7 +19,7 @@ from ..objectives.reconstruction import squared_error
 from ..rules import Rule
 from ._latent import Codes, Examples, LatentModel, Rows
 from ._latent_diagnosis import FEWER_DIMENSIONS, prior_rule, used_rule
-from ._own_networks import EncoderDecoder, copy_own_network
+from ._own import EncoderDecoder, copy_own_network
 
 
 class Autoencoder(EncoderDecoder, LatentModel):

@@ -22,7 +22,7 @@ from ..nn import Conditional, decoder, encoder, resolve_architecture
 from ..nn.discriminator import ProjectionDiscriminator, clip_weights
 from ._gan import ConfigurableGAN, discriminator_move, finalize_network
 from ._latent import Rows, validate_labels
-from ._own_networks import own_networks
+from ._own import own_networks
 
 AUTO = {"mlp": "concatenation", "conv": "projection"}
 

@@ -29,6 +29,7 @@ from ..nn.concurrency import concurrently
 from ..nn.pool import CriticWithPool
 from ..objectives.adversarial import Loss, generator_loss
 from ..objectives.translation import absolute_error
+from ._own import format_shape
 from ._translator import TermsAndLog, Translator, terms_by_domain
 
 TranslationAndTerms = tuple[Tensor, dict[str, Tensor]]
@@ -62,7 +63,7 @@ class CycleGAN(Translator):
         super().validate_data(data)
         a, b = data.shape
         if self.identity_weight and a != b:
-            shapes = " and ".join("x".join(map(str, shape)) for shape in (a, b))
+            shapes = f"{format_shape(a)} and {format_shape(b)}"
             raise UserError(
                 f"identity_weight={self.identity_weight:g} asks translators to repeat examples of the other domain, "
                 f"but those have other shapes, {shapes}: leave it out, or make them the same with size and channels"
@@ -70,8 +71,7 @@ class CycleGAN(Translator):
 
     def networks(self, shape: tuple[Shape, Shape], classes: int = 0) -> dict[str, nn.Module]:
         x, y = shape
-        nets = {"G": self.translator(x, y), "F": self.translator(y, x)}
-        return nets | {"DX": self.critic(x), "DY": self.critic(y)}
+        return {"G": self.translator(x, y), "F": self.translator(y, x), "DX": self.critic(x), "DY": self.critic(y)}
 
     def translator(self, a: Shape, b: Shape) -> nn.Module:
         if self.is_convolutional(a):
@@ -115,10 +115,8 @@ class CycleGAN(Translator):
 
     def random_view(self, x: Tensor) -> Tensor:
         """Examples as training sees them: images enlarged, cropped and mirrored at random."""
-        if x.ndim == 2:
-            return x
-        x = random_crop(x, self.enlarge)
-        return random_flip(x) if self.flip else x
+        x = random_crop(x, self.enlarge) if x.ndim == 4 else x
+        return random_flip(x) if self.flip and x.ndim == 4 else x
 
     def weight_of_identity(self, x: Tensor, y: Tensor) -> float:
         """The weight given, or the default for examples of these shapes."""

@@ -55,8 +55,8 @@ class DiscoGAN(Translator):
 
     def networks(self, shape: tuple[Shape, Shape], classes: int = 0) -> dict[str, nn.Module]:
         a, b = shape
-        nets = {"GAB": self.translator(a, b), "GBA": self.translator(b, a),
-                "DA": self.discriminator(a), "DB": self.discriminator(b)}  # fmt: skip
+        nets = {"GAB": self.translator(a, b), "GBA": self.translator(b, a)}
+        nets |= {"DA": self.discriminator(a), "DB": self.discriminator(b)}
         unused = {"none": ("GBA", "DA"), "one": ("DA",), "both": ()}[self.reconstruct]
         return {name: net for name, net in nets.items() if name not in unused}
 

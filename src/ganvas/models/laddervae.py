@@ -42,7 +42,7 @@ from ..randomness import normal
 from ..rules import Rule
 from ._latent import Codes, Examples
 from ._latent_diagnosis import level_rules
-from ._own_networks import copy_own_network
+from ._own import copy_own_network
 from ._variational import LatentStatistics, LikelihoodModel, LogProbs, PerExample, free_bits_kl, warmup_factor
 
 

@@ -19,8 +19,7 @@ from ..io.atomic import atomic_write
 from ..io.run_folder import LAST_WEIGHTS_FILE, RunFolder
 from ..io.safetensors import read_header
 from ..model import Batch, Model, PairBatch, device_of, model_name, to_dict
-from ..models._own import model_source
-from ..models._own_networks import class_names, own_networks
+from ..models._own import class_names, model_source, own_networks
 from ..randomness import reseed
 from ..viz.curves import draw_curves
 from ..viz.images import preview

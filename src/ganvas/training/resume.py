@@ -14,8 +14,7 @@ from ..inference.training_data import TrainingData, describe_data, parse_trainin
 from ..io.run_folder import RunFolder
 from ..io.safetensors import open_safetensors, read_header
 from ..model import Model, model_name, to_dict
-from ..models._own import model_source, source_notes
-from ..models._own_networks import with_own_networks
+from ..models._own import model_source, source_notes, with_own_networks
 from ..nn.device import resolve_device
 from . import checkpoint, run_records
 from .fit import Run

@@ -23,8 +23,7 @@ from ..io.run_folder import CHECKPOINT_FILE, CONFIG_FILE, LAST_WEIGHTS_FILE, Run
 from ..io.safetensors import read_header
 from ..model import Model, model_name, to_dict
 from ..models import find_model_class, get_model_class
-from ..models._own import model_source, source_file, source_notes
-from ..models._own_networks import class_names
+from ..models._own import class_names, model_source, source_file, source_notes
 from ..nn.device import resolve_device
 from ..renamed import given_up, with_new_names
 
