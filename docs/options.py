@@ -26,9 +26,9 @@ CONSOLE = Console(width=100_000)
 def option_table(command: str, panel: str) -> str:
     """One panel of a command's help as a Markdown table."""
     formatter, words = HelpFormatter(), command.split()
-    with formatter.describe_command(app, words):
-        panels = {group.name: found for group, found in app._assemble_help_panels(words, "markdown")}
-        rows = [table_row(entry) for entry in formatter.visible_entries(panels[panel].entries)]
+    formatter.describe_command(app, words)
+    panels = {group.name: found for group, found in app._assemble_help_panels(words, "markdown")}
+    rows = [table_row(entry) for entry in formatter.visible_entries(panels[panel].entries)]
     return "\n".join(["| option | default | |", "|---|---|---|", *rows, ""])
 
 

@@ -87,8 +87,8 @@ def main(argv: list[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         general, words = split_words(argv)
-        with formatter.describe_command(app, words):
-            app.meta([*general, *words], exit_on_error=False, print_error=False, result_action="return_value")
+        formatter.describe_command(app, words)
+        app.meta([*general, *words], exit_on_error=False, print_error=False, result_action="return_value")
     except BaseException as error:
         if "--debug" in argv and not isinstance(error, SystemExit | TrainingStopped):
             raise
@@ -130,6 +130,11 @@ def known_arguments() -> set[str]:
     return argument_names(app)
 
 
+def spell_options(sentence: str) -> str:
+    """The sentence with options, --allow-few, where it names arguments as Python has them: allow_few=true."""
+    return to_option_names(sentence, known_arguments)
+
+
 def explain_error(error: BaseException) -> tuple[int, str]:
     """The exit code and the sentence for an error."""
     from pydantic import ValidationError
@@ -139,11 +144,11 @@ def explain_error(error: BaseException) -> tuple[int, str]:
     cause = error.__cause__ if isinstance(error, CycloptsError) else error
     match cause or error:
         case ValidationError() as invalid:
-            return 2, to_option_names(format_errors(invalid), known_arguments)
+            return 2, spell_options(format_errors(invalid))
         case InvalidFileError():
             return 2, str(error)
         case UserError():
-            return 2, to_option_names(str(error), known_arguments)
+            return 2, spell_options(str(error))
         case FileNotFoundError() | IsADirectoryError() | NotADirectoryError() as missing:
             return 2, f"{missing.filename}: {(missing.strerror or 'not found').lower()}"
         case TrainingStopped() as stopped:
@@ -155,7 +160,7 @@ def explain_error(error: BaseException) -> tuple[int, str]:
         case BrokenPipeError():
             return 0, ""
         case DivergenceError() | WriteError():
-            return 1, to_option_names(str(error), known_arguments)
+            return 1, spell_options(str(error))
         case OSError() as failed:
             location = f"{failed.filename}: " if failed.filename else ""
             return 1, f"{location}{(failed.strerror or str(failed)).lower()}; what was written before is kept"

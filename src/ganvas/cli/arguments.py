@@ -17,23 +17,22 @@ from ..errors import UserError, did_you_mean
 from ..io.text import is_number
 from ..renamed import fixed_message, new_name
 
-NONE_WORDS = ("none", "null", "~")
-"""texts that mean no value, in lower case"""
+NONE_WORDS, NULL_WORDS = ("none", "null", "~"), ("null", "~", "")
+"""texts that mean no value, in lower case: on the command line, and in a file where they are not quoted"""
 BOOLEAN_WORDS = ("true", "false", "yes", "no", "on", "off")
 ARGUMENT_PATTERN = re.compile(
     r"`(?P<named>[a-z]\w*)`|(?<![\w./`'\"\-])(?P<name>[a-z]\w*)(?P<value>=(?:[^\s,;:]|[,:.](?=\S))+)"
 )
 """an argument as Python has it: `name`, or name=value"""
-NO_OPTIONS_MESSAGE = "it holds no options: give one a line, as `latent: 16`"
+NO_OPTIONS_MESSAGE = "it holds no options: give one a line, e.g. `latent: 16`"
 
 
 def value_types(hint: Any) -> list[Any]:
     """The types that a value may have, without annotations: of `int | None` int and None; a Literal is one type."""
-    if get_origin(hint) is Annotated:
-        return value_types(get_args(hint)[0])
-    if get_origin(hint) in (Literal, tuple, list) or not get_args(hint):
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin in (Literal, tuple, list) or not parts:
         return [hint]
-    return [kind for part in get_args(hint) for kind in value_types(part)]
+    return [kind for part in parts[: 1 if origin is Annotated else None] for kind in value_types(part)]
 
 
 def convert_tokens(app: App, commands: Sequence[str], arguments: ArgumentCollection) -> None:
@@ -41,7 +40,7 @@ def convert_tokens(app: App, commands: Sequence[str], arguments: ArgumentCollect
     for argument in (argument for argument in arguments if argument.tokens):
         kinds = value_types(argument.field_info.annotation)
         choices = [value for kind in kinds if get_origin(kind) is Literal for value in get_args(kind)]
-        values: dict[str, Any] = {str(value): value for value in choices if not isinstance(value, str)}
+        values = {str(value): value for value in choices if not isinstance(value, str)}
         if NoneType in kinds and str not in kinds and "none" not in choices:
             values |= dict.fromkeys(NONE_WORDS)
         argument.tokens = [
@@ -50,10 +49,9 @@ def convert_tokens(app: App, commands: Sequence[str], arguments: ArgumentCollect
         ]
 
 
-def command_arguments(command: App) -> ArgumentCollection:
+def command_arguments(app: App) -> ArgumentCollection:
     """The arguments of a command; none of a group of commands."""
-    known = command.default_command is not None
-    return command.assemble_argument_collection(parse_docstring=False) if known else ArgumentCollection()
+    return app.assemble_argument_collection(parse_docstring=False) if app.default_command else ArgumentCollection()
 
 
 def option_names(arguments: ArgumentCollection) -> set[str]:
@@ -95,38 +93,36 @@ def join_range(tokens: Sequence[str]) -> list[str]:
     result = list(tokens)
     for i in reversed(range(len(result) - 1)):
         if result[i] == "--range":
-            end = i + (3 if len(result) > i + 2 and all(map(is_number, result[i + 1 : i + 3])) else 2)
-            result[i:end] = [f"--range={','.join(result[i + 1 : end])}"]
+            values = result[i + 1 : i + 3]
+            values = values if all(map(is_number, values)) else values[:1]
+            result[i : i + 1 + len(values)] = [f"--range={','.join(values)}"]
     return result
 
 
 def to_option_names(text: str, arguments: Callable[[], set[str]]) -> str:
-    """A sentence that names arguments as Python has them, `lr` or lr=0.1, with options in their place."""
+    """A sentence with options, --lr or --lr 0.1, in place of arguments as Python has them, `lr` or lr=0.1."""
 
     def option(match: Match[str]) -> str:
         name, value = match["name"] or match["named"], match["value"]
-        if name not in known:
+        if name not in arguments():
             return match[0]
         flag = f"-{name}" if name == "n" else f"--{name.replace('_', '-')}"
         if value in ("=false", "=False"):
             return f"--no{flag[1:]}"
         return flag if value in (None, "=true", "=True") else f"{flag} {value[1:].replace('LOW,HIGH', 'LOW HIGH')}"
 
-    if not ARGUMENT_PATTERN.search(text):
-        return text
-    known = arguments()
     return ARGUMENT_PATTERN.sub(option, text)
 
 
 def argument_names(app: App) -> set[str]:
     """The names of arguments of all commands, as Python has them."""
-    commands = [app[name] for name in app if not name.startswith("-")]
-    names = set[str]().union(*(argument_names(command) for command in commands if isinstance(command, App)))
-    return names | {a.field_info.name for a in command_arguments(app) if a.name.startswith("--")}
+    names = {a.field_info.name for a in command_arguments(app) if a.name.startswith("--")}
+    commands = (app[name] for name in app if not name.startswith("-"))
+    return names.union(*(argument_names(command) for command in commands if isinstance(command, App)))
 
 
 Options = dict[str, tuple[int, list[str | None]]]
-"""the options in a file, by name: the line of each, and its values as they would be typed"""
+"""the options in a file, by name: the line of each, and its values as they would be typed, None for null"""
 
 
 def apply_options(
@@ -140,22 +136,18 @@ def apply_options(
             raise UserError(f"{where}: {' '.join(commands)} has no option {key!r}.{did_you_mean(key, known)}")
         argument, _, _ = arguments.match(f"--{key}")
         count, many = argument.token_count()
-        texts = split_values(values) if count > 1 else values
         if key == "range":  # as `join_range` has it
-            texts = [",".join(map(str, values))]
-        if count and not many and len(texts) != count:
-            raise UserError(f"{where}: {key} takes {count} value{'s' * (count > 1)}, not {len(texts)}")
+            values = [",".join(map(str, values))]  # noqa: PLW2901
+        elif count > 1 and len(values) == 1 and values[0]:  # "0.5,0.9", or "0.5 0.9"
+            values = [*values[0].replace(",", " ").split()]  # noqa: PLW2901
+        if count and not many and len(values) != count:
+            raise UserError(f"{where}: {key} takes {count} value{'s' * (count > 1)}, not {len(values)}")
         if not count and (len(values) != 1 or str(values[0]).lower() not in BOOLEAN_WORDS):
             shown = ", ".join("null" if value is None else repr(value) for value in values) or "[]"
             raise UserError(f"{where}: {key} is true or false, not {shown}")
         if not argument.tokens:
-            for i, value in enumerate(texts):
+            for i, value in enumerate(values):
                 argument.append(Token(keyword=f"--{key}", value=value or "none", source=path, index=i))
-
-
-def split_values(values: list[str | None]) -> list[str | None]:
-    """The parts of "0.5,0.9", or of "0.5 0.9"; several values as they are."""
-    return [*values[0].replace(",", " ").split()] if len(values) == 1 and values[0] else values
 
 
 def read_options(path: str) -> Options:
@@ -166,7 +158,11 @@ def read_options(path: str) -> Options:
     import yaml  # type: ignore[import-untyped]
 
     try:
-        root = yaml.compose(read_text(path), yaml.BaseLoader)
+        root = yaml.compose(Path(path).read_bytes().decode("utf-8-sig"), yaml.BaseLoader) or yaml.MappingNode("", [])
+        if not isinstance(root, yaml.MappingNode):
+            raise UserError(f"{path}: {NO_OPTIONS_MESSAGE}")
+    except OSError as error:
+        raise UserError(f"{path}: {(error.strerror or str(error)).lower()}") from error
     except yaml.MarkedYAMLError as error:
         line = "" if error.problem_mark is None else f", line {error.problem_mark.line + 1}"
         raise UserError(f"{path}{line}: no valid YAML, {error.problem or error.context}") from error
@@ -174,37 +170,18 @@ def read_options(path: str) -> Options:
         raise UserError(f"{path}: no valid YAML, it is no plain text") from error
     except RecursionError as error:
         raise UserError(f"{path}: {NO_OPTIONS_MESSAGE}") from error
-    if root is None:
-        return {}
-    if not isinstance(root, yaml.MappingNode):
-        raise UserError(f"{path}: {NO_OPTIONS_MESSAGE}")
+    except ValueError as error:
+        raise error if isinstance(error, UserError) else UserError(f"{path}: no file can have this name") from error
     options: Options = {}
     for key, value in root.value:
-        where = f"{path}, line {key.start_mark.line + 1}"
-        if not isinstance(key, yaml.ScalarNode) or not key.value:
-            raise UserError(f"{where}: {NO_OPTIONS_MESSAGE}")
-        name = key.value.replace("_", "-")
+        line = key.start_mark.line + 1
         items = value.value if isinstance(value, yaml.SequenceNode) else [value]
+        if not isinstance(key, yaml.ScalarNode) or not key.value:
+            raise UserError(f"{path}, line {line}: {NO_OPTIONS_MESSAGE}")
         if not all(isinstance(item, yaml.ScalarNode) for item in items):
-            raise UserError(f"{where}: {key.value} takes values or a list of them, nothing nested")
-        if name in options:
-            raise UserError(f"{where}: {key.value} is given twice, first in line {options[name][0]}")
-        options[name] = key.start_mark.line + 1, [node_text(item) for item in items]
+            raise UserError(f"{path}, line {line}: {key.value} takes values or a list of them, nothing nested")
+        if (name := key.value.replace("_", "-")) in options:
+            raise UserError(f"{path}, line {line}: {key.value} is given twice, first in line {options[name][0]}")
+        nulls = (item.style is None and item.value.lower() in NULL_WORDS for item in items)
+        options[name] = line, [None if null else item.value for item, null in zip(items, nulls, strict=True)]
     return options
-
-
-def read_text(path: str) -> str:
-    """The text in a file; UserError where there is no such file, or it cannot be read."""
-    try:
-        return Path(path).read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise UserError(f"{path}: {(error.strerror or str(error)).lower()}") from error
-    except ValueError as error:
-        if isinstance(error, UnicodeDecodeError):
-            raise
-        raise UserError(f"{path}: no file can have this name") from error
-
-
-def node_text(node: Any) -> str | None:
-    """What stands in the file; None for null."""
-    return None if node.style is None and node.value.lower() in ("", "~", "null") else str(node.value)

@@ -1,7 +1,6 @@
 """What `--help` shows: of each command what it does, and its options with their bounds, but none that do nothing."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from inspect import cleandoc
 from typing import Any, Literal, get_args, get_origin
 
@@ -12,6 +11,8 @@ from cyclopts.help.inline_text import InlineText
 from rich.console import Console, ConsoleOptions
 from rich.text import Text
 
+from .arguments import command_arguments
+
 HELP_FLAGS = {"--help", "-h"}
 BOUND_WORDS = (("gt", "more than"), ("ge", "at least"), ("lt", "less than"), ("le", "at most"))
 """pydantic's names of bounds, and ours"""
@@ -20,21 +21,14 @@ BOUND_WORDS = (("gt", "more than"), ("ge", "at least"), ("lt", "less than"), ("l
 class HelpFormatter(DefaultFormatter):
     """Shows an option by one name, with its bounds; its negation only where that is of use; not what has no effect."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.command: App | None = None
+    command: App = App()
 
-    @contextmanager
-    def describe_command(self, app: App, words: Sequence[str]) -> Iterator[None]:
-        """While help is asked for in these words, the command's description is its docstring, and not one line."""
+    def describe_command(self, app: App, words: Sequence[str]) -> None:
+        """Take the command in these words; where they ask for help, its description is its docstring, not one line."""
         self.command = app.parse_commands([word for word in words if word not in HELP_FLAGS])[1][-1]
-        summary, doc = self.command.help, getattr(self.command.default_command, "__doc__", None)
-        if doc and not HELP_FLAGS.isdisjoint(words):
-            self.command.help = cleandoc(doc)
-        try:
-            yield
-        finally:
-            self.command.help = summary
+        function = self.command.default_command
+        if function and function.__doc__ and not HELP_FLAGS.isdisjoint(words):
+            self.command.help = cleandoc(function.__doc__)
 
     def __call__(self, console: Console, options: ConsoleOptions, panel: HelpPanel) -> None:
         if panel.format == "parameter":
@@ -43,8 +37,8 @@ class HelpFormatter(DefaultFormatter):
 
     def visible_entries(self, all_entries: Sequence[HelpEntry]) -> Iterator[HelpEntry]:
         """The entries of options that have an effect, as they are to be shown."""
-        hints = option_types(self.command) if self.command and self.command.default_command else {}
-        function = self.command and self.command.default_command
+        hints = {a.field_info.name: a.field_info.annotation for a in command_arguments(self.command) if not a.children}
+        function = self.command.default_command
         hidden, defaults = getattr(function, "hidden", ()), getattr(function, "defaults", {})
         for entry in all_entries:
             option = entry.positive_names[0][2:].replace("-", "_") if entry.positive_names else ""
@@ -57,32 +51,18 @@ class HelpFormatter(DefaultFormatter):
 
 def format_entry(entry: HelpEntry, limits: str) -> HelpEntry:
     """An entry with one name of the option, and its bounds before its default."""
-    names = entry.positive_names
+    names, default, description = entry.positive_names, entry.default or "", entry.description
     if entry.positive_shorts and all(len(name) == len("--n") for name in names):
         names = ()
-    is_on = entry.default == "True" and entry.type is bool
-    default = None if entry.default in ("False", "()") else entry.default
-    if default is not None and default.startswith("("):
+    if default.startswith("("):
         default = default.strip("(,)").replace(", ", " ")
+    if limits:
+        description = InlineText(getattr(description, "primary_renderable", None) or Text(str(description or "")))
+        description.append(Text(f"[{limits}]", "dim"))
     return entry.copy(
-        positive_names=names, negative_names=entry.negative_names if is_on else (), default=default,
-        description=append_limits(entry.description, limits),
+        positive_names=names, negative_names=entry.negative_names if default == "True" and entry.type is bool else (),
+        default=None if default in ("", "False") else default, description=description,
     )  # fmt: skip
-
-
-def append_limits(description: Any, limits: str) -> Any:
-    """A description with the bounds behind it."""
-    if not limits:
-        return description
-    text = InlineText(getattr(description, "primary_renderable", None) or Text(str(description or "")))
-    text.append(Text(f"[{limits}]", "dim"))
-    return text
-
-
-def option_types(command: App) -> dict[str, Any]:
-    """The types of a command's options, by their Python names."""
-    arguments = command.assemble_argument_collection(parse_docstring=False)
-    return {argument.field_info.name: argument.field_info.annotation for argument in arguments if not argument.children}
 
 
 def describe_limits(hint: Any) -> str:
