@@ -8,6 +8,8 @@ import pytest
 import ganvas
 from ganvas.cli.app import known_arguments, main
 from ganvas.cli.arguments import to_option_names
+from ganvas.cli.compare import notes
+from ganvas.cli.evaluate import floor_lines
 from ganvas.data import Dataset
 from ganvas.errors import UserError
 
@@ -63,3 +65,10 @@ def test_the_same_mistake_in_both_places(capsys: pytest.CaptureFixture[str]) -> 
         ganvas.train(ganvas.VAE(net="conv"), "ring", quiet=True)
     assert main(["train", "vae", "ring", "--net", "conv"]) == 2
     assert capsys.readouterr().err.startswith("ganvas: --net conv needs images")
+
+
+def test_why_a_metric_is_left_out_is_said_with_options() -> None:
+    reasons = {"fid": "use more examples, or allow_few=true to report it all the same"}
+    assert floor_lines({"skip_reasons": reasons})[0].endswith("or --allow-few to report it all the same")
+    result = {"floor_source": "halves", "level": 0.95, "resamples": 9, "skip_reasons": reasons}
+    assert notes(result)[-1] == "fid left out: use more examples, or --allow-few to report it all the same"

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 from pydantic.dataclasses import dataclass as data_options
 
 from ..data import BUILTIN, DataOptions
+from ..errors import UserError
 from ..fields import STRICT
 from ..inference.trained import Trained, load_trained
 from ..io.atomic import refuse_existing, unused_path
@@ -55,6 +56,12 @@ HeldOutFlags = Annotated[HeldOutOptions, FIELDS]
 Output = Annotated[OutputOptions, FIELDS]
 DEFAULT_DATA_OPTIONS, DEFAULT_HELD_OUT, DEFAULT_OUTPUT = DataOptions(), HeldOutOptions(), OutputOptions()
 DATA_OPTION_NAMES = {field.name for field in fields(DataOptions)}
+
+
+def require_data(data: str | None, given: frozenset[str], remedy: str) -> None:
+    """UserError, with what to do, where options of data are given without data that they are of."""
+    if data is None and given & DATA_OPTION_NAMES:
+        raise UserError(f"options of data need {remedy}")
 
 
 def load_run(run: str) -> Trained:

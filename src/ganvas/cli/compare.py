@@ -9,7 +9,6 @@ from rich.table import Table
 from rich.text import Text
 
 from ..data import split_names
-from ..errors import UserError
 from ..evaluation.compare import COMPARABLE_METRICS, ComparedRun, load_runs
 from ..evaluation.compare import compare as measure
 from ..evaluation.samples import DEFAULT_SAMPLES
@@ -19,8 +18,8 @@ from ..metrics import NUMBERS
 from ..training.progress import ProgressBar
 from ..viz.html import format_duration, write_page
 from ..viz.images import Examples
-from .app import print_result
-from .common import DATA_OPTION_NAMES, DEFAULT_HELD_OUT, Force, Given, HeldOutFlags, Json, Quiet
+from .app import print_result, spell_options
+from .common import DEFAULT_HELD_OUT, Force, Given, HeldOutFlags, Json, Quiet, require_data
 from .evaluate import NO_TEST_SPLIT_NOTE, AllowFew, Features, SampleSeed, split_word
 
 DATA_HELP = "held-out examples; by default the test split that all runs have"
@@ -35,7 +34,7 @@ SAMPLES_PER_RUN = 36
 
 
 class Cell(NamedTuple):
-    """A number of a run as text, its interval, and the numbers themselves."""
+    """A number of a run and its interval as text, and where they are."""
 
     text: str = ""
     interval: str = ""
@@ -70,8 +69,7 @@ def compare(
     given: Given = frozenset(),
 ) -> None:
     """Compare runs of any kind by their samples: same held-out examples, as many samples, 95% intervals."""
-    if data is None and given & DATA_OPTION_NAMES:
-        raise UserError("options of data need --data, without which the runs' own are taken")
+    require_data(data, given, "--data, without which the runs' own are taken")
     if html is not None:
         refuse_existing(html, force)
     bar, entries = ProgressBar(quiet), load_runs(runs)
@@ -124,7 +122,7 @@ def notes(result: dict[str, Any]) -> list[str]:
         "in place of samples",
         "*: better than every other run, for the interval of the difference on the same resamples excludes 0: these "
         "weights are, which says nothing of runs of other seeds",
-        *(f"{name} left out: {why}" for name, why in result["skip_reasons"].items()),
+        *(f"{name} left out: {spell_options(why)}" for name, why in result["skip_reasons"].items()),
     ]
 
 
@@ -166,29 +164,26 @@ def describe_run(run: dict[str, Any]) -> dict[str, str]:
 
 
 def print_table(result: dict[str, Any]) -> None:
-    """The table, in as many parts below each other as the terminal is narrow."""
-    terminal = Console(highlight=False)
-    width = terminal.width if terminal.is_terminal else 1000
+    """The table, a run a line, in as many parts below each other as the terminal is narrow."""
+    terminal, wide = Console(highlight=False), Console(width=1000, highlight=False)
+    console = terminal if terminal.is_terminal else wide
     names = [*(escape_text(run["run"]) for run in result["runs"]), "floor"]
-    available = used = max(width - max(map(len, names)) - 2, 1)
-    parts: list[list[Column]] = []
+    parts: list[list[Column]] = [[]]
     for column in columns(result):
-        texts = (text + " *" * cell.best for cell in column.cells for text in (cell.text, cell.interval))
-        needed = max(map(len, (column.title, *texts))) + 2
-        if used + needed > available:
+        if parts[-1] and wide.measure(rich_table(names, [*parts[-1], column])).maximum > console.width:
             parts.append([])
-            used = 0
         parts[-1].append(column)
-        used += needed
     for part in parts:
-        table = Table("run", *(column.title for column in part), box=None, pad_edge=False)
-        for i, name in enumerate(names):
-            cells = (style_cell(column.cells[i]) for column in part)
-            table.add_row(Text(name), *cells, style="dim" if name == "floor" else "")
-        Console(width=width, highlight=False).print(table)
+        console.print(rich_table(names, part))
 
 
-def style_cell(cell: Cell) -> Text:
-    """A cell on the terminal."""
-    value = (f"{cell.text} *", "bold") if cell.best else (cell.text, "")
-    return Text.assemble(value, (f"\n{cell.interval}", "dim"))
+def rich_table(names: list[str], part: list[Column]) -> Table:
+    """Columns of the table, the floor's line dim."""
+    table = Table("run", *(column.title for column in part), box=None, pad_edge=False)
+    for i, name in enumerate(names):
+        cells = (column.cells[i] for column in part)
+        texts = (
+            Text.assemble((f"{c.text} *", "bold") if c.best else c.text, (f"\n{c.interval}", "dim")) for c in cells
+        )
+        table.add_row(Text(name), *texts, style="dim" if i == len(names) - 1 else "")
+    return table

@@ -1,6 +1,6 @@
 """`ganvas demo`: an autoencoder, a VAE and a GAN learn the same faces, and one page shows what they generate.
 
-It answers the lecture's question, can an autoencoder generate?, with pictures and numbers side by side.
+Can an autoencoder generate?  Pictures and numbers, side by side, answer that.
 """
 
 import time
@@ -78,14 +78,13 @@ def demo(
 def train_and_compare(runs_dir: Path, steps_factor: float, quiet: bool) -> Path:
     """Train the three models in a new folder and write the page beside them; returns its path."""
     if not 0 < steps_factor < 1000:
-        sentence = "multiplies the steps of training: give a number above 0, such as 0.1"
-        raise UserError(f"steps_factor={steps_factor:g} {sentence}")
+        problem = f"steps_factor={steps_factor:g} multiplies the steps of training"
+        raise UserError(f"{problem}: give a number above 0, such as 0.1")
     folder = unused_path(runs_dir / f"{datetime.now():%Y-%m-%d}-demo")
     faces, held_out = (load("emoji", DataOptions(classes=("smileys",), split=split)) for split in ("train", "test"))
-    console, start_time = ProgressBar(quiet).console, time.monotonic()
-    runs = []
+    start_time, runs = time.monotonic(), list[Trained]()
     for i, c in enumerate(CHAPTERS, 1):
-        console.print(f"[{i}/{len(CHAPTERS)}] {c.title}: {c.equation}", markup=False)
+        ProgressBar(quiet).say(f"[{i}/{len(CHAPTERS)}] {c.title}: {c.equation}")
         steps = max(1, round(c.steps * steps_factor))
         options: dict[str, Any] = {"steps": steps, "batch_size": c.batch_size, "checkpoint_every": max(1, steps // 4)}
         run_folder = folder / c.title.split()[0].lower()
@@ -103,8 +102,7 @@ def train_and_compare(runs_dir: Path, steps_factor: float, quiet: bool) -> Path:
 def page_chapter(chapter: Chapter, run: Trained, held_out: Dataset) -> dict[str, Any]:
     """What the page says and shows of a model."""
     rebuilt = run.reconstruct(held_out).x if isinstance(run.model, EncoderModel) else None
-    return {
-        "title": chapter.title, "equation": chapter.equation, "verdict": chapter.verdict,
+    return vars(chapter) | {
         "samples": Examples(run.sample(SAMPLES_PER_MODEL).x, 8).render(), "losses": draw_losses(log_of(run)),
         "reconstructions": None if rebuilt is None else Examples(rebuilt, len(held_out)).render(),
     }  # fmt: skip
@@ -117,18 +115,19 @@ def log_of(run: Trained) -> list[dict[str, Any]]:
 
 def metric_rows(runs: list[Trained], faces: Dataset, held_out: Dataset) -> list[list[str]]:
     """The rows of the table: what is measured, a cell a model, and last the real faces."""
-    encoders = [run if isinstance(run.model, EncoderModel) else None for run in runs]
-    spreads = [f"{run.encode(faces).std(0).mean():.2f}" if run else "–" for run in encoders]
-    errors = [f"{rms_error(run.reconstruct(held_out).x, held_out.x):.1f}" if run else "–" for run in encoders]
-    distances = [f"{halves_distance(faces.x, run.sample(len(faces)).x):.3f}" for run in runs]
+    titles = ("Distance of samples to the real faces", "Standard deviation of the codes (N(0, I) has 1)",
+              "Error of held-out reconstructions, in grey levels of 255", "Training")  # fmt: skip
+    columns = []
+    for run in runs:
+        has_encoder, line = isinstance(run.model, EncoderModel), log_of(run)[-1]
+        columns.append([
+            f"{halves_distance(faces.x, run.sample(len(faces)).x):.3f}",
+            f"{run.encode(faces).std(0).mean():.2f}" if has_encoder else "–",
+            f"{rms_error(run.reconstruct(held_out).x, held_out.x):.1f}" if has_encoder else "–",
+            f"{line['step']} steps, {format_duration(line['seconds'])}",
+        ])  # fmt: skip
     floor = f"{halves_distance(faces.x, faces.x, disjoint=True):.3f}"
-    lines = [log_of(run)[-1] for run in runs]
-    return [
-        ["Distance of samples to the real faces", *distances, floor],
-        ["Standard deviation of the codes (N(0, I) has 1)", *spreads, "–"],
-        ["Error of held-out reconstructions, in grey levels of 255", *errors, "0"],
-        ["Training", *(f"{line['step']} steps, {format_duration(line['seconds'])}" for line in lines), "–"],
-    ]
+    return [list(row) for row in zip(titles, *columns, (floor, "–", "0", "–"), strict=True)]
 
 
 def halves_distance(real: Tensor, other: Tensor, disjoint: bool = False) -> float:

@@ -5,14 +5,13 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from ..data import split_names
-from ..errors import UserError
 from ..evaluation import METRIC_NAMES
 from ..evaluation import evaluate as measure
 from ..metrics.features import FEATURE_NAMES, RECOMMENDED_FOR, find_weights
 from ..metrics.features import download_weights as fetch
 from ..training.progress import ProgressBar
-from .app import print_result
-from .common import DATA_OPTION_NAMES, DEFAULT_HELD_OUT, FLAG, Given, HeldOutFlags, Json, Quiet, RunName, load_run
+from .app import print_result, spell_options
+from .common import DEFAULT_HELD_OUT, FLAG, Given, HeldOutFlags, Json, Quiet, RunName, load_run, require_data
 
 NO_TEST_SPLIT_NOTE = (
     "no test split that was not trained on: these are the training examples, and so all numbers are better"
@@ -24,6 +23,7 @@ TRAINING_DATA_NOTE = (
 DATA_HELP = "held-out examples; by default the test split of the run's data"
 PAIRS_HELP = "two sources, paired example by example, to measure translations"
 METRICS_HELP = "only these: " + ", ".join(METRIC_NAMES)
+DOWNLOAD_HELP = "fetch the published weights of these features"
 IMPORTANCE_HELP = "samples per example for the importance weighted bound; 500 by default"
 N_HELP = "how many samples, and how many examples; 10,000 and all by default"
 FEATURES_HELP = "what samples are compared on: " + ", ".join(("auto", *FEATURE_NAMES))
@@ -60,8 +60,7 @@ def evaluate(
 ) -> None:
     """Measure a trained model: its samples; for VAEs also likelihood, latent space and reconstructions."""
     trained, bar = load_run(run), ProgressBar(quiet)
-    if data is None and given & DATA_OPTION_NAMES:
-        raise UserError(f"options of data need data: ganvas evaluate {run} DATA, or none for the run's own")
+    require_data(data, given, f"data: ganvas evaluate {run} DATA, or none for the run's own")
     data_options = None if data is None else options
     sources = data if data is None or data_b is None else (data, data_b)
     values = measure(
@@ -73,9 +72,6 @@ def evaluate(
     elif sources is not None and (origin := trained.training_data) and origin.is_named_by(sources, options):
         bar.print_notes([TRAINING_DATA_NOTE])
     print_result(translator_lines(values) if "cycle_statistics" in values else model_lines(values), values, json)
-
-
-DOWNLOAD_HELP = "fetch the published weights of these features"
 
 
 def features(*, download: Annotated[str | None, Parameter(help=DOWNLOAD_HELP)] = None, json: Json = False) -> None:
@@ -95,11 +91,6 @@ def features(*, download: Annotated[str | None, Parameter(help=DOWNLOAD_HELP)] =
 def line(name: str, text: str) -> str:
     """A line for people: what, and how much."""
     return f"{name:<24} {text}"
-
-
-def left_out(values: Values) -> list[str]:
-    """The metrics that were not measured, and why."""
-    return [line(name, f"left out: {why}") for name, why in values["skip_reasons"].items()]
 
 
 def split_word(values: Values, test: str = "test") -> str:
@@ -132,6 +123,12 @@ def model_lines(values: Values) -> list[str]:
     return lines + (sample_lines(values) if "samples" in values else [])
 
 
+def with_error(values: Values, name: str) -> str:
+    """A number with its standard error, if it has one."""
+    error = values[f"{name}_error"]
+    return f"{values[name]:.2f}" + ("" if error is None else f" +- {error:.2f}")
+
+
 def code_lines(values: Values) -> list[str]:
     """How the latent dimensions are used."""
     by_kl = "" if values["active_units_by_kl"] is None else f", {values['active_units_by_kl']} by KL > 0.01 nats"
@@ -146,55 +143,47 @@ def information_lines(values: Values) -> list[str]:
     """Mutual information and the aggregate posterior's distance, with what such an estimate can show at most."""
     if "mutual_information" not in values:
         return [line("mutual information", "not measured: the model is a hierarchy")]
-    lower, upper = values["mutual_information"], values["mutual_information_upper"]
-    from_prior, kl_lower = values["kl_aggregate_prior"], values["kl_aggregate_prior_lower"]
-    n = values["mutual_information_examples"]
-    information, kl, why = f"{lower:.2f}", f"{from_prior:.2f}", f"on {n} examples"
+    information, kl = "{mutual_information:.2f}", "{kl_aggregate_prior:.2f}"
+    why = "on {mutual_information_examples} examples"
     if values["mutual_information_is_bound"]:
-        information = f"at least {lower:.2f}" + ("" if upper is None else f", at most {upper:.2f}")
-        kl = f"at most {from_prior:.2f}" + (f", at least {kl_lower:.2f}" if kl_lower else "")
-        why = f"of which {n} examples can show {values['mutual_information_limit']:.2f} for certain"
-    return [
-        line("mutual information", f"{information} nats, {why}"),
-        line("KL(q(z) || p(z))", f"{kl} nats, the aggregate posterior's"),
-    ]
+        has_upper, has_lower = values["mutual_information_upper"] is not None, values["kl_aggregate_prior_lower"]
+        information = f"at least {information}" + ", at most {mutual_information_upper:.2f}" * has_upper
+        kl = f"at most {kl}" + (", at least {kl_aggregate_prior_lower:.2f}" if has_lower else "")
+        why = "of which {mutual_information_examples} examples can show {mutual_information_limit:.2f} for certain"
+    lines = (("mutual information", f"{information} nats, {why}"),
+             ("KL(q(z) || p(z))", f"{kl} nats, the aggregate posterior's"))  # fmt: skip
+    return [line(name, text.format_map(values)) for name, text in lines]
 
 
 def translator_lines(values: Values) -> list[str]:
     """The numbers of a translator: a block each way."""
     examples = "{} and {}".format(*values["examples"]) + f" {split_word(values)} examples of {values['data']}"
     lines = [f"{values['model']} at step {values['step']}, on {examples}"]
-    for direction in ("to_b", "to_a"):
-        if direction in values:
-            scores, pair_scores = values[direction], values.get("pairs", {}).get(direction, {})
-            lines.append(f"translations to {direction[-1].upper()}:")
-            lines += [f"  {text}" for text in direction_lines(scores) + pair_lines(pair_scores)]
+    for direction in (direction for direction in ("to_b", "to_a") if direction in values):
+        pair_scores = values.get("pairs", {}).get(direction, {})
+        lines.append(f"translations to {direction[-1].upper()}:")
+        lines += [f"  {text}" for text in direction_lines(values[direction]) + pair_lines(pair_scores)]
     return [*lines, *(f"warning: {sentence}" for sentence in values["warnings"])]
 
 
 def direction_lines(scores: Values) -> list[str]:
     """Round trips of one way, and distances from the target domain."""
-    lines = []
-    if "cycle_error" in scores:
-        lines.append(line("cycle error", f"{scores['cycle_error']:.4f} +- {scores['cycle_error:error']:.4f}"))
-    distance, floor = scores["sliced_wasserstein"], scores["sliced_wasserstein:floor"]
-    source = scores.get("sliced_wasserstein:input")
-    of_input = "" if source is None else f", of what is translated {source:.4f}"
-    lines.append(line("sliced Wasserstein", f"{distance:.4f}, floor {floor:.4f}{of_input}"))
-    for name, value in scores.items():
-        if f"{name}:floor" in scores and name != "sliced_wasserstein":
-            lines += floor_lines(name, value, scores[f"{name}:floor"], scores.get(f"{name}:error"))
-    return lines + left_out(scores)
+    error, source = scores.get("cycle_error"), scores.get("sliced_wasserstein:input")
+    lines = [] if error is None else [line("cycle error", f"{error:.4f} +- {scores['cycle_error:error']:.4f}")]
+    distance = f"{scores['sliced_wasserstein']:.4f}, floor {scores['sliced_wasserstein:floor']:.4f}"
+    lines.append(
+        line("sliced Wasserstein", distance + ("" if source is None else f", of what is translated {source:.4f}"))
+    )
+    return lines + floor_lines({name: x for name, x in scores.items() if name != "sliced_wasserstein"})
 
 
 def pair_lines(scores: Values) -> list[str]:
     """Errors of one way against the truth, beside those of leaving the input as it is."""
     lines, baseline = [], scores.get("identity_baseline", {})
-    for key in PAIR_METRICS:
-        if key in scores:
-            unchanged = f", unchanged {baseline[key]:.4f}" if key in baseline else ""
-            floor = f", floor {scores[f'{key}:floor']:.4f}" if f"{key}:floor" in scores else ""
-            lines.append(line(f"{key} (pairs)", f"{scores[key]:.4f}{unchanged}{floor}"))
+    for key in (key for key in PAIR_METRICS if key in scores):
+        unchanged = f", unchanged {baseline[key]:.4f}" if key in baseline else ""
+        floor = f", floor {scores[f'{key}:floor']:.4f}" if f"{key}:floor" in scores else ""
+        lines.append(line(f"{key} (pairs)", f"{scores[key]:.4f}{unchanged}{floor}"))
     return lines
 
 
@@ -202,22 +191,30 @@ def sample_lines(values: Values) -> list[str]:
     """The numbers of samples, each beside its floor."""
     floor = {"train": "of as many training examples", "halves": "of the other half of the data"}[values["floor_source"]]
     examples = f"{split_word(values, 'held-out')} examples; floor: the same {floor}"
-    lines = [f"{values['samples']} samples against as many {examples}"]
-    lines.append(f"features {values['features']}: {values['protocol']}")
-    for name, value in values.items():
-        if f"{name}:floor" in values:
-            base_name = name.removesuffix(f":{values['features']}")
-            lines += floor_lines(base_name, value, values[f"{name}:floor"], values.get(f"{name}:error"))
-    return lines + left_out(values)
+    return [
+        f"{values['samples']} samples against as many {examples}",
+        f"features {values['features']}: {values['protocol']}", *floor_lines(values, f":{values['features']}"),
+    ]  # fmt: skip
 
 
-def floor_lines(name: str, value: Any, floor: Any, error: Any = None) -> list[str]:
-    """A number of samples, or one of each class in lines of their own, with floor and standard error."""
-    if isinstance(value, dict):
-        classes = (floor_lines(f"  {key}", value[key], floor[key], (error or {}).get(key)) for key in value)
-        return [name, *(text for lines in classes for text in lines)]
+def floor_lines(values: Values, suffix: str = "") -> list[str]:
+    """Numbers with floor and standard error, those of classes in lines of their own; then what was not measured."""
+    lines = []
+    for name in (name for name in values if f"{name}:floor" in values):
+        title, x = name.removesuffix(suffix), values[name]
+        floor, error = values[f"{name}:floor"], values.get(f"{name}:error")
+        if isinstance(x, dict):
+            lines += [title, *(floor_line(f"  {key}", x[key], floor[key], (error or {}).get(key)) for key in x)]
+        else:
+            lines.append(floor_line(title, x, floor, error))
+    skipped = values["skip_reasons"].items()
+    return lines + [line(name, f"left out: {spell_options(why)}") for name, why in skipped]
+
+
+def floor_line(title: str, x: Any, floor: Any, error: Any) -> str:
+    """A number, or several, with floor and standard error."""
     error_text = "" if error is None else f" +- {format_numbers(error)}"
-    return [line(name, f"{format_numbers(value)}{error_text}, floor {format_numbers(floor)}")]
+    return line(title, f"{format_numbers(x)}{error_text}, floor {format_numbers(floor)}")
 
 
 def format_numbers(x: Any) -> str:
@@ -225,9 +222,3 @@ def format_numbers(x: Any) -> str:
     if isinstance(x, list):
         return " ".join(f"{number:.3g}" for number in x)
     return "none" if x is None else f"{x:.4g}"
-
-
-def with_error(values: Values, name: str) -> str:
-    """A number with its standard error, if it has one."""
-    error = values[f"{name}_error"]
-    return f"{values[name]:.2f}" if error is None else f"{values[name]:.2f} +- {error:.2f}"

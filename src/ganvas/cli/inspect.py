@@ -13,7 +13,7 @@ from rich.text import Text
 
 from .. import data as data_sources
 from ..data import DataOptions, Dataset, DomainPair, MixedSizesError, Progress, Source
-from ..diagnostics import Diagnosis, examine, is_early, latest_statistics
+from ..diagnostics import examine, is_early, latest_statistics
 from ..errors import UserError
 from ..inference.schema import parse_model
 from ..io.atomic import refuse_existing, shorten, unused_path
@@ -37,30 +37,23 @@ def runs(
     *, runs_dir: Annotated[Path, Parameter(help="where the run folders are")] = Path("runs"), json: Json = False
 ) -> None:
     """List the runs, oldest first."""
-    folders = run_records.list_runs(runs_dir)
-    summaries = [run_records.summarize_run(folder) for folder in folders]
-    for folder, run in zip(folders, summaries, strict=True):
+    bar, terminal, summaries = ProgressBar(), Console(), []
+    table = Table("run", "model", "data", "step", "seconds", "last losses", box=None)
+    for folder in run_records.list_runs(runs_dir):
+        summaries.append(run := run_records.summarize_run(folder))
+        cells = [run["run"], run.get("error", "")]
         if "error" not in run:
-            ProgressBar().print_notes(run_records.damaged_line_notes(folder))
+            bar.print_notes(run_records.damaged_line_notes(folder))
+            losses = "  ".join(f"{name} {value:.4g}" for name, value in run["losses"].items())
+            step = f"{run['step']}/{run['steps']}{' (ended)' if run['ended'] else ''}"
+            cells = [run["run"], run["model"], run["data"], step, f"{run['seconds']:.0f}", losses]
+        table.add_row(*(Text(escape_text(cell)) for cell in cells))
     if json:
         print_result("", summaries, True)
-    elif not summaries:
-        ProgressBar().say(f"no runs in {runs_dir} yet: ganvas train vae emoji")
-    else:
-        table = Table("run", "model", "data", "step", "seconds", "last losses", box=None)
-        for run in summaries:
-            table.add_row(*(Text(escape_text(cell)) for cell in run_cells(run)))
-        terminal = Console()
+    elif summaries:
         Console(width=terminal.width if terminal.is_terminal else 1000).print(table)
-
-
-def run_cells(run: Report) -> tuple[str, ...]:
-    """A run's row in the table."""
-    if "error" in run:
-        return run["run"], run["error"]
-    losses = "  ".join(f"{name} {value:.4g}" for name, value in run["losses"].items())
-    step = f"{run['step']}/{run['steps']}" + (" (ended)" if run["ended"] else "")
-    return run["run"], run["model"], run["data"], step, f"{run['seconds']:.0f}", losses
+    else:
+        bar.say(f"no runs in {runs_dir} yet: ganvas train vae emoji")
 
 
 def doctor(run: RunName, /, *, json: Json = False) -> None:
@@ -72,27 +65,14 @@ def doctor(run: RunName, /, *, json: Json = False) -> None:
         raise UserError(f"{folder} has no {LOG_FILE} yet: let it train, or go on with it: ganvas resume {folder}")
     steps = run_records.end_step(config)
     diagnoses = examine(parse_model(config, RunFolder(folder).config), steps, log)
-    report = {
-        "run": str(folder), "step": log[-1]["step"], "steps": steps,
-        "diagnoses": [diagnosis.to_dict() for diagnosis in diagnoses], "figures": latest_statistics(log),
-    }  # fmt: skip
-    lines = [line for diagnosis in diagnoses for line in format_diagnosis(diagnosis)]
-    print_result([*lines, format_verdict(report)], report, json)
-
-
-def format_diagnosis(diagnosis: Diagnosis) -> list[str]:
-    """A diagnosis for people: each of its parts on a line."""
-    head = diagnosis.name if diagnosis.is_alarm else f"{diagnosis.name} (no alarm)"
-    rows = {"evidence": diagnosis.evidence, "remedies": ", ".join(diagnosis.remedies), "more": diagnosis.page}
-    return [head, *(f"  {name:<9} {text}" for name, text in rows.items())]
-
-
-def format_verdict(report: Report) -> str:
-    """How far the run is, and the figures that were looked at."""
-    figures = ", ".join(f"{name} {value:.4g}" for name, value in report["figures"].items())
-    is_too_early = is_early(report["step"], report["steps"])
-    verdict = "too early to tell: " if is_too_early else "" if report["diagnoses"] else "nothing found: "
-    return f"{verdict}step {report['step']} of {report['steps']}; {figures or 'no figures'}"
+    step, figures, lines = log[-1]["step"], latest_statistics(log), []
+    for d in diagnoses:
+        rows = {"evidence": d.evidence, "remedies": ", ".join(d.remedies), "more": d.page}
+        lines += [d.name + " (no alarm)" * (not d.is_alarm), *(f"  {name:<9} {text}" for name, text in rows.items())]
+    verdict = "too early to tell: " if is_early(step, steps) else "" if diagnoses else "nothing found: "
+    figures_text = ", ".join(f"{name} {value:.4g}" for name, value in figures.items()) or "no figures"
+    report = {"run": str(folder), "step": step, "steps": steps, "diagnoses": [d.to_dict() for d in diagnoses]}
+    print_result([*lines, f"{verdict}step {step} of {steps}; {figures_text}"], report | {"figures": figures}, json)
 
 
 def data(
@@ -111,8 +91,9 @@ def data(
         domains = sources if isinstance(sources, tuple) else (sources,)
         parts, sizes = zip(*(load_any_size(each, options, progress) for each in domains), strict=True)
     dataset = data_sources.make_pair(parts) if len(parts) > 1 else parts[0]
-    name = f"{shorten(dataset.name)}-contact-sheet.png"
-    sheet = unused_path(contact_sheet_folder(source) / name) if out is None else out
+    is_inside_data = Path(source).is_dir() and Path(source).resolve() in [Path.cwd(), *Path.cwd().parents]
+    folder = Path(gettempdir()) if is_inside_data else Path()  # a sheet is no data
+    sheet = unused_path(folder / f"{shorten(dataset.name)}-contact-sheet.png") if out is None else out
     refuse_existing(sheet, force)
     save_pictures([spread_examples(part, 100 if dataset.has_images else 5000) for part in parts], sheet)
     reports = [describe_dataset(part) | facts for part, facts in zip(parts, sizes, strict=True)]
@@ -139,9 +120,9 @@ def load_any_size(source: Source, options: DataOptions, progress: Progress) -> t
         return replace(dataset, notes=(note, *dataset.notes)), {"sizes": sizes, "channels": mixed.channels}
 
 
-def spread_examples(dataset: Dataset, n: int) -> Examples:
-    """At most n examples, evenly spread over the dataset."""
-    n = min(n, len(dataset))
+def spread_examples(dataset: Dataset, max_examples: int) -> Examples:
+    """Examples, evenly spread over the dataset."""
+    n = min(max_examples, len(dataset))
     return Examples(dataset.x[[i * len(dataset) // n for i in range(n)]])
 
 
@@ -172,12 +153,6 @@ def describe_dataset(dataset: Dataset) -> Report:
         "classes": data_sources.class_counts(dataset), "notes": list(dataset.notes),
         "fingerprint": dataset.fingerprint(),
     }  # fmt: skip
-
-
-def contact_sheet_folder(source: str) -> Path:
-    """The current folder, or one for temporary files where that is part of the data: a sheet is no data."""
-    is_inside_data = Path(source).is_dir() and Path(source).resolve() in [Path.cwd(), *Path.cwd().parents]
-    return Path(gettempdir()) if is_inside_data else Path()
 
 
 def format_value(value: Any) -> str:

@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from .. import data as data_sources
 from ..data import Dataset
-from ..distributions.priors import BEST, FittedPriors
+from ..distributions.priors import BEST
 from ..errors import UserError
 from ..inference.trained import NO_ENCODER, Trained
 from ..inference.training_data import describe_data
@@ -17,7 +17,7 @@ from ..model import EncoderModel
 from ..training import run_records
 from ..training.progress import ProgressBar
 from .app import print_result
-from .common import DATA_OPTION_NAMES, DEFAULT_DATA_OPTIONS, DataFlags, Given, Json, Quiet, RunName, load_run
+from .common import DEFAULT_DATA_OPTIONS, DataFlags, Given, Json, Quiet, RunName, load_run, require_data
 
 KINDS_HELP = "fit only these, separated by commas: gaussian, mixture, flow"
 
@@ -36,25 +36,29 @@ def fit_prior(
 ) -> None:
     """Fit priors to the codes of an autoencoder or a VAE, so that it can sample from where its codes are.
 
-    They are kept with the weights, in the same file,
-    in place of any before: `ganvas sample RUN --fitted-prior best`. The
-    score is the mean log-density of held-out codes in nats, higher is better; standard is N(0, I).
+    They are kept in the file of the weights, in place of any before: `ganvas sample RUN --fitted-prior best`. The score
+    is the mean log-density of held-out codes in nats, higher is better; standard is N(0, I).
     """
-    if data is None and given & DATA_OPTION_NAMES:
-        raise UserError(f"options of data need data: ganvas fit-prior {run} DATA, or none for what it was trained on")
+    require_data(data, given, f"data: ganvas fit-prior {run} DATA, or none for what it was trained on")
     path, bar = run_records.find_run(run), ProgressBar(quiet)
-    folder = RunFolder(path if path.is_dir() else path.parent)
+    folder, names = RunFolder(path if path.is_dir() else path.parent), data_sources.split_names(kinds) or None
     with folder.lock(bar.print_notes) if folder.is_run else nullcontext():  # nothing else may write the weights
         trained = load_run(run)
         trained.require(EncoderModel, NO_ENCODER)
-        source: str | Dataset = load_training_data(trained, run, bar) if data is None else data
-        data_options, names = None if data is None else options, data_sources.split_names(kinds) or None
+        source, data_options = (data, options) if data is not None else (load_training_data(trained, run, bar), None)
         trained = trained.fit_prior(source, data_options, kinds=names, seed=seed, progress=bar.say)
-        assert trained.priors is not None
         trained.save(file := weights_path(path))
-    bar.print_notes(trained.priors.notes)
+    priors = trained.priors
+    assert priors is not None
+    bar.print_notes(priors.notes)
     bar.say(f"kept in {file}: ganvas sample {run} --fitted-prior {BEST}")
-    print_report(trained.priors, str(file), json)
+    rows = ((kind, value, "  best" * (kind == priors.best)) for kind, value in priors.held_out.items())
+    lines = [f"{'prior':<10} nats per held-out code", *(f"{kind:<10} {x:>22.2f}{mark}" for kind, x, mark in rows)]
+    report = {
+        "weights": str(file), "data": priors.data, "held_out": priors.held_out, "best": priors.best,
+        "codes": priors.counts[0], "codes_held_out": priors.counts[1], "notes": list(priors.notes),
+    }  # fmt: skip
+    print_result(lines, report, json)
 
 
 def load_training_data(trained: Trained, run: str, bar: ProgressBar) -> Dataset:
@@ -65,14 +69,3 @@ def load_training_data(trained: Trained, run: str, bar: ProgressBar) -> Dataset:
         dataset = training_data.load(partial(data_sources.load, progress=progress))
     training_data.check_unchanged(describe_data(dataset))
     return dataset
-
-
-def print_report(priors: FittedPriors, file: str, as_json: bool) -> None:
-    """The likelihoods, on stdout."""
-    rows = ((kind, value, "  best" if kind == priors.best else "") for kind, value in priors.held_out.items())
-    lines = [f"{'prior':<10} nats per held-out code", *(f"{kind:<10} {x:>22.2f}{mark}" for kind, x, mark in rows)]
-    value = {
-        "weights": file, "data": priors.data, "held_out": priors.held_out, "best": priors.best,
-        "codes": priors.counts[0], "codes_held_out": priors.counts[1], "notes": list(priors.notes),
-    }  # fmt: skip
-    print_result(lines, value, as_json)

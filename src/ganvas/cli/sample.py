@@ -50,9 +50,8 @@ def first_rows(examples: Examples, label: str | None, out: Path | None) -> Examp
         bar.say(f"class {examples.classes[int(examples.labels[0])]}")
     if examples.columns is None or len(rows) <= MAX_CLASS_ROWS or not is_picture(out):
         return examples
-    bar.print_notes(
-        [f"the picture shows the first {MAX_CLASS_ROWS} of {len(rows)} classes: --out all.npz has every one"]
-    )
+    shown = f"the picture shows the first {MAX_CLASS_ROWS} of {len(rows)} classes"
+    bar.print_notes([f"{shown}: --out all.npz has every one"])
     return replace(examples, x=examples.x[: MAX_CLASS_ROWS * examples.columns], row_labels=rows[:MAX_CLASS_ROWS])
 
 

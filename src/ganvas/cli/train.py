@@ -48,10 +48,9 @@ def make_train_command(cls: type[Model]) -> Callable[..., None]:
             value = (to_dict(model) | to_dict(train_config))[name]
             raise UserError(f"{name}={value} has no effect on {model_name_with_article(cls())}: leave it out")
         values = to_dict(train_config) | to_dict(data_options)
-        options = {name: value for name, value in values.items() if name in given}
-        sources = (data, *data_b) if data_b else data
-        places: dict[str, Any] = {"runs_dir": runs_dir, "folder": folder, "init_from": init_from}
-        print_run(running.train(model, sources, quiet=quiet, **places, **options), json)
+        options: dict[str, Any] = {name: value for name, value in values.items() if name in given}
+        options |= {"runs_dir": runs_dir, "folder": folder, "init_from": init_from, "quiet": quiet}
+        print_run(running.train(model, (data, *data_b) if data_b else data, **options), json)
 
     next_command = "ganvas sample last" if cls.n_domains == 1 else "ganvas translate last FROM TO"
     command.__doc__ = f"{cls.__doc__}\n\nWrites a run folder; then: `{next_command}`."
@@ -66,7 +65,7 @@ for _name, _cls in MODELS.items():
 
 
 def add_own_model(reference: str) -> None:
-    """Make a command of FILE.py:CLASS, which is run for that."""
+    """Make a command of FILE.py:CLASS, whose file is run for that."""
     if reference in train_app:  # as the file was before, in the same process
         del train_app[reference]
     train_app.command(make_train_command(load_model_class(reference)), name=reference)
@@ -97,11 +96,9 @@ def resume(
     """Continue a run that was stopped or killed, exactly as if it had not been stopped."""
     sources = data if data is None or data_b is None else (data, data_b)
     values = {"lr": lr, "lr_d": lr_d} | to_dict(train_config)
-    changes: dict[str, Any] = {name: value for name, value in values.items() if name in given} | unknown_options
-    trained = running.resume(
-        run_records.find_run(run), sources, allow_changed_data=allow_changed_data, quiet=quiet, **changes
-    )
-    print_run(trained, json)
+    options: dict[str, Any] = {name: value for name, value in values.items() if name in given} | unknown_options
+    options |= {"allow_changed_data": allow_changed_data, "quiet": quiet}
+    print_run(running.resume(run_records.find_run(run), sources, **options), json)
 
 
 _TRAIN_FIELDS = to_dict(DEFAULT_TRAIN_CONFIG)
