@@ -70,24 +70,13 @@ def posterior_head(family: Family, d: int, rank: int, steps: int, width: int) ->
     """
     match family:
         case "diagonal":
-            return 2 * d, PosteriorHead(DiagonalGaussian.from_raw)
+            return 2 * d, PosteriorHead()
         case "full":
             return d + d * (d + 1) // 2, PosteriorHead(FullGaussian.from_raw)
         case "low-rank":
             return d * (2 + rank), PosteriorHead(partial(LowRankGaussian.from_raw, rank=rank))
         case "iaf":
             return 3 * d, IAFHead(d, steps, width)
-
-
-class PosteriorHead(nn.Module):
-    """The last layer of an encoder whose posterior is Gaussian: it has no weights, and computes in float32."""
-
-    def __init__(self, build_posterior: Callable[[Tensor], Posterior]) -> None:
-        super().__init__()
-        self.build_posterior = build_posterior
-
-    def forward(self, raw: Float[Tensor, "b n"]) -> Posterior:
-        return self.build_posterior(at_least_float32(raw))
 
 
 class DiagonalGaussian(NamedTuple):
@@ -114,6 +103,17 @@ class DiagonalGaussian(NamedTuple):
     def kl(self, samples: PosteriorSamples) -> Float[Tensor, "b d"]:
         """KL(q || N(0, I)) in closed form; term j is that of dimension j."""
         return kl_diagonal(self.mean, self.scale)
+
+
+class PosteriorHead(nn.Module):
+    """The last layer of an encoder whose posterior is Gaussian: it has no weights, and computes in float32."""
+
+    def __init__(self, build_posterior: Callable[[Tensor], Posterior] = DiagonalGaussian.from_raw) -> None:
+        super().__init__()
+        self.build_posterior: Callable[[Tensor], Posterior] = build_posterior
+
+    def forward(self, raw: Float[Tensor, "b n"]) -> Posterior:
+        return self.build_posterior(at_least_float32(raw))
 
 
 class FullGaussian(NamedTuple):

@@ -91,7 +91,6 @@ class Adversarial(LatentModel):
     net: Literal["auto", "conv", "mlp"] = "auto"
     """kind of networks; auto is conv for images, mlp for vectors"""
     depth: Depth = 2
-    """hidden layers of an MLP"""
     norm: Literal["auto"] | Norm = "auto"
     """normalisation in G; auto is batch with convolutions, none in an MLP"""
     norm_d: Literal["auto"] | Norm = "auto"
@@ -101,11 +100,9 @@ class Adversarial(LatentModel):
     pack: Annotated[int, Field(gt=0, le=64)] = 1
     """examples that D judges together"""
     lr: Positive = 2e-4
-    """Adam's learning rate"""
     lr_d: Positive | None = None
     """Adam's learning rate for D; that of G unless given"""
     betas: tuple[Fraction, Fraction] = (0.5, 0.999)
-    """Adam's decay rates"""
 
     @property
     def objective(self) -> Objective:

@@ -53,9 +53,7 @@ class Translator(Model[DomainPair, PairBatch, tuple[Shape, Shape]]):
     residual: bool = False
     """translators add a correction to their input, which begins at 0; for images of one shape (arXiv:1711.07064)"""
     lr: Positive = 2e-4
-    """Adam's learning rate"""
     betas: tuple[Fraction, Fraction] = (0.5, 0.999)
-    """Adam's decay rates"""
 
     def validate_data(self, data: DomainPair) -> None:
         for shape in data.shape:

@@ -26,10 +26,8 @@ class BetaTCVAE(Variational):
 
     ignored_options: ClassVar[tuple[str, ...]] = ("keep", "rank", "flow_steps", "flow_width", "pseudo_inputs")
 
-    posterior: Literal["diagonal"] = "diagonal"
-    """q(z|x), whose dimensions must be independent"""
+    posterior: Literal["diagonal"] = "diagonal"  # dimensions must be independent
     prior: Literal["standard"] = "standard"
-    """p(z)"""
     alpha: Weight = 1.0
     """weight of the mutual information"""
     beta: Weight = 6.0

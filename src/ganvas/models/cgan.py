@@ -31,7 +31,6 @@ class CGAN(ConfigurableGAN):
     """The GAN that draws the class it is asked for."""
 
     latent: Size = 100
-    """dimensions of the noise z"""
     conditioning: Literal["auto", "concatenation", "projection"] = "auto"
     """how D gets the class: with its input, or by projection; auto concatenates in an MLP, else projects"""
 

@@ -29,11 +29,8 @@ class DCGAN(ConfigurableGAN):
     ignored_options: ClassVar[tuple[str, ...]] = ("depth",)
 
     net: Literal["conv"] = "conv"
-    """kind of networks: convolutional; gan has multilayer perceptrons"""
     latent: Size = 100
-    """dimensions of the noise z"""
     noise_distribution: Literal["normal", "uniform"] = "uniform"
-    """distribution of z: N(0, I), or uniform on [-1, 1]"""
     width: Width = 64
     """channels next to the image; they double as the image halves, up to eight times"""
 

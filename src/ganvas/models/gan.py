@@ -28,7 +28,6 @@ class GAN(ConfigurableGAN):
     """A generator learns to fool a discriminator, which learns not to be fooled; both are MLPs."""
 
     net: Literal["mlp"] = "mlp"
-    """kind of networks: multilayer perceptrons; dcgan has convolutions"""
     width: Width = None
     """units of a hidden layer (400)"""
     depth: Depth = 2

@@ -84,11 +84,6 @@ def combine(hat: DiagonalGaussian, p: DiagonalGaussian) -> DiagonalGaussian:
     return DiagonalGaussian(torch.lerp(p.mean, hat.mean, weight.square()), hat.scale * weight)
 
 
-def gaussian_head() -> PosteriorHead:
-    """The layer that makes a Gaussian of raw numbers."""
-    return PosteriorHead(DiagonalGaussian.from_raw)
-
-
 class BottomUp(nn.Module):
     """The pass upwards: N(mu^_l, sigma^_l^2) of all levels, side by side, in float32 whatever the networks' precision.
 
@@ -99,7 +94,7 @@ class BottomUp(nn.Module):
     def __init__(self, nets: list[nn.Sequential]) -> None:
         super().__init__()
         self.hidden: nn.ModuleList = nn.ModuleList(net[:-1] for net in nets)
-        self.heads: nn.ModuleList = nn.ModuleList(nn.Sequential(net[-1], gaussian_head()) for net in nets)
+        self.heads: nn.ModuleList = nn.ModuleList(nn.Sequential(net[-1], PosteriorHead()) for net in nets)
 
     def forward(self, x: Float[Tensor, "b *shape"]) -> DiagonalGaussian:
         gaussians: list[DiagonalGaussian] = []
@@ -178,13 +173,13 @@ class LadderVAE(LikelihoodModel):
             last_layer = up[-1][-1]
             assert isinstance(last_layer, nn.Linear)
             up.append(mlp(last_layer.in_features, level))
-        priors = [mlp(above, level).append(gaussian_head()) for level, above in pairwise(d)]
+        priors = [mlp(above, level).append(PosteriorHead()) for level, above in pairwise(d)]
         head = self.likelihood_head(shape)
         mean_shape = (shape[0] * head.n_outputs, *shape[1:])
         own = copy_own_network(self, "encoder", shape, (2 * sum(d),), "means, then deviations, of all levels")
         last = copy_own_network(self, "decoder", d[:1], mean_shape, f"for {self.likelihood}")
         last = last or decoder(self.net, d[0], mean_shape, *sizes, activation=self.activation)
-        up_net = own.append(gaussian_head()) if own else BottomUp(up)
+        up_net = own.append(PosteriorHead()) if own else BottomUp(up)
         return {"encoder": up_net, "decoder": TopDown(d, priors, last.append(head))}
 
     def step(self, batches: Batches, global_step: int, encoder: nn.Module, decoder: TopDown) -> Moves:

@@ -36,11 +36,9 @@ class R3GAN(Adversarial):
     fixed_options: ClassVar[dict[str, object]] = Adversarial.fixed_options | {"loss": "relativistic"}
 
     depth: Depth = 3
-    """hidden layers of an MLP"""
     fourier_features: Annotated[int, Field(ge=0, le=65536)] = 64
     """random Fourier features that D sees of a vector, besides the vector"""
     norm: Literal["auto"] | Norm = "none"
-    """normalisation in G; auto is batch with convolutions, none in an MLP"""
     norm_d: Literal["auto"] | Norm = "none"
     """normalisation in D; auto is layer with convolutions, none in an MLP"""
     r1: Weight = 0.1
@@ -48,7 +46,6 @@ class R3GAN(Adversarial):
     r2: Weight = 0.1
     """weight of half the squared gradient of D on fake examples"""
     betas: tuple[Fraction, Fraction] = (0.0, 0.99)
-    """Adam's decay rates"""
 
     def build_networks(self, shape: Shape, judged: Shape, classes: int) -> tuple[nn.Module, nn.Module]:
         norm, norm_d = self.norms(shape)

@@ -32,9 +32,7 @@ class WGANGP(Adversarial):
     gp: Weight = 10.0
     """weight of the gradient penalty, the paper's lambda, which pulls the norm of the critic's gradient to 1"""
     lr: Positive = 1e-4
-    """Adam's learning rate"""
     betas: tuple[Fraction, Fraction] = (0.0, 0.9)
-    """Adam's decay rates"""
 
     def validate_data(self, data: Dataset) -> None:
         super().validate_data(data)
