@@ -101,7 +101,6 @@ class DiagonalGaussian(NamedTuple):
         return (normal_log_prob((z - self.mean) / self.scale) - self.scale.log()).sum(2)
 
     def kl(self, samples: PosteriorSamples) -> Float[Tensor, "b d"]:
-        """KL(q || N(0, I)) in closed form; term j is that of dimension j."""
         return kl_diagonal(self.mean, self.scale)
 
 
@@ -148,7 +147,6 @@ class FullGaussian(NamedTuple):
         return (normal_log_prob(epsilon) - self.log_diagonal()).sum(2)
 
     def kl(self, samples: PosteriorSamples) -> Float[Tensor, "b d"]:
-        """KL(q || N(0, I)) in closed form; term j is that of q(z_j | z_1 ... z_(j-1), x), by the chain rule."""
         return kl_full(self.mean, self.scale_tril)
 
     def log_diagonal(self) -> Float[Tensor, "b d"]:
@@ -199,8 +197,7 @@ class LowRankGaussian(NamedTuple):
             eta = torch.linalg.solve_triangular(r, projected, upper=True).permute(2, 0, 1)
             residual = w - torch.einsum("bdr,kbr->kbd", a, eta)
         shared_term = 0.5 * eta.square().sum(2) + log_abs_det(r)
-        terms: Tensor = normal_log_prob(residual) - self.scale.log() - shared_term[:, :, None] / z.shape[2]
-        return terms
+        return torch.sub(normal_log_prob(residual) - self.scale.log(), shared_term[:, :, None] / z.shape[2])
 
     def qr_factors(self) -> tuple[Float[Tensor, "b d r"], Float[Tensor, "b d+r r"], Float[Tensor, "b r r"]]:
         """A = U / sigma, and the QR factors of A above I: R^T R = I + A^T A, with the determinant of I + A A^T."""
@@ -209,7 +206,6 @@ class LowRankGaussian(NamedTuple):
         return a, *torch.linalg.qr(torch.cat([a, identity], 1))
 
     def kl(self, samples: PosteriorSamples) -> Float[Tensor, "b d"]:
-        """KL(q || N(0, I)) in closed form; term j is that of q(z_j|x), plus an equal share of their dependence."""
         log_det = 2 * (self.scale.log().sum(1) + log_abs_det(self.qr_factors()[2]))
         return kl_low_rank(self.mean, self.scale, self.factor, log_det)
 
@@ -257,7 +253,6 @@ class MADE(nn.Module):
             layer.mask.copy_(outputs[:, None] >= inputs)
 
     def forward(self, z: Float[Tensor, "*n d"], h: Float[Tensor, "*#n c"]) -> tuple[Tensor, Tensor]:
-        """m and s."""
         hidden = (self.first(z) + self.context(h)).relu()
         m, s = self.last(self.second(hidden).relu()).chunk(2, dim=-1)
         return m, s + GATE_BIAS
@@ -291,7 +286,7 @@ class IAF(NamedTuple):
         return PosteriorSamples(z, (base.flip(2) if len(self.steps) % 2 else base) - log_det)
 
     def transform(self, z: Float[Tensor, "k b d"]) -> tuple[Float[Tensor, "k b d"], Float[Tensor, "k b d"]]:
-        """All steps: z_T, and the logarithms of the gates in the dimensions where they end."""
+        """z_T, and the logarithms of all gates in the dimensions where they end."""
         log_det = torch.zeros_like(z)
         for step in self.steps:
             m, s = step(z, self.context)
@@ -316,7 +311,7 @@ class IAF(NamedTuple):
         return base.sum(2) - log_det
 
     def kl(self, samples: PosteriorSamples) -> Float[Tensor, "b d"]:
-        """The mean over the samples of log q(z|x) - log p(z), an unbiased estimate of KL(q || N(0, I))."""
+        """The mean over the samples of log q(z|x) - log p(z), an unbiased estimate."""
         return (samples.log_q - normal_log_prob(samples.z)).mean(0)
 
 

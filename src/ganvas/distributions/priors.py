@@ -139,7 +139,7 @@ def select_prior(kind: str, fitted: FittedPriors | None, model: str, fit_command
     if fitted is None:
         raise UserError(f"no prior was fitted to this {model}'s codes: run {fit_command}")
     name = fitted.best if kind == BEST else kind
-    if name != STANDARD and name not in fitted.priors:
+    if name not in (STANDARD, *fitted.priors):
         raise UserError(f"this {model} has no fitted {kind}, only {', '.join(fitted.priors)}: run {fit_command}")
     return fitted.priors.get(name)
 
@@ -189,12 +189,10 @@ def fit_priors(
     priors: dict[str, Prior] = {}
     for kind in kinds:
         progress(f"fitting {kind} to {len(train)} codes of {d} dimensions")
-        if kind == "flow":
-            priors[kind] = fit_flow(train, normal, seed)
-        else:
-            priors[kind] = fit_mixture(train, normal, seed) if kind == "mixture" else normal
-    held_out = {STANDARD: log_prior(test).mean().item()}
-    held_out |= {kind: prior.log_prob(test).mean().item() for kind, prior in priors.items()}
+        fit = fit_flow if kind == "flow" else fit_mixture
+        priors[kind] = normal if kind == "gaussian" else fit(train, normal, seed)
+    densities = {STANDARD: log_prior} | {kind: prior.log_prob for kind, prior in priors.items()}
+    held_out = {kind: log_prob(test).mean().item() for kind, log_prob in densities.items()}
     return FittedPriors(priors, held_out, (len(train), len(test)), notes)
 
 
