@@ -23,7 +23,7 @@ from ..data import DomainPair
 from ..errors import UserError
 from ..fields import Weight
 from ..model import Moves, PairBatches, Shape, minimize_independent
-from ..nn import Depth, translators
+from ..nn import Depth, encoder, translators
 from ..nn.augment import random_crop, random_flip
 from ..nn.concurrency import concurrently
 from ..nn.pool import CriticWithPool
@@ -84,7 +84,8 @@ class CycleGAN(Translator):
 
     def critic(self, shape: Shape) -> nn.Module:
         if not self.is_convolutional(shape):
-            return CriticWithPool(translators.mlp_critic(shape, self.width or 128, self.depth_d), shape, self.pool_size)
+            net = encoder("mlp", shape, 1, self.width or 128, self.depth_d, activation="leaky-relu")
+            return CriticWithPool(net, shape, self.pool_size)
         halvings = HALVINGS[self.patch_size] if self.patch_size else translators.default_halvings(shape)
         return CriticWithPool(translators.patch_critic(shape, self.width or 64, halvings), shape, self.pool_size)
 

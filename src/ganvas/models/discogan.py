@@ -24,9 +24,10 @@ from torch import Tensor, nn
 from ..errors import UserError
 from ..fields import Size, Weight
 from ..model import Moves, PairBatches, Shape, minimize_independent
+from ..nn import encoder
 from ..nn.concurrency import concurrently
-from ..nn.conv import conv_encoder, initialize
-from ..nn.translators import encoder_decoder, mlp_critic, mlp_translator
+from ..nn.conv import initialize
+from ..nn.translators import encoder_decoder, mlp_translator
 from ..objectives.adversarial import Loss, generator_loss
 from ..objectives.translation import Distance, feature_matching, reconstruction_distance
 from ._translator import Translator, other_domain, terms_by_domain
@@ -67,8 +68,8 @@ class DiscoGAN(Translator):
 
     def discriminator(self, shape: Shape) -> nn.Module:
         if self.is_convolutional(shape):
-            return initialize(conv_encoder(shape, 1, self.width or 64, norm="batch", activation="leaky-relu"))
-        return mlp_critic(shape, self.width or 128, self.depth_d)
+            return initialize(encoder("conv", shape, 1, self.width or 64, 0, norm="batch", activation="leaky-relu"))
+        return encoder("mlp", shape, 1, self.width or 128, self.depth_d, activation="leaky-relu")
 
     def validate_batch_size(self, batch: int, shape: tuple[Shape, Shape]) -> None:
         if batch < 2 and self.is_convolutional(shape[0]):

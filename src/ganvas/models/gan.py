@@ -18,9 +18,9 @@ from torch import nn
 
 from ..fields import Fraction
 from ..model import Batches, Moves, Shape
-from ..nn import Depth, Width
+from ..nn import Depth, Width, decoder
 from ..nn.discriminator import clip_weights
-from ..nn.mlp import Activation, AnyActivation, mlp, mlp_decoder
+from ..nn.mlp import Activation, AnyActivation, mlp
 from ._gan import ConfigurableGAN, discriminator_move, finalize_network
 
 
@@ -47,7 +47,7 @@ class GAN(ConfigurableGAN):
 
     def build_networks(self, shape: Shape, judged: Shape, classes: int) -> tuple[nn.Module, nn.Module]:
         width, (norm, norm_d) = self.width or 400, self.norms(shape)
-        G = mlp_decoder(self.latent, shape, width, self.depth, norm=norm, activation=self.activation)
+        G = decoder("mlp", self.latent, shape, width, self.depth, norm=norm, activation=self.activation)
         sizes = [prod(judged), *[self.width_d or width] * (self.depth_d or self.depth), 1]
         D = nn.Sequential(nn.Flatten(), *mlp(sizes, norm=norm_d, activation=self.activation_d, dropout=self.dropout))
         if self.input_dropout:

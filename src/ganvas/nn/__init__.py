@@ -1,5 +1,6 @@
 """Networks: functions that return plain modules, for examples of any shape."""
 
+from math import prod
 from typing import Annotated, Literal
 
 import torch
@@ -12,7 +13,7 @@ from ..errors import UserError
 from ..fields import Size
 from ..model import Shape
 from .conv import conv_decoder, conv_encoder, map_size
-from .mlp import Activation, Norm, mlp_decoder, mlp_encoder
+from .mlp import Activation, Norm, mlp
 
 Net = Literal["auto", "conv", "mlp", "spatial"]
 Width = Size | None
@@ -27,9 +28,9 @@ def encoder(
     `width` None means 32 channels in the first convolution, or 400 units in a hidden layer.  Raises UserError for
     convolutions on vectors.
     """
-    kind = resolve_architecture(net, shape)
+    hidden, kind = [width or 400] * depth, resolve_architecture(net, shape)
     if kind == "mlp":
-        return mlp_encoder(shape, out, width or 400, depth, norm=norm, activation=activation)
+        return nn.Sequential(nn.Flatten(), *mlp([prod(shape), *hidden, out], norm=norm, activation=activation))
     return conv_encoder(shape, out, width or 32, norm=norm, activation=activation, spatial=kind == "spatial")
 
 
@@ -37,9 +38,9 @@ def decoder(
     net: Net, dim: int, shape: Shape, width: Width, depth: int, *, norm: Norm = "none", activation: Activation = "relu"
 ) -> nn.Sequential:
     """The mirror image of `encoder`: (b, dim) -> (b, *shape), its outputs unbounded."""
-    kind = resolve_architecture(net, shape)
+    hidden, kind = [width or 400] * depth, resolve_architecture(net, shape)
     if kind == "mlp":
-        return mlp_decoder(dim, shape, width or 400, depth, norm=norm, activation=activation)
+        return mlp([dim, *hidden, prod(shape)], norm=norm, activation=activation).append(nn.Unflatten(1, shape))
     return conv_decoder(dim, shape, width or 32, norm=norm, activation=activation, spatial=kind == "spatial")
 
 
@@ -65,14 +66,7 @@ class Conditional(nn.Module):
         self.classes: int = classes
 
     def forward(self, x: Float[Tensor, "b *shape"], y: Int64[Tensor, " b"]) -> object:
-        # x.shape[0], not len(x), which torch.export would make a constant
-        inputs = concat_labels(x.reshape(x.shape[0], *self.shape), y, self.classes)
+        inputs = x.reshape(x.shape[0], *self.shape)  # not len(x), which torch.export would make a constant
+        label = one_hot(y, self.classes).to(x.dtype)[(..., *[None] * (inputs.ndim - 2))]  # further channels, or numbers
+        inputs = torch.cat([inputs, label.expand(-1, -1, *inputs.shape[2:])], 1)
         return self.net(inputs.flatten(1) if x.ndim == 2 else inputs)
-
-
-def concat_labels(x: Float[Tensor, "b *shape"], y: Int64[Tensor, " b"], classes: int) -> Tensor:
-    """x with the one-hot label as further channels (images), or further numbers (vectors)."""
-    label = one_hot(y, classes).to(x.dtype)
-    if x.ndim == 2:
-        return torch.cat([x, label], 1)
-    return torch.cat([x, label[:, :, None, None].expand(-1, -1, *x.shape[2:])], 1)

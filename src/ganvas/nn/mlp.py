@@ -3,13 +3,10 @@
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
-from math import prod
 from typing import Literal
 
 from jaxtyping import Float
 from torch import Tensor, nn
-
-from ..model import Shape
 
 Activation = Literal["relu", "leaky-relu", "tanh", "silu"]
 AnyActivation = Activation | Literal["maxout"]
@@ -28,20 +25,6 @@ def mlp(
         layers += [nn.Linear(a, b * pieces), *norm_activation(norm, activation, b * pieces, nn.BatchNorm1d)]
         layers += [nn.Dropout(dropout)] if dropout else []
     return nn.Sequential(*layers, nn.Linear(sizes[-2], sizes[-1]))
-
-
-def mlp_encoder(
-    shape: Shape, out: int, width: int, depth: int, *, norm: Norm = "none", activation: Activation = "relu"
-) -> nn.Sequential:
-    """(b, *shape) -> (b, out) through `depth` hidden layers of `width` units."""
-    return nn.Sequential(nn.Flatten(), *mlp([prod(shape), *[width] * depth, out], norm=norm, activation=activation))
-
-
-def mlp_decoder(
-    dim: int, shape: Shape, width: int, depth: int, *, norm: Norm = "none", activation: Activation = "relu"
-) -> nn.Sequential:
-    """(b, dim) -> (b, *shape) through `depth` hidden layers of `width` units."""
-    return mlp([dim, *[width] * depth, prod(shape)], norm=norm, activation=activation).append(nn.Unflatten(1, shape))
 
 
 class Maxout(nn.Module):

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
 
 from ..model import Shape
+from . import encoder
 from .conv import conv_decoder, conv_encoder, feature_map_sizes, initialize, layer_widths
 from .cpu import InstanceNorm, OutputConv2d
-from .mlp import mlp_encoder
 
 SMALL_IMAGE_SIZE = 64
 """largest height and width at which residual blocks are faster with channels first"""
@@ -181,10 +181,5 @@ class ResidualTranslator(nn.Module):
 
 def mlp_translator(a: Shape, b: Shape, width: int, depth: int) -> nn.Sequential:
     """A multilayer perceptron from examples of A to those of B: DiscoGAN's toy model has two hidden layers."""
-    net = mlp_encoder(a, prod(b), width, depth)
+    net = encoder("mlp", a, prod(b), width, depth)
     return net.extend([nn.Unflatten(1, b), nn.Tanh()]) if len(b) > 1 else net
-
-
-def mlp_critic(shape: Shape, width: int, depth: int) -> nn.Sequential:
-    """A multilayer perceptron from examples of a domain to a logit."""
-    return mlp_encoder(shape, 1, width, depth, activation="leaky-relu")
