@@ -32,7 +32,8 @@ PAST_BEST_SHARE, PAST_BEST_ERRORS = 0.5, 5.0
 
 def gan_rules(model: "Adversarial") -> Iterator[Rule]:
     """Of a D that has won, and of a critic whose slope is not held, samples that are all alike are a consequence."""
-    bounds_weights = model.objective.weight_clip is not None or model.objective.spectral_norm
+    objective, wasserstein = model.objective, model.objective.loss == "wasserstein"
+    bounds_weights = objective.weight_clip is not None or objective.spectral_norm
     yield from general_rules(model, bounds_weights=bounds_weights, has_steady_loss=False)
     penalty = ("a penalty on D's gradient (--r1 1)",) if takes_r1(model) else ()
     yield Rule(
@@ -42,8 +43,7 @@ def gan_rules(model: "Adversarial") -> Iterator[Rule]:
         (slower(model), *(["--betas 0.5 0.999"] if model.betas[0] > 0.5 else []), *penalty, "--lr-decay 0.5"),
         passes=ge,
     )  # fmt: skip
-    wasserstein = model.objective.loss == "wasserstein"
-    if model.objective.loss in WON_LOGIT_GAP:  # a Wasserstein critic is meant to be as good as it can
+    if objective.loss in WON_LOGIT_GAP:  # a Wasserstein critic is meant to be as good as it can
         yield from won_rules(model, penalty)
     if wasserstein:
         yield from slope_rules(model)
@@ -81,11 +81,9 @@ def speckle_rule(what: str, suffix: str, remedies: tuple[str, ...]) -> Rule:
 def won_rules(model: "Adversarial", penalty: tuple[str, ...]) -> Iterator[Rule]:
     """D has won: it is right, and G's gradient has vanished, or no other will make it wrong."""
     loss, n_critic = model.objective.loss, getattr(model, "n_critic", 1)
-    remedies = (
-        *(["--loss non-saturating"] if loss == "minimax" else []),
-        *([f"a --n-critic below {n_critic}"] if n_critic > 1 else []),
-        f"an --lr-d below {model.learning_rate('D'):g}", *penalty,
-    )  # fmt: skip
+    fewer = (f"a --n-critic below {n_critic}",) if n_critic > 1 else ()
+    saturates = ("--loss non-saturating",) if loss == "minimax" else ()
+    remedies = (*saturates, *fewer, f"an --lr-d below {model.learning_rate('D'):g}", *penalty)
     knows = "it knows {{accuracy_real:.1%}} of real and {{accuracy_fake:.1%}} of fake examples (limit {:.0%})"
     if loss == "minimax":
         yield Rule(

@@ -40,11 +40,9 @@ def used_rule(what: str, remedies: tuple[str, ...], after: int = 0) -> Rule:
 
 def latent_rules(model: "LikelihoodModel") -> Iterator[Rule]:
     """Of a variational model; nothing is said of its codes during a warm-up of the KL."""
-    options = {name: getattr(model, name, None) for name in ("warmup", "geco", "capacity")}
-    warmup = options["warmup"] or 0
-    yield from general_rules(
-        model, has_steady_loss=not warmup and options["geco"] is None and options["capacity"] is None
-    )
+    warmup: int = getattr(model, "warmup", 0)
+    targets = [getattr(model, name, None) for name in ("geco", "capacity")]
+    yield from general_rules(model, has_steady_loss=not warmup and targets == [None, None])
     yield Rule(
         "posterior collapse", "active", lambda figures: figures["dimensions"] // 20,  # q(z|x) is the prior for every x
         "{active} of {dimensions} latent dimensions are active (variance of the posterior's mean above "

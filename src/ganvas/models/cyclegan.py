@@ -75,7 +75,7 @@ class CycleGAN(Translator):
 
     def translator(self, a: Shape, b: Shape) -> nn.Module:
         if self.is_convolutional(a):
-            blocks = self.blocks or translators.default_blocks(b)
+            blocks = self.blocks or (9 if min(b[1:]) >= 256 else 6)  # appendix 7.2
             return self.apply_residual(translators.resnet_translator(a, b, self.width or 64, blocks))
         return translators.mlp_translator(a, b, self.width or 128, self.depth)
 
@@ -86,7 +86,8 @@ class CycleGAN(Translator):
         if not self.is_convolutional(shape):
             net = encoder("mlp", shape, 1, self.width or 128, self.depth_d, activation="leaky-relu")
             return CriticWithPool(net, shape, self.pool_size)
-        halvings = HALVINGS[self.patch_size] if self.patch_size else translators.default_halvings(shape)
+        side = min(shape[1:])  # patches of smaller images are about half of them at most
+        halvings = HALVINGS[self.patch_size or (70 if side >= 128 else 34 if side >= 64 else 16)]
         return CriticWithPool(translators.patch_critic(shape, self.width or 64, halvings), shape, self.pool_size)
 
     def step(self, batches: PairBatches, global_step: int, G: nn.Module, F: nn.Module, DX: Any, DY: Any) -> Moves:

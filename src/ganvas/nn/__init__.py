@@ -12,7 +12,7 @@ from torch.nn.functional import one_hot
 from ..errors import UserError
 from ..fields import Size
 from ..model import Shape
-from .conv import conv_decoder, conv_encoder, map_size
+from .conv import conv_decoder, conv_encoder, feature_map_sizes
 from .mlp import Activation, Norm, mlp
 
 Net = Literal["auto", "conv", "mlp", "spatial"]
@@ -53,7 +53,7 @@ def resolve_architecture(net: Net, shape: Shape) -> Net:
 
 def code_shape(net: Net, latent: int, shape: Shape) -> Shape:
     """Shape of a code for examples of `shape`: (latent,), or with net=spatial a map, (latent, height, width)."""
-    return (latent, *map_size(shape)) if resolve_architecture(net, shape) == "spatial" else (latent,)
+    return (latent, *feature_map_sizes(shape, 16)[-1]) if resolve_architecture(net, shape) == "spatial" else (latent,)
 
 
 class Conditional(nn.Module):

@@ -24,18 +24,13 @@ def feature_map_sizes(shape: Shape, min_size: int = 8) -> list[Size]:
     return sizes
 
 
-def map_size(shape: Shape) -> Size:
-    """Height and width of a map of latent codes: the image's, halved until both are below 16."""
-    return feature_map_sizes(shape, 16)[-1]
-
-
 def conv_encoder(
     shape: Shape, out: int, width: int, *, norm: Norm = "none", activation: Activation = "relu", spatial: bool = False
 ) -> nn.Sequential:
     """(b, c, h, w) -> (b, out): convolutions of width, 2 width, 4 width, 8 width ... channels, then a linear layer.
 
-    Normalisation, if any, comes after every convolution but the first.  With `spatial`, the sizes end at
-    `map_size`, and a last convolution returns the `out` numbers as maps, flattened.
+    Normalisation, if any, comes after every convolution but the first.  With `spatial`, sizes are halved until both
+    are below 16, and a last convolution returns the `out` numbers as maps, flattened.
     """
     sizes = feature_map_sizes(shape, 16 if spatial else 8)
     widths = [shape[0], *layer_widths(width, len(sizes) - 1)]

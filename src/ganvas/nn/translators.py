@@ -102,16 +102,6 @@ def pad_to_multiple(x: Float[Tensor, "b c h w"], multiple: int, min_size: int) -
     return pad(x, padding, mode="replicate") if any(padding) else x
 
 
-def default_blocks(shape: Shape) -> int:
-    """Residual blocks: 9 for images of 256 pixels and more, else 6 (arXiv:1703.10593, appendix 7.2)."""
-    return 9 if min(shape[1:]) >= 256 else 6
-
-
-def default_halvings(shape: Shape) -> int:
-    """Halvings of a `PatchCritic`: 3 from 128 pixels on; patches of smaller images are about half of them at most."""
-    return 3 if min(shape[1:]) >= 128 else 2 if min(shape[1:]) >= 64 else 1
-
-
 def resnet_translator(a: Shape, b: Shape, width: int, blocks: int) -> nn.Module:
     """A `ResnetTranslator` with its initial weights.
 
