@@ -16,7 +16,6 @@ from ..data.dataset import chunks
 from ..data.scaling import premultiply
 from ..errors import UserError
 from ..objectives import reconstruction
-from ..objectives.precision import at_least_float32
 
 LikelihoodName = Literal["gaussian", "bernoulli", "continuous-bernoulli", "discretized-logistic", "squared-error"]
 Sigma = float | Literal["learned", "optimal"]
@@ -148,7 +147,7 @@ class LikelihoodHead(nn.Module):
             self.register_buffer("variance", torch.tensor(1.0))
 
     def forward(self, y: Float[Tensor, "n *shape"]) -> Likelihood:
-        y = at_least_float32(y)
+        y = y.float() if y.itemsize < 4 else y
         match self.name:
             case "bernoulli":
                 return Bernoulli(y)

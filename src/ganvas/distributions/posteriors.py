@@ -22,7 +22,6 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, logsigmoid, pad, softplus
 
 from ..objectives.kl import kl_diagonal, kl_full, kl_low_rank
-from ..objectives.precision import at_least_float32
 
 Family = Literal["diagonal", "full", "low-rank", "iaf"]
 ACTIVE_THRESHOLD = 0.01
@@ -112,7 +111,7 @@ class PosteriorHead(nn.Module):
         self.build_posterior: Callable[[Tensor], Posterior] = build_posterior
 
     def forward(self, raw: Float[Tensor, "b n"]) -> Posterior:
-        return self.build_posterior(at_least_float32(raw))
+        return self.build_posterior(raw.float() if raw.itemsize < 4 else raw)
 
 
 class FullGaussian(NamedTuple):
@@ -323,7 +322,7 @@ class IAFHead(nn.Module):
         self.steps: nn.ModuleList = nn.ModuleList(MADE(d, d, width) for _ in range(steps))
 
     def forward(self, raw: Float[Tensor, "b n"]) -> IAF:
-        mean, scale, context = at_least_float32(raw).chunk(3, dim=1)
+        mean, scale, context = (raw.float() if raw.itemsize < 4 else raw).chunk(3, dim=1)
         return IAF(mean, positive_scale(scale), context, self.steps)
 
 

@@ -33,10 +33,6 @@ class LatentModel(Model[Dataset, Batch, Shape]):
     depth: Depth = 1
     """hidden layers of an MLP"""
 
-    def condition_of(self, y: Tensor | None, k: int = 1) -> tuple[Tensor, ...]:
-        """What networks are given beside k codes of each example: its label y, if the model is conditional."""
-        return (y.repeat(k),) if self.is_conditional and y is not None else ()
-
     def sample_prior(self, n: int, shape: Shape, generator: torch.Generator, **_: Any) -> Codes:
         """z ~ N(0, I)."""
         return normal(n, self.code_size(shape), generator)

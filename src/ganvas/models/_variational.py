@@ -204,6 +204,10 @@ class Variational(LikelihoodModel, LatentModel):
         q: Posterior = encoder(x, *self.condition_of(y))
         return q
 
+    def condition_of(self, y: Labels, k: int = 1) -> tuple[Tensor, ...]:
+        """What the networks are given beside k codes an example: its label, if the model is conditional."""
+        return (y.repeat(k),) if self.conditional and y is not None else ()
+
     def log_prior(self, z: DrawnCodes, **nets: Any) -> LogProbs:
         """log p(z) in nats."""
         return self.log_prior_function(**nets)(z)
@@ -292,11 +296,6 @@ class PseudoInputs(nn.Module):
 
     def forward(self) -> Float[Tensor, "K *shape"]:
         return self.raw.clamp(0, 1) if self.is_bounded else self.raw
-
-
-def warmup_factor(global_step: int, warmup: int) -> float:
-    """How far a linear warm-up of so many steps is after `global_step`: from 0 to 1."""
-    return min(1.0, global_step / warmup) if warmup else 1.0
 
 
 def free_bits_kl(kl: Float[Tensor, "b d"], free_bits: float) -> Float[Tensor, ""]:

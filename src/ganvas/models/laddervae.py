@@ -43,7 +43,7 @@ from ..rules import Rule
 from ._latent import Codes, Examples
 from ._latent_diagnosis import level_rules
 from ._own import copy_own_network
-from ._variational import LatentStatistics, LikelihoodModel, LogProbs, PerExample, free_bits_kl, warmup_factor
+from ._variational import LatentStatistics, LikelihoodModel, LogProbs, PerExample, free_bits_kl
 
 
 class Level(NamedTuple):
@@ -184,7 +184,7 @@ class LadderVAE(LikelihoodModel):
 
     def step(self, batches: Batches, global_step: int, encoder: nn.Module, decoder: TopDown) -> Moves:
         nll, kl = self.terms(next(batches), encoder, decoder)
-        weight = warmup_factor(global_step, self.warmup)
+        weight = min(1.0, global_step / self.warmup) if self.warmup else 1.0
         yield minimize(encoder, decoder, reconstruction=nll.mean(), kl=weight * free_bits_kl(kl, self.free_bits))
 
     def terms(self, batch: Batch, encoder: nn.Module, decoder: TopDown) -> tuple[PerExample, Codes]:

@@ -27,7 +27,7 @@ from ..errors import UserError
 from ..fields import Positive, Size, Steps, Weight
 from ..model import Batches, Moves, Shape, minimize
 from ..objectives.reconstruction import squared_error
-from ._variational import Variational, free_bits_kl, warmup_factor
+from ._variational import Variational, free_bits_kl
 
 
 class VAE(Variational):
@@ -94,7 +94,8 @@ class VAE(Variational):
 
     def warmup_factor(self, global_step: int) -> float:
         """How far the warm-up is after `global_step` steps: from 0 to 1."""
-        return warmup_factor(global_step % self.warmup_cycle if self.warmup_cycle else global_step, self.warmup)
+        step = global_step % self.warmup_cycle if self.warmup_cycle else global_step
+        return min(1.0, step / self.warmup) if self.warmup else 1.0
 
     def excess(self, x: Float[Tensor, "b *shape"], mean: Float[Tensor, "n *shape"]) -> Float[Tensor, ""]:
         """(|x - g(z)|^2 - D geco^2) / geco^2, mean over codes: 0 where the constraint holds exactly."""
