@@ -33,6 +33,9 @@ from ._own import EncoderDecoder, copy_own_network
 
 Labels = Int64[Tensor, " b"] | None
 PerExample = Float[Tensor, " b"]
+ElboTerms = tuple[PerExample, PerExample]
+Encoder = Callable[..., Posterior]
+Decoder = Callable[..., Likelihood]
 LogProbs = Float[Tensor, "k b"]
 DrawnCodes = Float[Tensor, "k b d"]
 EncodedBatch = tuple[Tensor, Posterior, PosteriorSamples, tuple[Tensor, ...]]
@@ -93,7 +96,7 @@ class LikelihoodModel(EncoderDecoder):
         return torch.bernoulli(x) if self.binarize == "dynamic" else x
 
     @abstractmethod
-    def elbo_terms(self, batch: Batch, *args: Any, **nets: Any) -> tuple[PerExample, PerExample]:
+    def elbo_terms(self, batch: Batch, *args: Any, **nets: Any) -> ElboTerms:
         """-log p(x|z) for one sample z ~ q(z|x), and KL(q(z|x) || p(z)), each b numbers in nats.
 
         ELBO = -(sum of the two): equations 7 and 10 of arXiv:1312.6114.
@@ -193,16 +196,15 @@ class Variational(LikelihoodModel, LatentModel):
         nets = {"encoder": Conditional(f, flat, n) if n else f, "decoder": Conditional(g, code, n) if n else g}
         return nets | ({"prior": PseudoInputs(self.pseudo_inputs, shape)} if self.prior == "vamp" else {})
 
-    def encode_batch(self, batch: Batch, encoder: nn.Module, k: int = 1) -> EncodedBatch:
+    def encode_batch(self, batch: Batch, encoder: Encoder, k: int = 1) -> EncodedBatch:
         """What a step begins with: x as observed, q(z|x), k samples of it, and what the decoder is given with each."""
         x = self.binarize_batch(batch.x)
         q = self.infer(x, batch.y, encoder)
         return x, q, q.sample(k), self.condition_of(batch.y, k)
 
-    def infer(self, x: Examples, y: Labels, encoder: nn.Module) -> Posterior:
+    def infer(self, x: Examples, y: Labels, encoder: Encoder) -> Posterior:
         """q(z|x), or q(z|x, y)."""
-        q: Posterior = encoder(x, *self.condition_of(y))
-        return q
+        return encoder(x, *self.condition_of(y))
 
     def condition_of(self, y: Labels, k: int = 1) -> tuple[Tensor, ...]:
         """What the networks are given beside k codes an example: its label, if the model is conditional."""
@@ -212,14 +214,12 @@ class Variational(LikelihoodModel, LatentModel):
         """log p(z) in nats."""
         return self.log_prior_function(**nets)(z)
 
-    def log_prior_function(
-        self, encoder: nn.Module | None = None, prior: nn.Module | None = None, **_: Any
-    ) -> Callable[[DrawnCodes], LogProbs]:
+    def log_prior_function(self, **nets: Any) -> Callable[[DrawnCodes], LogProbs]:
         """log p(z) as a function: of N(0, I), or of the VampPrior, 1/K sum_k q(z|u_k)  (arXiv:1705.07120)."""
-        if prior is None or encoder is None:
+        if self.prior == "standard":
             return lambda z: normal_log_prob(z).sum(2)
-        u = prior()
-        component: Posterior = encoder(u)
+        u = nets["prior"]()
+        component: Posterior = nets["encoder"](u)
 
         def mixture(z: DrawnCodes) -> LogProbs:
             parts = z.flatten(0, 1).split(max(1, DENSITY_CHUNK_SIZE // (len(u) * z.shape[2])))
@@ -234,18 +234,17 @@ class Variational(LikelihoodModel, LatentModel):
             return q.kl(samples)
         return (samples.log_q.sum(2) - self.log_prior(samples.z, **nets)).mean(0)[:, None]
 
-    def encode(self, x: Examples, y: Labels = None, *, encoder: nn.Module, **_: Any) -> Codes:
+    def encode(self, x: Examples, y: Labels = None, *, encoder: Encoder, **_: Any) -> Codes:
         """The posterior's mean mu(x)."""
         return self.infer(x, y, encoder).mean
 
-    def sample_posterior(self, x: Examples, y: Labels = None, *, encoder: nn.Module, **_: Any) -> Codes:
+    def sample_posterior(self, x: Examples, y: Labels = None, *, encoder: Encoder, **_: Any) -> Codes:
         """One sample z ~ q(z|x) an example: together, samples of the aggregate posterior."""
         return self.infer(x, y, encoder).sample().z[0]
 
-    def generate(self, z: Codes, y: Labels = None, *, decoder: nn.Module, **_: Any) -> Examples:
+    def generate(self, z: Codes, y: Labels = None, *, decoder: Decoder, **_: Any) -> Examples:
         """E[x|z]."""
-        p: Likelihood = decoder(z, *self.condition_of(y))
-        return p.mean
+        return decoder(z, *self.condition_of(y)).mean
 
     def sample_prior(self, n: int, shape: Shape, generator: torch.Generator, **networks: Any) -> Codes:
         """z ~ p(z)."""
@@ -263,23 +262,18 @@ class Variational(LikelihoodModel, LatentModel):
         with torch.random.fork_rng(devices=[]):
             return draw_rows(n, draw)[0]
 
-    def elbo_terms(
-        self, batch: Batch, encoder: nn.Module, decoder: nn.Module, **others: Any
-    ) -> tuple[PerExample, PerExample]:
-        x, q, samples, condition = self.encode_batch(batch, encoder)
-        p: Likelihood = decoder(samples.z[0], *condition)
-        return p.nll(x)[0], self.kl_divergence(q, samples, encoder=encoder, **others).sum(1)
+    def elbo_terms(self, batch: Batch, decoder: Decoder, **nets: Any) -> ElboTerms:
+        x, q, samples, condition = self.encode_batch(batch, nets["encoder"])
+        return decoder(samples.z[0], *condition).nll(x)[0], self.kl_divergence(q, samples, **nets).sum(1)
 
-    def log_weights(
-        self, x: Examples, k: int, y: Labels = None, *, encoder: nn.Module, decoder: nn.Module, **others: Any
-    ) -> LogProbs:
-        z, log_q = self.infer(x, y, encoder).sample(k)
-        p: Likelihood = decoder(z.flatten(0, 1), *self.condition_of(y, k))
-        return self.log_prior(z, encoder=encoder, **others) - p.nll(x) - log_q.sum(2)
+    def log_weights(self, x: Examples, k: int, y: Labels = None, **nets: Any) -> LogProbs:
+        z, log_q = self.infer(x, y, nets["encoder"]).sample(k)
+        p: Likelihood = nets["decoder"](z.flatten(0, 1), *self.condition_of(y, k))
+        return self.log_prior(z, **nets) - p.nll(x) - log_q.sum(2)
 
-    def latent_statistics(self, batch: Batch, encoder: nn.Module, **others: Any) -> LatentStatistics:
-        _, q, samples, _ = self.encode_batch(batch, encoder)
-        return LatentStatistics(q.mean, self.kl_divergence(q, samples, encoder=encoder, **others), samples.z[0])
+    def latent_statistics(self, batch: Batch, **nets: Any) -> LatentStatistics:
+        _, q, samples, _ = self.encode_batch(batch, nets["encoder"])
+        return LatentStatistics(q.mean, self.kl_divergence(q, samples, **nets), samples.z[0])
 
 
 class PseudoInputs(nn.Module):

@@ -17,7 +17,7 @@ from ..model import Batch, Batches, Moves, Shape, minimize
 from ..nn import decoder, encoder
 from ..objectives.reconstruction import squared_error
 from ..rules import Rule
-from ._latent import Codes, Examples, LatentModel, Rows
+from ._latent import Codes, Examples, LatentModel, Network, Rows
 from ._latent_diagnosis import FEWER_DIMENSIONS, prior_rule, used_rule
 from ._own import EncoderDecoder, copy_own_network
 
@@ -43,21 +43,19 @@ class Autoencoder(EncoderDecoder, LatentModel):
         error = squared_error(x.flatten(1), decoder(encoder(x)).flatten(1))
         yield minimize(encoder, decoder, reconstruction=error.mean())
 
-    def encode(self, x: Examples, encoder: nn.Module, **_: nn.Module) -> Codes:
+    def encode(self, x: Examples, encoder: Network, **_: Any) -> Codes:
         """f(x)."""
-        code: Tensor = encoder(x)
-        return code
+        return encoder(x)
 
-    def sample_posterior(self, x: Examples, encoder: nn.Module, **_: nn.Module) -> Codes:
+    def sample_posterior(self, x: Examples, encoder: Network, **_: Any) -> Codes:
         """f(x): the code is no distribution."""
         return self.encode(x, encoder)
 
-    def generate(self, z: Codes, decoder: nn.Module, **_: nn.Module) -> Examples:
+    def generate(self, z: Codes, decoder: Network, **_: Any) -> Examples:
         """g(z)."""
-        x: Tensor = decoder(z)
-        return x
+        return decoder(z)
 
-    def monitor(self, batch: Batch, encoder: nn.Module, **_: Any) -> dict[str, Tensor]:
+    def monitor(self, batch: Batch, encoder: Network, **_: Any) -> dict[str, Tensor]:
         """Mean and standard deviation of each dimension of the codes."""
         code = self.encode(batch.x, encoder)
         return {"aggregate_mean": code.mean(0), "aggregate_std": code.std(0)}

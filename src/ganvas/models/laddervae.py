@@ -43,7 +43,7 @@ from ..rules import Rule
 from ._latent import Codes, Examples
 from ._latent_diagnosis import level_rules
 from ._own import copy_own_network
-from ._variational import LatentStatistics, LikelihoodModel, LogProbs, PerExample, free_bits_kl
+from ._variational import Decoder, ElboTerms, LatentStatistics, LikelihoodModel, LogProbs, PerExample, free_bits_kl
 
 
 class Level(NamedTuple):
@@ -193,14 +193,12 @@ class LadderVAE(LikelihoodModel):
         levels = infer_levels(x, encoder, decoder)
         return decoder.likelihood(levels).nll(x)[0], torch.cat([level.kl for level in levels], 1)
 
-    def elbo_terms(self, batch: Batch, encoder: nn.Module, decoder: TopDown, **_: Any) -> tuple[PerExample, PerExample]:
+    def elbo_terms(self, batch: Batch, encoder: nn.Module, decoder: TopDown, **_: Any) -> ElboTerms:
         nll, kl = self.terms(batch, encoder, decoder)
         return nll, kl.sum(1)
 
-    def log_weights(
-        self, x: Examples, k: int, *labels: Any, encoder: nn.Module, decoder: TopDown, **_: Any
-    ) -> LogProbs:
-        hat: DiagonalGaussian = encoder(x)
+    def log_weights(self, x: Examples, k: int, *labels: Any, decoder: TopDown, **nets: Any) -> LogProbs:
+        hat: DiagonalGaussian = nets["encoder"](x)
         repeated = DiagonalGaussian(*(t.repeat(k, 1) for t in hat))
         levels = decoder.descend(noise_like(hat.mean, k).flatten(0, 1), repeated)
         log_ratio = torch.cat([level.log_ratio for level in levels], 1).sum(1)
@@ -222,10 +220,9 @@ class LadderVAE(LikelihoodModel):
         """Standard normal noise of all levels."""
         return normal(n, sum(self.latents), generator)
 
-    def generate(self, z: Codes, *labels: Any, decoder: TopDown, **_: Any) -> Examples:
+    def generate(self, z: Codes, *labels: Any, decoder: Decoder, **_: Any) -> Examples:
         """E[x|z_1], by ancestral sampling of z_L ... z_1 from their noise."""
-        p: Likelihood = decoder(z)
-        return p.mean
+        return decoder(z).mean
 
     def latent_statistics(self, batch: Batch, encoder: nn.Module, decoder: TopDown, **_: Any) -> LatentStatistics:
         """The codes of all levels, side by side.
