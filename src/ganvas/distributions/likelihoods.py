@@ -87,8 +87,7 @@ class DiscretizedLogistic(NamedTuple):
         return (scale * (softplus(above) - softplus(below))).clamp(0, 1)
 
     def nll(self, x: Float[Tensor, "b *shape"]) -> Float[Tensor, "k b"]:
-        x, location = align(x, self.location)
-        return reconstruction.discretized_logistic_nll(x, location, self.log_scale.flatten(1).view_as(location))
+        return reconstruction.discretized_logistic_nll(*align(x, self.location), align(x, self.log_scale)[1])
 
 
 class Gaussian(NamedTuple):
@@ -168,8 +167,7 @@ class LikelihoodHead(nn.Module):
 
 def validate_data_range(name: LikelihoodName, data: Dataset, is_binarized: bool) -> None:
     """UserError, with what to do, where the range of the data does not fit the likelihood."""
-    low, high = data.x.min().item(), data.x.max().item()
-    max_value = 255 if data.has_images else 1
+    low, high, max_value = data.x.min().item(), data.x.max().item(), 255 if data.has_images else 1
     data_range = f"{data.name} has {low:g} to {high:g}"
     if name == "discretized-logistic" and not data.has_images:
         raise UserError(f"likelihood={name} is for pixels with 256 levels, but {data.name} holds vectors: use gaussian")

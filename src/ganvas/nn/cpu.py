@@ -36,9 +36,9 @@ class InstanceNormFunction(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Float[Tensor, "b c h w"], eps: float) -> Float[Tensor, "b c h w"]:
-        mean = spatial_mean(x)
+        mean = x.mean((2, 3), keepdim=True)
         y = x - mean
-        scale = (spatial_mean(y.square()) + eps).rsqrt_()
+        scale = (y.square().mean((2, 3), keepdim=True) + eps).rsqrt_()
         ctx.save_for_backward(x, mean, scale)
         return y.mul_(scale)
 
@@ -47,14 +47,9 @@ class InstanceNormFunction(torch.autograd.Function):
     def backward(ctx: Any, g: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b c h w"], None]:
         x, mean, scale = ctx.saved_tensors
         deviation = x - mean
-        slope = spatial_mean(g * deviation).mul_(scale.pow(3))
-        offset = torch.addcmul(spatial_mean(g).mul_(scale).neg_(), deviation, slope, value=-1)
+        slope = (g * deviation).mean((2, 3), keepdim=True).mul_(scale.pow(3))
+        offset = torch.addcmul(g.mean((2, 3), keepdim=True).mul_(scale).neg_(), deviation, slope, value=-1)
         return torch.addcmul(offset, g, scale), None
-
-
-def spatial_mean(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c 1 1"]:
-    """The mean over height and width."""
-    return x.mean((2, 3), keepdim=True)
 
 
 class OutputConv2d(nn.Conv2d):

@@ -5,6 +5,7 @@ from functools import partial
 from itertools import pairwise
 from typing import Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -31,17 +32,13 @@ class Maxout(nn.Module):
     """The largest of five linear functions, for each unit.  Goodfellow et al., arXiv:1302.4389."""
 
     def forward(self, x: Float[Tensor, "b d_by_pieces"]) -> Float[Tensor, "b d"]:
-        maximum: Tensor = x.unflatten(1, (-1, PIECES)).amax(2)
-        return maximum
+        return torch.amax(x.unflatten(1, (-1, PIECES)), 2)
 
 
 ACTIVATIONS: dict[AnyActivation, Callable[[], nn.Module]] = {
-    "relu": partial(nn.ReLU, inplace=True),
-    "leaky-relu": partial(nn.LeakyReLU, 0.2, inplace=True),
-    "tanh": nn.Tanh,
-    "silu": nn.SiLU,
-    "maxout": Maxout,
-}
+    "relu": partial(nn.ReLU, inplace=True), "leaky-relu": partial(nn.LeakyReLU, 0.2, inplace=True), "tanh": nn.Tanh,
+    "silu": nn.SiLU, "maxout": Maxout,
+}  # fmt: skip
 """rectifiers work in place, since their input is always a layer's own output"""
 
 

@@ -31,8 +31,8 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        first = (nn.ReflectionPad2d(1), nn.Conv2d(width, width, 3, bias=False), InstanceNorm(width))
-        second = (nn.ReflectionPad2d(1), nn.Conv2d(width, width, 3, bias=False), InstanceNorm(width))
+        convs = [nn.Conv2d(width, width, 3, bias=False) for _ in range(2)]
+        first, second = ((nn.ReflectionPad2d(1), conv, InstanceNorm(width)) for conv in convs)
         self.body: nn.Sequential = nn.Sequential(*first, nn.ReLU(inplace=True), *second)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
