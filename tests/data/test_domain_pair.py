@@ -13,7 +13,7 @@ from ganvas.data import DataOptions, Dataset, PairStream, from_array, load, load
 from ganvas.errors import UserError
 from ganvas.inference.trained import Trained
 from ganvas.models import CycleGAN, DiscoGAN
-from ganvas.training.loop import initialize_state, train
+from ganvas.training.loop import initialize_state, lr_factor, train
 from tests.support.data import image_collection, write_folder
 from tests.support.models import every_translator, small
 
@@ -178,7 +178,7 @@ def test_options_that_are_usual_for_a_model(images: Dataset, tmp_path: Path) -> 
     )
     plans = [ganvas.training.run_records.read_config(tmp_path / name)["plan"] for name in "ab"]
     assert [(p["batch_size"], p["lr_decay"]) for p in plans] == [(1, 0.5), (3, 0.1)]
-    assert [TrainConfig(steps=200, lr_decay=0.5).lr_factor(step) for step in (0, 99, 100, 150, 199)] == [
+    assert [lr_factor(TrainConfig(steps=200, lr_decay=0.5), step) for step in (0, 99, 100, 150, 199)] == [
         1,
         1,
         1,

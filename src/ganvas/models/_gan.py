@@ -135,9 +135,8 @@ class Adversarial(LatentModel):
                     f"{name}={weight:g} is about D's gradient at each example, but batch norm mixes the examples: "
                     "use norm_d=layer or norm_d=none"
                 )
-        if self.augment and not data.has_images:
-            changes = ",".join(self.augment)
-            raise UserError(f"augment={changes} changes images, but {data.name} holds vectors: leave it out")
+        if (kinds := ",".join(self.augment)) and not data.has_images:
+            raise UserError(f"augment={kinds} changes images, but {data.name} holds vectors: leave it out")
         if self.pack > 1 and self.is_conditional:
             raise UserError(f"pack={self.pack} shows D examples of different labels at once: use pack=1")
 
@@ -276,8 +275,7 @@ class ConfigurableGAN(Adversarial):
 
     def validate_batch_size(self, batch: int, shape: Shape) -> None:
         super().validate_batch_size(batch, shape)
-        norm_d = self.norms(shape)[1]
-        if self.spectral_norm and norm_d != "none":
+        if self.spectral_norm and (norm_d := self.norms(shape)[1]) != "none":
             raise UserError(
                 f"spectral_norm bounds D's slope by the size of its weights, which norm_d={norm_d} undoes, since its "
                 "outputs have the same size whatever the weights: use norm_d=none, or leave out one of them"
@@ -293,7 +291,7 @@ class ConfigurableGAN(Adversarial):
         Top-k training (Sinha et al., arXiv:2002.06224, algorithm 1): G forgets its worst fakes.
         """
         n_best = max(1, round(len(fake) * max(self.top_k, 0.99**epochs)))
-        if self.top_k == 1 or n_best == len(fake):
+        if n_best == len(fake):
             return fake, real
         index = fake.flatten().topk(n_best).indices
         return fake[index], None if real is None else real[index]

@@ -19,8 +19,8 @@ MAX_DETAIL_RATIO, MAX_EXTRA_DETAIL = 2.5, 0.05
 contrast, above which they are speckle"""
 VANISHED_GRADIENT_RATIO, RELAXED_WON_ACCURACY = 0.1, 0.9
 """minimax gradient of G, a share of the non-saturating one, below which it has vanished: then D has won if it is mostly
-right, since real examples that are where all samples are may well be taken for samples; so has a relativistic D, which
-compares pairs, so that the border half-way between the means of its logits is not its own"""
+right, since real examples where all samples are may be taken for samples; so has a relativistic D, which compares
+pairs: the border half-way between the means of its logits is not its own"""
 PENALIZED_SLOPE_RANGE, CLIPPED_SLOPE_RANGE = (0.5, 2.0), (1e-5, 10.0)
 """slopes of a critic between which its gradient penalty holds, and its clipped weights leave G something to follow"""
 MIN_REVERSALS = 2
@@ -103,7 +103,6 @@ def won_rules(model: "Adversarial", penalty: tuple[str, ...]) -> Iterator[Rule]:
 
 
 def min_accuracy(figures: Figures) -> float:
-    """D's accuracy on real or on fake examples, the lower."""
     return min(float(figures["accuracy_real"]), float(figures["accuracy_fake"]))
 
 
@@ -116,9 +115,8 @@ def slope_rules(model: "Adversarial") -> Iterator[Rule]:
     evidence = "between real and fake examples the critic's gradient has norm {figure:.2g} "
     evidence += f"(limits {low:g} and {high:g}), "
     lazy = ("--penalty-interval 1",) if getattr(model, "penalty_interval", 1) > 1 else ()
-    for limit, passes, way, so, change in (
-        (low, lt, "vanishes", "so G learns nothing", "above"), (high, gt, "explodes", "so G is thrown about", "below"),
-    ):  # fmt: skip
+    vanishes = (low, lt, "vanishes", "so G learns nothing", "above")
+    for limit, passes, way, so, change in (vanishes, (high, gt, "explodes", "so G is thrown about", "below")):
         if gp:
             title, meaning = "the gradient penalty does not hold", "where it should be 1"
             remedies: tuple[str, ...] = (f"a --gp above {gp:g}", *lazy, slower(model))

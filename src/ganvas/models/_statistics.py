@@ -21,8 +21,8 @@ MIN_GRID_DIVERSITY = 0.5
 def sample_statistics(samples: Float[Tensor, "n *shape"], *real: Tensor) -> dict[str, Tensor]:
     """`diversity` of samples beside real examples, and of images `detail` and `detail_real`.
 
-    What translations stand beside are the examples of their domain and their inputs: they cannot differ more than these
-    do, and may be as detailed as either.  Where all real examples of a set are alike there is no diversity.
+    Translations stand beside the examples of their domain and their inputs: they cannot differ more than these do, and
+    may be as detailed as either.  Where all real examples of a set are alike there is no diversity.
     """
     statistics = {"diversity": diversity(samples, *real)}
     if samples.ndim == 4:
@@ -35,9 +35,8 @@ def diversity(samples: Float[Tensor, "n *shape"], *real: Tensor) -> Float[Tensor
     """The mean distance of two samples, as a share of that of two `real` examples; not a number where these are alike.
 
     Of images that is the least of the shares by pixels and by means over the cells of grids, where real images differ
-    on these: images that are all the same but for noise differ by their pixels only.  Of several sets of real examples
-    the one counts that is less diverse.  Distances are root mean squares over an example's numbers, so that shapes may
-    differ from set to set.
+    on these: images that are the same but for noise differ by pixels only.  Of several sets of real examples the less
+    diverse one counts.  Distances are root mean squares over an example's numbers: sets may differ in shape.
     """
     sample_distances, real_distances = mean_distances(samples), torch.stack([mean_distances(x) for x in real]).amin(0)
     shares = sample_distances / real_distances

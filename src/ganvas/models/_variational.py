@@ -49,7 +49,7 @@ DENSITY_CHUNK_SIZE = 2**22
 class LatentStatistics(NamedTuple):
     """What b examples are in the latent space: posterior means, KL(q(z|x) || p(z)) in nats in m terms, samples.
 
-    There is a term a dimension, m = d, but for a VampPrior: its KL does not come apart, so m = 1.
+    There is a term a dimension, m = d, but of a VampPrior one: its KL does not come apart.
     """
 
     mean: Float[Tensor, "b d"]

@@ -47,10 +47,7 @@ from ._variational import Decoder, ElboTerms, LatentStatistics, LikelihoodModel,
 
 
 class Level(NamedTuple):
-    """One level of a pass downwards, for n codes: p(z_l|z_(l+1)), q(z_l|z_(l+1), x), and z_l = mu_q + sigma_q epsilon.
-
-    Without an x, q is p.
-    """
+    """One level of a pass downwards: p(z_l|z_(l+1)); q(z_l|z_(l+1), x), p without x; z_l = mu_q + sigma_q epsilon."""
 
     p: DiagonalGaussian
     q: DiagonalGaussian
@@ -87,8 +84,7 @@ def combine(hat: DiagonalGaussian, p: DiagonalGaussian) -> DiagonalGaussian:
 class BottomUp(nn.Module):
     """The pass upwards: N(mu^_l, sigma^_l^2) of all levels, side by side, in float32 whatever the networks' precision.
 
-    Each of `nets` ends in the linear layer that returns the Gaussian of its level; the next goes on from what comes
-    before that layer.
+    Each of `nets` ends in the linear layer of its level's Gaussian; the next goes on from what comes before that layer.
     """
 
     def __init__(self, nets: list[nn.Sequential]) -> None:
@@ -101,7 +97,7 @@ class BottomUp(nn.Module):
         for hidden, head in zip(self.hidden, self.heads, strict=True):
             x = hidden(x)
             gaussians.append(head(x))
-        return DiagonalGaussian(torch.cat([g.mean for g in gaussians], 1), torch.cat([g.scale for g in gaussians], 1))
+        return DiagonalGaussian(*(torch.cat(parts, 1) for parts in zip(*gaussians, strict=True)))
 
 
 class TopDown(nn.Module):
@@ -205,10 +201,9 @@ class LadderVAE(LikelihoodModel):
         return log_ratio.view(k, -1) - decoder.likelihood(levels).nll(x)
 
     def encode(self, x: Examples, *labels: Any, encoder: nn.Module, decoder: TopDown, **_: Any) -> Codes:
-        """The noise, (z_l - mu_p) / sigma_p of all levels, that leads to the posterior's means.
+        """The noise, (z_l - mu_p) / sigma_p of all levels, of the posterior's means, each given the means above it.
 
-        On the way down each z_l is the mean of q(z_l|z_(l+1), x), given the means above it.  `generate` follows the
-        same way, so it makes of this code the reconstruction from the posterior's means.
+        `generate` goes down the same way, so it makes of this code the reconstruction from these means.
         """
         return codes_of(infer_levels(x, encoder, decoder, torch.zeros_like))
 
@@ -225,11 +220,7 @@ class LadderVAE(LikelihoodModel):
         return decoder(z).mean
 
     def latent_statistics(self, batch: Batch, encoder: nn.Module, decoder: TopDown, **_: Any) -> LatentStatistics:
-        """The codes of all levels, side by side.
-
-        All is said of the code, whose prior is N(0, I), and not of z_l: where a level has collapsed onto its prior,
-        the mean of z_l still varies with the level above, but its code does not.
-        """
+        """The codes of all levels, and not z_l: where a level has collapsed, the mean of its code alone is still."""
         x = self.binarize_batch(batch.x)
         levels = infer_levels(x, encoder, decoder)
         kl, mean = torch.cat([level.kl for level in levels], 1), self.encode(x, encoder=encoder, decoder=decoder)
