@@ -15,9 +15,9 @@ from ganvas.data import Dataset, Stream
 from ganvas.errors import UserError
 from ganvas.model import Batch, Move
 from ganvas.models import CGAN, DCGAN, GAN, R3GAN, WGAN, WGANGP
-from ganvas.models._gan import Adversarial, confidence, logits, pack_examples
+from ganvas.models._gan import Adversarial, clip_weights, confidence, logits, pack_examples
 from ganvas.nn.device import autocast
-from ganvas.nn.discriminator import ProjectionDiscriminator, WithoutAutocast, add_spectral_norm, clip_weights
+from ganvas.nn.discriminator import ProjectionDiscriminator, WithoutAutocast, add_spectral_norm
 from ganvas.objectives.adversarial import Loss, discriminator_terms, generator_loss
 from ganvas.objectives.penalties import squared_gradients
 from ganvas.training import checkpoint

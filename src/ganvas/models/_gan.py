@@ -101,7 +101,7 @@ class Adversarial(LatentModel):
     """examples that D judges together"""
     lr: Positive = 2e-4
     lr_d: Positive | None = None
-    """Adam's learning rate for D; that of G unless given"""
+    """learning rate of D; that of G unless given"""
     betas: tuple[Fraction, Fraction] = (0.5, 0.999)
 
     @property
@@ -330,6 +330,16 @@ def discriminator_move(
         if gp:
             terms["gp"] = gp * gradient_penalty(D, x, fake, *y)
         return minimize(D, **terms)._replace(logged=confidence(real_logits.detach(), fake_logits.detach(), loss))
+
+
+@torch.no_grad()
+def clip_weights(net: nn.Module, bound: float | None) -> None:
+    """Every parameter w becomes min(max(w, -bound), bound): algorithm 1, line 7 of arXiv:1701.07875."""
+    if bound is None:
+        return
+    parameters: list[Tensor] = [p for p in net.parameters() if p.requires_grad]
+    torch._foreach_clamp_min_(parameters, -bound)
+    torch._foreach_clamp_max_(parameters, bound)
 
 
 def finalize_network(net: nn.Sequential, pixels: Shape = ()) -> nn.Sequential:

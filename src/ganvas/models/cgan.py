@@ -19,8 +19,8 @@ from ..errors import UserError
 from ..fields import Size
 from ..model import Batch, Batches, Moves, Shape
 from ..nn import Conditional, decoder, encoder, resolve_architecture
-from ..nn.discriminator import ProjectionDiscriminator, clip_weights
-from ._gan import ConfigurableGAN, discriminator_move, finalize_network
+from ..nn.discriminator import ProjectionDiscriminator
+from ._gan import ConfigurableGAN, clip_weights, discriminator_move, finalize_network
 from ._latent import Rows, validate_labels
 from ._own import own_networks
 

@@ -19,8 +19,7 @@ from ..errors import UserError
 from ..fields import Size
 from ..model import Batches, Moves
 from ..nn import Width
-from ..nn.discriminator import clip_weights
-from ._gan import ConfigurableGAN, discriminator_move
+from ._gan import ConfigurableGAN, clip_weights, discriminator_move
 
 
 class DCGAN(ConfigurableGAN):

@@ -19,9 +19,8 @@ from torch import nn
 from ..fields import Fraction
 from ..model import Batches, Moves, Shape
 from ..nn import Depth, Width, decoder
-from ..nn.discriminator import clip_weights
 from ..nn.mlp import Activation, AnyActivation, mlp
-from ._gan import ConfigurableGAN, discriminator_move, finalize_network
+from ._gan import ConfigurableGAN, clip_weights, discriminator_move, finalize_network
 
 
 class GAN(ConfigurableGAN):

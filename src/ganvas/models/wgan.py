@@ -18,9 +18,8 @@ from ..data import Dataset
 from ..errors import UserError
 from ..fields import Count, Fraction, Positive
 from ..model import Batches, Moves, minimize
-from ..nn.discriminator import clip_weights
 from ..objectives.adversarial import generator_loss
-from ._gan import Adversarial, discriminator_move, n_critic_steps
+from ._gan import Adversarial, clip_weights, discriminator_move, n_critic_steps
 
 
 class WGAN(Adversarial):
@@ -36,8 +35,6 @@ class WGAN(Adversarial):
     """c: clip every weight of the critic to [-c, c] after each of its updates"""
     lr: Positive = 5e-5
     """RMSprop's learning rate"""
-    lr_d: Positive | None = None
-    """RMSprop's learning rate for the critic; that of G unless given"""
     betas: tuple[Fraction, Fraction] = (0.0, 0.99)
     """RMSprop's decay rates: it has no momentum, so the first is 0"""
 

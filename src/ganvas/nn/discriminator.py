@@ -1,4 +1,4 @@
-"""What discriminators have besides the layers of an encoder: label projection, spectral norm, weight clipping."""
+"""What discriminators have besides the layers of an encoder: label projection and spectral norm."""
 
 from typing import Any
 
@@ -53,13 +53,3 @@ class WithoutAutocast(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             y: Tensor = self.module(x)
         return y
-
-
-@torch.no_grad()
-def clip_weights(net: nn.Module, bound: float | None) -> None:
-    """Every parameter w becomes min(max(w, -bound), bound): algorithm 1, line 7 of arXiv:1701.07875."""
-    if bound is None:
-        return
-    parameters: list[Tensor] = [p for p in net.parameters() if p.requires_grad]
-    torch._foreach_clamp_min_(parameters, -bound)
-    torch._foreach_clamp_max_(parameters, bound)
