@@ -19,7 +19,7 @@ from ganvas.models import CycleGAN, DiscoGAN
 from ganvas.models._translator import Translator
 from ganvas.nn.augment import random_crop
 from ganvas.nn.pool import ImagePool
-from ganvas.nn.translators import PatchCritic, ResidualBlock, ResnetTranslator, encoder_decoder, resnet_translator
+from ganvas.nn.translators import PatchCritic, ResidualBlock, ResnetTranslator, encoder_decoder
 from ganvas.objectives.translation import MARGIN, absolute_error, feature_matching, reconstruction_distance
 from ganvas.training.loop import initialize_state, train
 from tests.support.data import as_pair, image_collection
@@ -375,7 +375,7 @@ def test_images_of_the_pair_may_be_bytes_of_any_size() -> None:
 @pytest.mark.parametrize(("size", "first"), [(32, True), (64, True), (128, False)])
 def test_residual_blocks_of_small_images_are_channels_first(size: int, first: bool) -> None:
     """The order of memory is what is fastest; what they compute is the same in both."""
-    net = resnet_translator((3, size, size), (3, size, size), 4, 1)
+    net = ResnetTranslator((3, size, size), (3, size, size), 4, 1)
     blocks = [p for m in net.modules() if isinstance(m, ResidualBlock) for p in m.parameters()]
     assert all(p.is_contiguous() == first for p in blocks)
     x = torch.rand(2, 3, size, size) * 2 - 1

@@ -76,7 +76,7 @@ class CycleGAN(Translator):
     def translator(self, a: Shape, b: Shape) -> nn.Module:
         if self.is_convolutional(a):
             blocks = self.blocks or (9 if min(b[1:]) >= 256 else 6)  # appendix 7.2
-            return self.apply_residual(translators.resnet_translator(a, b, self.width or 64, blocks))
+            return self.apply_residual(translators.ResnetTranslator(a, b, self.width or 64, blocks))
         return translators.mlp_translator(a, b, self.width or 128, self.depth)
 
     def has_fixed_size(self, shape: Shape) -> bool:
@@ -88,7 +88,7 @@ class CycleGAN(Translator):
             return CriticWithPool(net, shape, self.pool_size)
         side = min(shape[1:])  # patches of smaller images are about half of them at most
         halvings = HALVINGS[self.patch_size or (70 if side >= 128 else 34 if side >= 64 else 16)]
-        return CriticWithPool(translators.patch_critic(shape, self.width or 64, halvings), shape, self.pool_size)
+        return CriticWithPool(translators.PatchCritic(shape, self.width or 64, halvings), shape, self.pool_size)
 
     def step(self, batches: PairBatches, global_step: int, G: nn.Module, F: nn.Module, DX: Any, DY: Any) -> Moves:
         """The authors' order: both translators, then both critics on translations from their pools."""
