@@ -11,7 +11,6 @@ from rich.text import Text
 from ..data import split_names
 from ..evaluation.compare import COMPARABLE_METRICS, ComparedRun, load_runs
 from ..evaluation.compare import compare as measure
-from ..evaluation.samples import DEFAULT_SAMPLES
 from ..io.atomic import refuse_existing
 from ..io.text import escape_text
 from ..metrics import NUMBERS
@@ -23,6 +22,7 @@ from .common import DEFAULT_HELD_OUT, Force, Given, HeldOutFlags, Json, Quiet, r
 from .evaluate import NO_TEST_SPLIT_NOTE, AllowFew, Features, SampleSeed, split_word
 
 DATA_HELP = "held-out examples; by default the test split that all runs have"
+N_HELP = "how many samples of each, and held-out examples; 10,000 by default"
 METRICS_HELP = "only these: " + ", ".join(COMPARABLE_METRICS)
 ARROWS = {False: " ↓", None: "", True: " ↑"}
 TITLES = {
@@ -57,7 +57,7 @@ def compare(
     *runs: Annotated[str, Parameter(help="two runs or more; RUN@best draws codes from a fitted prior")],
     data: Annotated[str | None, Parameter(help=DATA_HELP)] = None,
     metrics: Annotated[tuple[str, ...], Parameter(negative=(), help=METRICS_HELP)] = (),
-    n: Annotated[int, Parameter(alias="-n", help="how many samples of each, and held-out examples")] = DEFAULT_SAMPLES,
+    n: Annotated[int | None, Parameter(alias="-n", help=N_HELP)] = None,
     features: Features = "auto",
     allow_few: AllowFew = False,
     seed: SampleSeed = 0,

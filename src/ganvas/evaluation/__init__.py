@@ -15,15 +15,7 @@ from ..models._variational import LikelihoodModel
 from ..training.run_records import load_run
 from . import codes, translation
 from .held_out import load_evaluation_data
-from .samples import (
-    DEFAULT_SAMPLES,
-    MetricValues,
-    Settings,
-    check_metrics,
-    draw_comparisons,
-    measure,
-    prepare_comparison,
-)
+from .samples import MetricValues, Settings, check_metrics, draw_comparisons, measure, prepare_comparison
 
 MAX_DRAWS = 1_000_000
 """samples an example of a bound, at most"""
@@ -65,8 +57,7 @@ def evaluate(
     What cannot be computed is None.  Raises UserError for data that do not fit, and for what cannot be measured.
     """
     trained = load_run(trained)
-    check_counts(importance_samples, draws, n)
-    check_metric_names(metrics)
+    check_arguments(metrics, {"importance_samples": importance_samples, "draws": draws, "n": n})
     settings = Settings(metrics, n, features, allow_few, seed, progress)
     if trained.model.n_domains == 2:
         unused = {"importance_samples": importance_samples, "draws": draws, "fitted_prior": fitted_prior}
@@ -83,16 +74,16 @@ def evaluate_model(
     settings: Settings,
 ) -> MetricValues:  # fmt: skip
     """All numbers of a model of one data set."""
-    metrics, n, seed, allow_few = settings.metrics, settings.n, settings.seed, settings.allow_few
-    names, progress = choose_metrics(trained, metrics), settings.progress
+    metrics, n, seed, progress = settings.metrics, settings.n, settings.seed, settings.progress
+    names = choose_metrics(trained, metrics)
     sample_names, code_names = ([name for name in names if name in table] for table in (METRICS, codes.METRICS))
     evaluation_data = load_evaluation_data(trained, data, options, bool(sample_names))
     held_out, train = evaluation_data.held_out, evaluation_data.train
     real_data = None
     if sample_names:  # before anything is computed
         sides = evaluation_data.split_real(seed)
-        real_data = prepare_comparison(trained, *sides, n or DEFAULT_SAMPLES, settings.features, prior)
-        check_metrics(metrics, real_data.n, real_data.space, allow_few, [train])
+        real_data = prepare_comparison(trained, *sides, n, settings.features, prior)
+        check_metrics(metrics, real_data.n, real_data.space, settings.allow_few, [train])
     values: MetricValues = {
         "model": model_name(trained.model), "step": trained.metadata.get("step"), "data": held_out.name,
         "split": evaluation_data.split, "seed": seed,
@@ -103,25 +94,22 @@ def evaluate_model(
         values |= {name: None if isinstance(v, float) and not isfinite(v) else v for name, v in of_codes.items()}
     if real_data is not None:
         progress(f"{real_data.n} samples and their features{real_data.note}")
-        c, floor = draw_comparisons([(trained, prior)], [train], real_data, seed, allow_few, progress)
+        space, source = real_data.space, "halves" if train is None else "train"
+        c, floor = draw_comparisons([(trained, prior)], [train], real_data, seed, settings.allow_few, progress)
         drawn = "" if prior is None else f", codes from the prior {prior}"
         values |= {
-            "samples": len(c.fake), "features": c.space.tag, "floor_source": "halves" if train is None else "train",
-            "protocol": f"{c.space.protocol}; averaged weights, no truncation{drawn}",
+            "samples": len(c.fake), "features": space.tag, "floor_source": source,
+            "protocol": f"{space.protocol}; averaged weights, no truncation{drawn}",
         } | measure(sample_names, c, floor.fake, bool(metrics), progress)  # fmt: skip
     return values
 
 
-def check_counts(k: int | None, draws: int | None, n: int | None) -> None:
-    """UserError for numbers of samples that are none, or would take hours."""
-    for name, value in (("importance_samples", k), ("draws", draws), ("n", n)):
-        if check_positive(1 if value is None else value, name) > MAX_DRAWS and name != "n":
-            raise UserError(f"{name}={value}: {MAX_DRAWS:,} samples an example are the most, and take hours")
-
-
-def check_metric_names(names: Sequence[str]) -> None:
-    """UserError for a name that is no metric's."""
-    for name in names:
+def check_arguments(metrics: Sequence[str], counts: dict[str, int | None]) -> None:
+    """UserError for numbers of samples that are none, or would take hours, and for a name that is no metric's."""
+    for name, n in counts.items():
+        if n is not None and check_positive(n, name) > MAX_DRAWS and name != "n":
+            raise UserError(f"{name}={n}: {MAX_DRAWS:,} samples an example are the most, and take hours")
+    for name in metrics:
         if name not in METRIC_NAMES:
             hint = did_you_mean(name, METRIC_NAMES)
             raise UserError(f"there is no metric {name!r}.{hint} There are: {', '.join(METRIC_NAMES)}")

@@ -41,8 +41,9 @@ def measure(
     progress: Callable[[str], None],
 ) -> Values:  # fmt: skip
     """The numbers of an encoder and a decoder on examples, of the metrics with these names."""
-    data = trained.model.preprocess(data, deterministic=True)
-    x, y, n, model = trained.domain_scaling()(data.x), data.labels, len(data), trained.model
+    model = trained.model
+    data = model.preprocess(data, deterministic=True)
+    x, y, n = trained.domain_scaling()(data.x), data.labels, len(data)
     values: Values = {"examples": n}
     if isinstance(model, LikelihoodModel):
         is_discrete = model.likelihood in ("bernoulli", "discretized-logistic")
@@ -86,22 +87,21 @@ def elbo(trained: Trained, model: LikelihoodModel, x: Tensor, y: Tensor | None, 
 def bound(trained: Trained, model: LikelihoodModel, x: Tensor, y: Tensor | None, k: int, seed: int) -> Values:
     """The importance weighted bound; of a conditional model, on log p(x|y)."""
     nets, values, device = trained.nets, torch.empty(len(x), dtype=torch.float64), device_of(trained.nets)
+
+    def with_label(net: nn.Module, label: int | None) -> Callable[[Tensor], Any]:
+        return net if label is None else lambda x: net(x, torch.full((len(x),), label, device=x.device))
+
     if not isinstance(model, Variational):
         values = bound_from_weights(model, nets, x, y, k, seed)
     else:  # the same by a path that fuses layers, for an encoder and a decoder of one code
-        log_prior, encoder, decoder = model.log_prior_function(**nets), nets["encoder"], nets["decoder"]
+        log_prior = model.log_prior_function(**nets)
         for label in [None] if y is None or not model.conditional else y.unique().tolist():
-            q, p = (net if label is None else with_label(net, label) for net in (encoder, decoder))
+            q, p = (with_label(nets[name], label) for name in ("encoder", "decoder"))
             index = slice(None) if label is None else y == label
             values[index] = log_likelihood(x[index], q, p, log_prior, k, seed=seed, device=device)
     value, error = mean_and_error(values - trained.domain_scaling().log_volume)
     bits = -value / (x[0].numel() * log(2))
     return {"bound": value, "bound_error": error, "bound_bits_per_dimension": bits, "importance_samples": k}
-
-
-def with_label(net: nn.Module, label: int) -> Callable[[Tensor], Any]:
-    """A conditional network, given this label with whatever comes."""
-    return lambda x: net(x, torch.full((len(x),), label, device=x.device))
 
 
 def bound_from_weights(
@@ -136,14 +136,12 @@ def latent_usage(trained: Trained, model: LikelihoodModel, x: Tensor, y: Tensor 
 
 
 def information(trained: Trained, model: Variational, x: Tensor, y: Tensor | None, seed: int) -> Values:
-    """Mutual information of x and z, and what the KL has beyond it: the aggregate posterior's distance from p(z).
-
-    Both with bounds, and whether these are so far apart that the number is no more than a bound.
-    """
+    """Mutual information of x and z, and the rest of the KL, that of the aggregate posterior to p(z); with bounds."""
     n, nets = min(N_INFORMATION_FLOW if model.posterior == "iaf" else N_INFORMATION, len(x)), trained.nets
     encoded = [model.encode_batch(b, nets["encoder"]) for b in batches(trained, x[:n], y, seed, "information")]
-    q = concatenate([q for _, q, _, _ in encoded])
-    draw = PosteriorSamples(*(torch.cat(t, 1) for t in zip(*(draw for _, _, draw, _ in encoded), strict=True)))
+    _, posteriors, draws, _ = zip(*encoded, strict=True)
+    q = concatenate(posteriors)
+    draw = PosteriorSamples(*(torch.cat(t, 1) for t in zip(*draws, strict=True)))
     lower, upper = codes.mutual_information_bounds(q, draw)
     kl = model.kl_divergence(q, draw, **nets).sum(1).mean().item()
     return {
@@ -154,7 +152,7 @@ def information(trained: Trained, model: Variational, x: Tensor, y: Tensor | Non
     }  # fmt: skip
 
 
-def concatenate(posteriors: list[Any]) -> Posterior:
+def concatenate(posteriors: Sequence[Any]) -> Posterior:
     """Posteriors of several blocks of examples as one."""
     columns = zip(*posteriors, strict=True)
     q: Posterior = type(posteriors[0])(*(torch.cat(c) if isinstance(c[0], Tensor) else c[0] for c in columns))

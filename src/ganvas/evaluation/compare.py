@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import combinations, islice
 from math import isfinite
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +21,7 @@ from ..model import GenerativeModel, model_name, model_name_with_article
 from ..nn.device import resolve_device
 from ..training import run_records
 from .held_out import EvaluationData, load_evaluation_data
-from .samples import DEFAULT_SAMPLES, MetricValues, Progress, check_metrics, draw_comparisons, prepare_comparison
+from .samples import MetricValues, Progress, check_metrics, draw_comparisons, prepare_comparison
 
 COMPARABLE_METRICS = tuple(name for name, metric in METRICS.items() if metric.numbers)
 """metrics whose numbers have intervals, as `evaluate` calls them"""
@@ -42,7 +42,7 @@ def compare(
     data: Source | None = None,
     options: DataOptions | None = None,
     metrics: Sequence[str] = (),
-    n: int = DEFAULT_SAMPLES,
+    n: int | None = None,
     features: str = "auto",
     allow_few: bool = False,
     seed: int = 0,
@@ -57,12 +57,10 @@ def compare(
     "runs" says of each its costs ("parameters" of the networks that generate, "step" of its weights, "seconds" of
     training) and its "numbers", {"value", "low", "high"}: the ends of a 95% interval from 1,000 resamples of the
     examples, held-out and generated.  "floor" has those of as many other real examples, and "best" for each number the
-    place in "runs" of the one that is better than all others: where the interval of each difference excludes 0, or
+    index in "runs" of the one that is better than all others, where the interval of each difference excludes 0, or
     None.  Raises UserError for runs that cannot be compared, and as `evaluate` does.
     """
     entries = load_runs(runs)
-    if len(entries) < 2:
-        raise UserError("one run has nothing to be compared with: give two or more, or use ganvas evaluate")
     check_comparable(entries)
     for name in metrics:
         if name not in COMPARABLE_METRICS:
@@ -70,19 +68,18 @@ def compare(
             raise UserError(f"{name} is not compared: there are {', '.join(COMPARABLE_METRICS)}.{hint}")
     data_of_runs = load_common_data(entries, data, options)
     on, training = data_of_runs[0], [d.train for d in data_of_runs]
-    sides, n = on.split_real(seed), check_positive(n, "n")
+    sides, n = on.split_real(seed), None if n is None else check_positive(n, "n")
     # the first run's setting, after what the others would be refused for
     *_, real_data = (prepare_comparison(e.trained, *sides, n, features, e.prior) for e in reversed(entries))
     n, space = real_data.n, real_data.space
     check_metrics(metrics, n, space, allow_few, training)
     progress(f"{n} samples of each, and their features{real_data.note}")
-    sources = [(e.trained, e.prior) for e in entries]
-    comparisons = draw_comparisons(sources, training, real_data, seed, allow_few, progress)
+    comparisons = draw_comparisons([e[1:] for e in entries], training, real_data, seed, allow_few, progress)
     other_kind = "vectors" if on.held_out.has_images else "images"
     names = metrics or [name for name in COMPARABLE_METRICS if METRICS[name].needs != other_kind]
     scores, reasons = score_all(names, comparisons, bool(metrics), progress)
     resamples = [bootstrap(side, seed, i) for i, side in enumerate(scores)]
-    tags = {number: METRICS[m].tag(number, space) for m in names for number in METRICS[m].numbers}
+    tags = {number: number + METRICS[m].tag(space) for m in names for number in METRICS[m].numbers}
     *numbers, floor = (
         {tags[k]: confidence_interval(NUMBERS[k], score.value, drawn.get(k), n) for k, score in side.items()}
         for side, drawn in zip(scores, resamples, strict=True)
@@ -101,8 +98,7 @@ def score_all(
     names: Sequence[str], comparisons: Sequence[Comparison], strict: bool, progress: Progress
 ) -> tuple[list[dict[str, Score]], dict[str, str]]:
     """The numbers of each side, and why a metric has none, which is a UserError if `strict`."""
-    scores: list[dict[str, Score]] = [{} for _ in comparisons]
-    reasons: dict[str, str] = {}
+    scores, reasons = [dict[str, Score]() for _ in comparisons], dict[str, str]()
     for metric in map(METRICS.__getitem__, names):
         progress(metric.name)
         try:
@@ -139,7 +135,9 @@ def load_runs(runs: Sequence[Run]) -> list[ComparedRun]:
     for run in runs:
         trained, prior = run if isinstance(run, tuple) else (run, None)
         if not isinstance(trained, Trained):
-            trained, prior = load_run_and_prior(str(trained))
+            path, at, prior = str(trained).rpartition("@")
+            path, prior = (path, prior or None) if at and not Path(trained).exists() else (str(trained), None)
+            trained = load_trained(run_records.find_run(path), resolve_device("auto"))
         name = trained.folder.name if trained.folder else model_name(trained.model)
         name += f"@{prior}" if prior else ""
         n_same_name = sum(other.name == name or other.name.startswith(f"{name} (") for other in entries)
@@ -147,16 +145,10 @@ def load_runs(runs: Sequence[Run]) -> list[ComparedRun]:
     return entries
 
 
-def load_run_and_prior(name: str) -> tuple[Trained, str | None]:
-    """The run of this name, and the prior after an @ in it."""
-    stem, separator, prior = name.rpartition("@")
-    if not separator or Path(name).exists():
-        stem, prior = name, ""
-    return load_trained(run_records.find_run(stem), resolve_device("auto")), prior or None
-
-
 def check_comparable(entries: Sequence[ComparedRun]) -> None:
-    """UserError unless all runs generate examples, of one shape, and none is there twice."""
+    """UserError unless there are two runs or more that generate examples, of one shape, and none is there twice."""
+    if len(entries) < 2:
+        raise UserError("one run has nothing to be compared with: give two or more, or use ganvas evaluate")
     for name, trained, _ in entries:
         if trained.model.n_domains == 2 or not isinstance(trained.model, GenerativeModel):
             kind = model_name_with_article(trained.model)
@@ -165,7 +157,7 @@ def check_comparable(entries: Sequence[ComparedRun]) -> None:
     if len(shapes) > 1:
         shapes_text = ", ".join(f"{shape} ({name})" for shape, name in shapes.items())
         raise UserError(f"the runs generate examples of different shapes, {shapes_text}: compare runs of one shape")
-    for one, other in ((one, other) for i, one in enumerate(entries) for other in entries[:i]):
+    for other, one in combinations(entries, 2):
         if generates_same(one, other):
             same = "have the same weights, so all their numbers are equal: name it once"
             raise UserError(f"{other.name} and {one.name} {same}")
@@ -175,8 +167,8 @@ def generates_same(a: ComparedRun, b: ComparedRun) -> bool:
     """Whether two models generate the same examples: by the same weights, of codes from the same prior."""
     if (a.prior or STANDARD) != (b.prior or STANDARD) or a.trained.model != b.trained.model:
         return False
-    own, others = (run.trained.nets.state_dict() for run in (a, b))
-    return own.keys() == others.keys() and all(torch.equal(t.cpu(), others[name].cpu()) for name, t in own.items())
+    x, y = (run.trained.nets.state_dict() for run in (a, b))
+    return x.keys() == y.keys() and all(torch.equal(t.cpu(), y[name].cpu()) for name, t in x.items())
 
 
 def load_common_data(
@@ -191,20 +183,18 @@ def load_common_data(
             continue
         other = load_evaluation_data(trained, None, None, True)
         if other.held_out.fingerprint() != on.fingerprint():
-            names = f"{entries[0].name} and {name}"
-            of = f"of {on.name} and {other.held_out.name}"
-            raise UserError(f"{names} have different held-out examples, {of}: give the same for all, as `data`")
+            different = f"have different held-out examples, of {on.name} and {other.held_out.name}"
+            raise UserError(f"{entries[0].name} and {name} {different}: give the same for all, as `data`")
         results.append(other)
     return results
 
 
 def run_costs(run: ComparedRun) -> MetricValues:
     """What a run is, and what it has cost."""
-    nets = (net for name, net in run.trained.nets.items() if name != "encoder")
-    folder = run.trained.folder
+    name, trained, prior = run
+    folder, generating = trained.folder, (net for key, net in trained.nets.items() if key != "encoder")
     return {
-        "run": run.name, "folder": None if folder is None else str(folder), "model": model_name(run.trained.model),
-        "prior": run.prior, "parameters": sum(p.numel() for net in nets for p in net.parameters()),
-        "step": run.trained.metadata.get("step"),
-        "seconds": None if folder is None else run_records.logged_seconds(folder),
+        "run": name, "folder": folder and str(folder), "model": model_name(trained.model), "prior": prior,
+        "parameters": sum(p.numel() for net in generating for p in net.parameters()),
+        "step": trained.metadata.get("step"), "seconds": folder and run_records.logged_seconds(folder),
     }  # fmt: skip

@@ -18,7 +18,7 @@ from ..data import (
     resolve_domains,
     restore_range,
     without_holdout,
-)
+)  # fmt: skip
 from ..errors import UserError
 from ..inference.loading import load_matching
 from ..inference.trained import Trained
@@ -49,7 +49,7 @@ class EvaluationData:
 def load_evaluation_data(
     trained: Trained, data: Source | None, options: DataOptions | None, samples: bool
 ) -> EvaluationData:
-    """What to measure a model, and perhaps its samples, on; UserError where neither the caller nor the run says.
+    """What to measure a model on; UserError where neither the caller nor the run says.
 
     Besides a test split the training data are read only if `samples` are to be compared with them.
     """
@@ -68,7 +68,7 @@ def load_held_out(
     trained: Trained, data: S | None, options: DataOptions | None, read: Callable[[S, DataOptions | None], T],
     wanted: str,
 ) -> tuple[T, str]:  # fmt: skip
-    """The data given, the test split of the run's own, or what it was trained on; and which of these it is.
+    """The user's data, the test split of the run's own, or what it was trained on; and which of these it is.
 
     The last only where there is no test split, or the run was trained on it: one that cannot be read is a UserError.
     """
@@ -102,8 +102,8 @@ def load_domains(trained: Trained, sources: Sources, options: DataOptions | None
 def load_aligned_pairs(trained: Trained, pairs: Sources, options: DataOptions | None) -> DomainPair:
     """Two domains in which example i of A belongs to example i of B; UserError where they cannot be such.
 
-    Where nothing is said of them, they are the test split, if there is one.  None is held out by its content, which
-    would part examples that belong together.
+    Without options they are the test split, if there is one.  No example is held out by its content, which would part
+    examples that belong together.
     """
     try:
         pair = load_domains(trained, pairs, replace(options or DataOptions(split="test"), holdout=0.0))

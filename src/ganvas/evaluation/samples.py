@@ -1,7 +1,7 @@
 """Samples of models beside as many held-out examples, and the numbers of both.
 
-The floor of a number is the same number for real examples in place of generated ones, as many and none of them among
-those that both are compared with.
+The noise floor of a number is the same number for real examples in place of generated ones, as many and none of them
+among those that both are compared with.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from ..data import Dataset, Scaling
 from ..distributions.priors import STANDARD
 from ..errors import UserError
 from ..inference.trained import Trained
-from ..metrics import METRICS, Comparison, Examples, Score
+from ..metrics import METRICS, NUMBERS, Comparison, Examples, Number, Score
 from ..metrics.features import FeatureSpace, make_feature_space
 from ..metrics.fid import check_sample_size
 from ..metrics.memorisation import NO_TRAIN
@@ -52,42 +52,30 @@ class RealData:
     space: FeatureSpace
     n: int
     note: str = ""
-    """where the data allow fewer than were asked for, that and why"""
-
-    def generate(self, trained: Trained, prior: str | None, real: Examples, seed: int, progress: Progress) -> Examples:
-        """n generated examples, by a conditional model of labels that are drawn from those of the other real examples.
-
-        Not of the labels of the held-out ones: samples would then share those with what they are compared with, and
-        come out nearer to it than real examples do (a kernel distance of perfect ones is then below 0).
-        """
-        labels = self.other.sample(self.n, seed, "labels").labels if trained.model.is_conditional else None
-        x = trained.decode(trained.sample_codes(self.n, seed, prior), labels).x
-        return make_examples(replace(self.other, x=x, labels=labels, name="generated"), self.space, progress, real)
+    """where the data allow fewer than the user asked for, that and why"""
 
 
 def prepare_comparison(
-    trained: Trained, held_out: Dataset, other: Dataset, n: int, features: str, prior: str | None
+    trained: Trained, held_out: Dataset, other: Dataset, n: int | None, features: str, prior: str | None
 ) -> RealData:
     """Everything but the samples; UserError for what would else fail after they were computed."""
     if prior not in (None, STANDARD):
         trained.get_fitted_prior(str(prior))
-    requested, n = n, min(n, len(held_out), len(other))
-    if n < MIN_SAMPLES:
-        raise UserError(
-            f"samples are compared with as many held-out examples, {MIN_SAMPLES} at least, and here is {n}: give more "
-            "data, or a higher n"
-        )
+    n_used = min(n or DEFAULT_SAMPLES, len(held_out), len(other))
+    if n_used < MIN_SAMPLES:
+        need = f"samples are compared with as many held-out examples, {MIN_SAMPLES} at least"
+        raise UserError(f"{need}, and here is {n_used}: give more data, or a higher n")
     scaling, device = Scaling.fit(held_out.x), device_of(trained.nets)
     space = make_feature_space(features, trained.shape, data_name=held_out.name, device=device, scaling=scaling)
     available = f"{len(held_out)} examples to compare with, and {len(other)} others for the floor"
-    note = f" ({requested} asked for, but the data allow {n}: there are {available})"
-    return RealData(held_out, other, space, n, note if n < requested != DEFAULT_SAMPLES else "")
+    note = f" ({n} asked for, but the data allow {n_used}: there are {available})"
+    return RealData(held_out, other, space, n_used, note if n is not None and n_used < n else "")
 
 
 def check_metrics(
     names: Sequence[str], n: int, space: FeatureSpace, allow_few: bool, training: Sequence[Dataset | None]
 ) -> None:
-    """UserError for metrics that were asked for by name, and would fail after samples and features were computed."""
+    """UserError for metrics that the user named, and that would fail after samples and features were computed."""
     if "fid" in names:
         check_sample_size(n, space, allow_few)
     if "memorisation" in names and None in training:
@@ -98,19 +86,24 @@ def draw_comparisons(
     runs: Sequence[tuple[Trained, str | None]], training: Sequence[Dataset | None], real_data: RealData, seed: int,
     allow_few: bool, progress: Progress,
 ) -> list[Comparison]:  # fmt: skip
-    """The samples of each model, drawn from its prior, beside the same held-out examples, and last the floor.
+    """The samples of each model, drawn from its prior, beside the same held-out examples, and last the noise floor.
 
     Each knows what the model was trained on, if that is known of all; equal training data are one set of examples.
+    Labels of a conditional model's samples are those of other real examples, not of the held-out ones: sharing these
+    would bring samples nearer to them than real examples are (a kernel distance of perfect ones is then below 0).
     """
-    n, space = real_data.n, real_data.space
+    n, space, other = real_data.n, real_data.space, real_data.other
     real = make_examples(real_data.held_out.sample(n, seed, "held out"), space, progress)
-    floor = replace(make_examples(real_data.other.sample(n, seed, "other"), space, progress, real), is_floor=True)
-    fakes = [real_data.generate(trained, prior, real, seed, progress) for trained, prior in runs]
-    known: dict[str, Examples] = {}
-    for fake, data in zip(fakes, training, strict=True):
+    floor = replace(make_examples(other.sample(n, seed, "other"), space, progress, real), is_floor=True)
+    fakes, known = [], dict[str, Examples]()
+    for (trained, prior), data in zip(runs, training, strict=True):
+        labels = other.sample(n, seed, "labels").labels if trained.model.is_conditional else None
+        x = trained.decode(trained.sample_codes(n, seed, prior), labels).x
+        fake = make_examples(replace(other, x=x, labels=labels, name="generated"), space, progress, real)
         if data is not None and None not in training:
             key = data.fingerprint() if len(runs) > 1 else ""
             fake.training = (known.setdefault(key, make_examples(data, space, progress)),)
+        fakes.append(fake)
     floor.training = tuple(known.values())
     return [Comparison(real, fake, seed, allow_few) for fake in (*fakes, floor)]
 
@@ -119,8 +112,7 @@ def make_examples(
     data: Dataset, space: FeatureSpace, progress: Progress, reference: Examples | None = None
 ) -> Examples:
     """Examples whose features say how long they will take, where that is long."""
-    report = report_remaining_time(f"{space.name} of {data.name}", progress)
-    return Examples(data, space, reference, progress=report)
+    return Examples(data, space, reference, progress=report_remaining_time(f"{space.name} of {data.name}", progress))
 
 
 def report_remaining_time(what: str, progress: Progress) -> Callable[[int, int], None]:
@@ -140,29 +132,25 @@ def report_remaining_time(what: str, progress: Progress) -> Callable[[int, int],
 def measure(
     names: Sequence[str], c: Comparison, floor: Examples, strict: bool, progress: Progress = lambda line: None
 ) -> MetricValues:
-    """The numbers of these metrics, each with its floor; "skip_reasons" says why one is not there.
+    """The numbers of these metrics, each with its noise floor; "skip_reasons" says why one is not there.
 
     If `strict`, a metric that cannot be measured is a UserError.
     """
-    values: MetricValues = {}
-    reasons: dict[str, str] = {}
-    if c.fake.data.labels is None:
+    values, reasons = MetricValues(), dict[str, str]()
+    if c.fake.data.labels is None and floor.data.labels is not None:
         floor = replace(floor, data=replace(floor.data, labels=None))
+    on_floor = replace(c, fake=floor)
     for metric in map(METRICS.__getitem__, names):
         progress(metric.name)
+        tag = metric.tag(c.real.space)
         try:
-            entries = zip(metric.compute(c), metric.compute(replace(c, fake=floor)), strict=True)
-            for (number, entry), (_, floor_entry) in entries:
+            for (name, entry), (_, floor_entry) in zip(metric.compute(c), metric.compute(on_floor), strict=True):
                 if isinstance(entry, str):
-                    reasons[number] = entry
+                    reasons[name] = entry
                 elif isinstance(entry, int):
-                    values[number] = entry
+                    values[name] = entry
                 else:
-                    show = metric.numbers[number].show if number in metric.numbers else float
-                    key = metric.tag(number, c.space)
-                    values[key], values[f"{key}:floor"] = (shown_values(x, show) for x in (entry, floor_entry))
-                    if has_error(entry):
-                        values[f"{key}:error"] = map_scores(entry, lambda s: s.standard_error)
+                    values |= scores_with_floor(f"{name}{tag}", entry, floor_entry, NUMBERS.get(name))
         except UserError as error:
             if strict:
                 raise
@@ -170,9 +158,11 @@ def measure(
     return values | {"skip_reasons": reasons}
 
 
-def shown_values(entry: Entry, show: Callable[[float], float]) -> Any:
-    """The value of a score, or of each of several; None where it is no finite number."""
-    return map_scores(entry, lambda score: show(score.value))
+def scores_with_floor(key: str, entry: Entry, floor: Entry, number: Number | None) -> MetricValues:
+    """A score, or several, under this key, with its noise floor and, where it has one, its standard error."""
+    show = float if number is None else number.show
+    values = {k: map_scores(e, lambda s: show(s.value)) for k, e in ((key, entry), (f"{key}:floor", floor))}
+    return values | ({f"{key}:error": map_scores(entry, lambda s: s.standard_error)} if has_error(entry) else {})
 
 
 def map_scores(entry: Entry, function: Callable[[Score], float | None]) -> Any:
@@ -186,7 +176,6 @@ def map_scores(entry: Entry, function: Callable[[Score], float | None]) -> Any:
 
 
 def has_error(entry: Entry) -> bool:
-    """Whether a score, or one of several, has a standard error."""
-    if isinstance(entry, dict):
-        return any(map(has_error, entry.values()))
-    return isinstance(entry, Score) and entry.error is not None
+    """Whether a score, or one of several by name, has a standard error."""
+    scores = entry.values() if isinstance(entry, dict) else (entry,)
+    return any(isinstance(score, Score) and score.error is not None for score in scores)

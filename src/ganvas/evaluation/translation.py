@@ -76,34 +76,34 @@ class Direction:
         return make_examples(replace(self.target, x=x, labels=None, name=name), self.space, self.progress, reference)
 
     def distances(self, settings: Settings) -> MetricValues:
-        """The metrics of translations against half of the target domain, with the other half as the floor."""
+        """The metrics of translations against half of the target domain, with the other half as the noise floor."""
         n, source, target, strict = self.n_compared, self.source, self.target, bool(settings.metrics)
         y = to_bytes(self.translations) if target.has_images else self.translations
         real = self.examples(target.x[:n], target.name)
         floor, fake = self.examples(target.x[n : 2 * n], target.name, real), self.examples(y[:n], reference=real)
         c = Comparison(real, fake, settings.seed, settings.allow_few)
         names = dict.fromkeys(["sliced-wasserstein", *(settings.metrics or TRANSLATION_METRICS[:1])])
-        values = {"features": c.space.tag, "n": n} | measure(list(names), c, floor, strict)
+        values = {"features": real.space.tag, "n": n} | measure(list(names), c, floor, strict)
         if source.shape == target.shape:
             inputs = replace(c, fake=self.examples(source.x[:n], source.name, real))
-            of_inputs = measure(["sliced-wasserstein"], inputs, floor, strict)
-            values["sliced_wasserstein:input"] = of_inputs["sliced_wasserstein"]
+            scores = measure(["sliced-wasserstein"], inputs, floor, strict)
+            values["sliced_wasserstein:input"] = scores["sliced_wasserstein"]
         return values
-
-    def features(self, x: Tensor, name: str = "translations") -> Tensor | None:
-        """Their features, where examples are compared on any."""
-        return None if self.space is None else self.examples(x, name).features
 
     def errors(self) -> MetricValues:
         """Errors against the targets, which are right answers, and beside them those of leaving the input as it is."""
         y, source, target, space = self.translations, self.source, self.target, self.space
-        features, target_features = self.features(to_bytes(y)), self.features(target.x, target.name)
+
+        def features(x: Tensor, name: str = "translations") -> Tensor | None:
+            return None if space is None else self.examples(x, name).features
+
+        y_features, target_features = features(to_bytes(y)), features(target.x, target.name)
         tag = {} if space is None else {"features": space.tag}
-        values = paired_errors(y, target, features, target_features)
-        values |= label_agreement(y, source, target, space, features) | angle_metrics(y, target) | tag
+        values = paired_errors(y, target, y_features, target_features)
+        values |= label_agreement(y, source, target, space, y_features) | angle_metrics(y, target) | tag
         if source.shape == target.shape:
-            unchanged, input_features = to_unit_range(source.x), self.features(source.x, source.name)
-            values["identity_baseline"] = paired_errors(unchanged, target, input_features, target_features) | tag
+            inputs = to_unit_range(source.x), target, features(source.x, source.name), target_features
+            values["identity_baseline"] = paired_errors(*inputs) | tag
         return values
 
 
@@ -115,7 +115,7 @@ def evaluate_translator(
     assert isinstance(model, Translator)
     domains, split = load_domain_split(trained, data, options)
     n = settings.n or DEFAULT_SAMPLES
-    a, b = domains.a.sample(n, seed, "examples", "A"), domains.b.sample(n, seed, "examples", "B")
+    a, b = (domain.sample(n, seed, "examples", name) for domain, name in ((domains.a, "A"), (domains.b, "B")))
     if min(len(a), len(b)) < 2:
         halves = "translations are compared with half of their domain, and it with its other half"
         raise UserError(f"{halves}: give 2 examples of each domain or more")
@@ -161,7 +161,7 @@ def make_directions(
 
 
 def check_options(trained: Trained, metrics: Sequence[str], few: bool, others: Mapping[str, object]) -> None:
-    """UserError for options that a translator has no use for: metrics of other models, and `others` that were given."""
+    """UserError for options that a translator has no use for: metrics of other models, and `others` with values."""
     name = model_name(trained.model)
     for metric in metrics:
         if metric not in TRANSLATION_METRICS:
@@ -175,10 +175,9 @@ def check_options(trained: Trained, metrics: Sequence[str], few: bool, others: M
 
 
 def round_trip_statistics(trained: Trained, model: Translator, domains: list[Dataset], seed: int) -> dict[str, float]:
-    """What `Translator.observe` sees on a few examples."""
-    n = min(N_MONITORED, *map(len, domains))
+    """What `Translator.monitor` says of a few examples."""
+    n, device = min(N_MONITORED, *map(len, domains)), device_of(trained.nets)
     batch = PairBatch(*(Batch(trained.domain_scaling(i)(part.x[:n])) for i, part in enumerate(domains)))
-    device = next(trained.nets.parameters()).device
     reseed(device, seed, "observe")
     return {k: v.item() for k, v in model.monitor(batch.to(device), **trained.nets).items()}
 
@@ -194,7 +193,7 @@ def paired_errors(
     """L1, PSNR (of the mean square error of all pairs), SSIM, and the rank of the right answer among all targets.
 
     A rank of 1 is best, of half of the targets chance.  Ranks go by Euclidean distance of pixels or vectors and, of
-    images, also of features, where those of translations and of targets are given.
+    images, also of features, where the caller gives those of translations and of targets.
     """
     y, truth = comparable_values(target, y, target.x)
     ranks = target_ranks(y, truth).double()
@@ -239,8 +238,7 @@ def angle_metrics(y: Tensor, target: Dataset) -> MetricValues:
     by_class = class_angles(target.classes)
     if by_class is None or target.labels is None:
         return {}
-    y, truth = comparable_values(target, y, target.x)
-    values: MetricValues = {}
+    (y, truth), values = comparable_values(target, y, target.x), MetricValues()
     for suffix, x in (("", y), (":floor", truth)):
         rmse, correlation = angle_errors(x, truth, by_class[target.labels])
         values |= {f"angle_rmse{suffix}": rmse * 180 / pi, f"angle_correlation{suffix}": correlation}

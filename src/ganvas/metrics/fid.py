@@ -58,16 +58,15 @@ class Moments:
         return Moments(n, self.mean + offset * (other.n / n), self.scatter + other.scatter + between)
 
 
-def moments(blocks: Iterable[Tensor]) -> Moments:
-    """The moments of all rows of the blocks, each b x d, of which there is at least one."""
-    return reduce(add, map(block_moments, blocks))
+def moments(blocks: Iterable[Float[Tensor, "_ d"]]) -> Moments:
+    """The moments of all rows of the blocks, of which there is at least one; a block may have no rows."""
 
+    def of_block(block: Tensor) -> Moments:
+        x = block.double().cpu()
+        mean = x.sum(0) / max(1, len(x))
+        return Moments(len(x), mean, (x - mean).mT @ (x - mean))
 
-def block_moments(block: Float[Tensor, "b d"]) -> Moments:
-    """The moments of the rows of one block, which may have none."""
-    x = block.double().cpu()
-    mean = x.sum(0) / max(1, len(x))
-    return Moments(len(x), mean, (x - mean).mT @ (x - mean))
+    return reduce(add, map(of_block, blocks))
 
 
 def whole_gaussian(x: Float[Tensor, "n d"]) -> Gaussian:
@@ -87,16 +86,15 @@ def partial_gaussians(x: Float[Tensor, "n d"]) -> list[Gaussian]:
 
 
 def prefix_sizes(n: int) -> Int64[Tensor, " k"]:
-    """How many of n examples the distances are of from which that of infinitely many is extrapolated."""
+    """Of how many of n examples are the distances from which that of infinitely many is extrapolated."""
     return torch.tensor([round(n * share) for share in PREFIX_SHARES])
 
 
 def extrapolation_weights(n: int) -> Float64[Tensor, " k"]:
-    """With which weights distances of the first `PREFIX_SHARES` of n examples make that of infinitely many.
+    """The weights with which distances of the first `PREFIX_SHARES` of n examples sum to that of infinitely many.
 
-    The bias is proportional to 1 / N (Chong & Forsyth, arXiv:1911.07023): the least squares' line through the distances
-    of N examples of each set, N from n / 2 to n, is followed to 1 / N = 0.  That holds for N well above d only.  Sets
-    are taken in their order, so mix them before.
+    The bias is proportional to 1 / N (Chong & Forsyth, arXiv:1911.07023), for N well above d: the least squares' line
+    through the distances of N examples of each set is followed to 1 / N = 0.  Sets must be mixed before.
     """
     sizes = prefix_sizes(n)
     weights: Tensor = torch.linalg.pinv(torch.stack([torch.ones(len(sizes)), 1 / sizes], 1).double())[0]
@@ -106,9 +104,8 @@ def extrapolation_weights(n: int) -> Float64[Tensor, " k"]:
 def infinity_error(score: Score, n: int) -> float:
     """The standard error of the distance of infinitely many, by the delta method, from the score of all n of each set.
 
-    Extrapolated is a weighted sum of the distances of the first half and more of the examples.  Each example changes
-    those that it is part of by its term of the whole sets' distance, so that it counts with a weight of its own: the
-    first ones, which are in all parts, with one near 1, and the last ones with a larger one.
+    An example changes each distance of a part that it is in by its term of the whole sets' distance.  So its weight is
+    a sum over parts: near 1 for the first examples, which are in all of them, and larger for the last.
     """
     sizes = prefix_sizes(n)
     weights = (torch.arange(n)[:, None] < sizes).double() * n / sizes @ extrapolation_weights(n)
@@ -147,27 +144,20 @@ def frechet_influence(real: Float[Tensor, "m d"], fake: Float[Tensor, "n d"], a:
     """The influence of each example on the distance of the Gaussians `a` and `b` fitted to both sets.
 
     Its derivative by an example y of one set, from the mean mu, is 2 (mu - mu') y + y^T (I - T) y, where T is the
-    optimal map between the Gaussians, from this one to the other: see `transport_potential`.
+    optimal map between the Gaussians, from this one to the other.  For covariances A A^T and B B^T, A^T B = p s q^T, it
+    is A^-T p q^T B^T.  A is a matrix of eigenvectors times roots of eigenvalues, so A^-1 is its transpose divided by
+    the eigenvalues; where these are 0, so are the coordinates of y.
     """
     u, _, vt = torch.linalg.svd(a.factor.mT @ b.factor)
 
     def terms(x: Tensor, own: Gaussian, other: Gaussian, p: Tensor, q: Tensor) -> Tensor:
+        A, B, values = own.factor, other.factor, own.factor.square().sum(0)
+        inverse = torch.where(values > values.max() * 1e-12, 1 / values, 0.0)
         blocks = (part.double() - own.mean for part in x.split(ROWS_PER_CHUNK))
-        potentials = torch.cat([transport_potential(y, own.factor, other.factor, p, q) for y in blocks])
-        return potentials + 2 * (x.double() - own.mean) @ (own.mean - other.mean)
+        potentials = [y.square().sum(1) - (((y @ A) * inverse @ p) * ((y @ B) @ q)).sum(1) for y in blocks]
+        return torch.cat(potentials) + 2 * (x.double() - own.mean) @ (own.mean - other.mean)
 
     return terms(real, a, b, u, vt.mT), terms(fake, b, a, vt.mT, u)
-
-
-def transport_potential(y: Tensor, A: Tensor, B: Tensor, p: Tensor, q: Tensor) -> Float64[Tensor, " n"]:
-    """y^T (I - T) y for y of a Gaussian with covariance A A^T, A^T B = p s q^T: T = A^-T p q^T B^T.
-
-    A is a matrix of eigenvectors times roots of eigenvalues, so A^-1 is its transpose divided by the eigenvalues; where
-    these are 0, so are the coordinates of y.
-    """
-    values = A.square().sum(0)
-    inverse = torch.where(values > values.max() * 1e-12, 1 / values, 0.0)
-    return y.square().sum(1) - (((y @ A) * inverse @ p) * ((y @ B) @ q)).sum(1)
 
 
 def check_sample_size(n: int, space: FeatureSpace, allow_few: bool) -> None:
@@ -183,7 +173,7 @@ def compute(c: Comparison) -> Iterator[tuple[str, Entry]]:
     """The distance, and what infinitely many examples would have."""
     real, fake = c.real.features, c.fake.features
     n, d = fake.shape
-    check_sample_size(n, c.space, c.allow_few)
+    check_sample_size(n, c.real.space, c.allow_few)
     check_features(real, fake)
     a, b = c.real.derive(whole_gaussian), whole_gaussian(fake)
     score = Score(gaussian_frechet(a, b), lambda: frechet_influence(real, fake, a, b))

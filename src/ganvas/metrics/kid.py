@@ -15,8 +15,7 @@ from .metric import Comparison, Entry, Metric, Number, Score, Terms
 MAX_BLOCK_SIZE = 1000
 """examples in each block, at most"""
 MIN_BLOCKS = 10
-MIN_EXAMPLES = 2 * MIN_BLOCKS
-"""fewest examples of each set"""
+MIN_EXAMPLES = 2 * MIN_BLOCKS  # of each set
 ROWS_PER_CHUNK = 1000
 """examples whose kernel to all others is held at once"""
 Kernel = Callable[[Tensor, Tensor], Tensor]
@@ -87,18 +86,15 @@ def kernel_score(real: Float[Tensor, "n d"], fake: Float[Tensor, "n d"]) -> Scor
     blocks = block_discrepancies(real, fake)
     value, error = mean_and_error(torch.tensor([block.value for block in blocks], dtype=torch.float64))
 
-    def terms(block_terms: list[Tensor]) -> Tensor:
-        used, n = torch.cat([t - t.mean() for t in block_terms]), len(real)
-        return torch.cat([used, used.new_zeros(n - len(used))]) * (n / len(used))
-
     def influence() -> Terms:
-        return terms([block.a_terms for block in blocks]), terms([block.b_terms for block in blocks])
+        a, b = (torch.cat([t - t.mean() for t in terms]) for terms in tuple(zip(*blocks, strict=True))[1:])
+        n, unused = len(real), a.new_zeros(len(real) - len(a))
+        return torch.cat([a, unused]) * (n / len(a)), torch.cat([b, unused]) * (n / len(b))
 
     return Score(value, influence, error)
 
 
 def compute(c: Comparison) -> Iterator[tuple[str, Entry]]:
-    """The mean over blocks, with its standard error."""
     yield "kid", kernel_score(c.real.features, c.fake.features)
 
 

@@ -41,10 +41,8 @@ def copy_scores(real: Float64[Tensor, " m"], fake: Float64[Tensor, " n"]) -> Mem
         below = ((real > 0) & (real < limit)).double() - COPY_QUANTILE * (real > 0)
         return -copy_rate_slope(real, fake) * below, is_copy
 
-    return MemorisationTest(
-        Score(nearer.mean().item(), lambda: (midranks(real, fake), nearer)),
-        Score(is_copy.mean().item(), influence), expected_copy_rate(real),
-    )  # fmt: skip
+    score = Score(nearer.mean().item(), lambda: (midranks(real, fake), nearer))
+    return MemorisationTest(score, Score(is_copy.mean().item(), influence), expected_copy_rate(real))
 
 
 def midranks(a: Float64[Tensor, " n"], reference: Float64[Tensor, " m"]) -> Float64[Tensor, " n"]:
@@ -55,21 +53,19 @@ def midranks(a: Float64[Tensor, " n"], reference: Float64[Tensor, " m"]) -> Floa
 
 
 def compute(c: Comparison) -> Iterator[tuple[str, Entry]]:
-    """The floor follows from the definition; of models with different training data it is the largest."""
+    """The noise floor follows from the definition; of models with different training data it is the largest."""
     if not c.fake.training:
         raise UserError(NO_TRAIN)
     real = [c.real.derive(distances_to, train) for train in c.fake.training]
     if c.fake.is_floor:
-        yield "nearer_to_training", Score(0.5)
-        yield "memorisation_rate", Score(max(map(expected_copy_rate, real)))
-        return
-    (train,), (distances,) = c.fake.training, real
-    nearer, memorised, _ = copy_scores(distances, c.fake.derive(distances_to, train))
+        nearer, memorised = Score(0.5), Score(max(map(expected_copy_rate, real)))
+    else:
+        (train,), (distances,) = c.fake.training, real
+        nearer, memorised, _ = copy_scores(distances, c.fake.derive(distances_to, train))
     yield "nearer_to_training", nearer
     yield "memorisation_rate", memorised
 
 
 RATE = Number(higher_is_better=None, high=1.0)
-MEMORISATION = Metric(
-    "memorisation", {"nearer_to_training": RATE, "memorisation_rate": RATE}, compute, needs="training", rank=5
-)
+NUMBERS = {"nearer_to_training": RATE, "memorisation_rate": RATE}
+MEMORISATION = Metric("memorisation", NUMBERS, compute, needs="training", rank=5)

@@ -162,6 +162,6 @@ class Metric:
     rank: int = 100
     """its place in lists of metrics"""
 
-    def tag(self, number: str, space: FeatureSpace) -> str:
-        """A number's name with its features', if it is taken on them."""
-        return f"{number}:{space.tag}" if self.on_features else number
+    def tag(self, space: FeatureSpace) -> str:
+        """What follows the names of its numbers: the features' name, if they are taken on them."""
+        return f":{space.tag}" if self.on_features else ""

@@ -13,9 +13,9 @@ from .neighbours import NeighbourIndex, build_indexes, nearest_distances
 def one_nn_accuracy(real: Float[Tensor, "m d"], fake: Float[Tensor, "n d"]) -> tuple[float, float]:
     """Share of the real, and of the generated examples, whose nearest other example is of their own set.
 
-    The leave-one-out 1-nearest-neighbour classifier of Lopez-Paz & Oquab, arXiv:1610.06545: 0.5 both where the sets
-    cannot be told apart, 1 where they can; higher for generated than for real ones where samples vary less than data.
-    Where the nearest ones of either set are as near, as doubles in both are, that counts half.
+    The leave-one-out 1-nearest-neighbour classifier of Lopez-Paz & Oquab, arXiv:1610.06545: 0.5 for both where it
+    cannot tell the sets apart, 1 where it can; higher for generated examples where these vary less than the data.
+    Where the nearest ones of either set are as near, e.g. duplicates in both, that counts half.
     """
     return own_neighbour_shares(*build_indexes(real, fake, k=1))
 
@@ -39,8 +39,9 @@ def influence(real: NeighbourIndex, fake: NeighbourIndex) -> Terms:
 
 def compute(c: Comparison) -> Iterator[tuple[str, Entry]]:
     """The accuracy, and that of each of the two sets."""
-    on_real, on_fake = own_neighbour_shares(c.real.index, c.fake.index)
-    yield "one_nn_accuracy", Score((on_real + on_fake) / 2, lambda: influence(c.real.index, c.fake.index))
+    real, fake = c.real.index, c.fake.index
+    on_real, on_fake = own_neighbour_shares(real, fake)
+    yield "one_nn_accuracy", Score((on_real + on_fake) / 2, lambda: influence(real, fake))
     yield "one_nn_accuracy_real", Score(on_real)
     yield "one_nn_accuracy_generated", Score(on_fake)
 

@@ -64,8 +64,8 @@ def precision_recall(real: Float[Tensor, "m d"], fake: Float[Tensor, "n d"], k: 
 def prdc_scores(real: NeighbourIndex, fake: NeighbourIndex) -> dict[str, Score]:
     """The four numbers.
 
-    Besides its own term, an example has one for each of the others that its ball alone holds, or that is alone in its
-    ball.  That balls grow where one is left out makes up for a part of it, so intervals are rather too wide.
+    Besides its own term, an example has one for each other example that only its ball holds, or whose ball holds only
+    it.  Balls grow where one is left out, which makes up for part of that, so intervals are rather too wide.
     """
     m, n, k, counts = len(real.x), len(fake.x), real.k, count_balls(real, fake)
     terms = counts.terms(k)
@@ -79,7 +79,6 @@ def prdc_scores(real: NeighbourIndex, fake: NeighbourIndex) -> dict[str, Score]:
 
 
 def compute(c: Comparison) -> Iterator[tuple[str, Entry]]:
-    """The four numbers."""
     yield from prdc_scores(c.real.index, c.fake.index).items()
 
 
