@@ -5,7 +5,7 @@ from operator import ge, gt, lt
 from typing import TYPE_CHECKING
 
 from ..objectives.adversarial import WON_LOGIT_GAP
-from ..rules import MIN_SWING, Figures, Rule, general_rules, slower
+from ..rules import MIN_SWING, Rule, general_rules, slower
 
 if TYPE_CHECKING:
     from ._gan import Adversarial
@@ -91,19 +91,15 @@ def won_rules(model: "Adversarial", penalty: tuple[str, ...]) -> Iterator[Rule]:
             VANISHED_GRADIENT_RATIO,
             knows.format(RELAXED_WON_ACCURACY) + ", and the gradient that G gets is {figure:.2g} of the non-saturating "
             "loss's (limit {limit:g})", remedies, passes=lt,
-            given=lambda figures: min_accuracy(figures) >= RELAXED_WON_ACCURACY,
+            given=lambda f: min(f["accuracy_real"], f["accuracy_fake"]) >= RELAXED_WON_ACCURACY,
         )  # fmt: skip
     least = RELAXED_WON_ACCURACY if loss == "relativistic" else WON_ACCURACY
     yield Rule(
         "D has won", "gap", WON_LOGIT_GAP[loss],
         knows.format(least) + ", its logits {figure:.2g} apart (limit {limit:g}), whatever G does",
-        remedies, passes=ge, given=lambda figures: min_accuracy(figures) >= least, phase="settled",
+        remedies, passes=ge, given=lambda f: min(f["accuracy_real"], f["accuracy_fake"]) >= least, phase="settled",
         unless=("D has won",),
     )  # fmt: skip
-
-
-def min_accuracy(figures: Figures) -> float:
-    return min(float(figures["accuracy_real"]), float(figures["accuracy_fake"]))
 
 
 def slope_rules(model: "Adversarial") -> Iterator[Rule]:
