@@ -110,9 +110,8 @@ class Translator(Model[DomainPair, PairBatch, tuple[Shape, Shape]]):
             fake = self.translate(x, other_domain(source), **networks)
             of_source = sample_statistics(fake, y, x)
             if source in directions:
-                noisy = fake + FAINT * torch.randn_like(fake)
-                for name, translation in (("cycle", fake), ("noisy", noisy)):
-                    of_source[name] = absolute_error(x, self.translate(translation, source, **networks))
+                for name, part in (("cycle", fake), ("noisy", fake + FAINT * torch.randn_like(fake))):
+                    of_source[name] = absolute_error(x, self.translate(part, source, **networks))
             if x.shape[1:] == y.shape[1:] and (distance := absolute_error(x, y)) > 0:  # else there is no share of it
                 of_source["moved"] = absolute_error(x, fake) / distance
             statistics |= {f"{name}_{source}": value for name, value in of_source.items()}

@@ -107,10 +107,10 @@ class CycleGAN(Translator):
 
     def translator_terms(self, G: nn.Module, F: nn.Module, DY: nn.Module, x: Tensor, y: Tensor) -> TranslationAndTerms:
         """G(x), and the half of equation 3 in which G translates and F returns; G repeats y in the same pass."""
-        identity_weight = self.weight_of_identity(x, y)
+        default = self.cycle_weight / 2 if x.shape[1:] == y.shape[1:] else 0.0
+        identity_weight = default if self.identity_weight is None else self.identity_weight
         fake, same = G(torch.cat([x, y])).split([len(x), len(y)]) if identity_weight else (G(x), None)
-        fool, cycle = 2 * generator_loss(SQUARES, DY(fake)), self.cycle_weight * absolute_error(x, F(fake))
-        terms = {"fool": fool, "cycle": cycle}
+        terms = {"fool": 2 * generator_loss(SQUARES, DY(fake)), "cycle": self.cycle_weight * absolute_error(x, F(fake))}
         if same is not None:
             terms["identity"] = identity_weight * absolute_error(y, same)
         return fake, terms
@@ -119,11 +119,6 @@ class CycleGAN(Translator):
         """Examples as training sees them: images enlarged, cropped and mirrored at random."""
         x = random_crop(x, self.enlarge) if x.ndim == 4 else x
         return random_flip(x) if self.flip and x.ndim == 4 else x
-
-    def weight_of_identity(self, x: Tensor, y: Tensor) -> float:
-        """The weight given, or the default for examples of these shapes."""
-        default = self.cycle_weight / 2 if x.shape[1:] == y.shape[1:] else 0.0
-        return default if self.identity_weight is None else self.identity_weight
 
 
 def critic_terms(D: nn.Module, domain: str, real: Tensor, fake: Tensor) -> TermsAndLog:
