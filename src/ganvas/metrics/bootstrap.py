@@ -62,7 +62,7 @@ def confidence_interval(
     if resamples is None:
         return {"value": number.show(value), "low": None, "high": None}
     low, high = resamples.quantile(torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2]).double()).tolist()
-    if number.is_share:
+    if (number.low, number.high) == (0.0, 1.0):  # a share
         high = max(high, RULE_OF_THREE / n) if value == 0 else high
         low = min(low, 1 - RULE_OF_THREE / n) if value == 1 else low
     low, high = (min(max(number.show(x), number.low), number.high) for x in (low, high))

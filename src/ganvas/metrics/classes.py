@@ -30,7 +30,7 @@ def classifier_score(logits: Float[Tensor, "n classes"], splits: int = 10) -> Fl
 
 
 def label_accuracy(logits: Float[Tensor, "n classes"], labels: Int64[Tensor, " n"]) -> float:
-    """Share of the examples that the classifier takes for what their labels say."""
+    """Share of the examples whose label the classifier finds."""
     return (logits.argmax(1) == labels).double().mean().item()
 
 
@@ -88,10 +88,10 @@ def compute(c: Comparison) -> Iterator[tuple[str, Entry]]:
 
     What the classifier says has the held-out examples as its floor: it may have been trained on the others.
     """
-    is_classifier, has_labels = c.space.head is not None, c.fake.data.labels is not None
+    space, has_labels = c.real.space, c.fake.data.labels is not None
+    is_classifier = space.head is not None
     if not is_classifier and not has_labels:
-        name = c.space.name
-        raise UserError(f"classes need features that classify, which {name} do not, or a model that knows labels")
+        raise UserError(f"classes need features that classify, which {space.name} do not, or a model that knows labels")
     if is_classifier:
         examples = c.real if c.fake.is_floor else c.fake
         yield "classifier_score", classifier_scores(examples.logits, len(c.real))
@@ -100,6 +100,5 @@ def compute(c: Comparison) -> Iterator[tuple[str, Entry]]:
         yield "kid_by_class", kernel_scores(c.real, c.fake)
 
 
-CLASSES = Metric(
-    "classes", {"classifier_score": Number(higher_is_better=True, low=1.0)}, compute, needs="classifier", rank=8
-)
+NUMBERS = {"classifier_score": Number(higher_is_better=True, low=1.0)}
+CLASSES = Metric("classes", NUMBERS, compute, needs="classifier", rank=8)

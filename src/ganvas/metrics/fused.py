@@ -98,7 +98,7 @@ def with_bias(layer: nn.Linear) -> Float[Tensor, "out n"]:
 
 
 def signed_weights(last: nn.Linear, x: Float[Tensor, " n"]) -> tuple[Float[Tensor, "p h"], Float[Tensor, " h"]]:
-    """(s W, s b), with rows that add nothing up to a multiple p of GROUP, and (r - x)^T (W, b)."""
+    """(s W, s b), with rows that add nothing up to a multiple p of FACTORS_PER_LOG, and (r - x)^T (W, b)."""
     weight = with_bias(last)
     r = (x > 0.5).to(x.dtype)
     signed_weight = weight.new_zeros(-(-len(x) // FACTORS_PER_LOG) * FACTORS_PER_LOG, weight.shape[1])

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from math import log, nan
 from threading import Lock
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float, Float64
@@ -23,7 +23,7 @@ from ..distributions.likelihoods import Likelihood
 from ..distributions.posteriors import Posterior
 from ..errors import UserError
 from ..randomness import reseed
-from .fused import FusedDecoder, fused_nll, split_decoder
+from .fused import fused_nll, split_decoder
 
 T = TypeVar("T")
 
@@ -39,18 +39,6 @@ ACTIVATIONS_PER_ROW = 16
 """a decoder's activations for one row, in sizes of an example: it takes some 10 in a network of convolutions"""
 MIN_FUSED_SAMPLES = 128
 """samples an image from which the fused path is worth its preparation for each image"""
-
-
-class LikelihoodTask(NamedTuple):
-    """What the weights are computed with."""
-
-    encoder: Callable[[Tensor], Posterior]
-    decoder: Callable[[Tensor], Likelihood]
-    log_prior: Callable[[Tensor], Tensor]
-    k: int
-    seed: int
-    max_rows: int
-    noise_lock: Lock
 
 
 def log_likelihood(
@@ -77,15 +65,29 @@ def log_likelihood(
     if max_rows is None:
         memory = DECODER_MEMORY.get(device.type, DECODER_MEMORY["cuda"])
         max_rows = max(1, memory // (4 * ACTIVATIONS_PER_ROW * x[0].numel()))
-    task = LikelihoodTask(encoder, decoder, log_prior, k, seed, max_rows, Lock())
-    size = max(1, min(MAX_IMAGES_PER_STREAM, ROWS_PER_STREAM // k))
+    can_fuse = device.type == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+    fused_decoder = split_decoder(decoder) if can_fuse and k >= MIN_FUSED_SAMPLES else None
+    images_per_stream, noise_lock = max(1, min(MAX_IMAGES_PER_STREAM, ROWS_PER_STREAM // k)), Lock()
 
-    def stream(first: int) -> Tensor:
-        return stream_log_likelihood(task, first, x[first : first + size].to(device)).cpu()
+    @torch.inference_mode()
+    def bound_of_stream(first: int) -> Tensor:
+        """L_k of the images that share a random stream; `first` is the index of the first."""
+        images = x[first : first + images_per_stream].to(device)
+        q = encoder(images)
+        b, d = q.mean.shape
+        size, log_sum = max(1, MAX_CODE_NUMBERS // (b * d)), images.new_full((b,), -torch.inf, dtype=torch.float64)
+        for j in range(0, k, size):
+            with noise_lock:
+                reseed(images.device, "likelihood", seed, k, first, j)
+                z, log_q = q.sample(min(size, k - j))
+            nll = fused_nll(fused_decoder, images, z) if fused_decoder else batched_nll(decoder, images, z, max_rows)
+            prior = torch.cat([log_prior(part) for part in z.split(max(1, max_rows // b))])
+            log_sum = torch.logaddexp(log_sum, (prior.double() - log_q.sum(2) - nll).logsumexp(0))
+        return (log_sum - log(k)).cpu()
 
     # the posteriors draw from the device's own generator
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        parts = map_in_threads(stream, range(0, len(x), size), device)
+        parts = map_in_threads(bound_of_stream, range(0, len(x), images_per_stream), device)
     return torch.cat(parts) if parts else torch.empty(0, dtype=torch.float64)
 
 
@@ -93,24 +95,6 @@ def mean_and_error(values: Float[Tensor, " n"]) -> tuple[float, float]:
     """The mean over images and its standard error, std / sqrt(n)."""
     error = values.std().item() / len(values) ** 0.5 if len(values) > 1 else nan
     return values.mean().item(), error
-
-
-@torch.inference_mode()
-def stream_log_likelihood(task: LikelihoodTask, first: int, x: Float[Tensor, "b *shape"]) -> Float64[Tensor, " b"]:
-    """L_k of the images that share a random stream; `first` is the index of the first."""
-    q = task.encoder(x)
-    b, d = q.mean.shape
-    fused_decoder = get_fused_decoder(task, x)
-    size = max(1, MAX_CODE_NUMBERS // (b * d))
-    log_sum = torch.full((b,), -torch.inf, dtype=torch.float64, device=x.device)
-    for j in range(0, task.k, size):
-        with task.noise_lock:
-            reseed(x.device, "likelihood", task.seed, task.k, first, j)
-            z, log_q = q.sample(min(size, task.k - j))
-        nll = fused_nll(fused_decoder, x, z) if fused_decoder else batched_nll(task.decoder, x, z, task.max_rows)
-        prior = torch.cat([task.log_prior(part) for part in z.split(max(1, task.max_rows // b))])
-        log_sum = torch.logaddexp(log_sum, (prior.double() - log_q.sum(2) - nll).logsumexp(0))
-    return log_sum - log(task.k)
 
 
 def batched_nll(
@@ -122,12 +106,6 @@ def batched_nll(
         blocks = codes.split(max(1, max_rows // size))
         columns.append(torch.cat([decoder(block.flatten(0, 1)).nll(images) for block in blocks]))
     return torch.cat(columns, 1)
-
-
-def get_fused_decoder(task: LikelihoodTask, x: Tensor) -> FusedDecoder | None:
-    """The decoder's layers for the fused form, where that pays: on processors, in float32, for enough samples."""
-    can_fuse = x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
-    return split_decoder(task.decoder) if can_fuse and task.k >= MIN_FUSED_SAMPLES else None
 
 
 def map_in_threads(function: Callable[[int], T], items: range, device: torch.device) -> list[T]:

@@ -1,7 +1,7 @@
 """What a metric is: a function that compares generated examples with as many held-out ones, and says how sure it is.
 
-A metric is one file of this folder: it makes a `Metric`, which `METRICS` lists and which `evaluate`, `compare` and the
-check during training all walk.  The noise floor is the same number for other real examples in place of generated ones.
+Each file of this folder that defines a `Metric` adds it to `METRICS`, which `evaluate`, `compare` and the check during
+training walk.  The noise floor is the same number for other real examples in place of generated ones.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -27,9 +27,8 @@ Terms = tuple[Tensor, Tensor]
 class Score:
     """A number, and how it changes with the weight of each example.
 
-    `influence` gives a term for each held-out and for each generated example, those of the jackknife or its
-    infinitesimal form (Efron & Tibshirani, An Introduction to the Bootstrap, 1993, chapters 11 and 20).  It is computed
-    only where an interval is needed; a number without it has none.
+    `influence` gives a term for each held-out and each generated example, those of the jackknife or its infinitesimal
+    form (Efron & Tibshirani, An Introduction to the Bootstrap, 1993, chapters 11 and 20).  Only intervals need it.
     """
 
     value: float
@@ -55,7 +54,7 @@ class Score:
 
 
 Entry = Score | dict[str, Score] | list[Score] | int | str
-"""a score, or one a class or a column; a fact, which has no floor; or why a number is not there"""
+"""a score, or one a class or a column; a fact, which has no noise floor; or why a number is not there"""
 
 
 @dataclass(frozen=True)
@@ -67,27 +66,23 @@ class Number:
     low: float = 0.0
     high: float = inf
     is_squared: bool = False
-    """whether the score is the square of what is shown, which can be below 0 by chance"""
-
-    @property
-    def is_share(self) -> bool:
-        return (self.low, self.high) == (0.0, 1.0)
+    """whether the score is the square of the number, which can be below 0 by chance"""
 
     def show(self, value: float) -> float:
-        """What a score, or an end of its interval, reads as."""
+        """The number for a score, or for an end of its interval."""
         return max(0.0, value) ** 0.5 if self.is_squared else value
 
 
 @dataclass(eq=False)
 class Examples:
-    """One set of examples; their features and what metrics derive from these are computed once."""
+    """A set of examples; their features and what metrics derive from these are computed once."""
 
     data: Dataset
     space: FeatureSpace
     reference: "Examples | None" = None
     """the held-out examples, around whose median neighbours are looked for"""
     training: "tuple[Examples, ...]" = ()
-    """what a model was trained on; of the floor, what all models were"""
+    """what a model was trained on; of the noise floor, what all models were"""
     is_floor: bool = False
     """whether these are real examples in place of generated ones"""
     progress: Callable[[int, int], None] = ignore_progress
@@ -107,7 +102,7 @@ class Examples:
 
     @cached_property
     def logits(self) -> Float[Tensor, "n classes"]:
-        """What the classifier whose features these are says."""
+        """Those of the classifier whose features these are."""
         return self.space.logits(self.features)
 
     @property
@@ -129,7 +124,7 @@ class Examples:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """What a metric compares: held-out examples with as many generated ones."""
+    """Held-out examples and as many generated ones, which a metric compares."""
 
     real: Examples
     fake: Examples
@@ -138,10 +133,6 @@ class Comparison:
     """whether to report a Frechet distance of fewer examples than features"""
     n_directions: int = 1000
     """random projections of the sliced Wasserstein distance"""
-
-    @property
-    def space(self) -> FeatureSpace:
-        return self.real.space
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,6 @@
 A Frechet distance on one network's features has nothing to do with that on another's: so every number says whose it is.
 """
 
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -56,15 +54,15 @@ def make_feature_space(
     if name in LENETS and shape != CLASSIFIER_SHAPE:
         size = "x".join(map(str, shape))
         raise UserError(f"features={name} are of grey images of 28 x 28 pixels, and these are {size}: use {RANDOM}")
-    builders: dict[str, Callable[[], FeatureSpace]] = {
-        **{classifier: partial(lenet_features, classifier, device) for classifier in LENETS},
-        **{weights.name: partial(lite0_features, weights.name, device) for weights in (LITE0, LITE0_32)},
-        INCEPTION.name: partial(inception_features, device),
-        RANDOM: partial(untrained.random_features, shape, device),
-        RANDOM_V1: partial(untrained.random_v1_features, shape, device),
-        PIXELS: partial(untrained.pixel_features, shape), VALUES: partial(untrained.value_features, shape, scaling),
-    }  # fmt: skip
-    return builders[name]()
+    if name in LENETS:
+        return lenet_features(name, device)
+    if name == INCEPTION.name:
+        return inception_features(device)
+    if name in PUBLISHED_WEIGHTS:
+        return lite0_features(name, device)
+    if name in (RANDOM, RANDOM_V1):
+        return (untrained.random_features if name == RANDOM else untrained.random_v1_features)(shape, device)
+    return untrained.pixel_features(shape) if name == PIXELS else untrained.value_features(shape, scaling)
 
 
 def default_features(shape: Shape, data_name: str) -> str:

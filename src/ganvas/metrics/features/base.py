@@ -1,4 +1,4 @@
-"""What a space is in which metrics compare examples."""
+"""A space in which metrics compare examples."""
 
 import json
 from collections.abc import Callable
@@ -23,13 +23,13 @@ def ignore_progress(done: int, total: int) -> None:
 
 @dataclass(frozen=True)
 class FeatureSpace:
-    """A function of examples, and what has to be said of it beside each number taken on it."""
+    """A function of examples, and what reports say of it beside each number taken on it."""
 
     name: str
     n_features: int
     """numbers an example"""
     protocol: str
-    """what is done to examples, in a clause"""
+    """the preprocessing, in a clause"""
     function: Callable[[Tensor], Tensor]
     """of a block of examples: bytes b x c x h x w, or vectors b x d"""
     digest: str = ""
@@ -53,7 +53,7 @@ class FeatureSpace:
         return self.map_batches(self.function, x, progress)
 
     def logits(self, features: Float[Tensor, "n size"]) -> Float[Tensor, "n classes"]:
-        """What the classifier makes of n examples, from their features."""
+        """Those of the classifier, from the features of n examples."""
         assert self.head is not None
         return self.map_batches(self.head, features)
 

@@ -31,7 +31,7 @@ def lenet() -> nn.Sequential:
 
 
 def double_lenet() -> nn.Sequential:
-    """The same with two 3 x 3 convolutions for each of its own, for clothes, which are harder to tell apart."""
+    """The same with two 3 x 3 convolutions for each of its own, for clothes, which are harder to classify."""
     return nn.Sequential(
         nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 32, 3), nn.ReLU(), nn.MaxPool2d(2),
         nn.Conv2d(32, 64, 3), nn.ReLU(), nn.Conv2d(64, 64, 3), nn.ReLU(), nn.MaxPool2d(2),

@@ -6,7 +6,6 @@ published one's, and that by torch's reader of weights only, which runs no code 
 
 import os
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from http.client import HTTPException
@@ -42,20 +41,16 @@ class PublishedWeights:
     mirrors: tuple[str, ...] = ()
     """addresses to fetch it from, if the user asks for that"""
 
-    def candidate_paths(self) -> Iterator[Path]:
-        """Where the file may be, the first first; what the user names is the only place."""
-        if env_path := os.environ.get(self.env_variable):
-            yield Path(env_path).expanduser()
-            return
-        folders = [cache_dir() / "features", Path(torch.hub.get_dir()) / "checkpoints"]
+    def find(self) -> Path | None:
+        """The file, if it exists: in its package or the caches, or where the user says, and then nowhere else."""
         if self.package:
             spec = find_spec(self.package)
             folders = [Path(folder) for folder in (spec.submodule_search_locations or ())] if spec else []
-        yield from (folder / file for folder in folders for file in self.files)
-
-    def find(self) -> Path | None:
-        """The file, where it is there."""
-        return next((path for path in self.candidate_paths() if path.is_file()), None)
+        else:
+            folders = [cache_dir() / "features", Path(torch.hub.get_dir()) / "checkpoints"]
+        env_path = os.environ.get(self.env_variable)
+        paths = [Path(env_path).expanduser()] if env_path else [d / file for d in folders for file in self.files]
+        return next((path for path in paths if path.is_file()), None)
 
     def load(self) -> dict[str, Tensor]:
         """The published weights; UserError where they are not there, or are others."""

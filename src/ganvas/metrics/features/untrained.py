@@ -1,5 +1,6 @@
 """Spaces without training: random maps, pixels, and the numbers themselves."""
 
+from itertools import product
 from math import prod
 
 import torch
@@ -21,9 +22,9 @@ MAX_PIXEL_FEATURES = 12_288
 N_FILTERS, N_SCALES = 16, 3
 """random filters at each scale, and scales, each half as large as the one before"""
 HALF_RESPONSE = 0.06
-"""what a filter of norm 1 answers to pixels in [-1, 1] where its response is a half: eight of 255 grey levels"""
+"""the output of a filter of norm 1, on pixels in [-1, 1], whose response is a half: eight of 255 grey levels"""
 MAGNITUDE_WEIGHT = 0.5
-"""weight of means and deviations of answers, which see blur, beside that of responses, which see noise"""
+"""weight of means and deviations of outputs, which see blur, beside that of responses, which see noise"""
 GRID_CELLS = 4
 """cells a side over which pixels are averaged"""
 
@@ -31,29 +32,26 @@ GRID_CELLS = 4
 def random_features(shape: Shape, device: torch.device) -> FeatureSpace:
     """Responses of random filters at three scales, the same for everyone, and means of pixels over a grid of cells.
 
-    For data that no trained network suits, as in Naeem et al., arXiv:2002.09797.  Filters have mean 0 and norm 1; the
-    response to an answer a is a^2 / (a^2 + HALF_RESPONSE^2), and says how much of an image has something at this scale,
-    rather than how much contrast it has: noise, which covers an image, counts for more than edges, which are few, and
-    what rounding makes for nothing, so that copies are still recognised.  At each scale there are responses, averaged
-    over quarters of the image, those of further filters to these, averaged over all of it, and mean and deviation of
-    |a|.
+    For data that no trained network suits, as in Naeem et al., arXiv:2002.09797.  Filters have mean 0 and norm 1.  The
+    response to an output a is a^2 / (a^2 + HALF_RESPONSE^2): how much of an image has something at this scale, rather
+    than how much contrast it has.  Noise, which covers an image, counts for more than edges, which are few, and
+    rounding counts for nothing, so that copies are still recognised.  At each scale: responses averaged over quarters
+    of the image, those of further filters to these averaged over all of it, and mean and deviation of |a|.
     """
     random, weights = make_generator(torch.device("cpu"), 0, RANDOM), {}
-    for i in range(N_SCALES):
-        for name, n in ((f"{i}.0.weight", shape[0]), (f"{i}.1.weight", N_FILTERS)):
-            w = torch.randn(N_FILTERS, n, 3, 3, generator=random)
-            w = w - w.mean((2, 3), keepdim=True)
-            weights[name] = w / w.square().sum((1, 2, 3), keepdim=True).sqrt()
+    for i, j in product(range(N_SCALES), (0, 1)):
+        w = torch.randn(N_FILTERS, N_FILTERS if j else shape[0], 3, 3, generator=random)
+        w = w - w.mean((2, 3), keepdim=True)
+        weights[f"{i}.{j}.weight"] = w / w.square().sum((1, 2, 3), keepdim=True).sqrt()
     filters = {name: w.to(device) for name, w in weights.items()}
 
     def maps(x: Tensor) -> Tensor:
         x = premultiply(x) / 127.5 - 1
         parts = [adaptive_avg_pool2d(x, GRID_CELLS)]
         for i in range(N_SCALES):
-            magnitude = filter_magnitudes(x, filters[f"{i}.0.weight"])
-            fine = saturate(magnitude)
-            coarse = filter_magnitudes(avg_pool2d(fine, 2, ceil_mode=True), filters[f"{i}.1.weight"])
-            means = [v.mean((2, 3)) for v in (saturate(coarse), magnitude, magnitude.square())]
+            magnitude, fine = filter_responses(x, filters[f"{i}.0.weight"])
+            _, coarse = filter_responses(avg_pool2d(fine, 2, ceil_mode=True), filters[f"{i}.1.weight"])
+            means = [v.mean((2, 3)) for v in (coarse, magnitude, magnitude.square())]
             deviation = (means[2] - means[1].square()).clamp_min(0).sqrt()
             parts += [adaptive_avg_pool2d(fine, 2), means[0], MAGNITUDE_WEIGHT * means[1], MAGNITUDE_WEIGHT * deviation]
             x = avg_pool2d(x, 2, ceil_mode=True)
@@ -64,15 +62,11 @@ def random_features(shape: Shape, device: torch.device) -> FeatureSpace:
     return FeatureSpace(RANDOM, size, protocol, maps, weights_digest(weights), device=device)
 
 
-def filter_magnitudes(x: Tensor, weight: Tensor) -> Tensor:
-    """|a| of filters, in maps as large as x."""
-    return conv2d(pad(x, (1, 1, 1, 1), mode="replicate"), weight).abs()
-
-
-def saturate(magnitude: Tensor) -> Tensor:
-    """a^2 / (a^2 + HALF_RESPONSE^2)."""
+def filter_responses(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """|a| of filters and a^2 / (a^2 + HALF_RESPONSE^2), in maps as large as x."""
+    magnitude = conv2d(pad(x, (1, 1, 1, 1), mode="replicate"), weight).abs()
     square = magnitude.square()
-    return square / (square + HALF_RESPONSE**2)
+    return magnitude, square / (square + HALF_RESPONSE**2)
 
 
 def pixel_protocol(shape: Shape) -> str:
