@@ -175,14 +175,10 @@ def validate_data_range(name: LikelihoodName, data: Dataset, is_binarized: bool)
         raise UserError(f"likelihood={name} needs numbers from 0 to 1, but {data_range}: use gaussian, or scale them")
     if is_binarized and name != "bernoulli":
         raise UserError(f"binarize makes bits, which likelihood={name} does not describe: use likelihood=bernoulli")
-    if name == "bernoulli" and not is_binarized and not all(map(is_binary, chunks(data.x))):
+    white = 255 if data.x.dtype == torch.uint8 else 1
+    bits = (((x == 0) | (x == white)).all() for x in map(premultiply, chunks(data.x)))
+    if name == "bernoulli" and not is_binarized and not all(bits):
         raise UserError(
             f"likelihood=bernoulli describes bits, but {data.name} has values between black and white: "
             "add binarize=dynamic (or static), or use continuous-bernoulli or gaussian"
         )
-
-
-def is_binary(x: Tensor) -> bool:
-    """Whether all numbers of some examples, as a model sees them, are one of two: 0 and 1, or bytes 0 and 255."""
-    values = premultiply(x)
-    return bool(((values == 0) | (values == (255 if x.dtype == torch.uint8 else 1))).all())

@@ -79,8 +79,9 @@ class VAE(Variational):
         x, q, samples, condition = self.encode_batch(next(batches), encoder, self.latent_samples)
         p: Likelihood = decoder(samples.z.flatten(0, 1), *condition)
         kl = self.kl_divergence(q, samples, encoder=encoder, **others)
-        if multiplier := others.pop("multiplier", None):
-            terms = {"constraint": multiplier(self.excess(x, p.mean))}
+        if self.geco:  # (|x - g(z)|^2 - D geco^2) / geco^2, which is 0 where the constraint holds exactly
+            excess = squared_error(*align(x, p.mean)).mean() / self.geco**2 - x[0].numel()
+            terms = {"constraint": others.pop("multiplier")(excess)}
         else:
             terms = {"reconstruction": p.nll(x).mean()}
         yield minimize(encoder, decoder, *others.values(), **terms, kl=self.weighted_kl(kl, global_step))
@@ -96,11 +97,6 @@ class VAE(Variational):
         """How far the warm-up is after `global_step` steps: from 0 to 1."""
         step = global_step % self.warmup_cycle if self.warmup_cycle else global_step
         return min(1.0, step / self.warmup) if self.warmup else 1.0
-
-    def excess(self, x: Float[Tensor, "b *shape"], mean: Float[Tensor, "n *shape"]) -> Float[Tensor, ""]:
-        """(|x - g(z)|^2 - D geco^2) / geco^2, mean over codes: 0 where the constraint holds exactly."""
-        assert self.geco is not None
-        return squared_error(*align(x, mean)).mean() / self.geco**2 - x[0].numel()
 
 
 class Multiplier(nn.Module):

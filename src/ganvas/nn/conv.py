@@ -6,6 +6,7 @@ height and width that it was built for, even or odd, square or not.
 """
 
 from itertools import pairwise
+from math import prod
 
 from torch import nn
 
@@ -89,16 +90,12 @@ def initialize(net: nn.Module) -> nn.Module:
     has_norm = any(isinstance(m, nn.BatchNorm2d | nn.GroupNorm | nn.InstanceNorm2d) for m in net.modules())
     for m in net.modules():
         if isinstance(m, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-            nn.init.normal_(m.weight, 0.0, 0.02 if has_norm else (2 / fan_in(m)) ** 0.5)
+            inputs: float = m.weight[0].numel()
+            if isinstance(m, nn.ConvTranspose2d):  # each output pixel is reached from kernel / stride^2 places
+                inputs = m.weight[:, 0].numel() / prod(m.stride)
+            nn.init.normal_(m.weight, 0.0, 0.02 if has_norm else (2 / inputs) ** 0.5)
             if m.bias is not None:
                 nn.init.zeros_(m.bias)
         elif isinstance(m, nn.BatchNorm2d):
             nn.init.normal_(m.weight, 1.0, 0.02)
     return net
-
-
-def fan_in(layer: nn.Conv2d | nn.ConvTranspose2d | nn.Linear) -> float:
-    """How many numbers a unit of the layer is a sum of."""
-    if isinstance(layer, nn.ConvTranspose2d):  # each output pixel is reached from kernel / stride^2 places
-        return layer.weight[:, 0].numel() / (layer.stride[0] * layer.stride[1])
-    return float(layer.weight[0].numel())
