@@ -4,8 +4,8 @@
 
 The encoder returns the mean mu and the covariance Sigma.  L(x, g(z)) = -log p(x|z), in nats.  With beta = 1 the
 objective is minus the evidence lower bound (ELBO); beta, lambda in some texts, is that of the beta-VAE (Higgins et
-al., ICLR 2017).  Sigma and the KL are in `distributions/posteriors.py`, L is in `objectives/reconstruction.py`.  What
-keeps the KL term from switching latent dimensions off, or holds it at a value:
+al., ICLR 2017).  See `distributions/posteriors.py` for Sigma, `objectives/kl.py` for the KL, and
+`objectives/reconstruction.py` for L.  What keeps the KL from switching latent dimensions off, or holds it at a value:
 
     warm-up    beta rises from 0 to its value, once (Bowman et al., arXiv:1511.06349) or in cycles (Fu et al.,
                arXiv:1903.10145)
