@@ -52,6 +52,7 @@ def with_new_names(values: Mapping[str, object], cls: type) -> dict[str, object]
     known = [field.name for field in fields(cls)]
     dropped = given_up(cls)
     renamed = {new_name(name, known) or name: value for name, value in values.items() if name not in dropped}
-    if renamed.get("geco") is not None:  # files of before have the defaults of what goes without geco only
+    if renamed.get("geco") is not None and (renamed.get("sigma"), renamed.get("beta")) == (0.4, 1.0):
+        # files of before have the defaults of what goes without geco only
         renamed |= {"sigma": None, "beta": None}
     return renamed
