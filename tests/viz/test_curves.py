@@ -15,7 +15,7 @@ import ganvas
 from ganvas.data import Dataset
 from ganvas.model import Model
 from ganvas.training.run_records import read_log
-from ganvas.viz.curves import draw_curves, log_series
+from ganvas.viz.curves import draw_curves, log_series, metric_title
 from ganvas.viz.plots import CHART_HEIGHT, CHART_WIDTH, COLOURS, Chart, Series, downsample, format_tick, line_charts
 
 GAMES: list[Model] = [ganvas.DCGAN(width=4), ganvas.WGANGP(width=4, n_critic=1), ganvas.R3GAN(width=4)]
@@ -151,3 +151,16 @@ def test_a_vae_leaves_its_curves_too(images: Dataset) -> None:
 
 def test_a_single_line_of_a_log_is_a_picture_of_dots() -> None:
     assert inked(draw_curves([{"step": 5, "seconds": 1.0, "reconstruction": 3.0}]), COLOURS[0])
+
+
+@pytest.mark.parametrize(
+    ("metric", "title"),
+    [
+        ("kid:efficientnet-lite0-v1@57934424", "KID (EfficientNet features)"),
+        ("kid:random-conv-v2@1", "KID (random features)"),
+        ("fid:values", "FID (values)"),
+        ("sliced_wasserstein", "sliced Wasserstein"),
+    ],
+)
+def test_a_chart_of_samples_says_its_metric_in_words(metric: str, title: str) -> None:
+    assert metric_title(metric) == title

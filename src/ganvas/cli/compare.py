@@ -15,6 +15,7 @@ from ..io.atomic import refuse_existing
 from ..io.text import escape_text
 from ..metrics import NUMBERS
 from ..training.progress import ProgressBar
+from ..viz.curves import metric_title
 from ..viz.html import format_duration, write_page
 from ..viz.images import Examples
 from .app import print_result, spell_options
@@ -25,10 +26,6 @@ DATA_HELP = "held-out examples; by default the test split that all runs have"
 N_HELP = "how many samples of each, and held-out examples; 10,000 by default"
 METRICS_HELP = "only these: " + ", ".join(COMPARABLE_METRICS)
 ARROWS = {False: " ↓", None: "", True: " ↑"}
-TITLES = {
-    "fid": "FID", "kid": "KID", "sliced_wasserstein": "sliced Wasserstein", "reverse_kl": "reverse KL",
-    "one_nn_accuracy": "1-NN accuracy",
-}  # fmt: skip
 SAMPLES_PER_RUN = 36
 """samples of each run on the page"""
 
@@ -134,7 +131,7 @@ def columns(result: dict[str, Any]) -> list[Column]:
     for name in dict.fromkeys(name for side in sides for name in side):
         cells = [make_cell(side.get(name), result["best"].get(name) == i) for i, side in enumerate(sides)]
         base = name.split(":")[0]
-        title = TITLES.get(base, base.replace("_", " ")) + ARROWS[NUMBERS[base].higher_is_better]
+        title = metric_title(base) + ARROWS[NUMBERS[base].higher_is_better]
         values = [x for cell in cells for x in cell[3:] if x is not None] or [0.0]
         table.append(Column(title, cells, name, (min(values), max(values))))
     return table

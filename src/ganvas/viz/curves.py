@@ -8,6 +8,13 @@ from PIL import Image
 from ..io.log import NON_LOSS_KEYS
 from .plots import Chart, Series, line_charts
 
+METRIC_TITLES = {
+    "fid": "FID", "kid": "KID", "sliced_wasserstein": "sliced Wasserstein", "reverse_kl": "reverse KL",
+    "one_nn_accuracy": "1-NN accuracy",
+}  # fmt: skip
+FEATURE_TITLES = {"lenet": "LeNet features", "efficientnet": "EfficientNet features", "inception": "Inception features",
+                  "random": "random features"}  # fmt: skip
+
 
 def draw_curves(lines: Sequence[dict[str, Any]]) -> Image.Image:
     """All that the lines of a run's log say, of which there is at least one, as charts over its steps.
@@ -52,18 +59,23 @@ def log_series(lines: Sequence[dict[str, Any]], name: str, part: str = "") -> Se
 
 def sample_charts(lines: Sequence[dict[str, Any]]) -> list[Chart]:
     """How far samples are from the data; a ring marks the best weights."""
-    measurements = [line["samples"] for line in lines if "samples" in line]
-    points = log_series(lines, "value", "samples")
-    if not points:
+    if not (points := log_series(lines, "value", "samples")):
         return []
-    name, best = measurements[-1]["metric"].split("@")[0], measurements[-1]["best"]
-    return [Chart(f"{name} (best: step {best})", {name: points}, (0.0,), marked_step=float(best))]
+    measurements = [line["samples"] for line in lines if "samples" in line]
+    name, best = metric_title(measurements[-1]["metric"]), measurements[-1]["best"]
+    return [Chart(f"{name}, best: step {best}", {name: points}, (0.0,), marked_step=float(best))]
+
+
+def metric_title(metric: str) -> str:
+    """A metric for people, of kid:efficientnet-lite0-v1@57934424 KID (EfficientNet features)."""
+    name, _, space = metric.partition(":")
+    title = METRIC_TITLES.get(name, name.replace("_", " "))
+    return f"{title} ({FEATURE_TITLES.get(space.split('-')[0], space.split('@')[0])})" if space else title
 
 
 def code_charts(lines: Sequence[dict[str, Any]]) -> list[Chart]:
     """How many latent dimensions are active."""
-    active = log_series(lines, "active", "codes")
-    if not active:
+    if not (active := log_series(lines, "active", "codes")):
         return []
     dimensions = lines[-1]["codes"]["dimensions"]
     return [Chart(f"active latent dimensions, of {dimensions}", {"active": active}, (0.0, float(dimensions)))]
@@ -74,28 +86,27 @@ def game_charts(lines: Sequence[dict[str, Any]]) -> list[Chart]:
     names = dict.fromkeys(name for line in lines for name in line.get("game", {}))
     game = {name: log_series(lines, name, "game") for name in names}
 
-    def several(title: str, names: dict[str, str], *shown_values: float, log: bool = False) -> Chart:
+    def chart(title: str, names: dict[str, str], *shown_values: float, log: bool = False) -> Chart:
         return Chart(title, {name: game.get(key, []) for name, key in names.items()}, shown_values, log)
 
     def both_domains(title: str, key: str, *shown_values: float) -> Chart:
-        return several(title, {domain: f"{key}_{domain}" for domain in "AB"}, *shown_values)
+        return chart(title, {domain: f"{key}_{domain}" for domain in "AB"}, *shown_values)
 
     gradients = {name.removeprefix("gradient_"): name for name in game if name.startswith("gradient_")}
-    has_estimate = "wasserstein" in lines[-1]
     charts = [
         Chart("Wasserstein distance, estimated by D", {"W": log_series(lines, "wasserstein")}, (0.0,)),
         Chart("Jensen-Shannon divergence, estimated by D", {"JS": log_series(lines, "jensen_shannon")}, (0.0,)),
-        several("diversity of samples (1: the data's)", {"diversity": "diversity"}, 0.0, 1.0),
-        several("D's accuracy", {"real": "accuracy_real", "fake": "accuracy_fake"}, 0.0, 1.0),
-        several("gap: D(real) - D(fake)", {} if has_estimate else {"gap": "gap"}, 0.0),
+        chart("diversity of samples (1: the data's)", {"diversity": "diversity"}, 0.0, 1.0),
+        chart("D's accuracy", {"real": "accuracy_real", "fake": "accuracy_fake"}, 0.0, 1.0),
+        chart("gap: D(real) - D(fake)", {} if "wasserstein" in lines[-1] else {"gap": "gap"}, 0.0),
         both_domains("critics' accuracy", "accuracy", 0.0, 1.0),
         both_domains("gap of the critics: D(real) - D(fake)", "gap", 0.0),
         both_domains("error of round trips, there and back", "cycle", 0.0),
         both_domains("error of round trips with faint noise added", "noisy", 0.0),
         both_domains("change of the input (1: the domains' difference)", "moved", 0.0, 1.0),
-        several("slope: norm of D's gradient at its input", {"slope": "slope"}, 0.0),
-        several("norm of each network's gradient", gradients, log=True),
-        several("norm of G's gradient under either loss", {"minimax": "minimax", "non-saturating": "nonsaturating"},
-                log=True),
+        chart("slope: norm of D's gradient at its input", {"slope": "slope"}, 0.0),
+        chart("norm of each network's gradient", gradients, log=True),
+        chart("norm of G's gradient under either loss", {"minimax": "minimax", "non-saturating": "nonsaturating"},
+              log=True),
     ]  # fmt: skip
-    return [chart for chart in charts if any(chart.series.values())]
+    return [c for c in charts if any(c.series.values())]

@@ -88,8 +88,7 @@ class Examples:
         if path.suffix == "" or path.is_dir():
             self.save_images(path)
             return
-        content = io.BytesIO()
-        suffix = path.suffix.lower()
+        content, suffix = io.BytesIO(), path.suffix.lower()
         if suffix in PICTURE_SUFFIXES:
             picture = self.render()
             drops_alpha = suffix in (".jpg", ".jpeg") and picture.mode == "RGBA"
@@ -163,8 +162,7 @@ def preview(rows: Tensor, scaling: Scaling) -> Image.Image:
 
 def to_pil(x: Tensor) -> Image.Image:
     """uint8 c x h x w as a picture."""
-    array = x.movedim(0, -1).cpu().numpy()
-    return Image.fromarray(array[:, :, 0] if x.shape[0] == 1 else array)
+    return Image.fromarray(x.movedim(0, -1).squeeze(-1).cpu().numpy())
 
 
 def grid_columns(x: Tensor, columns: int | None = None) -> int:
@@ -203,9 +201,10 @@ def add_captions(
         return picture
     import matplotlib
 
-    title = escape_text(title)
-    row_labels, column_labels = (tuple(map(escape_text, labels)) for labels in (row_labels, column_labels))
-
+    title, row_labels, column_labels = (
+        escape_text(title),
+        *(tuple(map(escape_text, x)) for x in (row_labels, column_labels)),
+    )
     font = ImageFont.truetype(f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf", TEXT_SIZE)
     line_height, text_width = TEXT_SIZE + MARGIN, font.getlength
     column_width, widest = picture.width / columns, max(map(text_width, column_labels), default=0.0)

@@ -38,8 +38,6 @@ OUTLIER_SHARE = 0.03
 LEAST, MOST = 1e-200, 1e200
 """numbers beyond are left out of charts, as infinite ones are"""
 PIXELS_PER_INCH, TITLE_SIZE = 100, 9.5
-ROUND_NUMBERS = (1, 2, 2.5, 5, 10)
-"""ticks are multiples of these"""
 STYLE: dict[Any, object] = {
     "text.parse_math": False,  # names may hold dollar signs
     "font.family": "DejaVu Sans",  # comes with matplotlib
@@ -76,13 +74,11 @@ def drawing(width: int, height: int, scale: int = 1) -> Iterator["Figure"]:
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        import matplotlib
+        from matplotlib import style
         from matplotlib.figure import Figure
 
-        with warnings.catch_warnings(), matplotlib.rc_context():
+        with warnings.catch_warnings(), style.context(["default", STYLE]):
             warnings.filterwarnings("ignore", r"Glyph .* missing from")
-            matplotlib.rcdefaults()
-            matplotlib.rcParams.update(STYLE)
             yield Figure((width / PIXELS_PER_INCH, height / PIXELS_PER_INCH), PIXELS_PER_INCH * scale)
     finally:
         logger.setLevel(level)
@@ -118,12 +114,10 @@ def short_name(name: str) -> str:
 
 def palette(n: int) -> list[str]:
     """n colours: distinct ones while they are few, else a ramp."""
-    if n <= len(COLOURS):
-        return list(COLOURS[:n])
-    from matplotlib import colormaps
-    from matplotlib.colors import to_hex
+    from matplotlib import colormaps, colors
 
-    return [to_hex(colour) for colour in colormaps["viridis"](np.linspace(0, 1, n))]
+    few, many = COLOURS[:n], colormaps["viridis"](np.linspace(0, 1, n))
+    return list(few) if n <= len(COLOURS) else [colors.to_hex(colour) for colour in many]
 
 
 def line_charts(charts: Sequence[Chart], columns: int = 3, scale: int = 1) -> Image.Image:
@@ -137,10 +131,10 @@ def line_charts(charts: Sequence[Chart], columns: int = 3, scale: int = 1) -> Im
 
 def draw_chart(figure: "Figure", chart: Chart, left: int, top: int) -> None:
     """A chart whose upper left corner is at these pixels; names, where lines are several, stand above its frame."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
+    from matplotlib.ticker import AutoLocator, LogLocator
 
-    lines = {name: [(x, y) for x, y in points if (LEAST if chart.log else -MOST) < y < MOST]
-             for name, points in chart.series.items()}  # fmt: skip
+    least = LEAST if chart.log else -MOST
+    lines = {name: [(x, y) for x, y in points if least < y < MOST] for name, points in chart.series.items()}
     lines = {name: downsample(points, CHART_WIDTH) for name, points in lines.items() if points}
     rows = ceil(len(lines) / 3) if len(lines) > 1 else 0
     axes = add_axes(figure, left + 58, top + 30 + 15 * rows, left + CHART_WIDTH - 14, top + CHART_HEIGHT - 28)
@@ -164,15 +158,12 @@ def draw_chart(figure: "Figure", chart: Chart, left: int, top: int) -> None:
     if chart.log:
         axes.set_yscale("log")
         subs = (1.0,) if high / low > 100 else (1.0, 2.0, 5.0)
-        axes.yaxis.set_major_locator(
-            LogLocator(subs=subs, numticks=6) if high / low > 5 else MaxNLocator(5, steps=ROUND_NUMBERS)
-        )
-        axes.yaxis.set_minor_locator(LogLocator(subs=(), numticks=6))
-    else:
-        axes.yaxis.set_major_locator(MaxNLocator(5, steps=ROUND_NUMBERS))
-    axes.xaxis.set_major_locator(MaxNLocator(5, steps=ROUND_NUMBERS))
+        axes.yaxis.set_major_locator(LogLocator(subs=subs, numticks=6) if high / low > 5 else AutoLocator())
+        axes.minorticks_off()
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(FuncFormatter(lambda value, _: format_tick(value)))
+        if isinstance(locator := axis.get_major_locator(), AutoLocator):
+            locator.set_params(nbins=5)
+        axis.set_major_formatter(lambda value, _: format_tick(value))
     axes.tick_params(length=0)
 
 
@@ -217,16 +208,14 @@ def planes(
     points: Tensor, n: int = 1, title: str = "", names: Sequence[str] = ()
 ) -> Iterator[tuple["Figure", list["Axes"]]]:
     """n square axes side by side that show all points n x 2, and beside them the names in the colours of `palette`."""
-    from matplotlib.ticker import MaxNLocator
-
     lines = wrap(escape_text(title), 75 * n, max_lines=3, placeholder=" …")
     top, (centre, half) = 10 + 16 * len(lines), extent(points)
     with drawing(n * PLOT_SIDE + LEGEND_WIDTH * bool(names), top + PLOT_SIDE - 30) as figure:
         figure.text(*figure_fraction(figure, 10, 6), "\n".join(lines), va="top", size=TITLE_SIZE)
         for left in range(0, n * PLOT_SIDE, PLOT_SIDE):
             axes = add_axes(figure, left + 48, top, left + PLOT_SIDE - 8, top + PLOT_SIDE - 56)
+            axes.locator_params(nbins=6)
             for axis, middle in zip((axes.xaxis, axes.yaxis), centre, strict=True):
-                axis.set_major_locator(MaxNLocator(6, steps=ROUND_NUMBERS))
                 axis.set_view_interval(middle - half, middle + half, ignore=True)
             axes.autoscale(False)  # or both axes would fit what is drawn, each for itself
             axes.tick_params(length=0)
