@@ -15,7 +15,7 @@ from ..models._variational import LikelihoodModel
 from ..training.run_records import load_run
 from . import codes, translation
 from .held_out import load_evaluation_data
-from .samples import MetricValues, Settings, check_metrics, draw_comparisons, measure, prepare_comparison
+from .samples import MetricValues, Settings, draw_comparisons, measure, prepare_comparison
 
 MAX_DRAWS = 1_000_000
 """samples an example of a bound, at most"""
@@ -81,9 +81,7 @@ def evaluate_model(
     held_out, train = evaluation_data.held_out, evaluation_data.train
     real_data = None
     if sample_names:  # before anything is computed
-        sides = evaluation_data.split_real(seed)
-        real_data = prepare_comparison(trained, *sides, n, settings.features, prior)
-        check_metrics(metrics, real_data.n, real_data.space, settings.allow_few, [train])
+        real_data = prepare_comparison([(trained, prior)], [train], evaluation_data, settings)
     values: MetricValues = {
         "model": model_name(trained.model), "step": trained.metadata.get("step"), "data": held_out.name,
         "split": evaluation_data.split, "seed": seed,
@@ -94,13 +92,9 @@ def evaluate_model(
         values |= {name: None if isinstance(v, float) and not isfinite(v) else v for name, v in of_codes.items()}
     if real_data is not None:
         progress(f"{real_data.n} samples and their features{real_data.note}")
-        space, source = real_data.space, "halves" if train is None else "train"
-        c, floor = draw_comparisons([(trained, prior)], [train], real_data, seed, settings.allow_few, progress)
-        drawn = "" if prior is None else f", codes from the prior {prior}"
-        values |= {
-            "samples": len(c.fake), "features": space.tag, "floor_source": source,
-            "protocol": f"{space.protocol}; averaged weights, no truncation{drawn}",
-        } | measure(sample_names, c, floor.fake, bool(metrics), progress)  # fmt: skip
+        c, floor = draw_comparisons([(trained, prior)], [train], real_data, settings)
+        values |= real_data.facts | measure(sample_names, c, floor.fake, bool(metrics), progress)
+        values["protocol"] += "" if prior is None else f", codes from the prior {prior}"
     return values
 
 

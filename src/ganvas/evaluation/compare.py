@@ -21,7 +21,7 @@ from ..model import GenerativeModel, model_name, model_name_with_article
 from ..nn.device import resolve_device
 from ..training import run_records
 from .held_out import EvaluationData, load_evaluation_data
-from .samples import MetricValues, Progress, check_metrics, draw_comparisons, prepare_comparison
+from .samples import MetricValues, Progress, Settings, draw_comparisons, prepare_comparison
 
 COMPARABLE_METRICS = tuple(name for name, metric in METRICS.items() if metric.numbers)
 """metrics whose numbers have intervals, as `evaluate` calls them"""
@@ -68,26 +68,23 @@ def compare(
             raise UserError(f"{name} is not compared: there are {', '.join(COMPARABLE_METRICS)}.{hint}")
     data_of_runs = load_common_data(entries, data, options)
     on, training = data_of_runs[0], [d.train for d in data_of_runs]
-    sides, n = on.split_real(seed), None if n is None else check_positive(n, "n")
-    # the first run's setting, after what the others would be refused for
-    *_, real_data = (prepare_comparison(e.trained, *sides, n, features, e.prior) for e in reversed(entries))
-    n, space = real_data.n, real_data.space
-    check_metrics(metrics, n, space, allow_few, training)
-    progress(f"{n} samples of each, and their features{real_data.note}")
-    comparisons = draw_comparisons([e[1:] for e in entries], training, real_data, seed, allow_few, progress)
+    settings = Settings(metrics, n if n is None else check_positive(n, "n"), features, allow_few, seed, progress)
+    sources = [(e.trained, e.prior) for e in entries]
+    real_data = prepare_comparison(sources, training, on, settings)
+    progress(f"{real_data.n} samples of each, and their features{real_data.note}")
+    comparisons = draw_comparisons(sources, training, real_data, settings)
     other_kind = "vectors" if on.held_out.has_images else "images"
     names = metrics or [name for name in COMPARABLE_METRICS if METRICS[name].needs != other_kind]
     scores, reasons = score_all(names, comparisons, bool(metrics), progress)
     resamples = [bootstrap(side, seed, i) for i, side in enumerate(scores)]
-    tags = {number: number + METRICS[m].tag(space) for m in names for number in METRICS[m].numbers}
+    tags = {number: number + METRICS[m].tag(real_data.space) for m in names for number in METRICS[m].numbers}
     *numbers, floor = (
-        {tags[k]: confidence_interval(NUMBERS[k], score.value, drawn.get(k), n) for k, score in side.items()}
+        {tags[k]: confidence_interval(NUMBERS[k], score.value, drawn.get(k), real_data.n) for k, score in side.items()}
         for side, drawn in zip(scores, resamples, strict=True)
     )
     return {
-        "data": on.held_out.name, "split": on.split, "seed": seed, "samples": n, "features": space.tag,
-        "floor_source": "halves" if on.train is None else "train",
-        "protocol": f"{space.protocol}; averaged weights, no truncation", "resamples": RESAMPLES, "level": LEVEL,
+        "data": on.held_out.name, "split": on.split, "seed": seed, **real_data.facts, "resamples": RESAMPLES,
+        "level": LEVEL,
         "floor": floor, "best": {tags[k]: find_best(k, scores[:-1], resamples[:-1]) for k in scores[0]},
         "skip_reasons": reasons,
         "runs": [run_costs(e) | {"numbers": values} for e, values in zip(entries, numbers, strict=True)],

@@ -20,6 +20,7 @@ from ..metrics.fid import check_sample_size
 from ..metrics.memorisation import NO_TRAIN
 from ..metrics.metric import Entry
 from ..model import device_of
+from .held_out import EvaluationData
 
 DEFAULT_SAMPLES = 10_000
 """samples that are compared with as many examples, at most, unless n says otherwise"""
@@ -51,47 +52,53 @@ class RealData:
     other: Dataset
     space: FeatureSpace
     n: int
-    note: str = ""
+    facts: MetricValues
+    """what is said of the samples beside their numbers"""
+    note: str
     """where the data allow fewer than the user asked for, that and why"""
 
 
-def prepare_comparison(
-    trained: Trained, held_out: Dataset, other: Dataset, n: int | None, features: str, prior: str | None
-) -> RealData:
-    """Everything but the samples; UserError for what would else fail after they were computed."""
-    if prior not in (None, STANDARD):
-        trained.get_fitted_prior(str(prior))
-    n_used = min(n or DEFAULT_SAMPLES, len(held_out), len(other))
-    if n_used < MIN_SAMPLES:
+Runs = Sequence[tuple[Trained, str | None]]
+"""models, each with the prior that its codes are drawn from, if not its own"""
+TrainingData = Sequence[Dataset | None]
+"""what each of them was trained on, where that is known"""
+
+
+def prepare_comparison(runs: Runs, training: TrainingData, data: EvaluationData, settings: Settings) -> RealData:
+    """Everything but the samples; UserError for what would else fail after they and their features were computed."""
+    for trained, prior in runs:
+        if prior not in (None, STANDARD):
+            trained.get_fitted_prior(str(prior))
+    trained, requested, (held_out, other) = runs[0][0], settings.n, data.split_real(settings.seed)
+    n = min(requested or DEFAULT_SAMPLES, len(held_out), len(other))
+    if n < MIN_SAMPLES:
         need = f"samples are compared with as many held-out examples, {MIN_SAMPLES} at least"
-        raise UserError(f"{need}, and here is {n_used}: give more data, or a higher n")
+        raise UserError(f"{need}, and here is {n}: give more data, or a higher n")
     scaling, device = Scaling.fit(held_out.x), device_of(trained.nets)
-    space = make_feature_space(features, trained.shape, data_name=held_out.name, device=device, scaling=scaling)
-    available = f"{len(held_out)} examples to compare with, and {len(other)} others for the floor"
-    note = f" ({n} asked for, but the data allow {n_used}: there are {available})"
-    return RealData(held_out, other, space, n_used, note if n is not None and n_used < n else "")
-
-
-def check_metrics(
-    names: Sequence[str], n: int, space: FeatureSpace, allow_few: bool, training: Sequence[Dataset | None]
-) -> None:
-    """UserError for metrics that the user named, and that would fail after samples and features were computed."""
-    if "fid" in names:
-        check_sample_size(n, space, allow_few)
-    if "memorisation" in names and None in training:
+    space = make_feature_space(
+        settings.features, trained.shape, data_name=held_out.name, device=device, scaling=scaling
+    )
+    if "fid" in settings.metrics:
+        check_sample_size(n, space, settings.allow_few)
+    if "memorisation" in settings.metrics and None in training:
         raise UserError(NO_TRAIN)
+    available = f"{len(held_out)} examples to compare with, and {len(other)} others for the floor"
+    note = f" ({requested} asked for, but the data allow {n}: there are {available})"
+    facts = {
+        "samples": n, "features": space.tag, "floor_source": "halves" if data.train is None else "train",
+        "protocol": f"{space.protocol}; averaged weights, no truncation",
+    }  # fmt: skip
+    return RealData(held_out, other, space, n, facts, note if requested is not None and n < requested else "")
 
 
-def draw_comparisons(
-    runs: Sequence[tuple[Trained, str | None]], training: Sequence[Dataset | None], real_data: RealData, seed: int,
-    allow_few: bool, progress: Progress,
-) -> list[Comparison]:  # fmt: skip
+def draw_comparisons(runs: Runs, training: TrainingData, real_data: RealData, settings: Settings) -> list[Comparison]:
     """The samples of each model, drawn from its prior, beside the same held-out examples, and last the noise floor.
 
     Each knows what the model was trained on, if that is known of all; equal training data are one set of examples.
     Labels of a conditional model's samples are those of other real examples, not of the held-out ones: sharing these
     would bring samples nearer to them than real examples are (a kernel distance of perfect ones is then below 0).
     """
+    seed, progress = settings.seed, settings.progress
     n, space, other = real_data.n, real_data.space, real_data.other
     real = make_examples(real_data.held_out.sample(n, seed, "held out"), space, progress)
     floor = replace(make_examples(other.sample(n, seed, "other"), space, progress, real), is_floor=True)
@@ -105,7 +112,7 @@ def draw_comparisons(
             fake.training = (known.setdefault(key, make_examples(data, space, progress)),)
         fakes.append(fake)
     floor.training = tuple(known.values())
-    return [Comparison(real, fake, seed, allow_few) for fake in (*fakes, floor)]
+    return [Comparison(real, fake, seed, settings.allow_few) for fake in (*fakes, floor)]
 
 
 def make_examples(
