@@ -47,13 +47,22 @@ class Direction:
     to: str
     source: Dataset
     target: Dataset
-    space: FeatureSpace | None
-    """on which translations are compared with the target domain"""
-    progress: Progress
+    settings: Settings
+    are_pairs: bool = False
+    """whether example i of the source belongs to example i of the target"""
+
+    @cached_property
+    def space(self) -> FeatureSpace | None:
+        """Where translations are compared with the target domain: None for pairs of vectors, compared as they are."""
+        target, device = self.target, device_of(self.trained.nets)
+        if self.are_pairs and not target.has_images:
+            return None
+        name, units = target.name, Scaling.fit(target.x)
+        return make_feature_space(self.settings.features, target.shape, data_name=name, device=device, scaling=units)
 
     @cached_property
     def translations(self) -> Tensor:
-        return translate_examples(self.trained, self.source.x, self.to, self.progress)
+        return translate_examples(self.trained, self.source.x, self.to, self.settings.progress)
 
     @property
     def n_compared(self) -> int:
@@ -66,27 +75,28 @@ class Direction:
         if back not in self.trained.directions:
             return {}
         y = self.translations * 255 if self.source.has_images else self.translations
-        cycled = translate_examples(self.trained, y, back, self.progress)
+        cycled = translate_examples(self.trained, y, back, self.settings.progress)
         value, error = mean_and_error(absolute_errors(*comparable_values(self.source, cycled, self.source.x)))
         return {"cycle_error": value, "cycle_error:error": error}
 
     def examples(self, x: Tensor, name: str = "translations", reference: Examples | None = None) -> Examples:
         """Translations, or inputs in place of them, as examples of the target domain."""
         assert self.space is not None
-        return make_examples(replace(self.target, x=x, labels=None, name=name), self.space, self.progress, reference)
+        data = replace(self.target, x=x, labels=None, name=name)
+        return make_examples(data, self.space, self.settings.progress, reference)
 
-    def distances(self, settings: Settings) -> MetricValues:
+    def distances(self) -> MetricValues:
         """The metrics of translations against half of the target domain, with the other half as the noise floor."""
-        n, source, target, strict = self.n_compared, self.source, self.target, bool(settings.metrics)
+        n, source, target, metrics = self.n_compared, self.source, self.target, self.settings.metrics
         y = to_bytes(self.translations) if target.has_images else self.translations
         real = self.examples(target.x[:n], target.name)
         floor, fake = self.examples(target.x[n : 2 * n], target.name, real), self.examples(y[:n], reference=real)
-        c = Comparison(real, fake, settings.seed, settings.allow_few)
-        names = dict.fromkeys(["sliced-wasserstein", *(settings.metrics or TRANSLATION_METRICS[:1])])
-        values = {"features": real.space.tag, "n": n} | measure(list(names), c, floor, strict)
+        c = Comparison(real, fake, self.settings.seed, self.settings.allow_few)
+        names = dict.fromkeys(["sliced-wasserstein", *(metrics or TRANSLATION_METRICS[:1])])
+        values = {"features": real.space.tag, "n": n} | measure(list(names), c, floor, bool(metrics))
         if source.shape == target.shape:
             inputs = replace(c, fake=self.examples(source.x[:n], source.name, real))
-            scores = measure(["sliced-wasserstein"], inputs, floor, strict)
+            scores = measure(["sliced-wasserstein"], inputs, floor, bool(metrics))
             values["sliced_wasserstein:input"] = scores["sliced_wasserstein"]
         return values
 
@@ -100,11 +110,51 @@ class Direction:
         y_features, target_features = features(to_bytes(y)), features(target.x, target.name)
         tag = {} if space is None else {"features": space.tag}
         values = paired_errors(y, target, y_features, target_features)
-        values |= label_agreement(y, source, target, space, y_features) | angle_metrics(y, target) | tag
+        values |= self.label_agreement(y_features) | self.angle_errors() | tag
         if source.shape == target.shape:
             inputs = to_unit_range(source.x), target, features(source.x, source.name), target_features
             values["identity_baseline"] = paired_errors(*inputs) | tag
         return values
+
+    def label_agreement(self, features: Tensor | None) -> MetricValues:
+        """Share of translations that have the label of their source, and who says so; nothing without labels.
+
+        A classifier, where the features are one's and know the labels; else the nearest target other than the right
+        answer, if both domains have the same classes.
+        """
+        source, target, space = self.source, self.target, self.space
+        if space is not None and features is not None and space.head is not None:
+            labels = classifier_labels(space.classes, source)
+            if labels is not None:
+                return {"label_agreement": label_accuracy(space.logits(features), labels), "label_source": space.tag}
+        if source.labels is None or target.labels is None or source.classes != target.classes:
+            return {}
+        (y, truth), n_right = comparable_values(target, self.translations, target.x), 0
+        for start in (0, 1):  # judged by the half that does not hold the answer
+            part, rest = slice(start, None, 2), slice(1 - start, None, 2)
+            n_right += int((nearest_labels(y[part], truth[rest], target.labels[rest]) == source.labels[part]).sum())
+        return {"label_agreement": n_right / len(y), "label_source": "nearest target"}
+
+    def angle_errors(self) -> MetricValues:
+        """RMSE in degrees and correlation of angles that classes are named after, and those of real targets.
+
+        The angle of an example is that of the nearest real target but its own right answer.
+        """
+        by_class = class_angles(self.target.classes)
+        if by_class is None or self.target.labels is None:
+            return {}
+        truth, angles = self.target.x, by_class[self.target.labels]
+        (y, truth), values = comparable_values(self.target, self.translations, truth), MetricValues()
+        for suffix, x in (("", y), (":floor", truth)):
+            rmse, correlation = angle_errors(x, truth, angles)
+            values |= {f"angle_rmse{suffix}": rmse * 180 / pi, f"angle_correlation{suffix}": correlation}
+        return values
+
+
+def directions(trained: Trained, a: Dataset, b: Dataset, settings: Settings, pairs: bool = False) -> list[Direction]:
+    """The ways that a translator goes, first to B."""
+    ways = [Direction(trained, "B", a, b, settings, pairs), Direction(trained, "A", b, a, settings, pairs)]
+    return [d for d in ways if d.to in trained.directions]
 
 
 def evaluate_translator(
@@ -119,10 +169,10 @@ def evaluate_translator(
     if min(len(a), len(b)) < 2:
         halves = "translations are compared with half of their domain, and it with its other half"
         raise UserError(f"{halves}: give 2 examples of each domain or more")
-    directions = make_directions(trained, a, b, settings)
-    for d in directions if "fid" in settings.metrics else ():
-        assert d.space is not None
-        check_sample_size(d.n_compared, d.space, settings.allow_few)
+    ways = directions(trained, a, b, settings)
+    for d in ways:
+        if d.space is not None and "fid" in settings.metrics:
+            check_sample_size(d.n_compared, d.space, settings.allow_few)
     aligned = None if pairs is None else load_aligned_pairs(trained, pairs, options)
     values: MetricValues = {
         "model": model_name(model), "step": trained.metadata.get("step"), "data": domains.name, "split": split,
@@ -131,33 +181,18 @@ def evaluate_translator(
     progress("round trips")
     statistics = round_trip_statistics(trained, model, [a, b], seed)
     values["cycle_statistics"] = dict(statistics)
-    for d in directions:
+    for d in ways:
         progress(f"translations to {d.to}")
-        scores = values[f"to_{d.to.lower()}"] = d.cycle_error() | d.distances(settings)
+        scores = values[f"to_{d.to.lower()}"] = d.cycle_error() | d.distances()
         limit = MOVED_SHARE * scores.get("sliced_wasserstein:input", 9e9)
         statistics[f"accuracy_{d.to}"] = float(scores["sliced_wasserstein"] > limit)
     values["warnings"] = diagnose(model, {"game": statistics}, 200, 1)
     if aligned is not None:
         values["pairs"] = {"examples": len(aligned.a), "data": aligned.name}
-        for d in make_directions(trained, aligned.a, aligned.b, settings, vectors=False):
+        for d in directions(trained, aligned.a, aligned.b, settings, pairs=True):
             progress(f"errors of translations to {d.to}")
             values["pairs"][f"to_{d.to.lower()}"] = d.errors()
     return values
-
-
-def make_directions(
-    trained: Trained, a: Dataset, b: Dataset, settings: Settings, *, vectors: bool = True
-) -> list[Direction]:
-    """The ways that a translator goes, first to B; where `vectors` is false, these are not compared on features."""
-    directions, device = [], device_of(trained.nets)
-    for to, source, target in (("B", a, b), ("A", b, a)):
-        name, units, space = target.name, Scaling.fit(target.x), None
-        if to not in trained.directions:
-            continue
-        if vectors or target.has_images:
-            space = make_feature_space(settings.features, target.shape, data_name=name, device=device, scaling=units)
-        directions.append(Direction(trained, to, source, target, space, settings.progress))
-    return directions
 
 
 def check_options(trained: Trained, metrics: Sequence[str], few: bool, others: Mapping[str, object]) -> None:
@@ -206,42 +241,6 @@ def paired_errors(
         ranks = target_ranks(features, target_features).double()
         values["feature_mean_rank"] = ranks.mean().item()
         values["feature_top1_accuracy"] = (ranks == 1).double().mean().item()
-    return values
-
-
-def label_agreement(
-    y: Tensor, source: Dataset, target: Dataset, space: FeatureSpace | None, features: Tensor | None
-) -> MetricValues:
-    """Share of translations that have the label of their source, and who says so; nothing where there are no labels.
-
-    A classifier, where the features are one's and know the labels; else the nearest target other than the right answer,
-    if both domains have the same classes.
-    """
-    if space is not None and features is not None and space.head is not None:
-        labels = classifier_labels(space.classes, source)
-        if labels is not None:
-            return {"label_agreement": label_accuracy(space.logits(features), labels), "label_source": space.tag}
-    if source.labels is None or target.labels is None or source.classes != target.classes:
-        return {}
-    (y, truth), n_right = comparable_values(target, y, target.x), 0
-    for start in (0, 1):  # judged by the half that does not hold the answer
-        part, rest = slice(start, None, 2), slice(1 - start, None, 2)
-        n_right += int((nearest_labels(y[part], truth[rest], target.labels[rest]) == source.labels[part]).sum())
-    return {"label_agreement": n_right / len(y), "label_source": "nearest target"}
-
-
-def angle_metrics(y: Tensor, target: Dataset) -> MetricValues:
-    """Errors of angles, where the target's classes are named after such, and of real targets: the reader's own.
-
-    The angle of an example is that of the nearest real target but its own right answer: RMSE in degrees, correlation.
-    """
-    by_class = class_angles(target.classes)
-    if by_class is None or target.labels is None:
-        return {}
-    (y, truth), values = comparable_values(target, y, target.x), MetricValues()
-    for suffix, x in (("", y), (":floor", truth)):
-        rmse, correlation = angle_errors(x, truth, by_class[target.labels])
-        values |= {f"angle_rmse{suffix}": rmse * 180 / pi, f"angle_correlation{suffix}": correlation}
     return values
 
 
