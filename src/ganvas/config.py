@@ -25,7 +25,7 @@ class TrainConfig(metaclass=ValidatedMeta):
     checkpoint_every: Annotated[int, Field(gt=0)] = 500
     """steps between checkpoints and previews; the log has ten lines between them"""
     lr_milestones: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], BeforeValidator(split_commas)] = ()
-    """shares of the run, e.g. 0.5,0.8, after which the learning rate is multiplied by lr_gamma"""
+    """shares of the run, e.g. 0.5,0.8: milestones after which the learning rate falls"""
     lr_gamma: Positive = 0.1
     """factor of the learning rate at each milestone"""
     lr_decay: Annotated[float, Field(ge=0, le=1)] = 0.0

@@ -37,7 +37,7 @@ def test_a_folder_without_test_split_is_measured_on_what_was_learnt_and_that_is_
     for latent in (2, 3):
         run = ganvas.train(ganvas.GAN(latent=latent, width=4), "plain", folder=f"run{latent}", **OPTIONS)
     assert (measured(run)["split"], measured(run)["data"]) == ("train", "plain")
-    note = "note: no test split that was not trained on: these are the training examples, and so all numbers are better"
+    note = "note: there are no held-out examples: these are the training examples, and so all numbers are better"
     assert main(["evaluate", "run2", "--metrics", "sliced-wasserstein", "--features", "pixels"]) == 0
     assert note in capsys.readouterr().err
     assert main(["compare", "run2", "run3", "--metrics", "sliced-wasserstein", "--features", "pixels"]) == 0

@@ -44,7 +44,7 @@ COMMANDS = {
     "evaluate": ("evaluate:evaluate", "Measure a trained model and its samples on held-out data."),
     "compare": ("compare:compare", "Compare runs by their samples, with intervals."),
     "doctor": ("inspect:doctor", "Say what is wrong with a run, with evidence and remedies."),
-    "features": ("evaluate:features", "List what samples are compared on; fetch published weights."),
+    "features": ("evaluate:features", "List features to compare samples on; fetch their weights."),
     "interpolate": ("explore:interpolate", "Walk through the latent space from one example to another."),
     "traverse": ("explore:traverse", "Change one latent dimension at a time, sorted by KL."),
     "manifold": ("explore:manifold", "Decode a plane of the latent space."),

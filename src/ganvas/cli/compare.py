@@ -23,8 +23,8 @@ from .common import DEFAULT_HELD_OUT, Force, Given, HeldOutFlags, Json, Quiet, r
 from .evaluate import NO_TEST_SPLIT_NOTE, AllowFew, Features, SampleSeed, split_word
 
 DATA_HELP = "held-out examples; by default the test split that all runs have"
-N_HELP = "how many samples of each, and held-out examples; 10,000 by default"
-METRICS_HELP = "only these: " + ", ".join(COMPARABLE_METRICS)
+N_HELP = "how many samples of each run, and held-out examples; 10,000 by default"
+METRICS_HELP = "compare only these: " + ", ".join(COMPARABLE_METRICS)
 ARROWS = {False: " ↓", None: "", True: " ↑"}
 SAMPLES_PER_RUN = 36
 """samples of each run on the page"""
@@ -65,7 +65,7 @@ def compare(
     json: Json = False,
     given: Given = frozenset(),
 ) -> None:
-    """Compare runs of any kind by their samples: same held-out examples, as many samples, 95% intervals."""
+    """Compare runs of any kind by as many samples of each, on the same held-out examples, with 95% intervals."""
     require_data(data, given, "--data, without which the runs' own are taken")
     if html is not None:
         refuse_existing(html, force)

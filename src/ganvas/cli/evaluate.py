@@ -13,20 +13,18 @@ from ..training.progress import ProgressBar
 from .app import print_result, spell_options
 from .common import DEFAULT_HELD_OUT, FLAG, Given, HeldOutFlags, Json, Quiet, RunName, load_run, require_data
 
-NO_TEST_SPLIT_NOTE = (
-    "no test split that was not trained on: these are the training examples, and so all numbers are better"
-)
+NO_TEST_SPLIT_NOTE = "there are no held-out examples: these are the training examples, and so all numbers are better"
 TRAINING_DATA_NOTE = (
-    "the run was trained on these examples, or on most of them, and so all numbers are better: leave DATA out to "
-    "measure on held-out ones, if there are any"
+    "the run was trained on these examples, or on most of them, and so all numbers are better: leave out DATA to "
+    "measure on held-out examples, if there are any"
 )
 DATA_HELP = "held-out examples; by default the test split of the run's data"
-PAIRS_HELP = "two sources, paired example by example, to measure translations"
-METRICS_HELP = "only these: " + ", ".join(METRIC_NAMES)
+PAIRS_HELP = "two sources, paired example by example, that tell right translations"
+METRICS_HELP = "measure only these: " + ", ".join(METRIC_NAMES)
 DOWNLOAD_HELP = "fetch the published weights of these features"
 IMPORTANCE_HELP = "samples per example for the importance weighted bound; 500 by default"
 N_HELP = "how many samples, and how many examples; 10,000 and all by default"
-FEATURES_HELP = "what samples are compared on: " + ", ".join(("auto", *FEATURE_NAMES))
+FEATURES_HELP = "features on which samples are compared: " + ", ".join(("auto", *FEATURE_NAMES))
 Features = Annotated[str, Parameter(help=FEATURES_HELP)]
 AllowFew = Annotated[bool, FLAG, Parameter(help="report FID even with fewer samples than features")]
 SampleSeed = Annotated[int, Parameter(help="seed of the samples")]
@@ -75,7 +73,7 @@ def evaluate(
 
 
 def features(*, download: Annotated[str | None, Parameter(help=DOWNLOAD_HELP)] = None, json: Json = False) -> None:
-    """List the features that `evaluate` compares samples on, and where their weights are."""
+    """List the features on which samples are compared, and where their weights are."""
     if download is not None:
         path = str(fetch(download))
         print_result([path], {"features": download, "weights": path}, json)

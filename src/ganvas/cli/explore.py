@@ -14,7 +14,7 @@ SOURCE_HELP = "where examples come from, as for train; by default what the run w
 OptionalSource = Annotated[str | None, Parameter(help=SOURCE_HELP)]
 PATH_HELP = "along a line or an arc; by default spherical between noise, linear between examples"
 Label = Annotated[str | None, Parameter(help="class to draw, for a conditional model")]
-CODES_HELP = "show where the codes of examples lie instead, coloured by class"
+CODES_HELP = "show where the codes of examples lie instead, in the colours of their classes"
 
 
 def interpolate(
@@ -47,9 +47,9 @@ def traverse(
     options: DataFlags = DEFAULT_DATA_OPTIONS,
     output: Output = DEFAULT_OUTPUT,
 ) -> None:
-    """Change one latent dimension at a time, from -3 to 3, those with the largest KL first.
+    """Change one latent dimension at a time, from -3 to 3. Those with the largest KL come first.
 
-    An autoencoder has no KL: its dimensions are sorted by the variance of the codes, and the unit is their deviation.
+    An autoencoder has no KL: the variance of its codes sorts the dimensions, and their deviation is the unit.
     """
     save_examples(run, "traversal", output, lambda trained: explore.traverse(
         trained, data, options, rows=rows, columns=columns, example=example,
@@ -69,7 +69,7 @@ def manifold(
 ) -> None:
     """Decode a plane of the latent space at the quantiles of the prior.
 
-    With more than two latent dimensions, it is the plane of the two with the largest KL, the others at 0.
+    With more than two latent dimensions, the plane is that of the two with the largest KL; all others are 0.
     """
     if not show_codes:
         save_examples(run, "manifold", output, lambda trained: explore.manifold(

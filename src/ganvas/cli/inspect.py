@@ -29,7 +29,7 @@ MAX_SIZES = 10
 """sizes of images that are told apart, at most"""
 MAX_COLUMN_WIDTH = 70
 """characters of a column, at most"""
-SOURCE_B_HELP = "a second source, to see whether a translator can learn from both"
+SOURCE_B_HELP = "a second source, to see whether a translator can learn from the two"
 Report = dict[str, Any]
 
 
@@ -53,11 +53,11 @@ def runs(
     elif summaries:
         Console(width=terminal.width if terminal.is_terminal else 1000).print(table)
     else:
-        bar.say(f"no runs in {runs_dir} yet: ganvas train vae emoji")
+        bar.say(f"no runs in {runs_dir} yet; train one: ganvas train vae emoji")
 
 
 def doctor(run: RunName, /, *, json: Json = False) -> None:
-    """Say what is wrong with a run, from its log: evidence, limit, remedies, and where to read about it."""
+    """Say what is wrong with a run, from its log: the evidence, what to change, and where to read about it."""
     folder = run_records.find_run(run)
     config, log = run_records.read_config(folder), run_records.read_log(folder)
     ProgressBar().print_notes(run_records.damaged_line_notes(folder))

@@ -36,8 +36,8 @@ def fit_prior(
 ) -> None:
     """Fit priors to the codes of an autoencoder or a VAE, so that it can sample from where its codes are.
 
-    They are kept in the file of the weights, in place of any before: `ganvas sample RUN --fitted-prior best`. The score
-    is the mean log-density of held-out codes in nats, higher is better; standard is N(0, I).
+    The file of the weights keeps them, in place of earlier ones; `ganvas sample RUN --fitted-prior best` uses them.
+    Their score is the mean log-density of held-out codes in nats: higher is better. The prior standard is N(0, I).
     """
     require_data(data, given, f"data: ganvas fit-prior {run} DATA, or none for what it was trained on")
     path, bar = run_records.find_run(run), ProgressBar(quiet)

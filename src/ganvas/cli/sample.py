@@ -15,7 +15,7 @@ from ..training.progress import ProgressBar
 from ..viz.images import PICTURE_SUFFIXES, Examples
 from .common import DEFAULT_DATA_OPTIONS, DEFAULT_OUTPUT, DataFlags, Output, RunName, SourceName, save_examples
 
-PRIOR_HELP = "standard, the model's own; best, gaussian, mixture or flow: what `ganvas fit-prior` fitted"
+PRIOR_HELP = "standard, the model's own; or one that `ganvas fit-prior` fitted: best, gaussian, mixture or flow"
 LABEL_HELP = "class to draw, by name or number, for a conditional model"
 MAX_CLASS_ROWS = 40
 """most classes in a picture"""
@@ -25,11 +25,11 @@ def sample(
     run: RunName,
     /,
     *,
-    n: Annotated[int | None, Parameter(alias="-n", help="how many; 64 by default")] = None,
+    n: Annotated[int | None, Parameter(alias="-n", help="how many samples; 64 by default")] = None,
     seed: Annotated[int, Parameter(help="seed of the noise")] = 0,
     fitted_prior: Annotated[str, Parameter(help=PRIOR_HELP)] = "standard",
     label: Annotated[str | None, Parameter(help=LABEL_HELP)] = None,
-    per_class: Annotated[int | None, Parameter(help="samples of every class, one row each, in place of n")] = None,
+    per_class: Annotated[int | None, Parameter(help="samples of every class, one row each, in place of -n")] = None,
     output: Output = DEFAULT_OUTPUT,
 ) -> None:
     """Generate new examples with a trained model, from N(0, I) or from a fitted prior."""

@@ -78,12 +78,12 @@ def print_run(trained: Trained, as_json: bool) -> None:
 
 def resume(
     run: RunName,
-    data: Annotated[str | None, Parameter(help="where its data are now, if they have moved")] = None,
-    data_b: Annotated[str | None, Parameter(help="where a translator's domain B is")] = None,
+    data: Annotated[str | None, Parameter(help="where the run's data are now, if they have moved")] = None,
+    data_b: Annotated[str | None, Parameter(help="where a translator's domain B is now")] = None,
     /,
     *,
     allow_changed_data: Annotated[
-        bool, Parameter(negative=(), help="go on although the data have changed; config.json says since which step")
+        bool, Parameter(negative=(), help="go on although the data have changed; config.json notes at which step")
     ] = False,
     lr: Annotated[float | None, Parameter(group=CHANGES, help="learning rate")] = None,
     lr_d: Annotated[float | None, Parameter(group=CHANGES, help="learning rate of a GAN's discriminator")] = None,

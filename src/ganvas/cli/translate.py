@@ -27,7 +27,7 @@ def translate(
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Translate images of one domain to the other; run again to translate what is missing."""
+    """Translate images of one domain to the other; a second run translates only what is missing."""
     trained, bar = load_run(run), ProgressBar(quiet)
     if source.suffix in ARRAY_SUFFIXES:
         refuse_existing(out, force)

@@ -64,7 +64,7 @@ def evaluate(
         translation.check_options(trained, metrics, allow_few, unused)
         return translation.evaluate_translator(trained, data, options, pairs, settings)
     if pairs is not None or isinstance(data, tuple):
-        raise UserError(f"this {model_name(trained.model)} learns from one collection: give one source, and no pairs")
+        raise UserError(f"this {model_name(trained.model)} learns from one dataset: give one source, and no pairs")
     k, n_draws = importance_samples or IMPORTANCE_SAMPLES, draws or DRAWS
     return evaluate_model(trained, data, options, fitted_prior, k, n_draws, settings)
 

@@ -25,7 +25,7 @@ class LatentModel(Model[Dataset, Batch, Shape]):
     """A model whose networks go between examples and vectors z ~ N(0, I)."""
 
     latent: Size = 32
-    """dimensions of the latent vector z; with net=spatial, at each place of a map"""
+    """dimensions of the latent vector z; of a spatial net, at each place of its map"""
     net: Net = "auto"
     """kind of network; auto is conv for images, mlp for vectors; spatial is conv with a map of codes"""
     width: Width = None

@@ -151,7 +151,7 @@ class Variational(LikelihoodModel, LatentModel):
     rank: Annotated[int, Field(gt=0, le=1024)] = 4
     """columns of U in a low-rank covariance"""
     flow_steps: Annotated[int, Field(gt=0, le=64)] = 2
-    """steps of the flow, with posterior=iaf"""
+    """steps of the inverse autoregressive flow"""
     flow_width: Size = 256
     """hidden units of each step of the flow"""
     prior: Literal["standard", "vamp"] = "standard"

@@ -112,10 +112,10 @@ def check_sources(model: Model, data: Sources) -> None:
     """UserError unless there are as many sources as the model learns from."""
     name = model_name(model)
     if model.n_domains == 2 and not isinstance(data, tuple):
-        raise UserError(f"{name} translates between two collections: give both, as (A, B) or ganvas train {name} A B")
+        raise UserError(f"{name} translates between two datasets: give both, as (A, B) or ganvas train {name} A B")
     if model.n_domains == 1 and isinstance(data, tuple):
         raise UserError(
-            f"{name} learns from one collection, not from {len(data)}: give one source; images with labels are "
+            f"{name} learns from one dataset, not from {len(data)}: give one source; images with labels are "
             "ganvas.from_array(images, labels)"
         )
 
