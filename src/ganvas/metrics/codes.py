@@ -13,17 +13,13 @@ from torch import Tensor
 
 from ..distributions.posteriors import ACTIVE_THRESHOLD, Posterior, PosteriorSamples
 
+Used = Bool[Tensor, " d"]
 MAX_DENSITIES = 2**22
 """numbers that are computed at once"""
 
 
-def active_units(
-    means: Float[Tensor, "n d"], kl: Float[Tensor, "n m"]
-) -> tuple[Bool[Tensor, " d"], Bool[Tensor, " m"]]:
-    """Which latent dimensions are used, by the two usual conventions.
-
-    Var_x( E_q[z_j|x] ) > 0.01 (Burda et al., arXiv:1509.00519), and E_x KL_j > 0.01 nats.
-    """
+def active_units(means: Float[Tensor, "n d"], kl: Float[Tensor, "n m"]) -> tuple[Used, Used]:
+    """Which dimensions are used: Var_x( E_q[z_j|x] ) > 0.01 (arXiv:1509.00519), and E_x KL_j > 0.01 nats."""
     return means.var(0, correction=0) > ACTIVE_THRESHOLD, kl.mean(0) > ACTIVE_THRESHOLD
 
 
@@ -39,10 +35,9 @@ class MutualInformationBounds(NamedTuple):
 def mutual_information_bounds(q: Posterior, samples: PosteriorSamples) -> MutualInformationBounds:
     """I(x; z) under q(z|x) = E log q(z|x) - E log q(z), between two bounds, for n >= 2 examples with one draw each.
 
-    For q(z) stands the mixture of all n posteriors, with the example's own one, which makes it too large and the
-    information too small; or that of the n - 1 others, which makes it too small and the information too large.  Both
-    come near to the truth where n is large beside exp(I).  Source: Poole et al., On Variational Bounds of Mutual
-    Information, arXiv:1905.06922; the first also in ELBO Surgery.
+    In place of q(z) is the mixture of all n posteriors, in which the example's own makes it too large and I too small;
+    or that of the n - 1 others, too small, so that I is too large.  Both are near the truth where n is much larger than
+    exp(I).  Source: Poole et al., On Variational Bounds of Mutual Information, arXiv:1905.06922.
     """
     z, log_posterior = samples.z[0], samples.log_q[0].sum(1)
     n, d = z.shape

@@ -13,6 +13,7 @@ from ..errors import UserError
 from .kid import mmd
 from .metric import Comparison, Entry, Metric, Number, Score
 
+PerColumn = Float64[Tensor, " d"]
 MAX_TRANSPORTED = 2000
 """examples between which optimal transport is computed, at most"""
 
@@ -42,9 +43,7 @@ def wasserstein(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> float:
     return float(ot.emd2([], [], cost, numItermax=10_000_000))
 
 
-def marginal_distances(
-    a: Float[Tensor, "n d"], b: Float[Tensor, "n d"]
-) -> tuple[Float64[Tensor, " d"], Float64[Tensor, " d"]]:
+def marginal_distances(a: Float[Tensor, "n d"], b: Float[Tensor, "n d"]) -> tuple[PerColumn, PerColumn]:
     """For each column the Wasserstein-1 distance, in its units, and the Kolmogorov distance, from 0 to 1.
 
     The area between the two distribution functions, and their largest difference (Kolmogorov, 1933).

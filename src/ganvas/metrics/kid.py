@@ -19,14 +19,16 @@ MIN_EXAMPLES = 2 * MIN_BLOCKS  # of each set
 ROWS_PER_CHUNK = 1000
 """examples whose kernel to all others is held at once"""
 Kernel = Callable[[Tensor, Tensor], Tensor]
+Rows = Float64[Tensor, "_ d"]
+PerExample = Float64[Tensor, " _"]
 
 
 class Discrepancy(NamedTuple):
     """An unbiased squared discrepancy, below 0 by chance, and the influence terms of either set's examples."""
 
     value: float
-    a_terms: Float64[Tensor, " n"]
-    b_terms: Float64[Tensor, " m"]
+    a_terms: PerExample
+    b_terms: PerExample
 
 
 def mmd(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"], kernel: Kernel) -> Discrepancy:
@@ -39,9 +41,7 @@ def mmd(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"], kernel: Kernel) -> Dis
     return Discrepancy(value.item(), 2 * (within_a - cross_a), 2 * (within_b - cross_b))
 
 
-def kernel_sums(
-    a: Float64[Tensor, "n d"], b: Float64[Tensor, "m d"], kernel: Kernel, *, exclude_self: bool = False
-) -> tuple[Float64[Tensor, " n"], Float64[Tensor, " m"]]:
+def kernel_sums(a: Rows, b: Rows, kernel: Kernel, *, exclude_self: bool = False) -> tuple[PerExample, PerExample]:
     """The kernel's sum over b for each of a, and over a for each of b; `exclude_self` if both are one set."""
     a_sums, b_sums = [], b.new_zeros(len(b))
     for i in range(0, len(a), ROWS_PER_CHUNK):

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from ..errors import UserError
 from .metric import Comparison, Entry, Metric, Number, Score, Terms
-from .neighbours import COPY_QUANTILE, copy_rate_slope, copy_threshold, distances_to, expected_copy_rate
+from .neighbours import COPY_QUANTILE, Distances, copy_rate_slope, copy_threshold, distances_to, expected_copy_rate
 
+Features = Float[Tensor, "_ d"]
 NO_TRAIN = "memorisation needs held-out examples besides the training data: train on data with a test split"
 
 
@@ -25,14 +26,12 @@ class MemorisationTest(NamedTuple):
     """what `memorised` is if they are alike: 0.01, or more where held-out examples are few, or among them"""
 
 
-def memorisation_test(
-    train: Float[Tensor, "n d"], held_out: Float[Tensor, "m d"], generated: Float[Tensor, "k d"]
-) -> MemorisationTest:
+def memorisation_test(train: Features, held_out: Features, generated: Features) -> MemorisationTest:
     """Whether samples copy the training data, by the test of Meehan et al., arXiv:2004.05675, section 3."""
     return copy_scores(distances_to(held_out, train), distances_to(generated, train))
 
 
-def copy_scores(real: Float64[Tensor, " m"], fake: Float64[Tensor, " n"]) -> MemorisationTest:
+def copy_scores(real: Distances, fake: Distances) -> MemorisationTest:
     """The test, from the distances of held-out and of generated examples to the training data."""
     nearer, limit = 1 - midranks(fake, real), copy_threshold(real)
     is_copy = (fake < limit).double()

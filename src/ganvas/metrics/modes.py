@@ -6,7 +6,7 @@ from math import inf, log
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float
 from torch import Tensor
 
 from ..data import Dataset
@@ -14,6 +14,7 @@ from ..data.builtin import MIXTURES
 from ..errors import UserError
 from .metric import Comparison, Entry, Metric, Number, Score, Terms
 
+Points = Float[Tensor, "_ _"]
 MIN_OWN_SHARE = 0.9
 """share of a mixture's own points that lie within three deviations of a centre, at least: in the plane 0.989"""
 
@@ -29,14 +30,12 @@ class ModeCoverage(NamedTuple):
     """KL divergence of the modes' shares from equal ones, in nats"""
 
 
-def mode_coverage(
-    samples: Float[Tensor, "n d"], centres: Float[Tensor, "k e"], sigma: float, max_sigmas: float = 3.0
-) -> ModeCoverage:
+def mode_coverage(samples: Points, centres: Points, sigma: float, max_sigmas: float = 3.0) -> ModeCoverage:
     """How well samples cover a mixture of k equally likely Gaussians with these centres and this deviation.
 
-    A sample is of high quality if its Euclidean distance to the nearest centre, its mode, is less than `max_sigmas`
-    sigma, and a mode is captured if it is that of one such sample or more.  The reverse KL is sum_k p_k log(k p_k), p_k
-    the share of mode k among the samples of high quality, as in the authors' code; it is infinite where there are none.
+    Samples are n x d, centres k x d.  A sample is of high quality if its Euclidean distance to the nearest centre, its
+    mode, is less than `max_sigmas` sigma; a mode with such a sample is captured.  The reverse KL is sum_i p_i log(k
+    p_i), p_i the share of mode i among the samples of high quality, as in the authors' code; infinite without any.
     Source: Lin et al., PacGAN, arXiv:1712.04086, section 4.1.  n samples of the mixture itself capture all modes with
     a reverse KL of about (k - 1) / (2 n), and in two dimensions 98.9% of them lie within 3 sigma.
     """
@@ -49,9 +48,7 @@ def mode_coverage(
     return ModeCoverage(len(p), is_high_quality.double().mean().item(), max(0.0, reverse_kl))
 
 
-def assign_modes(
-    samples: Float[Tensor, "n d"], centres: Float[Tensor, "k e"], sigma: float, max_sigmas: float = 3.0
-) -> tuple[Int64[Tensor, " n"], Bool[Tensor, " n"]]:
+def assign_modes(samples: Points, centres: Points, sigma: float, max_sigmas: float = 3.0) -> tuple[Tensor, Tensor]:
     """The mode of each sample, and whether it is of high quality; UserError where sizes do not fit."""
     if samples.shape[1] != centres.shape[1] or min(len(samples), len(centres)) == 0:
         shapes = f"{tuple(samples.shape)} samples and {tuple(centres.shape)} centres"
@@ -60,9 +57,7 @@ def assign_modes(
     return nearest.indices, nearest.values.sqrt() < max_sigmas * sigma
 
 
-def mode_scores(
-    samples: Float[Tensor, "n d"], centres: Float[Tensor, "k e"], sigma: float, n_real: int
-) -> dict[str, Score]:
+def mode_scores(samples: Points, centres: Points, sigma: float, n_real: int) -> dict[str, Score]:
     """Modes captured, share of high quality and reverse KL; the `n_real` held-out examples have no influence."""
     coverage = mode_coverage(samples, centres, sigma)
 

@@ -1,7 +1,4 @@
-"""What the nearest neighbours of generated and of real examples tell, on features.
-
-Distances are Euclidean, computed in blocks: memory does not grow with the number of pairs.
-"""
+"""Nearest neighbours of examples on features, by Euclidean distances, of which memory holds one block at a time."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,12 +10,13 @@ from torch import Tensor
 
 from ..errors import UserError
 
+Distances = Float64[Tensor, " _"]
 ROWS_PER_CHUNK = 1000
 """examples whose distances to all others are held at once"""
 MAX_DISTANCES = 2**25
 """distances that are held at once, at most"""
 N_NEIGHBOURS = 5
-"""neighbours that make an example's ball"""
+"""neighbours that define an example's ball"""
 COPY_QUANTILE = 0.01
 """share of real examples that are nearer to others, or to the training data, than what counts as a copy"""
 DENSITY_WINDOW = 0.5
@@ -32,15 +30,9 @@ def pairwise_distances(a: Float64[Tensor, "b d"], b: Float64[Tensor, "m d"]) -> 
     return torch.cdist(a, b, compute_mode="use_mm_for_euclid_dist")
 
 
-def rounding_tolerance(x: Float64[Tensor, "n d"]) -> Float64[Tensor, " n"]:
-    """How far from each example others may be that are the same."""
-    size: Tensor = x.norm(dim=1)
-    return SAME_TOLERANCE * size
-
-
 def zero_rounding(distances: Float64[Tensor, "n *k"], x: Float64[Tensor, "n d"]) -> Float64[Tensor, "n *k"]:
     """Distances from each of x, 0 where they are only rounding, so that examples that are the same are at 0."""
-    tolerance = rounding_tolerance(x).view(-1, *(1,) * (distances.ndim - 1))
+    tolerance = SAME_TOLERANCE * x.norm(dim=1).view(-1, *(1,) * (distances.ndim - 1))
     return torch.where(distances <= tolerance, 0.0, distances)
 
 
@@ -56,7 +48,7 @@ class NeighbourIndex:
     def nearest(self) -> tuple[Int64[Tensor, "n k"], Float64[Tensor, "n k"]]:
         """Which k others are nearest to each example, and how far they are, in order.
 
-        All examples where they are no more than k, of which an example's own is the last, at infinity.
+        Of k examples or fewer all, the last of them the example itself, at infinity.
         """
         indices, distances = [], []
         for i, part in iterate_chunks(self.x, len(self.x)):
@@ -74,8 +66,8 @@ class NeighbourIndex:
         return self.nearest[1][:, k - 1]
 
     def ball_radii(self) -> Float64[Tensor, " n"]:
-        """The radii of balls that hold k others: of an example with k doubles, a ball that holds further doubles."""
-        return torch.maximum(self.radii(self.k), rounding_tolerance(self.x) + torch.finfo(self.x.dtype).tiny)
+        """The radii of balls that hold k others: of an example with k duplicates, a ball that holds further ones."""
+        return torch.maximum(self.radii(self.k), SAME_TOLERANCE * self.x.norm(dim=1) + torch.finfo(self.x.dtype).tiny)
 
     def sum_to_nearest(self, change: Float64[Tensor, " n"]) -> Float64[Tensor, " n"]:
         """For each example, the sum of what changes for those whose nearest one it is."""
@@ -83,9 +75,9 @@ class NeighbourIndex:
 
 
 def build_indexes(*sets: Float[Tensor, "_ d"], k: int = N_NEIGHBOURS) -> list[NeighbourIndex]:
-    """The sets, moved together to where the first has its median, which keeps matrix products accurate.
+    """The sets, moved so that the first has its median at 0, which keeps matrix products accurate.
 
-    Few examples far from all others do not move it, so that all others would be equally far, and so the same.
+    Unlike the mean, it stays where it is if a few examples are far away, next to which all others would be the same.
     """
     origin = sets[0].double().median(0).values
     return [NeighbourIndex(x.double() - origin, k) for x in sets]
@@ -97,9 +89,7 @@ def iterate_chunks(x: Tensor, n_others: int) -> Iterator[tuple[int, Tensor]]:
     return ((i, x[i : i + size]) for i in range(0, len(x), size))
 
 
-def nearest_distances(
-    a: Float64[Tensor, "n d"], b: Float64[Tensor, "m d"]
-) -> tuple[Float64[Tensor, " n"], Float64[Tensor, " m"]]:
+def nearest_distances(a: Float64[Tensor, "n d"], b: Float64[Tensor, "m d"]) -> tuple[Distances, Distances]:
     """The distance from each example of `a` to the nearest of `b`, and from each of `b` to the nearest of `a`."""
     a_to_b, b_to_a = [], b.new_full((len(b),), torch.inf)
     for _, part in iterate_chunks(a, len(b)):
@@ -115,35 +105,31 @@ def distances_to(x: Float[Tensor, "n d"], reference: Float[Tensor, "m d"]) -> Fl
     return nearest_distances(b.x, a.x)[0]
 
 
-def copy_threshold(real_distances: Float64[Tensor, " n"]) -> Float64[Tensor, ""]:
-    """The distance below which lie 1% of those that are usual between examples that differ.
+def copy_threshold(real: Distances) -> Float64[Tensor, ""]:
+    """The distance below which lie 1% of those between real examples that differ.
 
-    Exact doubles, at distance 0, do not count: where they are 1% of the data or more, nothing would be below, and no
-    copy would be noticed.  They are below the limit themselves, among real examples as among generated ones.
+    Duplicates, at distance 0, do not count: where they are 1% of the data or more, nothing would be below, and no copy
+    would be noticed.  They are below the threshold themselves, real ones and generated ones.
     """
-    nonzero = real_distances[real_distances > 0]
-    smallest = real_distances.new_tensor(torch.finfo(real_distances.dtype).tiny)
-    return nonzero.quantile(COPY_QUANTILE) if len(nonzero) else smallest
+    nonzero = real[real > 0]
+    return nonzero.quantile(COPY_QUANTILE) if len(nonzero) else real.new_tensor(torch.finfo(real.dtype).tiny)
 
 
-def expected_copy_rate(real_distances: Float64[Tensor, " n"]) -> float:
-    """The share of further real examples that are below `copy_threshold`: of doubles, and of those that differ.
+def expected_copy_rate(real: Distances) -> float:
+    """The share of further real examples that are below `copy_threshold`: of duplicates, and of those that differ.
 
-    Of m distances the quantile lies between two in order, the (1 + 0.01 (m - 1))-th of them and the next if counted in
-    fractions, and one more distance is equally likely to be in any of the m + 1 places.
+    The quantile of m distances is the (1 + 0.01 (m - 1))-th of them in order, counted in fractions, and one more
+    distance is equally likely to be in any of the m + 1 places.
     """
-    duplicate_share, m = (real_distances == 0).double().mean().item(), int((real_distances > 0).sum())
+    duplicate_share, m = (real == 0).double().mean().item(), int((real > 0).sum())
     return duplicate_share + (1 - duplicate_share) * (1 + COPY_QUANTILE * (m - 1)) / (m + 1)
 
 
-def copy_rate_slope(real_distances: Float64[Tensor, " m"], fake_distances: Float64[Tensor, " n"]) -> float:
-    """How fast the share of fakes below a quantile of the real distances grows with the quantile's, at `COPY_QUANTILE`.
-
-    Both are of distances between real examples that differ: see `copy_threshold`.
-    """
-    nonzero = real_distances[real_distances > 0]
+def copy_rate_slope(real: Distances, fake: Distances) -> float:
+    """How fast the share of fakes below a quantile of nonzero real distances grows with it, at `COPY_QUANTILE`."""
+    nonzero = real[real > 0]
     if not len(nonzero):
         return 0.0
     low, high = (nonzero.quantile(COPY_QUANTILE * (1 + d)) for d in (-DENSITY_WINDOW, DENSITY_WINDOW))
-    share = ((fake_distances >= low) & (fake_distances < high)).double().mean() / (2 * DENSITY_WINDOW * COPY_QUANTILE)
-    return (share * len(real_distances) / len(nonzero)).item()
+    share = ((fake >= low) & (fake < high)).double().mean() / (2 * DENSITY_WINDOW * COPY_QUANTILE)
+    return (share * len(real) / len(nonzero)).item()

@@ -8,6 +8,9 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+Values = Float[Tensor, "n *shape"]
+Others = Float[Tensor, "m *shape"]
+Angles = Float[Tensor, " n"]
 TRANSLATIONS_PER_CHUNK = 256
 """translations that are compared with all targets at once"""
 ANGLE_PATTERN = re.compile(r"([+\-\u2212]?\d+(?:\.\d+)?) ?(?:deg|degrees|\u00b0)", re.IGNORECASE)
@@ -21,12 +24,12 @@ def distance_blocks(translations: Tensor, targets: Tensor, dtype: torch.dtype) -
         yield i, torch.cdist(x[i : i + TRANSLATIONS_PER_CHUNK].to(dtype), y)
 
 
-def absolute_errors(translations: Float[Tensor, "n *shape"], truth: Float[Tensor, "n *shape"]) -> Float[Tensor, " n"]:
+def absolute_errors(translations: Values, truth: Values) -> Float[Tensor, " n"]:
     """Mean |difference| of each pair, in the units of the examples."""
     return (translations - truth).abs().flatten(1).mean(1)
 
 
-def target_ranks(translations: Float[Tensor, "n *shape"], targets: Float[Tensor, "m *shape"]) -> Int64[Tensor, " n"]:
+def target_ranks(translations: Values, targets: Others) -> Int64[Tensor, " n"]:
     """The place of target i among all m, by Euclidean distance from translation i: 1 where it is the nearest.
 
     Targets that are as near as the right one count half, so that a constant translation is in the middle.
@@ -39,17 +42,13 @@ def target_ranks(translations: Float[Tensor, "n *shape"], targets: Float[Tensor,
     return torch.cat(ranks)
 
 
-def nearest_labels(
-    translations: Float[Tensor, "n *shape"], examples: Float[Tensor, "m *shape"], labels: Int64[Tensor, " m"]
-) -> Int64[Tensor, " n"]:
+def nearest_labels(translations: Values, examples: Others, labels: Int64[Tensor, " m"]) -> Int64[Tensor, " n"]:
     """The label of the example nearest to each translation: the simplest classifier."""
     blocks = distance_blocks(translations, examples, examples.dtype)
     return labels[torch.cat([distances.argmin(1) for _, distances in blocks])]
 
 
-def nearest_other_targets(
-    translations: Float[Tensor, "n *shape"], targets: Float[Tensor, "n *shape"]
-) -> Int64[Tensor, " n"]:
+def nearest_other_targets(translations: Values, targets: Values) -> Int64[Tensor, " n"]:
     """The place of the target nearest to each translation (Euclidean), its own right answer left out."""
     nearest = []
     for i, distances in distance_blocks(translations, targets, torch.float64):
@@ -67,28 +66,26 @@ def class_angles(classes: Sequence[str]) -> Float[Tensor, " classes"] | None:
     return torch.tensor(degrees) * (pi / 180)
 
 
-def angle_errors(
-    translations: Float[Tensor, "n *shape"], targets: Float[Tensor, "n *shape"], angles: Float[Tensor, " n"]
-) -> tuple[float, float]:
-    """How far the angles of translations are from those of their targets: `circular_rmse` and `circular_correlation`.
+def angle_errors(translations: Values, targets: Values, angles: Angles) -> tuple[float, float]:
+    """`circular_rmse` and `circular_correlation` of n targets' angles and those of their translations.
 
-    The angle of a translation is read off as that of the nearest target other than its own.
+    The angle of a translation is that of the nearest target other than its own.
     """
     predicted = angles[nearest_other_targets(translations, targets)]
     return circular_rmse(predicted, angles), circular_correlation(predicted, angles)
 
 
-def angle_difference(predicted: Float[Tensor, " n"], truth: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+def angle_difference(predicted: Angles, truth: Angles) -> Angles:
     """Signed differences of angles, in radians from -pi to pi."""
     return torch.remainder(predicted - truth + pi, 2 * pi) - pi
 
 
-def circular_rmse(predicted: Float[Tensor, " n"], truth: Float[Tensor, " n"]) -> float:
+def circular_rmse(predicted: Angles, truth: Angles) -> float:
     """Root mean square difference of angles in radians: pi / 3^(1/2) = 1.81 where they have nothing in common."""
     return float(angle_difference(predicted, truth).square().mean().sqrt())
 
 
-def circular_correlation(predicted: Float[Tensor, " n"], truth: Float[Tensor, " n"]) -> float:
+def circular_correlation(predicted: Angles, truth: Angles) -> float:
     """Correlation of angles, from -1 (the other way round) to 1, whatever constant lies between them.
 
     |E e^{i(a - b)}| - |E e^{i(a + b)}|: how well one angle follows the other, less how well it follows its negative.

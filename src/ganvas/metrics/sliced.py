@@ -10,15 +10,14 @@ from ..errors import UserError
 from ..randomness import make_generator
 from .metric import Comparison, Entry, Metric, Number, Score, Terms
 
+Projected = Float[Tensor, "n k"]
 ROWS_PER_CHUNK = 2000
 """examples that are projected together"""
 DIRECTIONS_PER_CHUNK = 100
 """directions along which they are sorted together"""
 
 
-def project(
-    a: Shaped[Tensor, "n *shape"], b: Shaped[Tensor, "..."], n_directions: int, seed: int
-) -> tuple[Float[Tensor, "n k"], Float[Tensor, "n k"]]:
+def project(a: Shaped[Tensor, "n *shape"], b: Tensor, n_directions: int, seed: int) -> tuple[Projected, Projected]:
     """Both sets along the same random unit directions; UserError unless they are equally large, and of one shape."""
     if len(a) != len(b) or a.shape[1:] != b.shape[1:]:
         raise UserError(f"sets of {tuple(a.shape)} and {tuple(b.shape)}: give as many examples, of one shape, in both")
@@ -43,7 +42,7 @@ def sliced_wasserstein(
     return torch.cat(distances).mean().item()
 
 
-def kantorovich_terms(x: Float[Tensor, "n k"], y: Float[Tensor, "n k"]) -> Terms:
+def kantorovich_terms(x: Projected, y: Projected) -> Terms:
     """The mean over directions of each example's Kantorovich potential.
 
     In one dimension the distance is the integral of |F - G|, whose derivative by F is sign(F - G), so that the
@@ -72,6 +71,5 @@ def compute(c: Comparison) -> Iterator[tuple[str, Entry]]:
     yield "sliced_wasserstein", Score(value, influence)
 
 
-SLICED_WASSERSTEIN = Metric(
-    "sliced-wasserstein", {"sliced_wasserstein": Number(higher_is_better=False)}, compute, on_features=False, rank=7
-)
+NUMBERS = {"sliced_wasserstein": Number(higher_is_better=False)}
+SLICED_WASSERSTEIN = Metric("sliced-wasserstein", NUMBERS, compute, on_features=False, rank=7)
