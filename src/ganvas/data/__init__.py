@@ -1,4 +1,10 @@
-"""Data: a source, by name, path or value, becomes a Dataset, and a Dataset an endless Stream of batches."""
+"""Data: a source, by name, path or value, becomes a Dataset, and a Dataset an endless Stream of batches.
+
+To read a new kind of file, write one module with a function like `npz.load_npy`, which reads the arrays of a path and
+gives them to `from_array` and `split_dataset`, and add a row to `READERS`: a test of paths, and that function.  The
+first row whose test a path passes reads it.  The folder reader is last, since its test is true of every folder: a kind
+that is a folder, such as one of IDX files, must come before it.  A data set with a name is a row of `BUILTIN`.
+"""
 
 import stat
 from collections.abc import Callable, Iterable, Sequence, Sized
@@ -20,7 +26,7 @@ from .hints import suggest_source
 from .holdout import split_dataset
 from .idx import is_idx, load_idx
 from .layout import find_domains
-from .listing import error_reason, holds_images, path_mode
+from .listing import error_reason, may_hold_images, path_mode
 from .mnist import PUBLISHED
 from .npz import load_npy, load_npz
 from .options import (
@@ -49,10 +55,9 @@ READERS: tuple[tuple[Callable[[Path], bool], Reader], ...] = (
     (is_idx, load_idx),
     (lambda path: path.suffix == ".npz", load_npz),
     (lambda path: path.suffix == ".npy", load_npy),
-    (holds_images, load_folder),
+    (may_hold_images, load_folder),
 )
-"""kinds of files and folders: the first whose test a path passes reads it, and every folder passes the last.  A new
-kind is a module, and a line here."""
+"""kinds of files and folders: the first whose test a path passes reads it, and every folder passes the last"""
 
 
 def load(source: Source, options: DataOptions | None = None, *, progress: Progress = no_progress) -> Dataset:
@@ -178,7 +183,7 @@ def convert_images(dataset: Dataset, options: DataOptions) -> Dataset:
 __all__ = [
     "BUILTIN", "CHANNELS", "DOMAINS", "Data", "DataOptions", "Dataset", "DomainPair", "MissingSplitError",
     "MixedSizesError", "PairStream", "Progress", "Scaling", "Source", "Sources", "Stream", "chunks", "class_counts",
-    "domain_headers", "fit_scaling", "from_array", "holds_images", "load", "load_all", "make_pair", "make_stream",
-    "no_progress", "options_from_config", "pair_warnings", "read_range", "resolve_domains", "restore_range",
-    "split_names", "without_holdout",
+    "domain_headers", "fit_scaling", "from_array", "load", "load_all", "make_pair", "make_stream",
+    "may_hold_images", "no_progress", "options_from_config", "pair_warnings", "read_range", "resolve_domains",
+    "restore_range", "split_names", "without_holdout",
 ]  # fmt: skip

@@ -62,8 +62,9 @@ class Dataset:
         return replace(self, notes=(*self.notes, *notes))
 
     def to(self, device: torch.device) -> "Dataset":
-        labels = self.labels if self.labels is None else self.labels.to(device)
-        return replace(self, x=self.x.to(device), labels=labels)
+        """The dataset on a device: itself where it is there already."""
+        x, labels = self.x.to(device), None if self.labels is None else self.labels.to(device)
+        return self if x is self.x and labels is self.labels else replace(self, x=x, labels=labels)
 
     def fingerprint(self) -> str:
         """SHA-256 of shape, examples and labels: two datasets with the same one are the same data."""

@@ -223,8 +223,8 @@ def classify_files(root: Path, files: Sequence[File], notes: list[str]) -> Listi
     return listing
 
 
-def holds_images(path: Path) -> bool:
-    """Whether a source is a folder, a zip, or a single image."""
+def may_hold_images(path: Path) -> bool:
+    """Whether a source is a folder, of whatever kind, a zip, or a single image."""
     mode = path_mode(path) or 0
     is_file = stat.S_ISREG(mode) and (path.suffix.lower() == ZIP or is_image(File((path.name,), path)))
     return is_file or stat.S_ISDIR(mode)

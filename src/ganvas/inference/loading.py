@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..data import DataOptions, Dataset, Source, holds_images, load, restore_range
+from ..data import DataOptions, Dataset, Source, load, may_hold_images, restore_range
 from ..data.options import shape_options, without_holdout
 from ..errors import UserError
 from ..model import model_name
@@ -44,7 +44,7 @@ def load_resized(trained: "Trained", data: Source, options: DataOptions) -> Data
     if training_data is None or not isinstance(data, str | Path):
         return load(data, options)
     size, channels = options.size or training_data.options.size, options.channels or training_data.options.channels
-    if holds_images(Path(data).expanduser()):  # its images may have different sizes: they are resized one by one
+    if may_hold_images(Path(data).expanduser()):  # its images may have different sizes: they are resized one by one
         return load(data, replace(options, size=size, channels=channels))
     dataset = load(data, options)
     return load(dataset, DataOptions(size=size, channels=channels)) if dataset.has_images else dataset
