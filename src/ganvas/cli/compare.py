@@ -115,10 +115,10 @@ def notes(result: dict[str, Any]) -> list[str]:
     """How the table is to be read."""
     floor = {"train": "as many training examples", "halves": "the other half of the data"}[result["floor_source"]]
     return [
-        f"below each number its {result['level']:.0%} interval, from {result['resamples']} resamples; floor: {floor} "
-        "in place of samples",
-        "*: better than every other run, for the interval of the difference on the same resamples excludes 0: these "
-        "weights are, which says nothing of runs of other seeds",
+        f"below each number is its {result['level']:.0%} interval, from {result['resamples']} resamples; floor: "
+        f"{floor} in place of samples",
+        "*: better than every other run: the interval of the difference, on the same resamples, excludes 0; this holds "
+        "for these weights, and says nothing of runs with other seeds",
         *(f"{name} left out: {spell_options(why)}" for name, why in result["skip_reasons"].items()),
     ]
 

@@ -60,8 +60,8 @@ def arithmetic(
         background = background_vectors(trained, dataset)
         return Examples(decoded.flatten(0, 1), columns + 1, title, background=background, metadata=metadata)
     x = torch.cat([sources.x[:, None], decoded], 1).flatten(0, 1)
-    column_labels = ("example", *(f"s = {s:.3g}" for s in strengths.tolist()))
-    return Examples(x, columns + 2, title, column_labels=column_labels, metadata=metadata)
+    heads = ("example", *(f"s = {s:.3g}" for s in strengths.tolist()))
+    return Examples(x, columns + 2, title, column_labels=heads, metadata=metadata)
 
 
 def attribute_direction(trained: Trained, dataset: Dataset, add: str, subtract: str) -> Float[Tensor, " d"]:
@@ -70,11 +70,9 @@ def attribute_direction(trained: Trained, dataset: Dataset, add: str, subtract: 
         raise UserError(f"{dataset.name} has no labels to take classes from: put the images into one folder a class")
     if add == subtract:
         raise UserError(f"add and subtract are both {add}: name two classes")
-    means = []
-    for name in (add, subtract):
-        part = select_class(dataset, name).sample(EXAMPLES_PER_CLASS, 0, "arithmetic")
-        means.append(trained.encode(part).double().mean(0))
-    return (means[0] - means[1]).float()
+    parts = (select_class(dataset, name).sample(EXAMPLES_PER_CLASS, 0, "arithmetic") for name in (add, subtract))
+    mean_added, mean_subtracted = (trained.encode(part).double().mean(0) for part in parts)
+    return (mean_added - mean_subtracted).float()
 
 
 def select_class(dataset: Dataset, name: str) -> Dataset:

@@ -52,8 +52,7 @@ def load_examples(trained: Trained, data: Source | None, options: DataOptions | 
     if (training_data := trained.training_data) is None:
         return None
     changes = {k: v for k, v in to_dict(options or DataOptions()).items() if v != getattr(DataOptions, k)}
-    dataset: Dataset = training_data.load(partial(load_preprocessed, trained), **changes)
-    return dataset
+    return training_data.load(partial(load_preprocessed, trained), **changes)
 
 
 def measure_usage(trained: Trained, dataset: Dataset) -> LatentUsage:

@@ -50,15 +50,14 @@ def traverse(
     else:
         if not 0 <= example < len(dataset):
             raise UserError(f"example={example}: {dataset.name} has the examples 0 to {len(dataset) - 1}")
-        example_data = dataset.select(slice(example, example + 1))
-        code, labels, origin = trained.encode(example_data), example_data.labels, f"example {example} of {dataset.name}"
+        part = dataset.select(slice(example, example + 1))
+        code, labels, origin = trained.encode(part), part.labels, f"example {example} of {dataset.name}"
     dimensions, steps = usage.order[:rows], torch.linspace(-TRAVERSAL_RANGE, TRAVERSAL_RANGE, columns)
     z = code.repeat(len(dimensions), columns, 1)
     for row, j in enumerate(dimensions):
         z[row, :, j] = usage.centre[j] + steps * usage.scale[j]
-    decoded = trained.decode(z.flatten(0, 1), None if labels is None else labels.expand(len(dimensions) * columns))
     return Examples(
-        decoded.x, columns, f"one latent dimension a row, around {origin}",
+        decode_all(trained, z, labels), columns, f"one latent dimension a row, around {origin}",
         row_labels=tuple(usage.label(j) for j in dimensions),
         column_labels=tuple(f"{t:+.2g}" if abs(t) > 1e-6 else "0" for t in steps.tolist()),
         background=background_vectors(trained, dataset),
@@ -94,18 +93,23 @@ def manifold(
     z[:, :, vertical] += coordinates.flip(0)[:, None] * usage.scale[vertical]
     z, quantile_values = (trained.model.from_normal(t) for t in (z, coordinates))
     first_class = trained.metadata["classes"][0] if trained.model.is_conditional else None
-    class_labels = trained.class_labels(1, first_class if label is None else label)
-    decoded = trained.decode(z.flatten(0, 1), None if class_labels is None else class_labels.expand(side * side))
-    n_other, value = len(usage.centre) - 2, "their mean" if usage.centre.any() else 0
-    rest_text = f", the other {n_other} at {value}" if n_other else ""
-    class_text = "" if class_labels is None else f", class {trained.metadata['classes'][int(class_labels)]}"
+    labels = trained.class_labels(1, first_class if label is None else label)
     title = f"{usage.label(horizontal)} across, {usage.label(vertical)} up"
+    if n_other := len(usage.centre) - 2:
+        title += f", the other {n_other} at {'their mean' if usage.centre.any() else 0}"
+    if labels is not None:
+        title += f", class {trained.metadata['classes'][int(labels)]}"
     return Examples(
-        decoded.x, side, f"{title}{rest_text}{class_text}",
-        background=background_vectors(trained, dataset),
+        decode_all(trained, z, labels), side, title, background=background_vectors(trained, dataset),
         metadata={"across": usage.record(horizontal), "up": usage.record(vertical),
         "quantiles": quantile_values.tolist()},
     )  # fmt: skip
+
+
+def decode_all(trained: Trained, z: Float[Tensor, "rows columns d"], labels: Tensor | None) -> Tensor:
+    """The examples of codes, row by row, all with the one label."""
+    codes = z.flatten(0, 1)
+    return trained.decode(codes, None if labels is None else labels.expand(len(codes))).x
 
 
 def latent_scatter(trained: Trained, data: Source | None = None, options: DataOptions | None = None) -> Examples:

@@ -49,12 +49,11 @@ def interpolate(
     random = make_generator(torch.device("cpu"), seed, "interpolate")
     trained.require(GenerativeModel, NO_NOISE)
     check_examples_fit(rows * columns, trained.shape, f"rows={rows} and columns={columns}")
-    background = None
     if data is None:
         endpoints, labels = even_then_odd(trained.sample_prior(2 * rows, random)), trained.class_labels(rows, label)
         labels = labels if labels is None else labels.repeat(2)
-        if len(trained.shape) == 1:
-            background = trained.sample(BACKGROUND_SIZE, seed=seed, label=label).x
+        is_vector = len(trained.shape) == 1
+        background = trained.sample(BACKGROUND_SIZE, seed=seed, label=label).x if is_vector else None
     else:
         trained.require(EncoderModel, "has no encoder: interpolate without data")
         if label is not None:
@@ -65,14 +64,11 @@ def interpolate(
         endpoint_examples = dataset.select(even_then_odd(torch.randperm(len(dataset), generator=random)[: 2 * rows]))
         endpoints, labels = trained.encode(endpoint_examples), endpoint_examples.labels
         background = background_vectors(trained, dataset, seed)
-    if (interpolation or ("spherical" if data is None else "linear")) == "linear":
-        z = lerp(endpoints[:rows], endpoints[rows:], columns)
-    else:
-        endpoints = trained.model.to_normal(endpoints)
-        z = trained.model.from_normal(slerp(endpoints[:rows], endpoints[rows:], columns))
-    return Examples(
-        trained.decode(z.flatten(0, 1), nearer_end_labels(labels, columns)).x, columns, background=background
-    )
+    is_linear = (interpolation or ("spherical" if data is None else "linear")) == "linear"
+    first, last = (endpoints if is_linear else trained.model.to_normal(endpoints)).chunk(2)
+    z = lerp(first, last, columns) if is_linear else trained.model.from_normal(slerp(first, last, columns))
+    x = trained.decode(z.flatten(0, 1), nearer_end_labels(labels, columns)).x
+    return Examples(x, columns, background=background)
 
 
 def even_then_odd(x: Tensor) -> Tensor:
