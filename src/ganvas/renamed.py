@@ -5,8 +5,10 @@ read.  One old name may have several new ones, each in a place of its own: `k` w
 and the number of latent samples of a VAE.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
+from typing import Any
 
 NEW_NAMES: dict[str, tuple[str, ...]] = {
     "batch": ("batch_size",), "ema": ("ema_decay",), "every": ("checkpoint_every",), "milestones": ("lr_milestones",),
@@ -22,6 +24,33 @@ NEW_NAMES: dict[str, tuple[str, ...]] = {
     "two_sample": ("one_nn",), "codes": ("show_codes",), "length": ("steps_factor",),
 }  # fmt: skip
 """by the old name, those that took its place, as Python has them"""
+NEW_STATISTICS = {
+    "scale": "weight_scale", "lag": "ema_lag", "outside": "outside_fraction", "away": "distance_to_data",
+    "gap": "logit_gap", "slope": "input_gradient", "minimax": "minimax_gradient",
+    "nonsaturating": "non_saturating_gradient", "active": "active_units", "dead": "dead_units",
+    "from_prior": "kl_from_prior", "std": "aggregate_std_range",
+    **{f"gap_{domain}": f"logit_gap_{domain}" for domain in "AB"},
+    **{f"cycle_{domain}": f"cycle_error_{domain}" for domain in "AB"},
+    **{f"noisy_{domain}": f"noisy_cycle_error_{domain}" for domain in "AB"},
+    **{f"moved_{domain}": f"input_change_{domain}" for domain in "AB"},
+}  # fmt: skip
+NEW_KEYS = {
+    "config": {
+        "plan.": "train_config", "data.view.": "options", "created": "created_at", "git.changed": "dirty",
+        "ended": "end_step", "changed": "changes", "from.": "init_from",
+    },
+    "log": {
+        "game.": "adversarial", "codes.": "latent", "samples.lowest": "lowest_distance", "samples.best": "best_step",
+        **{f"{part}.{old}": new for part in ("game", "codes") for old, new in NEW_STATISTICS.items()},
+    },
+    "checkpoint": {
+        "batch": "batch_size", "terms.": "pending_terms", "samples.": "selection", "samples.lowest": "lowest_distance",
+        "samples.error": "distance_error", "samples.best": "best_step", "samples.waited": "evaluations_since_best",
+        **{f"terms.{old}": new for old, new in NEW_STATISTICS.items() if old.startswith("gap")},
+    },
+    "weights": {"absent": "absent_classes", "priors.held_out.": "held_out_log_prob", "priors.counts": "n_codes"},
+}  # fmt: skip
+"""what a key in a file of this kind is called now, by its old path, which ends in a dot where the value is an object"""
 
 
 def new_name(old: str, known: Iterable[str]) -> str | None:
@@ -56,3 +85,18 @@ def with_new_names(values: Mapping[str, object], cls: type) -> dict[str, object]
         # files of before have the defaults of what goes without geco only
         renamed |= {"sigma": None, "beta": None}
     return renamed
+
+
+def with_new_keys(values: Mapping[str, Any], kind: str, path: str = "") -> dict[str, Any]:
+    """The content of a run's file of a kind in `NEW_KEYS`, by today's keys in place of those of before."""
+    new_keys, result = NEW_KEYS[kind], {}
+    for key, value in values.items():
+        is_object = isinstance(value, dict)
+        place = f"{path}{key}{'.' * is_object}"
+        result[new_keys.get(place, key)] = with_new_keys(value, kind, place) if is_object else value
+    return result
+
+
+def new_tensor_name(name: str) -> str:
+    """What a tensor of a run's files is called now."""
+    return re.sub(r"^average/", "ema/", re.sub(r"^(scaling/\d+/)deviation$", r"\1std", name))

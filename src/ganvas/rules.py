@@ -66,7 +66,7 @@ def general_rules(model: "Model", *, bounds_weights: bool = False, has_steady_lo
     remedies, title = (slower(model), *lr_d, "--clip-grad-norm 1"), "the learning rate is too high"
     if not bounds_weights:
         yield Rule(
-            title, "scale", MAX_WEIGHT_SCALE,
+            title, "weight_scale", MAX_WEIGHT_SCALE,
             "every layer's weights in a network are {figure:.2g} times as large as keeps signals as they are, or more "
             "(0.6 to 1.4 at first, limit {limit:g})", remedies, "learning rate",
         )  # fmt: skip
@@ -81,7 +81,7 @@ def general_rules(model: "Model", *, bounds_weights: bool = False, has_steady_lo
             remedies, "learning rate", unless=("learning rate",),
         )  # fmt: skip
     yield Rule(
-        "leakage of range", "outside", MAX_OUTSIDE_SHARE,
+        "leakage of range", "outside_fraction", MAX_OUTSIDE_SHARE,
         "{figure:.0%} of samples lie outside of the box of the data, made twice as wide (limit {limit:.0%})",
         ("more --steps", "a smaller --lr", "data scaled to deviation 1"),
     )  # fmt: skip
@@ -91,7 +91,7 @@ def general_rules(model: "Model", *, bounds_weights: bool = False, has_steady_lo
         "other (limit {limit:.0%}, about 1% without copying)", ("more data", "fewer --steps", "a smaller --width"),
     )  # fmt: skip
     yield Rule(
-        "the average is too slow", "lag", MAX_EMA_LAG,
+        "the average is too slow", "ema_lag", MAX_EMA_LAG,
         "the averaged weights, which are kept, are {figure:.2g} times as far from the data as the latest ones (limit "
         "{limit:g})", ("a smaller --ema-decay", "more --steps"), "EMA too slow", phase="end",
     )  # fmt: skip

@@ -176,7 +176,7 @@ def test_options_that_are_usual_for_a_model(images: Dataset, tmp_path: Path) -> 
     ganvas.train(
         small(CycleGAN), (images, images), steps=2, batch_size=3, lr_decay=0.1, quiet=True, folder=tmp_path / "b"
     )
-    plans = [ganvas.training.run_records.read_config(tmp_path / name)["plan"] for name in "ab"]
+    plans = [ganvas.training.run_records.read_config(tmp_path / name)["train_config"] for name in "ab"]
     assert [(p["batch_size"], p["lr_decay"]) for p in plans] == [(1, 0.5), (3, 0.1)]
     assert [lr_factor(TrainConfig(steps=200, lr_decay=0.5), step) for step in (0, 99, 100, 150, 199)] == [
         1,

@@ -97,7 +97,7 @@ def test_runs_of_before_have_the_channels_that_they_had(folder: Path) -> None:
     assert trained.folder is not None
     file = trained.folder / "config.json"
     config = json.loads(file.read_text())
-    config["data"]["view"] = {"split": "train", "classes": [], "size": None, "channels": None, "data_dir": None}
+    config["data"]["options"] = {"split": "train", "classes": [], "size": None, "channels": None, "data_dir": None}
     file.write_text(json.dumps(config))
     ganvas.resume(trained.folder, steps=2, quiet=True)
     assert len(trained.encode(folder)) == 12

@@ -159,7 +159,7 @@ def test_a_run_of_before_has_learnt_from_all(many: Path) -> None:
     assert trained.folder is not None
     file = trained.folder / "config.json"
     config = json.loads(file.read_text())
-    del config["data"]["view"]["holdout"]
+    del config["data"]["options"]["holdout"]
     file.write_text(json.dumps(config))
     run.resume(trained.folder, steps=2, quiet=True)
     assert load_evaluation_data(trained, None, None, False).split == "train"

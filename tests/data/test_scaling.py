@@ -231,9 +231,7 @@ def test_layers_that_once_standardised_vectors_become_the_scaling(tmp_path: Path
     without_scaling(tmp_path / "run/weights.safetensors", {f"G.{place}.mean": mean, f"G.{place}.std": std})
     loaded = ganvas.load(tmp_path / "run/weights.safetensors")
     torch.testing.assert_close(loaded.sample(5).x, run.scaling[0](run.sample(5).x) * std + mean, rtol=3e-3, atol=3e-2)
-    units = {
-        f"{group}/G.{place}.{name}": t for group in ("nets", "average") for name, t in (("mean", mean), ("std", std))
-    }
+    units = {f"{group}/G.{place}.{name}": t for group in ("nets", "ema") for name, t in (("mean", mean), ("std", std))}
     without_scaling(tmp_path / "run/state.ckpt", units | {"nets/D.0.mean": mean.clone(), "nets/D.0.std": std.clone()})
     state = initialize_state(small(ganvas.R3GAN), (3,), 0, CPU)
     checkpoint.restore(state, tmp_path / "run/state.ckpt", small(ganvas.R3GAN))
@@ -253,7 +251,7 @@ def test_a_translators_former_layers_become_the_scaling_of_both_domains(tmp_path
     assert torch.equal(loaded.translate(other, "A").x, run.translate(other, "A").x)
     _, kept = safetensors.read_safetensors(tmp_path / "run/state.ckpt")
     past = kept["nets/DX.past.kept"]
-    units = {f"{group}/{name}": t.clone() for group in ("nets", "average") for name, t in units.items()}
+    units = {f"{group}/{name}": t.clone() for group in ("nets", "ema") for name, t in units.items()}
     units |= {
         f"nets/{D}.net.0.{name}": t.clone()
         for D, s in (("DX", a), ("DY", b))

@@ -160,7 +160,7 @@ def test_a_run_maps_what_it_is_given_as_its_own_data(tmp_path: Path) -> None:
     )
     assert again.training_data is not None
     assert again.training_data.options.bounds == (LOW, HIGH)
-    assert json.loads((run.folder / "config.json").read_text())["data"]["view"]["range"] == "auto"
+    assert json.loads((run.folder / "config.json").read_text())["data"]["options"]["range"] == "auto"
     assert ganvas.resume(run.folder, steps=3, quiet=True).metadata["range"] == [LOW, HIGH]
 
 

@@ -26,11 +26,11 @@ from ganvas.objectives.adversarial import WON_LOGIT_GAP
 from ganvas.training.run_records import read_log
 from tests.support.games import HEALTHY
 
-WON = {"accuracy_real": 1.0, "accuracy_fake": 1.0, "gap": 30.0}
+WON = {"accuracy_real": 1.0, "accuracy_fake": 1.0, "logit_gap": 30.0}
 
 
 def said(model: Adversarial, done: int = 5000, steps: int = 5000, **game: Any) -> list[str]:
-    return diagnose(model, {"game": HEALTHY | game}, done, steps)
+    return diagnose(model, {"adversarial": HEALTHY | game}, done, steps)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def said(model: Adversarial, done: int = 5000, steps: int = 5000, **game: Any) -
 )  # fmt: skip
 def test_a_healthy_game_is_let_be(model: Adversarial) -> None:
     assert said(model) == []
-    assert said(model, accuracy_real=0.5, accuracy_fake=0.5, gap=0.0) == [], "the end that games are meant to have"
+    assert said(model, accuracy_real=0.5, accuracy_fake=0.5, logit_gap=0.0) == [], "the end that games should have"
 
 
 @pytest.mark.parametrize("model", [ganvas.DCGAN(), ganvas.R3GAN(), ganvas.WGANGP()], ids=lambda m: type(m).__name__)
@@ -54,8 +54,8 @@ def test_a_discriminator_that_is_always_right_has_won() -> None:
     assert sentence.startswith("D has won: it knows 100.0% of real and 100.0% of fake examples (limit 99%)")
     assert "30 apart (limit 6)" in sentence
     assert said(ganvas.DCGAN(), **WON | {"accuracy_fake": WON_ACCURACY - 0.01}) == []
-    assert said(ganvas.DCGAN(), **WON | {"gap": 5.9}) == []
-    (sentence,) = said(ganvas.DCGAN(), accuracy_real=0.997, accuracy_fake=0.997, gap=7.8)
+    assert said(ganvas.DCGAN(), **WON | {"logit_gap": 5.9}) == []
+    (sentence,) = said(ganvas.DCGAN(), accuracy_real=0.997, accuracy_fake=0.997, logit_gap=7.8)
     assert sentence.startswith("D has won: it knows 99.7% of real and 99.7% of fake examples")
 
 
@@ -63,16 +63,16 @@ def test_a_discriminator_that_is_always_right_has_won() -> None:
 def test_what_a_wide_gap_is_depends_on_the_loss(loss: Any) -> None:
     """Squares draw logits to 0 and 1, and a hinge gains nothing from a gap above 2: 10 is out of reach there."""
     model = ganvas.GAN(loss=loss)
-    assert len(said(model, **WON | {"gap": WON_LOGIT_GAP[loss]})) == 1
-    assert said(model, **WON | {"gap": 0.99 * WON_LOGIT_GAP[loss]}) == []
+    assert len(said(model, **WON | {"logit_gap": WON_LOGIT_GAP[loss]})) == 1
+    assert said(model, **WON | {"logit_gap": 0.99 * WON_LOGIT_GAP[loss]}) == []
     reached = {"least-squares": 0.99, "hinge": 4.7, "relativistic": 4.6}.get(loss, 7.8)  # by games that were lost
-    assert said(model, **WON | {"gap": reached}) != []
+    assert said(model, **WON | {"logit_gap": reached}) != []
 
 
 def test_one_line_of_few_steps_does_not_hide_that_d_has_won() -> None:
     def found(*accuracies: float) -> list[str]:
-        games = [HEALTHY | WON | {"gap": 7.8, "accuracy_real": accuracy} for accuracy in accuracies]
-        lines = [{"step": 4600 + 100 * i, "game": game} for i, game in enumerate(games)]
+        games = [HEALTHY | WON | {"logit_gap": 7.8, "accuracy_real": accuracy} for accuracy in accuracies]
+        lines = [{"step": 4600 + 100 * i, "adversarial": game} for i, game in enumerate(games)]
         return [found.name for found in examine(ganvas.DCGAN(), 5000, lines)]
 
     assert found(1.0, 0.98, 1.0, 1.0, 0.98) == ["D has won"]
@@ -95,15 +95,12 @@ def test_a_critic_is_meant_to_be_right() -> None:
 
 def test_a_minimax_gradient_that_has_vanished_is_said_early() -> None:
     model = ganvas.GAN(loss="minimax")
-    (sentence,) = said(
-        model, done=500, **WON | {"gap": 6.0, "minimax": 0.5 * VANISHED_GRADIENT_RATIO, "nonsaturating": 1.0}
-    )
+    won = WON | {"logit_gap": 6.0, "non_saturating_gradient": 1.0}
+    vanished = won | {"minimax_gradient": 0.5 * VANISHED_GRADIENT_RATIO}
+    (sentence,) = said(model, done=500, **vanished)
     assert "the gradient that G gets is 0.05 of the non-saturating loss's (limit 0.1)" in sentence
     assert "remedies: --loss non-saturating" in sentence
-    assert (
-        said(model, done=500, **WON | {"gap": 6.0, "minimax": 2 * VANISHED_GRADIENT_RATIO, "nonsaturating": 1.0}) == []
-    )
-    vanished = WON | {"gap": 6.0, "minimax": 0.5 * VANISHED_GRADIENT_RATIO, "nonsaturating": 1.0}
+    assert said(model, done=500, **won | {"minimax_gradient": 2 * VANISHED_GRADIENT_RATIO}) == []
     assert said(model, done=500, **vanished | {"accuracy_real": RELAXED_WON_ACCURACY}) != []
     assert said(model, done=500, **vanished | {"accuracy_real": RELAXED_WON_ACCURACY - 0.01}) == []
 
@@ -112,9 +109,9 @@ def test_a_minimax_gradient_that_has_vanished_is_said_early() -> None:
 def test_a_slope_that_is_not_held_is_said(model: Adversarial) -> None:
     low, high = PENALIZED_SLOPE_RANGE if model.objective.gp else CLIPPED_SLOPE_RANGE
     for slope in (low * 0.9, high * 1.1):
-        (sentence,) = said(model, slope=slope)
+        (sentence,) = said(model, input_gradient=slope)
         assert f"the critic's gradient has norm {slope:.2g} (limits {low:g} and {high:g})" in sentence
-    assert said(model, slope=low) == said(model, slope=high) == []
+    assert said(model, input_gradient=low) == said(model, input_gradient=high) == []
 
 
 def test_the_first_steps_are_no_sign() -> None:
@@ -125,8 +122,8 @@ def test_the_first_steps_are_no_sign() -> None:
 
 def test_samples_that_were_better_are_said_at_the_end() -> None:
     def found(value: float | None, lowest: float | None, error: float | None, done: int = 5000) -> list[str]:
-        samples = {"metric": "kid", "value": value, "error": error, "lowest": lowest, "best": 1500}
-        return diagnose(ganvas.DCGAN(), {"game": HEALTHY, "samples": samples}, done, 5000)
+        samples = {"metric": "kid", "value": value, "error": error, "lowest_distance": lowest, "best_step": 1500}
+        return diagnose(ganvas.DCGAN(), {"adversarial": HEALTHY, "samples": samples}, done, 5000)
 
     (sentence,) = found(0.31, 0.2, 0.01)
     assert "now 0.31 from the data, 0.2 at the nearest (limit 50% more, and 5 standard errors: 0.3)" in sentence
@@ -139,8 +136,8 @@ def test_samples_that_were_better_are_said_at_the_end() -> None:
 def test_a_lowest_distance_of_nothing_is_no_scale() -> None:
     """A kernel distance may be 0, or less."""
     for lowest in (0.001, 0.0, -0.002):
-        samples = {"metric": "kid", "value": 0.05, "error": 0.015, "lowest": lowest, "best": 1500}
-        report = {"game": HEALTHY, "samples": samples}
+        samples = {"metric": "kid", "value": 0.05, "error": 0.015, "lowest_distance": lowest, "best_step": 1500}
+        report = {"adversarial": HEALTHY, "samples": samples}
         assert diagnose(ganvas.DCGAN(), report, 5000, 5000) == []
         samples |= {"value": lowest + PAST_BEST_ERRORS * 0.015 + 0.001}
         assert len(diagnose(ganvas.DCGAN(), report, 5000, 5000)) == 1
@@ -152,7 +149,7 @@ def test_what_a_game_that_is_lost_leads_to_is_not_said_as_well() -> None:
     """Samples are all alike where D has won, or where nothing of the critic reaches G: one cause, one sentence."""
     (sentence,) = said(ganvas.DCGAN(), **WON, diversity=0.0)
     assert sentence.startswith("D has won")
-    (sentence,) = said(ganvas.WGAN(), slope=0.0, diversity=0.0)
+    (sentence,) = said(ganvas.WGAN(), input_gradient=0.0, diversity=0.0)
     assert sentence.startswith("the critic's slope vanishes")
 
 
@@ -166,7 +163,7 @@ OPTIONS: list[Adversarial] = [
 @pytest.mark.parametrize("model", OPTIONS, ids=[str(i) for i in range(len(OPTIONS))])
 def test_no_remedy_is_offered_that_the_model_would_refuse(model: Adversarial, labelled: Dataset) -> None:
     """Each remedy of the form --name value is taken, one at a time."""
-    sentences = [*said(model, diversity=0.0), *said(model, **WON), *said(model, slope=100.0)]
+    sentences = [*said(model, diversity=0.0), *said(model, **WON), *said(model, input_gradient=100.0)]
     remedies = [part.strip("() ") for s in sentences for part in s.partition("remedies: ")[2].split("--")[1:]]
     assert remedies
     for remedy in remedies:
@@ -187,4 +184,4 @@ def test_a_discriminator_that_is_far_ahead_is_seen_in_a_run(capsys: pytest.Captu
     run = ganvas.train(model, load("emoji").select(slice(300)), steps=400, batch_size=32, checkpoint_every=200)
     assert "warning: D has won" in capsys.readouterr().err
     assert isinstance(run.folder, Path)
-    assert read_log(run.folder)[-1]["game"]["accuracy_fake"] > WON_ACCURACY
+    assert read_log(run.folder)[-1]["adversarial"]["accuracy_fake"] > WON_ACCURACY

@@ -12,9 +12,10 @@ from ganvas.model import Batch, PairBatch
 from ganvas.models import VAE, CycleGAN, DiscoGAN
 
 FINE = {
-    "accuracy_A": 0.8, "gap_A": 0.4, "accuracy_B": 0.8, "gap_B": 0.4, "cycle_A": 0.05, "noisy_A": 0.06, "moved_A": 0.6,
-    "cycle_B": 0.05, "noisy_B": 0.06, "moved_B": 0.6, "diversity_A": 0.9, "diversity_B": 1.1, "detail_A": 0.05,
-    "detail_real_A": 0.04, "detail_B": 0.05, "detail_real_B": 0.04,
+    "accuracy_A": 0.8, "logit_gap_A": 0.4, "accuracy_B": 0.8, "logit_gap_B": 0.4,
+    "cycle_error_A": 0.05, "noisy_cycle_error_A": 0.06, "input_change_A": 0.6, "diversity_A": 0.9,
+    "cycle_error_B": 0.05, "noisy_cycle_error_B": 0.06, "input_change_B": 0.6, "diversity_B": 1.1,
+    "detail_A": 0.05, "detail_real_A": 0.04, "detail_B": 0.05, "detail_real_B": 0.04,
 }  # fmt: skip
 
 
@@ -36,18 +37,18 @@ def seen(G: nn.Module, F: nn.Module) -> dict[str, float]:
 
 
 def said(model: Any, game: dict[str, float], done: int = 1000) -> list[str]:
-    return [found.sentence for found in examine(model, 5000, [{"step": done, "game": game}])]
+    return [found.sentence for found in examine(model, 5000, [{"step": done, "adversarial": game}])]
 
 
 def test_nothing_is_said_of_a_sound_run() -> None:
     assert said(CycleGAN(), FINE) == said(DiscoGAN(), FINE) == []
     assert said(CycleGAN(), {}) == []
-    assert said(VAE(), FINE | {"accuracy_A": 1.0, "gap_A": 1.0}) == []
+    assert said(VAE(), FINE | {"accuracy_A": 1.0, "logit_gap_A": 1.0}) == []
 
 
 def test_a_translator_that_repeats_its_input() -> None:
     game = seen(nn.Identity(), nn.Identity())
-    assert (game["moved_A"], game["moved_B"]) == (0, 0)
+    assert (game["input_change_A"], game["input_change_B"]) == (0, 0)
     (first, second) = said(CycleGAN(), game | {"accuracy_A": 0.9, "accuracy_B": 0.95})
     assert first.startswith("the translator from A to B repeats its input: it changes its input by 0%")
     assert "the critic of B is right 95% of the time; remedies: --identity-weight 0, --cycle-weight below 10" in first
@@ -60,8 +61,8 @@ def test_a_translator_that_repeats_its_input() -> None:
 def test_translations_that_hide_their_input() -> None:
     """Chu et al., arXiv:1712.02950: a perfect round trip through a picture that shows nothing of its input."""
     game = seen(Hiding(0.01), Hiding(100))
-    assert game["cycle_A"] < 1e-6
-    assert game["noisy_A"] == pytest.approx(100 * 0.03 * (2 / torch.pi) ** 0.5, rel=0.05)
+    assert game["cycle_error_A"] < 1e-6
+    assert game["noisy_cycle_error_A"] == pytest.approx(100 * 0.03 * (2 / torch.pi) ** 0.5, rel=0.05)
     (sentence,) = (s for s in said(CycleGAN(), game) if "to B hide" in s)
     assert "it grows 100" in sentence or "it grows 99" in sentence or "it grows 101" in sentence
     assert "(limit 3); remedies: --cycle-weight below 10" in sentence
@@ -96,7 +97,7 @@ def forms(n: int, seed: int, side: int = 24) -> Tensor:
 
 def beside(G: nn.Module, x: Tensor, y: Tensor) -> dict[str, float]:
     found = CycleGAN().monitor(PairBatch(Batch(x), Batch(y)), G=G, F=nn.Identity())
-    return {k: v.item() for k, v in found.items()} | {"accuracy_A": 0.8, "gap_A": 0.4}
+    return {k: v.item() for k, v in found.items()} | {"accuracy_A": 0.8, "logit_gap_A": 0.4}
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.05, 0.2, 0.5])
@@ -146,15 +147,15 @@ def test_translations_that_are_speckled() -> None:
 
 @pytest.mark.parametrize(("model", "gap", "fine"), [(CycleGAN(), 0.97, 0.8), (DiscoGAN(), 7.8, 5.0)])
 def test_a_critic_that_has_won(model: Any, gap: float, fine: float) -> None:
-    (sentence,) = said(model, FINE | {"accuracy_B": 0.998, "gap_B": gap}, 2000)
+    (sentence,) = said(model, FINE | {"accuracy_B": 0.998, "logit_gap_B": gap}, 2000)
     assert sentence.startswith("the critic of B has won: it is right 99.8% of the time (limit 99%)")
     assert "an --lr below 0.0002" in sentence
-    assert said(model, FINE | {"accuracy_B": 0.998, "gap_B": fine}, 2000) == []
-    assert said(model, FINE | {"accuracy_B": 0.98, "gap_B": gap}, 2000) == []
+    assert said(model, FINE | {"accuracy_B": 0.998, "logit_gap_B": fine}, 2000) == []
+    assert said(model, FINE | {"accuracy_B": 0.98, "logit_gap_B": gap}, 2000) == []
 
 
 def test_nothing_is_said_too_early() -> None:
-    bad = FINE | {"accuracy_B": 1.0, "gap_B": 1.0}
+    bad = FINE | {"accuracy_B": 1.0, "logit_gap_B": 1.0}
     assert said(CycleGAN(), bad, 499) == []
     assert said(CycleGAN(), bad, 500) != []
 

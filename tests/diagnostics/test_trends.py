@@ -22,19 +22,22 @@ from ganvas.training.run_records import read_log
 from tests.support.cli import said, told
 from tests.support.games import HEALTHY
 
-GAME = HEALTHY | {"away": 0.2, "lag": 0.9, "scale": 1.0}
-CODES = {"dimensions": 8, "active": 8, "kl": 9.0, "from_prior": 0.01, "std": [0.9, 1.1], "scale": 1.0, "lag": 1.0}
+GAME = HEALTHY | {"distance_to_data": 0.2, "ema_lag": 0.9, "weight_scale": 1.0}
+CODES = {
+    "dimensions": 8, "active_units": 8, "kl": 9.0, "kl_from_prior": 0.01, "aggregate_std_range": [0.9, 1.1],
+    "weight_scale": 1.0, "ema_lag": 1.0,
+}  # fmt: skip
 STEPS = 1000
 
 
-def log(n: int = 40, part: str = "game", **more: Any) -> list[dict[str, Any]]:
-    """n lines of a healthy run of a GAN, or of a VAE (part="codes"), with a list's values, or a value, in place."""
-    healthy: dict[str, Any] = GAME if part == "game" else CODES
+def log(n: int = 40, part: str = "adversarial", **more: Any) -> list[dict[str, Any]]:
+    """n lines of a healthy run of a GAN, or of a VAE (part="latent"), with a list's values, or a value, in place."""
+    healthy: dict[str, Any] = GAME if part == "adversarial" else CODES
     lines = []
     for i in range(n):
         own = {name: value[i] if isinstance(value, list) else value for name, value in more.items()}
         line: dict[str, Any] = {"step": STEPS * (i + 1) // n, "seconds": 0.1 * i}
-        if part == "codes":
+        if part == "latent":
             line["reconstruction"] = own.pop("reconstruction", 50.0 - i)
         lines.append(line | {part: healthy | own})
     return lines
@@ -50,7 +53,7 @@ def names(model: Model, lines: list[dict[str, Any]]) -> list[str]:
 
 def test_healthy_logs_are_let_be() -> None:
     assert names(ganvas.GAN(), log()) == []
-    assert names(ganvas.VAE(), log(part="codes")) == []
+    assert names(ganvas.VAE(), log(part="latent")) == []
     assert examine(ganvas.VAE(), STEPS, []) == []
     assert examine(ganvas.VAE(), STEPS, [{"step": 1000, "seconds": 1.0}]) == []
 
@@ -69,43 +72,43 @@ def test_oscillation_is_said_of_large_swings_in_the_last_half() -> None:
         rest = [corners[-1]] * (40 - start - len(corners))
         return [0.2] * start + corners + rest
 
-    assert names(ganvas.GAN(), log(away=swinging(1.01 * MIN_SWING, MIN_REVERSALS))) == ["oscillation"]
-    assert names(ganvas.GAN(), log(away=swinging(0.99 * MIN_SWING, MIN_REVERSALS))) == []
-    assert names(ganvas.GAN(), log(away=swinging(1.01 * MIN_SWING, MIN_REVERSALS - 1))) == []
-    assert names(ganvas.GAN(), log(away=swinging(0.5, 5, start=2))) == [], "in the first half"
-    (found,) = examine(ganvas.GAN(betas=(0.9, 0.999)), STEPS, log(away=swinging(0.5, 4)))
+    assert names(ganvas.GAN(), log(distance_to_data=swinging(1.01 * MIN_SWING, MIN_REVERSALS))) == ["oscillation"]
+    assert names(ganvas.GAN(), log(distance_to_data=swinging(0.99 * MIN_SWING, MIN_REVERSALS))) == []
+    assert names(ganvas.GAN(), log(distance_to_data=swinging(1.01 * MIN_SWING, MIN_REVERSALS - 1))) == []
+    assert names(ganvas.GAN(), log(distance_to_data=swinging(0.5, 5, start=2))) == [], "in the first half"
+    (found,) = examine(ganvas.GAN(betas=(0.9, 0.999)), STEPS, log(distance_to_data=swinging(0.5, 4)))
     assert "--betas 0.5 0.999" in found.remedies
     assert (
         "a penalty on D's gradient (--r1 1)"
-        not in examine(ganvas.R3GAN(), STEPS, log(away=swinging(0.5, 4)))[0].remedies
+        not in examine(ganvas.R3GAN(), STEPS, log(distance_to_data=swinging(0.5, 4)))[0].remedies
     )
 
 
 def test_weights_that_have_grown_are_a_learning_rate() -> None:
-    (found,) = examine(ganvas.GAN(lr_d=1e-3), STEPS, log(scale=MAX_WEIGHT_SCALE + 0.1))
+    (found,) = examine(ganvas.GAN(lr_d=1e-3), STEPS, log(weight_scale=MAX_WEIGHT_SCALE + 0.1))
     assert (found.condition, found.value, found.limit) == ("learning rate", MAX_WEIGHT_SCALE + 0.1, MAX_WEIGHT_SCALE)
     assert found.remedies == ("an --lr below 0.0002", "an --lr-d below 0.001", "--clip-grad-norm 1")
-    assert names(ganvas.GAN(), log(scale=MAX_WEIGHT_SCALE)) == []
-    assert names(ganvas.VAE(), log(part="codes", scale=MAX_WEIGHT_SCALE + 0.1)) == ["learning rate"]
-    assert names(ganvas.WGAN(), log(scale=5.0)) == [], "its weights are clipped"
-    assert names(ganvas.GAN(spectral_norm=True), log(scale=50.0)) == [], "its weights are divided"
+    assert names(ganvas.GAN(), log(weight_scale=MAX_WEIGHT_SCALE)) == []
+    assert names(ganvas.VAE(), log(part="latent", weight_scale=MAX_WEIGHT_SCALE + 0.1)) == ["learning rate"]
+    assert names(ganvas.WGAN(), log(weight_scale=5.0)) == [], "its weights are clipped"
+    assert names(ganvas.GAN(spectral_norm=True), log(weight_scale=50.0)) == [], "its weights are divided"
 
 
 def test_a_loss_that_rises_again_is_a_learning_rate() -> None:
     def risen(share: float) -> list[float]:
         return [100.0 - 4 * i for i in range(20)] + [24.0] * 10 + [24.0 + share * 76] * 10
 
-    assert names(ganvas.VAE(), log(part="codes", reconstruction=risen(MAX_LOSS_RISE + 0.02))) == ["learning rate"]
-    assert names(ganvas.VAE(), log(part="codes", reconstruction=risen(MAX_LOSS_RISE - 0.02))) == []
-    assert names(ganvas.VAE(warmup=800, beta=2.0), log(part="codes", reconstruction=risen(0.9))) == [], (
+    assert names(ganvas.VAE(), log(part="latent", reconstruction=risen(MAX_LOSS_RISE + 0.02))) == ["learning rate"]
+    assert names(ganvas.VAE(), log(part="latent", reconstruction=risen(MAX_LOSS_RISE - 0.02))) == []
+    assert names(ganvas.VAE(warmup=800, beta=2.0), log(part="latent", reconstruction=risen(0.9))) == [], (
         "beta was rising"
     )
-    assert names(ganvas.VAE(capacity=3.0), log(part="codes", reconstruction=risen(0.9))) == []
+    assert names(ganvas.VAE(capacity=3.0), log(part="latent", reconstruction=risen(0.9))) == []
 
 
 def test_the_noise_of_a_long_plateau_is_no_learning_rate() -> None:
     noisy = [100.0] + [20.0 + (i * 7 % 5) / 10 for i in range(998)] + [20.5]
-    assert names(ganvas.VAE(), log(1000, part="codes", reconstruction=noisy)) == []
+    assert names(ganvas.VAE(), log(1000, part="latent", reconstruction=noisy)) == []
 
 
 def test_a_run_that_ended_is_a_learning_rate(vectors: Dataset) -> None:
@@ -127,9 +130,9 @@ def test_a_run_that_ended_is_a_learning_rate(vectors: Dataset) -> None:
 
 
 def test_samples_that_leave_the_range_are_said() -> None:
-    assert names(ganvas.GAN(), log(outside=MAX_OUTSIDE_SHARE + 0.01)) == ["leakage of range"]
-    assert names(ganvas.GAN(), log(outside=MAX_OUTSIDE_SHARE)) == []
-    assert names(ganvas.VAE(), log(part="codes", outside=1.0)) == ["leakage of range"]
+    assert names(ganvas.GAN(), log(outside_fraction=MAX_OUTSIDE_SHARE + 0.01)) == ["leakage of range"]
+    assert names(ganvas.GAN(), log(outside_fraction=MAX_OUTSIDE_SHARE)) == []
+    assert names(ganvas.VAE(), log(part="latent", outside_fraction=1.0)) == ["leakage of range"]
 
 
 def test_copies_are_said_where_they_were_counted() -> None:
@@ -142,28 +145,28 @@ def test_copies_are_said_where_they_were_counted() -> None:
 
 
 def test_an_average_that_is_behind_is_said_at_the_end() -> None:
-    assert names(ganvas.GAN(), log(lag=MAX_EMA_LAG + 0.01)) == ["EMA too slow"]
-    assert names(ganvas.GAN(), log(lag=MAX_EMA_LAG)) == []
-    assert names(ganvas.GAN(), log(lag=MAX_EMA_LAG + 1)[:-1]) == []
+    assert names(ganvas.GAN(), log(ema_lag=MAX_EMA_LAG + 0.01)) == ["EMA too slow"]
+    assert names(ganvas.GAN(), log(ema_lag=MAX_EMA_LAG)) == []
+    assert names(ganvas.GAN(), log(ema_lag=MAX_EMA_LAG + 1)[:-1]) == []
 
 
 def test_dead_dimensions_are_no_alarm() -> None:
     def noted(model: Model, **codes: Any) -> list[str]:
-        found = examine(model, STEPS, log(part="codes", **codes))
+        found = examine(model, STEPS, log(part="latent", **codes))
         assert not any(diagnosis.is_alarm for diagnosis in found)
         return [diagnosis.evidence for diagnosis in found]
 
-    assert noted(ganvas.VAE(latent=8), active=4) == []
-    assert noted(ganvas.VAE(latent=8), active=3) == ["3 of 8 latent dimensions are active (limit a half)"]
+    assert noted(ganvas.VAE(latent=8), active_units=4) == []
+    assert noted(ganvas.VAE(latent=8), active_units=3) == ["3 of 8 latent dimensions are active (limit a half)"]
     ladder = ganvas.LadderVAE(latents=(5, 3))
     assert noted(ladder, kl_per_dimension=[[1.0] * 5 + [0.02] * 3] * 40) == []
-    assert "level 2 of the hierarchy" in noted(ladder, active=5, kl_per_dimension=[[1.0] * 5 + [0.0] * 3] * 40)[0]
+    assert "level 2 of the hierarchy" in noted(ladder, active_units=5, kl_per_dimension=[[1.0] * 5 + [0.0] * 3] * 40)[0]
     std = torch.tensor([1.0, 0.5, 0.009, 0.0])
-    assert latent_report({"aggregate_mean": torch.zeros(4), "aggregate_std": std})["dead"] == 2
+    assert latent_report({"aggregate_mean": torch.zeros(4), "aggregate_std": std})["dead_units"] == 2
 
 
 def test_the_first_steps_are_no_sign() -> None:
-    lines = log(scale=10.0, outside=1.0)
+    lines = log(weight_scale=10.0, outside_fraction=1.0)
     assert examine(ganvas.GAN(), STEPS, lines[:7]) == []
     assert examine(ganvas.GAN(), 10 * STEPS, lines[:39]) == []
     assert examine(ganvas.GAN(), STEPS, lines[:9]) != []
@@ -182,9 +185,9 @@ def test_equal_averages_lag_by_nothing(model: Model, images: Dataset) -> None:
     batch = Batch(images.x.float() / 255, images.labels)
     latest = {name: state.nets[name].eval() for name in state.ema_nets}
     found = monitor.ema_statistics(model, batch, latest, dict(state.ema_nets.items()))
-    assert found["lag"] == 1.0
+    assert found["ema_lag"] == 1.0
     assert monitor.distance_to_data(model, batch, latest) > 0
-    assert "outside" not in found, "pixels stay in their range"
+    assert "outside_fraction" not in found, "pixels stay in their range"
 
 
 def test_weights_that_keep_signals_as_they_are_have_scale_one() -> None:
@@ -221,7 +224,7 @@ def test_the_command_says_what_is_wrong(vectors: Dataset, capsys: pytest.Capture
     found = told(capsys, "doctor", "run")
     assert [diagnosis["name"] for diagnosis in found["diagnoses"]] == ["posterior collapse"]
     assert found["diagnoses"][0]["figure"] == 0
-    assert found["figures"]["active"] == 0
+    assert found["figures"]["active_units"] == 0
 
 
 def test_the_command_says_what_it_looked_at(vectors: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
@@ -230,10 +233,10 @@ def test_the_command_says_what_it_looked_at(vectors: Dataset, capsys: pytest.Cap
     assert text.startswith("too early to tell: step 30 of 30; accuracy_real ")
     assert "diversity" in text
     assert latest_statistics(read_log("run")).keys() >= {
-        "away",
-        "lag",
-        "scale",
-        "outside",
+        "distance_to_data",
+        "ema_lag",
+        "weight_scale",
+        "outside_fraction",
         "sliced_wasserstein",
         "memorised",
     }

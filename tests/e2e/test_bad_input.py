@@ -199,7 +199,7 @@ def test_a_truncated_file(file: str, keep: int, run: Path, capsys: pytest.Captur
 def test_damaged_configuration_of_a_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (run / "config.json").write_text('{"model": ')
     failing(capsys, ["resume", str(run)], 2, "config.json is damaged")
-    good = {"model": "vae", "fields": {}, "plan": {}, "data": {}}
+    good = {"model": "vae", "fields": {}, "train_config": {}, "data": {}}
     for content in ({}, [], 3):
         (run / "config.json").write_text(json.dumps(content))
         failing(capsys, ["resume", str(run)], 2, "config.json is not that of a run")

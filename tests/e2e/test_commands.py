@@ -102,7 +102,7 @@ def test_the_run_folder_says_what_was_done(folder: Path, capsys: pytest.CaptureF
     assert set(summary["losses"]) == {"reconstruction", "kl"}
     config = json.loads((Path(summary["run"]) / "config.json").read_text())
     assert config["fields"]["beta"] == 2
-    assert config["plan"]["steps"] == 6
+    assert config["train_config"]["steps"] == 6
     assert config["data"]["shape"] == [3, 12, 12]
     assert config["data"]["classes"] == ["cat", "dog"]
     assert Path(config["data"]["source"]) == folder
@@ -123,7 +123,7 @@ def test_the_users_commit_is_noted(folder: Path, capsys: pytest.CaptureFixture[s
     git("commit", "-q", "--allow-empty", "-m", "x")
     run = said(capsys, "train", "vae", str(folder), *TINY, "--quiet")
     config = json.loads((Path(run) / "config.json").read_text())
-    assert config["git"] == {"commit": git("rev-parse", "HEAD"), "changed": False}
+    assert config["git"] == {"commit": git("rev-parse", "HEAD"), "dirty": False}
 
 
 def test_a_second_run_of_the_day_gets_a_folder_of_its_own(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -141,7 +141,7 @@ def test_options_from_a_file(folder: Path, capsys: pytest.CaptureFixture[str]) -
     Path("run.yaml").write_text("latent: 5\nwidth: 6\nsteps: 4\nbatch-size: 3\nquiet: true\n")
     run = said(capsys, "train", "vae", str(folder), "--config", "run.yaml", "--latent", "7")
     config = json.loads((Path(run) / "config.json").read_text())
-    assert (config["fields"]["latent"], config["fields"]["width"], config["plan"]["steps"]) == (7, 6, 4)
+    assert (config["fields"]["latent"], config["fields"]["width"], config["train_config"]["steps"]) == (7, 6, 4)
 
 
 def test_a_report_on_data(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -86,7 +86,7 @@ def test_keep_best_also_keeps_the_last_weights(place: Path) -> None:
     for keep, there in (("best", True), ("last", False)):
         weights(place, keep, "--keep", keep, model="gan")
         assert (place / keep / "last.safetensors").exists() == there
-        assert json.loads((place / keep / "config.json").read_text())["plan"]["keep"] == keep
+        assert json.loads((place / keep / "config.json").read_text())["train_config"]["keep"] == keep
 
 
 def made(name: str, *words: str | Path) -> np.ndarray:

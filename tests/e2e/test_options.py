@@ -105,8 +105,8 @@ def test_options_arrive(name: str, asked: dict[str, Any], images: Dataset) -> No
         run_records.write_config(Path(), asked["model"], data, plan, view, "source")
         config = run_records.read_config(Path())
         assert parse_model(config, Path("config.json")) == asked["model"]
-        assert TrainConfig(**config["plan"]) == plan
-        assert DataOptions(**config["data"]["view"] | {"data_dir": view.data_dir}) == view
+        assert TrainConfig(**config["train_config"]) == plan
+        assert DataOptions(**config["data"]["options"] | {"data_dir": view.data_dir}) == view
 
 
 def test_the_rest_of_train_arrives(asked: dict[str, Any]) -> None:

@@ -61,7 +61,7 @@ def test_a_models_usual_options_hold_unless_others_are_given(
     for given, expected in (([], (1, 0.5)), (["--batch-size", "3", "--lr-decay", "0"], (3, 0.0))):
         words = ["--steps", "2", "--width", "4", "--blocks", "1", "--quiet", *given]
         config = json.loads(Path(said(capsys, "train", "cyclegan", *domains, *words), "config.json").read_text())
-        assert (config["plan"]["batch_size"], config["plan"]["lr_decay"]) == expected
+        assert (config["train_config"]["batch_size"], config["train_config"]["lr_decay"]) == expected
 
 
 @pytest.mark.draws

@@ -132,12 +132,12 @@ def test_files_of_a_newer_version_name_it(capsys: pytest.CaptureFixture[str]) ->
     assert "run/weights.safetensors has fields.newknob, which this version does not know: it was written by " in text
     assert "Ganvas 0.3.0, and this is" in text
     newer = own | {"versions": own["versions"] | {"ganvas": "0.3.0"}}
-    for part, name in (("fields", "fields.newknob"), ("plan", "plan.newknob")):
+    for part, name in (("fields", "fields.newknob"), ("train_config", "train_config.newknob")):
         say(config, newer | {part: own[part] | {"newknob": 1}})
         text = failing(capsys, "resume", "run", "--steps", "6")
         assert f"run/config.json has {name}, which this version does not know: it was written by Ganvas 0.3.0" in text
         assert "0.3.0" in failing(capsys, "doctor", "run")
-    say(config, newer | {"data": own["data"] | {"view": own["data"]["view"] | {"newknob": 1}}})
+    say(config, newer | {"data": own["data"] | {"options": own["data"]["options"] | {"newknob": 1}}})
     text = failing(capsys, "resume", "run", "--steps", "6")
     assert "newknob" in text
     assert "0.3.0" in text
@@ -146,13 +146,17 @@ def test_files_of_a_newer_version_name_it(capsys: pytest.CaptureFixture[str]) ->
 def test_wrong_values_are_fields_of_the_file_and_no_options(capsys: pytest.CaptureFixture[str]) -> None:
     run, _ = begun("vae")
     own = said(run / "config.json")
-    for part, field, value in (("fields", "latent", -3), ("fields", "betas", [0.9]), ("plan", "batch_size", "many")):
+    for part, field, value in (
+        ("fields", "latent", -3),
+        ("fields", "betas", [0.9]),
+        ("train_config", "batch_size", "many"),
+    ):
         say(run / "config.json", own | {part: own[part] | {field: value}})
         text = failing(capsys, "resume", "run", "--steps", "6")
         assert f"run/config.json: {part}.{field} " in text
         assert "--" not in text
-    say(run / "config.json", own | {"data": own["data"] | {"view": own["data"]["view"] | {"size": "big"}}})
-    assert "run/config.json: data.view.size must be a size" in failing(capsys, "resume", "run", "--steps", "6")
+    say(run / "config.json", own | {"data": own["data"] | {"options": own["data"]["options"] | {"size": "big"}}})
+    assert "run/config.json: data.options.size must be a size" in failing(capsys, "resume", "run", "--steps", "6")
 
 
 @pytest.mark.parametrize("shape", [[3, 10**5, 10**5], [10**9], [3, 6]])
@@ -180,7 +184,8 @@ def test_what_is_thought_of_networks_is_what_they_are(name: str) -> None:
 
 
 DAMAGED = (
-    "{", "[]", "3", "", '{"step": "x", "seconds": 1}', '{"step": 2, "seconds": 1, "game": 3}', "\x00\x00", "[" * 9999,
+    "{", "[]", "3", "", '{"step": "x", "seconds": 1}', '{"step": 2, "seconds": 1, "adversarial": 3}', "\x00\x00",
+    "[" * 9999,
 )  # fmt: skip
 
 
@@ -205,7 +210,9 @@ def test_damaged_lines_of_a_log_are_left_out_and_said(capsys: pytest.CaptureFixt
 def test_one_run_that_cannot_be_read_does_not_hide_the_others(capsys: pytest.CaptureFixture[str]) -> None:
     begun("vae", "runs/good")
     content = Path("runs/good/config.json").read_text()
-    for i, bad in enumerate((b"", b"{", b"\xff\xfe", b"[" * 9999, b'{"model": 3, "fields": 1, "plan": 2, "data": 3}')):
+    for i, bad in enumerate(
+        (b"", b"{", b"\xff\xfe", b"[" * 9999, b'{"model": 3, "fields": 1, "train_config": 2, "data": 3}')
+    ):
         Path(f"runs/bad{i}").mkdir()
         Path(f"runs/bad{i}/config.json").write_bytes(bad)
     Path("runs/folder/config.json").mkdir(parents=True)

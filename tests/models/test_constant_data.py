@@ -54,13 +54,13 @@ def numbers(line: Any) -> list[float]:
 def test_no_sample_is_outside_for_a_column_that_has_no_width(cls: type[Model], kind: str) -> None:
     data = columns(kind)
     lines = log_of(small(cls), data)
-    found = lines[-1].get("game") or lines[-1]["codes"]
-    assert found.get("outside", 0.0) <= 0.05, found
+    found = lines[-1].get("adversarial") or lines[-1]["latent"]
+    assert found.get("outside_fraction", 0.0) <= 0.05, found
     assert all(isfinite(n) and abs(n) < 1e6 for line in lines for n in numbers(line)), lines[-1]
     assert not [d for d in examine(small(cls), 400, lines) if d.name in ("leakage of range", "EMA too slow")]
     if kind == "all constant":
-        assert "lag" not in found
-        assert "away" not in found
+        assert "ema_lag" not in found
+        assert "distance_to_data" not in found
         assert "diversity" not in found
 
 
@@ -79,19 +79,21 @@ def test_images_that_are_all_alike_have_no_shares_of_their_differences(cls: type
     image = np.random.default_rng(0).integers(0, 256, (1, 12, 12), np.uint8)
     lines = log_of(small(cls), image.repeat(70, 0))
     assert all(isfinite(n) and abs(n) < 1e6 for line in lines for n in numbers(line)), lines[-1]
-    assert not {"lag", "away", "diversity"} & (lines[-1].get("game") or lines[-1]["codes"]).keys()
+    assert (
+        not {"ema_lag", "distance_to_data", "diversity"} & (lines[-1].get("adversarial") or lines[-1]["latent"]).keys()
+    )
 
 
 def test_two_domains_that_are_one_example_have_no_shares_of_what_separates_them() -> None:
     one = np.full((60, 8, 8), 77, np.uint8)
     lines = log_of(small(ganvas.CycleGAN), (one, one))
     assert all(isfinite(n) and abs(n) < 1e6 for line in lines for n in numbers(line)), lines[-1]
-    assert not {"moved_A", "detail_A", "diversity_A"} & lines[-1]["game"].keys()
+    assert not {"input_change_A", "detail_A", "diversity_A"} & lines[-1]["adversarial"].keys()
 
 
 def test_a_loss_that_never_fell_has_not_risen_by_a_share_of_that() -> None:
     def found(by: float) -> list[Diagnosis]:
-        lines = [{"step": 50 * i, "loss": 1.0 + by * i, "codes": {"scale": 1.0}} for i in range(20)]
+        lines = [{"step": 50 * i, "loss": 1.0 + by * i, "latent": {"weight_scale": 1.0}} for i in range(20)]
         return examine(ganvas.Autoencoder(), 2000, lines)
 
     (diagnosis,) = found(0.1)

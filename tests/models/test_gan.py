@@ -130,7 +130,7 @@ def test_a_packing_discriminator_is_built_for_packs(cls: type[Adversarial], imag
 def test_the_probe_leaves_out_what_fills_no_pack(images: Dataset) -> None:
     gan = GAN(pack=3, width=4, latent=3)
     probed = gan.discriminator_statistics(next(Stream(images, batch=40, seed=0)), **gan.networks(images.shape))
-    assert set(probed) == {"slope", "minimax", "nonsaturating"}
+    assert set(probed) == {"input_gradient", "minimax_gradient", "non_saturating_gradient"}
 
 
 def test_only_the_best_fakes_teach_the_generator() -> None:
@@ -313,7 +313,9 @@ def test_accuracies_are_shares_on_the_right_side_of_the_border() -> None:
         ("wasserstein", (0.75, 0.25)),
     ):
         found = {name: value.item() for name, value in confidence(real, fake, loss).items()}
-        assert found == pytest.approx({"accuracy_real": shares[0], "accuracy_fake": shares[1], "gap": 0.975}), loss
+        assert found == pytest.approx({"accuracy_real": shares[0], "accuracy_fake": shares[1], "logit_gap": 0.975}), (
+            loss
+        )
 
 
 REFUSALS: list[tuple[Adversarial, str, str]] = [

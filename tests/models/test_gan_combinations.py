@@ -89,7 +89,7 @@ def outcome(seed: int) -> str:
     (line,) = read_log(folder)[-1:]
     assert line["step"] == 3
     assert all(np.isfinite(value) for value in line.values() if isinstance(value, float))
-    assert all(np.isfinite(value) for value in line["game"].values())
+    assert all(np.isfinite(value) for value in line["adversarial"].values())
     assert ganvas.load(folder).sample(3, label=0 if cls is CGAN else None).x.shape == (3, *shape)
     return "trained"
 

@@ -335,8 +335,8 @@ def test_the_log_shows_a_level_that_has_collapsed() -> None:
     active = [int((part > 0.01).sum()) for part in seen["mean_variance"].split(BASE.latents)]
     assert active[1] == 0
     assert min(active[0], active[2]) > 0
-    report["active"] = 0
-    (sentence,) = diagnose(BASE, {"codes": report}, 1000, 1000)
+    report["active_units"] = 0
+    (sentence,) = diagnose(BASE, {"latent": report}, 1000, 1000)
     assert "--warmup" in sentence
     assert "--free-bits" in sentence
 

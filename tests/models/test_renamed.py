@@ -1,13 +1,10 @@
 """Names of before: answered with the new ones, and still read from files."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 
 import ganvas
 from ganvas import renamed
@@ -18,26 +15,8 @@ from ganvas.errors import UserError
 from ganvas.metrics import METRICS
 from ganvas.model import Model
 from ganvas.models import MODELS
-
-OLD = {new: old for old, news in renamed.NEW_NAMES.items() for new in news}
-
-
-def aged(values: dict[str, Any]) -> dict[str, Any]:
-    """Settings by the names that they had before."""
-    return {OLD.get(name, name): value for name, value in values.items()}
-
-
-def age(run: Path, **fields: Any) -> None:
-    """Make a run one of before: with old names, and with fields that its model no longer has."""
-    config = json.loads((run / "config.json").read_text())
-    config["fields"], config["plan"] = aged(config["fields"]) | fields, aged(config["plan"])
-    (run / "config.json").write_text(json.dumps(config))
-    for path in [*run.glob("*.safetensors"), run / "state.ckpt"]:
-        with safe_open(path, "pt") as file:
-            header = json.loads(file.metadata()["ganvas"])
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-        header["fields"] = aged(header["fields"]) | fields
-        save_file(tensors, path, {"ganvas": json.dumps(header)})
+from ganvas.training.run_records import read_config, read_log
+from tests.support.old_files import age_run, old_keys
 
 
 def fixed_of(model: Model) -> dict[str, object]:
@@ -107,10 +86,21 @@ def test_a_run_of_before_is_sampled_and_goes_on(name: str, vectors: Dataset) -> 
     options: dict[str, Any] = {"batch_size": 8, "checkpoint_every": 2, "quiet": True}
     straight = ganvas.train(model, vectors, steps=4, folder="straight", **options)
     ganvas.train(model, vectors, steps=2, folder="run", **options)
-    age(Path("run"), **fixed_of(model))
+    new_config, new_log = read_config(Path("run")), read_log("run")
+    age_run(Path("run"), **fixed_of(model))
+    written = "".join(path.read_text() for path in (Path("run/config.json"), Path("run/log.jsonl")))
+    assert '"plan": {' in written
+    assert '"game": {' in written or '"codes": {' in written
+    assert read_log("run") == new_log
+    assert read_config(Path("run")) == new_config | {"fields": read_config(Path("run"))["fields"]}
     assert ganvas.load("run").model == model
     assert main(["sample", "run", "-n", "3", "--out", "a.npy"]) == 0
     resumed = ganvas.resume("run", vectors, steps=4, quiet=True)
+    logs = [read_log(run) for run in ("straight", "run")]
+    for line in (*logs[0], *logs[1]):
+        del line["seconds"]
+        line.pop("samples", None)  # measured at the end of a run, so also at step 2 of the shorter one
+    assert logs[0] == logs[1]
     for a, b in zip(straight.nets.state_dict().values(), resumed.nets.state_dict().values(), strict=True):
         assert torch.equal(a, b)
 
@@ -119,7 +109,7 @@ def test_a_run_of_before_with_geco_goes_on(vectors: Dataset) -> None:
     """Its files have the sigma and the beta that were not given, which geco takes the place of."""
     model = ganvas.VAE(latent=3, width=8, geco=0.1)
     ganvas.train(model, vectors, steps=2, batch_size=8, quiet=True, folder="run")
-    age(Path("run"), sigma=0.4, beta=1.0)
+    age_run(Path("run"), sigma=0.4, beta=1.0)
     assert ganvas.load("run").model == model
     assert ganvas.resume("run", vectors, steps=4, quiet=True).model == model
 
@@ -127,10 +117,31 @@ def test_a_run_of_before_with_geco_goes_on(vectors: Dataset) -> None:
 def test_a_run_of_before_with_what_its_model_no_longer_has_is_sampled_only(vectors: Dataset) -> None:
     model = ganvas.R3GAN(latent=3, width=8)
     ganvas.train(model, vectors, steps=2, batch_size=8, checkpoint_every=2, quiet=True, folder="run")
-    age(Path("run"), **fixed_of(model) | {"gp": 10.0})
+    age_run(Path("run"), **fixed_of(model) | {"gp": 10.0})
     assert ganvas.load("run").sample(3).x.shape == (3, *vectors.shape)
     with pytest.raises(
         UserError, match=r"trained with gp=10.0, which r3gan no longer has: it can be sampled, but not go"
     ):
         ganvas.resume("run", vectors, steps=4, quiet=True)
     assert "train" in COMMANDS
+
+
+@pytest.mark.parametrize("kind", list(renamed.NEW_KEYS))
+def test_every_old_key_is_translated_where_it_stood_and_nowhere_else(kind: str) -> None:
+    """A loss, an option or a network may be called as a key of before was."""
+    old: dict[str, Any] = {}
+    for path in renamed.NEW_KEYS[kind]:
+        *parents, name = path.rstrip(".").split(".")
+        place = old
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[name] = place.get(name, {}) if path.endswith(".") else 0.5
+    new = renamed.with_new_keys(old, kind)
+    assert old_keys(new, kind) == old
+    assert renamed.with_new_keys(new, kind) == new
+    names = {path.rstrip(".").rpartition(".")[2] for path in renamed.NEW_KEYS[kind]}
+    fields = {"fields": dict.fromkeys(names, 0.5)}
+    assert renamed.with_new_keys(fields, kind) == fields
+    if kind == "log":
+        terms = {"step": 3, "game": 0.5, "codes": 0.5, "gap": 0.5, "cycle_A": 0.5}
+        assert renamed.with_new_keys(terms, kind) == terms

@@ -96,7 +96,7 @@ def test_the_kl_is_there_by_default() -> None:
 def test_the_kl_is_logged_with_its_own_sign(images: Dataset) -> None:
     run = ganvas.train(small(MODELS["vae"]), images, steps=10, batch_size=8, checkpoint_every=10, quiet=True)
     lines = read_log(run.folder or "")
-    assert all(line["kl"] > 0 and line["codes"]["kl"] > 0 for line in lines)
+    assert all(line["kl"] > 0 and line["latent"]["kl"] > 0 for line in lines)
 
 
 def test_losses_are_sums_over_dimensions_and_means_over_the_batch() -> None:

@@ -362,10 +362,10 @@ def test_what_the_log_says_of_round_trips() -> None:
 
     model = small(CycleGAN)
     seen = model.monitor(batch_of(8), G=Plus(), F=nn.Identity())
-    assert seen["cycle_A"].item() == pytest.approx(0.1, rel=1e-4)
-    assert seen["noisy_A"].item() == pytest.approx(0.1, rel=0.1)
-    assert seen["moved_B"].item() == 0
-    assert 0.1 < seen["moved_A"].item() < 0.2  # numbers in [-1, 1] are 2/3 apart
+    assert seen["cycle_error_A"].item() == pytest.approx(0.1, rel=1e-4)
+    assert seen["noisy_cycle_error_A"].item() == pytest.approx(0.1, rel=0.1)
+    assert seen["input_change_B"].item() == 0
+    assert 0.1 < seen["input_change_A"].item() < 0.2  # numbers in [-1, 1] are 2/3 apart
 
 
 def test_images_of_the_pair_may_be_bytes_of_any_size() -> None:

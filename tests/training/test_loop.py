@@ -38,7 +38,7 @@ from tests.support.training_state import CPU, trained_state
 
 def same(a: TrainState, b: TrainState) -> bool:
     def parts(state: TrainState) -> dict[str, torch.Tensor]:
-        held = state.nets.state_dict() | {f"average/{k}": v for k, v in state.ema_nets.state_dict().items()}
+        held = state.nets.state_dict() | {f"ema/{k}": v for k, v in state.ema_nets.state_dict().items()}
         for name, optimizer in state.optimizers.items():
             held |= {f"{name}/{k}": v for k, v in checkpoint.split_optimizer_state(optimizer)[0].items()}
         return held
@@ -288,7 +288,7 @@ def test_the_usual_batch_is_no_larger_than_the_data(vectors: Dataset, capsys: py
     model, few = small(MODELS["autoencoder"]), vectors.select(slice(20))
     ganvas.train(model, few, steps=2, folder="run")
     assert "has 20 examples, so batches have as many, and not 64" in capsys.readouterr().err
-    assert json.loads(Path("run", "config.json").read_text())["plan"]["batch_size"] == 20
+    assert json.loads(Path("run", "config.json").read_text())["train_config"]["batch_size"] == 20
     for batch in (21, 63, 64, 65):
         with pytest.raises(
             UserError, match=f"batch_size={batch} is larger than the data: vectors has 20; give 20 or less"
@@ -319,6 +319,6 @@ def test_what_is_given_counts_and_not_what_differs_from_the_usual(
     assert not Path("runs").exists()
     for name, epochs in (("a", ()), ("b", ("--epochs", "2"))):
         assert main(["train", "vae", "x.npy", "--width", "4", "--folder", name, *(epochs or ("--steps", "2"))]) == 0
-        plan = json.loads(Path(name, "config.json").read_text())["plan"]
+        plan = json.loads(Path(name, "config.json").read_text())["train_config"]
         assert (plan["steps"], plan["batch_size"], plan["epochs"]) == (2, 40, None)
     assert "has 40 examples, so batches have as many, and not 64" in capsys.readouterr().err

@@ -204,7 +204,7 @@ def test_a_run_that_copies_its_data_is_told_so(
         return x[torch.arange(len(z)) % len(x)]
 
     monkeypatch.setattr(GAN, "generate", copied)
-    monkeypatch.setattr(GAN, "discriminator_statistics", lambda self, batch, **_: {"slope": 1.0})
+    monkeypatch.setattr(GAN, "discriminator_statistics", lambda self, batch, **_: {"input_gradient": 1.0})
     monkeypatch.setattr(GAN, "monitor", lambda self, batch, **_: {"diversity": torch.tensor(1.0)})
     ganvas.train(TINY, images, folder="run", steps=200, batch_size=8, checkpoint_every=100, quiet=True)
     assert {line["samples"]["memorised"] for line in read_log("run") if "samples" in line} == {1.0}
@@ -233,7 +233,7 @@ def test_a_run_goes_on_with_the_features_that_it_began_with(
     last = read_log(run.folder)[-1]["samples"]
     assert last["metric"].startswith("kid:random-conv-v2@")
     values = [line["samples"]["value"] for line in read_log(run.folder) if line["step"] > 40 and "samples" in line]
-    assert last["lowest"] == min(values)
+    assert last["lowest_distance"] == min(values)
     assert "looked for anew" in capsys.readouterr().err
 
 
@@ -258,7 +258,7 @@ def test_what_older_versions_measured_otherwise_is_no_lowest_distance(
     of_an_older_version(run.folder)
     ganvas.resume(run.folder, steps=60, data=data)
     last = read_log(run.folder)[-1]["samples"]
-    assert (last["lowest"] == -1) == (kind == "images")
+    assert (last["lowest_distance"] == -1) == (kind == "images")
     assert ("otherwise than before: the best weights are looked for anew" in capsys.readouterr().err) == (
         kind != "images"
     )
@@ -269,4 +269,4 @@ def test_distances_from_other_data_do_not_compare(images: Dataset) -> None:
     assert isinstance(run.folder, Path)
     of_an_older_version(run.folder)
     ganvas.resume(run.folder, steps=40, data=replace(images, x=images.x.flip(3)), allow_changed_data=True, quiet=True)
-    assert read_log(run.folder)[-1]["samples"]["lowest"] != -1
+    assert read_log(run.folder)[-1]["samples"]["lowest_distance"] != -1

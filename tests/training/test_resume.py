@@ -52,7 +52,7 @@ def test_data_that_have_moved_are_named_once(capsys: pytest.CaptureFixture[str])
     assert "give their new place as DATA" in said(capsys, 2, "fit-prior", "run")
     assert main(["resume", "run", "moved", "--steps", "10", "--quiet"]) == 0
     assert config()["data"]["source"] == str(Path("moved").resolve())
-    assert "changed" not in config() or set(config()["changed"][0]) == {"step", "steps"}
+    assert "changes" not in config() or set(config()["changes"][0]) == {"step", "steps"}
     assert main(["resume", "run", "--steps", "12", "--quiet"]) == 0  # remembered
     assert Path("run/state.ckpt").read_bytes() == Path("straight/state.ckpt").read_bytes()
 
@@ -68,8 +68,8 @@ def test_other_data_are_taken_by_name_alone(capsys: pytest.CaptureFixture[str]) 
     text = said(capsys, 0, "resume", "run", "--steps", "12", "--allow-changed-data")
     assert "from step 8 on with other data: not the run that was begun" in text
     assert config()["data"]["examples"] == 13
-    assert config()["changed"][0]["step"] == 8
-    assert len(config()["changed"][0]["data"]) == 2
+    assert config()["changes"][0]["step"] == 8
+    assert len(config()["changes"][0]["data"]) == 2
     assert main(["resume", "run", "--steps", "14", "--quiet"]) == 0  # these are its data now
     shutil.rmtree(pets)
     write_folder(Path(pets), size=(5, 5))
@@ -88,8 +88,12 @@ def test_options_that_may_change_and_those_that_may_not(capsys: pytest.CaptureFi
         in text
     )
     now = config()
-    assert (now["fields"]["lr"], now["plan"]["batch_size"], now["plan"]["checkpoint_every"]) == (1e-4, 6, 2)
-    assert now["changed"] == [
+    assert (now["fields"]["lr"], now["train_config"]["batch_size"], now["train_config"]["checkpoint_every"]) == (
+        1e-4,
+        6,
+        2,
+    )
+    assert now["changes"] == [
         {"step": 8, "steps": [8, 12], "lr": [1e-3, 1e-4], "batch_size": [4, 6], "checkpoint_every": [4, 2]}
     ]
     assert main(["sample", "run", "-n", "2", "--out", "a.png"]) == 0
@@ -110,7 +114,7 @@ def test_options_that_may_change_and_those_that_may_not(capsys: pytest.CaptureFi
     ):
         text = said(capsys, 2, "resume", "run", "--steps", "20", option, value)
         assert re.search(message, text), text
-    assert config()["plan"]["steps"] == 13
+    assert config()["train_config"]["steps"] == 13
     assert "ask for more --steps" in said(capsys, 2, "resume", "run", "--lr", "1e-5")
 
 
@@ -133,12 +137,12 @@ def test_a_device_that_is_not_here(capsys: pytest.CaptureFixture[str], monkeypat
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     begun()
     own = config()
-    RunFolder(Path("run")).write_config(own | {"plan": own["plan"] | {"device": "cuda"}})
+    RunFolder(Path("run")).write_config(own | {"train_config": own["train_config"] | {"device": "cuda"}})
     text = said(capsys, 2, "resume", "run", "--steps", "9")
     assert "--device cuda is not available here" in text
     assert "ganvas resume run --device auto" in text
     assert main(["resume", "run", "--steps", "9", "--device", "cpu", "--quiet"]) == 0
-    assert config()["plan"]["device"] == "cpu"
+    assert config()["train_config"]["device"] == "cpu"
     assert main(["resume", "run", "--steps", "10", "--quiet"]) == 0
 
 
@@ -167,7 +171,7 @@ def test_a_new_run_begins_with_the_weights_of_an_old_one(name: str, images: Data
     for key, tensor in old.items():
         if key.startswith("nets/") and tensor.is_floating_point() and ".past." not in key:
             assert (new[key] - tensor).abs().max() < 0.01
-    assert config("new")["from"] == {"run": str(Path("old").resolve()), "step": 4}
+    assert config("new")["init_from"] == {"run": str(Path("old").resolve()), "step": 4}
 
 
 def test_weights_alone_have_no_critic(images: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
@@ -200,7 +204,7 @@ def test_from_on_the_command_line() -> None:
         main(["train", "vae", pets, "--steps", "2", *TINY, "--folder", "new", "--init-from", "run", "--lr", "1e-4"])
         == 0
     )
-    assert config("new")["from"]["step"] == 8
+    assert config("new")["init_from"]["step"] == 8
     Path("new/state.ckpt").unlink()
     for sign in ("log.jsonl", "curves.png", "weights.safetensors"):
         Path("new", sign).unlink(missing_ok=True)

@@ -25,7 +25,7 @@ from tests.support.data import interrupted
 
 OPTIONS: dict[str, Any] = {"batch_size": 8, "checkpoint_every": 2, "quiet": True}
 TINY = GAN(width=4, latent=3)
-NAMES = ["metric", "value", "error", "n", "memorised", "lowest", "best", "seconds"]
+NAMES = ["metric", "value", "error", "n", "memorised", "lowest_distance", "best_step", "seconds"]
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_a_run_keeps_the_weights_of_the_lowest_distance_and_the_last(far: Callab
     assert torch.equal(trained.sample(5).x, two.sample(5).x)
     assert torch.equal(ganvas.load("run").sample(5).x, two.sample(5).x)
     assert not torch.equal(ganvas.load(Path("run", LAST_WEIGHTS_FILE)).sample(5).x, two.sample(5).x)
-    assert (found(), found(name="lowest"), found(name="best")) == ([-1, 2, 3], [-1, -1, -1], [2, 2, 2])
+    assert (found(), found(name="lowest_distance"), found(name="best_step")) == ([-1, 2, 3], [-1, -1, -1], [2, 2, 2])
 
 
 def test_among_equally_good_weights_the_later_are_kept(far: Callable[..., None], images: Dataset) -> None:
@@ -76,7 +76,7 @@ def test_among_equally_good_weights_the_later_are_kept(far: Callable[..., None],
     far(error=0.05, at_2=0.01, at_4=0.05, at_6=0.09)
     ganvas.train(TINY, images, folder="run", steps=6, **OPTIONS)
     assert steps_kept() == (4, 6)
-    assert found(name="lowest") == [0.01, 0.01, 0.01]
+    assert found(name="lowest_distance") == [0.01, 0.01, 0.01]
 
 
 def test_the_error_that_counts_is_that_of_the_lowest(images: Dataset) -> None:
@@ -84,8 +84,8 @@ def test_the_error_that_counts_is_that_of_the_lowest(images: Dataset) -> None:
     for step, value, error, best in ((1, 5.0, 9.0, 1), (2, -0.1, 0.2, 2), (3, 0.2, 9.0, 2), (4, 0.05, 9.0, 4)):
         state.step = step
         assert validation.update_best(state, value, error) == (best == step)
-        assert state.best == best
-    assert (state.lowest, state.error, state.waited) == (-0.1, 0.2, 2)
+        assert state.best_step == best
+    assert (state.lowest_distance, state.distance_error, state.evaluations_since_best) == (-0.1, 0.2, 2)
 
 
 def test_a_distance_that_is_no_number_is_never_the_best(far: Callable[..., None], images: Dataset) -> None:
@@ -111,7 +111,7 @@ def test_a_run_can_be_told_to_keep_the_last(far: Callable[..., None], images: Da
     trained = ganvas.train(TINY, images, folder="run", steps=6, keep="last", **OPTIONS)
     assert not Path("run", LAST_WEIGHTS_FILE).exists()
     assert trained.metadata["step"] == read_safetensors(Path("run", WEIGHTS_FILE))[0]["step"] == 6
-    assert found(name="best") == [2, 2, 2], "what would have been the best is said all the same"
+    assert found(name="best_step") == [2, 2, 2], "what would have been the best is said all the same"
 
 
 def test_the_weights_of_other_models_are_the_last(far: Callable[..., None], images: Dataset) -> None:
@@ -169,7 +169,7 @@ def test_a_finished_run_that_goes_on_may_become_better(far: Callable[..., None],
     assert ganvas.resume("run", data=images, quiet=True).metadata["step"] == 2
     assert ganvas.resume("run", steps=6, data=images, quiet=True).metadata["step"] == 6
     assert steps_kept() == (6, 6)
-    assert json.loads(Path("run", "config.json").read_text())["plan"]["keep"] == "best"
+    assert json.loads(Path("run", "config.json").read_text())["train_config"]["keep"] == "best"
 
 
 def test_the_log_has_all_of_it_and_the_runs_losses_stay_losses(often: None, images: Dataset) -> None:
@@ -207,7 +207,7 @@ def test_a_run_that_has_stopped_goes_on_when_told_to_and_waits_again(far: Callab
     assert read_log("run")[-1]["step"] == 6
     ganvas.resume("run", steps=8, data=images, quiet=True)
     assert read_log("run")[-1]["step"] == 8
-    assert json.loads(Path("run", "config.json").read_text())["plan"]["steps"] == 8
+    assert json.loads(Path("run", "config.json").read_text())["train_config"]["steps"] == 8
     ganvas.resume("run", steps=20, data=images, quiet=True)
     assert read_log("run")[-1]["step"] == 10, "after two without a new lowest since it goes on: at 8 and 10"
     assert ganvas.training.run_records.summarize_run(Path("run"))["ended"]

@@ -120,7 +120,7 @@ def test_a_game_leaves_its_curves_in_the_runs_folder(model: Model, images: Datas
     trained = ganvas.train(model, images, steps=4, batch_size=8, checkpoint_every=2, quiet=True)
     assert trained.folder is not None
     lines = read_log(trained.folder)
-    assert {"diversity", "slope", "gap", "gradient_G", "gradient_D"} <= lines[-1]["game"].keys()
+    assert {"diversity", "input_gradient", "logit_gap", "gradient_G", "gradient_D"} <= lines[-1]["adversarial"].keys()
     assert [step for step, _ in log_series(lines, "value", "samples")] == [4]
     with Image.open(trained.folder / "curves.png") as picture:
         assert picture.height // CHART_HEIGHT >= 3
@@ -133,8 +133,8 @@ def test_a_translator_leaves_curves_of_both_domains(images: Dataset) -> None:
         model, (images, images.select(slice(20))), steps=4, batch_size=8, checkpoint_every=2, quiet=True
     )
     assert trained.folder is not None
-    game = read_log(trained.folder)[-1]["game"]
-    for name in ("accuracy", "gap", "cycle", "noisy", "moved"):
+    game = read_log(trained.folder)[-1]["adversarial"]
+    for name in ("accuracy", "logit_gap", "cycle_error", "noisy_cycle_error", "input_change"):
         assert {f"{name}_A", f"{name}_B"} <= game.keys()
     assert {"gradient_G", "gradient_F", "gradient_DX", "gradient_DY"} <= game.keys()
     with Image.open(trained.folder / "curves.png") as picture:

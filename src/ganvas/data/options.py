@@ -83,7 +83,7 @@ def options_from_config(data_config: dict[str, Any]) -> DataOptions:
 
     A run that says nothing of `holdout` was begun before there was any, and has learnt from all examples.
     """
-    values = {"holdout": 0.0, "channels": None} | data_config["view"]
+    values = {"holdout": 0.0, "channels": None} | data_config["options"]
     channels, *size = data_config.get("shape", [None])
     if size and isinstance(channels, int):
         values["channels"] = values["channels"] or channels

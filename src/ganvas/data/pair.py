@@ -150,7 +150,7 @@ def empty_image_share(part: Dataset) -> float:
 def domain_headers(pair: DomainPair) -> list[dict[str, Any]]:
     """What a weights file says of both domains."""
     return [
-        {"domain": domain, "name": x.name, "shape": list(x.shape), "examples": len(x), "images": x.has_images}
+        {"domain": domain, "name": x.name, "shape": list(x.shape), "examples": len(x), "has_images": x.has_images}
         | ({"range": list(x.range)} if x.range else {})
         for domain, x in zip(DOMAINS, pair.datasets, strict=True)
     ]

@@ -159,7 +159,7 @@ def scaling_state(scaling: Sequence[Scaling]) -> tuple[dict[str, Tensor], dict[s
     tensors: dict[str, Tensor] = {}
     for i, s in enumerate(scaling):
         if s.mean is not None and s.std is not None:
-            tensors |= {f"scaling/{i}/mean": s.mean.cpu(), f"scaling/{i}/deviation": s.std.cpu()}
+            tensors |= {f"scaling/{i}/mean": s.mean.cpu(), f"scaling/{i}/std": s.std.cpu()}
     alpha = [s.premultiplied for s in scaling]
     return tensors, {"premultiplied": alpha} if any(alpha) else {}
 
@@ -171,7 +171,7 @@ def scaling_from_state(tensors: dict[str, Tensor], header: dict[str, Any], model
     are taken out of `tensors`.
     """
     n, alpha = model.n_domains, header.pop("premultiplied", None) or [False] * model.n_domains
-    file_moments = [[tensors.pop(f"scaling/{i}/{name}", None) for name in ("mean", "deviation")] for i in range(n)]
+    file_moments = [[tensors.pop(f"scaling/{i}/{name}", None) for name in ("mean", "std")] for i in range(n)]
     first, *_ = getattr(model, "translators", ("G",))  # which begins with the moments of A and ends with those of B
     layer_moments: list[list[Tensor | None]] = []
     layers = sorted((m["net"], int(m["place"])) for m in map(LAYER_PATTERN.fullmatch, tensors) if m)
@@ -180,7 +180,7 @@ def scaling_from_state(tensors: dict[str, Tensor], header: dict[str, Any], model
         pool_name = f"{net.partition('.')[0]}.past.kept"
         if pool_name in tensors:  # translations that a critic keeps, as it is to see them now
             tensors[pool_name] = (tensors[pool_name] - mean) / std
-        if net in (f"{first}.", f"average/{first}."):
+        if net in (f"{first}.", f"ema/{first}."):
             layer_moments.append([mean, std])
     pairs = zip(layer_moments if len(layer_moments) == n else file_moments, alpha, strict=True)
     return tuple(Scaling(model.pixel_range, mean, std, bool(a)) for (mean, std), a in pairs)

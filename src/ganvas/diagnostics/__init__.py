@@ -14,10 +14,13 @@ from .codes import latent_report
 from .diagnosis import DOCS_PAGE, Diagnosis
 from .figures import Lines, log_figures, monitored_statistics, recent_lines
 
-DOMAIN_STATISTICS = ("accuracy", "gap", "cycle", "noisy", "moved", "diversity", "detail", "detail_real")
+DOMAIN_STATISTICS = (
+    "accuracy", "logit_gap", "cycle_error", "noisy_cycle_error", "input_change", "diversity", "detail", "detail_real",
+)  # fmt: skip
 REPORTED = (
-    "active", "dimensions", "dead", "kl", "from_prior", "accuracy_real", "accuracy_fake", "gap", "diversity", "detail",
-    "detail_real", "slope", "away", "lag", "scale", "outside",
+    "active_units", "dimensions", "dead_units", "kl", "kl_from_prior", "accuracy_real", "accuracy_fake", "logit_gap",
+    "diversity", "detail", "detail_real", "input_gradient", "distance_to_data", "ema_lag", "weight_scale",
+    "outside_fraction",
     *(f"{name}_{domain}" for domain in "AB" for name in DOMAIN_STATISTICS),
 )  # fmt: skip
 """the figures that a report names"""

@@ -19,10 +19,10 @@ def latent_report(statistics: dict[str, Tensor]) -> dict[str, Any]:
     kl, mean_variance, all_stds = statistics.get("kl"), statistics.get("mean_variance"), statistics["aggregate_std"]
     report: dict[str, Any] = {"dimensions": len(all_stds)}
     if kl is None:
-        report["dead"] = int((all_stds <= DEAD_STD_RATIO * all_stds.max()).sum())
+        report["dead_units"] = int((all_stds <= DEAD_STD_RATIO * all_stds.max()).sum())
     else:
         largest = kl.sort(descending=True).values[:SHOWN] if len(kl) > SHOWN else kl
-        report["active"] = int((statistics["mean_variance"] > ACTIVE_THRESHOLD).sum())
+        report["active_units"] = int((statistics["mean_variance"] > ACTIVE_THRESHOLD).sum())
         report["kl"] = round(kl.sum().item(), 4)
         if len(kl) == len(all_stds):
             report["kl_per_dimension"] = [round(v, 4) for v in largest.tolist()]
@@ -31,5 +31,5 @@ def latent_report(statistics: dict[str, Tensor]) -> dict[str, Any]:
     if len(mean):
         distance = 0.5 * (mean.square() + std.square() - 1) - std.log()
         extremes = [round(std.min().item(), 3), round(std.max().item(), 3)]
-        report |= {"from_prior": round(distance.mean().item(), 4), "std": extremes}
+        report |= {"kl_from_prior": round(distance.mean().item(), 4), "aggregate_std_range": extremes}
     return report

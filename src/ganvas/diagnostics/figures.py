@@ -20,23 +20,23 @@ def recent_lines(lines: Lines) -> Lines:
 
 def monitored_statistics(line: dict[str, Any]) -> dict[str, Any]:
     """How the game stands, or the codes are used, in a line."""
-    statistics: dict[str, Any] = line.get("game") or line.get("codes") or {}
+    statistics: dict[str, Any] = line.get("adversarial") or line.get("latent") or {}
     return statistics
 
 
 def log_figures(lines: Lines) -> Figures:
     """What rules may name: the statistics of the last line, and what the lines say together."""
     figures = Figures(monitored_statistics(lines[-1]))
-    if "game" in lines[-1]:
+    if "adversarial" in lines[-1]:
         figures |= {name: median(values(lines[-LAST_OF_GAME:], name)) for name in figures}
-    for name in ("scale", "outside", "lag"):
+    for name in ("weight_scale", "outside_fraction", "ema_lag"):
         if recent := values(lines, name)[-LAST_OF_TRENDS:]:
             figures[name] = median(recent)
     if copies := [line["samples"]["memorised"] for line in lines if "memorised" in line.get("samples", {})]:
         figures["memorised"] = copies[-1]
     samples = lines[-1].get("samples", {})
     figures |= {f"samples_{name}": value for name, value in samples.items() if value is not None}
-    if distances := values(lines[len(lines) // 2 :], "away"):
+    if distances := values(lines[len(lines) // 2 :], "distance_to_data"):
         figures |= {
             "reversals": count_reversals(distances, MIN_SWING), "nearest": min(distances), "farthest": max(distances)
         }  # fmt: skip

@@ -312,7 +312,8 @@ def serialize_priors(fitted: FittedPriors | None) -> tuple[dict[str, Tensor], di
     for kind, prior in fitted.priors.items():
         for name, t in prior._asdict().items():  # cloned: a file takes no tensor twice, and priors may share their mean
             tensors[f"prior/{kind}/{name}"] = t.clone(memory_format=torch.contiguous_format)
-    return tensors, {"priors": {name: getattr(fitted, name) for name in ("held_out", "counts", "notes", "data")}}
+    likelihood = {"held_out_log_prob": fitted.held_out, "n_codes": fitted.counts}
+    return tensors, {"priors": likelihood | {"notes": fitted.notes, "data": fitted.data}}
 
 
 def deserialize_priors(tensors: dict[str, Tensor], header: dict[str, Any], file: Path) -> FittedPriors | None:
@@ -331,8 +332,8 @@ def deserialize_priors(tensors: dict[str, Tensor], header: dict[str, Any], file:
         raise UserError(f"{file} holds a prior {unknown[0]!r}, which this Ganvas does not know: pip install -U ganvas")
     try:
         priors: dict[str, Prior] = {kind: PRIOR_TYPES[kind](**parts[kind]) for kind in PRIOR_TYPES if kind in parts}
-        held_out = {kind: float(values["held_out"][kind]) for kind in (STANDARD, *priors)}
-        counts = (int(values["counts"][0]), int(values["counts"][1]))
+        held_out = {kind: float(values["held_out_log_prob"][kind]) for kind in (STANDARD, *priors)}
+        counts = (int(values["n_codes"][0]), int(values["n_codes"][1]))
         return FittedPriors(priors, held_out, counts, tuple(values["notes"]), str(values["data"]))
     except (KeyError, TypeError, IndexError, ValueError) as error:
         raise UserError(f"{file}: its priors do not fit its own header: run ganvas fit-prior again") from error

@@ -186,7 +186,7 @@ def evaluate_translator(
         scores = values[f"to_{d.to.lower()}"] = d.cycle_error() | d.distances()
         limit = MOVED_SHARE * scores.get("sliced_wasserstein:input", 9e9)
         statistics[f"accuracy_{d.to}"] = float(scores["sliced_wasserstein"] > limit)
-    values["warnings"] = diagnose(model, {"game": statistics}, 200, 1)
+    values["warnings"] = diagnose(model, {"adversarial": statistics}, 200, 1)
     if aligned is not None:
         values["pairs"] = {"examples": len(aligned.a), "data": aligned.name}
         for d in directions(trained, aligned.a, aligned.b, settings, pairs=True):

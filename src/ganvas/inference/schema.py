@@ -3,7 +3,6 @@
 What a file does not say has the meaning that it had before files said it; what is not known is left alone.
 """
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -75,10 +74,10 @@ class OptimizerState(Schema):
 class SelectionState(Schema):
     """How good samples were."""
 
-    lowest: float | None = None
-    error: Annotated[float, Field(ge=0)] = 0.0
-    best: Count = 0
-    waited: Count = 0
+    lowest_distance: float | None = None
+    distance_error: Annotated[float, Field(ge=0)] = 0.0
+    best_step: Count = 0
+    evaluations_since_best: Count = 0
     metric: Text = ""
 
 
@@ -88,12 +87,12 @@ class CheckpointHeader(Schema):
     ganvas: Text | None = None
     model: Text | None = None
     fields: dict[str, object] | None = None
-    batch: Size | None = None
+    batch_size: Size | None = None
     step: Count
     position: Count
     optimizers: dict[str, OptimizerState]
-    terms: dict[str, list[float]]
-    samples: SelectionState | None = None
+    pending_terms: dict[str, list[float]]
+    selection: SelectionState | None = None
     premultiplied: list[bool] | None = None
 
 
@@ -101,7 +100,7 @@ class DataConfig(Schema):
     """What config.json says of the data."""
 
     source: Text | Annotated[list[Text], Field(min_length=2, max_length=2)]
-    view: dict[str, object]
+    options: dict[str, object]
     name: Text
     fingerprint: Text
     examples: Count | list[Count]
@@ -120,14 +119,14 @@ class RunConfig(Schema):
 
     model: Text
     fields: dict[str, object]
-    plan: dict[str, object]
+    train_config: dict[str, object]
     data: DataConfig
     versions: dict[str, object] = {}
-    created: Text = ""
+    created_at: Text = ""
     model_source: dict[str, Text | None] | None = None
     own_networks: dict[str, Text] = {}
-    ended: Count | None = None
-    changed: list[ConfigChange] = []
+    end_step: Count | None = None
+    changes: list[ConfigChange] = []
 
 
 class SampleRecord(Schema):
@@ -135,8 +134,8 @@ class SampleRecord(Schema):
 
     metric: Text
     value: float | None
-    best: Count
-    lowest: float | None = None
+    best_step: Count
+    lowest_distance: float | None = None
     memorised: float | None = None
 
 
@@ -146,8 +145,8 @@ class LogLine(Schema):
     __pydantic_extra__: dict[str, Number]
     step: Count
     seconds: Annotated[float, Field(ge=0)]
-    codes: dict[str, Number | list[Number]] = {}
-    game: dict[str, Number | list[Number]] = {}
+    latent: dict[str, Number | list[Number]] = {}
+    adversarial: dict[str, Number | list[Number]] = {}
     samples: SampleRecord | None = None
     diverged: Text | None = None
 
@@ -212,11 +211,11 @@ def check_run(config: dict[str, Any], file: Path) -> None:
     parse(RunConfig, config, config, file)
     if find_model_class(config["model"]):  # else a user's own, which can be listed without its class
         parse_model(config, file)
-    parse(TrainConfig, with_new_names(config["plan"], TrainConfig), config, file, "plan")
+    parse(TrainConfig, with_new_names(config["train_config"], TrainConfig), config, file, "train_config")
     try:
         options_from_config(config["data"])
     except (ValueError, TypeError, RecursionError, OverflowError) as error:
-        message = re.sub(r"`(\w+)`", r"data.view.\1", str(error))
+        message = re.sub(r"`(\w+)`", r"data.options.\1", str(error))
         raise InvalidFileError(f"{file}: {message}{remedy(config)}") from error
 
 
@@ -257,7 +256,7 @@ def check_config(file: Path, header: dict[str, Any]) -> None:
     """UserError where a run folder's weights are those of another model than its config.json says."""
     config_file = RunFolder(file.parent).config
     try:
-        config = json.loads(config_file.read_text(encoding="utf-8"))
+        config = RunFolder(file.parent).read_config()
         check_run(config, config_file)
     except (OSError, ValueError, RecursionError):  # the weights say themselves what they are of
         return
@@ -275,7 +274,7 @@ def check_fields(file: Path, header: dict[str, Any], config: dict[str, Any]) -> 
     if not header.get("fields"):
         return
     of_config = to_dict(parse_model(config, RunFolder(file.parent).config))
-    changed = {field for entry in config.get("changed", []) for field in entry}
+    changed = {field for entry in config.get("changes", []) for field in entry}
     for field, value in to_dict(parse_model(header | {"model": name}, file)).items():
         if value != of_config[field] and field not in changed:
             hint = f", or change it so: ganvas resume {file.parent} --lr ..." if field == "lr" else ""

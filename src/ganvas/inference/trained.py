@@ -31,7 +31,7 @@ from .schema import WeightsHeader, check_config, check_networks, parse, parse_mo
 from .tiling import chunk_size, translate_images
 from .training_data import TrainingData, find_training_data
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """version of the header; a file with a higher one was written by a newer Ganvas"""
 OWN_HEADER = ("format", "ganvas", "model", "fields", "shape")
 """what the header says beside `Trained.metadata`"""
@@ -265,7 +265,8 @@ class Trained:
     @property
     def present_classes(self) -> list[int]:
         """The numbers of the classes that the run's data had examples of."""
-        return [i for i in range(len(self.metadata.get("classes", []))) if i not in self.metadata.get("absent", [])]
+        absent = self.metadata.get("absent_classes", [])
+        return [i for i in range(len(self.metadata.get("classes", []))) if i not in absent]
 
     @property
     def training_data(self) -> TrainingData | None:

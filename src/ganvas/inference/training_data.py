@@ -77,8 +77,8 @@ def find_training_data(folder: Path | None, weights_header: dict[str, Any]) -> T
     if folder is None:
         return None
     try:
-        data = parse_training_data(folder, json.loads(RunFolder(folder).config.read_text(encoding="utf-8"))["data"])
-    except (OSError, ValueError, KeyError, TypeError):
+        data = parse_training_data(folder, RunFolder(folder).read_config()["data"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return None if data.has_arrays else replace(data, options=replace(data.options, range=read_range(weights_header)))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
+from ..renamed import with_new_keys
 from .atomic import append_text, atomic_write, find_temporaries
 from .lock import LOCK_FILE, run_lock
 from .text import replace_non_finite
@@ -77,6 +78,13 @@ class RunFolder:
             for path in self.temporaries() if is_certain else ():
                 path.unlink(missing_ok=True)
             yield
+
+    def read_config(self) -> dict[str, Any]:
+        """What config.json says; OSError, ValueError or RecursionError where it cannot be read."""
+        config = json.loads(self.config.read_text(encoding="utf-8"))
+        if not isinstance(config, dict):
+            raise ValueError("it holds no values by name")
+        return with_new_keys(config, "config")
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Write config.json."""

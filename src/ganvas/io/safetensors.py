@@ -10,13 +10,14 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..errors import UserError
+from ..renamed import new_tensor_name, with_new_keys
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Header and tensors of a file of ours; UserError where it is missing, damaged or not ours."""
     with open_safetensors(path) as file:
         # cloned, or they would stay mapped to the file, which then could not be replaced on Windows
-        return parse_header(file), {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+        return parse_header(file), {new_tensor_name(name): file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
 
 
 def read_header(path: Path) -> dict[str, Any]:
@@ -29,7 +30,7 @@ def parse_header(file: Any) -> dict[str, Any]:
     header: dict[str, Any] = json.loads((file.metadata() or {})["ganvas"])
     if not isinstance(header, dict):
         raise ValueError("its header holds no values by name")
-    return header
+    return with_new_keys(header, "checkpoint" if "position" in header else "weights")
 
 
 @contextmanager

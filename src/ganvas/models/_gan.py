@@ -78,7 +78,7 @@ class Adversarial(LatentModel):
     training_only: ClassVar[tuple[str, ...]] = ("D",)
     keep_best_checkpoint: ClassVar[bool] = True
     ignored_options: ClassVar[tuple[str, ...]] = ()
-    logged_statistics: ClassVar[tuple[str, ...]] = ("accuracy_real", "accuracy_fake", "gap")
+    logged_statistics: ClassVar[tuple[str, ...]] = ("accuracy_real", "accuracy_fake", "logit_gap")
     fixed_options: ClassVar[dict[str, object]] = {
         "n_critic": 1, "initial_critic_steps": 1, "gp": 0.0, "r1": 0.0, "r2": 0.0, "penalty_interval": 1,
         "weight_clip": None, "spectral_norm": False, "top_k": 1.0,
@@ -216,22 +216,22 @@ class Adversarial(LatentModel):
         return gan_rules(self)
 
     def discriminator_statistics(self, batch: Batch, G: nn.Module, D: nn.Module) -> dict[str, float]:
-        """`slope`: mean norm of D's gradient between real and fake examples.
+        """`input_gradient`: mean norm of D's gradient between real and fake examples.
 
-        `minimax` and `nonsaturating`, where D returns the logit of a probability: norm of the gradient of G under
-        either loss (arXiv:1406.2661, section 3: the first vanishes where D is sure).
+        `minimax_gradient` and `non_saturating_gradient`, where D returns the logit of a probability: norm of the
+        gradient of G under either loss (arXiv:1406.2661, section 3: the first vanishes where D is sure).
         """
         y, whole = self.condition_of(batch.y), len(batch.x) // self.pack * self.pack
         x = self.discriminator_input(batch.x[:whole])
         fake = self.discriminator_input(G(self.sample_latent(len(batch.x), G), *y)[:whole])
         u = torch.lerp(x, fake.detach(), torch.rand(len(x), *[1] * (x.ndim - 1), device=x.device)).requires_grad_()
-        statistics = {"slope": squared_gradients(D(u, *y), u).sqrt().mean()}
+        statistics = {"input_gradient": squared_gradients(D(u, *y), u).sqrt().mean()}
         if self.objective.loss in JENSEN_SHANNON_LOSSES:
             fake_logits, weights = D(fake, *y), [p for p in G.parameters() if p.requires_grad]
             for loss in JENSEN_SHANNON_LOSSES:
                 value = adversarial.generator_loss(loss, fake_logits)
                 gradient = torch.autograd.grad(value, weights, retain_graph=True)
-                statistics[loss.replace("-", "")] = nn.utils.get_total_norm(gradient)
+                statistics[f"{loss.replace('-', '_')}_gradient"] = nn.utils.get_total_norm(gradient)
         return {name: value.item() for name, value in statistics.items()}
 
 
@@ -379,4 +379,4 @@ def confidence(real: Tensor, fake: Tensor, loss: Loss) -> dict[str, Tensor]:
     gap = real.mean() - fake.mean()
     border = BORDERS[loss] if loss in BORDERS else fake.mean() + gap / 2
     accuracies = {"accuracy_real": (real > border).float().mean(), "accuracy_fake": (fake < border).float().mean()}
-    return accuracies | {"gap": gap}
+    return accuracies | {"logit_gap": gap}

@@ -57,11 +57,11 @@ def gan_rules(model: "Adversarial") -> Iterator[Rule]:
     yield speckle_rule("samples", "", ("more --steps", *slower_d, *penalty))
     yield Rule(
         "the run is past its best", "samples_value",
-        lambda f: f["samples_lowest"]
-        + max(PAST_BEST_ERRORS * f["samples_error"], PAST_BEST_SHARE * f["samples_lowest"]),
-        "its samples are now {figure:.3g} from the data, {samples_lowest:.3g} at the nearest (limit "
+        lambda f: f["samples_lowest_distance"]
+        + max(PAST_BEST_ERRORS * f["samples_error"], PAST_BEST_SHARE * f["samples_lowest_distance"]),
+        "its samples are now {figure:.3g} from the data, {samples_lowest_distance:.3g} at the nearest (limit "
         f"{PAST_BEST_SHARE:.0%} more, and {PAST_BEST_ERRORS:g} standard errors: {{limit:.3g}}); the best weights, "
-        "which are kept unless the last were asked for, are those of step {samples_best}",
+        "which are kept unless the last were asked for, are those of step {samples_best_step}",
         ("fewer --steps", "--patience 5", "--lr-decay 0.5", slower(model)), "past its best", phase="end",
     )  # fmt: skip
 
@@ -87,7 +87,8 @@ def won_rules(model: "Adversarial", penalty: tuple[str, ...]) -> Iterator[Rule]:
     knows = "it knows {{accuracy_real:.1%}} of real and {{accuracy_fake:.1%}} of fake examples (limit {:.0%})"
     if loss == "minimax":
         yield Rule(
-            "D has won", lambda f: f["minimax"] / f["nonsaturating"] if f["nonsaturating"] else 1.0,
+            "D has won",
+            lambda f: f["minimax_gradient"] / f["non_saturating_gradient"] if f["non_saturating_gradient"] else 1.0,
             VANISHED_GRADIENT_RATIO,
             knows.format(RELAXED_WON_ACCURACY) + ", and the gradient that G gets is {figure:.2g} of the non-saturating "
             "loss's (limit {limit:g})", remedies, passes=lt,
@@ -95,7 +96,7 @@ def won_rules(model: "Adversarial", penalty: tuple[str, ...]) -> Iterator[Rule]:
         )  # fmt: skip
     least = RELAXED_WON_ACCURACY if loss == "relativistic" else WON_ACCURACY
     yield Rule(
-        "D has won", "gap", WON_LOGIT_GAP[loss],
+        "D has won", "logit_gap", WON_LOGIT_GAP[loss],
         knows.format(least) + ", its logits {figure:.2g} apart (limit {limit:g}), whatever G does",
         remedies, passes=ge, given=lambda f: min(f["accuracy_real"], f["accuracy_fake"]) >= least, phase="settled",
         unless=("D has won",),
@@ -119,7 +120,7 @@ def slope_rules(model: "Adversarial") -> Iterator[Rule]:
         else:
             title, meaning = f"the critic's slope {way}", so
             remedies = (f"a --weight-clip {change} {clip:g}", "or train wgangp")
-        yield Rule(title, "slope", limit, evidence + meaning, remedies, "critic's slope", passes=passes)
+        yield Rule(title, "input_gradient", limit, evidence + meaning, remedies, "critic's slope", passes=passes)
 
 
 def against_collapse(model: "Adversarial") -> tuple[str, ...]:

@@ -20,9 +20,9 @@ AGAINST_SILENCE = ("a --warmup of the KL", "--free-bits 0.1")
 def prior_rule(nearer: tuple[str, ...] = (), after: int = 0) -> Rule:
     """Codes that are not where samples are drawn."""
     return Rule(
-        "the codes are far from N(0, I)", "from_prior", MAX_PRIOR_KL,
-        "their standard deviations go from {std[0]:g} to {std[1]:g} ({figure:.2f} nats a dimension, limit {limit:g}), "
-        "so samples are worse than reconstructions",
+        "the codes are far from N(0, I)", "kl_from_prior", MAX_PRIOR_KL,
+        "their standard deviations go from {aggregate_std_range[0]:g} to {aggregate_std_range[1]:g} ({figure:.2f} nats "
+        "a dimension, limit {limit:g}), so samples are worse than reconstructions",
         ("fit a prior to the codes (ganvas fit-prior, then sample --fitted-prior best)", *nearer),
         "codes far from N(0, I)", phase="end", after=after, unless=("posterior collapse",),
     )  # fmt: skip
@@ -32,7 +32,7 @@ def used_rule(what: str, remedies: tuple[str, ...], after: int = 0) -> Rule:
     """Latent dimensions that say nothing.  A VAE that has more than it needs prunes them: that is no failure."""
     return Rule(
         "dead latent",
-        "active" if what == "active" else lambda figures: figures["dimensions"] - figures["dead"],
+        "active_units" if what == "active" else lambda figures: figures["dimensions"] - figures["dead_units"],
         lambda figures: figures["dimensions"] / 2, f"{{figure:.0f}} of {{dimensions}} latent dimensions are {what} "
         "(limit a half)", remedies, passes=lt, phase="end", after=after, unless=("posterior collapse",), is_alarm=False,
     )  # fmt: skip
@@ -44,8 +44,8 @@ def latent_rules(model: "LikelihoodModel") -> Iterator[Rule]:
     targets = [getattr(model, name, None) for name in ("geco", "capacity")]
     yield from general_rules(model, has_steady_loss=not warmup and targets == [None, None])
     yield Rule(
-        "posterior collapse", "active", lambda figures: figures["dimensions"] // 20,  # q(z|x) is the prior for every x
-        "{active} of {dimensions} latent dimensions are active (variance of the posterior's mean above "
+        "posterior collapse", "active_units", lambda figures: figures["dimensions"] // 20,  # q(z|x) is the prior
+        "{active_units} of {dimensions} latent dimensions are active (variance of the posterior's mean above "
         f"{ACTIVE_THRESHOLD}), KL {{kl:.2f}} nats, so samples ignore the code",
         against_collapse(model), passes=le, after=warmup,
     )  # fmt: skip

@@ -36,7 +36,7 @@ class Translator(Model[DomainPair, PairBatch, tuple[Shape, Shape]]):
     n_domains: ClassVar[int] = 2
     ignored_options: ClassVar[tuple[str, ...]] = ("keep", "patience")
     monitor_batch_size: ClassVar[int] = 16
-    logged_statistics: ClassVar[tuple[str, ...]] = ("accuracy_A", "gap_A", "accuracy_B", "gap_B")
+    logged_statistics: ClassVar[tuple[str, ...]] = ("accuracy_A", "logit_gap_A", "accuracy_B", "logit_gap_B")
     translators: ClassVar[tuple[str, str]] = ("G", "F")
     """names of the networks from A to B and from B to A"""
     critic_loss: ClassVar[Loss] = "non-saturating"
@@ -98,9 +98,10 @@ class Translator(Model[DomainPair, PairBatch, tuple[Shape, Shape]]):
     def monitor(self, batch: PairBatch, **networks: Any) -> dict[str, Tensor]:
         """How round trips from each domain, and translations from it, stand; errors are means of absolute values.
 
-        `cycle_A` is the error of F(G(x)), and `noisy_A` that of F(G(x) + faint noise); `moved_A` is how far G moves its
-        input, as a share of what separates examples of the two domains, where they have the same shape.  `diversity_A`,
-        `detail_A` and `detail_real_A` are of translations from A, beside examples of both domains.
+        `cycle_error_A` is the error of F(G(x)), and `noisy_cycle_error_A` that of F(G(x) + faint noise).
+        `input_change_A` is how far G moves its input, as a share of what separates examples of the two domains, where
+        they have the same shape.  `diversity_A`, `detail_A` and `detail_real_A` are of translations from A, beside
+        examples of both domains.
         """
         statistics: dict[str, Tensor] = {}
         directions = self.directions(**networks)
@@ -110,10 +111,11 @@ class Translator(Model[DomainPair, PairBatch, tuple[Shape, Shape]]):
             fake = self.translate(x, other_domain(source), **networks)
             of_source = sample_statistics(fake, y, x)
             if source in directions:
-                for name, part in (("cycle", fake), ("noisy", fake + FAINT * torch.randn_like(fake))):
+                noisy = fake + FAINT * torch.randn_like(fake)
+                for name, part in (("cycle_error", fake), ("noisy_cycle_error", noisy)):
                     of_source[name] = absolute_error(x, self.translate(part, source, **networks))
             if x.shape[1:] == y.shape[1:] and (distance := absolute_error(x, y)) > 0:  # else there is no share of it
-                of_source["moved"] = absolute_error(x, fake) / distance
+                of_source["input_change"] = absolute_error(x, fake) / distance
             statistics |= {f"{name}_{source}": value for name, value in of_source.items()}
         return statistics
 
@@ -143,4 +145,4 @@ def terms_by_domain(loss: Loss, domain: str, real: Tensor, fake: Tensor) -> Term
     """The terms that the critic of a domain descends, from its logits; its accuracy, and the gap of its logits."""
     terms = {f"{name}_{domain}": term for name, term in discriminator_terms(loss, real, fake).items()}
     accuracy_real, accuracy_fake, gap = confidence(real.detach(), fake.detach(), loss).values()
-    return terms, {f"accuracy_{domain}": (accuracy_real + accuracy_fake) / 2, f"gap_{domain}": gap}
+    return terms, {f"accuracy_{domain}": (accuracy_real + accuracy_fake) / 2, f"logit_gap_{domain}": gap}

@@ -35,13 +35,13 @@ def direction_rules(model: "Translator", source: str, target: str) -> Iterator[R
     undecided = ("--identity-weight 0",) if getattr(model, "identity_weight", 0) is None else ()
     bolder = (*undecided, *change_weights(model, "below", "identity_weight", *CYCLE_OPTIONS))
     yield Rule(
-        f"the translator from {source} to {target} repeats its input", f"moved_{source}", MIN_MOVED,
+        f"the translator from {source} to {target} repeats its input", f"input_change_{source}", MIN_MOVED,
         "it changes its input by {figure:.0%} of what separates the domains (limit {limit:.0%}), and the critic of "
         f"{target} is right {{accuracy_{target}:.0%}} of the time",
         bolder or ("more or other data",), "input repeated",
         passes=lt, given=lambda figures: figures[f"accuracy_{target}"] >= MOVED_ACCURACY,
     )  # fmt: skip
-    clean, noisy = f"cycle_{source}", f"noisy_{source}"
+    clean, noisy = f"cycle_error_{source}", f"noisy_cycle_error_{source}"
     yield Rule(  # a way back that reads what the eye cannot see (Chu et al., arXiv:1712.02950)
         f"translations to {target} hide their input",
         lambda figures: (figures[noisy] - figures[clean]) / (FAINT * (2 / pi) ** 0.5),  # E |noise| of a normal variable
@@ -54,7 +54,7 @@ def direction_rules(model: "Translator", source: str, target: str) -> Iterator[R
     # a critic that returns logits may lead at first, and be caught up
     phase: Literal["early", "settled"] = "early" if model.critic_loss == "least-squares" else "settled"
     yield Rule(
-        f"the critic of {source} has won", f"gap_{source}", WON_LOGIT_GAP[model.critic_loss],
+        f"the critic of {source} has won", f"logit_gap_{source}", WON_LOGIT_GAP[model.critic_loss],
         f"it is right {{accuracy_{source}:.1%}} of the time (limit {WON_ACCURACY:.0%}), its verdicts {{figure:.2g}} "
         f"apart (limit {{limit:g}}), so the translator to {source} learns nothing from it",
         (*looser, slower(model)), "critic of a domain has won", passes=ge, phase=phase,

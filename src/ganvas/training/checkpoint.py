@@ -18,14 +18,14 @@ from ..io.safetensors import read_safetensors, summarize_error
 from ..model import Model
 from .loop import TrainState
 
-SELECTION_FIELDS = ("lowest", "error", "best", "waited", "metric")
+SELECTION_FIELDS = ("lowest_distance", "distance_error", "best_step", "evaluations_since_best", "metric")
 """counters of the state that tell how good samples were"""
 
 
 def save(state: TrainState, path: Path, metadata: dict[str, Any]) -> None:
     """Write the state, atomically; `metadata` is plain values to keep beside it."""
     tensors: dict[str, Tensor] = {}
-    for group, module in (("nets", state.nets), ("average", state.ema_nets)):
+    for group, module in (("nets", state.nets), ("ema", state.ema_nets)):
         tensors |= {f"{group}/{name}": tensor for name, tensor in module.state_dict().items()}
     scaling_tensors, scaling_header = scalings.scaling_state(state.scaling)
     tensors |= scaling_tensors
@@ -34,8 +34,8 @@ def save(state: TrainState, path: Path, metadata: dict[str, Any]) -> None:
         optimizer_tensors, scalars[name] = split_optimizer_state(optimizer)
         tensors |= {f"optimizer/{name}/{key}": tensor for key, tensor in optimizer_tensors.items()}
     counters = {
-        "step": state.step, "position": state.position, "optimizers": scalars, "terms": state.meter.values,
-        "samples": {name: getattr(state, name) for name in SELECTION_FIELDS},
+        "step": state.step, "position": state.position, "optimizers": scalars, "pending_terms": state.meter.values,
+        "selection": {name: getattr(state, name) for name in SELECTION_FIELDS},
     }  # fmt: skip
     header = {"ganvas": json.dumps(metadata | scaling_header | counters)}
     with atomic_write(path) as temporary:
@@ -51,7 +51,7 @@ def check_checkpoint(path: Path, model: Model, shape: Any, classes: int) -> None
         scalings.scaling_from_state(tensors, header, model)
     except (KeyError, ValueError, RuntimeError) as error:
         raise UserError(f"{message}: {summarize_error(error)}") from error
-    for group, has_training_only in (("nets/", True), ("average/", False)):
+    for group, has_training_only in (("nets/", True), ("ema/", False)):
         group_tensors = {name.removeprefix(group): t for name, t in tensors.items() if name.startswith(group)}
         check_networks(model, shape, classes, group_tensors, has_training_only, message)
 
@@ -65,7 +65,7 @@ def restore(state: TrainState, path: Path, model: Model) -> dict[str, Any]:
     parse(CheckpointHeader, header, header, path)
     try:
         state.scaling = scalings.scaling_from_state(tensors, header, model)
-        for group, module in (("nets", state.nets), ("average", state.ema_nets)):
+        for group, module in (("nets", state.nets), ("ema", state.ema_nets)):
             module.load_state_dict(
                 {name.partition("/")[2]: t for name, t in tensors.items() if name.startswith(f"{group}/")}
             )
@@ -76,8 +76,8 @@ def restore(state: TrainState, path: Path, model: Model) -> dict[str, Any]:
             load_optimizer_state(state.optimizers[name], optimizer_tensors, settings.get("plain", {}))
         state.step, state.position = header["step"], header["position"]
         for name in SELECTION_FIELDS:
-            setattr(state, name, (header.get("samples") or {}).get(name, getattr(state, name)))
-        state.meter.values = header["terms"]
+            setattr(state, name, (header.get("selection") or {}).get(name, getattr(state, name)))
+        state.meter.values = header["pending_terms"]
         return header
     except (KeyError, RuntimeError, ValueError, AttributeError) as error:
         raise UserError(f"{path} is the checkpoint of another model: {summarize_error(error)}") from error

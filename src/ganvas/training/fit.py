@@ -72,7 +72,7 @@ class Run:
         if self.state.step < self.config.steps and not self.is_out_of_patience:
             self.train()
         if self.state.step < self.config.steps:
-            self.files.write_config(run_records.read_config(self.folder) | {"ended": self.state.step})
+            self.files.write_config(run_records.read_config(self.folder) | {"end_step": self.state.step})
         return self.final_model()
 
     def train(self) -> None:
@@ -101,8 +101,8 @@ class Run:
             raise TrainingStopped(f"{message}; go on with: ganvas resume {self.folder}", signal.SIGINT) from error
         if state.step < steps:
             self.bar.say(
-                f"ended at step {state.step} of {steps}, after {state.waited} measurements of samples without "
-                f"improvement; to go on all the same: ganvas resume {self.folder} --steps {steps}"
+                f"ended at step {state.step} of {steps}, after {state.evaluations_since_best} measurements of samples "
+                f"without improvement; to go on all the same: ganvas resume {self.folder} --steps {steps}"
             )
         self.bar.print_notes(validation.time_share_notes(run_records.read_log(self.folder)))
         self.bar.say(self.kept_weights_message())
@@ -162,7 +162,8 @@ class Run:
         result = evaluator.measure(trained)
         if validation.update_best(state, result["value"], result["error"]) and self.keeps_best:
             replace(trained, metadata=trained.metadata | {"samples": result}).save(self.files.weights)
-        return result | {"lowest": state.lowest, "best": state.best, "seconds": evaluator.pop_seconds()}
+        best = {"lowest_distance": state.lowest_distance, "best_step": state.best_step}
+        return result | best | {"seconds": evaluator.pop_seconds()}
 
     @property
     def keeps_best(self) -> bool:
@@ -172,7 +173,7 @@ class Run:
     @property
     def is_out_of_patience(self) -> bool:
         """Whether the run ends since its samples get no better."""
-        return self.config.is_out_of_patience(self.state.waited)
+        return self.config.is_out_of_patience(self.state.evaluations_since_best)
 
     def save(self) -> None:
         """Write checkpoint, weights (the last, where the best are kept elsewhere) and a preview."""
@@ -180,7 +181,7 @@ class Run:
         trained = self.current_model()
         if self.keeps_best:
             trained.save(self.files.last_weights)
-        if self.state.lowest is None or not self.keeps_best:  # where none were measured there are no better ones
+        if not self.keeps_best or self.state.lowest_distance is None:  # none measured, so there are no better ones
             trained.save(self.files.weights)
         with atomic_write(self.files.preview(self.state.step)) as temporary:
             preview(self.preview_rows(trained), self.preview_scaling()).save(temporary, "PNG")
@@ -190,7 +191,7 @@ class Run:
     def save_checkpoint(self) -> None:
         """Write the state, with what it is the state of."""
         model = {"model": model_name(self.model), "fields": to_dict(self.model)}
-        metadata = {"ganvas": __version__} | model | {"batch": self.config.batch_size}
+        metadata = {"ganvas": __version__} | model | {"batch_size": self.config.batch_size}
         checkpoint.save(self.state, self.files.checkpoint, metadata)
 
     def draw_curves(self, always: bool) -> None:
@@ -224,7 +225,7 @@ class Run:
             if data.range:
                 metadata["range"] = list(data.range)
             if absent_classes := [i for i, n in enumerate(class_counts(data).values()) if not n]:
-                metadata["absent"] = absent_classes
+                metadata["absent_classes"] = absent_classes
         scaling, ema_nets = ensure_scaling(self.state, model, data), current_ema(self.state, self.config.ema_decay)
         return Trained(model, data.shape, ema_nets, metadata, self.folder, scaling=scaling)
 
@@ -290,11 +291,11 @@ class Run:
     @property
     def is_best(self) -> bool:
         """Whether the latest weights are the best, as far as any were measured."""
-        return self.state.lowest is None or self.state.best == self.state.step
+        return self.state.lowest_distance is None or self.state.best_step == self.state.step
 
     def kept_weights_message(self) -> str:
         """Which weights the run has kept."""
-        step, best = self.state.step, self.state.best
+        step, best = self.state.step, self.state.best_step
         if not self.keeps_best or self.is_best:
             return f"weights kept: step {step}"
         return f"weights kept: step {best}, whose samples are the best; those of step {step} are in {LAST_WEIGHTS_FILE}"

@@ -79,13 +79,13 @@ class TrainState:
     """steps done"""
     position: int = 0
     """batches drawn"""
-    lowest: float | None = None
+    lowest_distance: float | None = None
     """the lowest distance between data and samples that was measured, if it was"""
-    error: float = 0.0
+    distance_error: float = 0.0
     """its standard error"""
-    best: int = 0
+    best_step: int = 0
     """the step of the best weights: the latest whose distance is within that error of the lowest"""
-    waited: int = 0
+    evaluations_since_best: int = 0
     """measurements since the lowest"""
     metric: str = ""
     """what these are measurements of, as the log calls it"""

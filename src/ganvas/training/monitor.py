@@ -38,7 +38,7 @@ def monitor_statistics(
     """
     game = {name: round(terms.pop(name), 4) for name in model.logged_statistics if name in terms}
     if batch is None:
-        return {"game": game} if game else {}
+        return {"adversarial": game} if game else {}
     ema_nets = current_ema(state, train_config.ema_decay)
     reseed(device_of(state.nets), train_config.seed, "observe")
     with torch.no_grad():
@@ -51,14 +51,14 @@ def monitor_statistics(
         )
         statistics |= {f"gradient_{name}": gradient_norm(net) for name, net in state.nets.items()}
         if isinstance(batch, Batch) and (distance := distance_to_data(model, batch, latest_nets)) is not None:
-            statistics["away"] = round(distance, 4)
+            statistics["distance_to_data"] = round(distance, 4)
     else:
         statistics = latent_report(monitored_values) | {"gradient": gradient_norm(state.nets)}
-    statistics["scale"] = round(max(weight_scale(net) for net in state.nets.values()), 3)
+    statistics["weight_scale"] = round(max(weight_scale(net) for net in state.nets.values()), 3)
     if is_checkpoint and isinstance(batch, Batch):  # a translator's samples are judged by its own `monitor`
         statistics |= ema_statistics(model, batch, latest_nets, dict(ema_nets.items()), state.scaling)
     state.nets.train()
-    return {"game": game | statistics} if game else {"codes": statistics}
+    return {"adversarial": game | statistics} if game else {"latent": statistics}
 
 
 @torch.no_grad()
@@ -83,10 +83,10 @@ def ema_statistics(
     ema_nets: dict[str, nn.Module],
     scaling: Sequence[Scaling] = (),
 ) -> dict[str, float]:
-    """`lag`: how many times as far from the data as the latest weights the averaged ones are, which are kept.
+    """`ema_lag`: how many times as far from the data as the latest weights the averaged ones are, which are kept.
 
     Where the latest are as good as in the data, or there is no distance, as between examples that are all alike, there
-    is none.  `outside`: the share of samples of vectors that lie far beyond the examples.
+    is none.  `outside_fraction`: the share of samples of vectors that lie far beyond the examples.
     """
     ema_distance, latest_distance = (
         distance_to_data(model, batch, ema_nets),
@@ -95,10 +95,11 @@ def ema_statistics(
     statistics = (
         {}
         if ema_distance is None or latest_distance is None or latest_distance < MIN_DISTANCE
-        else {"lag": round(ema_distance / latest_distance, 3)}
+        else {"ema_lag": round(ema_distance / latest_distance, 3)}
     )
     if batch.x.ndim == 2 and (model.has_normal_prior or not isinstance(model, EncoderModel)):
-        statistics["outside"] = round(outside_share(generate_samples(model, batch, ema_nets), batch.x, *scaling), 3)
+        samples = generate_samples(model, batch, ema_nets)
+        statistics["outside_fraction"] = round(outside_share(samples, batch.x, *scaling), 3)
     return statistics
 
 

@@ -95,14 +95,14 @@ class TrainingProgress:
 
         Of a game how diverse samples are; and how far from the data they were when that was measured last.
         """
-        codes, game = report.get("codes", {}), report.get("game", {})
+        latent, adversarial = report.get("latent", {}), report.get("adversarial", {})
         self.losses_text = "  ".join(f"{name} {value:.4g}" for name, value in terms.items())
-        if "active" in codes:
-            self.losses_text += f"  active {codes['active']}/{codes['dimensions']}"
-            kl = codes.get("kl_per_dimension", [])
+        if "active_units" in latent:
+            self.losses_text += f"  active {latent['active_units']}/{latent['dimensions']}"
+            kl = latent.get("kl_per_dimension", [])
             self.losses_text += f", {min(kl):.2f} to {max(kl):.2f} nats a dimension" if kl else ""
-        if "diversity" in game:
-            self.losses_text += f"  diversity {game['diversity']:.0%}"
+        if "diversity" in adversarial:
+            self.losses_text += f"  diversity {adversarial['diversity']:.0%}"
         if report.get("samples", {}).get("value") is not None:
             self.distance_text = f"  {report['samples']['metric'].partition(':')[0]} {report['samples']['value']:.3g}"
         self.losses_text += self.distance_text

@@ -42,7 +42,7 @@ def restore_run(
     networks = {name: value for name, value in overrides.items() if name in model.own_network_names}
     overrides = {name: value for name, value in overrides.items() if name not in networks}
     model = with_own_networks(model, config.get("own_networks", {}), networks, folder)
-    previous = model, TrainConfig(**config["plan"])
+    previous = model, TrainConfig(**config["train_config"])
     for name, value in run_records.unsupported_fields(folder).items():
         raise UserError(
             f"{folder} was trained with {name}={value}, which {config['model']} no longer has: it can be sampled, but "
@@ -62,10 +62,11 @@ def restore_run(
     restore_missing_files(run)
     check_steps(run, overrides)
     if overrides.keys() & {"steps", "patience"}:
-        if previous[1].is_out_of_patience(state.waited):  # it had ended early, and waits anew for better samples
-            state.waited = 0
+        # a run that had ended early waits anew for better samples
+        if previous[1].is_out_of_patience(state.evaluations_since_best):
+            state.evaluations_since_best = 0
             run.save_checkpoint()
-        config.pop("ended", None)
+        config.pop("end_step", None)
     write_changes(run, config, previous, data, description)
     bar.print_notes(source_notes(model, config.get("model_source")) + divergence_notes(folder))
     bar.print_notes(run_records.damaged_line_notes(folder))
@@ -148,15 +149,16 @@ def write_changes(
     differences = {name: [old[name], new[name]] for name in old if old[name] != new[name]}
     config = config | {
         "fields": config["fields"] | {name: new[name] for name in CHANGEABLE_MODEL_FIELDS if name in differences},
-        "plan": config["plan"] | {name: new[name] for name in CHANGEABLE_TRAIN_FIELDS if name in differences},
+        "train_config": config["train_config"] | {k: new[k] for k in CHANGEABLE_TRAIN_FIELDS if k in differences},
         "data": data_config if "data" in differences else config["data"] | {"source": data_config["source"]},
     }
     if "model_source" in new:
         config["model_source"] = new["model_source"]
     if differences:
-        config["changed"] = [*config.get("changed", []), {"step": state.step} | differences]
-    if "data" in differences and state.lowest is not None:  # the lowest distance from other data says nothing of these
-        state.lowest, state.error, state.waited = None, 0.0, 0
+        config["changes"] = [*config.get("changes", []), {"step": state.step} | differences]
+    # the lowest distance from other data says nothing of these
+    if "data" in differences and state.lowest_distance is not None:
+        state.lowest_distance, state.distance_error, state.evaluations_since_best = None, 0.0, 0
         run.save_checkpoint()
     if config != run_records.read_config(run.folder):
         run.files.write_config(config)
@@ -225,7 +227,7 @@ def restore_state(
     state = initialize_state(model, data.shape, config.seed, device, len(data.classes))
     if file.exists():
         header = checkpoint.restore(state, file, model)
-        n_examples = state.position * header.get("batch", config.batch_size)
+        n_examples = state.position * header.get("batch_size", config.batch_size)
         state.position = n_examples // config.batch_size  # as many examples as were seen
     return state
 
@@ -236,7 +238,7 @@ def check_untrained(folder: Path, config: dict[str, Any]) -> None:
     has_trained = any(file.exists() and file.stat().st_size for file in (files.log, files.curves))
     has_trained |= any(path.stem.strip("0").isdigit() for path in files.previews())
     has_trained |= any(file.exists() and weights_step(file) != 0 for file in (files.weights, files.last_weights))
-    if has_trained or "from" in config or "changed" in config:
+    if has_trained or "init_from" in config or "changes" in config:
         advice = "start a new run in another folder: what this one holds is left as it is"
         raise UserError(f"{files.checkpoint} is missing, so the run cannot go on; {advice}")
 
@@ -259,8 +261,8 @@ def restore_missing_files(run: Run) -> None:
         run.current_model().save(files.weights)
         message = f"{files.weights} is missing: the averaged weights of step {state.step} take its place"
         if run.keeps_best and not run.is_best:
-            message += f", though those of step {state.best} were the best"
-        if run.keeps_best and state.lowest is not None:
-            state.lowest, state.error, state.best = None, 0.0, state.step
+            message += f", though those of step {state.best_step} were the best"
+        if run.keeps_best and state.lowest_distance is not None:
+            state.lowest_distance, state.distance_error, state.best_step = None, 0.0, state.step
         notes.append(message)
     run.bar.print_notes(notes)

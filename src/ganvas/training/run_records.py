@@ -25,7 +25,7 @@ from ..model import Model, model_name, to_dict
 from ..models import find_model_class, get_model_class
 from ..models._own import class_names, model_source, source_file, source_notes
 from ..nn.device import resolve_device
-from ..renamed import given_up, with_new_names
+from ..renamed import given_up, with_new_keys, with_new_names
 
 
 def create_run_folder(model: Model, data: Data, runs_dir: Path, folder: Path | None) -> Path:
@@ -58,9 +58,9 @@ def write_config(
     config = {
         "model": model_name(model),
         "fields": to_dict(model),
-        "plan": to_dict(train_config),
+        "train_config": to_dict(train_config),
         "data": {
-            "source": source, "view": to_dict(data_options) | {"data_dir": data_options.data_dir and
+            "source": source, "options": to_dict(data_options) | {"data_dir": data_options.data_dir and
             absolute_source(data_options.data_dir)},
         } | describe_data(data),
         "versions": {
@@ -68,7 +68,7 @@ def write_config(
             "python": platform.python_version(), "system": platform.platform(),
         },
         "git": git_state(),
-        "created": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "created_at": datetime.now().astimezone().isoformat(timespec="seconds"),
     }  # fmt: skip
     if names := class_names(model):
         config |= {"own_networks": names}
@@ -77,14 +77,14 @@ def write_config(
         if file := source_file(type(model)):
             with atomic_write(RunFolder(folder).model_source) as temporary:
                 temporary.write_bytes(file.read_bytes())
-    RunFolder(folder).write_config(config | ({"from": initial_weights} if initial_weights else {}))
+    RunFolder(folder).write_config(config | ({"init_from": initial_weights} if initial_weights else {}))
 
 
 def read_config(folder: Path) -> dict[str, Any]:
     """A run's config.json; UserError where the folder is no run."""
     file = RunFolder(folder).config
     try:
-        config = json.loads(file.read_text(encoding="utf-8"))
+        config = RunFolder(folder).read_config()
     except (FileNotFoundError, NotADirectoryError) as error:
         hint = f"; its run ended before it began: ganvas train MODEL DATA --folder {folder}"
         message = f"{folder} is no run folder: it has no {CONFIG_FILE}{hint if RunFolder(folder).is_free else ''}"
@@ -93,27 +93,26 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise UserError(f"{file} cannot be read: {(error.strerror or str(error)).lower()}") from error
     except (ValueError, RecursionError) as error:
         raise InvalidFileError(f"{file} is damaged: {error}") from error
-    if not isinstance(config, dict) or not {"model", "fields", "plan", "data"} <= config.keys():
+    if not {"model", "fields", "train_config", "data"} <= config.keys():
         raise InvalidFileError(f"{file} is not that of a run: it does not say what was trained on what")
     check_run(config, file)
     cls = find_model_class(config["model"])  # None of a user's own model that this process does not know
     return config | {
         "fields": with_new_names(config["fields"], cls) if cls else config["fields"],
-        "plan": {"steps": TrainConfig.steps} | with_new_names(config["plan"], TrainConfig),
+        "train_config": {"steps": TrainConfig.steps} | with_new_names(config["train_config"], TrainConfig),
     }
 
 
 def unsupported_fields(folder: Path) -> dict[str, Any]:
     """Hyper-parameters of a run of before that its model no longer has, where they are not what its paper says."""
-    file = RunFolder(folder).config
-    config = json.loads(file.read_text(encoding="utf-8"))
-    fixed = given_up(get_model_class(config, file))
+    config = RunFolder(folder).read_config()
+    fixed = given_up(get_model_class(config, RunFolder(folder).config))
     return {name: value for name, value in config["fields"].items() if name in fixed and value != fixed[name]}
 
 
 def end_step(config: dict[str, Any]) -> int:
     """The step at which the run of this config.json ends, or has ended early."""
-    return int(config.get("ended", config["plan"]["steps"]))
+    return int(config.get("end_step", config["train_config"]["steps"]))
 
 
 def git_state() -> dict[str, Any] | None:
@@ -125,7 +124,7 @@ def git_state() -> dict[str, Any] | None:
         ).stdout.strip()
 
     try:
-        return {"commit": git("rev-parse", "HEAD"), "changed": bool(git("status", "--porcelain", "-uno"))}
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "-uno"))}
     except (OSError, subprocess.SubprocessError):
         return None
 
@@ -159,11 +158,12 @@ def parse_log(folder: Path) -> list[dict[str, Any] | None]:
 
 def parse_log_line(text: str) -> dict[str, Any] | None:
     try:
-        line: dict[str, Any] = json.loads(text)
+        values = json.loads(text)
+        line = with_new_keys(values, "log") if isinstance(values, dict) else {}
         LogLine.model_validate(line)
     except (ValueError, RecursionError):
         return None
-    nested_values = {name: finite_values(line[name]) for name in ("codes", "game") if name in line}
+    nested_values = {name: finite_values(line[name]) for name in ("latent", "adversarial") if name in line}
     return finite_values(line) | nested_values
 
 
@@ -244,7 +244,7 @@ def list_runs(runs_dir: Path) -> list[Path]:
 
 def creation_time(folder: Path) -> str:
     try:
-        return str(read_config(folder).get("created", ""))
+        return str(read_config(folder).get("created_at", ""))
     except UserError:
         return ""
 
@@ -264,6 +264,6 @@ def summarize_run(folder: Path) -> dict[str, Any]:
         last.pop(name, None)
     return {
         "run": str(folder), "model": config["model"], "data": config["data"]["name"],
-        "step": last.pop("step"), "steps": config["plan"]["steps"], "ended": "ended" in config,
+        "step": last.pop("step"), "steps": config["train_config"]["steps"], "ended": "end_step" in config,
         "seconds": last.pop("seconds"), "losses": last,
     }  # fmt: skip

@@ -105,8 +105,9 @@ def make_evaluator(
     is_same_metric = evaluator.metric == (state.metric or previous_metric) and bool(
         state.metric or matches_old_metric(model, data)
     )
-    if state.lowest is not None and not is_same_metric:
-        state.lowest, state.error, state.waited, evaluator.is_restarted = None, 0.0, 0, True
+    if state.lowest_distance is not None and not is_same_metric:
+        state.lowest_distance, state.distance_error, state.evaluations_since_best = None, 0.0, 0
+        evaluator.is_restarted = True
     state.metric = evaluator.metric
     return evaluator
 
@@ -278,9 +279,10 @@ def update_best(state: TrainState, value: float | None, error: float | None) -> 
     They are if the number is within a standard error of the lowest, that of the lowest itself: of equally good weights
     the later ones are the best (Breiman et al., Classification and Regression Trees, 1984, section 3.4.3).
     """
-    is_best = state.lowest is None or (value is not None and value <= state.lowest + state.error)
-    state.best = state.step if is_best else state.best
-    state.waited += 1
-    if value is not None and (state.lowest is None or value < state.lowest):
-        state.lowest, state.error, state.waited = value, error or 0.0, 0
+    lowest = state.lowest_distance
+    is_best = lowest is None or (value is not None and value <= lowest + state.distance_error)
+    state.best_step = state.step if is_best else state.best_step
+    state.evaluations_since_best += 1
+    if value is not None and (lowest is None or value < lowest):
+        state.lowest_distance, state.distance_error, state.evaluations_since_best = value, error or 0.0, 0
     return is_best

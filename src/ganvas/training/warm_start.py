@@ -88,7 +88,7 @@ def read_initial_weights(
     origin = {"run": str(path.resolve()), "step": header.get("step"), "fields": fields}
     if any(name.startswith("nets/") for name in tensors):
         origin["run"] = str(path.parent.resolve())
-        return origin, select_prefix(tensors, "nets/"), select_prefix(tensors, "average/"), scalings
+        return origin, select_prefix(tensors, "nets/"), select_prefix(tensors, "ema/"), scalings
     weights = {name: t for name, t in tensors.items() if not name.startswith("prior/")}
     return origin, weights, weights, scalings
 

@@ -21,7 +21,7 @@ def draw_curves(lines: Sequence[dict[str, Any]]) -> Image.Image:
 
     256 colours, which makes a small file fast.
     """
-    game = any("game" in line for line in lines)
+    game = any("adversarial" in line for line in lines)
     charts = [*loss_charts(lines), *sample_charts(lines), *(game_charts(lines) if game else code_charts(lines))]
     return line_charts(charts).quantize(256, Image.Quantize.FASTOCTREE)
 
@@ -40,7 +40,7 @@ def loss_names(lines: Sequence[dict[str, Any]]) -> list[str]:
 def loss_charts(lines: Sequence[dict[str, Any]]) -> list[Chart]:
     """The losses: those of a game in one chart, else the reconstruction's in its own."""
     names = loss_names(lines)
-    if any("game" in line for line in lines) or "reconstruction" not in names or len(names) == 1:
+    if any("adversarial" in line for line in lines) or "reconstruction" not in names or len(names) == 1:
         return [chart_of(lines, names, "losses" if len(names) > 1 else names[0])]
     rest = [name for name in names if name != "reconstruction"]
     return [chart_of(lines, ["reconstruction"], "reconstruction"), chart_of(lines, rest, ", ".join(rest[:4]))]
@@ -52,7 +52,7 @@ def chart_of(lines: Sequence[dict[str, Any]], names: Sequence[str], title: str) 
 
 
 def log_series(lines: Sequence[dict[str, Any]], name: str, part: str = "") -> Series:
-    """The steps and values of a number that not every line holds, in a part of it such as "game"."""
+    """The steps and values of a number that not every line holds, in a part of it such as "adversarial"."""
     parts = [(line["step"], line.get(part, {}) if part else line) for line in lines]
     return [(float(step), float(values[name])) for step, values in parts if values.get(name) is not None]
 
@@ -62,7 +62,7 @@ def sample_charts(lines: Sequence[dict[str, Any]]) -> list[Chart]:
     if not (points := log_series(lines, "value", "samples")):
         return []
     measurements = [line["samples"] for line in lines if "samples" in line]
-    name, best = metric_title(measurements[-1]["metric"]), measurements[-1]["best"]
+    name, best = metric_title(measurements[-1]["metric"]), measurements[-1]["best_step"]
     return [Chart(f"{name}, best: step {best}", {name: points}, (0.0,), marked_step=float(best))]
 
 
@@ -75,16 +75,16 @@ def metric_title(metric: str) -> str:
 
 def code_charts(lines: Sequence[dict[str, Any]]) -> list[Chart]:
     """How many latent dimensions are active."""
-    if not (active := log_series(lines, "active", "codes")):
+    if not (active := log_series(lines, "active_units", "latent")):
         return []
-    dimensions = lines[-1]["codes"]["dimensions"]
+    dimensions = lines[-1]["latent"]["dimensions"]
     return [Chart(f"active latent dimensions, of {dimensions}", {"active": active}, (0.0, float(dimensions)))]
 
 
 def game_charts(lines: Sequence[dict[str, Any]]) -> list[Chart]:
     """How a game between generators and discriminators stands."""
-    names = dict.fromkeys(name for line in lines for name in line.get("game", {}))
-    game = {name: log_series(lines, name, "game") for name in names}
+    names = dict.fromkeys(name for line in lines for name in line.get("adversarial", {}))
+    game = {name: log_series(lines, name, "adversarial") for name in names}
 
     def chart(title: str, names: dict[str, str], *shown_values: float, log: bool = False) -> Chart:
         return Chart(title, {name: game.get(key, []) for name, key in names.items()}, shown_values, log)
@@ -98,15 +98,17 @@ def game_charts(lines: Sequence[dict[str, Any]]) -> list[Chart]:
         Chart("Jensen-Shannon divergence, estimated by D", {"JS": log_series(lines, "jensen_shannon")}, (0.0,)),
         chart("diversity of samples (1: the data's)", {"diversity": "diversity"}, 0.0, 1.0),
         chart("D's accuracy", {"real": "accuracy_real", "fake": "accuracy_fake"}, 0.0, 1.0),
-        chart("gap: D(real) - D(fake)", {} if "wasserstein" in lines[-1] else {"gap": "gap"}, 0.0),
+        chart("gap: D(real) - D(fake)", {} if "wasserstein" in lines[-1] else {"gap": "logit_gap"}, 0.0),
         both_domains("critics' accuracy", "accuracy", 0.0, 1.0),
-        both_domains("gap of the critics: D(real) - D(fake)", "gap", 0.0),
-        both_domains("error of round trips, there and back", "cycle", 0.0),
-        both_domains("error of round trips with faint noise added", "noisy", 0.0),
-        both_domains("change of the input (1: the domains' difference)", "moved", 0.0, 1.0),
-        chart("slope: norm of D's gradient at its input", {"slope": "slope"}, 0.0),
+        both_domains("gap of the critics: D(real) - D(fake)", "logit_gap", 0.0),
+        both_domains("error of round trips, there and back", "cycle_error", 0.0),
+        both_domains("error of round trips with faint noise added", "noisy_cycle_error", 0.0),
+        both_domains("change of the input (1: the domains' difference)", "input_change", 0.0, 1.0),
+        chart("slope: norm of D's gradient at its input", {"slope": "input_gradient"}, 0.0),
         chart("norm of each network's gradient", gradients, log=True),
-        chart("norm of G's gradient under either loss", {"minimax": "minimax", "non-saturating": "nonsaturating"},
-              log=True),
+        chart(
+            "norm of G's gradient under either loss",
+            {"minimax": "minimax_gradient", "non-saturating": "non_saturating_gradient"}, log=True,
+        ),  # fmt: skip
     ]  # fmt: skip
     return [c for c in charts if any(c.series.values())]
