@@ -93,6 +93,7 @@ def game_charts(lines: Sequence[dict[str, Any]]) -> list[Chart]:
         return chart(title, {domain: f"{key}_{domain}" for domain in "AB"}, *shown_values)
 
     gradients = {name.removeprefix("gradient_"): name for name in game if name.startswith("gradient_")}
+    losses = {"minimax": "minimax_gradient", "non-saturating": "non_saturating_gradient"}
     charts = [
         Chart("Wasserstein distance, estimated by D", {"W": log_series(lines, "wasserstein")}, (0.0,)),
         Chart("Jensen-Shannon divergence, estimated by D", {"JS": log_series(lines, "jensen_shannon")}, (0.0,)),
@@ -106,9 +107,6 @@ def game_charts(lines: Sequence[dict[str, Any]]) -> list[Chart]:
         both_domains("change of the input (1: the domains' difference)", "input_change", 0.0, 1.0),
         chart("slope: norm of D's gradient at its input", {"slope": "input_gradient"}, 0.0),
         chart("norm of each network's gradient", gradients, log=True),
-        chart(
-            "norm of G's gradient under either loss",
-            {"minimax": "minimax_gradient", "non-saturating": "non_saturating_gradient"}, log=True,
-        ),  # fmt: skip
+        chart("norm of G's gradient under either loss", losses, log=True),
     ]  # fmt: skip
     return [c for c in charts if any(c.series.values())]
