@@ -110,7 +110,7 @@ def test_domains_may_differ_in_number_size_channels(cls: type[ganvas.CycleGAN], 
         "name": "images",
         "shape": [1, 20, 24],
         "examples": 9,
-        "images": True,
+        "has_images": True,
     }
     nets = dict(run.nets.items())
     made = run.model.translate(torch.zeros(2, 3, 16, 12), "B", **nets)

@@ -200,9 +200,10 @@ def test_damaged_configuration_of_a_run(run: Path, capsys: pytest.CaptureFixture
     (run / "config.json").write_text('{"model": ')
     failing(capsys, ["resume", str(run)], 2, "config.json is damaged")
     good = {"model": "vae", "fields": {}, "train_config": {}, "data": {}}
-    for content in ({}, [], 3):
+    not_by_name = "config.json is damaged: it holds no values by name"
+    for content, message in (({}, "config.json is not that of a run"), ([], not_by_name), (3, not_by_name)):
         (run / "config.json").write_text(json.dumps(content))
-        failing(capsys, ["resume", str(run)], 2, "config.json is not that of a run")
+        failing(capsys, ["resume", str(run)], 2, message)
         assert main(["runs", "--runs-dir", str(run.parent)]) == 0  # one damaged run does not hide the others
     (run / "config.json").write_text(json.dumps(good | {"model": "diffusion"}))
     failing(capsys, ["resume", str(run)], 2, "there is no model 'diffusion'")
