@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from ganvas.data import BUILTIN, DataOptions, builtin, class_counts, load, mnist
+from ganvas.data import BUILTIN, DataOptions, builtin, class_counts, load
 from ganvas.errors import UserError
 from tests.support.idx import write_idx
 
@@ -106,11 +106,11 @@ def test_mnist_and_fashion_mnist(name: str, shared: Path) -> None:
 
 
 @pytest.fixture
-def source(monkeypatch: pytest.MonkeyPatch) -> mnist.PublishedDataset:
+def source(monkeypatch: pytest.MonkeyPatch) -> builtin.PublishedDataset:
     """A small stand-in for MNIST, without mirrors."""
     digest = sha256(IMAGES.tobytes() + LABELS.tobytes()).hexdigest()
-    small = replace(mnist.PUBLISHED["mnist"], mirrors=(), checksums={"train": digest, "test": digest})
-    monkeypatch.setitem(mnist.PUBLISHED, "mnist", small)
+    small = replace(builtin.PUBLISHED["mnist"], mirrors=(), checksums={"train": digest, "test": digest})
+    monkeypatch.setitem(builtin.PUBLISHED, "mnist", small)
     return small
 
 
@@ -132,34 +132,34 @@ def mirror(tmp_path: Path) -> Iterator[str]:
 
 
 def test_a_download_is_checked_and_kept(
-    source: mnist.PublishedDataset, mirror: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    source: builtin.PublishedDataset, mirror: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(mnist.PUBLISHED, "mnist", replace(source, mirrors=(f"{mirror}nowhere/", mirror)))
+    monkeypatch.setitem(builtin.PUBLISHED, "mnist", replace(source, mirrors=(f"{mirror}nowhere/", mirror)))
     assert len(load("mnist")) == 5
     assert "downloading" in capsys.readouterr().err
-    monkeypatch.setitem(mnist.PUBLISHED, "mnist", source)  # no mirror is needed the second time
+    monkeypatch.setitem(builtin.PUBLISHED, "mnist", source)  # no mirror is needed the second time
     assert len(load("mnist")) == 5
-    assert sorted(p.name for p in (mnist.cache_dir() / "mnist").iterdir()) == sorted(mnist.FILES["train"])
+    assert sorted(p.name for p in (builtin.cache_dir() / "mnist").iterdir()) == sorted(builtin.FILES["train"])
 
 
 def test_a_download_with_a_wrong_checksum_is_thrown_away(
-    source: mnist.PublishedDataset, mirror: str, monkeypatch: pytest.MonkeyPatch
+    source: builtin.PublishedDataset, mirror: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(mnist.PUBLISHED, "mnist", replace(source, mirrors=(mirror,), checksums={"train": "0" * 64}))
+    monkeypatch.setitem(builtin.PUBLISHED, "mnist", replace(source, mirrors=(mirror,), checksums={"train": "0" * 64}))
     with pytest.raises(UserError, match=r"could not be downloaded .*wrong checksum.*`data_dir`"):
         load("mnist")
-    assert list((mnist.cache_dir() / "mnist").iterdir()) == []
+    assert list((builtin.cache_dir() / "mnist").iterdir()) == []
 
 
 def test_without_a_network_one_sentence_says_what_to_do(
-    source: mnist.PublishedDataset, monkeypatch: pytest.MonkeyPatch
+    source: builtin.PublishedDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(mnist.PUBLISHED, "mnist", replace(source, mirrors=("http://127.0.0.1:9/",)))
+    monkeypatch.setitem(builtin.PUBLISHED, "mnist", replace(source, mirrors=("http://127.0.0.1:9/",)))
     with pytest.raises(UserError, match=r"mnist could not be downloaded .* put train-images.* `data_dir`"):
         load("mnist")
 
 
-def test_a_file_with_other_data_under_the_name_is_refused(source: mnist.PublishedDataset, tmp_path: Path) -> None:
+def test_a_file_with_other_data_under_the_name_is_refused(source: builtin.PublishedDataset, tmp_path: Path) -> None:
     np.savez(tmp_path / "mnist.npz", x_train=255 - IMAGES, y_train=LABELS)
     with pytest.raises(UserError, match="does not hold the published mnist"):
         load("mnist", DataOptions(data_dir=str(tmp_path)))

@@ -141,9 +141,9 @@ def test_vectors_are_learnt_in_units_of_their_own_domain(cls: type[ganvas.CycleG
 
 
 def test_a_translator_needs_two_sources_and_others_one(images: Dataset) -> None:
-    with pytest.raises(UserError, match="cyclegan translates between two collections: give both"):
+    with pytest.raises(UserError, match="cyclegan translates between two datasets: give both"):
         ganvas.train(CycleGAN(), images, steps=1)
-    with pytest.raises(UserError, match="vae learns from one collection, not from 2"):
+    with pytest.raises(UserError, match="vae learns from one dataset, not from 2"):
         ganvas.train(ganvas.VAE(), (images, images), steps=1)
     with pytest.raises(UserError, match="identity_weight=1 asks .* other shapes, 3x12x10 and 1x8x8"):
         ganvas.train(CycleGAN(identity_weight=1), (images, np.zeros((9, 8, 8), np.uint8)), steps=1)

@@ -146,7 +146,7 @@ def test_other_archives_and_tables_are_named_with_what_to_do(tmp_path: Path) -> 
     both = zipped(tree(tmp_path / "maps", trainA=1, trainB=1))
     with pytest.raises(UserError, match="holds two domains, trainA and trainB: unzip it first"):
         run.train(TINY, both, quiet=True)
-    with pytest.raises(UserError, match="translates between two collections"):
+    with pytest.raises(UserError, match="translates between two datasets"):
         run.train(CycleGAN(), both, quiet=True)
 
 

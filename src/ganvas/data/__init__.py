@@ -18,16 +18,15 @@ from torch import Tensor
 from ..errors import UserError, did_you_mean
 from ..model import Model
 from .arrays import from_array, validate_dataset
-from .builtin import BUILTIN
+from .builtin import BUILTIN, PUBLISHED
 from .containers import from_object
 from .dataset import CHANNELS, Dataset, chunks, class_counts, convert_channels, resize_and_crop
 from .folder import MixedSizesError, load_folder
-from .hints import suggest_source
 from .holdout import split_dataset
 from .idx import is_idx, load_idx
+from .label_tables import suggest_source
 from .layout import find_domains
 from .listing import error_reason, may_hold_images, path_mode
-from .mnist import PUBLISHED
 from .npz import load_npy, load_npz
 from .options import (
     DataOptions,
@@ -80,14 +79,8 @@ def load(source: Source, options: DataOptions | None = None, *, progress: Progre
         dataset = split_in_memory(dataset, options)
     if options.classes:
         dataset = dataset.filter_classes(options.classes)
-    return note_hidden_colours(convert_images(dataset, options))
-
-
-def note_hidden_colours(dataset: Dataset) -> Dataset:
-    """The dataset, with a note where transparent pixels have colours, which nobody sees."""
-    if dataset.shape[0] != 4 or not dataset.has_images:
-        return dataset
-    _, coloured, _ = hidden_colour_stats(dataset.x)
+    dataset = convert_images(dataset, options)
+    _, coloured, _ = hidden_colour_stats(dataset.x)  # none, of vectors and of images without alpha
     note = f"{coloured:.0%} of the pixels are transparent and have colours, which nobody sees: they play no part"
     return dataset if coloured < HIDDEN_COLOUR_SHARE or note in dataset.notes else dataset.with_notes([note])
 

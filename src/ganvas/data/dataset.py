@@ -13,10 +13,8 @@ from torch.nn.functional import interpolate
 from ..errors import UserError, did_you_mean
 from ..model import Shape
 from ..randomness import make_generator
-from .quantization import Bounds
+from .quantization import NUMBERS_PER_CHUNK, Bounds
 
-NUMBERS_PER_CHUNK = 2**20
-"""numbers that are computed with at once: as float32 they take four times the memory of bytes"""
 CHANNELS = {1: "L", 3: "RGB", 4: "RGBA"}
 """channels of images, and Pillow's names of them"""
 

@@ -106,11 +106,7 @@ def channel_notes(images: ImageBuffer, channels: int) -> Iterator[str]:
 
 
 def find_split(folder: Path, options: DataOptions) -> tuple[Listing, Layout]:
-    """What is below a folder, and which of the images are of a split.
-
-    The test split may lie in the folder beside it, or else is held out.  Raises UserError where there are no images,
-    and MissingSplitError where there are none of this split.
-    """
+    """What is below a folder, and which images are of a split, whose test part may lie beside it or be held out."""
     listing = list_files(folder)
     part = find_layout(listing.images, options.split, str(folder))
     test_folder = None if part.has_test_split else find_test_sibling(folder)
@@ -123,15 +119,12 @@ def find_split(folder: Path, options: DataOptions) -> tuple[Listing, Layout]:
     if not part.places:
         what = "; ".join(listing.excluded_notes() + listing.notes)
         raise UserError(f"{folder} holds no images{': ' * bool(what)}{what} ({supported_formats()})")
-    return listing, part if part.has_test_split else hold_out(part, options, folder)
-
-
-def hold_out(part: Layout, options: DataOptions, folder: Path) -> Layout:
-    """The images of a split, of a source without a test part; the classes are those of all its images."""
+    if part.has_test_split:
+        return listing, part
     digests = partial(in_parallel, File.digest, [place.file for place in part.places])
     indices, notes = split_indices(len(part.places), digests, options, str(folder))
-    places = [part.places[i] for i in indices]
-    return replace(part, places=places, training=tuple(part.places), notes=[*part.notes, *notes])
+    places, training = [part.places[i] for i in indices], tuple(part.places)  # whose classes are those of both splits
+    return listing, replace(part, places=places, training=training, notes=[*part.notes, *notes])
 
 
 def supported_formats() -> str:

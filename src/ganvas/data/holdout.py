@@ -53,10 +53,9 @@ def split_indices(
 def split_dataset(
     dataset: Dataset, options: DataOptions, *, has_test_split: bool = False, reuse_memory: bool = True
 ) -> Dataset:
-    """The examples of the split that the options name, with notes.
+    """The examples of the split that the options name; nothing is held out of a source that has a test split.
 
-    Nothing is held out of a source that has a test split of its own.  `reuse_memory` writes the examples over the
-    dataset, which nobody else may hold then.
+    `reuse_memory` writes the examples over the dataset, which nobody else may hold then.
     """
     if has_test_split:
         if not options.holdout or options.holdout == "auto":

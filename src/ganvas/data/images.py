@@ -23,7 +23,7 @@ from .listing import File, error_reason
 from .memory import MAX_MEMORY_SHARE, available_memory, check_memory, format_bytes
 from .options import Progress
 from .pixels import Pixels, read_pixels
-from .quantization import Bounds, ValueStats, no_range_reason, quantize_pixels, range_applies, value_stats
+from .quantization import RANGE_HELP, Bounds, ValueStats, quantize_pixels, range_applies, value_stats
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -75,13 +75,11 @@ class ImageBuffer:
     """most images that there can be"""
     name: str
     shapes: list[tuple[int, ...]] = field(default_factory=list)
-    """(c, h, w) of every image, though only those of the first one's size are stored"""
+    """(c, h, w) of every image, though none is stored any more when there are two sizes"""
     infos: dict[Page, ImageInfo] = field(default_factory=dict)
     failures: dict[Page, str] = field(default_factory=dict)
     """why pages could not be read"""
     buffers: dict[int, np.ndarray] = field(default_factory=dict)
-    stored_counts: Counter[int] = field(default_factory=Counter)
-    """images that are stored with so many channels"""
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
     """images with each (width, height)"""
     channel_counts: Counter[int] = field(default_factory=Counter)
@@ -97,14 +95,13 @@ class ImageBuffer:
         self.shapes.append((c, h, w))
         self.sizes[w, h] += 1
         self.channel_counts[c] += 1
-        if self.shapes[0][1:] != (h, w):
+        if len(self.sizes) > 1:  # an error when all are counted
             return
         if c not in self.buffers:
             what = f"{self.name}: {self.total} images of {w} x {h} pixels, {CHANNELS[c]},"
             check_memory(self.total * x.numel(), what, "ask for a smaller `size`, or give fewer images")
             self.buffers[c] = np.empty((self.total, c, h, w), np.uint8)  # which takes memory as it is filled
-        self.buffers[c][self.stored_counts[c]] = x.numpy()
-        self.stored_counts[c] += 1
+        self.buffers[c][self.channel_counts[c] - 1] = x.numpy()
 
     def majority_channels(self) -> int:
         """The channels that the majority takes: 4 where most have alpha, 3 where half or more have colours, else 1."""
@@ -124,10 +121,7 @@ class ImageBuffer:
 
 @contextmanager
 def lift_pixel_limit() -> Iterator[list[str]]:
-    """Pillow without its limit of pixels, in place of which `check_decodable` has one, and with its warnings in a list.
-
-    Other warnings are given when the block ends.
-    """
+    """Lift Pillow's limit of pixels, since `check_decodable` has one; its warnings go to a list, others on at last."""
     old_limit, messages, records = Image.MAX_IMAGE_PIXELS, list[str](), list[warnings.WarningMessage]()
     Image.MAX_IMAGE_PIXELS = None
     try:
@@ -173,16 +167,13 @@ def count_images(image: ImageFile.ImageFile) -> int:
 
 
 def in_parallel(function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
-    """The function of each item, computed in threads: Pillow lets others run while it decodes.
-
-    Only a few are computed ahead of the reader: else a slow one would have nearly all images in memory twice.
-    """
+    """The function of each item, computed in threads: Pillow lets others run while it decodes."""
     workers = os.cpu_count() or 1
     with ThreadPoolExecutor(workers) as pool:
         pending: deque[Future[R]] = deque()
         for item in items:
             pending.append(pool.submit(function, item))
-            if len(pending) > 2 * workers:
+            if len(pending) > 2 * workers:  # or a slow reader would have nearly all images in memory twice
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
@@ -214,7 +205,8 @@ def read_page(
         bounds = bounds if bounds and range_applies(values.dtype, bounds) else None
         stats = value_stats(values[..., :3], bounds) if bounds or values.dtype != np.uint8 else None
         if stats and bounds is None and white is None:
-            return no_range_reason(pixels.kind, stats)
+            what = f"{pixels.kind} from {stats.low:g} to {stats.high:g}"
+            return f"{what} have no black and white of their own: {RANGE_HELP}"
         if stats:
             values = quantize_pixels(values, bounds or (0.0, float(white or 1)), float(white or 1))
         x = torch.from_numpy(np.array(values.transpose(2, 0, 1), order="C"))
@@ -255,12 +247,9 @@ def check_decodable(content: Path | BytesIO, image: ImageFile.ImageFile) -> int:
         return numbers
     file_size = content.stat().st_size if isinstance(content, Path) else content.getbuffer().nbytes
     is_fax = image.format == "TIFF" and image.mode == "1"  # a blank page takes a bit a row
-    if image.tile and image.tile[0][0] == "raw":
-        max_numbers = 8.0 * file_size  # a bit each
-    else:
-        is_bounded = image.format in BOUNDED_FORMATS and not is_fax
-        max_numbers = 8.0 * MAX_DEFLATE_RATIO * file_size if is_bounded else float("inf")
-    if numbers > max_numbers:
+    is_raw, is_bounded = image.tile and image.tile[0][0] == "raw", image.format in BOUNDED_FORMATS and not is_fax
+    ratio = 1 if is_raw else MAX_DEFLATE_RATIO if is_bounded else float("inf")
+    if numbers > 8 * ratio * file_size:  # a bit each
         raise ValueError(f"it says {image.width} x {image.height} pixels, which its {file_size} bytes cannot hold")
     if DECODE_BYTES * numbers > MAX_MEMORY_SHARE * (free := available_memory()):
         raise ValueError(

@@ -11,12 +11,13 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import takewhile
-from pathlib import PurePosixPath
+from itertools import islice, takewhile
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from ..io.text import is_number
 from .layout import Layout, Place, count_folders
-from .listing import IMAGE_SUFFIXES, READ_ERRORS, File, Listing, join_names, pluralize
+from .listing import ARCHIVES, IMAGE_SUFFIXES, READ_ERRORS, File, Listing, is_image, join_names, pluralize
 
 TABLE_PATTERN = re.compile(r"(.*labels?|metadata|annotations?|dataset|train|index)\.(csv|tsv|json|jsonl)$", re.I)
 """how files are called in which labels are looked for"""
@@ -27,7 +28,10 @@ PATH_COLUMNS = (
     "file_name", "filename", "file", "path", "filepath", "image_path", "image", "img", "image_id", "name", "id",
 )  # fmt: skip
 LABEL_COLUMNS = ("label", "labels", "class", "class_name", "category", "target", "y", "species", "breed")
+TABLE_SEPARATORS = {".csv": ",", ".tsv": "\t"}
 MAX_TABLE_BYTES = 2**26
+MAX_HINT_ROWS, MAX_COLUMNS = 1000, 8
+"""rows of a table of numbers that are looked at, and columns that are named"""
 MAX_CLASS_SHARE, MIN_LABELS = 0.5, 20
 """classes to images, from which on labels are no classes but texts or numbers of each image's own; images too few for
 that to be seen"""
@@ -206,3 +210,45 @@ def parse_class(label: Any) -> str | None:
     if not isinstance(label, str | int):
         raise ValueError(f"{json.dumps(label)[:80]} is no single class")
     return str(label)
+
+
+def suggest_source(path: Path) -> str:
+    """What to give in place of a file that cannot be read."""
+    suffix = path.suffix.lower()
+    if suffix in ARCHIVES:
+        return "unpack it first, and give the folder, or make a zip of it"
+    siblings = path.parent.iterdir() if TABLE_PATTERN.fullmatch(path.name) else ()
+    if any(is_image(File((p.name,), p)) for p in siblings if p.is_file()):
+        return f"it lies beside images, whose labels it may hold: give the folder, {path.parent}"
+    if suffix in (".json", ".jsonl"):
+        return f"if it holds labels of images, give the folder that has both, e.g. {path.parent}"
+    if suffix in TABLE_SEPARATORS:
+        return table_hint(path)
+    return "give a folder or a zip of images, an image, a .npy, .npz or IDX file, or a name"
+
+
+def table_hint(path: Path) -> str:
+    """How to make an array of a table, and which of its columns hold text or nothing."""
+    separator = TABLE_SEPARATORS[path.suffix.lower()]
+    try:
+        with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+            lines = [line for line in islice(csv.reader(file, delimiter=separator), MAX_HINT_ROWS) if line]
+    except csv.Error as error:
+        return f"it is a damaged table ({error})"
+    has_head = bool(lines) and not any(map(is_number, lines[0]))
+    names = lines[0] if has_head else [f"column {i}" for i in range(len(lines[0]) if lines else 0)]
+    columns = list(zip(*[line for line in lines[has_head:] if len(line) == len(names)], strict=True))
+    text = [i for i, column in enumerate(columns) if any(field.strip() and not is_number(field) for field in column)]
+    gaps = [names[i] for i, column in enumerate(columns) if i not in text and not all(f.strip() for f in column)]
+    options = [f"'{path.name}'", f"delimiter={separator!r}", *(["skip_header=1"] if has_head else [])]
+    if text:
+        options.append(f"usecols={[i for i in range(len(names)) if i not in text]}")
+    command = f"import numpy as np; np.save('{path.stem}.npy', np.genfromtxt({', '.join(options)}))"
+    message = f'it is a table, and Ganvas reads arrays: save its numbers, python -c "{command}"'
+    if text:
+        holds = "holds" if len(text) == 1 else "hold"
+        message += f"; {join_names((names[i] for i in text), MAX_COLUMNS)} {holds} text"
+    if gaps:
+        have = "has" if len(gaps) == 1 else "have"
+        message += f"; {join_names(gaps, MAX_COLUMNS)} {have} empty fields, which become NaN: fill them"
+    return message

@@ -1,6 +1,7 @@
 """How much memory there is, so that what cannot fit is refused in a sentence, and not by the system."""
 
 import os
+from contextlib import suppress
 from math import prod
 from pathlib import Path
 
@@ -18,33 +19,18 @@ OUT_OF_MEMORY_MESSAGES = (
 
 def available_memory() -> int:
     """Bytes that this process may still take: what the system has free, or less where its control group has less."""
-    return min(free_memory(), cgroup_memory())
-
-
-def free_memory() -> int:
-    """Bytes that the system has free, and can make free."""
-    try:
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return 1024 * int(line.split()[1])
-    except (OSError, ValueError):
-        pass
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # Windows
-        return 8 * 2**30
-
-
-def cgroup_memory() -> int:
-    """Bytes that the control group of this process may still take (Linux, version 2)."""
-    group = Path("/sys/fs/cgroup")
-    try:
+    free, group = 8 * 2**30, Path("/sys/fs/cgroup")  # a guess, for Windows
+    with suppress(AttributeError, ValueError, OSError):
+        free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    with suppress(OSError, ValueError, KeyError):
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        free = 1024 * int(dict(line.split(":", 1) for line in lines)["MemAvailable"].split()[0])
+    with suppress(OSError, ValueError):  # Linux, control groups of version 2
         names = ("memory.max", "memory.current", "memory.stat")
         limit, used, stat = ((group / name).read_text(encoding="ascii").strip() for name in names)
         cache = dict(line.split() for line in stat.splitlines()).get("inactive_file", "0")
-        return 2**63 if limit == "max" else max(0, int(limit) - int(used) + int(cache))
-    except (OSError, ValueError):
-        return 2**63
+        free = free if limit == "max" else min(free, max(0, int(limit) - int(used) + int(cache)))
+    return free
 
 
 def format_bytes(size: int) -> str:

@@ -35,11 +35,7 @@ class Pixels:
 
 
 def read_pixels(source: Path | BytesIO, image: ImageFile.ImageFile) -> Pixels:
-    """The numbers of an image just opened, or of the page to which it was sought.
-
-    All bits are read of grey images, and of PNG, TIFF and PNM in colours; `has_more_bits` says of others that they had
-    more.
-    """
+    """The numbers of an open image's page: all bits of grey images, and of PNG, TIFF and PNM in colours."""
     mode, is_deep = raw_mode(image), has_16_bits(image)
     if image.format == "PPM" and white_level(image) > 255:
         return read_pnm(source, image)
@@ -101,10 +97,7 @@ def read_grey_alpha(image: ImageFile.ImageFile) -> np.ndarray:
 
 
 def read_16_bits(source: Path | BytesIO, image: ImageFile.ImageFile) -> np.ndarray:
-    """Pixels h x w x 3 or 4, uint16.
-
-    Of each two bytes Pillow decodes the first, the higher; told that the lower comes first, it decodes the second.
-    """
+    """Pixels h x w x 3 or 4, uint16: Pillow decodes each higher byte, or the lower if told that it is the higher."""
     with Image.open(source if isinstance(source, Path) else BytesIO(source.getvalue())) as other:
         other.seek(image.tell())
         other.tile = [tile._replace(args=swap_bytes(tile.args)) for tile in other.tile]

@@ -15,7 +15,7 @@ Bounds = tuple[float, float]
 """the numbers that are black and white"""
 AUTO: Literal["auto"] = "auto"
 NUMBERS_PER_CHUNK = 2**20
-"""numbers that are mapped at once"""
+"""numbers that are computed with at once: as float32 they take four times the memory of bytes"""
 MIN_RANGE_SHARE = 0.5
 """share of what 16 bits can hold that images had better use"""
 RANGE_HELP = "range=auto takes the lowest for black and the highest for white, range=LOW,HIGH what you say"
@@ -135,10 +135,6 @@ def rounding_note(stats: ValueStats, white: int) -> str:
     levels = round(255 * stats.high / white) - round(255 * stats.low / white) + 1
     loss = f"{100 * share:.2g}% of the range of 0 to {white}, so that {levels} of 256 levels are left"
     return f"{note}, {loss}: {RANGE_CLI_HELP}"
-
-
-def no_range_reason(kind: str, stats: ValueStats) -> str:
-    return f"{kind} from {stats.low:g} to {stats.high:g} have no black and white of their own: {RANGE_HELP}"
 
 
 def read_bounds(header: dict[str, Any], domain: int = 0) -> Bounds | None:

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load
 from torch import nn
 
-from ...data.mnist import FASHION_CLASSES
+from ...data.builtin import FASHION_CLASSES
 from .base import FeatureSpace, freeze, weights_digest
 
 N_FEATURES = 84

@@ -17,7 +17,7 @@ from urllib.request import urlopen
 import torch
 from torch import Tensor
 
-from ...data.mnist import cache_dir
+from ...data.builtin import cache_dir
 from ...errors import UserError
 from ...io.atomic import atomic_write
 
