@@ -1,7 +1,7 @@
 """The numbers of an autoencoder or a VAE on held-out examples: likelihood, codes, reconstructions.
 
-A VAE learns the density of standardised vectors, log p(u); what is said is that of the data in their own units: log
-p(x) = log p(u) - sum of the logs of the columns' deviations, the change of variables x = m + s u.
+A VAE learns the density of standardised vectors, log p(u).  Reported is that of the data in their own units, by the
+change of variables x = m + s u: log p(x) = log p(u) - the sum of the columns' log s.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -26,11 +26,11 @@ from ..randomness import reseed
 METRICS = ("elbo", "bound", "codes", "reconstruction")
 """what is measured of models with an encoder, on held-out examples; the last also of those without a likelihood"""
 N_INFORMATION, N_INFORMATION_FLOW = 2000, 200
-"""examples on which the mutual information is estimated; of a flow, whose density takes a pass a dimension, fewer"""
+"""examples on which the mutual information is estimated; fewer of a flow, whose density takes a pass a dimension"""
 MAX_BOUND_GAP = 0.1
 """nats between two bounds on the mutual information above which the lower one is no estimate, but a bound"""
 EXAMPLES_PER_STREAM = 64
-"""examples, and samples of each, that share a random stream: numbers do not depend on how much is computed at once"""
+"""examples, and samples of each, that share a random stream, whatever is computed at once"""
 MAX_DECODED_NUMBERS = 2**24
 """numbers of examples, about, that a hierarchy decodes at once, with all that their networks hold"""
 Values = dict[str, Any]
@@ -41,10 +41,9 @@ def measure(
     progress: Callable[[str], None],
 ) -> Values:  # fmt: skip
     """The numbers of an encoder and a decoder on examples, of the metrics with these names."""
-    model = trained.model
+    model, n = trained.model, len(data)
     data = model.preprocess(data, deterministic=True)
-    x, y, n = trained.domain_scaling()(data.x), data.labels, len(data)
-    values: Values = {"examples": n}
+    x, y, values = trained.domain_scaling()(data.x), data.labels, Values(examples=n)
     if isinstance(model, LikelihoodModel):
         is_discrete = model.likelihood in ("bernoulli", "discretized-logistic")
         values["bits_note"] = "" if is_discrete else " of a density: not to be compared with those of pixels' levels"
@@ -140,7 +139,8 @@ def information(trained: Trained, model: Variational, x: Tensor, y: Tensor | Non
     n, nets = min(N_INFORMATION_FLOW if model.posterior == "iaf" else N_INFORMATION, len(x)), trained.nets
     encoded = [model.encode_batch(b, nets["encoder"]) for b in batches(trained, x[:n], y, seed, "information")]
     _, posteriors, draws, _ = zip(*encoded, strict=True)
-    q = concatenate(posteriors)
+    fields: Any = zip(*posteriors, strict=True)
+    q: Posterior = type(posteriors[0])(*(torch.cat(t) if isinstance(t[0], Tensor) else t[0] for t in fields))
     draw = PosteriorSamples(*(torch.cat(t, 1) for t in zip(*draws, strict=True)))
     lower, upper = codes.mutual_information_bounds(q, draw)
     kl = model.kl_divergence(q, draw, **nets).sum(1).mean().item()
@@ -150,13 +150,6 @@ def information(trained: Trained, model: Variational, x: Tensor, y: Tensor | Non
         "mutual_information_examples": n, "mutual_information_limit": log(n),
         "kl_aggregate_prior": kl - lower, "kl_aggregate_prior_lower": max(0.0, kl - upper),
     }  # fmt: skip
-
-
-def concatenate(posteriors: Sequence[Any]) -> Posterior:
-    """Posteriors of several blocks of examples as one."""
-    columns = zip(*posteriors, strict=True)
-    q: Posterior = type(posteriors[0])(*(torch.cat(c) if isinstance(c[0], Tensor) else c[0] for c in columns))
-    return q
 
 
 def reconstruction_metrics(trained: Trained, x: Tensor, y: Tensor | None) -> Values:

@@ -1,6 +1,6 @@
 """`ganvas.compare`: several runs on the same held-out data, each number with its interval, and which is the best."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations, islice
 from math import isfinite
@@ -27,6 +27,10 @@ COMPARABLE_METRICS = tuple(name for name, metric in METRICS.items() if metric.nu
 """metrics whose numbers have intervals, as `evaluate` calls them"""
 Run = Trained | str | Path | tuple[Trained, str | None]
 """a run to compare: itself, its name, NAME@PRIOR, or with the fitted prior that its codes are to be drawn from"""
+
+
+Scores = list[dict[str, Score]]
+"""of each side, by name"""
 
 
 class ComparedRun(NamedTuple):
@@ -75,7 +79,7 @@ def compare(
     comparisons = draw_comparisons(sources, training, real_data, settings)
     other_kind = "vectors" if on.held_out.has_images else "images"
     names = metrics or [name for name in COMPARABLE_METRICS if METRICS[name].needs != other_kind]
-    scores, reasons = score_all(names, comparisons, bool(metrics), progress)
+    scores, reasons = score_all(names, comparisons, settings)
     resamples = [bootstrap(side, seed, i) for i, side in enumerate(scores)]
     tags = {number: number + METRICS[m].tag(real_data.space) for m in names for number in METRICS[m].numbers}
     *numbers, floor = (
@@ -83,25 +87,23 @@ def compare(
         for side, drawn in zip(scores, resamples, strict=True)
     )
     return {
-        "data": on.held_out.name, "split": on.split, "seed": seed, **real_data.facts, "resamples": RESAMPLES,
-        "level": LEVEL,
-        "floor": floor, "best": {tags[k]: find_best(k, scores[:-1], resamples[:-1]) for k in scores[0]},
+        "data": on.held_out.name, "split": on.split, "seed": seed, **real_data.facts,
+        "resamples": RESAMPLES, "level": LEVEL, "floor": floor,
+        "best": {tags[k]: find_best(k, scores[:-1], resamples[:-1]) for k in scores[0]},
         "skip_reasons": reasons,
         "runs": [run_costs(e) | {"numbers": values} for e, values in zip(entries, numbers, strict=True)],
     }  # fmt: skip
 
 
-def score_all(
-    names: Sequence[str], comparisons: Sequence[Comparison], strict: bool, progress: Progress
-) -> tuple[list[dict[str, Score]], dict[str, str]]:
-    """The numbers of each side, and why a metric has none, which is a UserError if `strict`."""
+def score_all(names: Sequence[str], comparisons: list[Comparison], settings: Settings) -> tuple[Scores, dict[str, str]]:
+    """The numbers of each side, and why a metric has none, which is a UserError if the user named it."""
     scores, reasons = [dict[str, Score]() for _ in comparisons], dict[str, str]()
     for metric in map(METRICS.__getitem__, names):
-        progress(metric.name)
+        settings.progress(metric.name)
         try:
             entries = [dict(islice(metric.compute(c), len(metric.numbers))) for c in comparisons]
         except UserError as error:
-            if strict:
+            if settings.metrics:
                 raise
             reasons[metric.name] = str(error)
             continue
@@ -110,9 +112,7 @@ def score_all(
     return scores, reasons
 
 
-def find_best(
-    name: str, scores: Sequence[Mapping[str, Score]], resamples: Sequence[Mapping[str, Tensor]]
-) -> int | None:
+def find_best(name: str, scores: Scores, resamples: list[dict[str, Tensor]]) -> int | None:
     """The index of the run that is better than every other: None where an interval of a difference holds 0.
 
     Differences are paired: in each resample both models are measured against the same held-out examples.

@@ -32,7 +32,7 @@ from .samples import DEFAULT_SAMPLES, MetricValues, Progress, Settings, make_exa
 IMAGES_PER_CHUNK = 32
 """images that are translated at once"""
 N_MONITORED = 64
-"""examples of each domain whose round trips are tried with noise"""
+"""examples of each domain whose round trips are measured with noise"""
 TRANSLATION_METRICS = ("kid", *(m.name for m in METRICS.values() if m.needs in ("", "images") and m.name != "kid"))
 """metrics of translations against their domain: kid, unless others are asked for"""
 MOVED_SHARE = 0.8
@@ -66,7 +66,7 @@ class Direction:
 
     @property
     def n_compared(self) -> int:
-        """How many translations are compared with as many of the target domain, which is halved for the floor."""
+        """How many translations are compared with as many of the target domain, which is halved for the noise floor."""
         return min(len(self.target) // 2, len(self.source))
 
     def cycle_error(self) -> MetricValues:

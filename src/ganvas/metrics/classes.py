@@ -1,4 +1,4 @@
-"""What a classifier of real examples says of generated ones."""
+"""Numbers of generated examples by a classifier of real ones."""
 
 from collections.abc import Iterator
 from math import log, nan
@@ -35,10 +35,7 @@ def label_accuracy(logits: Float[Tensor, "n classes"], labels: Int64[Tensor, " n
 
 
 def classifier_labels(names: tuple[str, ...], data: Dataset) -> Int64[Tensor, " n"] | None:
-    """The labels of examples as the classifier numbers its classes: by name, or by number where classes have no names.
-
-    None where the examples have none, or of other classes.
-    """
+    """The labels of examples as the classifier numbers its classes, by name or by number; None for none, or others."""
     if data.labels is None:
         return None
     numbers = tuple(str(i) for i in range(len(names)))
@@ -61,10 +58,7 @@ def classifier_scores(logits: Float[Tensor, "n classes"], n_real: int) -> Score:
 
 
 def agreement_scores(examples: Examples) -> Iterator[tuple[str, Entry]]:
-    """How often the classifier takes examples for what their labels say, of all and of each class, NaN if it is empty.
-
-    Nothing where labels are not of the classifier's classes.
-    """
+    """The label accuracy on all examples and on each class, NaN if it is empty; nothing where labels are of others."""
     data, logits = examples.data, examples.logits
     labels = classifier_labels(examples.space.classes, data)
     if labels is not None:
@@ -86,7 +80,7 @@ def kernel_scores(real: Examples, fake: Examples) -> dict[str, Score]:
 def compute(c: Comparison) -> Iterator[tuple[str, Entry]]:
     """The classifier's score, where features classify; label agreement and kernel distances a class, where there are.
 
-    What the classifier says has the held-out examples as its floor: it may have been trained on the others.
+    The noise floor of the classifier's numbers is theirs on held-out examples: it may have learned from the others.
     """
     space, has_labels = c.real.space, c.fake.data.labels is not None
     is_classifier = space.head is not None

@@ -19,7 +19,7 @@ def duplicate_rate(real: NeighbourIndex, fake: NeighbourIndex) -> float:
 
 
 def influence(real: NeighbourIndex, fake: NeighbourIndex) -> Terms:
-    """What an example's own duplicate counts, and how many others have it as their only one."""
+    """Whether an example has a duplicate, and how many others have only it."""
     distances, fake_distances = real.radii(1), fake.radii(1)
     limit = copy_threshold(distances)
     terms = torch.where(distances > 0, duplicate_terms(real, limit), 0.0)  # duplicates have no part in the limit

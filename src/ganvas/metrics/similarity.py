@@ -59,7 +59,7 @@ def gaussian_window(side: int, dtype: torch.dtype, sigma: float = 1.5) -> Float[
 
 
 def n_scales(shape: tuple[int, ...]) -> int:
-    """How many of the five scales an image of this shape has room for: each half as large, the window 11 x 11."""
+    """For how many of the five scales an image of this shape has room: each half as large, the window 11 x 11."""
     return max(1, min(len(SCALE_WEIGHTS), (min(shape[1:]) // 11).bit_length()))
 
 

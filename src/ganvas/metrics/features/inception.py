@@ -32,10 +32,8 @@ INCEPTION = PublishedWeights(
 )
 IMAGE_SIDE = 299
 Kernel = int | tuple[int, int]
-Chains = dict[str, list[tuple[int, Kernel]]]
-"""by name: maps out and kernel of each convolution of a chain"""
-SPLIT_KERNEL = (-1, -1)
-"""for a kernel: 1 x 3 and 3 x 1 side by side"""
+Chains = dict[str, list[tuple[int, *tuple[Kernel, ...]]]]
+"""by name: of each step of a chain its maps and its kernel, or several side by side"""
 
 
 def convolution(a: int, b: int, kernel: Kernel, stride: int = 1, has_padding: bool = True) -> nn.Sequential:
@@ -56,13 +54,12 @@ class Mixed(nn.Module):
         self.chains: list[list[list[str]]] = []
         for chain_name, steps in chains.items():
             maps, chain = a, []
-            for i, (b, kernel) in enumerate(steps, 1):
-                name = chain_name if len(steps) == 1 else f"{chain_name}_{i}"
-                kernels = {f"{name}a": (1, 3), f"{name}b": (3, 1)} if kernel == SPLIT_KERNEL else {name: kernel}
-                halves = stride == 2 and i == len(steps)
-                for layer, size in kernels.items():
-                    self.add_module(layer, convolution(maps, b, size, stride if halves else 1, not halves))
-                chain.append(list(kernels))
+            for i, (b, *kernels) in enumerate(steps, 1):
+                name, halves = chain_name if len(steps) == 1 else f"{chain_name}_{i}", stride == 2 and i == len(steps)
+                layers = [name] if len(kernels) == 1 else [f"{name}a", f"{name}b"]
+                for layer, kernel in zip(layers, kernels, strict=True):
+                    self.add_module(layer, convolution(maps, b, kernel, stride if halves else 1, not halves))
+                chain.append(layers)
                 maps = b * len(kernels)
             self.chains.append(chain)
         self.pool = pool
@@ -100,11 +97,12 @@ def inception_c(c: int) -> Mixed:
 
 
 def inception_e(a: int, pool: nn.Module) -> Mixed:
-    """At 8 x 8."""
-    return Mixed(a, {
-        "branch1x1": [(320, 1)], "branch3x3": [(384, 1), (384, SPLIT_KERNEL)],
-        "branch3x3dbl": [(448, 1), (384, 3), (384, SPLIT_KERNEL)],
-    }, pool, 192)  # fmt: skip
+    """At 8 x 8, with 1 x 3 and 3 x 1 side by side."""
+    split = (384, (1, 3), (3, 1))
+    chains: Chains = {
+        "branch1x1": [(320, 1)], "branch3x3": [(384, 1), split], "branch3x3dbl": [(448, 1), (384, 3), split],
+    }  # fmt: skip
+    return Mixed(a, chains, pool, 192)
 
 
 def inception_v3() -> nn.Sequential:

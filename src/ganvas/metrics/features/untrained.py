@@ -70,7 +70,7 @@ def filter_responses(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def pixel_protocol(shape: Shape) -> str:
-    """How random filters are given images of this shape, in a clause."""
+    """The preprocessing of images of this shape for random filters, in a clause."""
     return "pixels / 127.5 - 1" + (", colours times alpha" if shape[0] == 4 else "")
 
 
