@@ -187,6 +187,8 @@ def test_fewer_samples_than_were_asked_for_are_told(gan: Trained) -> None:
     evaluate(gan, data, n=12, metrics=("duplicates",), progress=told.append)
     evaluate(gan, data, metrics=("duplicates",), progress=told.append)
     assert not any("asked for" in line for line in told)
+    evaluate(gan, data, n=10_000, metrics=("duplicates",), progress=told.append)  # the default, asked for
+    assert "(10000 asked for, but the data allow 12" in told[-2]
 
 
 def test_too_few_samples_for_a_frechet_distance(gan: Trained) -> None:

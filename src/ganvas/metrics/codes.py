@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..distributions.posteriors import ACTIVE_THRESHOLD, Posterior, PosteriorSamples
 
-Used = Bool[Tensor, " d"]
+Used = Bool[Tensor, " _"]
 MAX_DENSITIES = 2**22
 """numbers that are computed at once"""
 
