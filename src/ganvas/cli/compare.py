@@ -93,8 +93,7 @@ def build_page(path: Path, result: dict[str, Any], entries: list[ComparedRun]) -
     runs = []
     for entry, run in zip(entries, result["runs"], strict=True):
         x = entry.trained.sample(SAMPLES_PER_RUN, seed=result["seed"], fitted_prior=entry.prior).x
-        costs = describe_run(run)
-        text = f"{costs['parameters']} parameters, {costs['training'] or 'time unknown'}"
+        text = "{parameters} parameters, {training}".format_map(describe_run(run, "time unknown"))
         runs.append({"name": entry.name, "text": text, "samples": Examples(x, 6).render()})
     write_page(
         path, "compare.html", title="Ganvas: comparison", summary=summary_lines(result), notes=notes(result),
@@ -151,12 +150,12 @@ def format_number(x: float) -> str:
     return f"{x:.0f}" if abs(x) >= 1000 or float(x).is_integer() else f"{x:.3g}"
 
 
-def describe_run(run: dict[str, Any]) -> dict[str, str]:
+def describe_run(run: dict[str, Any], unknown: str = "") -> dict[str, str]:
     """The columns that say what a run is and what it costs."""
     step, seconds = run["step"], run["seconds"]
     return {
-        "model": run["model"], "parameters": f"{run['parameters']:,}", "step": "" if step is None else f"{step:,}",
-        "training": "" if seconds is None else format_duration(seconds),
+        "model": run["model"], "parameters": f"{run['parameters']:,}", "step": unknown if step is None else f"{step:,}",
+        "training": unknown if seconds is None else format_duration(seconds),
     }  # fmt: skip
 
 
@@ -179,8 +178,6 @@ def rich_table(names: list[str], part: list[Column]) -> Table:
     table = Table("run", *(column.title for column in part), box=None, pad_edge=False)
     for i, name in enumerate(names):
         cells = (column.cells[i] for column in part)
-        texts = (
-            Text.assemble((f"{c.text} *", "bold") if c.best else c.text, (f"\n{c.interval}", "dim")) for c in cells
-        )
+        texts = (Text.assemble((c.text + " *" * c.best, "bold" * c.best), (f"\n{c.interval}", "dim")) for c in cells)
         table.add_row(Text(name), *texts, style="dim" if i == len(names) - 1 else "")
     return table

@@ -33,6 +33,15 @@ PAIR_METRICS = (
     "label_agreement", "angle_rmse", "angle_correlation",
 )  # fmt: skip
 """errors of translations against the truth, in the order in which they are printed"""
+LIKELIHOOD_ROWS = (
+    ("elbo", "ELBO", "{elbo} nats, {elbo_samples} samples an example"),
+    ("elbo", "", "{elbo_bits_per_dimension:.4f} bits per dimension{bits_note}"),
+    ("elbo", "  reconstruction", "{reconstruction_nats:.2f} nats, -E log p(x|z)"),
+    ("elbo", "  KL", "{kl_nats:.2f} nats, KL(q(z|x) || p(z))"),
+    ("bound", "L_{importance_samples}", "{bound} nats, importance weighted bound on log p(x)"),
+    ("bound", "", "{bound_bits_per_dimension:.4f} bits per dimension{bits_note}"),
+)
+"""lines for people, each where a number is known"""
 Values = dict[str, Any]
 """what `ganvas.evaluate` returns"""
 
@@ -101,17 +110,9 @@ def model_lines(values: Values) -> list[str]:
     count = f"{values['examples']} " if "examples" in values else ""
     examples = f"{count}{split_word(values)} examples of {values['data']}"
     lines = [f"{values['model']} at step {values['step']}, on {examples}, seed {values['seed']}"]
-    if "elbo" in values:
-        lines += [
-            line("ELBO", f"{with_error(values, 'elbo')} nats, {values['elbo_samples']} samples an example"),
-            line("", f"{values['elbo_bits_per_dimension']:.4f} bits per dimension{values['bits_note']}"),
-            line("  reconstruction", f"{values['reconstruction_nats']:.2f} nats, -E log p(x|z)"),
-            line("  KL", f"{values['kl_nats']:.2f} nats, KL(q(z|x) || p(z))"),
-        ]
-    if "bound" in values:
-        bound = f"{with_error(values, 'bound')} nats, importance weighted bound on log p(x)"
-        lines.append(line(f"L_{values['importance_samples']}", bound))
-        lines.append(line("", f"{values['bound_bits_per_dimension']:.4f} bits per dimension{values['bits_note']}"))
+    numbers = values | {name: with_error(values, name) for name in ("elbo", "bound") if name in values}
+    rows = (texts for name, *texts in LIKELIHOOD_ROWS if name in values)
+    lines += [line(title.format_map(numbers), text.format_map(numbers)) for title, text in rows]
     if "active_units" in values:
         lines += code_lines(values)
     if "reconstruction_mse" in values:

@@ -126,15 +126,13 @@ def spread_examples(dataset: Dataset, max_examples: int) -> Examples:
     return Examples(dataset.x[[i * len(dataset) // n for i in range(n)]])
 
 
-def format_columns(a: Report, b: Report) -> list[str]:
+def format_columns(*reports: Report) -> list[str]:
     """The facts of two datasets, in columns."""
-
-    def cut(value: Any) -> str:
-        text = format_value(value)
-        return text if len(text) < MAX_COLUMN_WIDTH else f"{text[: MAX_COLUMN_WIDTH - 4]} ..."
-
-    keys = [key for key in a | b if a.get(key) or b.get(key)]
-    rows = [("", "A", "B"), *((key, cut(a.get(key, "")), cut(b.get(key, ""))) for key in keys)]
+    rows = [("", "A", "B")]
+    for key in reports[0] | reports[1]:
+        texts = [format_value(report.get(key, "")) for report in reports]
+        a, b = (t if len(t) < MAX_COLUMN_WIDTH else f"{t[: MAX_COLUMN_WIDTH - 4]} ..." for t in texts)
+        rows += [(key, a, b)] if a or b else []
     width = max(len(first) for _, first, _ in rows) + 2
     return [f"{key:<14} {first:<{width}}{second}".rstrip() for key, first, second in rows]
 
