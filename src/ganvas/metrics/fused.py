@@ -63,8 +63,12 @@ def fused_nll(decoder: FusedDecoder, x: Float[Tensor, "b *shape"], z: Float[Tens
             codes = z[j : j + rows, i]
             h = [buffer[:, : len(codes)] for buffer in buffers]
             h[0][:-1] = row_modules(codes).mT
-            for weight, (_, activation), layer_input, layer_output in zip(weights, layers, h, h[1:], strict=False):
-                apply_activation(activation, torch.mm(weight, layer_input, out=layer_output[:-1]))
+            for weight, (_, activation), inputs, outputs in zip(weights, layers, h, h[1:], strict=False):
+                y = torch.mm(weight, inputs, out=outputs[:-1])
+                if isinstance(activation, nn.Tanh):
+                    y.tanh_()
+                elif activation is not None:
+                    y.copy_(activation(y))
             softplus_sum = sum_of_softplus(signed_weight, h[-1], logits[:, : len(codes)])
             nll[i, j : j + rows] = softplus_sum + h[-1].mT @ correction
     return nll.mT
@@ -81,14 +85,6 @@ def sum_of_softplus(
     if total.max() < torch.inf:
         return total
     return torch.stack([softplus(part @ inputs).sum(0) for part in weight.split(len(buffer))]).sum(0)
-
-
-def apply_activation(activation: nn.Module | None, h: Tensor) -> None:
-    """Replace h by its activation."""
-    if isinstance(activation, nn.Tanh):
-        h.tanh_()
-    elif activation is not None:
-        h.copy_(activation(h))
 
 
 def with_bias(layer: nn.Linear) -> Float[Tensor, "out n"]:

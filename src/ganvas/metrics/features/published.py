@@ -69,11 +69,10 @@ class PublishedWeights:
         """Fetch the file from the first mirror that has it, and keep it only if it is what was published."""
         if not self.mirrors:
             raise UserError(f"the weights of {self.name} are not fetched by Ganvas: {self.remedy}")
-        folder, failures = cache_dir() / "features", []
-        path = folder / self.files[0]
+        path, failures = cache_dir() / "features" / self.files[0], []
         if path.is_file() and sha256(path.read_bytes()).hexdigest() == self.digest:
             return path
-        folder.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         for mirror in self.mirrors:
             print(f"downloading {mirror}", file=sys.stderr)
             try:
@@ -87,7 +86,5 @@ class PublishedWeights:
                     temporary.write_bytes(content)
                 return path
             failures.append(f"{mirror}: wrong checksum")
-        raise UserError(
-            f"{self.name} could not be downloaded ({'; '.join(failures)}): put {self.files[0]} into {folder}, "
-            f"or say where it is with {self.env_variable}"
-        )
+        advice = f"put {path.name} into {path.parent}, or say where it is with {self.env_variable}"
+        raise UserError(f"{self.name} could not be downloaded ({'; '.join(failures)}): {advice}")
