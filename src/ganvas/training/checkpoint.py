@@ -1,7 +1,11 @@
-"""A run's state in one safetensors file: networks, averages, optimisers, counters.  No pickle, here or anywhere."""
+"""A run's state in one safetensors file, from which it goes on bit for bit.  No pickle, here or anywhere.
+
+Stored are the networks, their averages, the optimisers' moments, how examples are scaled, the counters `step` and
+`position` (batches drawn), the best samples so far, and loss terms that are not logged yet.
+No random-number state is: the numbers of a step follow from (seed, step), every batch from (seed, position).
+"""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -86,13 +90,9 @@ def restore(state: TrainState, path: Path, model: Model) -> dict[str, Any]:
 def split_optimizer_state(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """An optimiser's state, as tensors by name and plain values."""
     state = optimizer.state_dict()
-    tensors, scalars = {}, {}
-    for index, key, value in state_entries(state["state"]):
-        if isinstance(value, Tensor):
-            tensors[f"{index}/{key}"] = value
-        else:
-            scalars[f"{index}/{key}"] = value
-    return tensors, {"plain": scalars}
+    values = {f"{index}/{key}": value for index, entry in state["state"].items() for key, value in entry.items()}
+    tensors = {name: value for name, value in values.items() if isinstance(value, Tensor)}
+    return tensors, {"plain": {name: value for name, value in values.items() if name not in tensors}}
 
 
 def load_optimizer_state(optimizer: Optimizer, tensors: dict[str, Tensor], scalars: dict[str, Any]) -> None:
@@ -113,9 +113,3 @@ def load_optimizer_state(optimizer: Optimizer, tensors: dict[str, Tensor], scala
         for name, moment in moments.items():
             if isinstance(moment, Tensor) and moment.shape == parameter.shape:  # fused kernels want one memory layout
                 moments[name] = torch.empty_like(parameter).copy_(moment)
-
-
-def state_entries(state: dict[int, dict[str, Any]]) -> Iterator[tuple[int, str, Any]]:
-    for index, values in state.items():
-        for key, value in values.items():
-            yield index, key, value
