@@ -8,7 +8,10 @@ and the number of latent samples of a VAE.
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
-from typing import Any
+from functools import cache
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 NEW_NAMES: dict[str, tuple[str, ...]] = {
     "batch": ("batch_size",), "ema": ("ema_decay",), "every": ("checkpoint_every",), "milestones": ("lr_milestones",),
@@ -60,6 +63,7 @@ def new_name(old: str, known: Iterable[str]) -> str | None:
     return None if key in spelled else next((spelled[n] for n in NEW_NAMES.get(key, ()) if n in spelled), None)
 
 
+@cache
 def given_up(cls: type) -> dict[str, object]:
     """Options, by today's names and those of before, that a model does not have, and what its paper fixes them to."""
     known = {field.name for field in fields(cls)}
@@ -76,13 +80,18 @@ def fixed_message(owner: str, name: str, value: object) -> str:
     return f"{owner} has no `{name}`: by its paper {said}; {takers} take `{name}`"
 
 
+@cache
+def new_fields(cls: type) -> dict[str, str]:
+    """Today's names of a dataclass's fields, by those of before."""
+    known = [field.name for field in fields(cls)]
+    return {old: new for old in NEW_NAMES if (new := new_name(old, known))}
+
+
 def with_new_names(values: Mapping[str, object], cls: type) -> dict[str, object]:
     """Stored fields of a dataclass, by today's names in place of those of before; others as they are."""
-    known = [field.name for field in fields(cls)]
-    dropped = given_up(cls)
-    renamed = {new_name(name, known) or name: value for name, value in values.items() if name not in dropped}
-    if renamed.get("geco") is not None and (renamed.get("sigma"), renamed.get("beta")) == (0.4, 1.0):
-        # files of before have the defaults of what goes without geco only
+    new_names, dropped = new_fields(cls), given_up(cls)
+    renamed = {new_names.get(name, name): value for name, value in values.items() if name not in dropped}
+    if renamed.get("geco") is not None:  # files of before have the defaults of what goes without geco only
         renamed |= {"sigma": None, "beta": None}
     return renamed
 
@@ -97,6 +106,7 @@ def with_new_keys(values: Mapping[str, Any], kind: str, path: str = "") -> dict[
     return result
 
 
-def new_tensor_name(name: str) -> str:
-    """What a tensor of a run's files is called now."""
-    return re.sub(r"^average/", "ema/", re.sub(r"^(scaling/\d+/)deviation$", r"\1std", name))
+def with_new_tensor_names(tensors: Mapping[str, T]) -> dict[str, T]:
+    """The tensors of a run's file by today's names."""
+    old = re.compile(r"^average(?=/)|(?<=^scaling/\d/)deviation$")
+    return {old.sub(lambda match: {"average": "ema", "deviation": "std"}[match[0]], k): t for k, t in tensors.items()}

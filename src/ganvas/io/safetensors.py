@@ -10,14 +10,15 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..errors import UserError
-from ..renamed import new_tensor_name, with_new_keys
+from ..renamed import with_new_keys, with_new_tensor_names
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Header and tensors of a file of ours; UserError where it is missing, damaged or not ours."""
     with open_safetensors(path) as file:
         # cloned, or they would stay mapped to the file, which then could not be replaced on Windows
-        return parse_header(file), {new_tensor_name(name): file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+        return parse_header(file), with_new_tensor_names(tensors)
 
 
 def read_header(path: Path) -> dict[str, Any]:
