@@ -76,7 +76,11 @@ def load(source: Source, options: DataOptions | None = None, *, progress: Progre
         dataset = load_named(str(source), options, progress)
     else:
         dataset = validate_dataset(source) if isinstance(source, Dataset) else from_object(source, options)
-        dataset = split_in_memory(dataset, options)
+        if options.holdout and options.holdout != "auto":
+            dataset = split_dataset(dataset, options, reuse_memory=False)
+        elif options.split != "train":
+            how = "pass the examples that you mean, or holdout=0.1"
+            raise MissingSplitError(f"an array has no split {options.split!r}: {how}")
     if options.classes:
         dataset = dataset.filter_classes(options.classes)
     dataset = convert_images(dataset, options)
@@ -91,10 +95,7 @@ def holds_bytes(source: Source) -> bool:
 
 
 def restore_range(source: Source, options: DataOptions, header: dict[str, Any], domain: int = 0) -> DataOptions:
-    """The options with black and white as a run's data had them, unless they have a range or the source is bytes.
-
-    `header` is what the run's weights file says, `domain` the number of a translator's domain.
-    """
+    """The options with black and white as a run's weights file has them, unless they have, or the source is bytes."""
     bounds = read_bounds(header, domain)
     if bounds is None or options.range or holds_bytes(source):
         return options
@@ -128,16 +129,6 @@ def make_stream(data: Data, scaling: Sequence[Scaling] | None = None, **options:
     if isinstance(data, DomainPair):
         return PairStream(data, scaling=scalings, **options)
     return Stream(data, scaling=scalings[0], **options)
-
-
-def split_in_memory(dataset: Dataset, options: DataOptions) -> Dataset:
-    """Examples from Python, which are taken whole unless the options say what share to hold out."""
-    if options.holdout and options.holdout != "auto":
-        return split_dataset(dataset, options, reuse_memory=False)
-    if options.split != "train":
-        how = "pass the examples that you mean, or holdout=0.1"
-        raise MissingSplitError(f"an array has no split {options.split!r}: {how}")
-    return dataset
 
 
 def load_named(source: str, options: DataOptions, progress: Progress) -> Dataset:

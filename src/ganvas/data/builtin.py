@@ -83,21 +83,18 @@ def sample_mixture(name: str, split: str, data_dir: str | None) -> Dataset:
 
     ring: eight Gaussians on a circle of radius 1, sigma 0.01; grid: 25 at {-4, -2, 0, 2, 4}^2, sigma 0.05.
     """
-    random, n, (centres, sigma) = toy_generator(split), TOY_SIZES[split], MIXTURES[name]
+    random, n = np.random.default_rng([2026, list(TOY_SIZES).index(split)]), TOY_SIZES[split]
+    centres, sigma = MIXTURES[name]
     labels = random.integers(len(centres), size=n)
     return from_array(centres[labels] + sigma * random.standard_normal((n, 2)), labels, name=name)
 
 
 def swiss_roll(name: str, split: str, data_dir: str | None) -> Dataset:
     """A spiral of one and a half turns with radii 2/3 to 2, sigma 0.02."""
-    random, n = toy_generator(split), TOY_SIZES[split]
+    random, n = np.random.default_rng([2026, list(TOY_SIZES).index(split)]), TOY_SIZES[split]
     t = 1.5 * pi * (1 + 2 * random.random((n, 1))) / (2 * pi)  # turns, 0.75 to 2.25
     points = t / 2.25 * 2 * np.concatenate([np.cos(2 * pi * t), np.sin(2 * pi * t)], 1)
     return from_array(points + 0.02 * random.standard_normal((n, 2)), name=name)
-
-
-def toy_generator(split: str) -> np.random.Generator:
-    return np.random.default_rng([2026, ("train", "test").index(split)])
 
 
 FILES = {
@@ -150,11 +147,7 @@ def cache_dir() -> Path:
 
 
 def find_or_download(name: str, split: str, data_dir: str | None) -> Dataset:
-    """The data set from data_dir, the cache, or the system's packages; else downloaded into the cache.
-
-    Raises UserError when data_dir has no such data, when a file of this name holds other data, and when the
-    download fails.
-    """
+    """The data set from data_dir, the cache, or the system's packages; else downloaded into the cache."""
     source, cache = PUBLISHED[name], cache_dir() / name
     places = [Path(data_dir).expanduser()] if data_dir else [cache, cache.parent, *map(Path, source.system_folders)]
     options, mismatch = DataOptions(split="train" if split == "train" else "test"), None

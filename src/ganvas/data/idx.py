@@ -27,7 +27,7 @@ IDX_PATTERN = re.compile(r"(?P<split>train|t10k|test)-(images|labels)[-.]idx(?P<
 def is_idx(path: Path) -> bool:
     """Whether a path is an IDX file, or a folder with one in it."""
     if path.is_dir():
-        return find_idx(path, "train") is not None or find_idx(path, "test") is not None
+        return any(find_idx(path, split) for split in ("train", "test"))
     return "ubyte" in path.name or path.suffix == ".idx"
 
 

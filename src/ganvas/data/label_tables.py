@@ -11,7 +11,7 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import islice, takewhile
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -55,10 +55,9 @@ class Labels:
 
 
 def attach_labels(listing: Listing, part: Layout) -> tuple[Layout, Labels | None]:
-    """The images of a split that have a label, and the labels, if a file beside the images has such.
+    """The images of a split that have a label, unless most have none, and the labels, if a file beside them has such.
 
-    Folders of two classes or more are the classes, whatever a table says, but dataset.json comes before them.  Images
-    without label are left out, unless they are most.  Notes say what does not fit.
+    Folders of two classes or more are the classes, whatever a table says, but dataset.json comes before them.
     """
     notes = list(part.notes)
     all_places = part.places if part.has_test_split else part.training or part.places  # the same for what is held out
@@ -79,8 +78,9 @@ def attach_labels(listing: Listing, part: Layout) -> tuple[Layout, Labels | None
 def find_labels(listing: Listing, places: Sequence[Place], notes: list[str]) -> Labels | None:
     """The labels in the table that is nearest to these images, if one is."""
     by_folder = len(count_folders(places)) > 1 and all(len(place.parts) > 1 for place in places)
-    common_folder = common_prefix([place.file.parts[:-1] for place in places])
-    near = [file for file in listing.others if file.parts[:-1] == common_folder[: len(file.parts) - 1]]
+    folders = [place.file.parts[:-1] for place in places]
+    first, last = min(folders, default=()), max(folders, default=())  # what both are in, all are in
+    near = [file for file in listing.others if first[: (n := len(file.parts) - 1)] == last[:n] == file.parts[:-1]]
     tables = [file for file in near if TABLE_PATTERN.fullmatch(file.name)]
     tables.sort(key=lambda file: (-len(file.parts), file.name.lower() == STYLEGAN_TABLE))
     for file in tables:
@@ -100,11 +100,6 @@ def find_labels(listing: Listing, places: Sequence[Place], notes: list[str]) -> 
         tables_read = "labels.csv with the columns file and label, from metadata.csv, metadata.jsonl or dataset.json"
         notes.append(f"{join_names(others)}: not read, for labels are read from {tables_read}")
     return None
-
-
-def common_prefix(paths: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
-    both = zip(min(paths, default=()), max(paths, default=()), strict=False)
-    return tuple(part for part, _ in takewhile(lambda parts: parts[0] == parts[1], both))
 
 
 def match_labels(file: File, rows: Sequence[tuple[str, str]], listing: Listing) -> Labels:
@@ -213,7 +208,7 @@ def parse_class(label: Any) -> str | None:
 
 
 def suggest_source(path: Path) -> str:
-    """What to give in place of a file that cannot be read."""
+    """What to give in place of a file that is no data source."""
     suffix = path.suffix.lower()
     if suffix in ARCHIVES:
         return "unpack it first, and give the folder, or make a zip of it"

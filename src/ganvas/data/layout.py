@@ -89,11 +89,10 @@ def find_test_sibling(folder: Path) -> Path | None:
 
 
 def find_layout(files: Sequence[File], split: str, name: str) -> Layout:
-    """The images of a split, of a source called `name`.
+    """The images of a split, of a source called `name`; UserError for CycleGAN's two domains, and for a test part only.
 
     A folder that is the only one is looked into, if it holds folders itself.  Where the folders are called like splits,
-    those of the split are taken; validation images are the test part where there is no other.  Raises UserError for
-    CycleGAN's two domains, and for a source with nothing but a test part unless that is asked for.
+    those of the split are taken; validation images are the test part where there is no other.
     """
     all_images = strip_common_folders([Place(file.parts, file) for file in files])
     tops = count_folders(all_images.places)
@@ -167,10 +166,7 @@ def count_folders(places: Sequence[Place]) -> Counter[str]:
 def folder_labels(
     places: Sequence[Place], training: Sequence[Place], notes: list[str]
 ) -> tuple[list[int] | None, tuple[str, ...]]:
-    """Labels from the first level of folders, when every image lies in one; `notes` gets what does not fit.
-
-    Of a test part the classes are in the order of those of the training part.
-    """
+    """Labels from the first level of folders, if every image lies in one; a test part has the training part's first."""
     files = {place.file: place.parts for place in (*training, *places)}
     n_loose = sum(len(parts) == 1 for parts in files.values())
     if n_loose and n_loose < len(files):

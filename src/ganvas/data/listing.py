@@ -108,11 +108,10 @@ class Listing:
 
 
 def list_files(source: Path, exclude: Path | None = None) -> Listing:
-    """The files of a folder or a zip, sorted by their paths, or a single file.
+    """The files of a folder or a zip, sorted by their paths, or a single file; UserError where it cannot be read.
 
-    Those below the folder `exclude` are not looked at.  Links to folders are followed, but each folder is read once.
-    Hidden files are left alone, and so are runs and translations by Ganvas, unless `source` is one.  Raises UserError
-    where the source cannot be read.
+    Those below `exclude` are not looked at.  Links to folders are followed, but each folder is read once.  Hidden files
+    are left alone, and so are runs and translations by Ganvas, unless `source` is one.
     """
     excluded: dict[str, list[str]] = defaultdict(list)
     if source.is_dir():

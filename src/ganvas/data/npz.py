@@ -79,10 +79,7 @@ def parse_array_name(name: str) -> tuple[str, str | None]:
 
 
 def choose_arrays(names: list[str], split: str, key: str | None, path: Path) -> tuple[str, str, list[str]]:
-    """The names of examples and labels ("" for none), and notes on what is left out; UserError where they are unclear.
-
-    Of a `key` that names training arrays the test split is the test arrays that are called alike.
-    """
+    """The names of examples and labels ("" for none), and notes; a `key` of training arrays has test arrays beside."""
     images, comma, labels = (key or "", "", "") if key is None or key in names else key.partition(",")
     for name in filter(None, (images, labels)):
         if name not in names:

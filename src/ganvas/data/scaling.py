@@ -116,10 +116,7 @@ def premultiply(x: Shaped[Tensor, "n *shape"]) -> Shaped[Tensor, "n *shape"]:
 
 
 def unpremultiply(x: Shaped[Tensor, "n *shape"]) -> Shaped[Tensor, "n *shape"]:
-    """The inverse of `premultiply`, for colours that are brighter than alpha allows as well.
-
-    Where alpha is 0, nobody sees the colours, which are black.
-    """
+    """The inverse of `premultiply`, also of colours brighter than alpha allows; black where alpha is 0."""
     if not has_alpha(x):
         return x
     if x.dtype == torch.uint8:

@@ -21,8 +21,7 @@ class Stream:
 
     Which examples make up a batch depends only on (seed, position): one integer is all that a checkpoint has to hold
     for a run to go on exactly where it stopped.  An epoch is a new permutation; its last, incomplete batch is left out.
-    `balanced` draws every class equally often: an epoch is as long as ever, and examples of small classes come several
-    times.
+    `balanced` draws every class equally often, in an epoch of the same length.
     """
 
     def __init__(
