@@ -259,6 +259,6 @@ def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(UserError, match="but this model was trained on"):
         measured(negatives(), a, b)
     vae = ganvas.train(ganvas.VAE(latent=2, width=4), a, steps=1, batch_size=4, quiet=True)
-    with pytest.raises(UserError, match="vae learns from one collection"):
+    with pytest.raises(UserError, match="vae learns from one dataset"):
         ganvas.evaluate(vae, a, pairs=(a, b))
     assert run.model.translate(torch.zeros(1, *RGB), "B", **run.nets).shape == (1, *RGB)
