@@ -18,12 +18,12 @@ FILE_LINES, FUNCTION_LINES = 400, 60
 """most lines of a file, and of a function"""
 CEILINGS = {
     ".": 830,
-    "cli": 1765,
+    "cli": 1668,
     "data": 3480,
     "diagnostics": 237,
     "distributions": 910,
     "evaluation": 1083,
-    "explore": 440,
+    "explore": 437,
     "inference": 1240,
     "io": 460,
     "metrics": 2511,

@@ -86,7 +86,7 @@ def test_two_collections_side_by_side(domains: tuple[str, str], capsys: pytest.C
 
 def test_mistakes_are_said(domains: tuple[str, str], folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "give both" in refused(capsys, "train", "cyclegan", domains[0])
-    assert "learns from one collection, not from 2" in refused(capsys, "train", "vae", *domains)
+    assert "learns from one dataset, not from 2" in refused(capsys, "train", "vae", *domains)
     assert "A and B, not from 3" in refused(capsys, "train", "discogan", *domains, domains[0])
     assert "DATA requires an argument" in refused(capsys, "train", "cyclegan")
     vae = said(capsys, "train", "vae", str(folder), "--latent", "2", *TINY)

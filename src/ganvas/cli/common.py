@@ -45,10 +45,8 @@ class OutputOptions:
 
     out: Path | None = None
     """a picture (.png), an array (.npz, .npy), or a folder for single PNGs"""
-    force: Annotated[bool, FLAG] = False
-    """overwrite what exists"""
-    json: Annotated[bool, FLAG] = False
-    """print the result as JSON"""
+    force: Force = False
+    json: Json = False
 
 
 DataFlags = Annotated[DataOptions, FIELDS]

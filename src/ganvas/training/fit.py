@@ -285,7 +285,7 @@ class Run:
         interval = self.evaluator.interval
         return [
             f"samples are measured every {interval} steps, {-(-self.config.steps // interval)} times in all: "
-            f"patience={self.config.patience} ends the run after as many that find none better"
+            f"--patience {self.config.patience} ends the run after as many that find none better"
         ]
 
     @property
