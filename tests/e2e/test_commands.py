@@ -11,7 +11,7 @@ from ganvas.models import MODELS
 from tests.support.cli import SMALL, TINY, said, size, told
 
 GENERATORS = [name for name, cls in MODELS.items() if cls.n_domains == 1 and name != "dcgan"]
-"""models of one collection, which take vectors too; dcgan takes images alone"""
+"""models of one dataset, which take vectors too; dcgan takes images alone"""
 
 
 def tiny(model: str) -> list[str]:
