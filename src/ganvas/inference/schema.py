@@ -254,10 +254,10 @@ def describe_tensor(tensor: Tensor | None) -> str:
 
 def check_config(file: Path, header: dict[str, Any]) -> None:
     """UserError where a run folder's weights are those of another model than its config.json says."""
-    config_file = RunFolder(file.parent).config
+    folder = RunFolder(file.parent)
     try:
-        config = RunFolder(file.parent).read_config()
-        check_run(config, config_file)
+        config = folder.read_config()
+        check_run(config, folder.config)
     except (OSError, ValueError, RecursionError):  # the weights say themselves what they are of
         return
     check_fields(file, header, config)

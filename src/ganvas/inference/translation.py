@@ -319,16 +319,15 @@ def to_array(x: Tensor, dtype: np.dtype, bounds: Bounds | None, image_format: st
 
 
 def encode_png16(array: np.ndarray) -> bytes:
-    """A PNG with 16 bits of each colour of h x w x 3 or 4 numbers, which Pillow cannot write.
+    """A PNG with 16 bits of each colour of h x w x 3 or 4 numbers.
 
-    PNG specification (ISO/IEC 15948), sections 5 and 11.2: rows of big-endian numbers, each after filter type 0.
+    PNG specification (ISO/IEC 15948), sections 5 and 11.2: rows of big-endian numbers, each after filter type 0.  By
+    hand, since Pillow writes no such colours, pypng takes six times as long, and imagecodecs is a download of 26 MB.
     """
     h, w, c = array.shape
-
-    def chunk(name: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-
-    rows = b"".join(b"\0" + row.tobytes() for row in array.astype(">u2"))
     header = struct.pack(">IIBBBBB", w, h, 16, {3: 2, 4: 6}[c], 0, 0, 0)
-    parts = (chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+    rows = np.pad(np.ascontiguousarray(array, ">u2").view(np.uint8).reshape(h, -1), ((0, 0), (1, 0)))
+    png = b"\x89PNG\r\n\x1a\n"
+    for name, content in ((b"IHDR", header), (b"IDAT", zlib.compress(rows.tobytes())), (b"IEND", b"")):
+        png += struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+    return png

@@ -18,8 +18,7 @@ from ..inference.schema import CheckpointHeader, LogLine, check_run, parse
 from ..inference.trained import Trained, load_trained
 from ..inference.training_data import absolute_source, describe_data
 from ..io.atomic import atomic_write, shorten, unused_path
-from ..io.log import NON_LOSS_KEYS
-from ..io.run_folder import CHECKPOINT_FILE, CONFIG_FILE, LAST_WEIGHTS_FILE, RunFolder, runs_in
+from ..io.run_folder import CHECKPOINT_FILE, CONFIG_FILE, LAST_WEIGHTS_FILE, NON_LOSS_KEYS, RunFolder, runs_in
 from ..io.safetensors import read_header
 from ..model import Model, model_name, to_dict
 from ..models import find_model_class, get_model_class
@@ -119,9 +118,8 @@ def git_state() -> dict[str, Any] | None:
     """Commit of the tree in which the user works, and whether it has changes; None outside of one."""
 
     def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", *arguments], capture_output=True, text=True, check=True, timeout=10
-        ).stdout.strip()
+        command = ["git", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
 
     try:
         return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "-uno"))}
@@ -201,14 +199,10 @@ def weights_notes(trained: Trained) -> list[str]:
         return notes
     if step == last_step:
         return notes + ([] if step == steps else [f"weights of step {step} of {steps}: the run can go on"])
-    clause = (
-        f", whose samples are the best{' so far' if last_step < steps else ''}" if "samples" in trained.metadata else ""
-    )
-    return [
-        *notes,
-        f"weights of step {step} of {steps}{clause}; {LAST_WEIGHTS_FILE if clause else CHECKPOINT_FILE} has "
-        f"those of step {last_step}",
-    ]
+    so_far = " so far" if last_step < steps else ""
+    clause = f", whose samples are the best{so_far}" if "samples" in trained.metadata else ""
+    file = LAST_WEIGHTS_FILE if clause else CHECKPOINT_FILE
+    return [*notes, f"weights of step {step} of {steps}{clause}; {file} has those of step {last_step}"]
 
 
 def find_run(name: str, runs_dir: Path = Path("runs")) -> Path:
@@ -252,16 +246,11 @@ def creation_time(folder: Path) -> str:
 def summarize_run(folder: Path) -> dict[str, Any]:
     """What a list of runs says of one: its name, what it trains, how far it is, and its last losses."""
     try:
-        config = read_config(folder)
+        config, lines = read_config(folder), read_log(folder)
     except UserError as error:
         return {"run": str(folder), "error": str(error)}
-    try:
-        lines = read_log(folder)
-    except UserError as error:
-        return {"run": str(folder), "error": str(error)}
-    last = dict(lines[-1]) if lines else {"step": 0, "seconds": 0.0}
-    for name in NON_LOSS_KEYS:
-        last.pop(name, None)
+    line = lines[-1] if lines else {"step": 0, "seconds": 0.0}
+    last = {name: value for name, value in line.items() if name not in NON_LOSS_KEYS}
     return {
         "run": str(folder), "model": config["model"], "data": config["data"]["name"],
         "step": last.pop("step"), "steps": config["train_config"]["steps"], "ended": "end_step" in config,

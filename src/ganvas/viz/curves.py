@@ -5,7 +5,7 @@ from typing import Any
 
 from PIL import Image
 
-from ..io.log import NON_LOSS_KEYS
+from ..io.run_folder import NON_LOSS_KEYS
 from .plots import Chart, Series, line_charts
 
 METRIC_TITLES = {
