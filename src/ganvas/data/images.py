@@ -121,7 +121,7 @@ class ImageBuffer:
 
 @contextmanager
 def lift_pixel_limit() -> Iterator[list[str]]:
-    """Lift Pillow's limit of pixels, since `check_decodable` has one; its warnings go to a list, others on at last."""
+    """Lift Pillow's limit of pixels (`check_decodable` has one) and list its warnings; others are given at the end."""
     old_limit, messages, records = Image.MAX_IMAGE_PIXELS, list[str](), list[warnings.WarningMessage]()
     Image.MAX_IMAGE_PIXELS = None
     try:

@@ -80,8 +80,8 @@ def find_labels(listing: Listing, places: Sequence[Place], notes: list[str]) -> 
     by_folder = len(count_folders(places)) > 1 and all(len(place.parts) > 1 for place in places)
     folders = [place.file.parts[:-1] for place in places]
     first, last = min(folders, default=()), max(folders, default=())  # what both are in, all are in
-    near = [file for file in listing.others if first[: (n := len(file.parts) - 1)] == last[:n] == file.parts[:-1]]
-    tables = [file for file in near if TABLE_PATTERN.fullmatch(file.name)]
+    nearby = [file for file in listing.others if first[: (n := len(file.parts) - 1)] == last[:n] == file.parts[:-1]]
+    tables = [file for file in nearby if TABLE_PATTERN.fullmatch(file.name)]
     tables.sort(key=lambda file: (-len(file.parts), file.name.lower() == STYLEGAN_TABLE))
     for file in tables:
         if by_folder and file.name.lower() != STYLEGAN_TABLE:
@@ -93,9 +93,9 @@ def find_labels(listing: Listing, places: Sequence[Place], notes: list[str]) -> 
             notes.append(f"no labels were read from {file}: {error}")
             continue
         rest = [str(other) for other in tables if other is not file]
-        spare = [f"{join_names(rest)}: not read, since labels are those of {file}"] if rest else []
-        return replace(labels, notes=(*labels.notes, *spare))
-    others = [str(file) for file in near if file.suffix in OTHER_TABLES]
+        unread_notes = [f"{join_names(rest)}: not read, since labels are those of {file}"] if rest else []
+        return replace(labels, notes=(*labels.notes, *unread_notes))
+    others = [str(file) for file in nearby if file.suffix in OTHER_TABLES]
     if others and not tables and not by_folder:
         tables_read = "labels.csv with the columns file and label, from metadata.csv, metadata.jsonl or dataset.json"
         notes.append(f"{join_names(others)}: not read, for labels are read from {tables_read}")

@@ -74,8 +74,8 @@ class Scaling:
 
     def standardize(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         """Vectors with mean 0 and deviation 1; as they are where nothing is known of them."""
-        here = self.to(x.device)
-        return x if here.mean is None else ((x.to(here.mean.dtype) - here.mean) / here.scale).float()
+        scaling = self.to(x.device)
+        return x if scaling.mean is None else ((x.to(scaling.mean.dtype) - scaling.mean) / scaling.scale).float()
 
     def inverse(self, u: Float[Tensor, "n *shape"]) -> Shaped[Tensor, "n *shape"]:
         """A model's outputs as examples: bytes, clipped and rounded, or vectors.
@@ -86,10 +86,10 @@ class Scaling:
             low, high = self.pixel_range
             x = ((u.float() - low) * (255 / (high - low))).round().clamp(0, 255).to(torch.uint8)
             return unpremultiply(x) if self.premultiplied else x
-        here = self.to(u.device)
-        if here.mean is None or here.std is None:
+        scaling = self.to(u.device)
+        if scaling.mean is None or scaling.std is None:
             return u.float()
-        return (u.to(here.mean.dtype) * here.std + here.mean).float()
+        return (u.to(scaling.mean.dtype) * scaling.std + scaling.mean).float()
 
 
 def moments(x: Float[Tensor, "n d"]) -> tuple[Float[Tensor, " d"], Float[Tensor, " d"]]:
