@@ -188,7 +188,7 @@ def test_a_run_stops_where_its_samples_come_no_nearer(
     options = OPTIONS | {"quiet": False}
     ganvas.train(TINY, images, folder="run", steps=20, patience=2, **options)
     told = capfd.readouterr().err
-    assert "samples are measured every 2 steps, 10 times in all: patience=2" in told
+    assert "samples are measured every 2 steps, 10 times in all: --patience 2" in told
     assert "ended at step 10 of 20, after 2 measurements of samples without improvement" in told
     assert "weights kept: step 10" in told
     assert read_log("run")[-1]["step"] == ganvas.training.run_records.checkpoint_step(Path("run")) == 10
