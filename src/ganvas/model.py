@@ -41,6 +41,10 @@ class Batch(NamedTuple):
     def to(self, device: torch.device) -> "Batch":
         return Batch(self.x.to(device), None if self.y is None else self.y.to(device), self.dataset_size)
 
+    def first(self, n: int) -> "Batch":
+        """The first n of the examples."""
+        return Batch(self.x[:n], None if self.y is None else self.y[:n], self.dataset_size)
+
 
 class PairBatch(NamedTuple):
     """A batch from each of two unpaired data sets, the domains A and B."""
@@ -50,6 +54,10 @@ class PairBatch(NamedTuple):
 
     def to(self, device: torch.device) -> "PairBatch":
         return PairBatch(self.a.to(device), self.b.to(device))
+
+    def first(self, n: int) -> "PairBatch":
+        """The first n of each."""
+        return PairBatch(self.a.first(n), self.b.first(n))
 
 
 class Move(NamedTuple):

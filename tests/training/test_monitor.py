@@ -35,7 +35,7 @@ def light(model: Model, data: Dataset, seed: int = 0) -> tuple[SampleEvaluator, 
     """The measurement of a run, and its untrained networks."""
     plan = TrainConfig(batch_size=8, seed=seed)
     state = initialize_state(model, data.shape, seed, CPU, len(data.classes))
-    measure = validation.make_evaluator(model, data, data, plan, state)
+    measure = validation.make_evaluator(model, data, plan, state)
     assert measure is not None
     return measure, Trained(model, data.shape, state.ema_nets)
 
@@ -96,8 +96,8 @@ def test_features_go_by_the_data_but_none_is_slow(images: Dataset, monkeypatch: 
 def test_colour_is_seen_by_a_trained_network_unless_images_are_small(images: Dataset, vectors: Dataset) -> None:
     def space_of(data: Dataset, *lines: dict[str, Any]) -> tuple[str, list[str]]:
         state = initialize_state(TINY, data.shape, 0, CPU, len(data.classes))
-        measure = validation.make_evaluator(TINY, data, data, TrainConfig(batch_size=8), state, lines)
-        return measure.space.name, validation.metric_change_notes(lines, measure)  # type: ignore[union-attr]
+        measure = validation.make_evaluator(TINY, data, TrainConfig(batch_size=8), state, lines)
+        return measure.space.name, measure.notes  # type: ignore[union-attr]
 
     large = load("emoji").select(slice(40))
     advice = 'which see less than EfficientNet does: pip install "ganvas[features]"'
@@ -115,11 +115,11 @@ def test_colour_is_seen_by_a_trained_network_unless_images_are_small(images: Dat
 def test_a_resumed_run_is_measured_on_as_many_samples(images: Dataset) -> None:
     state = initialize_state(TINY, images.shape, 0, CPU)
     for lines, n in (([], 40), ([{"samples": {"metric": "", "n": 30}}, {"step": 2}], 30)):
-        measure = validation.make_evaluator(TINY, images, images, TrainConfig(batch_size=8), state, lines)
+        measure = validation.make_evaluator(TINY, images, TrainConfig(batch_size=8), state, lines)
         assert measure is not None
         assert (measure.n_samples, measure.interval) == (n, 1000)
     config = TrainConfig(batch_size=8, checkpoint_every=300)
-    assert validation.make_evaluator(TINY, images, images, config, state).interval == 1200  # type: ignore[union-attr]
+    assert validation.make_evaluator(TINY, images, config, state).interval == 1200  # type: ignore[union-attr]
 
 
 def test_a_run_that_measures_long_says_so() -> None:

@@ -23,9 +23,11 @@ def lines_of(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch, columns: int)
     monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(sys, "stderr", stream)
-    with ProgressBar().track_training(50_000, 1000, 64, "runs/a") as shown:
-        shown.show_terms(1200, TERMS, REPORT)
-        shown.show_save(1200)
+    step = 1000
+    with ProgressBar().track_training(50_000, lambda: step, 64, "runs/a") as shown:
+        step = 1200
+        shown.show_terms(TERMS, REPORT)
+        shown.show_save()
     return re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue()))
 
 

@@ -3,7 +3,8 @@
 import signal
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 
 from .. import __version__
 from ..config import TrainConfig
-from ..data import Data, Dataset, DomainPair, Scaling, class_counts, domain_headers, make_stream
+from ..data import Data, DomainPair, Scaling, class_counts, domain_headers, make_stream
 from ..diagnostics import examine, recent_lines
 from ..errors import DivergenceError, TrainingStopped
 from ..inference.trained import Trained, load_trained
@@ -60,40 +61,44 @@ class Run:
     bar: ProgressBar
     evaluator: SampleEvaluator | None = None
     """how samples are measured, where they are"""
-    fixed_examples: dict[int, Batch | PairBatch] = field(default_factory=dict)
-    """by their number, the examples that previews show and whose statistics the log keeps"""
 
     def __post_init__(self) -> None:
+        ensure_scaling(self.state, self.model, self.data)
         self.files: RunFolder = RunFolder(self.folder)
         self.saved_step: int = self.state.step
 
     def fit(self) -> Trained:
-        """Train to the last step of the configuration, or until samples get no better."""
+        """Train to the last step of the configuration, or until samples get no better, and return the model."""
         if self.state.step < self.config.steps and not self.is_out_of_patience:
             self.train()
         if self.state.step < self.config.steps:
             self.files.write_config(run_records.read_config(self.folder) | {"end_step": self.state.step})
-        return self.final_model()
+        if self.keeps_best:
+            return load_trained(self.folder, self.device, **own_networks(self.model))
+        return self.current_model()
 
     def train(self) -> None:
         """Do the steps that are left, and say what a person should know; raises as `run.train` does."""
-        state, steps = self.state, self.config.steps
-        self.start_time: float = time.monotonic() - run_records.logged_seconds(self.folder)
+        state, steps, lines = self.state, self.config.steps, run_records.read_log(self.folder)
+        self.start_time: float = time.monotonic() - (lines[-1]["seconds"] if lines else 0.0)
         self.save_deadline: float = time.monotonic() + FIRST_SAVE_SECONDS
         self.curves_deadline: float = self.save_deadline
         try:
             with catch_stop_signals(self.stop_message) as stop:
                 if state.step == 0:
                     self.save()
-                lines = run_records.read_log(self.folder)
-                self.evaluator = validation.make_evaluator(
-                    self.model, self.raw_data, self.data, self.config, state, lines
-                )
-                self.bar.print_notes([*self.patience_notes(), *validation.metric_change_notes(lines, self.evaluator)])
-                with self.bar.track_training(steps, state.step, self.config.batch_size, str(self.folder)) as progress:
+                self.evaluator = validation.make_evaluator(self.model, self.raw_data, self.config, state, lines)
+                self.bar.print_notes(self.evaluator.notes if self.evaluator else [])
+                batch, folder = self.config.batch_size, str(self.folder)
+                with self.bar.track_training(steps, lambda: state.step, batch, folder) as progress:
                     self.run_steps(lines, stop, progress)
         except DivergenceError as error:
-            raise self.divergence_error(error) from error
+            self.files.append_log({"step": state.step, "seconds": self.seconds(), "diverged": str(error)})
+            raise DivergenceError(
+                f"{error}: stopped; {self.folder} keeps the checkpoint of step "
+                f"{run_records.checkpoint_step(self.folder)}. Start a new run with a smaller learning rate (`lr`) or "
+                "another `seed`"
+            ) from error
         except TrainingStopped:
             raise
         except KeyboardInterrupt as error:
@@ -119,15 +124,14 @@ class Run:
                 line = self.log_step(is_checkpoint, progress)
                 lines = recent_lines([*lines, line])
                 is_last = is_last or self.is_out_of_patience
-                warnings = examine(self.model, step if is_last else steps, lines)
-                progress.warn([diagnosis.sentence for diagnosis in warnings if diagnosis.is_alarm])
-            progress.update(step)
+                diagnoses = examine(self.model, step if is_last else steps, lines)
+                progress.warn([diagnosis.sentence for diagnosis in diagnoses if diagnosis.is_alarm])
             if is_checkpoint or stop.signal or time.monotonic() >= self.save_deadline:
                 self.state.meter.fetch()  # nothing is saved that was not finite
                 self.save()
                 self.draw_curves(always=is_last or bool(stop.signal))
                 self.saved_step, self.save_deadline = step, time.monotonic() + SAVE_INTERVAL_SECONDS
-                progress.show_save(step)
+                progress.show_save()
             if is_last:
                 break
             if stop.signal:
@@ -136,15 +140,15 @@ class Run:
 
     def log_step(self, is_checkpoint: bool, progress: TrainingProgress) -> dict[str, Any]:
         """Write the line of the log for the step that is done, and return it."""
-        state, step = self.state, self.state.step
+        state, step, evaluator = self.state, self.state.step, self.evaluator
         terms = state.meter.pop_means()
         report = monitor_statistics(self.model, state, self.config, self.monitor_batch(), terms, is_checkpoint)
         line = {"step": step, "seconds": self.seconds()} | terms
-        if self.evaluator and (step == self.config.steps or step % self.evaluator.interval == 0):
-            report |= {"samples": self.evaluate_samples(self.evaluator)}
+        if evaluator and (step == self.config.steps or step % evaluator.interval == 0):
+            report |= {"samples": self.evaluate_samples(evaluator)}
         line |= self.model.estimates(terms) | report
         self.files.append_log(line)
-        progress.show_terms(step, terms, report)
+        progress.show_terms(terms, report)
         return line
 
     def seconds(self) -> float:
@@ -162,8 +166,13 @@ class Run:
         result = evaluator.measure(trained)
         if validation.update_best(state, result["value"], result["error"]) and self.keeps_best:
             replace(trained, metadata=trained.metadata | {"samples": result}).save(self.files.weights)
-        best = {"lowest_distance": state.lowest_distance, "best_step": state.best_step}
-        return result | best | {"seconds": evaluator.pop_seconds()}
+        seconds, evaluator.seconds = round(evaluator.seconds, 4), 0.0
+        return result | {"lowest_distance": state.lowest_distance, "best_step": state.best_step, "seconds": seconds}
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where it trains."""
+        return device_of(self.state.nets)
 
     @property
     def keeps_best(self) -> bool:
@@ -205,40 +214,39 @@ class Run:
         now = time.monotonic()
         self.curves_deadline = now + (now - start_time) / CURVES_SHARE
 
-    def final_model(self) -> Trained:
-        """The model that a finished run has made: that of its weights file."""
-        if self.keeps_best:
-            return load_trained(self.folder, device_of(self.state.ema_nets), **own_networks(self.model))
-        return self.current_model()
-
     def current_model(self) -> Trained:
         """The averaged networks, with what a user of them wants to know."""
-        model, data = self.model, self.data
-        metadata: dict[str, Any] = {"data": data.name, "classes": list(data.classes), "step": self.state.step}
+        metadata = {"data": self.data.name, "classes": list(self.data.classes), "step": self.state.step}
+        ema_nets = current_ema(self.state, self.config.ema_decay)
+        metadata |= self.description
+        return Trained(self.model, self.data.shape, ema_nets, metadata, self.folder, scaling=self.state.scaling)
+
+    @cached_property
+    def description(self) -> dict[str, Any]:
+        """What weights say of their model and data besides name, classes and step."""
+        model, data, description = self.model, self.data, dict[str, Any]()
         if source := model_source(type(model)):
-            metadata["model_source"] = source
+            description["model_source"] = source
         if names := class_names(model):
-            metadata["own_networks"] = names
+            description["own_networks"] = names
         if isinstance(data, DomainPair):
-            metadata["domains"] = domain_headers(data)
-        if isinstance(data, Dataset):
-            if data.range:
-                metadata["range"] = list(data.range)
-            if absent_classes := [i for i, n in enumerate(class_counts(data).values()) if not n]:
-                metadata["absent_classes"] = absent_classes
-        scaling, ema_nets = ensure_scaling(self.state, model, data), current_ema(self.state, self.config.ema_decay)
-        return Trained(model, data.shape, ema_nets, metadata, self.folder, scaling=scaling)
+            return description | {"domains": domain_headers(data)}
+        if data.range:
+            description["range"] = list(data.range)
+        if absent_classes := [i for i, n in enumerate(class_counts(data).values()) if not n]:
+            description["absent_classes"] = absent_classes
+        return description
 
     def preview_rows(self, trained: Trained) -> torch.Tensor:
         """Examples and what the model makes of them, or samples, with the same noise every time."""
-        batch = self.fixed_batch(PREVIEW_COLUMNS if self.data.has_images else PREVIEW_VECTORS)
-        reseed(device_of(self.state.nets), self.config.seed, "preview")
+        batch = self.examples.first(PREVIEW_COLUMNS if self.data.has_images else PREVIEW_VECTORS)
+        reseed(self.device, self.config.seed, "preview")
         with torch.inference_mode():
             return self.model.preview(batch, **trained.nets)
 
     def preview_scaling(self) -> Scaling:
         """How previews show what a model returns: vectors of two domains standardised, so that both fit one plot."""
-        first, *others = ensure_scaling(self.state, self.model, self.data)
+        first, *others = self.state.scaling
         if not others:
             return first
         return Scaling(self.model.pixel_range, premultiplied=first.premultiplied or others[0].premultiplied)
@@ -247,16 +255,16 @@ class Run:
         """The examples that `model.monitor` is given for each line of the log; None where it looks at none."""
         if type(self.model).monitor is Model.monitor or min(map(len, self.data.datasets)) < 2:
             return None
-        return self.fixed_batch(self.model.monitor_batch_size)
+        return self.examples.first(self.model.monitor_batch_size)
 
-    def fixed_batch(self, n: int) -> Batch | PairBatch:
-        """The same n examples every time, or as many as there are."""
+    @cached_property
+    def examples(self) -> Batch | PairBatch:
+        """What previews and the log's statistics look at every time: as many examples as one of them asks for."""
+        n = max(PREVIEW_COLUMNS if self.data.has_images else PREVIEW_VECTORS, self.model.monitor_batch_size)
         n = min(n, *map(len, self.data.datasets))
-        if n not in self.fixed_examples:
-            scaling = ensure_scaling(self.state, self.model, self.data)
-            stream: Iterator[Batch | PairBatch] = make_stream(self.data, scaling, batch=n, seed=self.config.seed)
-            self.fixed_examples[n] = next(stream).to(device_of(self.state.nets))
-        return self.fixed_examples[n]
+        scaling, seed = self.state.scaling, self.config.seed
+        stream: Iterator[Batch | PairBatch] = make_stream(self.data, scaling, batch=n, seed=seed)
+        return next(stream).to(self.device)
 
     def comparison_with_kept(self) -> str:
         """Which weights a stopped run keeps, where they are not its last, and how the samples of both compare.
@@ -278,16 +286,6 @@ class Run:
         finish = "the step under way is finished, then all is saved"
         return f"stopping: {finish}; a second Ctrl-C ends at once and loses {cost}"
 
-    def patience_notes(self) -> list[str]:
-        """How often a run that may end early is measured; nothing of others."""
-        if self.evaluator is None or self.config.patience is None:
-            return []
-        interval = self.evaluator.interval
-        return [
-            f"samples are measured every {interval} steps, {-(-self.config.steps // interval)} times in all: "
-            f"--patience {self.config.patience} ends the run after as many that find none better"
-        ]
-
     @property
     def is_best(self) -> bool:
         """Whether the latest weights are the best, as far as any were measured."""
@@ -299,11 +297,3 @@ class Run:
         if not self.keeps_best or self.is_best:
             return f"weights kept: step {step}"
         return f"weights kept: step {best}, whose samples are the best; those of step {step} are in {LAST_WEIGHTS_FILE}"
-
-    def divergence_error(self, error: DivergenceError) -> DivergenceError:
-        """What is raised where the loss is no longer finite, which the log is told as well."""
-        self.files.append_log({"step": self.state.step, "seconds": self.seconds(), "diverged": str(error)})
-        return DivergenceError(
-            f"{error}: stopped; {self.folder} keeps the checkpoint of step {run_records.checkpoint_step(self.folder)}. "
-            "Start a new run with a smaller learning rate (`lr`) or another `seed`"
-        )

@@ -6,7 +6,7 @@ StudioGAN's own logs show DCGAN on CIFAR-10 best after a fifth of its steps, its
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import isfinite
 from typing import Any
@@ -20,15 +20,7 @@ from ..data.scaling import premultiply
 from ..errors import UserError
 from ..inference.trained import Trained
 from ..metrics import METRICS, Comparison, Examples, Score
-from ..metrics.features import (
-    CPU,
-    FEATURE_NAMES,
-    IDENTITY_SCALING,
-    FeatureSpace,
-    default_features,
-    find_weights,
-    make_feature_space,
-)
+from ..metrics.features import CPU, FEATURE_NAMES, FeatureSpace, default_features, find_weights, make_feature_space
 from ..metrics.features.efficientnet import LITE0, LITE0_32
 from ..metrics.features.untrained import RANDOM
 from ..metrics.kid import MIN_EXAMPLES
@@ -36,7 +28,7 @@ from ..metrics.neighbours import build_indexes, copy_threshold, nearest_distance
 from ..model import EncoderModel, GenerativeModel, Model, Shape, device_of, model_name_with_article
 from ..models._variational import LikelihoodModel
 from ..randomness import make_generator
-from .loop import TrainState, ensure_scaling
+from .loop import TrainState
 
 INTERVAL = 1000
 """steps between two evaluations, at least: they are at checkpoints"""
@@ -61,29 +53,21 @@ def unsupported_reason(model: Model, data: Data) -> str:
     has_encoder, has_likelihood = isinstance(model, EncoderModel), isinstance(model, LikelihoodModel)
     if has_encoder and not has_likelihood:
         return f"{model_name_with_article(model)} has no distribution of codes to draw samples from"
-    if len(data) < MIN_EXAMPLES:
-        return f"{data.name} has {len(data)} examples, and {MIN_EXAMPLES} are needed"
-    return ""
+    too_few = f"{data.name} has {len(data)} examples, and {MIN_EXAMPLES} are needed"
+    return too_few if len(data) < MIN_EXAMPLES else ""
 
 
-def check_patience(model: Model, data: Data, train_config: TrainConfig) -> None:
+def check_patience(model: Model, data: Data, config: TrainConfig) -> None:
     """UserError where a run is to stop by a number that it does not have."""
-    if train_config.patience is not None and (reason := unsupported_reason(model, data)):
-        raise UserError(
-            f"patience={train_config.patience} waits for better samples, but they are not measured: {reason}; "
-            "leave it out"
-        )
+    if config.patience is not None and (reason := unsupported_reason(model, data)):
+        why = f"waits for better samples, but they are not measured: {reason}; leave it out"
+        raise UserError(f"patience={config.patience} {why}")
 
 
 def make_evaluator(
-    model: Model,
-    data: Data,
-    training_data: Data,
-    train_config: TrainConfig,
-    state: TrainState,
-    log_lines: Sequence[dict[str, Any]] = (),
+    model: Model, data: Data, config: TrainConfig, state: TrainState, log_lines: Sequence[dict[str, Any]] = ()
 ) -> "SampleEvaluator | None":
-    """How samples are measured against `data`, which the model sees as `training_data`; None where they are not.
+    """How samples are measured against `data`, those that the run was given; None where they are not.
 
     A resumed run, whose log has `log_lines`, is measured on the features and the number of samples that it began with,
     since other numbers do not compare; where those features cannot be had, or the run is of a version that measured
@@ -93,83 +77,61 @@ def make_evaluator(
         return None
     assert isinstance(data, Dataset)
     start_time, device = time.monotonic(), device_of(state.nets)
-    ensure_scaling(state, model, training_data)
     last: dict[str, Any] = next((line["samples"] for line in reversed(log_lines) if "samples" in line), {})
-    previous_metric = str(last.get("metric", "")) or state.metric
-    space = restore_feature_space(previous_metric, data.shape, device)
+    logged_metric = str(last.get("metric", ""))
+    space = restore_feature_space(logged_metric or state.metric, data.shape, device)
     space = space or feature_space(data.shape, data.name, device, Scaling.fit(data.x))
+    interval = config.checkpoint_every * -(-INTERVAL // config.checkpoint_every)
     n_samples = min(len(data), last.get("n") or N_SAMPLES)
-    every = train_config.checkpoint_every
-    evaluator = SampleEvaluator(data, space, train_config.seed, every * -(-INTERVAL // every), n_samples)
-    evaluator.unlogged_seconds = time.monotonic() - start_time
-    is_same_metric = evaluator.metric == (state.metric or previous_metric) and bool(
-        state.metric or matches_old_metric(model, data)
-    )
+    evaluator = SampleEvaluator(data, space, config.seed, interval, n_samples)
+    metric, notes = evaluator.metric, evaluator.notes
+    if config.patience is not None:
+        notes.append(
+            f"samples are measured every {interval} steps, {-(-config.steps // interval)} times in all: "
+            f"--patience {config.patience} ends the run after as many that find none better"
+        )
+    # where the checkpoint names no metric, an older version compared vectors in their own units, images with the
+    # colours that alpha hides, and samples of a conditional model that had the labels of the examples
+    is_comparable = data.has_images and data.shape[0] < 4 and not model.is_conditional
+    is_same_metric = metric == state.metric if state.metric else is_comparable and metric == logged_metric
     if state.lowest_distance is not None and not is_same_metric:
         state.lowest_distance, state.distance_error, state.evaluations_since_best = None, 0.0, 0
-        evaluator.is_restarted = True
-    state.metric = evaluator.metric
+        before = "otherwise than" if logged_metric in ("", metric) else logged_metric
+        notes.append(
+            f"samples are measured by {metric} from here on, {before} before: the best weights are looked for anew"
+        )
+    elif not logged_metric:
+        notes += colour_feature_notes(data.shape, space)
+    state.metric, evaluator.seconds = metric, time.monotonic() - start_time
     return evaluator
 
 
-def matches_old_metric(model: Model, data: Dataset) -> bool:
-    """Whether samples are measured as they were by versions whose checkpoints do not name the metric.
-
-    These compared vectors in their own units, images with the colours that alpha hides, and samples of a conditional
-    model that had the labels of the examples, which made them nearer.
-    """
-    return data.has_images and data.shape[0] < 4 and not model.is_conditional
-
-
-def last_metric(log_lines: Sequence[dict[str, Any]]) -> str:
-    """What the last measurement in a log is called; nothing where there is none."""
-    return next((str(line["samples"]["metric"]) for line in reversed(log_lines) if "samples" in line), "")
-
-
-def metric_change_notes(log_lines: Sequence[dict[str, Any]], evaluator: "SampleEvaluator | None") -> list[str]:
-    """That a run that goes on is measured otherwise than before, and what colour is seen by on a CPU, in a sentence."""
-    if evaluator is None:
-        return []
-    previous_metric = last_metric(log_lines)
-    if not evaluator.is_restarted:
-        return [] if previous_metric else colour_feature_notes(evaluator)
-    description = (
-        f"{previous_metric} before" if previous_metric not in ("", evaluator.metric) else "otherwise than before"
-    )
-    return [
-        f"samples are measured by {evaluator.metric} from here on, {description}: the best weights are looked for anew"
-    ]
-
-
-def colour_feature_notes(evaluator: "SampleEvaluator") -> list[str]:
+def colour_feature_notes(shape: Shape, space: FeatureSpace) -> list[str]:
     """Which features compare images in colour where those of `ganvas evaluate` take too long; nothing elsewhere."""
-    shape, name = evaluator.data.shape, evaluator.space.name
-    if len(shape) == 1 or shape[0] == 1 or evaluator.space.device != CPU or name not in (LITE0_32.name, RANDOM):
+    if len(shape) == 1 or shape[0] == 1 or space.device != CPU or space.name not in (LITE0_32.name, RANDOM):
         return []
     is_available, remedy = find_weights(LITE0_32.name)
-    if name == RANDOM and not is_available:
-        return [f"samples are measured on {name}, which see less than EfficientNet does: {remedy}"]
-    return [f"samples are measured on {name}"]
+    is_worse = space.name == RANDOM and not is_available
+    advice = f", which see less than EfficientNet does: {remedy}" if is_worse else ""
+    return [f"samples are measured on {space.name}{advice}"]
 
 
 def restore_feature_space(metric: str, shape: Shape, device: torch.device) -> FeatureSpace | None:
     """The features of a number of this name, where they are there and the same."""
-    name, _, _ = metric.removeprefix("kid:").partition("@")
+    name = metric.removeprefix("kid:").partition("@")[0]
     is_slow = name == LITE0.name and device == CPU
-    if not metric.startswith("kid:") or name not in FEATURE_NAMES or not find_weights(name)[0] or is_slow:
+    if not metric.startswith("kid:") or name not in FEATURE_NAMES or is_slow or not find_weights(name)[0]:
         return None
     space = make_feature_space(name, shape, device=device)
     return space if metric == f"kid:{space.tag}" else None
 
 
-def feature_space(
-    shape: Shape, data_name: str, device: torch.device, scaling: Scaling = IDENTITY_SCALING
-) -> FeatureSpace:
+def feature_space(shape: Shape, data_name: str, device: torch.device, scaling: Scaling | None = None) -> FeatureSpace:
     """What `ganvas evaluate` compares such examples on; but on a CPU EfficientNet has small images, for time."""
     name = default_features(shape, data_name)
     if name == LITE0.name and device == CPU:
         name = LITE0_32.name if min(shape[1:]) >= MIN_COLOUR_SIDE else RANDOM
-    return make_feature_space(name, shape, device=device, scaling=scaling)
+    return make_feature_space(name, shape, device=device, scaling=scaling or Scaling())
 
 
 @dataclass(eq=False)
@@ -182,10 +144,15 @@ class SampleEvaluator:
     interval: int
     """steps between two evaluations"""
     n_samples: int
-    unlogged_seconds: float = 0.0
-    """seconds that it has taken and that no line of the log has yet"""
-    is_restarted: bool = False
-    """whether what a run has measured before does not compare"""
+    seconds: float = 0.0
+    """what it has taken since the log said so last"""
+    notes: list[str] = field(default_factory=list)
+    """what the user should know of it"""
+
+    @cached_property
+    def metric(self) -> str:
+        """The number's name, as `ganvas evaluate` has it."""
+        return f"kid:{self.space.tag}" if self.data.has_images else "sliced_wasserstein"
 
     @cached_property
     def examples(self) -> Examples:
@@ -205,7 +172,7 @@ class SampleEvaluator:
         """Where they are few, the features of all that differ, and the 1% quantile of distances to the nearest other.
 
         Of examples that are exactly alike one counts: the others have not been copied, they are data.  What occurs
-        more than `OFTEN` times, as empty images may, is a kind of thing to learn, and none of it counts.
+        more than `MAX_REPEATS` times, as empty images may, is a kind of thing to learn, and none of it counts.
         """
         if len(self.data) > MAX_COPY_CHECK_EXAMPLES:
             return None
@@ -219,8 +186,7 @@ class SampleEvaluator:
 
     def measure(self, trained: Trained) -> dict[str, Any]:
         """What the log says of the samples: metric, value, standard error, number of samples; copies, where known."""
-        start_time = time.monotonic()
-        n = len(self.examples)
+        start_time, n = time.monotonic(), len(self.examples)
         z = trained.sample_prior(n, make_generator(CPU, self.seed, "compared"))
         x = trained.decode(z, self.labels).x
         fake = Examples(replace(self.examples.data, x=x, labels=self.labels), self.space)
@@ -230,33 +196,19 @@ class SampleEvaluator:
             "metric": self.metric, "value": round_for_log(score.value), "error": round_for_log(error), "n": n,
         }  # fmt: skip
         if self.copy_reference is not None:
-            result["memorised"] = round(copy_rate(fake.features, *self.copy_reference), 4)
-        self.unlogged_seconds += time.monotonic() - start_time
+            features, limit = self.copy_reference
+            reference, index = build_indexes(features, fake.features)
+            is_copy = nearest_distances(index.x, reference.x)[0] < limit
+            result["memorised"] = round(is_copy.double().mean().item(), 4)
+        self.seconds += time.monotonic() - start_time
         return result
-
-    @property
-    def metric(self) -> str:
-        """The number's name, as `ganvas evaluate` has it."""
-        return f"kid:{self.space.tag}" if self.data.has_images else "sliced_wasserstein"
 
     def score(self, fake: Examples) -> Score:
         """The distance from samples to examples, of vectors in their deviations."""
         metric = METRICS["kid" if self.data.has_images else "sliced-wasserstein"]
-        c = Comparison(self.examples, fake, self.seed, n_directions=N_DIRECTIONS)
-        score = next(metric.compute(c))[1]
+        _, score = next(metric.compute(Comparison(self.examples, fake, self.seed, n_directions=N_DIRECTIONS)))
         assert isinstance(score, Score)
         return score
-
-    def pop_seconds(self) -> float:
-        """The seconds since the last line of the log."""
-        elapsed, self.unlogged_seconds = self.unlogged_seconds, 0.0
-        return round(elapsed, 4)
-
-
-def copy_rate(fake_features: Tensor, training_features: Tensor, limit: Tensor) -> float:
-    """The share of samples that are nearer to one of the known examples than the limit."""
-    reference, fake = build_indexes(training_features, fake_features)
-    return (nearest_distances(fake.x, reference.x)[0] < limit).double().mean().item()
 
 
 def round_for_log(value: float | None) -> float | None:
@@ -267,7 +219,7 @@ def round_for_log(value: float | None) -> float | None:
 def time_share_notes(log_lines: Sequence[dict[str, Any]]) -> list[str]:
     """That evaluation has taken much of a run's time, and what to do about it; nothing where it has not."""
     spent = sum(line["samples"].get("seconds", 0.0) for line in log_lines if "samples" in line)
-    share = spent / max(log_lines[-1].get("seconds", 0.0), 1e-9) if log_lines else 0.0
+    share = spent / max(log_lines[-1]["seconds"], 1e-9) if log_lines else 0.0
     if share < MAX_TIME_SHARE or spent < 1:
         return []
     return [f"measuring samples took {share:.0%} of the time: a larger --checkpoint-every makes it rarer"]
