@@ -147,7 +147,11 @@ def cache_dir() -> Path:
 
 
 def find_or_download(name: str, split: str, data_dir: str | None) -> Dataset:
-    """The data set from data_dir, the cache, or the system's packages; else downloaded into the cache."""
+    """The data set from data_dir, the cache, or the system's packages; else downloaded into the cache.
+
+    Raises UserError when data_dir has no such data, when a file of this name holds other data, and when the
+    download fails.
+    """
     source, cache = PUBLISHED[name], cache_dir() / name
     places = [Path(data_dir).expanduser()] if data_dir else [cache, cache.parent, *map(Path, source.system_folders)]
     options, mismatch = DataOptions(split="train" if split == "train" else "test"), None

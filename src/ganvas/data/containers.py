@@ -25,6 +25,7 @@ def from_object(source: Any, options: DataOptions) -> Dataset:
     """The dataset of an array or tensor, a list of images, a table, or anything with a length and items by number.
 
     An item is an image, (image, label), or a dictionary with these; an image is an array, a tensor, or Pillow's.
+    Raises UserError, with what to do, for what has none of these.
     """
     name = type(source).__name__.lower()
     if isinstance(source, np.ndarray | Tensor):

@@ -106,7 +106,11 @@ def channel_notes(images: ImageBuffer, channels: int) -> Iterator[str]:
 
 
 def find_split(folder: Path, options: DataOptions) -> tuple[Listing, Layout]:
-    """What is below a folder, and which images are of a split, whose test part may lie beside it or be held out."""
+    """What is below a folder, and which of the images are of a split.
+
+    The test split may lie in the folder beside it, or else is held out.  Raises UserError where there are no images,
+    and MissingSplitError where there are none of this split.
+    """
     listing = list_files(folder)
     part = find_layout(listing.images, options.split, str(folder))
     test_folder = None if part.has_test_split else find_test_sibling(folder)

@@ -166,7 +166,10 @@ def count_folders(places: Sequence[Place]) -> Counter[str]:
 def folder_labels(
     places: Sequence[Place], training: Sequence[Place], notes: list[str]
 ) -> tuple[list[int] | None, tuple[str, ...]]:
-    """Labels from the first level of folders, if every image lies in one; a test part has the training part's first."""
+    """Labels from the first level of folders, when every image lies in one; `notes` gets what does not fit.
+
+    Of a test part the classes are in the order of those of the training part.
+    """
     files = {place.file: place.parts for place in (*training, *places)}
     n_loose = sum(len(parts) == 1 for parts in files.values())
     if n_loose and n_loose < len(files):
