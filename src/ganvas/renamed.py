@@ -91,7 +91,8 @@ def with_new_names(values: Mapping[str, object], cls: type) -> dict[str, object]
     """Stored fields of a dataclass, by today's names in place of those of before; others as they are."""
     new_names, dropped = new_fields(cls), given_up(cls)
     renamed = {new_names.get(name, name): value for name, value in values.items() if name not in dropped}
-    if renamed.get("geco") is not None:  # files of before have the defaults of what goes without geco only
+    if renamed.get("geco") is not None and (renamed.get("sigma"), renamed.get("beta")) == (0.4, 1.0):
+        # files of before have the defaults of what goes without geco only
         renamed |= {"sigma": None, "beta": None}
     return renamed
 

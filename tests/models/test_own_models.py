@@ -99,7 +99,7 @@ def test_a_file_that_has_changed_is_said(file: Path, capsys: pytest.CaptureFixtu
     assert said("resume", "run", "--steps", "4")
     assert not said("resume", "run", "--steps", "6")
     config = json.loads(Path("run/config.json").read_text("utf-8"))
-    old, new = config["changed"][0]["model_source"]
+    old, new = config["changes"][0]["model_source"]
     assert config["model_source"] == new != old
 
 
