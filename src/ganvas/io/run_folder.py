@@ -1,4 +1,4 @@
-"""The folder of a run: the only module that knows the names of its files."""
+"""The folder of a run: the only module that knows the names of its files, but for the lock (`io.lock`)."""
 
 import json
 import re

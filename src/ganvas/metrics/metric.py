@@ -1,7 +1,8 @@
 """What a metric is: a function that compares generated examples with as many held-out ones, and says how sure it is.
 
-Each file of this folder that defines a `Metric` adds it to `METRICS`, which `evaluate`, `compare` and the check during
-training walk.  The noise floor is the same number for other real examples in place of generated ones.
+Each file of this folder that defines a `Metric` adds it to `METRICS`, which `evaluate` and `compare` walk; the check
+during training takes one of them, KID or the sliced Wasserstein distance.  The noise floor is the same number for other
+real examples in place of generated ones.
 """
 
 from collections.abc import Callable, Iterator, Mapping

@@ -1,7 +1,7 @@
 """Kullback-Leibler divergences from a Gaussian posterior to its prior, mostly N(0, I), in closed form.
 
 Each is returned in d terms that sum to it, one a dimension, in nats: free bits act on the terms, and a reader sees
-which dimensions are used.
+which dimensions are used.  An inverse autoregressive flow has no closed form: see `distributions.posteriors.IAF.kl`.
 """
 
 from jaxtyping import Float

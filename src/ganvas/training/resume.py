@@ -1,4 +1,7 @@
-"""How a run goes on: with what its folder holds, on its data, and with what the user wants to be otherwise."""
+"""How a run goes on: with what its folder holds, on its data, and with what the user wants to be otherwise.
+
+That it then equals a run that was never stopped is the loop's doing, see `training.loop`.
+"""
 
 from dataclasses import fields, replace
 from functools import partial
