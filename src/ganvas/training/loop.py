@@ -92,6 +92,10 @@ class TrainState:
     meter: Meter = field(default_factory=Meter)
     """loss terms that are still to be logged"""
 
+    def forget_lowest_distance(self) -> None:
+        """What was measured so far says nothing of later distances: from other data, or by another metric."""
+        self.lowest_distance, self.distance_error, self.evaluations_since_best = None, 0.0, 0
+
 
 def initialize_state(model: Model, shape: Any, seed: int, device: torch.device, classes: int = 0) -> TrainState:
     """Fresh networks and their averages: the same on every machine."""

@@ -161,7 +161,7 @@ def write_changes(
         config["changes"] = [*config.get("changes", []), {"step": state.step} | differences]
     # the lowest distance from other data says nothing of these
     if "data" in differences and state.lowest_distance is not None:
-        state.lowest_distance, state.distance_error, state.evaluations_since_best = None, 0.0, 0
+        state.forget_lowest_distance()
         run.save_checkpoint()
     if config != run_records.read_config(run.folder):
         run.files.write_config(config)

@@ -95,7 +95,7 @@ def make_evaluator(
     is_comparable = data.has_images and data.shape[0] < 4 and not model.is_conditional
     is_same_metric = metric == state.metric if state.metric else is_comparable and metric == logged_metric
     if state.lowest_distance is not None and not is_same_metric:
-        state.lowest_distance, state.distance_error, state.evaluations_since_best = None, 0.0, 0
+        state.forget_lowest_distance()
         before = "otherwise than" if logged_metric in ("", metric) else logged_metric
         notes.append(
             f"samples are measured by {metric} from here on, {before} before: the best weights are looked for anew"
