@@ -17,7 +17,7 @@ PYTHON = [*SOURCES, *TESTS, *sorted((ROOT / "benchmarks").rglob("*.py")), ROOT /
 FILE_LINES, FUNCTION_LINES = 400, 60
 """most lines of a file, and of a function"""
 CEILINGS = {
-    ".": 840,
+    ".": 845,
     "cli": 1668,
     "data": 3391,
     "diagnostics": 237,

@@ -144,6 +144,10 @@ class Model(Generic[DataT, BatchT, ShapeT], metaclass=ValidatedMeta):
         """Whether its networks are given the labels of examples."""
         return False
 
+    def condition_of(self, y: Int64[Tensor, " b"] | None, k: int = 1) -> tuple[Tensor, ...]:
+        """What its networks are given beside k codes of each example: its label, if the model is conditional."""
+        return (y.repeat(k),) if self.is_conditional and y is not None else ()
+
     @property
     def uses_standardization(self) -> bool:
         """Whether it sees vectors with mean 0 and deviation 1 in each column, whatever their units."""

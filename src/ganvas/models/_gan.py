@@ -171,10 +171,6 @@ class Adversarial(LatentModel):
         """G's answers to n fresh samples of z, as D sees them."""
         return self.discriminator_input(G(self.sample_latent(n, G), *y))
 
-    def condition_of(self, y: Tensor | None) -> Labels:
-        """What both players have besides examples: their labels, if the model is conditional."""
-        return (y,) if self.is_conditional and y is not None else ()
-
     def sample_latent(self, n: int, G: nn.Module) -> Codes:
         """n samples of z on the device of G, from the step's own random numbers."""
         return self.noise(n, device=device_of(G))

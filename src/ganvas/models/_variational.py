@@ -206,10 +206,6 @@ class Variational(LikelihoodModel, LatentModel):
         """q(z|x), or q(z|x, y)."""
         return encoder(x, *self.condition_of(y))
 
-    def condition_of(self, y: Labels, k: int = 1) -> tuple[Tensor, ...]:
-        """What the networks are given beside k codes an example: its label, if the model is conditional."""
-        return (y.repeat(k),) if self.conditional and y is not None else ()
-
     def log_prior(self, z: DrawnCodes, **nets: Any) -> LogProbs:
         """log p(z) in nats."""
         return self.log_prior_function(**nets)(z)

@@ -110,7 +110,7 @@ def distance_to_data(model: Model, batch: Batch, nets: dict[str, nn.Module]) -> 
     The sliced Wasserstein distance (times the root of the dimensions), or the root mean square error, as a share of
     the mean distance between two examples; None where all are alike.
     """
-    x, labels = batch.x, condition_of(model, batch)
+    x, labels = batch.x, model.condition_of(batch.y)
     data_spread = torch.pdist(x.flatten(1)).mean().item()
     if data_spread == 0:
         return None
@@ -125,17 +125,12 @@ def distance_to_data(model: Model, batch: Batch, nets: dict[str, nn.Module]) -> 
     return distance / data_spread
 
 
-def condition_of(model: Model, batch: Batch) -> tuple[Tensor, ...]:
-    """The labels that a conditional model's networks are given."""
-    return (batch.y,) if model.is_conditional and batch.y is not None else ()
-
-
 def generate_samples(model: Model, batch: Batch, nets: dict[str, nn.Module]) -> Tensor:
     """As many samples as there are examples, always of the same noise."""
     assert isinstance(model, GenerativeModel)
     n, shape = len(batch.x), tuple(batch.x.shape[1:])
     z = model.sample_prior(n, shape, make_generator(torch.device("cpu"), 0, "compared"), **nets).to(batch.x.device)
-    return model.generate(z, *condition_of(model, batch), **nets)
+    return model.generate(z, *model.condition_of(batch.y), **nets)
 
 
 def outside_share(fake: Tensor, x: Tensor, scaling: Scaling | None = None) -> float:
