@@ -23,11 +23,17 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """A temporary file beside `path` that takes its place, at once and whole, when the block ends well.
 
     Whoever reads `path` sees the old content or the new, never half of it, even if the power fails.  Its folder is made
-    where it is missing.  Raises UserError where the path is no place for a file, and CannotWrite, which names it, where
+    where it is missing.  Raises UserError where the path is no place for a file, and WriteError, which names it, where
     the disk is full or something else than the caller is to blame.
     """
     temporary = path.with_name(temporary_name(path.name, os.getpid()))
-    make_parent(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO):
+            raise write_error(path, error) from error
+        why = (error.strerror or str(error)).lower()
+        raise UserError(f"cannot write {path}: no folder {path.parent} can be made ({why})") from error
     try:
         temporary.touch()
         mode = temporary.stat().st_mode  # as the umask has it, whatever mode the block's writer prefers
@@ -36,8 +42,10 @@ def atomic_write(path: Path) -> Iterator[Path]:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         replace_file(temporary, path)
-    except SafetensorError as error:
-        raise write_error(path, to_os_error(error)) from error
+    except SafetensorError as error:  # it says what the system said to it as a text: "... (os error 28)"
+        match = re.search(r"os error (\d+)", str(error))
+        number = int(match[1]) if match else errno.EIO
+        raise write_error(path, OSError(number, os.strerror(number) if match else str(error))) from error
     except OSError as error:
         if error.filename not in (None, str(path), str(temporary)):  # something that the block reads
             raise
@@ -47,30 +55,12 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def append_text(path: Path, text: str) -> None:
-    """Add text to a file; CannotWrite, or UserError, where that cannot be."""
+    """Add text to a file; raises as `atomic_write` does."""
     try:
         with path.open("a", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
         raise write_error(path, error) from error
-
-
-def make_parent(path: Path) -> None:
-    """Make the folder in which `path` is to be, where it is missing."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO):
-            raise write_error(path, error) from error
-        why = (error.strerror or str(error)).lower()
-        raise UserError(f"cannot write {path}: no folder {path.parent} can be made ({why})") from error
-
-
-def to_os_error(error: SafetensorError) -> OSError:
-    """What the system said to safetensors, which makes a text of it: "... (os error 28)"."""
-    match = re.search(r"os error (\d+)", str(error))
-    number = int(match[1]) if match else errno.EIO
-    return OSError(number, os.strerror(number) if match else str(error))
 
 
 def temporary_name(name: str, process: int) -> str:

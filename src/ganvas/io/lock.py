@@ -65,17 +65,17 @@ def acquire(path: Path) -> int | None:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             lock_file(descriptor)
-            if is_same_file(descriptor, path):
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
                 return descriptor
+        except FileNotFoundError:
+            pass
         except OSError as error:
-            if error.errno in UNSUPPORTED_ERRNOS:
-                os.close(descriptor)
-                return None
-            if error.errno not in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
-                os.close(descriptor)
-                raise
             owner = os.pread(descriptor, 20, 0).decode("ascii", "replace") if hasattr(os, "pread") else ""
             os.close(descriptor)
+            if error.errno in UNSUPPORTED_ERRNOS:
+                return None
+            if error.errno not in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
+                raise
             who = f"process {owner}" if owner.isdigit() else "another process"
             raise UserError(
                 f"{path.parent} is being trained by {who}: wait until it is done, or stop it first"
@@ -83,28 +83,15 @@ def acquire(path: Path) -> int | None:
         os.close(descriptor)  # its last owner has removed the file since it was opened
 
 
-def is_same_file(descriptor: int, path: Path) -> bool:
-    """Whether the file that is open is still the one of that name."""
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False
-
-
-if os.name == "nt":
-
-    def lock_file(descriptor: int) -> None:
-        """Lock the open file; OSError where another has."""
+def lock_file(descriptor: int) -> None:
+    """Lock the open file; OSError where another has."""
+    if os.name == "nt":
         import msvcrt
 
         os.lseek(descriptor, LOCK_OFFSET, os.SEEK_SET)
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined, unused-ignore]
         os.lseek(descriptor, 0, os.SEEK_SET)
-
-else:
-
-    def lock_file(descriptor: int) -> None:
-        """Lock the open file; OSError where another has."""
+    else:
         import fcntl
 
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -27,18 +27,14 @@ NON_LOSS_KEYS = ("latent", "adversarial", "samples", "wasserstein", "jensen_shan
 class RunFolder:
     """The files of a run in the folder `path`, which need not exist yet."""
 
-    config: Path
-    log: Path
-    curves: Path
-    checkpoint: Path
-    weights: Path
-    last_weights: Path
-
     def __init__(self, path: str | Path) -> None:
         self.path: Path = Path(path)
-        self.config, self.log, self.curves, self.checkpoint, self.weights, self.last_weights = (
-            self.path / name for name in FILES
-        )
+        self.config: Path = self.path / CONFIG_FILE
+        self.log: Path = self.path / LOG_FILE
+        self.curves: Path = self.path / CURVES_FILE
+        self.checkpoint: Path = self.path / CHECKPOINT_FILE
+        self.weights: Path = self.path / WEIGHTS_FILE
+        self.last_weights: Path = self.path / LAST_WEIGHTS_FILE
         self.model_source: Path = self.path / MODEL_SOURCE_FILE
 
     @property
@@ -56,9 +52,8 @@ class RunFolder:
     def check_new(self) -> None:
         """UserError if it exists and is not free."""
         if self.path.exists() and not self.is_free:
-            raise UserError(
-                f"{self.path} exists: choose another folder, or go on with its run: ganvas resume {self.path}"
-            )
+            advice = f"choose another folder, or go on with its run: ganvas resume {self.path}"
+            raise UserError(f"{self.path} exists: {advice}")
 
     def preview(self, step: int) -> Path:
         """The picture of a step."""

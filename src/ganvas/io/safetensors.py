@@ -22,7 +22,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def read_header(path: Path) -> dict[str, Any]:
-    """The header alone; raises as `read` does."""
+    """The header alone; raises as `read_safetensors` does."""
     with open_safetensors(path) as file:
         return parse_header(file)
 
