@@ -52,7 +52,7 @@ WRITERS: dict[str, Callable[[Path], Any]] = {
     "weights.safetensors": weights,
     "state.ckpt": state,
     "config.json": lambda path: RunFolder(path.parent).write_config({}),
-    "log.jsonl": lambda path: run_records.truncate_log(path.parent, 3),
+    "log.jsonl": lambda path: RunFolder(path.parent).write_log([{"step": 3}]),
     "translation.png": lambda path: translation.write_image(path, IMAGES[0] / 255, BYTES),
     "translation.jpg": lambda path: translation.write_image(path, IMAGES[0] / 255, BYTES),
     "deep.png": lambda path: translation.write_image(path, IMAGES[0] / 255, WORDS),

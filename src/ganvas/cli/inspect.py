@@ -40,10 +40,9 @@ def runs(
     bar, terminal, summaries = ProgressBar(), Console(), []
     table = Table("run", "model", "data", "step", "seconds", "last losses", box=None)
     for folder in run_records.list_runs(runs_dir):
-        summaries.append(run := run_records.summarize_run(folder))
+        summaries.append(run := run_records.summarize_run(folder, bar.print_notes))
         cells = [run["run"], run.get("error", "")]
         if "error" not in run:
-            bar.print_notes(run_records.damaged_line_notes(folder))
             losses = "  ".join(f"{name} {value:.4g}" for name, value in run["losses"].items())
             step = f"{run['step']}/{run['steps']}{' (ended)' if run['ended'] else ''}"
             cells = [run["run"], run["model"], run["data"], step, f"{run['seconds']:.0f}", losses]
@@ -59,8 +58,7 @@ def runs(
 def doctor(run: RunName, /, *, json: Json = False) -> None:
     """Say what is wrong with a run, from its log: the evidence, what to change, and where to read about it."""
     folder = run_records.find_run(run)
-    config, log = run_records.read_config(folder), run_records.read_log(folder)
-    ProgressBar().print_notes(run_records.damaged_line_notes(folder))
+    config, log = run_records.read_config(folder), run_records.read_log(folder, ProgressBar().print_notes)
     if not log:
         raise UserError(f"{folder} has no {LOG_FILE} yet: let it train, or go on with it: ganvas resume {folder}")
     steps = run_records.end_step(config)

@@ -190,8 +190,9 @@ def run_costs(run: ComparedRun) -> MetricValues:
     """What a run is, and what it has cost."""
     name, trained, prior = run
     folder, generating = trained.folder, (net for key, net in trained.nets.items() if key != "encoder")
+    log = run_records.read_log(folder) if folder else []
     return {
         "run": name, "folder": folder and str(folder), "model": model_name(trained.model), "prior": prior,
         "parameters": sum(p.numel() for net in generating for p in net.parameters()),
-        "step": trained.metadata.get("step"), "seconds": folder and run_records.logged_seconds(folder),
+        "step": trained.metadata.get("step"), "seconds": folder and float(log[-1]["seconds"] if log else 0),
     }  # fmt: skip

@@ -59,6 +59,8 @@ class Run:
     folder: Path
     state: TrainState
     bar: ProgressBar
+    log_lines: Sequence[dict[str, Any]] = ()
+    """what its log says when it begins or goes on"""
     evaluator: SampleEvaluator | None = None
     """how samples are measured, where they are"""
 
@@ -79,7 +81,7 @@ class Run:
 
     def train(self) -> None:
         """Do the steps that are left, and say what a person should know; raises as `run.train` does."""
-        state, steps, lines = self.state, self.config.steps, run_records.read_log(self.folder)
+        state, steps, lines = self.state, self.config.steps, self.log_lines
         self.start_time: float = time.monotonic() - (lines[-1]["seconds"] if lines else 0.0)
         self.save_deadline: float = time.monotonic() + FIRST_SAVE_SECONDS
         self.curves_deadline: float = self.save_deadline

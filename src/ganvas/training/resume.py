@@ -19,6 +19,7 @@ from ..io.safetensors import open_safetensors, read_header
 from ..model import Model, model_name, to_dict
 from ..models._own import model_source, source_notes, with_own_networks
 from ..nn.device import resolve_device
+from ..renamed import given_up
 from . import checkpoint, run_records
 from .fit import Run
 from .loop import TrainState, initialize_state
@@ -39,19 +40,12 @@ def restore_run(
     folder: Path, data: Sources | None, overrides: dict[str, Any], allow_changed_data: bool, bar: ProgressBar
 ) -> Run:
     """The run in `folder`, with what the `overrides` change, which config.json then says too."""
-    config = run_records.read_config(folder)
-    check_run_files(folder, config)
-    model = parse_model(config, RunFolder(folder).config)
-    networks = {name: value for name, value in overrides.items() if name in model.own_network_names}
-    overrides = {name: value for name, value in overrides.items() if name not in networks}
+    config, files = run_records.read_config(folder), RunFolder(folder)
+    model = parse_model(config, files.config)
+    networks = {name: overrides.pop(name) for name in model.own_network_names if name in overrides}
     model = with_own_networks(model, config.get("own_networks", {}), networks, folder)
     previous = model, TrainConfig(**config["train_config"])
-    for name, value in run_records.unsupported_fields(folder).items():
-        raise UserError(
-            f"{folder} was trained with {name}={value}, which {config['model']} no longer has: it can be sampled, but "
-            f"not go on; start a new run with its weights: ganvas train MODEL DATA --init-from {folder}"
-        )
-    check_normalization(folder, model)
+    check_files(files, config, model)
     model, train_config = apply_overrides(*previous, overrides, folder)
     data = data if data is None or model.n_domains == 1 else resolve_domains(data)
     training_data = parse_training_data(folder, config["data"])
@@ -60,7 +54,7 @@ def restore_run(
     dataset = model.preprocess(raw_data)
     model.validate_batch_size(train_config.batch_size, dataset.shape)
     check_batches(dataset.datasets, train_config.batch_size, train_config.balanced)
-    state = restore_state(folder, config, model, dataset, train_config, "device" in overrides)
+    state = restore_state(files, config, model, dataset, train_config, "device" in overrides)
     run = Run(model, raw_data, dataset, train_config, folder, state, bar)
     restore_missing_files(run)
     check_steps(run, overrides)
@@ -71,30 +65,38 @@ def restore_run(
             run.save_checkpoint()
         config.pop("end_step", None)
     write_changes(run, config, previous, data, description)
-    bar.print_notes(source_notes(model, config.get("model_source")) + divergence_notes(folder))
-    bar.print_notes(run_records.damaged_line_notes(folder))
-    run_records.truncate_log(folder, state.step)
+    damage: list[str] = []
+    lines, notes = run_records.read_log(folder, damage.extend), source_notes(model, config.get("model_source"))
+    if lines and "diverged" in lines[-1]:
+        end = f"after step {lines[-1]['step']} ({lines[-1]['diverged']}), and will likely do so again"
+        notes.append(f"the run diverged {end}: start a new run with a smaller --lr or another --seed")
+    bar.print_notes(notes + damage)
+    run.log_lines = [line for line in lines if line["step"] <= state.step]  # a killed run has logged more
+    files.write_log(run.log_lines)
     return run
 
 
-def check_run_files(folder: Path, config: dict[str, Any]) -> None:
-    """UserError where the files of the run are those of another model than config.json says."""
-    files = RunFolder(folder)
+def check_files(files: RunFolder, config: dict[str, Any], model: Model) -> None:
+    """UserError where the files are of another model than config.json says, or of one that cannot be trained now."""
     for file in (files.weights, files.checkpoint):
         if file.exists():
             check_fields(file, read_header(file), config)
-
-
-def check_normalization(folder: Path, model: Model) -> None:
-    """UserError for a run whose D has another normalisation beside spectral norm: of a version that allowed both."""
-    file = RunFolder(folder).checkpoint
-    if getattr(model, "spectral_norm", False) and file.exists():
-        with open_safetensors(file) as state_file:
-            names = [name for name in state_file.keys() if name.startswith("nets/D.")]  # noqa: SIM118
+    fixed = given_up(type(model))
+    for name, value in files.read_config()["fields"].items():
+        if name in fixed and value != fixed[name]:
+            raise UserError(
+                f"{files.path} was trained with {name}={value}, which {config['model']} no longer has: it can be "
+                f"sampled, but not go on; start a new run with its weights: ganvas train MODEL DATA --init-from "
+                f"{files.path}"
+            )
+    if getattr(model, "spectral_norm", False) and files.checkpoint.exists():
+        with open_safetensors(files.checkpoint) as file:
+            names = [name for name in file.keys() if name.startswith("nets/D.")]  # noqa: SIM118
         if any(name.endswith(".weight") for name in names):  # spectral norm keeps those of its own under other names
             raise UserError(
-                f"{folder} cannot go on: its D has another normalisation, which undoes spectral norm, and now has none "
-                f"beside it; its weights can be used; retrain: ganvas train {model_name(model)} DATA --spectral-norm"
+                f"{files.path} cannot go on: its D has another normalisation, which undoes spectral norm, and now has "
+                f"none beside it; its weights can be used; retrain: ganvas train {model_name(model)} DATA "
+                "--spectral-norm"
             )
 
 
@@ -136,51 +138,37 @@ def check_steps(run: Run, overrides: dict[str, Any]) -> None:
 
 
 def write_changes(
-    run: Run,
-    config: dict[str, Any],
-    previous: tuple[Model, TrainConfig],
-    data: Sources | None,
+    run: Run, config: dict[str, Any], previous: tuple[Model, TrainConfig], data: Sources | None,
     description: dict[str, Any],
-) -> None:
+) -> None:  # fmt: skip
     """Write down what changes from this step on, and where the data, of this description, are now."""
-    state, source = run.state, "array" if data is None else source_name(data)
-    data_config = config["data"] | ({} if "array" in source else {"source": source}) | description
+    state, source, old_code = run.state, "array" if data is None else source_name(data), config.get("model_source")
     old = to_dict(previous[0]) | to_dict(previous[1]) | {"data": config["data"]["fingerprint"]}
-    new = to_dict(run.model) | to_dict(run.config) | {"data": data_config["fingerprint"]}
-    if code := model_source(type(run.model)):
-        old, new = old | {"model_source": config.get("model_source")}, new | {"model_source": code}
+    new = to_dict(run.model) | to_dict(run.config) | {"data": description["fingerprint"]}
+    old["model_source"], new["model_source"] = old_code, model_source(type(run.model)) or old_code
     differences = {name: [old[name], new[name]] for name in old if old[name] != new[name]}
     config = config | {
         "fields": config["fields"] | {name: new[name] for name in CHANGEABLE_MODEL_FIELDS if name in differences},
         "train_config": config["train_config"] | {k: new[k] for k in CHANGEABLE_TRAIN_FIELDS if k in differences},
-        "data": data_config if "data" in differences else config["data"] | {"source": data_config["source"]},
+        "data": config["data"] | ({} if "array" in source else {"source": source}),
     }
-    if "model_source" in new:
-        config["model_source"] = new["model_source"]
     if differences:
         config["changes"] = [*config.get("changes", []), {"step": state.step} | differences]
-    # the lowest distance from other data says nothing of these
-    if "data" in differences and state.lowest_distance is not None:
-        state.forget_lowest_distance()
-        run.save_checkpoint()
+    if "model_source" in differences:
+        config["model_source"] = new["model_source"]
+    messages = [f"{name} {new[name]} in place of {old[name]}" for name in differences if name not in HIDDEN_CHANGES]
+    if "data" in differences:
+        config["data"] |= description
+        messages.append("other data")
+        # the lowest distance from other data says nothing of these
+        if state.lowest_distance is not None:
+            state.forget_lowest_distance()
+            run.save_checkpoint()
     if config != run_records.read_config(run.folder):
         run.files.write_config(config)
-    messages = [f"{name} {new[name]} in place of {old[name]}" for name in differences if name not in HIDDEN_CHANGES]
-    messages += ["other data"] if "data" in differences else []
     if messages:
         changes = f"from step {state.step} on with {', '.join(messages)}"
         run.bar.print_notes([f"{changes}: not the run that was begun, as config.json says"])
-
-
-def divergence_notes(folder: Path) -> list[str]:
-    """That a run ended because a number was no longer finite: its steps will be the same, and most likely their end."""
-    (last,) = run_records.read_log(folder)[-1:] or [{}]
-    if "diverged" not in last:
-        return []
-    return [
-        f"the run diverged after step {last['step']} ({last['diverged']}), and will likely do so again: start a new "
-        "run with a smaller --lr or another --seed"
-    ]
 
 
 def reload_data(
@@ -210,49 +198,41 @@ def reload_data(
 
 
 def restore_state(
-    folder: Path, run_config: dict[str, Any], model: Model, data: Data, config: TrainConfig, is_device_requested: bool
+    files: RunFolder, run_config: dict[str, Any], model: Model, data: Data, config: TrainConfig, has_device: bool
 ) -> TrainState:
     """The state with which a run goes on: that of its checkpoint, or the first where it has done no step yet.
 
-    Raises UserError where there is no checkpoint though steps were done, where it is damaged, and where the device,
-    be it requested now or of old, is not there.
+    Raises UserError where there is no checkpoint though steps were done, where it is damaged, and where the device is
+    not there, be it requested now (`has_device`) or of old.
     """
     try:
         device = resolve_device(config.device)
     except UserError as error:
-        hint = "" if is_device_requested else f", or go on elsewhere: ganvas resume {folder} --device auto"
+        hint = "" if has_device else f", or go on elsewhere: ganvas resume {files.path} --device auto"
         raise UserError(f"{error}{hint}") from error
-    file = RunFolder(folder).checkpoint
-    if file.exists():
-        checkpoint.check_checkpoint(file, model, data.shape, len(data.classes))
-    else:
-        check_untrained(folder, run_config)
+    if not files.checkpoint.exists():
+        check_untrained(files, run_config)
+        return initialize_state(model, data.shape, config.seed, device, len(data.classes))
+    checkpoint.check_checkpoint(files.checkpoint, model, data.shape, len(data.classes))
     state = initialize_state(model, data.shape, config.seed, device, len(data.classes))
-    if file.exists():
-        header = checkpoint.restore(state, file, model)
-        n_examples = state.position * header.get("batch_size", config.batch_size)
-        state.position = n_examples // config.batch_size  # as many examples as were seen
+    header = checkpoint.restore(state, files.checkpoint, model)
+    # as many examples as were seen
+    state.position = state.position * header.get("batch_size", config.batch_size) // config.batch_size
     return state
 
 
-def check_untrained(folder: Path, config: dict[str, Any]) -> None:
+def check_untrained(files: RunFolder, config: dict[str, Any]) -> None:
     """UserError where a run without a checkpoint has done steps: begun again it would overwrite what they made."""
-    files = RunFolder(folder)
     has_trained = any(file.exists() and file.stat().st_size for file in (files.log, files.curves))
     has_trained |= any(path.stem.strip("0").isdigit() for path in files.previews())
-    has_trained |= any(file.exists() and weights_step(file) != 0 for file in (files.weights, files.last_weights))
+    for file in (files.weights, files.last_weights):
+        try:
+            has_trained |= file.exists() and read_header(file).get("step") != 0
+        except UserError:  # damaged: nobody knows
+            has_trained = True
     if has_trained or "init_from" in config or "changes" in config:
         advice = "start a new run in another folder: what this one holds is left as it is"
         raise UserError(f"{files.checkpoint} is missing, so the run cannot go on; {advice}")
-
-
-def weights_step(weights: Path) -> int | None:
-    """The step of a file of weights; None where that cannot be told."""
-    try:
-        step = read_header(weights).get("step")
-    except UserError:
-        return None
-    return step if isinstance(step, int) else None
 
 
 def restore_missing_files(run: Run) -> None:

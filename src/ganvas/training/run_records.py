@@ -3,6 +3,7 @@
 import json
 import platform
 import subprocess
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,27 +22,26 @@ from ..io.atomic import atomic_write, shorten, unused_path
 from ..io.run_folder import CHECKPOINT_FILE, CONFIG_FILE, LAST_WEIGHTS_FILE, NON_LOSS_KEYS, RunFolder, runs_in
 from ..io.safetensors import read_header
 from ..model import Model, model_name, to_dict
-from ..models import find_model_class, get_model_class
+from ..models import find_model_class
 from ..models._own import class_names, model_source, source_file, source_notes
 from ..nn.device import resolve_device
-from ..renamed import given_up, with_new_keys, with_new_names
+from ..renamed import with_new_keys, with_new_names
 
 
 def create_run_folder(model: Model, data: Data, runs_dir: Path, folder: Path | None) -> Path:
     """A new folder: `folder`, which must be free (see `RunFolder.check_new`), or runs_dir/<date>-<model>-<data>."""
-    requested_folder = folder
-    if requested_folder is None:
-        stem = f"{datetime.now():%Y-%m-%d}-{model_name(model)}-{data.name}"
-        folder = unused_path(runs_dir / shorten("".join(c if c.isalnum() or c in "-_" else "-" for c in stem)))
-    else:
-        RunFolder(folder := requested_folder).check_new()
+    if folder:
+        RunFolder(folder).check_new()
+    stem = f"{datetime.now():%Y-%m-%d}-{model_name(model)}-{data.name}"
+    name = shorten("".join(c if c.isalnum() or c in "-_" else "-" for c in stem))
+    path = folder or unused_path(runs_dir / name)
     try:
-        folder.mkdir(parents=True, exist_ok=requested_folder is not None)
+        path.mkdir(parents=True, exist_ok=folder is not None)
     except FileExistsError:  # another run that began at the same time has taken the name
-        return create_run_folder(model, data, runs_dir, requested_folder)
+        return create_run_folder(model, data, runs_dir, folder)
     except OSError as error:
-        raise write_error(folder, error) from error
-    return folder
+        raise write_error(path, error) from error
+    return path
 
 
 def write_config(
@@ -54,29 +54,27 @@ def write_config(
     initial_weights: dict[str, Any] | None = None,
 ) -> None:
     """What was asked, of what, with what: enough to run it again.  `initial_weights`: whose it begins with, if any."""
+    data_dir = data_options.data_dir and absolute_source(data_options.data_dir)
     config = {
-        "model": model_name(model),
-        "fields": to_dict(model),
-        "train_config": to_dict(train_config),
-        "data": {
-            "source": source, "options": to_dict(data_options) | {"data_dir": data_options.data_dir and
-            absolute_source(data_options.data_dir)},
-        } | describe_data(data),
+        "model": model_name(model), "fields": to_dict(model), "train_config": to_dict(train_config),
+        "data": {"source": source, "options": to_dict(data_options) | {"data_dir": data_dir}} | describe_data(data),
         "versions": {
             "ganvas": __version__, "torch": torch.__version__, "numpy": np.__version__,
             "python": platform.python_version(), "system": platform.platform(),
         },
         "git": git_state(),
         "created_at": datetime.now().astimezone().isoformat(timespec="seconds"),
-    }  # fmt: skip
-    if names := class_names(model):
-        config |= {"own_networks": names}
-    if source_of_model := model_source(type(model)):
-        config |= {"model_source": source_of_model}
-        if file := source_file(type(model)):
-            with atomic_write(RunFolder(folder).model_source) as temporary:
-                temporary.write_bytes(file.read_bytes())
+    } | describe_own(model)  # fmt: skip
+    if "model_source" in config and (file := source_file(type(model))):
+        with atomic_write(RunFolder(folder).model_source) as temporary:
+            temporary.write_bytes(file.read_bytes())
     RunFolder(folder).write_config(config | ({"init_from": initial_weights} if initial_weights else {}))
+
+
+def describe_own(model: Model) -> dict[str, Any]:
+    """What a run records of the user's own model and networks; nothing where there are none."""
+    entries = {"model_source": model_source(type(model)), "own_networks": class_names(model)}
+    return {name: entry for name, entry in entries.items() if entry}
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -102,13 +100,6 @@ def read_config(folder: Path) -> dict[str, Any]:
     }
 
 
-def unsupported_fields(folder: Path) -> dict[str, Any]:
-    """Hyper-parameters of a run of before that its model no longer has, where they are not what its paper says."""
-    config = RunFolder(folder).read_config()
-    fixed = given_up(get_model_class(config, RunFolder(folder).config))
-    return {name: value for name, value in config["fields"].items() if name in fixed and value != fixed[name]}
-
-
 def end_step(config: dict[str, Any]) -> int:
     """The step at which the run of this config.json ends, or has ended early."""
     return int(config.get("end_step", config["train_config"]["steps"]))
@@ -127,34 +118,28 @@ def git_state() -> dict[str, Any] | None:
         return None
 
 
-def read_log(folder: str | Path) -> list[dict[str, Any]]:
-    """The lines of a run's log that can be read: step, seconds, and means of loss terms since the line before."""
-    return [line for line in parse_log(Path(folder)) if line is not None]
+def read_log(folder: str | Path, report: Callable[[Sequence[str]], None] = lambda notes: None) -> list[dict[str, Any]]:
+    """The lines of a run's log that can be read: step, seconds, and means of loss terms since the line before.
 
-
-def damaged_line_notes(folder: Path) -> list[str]:
-    """That lines of the log are left out which cannot be read; one that is not finished, the last, is none of them."""
-    line_numbers = [str(i) for i, line in enumerate(parse_log(folder), 1) if line is None]
-    if not line_numbers:
-        return []
-    lines_text = f"lines {', '.join(line_numbers[:5])}{' and others' if len(line_numbers) > 5 else ''}"
-    message = f"line {line_numbers[0]} is damaged" if len(line_numbers) == 1 else f"{lines_text} are damaged"
-    return [f"{RunFolder(folder).log}: {message}, and left out"]
-
-
-def parse_log(folder: Path) -> list[dict[str, Any] | None]:
-    """The lines of the log, None in place of those that are damaged."""
+    `report` is told of damaged lines, which are left out; the last is none of them, since it may be unfinished.
+    """
+    file = RunFolder(folder).log
     try:
-        *lines, tail = RunFolder(folder).log.read_text(encoding="utf-8", errors="replace").split("\n")
+        texts = file.read_text(encoding="utf-8", errors="replace").split("\n")
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise UserError(f"{RunFolder(folder).log} cannot be read: {(error.strerror or str(error)).lower()}") from error
-    last = parse_log_line(tail)
-    return [parse_log_line(line) for line in lines] + ([last] if last else [])
+        raise UserError(f"{file} cannot be read: {(error.strerror or str(error)).lower()}") from error
+    lines = [parse_log_line(text) for text in texts]
+    if numbers := [str(i) for i, line in enumerate(lines[:-1], 1) if line is None]:
+        others = " and others" if len(numbers) > 5 else ""
+        places = f"line {numbers[0]} is" if len(numbers) == 1 else f"lines {', '.join(numbers[:5])}{others} are"
+        report([f"{file}: {places} damaged, and left out"])
+    return [line for line in lines if line is not None]
 
 
 def parse_log_line(text: str) -> dict[str, Any] | None:
+    """A line of the log; None where it is damaged."""
     try:
         values = json.loads(text)
         line = with_new_keys(values, "log") if isinstance(values, dict) else {}
@@ -168,17 +153,6 @@ def parse_log_line(text: str) -> dict[str, Any] | None:
 def finite_values(line: dict[str, Any]) -> dict[str, Any]:
     """The figures that are there: null, or a list with one, stands where there was no finite number."""
     return {k: v for k, v in line.items() if v is not None and not (isinstance(v, list) and None in v)}
-
-
-def truncate_log(folder: Path, step: int) -> None:
-    """Drop what was logged after `step`: a run that was killed goes on from its checkpoint."""
-    RunFolder(folder).write_log([line for line in read_log(folder) if line["step"] <= step])
-
-
-def logged_seconds(folder: Path) -> float:
-    """Seconds of training that the log accounts for."""
-    lines = read_log(folder)
-    return float(lines[-1]["seconds"]) if lines else 0.0
 
 
 def checkpoint_step(folder: Path) -> int:
@@ -243,10 +217,10 @@ def creation_time(folder: Path) -> str:
         return ""
 
 
-def summarize_run(folder: Path) -> dict[str, Any]:
+def summarize_run(folder: Path, report: Callable[[Sequence[str]], None] = lambda notes: None) -> dict[str, Any]:
     """What a list of runs says of one: its name, what it trains, how far it is, and its last losses."""
     try:
-        config, lines = read_config(folder), read_log(folder)
+        config, lines = read_config(folder), read_log(folder, report)
     except UserError as error:
         return {"run": str(folder), "error": str(error)}
     line = lines[-1] if lines else {"step": 0, "seconds": 0.0}
