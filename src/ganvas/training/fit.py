@@ -20,7 +20,7 @@ from ..io.atomic import atomic_write
 from ..io.run_folder import LAST_WEIGHTS_FILE, RunFolder
 from ..io.safetensors import read_header
 from ..model import Batch, Model, PairBatch, device_of, model_name, to_dict
-from ..models._own import class_names, model_source, own_networks
+from ..models._own import own_networks
 from ..randomness import reseed
 from ..viz.curves import draw_curves
 from ..viz.images import preview
@@ -66,6 +66,7 @@ class Run:
 
     def __post_init__(self) -> None:
         ensure_scaling(self.state, self.model, self.data)
+        self.device: torch.device = device_of(self.state.nets)
         self.files: RunFolder = RunFolder(self.folder)
         self.saved_step: int = self.state.step
 
@@ -81,7 +82,7 @@ class Run:
 
     def train(self) -> None:
         """Do the steps that are left, and say what a person should know; raises as `run.train` does."""
-        state, steps, lines = self.state, self.config.steps, self.log_lines
+        state, steps, lines, folder = self.state, self.config.steps, self.log_lines, str(self.folder)
         self.start_time: float = time.monotonic() - (lines[-1]["seconds"] if lines else 0.0)
         self.save_deadline: float = time.monotonic() + FIRST_SAVE_SECONDS
         self.curves_deadline: float = self.save_deadline
@@ -91,40 +92,37 @@ class Run:
                     self.save()
                 self.evaluator = validation.make_evaluator(self.model, self.raw_data, self.config, state, lines)
                 self.bar.print_notes(self.evaluator.notes if self.evaluator else [])
-                batch, folder = self.config.batch_size, str(self.folder)
-                with self.bar.track_training(steps, lambda: state.step, batch, folder) as progress:
-                    self.run_steps(lines, stop, progress)
+                with self.bar.track_training(steps, lambda: state.step, self.config.batch_size, folder) as progress:
+                    self.run_steps(recent_lines(lines), stop, progress)
         except DivergenceError as error:
             self.files.append_log({"step": state.step, "seconds": self.seconds(), "diverged": str(error)})
+            step = run_records.checkpoint_step(self.folder)
+            advice = "Start a new run with a smaller learning rate (`lr`) or another `seed`"
             raise DivergenceError(
-                f"{error}: stopped; {self.folder} keeps the checkpoint of step "
-                f"{run_records.checkpoint_step(self.folder)}. Start a new run with a smaller learning rate (`lr`) or "
-                "another `seed`"
+                f"{error}: stopped; {folder} keeps the checkpoint of step {step}. {advice}"
             ) from error
         except TrainingStopped:
             raise
         except KeyboardInterrupt as error:
-            message = f"ended at once; {self.folder} keeps the checkpoint of step {self.saved_step} of {steps}"
-            raise TrainingStopped(f"{message}; go on with: ganvas resume {self.folder}", signal.SIGINT) from error
+            message = f"ended at once; {folder} keeps the checkpoint of step {self.saved_step} of {steps}"
+            raise TrainingStopped(f"{message}; go on with: ganvas resume {folder}", signal.SIGINT) from error
         if state.step < steps:
             self.bar.say(
                 f"ended at step {state.step} of {steps}, after {state.evaluations_since_best} measurements of samples "
-                f"without improvement; to go on all the same: ganvas resume {self.folder} --steps {steps}"
+                f"without improvement; to go on all the same: ganvas resume {folder} --steps {steps}"
             )
         self.bar.print_notes(validation.time_share_notes(run_records.read_log(self.folder)))
         self.bar.say(self.kept_weights_message())
 
-    def run_steps(self, log_lines: Sequence[dict[str, Any]], stop: StopRequest, progress: TrainingProgress) -> None:
+    def run_steps(self, lines: Sequence[dict[str, Any]], stop: StopRequest, progress: TrainingProgress) -> None:
         """Do the steps that are left; raises TrainingStopped, once the state is saved, after a request to stop."""
         steps, checkpoint_every = self.config.steps, self.config.checkpoint_every
         log_every = max(1, checkpoint_every // LOG_LINES_PER_CHECKPOINT)
-        lines = recent_lines(log_lines)
         for step in training(self.model, self.data, self.config, self.state):
             is_last = step == steps
             is_checkpoint = is_last or step % checkpoint_every == 0
             if is_checkpoint or step % log_every == 0:
-                line = self.log_step(is_checkpoint, progress)
-                lines = recent_lines([*lines, line])
+                lines = recent_lines([*lines, self.log_step(is_checkpoint, progress)])
                 is_last = is_last or self.is_out_of_patience
                 diagnoses = examine(self.model, step if is_last else steps, lines)
                 progress.warn([diagnosis.sentence for diagnosis in diagnoses if diagnosis.is_alarm])
@@ -142,13 +140,15 @@ class Run:
 
     def log_step(self, is_checkpoint: bool, progress: TrainingProgress) -> dict[str, Any]:
         """Write the line of the log for the step that is done, and return it."""
-        state, step, evaluator = self.state, self.state.step, self.evaluator
+        state, evaluator, model = self.state, self.evaluator, self.model
         terms = state.meter.pop_means()
-        report = monitor_statistics(self.model, state, self.config, self.monitor_batch(), terms, is_checkpoint)
-        line = {"step": step, "seconds": self.seconds()} | terms
-        if evaluator and (step == self.config.steps or step % evaluator.interval == 0):
+        has_monitor = type(model).monitor is not Model.monitor and min(map(len, self.data.datasets)) > 1
+        batch = self.examples.first(model.monitor_batch_size) if has_monitor else None
+        report = monitor_statistics(model, state, self.config, batch, terms, is_checkpoint)
+        line = {"step": state.step, "seconds": self.seconds()} | terms
+        if evaluator and (state.step == self.config.steps or state.step % evaluator.interval == 0):
             report |= {"samples": self.evaluate_samples(evaluator)}
-        line |= self.model.estimates(terms) | report
+        line |= model.estimates(terms) | report
         self.files.append_log(line)
         progress.show_terms(terms, report)
         return line
@@ -171,15 +171,15 @@ class Run:
         seconds, evaluator.seconds = round(evaluator.seconds, 4), 0.0
         return result | {"lowest_distance": state.lowest_distance, "best_step": state.best_step, "seconds": seconds}
 
-    @cached_property
-    def device(self) -> torch.device:
-        """Where it trains."""
-        return device_of(self.state.nets)
-
     @property
     def keeps_best(self) -> bool:
         """Whether the weights to use are the best, and not the last."""
         return self.model.keep_best_checkpoint and self.config.keep == "best"
+
+    @property
+    def is_best(self) -> bool:
+        """Whether the latest weights are the best, as far as any were measured."""
+        return self.state.lowest_distance is None or self.state.best_step == self.state.step
 
     @property
     def is_out_of_patience(self) -> bool:
@@ -194,15 +194,29 @@ class Run:
             trained.save(self.files.last_weights)
         if not self.keeps_best or self.state.lowest_distance is None:  # none measured, so there are no better ones
             trained.save(self.files.weights)
-        with atomic_write(self.files.preview(self.state.step)) as temporary:
-            preview(self.preview_rows(trained), self.preview_scaling()).save(temporary, "PNG")
+        self.save_preview(trained)
         # last, since it says that the step is done: a run that is killed before goes on from the one before
         self.save_checkpoint()
 
+    def save_preview(self, trained: Trained) -> None:
+        """Draw examples and what the model makes of them, or samples, with the same noise every time."""
+        batch = self.examples.first(PREVIEW_COLUMNS if self.data.has_images else PREVIEW_VECTORS)
+        reseed(self.device, self.config.seed, "preview")
+        with torch.inference_mode():
+            rows = self.model.preview(batch, **trained.nets)
+        scaling, *others = self.state.scaling
+        if others:  # vectors of two domains stay standardised, so that both fit one plot
+            is_premultiplied = scaling.premultiplied or others[0].premultiplied
+            scaling = Scaling(self.model.pixel_range, premultiplied=is_premultiplied)
+        with atomic_write(self.files.preview(self.state.step)) as temporary:
+            preview(rows, scaling).save(temporary, "PNG")
+
     def save_checkpoint(self) -> None:
         """Write the state, with what it is the state of."""
-        model = {"model": model_name(self.model), "fields": to_dict(self.model)}
-        metadata = {"ganvas": __version__} | model | {"batch_size": self.config.batch_size}
+        metadata = {
+            "ganvas": __version__, "model": model_name(self.model), "fields": to_dict(self.model),
+            "batch_size": self.config.batch_size,
+        }  # fmt: skip
         checkpoint.save(self.state, self.files.checkpoint, metadata)
 
     def draw_curves(self, always: bool) -> None:
@@ -218,19 +232,14 @@ class Run:
 
     def current_model(self) -> Trained:
         """The averaged networks, with what a user of them wants to know."""
-        metadata = {"data": self.data.name, "classes": list(self.data.classes), "step": self.state.step}
-        ema_nets = current_ema(self.state, self.config.ema_decay)
-        metadata |= self.description
-        return Trained(self.model, self.data.shape, ema_nets, metadata, self.folder, scaling=self.state.scaling)
+        data, ema_nets = self.data, current_ema(self.state, self.config.ema_decay)
+        metadata = {"data": data.name, "classes": list(data.classes), "step": self.state.step} | self.description
+        return Trained(self.model, data.shape, ema_nets, metadata, self.folder, scaling=self.state.scaling)
 
     @cached_property
     def description(self) -> dict[str, Any]:
         """What weights say of their model and data besides name, classes and step."""
-        model, data, description = self.model, self.data, dict[str, Any]()
-        if source := model_source(type(model)):
-            description["model_source"] = source
-        if names := class_names(model):
-            description["own_networks"] = names
+        data, description = self.data, run_records.describe_own(self.model)
         if isinstance(data, DomainPair):
             return description | {"domains": domain_headers(data)}
         if data.range:
@@ -239,32 +248,11 @@ class Run:
             description["absent_classes"] = absent_classes
         return description
 
-    def preview_rows(self, trained: Trained) -> torch.Tensor:
-        """Examples and what the model makes of them, or samples, with the same noise every time."""
-        batch = self.examples.first(PREVIEW_COLUMNS if self.data.has_images else PREVIEW_VECTORS)
-        reseed(self.device, self.config.seed, "preview")
-        with torch.inference_mode():
-            return self.model.preview(batch, **trained.nets)
-
-    def preview_scaling(self) -> Scaling:
-        """How previews show what a model returns: vectors of two domains standardised, so that both fit one plot."""
-        first, *others = self.state.scaling
-        if not others:
-            return first
-        return Scaling(self.model.pixel_range, premultiplied=first.premultiplied or others[0].premultiplied)
-
-    def monitor_batch(self) -> Batch | PairBatch | None:
-        """The examples that `model.monitor` is given for each line of the log; None where it looks at none."""
-        if type(self.model).monitor is Model.monitor or min(map(len, self.data.datasets)) < 2:
-            return None
-        return self.examples.first(self.model.monitor_batch_size)
-
     @cached_property
     def examples(self) -> Batch | PairBatch:
         """What previews and the log's statistics look at every time: as many examples as one of them asks for."""
         n = max(PREVIEW_COLUMNS if self.data.has_images else PREVIEW_VECTORS, self.model.monitor_batch_size)
-        n = min(n, *map(len, self.data.datasets))
-        scaling, seed = self.state.scaling, self.config.seed
+        n, scaling, seed = min(n, *map(len, self.data.datasets)), self.state.scaling, self.config.seed
         stream: Iterator[Batch | PairBatch] = make_stream(self.data, scaling, batch=n, seed=seed)
         return next(stream).to(self.device)
 
@@ -281,21 +269,16 @@ class Run:
         name = now["metric"].partition(":")[0]
         return f" ({self.kept_weights_message()}; {name} {now_text} now, {best_text} of those kept)"
 
-    def stop_message(self) -> str:
-        """What is said at once to whoever asks a run to stop."""
-        lost = self.state.step - self.saved_step
-        cost = f"{lost} step{'' if lost == 1 else 's'}, back to step {self.saved_step}" if lost else "that step"
-        finish = "the step under way is finished, then all is saved"
-        return f"stopping: {finish}; a second Ctrl-C ends at once and loses {cost}"
-
-    @property
-    def is_best(self) -> bool:
-        """Whether the latest weights are the best, as far as any were measured."""
-        return self.state.lowest_distance is None or self.state.best_step == self.state.step
-
     def kept_weights_message(self) -> str:
         """Which weights the run has kept."""
         step, best = self.state.step, self.state.best_step
         if not self.keeps_best or self.is_best:
             return f"weights kept: step {step}"
         return f"weights kept: step {best}, whose samples are the best; those of step {step} are in {LAST_WEIGHTS_FILE}"
+
+    def stop_message(self) -> str:
+        """What is said at once to whoever asks a run to stop."""
+        lost = self.state.step - self.saved_step
+        cost = f"{lost} step{'' if lost == 1 else 's'}, back to step {self.saved_step}" if lost else "that step"
+        finish = "the step under way is finished, then all is saved"
+        return f"stopping: {finish}; a second Ctrl-C ends at once and loses {cost}"

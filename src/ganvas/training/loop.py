@@ -74,7 +74,7 @@ class TrainState:
     scaling: tuple[Scaling, ...] = ()
     """how the model sees the examples of each domain; nothing until it has seen any"""
     optimizers: dict[str, Optimizer] = field(default_factory=dict)
-    """by the names of the networks that move together, as in "encoder+decoder"; made at their first move"""
+    """by the names of the networks that move together, see `get_optimizer`"""
     step: int = 0
     """steps done"""
     position: int = 0
@@ -132,7 +132,7 @@ def train(model: Model, data: Data, config: TrainConfig, state: TrainState) -> I
         factor = lr_factor(config, state.step)
         with precision:
             for move in model.step(stream, state.step, **nets):
-                name = move_name(move, state)
+                name = "+".join(name for name, net in nets.items() if net in move.networks)
                 optimizer = get_optimizer(name, model, state)
                 apply_move(move, optimizer, learning_rate(name) * factor, config.clip_grad_norm)
                 state.meter.add(state.step + 1, move.terms | move.logged)
@@ -149,13 +149,8 @@ def lr_factor(config: TrainConfig, step: int) -> float:
     return min(1.0, remaining) * config.lr_gamma ** sum(step >= part * config.steps for part in config.lr_milestones)
 
 
-def move_name(move: Move, state: TrainState) -> str:
-    """The names of the networks that move, as in "encoder+decoder"."""
-    return "+".join(name for name, net in state.nets.items() if net in move.networks)
-
-
 def get_optimizer(name: str, model: Model, state: TrainState) -> Optimizer:
-    """The optimiser of the networks of this name."""
+    """The optimiser of the networks of this name, e.g. "encoder+decoder"; it is made at their first move."""
     if name not in state.optimizers:
         state.optimizers[name] = model.optimizer(*(state.nets[part] for part in name.split("+")))
     return state.optimizers[name]

@@ -16,8 +16,6 @@ from .loop import TrainState, current_ema, gradient_norm
 
 N_DIRECTIONS = 64
 """of the sliced Wasserstein distance between a line's few samples and examples"""
-WEIGHT_LAYERS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
-"""what has weights by which inputs are multiplied"""
 MIN_DISTANCE = 1e-6
 """a distance from the data, as a share of what separates two examples, that is as good as none"""
 BOX_MARGIN = 0.5
@@ -46,9 +44,8 @@ def monitor_statistics(
     state.nets.eval()  # so that batch norm takes no notice
     latest_nets = {name: state.nets[name] for name in ema_nets}
     if game:
-        statistics = {name: value.item() for name, value in monitored_values.items()} | model.discriminator_statistics(
-            batch, **state.nets
-        )
+        statistics = {name: value.item() for name, value in monitored_values.items()}
+        statistics |= model.discriminator_statistics(batch, **state.nets)
         statistics |= {f"gradient_{name}": gradient_norm(net) for name, net in state.nets.items()}
         if isinstance(batch, Batch) and (distance := distance_to_data(model, batch, latest_nets)) is not None:
             statistics["distance_to_data"] = round(distance, 4)
@@ -68,7 +65,7 @@ def weight_scale(net: nn.Module) -> float:
     n is the inputs of a unit, and the layer the one where it is least: at first 0.6 to 1.4, whatever the width.  Data
     in large units need large weights in some layers, too high a learning rate makes them large in all.
     """
-    layers = [m.weight for m in net.modules() if isinstance(m, WEIGHT_LAYERS)]
+    layers = [m.weight for m in net.modules() if isinstance(m, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)]
     if not layers:
         return 0.0
     size: float = torch.stack([w[0].numel() * w.square().mean() for w in layers]).min().sqrt().item()
@@ -88,15 +85,10 @@ def ema_statistics(
     Where the latest are as good as in the data, or there is no distance, as between examples that are all alike, there
     is none.  `outside_fraction`: the share of samples of vectors that lie far beyond the examples.
     """
-    ema_distance, latest_distance = (
-        distance_to_data(model, batch, ema_nets),
-        distance_to_data(model, batch, latest_nets),
-    )
-    statistics = (
-        {}
-        if ema_distance is None or latest_distance is None or latest_distance < MIN_DISTANCE
-        else {"ema_lag": round(ema_distance / latest_distance, 3)}
-    )
+    statistics: dict[str, float] = {}
+    ema_distance, latest_distance = (distance_to_data(model, batch, nets) for nets in (ema_nets, latest_nets))
+    if ema_distance is not None and latest_distance is not None and not latest_distance < MIN_DISTANCE:
+        statistics["ema_lag"] = round(ema_distance / latest_distance, 3)
     if batch.x.ndim == 2 and (model.has_normal_prior or not isinstance(model, EncoderModel)):
         samples = generate_samples(model, batch, ema_nets)
         statistics["outside_fraction"] = round(outside_share(samples, batch.x, *scaling), 3)
@@ -119,9 +111,8 @@ def distance_to_data(model: Model, batch: Batch, nets: dict[str, nn.Module]) -> 
         reconstructions = model.generate(model.encode(x, *labels, **nets), *labels, **nets)
         error: float = (reconstructions - x).flatten(1).square().sum(1).mean().sqrt().item()
         return error / data_spread
-    distance: float = (
-        sliced_wasserstein(generate_samples(model, batch, nets), x, n_directions=N_DIRECTIONS) * x[0].numel() ** 0.5
-    )
+    distance: float = sliced_wasserstein(generate_samples(model, batch, nets), x, n_directions=N_DIRECTIONS)
+    distance *= x[0].numel() ** 0.5
     return distance / data_spread
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from ..config import TrainConfig
-from ..data import Data, DataOptions, Sources, load_all, resolve_domains
+from ..data import DataOptions, Sources, load_all, resolve_domains
 from ..data.stream import check_batches
 from ..errors import UserError, did_you_mean
 from ..inference.trained import Trained
@@ -64,8 +64,12 @@ def train(
     default_batch_size = config.batch_size
     if options.get("batch_size") is None:
         config = replace(config, batch_size=min(config.batch_size, *map(len, training_data.datasets)))
-    config = epochs_to_steps(config, training_data)
-    validation.check_patience(model, raw_data, config)
+    if config.epochs is not None:
+        steps = max(1, round(config.epochs * (len(training_data) // config.batch_size)))
+        config = replace(config, epochs=None, steps=steps)
+    if config.patience is not None and (reason := validation.unsupported_reason(model, raw_data)):
+        why = f"waits for better samples, but they are not measured: {reason}; leave it out"
+        raise UserError(f"patience={config.patience} {why}")
     device = resolve_device(config.device)
     model.validate_batch_size(config.batch_size, training_data.shape)
     check_batches(training_data.datasets, config.batch_size, config.balanced)
@@ -118,14 +122,6 @@ def check_sources(model: Model, data: Sources) -> None:
             f"{name} learns from one dataset, not from {len(data)}: give one source; images with labels are "
             "ganvas.from_array(images, labels)"
         )
-
-
-def epochs_to_steps(config: TrainConfig, data: Data) -> TrainConfig:
-    """The configuration with epochs turned into steps."""
-    if config.epochs is None:
-        return config
-    steps = max(1, round(config.epochs * (len(data) // config.batch_size)))
-    return replace(config, epochs=None, steps=steps)
 
 
 def split_options(options: dict[str, Any], model: Model) -> tuple[TrainConfig, DataOptions]:

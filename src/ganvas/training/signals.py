@@ -32,14 +32,18 @@ def catch_stop_signals(get_message: Callable[[], str]) -> Iterator[StopRequest]:
     """
     request = StopRequest()
     old_handlers: dict[int, Any] = {}
-    terminals = [descriptor for descriptor in (1, 2) if is_terminal(descriptor)]
+    terminals = [descriptor for descriptor in (1, 2) if os.isatty(descriptor)]
 
     def request_stop(number: int, frame: FrameType | None) -> None:
         request.signal = number
         for known, handler in old_handlers.items():
             signal.signal(known, second_handler(known, handler))
-        if number == HANGUP:
-            silence_terminals(terminals)
+        if number == HANGUP:  # what is written to a terminal that is gone goes nowhere: it would be an error
+            with suppress(OSError):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                for descriptor in terminals:
+                    os.dup2(nowhere, descriptor)
+                os.close(nowhere)
         write_stderr(get_message())
 
     if threading.current_thread() is threading.main_thread():
@@ -65,27 +69,11 @@ def second_handler(number: int, handler: Any) -> Any:
     return signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
 
 
-def is_terminal(descriptor: int) -> bool:
-    try:
-        return os.isatty(descriptor)
-    except OSError:
-        return False
-
-
-def silence_terminals(terminals: list[int]) -> None:
-    """From now on what is written to terminals that are gone goes nowhere, where it would be an error."""
-    with suppress(OSError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        for descriptor in terminals:
-            os.dup2(nowhere, descriptor)
-        os.close(nowhere)
-
-
 def write_stderr(text: str) -> None:
     """Write a line to stderr past all buffers and their locks, which what was interrupted may hold."""
     try:
         descriptor = sys.stderr.fileno()
-        start = "\r\x1b[2K" if is_terminal(descriptor) else ""  # in place of a progress line, which comes again below
+        start = "\r\x1b[2K" if os.isatty(descriptor) else ""  # in place of a progress line, which comes again below
         os.write(descriptor, f"{start}{text}\n".encode())
     except (OSError, ValueError, AttributeError):  # not a file, as in a notebook
         with suppress(Exception):

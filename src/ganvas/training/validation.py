@@ -17,7 +17,6 @@ from torch import Tensor
 from ..config import TrainConfig
 from ..data import Data, Dataset, Scaling
 from ..data.scaling import premultiply
-from ..errors import UserError
 from ..inference.trained import Trained
 from ..metrics import METRICS, Comparison, Examples, Score
 from ..metrics.features import CPU, FEATURE_NAMES, FeatureSpace, default_features, find_weights, make_feature_space
@@ -55,13 +54,6 @@ def unsupported_reason(model: Model, data: Data) -> str:
         return f"{model_name_with_article(model)} has no distribution of codes to draw samples from"
     too_few = f"{data.name} has {len(data)} examples, and {MIN_EXAMPLES} are needed"
     return too_few if len(data) < MIN_EXAMPLES else ""
-
-
-def check_patience(model: Model, data: Data, config: TrainConfig) -> None:
-    """UserError where a run is to stop by a number that it does not have."""
-    if config.patience is not None and (reason := unsupported_reason(model, data)):
-        why = f"waits for better samples, but they are not measured: {reason}; leave it out"
-        raise UserError(f"patience={config.patience} {why}")
 
 
 def make_evaluator(

@@ -5,8 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..data import Scaling, scaling
 from ..errors import UserError
@@ -30,29 +29,28 @@ def initialize_from(
     examples as the old one did, since its weights mean something only so.  UserError where the networks do not fit.
     """
     origin, nets, ema_weights, state.scaling = read_initial_weights(init_from, model)
-    own_state = state.nets.state_dict()
     network_names = {name.partition(".")[0] for name in nets}
     missing_networks = [name for name in state.nets if name not in network_names]
     if any(name not in model.training_only for name in missing_networks):
         raise UserError(
             f"{origin['run']} has the networks {', '.join(sorted(network_names)) or '(none)'}, but "
-            f"{model_name_with_article(model)} has "
-            f"{', '.join(state.nets)}: begin with a run of the same model"
+            f"{model_name_with_article(model)} has {', '.join(state.nets)}: begin with a run of the same model"
         )
-    expected = {name: t for name, t in own_state.items() if name.partition(".")[0] not in missing_networks}
     weights = {name: t for name, t in nets.items() if name.partition(".")[0] in state.nets}
     optional_keys = optional_state_keys(dict(state.nets.items())) - weights.keys()
-    expected = {name: t for name, t in expected.items() if name not in optional_keys}
+    expected = {
+        name: t for name, t in state.nets.state_dict().items()
+        if name.partition(".")[0] in network_names and name not in optional_keys
+    }  # fmt: skip
     for name in [*expected, *weights]:
-        if format_shape(weights.get(name)) != format_shape(expected.get(name)):
-            raise UserError(
-                f"the networks of {origin['run']} do not fit: {name} is {format_shape(weights.get(name))} there, and "
-                f"{format_shape(expected.get(name))} here{describe_differences(origin['fields'], model)}"
-            )
-    load_weights(state.nets, weights)
-    load_weights(
-        state.ema_nets, {name: t for name, t in ema_weights.items() if name.partition(".")[0] in state.ema_nets}
-    )
+        there, here = format_shape(weights.get(name)), format_shape(expected.get(name))
+        if there != here:
+            shapes = f"{name} is {there} there, and {here} here{describe_differences(origin['fields'], model)}"
+            raise UserError(f"the networks of {origin['run']} do not fit: {shapes}")
+    for networks, source in ((state.nets, weights), (state.ema_nets, ema_weights)):
+        for name, net in networks.items():
+            if own_weights := select_prefix(source, f"{name}."):
+                net.load_state_dict(own_weights)
     if missing_networks:
         report([f"{origin['run']} does not hold {' and '.join(missing_networks)}: random weights, as in any new run"])
     return {name: origin[name] for name in ("run", "step")}
@@ -65,16 +63,9 @@ def read_initial_weights(
     if isinstance(init_from, Trained):
         weights = init_from.nets.state_dict()
         run = "the trained model" if init_from.folder is None else str(init_from.folder.resolve())
-        return (
-            {
-                "run": run,
-                "step": init_from.metadata.get("step"),
-                "fields": json.loads(json.dumps(to_dict(init_from.model))),
-            },
-            weights,
-            weights,
-            init_from.scaling or tuple(Scaling(model.pixel_range) for _ in range(model.n_domains)),
-        )
+        fields = json.loads(json.dumps(to_dict(init_from.model)))
+        origin = {"run": run, "step": init_from.metadata.get("step"), "fields": fields}
+        return origin, weights, weights, init_from.scaling or (Scaling(model.pixel_range),) * model.n_domains
     path = run_records.find_run(str(init_from))
     if path.is_dir():
         files = RunFolder(path)
@@ -106,12 +97,3 @@ def describe_differences(fields: dict[str, Any], model: Model) -> str:
     own_fields = json.loads(json.dumps(to_dict(model)))
     changes = [f"{name}={value}" for name, value in fields.items() if name in own_fields and own_fields[name] != value]
     return f"; it has {', '.join(changes)}" if changes else "; the examples have other shapes or classes"
-
-
-@torch.no_grad()
-def load_weights(nets: nn.ModuleDict, weights: Weights) -> None:
-    """Give the networks the weights that are theirs."""
-    for name, net in nets.items():
-        own_weights = select_prefix(weights, f"{name}.")
-        if own_weights:
-            net.load_state_dict(own_weights)
