@@ -230,7 +230,7 @@ def test_the_command_says_what_is_wrong(vectors: Dataset, capsys: pytest.Capture
 def test_the_command_says_what_it_looked_at(vectors: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
     ganvas.train(ganvas.R3GAN(width=8), vectors, steps=30, checkpoint_every=10, batch_size=32, folder="run", quiet=True)
     text = said(capsys, "doctor", "run")
-    assert text.startswith("too early to tell: step 30 of 30; accuracy_real ")
+    assert text.startswith("the run was too short to tell: step 30 of 30; accuracy_real ")
     assert "diversity" in text
     assert latest_statistics(read_log("run")).keys() >= {
         "distance_to_data",
@@ -240,6 +240,10 @@ def test_the_command_says_what_it_looked_at(vectors: Dataset, capsys: pytest.Cap
         "sliced_wasserstein",
         "memorised",
     }
+    config = json.loads(Path("run/config.json").read_text())
+    config["train_config"]["steps"] = 3000
+    Path("run/config.json").write_text(json.dumps(config))
+    assert said(capsys, "doctor", "run").startswith("too early to tell: step 30 of 3000; ")
     (Path("run") / "log.jsonl").unlink()
     assert main(["doctor", "run"]) == 2
     assert "has no log.jsonl yet" in capsys.readouterr().err

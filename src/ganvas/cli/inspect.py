@@ -67,7 +67,8 @@ def doctor(run: RunName, /, *, json: Json = False) -> None:
     for d in diagnoses:
         rows = {"evidence": d.evidence, "remedies": ", ".join(d.remedies), "more": d.page}
         lines += [d.name + " (no alarm)" * (not d.is_alarm), *(f"  {name:<9} {text}" for name, text in rows.items())]
-    verdict = "too early to tell: " if is_early(step, steps) else "" if diagnoses else "nothing found: "
+    early = "the run was too short to tell: " if step >= steps else "too early to tell: "
+    verdict = "" if diagnoses else early if is_early(step, steps) else "nothing found: "
     figures_text = ", ".join(f"{name} {value:.4g}" for name, value in figures.items()) or "no figures"
     report = {"run": str(folder), "step": step, "steps": steps, "diagnoses": [d.to_dict() for d in diagnoses]}
     print_result([*lines, f"{verdict}step {step} of {steps}; {figures_text}"], report | {"figures": figures}, json)
