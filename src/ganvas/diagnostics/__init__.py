@@ -6,32 +6,76 @@ where the limits come from.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from ..model import Model
 from ..rules import Figures, Rule, slower
 from .codes import latent_report
-from .diagnosis import DOCS_PAGE, Diagnosis
 from .figures import Lines, log_figures, monitored_statistics, recent_lines
 
+DOCS_PAGE = "docs/doctor.md"
+"""the page with a section for each condition"""
 DOMAIN_STATISTICS = (
     "accuracy", "logit_gap", "cycle_error", "noisy_cycle_error", "input_change", "diversity", "detail", "detail_real",
 )  # fmt: skip
 REPORTED = (
     "active_units", "dimensions", "dead_units", "kl", "kl_from_prior", "accuracy_real", "accuracy_fake", "logit_gap",
     "diversity", "detail", "detail_real", "input_gradient", "distance_to_data", "ema_lag", "weight_scale",
-    "outside_fraction",
-    *(f"{name}_{domain}" for domain in "AB" for name in DOMAIN_STATISTICS),
+    "outside_fraction", *(f"{name}_{domain}" for domain in "AB" for name in DOMAIN_STATISTICS),
 )  # fmt: skip
 """the figures that a report names"""
 
-__all__ = ["DOCS_PAGE", "Diagnosis", "diagnose", "examine", "is_early", "latent_report", "latest_statistics",
-           "recent_lines"]  # fmt: skip
+__all__ = ["diagnose", "examine", "is_early", "latent_report", "latest_statistics", "recent_lines"]
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """One thing that is wrong with a run, or, where it is no alarm, worth knowing."""
+
+    name: str
+    evidence: str
+    """the figure that shows it and the limit that it passes, in words"""
+    value: float
+    limit: float
+    remedies: tuple[str, ...]
+    """what to change, of what goes with the model's other options"""
+    section: str = ""
+    """title of its section of the page, where that is not the name"""
+    is_alarm: bool = True
+
+    @property
+    def sentence(self) -> str:
+        """All of it."""
+        return f"{self.name}: {self.evidence}; remedies: {', '.join(self.remedies)}"
+
+    @property
+    def condition(self) -> str:
+        """The title of its section of the page."""
+        return self.section or self.name
+
+    @property
+    def page(self) -> str:
+        """Where the page explains it."""
+        title = self.condition.lower().replace(" ", "-")
+        return f"{DOCS_PAGE}#{''.join(c for c in title if c.isalnum() or c == '-')}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "name": self.name, "alarm": self.is_alarm, "evidence": self.evidence, "figure": self.value,
+            "limit": self.limit, "remedies": list(self.remedies), "page": self.page,
+        }  # fmt: skip
 
 
 def examine(model: Model, steps: int, lines: Lines) -> list[Diagnosis]:
     """What the log of a run that was to have so many steps says is wrong: its last lines, and how they came about."""
-    diagnoses = [divergence(line, model) for line in lines[-1:] if "diverged" in line]
+    title, remedies = "the learning rate is too high", (slower(model), "--clip-grad-norm 1")
+    diagnoses = [
+        Diagnosis(title, line["diverged"], float(line["step"]), 0.0, remedies, "learning rate")
+        for line in lines[-1:]
+        if "diverged" in line
+    ]
     lines = [line for line in recent_lines(lines) if monitored_statistics(line)]
     return diagnoses + check_rules(model.rules(), log_figures(lines), lines[-1]["step"], steps) if lines else diagnoses
 
@@ -49,22 +93,14 @@ def check_rules(rules: Iterable[Rule], figures: Figures, done: int, steps: int) 
         if rule.passes(figure, limit):
             values = figures | {"figure": figure, "limit": limit}
             evidence, *remedies = (text.format_map(values) for text in (rule.evidence, *rule.remedies))
-            diagnoses.append(Diagnosis(
-                rule.name, evidence, float(figure), float(limit), tuple(remedies), rule.section, rule.is_alarm
-            ))  # fmt: skip
+            sign = evidence, float(figure), float(limit), tuple(remedies)
+            diagnoses.append(Diagnosis(rule.name, *sign, rule.section, rule.is_alarm))
     return diagnoses
 
 
 def is_early(done: int, steps: int) -> bool:
     """Whether the steps done are too few to be a sign of anything."""
     return done < max(200, steps // 10)
-
-
-def divergence(line: dict[str, Any], model: Model) -> Diagnosis:
-    """A run that ended because its loss was no longer finite."""
-    remedies = (slower(model), "--clip-grad-norm 1")
-    title = "the learning rate is too high"
-    return Diagnosis(title, line["diverged"], float(line["step"]), 0.0, remedies, "learning rate")
 
 
 def diagnose(model: Model, report: dict[str, Any], done: int, steps: int) -> list[str]:
@@ -75,8 +111,8 @@ def diagnose(model: Model, report: dict[str, Any], done: int, steps: int) -> lis
 def latest_statistics(lines: Lines) -> dict[str, float]:
     """What the doctor looks at, in the last line that has it."""
     latest = {name: value for line in lines for name, value in monitored_statistics(line).items()}
-    samples: dict[str, Any] = next((line["samples"] for line in reversed(lines) if "samples" in line), {})
     statistics = {name: latest[name] for name in REPORTED if name in latest}
-    statistics |= {samples["metric"]: samples["value"]} if samples else {}
-    statistics |= {"memorised": samples["memorised"]} if "memorised" in samples else {}
+    for samples in [line["samples"] for line in lines if "samples" in line][-1:]:
+        statistics[samples["metric"]] = samples["value"]
+        statistics["memorised"] = samples.get("memorised")
     return {name: float(value) for name, value in statistics.items() if value is not None}

@@ -21,10 +21,10 @@ def latent_report(statistics: dict[str, Tensor]) -> dict[str, Any]:
     if kl is None:
         report["dead_units"] = int((all_stds <= DEAD_STD_RATIO * all_stds.max()).sum())
     else:
-        largest = kl.sort(descending=True).values[:SHOWN] if len(kl) > SHOWN else kl
         report["active_units"] = int((statistics["mean_variance"] > ACTIVE_THRESHOLD).sum())
         report["kl"] = round(kl.sum().item(), 4)
         if len(kl) == len(all_stds):
+            largest = kl.sort(descending=True).values[:SHOWN] if len(kl) > SHOWN else kl
             report["kl_per_dimension"] = [round(v, 4) for v in largest.tolist()]
     used = all_stds > 0 if mean_variance is None else mean_variance > ACTIVE_THRESHOLD
     mean, std = statistics["aggregate_mean"][used], all_stds[used].clamp_min(1e-6)
