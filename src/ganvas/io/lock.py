@@ -10,8 +10,6 @@ from ..errors import UserError, write_error
 
 LOCK_FILE = ".lock"
 """in a run folder while a process writes there; it holds the process's number"""
-LOCK_OFFSET = 2**30
-"""the byte that is locked where a lock is of bytes: far behind the number, which others may read"""
 UNSUPPORTED_ERRNOS = {errno.ENOLCK, errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP}
 """how a file system says that it has no locks"""
 held_descriptors: set[int] = set()
@@ -88,7 +86,7 @@ def lock_file(descriptor: int) -> None:
     if os.name == "nt":
         import msvcrt
 
-        os.lseek(descriptor, LOCK_OFFSET, os.SEEK_SET)
+        os.lseek(descriptor, 2**30, os.SEEK_SET)  # a byte far behind the number, which others may read
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined, unused-ignore]
         os.lseek(descriptor, 0, os.SEEK_SET)
     else:

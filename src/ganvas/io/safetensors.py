@@ -52,5 +52,10 @@ def open_safetensors(path: Path) -> Iterator[Any]:
         raise UserError(f"{path} is damaged or no safetensors file: {summarize_error(error)}") from error
 
 
+def select_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin so, by what follows."""
+    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+
+
 def summarize_error(error: Exception) -> str:
     return " ".join(str(error).split("\n")[:2]).strip()[:200]

@@ -1,8 +1,8 @@
 """A run's state in one safetensors file, from which it goes on bit for bit.  No pickle, here or anywhere.
 
 Stored are the networks, their averages, the optimisers' moments, how examples are scaled, the counters `step` and
-`position` (batches drawn), the best samples so far, and loss terms that are not logged yet.
-No random-number state is: the numbers of a step follow from (seed, step), every batch from (seed, position).
+`position` (batches drawn), the best samples so far, and loss terms that are not logged yet.  No state of random numbers
+is, see `training.loop`.
 """
 
 import json
@@ -18,9 +18,9 @@ from ..data import scaling as scalings
 from ..errors import UserError
 from ..inference.schema import CheckpointHeader, check_networks, parse
 from ..io.atomic import atomic_write
-from ..io.safetensors import read_safetensors, summarize_error
+from ..io.safetensors import read_safetensors, select_prefix, summarize_error
 from ..model import Model
-from .loop import TrainState
+from .loop import TrainState, get_optimizer
 
 SELECTION_FIELDS = ("lowest_distance", "distance_error", "best_step", "evaluations_since_best", "metric")
 """counters of the state that tell how good samples were"""
@@ -28,11 +28,9 @@ SELECTION_FIELDS = ("lowest_distance", "distance_error", "best_step", "evaluatio
 
 def save(state: TrainState, path: Path, metadata: dict[str, Any]) -> None:
     """Write the state, atomically; `metadata` is plain values to keep beside it."""
-    tensors: dict[str, Tensor] = {}
-    for group, module in (("nets", state.nets), ("ema", state.ema_nets)):
-        tensors |= {f"{group}/{name}": tensor for name, tensor in module.state_dict().items()}
     scaling_tensors, scaling_header = scalings.scaling_state(state.scaling)
-    tensors |= scaling_tensors
+    tensors: dict[str, Tensor] = {f"nets/{name}": tensor for name, tensor in state.nets.state_dict().items()}
+    tensors |= {f"ema/{name}": tensor for name, tensor in state.ema_nets.state_dict().items()} | scaling_tensors
     scalars: dict[str, Any] = {}
     for name, optimizer in state.optimizers.items():
         optimizer_tensors, scalars[name] = split_optimizer_state(optimizer)
@@ -56,8 +54,7 @@ def check_checkpoint(path: Path, model: Model, shape: Any, classes: int) -> None
     except (KeyError, ValueError, RuntimeError) as error:
         raise UserError(f"{message}: {summarize_error(error)}") from error
     for group, has_training_only in (("nets/", True), ("ema/", False)):
-        group_tensors = {name.removeprefix(group): t for name, t in tensors.items() if name.startswith(group)}
-        check_networks(model, shape, classes, group_tensors, has_training_only, message)
+        check_networks(model, shape, classes, select_prefix(tensors, group), has_training_only, message)
 
 
 def restore(state: TrainState, path: Path, model: Model) -> dict[str, Any]:
@@ -69,15 +66,11 @@ def restore(state: TrainState, path: Path, model: Model) -> dict[str, Any]:
     parse(CheckpointHeader, header, header, path)
     try:
         state.scaling = scalings.scaling_from_state(tensors, header, model)
-        for group, module in (("nets", state.nets), ("ema", state.ema_nets)):
-            module.load_state_dict(
-                {name.partition("/")[2]: t for name, t in tensors.items() if name.startswith(f"{group}/")}
-            )
+        state.nets.load_state_dict(select_prefix(tensors, "nets/"))
+        state.ema_nets.load_state_dict(select_prefix(tensors, "ema/"))
         for name, settings in header["optimizers"].items():
-            prefix = f"optimizer/{name}/"
-            optimizer_tensors = {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}
-            state.optimizers[name] = model.optimizer(*(state.nets[part] for part in name.split("+")))
-            load_optimizer_state(state.optimizers[name], optimizer_tensors, settings.get("plain", {}))
+            optimizer, moments = get_optimizer(name, model, state), select_prefix(tensors, f"optimizer/{name}/")
+            load_optimizer_state(optimizer, moments, settings.get("plain", {}))
         state.step, state.position = header["step"], header["position"]
         for name in SELECTION_FIELDS:
             setattr(state, name, (header.get("selection") or {}).get(name, getattr(state, name)))

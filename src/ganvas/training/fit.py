@@ -139,7 +139,7 @@ class Run:
                 raise TrainingStopped(message + self.comparison_with_kept(), stop.signal)
 
     def log_step(self, is_checkpoint: bool, progress: TrainingProgress) -> dict[str, Any]:
-        """Write the line of the log for the step that is done, and return it."""
+        """Write the log's line for the step that is done, and return it; write the weights if samples are the best."""
         state, evaluator, model = self.state, self.evaluator, self.model
         terms = state.meter.pop_means()
         has_monitor = type(model).monitor is not Model.monitor and min(map(len, self.data.datasets)) > 1
@@ -147,7 +147,14 @@ class Run:
         report = monitor_statistics(model, state, self.config, batch, terms, is_checkpoint)
         line = {"step": state.step, "seconds": self.seconds()} | terms
         if evaluator and (state.step == self.config.steps or state.step % evaluator.interval == 0):
-            report |= {"samples": self.evaluate_samples(evaluator)}
+            check_finite(state)
+            trained = self.current_model()
+            samples = evaluator.measure(trained)
+            if validation.update_best(state, samples["value"], samples["error"]) and self.keeps_best:
+                replace(trained, metadata=trained.metadata | {"samples": samples}).save(self.files.weights)
+            best = {"lowest_distance": state.lowest_distance, "best_step": state.best_step}
+            report["samples"] = samples | best | {"seconds": round(evaluator.seconds, 4)}
+            evaluator.seconds = 0.0
         line |= model.estimates(terms) | report
         self.files.append_log(line)
         progress.show_terms(terms, report)
@@ -156,20 +163,6 @@ class Run:
     def seconds(self) -> float:
         """Seconds that the run has trained, those before it was resumed among them."""
         return round(time.monotonic() - self.start_time, 3)
-
-    def evaluate_samples(self, evaluator: SampleEvaluator) -> dict[str, Any]:
-        """Measure samples of the averaged weights; where they are the best, and the best are kept, write them.
-
-        Returns what the log says: the number, the lowest so far, and the step of the best weights.
-        """
-        state = self.state
-        check_finite(state)
-        trained = self.current_model()
-        result = evaluator.measure(trained)
-        if validation.update_best(state, result["value"], result["error"]) and self.keeps_best:
-            replace(trained, metadata=trained.metadata | {"samples": result}).save(self.files.weights)
-        seconds, evaluator.seconds = round(evaluator.seconds, 4), 0.0
-        return result | {"lowest_distance": state.lowest_distance, "best_step": state.best_step, "seconds": seconds}
 
     @property
     def keeps_best(self) -> bool:
@@ -257,12 +250,10 @@ class Run:
         return next(stream).to(self.device)
 
     def comparison_with_kept(self) -> str:
-        """Which weights a stopped run keeps, where they are not its last, and how the samples of both compare.
-
-        The measurement is for the reader alone: counted in the state, it would make the resumed run another one.
-        """
+        """Which weights a stopped run keeps, where they are not its last, and how the samples of both compare."""
         if self.evaluator is None or not self.keeps_best or self.is_best:
             return ""
+        # for the reader alone: counted in the state, it would make the resumed run another one
         now = self.evaluator.measure(self.current_model())
         best = read_header(self.files.weights).get("samples", {}).get("value")
         now_text, best_text = ("none" if value is None else f"{value:.3g}" for value in (now["value"], best))

@@ -106,10 +106,7 @@ def initialize_state(model: Model, shape: Any, seed: int, device: torch.device, 
 
 
 def ensure_scaling(state: TrainState, model: Model, data: Data) -> tuple[Scaling, ...]:
-    """How the model sees the data: as the state says, since its weights have learnt so; a fresh one takes it from them.
-
-    Whatever leads examples to a model, or a model's outputs to a person, has it from here.
-    """
+    """How the model sees the data: as the state says, since its weights learnt so; a fresh one takes it from them."""
     if not state.scaling:
         state.scaling = fit_scaling(data, model)
     return state.scaling
@@ -197,9 +194,9 @@ def is_ema_due(step: int, ema_decay: float) -> bool:
 
 
 def accumulated_decay(step: int, ema_decay: float) -> float:
-    """What remains, before the step of this number, of the average that was last brought up to date.
+    """What remains, before this step, of the average as it was last updated: the product of the decays since then.
 
-    The product of the decays of the steps since then: it follows from the number alone, so a resumed run has the same.
+    It follows from the step's number alone, so a resumed run has the same.
     """
     last_update = next((i for i in range(step - 1, -1, -1) if is_ema_due(i, ema_decay)), -1)
     return prod((1 - 1 / ema_span(i, ema_decay) for i in range(last_update + 1, step)), start=1.0)

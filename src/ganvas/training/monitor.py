@@ -14,6 +14,7 @@ from ..model import Batch, EncoderModel, GenerativeModel, Model, PairBatch, devi
 from ..randomness import make_generator, reseed
 from .loop import TrainState, current_ema, gradient_norm
 
+Networks = dict[str, nn.Module]
 N_DIRECTIONS = 64
 """of the sliced Wasserstein distance between a line's few samples and examples"""
 MIN_DISTANCE = 1e-6
@@ -74,11 +75,7 @@ def weight_scale(net: nn.Module) -> float:
 
 @torch.no_grad()
 def ema_statistics(
-    model: Model,
-    batch: Batch,
-    latest_nets: dict[str, nn.Module],
-    ema_nets: dict[str, nn.Module],
-    scaling: Sequence[Scaling] = (),
+    model: Model, batch: Batch, latest_nets: Networks, ema_nets: Networks, scaling: Sequence[Scaling] = ()
 ) -> dict[str, float]:
     """`ema_lag`: how many times as far from the data as the latest weights the averaged ones are, which are kept.
 
@@ -96,7 +93,7 @@ def ema_statistics(
 
 
 @torch.no_grad()
-def distance_to_data(model: Model, batch: Batch, nets: dict[str, nn.Module]) -> float | None:
+def distance_to_data(model: Model, batch: Batch, nets: Networks) -> float | None:
     """How far samples, or reconstructions where there is an encoder, are from the examples.
 
     The sliced Wasserstein distance (times the root of the dimensions), or the root mean square error, as a share of
@@ -116,7 +113,7 @@ def distance_to_data(model: Model, batch: Batch, nets: dict[str, nn.Module]) -> 
     return distance / data_spread
 
 
-def generate_samples(model: Model, batch: Batch, nets: dict[str, nn.Module]) -> Tensor:
+def generate_samples(model: Model, batch: Batch, nets: Networks) -> Tensor:
     """As many samples as there are examples, always of the same noise."""
     assert isinstance(model, GenerativeModel)
     n, shape = len(batch.x), tuple(batch.x.shape[1:])

@@ -70,10 +70,7 @@ class TrainingProgress(ProgressColumn):
         return Text(self.format_line(), no_wrap=True, overflow="ellipsis")
 
     def show_terms(self, terms: dict[str, float], report: dict[str, Any]) -> None:
-        """The latest loss terms, how many latent dimensions are active, and the least and the largest KL of one.
-
-        Of a game how diverse samples are; and how far from the data they were when that was measured last.
-        """
+        """The latest loss terms; active latent dimensions and their KL; of samples diversity and the last distance."""
         latent, adversarial, samples = (report.get(name, {}) for name in ("latent", "adversarial", "samples"))
         text = "  ".join(f"{name} {value:.4g}" for name, value in terms.items())
         if "active_units" in latent:

@@ -1,7 +1,4 @@
-"""How a run goes on: with what its folder holds, on its data, and with what the user wants to be otherwise.
-
-That it then equals a run that was never stopped is the loop's doing, see `training.loop`.
-"""
+"""How a run goes on: with what its folder holds, on its data, and with what the user wants to be otherwise."""
 
 from dataclasses import fields, replace
 from functools import partial
@@ -44,9 +41,10 @@ def restore_run(
     model = parse_model(config, files.config)
     networks = {name: overrides.pop(name) for name in model.own_network_names if name in overrides}
     model = with_own_networks(model, config.get("own_networks", {}), networks, folder)
-    previous = model, TrainConfig(**config["train_config"])
+    old_config = TrainConfig(**config["train_config"])
+    old = to_dict(model) | to_dict(old_config) | {"data": config["data"]["fingerprint"]}
     check_files(files, config, model)
-    model, train_config = apply_overrides(*previous, overrides, folder)
+    model, train_config = apply_overrides(model, old_config, overrides, folder)
     data = data if data is None or model.n_domains == 1 else resolve_domains(data)
     training_data = parse_training_data(folder, config["data"])
     raw_data, description = reload_data(training_data, data, config["model"], bar, allow_changed_data)
@@ -57,21 +55,27 @@ def restore_run(
     state = restore_state(files, config, model, dataset, train_config, "device" in overrides)
     run = Run(model, raw_data, dataset, train_config, folder, state, bar)
     restore_missing_files(run)
-    check_steps(run, overrides)
+    step, steps = state.step, train_config.steps
+    if step > steps or (step == steps and overrides.keys() - {"device"}):
+        raise UserError(f"{folder} has already done {step} steps: ask for more `steps`")
+    if run.is_out_of_patience and "steps" not in overrides:
+        bar.print_notes([f"{folder} ended at step {step} of {steps}, its patience: go on with --steps {steps}"])
+    elif step == steps:
+        bar.print_notes([f"{folder} has already done its {step} steps: ask for more with --steps"])
     if overrides.keys() & {"steps", "patience"}:
         # a run that had ended early waits anew for better samples
-        if previous[1].is_out_of_patience(state.evaluations_since_best):
+        if old_config.is_out_of_patience(state.evaluations_since_best):
             state.evaluations_since_best = 0
             run.save_checkpoint()
         config.pop("end_step", None)
-    write_changes(run, config, previous, data, description)
-    damage: list[str] = []
-    lines, notes = run_records.read_log(folder, damage.extend), source_notes(model, config.get("model_source"))
+    source = "array" if data is None else source_name(data)
+    write_changes(run, config, old, description, {} if "array" in source else {"source": source})
+    bar.print_notes(source_notes(model, config.get("model_source")))
+    lines = run_records.read_log(folder, bar.print_notes)
     if lines and "diverged" in lines[-1]:
         end = f"after step {lines[-1]['step']} ({lines[-1]['diverged']}), and will likely do so again"
-        notes.append(f"the run diverged {end}: start a new run with a smaller --lr or another --seed")
-    bar.print_notes(notes + damage)
-    run.log_lines = [line for line in lines if line["step"] <= state.step]  # a killed run has logged more
+        bar.print_notes([f"the run diverged {end}: start a new run with a smaller --lr or another --seed"])
+    run.log_lines = [line for line in lines if line["step"] <= step]  # a killed run has logged more
     files.write_log(run.log_lines)
     return run
 
@@ -106,9 +110,7 @@ def apply_overrides(
     """Model and configuration with these changes; UserError for what cannot change in the same run."""
     model_fields, train_fields, data_fields = ({f.name for f in fields(c)} for c in (model, config, DataOptions))
     changeable = [name for name in CHANGEABLE_FIELDS if name in train_fields | model_fields]
-    for name, value in overrides.items():
-        if name in changeable:
-            continue
+    for name, value in ((name, value) for name, value in overrides.items() if name not in changeable):
         if name == "epochs":
             raise UserError("epochs are counted from a run's beginning: say with `steps` up to which step it goes on")
         if name in model_fields | train_fields | data_fields:
@@ -123,34 +125,18 @@ def apply_overrides(
     return model, replace(config, **{k: value for k, value in overrides.items() if k in CHANGEABLE_TRAIN_FIELDS})
 
 
-def check_steps(run: Run, overrides: dict[str, Any]) -> None:
-    """UserError where no step is left though more is asked for; a note where nothing is."""
-    step, steps = run.state.step, run.config.steps
-    if step > steps or (step == steps and overrides.keys() - {"device"}):
-        raise UserError(f"{run.folder} has already done {step} steps: ask for more `steps`")
-    if "steps" in overrides:
-        return
-    if run.is_out_of_patience:
-        ending = f"{run.folder} ended at step {step} of {steps}, its patience"
-        run.bar.print_notes([f"{ending}: go on with --steps {steps}"])
-    elif step == steps:
-        run.bar.print_notes([f"{run.folder} has already done its {step} steps: ask for more with --steps"])
-
-
 def write_changes(
-    run: Run, config: dict[str, Any], previous: tuple[Model, TrainConfig], data: Sources | None,
-    description: dict[str, Any],
-) -> None:  # fmt: skip
-    """Write down what changes from this step on, and where the data, of this description, are now."""
-    state, source, old_code = run.state, "array" if data is None else source_name(data), config.get("model_source")
-    old = to_dict(previous[0]) | to_dict(previous[1]) | {"data": config["data"]["fingerprint"]}
+    run: Run, config: dict[str, Any], old: dict[str, Any], description: dict[str, Any], source: dict[str, Any]
+) -> None:
+    """Write down what is otherwise than `old` from this step on, and where the data, of this description, are now."""
+    state, old["model_source"] = run.state, config.get("model_source")
     new = to_dict(run.model) | to_dict(run.config) | {"data": description["fingerprint"]}
-    old["model_source"], new["model_source"] = old_code, model_source(type(run.model)) or old_code
+    new["model_source"] = model_source(type(run.model)) or old["model_source"]
     differences = {name: [old[name], new[name]] for name in old if old[name] != new[name]}
     config = config | {
         "fields": config["fields"] | {name: new[name] for name in CHANGEABLE_MODEL_FIELDS if name in differences},
         "train_config": config["train_config"] | {k: new[k] for k in CHANGEABLE_TRAIN_FIELDS if k in differences},
-        "data": config["data"] | ({} if "array" in source else {"source": source}),
+        "data": config["data"] | source,
     }
     if differences:
         config["changes"] = [*config.get("changes", []), {"step": state.step} | differences]

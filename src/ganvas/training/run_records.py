@@ -5,6 +5,7 @@ import platform
 import subprocess
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +30,15 @@ from ..renamed import with_new_keys, with_new_names
 
 
 def create_run_folder(model: Model, data: Data, runs_dir: Path, folder: Path | None) -> Path:
-    """A new folder: `folder`, which must be free (see `RunFolder.check_new`), or runs_dir/<date>-<model>-<data>."""
-    if folder:
-        RunFolder(folder).check_new()
+    """A new folder: `folder`, or else runs_dir/<date>-<model>-<data>."""
     stem = f"{datetime.now():%Y-%m-%d}-{model_name(model)}-{data.name}"
     name = shorten("".join(c if c.isalnum() or c in "-_" else "-" for c in stem))
     path = folder or unused_path(runs_dir / name)
     try:
         path.mkdir(parents=True, exist_ok=folder is not None)
-    except FileExistsError:  # another run that began at the same time has taken the name
-        return create_run_folder(model, data, runs_dir, folder)
     except OSError as error:
+        if folder is None and isinstance(error, FileExistsError):  # a run that began at the same time took the name
+            return create_run_folder(model, data, runs_dir, folder)
         raise write_error(path, error) from error
     return path
 
@@ -79,13 +78,12 @@ def describe_own(model: Model) -> dict[str, Any]:
 
 def read_config(folder: Path) -> dict[str, Any]:
     """A run's config.json; UserError where the folder is no run."""
-    file = RunFolder(folder).config
+    files, file = RunFolder(folder), RunFolder(folder).config
     try:
-        config = RunFolder(folder).read_config()
+        config = files.read_config()
     except (FileNotFoundError, NotADirectoryError) as error:
-        hint = f"; its run ended before it began: ganvas train MODEL DATA --folder {folder}"
-        message = f"{folder} is no run folder: it has no {CONFIG_FILE}{hint if RunFolder(folder).is_free else ''}"
-        raise UserError(message) from error
+        hint = f"; its run ended before it began: ganvas train MODEL DATA --folder {folder}" if files.is_free else ""
+        raise UserError(f"{folder} is no run folder: it has no {CONFIG_FILE}{hint}") from error
     except OSError as error:
         raise UserError(f"{file} cannot be read: {(error.strerror or str(error)).lower()}") from error
     except (ValueError, RecursionError) as error:
@@ -107,15 +105,13 @@ def end_step(config: dict[str, Any]) -> int:
 
 def git_state() -> dict[str, Any] | None:
     """Commit of the tree in which the user works, and whether it has changes; None outside of one."""
-
-    def git(*arguments: str) -> str:
-        command = ["git", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-
+    commands = ("git", "rev-parse", "HEAD"), ("git", "status", "--porcelain", "-uno")
+    run = partial(subprocess.run, capture_output=True, text=True, check=True, timeout=10)
     try:
-        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "-uno"))}
+        commit, changes = (run(command).stdout.strip() for command in commands)
     except (OSError, subprocess.SubprocessError):
         return None
+    return {"commit": commit, "dirty": bool(changes)}
 
 
 def read_log(folder: str | Path, report: Callable[[Sequence[str]], None] = lambda notes: None) -> list[dict[str, Any]]:
@@ -205,8 +201,6 @@ def load_run(run: Trained | str | Path) -> Trained:
 
 def list_runs(runs_dir: Path) -> list[Path]:
     """Run folders in `runs_dir`, oldest first."""
-    if not runs_dir.is_dir():
-        return []
     return sorted(runs_in(runs_dir), key=lambda p: (creation_time(p), p.stat().st_mtime))
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-HANGUP = getattr(signal, "SIGHUP", None)
-"""what a process gets whose terminal is closed; not on Windows"""
+HANGUP: int = getattr(signal, "SIGHUP", 0)
+"""what a process gets whose terminal is closed; 0 on Windows, which has no such signal"""
 
 
 @dataclass
@@ -37,7 +37,12 @@ def catch_stop_signals(get_message: Callable[[], str]) -> Iterator[StopRequest]:
     def request_stop(number: int, frame: FrameType | None) -> None:
         request.signal = number
         for known, handler in old_handlers.items():
-            signal.signal(known, second_handler(known, handler))
+            if known == HANGUP:
+                signal.signal(known, signal.SIG_IGN)
+            elif handler not in (signal.SIG_IGN, None):
+                signal.signal(known, handler)
+            else:  # a second signal ends even what ignored the first, e.g. in the background
+                signal.signal(known, signal.default_int_handler if known == signal.SIGINT else signal.SIG_DFL)
         if number == HANGUP:  # what is written to a terminal that is gone goes nowhere: it would be an error
             with suppress(OSError):
                 nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -47,9 +52,8 @@ def catch_stop_signals(get_message: Callable[[], str]) -> Iterator[StopRequest]:
         write_stderr(get_message())
 
     if threading.current_thread() is threading.main_thread():
-        numbers = [signal.SIGINT, signal.SIGTERM, *([HANGUP] if HANGUP else [])]
-        old_handlers = {number: signal.getsignal(number) for number in numbers}
-        if HANGUP and old_handlers[HANGUP] == signal.SIG_IGN:
+        old_handlers = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, HANGUP) if n}
+        if old_handlers.get(HANGUP) == signal.SIG_IGN:
             del old_handlers[HANGUP]
         for number in old_handlers:
             signal.signal(number, request_stop)
@@ -58,15 +62,6 @@ def catch_stop_signals(get_message: Callable[[], str]) -> Iterator[StopRequest]:
     finally:
         for number, handler in old_handlers.items():
             signal.signal(number, handler)
-
-
-def second_handler(number: int, handler: Any) -> Any:
-    """What a second signal does: end the process, even where the first was ignored until now, as in the background."""
-    if number == HANGUP:
-        return signal.SIG_IGN
-    if handler not in (signal.SIG_IGN, None):
-        return handler
-    return signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
 
 
 def write_stderr(text: str) -> None:

@@ -41,8 +41,6 @@ MAX_COPY_CHECK_EXAMPLES = 2000
 """training examples up to which copies of them are looked for"""
 MAX_REPEATS = 5
 """times that an example occurs in the data, at most, so that samples can be copies of it"""
-MAX_TIME_SHARE = 0.05
-"""share of a run's time from which on a run says how long evaluation takes"""
 
 
 def unsupported_reason(model: Model, data: Data) -> str:
@@ -61,9 +59,8 @@ def make_evaluator(
 ) -> "SampleEvaluator | None":
     """How samples are measured against `data`, those that the run was given; None where they are not.
 
-    A resumed run, whose log has `log_lines`, is measured on the features and the number of samples that it began with,
-    since other numbers do not compare; where those features cannot be had, or the run is of a version that measured
-    otherwise, it begins to look for its best weights anew.
+    A resumed run, whose log has `log_lines`, keeps the features and the number of samples that it began with, since
+    other numbers do not compare; where it cannot, it begins to look for its best weights anew.
     """
     if unsupported_reason(model, data):
         return None
@@ -209,10 +206,10 @@ def round_for_log(value: float | None) -> float | None:
 
 
 def time_share_notes(log_lines: Sequence[dict[str, Any]]) -> list[str]:
-    """That evaluation has taken much of a run's time, and what to do about it; nothing where it has not."""
+    """That evaluation has taken 5% of a run's time or more, and what to do about it; nothing where it has not."""
     spent = sum(line["samples"].get("seconds", 0.0) for line in log_lines if "samples" in line)
     share = spent / max(log_lines[-1]["seconds"], 1e-9) if log_lines else 0.0
-    if share < MAX_TIME_SHARE or spent < 1:
+    if share < 0.05 or spent < 1:
         return []
     return [f"measuring samples took {share:.0%} of the time: a larger --checkpoint-every makes it rarer"]
 

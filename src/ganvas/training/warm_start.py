@@ -11,12 +11,10 @@ from ..data import Scaling, scaling
 from ..errors import UserError
 from ..inference.trained import Trained
 from ..io.run_folder import RunFolder
-from ..io.safetensors import read_safetensors
+from ..io.safetensors import read_safetensors, select_prefix
 from ..model import Model, model_name_with_article, optional_state_keys, to_dict
 from . import run_records
 from .loop import TrainState
-
-Weights = dict[str, Tensor]
 
 
 def initialize_from(
@@ -45,8 +43,11 @@ def initialize_from(
     for name in [*expected, *weights]:
         there, here = format_shape(weights.get(name)), format_shape(expected.get(name))
         if there != here:
-            shapes = f"{name} is {there} there, and {here} here{describe_differences(origin['fields'], model)}"
-            raise UserError(f"the networks of {origin['run']} do not fit: {shapes}")
+            old, new = origin["fields"], json.loads(json.dumps(to_dict(model)))
+            fields = ", ".join(f"{field}={value}" for field, value in old.items() if new.get(field, value) != value)
+            why = f"it has {fields}" if fields else "the examples have other shapes or classes"
+            message = f"{name} is {there} there, and {here} here; {why}"
+            raise UserError(f"the networks of {origin['run']} do not fit: {message}")
     for networks, source in ((state.nets, weights), (state.ema_nets, ema_weights)):
         for name, net in networks.items():
             if own_weights := select_prefix(source, f"{name}."):
@@ -58,7 +59,7 @@ def initialize_from(
 
 def read_initial_weights(
     init_from: Trained | str | Path, model: Model
-) -> tuple[dict[str, Any], Weights, Weights, tuple[Scaling, ...]]:
+) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor], tuple[Scaling, ...]]:
     """Run, step and fields of what is begun with, its networks, their averages, and how they see examples."""
     if isinstance(init_from, Trained):
         weights = init_from.nets.state_dict()
@@ -84,16 +85,5 @@ def read_initial_weights(
     return origin, weights, weights, scalings
 
 
-def select_prefix(tensors: Weights, prefix: str) -> Weights:
-    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
-
-
 def format_shape(tensor: Tensor | None) -> str:
     return "missing" if tensor is None else "x".join(map(str, tensor.shape)) or "a number"
-
-
-def describe_differences(fields: dict[str, Any], model: Model) -> str:
-    """Which of the model's fields are otherwise, in a clause."""
-    own_fields = json.loads(json.dumps(to_dict(model)))
-    changes = [f"{name}={value}" for name, value in fields.items() if name in own_fields and own_fields[name] != value]
-    return f"; it has {', '.join(changes)}" if changes else "; the examples have other shapes or classes"
