@@ -280,7 +280,7 @@ def test_few_samples_of_any_model_have_the_numbers_that_they_can_have(gan: Train
 
 
 def test_long_work_says_how_long_it_will_take(gan: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ganvas.evaluation.samples.REPORT_SECONDS", 0)
+    monkeypatch.setattr("ganvas.metrics.features.base.REPORT_SECONDS", 0)
     monkeypatch.setattr("ganvas.metrics.features.base.MAX_BATCH_SIZE", 40)
     said: list[str] = []
     evaluate(gan, n=100, metrics=("kid",), progress=said.append)

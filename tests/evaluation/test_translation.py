@@ -186,7 +186,7 @@ def test_metrics_are_those_asked_for() -> None:
 
 def test_long_work_says_how_long_it_will_take(monkeypatch: pytest.MonkeyPatch) -> None:
     """Translations, and features of each side, of the domains as of pairs."""
-    monkeypatch.setattr("ganvas.evaluation.samples.REPORT_SECONDS", -1)
+    monkeypatch.setattr("ganvas.metrics.features.base.REPORT_SECONDS", -1)
     monkeypatch.setattr("ganvas.metrics.features.base.MAX_BATCH_SIZE", 20)
     said: list[str] = []
     run, (a, b) = of_size(negatives()), (drawings(), negative(drawings(60, 1)))

@@ -1,7 +1,6 @@
 """`ganvas.evaluate`: the numbers of a trained model on held-out data, each with how it was taken."""
 
-from collections.abc import Callable, Sequence
-from math import isfinite
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -9,7 +8,9 @@ import torch
 from ..data import DataOptions, Source, Sources
 from ..errors import UserError, check_positive, did_you_mean
 from ..inference.trained import Trained
+from ..io.text import replace_non_finite
 from ..metrics import METRICS
+from ..metrics.features.base import Progress, say_nothing
 from ..model import EncoderModel, GenerativeModel, model_name
 from ..models._variational import LikelihoodModel
 from ..training.run_records import load_run
@@ -19,7 +20,7 @@ from .samples import MetricValues, Settings, draw_comparisons, measure, prepare_
 
 MAX_DRAWS = 1_000_000
 """samples an example of a bound, at most"""
-METRIC_NAMES = (*codes.METRICS, *METRICS)
+METRIC_NAMES = (*codes.CODE_METRICS, *METRICS)
 IMPORTANCE_SAMPLES, DRAWS = 500, 10
 """samples of the importance weighted bound, and of the ELBO, of each example, unless options say otherwise"""
 
@@ -40,7 +41,7 @@ def evaluate(
     fitted_prior: str | None = None,
     pairs: Sources | None = None,
     seed: int = 0,
-    progress: Callable[[str], None] = lambda line: None,
+    progress: Progress = say_nothing,
 ) -> MetricValues:
     """Measure a trained model on `data`, by default the test split of what the run was trained on.
 
@@ -76,7 +77,7 @@ def evaluate_model(
     """All numbers of a model of one data set."""
     metrics, n, seed, progress = settings.metrics, settings.n, settings.seed, settings.progress
     names = choose_metrics(trained, metrics)
-    sample_names, code_names = ([name for name in names if name in table] for table in (METRICS, codes.METRICS))
+    sample_names, code_names = ([name for name in names if name in table] for table in (METRICS, codes.CODE_METRICS))
     evaluation_data = load_evaluation_data(trained, data, options, bool(sample_names))
     held_out, train = evaluation_data.held_out, evaluation_data.train
     real_data = None
@@ -88,8 +89,7 @@ def evaluate_model(
     }  # fmt: skip
     if code_names:
         examples = held_out if n is None else held_out.sample(n, seed, "examples")
-        of_codes = codes.measure(trained, examples, code_names, k, draws, seed, progress)
-        values |= {name: None if isinstance(v, float) and not isfinite(v) else v for name, v in of_codes.items()}
+        values |= replace_non_finite(codes.measure(trained, examples, code_names, k, draws, seed, progress))
     if real_data is not None:
         progress(f"{real_data.n} samples and their features{real_data.note}")
         c, floor = draw_comparisons([(trained, prior)], [train], real_data, settings)
@@ -114,9 +114,9 @@ def choose_metrics(trained: Trained, names: Sequence[str]) -> Sequence[str]:
     model, other_kind = trained.model, "vectors" if len(trained.shape) == 3 else "images"
     available: list[str] = []
     if isinstance(model, LikelihoodModel):
-        available += codes.METRICS
+        available += codes.CODE_METRICS
     elif isinstance(model, EncoderModel):
-        available += codes.METRICS[-1:]
+        available += codes.CODE_METRICS[-1:]
     if isinstance(model, GenerativeModel):
         available += [metric.name for metric in METRICS.values() if metric.needs != other_kind]
     for name in names:

@@ -23,7 +23,7 @@ from ..model import Batch, EncoderModel, GenerativeModel, device_of
 from ..models._variational import LikelihoodModel, Variational
 from ..randomness import reseed
 
-METRICS = ("elbo", "bound", "codes", "reconstruction")
+CODE_METRICS = ("elbo", "bound", "codes", "reconstruction")
 """what is measured of models with an encoder, on held-out examples; the last also of those without a likelihood"""
 N_INFORMATION, N_INFORMATION_FLOW = 2000, 200
 """examples on which the mutual information is estimated; fewer of a flow, whose density takes a pass a dimension"""

@@ -17,11 +17,12 @@ from ..inference.loading import load_matching
 from ..inference.trained import Trained, load_trained
 from ..metrics import METRICS, NUMBERS, Comparison, Score
 from ..metrics.bootstrap import LEVEL, RESAMPLES, bootstrap, confidence_interval
+from ..metrics.features.base import Progress, say_nothing
 from ..model import GenerativeModel, model_name, model_name_with_article
 from ..nn.device import resolve_device
 from ..training import run_records
 from .held_out import EvaluationData, load_evaluation_data
-from .samples import MetricValues, Progress, Settings, draw_comparisons, prepare_comparison
+from .samples import MetricValues, Settings, draw_comparisons, prepare_comparison
 
 COMPARABLE_METRICS = tuple(name for name, metric in METRICS.items() if metric.numbers)
 """metrics whose numbers have intervals, as `evaluate` calls them"""
@@ -50,7 +51,7 @@ def compare(
     features: str = "auto",
     allow_few: bool = False,
     seed: int = 0,
-    progress: Progress = lambda line: None,
+    progress: Progress = say_nothing,
 ) -> MetricValues:
     """Measure two or more runs of any kind on the same held-out examples, n samples (10,000) each, by the same seed.
 
@@ -81,7 +82,10 @@ def compare(
     names = metrics or [name for name in COMPARABLE_METRICS if METRICS[name].needs != other_kind]
     scores, reasons = score_all(names, comparisons, settings)
     resamples = [bootstrap(side, seed, i) for i, side in enumerate(scores)]
-    tags = {number: number + METRICS[m].tag(real_data.space) for m in names for number in METRICS[m].numbers}
+    tags = {
+        number: f"{number}:{real_data.space.tag}" if METRICS[name].on_features else number
+        for name in names for number in METRICS[name].numbers
+    }  # fmt: skip
     *numbers, floor = (
         {tags[k]: confidence_interval(NUMBERS[k], score.value, drawn.get(k), real_data.n) for k, score in side.items()}
         for side, drawn in zip(scores, resamples, strict=True)

@@ -37,14 +37,6 @@ class EvaluationData:
     """what the model was trained on, where that is known, needed, and not what it is measured on"""
     split: str
 
-    def split_real(self, seed: int) -> tuple[Dataset, Dataset]:
-        """Held-out examples to compare samples with, and other real ones: two halves, where there is nothing else."""
-        if self.train is not None:
-            return self.held_out, self.train
-        shuffled = self.held_out.sample(len(self.held_out), seed, "halves")
-        half = len(shuffled) // 2
-        return shuffled.select(slice(half)), shuffled.select(slice(half, 2 * half))
-
 
 def load_evaluation_data(
     trained: Trained, data: Source | None, options: DataOptions | None, samples: bool

@@ -19,6 +19,7 @@ from ..inference.trained import Trained
 from ..metrics import METRICS, Comparison, Examples
 from ..metrics.classes import classifier_labels, label_accuracy
 from ..metrics.features import FeatureSpace, make_feature_space
+from ..metrics.features.base import Progress, report_remaining_time, say_nothing
 from ..metrics.fid import check_sample_size
 from ..metrics.likelihood import mean_and_error
 from ..metrics.pairs import absolute_errors, angle_errors, class_angles, nearest_labels, target_ranks
@@ -27,7 +28,7 @@ from ..model import Batch, PairBatch, device_of, model_name
 from ..models._translator import Translator, other_domain
 from ..randomness import reseed
 from .held_out import load_aligned_pairs, load_domain_split
-from .samples import DEFAULT_SAMPLES, MetricValues, Progress, Settings, make_examples, measure, report_remaining_time
+from .samples import DEFAULT_SAMPLES, MetricValues, Settings, measure
 
 IMAGES_PER_CHUNK = 32
 """images that are translated at once"""
@@ -83,7 +84,7 @@ class Direction:
         """Translations, or inputs in place of them, as examples of the target domain."""
         assert self.space is not None
         data = replace(self.target, x=x, labels=None, name=name)
-        return make_examples(data, self.space, self.settings.progress, reference)
+        return Examples(data, self.space, reference, progress=self.settings.progress)
 
     def distances(self) -> MetricValues:
         """The metrics of translations against half of the target domain, with the other half as the noise floor."""
@@ -244,7 +245,7 @@ def paired_errors(
     return values
 
 
-def translate_examples(trained: Trained, x: Tensor, to: str, progress: Progress = lambda line: None) -> Tensor:
+def translate_examples(trained: Trained, x: Tensor, to: str, progress: Progress = say_nothing) -> Tensor:
     """Translations of bytes or vectors, pixels from 0 to 1; where they take long, how long is left."""
     if x.ndim == 2:
         return trained.translate_vectors(x, to)

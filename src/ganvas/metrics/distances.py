@@ -78,5 +78,6 @@ def compute(c: Comparison) -> Iterator[tuple[str, Entry]]:
         yield "correlations", Score(correlation_difference(a, b))
 
 
-ENERGY = Number(higher_is_better=False, is_squared=True)
+# the score is the square of the number, which can be below 0 by chance
+ENERGY = Number(higher_is_better=False, show=lambda square: max(0.0, square) ** 0.5)
 DISTANCES = Metric("distances", {"energy": ENERGY}, compute, needs="vectors", on_features=False, rank=10)

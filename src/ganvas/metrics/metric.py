@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..data import Dataset
 from ..data.scaling import composite_backgrounds
-from .features.base import FeatureSpace, ignore_progress
+from .features.base import FeatureSpace, Progress, report_remaining_time, say_nothing
 from .neighbours import NeighbourIndex, build_indexes
 
 T = TypeVar("T")
@@ -56,6 +56,7 @@ class Score:
 
 Entry = Score | dict[str, Score] | list[Score] | int | str
 """a score, or one a class or a column; a fact, which has no noise floor; or why a number is not there"""
+Entries = Iterator[tuple[str, Entry]]
 
 
 @dataclass(frozen=True)
@@ -66,12 +67,8 @@ class Number:
     """None where neither is a merit: blur neither copies nor repeats"""
     low: float = 0.0
     high: float = inf
-    is_squared: bool = False
-    """whether the score is the square of the number, which can be below 0 by chance"""
-
-    def show(self, value: float) -> float:
-        """The number for a score, or for an end of its interval."""
-        return max(0.0, value) ** 0.5 if self.is_squared else value
+    show: Callable[[float], float] = float
+    """the number for a score, or for an end of its interval"""
 
 
 @dataclass(eq=False)
@@ -86,7 +83,8 @@ class Examples:
     """what a model was trained on; of the noise floor, what all models were"""
     is_floor: bool = False
     """whether these are real examples in place of generated ones"""
-    progress: Callable[[int, int], None] = ignore_progress
+    progress: Progress = say_nothing
+    """gets a line now and then where features take long"""
     derived: dict[object, object] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -94,7 +92,7 @@ class Examples:
 
     @cached_property
     def features(self) -> Float[Tensor, "n d"]:
-        return self.space(self.data.x, self.progress)
+        return self.space(self.data.x, report_remaining_time(f"{self.space.name} of {self.data.name}", self.progress))
 
     @cached_property
     def index(self) -> NeighbourIndex:
@@ -146,14 +144,10 @@ class Metric:
 
     name: str
     numbers: Mapping[str, Number]
-    compute: Callable[[Comparison], Iterator[tuple[str, Entry]]]
+    compute: Callable[[Comparison], Entries]
     needs: str = ""
     """"images", "vectors", "training" data or a "classifier", where it needs one; "" where it measures any samples"""
     on_features: bool = True
     """whether numbers are taken on features, whose name is then part of theirs"""
     rank: int = 100
     """its place in lists of metrics"""
-
-    def tag(self, space: FeatureSpace) -> str:
-        """What follows the names of its numbers: the features' name, if they are taken on them."""
-        return f":{space.tag}" if self.on_features else ""

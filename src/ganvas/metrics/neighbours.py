@@ -25,9 +25,14 @@ SAME_TOLERANCE = 1e-5
 """distance, as a share of their size, at which two examples are one: networks' features have noise of 1e-6"""
 
 
-def pairwise_distances(a: Float64[Tensor, "b d"], b: Float64[Tensor, "m d"]) -> Float64[Tensor, "b m"]:
-    """Euclidean distances; by a matrix product, so two that are equal may be 1e-7 of their size apart."""
-    return torch.cdist(a, b, compute_mode="use_mm_for_euclid_dist")
+def distance_chunks(a: Float64[Tensor, "n d"], b: Float64[Tensor, "m d"]) -> Iterator[tuple[int, Tensor]]:
+    """Euclidean distances of `a` from all of `b` in blocks of rows, each with the number of its first one.
+
+    By a matrix product, so two that are equal may be 1e-7 of their size apart.
+    """
+    size = max(1, min(ROWS_PER_CHUNK, MAX_DISTANCES // max(1, len(b))))
+    for i in range(0, len(a), size):
+        yield i, torch.cdist(a[i : i + size], b, compute_mode="use_mm_for_euclid_dist")
 
 
 def zero_rounding(distances: Float64[Tensor, "n *k"], x: Float64[Tensor, "n d"]) -> Float64[Tensor, "n *k"]:
@@ -51,8 +56,7 @@ class NeighbourIndex:
         Of k examples or fewer all, the last of them the example itself, at infinity.
         """
         indices, distances = [], []
-        for i, part in iterate_chunks(self.x, len(self.x)):
-            pairwise = pairwise_distances(part, self.x)
+        for i, pairwise in distance_chunks(self.x, self.x):
             pairwise.diagonal(i).fill_(torch.inf)
             nearest = pairwise.topk(min(self.k, len(self.x)), largest=False)
             indices.append(nearest.indices)
@@ -83,17 +87,10 @@ def build_indexes(*sets: Float[Tensor, "_ d"], k: int = N_NEIGHBOURS) -> list[Ne
     return [NeighbourIndex(x.double() - origin, k) for x in sets]
 
 
-def iterate_chunks(x: Tensor, n_others: int) -> Iterator[tuple[int, Tensor]]:
-    """Blocks of x, each with the number of its first example, whose distances to so many others are held at once."""
-    size = max(1, min(ROWS_PER_CHUNK, MAX_DISTANCES // max(1, n_others)))
-    return ((i, x[i : i + size]) for i in range(0, len(x), size))
-
-
 def nearest_distances(a: Float64[Tensor, "n d"], b: Float64[Tensor, "m d"]) -> tuple[Distances, Distances]:
     """The distance from each example of `a` to the nearest of `b`, and from each of `b` to the nearest of `a`."""
     a_to_b, b_to_a = [], b.new_full((len(b),), torch.inf)
-    for _, part in iterate_chunks(a, len(b)):
-        pairwise = pairwise_distances(part, b)
+    for _, pairwise in distance_chunks(a, b):
         a_to_b.append(pairwise.amin(1))
         b_to_a = torch.minimum(b_to_a, pairwise.amin(0))
     return zero_rounding(torch.cat(a_to_b), a), zero_rounding(b_to_a, b)

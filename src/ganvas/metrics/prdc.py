@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from .metric import Comparison, Entry, Metric, Number, Score
-from .neighbours import N_NEIGHBOURS, NeighbourIndex, build_indexes, iterate_chunks, pairwise_distances
+from .neighbours import N_NEIGHBOURS, NeighbourIndex, build_indexes, distance_chunks
 
 
 class PRDCTerms(NamedTuple):
@@ -40,13 +40,13 @@ def count_balls(real: NeighbourIndex, fake: NeighbourIndex) -> BallCounts:
     n, real_radii, fake_radii = len(fake.x), real.ball_radii(), fake.ball_radii()
     real_balls, holder_sums, only_ball, only_held = torch.zeros(4, n, dtype=torch.float64)
     fake_balls, fakes_held = [], []
-    for i, part in iterate_chunks(real.x, n):
-        pairwise = pairwise_distances(part, fake.x)
-        in_real, in_fake = (pairwise < real_radii[i : i + len(part), None]).float(), (pairwise < fake_radii).float()
+    for i, pairwise in distance_chunks(real.x, fake.x):
+        rows = slice(i, i + len(pairwise))
+        in_real, in_fake = (pairwise < real_radii[rows, None]).float(), (pairwise < fake_radii).float()
         fakes_held.append(in_real.sum(1).double())
         fake_balls.append(in_fake.sum(1).double())
         real_balls += in_real.sum(0)
-        holder_sums += torch.arange(i, i + len(part), dtype=torch.float32) @ in_real
+        holder_sums += torch.arange(rows.start, rows.stop, dtype=torch.float32) @ in_real
         only_held += in_real[fakes_held[-1] == 1].sum(0)
         only_ball += in_fake[fake_balls[-1] == 1].sum(0)
     only_holder = holder_sums[real_balls == 1].long().bincount(minlength=len(real.x)).double()

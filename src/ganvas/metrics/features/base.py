@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
+from time import monotonic
 from typing import TypeVar
 
 import torch
@@ -14,11 +15,28 @@ from ...data.dataset import convert_channels
 
 MAX_BATCH_SIZE = 100
 """examples that go through a network at once, at most: the maps of more do not fit a processor's cache"""
+REPORT_SECONDS = 10.0
+"""seconds between two lines about long work"""
 Net = TypeVar("Net", bound=nn.Module)
+Progress = Callable[[str], None]
 
 
-def ignore_progress(done: int, total: int) -> None:
-    """Report nothing."""
+def say_nothing(line: str) -> None:
+    """The progress of those who do not want to hear of it."""
+
+
+def report_remaining_time(what: str, progress: Progress = say_nothing) -> Callable[[int, int], None]:
+    """A function of (done, total) that says now and then how long is left, and nothing of what is done at once."""
+    start = last = monotonic()
+
+    def report(done: int, total: int) -> None:
+        nonlocal last
+        now = monotonic()
+        if now - last > REPORT_SECONDS and done < total:
+            last, left = now, (now - start) * (total / done - 1)
+            progress(f"{what}: {done} of {total}, {left:.0f} s left")
+
+    return report
 
 
 @dataclass(frozen=True)
@@ -48,9 +66,9 @@ class FeatureSpace:
         """Name and digest, as in "random-conv-v1@0123abcd"."""
         return f"{self.name}@{self.digest}" if self.digest else self.name
 
-    def __call__(self, x: Tensor, progress: Callable[[int, int], None] = ignore_progress) -> Float[Tensor, "n size"]:
-        """The features of n examples; `progress(done, total)` is called after each block."""
-        return self.map_batches(self.function, x, progress)
+    def __call__(self, x: Tensor, report: Callable[[int, int], None] | None = None) -> Float[Tensor, "n size"]:
+        """The features of n examples; `report(done, total)` is called after each block."""
+        return self.map_batches(self.function, x, report)
 
     def logits(self, features: Float[Tensor, "n size"]) -> Float[Tensor, "n classes"]:
         """Those of the classifier, from the features of n examples."""
@@ -59,14 +77,15 @@ class FeatureSpace:
 
     @torch.no_grad()
     def map_batches(
-        self, function: Callable[[Tensor], Tensor], x: Tensor, progress: Callable[[int, int], None] = ignore_progress
+        self, function: Callable[[Tensor], Tensor], x: Tensor, report: Callable[[int, int], None] | None = None
     ) -> Tensor:
         """A function of x, computed in blocks; in float32, whatever the device prefers."""
-        size, parts = min(MAX_BATCH_SIZE, self.max_batch_size), []
-        for i in range(0, len(x), size):
+        parts = []
+        for part in x.split(min(MAX_BATCH_SIZE, self.max_batch_size)):
             with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-                parts.append(function(x[i : i + size].to(self.device)).cpu())
-            progress(min(i + size, len(x)), len(x))
+                parts.append(function(part.to(self.device)).cpu())
+            if report is not None:
+                report(sum(map(len, parts)), len(x))
         return torch.cat(parts)
 
 
