@@ -39,9 +39,14 @@ def load_npy(path: Path, key: str | None, options: DataOptions, progress: Progre
 
 
 def load_npz(path: Path, key: str | None, options: DataOptions, progress: Progress) -> Dataset:
-    """A split of an archive, which is held out where the archive has no test arrays."""
+    """A split of an archive, held out where it has no test arrays, or none that go with those of `key`."""
     with open_archive(path) as (_, names):
-        has_test_split = has_test_arrays(names, key)
+        arrays = set(map(parse_array_name, names))
+    if key is None:
+        has_test_split = any(stem in EXAMPLE_KEYS and part in ("test", "validation") for stem, part in arrays)
+    else:
+        stem, part = parse_array_name(key if key in names else key.partition(",")[0])
+        has_test_split = part == "train" and (stem, "test") in arrays
     split_options = options if has_test_split else replace(options, split="train")
     return split_dataset(from_npz(path, split_options, key), options, has_test_split=has_test_split)
 
@@ -81,17 +86,26 @@ def parse_array_name(name: str) -> tuple[str, str | None]:
 def choose_arrays(names: list[str], split: str, key: str | None, path: Path) -> tuple[str, str, list[str]]:
     """The names of examples and labels ("" for none), and notes; a `key` of training arrays has test arrays beside."""
     images, comma, labels = (key or "", "", "") if key is None or key in names else key.partition(",")
-    for name in filter(None, (images, labels)):
-        if name not in names:
-            raise UserError(f'{path} has no array "{name}", {available_arrays(names, path)}')
+    how = f"choose one as {path.name}:NAME, or with labels as {path.name}:IMAGES,LABELS"
+    available = f"only {', '.join(names)}: {how}" if names else "for it holds no arrays"
+    for name in (images, labels):
+        if name and name not in names:
+            raise UserError(f'{path} has no array "{name}", {available}')
     notes: list[str] = []
     if not images:
-        images, notes = find_examples(names, split, path)
+        images = find_array(names, EXAMPLE_KEYS, split, path)
+        if not images and split == "test" and (images := find_array(names, EXAMPLE_KEYS, "validation", path)):
+            notes.append(f"no test split, so the validation split was read: {images}")
+        if names and not images and split == "test":
+            raise MissingSplitError(f'{path} has no split "test": leave out split=test')
+        images = images or find_array(names, EXAMPLE_KEYS, None, path) or (names[0] if len(names) == 1 else "")
+        if not images:
+            raise UserError(f"{path} has no array named x_train or train_images or x or images or data, {available}")
     elif split == "test" and parse_array_name(images)[1] != "test":
         images, labels = (name and test_array(name, names, path) for name in (images, labels))
     stem, image_split = parse_array_name(images)
     if not comma and stem in EXAMPLE_KEYS:
-        labels = find_array(names, LABEL_KEYS, image_split, "the labels", path, f"{path.name}:{images},LABELS")
+        labels = find_array(names, LABEL_KEYS, image_split, path, images)
     rest = {name: parse_array_name(name) for name in names if name not in (images, labels)}
     splits = (None, image_split, "validation")
     if unused := [name for name, (stem, part) in rest.items() if stem not in CLASS_KEYS and part in splits]:
@@ -99,24 +113,16 @@ def choose_arrays(names: list[str], split: str, key: str | None, path: Path) -> 
     return images, labels, notes
 
 
-def find_array(
-    names: Sequence[str], stems: Sequence[str], split: str | None, what: str, path: Path, how: str | None = None
-) -> str:
-    """The array of a split that is called by one of these stems, or ""; UserError where there are several."""
+def find_array(names: Sequence[str], stems: Sequence[str], split: str | None, path: Path, images: str = "") -> str:
+    """The array of a split with one of these stems, or "": the examples, or the labels of `images`.
+
+    UserError where there are several.
+    """
     matches = [name for name in names if parse_array_name(name) in {(stem, split) for stem in stems}]
     if len(matches) > 1:
-        how = how or f"{path.name}:IMAGES,LABELS"
-        raise UserError(f"{path} has several arrays that may be {what}, {' and '.join(matches)}: choose as {how}")
+        what = f"may be {'the labels' if images else 'the examples'}, {' and '.join(matches)}"
+        raise UserError(f"{path} has several arrays that {what}: choose as {path.name}:{images or 'IMAGES'},LABELS")
     return matches[0] if matches else ""
-
-
-def has_test_arrays(names: list[str], key: str | None) -> bool:
-    """Whether an archive has a test split, or one that goes with the training arrays of `key`."""
-    arrays = set(map(parse_array_name, names))
-    if key is None:
-        return any((stem, split) in arrays for stem in EXAMPLE_KEYS for split in ("test", "validation"))
-    stem, split = parse_array_name(key if key in names else key.partition(",")[0])
-    return split == "train" and (stem, "test") in arrays
 
 
 def test_array(key: str, names: list[str], path: Path) -> str:
@@ -126,26 +132,6 @@ def test_array(key: str, names: list[str], path: Path) -> str:
     if not matches:
         raise MissingSplitError(f'{path}:{key} has no split "test": leave out split=test')
     return matches[0]
-
-
-def find_examples(names: list[str], split: str, path: Path) -> tuple[str, list[str]]:
-    """The array that holds the examples of a split, by its name, and notes."""
-    if name := find_array(names, EXAMPLE_KEYS, split, "the examples", path):
-        return name, []
-    other_split = "validation" if split == "test" else None
-    if name := find_array(names, EXAMPLE_KEYS, other_split, "the examples", path):
-        return name, [f"no test split, so the validation split was read: {name}"] if other_split else []
-    if names and split == "test":
-        raise MissingSplitError(f'{path} has no split "test": leave out split=test')
-    if len(names) == 1:
-        return names[0], []
-    known = "x_train or train_images or x or images or data"
-    raise UserError(f"{path} has no array named {known}, {available_arrays(names, path)}")
-
-
-def available_arrays(names: Sequence[str], path: Path) -> str:
-    how = f"choose one as {path.name}:NAME, or with labels as {path.name}:IMAGES,LABELS"
-    return f"only {', '.join(names)}: {how}" if names else "for it holds no arrays"
 
 
 @contextmanager
