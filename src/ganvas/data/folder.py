@@ -10,12 +10,12 @@ import torch
 from ..errors import UserError
 from .dataset import CHANNELS, Dataset
 from .holdout import split_indices
-from .images import ImageBuffer, Page, decoder_notes, file_pages, in_parallel, lift_pixel_limit, read_page, total_stats
+from .images import SUPPORTED_FORMATS, ImageBuffer, in_parallel, read_images
 from .label_tables import attach_labels
 from .layout import Layout, dataset_name, find_layout, find_test_sibling, folder_labels
-from .listing import IMAGE_SUFFIXES, ZIP, File, Listing, list_files, pluralize
+from .listing import ZIP, File, Listing, list_files, pluralize
 from .options import DataOptions, Progress
-from .quantization import AUTO, Bounds, ValueStats, auto_bounds, mapping_note, rounding_note, unmapped_note
+from .quantization import ValueStats, mapping_note, rounding_note, unmapped_note
 
 MAX_FAILURES = 5
 """files that could not be read, in a note, at most"""
@@ -30,15 +30,16 @@ def load_folder(folder: Path, key: str | None, options: DataOptions, progress: P
     """
     listing, part = find_split(folder, options)
     part, table = attach_labels(listing, part)
-    with lift_pixel_limit() as decoder_messages:
-        images, bounds = read_images(folder, [place.file for place in part.places], options, progress)
+    images = read_images([place.file for place in part.places], options, str(folder), progress)
     if not images.infos:
         page, why = next(iter(images.failures.items()))
         raise UserError(f"{folder}: none of its {len(part.places)} images can be read; the first, {page}: {why}")
     if len(images.sizes) > 1:
         raise MixedSizesError(folder, images)
-    channels = options.channels or images.majority_channels()
-    notes = [*image_notes(images, options, bounds), *decoder_notes(decoder_messages), *channel_notes(images, channels)]
+    n, counts = len(images.infos), images.channel_counts
+    majority = 4 if 2 * counts[4] > n else 3 if 2 * (counts[3] + counts[4]) >= n else 1
+    channels = options.channels or majority
+    notes = list(image_notes(images, options, channels))
     place_of = {place.file: place for place in part.places}
     places = [place_of[page.file] for page in images.infos]
     labels, classes = folder_labels(places, part.training, notes) if table is None else table.encode(places)
@@ -49,31 +50,12 @@ def load_folder(folder: Path, key: str | None, options: DataOptions, progress: P
     notes += [*part.notes, *listing.notes, *listing.excluded_notes([] if table is None else [table.file])]
     return Dataset(
         x=images.stack(channels), labels=None if labels is None else torch.tensor(labels), classes=classes,
-        name=dataset_name(folder), notes=tuple(notes), range=bounds,
+        name=dataset_name(folder), notes=tuple(notes), range=images.bounds,
     )  # fmt: skip
 
 
-def read_images(
-    folder: Path, files: list[File], options: DataOptions, progress: Progress
-) -> tuple[ImageBuffer, Bounds | None]:
-    """The images in these files, and what is black and white in them."""
-    pages = [Page(file) for file in files]
-    if options.pages == "all":
-        pages = [page for several in in_parallel(file_pages, files) for page in several]
-    bounds, n_measured = options.bounds, 0
-    if bounds == AUTO:
-        stats = total_stats(pages, progress)
-        bounds, n_measured = auto_bounds(stats, str(folder)) if stats.count else None, len(pages)
-    images = ImageBuffer(len(pages), str(folder))
-    read = partial(read_page, size=options.image_size, bounds=bounds, keep_alpha=options.channels == 4)
-    for i, (page, result) in enumerate(zip(pages, in_parallel(read, pages), strict=True)):
-        images.add(page, result)
-        progress(n_measured + i + 1, n_measured + len(pages))
-    return images, bounds
-
-
-def image_notes(images: ImageBuffer, options: DataOptions, bounds: Bounds | None) -> Iterator[str]:
-    """The notes on files that could not be read, numbers that were rounded to bytes, and files with several images."""
+def image_notes(images: ImageBuffer, options: DataOptions, channels: int) -> Iterator[str]:
+    """The notes on files that were not read, or not all of them, on rounded numbers, and on channels that changed."""
     failures, infos = [f"{page}: {why}" for page, why in images.failures.items()], list(images.infos.values())
     if failures:
         more = [f"and {len(failures) - MAX_FAILURES} more"] if len(failures) > MAX_FAILURES else []
@@ -81,8 +63,8 @@ def image_notes(images: ImageBuffer, options: DataOptions, bounds: Bounds | None
     stats = sum((info.stats for info in infos if info.stats), ValueStats())
     if stats.count:
         white = max(info.white for info in infos if info.stats)
-        yield mapping_note(stats, bounds) if bounds else rounding_note(stats, white)
-    if bounds and (n_unmapped := sum(info.stats is None for info in infos)):
+        yield mapping_note(stats, images.bounds) if images.bounds else rounding_note(stats, white)
+    if images.bounds and (n_unmapped := sum(info.stats is None for info in infos)):
         yield unmapped_note(n_unmapped)
     if n_lost := sum(info.has_more_bits for info in infos):
         yield f"of {pluralize(n_lost, 'image')} with 16 bits a channel, 8 bits were read"
@@ -91,13 +73,9 @@ def image_notes(images: ImageBuffer, options: DataOptions, bounds: Bounds | None
         have, each = ("file has", "it") if len(several) == 1 else ("files have", "each")
         counts = f"{len(several)} {have} several pages, {sum(several)} in all"
         yield f"{counts}, and the first of {each} was read: --pages all makes every page an example"
-
-
-def channel_notes(images: ImageBuffer, channels: int) -> Iterator[str]:
-    """The notes on images that have got other channels than they had."""
-    if n_opaque := sum(info.has_opaque_alpha for info in images.infos.values()):
-        of = pluralize(n_opaque, "image")
-        yield f"alpha that is opaque everywhere was dropped, of {of}: --channels 4 keeps it"
+    yield from images.decoder_notes
+    if n_opaque := sum(info.has_opaque_alpha for info in infos):
+        yield f"alpha that is opaque everywhere was dropped, of {pluralize(n_opaque, 'image')}: --channels 4 keeps it"
     if len(images.channel_counts) > 1:
         mixed = ", ".join(f"{n} {CHANNELS[c]}" for c, n in images.channel_counts.most_common())
         most = max(images.channel_counts)
@@ -122,17 +100,13 @@ def find_split(folder: Path, options: DataOptions) -> tuple[Listing, Layout]:
         part = replace(part, has_test_split=True, notes=notes)
     if not part.places:
         what = "; ".join(listing.excluded_notes() + listing.notes)
-        raise UserError(f"{folder} holds no images{': ' * bool(what)}{what} ({supported_formats()})")
+        raise UserError(f"{folder} holds no images{': ' * bool(what)}{what} ({SUPPORTED_FORMATS})")
     if part.has_test_split:
         return listing, part
     digests = partial(in_parallel, File.digest, [place.file for place in part.places])
     indices, notes = split_indices(len(part.places), digests, options, str(folder))
     places, training = [part.places[i] for i in indices], tuple(part.places)  # whose classes are those of both splits
     return listing, replace(part, places=places, training=training, notes=[*part.notes, *notes])
-
-
-def supported_formats() -> str:
-    return f"Ganvas reads {', '.join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))}"
 
 
 class MixedSizesError(UserError):
@@ -148,8 +122,8 @@ class MixedSizesError(UserError):
         self.size: str = f"{h}x{w}"
         """the most common, as `DataOptions` has it"""
         common = ", ".join(f"{n} of {size}" for size, n in list(self.sizes.items())[:3])
-        pages = zip(images.infos, images.shapes, strict=True)
-        example = next(str(page).rpartition("/")[2] for page, (_, h, w) in pages if (w, h) == rarest)
+        pages = (page for page, info in images.infos.items() if info.shape[:0:-1] == rarest)
+        example = str(next(pages)).rpartition("/")[2]
         how = "ask for one size, for example size=64 or size=48x64 (height x width)"
         what = f"{common}; {example} differs from most"
         super().__init__(f"{folder} holds images of {len(sizes)} sizes ({what}): {how}")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -19,14 +20,15 @@ from torch import Tensor
 
 from .dataset import CHANNELS, convert_channels, resize_and_crop
 from .idx import MAX_DEFLATE_RATIO
-from .listing import File, error_reason
+from .listing import IMAGE_SUFFIXES, File, error_reason
 from .memory import MAX_MEMORY_SHARE, available_memory, check_memory, format_bytes
-from .options import Progress
+from .options import DataOptions, Progress
 from .pixels import Pixels, read_pixels
-from .quantization import RANGE_HELP, Bounds, ValueStats, quantize_pixels, range_applies, value_stats
+from .quantization import AUTO, RANGE_HELP, Bounds, ValueStats, auto_bounds, quantize_pixels, range_applies, value_stats
 
 T = TypeVar("T")
 R = TypeVar("R")
+SUPPORTED_FORMATS = f"Ganvas reads {', '.join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))}"
 LARGE_IMAGE = 2**25
 """numbers of an image from which on one is decoded after the other"""
 DECODE_BYTES = 6
@@ -51,6 +53,8 @@ class Page(NamedTuple):
 class ImageInfo:
     """What is to be said of an image that was read."""
 
+    shape: tuple[int, ...]
+    """c, h, w"""
     stats: ValueStats | None = None
     """its numbers, where these were no bytes or were mapped by a range"""
     white: int = 255
@@ -74,9 +78,8 @@ class ImageBuffer:
     total: int
     """most images that there can be"""
     name: str
-    shapes: list[tuple[int, ...]] = field(default_factory=list)
-    """(c, h, w) of every image, though none is stored any more when there are two sizes"""
     infos: dict[Page, ImageInfo] = field(default_factory=dict)
+    """of every image, though none is stored any more when there are two sizes"""
     failures: dict[Page, str] = field(default_factory=dict)
     """why pages could not be read"""
     buffers: dict[int, np.ndarray] = field(default_factory=dict)
@@ -84,6 +87,9 @@ class ImageBuffer:
     """images with each (width, height)"""
     channel_counts: Counter[int] = field(default_factory=Counter)
     """images with so many channels, of any size"""
+    bounds: Bounds | None = None
+    """the numbers that are black and white, if these were asked for"""
+    decoder_notes: Sequence[str] = ()
 
     def add(self, page: Page, result: ReadResult) -> None:
         """One more."""
@@ -92,7 +98,6 @@ class ImageBuffer:
             return
         x, self.infos[page] = result
         c, h, w = x.shape
-        self.shapes.append((c, h, w))
         self.sizes[w, h] += 1
         self.channel_counts[c] += 1
         if len(self.sizes) > 1:  # an error when all are counted
@@ -103,53 +108,46 @@ class ImageBuffer:
             self.buffers[c] = np.empty((self.total, c, h, w), np.uint8)  # which takes memory as it is filled
         self.buffers[c][self.channel_counts[c] - 1] = x.numpy()
 
-    def majority_channels(self) -> int:
-        """The channels that the majority takes: 4 where most have alpha, 3 where half or more have colours, else 1."""
-        n, counts = len(self.shapes), self.channel_counts
-        return 4 if 2 * counts[4] > n else 3 if 2 * (counts[3] + counts[4]) >= n else 1
-
     def stack(self, channels: int) -> Tensor:
         """All of them with so many channels; only once."""
         if list(self.buffers) == [channels]:
-            return torch.from_numpy(self.buffers.pop(channels)[: len(self.shapes)])
-        x = torch.empty((len(self.shapes), channels, *self.shapes[0][1:]), dtype=torch.uint8)
-        images = {c: iter(buffer) for c, buffer in self.buffers.items()}
-        for i, (c, _, _) in enumerate(self.shapes):
+            return torch.from_numpy(self.buffers.pop(channels)[: len(self.infos)])
+        shapes, images = [info.shape for info in self.infos.values()], {c: iter(x) for c, x in self.buffers.items()}
+        x = torch.empty((len(shapes), channels, *shapes[0][1:]), dtype=torch.uint8)
+        for i, (c, _, _) in enumerate(shapes):
             x[i] = convert_channels(torch.from_numpy(next(images[c]))[None], channels)[0]
         return x
 
 
 @contextmanager
 def lift_pixel_limit() -> Iterator[list[str]]:
-    """Lift Pillow's limit of pixels (`check_decodable` has one) and list its warnings; others are given at the end."""
-    old_limit, messages, records = Image.MAX_IMAGE_PIXELS, list[str](), list[warnings.WarningMessage]()
+    """Lift Pillow's limit of pixels (`check_decodable` has one).  At the end the list has a note of its warnings."""
+    old_limit, messages, notes = Image.MAX_IMAGE_PIXELS, Counter[str](), list[str]()
+    records = list[warnings.WarningMessage]()
     Image.MAX_IMAGE_PIXELS = None
     try:
         with warnings.catch_warnings(record=True) as records:
             warnings.simplefilter("always")
-            yield messages
+            yield notes
     finally:
         Image.MAX_IMAGE_PIXELS = old_limit
         for warning in records:
             if "PIL" in Path(warning.filename).parts:
-                messages.append(" ".join(str(warning.message).split()))
+                messages[" ".join(str(warning.message).split())] += 1
             else:
                 warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-
-
-def decoder_notes(messages: Sequence[str]) -> list[str]:
-    texts = [f"{text} ({n} times)" if n > 1 else text for text, n in Counter(messages).most_common(3)]
-    return [f"the decoder warns: {'; '.join(texts)}"] if texts else []
+        texts = [f"{text} ({n} times)" if n > 1 else text for text, n in messages.most_common(3)]
+        notes += [f"the decoder warns: {'; '.join(texts)}"] if texts else []
 
 
 def file_pages(file: File) -> list[Page]:
     """Every page of a TIFF but smaller copies and masks, every frame of an animation; one, where it cannot be read."""
     try:
         with Image.open(file.content()) as image:
-            numbers = range(count_images(image))
-            if image.format != "TIFF":
-                return [Page(file, i) for i in numbers]
-            return [Page(file, i) for i in numbers if not is_reduced_page(image, i)] or [Page(file)]
+            pages = [Page(file, i) for i in range(count_images(image))]
+            if image.format == "TIFF":
+                pages = [page for page in pages if not is_reduced_page(image, page.number)]
+            return pages or [Page(file)]
     except Exception:  # what is wrong is said when it is read
         return [Page(file)]
 
@@ -179,25 +177,35 @@ def in_parallel(function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
             yield pending.popleft().result()
 
 
-def total_stats(pages: Sequence[Page], progress: Progress) -> ValueStats:
-    """The least and the greatest number in all the images that can be read, alpha aside."""
-
-    def measure_page(page: Page) -> ValueStats:
-        try:
-            return value_stats(decode(page)[0].values[..., :3])
-        except Exception:  # what is wrong is said when it is read
-            return ValueStats()
-
-    total = ValueStats()
-    for i, stats in enumerate(in_parallel(measure_page, pages)):
-        total += stats
-        progress(i + 1, 2 * len(pages))
-    return total
+def measure_page(page: Page) -> ValueStats:
+    """The least and the greatest number in an image that can be read, alpha aside."""
+    try:
+        return value_stats(decode(page)[0].values[..., :3])
+    except Exception:  # what is wrong is said when it is read
+        return ValueStats()
 
 
-def read_page(
-    page: Page, size: tuple[int, int] | None = None, bounds: Bounds | None = None, keep_alpha: bool = False
-) -> ReadResult:
+def read_images(files: Sequence[File], options: DataOptions, name: str, progress: Progress) -> ImageBuffer:
+    """The images in the files of a source with this name."""
+    pages, bounds, n_measured = [Page(file) for file in files], options.bounds, 0
+    with lift_pixel_limit() as decoder_notes:
+        if options.pages == "all":
+            pages = [page for several in in_parallel(file_pages, files) for page in several]
+        if bounds == AUTO:
+            stats = ValueStats()
+            for n_measured, page_stats in enumerate(in_parallel(measure_page, pages), 1):
+                stats += page_stats
+                progress(n_measured, 2 * len(pages))
+            bounds = auto_bounds(stats, name) if stats.count else None
+        images = ImageBuffer(len(pages), name, bounds=bounds, decoder_notes=decoder_notes)
+        read = partial(read_page, size=options.image_size, bounds=bounds, keep_alpha=options.channels == 4)
+        for i, (page, result) in enumerate(zip(pages, in_parallel(read, pages), strict=True), n_measured + 1):
+            images.add(page, result)
+            progress(i, n_measured + len(pages))
+    return images
+
+
+def read_page(page: Page, size: tuple[int, int] | None, bounds: Bounds | None, keep_alpha: bool) -> ReadResult:
     """One image, upright, in its own channels; alpha that is opaque everywhere is dropped, unless `keep_alpha`."""
     try:
         pixels, n_pages, _ = decode(page, size)
@@ -213,7 +221,7 @@ def read_page(
         is_opaque = len(x) == 4 and not keep_alpha and bool((x[3] == 255).all())
         x = x[:3] if is_opaque else x
         x = resize_and_crop(x[None], size)[0] if size else x
-        return x, ImageInfo(stats, white or 0, pixels.has_more_bits, n_pages, is_opaque)
+        return x, ImageInfo(tuple(x.shape), stats, white or 0, pixels.has_more_bits, n_pages, is_opaque)
     except Exception as error:  # a damaged file can raise anything: struct.error, RuntimeError, ...
         return unreadable_reason(error, page.file)
 

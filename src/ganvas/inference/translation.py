@@ -16,8 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..data.folder import supported_formats
-from ..data.images import Page, decode, decoder_notes, lift_pixel_limit, unreadable_reason
+from ..data.images import SUPPORTED_FORMATS, Page, decode, lift_pixel_limit, unreadable_reason
 from ..data.listing import ARCHIVES, IMAGE_SUFFIXES, RECORD_FILE, ZIP, File, Listing, is_image, list_files, path_mode
 from ..data.options import Progress
 from ..data.quantization import Bounds, range_applies, read_bounds
@@ -138,7 +137,7 @@ def translate_files(
     source_bounds, target_bounds = (read_bounds(trained.metadata, i) for i in domains)
     summary = TranslationSummary(out, 0, n_done, others=len(listing.others), notes=notes, learnt=format_size(shape))
     folder, record = plan_record(trained, source, out, to, force, list(targets.values()))
-    with lift_pixel_limit() as warnings:
+    with lift_pixel_limit() as decoder_notes:
         for group in read_ahead(list(targets), source_bounds):
             progress(n_done, n)
             for images in batch_by_shape([image for image in group.values() if isinstance(image, InputImage)]):
@@ -156,7 +155,7 @@ def translate_files(
             summary.skipped |= unread
             n_done += len(group)
         progress(n_done, n)
-    summary.notes += decoder_notes(warnings)
+    summary.notes += decoder_notes
     if pairs and not summary.translated + summary.there:
         name, why = next(iter(summary.skipped.items()))
         raise UserError(f"{source}: none of its {n} images can be read; the first, {name}: {why}")
@@ -221,11 +220,11 @@ def plan_translations(source: Path, out: Path) -> tuple[list[tuple[Path, Path]],
             raise UserError(f"{out} is a file: give a folder for the translations of {source}")
         listing = list_files(source, out)
         if not listing.images:
-            raise UserError(f"{source} holds no images ({supported_formats()})")
+            raise UserError(f"{source} holds no images ({SUPPORTED_FORMATS})")
         return [(file.path, out.joinpath(*file.parts)) for file in listing.images], listing
     if not stat.S_ISREG(mode) or not is_image(File((source.name,), source)):
         hint = ", or unpack the archive first" if source.suffix.lower() in {ZIP, *ARCHIVES} else ""
-        raise UserError(f"{source} is no image: {supported_formats()}{hint}")
+        raise UserError(f"{source} is no image: {SUPPORTED_FORMATS}{hint}")
     target = out / source.name if out.is_dir() else out
     if target.suffix.lower() not in IMAGE_SUFFIXES and (target.suffix or source.suffix):
         raise UserError(f"cannot write {target}: end its name as an image's, in {source.suffix or '.png'} for example")
