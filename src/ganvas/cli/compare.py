@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..data import split_names
+from ..data.options import split_names
 from ..evaluation.compare import COMPARABLE_METRICS, ComparedRun, load_runs
 from ..evaluation.compare import compare as measure
 from ..io.atomic import refuse_existing

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from ..data import split_names
+from ..data.options import split_names
 from ..evaluation import METRIC_NAMES
 from ..evaluation import evaluate as measure
 from ..metrics.features import FEATURE_NAMES, RECOMMENDED_FOR, find_weights

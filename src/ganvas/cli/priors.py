@@ -8,6 +8,7 @@ from cyclopts import Parameter
 
 from .. import data as data_sources
 from ..data import Dataset
+from ..data.options import split_names
 from ..distributions.priors import BEST
 from ..errors import UserError
 from ..inference.trained import NO_ENCODER, Trained
@@ -41,7 +42,7 @@ def fit_prior(
     """
     require_data(data, given, f"data: ganvas fit-prior {run} DATA, or none for what it was trained on")
     path, bar = run_records.find_run(run), ProgressBar(quiet)
-    folder, names = RunFolder(path if path.is_dir() else path.parent), data_sources.split_names(kinds) or None
+    folder, names = RunFolder(path if path.is_dir() else path.parent), split_names(kinds) or None
     with folder.lock(bar.print_notes) if folder.is_run else nullcontext():  # nothing else may write the weights
         trained = load_run(run)
         trained.require(EncoderModel, NO_ENCODER)

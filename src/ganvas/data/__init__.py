@@ -28,17 +28,9 @@ from .label_tables import suggest_source
 from .layout import find_domains
 from .listing import error_reason, may_hold_images, path_mode
 from .npz import load_npy, load_npz
-from .options import (
-    DataOptions,
-    MissingSplitError,
-    Progress,
-    no_progress,
-    options_from_config,
-    split_names,
-    without_holdout,
-)
+from .options import DataOptions, MissingSplitError, Progress, no_progress
 from .pair import DOMAINS, DomainPair, PairStream, domain_headers, make_pair, pair_warnings
-from .quantization import normalize_range, read_bounds, read_range
+from .quantization import normalize_range, read_bounds
 from .scaling import Scaling, hidden_colour_stats
 from .stream import Stream
 
@@ -83,7 +75,12 @@ def load(source: Source, options: DataOptions | None = None, *, progress: Progre
             raise MissingSplitError(f"an array has no split {options.split!r}: {how}")
     if options.classes:
         dataset = dataset.filter_classes(options.classes)
-    dataset = convert_images(dataset, options)
+    if (options.size or options.channels) and not dataset.has_images:
+        option = "size" if options.size else "channels"
+        raise UserError(f"{dataset.name} holds vectors, which have no {option}: leave out {option}")
+    x = convert_channels(dataset.x, options.channels) if options.channels else dataset.x
+    x = resize_and_crop(x, options.image_size) if options.image_size else x
+    dataset = dataset if x is dataset.x else replace(dataset, x=x)
     _, coloured, _ = hidden_colour_stats(dataset.x)  # none, of vectors and of images without alpha
     note = f"{coloured:.0%} of the pixels are transparent and have colours, which nobody sees: they play no part"
     return dataset if coloured < HIDDEN_COLOUR_SHARE or note in dataset.notes else dataset.with_notes([note])
@@ -157,20 +154,9 @@ def load_named(source: str, options: DataOptions, progress: Progress) -> Dataset
         raise UserError(f"{error.filename or path} cannot be read ({error_reason(error)})") from error
 
 
-def convert_images(dataset: Dataset, options: DataOptions) -> Dataset:
-    """Images with the size and the channels that were asked for."""
-    if (options.size or options.channels) and not dataset.has_images:
-        option = "size" if options.size else "channels"
-        raise UserError(f"{dataset.name} holds vectors, which have no {option}: leave out {option}")
-    x = convert_channels(dataset.x, options.channels) if options.channels else dataset.x
-    x = resize_and_crop(x, options.image_size) if options.image_size else x
-    return dataset if x is dataset.x else replace(dataset, x=x)
-
-
 __all__ = [
     "BUILTIN", "CHANNELS", "DOMAINS", "Data", "DataOptions", "Dataset", "DomainPair", "MissingSplitError",
     "MixedSizesError", "PairStream", "Progress", "Scaling", "Source", "Sources", "Stream", "chunks", "class_counts",
     "domain_headers", "fit_scaling", "from_array", "load", "load_all", "make_pair", "make_stream",
-    "may_hold_images", "no_progress", "options_from_config", "pair_warnings", "read_range", "resolve_domains",
-    "restore_range", "split_names", "without_holdout",
+    "may_hold_images", "no_progress", "pair_warnings", "resolve_domains", "restore_range",
 ]  # fmt: skip

@@ -1,6 +1,6 @@
 """Two unpaired datasets, the domains A and B of a translator, and endless batches from both."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -106,7 +106,7 @@ def make_pair(parts: Sequence[Dataset]) -> DomainPair:
 
 def pair_warnings(pair: DomainPair) -> list[str]:
     """What may make translation between the two fail, a sentence each, with what to do."""
-    messages = []
+    a, b, messages = pair.a, pair.b, list[str]()
     smaller, larger = sorted(pair.datasets, key=len)
     if len(smaller) < MIN_DOMAIN_SIZE:
         few = f"{smaller.name} has only {len(smaller)} examples"
@@ -114,30 +114,25 @@ def pair_warnings(pair: DomainPair) -> list[str]:
     if len(larger) > MAX_SIZE_RATIO * len(smaller):
         times = f"{larger.name} has {len(larger) / len(smaller):.0f} times as many examples as {smaller.name}"
         messages.append(f"{times}: the smaller domain is shown over and over, so stop early or give it more")
-    messages += image_warnings(pair) if pair.has_images else []
-    if pair.a.shape == pair.b.shape and pair.a.fingerprint() == pair.b.fingerprint():
-        messages.append(f"{pair.a.name} and {pair.b.name} are the same data: there is nothing to translate")
-    return messages
-
-
-def image_warnings(pair: DomainPair) -> Iterator[str]:
-    """Warnings of sizes, of colours that nobody sees, and of images with nothing on them."""
-    (_, h, w), (_, h_b, w_b) = (part.shape for part in pair.datasets)
-    if (h, w) != (h_b, w_b):
-        sizes = f"{pair.a.name} is {w} x {h} and {pair.b.name} {w_b} x {h_b} pixels"
-        yield f"{sizes}: translations are resized, ask for one --size unless that is meant"
-    (share_a, _, a), (share_b, _, b) = (hidden_colour_stats(part.x) for part in pair.datasets)
-    if share_a and share_b and (a - b).abs().max() > COLOUR_TOLERANCE:
-        in_a, in_b = (f"({', '.join(f'{value:.0f}' for value in colour.tolist())})" for colour in (a, b))
-        colours = f"{in_a} in {pair.a.name}, {in_b} in {pair.b.name}"
-        yield f"colours of transparent pixels differ, {colours}: nobody sees them, and they play no part"
-    for part in pair.datasets:
+    if pair.has_images and a.shape[1:] != b.shape[1:]:
+        size_a, size_b = (f"{part.shape[2]} x {part.shape[1]}" for part in pair.datasets)
+        sizes = f"{a.name} is {size_a} and {b.name} {size_b} pixels"
+        messages.append(f"{sizes}: translations are resized, ask for one --size unless that is meant")
+    (share_a, _, colour_a), (share_b, _, colour_b) = (hidden_colour_stats(part.x) for part in pair.datasets)
+    if share_a and share_b and (colour_a - colour_b).abs().max() > COLOUR_TOLERANCE:
+        in_a, in_b = (f"({', '.join(f'{value:.0f}' for value in c.tolist())})" for c in (colour_a, colour_b))
+        colours = f"colours of transparent pixels differ, {in_a} in {a.name}, {in_b} in {b.name}"
+        messages.append(f"{colours}: nobody sees them, and they play no part")
+    for part in pair.datasets if pair.has_images else ():
         if (share := empty_image_share(part)) > MAX_EMPTY_SHARE:
             low, high = int(part.x.min()), int(part.x.max())
             remedy = f"its pixels are from {low} to {high} of 255: say which are black and white, --range auto"
             remedy = remedy if 0 < high - low < NARROW_RANGE else "remove them"
             what = f"{share:.0%} of {part.name} are nearly empty images, of one colour"
-            yield f"{what}: nothing can be translated back from those; {remedy}"
+            messages.append(f"{what}: nothing can be translated back from those; {remedy}")
+    if a.shape == b.shape and a.fingerprint() == b.fingerprint():
+        messages.append(f"{a.name} and {b.name} are the same data: there is nothing to translate")
+    return messages
 
 
 def empty_image_share(part: Dataset) -> float:

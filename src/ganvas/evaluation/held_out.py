@@ -6,19 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from ..data import (
-    DataOptions,
-    Dataset,
-    DomainPair,
-    MissingSplitError,
-    Source,
-    Sources,
-    load,
-    load_all,
-    resolve_domains,
-    restore_range,
-    without_holdout,
-)  # fmt: skip
+from ..data import DataOptions, Dataset, DomainPair, Source, Sources, load, load_all, resolve_domains, restore_range
+from ..data.options import MissingSplitError, without_holdout
 from ..errors import UserError
 from ..inference.loading import load_matching
 from ..inference.trained import Trained

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .. import __version__
 from ..config import TrainConfig
-from ..data import options_from_config
+from ..data.options import options_from_config
 from ..errors import InvalidFileError, UserError
 from ..fields import describe_errors
 from ..io.run_folder import RunFolder

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..data import BUILTIN, Data, DataOptions, MissingSplitError, Sources, read_range
+from ..data import BUILTIN, Data, DataOptions, MissingSplitError, Sources
 from ..data.options import options_from_config
+from ..data.quantization import read_range
 from ..errors import UserError
 from ..io.run_folder import RunFolder
 
