@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from ganvas.data import load
-from ganvas.data.pixels import Pixels, has_16_bits, read_pixels
+from ganvas.data.pixels import Pixels, read_pixels
 from tests.support.images import chunk, of_bits, png, tiff
 
 
@@ -60,8 +60,8 @@ def test_which_files_have_16_bits(tmp_path: Path) -> None:
         assert np.array_equal(read(tmp_path / name).values, colours[:, :, :1])
     for suffix in ("png", "jpg", "webp", "bmp", "gif", "ppm", "tiff"):
         Image.new("RGB", (4, 4)).save(tmp_path / f"flat.{suffix}")
-        with Image.open(tmp_path / f"flat.{suffix}") as image:
-            assert not has_16_bits(image), suffix
+        pixels = read(tmp_path / f"flat.{suffix}")
+        assert (pixels.values.dtype, pixels.white, pixels.has_more_bits) == (np.uint8, 255, False), suffix
 
 
 def test_a_collection_says_that_it_rounds(tmp_path: Path) -> None:

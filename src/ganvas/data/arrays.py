@@ -56,7 +56,11 @@ def from_array(
         with np.errstate(over="ignore", invalid="ignore"):
             array = np.array(array, np.float32, copy=None if reuse_memory else True)
     else:
-        images = to_nchw(array, name, channels_last)
+        images = array[:, None] if array.ndim == 3 else array
+        if array.ndim == 4 and (array.shape[-1] in CHANNELS if channels_last is None else channels_last):
+            images = np.moveaxis(array, -1, 1)
+        if images.shape[1] not in CHANNELS:
+            raise UserError(f"{name} has shape {array.shape}: images need 1, 3 or 4 channels, last or second")
         if isinstance(bounds, str):
             bounds = quantization.auto_bounds(value_stats(images[:, :3]), name)
         images, byte_notes = map_to_bytes(images, bounds, name) if bounds else to_bytes(images, name)
@@ -130,18 +134,6 @@ def shape_notes(array: np.ndarray, name: str) -> tuple[str, ...]:
             how = f"if these are images, reshape them to {' or '.join(shapes)}"
             return (f"{name} holds rows of {last} bytes, read as vectors: {how}",)
     return ()
-
-
-def to_nchw(array: np.ndarray, name: str, channels_last: bool | None) -> np.ndarray:
-    """A view of images as n x c x h x w."""
-    if array.ndim == 3:
-        return array[:, None]
-    if channels_last is None:
-        channels_last = array.shape[-1] in CHANNELS
-    images = np.moveaxis(array, -1, 1) if channels_last else array
-    if images.shape[1] not in CHANNELS:
-        raise UserError(f"{name} has shape {array.shape}: images need 1, 3 or 4 channels, last or second")
-    return images
 
 
 def map_to_bytes(images: np.ndarray, bounds: Bounds, name: str) -> tuple[np.ndarray, tuple[str, ...]]:

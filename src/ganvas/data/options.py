@@ -31,11 +31,6 @@ def split_names(value: str | Sequence[str]) -> tuple[str, ...]:
     return tuple(name.strip() for item in items for name in str(item).split(",") if name.strip())
 
 
-def parse_int(value: object) -> object:
-    """The whole number in a text, which the command line and files pass; anything else as it is."""
-    return int(value) if isinstance(value, str) and value.isdigit() else value
-
-
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class DataOptions(metaclass=ValidatedMeta):
     """Which examples of a source to use, and how to prepare its images."""
@@ -49,7 +44,7 @@ class DataOptions(metaclass=ValidatedMeta):
     """only these classes, by name: smileys,animals"""
     size: Annotated[str, BeforeValidator(str), Field(pattern=SIZE_PATTERN)] | None = None
     """resize and centre-crop images: 64, or 48x64 (height x width)"""
-    channels: Annotated[Literal[1, 3, 4], BeforeValidator(parse_int)] | None = None
+    channels: Annotated[Literal[1, 3, 4], BeforeValidator(lambda c: int(c) if str(c).isdigit() else c)] | None = None
     """make images grey (1), RGB (3) or RGBA (4)"""
     range: Annotated[str, BeforeValidator(normalize_range)] | None = None
     """numbers that are black and white, e.g. 0 1400, or auto: the lowest and the highest in the data"""

@@ -36,17 +36,21 @@ class Pixels:
 
 def read_pixels(source: Path | BytesIO, image: ImageFile.ImageFile) -> Pixels:
     """The numbers of an open image's page: all bits of grey images, and of PNG, TIFF and PNM in colours."""
-    mode, is_deep = raw_mode(image), has_16_bits(image)
-    if image.format == "PPM" and white_level(image) > 255:
-        return read_pnm(source, image)
+    mode = raw_mode(image)
+    is_deep = re.search(r";16[BLN]$", mode) is not None
+    if image.format == "PPM" and (white := white_level(image)) > 255:
+        return read_pnm(source, image, white)
     if image.mode.startswith("I;16"):
         return Pixels(add_alpha(upright_array(image), image), 4095 if mode == "I;12" else 65535)
     if image.mode in ("I", "F"):
         values = upright_array(image)
         return Pixels(values.view(np.uint32) if mode == "I;32N" else values, None)
     if is_deep and image.format == "PNG" and image.tell() == 0:
-        grey_alpha = mode == "LA;16B"
-        return Pixels(read_grey_alpha(image) if grey_alpha else add_alpha(read_16_bits(source, image), image), 65535)
+        if mode != "LA;16B":
+            return Pixels(add_alpha(read_16_bits(source, image), image), 65535)
+        image.tile = [image.tile[0]._replace(args="RGBA")]  # four bytes a pixel: those of grey, then those of alpha
+        high_and_low = upright_array(image).astype(np.uint16)
+        return Pixels((high_and_low[:, :, ::2] * 256 + high_and_low[:, :, 1::2]).take([0, 0, 0, 1], 2), 65535)
     if RAW_MODE_16.search(mode) and image.format == "TIFF" and image.mode in ("RGB", "RGBA"):
         return Pixels(read_16_bits(source, image), 65535)
     image_8_bits = ImageOps.exif_transpose(image)
@@ -59,12 +63,6 @@ def raw_mode(image: ImageFile.ImageFile) -> str:
     return str(words[0] if isinstance(words, tuple | list) and words else words)
 
 
-def has_16_bits(image: ImageFile.ImageFile) -> bool:
-    """Whether an image, opened but not yet decoded, has more than 8 bits a channel."""
-    has_deep_mode = re.search(r";16[BLN]$", raw_mode(image)) is not None
-    return image.mode.startswith("I;16") or has_deep_mode or (image.format == "PPM" and white_level(image) > 255)
-
-
 def white_level(image: ImageFile.ImageFile) -> int:
     """The number that a PNM file says is white."""
     words = image.tile[0][3] if image.tile else ""
@@ -73,9 +71,8 @@ def white_level(image: ImageFile.ImageFile) -> int:
     return 65535 if raw_mode(image) == "I;16B" else 255
 
 
-def read_pnm(source: Path | BytesIO, image: ImageFile.ImageFile) -> Pixels:
+def read_pnm(source: Path | BytesIO, image: ImageFile.ImageFile, white: int) -> Pixels:
     """The numbers of a PNM file with 16 bits, which Pillow scales, and of colours cuts off (netpbm's pgm and ppm)."""
-    white = white_level(image)
     if image.tile[0][0] == "ppm_plain":  # digits
         if image.mode == "I":
             return Pixels(np.round(upright_array(image) * (white / 65535)).astype(np.uint16), white)
@@ -86,14 +83,6 @@ def read_pnm(source: Path | BytesIO, image: ImageFile.ImageFile) -> Pixels:
     if len(content) < start + 2 * count:
         raise ValueError("the file is cut off")
     return Pixels(np.frombuffer(content, ">u2", count, start).reshape(shape).astype(np.uint16), white)
-
-
-def read_grey_alpha(image: ImageFile.ImageFile) -> np.ndarray:
-    """Pixels h x w x 4, uint16, of a PNG in grey with alpha: four bytes a pixel, decoded as RGBA of 8 bits."""
-    image.tile = [image.tile[0]._replace(args="RGBA")]
-    pixels = upright_array(image).astype(np.uint16)
-    grey, alpha = (pixels[:, :, i : i + 1] * 256 + pixels[:, :, i + 1 : i + 2] for i in (0, 2))
-    return np.concatenate([grey, grey, grey, alpha], 2)
 
 
 def read_16_bits(source: Path | BytesIO, image: ImageFile.ImageFile) -> np.ndarray:

@@ -78,20 +78,14 @@ def value_stats(values: np.ndarray, bounds: Bounds | None = None) -> ValueStats:
     return stats
 
 
-def quantize(values: np.ndarray, bounds: Bounds) -> np.ndarray:
-    """Numbers as bytes, 0 for the first of `bounds` and 255 for the second: clipped, and rounded to the nearest."""
-    low, high = bounds
-    levels = np.empty(values.shape, np.uint8)
-    for i in row_chunks(values):
-        levels[i] = np.round((values[i].astype(np.float64).clip(low, high) - low) * (255 / (high - low)))
-    return levels
-
-
 def quantize_pixels(values: np.ndarray, bounds: Bounds, opaque: float) -> np.ndarray:
-    """Pixels ... x c as bytes: colours within `bounds`, the alpha of four channels from 0 to `opaque`."""
-    if values.shape[-1] != 4:
-        return quantize(values, bounds)
-    return np.concatenate([quantize(values[..., :3], bounds), quantize(values[..., 3:], (0.0, opaque))], -1)
+    """Pixels ... x c as bytes, clipped and rounded: colours within `bounds`, a fourth channel, alpha, to `opaque`."""
+    levels, colours = np.empty(values.shape, np.uint8), 3 if values.shape[-1] == 4 else values.shape[-1]
+    for channels, (low, high) in ((slice(colours), bounds), (slice(colours, None), (0.0, opaque))):
+        for i in row_chunks(values):
+            numbers = values[i][..., channels].astype(np.float64).clip(low, high)
+            levels[i][..., channels] = np.round((numbers - low) * (255 / (high - low)))
+    return levels
 
 
 def range_applies(dtype: np.dtype, bounds: Bounds) -> bool:
