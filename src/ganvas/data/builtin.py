@@ -152,21 +152,22 @@ def find_or_download(name: str, split: str, data_dir: str | None) -> Dataset:
     Raises UserError when data_dir has no such data, when a file of this name holds other data, and when the
     download fails.
     """
-    source, cache = PUBLISHED[name], cache_dir() / name
+    source, cache, mismatch = PUBLISHED[name], cache_dir() / name, None
     places = [Path(data_dir).expanduser()] if data_dir else [cache, cache.parent, *map(Path, source.system_folders)]
-    options, mismatch = DataOptions(split="train" if split == "train" else "test"), None
     for path in (path for place in places for path in candidate_files(name, split, place)):
+        options = DataOptions(split="train" if split == "train" else "test")
         dataset = from_npz(path, options) if path.suffix == ".npz" else from_idx(path)
         if checksum(dataset) == source.checksums[split]:
-            return replace(dataset, name=name, classes=source.classes or dataset.classes)
+            break
         mismatch = mismatch or path
-    if mismatch:
-        how = "to train on it all the same, give its path instead of the name"
-        raise UserError(f"{mismatch} does not hold the published {name} ({split}): {how}")
-    if data_dir:
-        how = "without `data_dir` it is looked for in the cache, then downloaded"
-        raise UserError(f"{data_dir} has no {name}: looked for {name}.npz and {FILES[split][0]}; {how}")
-    dataset = download(name, split, cache)
+    else:
+        if mismatch:
+            how = "to train on it all the same, give its path instead of the name"
+            raise UserError(f"{mismatch} does not hold the published {name} ({split}): {how}")
+        if data_dir:
+            how = "without `data_dir` it is looked for in the cache, then downloaded"
+            raise UserError(f"{data_dir} has no {name}: looked for {name}.npz and {FILES[split][0]}; {how}")
+        dataset = download(name, split, cache)
     return replace(dataset, name=name, classes=source.classes or dataset.classes)
 
 

@@ -16,6 +16,7 @@ from .listing import IMAGE_SUFFIXES
 from .options import DataOptions
 from .pixels import smallest_mode
 
+IMAGE_TYPES = Tensor | np.ndarray | Image.Image
 IMAGE_KEYS = ("image", "images", "img", "x", "pixel_values", "data", "input")
 LABEL_KEYS = ("label", "labels", "y", "target", "class")
 """what an item that is a dictionary calls its image and its label"""
@@ -68,7 +69,15 @@ def from_items(source: Any, name: str, options: DataOptions) -> Dataset:
     if is_labelled and None in labels:
         item = f"item {labels.index(None)} of that {name}"
         raise UserError(f"{item} has no label, though others have: give all, or none")
-    x, names = stack_images(images, name, options.image_size), getattr(source, "classes", ())
+    if options.image_size and len({image.shape for image in images}) > 1:
+        parts = (from_array(image[None], channels_last=False, name=name).x for image in images)
+        images = [resize_and_crop(x, options.image_size)[0].numpy() for x in parts]
+    shapes = Counter(image.shape for image in images)
+    if len(shapes) > 1:
+        common = ", ".join(f"{n} of {'x'.join(map(str, shape))}" for shape, n in shapes.most_common(3))
+        how = "ask for one size, e.g. size=64, and give all the same channels"
+        raise UserError(f"that {name} holds images of {len(shapes)} shapes ({common}): {how}")
+    x, names = np.stack(images), getattr(source, "classes", ())
     has_names = isinstance(names, list | tuple) and not any(isinstance(label, str) for label in labels)
     return from_array(
         x, np.asarray(labels) if is_labelled else None, classes=tuple(map(str, names)) if has_names else (), name=name,
@@ -77,33 +86,28 @@ def from_items(source: Any, name: str, options: DataOptions) -> Dataset:
 
 
 def read_item(source: Any, i: int, name: str) -> tuple[Any, Any]:
-    """The image and the label, or None, of an item."""
+    """The image of an item, and its label as a number, a text or a list, or None."""
     try:
         entry = source[i]
     except (IndexError, KeyError) as error:
         what = f"that {name} has a length of {len(source)}, but no item {i} ({type(error).__name__})"
         raise UserError(f"{what}: examples are read by their numbers, from 0") from error
+    image, label, item = entry, None, f"item {i} of that {name}"
     if isinstance(entry, Mapping):
-        image = next((entry[key] for key in IMAGE_KEYS if key in entry), None)
+        image, label = (next((entry[k] for k in keys if k in entry), None) for keys in (IMAGE_KEYS, LABEL_KEYS))
         if image is None:
-            raise UserError(f"item {i} of that {name} has {', '.join(map(str, entry))}: call the image image")
-        return image, parse_label(next((entry[key] for key in LABEL_KEYS if key in entry), None), i, name)
-    if isinstance(entry, tuple | list) and len(entry) <= 2 and isinstance(entry[0], Tensor | np.ndarray | Image.Image):
-        return entry[0], parse_label(entry[1] if len(entry) > 1 else None, i, name)
-    if isinstance(entry, tuple) and not (entry and isinstance(entry[0], str | Path)):
-        raise UserError(f"item {i} of that {name} is a tuple of {len(entry)}: give (image, label), or images alone")
-    return entry, None
-
-
-def parse_label(label: Any, i: int, name: str) -> Any:
-    """A label as a number or a text; UserError for what is neither."""
-    if isinstance(label, Tensor | np.ndarray):
-        if label.ndim == 1 and len(label) > 1:
-            return np.asarray(label).tolist()
-        label = label.item() if np.prod(label.shape) == 1 else label
+            raise UserError(f"{item} has {', '.join(map(str, entry))}: call the image image")
+    elif isinstance(entry, tuple | list) and len(entry) in (1, 2) and isinstance(entry[0], IMAGE_TYPES):
+        image, label = (*entry, None)[:2]
+    elif isinstance(entry, tuple) and not (entry and isinstance(entry[0], str | Path)):
+        raise UserError(f"{item} is a tuple of {len(entry)}: give (image, label), or images alone")
+    if isinstance(label, Tensor | np.ndarray) and np.prod(label.shape) == 1:
+        label = label.item()
+    elif isinstance(label, Tensor | np.ndarray) and label.ndim == 1 and len(label):
+        label = np.asarray(label).tolist()
     if label is None or isinstance(label, int | float | str | bool | np.number | list):
-        return label
-    raise UserError(f"item {i} of that {name} has a label that is a {type(label).__name__}: give a number or a name")
+        return image, label
+    raise UserError(f"{item} has a label that is a {type(label).__name__}: give a number or a name")
 
 
 def image_to_array(image: Any, i: int, name: str) -> np.ndarray:
@@ -117,19 +121,6 @@ def image_to_array(image: Any, i: int, name: str) -> np.ndarray:
     is_first = isinstance(image, Tensor) and array.ndim == 3 and len(array) in CHANNELS
     is_last = array.ndim == 3 and array.shape[2] in CHANNELS and not is_first
     return np.moveaxis(array, -1, 0) if is_last else array
-
-
-def stack_images(images: list[np.ndarray], name: str, size: tuple[int, int] | None) -> np.ndarray:
-    """Images as one array, resized to a size if they have several; UserError where their shapes differ then."""
-    if size and len({image.shape for image in images}) > 1:
-        parts = (from_array(image[None], channels_last=False, name=name).x for image in images)
-        images = [resize_and_crop(x, size)[0].numpy() for x in parts]
-    shapes = Counter(image.shape for image in images)
-    if len(shapes) > 1:
-        common = ", ".join(f"{n} of {'x'.join(map(str, shape))}" for shape, n in shapes.most_common(3))
-        how = "ask for one size, e.g. size=64, and give all the same channels"
-        raise UserError(f"that {name} holds images of {len(shapes)} shapes ({common}): {how}")
-    return np.stack(images)
 
 
 def table_to_array(table: Any) -> np.ndarray:

@@ -139,7 +139,7 @@ def read_rows(file: File) -> list[tuple[str, str]]:
         raise ValueError(f"it has more than {MAX_TABLE_BYTES:,} bytes")
     text = content.decode("utf-8-sig", "surrogateescape")  # as Python has names of files that are not UTF-8
     try:
-        pairs = parse_table(text) if file.suffix in (".csv", ".tsv") else parse_json(text, file.suffix == ".jsonl")
+        pairs = parse_table(text) if file.suffix in TABLE_SEPARATORS else parse_json(text, file.suffix == ".jsonl")
         labels = [(str(path).strip(), parse_class(label)) for path, label in pairs]
     except (csv.Error, RecursionError, OverflowError) as error:
         raise ValueError(str(error)) from error
@@ -239,11 +239,10 @@ def table_hint(path: Path) -> str:
     if text:
         options.append(f"usecols={[i for i in range(len(names)) if i not in text]}")
     command = f"import numpy as np; np.save('{path.stem}.npy', np.genfromtxt({', '.join(options)}))"
-    message = f'it is a table, and Ganvas reads arrays: save its numbers, python -c "{command}"'
+    hint = f'it is a table, and Ganvas reads arrays: save its numbers, python -c "{command}"'
     if text:
-        holds = "holds" if len(text) == 1 else "hold"
-        message += f"; {join_names((names[i] for i in text), MAX_COLUMNS)} {holds} text"
+        hint += f"; {join_names((names[i] for i in text), MAX_COLUMNS)} {'holds' if len(text) == 1 else 'hold'} text"
     if gaps:
         have = "has" if len(gaps) == 1 else "have"
-        message += f"; {join_names(gaps, MAX_COLUMNS)} {have} empty fields, which become NaN: fill them"
-    return message
+        hint += f"; {join_names(gaps, MAX_COLUMNS)} {have} empty fields, which become NaN: fill them"
+    return hint
