@@ -48,8 +48,7 @@ def from_array(
         channels_last = False
     array = to_numpy(x) if isinstance(x, Tensor) else np.asarray(x)
     bounds = DataOptions(range=range).bounds  # type: ignore[arg-type]
-    check_array(array, name)
-    notes = shape_notes(array, name)
+    notes = check_array(array, name)
     if array.ndim == 2:
         if bounds is not None:
             raise UserError(f"{name} holds vectors, which have no black and white: leave out range")
@@ -97,8 +96,8 @@ def validate_dataset(dataset: Dataset) -> Dataset:
     return replace(dataset, labels=labels.long(), classes=tuple(classes))
 
 
-def check_array(array: np.ndarray, name: str) -> None:
-    """UserError where an array cannot be examples; it says where NaN is, infinity, or in vectors beyond float32."""
+def check_array(array: np.ndarray, name: str) -> tuple[str, ...]:
+    """UserError where an array cannot be examples, or is one image, most likely; notes on shapes with two meanings."""
     if array.dtype.kind not in "buif":
         kinds = "bytes (uint8) for images, or floating-point numbers for vectors"
         raise UserError(f"{name} holds {array.dtype} values: give {kinds}")
@@ -114,10 +113,6 @@ def check_array(array: np.ndarray, name: str) -> None:
             row, *index = np.argwhere(~np.isfinite(part))[0].tolist()
             value, place = part[row, *index], [row + i.start, *index]
             raise UserError(f"{name} holds {value} (as float32) at index {place}: remove, replace or rescale it")
-
-
-def shape_notes(array: np.ndarray, name: str) -> tuple[str, ...]:
-    """Notes on shapes that may be read otherwise than they were meant; UserError for what is one image, most likely."""
     *_, last = array.shape
     if array.ndim == 3 and (last in (3, 4) or len(array) in CHANNELS):
         n, h, w = array.shape

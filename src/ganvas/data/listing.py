@@ -7,6 +7,7 @@ import stat
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import blake2b, file_digest
 from io import BytesIO
@@ -128,45 +129,39 @@ def walk_folders(root: Path, exclude: Path | None, excluded: dict[str, list[str]
     """The regular files below a folder; `excluded` gets the names of what is left out, by what it is."""
     files, folders, links = list[File](), [root], list[Path]()
     excluded_id = folder_id(exclude) if exclude else None
-    ancestors, visited = {folder_id(folder) for folder in root.resolve().parents}, set[tuple[int, int]]()
+    reasons = {folder_id(folder): "holds them" for folder in root.resolve().parents}
     while folders or links:
         if not folders:  # the highest link comes first, but a folder that is there by its own name before it
             links.sort(key=lambda link: (len(link.parts), link.parts), reverse=True)
         folder = folders.pop() if folders else links.pop()
         parts = folder.relative_to(root).parts
         if key := folder_id(folder):
-            if why := "holds them" if key in ancestors else "is read already" if key in visited else "":
+            if why := reasons.get(key):
                 excluded[f"links to a folder that {why}"].append("/".join(parts))
             if why or key == excluded_id:
                 continue
-            visited.add(key)
+            reasons[key] = "is read already"
         try:
-            with os.scandir(folder) as entries:
-                kinds = {entry.name: entry_kind(entry) for entry in entries if not is_ignored(entry.name)}
+            entries = [entry for entry in os.scandir(folder) if not is_ignored(entry.name)]
         except OSError as error:
             if not parts:
                 raise UserError(f"{root} cannot be read ({error_reason(error)})") from error
             excluded[f"folders that cannot be read ({error_reason(error)})"].append("/".join(parts))
             continue
-        for name, kind in kinds.items():
-            if kind == "file":
-                files.append(File((*parts, name), folder / name))
-            elif kind in ("folder", "link"):
-                (folders if kind == "folder" else links).append(folder / name)
+        for entry in entries:
+            path, mode, what = folder / entry.name, 0, "pipes, sockets or devices"
+            try:
+                mode = entry.stat().st_mode
+            except OSError as error:
+                is_link = entry.is_symlink()
+                what = "links that lead nowhere" if is_link else f"files that cannot be read ({error_reason(error)})"
+            if stat.S_ISREG(mode):
+                files.append(File((*parts, entry.name), path))
+            elif stat.S_ISDIR(mode):
+                (links if entry.is_symlink() else folders).append(path)
             else:
-                excluded[kind].append("/".join((*parts, name)))
+                excluded[what].append("/".join((*parts, entry.name)))
     return files
-
-
-def entry_kind(entry: "os.DirEntry[str]") -> str:
-    """file, folder, or link (to a folder); of all else what it is, for a note."""
-    try:
-        mode = entry.stat().st_mode
-    except OSError as error:
-        return "links that lead nowhere" if entry.is_symlink() else f"files that cannot be read ({error_reason(error)})"
-    if stat.S_ISDIR(mode):
-        return "link" if entry.is_symlink() else "folder"
-    return "file" if stat.S_ISREG(mode) else "pipes, sockets or devices"
 
 
 def read_archive(root: Path, excluded: dict[str, list[str]]) -> list[File]:
@@ -235,10 +230,9 @@ def parent_folders(file: File) -> list[tuple[str, ...]]:
 
 def recorded_files(record: File) -> set[tuple[str, ...]] | None:
     """The files that a record of translations names; None, all in its folder, where it names none."""
-    try:
+    with suppress(*READ_ERRORS, KeyError, TypeError, AttributeError):
         return {tuple(name.split("/")) for name in json.loads(record.read(MAX_FILE_BYTES))["files"]}
-    except (*READ_ERRORS, KeyError, TypeError, AttributeError):
-        return None
+    return None
 
 
 def is_image(file: File) -> bool:
@@ -259,11 +253,10 @@ def is_ignored(name: str) -> bool:
 
 def folder_id(folder: Path) -> tuple[int, int] | None:
     """What tells folders apart whatever the path to them; None where it cannot be had."""
-    try:
+    with suppress(OSError):
         status = folder.stat()
-    except OSError:
-        return None
-    return (status.st_dev, status.st_ino) if status.st_ino else None
+        return (status.st_dev, status.st_ino) if status.st_ino else None
+    return None
 
 
 def path_mode(path: Path) -> int | None:

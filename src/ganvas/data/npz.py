@@ -102,7 +102,12 @@ def choose_arrays(names: list[str], split: str, key: str | None, path: Path) -> 
         if not images:
             raise UserError(f"{path} has no array named x_train or train_images or x or images or data, {available}")
     elif split == "test" and parse_array_name(images)[1] != "test":
-        images, labels = (name and test_array(name, names, path) for name in (images, labels))
+        tests = {parse_array_name(name): name for name in reversed(names)}
+        for name in filter(None, (images, labels)):
+            stem, part = parse_array_name(name)
+            if not part or (stem, "test") not in tests:
+                raise MissingSplitError(f'{path}:{name} has no split "test": leave out split=test')
+        images, labels = (name and tests[parse_array_name(name)[0], "test"] for name in (images, labels))
     stem, image_split = parse_array_name(images)
     if not comma and stem in EXAMPLE_KEYS:
         labels = find_array(names, LABEL_KEYS, image_split, path, images)
@@ -123,15 +128,6 @@ def find_array(names: Sequence[str], stems: Sequence[str], split: str | None, pa
         what = f"may be {'the labels' if images else 'the examples'}, {' and '.join(matches)}"
         raise UserError(f"{path} has several arrays that {what}: choose as {path.name}:{images or 'IMAGES'},LABELS")
     return matches[0] if matches else ""
-
-
-def test_array(key: str, names: list[str], path: Path) -> str:
-    """The array of the test split that goes with one of the training split; MissingSplitError where there is none."""
-    stem, split = parse_array_name(key)
-    matches = [name for name in names if split and parse_array_name(name) == (stem, "test")]
-    if not matches:
-        raise MissingSplitError(f'{path}:{key} has no split "test": leave out split=test')
-    return matches[0]
 
 
 @contextmanager
