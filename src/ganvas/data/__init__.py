@@ -1,9 +1,8 @@
 """Data: a source, by name, path or value, becomes a Dataset, and a Dataset an endless Stream of batches.
 
-To read a new kind of file, write one module with a function like `npz.load_npy`, which reads the arrays of a path and
-gives them to `from_array` and `split_dataset`, and add a row to `READERS`: a test of paths, and that function.  The
-first row whose test a path passes reads it.  The folder reader is last, since its test is true of every folder: a kind
-that is a folder, such as one of IDX files, must come before it.  A data set with a name is a row of `BUILTIN`.
+To read a new kind of file, write a function like `load_npy`, which gives the arrays of a path to `from_array` and
+`split_dataset`, and add a row to `READERS`: a test of paths, and that function.  It must come before the folder reader,
+whose test is true of every folder.  A data set with a name is a row of `BUILTIN`.
 """
 
 import stat
@@ -17,17 +16,16 @@ from torch import Tensor
 
 from ..errors import UserError, did_you_mean
 from ..model import Model
+from .array_files import is_idx, load_idx, load_npy, load_npz
 from .arrays import from_array, validate_dataset
 from .builtin import BUILTIN, PUBLISHED
 from .containers import from_object
 from .dataset import CHANNELS, Dataset, chunks, class_counts, convert_channels, resize_and_crop
 from .folder import MixedSizesError, load_folder
 from .holdout import split_dataset
-from .idx import is_idx, load_idx
 from .label_tables import suggest_source
 from .layout import find_domains
 from .listing import error_reason, may_hold_images, path_mode
-from .npz import load_npy, load_npz
 from .options import DataOptions, MissingSplitError, Progress, no_progress
 from .pair import DOMAINS, DomainPair, PairStream, domain_headers, make_pair, pair_warnings
 from .quantization import normalize_range, read_bounds

@@ -18,10 +18,9 @@ import numpy as np
 from PIL import Image
 
 from ..errors import UserError
+from .array_files import find_idx, from_idx, from_npz
 from .arrays import from_array
 from .dataset import Dataset
-from .idx import find_idx, from_idx
-from .npz import from_npz
 from .options import DataOptions
 
 ASSETS = files("ganvas") / "assets"

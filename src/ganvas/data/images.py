@@ -18,8 +18,8 @@ import torch
 from PIL import Image, ImageFile, UnidentifiedImageError
 from torch import Tensor
 
+from .array_files import MAX_DEFLATE_RATIO
 from .dataset import CHANNELS, convert_channels, resize_and_crop
-from .idx import MAX_DEFLATE_RATIO
 from .listing import IMAGE_SUFFIXES, File, error_reason
 from .memory import MAX_MEMORY_SHARE, available_memory, check_memory, format_bytes
 from .options import DataOptions, Progress
