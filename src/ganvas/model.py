@@ -144,9 +144,9 @@ class Model(Generic[DataT, BatchT, ShapeT], metaclass=ValidatedMeta):
         """Whether its networks are given the labels of examples."""
         return False
 
-    def condition_of(self, y: Int64[Tensor, " b"] | None, k: int = 1) -> tuple[Tensor, ...]:
-        """What its networks are given beside k codes of each example: its label, if the model is conditional."""
-        return (y.repeat(k),) if self.is_conditional and y is not None else ()
+    def condition_of(self, batch: Batch) -> tuple[Tensor, ...]:
+        """What its networks are given besides the examples of a batch, or their codes: labels, if it is conditional."""
+        return (batch.y,) if self.is_conditional and batch.y is not None else ()
 
     @property
     def uses_standardization(self) -> bool:

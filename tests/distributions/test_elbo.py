@@ -197,3 +197,17 @@ def test_the_objectives_gradient_agrees_with_finite_differences(
             below = loss().item()
             flat[i] += 1e-6
             assert gradient.view(-1)[i].item() == pytest.approx((above - below) / 2e-6, rel=2e-4, abs=2e-6)
+
+
+@pytest.mark.parametrize("fields", [{}, {"posterior": "iaf"}, {"prior": "vamp"}, {"binarize": "dynamic"}], ids=str)
+def test_the_elbo_of_several_draws_is_their_mean_and_encodes_once(fields: Any) -> None:
+    vae = VAE(net="mlp", width=4, latent=2, likelihood="bernoulli", **fields)
+    batch, calls = Batch(torch.rand(8, X).round()), []
+    nets: dict[str, Any] = vae.networks((X,))
+    nets["encoder"].register_forward_hook(lambda *_: calls.append(1))
+    torch.manual_seed(2)
+    drawn = vae.elbo_terms(batch, 3, **nets)
+    assert len(calls) == (4 if vae.prior == "vamp" else 1)  # the prior's components follow from pseudo-inputs
+    torch.manual_seed(2)
+    single = [torch.stack(vae.elbo_terms(batch, **nets)) for _ in range(3)]
+    torch.testing.assert_close(torch.stack(drawn), torch.stack(single).mean(0))

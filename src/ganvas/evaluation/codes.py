@@ -70,11 +70,8 @@ def batches(trained: Trained, x: Tensor, y: Tensor | None, seed: int, key: str) 
 
 def elbo(trained: Trained, model: LikelihoodModel, x: Tensor, y: Tensor | None, draws: int, seed: int) -> Values:
     """The bound, -E log p(x|z) and KL(q(z|x) || p(z)): equation 7 of arXiv:1312.6114."""
-    terms = []
-    for batch in batches(trained, x, y, seed, "elbo"):  # one draw after the other: memory stays that of one
-        samples = [torch.stack(model.elbo_terms(batch, **trained.nets)).double().cpu() for _ in range(draws)]
-        terms.append(sum(samples, torch.zeros_like(samples[0])) / draws)
-    nll, kl = torch.cat(terms, 1)
+    terms = [model.elbo_terms(batch, draws, **trained.nets) for batch in batches(trained, x, y, seed, "elbo")]
+    nll, kl = (torch.cat(part).cpu() for part in zip(*terms, strict=True))
     nll += trained.domain_scaling().log_volume
     value, error = mean_and_error(-nll - kl)
     return {

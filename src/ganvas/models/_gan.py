@@ -206,7 +206,7 @@ class Adversarial(LatentModel):
     def monitor(self, batch: Batch, **networks: Any) -> dict[str, Tensor]:
         """`diversity`, and of images `detail` and `detail_real`, of samples beside real examples: see `_statistics`."""
         z = self.sample_latent(len(batch.x), networks["G"])
-        return sample_statistics(self.generate(z, *self.condition_of(batch.y), **networks), batch.x)
+        return sample_statistics(self.generate(z, *self.condition_of(batch), **networks), batch.x)
 
     def rules(self) -> Iterator[Rule]:
         return gan_rules(self)
@@ -217,7 +217,7 @@ class Adversarial(LatentModel):
         `minimax_gradient` and `non_saturating_gradient`, where D returns the logit of a probability: norm of the
         gradient of G under either loss (arXiv:1406.2661, section 3: the first vanishes where D is sure).
         """
-        y, whole = self.condition_of(batch.y), len(batch.x) // self.pack * self.pack
+        y, whole = self.condition_of(batch), len(batch.x) // self.pack * self.pack
         x = self.discriminator_input(batch.x[:whole])
         fake = self.discriminator_input(G(self.sample_latent(len(batch.x), G), *y)[:whole])
         u = torch.lerp(x, fake.detach(), torch.rand(len(x), *[1] * (x.ndim - 1), device=x.device)).requires_grad_()

@@ -8,11 +8,13 @@ al., Learning Structured Output Representation using Deep Conditional Generative
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cached_property, reduce
+from itertools import islice
 from math import log, prod
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -31,9 +33,7 @@ from ._latent import Codes, Examples, LatentModel, validate_labels
 from ._latent_diagnosis import latent_rules
 from ._own import EncoderDecoder, copy_own_network
 
-Labels = Int64[Tensor, " b"] | None
-PerExample = Float[Tensor, " b"]
-ElboTerms = tuple[PerExample, PerExample]
+ElboTerms = tuple[Float[Tensor, " b"], Float[Tensor, "b *m"]]
 Encoder = Callable[..., Posterior]
 Decoder = Callable[..., Likelihood]
 LogProbs = Float[Tensor, "k b"]
@@ -96,11 +96,17 @@ class LikelihoodModel(EncoderDecoder):
         return torch.bernoulli(x) if self.binarize == "dynamic" else x
 
     @abstractmethod
-    def elbo_terms(self, batch: Batch, *args: Any, **nets: Any) -> ElboTerms:
-        """-log p(x|z) for one sample z ~ q(z|x), and KL(q(z|x) || p(z)), each b numbers in nats.
+    def elbo_draws(self, batch: Batch, *args: Any, **nets: Any) -> Iterator[ElboTerms]:
+        """For one sample z ~ q(z|x) after the other: -log p(x|z), b numbers, and KL(q(z|x) || p(z)), b x m, in nats."""
+
+    def elbo_terms(self, batch: Batch, draws: int = 1, **nets: Any) -> ElboTerms:
+        """-log p(x|z), the mean over samples z ~ q(z|x), and KL(q(z|x) || p(z)), each b numbers in nats.
 
         ELBO = -(sum of the two): equations 7 and 10 of arXiv:1312.6114.
         """
+        each = [torch.stack([nll, kl.sum(1)]).double() for nll, kl in islice(self.elbo_draws(batch, **nets), draws)]
+        nll, kl = reduce(torch.add, each) / draws
+        return nll, kl
 
     @abstractmethod
     def log_weights(self, x: Examples, k: int, *labels: Any, **nets: Any) -> LogProbs:
@@ -131,9 +137,11 @@ class LikelihoodModel(EncoderDecoder):
         """Rows: examples, their reconstructions from the posterior's mean, samples from the prior."""
         assert isinstance(self, EncoderModel)
         assert isinstance(self, GenerativeModel)
-        x, random = self.binarize_batch(batch.x), make_generator(CPU, 0, "preview")
+        x, labels = self.binarize_batch(batch.x), self.condition_of(batch)
+        random = make_generator(CPU, 0, "preview")
         z = self.sample_prior(len(x), tuple(x.shape[1:]), random, **nets).to(x.device)
-        return torch.stack([x, *(self.generate(c, batch.y, **nets) for c in (self.encode(x, batch.y, **nets), z))])
+        codes = self.encode(x, *labels, **nets), z
+        return torch.stack([x, *(self.generate(code, *labels, **nets) for code in codes)])
 
 
 class Variational(LikelihoodModel, LatentModel):
@@ -161,7 +169,7 @@ class Variational(LikelihoodModel, LatentModel):
     conditional: bool = False
     """give the labels to the encoder and the decoder"""
 
-    @property
+    @cached_property
     def is_conditional(self) -> bool:
         return self.conditional
 
@@ -198,13 +206,9 @@ class Variational(LikelihoodModel, LatentModel):
 
     def encode_batch(self, batch: Batch, encoder: Encoder, k: int = 1) -> EncodedBatch:
         """What a step begins with: x as observed, q(z|x), k samples of it, and what the decoder is given with each."""
-        x = self.binarize_batch(batch.x)
-        q = self.infer(x, batch.y, encoder)
-        return x, q, q.sample(k), self.condition_of(batch.y, k)
-
-    def infer(self, x: Examples, y: Labels, encoder: Encoder) -> Posterior:
-        """q(z|x), or q(z|x, y)."""
-        return encoder(x, *self.condition_of(y))
+        x, labels = self.binarize_batch(batch.x), self.condition_of(batch)
+        q = encoder(x, *labels)
+        return x, q, q.sample(k), tuple(y.repeat(k) for y in labels)
 
     def log_prior(self, z: DrawnCodes, **nets: Any) -> LogProbs:
         """log p(z) in nats."""
@@ -230,17 +234,17 @@ class Variational(LikelihoodModel, LatentModel):
             return q.kl(samples)
         return (samples.log_q.sum(2) - self.log_prior(samples.z, **nets)).mean(0)[:, None]
 
-    def encode(self, x: Examples, y: Labels = None, *, encoder: Encoder, **_: Any) -> Codes:
+    def encode(self, x: Examples, *labels: Tensor, encoder: Encoder, **_: Any) -> Codes:
         """The posterior's mean mu(x)."""
-        return self.infer(x, y, encoder).mean
+        return encoder(x, *labels).mean
 
-    def sample_posterior(self, x: Examples, y: Labels = None, *, encoder: Encoder, **_: Any) -> Codes:
+    def sample_posterior(self, x: Examples, *labels: Tensor, encoder: Encoder, **_: Any) -> Codes:
         """One sample z ~ q(z|x) an example: together, samples of the aggregate posterior."""
-        return self.infer(x, y, encoder).sample().z[0]
+        return encoder(x, *labels).sample().z[0]
 
-    def generate(self, z: Codes, y: Labels = None, *, decoder: Decoder, **_: Any) -> Examples:
+    def generate(self, z: Codes, *labels: Tensor, decoder: Decoder, **_: Any) -> Examples:
         """E[x|z]."""
-        return decoder(z, *self.condition_of(y)).mean
+        return decoder(z, *labels).mean
 
     def sample_prior(self, n: int, shape: Shape, generator: torch.Generator, **networks: Any) -> Codes:
         """z ~ p(z)."""
@@ -258,13 +262,18 @@ class Variational(LikelihoodModel, LatentModel):
         with torch.random.fork_rng(devices=[]):
             return draw_rows(n, draw)[0]
 
-    def elbo_terms(self, batch: Batch, decoder: Decoder, **nets: Any) -> ElboTerms:
-        x, q, samples, condition = self.encode_batch(batch, nets["encoder"])
-        return decoder(samples.z[0], *condition).nll(x)[0], self.kl_divergence(q, samples, **nets).sum(1)
+    def elbo_draws(self, batch: Batch, decoder: Decoder, **nets: Any) -> Iterator[ElboTerms]:
+        x, q, samples, labels = self.encode_batch(batch, nets["encoder"])
+        kl, is_exact = self.kl_divergence(q, samples, **nets), self.prior == "standard" and self.posterior != "iaf"
+        while True:
+            yield decoder(samples.z[0], *labels).nll(x)[0], kl
+            x, samples = self.binarize_batch(x), q.sample()
+            kl = kl if is_exact else self.kl_divergence(q, samples, **nets)
 
-    def log_weights(self, x: Examples, k: int, y: Labels = None, **nets: Any) -> LogProbs:
-        z, log_q = self.infer(x, y, nets["encoder"]).sample(k)
-        p: Likelihood = nets["decoder"](z.flatten(0, 1), *self.condition_of(y, k))
+    def log_weights(self, x: Examples, k: int, *labels: Tensor, **nets: Any) -> LogProbs:
+        encoder: Encoder = nets["encoder"]
+        z, log_q = encoder(x, *labels).sample(k)
+        p: Likelihood = nets["decoder"](z.flatten(0, 1), *(y.repeat(k) for y in labels))
         return self.log_prior(z, **nets) - p.nll(x) - log_q.sum(2)
 
     def latent_statistics(self, batch: Batch, **nets: Any) -> LatentStatistics:
@@ -286,8 +295,3 @@ class PseudoInputs(nn.Module):
 
     def forward(self) -> Float[Tensor, "K *shape"]:
         return self.raw.clamp(0, 1) if self.is_bounded else self.raw
-
-
-def free_bits_kl(kl: Float[Tensor, "b d"], free_bits: float) -> Float[Tensor, ""]:
-    """The mean KL of b examples in d terms, or sum_j max(free_bits, E_x KL_j) (arXiv:1606.04934, equation 15)."""
-    return kl.mean(0).clamp_min(free_bits).sum() if free_bits else kl.sum(1).mean()

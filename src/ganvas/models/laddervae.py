@@ -43,7 +43,8 @@ from ..rules import Rule
 from ._latent import Codes, Examples
 from ._latent_diagnosis import level_rules
 from ._own import copy_own_network
-from ._variational import Decoder, ElboTerms, LatentStatistics, LikelihoodModel, LogProbs, PerExample, free_bits_kl
+from ._variational import Decoder, ElboTerms, LatentStatistics, LikelihoodModel, LogProbs
+from .vae import free_bits_kl
 
 
 class Level(NamedTuple):
@@ -179,19 +180,17 @@ class LadderVAE(LikelihoodModel):
         return {"encoder": up_net, "decoder": TopDown(d, priors, last.append(head))}
 
     def step(self, batches: Batches, global_step: int, encoder: nn.Module, decoder: TopDown) -> Moves:
-        nll, kl = self.terms(next(batches), encoder, decoder)
+        nll, kl = next(self.elbo_draws(next(batches), encoder, decoder))
         weight = min(1.0, global_step / self.warmup) if self.warmup else 1.0
         yield minimize(encoder, decoder, reconstruction=nll.mean(), kl=weight * free_bits_kl(kl, self.free_bits))
 
-    def terms(self, batch: Batch, encoder: nn.Module, decoder: TopDown) -> tuple[PerExample, Codes]:
-        """-log p(x|z_1) for one sample of z, and the KL of each dimension of all levels, in nats."""
+    def elbo_draws(self, batch: Batch, encoder: nn.Module, decoder: TopDown, **_: Any) -> Iterator[ElboTerms]:
         x = self.binarize_batch(batch.x)
-        levels = infer_levels(x, encoder, decoder)
-        return decoder.likelihood(levels).nll(x)[0], torch.cat([level.kl for level in levels], 1)
-
-    def elbo_terms(self, batch: Batch, encoder: nn.Module, decoder: TopDown, **_: Any) -> ElboTerms:
-        nll, kl = self.terms(batch, encoder, decoder)
-        return nll, kl.sum(1)
+        hat: DiagonalGaussian = encoder(x)
+        while True:
+            levels = decoder.descend(torch.randn_like(hat.mean), hat)
+            yield decoder.likelihood(levels).nll(x)[0], torch.cat([level.kl for level in levels], 1)
+            x = self.binarize_batch(x)
 
     def log_weights(self, x: Examples, k: int, *labels: Any, decoder: TopDown, **nets: Any) -> LogProbs:
         hat: DiagonalGaussian = nets["encoder"](x)

@@ -27,7 +27,7 @@ from ..errors import UserError
 from ..fields import Positive, Size, Steps, Weight
 from ..model import Batches, Moves, Shape, minimize
 from ..objectives.reconstruction import squared_error
-from ._variational import Variational, free_bits_kl
+from ._variational import Variational
 
 
 class VAE(Variational):
@@ -97,6 +97,11 @@ class VAE(Variational):
         """How far the warm-up is after `global_step` steps: from 0 to 1."""
         step = global_step % self.warmup_cycle if self.warmup_cycle else global_step
         return min(1.0, step / self.warmup) if self.warmup else 1.0
+
+
+def free_bits_kl(kl: Float[Tensor, "b d"], free_bits: float) -> Float[Tensor, ""]:
+    """The mean KL of b examples in d terms, or sum_j max(free_bits, E_x KL_j) (arXiv:1606.04934, equation 15)."""
+    return kl.mean(0).clamp_min(free_bits).sum() if free_bits else kl.sum(1).mean()
 
 
 class Multiplier(nn.Module):

@@ -99,7 +99,7 @@ def distance_to_data(model: Model, batch: Batch, nets: Networks) -> float | None
     The sliced Wasserstein distance (times the root of the dimensions), or the root mean square error, as a share of
     the mean distance between two examples; None where all are alike.
     """
-    x, labels = batch.x, model.condition_of(batch.y)
+    x, labels = batch.x, model.condition_of(batch)
     data_spread = torch.pdist(x.flatten(1)).mean().item()
     if data_spread == 0:
         return None
@@ -118,7 +118,7 @@ def generate_samples(model: Model, batch: Batch, nets: Networks) -> Tensor:
     assert isinstance(model, GenerativeModel)
     n, shape = len(batch.x), tuple(batch.x.shape[1:])
     z = model.sample_prior(n, shape, make_generator(torch.device("cpu"), 0, "compared"), **nets).to(batch.x.device)
-    return model.generate(z, *model.condition_of(batch.y), **nets)
+    return model.generate(z, *model.condition_of(batch), **nets)
 
 
 def outside_share(fake: Tensor, x: Tensor, scaling: Scaling | None = None) -> float:
