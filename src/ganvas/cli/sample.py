@@ -12,7 +12,7 @@ from ..errors import check_positive
 from ..inference.loading import load_preprocessed
 from ..inference.trained import Trained
 from ..training.progress import ProgressBar
-from ..viz.images import PICTURE_SUFFIXES, Examples
+from ..viz.images import PICTURE_FORMATS, Examples
 from .common import DEFAULT_DATA_OPTIONS, DEFAULT_OUTPUT, DataFlags, Output, RunName, SourceName, save_examples
 
 PRIOR_HELP = "standard, the model's own; or one that `ganvas fit-prior` fitted: best, gaussian, mixture or flow"
@@ -40,7 +40,7 @@ def sample(
 
 def is_picture(out: Path | None) -> bool:
     """Whether examples that go there become one picture."""
-    return out is None or out.suffix.lower() in PICTURE_SUFFIXES
+    return out is None or out.suffix.lower() in PICTURE_FORMATS
 
 
 def first_rows(examples: Examples, label: str | None, out: Path | None) -> Examples:

@@ -21,14 +21,26 @@ def draw_curves(lines: Sequence[dict[str, Any]]) -> Image.Image:
 
     256 colours, which makes a small file fast.
     """
-    game = any("adversarial" in line for line in lines)
-    charts = [*loss_charts(lines), *sample_charts(lines), *(game_charts(lines) if game else code_charts(lines))]
+    is_game, names = any("adversarial" in line for line in lines), loss_names(lines)
+    has_terms = not is_game and "reconstruction" in names and len(names) > 1  # then the largest has its own chart
+    groups = [["reconstruction"], [name for name in names if name != "reconstruction"]] if has_terms else [names]
+    titles = ["losses" if len(group) > 1 and not has_terms else ", ".join(group[:4]) for group in groups]
+    charts = [loss_chart(lines, group, title) for group, title in zip(groups, titles, strict=True)]
+    if distances := log_series(lines, "value", "samples"):  # how far samples are from the data, a ring at the best
+        latest = [line["samples"] for line in lines if "samples" in line][-1]
+        name, best = metric_title(latest["metric"]), latest["best_step"]
+        charts.append(Chart(f"{name}, best: step {best}", {name: distances}, (0.0,), marked_step=float(best)))
+    if is_game:
+        charts += game_charts(lines)
+    elif active := log_series(lines, "active_units", "latent"):
+        d = lines[-1]["latent"]["dimensions"]
+        charts.append(Chart(f"active latent dimensions, of {d}", {"active": active}, (0.0, float(d))))
     return line_charts(charts).quantize(256, Image.Quantize.FASTOCTREE)
 
 
 def draw_losses(lines: Sequence[dict[str, Any]]) -> Image.Image:
     """The losses alone, in one chart, with the pixels for a page."""
-    return line_charts([chart_of(lines, loss_names(lines), "losses")], scale=2)
+    return line_charts([loss_chart(lines, loss_names(lines), "losses")], scale=2)
 
 
 def loss_names(lines: Sequence[dict[str, Any]]) -> list[str]:
@@ -37,17 +49,8 @@ def loss_names(lines: Sequence[dict[str, Any]]) -> list[str]:
             if name not in ("step", "seconds", *NON_LOSS_KEYS)]  # fmt: skip
 
 
-def loss_charts(lines: Sequence[dict[str, Any]]) -> list[Chart]:
-    """The losses: those of a game in one chart, else the reconstruction's in its own."""
-    names = loss_names(lines)
-    if any("adversarial" in line for line in lines) or "reconstruction" not in names or len(names) == 1:
-        return [chart_of(lines, names, "losses" if len(names) > 1 else names[0])]
-    rest = [name for name in names if name != "reconstruction"]
-    return [chart_of(lines, ["reconstruction"], "reconstruction"), chart_of(lines, rest, ", ".join(rest[:4]))]
-
-
-def chart_of(lines: Sequence[dict[str, Any]], names: Sequence[str], title: str) -> Chart:
-    """A chart of the numbers of these names."""
+def loss_chart(lines: Sequence[dict[str, Any]], names: Sequence[str], title: str) -> Chart:
+    """A chart of the losses of these names."""
     return Chart(title, {name: log_series(lines, name) for name in names})
 
 
@@ -57,28 +60,11 @@ def log_series(lines: Sequence[dict[str, Any]], name: str, part: str = "") -> Se
     return [(float(step), float(values[name])) for step, values in parts if values.get(name) is not None]
 
 
-def sample_charts(lines: Sequence[dict[str, Any]]) -> list[Chart]:
-    """How far samples are from the data; a ring marks the best weights."""
-    if not (points := log_series(lines, "value", "samples")):
-        return []
-    measurements = [line["samples"] for line in lines if "samples" in line]
-    name, best = metric_title(measurements[-1]["metric"]), measurements[-1]["best_step"]
-    return [Chart(f"{name}, best: step {best}", {name: points}, (0.0,), marked_step=float(best))]
-
-
 def metric_title(metric: str) -> str:
     """A metric for people, of kid:efficientnet-lite0-v1@57934424 KID (EfficientNet features)."""
     name, _, space = metric.partition(":")
     title = METRIC_TITLES.get(name, name.replace("_", " "))
     return f"{title} ({FEATURE_TITLES.get(space.split('-')[0], space.split('@')[0])})" if space else title
-
-
-def code_charts(lines: Sequence[dict[str, Any]]) -> list[Chart]:
-    """How many latent dimensions are active."""
-    if not (active := log_series(lines, "active_units", "latent")):
-        return []
-    dimensions = lines[-1]["latent"]["dimensions"]
-    return [Chart(f"active latent dimensions, of {dimensions}", {"active": active}, (0.0, float(dimensions)))]
 
 
 def game_charts(lines: Sequence[dict[str, Any]]) -> list[Chart]:

@@ -1,13 +1,11 @@
 """Pages of one file each, from the templates beside this: pictures inside, no script, nothing fetched."""
 
-import base64
+from base64 import b64encode
 from pathlib import Path
-
-from PIL import Image
 
 from ..io.atomic import atomic_write
 from ..io.text import escape_lines
-from .images import encode_png
+from .images import encode_picture
 
 
 def write_page(path: Path, template: str, **values: object) -> None:
@@ -15,15 +13,11 @@ def write_page(path: Path, template: str, **values: object) -> None:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(loader=PackageLoader("ganvas.viz"), autoescape=True, undefined=StrictUndefined)
-    environment.filters |= {"address": data_address, "duration": format_duration}
+    environment.filters["duration"] = format_duration
+    environment.filters["address"] = lambda x: "data:image/png;base64," + b64encode(encode_picture(x)).decode()
     with atomic_write(path) as temporary:
         page = environment.get_template(template).render(values)
         temporary.write_text(escape_lines(page), encoding="utf-8")
-
-
-def data_address(picture: Image.Image) -> str:
-    """An address that holds the picture itself, as a PNG."""
-    return "data:image/png;base64," + base64.b64encode(encode_png(picture)).decode()
 
 
 def format_duration(seconds: float) -> str:

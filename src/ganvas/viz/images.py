@@ -1,6 +1,7 @@
 """Examples to look at: images as grids, vectors as plots, and the files that hold them."""
 
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import ceil
@@ -19,8 +20,8 @@ from .plots import TEXT_COLOUR, plot_paths, scatter, scatter_by_class
 
 GAP = 2
 """pixels between the images of a grid"""
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
-"""suffixes of files that are written as one picture"""
+PICTURE_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+"""Pillow's formats by the suffixes of files that are written as one picture"""
 MIN_GRID_SIDE = 512
 """a grid with fewer pixels than this along its longer side is enlarged by a whole number"""
 MIN_IMAGE_SIDE, MAX_GRID_SIDE = 64, 1600
@@ -85,53 +86,45 @@ class Examples:
         are overwritten.  Raises UserError for any other suffix.
         """
         path = Path(path)
-        if path.suffix == "" or path.is_dir():
+        content, suffix = io.BytesIO(), path.suffix.lower()
+        if suffix == "" or path.is_dir():
             self.save_images(path)
             return
-        content, suffix = io.BytesIO(), path.suffix.lower()
-        if suffix in PICTURE_SUFFIXES:
-            picture = self.render()
-            drops_alpha = suffix in (".jpg", ".jpeg") and picture.mode == "RGBA"
-            (picture.convert("RGB") if drops_alpha else picture).save(content, Image.registered_extensions()[suffix])
+        if suffix in PICTURE_FORMATS:
+            content.write(encode_picture(self.render(), suffix))
         elif suffix == ".npy":
             np.save(content, self.numpy())
         elif suffix == ".npz":
-            np.savez_compressed(content, x=self.numpy(), **self.label_arrays())  # type: ignore[arg-type]
+            arrays = {"x": self.numpy()}
+            if self.labels is not None and self.classes:
+                arrays |= {"y": self.labels.cpu().numpy(), "classes": np.array(self.classes)}
+            np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
         else:
             raise UserError(f"cannot write {path}: end its name in .png, .jpg, .webp, .npy or .npz, or give a folder")
         with atomic_write(path) as temporary:
             temporary.write_bytes(content.getvalue())
-
-    def label_arrays(self) -> dict[str, np.ndarray]:
-        """The arrays y and classes of a .npz, as `data` reads them; none where nothing is known of classes."""
-        if self.labels is None or not self.classes:
-            return {}
-        return {"y": self.labels.cpu().numpy(), "classes": np.array(self.classes)}
-
-    def class_suffix(self, i: int) -> str:
-        """What a file's name says of an image's class: "-food", or nothing where that is not known."""
-        if self.labels is None or not self.classes:
-            return ""
-        name = self.classes[int(self.labels[i])][:MAX_CLASS_NAME_LENGTH]
-        return "-" + "".join(c if c.isalnum() or c in "-_" else "-" for c in name)
 
     def save_images(self, folder: Path) -> None:
         """One PNG an image, 00000.png, 00001.png, ..., or 00000-food.png with its class; UserError for vectors."""
         if self.x.ndim == 2:
             raise UserError(f"vectors are no pictures: write them to {folder}.npz instead")
         for i, image in enumerate(self.x):
-            with atomic_write(folder / f"{i:05d}{self.class_suffix(i)}.png") as temporary:
+            name = f"{i:05d}"
+            if self.labels is not None and self.classes:
+                name += "-" + re.sub(r"[^\w-]", "-", self.classes[int(self.labels[i])][:MAX_CLASS_NAME_LENGTH])
+            with atomic_write(folder / f"{name}.png") as temporary:
                 to_pil(image).save(temporary, "PNG")
 
     def _repr_png_(self) -> bytes:
         """The picture, for notebooks."""
-        return encode_png(self.render())
+        return encode_picture(self.render())
 
 
-def encode_png(picture: Image.Image) -> bytes:
-    """The content of a PNG."""
+def encode_picture(picture: Image.Image, suffix: str = ".png") -> bytes:
+    """The content of a file with this suffix; a JPEG has no alpha."""
     content = io.BytesIO()
-    picture.save(content, "PNG")
+    drops_alpha = PICTURE_FORMATS[suffix] == "JPEG" and picture.mode == "RGBA"
+    (picture.convert("RGB") if drops_alpha else picture).save(content, PICTURE_FORMATS[suffix])
     return content.getvalue()
 
 
@@ -146,10 +139,10 @@ def save_pictures(parts: Sequence[Examples], path: Path) -> None:
     for picture in pictures:
         canvas.paste(picture, (left, 0), picture)
         left += picture.width + 8 * GAP
-    if path.suffix.lower() not in PICTURE_SUFFIXES:
+    if path.suffix.lower() not in PICTURE_FORMATS:
         raise UserError(f"cannot write {path}: end its name in .png, .jpg or .webp")
     with atomic_write(path) as temporary:
-        canvas.save(temporary, Image.registered_extensions()[path.suffix.lower()])
+        temporary.write_bytes(encode_picture(canvas, path.suffix.lower()))
 
 
 def preview(rows: Tensor, scaling: Scaling) -> Image.Image:
@@ -201,10 +194,8 @@ def add_captions(
         return picture
     import matplotlib
 
-    title, row_labels, column_labels = (
-        escape_text(title),
-        *(tuple(map(escape_text, x)) for x in (row_labels, column_labels)),
-    )
+    title = escape_text(title)
+    row_labels, column_labels = (tuple(map(escape_text, labels)) for labels in (row_labels, column_labels))
     font = ImageFont.truetype(f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf", TEXT_SIZE)
     line_height, text_width = TEXT_SIZE + MARGIN, font.getlength
     column_width, widest = picture.width / columns, max(map(text_width, column_labels), default=0.0)

@@ -236,16 +236,11 @@ def extent(points: Tensor) -> tuple[tuple[float, float], float]:
     return (x, y), max(1e-6, 1e-6 * abs(x), 1e-6 * abs(y), (high - low).max().item() * 0.55)
 
 
-def draw_dots(axes: "Axes", points: Tensor, area: int, colours: str | np.ndarray) -> None:
-    """Points n x 2 as dots of one colour, or each of its own."""
-    axes.scatter(points[:, 0], points[:, 1], area, colours, linewidths=0)
-
-
 def scatter(sets: Sequence[Tensor], title: str = "") -> Image.Image:
     """Sets of vectors n x d as dots, a panel a set, all with the axes of the first."""
     with planes(flat(sets[0]), len(sets), title) as (figure, panels):
         for axes, x in zip(panels, sets, strict=True):
-            draw_dots(axes, flat(x), 5, BLUE)
+            axes.scatter(flat(x)[:, 0], flat(x)[:, 1], 5, BLUE, linewidths=0)
         return to_image(figure)
 
 
@@ -253,8 +248,9 @@ def scatter_by_class(x: Tensor, labels: Tensor, names: Sequence[str], title: str
     """Vectors n x d as dots in the colours of their classes."""
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))  # no class on top
     colours = np.array(palette(len(names)))[labels[order].cpu().numpy()]
-    with planes(flat(x), 1, title, names if len(names) <= MAX_NAMES else ()) as (figure, (axes,)):
-        draw_dots(axes, flat(x)[order], 9, colours)
+    points = flat(x)[order]
+    with planes(points, 1, title, names if len(names) <= MAX_NAMES else ()) as (figure, (axes,)):
+        axes.scatter(points[:, 0], points[:, 1], 9, colours, linewidths=0)
         return to_image(figure)
 
 
@@ -268,7 +264,7 @@ def plot_paths(
     points, ground = flat(x), flat(x[:0] if background is None else background)
     rows = points.split(columns)
     with planes(torch.cat([points, ground]), 1, title, names if len(rows) <= MAX_NAMES else ()) as (figure, (axes,)):
-        draw_dots(axes, ground, 3, GREY)
+        axes.scatter(ground[:, 0], ground[:, 1], 3, GREY, linewidths=0)
         for row, colour in zip(rows, palette(len(rows)), strict=True):
             axes.plot(*row.T, "o-", c=colour, lw=1, ms=3)
             axes.plot(*row[-1:].T, "o", c=colour, ms=8)
