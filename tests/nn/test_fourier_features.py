@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ganvas.nn.device import autocast
-from ganvas.nn.vectors import FourierFeatures
+from ganvas.nn.mlp import FourierFeatures
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

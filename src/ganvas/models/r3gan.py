@@ -21,8 +21,7 @@ from torch import nn
 from ..fields import Fraction, Weight
 from ..model import Batches, Moves, Shape, minimize
 from ..nn import Depth, decoder, encoder
-from ..nn.mlp import Activation, Norm
-from ..nn.vectors import FourierFeatures
+from ..nn.mlp import Activation, FourierFeatures, Norm
 from ..objectives.adversarial import generator_loss
 from ._gan import Adversarial, discriminator_move, finalize_network
 

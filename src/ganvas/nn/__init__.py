@@ -12,7 +12,7 @@ from torch.nn.functional import one_hot
 from ..errors import UserError
 from ..fields import Size
 from ..model import Shape
-from .conv import conv_decoder, conv_encoder, feature_map_sizes
+from .conv import conv_decoder, conv_encoder, feature_map_shapes
 from .mlp import Activation, Norm, mlp
 
 Net = Literal["auto", "conv", "mlp", "spatial"]
@@ -53,7 +53,8 @@ def resolve_architecture(net: Net, shape: Shape) -> Net:
 
 def code_shape(net: Net, latent: int, shape: Shape) -> Shape:
     """Shape of a code for examples of `shape`: (latent,), or with net=spatial a map, (latent, height, width)."""
-    return (latent, *feature_map_sizes(shape, 16)[-1]) if resolve_architecture(net, shape) == "spatial" else (latent,)
+    is_map = resolve_architecture(net, shape) == "spatial"
+    return (latent, *feature_map_shapes(shape, 1, 16)[-1][1:]) if is_map else (latent,)
 
 
 class Conditional(nn.Module):

@@ -8,8 +8,9 @@ images get the same kinds of change T, D(T(x)) and D(T(G(z))), so that D does no
     cutout       a square of half the height and width becomes grey
     flip         left and right change places, with probability 1/2 (not one of the paper's)
 
-Pixels are in [-1, 1], and grey is 0, their middle, in all channels: as in the paper, and as the border that D's own
-convolutions, padded with zeros, see around every image; so it tells D less about the change than black, -1, would.
+Fractions of pixels are rounded, halves upwards, as in the paper's code.  Pixels are in [-1, 1], and grey is 0, their
+middle, in all channels: as in the paper, and as the border that D's own convolutions, padded with zeros, see around
+every image; so it tells D less about the change than black, -1, would.
 """
 
 from collections.abc import Callable
@@ -51,7 +52,7 @@ def random_color(x: Images) -> Images:
 def random_translation(x: Images) -> Images:
     """The images moved by whole pixels, up to h / 8 up or down and w / 8 left or right; what moves in is grey."""
     h, w = x.shape[2:]
-    rows, columns = (random_offsets(n, -round_half_up(n / 8), round_half_up(n / 8), x) for n in (h, w))
+    rows, columns = (random_offsets(n, -((n + 4) // 8), (n + 4) // 8, x) for n in (h, w))
     index = (rows % h)[:, None, :, None] * w + (columns % w)[:, None, None]
     y = x.flatten(2).gather(2, index.flatten(2).expand(-1, x.shape[1], -1)).view_as(x)
     return y * box_mask(rows, h, columns, w)
@@ -62,7 +63,7 @@ def random_cutout(x: Images) -> Images:
 
     A box inside would nearly always cover the centre, and G would learn next to nothing there.
     """
-    (h, a), (w, b) = ((n, round_half_up(n / 2)) for n in x.shape[2:])
+    (h, a), (w, b) = ((n, (n + 1) // 2) for n in x.shape[2:])
     rows, columns = (random_offsets(n, -(m // 2), n - m + m // 2, x) for n, m in ((h, a), (w, b)))
     return x * ~box_mask(rows, a, columns, b)
 
@@ -88,11 +89,6 @@ def random_crop(x: Images, scale: float) -> Images:
     columns = torch.randint(width - w + 1, (len(x), 1), device=x.device) + torch.arange(w, device=x.device)
     index = rows[:, :, None] * width + columns[:, None]
     return y.flatten(2).gather(2, index.flatten(1)[:, None].expand(-1, x.shape[1], -1)).view_as(x).clamp(-1, 1)
-
-
-def round_half_up(length: float) -> int:
-    """The nearest number of pixels, halves upwards: as in the paper's code."""
-    return int(length + 0.5)
 
 
 def random_offsets(n: int, low: int, high: int, x: Images) -> Offsets:

@@ -16,13 +16,16 @@ from .mlp import Activation, Norm, norm_activation
 Size = tuple[int, int]
 
 
-def feature_map_sizes(shape: Shape, min_size: int = 8) -> list[Size]:
-    """The sizes that an image goes through: at least one layer, until both axes are below `min_size`."""
-    sizes = [(shape[1], shape[2])]
-    while len(sizes) == 1 or max(sizes[-1]) >= min_size:
-        h, w = sizes[-1]
-        sizes.append((h // 2 if h >= min_size else h, w // 2 if w >= min_size else w))
-    return sizes
+def feature_map_shapes(shape: Shape, width: int, min_size: int = 8) -> list[Shape]:
+    """What an image becomes, layer by layer: at least one, until height and width are below `min_size`.
+
+    The first layer has `width` channels; they double as the image halves, up to eight times as many.
+    """
+    maps = [shape]
+    while len(maps) == 1 or max(maps[-1][1:]) >= min_size:
+        h, w = (n // 2 if n >= min_size else n for n in maps[-1][1:])
+        maps.append((width * min(2 ** (len(maps) - 1), 8), h, w))
+    return maps
 
 
 def conv_encoder(
@@ -33,17 +36,16 @@ def conv_encoder(
     Normalisation, if any, comes after every convolution but the first.  With `spatial`, sizes are halved until both
     are below 16, and a last convolution returns the `out` numbers as maps, flattened.
     """
-    sizes = feature_map_sizes(shape, 16 if spatial else 8)
-    widths = [shape[0], *layer_widths(width, len(sizes) - 1)]
+    maps = feature_map_shapes(shape, width, 16 if spatial else 8)
     layers: list[nn.Module] = []
-    for i, ((a, b), (large, small)) in enumerate(zip(pairwise(widths), pairwise(sizes), strict=True)):
+    for i, (large, small) in enumerate(pairwise(maps)):
         norm_here: Norm = norm if i > 0 else "none"
-        layers.append(nn.Conv2d(a, b, *geometry(large, small), bias=norm_here == "none"))
-        layers += norm_activation(norm_here, activation, b, nn.BatchNorm2d)
-    h, w = sizes[-1]
+        layers.append(nn.Conv2d(large[0], small[0], *geometry(large, small), 1, bias=norm_here == "none"))
+        layers += norm_activation(norm_here, activation, small[0], nn.BatchNorm2d)
+    c, h, w = maps[-1]
     if spatial:
-        return nn.Sequential(*layers, nn.Conv2d(widths[-1], out // (h * w), 3, padding=1), nn.Flatten())
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(widths[-1] * h * w, out))
+        return nn.Sequential(*layers, nn.Conv2d(c, out // (h * w), 3, padding=1), nn.Flatten())
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(c * h * w, out))
 
 
 def conv_decoder(
@@ -53,32 +55,26 @@ def conv_decoder(
 
     Normalisation, if any, comes after every layer but the last.
     """
-    sizes = feature_map_sizes(shape, 16 if spatial else 8)[::-1]
-    widths = [*layer_widths(width, len(sizes) - 1)[::-1], shape[0]]
-    h, w = sizes[0]
+    maps = feature_map_shapes(shape, width, 16 if spatial else 8)[::-1]
+    c, h, w = maps[0]
     use_bias = norm == "none"
     if spatial:
-        c = dim // (h * w)
-        layers: list[nn.Module] = [nn.Unflatten(1, (c, h, w)), nn.Conv2d(c, widths[0], 3, padding=1, bias=use_bias)]
+        d = dim // (h * w)
+        layers: list[nn.Module] = [nn.Unflatten(1, (d, h, w)), nn.Conv2d(d, c, 3, padding=1, bias=use_bias)]
     else:
-        layers = [nn.Linear(dim, widths[0] * h * w, bias=use_bias), nn.Unflatten(1, (widths[0], h, w))]
-    for i, ((a, b), (small, large)) in enumerate(zip(pairwise(widths), pairwise(sizes), strict=True)):
-        layers += norm_activation(norm, activation, a, nn.BatchNorm2d)
-        output_padding = (large[0] % 2 if large[0] != small[0] else 0, large[1] % 2 if large[1] != small[1] else 0)
-        bias = i == len(sizes) - 2 or use_bias
-        layers.append(nn.ConvTranspose2d(a, b, *geometry(large, small), output_padding=output_padding, bias=bias))
+        layers = [nn.Linear(dim, c * h * w, bias=use_bias), nn.Unflatten(1, (c, h, w))]
+    for i, (small, large) in enumerate(pairwise(maps), 1):
+        layers += norm_activation(norm, activation, small[0], nn.BatchNorm2d)
+        kernel, stride = geometry(large, small)
+        remainder, bias = (large[1] % stride[0], large[2] % stride[1]), i == len(maps) - 1 or use_bias
+        layers.append(nn.ConvTranspose2d(small[0], large[0], kernel, stride, 1, remainder, bias=bias))
     return nn.Sequential(*layers)
 
 
-def layer_widths(width: int, layers: int) -> list[int]:
-    """Channels of each layer: they double as the image halves, up to eight times the first."""
-    return [width * min(2**i, 8) for i in range(layers)]
-
-
-def geometry(large: Size, small: Size) -> tuple[Size, Size, Size]:
-    """Kernel, stride and padding between two sizes: along an axis 4, 2 and 1 where it is halved, else 3, 1 and 1."""
-    h, w = large[0] != small[0], large[1] != small[1]
-    return (3 + h, 3 + w), (1 + h, 1 + w), (1, 1)
+def geometry(large: Shape, small: Shape) -> tuple[Size, Size]:
+    """Kernel and stride between two maps, padded by 1: along an axis 4 and 2 where it is halved, else 3 and 1."""
+    h, w = large[1] != small[1], large[2] != small[2]
+    return (3 + h, 3 + w), (1 + h, 1 + w)
 
 
 def initialize(net: nn.Module) -> nn.Module:

@@ -14,7 +14,7 @@ from torch.nn.functional import interpolate, pad
 
 from ..model import Shape
 from . import encoder
-from .conv import conv_decoder, conv_encoder, feature_map_sizes, initialize, layer_widths
+from .conv import conv_decoder, conv_encoder, feature_map_shapes, initialize
 from .cpu import InstanceNorm, OutputConv2d
 
 SMALL_IMAGE_SIZE = 64
@@ -126,15 +126,9 @@ def encoder_decoder(a: Shape, b: Shape, width: int, latent: int | None) -> nn.Mo
     down = conv_encoder(a, d, width, norm="batch", activation="leaky-relu")
     up = conv_decoder(d, b, width, norm="batch")
     layers = [*down, nn.BatchNorm1d(d), nn.LeakyReLU(0.2, inplace=True), *up]
-    if latent is None and bottleneck_shape(a, width) == bottleneck_shape(b, width):
+    if latent is None and feature_map_shapes(a, width)[-1] == feature_map_shapes(b, width)[-1]:
         layers = [*list(down)[:-2], *list(up)[4:]]  # without the linear layers and their norm
     return initialize(nn.Sequential(*layers, nn.Tanh()))
-
-
-def bottleneck_shape(shape: Shape, width: int) -> Shape:
-    """Shape of the smallest maps of `conv_encoder`."""
-    sizes = feature_map_sizes(shape)
-    return (layer_widths(width, len(sizes) - 1)[-1], *sizes[-1])
 
 
 class ResidualTranslator(nn.Module):
