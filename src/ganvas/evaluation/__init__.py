@@ -14,9 +14,10 @@ from ..metrics.features.base import Progress, say_nothing
 from ..model import EncoderModel, GenerativeModel, model_name
 from ..models._variational import LikelihoodModel
 from ..training.run_records import load_run
-from . import codes, translation
+from . import codes
 from .held_out import load_evaluation_data
 from .samples import MetricValues, Settings, draw_comparisons, measure, prepare_comparison
+from .translation import TRANSLATION_METRICS, evaluate_translator
 
 MAX_DRAWS = 1_000_000
 """samples an example of a bound, at most"""
@@ -57,62 +58,25 @@ def evaluate(
 
     What cannot be computed is None.  Raises UserError for data that do not fit, and for what cannot be measured.
     """
-    trained = load_run(trained)
-    check_arguments(metrics, {"importance_samples": importance_samples, "draws": draws, "n": n})
-    settings = Settings(metrics, n, features, allow_few, seed, progress)
+    trained, counts = load_run(trained), {"importance_samples": importance_samples, "draws": draws, "n": n}
+    for name, count in counts.items():
+        if count is not None and check_positive(count, name) > MAX_DRAWS and name != "n":
+            raise UserError(f"{name}={count}: {MAX_DRAWS:,} samples an example are the most, and take hours")
+    names, settings = choose_metrics(trained, metrics), Settings(metrics, n, features, allow_few, seed, progress)
     if trained.model.n_domains == 2:
         unused = {"importance_samples": importance_samples, "draws": draws, "fitted_prior": fitted_prior}
-        translation.check_options(trained, metrics, allow_few, unused)
-        return translation.evaluate_translator(trained, data, options, pairs, settings)
+        return evaluate_translator(trained, data, options, pairs, settings, unused)
     if pairs is not None or isinstance(data, tuple):
         raise UserError(f"this {model_name(trained.model)} learns from one dataset: give one source, and no pairs")
     k, n_draws = importance_samples or IMPORTANCE_SAMPLES, draws or DRAWS
-    return evaluate_model(trained, data, options, fitted_prior, k, n_draws, settings)
-
-
-def evaluate_model(
-    trained: Trained, data: Source | None, options: DataOptions | None, prior: str | None, k: int, draws: int,
-    settings: Settings,
-) -> MetricValues:  # fmt: skip
-    """All numbers of a model of one data set."""
-    metrics, n, seed, progress = settings.metrics, settings.n, settings.seed, settings.progress
-    names = choose_metrics(trained, metrics)
-    sample_names, code_names = ([name for name in names if name in table] for table in (METRICS, codes.CODE_METRICS))
-    evaluation_data = load_evaluation_data(trained, data, options, bool(sample_names))
-    held_out, train = evaluation_data.held_out, evaluation_data.train
-    real_data = None
-    if sample_names:  # before anything is computed
-        real_data = prepare_comparison([(trained, prior)], [train], evaluation_data, settings)
-    values: MetricValues = {
-        "model": model_name(trained.model), "step": trained.metadata.get("step"), "data": held_out.name,
-        "split": evaluation_data.split, "seed": seed,
-    }  # fmt: skip
-    if code_names:
-        examples = held_out if n is None else held_out.sample(n, seed, "examples")
-        values |= replace_non_finite(codes.measure(trained, examples, code_names, k, draws, seed, progress))
-    if real_data is not None:
-        progress(f"{real_data.n} samples and their features{real_data.note}")
-        c, floor = draw_comparisons([(trained, prior)], [train], real_data, settings)
-        values |= real_data.facts | measure(sample_names, c, floor.fake, bool(metrics), progress)
-        values["protocol"] += "" if prior is None else f", codes from the prior {prior}"
-    return values
-
-
-def check_arguments(metrics: Sequence[str], counts: dict[str, int | None]) -> None:
-    """UserError for numbers of samples that are none, or would take hours, and for a name that is no metric's."""
-    for name, n in counts.items():
-        if n is not None and check_positive(n, name) > MAX_DRAWS and name != "n":
-            raise UserError(f"{name}={n}: {MAX_DRAWS:,} samples an example are the most, and take hours")
-    for name in metrics:
-        if name not in METRIC_NAMES:
-            hint = did_you_mean(name, METRIC_NAMES)
-            raise UserError(f"there is no metric {name!r}.{hint} There are: {', '.join(METRIC_NAMES)}")
+    return evaluate_model(trained, data, options, fitted_prior, names, k, n_draws, settings)
 
 
 def choose_metrics(trained: Trained, names: Sequence[str]) -> Sequence[str]:
     """The metrics asked for, or all that the model has; UserError for what there is not."""
-    model, other_kind = trained.model, "vectors" if len(trained.shape) == 3 else "images"
-    available: list[str] = []
+    model, other_kind, available = trained.model, "images" if len(trained.shape) == 1 else "vectors", list[str]()
+    if model.n_domains == 2:
+        available += TRANSLATION_METRICS
     if isinstance(model, LikelihoodModel):
         available += codes.CODE_METRICS
     elif isinstance(model, EncoderModel):
@@ -120,6 +84,35 @@ def choose_metrics(trained: Trained, names: Sequence[str]) -> Sequence[str]:
     if isinstance(model, GenerativeModel):
         available += [metric.name for metric in METRICS.values() if metric.needs != other_kind]
     for name in names:
+        if name not in METRIC_NAMES:
+            hint = did_you_mean(name, METRIC_NAMES)
+            raise UserError(f"there is no metric {name!r}.{hint} There are: {', '.join(METRIC_NAMES)}")
         if name not in available:
             raise UserError(f"{name} cannot be measured of this {model_name(model)}: it has {', '.join(available)}")
     return names or available
+
+
+def evaluate_model(
+    trained: Trained, data: Source | None, options: DataOptions | None, prior: str | None, names: Sequence[str],
+    k: int, draws: int, settings: Settings,
+) -> MetricValues:  # fmt: skip
+    """All numbers of a model of one data set."""
+    n, seed, progress = settings.n, settings.seed, settings.progress
+    sample_names, code_names = ([name for name in names if name in table] for table in (METRICS, codes.CODE_METRICS))
+    on = load_evaluation_data(trained, data, options, bool(sample_names))
+    runs, training = [(trained, prior)], [on.train]
+    # before anything is computed
+    real_data = prepare_comparison(runs, training, on, settings) if sample_names else None
+    values: MetricValues = {
+        "model": model_name(trained.model), "step": trained.metadata.get("step"), "data": on.held_out.name,
+        "split": on.split, "seed": seed,
+    }  # fmt: skip
+    if code_names:
+        examples = on.held_out if n is None else on.held_out.sample(n, seed, "examples")
+        values |= replace_non_finite(codes.measure(trained, examples, code_names, k, draws, seed, progress))
+    if real_data is not None:
+        progress(f"{real_data.n} samples and their features{real_data.note}")
+        c, floor = draw_comparisons(runs, training, real_data, settings)
+        values |= real_data.facts | measure(sample_names, c, floor.fake, bool(settings.metrics), progress)
+        values["protocol"] += "" if prior is None else f", codes from the prior {prior}"
+    return values

@@ -3,7 +3,7 @@
 Pixels count from 0 to 1, those with alpha on black and on white; vectors in deviations of their domain.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import pi
@@ -55,11 +55,11 @@ class Direction:
     @cached_property
     def space(self) -> FeatureSpace | None:
         """Where translations are compared with the target domain: None for pairs of vectors, compared as they are."""
-        target, device = self.target, device_of(self.trained.nets)
+        target, device, features = self.target, device_of(self.trained.nets), self.settings.features
         if self.are_pairs and not target.has_images:
             return None
-        name, units = target.name, Scaling.fit(target.x)
-        return make_feature_space(self.settings.features, target.shape, data_name=name, device=device, scaling=units)
+        units = Scaling.fit(target.x)
+        return make_feature_space(features, target.shape, data_name=target.name, device=device, scaling=units)
 
     @cached_property
     def translations(self) -> Tensor:
@@ -70,34 +70,32 @@ class Direction:
         """How many translations are compared with as many of the target domain, which is halved for the noise floor."""
         return min(len(self.target) // 2, len(self.source))
 
-    def cycle_error(self) -> MetricValues:
-        """The error of the round trip, where there is a way back."""
-        back = other_domain(self.to)
-        if back not in self.trained.directions:
-            return {}
-        y = self.translations * 255 if self.source.has_images else self.translations
-        cycled = translate_examples(self.trained, y, back, self.settings.progress)
-        value, error = mean_and_error(absolute_errors(*comparable_values(self.source, cycled, self.source.x)))
-        return {"cycle_error": value, "cycle_error:error": error}
-
     def examples(self, x: Tensor, name: str = "translations", reference: Examples | None = None) -> Examples:
         """Translations, or inputs in place of them, as examples of the target domain."""
         assert self.space is not None
         data = replace(self.target, x=x, labels=None, name=name)
         return Examples(data, self.space, reference, progress=self.settings.progress)
 
-    def distances(self) -> MetricValues:
-        """The metrics of translations against half of the target domain, with the other half as the noise floor."""
-        n, source, target, metrics = self.n_compared, self.source, self.target, self.settings.metrics
-        y = to_bytes(self.translations) if target.has_images else self.translations
+    def scores(self) -> MetricValues:
+        """The error of the round trip, where there is a way back, and the metrics of translations.
+
+        They are compared with half of the target domain, with the other half as the noise floor.
+        """
+        n, source, target, settings, values = self.n_compared, self.source, self.target, self.settings, MetricValues()
+        y, back = self.translations, other_domain(self.to)
+        if back in self.trained.directions:
+            x = translate_examples(self.trained, y * 255 if source.has_images else y, back, settings.progress)
+            value, error = mean_and_error(absolute_errors(*comparable_values(source, x, source.x)))
+            values = {"cycle_error": value, "cycle_error:error": error}
+        y = to_bytes(y) if target.has_images else y
         real = self.examples(target.x[:n], target.name)
         floor, fake = self.examples(target.x[n : 2 * n], target.name, real), self.examples(y[:n], reference=real)
-        c = Comparison(real, fake, self.settings.seed, self.settings.allow_few)
-        names = dict.fromkeys(["sliced-wasserstein", *(metrics or TRANSLATION_METRICS[:1])])
-        values = {"features": real.space.tag, "n": n} | measure(list(names), c, floor, bool(metrics))
+        c, strict = Comparison(real, fake, settings.seed, settings.allow_few), bool(settings.metrics)
+        names = dict.fromkeys(["sliced-wasserstein", *(settings.metrics or TRANSLATION_METRICS[:1])])
+        values |= {"features": real.space.tag, "n": n} | measure(list(names), c, floor, strict)
         if source.shape == target.shape:
             inputs = replace(c, fake=self.examples(source.x[:n], source.name, real))
-            scores = measure(["sliced-wasserstein"], inputs, floor, bool(metrics))
+            scores = measure(["sliced-wasserstein"], inputs, floor, strict)
             values["sliced_wasserstein:input"] = scores["sliced_wasserstein"]
         return values
 
@@ -141,13 +139,12 @@ class Direction:
 
         The angle of an example is that of the nearest real target but its own right answer.
         """
-        by_class = class_angles(self.target.classes)
+        by_class, values = class_angles(self.target.classes), MetricValues()
         if by_class is None or self.target.labels is None:
-            return {}
-        truth, angles = self.target.x, by_class[self.target.labels]
-        (y, truth), values = comparable_values(self.target, self.translations, truth), MetricValues()
+            return values
+        y, truth = comparable_values(self.target, self.translations, self.target.x)
         for suffix, x in (("", y), (":floor", truth)):
-            rmse, correlation = angle_errors(x, truth, angles)
+            rmse, correlation = angle_errors(x, truth, by_class[self.target.labels])
             values |= {f"angle_rmse{suffix}": rmse * 180 / pi, f"angle_correlation{suffix}": correlation}
         return values
 
@@ -159,11 +156,18 @@ def directions(trained: Trained, a: Dataset, b: Dataset, settings: Settings, pai
 
 
 def evaluate_translator(
-    trained: Trained, data: Sources | None, options: DataOptions | None, pairs: Sources | None, settings: Settings
-) -> MetricValues:
-    """All numbers of a translator."""
-    model, progress, seed = trained.model, settings.progress, settings.seed
+    trained: Trained, data: Sources | None, options: DataOptions | None, pairs: Sources | None, settings: Settings,
+    others: Mapping[str, object],
+) -> MetricValues:  # fmt: skip
+    """All numbers of a translator; UserError if any of the `others` has a value, options that it has no use for."""
+    model, nets, progress, seed = trained.model, trained.nets, settings.progress, settings.seed
     assert isinstance(model, Translator)
+    if unused := [option for option, value in others.items() if value is not None]:
+        no_use = f"this {model_name(model)} translates, and has no use for {' and '.join(unused)}"
+        raise UserError(f"{no_use}: leave out {unused[0]}")
+    if settings.allow_few and "fid" not in settings.metrics:
+        problem = "allow_few is about the Frechet distance, which is not measured"
+        raise UserError(f"{problem}: ask for the metric fid, or leave it out")
     domains, split = load_domain_split(trained, data, options)
     n = settings.n or DEFAULT_SAMPLES
     a, b = (domain.sample(n, seed, "examples", name) for domain, name in ((domains.a, "A"), (domains.b, "B")))
@@ -175,16 +179,18 @@ def evaluate_translator(
         if d.space is not None and "fid" in settings.metrics:
             check_sample_size(d.n_compared, d.space, settings.allow_few)
     aligned = None if pairs is None else load_aligned_pairs(trained, pairs, options)
+    progress("round trips")
+    n, device = min(N_MONITORED, len(a), len(b)), device_of(nets)
+    batch = PairBatch(*(Batch(trained.domain_scaling(i)(part.x[:n])) for i, part in enumerate((a, b))))
+    reseed(device, seed, "observe")
+    statistics = {name: value.item() for name, value in model.monitor(batch.to(device), **nets).items()}
     values: MetricValues = {
         "model": model_name(model), "step": trained.metadata.get("step"), "data": domains.name, "split": split,
-        "seed": seed, "examples": [len(a), len(b)],
+        "seed": seed, "examples": [len(a), len(b)], "cycle_statistics": dict(statistics),
     }  # fmt: skip
-    progress("round trips")
-    statistics = round_trip_statistics(trained, model, [a, b], seed)
-    values["cycle_statistics"] = dict(statistics)
     for d in ways:
         progress(f"translations to {d.to}")
-        scores = values[f"to_{d.to.lower()}"] = d.cycle_error() | d.distances()
+        scores = values[f"to_{d.to.lower()}"] = d.scores()
         limit = MOVED_SHARE * scores.get("sliced_wasserstein:input", 9e9)
         statistics[f"accuracy_{d.to}"] = float(scores["sliced_wasserstein"] > limit)
     values["warnings"] = diagnose(model, {"adversarial": statistics}, 200, 1)
@@ -194,28 +200,6 @@ def evaluate_translator(
             progress(f"errors of translations to {d.to}")
             values["pairs"][f"to_{d.to.lower()}"] = d.errors()
     return values
-
-
-def check_options(trained: Trained, metrics: Sequence[str], few: bool, others: Mapping[str, object]) -> None:
-    """UserError for options that a translator has no use for: metrics of other models, and `others` with values."""
-    name = model_name(trained.model)
-    for metric in metrics:
-        if metric not in TRANSLATION_METRICS:
-            raise UserError(f"{metric} cannot be measured of this {name}: it has {', '.join(TRANSLATION_METRICS)}")
-    unused = [option for option, value in others.items() if value is not None]
-    if unused:
-        raise UserError(f"this {name} translates, and has no use for {' and '.join(unused)}: leave out {unused[0]}")
-    if few and "fid" not in metrics:
-        problem = "allow_few is about the Frechet distance, which is not measured"
-        raise UserError(f"{problem}: ask for the metric fid, or leave it out")
-
-
-def round_trip_statistics(trained: Trained, model: Translator, domains: list[Dataset], seed: int) -> dict[str, float]:
-    """What `Translator.monitor` says of a few examples."""
-    n, device = min(N_MONITORED, *map(len, domains)), device_of(trained.nets)
-    batch = PairBatch(*(Batch(trained.domain_scaling(i)(part.x[:n])) for i, part in enumerate(domains)))
-    reseed(device, seed, "observe")
-    return {k: v.item() for k, v in model.monitor(batch.to(device), **trained.nets).items()}
 
 
 def to_bytes(pixels: Tensor) -> Tensor:

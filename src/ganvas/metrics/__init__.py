@@ -3,7 +3,6 @@
 To add one, write its file: each `Metric` of a module of this folder is listed, in the order of their `rank`.
 """
 
-from collections.abc import Iterator
 from importlib import import_module
 from pkgutil import iter_modules
 
@@ -24,13 +23,8 @@ __all__ = [
 ]  # fmt: skip
 
 
-def list_metrics() -> Iterator[Metric]:
-    """The metrics that the modules of this folder define."""
-    for module in iter_modules(__path__):
-        names = vars(import_module(f"{__name__}.{module.name}"))
-        yield from (value for value in names.values() if isinstance(value, Metric))
-
-
-METRICS = {metric.name: metric for metric in sorted(list_metrics(), key=lambda metric: (metric.rank, metric.name))}
+_modules = [import_module(f"{__name__}.{module.name}") for module in iter_modules(__path__)]
+_metrics = [value for module in _modules for value in vars(module).values() if isinstance(value, Metric)]
+METRICS = {metric.name: metric for metric in sorted(_metrics, key=lambda metric: (metric.rank, metric.name))}
 NUMBERS = {name: number for metric in METRICS.values() for name, number in metric.numbers.items()}
 """what is known of each number that `compare` shows"""

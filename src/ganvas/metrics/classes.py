@@ -1,6 +1,5 @@
 """Numbers of generated examples by a classifier of real ones."""
 
-from collections.abc import Iterator
 from math import log, nan
 
 import torch
@@ -11,7 +10,7 @@ from ..data import Dataset
 from ..errors import UserError
 from .kid import MIN_EXAMPLES, kernel_score
 from .likelihood import mean_and_error
-from .metric import Comparison, Entry, Examples, Metric, Number, Score, Terms
+from .metric import Comparison, Entries, Metric, Number, Score, Terms
 
 
 def classifier_score(logits: Float[Tensor, "n classes"], splits: int = 10) -> Float[Tensor, " splits"]:
@@ -57,41 +56,29 @@ def classifier_scores(logits: Float[Tensor, "n classes"], n_real: int) -> Score:
     return Score(value, influence, error)
 
 
-def agreement_scores(examples: Examples) -> Iterator[tuple[str, Entry]]:
-    """The label accuracy on all examples and on each class, NaN if it is empty; nothing where labels are of others."""
-    data, logits = examples.data, examples.logits
-    labels = classifier_labels(examples.space.classes, data)
-    if labels is not None:
-        yield "label_agreement", Score(label_accuracy(logits, labels))
-        masks = {name: data.labels == i for i, name in enumerate(data.classes)}
-        yield "label_agreement_by_class", {k: Score(label_accuracy(logits[m], labels[m])) for k, m in masks.items()}
-
-
-def kernel_scores(real: Examples, fake: Examples) -> dict[str, Score]:
-    """The kernel distance of each class's generated examples from its held-out ones; NaN where these are too few."""
-    scores = {}
-    for i, name in enumerate(fake.data.classes):
-        a, b = (x.features[:0] if x.data.labels is None else x.features[x.data.labels == i] for x in (real, fake))
-        n = min(len(a), len(b))
-        scores[name] = Score(nan) if n < MIN_EXAMPLES else kernel_score(a[:n], b[:n])
-    return scores
-
-
-def compute(c: Comparison) -> Iterator[tuple[str, Entry]]:
+def compute(c: Comparison) -> Entries:
     """The classifier's score, where features classify; label agreement and kernel distances a class, where there are.
 
     The noise floor of the classifier's numbers is theirs on held-out examples: it may have learned from the others.
     """
-    space, has_labels = c.real.space, c.fake.data.labels is not None
-    is_classifier = space.head is not None
-    if not is_classifier and not has_labels:
+    space, has_labels, examples = c.real.space, c.fake.data.labels is not None, c.real if c.fake.is_floor else c.fake
+    if space.head is None and not has_labels:
         raise UserError(f"classes need features that classify, which {space.name} do not, or a model that knows labels")
-    if is_classifier:
-        examples = c.real if c.fake.is_floor else c.fake
-        yield "classifier_score", classifier_scores(examples.logits, len(c.real))
-        yield from agreement_scores(examples) if has_labels else ()
+    if space.head is not None:
+        data, logits = examples.data, examples.logits
+        yield "classifier_score", classifier_scores(logits, len(c.real))
+        labels = classifier_labels(space.classes, data) if has_labels else None
+        if labels is not None:  # NaN for a class without examples
+            masks = {name: data.labels == i for i, name in enumerate(data.classes)}
+            yield "label_agreement", Score(label_accuracy(logits, labels))
+            yield "label_agreement_by_class", {k: Score(label_accuracy(logits[m], labels[m])) for k, m in masks.items()}
     if has_labels:
-        yield "kid_by_class", kernel_scores(c.real, c.fake)
+        scores, sides = {}, (c.real, c.fake)
+        for i, name in enumerate(c.fake.data.classes):
+            a, b = (x.features[:0] if x.data.labels is None else x.features[x.data.labels == i] for x in sides)
+            n = min(len(a), len(b))
+            scores[name] = Score(nan) if n < MIN_EXAMPLES else kernel_score(a[:n], b[:n])
+        yield "kid_by_class", scores
 
 
 NUMBERS = {"classifier_score": Number(higher_is_better=True, low=1.0)}

@@ -1,7 +1,6 @@
 """Distances of vectors: energy, optimal transport, of each column, and of correlations."""
 
 import warnings
-from collections.abc import Iterator
 from math import sqrt
 
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor
 from ..data import Scaling
 from ..errors import UserError
 from .kid import mmd
-from .metric import Comparison, Entry, Metric, Number, Score
+from .metric import Comparison, Entries, Metric, Number, Score
 
 PerColumn = Float64[Tensor, " d"]
 MAX_TRANSPORTED = 2000
@@ -60,7 +59,7 @@ def correlation_difference(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> 
     return (x - y).abs().max().item()
 
 
-def compute(c: Comparison) -> Iterator[tuple[str, Entry]]:
+def compute(c: Comparison) -> Entries:
     """All in deviations of the held-out examples, but for `marginals`, which are in the units of each column."""
     a, b = c.real.values, c.fake.values
     energy = mmd(a, b, energy_kernel)

@@ -1,12 +1,10 @@
 """Whether samples repeat each other."""
 
-from collections.abc import Iterator
-
 import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from .metric import Comparison, Entry, Metric, Number, Score, Terms
+from .metric import Comparison, Entries, Metric, Number, Score, Terms
 from .neighbours import NeighbourIndex, copy_rate_slope, copy_threshold
 
 
@@ -32,9 +30,9 @@ def duplicate_terms(x: NeighbourIndex, limit: Tensor) -> Float64[Tensor, " n"]:
     return first + x.sum_to_nearest(first - second)
 
 
-def compute(c: Comparison) -> Iterator[tuple[str, Entry]]:
+def compute(c: Comparison) -> Entries:
     real, fake = c.real.index, c.fake.index
-    yield "duplicate_rate", Score(duplicate_rate(real, fake), lambda: influence(real, fake))
+    return iter([("duplicate_rate", Score(duplicate_rate(real, fake), lambda: influence(real, fake)))])
 
 
 DUPLICATES = Metric("duplicates", {"duplicate_rate": Number(higher_is_better=None, high=1.0)}, compute, rank=6)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from .features import FeatureSpace
-from .metric import Comparison, Entry, Metric, Number, Score, Terms
+from .metric import Comparison, Entries, Metric, Number, Score, Terms
 
 ROWS_PER_CHUNK = 2000
 """examples whose moments are computed at once"""
@@ -169,7 +169,7 @@ def check_sample_size(n: int, space: FeatureSpace, allow_few: bool) -> None:
         )
 
 
-def compute(c: Comparison) -> Iterator[tuple[str, Entry]]:
+def compute(c: Comparison) -> Entries:
     """The distance, and what infinitely many examples would have."""
     real, fake = c.real.features, c.fake.features
     n, d = fake.shape

@@ -1,6 +1,6 @@
 """Maximum mean discrepancies, kernel distances of two sets: of features the KID, if they are those of Inception."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from math import inf
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from .likelihood import mean_and_error
-from .metric import Comparison, Entry, Metric, Number, Score, Terms
+from .metric import Comparison, Entries, Metric, Number, Score, Terms
 
 MAX_BLOCK_SIZE = 1000
 """examples in each block, at most"""
@@ -94,8 +94,8 @@ def kernel_score(real: Float[Tensor, "n d"], fake: Float[Tensor, "n d"]) -> Scor
     return Score(value, influence, error)
 
 
-def compute(c: Comparison) -> Iterator[tuple[str, Entry]]:
-    yield "kid", kernel_score(c.real.features, c.fake.features)
+def compute(c: Comparison) -> Entries:
+    return iter([("kid", kernel_score(c.real.features, c.fake.features))])
 
 
 KID = Metric("kid", {"kid": Number(higher_is_better=False, low=-inf)}, compute, rank=2)

@@ -1,6 +1,5 @@
 """Whether samples copy the training data."""
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -8,7 +7,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from ..errors import UserError
-from .metric import Comparison, Entry, Metric, Number, Score, Terms
+from .metric import Comparison, Entries, Metric, Number, Score, Terms
 from .neighbours import COPY_QUANTILE, Distances, copy_rate_slope, copy_threshold, distances_to, expected_copy_rate
 
 Features = Float[Tensor, "_ d"]
@@ -51,7 +50,7 @@ def midranks(a: Float64[Tensor, " n"], reference: Float64[Tensor, " m"]) -> Floa
     return (below + upto).double() / (2 * len(reference))
 
 
-def compute(c: Comparison) -> Iterator[tuple[str, Entry]]:
+def compute(c: Comparison) -> Entries:
     """The noise floor follows from the definition; of models with different training data it is the largest."""
     if not c.fake.training:
         raise UserError(NO_TRAIN)
@@ -61,8 +60,7 @@ def compute(c: Comparison) -> Iterator[tuple[str, Entry]]:
     else:
         (train,), (distances,) = c.fake.training, real
         nearer, memorised, _ = copy_scores(distances, c.fake.derive(distances_to, train))
-    yield "nearer_to_training", nearer
-    yield "memorisation_rate", memorised
+    return iter([("nearer_to_training", nearer), ("memorisation_rate", memorised)])
 
 
 RATE = Number(higher_is_better=None, high=1.0)

@@ -1,6 +1,5 @@
 """Which modes of a mixture samples come from."""
 
-from collections.abc import Iterator
 from functools import partial
 from math import inf, log
 from typing import NamedTuple
@@ -9,10 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..data import Dataset
 from ..data.builtin import MIXTURES
 from ..errors import UserError
-from .metric import Comparison, Entry, Metric, Number, Score, Terms
+from .metric import Comparison, Entries, Metric, Number, Score, Terms
 
 Points = Float[Tensor, "_ _"]
 MIN_OWN_SHARE = 0.9
@@ -74,22 +72,16 @@ def mode_scores(samples: Points, centres: Points, sigma: float, n_real: int) -> 
     return {name: Score(float(x), partial(influence, name)) for name, x in zip(NUMBERS, coverage, strict=True)}
 
 
-def find_mixture(held_out: Dataset) -> tuple[Tensor, float]:
-    """Centres and deviation of the mixture that vectors are points of; UserError where they are of none known."""
-    known = MIXTURES.get(held_out.name)
+def compute(c: Comparison) -> Entries:
+    """The numbers of samples of a mixture, whose centres are known by its name; UserError where it is none known."""
+    held_out, known = c.real.data, MIXTURES.get(c.real.data.name)
     if known is None or held_out.shape != known.centres.shape[1:]:
         raise UserError(f"modes are known of {' and '.join(MIXTURES)} only, and these are {held_out.name}")
     centres = torch.from_numpy(known.centres)
     if mode_coverage(held_out.x, centres, known.sigma).high_quality < MIN_OWN_SHARE:
         raise UserError(f"{held_out.name} is named like a mixture, but its points are not that one's: rename it")
-    return centres, known.sigma
-
-
-def compute(c: Comparison) -> Iterator[tuple[str, Entry]]:
-    """The numbers of samples of a mixture, whose centres are known by its name."""
-    centres, sigma = find_mixture(c.real.data)
-    yield from mode_scores(c.fake.data.x, centres, sigma, len(c.real)).items()
-    yield "modes", len(centres)
+    scores = mode_scores(c.fake.data.x, centres, known.sigma, len(c.real))
+    return iter([*scores.items(), ("modes", len(centres))])
 
 
 NUMBERS = {

@@ -1,12 +1,10 @@
 """How often a nearest neighbour is of the same set: the accuracy of a 1-nearest-neighbour classifier."""
 
-from collections.abc import Iterator
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .metric import Comparison, Entry, Metric, Number, Score, Terms
+from .metric import Comparison, Entries, Metric, Number, Score, Terms
 from .neighbours import NeighbourIndex, build_indexes, nearest_distances
 
 
@@ -37,13 +35,13 @@ def influence(real: NeighbourIndex, fake: NeighbourIndex) -> Terms:
     return terms[:m], terms[m:]
 
 
-def compute(c: Comparison) -> Iterator[tuple[str, Entry]]:
+def compute(c: Comparison) -> Entries:
     """The accuracy, and that of each of the two sets."""
     real, fake = c.real.index, c.fake.index
     on_real, on_fake = own_neighbour_shares(real, fake)
-    yield "one_nn_accuracy", Score((on_real + on_fake) / 2, lambda: influence(real, fake))
-    yield "one_nn_accuracy_real", Score(on_real)
-    yield "one_nn_accuracy_generated", Score(on_fake)
+    accuracy = Score((on_real + on_fake) / 2, lambda: influence(real, fake))
+    names = ("one_nn_accuracy", "one_nn_accuracy_real", "one_nn_accuracy_generated")
+    return zip(names, (accuracy, Score(on_real), Score(on_fake)), strict=True)
 
 
 ONE_NN = Metric("one-nn", {"one_nn_accuracy": Number(higher_is_better=False, high=1.0)}, compute, rank=4)

@@ -1,13 +1,12 @@
 """Precision, recall, density and coverage: who lies in the balls that reach to the k-th nearest of one's own set."""
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
-from .metric import Comparison, Entry, Metric, Number, Score
+from .metric import Comparison, Entries, Metric, Number, Score
 from .neighbours import N_NEIGHBOURS, NeighbourIndex, build_indexes, distance_chunks
 
 
@@ -78,8 +77,8 @@ def prdc_scores(real: NeighbourIndex, fake: NeighbourIndex) -> dict[str, Score]:
     return {name: Score(t.double().mean().item(), influence[name]) for name, t in terms._asdict().items()}
 
 
-def compute(c: Comparison) -> Iterator[tuple[str, Entry]]:
-    yield from prdc_scores(c.real.index, c.fake.index).items()
+def compute(c: Comparison) -> Entries:
+    return iter(prdc_scores(c.real.index, c.fake.index).items())
 
 
 SHARE, DENSITY = Number(higher_is_better=True, high=1.0), Number(higher_is_better=True)

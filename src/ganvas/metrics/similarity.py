@@ -1,6 +1,5 @@
 """How much alike images are: PSNR and SSIM of pairs, and MS-SSIM of pairs of samples as a metric of their variety."""
 
-from collections.abc import Iterator
 from math import inf, log10
 
 import torch
@@ -10,7 +9,7 @@ from torch.nn.functional import avg_pool2d, conv2d
 
 from ..data.scaling import composite_backgrounds
 from ..randomness import make_generator
-from .metric import Comparison, Entry, Metric, Score
+from .metric import Comparison, Entries, Metric, Score
 
 N_PAIRS = 1000
 """pairs of examples, at most"""
@@ -81,19 +80,13 @@ def ms_ssim(x: Float[Tensor, "n c h w"], y: Float[Tensor, "n c h w"], data_range
     return product
 
 
-def mean_similarity(x: Tensor, seed: int) -> float:
-    """Mean MS-SSIM of pairs of different images: higher than that of real pairs where samples are too much alike."""
-    generator = make_generator(torch.device("cpu"), seed, "pairs")
+def compute(c: Comparison) -> Entries:
+    """Mean MS-SSIM of pairs of different samples: higher than that of real pairs where they are too much alike."""
+    x, generator = c.fake.data.x, make_generator(torch.device("cpu"), c.seed, "pairs")
     first = torch.randint(len(x), (min(N_PAIRS, len(x)),), generator=generator)
     second = (first + torch.randint(1, len(x), first.shape, generator=generator)) % len(x)  # never itself
     a, b = (composite_backgrounds(x[index]).float() / 255 for index in (first, second))
-    return ms_ssim(a, b).mean().item()
-
-
-def compute(c: Comparison) -> Iterator[tuple[str, Entry]]:
-    """The similarity of pairs of samples."""
-    yield "ms_ssim", Score(mean_similarity(c.fake.data.x, c.seed))
-    yield "ms_ssim_scales", n_scales(c.fake.data.shape)
+    return iter([("ms_ssim", Score(ms_ssim(a, b).mean().item())), ("ms_ssim_scales", n_scales(c.fake.data.shape))])
 
 
 MS_SSIM = Metric("ms-ssim", {}, compute, needs="images", on_features=False, rank=9)

@@ -1,14 +1,12 @@
 """The sliced Wasserstein distance of pixels or vectors."""
 
-from collections.abc import Iterator
-
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from ..errors import UserError
 from ..randomness import make_generator
-from .metric import Comparison, Entry, Metric, Number, Score, Terms
+from .metric import Comparison, Entries, Metric, Number, Score, Terms
 
 Projected = Float[Tensor, "n k"]
 ROWS_PER_CHUNK = 2000
@@ -59,7 +57,7 @@ def kantorovich_terms(x: Projected, y: Projected) -> Terms:
     return -terms[:n], terms[n:]
 
 
-def compute(c: Comparison) -> Iterator[tuple[str, Entry]]:
+def compute(c: Comparison) -> Entries:
     """Of pixels in [0, 1], or of vectors in deviations of the held-out ones."""
     a, b, scale = c.real.values, c.fake.values, c.real.data.value_scale
     value = sliced_wasserstein(a, b, n_directions=c.n_directions, seed=c.seed) / scale
@@ -68,7 +66,7 @@ def compute(c: Comparison) -> Iterator[tuple[str, Entry]]:
         real, fake = kantorovich_terms(*project(a, b, c.n_directions, c.seed))
         return real / scale, fake / scale
 
-    yield "sliced_wasserstein", Score(value, influence)
+    return iter([("sliced_wasserstein", Score(value, influence))])
 
 
 NUMBERS = {"sliced_wasserstein": Number(higher_is_better=False)}
