@@ -100,9 +100,8 @@ def evaluate_model(
     n, seed, progress = settings.n, settings.seed, settings.progress
     sample_names, code_names = ([name for name in names if name in table] for table in (METRICS, codes.CODE_METRICS))
     on = load_evaluation_data(trained, data, options, bool(sample_names))
-    runs, training = [(trained, prior)], [on.train]
-    # before anything is computed
-    real_data = prepare_comparison(runs, training, on, settings) if sample_names else None
+    runs = [(trained, prior, on.train)]
+    real_data = prepare_comparison(runs, on, settings) if sample_names else None  # before anything is computed
     values: MetricValues = {
         "model": model_name(trained.model), "step": trained.metadata.get("step"), "data": on.held_out.name,
         "split": on.split, "seed": seed,
@@ -112,7 +111,7 @@ def evaluate_model(
         values |= replace_non_finite(codes.measure(trained, examples, code_names, k, draws, seed, progress))
     if real_data is not None:
         progress(f"{real_data.n} samples and their features{real_data.note}")
-        c, floor = draw_comparisons(runs, training, real_data, settings)
+        c, floor = draw_comparisons(runs, real_data, settings)
         values |= real_data.facts | measure(sample_names, c, floor.fake, bool(settings.metrics), progress)
         values["protocol"] += "" if prior is None else f", codes from the prior {prior}"
     return values

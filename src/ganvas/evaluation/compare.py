@@ -28,8 +28,6 @@ COMPARABLE_METRICS = tuple(name for name, metric in METRICS.items() if metric.nu
 """metrics whose numbers have intervals, as `evaluate` calls them"""
 Run = Trained | str | Path | tuple[Trained, str | None]
 """a run to compare: itself, its name, NAME@PRIOR, or with the fitted prior that its codes are to be drawn from"""
-
-
 Scores = list[dict[str, Score]]
 """of each side, by name"""
 
@@ -72,12 +70,11 @@ def compare(
             hint = did_you_mean(name, COMPARABLE_METRICS)
             raise UserError(f"{name} is not compared: there are {', '.join(COMPARABLE_METRICS)}.{hint}")
     data_of_runs = load_common_data(entries, data, options)
-    on, training = data_of_runs[0], [d.train for d in data_of_runs]
+    on, sources = data_of_runs[0], [(e.trained, e.prior, d.train) for e, d in zip(entries, data_of_runs, strict=True)]
     settings = Settings(metrics, n if n is None else check_positive(n, "n"), features, allow_few, seed, progress)
-    sources = [(e.trained, e.prior) for e in entries]
-    real_data = prepare_comparison(sources, training, on, settings)
+    real_data = prepare_comparison(sources, on, settings)
     progress(f"{real_data.n} samples of each, and their features{real_data.note}")
-    comparisons = draw_comparisons(sources, training, real_data, settings)
+    comparisons = draw_comparisons(sources, real_data, settings)
     other_kind = "vectors" if on.held_out.has_images else "images"
     names = metrics or [name for name in COMPARABLE_METRICS if METRICS[name].needs != other_kind]
     scores, reasons = score_all(names, comparisons, settings)
@@ -158,18 +155,13 @@ def check_comparable(entries: Sequence[ComparedRun]) -> None:
     if len(shapes) > 1:
         shapes_text = ", ".join(f"{shape} ({name})" for shape, name in shapes.items())
         raise UserError(f"the runs generate examples of different shapes, {shapes_text}: compare runs of one shape")
-    for other, one in combinations(entries, 2):
-        if generates_same(one, other):
+    for a, b in combinations(entries, 2):
+        if (a.prior or STANDARD) != (b.prior or STANDARD) or a.trained.model != b.trained.model:
+            continue
+        x, y = (run.trained.nets.state_dict() for run in (a, b))
+        if x.keys() == y.keys() and all(torch.equal(t.cpu(), y[key].cpu()) for key, t in x.items()):
             same = "have the same weights, so all their numbers are equal: name it once"
-            raise UserError(f"{other.name} and {one.name} {same}")
-
-
-def generates_same(a: ComparedRun, b: ComparedRun) -> bool:
-    """Whether two models generate the same examples: by the same weights, of codes from the same prior."""
-    if (a.prior or STANDARD) != (b.prior or STANDARD) or a.trained.model != b.trained.model:
-        return False
-    x, y = (run.trained.nets.state_dict() for run in (a, b))
-    return x.keys() == y.keys() and all(torch.equal(t.cpu(), y[name].cpu()) for name, t in x.items())
+            raise UserError(f"{a.name} and {b.name} {same}")
 
 
 def load_common_data(

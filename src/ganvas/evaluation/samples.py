@@ -55,15 +55,13 @@ class RealData:
     """where the data allow fewer than the user asked for, that and why"""
 
 
-Runs = Sequence[tuple[Trained, str | None]]
-"""models, each with the prior that its codes are drawn from, if not its own"""
-TrainingData = Sequence[Dataset | None]
-"""what each of them was trained on, where that is known"""
+Runs = Sequence[tuple[Trained, str | None, Dataset | None]]
+"""models, each with the prior that its codes are drawn from, if not its own, and its training data, if known"""
 
 
-def prepare_comparison(runs: Runs, training: TrainingData, data: EvaluationData, settings: Settings) -> RealData:
+def prepare_comparison(runs: Runs, data: EvaluationData, settings: Settings) -> RealData:
     """Everything but the samples; UserError for what would else fail after they and their features were computed."""
-    for trained, prior in runs:
+    for trained, prior, _ in runs:
         if prior not in (None, STANDARD):
             trained.get_fitted_prior(str(prior))
     trained, requested, held_out, other = runs[0][0], settings.n, data.held_out, data.train
@@ -78,7 +76,7 @@ def prepare_comparison(runs: Runs, training: TrainingData, data: EvaluationData,
     space = make_feature_space(settings.features, trained.shape, data_name=name, device=device, scaling=scaling)
     if "fid" in settings.metrics:
         check_sample_size(n, space, settings.allow_few)
-    if "memorisation" in settings.metrics and None in training:
+    if "memorisation" in settings.metrics and any(train is None for *_, train in runs):
         raise UserError(NO_TRAIN)
     available = f"{len(held_out)} examples to compare with, and {len(other)} others for the floor"
     note = f" ({requested} asked for, but the data allow {n}: there are {available})"
@@ -89,7 +87,7 @@ def prepare_comparison(runs: Runs, training: TrainingData, data: EvaluationData,
     return RealData(held_out, other, space, n, facts, note if requested is not None and n < requested else "")
 
 
-def draw_comparisons(runs: Runs, training: TrainingData, real_data: RealData, settings: Settings) -> list[Comparison]:
+def draw_comparisons(runs: Runs, real_data: RealData, settings: Settings) -> list[Comparison]:
     """The samples of each model, drawn from its prior, beside the same held-out examples, and last the noise floor.
 
     Each knows what the model was trained on, if that is known of all; equal training data are one set of examples.
@@ -100,14 +98,14 @@ def draw_comparisons(runs: Runs, training: TrainingData, real_data: RealData, se
     n, space, other = real_data.n, real_data.space, real_data.other
     real = Examples(real_data.held_out.sample(n, seed, "held out"), space, progress=progress)
     floor = Examples(other.sample(n, seed, "other"), space, real, is_floor=True, progress=progress)
-    fakes, known = [], dict[str, Examples]()
-    for (trained, prior), data in zip(runs, training, strict=True):
+    fakes, known, all_known = [], dict[str, Examples](), all(train is not None for *_, train in runs)
+    for trained, prior, train in runs:
         labels = other.sample(n, seed, "labels").labels if trained.model.is_conditional else None
         x = trained.decode(trained.sample_codes(n, seed, prior), labels).x
         fake = Examples(replace(other, x=x, labels=labels, name="generated"), space, real, progress=progress)
-        if data is not None and None not in training:
-            key = data.fingerprint() if len(runs) > 1 else ""
-            fake.training = (known.setdefault(key, Examples(data, space, progress=progress)),)
+        if train is not None and all_known:
+            key = train.fingerprint() if len(runs) > 1 else ""
+            fake.training = (known.setdefault(key, Examples(train, space, progress=progress)),)
         fakes.append(fake)
     floor.training = tuple(known.values())
     return [Comparison(real, fake, seed, settings.allow_few) for fake in (*fakes, floor)]

@@ -10,7 +10,7 @@ from ..data import Dataset
 from ..errors import UserError
 from .kid import MIN_EXAMPLES, kernel_score
 from .likelihood import mean_and_error
-from .metric import Comparison, Entries, Metric, Number, Score, Terms
+from .metric import Comparison, Entries, Number, Score, Terms, metric
 
 
 def classifier_score(logits: Float[Tensor, "n classes"], splits: int = 10) -> Float[Tensor, " splits"]:
@@ -56,6 +56,7 @@ def classifier_scores(logits: Float[Tensor, "n classes"], n_real: int) -> Score:
     return Score(value, influence, error)
 
 
+@metric("classes", {"classifier_score": Number(higher_is_better=True, low=1.0)}, needs="classifier", rank=8)
 def compute(c: Comparison) -> Entries:
     """The classifier's score, where features classify; label agreement and kernel distances a class, where there are.
 
@@ -79,7 +80,3 @@ def compute(c: Comparison) -> Entries:
             n = min(len(a), len(b))
             scores[name] = Score(nan) if n < MIN_EXAMPLES else kernel_score(a[:n], b[:n])
         yield "kid_by_class", scores
-
-
-NUMBERS = {"classifier_score": Number(higher_is_better=True, low=1.0)}
-CLASSES = Metric("classes", NUMBERS, compute, needs="classifier", rank=8)

@@ -10,8 +10,10 @@ from torch import Tensor
 from ..data import Scaling
 from ..errors import UserError
 from .kid import mmd
-from .metric import Comparison, Entries, Metric, Number, Score
+from .metric import Comparison, Entries, Number, Score, metric
 
+# the score is the square of the number, which can be below 0 by chance
+ENERGY = Number(higher_is_better=False, show=lambda square: max(0.0, square) ** 0.5)
 PerColumn = Float64[Tensor, " d"]
 MAX_TRANSPORTED = 2000
 """examples between which optimal transport is computed, at most"""
@@ -59,6 +61,7 @@ def correlation_difference(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> 
     return (x - y).abs().max().item()
 
 
+@metric("distances", {"energy": ENERGY}, needs="vectors", on_features=False, rank=10)
 def compute(c: Comparison) -> Entries:
     """All in deviations of the held-out examples, but for `marginals`, which are in the units of each column."""
     a, b = c.real.values, c.fake.values
@@ -75,8 +78,3 @@ def compute(c: Comparison) -> Entries:
     yield "marginal_kolmogorov", Score(steps.max().item())
     if a.shape[1] > 1:
         yield "correlations", Score(correlation_difference(a, b))
-
-
-# the score is the square of the number, which can be below 0 by chance
-ENERGY = Number(higher_is_better=False, show=lambda square: max(0.0, square) ** 0.5)
-DISTANCES = Metric("distances", {"energy": ENERGY}, compute, needs="vectors", on_features=False, rank=10)

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from .metric import Comparison, Entries, Metric, Number, Score, Terms
+from .metric import Comparison, Entries, Number, Score, Terms, metric
 from .neighbours import NeighbourIndex, copy_rate_slope, copy_threshold
 
 
@@ -30,9 +30,7 @@ def duplicate_terms(x: NeighbourIndex, limit: Tensor) -> Float64[Tensor, " n"]:
     return first + x.sum_to_nearest(first - second)
 
 
+@metric("duplicates", {"duplicate_rate": Number(higher_is_better=None, high=1.0)}, rank=6)
 def compute(c: Comparison) -> Entries:
     real, fake = c.real.index, c.fake.index
     return iter([("duplicate_rate", Score(duplicate_rate(real, fake), lambda: influence(real, fake)))])
-
-
-DUPLICATES = Metric("duplicates", {"duplicate_rate": Number(higher_is_better=None, high=1.0)}, compute, rank=6)

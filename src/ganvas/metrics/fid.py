@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from .features import FeatureSpace
-from .metric import Comparison, Entries, Metric, Number, Score, Terms
+from .metric import Comparison, Entries, Number, Score, Terms, metric
 
 ROWS_PER_CHUNK = 2000
 """examples whose moments are computed at once"""
@@ -169,6 +169,7 @@ def check_sample_size(n: int, space: FeatureSpace, allow_few: bool) -> None:
         )
 
 
+@metric("fid", {"fid": Number(higher_is_better=False)}, rank=1)
 def compute(c: Comparison) -> Entries:
     """The distance, and what infinitely many examples would have."""
     real, fake = c.real.features, c.fake.features
@@ -185,6 +186,3 @@ def compute(c: Comparison) -> Entries:
     parts = zip(c.real.derive(partial_gaussians), partial_gaussians(fake), strict=True)
     distances = torch.tensor([*(gaussian_frechet(x, y) for x, y in parts), score.value], dtype=torch.float64)
     yield "fid_infinity", Score(float(extrapolation_weights(n) @ distances), error=lambda: infinity_error(score, n))
-
-
-FID = Metric("fid", {"fid": Number(higher_is_better=False)}, compute, rank=1)

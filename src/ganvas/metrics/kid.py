@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from .likelihood import mean_and_error
-from .metric import Comparison, Entries, Metric, Number, Score, Terms
+from .metric import Comparison, Entries, Number, Score, Terms, metric
 
 MAX_BLOCK_SIZE = 1000
 """examples in each block, at most"""
@@ -94,8 +94,6 @@ def kernel_score(real: Float[Tensor, "n d"], fake: Float[Tensor, "n d"]) -> Scor
     return Score(value, influence, error)
 
 
+@metric("kid", {"kid": Number(higher_is_better=False, low=-inf)}, rank=2)
 def compute(c: Comparison) -> Entries:
     return iter([("kid", kernel_score(c.real.features, c.fake.features))])
-
-
-KID = Metric("kid", {"kid": Number(higher_is_better=False, low=-inf)}, compute, rank=2)

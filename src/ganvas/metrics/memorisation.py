@@ -7,9 +7,10 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from ..errors import UserError
-from .metric import Comparison, Entries, Metric, Number, Score, Terms
+from .metric import Comparison, Entries, Number, Score, Terms, metric
 from .neighbours import COPY_QUANTILE, Distances, copy_rate_slope, copy_threshold, distances_to, expected_copy_rate
 
+RATE = Number(higher_is_better=None, high=1.0)
 Features = Float[Tensor, "_ d"]
 NO_TRAIN = "memorisation needs held-out examples besides the training data: train on data with a test split"
 
@@ -50,6 +51,7 @@ def midranks(a: Float64[Tensor, " n"], reference: Float64[Tensor, " m"]) -> Floa
     return (below + upto).double() / (2 * len(reference))
 
 
+@metric("memorisation", {"nearer_to_training": RATE, "memorisation_rate": RATE}, needs="training", rank=5)
 def compute(c: Comparison) -> Entries:
     """The noise floor follows from the definition; of models with different training data it is the largest."""
     if not c.fake.training:
@@ -61,8 +63,3 @@ def compute(c: Comparison) -> Entries:
         (train,), (distances,) = c.fake.training, real
         nearer, memorised, _ = copy_scores(distances, c.fake.derive(distances_to, train))
     return iter([("nearer_to_training", nearer), ("memorisation_rate", memorised)])
-
-
-RATE = Number(higher_is_better=None, high=1.0)
-NUMBERS = {"nearer_to_training": RATE, "memorisation_rate": RATE}
-MEMORISATION = Metric("memorisation", NUMBERS, compute, needs="training", rank=5)

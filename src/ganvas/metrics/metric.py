@@ -134,6 +134,9 @@ class Comparison:
     """random projections of the sliced Wasserstein distance"""
 
 
+Compute = Callable[[Comparison], Entries]
+
+
 @dataclass(frozen=True)
 class Metric:
     """A metric, under the name that `--metrics` gives it.
@@ -144,10 +147,17 @@ class Metric:
 
     name: str
     numbers: Mapping[str, Number]
-    compute: Callable[[Comparison], Entries]
-    needs: str = ""
+    compute: Compute
+    needs: str
     """"images", "vectors", "training" data or a "classifier", where it needs one; "" where it measures any samples"""
-    on_features: bool = True
+    on_features: bool
     """whether numbers are taken on features, whose name is then part of theirs"""
-    rank: int = 100
+    rank: int
     """its place in lists of metrics"""
+
+
+def metric(
+    name: str, numbers: Mapping[str, Number], *, needs: str = "", on_features: bool = True, rank: int = 100
+) -> Callable[[Compute], Metric]:
+    """A decorator that makes a `Metric` of the function that computes it."""
+    return lambda compute: Metric(name, numbers, compute, needs, on_features, rank)

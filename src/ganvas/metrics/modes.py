@@ -10,8 +10,12 @@ from torch import Tensor
 
 from ..data.builtin import MIXTURES
 from ..errors import UserError
-from .metric import Comparison, Entries, Metric, Number, Score, Terms
+from .metric import Comparison, Entries, Number, Score, Terms, metric
 
+NUMBERS = {
+    "modes_captured": Number(higher_is_better=True), "high_quality": Number(higher_is_better=True, high=1.0),
+    "reverse_kl": Number(higher_is_better=False),
+}  # fmt: skip
 Points = Float[Tensor, "_ _"]
 MIN_OWN_SHARE = 0.9
 """share of a mixture's own points that lie within three deviations of a centre, at least: in the plane 0.989"""
@@ -72,6 +76,7 @@ def mode_scores(samples: Points, centres: Points, sigma: float, n_real: int) -> 
     return {name: Score(float(x), partial(influence, name)) for name, x in zip(NUMBERS, coverage, strict=True)}
 
 
+@metric("modes", NUMBERS, needs="vectors", on_features=False, rank=11)
 def compute(c: Comparison) -> Entries:
     """The numbers of samples of a mixture, whose centres are known by its name; UserError where it is none known."""
     held_out, known = c.real.data, MIXTURES.get(c.real.data.name)
@@ -82,10 +87,3 @@ def compute(c: Comparison) -> Entries:
         raise UserError(f"{held_out.name} is named like a mixture, but its points are not that one's: rename it")
     scores = mode_scores(c.fake.data.x, centres, known.sigma, len(c.real))
     return iter([*scores.items(), ("modes", len(centres))])
-
-
-NUMBERS = {
-    "modes_captured": Number(higher_is_better=True), "high_quality": Number(higher_is_better=True, high=1.0),
-    "reverse_kl": Number(higher_is_better=False),
-}  # fmt: skip
-MODES = Metric("modes", NUMBERS, compute, needs="vectors", on_features=False, rank=11)

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .metric import Comparison, Entries, Metric, Number, Score, Terms
+from .metric import Comparison, Entries, Number, Score, Terms, metric
 from .neighbours import NeighbourIndex, build_indexes, nearest_distances
 
 
@@ -35,6 +35,7 @@ def influence(real: NeighbourIndex, fake: NeighbourIndex) -> Terms:
     return terms[:m], terms[m:]
 
 
+@metric("one-nn", {"one_nn_accuracy": Number(higher_is_better=False, high=1.0)}, rank=4)
 def compute(c: Comparison) -> Entries:
     """The accuracy, and that of each of the two sets."""
     real, fake = c.real.index, c.fake.index
@@ -42,6 +43,3 @@ def compute(c: Comparison) -> Entries:
     accuracy = Score((on_real + on_fake) / 2, lambda: influence(real, fake))
     names = ("one_nn_accuracy", "one_nn_accuracy_real", "one_nn_accuracy_generated")
     return zip(names, (accuracy, Score(on_real), Score(on_fake)), strict=True)
-
-
-ONE_NN = Metric("one-nn", {"one_nn_accuracy": Number(higher_is_better=False, high=1.0)}, compute, rank=4)

@@ -6,8 +6,11 @@ import torch
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
-from .metric import Comparison, Entries, Metric, Number, Score
+from .metric import Comparison, Entries, Number, Score, metric
 from .neighbours import N_NEIGHBOURS, NeighbourIndex, build_indexes, distance_chunks
+
+SHARE, DENSITY = Number(higher_is_better=True, high=1.0), Number(higher_is_better=True)
+NUMBERS = {"precision": SHARE, "recall": SHARE, "density": DENSITY, "coverage": SHARE}
 
 
 class PRDCTerms(NamedTuple):
@@ -77,10 +80,6 @@ def prdc_scores(real: NeighbourIndex, fake: NeighbourIndex) -> dict[str, Score]:
     return {name: Score(t.double().mean().item(), influence[name]) for name, t in terms._asdict().items()}
 
 
+@metric("prdc", NUMBERS, rank=3)
 def compute(c: Comparison) -> Entries:
     return iter(prdc_scores(c.real.index, c.fake.index).items())
-
-
-SHARE, DENSITY = Number(higher_is_better=True, high=1.0), Number(higher_is_better=True)
-NUMBERS = {"precision": SHARE, "recall": SHARE, "density": DENSITY, "coverage": SHARE}
-PRDC = Metric("prdc", NUMBERS, compute, rank=3)

@@ -9,7 +9,7 @@ from torch.nn.functional import avg_pool2d, conv2d
 
 from ..data.scaling import composite_backgrounds
 from ..randomness import make_generator
-from .metric import Comparison, Entries, Metric, Score
+from .metric import Comparison, Entries, Score, metric
 
 N_PAIRS = 1000
 """pairs of examples, at most"""
@@ -80,6 +80,7 @@ def ms_ssim(x: Float[Tensor, "n c h w"], y: Float[Tensor, "n c h w"], data_range
     return product
 
 
+@metric("ms-ssim", {}, needs="images", on_features=False, rank=9)
 def compute(c: Comparison) -> Entries:
     """Mean MS-SSIM of pairs of different samples: higher than that of real pairs where they are too much alike."""
     x, generator = c.fake.data.x, make_generator(torch.device("cpu"), c.seed, "pairs")
@@ -87,6 +88,3 @@ def compute(c: Comparison) -> Entries:
     second = (first + torch.randint(1, len(x), first.shape, generator=generator)) % len(x)  # never itself
     a, b = (composite_backgrounds(x[index]).float() / 255 for index in (first, second))
     return iter([("ms_ssim", Score(ms_ssim(a, b).mean().item())), ("ms_ssim_scales", n_scales(c.fake.data.shape))])
-
-
-MS_SSIM = Metric("ms-ssim", {}, compute, needs="images", on_features=False, rank=9)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..randomness import make_generator
-from .metric import Comparison, Entries, Metric, Number, Score, Terms
+from .metric import Comparison, Entries, Number, Score, Terms, metric
 
 Projected = Float[Tensor, "n k"]
 ROWS_PER_CHUNK = 2000
@@ -57,6 +57,7 @@ def kantorovich_terms(x: Projected, y: Projected) -> Terms:
     return -terms[:n], terms[n:]
 
 
+@metric("sliced-wasserstein", {"sliced_wasserstein": Number(higher_is_better=False)}, on_features=False, rank=7)
 def compute(c: Comparison) -> Entries:
     """Of pixels in [0, 1], or of vectors in deviations of the held-out ones."""
     a, b, scale = c.real.values, c.fake.values, c.real.data.value_scale
@@ -67,7 +68,3 @@ def compute(c: Comparison) -> Entries:
         return real / scale, fake / scale
 
     return iter([("sliced_wasserstein", Score(value, influence))])
-
-
-NUMBERS = {"sliced_wasserstein": Number(higher_is_better=False)}
-SLICED_WASSERSTEIN = Metric("sliced-wasserstein", NUMBERS, compute, on_features=False, rank=7)
