@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from functools import cache
-from typing import Any, TypeVar
+from inspect import isabstract
+from typing import Any, NamedTuple, TypeVar
 
 T = TypeVar("T")
 
@@ -63,21 +64,34 @@ def new_name(old: str, known: Iterable[str]) -> str | None:
     return None if key in spelled else next((spelled[n] for n in NEW_NAMES.get(key, ()) if n in spelled), None)
 
 
+class FixedOption(NamedTuple):
+    """What a model's paper fixes an option to, and which kindred models have it."""
+
+    value: object
+    takers: list[str]
+
+
 @cache
-def given_up(cls: type) -> dict[str, object]:
-    """Options, by today's names and those of before, that a model does not have, and what its paper fixes them to."""
+def given_up(cls: Any) -> dict[str, FixedOption]:
+    """Options, by today's names and those of before, that a model does not have."""
     known = {field.name for field in fields(cls)}
-    fixed = {name: value for name, value in getattr(cls, "fixed_options", {}).items() if name not in known}
+    kindred = [base for base in reversed(cls.__mro__) if getattr(base, "fixed_options", None)][:1]
+    for base in kindred:  # which grows by the subclasses of each
+        kindred += [sub for sub in base.__subclasses__() if sub.__module__.startswith("ganvas.")]
+    models = {sub.__name__.lower(): {field.name for field in fields(sub)} for sub in kindred if not isabstract(sub)}
+    fixed = {
+        name: FixedOption(value, [model for model, options in models.items() if name in options])
+        for name, value in getattr(cls, "fixed_options", {}).items() if name not in known
+    }  # fmt: skip
     old = {name: fixed[new] for name in NEW_NAMES if name not in known and (new := new_name(name, fixed))}
     return fixed | old
 
 
-def fixed_message(owner: str, name: str, value: object) -> str:
+def fixed_message(owner: str, name: str, option: FixedOption) -> str:
     """What is said where an option is given that a model's paper fixes."""
-    name = NEW_NAMES.get(name, (name,))[0]
-    said = "it has none" if value in (None, False, 0.0) else f"it is {value}"
-    takers = "wgan and wgangp" if name == "initial_critic_steps" else "gan, dcgan and cgan"
-    return f"{owner} has no `{name}`: by its paper {said}; {takers} take `{name}`"
+    name, (*others, last) = NEW_NAMES.get(name, (name,))[0], option.takers
+    said = "it has none" if option.value in (None, False, 0.0) else f"it is {option.value}"
+    return f"{owner} has no `{name}`: by its paper {said}; {', '.join(others)} and {last} take `{name}`"
 
 
 @cache
