@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from ganvas.objectives.adversarial import (
+    BORDERS,
     JENSEN_SHANNON_LOSSES,
+    WON_LOGIT_GAP,
     Loss,
     discriminator_terms,
     divergence_estimates,
@@ -28,6 +30,11 @@ def logits(seed: int = 0, n: int = 30) -> Array:
     """Random logits of usual size, and some at which an exponential or a logarithm would overflow."""
     random = np.random.default_rng(seed)
     return random.permutation(np.concatenate([random.normal(scale=4, size=n), [80.0, -80.0, 80.0, -80.0, 0.3]]))
+
+
+def test_every_loss_says_where_its_logits_border_and_how_far_apart_they_are_when_d_has_won() -> None:
+    assert set(BORDERS) == set(WON_LOGIT_GAP) == set(LOSSES)
+    assert [loss for loss, gap in WON_LOGIT_GAP.items() if gap is None] == ["wasserstein"]
 
 
 def softplus(d: Array) -> Array:

@@ -372,7 +372,7 @@ def confidence(real: Tensor, fake: Tensor, loss: Loss) -> dict[str, Tensor]:
 
     The border is where the loss has it; half-way between the two means where logits have no zero of their own.
     """
-    gap = real.mean() - fake.mean()
-    border = BORDERS[loss] if loss in BORDERS else fake.mean() + gap / 2
+    gap, zero = real.mean() - fake.mean(), BORDERS[loss]
+    border = fake.mean() + gap / 2 if zero is None else zero
     accuracies = {"accuracy_real": (real > border).float().mean(), "accuracy_fake": (fake < border).float().mean()}
     return accuracies | {"logit_gap": gap}

@@ -43,8 +43,8 @@ def gan_rules(model: "Adversarial") -> Iterator[Rule]:
         (slower(model), *(["--betas 0.5 0.999"] if model.betas[0] > 0.5 else []), *penalty, "--lr-decay 0.5"),
         passes=ge,
     )  # fmt: skip
-    if objective.loss in WON_LOGIT_GAP:  # a Wasserstein critic is meant to be as good as it can
-        yield from won_rules(model, penalty)
+    if (gap := WON_LOGIT_GAP[objective.loss]) is not None:
+        yield from won_rules(model, gap, penalty)
     if wasserstein:
         yield from slope_rules(model)
     yield Rule(
@@ -78,7 +78,7 @@ def speckle_rule(what: str, suffix: str, remedies: tuple[str, ...]) -> Rule:
     )  # fmt: skip
 
 
-def won_rules(model: "Adversarial", penalty: tuple[str, ...]) -> Iterator[Rule]:
+def won_rules(model: "Adversarial", gap: float, penalty: tuple[str, ...]) -> Iterator[Rule]:
     """D has won: it is right, and G's gradient has vanished, or no other will make it wrong."""
     loss, n_critic = model.objective.loss, getattr(model, "n_critic", 1)
     fewer = (f"a --n-critic below {n_critic}",) if n_critic > 1 else ()
@@ -96,7 +96,7 @@ def won_rules(model: "Adversarial", penalty: tuple[str, ...]) -> Iterator[Rule]:
         )  # fmt: skip
     least = RELAXED_WON_ACCURACY if loss == "relativistic" else WON_ACCURACY
     yield Rule(
-        "D has won", "logit_gap", WON_LOGIT_GAP[loss],
+        "D has won", "logit_gap", gap,
         knows.format(least) + ", its logits {figure:.2g} apart (limit {limit:g}), whatever G does",
         remedies, passes=ge, given=lambda f: min(f["accuracy_real"], f["accuracy_fake"]) >= least, phase="settled",
         unless=("D has won",),

@@ -53,13 +53,14 @@ def direction_rules(model: "Translator", source: str, target: str) -> Iterator[R
     )  # fmt: skip
     # a critic that returns logits may lead at first, and be caught up
     phase: Literal["early", "settled"] = "early" if model.critic_loss == "least-squares" else "settled"
-    yield Rule(
-        f"the critic of {source} has won", f"logit_gap_{source}", WON_LOGIT_GAP[model.critic_loss],
-        f"it is right {{accuracy_{source}:.1%}} of the time (limit {WON_ACCURACY:.0%}), its verdicts {{figure:.2g}} "
-        f"apart (limit {{limit:g}}), so the translator to {source} learns nothing from it",
-        (*looser, slower(model)), "critic of a domain has won", passes=ge, phase=phase,
-        given=lambda figures: figures[f"accuracy_{source}"] >= WON_ACCURACY,
-    )  # fmt: skip
+    if (gap := WON_LOGIT_GAP[model.critic_loss]) is not None:
+        yield Rule(
+            f"the critic of {source} has won", f"logit_gap_{source}", gap,
+            f"it is right {{accuracy_{source}:.1%}} of the time (limit {WON_ACCURACY:.0%}), its verdicts {{figure:.2g}}"
+            f" apart (limit {{limit:g}}), so the translator to {source} learns nothing from it",
+            (*looser, slower(model)), "critic of a domain has won", passes=ge, phase=phase,
+            given=lambda figures: figures[f"accuracy_{source}"] >= WON_ACCURACY,
+        )  # fmt: skip
     is_tied = getattr(model, "reconstruct", "both") == "both"
     tied = change_weights(model, "above", *CYCLE_OPTIONS) if is_tied else ("--reconstruct both",)
     yield Rule(

@@ -30,13 +30,15 @@ Logits = Float[Tensor, "*b"]
 Scalar = Float[Tensor, ""]
 JENSEN_SHANNON_LOSSES: tuple[Loss, ...] = ("minimax", "non-saturating")
 """the losses under which D's own loss estimates a Jensen-Shannon divergence"""
-BORDERS: dict[Loss, float] = {"minimax": 0.0, "non-saturating": 0.0, "least-squares": 0.5, "hinge": 0.0}
-"""the logit between real and fake, where logits have a zero of their own"""
-WON_LOGIT_GAP: dict[Loss, float] = {
-    "minimax": 6.0, "non-saturating": 6.0, "least-squares": 0.9, "hinge": 3.0, "relativistic": 4.0,
+BORDERS: dict[Loss, float | None] = {
+    "minimax": 0.0, "non-saturating": 0.0, "least-squares": 0.5, "hinge": 0.0, "wasserstein": None, "relativistic": None
 }  # fmt: skip
-"""the gap of D's logits from which it may have won; a Wasserstein critic is meant to be as good as it can be.
-Squares have goals 0 and 1, and no hinge gains from a gap above 2"""
+"""the logit between real and fake; None where logits have no zero of their own"""
+WON_LOGIT_GAP: dict[Loss, float | None] = {
+    "minimax": 6.0, "non-saturating": 6.0, "least-squares": 0.9, "hinge": 3.0, "wasserstein": None, "relativistic": 4.0
+}  # fmt: skip
+"""the gap of D's logits from which it may have won; None where D is meant to be as good as it can be.  Squares have
+goals 0 and 1, and no hinge gains from a gap above 2"""
 
 
 def value_function(real: Logits, fake: Logits) -> Scalar:
