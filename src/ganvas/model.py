@@ -1,9 +1,8 @@
 """What a model is: hyper-parameters, networks, and one training step written as its equations.
 
-A training step of every system is a short list of *moves*: these networks descend this loss, all
-else stands still.  A model's `step` is a coroutine that yields its moves; the trainer plays each
-one, then resumes the step.  So `k` discriminator updates are a `for` in the model's own file, and
-the loop that trains knows nothing of GANs.
+A training step of every system is a short list of *moves*: these networks descend this loss, all else stands still.
+A model's `step` is a coroutine that yields its moves; the trainer plays each one, then resumes the step.  So `k`
+discriminator updates are a `for` in the model's own file, and the loop that trains knows nothing of GANs.
 """
 
 from abc import abstractmethod
@@ -56,7 +55,6 @@ class PairBatch(NamedTuple):
         return PairBatch(self.a.to(device), self.b.to(device))
 
     def first(self, n: int) -> "PairBatch":
-        """The first n of each."""
         return PairBatch(self.a.first(n), self.b.first(n))
 
 
@@ -67,7 +65,7 @@ class Move(NamedTuple):
     terms: dict[str, Float[Tensor, ""]]
     logged: dict[str, Float[Tensor, ""]] = {}  # noqa: RUF012
     """what else the log keeps"""
-    independent_losses: tuple[Float[Tensor, ""], Float[Tensor, ""]] | None = None
+    independent_losses: tuple[Float[Tensor, ""], ...] | None = None
     """two losses with the terms' sum, that share nothing but the networks' weights: differentiated at the same time"""
 
     @property
@@ -79,8 +77,8 @@ def minimize_independent(networks: tuple[nn.Module, ...], *parts: dict[str, Floa
     """The move in which `networks` descend the sum of terms of parts that share nothing but the networks' weights."""
     names = dict.fromkeys(name for part in parts for name in part)
     terms = {name: reduce(torch.add, [part[name] for part in parts if name in part]) for name in names}
-    losses = [reduce(torch.add, part.values()) for part in parts]
-    return Move(networks, terms, independent_losses=(losses[0], losses[1]) if len(losses) == 2 else None)
+    losses = tuple(reduce(torch.add, part.values()) for part in parts)
+    return Move(networks, terms, independent_losses=losses if len(losses) == 2 else None)
 
 
 def minimize(*networks: nn.Module, **terms: Float[Tensor, ""]) -> Move:
@@ -103,8 +101,8 @@ ShapeT = TypeVar("ShapeT", default=Any)
 class Model(Generic[DataT, BatchT, ShapeT], metaclass=ValidatedMeta):
     """A generative model.  Its fields are its hyper-parameters; its `step` is its algorithm.
 
-    A model holds no weights.  `networks` makes them, and whoever runs the model passes them back
-    by name; so a model can be printed, compared, stored as JSON and turned into a command line.
+    A model holds no weights.  `networks` makes them, and whoever runs the model passes them back by name; so a model
+    can be printed, compared, stored as JSON and turned into a command line.
     """
 
     training_only: ClassVar[tuple[str, ...]] = ()
@@ -159,7 +157,7 @@ class Model(Generic[DataT, BatchT, ShapeT], metaclass=ValidatedMeta):
         return True
 
     def to_normal(self, z: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
-        """Codes as those of N(0, I) at the same quantiles of the prior; as they are unless the prior is uniform."""
+        """Codes as those of N(0, I) at the same quantiles of the prior; as they are unless that is uniform."""
         return z
 
     def from_normal(self, z: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
@@ -192,10 +190,7 @@ class Model(Generic[DataT, BatchT, ShapeT], metaclass=ValidatedMeta):
         """`preview(batch, **networks)`: examples, in rows, that show how training goes."""
 
     def monitor(self, batch: BatchT, *args: Any, **networks: Any) -> dict[str, Tensor]:
-        """How the codes of a batch are used, for the log and the run's diagnosis; nothing by default.
-
-        See `LikelihoodModel.monitor` for the names.
-        """
+        """How the codes of a batch are used, for log and diagnosis, by names as in `LikelihoodModel.monitor`."""
         return {}
 
     def discriminator_statistics(self, batch: BatchT, *args: Any, **networks: Any) -> dict[str, float]:
@@ -278,8 +273,7 @@ def model_name(model: Model) -> str:
 
 def model_name_with_article(model: Model) -> str:
     """The same with its article: "a vae", "an autoencoder"."""
-    name = model_name(model)
-    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+    return f"{'an' if model_name(model)[0] in 'aeiou' else 'a'} {model_name(model)}"
 
 
 def to_dict(settings: "DataclassInstance") -> dict[str, Any]:

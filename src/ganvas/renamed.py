@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from functools import cache
 from inspect import isabstract
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -64,34 +64,29 @@ def new_name(old: str, known: Iterable[str]) -> str | None:
     return None if key in spelled else next((spelled[n] for n in NEW_NAMES.get(key, ()) if n in spelled), None)
 
 
-class FixedOption(NamedTuple):
-    """What a model's paper fixes an option to, and which kindred models have it."""
-
-    value: object
-    takers: list[str]
-
-
 @cache
-def given_up(cls: Any) -> dict[str, FixedOption]:
-    """Options, by today's names and those of before, that a model does not have."""
-    known = {field.name for field in fields(cls)}
+def given_up(cls: Any) -> dict[str, tuple[object, list[str]]]:
+    """Options that a model does not have, also by old names: what its paper fixes each to, and kindred that have it."""
+    fixed = {name: v for name, v in getattr(cls, "fixed_options", {}).items() if name not in cls.__dataclass_fields__}
     kindred = [base for base in reversed(cls.__mro__) if getattr(base, "fixed_options", None)][:1]
     for base in kindred:  # which grows by the subclasses of each
         kindred += [sub for sub in base.__subclasses__() if sub.__module__.startswith("ganvas.")]
-    models = {sub.__name__.lower(): {field.name for field in fields(sub)} for sub in kindred if not isabstract(sub)}
-    fixed = {
-        name: FixedOption(value, [model for model, options in models.items() if name in options])
-        for name, value in getattr(cls, "fixed_options", {}).items() if name not in known
-    }  # fmt: skip
-    old = {name: fixed[new] for name in NEW_NAMES if name not in known and (new := new_name(name, fixed))}
-    return fixed | old
+    models = [model for model in kindred if not isabstract(model)]
+    options = {
+        name: (value, [model.__name__.lower() for model in models if name in model.__dataclass_fields__])
+        for name, value in fixed.items()
+    }
+    old = {name: new_name(name, fixed) for name in NEW_NAMES if name not in cls.__dataclass_fields__}
+    return options | {name: options[new] for name, new in old.items() if new}
 
 
-def fixed_message(owner: str, name: str, option: FixedOption) -> str:
+def fixed_message(owner: str, name: str, fixed: tuple[object, list[str]]) -> str:
     """What is said where an option is given that a model's paper fixes."""
-    name, (*others, last) = NEW_NAMES.get(name, (name,))[0], option.takers
-    said = "it has none" if option.value in (None, False, 0.0) else f"it is {option.value}"
-    return f"{owner} has no `{name}`: by its paper {said}; {', '.join(others)} and {last} take `{name}`"
+    value, models = fixed
+    name = NEW_NAMES.get(name, (name,))[0]
+    said = "it has none" if value in (None, False, 0.0) else f"it is {value}"
+    takers = " and ".join(", ".join(models).rsplit(", ", 1))
+    return f"{owner} has no `{name}`: by its paper {said}" + (f"; {takers} take `{name}`" if takers else "")
 
 
 @cache

@@ -87,7 +87,7 @@ def check_files(files: RunFolder, config: dict[str, Any], model: Model) -> None:
             check_fields(file, read_header(file), config)
     fixed = given_up(type(model))
     for name, value in files.read_config()["fields"].items():
-        if name in fixed and value != fixed[name].value:
+        if name in fixed and value != fixed[name][0]:
             raise UserError(
                 f"{files.path} was trained with {name}={value}, which {config['model']} no longer has: it can be "
                 f"sampled, but not go on; start a new run with its weights: ganvas train MODEL DATA --init-from "
