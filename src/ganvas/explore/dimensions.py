@@ -56,8 +56,9 @@ def traverse(
     z = code.repeat(len(dimensions), columns, 1)
     for row, j in enumerate(dimensions):
         z[row, :, j] = usage.centre[j] + steps * usage.scale[j]
+    labels = None if labels is None else labels.expand(len(dimensions) * columns)
     return Examples(
-        decode_all(trained, z, labels), columns, f"one latent dimension a row, around {origin}",
+        trained.decode(z.flatten(0, 1), labels).x, columns, f"one latent dimension a row, around {origin}",
         row_labels=tuple(usage.label(j) for j in dimensions),
         column_labels=tuple(f"{t:+.2g}" if abs(t) > 1e-6 else "0" for t in steps.tolist()),
         background=background_vectors(trained, dataset),
@@ -77,8 +78,7 @@ def manifold(
 
     The coordinates are the quantiles of the prior, N(0, 1) or uniform, at (i + 1/2) / side.  The plane is that of the
     two latent dimensions with the largest KL (see `traverse`), the first two where nothing is known of it; all others
-    are 0.
-    For an autoencoder, or a vamp prior, the quantiles are those of a Gaussian with the codes' mean and standard
+    are 0.  For an autoencoder, or a vamp prior, the quantiles are those of a Gaussian with the codes' mean and standard
     deviation, and all others are at their mean.  A conditional model shows the class `label`, or else its first.
     """
     trained = load_run(trained)
@@ -91,25 +91,17 @@ def manifold(
     z = usage.centre.repeat(side, side, 1)
     z[:, :, horizontal] += coordinates * usage.scale[horizontal]
     z[:, :, vertical] += coordinates.flip(0)[:, None] * usage.scale[vertical]
-    z, quantile_values = (trained.model.from_normal(t) for t in (z, coordinates))
+    z, quantiles = (trained.model.from_normal(t) for t in (z, coordinates))
     first_class = trained.metadata["classes"][0] if trained.model.is_conditional else None
-    labels = trained.class_labels(1, first_class if label is None else label)
+    labels = trained.class_labels(side * side, first_class if label is None else label)
     title = f"{usage.label(horizontal)} across, {usage.label(vertical)} up"
     if n_other := len(usage.centre) - 2:
         title += f", the other {n_other} at {'their mean' if usage.centre.any() else 0}"
     if labels is not None:
-        title += f", class {trained.metadata['classes'][int(labels)]}"
-    return Examples(
-        decode_all(trained, z, labels), side, title, background=background_vectors(trained, dataset),
-        metadata={"across": usage.record(horizontal), "up": usage.record(vertical),
-        "quantiles": quantile_values.tolist()},
-    )  # fmt: skip
-
-
-def decode_all(trained: Trained, z: Float[Tensor, "rows columns d"], labels: Tensor | None) -> Tensor:
-    """The examples of codes, row by row, all with the one label."""
-    codes = z.flatten(0, 1)
-    return trained.decode(codes, None if labels is None else labels.expand(len(codes))).x
+        title += f", class {trained.metadata['classes'][labels[0]]}"
+    metadata = {"across": usage.record(horizontal), "up": usage.record(vertical), "quantiles": quantiles.tolist()}
+    x, background = trained.decode(z.flatten(0, 1), labels).x, background_vectors(trained, dataset)
+    return Examples(x, side, title, background=background, metadata=metadata)
 
 
 def latent_scatter(trained: Trained, data: Source | None = None, options: DataOptions | None = None) -> Examples:
@@ -124,9 +116,8 @@ def latent_scatter(trained: Trained, data: Source | None = None, options: DataOp
     usage, (horizontal, vertical) = select_plane(trained, dataset)
     subset = dataset.sample(BACKGROUND_SIZE, 0, "codes")
     return Examples(
-        trained.encode(subset)[:, [horizontal, vertical]], None,
-        f"codes of {dataset.name}: {usage.label(horizontal)} across, {usage.label(vertical)} up",
-        row_labels=subset.classes, labels=subset.labels,
+        trained.encode(subset)[:, [horizontal, vertical]], row_labels=subset.classes, labels=subset.labels,
+        title=f"codes of {dataset.name}: {usage.label(horizontal)} across, {usage.label(vertical)} up",
         metadata={"across": usage.record(horizontal), "up": usage.record(vertical)},
     )  # fmt: skip
 

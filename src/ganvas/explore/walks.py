@@ -1,13 +1,14 @@
-"""Walks through the latent space from one code to another."""
+"""Walks through the latent space: from one code to another, and along the difference between two classes."""
 
-import pathlib
+from math import isfinite
+from pathlib import Path
 from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..data import DataOptions, Source
+from ..data import DataOptions, Dataset, Source
 from ..data.memory import check_examples_fit
 from ..errors import UserError, check_positive
 from ..inference.loading import load_preprocessed
@@ -19,10 +20,12 @@ from ..viz.images import Examples
 from .codes import BACKGROUND_SIZE, background_vectors
 
 InterpolationPath = Literal["linear", "spherical"]
+EXAMPLES_PER_CLASS = 1000
+"""examples at most from which the mean code of a class is taken"""
 
 
 def interpolate(
-    trained: Trained | str | pathlib.Path,
+    trained: Trained | str | Path,
     data: Source | None = None,
     options: DataOptions | None = None,
     *,
@@ -67,21 +70,15 @@ def interpolate(
     is_linear = (interpolation or ("spherical" if data is None else "linear")) == "linear"
     first, last = (endpoints if is_linear else trained.model.to_normal(endpoints)).chunk(2)
     z = lerp(first, last, columns) if is_linear else trained.model.from_normal(slerp(first, last, columns))
-    x = trained.decode(z.flatten(0, 1), nearer_end_labels(labels, columns)).x
-    return Examples(x, columns, background=background)
+    if labels is not None:
+        first_label, last_label = labels[:, None].chunk(2)
+        labels = torch.where(torch.linspace(0, 1, columns) < 0.5, first_label, last_label).flatten()
+    return Examples(trained.decode(z.flatten(0, 1), labels).x, columns, background=background)
 
 
 def even_then_odd(x: Tensor) -> Tensor:
     """Every second row, then the others: first and last ends, so that a walk is the same whatever `rows` is."""
     return torch.cat([x[0::2], x[1::2]])
-
-
-def nearer_end_labels(labels: Tensor | None, columns: int) -> Tensor | None:
-    """The label of the nearer end at each place of each walk; the labels are those of all first ends, then all last."""
-    if labels is None:
-        return None
-    first, last = labels.chunk(2)
-    return torch.where(torch.linspace(0, 1, columns) < 0.5, first[:, None], last[:, None]).flatten()
 
 
 def lerp(a: Float[Tensor, "r d"], b: Float[Tensor, "r d"], columns: int) -> Float[Tensor, "r columns d"]:
@@ -95,3 +92,64 @@ def slerp(a: Float[Tensor, "r d"], b: Float[Tensor, "r d"], columns: int) -> Flo
     angle = cosine.arccos()[:, None, None]
     t = torch.linspace(0, 1, columns)[:, None]
     return (((1 - t) * angle).sin() * a[:, None] + (t * angle).sin() * b[:, None]) / angle.sin()
+
+
+def arithmetic(
+    trained: Trained | str | Path,
+    data: Source,
+    add: str,
+    subtract: str,
+    *,
+    on: str | None = None,
+    rows: int = 8,
+    columns: int = 8,
+    strength: float = 2.0,
+    options: DataOptions | None = None,
+) -> Examples:
+    """Examples with the difference of two classes added: z(x) + s (mean code of `add` - mean code of `subtract`).
+
+    A row has an example of the class `on` (by default `subtract`), its reconstruction, and `columns` strengths s up
+    to `strength`; at 1, the mean of the class `subtract` would become that of `add`.  (Larsen et al.,
+    arXiv:1512.09300, section 3.2.)  A conditional model keeps the examples' own labels.
+    """
+    trained = load_run(trained)
+    check_positive(rows, "rows")
+    check_positive(columns, "columns")
+    if not isfinite(strength):
+        raise UserError(f"strength={strength}: give a number, e.g. 2")
+    trained.require(GenerativeModel, "has no decoder")
+    trained.require(EncoderModel, "has no encoder, so classes have no mean code")
+    check_examples_fit(rows * columns, trained.shape, f"rows={rows} and columns={columns}")
+    dataset = load_preprocessed(trained, data, options)
+    difference = attribute_direction(trained, dataset, add, subtract)
+    on = subtract if on is None else on
+    sources = select_class(dataset, on).select(slice(rows))
+    strengths = torch.linspace(0, strength, columns + 1)
+    z = trained.encode(sources)[:, None] + strengths[:, None] * difference
+    labels = None if sources.labels is None else sources.labels.repeat_interleave(columns + 1)
+    decoded = trained.decode(z.flatten(0, 1), labels).x.unflatten(0, (len(sources), columns + 1))
+    title = f"{on} + s (mean code of {add} - mean code of {subtract})"
+    metadata = {"strengths": strengths.tolist(), "length": difference.norm().item()}
+    if len(trained.shape) == 1:
+        background = background_vectors(trained, dataset)
+        return Examples(decoded.flatten(0, 1), columns + 1, title, background=background, metadata=metadata)
+    x = torch.cat([sources.x[:, None], decoded], 1).flatten(0, 1)
+    heads = ("example", *(f"s = {s:.3g}" for s in strengths.tolist()))
+    return Examples(x, columns + 2, title, column_labels=heads, metadata=metadata)
+
+
+def attribute_direction(trained: Trained, dataset: Dataset, add: str, subtract: str) -> Float[Tensor, " d"]:
+    """The mean code of the class `add` minus that of the class `subtract`, each of 1000 examples at most."""
+    if dataset.labels is None:
+        raise UserError(f"{dataset.name} has no labels to take classes from: put the images into one folder a class")
+    if add == subtract:
+        raise UserError(f"add and subtract are both {add}: name two classes")
+    parts = (select_class(dataset, name).sample(EXAMPLES_PER_CLASS, 0, "arithmetic") for name in (add, subtract))
+    mean_added, mean_subtracted = (trained.encode(part).double().mean(0) for part in parts)
+    return (mean_added - mean_subtracted).float()
+
+
+def select_class(dataset: Dataset, name: str) -> Dataset:
+    """The examples of one class, with the labels that they had; UserError where there are none."""
+    dataset.filter_classes((name,))
+    return dataset.select(dataset.labels == dataset.classes.index(name))
