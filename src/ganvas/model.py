@@ -113,6 +113,8 @@ class Model(Generic[DataT, BatchT, ShapeT], metaclass=ValidatedMeta):
     """what its moves let the log see besides their terms"""
     own_network_names: ClassVar[tuple[str, ...]] = ()
     """arguments that take networks of the user's own: see `models._own`"""
+    own_networks: ClassVar[Mapping[str, nn.Module]] = {}
+    """these networks, by argument"""
     n_domains: ClassVar[int] = 1
     """data sets that it learns from: 1, or 2 for a translator"""
     monitor_batch_size: ClassVar[int] = 128
@@ -134,8 +136,10 @@ class Model(Generic[DataT, BatchT, ShapeT], metaclass=ValidatedMeta):
     """epsilon of the optimizer"""
 
     def __post_init__(self, *own_networks: nn.Module | None) -> None:
-        for name, net in zip(self.own_network_names, own_networks, strict=True):
-            object.__setattr__(self, name, net)  # no field: neither an option nor stored
+        given = dict(zip(self.own_network_names, own_networks, strict=True))
+        networks = {name: net for name, net in given.items() if net is not None}
+        for name, value in {**given, "own_networks": networks}.items():
+            object.__setattr__(self, name, value)  # no field: neither an option nor stored
 
     @property
     def is_conditional(self) -> bool:

@@ -116,7 +116,10 @@ def with_new_keys(values: Mapping[str, Any], kind: str, path: str = "") -> dict[
     return result
 
 
-def with_new_tensor_names(tensors: Mapping[str, T]) -> dict[str, T]:
-    """The tensors of a run's file by today's names."""
+def update_file(header: Mapping[str, Any], tensors: Mapping[str, T]) -> tuple[dict[str, Any], dict[str, T]]:
+    """Header and tensors of a checkpoint or a file of weights by today's names."""
     old = re.compile(r"^average(?=/)|(?<=^scaling/\d/)deviation$")
-    return {old.sub(lambda match: {"average": "ema", "deviation": "std"}[match[0]], k): t for k, t in tensors.items()}
+    renamed = {
+        old.sub(lambda match: {"average": "ema", "deviation": "std"}[match[0]], k): t for k, t in tensors.items()
+    }
+    return with_new_keys(header, "checkpoint" if "position" in header else "weights"), renamed

@@ -77,7 +77,7 @@ def test_numbers_do_not_depend_on_the_sizes_of_batches(
     chunk: int, memory: int, vae: ganvas.Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = ganvas.evaluate(vae, BITS, importance_samples=64)
-    monkeypatch.setattr("ganvas.inference.tiling.MAX_EXAMPLES_PER_CHUNK", chunk)
+    monkeypatch.setattr("ganvas.inference.trained.MAX_EXAMPLES_PER_CHUNK", chunk)
     monkeypatch.setitem(likelihood.DECODER_MEMORY, "cpu", memory)
     monkeypatch.setattr(codes, "MAX_DENSITIES", memory)
     after = ganvas.evaluate(vae, BITS, importance_samples=64)

@@ -91,7 +91,7 @@ def test_numbers_do_not_depend_on_how_much_is_computed_at_once(gan: Trained, mon
     """Chunks of the generator, of features and of distances: but for rounding, all numbers are the same."""
     first = evaluate(gan, n=60, allow_few=True)
     for name, value in (
-        ("inference.tiling.MAX_EXAMPLES_PER_CHUNK", 7),
+        ("inference.trained.MAX_EXAMPLES_PER_CHUNK", 7),
         ("metrics.features.base.MAX_BATCH_SIZE", 9),
         ("metrics.neighbours.ROWS_PER_CHUNK", 11),
     ):

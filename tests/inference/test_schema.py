@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from torch import nn
 
 import ganvas
 from ganvas.cli.app import main
 from ganvas.errors import UserError
-from ganvas.inference.schema import check_networks
-from ganvas.inference.trained import load_trained
+from ganvas.inference.trained import Trained, check_networks, load_trained
 from ganvas.models import MODELS
 from ganvas.training import run_records
 from tests.support.data import as_pair, image_collection
@@ -239,3 +239,18 @@ def test_priors_that_draw_no_codes_are_refused(capsys: pytest.CaptureFixture[str
         assert "its priors do not fit" in failing(capsys, "sample", "run", "--out", "a.png")
     trained.save(run / "weights.safetensors")
     assert main(["sample", "run", "--fitted-prior", "gaussian", "--out", "a.png"]) == 0
+
+
+@pytest.mark.parametrize("name", [*MODELS, "iaf"])
+def test_networks_are_loaded_with_all_that_no_file_holds(name: str) -> None:
+    """Of every model, also masks, and how weights lie in memory."""
+    model: Any = ganvas.VAE(posterior="iaf", flow_width=8) if name == "iaf" else small(MODELS[name])
+    shape: Any = ((3, 32, 32), (1, 32, 32)) if model.n_domains == 2 else (3, 32, 32)
+    networks = model.networks(shape, 5)
+    nets = nn.ModuleDict({name: net for name, net in networks.items() if name not in model.training_only})
+    Trained(model, shape, nets, {"classes": list("abcde")}).save(Path("file.safetensors"))
+    loaded = load_trained("file.safetensors").nets
+    for own, others in ((nets.named_parameters(), loaded.parameters()), (nets.named_buffers(), loaded.buffers())):
+        for (key, a), b in zip(own, others, strict=True):
+            assert torch.equal(a, b), key
+            assert a.stride() == b.stride(), key

@@ -13,7 +13,7 @@ from ..distributions.priors import BEST
 from ..errors import UserError
 from ..inference.trained import NO_ENCODER, Trained
 from ..inference.training_data import describe_data
-from ..io.run_folder import RunFolder, weights_path
+from ..io.run_folder import find_weights
 from ..model import EncoderModel
 from ..training import run_records
 from ..training.progress import ProgressBar
@@ -42,13 +42,13 @@ def fit_prior(
     """
     require_data(data, given, f"data: ganvas fit-prior {run} DATA, or none for what it was trained on")
     path, bar = run_records.find_run(run), ProgressBar(quiet)
-    folder, names = RunFolder(path if path.is_dir() else path.parent), split_names(kinds) or None
+    (file, folder, _), names = find_weights(path), split_names(kinds) or None
     with folder.lock(bar.print_notes) if folder.is_run else nullcontext():  # nothing else may write the weights
         trained = load_run(run)
         trained.require(EncoderModel, NO_ENCODER)
         source, data_options = (data, options) if data is not None else (load_training_data(trained, run, bar), None)
         trained = trained.fit_prior(source, data_options, kinds=names, seed=seed, progress=bar.say)
-        trained.save(file := weights_path(path))
+        trained.save(file)
     priors = trained.priors
     assert priors is not None
     bar.print_notes(priors.notes)

@@ -47,7 +47,9 @@ def check_memory(size: int, what: str, remedy: str) -> None:
 
 
 def check_examples_fit(n: int, shape: tuple[int, ...], request: str) -> None:
-    """UserError, which says what was asked, where the machine cannot hold n examples of this shape that are made."""
+    """UserError, which says what was asked, unless n is 1 or more and the machine can hold n examples of this shape."""
+    if n < 1:
+        raise UserError(f"{request}: give 1 or more")
     size = n * (EXAMPLE_COPIES * prod(shape) * (1 if len(shape) == 3 else 4) + CODE_BYTES)
     check_memory(size, f"{request}: {n:,} examples", "ask for fewer")
 

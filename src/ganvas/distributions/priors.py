@@ -316,18 +316,16 @@ def serialize_priors(fitted: FittedPriors | None) -> tuple[dict[str, Tensor], di
     return tensors, {"priors": likelihood | {"notes": fitted.notes, "data": fitted.data}}
 
 
-def deserialize_priors(tensors: dict[str, Tensor], header: dict[str, Any], file: Path) -> FittedPriors | None:
+def deserialize_priors(tensors: dict[str, Tensor], header: dict[str, Any], file: Path) -> FittedPriors:
     """The inverse of `serialize_priors`; takes the priors' tensors out of `tensors` and their values out of `header`.
 
-    None where there are no priors; UserError where they are unknown or do not fit the header.
+    UserError where they are unknown or do not fit the header.
     """
     parts: dict[str, dict[str, Tensor]] = {}
     for name in [name for name in tensors if name.startswith("prior/")]:
         _, kind, part = name.split("/", 2)
         parts.setdefault(kind, {})[part] = tensors.pop(name)
-    values = header.pop("priors", None)
-    if values is None and not parts:
-        return None
+    values = header.pop("priors")
     if unknown := [kind for kind in parts if kind not in PRIOR_TYPES]:
         raise UserError(f"{file} holds a prior {unknown[0]!r}, which this Ganvas does not know: pip install -U ganvas")
     try:

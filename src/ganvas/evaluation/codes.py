@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from ..data import Dataset
 from ..data.scaling import composite_backgrounds
 from ..distributions.posteriors import Posterior, PosteriorSamples
-from ..inference.tiling import chunk_size
-from ..inference.trained import NO_ENCODER, Trained
+from ..inference.trained import NO_ENCODER, Trained, chunk_size
 from ..metrics import codes, similarity
 from ..metrics.likelihood import log_likelihood, mean_and_error
 from ..model import Batch, EncoderModel, GenerativeModel, device_of

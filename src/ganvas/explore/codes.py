@@ -10,8 +10,7 @@ from torch import Tensor
 from ..data import DataOptions, Dataset, Source
 from ..errors import UserError
 from ..inference.loading import load_preprocessed
-from ..inference.tiling import MAX_EXAMPLES_PER_CHUNK
-from ..inference.trained import Trained
+from ..inference.trained import MAX_EXAMPLES_PER_CHUNK, Trained
 from ..model import Batch, EncoderModel, device_of, model_name, to_dict
 from ..randomness import make_generator, reseed
 

@@ -4,23 +4,21 @@ What a file does not say has the meaning that it had before files said it; what 
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, WrapValidator
 from pydantic_core import ErrorDetails
-from torch import Tensor
 
 from .. import __version__
 from ..config import TrainConfig
 from ..data.options import options_from_config
 from ..errors import InvalidFileError, UserError
 from ..fields import describe_errors
-from ..io.run_folder import RunFolder
-from ..model import Model, model_name, optional_state_keys, to_dict
-from ..models import find_model_class, get_model_class
+from ..io.run_folder import WEIGHTS_FILE, RunFolder
+from ..model import Model, to_dict
+from ..models import MODELS, find_model_class, get_model_class
 from ..renamed import with_new_names
 
 T = TypeVar("T")
@@ -29,6 +27,8 @@ Size = Annotated[int, Field(gt=0, le=10**9)]
 SingleShape = Annotated[list[Size], Field(min_length=1, max_length=3)]
 Shape = SingleShape | Annotated[list[SingleShape], Field(min_length=2, max_length=2)]
 MAX_TEXT_LENGTH = 100_000
+FORMAT_VERSION = 2
+"""version of the header of weights; a file with a higher one was written by a newer Ganvas"""
 
 
 def validate_text(value: object, handler: Callable[[object], object]) -> object:
@@ -190,9 +190,19 @@ def remedy(header: object) -> str:
     return update_hint(header) or ": it was changed since it was written; put its own content back"
 
 
+def parse_weights(header: dict[str, Any], file: Path) -> Model:
+    """The model that a file of weights is of; UserError unless its header is that of such a file."""
+    if not {"model", "fields", "shape"} <= header.keys():
+        raise UserError(f"{file} holds no model's weights: give a run folder, or its {WEIGHTS_FILE}")
+    parse(WeightsHeader, header, header, file)
+    if header.get("format", 0) > FORMAT_VERSION:
+        raise UserError(f"{file} was written by a newer Ganvas ({header.get('ganvas')}): update with pip install -U")
+    return parse_model(header, file)
+
+
 def parse_model(header: dict[str, Any], file: Path) -> Model:
     """The model that a file says it is of; UserError where there is none such."""
-    cls = model_class(header, file)
+    cls = MODELS.get(header["model"]) or model_class(header, file)
     return parse(cls, with_new_names(header["fields"], cls), header, file, "fields")
 
 
@@ -206,7 +216,7 @@ def model_class(header: dict[str, Any], file: Path) -> type[Model]:
 
 def check_run(config: dict[str, Any], file: Path) -> None:
     """InvalidFileError unless config.json describes a run."""
-    if isinstance(config["model"], str) and "model_source" not in config:
+    if isinstance(config.get("model"), str) and "model_source" not in config:
         model_class(config, file)
     parse(RunConfig, config, config, file)
     if find_model_class(config["model"]):  # else a user's own, which can be listed without its class
@@ -219,46 +229,11 @@ def check_run(config: dict[str, Any], file: Path) -> None:
         raise InvalidFileError(f"{file}: {message}{remedy(config)}") from error
 
 
-def check_networks(
-    model: Model, shape: tuple[object, ...], classes: int, tensors: Mapping[str, Tensor], training: bool, message: str
-) -> None:
-    """InvalidFileError unless the tensors are those of the model's networks in `training`, or of those that are kept.
-
-    The networks are made on no device: made on one, they would take as much memory as a file may claim.
-    """
+def check_config(file: Path, header: dict[str, Any], config: dict[str, Any]) -> None:
+    """UserError where a run's weights are those of another model than its config.json says, if that can be told."""
     try:
-        with torch.random.fork_rng(devices=[]), torch.device("meta"):
-            networks = model.networks(shape, classes)
-    except Exception as error:  # of numbers that no network was ever asked to have
-        why = f"no {model_name(model)} for examples of {shape} can be made ({error})"
-        raise InvalidFileError(f"{message}: {why}") from error
-    expected = {
-        f"{name}.{key}": tensor
-        for name, net in networks.items() if training or name not in model.training_only
-        for key, tensor in net.state_dict().items()
-    }  # fmt: skip
-    for name in optional_state_keys(networks) - tensors.keys():
-        expected.pop(name, None)
-    for name in [*expected, *tensors]:
-        ours, theirs = describe_tensor(expected.get(name)), describe_tensor(tensors.get(name))
-        if ours != theirs:
-            raise InvalidFileError(f"{message}: {name} is {theirs}, and should be {ours}")
-
-
-def describe_tensor(tensor: Tensor | None) -> str:
-    """Shape and type of a tensor."""
-    if tensor is None:
-        return "missing"
-    return f"{'x'.join(map(str, tensor.shape)) or 'a number'} of {str(tensor.dtype).removeprefix('torch.')}"
-
-
-def check_config(file: Path, header: dict[str, Any]) -> None:
-    """UserError where a run folder's weights are those of another model than its config.json says."""
-    folder = RunFolder(file.parent)
-    try:
-        config = folder.read_config()
-        check_run(config, folder.config)
-    except (OSError, ValueError, RecursionError):  # the weights say themselves what they are of
+        check_run(config, RunFolder(file.parent).config)
+    except (ValueError, RecursionError):  # the weights say themselves what they are of
         return
     check_fields(file, header, config)
 

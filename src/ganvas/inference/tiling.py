@@ -4,7 +4,6 @@ Pixels are floats in [0, 1], n x c x h x w with 1, 3 or 4 channels.
 """
 
 from collections.abc import Callable
-from math import prod
 
 import torch
 from jaxtyping import Float
@@ -21,8 +20,6 @@ LUMA = (0.299, 0.587, 0.114)
 Images = Float[Tensor, "n c h w"]
 OutputImages = Float[Tensor, "n c2 h2 w2"]
 ImageFunction = Callable[[Tensor], Tensor]
-MAX_EXAMPLES_PER_CHUNK, MAX_NUMBERS_PER_CHUNK = 256, 2**22
-"""examples, and numbers in them, that go through a network at once, at most"""
 
 
 def translate_images(
@@ -101,8 +98,3 @@ def convert_channels(x: Images, channels: int) -> OutputImages:
         return (x * x.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True)
     x = x.expand(-1, 3, -1, -1) if channels > 1 else x
     return torch.cat([x, torch.ones_like(x[:, :1])], 1) if channels == 4 else x
-
-
-def chunk_size(shape: Shape) -> int:
-    """How many examples of this shape go through a network together, so that memory suffices for large ones too."""
-    return min(MAX_EXAMPLES_PER_CHUNK, max(1, MAX_NUMBERS_PER_CHUNK // prod(shape)))

@@ -1,8 +1,9 @@
 """A trained model in one safetensors file: the weights, and in its header everything needed to use them."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,28 +18,38 @@ from ..data.options import without_holdout
 from ..data.scaling import premultiply, scaling_from_state, scaling_state, unpremultiply
 from ..distributions import priors as latent_priors
 from ..distributions.posteriors import normal_log_prob
-from ..errors import UserError, check_positive
+from ..errors import InvalidFileError, UserError
 from ..io.atomic import atomic_write
-from ..io.run_folder import WEIGHTS_FILE, run_of, weights_path
+from ..io.run_folder import find_weights
 from ..io.safetensors import read_safetensors
-from ..model import EncoderModel, GenerativeModel, Model, TranslationModel, device_of, model_name, to_dict
+from ..model import (
+    EncoderModel,
+    GenerativeModel,
+    Model,
+    Shape,
+    TranslationModel,
+    model_name,
+    optional_state_keys,
+    to_dict,
+)
+from ..models import MODELS
 from ..models._own import with_own_networks
 from ..models._variational import Variational
 from ..randomness import draw_rows, make_generator, reseed
 from ..viz.images import Examples
 from .loading import load_preprocessed
-from .schema import WeightsHeader, check_config, check_networks, parse, parse_model
-from .tiling import chunk_size, translate_images
+from .schema import FORMAT_VERSION, check_config, parse_weights
+from .tiling import translate_images
 from .training_data import TrainingData, find_training_data
 
-FORMAT_VERSION = 2
-"""version of the header; a file with a higher one was written by a newer Ganvas"""
 OWN_HEADER = ("format", "ganvas", "model", "fields", "shape")
 """what the header says beside `Trained.metadata`"""
 P = TypeVar("P")
 CPU = torch.device("cpu")
 MAX_PRIOR_CODES = 20_000
 """most codes that priors are fitted to and judged by"""
+MAX_EXAMPLES_PER_CHUNK, MAX_NUMBERS_PER_CHUNK = 256, 2**22
+"""examples, and numbers in them, that go through a network at once, at most"""
 NO_TRANSLATOR = "has one domain, so it translates nothing: cyclegan and discogan do"
 NO_NOISE = "draws no examples from noise"
 NO_ENCODER = "has no encoder: it can sample, but neither encode nor reconstruct"
@@ -88,9 +99,9 @@ class Trained:
             if n is not None or label is not None:
                 raise UserError(f"per_class={per_class} makes examples of every class: leave out `n` and `label`")
             return self.sample_per_class(per_class, seed, fitted_prior)
-        n = check_positive(64 if n is None else n, "n")
-        codes, labels = self.sample_codes(n, seed, fitted_prior), self.class_labels(n, label)
-        examples = self.decode(codes, labels)
+        codes = self.sample_codes(64 if n is None else n, seed, fitted_prior)
+        labels = self.class_labels(len(codes), label)
+        examples = self.generate(codes, labels)
         return examples if labels is None else replace(examples, labels=labels, classes=tuple(self.metadata["classes"]))
 
     def sample_per_class(self, per_class: int, seed: int, fitted_prior: str | None) -> Examples:
@@ -99,12 +110,12 @@ class Trained:
             name = model_name(self.model)
             raise UserError(f"per_class={per_class}: this {name} was trained without labels: ask for n examples")
         classes, present = self.metadata["classes"], self.present_classes
-        check_examples_fit(check_positive(per_class, "per_class") * len(present), self.shape, f"per_class={per_class}")
+        check_examples_fit(per_class * len(present), self.shape, f"per_class={per_class}")
         labels = torch.tensor(present).repeat_interleave(per_class)
         z = self.sample_codes(len(labels), seed, fitted_prior)
         z = z.unflatten(0, (per_class, len(present))).transpose(0, 1).flatten(0, 1)  # so a row begins like a longer one
         row_labels = tuple(classes[i] for i in present)
-        examples = replace(self.decode(z, labels), labels=labels, row_labels=row_labels, classes=tuple(classes))
+        examples = replace(self.generate(z, labels), labels=labels, row_labels=row_labels, classes=tuple(classes))
         return replace(examples, columns=per_class) if examples.x.ndim > 2 else examples
 
     def sample_codes(self, n: int, seed: int, fitted_prior: str | None) -> Tensor:
@@ -157,21 +168,25 @@ class Trained:
         """log p(z) of n codes (n x d) under the model's own prior, in nats."""
         if not isinstance(self.model, Variational):
             return normal_log_prob(z).sum(1)
-        return self.model.log_prior(z[None].to(device_of(self.nets)), **self.nets)[0].cpu()
+        return self.model.log_prior(z[None].to(self.device), **self.nets)[0].cpu()
 
     @torch.random.fork_rng(devices=[])
     def sample_posterior(self, data: Dataset, seed: int = 0) -> Tensor:
         """A code of each example of a dataset, n x d: drawn from the posterior where the code is a distribution."""
         model = self.require(EncoderModel, NO_ENCODER)
-        reseed(device_of(self.nets), seed, "codes")
+        reseed(self.device, seed, "codes")
         return self.encode_with(model.sample_posterior, data)
 
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Examples:
         """The examples for latent codes z, n x d, of a conditional model with n `labels`."""
-        model = self.require(GenerativeModel, "has no decoder")
-        if self.model.is_conditional and labels is None:
+        is_conditional = self.model.is_conditional
+        if is_conditional and labels is None:
             raise UserError(f"this {model_name(self.model)} is conditional: give the labels of the codes")
-        inverse, labels = self.domain_scaling().inverse, labels if self.model.is_conditional else None
+        return self.generate(z, labels if is_conditional else None)
+
+    def generate(self, z: Tensor, labels: Tensor | None) -> Examples:
+        """The examples for latent codes z, n x d, and the labels that a conditional model is given."""
+        model, inverse = self.require(GenerativeModel, "has no decoder"), self.domain_scaling().inverse
         # bytes, a chunk at a time: four times less than the network's numbers
         return Examples(self.map_chunks(lambda *part: inverse(model.generate(*part, **self.nets)), z, labels))
 
@@ -230,7 +245,7 @@ class Trained:
     def run_translator(self, to: str, x: Tensor) -> Tensor:
         """What the network to this domain returns for examples as it sees them, on the CPU."""
         model = self.require(TranslationModel, NO_TRANSLATOR)
-        return model.translate(x.to(device_of(self.nets)), to, **self.nets).float().cpu()
+        return model.translate(x.to(self.device), to, **self.nets).float().cpu()
 
     @property
     def directions(self) -> tuple[str, ...]:
@@ -273,6 +288,11 @@ class Trained:
         """What the run was trained on; None where nothing says it, or it was an array."""
         return find_training_data(self.folder, self.metadata)
 
+    @property
+    def device(self) -> torch.device:
+        """That of its networks."""
+        return next(self.nets.parameters()).device
+
     def domain_scaling(self, domain: int = 0) -> Scaling:
         """How the model sees the examples of a domain, 0 (A) or 1 (B); most have one."""
         return self.scaling[domain] if self.scaling else Scaling(self.model.pixel_range)
@@ -280,15 +300,17 @@ class Trained:
     @torch.no_grad()  # not inference mode, whose results nothing can be learnt from
     def map_chunks(self, function: Callable[..., Tensor], *inputs: Tensor | None) -> Tensor:
         """The function of the inputs that are there, computed in chunks on the networks' device."""
-        device, size = device_of(self.nets), chunk_size(self.shape)
+        device, size = self.device, chunk_size(self.shape)
         parts = zip(*(t.split(size) for t in inputs if t is not None), strict=True)
         return torch.cat([function(*(t.to(device) for t in part)).cpu() for part in parts])
 
     def require(self, protocol: type[P], message: str) -> P:
         """The model as one of this protocol; UserError where it lacks it."""
-        if not isinstance(self.model, protocol):
-            raise UserError(f"{model_name(self.model)} {message}")
-        return self.model
+        if isinstance(self.model, protocol):
+            return self.model
+        if isinstance(self.model, TranslationModel):
+            message = f"{message.partition(':')[0]}: it translates, use `ganvas translate`"
+        raise UserError(f"{model_name(self.model)} {message}")
 
     def save(self, path: Path) -> None:
         """Write the safetensors file, atomically."""
@@ -306,27 +328,60 @@ def load_trained(path: str | Path, device: torch.device | None = None, **network
 
     `networks` are those of the user's own with which it was trained, e.g. encoder=MyEncoder(): the file has no code.
     """
-    file = weights_path(path)
+    file, folder, config = find_weights(path)
     header, weights = read_safetensors(file)
-    if not {"model", "fields", "shape"} <= header.keys():
-        raise UserError(f"{file} holds no model's weights: give a run folder, or its {WEIGHTS_FILE}")
-    parse(WeightsHeader, header, header, file)
-    if header.get("format", 0) > FORMAT_VERSION:
-        raise UserError(f"{file} was written by a newer Ganvas ({header.get('ganvas')}): update with pip install -U")
-    if file.name == WEIGHTS_FILE:
-        check_config(file, header)
-    priors = latent_priors.deserialize_priors(weights, header, file)
-    model = with_own_networks(parse_model(header, file), header.get("own_networks", {}), networks, path)
+    model = parse_weights(header, file)
+    if config and file == folder.weights and any(config.get(part) != header[part] for part in ("model", "fields")):
+        check_config(file, header, config)
+    if networks or "own_networks" in header:
+        model = with_own_networks(model, header.get("own_networks", {}), networks, path)
+    priors = latent_priors.deserialize_priors(weights, header, file) if "priors" in header else None
     shape = tuple(tuple(n) if isinstance(n, list) else n for n in header["shape"])
     classes = len(header.get("classes", []))
     scaling = scaling_from_state(weights, header, model)
-    check_networks(model, shape, classes, weights, False, f"{file}: the weights do not fit its own header")
-    networks = model.networks(shape, classes)
-    nets = nn.ModuleDict({name: net for name, net in networks.items() if name not in model.training_only})
+    nets = check_networks(model, shape, classes, weights, False, f"{file}: the weights do not fit its own header")
+    nets = nets.to_empty(device=CPU)
+    if networks or type(model) is not MODELS.get(header["model"]):  # those of the user's own hold more than their file
+        kept = {name: net for name, net in model.networks(shape, classes).items() if name in nets}
+        nets = nn.ModuleDict(kept)
     nets.load_state_dict(weights)
     nets = nets.to(device or CPU).eval().requires_grad_(False)
     metadata = {k: v for k, v in header.items() if k not in OWN_HEADER}
-    trained = Trained(model, shape, nets, metadata, run_of(file), priors, scaling)
+    trained = Trained(model, shape, nets, metadata, folder.path if folder.config.exists() else None, priors, scaling)
     if priors is not None:
         latent_priors.validate_priors(priors, trained.sample_prior(2, make_generator(CPU, 0, "fits")), file)
     return trained
+
+
+def check_networks(
+    model: Model, shape: tuple[Any, ...], classes: int, tensors: Mapping[str, Tensor], training: bool, message: str
+) -> nn.ModuleDict:
+    """The model's networks in `training`, or those that are kept; InvalidFileError unless the tensors are theirs.
+
+    They are made on no device: made on one, they would take as much memory as a file may claim.
+    """
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            networks = model.networks(shape, classes)
+    except Exception as error:  # of numbers that no network was ever asked to have
+        why = f"no {model_name(model)} for examples of {shape} can be made ({error})"
+        raise InvalidFileError(f"{message}: {why}") from error
+    nets = nn.ModuleDict({name: net for name, net in networks.items() if training or name not in model.training_only})
+    expected = nets.state_dict()
+    for name in [*expected, *tensors]:
+        ours, theirs = describe_tensor(expected.get(name)), describe_tensor(tensors.get(name))
+        if ours != theirs and (name in tensors or name not in optional_state_keys(networks)):
+            raise InvalidFileError(f"{message}: {name} is {theirs}, and should be {ours}")
+    return nets
+
+
+def describe_tensor(tensor: Tensor | None) -> str:
+    """Shape and type of a tensor."""
+    if tensor is None:
+        return "missing"
+    return f"{'x'.join(map(str, tensor.shape)) or 'a number'} of {str(tensor.dtype).removeprefix('torch.')}"
+
+
+def chunk_size(shape: Shape) -> int:
+    """How many examples of this shape go through a network together, so that memory suffices for large ones too."""
+    return min(MAX_EXAMPLES_PER_CHUNK, max(1, MAX_NUMBERS_PER_CHUNK // prod(shape)))

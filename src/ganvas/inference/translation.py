@@ -24,8 +24,7 @@ from ..errors import UserError
 from ..io.atomic import atomic_write
 from ..metrics.features.base import weights_digest
 from ..model import model_name
-from .tiling import chunk_size
-from .trained import Trained
+from .trained import Trained, chunk_size
 
 READ_AHEAD = 64
 """images that are read before the first of them is translated, so that those of one size go together"""

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -98,15 +98,16 @@ class RunFolder:
             temporary.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
 
-def weights_path(path: str | Path) -> Path:
-    """The weights to use of a run folder; a file itself."""
-    path = Path(path)
-    return RunFolder(path).weights if path.is_dir() else path
+def find_weights(path: str | Path) -> tuple[Path, RunFolder, dict[str, Any]]:
+    """The weights to use of a run folder, or a file itself; the folder that it is in, and what its config.json says.
 
-
-def run_of(file: Path) -> Path | None:
-    """The run folder that a file lies in; None where it lies in none."""
-    return file.parent if RunFolder(file.parent).is_run else None
+    Of a folder that is no run, or whose config.json cannot be read, it says nothing.
+    """
+    path, config = Path(path), {}
+    folder = RunFolder(path if path.is_dir() else path.parent)
+    with suppress(OSError, ValueError, RecursionError):
+        config = folder.read_config()
+    return folder.weights if path.is_dir() else path, folder, config
 
 
 def runs_in(folder: Path) -> list[Path]:

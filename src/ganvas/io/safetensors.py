@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..errors import UserError
-from ..renamed import with_new_keys, with_new_tensor_names
+from ..renamed import update_file
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -18,20 +18,20 @@ def read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     with open_safetensors(path) as file:
         # cloned, or they would stay mapped to the file, which then could not be replaced on Windows
         tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-        return parse_header(file), with_new_tensor_names(tensors)
+        return update_file(parse_header(file), tensors)
 
 
 def read_header(path: Path) -> dict[str, Any]:
     """The header alone; raises as `read_safetensors` does."""
     with open_safetensors(path) as file:
-        return parse_header(file)
+        return update_file(parse_header(file), {})[0]
 
 
 def parse_header(file: Any) -> dict[str, Any]:
     header: dict[str, Any] = json.loads((file.metadata() or {})["ganvas"])
     if not isinstance(header, dict):
         raise ValueError("its header holds no values by name")
-    return with_new_keys(header, "checkpoint" if "position" in header else "weights")
+    return header
 
 
 @contextmanager

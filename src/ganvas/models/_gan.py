@@ -36,7 +36,7 @@ from ..randomness import draw_rows
 from ..rules import Rule
 from ._gan_diagnosis import gan_rules
 from ._latent import Codes, Examples, LatentModel, Network
-from ._own import OwnNetwork, copy_own_network, own_networks
+from ._own import OwnNetwork, copy_own_network
 from ._statistics import sample_statistics
 
 Packed = Float[Tensor, "b_by_pack *packed"]
@@ -124,7 +124,7 @@ class Adversarial(LatentModel):
         norm_d: Norm = "layer" if conv and self.objective.penalties else norm
         norm_d = "none" if self.objective.spectral_norm else norm_d  # any other would undo it
         norms = norm if self.norm == "auto" else self.norm, norm_d if self.norm_d == "auto" else self.norm_d
-        own: dict[str, Norm] = {k: "batch" if uses_batch_norm(v) else "none" for k, v in own_networks(self).items()}
+        own: dict[str, Norm] = {k: "batch" if uses_batch_norm(v) else "none" for k, v in self.own_networks.items()}
         return own.get("generator", norms[0]), own.get("discriminator", norms[1])
 
     def validate_data(self, data: Dataset) -> None:
@@ -157,9 +157,11 @@ class Adversarial(LatentModel):
     def networks(self, shape: Shape, classes: int = 0) -> dict[str, nn.Module]:
         judged, n = (self.pack * shape[0], *shape[1:]), classes if self.is_conditional else 0
         G, D = self.build_networks(shape, judged, classes)
-        if own_g := copy_own_network(self, "generator", (self.latent + n,), shape, "an example"):
+        if "generator" in self.own_networks:
+            own_g = copy_own_network(self, "generator", (self.latent + n,), shape, "an example")
             G = Conditional(own_g, (self.latent,), n) if n else own_g
-        if own_d := copy_own_network(self, "discriminator", (judged[0] + n, *judged[1:]), (1,), "a logit"):
+        if "discriminator" in self.own_networks:
+            own_d = copy_own_network(self, "discriminator", (judged[0] + n, *judged[1:]), (1,), "a logit")
             D = Conditional(own_d, judged, n) if n else own_d
         return {"G": G, "D": D}
 

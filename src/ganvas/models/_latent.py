@@ -12,7 +12,8 @@ from ..data import Dataset
 from ..errors import UserError
 from ..fields import Size
 from ..model import Batch, Model, Shape
-from ..nn import Depth, Net, Width, code_shape
+from ..nn import Depth, Net, Width, resolve_architecture
+from ..nn.conv import feature_map_shapes
 from ..randomness import normal
 
 Examples = Float[Tensor, "n *shape"]
@@ -39,7 +40,14 @@ class LatentModel(Model[Dataset, Batch, Shape]):
 
     def code_size(self, shape: Shape) -> int:
         """Numbers in the code of an example of this shape."""
-        return prod(code_shape(self.net, self.latent, shape))
+        return prod(self.code_shape(shape))
+
+    def code_shape(self, shape: Shape) -> Shape:
+        """Shape of that code: (latent,), or with net=spatial a map, (latent, height, width)."""
+        if self.net != "spatial":
+            return (self.latent,)
+        resolve_architecture(self.net, shape)  # refuses vectors
+        return (self.latent, *feature_map_shapes(shape, 1, 16)[-1][1:])
 
 
 def validate_labels(data: Dataset, reason: str, alternative: str = "") -> None:

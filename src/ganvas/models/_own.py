@@ -112,24 +112,17 @@ def source_notes(model: Model, source: Mapping[str, Any] | None) -> list[str]:
     return [f"the file of {model_name(model)} has changed since this run was written: {current['file']}"]
 
 
-def own_networks(model: Model) -> dict[str, nn.Module]:
-    """The user's own networks of a model, by the arguments that gave them."""
-    return {name: net for name in model.own_network_names if (net := getattr(model, name)) is not None}
-
-
 def class_names(model: Model) -> dict[str, str]:
     """What a run records of them: the names of their classes."""
-    return {name: type(net).__name__ for name, net in own_networks(model).items()}
+    return {name: type(net).__name__ for name, net in model.own_networks.items()}
 
 
-def copy_own_network(model: Model, name: str, inputs: Shape, outputs: Shape, why: str) -> nn.Sequential | None:
-    """A copy of the network that the user gave as the argument `name`; None where there is none.
+def copy_own_network(model: Model, name: str, inputs: Shape, outputs: Shape, why: str) -> nn.Sequential:
+    """A copy of the network that the user gave as the argument `name`.
 
     UserError unless it maps b x inputs to b x outputs (`why` says what these are), and has parameters of its own.
     """
-    networks = own_networks(model)
-    if name not in networks:
-        return None
+    networks = model.own_networks
     title, examples = f"{model_name(model)}: {name}={type(networks[name]).__name__}", format_shape((2, *inputs))
     parameters = [p for net in networks.values() for _, p in net.named_parameters(remove_duplicate=False)]
     if len(parameters) != len(set(parameters)):  # which a file could not hold

@@ -25,7 +25,7 @@ from ..distributions.posteriors import Family, Posterior, PosteriorSamples, norm
 from ..errors import UserError
 from ..fields import Positive, Size
 from ..model import Batch, EncoderModel, GenerativeModel, Shape
-from ..nn import Conditional, code_shape, decoder, encoder
+from ..nn import Conditional, decoder, encoder
 from ..nn.mlp import Activation
 from ..randomness import draw_rows, make_generator, reseed
 from ..rules import Rule
@@ -75,10 +75,6 @@ class LikelihoodModel(EncoderDecoder):
     @property
     def uses_standardization(self) -> bool:
         return self.likelihood in likelihoods.UNBOUNDED_LIKELIHOODS
-
-    def likelihood_head(self, shape: Shape) -> LikelihoodHead:
-        """The last layer of the decoder, which returns p(x|z)."""
-        return LikelihoodHead(self.likelihood, len(shape) == 3, self.sigma)
 
     def validate_data(self, data: Dataset) -> None:
         likelihoods.validate_data_range(self.likelihood, data, self.binarize != "no")
@@ -190,17 +186,25 @@ class Variational(LikelihoodModel, LatentModel):
             raise UserError("posterior=full needs all pairs of latent numbers, too many for net=spatial: use low-rank")
 
     def networks(self, shape: Shape, classes: int = 0) -> dict[str, nn.Module]:
-        code, n = code_shape(self.net, self.latent, shape), classes if self.conditional else 0
+        return self.build_networks(shape, classes, self.sigma)
+
+    def build_networks(self, shape: Shape, classes: int, sigma: likelihoods.Sigma | None) -> dict[str, nn.Module]:
+        """The networks, with this standard deviation of a gaussian p(x|z)."""
+        code, n = self.code_shape(shape), classes if self.conditional else 0
         flat = (prod(shape),) if self.net == "mlp" else shape
         d, codes = prod(code), prod(code) + n * prod(code[1:])
         outputs, q_head = posterior_head(self.posterior, d, self.rank, self.flow_steps, self.flow_width)
-        p_head = self.likelihood_head(shape)
+        p_head = LikelihoodHead(self.likelihood, len(shape) == 3, sigma)
         x_shape, mean_shape = (flat[0] + n, *flat[1:]), (shape[0] * p_head.n_outputs, *shape[1:])
-        q, p, sizes = f"what posterior={self.posterior} takes", f"for {self.likelihood}", (self.width, self.depth)
-        f = copy_own_network(self, "encoder", x_shape if n else shape, (outputs,), q)
-        f = (f or encoder(self.net, x_shape, outputs, *sizes, activation=self.activation)).append(q_head)
-        g = copy_own_network(self, "decoder", (codes,), mean_shape, p)
-        g = (g or decoder(self.net, codes, mean_shape, *sizes, activation=self.activation)).append(p_head)
+        own, sizes, q = self.own_networks, (self.width, self.depth), f"what posterior={self.posterior} takes"
+        f = (
+            copy_own_network(self, "encoder", x_shape if n else shape, (outputs,), q) if "encoder" in own
+            else encoder(self.net, x_shape, outputs, *sizes, activation=self.activation)
+        ).append(q_head)  # fmt: skip
+        g = (
+            copy_own_network(self, "decoder", (codes,), mean_shape, f"for {self.likelihood}") if "decoder" in own
+            else decoder(self.net, codes, mean_shape, *sizes, activation=self.activation)
+        ).append(p_head)  # fmt: skip
         nets = {"encoder": Conditional(f, flat, n) if n else f, "decoder": Conditional(g, code, n) if n else g}
         return nets | ({"prior": PseudoInputs(self.pseudo_inputs, shape)} if self.prior == "vamp" else {})
 

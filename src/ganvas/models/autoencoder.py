@@ -33,9 +33,14 @@ class Autoencoder(EncoderDecoder, LatentModel):
         """f and g.  Those of the user's own are taken as they are: b x *shape -> b x d and back, pixels in [0, 1]."""
         d, sizes = self.code_size(shape), (self.width, self.depth)
         bound = [nn.Sigmoid()] if len(shape) == 3 else []  # pixels lie in [0, 1], vectors anywhere
-        f = copy_own_network(self, "encoder", shape, (d,), f"a code of {d} numbers")
-        g = copy_own_network(self, "decoder", (d,), shape, "an example")
-        f, g = f or encoder(self.net, shape, d, *sizes), g or decoder(self.net, d, shape, *sizes).extend(bound)
+        f = (
+            copy_own_network(self, "encoder", shape, (d,), f"a code of {d} numbers") if "encoder" in self.own_networks
+            else encoder(self.net, shape, d, *sizes)
+        )  # fmt: skip
+        g = (
+            copy_own_network(self, "decoder", (d,), shape, "an example") if "decoder" in self.own_networks
+            else decoder(self.net, d, shape, *sizes).extend(bound)
+        )  # fmt: skip
         return {"encoder": f, "decoder": g}
 
     def step(self, batches: Batches, global_step: int, encoder: nn.Module, decoder: nn.Module) -> Moves:

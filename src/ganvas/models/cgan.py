@@ -22,7 +22,6 @@ from ..nn import Conditional, decoder, encoder, resolve_architecture
 from ..nn.discriminator import ProjectionDiscriminator
 from ._gan import ConfigurableGAN, clip_weights, discriminator_move, finalize_network
 from ._latent import Rows, validate_labels
-from ._own import own_networks
 
 AUTO = {"mlp": "concatenation", "conv": "projection"}
 
@@ -40,7 +39,7 @@ class CGAN(ConfigurableGAN):
         super().validate_data(data)
         otherwise = f", or train {'dcgan' if data.has_images else 'gan'}"
         validate_labels(data, "cgan draws the class it is asked for", otherwise)
-        if self.conditioning == "projection" and "discriminator" in own_networks(self):
+        if self.conditioning == "projection" and "discriminator" in self.own_networks:
             raise UserError(
                 "projection needs the layers of our D: give a discriminator of your own without conditioning"
             )

@@ -32,7 +32,7 @@ from jaxtyping import Float
 from pydantic import BeforeValidator, Field
 from torch import Tensor, nn
 
-from ..distributions.likelihoods import Likelihood
+from ..distributions.likelihoods import Likelihood, LikelihoodHead
 from ..distributions.posteriors import DiagonalGaussian, PosteriorHead, noise_like, normal_log_prob
 from ..fields import Size, Steps, Weight, split_commas
 from ..model import Batch, Batches, Moves, Shape, minimize
@@ -171,12 +171,15 @@ class LadderVAE(LikelihoodModel):
             assert isinstance(last_layer, nn.Linear)
             up.append(mlp(last_layer.in_features, level))
         priors = [mlp(above, level).append(PosteriorHead()) for level, above in pairwise(d)]
-        head = self.likelihood_head(shape)
+        head = LikelihoodHead(self.likelihood, len(shape) == 3, self.sigma)
         mean_shape = (shape[0] * head.n_outputs, *shape[1:])
-        own = copy_own_network(self, "encoder", shape, (2 * sum(d),), "means, then deviations, of all levels")
-        last = copy_own_network(self, "decoder", d[:1], mean_shape, f"for {self.likelihood}")
-        last = last or decoder(self.net, d[0], mean_shape, *sizes, activation=self.activation)
-        up_net = own.append(PosteriorHead()) if own else BottomUp(up)
+        last = decoder(self.net, d[0], mean_shape, *sizes, activation=self.activation)
+        up_net: nn.Module = BottomUp(up)
+        if "encoder" in self.own_networks:
+            why = "means, then deviations, of all levels"
+            up_net = copy_own_network(self, "encoder", shape, (2 * sum(d),), why).append(PosteriorHead())
+        if "decoder" in self.own_networks:
+            last = copy_own_network(self, "decoder", d[:1], mean_shape, f"for {self.likelihood}")
         return {"encoder": up_net, "decoder": TopDown(d, priors, last.append(head))}
 
     def step(self, batches: Batches, global_step: int, encoder: nn.Module, decoder: TopDown) -> Moves:

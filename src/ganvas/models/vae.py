@@ -22,7 +22,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..data import Dataset
-from ..distributions.likelihoods import Likelihood, LikelihoodHead, align
+from ..distributions.likelihoods import Likelihood, align
 from ..errors import UserError
 from ..fields import Positive, Size, Steps, Weight
 from ..model import Batches, Moves, Shape, minimize
@@ -69,11 +69,9 @@ class VAE(Variational):
     def kl_weight(self) -> float:
         return 1.0 if self.beta is None else self.beta
 
-    def likelihood_head(self, shape: Shape) -> LikelihoodHead:
-        return LikelihoodHead("gaussian", len(shape) == 3, self.geco) if self.geco else super().likelihood_head(shape)
-
     def networks(self, shape: Shape, classes: int = 0) -> dict[str, nn.Module]:
-        return super().networks(shape, classes) | ({"multiplier": Multiplier()} if self.geco else {})
+        nets = self.build_networks(shape, classes, self.geco or self.sigma)  # geco is the sigma of a gaussian p(x|z)
+        return nets | ({"multiplier": Multiplier()} if self.geco else {})
 
     def step(self, batches: Batches, global_step: int, encoder: nn.Module, decoder: nn.Module, **others: Any) -> Moves:
         x, q, samples, condition = self.encode_batch(next(batches), encoder, self.latent_samples)

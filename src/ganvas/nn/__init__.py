@@ -12,7 +12,7 @@ from torch.nn.functional import one_hot
 from ..errors import UserError
 from ..fields import Size
 from ..model import Shape
-from .conv import conv_decoder, conv_encoder, feature_map_shapes
+from .conv import conv_decoder, conv_encoder
 from .mlp import Activation, Norm, mlp
 
 Net = Literal["auto", "conv", "mlp", "spatial"]
@@ -49,12 +49,6 @@ def resolve_architecture(net: Net, shape: Shape) -> Net:
     if net in ("conv", "spatial") and len(shape) != 3:
         raise UserError(f"net={net} needs images, but the data are vectors of {shape[0]} numbers: use net=mlp")
     return net if net != "auto" else "conv" if len(shape) == 3 else "mlp"
-
-
-def code_shape(net: Net, latent: int, shape: Shape) -> Shape:
-    """Shape of a code for examples of `shape`: (latent,), or with net=spatial a map, (latent, height, width)."""
-    is_map = resolve_architecture(net, shape) == "spatial"
-    return (latent, *feature_map_shapes(shape, 1, 16)[-1][1:]) if is_map else (latent,)
 
 
 class Conditional(nn.Module):

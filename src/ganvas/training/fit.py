@@ -20,7 +20,6 @@ from ..io.atomic import atomic_write
 from ..io.run_folder import LAST_WEIGHTS_FILE, RunFolder
 from ..io.safetensors import read_header
 from ..model import Batch, Model, PairBatch, device_of, model_name, to_dict
-from ..models._own import own_networks
 from ..randomness import reseed
 from ..viz.curves import draw_curves
 from ..viz.images import preview
@@ -77,7 +76,7 @@ class Run:
         if self.state.step < self.config.steps:
             self.files.write_config(run_records.read_config(self.folder) | {"end_step": self.state.step})
         if self.keeps_best:
-            return load_trained(self.folder, self.device, **own_networks(self.model))
+            return load_trained(self.folder, self.device, **self.model.own_networks)
         return self.current_model()
 
     def train(self) -> None:
