@@ -93,7 +93,7 @@ def test_mistakes_are_said(domains: tuple[str, str], folder: Path, capsys: pytes
     assert "has one domain" in refused(capsys, "translate", vae, domains[0], "out")
     run = said(capsys, "train", "discogan", *domains, "--reconstruct", "none", *TINY)
     assert "translates to B, not to 'A'" in refused(capsys, "translate", run, domains[1], "out", "--to", "A")
-    assert "draws no examples from noise" in refused(capsys, "sample", run)
+    assert "draws no examples from noise: it translates, use `ganvas translate`" in refused(capsys, "sample", run)
     assert "no encoder" in refused(capsys, "reconstruct", run, domains[0])
     assert "no encoder" in refused(capsys, "fit-prior", run)
     assert not Path("out").exists()

@@ -23,7 +23,7 @@ def load_matching(trained: "Trained", data: Source, options: DataOptions | None 
     """The examples that a source names, as they are; UserError unless they are of the model's kind."""
     shape, classes = trained.shape, trained.metadata.get("classes", [])
     if trained.model.n_domains == 2:
-        raise UserError(f"this {model_name(trained.model)} has two domains, and no encoder: it can only translate")
+        raise UserError(f"{model_name(trained.model)} has two domains, and no encoder: use `ganvas translate`")
     dataset = load_resized(trained, data, restore_range(data, without_holdout(options), trained.metadata))
     if dataset.shape != shape or dataset.has_images != (len(shape) == 3):
         actual, expected = ("x".join(map(str, s)) for s in (dataset.shape, shape))
