@@ -17,14 +17,14 @@ PYTHON = [*SOURCES, *TESTS, *sorted((ROOT / "benchmarks").rglob("*.py")), ROOT /
 FILE_LINES, FUNCTION_LINES = 400, 60
 """most lines of a file, and of a function"""
 CEILINGS = {
-    ".": 845,
+    ".": 855,
     "cli": 1668,
     "data": 3391,
     "diagnostics": 237,
     "distributions": 910,
     "evaluation": 1083,
     "explore": 437,
-    "inference": 1240,
+    "inference": 1250,
     "io": 460,
     "metrics": 2511,
     "models": 2722,
