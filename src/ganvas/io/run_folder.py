@@ -108,8 +108,3 @@ def find_weights(path: str | Path) -> tuple[Path, RunFolder, dict[str, Any]]:
     with suppress(OSError, ValueError, RecursionError):
         config = folder.read_config()
     return folder.weights if path.is_dir() else path, folder, config
-
-
-def runs_in(folder: Path) -> list[Path]:
-    """The run folders directly in a folder, in no order."""
-    return [file.parent for file in folder.glob(f"*/{CONFIG_FILE}")]

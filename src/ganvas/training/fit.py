@@ -31,15 +31,11 @@ from .progress import ProgressBar, TrainingProgress
 from .signals import StopRequest, catch_stop_signals
 from .validation import SampleEvaluator
 
-LOG_LINES_PER_CHECKPOINT = 10
-"""lines of the log between two checkpoints"""
 PREVIEW_COLUMNS, PREVIEW_VECTORS = 10, 1000
 """examples of a preview: images in a row, and points of a plot"""
 FIRST_SAVE_SECONDS, SAVE_INTERVAL_SECONDS = 20.0, 100.0
 """seconds after which a run is saved though no checkpoint is due: so that there is a first picture within half a
 minute, and never more than two minutes to lose"""
-CURVES_SHARE = 0.02
-"""share of a run's time that drawing its curves may take"""
 
 
 @dataclass
@@ -71,10 +67,11 @@ class Run:
 
     def fit(self) -> Trained:
         """Train to the last step of the configuration, or until samples get no better, and return the model."""
-        if self.state.step < self.config.steps and not self.is_out_of_patience:
+        state, config = self.state, self.config
+        if state.step < config.steps and not config.is_out_of_patience(state.evaluations_since_best):
             self.train()
-        if self.state.step < self.config.steps:
-            self.files.write_config(run_records.read_config(self.folder) | {"end_step": self.state.step})
+        if state.step < config.steps:
+            self.files.write_config(run_records.read_config(self.folder) | {"end_step": state.step})
         if self.keeps_best:
             return load_trained(self.folder, self.device, **self.model.own_networks)
         return self.current_model()
@@ -94,7 +91,8 @@ class Run:
                 with self.bar.track_training(steps, lambda: state.step, self.config.batch_size, folder) as progress:
                     self.run_steps(recent_lines(lines), stop, progress)
         except DivergenceError as error:
-            self.files.append_log({"step": state.step, "seconds": self.seconds(), "diverged": str(error)})
+            seconds = round(time.monotonic() - self.start_time, 3)
+            self.files.append_log({"step": state.step, "seconds": seconds, "diverged": str(error)})
             step = run_records.checkpoint_step(self.folder)
             advice = "Start a new run with a smaller learning rate (`lr`) or another `seed`"
             raise DivergenceError(
@@ -116,13 +114,13 @@ class Run:
     def run_steps(self, lines: Sequence[dict[str, Any]], stop: StopRequest, progress: TrainingProgress) -> None:
         """Do the steps that are left; raises TrainingStopped, once the state is saved, after a request to stop."""
         steps, checkpoint_every = self.config.steps, self.config.checkpoint_every
-        log_every = max(1, checkpoint_every // LOG_LINES_PER_CHECKPOINT)
+        log_every = max(1, checkpoint_every // 10)  # as `TrainConfig.checkpoint_every` says
         for step in training(self.model, self.data, self.config, self.state):
             is_last = step == steps
             is_checkpoint = is_last or step % checkpoint_every == 0
             if is_checkpoint or step % log_every == 0:
                 lines = recent_lines([*lines, self.log_step(is_checkpoint, progress)])
-                is_last = is_last or self.is_out_of_patience
+                is_last = is_last or self.config.is_out_of_patience(self.state.evaluations_since_best)
                 diagnoses = examine(self.model, step if is_last else steps, lines)
                 progress.warn([diagnosis.sentence for diagnosis in diagnoses if diagnosis.is_alarm])
             if is_checkpoint or stop.signal or time.monotonic() >= self.save_deadline:
@@ -144,7 +142,7 @@ class Run:
         has_monitor = type(model).monitor is not Model.monitor and min(map(len, self.data.datasets)) > 1
         batch = self.examples.first(model.monitor_batch_size) if has_monitor else None
         report = monitor_statistics(model, state, self.config, batch, terms, is_checkpoint)
-        line = {"step": state.step, "seconds": self.seconds()} | terms
+        line = {"step": state.step, "seconds": round(time.monotonic() - self.start_time, 3)} | terms
         if evaluator and (state.step == self.config.steps or state.step % evaluator.interval == 0):
             check_finite(state)
             trained = self.current_model()
@@ -159,10 +157,6 @@ class Run:
         progress.show_terms(terms, report)
         return line
 
-    def seconds(self) -> float:
-        """Seconds that the run has trained, those before it was resumed among them."""
-        return round(time.monotonic() - self.start_time, 3)
-
     @property
     def keeps_best(self) -> bool:
         """Whether the weights to use are the best, and not the last."""
@@ -172,11 +166,6 @@ class Run:
     def is_best(self) -> bool:
         """Whether the latest weights are the best, as far as any were measured."""
         return self.state.lowest_distance is None or self.state.best_step == self.state.step
-
-    @property
-    def is_out_of_patience(self) -> bool:
-        """Whether the run ends since its samples get no better."""
-        return self.config.is_out_of_patience(self.state.evaluations_since_best)
 
     def save(self) -> None:
         """Write checkpoint, weights (the last, where the best are kept elsewhere) and a preview."""
@@ -220,7 +209,7 @@ class Run:
             with atomic_write(self.files.curves) as temporary:
                 draw_curves(lines).save(temporary, "PNG")
         now = time.monotonic()
-        self.curves_deadline = now + (now - start_time) / CURVES_SHARE
+        self.curves_deadline = now + (now - start_time) / 0.02  # so that drawing takes 2% of a run's time at most
 
     def current_model(self) -> Trained:
         """The averaged networks, with what a user of them wants to know."""

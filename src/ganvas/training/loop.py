@@ -30,14 +30,14 @@ from ..nn.device import autocast
 from ..randomness import reseed
 
 
+@dataclass
 class Meter:
     """Collects the loss terms of every move, on the device, so that training never waits until they are fetched."""
 
-    def __init__(self) -> None:
-        self.values: dict[str, list[float]] = {}
-        """what was fetched since the last means; a checkpoint keeps it"""
-        self.pending: dict[str, list[tuple[int, Tensor]]] = {}
-        """steps and values that are still on the device"""
+    values: dict[str, list[float]] = field(default_factory=dict)
+    """what was fetched since the last means; a checkpoint keeps it"""
+    pending: dict[str, list[tuple[int, Tensor]]] = field(default_factory=dict)
+    """steps and values that are still on the device"""
 
     def add(self, step: int, terms: dict[str, Tensor]) -> None:
         """Note the terms of a move of this step."""

@@ -15,12 +15,8 @@ from ..randomness import make_generator, reseed
 from .loop import TrainState, current_ema, gradient_norm
 
 Networks = dict[str, nn.Module]
-N_DIRECTIONS = 64
-"""of the sliced Wasserstein distance between a line's few samples and examples"""
 MIN_DISTANCE = 1e-6
 """a distance from the data, as a share of what separates two examples, that is as good as none"""
-BOX_MARGIN = 0.5
-"""how far beyond the examples samples may lie, as a share of what the examples span, in each dimension"""
 
 
 def monitor_statistics(
@@ -108,7 +104,7 @@ def distance_to_data(model: Model, batch: Batch, nets: Networks) -> float | None
         reconstructions = model.generate(model.encode(x, *labels, **nets), *labels, **nets)
         error: float = (reconstructions - x).flatten(1).square().sum(1).mean().sqrt().item()
         return error / data_spread
-    distance: float = sliced_wasserstein(generate_samples(model, batch, nets), x, n_directions=N_DIRECTIONS)
+    distance: float = sliced_wasserstein(generate_samples(model, batch, nets), x, n_directions=64)
     distance *= x[0].numel() ** 0.5
     return distance / data_spread
 
@@ -122,7 +118,7 @@ def generate_samples(model: Model, batch: Batch, nets: Networks) -> Tensor:
 
 
 def outside_share(fake: Tensor, x: Tensor, scaling: Scaling | None = None) -> float:
-    """The share of samples of vectors that lie outside of the examples' box, made larger by ROOM on every side.
+    """The share of samples of vectors that lie outside of the examples' box, made larger by half of it on every side.
 
     No side of the box is shorter than two deviations of its column over all the data, of which these are a few: a rare
     number may not be among them.  Where vectors are not standardised, that is at least two of these examples' own.  A
@@ -134,5 +130,5 @@ def outside_share(fake: Tensor, x: Tensor, scaling: Scaling | None = None) -> fl
     is_variable = torch.ones_like(column_std, dtype=torch.bool)
     if scaling is not None and scaling.std is not None:
         column_scale, is_variable = torch.ones_like(column_std), scaling.std.to(column_std.device) > 0
-    margin = BOX_MARGIN * torch.maximum(high - low, 2 * column_scale)
+    margin = 0.5 * torch.maximum(high - low, 2 * column_scale)
     return (((fake < low - margin) | (fake > high + margin)) & is_variable).any(1).float().mean().item()

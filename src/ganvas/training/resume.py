@@ -58,7 +58,7 @@ def restore_run(
     step, steps = state.step, train_config.steps
     if step > steps or (step == steps and overrides.keys() - {"device"}):
         raise UserError(f"{folder} has already done {step} steps: ask for more `steps`")
-    if run.is_out_of_patience and "steps" not in overrides:
+    if train_config.is_out_of_patience(state.evaluations_since_best) and "steps" not in overrides:
         bar.print_notes([f"{folder} ended at step {step} of {steps}, its patience: go on with --steps {steps}"])
     elif step == steps:
         bar.print_notes([f"{folder} has already done its {step} steps: ask for more with --steps"])
@@ -88,19 +88,19 @@ def check_files(files: RunFolder, config: dict[str, Any], model: Model) -> None:
     fixed = given_up(type(model))
     for name, value in files.read_config()["fields"].items():
         if name in fixed and value != fixed[name][0]:
+            advice = f"start a new run with its weights: ganvas train MODEL DATA --init-from {files.path}"
             raise UserError(
                 f"{files.path} was trained with {name}={value}, which {config['model']} no longer has: it can be "
-                f"sampled, but not go on; start a new run with its weights: ganvas train MODEL DATA --init-from "
-                f"{files.path}"
+                f"sampled, but not go on; {advice}"
             )
     if getattr(model, "spectral_norm", False) and files.checkpoint.exists():
         with open_safetensors(files.checkpoint) as file:
             names = [name for name in file.keys() if name.startswith("nets/D.")]  # noqa: SIM118
         if any(name.endswith(".weight") for name in names):  # spectral norm keeps those of its own under other names
+            command = f"ganvas train {model_name(model)} DATA --spectral-norm"
             raise UserError(
                 f"{files.path} cannot go on: its D has another normalisation, which undoes spectral norm, and now has "
-                f"none beside it; its weights can be used; retrain: ganvas train {model_name(model)} DATA "
-                "--spectral-norm"
+                f"none beside it; its weights can be used; retrain: {command}"
             )
 
 
@@ -110,14 +110,14 @@ def apply_overrides(
     """Model and configuration with these changes; UserError for what cannot change in the same run."""
     model_fields, train_fields, data_fields = ({f.name for f in fields(c)} for c in (model, config, DataOptions))
     changeable = [name for name in CHANGEABLE_FIELDS if name in train_fields | model_fields]
-    for name, value in ((name, value) for name, value in overrides.items() if name not in changeable):
+    for name in [name for name in overrides if name not in changeable]:
         if name == "epochs":
             raise UserError("epochs are counted from a run's beginning: say with `steps` up to which step it goes on")
         if name in model_fields | train_fields | data_fields:
-            command = f"ganvas train {model_name(model)} DATA --init-from {folder}"
+            advice = f"begin with them: ganvas train {model_name(model)} DATA --init-from {folder}"
             raise UserError(
-                f"{name}={value} cannot be changed in a run, which would be another one: start a new run, and where "
-                f"its weights fit, begin with them: {command}"
+                f"{name}={overrides[name]} cannot be changed in a run, which would be another one: start a new run, "
+                f"and where its weights fit, {advice}"
             )
         hint = did_you_mean(name, changeable) or f" It has {', '.join(changeable)}"
         raise UserError(f"resume has no {name!r}.{hint}")
@@ -223,9 +223,9 @@ def check_untrained(files: RunFolder, config: dict[str, Any]) -> None:
 
 def restore_missing_files(run: Run) -> None:
     """Write the checkpoint's weights in place of weights that are gone; if they were the best, these are so now."""
-    state, files, notes = run.state, run.files, []
+    state, files = run.state, run.files
     if state.step >= run.config.checkpoint_every and not files.log.exists():
-        notes.append(f"{files.log} is missing: the log begins anew after step {state.step}")
+        run.bar.print_notes([f"{files.log} is missing: the log begins anew after step {state.step}"])
     if state.step and not files.weights.exists():
         run.current_model().save(files.weights)
         message = f"{files.weights} is missing: the averaged weights of step {state.step} take its place"
@@ -233,5 +233,4 @@ def restore_missing_files(run: Run) -> None:
             message += f", though those of step {state.best_step} were the best"
         if run.keeps_best and state.lowest_distance is not None:
             state.lowest_distance, state.distance_error, state.best_step = None, 0.0, state.step
-        notes.append(message)
-    run.bar.print_notes(notes)
+        run.bar.print_notes([message])

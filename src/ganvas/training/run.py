@@ -118,10 +118,8 @@ def check_sources(model: Model, data: Sources) -> None:
     if model.n_domains == 2 and not isinstance(data, tuple):
         raise UserError(f"{name} translates between two datasets: give both, as (A, B) or ganvas train {name} A B")
     if model.n_domains == 1 and isinstance(data, tuple):
-        raise UserError(
-            f"{name} learns from one dataset, not from {len(data)}: give one source; images with labels are "
-            "ganvas.from_array(images, labels)"
-        )
+        advice = "give one source; images with labels are ganvas.from_array(images, labels)"
+        raise UserError(f"{name} learns from one dataset, not from {len(data)}: {advice}")
 
 
 def split_options(options: dict[str, Any], model: Model) -> tuple[TrainConfig, DataOptions]:
@@ -136,6 +134,7 @@ def split_options(options: dict[str, Any], model: Model) -> tuple[TrainConfig, D
     values = to_dict(model.default_training) | given
     config = TrainConfig(**{name: values[name] for name in values.keys() & train_names})
     if {"steps", "epochs"} <= given.keys():
-        both = f"steps={config.steps} and epochs={config.epochs:g}"
-        raise UserError(f"{both} both say how long to train: give one of them")
+        raise UserError(
+            f"steps={config.steps} and epochs={config.epochs:g} both say how long to train: give one of them"
+        )
     return config, DataOptions(**{name: values[name] for name in values.keys() & data_names})

@@ -4,6 +4,7 @@ import json
 import platform
 import subprocess
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,7 @@ from ..inference.schema import CheckpointHeader, LogLine, check_run, parse
 from ..inference.trained import Trained, load_trained
 from ..inference.training_data import absolute_source, describe_data
 from ..io.atomic import atomic_write, shorten, unused_path
-from ..io.run_folder import CHECKPOINT_FILE, CONFIG_FILE, LAST_WEIGHTS_FILE, NON_LOSS_KEYS, RunFolder, runs_in
+from ..io.run_folder import CHECKPOINT_FILE, CONFIG_FILE, LAST_WEIGHTS_FILE, NON_LOSS_KEYS, RunFolder
 from ..io.safetensors import read_header
 from ..model import Model, model_name, to_dict
 from ..models import find_model_class
@@ -200,15 +201,14 @@ def load_run(run: Trained | str | Path) -> Trained:
 
 
 def list_runs(runs_dir: Path) -> list[Path]:
-    """Run folders in `runs_dir`, oldest first."""
-    return sorted(runs_in(runs_dir), key=lambda p: (creation_time(p), p.stat().st_mtime))
-
-
-def creation_time(folder: Path) -> str:
-    try:
-        return str(read_config(folder).get("created_at", ""))
-    except UserError:
-        return ""
+    """Run folders in `runs_dir`, oldest first; before them those whose config.json cannot be read."""
+    ages = {}
+    for folder in (file.parent for file in runs_dir.glob(f"*/{CONFIG_FILE}")):
+        created_at = ""
+        with suppress(UserError):
+            created_at = str(read_config(folder).get("created_at", ""))
+        ages[folder] = created_at, folder.stat().st_mtime
+    return sorted(ages, key=lambda folder: ages[folder])
 
 
 def summarize_run(folder: Path, report: Callable[[Sequence[str]], None] = lambda notes: None) -> dict[str, Any]:

@@ -86,9 +86,8 @@ def make_evaluator(
     if state.lowest_distance is not None and not is_same_metric:
         state.forget_lowest_distance()
         before = "otherwise than" if logged_metric in ("", metric) else logged_metric
-        notes.append(
-            f"samples are measured by {metric} from here on, {before} before: the best weights are looked for anew"
-        )
+        change = f"{metric} from here on, {before} before"
+        notes.append(f"samples are measured by {change}: the best weights are looked for anew")
     elif not logged_metric:
         notes += colour_feature_notes(data.shape, space)
     state.metric, evaluator.seconds = metric, time.monotonic() - start_time
