@@ -18,7 +18,7 @@ from ganvas.model import Batch, Move, PairBatch
 from ganvas.models import CycleGAN, DiscoGAN
 from ganvas.models._translator import Translator
 from ganvas.nn.augment import random_crop
-from ganvas.nn.pool import ImagePool
+from ganvas.nn.discriminator import ImagePool
 from ganvas.nn.translators import PatchCritic, ResidualBlock, ResnetTranslator, encoder_decoder
 from ganvas.objectives.translation import MARGIN, absolute_error, feature_matching, reconstruction_distance
 from ganvas.training.loop import initialize_state, train

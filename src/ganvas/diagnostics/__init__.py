@@ -11,8 +11,7 @@ from typing import Any
 
 from ..model import Model
 from ..rules import Figures, Rule, slower
-from .codes import latent_report
-from .figures import Lines, log_figures, monitored_statistics, recent_lines
+from .figures import Lines, latent_report, log_figures, monitored_statistics, recent_lines
 
 DOCS_PAGE = "docs/doctor.md"
 """the page with a section for each condition"""

@@ -1,7 +1,14 @@
 """Looking into the latent space: walks, one dimension at a time, a plane of it, directions that mean something."""
 
-from .codes import LatentUsage, load_examples, measure_usage
-from .dimensions import latent_scatter, manifold, normal_quantiles, traverse
+from .dimensions import (
+    LatentUsage,
+    latent_scatter,
+    load_examples,
+    manifold,
+    measure_usage,
+    normal_quantiles,
+    traverse,
+)  # fmt: skip
 from .walks import arithmetic, attribute_direction, interpolate, lerp, slerp
 
 __all__ = [

@@ -17,7 +17,7 @@ from ..model import EncoderModel, GenerativeModel
 from ..randomness import make_generator
 from ..training.run_records import load_run
 from ..viz.images import Examples
-from .codes import BACKGROUND_SIZE, background_vectors
+from .dimensions import BACKGROUND_SIZE, background_vectors
 
 InterpolationPath = Literal["linear", "spherical"]
 EXAMPLES_PER_CLASS = 1000

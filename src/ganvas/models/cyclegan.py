@@ -26,7 +26,7 @@ from ..model import Moves, PairBatches, Shape, minimize_independent
 from ..nn import Depth, encoder, translators
 from ..nn.augment import random_crop, random_flip
 from ..nn.concurrency import concurrently
-from ..nn.pool import CriticWithPool
+from ..nn.discriminator import CriticWithPool
 from ..objectives.adversarial import Loss, generator_loss
 from ..objectives.translation import absolute_error
 from ._own import format_shape

@@ -1,4 +1,4 @@
-"""What discriminators have besides the layers of an encoder: label projection and spectral norm."""
+"""What discriminators have besides the layers of an encoder: label projection, spectral norm, a pool of past fakes."""
 
 from typing import Any
 
@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
+
+from ..model import Shape
 
 
 class ProjectionDiscriminator(nn.Module):
@@ -53,3 +55,58 @@ class WithoutAutocast(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             y: Tensor = self.module(x)
         return y
+
+
+class ImagePool(nn.Module):
+    """The last `size` fakes or so: a full pool answers half of the queries with an old one, which the new one replaces.
+
+    While there is room, each fake is stored and returned.  Then, with probability 1/2, it replaces a random old one,
+    which is returned; else it is returned itself and not stored.
+    Shrivastava et al., arXiv:1612.07828, section 2.3, in CycleGAN's version (arXiv:1703.10593, section 4).
+
+    All decisions are made on the device, so nothing waits.  Contents are buffers, so a checkpoint has them.
+    """
+
+    kept: Tensor
+    seen: Tensor
+
+    def __init__(self, shape: Shape, size: int) -> None:
+        super().__init__()
+        self.register_buffer("kept", torch.zeros(size, *shape))
+        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
+
+    @torch.no_grad()
+    def forward(self, new: Float[Tensor, "b *shape"]) -> Float[Tensor, "b *shape"]:
+        size, device = len(self.kept), new.device
+        if size == 0:
+            return new.detach()
+        coin, place = torch.rand(len(new), device=device), torch.randint(size, (len(new),), device=device)
+        return self.query(new.to(self.kept.dtype), coin, place)
+
+    def query(
+        self, new: Float[Tensor, "b *shape"], coin: Float[Tensor, " b"], place: Int64[Tensor, " b"]
+    ) -> Float[Tensor, "b *shape"]:
+        """The fakes returned, for a coin in [0, 1) and a place 0, ..., size - 1 of each."""
+        size, outputs = len(self.kept), []
+        for fake, toss, index in zip(new, coin, place, strict=True):
+            has_room = self.seen < size
+            is_swapped = ~has_room & (toss > 0.5)
+            slot = torch.where(has_room, self.seen, index)[None]
+            old = self.kept.index_select(0, slot)[0]
+            outputs.append(torch.where(is_swapped, old, fake))
+            self.kept.index_copy_(0, slot, torch.where(has_room | is_swapped, fake, old)[None])
+            self.seen += 1
+        return torch.stack(outputs)
+
+
+class CriticWithPool(nn.Module):
+    """A critic with its own pool of past fakes."""
+
+    def __init__(self, net: nn.Module, shape: Shape, size: int) -> None:
+        super().__init__()
+        self.net: nn.Module = net
+        self.past: ImagePool = ImagePool(shape, size)
+
+    def forward(self, x: Float[Tensor, "b *shape"]) -> Tensor:
+        logits: Tensor = self.net(x)
+        return logits
