@@ -14,7 +14,14 @@ from torch import Tensor, nn
 from torch.distributions import MultivariateNormal, kl_divergence
 
 from ganvas.distributions.likelihoods import LikelihoodHead
-from ganvas.distributions.posteriors import IAF, DiagonalGaussian, FullGaussian, IAFHead, LowRankGaussian, Posterior
+from ganvas.distributions.posteriors import (
+    IAF,
+    DiagonalGaussian,
+    FullGaussian,
+    LowRankGaussian,
+    Posterior,
+    posterior_head,
+)
 from ganvas.model import Batch
 from ganvas.models import IWAE, VAE, BetaTCVAE, LadderVAE
 
@@ -50,7 +57,7 @@ def posterior(family: str, mean: Tensor, covariance: Tensor) -> Constant:
         if family == "low-rank":  # the least eigenvalue in all directions, more in two of the three
             factor = vectors[:, 1:] * (values[1:] - values[0]).sqrt()
             return LowRankGaussian(m, values[0].sqrt().expand(n, Z), factor.expand(n, -1, -1))
-        layer = IAFHead(Z, 2, 8).double()
+        layer = posterior_head("iaf", Z, 0, 2, 8)[1].double()
         for net in layer.steps:  # two open gates: the flow is N(mean, scale^2), turned round twice
             for p in net.last.parameters():
                 nn.init.zeros_(p)

@@ -14,7 +14,6 @@ from ganvas.distributions.posteriors import (
     MADE,
     DiagonalGaussian,
     FullGaussian,
-    IAFHead,
     LowRankGaussian,
     Posterior,
     detach,
@@ -245,7 +244,7 @@ def test_a_flows_density_is_the_bases_over_the_jacobian() -> None:
 @pytest.mark.parametrize("steps", [1, 2, 3])
 def test_the_terms_of_a_flow_are_of_the_dimensions_in_which_they_end(steps: int) -> None:
     """Each step turns the order round: with all gates open, each term is the density of its own z_j."""
-    layer = IAFHead(3, steps, 8)
+    layer = posterior_head("iaf", 3, 0, steps, 8)[1]
     for net in layer.steps:
         for p in net.last.parameters():
             nn.init.zeros_(p)
@@ -268,7 +267,7 @@ def test_the_terms_of_a_flow_are_of_the_dimensions_in_which_they_end(steps: int)
 
 
 def test_a_flow_can_be_what_no_gaussian_is() -> None:
-    layer = IAFHead(2, 2, 32)
+    layer = posterior_head("iaf", 2, 0, 2, 32)[1]
     for parameter in layer.parameters():
         nn.init.normal_(parameter, 0, 0.6)
     z = layer(torch.zeros(1, 6)).sample(100_000).z[:, 0].detach()

@@ -75,7 +75,7 @@ def posterior_head(family: Family, d: int, rank: int, steps: int, width: int) ->
         case "low-rank":
             return d * (2 + rank), PosteriorHead(partial(LowRankGaussian.from_raw, rank=rank))
         case "iaf":
-            return 3 * d, IAFHead(d, steps, width)
+            return 3 * d, PosteriorHead(IAF.from_raw, *(MADE(d, d, width) for _ in range(steps)))
 
 
 class DiagonalGaussian(NamedTuple):
@@ -104,14 +104,18 @@ class DiagonalGaussian(NamedTuple):
 
 
 class PosteriorHead(nn.Module):
-    """The last layer of an encoder whose posterior is Gaussian: it has no weights, and computes in float32."""
+    """The last layer of an encoder: it computes in float32, and has no weights but those of a flow's `steps`."""
 
-    def __init__(self, build_posterior: Callable[[Tensor], Posterior] = DiagonalGaussian.from_raw) -> None:
+    def __init__(
+        self, build_posterior: Callable[..., Posterior] = DiagonalGaussian.from_raw, *steps: nn.Module
+    ) -> None:
         super().__init__()
-        self.build_posterior: Callable[[Tensor], Posterior] = build_posterior
+        self.build_posterior: Callable[..., Posterior] = build_posterior
+        if steps:
+            self.steps: nn.ModuleList = nn.ModuleList(steps)
 
     def forward(self, raw: Float[Tensor, "b n"]) -> Posterior:
-        return self.build_posterior(raw.float() if raw.itemsize < 4 else raw)
+        return self.build_posterior(raw.float() if raw.itemsize < 4 else raw, *self.children())
 
 
 class FullGaussian(NamedTuple):
@@ -241,7 +245,8 @@ class MADE(nn.Module):
         self.second: MaskedLinear = MaskedLinear(width, width)
         self.last: MaskedLinear = MaskedLinear(width, 2 * d)
         self.set_masks()
-        self.register_load_state_dict_pre_hook(add_missing_degrees)
+        degrees = torch.arange(width) % max(1, d - 1) + 1  # of weights that were written without them
+        self.register_load_state_dict_pre_hook(lambda _, state, at, *__: state.setdefault(f"{at}degrees", degrees))
         self.register_load_state_dict_post_hook(lambda module, _: module.set_masks())
 
     def set_masks(self) -> None:
@@ -257,11 +262,6 @@ class MADE(nn.Module):
         return m, s + GATE_BIAS
 
 
-def add_missing_degrees(module: MADE, state: dict[str, Tensor], prefix: str, *_: object) -> None:
-    """Give weights that were written without degrees those that they were trained with, 1 to d - 1."""
-    state.setdefault(f"{prefix}degrees", torch.arange(len(module.degrees)) % max(1, module.first.in_features - 1) + 1)
-
-
 class IAF(NamedTuple):
     """The posterior that the steps make of N(mu, diag(sigma^2))."""
 
@@ -269,6 +269,12 @@ class IAF(NamedTuple):
     base_scale: Float[Tensor, "b d"]
     context: Float[Tensor, "b c"]
     steps: nn.ModuleList
+
+    @classmethod
+    def from_raw(cls, raw: Float[Tensor, "b n"], steps: nn.ModuleList) -> "IAF":
+        """The posterior for the raw outputs of an encoder, n = 3 d: h has as many numbers as z."""
+        mean, scale, context = raw.chunk(3, dim=1)
+        return cls(mean, positive_scale(scale), context, steps)
 
     @property
     def mean(self) -> Float[Tensor, "b d"]:
@@ -312,18 +318,6 @@ class IAF(NamedTuple):
     def kl(self, samples: PosteriorSamples) -> Float[Tensor, "b d"]:
         """The mean over the samples of log q(z|x) - log p(z), an unbiased estimate."""
         return (samples.log_q - normal_log_prob(samples.z)).mean(0)
-
-
-class IAFHead(nn.Module):
-    """The last layer of an encoder whose posterior is a flow of `steps` steps; h has as many numbers as z."""
-
-    def __init__(self, d: int, steps: int, width: int) -> None:
-        super().__init__()
-        self.steps: nn.ModuleList = nn.ModuleList(MADE(d, d, width) for _ in range(steps))
-
-    def forward(self, raw: Float[Tensor, "b n"]) -> IAF:
-        mean, scale, context = (raw.float() if raw.itemsize < 4 else raw).chunk(3, dim=1)
-        return IAF(mean, positive_scale(scale), context, self.steps)
 
 
 def positive_scale(raw: Tensor) -> Tensor:

@@ -308,10 +308,9 @@ def serialize_priors(fitted: FittedPriors | None) -> tuple[dict[str, Tensor], di
     """What goes into a weights file: tensors prior/<kind>/<name>, and plain values for its header."""
     if fitted is None:
         return {}, {}
-    tensors = {}
-    for kind, prior in fitted.priors.items():
-        for name, t in prior._asdict().items():  # cloned: a file takes no tensor twice, and priors may share their mean
-            tensors[f"prior/{kind}/{name}"] = t.clone(memory_format=torch.contiguous_format)
+    parts = [(f"prior/{kind}/{name}", t) for kind in fitted.priors for name, t in fitted.priors[kind]._asdict().items()]
+    # cloned: a file takes no tensor twice, and priors may share their mean
+    tensors = {name: t.clone(memory_format=torch.contiguous_format) for name, t in parts}
     likelihood = {"held_out_log_prob": fitted.held_out, "n_codes": fitted.counts}
     return tensors, {"priors": likelihood | {"notes": fitted.notes, "data": fitted.data}}
 
