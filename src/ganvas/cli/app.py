@@ -40,7 +40,7 @@ COMMANDS = {
     "fit-prior": ("priors:fit_prior", "Fit a prior to an encoder's codes, to sample from."),
     "sample": ("sample:sample", "Generate new examples with a trained model."),
     "reconstruct": ("sample:reconstruct", "Encode and decode examples, and show both."),
-    "translate": ("translate:translate", "Translate images with a CycleGAN or a DiscoGAN."),
+    "translate": ("sample:translate", "Translate images with a CycleGAN or a DiscoGAN."),
     "evaluate": ("evaluate:evaluate", "Measure a trained model and its samples on held-out data."),
     "compare": ("compare:compare", "Compare runs by their samples, with intervals."),
     "doctor": ("inspect:doctor", "Say what is wrong with a run, with evidence and remedies."),
@@ -147,8 +147,8 @@ def explain_error(error: BaseException) -> tuple[int, str]:
             return 2, spell_options(format_errors(invalid))
         case InvalidFileError():
             return 2, str(error)
-        case UserError():
-            return 2, spell_options(str(error))
+        case UserError() | DivergenceError() | WriteError() as failure:
+            return 2 if isinstance(failure, UserError) else 1, spell_options(str(error))
         case FileNotFoundError() | IsADirectoryError() | NotADirectoryError() as missing:
             return 2, f"{missing.filename}: {(missing.strerror or 'not found').lower()}"
         case TrainingStopped() as stopped:
@@ -159,8 +159,6 @@ def explain_error(error: BaseException) -> tuple[int, str]:
             return int(leaving.code or 0), ""
         case BrokenPipeError():
             return 0, ""
-        case DivergenceError() | WriteError():
-            return 1, spell_options(str(error))
         case OSError() as failed:
             location = f"{failed.filename}: " if failed.filename else ""
             return 1, f"{location}{(failed.strerror or str(failed)).lower()}; what was written before is kept"

@@ -72,30 +72,21 @@ def refuse_old_names(app: App, tokens: Sequence[str]) -> None:
 
 
 def split_number_lists(app: App, tokens: Sequence[str]) -> list[str]:
-    """The tokens, with `--betas 0.5,0.9` as `--betas 0.5 0.9` where an option takes so many numbers."""
-    tokens = join_range(tokens)
+    """The tokens, with `--betas 0.5,0.9` as `--betas 0.5 0.9` where an option takes so many numbers.
+
+    `--range 0 1400` becomes `--range=0,1400`: it may be one word as well, and the parser takes as many for all.
+    """
     arguments = command_arguments(app.parse_commands(tokens)[1][-1])
     counts = {name: argument.token_count()[0] for argument in arguments for name in argument.names}
     result = list(tokens)
     for i in reversed(range(len(tokens))):
         name, equals, value = tokens[i].partition("=")
         parts = (value if equals else "".join(tokens[i + 1 : i + 2])).split(",")
-        if len(parts) > 1 and counts.get(name) == len(parts) and all(map(is_number, parts)):
+        if tokens[i] == "--range" and i + 1 < len(tokens):
+            bounds = tokens[i + 1 : i + 3] if all(map(is_number, tokens[i + 1 : i + 3])) else tokens[i + 1 : i + 2]
+            result[i : i + 1 + len(bounds)] = [f"--range={','.join(bounds)}"]
+        elif len(parts) > 1 and counts.get(name) == len(parts) and all(map(is_number, parts)):
             result[i : i + (1 if equals else 2)] = [name, *parts]
-    return result
-
-
-def join_range(tokens: Sequence[str]) -> list[str]:
-    """The tokens, with `--range 0 1400` as `--range=0,1400`.
-
-    The option may be one word as well, and the parser takes as many whatever they are.
-    """
-    result = list(tokens)
-    for i in reversed(range(len(result) - 1)):
-        if result[i] == "--range":
-            values = result[i + 1 : i + 3]
-            values = values if all(map(is_number, values)) else values[:1]
-            result[i : i + 1 + len(values)] = [f"--range={','.join(values)}"]
     return result
 
 
@@ -136,7 +127,7 @@ def apply_options(
             raise UserError(f"{where}: {' '.join(commands)} has no option {key!r}.{did_you_mean(key, known)}")
         argument, _, _ = arguments.match(f"--{key}")
         count, many = argument.token_count()
-        if key == "range":  # as `join_range` has it
+        if key == "range":  # as `split_number_lists` has it
             values = [",".join(map(str, values))]  # noqa: PLW2901
         elif count > 1 and len(values) == 1 and values[0]:  # "0.5,0.9", or "0.5 0.9"
             values = [*values[0].replace(",", " ").split()]  # noqa: PLW2901
@@ -159,8 +150,6 @@ def read_options(path: str) -> Options:
 
     try:
         root = yaml.compose(Path(path).read_bytes().decode("utf-8-sig"), yaml.BaseLoader) or yaml.MappingNode("", [])
-        if not isinstance(root, yaml.MappingNode):
-            raise UserError(f"{path}: {NO_OPTIONS_MESSAGE}")
     except OSError as error:
         raise UserError(f"{path}: {(error.strerror or str(error)).lower()}") from error
     except yaml.MarkedYAMLError as error:
@@ -168,10 +157,12 @@ def read_options(path: str) -> Options:
         raise UserError(f"{path}{line}: no valid YAML, {error.problem or error.context}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: no valid YAML, it is no plain text") from error
-    except RecursionError as error:
-        raise UserError(f"{path}: {NO_OPTIONS_MESSAGE}") from error
+    except RecursionError:
+        root = None
     except ValueError as error:
-        raise error if isinstance(error, UserError) else UserError(f"{path}: no file can have this name") from error
+        raise UserError(f"{path}: no file can have this name") from error
+    if not isinstance(root, yaml.MappingNode):
+        raise UserError(f"{path}: {NO_OPTIONS_MESSAGE}")
     options: Options = {}
     for key, value in root.value:
         line = key.start_mark.line + 1

@@ -52,7 +52,6 @@ class OutputOptions:
 DataFlags = Annotated[DataOptions, FIELDS]
 HeldOutFlags = Annotated[HeldOutOptions, FIELDS]
 Output = Annotated[OutputOptions, FIELDS]
-DEFAULT_DATA_OPTIONS, DEFAULT_HELD_OUT, DEFAULT_OUTPUT = DataOptions(), HeldOutOptions(), OutputOptions()
 DATA_OPTION_NAMES = {field.name for field in fields(DataOptions)}
 
 

@@ -9,8 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..data.options import split_names
-from ..evaluation.compare import COMPARABLE_METRICS, ComparedRun, load_runs
-from ..evaluation.compare import compare as measure
+from ..evaluation import compare as comparison
 from ..io.atomic import refuse_existing
 from ..io.text import escape_text
 from ..metrics import NUMBERS
@@ -19,12 +18,12 @@ from ..viz.curves import metric_title
 from ..viz.html import format_duration, write_page
 from ..viz.images import Examples
 from .app import print_result, spell_options
-from .common import DEFAULT_HELD_OUT, Force, Given, HeldOutFlags, Json, Quiet, require_data
+from .common import Force, Given, HeldOutFlags, HeldOutOptions, Json, Quiet, require_data
 from .evaluate import NO_TEST_SPLIT_NOTE, AllowFew, Features, SampleSeed, split_word
 
 DATA_HELP = "held-out examples; by default the test split that all runs have"
 N_HELP = "how many samples of each run, and held-out examples; 10,000 by default"
-METRICS_HELP = "compare only these: " + ", ".join(COMPARABLE_METRICS)
+METRICS_HELP = "compare only these: " + ", ".join(comparison.COMPARABLE_METRICS)
 ARROWS = {False: " ↓", None: "", True: " ↑"}
 SAMPLES_PER_RUN = 36
 """samples of each run on the page"""
@@ -58,7 +57,7 @@ def compare(
     features: Features = "auto",
     allow_few: AllowFew = False,
     seed: SampleSeed = 0,
-    options: HeldOutFlags = DEFAULT_HELD_OUT,
+    options: HeldOutFlags = HeldOutOptions(),
     html: Annotated[Path | None, Parameter(help="write a page with the table and samples of each run")] = None,
     force: Force = False,
     quiet: Quiet = False,
@@ -69,17 +68,15 @@ def compare(
     require_data(data, given, "--data, without which the runs' own are taken")
     if html is not None:
         refuse_existing(html, force)
-    bar, entries = ProgressBar(quiet), load_runs(runs)
-    result = measure(
+    bar, entries = ProgressBar(quiet), comparison.load_runs(runs)
+    result = comparison.compare(
         *((e.trained, e.prior) for e in entries), data=data, options=options if data else None, n=n, seed=seed,
         metrics=split_names(metrics), features=features, allow_few=allow_few, progress=bar.say,
     )  # fmt: skip
     if result["split"] == "train":
         bar.print_notes([NO_TEST_SPLIT_NOTE])
-    if json:
-        print_result("", result | ({} if html is None else {"html": str(html)}), True)
-    else:
-        print_result(summary_lines(result), result, False)
+    print_result(summary_lines(result), result if html is None else result | {"html": str(html)}, json)
+    if not json:
         print_table(result)
         print_result(notes(result), result, False)
     if html is not None:  # last: the numbers are printed even where no page can be written
@@ -88,7 +85,7 @@ def compare(
             print_result([str(html)], result, False)
 
 
-def build_page(path: Path, result: dict[str, Any], entries: list[ComparedRun]) -> None:
+def build_page(path: Path, result: dict[str, Any], entries: list[comparison.ComparedRun]) -> None:
     """Write the page: the table with drawings of the intervals, and samples of each run."""
     runs = []
     for entry, run in zip(entries, result["runs"], strict=True):
@@ -161,8 +158,8 @@ def describe_run(run: dict[str, Any], unknown: str = "") -> dict[str, str]:
 
 def print_table(result: dict[str, Any]) -> None:
     """The table, a run a line, in as many parts below each other as the terminal is narrow."""
-    terminal, wide = Console(highlight=False), Console(width=1000, highlight=False)
-    console = terminal if terminal.is_terminal else wide
+    console, wide = Console(highlight=False), Console(width=1000, highlight=False)
+    console = console if console.is_terminal else wide
     names = [*(escape_text(run["run"]) for run in result["runs"]), "floor"]
     parts: list[list[Column]] = [[]]
     for column in columns(result):

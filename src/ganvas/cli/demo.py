@@ -102,15 +102,11 @@ def train_and_compare(runs_dir: Path, steps_factor: float, quiet: bool) -> Path:
 def page_chapter(chapter: Chapter, run: Trained, held_out: Dataset) -> dict[str, Any]:
     """What the page says and shows of a model."""
     rebuilt = run.reconstruct(held_out).x if isinstance(run.model, EncoderModel) else None
+    samples, log = run.sample(SAMPLES_PER_MODEL).x, read_log(run.folder or "")
     return vars(chapter) | {
-        "samples": Examples(run.sample(SAMPLES_PER_MODEL).x, 8).render(), "losses": draw_losses(log_of(run)),
+        "samples": Examples(samples, 8).render(), "losses": draw_losses(log),
         "reconstructions": None if rebuilt is None else Examples(rebuilt, len(held_out)).render(),
     }  # fmt: skip
-
-
-def log_of(run: Trained) -> list[dict[str, Any]]:
-    """The lines of a run's log."""
-    return read_log(run.folder or "")
 
 
 def metric_rows(runs: list[Trained], faces: Dataset, held_out: Dataset) -> list[list[str]]:
@@ -119,7 +115,7 @@ def metric_rows(runs: list[Trained], faces: Dataset, held_out: Dataset) -> list[
               "Error of held-out reconstructions, in grey levels of 255", "Training")  # fmt: skip
     columns = []
     for run in runs:
-        has_encoder, line = isinstance(run.model, EncoderModel), log_of(run)[-1]
+        has_encoder, line = isinstance(run.model, EncoderModel), read_log(run.folder or "")[-1]
         columns.append([
             f"{halves_distance(faces.x, run.sample(len(faces)).x):.3f}",
             f"{run.encode(faces).std(0).mean():.2f}" if has_encoder else "–",

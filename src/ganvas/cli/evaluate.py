@@ -4,14 +4,12 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from .. import evaluation
 from ..data.options import split_names
-from ..evaluation import METRIC_NAMES
-from ..evaluation import evaluate as measure
-from ..metrics.features import FEATURE_NAMES, RECOMMENDED_FOR, find_weights
-from ..metrics.features import download_weights as fetch
+from ..metrics.features import FEATURE_NAMES, RECOMMENDED_FOR, download_weights, find_weights
 from ..training.progress import ProgressBar
 from .app import print_result, spell_options
-from .common import DEFAULT_HELD_OUT, FLAG, Given, HeldOutFlags, Json, Quiet, RunName, load_run, require_data
+from .common import FLAG, Given, HeldOutFlags, HeldOutOptions, Json, Quiet, RunName, load_run, require_data
 
 NO_TEST_SPLIT_NOTE = "there are no held-out examples: these are the training examples, and so all numbers are better"
 TRAINING_DATA_NOTE = (
@@ -20,7 +18,7 @@ TRAINING_DATA_NOTE = (
 )
 DATA_HELP = "held-out examples; by default the test split of the run's data"
 PAIRS_HELP = "two sources, paired example by example, that tell right translations"
-METRICS_HELP = "measure only these: " + ", ".join(METRIC_NAMES)
+METRICS_HELP = "measure only these: " + ", ".join(evaluation.METRIC_NAMES)
 DOWNLOAD_HELP = "fetch the published weights of these features"
 IMPORTANCE_HELP = "samples per example for the importance weighted bound; 500 by default"
 N_HELP = "how many samples, and how many examples; 10,000 and all by default"
@@ -28,11 +26,6 @@ FEATURES_HELP = "features on which samples are compared: " + ", ".join(("auto", 
 Features = Annotated[str, Parameter(help=FEATURES_HELP)]
 AllowFew = Annotated[bool, FLAG, Parameter(help="report FID even with fewer samples than features")]
 SampleSeed = Annotated[int, Parameter(help="seed of the samples")]
-PAIR_METRICS = (
-    "l1", "psnr_db", "ssim", "mean_rank", "top1_accuracy", "feature_mean_rank", "feature_top1_accuracy",
-    "label_agreement", "angle_rmse", "angle_correlation",
-)  # fmt: skip
-"""errors of translations against the truth, in the order in which they are printed"""
 LIKELIHOOD_ROWS = (
     ("elbo", "ELBO", "{elbo} nats, {elbo_samples} samples an example"),
     ("elbo", "", "{elbo_bits_per_dimension:.4f} bits per dimension{bits_note}"),
@@ -60,7 +53,7 @@ def evaluate(
     allow_few: AllowFew = False,
     fitted_prior: Annotated[str | None, Parameter(help="fitted prior to draw samples from, e.g. best")] = None,
     seed: SampleSeed = 0,
-    options: HeldOutFlags = DEFAULT_HELD_OUT,
+    options: HeldOutFlags = HeldOutOptions(),
     quiet: Quiet = False,
     json: Json = False,
     given: Given = frozenset(),
@@ -70,7 +63,7 @@ def evaluate(
     require_data(data, given, f"data: ganvas evaluate {run} DATA, or none for the run's own")
     data_options = None if data is None else options
     sources = data if data is None or data_b is None else (data, data_b)
-    values = measure(
+    values = evaluation.evaluate(
         trained, sources, data_options, metrics=split_names(metrics), importance_samples=importance_samples, n=n,
         features=features, allow_few=allow_few, fitted_prior=fitted_prior, pairs=pairs, seed=seed, progress=bar.say,
     )  # fmt: skip
@@ -84,14 +77,14 @@ def evaluate(
 def features(*, download: Annotated[str | None, Parameter(help=DOWNLOAD_HELP)] = None, json: Json = False) -> None:
     """List the features on which samples are compared, and where their weights are."""
     if download is not None:
-        path = str(fetch(download))
+        path = str(download_weights(download))
         print_result([path], {"features": download, "weights": path}, json)
         return
     rows, lines = [], []
-    for name in FEATURE_NAMES:
+    for name, purpose in RECOMMENDED_FOR.items():
         there, weights = find_weights(name)
-        rows.append({"features": name, "for": RECOMMENDED_FOR[name], "there": there, "weights": weights})
-        lines.append(f"{name:<22} {RECOMMENDED_FOR[name]:<44} {'' if there else 'not there: '}{weights}")
+        rows.append({"features": name, "for": purpose, "there": there, "weights": weights})
+        lines.append(f"{name:<22} {purpose:<44} {'' if there else 'not there: '}{weights}")
     print_result(lines, rows, json)
 
 
@@ -110,32 +103,24 @@ def model_lines(values: Values) -> list[str]:
     count = f"{values['examples']} " if "examples" in values else ""
     examples = f"{count}{split_word(values)} examples of {values['data']}"
     lines = [f"{values['model']} at step {values['step']}, on {examples}, seed {values['seed']}"]
-    numbers = values | {name: with_error(values, name) for name in ("elbo", "bound") if name in values}
+    numbers = dict(values)
+    for name in (name for name in ("elbo", "bound") if name in values):
+        error = values[f"{name}_error"]
+        numbers[name] = f"{values[name]:.2f}" + ("" if error is None else f" +- {error:.2f}")
     rows = (texts for name, *texts in LIKELIHOOD_ROWS if name in values)
     lines += [line(title.format_map(numbers), text.format_map(numbers)) for title, text in rows]
     if "active_units" in values:
-        lines += code_lines(values)
+        by_kl = "" if values["active_units_by_kl"] is None else f", {values['active_units_by_kl']} by KL > 0.01 nats"
+        active = f"{values['active_units']} of {values['dimensions']} by variance of the mean > 0.01{by_kl}"
+        kl = sorted(values["kl_per_dimension"] or (), reverse=True)
+        largest = " ".join(f"{x:.2f}" for x in kl[:12]) + (f" and {len(kl) - 12} more" if len(kl) > 12 else "")
+        kl_line = line("KL a dimension", largest or "none: the prior is a mixture")
+        lines += [line("active units", active), kl_line, *information_lines(values)]
     if "reconstruction_mse" in values:
         psnr = values.get("psnr_db")
         quality = "" if psnr is None else f", PSNR {psnr:.2f} dB, SSIM {values['ssim']:.4f}"
         lines.append(line("reconstruction", f"mean square error {values['reconstruction_mse']:.5f}{quality}"))
     return lines + (sample_lines(values) if "samples" in values else [])
-
-
-def with_error(values: Values, name: str) -> str:
-    """A number with its standard error, if it has one."""
-    error = values[f"{name}_error"]
-    return f"{values[name]:.2f}" + ("" if error is None else f" +- {error:.2f}")
-
-
-def code_lines(values: Values) -> list[str]:
-    """How the latent dimensions are used."""
-    by_kl = "" if values["active_units_by_kl"] is None else f", {values['active_units_by_kl']} by KL > 0.01 nats"
-    active = f"{values['active_units']} of {values['dimensions']} by variance of the mean > 0.01{by_kl}"
-    kl = sorted(values["kl_per_dimension"] or (), reverse=True)
-    largest = " ".join(f"{x:.2f}" for x in kl[:12]) + (f" and {len(kl) - 12} more" if len(kl) > 12 else "")
-    kl_line = line("KL a dimension", largest or "none: the prior is a mixture")
-    return [line("active units", active), kl_line, *information_lines(values)]
 
 
 def information_lines(values: Values) -> list[str]:
@@ -149,41 +134,34 @@ def information_lines(values: Values) -> list[str]:
         information = f"at least {information}" + ", at most {mutual_information_upper:.2f}" * has_upper
         kl = f"at most {kl}" + (", at least {kl_aggregate_prior_lower:.2f}" if has_lower else "")
         why = "of which {mutual_information_examples} examples can show {mutual_information_limit:.2f} for certain"
-    lines = (("mutual information", f"{information} nats, {why}"),
-             ("KL(q(z) || p(z))", f"{kl} nats, the aggregate posterior's"))  # fmt: skip
-    return [line(name, text.format_map(values)) for name, text in lines]
+    information, kl = f"{information} nats, {why}", f"{kl} nats, the aggregate posterior's"
+    return [
+        line("mutual information", information.format_map(values)), line("KL(q(z) || p(z))", kl.format_map(values)),
+    ]  # fmt: skip
 
 
 def translator_lines(values: Values) -> list[str]:
-    """The numbers of a translator: a block each way."""
+    """The numbers of a translator: each way round trips, distances from the target domain, errors against the truth."""
     examples = "{} and {}".format(*values["examples"]) + f" {split_word(values)} examples of {values['data']}"
     lines = [f"{values['model']} at step {values['step']}, on {examples}"]
     for direction in (direction for direction in ("to_b", "to_a") if direction in values):
-        pair_scores = values.get("pairs", {}).get(direction, {})
-        lines.append(f"translations to {direction[-1].upper()}:")
-        lines += [f"  {text}" for text in direction_lines(values[direction]) + pair_lines(pair_scores)]
+        scores, block = values[direction], list[str]()
+        if scores.get("cycle_error") is not None:
+            block = [line("cycle error", f"{scores['cycle_error']:.4f} +- {scores['cycle_error:error']:.4f}")]
+        distance = f"{scores['sliced_wasserstein']:.4f}, floor {scores['sliced_wasserstein:floor']:.4f}"
+        if (source := scores.get("sliced_wasserstein:input")) is not None:
+            distance += f", of what is translated {source:.4f}"
+        others = {name: x for name, x in scores.items() if name != "sliced_wasserstein"}
+        block += [line("sliced Wasserstein", distance), *floor_lines(others)]
+        errors = values.get("pairs", {}).get(direction, {})
+        baseline = errors.get("identity_baseline", {})  # errors of leaving the input as it is
+        for name, x in errors.items():
+            if isinstance(x, float) and name != "median_rank" and not name.endswith(":floor"):
+                unchanged = f", unchanged {baseline[name]:.4f}" if name in baseline else ""
+                floor = f", floor {errors[f'{name}:floor']:.4f}" if f"{name}:floor" in errors else ""
+                block.append(line(f"{name} (pairs)", f"{x:.4f}{unchanged}{floor}"))
+        lines += [f"translations to {direction[-1].upper()}:", *(f"  {text}" for text in block)]
     return [*lines, *(f"warning: {sentence}" for sentence in values["warnings"])]
-
-
-def direction_lines(scores: Values) -> list[str]:
-    """Round trips of one way, and distances from the target domain."""
-    error, source = scores.get("cycle_error"), scores.get("sliced_wasserstein:input")
-    lines = [] if error is None else [line("cycle error", f"{error:.4f} +- {scores['cycle_error:error']:.4f}")]
-    distance = f"{scores['sliced_wasserstein']:.4f}, floor {scores['sliced_wasserstein:floor']:.4f}"
-    lines.append(
-        line("sliced Wasserstein", distance + ("" if source is None else f", of what is translated {source:.4f}"))
-    )
-    return lines + floor_lines({name: x for name, x in scores.items() if name != "sliced_wasserstein"})
-
-
-def pair_lines(scores: Values) -> list[str]:
-    """Errors of one way against the truth, beside those of leaving the input as it is."""
-    lines, baseline = [], scores.get("identity_baseline", {})
-    for key in (key for key in PAIR_METRICS if key in scores):
-        unchanged = f", unchanged {baseline[key]:.4f}" if key in baseline else ""
-        floor = f", floor {scores[f'{key}:floor']:.4f}" if f"{key}:floor" in scores else ""
-        lines.append(line(f"{key} (pairs)", f"{scores[key]:.4f}{unchanged}{floor}"))
-    return lines
 
 
 def sample_lines(values: Values) -> list[str]:
@@ -206,8 +184,7 @@ def floor_lines(values: Values, suffix: str = "") -> list[str]:
             lines += [title, *(floor_line(f"  {key}", x[key], floor[key], (error or {}).get(key)) for key in x)]
         else:
             lines.append(floor_line(title, x, floor, error))
-    skipped = values["skip_reasons"].items()
-    return lines + [line(name, f"left out: {spell_options(why)}") for name, why in skipped]
+    return lines + [line(name, f"left out: {spell_options(why)}") for name, why in values["skip_reasons"].items()]
 
 
 def floor_line(title: str, x: Any, floor: Any, error: Any) -> str:

@@ -5,11 +5,11 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from .. import explore
+from ..data import DataOptions
 from ..errors import UserError
 from ..explore.walks import InterpolationPath
-from .common import DEFAULT_DATA_OPTIONS, DEFAULT_OUTPUT, FLAG, DataFlags, Output, RunName, SourceName, save_examples
+from .common import FLAG, DataFlags, Output, OutputOptions, RunName, SourceName, save_examples
 
-EndsSource = Annotated[str | None, Parameter(help="walk between examples of this source, not between noise")]
 SOURCE_HELP = "where examples come from, as for train; by default what the run was trained on"
 OptionalSource = Annotated[str | None, Parameter(help=SOURCE_HELP)]
 PATH_HELP = "along a line or an arc; by default spherical between noise, linear between examples"
@@ -19,7 +19,7 @@ CODES_HELP = "show where the codes of examples lie instead, in the colours of th
 
 def interpolate(
     run: RunName,
-    data: EndsSource = None,
+    data: Annotated[str | None, Parameter(help="walk between examples of this source, not between noise")] = None,
     /,
     *,
     rows: Annotated[int, Parameter(help="how many walks")] = 8,
@@ -27,8 +27,8 @@ def interpolate(
     interpolation: Annotated[InterpolationPath | None, Parameter(help=PATH_HELP)] = None,
     seed: Annotated[int, Parameter(help="seed of the ends")] = 0,
     label: Label = None,
-    options: DataFlags = DEFAULT_DATA_OPTIONS,
-    output: Output = DEFAULT_OUTPUT,
+    options: DataFlags = DataOptions(),
+    output: Output = OutputOptions(),
 ) -> None:
     """Walk through the latent space from one example to another."""
     save_examples(run, "interpolation", output, lambda trained: explore.interpolate(
@@ -44,8 +44,8 @@ def traverse(
     rows: Annotated[int, Parameter(help="latent dimensions, at most")] = 10,
     columns: Annotated[int, Parameter(help="steps from -3 to 3")] = 11,
     example: Annotated[int, Parameter(help="index of the example whose code is varied")] = 0,
-    options: DataFlags = DEFAULT_DATA_OPTIONS,
-    output: Output = DEFAULT_OUTPUT,
+    options: DataFlags = DataOptions(),
+    output: Output = OutputOptions(),
 ) -> None:
     """Change one latent dimension at a time, from -3 to 3. Those with the largest KL come first.
 
@@ -64,8 +64,8 @@ def manifold(
     side: Annotated[int, Parameter(help="examples along each side")] = 20,
     show_codes: Annotated[bool, FLAG, Parameter(help=CODES_HELP)] = False,
     label: Label = None,
-    options: DataFlags = DEFAULT_DATA_OPTIONS,
-    output: Output = DEFAULT_OUTPUT,
+    options: DataFlags = DataOptions(),
+    output: Output = OutputOptions(),
 ) -> None:
     """Decode a plane of the latent space at the quantiles of the prior.
 
@@ -92,8 +92,8 @@ def arithmetic(
     rows: Annotated[int, Parameter(help="how many examples")] = 8,
     columns: Annotated[int, Parameter(help="how many strengths")] = 8,
     strength: Annotated[float, Parameter(help="largest strength; 1 is the whole difference")] = 2.0,
-    options: DataFlags = DEFAULT_DATA_OPTIONS,
-    output: Output = DEFAULT_OUTPUT,
+    options: DataFlags = DataOptions(),
+    output: Output = OutputOptions(),
 ) -> None:
     """Add the difference of two classes' mean codes to examples, more and more of it."""
     save_examples(run, "arithmetic", output, lambda trained: explore.arithmetic(

@@ -36,33 +36,30 @@ class HelpFormatter(DefaultFormatter):
         super().__call__(console, options, panel)
 
     def visible_entries(self, all_entries: Sequence[HelpEntry]) -> Iterator[HelpEntry]:
-        """The entries of options that have an effect, as they are to be shown."""
+        """The entries of options that have an effect, each with one name, and its bounds before its default."""
         hints = {a.field_info.name: a.field_info.annotation for a in command_arguments(self.command) if not a.children}
         function = self.command.default_command
         hidden, defaults = getattr(function, "hidden", ()), getattr(function, "defaults", {})
         for entry in all_entries:
-            option = entry.positive_names[0][2:].replace("-", "_") if entry.positive_names else ""
+            names, default, description = entry.positive_names, entry.default or "", entry.description
+            option = names[0][2:].replace("-", "_") if names else ""
             if option in hidden or (get_origin(entry.type) is Literal and len(get_args(entry.type)) == 1):
                 continue
             if option in defaults:
-                entry = entry.copy(default=None if defaults[option] is None else str(defaults[option]))  # noqa: PLW2901
-            yield format_entry(entry, describe_limits(hints.get(option)))
-
-
-def format_entry(entry: HelpEntry, limits: str) -> HelpEntry:
-    """An entry with one name of the option, and its bounds before its default."""
-    names, default, description = entry.positive_names, entry.default or "", entry.description
-    if entry.positive_shorts and all(len(name) == len("--n") for name in names):
-        names = ()
-    if default.startswith("("):
-        default = default.strip("(,)").replace(", ", " ")
-    if limits:
-        description = InlineText(getattr(description, "primary_renderable", None) or Text(str(description or "")))
-        description.append(Text(f"[{limits}]", "dim"))
-    return entry.copy(
-        positive_names=names, negative_names=entry.negative_names if default == "True" and entry.type is bool else (),
-        default=None if default in ("", "False") else default, description=description,
-    )  # fmt: skip
+                default = "" if defaults[option] is None else str(defaults[option])
+            if entry.positive_shorts and all(len(name) == len("--n") for name in names):
+                names = ()
+            if default.startswith("("):
+                default = default.strip("(,)").replace(", ", " ")
+            if limits := describe_limits(hints.get(option)):
+                text = getattr(entry.description, "primary_renderable", None) or Text(str(entry.description or ""))
+                description = InlineText(text)
+                description.append(Text(f"[{limits}]", "dim"))
+            negatives = entry.negative_names if default == "True" and entry.type is bool else ()
+            yield entry.copy(
+                positive_names=names, negative_names=negatives, description=description,
+                default=None if default in ("", "False") else default,
+            )  # fmt: skip
 
 
 def describe_limits(hint: Any) -> str:

@@ -23,7 +23,7 @@ from ..training import run_records
 from ..training.progress import ProgressBar
 from ..viz.images import Examples, save_pictures
 from .app import print_result
-from .common import DEFAULT_DATA_OPTIONS, DataFlags, Force, Json, RunName, SourceName
+from .common import DataFlags, Force, Json, RunName, SourceName
 
 MAX_SIZES = 10
 """sizes of images that are told apart, at most"""
@@ -79,7 +79,7 @@ def data(
     source_b: Annotated[str | None, Parameter(help=SOURCE_B_HELP)] = None,
     /,
     *,
-    options: DataFlags = DEFAULT_DATA_OPTIONS,
+    options: DataFlags = DataOptions(),
     out: Annotated[Path | None, Parameter(help="the contact sheet; a scatter plot for vectors")] = None,
     force: Force = False,
     json: Json = False,

@@ -7,18 +7,18 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from .. import data as data_sources
-from ..data import Dataset
+from ..data import DataOptions, Dataset
 from ..data.options import split_names
 from ..distributions.priors import BEST
 from ..errors import UserError
-from ..inference.trained import NO_ENCODER, Trained
+from ..inference.trained import NO_ENCODER
 from ..inference.training_data import describe_data
 from ..io.run_folder import find_weights
 from ..model import EncoderModel
 from ..training import run_records
 from ..training.progress import ProgressBar
 from .app import print_result
-from .common import DEFAULT_DATA_OPTIONS, DataFlags, Given, Json, Quiet, RunName, load_run, require_data
+from .common import DataFlags, Given, Json, Quiet, RunName, load_run, require_data
 
 KINDS_HELP = "fit only these, separated by commas: gaussian, mixture, flow"
 
@@ -30,7 +30,7 @@ def fit_prior(
     *,
     kinds: Annotated[tuple[str, ...], Parameter(negative=(), help=KINDS_HELP)] = (),
     seed: Annotated[int, Parameter(help="seed of the codes, of the held-out part and of the fits")] = 0,
-    options: DataFlags = DEFAULT_DATA_OPTIONS,
+    options: DataFlags = DataOptions(),
     quiet: Quiet = False,
     json: Json = False,
     given: Given = frozenset(),
@@ -46,7 +46,14 @@ def fit_prior(
     with folder.lock(bar.print_notes) if folder.is_run else nullcontext():  # nothing else may write the weights
         trained = load_run(run)
         trained.require(EncoderModel, NO_ENCODER)
-        source, data_options = (data, options) if data is not None else (load_training_data(trained, run, bar), None)
+        source: str | Dataset | None = data
+        if source is None:
+            if (training_data := trained.training_data) is None:
+                raise UserError(f"{run} does not say where its data are: give them, ganvas fit-prior {run} DATA")
+            with bar.track_images() as progress:
+                source = training_data.load(partial(data_sources.load, progress=progress))
+            training_data.check_unchanged(describe_data(source))
+        data_options = None if data is None else options
         trained = trained.fit_prior(source, data_options, kinds=names, seed=seed, progress=bar.say)
         trained.save(file)
     priors = trained.priors
@@ -60,13 +67,3 @@ def fit_prior(
         "codes": priors.counts[0], "codes_held_out": priors.counts[1], "notes": list(priors.notes),
     }  # fmt: skip
     print_result(lines, report, json)
-
-
-def load_training_data(trained: Trained, run: str, bar: ProgressBar) -> Dataset:
-    """What the run was trained on; UserError where that is not known, or cannot be read again."""
-    if (training_data := trained.training_data) is None:
-        raise UserError(f"{run} does not say where its data are: give them, ganvas fit-prior {run} DATA")
-    with bar.track_images() as progress:
-        dataset = training_data.load(partial(data_sources.load, progress=progress))
-    training_data.check_unchanged(describe_data(dataset))
-    return dataset

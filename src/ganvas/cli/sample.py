@@ -1,8 +1,8 @@
-"""What to do with a trained model: `sample`, `reconstruct`."""
+"""What to do with a trained model: `sample`, `reconstruct`, `translate`."""
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from cyclopts import Parameter
@@ -11,12 +11,14 @@ from ..data import DataOptions
 from ..errors import check_positive
 from ..inference.loading import load_preprocessed
 from ..inference.trained import Trained
+from ..inference.translation import format_size, size_warning, translate_files
+from ..io.atomic import refuse_existing
 from ..training.progress import ProgressBar
 from ..viz.images import PICTURE_FORMATS, Examples
-from .common import DEFAULT_DATA_OPTIONS, DEFAULT_OUTPUT, DataFlags, Output, RunName, SourceName, save_examples
+from .app import print_result
+from .common import DataFlags, Force, Json, Output, OutputOptions, Quiet, RunName, SourceName, load_run, save_examples
 
 PRIOR_HELP = "standard, the model's own; or one that `ganvas fit-prior` fitted: best, gaussian, mixture or flow"
-LABEL_HELP = "class to draw, by name or number, for a conditional model"
 MAX_CLASS_ROWS = 40
 """most classes in a picture"""
 
@@ -28,9 +30,9 @@ def sample(
     n: Annotated[int | None, Parameter(alias="-n", help="how many samples; 64 by default")] = None,
     seed: Annotated[int, Parameter(help="seed of the noise")] = 0,
     fitted_prior: Annotated[str, Parameter(help=PRIOR_HELP)] = "standard",
-    label: Annotated[str | None, Parameter(help=LABEL_HELP)] = None,
+    label: Annotated[str | None, Parameter(help="class to draw, by name or number, for a conditional model")] = None,
     per_class: Annotated[int | None, Parameter(help="samples of every class, one row each, in place of -n")] = None,
-    output: Output = DEFAULT_OUTPUT,
+    output: Output = OutputOptions(),
 ) -> None:
     """Generate new examples with a trained model, from N(0, I) or from a fitted prior."""
     save_examples(run, "samples", output, lambda trained: first_rows(
@@ -61,8 +63,8 @@ def reconstruct(
     /,
     *,
     n: Annotated[int, Parameter(alias="-n", help="how many examples, spread evenly over the data")] = 32,
-    options: DataFlags = DEFAULT_DATA_OPTIONS,
-    output: Output = DEFAULT_OUTPUT,
+    options: DataFlags = DataOptions(),
+    output: Output = OutputOptions(),
 ) -> None:
     """Encode and decode examples; a picture shows each beside its reconstruction."""
     save_examples(run, "reconstructions", output, lambda trained: reconstruct_some(
@@ -78,3 +80,32 @@ def reconstruct_some(trained: Trained, data: str, options: DataOptions, n: int, 
     if reconstructions.x.ndim == 2 or not is_picture(out):
         return reconstructions
     return Examples(torch.stack([dataset.x, reconstructions.x], 1).flatten(0, 1), columns=8)
+
+
+def translate(
+    run: RunName,
+    source: Annotated[Path, Parameter(help="an image, a folder with its sub-folders, or a file with an array")],
+    out: Annotated[Path, Parameter(help="the file, or the folder; images keep their relative names")],
+    /,
+    *,
+    to: Annotated[
+        Literal["A", "B"], Parameter(help="domain to translate to: A was given first in training, B second")
+    ] = "B",
+    force: Force = False,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Translate images of one domain to the other; a second run translates only what is missing."""
+    trained, bar = load_run(run), ProgressBar(quiet)
+    if source.suffix in (".npy", ".npz"):
+        refuse_existing(out, force)
+        translations = trained.translate(source, to)
+        translations.save(out)
+        source_shape = trained.shape[trained.domains(to)[0]]
+        if len(source_shape) == 3 and translations.x.shape[2:] != source_shape[1:]:
+            bar.print_notes([size_warning(len(translations), format_size(source_shape))])
+        print_result([str(out)], {"out": str(out), "translated": len(translations)}, json)
+        return
+    with bar.track_images("translating") as progress:
+        summary = translate_files(trained, source, out, to, force=force, progress=progress)
+    print_result(summary.lines(), summary.to_dict(), json)

@@ -18,9 +18,8 @@ from ..training import run as running
 from ..training import run_records
 from ..training.resume import CHANGEABLE_TRAIN_FIELDS
 from .app import print_result
-from .common import DEFAULT_DATA_OPTIONS, Given, Json, Quiet, RunName, SourceName
+from .common import Given, Json, Quiet, RunName, SourceName
 
-DEFAULT_TRAIN_CONFIG = TrainConfig()
 CHANGES = "Changes, from here on"
 train_app: App = App(name="train", help="Train a model on a folder of images, a file, or a named data set.")
 
@@ -35,8 +34,8 @@ def make_train_command(cls: type[Model]) -> Callable[..., None]:
             str, Parameter(show=cls.n_domains == 2, help="the second domain, to translate between the two")
         ],
         model: Annotated[cls, Parameter(name="*", group="Model")] = cls(),  # type: ignore[valid-type]
-        train_config: Annotated[TrainConfig, Parameter(name="*", group="Training")] = DEFAULT_TRAIN_CONFIG,
-        data_options: Annotated[DataOptions, Parameter(name="*", group="Data")] = DEFAULT_DATA_OPTIONS,
+        train_config: Annotated[TrainConfig, Parameter(name="*", group="Training")] = TrainConfig(),
+        data_options: Annotated[DataOptions, Parameter(name="*", group="Data")] = DataOptions(),
         runs_dir: Annotated[Path, Parameter(help="folder for run folders")] = Path("runs"),
         folder: Annotated[Path | None, Parameter(help="the run's folder, which must be new or empty")] = None,
         init_from: Annotated[str | None, Parameter(help="run or file of weights to start from")] = None,
@@ -87,7 +86,7 @@ def resume(
     ] = False,
     lr: Annotated[float | None, Parameter(group=CHANGES, help="learning rate")] = None,
     lr_d: Annotated[float | None, Parameter(group=CHANGES, help="learning rate of a GAN's discriminator")] = None,
-    train_config: Annotated[TrainConfig, Parameter(name="*", group=CHANGES)] = DEFAULT_TRAIN_CONFIG,
+    train_config: Annotated[TrainConfig, Parameter(name="*", group=CHANGES)] = TrainConfig(),
     quiet: Quiet = False,
     json: Json = False,
     given: Given = frozenset(),
@@ -101,5 +100,5 @@ def resume(
     print_run(running.resume(run_records.find_run(run), sources, **options), json)
 
 
-_TRAIN_FIELDS = to_dict(DEFAULT_TRAIN_CONFIG)
+_TRAIN_FIELDS = to_dict(TrainConfig())
 vars(resume).update(hidden=_TRAIN_FIELDS.keys() - CHANGEABLE_TRAIN_FIELDS, defaults=dict.fromkeys(_TRAIN_FIELDS))
