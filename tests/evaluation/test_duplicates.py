@@ -17,9 +17,10 @@ from ganvas.evaluation import compare
 from ganvas.evaluation.held_out import EvaluationData
 from ganvas.inference.trained import Trained
 from ganvas.metrics import memorisation_test, one_nn_accuracy, precision_recall
+from ganvas.metrics.copies import copy_threshold as limit
+from ganvas.metrics.copies import expected_copy_rate
 from ganvas.metrics.features import make_feature_space
-from ganvas.metrics.neighbours import build_indexes, expected_copy_rate, nearest_distances
-from ganvas.metrics.neighbours import copy_threshold as limit
+from ganvas.metrics.neighbours import build_indexes, nearest_distances
 from ganvas.training.validation import SampleEvaluator
 from tests.support.neighbours import duplicates
 from tests.support.scores import scores_of

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, max_pool2d
 
 from ganvas.metrics.features import inception, make_feature_space
-from ganvas.metrics.features.base import freeze
 from ganvas.metrics.features.inception import Mixed, average_pool, inception_v3, resize_tf1
 
 
@@ -71,7 +70,7 @@ def test_parameters_are_those_of_the_published_file() -> None:
 
 def test_outputs_have_the_papers_sizes() -> None:
     sizes: dict[str, tuple[int, ...]] = {}
-    net = freeze(inception_v3(), torch.device("cpu"))
+    net = inception_v3().eval().requires_grad_(False)
     for name, layer in net.named_children():
         layer.register_forward_hook(lambda _, __, y, name=name: sizes.update({name: tuple(y.shape[1:])}))
     assert net(torch.zeros(1, 3, 299, 299)).shape == (1, 1008)
@@ -100,7 +99,7 @@ def test_pooling_is_the_reference_graphs() -> None:
 
 def test_a_block_is_its_chains_side_by_side() -> None:
     """Written out for one with each kind of chain."""
-    block = freeze(inception.inception_e(5, average_pool()), torch.device("cpu"))
+    block = inception.inception_e(5, average_pool()).eval().requires_grad_(False)
     x = torch.rand(2, 5, 8, 8)
 
     def f(name: str, y: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from ganvas.metrics import (
 )
 from ganvas.metrics.bootstrap import RESAMPLES, bootstrap, bootstrap_means
 from ganvas.metrics.classes import classifier_score, classifier_scores
-from ganvas.metrics.duplicates import duplicate_rate
+from ganvas.metrics.copies import duplicate_rate
 from ganvas.metrics.modes import mode_scores
 from ganvas.metrics.neighbours import build_indexes
 from ganvas.metrics.prdc import prdc_scores

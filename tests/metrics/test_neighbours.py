@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ganvas.errors import UserError
 from ganvas.metrics import memorisation_test, one_nn_accuracy, precision_recall
-from ganvas.metrics.duplicates import duplicate_rate
+from ganvas.metrics.copies import duplicate_rate
 from ganvas.metrics.neighbours import build_indexes
 from ganvas.metrics.one_nn import own_neighbour_shares
 from ganvas.metrics.prdc import count_balls

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from ganvas.metrics.duplicates import duplicate_rate
+from ganvas.metrics.copies import duplicate_rate
 from ganvas.metrics.neighbours import build_indexes
 
 

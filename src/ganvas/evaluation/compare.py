@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import combinations, islice
+from itertools import combinations
 from math import isfinite
 from pathlib import Path
 from typing import NamedTuple
@@ -15,14 +15,14 @@ from ..distributions.priors import STANDARD
 from ..errors import UserError, check_positive, did_you_mean
 from ..inference.loading import load_matching
 from ..inference.trained import Trained, load_trained
-from ..metrics import METRICS, NUMBERS, Comparison, Score
+from ..metrics import METRICS, NUMBERS, Score
 from ..metrics.bootstrap import LEVEL, RESAMPLES, bootstrap, confidence_interval
 from ..metrics.features.base import Progress, say_nothing
 from ..model import GenerativeModel, model_name, model_name_with_article
 from ..nn.device import resolve_device
 from ..training import run_records
 from .held_out import EvaluationData, load_evaluation_data
-from .samples import MetricValues, Settings, draw_comparisons, prepare_comparison
+from .samples import MetricValues, Settings, compute_entries, draw_comparisons, prepare_comparison
 
 COMPARABLE_METRICS = tuple(name for name, metric in METRICS.items() if metric.numbers)
 """metrics whose numbers have intervals, as `evaluate` calls them"""
@@ -77,40 +77,25 @@ def compare(
     comparisons = draw_comparisons(sources, real_data, settings)
     other_kind = "vectors" if on.held_out.has_images else "images"
     names = metrics or [name for name in COMPARABLE_METRICS if METRICS[name].needs != other_kind]
-    scores, reasons = score_all(names, comparisons, settings)
+    scores, reasons, keys = [dict[str, Score]() for _ in comparisons], dict[str, str](), dict[str, str]()
+    for name, key, values in compute_entries(names, comparisons, bool(metrics), progress, only_numbers=True):
+        for side, entry in zip(scores, values, strict=True):
+            if isinstance(entry, Score):
+                side[name], keys[name] = entry, key
+            else:
+                reasons[name] = str(entry)
     resamples = [bootstrap(side, seed, i) for i, side in enumerate(scores)]
-    tags = {
-        number: f"{number}:{real_data.space.tag}" if METRICS[name].on_features else number
-        for name in names for number in METRICS[name].numbers
-    }  # fmt: skip
     *numbers, floor = (
-        {tags[k]: confidence_interval(NUMBERS[k], score.value, drawn.get(k), real_data.n) for k, score in side.items()}
+        {keys[k]: confidence_interval(NUMBERS[k], score.value, drawn.get(k), real_data.n) for k, score in side.items()}
         for side, drawn in zip(scores, resamples, strict=True)
     )
     return {
         "data": on.held_out.name, "split": on.split, "seed": seed, **real_data.facts,
         "resamples": RESAMPLES, "level": LEVEL, "floor": floor,
-        "best": {tags[k]: find_best(k, scores[:-1], resamples[:-1]) for k in scores[0]},
+        "best": {keys[k]: find_best(k, scores[:-1], resamples[:-1]) for k in scores[0]},
         "skip_reasons": reasons,
         "runs": [run_costs(e) | {"numbers": values} for e, values in zip(entries, numbers, strict=True)],
     }  # fmt: skip
-
-
-def score_all(names: Sequence[str], comparisons: list[Comparison], settings: Settings) -> tuple[Scores, dict[str, str]]:
-    """The numbers of each side, and why a metric has none, which is a UserError if the user named it."""
-    scores, reasons = [dict[str, Score]() for _ in comparisons], dict[str, str]()
-    for metric in map(METRICS.__getitem__, names):
-        settings.progress(metric.name)
-        try:
-            entries = [dict(islice(metric.compute(c), len(metric.numbers))) for c in comparisons]
-        except UserError as error:
-            if settings.metrics:
-                raise
-            reasons[metric.name] = str(error)
-            continue
-        for side, numbers in zip(scores, entries, strict=True):
-            side |= {name: entry for name, entry in numbers.items() if isinstance(entry, Score)}
-    return scores, reasons
 
 
 def find_best(name: str, scores: Scores, resamples: list[dict[str, Tensor]]) -> int | None:

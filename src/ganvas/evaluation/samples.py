@@ -4,8 +4,9 @@ The noise floor of a number is the same number for real examples in place of gen
 among those that both are compared with.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 from ..data import Dataset, Scaling
@@ -14,10 +15,10 @@ from ..errors import UserError
 from ..inference.trained import Trained
 from ..io.text import replace_non_finite
 from ..metrics import METRICS, NUMBERS, Comparison, Examples, Number, Score
+from ..metrics.copies import NO_TRAIN
 from ..metrics.features import FeatureSpace, make_feature_space
 from ..metrics.features.base import Progress, say_nothing
 from ..metrics.fid import check_sample_size
-from ..metrics.memorisation import NO_TRAIN
 from ..metrics.metric import Entry
 from ..model import device_of
 from .held_out import EvaluationData
@@ -111,6 +112,27 @@ def draw_comparisons(runs: Runs, real_data: RealData, settings: Settings) -> lis
     return [Comparison(real, fake, seed, settings.allow_few) for fake in (*fakes, floor)]
 
 
+def compute_entries(
+    names: Sequence[str], sides: Sequence[Comparison], strict: bool, progress: Progress, only_numbers: bool = False
+) -> Iterator[tuple[str, str, tuple[Entry, ...]]]:
+    """Each number of these metrics, or only what `compare` shows: its name, that with its features, and its entries.
+
+    A metric that cannot be measured is a UserError if `strict`; else its entries say why.
+    """
+    for metric in map(METRICS.__getitem__, names):
+        progress(metric.name)
+        tag = f":{sides[0].real.space.tag}" if metric.on_features else ""
+        try:
+            computed = (islice(metric.compute(c), len(metric.numbers) if only_numbers else None) for c in sides)
+            for pairs in zip(*computed, strict=True):
+                name = pairs[0][0]
+                yield name, name + tag, tuple(entry for _, entry in pairs)
+        except UserError as error:
+            if strict:
+                raise
+            yield metric.name, "", (str(error),) * len(sides)
+
+
 def measure(
     names: Sequence[str], c: Comparison, floor: Examples, strict: bool, progress: Progress = say_nothing
 ) -> MetricValues:
@@ -118,25 +140,16 @@ def measure(
 
     "skip_reasons" says why one is not there: if `strict`, a metric that cannot be measured is a UserError.
     """
-    values, reasons, space_tag = MetricValues(), dict[str, str](), f":{c.real.space.tag}"
+    values, reasons = MetricValues(), dict[str, str]()
     if c.fake.data.labels is None and floor.data.labels is not None:
         floor = replace(floor, data=replace(floor.data, labels=None))
-    on_floor = replace(c, fake=floor)
-    for metric in map(METRICS.__getitem__, names):
-        progress(metric.name)
-        try:
-            for (name, entry), (_, floor_entry) in zip(metric.compute(c), metric.compute(on_floor), strict=True):
-                if isinstance(entry, str):
-                    reasons[name] = entry
-                elif isinstance(entry, int):
-                    values[name] = entry
-                else:
-                    key = name + (space_tag if metric.on_features else "")
-                    values |= show_scores(key, entry, floor_entry, NUMBERS.get(name, Number(None)).show)
-        except UserError as error:
-            if strict:
-                raise
-            reasons[metric.name] = str(error)
+    for name, key, (entry, floor_entry) in compute_entries(names, (c, replace(c, fake=floor)), strict, progress):
+        if isinstance(entry, str):
+            reasons[name] = entry
+        elif isinstance(entry, int):
+            values[name] = entry
+        else:
+            values |= show_scores(key, entry, floor_entry, NUMBERS.get(name, Number(None)).show)
     return {**replace_non_finite(values), "skip_reasons": reasons}
 
 

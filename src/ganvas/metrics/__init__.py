@@ -6,10 +6,10 @@ To add one, write its file: each `Metric` of a module of this folder is listed, 
 from importlib import import_module
 from pkgutil import iter_modules
 
+from .copies import memorisation_test
 from .distances import energy_distance
 from .fid import frechet_distance
 from .kid import kernel_distance
-from .memorisation import memorisation_test
 from .metric import Comparison, Examples, Metric, Number, Score
 from .modes import ModeCoverage, mode_coverage
 from .one_nn import one_nn_accuracy

@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from math import log, nan
 from threading import Lock
-from typing import TypeVar
 
 import torch
 from jaxtyping import Float, Float64
@@ -24,8 +23,6 @@ from ..distributions.posteriors import Posterior
 from ..errors import UserError
 from ..randomness import reseed
 from .fused import fused_nll, split_decoder
-
-T = TypeVar("T")
 
 ROWS_PER_STREAM = 2**14
 """decoder rows, about, that share a random stream: whole images, so that no image is encoded twice"""
@@ -108,7 +105,7 @@ def batched_nll(
     return torch.cat(columns, 1)
 
 
-def map_in_threads(function: Callable[[int], T], items: range, device: torch.device) -> list[T]:
+def map_in_threads(function: Callable[[int], Tensor], items: range, device: torch.device) -> list[Tensor]:
     """The function of each item, in order; on processors, with one thread an item rather than all threads on each.
 
     A thread that works through an item alone never waits for another at the end of each small operation.

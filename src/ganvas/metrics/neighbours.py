@@ -17,10 +17,6 @@ MAX_DISTANCES = 2**25
 """distances that are held at once, at most"""
 N_NEIGHBOURS = 5
 """neighbours that define an example's ball"""
-COPY_QUANTILE = 0.01
-"""share of real examples that are nearer to others, or to the training data, than what counts as a copy"""
-DENSITY_WINDOW = 0.5
-"""how much more and less than `COPY_QUANTILE` the share is between which a density at that quantile is estimated"""
 SAME_TOLERANCE = 1e-5
 """distance, as a share of their size, at which two examples are one: networks' features have noise of 1e-6"""
 
@@ -100,33 +96,3 @@ def distances_to(x: Float[Tensor, "n d"], reference: Float[Tensor, "m d"]) -> Fl
     """The distance from each of x to the nearest of the reference examples."""
     a, b = build_indexes(reference, x)
     return nearest_distances(b.x, a.x)[0]
-
-
-def copy_threshold(real: Distances) -> Float64[Tensor, ""]:
-    """The distance below which lie 1% of those between real examples that differ.
-
-    Duplicates, at distance 0, do not count: where they are 1% of the data or more, nothing would be below, and no copy
-    would be noticed.  They are below the threshold themselves, real ones and generated ones.
-    """
-    nonzero = real[real > 0]
-    return nonzero.quantile(COPY_QUANTILE) if len(nonzero) else real.new_tensor(torch.finfo(real.dtype).tiny)
-
-
-def expected_copy_rate(real: Distances) -> float:
-    """The share of further real examples that are below `copy_threshold`: of duplicates, and of those that differ.
-
-    The quantile of m distances is the (1 + 0.01 (m - 1))-th of them in order, counted in fractions, and one more
-    distance is equally likely to be in any of the m + 1 places.
-    """
-    duplicate_share, m = (real == 0).double().mean().item(), int((real > 0).sum())
-    return duplicate_share + (1 - duplicate_share) * (1 + COPY_QUANTILE * (m - 1)) / (m + 1)
-
-
-def copy_rate_slope(real: Distances, fake: Distances) -> float:
-    """How fast the share of fakes below a quantile of nonzero real distances grows with it, at `COPY_QUANTILE`."""
-    nonzero = real[real > 0]
-    if not len(nonzero):
-        return 0.0
-    low, high = (nonzero.quantile(COPY_QUANTILE * (1 + d)) for d in (-DENSITY_WINDOW, DENSITY_WINDOW))
-    share = ((fake >= low) & (fake < high)).double().mean() / (2 * DENSITY_WINDOW * COPY_QUANTILE)
-    return (share * len(real) / len(nonzero)).item()

@@ -19,11 +19,12 @@ from ..data import Data, Dataset, Scaling
 from ..data.scaling import premultiply
 from ..inference.trained import Trained
 from ..metrics import METRICS, Comparison, Examples, Score
+from ..metrics.copies import copy_threshold
 from ..metrics.features import CPU, FEATURE_NAMES, FeatureSpace, default_features, find_weights, make_feature_space
 from ..metrics.features.efficientnet import LITE0, LITE0_32
 from ..metrics.features.untrained import RANDOM
 from ..metrics.kid import MIN_EXAMPLES
-from ..metrics.neighbours import build_indexes, copy_threshold, nearest_distances
+from ..metrics.neighbours import build_indexes, nearest_distances
 from ..model import EncoderModel, GenerativeModel, Model, Shape, device_of, model_name_with_article
 from ..models._variational import LikelihoodModel
 from ..randomness import make_generator

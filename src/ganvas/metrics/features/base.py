@@ -5,11 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from time import monotonic
-from typing import TypeVar
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...data.dataset import convert_channels
 
@@ -17,7 +16,6 @@ MAX_BATCH_SIZE = 100
 """examples that go through a network at once, at most: the maps of more do not fit a processor's cache"""
 REPORT_SECONDS = 10.0
 """seconds between two lines about long work"""
-Net = TypeVar("Net", bound=nn.Module)
 Progress = Callable[[str], None]
 
 
@@ -87,11 +85,6 @@ class FeatureSpace:
             if report is not None:
                 report(sum(map(len, parts)), len(x))
         return torch.cat(parts)
-
-
-def freeze(net: Net, device: torch.device) -> Net:
-    """A network that learns no more."""
-    return net.to(device).eval().requires_grad_(False)
 
 
 def to_rgb(x: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from .base import MAX_BATCH_SIZE, FeatureSpace, freeze, to_rgb
+from .base import MAX_BATCH_SIZE, FeatureSpace, to_rgb
 from .published import PublishedWeights
 
 LITE0 = PublishedWeights(
@@ -71,7 +71,7 @@ def load_pretrained(path: Path | None, device: torch.device) -> nn.Sequential:
     """The network with the weights of this file, which is read once for all runs."""
     net = efficientnet_lite0()
     net.load_state_dict(dict(zip(net.state_dict(), LITE0.load().values(), strict=True)))
-    return freeze(net, device)
+    return net.to(device).eval().requires_grad_(False)
 
 
 def preprocess(x: Tensor, side: int) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from .base import FeatureSpace, freeze, to_rgb
+from .base import FeatureSpace, to_rgb
 from .published import PublishedWeights
 
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
@@ -144,7 +144,7 @@ def inception_features(device: torch.device) -> FeatureSpace:
     """The pooled features; UserError where the weights are not there."""
     net = inception_v3()
     net.load_state_dict(INCEPTION.load())
-    logit_weight = freeze(net, device).get_parameter("fc.weight")
+    logit_weight = net.to(device).eval().requires_grad_(False).get_parameter("fc.weight")
     protocol = (
         f"RGB (grey three times, alpha on white), resized to {IMAGE_SIDE} x {IMAGE_SIDE} (TensorFlow 1's bilinear), "
         "(pixels - 128) / 128, the 2,048 pooled features; logits without bias"

@@ -12,7 +12,7 @@ from safetensors.torch import load
 from torch import nn
 
 from ...data.builtin import FASHION_CLASSES
-from .base import FeatureSpace, freeze, weights_digest
+from .base import FeatureSpace, weights_digest
 
 N_FEATURES = 84
 """units of the last hidden layer"""
@@ -59,7 +59,7 @@ def lenet_features(name: str, device: torch.device) -> FeatureSpace:
     content, net = (files("ganvas") / "assets" / f"{name}.safetensors").read_bytes(), build()
     net.load_state_dict({key: weight.float() for key, weight in load(content).items()})
     digest = weights_digest(net.state_dict())
-    freeze(net, device)
+    net.to(device).eval().requires_grad_(False)
     protocol = f"pixels / 255, the {N_FEATURES} units below the logits of a classifier of {data}"
     return FeatureSpace(
         name, N_FEATURES, protocol, lambda x: net[:-1](x / 255), digest, device=device, head=net[-1], classes=classes
