@@ -99,15 +99,13 @@ def compare(
 
 
 def find_best(name: str, scores: Scores, resamples: list[dict[str, Tensor]]) -> int | None:
-    """The index of the run that is better than every other: None where an interval of a difference holds 0.
-
-    Differences are paired: in each resample both models are measured against the same held-out examples.
-    """
+    """The index of the run that is better than every other: None where an interval of a difference holds 0."""
     measured = [i for i, side in enumerate(scores) if name in side and isfinite(side[name].value)]
     if NUMBERS[name].higher_is_better is None or len(measured) < 2:
         return None
     sign = 1 if NUMBERS[name].higher_is_better else -1
     first = max(measured, key=lambda i: sign * scores[i][name].value)
+    # paired: in each resample both models are measured against the same held-out examples
     differences = (sign * (resamples[first][name] - resamples[i][name]) for i in measured if i != first)
     return first if min(d.quantile((1 - LEVEL) / 2).item() for d in differences) > 0 else None
 

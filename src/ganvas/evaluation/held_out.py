@@ -31,10 +31,7 @@ class EvaluationData:
 def load_evaluation_data(
     trained: Trained, data: Source | None, options: DataOptions | None, samples: bool
 ) -> EvaluationData:
-    """What to measure a model on; UserError where neither the caller nor the run says.
-
-    Besides a test split the training data are read only if `samples` are to be compared with them.
-    """
+    """What to measure a model on, with the training data only beside a test split and if `samples` are compared."""
     read = partial(load_matching, trained)
     held_out, split = load_held_out(trained, data, options, read, "held-out ones")
     training_data = trained.training_data if samples and split == "test" else None
@@ -81,12 +78,8 @@ def load_domains(trained: Trained, sources: Sources, options: DataOptions | None
 
 
 def load_aligned_pairs(trained: Trained, pairs: Sources, options: DataOptions | None) -> DomainPair:
-    """Two domains in which example i of A belongs to example i of B; UserError where they cannot be such.
-
-    Without options they are the test split, if there is one.  No example is held out by its content, which would part
-    examples that belong together.
-    """
-    try:
+    """Two domains in which example i of A belongs to example i of B; UserError where they cannot be such."""
+    try:  # the test split, if there is one; holding examples out by their content would part those that belong together
         pair = load_domains(trained, pairs, replace(options or DataOptions(split="test"), holdout=0.0))
     except MissingSplitError:
         if options is not None:

@@ -136,10 +136,7 @@ def compute_entries(
 def measure(
     names: Sequence[str], c: Comparison, floor: Examples, strict: bool, progress: Progress = say_nothing
 ) -> MetricValues:
-    """The numbers of these metrics, each with its noise floor and, where it has one, its standard error.
-
-    "skip_reasons" says why one is not there: if `strict`, a metric that cannot be measured is a UserError.
-    """
+    """The numbers of these metrics, each with its noise floor; "skip_reasons" says why one is not there."""
     values, reasons = MetricValues(), dict[str, str]()
     if c.fake.data.labels is None and floor.data.labels is not None:
         floor = replace(floor, data=replace(floor.data, labels=None))

@@ -77,10 +77,7 @@ class Direction:
         return Examples(data, self.space, reference, progress=self.settings.progress)
 
     def scores(self) -> MetricValues:
-        """The error of the round trip, where there is a way back, and the metrics of translations.
-
-        They are compared with half of the target domain, with the other half as the noise floor.
-        """
+        """The error of the round trip, where there is a way back, and metrics against half of the target domain."""
         n, source, target, settings, values = self.n_compared, self.source, self.target, self.settings, MetricValues()
         y, back = self.translations, other_domain(self.to)
         if back in self.trained.directions:
@@ -116,11 +113,7 @@ class Direction:
         return values
 
     def label_agreement(self, features: Tensor | None) -> MetricValues:
-        """Share of translations that have the label of their source, and who says so; nothing without labels.
-
-        A classifier, where the features are one's and know the labels; else the nearest target other than the right
-        answer, if both domains have the same classes.
-        """
+        """Share of translations that have the label of their source, and who says so; nothing without labels."""
         source, target, space = self.source, self.target, self.space
         if space is not None and features is not None and space.head is not None:
             labels = classifier_labels(space.classes, source)
@@ -129,16 +122,13 @@ class Direction:
         if source.labels is None or target.labels is None or source.classes != target.classes:
             return {}
         (y, truth), n_right = comparable_values(target, self.translations, target.x), 0
-        for start in (0, 1):  # judged by the half that does not hold the answer
+        for start in (0, 1):  # judged by the nearest target of the half that does not hold the right answer
             part, rest = slice(start, None, 2), slice(1 - start, None, 2)
             n_right += int((nearest_labels(y[part], truth[rest], target.labels[rest]) == source.labels[part]).sum())
         return {"label_agreement": n_right / len(y), "label_source": "nearest target"}
 
     def angle_errors(self) -> MetricValues:
-        """RMSE in degrees and correlation of angles that classes are named after, and those of real targets.
-
-        The angle of an example is that of the nearest real target but its own right answer.
-        """
+        """RMSE in degrees and correlation of angles that classes are named after, and those of real targets."""
         by_class, values = class_angles(self.target.classes), MetricValues()
         if by_class is None or self.target.labels is None:
             return values

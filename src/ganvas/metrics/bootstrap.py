@@ -51,14 +51,11 @@ def bootstrap_means(terms: Float64[Tensor, "n scores"], *key: int | str) -> Floa
 
 
 def confidence_interval(number: Number, value: float, resamples: Tensor | None, n: int) -> dict[str, float | None]:
-    """A number of n samples with the interval of the middle 95% of its b resamples, cut to what the number can be.
-
-    Where no example differs from any other, resamples say nothing: the rule of three has the interval of a share of 0.
-    """
+    """A number of n samples with the interval of the middle 95% of its b resamples, cut to what the number can be."""
     if not isfinite(value) or resamples is None:
         return {"value": number.show(value) if isfinite(value) else None, "low": None, "high": None}
     low, high = resamples.quantile(torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2]).double()).tolist()
-    if (number.low, number.high) == (0.0, 1.0):  # a share
+    if (number.low, number.high) == (0.0, 1.0):  # of a share resamples say nothing where all examples are alike
         high = max(high, RULE_OF_THREE / n) if value == 0 else high
         low = min(low, 1 - RULE_OF_THREE / n) if value == 1 else low
     low, high = (min(max(number.show(x), number.low), number.high) for x in (low, high))

@@ -43,13 +43,10 @@ def classifier_labels(names: tuple[str, ...], data: Dataset) -> Int64[Tensor, " 
 
 
 def classifier_scores(logits: Float[Tensor, "n classes"], n_real: int) -> Score:
-    """The classifier's score over ten splits, on which the `n_real` held-out examples have no influence.
-
-    Nor has the marginal, to first order: its terms sum to 0.
-    """
+    """The classifier's score over ten splits, on which the `n_real` held-out examples have no influence."""
     value, error = mean_and_error(classifier_score(logits))
 
-    def influence() -> Terms:
+    def influence() -> Terms:  # to first order the marginal has none: its terms sum to 0
         log_p = logits.double().log_softmax(1)
         return torch.zeros(n_real), value * (log_p.exp() * (log_p - log_p.exp().mean(0).log())).sum(1)
 
@@ -58,14 +55,12 @@ def classifier_scores(logits: Float[Tensor, "n classes"], n_real: int) -> Score:
 
 @metric("classes", {"classifier_score": Number(higher_is_better=True, low=1.0)}, needs="classifier", rank=8)
 def compute(c: Comparison) -> Entries:
-    """The classifier's score, where features classify; label agreement and kernel distances a class, where there are.
-
-    The noise floor of the classifier's numbers is theirs on held-out examples: it may have learned from the others.
-    """
-    space, has_labels, examples = c.real.space, c.fake.data.labels is not None, c.real if c.fake.is_floor else c.fake
+    """The classifier's score, where features classify; label agreement, and kernel distances a class."""
+    space, has_labels = c.real.space, c.fake.data.labels is not None
     if space.head is None and not has_labels:
         raise UserError(f"classes need features that classify, which {space.name} do not, or a model that knows labels")
     if space.head is not None:
+        examples = c.real if c.fake.is_floor else c.fake  # the classifier may have learned from other real examples
         data, logits = examples.data, examples.logits
         yield "classifier_score", classifier_scores(logits, len(c.real))
         labels = classifier_labels(space.classes, data) if has_labels else None

@@ -101,17 +101,6 @@ def extrapolation_weights(n: int) -> Float64[Tensor, " k"]:
     return weights
 
 
-def infinity_error(score: Score, n: int) -> float:
-    """The standard error of the distance of infinitely many, by the delta method, from the score of all n of each set.
-
-    An example changes each distance of a part that it is in by its term of the whole sets' distance.  So its weight is
-    a sum over parts: near 1 for the first examples, which are in all of them, and larger for the last.
-    """
-    sizes = prefix_sizes(n)
-    weights = (torch.arange(n)[:, None] < sizes).double() * n / sizes @ extrapolation_weights(n)
-    return sqrt(sum((weights * t).var().item() for t in score.terms) / n)
-
-
 def frechet_distance(a: Float[Tensor, "n d"], b: Float[Tensor, "m e"]) -> float:
     """The Frechet distance of two sets of features, the FID if the features are those of Inception.
 
@@ -183,6 +172,16 @@ def compute(c: Comparison) -> Entries:
         needed = f"of which there have to be twice as many as features: {4 * d} examples at least, and here are {n}"
         yield "fid_infinity", f"fid_infinity is extrapolated from half of the examples on, {needed}"
         return
+
+    def error() -> float:
+        """By the delta method: an example changes the distance of each part that it is in by its term of the whole's.
+
+        So its weight is a sum over parts: near 1 for the first examples, which are in all, and larger for the last.
+        """
+        sizes = prefix_sizes(n)
+        weights = (torch.arange(n)[:, None] < sizes).double() * n / sizes @ extrapolation_weights(n)
+        return sqrt(sum((weights * t).var().item() for t in score.terms) / n)
+
     parts = zip(c.real.derive(partial_gaussians), partial_gaussians(fake), strict=True)
     distances = torch.tensor([*(gaussian_frechet(x, y) for x, y in parts), score.value], dtype=torch.float64)
-    yield "fid_infinity", Score(float(extrapolation_weights(n) @ distances), error=lambda: infinity_error(score, n))
+    yield "fid_infinity", Score(float(extrapolation_weights(n) @ distances), error=error)

@@ -106,11 +106,8 @@ def batched_nll(
 
 
 def map_in_threads(function: Callable[[int], Tensor], items: range, device: torch.device) -> list[Tensor]:
-    """The function of each item, in order; on processors, with one thread an item rather than all threads on each.
-
-    A thread that works through an item alone never waits for another at the end of each small operation.
-    """
-    threads = torch.get_num_threads()
+    """The function of each item, in order; on processors, with one thread an item rather than all threads on each."""
+    threads = torch.get_num_threads()  # one that works alone never waits for others after each small operation
     # autocast is a thread's own affair: threads of ours would not have it
     workers = min(threads, len(items)) if device.type == "cpu" and not torch.is_autocast_enabled("cpu") else 1
     if workers <= 1:

@@ -106,10 +106,9 @@ class Examples:
 
     @property
     def values(self) -> Tensor:
-        """The examples themselves, for distances between them.
+        """For distances between examples: bytes of images, with alpha on black and on white, or features of vectors.
 
-        Bytes of images, those with alpha on black and on white; vectors in deviations of the held-out examples, which
-        are their features, so that a column in large units does not drown the others.
+        These are vectors in deviations of the held-out ones: a column in large units does not drown the others.
         """
         return composite_backgrounds(self.data.x) if self.data.has_images else self.features
 

@@ -22,10 +22,8 @@ SAME_TOLERANCE = 1e-5
 
 
 def distance_chunks(a: Float64[Tensor, "n d"], b: Float64[Tensor, "m d"]) -> Iterator[tuple[int, Tensor]]:
-    """Euclidean distances of `a` from all of `b` in blocks of rows, each with the number of its first one.
-
-    By a matrix product, so two that are equal may be 1e-7 of their size apart.
-    """
+    """Euclidean distances of `a` from all of `b` in blocks of rows, each with the number of its first one."""
+    # by matrix products: two that are equal may be 1e-7 of their size apart
     size = max(1, min(ROWS_PER_CHUNK, MAX_DISTANCES // max(1, len(b))))
     for i in range(0, len(a), size):
         yield i, torch.cdist(a[i : i + size], b, compute_mode="use_mm_for_euclid_dist")
@@ -47,10 +45,7 @@ class NeighbourIndex:
 
     @cached_property
     def nearest(self) -> tuple[Int64[Tensor, "n k"], Float64[Tensor, "n k"]]:
-        """Which k others are nearest to each example, and how far they are, in order.
-
-        Of k examples or fewer all, the last of them the example itself, at infinity.
-        """
+        """Which k others are nearest to each example, in order, and how far: of fewer all, and itself at infinity."""
         indices, distances = [], []
         for i, pairwise in distance_chunks(self.x, self.x):
             pairwise.diagonal(i).fill_(torch.inf)
@@ -75,10 +70,8 @@ class NeighbourIndex:
 
 
 def build_indexes(*sets: Float[Tensor, "_ d"], k: int = N_NEIGHBOURS) -> list[NeighbourIndex]:
-    """The sets, moved so that the first has its median at 0, which keeps matrix products accurate.
-
-    Unlike the mean, it stays where it is if a few examples are far away, next to which all others would be the same.
-    """
+    """The sets, moved so that the first has its median at 0, which keeps matrix products accurate."""
+    # unlike the mean, the median stays if a few examples are far away, next to which all others would be the same
     origin = sets[0].double().median(0).values
     return [NeighbourIndex(x.double() - origin, k) for x in sets]
 

@@ -67,10 +67,7 @@ def class_angles(classes: Sequence[str]) -> Float[Tensor, " classes"] | None:
 
 
 def angle_errors(translations: Values, targets: Values, angles: Angles) -> tuple[float, float]:
-    """`circular_rmse` and `circular_correlation` of n targets' angles and those of their translations.
-
-    The angle of a translation is that of the nearest target other than its own.
-    """
+    """`circular_rmse` and `circular_correlation` of targets' angles and those of the others nearest to translations."""
     predicted = angles[nearest_other_targets(translations, targets)]
     return circular_rmse(predicted, angles), circular_correlation(predicted, angles)
 

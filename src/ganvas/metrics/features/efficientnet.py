@@ -81,10 +81,7 @@ def preprocess(x: Tensor, side: int) -> Tensor:
 
 
 def lite0_features(name: str, device: torch.device) -> FeatureSpace:
-    """The pooled features; UserError where the weights are not installed.
-
-    On images of 32 pixels it is no classifier to speak of, and has no head.
-    """
+    """The pooled features; UserError where the weights are not installed.  Of 32 pixels it is no classifier."""
     net, (side, max_batch_size) = load_pretrained(LITE0.find(), device), SIDES[name]
     protocol = (
         f"RGB (grey three times, alpha on white), resized to {side} x {side} (bicubic, antialiased, clipped, not "
