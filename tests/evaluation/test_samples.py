@@ -96,7 +96,7 @@ def test_numbers_do_not_depend_on_how_much_is_computed_at_once(gan: Trained, mon
         ("metrics.neighbours.ROWS_PER_CHUNK", 11),
     ):
         monkeypatch.setattr(f"ganvas.{name}", value)
-    for name, value in (("fid.ROWS_PER_CHUNK", 13), ("sliced.DIRECTIONS_PER_CHUNK", 17)):
+    for name, value in (("fid.ROWS_PER_CHUNK", 13), ("distances.DIRECTIONS_PER_CHUNK", 17)):
         monkeypatch.setattr(f"ganvas.metrics.{name}", value)
     again = evaluate(gan, n=60, allow_few=True)
     assert {k: v for k, v in again.items() if isinstance(v, float)} == pytest.approx(

@@ -43,8 +43,8 @@ def test_it_agrees_with_numpy() -> None:
 def test_bytes_are_as_far_apart_as_the_same_numbers_and_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = torch.randint(0, 256, (2, 50, 3, 4, 4), dtype=torch.uint8)
     whole = sliced_wasserstein(x.float() / 255, y.float() / 255, n_directions=30)
-    monkeypatch.setattr("ganvas.metrics.sliced.ROWS_PER_CHUNK", 7)
-    monkeypatch.setattr("ganvas.metrics.sliced.DIRECTIONS_PER_CHUNK", 4)
+    monkeypatch.setattr("ganvas.metrics.distances.ROWS_PER_CHUNK", 7)
+    monkeypatch.setattr("ganvas.metrics.distances.DIRECTIONS_PER_CHUNK", 4)
     assert sliced_wasserstein(x, y, n_directions=30) / 255 == pytest.approx(whole, rel=1e-5)
 
 

@@ -7,14 +7,13 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from .copies import memorisation_test
-from .distances import energy_distance
+from .distances import energy_distance, sliced_wasserstein
 from .fid import frechet_distance
 from .kid import kernel_distance
 from .metric import Comparison, Examples, Metric, Number, Score
 from .modes import ModeCoverage, mode_coverage
 from .one_nn import one_nn_accuracy
 from .prdc import precision_recall
-from .sliced import sliced_wasserstein
 
 __all__ = [
     "METRICS", "NUMBERS", "Comparison", "Examples", "Metric", "ModeCoverage", "Number", "Score", "energy_distance",
