@@ -169,7 +169,7 @@ def test_translations_are_in_the_numbers_of_their_domain(tmp_path: Path, monkeyp
     a, b = (saved(tmp_path / n, *KINDS[k]) for n, k in (("a", "tiff of signed 16 bits"), ("b", "png of 16 bits")))
     model = ganvas.CycleGAN(width=4, blocks=1)
     run = ganvas.train(model, (a, b), range="auto", steps=1, quiet=True, folder=tmp_path / "run")
-    monkeypatch.setattr(ganvas.Trained, "translate_pixels", lambda self, x, to: x)
+    monkeypatch.setattr(ganvas.Trained, "translate_batch", lambda self, x, to: x)
     assert main(["translate", str(run.folder), str(a), str(tmp_path / "to-b")]) == 0
     assert main(["translate", str(run.folder), str(b), str(tmp_path / "to-a"), "--to", "A"]) == 0
     with Image.open(tmp_path / "to-b" / "1.tif") as image:

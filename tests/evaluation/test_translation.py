@@ -208,7 +208,7 @@ def test_what_would_fail_in_the_end_fails_before_anything_is_translated(monkeypa
     def translated(*_: Any) -> None:
         raise AssertionError("something was translated")
 
-    monkeypatch.setattr(Trained, "translate_pixels", translated)
+    monkeypatch.setattr(Trained, "translate_batch", translated)
     run, (a, b) = of_size(negatives()), (drawings(), negative(drawings(60, 1)))
     for options, words in (
         ({"features": "inception"}, "there are no features 'inception'"),

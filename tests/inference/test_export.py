@@ -27,7 +27,7 @@ for name, program in (("runs/faces", torch.export.load("decoder.pt2")), ("runs/c
         assert off.abs().max() < 0.51, name
 run = ganvas.load("runs/painted")
 x = torch.rand(5, 3, 16, 16)
-off = torch.export.load("translator.pt2").module()(x) - run.translate_pixels(x, "B").clamp(0, 1)
+off = torch.export.load("translator.pt2").module()(x) - run.translate_batch(x, "B").clamp(0, 1)
 assert off.abs().max() < 1e-5
 """
 

@@ -85,12 +85,12 @@ def test_channels_are_those_of_the_data(have: int, want: int) -> None:
 def test_alpha_is_kept_and_colours_below_it_laid_on_white() -> None:
     x = torch.rand(1, 4, 32, 32)
     x[:, 3, :16] = 0
-    made = negatives().translate_pixels(x, "B")
+    made = negatives().translate_batch(x, "B")
     assert torch.equal(made[:, 3], x[:, 3])
     torch.testing.assert_close(made[:, :3, :16], torch.zeros(1, 3, 16, 32))
     torch.testing.assert_close(made[:, :3, 16:], (1 - convert_channels(x, 3))[:, :, 16:])
-    assert negatives(RGB, RGBA).translate_pixels(x, "B").shape == x.shape
-    grey = negatives(RGB, GREY).translate_pixels(x, "B")
+    assert negatives(RGB, RGBA).translate_batch(x, "B").shape == x.shape
+    grey = negatives(RGB, GREY).translate_batch(x, "B")
     assert grey.shape == (1, 4, 32, 32)
     assert torch.equal(grey[:, 0], grey[:, 2])
 
@@ -120,7 +120,7 @@ def test_a_translator_of_one_size_is_given_that_size() -> None:
     assert run.translate(torch.rand(2, 1, 50, 30), to="A").x.shape == (2, 3, 25, 15)
     flat = torch.full((1, 3, 16, 16), 0.3)
     large = torch.full((1, 3, 47, 90), 0.3)
-    small_one, large_one = run.translate_pixels(flat, "B"), run.translate_pixels(large, "B")
+    small_one, large_one = run.translate_batch(flat, "B"), run.translate_batch(large, "B")
     assert (small_one.mean() - large_one.mean()).abs() < 0.02
 
 

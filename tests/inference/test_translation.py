@@ -229,8 +229,8 @@ def test_batches_are_of_one_shape_and_small_enough(
 ) -> None:
     monkeypatch.setattr(tree, "chunk_size", lambda shape: 4)
     run, seen = negatives(), []
-    whole = run.translate_pixels
-    object.__setattr__(run, "translate_pixels", lambda x, to: (seen.append(tuple(x.shape)), whole(x, to))[1])
+    whole = run.translate_batch
+    object.__setattr__(run, "translate_batch", lambda x, to: (seen.append(tuple(x.shape)), whole(x, to))[1])
     translate_files(run, mixed, tmp_path / "out")
     assert max(shape[0] for shape in seen) == 4
     assert sum(shape[0] for shape in seen) == 6 * EACH
@@ -300,7 +300,7 @@ def test_numbers_of_a_summary(tmp_path: Path) -> None:
     ]
     one = tree.TranslationSummary(tmp_path, 1, animated=1).lines()[1]
     assert one == "1 is animated or has several pages: its first image was translated"
-    assert torch.equal(negatives(RGB, GREY).translate_pixels(torch.ones(1, 1, 4, 4), "B"), torch.zeros(1, 1, 4, 4))
+    assert torch.equal(negatives(RGB, GREY).translate_batch(torch.ones(1, 1, 4, 4), "B"), torch.zeros(1, 1, 4, 4))
 
 
 def test_another_size_than_the_model_has_learnt_is_said(tmp_path: Path) -> None:

@@ -73,16 +73,16 @@ def without_holdout(options: DataOptions | None) -> DataOptions:
     return replace(options, holdout=0.0) if options.holdout is None and options.split == "train" else options
 
 
-def options_from_config(data_config: dict[str, Any]) -> DataOptions:
-    """The data options in a run's config.json, with the channels that the run's images have.
+def stored_options(data_config: dict[str, Any]) -> dict[str, Any]:
+    """The fields of `DataOptions` in a run's config.json, with the channels that the run's images have.
 
     A run that says nothing of `holdout` was begun before there was any, and has learnt from all examples.
     """
-    values = {"holdout": 0.0, "channels": None} | data_config["options"]
+    values: dict[str, Any] = {"holdout": 0.0, "channels": None} | data_config["options"]
     channels, *size = data_config.get("shape", [None])
     if size and isinstance(channels, int):
         values["channels"] = values["channels"] or channels
-    return DataOptions(**values | {"holdout": "auto" if values["holdout"] is None else values["holdout"]})
+    return values | {"holdout": "auto" if values["holdout"] is None else values["holdout"]}
 
 
 def shape_options(shape: Shape) -> str:

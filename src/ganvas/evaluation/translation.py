@@ -222,10 +222,10 @@ def paired_errors(
 def translate_examples(trained: Trained, x: Tensor, to: str, progress: Progress = say_nothing) -> Tensor:
     """Translations of bytes or vectors, pixels from 0 to 1; where they take long, how long is left."""
     if x.ndim == 2:
-        return trained.translate_vectors(x, to)
+        return trained.translate_batch(x, to)
     report, translations = report_remaining_time(f"translations to {to}", progress), []
     for part in x.split(IMAGES_PER_CHUNK):
-        translations.append(trained.translate_pixels(part.float() / 255, to))
+        translations.append(trained.translate_batch(part.float() / 255, to))
         report(sum(map(len, translations)), len(x))
     return torch.cat(translations)
 

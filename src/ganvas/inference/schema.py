@@ -13,12 +13,12 @@ from pydantic_core import ErrorDetails
 
 from .. import __version__
 from ..config import TrainConfig
-from ..data.options import options_from_config
+from ..data.options import DataOptions, stored_options
 from ..errors import InvalidFileError, UserError
 from ..fields import describe_errors
 from ..io.run_folder import WEIGHTS_FILE, RunFolder
 from ..model import Model, to_dict
-from ..models import MODELS, find_model_class, get_model_class
+from ..models import MODELS, find_model_class
 from ..renamed import with_new_names
 
 T = TypeVar("T")
@@ -27,6 +27,7 @@ Size = Annotated[int, Field(gt=0, le=10**9)]
 SingleShape = Annotated[list[Size], Field(min_length=1, max_length=3)]
 Shape = SingleShape | Annotated[list[SingleShape], Field(min_length=2, max_length=2)]
 MAX_TEXT_LENGTH = 100_000
+CHANGED = ": it was changed since it was written; put its own content back"
 FORMAT_VERSION = 2
 """version of the header of weights; a file with a higher one was written by a newer Ganvas"""
 
@@ -65,12 +66,6 @@ class WeightsHeader(Schema):
     own_networks: dict[str, Text] = {}
 
 
-class OptimizerState(Schema):
-    """What of an optimiser's state is no tensor."""
-
-    plain: dict[str, Number] = {}
-
-
 class SelectionState(Schema):
     """How good samples were."""
 
@@ -90,7 +85,8 @@ class CheckpointHeader(Schema):
     batch_size: Size | None = None
     step: Count
     position: Count
-    optimizers: dict[str, OptimizerState]
+    optimizers: dict[str, dict[str, dict[str, Number]]]
+    """of each, what is no tensor"""
     pending_terms: dict[str, list[float]]
     selection: SelectionState | None = None
     premultiplied: list[bool] | None = None
@@ -155,39 +151,38 @@ def parse(cls: type[T], values: object, header: object, file: Path, part: str = 
     """What a file's header, or a part of it, describes; InvalidFileError where it is not of this class."""
     try:
         instance: T = TypeAdapter(cls).validate_python(values)
-    except ValidationError as error:
-        errors = error.errors(include_url=False)
-        where, kind = error_place(errors[0], part), errors[0]["type"]
-        if kind == "unexpected_keyword_argument":
-            raise InvalidFileError(f"{file} has {where}, which this version does not know{remedy(header)}") from error
-        what = f"{describe_errors(e for e in errors if error_place(e, part) == where)}, not {errors[0]['input']!r:.80}"
-        what = "is missing" if kind == "missing" and not part else what
-        raise InvalidFileError(f"{file}: {where or 'its header'} {what}{remedy(header)}") from error
     except (TypeError, ValueError, RecursionError, OverflowError) as error:
-        raise InvalidFileError(f"{file}: {part} {error}{remedy(header)}") from error
+        problem = describe(error, part) if isinstance(error, ValidationError) else f": {part} {error}"
+        raise InvalidFileError(f"{file}{problem}{remedy(header)}") from error
     return instance
 
 
-def error_place(error: ErrorDetails, part: str) -> str:
-    """The field of a header, e.g. data.shape, or of a part of it, e.g. fields.betas, that an error is of."""
-    if part:
-        return f"{part}.{error['loc'][0]}" if error["loc"] else part
-    # pydantic's own names of kinds are no words
-    return ".".join(str(name) for name in error["loc"] if isinstance(name, int) or not re.search(r"\W", name))
+def describe(error: ValidationError, part: str) -> str:
+    """What is wrong with a header, or a part of it, and in which field."""
+
+    def place(e: ErrorDetails) -> str:
+        if part:
+            return f"{part}.{e['loc'][0]}" if e["loc"] else part
+        # pydantic's own names of kinds are no words
+        return ".".join(str(name) for name in e["loc"] if isinstance(name, int) or not re.search(r"\W", name))
+
+    errors = error.errors(include_url=False)
+    kind, where = errors[0]["type"], place(errors[0])
+    if kind == "unexpected_keyword_argument":
+        return f" has {where}, which this version does not know"
+    if kind == "missing" and not part:
+        return f": {where or 'its header'} is missing"
+    wrong = describe_errors(e for e in errors if place(e) == where)
+    return f": {where or 'its header'} {wrong}, not {errors[0]['input']!r:.80}"
 
 
-def update_hint(header: object) -> str:
-    """That another version of Ganvas has written a file, where its header says so; else nothing."""
+def remedy(header: object, unless_newer: str = CHANGED) -> str:
+    """What to do about a file that says what cannot be, written by another version of Ganvas or not."""
     version = header.get("ganvas") or header.get("versions") if isinstance(header, dict) else None
     version = version.get("ganvas") if isinstance(version, dict) else version
     if not isinstance(version, str) or version in ("", __version__):
-        return ""
+        return unless_newer
     return f": it was written by Ganvas {version}, and this is {__version__}; update with pip install -U ganvas"
-
-
-def remedy(header: object) -> str:
-    """What to do about a file that says what cannot be."""
-    return update_hint(header) or ": it was changed since it was written; put its own content back"
 
 
 def parse_weights(header: dict[str, Any], file: Path) -> Model:
@@ -201,39 +196,39 @@ def parse_weights(header: dict[str, Any], file: Path) -> Model:
 
 
 def parse_model(header: dict[str, Any], file: Path) -> Model:
-    """The model that a file says it is of; UserError where there is none such."""
-    cls = MODELS.get(header["model"]) or model_class(header, file)
+    """The model that a file says it is of; InvalidFileError where there is none such."""
+    cls = MODELS.get(header["model"]) or get_own_model_class(header, file)
     return parse(cls, with_new_names(header["fields"], cls), header, file, "fields")
 
 
-def model_class(header: dict[str, Any], file: Path) -> type[Model]:
-    """The class of the model that a file says it is of; UserError where there is none of this name."""
-    try:
-        return get_model_class(header, file)
-    except UserError as error:
-        raise InvalidFileError(f"{error}{'' if 'model_source' in header else update_hint(header)}") from error
+def get_own_model_class(header: dict[str, Any], file: Path) -> type[Model]:
+    """The user's own model that a file is of; InvalidFileError where this process does not know it."""
+    if cls := find_model_class(header["model"]):
+        return cls
+    if not isinstance(source := header.get("model_source"), dict):
+        known = f"this Ganvas knows {', '.join(MODELS)}"
+        raise InvalidFileError(f"{file}: there is no model {header['model']!r}: {known}{remedy(header, '')}")
+    path, name = source.get("file") or "FILE.py", source.get("class")
+    raise InvalidFileError(
+        f"{file}: its model is not part of Ganvas but {name} of {path}, whose code runs only if you name it: "
+        f"import that file first, or on the command line add --model {path}:{name}"
+    )
 
 
 def check_run(config: dict[str, Any], file: Path) -> None:
     """InvalidFileError unless config.json describes a run."""
-    if isinstance(config.get("model"), str) and "model_source" not in config:
-        model_class(config, file)
     parse(RunConfig, config, config, file)
-    if find_model_class(config["model"]):  # else a user's own, which can be listed without its class
+    if "model_source" not in config or find_model_class(config["model"]):  # others can be listed without their class
         parse_model(config, file)
     parse(TrainConfig, with_new_names(config["train_config"], TrainConfig), config, file, "train_config")
-    try:
-        options_from_config(config["data"])
-    except (ValueError, TypeError, RecursionError, OverflowError) as error:
-        message = re.sub(r"`(\w+)`", r"data.options.\1", str(error))
-        raise InvalidFileError(f"{file}: {message}{remedy(config)}") from error
+    parse(DataOptions, stored_options(config["data"]), config, file, "data.options")
 
 
 def check_config(file: Path, header: dict[str, Any], config: dict[str, Any]) -> None:
     """UserError where a run's weights are those of another model than its config.json says, if that can be told."""
     try:
         check_run(config, RunFolder(file.parent).config)
-    except (ValueError, RecursionError):  # the weights say themselves what they are of
+    except InvalidFileError:  # the weights say themselves what they are of
         return
     check_fields(file, header, config)
 

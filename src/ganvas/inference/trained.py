@@ -219,33 +219,29 @@ class Trained:
             expected = f"this model translates those of {expected} to {to}"
             raise UserError(f"{dataset.name} has examples of {actual}, but {expected}")
         if not dataset.has_images:
-            return Examples(self.translate_vectors(dataset.x, to))
+            return Examples(self.translate_batch(dataset.x, to))
         parts = dataset.x.split(chunk_size(dataset.shape))
-        translations = torch.cat([self.translate_pixels(part.float() / 255, to) for part in parts])
+        translations = torch.cat([self.translate_batch(part.float() / 255, to) for part in parts])
         return Examples((translations * 255).round().to(torch.uint8))
 
-    def translate_pixels(self, x: Tensor, to: str) -> Tensor:
-        """The translations of images n x c x h x w of any size with pixels in [0, 1], as such."""
-        source, target = self.domains(to)
-        low, high = self.model.pixel_range
-        translations = translate_images(
-            lambda part: (self.run_translator(to, part * (high - low) + low) - low) / (high - low),
-            premultiply(x) if self.domain_scaling(source).premultiplied else x,
-            self.shape[source], self.shape[target],
-            self.require(TranslationModel, NO_TRANSLATOR).has_fixed_size(self.shape[source]),
-        )  # fmt: skip
-        return unpremultiply(translations) if self.domain_scaling(target).premultiplied else translations
-
-    def translate_vectors(self, x: Tensor, to: str) -> Tensor:
-        """The translations of vectors n x d, each domain in its own units."""
-        source, target = map(self.domain_scaling, self.domains(to))
-        return target.inverse(self.run_translator(to, source(x)))
-
     @torch.no_grad()
-    def run_translator(self, to: str, x: Tensor) -> Tensor:
-        """What the network to this domain returns for examples as it sees them, on the CPU."""
-        model = self.require(TranslationModel, NO_TRANSLATOR)
-        return model.translate(x.to(self.device), to, **self.nets).float().cpu()
+    def translate_batch(self, x: Tensor, to: str) -> Tensor:
+        """The translations of images n x c x h x w of any size with pixels in [0, 1], or of vectors n x d, as such."""
+        domains, model = self.domains(to), self.require(TranslationModel, NO_TRANSLATOR)
+        (low, high), (source, target) = self.model.pixel_range, map(self.domain_scaling, domains)
+
+        def translate(u: Tensor) -> Tensor:
+            return model.translate(u.to(self.device), to, **self.nets).float().cpu()
+
+        if x.ndim == 2:
+            return target.inverse(translate(source(x)))
+        source_shape, target_shape = (self.shape[i] for i in domains)
+        translations = translate_images(
+            lambda part: (translate(part * (high - low) + low) - low) / (high - low),
+            premultiply(x) if source.premultiplied else x,
+            source_shape, target_shape, model.has_fixed_size(source_shape),
+        )  # fmt: skip
+        return unpremultiply(translations) if target.premultiplied else translations
 
     @property
     def directions(self) -> tuple[str, ...]:

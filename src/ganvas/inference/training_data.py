@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..data import BUILTIN, Data, DataOptions, MissingSplitError, Sources
-from ..data.options import options_from_config
+from ..data.options import stored_options
 from ..data.quantization import read_range
 from ..errors import UserError
 from ..io.run_folder import RunFolder
@@ -88,7 +88,7 @@ def parse_training_data(folder: Path, data_config: dict[str, Any]) -> TrainingDa
     """What `data` of a run's config.json says."""
     source = data_config["source"]
     source = tuple(source) if isinstance(source, list) else source
-    return TrainingData(folder, source, options_from_config(data_config), data_config)
+    return TrainingData(folder, source, DataOptions(**stored_options(data_config)), data_config)
 
 
 def describe_data(data: Data) -> dict[str, Any]:

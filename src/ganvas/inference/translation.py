@@ -140,7 +140,7 @@ def translate_files(
         for group in read_ahead(list(targets), source_bounds):
             progress(n_done, n)
             for images in batch_by_shape([image for image in group.values() if isinstance(image, InputImage)]):
-                translations = trained.translate_pixels(torch.stack([image.x for image in images]), to)
+                translations = trained.translate_batch(torch.stack([image.x for image in images]), to)
                 if record and not summary.translated:
                     write_record(folder, record)
                 for image, x in zip(images, translations, strict=True):

@@ -3,9 +3,6 @@
 A model in a file of the user's own needs no line: see `_own`.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 from ..errors import UserError
 from ..fields import as_dataclass
 from ..model import Model
@@ -38,20 +35,6 @@ MODELS: dict[str, type[Model]] = {
 def find_model_class(name: str) -> type[Model] | None:
     """The model of this name: one of ours, or else the user's own class of this name that was defined last."""
     return MODELS.get(name) or next((cls for cls in own_model_classes() if cls.__name__.lower() == name), None)
-
-
-def get_model_class(header: Mapping[str, Any], where: object) -> type[Model]:
-    """The model that a file says it is of; UserError, which names the file, where there is none of this name."""
-    name, source = header["model"], header.get("model_source")
-    if cls := find_model_class(name):
-        return cls
-    if not isinstance(source, dict):
-        raise UserError(f"{where}: there is no model {name!r}: this Ganvas knows {', '.join(MODELS)}")
-    file, cls_name = source.get("file") or "FILE.py", source.get("class")
-    raise UserError(
-        f"{where}: its model is not part of Ganvas but {cls_name} of {file}, whose code runs only if you name it: "
-        f"import that file first, or on the command line add --model {file}:{cls_name}"
-    )
 
 
 def check_name(cls: type[Model]) -> None:
