@@ -7,6 +7,7 @@ import struct
 import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -70,11 +71,8 @@ class TranslationSummary:
             messages.append(f"{self.rounded} had more than 8 bits, and {now}, where the model writes grey")
         if self.resized:
             messages.append(size_warning(self.resized, self.learnt))
-        if self.animated == 1:
-            messages.append("1 is animated or has several pages: its first image was translated")
-        elif self.animated:
-            which = "the first image of each was translated"
-            messages.append(f"{self.animated} are animated or have several pages: {which}")
+        if self.animated:
+            messages.append(f"{self.animated} animated or of several pages: only the first image was translated")
         return messages
 
 
@@ -135,14 +133,15 @@ def translate_files(
     n_done, n = len(pairs) - len(targets), len(pairs)
     source_bounds, target_bounds = (read_bounds(trained.metadata, i) for i in domains)
     summary = TranslationSummary(out, 0, n_done, others=len(listing.others), notes=notes, learnt=format_size(shape))
-    folder, record = plan_record(trained, source, out, to, force, list(targets.values()))
+    record_file, record = plan_record(trained, source, out, to, force, list(targets.values()))
     with lift_pixel_limit() as decoder_notes:
         for group in read_ahead(list(targets), source_bounds):
             progress(n_done, n)
             for images in batch_by_shape([image for image in group.values() if isinstance(image, InputImage)]):
                 translations = trained.translate_batch(torch.stack([image.x for image in images]), to)
                 if record and not summary.translated:
-                    write_record(folder, record)
+                    with atomic_write(record_file) as temporary:
+                        temporary.write_text(json.dumps(record) + "\n", encoding="utf-8")
                 for image, x in zip(images, translations, strict=True):
                     has_rounded = write_image(targets[image.path], x, image, target_bounds)
                     summary.rounded += has_rounded or image.has_lost_bits
@@ -164,15 +163,18 @@ def translate_files(
 def plan_record(
     trained: Trained, source: Path, out: Path, to: str, force: bool, targets: list[Path]
 ) -> tuple[Path, dict[str, object]]:
-    """The folder that gets a record of its translations, and the record; an empty one where it gets none.
+    """The file that gets a record of a folder's translations, and the record; an empty one where it gets none.
 
     It names them, so that nobody takes them for data, nor data for them.  A single image has one beside its original;
     a folder's also says what made them, and UserError is raised where `out` holds others, unless `force`.
     """
     folder = out if source.is_dir() or not targets else targets[0].parent
+    file, previous = folder / RECORD_FILE, None
     if not source.is_dir() and (not targets or folder.resolve() != source.parent.resolve()):
-        return folder, {}
-    previous = record = read_record(folder)
+        return file, {}
+    with suppress(OSError, ValueError, RecursionError):
+        previous = json.loads(file.read_text(encoding="utf-8"))
+    previous = record = previous if isinstance(previous, dict) else {"files": []}  # what says nothing holds none
     is_of_folder = {"weights", "to", "run", "step"} <= previous.keys()
     if source.is_dir():
         weights = weights_digest({name: tensor.cpu() for name, tensor in trained.nets.state_dict().items()})
@@ -184,24 +186,9 @@ def plan_record(
             raise UserError(f"{out} holds translations {contents}: give another folder, or `force` to make them anew")
     names = previous.get("files", None if is_of_folder else [])
     if not isinstance(names, list):  # a record of before, which stands for all files in its folder
-        return folder, record
+        return file, record
     files = {name for name in names if isinstance(name, str)} | {p.relative_to(folder).as_posix() for p in targets}
-    return folder, record | {"files": sorted(files)}
-
-
-def read_record(folder: Path) -> dict[str, object]:
-    """What a folder says of translations in it; that there are none, where it says nothing that can be read."""
-    try:
-        record: object = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        record = None
-    return record if isinstance(record, dict) else {"files": []}
-
-
-def write_record(folder: Path, record: dict[str, object]) -> None:
-    """Say in a folder what its translations are."""
-    with atomic_write(folder / RECORD_FILE) as temporary:
-        temporary.write_text(json.dumps(record) + "\n", encoding="utf-8")
+    return file, record | {"files": sorted(files)}
 
 
 def plan_translations(source: Path, out: Path) -> tuple[list[tuple[Path, Path]], Listing]:
