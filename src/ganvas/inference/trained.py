@@ -22,16 +22,7 @@ from ..errors import InvalidFileError, UserError
 from ..io.atomic import atomic_write
 from ..io.run_folder import find_weights
 from ..io.safetensors import read_safetensors
-from ..model import (
-    EncoderModel,
-    GenerativeModel,
-    Model,
-    Shape,
-    TranslationModel,
-    model_name,
-    optional_state_keys,
-    to_dict,
-)
+from ..model import EncoderModel, GenerativeModel, Model, TranslationModel, model_name, optional_state_keys, to_dict
 from ..models import MODELS
 from ..models._own import with_own_networks
 from ..models._variational import Variational
@@ -216,8 +207,8 @@ class Trained:
         dataset = load(data, restore_range(data, without_holdout(options), self.metadata, source))
         if dataset.has_images != (len(shape) == 3) or (len(shape) == 1 and dataset.shape != shape):
             actual, expected = ("x".join(map(str, s)) for s in (dataset.shape, shape))
-            expected = f"this model translates those of {expected} to {to}"
-            raise UserError(f"{dataset.name} has examples of {actual}, but {expected}")
+            mismatch = f"{dataset.name} has examples of {actual}, but this model translates those of"
+            raise UserError(f"{mismatch} {expected} to {to}")
         if not dataset.has_images:
             return Examples(self.translate_batch(dataset.x, to))
         parts = dataset.x.split(chunk_size(dataset.shape))
@@ -235,12 +226,11 @@ class Trained:
 
         if x.ndim == 2:
             return target.inverse(translate(source(x)))
-        source_shape, target_shape = (self.shape[i] for i in domains)
+        a, b = (self.shape[i] for i in domains)
+        x, scale = premultiply(x) if source.premultiplied else x, high - low
         translations = translate_images(
-            lambda part: (translate(part * (high - low) + low) - low) / (high - low),
-            premultiply(x) if source.premultiplied else x,
-            source_shape, target_shape, model.has_fixed_size(source_shape),
-        )  # fmt: skip
+            lambda part: (translate(part * scale + low) - low) / scale, x, a, b, model.has_fixed_size(a)
+        )
         return unpremultiply(translations) if target.premultiplied else translations
 
     @property
@@ -266,11 +256,10 @@ class Trained:
         if label is None:
             return torch.tensor(present)[torch.arange(n) % len(present)]
         i = classes.index(str(label)) if str(label) in classes else int(label) if str(label).isdigit() else len(classes)
-        if i >= len(classes):
-            raise UserError(f"there is no class {label!r}: this model knows {', '.join(classes[:40])}")
         if i not in present:
-            known = ", ".join(classes[i] for i in present[:40])
-            raise UserError(f"no example of class {classes[i]} was trained on: this model knows {known}")
+            exists = i < len(classes)
+            problem = f"no example of class {classes[i]} was trained on" if exists else f"there is no class {label!r}"
+            raise UserError(f"{problem}: this model knows {', '.join(classes[i] for i in present[:40])}")
         return torch.full((n,), i)
 
     @property
@@ -338,8 +327,7 @@ def load_trained(path: str | Path, device: torch.device | None = None, **network
     nets = check_networks(model, shape, classes, weights, False, f"{file}: the weights do not fit its own header")
     nets = nets.to_empty(device=CPU)
     if networks or type(model) is not MODELS.get(header["model"]):  # those of the user's own hold more than their file
-        kept = {name: net for name, net in model.networks(shape, classes).items() if name in nets}
-        nets = nn.ModuleDict(kept)
+        nets = nn.ModuleDict({name: net for name, net in model.networks(shape, classes).items() if name in nets})
     nets.load_state_dict(weights)
     nets = nets.to(device or CPU).eval().requires_grad_(False)
     metadata = {k: v for k, v in header.items() if k not in OWN_HEADER}
@@ -378,6 +366,6 @@ def describe_tensor(tensor: Tensor | None) -> str:
     return f"{'x'.join(map(str, tensor.shape)) or 'a number'} of {str(tensor.dtype).removeprefix('torch.')}"
 
 
-def chunk_size(shape: Shape) -> int:
+def chunk_size(shape: tuple[int, ...]) -> int:
     """How many examples of this shape go through a network together, so that memory suffices for large ones too."""
     return min(MAX_EXAMPLES_PER_CHUNK, max(1, MAX_NUMBERS_PER_CHUNK // prod(shape)))
