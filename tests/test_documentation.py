@@ -11,6 +11,7 @@ from cyclopts import App, MissingArgumentError
 
 from ganvas.cli.app import app, split_words
 from ganvas.cli.arguments import convert_tokens, split_number_lists
+from ganvas.data.listing import IMAGE_SUFFIXES
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -99,3 +100,8 @@ def test_programs_run(page: str, pictures: tuple[str, ...]) -> None:
 def test_no_page_has_a_program_that_nobody_runs() -> None:
     pages = {page.relative_to(ROOT).as_posix() for page in PAGES if PYTHON_BLOCK.search(page.read_text("utf-8"))}
     assert pages == {"README.md", "docs/export.md", "docs/own-models.md", "docs/python.md", "docs/translation.md"}
+
+
+def test_the_suffixes_of_images_are_listed() -> None:
+    text = (ROOT / "docs" / "data.md").read_text(encoding="utf-8").partition("Read are files")[2]
+    assert set(SPAN.findall(text.partition("in small letters")[0])) == IMAGE_SUFFIXES
