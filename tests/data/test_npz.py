@@ -10,6 +10,7 @@ import pytest
 import ganvas
 from ganvas.data import DataOptions, class_counts, load
 from ganvas.errors import UserError
+from tests.support.idx import write_idx
 
 X = np.random.default_rng(0).integers(0, 256, (12, 6, 5), np.uint8)
 Y = np.arange(12) % 3
@@ -125,3 +126,21 @@ def test_what_is_unclear_is_asked(tmp_path: Path) -> None:
     np.savez(file, x=X, y=np.stack([Y, Y], 1))
     with pytest.raises(UserError, match="2 labels an example.*or leave out y: d.npz:x,"):
         load(file)
+
+
+def test_suffixes_in_capitals_are_read(tmp_path: Path) -> None:
+    np.savez(tmp_path / "d.npz", x_train=X, y_train=Y, x_test=TEST)
+    np.save(tmp_path / "x.npy", X)
+    (tmp_path / "idx").mkdir()
+    write_idx(tmp_path / "idx", "train", X, Y.astype(np.uint8), True)
+    for path in [*tmp_path.iterdir(), *(tmp_path / "idx").iterdir()]:
+        if path.is_file():
+            path.rename(path.with_suffix(path.suffix.upper()))
+    sources = ("x.NPY", "d.NPZ", "d.NPZ:x_train,y_train", "idx", "idx/train-images-idx3-ubyte.GZ")
+    train = [load(f"{tmp_path}/{source}") for source in sources]
+    assert all(np.array_equal(dataset.x[:, 0].numpy(), X) for dataset in train)
+    assert all(class_counts(dataset) == {"0": 4, "1": 4, "2": 4} for dataset in train[1:])
+    source = f"{tmp_path}/d.NPZ:x_train"
+    run = ganvas.train(ganvas.VAE(latent=4, width=4), source, steps=1, quiet=True, folder=tmp_path / "run")
+    assert ganvas.load(tmp_path / "run").training_data.source == source  # type: ignore[union-attr]
+    assert len(run.sample(2)) == 2

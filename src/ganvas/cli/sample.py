@@ -97,7 +97,7 @@ def translate(
 ) -> None:
     """Translate images of one domain to the other; a second run translates only what is missing."""
     trained, bar = load_run(run), ProgressBar(quiet)
-    if source.suffix in (".npy", ".npz"):
+    if source.suffix.lower() in (".npy", ".npz"):
         refuse_existing(out, force)
         translations = trained.translate(source, to)
         translations.save(out)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..errors import UserError, did_you_mean
 from ..model import Model
-from .array_files import is_idx, load_idx, load_npy, load_npz
+from .array_files import is_idx, load_idx, load_npy, load_npz, split_key
 from .arrays import from_array, validate_dataset
 from .builtin import BUILTIN, PUBLISHED
 from .containers import from_object
@@ -42,8 +42,8 @@ Reader = Callable[[Path, str | None, DataOptions, Progress], Dataset]
 """reads the split that the options name from a path, of an archive the arrays called KEY in PATH:KEY"""
 READERS: tuple[tuple[Callable[[Path], bool], Reader], ...] = (
     (is_idx, load_idx),
-    (lambda path: path.suffix == ".npz", load_npz),
-    (lambda path: path.suffix == ".npy", load_npy),
+    (lambda path: path.suffix.lower() == ".npz", load_npz),
+    (lambda path: path.suffix.lower() == ".npy", load_npy),
     (may_hold_images, load_folder),
 )
 """kinds of files and folders: the first whose test a path passes reads it, and every folder passes the last"""
@@ -135,8 +135,8 @@ def load_named(source: str, options: DataOptions, progress: Progress) -> Dataset
         return split_dataset(BUILTIN[source](source, options.split, options.data_dir), options, has_test_split=True)
     if not source.strip():
         raise UserError(f"the data source is empty: give a path, or one of {', '.join(BUILTIN)}")
-    file, _, key = source.partition(".npz:")
-    path = Path(f"{file}.npz" if key else source).expanduser()
+    file, key = split_key(source)
+    path = Path(file).expanduser()
     mode = path_mode(path)
     if mode is None:
         hint = did_you_mean(source, BUILTIN)
@@ -146,7 +146,7 @@ def load_named(source: str, options: DataOptions, progress: Progress) -> Dataset
     try:
         for is_kind, reader in READERS:
             if is_kind(path):
-                return reader(path, key or None, options, progress)
+                return reader(path, key, options, progress)
         raise UserError(f"{path} is no data source: {suggest_source(path)}")
     except PermissionError as error:
         raise UserError(f"{error.filename or path} cannot be read ({error_reason(error)})") from error

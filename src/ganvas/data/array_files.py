@@ -35,7 +35,13 @@ MAX_HEADER_BYTES, READ_BYTES = 2**16, 2**24
 """most bytes of an array's header, and bytes of an IDX file that are read at once"""
 MAX_DEFLATE_RATIO = 1100
 """times that a compressed file may be as long as it is: deflate reaches 1,032"""
-IDX_PATTERN = re.compile(r"(?P<split>train|t10k|test)-(images|labels)[-.]idx(?P<axes>\d)-ubyte(\.gz)?$")
+IDX_PATTERN = re.compile(r"(?P<split>train|t10k|test)-(images|labels)[-.]idx(?P<axes>\d)-ubyte(\.gz)?$", re.I)
+
+
+def split_key(source: str) -> tuple[str, str | None]:
+    """A path, and the key of PATH.npz:KEY, if there is one."""
+    match = re.fullmatch(r"(.*?\.npz):(.+)", source, re.IGNORECASE | re.DOTALL)
+    return (match[1], match[2]) if match else (source, None)
 
 
 def load_npy(path: Path, key: str | None, options: DataOptions, progress: Progress) -> Dataset:
@@ -186,7 +192,7 @@ def is_idx(path: Path) -> bool:
     """Whether a path is an IDX file, or a folder with one in it."""
     if path.is_dir():
         return any(find_idx(path, split) for split in ("train", "test"))
-    return "ubyte" in path.name or path.suffix == ".idx"
+    return "ubyte" in path.name or path.suffix.lower() == ".idx"
 
 
 def load_idx(path: Path, key: str | None, options: DataOptions, progress: Progress) -> Dataset:
@@ -204,8 +210,10 @@ def load_idx(path: Path, key: str | None, options: DataOptions, progress: Progre
 def from_idx(path: Path, range: str | None = None) -> Dataset:
     """An IDX file of images, plain or gzipped, with the labels in the file beside it when that is there."""
     images = read_idx(path)
-    plain = path.name.replace("images", "labels").replace("idx3", "idx1").removesuffix(".gz")
-    candidates = (path.with_name(plain), path.with_name(f"{plain}.gz"))
+    plain = (
+        (path.stem if path.suffix.lower() == ".gz" else path.name).replace("images", "labels").replace("idx3", "idx1")
+    )
+    candidates = [path.with_name(plain + suffix) for suffix in ("", ".gz", ".GZ")]
     labels = next((read_idx(p) for p in candidates if p.is_file() and p != path), None)
     name = path.resolve().parent.name if IDX_PATTERN.search(path.name) else dataset_name(path)
     return from_array(images, labels, name=name, range=range, reuse_memory=True)
@@ -223,7 +231,7 @@ def find_idx(folder: Path, split: str) -> Path | None:
 
 def read_idx(path: Path) -> np.ndarray:
     """An IDX file: two zero bytes, a type (8: unsigned bytes), the number of axes, their sizes, the values."""
-    is_gzip = path.suffix == ".gz"
+    is_gzip = path.suffix.lower() == ".gz"
     try:
         with gzip.open(path) if is_gzip else path.open("rb") as file:
             head = file.read(4)

@@ -101,7 +101,7 @@ def find_layout(files: Sequence[File], split: str, name: str) -> Layout:
     if "A" in trains and "B" in trains:
         a, b, place = trains["A"], trains["B"], "/".join((name, *all_images.base))
         what, how = f"{name} holds two domains, {a} and {b}", "unzip it first, then give one of them, or both"
-        if not name.endswith(ZIP):
+        if not name.lower().endswith(ZIP):
             both = f"train a translator on both, as ganvas train cyclegan {name}"
             how = f"give one of them, {place}/{a} or {place}/{b}, or {both}"
         raise UserError(f"{what}: {how}")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..data import BUILTIN, Data, DataOptions, MissingSplitError, Sources
+from ..data.array_files import split_key
 from ..data.options import stored_options
 from ..data.quantization import read_range
 from ..errors import UserError
@@ -113,5 +114,5 @@ def absolute_source(source: str) -> str:
     """A path made absolute, so that the run can be resumed from elsewhere; a name as it is."""
     if source in BUILTIN:
         return source
-    file, mark, key = source.partition(".npz:")
-    return str(Path(file + mark[:4]).expanduser().resolve()) + mark[4:] + key
+    file, key = split_key(source)
+    return f"{Path(file).expanduser().resolve()}{f':{key}' if key else ''}"
