@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -103,7 +102,7 @@ def find_split(folder: Path, options: DataOptions) -> tuple[Listing, Layout]:
         raise UserError(f"{folder} holds no images{': ' * bool(what)}{what} ({SUPPORTED_FORMATS})")
     if part.has_test_split:
         return listing, part
-    digests = partial(in_parallel, File.digest, [place.file for place in part.places])
+    digests = in_parallel(File.digest, [place.file for place in part.places])
     indices, notes = split_indices(len(part.places), digests, options, str(folder))
     places, training = [part.places[i] for i in indices], tuple(part.places)  # whose classes are those of both splits
     return listing, replace(part, places=places, training=training, notes=[*part.notes, *notes])

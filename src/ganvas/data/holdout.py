@@ -3,7 +3,7 @@
 Doubles fall on the same side, and neither the order of examples nor more of them moves any to the other.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from hashlib import blake2b
 
 import numpy as np
@@ -18,17 +18,17 @@ DEFAULT_SHARE, MIN_EXAMPLES = 0.1, 100
 
 
 def split_indices(
-    n: int, digests: Callable[[], Iterable[bytes | None]], options: DataOptions, name: str
+    n: int, digests: Iterable[bytes | None], options: DataOptions, name: str
 ) -> tuple[list[int], list[str]]:
     """Indices of those of n examples that are in the split that the options name, and notes.
 
-    `digests` returns the BLAKE2b hashes of their contents; an example without one is a training example.  Raises
+    `digests` are the BLAKE2b hashes of their contents; an example without one is a training example.  Raises
     MissingSplitError where the test split is asked for and is empty, UserError where no training examples are left.
     """
     is_default, is_test_split = options.holdout in (None, "auto"), options.split == "test"
     share = (DEFAULT_SHARE if n >= MIN_EXAMPLES else 0.0) if is_default else float(options.holdout or 0)
     limit = share * 2**64
-    is_test = [d is not None and int.from_bytes(d[:8], "big") < limit for d in digests()] if share else [False] * n
+    is_test = [d is not None and int.from_bytes(d[:8], "big") < limit for d in digests] if share else [False] * n
     if is_default and all(is_test):  # all are doubles of one
         is_test = [False] * n
     n_test = sum(is_test)
@@ -63,10 +63,8 @@ def split_dataset(
         note = f"{dataset.name} has a test part of its own: --holdout {options.holdout:g} is not used"
         return dataset.with_notes([note])
 
-    def digests() -> list[bytes]:
-        rows = np.ascontiguousarray(dataset.x.cpu().numpy())
-        return [blake2b(row.ravel(), digest_size=8).digest() for row in rows]
-
+    rows = dataset.x.cpu().numpy()
+    digests = (blake2b(np.ascontiguousarray(row).data, digest_size=8).digest() for row in rows)
     indices, notes = split_indices(len(dataset), digests, options, dataset.name)
     if len(indices) < len(dataset):
         dataset = dataset.select_in_place(indices) if reuse_memory else dataset.select(torch.tensor(indices))

@@ -35,7 +35,7 @@ DECODE_BYTES = 6
 """bytes a number that decoding takes, at most, with what is made of it"""
 BOUNDED_FORMATS = ("PNG", "TIFF", "GIF", "BMP", "TGA", "PPM")
 """formats that compress no better than deflate does, a bit a pixel; JPEG and WebP of one colour have no such bound"""
-REDUCED_PAGE_BITS = 5
+NEW_SUBFILE_TYPE, REDUCED_PAGE_BITS = 254, 5
 DECODE_LOCK = threading.Lock()
 
 
@@ -142,21 +142,19 @@ def lift_pixel_limit() -> Iterator[list[str]]:
 
 def file_pages(file: File) -> list[Page]:
     """Every page of a TIFF but smaller copies and masks, every frame of an animation; one, where it cannot be read."""
+    pages = []
     try:
         with Image.open(file.content()) as image:
-            pages = [Page(file, i) for i in range(count_images(image))]
-            if image.format == "TIFF":
-                pages = [page for page in pages if not is_reduced_page(image, page.number)]
-            return pages or [Page(file)]
+            for i in range(count_images(image)):
+                kind = 0
+                if image.format == "TIFF":
+                    image.seek(i)
+                    kind = image.tag_v2.get(NEW_SUBFILE_TYPE, 0)  # type: ignore[attr-defined]
+                if not (isinstance(kind, int) and kind & REDUCED_PAGE_BITS):
+                    pages.append(Page(file, i))
     except Exception:  # what is wrong is said when it is read
         return [Page(file)]
-
-
-def is_reduced_page(image: ImageFile.ImageFile, number: int) -> bool:
-    """Whether NewSubfileType of a TIFF's page says that it is a smaller copy, or a mask, of another."""
-    image.seek(number)
-    value = image.tag_v2.get(254, 0)  # type: ignore[attr-defined]
-    return isinstance(value, int) and value & REDUCED_PAGE_BITS != 0
+    return pages or [Page(file)]
 
 
 def count_images(image: ImageFile.ImageFile) -> int:

@@ -65,15 +65,11 @@ class Scaling:
         return replace(self, mean=self.mean.to(device, dtype), std=self.std.to(device, dtype))
 
     def __call__(self, x: Shaped[Tensor, "n *shape"]) -> Float[Tensor, "n *shape"]:
-        """Examples as the model sees them."""
-        if x.dtype != torch.uint8:
-            return self.standardize(x)
-        low, high = self.pixel_range
-        u = (premultiply(x) if self.premultiplied else x).float().mul_((high - low) / 255)
-        return u.add_(low) if low else u
-
-    def standardize(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-        """Vectors with mean 0 and deviation 1; as they are where nothing is known of them."""
+        """Examples as the model sees them; vectors with mean 0 and deviation 1, unless nothing is known of them."""
+        if x.dtype == torch.uint8:
+            low, high = self.pixel_range
+            u = (premultiply(x) if self.premultiplied else x).float().mul_((high - low) / 255)
+            return u.add_(low) if low else u
         scaling = self.to(x.device)
         return x if scaling.mean is None else ((x.to(scaling.mean.dtype) - scaling.mean) / scaling.scale).float()
 

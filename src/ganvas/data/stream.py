@@ -54,19 +54,17 @@ class Stream:
         return self
 
     def __next__(self) -> Batch:
-        self.buffer = self.buffer or self.draw_batches()[::-1]
+        if not self.buffer:  # up to `prefetch` batches of the same epoch: small ones cost less together
+            epoch, i = divmod(self.position, self.batches_per_epoch)
+            n_batches = min(self.prefetch, self.batches_per_epoch - i)
+            index = torch.cat([self.indices(epoch, i + j) for j in range(n_batches)])
+            x = self.scaling(self.data.x.index_select(0, index)).split(self.batch)
+            labels: Sequence[Tensor | None] = [None] * len(x)
+            if self.data.labels is not None:
+                labels = self.data.labels.index_select(0, index).split(self.batch)
+            self.buffer = [Batch(part, y, self.n) for part, y in zip(x, labels, strict=True)][::-1]
         self.position += 1
         return self.buffer.pop()
-
-    def draw_batches(self) -> list[Batch]:
-        """The batches from `position` on, up to `prefetch` of the same epoch: small ones cost less together."""
-        epoch, i = divmod(self.position, self.batches_per_epoch)
-        index = torch.cat([self.indices(epoch, i + j) for j in range(min(self.prefetch, self.batches_per_epoch - i))])
-        x = self.scaling(self.data.x.index_select(0, index)).split(self.batch)
-        labels: Sequence[Tensor | None] = [None] * len(x)
-        if self.data.labels is not None:
-            labels = self.data.labels.index_select(0, index).split(self.batch)
-        return [Batch(part, y, self.n) for part, y in zip(x, labels, strict=True)]
 
     def indices(self, epoch: int, i: int) -> Tensor:
         """Which examples the i-th batch of an epoch holds."""
