@@ -32,8 +32,7 @@ from .quantization import normalize_range, read_bounds
 from .scaling import Scaling, hidden_colour_stats
 from .stream import Stream
 
-HIDDEN_COLOUR_SHARE = 0.005
-"""share of pixels that is worth a note"""
+HIDDEN_COLOUR_SHARE = 0.005  # share of pixels that is worth a note
 Source = str | Path | Dataset | np.ndarray | Tensor | Sized | Iterable[Any]
 Sources = Source | tuple[Source, ...]
 """a source, or those of a translator's domains A and B"""

@@ -18,12 +18,9 @@ from .quantization import RANGE_HELP, Bounds, row_chunks, value_stats
 
 OPAQUE_ALPHA = {"uint8": 255.0, "uint16": 65535.0, "float16": 1.0, "float32": 1.0, "float64": 1.0}
 """the alpha that is opaque, of images whose colours have a range"""
-MAX_ASPECT_RATIO = 8
-"""times that an image may be as long as wide and still be taken for one"""
-MIN_PIXEL_COLUMNS = 16
-"""columns of a table from which on they may be the pixels of small images"""
-MAX_LABEL, MAX_NAMES = 100_000, 10
-"""the largest label that is no name, and classes without examples that a note names"""
+MAX_ASPECT_RATIO = 8  # times that an image may be as long as wide and still be taken for one
+MIN_PIXEL_COLUMNS = 16  # columns of a table from which on they may be the pixels of small images
+MAX_LABEL, MAX_NAMES = 100_000, 10  # the largest label that is no name, and classes without examples that a note names
 
 
 def from_array(

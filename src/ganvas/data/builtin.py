@@ -24,8 +24,7 @@ from .dataset import Dataset
 from .options import DataOptions
 
 ASSETS = files("ganvas") / "assets"
-TOY_SIZES = {"train": 100_000, "test": 10_000}
-"""vectors in a split of a toy"""
+TOY_SIZES = {"train": 100_000, "test": 10_000}  # vectors in a split of a toy
 
 
 def load_atlas(name: str, split: str, data_dir: str | None) -> Dataset:
@@ -63,10 +62,8 @@ def digits(name: str, split: str, data_dir: str | None) -> Dataset:
 class Mixture(NamedTuple):
     """Equally likely Gaussians in the plane."""
 
-    centres: np.ndarray
-    """k x 2"""
-    sigma: float
-    """their deviation"""
+    centres: np.ndarray  # k x 2
+    sigma: float  # their deviation
 
 
 ANGLES, AXIS = 2 * pi * np.arange(8) / 8, np.array([-4.0, -2, 0, 2, 4])

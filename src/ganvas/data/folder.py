@@ -16,8 +16,7 @@ from .listing import ZIP, File, Listing, list_files, pluralize
 from .options import DataOptions, Progress
 from .quantization import ValueStats, mapping_note, rounding_note, unmapped_note
 
-MAX_FAILURES = 5
-"""files that could not be read, in a note, at most"""
+MAX_FAILURES = 5  # files that could not be read, in a note, at most
 
 
 def load_folder(folder: Path, key: str | None, options: DataOptions, progress: Progress) -> Dataset:

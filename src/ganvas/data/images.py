@@ -29,10 +29,8 @@ from .quantization import AUTO, RANGE_HELP, Bounds, ValueStats, auto_bounds, qua
 T = TypeVar("T")
 R = TypeVar("R")
 SUPPORTED_FORMATS = f"Ganvas reads {', '.join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))}"
-LARGE_IMAGE = 2**25
-"""numbers of an image from which on one is decoded after the other"""
-DECODE_BYTES = 6
-"""bytes a number that decoding takes, at most, with what is made of it"""
+LARGE_IMAGE = 2**25  # numbers of an image from which on one is decoded after the other
+DECODE_BYTES = 6  # bytes a number that decoding takes, at most, with what is made of it
 BOUNDED_FORMATS = ("PNG", "TIFF", "GIF", "BMP", "TGA", "PPM")
 """formats that compress no better than deflate does, a bit a pixel; JPEG and WebP of one colour have no such bound"""
 NEW_SUBFILE_TYPE, REDUCED_PAGE_BITS = 254, 5
@@ -53,42 +51,30 @@ class Page(NamedTuple):
 class ImageInfo:
     """What is to be said of an image that was read."""
 
-    shape: tuple[int, ...]
-    """c, h, w"""
-    stats: ValueStats | None = None
-    """its numbers, where these were no bytes or were mapped by a range"""
-    white: int = 255
-    """the number that is white by the file's format"""
-    has_more_bits: bool = False
-    """whether the file has more bits than were read"""
-    pages: int = 1
-    """images in the file"""
-    has_opaque_alpha: bool = False
-    """whether it had alpha that hides nothing, which was dropped"""
+    shape: tuple[int, ...]  # c, h, w
+    stats: ValueStats | None = None  # its numbers, where these were no bytes or were mapped by a range
+    white: int = 255  # the number that is white by the file's format
+    has_more_bits: bool = False  # whether the file has more bits than were read
+    pages: int = 1  # images in the file
+    has_opaque_alpha: bool = False  # whether it had alpha that hides nothing, which was dropped
 
 
-ReadResult = tuple[Tensor, ImageInfo] | str
-"""an image, c x h x w bytes, or why it could not be read"""
+ReadResult = tuple[Tensor, ImageInfo] | str  # an image, c x h x w bytes, or why it could not be read
 
 
 @dataclass
 class ImageBuffer:
     """Images of one size as they are read, bytes n x c x h x w for each number c of channels: none is held twice."""
 
-    total: int
-    """most images that there can be"""
+    total: int  # most images that there can be
     name: str
     infos: dict[Page, ImageInfo] = field(default_factory=dict)
     """of every image, though none is stored any more when there are two sizes"""
-    failures: dict[Page, str] = field(default_factory=dict)
-    """why pages could not be read"""
+    failures: dict[Page, str] = field(default_factory=dict)  # why pages could not be read
     buffers: dict[int, np.ndarray] = field(default_factory=dict)
-    sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
-    """images with each (width, height)"""
-    channel_counts: Counter[int] = field(default_factory=Counter)
-    """images with so many channels, of any size"""
-    bounds: Bounds | None = None
-    """the numbers that are black and white, if these were asked for"""
+    sizes: Counter[tuple[int, int]] = field(default_factory=Counter)  # images with each (width, height)
+    channel_counts: Counter[int] = field(default_factory=Counter)  # images with so many channels, of any size
+    bounds: Bounds | None = None  # the numbers that are black and white, if these were asked for
     decoder_notes: Sequence[str] = ()
 
     def add(self, page: Page, result: ReadResult) -> None:

@@ -22,16 +22,14 @@ from .listing import ARCHIVES, IMAGE_SUFFIXES, READ_ERRORS, File, Listing, is_im
 TABLE_PATTERN = re.compile(r"(.*labels?|metadata|annotations?|dataset|train|index)\.(csv|tsv|json|jsonl)$", re.I)
 """how files are called in which labels are looked for"""
 STYLEGAN_TABLE = "dataset.json"
-OTHER_TABLES = {".csv", ".tsv", ".json", ".jsonl", ".parquet"}
-"""suffixes of other files that may hold labels"""
+OTHER_TABLES = {".csv", ".tsv", ".json", ".jsonl", ".parquet"}  # suffixes of other files that may hold labels
 PATH_COLUMNS = (
     "file_name", "filename", "file", "path", "filepath", "image_path", "image", "img", "image_id", "name", "id",
 )  # fmt: skip
 LABEL_COLUMNS = ("label", "labels", "class", "class_name", "category", "target", "y", "species", "breed")
 TABLE_SEPARATORS = {".csv": ",", ".tsv": "\t"}
 MAX_TABLE_BYTES = 2**26
-MAX_HINT_ROWS, MAX_COLUMNS = 1000, 8
-"""rows of a table of numbers that are looked at, and columns that are named"""
+MAX_HINT_ROWS, MAX_COLUMNS = 1000, 8  # rows of a table of numbers that are looked at, and columns that are named
 MAX_CLASS_SHARE, MIN_LABELS = 0.5, 20
 """classes to images, from which on labels are no classes but texts or numbers of each image's own; images too few for
 that to be seen"""
@@ -42,10 +40,8 @@ class Labels:
     """What a table says of the images below a source."""
 
     file: File
-    by_file: dict[File, str]
-    """the class of each image that has one"""
-    classes: tuple[str, ...]
-    """numbers by size, names by the alphabet"""
+    by_file: dict[File, str]  # the class of each image that has one
+    classes: tuple[str, ...]  # numbers by size, names by the alphabet
     notes: tuple[str, ...] = ()
 
     def encode(self, places: Sequence[Place]) -> tuple[list[int], tuple[str, ...]]:

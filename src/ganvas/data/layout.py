@@ -33,12 +33,9 @@ class Layout:
     """The images of one split."""
 
     places: list[Place]
-    base: tuple[str, ...] = ()
-    """folders below the source in which all of them lie"""
-    training: tuple[Place, ...] = ()
-    """of a test part the training images, whose classes it has"""
-    has_test_split: bool = False
-    """whether the source has a test part of its own"""
+    base: tuple[str, ...] = ()  # folders below the source in which all of them lie
+    training: tuple[Place, ...] = ()  # of a test part the training images, whose classes it has
+    has_test_split: bool = False  # whether the source has a test part of its own
     notes: list[str] = field(default_factory=list)
 
 

@@ -36,22 +36,18 @@ SYSTEM_FILES = {"__macosx", "@eadir", "thumbs.db", "desktop.ini"}
 ZIP = ".zip"
 ARCHIVES = {".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar"}
 """archives that must be unpacked first"""
-MAX_FILE_BYTES = 2**27
-"""bytes of a file in a zip, at most: it is read into memory"""
+MAX_FILE_BYTES = 2**27  # bytes of a file in a zip, at most: it is read into memory
 READ_ERRORS = (OSError, ValueError, RuntimeError, EOFError, BadZipFile, zlib.error)
 """what reading a file, or one in a zip, may raise"""
-MAX_NAMES = 5
-"""names in a note, at most"""
+MAX_NAMES = 5  # names in a note, at most
 
 
 @dataclass(frozen=True)
 class File:
     """A file below a folder or in a zip."""
 
-    parts: tuple[str, ...]
-    """its folders and its name, below the source"""
-    path: Path
-    """where it lies, or the zip that it is in"""
+    parts: tuple[str, ...]  # its folders and its name, below the source
+    path: Path  # where it lies, or the zip that it is in
     archive: ZipFile | None = None
     member: ZipInfo | None = None
 
@@ -94,8 +90,7 @@ class Listing:
 
     root: Path
     images: list[File] = field(default_factory=list)
-    others: list[File] = field(default_factory=list)
-    """files that are no images"""
+    others: list[File] = field(default_factory=list)  # files that are no images
     notes: list[str] = field(default_factory=list)
 
     def excluded_notes(self, files_read: Sequence[File] = ()) -> list[str]:

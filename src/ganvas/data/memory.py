@@ -7,8 +7,7 @@ from pathlib import Path
 
 from ..errors import UserError
 
-MAX_MEMORY_SHARE = 0.5
-"""of the free memory that one thing may take"""
+MAX_MEMORY_SHARE = 0.5  # of the free memory that one thing may take
 EXAMPLE_COPIES, CODE_BYTES = 2, 1024
 """how often an example is held while it is made, and bytes of its latent code and of what else goes with it"""
 OUT_OF_MEMORY_MESSAGES = (

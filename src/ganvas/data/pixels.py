@@ -22,12 +22,9 @@ KIND_NAMES = {"int32": "signed integers", "float32": "floating-point numbers"}
 class Pixels:
     """The numbers of an image, upright as its EXIF orientation says."""
 
-    values: np.ndarray
-    """h x w x 1, 3 or 4: uint8, uint16, uint32, int32 or float32"""
-    white: int | None
-    """the number that is white by the file's format, and 0 black; None where the format has none"""
-    has_more_bits: bool = False
-    """whether the file has more bits than were read"""
+    values: np.ndarray  # h x w x 1, 3 or 4: uint8, uint16, uint32, int32 or float32
+    white: int | None  # the number that is white by the file's format, and 0 black; None where the format has none
+    has_more_bits: bool = False  # whether the file has more bits than were read
 
     @property
     def kind(self) -> str:

@@ -14,10 +14,8 @@ from ..errors import UserError
 Bounds = tuple[float, float]
 """the numbers that are black and white"""
 AUTO: Literal["auto"] = "auto"
-NUMBERS_PER_CHUNK = 2**20
-"""numbers that are computed with at once: as float32 they take four times the memory of bytes"""
-MIN_RANGE_SHARE = 0.5
-"""share of what 16 bits can hold that images had better use"""
+NUMBERS_PER_CHUNK = 2**20  # numbers that are computed with at once: as float32 they take four times the memory of bytes
+MIN_RANGE_SHARE = 0.5  # share of what 16 bits can hold that images had better use
 RANGE_HELP = "range=auto takes the lowest for black and the highest for white, range=LOW,HIGH what you say"
 RANGE_CLI_HELP = RANGE_HELP.replace("range=", "--range ").replace(",H", " H")
 

@@ -12,8 +12,7 @@ from ..randomness import derive_seed
 from .dataset import Dataset
 from .scaling import Scaling
 
-PREFETCH_NUMBERS = 2**19
-"""numbers that are drawn at once, if a batch has fewer"""
+PREFETCH_NUMBERS = 2**19  # numbers that are drawn at once, if a batch has fewer
 
 
 class Stream:
