@@ -89,10 +89,7 @@ def holds_bytes(source: Source) -> bool:
 
 
 def restore_range(source: Source, options: DataOptions, header: dict[str, Any], domain: int = 0) -> DataOptions:
-    """The options with black and white as a run's data had them, unless they have a range or the source is bytes.
-
-    `header` is what the run's weights file says, `domain` the number of a translator's domain.
-    """
+    """The options with the range that a run's header has of a domain, unless they have one or the source is bytes."""
     bounds = read_bounds(header, domain)
     if bounds is None or options.range or holds_bytes(source):
         return options

@@ -132,10 +132,7 @@ def choose_arrays(names: list[str], split: str, key: str | None, path: Path) -> 
 
 
 def find_array(names: Sequence[str], stems: Sequence[str], split: str | None, path: Path, images: str = "") -> str:
-    """The array of a split with one of these stems, or "": the examples, or the labels of `images`.
-
-    UserError where there are several.
-    """
+    """The array of a split with one of these stems, or "": examples, or labels of `images`; UserError for several."""
     matches = [name for name in names if parse_array_name(name) in {(stem, split) for stem in stems}]
     if len(matches) > 1:
         what = f"may be {'the labels' if images else 'the examples'}, {' and '.join(matches)}"

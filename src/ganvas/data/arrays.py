@@ -114,10 +114,9 @@ def check_array(array: np.ndarray, name: str) -> tuple[str, ...]:
     if array.ndim == 3 and (last in (3, 4) or len(array) in CHANNELS):
         n, h, w = array.shape
         if last in (3, 4) and max(n, h) <= MAX_ASPECT_RATIO * min(n, h) and min(n, h) > 4:
-            raise UserError(
-                f"{name} has shape {array.shape}: if that is one image h x w x {last}, give it as x[None]; if these "
-                f"are {n} grey images {last} pixels wide, give them as x[..., None]"
-            )
+            one = f"if that is one image h x w x {last}, give it as x[None]"
+            several = f"if these are {n} grey images {last} pixels wide, give them as x[..., None]"
+            raise UserError(f"{name} has shape {array.shape}: {one}; {several}")
         return (f"{name}, of shape {array.shape}, was read as {n} grey images of {h} x {w} pixels (height x width)",)
     is_table = array.ndim == 2 and last >= MIN_PIXEL_COLUMNS and array.dtype.kind in "iu"
     if is_table and array.min() >= 0 and array.max() <= 255:

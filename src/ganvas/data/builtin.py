@@ -51,8 +51,9 @@ def digits(name: str, split: str, data_dir: str | None) -> Dataset:
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
-        how = 'pip install "ganvas[digits]"'
-        raise UserError(f"digits come with scikit-learn, which is not installed: {how}") from error
+        raise UserError(
+            'digits come with scikit-learn, which is not installed: pip install "ganvas[digits]"'
+        ) from error
     bunch = load_digits()
     part = slice(0, 1500) if split == "train" else slice(1500, None)
     pixels = np.round(bunch.images[part] * (255 / 16)).astype(np.uint8)  # 17 levels, 0 to 16
@@ -71,14 +72,11 @@ MIXTURES = {
     "ring": Mixture(np.stack([np.cos(ANGLES), np.sin(ANGLES)], 1), 0.01),
     "grid": Mixture(np.stack(np.meshgrid(AXIS, AXIS, indexing="ij"), -1).reshape(-1, 2), 0.05),
 }
-"""those of PacGAN, arXiv:1712.04086"""
+"""those of PacGAN, arXiv:1712.04086: eight Gaussians on a circle of radius 1, and 25 on a grid"""
 
 
 def sample_mixture(name: str, split: str, data_dir: str | None) -> Dataset:
-    """Points around a mixture's centres, labelled with their mode (PacGAN, arXiv:1712.04086).
-
-    ring: eight Gaussians on a circle of radius 1, sigma 0.01; grid: 25 at {-4, -2, 0, 2, 4}^2, sigma 0.05.
-    """
+    """Points around a mixture's centres, labelled with their mode."""
     random, n = np.random.default_rng([2026, list(TOY_SIZES).index(split)]), TOY_SIZES[split]
     centres, sigma = MIXTURES[name]
     labels = random.integers(len(centres), size=n)
@@ -141,11 +139,7 @@ def cache_dir() -> Path:
 
 
 def find_or_download(name: str, split: str, data_dir: str | None) -> Dataset:
-    """The data set from data_dir, the cache, or the system's packages; else downloaded into the cache.
-
-    Raises UserError when data_dir has no such data, when a file of this name holds other data, and when the
-    download fails.
-    """
+    """The data set from data_dir, the cache, or the system's packages; else downloaded into the cache."""
     source, cache, mismatch = PUBLISHED[name], cache_dir() / name, None
     places = [Path(data_dir).expanduser()] if data_dir else [cache, cache.parent, *map(Path, source.system_folders)]
     for path in (path for place in places for path in candidate_files(name, split, place)):

@@ -82,11 +82,7 @@ def image_notes(images: ImageBuffer, options: DataOptions, channels: int) -> Ite
 
 
 def find_split(folder: Path, options: DataOptions) -> tuple[Listing, Layout]:
-    """What is below a folder, and which of the images are of a split.
-
-    The test split may lie in the folder beside it, or else is held out.  Raises UserError where there are no images,
-    and MissingSplitError where there are none of this split.
-    """
+    """What is below a folder, and which images are of a split; the test split may lie beside it, or is held out."""
     listing = list_files(folder)
     part = find_layout(listing.images, options.split, str(folder))
     test_folder = None if part.has_test_split else find_test_sibling(folder)
@@ -123,5 +119,4 @@ class MixedSizesError(UserError):
         pages = (page for page, info in images.infos.items() if info.shape[:0:-1] == rarest)
         example = str(next(pages)).rpartition("/")[2]
         how = "ask for one size, for example size=64 or size=48x64 (height x width)"
-        what = f"{common}; {example} differs from most"
-        super().__init__(f"{folder} holds images of {len(sizes)} sizes ({what}): {how}")
+        super().__init__(f"{folder} holds images of {len(sizes)} sizes ({common}; {example} differs from most): {how}")

@@ -20,11 +20,7 @@ DEFAULT_SHARE, MIN_EXAMPLES = 0.1, 100
 def split_indices(
     n: int, digests: Iterable[bytes | None], options: DataOptions, name: str
 ) -> tuple[list[int], list[str]]:
-    """Indices of those of n examples that are in the split that the options name, and notes.
-
-    `digests` are the BLAKE2b hashes of their contents; an example without one is a training example.  Raises
-    MissingSplitError where the test split is asked for and is empty, UserError where no training examples are left.
-    """
+    """Which of n examples are in the split that the options name, and notes; `digests` are hashes of them, or None."""
     is_default, is_test_split = options.holdout in (None, "auto"), options.split == "test"
     share = (DEFAULT_SHARE if n >= MIN_EXAMPLES else 0.0) if is_default else float(options.holdout or 0)
     limit = share * 2**64
@@ -36,9 +32,8 @@ def split_indices(
     if is_test_split and not n_test:
         why = f"with {few}" if few else "by their content"
         why = why if is_default else f"with holdout={share:g} of {n} examples"
-        raise MissingSplitError(
-            f'{name} has no split "test", and none is held out {why}: leave out split=test, or ask for another holdout'
-        )
+        how = "leave out split=test, or ask for another holdout"
+        raise MissingSplitError(f'{name} has no split "test", and none is held out {why}: {how}')
     if n_test == n:
         raise UserError(f"holdout={share:g} of the {n} examples of {name} leaves none to learn from: ask for less")
     notes = []
@@ -53,16 +48,12 @@ def split_indices(
 def split_dataset(
     dataset: Dataset, options: DataOptions, *, has_test_split: bool = False, reuse_memory: bool = True
 ) -> Dataset:
-    """The examples of the split that the options name; nothing is held out of a source that has a test split.
-
-    `reuse_memory` writes the examples over the dataset, which nobody else may hold then.
-    """
+    """The examples of the split that the options name; `reuse_memory` writes them over the dataset, which is lost."""
     if has_test_split:
         if not options.holdout or options.holdout == "auto":
             return dataset
         note = f"{dataset.name} has a test part of its own: --holdout {options.holdout:g} is not used"
         return dataset.with_notes([note])
-
     rows = dataset.x.cpu().numpy()
     digests = (blake2b(np.ascontiguousarray(row).data, digest_size=8).digest() for row in rows)
     indices, notes = split_indices(len(dataset), digests, options, dataset.name)

@@ -244,9 +244,7 @@ def check_decodable(content: Path | BytesIO, image: ImageFile.ImageFile) -> int:
     if numbers > 8 * ratio * file_size:  # a bit each
         raise ValueError(f"it says {image.width} x {image.height} pixels, which its {file_size} bytes cannot hold")
     if DECODE_BYTES * numbers > MAX_MEMORY_SHARE * (free := available_memory()):
-        raise ValueError(
-            f"its {image.width} x {image.height} pixels take {format_bytes(DECODE_BYTES * numbers)} to decode, more "
-            f"than {MAX_MEMORY_SHARE:.0%} of the {format_bytes(free)} of memory that are free: make it smaller, or cut "
-            "it in parts"
-        )
+        need = f"its {image.width} x {image.height} pixels take {format_bytes(DECODE_BYTES * numbers)} to decode"
+        limit = f"more than {MAX_MEMORY_SHARE:.0%} of the {format_bytes(free)} of memory that are free"
+        raise ValueError(f"{need}, {limit}: make it smaller, or cut it in parts")
     return numbers

@@ -51,10 +51,7 @@ class Labels:
 
 
 def attach_labels(listing: Listing, part: Layout) -> tuple[Layout, Labels | None]:
-    """The images of a split that have a label, unless most have none, and the labels, if a file beside them has such.
-
-    Folders of two classes or more are the classes, whatever a table says, but dataset.json comes before them.
-    """
+    """The images of a split that have a label, unless most have none, and the labels in a file beside them, if any."""
     notes = list(part.notes)
     all_places = part.places if part.has_test_split else part.training or part.places  # the same for what is held out
     labels = find_labels(listing, all_places, notes)
@@ -73,6 +70,7 @@ def attach_labels(listing: Listing, part: Layout) -> tuple[Layout, Labels | None
 
 def find_labels(listing: Listing, places: Sequence[Place], notes: list[str]) -> Labels | None:
     """The labels in the table that is nearest to these images, if one is."""
+    # two classes or more of folders are the classes, whatever a table says but dataset.json
     by_folder = len(count_folders(places)) > 1 and all(len(place.parts) > 1 for place in places)
     folders = [place.file.parts[:-1] for place in places]
     first, last = min(folders, default=()), max(folders, default=())  # what both are in, all are in

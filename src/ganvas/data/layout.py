@@ -86,22 +86,17 @@ def find_test_sibling(folder: Path) -> Path | None:
 
 
 def find_layout(files: Sequence[File], split: str, name: str) -> Layout:
-    """The images of a split, of a source called `name`; UserError for CycleGAN's two domains, and for a test part only.
-
-    A folder that is the only one is looked into, if it holds folders itself.  Where the folders are called like splits,
-    those of the split are taken; validation images are the test part where there is no other.
-    """
+    """The images of a split of a source; UserError for CycleGAN's two domains, and where there is a test part only."""
     all_images = strip_common_folders([Place(file.parts, file) for file in files])
     tops = count_folders(all_images.places)
     roles = {top: role for top in tops if (role := parse_split_name(top))}
     trains = {domain: top for top, (role, domain) in roles.items() if role == "train"}
     if "A" in trains and "B" in trains:
         a, b, place = trains["A"], trains["B"], "/".join((name, *all_images.base))
-        what, how = f"{name} holds two domains, {a} and {b}", "unzip it first, then give one of them, or both"
-        if not name.lower().endswith(ZIP):
-            both = f"train a translator on both, as ganvas train cyclegan {name}"
-            how = f"give one of them, {place}/{a} or {place}/{b}, or {both}"
-        raise UserError(f"{what}: {how}")
+        both = f"train a translator on both, as ganvas train cyclegan {name}"
+        how = f"give one of them, {place}/{a} or {place}/{b}, or {both}"
+        how = "unzip it first, then give one of them, or both" if name.lower().endswith(ZIP) else how
+        raise UserError(f"{name} holds two domains, {a} and {b}: {how}")
     splits = {top: role for top, (role, domain) in roles.items() if not domain or domain in trains}
     with_classes = any(place.parts[0] in trains.values() and len(place.parts) > 2 for place in all_images.places)
     if splits and (splits.keys() == tops.keys() or (trains and (len(set(splits.values())) > 1 or with_classes))):
@@ -163,10 +158,7 @@ def count_folders(places: Sequence[Place]) -> Counter[str]:
 def folder_labels(
     places: Sequence[Place], training: Sequence[Place], notes: list[str]
 ) -> tuple[list[int] | None, tuple[str, ...]]:
-    """Labels from the first level of folders, when every image lies in one; `notes` gets what does not fit.
-
-    Of a test part the classes are in the order of those of the training part.
-    """
+    """Labels from the first folders, if every image lies in one; classes of the training part are first."""
     files = {place.file: place.parts for place in (*training, *places)}
     n_loose = sum(len(parts) == 1 for parts in files.values())
     if n_loose and n_loose < len(files):
