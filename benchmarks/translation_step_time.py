@@ -27,7 +27,7 @@ from torch.nn.functional import l1_loss, mse_loss
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from ganvas.data import Dataset, DomainPair, DataOptions, load, make_pair
+from ganvas.data import Dataset, DomainPair, DataOptions, load
 from ganvas.model import Model
 from ganvas.nn.cpu import InstanceNorm, OutputConv2d
 from ganvas.config import TrainConfig
@@ -128,7 +128,7 @@ def main() -> None:
     words = parser(__doc__, batch=1, size=32, width=32, blocks=3, steps=10, rounds=5, threads=2).parse_args()
     torch.set_num_threads(words.threads)
     options = DataOptions(size=str(words.size))
-    pair = make_pair([load("emoji", options), load("emoji-flat", options)])
+    pair = DomainPair(load("emoji", options), load("emoji-flat", options))
     model = ganvas.CycleGAN(width=words.width, blocks=words.blocks)
     still = ganvas.CycleGAN(width=words.width, blocks=words.blocks, enlarge=1, flip=False)
     loader = DataLoader(Pictures(pair.a, pair.b), words.batch, shuffle=True, drop_last=True)

@@ -9,7 +9,7 @@ from PIL import Image
 
 import ganvas
 from ganvas.config import TrainConfig
-from ganvas.data import DataOptions, Dataset, PairStream, from_array, load, load_all, make_pair
+from ganvas.data import DataOptions, Dataset, DomainPair, PairStream, from_array, load, load_all
 from ganvas.errors import UserError
 from ganvas.inference.trained import Trained
 from ganvas.models import CycleGAN, DiscoGAN
@@ -26,7 +26,7 @@ def numbered(n: int, first: int = 0) -> Dataset:
 
 
 def test_batches_follow_from_seed_and_position_alone() -> None:
-    pair = make_pair([numbered(23), numbered(10, 100)])
+    pair = DomainPair(numbered(23), numbered(10, 100))
     straight = PairStream(pair, batch=4, seed=3)
     whole = [next(straight) for _ in range(15)]
     for stop in (1, 2, 5, 9):
@@ -39,7 +39,7 @@ def test_batches_follow_from_seed_and_position_alone() -> None:
 
 
 def test_each_domain_has_epochs_of_its_own() -> None:
-    stream = PairStream(make_pair([numbered(20), numbered(8, 100)]), batch=4, seed=0)
+    stream = PairStream(DomainPair(numbered(20), numbered(8, 100)), batch=4, seed=0)
     drawn = [next(stream) for _ in range(10)]
     a, b = (torch.cat([getattr(batch, name).x[:, 0] for batch in drawn]).tolist() for name in "ab")
     assert sorted(a[:20]) == sorted(a[20:]) == list(range(20))
@@ -50,24 +50,24 @@ def test_each_domain_has_epochs_of_its_own() -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_aligned_collections_are_not_shown_in_pairs(seed: int) -> None:
     """Two drawings of the same things in one order: with one seed for both, training would be supervised."""
-    stream = PairStream(make_pair([numbered(1000), numbered(1000)]), batch=100, seed=seed)
+    stream = PairStream(DomainPair(numbered(1000), numbered(1000)), batch=100, seed=seed)
     meetings = sum(int((batch.a.x == batch.b.x).sum()) for batch in (next(stream) for _ in range(10)))
     assert meetings < 10  # of 1000; one is what chance has
 
 
 def test_labels_do_not_come_along_in_the_same_order() -> None:
     a = image_collection(40)
-    batch = next(PairStream(make_pair([a, a]), batch=20, seed=0))
+    batch = next(PairStream(DomainPair(a, a), batch=20, seed=0))
     assert batch.a.y is not None
     assert not torch.equal(batch.a.x, batch.b.x)
 
 
 def test_a_pair_says_what_it_is() -> None:
     a, b = image_collection(12), from_array(np.zeros((5, 8, 8), np.uint8), name="grey")
-    pair = make_pair([a, b])
+    pair = DomainPair(a, b)
     assert (pair.shape, len(pair), pair.name) == (((3, 12, 10), (1, 8, 8)), 12, "images-grey")
-    assert pair.fingerprint() != make_pair([b, a]).fingerprint()
-    assert pair.fingerprint() == make_pair([a, b]).fingerprint()
+    assert pair.fingerprint() != DomainPair(b, a).fingerprint()
+    assert pair.fingerprint() == DomainPair(a, b).fingerprint()
 
 
 def test_images_and_vectors_are_no_pair() -> None:
@@ -79,15 +79,15 @@ def test_images_and_vectors_are_no_pair() -> None:
 
 def test_what_makes_translation_fail_is_said() -> None:
     a, white = image_collection(600), from_array(np.full((40, 16, 16, 3), 255, np.uint8), name="white")
-    said = " ".join(make_pair([a, white]).notes)
+    said = " ".join(DomainPair(a, white).notes)
     for words in (
         "white has only 40 examples", "images has 15 times as many", "10 x 12 and white 16 x 16 pixels",
         "100% of white are nearly empty",
     ):  # fmt: skip
         assert words in said, words
-    assert "same data" in " ".join(make_pair([a, a]).notes)
+    assert "same data" in " ".join(DomainPair(a, a).notes)
     assert load_all(("ring", "ring")).notes[-1] == "ring and ring are the same data: there is nothing to translate"
-    assert make_pair([a, image_collection(600, seed=1)]).notes == ()
+    assert DomainPair(a, image_collection(600, seed=1)).notes == ()
     good = load_all(("emoji", "emoji-flat"))
     assert good.notes == ()
 
@@ -126,7 +126,7 @@ def test_vectors_are_learnt_in_units_of_their_own_domain(cls: type[ganvas.CycleG
     g = np.random.default_rng(0)
     a = from_array(g.normal(size=(300, 2)).astype(np.float32) * [1, 0.1])
     b = from_array(g.normal(size=(200, 3)).astype(np.float32) * 1000 + 5000)
-    model, pair = cls(width=16), make_pair([a, b])
+    model, pair = cls(width=16), DomainPair(a, b)
     state = initialize_state(model, pair.shape, 0, CPU)
     for _ in train(model, pair, TrainConfig(steps=20, batch_size=50), state):
         pass

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganvas.data import Dataset, DomainPair, from_array, make_pair
+from ganvas.data import Dataset, DomainPair, from_array
 from ganvas.model import Model
 from ganvas.training import fit
 
@@ -40,7 +40,7 @@ def write_folder(folder: Path, size: tuple[int, int] = (9, 8), mode: str = "RGB"
 def as_pair(data: Dataset) -> DomainPair:
     """The examples as domain A, and as domain B the negatives of fewer of them, in another order."""
     x = data.x.flip(0)[3:]
-    return make_pair([data, Dataset(x=255 - x if data.has_images else 3 - 2 * x, name="negatives")])
+    return DomainPair(data, Dataset(x=255 - x if data.has_images else 3 - 2 * x, name="negatives"))
 
 
 def learnt_by(cls: type[Model], data: Dataset) -> Dataset | DomainPair:

@@ -89,7 +89,7 @@ def data(
     with ProgressBar().track_images() as progress:
         domains = sources if isinstance(sources, tuple) else (sources,)
         parts, sizes = zip(*(load_any_size(each, options, progress) for each in domains), strict=True)
-    dataset = data_sources.make_pair(parts) if len(parts) > 1 else parts[0]
+    dataset = DomainPair(*parts) if len(parts) > 1 else parts[0]
     is_inside_data = Path(source).is_dir() and Path(source).resolve() in [Path.cwd(), *Path.cwd().parents]
     folder = Path(gettempdir()) if is_inside_data else Path()  # a sheet is no data
     sheet = unused_path(folder / f"{shorten(dataset.name)}-contact-sheet.png") if out is None else out

@@ -27,7 +27,7 @@ from .label_tables import suggest_source
 from .layout import find_domains
 from .listing import error_reason, may_hold_images, path_mode
 from .options import DataOptions, MissingSplitError, Progress, no_progress
-from .pair import DOMAINS, DomainPair, PairStream, domain_headers, make_pair, pair_warnings
+from .pair import DOMAINS, DomainPair, PairStream, pair_warnings
 from .quantization import normalize_range, read_bounds
 from .scaling import Scaling, hidden_colour_stats
 from .stream import Stream
@@ -101,7 +101,7 @@ def load_all(sources: Sources, options: DataOptions | None = None, *, progress: 
     if isinstance(sources, tuple):
         if len(sources) != 2:
             raise UserError(f"a translator learns from two sources, A and B, not from {len(sources)}")
-        return make_pair([load(source, options, progress=progress) for source in sources])
+        return DomainPair(*(load(source, options, progress=progress) for source in sources))
     return load(sources, options, progress=progress)
 
 
@@ -151,6 +151,6 @@ def load_named(source: str, options: DataOptions, progress: Progress) -> Dataset
 __all__ = [
     "BUILTIN", "CHANNELS", "DOMAINS", "Data", "DataOptions", "Dataset", "DomainPair", "MissingSplitError",
     "MixedSizesError", "PairStream", "Progress", "Scaling", "Source", "Sources", "Stream", "chunks", "class_counts",
-    "domain_headers", "fit_scaling", "from_array", "load", "load_all", "make_pair", "make_stream",
-    "may_hold_images", "no_progress", "pair_warnings", "resolve_domains", "restore_range",
+    "fit_scaling", "from_array", "load", "load_all", "make_stream", "may_hold_images", "no_progress", "pair_warnings",
+    "resolve_domains", "restore_range",
 ]  # fmt: skip

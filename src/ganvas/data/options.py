@@ -9,7 +9,6 @@ from pydantic.dataclasses import dataclass
 
 from ..errors import UserError
 from ..fields import STRICT, Fraction, ValidatedMeta
-from ..model import Shape
 from .quantization import Bounds, normalize_range, parse_bounds
 
 Progress = Callable[[int, int], None]
@@ -83,9 +82,3 @@ def stored_options(data_config: dict[str, Any]) -> dict[str, Any]:
     if size and isinstance(channels, int):
         values["channels"] = values["channels"] or channels
     return values | {"holdout": "auto" if values["holdout"] is None else values["holdout"]}
-
-
-def shape_options(shape: Shape) -> str:
-    """The options that make images of this shape."""
-    c, h, w = shape
-    return f"size={h if h == w else f'{h}x{w}'} channels={c}"

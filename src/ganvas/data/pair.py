@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -27,13 +27,19 @@ NARROW_RANGE, COLOUR_TOLERANCE = 64, 8
 class DomainPair:
     """Datasets of the domains A and B, which know nothing of each other.
 
-    Number, size, channels and range may differ; only that both are images, or both vectors, is asked for.
+    Number, size, channels and range may differ; UserError unless both are images, or both vectors.
     """
 
     a: Dataset
     b: Dataset
-    classes: tuple[str, ...] = ()
-    labels: None = None
+    classes: ClassVar[tuple[str, ...]] = ()
+    labels: ClassVar[None] = None
+
+    def __post_init__(self) -> None:
+        if self.a.has_images != self.b.has_images:
+            images, vectors = (self.a, self.b) if self.a.has_images else (self.b, self.a)
+            same = "a translator needs two of the same kind"
+            raise UserError(f"{images.name} holds images, but {vectors.name} vectors: {same}")
 
     def __len__(self) -> int:
         """Examples of the larger domain: an epoch shows each of them once."""
@@ -61,6 +67,15 @@ class DomainPair:
         """What a reader should know of each, and of the two together."""
         parts = zip(DOMAINS, self.datasets, strict=True)
         return (*(f"{domain}, {x.name}: {note}" for domain, x in parts for note in x.notes), *pair_warnings(self))
+
+    @property
+    def headers(self) -> list[dict[str, Any]]:
+        """What a weights file says of both domains."""
+        return [
+            {"domain": domain, "name": x.name, "shape": list(x.shape), "examples": len(x), "has_images": x.has_images}
+            | ({"range": list(x.range)} if x.range else {})
+            for domain, x in zip(DOMAINS, self.datasets, strict=True)
+        ]
 
     def fingerprint(self) -> str:
         """SHA-256 of the fingerprints of A and B."""
@@ -92,16 +107,6 @@ class PairStream:
 
     def __next__(self) -> PairBatch:
         return PairBatch(next(self.a), next(self.b))
-
-
-def make_pair(parts: Sequence[Dataset]) -> DomainPair:
-    """The pair of two datasets; UserError unless both are images or both are vectors."""
-    a, b = parts
-    if a.has_images != b.has_images:
-        images, vectors = (a, b) if a.has_images else (b, a)
-        same = "a translator needs two of the same kind"
-        raise UserError(f"{images.name} holds images, but {vectors.name} vectors: {same}")
-    return DomainPair(a, b)
 
 
 def pair_warnings(pair: DomainPair) -> list[str]:
@@ -140,12 +145,3 @@ def empty_image_share(part: Dataset) -> float:
     parts = part.x.split(IMAGES_PER_CHUNK)
     stds = torch.cat([premultiply(x).float().flatten(2).std(2, correction=0).amax(1) for x in parts])
     return int((stds < EMPTY_STD).sum()) / len(part)
-
-
-def domain_headers(pair: DomainPair) -> list[dict[str, Any]]:
-    """What a weights file says of both domains."""
-    return [
-        {"domain": domain, "name": x.name, "shape": list(x.shape), "examples": len(x), "has_images": x.has_images}
-        | ({"range": list(x.range)} if x.range else {})
-        for domain, x in zip(DOMAINS, pair.datasets, strict=True)
-    ]

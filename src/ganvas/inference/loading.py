@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..data import DataOptions, Dataset, Source, load, may_hold_images, restore_range
-from ..data.options import shape_options, without_holdout
+from ..data.options import without_holdout
 from ..errors import UserError
 from ..model import model_name
 
@@ -27,7 +27,10 @@ def load_matching(trained: "Trained", data: Source, options: DataOptions | None 
     dataset = load_resized(trained, data, restore_range(data, without_holdout(options), trained.metadata))
     if dataset.shape != shape or dataset.has_images != (len(shape) == 3):
         actual, expected = ("x".join(map(str, s)) for s in (dataset.shape, shape))
-        hint = f": ask for them, {shape_options(shape)}" if len(shape) == 3 and dataset.has_images else ""
+        hint = ""
+        if len(shape) == 3 and dataset.has_images:
+            c, h, w = shape
+            hint = f": ask for them, size={h if h == w else f'{h}x{w}'} channels={c}"
         raise UserError(f"{dataset.name} has examples of {actual}, but this model was trained on {expected}{hint}")
     if trained.model.is_conditional and list(dataset.classes) != classes:
         raise UserError(

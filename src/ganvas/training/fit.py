@@ -12,7 +12,7 @@ import torch
 
 from .. import __version__
 from ..config import TrainConfig
-from ..data import Data, DomainPair, Scaling, class_counts, domain_headers, make_stream
+from ..data import Data, DomainPair, Scaling, class_counts, make_stream
 from ..diagnostics import examine, recent_lines
 from ..errors import DivergenceError, TrainingStopped
 from ..inference.trained import Trained, load_trained
@@ -222,7 +222,7 @@ class Run:
         """What weights say of their model and data besides name, classes and step."""
         data, description = self.data, run_records.describe_own(self.model)
         if isinstance(data, DomainPair):
-            return description | {"domains": domain_headers(data)}
+            return description | {"domains": data.headers}
         if data.range:
             description["range"] = list(data.range)
         if absent_classes := [i for i, n in enumerate(class_counts(data).values()) if not n]:
