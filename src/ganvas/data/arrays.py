@@ -173,11 +173,7 @@ def make_contiguous(images: np.ndarray, reuse_memory: bool) -> np.ndarray:
 
 
 def add_labels(dataset: Dataset, labels: Any, classes: Sequence[str] = ()) -> Dataset:
-    """The dataset with labels and the names of their classes.
-
-    Labels are integers from 0, whole floating-point numbers, booleans, names (text or bytes), or rows of which one
-    number is 1 and the others 0.  Raises UserError for any other.
-    """
+    """The dataset with labels of any kind that `from_array` takes, and the names of their classes."""
     if labels is None:
         return dataset
     n, name = len(dataset), dataset.name

@@ -115,10 +115,7 @@ def chunks(x: Tensor) -> tuple[Tensor, ...]:
 
 
 def resize_and_crop(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """uint8 images n x c x h x w, resized (antialiased bicubic) and centre-cropped to `size` = (height, width).
-
-    Alpha is respected: the colours of transparent pixels do not bleed into others.
-    """
+    """uint8 images n x c x h x w resized (antialiased bicubic, colours weighed by alpha) and centre-cropped."""
     if tuple(images.shape[2:]) == size:
         return images
     if len(chunks(images)) > 1:

@@ -68,8 +68,7 @@ class ImageBuffer:
 
     total: int  # most images that there can be
     name: str
-    infos: dict[Page, ImageInfo] = field(default_factory=dict)
-    """of every image, though none is stored any more when there are two sizes"""
+    infos: dict[Page, ImageInfo] = field(default_factory=dict)  # of every image, also of those not stored
     failures: dict[Page, str] = field(default_factory=dict)  # why pages could not be read
     buffers: dict[int, np.ndarray] = field(default_factory=dict)
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)  # images with each (width, height)

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -60,28 +61,27 @@ def dataset_name(path: Path) -> str:
     return path.parent.name or name if role and not role[1] else name
 
 
+def subfolders(folder: Path) -> list[Path]:
+    """The folders in a folder, sorted; none where it cannot be read."""
+    with suppress(OSError):
+        return sorted(path for path in folder.iterdir() if not is_ignored(path.name) and path.is_dir())
+    return []
+
+
 def find_domains(folder: Path, depth: int = 3) -> tuple[Path, Path] | None:
     """The folders trainA and trainB, CycleGAN's own layout, if that is what a folder holds, or its only sub-folder."""
-    try:
-        entries = folder.iterdir() if folder.is_dir() else ()
-        subfolders = sorted(p for p in entries if not is_ignored(p.name) and p.is_dir())
-    except OSError:
-        return None
-    by_role = {role: p for p in subfolders if (role := parse_split_name(p.name))}
+    folders = subfolders(folder)
+    by_role = {role: path for path in folders if (role := parse_split_name(path.name))}
     if ("train", "A") in by_role and ("train", "B") in by_role:
         return by_role["train", "A"], by_role["train", "B"]
-    return find_domains(subfolders[0], depth - 1) if len(subfolders) == 1 and depth else None
+    return find_domains(folders[0], depth - 1) if len(folders) == 1 and depth else None
 
 
 def find_test_sibling(folder: Path) -> Path | None:
     """The test part beside a folder that is called like a training part: testA beside trainA, test beside train."""
     folder = folder.resolve()
     role, domain = parse_split_name(folder.name) or ("", "")
-    try:
-        paths = sorted(folder.parent.iterdir()) if role == "train" else ()
-        siblings = {parse_split_name(path.name): path for path in paths if path.is_dir()}
-    except OSError:
-        return None
+    siblings = {parse_split_name(path.name): path for path in subfolders(folder.parent)} if role == "train" else {}
     return siblings.get(("test", domain)) or siblings.get(("validation", domain))
 
 

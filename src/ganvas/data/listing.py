@@ -190,10 +190,9 @@ def classify_files(root: Path, files: Sequence[File], notes: list[str]) -> Listi
     excluded: dict[str, list[tuple[str, ...]]] = {"runs": [], "translations": []}
     for file in (file for file in files if file.name != RECORD_FILE):
         above = parent_folders(file)
-        if run := next((folder for folder in above if folder in runs), None):
-            excluded["runs"].append(run)
-        elif translated_folder := next((folder for folder in above if folder in translated_folders), None):
-            excluded["translations"].append(translated_folder)
+        by_ganvas = next((f for own in (runs, translated_folders) for f in above if f in own), None)
+        if by_ganvas:
+            excluded["runs" if by_ganvas in runs else "translations"].append(by_ganvas)
         elif not is_image(file):
             listing.others.append(file)
         elif SHEET_PATTERN.search(file.name):

@@ -1,6 +1,7 @@
 """How much memory there is, so that what cannot fit is refused in a sentence, and not by the system."""
 
 import os
+import re
 from contextlib import suppress
 from math import prod
 from pathlib import Path
@@ -10,9 +11,7 @@ from ..errors import UserError
 MAX_MEMORY_SHARE = 0.5  # of the free memory that one thing may take
 EXAMPLE_COPIES, CODE_BYTES = 2, 1024
 """how often an example is held while it is made, and bytes of its latent code and of what else goes with it"""
-OUT_OF_MEMORY_MESSAGES = (
-    "can't allocate memory", "not enough memory", "out of memory", "Storage size calculation overflowed",
-)  # fmt: skip
+OUT_OF_MEMORY = re.compile("can't allocate memory|not enough memory|out of memory|Storage size calculation overflowed")
 """what PyTorch says where there was not enough"""
 
 
@@ -54,6 +53,5 @@ def check_examples_fit(n: int, shape: tuple[int, ...], request: str) -> None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and any(message in str(error) for message in OUT_OF_MEMORY_MESSAGES)
-    )
+    is_of_torch = isinstance(error, RuntimeError) and OUT_OF_MEMORY.search(str(error)) is not None
+    return is_of_torch or isinstance(error, MemoryError)

@@ -73,10 +73,7 @@ def without_holdout(options: DataOptions | None) -> DataOptions:
 
 
 def stored_options(data_config: dict[str, Any]) -> dict[str, Any]:
-    """The fields of `DataOptions` in a run's config.json, with the channels that the run's images have.
-
-    A run that says nothing of `holdout` was begun before there was any, and has learnt from all examples.
-    """
+    """The `DataOptions` in a run's config.json, with its channels; an old run without `holdout` has learnt from all."""
     values: dict[str, Any] = {"holdout": 0.0, "channels": None} | data_config["options"]
     channels, *size = data_config.get("shape", [None])
     if size and isinstance(channels, int):

@@ -25,10 +25,7 @@ NARROW_RANGE, COLOUR_TOLERANCE = 64, 8
 
 @dataclass(frozen=True, eq=False)
 class DomainPair:
-    """Datasets of the domains A and B, which know nothing of each other.
-
-    Number, size, channels and range may differ; UserError unless both are images, or both vectors.
-    """
+    """Datasets of the domains A and B: both are images, or both vectors, or else UserError; all else may differ."""
 
     a: Dataset
     b: Dataset

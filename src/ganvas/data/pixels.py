@@ -33,10 +33,13 @@ class Pixels:
 
 def read_pixels(source: Path | BytesIO, image: ImageFile.ImageFile) -> Pixels:
     """The numbers of an open image's page: all bits of grey images, and of PNG, TIFF and PNM in colours."""
-    mode = raw_mode(image)
+    args = decoder_args(image.tile[0]) if image.tile else ()
+    mode = str(args[0]) if args else ""
     is_deep = re.search(r";16[BLN]$", mode) is not None
-    if image.format == "PPM" and (white := white_level(image)) > 255:
-        return read_pnm(source, image, white)
+    if image.format == "PPM":
+        white = int(args[1]) if len(args) == 2 and mode in ("L", "RGB") else 65535 if mode == "I;16B" else 255
+        if white > 255:
+            return read_pnm(source, image, white)
     if image.mode.startswith("I;16"):
         return Pixels(add_alpha(upright_array(image), image), 4095 if mode == "I;12" else 65535)
     if image.mode in ("I", "F"):
@@ -54,18 +57,9 @@ def read_pixels(source: Path | BytesIO, image: ImageFile.ImageFile) -> Pixels:
     return Pixels(np.atleast_3d(np.asarray(image_8_bits.convert(smallest_mode(image_8_bits)))), 255, is_deep)
 
 
-def raw_mode(image: ImageFile.ImageFile) -> str:
-    """Pillow's name of how the numbers lie in the file, of an image that is not yet decoded."""
-    words = image.tile[0][3] if image.tile else ""
-    return str(words[0] if isinstance(words, tuple | list) and words else words)
-
-
-def white_level(image: ImageFile.ImageFile) -> int:
-    """The number that a PNM file says is white."""
-    words = image.tile[0][3] if image.tile else ""
-    if isinstance(words, tuple | list) and len(words) == 2 and isinstance(words[1], int) and words[0] in ("L", "RGB"):
-        return words[1]
-    return 65535 if raw_mode(image) == "I;16B" else 255
+def decoder_args(tile: Any) -> tuple[Any, ...]:
+    """What tells Pillow's decoder how the numbers lie in the file: its name of that, and more."""
+    return tuple(tile.args) if isinstance(tile.args, tuple | list) else (tile.args,)
 
 
 def read_pnm(source: Path | BytesIO, image: ImageFile.ImageFile, white: int) -> Pixels:
@@ -86,17 +80,17 @@ def read_16_bits(source: Path | BytesIO, image: ImageFile.ImageFile) -> np.ndarr
     """Pixels h x w x 3 or 4, uint16: Pillow decodes each higher byte, or the lower if told that it is the higher."""
     with Image.open(source if isinstance(source, Path) else BytesIO(source.getvalue())) as other:
         other.seek(image.tell())
-        other.tile = [tile._replace(args=swap_bytes(tile.args)) for tile in other.tile]
+        other.tile = [swap_bytes(tile) for tile in other.tile]
         low = upright_array(other)
     pixels: np.ndarray = upright_array(image).astype(np.uint16) * 256 + low
     return pixels
 
 
-def swap_bytes(words: Any) -> Any:
-    """What tells Pillow's decoder how the numbers lie, with the two bytes of each in the other order."""
-    if isinstance(words, tuple | list):
-        return (swap_bytes(words[0]), *words[1:])
-    return RAW_MODE_16.sub(lambda m: f"{m['kind']};16{SWAPPED_ORDER[m['order']]}", str(words))
+def swap_bytes(tile: Any) -> Any:
+    """A tile of Pillow's with the two bytes of each number in the other order."""
+    mode, *others = decoder_args(tile)
+    swapped = RAW_MODE_16.sub(lambda m: f"{m['kind']};16{SWAPPED_ORDER[m['order']]}", str(mode))
+    return tile._replace(args=(swapped, *others))
 
 
 def upright_array(image: Image.Image) -> np.ndarray:

@@ -11,8 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from ..errors import UserError
 
-Bounds = tuple[float, float]
-"""the numbers that are black and white"""
+Bounds = tuple[float, float]  # the numbers that are black and white
 AUTO: Literal["auto"] = "auto"
 NUMBERS_PER_CHUNK = 2**20  # numbers that are computed with at once: as float32 they take four times the memory of bytes
 MIN_RANGE_SHARE = 0.5  # share of what 16 bits can hold that images had better use
@@ -52,10 +51,8 @@ class ValueStats:
     above: int = 0
 
     def __add__(self, other: "ValueStats") -> "ValueStats":
-        return ValueStats(
-            self.count + other.count, min(self.low, other.low), max(self.high, other.high),
-            self.below + other.below, self.above + other.above,
-        )  # fmt: skip
+        low, high = min(self.low, other.low), max(self.high, other.high)
+        return ValueStats(self.count + other.count, low, high, self.below + other.below, self.above + other.above)
 
 
 def row_chunks(array: np.ndarray) -> Iterator[slice]:

@@ -25,14 +25,10 @@ LAYER_PATTERN = re.compile(r"(?P<net>.*\.)(?P<place>\d+)\.std")
 class Scaling:
     """The map from examples, bytes or vectors, to what a model is given, and its inverse."""
 
-    pixel_range: tuple[float, float] = (-1.0, 1.0)
-    """what pixels 0..255 are mapped to"""
-    mean: Shaped[Tensor, " d"] | None = None
-    """of each column of vectors, float64; None leaves them as they are"""
-    std: Shaped[Tensor, " d"] | None = None
-    """the same; 0 where a column never changes"""
-    premultiplied: bool = False
-    """whether colours are multiplied by alpha, in images that have it"""
+    pixel_range: tuple[float, float] = (-1.0, 1.0)  # what pixels 0..255 are mapped to
+    mean: Shaped[Tensor, " d"] | None = None  # of each column of vectors, float64; None leaves them as they are
+    std: Shaped[Tensor, " d"] | None = None  # the same; 0 where a column never changes
+    premultiplied: bool = False  # whether colours are multiplied by alpha, in images that have it
 
     @classmethod
     def fit(cls, x: Tensor, pixel_range: tuple[float, float] = (-1.0, 1.0), *, standardize: bool = True) -> "Scaling":
@@ -51,10 +47,7 @@ class Scaling:
 
     @property
     def log_volume(self) -> float:
-        """log |dx/du|, the sum of log units of vectors: log p(x) = log p(u) - log_volume.  0 where nothing is scaled.
-
-        Pixels are not counted: their densities are by custom those of [0, 1].
-        """
+        """log |dx/du| of vectors: log p(x) = log p(u) - log_volume.  Densities of pixels are by custom on [0, 1]."""
         return 0.0 if self.mean is None else self.scale.double().log().sum().item()
 
     def to(self, device: torch.device) -> "Scaling":
@@ -74,10 +67,7 @@ class Scaling:
         return x if scaling.mean is None else ((x.to(scaling.mean.dtype) - scaling.mean) / scaling.scale).float()
 
     def inverse(self, u: Float[Tensor, "n *shape"]) -> Shaped[Tensor, "n *shape"]:
-        """A model's outputs as examples: bytes, clipped and rounded, or vectors.
-
-        A column that never changed in the data does not change here either: it is what it was.
-        """
+        """A model's outputs as examples: bytes, clipped and rounded, or vectors, constant columns as they were."""
         if u.ndim > 2:
             low, high = self.pixel_range
             x = ((u.float() - low) * (255 / (high - low))).round().clamp(0, 255).to(torch.uint8)
