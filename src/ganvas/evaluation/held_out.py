@@ -8,7 +8,6 @@ from typing import TypeVar
 
 from ..data import DataOptions, Dataset, DomainPair, Source, Sources, load, resolve_domains, restore_range
 from ..data.options import MissingSplitError, without_holdout
-from ..data.pair import make_pair
 from ..errors import UserError
 from ..inference.loading import load_matching
 from ..inference.trained import Trained
@@ -71,7 +70,7 @@ def load_domains(trained: Trained, sources: Sources, options: DataOptions | None
         if len(shape) == 3 and isinstance(source, str | Path):
             own = replace(own, size=f"{shape[1]}x{shape[2]}", channels=shape[0])
         parts.append(load(source, own))
-    pair = make_pair(parts)
+    pair = DomainPair(*parts)
     if pair.shape != trained.shape:
         raise UserError(f"{pair.name} has examples of {pair.shape}, but this model was trained on {trained.shape}")
     return pair
