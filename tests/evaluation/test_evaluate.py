@@ -14,9 +14,8 @@ from ganvas.cli.evaluate import information_lines
 from ganvas.data import Dataset, from_array
 from ganvas.distributions.posteriors import DiagonalGaussian
 from ganvas.errors import UserError
-from ganvas.evaluation.codes import bound_from_weights
-from ganvas.metrics import codes, likelihood
-from ganvas.metrics.codes import active_units, mutual_information_bounds
+from ganvas.evaluation.codes import active_units, bound_from_weights, mutual_information_bounds
+from ganvas.metrics import likelihood
 from ganvas.metrics.similarity import psnr, ssim
 from ganvas.model import Batch
 from tests.support.data import image_collection
@@ -79,7 +78,7 @@ def test_numbers_do_not_depend_on_the_sizes_of_batches(
     before = ganvas.evaluate(vae, BITS, importance_samples=64)
     monkeypatch.setattr("ganvas.inference.trained.MAX_EXAMPLES_PER_CHUNK", chunk)
     monkeypatch.setitem(likelihood.DECODER_MEMORY, "cpu", memory)
-    monkeypatch.setattr(codes, "MAX_DENSITIES", memory)
+    monkeypatch.setattr("ganvas.evaluation.codes.MAX_DENSITIES", memory)
     after = ganvas.evaluate(vae, BITS, importance_samples=64)
     assert after.keys() == before.keys()
     for name, value in before.items():
@@ -178,9 +177,9 @@ def test_active_units_by_both_conventions() -> None:
 def test_mutual_information_of_codes_that_say_all_and_nothing() -> None:
     n = 200
     apart = DiagonalGaussian(torch.arange(n)[:, None] * 10.0, torch.full((n, 1), 0.1))
-    assert mutual_information_bounds(apart, apart.sample()).lower == pytest.approx(log(n), rel=1e-4)
+    assert mutual_information_bounds(apart, apart.sample())[0] == pytest.approx(log(n), rel=1e-4)
     same = DiagonalGaussian(torch.ones(n, 2), torch.full((n, 2), 0.5))
-    assert mutual_information_bounds(same, same.sample()).lower == pytest.approx(0, abs=1e-4)
+    assert mutual_information_bounds(same, same.sample())[0] == pytest.approx(0, abs=1e-4)
 
 
 @pytest.mark.parametrize(("d", "sigma"), [(1, 0.5), (5, 0.5), (10, 0.5), (10, 0.35), (10, 0.05)])
@@ -218,7 +217,7 @@ def test_mutual_information_of_a_gaussian_channel() -> None:
     """x ~ N(0, 1), z = x + s e: I = 1/2 log(1 + 1 / s^2)."""
     x = torch.randn(3000, 1)
     q = DiagonalGaussian(x, torch.full((3000, 1), 0.5))
-    assert mutual_information_bounds(q, q.sample()).lower == pytest.approx(0.5 * log(5), abs=0.04)
+    assert mutual_information_bounds(q, q.sample())[0] == pytest.approx(0.5 * log(5), abs=0.04)
 
 
 def test_the_aggregate_posteriors_distance_is_what_the_kl_has_beyond_the_information(vae: ganvas.Trained) -> None:

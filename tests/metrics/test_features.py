@@ -170,7 +170,7 @@ def test_auto_goes_by_the_name_of_the_data_and_not_by_their_shape(monkeypatch: p
     monkeypatch.setattr(PublishedWeights, "find", lambda self: Path("there"))
     assert default_features((3, 32, 32), "emoji") == default_features((4, 9, 8), "mnist") == "efficientnet-lite0-v1"
     assert default_features((1, 32, 32), "array") == "random-conv-v2"
-    assert LENETS["lenet-fashion-v1"].classes == FASHION_CLASSES
+    assert LENETS["lenet-fashion-v1"][1] == FASHION_CLASSES
 
 
 def test_lite0_has_the_published_layout() -> None:

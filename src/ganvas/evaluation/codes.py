@@ -9,14 +9,14 @@ from math import log
 from typing import Any
 
 import torch
-from jaxtyping import Float64
+from jaxtyping import Bool, Float, Float64
 from torch import Tensor, nn
 
 from ..data import Dataset
 from ..data.scaling import composite_backgrounds
-from ..distributions.posteriors import Posterior, PosteriorSamples
+from ..distributions.posteriors import ACTIVE_THRESHOLD, Posterior, PosteriorSamples
 from ..inference.trained import NO_ENCODER, Trained, chunk_size
-from ..metrics import codes, similarity
+from ..metrics import similarity
 from ..metrics.likelihood import log_likelihood, mean_and_error
 from ..model import Batch, EncoderModel, GenerativeModel, device_of
 from ..models._variational import LikelihoodModel, Variational
@@ -32,6 +32,9 @@ EXAMPLES_PER_STREAM = 64
 """examples, and samples of each, that share a random stream, whatever is computed at once"""
 MAX_DECODED_NUMBERS = 2**24
 """numbers of examples, about, that a hierarchy decodes at once, with all that their networks hold"""
+MAX_DENSITIES = 2**22
+"""densities' numbers that are computed at once"""
+Used = Bool[Tensor, " _"]
 Values = dict[str, Any]
 
 
@@ -120,7 +123,7 @@ def latent_usage(trained: Trained, model: LikelihoodModel, x: Tensor, y: Tensor 
     """Active units, KL a dimension, mutual information, and the aggregate posterior."""
     statistics = [model.latent_statistics(batch, **trained.nets) for batch in batches(trained, x, y, seed, "codes")]
     mean, kl, z = (torch.cat(part).cpu() for part in zip(*statistics, strict=True))
-    by_mean, by_kl = codes.active_units(mean, kl)
+    by_mean, by_kl = active_units(mean, kl)
     has_kl_terms = kl.shape == mean.shape  # the KL to a VampPrior has none a dimension
     values: Values = {
         "active_units": int(by_mean.sum()), "active_units_by_kl": int(by_kl.sum()) if has_kl_terms else None,
@@ -131,14 +134,17 @@ def latent_usage(trained: Trained, model: LikelihoodModel, x: Tensor, y: Tensor 
 
 
 def information(trained: Trained, model: Variational, x: Tensor, y: Tensor | None, seed: int) -> Values:
-    """Mutual information of x and z, and the rest of the KL, that of the aggregate posterior to p(z); with bounds."""
+    """Mutual information of x and z, and KL(q(z) || p(z)) = E_x KL(q(z|x) || p(z)) - I(x; z), with bounds of both.
+
+    Source: Hoffman & Johnson, ELBO Surgery, 2016; q(z) = E_x q(z|x) is the aggregate posterior.  All in nats.
+    """
     n, nets = min(N_INFORMATION_FLOW if model.posterior == "iaf" else N_INFORMATION, len(x)), trained.nets
     encoded = [model.encode_batch(b, nets["encoder"]) for b in batches(trained, x[:n], y, seed, "information")]
     _, posteriors, draws, _ = zip(*encoded, strict=True)
     fields: Any = zip(*posteriors, strict=True)
     q: Posterior = type(posteriors[0])(*(torch.cat(t) if isinstance(t[0], Tensor) else t[0] for t in fields))
     draw = PosteriorSamples(*(torch.cat(t, 1) for t in zip(*draws, strict=True)))
-    lower, upper = codes.mutual_information_bounds(q, draw)
+    lower, upper = mutual_information_bounds(q, draw)
     kl = model.kl_divergence(q, draw, **nets).sum(1).mean().item()
     return {
         "mutual_information": lower, "mutual_information_upper": upper,
@@ -146,6 +152,31 @@ def information(trained: Trained, model: Variational, x: Tensor, y: Tensor | Non
         "mutual_information_examples": n, "mutual_information_limit": log(n),
         "kl_aggregate_prior": kl - lower, "kl_aggregate_prior_lower": max(0.0, kl - upper),
     }  # fmt: skip
+
+
+def active_units(means: Float[Tensor, "n d"], kl: Float[Tensor, "n m"]) -> tuple[Used, Used]:
+    """Which dimensions are used: Var_x( E_q[z_j|x] ) > 0.01 (arXiv:1509.00519), and E_x KL_j > 0.01 nats."""
+    return means.var(0, correction=0) > ACTIVE_THRESHOLD, kl.mean(0) > ACTIVE_THRESHOLD
+
+
+def mutual_information_bounds(q: Posterior, samples: PosteriorSamples) -> tuple[float, float]:
+    """I(x; z) under q(z|x) = E log q(z|x) - E log q(z), between two bounds, for n >= 2 examples with one draw each.
+
+    In place of q(z) is the mixture of all n posteriors, in which the example's own makes it too large and I too small,
+    never above log n; or that of the n - 1 others, too small, so that I is too large, far so where codes hardly
+    overlap.  Both are near the truth where n is much larger than exp(I).  The truth lies between their expectations.
+    Source: Poole et al., On Variational Bounds of Mutual Information, arXiv:1905.06922.
+    """
+    z, log_posterior = samples.z[0], samples.log_q[0].sum(1)
+    n, d = z.shape
+    rows, mixture, others = max(1, MAX_DENSITIES // (n * d)), [], []
+    for i in range(0, n, rows):
+        log_q = q.log_prob(z[i : i + rows, None].expand(-1, n, -1)).double()
+        mixture.append(log_q.logsumexp(1) - log(n))
+        log_q.diagonal(i).fill_(-torch.inf)
+        others.append(log_q.logsumexp(1) - log(max(1, n - 1)))
+    lower, upper = ((log_posterior - torch.cat(log_mixture)).mean().item() for log_mixture in (mixture, others))
+    return lower, upper
 
 
 def reconstruction_metrics(trained: Trained, x: Tensor, y: Tensor | None) -> Values:

@@ -61,7 +61,7 @@ def compute(c: Comparison) -> Entries:
         raise UserError(f"classes need features that classify, which {space.name} do not, or a model that knows labels")
     if space.head is not None:
         examples = c.real if c.fake.is_floor else c.fake  # the classifier may have learned from other real examples
-        data, logits = examples.data, examples.logits
+        data, logits = examples.data, space.logits(examples.features)
         yield "classifier_score", classifier_scores(logits, len(c.real))
         labels = classifier_labels(space.classes, data) if has_labels else None
         if labels is not None:  # NaN for a class without examples

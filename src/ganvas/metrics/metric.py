@@ -99,11 +99,6 @@ class Examples:
         """The features with their neighbours."""
         return build_indexes((self.reference or self).features, self.features)[1]
 
-    @cached_property
-    def logits(self) -> Float[Tensor, "n classes"]:
-        """Those of the classifier whose features these are."""
-        return self.space.logits(self.features)
-
     @property
     def values(self) -> Tensor:
         """For distances between examples: bytes of images, with alpha on black and on white, or features of vectors.

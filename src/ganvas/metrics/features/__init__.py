@@ -75,8 +75,8 @@ def default_features(shape: Shape, data_name: str) -> str:
     if len(shape) == 1:
         return VALUES
     if shape == CLASSIFIER_SHAPE:
-        for name, classifier in LENETS.items():
-            if data_name.replace("_", "-") == classifier.data:
+        for name, (data, *_) in LENETS.items():
+            if data_name.replace("_", "-") == data:
                 return name
     return LITE0.name if shape[0] > 1 and LITE0.find() else RANDOM
 

@@ -10,8 +10,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ...data.dataset import convert_channels
-
 MAX_BATCH_SIZE = 100
 """examples that go through a network at once, at most: the maps of more do not fit a processor's cache"""
 REPORT_SECONDS = 10.0
@@ -85,11 +83,6 @@ class FeatureSpace:
             if report is not None:
                 report(sum(map(len, parts)), len(x))
         return torch.cat(parts)
-
-
-def to_rgb(x: Tensor) -> Tensor:
-    """Images of any kind as three channels of 0 to 255, float32: grey three times, what is transparent on white."""
-    return convert_channels(x, 3).float()
 
 
 def weights_digest(weights: dict[str, Tensor]) -> str:

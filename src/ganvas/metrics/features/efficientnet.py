@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from .base import MAX_BATCH_SIZE, FeatureSpace, to_rgb
+from ...data.dataset import convert_channels
+from .base import MAX_BATCH_SIZE, FeatureSpace
 from .published import PublishedWeights
 
 LITE0 = PublishedWeights(
@@ -76,7 +77,8 @@ def load_pretrained(path: Path | None, device: torch.device) -> nn.Sequential:
 
 def preprocess(x: Tensor, side: int) -> Tensor:
     """Images as the network was trained on them, but whole: of one size without regard to proportions."""
-    resized = interpolate(to_rgb(x), (side, side), mode="bicubic", antialias=True, align_corners=False)
+    rgb = convert_channels(x, 3).float()
+    resized = interpolate(rgb, (side, side), mode="bicubic", antialias=True, align_corners=False)
     return (resized.clamp(0, 255) - 127) / 128
 
 

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from .base import FeatureSpace, to_rgb
+from ...data.dataset import convert_channels
+from .base import FeatureSpace
 from .published import PublishedWeights
 
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
@@ -126,10 +127,7 @@ def inception_v3() -> nn.Sequential:
 
 
 def resize_tf1(x: Tensor, side: int = IMAGE_SIDE) -> Tensor:
-    """Images resized as TensorFlow 1 does it: bilinear, corner to corner, without antialiasing.
-
-    Pixel i of the result is at i * (old side / new side), not at the pixels' centres.
-    """
+    """Images resized as TensorFlow 1 does it: bilinear, pixel i at i * (old side / new side), without antialiasing."""
     for axis in (3, 2):
         n = x.shape[axis]
         step = torch.tensor(n / side, dtype=torch.float32)
@@ -150,6 +148,6 @@ def inception_features(device: torch.device) -> FeatureSpace:
         "(pixels - 128) / 128, the 2,048 pooled features; logits without bias"
     )
     return FeatureSpace(
-        INCEPTION.name, 2048, protocol, lambda x: net[:-1]((resize_tf1(to_rgb(x)) - 128) / 128), INCEPTION.digest[:8],
-        max_batch_size=25, device=device, head=lambda x: linear(x, logit_weight),
+        INCEPTION.name, 2048, protocol, lambda x: net[:-1]((resize_tf1(convert_channels(x, 3).float()) - 128) / 128),
+        INCEPTION.digest[:8], max_batch_size=25, device=device, head=lambda x: linear(x, logit_weight),
     )  # fmt: skip

@@ -5,7 +5,6 @@ Trained by benchmarks/train_classifiers.py on the training images of MNIST and o
 
 from collections.abc import Callable
 from importlib.resources import files
-from typing import NamedTuple
 
 import torch
 from safetensors.torch import load
@@ -39,18 +38,10 @@ def double_lenet() -> nn.Sequential:
     )  # fmt: skip
 
 
-class LeNetSpec(NamedTuple):
-    """A classifier: the data set that it was trained on, its classes, and its network."""
-
-    data: str
-    classes: tuple[str, ...]
-    build: Callable[[], nn.Sequential]
-
-
-LENETS = {
-    MNIST: LeNetSpec("mnist", tuple("0123456789"), lenet),
-    FASHION: LeNetSpec("fashion-mnist", FASHION_CLASSES, double_lenet),
-}
+LENETS: dict[str, tuple[str, tuple[str, ...], Callable[[], nn.Sequential]]] = {
+    MNIST: ("mnist", tuple("0123456789"), lenet), FASHION: ("fashion-mnist", FASHION_CLASSES, double_lenet),
+}  # fmt: skip
+"""of each classifier the data set that it was trained on, its classes, and its network"""
 
 
 def lenet_features(name: str, device: torch.device) -> FeatureSpace:
