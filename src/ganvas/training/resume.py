@@ -69,7 +69,8 @@ def restore_run(
             run.save_checkpoint()
         config.pop("end_step", None)
     source = "array" if data is None else source_name(data)
-    write_changes(run, config, old, description, {} if "array" in source else {"source": source})
+    is_place = "array" not in ([source] if isinstance(source, str) else source)
+    write_changes(run, config, old, description, {"source": source} if is_place else {})
     bar.print_notes(source_notes(model, config.get("model_source")))
     lines = run_records.read_log(folder, bar.print_notes)
     if lines and "diverged" in lines[-1]:
