@@ -16,15 +16,12 @@ JOINERS = "\u200c\u200d"
 
 
 def escape_text(text: str) -> str:
-    """The text on one line, with escapes such as \\x1b and \\n in place of all that is not shown.
-
-    A byte of a file name that is no text is shown as itself, \\xff.
-    """
+    """The text on one line, with escapes such as \\x1b and \\n in place of all that is not shown."""
     return text if text.isprintable() else "".join(map(escape_character, text))
 
 
 def escape_character(c: str) -> str:
-    """A character, or its escape."""
+    """A character, or its escape; a byte of a file name that is no text is shown as itself, \\xff."""
     if "\udc80" <= c <= "\udcff":  # how Python keeps a byte that is no text
         return f"\\x{ord(c) - 0xDC00:02x}"
     return c.encode("unicode-escape").decode() if category(c) in HIDDEN_CATEGORIES and c not in JOINERS else c

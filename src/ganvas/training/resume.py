@@ -198,7 +198,17 @@ def restore_state(
         hint = "" if has_device else f", or go on elsewhere: ganvas resume {files.path} --device auto"
         raise UserError(f"{error}{hint}") from error
     if not files.checkpoint.exists():
-        check_untrained(files, run_config)
+        # begun again, a run that has done steps would overwrite what they made
+        has_trained = any(file.exists() and file.stat().st_size for file in (files.log, files.curves))
+        has_trained |= any(path.stem.strip("0").isdigit() for path in files.previews())
+        for file in (files.weights, files.last_weights):
+            try:
+                has_trained |= file.exists() and read_header(file).get("step") != 0
+            except UserError:  # damaged: nobody knows
+                has_trained = True
+        if has_trained or "init_from" in run_config or "changes" in run_config:
+            advice = "start a new run in another folder: what this one holds is left as it is"
+            raise UserError(f"{files.checkpoint} is missing, so the run cannot go on; {advice}")
         return initialize_state(model, data.shape, config.seed, device, len(data.classes))
     checkpoint.check_checkpoint(files.checkpoint, model, data.shape, len(data.classes))
     state = initialize_state(model, data.shape, config.seed, device, len(data.classes))
@@ -206,20 +216,6 @@ def restore_state(
     # as many examples as were seen
     state.position = state.position * header.get("batch_size", config.batch_size) // config.batch_size
     return state
-
-
-def check_untrained(files: RunFolder, config: dict[str, Any]) -> None:
-    """UserError where a run without a checkpoint has done steps: begun again it would overwrite what they made."""
-    has_trained = any(file.exists() and file.stat().st_size for file in (files.log, files.curves))
-    has_trained |= any(path.stem.strip("0").isdigit() for path in files.previews())
-    for file in (files.weights, files.last_weights):
-        try:
-            has_trained |= file.exists() and read_header(file).get("step") != 0
-        except UserError:  # damaged: nobody knows
-            has_trained = True
-    if has_trained or "init_from" in config or "changes" in config:
-        advice = "start a new run in another folder: what this one holds is left as it is"
-        raise UserError(f"{files.checkpoint} is missing, so the run cannot go on; {advice}")
 
 
 def restore_missing_files(run: Run) -> None:

@@ -181,9 +181,8 @@ class SampleEvaluator:
         fake = Examples(replace(self.examples.data, x=x, labels=self.labels), self.space)
         score = self.score(fake)
         error = score.standard_error if self.data.has_images else score.error_of_terms()
-        result: dict[str, Any] = {
-            "metric": self.metric, "value": round_for_log(score.value), "error": round_for_log(error), "n": n,
-        }  # fmt: skip
+        value, error = round_for_log(score.value), round_for_log(error)
+        result: dict[str, Any] = {"metric": self.metric, "value": value, "error": error, "n": n}
         if self.copy_reference is not None:
             features, limit = self.copy_reference
             reference, index = build_indexes(features, fake.features)
