@@ -127,23 +127,6 @@ class FittedPriors:
         return max(self.held_out, key=self.held_out.__getitem__)
 
 
-def select_prior(kind: str, fitted: FittedPriors | None, model: str, fit_command: str, encodes: bool) -> Prior | None:
-    """The prior of this kind; None where the best is the model's own, UserError where it was not fitted.
-
-    `model` is the name of the model, and `fit_command` what fits priors to its codes, where it `encodes`.
-    """
-    if kind not in (BEST, *PRIOR_TYPES):
-        raise UserError(f"there is no prior {kind!r}: give {', '.join((STANDARD, BEST, *PRIOR_TYPES))}")
-    if not encodes:
-        raise UserError(f"prior={kind}: this {model} has no encoder to fit a prior to the codes of: leave it out")
-    if fitted is None:
-        raise UserError(f"no prior was fitted to this {model}'s codes: run {fit_command}")
-    name = fitted.best if kind == BEST else kind
-    if name not in (STANDARD, *fitted.priors):
-        raise UserError(f"this {model} has no fitted {kind}, only {', '.join(fitted.priors)}: run {fit_command}")
-    return fitted.priors.get(name)
-
-
 def coupling(u: Tensor, mask: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
     """s and t of one layer, both n x d, and 0 where the mask keeps u."""
     w1, b1, w2, b2, w3, b3 = weights
@@ -324,7 +307,7 @@ def deserialize_priors(tensors: dict[str, Tensor], header: dict[str, Any], file:
     for name in [name for name in tensors if name.startswith("prior/")]:
         _, kind, part = name.split("/", 2)
         parts.setdefault(kind, {})[part] = tensors.pop(name)
-    values = header.pop("priors")
+    values = header.pop("priors", None)
     if unknown := [kind for kind in parts if kind not in PRIOR_TYPES]:
         raise UserError(f"{file} holds a prior {unknown[0]!r}, which this Ganvas does not know: pip install -U ganvas")
     try:

@@ -4,7 +4,6 @@ What a file does not say has the meaning that it had before files said it; what 
 """
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar
 
@@ -32,13 +31,11 @@ FORMAT_VERSION = 2
 """version of the header of weights; a file with a higher one was written by a newer Ganvas"""
 
 
-def validate_text(value: object, handler: Callable[[object], object]) -> object:
-    """A text as it is: pydantic itself would refuse names of files and classes that are no UTF-8."""
-    return value if isinstance(value, str) and len(value) <= MAX_TEXT_LENGTH else handler(value)
-
-
-Text = Annotated[str, Field(max_length=MAX_TEXT_LENGTH), WrapValidator(validate_text)]
 Number = float | int | None
+Text = Annotated[str, Field(max_length=MAX_TEXT_LENGTH), WrapValidator(
+    # pydantic itself would refuse names of files and classes that are no UTF-8
+    lambda value, check: value if isinstance(value, str) and len(value) <= MAX_TEXT_LENGTH else check(value)
+)]  # fmt: skip
 
 
 class Schema(BaseModel):

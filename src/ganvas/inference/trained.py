@@ -15,12 +15,14 @@ from .. import __version__
 from ..data import DataOptions, Dataset, Scaling, Source, load, restore_range
 from ..data.memory import check_examples_fit
 from ..data.options import without_holdout
+from ..data.quantization import read_range
 from ..data.scaling import premultiply, scaling_from_state, scaling_state, unpremultiply
 from ..distributions import priors as latent_priors
 from ..distributions.posteriors import normal_log_prob
+from ..distributions.priors import BEST, PRIOR_TYPES, STANDARD
 from ..errors import InvalidFileError, UserError
 from ..io.atomic import atomic_write
-from ..io.run_folder import find_weights
+from ..io.run_folder import RunFolder, find_weights
 from ..io.safetensors import read_safetensors
 from ..model import EncoderModel, GenerativeModel, Model, TranslationModel, model_name, optional_state_keys, to_dict
 from ..models import MODELS
@@ -31,7 +33,7 @@ from ..viz.images import Examples
 from .loading import load_preprocessed
 from .schema import FORMAT_VERSION, check_config, parse_weights
 from .tiling import translate_images
-from .training_data import TrainingData, find_training_data
+from .training_data import TrainingData, parse_training_data
 
 OWN_HEADER = ("format", "ganvas", "model", "fields", "shape")
 """what the header says beside `Trained.metadata`"""
@@ -124,11 +126,20 @@ class Trained:
             return model.sample_prior(n, self.shape, random, **self.nets)
 
     def get_fitted_prior(self, kind: str | None) -> latent_priors.Prior | None:
-        """The fitted prior of this kind, None for the model's own; UserError where it was not fitted."""
-        if kind in (None, latent_priors.STANDARD):
+        """The fitted prior of this kind, None where that is the model's own; UserError where it was not fitted."""
+        if kind in (None, STANDARD):
             return None
         name, command = model_name(self.model), f"ganvas fit-prior {self.folder or 'RUN'}"
-        return latent_priors.select_prior(kind, self.priors, name, command, isinstance(self.model, EncoderModel))
+        if kind not in (BEST, *PRIOR_TYPES):
+            raise UserError(f"there is no prior {kind!r}: give {', '.join((STANDARD, BEST, *PRIOR_TYPES))}")
+        if not isinstance(self.model, EncoderModel):
+            raise UserError(f"prior={kind}: this {name} has no encoder to fit a prior to the codes of: leave it out")
+        if self.priors is None:
+            raise UserError(f"no prior was fitted to this {name}'s codes: run {command}")
+        fitted, kind = self.priors.priors, self.priors.best if kind == BEST else kind
+        if kind not in (STANDARD, *fitted):
+            raise UserError(f"this {name} has no fitted {kind}, only {', '.join(fitted)}: run {command}")
+        return fitted.get(kind)
 
     def fit_prior(
         self,
@@ -270,8 +281,18 @@ class Trained:
 
     @property
     def training_data(self) -> TrainingData | None:
-        """What the run was trained on; None where nothing says it, or it was an array."""
-        return find_training_data(self.folder, self.metadata)
+        """What the run was trained on; None where nothing says it, or it was an array.
+
+        Black and white are those that the header of the weights has, if any.
+        """
+        if self.folder is None:
+            return None
+        try:
+            data = parse_training_data(self.folder, RunFolder(self.folder).read_config()["data"])
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return None
+        options = replace(data.options, range=read_range(self.metadata))
+        return None if data.has_arrays else replace(data, options=options)
 
     @property
     def device(self) -> torch.device:
@@ -320,7 +341,8 @@ def load_trained(path: str | Path, device: torch.device | None = None, **network
         check_config(file, header, config)
     if networks or "own_networks" in header:
         model = with_own_networks(model, header.get("own_networks", {}), networks, path)
-    priors = latent_priors.deserialize_priors(weights, header, file) if "priors" in header else None
+    has_priors = "priors" in header or any(name.startswith("prior/") for name in weights)
+    priors = latent_priors.deserialize_priors(weights, header, file) if has_priors else None
     shape = tuple(tuple(n) if isinstance(n, list) else n for n in header["shape"])
     classes = len(header.get("classes", []))
     scaling = scaling_from_state(weights, header, model)

@@ -9,9 +9,7 @@ from typing import Any, TypeVar
 from ..data import BUILTIN, Data, DataOptions, MissingSplitError, Sources
 from ..data.array_files import split_key
 from ..data.options import stored_options
-from ..data.quantization import read_range
 from ..errors import UserError
-from ..io.run_folder import RunFolder
 
 D = TypeVar("D")
 
@@ -69,20 +67,6 @@ class TrainingData:
             return False
         a, b = ([s] if isinstance(s, str) else s for s in (self.source, sources))
         return [Path(s).expanduser().resolve() for s in a] == [Path(s).expanduser().resolve() for s in b]
-
-
-def find_training_data(folder: Path | None, weights_header: dict[str, Any]) -> TrainingData | None:
-    """The training data of a run; None where nothing says what they were, or where they were arrays.
-
-    Black and white are those that the header of the run's weights has, if any.
-    """
-    if folder is None:
-        return None
-    try:
-        data = parse_training_data(folder, RunFolder(folder).read_config()["data"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None
-    return None if data.has_arrays else replace(data, options=replace(data.options, range=read_range(weights_header)))
 
 
 def parse_training_data(folder: Path, data_config: dict[str, Any]) -> TrainingData:
