@@ -63,7 +63,7 @@ def test_the_mixture_is_that_of_scikit_learn() -> None:
     from sklearn.mixture import GaussianMixture
 
     z = modes()
-    ours = fit_mixture(z, fit_gaussian(z)[0], 0)
+    ours = fit_mixture(z, fit_gaussian(z)[0], 10, 0)
     theirs = GaussianMixture(len(ours.weight))
     theirs.weights_, theirs.means_ = ours.weight.double().numpy(), ours.mean.double().numpy()
     theirs.precisions_cholesky_ = torch.linalg.inv(ours.scale_tril.double()).mT.numpy()

@@ -126,14 +126,11 @@ class FullGaussian(NamedTuple):
 
     @classmethod
     def from_raw(cls, raw: Float[Tensor, "b n"]) -> "FullGaussian":
-        """The posterior for the raw outputs of an encoder, n = d + d (d + 1) / 2.
-
-        What is below the diagonal is divided by d: an untrained posterior is then nearly diagonal, however large d is.
-        """
+        """The posterior for the raw outputs of an encoder, n = d + d (d + 1) / 2."""
         d = int(((9 + 8 * raw.shape[1]) ** 0.5 - 3) / 2 + 0.5)  # the root of n = d + d (d + 1) / 2
         mean, diagonal, lower = raw.split([d, d, d * (d - 1) // 2], dim=1)
         row, column = torch.tril_indices(d, d, -1, device=raw.device)
-        # out of place: the factor is differentiated through both of its parts
+        # out of place: the factor is differentiated through both of its parts; / d: untrained, it is nearly diagonal
         index = (torch.arange(len(raw), device=raw.device)[:, None], row, column)
         return cls(mean, positive_scale(diagonal).diag_embed().index_put(index, lower / d))
 
@@ -166,13 +163,10 @@ class LowRankGaussian(NamedTuple):
 
     @classmethod
     def from_raw(cls, raw: Float[Tensor, "b n"], rank: int) -> "LowRankGaussian":
-        """The posterior for the raw outputs of an encoder, n = d (2 + rank).
-
-        U is divided by the root of d, so that an untrained posterior is nearly diagonal, however large d is.
-        """
+        """The posterior for the raw outputs of an encoder, n = d (2 + rank)."""
         d = raw.shape[1] // (2 + rank)
         mean, scale, factor = raw.split([d, d, d * rank], dim=1)
-        # the columns of U one by one: each is laid out as mu is
+        # the columns of U one by one, each laid out as mu is; / d^(1/2): an untrained posterior is nearly diagonal
         columns = (factor / d**0.5).clamp(-MAX_FACTOR, MAX_FACTOR).unflatten(1, (rank, d))
         return cls(mean, positive_scale(scale), columns.mT)
 

@@ -167,13 +167,17 @@ def fit_priors(
     notes += gaussian_notes
     random = make_generator(CPU, seed, "flat")  # without noise, flat directions would have unbounded densities
     train, test = (z + torch.randn(len(z), len(flat), generator=random) @ flat for z in (train, test))
-    if "mixture" in kinds and n_components(train) == 1:
+    n_components = max(1, min(MAX_COMPONENTS, len(train) // (MIN_CODES_PER_COMPONENT * d)))
+    if "mixture" in kinds and n_components == 1:
         notes += (f"{len(train)} codes are too few for a mixture in {d} dimensions: it is the Gaussian",)
     priors: dict[str, Prior] = {}
     for kind in kinds:
         progress(f"fitting {kind} to {len(train)} codes of {d} dimensions")
-        fit = fit_flow if kind == "flow" else fit_mixture
-        priors[kind] = normal if kind == "gaussian" else fit(train, normal, seed)
+        if kind == "flow":
+            priors[kind] = fit_flow(train, normal, seed)
+        else:
+            is_mixture = kind == "mixture" and n_components > 1
+            priors[kind] = fit_mixture(train, normal, n_components, seed) if is_mixture else normal
     densities = {STANDARD: log_prior} | {kind: prior.log_prob for kind, prior in priors.items()}
     held_out = {kind: log_prob(test).mean().item() for kind, log_prob in densities.items()}
     return FittedPriors(priors, held_out, (len(train), len(test)), notes)
@@ -219,22 +223,14 @@ def fit_gaussian(codes: Float[Tensor, "n d"]) -> tuple[Mixture, Float[Tensor, "f
     return Mixture(torch.ones(1), mean.float()[None], factor.float()[None]), flat.float(), notes
 
 
-def n_components(codes: Float[Tensor, "n d"]) -> int:
-    """How many components a mixture for these codes has."""
-    n, d = codes.shape
-    return max(1, min(MAX_COMPONENTS, n // (MIN_CODES_PER_COMPONENT * d)))
-
-
-def fit_mixture(codes: Float[Tensor, "n d"], normal: Mixture, seed: int) -> Mixture:
+def fit_mixture(codes: Float[Tensor, "n d"], normal: Mixture, n_components: int, seed: int) -> Mixture:
     """A mixture of Gaussians with full covariances, through scikit-learn, on codes whitened by the Gaussian."""
-    if n_components(codes) == 1:
-        return normal
     try:
         from sklearn.mixture import GaussianMixture
     except ImportError as error:
         raise UserError('scikit-learn, which fits mixtures, is missing: pip install "ganvas[priors]"') from error
     mean, factor = normal.mean[0].double(), normal.scale_tril[0].double()
-    mixture = GaussianMixture(n_components(codes), reg_covar=1e-4, random_state=derive_seed(seed, "mixture") % 2**32)
+    mixture = GaussianMixture(n_components, reg_covar=1e-4, random_state=derive_seed(seed, "mixture") % 2**32)
     with warnings.catch_warnings(action="ignore"):  # of slow convergence or fewer clusters: held-out codes judge it
         mixture.fit(whiten(codes.double(), mean, factor).numpy())
     weight, centres, covariances = map(torch.from_numpy, (mixture.weights_, mixture.means_, mixture.covariances_))
@@ -299,10 +295,7 @@ def serialize_priors(fitted: FittedPriors | None) -> tuple[dict[str, Tensor], di
 
 
 def deserialize_priors(tensors: dict[str, Tensor], header: dict[str, Any], file: Path) -> FittedPriors:
-    """The inverse of `serialize_priors`; takes the priors' tensors out of `tensors` and their values out of `header`.
-
-    UserError where they are unknown or do not fit the header.
-    """
+    """The inverse of `serialize_priors`: takes these out of both; UserError where they do not fit."""
     parts: dict[str, dict[str, Tensor]] = {}
     for name in [name for name in tensors if name.startswith("prior/")]:
         _, kind, part = name.split("/", 2)

@@ -75,7 +75,7 @@ def traverse(
     trained.require(EncoderModel, "has no encoder, so nothing says which latent dimensions matter: interpolate instead")
     check_examples_fit(columns, trained.shape, f"columns={columns}")
     dataset = load_examples(trained, data, options)
-    usage = resolve_usage(trained, dataset)
+    usage = measure_usage(trained, dataset)
     if dataset is None:
         code, labels, origin = usage.centre[None], trained.class_labels(1, None), "0"
     else:
@@ -136,10 +136,7 @@ def manifold(
 
 
 def latent_scatter(trained: Trained, data: Source | None = None, options: DataOptions | None = None) -> Examples:
-    """Where the codes of 2000 examples lie in the plane of `manifold`, coloured by class where the data have classes.
-
-    The code is the posterior's mean where it is a distribution.
-    """
+    """Codes of 2000 examples, or their posteriors' means, in the plane of `manifold`, in the colours of any classes."""
     trained.require(EncoderModel, "has no encoder, so there are no codes of examples")
     dataset = load_examples(trained, data, options)
     if dataset is None:
@@ -153,13 +150,12 @@ def latent_scatter(trained: Trained, data: Source | None = None, options: DataOp
     )  # fmt: skip
 
 
-def select_plane(trained: Trained, dataset: Dataset | None) -> tuple[LatentUsage, tuple[int, int]]:
+def select_plane(trained: Trained, dataset: Dataset | None) -> tuple[LatentUsage, list[int]]:
     """How the latent dimensions are used, and which two are shown, in their own order."""
-    usage = resolve_usage(trained, dataset)
+    usage = measure_usage(trained, dataset)
     if len(usage.centre) < 2:
         raise UserError("a plane needs two latent dimensions, but this model has one: use traverse or interpolate")
-    first, second = sorted(usage.order[:2])
-    return usage, (first, second)
+    return usage, sorted(usage.order[:2])
 
 
 def normal_quantiles(n: int) -> Float[Tensor, " n"]:
@@ -178,12 +174,18 @@ def load_examples(trained: Trained, data: Source | None, options: DataOptions | 
     return training_data.load(partial(load_preprocessed, trained), **changes)
 
 
-def measure_usage(trained: Trained, dataset: Dataset) -> LatentUsage:
-    """How the model uses its latent dimensions, from some hundred examples.
+def measure_usage(trained: Trained, dataset: Dataset | None) -> LatentUsage:
+    """How the model uses its latent dimensions, from some hundred examples; without any, as the prior does.
 
     The weight of a dimension is its KL(q(z|x) || N(0, I)), averaged over x, in nats.  An autoencoder has no q(z|x):
     there it is the variance of the codes.
     """
+    if dataset is None and (trained.model.has_normal_prior or not isinstance(trained.model, EncoderModel)):
+        d = trained.sample_prior(1, make_generator(torch.device("cpu"), 0)).shape[1]
+        return LatentUsage(torch.zeros(d), "", torch.zeros(d), torch.ones(d))
+    if dataset is None:
+        name = model_name(trained.model)
+        raise UserError(f"where the codes of this {name} lie can only be seen from examples: give some data")
     trained.require(EncoderModel, "has no encoder, so nothing says which latent dimensions matter")
     if len(dataset) < 2:
         raise UserError(f"{dataset.name} has one example, but how codes spread takes two or more")
@@ -198,17 +200,6 @@ def measure_usage(trained: Trained, dataset: Dataset) -> LatentUsage:
     if "kl" in statistics and len(statistics["kl"]) == len(std):
         return LatentUsage(statistics["kl"], "KL", mean, std)
     return LatentUsage(std.square(), "variance", mean, std)
-
-
-def resolve_usage(trained: Trained, dataset: Dataset | None) -> LatentUsage:
-    """How the dimensions are used; without examples, where the prior is, in units of N(0, I)."""
-    if dataset is not None:
-        return measure_usage(trained, dataset)
-    if not trained.model.has_normal_prior and isinstance(trained.model, EncoderModel):
-        name = model_name(trained.model)
-        raise UserError(f"where the codes of this {name} lie can only be seen from examples: give some data")
-    d = trained.sample_prior(1, make_generator(torch.device("cpu"), 0)).shape[1]
-    return LatentUsage(torch.zeros(d), "", torch.zeros(d), torch.ones(d))
 
 
 def background_vectors(trained: Trained, dataset: Dataset | None, seed: int = 0) -> Tensor | None:

@@ -59,10 +59,7 @@ def random_translation(x: Images) -> Images:
 
 
 def random_cutout(x: Images) -> Images:
-    """The images with a grey box of h / 2 by w / 2 pixels, up to half of which, each way, may lie outside.
-
-    A box inside would nearly always cover the centre, and G would learn next to nothing there.
-    """
+    """The images with a grey box of h / 2 by w / 2 pixels, up to half outside, lest G learn nothing of the centre."""
     (h, a), (w, b) = ((n, (n + 1) // 2) for n in x.shape[2:])
     rows, columns = (random_offsets(n, -(m // 2), n - m + m // 2, x) for n, m in ((h, a), (w, b)))
     return x * ~box_mask(rows, a, columns, b)
@@ -76,10 +73,7 @@ def random_flip(x: Images) -> Images:
 
 
 def random_crop(x: Images, scale: float) -> Images:
-    """The images enlarged by a factor (bicubic), then cropped to the old size, each at a place of its own.
-
-    What CycleGAN does to every training image: 256 of 286 pixels (arXiv:1703.10593, appendix 7.1).
-    """
+    """The images enlarged (bicubic), then each cropped to the old size anywhere (arXiv:1703.10593, appendix 7.1)."""
     h, w = x.shape[2:]
     height, width = round(h * scale), round(w * scale)
     if (height, width) == (h, w):

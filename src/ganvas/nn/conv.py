@@ -51,10 +51,7 @@ def conv_encoder(
 def conv_decoder(
     dim: int, shape: Shape, width: int, *, norm: Norm = "none", activation: Activation = "relu", spatial: bool = False
 ) -> nn.Sequential:
-    """(b, dim) -> (b, c, h, w): the mirror image of `conv_encoder`, its outputs unbounded.
-
-    Normalisation, if any, comes after every layer but the last.
-    """
+    """(b, dim) -> (b, c, h, w): the mirror image of `conv_encoder`, normalised after all layers but the last."""
     maps = feature_map_shapes(shape, width, 16 if spatial else 8)[::-1]
     c, h, w = maps[0]
     use_bias = norm == "none"

@@ -1,7 +1,4 @@
-"""Networks from examples of one domain, A, to those of another, B, and their critics.
-
-Domains may have different channels and sizes.  Networks of images end with tanh.
-"""
+"""Networks from examples of one domain, A, to those of another, B, and critics; domains may differ in shape."""
 
 from itertools import pairwise
 from math import prod
@@ -24,10 +21,7 @@ DEFAULT_LATENT = 100
 
 
 class ResidualBlock(nn.Module):
-    """x + norm(conv(relu(norm(conv(x))))): a block of Johnson et al., arXiv:1603.08155, with instance norm.
-
-    On the CPU its maps have the memory order of its weights, see `ResnetTranslator`.
-    """
+    """x + norm(conv(relu(norm(conv(x))))): a block of Johnson et al., arXiv:1603.08155, with instance norm."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -36,6 +30,7 @@ class ResidualBlock(nn.Module):
         self.body: nn.Sequential = nn.Sequential(*first, nn.ReLU(inplace=True), *second)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        # on the CPU maps have the memory order of the weights, see `ResnetTranslator`
         x = x.contiguous() if x.device.type == "cpu" and next(self.parameters()).is_contiguous() else x
         return torch.add(x, self.body(x))
 

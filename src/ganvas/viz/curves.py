@@ -17,10 +17,7 @@ FEATURE_TITLES = {"lenet": "LeNet features", "efficientnet": "EfficientNet featu
 
 
 def draw_curves(lines: Sequence[dict[str, Any]]) -> Image.Image:
-    """All that the lines of a run's log say, of which there is at least one, as charts over its steps.
-
-    256 colours, which makes a small file fast.
-    """
+    """All that the lines of a run's log say, of which there is at least one, as charts over its steps."""
     is_game, names = any("adversarial" in line for line in lines), loss_names(lines)
     has_terms = not is_game and "reconstruction" in names and len(names) > 1  # then the largest has its own chart
     groups = [["reconstruction"], [name for name in names if name != "reconstruction"]] if has_terms else [names]
@@ -35,7 +32,7 @@ def draw_curves(lines: Sequence[dict[str, Any]]) -> Image.Image:
     elif active := log_series(lines, "active_units", "latent"):
         d = lines[-1]["latent"]["dimensions"]
         charts.append(Chart(f"active latent dimensions, of {d}", {"active": active}, (0.0, float(d))))
-    return line_charts(charts).quantize(256, Image.Quantize.FASTOCTREE)
+    return line_charts(charts).quantize(256, Image.Quantize.FASTOCTREE)  # makes a small file fast
 
 
 def draw_losses(lines: Sequence[dict[str, Any]]) -> Image.Image:

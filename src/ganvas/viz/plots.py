@@ -66,11 +66,8 @@ class Chart:
 
 @contextmanager
 def drawing(width: int, height: int, scale: int = 1) -> Iterator["Figure"]:
-    """A figure of so many pixels, times `scale`, in Ganvas's style; the user's settings do not matter and are kept.
-
-    Matplotlib's notes on its font cache and on letters that its font lacks (they become boxes) are not shown.
-    """
-    logger = logging.getLogger("matplotlib")
+    """A figure of so many pixels, times `scale`, in Ganvas's style; the user's settings do not matter and are kept."""
+    logger = logging.getLogger("matplotlib")  # no notes on its font cache, and on letters that its font lacks
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
@@ -257,10 +254,7 @@ def scatter_by_class(x: Tensor, labels: Tensor, names: Sequence[str], title: str
 def plot_paths(
     x: Tensor, columns: int, names: Sequence[str] = (), background: Tensor | None = None, title: str = ""
 ) -> Image.Image:
-    """Vectors in rows of `columns`, each row a line in its own colour from a ring to a larger dot.
-
-    The `background` is vectors in grey, which show where the data lie.
-    """
+    """Vectors in rows of `columns`, each row a line from a ring to a large dot, over a `background` of grey vectors."""
     points, ground = flat(x), flat(x[:0] if background is None else background)
     rows = points.split(columns)
     with planes(torch.cat([points, ground]), 1, title, names if len(rows) <= MAX_NAMES else ()) as (figure, (axes,)):
