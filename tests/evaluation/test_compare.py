@@ -11,9 +11,9 @@ import torch
 import ganvas
 from ganvas.data import Dataset, from_array, load
 from ganvas.errors import UserError
+from ganvas.evaluation.compare import confidence_interval
 from ganvas.inference.trained import Trained
 from ganvas.metrics import NUMBERS
-from ganvas.metrics.bootstrap import confidence_interval
 from ganvas.metrics.features.efficientnet import LITE0
 
 RING = load("ring").sample(4000, "pool")

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from ganvas.evaluation.compare import RESAMPLES, bootstrap, bootstrap_means
 from ganvas.metrics import (
     Score,
     energy_distance,
@@ -18,7 +19,6 @@ from ganvas.metrics import (
     precision_recall,
     sliced_wasserstein,
 )
-from ganvas.metrics.bootstrap import RESAMPLES, bootstrap, bootstrap_means
 from ganvas.metrics.classes import classifier_score, classifier_scores
 from ganvas.metrics.copies import duplicate_rate
 from ganvas.metrics.modes import mode_scores

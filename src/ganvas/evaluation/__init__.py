@@ -108,7 +108,7 @@ def evaluate_model(
     }  # fmt: skip
     if code_names:
         examples = on.held_out if n is None else on.held_out.sample(n, seed, "examples")
-        values |= replace_non_finite(codes.measure(trained, examples, code_names, k, draws, seed, progress))
+        values |= replace_non_finite(codes.measure(trained, examples, code_names, k, draws, settings))
     if real_data is not None:
         progress(f"{real_data.n} samples and their features{real_data.note}")
         c, floor = draw_comparisons(runs, real_data, settings)

@@ -9,7 +9,7 @@ from math import log
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
 from ..data import Dataset
@@ -21,6 +21,7 @@ from ..metrics.likelihood import log_likelihood, mean_and_error
 from ..model import Batch, EncoderModel, GenerativeModel, device_of
 from ..models._variational import LikelihoodModel, Variational
 from ..randomness import reseed
+from .samples import MetricValues, Settings
 
 CODE_METRICS = ("elbo", "bound", "codes", "reconstruction")
 """what is measured of models with an encoder, on held-out examples; the last also of those without a likelihood"""
@@ -34,18 +35,15 @@ MAX_DECODED_NUMBERS = 2**24
 """numbers of examples, about, that a hierarchy decodes at once, with all that their networks hold"""
 MAX_DENSITIES = 2**22
 """densities' numbers that are computed at once"""
-Used = Bool[Tensor, " _"]
-Values = dict[str, Any]
 
 
 def measure(
-    trained: Trained, data: Dataset, names: Sequence[str], k: int, draws: int, seed: int,
-    progress: Callable[[str], None],
-) -> Values:  # fmt: skip
+    trained: Trained, data: Dataset, names: Sequence[str], k: int, draws: int, settings: Settings
+) -> MetricValues:
     """The numbers of an encoder and a decoder on examples, of the metrics with these names."""
-    model, n = trained.model, len(data)
+    model, n, seed, progress = trained.model, len(data), settings.seed, settings.progress
     data = model.preprocess(data, deterministic=True)
-    x, y, values = trained.domain_scaling()(data.x), data.labels, Values(examples=n)
+    x, y, values = trained.domain_scaling()(data.x), data.labels, MetricValues(examples=n)
     if isinstance(model, LikelihoodModel):
         is_discrete = model.likelihood in ("bernoulli", "discretized-logistic")
         values["bits_note"] = "" if is_discrete else " of a density: not to be compared with those of pixels' levels"
@@ -70,7 +68,7 @@ def batches(trained: Trained, x: Tensor, y: Tensor | None, seed: int, key: str) 
         yield Batch(x[part], None if y is None else y[part]).to(device)
 
 
-def elbo(trained: Trained, model: LikelihoodModel, x: Tensor, y: Tensor | None, draws: int, seed: int) -> Values:
+def elbo(trained: Trained, model: LikelihoodModel, x: Tensor, y: Tensor | None, draws: int, seed: int) -> MetricValues:
     """The bound, -E log p(x|z) and KL(q(z|x) || p(z)): equation 7 of arXiv:1312.6114."""
     terms = [model.elbo_terms(batch, draws, **trained.nets) for batch in batches(trained, x, y, seed, "elbo")]
     nll, kl = (torch.cat(part).cpu() for part in zip(*terms, strict=True))
@@ -82,7 +80,7 @@ def elbo(trained: Trained, model: LikelihoodModel, x: Tensor, y: Tensor | None, 
     }  # fmt: skip
 
 
-def bound(trained: Trained, model: LikelihoodModel, x: Tensor, y: Tensor | None, k: int, seed: int) -> Values:
+def bound(trained: Trained, model: LikelihoodModel, x: Tensor, y: Tensor | None, k: int, seed: int) -> MetricValues:
     """The importance weighted bound; of a conditional model, on log p(x|y)."""
     nets, values, device = trained.nets, torch.empty(len(x), dtype=torch.float64), device_of(trained.nets)
 
@@ -119,13 +117,13 @@ def bound_from_weights(
     return torch.cat(values)
 
 
-def latent_usage(trained: Trained, model: LikelihoodModel, x: Tensor, y: Tensor | None, seed: int) -> Values:
+def latent_usage(trained: Trained, model: LikelihoodModel, x: Tensor, y: Tensor | None, seed: int) -> MetricValues:
     """Active units, KL a dimension, mutual information, and the aggregate posterior."""
     statistics = [model.latent_statistics(batch, **trained.nets) for batch in batches(trained, x, y, seed, "codes")]
     mean, kl, z = (torch.cat(part).cpu() for part in zip(*statistics, strict=True))
     by_mean, by_kl = active_units(mean, kl)
     has_kl_terms = kl.shape == mean.shape  # the KL to a VampPrior has none a dimension
-    values: Values = {
+    values: MetricValues = {
         "active_units": int(by_mean.sum()), "active_units_by_kl": int(by_kl.sum()) if has_kl_terms else None,
         "dimensions": mean.shape[1], "kl_per_dimension": kl.mean(0).tolist() if has_kl_terms else None,
         "aggregate_mean": z.mean(0).tolist(), "aggregate_std": z.std(0, correction=0).tolist(),
@@ -133,7 +131,7 @@ def latent_usage(trained: Trained, model: LikelihoodModel, x: Tensor, y: Tensor 
     return values | (information(trained, model, x, y, seed) if isinstance(model, Variational) else {})
 
 
-def information(trained: Trained, model: Variational, x: Tensor, y: Tensor | None, seed: int) -> Values:
+def information(trained: Trained, model: Variational, x: Tensor, y: Tensor | None, seed: int) -> MetricValues:
     """Mutual information of x and z, and KL(q(z) || p(z)) = E_x KL(q(z|x) || p(z)) - I(x; z), with bounds of both.
 
     Source: Hoffman & Johnson, ELBO Surgery, 2016; q(z) = E_x q(z|x) is the aggregate posterior.  All in nats.
@@ -154,7 +152,7 @@ def information(trained: Trained, model: Variational, x: Tensor, y: Tensor | Non
     }  # fmt: skip
 
 
-def active_units(means: Float[Tensor, "n d"], kl: Float[Tensor, "n m"]) -> tuple[Used, Used]:
+def active_units(means: Float[Tensor, "n d"], kl: Float[Tensor, "n m"]) -> tuple[Tensor, Tensor]:
     """Which dimensions are used: Var_x( E_q[z_j|x] ) > 0.01 (arXiv:1509.00519), and E_x KL_j > 0.01 nats."""
     return means.var(0, correction=0) > ACTIVE_THRESHOLD, kl.mean(0) > ACTIVE_THRESHOLD
 
@@ -179,7 +177,7 @@ def mutual_information_bounds(q: Posterior, samples: PosteriorSamples) -> tuple[
     return lower, upper
 
 
-def reconstruction_metrics(trained: Trained, x: Tensor, y: Tensor | None) -> Values:
+def reconstruction_metrics(trained: Trained, x: Tensor, y: Tensor | None) -> MetricValues:
     """Error of reconstructions from the posteriors' means, of pixels in [0, 1], of vectors in deviations."""
     encoding, generating = trained.require(EncoderModel, NO_ENCODER), trained.require(GenerativeModel, "has no decoder")
     y = y if trained.model.is_conditional else None

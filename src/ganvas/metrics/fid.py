@@ -152,10 +152,8 @@ def frechet_influence(real: Float[Tensor, "m d"], fake: Float[Tensor, "n d"], a:
 def check_sample_size(n: int, space: FeatureSpace, allow_few: bool) -> None:
     """UserError where there are fewer examples than features, and nobody asked for the number all the same."""
     if n <= space.n_features and not allow_few:
-        raise UserError(
-            f"a Frechet distance of {n} examples on {space.n_features} features is mostly bias: use more examples, the "
-            "metric kid, or allow_few=true to report it all the same"
-        )
+        advice = "use more examples, the metric kid, or allow_few=true to report it all the same"
+        raise UserError(f"a Frechet distance of {n} examples on {space.n_features} features is mostly bias: {advice}")
 
 
 @metric("fid", {"fid": Number(higher_is_better=False)}, rank=1)

@@ -128,9 +128,6 @@ class Comparison:
     """random projections of the sliced Wasserstein distance"""
 
 
-Compute = Callable[[Comparison], Entries]
-
-
 @dataclass(frozen=True)
 class Metric:
     """A metric, under the name that `--metrics` gives it.
@@ -141,7 +138,7 @@ class Metric:
 
     name: str
     numbers: Mapping[str, Number]
-    compute: Compute
+    compute: Callable[[Comparison], Entries]
     needs: str
     """"images", "vectors", "training" data or a "classifier", where it needs one; "" where it measures any samples"""
     on_features: bool
@@ -152,6 +149,6 @@ class Metric:
 
 def metric(
     name: str, numbers: Mapping[str, Number], *, needs: str = "", on_features: bool = True, rank: int = 100
-) -> Callable[[Compute], Metric]:
+) -> Callable[[Callable[[Comparison], Entries]], Metric]:
     """A decorator that makes a `Metric` of the function that computes it."""
     return lambda compute: Metric(name, numbers, compute, needs, on_features, rank)

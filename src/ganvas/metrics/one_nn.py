@@ -26,20 +26,20 @@ def own_neighbour_shares(real: NeighbourIndex, fake: NeighbourIndex) -> tuple[fl
     return on_real, on_fake
 
 
-def influence(real: NeighbourIndex, fake: NeighbourIndex) -> Terms:
-    """Where an example is left out, those nearest to it have their second nearest one."""
-    pooled, m = NeighbourIndex(torch.cat([real.x, fake.x]), k=2), len(real.x)
-    is_real = torch.arange(len(pooled.x)) < m
-    first, second = (is_real[pooled.nearest[0]] == is_real[:, None]).double().unbind(1)
-    terms = (first + pooled.sum_to_nearest(first - second)) / 2
-    return terms[:m], terms[m:]
-
-
 @metric("one-nn", {"one_nn_accuracy": Number(higher_is_better=False, high=1.0)}, rank=4)
 def compute(c: Comparison) -> Entries:
     """The accuracy, and that of each of the two sets."""
     real, fake = c.real.index, c.fake.index
     on_real, on_fake = own_neighbour_shares(real, fake)
-    accuracy = Score((on_real + on_fake) / 2, lambda: influence(real, fake))
+
+    def influence() -> Terms:
+        """Where an example is left out, those nearest to it have their second nearest one."""
+        pooled, m = NeighbourIndex(torch.cat([real.x, fake.x]), k=2), len(real.x)
+        is_real = torch.arange(len(pooled.x)) < m
+        first, second = (is_real[pooled.nearest[0]] == is_real[:, None]).double().unbind(1)
+        terms = (first + pooled.sum_to_nearest(first - second)) / 2
+        return terms[:m], terms[m:]
+
+    accuracy = Score((on_real + on_fake) / 2, influence)
     names = ("one_nn_accuracy", "one_nn_accuracy_real", "one_nn_accuracy_generated")
     return zip(names, (accuracy, Score(on_real), Score(on_fake)), strict=True)

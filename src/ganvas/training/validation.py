@@ -120,7 +120,7 @@ def feature_space(shape: Shape, data_name: str, device: torch.device, scaling: S
     name = default_features(shape, data_name)
     if name == LITE0.name and device == CPU:
         name = LITE0_32.name if min(shape[1:]) >= MIN_COLOUR_SIDE else RANDOM
-    return make_feature_space(name, shape, device=device, scaling=scaling or Scaling())
+    return make_feature_space(name, shape, device=device, scaling=scaling)
 
 
 @dataclass(eq=False)

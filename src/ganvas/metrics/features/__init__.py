@@ -26,22 +26,21 @@ RECOMMENDED_FOR = {
 FEATURE_NAMES = tuple(RECOMMENDED_FOR)
 PUBLISHED_WEIGHTS = {weights.name: weights for weights in (LITE0, LITE0_32, INCEPTION)}
 CPU = torch.device("cpu")
-IDENTITY_SCALING = Scaling()
 CLASSIFIER_SHAPE = (1, 28, 28)
 """shape of the images that the small classifiers know"""
 
 __all__ = [
-    "FEATURE_NAMES", "IDENTITY_SCALING", "RECOMMENDED_FOR", "FeatureSpace", "default_features", "download_weights",
+    "FEATURE_NAMES", "RECOMMENDED_FOR", "FeatureSpace", "default_features", "download_weights",
     "find_weights", "make_feature_space",
 ]  # fmt: skip
 
 
 def make_feature_space(
-    name: str, shape: Shape, *, data_name: str = "", device: torch.device = CPU, scaling: Scaling = IDENTITY_SCALING
+    name: str, shape: Shape, *, data_name: str = "", device: torch.device = CPU, scaling: Scaling | None = None
 ) -> FeatureSpace:
     """The features of this name, for examples of this shape; UserError where they do not go together.
 
-    "auto" are the `default_features` of the data of this name.  Vectors are compared in the units of `scaling`.
+    "auto" are the `default_features` of the data of this name.  Vectors are compared in the units of `scaling`, if any.
     """
     if name == "auto":
         name = default_features(shape, data_name)
@@ -62,15 +61,14 @@ def make_feature_space(
         return lite0_features(name, device)
     if name in (RANDOM, RANDOM_V1):
         return (untrained.random_features if name == RANDOM else untrained.random_v1_features)(shape, device)
-    return untrained.pixel_features(shape) if name == PIXELS else untrained.value_features(shape, scaling)
+    return untrained.pixel_features(shape) if name == PIXELS else untrained.value_features(shape, scaling or Scaling())
 
 
 def default_features(shape: Shape, data_name: str) -> str:
     """The name of the features that suit data of this name and shape.
 
-    A small classifier only for the data that it was trained on, which their name decides and not their shape: 28 x 28
-    grey pixels need not be digits.  Else EfficientNet-Lite0 for images in colour, where its weights are installed; a
-    network with random weights for all other images; and vectors are compared as they are.
+    A small classifier only for the data that it was trained on, by name: 28 x 28 grey pixels need not be digits.  Else
+    EfficientNet-Lite0 for images in colour, where its weights are installed; random filters for others; or vectors.
     """
     if len(shape) == 1:
         return VALUES

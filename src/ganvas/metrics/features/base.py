@@ -10,6 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ...data.options import Progress as Report
+from ...data.options import no_progress
+
 MAX_BATCH_SIZE = 100
 """examples that go through a network at once, at most: the maps of more do not fit a processor's cache"""
 REPORT_SECONDS = 10.0
@@ -21,7 +24,7 @@ def say_nothing(line: str) -> None:
     """The progress of those who do not want to hear of it."""
 
 
-def report_remaining_time(what: str, progress: Progress = say_nothing) -> Callable[[int, int], None]:
+def report_remaining_time(what: str, progress: Progress) -> Report:
     """A function of (done, total) that says now and then how long is left, and nothing of what is done at once."""
     start = last = monotonic()
 
@@ -62,7 +65,7 @@ class FeatureSpace:
         """Name and digest, as in "random-conv-v1@0123abcd"."""
         return f"{self.name}@{self.digest}" if self.digest else self.name
 
-    def __call__(self, x: Tensor, report: Callable[[int, int], None] | None = None) -> Float[Tensor, "n size"]:
+    def __call__(self, x: Tensor, report: Report = no_progress) -> Float[Tensor, "n size"]:
         """The features of n examples; `report(done, total)` is called after each block."""
         return self.map_batches(self.function, x, report)
 
@@ -72,16 +75,13 @@ class FeatureSpace:
         return self.map_batches(self.head, features)
 
     @torch.no_grad()
-    def map_batches(
-        self, function: Callable[[Tensor], Tensor], x: Tensor, report: Callable[[int, int], None] | None = None
-    ) -> Tensor:
+    def map_batches(self, function: Callable[[Tensor], Tensor], x: Tensor, report: Report = no_progress) -> Tensor:
         """A function of x, computed in blocks; in float32, whatever the device prefers."""
         parts = []
         for part in x.split(min(MAX_BATCH_SIZE, self.max_batch_size)):
             with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
                 parts.append(function(part.to(self.device)).cpu())
-            if report is not None:
-                report(sum(map(len, parts)), len(x))
+            report(sum(map(len, parts)), len(x))
         return torch.cat(parts)
 
 

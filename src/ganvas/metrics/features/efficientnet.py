@@ -85,10 +85,8 @@ def preprocess(x: Tensor, side: int) -> Tensor:
 def lite0_features(name: str, device: torch.device) -> FeatureSpace:
     """The pooled features; UserError where the weights are not installed.  Of 32 pixels it is no classifier."""
     net, (side, max_batch_size) = load_pretrained(LITE0.find(), device), SIDES[name]
-    protocol = (
-        f"RGB (grey three times, alpha on white), resized to {side} x {side} (bicubic, antialiased, clipped, not "
-        "rounded), (pixels - 127) / 128, the 1,280 pooled features"
-    )
+    resize = f"resized to {side} x {side} (bicubic, antialiased, clipped, not rounded)"
+    protocol = f"RGB (grey three times, alpha on white), {resize}, (pixels - 127) / 128, the 1,280 pooled features"
     return FeatureSpace(
         name, 1280, protocol, lambda x: net[:-1](preprocess(x, side)), LITE0.digest[:8],
         max_batch_size, device, net[-1] if name == LITE0.name else None,

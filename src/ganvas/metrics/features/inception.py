@@ -5,8 +5,7 @@ average pooling does not count padding, and which pools by maxima in its last bl
 TensorFlow 1's bilinear resize to 299 x 299, (pixels - 128) / 128.  Scores are of logits without bias, as those of
 Salimans et al., arXiv:1606.03498, were.
 
-Tests verify names and shapes of all parameters against the published file's, sizes of outputs, both poolings, and the
-resize against a NumPy transcription of TensorFlow's; but not, without the weights, that numbers equal the reference's.
+Tests verify parameters' names and shapes, outputs' sizes, poolings, and the resize; not, without weights, all numbers.
 """
 
 from collections import OrderedDict
@@ -143,10 +142,8 @@ def inception_features(device: torch.device) -> FeatureSpace:
     net = inception_v3()
     net.load_state_dict(INCEPTION.load())
     logit_weight = net.to(device).eval().requires_grad_(False).get_parameter("fc.weight")
-    protocol = (
-        f"RGB (grey three times, alpha on white), resized to {IMAGE_SIDE} x {IMAGE_SIDE} (TensorFlow 1's bilinear), "
-        "(pixels - 128) / 128, the 2,048 pooled features; logits without bias"
-    )
+    resize = f"resized to {IMAGE_SIDE} x {IMAGE_SIDE} (TensorFlow 1's bilinear), (pixels - 128) / 128"
+    protocol = f"RGB (grey three times, alpha on white), {resize}, the 2,048 pooled features; logits without bias"
     return FeatureSpace(
         INCEPTION.name, 2048, protocol, lambda x: net[:-1]((resize_tf1(convert_channels(x, 3).float()) - 128) / 128),
         INCEPTION.digest[:8], max_batch_size=25, device=device, head=lambda x: linear(x, logit_weight),
