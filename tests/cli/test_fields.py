@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 import ganvas
-from ganvas.cli.app import known_arguments, main
-from ganvas.cli.arguments import to_option_names
+from ganvas.cli.app import main, spell_options
 from ganvas.cli.compare import notes
 from ganvas.cli.evaluate import floor_lines
 from ganvas.data import Dataset
@@ -52,7 +51,7 @@ def test_values_that_do_not_fit(call: Callable[[], Any], sentence: str) -> None:
     ],
 )
 def test_the_command_line_makes_options_of_arguments(sentence: str, said: str | None) -> None:
-    assert to_option_names(sentence, known_arguments) == (said or sentence)
+    assert spell_options(sentence) == (said or sentence)
 
 
 def test_a_trained_model_prints_in_a_line(vectors: Dataset) -> None:

@@ -8,8 +8,7 @@ import torch
 
 import ganvas
 from ganvas import renamed
-from ganvas.cli.app import COMMANDS, app, main
-from ganvas.cli.arguments import argument_names
+from ganvas.cli.app import COMMANDS, known_arguments, main
 from ganvas.data import Dataset
 from ganvas.errors import UserError
 from ganvas.metrics import METRICS
@@ -26,7 +25,7 @@ def fixed_of(model: Model) -> dict[str, object]:
 
 def test_every_new_name_is_one_of_today() -> None:
     """And an old name that stands for an option is not told off where it is still the right one."""
-    known = argument_names(app)
+    known = known_arguments()
     for old, news in renamed.NEW_NAMES.items():
         assert set(news) <= known | {name.replace("-", "_") for name in METRICS}, old
         assert all(renamed.new_name(old, {new}) == new for new in news)

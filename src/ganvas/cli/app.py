@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from functools import cache, partial
 from io import TextIOWrapper
+from re import Match
 from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
@@ -13,23 +15,18 @@ from cyclopts import App, CycloptsError, Parameter
 from .. import __version__
 from ..errors import DivergenceError, InvalidFileError, TrainingStopped, UserError, WriteError
 from ..io.text import escape_lines, escape_text, replace_non_finite
-from .arguments import (
-    apply_options,
-    argument_names,
-    convert_tokens,
-    read_options,
-    refuse_old_names,
-    split_number_lists,
-    to_option_names,
-)
+from . import arguments
 from .help import HelpFormatter
 
-HELP = "Train autoencoders, VAEs and GANs on your data; see what they generate."
-EPILOGUE = "Start with `ganvas demo`, or `ganvas train vae FOLDER`, then `ganvas sample last`."
+ARGUMENT_PATTERN = re.compile(
+    r"`(?P<named>[a-z]\w*)`|(?<![\w./`'\"\-])(?P<name>[a-z]\w*)(?P<value>=(?:[^\s,;:]|[,:.](?=\S))+)"
+)
+"""an argument as Python has it: `name`, or name=value"""
 
 formatter: HelpFormatter = HelpFormatter()
 app: App = App(
-    name="ganvas", help=HELP, help_epilogue=EPILOGUE, version=__version__,
+    name="ganvas", version=__version__, help="Train autoencoders, VAEs and GANs on your data; see what they generate.",
+    help_epilogue="Start with `ganvas demo`, or `ganvas train vae FOLDER`, then `ganvas sample last`.",
     default_parameter=Parameter(negative_iterable=()), help_formatter=formatter,
 )  # fmt: skip
 app["--version"].show = app["--help"].show = False  # the list of commands has to fit a screen
@@ -64,13 +61,14 @@ def launch(
     model: Annotated[str | None, Parameter(help="FILE.py:CLASS, for a run of your own model")] = None,
     debug: Annotated[bool, Parameter(negative=(), help="show the traceback of an error")] = False,
 ) -> Any:
-    given: set[str] = set()
+    given = set[str]()
+    file_options = () if config is None else (partial(arguments.apply_options, config, arguments.read_options(config)),)
     app.config = (
-        *(() if config is None else (partial(apply_options, config, read_options(config)),)), convert_tokens,
-        lambda app, commands, arguments: given.update(a.field_info.name for a in arguments if a.tokens),
+        *file_options, arguments.convert_tokens,
+        lambda app, commands, parsed: given.update(argument.field_info.name for argument in parsed if argument.tokens),
     )  # fmt: skip
-    refuse_old_names(app, tokens)
-    tokens = tuple(split_number_lists(app, tokens))
+    arguments.refuse_old_names(app, tokens)
+    tokens = tuple(arguments.split_number_lists(app, tokens))
     command, bound, others = app.parse_args(tokens, exit_on_error=False, print_error=False)
     if "given" in others:
         bound.arguments["given"] = frozenset(given)
@@ -126,13 +124,28 @@ def split_words(argv: list[str]) -> tuple[list[str], list[str]]:
 
 @cache
 def known_arguments() -> set[str]:
-    """The names of all arguments; found once, where a sentence needs them."""
-    return argument_names(app)
+    """The names of the arguments of all commands, as Python has them; found once, where a sentence needs them."""
+    names, apps = set[str](), [app]
+    while apps:
+        group = apps.pop()
+        names |= {a.field_info.name for a in arguments.command_arguments(group) if a.name.startswith("--")}
+        apps += [group[name] for name in group if not name.startswith("-")]
+    return names
 
 
 def spell_options(sentence: str) -> str:
-    """The sentence with options, --allow-few, where it names arguments as Python has them: allow_few=true."""
-    return to_option_names(sentence, known_arguments)
+    """The sentence with options, --lr or --lr 0.1, in place of arguments as Python has them, `lr` or lr=0.1."""
+
+    def option(match: Match[str]) -> str:
+        name, value = match["name"] or match["named"], match["value"]
+        if name not in known_arguments():
+            return match[0]
+        flag = f"-{name}" if name == "n" else f"--{name.replace('_', '-')}"
+        if value in ("=false", "=False"):
+            return f"--no{flag[1:]}"
+        return flag if value in (None, "=true", "=True") else f"{flag} {value[1:].replace('LOW,HIGH', 'LOW HIGH')}"
+
+    return ARGUMENT_PATTERN.sub(option, sentence)
 
 
 def explain_error(error: BaseException) -> tuple[int, str]:

@@ -4,10 +4,8 @@ Both are texts: `none` means no value where an option may have none, 34 is a num
 and 0.5,0.9 are two values.
 """
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from re import Match
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -20,10 +18,6 @@ from ..renamed import fixed_message, new_name
 NONE_WORDS, NULL_WORDS = ("none", "null", "~"), ("null", "~", "")
 """texts that mean no value, in lower case: on the command line, and in a file where they are not quoted"""
 BOOLEAN_WORDS = ("true", "false", "yes", "no", "on", "off")
-ARGUMENT_PATTERN = re.compile(
-    r"`(?P<named>[a-z]\w*)`|(?<![\w./`'\"\-])(?P<name>[a-z]\w*)(?P<value>=(?:[^\s,;:]|[,:.](?=\S))+)"
-)
-"""an argument as Python has it: `name`, or name=value"""
 NO_OPTIONS_MESSAGE = "it holds no options: give one a line, e.g. `latent: 16`"
 
 
@@ -88,28 +82,6 @@ def split_number_lists(app: App, tokens: Sequence[str]) -> list[str]:
         elif len(parts) > 1 and counts.get(name) == len(parts) and all(map(is_number, parts)):
             result[i : i + (1 if equals else 2)] = [name, *parts]
     return result
-
-
-def to_option_names(text: str, arguments: Callable[[], set[str]]) -> str:
-    """A sentence with options, --lr or --lr 0.1, in place of arguments as Python has them, `lr` or lr=0.1."""
-
-    def option(match: Match[str]) -> str:
-        name, value = match["name"] or match["named"], match["value"]
-        if name not in arguments():
-            return match[0]
-        flag = f"-{name}" if name == "n" else f"--{name.replace('_', '-')}"
-        if value in ("=false", "=False"):
-            return f"--no{flag[1:]}"
-        return flag if value in (None, "=true", "=True") else f"{flag} {value[1:].replace('LOW,HIGH', 'LOW HIGH')}"
-
-    return ARGUMENT_PATTERN.sub(option, text)
-
-
-def argument_names(app: App) -> set[str]:
-    """The names of arguments of all commands, as Python has them."""
-    names = {a.field_info.name for a in command_arguments(app) if a.name.startswith("--")}
-    commands = (app[name] for name in app if not name.startswith("-"))
-    return names.union(*(argument_names(command) for command in commands if isinstance(command, App)))
 
 
 Options = dict[str, tuple[int, list[str | None]]]

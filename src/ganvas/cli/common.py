@@ -52,12 +52,11 @@ class OutputOptions:
 DataFlags = Annotated[DataOptions, FIELDS]
 HeldOutFlags = Annotated[HeldOutOptions, FIELDS]
 Output = Annotated[OutputOptions, FIELDS]
-DATA_OPTION_NAMES = {field.name for field in fields(DataOptions)}
 
 
 def require_data(data: str | None, given: frozenset[str], remedy: str) -> None:
     """UserError, with what to do, where options of data are given without data that they are of."""
-    if data is None and given & DATA_OPTION_NAMES:
+    if data is None and given & {field.name for field in fields(DataOptions)}:
         raise UserError(f"options of data need {remedy}")
 
 

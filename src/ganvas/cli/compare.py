@@ -25,8 +25,6 @@ DATA_HELP = "held-out examples; by default the test split that all runs have"
 N_HELP = "how many samples of each run, and held-out examples; 10,000 by default"
 METRICS_HELP = "compare only these: " + ", ".join(comparison.COMPARABLE_METRICS)
 ARROWS = {False: " ↓", None: "", True: " ↑"}
-SAMPLES_PER_RUN = 36
-"""samples of each run on the page"""
 
 
 class Cell(NamedTuple):
@@ -89,9 +87,10 @@ def build_page(path: Path, result: dict[str, Any], entries: list[comparison.Comp
     """Write the page: the table with drawings of the intervals, and samples of each run."""
     runs = []
     for entry, run in zip(entries, result["runs"], strict=True):
-        x = entry.trained.sample(SAMPLES_PER_RUN, seed=result["seed"], fitted_prior=entry.prior).x
-        text = "{parameters} parameters, {training}".format_map(describe_run(run, "time unknown"))
-        runs.append({"name": entry.name, "text": text, "samples": Examples(x, 6).render()})
+        x = entry.trained.sample(36, seed=result["seed"], fitted_prior=entry.prior).x
+        duration = "time unknown" if run["seconds"] is None else format_duration(run["seconds"])
+        text = f"{run['parameters']:,} parameters, {duration}"
+        runs.append({"name": entry.name, "text": text, "samples": Examples(x, columns=6).render()})
     write_page(
         path, "compare.html", title="Ganvas: comparison", summary=summary_lines(result), notes=notes(result),
         names=[*(run["run"] for run in result["runs"]), "floor"], columns=columns(result), runs=runs,
@@ -121,9 +120,14 @@ def notes(result: dict[str, Any]) -> list[str]:
 
 def columns(result: dict[str, Any]) -> list[Column]:
     """The table: what each run is and costs, then its numbers."""
-    costs = [describe_run(run) for run in result["runs"]]
-    table = [Column(title, [*(Cell(cost[title]) for cost in costs), Cell()]) for title in costs[0]]
-    sides = [*(run["numbers"] for run in result["runs"]), result["floor"]]
+    runs = result["runs"]
+    costs = {
+        "model": [run["model"] for run in runs], "parameters": [f"{run['parameters']:,}" for run in runs],
+        "step": ["" if run["step"] is None else f"{run['step']:,}" for run in runs],
+        "training": ["" if run["seconds"] is None else format_duration(run["seconds"]) for run in runs],
+    }  # fmt: skip
+    table = [Column(title, [*map(Cell, texts), Cell()]) for title, texts in costs.items()]
+    sides = [*(run["numbers"] for run in runs), result["floor"]]
     for name in dict.fromkeys(name for side in sides for name in side):
         cells = [make_cell(side.get(name), result["best"].get(name) == i) for i, side in enumerate(sides)]
         base = name.split(":")[0]
@@ -145,15 +149,6 @@ def make_cell(number: dict[str, Any] | None, best: bool) -> Cell:
 def format_number(x: float) -> str:
     """Three digits, or all of a whole number; no powers of ten, where they can be helped."""
     return f"{x:.0f}" if abs(x) >= 1000 or float(x).is_integer() else f"{x:.3g}"
-
-
-def describe_run(run: dict[str, Any], unknown: str = "") -> dict[str, str]:
-    """The columns that say what a run is and what it costs."""
-    step, seconds = run["step"], run["seconds"]
-    return {
-        "model": run["model"], "parameters": f"{run['parameters']:,}", "step": unknown if step is None else f"{step:,}",
-        "training": unknown if seconds is None else format_duration(seconds),
-    }  # fmt: skip
 
 
 def print_table(result: dict[str, Any]) -> None:

@@ -1,7 +1,4 @@
-"""`ganvas demo`: an autoencoder, a VAE and a GAN learn the same faces, and one page shows what they generate.
-
-Can an autoencoder generate?  Pictures and numbers, side by side, answer that.
-"""
+"""`ganvas demo`: an autoencoder, a VAE and a GAN learn the same faces, and one page shows what they generate."""
 
 import time
 from dataclasses import dataclass
@@ -31,6 +28,8 @@ from .common import Quiet
 
 SAMPLES_PER_MODEL = 48
 """samples of each model on the page"""
+ROW_TITLES = ("Distance of samples to the real faces", "Standard deviation of the codes (N(0, I) has 1)",
+              "Error of held-out reconstructions, in grey levels of 255", "Training")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -89,41 +88,34 @@ def train_and_compare(runs_dir: Path, steps_factor: float, quiet: bool) -> Path:
         options: dict[str, Any] = {"steps": steps, "batch_size": c.batch_size, "checkpoint_every": max(1, steps // 4)}
         run_folder = folder / c.title.split()[0].lower()
         runs.append(train(c.model, "emoji", classes=("smileys",), folder=run_folder, quiet=quiet, **options))
+    seconds = time.monotonic() - start_time
+    chapters = [describe_chapter(c, run, faces, held_out) for c, run in zip(CHAPTERS, runs, strict=True)]
+    floor = f"{halves_distance(faces.x, faces.x, disjoint=True):.3f}"
+    columns = (ROW_TITLES, *(chapter["numbers"] for chapter in chapters), (floor, "–", "0", "–"))
     write_page(
-        folder / "index.html", "demo.html", title="Ganvas demo", seconds=time.monotonic() - start_time,
-        examples=len(faces), held_out=len(held_out), rows=metric_rows(runs, faces, held_out), run=runs[1].folder,
+        folder / "index.html", "demo.html", title="Ganvas demo", seconds=seconds, run=runs[1].folder,
+        examples=len(faces), held_out=len(held_out), rows=list(zip(*columns, strict=True)), chapters=chapters,
         faces=Examples(faces.x[:: len(faces) // SAMPLES_PER_MODEL][:SAMPLES_PER_MODEL], 8).render(),
         held_out_faces=Examples(held_out.x, len(held_out)).render(),
-        chapters=[page_chapter(*pair, held_out) for pair in zip(CHAPTERS, runs, strict=True)],
     )  # fmt: skip
     return folder / "index.html"
 
 
-def page_chapter(chapter: Chapter, run: Trained, held_out: Dataset) -> dict[str, Any]:
-    """What the page says and shows of a model."""
-    rebuilt = run.reconstruct(held_out).x if isinstance(run.model, EncoderModel) else None
-    samples, log = run.sample(SAMPLES_PER_MODEL).x, read_log(run.folder or "")
+def describe_chapter(chapter: Chapter, run: Trained, faces: Dataset, held_out: Dataset) -> dict[str, Any]:
+    """What the page says and shows of a model; its "numbers" are in the order of `ROW_TITLES`."""
+    log, samples, rebuilt, codes = read_log(run.folder or ""), run.sample(SAMPLES_PER_MODEL).x, None, None
+    if isinstance(run.model, EncoderModel):
+        rebuilt, codes = run.reconstruct(held_out).x, run.encode(faces)
+    numbers = [
+        f"{halves_distance(faces.x, run.sample(len(faces)).x):.3f}",
+        "–" if codes is None else f"{codes.std(0).mean():.2f}",
+        "–" if rebuilt is None else f"{rms_error(rebuilt, held_out.x):.1f}",
+        f"{log[-1]['step']} steps, {format_duration(log[-1]['seconds'])}",
+    ]
     return vars(chapter) | {
-        "samples": Examples(samples, 8).render(), "losses": draw_losses(log),
+        "numbers": numbers, "losses": draw_losses(log), "samples": Examples(samples, 8).render(),
         "reconstructions": None if rebuilt is None else Examples(rebuilt, len(held_out)).render(),
     }  # fmt: skip
-
-
-def metric_rows(runs: list[Trained], faces: Dataset, held_out: Dataset) -> list[list[str]]:
-    """The rows of the table: what is measured, a cell a model, and last the real faces."""
-    titles = ("Distance of samples to the real faces", "Standard deviation of the codes (N(0, I) has 1)",
-              "Error of held-out reconstructions, in grey levels of 255", "Training")  # fmt: skip
-    columns = []
-    for run in runs:
-        has_encoder, line = isinstance(run.model, EncoderModel), read_log(run.folder or "")[-1]
-        columns.append([
-            f"{halves_distance(faces.x, run.sample(len(faces)).x):.3f}",
-            f"{run.encode(faces).std(0).mean():.2f}" if has_encoder else "–",
-            f"{rms_error(run.reconstruct(held_out).x, held_out.x):.1f}" if has_encoder else "–",
-            f"{line['step']} steps, {format_duration(line['seconds'])}",
-        ])  # fmt: skip
-    floor = f"{halves_distance(faces.x, faces.x, disjoint=True):.3f}"
-    return [list(row) for row in zip(titles, *columns, (floor, "–", "0", "–"), strict=True)]
 
 
 def halves_distance(real: Tensor, other: Tensor, disjoint: bool = False) -> float:

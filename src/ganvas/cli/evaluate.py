@@ -6,6 +6,7 @@ from cyclopts import Parameter
 
 from .. import evaluation
 from ..data.options import split_names
+from ..evaluation.samples import MetricValues
 from ..metrics.features import FEATURE_NAMES, RECOMMENDED_FOR, download_weights, find_weights
 from ..training.progress import ProgressBar
 from .app import print_result, spell_options
@@ -35,8 +36,6 @@ LIKELIHOOD_ROWS = (
     ("bound", "", "{bound_bits_per_dimension:.4f} bits per dimension{bits_note}"),
 )
 """lines for people, each where a number is known"""
-Values = dict[str, Any]
-"""what `ganvas.evaluate` returns"""
 
 
 def evaluate(
@@ -93,12 +92,12 @@ def line(name: str, text: str) -> str:
     return f"{name:<24} {text}"
 
 
-def split_word(values: Values, test: str = "test") -> str:
+def split_word(values: MetricValues, test: str = "test") -> str:
     """Which examples a model was measured on."""
     return {"test": test, "train": "training"}.get(values["split"], "given")
 
 
-def model_lines(values: Values) -> list[str]:
+def model_lines(values: MetricValues) -> list[str]:
     """The numbers of a model: what, how much, how it was measured."""
     count = f"{values['examples']} " if "examples" in values else ""
     examples = f"{count}{split_word(values)} examples of {values['data']}"
@@ -123,7 +122,7 @@ def model_lines(values: Values) -> list[str]:
     return lines + (sample_lines(values) if "samples" in values else [])
 
 
-def information_lines(values: Values) -> list[str]:
+def information_lines(values: MetricValues) -> list[str]:
     """Mutual information and the aggregate posterior's distance, with what such an estimate can show at most."""
     if "mutual_information" not in values:
         return [line("mutual information", "not measured: the model is a hierarchy")]
@@ -140,7 +139,7 @@ def information_lines(values: Values) -> list[str]:
     ]  # fmt: skip
 
 
-def translator_lines(values: Values) -> list[str]:
+def translator_lines(values: MetricValues) -> list[str]:
     """The numbers of a translator: each way round trips, distances from the target domain, errors against the truth."""
     examples = "{} and {}".format(*values["examples"]) + f" {split_word(values)} examples of {values['data']}"
     lines = [f"{values['model']} at step {values['step']}, on {examples}"]
@@ -164,7 +163,7 @@ def translator_lines(values: Values) -> list[str]:
     return [*lines, *(f"warning: {sentence}" for sentence in values["warnings"])]
 
 
-def sample_lines(values: Values) -> list[str]:
+def sample_lines(values: MetricValues) -> list[str]:
     """The numbers of samples, each beside its floor."""
     floor = {"train": "of as many training examples", "halves": "of the other half of the data"}[values["floor_source"]]
     examples = f"{split_word(values, 'held-out')} examples; floor: the same {floor}"
@@ -174,7 +173,7 @@ def sample_lines(values: Values) -> list[str]:
     ]  # fmt: skip
 
 
-def floor_lines(values: Values, suffix: str = "") -> list[str]:
+def floor_lines(values: MetricValues, suffix: str = "") -> list[str]:
     """Numbers with floor and standard error, those of classes in lines of their own; then what was not measured."""
     lines = []
     for name in (name for name in values if f"{name}:floor" in values):

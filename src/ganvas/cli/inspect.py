@@ -25,8 +25,6 @@ from ..viz.images import Examples, save_pictures
 from .app import print_result
 from .common import DataFlags, Force, Json, RunName, SourceName
 
-MAX_SIZES = 10
-"""sizes of images that are told apart, at most"""
 MAX_COLUMN_WIDTH = 70
 """characters of a column, at most"""
 SOURCE_B_HELP = "a second source, to see whether a translator can learn from the two"
@@ -94,7 +92,11 @@ def data(
     folder = Path(gettempdir()) if is_inside_data else Path()  # a sheet is no data
     sheet = unused_path(folder / f"{shorten(dataset.name)}-contact-sheet.png") if out is None else out
     refuse_existing(sheet, force)
-    save_pictures([spread_examples(part, 100 if dataset.has_images else 5000) for part in parts], sheet)
+    pictures = []
+    for part in parts:
+        n = min(100 if dataset.has_images else 5000, len(part))
+        pictures.append(Examples(part.x[[i * len(part) // n for i in range(n)]]))
+    save_pictures(pictures, sheet)
     reports = [describe_dataset(part) | facts for part, facts in zip(parts, sizes, strict=True)]
     if isinstance(dataset, DomainPair):
         warnings = data_sources.pair_warnings(dataset)
@@ -112,17 +114,11 @@ def load_any_size(source: Source, options: DataOptions, progress: Progress) -> t
         return data_sources.load(source, options, progress=progress), {}
     except MixedSizesError as mixed:
         dataset = data_sources.load(source, replace(options, size=mixed.size), progress=progress)
-        sizes = dict(list(mixed.sizes.items())[:MAX_SIZES])
+        sizes = dict(list(mixed.sizes.items())[:10])
         if n_other_sizes := len(mixed.sizes) - len(sizes):
             sizes[f"of {n_other_sizes} other sizes"] = sum(mixed.sizes.values()) - sum(sizes.values())
         note = f"images of {len(mixed.sizes)} sizes: to train, ask for one, as this report did with --size {mixed.size}"
         return replace(dataset, notes=(note, *dataset.notes)), {"sizes": sizes, "channels": mixed.channels}
-
-
-def spread_examples(dataset: Dataset, max_examples: int) -> Examples:
-    """Examples, evenly spread over the dataset."""
-    n = min(max_examples, len(dataset))
-    return Examples(dataset.x[[i * len(dataset) // n for i in range(n)]])
 
 
 def format_columns(*reports: Report) -> list[str]:

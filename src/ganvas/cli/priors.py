@@ -53,8 +53,7 @@ def fit_prior(
             with bar.track_images() as progress:
                 source = training_data.load(partial(data_sources.load, progress=progress))
             training_data.check_unchanged(describe_data(source))
-        data_options = None if data is None else options
-        trained = trained.fit_prior(source, data_options, kinds=names, seed=seed, progress=bar.say)
+        trained = trained.fit_prior(source, None if data is None else options, kinds=names, seed=seed, progress=bar.say)
         trained.save(file)
     priors = trained.priors
     assert priors is not None

@@ -19,6 +19,7 @@ from .app import print_result
 from .common import DataFlags, Force, Json, Output, OutputOptions, Quiet, RunName, SourceName, load_run, save_examples
 
 PRIOR_HELP = "standard, the model's own; or one that `ganvas fit-prior` fitted: best, gaussian, mixture or flow"
+TO_HELP = "domain to translate to: A was given first in training, B second"
 MAX_CLASS_ROWS = 40
 """most classes in a picture"""
 
@@ -38,11 +39,6 @@ def sample(
     save_examples(run, "samples", output, lambda trained: first_rows(
         trained.sample(n, seed=seed, fitted_prior=fitted_prior, label=label, per_class=per_class), label, output.out,
     ))  # fmt: skip
-
-
-def is_picture(out: Path | None) -> bool:
-    """Whether examples that go there become one picture."""
-    return out is None or out.suffix.lower() in PICTURE_FORMATS
 
 
 def first_rows(examples: Examples, label: str | None, out: Path | None) -> Examples:
@@ -67,19 +63,22 @@ def reconstruct(
     output: Output = OutputOptions(),
 ) -> None:
     """Encode and decode examples; a picture shows each beside its reconstruction."""
-    save_examples(run, "reconstructions", output, lambda trained: reconstruct_some(
-        trained, data, options, n, output.out
-    ))  # fmt: skip
+    save_examples(run, "reconstructions", output, lambda trained: reconstruct_n(trained, data, options, n, output.out))
 
 
-def reconstruct_some(trained: Trained, data: str, options: DataOptions, n: int, out: Path | None) -> Examples:
+def reconstruct_n(trained: Trained, data: str, options: DataOptions, n: int, out: Path | None) -> Examples:
     """Reconstructions of n examples, spread evenly; for a picture, each after its example."""
     dataset = load_preprocessed(trained, data, options)
     dataset = dataset.select(torch.linspace(0, len(dataset) - 1, min(check_positive(n, "n"), len(dataset))).long())
-    reconstructions = trained.reconstruct(dataset)
-    if reconstructions.x.ndim == 2 or not is_picture(out):
-        return reconstructions
-    return Examples(torch.stack([dataset.x, reconstructions.x], 1).flatten(0, 1), columns=8)
+    result = trained.reconstruct(dataset)
+    if result.x.ndim == 2 or not is_picture(out):
+        return result
+    return Examples(torch.stack([dataset.x, result.x], 1).flatten(0, 1), columns=8)
+
+
+def is_picture(out: Path | None) -> bool:
+    """Whether examples that go there become one picture."""
+    return out is None or out.suffix.lower() in PICTURE_FORMATS
 
 
 def translate(
@@ -88,9 +87,7 @@ def translate(
     out: Annotated[Path, Parameter(help="the file, or the folder; images keep their relative names")],
     /,
     *,
-    to: Annotated[
-        Literal["A", "B"], Parameter(help="domain to translate to: A was given first in training, B second")
-    ] = "B",
+    to: Annotated[Literal["A", "B"], Parameter(help=TO_HELP)] = "B",
     force: Force = False,
     quiet: Quiet = False,
     json: Json = False,

@@ -21,6 +21,8 @@ from .app import print_result
 from .common import Given, Json, Quiet, RunName, SourceName
 
 CHANGES = "Changes, from here on"
+DATA_B_HELP = "the second domain, to translate between the two"
+CHANGED_DATA_HELP = "go on although the data have changed; config.json notes at which step"
 train_app: App = App(name="train", help="Train a model on a folder of images, a file, or a named data set.")
 
 
@@ -30,9 +32,7 @@ def make_train_command(cls: type[Model]) -> Callable[..., None]:
     def command(
         data: SourceName,
         /,
-        *data_b: Annotated[
-            str, Parameter(show=cls.n_domains == 2, help="the second domain, to translate between the two")
-        ],
+        *data_b: Annotated[str, Parameter(show=cls.n_domains == 2, help=DATA_B_HELP)],
         model: Annotated[cls, Parameter(name="*", group="Model")] = cls(),  # type: ignore[valid-type]
         train_config: Annotated[TrainConfig, Parameter(name="*", group="Training")] = TrainConfig(),
         data_options: Annotated[DataOptions, Parameter(name="*", group="Data")] = DataOptions(),
@@ -81,9 +81,7 @@ def resume(
     data_b: Annotated[str | None, Parameter(help="where a translator's domain B is now")] = None,
     /,
     *,
-    allow_changed_data: Annotated[
-        bool, Parameter(negative=(), help="go on although the data have changed; config.json notes at which step")
-    ] = False,
+    allow_changed_data: Annotated[bool, Parameter(negative=(), help=CHANGED_DATA_HELP)] = False,
     lr: Annotated[float | None, Parameter(group=CHANGES, help="learning rate")] = None,
     lr_d: Annotated[float | None, Parameter(group=CHANGES, help="learning rate of a GAN's discriminator")] = None,
     train_config: Annotated[TrainConfig, Parameter(name="*", group=CHANGES)] = TrainConfig(),
