@@ -20,9 +20,8 @@ from .array_files import is_idx, load_idx, load_npy, load_npz, split_key
 from .arrays import from_array, validate_dataset
 from .builtin import BUILTIN, PUBLISHED
 from .containers import from_object
-from .dataset import CHANNELS, Dataset, chunks, class_counts, convert_channels, resize_and_crop
+from .dataset import CHANNELS, Dataset, chunks, class_counts, convert_channels, resize_and_crop, split_dataset
 from .folder import MixedSizesError, load_folder
-from .holdout import split_dataset
 from .label_tables import suggest_source
 from .layout import find_domains
 from .listing import error_reason, may_hold_images, path_mode

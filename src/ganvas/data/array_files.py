@@ -22,8 +22,7 @@ from numpy.lib import format as npy_format
 
 from ..errors import UserError
 from .arrays import add_labels, decode_name, from_array
-from .dataset import Dataset
-from .holdout import split_dataset
+from .dataset import Dataset, split_dataset
 from .layout import SPLIT_NAMES, dataset_name
 from .memory import check_memory
 from .options import DataOptions, MissingSplitError, Progress

@@ -7,8 +7,7 @@ from pathlib import Path
 import torch
 
 from ..errors import UserError
-from .dataset import CHANNELS, Dataset
-from .holdout import split_indices
+from .dataset import CHANNELS, Dataset, split_indices
 from .images import SUPPORTED_FORMATS, ImageBuffer, in_parallel, read_images
 from .label_tables import attach_labels
 from .layout import Layout, dataset_name, find_layout, find_test_sibling, folder_labels
