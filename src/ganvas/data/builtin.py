@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from http.client import HTTPException
@@ -142,7 +142,12 @@ def find_or_download(name: str, split: str, data_dir: str | None) -> Dataset:
     """The data set from data_dir, the cache, or the system's packages; else downloaded into the cache."""
     source, cache, mismatch = PUBLISHED[name], cache_dir() / name, None
     places = [Path(data_dir).expanduser()] if data_dir else [cache, cache.parent, *map(Path, source.system_folders)]
-    for path in (path for place in places for path in candidate_files(name, split, place)):
+    stems, candidates = dict.fromkeys((name, name.replace("-", "_"))), list[Path]()
+    for place in places:
+        candidates += filter(Path.is_file, (place / f"{stem}.npz" for stem in stems))
+        folders = (place, place / name, place / "MNIST" / "raw", place / "FashionMNIST" / "raw")
+        candidates += filter(None, (find_idx(folder, split) for folder in folders))
+    for path in candidates:
         options = DataOptions(split="train" if split == "train" else "test")
         dataset = from_npz(path, options) if path.suffix == ".npz" else from_idx(path)
         if checksum(dataset) == source.checksums[split]:
@@ -157,14 +162,6 @@ def find_or_download(name: str, split: str, data_dir: str | None) -> Dataset:
             raise UserError(f"{data_dir} has no {name}: looked for {name}.npz and {FILES[split][0]}; {how}")
         dataset = download(name, split, cache)
     return replace(dataset, name=name, classes=source.classes or dataset.classes)
-
-
-def candidate_files(name: str, split: str, place: Path) -> Iterator[Path]:
-    """Files in a folder that may hold the data set, in the forms and places in which it usually lies."""
-    archives = dict.fromkeys(place / f"{stem}.npz" for stem in (name, name.replace("-", "_")))
-    yield from (path for path in archives if path.is_file())
-    folders = (place, place / name, place / "MNIST" / "raw", place / "FashionMNIST" / "raw")
-    yield from filter(None, (find_idx(folder, split) for folder in folders))
 
 
 def checksum(dataset: Dataset) -> str:
@@ -187,19 +184,16 @@ def download(name: str, split: str, folder: Path) -> Dataset:
                     with urlopen(mirror + file.name, timeout=30) as response:
                         file.write_bytes(response.read())
                 dataset = from_idx(parts[0])
+                if checksum(dataset) != PUBLISHED[name].checksums[split]:
+                    raise UserError("wrong checksum")
             except (OSError, HTTPException, UserError) as error:  # URLError and HTTPError are OSErrors
                 failures.append(f"{mirror}: {getattr(error, 'reason', error)}")
-                continue
-            if checksum(dataset) != PUBLISHED[name].checksums[split]:
-                failures.append(f"{mirror}: wrong checksum")
                 continue
             for file in parts:
                 file.replace(folder / file.name)
             return dataset
-    raise UserError(
-        f"{name} could not be downloaded ({'; '.join(failures)}): put {' and '.join(FILES[split])} into {folder}, or "
-        "say where the data are with `data_dir`"
-    )
+    how = f"put {' and '.join(FILES[split])} into {folder}, or say where the data are with `data_dir`"
+    raise UserError(f"{name} could not be downloaded ({'; '.join(failures)}): {how}")
 
 
 BUILTIN: dict[str, Callable[[str, str, str | None], Dataset]] = {
