@@ -17,10 +17,8 @@ from ..randomness import make_generator
 from .options import DataOptions, MissingSplitError
 from .quantization import NUMBERS_PER_CHUNK, Bounds
 
-CHANNELS = {1: "L", 3: "RGB", 4: "RGBA"}
-"""channels of images, and Pillow's names of them"""
-DEFAULT_SHARE, MIN_EXAMPLES = 0.1, 100
-"""share that is held out where nobody asks for one, and examples below which none are"""
+CHANNELS = {1: "L", 3: "RGB", 4: "RGBA"}  # channels of images, and Pillow's names of them
+DEFAULT_SHARE, MIN_EXAMPLES = 0.1, 100  # share held out unless one is asked for; examples below which none is
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -54,11 +52,6 @@ class Dataset:
     @property
     def has_images(self) -> bool:
         return self.x.dtype == torch.uint8
-
-    @property
-    def value_scale(self) -> float:
-        """What numbers are divided by to be compared: pixels count from 0 to 1, vectors in their own units."""
-        return 255.0 if self.has_images else 1.0
 
     def with_notes(self, notes: Sequence[str]) -> "Dataset":
         return replace(self, notes=(*self.notes, *notes))

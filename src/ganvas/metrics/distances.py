@@ -70,7 +70,7 @@ def kantorovich_terms(x: Projected, y: Projected) -> Terms:
 @metric("sliced-wasserstein", {"sliced_wasserstein": Number(higher_is_better=False)}, on_features=False, rank=7)
 def measure_sliced(c: Comparison) -> Entries:
     """Of pixels in [0, 1], or of vectors in deviations of the held-out ones."""
-    a, b, scale = c.real.values, c.fake.values, c.real.data.value_scale
+    a, b, scale = c.real.values, c.fake.values, 255.0 if c.real.data.has_images else 1.0
     value = sliced_wasserstein(a, b, n_directions=c.n_directions, seed=c.seed) / scale
 
     def influence() -> Terms:
