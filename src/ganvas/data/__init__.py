@@ -26,25 +26,23 @@ from .label_tables import suggest_source
 from .layout import find_domains
 from .listing import error_reason, may_hold_images, path_mode
 from .options import DataOptions, MissingSplitError, Progress, no_progress
-from .pair import DOMAINS, DomainPair, PairStream, pair_warnings
+from .pair import DomainPair, PairStream, pair_warnings
 from .quantization import normalize_range, read_bounds
 from .scaling import Scaling, hidden_colour_stats
 from .stream import Stream
 
 HIDDEN_COLOUR_SHARE = 0.005  # share of pixels that is worth a note
 Source = str | Path | Dataset | np.ndarray | Tensor | Sized | Iterable[Any]
-Sources = Source | tuple[Source, ...]
-"""a source, or those of a translator's domains A and B"""
+Sources = Source | tuple[Source, ...]  # a source, or those of a translator's domains A and B
 Data = Dataset | DomainPair
-Reader = Callable[[Path, str | None, DataOptions, Progress], Dataset]
-"""reads the split that the options name from a path, of an archive the arrays called KEY in PATH:KEY"""
-READERS: tuple[tuple[Callable[[Path], bool], Reader], ...] = (
+READERS: tuple[tuple[Callable[[Path], bool], Callable[[Path, str | None, DataOptions, Progress], Dataset]], ...] = (
     (is_idx, load_idx),
     (lambda path: path.suffix.lower() == ".npz", load_npz),
     (lambda path: path.suffix.lower() == ".npy", load_npy),
     (may_hold_images, load_folder),
 )
-"""kinds of files and folders: the first whose test a path passes reads it, and every folder passes the last"""
+"""tests of paths, and what reads the split that options name, of an archive the arrays called KEY in PATH:KEY; the
+first whose test a path passes reads it, and every folder passes the last"""
 
 
 def load(source: Source, options: DataOptions | None = None, *, progress: Progress = no_progress) -> Dataset:
@@ -148,8 +146,8 @@ def load_named(source: str, options: DataOptions, progress: Progress) -> Dataset
 
 
 __all__ = [
-    "BUILTIN", "CHANNELS", "DOMAINS", "Data", "DataOptions", "Dataset", "DomainPair", "MissingSplitError",
-    "MixedSizesError", "PairStream", "Progress", "Scaling", "Source", "Sources", "Stream", "chunks", "class_counts",
-    "fit_scaling", "from_array", "load", "load_all", "make_stream", "may_hold_images", "no_progress", "pair_warnings",
-    "resolve_domains", "restore_range",
+    "BUILTIN", "CHANNELS", "Data", "DataOptions", "Dataset", "DomainPair", "MissingSplitError", "MixedSizesError",
+    "PairStream", "Progress", "Scaling", "Source", "Sources", "Stream", "chunks", "class_counts", "fit_scaling",
+    "from_array", "load", "load_all", "make_stream", "may_hold_images", "pair_warnings", "resolve_domains",
+    "restore_range",
 ]  # fmt: skip

@@ -30,8 +30,7 @@ from .options import DataOptions, MissingSplitError, Progress
 EXAMPLE_KEYS = ("x", "images", "image", "imgs", "img", "data", "arr0", "features", "inputs", "samples")
 LABEL_KEYS = ("y", "labels", "label", "targets", "target", "class", "classid")
 CLASS_KEYS = ("classes", "classnames", "names")
-MAX_HEADER_BYTES, READ_BYTES = 2**16, 2**24
-"""most bytes of an array's header, and bytes of an IDX file that are read at once"""
+MAX_HEADER_BYTES, READ_BYTES = 2**16, 2**24  # most bytes of an array's header; bytes of an IDX file read at once
 MAX_DEFLATE_RATIO = 1100  # times that a compressed file may be as long as it is: deflate reaches 1,032
 IDX_PATTERN = re.compile(r"(?P<split>train|t10k|test)-(images|labels)[-.]idx(?P<axes>\d)-ubyte(\.gz)?$", re.I)
 

@@ -67,8 +67,7 @@ def from_items(source: Any, name: str, options: DataOptions) -> Dataset:
         labels.append(label)
     is_labelled = any(label is not None for label in labels)
     if is_labelled and None in labels:
-        item = f"item {labels.index(None)} of that {name}"
-        raise UserError(f"{item} has no label, though others have: give all, or none")
+        raise UserError(f"item {labels.index(None)} of that {name} has no label, though others have: give all, or none")
     if options.image_size and len({image.shape for image in images}) > 1:
         parts = (from_array(image[None], channels_last=False, name=name).x for image in images)
         images = [resize_and_crop(x, options.image_size)[0].numpy() for x in parts]

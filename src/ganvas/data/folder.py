@@ -19,11 +19,10 @@ MAX_FAILURES = 5  # files that could not be read, in a note, at most
 
 
 def load_folder(folder: Path, key: str | None, options: DataOptions, progress: Progress) -> Dataset:
-    """The images of a split below a folder or in a zip, in the order of their paths; `layout` finds the split.
+    """The images of a split below a folder or in a zip, in the order of their paths.
 
     They get the channels that most of them have, or those that the options name; alpha that hides nothing counts as
-    none.  A file that cannot be read is skipped, and a note counts and names it.  Raises UserError for a folder without
-    images, and MixedSizesError for images of different sizes unless the options name one.
+    none.  UserError where no image can be read, MixedSizesError for several sizes unless the options name one.
     """
     listing, part = find_split(folder, options)
     part, table = attach_labels(listing, part)
@@ -112,8 +111,7 @@ class MixedSizesError(UserError):
         """images of each width and height, the most common first"""
         self.channels: dict[str, int] = {CHANNELS[c]: n for c, n in images.channel_counts.most_common()}
         """images with each kind of channels"""
-        self.size: str = f"{h}x{w}"
-        """the most common, as `DataOptions` has it"""
+        self.size: str = f"{h}x{w}"  # the most common, as `DataOptions` has it
         common = ", ".join(f"{n} of {size}" for size, n in list(self.sizes.items())[:3])
         pages = (page for page, info in images.infos.items() if info.shape[:0:-1] == rarest)
         example = str(next(pages)).rpartition("/")[2]

@@ -6,7 +6,7 @@ import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from io import BytesIO
@@ -77,7 +77,6 @@ class ImageBuffer:
     decoder_notes: Sequence[str] = ()
 
     def add(self, page: Page, result: ReadResult) -> None:
-        """One more."""
         if isinstance(result, str):
             self.failures[page] = result
             return
@@ -162,10 +161,9 @@ def in_parallel(function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
 
 def measure_page(page: Page) -> ValueStats:
     """The least and the greatest number in an image that can be read, alpha aside."""
-    try:
+    with suppress(Exception):  # what is wrong is said when it is read
         return value_stats(decode(page)[0].values[..., :3])
-    except Exception:  # what is wrong is said when it is read
-        return ValueStats()
+    return ValueStats()
 
 
 def read_images(files: Sequence[File], options: DataOptions, name: str, progress: Progress) -> ImageBuffer:

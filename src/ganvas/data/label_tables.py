@@ -31,8 +31,7 @@ TABLE_SEPARATORS = {".csv": ",", ".tsv": "\t"}
 MAX_TABLE_BYTES = 2**26
 MAX_HINT_ROWS, MAX_COLUMNS = 1000, 8  # rows of a table of numbers that are looked at, and columns that are named
 MAX_CLASS_SHARE, MIN_LABELS = 0.5, 20
-"""classes to images, from which on labels are no classes but texts or numbers of each image's own; images too few for
-that to be seen"""
+"""classes to images from which on labels are texts or numbers of each image's own; images too few to see that"""
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class Labels:
     file: File
     by_file: dict[File, str]  # the class of each image that has one
     classes: tuple[str, ...]  # numbers by size, names by the alphabet
-    notes: tuple[str, ...] = ()
+    notes: list[str]
 
     def encode(self, places: Sequence[Place]) -> tuple[list[int], tuple[str, ...]]:
         """The labels of images, and the classes that they index."""
@@ -65,7 +64,7 @@ def attach_labels(listing: Listing, part: Layout) -> tuple[Layout, Labels | None
     training = find_labels(listing, part.training, []) if part.has_test_split and part.training else None
     classes = tuple(dict.fromkeys((*(training or labels).classes, *labels.classes)))
     places = [place for place in part.places if place.file in labels.by_file]
-    return replace(part, places=places, notes=notes + list(labels.notes)), replace(labels, classes=classes)
+    return replace(part, places=places, notes=notes + labels.notes), replace(labels, classes=classes)
 
 
 def find_labels(listing: Listing, places: Sequence[Place], notes: list[str]) -> Labels | None:
@@ -86,9 +85,9 @@ def find_labels(listing: Listing, places: Sequence[Place], notes: list[str]) -> 
         except READ_ERRORS as error:
             notes.append(f"no labels were read from {file}: {error}")
             continue
-        rest = [str(other) for other in tables if other is not file]
-        unread_notes = [f"{join_names(rest)}: not read, since labels are those of {file}"] if rest else []
-        return replace(labels, notes=(*labels.notes, *unread_notes))
+        if rest := [str(other) for other in tables if other is not file]:
+            labels.notes.append(f"{join_names(rest)}: not read, since labels are those of {file}")
+        return labels
     others = [str(file) for file in nearby if file.suffix in OTHER_TABLES]
     if others and not tables and not by_folder:
         tables_read = "labels.csv with the columns file and label, from metadata.csv, metadata.jsonl or dataset.json"
@@ -123,7 +122,7 @@ def match_labels(file: File, rows: Sequence[tuple[str, str]], listing: Listing) 
     if missing:
         notes.append(f"{pluralize(len(missing), 'label')} in {file} without image: {join_names(missing)}")
     are_numbers = all(re.fullmatch(r"-?\d+", name) for name in classes)
-    return Labels(file, by_file, tuple(sorted(classes, key=int if are_numbers else None)), tuple(notes))
+    return Labels(file, by_file, tuple(sorted(classes, key=int if are_numbers else None)), notes)
 
 
 def read_rows(file: File) -> list[tuple[str, str]]:

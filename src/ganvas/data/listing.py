@@ -29,16 +29,13 @@ SIGNATURES = (
 HEIC_SUFFIXES = {".heic", ".heif"}
 RECORD_FILE = ".ganvas.json"
 """in a folder of translations: the weights that they are by, their domain, and which files they are"""
-SHEET_PATTERN = re.compile(r"-contact-sheet(-\d+)?\.png$")
-"""how names of the contact sheets end that `ganvas data` draws"""
-SYSTEM_FILES = {"__macosx", "@eadir", "thumbs.db", "desktop.ini"}
-"""files and folders that systems add to others, in lower case"""
+SHEET_PATTERN = re.compile(r"-contact-sheet(-\d+)?\.png$")  # names of the contact sheets that `ganvas data` draws
+SYSTEM_FILES = {"__macosx", "@eadir", "thumbs.db", "desktop.ini"}  # what systems add to files, in lower case
 ZIP = ".zip"
 ARCHIVES = {".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar"}
 """archives that must be unpacked first"""
 MAX_FILE_BYTES = 2**27  # bytes of a file in a zip, at most: it is read into memory
-READ_ERRORS = (OSError, ValueError, RuntimeError, EOFError, BadZipFile, zlib.error)
-"""what reading a file, or one in a zip, may raise"""
+READ_ERRORS = (OSError, ValueError, RuntimeError, EOFError, BadZipFile, zlib.error)  # of a file, and of one in a zip
 MAX_NAMES = 5  # names in a note, at most
 
 
@@ -76,12 +73,11 @@ class File:
 
     def digest(self) -> bytes | None:
         """BLAKE2b of its bytes, which are all that it depends on; None where they cannot be read."""
-        try:
+        with suppress(*READ_ERRORS):
             content = self.content()
             with content.open("rb") if isinstance(content, Path) else content as file:
                 return file_digest(file, lambda: blake2b(digest_size=8)).digest()
-        except READ_ERRORS:
-            return None
+        return None
 
 
 @dataclass
@@ -214,8 +210,8 @@ def classify_files(root: Path, files: Sequence[File], notes: list[str]) -> Listi
 def may_hold_images(path: Path) -> bool:
     """Whether a source is a folder, of whatever kind, a zip, or a single image."""
     mode = path_mode(path) or 0
-    is_file = stat.S_ISREG(mode) and (path.suffix.lower() == ZIP or is_image(File((path.name,), path)))
-    return is_file or stat.S_ISDIR(mode)
+    is_file = stat.S_ISREG(mode)
+    return stat.S_ISDIR(mode) or (is_file and (path.suffix.lower() == ZIP or is_image(File((path.name,), path))))
 
 
 def parent_folders(file: File) -> list[tuple[str, ...]]:
@@ -233,11 +229,10 @@ def is_image(file: File) -> bool:
     """Whether a file is an image by its suffix; one without any by how it begins."""
     if file.suffix:
         return file.suffix in IMAGE_SUFFIXES
-    try:
+    with suppress(*READ_ERRORS):
         begins = file.read(16)
-    except READ_ERRORS:
-        return False
-    return any(re.match(signature, begins, re.DOTALL) for signature in SIGNATURES)
+        return any(re.match(signature, begins, re.DOTALL) for signature in SIGNATURES)
+    return False
 
 
 def is_ignored(name: str) -> bool:

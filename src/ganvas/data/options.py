@@ -11,9 +11,7 @@ from ..errors import UserError
 from ..fields import STRICT, Fraction, ValidatedMeta
 from .quantization import Bounds, normalize_range, parse_bounds
 
-Progress = Callable[[int, int], None]
-"""called with the numbers of examples read, and of all, while they are read"""
-SIZE_PATTERN = r"^[1-9]\d{0,4}(x[1-9]\d{0,4})?$"
+Progress = Callable[[int, int], None]  # called with the numbers of examples read, and of all, while they are read
 
 
 class MissingSplitError(UserError):
@@ -41,7 +39,7 @@ class DataOptions(metaclass=ValidatedMeta):
     of a folder or a file with 100 examples or more"""
     classes: Annotated[tuple[str, ...], BeforeValidator(split_names)] = ()
     """only these classes, by name: smileys,animals"""
-    size: Annotated[str, BeforeValidator(str), Field(pattern=SIZE_PATTERN)] | None = None
+    size: Annotated[str, BeforeValidator(str), Field(pattern=r"^[1-9]\d{0,4}(x[1-9]\d{0,4})?$")] | None = None
     """resize and centre-crop images: 64, or 48x64 (height x width)"""
     channels: Annotated[Literal[1, 3, 4], BeforeValidator(lambda c: int(c) if str(c).isdigit() else c)] | None = None
     """make images grey (1), RGB (3) or RGBA (4)"""

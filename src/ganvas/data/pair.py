@@ -17,8 +17,7 @@ from .stream import Stream
 DOMAINS = ("A", "B")
 MIN_DOMAIN_SIZE, MAX_SIZE_RATIO = 50, 10.0
 """examples below which a domain is small, and times as many in one domain as in the other that are worth saying"""
-EMPTY_STD, MAX_EMPTY_SHARE = 2.0, 0.05
-"""deviation in grey levels below which an image is nearly empty, and share of such images worth saying"""
+EMPTY_STD, MAX_EMPTY_SHARE = 2.0, 0.05  # grey levels of nearly empty images' deviation; share of such worth saying
 NARROW_RANGE, COLOUR_TOLERANCE = 64, 8
 """grey levels of a dataset below which its range is to blame for empty images, and by which hidden colours differ"""
 

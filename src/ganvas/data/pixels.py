@@ -11,10 +11,8 @@ import numpy as np
 from PIL import Image, ImageFile, ImageOps
 
 RAW_MODE_16 = re.compile(r"(?P<kind>RGB|RGBA|RGBX);16(?P<order>[BLN])$")
-"""Pillow's names of colours with 16 bits a channel whose second byte it can be told to decode; BGR;16 is 16 bits for
-all three"""
-SWAPPED_ORDER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
-"""the order of bytes in which the lower of two is taken for the higher"""
+"""Pillow's names of colours with 16 bits each, whose lower byte it can be told to decode; not BGR;16, 16 in all"""
+SWAPPED_ORDER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}  # that decodes the lower byte
 KIND_NAMES = {"int32": "signed integers", "float32": "floating-point numbers"}
 
 
