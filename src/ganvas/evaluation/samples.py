@@ -119,14 +119,14 @@ def compute_entries(
 
     A metric that cannot be measured is a UserError if `strict`; else its entries say why.
     """
+    tag = f":{sides[0].real.space.tag}"
     for metric in map(METRICS.__getitem__, names):
         progress(metric.name)
-        tag = f":{sides[0].real.space.tag}" if metric.on_features else ""
         try:
             computed = (islice(metric.compute(c), len(metric.numbers) if only_numbers else None) for c in sides)
             for pairs in zip(*computed, strict=True):
                 name = pairs[0][0]
-                yield name, name + tag, tuple(entry for _, entry in pairs)
+                yield name, name + (tag if metric.on_features else ""), tuple(entry for _, entry in pairs)
         except UserError as error:
             if strict:
                 raise

@@ -62,7 +62,7 @@ def compute(c: Comparison) -> Entries:
     if space.head is not None:
         examples = c.real if c.fake.is_floor else c.fake  # the classifier may have learned from other real examples
         data, logits = examples.data, space.logits(examples.features)
-        yield "classifier_score", classifier_scores(logits, len(c.real))
+        yield "classifier_score", classifier_scores(logits, len(c.real.data))
         labels = classifier_labels(space.classes, data) if has_labels else None
         if labels is not None:  # NaN for a class without examples
             masks = {name: data.labels == i for i, name in enumerate(data.classes)}

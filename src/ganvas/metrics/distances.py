@@ -4,7 +4,7 @@ import warnings
 from math import sqrt
 
 import torch
-from jaxtyping import Float, Float64, Shaped
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from ..data import Scaling
@@ -15,7 +15,6 @@ from .metric import Comparison, Entries, Number, Score, Terms, metric
 
 # the score is the square of the number, which can be below 0 by chance
 ENERGY = Number(higher_is_better=False, show=lambda square: max(0.0, square) ** 0.5)
-PerColumn = Float64[Tensor, " d"]
 MAX_TRANSPORTED = 2000
 """examples between which optimal transport is computed, at most"""
 Projected = Float[Tensor, "n k"]
@@ -101,11 +100,10 @@ def wasserstein(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> float:
             import ot
     except ImportError as error:
         raise UserError('the Wasserstein distance is computed by POT: pip install "ganvas[transport]"') from error
-    cost = torch.cdist(a.double(), b.double()).numpy()
-    return float(ot.emd2([], [], cost, numItermax=10_000_000))
+    return float(ot.emd2([], [], torch.cdist(a.double(), b.double()).numpy(), numItermax=10_000_000))
 
 
-def marginal_distances(a: Float[Tensor, "n d"], b: Float[Tensor, "n d"]) -> tuple[PerColumn, PerColumn]:
+def marginal_distances(a: Float[Tensor, "n d"], b: Float[Tensor, "n d"]) -> tuple[Tensor, Tensor]:
     """For each column the Wasserstein-1 distance, in its units, and the Kolmogorov distance, from 0 to 1.
 
     The area between the two distribution functions, and their largest difference (Kolmogorov, 1933).

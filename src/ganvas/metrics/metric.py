@@ -87,9 +87,6 @@ class Examples:
     """gets a line now and then where features take long"""
     derived: dict[object, object] = field(default_factory=dict)
 
-    def __len__(self) -> int:
-        return len(self.data)
-
     @cached_property
     def features(self) -> Float[Tensor, "n d"]:
         return self.space(self.data.x, report_remaining_time(f"{self.space.name} of {self.data.name}", self.progress))

@@ -85,5 +85,5 @@ def compute(c: Comparison) -> Entries:
     centres = torch.from_numpy(known.centres)
     if mode_coverage(held_out.x, centres, known.sigma).high_quality < MIN_OWN_SHARE:
         raise UserError(f"{held_out.name} is named like a mixture, but its points are not that one's: rename it")
-    scores = mode_scores(c.fake.data.x, centres, known.sigma, len(c.real))
+    scores = mode_scores(c.fake.data.x, centres, known.sigma, len(c.real.data))
     return iter([*scores.items(), ("modes", len(centres))])

@@ -46,13 +46,12 @@ class NeighbourIndex:
     @cached_property
     def nearest(self) -> tuple[Int64[Tensor, "n k"], Float64[Tensor, "n k"]]:
         """Which k others are nearest to each example, in order, and how far: of fewer all, and itself at infinity."""
-        indices, distances = [], []
+        parts = []
         for i, pairwise in distance_chunks(self.x, self.x):
             pairwise.diagonal(i).fill_(torch.inf)
-            nearest = pairwise.topk(min(self.k, len(self.x)), largest=False)
-            indices.append(nearest.indices)
-            distances.append(nearest.values)
-        return torch.cat(indices), zero_rounding(torch.cat(distances), self.x)
+            parts.append(pairwise.topk(min(self.k, len(self.x)), largest=False))
+        distances, indices = (torch.cat(part) for part in zip(*parts, strict=True))
+        return indices, zero_rounding(distances, self.x)
 
     def radii(self, k: int) -> Float64[Tensor, " n"]:
         """The distance from each example to its k-th nearest other."""

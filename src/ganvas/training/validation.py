@@ -154,7 +154,7 @@ class SampleEvaluator:
         if self.data.labels is None:
             return None
         random = make_generator(CPU, self.seed, "labels")
-        return self.data.labels[torch.randint(len(self.data), (len(self.examples),), generator=random)]
+        return self.data.labels[torch.randint(len(self.data), (len(self.examples.data),), generator=random)]
 
     @cached_property
     def copy_reference(self) -> tuple[Tensor, Tensor] | None:
@@ -175,7 +175,7 @@ class SampleEvaluator:
 
     def measure(self, trained: Trained) -> dict[str, Any]:
         """What the log says of the samples: metric, value, standard error, number of samples; copies, where known."""
-        start_time, n = time.monotonic(), len(self.examples)
+        start_time, n = time.monotonic(), len(self.examples.data)
         z = trained.sample_prior(n, make_generator(CPU, self.seed, "compared"))
         x = trained.decode(z, self.labels).x
         fake = Examples(replace(self.examples.data, x=x, labels=self.labels), self.space)

@@ -11,7 +11,7 @@ from ...data import Scaling
 from ...errors import UserError, did_you_mean
 from ...model import Shape
 from . import untrained
-from .base import FeatureSpace
+from .base import FeatureSpace as FeatureSpace
 from .efficientnet import LITE0, LITE0_32, lite0_features
 from .inception import INCEPTION, inception_features
 from .lenet import FASHION, LENETS, MNIST, lenet_features
@@ -28,11 +28,6 @@ PUBLISHED_WEIGHTS = {weights.name: weights for weights in (LITE0, LITE0_32, INCE
 CPU = torch.device("cpu")
 CLASSIFIER_SHAPE = (1, 28, 28)
 """shape of the images that the small classifiers know"""
-
-__all__ = [
-    "FEATURE_NAMES", "RECOMMENDED_FOR", "FeatureSpace", "default_features", "download_weights",
-    "find_weights", "make_feature_space",
-]  # fmt: skip
 
 
 def make_feature_space(
