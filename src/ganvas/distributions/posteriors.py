@@ -106,16 +106,14 @@ class DiagonalGaussian(NamedTuple):
 class PosteriorHead(nn.Module):
     """The last layer of an encoder: it computes in float32, and has no weights but those of a flow's `steps`."""
 
-    def __init__(
-        self, build_posterior: Callable[..., Posterior] = DiagonalGaussian.from_raw, *steps: nn.Module
-    ) -> None:
+    def __init__(self, build: Callable[..., Posterior] = DiagonalGaussian.from_raw, *steps: nn.Module) -> None:
         super().__init__()
-        self.build_posterior: Callable[..., Posterior] = build_posterior
+        self.build: Callable[..., Posterior] = build
         if steps:
             self.steps: nn.ModuleList = nn.ModuleList(steps)
 
     def forward(self, raw: Float[Tensor, "b n"]) -> Posterior:
-        return self.build_posterior(raw.float() if raw.itemsize < 4 else raw, *self.children())
+        return self.build(raw.float() if raw.itemsize < 4 else raw, *self.children())
 
 
 class FullGaussian(NamedTuple):

@@ -42,11 +42,9 @@ ACTIVATIONS: dict[AnyActivation, Callable[[], nn.Module]] = {
 """rectifiers work in place, since their input is always a layer's own output"""
 
 
-def norm_activation(
-    norm: Norm, activation: AnyActivation, features: int, batch_norm: type[nn.BatchNorm1d | nn.BatchNorm2d]
-) -> list[nn.Module]:
-    """What follows a layer with so many features (channels); group norm of one group is a map's layer norm."""
-    layers = [] if norm == "none" else [batch_norm(features) if norm == "batch" else nn.GroupNorm(1, features)]
+def norm_activation(norm: Norm, activation: AnyActivation, n: int, batch_norm: type[nn.Module]) -> list[nn.Module]:
+    """What follows a layer with n features (channels); group norm of one group is a map's layer norm."""
+    layers = [] if norm == "none" else [batch_norm(n) if norm == "batch" else nn.GroupNorm(1, n)]
     return [*layers, ACTIVATIONS[activation]()]
 
 

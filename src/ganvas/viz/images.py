@@ -18,6 +18,7 @@ from ..io.atomic import atomic_write
 from ..io.text import escape_text
 from .plots import TEXT_COLOUR, plot_paths, scatter, scatter_by_class
 
+Labels = tuple[str, ...]
 GAP = 2
 """pixels between the images of a grid"""
 PICTURE_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
@@ -41,9 +42,9 @@ class Examples:
     """images in a row of the grid, as many as rows where it is not given; vectors in one line of a plot, if any"""
     title: str = ""
     """what the picture shows"""
-    row_labels: tuple[str, ...] = ()
+    row_labels: Labels = ()
     """what stands beside each row, or in a plot's legend"""
-    column_labels: tuple[str, ...] = ()
+    column_labels: Labels = ()
     """what stands above each column"""
     background: Tensor | None = None
     """further vectors, which a plot shows in grey"""
@@ -183,11 +184,7 @@ def enlargement_factor(side: int, image: int) -> int:
 
 
 def add_captions(
-    picture: Image.Image,
-    title: str = "",
-    row_labels: tuple[str, ...] = (),
-    column_labels: tuple[str, ...] = (),
-    columns: int = 1,
+    picture: Image.Image, title: str = "", row_labels: Labels = (), column_labels: Labels = (), columns: int = 1
 ) -> Image.Image:
     """The picture of a grid with a title, what stands beside its rows, and what stands above its columns."""
     if not (title or row_labels or column_labels):

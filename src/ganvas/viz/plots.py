@@ -201,9 +201,7 @@ def flat(x: Tensor) -> Tensor:
 
 
 @contextmanager
-def planes(
-    points: Tensor, n: int = 1, title: str = "", names: Sequence[str] = ()
-) -> Iterator[tuple["Figure", list["Axes"]]]:
+def planes(points: Tensor, n: int = 1, title: str = "", names: Sequence[str] = ()) -> Iterator["Figure"]:
     """n square axes side by side that show all points n x 2, and beside them the names in the colours of `palette`."""
     lines = wrap(escape_text(title), 75 * n, max_lines=3, placeholder=" …")
     top, (centre, half) = 10 + 16 * len(lines), extent(points)
@@ -220,7 +218,7 @@ def planes(
             figure.axes[-1].plot([], [], "o", c=colour, ms=5, label=short_name(name))
         if names:
             figure.axes[-1].legend(loc="upper left", bbox_to_anchor=(1, 1))
-        yield figure, figure.axes
+        yield figure
 
 
 def extent(points: Tensor) -> tuple[tuple[float, float], float]:
@@ -235,8 +233,8 @@ def extent(points: Tensor) -> tuple[tuple[float, float], float]:
 
 def scatter(sets: Sequence[Tensor], title: str = "") -> Image.Image:
     """Sets of vectors n x d as dots, a panel a set, all with the axes of the first."""
-    with planes(flat(sets[0]), len(sets), title) as (figure, panels):
-        for axes, x in zip(panels, sets, strict=True):
+    with planes(flat(sets[0]), len(sets), title) as figure:
+        for axes, x in zip(figure.axes, sets, strict=True):
             axes.scatter(flat(x)[:, 0], flat(x)[:, 1], 5, BLUE, linewidths=0)
         return to_image(figure)
 
@@ -246,8 +244,8 @@ def scatter_by_class(x: Tensor, labels: Tensor, names: Sequence[str], title: str
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))  # no class on top
     colours = np.array(palette(len(names)))[labels[order].cpu().numpy()]
     points = flat(x)[order]
-    with planes(points, 1, title, names if len(names) <= MAX_NAMES else ()) as (figure, (axes,)):
-        axes.scatter(points[:, 0], points[:, 1], 9, colours, linewidths=0)
+    with planes(points, 1, title, names if len(names) <= MAX_NAMES else ()) as figure:
+        figure.axes[0].scatter(points[:, 0], points[:, 1], 9, colours, linewidths=0)
         return to_image(figure)
 
 
@@ -257,7 +255,8 @@ def plot_paths(
     """Vectors in rows of `columns`, each row a line from a ring to a large dot, over a `background` of grey vectors."""
     points, ground = flat(x), flat(x[:0] if background is None else background)
     rows = points.split(columns)
-    with planes(torch.cat([points, ground]), 1, title, names if len(rows) <= MAX_NAMES else ()) as (figure, (axes,)):
+    with planes(torch.cat([points, ground]), 1, title, names if len(rows) <= MAX_NAMES else ()) as figure:
+        axes = figure.axes[0]
         axes.scatter(ground[:, 0], ground[:, 1], 3, GREY, linewidths=0)
         for row, colour in zip(rows, palette(len(rows)), strict=True):
             axes.plot(*row.T, "o-", c=colour, lw=1, ms=3)
