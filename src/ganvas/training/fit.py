@@ -56,14 +56,13 @@ class Run:
     bar: ProgressBar
     log_lines: Sequence[dict[str, Any]] = ()
     """what its log says when it begins or goes on"""
-    evaluator: SampleEvaluator | None = None
-    """how samples are measured, where they are"""
 
     def __post_init__(self) -> None:
         ensure_scaling(self.state, self.model, self.data)
         self.device: torch.device = device_of(self.state.nets)
         self.files: RunFolder = RunFolder(self.folder)
         self.saved_step: int = self.state.step
+        self.evaluator: SampleEvaluator | None = None  # None where samples are not measured
 
     def fit(self) -> Trained:
         """Train to the last step of the configuration, or until samples get no better, and return the model."""

@@ -161,10 +161,7 @@ def write_changes(
 def reload_data(
     training_data: TrainingData, data: Sources | None, model: str, bar: ProgressBar, allow_changed_data: bool
 ) -> tuple[Data, dict[str, Any]]:
-    """The run's data, read again, and their description.
-
-    UserError where they are not the same, unless others are wanted that fit the run.
-    """
+    """The run's data, read again, and their description; UserError for others that are not allowed, or do not fit."""
     folder = training_data.folder
     if data is None and training_data.has_arrays:
         raise UserError(f"{folder} was trained on an array: pass it again, ganvas.resume(folder, data=array)")
