@@ -89,17 +89,10 @@ def fixed_message(owner: str, name: str, fixed: tuple[object, list[str]]) -> str
     return f"{owner} has no `{name}`: by its paper {said}" + (f"; {takers} take `{name}`" if takers else "")
 
 
-@cache
-def new_fields(cls: type) -> dict[str, str]:
-    """Today's names of a dataclass's fields, by those of before."""
-    known = [field.name for field in fields(cls)]
-    return {old: new for old in NEW_NAMES if (new := new_name(old, known))}
-
-
 def with_new_names(values: Mapping[str, object], cls: type) -> dict[str, object]:
     """Stored fields of a dataclass, by today's names in place of those of before; others as they are."""
-    new_names, dropped = new_fields(cls), given_up(cls)
-    renamed = {new_names.get(name, name): value for name, value in values.items() if name not in dropped}
+    known, dropped = [field.name for field in fields(cls)], given_up(cls)
+    renamed = {new_name(name, known) or name: value for name, value in values.items() if name not in dropped}
     if renamed.get("geco") is not None and (renamed.get("sigma"), renamed.get("beta")) == (0.4, 1.0):
         # files of before have the defaults of what goes without geco only
         renamed |= {"sigma": None, "beta": None}
@@ -118,8 +111,6 @@ def with_new_keys(values: Mapping[str, Any], kind: str, path: str = "") -> dict[
 
 def update_file(header: Mapping[str, Any], tensors: Mapping[str, T]) -> tuple[dict[str, Any], dict[str, T]]:
     """Header and tensors of a checkpoint or a file of weights by today's names."""
-    old = re.compile(r"^average(?=/)|(?<=^scaling/\d/)deviation$")
-    renamed = {
-        old.sub(lambda match: {"average": "ema", "deviation": "std"}[match[0]], k): t for k, t in tensors.items()
-    }
-    return with_new_keys(header, "checkpoint" if "position" in header else "weights"), renamed
+    new_names = (re.sub("^average/", "ema/", re.sub(r"^(scaling/\d)/deviation$", r"\1/std", name)) for name in tensors)
+    header = with_new_keys(header, "checkpoint" if "position" in header else "weights")
+    return header, dict(zip(new_names, tensors.values(), strict=True))

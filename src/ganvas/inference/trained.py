@@ -88,28 +88,25 @@ class Trained:
         likeliest.  A conditional model takes a `label`, a class's name or number; without one it goes through the
         classes in turn.  `per_class` makes so many of every class, a row a class, in place of n.
         """
-        if per_class is not None:
-            if n is not None or label is not None:
-                raise UserError(f"per_class={per_class} makes examples of every class: leave out `n` and `label`")
-            return self.sample_per_class(per_class, seed, fitted_prior)
-        codes = self.sample_codes(64 if n is None else n, seed, fitted_prior)
-        labels = self.class_labels(len(codes), label)
-        examples = self.generate(codes, labels)
-        return examples if labels is None else replace(examples, labels=labels, classes=tuple(self.metadata["classes"]))
-
-    def sample_per_class(self, per_class: int, seed: int, fitted_prior: str | None) -> Examples:
-        """A row of samples a class, beside its name; UserError unless the model has classes."""
+        classes = tuple(self.metadata.get("classes", ()))
+        if per_class is None:
+            codes = self.sample_codes(64 if n is None else n, seed, fitted_prior)
+            labels = self.class_labels(len(codes), label)
+            examples = self.generate(codes, labels)
+            return examples if labels is None else replace(examples, labels=labels, classes=classes)
+        if n is not None or label is not None:
+            raise UserError(f"per_class={per_class} makes examples of every class: leave out `n` and `label`")
         if not self.model.is_conditional:
             name = model_name(self.model)
             raise UserError(f"per_class={per_class}: this {name} was trained without labels: ask for n examples")
-        classes, present = self.metadata["classes"], self.present_classes
+        present = self.present_classes
         check_examples_fit(per_class * len(present), self.shape, f"per_class={per_class}")
         labels = torch.tensor(present).repeat_interleave(per_class)
-        z = self.sample_codes(len(labels), seed, fitted_prior)
-        z = z.unflatten(0, (per_class, len(present))).transpose(0, 1).flatten(0, 1)  # so a row begins like a longer one
-        row_labels = tuple(classes[i] for i in present)
-        examples = replace(self.generate(z, labels), labels=labels, row_labels=row_labels, classes=tuple(classes))
-        return replace(examples, columns=per_class) if examples.x.ndim > 2 else examples
+        codes = self.sample_codes(len(labels), seed, fitted_prior)  # reordered, so that a row begins like a longer one
+        codes = codes.unflatten(0, (per_class, len(present))).transpose(0, 1).flatten(0, 1)
+        examples, rows = self.generate(codes, labels), tuple(classes[i] for i in present)
+        columns = per_class if examples.x.ndim > 2 else examples.columns
+        return replace(examples, labels=labels, classes=classes, row_labels=rows, columns=columns)
 
     def sample_codes(self, n: int, seed: int, fitted_prior: str | None) -> Tensor:
         """n latent codes from the model's own prior, or from a fitted one."""
@@ -383,9 +380,8 @@ def check_networks(
 
 def describe_tensor(tensor: Tensor | None) -> str:
     """Shape and type of a tensor."""
-    if tensor is None:
-        return "missing"
-    return f"{'x'.join(map(str, tensor.shape)) or 'a number'} of {str(tensor.dtype).removeprefix('torch.')}"
+    shape = "missing" if tensor is None else "x".join(map(str, tensor.shape)) or "a number"
+    return shape if tensor is None else f"{shape} of {str(tensor.dtype).removeprefix('torch.')}"
 
 
 def chunk_size(shape: tuple[int, ...]) -> int:
