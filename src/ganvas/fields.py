@@ -29,6 +29,8 @@ ERROR_TEXTS = {
     **dict.fromkeys(("int_parsing", "int_type", "int_from_float", "int_parsing_size"), "must be a whole number"),
     **dict.fromkeys(("bool_parsing", "bool_type"), "must be true or false"),
     **dict.fromkeys(("tuple_type", "missing"), "must be several values"),
+    "too_short": "must have {min_length} or more values",
+    "too_long": "must have {max_length} values at most",
     "string_pattern_mismatch": "must be a size such as 64 or 48x64 (height x width)",  # the only text with such a form
 }
 """what is wrong, by pydantic's kind of error"""
@@ -90,13 +92,8 @@ def describe_errors(errors: Iterable[ErrorDetails]) -> str:
 
 def describe_error(error: ErrorDetails) -> str:
     """One of pydantic's errors in words."""
-    kind, limits = error["type"], error.get("ctx", {})
-    if kind in ERROR_TEXTS:
-        return ERROR_TEXTS[kind]
-    if kind == "too_short":
-        return f"needs {limits['min_length']} value{'s' * (limits['min_length'] > 1)} or more"
-    if kind == "too_long":
-        return f"takes {limits['max_length']} values at most"
+    if error["type"] in ERROR_TEXTS:
+        return ERROR_TEXTS[error["type"]].format(**error.get("ctx", {}))
     message = str(error["msg"]).replace("Input should be", "must be")
     return f"{message[0].lower()}{message[1:]}"
 

@@ -18,7 +18,7 @@ WRONG: list[tuple[Callable[[], Any], str]] = [
     (lambda: ganvas.VAE(3), "VAE takes 3 by name, as in lr=..., betas=..."),  # type: ignore[misc]
     (lambda: ganvas.VAE(sigma="x"), "`sigma` must be a number or 'learned' or 'optimal', not 'x'"),  # type: ignore[arg-type]
     (lambda: ganvas.VAE(betas=0.5), "`betas` must be several values, not 0.5"),  # type: ignore[arg-type]
-    (lambda: ganvas.LadderVAE(latents=()), "`latents` needs 1 value or more, not ()"),
+    (lambda: ganvas.LadderVAE(latents=()), "`latents` must have 1 or more values, not ()"),
     (lambda: ganvas.TrainConfig(steps=1.5), "`steps` must be a whole number, not 1.5"),  # type: ignore[arg-type]
     (lambda: ganvas.TrainConfig(balanced="so"), "`balanced` must be true or false, not 'so'"),  # type: ignore[arg-type]
     (lambda: ganvas.DataOptions(splt="test"), "DataOptions has no 'splt'. Did you mean \"split\"?"),  # type: ignore[call-arg]

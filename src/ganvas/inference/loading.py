@@ -24,7 +24,16 @@ def load_matching(trained: "Trained", data: Source, options: DataOptions | None 
     shape, classes = trained.shape, trained.metadata.get("classes", [])
     if trained.model.n_domains == 2:
         raise UserError(f"{model_name(trained.model)} has two domains, and no encoder: use `ganvas translate`")
-    dataset = load_resized(trained, data, restore_range(data, without_holdout(options), trained.metadata))
+    options = restore_range(data, without_holdout(options), trained.metadata)
+    stored = trained.training_data if len(shape) == 3 and isinstance(data, str | Path) else None
+    if stored is None or not isinstance(data, str | Path):
+        dataset = load(data, options)
+    else:  # images by name or path get the run's own size and channels, unless `options` say
+        size, channels = options.size or stored.options.size, options.channels or stored.options.channels
+        may_differ = may_hold_images(Path(data).expanduser())  # images of many sizes: they are resized one by one
+        dataset = load(data, replace(options, size=size, channels=channels) if may_differ else options)
+        if dataset.has_images and not may_differ:
+            dataset = load(dataset, DataOptions(size=size, channels=channels))
     if dataset.shape != shape or dataset.has_images != (len(shape) == 3):
         actual, expected = ("x".join(map(str, s)) for s in (dataset.shape, shape))
         hint = ""
@@ -39,15 +48,3 @@ def load_matching(trained: "Trained", data: Source, options: DataOptions | None 
         )
     trained.model.validate_data(dataset)
     return dataset
-
-
-def load_resized(trained: "Trained", data: Source, options: DataOptions) -> Dataset:
-    """A source's dataset.  Images by name or path get the run's own size and channels, unless `options` say."""
-    training_data = trained.training_data if len(trained.shape) == 3 else None
-    if training_data is None or not isinstance(data, str | Path):
-        return load(data, options)
-    size, channels = options.size or training_data.options.size, options.channels or training_data.options.channels
-    if may_hold_images(Path(data).expanduser()):  # its images may have different sizes: they are resized one by one
-        return load(data, replace(options, size=size, channels=channels))
-    dataset = load(data, options)
-    return load(dataset, DataOptions(size=size, channels=channels)) if dataset.has_images else dataset
