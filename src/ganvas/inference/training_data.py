@@ -78,12 +78,11 @@ def parse_training_data(folder: Path, data_config: dict[str, Any]) -> TrainingDa
 
 def describe_data(data: Data) -> dict[str, Any]:
     """What config.json says of the examples themselves, as plain values."""
-    description = {
+    plain_values: dict[str, Any] = json.loads(json.dumps({
         "name": data.name, "fingerprint": data.fingerprint(),
         "examples": len(data) if len(data.datasets) == 1 else [len(part) for part in data.datasets],
         "shape": data.shape, "classes": data.classes,
-    }  # fmt: skip
-    plain_values: dict[str, Any] = json.loads(json.dumps(description))
+    }))  # fmt: skip
     return plain_values
 
 
