@@ -61,7 +61,7 @@ def measure(
 
 def batches(trained: Trained, x: Tensor, y: Tensor | None, seed: int, key: str) -> Iterator[Batch]:
     """Examples and their labels in blocks, each with random numbers of its own."""
-    device = device_of(trained.nets)
+    device = trained.device
     for i in range(0, len(x), EXAMPLES_PER_STREAM):
         reseed(device, seed, key, i)
         part = slice(i, i + EXAMPLES_PER_STREAM)
@@ -82,7 +82,7 @@ def elbo(trained: Trained, model: LikelihoodModel, x: Tensor, y: Tensor | None, 
 
 def bound(trained: Trained, model: LikelihoodModel, x: Tensor, y: Tensor | None, k: int, seed: int) -> MetricValues:
     """The importance weighted bound; of a conditional model, on log p(x|y)."""
-    nets, values, device = trained.nets, torch.empty(len(x), dtype=torch.float64), device_of(trained.nets)
+    nets, values, device = trained.nets, torch.empty(len(x), dtype=torch.float64), trained.device
 
     def with_label(net: nn.Module, label: int | None) -> Callable[[Tensor], Any]:
         return net if label is None else lambda x: net(x, torch.full((len(x),), label, device=x.device))

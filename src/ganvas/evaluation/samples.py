@@ -20,7 +20,6 @@ from ..metrics.features import FeatureSpace, make_feature_space
 from ..metrics.features.base import Progress, say_nothing
 from ..metrics.fid import check_sample_size
 from ..metrics.metric import Entry
-from ..model import device_of
 from .held_out import EvaluationData
 
 DEFAULT_SAMPLES = 10_000
@@ -73,7 +72,7 @@ def prepare_comparison(runs: Runs, data: EvaluationData, settings: Settings) -> 
     if n < MIN_SAMPLES:
         need = f"samples are compared with as many held-out examples, {MIN_SAMPLES} at least"
         raise UserError(f"{need}, and here is {n}: give more data, or a higher n")
-    name, device, scaling = held_out.name, device_of(trained.nets), Scaling.fit(held_out.x)
+    name, device, scaling = held_out.name, trained.device, Scaling.fit(held_out.x)
     space = make_feature_space(settings.features, trained.shape, data_name=name, device=device, scaling=scaling)
     if "fid" in settings.metrics:
         check_sample_size(n, space, settings.allow_few)

@@ -55,7 +55,7 @@ class Direction:
     @cached_property
     def space(self) -> FeatureSpace | None:
         """Where translations are compared with the target domain: None for pairs of vectors, compared as they are."""
-        target, device, features = self.target, device_of(self.trained.nets), self.settings.features
+        target, device, features = self.target, self.trained.device, self.settings.features
         if self.are_pairs and not target.has_images:
             return None
         units = Scaling.fit(target.x)

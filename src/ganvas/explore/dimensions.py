@@ -13,7 +13,7 @@ from ..data.memory import check_examples_fit
 from ..errors import UserError, check_positive
 from ..inference.loading import load_preprocessed
 from ..inference.trained import MAX_EXAMPLES_PER_CHUNK, NO_NOISE, Trained
-from ..model import Batch, EncoderModel, GenerativeModel, device_of, model_name, to_dict
+from ..model import Batch, EncoderModel, GenerativeModel, model_name, to_dict
 from ..randomness import make_generator, reseed
 from ..training.run_records import load_run
 from ..viz.images import Examples
@@ -189,7 +189,7 @@ def measure_usage(trained: Trained, dataset: Dataset | None) -> LatentUsage:
     trained.require(EncoderModel, "has no encoder, so nothing says which latent dimensions matter")
     if len(dataset) < 2:
         raise UserError(f"{dataset.name} has one example, but how codes spread takes two or more")
-    part, device = dataset.sample(MAX_EXAMPLES_PER_CHUNK, 0, "usage"), device_of(trained.nets)
+    part, device = dataset.sample(MAX_EXAMPLES_PER_CHUNK, 0, "usage"), trained.device
     batch = Batch(trained.domain_scaling()(part.x), part.labels).to(device)
     with torch.no_grad(), torch.random.fork_rng(devices=[] if device.type == "cpu" else [device]):
         reseed(device, 0, "usage")

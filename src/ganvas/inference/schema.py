@@ -47,7 +47,7 @@ class Schema(BaseModel):
 class WeightsHeader(Schema):
     """The header of a file of weights."""
 
-    format: Count = 0
+    format: Annotated[int, Field(ge=0, le=FORMAT_VERSION)] = 0
     ganvas: Text | None = None
     model: Text
     fields: dict[str, object]
@@ -187,8 +187,6 @@ def parse_weights(header: dict[str, Any], file: Path) -> Model:
     if not {"model", "fields", "shape"} <= header.keys():
         raise UserError(f"{file} holds no model's weights: give a run folder, or its {WEIGHTS_FILE}")
     parse(WeightsHeader, header, header, file)
-    if header.get("format", 0) > FORMAT_VERSION:
-        raise UserError(f"{file} was written by a newer Ganvas ({header.get('ganvas')}): update with pip install -U")
     return parse_model(header, file)
 
 
