@@ -1,6 +1,6 @@
-"""Metrics of generative models, one a file; `METRICS` has those of samples, by the name that `--metrics` gives them.
+"""Metrics of generative models; `METRICS` has those of samples, by the name that `--metrics` gives them.
 
-To add one, write its file: each `Metric` of a module of this folder is listed, in the order of their `rank`.
+To add one, write its file: each function under `@metric` in this folder is listed, in the order of their `rank`.
 """
 
 from importlib import import_module
