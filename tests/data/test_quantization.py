@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic_core import PydanticCustomError
 
-from ganvas.data.quantization import normalize_range, parse_bounds
+from ganvas.data import DataOptions
+from ganvas.data.quantization import normalize_range
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 
@@ -15,7 +16,7 @@ def test_bounds_come_back_as_they_were_given(low: float, high: float) -> None:
     for value in (f"{low!r},{high!r}", f" {low!r}  {high!r}", (low, high), [str(low), str(high)]):
         if low < high:
             text = normalize_range(value)
-            assert parse_bounds(str(text)) == (low, high)
+            assert DataOptions(range=str(text)).bounds == (low, high)
             assert normalize_range(text) == text
         else:
             with pytest.raises(PydanticCustomError, match="the lower first"):
@@ -25,7 +26,7 @@ def test_bounds_come_back_as_they_were_given(low: float, high: float) -> None:
 @given(st.text(max_size=20))
 def test_any_text_is_a_range_or_refused(text: str) -> None:
     try:
-        bounds = parse_bounds(str(normalize_range(text)))
+        bounds = DataOptions(range=str(normalize_range(text))).bounds
     except PydanticCustomError:
         return
     assert bounds == "auto" or (bounds is not None and bounds[0] < bounds[1])

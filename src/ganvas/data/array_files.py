@@ -6,7 +6,6 @@ Nothing is ever unpickled, and no size is believed that the file lacks.
 import gzip
 import re
 import struct
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -146,16 +145,16 @@ def open_archive(path: Path) -> Iterator[tuple[ZipFile, list[str]]]:
 
 
 @contextmanager
-def wrap_read_errors(path: Path) -> Iterator[None]:
+def wrap_read_errors(path: Path, damage: str = "damaged or no NumPy file") -> Iterator[None]:
     """UserError for whatever reading a damaged file raises; NumPy's warning of files of Python 2 is not shown."""
     try:
         with catch_warnings(action="ignore", category=UserWarning):
             yield
-    except (UserError, FileNotFoundError, PermissionError):
+    except (UserError, FileNotFoundError, PermissionError, MemoryError):
         raise
     except Exception as error:  # zipfile alone raises ten kinds
         why = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UserError(f"{path} is damaged or no NumPy file: {why}") from error
+        raise UserError(f"{path} is {damage}: {why}") from error
 
 
 def read_member(archive: ZipFile, name: str, path: Path) -> np.ndarray:
@@ -226,27 +225,22 @@ def find_idx(folder: Path, split: str) -> Path | None:
 def read_idx(path: Path) -> np.ndarray:
     """An IDX file: two zero bytes, a type (8: unsigned bytes), the number of axes, their sizes, the values."""
     is_gzip = path.suffix.lower() == ".gz"
-    try:
-        with gzip.open(path) if is_gzip else path.open("rb") as file:
-            head = file.read(4)
-            axes = head[3] if len(head) == 4 and head[:3] == b"\x00\x00\x08" else 0
-            sizes = file.read(4 * axes)
-            if not 0 < axes <= 4 or len(sizes) < 4 * axes:
-                raise UserError(f"{path} is no IDX file of unsigned bytes")
-            shape = struct.unpack(f">{axes}I", sizes)
-            size, max_size = prod(shape), path.stat().st_size * (MAX_DEFLATE_RATIO if is_gzip else 1)
-            damage = f"{path} is damaged: it says {shape}, but holds"
-            if size > max_size:
-                raise UserError(f"{damage} {max_size} bytes{' at most' * is_gzip}")
-            check_memory(size, str(path), "give fewer examples")
-            values, n_read = np.empty(size, np.uint8), 0
-            while part := file.read(min(READ_BYTES, size - n_read)):
-                values[n_read : n_read + len(part)] = np.frombuffer(part, np.uint8)
-                n_read += len(part)
-            if n_read < size or file.read(1):
-                raise UserError(f"{damage} {'more' if n_read == size else n_read} bytes")
-    except (FileNotFoundError, PermissionError):
-        raise
-    except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path} is damaged: {error}") from error
+    with wrap_read_errors(path, "damaged"), gzip.open(path) if is_gzip else path.open("rb") as file:
+        head = file.read(4)
+        axes = head[3] if len(head) == 4 and head[:3] == b"\x00\x00\x08" else 0
+        sizes = file.read(4 * axes)
+        if not 0 < axes <= 4 or len(sizes) < 4 * axes:
+            raise UserError(f"{path} is no IDX file of unsigned bytes")
+        shape = struct.unpack(f">{axes}I", sizes)
+        size, max_size = prod(shape), path.stat().st_size * (MAX_DEFLATE_RATIO if is_gzip else 1)
+        damage = f"{path} is damaged: it says {shape}, but holds"
+        if size > max_size:
+            raise UserError(f"{damage} {max_size} bytes{' at most' * is_gzip}")
+        check_memory(size, str(path), "give fewer examples")
+        values, n_read = np.empty(size, np.uint8), 0
+        while part := file.read(min(READ_BYTES, size - n_read)):
+            values[n_read : n_read + len(part)] = np.frombuffer(part, np.uint8)
+            n_read += len(part)
+        if n_read < size or file.read(1):
+            raise UserError(f"{damage} {'more' if n_read == size else n_read} bytes")
     return values.reshape(shape)

@@ -9,7 +9,7 @@ from pydantic.dataclasses import dataclass
 
 from ..errors import UserError
 from ..fields import STRICT, Fraction, ValidatedMeta
-from .quantization import Bounds, normalize_range, parse_bounds
+from .quantization import AUTO, Bounds, normalize_range
 
 Progress = Callable[[int, int], None]  # called with the numbers of examples read, and of all, while they are read
 
@@ -61,7 +61,10 @@ class DataOptions(metaclass=ValidatedMeta):
     @property
     def bounds(self) -> Bounds | Literal["auto"] | None:
         """`range` as (black, white), or "auto"."""
-        return parse_bounds(self.range)
+        if self.range is None or self.range == AUTO:
+            return None if self.range is None else "auto"
+        low, high = map(float, self.range.split(","))
+        return low, high
 
 
 def without_holdout(options: DataOptions | None) -> DataOptions:

@@ -16,7 +16,6 @@ AUTO: Literal["auto"] = "auto"
 NUMBERS_PER_CHUNK = 2**20  # numbers that are computed with at once: as float32 they take four times the memory of bytes
 MIN_RANGE_SHARE = 0.5  # share of what 16 bits can hold that images had better use
 RANGE_HELP = "range=auto takes the lowest for black and the highest for white, range=LOW,HIGH what you say"
-RANGE_CLI_HELP = RANGE_HELP.replace("range=", "--range ").replace(",H", " H")
 
 
 def normalize_range(value: object) -> object:
@@ -31,13 +30,6 @@ def normalize_range(value: object) -> object:
     if not (isfinite(low) and isfinite(high) and low < high):
         raise PydanticCustomError("range", "must be auto, or two numbers, black and white, the lower first: 0 1400")
     return f"{low:.17g},{high:.17g}" if (low, high) != (round(low), round(high)) else f"{low:.0f},{high:.0f}"
-
-
-def parse_bounds(text: str | None) -> Bounds | Literal["auto"] | None:
-    if text is None or text == AUTO:
-        return None if text is None else "auto"
-    low, high = map(float, text.split(","))
-    return low, high
 
 
 @dataclass(frozen=True)
@@ -123,7 +115,7 @@ def rounding_note(stats: ValueStats, white: int) -> str:
         return note
     levels = round(255 * stats.high / white) - round(255 * stats.low / white) + 1
     loss = f"{100 * share:.2g}% of the range of 0 to {white}, so that {levels} of 256 levels are left"
-    return f"{note}, {loss}: {RANGE_CLI_HELP}"
+    return f"{note}, {loss}: {RANGE_HELP.replace('range=', '--range ').replace(',H', ' H')}"
 
 
 def read_bounds(header: dict[str, Any], domain: int = 0) -> Bounds | None:

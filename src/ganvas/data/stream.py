@@ -34,15 +34,14 @@ class Stream:
         position: int = 0,
         balanced: bool = False,
     ) -> None:
-        n = len(dataset)
         check_batches([dataset], batch, balanced)
-        self.n: int = n
+        self.n: int = len(dataset)
         self.batch: int = batch
         self.seed: int = seed
         self.position: int = position
         self.balanced: bool = balanced
         self.data: Dataset = dataset.to(device or dataset.x.device)
-        self.batches_per_epoch: int = n // batch
+        self.batches_per_epoch: int = self.n // batch
         self.scaling: Scaling = scaling.to(self.data.x.device)
         self.epoch: int = -1
         self.order: Tensor = torch.empty(0)
