@@ -15,7 +15,7 @@ from ganvas.data import Dataset, Stream
 from ganvas.errors import UserError
 from ganvas.model import Batch, Move
 from ganvas.models import CGAN, DCGAN, GAN, R3GAN, WGAN, WGANGP
-from ganvas.models._gan import Adversarial, clip_weights, confidence, logits, pack_examples
+from ganvas.models._gan import Adversarial, clip_weights, confidence, logits
 from ganvas.nn.device import autocast
 from ganvas.nn.discriminator import ProjectionDiscriminator, WithoutAutocast, add_spectral_norm
 from ganvas.objectives.adversarial import Loss, discriminator_terms, generator_loss
@@ -108,9 +108,10 @@ def test_weights_start_as_in_dcgan() -> None:
 
 def test_packing_shows_the_discriminator_several_examples_in_one() -> None:
     x = torch.arange(4 * 3 * 2 * 2.0).view(4, 3, 2, 2)
-    assert torch.equal(pack_examples(x, 2), torch.stack([torch.cat([x[0], x[1]]), torch.cat([x[2], x[3]])]))
-    assert torch.equal(pack_examples(x.flatten(1), 2)[1], x[2:].flatten())
-    assert pack_examples(x, 1) is x
+    pairs = torch.stack([torch.cat([x[0], x[1]]), torch.cat([x[2], x[3]])])
+    assert torch.equal(GAN(pack=2).discriminator_input(x), pairs)
+    assert torch.equal(GAN(pack=2).discriminator_input(x.flatten(1))[1], x[2:].flatten())
+    assert GAN().discriminator_input(x) is x
 
 
 @pytest.mark.parametrize("cls", [GAN, DCGAN, R3GAN])
@@ -292,11 +293,11 @@ def test_the_state_of_spectral_norm_comes_back(images: Dataset, tmp_path: Any) -
 
 def test_uniform_noise_is_uniform_on_minus_1_to_1(images: Dataset) -> None:
     gan = GAN(noise_distribution="uniform", latent=500, width=4)
-    _, noise, _, _, nets = recorded(gan, images)
+    _, noise, _, _, _ = recorded(gan, images)
     for z in (
         *noise,
         gan.sample_prior(20, images.shape, torch.Generator().manual_seed(0)),
-        gan.sample_latent(20, nets["G"]),
+        gan.noise(20),
     ):
         assert -1 <= z.min() < -0.99
         assert 0.99 < z.max() <= 1

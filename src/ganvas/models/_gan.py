@@ -80,7 +80,7 @@ class Adversarial(LatentModel):
     ignored_options: ClassVar[tuple[str, ...]] = ()
     logged_statistics: ClassVar[tuple[str, ...]] = ("accuracy_real", "accuracy_fake", "logit_gap")
     fixed_options: ClassVar[dict[str, object]] = {
-        "n_critic": 1, "initial_critic_steps": 1, "gp": 0.0, "r1": 0.0, "r2": 0.0, "penalty_interval": 1,
+        "n_critic": 1, "initial_critic_steps": 1, "penalty_interval": 1, "gp": 0.0, "r1": 0.0, "r2": 0.0,
         "weight_clip": None, "spectral_norm": False, "top_k": 1.0,
     }  # fmt: skip
 
@@ -146,6 +146,11 @@ class Adversarial(LatentModel):
         norm, norm_d = self.norms(shape)
         if (norm == "batch" and batch < 2) or (norm_d == "batch" and batch // self.pack < 2):
             raise UserError(f"batch_size={batch} is too small for batch norm: give more, or norm=none and norm_d=none")
+        if self.objective.spectral_norm and norm_d != "none":
+            raise UserError(
+                f"spectral_norm bounds D's slope by the size of its weights, which norm_d={norm_d} undoes, since its "
+                "outputs have the same size whatever the weights: use norm_d=none, or leave out one of them"
+            )
 
     def build_networks(self, shape: Shape, judged: Shape, classes: int) -> tuple[nn.Module, nn.Module]:
         """G for examples of `shape`, and D for those of the shape `judged`, in which pack=2 puts two."""
@@ -163,19 +168,16 @@ class Adversarial(LatentModel):
         if "discriminator" in self.own_networks:
             own_d = copy_own_network(self, "discriminator", (judged[0] + n, *judged[1:]), (1,), "a logit")
             D = Conditional(own_d, judged, n) if n else own_d
-        return {"G": G, "D": D}
+        return {"G": G, "D": add_spectral_norm(D) if self.objective.spectral_norm else D}
 
     def discriminator_input(self, x: Examples) -> Packed:
-        """Examples as D sees them: augmented, and packed (Lin et al., PacGAN, arXiv:1712.04086)."""
-        return pack_examples(augment(x, self.augment), self.pack)
+        """Examples as D sees them: augmented, and `pack` in one as further channels or numbers (arXiv:1712.04086)."""
+        x = augment(x, self.augment)
+        return x if self.pack == 1 else x.reshape(len(x) // self.pack, self.pack * x.shape[1], *x.shape[2:])
 
     def fake(self, G: nn.Module, n: int, *y: Tensor) -> Packed:
         """G's answers to n fresh samples of z, as D sees them."""
-        return self.discriminator_input(G(self.sample_latent(n, G), *y))
-
-    def sample_latent(self, n: int, G: nn.Module) -> Codes:
-        """n samples of z on the device of G, from the step's own random numbers."""
-        return self.noise(n, device=device_of(G))
+        return self.discriminator_input(G(self.noise(n, device=device_of(G)), *y))
 
     def sample_prior(self, n: int, shape: Shape, generator: torch.Generator, **_: Any) -> Codes:
         return draw_rows(n, lambda m: (self.noise(m, generator=generator),))[0]
@@ -199,7 +201,8 @@ class Adversarial(LatentModel):
 
     def preview(self, batch: Batch, G: nn.Module) -> Float[Tensor, "rows n *shape"]:
         """Four rows of samples."""
-        return torch.stack(self.generate(self.sample_latent(4 * len(batch.x), G), G=G).chunk(4))
+        samples: Tensor = G(self.noise(4 * len(batch.x), device=batch.x.device))
+        return torch.stack(samples.chunk(4))
 
     def estimates(self, terms: dict[str, float]) -> dict[str, float]:
         """The distance that D's loss estimates: Wasserstein's, or the Jensen-Shannon divergence."""
@@ -207,7 +210,7 @@ class Adversarial(LatentModel):
 
     def monitor(self, batch: Batch, **networks: Any) -> dict[str, Tensor]:
         """`diversity`, and of images `detail` and `detail_real`, of samples beside real examples: see `_statistics`."""
-        z = self.sample_latent(len(batch.x), networks["G"])
+        z = self.noise(len(batch.x), device=batch.x.device)
         return sample_statistics(self.generate(z, *self.condition_of(batch), **networks), batch.x)
 
     def rules(self) -> Iterator[Rule]:
@@ -221,7 +224,7 @@ class Adversarial(LatentModel):
         """
         y, whole = self.condition_of(batch), len(batch.x) // self.pack * self.pack
         x = self.discriminator_input(batch.x[:whole])
-        fake = self.discriminator_input(G(self.sample_latent(len(batch.x), G), *y)[:whole])
+        fake = self.discriminator_input(G(self.noise(len(batch.x), device=x.device), *y)[:whole])
         u = torch.lerp(x, fake.detach(), torch.rand(len(x), *[1] * (x.ndim - 1), device=x.device)).requires_grad_()
         statistics = {"input_gradient": squared_gradients(D(u, *y), u).sqrt().mean()}
         if self.objective.loss in JENSEN_SHANNON_LOSSES:
@@ -270,18 +273,6 @@ class ConfigurableGAN(Adversarial):
             raise UserError(f"{' and '.join(bounds)} are different ways to bound the slope of D: choose one")
         if (interval := self.penalty_interval) > 1 and not self.objective.penalties:
             raise UserError(f"penalty_interval={interval} is the interval of penalties: give gp, r1 or r2 as well")
-
-    def validate_batch_size(self, batch: int, shape: Shape) -> None:
-        super().validate_batch_size(batch, shape)
-        if self.spectral_norm and (norm_d := self.norms(shape)[1]) != "none":
-            raise UserError(
-                f"spectral_norm bounds D's slope by the size of its weights, which norm_d={norm_d} undoes, since its "
-                "outputs have the same size whatever the weights: use norm_d=none, or leave out one of them"
-            )
-
-    def networks(self, shape: Shape, classes: int = 0) -> dict[str, nn.Module]:
-        nets = super().networks(shape, classes)
-        return nets | {"D": add_spectral_norm(nets["D"])} if self.spectral_norm else nets
 
     def select_top_k(self, fake: Tensor, real: Tensor | None, epochs: float) -> tuple[Tensor, Tensor | None]:
         """The logits of the fakes that G learns from, and those of the real examples they are paired with.
@@ -333,11 +324,10 @@ def discriminator_move(
 @torch.no_grad()
 def clip_weights(net: nn.Module, bound: float | None) -> None:
     """Every parameter w becomes min(max(w, -bound), bound): algorithm 1, line 7 of arXiv:1701.07875."""
-    if bound is None:
-        return
-    parameters: list[Tensor] = [p for p in net.parameters() if p.requires_grad]
-    torch._foreach_clamp_min_(parameters, -bound)
-    torch._foreach_clamp_max_(parameters, bound)
+    if bound is not None:
+        parameters: list[Tensor] = [p for p in net.parameters() if p.requires_grad]
+        torch._foreach_clamp_min_(parameters, -bound)
+        torch._foreach_clamp_max_(parameters, bound)
 
 
 def finalize_network(net: nn.Sequential, pixels: Shape = ()) -> nn.Sequential:
@@ -362,11 +352,6 @@ def logits(D: nn.Module, both: Tensor, y: Labels) -> tuple[Tensor, Tensor]:
 def uses_batch_norm(net: nn.Module) -> bool:
     """Whether a network's output for an example depends on the other examples of the batch."""
     return any(isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) for m in net.modules())
-
-
-def pack_examples(x: Examples, m: int) -> Tensor:
-    """m examples in one, as further channels or numbers."""
-    return x if m == 1 else x.reshape(len(x) // m, m * x.shape[1], *x.shape[2:])
 
 
 def confidence(real: Tensor, fake: Tensor, loss: Loss) -> dict[str, Tensor]:

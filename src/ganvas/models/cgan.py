@@ -71,5 +71,5 @@ class CGAN(ConfigurableGAN):
         assert isinstance(G, Conditional)
         n = len(batch.x)
         y = torch.arange(4 * n, device=batch.x.device) % (n if G.classes <= n else 4 * n) % G.classes
-        samples: Tensor = G(self.sample_latent(len(y), G), y)
+        samples: Tensor = G(self.noise(len(y), device=y.device), y)
         return torch.stack(samples.chunk(4))
