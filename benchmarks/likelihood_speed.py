@@ -21,7 +21,7 @@ K, STEPS, LATENT, HIDDEN, PIXELS, SIZES = 5000, 2000, 50, 200, 784, (1024, 2048,
 FLOPS = 2 * (LATENT * HIDDEN + HIDDEN * HIDDEN + HIDDEN * PIXELS)
 """of the decoder's matrix products for one code"""
 MODEL = ganvas.VAE(net="mlp", width=HIDDEN, depth=2, latent=LATENT, activation="tanh", likelihood="bernoulli")
-log_prior = MODEL.log_prior_function()
+log_prior = MODEL.log_prior()
 
 
 def pythae_model(encoder: nn.Sequential, decoder: nn.Sequential) -> nn.Module | None:

@@ -89,12 +89,9 @@ def minimize(*networks: nn.Module, **terms: Float[Tensor, ""]) -> Move:
 Batches = Iterator[Batch]
 PairBatches = Iterator[PairBatch]
 Moves = Iterator[Move]
-DataT = TypeVar("DataT", default=Any)
-"""what a model learns from: a `Dataset`, or a `DomainPair` for a translator"""
-BatchT = TypeVar("BatchT", default=Any)
-"""a batch of it: a `Batch`, or a `PairBatch`"""
-ShapeT = TypeVar("ShapeT", default=Any)
-"""the shape of its examples: a `Shape`, or those of both domains, (Shape, Shape)"""
+DataT = TypeVar("DataT", default=Any)  # what a model learns from: a Dataset, or for a translator a DomainPair
+BatchT = TypeVar("BatchT", default=Any)  # a Batch of it, or a PairBatch
+ShapeT = TypeVar("ShapeT", default=Any)  # the Shape of its examples, or (Shape, Shape)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

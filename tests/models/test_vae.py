@@ -317,13 +317,13 @@ def test_a_vamp_prior_is_the_mixture_of_its_pseudo_inputs_posteriors() -> None:
     vae = VAE(latent=3, width=4, prior="vamp", pseudo_inputs=5)
     nets = vae.networks(SHAPE)
     z = torch.randn(2, 4, 3)
-    found = vae.log_prior(z, **nets)
+    found = vae.log_prior(**nets)(z)
     mean, scale = (t.detach().numpy() for t in nets["encoder"](nets["prior"]()))
     for i in range(2):
         for j in range(4):
             each = -(0.5 * ((z[i, j].numpy() - mean) / scale) ** 2 + np.log(scale) + 0.5 * np.log(2 * np.pi)).sum(1)
             assert found[i, j].item() == pytest.approx(np.logaddexp.reduce(each) - np.log(5), rel=1e-5)
-    torch.testing.assert_close(VAE().log_prior(z), normal_log_prob(z).sum(2))
+    torch.testing.assert_close(VAE().log_prior()(z), normal_log_prob(z).sum(2))
 
 
 def test_a_vamp_priors_samples_are_those_of_the_mixture(images: Dataset) -> None:

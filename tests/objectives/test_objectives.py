@@ -14,12 +14,17 @@ from ganvas.objectives.adversarial import (
     Loss,
     discriminator_terms,
     generator_loss,
-    value_function,
 )
 from ganvas.objectives.kl import kl_diagonal, kl_full, kl_low_rank
 from ganvas.objectives.reconstruction import bernoulli_nll, gaussian_nll, squared_error
 
 D = 4
+
+
+def value_function(real: Tensor, fake: Tensor) -> Tensor:
+    """V(D, G), equation 1 of arXiv:1406.2661, which D ascends."""
+    real_term, fake_term = discriminator_terms("minimax", real, fake).values()
+    return -(real_term + fake_term)
 
 
 def gaussians(n: int = 5) -> tuple[Tensor, Tensor, Tensor]:

@@ -90,7 +90,7 @@ def bound(trained: Trained, model: LikelihoodModel, x: Tensor, y: Tensor | None,
     if not isinstance(model, Variational):
         values = bound_from_weights(model, nets, x, y, k, seed)
     else:  # the same by a path that fuses layers, for an encoder and a decoder of one code
-        log_prior = model.log_prior_function(**nets)
+        log_prior = model.log_prior(**nets)
         for label in [None] if y is None or not model.conditional else y.unique().tolist():
             q, p = (with_label(nets[name], label) for name in ("encoder", "decoder"))
             index = slice(None) if label is None else y == label

@@ -167,7 +167,7 @@ class Trained:
         """log p(z) of n codes (n x d) under the model's own prior, in nats."""
         if not isinstance(self.model, Variational):
             return normal_log_prob(z).sum(1)
-        return self.model.log_prior(z[None].to(self.device), **self.nets)[0].cpu()
+        return self.model.log_prior(**self.nets)(z[None].to(self.device))[0].cpu()
 
     @torch.random.fork_rng(devices=[])
     def sample_posterior(self, data: Dataset, seed: int = 0) -> Tensor:

@@ -11,7 +11,6 @@ What may be added to D's loss (`discriminator_move`):
     r1, r2  r1 E |grad D(x)|^2 / 2, r2 E |grad D(G(z))|^2 / 2      zero-centred penalties, arXiv:1801.04406
 """
 
-from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
@@ -33,7 +32,6 @@ from ..objectives import adversarial
 from ..objectives.adversarial import BORDERS, JENSEN_SHANNON_LOSSES, Loss, generator_loss
 from ..objectives.penalties import gradient_penalty, squared_gradients
 from ..randomness import draw_rows
-from ..rules import Rule
 from ._gan_diagnosis import gan_rules
 from ._latent import Codes, Examples, LatentModel, Network
 from ._own import OwnNetwork, copy_own_network
@@ -75,6 +73,7 @@ class Adversarial(LatentModel):
     generator: OwnNetwork = None
     discriminator: OwnNetwork = None
 
+    rules = gan_rules
     training_only: ClassVar[tuple[str, ...]] = ("D",)
     keep_best_checkpoint: ClassVar[bool] = True
     ignored_options: ClassVar[tuple[str, ...]] = ()
@@ -212,9 +211,6 @@ class Adversarial(LatentModel):
         """`diversity`, and of images `detail` and `detail_real`, of samples beside real examples: see `_statistics`."""
         z = self.noise(len(batch.x), device=batch.x.device)
         return sample_statistics(self.generate(z, *self.condition_of(batch), **networks), batch.x)
-
-    def rules(self) -> Iterator[Rule]:
-        return gan_rules(self)
 
     def discriminator_statistics(self, batch: Batch, G: nn.Module, D: nn.Module) -> dict[str, float]:
         """`input_gradient`: mean norm of D's gradient between real and fake examples.

@@ -4,7 +4,6 @@ Two networks, one a direction, and a critic a domain.  Pixels are in [-1, 1]; ve
 0 and deviation 1, and so are errors.
 """
 
-from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -20,7 +19,6 @@ from ..nn import Depth, Width, resolve_architecture
 from ..nn.translators import ResidualTranslator
 from ..objectives.adversarial import Loss, discriminator_terms
 from ..objectives.translation import absolute_error
-from ..rules import Rule
 from ._gan import confidence
 from ._latent import Examples, Network
 from ._own import format_shape
@@ -33,6 +31,7 @@ TermsAndLog = tuple[dict[str, Tensor], dict[str, Tensor]]
 class Translator(Model[DomainPair, PairBatch, tuple[Shape, Shape]]):
     """Two networks that translate between two domains, learnt from unpaired examples of each."""
 
+    rules = translator_rules
     n_domains: ClassVar[int] = 2
     ignored_options: ClassVar[tuple[str, ...]] = ("keep", "patience")
     monitor_batch_size: ClassVar[int] = 16
@@ -118,9 +117,6 @@ class Translator(Model[DomainPair, PairBatch, tuple[Shape, Shape]]):
                 of_source["input_change"] = absolute_error(x, fake) / distance
             statistics |= {f"{name}_{source}": value for name, value in of_source.items()}
         return statistics
-
-    def rules(self) -> Iterator[Rule]:
-        return translator_rules(self)
 
 
 def other_domain(domain: str) -> str:

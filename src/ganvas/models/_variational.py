@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import cached_property, reduce
 from itertools import islice
 from math import log, prod
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -28,7 +28,6 @@ from ..model import Batch, EncoderModel, GenerativeModel, Shape
 from ..nn import Conditional, decoder, encoder
 from ..nn.mlp import Activation
 from ..randomness import draw_rows, make_generator, reseed
-from ..rules import Rule
 from ._latent import Codes, Examples, LatentModel, validate_labels
 from ._latent_diagnosis import latent_rules
 from ._own import EncoderDecoder, copy_own_network
@@ -36,6 +35,7 @@ from ._own import EncoderDecoder, copy_own_network
 ElboTerms = tuple[Float[Tensor, " b"], Float[Tensor, "b *m"]]
 Encoder = Callable[..., Posterior]
 Decoder = Callable[..., Likelihood]
+LatentStatistics = tuple[Codes, Float[Tensor, "b m"], Codes]
 LogProbs = Float[Tensor, "k b"]
 DrawnCodes = Float[Tensor, "k b d"]
 EncodedBatch = tuple[Tensor, Posterior, PosteriorSamples, tuple[Tensor, ...]]
@@ -46,20 +46,10 @@ DENSITY_CHUNK_SIZE = 2**22
 """numbers that a mixture's density computes at once"""
 
 
-class LatentStatistics(NamedTuple):
-    """What b examples are in the latent space: posterior means, KL(q(z|x) || p(z)) in nats in m terms, samples.
-
-    There is a term a dimension, m = d, but of a VampPrior one: its KL does not come apart.
-    """
-
-    mean: Float[Tensor, "b d"]
-    kl: Float[Tensor, "b m"]
-    z: Float[Tensor, "b d"]
-
-
 class LikelihoodModel(EncoderDecoder):
     """A model whose decoder returns p(x|z), and the examples as it observes them."""
 
+    rules = latent_rules
     pixel_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     activation: Activation = "relu"
@@ -113,15 +103,15 @@ class LikelihoodModel(EncoderDecoder):
 
     @abstractmethod
     def latent_statistics(self, batch: Batch, *args: Any, **nets: Any) -> LatentStatistics:
-        """What the examples of a batch are in the latent space."""
+        """Posterior means, b x d, KL(q(z|x) || p(z)) in nats in m terms, b x m, and samples z ~ q(z|x), b x d.
 
-    def rules(self) -> Iterator[Rule]:
-        return latent_rules(self)
+        There is a term a dimension, m = d, but of a VampPrior one: its KL does not come apart.
+        """
 
     def monitor(self, batch: Batch, **nets: Any) -> dict[str, Tensor]:
         """How the latent space is used: what the log keeps and what says that it has collapsed.
 
-        `kl` is KL(q(z|x) || p(z)) in the terms of `LatentStatistics`, in nats; `mean_variance` the variance over
+        `kl` is KL(q(z|x) || p(z)) in the terms of `latent_statistics`, in nats; `mean_variance` the variance over
         examples of the posterior's mean (a dimension is active above 0.01: Burda et al., arXiv:1509.00519);
         `aggregate_mean` and `aggregate_std` are those of z ~ q(z|x) over all x, which N(0, I) should resemble.
         """
@@ -214,12 +204,8 @@ class Variational(LikelihoodModel, LatentModel):
         q = encoder(x, *labels)
         return x, q, q.sample(k), tuple(y.repeat(k) for y in labels)
 
-    def log_prior(self, z: DrawnCodes, **nets: Any) -> LogProbs:
-        """log p(z) in nats."""
-        return self.log_prior_function(**nets)(z)
-
-    def log_prior_function(self, **nets: Any) -> Callable[[DrawnCodes], LogProbs]:
-        """log p(z) as a function: of N(0, I), or of the VampPrior, 1/K sum_k q(z|u_k)  (arXiv:1705.07120)."""
+    def log_prior(self, **nets: Any) -> Callable[[DrawnCodes], LogProbs]:
+        """log p(z), in nats, as a function: of N(0, I), or of the VampPrior, 1/K sum_k q(z|u_k)  (arXiv:1705.07120)."""
         if self.prior == "standard":
             return lambda z: normal_log_prob(z).sum(2)
         u = nets["prior"]()
@@ -236,7 +222,7 @@ class Variational(LikelihoodModel, LatentModel):
         """KL(q(z|x) || p(z)) in nats, in terms that sum to it: exact for Gaussians and N(0, I), else from the draw."""
         if self.prior == "standard":
             return q.kl(samples)
-        return (samples.log_q.sum(2) - self.log_prior(samples.z, **nets)).mean(0)[:, None]
+        return (samples.log_q.sum(2) - self.log_prior(**nets)(samples.z)).mean(0)[:, None]
 
     def encode(self, x: Examples, *labels: Tensor, encoder: Encoder, **_: Any) -> Codes:
         """The posterior's mean mu(x)."""
@@ -278,11 +264,11 @@ class Variational(LikelihoodModel, LatentModel):
         encoder: Encoder = nets["encoder"]
         z, log_q = encoder(x, *labels).sample(k)
         p: Likelihood = nets["decoder"](z.flatten(0, 1), *(y.repeat(k) for y in labels))
-        return self.log_prior(z, **nets) - p.nll(x) - log_q.sum(2)
+        return self.log_prior(**nets)(z) - p.nll(x) - log_q.sum(2)
 
     def latent_statistics(self, batch: Batch, **nets: Any) -> LatentStatistics:
         _, q, samples, _ = self.encode_batch(batch, nets["encoder"])
-        return LatentStatistics(q.mean, self.kl_divergence(q, samples, **nets), samples.z[0])
+        return q.mean, self.kl_divergence(q, samples, **nets), samples.z[0]
 
 
 class PseudoInputs(nn.Module):

@@ -42,7 +42,7 @@ class IWAE(Variational):
         is_doubly_reparameterized = self.gradient_estimator == "doubly-reparameterized"
         log_density = detach(q).log_prob(z) if is_doubly_reparameterized else log_q.sum(2)
         p: Likelihood = decoder(z.flatten(0, 1), *condition)
-        log_w = self.log_prior(z, encoder=encoder, **others) - p.nll(x) - log_density
+        log_w = self.log_prior(encoder=encoder, **others)(z) - p.nll(x) - log_density
         if is_doubly_reparameterized:  # the samples' own gradients get the weight squared, all others the weight
             weight = log_w.detach().softmax(0)
             z.register_hook(lambda gradient: weight[:, :, None] * gradient)

@@ -112,7 +112,8 @@ class TopDown(nn.Module):
 
     def forward(self, epsilon: Codes) -> Likelihood:
         """p(x|z_1) for the z_1 that ancestral sampling makes of noise."""
-        return self.likelihood(self.descend(epsilon))
+        p: Likelihood = self.last(self.descend(epsilon)[0].z)
+        return p
 
     def descend(self, epsilon: Codes, hat: DiagonalGaussian | None = None) -> list[Level]:
         """All levels, z_1 first, from noise: of the prior or, with the pass upwards, of the posterior."""
@@ -127,11 +128,6 @@ class TopDown(nn.Module):
             q = p if not hats else hats[level] if level == top else combine(hats[level], p)
             levels.append(Level(p, q, epsilon_l, torch.addcmul(q.mean, q.scale, epsilon_l)))
         return levels[::-1]
-
-    def likelihood(self, levels: list[Level]) -> Likelihood:
-        """p(x|z_1)."""
-        p: Likelihood = self.last(levels[0].z)
-        return p
 
 
 class LadderVAE(LikelihoodModel):
@@ -192,7 +188,7 @@ class LadderVAE(LikelihoodModel):
         hat: DiagonalGaussian = encoder(x)
         while True:
             levels = decoder.descend(torch.randn_like(hat.mean), hat)
-            yield decoder.likelihood(levels).nll(x)[0], torch.cat([level.kl for level in levels], 1)
+            yield decoder.last(levels[0].z).nll(x)[0], torch.cat([level.kl for level in levels], 1)
             x = self.binarize_batch(x)
 
     def log_weights(self, x: Examples, k: int, *labels: Any, decoder: TopDown, **nets: Any) -> LogProbs:
@@ -200,7 +196,8 @@ class LadderVAE(LikelihoodModel):
         repeated = DiagonalGaussian(*(t.repeat(k, 1) for t in hat))
         levels = decoder.descend(noise_like(hat.mean, k).flatten(0, 1), repeated)
         log_ratio = torch.cat([level.log_ratio for level in levels], 1).sum(1)
-        return log_ratio.view(k, -1) - decoder.likelihood(levels).nll(x)
+        p: Likelihood = decoder.last(levels[0].z)
+        return log_ratio.view(k, -1) - p.nll(x)
 
     def encode(self, x: Examples, *labels: Any, encoder: nn.Module, decoder: TopDown, **_: Any) -> Codes:
         """The noise, (z_l - mu_p) / sigma_p of all levels, of the posterior's means, each given the means above it.
@@ -226,7 +223,7 @@ class LadderVAE(LikelihoodModel):
         x = self.binarize_batch(batch.x)
         levels = infer_levels(x, encoder, decoder)
         kl, mean = torch.cat([level.kl for level in levels], 1), self.encode(x, encoder=encoder, decoder=decoder)
-        return LatentStatistics(mean, kl, codes_of(levels))
+        return mean, kl, codes_of(levels)
 
 
 def infer_levels(

@@ -41,11 +41,6 @@ WON_LOGIT_GAP: dict[Loss, float | None] = {
 goals 0 and 1, and no hinge gains from a gap above 2"""
 
 
-def value_function(real: Logits, fake: Logits) -> Scalar:
-    """V(D, G), equation 1 of arXiv:1406.2661.  At the best D it is 2 JSD - log 4 (theorem 1)."""
-    return -(softplus(-at_least_float32(real)).mean() + softplus(at_least_float32(fake)).mean())
-
-
 def discriminator_terms(loss: Loss, real: Logits, fake: Logits) -> dict[str, Scalar]:
     """What D descends: the sum of its terms on real and on fake examples, or of one on pairs of them."""
     real, fake = at_least_float32(real), at_least_float32(fake)
@@ -64,24 +59,19 @@ def discriminator_terms(loss: Loss, real: Logits, fake: Logits) -> dict[str, Sca
 
 def generator_loss(loss: Loss, fake: Logits, real: Logits | None = None) -> Scalar:
     """What G descends.  Only the relativistic loss looks at `real`, and needs it."""
-    return generator_losses(loss, fake, real).mean()
-
-
-def generator_losses(loss: Loss, fake: Logits, real: Logits | None = None) -> Logits:
-    """What G descends, each example's own: their mean is `generator_loss`."""
     fake = at_least_float32(fake)
     match loss:
         case "minimax":
-            return -softplus(fake)
+            return -softplus(fake).mean()
         case "non-saturating":
-            return softplus(-fake)
+            return softplus(-fake).mean()
         case "least-squares":
-            return (fake - 1).square() / 2
+            return (fake - 1).square().mean() / 2
         case "hinge" | "wasserstein":
-            return -fake
+            return -fake.mean()
         case "relativistic":
             assert real is not None
-            return softplus(at_least_float32(real) - fake)
+            return softplus(at_least_float32(real) - fake).mean()
 
 
 def divergence_estimates(loss: Loss, terms: dict[str, float]) -> dict[str, float]:

@@ -7,8 +7,10 @@ which dimensions are used.  An inverse autoregressive flow has no closed form: s
 from jaxtyping import Float
 from torch import Tensor
 
+Terms = Float[Tensor, "b d"]
 
-def kl_diagonal(mean: Float[Tensor, "b d"], scale: Float[Tensor, "b d"]) -> Float[Tensor, "b d"]:
+
+def kl_diagonal(mean: Terms, scale: Terms) -> Terms:
     """KL( N(mu, diag(sigma^2)) || N(0, I) ), term j  =  1/2 ( mu_j^2 + sigma_j^2 - 1 ) - log sigma_j.
 
     `mean` is mu and `scale` is sigma > 0, both b x d.
@@ -17,12 +19,7 @@ def kl_diagonal(mean: Float[Tensor, "b d"], scale: Float[Tensor, "b d"]) -> Floa
     return 0.5 * (mean.square() + scale.square() - 1) - scale.log()
 
 
-def kl_between_diagonals(
-    mean: Float[Tensor, "b d"],
-    scale: Float[Tensor, "b d"],
-    prior_mean: Float[Tensor, "b d"],
-    prior_scale: Float[Tensor, "b d"],
-) -> Float[Tensor, "b d"]:
+def kl_between_diagonals(mean: Terms, scale: Terms, prior_mean: Terms, prior_scale: Terms) -> Terms:
     """KL( N(m, diag(s^2)) || N(mu, diag(sigma^2)) ): that of `kl_diagonal` in units of the prior, (m - mu) / sigma.
 
     `mean` is m, `scale` is s > 0, `prior_mean` is mu and `prior_scale` is sigma > 0, all b x d.
@@ -31,7 +28,7 @@ def kl_between_diagonals(
     return kl_diagonal((mean - prior_mean) / prior_scale, scale / prior_scale)
 
 
-def kl_full(mean: Float[Tensor, "b d"], scale_tril: Float[Tensor, "b d d"]) -> Float[Tensor, "b d"]:
+def kl_full(mean: Terms, scale_tril: Float[Tensor, "b d d"]) -> Terms:
     """KL( N(mu, L L^T) || N(0, I) ), term j  =  1/2 ( mu_j^2 + sum_k L_jk^2 - 1 ) - log L_jj.
 
     `mean` is mu, b x d; `scale_tril` is L, b x d x d, lower triangular with a positive diagonal, so that
@@ -43,12 +40,7 @@ def kl_full(mean: Float[Tensor, "b d"], scale_tril: Float[Tensor, "b d d"]) -> F
     return 0.5 * (mean.square() + variance - 1) - scale_tril.diagonal(dim1=1, dim2=2).log()
 
 
-def kl_low_rank(
-    mean: Float[Tensor, "b d"],
-    scale: Float[Tensor, "b d"],
-    factor: Float[Tensor, "b d r"],
-    log_det: Float[Tensor, " b"],
-) -> Float[Tensor, "b d"]:
+def kl_low_rank(mean: Terms, scale: Terms, factor: Float[Tensor, "b d r"], log_det: Float[Tensor, " b"]) -> Terms:
     """KL( N(mu, diag(sigma^2) + U U^T) || N(0, I) ), with the logarithm of the covariance's determinant given.
 
     `mean` is mu and `scale` is sigma, b x d; `factor` is U, b x d x r.  Term j is the divergence of the marginal

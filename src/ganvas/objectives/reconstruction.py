@@ -11,16 +11,18 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import logsigmoid, softplus
 
+Values = Float[Tensor, "*#b D"]
+PerExample = Float[Tensor, "*b"]
 LEVELS = 256
 """grey levels of a byte"""
 
 
-def squared_error(x: Float[Tensor, "*#b D"], mean: Float[Tensor, "*#b D"]) -> Float[Tensor, "*b"]:
+def squared_error(x: Values, mean: Values) -> PerExample:
     """|x - g(z)|^2.  Source: the autoencoder of Hinton & Salakhutdinov, Science 313 (2006)."""
     return (x - mean).square().sum(-1)
 
 
-def bernoulli_nll(x: Float[Tensor, "*#b D"], logits: Float[Tensor, "*#b D"]) -> Float[Tensor, "*b"]:
+def bernoulli_nll(x: Values, logits: Values) -> PerExample:
     """-log p(x|z)  =  -sum_i ( x_i log p_i + (1 - x_i) log(1 - p_i) )  with  p = sigmoid(logits).
 
     With l the logits that is  sum_i ( softplus(l_i) - x_i l_i ), which no logit makes infinite.  `x` is 0 or 1: for
@@ -30,7 +32,7 @@ def bernoulli_nll(x: Float[Tensor, "*#b D"], logits: Float[Tensor, "*#b D"]) -> 
     return torch.addcmul(softplus(logits), x, logits, value=-1).sum(-1)
 
 
-def continuous_bernoulli_nll(x: Float[Tensor, "*#b D"], logits: Float[Tensor, "*#b D"]) -> Float[Tensor, "*b"]:
+def continuous_bernoulli_nll(x: Values, logits: Values) -> PerExample:
     """-log p(x|z) of the density on [0, 1] that is proportional to p^x (1 - p)^(1 - x),  p = sigmoid(logits).
 
     With l the logits it is  sum_i ( A(l_i) - x_i l_i )  with  A(l) = log int_0^1 e^(l t) dt = log( (e^l - 1) / l ),
@@ -40,18 +42,13 @@ def continuous_bernoulli_nll(x: Float[Tensor, "*#b D"], logits: Float[Tensor, "*
     """
     magnitude = logits.abs()
     near_zero = magnitude < 0.1
-    safe_magnitude = torch.where(near_zero, 1.0, magnitude)  # keeps the gradient finite where the series is taken
+    safe = torch.where(near_zero, 1.0, magnitude)  # keeps the gradient finite where the series is taken
     series = magnitude.square() / 24 - magnitude.pow(4) / 2880
-    even_part = torch.where(
-        near_zero, series, safe_magnitude / 2 + (-torch.expm1(-safe_magnitude) / safe_magnitude).log()
-    )
-    normaliser = logits / 2 + even_part
-    return torch.addcmul(normaliser, x, logits, value=-1).sum(-1)
+    even_part = torch.where(near_zero, series, safe / 2 + (-torch.expm1(-safe) / safe).log())
+    return torch.addcmul(logits / 2 + even_part, x, logits, value=-1).sum(-1)
 
 
-def gaussian_nll(
-    x: Float[Tensor, "*#b D"], mean: Float[Tensor, "*#b D"], sigma: float | Float[Tensor, ""]
-) -> Float[Tensor, "*b"]:
+def gaussian_nll(x: Values, mean: Values, sigma: float | Float[Tensor, ""]) -> PerExample:
     """-log N(x; mean, sigma^2 I)  =  |x - mean|^2 / (2 sigma^2) + D log sigma + D/2 log(2 pi).
 
     `sigma` > 0 is one standard deviation for all D dimensions, in the units of x.
@@ -61,9 +58,7 @@ def gaussian_nll(
     return squared_error(x, mean) / (2 * sigma**2) + x.shape[-1] * (log_sigma + 0.5 * log(2 * pi))
 
 
-def discretized_logistic_nll(
-    x: Float[Tensor, "*#b D"], mean: Float[Tensor, "*#b D"], log_scale: Float[Tensor, "*#b D"]
-) -> Float[Tensor, "*b"]:
+def discretized_logistic_nll(x: Values, mean: Values, log_scale: Values) -> PerExample:
     """-log P(x|z) of pixels with 256 levels, x = level / 255: the mass that a logistic distribution gives the level.
 
     P = F(x + 1/510) - F(x - 1/510) with F(t) = sigmoid((t - mean) / e^log_scale); levels 0 and 255 take the tails.

@@ -53,8 +53,5 @@ def feature_matching(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Scalar:
 
     Source: Salimans et al., arXiv:1606.03498, section 3.1; for several layers, as DiscoGAN's authors have it.
     """
-    layer_losses = [
-        (at_least_float32(r).mean(0) - at_least_float32(f).mean(0)).square().mean()
-        for r, f in zip(real, fake, strict=True)
-    ]
-    return torch.stack(layer_losses).sum()
+    means = ((at_least_float32(r).mean(0), at_least_float32(f).mean(0)) for r, f in zip(real, fake, strict=True))
+    return torch.stack([(r - f).square().mean() for r, f in means]).sum()
