@@ -302,14 +302,16 @@ def test_discogans_bottleneck() -> None:
 def test_a_residual_translator_begins_with_the_identity_and_learns(cls: type[Translator], images: Dataset) -> None:
     model, x = small(cls, residual=True), batch_of(8).a.x
     nets = model.networks(as_pair(images).shape)
-    for name in model.translators:
+    for name in model.translators.values():
         nets[name].eval()
         torch.testing.assert_close(nets[name](x), x, rtol=0, atol=1e-6)
     run = ganvas.train(model, as_pair(images).datasets, steps=3, batch_size=4, quiet=True)
     made = run.model.translate(x, "B", **run.nets)
     assert 0 < (made - x).abs().max() < 1
     assert made.abs().max() <= 1
-    assert not any(isinstance(m, nn.Tanh) for net in (nets[name] for name in model.translators) for m in net.modules())
+    assert not any(
+        isinstance(m, nn.Tanh) for net in (nets[name] for name in model.translators.values()) for m in net.modules()
+    )
 
 
 @every_translator

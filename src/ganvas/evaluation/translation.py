@@ -25,7 +25,7 @@ from ..metrics.likelihood import mean_and_error
 from ..metrics.pairs import absolute_errors, angle_errors, class_angles, nearest_labels, target_ranks
 from ..metrics.similarity import psnr, ssim
 from ..model import Batch, PairBatch, device_of, model_name
-from ..models._translator import Translator, other_domain
+from ..models._translator import OTHER_DOMAIN, Translator
 from ..randomness import reseed
 from .held_out import load_aligned_pairs, load_domain_split
 from .samples import DEFAULT_SAMPLES, MetricValues, Settings, measure
@@ -79,7 +79,7 @@ class Direction:
     def scores(self) -> MetricValues:
         """The error of the round trip, where there is a way back, and metrics against half of the target domain."""
         n, source, target, settings, values = self.n_compared, self.source, self.target, self.settings, MetricValues()
-        y, back = self.translations, other_domain(self.to)
+        y, back = self.translations, OTHER_DOMAIN[self.to]
         if back in self.trained.directions:
             x = translate_examples(self.trained, y * 255 if source.has_images else y, back, settings.progress)
             value, error = mean_and_error(absolute_errors(*comparable_values(source, x, source.x)))

@@ -178,6 +178,11 @@ class Adversarial(LatentModel):
         """G's answers to n fresh samples of z, as D sees them."""
         return self.discriminator_input(G(self.noise(n, device=device_of(G)), *y))
 
+    @torch.no_grad()
+    def real_and_fake(self, G: nn.Module, batch: Batch, *y: Tensor) -> tuple[Packed, Packed]:
+        """A batch, and G's answers to as many fresh samples of z, as D sees them in its own move."""
+        return self.discriminator_input(batch.x), self.fake(G, len(batch.x), *y)
+
     def sample_prior(self, n: int, shape: Shape, generator: torch.Generator, **_: Any) -> Codes:
         return draw_rows(n, lambda m: (self.noise(m, generator=generator),))[0]
 

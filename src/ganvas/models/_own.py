@@ -70,10 +70,8 @@ def load_model_class(reference: str) -> type[Model]:
         spec.loader.exec_module(module)
     except Exception as error:
         raise UserError(f"{file} cannot be imported: {type(error).__name__}: {error}") from error
-    classes = {
-        n: c for n, c in vars(module).items()
-        if inspect.isclass(c) and issubclass(c, Model) and c.__module__ == spec.name
-    }  # fmt: skip
+    members = vars(module).items()
+    classes = {n: c for n, c in members if inspect.isclass(c) and issubclass(c, Model) and c.__module__ == spec.name}
     if name not in classes:
         known = ", ".join(f"{file}:{n}" for n in classes) or "no subclass of ganvas.Model"
         raise UserError(f"{reference} names no model: {file} has {known}")
@@ -110,11 +108,6 @@ def source_notes(model: Model, source: Mapping[str, Any] | None) -> list[str]:
     if not source or not current or source.get("sha256") == current["sha256"]:
         return []
     return [f"the file of {model_name(model)} has changed since this run was written: {current['file']}"]
-
-
-def class_names(model: Model) -> dict[str, str]:
-    """What a run records of them: the names of their classes."""
-    return {name: type(net).__name__ for name, net in model.own_networks.items()}
 
 
 def copy_own_network(model: Model, name: str, inputs: Shape, outputs: Shape, why: str) -> nn.Sequential:

@@ -26,6 +26,7 @@ from ._statistics import sample_statistics
 from ._translator_diagnosis import FAINT, translator_rules
 
 TermsAndLog = tuple[dict[str, Tensor], dict[str, Tensor]]
+OTHER_DOMAIN = {"A": "B", "B": "A"}
 
 
 class Translator(Model[DomainPair, PairBatch, tuple[Shape, Shape]]):
@@ -36,8 +37,8 @@ class Translator(Model[DomainPair, PairBatch, tuple[Shape, Shape]]):
     ignored_options: ClassVar[tuple[str, ...]] = ("keep", "patience")
     monitor_batch_size: ClassVar[int] = 16
     logged_statistics: ClassVar[tuple[str, ...]] = ("accuracy_A", "logit_gap_A", "accuracy_B", "logit_gap_B")
-    translators: ClassVar[tuple[str, str]] = ("G", "F")
-    """names of the networks from A to B and from B to A"""
+    translators: ClassVar[dict[str, str]] = {"B": "G", "A": "F"}
+    """the names of its translators, by the domains to which they translate"""
     critic_loss: ClassVar[Loss] = "non-saturating"
     """what its critics descend"""
 
@@ -75,21 +76,21 @@ class Translator(Model[DomainPair, PairBatch, tuple[Shape, Shape]]):
         return True
 
     def directions(self, **networks: Any) -> tuple[str, ...]:
-        return tuple(domain for domain, name in zip("BA", self.translators, strict=True) if name in networks)
+        return tuple(domain for domain, name in self.translators.items() if name in networks)
 
     def translate(self, x: Examples, to: str, **networks: Network) -> Tensor:
         """G(x), or F(y)."""
         if to not in (directions := self.directions(**networks)):
             raise UserError(f"this {model_name(self)} translates to {' and '.join(directions)}, not to {to!r}")
-        return networks[self.translators["BA".index(to)]](x)
+        return networks[self.translators[to]](x)
 
     def preview(self, batch: PairBatch, **networks: Any) -> Float[Tensor, "rows n *shape"]:
         """Rows of x, G(x), F(G(x)), then of y, F(y), G(F(y)): each as far as the model goes."""
-        rows = []
+        rows, directions = [], self.directions(**networks)
         for domain, x in (("A", batch.a.x), ("B", batch.b.x)):
             rows.append(x)
-            for to in (other_domain(domain), domain):
-                if to not in self.directions(**networks):
+            for to in (OTHER_DOMAIN[domain], domain):
+                if to not in directions:
                     break
                 rows.append(self.translate(rows[-1], to, **networks))
         return stack_rows(rows)
@@ -103,11 +104,10 @@ class Translator(Model[DomainPair, PairBatch, tuple[Shape, Shape]]):
         examples of both domains.
         """
         statistics: dict[str, Tensor] = {}
-        directions = self.directions(**networks)
-        for source, x, y in (("A", batch.a.x, batch.b.x), ("B", batch.b.x, batch.a.x)):
-            if other_domain(source) not in directions:
-                continue
-            fake = self.translate(x, other_domain(source), **networks)
+        directions, examples = self.directions(**networks), {"A": batch.a.x, "B": batch.b.x}
+        for to in directions:
+            source = OTHER_DOMAIN[to]
+            x, y, fake = examples[source], examples[to], self.translate(examples[source], to, **networks)
             of_source = sample_statistics(fake, y, x)
             if source in directions:
                 noisy = fake + FAINT * torch.randn_like(fake)
@@ -117,10 +117,6 @@ class Translator(Model[DomainPair, PairBatch, tuple[Shape, Shape]]):
                 of_source["input_change"] = absolute_error(x, fake) / distance
             statistics |= {f"{name}_{source}": value for name, value in of_source.items()}
         return statistics
-
-
-def other_domain(domain: str) -> str:
-    return "B" if domain == "A" else "A"
 
 
 def stack_rows(rows: list[Tensor]) -> Float[Tensor, "rows n *shape"]:

@@ -58,9 +58,8 @@ class CGAN(ConfigurableGAN):
         """Algorithm 1 of arXiv:1406.2661 on equation 2: both players have the labels y of the batch."""
         for _ in range(self.n_critic):  # for k steps do
             batch = next(batches)
-            x, y = self.discriminator_input(batch.x), self.condition_of(batch)  # m examples, and their labels
-            with torch.no_grad():
-                fake = self.fake(G, len(batch.x), *y)  # m noise samples z, through G
+            y = self.condition_of(batch)
+            x, fake = self.real_and_fake(G, batch, *y)  # m examples with their labels, and m noise samples z, through G
             yield discriminator_move(D, x, fake, self.loss, y, **self.penalties(global_step))
             clip_weights(D, self.weight_clip)
         fake = self.fake(G, len(batch.x), *y)  # m fresh noise samples

@@ -11,7 +11,6 @@ has equally many inputs.  For a 64 x 64 image the maps of G are 4, 8, 16 and 32 
 
 from typing import ClassVar, Literal
 
-import torch
 from torch import nn
 
 from ..data import Dataset
@@ -42,9 +41,7 @@ class DCGAN(ConfigurableGAN):
         """Algorithm 1 of arXiv:1406.2661, with the options' loss and penalties."""
         for _ in range(self.n_critic):  # for k steps do
             batch = next(batches)
-            x = self.discriminator_input(batch.x)  # m examples of the data
-            with torch.no_grad():
-                fake = self.fake(G, len(batch.x))  # m noise samples z, through G
+            x, fake = self.real_and_fake(G, batch)  # m examples of the data, and m noise samples z, through G
             yield discriminator_move(D, x, fake, self.loss, **self.penalties(global_step))  # D ascends its gradient
             clip_weights(D, self.weight_clip)
         fake = self.fake(G, len(batch.x))  # m fresh noise samples

@@ -13,12 +13,10 @@ from A to B (figure 2a: GAB and DB alone), reconstruct="one" adds the way back f
 `feature_matching_weight` adds feature matching, which only the authors' code has, with weight 9 to the game's 1.
 """
 
-from collections.abc import Callable
 from functools import partial, reduce
 from operator import or_
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal
 
-import torch
 from torch import Tensor, nn
 
 from ..errors import UserError
@@ -30,9 +28,8 @@ from ..nn.conv import initialize
 from ..nn.translators import encoder_decoder, mlp_translator
 from ..objectives.adversarial import Loss, generator_loss
 from ..objectives.translation import Distance, feature_matching, reconstruction_distance
-from ._translator import Translator, other_domain, terms_by_domain
+from ._translator import OTHER_DOMAIN, Translator, terms_by_domain
 
-T = TypeVar("T")
 Tensors = dict[str, Tensor]
 ENTROPY: Loss = "non-saturating"
 
@@ -41,7 +38,7 @@ class DiscoGAN(Translator):
     """Two translators discover how the domains correspond, since each must reconstruct the other's input."""
 
     training_only: ClassVar[tuple[str, ...]] = ("DA", "DB")
-    translators: ClassVar[tuple[str, str]] = ("GAB", "GBA")
+    translators: ClassVar[dict[str, str]] = {"B": "GAB", "A": "GBA"}
 
     reconstruct: Literal["none", "one", "both"] = "both"
     """what is reconstructed: nothing (GAN), examples of A (GAN with reconstruction), or of both domains (DiscoGAN)"""
@@ -80,37 +77,31 @@ class DiscoGAN(Translator):
         batch = next(batches)
         real, device = {"A": batch.a.x, "B": batch.b.x}, batch.a.x.device
         domains = [domain for domain in real if f"D{domain}" in nets]
-        fake = in_each_domain(domains, lambda d: nets[to(d)](real[other_domain(d)]), device)  # equations 1 and 2
-        logits = in_each_domain(domains, lambda d: (nets[f"D{d}"](real[d]), nets[f"D{d}"](fake[d].detach())), device)
-        of_d = {d: terms_by_domain(ENTROPY, d, *logits[d]) for d in domains}
         critics, translators = (tuple(net for name, net in nets.items() if name[0] == kind) for kind in "DG")
-        logged = reduce(or_, (logged for _, logged in of_d.values()))
-        yield minimize_independent(critics, *(terms for terms, _ in of_d.values()))._replace(logged=logged)  # (8), (9)
-        of_g = in_each_domain(domains, lambda d: self.translator_terms(nets, d, real, fake[d]), device)
-        yield minimize_independent(translators, *of_g.values())  # equations 3 to 7
+        judged = concurrently(*(partial(self.critic_terms, nets, d, real) for d in domains), device=device)
+        fakes, terms, logs = zip(*judged, strict=True)
+        yield minimize_independent(critics, *terms)._replace(logged=reduce(or_, logs))  # equations 8 and 9
+        ways = (partial(self.translator_terms, nets, d, real, fake) for d, fake in zip(domains, fakes, strict=True))
+        yield minimize_independent(translators, *concurrently(*ways, device=device))  # equations 3 to 7
+
+    def critic_terms(self, nets: dict[str, Any], domain: str, real: Tensors) -> tuple[Tensor, Tensors, Tensors]:
+        """Translations to a domain (equations 1 and 2), what its discriminator then descends, and what the log sees."""
+        fake, D = nets[self.translators[domain]](real[OTHER_DOMAIN[domain]]), nets[f"D{domain}"]
+        return fake, *terms_by_domain(ENTROPY, domain, D(real[domain]), D(fake.detach()))
 
     def translator_terms(self, nets: dict[str, Any], domain: str, real: Tensors, fake: Tensor) -> Tensors:
         """What translations to a domain, and their way back, are to descend, after the discriminators' move."""
-        source, D = other_domain(domain), nets[f"D{domain}"]
+        source, D = OTHER_DOMAIN[domain], nets[f"D{domain}"]
+        way_back = self.translators[source]
         *hidden, logits = layers(D, fake)
         terms = {"fool": generator_loss(ENTROPY, logits)}
         if self.feature_matching_weight:
             *hidden_real, _ = layers(D, real[domain])
             terms["features"] = self.feature_matching_weight * feature_matching(hidden_real, hidden)
-        if to(source) in nets and self.reconstruct != "none":
-            error = reconstruction_distance(self.reconstruction_loss, real[source], nets[to(source)](fake))
+        if way_back in nets and self.reconstruct != "none":
+            error = reconstruction_distance(self.reconstruction_loss, real[source], nets[way_back](fake))
             terms["constancy"] = self.reconstruction_weight * error
         return terms
-
-
-def in_each_domain(domains: list[str], function: Callable[[str], T], device: torch.device) -> dict[str, T]:
-    """What a function of a domain returns, by domain: what concerns one needs no result of the other."""
-    return dict(zip(domains, concurrently(*(partial(function, d) for d in domains), device=device), strict=True))
-
-
-def to(domain: str) -> str:
-    """Name of the translator to this domain."""
-    return f"G{other_domain(domain)}{domain}"
 
 
 def layers(D: nn.Module, x: Tensor) -> list[Tensor]:

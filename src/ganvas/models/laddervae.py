@@ -204,11 +204,11 @@ class LadderVAE(LikelihoodModel):
 
         `generate` goes down the same way, so it makes of this code the reconstruction from these means.
         """
-        return codes_of(infer_levels(x, encoder, decoder, torch.zeros_like))
+        return torch.cat([level.code for level in infer_levels(x, encoder, decoder, torch.zeros_like)], 1)
 
     def sample_posterior(self, x: Examples, *labels: Any, encoder: nn.Module, decoder: TopDown, **_: Any) -> Codes:
         """The noise, as `encode` gives it, that leads to one sample z ~ q(z|x) an example."""
-        return codes_of(infer_levels(x, encoder, decoder))
+        return torch.cat([level.code for level in infer_levels(x, encoder, decoder)], 1)
 
     def sample_prior(self, n: int, shape: Shape, generator: torch.Generator, **_: Any) -> Codes:
         """Standard normal noise of all levels."""
@@ -221,9 +221,8 @@ class LadderVAE(LikelihoodModel):
     def latent_statistics(self, batch: Batch, encoder: nn.Module, decoder: TopDown, **_: Any) -> LatentStatistics:
         """The codes of all levels, and not z_l: where a level has collapsed, the mean of its code alone is still."""
         x = self.binarize_batch(batch.x)
-        levels = infer_levels(x, encoder, decoder)
-        kl, mean = torch.cat([level.kl for level in levels], 1), self.encode(x, encoder=encoder, decoder=decoder)
-        return mean, kl, codes_of(levels)
+        kl, codes = zip(*((level.kl, level.code) for level in infer_levels(x, encoder, decoder)), strict=True)
+        return self.encode(x, encoder=encoder, decoder=decoder), torch.cat(kl, 1), torch.cat(codes, 1)
 
 
 def infer_levels(
@@ -232,8 +231,3 @@ def infer_levels(
     """The pass upwards, then the pass downwards with the posteriors of all levels."""
     hat: DiagonalGaussian = encoder(x)
     return decoder.descend(noise(hat.mean), hat)
-
-
-def codes_of(levels: list[Level]) -> Codes:
-    """The codes of all levels, side by side."""
-    return torch.cat([level.code for level in levels], 1)

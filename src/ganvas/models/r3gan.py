@@ -60,9 +60,7 @@ class R3GAN(Adversarial):
     def step(self, batches: Batches, global_step: int, G: nn.Module, D: nn.Module) -> Moves:
         """One update of each player on equation 2, with both penalties in D's."""
         batch = next(batches)
-        x = self.discriminator_input(batch.x)
-        with torch.no_grad():
-            fake = self.fake(G, len(batch.x))
+        x, fake = self.real_and_fake(G, batch)
         yield discriminator_move(D, x, fake, "relativistic", r1=self.r1, r2=self.r2)  # equation 2, R1 and R2
         fake = self.fake(G, len(batch.x))
         with torch.no_grad():

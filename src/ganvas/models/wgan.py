@@ -10,7 +10,6 @@ estimate that G follows, and the log shows, is near the maximum.
 
 from typing import ClassVar
 
-import torch
 from torch import nn
 from torch.optim import Optimizer, RMSprop
 
@@ -42,9 +41,7 @@ class WGAN(Adversarial):
         """Algorithm 1."""
         for _ in range(n_critic_steps(self.n_critic, self.initial_critic_steps, global_step)):  # line 2
             batch = next(batches)
-            x = self.discriminator_input(batch.x)  # line 3: m examples of P_r
-            with torch.no_grad():
-                fake = self.fake(G, len(batch.x))  # line 4: m samples of p(z)
+            x, fake = self.real_and_fake(G, batch)  # lines 3 and 4: m examples of P_r, m samples of p(z) through G
             yield discriminator_move(D, x, fake, "wasserstein")  # lines 5 and 6: ascend E f(x) - E f(g(z))
             clip_weights(D, self.weight_clip)  # line 7
         logits = D(self.fake(G, len(batch.x)))  # line 9

@@ -9,7 +9,6 @@ gradient at an example would mean nothing, but layer norm (section 4, "no critic
 
 from typing import ClassVar
 
-import torch
 from torch import nn
 
 from ..data import Dataset
@@ -43,9 +42,7 @@ class WGANGP(Adversarial):
         """Algorithm 1."""
         for _ in range(n_critic_steps(self.n_critic, self.initial_critic_steps, global_step)):  # line 2
             batch = next(batches)
-            x = self.discriminator_input(batch.x)  # line 4: x ~ P_r
-            with torch.no_grad():
-                fake = self.fake(G, len(batch.x))  # lines 4 and 5: z ~ p(z), G(z)
+            x, fake = self.real_and_fake(G, batch)  # lines 4 and 5: x ~ P_r, z ~ p(z), G(z)
             yield discriminator_move(D, x, fake, "wasserstein", gp=self.gp)  # lines 6 to 9: equation 3
         logits = D(self.fake(G, len(batch.x)))  # line 11
         yield minimize(G, fool=generator_loss("wasserstein", logits))  # line 12

@@ -25,7 +25,7 @@ from ..io.run_folder import CHECKPOINT_FILE, CONFIG_FILE, LAST_WEIGHTS_FILE, NON
 from ..io.safetensors import read_header
 from ..model import Model, model_name, to_dict
 from ..models import find_model_class
-from ..models._own import class_names, model_source, source_file, source_notes
+from ..models._own import model_source, source_file, source_notes
 from ..nn.device import resolve_device
 from ..renamed import with_new_keys, with_new_names
 
@@ -73,7 +73,8 @@ def write_config(
 
 def describe_own(model: Model) -> dict[str, Any]:
     """What a run records of the user's own model and networks; nothing where there are none."""
-    entries = {"model_source": model_source(type(model)), "own_networks": class_names(model)}
+    classes = {name: type(net).__name__ for name, net in model.own_networks.items()}
+    entries = {"model_source": model_source(type(model)), "own_networks": classes}
     return {name: entry for name, entry in entries.items() if entry}
 
 
