@@ -116,8 +116,7 @@ class LikelihoodModel(EncoderDecoder):
         `aggregate_mean` and `aggregate_std` are those of z ~ q(z|x) over all x, which N(0, I) should resemble.
         """
         mean, kl, z = self.latent_statistics(batch, **nets)
-        aggregate = {"aggregate_mean": z.mean(0), "aggregate_std": z.std(0)}
-        return {"kl": kl.mean(0), "mean_variance": mean.var(0)} | aggregate
+        return {"kl": kl.mean(0), "mean_variance": mean.var(0), "aggregate_mean": z.mean(0), "aggregate_std": z.std(0)}
 
     def preview(self, batch: Batch, **nets: Any) -> Float[Tensor, "rows n *shape"]:
         """Rows: examples, their reconstructions from the posterior's mean, samples from the prior."""

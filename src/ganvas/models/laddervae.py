@@ -46,6 +46,8 @@ from ._own import copy_own_network
 from ._variational import Decoder, ElboTerms, LatentStatistics, LikelihoodModel, LogProbs
 from .vae import free_bits_kl
 
+Encoder = Callable[..., DiagonalGaussian]
+
 
 class Level(NamedTuple):
     """One level of a pass downwards: p(z_l|z_(l+1)); q(z_l|z_(l+1), x), p without x; z_l = mu_q + sigma_q epsilon."""
@@ -183,32 +185,34 @@ class LadderVAE(LikelihoodModel):
         weight = min(1.0, global_step / self.warmup) if self.warmup else 1.0
         yield minimize(encoder, decoder, reconstruction=nll.mean(), kl=weight * free_bits_kl(kl, self.free_bits))
 
-    def elbo_draws(self, batch: Batch, encoder: nn.Module, decoder: TopDown, **_: Any) -> Iterator[ElboTerms]:
+    def elbo_draws(self, batch: Batch, encoder: Encoder, decoder: TopDown, **_: Any) -> Iterator[ElboTerms]:
         x = self.binarize_batch(batch.x)
-        hat: DiagonalGaussian = encoder(x)
+        hat = encoder(x)
         while True:
             levels = decoder.descend(torch.randn_like(hat.mean), hat)
             yield decoder.last(levels[0].z).nll(x)[0], torch.cat([level.kl for level in levels], 1)
             x = self.binarize_batch(x)
 
-    def log_weights(self, x: Examples, k: int, *labels: Any, decoder: TopDown, **nets: Any) -> LogProbs:
-        hat: DiagonalGaussian = nets["encoder"](x)
+    def log_weights(self, x: Examples, k: int, *labels: Any, encoder: Encoder, decoder: TopDown) -> LogProbs:
+        hat = encoder(x)
         repeated = DiagonalGaussian(*(t.repeat(k, 1) for t in hat))
         levels = decoder.descend(noise_like(hat.mean, k).flatten(0, 1), repeated)
         log_ratio = torch.cat([level.log_ratio for level in levels], 1).sum(1)
         p: Likelihood = decoder.last(levels[0].z)
         return log_ratio.view(k, -1) - p.nll(x)
 
-    def encode(self, x: Examples, *labels: Any, encoder: nn.Module, decoder: TopDown, **_: Any) -> Codes:
+    def encode(self, x: Examples, *labels: Any, encoder: Encoder, decoder: TopDown, **_: Any) -> Codes:
         """The noise, (z_l - mu_p) / sigma_p of all levels, of the posterior's means, each given the means above it.
 
         `generate` goes down the same way, so it makes of this code the reconstruction from these means.
         """
-        return torch.cat([level.code for level in infer_levels(x, encoder, decoder, torch.zeros_like)], 1)
+        hat = encoder(x)
+        return torch.cat([level.code for level in decoder.descend(torch.zeros_like(hat.mean), hat)], 1)
 
-    def sample_posterior(self, x: Examples, *labels: Any, encoder: nn.Module, decoder: TopDown, **_: Any) -> Codes:
+    def sample_posterior(self, x: Examples, *labels: Any, encoder: Encoder, decoder: TopDown, **_: Any) -> Codes:
         """The noise, as `encode` gives it, that leads to one sample z ~ q(z|x) an example."""
-        return torch.cat([level.code for level in infer_levels(x, encoder, decoder)], 1)
+        hat = encoder(x)
+        return torch.cat([level.code for level in decoder.descend(torch.randn_like(hat.mean), hat)], 1)
 
     def sample_prior(self, n: int, shape: Shape, generator: torch.Generator, **_: Any) -> Codes:
         """Standard normal noise of all levels."""
@@ -218,16 +222,10 @@ class LadderVAE(LikelihoodModel):
         """E[x|z_1], by ancestral sampling of z_L ... z_1 from their noise."""
         return decoder(z).mean
 
-    def latent_statistics(self, batch: Batch, encoder: nn.Module, decoder: TopDown, **_: Any) -> LatentStatistics:
+    def latent_statistics(self, batch: Batch, encoder: Encoder, decoder: TopDown, **_: Any) -> LatentStatistics:
         """The codes of all levels, and not z_l: where a level has collapsed, the mean of its code alone is still."""
-        x = self.binarize_batch(batch.x)
-        kl, codes = zip(*((level.kl, level.code) for level in infer_levels(x, encoder, decoder)), strict=True)
-        return self.encode(x, encoder=encoder, decoder=decoder), torch.cat(kl, 1), torch.cat(codes, 1)
-
-
-def infer_levels(
-    x: Examples, encoder: nn.Module, decoder: TopDown, noise: Callable[[Tensor], Tensor] = torch.randn_like
-) -> list[Level]:
-    """The pass upwards, then the pass downwards with the posteriors of all levels."""
-    hat: DiagonalGaussian = encoder(x)
-    return decoder.descend(noise(hat.mean), hat)
+        hat = encoder(self.binarize_batch(batch.x))
+        levels = decoder.descend(torch.randn_like(hat.mean), hat)
+        means = [level.code for level in decoder.descend(torch.zeros_like(hat.mean), hat)]
+        kl, codes = zip(*((level.kl, level.code) for level in levels), strict=True)
+        return torch.cat(means, 1), torch.cat(kl, 1), torch.cat(codes, 1)
