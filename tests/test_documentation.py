@@ -10,7 +10,7 @@ import pytest
 from cyclopts import App, MissingArgumentError
 
 from ganvas.cli.app import app, split_words
-from ganvas.cli.arguments import convert_tokens, split_number_lists
+from ganvas.cli.arguments import convert_tokens, prepare_tokens
 from ganvas.data.listing import IMAGE_SUFFIXES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -56,7 +56,7 @@ def test_commands_parse(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             words = split_words(words)[1]  # noqa: PLW2901
         given = ["9" if word == "N" else word.strip("[]") for word in words if word != "..."]
         with suppress(MissingArgumentError):  # a sentence need not say which data
-            app.parse_args(split_number_lists(app, given), exit_on_error=False, print_error=False)
+            app.parse_args(prepare_tokens(app, given), exit_on_error=False, print_error=False)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -67,9 +67,8 @@ def launch(
         *file_options, arguments.convert_tokens,
         lambda app, commands, parsed: given.update(argument.field_info.name for argument in parsed if argument.tokens),
     )  # fmt: skip
-    arguments.refuse_old_names(app, tokens)
-    tokens = tuple(arguments.split_number_lists(app, tokens))
-    command, bound, others = app.parse_args(tokens, exit_on_error=False, print_error=False)
+    words = arguments.prepare_tokens(app, tokens)
+    command, bound, others = app.parse_args(words, exit_on_error=False, print_error=False)
     if "given" in others:
         bound.arguments["given"] = frozenset(given)
     return command(*bound.args, **bound.kwargs)
@@ -154,8 +153,7 @@ def explain_error(error: BaseException) -> tuple[int, str]:
 
     from ..fields import format_errors
 
-    cause = error.__cause__ if isinstance(error, CycloptsError) else error
-    match cause or error:
+    match (error.__cause__ if isinstance(error, CycloptsError) else None) or error:
         case ValidationError() as invalid:
             return 2, spell_options(format_errors(invalid))
         case InvalidFileError():

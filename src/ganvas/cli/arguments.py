@@ -53,26 +53,21 @@ def option_names(arguments: ArgumentCollection) -> set[str]:
     return {name[2:] for argument in arguments for name in argument.names if name.startswith("--")}
 
 
-def refuse_old_names(app: App, tokens: Sequence[str]) -> None:
-    """UserError for an option that has another name now, or that this model's paper fixes."""
+def prepare_tokens(app: App, tokens: Sequence[str]) -> list[str]:
+    """The tokens, with `--betas 0.5,0.9` as `--betas 0.5 0.9` where an option takes so many numbers.
+
+    `--range 0 1400` becomes `--range=0,1400`: it may be one word as well, and the parser takes as many for all.
+    UserError for an option that has another name now, or that this model's paper fixes.
+    """
     words, apps, _ = app.parse_commands(tokens)
-    known = option_names(command_arguments(apps[-1]))
-    fixed = getattr(apps[-1].default_command, "fixed_options", {})
+    arguments, fixed = command_arguments(apps[-1]), getattr(apps[-1].default_command, "fixed_options", {})
+    counts = {name: argument.token_count()[0] for argument in arguments for name in argument.names}
+    known, result = option_names(arguments), list(tokens)
     for old in (token.partition("=")[0][2:] for token in tokens if token.startswith("--")):
         if (name := old.replace("-", "_")) in fixed:
             raise UserError(fixed_message(words[-1], name, fixed[name]))
         if known and (new := new_name(old, known)):
             raise UserError(f"--{old} is called --{new} now")
-
-
-def split_number_lists(app: App, tokens: Sequence[str]) -> list[str]:
-    """The tokens, with `--betas 0.5,0.9` as `--betas 0.5 0.9` where an option takes so many numbers.
-
-    `--range 0 1400` becomes `--range=0,1400`: it may be one word as well, and the parser takes as many for all.
-    """
-    arguments = command_arguments(app.parse_commands(tokens)[1][-1])
-    counts = {name: argument.token_count()[0] for argument in arguments for name in argument.names}
-    result = list(tokens)
     for i in reversed(range(len(tokens))):
         name, equals, value = tokens[i].partition("=")
         parts = (value if equals else "".join(tokens[i + 1 : i + 2])).split(",")
@@ -99,7 +94,7 @@ def apply_options(
             raise UserError(f"{where}: {' '.join(commands)} has no option {key!r}.{did_you_mean(key, known)}")
         argument, _, _ = arguments.match(f"--{key}")
         count, many = argument.token_count()
-        if key == "range":  # as `split_number_lists` has it
+        if key == "range":  # as `prepare_tokens` has it
             values = [",".join(map(str, values))]  # noqa: PLW2901
         elif count > 1 and len(values) == 1 and values[0]:  # "0.5,0.9", or "0.5 0.9"
             values = [*values[0].replace(",", " ").split()]  # noqa: PLW2901
