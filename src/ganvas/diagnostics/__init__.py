@@ -45,7 +45,6 @@ class Diagnosis:
 
     @property
     def sentence(self) -> str:
-        """All of it."""
         return f"{self.name}: {self.evidence}; remedies: {', '.join(self.remedies)}"
 
     @property
@@ -55,12 +54,10 @@ class Diagnosis:
 
     @property
     def page(self) -> str:
-        """Where the page explains it."""
         title = self.condition.lower().replace(" ", "-")
         return f"{DOCS_PAGE}#{''.join(c for c in title if c.isalnum() or c == '-')}"
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
         return {
             "name": self.name, "alarm": self.is_alarm, "evidence": self.evidence, "figure": self.value,
             "limit": self.limit, "remedies": list(self.remedies), "page": self.page,
@@ -69,12 +66,10 @@ class Diagnosis:
 
 def examine(model: Model, steps: int, lines: Lines) -> list[Diagnosis]:
     """What the log of a run that was to have so many steps says is wrong: its last lines, and how they came about."""
-    title, remedies = "the learning rate is too high", (slower(model), "--clip-grad-norm 1")
-    diagnoses = [
-        Diagnosis(title, line["diverged"], float(line["step"]), 0.0, remedies, "learning rate")
-        for line in lines[-1:]
-        if "diverged" in line
-    ]
+    diagnoses: list[Diagnosis] = []
+    if "diverged" in (last := lines[-1] if lines else {}):
+        sign = last["diverged"], float(last["step"]), 0.0, (slower(model), "--clip-grad-norm 1")
+        diagnoses.append(Diagnosis("the learning rate is too high", *sign, "learning rate"))
     lines = [line for line in recent_lines(lines) if monitored_statistics(line)]
     return diagnoses + check_rules(model.rules(), log_figures(lines), lines[-1]["step"], steps) if lines else diagnoses
 

@@ -67,26 +67,20 @@ def log_figures(lines: Lines) -> Figures:
     samples = lines[-1].get("samples", {})
     figures |= {f"samples_{name}": value for name, value in samples.items() if value is not None}
     if distances := values(lines[len(lines) // 2 :], "distance_to_data"):
-        figures |= {
-            "reversals": count_reversals(distances, MIN_SWING), "nearest": min(distances), "farthest": max(distances)
-        }  # fmt: skip
-    return Figures(figures | loss_figures(lines))
+        figures["reversals"] = count_reversals(distances, MIN_SWING)
+        figures |= {"nearest": min(distances), "farthest": max(distances)}
+    losses = [sum((v for k, v in line.items() if isinstance(v, float) and k != "seconds"), 0.0) for line in lines]
+    if len(losses) >= 10:  # how far the loss, the sum of its terms, has risen again, as a share of its fall
+        lowest, last = min(losses), median(losses[-5:])
+        fallen, risen = losses[0] - lowest, last - lowest
+        share = min(risen / fallen, MANY_TIMES) if fallen > 0 else MANY_TIMES if risen > 0 else 0.0
+        figures |= {"lowest_loss": lowest, "last_loss": last, "loss_rise": share}
+    return figures
 
 
 def values(lines: Lines, name: str) -> list[float]:
     """A statistic of each line that has it."""
     return [monitored_statistics(line)[name] for line in lines if name in monitored_statistics(line)]
-
-
-def loss_figures(lines: Lines) -> dict[str, float]:
-    """How the loss, the sum of its terms, has risen again, as a share of what it had fallen."""
-    losses = [sum((v for k, v in line.items() if isinstance(v, float) and k != "seconds"), 0.0) for line in lines]
-    if len(losses) < 10:
-        return {}
-    lowest, last = min(losses), median(losses[-5:])
-    fallen, risen = losses[0] - lowest, last - lowest
-    share = min(risen / fallen, MANY_TIMES) if fallen > 0 else MANY_TIMES if risen > 0 else 0.0
-    return {"lowest_loss": lowest, "last_loss": last, "loss_rise": share}
 
 
 def count_reversals(numbers: Sequence[float], least: float) -> int:

@@ -101,10 +101,9 @@ class Gaussian(NamedTuple):
 
 
 class OptimalGaussian(NamedTuple):
-    """N(mean, sigma^2 I) in training, with the sigma that is best for the batch: sigma^2 = mean square error.
+    """N(mean, sigma^2 I) in training, sigma^2 the batch's mean square error, whose running mean the head keeps.
 
-    The head keeps its running mean for later.  Rybkin et al., Simple and Effective VAE Training with Calibrated
-    Decoders, arXiv:2006.13202.
+    Rybkin et al., Simple and Effective VAE Training with Calibrated Decoders, arXiv:2006.13202.
     """
 
     mean: Float[Tensor, "n *shape"]

@@ -173,11 +173,9 @@ def fit_priors(
     priors: dict[str, Prior] = {}
     for kind in kinds:
         progress(f"fitting {kind} to {len(train)} codes of {d} dimensions")
-        if kind == "flow":
-            priors[kind] = fit_flow(train, normal, seed)
-        else:
-            is_mixture = kind == "mixture" and n_components > 1
-            priors[kind] = fit_mixture(train, normal, n_components, seed) if is_mixture else normal
+        priors[kind] = fit_flow(train, normal, seed) if kind == "flow" else normal
+        if kind == "mixture" and n_components > 1:
+            priors[kind] = fit_mixture(train, normal, n_components, seed)
     densities = {STANDARD: log_prior} | {kind: prior.log_prob for kind, prior in priors.items()}
     held_out = {kind: log_prob(test).mean().item() for kind, log_prob in densities.items()}
     return FittedPriors(priors, held_out, (len(train), len(test)), notes)
@@ -217,8 +215,9 @@ def fit_gaussian(codes: Float[Tensor, "n d"]) -> tuple[Mixture, Float[Tensor, "f
     flat = axes[:, variances < min_variance].T * min_variance**0.5
     if len(flat):
         covariance = axes * variances.clamp_min(min_variance) @ axes.T
-        std = f"{min_variance**0.5:.2g}"
-        notes += (f"the codes do not vary in {len(flat)} of {d} directions: priors vary by {std} there",)
+        notes += (
+            f"the codes do not vary in {len(flat)} of {d} directions: priors vary by {min_variance**0.5:.2g} there",
+        )
     factor = torch.linalg.cholesky(covariance)
     return Mixture(torch.ones(1), mean.float()[None], factor.float()[None]), flat.float(), notes
 

@@ -11,11 +11,7 @@ from ..model import Shape
 
 
 class ProjectionDiscriminator(nn.Module):
-    """D(x, y) = psi(phi(x)) + <v_y, phi(x)>: the label is compared with what D sees.
-
-    `net` is a discriminator whose last layer, psi, is linear: what comes before it is phi.  Miyato & Koyama,
-    arXiv:1802.05637, equation 3.
-    """
+    """D(x, y) = psi(phi(x)) + <v_y, phi(x)>, psi the linear layer that ends `net` (arXiv:1802.05637, equation 3)."""
 
     def __init__(self, net: nn.Sequential, classes: int) -> None:
         super().__init__()
@@ -32,10 +28,7 @@ class ProjectionDiscriminator(nn.Module):
 
 
 def add_spectral_norm(net: nn.Module) -> nn.Module:
-    """The network with every weight divided by its largest singular value, by power iteration in float32.
-
-    Miyato et al., arXiv:1802.05957, algorithm 1: one iteration at each use in training.
-    """
+    """Divide weights by their largest singular values, by power iteration in float32: arXiv:1802.05957, algorithm 1."""
     for layer in list(net.modules()):
         if isinstance(layer, nn.Conv2d | nn.Linear | nn.Embedding):
             spectral_norm(layer)
@@ -58,13 +51,11 @@ class WithoutAutocast(nn.Module):
 
 
 class ImagePool(nn.Module):
-    """The last `size` fakes or so: a full pool answers half of the queries with an old one, which the new one replaces.
+    """The last `size` fakes or so: while there is room, each fake is stored and returned.
 
-    While there is room, each fake is stored and returned.  Then, with probability 1/2, it replaces a random old one,
-    which is returned; else it is returned itself and not stored.
-    Shrivastava et al., arXiv:1612.07828, section 2.3, in CycleGAN's version (arXiv:1703.10593, section 4).
-
-    All decisions are made on the device, so nothing waits.  Contents are buffers, so a checkpoint has them.
+    Then, with probability 1/2, it replaces a random old one, which is returned; else it is returned and not stored.
+    Shrivastava et al., arXiv:1612.07828, section 2.3, in CycleGAN's version (arXiv:1703.10593, section 4).  All
+    decisions are made on the device, so nothing waits; contents are buffers, so a checkpoint has them.
     """
 
     kept: Tensor

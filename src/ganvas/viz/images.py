@@ -149,9 +149,7 @@ def save_pictures(parts: Sequence[Examples], path: Path) -> None:
 def preview(rows: Tensor, scaling: Scaling) -> Image.Image:
     """Rows x columns of a model's outputs as one picture: a grid of images, or a scatter plot a row of vectors."""
     x = scaling.inverse(rows.flatten(0, 1)).cpu()
-    if x.ndim == 2:
-        return scatter(list(x.split(rows.shape[1])))
-    return Examples(x, rows.shape[1]).render()
+    return scatter(list(x.split(rows.shape[1]))) if x.ndim == 2 else Examples(x, rows.shape[1]).render()
 
 
 def to_pil(x: Tensor) -> Image.Image:
