@@ -18,7 +18,7 @@ FILE_LINES, FUNCTION_LINES = 400, 60
 """most lines of a file, and of a function"""
 CEILINGS = {
     ".": 855,
-    "cli": 1668,
+    "cli": 1554,
     "data": 3087,
     "diagnostics": 237,
     "distributions": 910,

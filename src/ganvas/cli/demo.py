@@ -27,7 +27,6 @@ from .app import print_result
 from .common import Quiet
 
 SAMPLES_PER_MODEL = 48
-"""samples of each model on the page"""
 ROW_TITLES = ("Distance of samples to the real faces", "Standard deviation of the codes (N(0, I) has 1)",
               "Error of held-out reconstructions, in grey levels of 255", "Training")  # fmt: skip
 

@@ -26,7 +26,6 @@ from .app import print_result
 from .common import DataFlags, Force, Json, RunName, SourceName
 
 MAX_COLUMN_WIDTH = 70
-"""characters of a column, at most"""
 SOURCE_B_HELP = "a second source, to see whether a translator can learn from the two"
 Report = dict[str, Any]
 

@@ -21,7 +21,6 @@ from .common import DataFlags, Force, Json, Output, OutputOptions, Quiet, RunNam
 PRIOR_HELP = "standard, the model's own; or one that `ganvas fit-prior` fitted: best, gaussian, mixture or flow"
 TO_HELP = "domain to translate to: A was given first in training, B second"
 MAX_CLASS_ROWS = 40
-"""most classes in a picture"""
 
 
 def sample(
