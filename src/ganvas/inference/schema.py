@@ -212,8 +212,10 @@ def get_own_model_class(header: dict[str, Any], file: Path) -> type[Model]:
 
 def check_run(config: dict[str, Any], file: Path) -> None:
     """InvalidFileError unless config.json describes a run."""
+    if isinstance(config.get("model"), str) and "model_source" not in config:
+        get_own_model_class(config, file)
     parse(RunConfig, config, config, file)
-    if "model_source" not in config or find_model_class(config["model"]):  # others can be listed without their class
+    if find_model_class(config["model"]):  # else a user's own, which can be listed without its class
         parse_model(config, file)
     parse(TrainConfig, with_new_names(config["train_config"], TrainConfig), config, file, "train_config")
     parse(DataOptions, stored_options(config["data"]), config, file, "data.options")
