@@ -17,14 +17,14 @@ PYTHON = [*SOURCES, *TESTS, *sorted((ROOT / "benchmarks").rglob("*.py")), ROOT /
 FILE_LINES, FUNCTION_LINES = 400, 60
 """most lines of a file, and of a function"""
 CEILINGS = {
-    ".": 855,
+    ".": 852,
     "cli": 1554,
     "data": 3087,
     "diagnostics": 237,
     "distributions": 910,
     "evaluation": 1056,
     "explore": 437,
-    "inference": 1250,
+    "inference": 1228,
     "io": 430,
     "metrics": 2248,
     "models": 2635,
