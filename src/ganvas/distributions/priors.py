@@ -215,9 +215,8 @@ def fit_gaussian(codes: Float[Tensor, "n d"]) -> tuple[Mixture, Float[Tensor, "f
     flat = axes[:, variances < min_variance].T * min_variance**0.5
     if len(flat):
         covariance = axes * variances.clamp_min(min_variance) @ axes.T
-        notes += (
-            f"the codes do not vary in {len(flat)} of {d} directions: priors vary by {min_variance**0.5:.2g} there",
-        )
+        std = f"{min_variance**0.5:.2g}"
+        notes += (f"the codes do not vary in {len(flat)} of {d} directions: priors vary by {std} there",)
     factor = torch.linalg.cholesky(covariance)
     return Mixture(torch.ones(1), mean.float()[None], factor.float()[None]), flat.float(), notes
 

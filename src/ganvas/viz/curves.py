@@ -8,10 +8,8 @@ from PIL import Image
 from ..io.run_folder import NON_LOSS_KEYS
 from .plots import Chart, Series, line_charts
 
-METRIC_TITLES = {
-    "fid": "FID", "kid": "KID", "sliced_wasserstein": "sliced Wasserstein", "reverse_kl": "reverse KL",
-    "one_nn_accuracy": "1-NN accuracy",
-}  # fmt: skip
+METRIC_TITLES = {"fid": "FID", "kid": "KID", "sliced_wasserstein": "sliced Wasserstein", "reverse_kl": "reverse KL",
+                 "one_nn_accuracy": "1-NN accuracy"}  # fmt: skip
 FEATURE_TITLES = {"lenet": "LeNet features", "efficientnet": "EfficientNet features", "inception": "Inception features",
                   "random": "random features"}  # fmt: skip
 
