@@ -42,6 +42,15 @@ def state(path: Path) -> None:
     checkpoint.save(initialize_state(small(MODELS["vae"]), (3, 8, 8), 0, CPU), path, {})
 
 
+def translations(path: Path) -> None:
+    """Those of a folder of images, whose record is what is written first."""
+    model, source = small(MODELS["cyclegan"]), path.parent.parent / "images"
+    nets = initialize_state(model, ((3, 8, 8), (3, 8, 8)), 0, CPU).ema_nets
+    if not source.exists():
+        write_folder(source)
+    translation.translate_files(ganvas.Trained(model, ((3, 8, 8), (3, 8, 8)), nets), source, path.parent)
+
+
 WRITERS: dict[str, Callable[[Path], Any]] = {
     "grid.png": lambda path: Examples(IMAGES).save(path),
     "grid.webp": lambda path: Examples(IMAGES).save(path),
@@ -56,7 +65,7 @@ WRITERS: dict[str, Callable[[Path], Any]] = {
     "translation.png": lambda path: translation.write_image(path, IMAGES[0] / 255, BYTES),
     "translation.jpg": lambda path: translation.write_image(path, IMAGES[0] / 255, BYTES),
     "deep.png": lambda path: translation.write_image(path, IMAGES[0] / 255, WORDS),
-    ".ganvas.json": lambda path: translation.write_record(path.parent, {}),
+    ".ganvas.json": translations,
 }
 
 
