@@ -237,8 +237,9 @@ class MADE(nn.Module):
         self.second: MaskedLinear = MaskedLinear(width, width)
         self.last: MaskedLinear = MaskedLinear(width, 2 * d)
         self.set_masks()
-        degrees = torch.arange(width) % max(1, d - 1) + 1  # of weights that were written without them
-        self.register_load_state_dict_pre_hook(lambda _, state, at, *__: state.setdefault(f"{at}degrees", degrees))
+        self.register_load_state_dict_pre_hook(lambda _, state, at, *__: state.setdefault(
+            f"{at}degrees", torch.arange(width) % max(1, d - 1) + 1  # of weights that were written without them
+        ))  # fmt: skip
         self.register_load_state_dict_post_hook(lambda module, _: module.set_masks())
 
     def set_masks(self) -> None:
