@@ -154,6 +154,13 @@ def test_idx_files_are_read(packed: bool, tmp_path: Path) -> None:
     assert load(file).fingerprint() == train.fingerprint()
 
 
+def test_images_are_not_their_own_labels_where_capitals_make_no_difference(tmp_path: Path) -> None:
+    write_idx(tmp_path, "train", BYTES, np.arange(6, dtype=np.uint8), packed=True)
+    file = next(tmp_path.glob("train-images*")).rename(tmp_path / "digits-ubyte.gz")
+    (tmp_path / "digits-ubyte.GZ").symlink_to(file)  # such a file system finds it by this name, too
+    assert load(file).labels is None
+
+
 def test_options_that_mean_nothing_for_a_source_are_refused() -> None:
     with pytest.raises(UserError, match="an array has no split 'test'"):
         load(BYTES, DataOptions(split="test"))

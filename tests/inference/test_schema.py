@@ -254,3 +254,19 @@ def test_networks_are_loaded_with_all_that_no_file_holds(name: str) -> None:
         for (key, a), b in zip(own, others, strict=True):
             assert torch.equal(a, b), key
             assert a.stride() == b.stride(), key
+
+
+def test_weights_of_a_newer_format_name_their_version(capsys: pytest.CaptureFixture[str]) -> None:
+    weights = begun("vae")[0] / "weights.safetensors"
+    say(weights, said(weights) | {"format": 99})
+    assert "was written by a newer Ganvas" in failing(capsys, "sample", "run", "-n", "2", "--out", "a.png")
+
+
+def test_a_checkpoint_may_say_more_of_its_optimisers() -> None:
+    run, data = begun("vae")
+    header = said(run / "state.ckpt")
+    for state in header["optimizers"].values():
+        state["groups"] = [{"lr": 0.1, "betas": [0.9, 0.999], "fused": True}]  # as checkpoints once had it
+    say(run / "state.ckpt", header)
+    ganvas.resume(run, data=data, steps=3, quiet=True)
+    assert said(run / "state.ckpt")["step"] == 3

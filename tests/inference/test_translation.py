@@ -147,7 +147,7 @@ def test_of_an_animation_the_first_image_is_translated_and_that_is_said(tmp_path
         frames[0].save(tmp_path / f"a.{suffix}", save_all=True, append_images=frames[1:])
     summary = translate_files(negatives(), tmp_path, tmp_path / "out")
     assert (summary.translated, summary.animated) == (4, 4)
-    assert "4 animated or of several pages: only the first image was translated" in summary.lines()
+    assert "4 are animated or have several pages: only the first image was translated" in summary.lines()
     assert pixels_of(tmp_path / "out" / "a.webp").min() == 255
     assert translate_files(negatives(), tmp_path / "out", tmp_path / "back").animated == 0
 
@@ -299,7 +299,7 @@ def test_numbers_of_a_summary(tmp_path: Path) -> None:
         "1 had more than 8 bits, and now has 8: PNGs keep 16, and grey TIFFs all, where the model writes grey",
     ]
     one = tree.TranslationSummary(tmp_path, 1, animated=1).lines()[1]
-    assert one == "1 animated or of several pages: only the first image was translated"
+    assert one == "1 is animated or has several pages: only the first image was translated"
     assert torch.equal(negatives(RGB, GREY).translate_batch(torch.ones(1, 1, 4, 4), "B"), torch.zeros(1, 1, 4, 4))
 
 

@@ -207,7 +207,7 @@ def from_idx(path: Path, range: str | None = None) -> Dataset:
         (path.stem if path.suffix.lower() == ".gz" else path.name).replace("images", "labels").replace("idx3", "idx1")
     )
     candidates = [path.with_name(plain + suffix) for suffix in ("", ".gz", ".GZ")]
-    labels = next((read_idx(p) for p in candidates if p.is_file() and p != path), None)
+    labels = next((read_idx(p) for p in candidates if p.is_file() and not p.samefile(path)), None)
     name = path.resolve().parent.name if IDX_PATTERN.search(path.name) else dataset_name(path)
     return from_array(images, labels, name=name, range=range, reuse_memory=True)
 

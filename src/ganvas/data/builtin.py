@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from http.client import HTTPException
@@ -138,16 +138,18 @@ def cache_dir() -> Path:
     return Path(os.environ.get("GANVAS_CACHE") or Path.home() / ".cache" / "ganvas")
 
 
+def candidate_files(name: str, split: str, place: Path) -> Iterator[Path]:
+    """Files in a folder that may hold the data set, in the forms and places in which it usually lies."""
+    yield from filter(Path.is_file, (place / f"{stem}.npz" for stem in dict.fromkeys((name, name.replace("-", "_")))))
+    folders = (place, place / name, place / "MNIST" / "raw", place / "FashionMNIST" / "raw")
+    yield from filter(None, (find_idx(folder, split) for folder in folders))
+
+
 def find_or_download(name: str, split: str, data_dir: str | None) -> Dataset:
     """The data set from data_dir, the cache, or the system's packages; else downloaded into the cache."""
     source, cache, mismatch = PUBLISHED[name], cache_dir() / name, None
     places = [Path(data_dir).expanduser()] if data_dir else [cache, cache.parent, *map(Path, source.system_folders)]
-    stems, candidates = dict.fromkeys((name, name.replace("-", "_"))), list[Path]()
-    for place in places:
-        candidates += filter(Path.is_file, (place / f"{stem}.npz" for stem in stems))
-        folders = (place, place / name, place / "MNIST" / "raw", place / "FashionMNIST" / "raw")
-        candidates += filter(None, (find_idx(folder, split) for folder in folders))
-    for path in candidates:
+    for path in (path for place in places for path in candidate_files(name, split, place)):
         options = DataOptions(split="train" if split == "train" else "test")
         dataset = from_npz(path, options) if path.suffix == ".npz" else from_idx(path)
         if checksum(dataset) == source.checksums[split]:

@@ -155,7 +155,7 @@ def scaling_from_state(tensors: dict[str, Tensor], header: dict[str, Any], model
     """
     n, alpha = model.n_domains, header.pop("premultiplied", None) or [False] * model.n_domains
     file_moments = [[tensors.pop(f"scaling/{i}/{name}", None) for name in ("mean", "std")] for i in range(n)]
-    first, *_ = getattr(model, "translators", ("G",))  # which begins with the moments of A and ends with those of B
+    first = getattr(model, "translators", {"B": "G"})["B"]  # begins with the moments of A, ends with those of B
     layer_moments: list[list[Tensor | None]] = []
     layers = sorted((m["net"], int(m["place"])) for m in map(LAYER_PATTERN.fullmatch, tensors) if m)
     for net, place in layers:

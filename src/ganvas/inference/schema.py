@@ -47,7 +47,7 @@ class Schema(BaseModel):
 class WeightsHeader(Schema):
     """The header of a file of weights."""
 
-    format: Annotated[int, Field(ge=0, le=FORMAT_VERSION)] = 0
+    format: Annotated[int, Field(ge=0)] = 0
     ganvas: Text | None = None
     model: Text
     fields: dict[str, object]
@@ -73,6 +73,12 @@ class SelectionState(Schema):
     metric: Text = ""
 
 
+class OptimizerState(Schema):
+    """What of an optimiser's state is no tensor."""
+
+    plain: dict[str, Number] = {}
+
+
 class CheckpointHeader(Schema):
     """The header of a checkpoint."""
 
@@ -82,8 +88,7 @@ class CheckpointHeader(Schema):
     batch_size: Size | None = None
     step: Count
     position: Count
-    optimizers: dict[str, dict[str, dict[str, Number]]]
-    """of each, what is no tensor"""
+    optimizers: dict[str, OptimizerState]
     pending_terms: dict[str, list[float]]
     selection: SelectionState | None = None
     premultiplied: list[bool] | None = None
@@ -187,6 +192,8 @@ def parse_weights(header: dict[str, Any], file: Path) -> Model:
     if not {"model", "fields", "shape"} <= header.keys():
         raise UserError(f"{file} holds no model's weights: give a run folder, or its {WEIGHTS_FILE}")
     parse(WeightsHeader, header, header, file)
+    if header.get("format", 0) > FORMAT_VERSION:
+        raise UserError(f"{file} was written by a newer Ganvas ({header.get('ganvas')}): update with pip install -U")
     return parse_model(header, file)
 
 

@@ -72,7 +72,8 @@ class TranslationSummary:
         if self.resized:
             messages.append(size_warning(self.resized, self.learnt))
         if self.animated:
-            messages.append(f"{self.animated} animated or of several pages: only the first image was translated")
+            kind = "is animated or has several pages" if self.animated == 1 else "are animated or have several pages"
+            messages.append(f"{self.animated} {kind}: only the first image was translated")
         return messages
 
 

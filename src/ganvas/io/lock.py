@@ -68,12 +68,14 @@ def acquire(path: Path) -> int | None:
         except FileNotFoundError:
             pass
         except OSError as error:
-            owner = os.pread(descriptor, 20, 0).decode("ascii", "replace") if hasattr(os, "pread") else ""
-            os.close(descriptor)
             if error.errno in UNSUPPORTED_ERRNOS:
+                os.close(descriptor)
                 return None
             if error.errno not in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
+                os.close(descriptor)
                 raise
+            owner = os.pread(descriptor, 20, 0).decode("ascii", "replace") if hasattr(os, "pread") else ""
+            os.close(descriptor)
             who = f"process {owner}" if owner.isdigit() else "another process"
             raise UserError(
                 f"{path.parent} is being trained by {who}: wait until it is done, or stop it first"

@@ -256,7 +256,7 @@ class Variational(LikelihoodModel, LatentModel):
         kl, is_exact = self.kl_divergence(q, samples, **nets), self.prior == "standard" and self.posterior != "iaf"
         while True:
             yield decoder(samples.z[0], *labels).nll(x)[0], kl
-            x, samples = self.binarize_batch(x), q.sample()
+            x, samples = self.binarize_batch(x), q.sample()  # bits stay; the random numbers are drawn as always
             kl = kl if is_exact else self.kl_divergence(q, samples, **nets)
 
     def log_weights(self, x: Examples, k: int, *labels: Tensor, **nets: Any) -> LogProbs:

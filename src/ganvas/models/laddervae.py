@@ -191,7 +191,7 @@ class LadderVAE(LikelihoodModel):
         while True:
             levels = decoder.descend(torch.randn_like(hat.mean), hat)
             yield decoder.last(levels[0].z).nll(x)[0], torch.cat([level.kl for level in levels], 1)
-            x = self.binarize_batch(x)
+            x = self.binarize_batch(x)  # bits stay; the random numbers are drawn as always
 
     def log_weights(self, x: Examples, k: int, *labels: Any, encoder: Encoder, decoder: TopDown) -> LogProbs:
         hat = encoder(x)

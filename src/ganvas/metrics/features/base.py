@@ -77,11 +77,11 @@ class FeatureSpace:
     @torch.no_grad()
     def map_batches(self, function: Callable[[Tensor], Tensor], x: Tensor, report: Report = no_progress) -> Tensor:
         """A function of x, computed in blocks; in float32, whatever the device prefers."""
-        parts = []
+        parts, done = [], 0
         for part in x.split(min(MAX_BATCH_SIZE, self.max_batch_size)):
             with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
                 parts.append(function(part.to(self.device)).cpu())
-            report(sum(map(len, parts)), len(x))
+            report(done := done + len(part), len(x))
         return torch.cat(parts)
 
 
