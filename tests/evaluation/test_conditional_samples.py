@@ -31,9 +31,10 @@ def blocks(n: int, seed: int) -> Dataset:
 
 
 @pytest.fixture(scope="module")
-def runs() -> list[Trained]:
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Trained]:
     models: tuple[Any, ...] = (ganvas.CGAN(latent=2, width=4), ganvas.GAN(latent=2, width=4))
-    return [ganvas.train(model, blocks(100, 0), **OPTIONS) for model in models]
+    folder = tmp_path_factory.mktemp("runs")
+    return [ganvas.train(model, blocks(100, 0), runs_dir=folder, **OPTIONS) for model in models]
 
 
 @pytest.fixture(autouse=True)

@@ -40,8 +40,9 @@ TRAIN, TEST = glyphs(400, 0), glyphs(300, 1)
 
 
 @pytest.fixture(scope="module")
-def runs() -> list[Trained]:
-    return [ganvas.train(ganvas.GAN(latent=n, width=4), TRAIN, steps=1, batch_size=8, quiet=True) for n in (2, 3)]
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Trained]:
+    options: dict[str, Any] = {"steps": 1, "batch_size": 8, "quiet": True, "runs_dir": tmp_path_factory.mktemp("runs")}
+    return [ganvas.train(ganvas.GAN(latent=n, width=4), TRAIN, **options) for n in (2, 3)]
 
 
 @pytest.fixture
