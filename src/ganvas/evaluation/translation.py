@@ -170,8 +170,8 @@ def evaluate_translator(
             check_sample_size(d.n_compared, d.space, settings.allow_few)
     aligned = None if pairs is None else load_aligned_pairs(trained, pairs, options)
     progress("round trips")
-    n, device = min(N_MONITORED, len(a), len(b)), device_of(nets)
-    batch = PairBatch(*(Batch(trained.domain_scaling(i)(part.x[:n])) for i, part in enumerate((a, b))))
+    n_monitored, device = min(N_MONITORED, len(a), len(b)), device_of(nets)
+    batch = PairBatch(*(Batch(trained.domain_scaling(i)(part.x[:n_monitored])) for i, part in enumerate((a, b))))
     reseed(device, seed, "observe")
     statistics = {name: value.item() for name, value in model.monitor(batch.to(device), **nets).items()}
     values: MetricValues = {
@@ -223,10 +223,10 @@ def translate_examples(trained: Trained, x: Tensor, to: str, progress: Progress 
     """Translations of bytes or vectors, pixels from 0 to 1; where they take long, how long is left."""
     if x.ndim == 2:
         return trained.translate_batch(x, to)
-    report, translations = report_remaining_time(f"translations to {to}", progress), []
+    report, translations, done = report_remaining_time(f"translations to {to}", progress), [], 0
     for part in x.split(IMAGES_PER_CHUNK):
         translations.append(trained.translate_batch(part.float() / 255, to))
-        report(sum(map(len, translations)), len(x))
+        report(done := done + len(part), len(x))
     return torch.cat(translations)
 
 
