@@ -59,6 +59,11 @@ def check_positive(n: int, name: str) -> int:
     return n
 
 
+def error_reason(error: OSError) -> str:
+    """Why the system refused, in its words, e.g. "permission denied"."""
+    return (error.strerror or str(error)).lower()
+
+
 def write_error(path: Path, error: OSError) -> UserError | WriteError:
     """What is raised where this error kept the file from being written: whose fault it is goes by the error."""
     why = error.strerror or str(error)

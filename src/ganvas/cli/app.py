@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from cyclopts import App, CycloptsError, Parameter
 
 from .. import __version__
-from ..errors import DivergenceError, InvalidFileError, TrainingStopped, UserError, WriteError
+from ..errors import DivergenceError, InvalidFileError, TrainingStopped, UserError, WriteError, error_reason
 from ..io.text import escape_lines, escape_text, replace_non_finite
 from . import arguments
 from .help import HelpFormatter
@@ -172,7 +172,7 @@ def explain_error(error: BaseException) -> tuple[int, str]:
             return 0, ""
         case OSError() as failed:
             location = f"{failed.filename}: " if failed.filename else ""
-            return 1, f"{location}{(failed.strerror or str(failed)).lower()}; what was written before is kept"
+            return 1, f"{location}{error_reason(failed)}; what was written before is kept"
     from ..data.memory import is_out_of_memory
 
     if is_out_of_memory(error):

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 from cyclopts import App, ArgumentCollection, Token
 
-from ..errors import UserError, did_you_mean
+from ..errors import UserError, did_you_mean, error_reason
 from ..io.text import is_number
 from ..renamed import fixed_message, new_name
 
@@ -118,7 +118,7 @@ def read_options(path: str) -> Options:
     try:
         root = yaml.compose(Path(path).read_bytes().decode("utf-8-sig"), yaml.BaseLoader) or yaml.MappingNode("", [])
     except OSError as error:
-        raise UserError(f"{path}: {(error.strerror or str(error)).lower()}") from error
+        raise UserError(f"{path}: {error_reason(error)}") from error
     except yaml.MarkedYAMLError as error:
         line = "" if error.problem_mark is None else f", line {error.problem_mark.line + 1}"
         raise UserError(f"{path}{line}: no valid YAML, {error.problem or error.context}") from error

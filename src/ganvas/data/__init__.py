@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ..errors import UserError, did_you_mean
+from ..errors import UserError, did_you_mean, error_reason
 from ..model import Model
 from .array_files import is_idx, load_idx, load_npy, load_npz, split_key
 from .arrays import from_array, validate_dataset
@@ -24,7 +24,7 @@ from .dataset import CHANNELS, Dataset, chunks, class_counts, convert_channels, 
 from .folder import MixedSizesError, load_folder
 from .label_tables import suggest_source
 from .layout import find_domains
-from .listing import error_reason, may_hold_images, path_mode
+from .listing import may_hold_images, path_mode
 from .options import DataOptions, MissingSplitError, Progress, no_progress
 from .pair import DomainPair, PairStream, pair_warnings
 from .quantization import normalize_range, read_bounds

@@ -18,9 +18,10 @@ import torch
 from PIL import Image, ImageFile, UnidentifiedImageError
 from torch import Tensor
 
+from ..errors import error_reason
 from .array_files import MAX_DEFLATE_RATIO
 from .dataset import CHANNELS, convert_channels, resize_and_crop
-from .listing import IMAGE_SUFFIXES, File, error_reason
+from .listing import IMAGE_SUFFIXES, File
 from .memory import MAX_MEMORY_SHARE, available_memory, check_memory, format_bytes
 from .options import DataOptions, Progress
 from .pixels import Pixels, read_pixels

@@ -14,7 +14,7 @@ from io import BytesIO
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
-from ..errors import UserError
+from ..errors import UserError, error_reason
 from ..io.run_folder import CONFIG_FILE, LOG_FILE
 
 IMAGE_SUFFIXES = {
@@ -258,10 +258,6 @@ def path_mode(path: Path) -> int | None:
         raise UserError(f"{path} cannot be read ({error_reason(error)})") from error
     except ValueError:  # a NUL in it
         return None
-
-
-def error_reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
 
 
 def join_names(names: Iterable[str], most: int = MAX_NAMES) -> str:

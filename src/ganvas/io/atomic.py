@@ -12,7 +12,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from ..errors import UserError, write_error
+from ..errors import UserError, error_reason, write_error
 
 MAX_NAME_BYTES = 100
 """bytes of a name that Ganvas makes up: file systems take 255, of which others add to it"""
@@ -32,8 +32,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO):
             raise write_error(path, error) from error
-        why = (error.strerror or str(error)).lower()
-        raise UserError(f"cannot write {path}: no folder {path.parent} can be made ({why})") from error
+        raise UserError(f"cannot write {path}: no folder {path.parent} can be made ({error_reason(error)})") from error
     try:
         temporary.touch()
         mode = temporary.stat().st_mode  # as the umask has it, whatever mode the block's writer prefers

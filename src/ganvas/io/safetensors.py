@@ -9,7 +9,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from ..errors import UserError
+from ..errors import UserError, error_reason
 from ..renamed import update_file
 
 
@@ -43,7 +43,7 @@ def open_safetensors(path: Path) -> Iterator[Any]:
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist") from error
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from error
+        raise UserError(f"{path} cannot be read: {error_reason(error)}") from error
     except KeyError as error:
         raise UserError(f"{path} was not written by Ganvas: its header does not say which model it holds") from error
     except UserError:

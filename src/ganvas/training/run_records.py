@@ -16,7 +16,7 @@ import torch
 from .. import __version__
 from ..config import TrainConfig
 from ..data import Data, DataOptions
-from ..errors import InvalidFileError, UserError, did_you_mean, write_error
+from ..errors import InvalidFileError, UserError, did_you_mean, error_reason, write_error
 from ..inference.schema import CheckpointHeader, LogLine, check_run, parse
 from ..inference.trained import Trained, load_trained
 from ..inference.training_data import absolute_source, describe_data
@@ -87,7 +87,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         hint = f"; its run ended before it began: ganvas train MODEL DATA --folder {folder}" if files.is_free else ""
         raise UserError(f"{folder} is no run folder: it has no {CONFIG_FILE}{hint}") from error
     except OSError as error:
-        raise UserError(f"{file} cannot be read: {(error.strerror or str(error)).lower()}") from error
+        raise UserError(f"{file} cannot be read: {error_reason(error)}") from error
     except (ValueError, RecursionError) as error:
         raise InvalidFileError(f"{file} is damaged: {error}") from error
     if not {"model", "fields", "train_config", "data"} <= config.keys():
@@ -127,7 +127,7 @@ def read_log(folder: str | Path, report: Callable[[Sequence[str]], None] = lambd
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise UserError(f"{file} cannot be read: {(error.strerror or str(error)).lower()}") from error
+        raise UserError(f"{file} cannot be read: {error_reason(error)}") from error
     lines = [parse_log_line(text) for text in texts]
     if numbers := [str(i) for i, line in enumerate(lines[:-1], 1) if line is None]:
         others = " and others" if len(numbers) > 5 else ""
