@@ -6,6 +6,7 @@ from hashlib import sha256
 from typing import Any, ClassVar
 
 import torch
+from torch import Tensor
 
 from ..errors import UserError
 from ..model import PairBatch, Shape
@@ -103,6 +104,15 @@ class PairStream:
 
     def __next__(self) -> PairBatch:
         return PairBatch(next(self.a), next(self.b))
+
+    def draw(self) -> tuple[Tensor, ...]:
+        """What the next two batches are made of: see `Stream.draw`."""
+        return *self.a.draw(), *self.b.draw()
+
+    def assemble(self, *drawn: Tensor) -> PairBatch:
+        """The two batches."""
+        n = self.a.n_drawn
+        return PairBatch(self.a.assemble(*drawn[:n]), self.b.assemble(*drawn[n:]))
 
 
 def pair_warnings(pair: DomainPair) -> list[str]:

@@ -40,9 +40,12 @@ class Stream:
         self.seed: int = seed
         self.position: int = position
         self.balanced: bool = balanced
+        self.host_labels: Tensor | None = dataset.labels.cpu() if dataset.labels is not None and balanced else None
         self.data: Dataset = dataset.to(device or dataset.x.device)
         self.batches_per_epoch: int = self.n // batch
         self.scaling: Scaling = scaling.to(self.data.x.device)
+        self.n_drawn: int = 1
+        """tensors that `draw` returns"""
         self.epoch: int = -1
         self.order: Tensor = torch.empty(0)
         self.prefetch: int = max(1, PREFETCH_NUMBERS // (batch * prod(dataset.shape)))
@@ -56,13 +59,28 @@ class Stream:
             epoch, i = divmod(self.position, self.batches_per_epoch)
             n_batches = min(self.prefetch, self.batches_per_epoch - i)
             index = torch.cat([self.indices(epoch, i + j) for j in range(n_batches)])
-            x = self.scaling(self.data.x.index_select(0, index)).split(self.batch)
-            labels: Sequence[Tensor | None] = [None] * len(x)
-            if self.data.labels is not None:
-                labels = self.data.labels.index_select(0, index).split(self.batch)
+            together = self.assemble(index)
+            x = together.x.split(self.batch)
+            labels: Sequence[Tensor | None] = [None] * len(x) if together.y is None else together.y.split(self.batch)
             self.buffer = [Batch(part, y, self.n) for part, y in zip(x, labels, strict=True)][::-1]
         self.position += 1
         return self.buffer.pop()
+
+    def draw(self) -> tuple[Tensor, ...]:
+        """What the next batch is made of, on the device; `assemble` makes it.
+
+        A step that is recorded once and replayed often draws outside of the record and assembles in it.
+        """
+        self.buffer.clear()
+        epoch, i = divmod(self.position, self.batches_per_epoch)
+        self.position += 1
+        return (self.indices(epoch, i),)
+
+    def assemble(self, index: Tensor) -> Batch:
+        """The examples at these indices, as the model sees them."""
+        labels = self.data.labels
+        y = None if labels is None else labels.index_select(0, index)
+        return Batch(self.scaling(self.data.x.index_select(0, index)), y, self.n)
 
     def indices(self, epoch: int, i: int) -> Tensor:
         """Which examples the i-th batch of an epoch holds."""
@@ -77,8 +95,8 @@ class Stream:
 
     def balanced_order(self, generator: torch.Generator) -> Tensor:
         """As many indices as there are examples, in random order, equally many of every class that has examples."""
-        assert self.data.labels is not None
-        labels, order = self.data.labels.cpu(), []
+        assert self.host_labels is not None
+        labels, order = self.host_labels, []
         classes = labels.unique()
         per_class = -(-len(labels) // len(classes))
         for label in classes:

@@ -8,7 +8,7 @@ A resumed run equals an uninterrupted one bit for bit, though a checkpoint holds
 makes all that a step draws follow from (seed, step), and `Stream` every batch from (seed, position).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -22,12 +22,14 @@ from torch.nn.functional import hardshrink
 from torch.optim import Optimizer
 
 from ..config import TrainConfig
-from ..data import Data, Scaling, fit_scaling, make_stream
+from ..data import Data, PairStream, Scaling, Stream, fit_scaling, make_stream
 from ..errors import DivergenceError
 from ..model import Model, Move, device_of
 from ..nn.concurrency import concurrently
 from ..nn.device import autocast
 from ..randomness import reseed
+
+Terms = dict[str, Tensor]
 
 
 @dataclass
@@ -122,22 +124,56 @@ def train(model: Model, data: Data, config: TrainConfig, state: TrainState) -> I
         data, ensure_scaling(state, model, data), batch=config.batch_size, seed=config.seed, device=device,
         position=state.position, balanced=config.balanced,
     )  # fmt: skip
-    nets, ema_pairs = dict(state.nets.items()), ema_tensor_pairs(state.ema_nets, state.nets)
-    learning_rate, precision = cache(model.learning_rate), autocast(config.precision, device)
+    player = make_player(model, stream, config, state)
     while state.step < config.steps:
-        reseed(device, config.seed, 0, state.step)  # 0: the rank, of runs of before
-        factor = lr_factor(config, state.step)
-        with precision:
-            for move in model.step(stream, state.step, **nets):
-                name = "+".join(name for name, net in nets.items() if net in move.networks)
-                optimizer = get_optimizer(name, model, state)
-                apply_move(move, optimizer, learning_rate(name) * factor, config.clip_grad_norm)
-                state.meter.add(state.step + 1, move.terms | move.logged)
-        update_ema(ema_pairs, state.step, config.ema_decay)
+        player.play()
         if device.type == "cpu" and state.step % 100 == 0:
             flush_denormals(state)
         state.step, state.position = state.step + 1, stream.position
         yield state.step
+
+
+@dataclass
+class StepPlayer:
+    """Plays the training steps of a run, one after the other, on whatever device its networks are."""
+
+    model: Model
+    stream: Stream | PairStream
+    config: TrainConfig
+    state: TrainState
+
+    def __post_init__(self) -> None:
+        self.device: torch.device = device_of(self.state.nets)
+        self.nets: dict[str, nn.Module] = dict(self.state.nets.items())
+        self.ema_pairs: list[tuple[Tensor, Tensor]] = ema_tensor_pairs(self.state.ema_nets, self.state.nets)
+        self.base_rate: Callable[[str], float] = cache(self.model.learning_rate)
+        self.precision: torch.autocast = autocast(self.config.precision, self.device)
+
+    def play(self) -> None:
+        """Play the step after `state.step` others; the state's counters stay as they are."""
+        step, config = self.state.step, self.config
+        self.reseed()
+        factor = lr_factor(config, step)
+        for terms in self.moves(self.stream, step, lambda name: self.base_rate(name) * factor):
+            self.state.meter.add(step + 1, terms)
+        update_ema(self.ema_pairs, step, config.ema_decay)
+
+    def reseed(self) -> None:
+        """Make what the step draws follow from the run's seed and the step's number."""
+        reseed(self.device, self.config.seed, 0, self.state.step)  # 0: the rank, of runs of before
+
+    def moves(self, batches: Iterator[Any], step: int, rate: Callable[[str], float | Tensor]) -> Iterator[Terms]:
+        """Play the moves of a step, whose networks learn at the `rate` of their name, and yield the terms of each."""
+        with self.precision:
+            for move in self.model.step(batches, step, **self.nets):
+                name = "+".join(name for name, net in self.nets.items() if net in move.networks)
+                apply_move(move, get_optimizer(name, self.model, self.state), rate(name), self.config.clip_grad_norm)
+                yield move.terms | move.logged
+
+
+def make_player(model: Model, stream: Stream | PairStream, config: TrainConfig, state: TrainState) -> StepPlayer:
+    """What plays the steps of a run."""
+    return StepPlayer(model, stream, config, state)
 
 
 def lr_factor(config: TrainConfig, step: int) -> float:
@@ -153,7 +189,9 @@ def get_optimizer(name: str, model: Model, state: TrainState) -> Optimizer:
     return state.optimizers[name]
 
 
-def apply_move(move: Move, optimizer: Optimizer, lr: float | None = None, clip_grad_norm: float | None = None) -> None:
+def apply_move(
+    move: Move, optimizer: Optimizer, lr: float | Tensor | None = None, clip_grad_norm: float | None = None
+) -> None:
     """Differentiate the loss by the moving networks' parameters, and by nothing else; descend, with `lr` if given.
 
     The gradient of each network is first made as short as `clip_grad_norm`, if it is longer.
