@@ -6,7 +6,7 @@ discriminator updates are a `for` in the model's own file, and the loop that tra
 """
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import fields
 from functools import reduce
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, Protocol, runtime_checkable
@@ -185,6 +185,15 @@ class Model(Generic[DataT, BatchT, ShapeT], metaclass=ValidatedMeta):
 
         `batches` are endless.  Each move is played before the step resumes: code after a `yield` sees updated weights.
         """
+
+    def step_key(self, global_step: int, batch_size: int, dataset_size: int) -> Hashable | None:
+        """What tells the step after so many others from the rest: steps of one key compute the same.
+
+        That is, they draw as many batches and do the same with the same numbers of Python's; the batches, the learning
+        rates and what `step` draws may differ.  A GPU then plays them all as a single CUDA graph.  None: no other step
+        is like this one, or nobody knows.
+        """
+        return None
 
     @abstractmethod
     def preview(self, batch: BatchT, *args: Any, **networks: Any) -> Float[Tensor, "rows columns *shape"]:

@@ -95,6 +95,11 @@ class PairStream:
         self.b: Stream = Stream(pair.b, seed=seeds[1], scaling=scaling[1], **options)
 
     @property
+    def n(self) -> int:
+        """Examples of the larger domain."""
+        return max(self.a.n, self.b.n)
+
+    @property
     def position(self) -> int:
         """Pairs of batches drawn."""
         return self.a.position

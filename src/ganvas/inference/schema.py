@@ -147,6 +147,7 @@ class LogLine(Schema):
     adversarial: dict[str, Number | list[Number]] = {}
     samples: SampleRecord | None = None
     diverged: Text | None = None
+    notes: list[Text] = []
 
 
 def parse(cls: type[T], values: object, header: object, file: Path, part: str = "") -> T:

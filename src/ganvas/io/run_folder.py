@@ -20,7 +20,7 @@ PREVIEWS_FOLDER = "previews"
 MODEL_SOURCE_FILE = "model.py.txt"
 """a copy of the file of a user's own model, for the record: nothing runs it"""
 FILES = (CONFIG_FILE, LOG_FILE, CURVES_FILE, CHECKPOINT_FILE, WEIGHTS_FILE, LAST_WEIGHTS_FILE)
-NON_LOSS_KEYS = ("latent", "adversarial", "samples", "wasserstein", "jensen_shannon", "diverged")
+NON_LOSS_KEYS = ("latent", "adversarial", "samples", "wasserstein", "jensen_shannon", "diverged", "notes")
 """what a line of the log holds besides step, seconds and losses"""
 
 

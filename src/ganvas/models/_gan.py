@@ -11,6 +11,7 @@ What may be added to D's loss (`discriminator_move`):
     r1, r2  r1 E |grad D(x)|^2 / 2, r2 E |grad D(G(z))|^2 / 2      zero-centred penalties, arXiv:1801.04406
 """
 
+from collections.abc import Hashable
 from contextlib import nullcontext
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
@@ -169,6 +170,9 @@ class Adversarial(LatentModel):
             D = Conditional(own_d, judged, n) if n else own_d
         return {"G": G, "D": add_spectral_norm(D) if self.objective.spectral_norm else D}
 
+    def step_key(self, global_step: int, batch_size: int, dataset_size: int) -> Hashable | None:
+        return ()
+
     def discriminator_input(self, x: Examples) -> Packed:
         """Examples as D sees them: augmented, and `pack` in one as further channels or numbers (arXiv:1712.04086)."""
         x = augment(x, self.augment)
@@ -275,12 +279,21 @@ class ConfigurableGAN(Adversarial):
         if (interval := self.penalty_interval) > 1 and not self.objective.penalties:
             raise UserError(f"penalty_interval={interval} is the interval of penalties: give gp, r1 or r2 as well")
 
+    def step_key(self, global_step: int, batch_size: int, dataset_size: int) -> Hashable | None:
+        n_best = self.n_best(batch_size // self.pack, global_step * batch_size / max(1, dataset_size))
+        return tuple(self.penalties(global_step).items()), n_best
+
+    def n_best(self, n: int, epochs: float) -> int:
+        """Of n fakes those that G learns from, after so many epochs."""
+        share: float = max(self.top_k, 0.99**epochs)
+        return max(1, round(n * share))
+
     def select_top_k(self, fake: Tensor, real: Tensor | None, epochs: float) -> tuple[Tensor, Tensor | None]:
         """The logits of the fakes that G learns from, and those of the real examples they are paired with.
 
         Top-k training (Sinha et al., arXiv:2002.06224, algorithm 1): G forgets its worst fakes.
         """
-        n_best = max(1, round(len(fake) * max(self.top_k, 0.99**epochs)))
+        n_best = self.n_best(len(fake), epochs)
         if n_best == len(fake):
             return fake, real
         index = fake.flatten().topk(n_best).indices

@@ -23,7 +23,7 @@ A code is the noise of all levels, epsilon_l = (z_l - mu_p) / sigma_p, side by s
 N(0, I) whatever the levels say, and the KL and what a posterior's mean varies by are in units of each level's prior.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from itertools import chain, pairwise
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -182,8 +182,15 @@ class LadderVAE(LikelihoodModel):
 
     def step(self, batches: Batches, global_step: int, encoder: nn.Module, decoder: TopDown) -> Moves:
         nll, kl = next(self.elbo_draws(next(batches), encoder, decoder))
-        weight = min(1.0, global_step / self.warmup) if self.warmup else 1.0
+        weight = self.warmup_factor(global_step)
         yield minimize(encoder, decoder, reconstruction=nll.mean(), kl=weight * free_bits_kl(kl, self.free_bits))
+
+    def step_key(self, global_step: int, batch_size: int, dataset_size: int) -> Hashable | None:
+        return () if self.warmup_factor(global_step) == 1 else None  # the weight of the KL is a number of Python's
+
+    def warmup_factor(self, global_step: int) -> float:
+        """The weight of the KL after so many steps: its warm-up."""
+        return min(1.0, global_step / self.warmup) if self.warmup else 1.0
 
     def elbo_draws(self, batch: Batch, encoder: Encoder, decoder: TopDown, **_: Any) -> Iterator[ElboTerms]:
         x = self.binarize_batch(batch.x)

@@ -15,6 +15,7 @@ al., ICLR 2017).  See `distributions/posteriors.py` for Sigma, `objectives/kl.py
                the error of a number is geco on average  (Rezende & Viola, arXiv:1810.00597, algorithm 1)
 """
 
+from collections.abc import Hashable
 from typing import Any, ClassVar
 
 import torch
@@ -83,6 +84,9 @@ class VAE(Variational):
         else:
             terms = {"reconstruction": p.nll(x).mean()}
         yield minimize(encoder, decoder, *others.values(), **terms, kl=self.weighted_kl(kl, global_step))
+
+    def step_key(self, global_step: int, batch_size: int, dataset_size: int) -> Hashable | None:
+        return () if self.warmup_factor(global_step) == 1 else None  # the weight of the KL is a number of Python's
 
     def weighted_kl(self, kl: Float[Tensor, "b d"], global_step: int) -> Float[Tensor, ""]:
         """The term of the objective that the KL, b examples in d terms, gives after `global_step` steps."""

@@ -8,6 +8,7 @@ As in the authors' code the critic has 100 updates in each of the first 25 steps
 estimate that G follows, and the log shows, is near the maximum.
 """
 
+from collections.abc import Hashable
 from typing import ClassVar
 
 from torch import nn
@@ -46,6 +47,9 @@ class WGAN(Adversarial):
             clip_weights(D, self.weight_clip)  # line 7
         logits = D(self.fake(G, len(batch.x)))  # line 9
         yield minimize(G, fool=generator_loss("wasserstein", logits))  # lines 10 and 11: descend -E f(g(z))
+
+    def step_key(self, global_step: int, batch_size: int, dataset_size: int) -> Hashable | None:
+        return n_critic_steps(self.n_critic, self.initial_critic_steps, global_step)
 
     def validate_data(self, data: Dataset) -> None:
         super().validate_data(data)

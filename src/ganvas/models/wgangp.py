@@ -7,6 +7,7 @@ n_critic = 5, gp = 10 and Adam with 1e-4, beta_1 = 0 and beta_2 = 0.9.  The crit
 gradient at an example would mean nothing, but layer norm (section 4, "no critic batch normalization").
 """
 
+from collections.abc import Hashable
 from typing import ClassVar
 
 from torch import nn
@@ -32,6 +33,9 @@ class WGANGP(Adversarial):
     """weight of the gradient penalty, the paper's lambda, which pulls the norm of the critic's gradient to 1"""
     lr: Positive = 1e-4
     betas: tuple[Fraction, Fraction] = (0.0, 0.9)
+
+    def step_key(self, global_step: int, batch_size: int, dataset_size: int) -> Hashable | None:
+        return n_critic_steps(self.n_critic, self.initial_critic_steps, global_step)
 
     def validate_data(self, data: Dataset) -> None:
         super().validate_data(data)

@@ -62,6 +62,7 @@ class Run:
         self.device: torch.device = device_of(self.state.nets)
         self.files: RunFolder = RunFolder(self.folder)
         self.saved_step: int = self.state.step
+        self.n_notes_shown: int = 0
         self.evaluator: SampleEvaluator | None = None  # None where samples are not measured
 
     def fit(self) -> Trained:
@@ -115,6 +116,9 @@ class Run:
         steps, checkpoint_every = self.config.steps, self.config.checkpoint_every
         log_every = max(1, checkpoint_every // 10)  # as `TrainConfig.checkpoint_every` says
         for step in training(self.model, self.data, self.config, self.state):
+            if notes := self.state.notes[self.n_notes_shown :]:
+                self.bar.print_notes(notes)
+                self.n_notes_shown += len(notes)
             is_last = step == steps
             is_checkpoint = is_last or step % checkpoint_every == 0
             if is_checkpoint or step % log_every == 0:
@@ -151,7 +155,8 @@ class Run:
             best = {"lowest_distance": state.lowest_distance, "best_step": state.best_step}
             report["samples"] = samples | best | {"seconds": round(evaluator.seconds, 4)}
             evaluator.seconds = 0.0
-        line |= model.estimates(terms) | report
+        line |= model.estimates(terms) | report | ({"notes": state.notes} if state.notes else {})
+        state.notes, self.n_notes_shown = [], 0
         self.files.append_log(line)
         progress.show_terms(terms, report)
         return line

@@ -93,6 +93,8 @@ class TrainState:
     """what these are measurements of, as the log calls it"""
     meter: Meter = field(default_factory=Meter)
     """loss terms that are still to be logged"""
+    notes: list[str] = field(default_factory=list)
+    """what a person should know of how it is trained, and the log does not say yet"""
 
     def forget_lowest_distance(self) -> None:
         """What was measured so far says nothing of later distances: from other data, or by another metric."""
@@ -172,8 +174,18 @@ class StepPlayer:
 
 
 def make_player(model: Model, stream: Stream | PairStream, config: TrainConfig, state: TrainState) -> StepPlayer:
-    """What plays the steps of a run."""
-    return StepPlayer(model, stream, config, state)
+    """What plays the steps of a run: as CUDA graphs, where there is a GPU and they can be recorded."""
+    from . import cuda_graph  # it builds on this module
+
+    is_requested, is_cuda = config.graph == "on", device_of(state.nets).type == "cuda"
+    if not is_cuda and is_requested:
+        state.notes.append("graph=on has no effect here: CUDA graphs need device=cuda")
+    if not is_cuda or config.graph == "off":
+        return StepPlayer(model, stream, config, state)
+    if reason := cuda_graph.reason_against(model, is_requested):
+        state.notes.append(f"steps are not played as CUDA graphs: {reason}")
+        return StepPlayer(model, stream, config, state)
+    return cuda_graph.GraphPlayer(model, stream, config, state)
 
 
 def lr_factor(config: TrainConfig, step: int) -> float:
@@ -185,7 +197,11 @@ def lr_factor(config: TrainConfig, step: int) -> float:
 def get_optimizer(name: str, model: Model, state: TrainState) -> Optimizer:
     """The optimiser of the networks of this name, e.g. "encoder+decoder"; it is made at their first move."""
     if name not in state.optimizers:
-        state.optimizers[name] = model.optimizer(*(state.nets[part] for part in name.split("+")))
+        optimizer = model.optimizer(*(state.nets[part] for part in name.split("+")))
+        for group in optimizer.param_groups if device_of(state.nets).type == "cuda" else ():
+            if "capturable" in group:
+                group["capturable"] = True  # it counts its steps on the GPU, as CUDA graphs need
+        state.optimizers[name] = optimizer
     return state.optimizers[name]
 
 
@@ -243,14 +259,20 @@ def accumulated_decay(step: int, ema_decay: float) -> float:
 def update_ema(ema_pairs: list[tuple[Tensor, Tensor]], step: int, ema_decay: float) -> None:
     """Bring the averages up to date after a step, if `is_ema_due`; a pair is an average and its weights."""
     if is_ema_due(step, ema_decay):
-        blend(ema_pairs, accumulated_decay(step, ema_decay) * (1 - 1 / ema_span(step, ema_decay)))
+        blend(ema_pairs, ema_weight(step, ema_decay))
+
+
+def ema_weight(step: int, ema_decay: float) -> float:
+    """The share of the weights in the average that is brought up to date after this step."""
+    return 1 - accumulated_decay(step, ema_decay) * (1 - 1 / ema_span(step, ema_decay))
 
 
 @torch.no_grad()
-def blend(ema_pairs: list[tuple[Tensor, Tensor]], decay: float) -> None:
-    """average <- decay * average + (1 - decay) * weights; what is not a real number is copied."""
+def blend(ema_pairs: list[tuple[Tensor, Tensor]], weight: float | Tensor) -> None:
+    """average <- (1 - weight) * average + weight * weights; what is not a real number is copied."""
     float_pairs = [(a, t) for a, t in ema_pairs if a.is_floating_point()]
-    torch._foreach_lerp_([a for a, _ in float_pairs], [t for _, t in float_pairs], 1 - decay)
+    shares = [weight] * len(float_pairs) if isinstance(weight, Tensor) else weight
+    torch._foreach_lerp_([a for a, _ in float_pairs], [t for _, t in float_pairs], shares)
     for a, t in ema_pairs:
         if not a.is_floating_point():
             a.copy_(t)
@@ -265,7 +287,7 @@ def current_ema(state: TrainState, ema_decay: float) -> nn.ModuleDict:
     if (remaining_decay := accumulated_decay(state.step, ema_decay)) == 1:
         return state.ema_nets
     ema_nets = deepcopy(state.ema_nets)
-    blend(ema_tensor_pairs(ema_nets, state.nets), remaining_decay)
+    blend(ema_tensor_pairs(ema_nets, state.nets), 1 - remaining_decay)
     return ema_nets
 
 

@@ -1,0 +1,205 @@
+"""Training steps as CUDA graphs: what a step launches is recorded once, then launched again by a single call.
+
+A step of a small network is a few hundred kernels of some microseconds, and Python needs longer to launch them than
+the GPU to compute them.  A graph has them all: gather and scaling of the batches, every move with its forward and
+backward passes and its optimiser, the averaged weights, the loss terms.  What differs from step to step is either in a
+buffer that the graph reads (indices or examples of the batches, learning rates, the weight of the average, the seed of
+the random numbers) or in the key under which the graph is kept: `Model.step_key`, and whether the average is due.
+
+The first steps of each key are ordinary steps of the run, played on the stream on which the next one is recorded: they
+make what PyTorch makes at first use, such as the optimisers' moments.  So nothing is played only to warm up, and
+nothing has to be put back.  Recording computes nothing.  Source: PyTorch, CUDA semantics, "CUDA Graphs".
+
+Random numbers of a graph are those of a step that Python launches: the generator's seed and offset are written into the
+graph's own buffers before each launch, so `reseed` counts (PyTorch, CUDAGeneratorImpl.h, "CUDA Graph-safe RNG states").
+For that reason a launch is a single step: several steps in one graph would share a seed.
+"""
+
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from ..data import PairStream, Stream
+from ..errors import UserError
+from ..model import Batch, Model, PairBatch, model_name
+from ..models._own import is_own
+from .loop import StepPlayer, blend, ema_weight, is_ema_due, lr_factor
+
+T = TypeVar("T")
+Drawn = tuple[Tensor, ...]
+WARMUP_STEPS = 3
+"""steps of a key that are played before the next is recorded"""
+UNEQUAL_BATCHES = "step_key is the same for steps that draw more and fewer batches: let it tell them apart"
+MAX_GRAPHS = 8
+"""graphs that are kept; the one whose last step is longest ago makes room"""
+
+
+class StepResult(NamedTuple):
+    """What a step leaves for others to read."""
+
+    names: list[tuple[str, ...]]
+    """names of the terms of each move"""
+    values: Tensor
+    """their values, one after the other"""
+    gradients: list[tuple[nn.Parameter, Tensor | None]]
+    """the parameters' gradients of their last move"""
+
+
+@dataclass
+class KeyedSteps:
+    """The steps of one key."""
+
+    inputs: list[Drawn] = field(default_factory=list)
+    """what the step's batches are made of, in the order in which it draws them"""
+    n_played: int = 0
+    replay: Callable[[], StepResult] | None = None
+    """plays the recorded step; None until there is one"""
+
+
+@dataclass
+class InputBatches(Iterator[Batch | PairBatch]):
+    """The batches of a step, made of its inputs; those of a key's first step are drawn, and become the inputs."""
+
+    stream: Stream | PairStream
+    inputs: list[Drawn]
+    is_first: bool
+    n_drawn: int = 0
+
+    def __next__(self) -> Batch | PairBatch:
+        if self.is_first:
+            self.inputs.append(tuple(part.clone() for part in self.stream.draw()))
+        self.n_drawn += 1
+        if self.n_drawn > len(self.inputs):
+            raise UserError(UNEQUAL_BATCHES)
+        return self.stream.assemble(*self.inputs[self.n_drawn - 1])
+
+
+class GraphPlayer(StepPlayer):
+    """Plays steps as CUDA graphs, and as Python does where they cannot be recorded: `state.notes` then say why."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.is_recording: bool = True
+        """whether steps are recorded: not any more after a failure"""
+        self.steps_by_key: dict[Hashable, KeyedSteps] = {}
+        self.rates: dict[str, Tensor] = {}
+        dtype = torch.float64 if self.device.type == "cpu" else torch.float32  # of numbers that CUDA's kernels read
+        self.scalar: Callable[[float], Tensor] = lambda x: torch.full((), x, dtype=dtype, device=self.device)
+        self.ema_weight: Tensor = self.scalar(0.0)
+        self.parameters: list[nn.Parameter] = [p for net in self.nets.values() for p in net.parameters()]
+        is_cuda = self.device.type == "cuda"
+        self.side_stream: torch.cuda.Stream | None = torch.cuda.Stream(self.device) if is_cuda else None
+        self.pool: Any = torch.cuda.graph_pool_handle() if is_cuda else None
+
+    def play(self) -> None:
+        step = self.state.step
+        key = self.model.step_key(step, self.config.batch_size, self.stream.n) if self.is_recording else None
+        if key is None:
+            return super().play()
+        steps = self.find_steps((key, is_ema_due(step, self.config.ema_decay)))
+        if steps.replay is None and steps.n_played >= WARMUP_STEPS and not self.record(steps):
+            return super().play()
+        self.reseed()
+        self.set_scalars()
+        for buffers in steps.inputs:
+            for buffer, drawn in zip(buffers, self.stream.draw(), strict=True):
+                buffer.copy_(drawn, non_blocking=True)
+        result = steps.replay() if steps.replay else on_stream(self.side_stream, lambda: self.compute(steps))
+        steps.n_played += 1
+        values = iter(result.values.clone().unbind())  # the graph writes its next ones into the same memory
+        for names in result.names:
+            self.state.meter.add(step + 1, dict(zip(names, islice(values, len(names)), strict=True)))
+        for parameter, gradient in result.gradients:
+            parameter.grad = gradient
+        return None
+
+    def find_steps(self, key: Hashable) -> KeyedSteps:
+        """The steps of this key, which become the latest; the oldest of too many are forgotten."""
+        self.steps_by_key[key] = self.steps_by_key.pop(key) if key in self.steps_by_key else KeyedSteps()
+        while len(self.steps_by_key) > MAX_GRAPHS:
+            del self.steps_by_key[next(iter(self.steps_by_key))]
+        return self.steps_by_key[key]
+
+    def record(self, steps: KeyedSteps) -> bool:
+        """Record the step; whether that worked: from then on, or else never again, steps are graphs."""
+        try:
+            steps.replay = capture(lambda: self.compute(steps), self.side_stream, self.pool)
+        except RuntimeError as error:  # what PyTorch raises, also where memory does not suffice
+            reason = str(error).strip().partition("\n")[0]
+            self.state.notes.append(f"steps are not played as CUDA graphs: recording one failed ({reason})")
+            self.is_recording = False
+            self.steps_by_key.clear()
+        return self.is_recording
+
+    def compute(self, steps: KeyedSteps) -> StepResult:
+        """All that a step does on the device, from buffers alone; Python's numbers are those of the key."""
+        step, batches = self.state.step, InputBatches(self.stream, steps.inputs, steps.n_played == 0)
+        moves = [{k: v.detach() for k, v in terms.items()} for terms in self.moves(batches, step, self.rate_buffer)]
+        if batches.n_drawn < len(steps.inputs):
+            raise UserError(UNEQUAL_BATCHES)
+        if is_ema_due(step, self.config.ema_decay):
+            blend(self.ema_pairs, self.ema_weight)
+        values = torch.stack([value.float() for terms in moves for value in terms.values()])
+        return StepResult([tuple(terms) for terms in moves], values, [(p, p.grad) for p in self.parameters])
+
+    def rate_buffer(self, name: str) -> Tensor:
+        """The buffer with the learning rate of the networks of this name."""
+        if name not in self.rates:
+            self.rates[name] = self.scalar(self.base_rate(name) * lr_factor(self.config, self.state.step))
+        return self.rates[name]
+
+    def set_scalars(self) -> None:
+        """Write the numbers of the step into their buffers."""
+        step, config = self.state.step, self.config
+        factor = lr_factor(config, step)
+        for name, buffer in self.rates.items():
+            buffer.fill_(self.base_rate(name) * factor)
+        if is_ema_due(step, config.ema_decay):
+            self.ema_weight.fill_(ema_weight(step, config.ema_decay))
+
+
+def capture(function: Callable[[], T], stream: torch.cuda.Stream | None, pool: Any) -> Callable[[], T]:
+    """Record what the function launches; returns what launches it again, and returns the same tensors with new values.
+
+    RuntimeError where it does what cannot be recorded, such as to wait for a number.  Graphs share the memory of the
+    pool: what one returns is to be read before another is launched.
+    """
+    graph = torch.cuda.CUDAGraph()
+    # the outer context, since torch.cuda.graph does not leave its stream after a failure; thread_local checks the calls
+    # of this thread alone: another may gather batches into pinned memory meanwhile
+    recording = torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local")
+    with torch.cuda.stream(stream), recording:
+        outputs = function()
+
+    def replay() -> T:
+        graph.replay()
+        return outputs
+
+    return replay
+
+
+def on_stream(stream: torch.cuda.Stream | None, function: Callable[[], T]) -> T:
+    """What the function returns; its work comes after all that was asked of the GPU before, and before all after."""
+    if stream is None:
+        return function()
+    current = torch.cuda.current_stream(stream.device)
+    stream.wait_stream(current)
+    with torch.cuda.stream(stream):
+        result = function()
+    current.wait_stream(stream)
+    return result
+
+
+def reason_against(model: Model, is_requested: bool) -> str:
+    """Why the steps of a model are not recorded, or nothing; `is_requested` is what the user asked for."""
+    cls = type(model)
+    own_classes = [base for base in cls.__mro__ if issubclass(base, Model) and is_own(base)]
+    if own_classes and not any("step_key" in vars(base) for base in own_classes):
+        return f"{model_name(model)} has no step_key, which says which of its steps are alike"
+    if model.own_networks and not is_requested:
+        return "networks of your own may do what a graph cannot repeat; graph=on records them all the same"
+    return ""

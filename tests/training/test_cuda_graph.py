@@ -1,0 +1,203 @@
+"""Steps as CUDA graphs: on the CPU all but the recording itself, for which a stand-in plays the recorded step again."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import ganvas
+from ganvas.cli.app import main
+from ganvas.config import TrainConfig
+from ganvas.data import Dataset
+from ganvas.errors import UserError
+from ganvas.model import Batch, Model, Move, Shape, minimize
+from ganvas.models import MODELS
+from ganvas.nn.device import resolve_device
+from ganvas.training import cuda_graph
+from ganvas.training.cuda_graph import reason_against
+from ganvas.training.loop import initialize_state, train
+from ganvas.training.run_records import read_log
+from tests.support.data import learnt_by, sources
+from tests.support.graphs import contents, recorded_steps, trained
+from tests.support.models import every_model, small
+
+CONFIG = TrainConfig(steps=12, batch_size=8, clip_grad_norm=0.5, lr_decay=0.5, ema_decay=0.9)
+"""learning rates and the weight of the average differ from step to step"""
+
+
+def assert_equal_states(model: Model, data: Any, config: TrainConfig) -> list[int]:
+    """Train with recorded steps and without: all is the same, bit for bit.  Returns the steps that were recorded."""
+    expected = contents(trained(model, data, config))
+    with recorded_steps() as recorded:
+        actual = contents(trained(model, data, config))
+    assert actual.keys() == expected.keys()
+    different = [name for name in expected if not torch.equal(actual[name], expected[name])]
+    assert not different
+    return recorded
+
+
+@every_model
+def test_recorded_steps_equal_others_bit_for_bit(cls: type[Model], images: Dataset) -> None:
+    recorded = assert_equal_states(small(cls, initial_critic_steps=1), learnt_by(cls, images), CONFIG)
+    assert recorded == [3]  # the first three warm up what PyTorch makes at first use; one graph plays the rest
+
+
+OPTIONS = {
+    "penalty": ("gan", {"r1": 1.0, "penalty_interval": 2}, [6, 7]),
+    "top-k": ("gan", {"top_k": 0.5}, None),
+    "relativistic top-k": ("gan", {"top_k": 0.5, "loss": "relativistic"}, None),
+    "critic": ("wgan", {"n_critic": 1, "initial_critic_steps": 2}, [3, 28]),
+    "gradient penalty": ("wgangp", {"n_critic": 2, "initial_critic_steps": 3}, [3, 28]),
+    "geco": ("vae", {"geco": 0.1}, [3]),
+    "warm-up": ("vae", {"warmup": 6}, [9]),
+    "cycle": ("vae", {"warmup": 3, "warmup_cycle": 6}, [9]),
+    "ladder": ("laddervae", {"warmup": 6}, [9]),
+    "vamp": ("vae", {"prior": "vamp", "pseudo_inputs": 5}, [3]),
+    "flow": ("vae", {"posterior": "iaf"}, [3]),
+    "doubly": ("iwae", {"gradient_estimator": "doubly-reparameterized"}, [3]),
+    "optimal": ("vae", {"sigma": "optimal", "binarize": "no"}, [3]),
+    "spectral norm": ("gan", {"spectral_norm": True}, [3]),
+    "augment": ("dcgan", {"augment": "color,translation,cutout,flip"}, [3]),
+    "pack": ("gan", {"pack": 2, "dropout": 0.5}, [3]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_options_that_make_steps_differ_do_so_in_graphs(name: str, images: Dataset) -> None:
+    model_name, fields, expected = OPTIONS[name]
+    steps = 32 if expected and max(expected) > 12 else 18
+    config = TrainConfig(steps=steps, batch_size=8, lr_milestones=(0.5,))
+    recorded = assert_equal_states(small(MODELS[model_name], **fields), images, config)
+    assert expected in (None, recorded)
+    assert recorded
+
+
+def test_a_sparse_average_has_graphs_with_it_and_without(vectors: Dataset) -> None:
+    """The average of 40 steps is due at every second step once it spans 20."""
+    config = TrainConfig(steps=190, batch_size=8, ema_decay=0.975)
+    recorded = assert_equal_states(small(MODELS["autoencoder"]), vectors, config)
+    assert len(recorded) == 2
+
+
+def test_few_graphs_are_kept(vectors: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda_graph, "MAX_GRAPHS", 1)
+    model = small(MODELS["gan"], r1=1.0, penalty_interval=5)
+    assert len(assert_equal_states(model, vectors, TrainConfig(steps=15, batch_size=8))) == 3
+
+
+class Plain(Model):
+    """A model of a user's, who says nothing of its steps."""
+
+    def networks(self, shape: Shape, classes: int = 0) -> dict[str, nn.Module]:
+        return {"net": nn.Linear(3, 1)}
+
+    def step(self, batches: Iterator[Batch], global_step: int, net: nn.Module) -> Iterator[Move]:
+        for _ in range(1 + (global_step == 2)):
+            x, *_ = next(batches)
+        yield minimize(net, loss=net(x).square().mean())
+
+    def preview(self, batch: Batch) -> torch.Tensor:
+        raise NotImplementedError
+
+
+class Careless(Plain):
+    """One who says that all of its steps are alike, which they are not."""
+
+    def step_key(self, global_step: int, batch_size: int, dataset_size: int) -> tuple[()]:
+        return ()
+
+
+def test_models_of_ones_own_say_which_steps_are_alike(vectors: Dataset) -> None:
+    assert "plain has no step_key" in reason_against(Plain(), True)
+    assert reason_against(Careless(), False) == ""
+    with recorded_steps(), pytest.raises(UserError, match="step_key is the same for steps that draw more and fewer"):
+        trained(Careless(), vectors, TrainConfig(steps=4, batch_size=8))
+
+    class Derived(MODELS["vae"]):  # type: ignore[misc, name-defined]
+        """Whose step may be another one, though its class has a key."""
+
+    assert "derived has no step_key" in reason_against(Derived(), True)
+
+
+def test_networks_of_ones_own_are_recorded_where_the_user_asks_for_it() -> None:
+    model = MODELS["gan"](generator=nn.Linear(64, 2))
+    assert "graph=on" in reason_against(model, False)
+    assert reason_against(model, True) == ""
+
+
+def test_a_step_that_cannot_be_recorded_is_played_by_python_and_the_log_says_why(
+    vectors: Dataset, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"steps": 20, "batch_size": 8, "checkpoint_every": 20}
+    expected = ganvas.train(small(MODELS["vae"]), vectors, quiet=True, **options)
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("operation not permitted when stream is capturing\nmore")
+
+    with recorded_steps():
+        monkeypatch.setattr(cuda_graph, "capture", fail)
+        actual = ganvas.train(small(MODELS["vae"]), vectors, folder="run", **options)
+    reason = "recording one failed (operation not permitted when stream is capturing)"
+    assert capsys.readouterr().err.count(f"note: steps are not played as CUDA graphs: {reason}") == 1
+    assert [line.get("notes") for line in read_log("run")][1:3] == [
+        [f"steps are not played as CUDA graphs: {reason}"], None,
+    ]  # fmt: skip
+    assert torch.equal(expected.sample(3).x, actual.sample(3).x)
+
+
+def test_on_a_processor_a_graph_has_no_effect_and_the_run_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["train", "autoencoder", "ring", "--steps", "2", "--device", "cpu", "--folder"]
+    for name, words in (("on", ["--graph", "on"]), ("off", ["--graph", "off"]), ("auto", [])):
+        assert main([*command, name, *words]) == 0
+        note = "note: graph=on has no effect here: CUDA graphs need device=cuda"
+        assert (note in capsys.readouterr().err) == (name == "on")
+    assert read_log("on")[0]["notes"] == ["graph=on has no effect here: CUDA graphs need device=cuda"]
+    on, off = (Path(name, "weights.safetensors").read_bytes() for name in ("on", "off"))
+    assert on == off
+
+
+def cuda() -> torch.device:
+    if not torch.cuda.is_available():
+        pytest.skip("needs a GPU")
+    return resolve_device("cuda")
+
+
+@pytest.mark.gpu
+@every_model
+def test_on_a_gpu_graphs_have_the_losses_of_other_steps_and_none_waits(cls: type[Model], images: Dataset) -> None:
+    device, model, data = cuda(), small(cls), learnt_by(cls, images)
+    losses: dict[str, dict[str, list[float]]] = {}
+    for graph in ("off", "on"):
+        config = TrainConfig(steps=100, batch_size=8, graph=graph)
+        state = initialize_state(model, data.shape, 0, device, len(data.classes))
+        steps = train(model, data, config, state)
+        for _ in range(60):
+            next(steps)
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            for _ in steps:
+                pass
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        state.meter.fetch()
+        assert state.notes == []
+        losses[graph] = state.meter.values
+    assert losses["on"].keys() == losses["off"].keys()
+    for name, values in losses["off"].items():
+        torch.testing.assert_close(torch.tensor(losses["on"][name]), torch.tensor(values), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.gpu
+@every_model
+def test_on_a_gpu_a_resumed_run_equals_another(cls: type[Model], images: Dataset) -> None:
+    cuda()
+    options = {"batch_size": 8, "checkpoint_every": 10, "quiet": True, "device": "cuda"}
+    whole = ganvas.train(small(cls), sources(cls, images), steps=20, folder="whole", **options)
+    ganvas.train(small(cls), sources(cls, images), steps=10, folder="run", **options)
+    resumed = ganvas.resume("run", sources(cls, images), steps=20, quiet=True)
+    for name, net in whole.nets.items():
+        for key, tensor in net.state_dict().items():
+            torch.testing.assert_close(resumed.nets[name].state_dict()[key], tensor, rtol=1e-4, atol=1e-5)
