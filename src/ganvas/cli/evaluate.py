@@ -101,6 +101,7 @@ def model_lines(values: MetricValues) -> list[str]:
     """The numbers of a model: what, how much, how it was measured."""
     count = f"{values['examples']} " if "examples" in values else ""
     examples = f"{count}{split_word(values)} examples of {values['data']}"
+    examples += f" (from a sample of its {values['sampled_from']:,})" if "sampled_from" in values else ""
     lines = [f"{values['model']} at step {values['step']}, on {examples}, seed {values['seed']}"]
     numbers = dict(values)
     for name in (name for name in ("elbo", "bound") if name in values):

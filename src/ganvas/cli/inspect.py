@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .. import data as data_sources
-from ..data import DataOptions, Dataset, DomainPair, MixedSizesError, Progress, Source
+from ..data import DataOptions, Dataset, DomainPair, MixedSizesError, Progress, Source, StreamedDataset
 from ..diagnostics import examine, is_early, latest_statistics
 from ..errors import UserError
 from ..inference.schema import parse_model
@@ -110,14 +110,25 @@ def data(
 def load_any_size(source: Source, options: DataOptions, progress: Progress) -> tuple[Dataset, Report]:
     """A dataset, and where its images have several sizes how many have which, and which channels."""
     try:
-        return data_sources.load(source, options, progress=progress), {}
+        dataset = data_sources.load_or_stream(source, options, progress=progress)
+        return dataset.in_memory, describe_stream(dataset) if isinstance(dataset, StreamedDataset) else {}
     except MixedSizesError as mixed:
-        dataset = data_sources.load(source, replace(options, size=mixed.size), progress=progress)
+        sized = data_sources.load_or_stream(source, replace(options, size=mixed.size), progress=progress)
+        dataset, facts = sized.in_memory, describe_stream(sized) if isinstance(sized, StreamedDataset) else {}
         sizes = dict(list(mixed.sizes.items())[:10])
         if n_other_sizes := len(mixed.sizes) - len(sizes):
             sizes[f"of {n_other_sizes} other sizes"] = sum(mixed.sizes.values()) - sum(sizes.values())
         note = f"images of {len(mixed.sizes)} sizes: to train, ask for one, as this report did with --size {mixed.size}"
-        return replace(dataset, notes=(note, *dataset.notes)), {"sizes": sizes, "channels": mixed.channels}
+        return replace(dataset, notes=(note, *dataset.notes)), facts | {"sizes": sizes, "channels": mixed.channels}
+
+
+def describe_stream(dataset: StreamedDataset) -> Report:
+    """The facts of a streamed dataset that are those of all its examples; others are of the sample in memory."""
+    return {
+        "examples": len(dataset), "shards": len(dataset.shards.counts), "sample": len(dataset.in_memory),
+        "classes": data_sources.class_counts(dataset), "notes": list(dataset.notes),
+        "fingerprint": dataset.fingerprint(),
+    }  # fmt: skip
 
 
 def format_columns(*reports: Report) -> list[str]:

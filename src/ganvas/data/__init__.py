@@ -29,12 +29,17 @@ from .options import DataOptions, MissingSplitError, Progress, no_progress
 from .pair import DomainPair, PairStream, pair_warnings
 from .quantization import normalize_range, read_bounds
 from .scaling import Scaling, hidden_colour_stats
+from .shard_files import PARQUET, find_shards, is_shards
+from .shard_stream import ShardStream
+from .shards import StreamedDataset, build_dataset
 from .stream import Stream
+from .webdataset import open_tars
 
 HIDDEN_COLOUR_SHARE = 0.005  # share of pixels that is worth a note
 Source = str | Path | Dataset | np.ndarray | Tensor | Sized | Iterable[Any]
 Sources = Source | tuple[Source, ...]  # a source, or those of a translator's domains A and B
-Data = Dataset | DomainPair
+Data = Dataset | StreamedDataset | DomainPair
+DataStream = Stream | ShardStream | PairStream
 READERS: tuple[tuple[Callable[[Path], bool], Callable[[Path, str | None, DataOptions, Progress], Dataset]], ...] = (
     (is_idx, load_idx),
     (lambda path: path.suffix.lower() == ".npz", load_npz),
@@ -46,20 +51,33 @@ first whose test a path passes reads it, and every folder passes the last"""
 
 
 def load(source: Source, options: DataOptions | None = None, *, progress: Progress = no_progress) -> Dataset:
-    """The dataset that a source names.
+    """The dataset that a source names; of one that does not fit in memory a sample of it.
 
     A source is the name of a built-in data set (`BUILTIN`), a folder or a zip of images, an image, a .npy, .npz (or
-    .npz:NAME for one of its arrays) or IDX file, an array, a tensor, a Dataset, or what `from_object` reads: lists of
-    images, PyTorch's data sets and tables of pandas.  `progress(n, total)` is called while images are read.  Raises
-    UserError where the source cannot be used, with what to do about it.
+    .npz:NAME for one of its arrays) or IDX file, WebDataset's shards or Parquet files (`find_shards`), an array, a
+    tensor, a Dataset, or what `from_object` reads: lists of images, PyTorch's data sets and tables of pandas.
+    `progress(n, total)` is called while images are read.  Raises UserError where the source cannot be used, with what
+    to do about it.
     """
+    return load_or_stream(source, options, progress=progress).in_memory
+
+
+def load_or_stream(
+    source: Source, options: DataOptions | None = None, *, progress: Progress = no_progress
+) -> Dataset | StreamedDataset:
+    """The dataset that a source names, as `load` has it, or what reads it as it is needed where it does not fit."""
     options = options or DataOptions()
     if options.data_dir and not (isinstance(source, str) and source in PUBLISHED):
         raise UserError("data_dir is where mnist and fashion-mnist are looked for: leave it out for other data")
     if options.range and holds_bytes(source):
         raise UserError("range is for images from files and arrays of numbers, and these are bytes: leave it out")
+    if options.stream != "auto" and not (isinstance(source, str | Path) and names_shards(str(source))):
+        raise UserError(f"stream={options.stream} is for shards and Parquet files: leave it out for other data")
     if isinstance(source, str | Path):
-        dataset = load_named(str(source), options, progress)
+        named = load_named(str(source), options, progress)
+        if isinstance(named, StreamedDataset):
+            return named
+        dataset = named
     else:
         dataset = validate_dataset(source) if isinstance(source, Dataset) else from_object(source, options)
         if options.holdout and options.holdout != "auto":
@@ -98,8 +116,24 @@ def load_all(sources: Sources, options: DataOptions | None = None, *, progress: 
     if isinstance(sources, tuple):
         if len(sources) != 2:
             raise UserError(f"a translator learns from two sources, A and B, not from {len(sources)}")
-        return DomainPair(*(load(source, options, progress=progress) for source in sources))
-    return load(sources, options, progress=progress)
+        return DomainPair(*(load_domain(source, options, progress) for source in sources))
+    return load_or_stream(sources, options, progress=progress)
+
+
+def load_domain(source: Source, options: DataOptions | None, progress: Progress) -> Dataset:
+    """The dataset of a translator's domain; UserError where it does not fit in memory."""
+    dataset = load_or_stream(source, options, progress=progress)
+    if isinstance(dataset, StreamedDataset):
+        what = f"{dataset.name} would be streamed, but a translator has both of its domains in memory"
+        raise UserError(f"{what}: ask for a smaller size, or give fewer shards")
+    return dataset
+
+
+def resolve_stream(source: Sources, options: DataOptions, data: Data) -> DataOptions:
+    """The options with what `stream` has come to, so that a run goes on in the same way on any machine."""
+    if isinstance(source, str | Path) and names_shards(str(source)):
+        return replace(options, stream="always" if isinstance(data, StreamedDataset) else "never")
+    return options
 
 
 def resolve_domains(sources: Sources) -> Sources:
@@ -111,23 +145,33 @@ def resolve_domains(sources: Sources) -> Sources:
 
 def fit_scaling(data: Data, model: Model) -> tuple[Scaling, ...]:
     """How the model is to see a dataset, or both of a pair, which it has not learnt from yet."""
-    return tuple(Scaling.fit(d.x, model.pixel_range, standardize=model.uses_standardization) for d in data.datasets)
+    parts = (part.in_memory for part in data.datasets)
+    return tuple(Scaling.fit(d.x, model.pixel_range, standardize=model.uses_standardization) for d in parts)
 
 
-def make_stream(data: Data, scaling: Sequence[Scaling] | None = None, **options: Any) -> Stream | PairStream:
+def make_stream(data: Data, scaling: Sequence[Scaling] | None = None, **options: Any) -> DataStream:
     """Endless batches of a dataset, or of both of a pair, with the `scaling` of each; options as `Stream` has."""
     scalings = scaling or (Scaling(),) * len(data.datasets)
     if isinstance(data, DomainPair):
         return PairStream(data, scaling=scalings, **options)
+    if isinstance(data, StreamedDataset):
+        return ShardStream(data, scaling=scalings[0], **options)
     return Stream(data, scaling=scalings[0], **options)
 
 
-def load_named(source: str, options: DataOptions, progress: Progress) -> Dataset:
+def names_shards(source: str) -> bool:
+    """Whether a source names WebDataset's shards or Parquet files."""
+    return source not in BUILTIN and is_shards(source)
+
+
+def load_named(source: str, options: DataOptions, progress: Progress) -> Dataset | StreamedDataset:
     """The dataset behind a name or a path."""
     if source in BUILTIN:
         return split_dataset(BUILTIN[source](source, options.split, options.data_dir), options, has_test_split=True)
     if not source.strip():
         raise UserError(f"the data source is empty: give a path, or one of {', '.join(BUILTIN)}")
+    if names_shards(source):
+        return load_shards(source, options, progress)
     file, key = split_key(source)
     path = Path(file).expanduser()
     mode = path_mode(path)
@@ -145,9 +189,20 @@ def load_named(source: str, options: DataOptions, progress: Progress) -> Dataset
         raise UserError(f"{error.filename or path} cannot be read ({error_reason(error)})") from error
 
 
+def load_shards(source: str, options: DataOptions, progress: Progress) -> Dataset | StreamedDataset:
+    """The examples of a split of WebDataset's shards or Parquet files."""
+    files = find_shards(source, options.split)
+    if files.files[0].suffix.lower() == PARQUET:
+        from .parquet import open_parquet
+
+        return build_dataset(source, files, open_parquet(files.files, files.training), options, progress)
+    return build_dataset(source, files, open_tars(files.files, files.training), options, progress)
+
+
 __all__ = [
-    "BUILTIN", "CHANNELS", "Data", "DataOptions", "Dataset", "DomainPair", "MissingSplitError", "MixedSizesError",
-    "PairStream", "Progress", "Scaling", "Source", "Sources", "Stream", "chunks", "class_counts", "fit_scaling",
-    "from_array", "load", "load_all", "make_stream", "may_hold_images", "pair_warnings", "resolve_domains",
+    "BUILTIN", "CHANNELS", "Data", "DataOptions", "DataStream", "Dataset", "DomainPair", "MissingSplitError",
+    "MixedSizesError", "PairStream", "Progress", "Scaling", "ShardStream", "Source", "Sources", "Stream",
+    "StreamedDataset", "chunks", "class_counts", "fit_scaling", "from_array", "load", "load_all", "load_or_stream",
+    "make_stream", "may_hold_images", "names_shards", "pair_warnings", "resolve_domains", "resolve_stream",
     "restore_range",
 ]  # fmt: skip

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b, sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,6 +17,9 @@ from ..randomness import make_generator
 from .options import DataOptions, MissingSplitError
 from .quantization import NUMBERS_PER_CHUNK, Bounds
 
+if TYPE_CHECKING:
+    from .shards import StreamedDataset
+
 CHANNELS = {1: "L", 3: "RGB", 4: "RGBA"}  # channels of images, and Pillow's names of them
 DEFAULT_SHARE, MIN_EXAMPLES = 0.1, 100  # share held out unless one is asked for; examples below which none is
 
@@ -27,7 +30,8 @@ class Dataset:
 
     `x` holds uint8 images n x c x h x w (c is 1, 3 or 4), or float32 vectors n x d.  `labels`, if any, are n
     integers that index `classes`.  `notes` says what a reader should know.  `range` are the numbers of the source that
-    became the bytes 0 and 255, where they were asked for.
+    became the bytes 0 and 255, where they were asked for.  `sampled_from` is how many examples the source has, where
+    these are a sample of them since all do not fit in memory.
     """
 
     x: Tensor
@@ -36,6 +40,7 @@ class Dataset:
     name: str = "array"
     notes: tuple[str, ...] = ()
     range: Bounds | None = None
+    sampled_from: int | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -48,6 +53,16 @@ class Dataset:
     def datasets(self) -> "tuple[Dataset, ...]":
         """The datasets that this consists of: itself, where a `DomainPair` has two."""
         return (self,)
+
+    @property
+    def in_memory(self) -> "Dataset":
+        """The examples that are in memory: itself, where a `StreamedDataset` has a sample."""
+        return self
+
+    @property
+    def failure_notes(self) -> list[str]:
+        """What of it could not be read since it was loaded: nothing, as it is in memory."""
+        return []
 
     @property
     def has_images(self) -> bool:
@@ -157,18 +172,20 @@ def convert_channels(images: Tensor, channels: int) -> Tensor:
     return x.round().clamp(0, 255).to(torch.uint8).contiguous()
 
 
-def class_counts(dataset: Dataset) -> dict[str, int]:
+def class_counts(dataset: "Dataset | StreamedDataset") -> dict[str, int]:
     """Examples of each class, by name."""
     counts = Counter([] if dataset.labels is None else dataset.labels.tolist())
     return {name: counts[i] for i, name in enumerate(dataset.classes) if dataset.labels is not None}
 
 
 def split_indices(
-    n: int, digests: Iterable[bytes | None], options: DataOptions, name: str
+    n: int, digests: Iterable[bytes | None], options: DataOptions, name: str, by: str = "their content"
 ) -> tuple[list[int], list[str]]:
-    """Which of n examples are in the split that the options name, and notes; `digests` are hashes of them, or None.
+    """Which of n examples are in the split that the options name, and notes.
 
-    Doubles fall on the same side, and neither the order of examples nor more of them moves any to the other.
+    `digests` are hashes of their content, or of what else they are told apart `by`, or None.  Doubles fall on the same
+    side, and neither the order of examples nor more of them moves any to
+    the other.
     """
     is_default, is_test_split = options.holdout in (None, "auto"), options.split == "test"
     share = (DEFAULT_SHARE if n >= MIN_EXAMPLES else 0.0) if is_default else float(options.holdout or 0)
@@ -179,7 +196,7 @@ def split_indices(
     n_test = sum(is_test)
     few = f"fewer than {MIN_EXAMPLES} examples" if n < MIN_EXAMPLES else ""
     if is_test_split and not n_test:
-        why = f"with {few}" if few else "by their content"
+        why = f"with {few}" if few else f"by {by}"
         why = why if is_default else f"with holdout={share:g} of {n} examples"
         how = "leave out split=test, or ask for another holdout"
         raise MissingSplitError(f'{name} has no split "test", and none is held out {why}: {how}')
@@ -188,7 +205,7 @@ def split_indices(
     notes = []
     if n_test:
         more = "" if is_test_split else ": --holdout 0 learns from all"
-        notes = [f"{n_test} of {n} examples are held out for tests, chosen by their content{more}"]
+        notes = [f"{n_test} of {n} examples are held out for tests, chosen by {by}{more}"]
     elif is_default and n > 1:
         notes = [f"{few or 'all examples are alike'}: none is held out for tests, unless --holdout 0.1 asks for it"]
     return [i for i in range(n) if is_test[i] == is_test_split], notes

@@ -32,9 +32,7 @@ def load_folder(folder: Path, key: str | None, options: DataOptions, progress: P
         raise UserError(f"{folder}: none of its {len(part.places)} images can be read; the first, {page}: {why}")
     if len(images.sizes) > 1:
         raise MixedSizesError(folder, images)
-    n, counts = len(images.infos), images.channel_counts
-    majority = 4 if 2 * counts[4] > n else 3 if 2 * (counts[3] + counts[4]) >= n else 1
-    channels = options.channels or majority
+    channels = options.channels or majority_channels(images)
     notes = list(image_notes(images, options, channels))
     place_of = {place.file: place for place in part.places}
     places = [place_of[page.file] for page in images.infos]
@@ -48,6 +46,12 @@ def load_folder(folder: Path, key: str | None, options: DataOptions, progress: P
         x=images.stack(channels), labels=None if labels is None else torch.tensor(labels), classes=classes,
         name=dataset_name(folder), notes=tuple(notes), range=images.bounds,
     )  # fmt: skip
+
+
+def majority_channels(images: ImageBuffer) -> int:
+    """The channels that most images have: alpha only where more than half have it, colours where half have them."""
+    n, counts = len(images.infos), images.channel_counts
+    return 4 if 2 * counts[4] > n else 3 if 2 * (counts[3] + counts[4]) >= n else 1
 
 
 def image_notes(images: ImageBuffer, options: DataOptions, channels: int) -> Iterator[str]:
@@ -104,7 +108,7 @@ def find_split(folder: Path, options: DataOptions) -> tuple[Listing, Layout]:
 class MixedSizesError(UserError):
     """Images have different sizes, though none was asked for."""
 
-    def __init__(self, folder: Path, images: ImageBuffer) -> None:
+    def __init__(self, folder: Path | str, images: ImageBuffer) -> None:
         sizes = images.sizes.most_common()
         (((w, h), _), *_, (rarest, _)) = sizes
         self.sizes: dict[str, int] = {f"{w} x {h}": n for (w, h), n in sizes}

@@ -47,6 +47,8 @@ class DataOptions(metaclass=ValidatedMeta):
     """numbers that are black and white, e.g. 0 1400, or auto: the lowest and the highest in the data"""
     pages: Literal["first", "all"] = "first"
     """pages of a TIFF or frames of an animation: only the first, or each as an example"""
+    stream: Literal["auto", "always", "never"] = "auto"
+    """read shards and Parquet files as they are needed; auto where they take more than half of the free memory"""
     data_dir: str | None = None
     """folder to search for a named data set"""
 

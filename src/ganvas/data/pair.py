@@ -47,6 +47,15 @@ class DomainPair:
         return self.a, self.b
 
     @property
+    def in_memory(self) -> "DomainPair":
+        return self
+
+    @property
+    def failure_notes(self) -> list[str]:
+        """What of it could not be read since it was loaded: nothing, as it is in memory."""
+        return []
+
+    @property
     def shape(self) -> tuple[Shape, Shape]:
         """Shapes of an example of A and of one of B."""
         return self.a.shape, self.b.shape

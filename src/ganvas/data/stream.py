@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from math import prod
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -11,6 +12,9 @@ from ..model import Batch
 from ..randomness import derive_seed
 from .dataset import Dataset
 from .scaling import Scaling
+
+if TYPE_CHECKING:
+    from .shards import StreamedDataset
 
 PREFETCH_NUMBERS = 2**19  # numbers that are drawn at once, if a batch has fewer
 
@@ -108,7 +112,7 @@ class Stream:
         return indices[torch.randperm(len(indices), generator=generator)][: len(labels)]
 
 
-def check_batches(datasets: Sequence[Dataset], batch: int, balanced: bool = False) -> None:
+def check_batches(datasets: "Sequence[Dataset | StreamedDataset]", batch: int, balanced: bool = False) -> None:
     """UserError where a `Stream` of one of the datasets cannot draw such batches."""
     for data in datasets:
         if batch > (n := len(data)):

@@ -106,6 +106,8 @@ def evaluate_model(
         "model": model_name(trained.model), "step": trained.metadata.get("step"), "data": on.held_out.name,
         "split": on.split, "seed": seed,
     }  # fmt: skip
+    if on.held_out.sampled_from is not None:
+        values["sampled_from"] = on.held_out.sampled_from
     if code_names:
         examples = on.held_out if n is None else on.held_out.sample(n, seed, "examples")
         values |= replace_non_finite(codes.measure(trained, examples, code_names, k, draws, settings))

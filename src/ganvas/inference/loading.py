@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..data import DataOptions, Dataset, Source, load, may_hold_images, restore_range
+from ..data import DataOptions, Dataset, Source, load, may_hold_images, names_shards, restore_range
 from ..data.options import without_holdout
 from ..errors import UserError
 from ..model import model_name
@@ -30,7 +30,7 @@ def load_matching(trained: "Trained", data: Source, options: DataOptions | None 
         dataset = load(data, options)
     else:  # images by name or path get the run's own size and channels, unless `options` say
         size, channels = options.size or stored.options.size, options.channels or stored.options.channels
-        may_differ = may_hold_images(Path(data).expanduser())  # images of many sizes: they are resized one by one
+        may_differ = may_hold_images(Path(data).expanduser()) or names_shards(str(data))  # they are resized one by one
         dataset = load(data, replace(options, size=size, channels=channels) if may_differ else options)
         if dataset.has_images and not may_differ:
             dataset = load(dataset, DataOptions(size=size, channels=channels))

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
-from ..data import PairStream, Stream
+from ..data import DataStream
 from ..errors import UserError
 from ..model import Batch, Model, PairBatch, model_name
 from ..models._own import is_own
@@ -64,7 +64,7 @@ class KeyedSteps:
 class InputBatches(Iterator[Batch | PairBatch]):
     """The batches of a step, made of its inputs; those of a key's first step are drawn, and become the inputs."""
 
-    stream: Stream | PairStream
+    stream: DataStream
     inputs: list[Drawn]
     is_first: bool
     n_drawn: int = 0

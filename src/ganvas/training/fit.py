@@ -108,6 +108,7 @@ class Run:
                 f"ended at step {state.step} of {steps}, after {state.evaluations_since_best} measurements of samples "
                 f"without improvement; to go on all the same: ganvas resume {folder} --steps {steps}"
             )
+        self.bar.print_notes(self.data.failure_notes)
         self.bar.print_notes(validation.time_share_notes(run_records.read_log(self.folder)))
         self.bar.say(self.kept_weights_message())
 
@@ -159,6 +160,7 @@ class Run:
         state.notes, self.n_notes_shown = [], 0
         self.files.append_log(line)
         progress.show_terms(terms, report)
+        progress.warn(self.data.failure_notes)
         return line
 
     @property
@@ -237,8 +239,8 @@ class Run:
     def examples(self) -> Batch | PairBatch:
         """What previews and the log's statistics look at every time: as many examples as one of them asks for."""
         n = max(PREVIEW_COLUMNS if self.data.has_images else PREVIEW_VECTORS, self.model.monitor_batch_size)
-        n, scaling, seed = min(n, *map(len, self.data.datasets)), self.state.scaling, self.config.seed
-        stream: Iterator[Batch | PairBatch] = make_stream(self.data, scaling, batch=n, seed=seed)
+        n, scaling, seed = min(n, *map(len, self.data.in_memory.datasets)), self.state.scaling, self.config.seed
+        stream: Iterator[Batch | PairBatch] = make_stream(self.data.in_memory, scaling, batch=n, seed=seed)
         return next(stream).to(self.device)
 
     def comparison_with_kept(self) -> str:

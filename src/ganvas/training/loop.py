@@ -22,9 +22,9 @@ from torch.nn.functional import hardshrink
 from torch.optim import Optimizer
 
 from ..config import TrainConfig
-from ..data import Data, PairStream, Scaling, Stream, fit_scaling, make_stream
-from ..errors import DivergenceError
-from ..model import Model, Move, device_of
+from ..data import Data, DataStream, Scaling, fit_scaling, make_stream
+from ..errors import DivergenceError, UserError
+from ..model import Model, Move, device_of, model_name
 from ..nn.concurrency import concurrently
 from ..nn.device import autocast
 from ..randomness import reseed
@@ -109,6 +109,18 @@ def initialize_state(model: Model, shape: Any, seed: int, device: torch.device, 
     return TrainState(nets, ema_nets.eval().requires_grad_(False))
 
 
+def prepare_data(model: Model, data: Data) -> Data:
+    """The data as the model learns them; UserError where it cannot."""
+    model.validate_data(data.in_memory)
+    prepared: Data = model.preprocess(data.in_memory)
+    if data is data.in_memory:
+        return prepared
+    if prepared is not data.in_memory:
+        draws = "changes all examples once before it learns, as with binarize=static"
+        raise UserError(f"{data.name} is streamed, but this {model_name(model)} {draws}: leave that out")
+    return data
+
+
 def ensure_scaling(state: TrainState, model: Model, data: Data) -> tuple[Scaling, ...]:
     """How the model sees the data: as the state says, since its weights learnt so; a fresh one takes it from them."""
     if not state.scaling:
@@ -140,7 +152,7 @@ class StepPlayer:
     """Plays the training steps of a run, one after the other, on whatever device its networks are."""
 
     model: Model
-    stream: Stream | PairStream
+    stream: DataStream
     config: TrainConfig
     state: TrainState
 
@@ -173,7 +185,7 @@ class StepPlayer:
                 yield move.terms | move.logged
 
 
-def make_player(model: Model, stream: Stream | PairStream, config: TrainConfig, state: TrainState) -> StepPlayer:
+def make_player(model: Model, stream: DataStream, config: TrainConfig, state: TrainState) -> StepPlayer:
     """What plays the steps of a run: as CUDA graphs, where there is a GPU and they can be recorded."""
     from . import cuda_graph  # it builds on this module
 

@@ -19,7 +19,7 @@ from ..nn.device import resolve_device
 from ..renamed import given_up
 from . import checkpoint, run_records
 from .fit import Run
-from .loop import TrainState, initialize_state
+from .loop import TrainState, initialize_state, prepare_data
 from .progress import ProgressBar
 
 CHANGEABLE_TRAIN_FIELDS = (
@@ -48,8 +48,7 @@ def restore_run(
     data = data if data is None or model.n_domains == 1 else resolve_domains(data)
     training_data = parse_training_data(folder, config["data"])
     raw_data, description = reload_data(training_data, data, config["model"], bar, allow_changed_data)
-    model.validate_data(raw_data)
-    dataset = model.preprocess(raw_data)
+    dataset = prepare_data(model, raw_data)
     model.validate_batch_size(train_config.batch_size, dataset.shape)
     check_batches(dataset.datasets, train_config.batch_size, train_config.balanced)
     state = restore_state(files, config, model, dataset, train_config, "device" in overrides)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from ..config import TrainConfig
-from ..data import DataOptions, Sources, load_all, resolve_domains
+from ..data import DataOptions, Sources, load_all, resolve_domains, resolve_stream
 from ..data.stream import check_batches
 from ..errors import UserError, did_you_mean
 from ..inference.trained import Trained
@@ -22,7 +22,7 @@ from ..models import check_name
 from ..nn.device import resolve_device
 from . import run_records, validation
 from .fit import Run
-from .loop import initialize_state
+from .loop import initialize_state, prepare_data
 from .progress import ProgressBar
 from .resume import restore_run
 from .warm_start import initialize_from
@@ -59,8 +59,8 @@ def train(
     bar = ProgressBar(quiet)
     with bar.track_images() as progress:
         raw_data = load_all(data, data_options, progress=progress)
-    model.validate_data(raw_data)
-    training_data = model.preprocess(raw_data)
+    data_options = resolve_stream(data, data_options, raw_data)
+    training_data = prepare_data(model, raw_data)
     default_batch_size = config.batch_size
     if options.get("batch_size") is None:
         config = replace(config, batch_size=min(config.batch_size, *map(len, training_data.datasets)))

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..config import TrainConfig
-from ..data import Data, Dataset, Scaling
+from ..data import Data, Dataset, DomainPair, Scaling
 from ..data.scaling import premultiply
 from ..inference.trained import Trained
 from ..metrics import METRICS, Comparison, Examples, Score
@@ -51,8 +51,8 @@ def unsupported_reason(model: Model, data: Data) -> str:
     has_encoder, has_likelihood = isinstance(model, EncoderModel), isinstance(model, LikelihoodModel)
     if has_encoder and not has_likelihood:
         return f"{model_name_with_article(model)} has no distribution of codes to draw samples from"
-    too_few = f"{data.name} has {len(data)} examples, and {MIN_EXAMPLES} are needed"
-    return too_few if len(data) < MIN_EXAMPLES else ""
+    too_few = f"{data.name} has {(n := len(data.in_memory))} examples, and {MIN_EXAMPLES} are needed"
+    return too_few if n < MIN_EXAMPLES else ""
 
 
 def make_evaluator(
@@ -65,7 +65,8 @@ def make_evaluator(
     """
     if unsupported_reason(model, data):
         return None
-    assert isinstance(data, Dataset)
+    assert not isinstance(data, DomainPair)
+    data = data.in_memory
     start_time, device = time.monotonic(), device_of(state.nets)
     last: dict[str, Any] = next((line["samples"] for line in reversed(log_lines) if "samples" in line), {})
     logged_metric = str(last.get("metric", ""))

@@ -1,0 +1,291 @@
+"""Parquet files: a column of encoded images, as Hugging Face's data sets write them, or columns of numbers.
+
+Images are {bytes, path} or plain bytes.  All columns of numbers together, but for the label, are vectors; so are lists
+of numbers of one length.  A shard is a row group: what has to be read for one example.
+"""
+
+import json
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b, sha256
+from io import BytesIO
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import UserError
+from .arrays import check_array
+from .containers import IMAGE_KEYS, LABEL_KEYS
+from .listing import File, join_names
+from .shards import MAX_READ_BYTES, NO_LABEL, Shards, merge_labels, shard_error
+from .webdataset import WINDOW
+
+if TYPE_CHECKING:
+    from pyarrow import Schema
+    from pyarrow.parquet import ParquetFile
+
+SAMPLE_SHARDS = 64
+"""row groups from which a sample is taken, at most: each is read whole"""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What the columns of a Parquet file are."""
+
+    image: str | None
+    label: str | None
+    numbers: tuple[str, ...]
+    label_names: tuple[str, ...] = ()  # of the integers in the label's column, where the file says them
+
+
+@dataclass
+class GroupCache:
+    """The row groups that were read last: encoded images, or vectors n x d."""
+
+    size: int  # groups, at most
+    groups: "OrderedDict[int, Any]" = field(default_factory=OrderedDict)
+    lock: Lock = field(default_factory=Lock)
+    file: "tuple[Path, ParquetFile] | None" = None  # the one that is open
+
+
+@dataclass(frozen=True)
+class RowImage(File):
+    """The image in a row."""
+
+    shards: "ParquetShards | None" = field(default=None, compare=False, repr=False)
+    row: int = 0
+
+    def read(self, max_bytes: int) -> bytes:
+        assert self.shards is not None
+        return self.shards.image_bytes(self.row)[:max_bytes]
+
+    def content(self) -> BytesIO:
+        assert self.shards is not None
+        return BytesIO(self.shards.image_bytes(self.row))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ParquetShards(Shards):
+    """The examples in Parquet files."""
+
+    columns: Columns
+    first_groups: np.ndarray  # the number of the first row group of each file, of all
+    cache: GroupCache
+
+    def image(self, i: int) -> RowImage:
+        return RowImage((self.describe(i),), self.file_of(i), shards=self, row=i)
+
+    def describe(self, i: int) -> str:
+        group = int(np.searchsorted(self.ends, i, side="right"))
+        first = self.ends[self.first_groups[self.file_numbers[group]] - 1] if self.file_numbers[group] else 0
+        return f"{self.file_of(i).name}, row {i - first}"
+
+    def image_bytes(self, i: int) -> bytes:
+        group = int(np.searchsorted(self.ends, i, side="right"))
+        value = self.read_group(group)[int(i - self.ends[group] + self.counts[group])].as_py()
+        if value is None:
+            raise ValueError("it holds no image")
+        return bytes(value)
+
+    def vectors(self, indices: np.ndarray) -> np.ndarray:
+        groups = np.searchsorted(self.ends, indices, side="right")
+        rows, parts = indices - (self.ends - self.counts)[groups], {}
+        for group in dict.fromkeys(groups.tolist()):
+            parts[group] = self.read_group(group)[rows[groups == group]]
+        x = np.empty((len(indices), next(iter(parts.values())).shape[1]), np.float32)
+        for group, part in parts.items():
+            x[groups == group] = part
+        return x
+
+    def read_group(self, group: int) -> Any:
+        """A row group's images, an Arrow array of bytes, or its vectors; from the cache where it is there."""
+        cache = self.cache
+        with cache.lock:
+            if group in cache.groups:
+                cache.groups.move_to_end(group)
+                return cache.groups[group]
+            number = int(self.file_numbers[group])
+            path = self.files[number]
+            if cache.file is None or cache.file[0] != path:
+                cache.file = path, open_file(path)
+            content = read_columns(cache.file[1], path, group - int(self.first_groups[number]), self.columns)
+            cache.groups[group] = content
+            while len(cache.groups) > cache.size:
+                cache.groups.popitem(last=False)
+            return content
+
+
+def open_file(path: Path) -> "ParquetFile":
+    """A Parquet file; UserError where it is damaged, or pyarrow is missing."""
+    try:
+        from pyarrow import ArrowException
+        from pyarrow.parquet import ParquetFile
+    except ImportError as error:
+        raise UserError(f'{path} is read by pyarrow: pip install "ganvas[parquet]"') from error
+    try:
+        return ParquetFile(path)
+    except OSError as error:
+        if error.errno is None:  # of Arrow's own
+            raise UserError(f"{path} is damaged or no Parquet file: {first_line(error)}") from error
+        raise shard_error(path, error) from error
+    except ArrowException as error:
+        raise UserError(f"{path} is damaged or no Parquet file: {first_line(error)}") from error
+
+
+def first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
+def read_columns(file: "ParquetFile", path: Path, group: int, columns: Columns) -> Any:
+    """The images in a row group as an Arrow array, or its numbers as vectors n x d; UserError where it is damaged."""
+    from pyarrow import ArrowException
+    from pyarrow.types import is_struct
+
+    where = f"{path}, row group {group},"
+    try:
+        if columns.image is not None:
+            table = file.read_row_group(group, columns=[columns.image])
+            values = table.column(columns.image).combine_chunks()
+            return values.field("bytes") if is_struct(values.type) else values
+        table = file.read_row_group(group, columns=list(columns.numbers))
+        parts = [column_array(table.column(name).combine_chunks(), name, where) for name in columns.numbers]
+    except (OSError, ArrowException) as error:
+        raise UserError(f"{where} is damaged: {first_line(error)}") from error
+    x = np.concatenate(parts, 1) if len(parts) > 1 else parts[0]
+    check_array(x, where.rstrip(","))
+    return x
+
+
+def column_array(values: Any, name: str, where: str) -> np.ndarray:
+    """A column of numbers, or of lists of them of one length, as n x d; UserError for gaps and for other lengths."""
+    from pyarrow.types import is_nested
+
+    if values.null_count:
+        raise UserError(f"{where} has {values.null_count} empty fields in {name}: fill them")
+    flat = values.flatten() if is_nested(values.type) else values
+    x = np.asarray(flat.to_numpy(zero_copy_only=False), np.float32)
+    if len(values) and len(x) % len(values):
+        raise UserError(f"{where} has lists of different lengths in {name}: give them one length")
+    return x.reshape(len(values), -1)
+
+
+def find_columns(schema: "Schema", path: Path) -> Columns:
+    """What the columns of a file are; UserError where they hold neither images nor numbers."""
+    from pyarrow import types
+
+    def holds_images(kind: Any) -> bool:
+        if types.is_struct(kind):
+            return kind.get_field_index("bytes") >= 0 and holds_images(kind.field("bytes").type)
+        return bool(types.is_binary(kind) or types.is_large_binary(kind))
+
+    def is_number(kind: Any) -> bool:
+        if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+            return is_number(kind.value_type)
+        return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind))
+
+    names = {column.name: column.type for column in schema}
+    by_key = {name.lower(): name for name in names}
+    label = next((by_key[key] for key in LABEL_KEYS if key in by_key), None)
+    images = [name for name, kind in names.items() if holds_images(kind)]
+    if images:
+        image = next((by_key[key] for key in IMAGE_KEYS if by_key.get(key) in images), images[0])
+        if len(images) > 1 and image.lower() not in IMAGE_KEYS:
+            raise UserError(f"{path} has several columns of images, {join_names(images)}: call one of them image")
+        return Columns(image, label, (), label_names(schema, label))
+    numbers = tuple(name for name, kind in names.items() if is_number(kind) and name != label)
+    others = [name for name in names if name not in (*numbers, label) and not name.startswith("__index")]
+    if not numbers or others:
+        what = f"{join_names(others)} {'holds' if len(others) == 1 else 'hold'} neither" if others else "there is none"
+        raise UserError(
+            f"{path} needs a column of encoded images, or columns of numbers, and {what}: drop or change it"
+        )
+    return Columns(None, label, numbers, label_names(schema, label))
+
+
+def label_names(schema: "Schema", label: str | None) -> tuple[str, ...]:
+    """What Hugging Face's own entry in the file calls the classes; nothing where there is none."""
+    try:
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        return tuple(map(str, features[label]["names"]))
+    except (KeyError, ValueError, TypeError):
+        return ()
+
+
+def open_parquet(files: Sequence[Path], training: Sequence[Path] = ()) -> ParquetShards:
+    """The examples in these files; their classes are first those of the `training` files."""
+    opened = [open_file(file) for file in files]
+    columns = [find_columns(file.schema_arrow, path) for file, path in zip(opened, files, strict=True)]
+    for path, other in zip(files, columns, strict=True):
+        if other != columns[0]:
+            raise UserError(f"{path} has other columns than {files[0].name}: give files with the same")
+    parts = [read_labels(file, path, columns[0]) for file, path in zip(opened, files, strict=True)]
+    known = [read_labels(open_file(path), path, columns[0])[1] for path in training]
+    labels, classes = merge_labels(parts, known, columns[0].label_names)
+    groups = [[file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)] for file in opened]
+    counts = np.array([group.num_rows for several in groups for group in several], np.int64)
+    digest, hashes = sha256(), []
+    for path, several in zip(files, groups, strict=True):
+        rows = [group.num_rows for group in several]
+        digest.update(str((path.name, path.stat().st_size, rows)).encode())
+        names = (f"{path.name}/{row}".encode() for row in range(sum(rows)))
+        hashes += [blake2b(name, digest_size=8).digest() for name in names]
+    digest.update(b"" if labels is None else labels.tobytes())
+    used = (columns[0].image,) if columns[0].image else columns[0].numbers
+    sizes = [group_bytes(group, used) for several in groups for group in several]
+    shards = ParquetShards(
+        files=tuple(files), file_bytes=tuple(path.stat().st_size for path in files), counts=counts,
+        file_numbers=np.repeat(np.arange(len(files)), [len(several) for several in groups]),
+        hashes=np.frombuffer(b"".join(hashes), ">u8"), labels=labels, classes=classes, digest=digest.hexdigest(),
+        window=window_size(counts, sizes), read_bytes=max(sizes, default=0), has_images=columns[0].image is not None,
+        columns=columns[0], first_groups=np.cumsum([0, *map(len, groups)]),
+        cache=GroupCache(cache_size(counts, sizes)), max_sample_shards=SAMPLE_SHARDS,
+    )  # fmt: skip
+    if not len(shards):
+        raise UserError(f"{join_names(path.name for path in files)} has no rows")
+    if labels is not None and (labels == NO_LABEL).any():
+        i = int((labels == NO_LABEL).argmax())
+        raise UserError(f"{shards.describe(i)} has no label, though others have: give every row one, or none")
+    return shards
+
+
+def group_bytes(group: Any, columns: Sequence[str]) -> int:
+    """Bytes of these columns of a row group, as its metadata says, before compression."""
+    chunks = [group.column(i) for i in range(group.num_columns)]
+    return sum(c.total_uncompressed_size for c in chunks if c.path_in_schema.split(".")[0] in columns)
+
+
+def window_size(counts: np.ndarray, sizes: Sequence[int]) -> int:
+    """Examples that are shuffled together: as many as `MAX_READ_BYTES` hold, since their row groups are in memory."""
+    mean = max(1, sum(sizes) // max(1, int(counts.sum())))
+    return int(max(1, min(WINDOW, MAX_READ_BYTES // mean)))
+
+
+def cache_size(counts: np.ndarray, sizes: Sequence[int]) -> int:
+    """Row groups in memory at once: those of a window, and of the next, which begins before the first has ended."""
+    per_group = max(1, int(counts.sum()) // max(1, len(counts)))
+    return int(2 * (window_size(counts, sizes) // per_group + 2))
+
+
+def read_labels(file: "ParquetFile", path: Path, columns: Columns) -> tuple[np.ndarray, np.ndarray]:
+    """The labels of a file, as `merge_labels` has them."""
+    n = file.metadata.num_rows
+    if columns.label is None:
+        return np.full(n, NO_LABEL), np.array([], np.str_)
+    values = file.read(columns=[columns.label]).column(columns.label)
+    names = columns.label_names
+    texts = [label_text(value, names) for value in values.to_pylist()]
+    known = sorted({text for text in texts if text is not None})
+    number = {text: i for i, text in enumerate(known)}
+    return np.array([NO_LABEL if text is None else number[text] for text in texts]), np.array(known, np.str_)
+
+
+def label_text(value: Any, names: tuple[str, ...]) -> str | None:
+    """The class that a value of the label's column means; -1 is none where the classes have names."""
+    if value is None or (names and value == NO_LABEL):
+        return None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return names[value] if names and isinstance(value, int) and value < len(names) else str(value)

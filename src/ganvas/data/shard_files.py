@@ -1,0 +1,117 @@
+"""Which shards a source names, a file, a folder, a glob or a range such as data-{000..099}.tar; and their splits."""
+
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import UserError
+from .layout import dataset_name, parse_split_name
+from .listing import is_ignored, join_names, list_files, pluralize
+
+TAR, PARQUET = ".tar", ".parquet"
+GLOB_PATTERN, RANGE_PATTERN = re.compile(r"[*?[]"), re.compile(r"\{(\d+)\.\.(\d+)\}")
+"""wildcards, and numbers in braces, as WebDataset and shells write them: the first has as many digits as all"""
+DATA_FOLDER = "data"
+"""the folder in which data sets of the Hugging Face Hub have their Parquet files"""
+
+
+@dataclass(frozen=True)
+class ShardFiles:
+    """The shards of one split, sorted by their paths, all tar or all Parquet."""
+
+    name: str
+    files: tuple[Path, ...]
+    training: tuple[Path, ...] = ()  # of a test part the training shards, whose classes it has
+    has_test_split: bool = False  # whether the source has a test part of its own
+    notes: tuple[str, ...] = ()
+
+
+def is_shards(source: str) -> bool:
+    """Whether a source names shards; a folder does where it holds some, and no images."""
+    path = Path(source).expanduser()
+    if is_pattern(source) and not path.exists():
+        return has_kind(path) or (RANGE_PATTERN.search(source) is None and bool(expand(source)))
+    if has_kind(path):
+        return path.is_file()
+    return bool(folder_files(path)) and not list_files(path).images
+
+
+def is_pattern(source: str) -> bool:
+    return GLOB_PATTERN.search(source) is not None or RANGE_PATTERN.search(source) is not None
+
+
+def has_kind(path: Path) -> bool:
+    return path.suffix.lower() in (TAR, PARQUET)
+
+
+def folder_files(folder: Path) -> list[Path]:
+    """The shards in a folder, and in its sub-folders that are called like splits, or data."""
+    files: list[Path] = []
+    with suppress(OSError):
+        for path in folder.iterdir():
+            if is_ignored(path.name):
+                continue
+            if has_kind(path) and path.is_file():
+                files.append(path)
+            elif path.is_dir() and (path.name == DATA_FOLDER or parse_split_name(path.name)):
+                files += [inner for inner in path.iterdir() if has_kind(inner) and inner.is_file()]
+    return files
+
+
+def expand(source: str) -> list[Path]:
+    """The files of a pattern; UserError where one that a range names is missing."""
+    match = RANGE_PATTERN.search(source)
+    if match is None:
+        path = Path(source).expanduser()
+        relative = path.relative_to(path.anchor) if path.anchor else path
+        return [file for file in Path(path.anchor).glob(str(relative)) if has_kind(file) and file.is_file()]
+    first, last = match.groups()
+    numbers = [f"{i:0{len(first)}d}" for i in range(int(first), int(last) + 1)]
+    files = [path for i in numbers for path in expand_one(source[: match.start()] + i + source[match.end() :])]
+    if missing := [path.name for path in files if not path.is_file()]:
+        raise UserError(f"{source}: {pluralize(len(missing), 'shard')} missing, {join_names(missing)}: bring them back")
+    return files
+
+
+def expand_one(source: str) -> list[Path]:
+    return expand(source) if is_pattern(source) else [Path(source).expanduser()]
+
+
+def find_shards(source: str, split: str) -> ShardFiles:
+    """The shards of a split; UserError where there are none, or tar and Parquet files beside each other."""
+    path = Path(source).expanduser()
+    files = expand(source) if is_pattern(source) and not path.exists() else folder_files(path) or [path]
+    if not files:
+        raise UserError(f"{source} matches no shards: give {TAR} or {PARQUET} files")
+    if len(kinds := {file.suffix.lower() for file in files}) > 1:
+        raise UserError(f"{source} holds {' and '.join(sorted(kinds))} files: give one kind, e.g. {source}/*{TAR}")
+    name = dataset_name(path if path.exists() else path.parent)
+    return select_split(name, sorted(files, key=lambda file: file.parts), split)
+
+
+def split_of(file: Path) -> str:
+    """The split that the name of a shard, or of its folder, says that it is of: train of train-00000-of-00004."""
+    for name in (*re.split(r"[-_.]", file.stem), file.parent.name):
+        if (role := parse_split_name(name)) and not role[1]:
+            return role[0]
+    return ""
+
+
+def select_split(name: str, files: Sequence[Path], split: str) -> ShardFiles:
+    """The shards of a split: by their names where these say so of a training part and another, or else all."""
+    parts: dict[str, list[Path]] = {}
+    for file in files:
+        parts.setdefault(split_of(file), []).append(file)
+    test = parts.get("test") or parts.get("validation")
+    if not ("train" in parts and test):
+        return ShardFiles(name, tuple(files))
+    notes = []
+    if "test" in parts and "validation" in parts:
+        notes.append(f"{pluralize(len(parts['validation']), 'shard')} for validation, used for nothing")
+    if "" in parts:
+        notes.append(f"left out, shards of no split: {join_names(file.name for file in parts[''])}")
+    is_test = split == "test"
+    training = tuple(parts["train"])
+    return ShardFiles(name, tuple(test) if is_test else training, training if is_test else (), True, tuple(notes))

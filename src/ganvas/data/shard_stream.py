@@ -1,0 +1,149 @@
+"""Endless batches from shards: examples are read and decoded in threads, a few batches ahead of the step."""
+
+import os
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache, partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import UserError
+from ..model import Batch
+from ..randomness import derive_seed
+from .scaling import Scaling
+from .shards import StreamedDataset
+
+BATCHES_AHEAD = 2
+"""batches that are decoded, or being so, besides the one that is used"""
+MAX_REPLACEMENTS = 100
+"""damaged images one after the other from which on a stream gives up"""
+
+
+class ShardStream:
+    """What `Stream` is to a `Dataset`: the same batches for the same (seed, position), whoever reads how fast.
+
+    In each epoch the shards come in a new order.  So ordered, each `window` of examples is shuffled; a data set that is
+    one window has the order that `Stream` would give it.  Which example stands where follows from (seed, epoch), so a
+    run goes on at any position without reading what was before it.
+
+    Of several ranks each takes its part of every batch of `world_size * batch` examples: together they see what one
+    rank with such batches would, and none sees an example of another.  Examples at the end of an epoch that do not
+    fill a batch are left out.  A damaged image is replaced by the next in the order that can be read.
+    """
+
+    def __init__(
+        self,
+        dataset: StreamedDataset,
+        *,
+        batch: int,
+        seed: int,
+        scaling: Scaling = Scaling(),  # noqa: B008  a constant
+        device: torch.device | None = None,
+        position: int = 0,
+        balanced: bool = False,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.n: int = len(dataset)
+        if batch * world_size > self.n:
+            raise UserError(f"batch_size={batch} on {world_size} ranks is more than {dataset.name} has: {self.n}")
+        if balanced:
+            raise UserError(f"{dataset.name} is streamed, and balanced=true needs it in memory: leave one of them out")
+        self.data: StreamedDataset = dataset
+        self.batch: int = batch
+        self.seed: int = seed
+        self.position: int = position
+        self.rank: int = rank
+        self.world_size: int = world_size
+        self.batches_per_epoch: int = self.n // (batch * world_size)
+        self.device: torch.device = device or torch.device("cpu")
+        self.scaling: Scaling = scaling.to(self.device)
+        self.n_drawn: int = 1 if dataset.labels is None else 2
+        """tensors that `draw` returns"""
+        # of the shards that have examples: how many, and the row of the first
+        shards = dataset.shards
+        starts = np.searchsorted(dataset.index.numpy(), shards.ends - shards.counts)
+        sizes = np.diff(np.append(starts, self.n))
+        self.starts: np.ndarray = starts[sizes > 0]
+        self.sizes: np.ndarray = sizes[sizes > 0]
+        self.window: Callable[[int, int], Tensor] = lru_cache(4)(self.shuffle_window)
+        self.workers: int = os.cpu_count() or 1
+        self.pool: ThreadPoolExecutor = ThreadPoolExecutor(self.workers, thread_name_prefix="ganvas-shards")
+        self.pending: deque[list[Future[tuple[Tensor, Tensor]]]] = deque()
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the batch that comes next."""
+        return self.position // self.batches_per_epoch
+
+    def __iter__(self) -> "ShardStream":
+        return self
+
+    def __next__(self) -> Batch:
+        return self.assemble(*self.draw())
+
+    def draw(self) -> tuple[Tensor, ...]:
+        """The examples of the next batch, and their labels if they have any, on the device; see `Stream.draw`."""
+        while len(self.pending) <= BATCHES_AHEAD:
+            self.pending.append(self.submit(self.position + len(self.pending)))
+        parts, rows = zip(*(future.result() for future in self.pending[0]), strict=True)
+        self.pending.popleft()
+        self.position += 1
+        x, labels = self.move(torch.cat(parts)), self.data.labels
+        return (x,) if labels is None else (x, self.move(labels[torch.cat(rows)]))
+
+    def assemble(self, x: Tensor, labels: Tensor | None = None) -> Batch:
+        """The batch of what was drawn, as the model sees it."""
+        return Batch(self.scaling(x), labels, self.n)
+
+    def move(self, x: Tensor) -> Tensor:
+        """A tensor on the device; from pinned memory the copy does not make the step wait."""
+        return x.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else x.to(self.device)
+
+    def submit(self, position: int) -> list[Future[tuple[Tensor, Tensor]]]:
+        """Have the batch at a position read, in parts of about equal size."""
+        epoch, i = divmod(position, self.batches_per_epoch)
+        first = (i * self.world_size + self.rank) * self.batch
+        places = np.array_split(np.arange(first, first + self.batch), min(self.workers, self.batch))
+        return [self.pool.submit(partial(self.read, epoch, part)) for part in places]
+
+    def read(self, epoch: int, places: np.ndarray) -> tuple[Tensor, Tensor]:
+        """The examples at places of an epoch's order, bytes or vectors, and which rows of the data set they are."""
+        rows = self.rows(epoch, places)
+        if not self.data.has_images:
+            return self.data.read_vectors(rows), rows
+        images = []
+        for j, place in enumerate(places.tolist()):
+            x, k = self.data.read_image(int(rows[j])), 0
+            while x is None:
+                k += 1
+                if k > MAX_REPLACEMENTS:
+                    page, why = list(self.data.failures.items())[-1]
+                    raise UserError(f"{k} images one after the other cannot be read, the last, {page}: {why}")
+                rows[j] = self.rows(epoch, np.array([(place + k) % self.n]))[0]
+                x = self.data.read_image(int(rows[j]))
+            images.append(x)
+        return torch.stack(images), rows
+
+    def rows(self, epoch: int, places: np.ndarray) -> Tensor:
+        """Which rows of the data set stand at these places, in ascending order, of an epoch's order."""
+        windows, size = places // self.data.shards.window, self.data.shards.window
+        return torch.cat([self.window(epoch, int(w))[places[windows == w] % size] for w in np.unique(windows)])
+
+    def shuffle_window(self, epoch: int, w: int) -> Tensor:
+        """The rows of the w-th window of an epoch, in the order in which they come."""
+        size = self.data.shards.window
+        if self.n <= size:
+            generator = torch.Generator().manual_seed(derive_seed(self.seed, "order", epoch))
+            return torch.randperm(self.n, generator=generator)
+        order = torch.randperm(
+            len(self.sizes), generator=torch.Generator().manual_seed(derive_seed(self.seed, "shards", epoch))
+        ).numpy()
+        ends, places = self.sizes[order].cumsum(), np.arange(w * size, min(self.n, (w + 1) * size))
+        shard = np.searchsorted(ends, places, side="right")
+        rows = torch.from_numpy(self.starts[order][shard] + places - (ends - self.sizes[order])[shard])
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, "order", epoch, w))
+        return rows[torch.randperm(len(rows), generator=generator)]

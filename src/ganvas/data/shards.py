@@ -1,0 +1,296 @@
+"""Data that may be larger than memory: shards, with an index that says where each example is.
+
+What fits into half of the memory that is free is read whole and is a `Dataset` like any other.  Only what does not is a
+`StreamedDataset`: its examples are read as they are needed (`shard_stream`), and whatever needs a look at all of them,
+such as the deviations of columns, previews and the measurement of samples, has a sample of them in memory.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from math import prod
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import UserError, error_reason
+from ..model import Shape
+from ..randomness import make_generator
+from .dataset import Dataset, convert_channels, split_indices
+from .folder import MixedSizesError, image_notes, majority_channels
+from .images import Page, read_images, read_page
+from .listing import File, pluralize
+from .memory import MAX_MEMORY_SHARE, available_memory, format_bytes
+from .options import DataOptions, Progress, no_progress
+from .quantization import AUTO, Bounds
+from .shard_files import ShardFiles
+
+NO_LABEL = -1
+FIRST_EXAMPLES = 16  # examples of the first shard from which the bytes of all are estimated
+MAX_READ_BYTES = 2**28  # bytes of a row group, at most, in a set that is streamed
+SAMPLE_EXAMPLES, SAMPLE_BYTES = 10_000, 2**30
+"""examples of a streamed set that are in memory, at most, and their bytes"""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Shards(ABC):
+    """An index of examples in files, shard by shard: a shard is a tar, or a row group of a Parquet file."""
+
+    files: tuple[Path, ...]
+    file_bytes: tuple[int, ...]  # sizes of the files when the index was made
+    counts: np.ndarray  # examples of each shard
+    file_numbers: np.ndarray  # which of the files each shard is in
+    hashes: np.ndarray  # uint64, of the name of each example
+    labels: np.ndarray | None
+    classes: tuple[str, ...]
+    digest: str  # of all that the index says
+    notes: tuple[str, ...] = ()
+    window: int  # examples that are shuffled together
+    read_bytes: int = 0  # bytes that are read at once for one example, where they are more than its own
+    has_images: bool = True
+    max_sample_shards: int | None = None  # from how many shards a sample is taken, at most
+
+    def __len__(self) -> int:
+        return int(self.counts.sum())
+
+    @property
+    def ends(self) -> np.ndarray:
+        """The number of the first example after each shard."""
+        return self.counts.cumsum()
+
+    def file_of(self, i: int) -> Path:
+        """The file that example i is in."""
+        return self.files[int(self.file_numbers[np.searchsorted(self.ends, i, side="right")])]
+
+    @abstractmethod
+    def image(self, i: int) -> File:
+        """The image of example i, as a file that can be read."""
+
+    @abstractmethod
+    def describe(self, i: int) -> str:
+        """What example i is called, with its file."""
+
+    def vectors(self, indices: np.ndarray) -> np.ndarray:
+        """Examples that are vectors, n x d, float32."""
+        raise NotImplementedError
+
+    def check_file(self, i: int) -> None:
+        """UserError where the file of example i is gone, or has another size than the index says."""
+        path = self.file_of(i)
+        try:
+            size = path.stat().st_size
+            with path.open("rb"):
+                pass
+        except OSError as error:
+            raise shard_error(path, error) from error
+        if size != (expected := self.file_bytes[self.files.index(path)]):
+            raise UserError(f"{path} has changed while it was read, {size:,} bytes, not {expected:,}: start anew")
+
+
+def shard_error(path: Path, error: OSError) -> UserError:
+    return UserError(f"the shard {path} cannot be read ({error_reason(error)}): bring it back; a run can then go on")
+
+
+def merge_labels(
+    parts: Sequence[tuple[np.ndarray, np.ndarray]], training: Sequence[np.ndarray], names: Sequence[str] = ()
+) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """The labels of all examples, where any has one, from those of each file and the texts that these index.
+
+    The classes are `names`, where the files have an order of their own, then those of the training shards, then
+    others: numbers by size, words by the alphabet.
+    """
+    texts = {str(text) for _, texts in parts for text in texts}
+    known = {str(text) for texts in training for text in texts}.difference(names)
+    classes = (*names, *sort_classes(known), *sort_classes(texts.difference(names, known)))
+    if not texts:
+        return None, ()
+    index = {text: i for i, text in enumerate(classes)}
+    labels = []
+    for numbers, own_texts in parts:
+        table = np.array([*(index[str(text)] for text in own_texts), NO_LABEL])  # NO_LABEL is the last
+        labels.append(table[numbers])
+    return np.concatenate(labels), classes
+
+
+def sort_classes(texts: set[str]) -> list[str]:
+    are_numbers = all(text.removeprefix("-").isdecimal() for text in texts)
+    return sorted(texts, key=int) if are_numbers else sorted(texts)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StreamedDataset:
+    """Examples of one shape that are read as they are needed; the interface is that of a `Dataset`, without `x`."""
+
+    shards: Shards
+    index: Tensor  # int64, ascending: which of the shards' examples belong to it
+    labels: Tensor | None
+    classes: tuple[str, ...]
+    name: str
+    in_memory: Dataset
+    """a sample of the examples"""
+    options: DataOptions
+    notes: tuple[str, ...] = ()
+    failures: dict[str, str] = field(default_factory=dict)
+    """images that could not be read so far, and why"""
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def datasets(self) -> "tuple[StreamedDataset, ...]":
+        return (self,)
+
+    @property
+    def shape(self) -> Shape:
+        return self.in_memory.shape
+
+    @property
+    def has_images(self) -> bool:
+        return self.in_memory.has_images
+
+    @property
+    def range(self) -> Bounds | None:
+        return self.in_memory.range
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the index, and of the sample's content: the other examples are not read for it."""
+        digest = sha256(self.shards.digest.encode())
+        for part in (self.index, self.labels):
+            if part is not None:
+                digest.update(part.numpy().data)
+        digest.update(self.in_memory.fingerprint().encode())
+        return digest.hexdigest()
+
+    def read_image(self, row: int) -> Tensor | None:
+        """The image of a row of the index, c x h x w bytes; None, and an entry in `failures`, where it is damaged.
+
+        UserError where its shard is gone, and where it has another size than the others.
+        """
+        i = int(self.index[row])
+        page, options = Page(self.shards.image(i)), self.options
+        bounds = None if options.bounds == AUTO else options.bounds
+        result = read_page(page, options.image_size, bounds, keep_alpha=options.channels == 4)
+        if isinstance(result, str):
+            self.shards.check_file(i)
+            self.failures[self.shards.describe(i)] = result
+            return None
+        x, _ = result
+        channels, h, w = self.shape
+        if tuple(x.shape[1:]) != (h, w):
+            differs = f"{self.shards.describe(i)} has {x.shape[2]} x {x.shape[1]} pixels, and others {w} x {h}"
+            raise UserError(f"{differs}: begin a run with one size for all, e.g. size={h if h == w else f'{h}x{w}'}")
+        return convert_channels(x[None], channels)[0]
+
+    def read_vectors(self, rows: Tensor) -> Tensor:
+        """The vectors of rows of the index, n x d."""
+        return torch.from_numpy(self.shards.vectors(self.index[rows].numpy()))
+
+    @property
+    def failure_notes(self) -> list[str]:
+        """How many images could not be read so far, in a sentence; it begins alike until they are twice as many."""
+        if not (n := len(self.failures)):
+            return []
+        page, why = list(self.failures.items())[-1]
+        begins = f"damaged images of {self.name}, at least {1 << (n.bit_length() - 1)}"
+        return [f"{begins}: each is replaced by the next; {n} so far, the last {page} ({why})"]
+
+
+def build_dataset(
+    source: str, files: ShardFiles, shards: Shards, options: DataOptions, progress: Progress
+) -> Dataset | StreamedDataset:
+    """The examples of a split of the shards: in memory where they fit, unless the options say otherwise."""
+    part, notes = select_examples(source, files, shards, options)
+    size, free = len(part) * example_bytes(source, shards, part, options), available_memory()
+    if options.stream == "never" or (options.stream == "auto" and size <= MAX_MEMORY_SHARE * free):
+        return read_examples(source, shards, part, options, progress).with_notes(notes)
+    check_streamable(source, shards, options)
+    n = min(len(part), SAMPLE_EXAMPLES, max(1, SAMPLE_BYTES * len(part) // size))
+    sample = read_examples(source, shards, select_sample(shards, part, n), options, progress)
+    why = "as asked for"
+    if options.stream == "auto":
+        why = f"since they take {format_bytes(size)} of memory, more than {MAX_MEMORY_SHARE:.0%} of what is free"
+    streamed = f"{len(part):,} examples of {pluralize(len(shards.counts), 'shard')} are streamed, {why}"
+    uses = "what needs a look at all, e.g. to measure samples, has"
+    seen = f"{uses} {'all of them' if n == len(part) else f'a sample of {len(sample):,}'} in memory"
+    notes = [*sample.notes, *notes, f"{streamed}; {seen}"]
+    if n < len(part):
+        sample = replace(sample, sampled_from=len(part))
+        sample = sample.with_notes([f"a sample of the {len(part):,} examples of {part.name}, which are streamed"])
+    return StreamedDataset(
+        shards=shards, index=part.x, labels=part.labels, classes=part.classes, name=part.name, options=options,
+        notes=tuple(notes), in_memory=sample,
+    )  # fmt: skip
+
+
+def select_examples(source: str, files: ShardFiles, shards: Shards, options: DataOptions) -> tuple[Dataset, list[str]]:
+    """Which examples the options mean, as a dataset of their numbers, and notes."""
+    notes, index = [*files.notes, *shards.notes], torch.arange(len(shards))
+    if not files.has_test_split:
+        digests = (int(value).to_bytes(8, "big") for value in shards.hashes)
+        rows, split_notes = split_indices(len(shards), digests, options, source, by="their names")
+        index, notes = torch.tensor(rows), notes + split_notes
+    elif options.holdout and options.holdout != "auto":
+        notes.append(f"{files.name} has a test part of its own: --holdout {options.holdout:g} is not used")
+    labels = None if shards.labels is None else torch.from_numpy(shards.labels)[index]
+    part = Dataset(x=index, labels=labels, classes=shards.classes, name=files.name)
+    return part.filter_classes(options.classes) if options.classes else part, notes
+
+
+def example_bytes(source: str, shards: Shards, part: Dataset, options: DataOptions) -> int:
+    """Bytes of an example in memory, by the first of them."""
+    first = read_examples(source, shards, part.select(slice(FIRST_EXAMPLES)), options, no_progress, sizes_differ=True)
+    return prod(first.shape) * first.x.element_size()
+
+
+def check_streamable(source: str, shards: Shards, options: DataOptions) -> None:
+    """UserError for options that need a look at all examples before the first is used."""
+    if options.range == AUTO:
+        raise UserError(f"{source} is streamed, so nobody knows its lowest and highest number: say range=LOW,HIGH")
+    if options.pages == "all":
+        raise UserError(f"{source} is streamed, an example a member: leave out pages=all")
+    if shards.read_bytes > MAX_READ_BYTES:
+        size, most = format_bytes(shards.read_bytes), format_bytes(MAX_READ_BYTES)
+        how = "write it with smaller ones, e.g. pyarrow.parquet.write_table(table, file, row_group_size=1000)"
+        raise UserError(f"{source} has row groups of {size}, and {most} are the most that is read at once: {how}")
+
+
+def select_sample(shards: Shards, part: Dataset, n: int) -> Dataset:
+    """n of the examples, always the same, in their order; of not more shards than are to be read for it."""
+    if n == len(part):
+        return part
+    generator, rows = make_generator(torch.device("cpu"), 0, "sample"), torch.arange(len(part))
+    if shards.max_sample_shards is not None:
+        places = np.searchsorted(shards.ends, part.x.numpy(), side="right")
+        chosen = torch.randperm(len(shards.counts), generator=generator)[: shards.max_sample_shards]
+        inside = rows[np.isin(places, chosen.numpy())]
+        rows = inside if len(inside) else rows[:n]
+    return part.select(rows[torch.randperm(len(rows), generator=generator)[:n]].sort().values)
+
+
+def read_examples(
+    source: str, shards: Shards, part: Dataset, options: DataOptions, progress: Progress, *, sizes_differ: bool = False
+) -> Dataset:
+    """The examples that `part` has the numbers of; UserError where none can be read, or `sizes_differ` unasked."""
+    if not shards.has_images:
+        x = torch.from_numpy(shards.vectors(part.x.numpy()))
+        return replace(part, x=x)
+    files = [shards.image(i) for i in part.x.tolist()]
+    images = read_images(files, options, source, progress)
+    if not images.infos:
+        page, why = next(iter(images.failures.items()))
+        raise UserError(f"{source}: none of {len(files)} images can be read; the first, {page}: {why}")
+    if len(images.sizes) > 1 and not sizes_differ:
+        raise MixedSizesError(source, images)
+    channels = options.channels or majority_channels(images)
+    if len(images.sizes) > 1:
+        w, h = max(images.sizes, key=prod)
+        return replace(part, x=torch.empty(1, channels, h, w, dtype=torch.uint8), labels=None)
+    row_of = {file: row for row, file in enumerate(files)}
+    rows = torch.tensor([row_of[page.file] for page in images.infos])
+    return replace(
+        part.select(rows), x=images.stack(channels), notes=tuple(image_notes(images, options, channels)),
+        range=images.bounds,
+    )  # fmt: skip

@@ -1,0 +1,203 @@
+"""Parquet files: images as Hugging Face writes them, bytes, and columns of numbers; in memory and as a stream."""
+
+import builtins
+import datetime
+import json
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ganvas.data import (
+    DataOptions,
+    Dataset,
+    Scaling,
+    ShardStream,
+    Stream,
+    StreamedDataset,
+    class_counts,
+    load,
+    load_all,
+    parquet,
+    shards,
+)
+from ganvas.errors import UserError
+from tests.support.cli import said
+from tests.support.shards import encode, examples, image_rows, random_images, write_parquet, write_tar
+
+pytest.importorskip("pyarrow")
+ALL, STREAMED = DataOptions(holdout=0), DataOptions(holdout=0, stream="always")
+NAMES = json.dumps({"info": {"features": {"label": {"names": ["dog", "cat", "bee"], "_type": "ClassLabel"}}}})
+FACES = {b"huggingface": NAMES.encode()}
+
+
+def streamed(source: Path, options: DataOptions = STREAMED) -> StreamedDataset:
+    data = load_all(source, options)
+    assert isinstance(data, StreamedDataset)
+    return data
+
+
+def pixels(n: int) -> torch.Tensor:
+    return torch.from_numpy(np.stack(random_images(n))).permute(0, 3, 1, 2)
+
+
+@pytest.fixture
+def faces(tmp_path: Path) -> Path:
+    """35 images in two files with row groups of 10, as the Hub has them, and a file of the test split."""
+    images = random_images(40)
+    for name, part in (("train-00000-of-00002", slice(20)), ("train-00001-of-00002", slice(20, 35))):
+        rows = image_rows(images[part])
+        columns = {"image": rows, "label": [i % 2 for i in range(len(rows))], "id": list(range(len(rows)))}
+        write_parquet(tmp_path / "faces" / "data" / f"{name}.parquet", columns, metadata=FACES)
+    columns = {"image": image_rows(images[35:]), "label": [1] * 5, "id": [0] * 5}
+    write_parquet(tmp_path / "faces" / "data" / "test-00000-of-00001.parquet", columns, metadata=FACES)
+    return tmp_path / "faces"
+
+
+def test_images_as_hugging_face_writes_them(faces: Path) -> None:
+    data = load(faces)
+    assert torch.equal(data.x, pixels(35))
+    assert (data.classes, class_counts(data), data.name) == (
+        ("dog", "cat", "bee"),
+        {"dog": 18, "cat": 17, "bee": 0},
+        "faces",
+    )
+    test = load(faces, DataOptions(split="test"))
+    assert torch.equal(test.x, pixels(40)[35:])
+    assert test.classes == data.classes
+    for source in (f"{faces}/data/train-*.parquet", f"{faces}/data/train-{{00000..00001}}-of-00002.parquet"):
+        assert load(source, ALL).fingerprint() == load(faces, ALL).fingerprint()
+
+
+def test_bytes_without_labels_and_labels_that_are_words(tmp_path: Path) -> None:
+    images = [encode(image) for image in random_images(6)]
+    data = load(write_parquet(tmp_path / "x.parquet", {"jpeg": images}), ALL)
+    assert torch.equal(data.x, pixels(6))
+    assert data.labels is None
+    data = load(write_parquet(tmp_path / "y.parquet", {"img": images, "class": list("bababa")}), ALL)
+    assert class_counts(data) == {"a": 3, "b": 3}
+    data = load(write_parquet(tmp_path / "z.parquet", {"img": images, "label": [10, 9, 10, 9, 9, 10]}), ALL)
+    assert data.classes == ("9", "10")
+
+
+def test_columns_of_numbers_are_vectors(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(25, 2))
+    columns = {"a": x[:, 0], "b": x[:, 1].astype(np.float32), "n": np.arange(25), "label": ["u", "v"] * 12 + ["u"]}
+    data = load(write_parquet(tmp_path / "x.parquet", columns), ALL)
+    assert torch.equal(data.x, torch.from_numpy(np.column_stack([x, np.arange(25)]).astype(np.float32)))
+    assert (data.classes, data.has_images) == (("u", "v"), False)
+    data = load(write_parquet(tmp_path / "y.parquet", {"embedding": list(x.astype(np.float32))}), ALL)
+    assert torch.equal(data.x, torch.from_numpy(x.astype(np.float32)))
+
+
+@pytest.mark.parametrize("window", [2**28, 3 * 300])
+def test_a_stream_is_that_of_the_same_examples_in_a_tar(
+    faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, window: int
+) -> None:
+    monkeypatch.setattr(parquet, "MAX_READ_BYTES", window)  # some 3 images a window: 12 of them
+    data = streamed(faces)
+    assert (data.shards.window < 35) == (window < 2**28)
+    labels = [i % 2 for i in range(20)] + [i % 2 for i in range(15)]
+    batches = list(islice(ShardStream(data, batch=5, seed=0, scaling=Scaling((0.0, 255.0))), 14))
+    for epoch in (batches[:7], batches[7:]):
+        x = torch.cat([batch.x for batch in epoch]).round().to(torch.uint8)
+        y = torch.cat([batch.y for batch in epoch if batch.y is not None])
+        rows = [int((pixels(35) == image).flatten(1).all(1).nonzero()) for image in x]
+        assert sorted(rows) == list(range(35))
+        assert y.tolist() == [labels[row] for row in rows]
+    again = ShardStream(data, batch=5, seed=0, scaling=Scaling((0.0, 255.0)), position=9)
+    assert torch.equal(next(again).x, batches[9].x)
+    if window == 2**28:
+        tar = write_tar(tmp_path / "x.tar", examples(random_images(35), None))
+        same = streamed(tar)
+        assert torch.equal(next(ShardStream(same, batch=5, seed=0)).x, next(ShardStream(data, batch=5, seed=0)).x)
+
+
+def test_streamed_vectors_equal_those_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = np.random.default_rng(0).normal(size=(300, 3)).astype(np.float32)
+    path = write_parquet(tmp_path / "x.parquet", {name: x[:, i] for i, name in enumerate("abc")}, group=20)
+    data, same = streamed(path), load(path, ALL)
+    assert torch.equal(same.x, torch.from_numpy(x))
+    pairs = zip(ShardStream(data, batch=7, seed=3), Stream(same, batch=7, seed=3), strict=False)
+    assert all(torch.equal(a.x, b.x) for a, b in islice(pairs, 60))
+    monkeypatch.setattr(shards, "SAMPLE_EXAMPLES", 50)
+    monkeypatch.setattr(parquet, "SAMPLE_SHARDS", 4)
+    sample = streamed(path).in_memory
+    rows = [int((torch.from_numpy(x) == row).all(1).nonzero()) for row in sample.x]
+    assert rows == sorted(rows)
+    assert len(rows) == 50
+    groups = {row // 20 for row in rows}
+    assert len(groups) == 4
+
+
+def test_few_row_groups_are_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet, "WINDOW", 20)
+    x = np.random.default_rng(0).normal(size=(1000, 2))
+    data = streamed(write_parquet(tmp_path / "x.parquet", {"a": x[:, 0], "b": x[:, 1]}, group=10))
+    assert isinstance(data.shards, parquet.ParquetShards)
+    stream, read, largest = ShardStream(data, batch=10, seed=0), parquet.read_columns, 0
+    counts = []
+    monkeypatch.setattr(parquet, "read_columns", lambda *how: counts.append(how[2]) or read(*how))
+    for _ in range(100):
+        next(stream)
+        largest = max(largest, len(data.shards.cache.groups))
+    assert largest <= data.shards.cache.size == 8
+    for _ in range(2):
+        next(stream)
+    assert len(counts) <= 110  # each group is read once an epoch
+
+
+def test_command_line(faces: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tiny = ["--steps", "4", "--batch-size", "4", "--width", "4", "--latent", "3", "--quiet", "--stream", "always"]
+    run = said(capsys, "train", "vae", str(faces), *tiny)
+    assert said(capsys, "sample", run, "-n", "2", "--out", "a.npy")
+    assert "images, bytes" in said(capsys, "data", str(faces))
+
+
+def test_what_is_wrong_is_said_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, images = tmp_path / "x.parquet", [encode(image) for image in random_images(4)]
+    for columns, words in (
+        ({"image": images, "label": [1, None, 1, 1]}, "x.parquet, row 1 has no label, though others have"),
+        ({"a": images, "b": images}, "has several columns of images, a, b: call one of them image"),
+        ({"text": list("abcd")}, "needs a column of encoded images, or columns of numbers, and text holds neither"),
+        ({"a": [1.0, 2.0], "t": [datetime.date(2020, 1, 1)] * 2}, "and t holds neither: drop or change it"),
+        ({"a": [1.0, None]}, "row group 0, has 1 empty fields in a: fill them"),
+        ({"a": [1.0, float("nan")]}, "row group 0 holds nan .*: remove, replace or rescale it"),
+        ({"a": [[1.0], [1.0, 2.0]]}, "has lists of different lengths in a"),
+        ({"image": [b"x", b"y"]}, "none of 2 images can be read; the first, x.parquet, row 0: cannot identify"),
+    ):
+        with pytest.raises(UserError, match=words):
+            load(write_parquet(path, columns), ALL)  # type: ignore[arg-type]
+    data = load(write_parquet(path, {"image": [*images, None], "label": [0, 1, 0, 1, 1]}), ALL)
+    assert data.notes[0] == "1 file skipped (x.parquet, row 4: it holds no image)"
+    whole = path.read_bytes()
+    for content in (b"", whole[:-9], whole[: len(whole) // 2]):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=r"x.parquet is damaged or no Parquet file"):
+            load(path)
+    write_parquet(tmp_path / "two" / "a.parquet", {"image": images})
+    write_parquet(tmp_path / "two" / "b.parquet", {"picture": images})
+    with pytest.raises(UserError, match=r"b.parquet has other columns than a.parquet: give files with the same"):
+        load(tmp_path / "two")
+    monkeypatch.setattr(shards, "MAX_READ_BYTES", 100)
+    with pytest.raises(
+        UserError, match="row groups of .* MiB, and .* are the most that is read at once: write it with"
+    ):
+        load(write_parquet(path, {"image": images}), STREAMED)
+    assert isinstance(load_all(path, ALL), Dataset)
+
+
+def test_without_pyarrow_one_sentence(faces: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def without(name: str, *how: Any, **more: Any) -> Any:
+        if name.startswith("pyarrow"):
+            raise ImportError(name)
+        return real(name, *how, **more)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(UserError, match=r'is read by pyarrow: pip install "ganvas\[parquet\]"'):
+        load(faces)
