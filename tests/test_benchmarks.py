@@ -97,6 +97,10 @@ SMALL: dict[str, list[Small]] = {
         small(f"{name} DATA/mnist.npz", "of the test images right", f"lenet-{name}-v1.safetensors", NETS=CLASSIFIERS)
         for name in CLASSIFIERS
     ],
+    "streaming": [
+        small("--n 40 --side 32 --batch 8 --batches 2 --rounds 1", "in memory    streamed   ratio", "dcgan step"),
+        small("--n 40 --side 32 --batch 8 --batches 2 --rounds 1 --kind png", "40 png of 32 pixels, batch 8"),
+    ],
     "translation": [
         small("DATA --workers 0 --only glyphs", "glyphs, B to A", "nearest", "glyphs.png", options_of=small_translator),
         small(

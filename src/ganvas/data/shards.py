@@ -8,6 +8,7 @@ such as the deviations of columns, previews and the measurement of samples, has 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from hashlib import sha256
 from math import prod
 from pathlib import Path
@@ -56,7 +57,7 @@ class Shards(ABC):
     def __len__(self) -> int:
         return int(self.counts.sum())
 
-    @property
+    @cached_property
     def ends(self) -> np.ndarray:
         """The number of the first example after each shard."""
         return self.counts.cumsum()
