@@ -19,7 +19,7 @@ FILE_LINES, FUNCTION_LINES = 400, 60
 CEILINGS = {
     ".": 852,
     "cli": 1554,
-    "data": 4190,
+    "data": 4230,
     "diagnostics": 212,
     "distributions": 862,
     "evaluation": 1056,
@@ -30,7 +30,7 @@ CEILINGS = {
     "models": 2635,
     "nn": 782,
     "objectives": 322,
-    "training": 2150,
+    "training": 2162,
     "viz": 606,
 }
 """most lines of each room"""
