@@ -1,12 +1,13 @@
 """Batches: functions of (seed, position), every example once an epoch, scaled as asked."""
 
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
 import pytest
 import torch
 
-from ganvas.data import Dataset, Scaling, Stream, from_array
+from ganvas.data import Dataset, DomainPair, Scaling, Stream, from_array, make_stream
 from ganvas.errors import UserError
 
 
@@ -63,3 +64,49 @@ def test_vectors_of_which_nothing_is_known_are_not_scaled(vectors: Dataset) -> N
 def test_a_batch_larger_than_the_data_is_refused(counted: Dataset) -> None:
     with pytest.raises(UserError, match="batch_size=31 is larger than the data: counted has 30; give 30 or less"):
         Stream(counted, batch=31, seed=0)
+
+
+def test_data_too_large_for_the_device_give_the_same_batches(counted: Dataset) -> None:
+    """Also of every class equally often, from any position, and after a jump to another."""
+    for dataset, options in ((counted, {}), (counted, {"balanced": True}), (replace(counted, labels=None), {})):
+        settings = {"batch": 4, "seed": 3, "scaling": Scaling((0.0, 1.0)), **options}
+        large, usual = (Stream(dataset, device_bytes=n, **settings) for n in (dataset.nbytes - 1, dataset.nbytes))
+        assert (large.host_batches is None, usual.host_batches is None) == (False, True)
+        batches = list(islice(usual, 20))
+        for start in (0, 13, 5):
+            large.position = start
+            for batch, expected in zip(islice(large, 20 - start), batches[start:], strict=True):
+                assert torch.equal(batch.x, expected.x)
+                assert (batch.y is None) == (expected.y is None)
+                assert batch.y is None or torch.equal(batch.y, expected.y)
+        assert large.position == 20
+        assert usual.notes == ()
+        assert "it stays in the host's memory" in large.notes[0]
+
+
+def test_batches_of_data_on_the_host_do_not_change_afterwards(vectors: Dataset) -> None:
+    """Vectors that are not scaled are what is drawn, and the memory of that is used again."""
+    stream = Stream(vectors, batch=8, seed=0, device_bytes=0)
+    batches = [next(stream) for _ in range(5)]
+    expected = islice(Stream(vectors, batch=8, seed=0), 5)
+    assert all(torch.equal(a.x, b.x) for a, b in zip(batches, expected, strict=True))
+
+
+def test_what_is_drawn_and_assembled_is_the_next_batch(counted: Dataset, vectors: Dataset) -> None:
+    pair = DomainPair(vectors, replace(vectors, x=-vectors.x))
+    for device_bytes in (None, 0):
+        for data in (counted, pair):
+            stream, expected = (make_stream(data, batch=4, seed=1, device_bytes=device_bytes) for _ in range(2))
+            for _ in range(9):
+                actual, batch = stream.assemble(*stream.draw()), next(expected)
+                halves = zip(actual, batch, strict=True) if isinstance(data, DomainPair) else [(actual, batch)]
+                assert all(torch.equal(a.x, b.x) for a, b in halves)
+            assert stream.position == expected.position == 9
+
+
+def test_an_error_of_the_thread_that_gathers_is_raised(counted: Dataset) -> None:
+    stream = Stream(counted, batch=4, seed=0, device_bytes=0)
+    assert stream.host_batches is not None
+    stream.host_batches.parts[0] = counted.x[:2]
+    with pytest.raises((IndexError, RuntimeError), match="index out of range"):
+        next(stream)

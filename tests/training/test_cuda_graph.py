@@ -1,6 +1,7 @@
 """Steps as CUDA graphs: on the CPU all but the recording itself, for which a stand-in plays the recorded step again."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from ganvas.errors import UserError
 from ganvas.model import Batch, Model, Move, Shape, minimize
 from ganvas.models import MODELS
 from ganvas.nn.device import resolve_device
-from ganvas.training import cuda_graph
+from ganvas.training import cuda_graph, loop
 from ganvas.training.cuda_graph import reason_against
 from ganvas.training.loop import initialize_state, train
 from ganvas.training.run_records import read_log
@@ -43,6 +44,27 @@ def assert_equal_states(model: Model, data: Any, config: TrainConfig) -> list[in
 def test_recorded_steps_equal_others_bit_for_bit(cls: type[Model], images: Dataset) -> None:
     recorded = assert_equal_states(small(cls, initial_critic_steps=1), learnt_by(cls, images), CONFIG)
     assert recorded == [3]  # the first three warm up what PyTorch makes at first use; one graph plays the rest
+
+
+@every_model
+def test_data_that_stay_on_the_host_change_nothing(
+    cls: type[Model], images: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, data, config = small(cls, initial_critic_steps=1), learnt_by(cls, images), replace(CONFIG, steps=6)
+    expected = contents(trained(model, data, config))
+    monkeypatch.setattr(loop, "device_data_limit", lambda device: 100)
+    with recorded_steps():
+        actual = contents(trained(model, data, config))
+    assert all(torch.equal(actual[name], expected[name]) for name in expected)
+
+
+def test_a_run_says_that_its_data_stay_on_the_host(
+    vectors: Dataset, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "device_data_limit", lambda device: 100)
+    ganvas.train(small(MODELS["vae"]), vectors, steps=2, batch_size=8)
+    assert "vectors takes" in (said := capsys.readouterr().err)
+    assert "it stays in the host's memory, from which batches are copied while the device computes" in said
 
 
 OPTIONS = {
@@ -201,3 +223,21 @@ def test_on_a_gpu_a_resumed_run_equals_another(cls: type[Model], images: Dataset
     for name, net in whole.nets.items():
         for key, tensor in net.state_dict().items():
             torch.testing.assert_close(resumed.nets[name].state_dict()[key], tensor, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.gpu
+@every_model
+def test_on_a_gpu_pinned_data_give_the_same_losses(
+    cls: type[Model], images: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device, model, data = cuda(), small(cls), learnt_by(cls, images)
+    losses = []
+    for limit in (None, 100):
+        monkeypatch.setattr(loop, "device_data_limit", lambda device, limit=limit: limit)
+        state = initialize_state(model, data.shape, 0, device, len(data.classes))
+        for _ in train(model, data, TrainConfig(steps=20, batch_size=8), state):
+            pass
+        state.meter.fetch()
+        losses.append(state.meter.values)
+    for name, values in losses[0].items():
+        torch.testing.assert_close(torch.tensor(losses[1][name]), torch.tensor(values), rtol=1e-4, atol=1e-5)

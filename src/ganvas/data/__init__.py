@@ -155,6 +155,7 @@ def make_stream(data: Data, scaling: Sequence[Scaling] | None = None, **options:
     if isinstance(data, DomainPair):
         return PairStream(data, scaling=scalings, **options)
     if isinstance(data, StreamedDataset):
+        options.pop("device_bytes", None)  # its batches come from the host in any case
         return ShardStream(data, scaling=scalings[0], **options)
     return Stream(data, scaling=scalings[0], **options)
 

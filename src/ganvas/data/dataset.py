@@ -50,6 +50,16 @@ class Dataset:
         return tuple(self.x.shape[1:])
 
     @property
+    def parts(self) -> list[Tensor]:
+        """The examples, and the labels if there are any."""
+        return [self.x] if self.labels is None else [self.x, self.labels]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that they take."""
+        return sum(part.nbytes for part in self.parts)
+
+    @property
     def datasets(self) -> "tuple[Dataset, ...]":
         """The datasets that this consists of: itself, where a `DomainPair` has two."""
         return (self,)

@@ -100,8 +100,15 @@ class PairStream:
         self, pair: DomainPair, *, seed: int, scaling: Sequence[Scaling] = (Scaling(), Scaling()), **options: Any
     ) -> None:
         seeds = [derive_seed(seed, domain) for domain in DOMAINS]
+        if (limit := options.pop("device_bytes", None)) is not None:
+            options["device_bytes"] = limit // 2
         self.a: Stream = Stream(pair.a, seed=seeds[0], scaling=scaling[0], **options)
         self.b: Stream = Stream(pair.b, seed=seeds[1], scaling=scaling[1], **options)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Which of the data are not on the device."""
+        return self.a.notes + self.b.notes
 
     @property
     def n(self) -> int:

@@ -63,6 +63,8 @@ class ShardStream:
         self.scaling: Scaling = scaling.to(self.device)
         self.n_drawn: int = 1 if dataset.labels is None else 2
         """tensors that `draw` returns"""
+        self.notes: tuple[str, ...] = ()
+        """what a person should know of where the data are"""
         # of the shards that have examples: how many, and the row of the first
         shards = dataset.shards
         starts = np.searchsorted(dataset.index.numpy(), shards.ends - shards.counts)

@@ -1,4 +1,4 @@
-"""Endless batches from a dataset that lives on the device as bytes."""
+"""Endless batches from a dataset that lives on the device as bytes, or on the host where it is too large for that."""
 
 from collections.abc import Sequence
 from math import prod
@@ -11,6 +11,8 @@ from ..errors import UserError
 from ..model import Batch
 from ..randomness import derive_seed
 from .dataset import Dataset
+from .host import HostBatches
+from .memory import format_bytes
 from .scaling import Scaling
 
 if TYPE_CHECKING:
@@ -24,7 +26,8 @@ class Stream:
 
     Which examples make up a batch depends only on (seed, position): one integer is all that a checkpoint has to hold
     for a run to go on exactly where it stopped.  An epoch is a new permutation; its last, incomplete batch is left out.
-    `balanced` draws every class equally often, in an epoch of the same length.
+    `balanced` draws every class equally often, in an epoch of the same length.  Data of more than `device_bytes` stay
+    in the host's memory; the batches are the same.
     """
 
     def __init__(
@@ -37,6 +40,7 @@ class Stream:
         device: torch.device | None = None,
         position: int = 0,
         balanced: bool = False,
+        device_bytes: int | None = None,
     ) -> None:
         check_batches([dataset], batch, balanced)
         self.n: int = len(dataset)
@@ -45,10 +49,14 @@ class Stream:
         self.position: int = position
         self.balanced: bool = balanced
         self.host_labels: Tensor | None = dataset.labels.cpu() if dataset.labels is not None and balanced else None
-        self.data: Dataset = dataset.to(device or dataset.x.device)
+        device = device or dataset.x.device
+        is_large = device_bytes is not None and dataset.nbytes > device_bytes
+        self.data: Dataset = dataset if is_large else dataset.to(device)
         self.batches_per_epoch: int = self.n // batch
-        self.scaling: Scaling = scaling.to(self.data.x.device)
-        self.n_drawn: int = 1
+        self.scaling: Scaling = scaling.to(device)
+        host_batches = HostBatches(self.data, batch, device, self.indices_at) if is_large else None
+        self.host_batches: HostBatches | None = host_batches
+        self.n_drawn: int = len(host_batches.parts) if host_batches else 1
         """tensors that `draw` returns"""
         self.epoch: int = -1
         self.order: Tensor = torch.empty(0)
@@ -58,7 +66,16 @@ class Stream:
     def __iter__(self) -> "Stream":
         return self
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """That the data are not on the device, if they are not."""
+        size = f"{self.data.name} takes {format_bytes(self.data.nbytes)}"
+        where = "it stays in the host's memory, from which batches are copied while the device computes"
+        return (f"{size}, more than data may take of the device's memory: {where}",) if self.host_batches else ()
+
     def __next__(self) -> Batch:
+        if self.host_batches:
+            return self.assemble(*(part.clone() for part in self.draw()))
         if not self.buffer:  # up to `prefetch` batches of the same epoch: small ones cost less together
             epoch, i = divmod(self.position, self.batches_per_epoch)
             n_batches = min(self.prefetch, self.batches_per_epoch - i)
@@ -76,15 +93,17 @@ class Stream:
         A step that is recorded once and replayed often draws outside of the record and assembles in it.
         """
         self.buffer.clear()
-        epoch, i = divmod(self.position, self.batches_per_epoch)
         self.position += 1
-        return (self.indices(epoch, i),)
+        return self.host_batches.get(self.position - 1) if self.host_batches else (self.indices_at(self.position - 1),)
 
-    def assemble(self, index: Tensor) -> Batch:
-        """The examples at these indices, as the model sees them."""
-        labels = self.data.labels
-        y = None if labels is None else labels.index_select(0, index)
-        return Batch(self.scaling(self.data.x.index_select(0, index)), y, self.n)
+    def assemble(self, *drawn: Tensor) -> Batch:
+        """The batch that is made of what `draw` returned, as the model sees it."""
+        parts = drawn if self.host_batches else [part.index_select(0, *drawn) for part in self.data.parts]
+        return Batch(self.scaling(parts[0]), parts[1] if len(parts) > 1 else None, self.n)
+
+    def indices_at(self, position: int) -> Tensor:
+        """Which examples the batch at this position holds."""
+        return self.indices(*divmod(position, self.batches_per_epoch))
 
     def indices(self, epoch: int, i: int) -> Tensor:
         """Which examples the i-th batch of an epoch holds."""

@@ -2,12 +2,18 @@
 
 import torch
 
+from ..data.memory import MAX_MEMORY_SHARE
 from ..errors import UserError
 
 
 def autocast(precision: str, device: torch.device) -> torch.autocast:
     """A context for this precision of matrix products and convolutions; no cache, as weights change within a step."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16", cache_enabled=False)
+
+
+def device_data_limit(device: torch.device) -> int | None:
+    """Bytes of data that may lie on a GPU, a share of what it has free now; None for devices with the host's memory."""
+    return int(MAX_MEMORY_SHARE * torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else None
 
 
 def resolve_device(device: str) -> torch.device:

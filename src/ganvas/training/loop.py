@@ -26,7 +26,7 @@ from ..data import Data, DataStream, Scaling, fit_scaling, make_stream
 from ..errors import DivergenceError, UserError
 from ..model import Model, Move, device_of, model_name
 from ..nn.concurrency import concurrently
-from ..nn.device import autocast
+from ..nn.device import autocast, device_data_limit
 from ..randomness import reseed
 
 Terms = dict[str, Tensor]
@@ -136,8 +136,9 @@ def train(model: Model, data: Data, config: TrainConfig, state: TrainState) -> I
     device = device_of(state.nets)
     stream = make_stream(
         data, ensure_scaling(state, model, data), batch=config.batch_size, seed=config.seed, device=device,
-        position=state.position, balanced=config.balanced,
+        position=state.position, balanced=config.balanced, device_bytes=device_data_limit(device),
     )  # fmt: skip
+    state.notes += stream.notes
     player = make_player(model, stream, config, state)
     while state.step < config.steps:
         player.play()
