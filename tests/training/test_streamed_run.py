@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from ganvas.cli.app import main
-from ganvas.data import shards
+from ganvas.data import DataOptions, shards
+from ganvas.errors import UserError
 from ganvas.inference.trained import load_trained
 from ganvas.io.safetensors import open_safetensors
 from ganvas.training.fit import Run
@@ -127,6 +128,12 @@ def test_commands_on_a_streamed_run_use_a_sample(
     report = told(capsys, "evaluate", run, "--metrics", "elbo")
     assert report["split"] == "test"
     assert len(load_trained(Path(run)).encode(source / "data-000.tar")) == 10
+    with pytest.raises(
+        UserError, match=r"x has 120 examples, which are not in memory at once: give some of its shards"
+    ):
+        load_trained(Path(run)).encode(source, DataOptions(stream="always"))
+    priors = told(capsys, "fit-prior", run, "--kinds", "gaussian", "--quiet")
+    assert priors["codes"] + priors["codes_held_out"] == 25
     facts = told(capsys, "data", str(source), *STREAM, "--holdout", "0")
     assert facts["examples"] == 120
     assert facts["classes"] == {"0": 40, "1": 40, "2": 40}
@@ -136,3 +143,20 @@ def test_commands_on_a_streamed_run_use_a_sample(
     assert (tmp_path / facts["contact sheet"]).stat().st_size > 0
     assert report["sampled_from"] > 25
     assert f"(from a sample of its {report['sampled_from']})" in said(capsys, "evaluate", run, "--metrics", "elbo")
+
+
+def test_what_needs_all_data_in_memory_is_refused_before_a_run_begins(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = str(write_shards(tmp_path / "x"))
+    for words, sentence in (
+        (["--balanced"], "x is streamed, and balanced=true needs it in memory: leave one of them out"),
+        (
+            ["--likelihood", "bernoulli", "--binarize", "static"],
+            "x is streamed, but this vae changes all examples once before it learns, as with binarize=static",
+        ),
+        (["--batch-size", "61"], "batch_size=61 is larger than the data: x has 60; give 60 or less"),
+    ):
+        assert main(["train", "vae", source, *STREAM, "--folder", "run", *words]) == 2
+        assert sentence in capsys.readouterr().err
+        assert not (tmp_path / "run").exists()

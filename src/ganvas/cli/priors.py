@@ -51,8 +51,9 @@ def fit_prior(
             if (training_data := trained.training_data) is None:
                 raise UserError(f"{run} does not say where its data are: give them, ganvas fit-prior {run} DATA")
             with bar.track_images() as progress:
-                source = training_data.load(partial(data_sources.load, progress=progress))
-            training_data.check_unchanged(describe_data(source))
+                own_data = training_data.load(partial(data_sources.load_or_stream, progress=progress))
+            training_data.check_unchanged(describe_data(own_data))
+            source = own_data.in_memory
         trained = trained.fit_prior(source, None if data is None else options, kinds=names, seed=seed, progress=bar.say)
         trained.save(file)
     priors = trained.priors

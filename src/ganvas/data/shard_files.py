@@ -1,5 +1,6 @@
 """Which shards a source names, a file, a folder, a glob or a range such as data-{000..099}.tar; and their splits."""
 
+import os
 import re
 from collections.abc import Sequence
 from contextlib import suppress
@@ -50,13 +51,12 @@ def folder_files(folder: Path) -> list[Path]:
     """The shards in a folder, and in its sub-folders that are called like splits, or data."""
     files: list[Path] = []
     with suppress(OSError):
-        for path in folder.iterdir():
-            if is_ignored(path.name):
-                continue
-            if has_kind(path) and path.is_file():
-                files.append(path)
-            elif path.is_dir() and (path.name == DATA_FOLDER or parse_split_name(path.name)):
-                files += [inner for inner in path.iterdir() if has_kind(inner) and inner.is_file()]
+        for entry in os.scandir(folder):  # no file is looked at but for its name: there may be a million
+            if entry.name.lower().endswith((TAR, PARQUET)):
+                files += [folder / entry.name] if entry.is_file() and not is_ignored(entry.name) else []
+            elif entry.is_dir() and (entry.name == DATA_FOLDER or parse_split_name(entry.name)):
+                inner = map(Path, os.scandir(entry))
+                files += [path for path in inner if has_kind(path) and not is_ignored(path.name) and path.is_file()]
     return files
 
 

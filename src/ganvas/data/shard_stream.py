@@ -15,6 +15,7 @@ from ..model import Batch
 from ..randomness import derive_seed
 from .scaling import Scaling
 from .shards import StreamedDataset
+from .stream import check_batches
 
 BATCHES_AHEAD = 2
 """batches that are decoded, or being so, besides the one that is used"""
@@ -48,10 +49,7 @@ class ShardStream:
         world_size: int = 1,
     ) -> None:
         self.n: int = len(dataset)
-        if batch * world_size > self.n:
-            raise UserError(f"batch_size={batch} on {world_size} ranks is more than {dataset.name} has: {self.n}")
-        if balanced:
-            raise UserError(f"{dataset.name} is streamed, and balanced=true needs it in memory: leave one of them out")
+        check_batches([dataset], batch * world_size, balanced)
         self.data: StreamedDataset = dataset
         self.batch: int = batch
         self.seed: int = seed

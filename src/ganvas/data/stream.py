@@ -138,3 +138,5 @@ def check_batches(datasets: "Sequence[Dataset | StreamedDataset]", batch: int, b
             raise UserError(f"batch_size={batch} is larger than the data: {data.name} has {n}; give {n} or less")
         if balanced and data.labels is None:
             raise UserError(f"{data.name} has no labels: balanced=true draws every class equally often")
+        if balanced and data is not data.in_memory:
+            raise UserError(f"{data.name} is streamed, and balanced=true needs it in memory: leave one of them out")

@@ -19,6 +19,14 @@ def load_preprocessed(trained: "Trained", data: Source, options: DataOptions | N
     return dataset
 
 
+def check_whole(dataset: Dataset, data: Source) -> Dataset:
+    """The dataset; UserError where it is a sample of a source that the caller means all of."""
+    if dataset.sampled_from is not None and not isinstance(data, Dataset):
+        many = f"{dataset.name} has {dataset.sampled_from:,} examples, which are not in memory at once"
+        raise UserError(f"{many}: give some of its shards, one after the other")
+    return dataset
+
+
 def load_matching(trained: "Trained", data: Source, options: DataOptions | None = None) -> Dataset:
     """The examples that a source names, as they are; UserError unless they are of the model's kind."""
     shape, classes = trained.shape, trained.metadata.get("classes", [])

@@ -30,7 +30,7 @@ from ..models._own import with_own_networks
 from ..models._variational import Variational
 from ..randomness import draw_rows, make_generator, reseed
 from ..viz.images import Examples
-from .loading import load_preprocessed
+from .loading import check_whole, load_preprocessed
 from .schema import FORMAT_VERSION, check_config, parse_weights
 from .tiling import translate_images
 from .training_data import TrainingData, parse_training_data
@@ -192,7 +192,7 @@ class Trained:
     def encode(self, data: Source, options: DataOptions | None = None) -> Tensor:
         """Latent codes of examples, n x d: the posterior's mean where the code is a distribution."""
         model = self.require(EncoderModel, NO_ENCODER)
-        return self.encode_with(model.encode, load_preprocessed(self, data, options))
+        return self.encode_with(model.encode, check_whole(load_preprocessed(self, data, options), data))
 
     def encode_with(self, encode: Callable[..., Tensor], data: Dataset) -> Tensor:
         """What `encode`, a method of the model, makes of examples, n x d."""
@@ -201,7 +201,7 @@ class Trained:
 
     def reconstruct(self, data: Source, options: DataOptions | None = None) -> Examples:
         """The examples, encoded and decoded."""
-        dataset = load_preprocessed(self, data, options)
+        dataset = check_whole(load_preprocessed(self, data, options), data)
         return self.decode(self.encode(dataset), dataset.labels)
 
     def translate(self, data: Source, to: str = "B", options: DataOptions | None = None) -> Examples:
@@ -212,7 +212,7 @@ class Trained:
         """
         source, _ = self.domains(to)
         shape = self.shape[source]
-        dataset = load(data, restore_range(data, without_holdout(options), self.metadata, source))
+        dataset = check_whole(load(data, restore_range(data, without_holdout(options), self.metadata, source)), data)
         if dataset.has_images != (len(shape) == 3) or (len(shape) == 1 and dataset.shape != shape):
             actual, expected = ("x".join(map(str, s)) for s in (dataset.shape, shape))
             mismatch = f"{dataset.name} has examples of {actual}, but this model translates those of"
