@@ -150,12 +150,12 @@ def test_what_needs_all_data_in_memory_is_refused_before_a_run_begins(
 ) -> None:
     source = str(write_shards(tmp_path / "x"))
     for words, sentence in (
-        (["--balanced"], "x is streamed, and balanced=true needs it in memory: leave one of them out"),
+        (["--balanced"], "x is streamed, and --balanced needs it in memory: leave one of them out"),
         (
             ["--likelihood", "bernoulli", "--binarize", "static"],
-            "x is streamed, but this vae changes all examples once before it learns, as with binarize=static",
+            "x is streamed, but this vae changes all examples once before it learns, as with --binarize static",
         ),
-        (["--batch-size", "61"], "batch_size=61 is larger than the data: x has 60; give 60 or less"),
+        (["--batch-size", "61"], "--batch-size 61 is larger than the data: x has 60; give 60 or less"),
     ):
         assert main(["train", "vae", source, *STREAM, "--folder", "run", *words]) == 2
         assert sentence in capsys.readouterr().err
