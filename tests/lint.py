@@ -17,7 +17,7 @@ PYTHON = [*SOURCES, *TESTS, *sorted((ROOT / "benchmarks").rglob("*.py")), ROOT /
 FILE_LINES, FUNCTION_LINES = 400, 60
 """most lines of a file, and of a function"""
 CEILINGS = {
-    ".": 852,
+    ".": 854,
     "cli": 1554,
     "data": 4350,
     "diagnostics": 212,
@@ -28,7 +28,7 @@ CEILINGS = {
     "io": 430,
     "metrics": 2248,
     "models": 2635,
-    "nn": 782,
+    "nn": 800,
     "objectives": 322,
     "training": 2162,
     "viz": 606,

@@ -40,6 +40,8 @@ class TrainConfig(metaclass=ValidatedMeta):
     """stop after this many measurements of samples without improvement"""
     precision: Literal["float32", "bfloat16"] = "float32"
     """precision of matrix products and convolutions; losses, posteriors and weights are always float32"""
+    tf32: bool = False
+    """on an NVIDIA GPU, multiply float32 numbers in TF32, with 10 bits after the point: faster, and less precise"""
     graph: Literal["auto", "on", "off"] = "auto"
     """play steps as CUDA graphs; auto does on a GPU, unless networks of your own take part"""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"

@@ -16,7 +16,7 @@ from ganvas.data import Dataset
 from ganvas.errors import UserError
 from ganvas.model import Batch, Model, Move, Shape, minimize
 from ganvas.models import MODELS
-from ganvas.nn.device import resolve_device
+from ganvas.nn.device import float32_products, resolve_device
 from ganvas.training import cuda_graph, loop
 from ganvas.training.cuda_graph import reason_against
 from ganvas.training.loop import initialize_state, train
@@ -179,6 +179,24 @@ def test_on_a_processor_a_graph_has_no_effect_and_the_run_says_so(capsys: pytest
     assert read_log("on")[0]["notes"] == ["graph=on has no effect here: CUDA graphs need device=cuda"]
     on, off = (Path(name, "weights.safetensors").read_bytes() for name in ("on", "off"))
     assert on == off
+
+
+def test_tf32_is_a_choice_and_has_no_effect_on_a_processor(capsys: pytest.CaptureFixture[str]) -> None:
+    matmul, conv = torch.backends.cuda.matmul, torch.backends.cudnn.conv
+    before = matmul.fp32_precision, conv.fp32_precision
+    for tf32, expected in ((True, "tf32"), (False, "ieee")):
+        with float32_products(tf32, torch.device("cuda")):
+            assert (matmul.fp32_precision, conv.fp32_precision) == (expected, expected)
+        assert (matmul.fp32_precision, conv.fp32_precision) == before
+        with float32_products(tf32, torch.device("cpu")):
+            assert (matmul.fp32_precision, conv.fp32_precision) == before
+    command = ["train", "autoencoder", "ring", "--steps", "2", "--device", "cpu", "--folder"]
+    assert main([*command, "usual"]) == 0
+    assert "tf32" not in capsys.readouterr().err
+    assert main([*command, "tf32", "--tf32"]) == 0
+    assert "note: tf32 has no effect here: it is a format of NVIDIA GPUs, device=cuda" in capsys.readouterr().err
+    usual, tf32 = (Path(name, "weights.safetensors").read_bytes() for name in ("usual", "tf32"))
+    assert usual == tf32
 
 
 def cuda() -> torch.device:

@@ -1,5 +1,8 @@
 """The device that computes, and its precision."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from ..data.memory import MAX_MEMORY_SHARE
@@ -9,6 +12,29 @@ from ..errors import UserError
 def autocast(precision: str, device: torch.device) -> torch.autocast:
     """A context for this precision of matrix products and convolutions; no cache, as weights change within a step."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16", cache_enabled=False)
+
+
+@contextmanager
+def float32_products(tf32: bool, device: torch.device) -> Iterator[None]:
+    """A context in which a GPU multiplies float32 numbers in TF32, or in all their bits.
+
+    PyTorch's own default is TF32 in cuDNN's convolutions, and all bits in matrix products.  What the program has set
+    counts again afterwards.  Source: PyTorch, CUDA semantics, "TensorFloat-32".
+    """
+    if device.type != "cuda":
+        yield
+        return
+    conv = getattr(torch.backends.cudnn, "conv", None)  # since PyTorch 2.9
+    name, value = ("fp32_precision", "tf32" if tf32 else "ieee") if conv else ("allow_tf32", tf32)
+    settings = (torch.backends.cuda.matmul, conv or torch.backends.cudnn)
+    before = [getattr(setting, name) for setting in settings]
+    try:
+        for setting in settings:
+            setattr(setting, name, value)
+        yield
+    finally:
+        for setting, old in zip(settings, before, strict=True):
+            setattr(setting, name, old)
 
 
 def device_data_limit(device: torch.device) -> int | None:

@@ -26,7 +26,7 @@ from ..data import Data, DataStream, Scaling, fit_scaling, make_stream
 from ..errors import DivergenceError, UserError
 from ..model import Model, Move, device_of, model_name
 from ..nn.concurrency import concurrently
-from ..nn.device import autocast, device_data_limit
+from ..nn.device import autocast, device_data_limit, float32_products
 from ..randomness import reseed
 
 Terms = dict[str, Tensor]
@@ -179,7 +179,7 @@ class StepPlayer:
 
     def moves(self, batches: Iterator[Any], step: int, rate: Callable[[str], float | Tensor]) -> Iterator[Terms]:
         """Play the moves of a step, whose networks learn at the `rate` of their name, and yield the terms of each."""
-        with self.precision:
+        with self.precision, float32_products(self.config.tf32, self.device):
             for move in self.model.step(batches, step, **self.nets):
                 name = "+".join(name for name, net in self.nets.items() if net in move.networks)
                 apply_move(move, get_optimizer(name, self.model, self.state), rate(name), self.config.clip_grad_norm)
@@ -193,6 +193,8 @@ def make_player(model: Model, stream: DataStream, config: TrainConfig, state: Tr
     is_requested, is_cuda = config.graph == "on", device_of(state.nets).type == "cuda"
     if not is_cuda and is_requested:
         state.notes.append("graph=on has no effect here: CUDA graphs need device=cuda")
+    if not is_cuda and config.tf32:
+        state.notes.append("tf32 has no effect here: it is a format of NVIDIA GPUs, device=cuda")
     if not is_cuda or config.graph == "off":
         return StepPlayer(model, stream, config, state)
     if reason := cuda_graph.reason_against(model, is_requested):

@@ -24,7 +24,7 @@ from .progress import ProgressBar
 
 CHANGEABLE_TRAIN_FIELDS = (
     "steps", "device", "batch_size", "checkpoint_every", "ema_decay", "lr_milestones", "lr_gamma", "lr_decay",
-    "clip_grad_norm", "patience", "precision", "graph", "balanced",
+    "clip_grad_norm", "patience", "precision", "tf32", "graph", "balanced",
 )  # fmt: skip
 CHANGEABLE_MODEL_FIELDS = ("lr", "lr_d")
 CHANGEABLE_FIELDS = CHANGEABLE_TRAIN_FIELDS + CHANGEABLE_MODEL_FIELDS
