@@ -17,7 +17,7 @@ PYTHON = [*SOURCES, *TESTS, *sorted((ROOT / "benchmarks").rglob("*.py")), ROOT /
 FILE_LINES, FUNCTION_LINES = 400, 60
 """most lines of a file, and of a function"""
 CEILINGS = {
-    ".": 854,
+    ".": 856,
     "cli": 1554,
     "data": 4350,
     "diagnostics": 212,
@@ -30,7 +30,7 @@ CEILINGS = {
     "models": 2635,
     "nn": 800,
     "objectives": 322,
-    "training": 2162,
+    "training": 2185,
     "viz": 606,
 }
 """most lines of each room"""

@@ -118,6 +118,8 @@ class Model(Generic[DataT, BatchT, ShapeT], metaclass=ValidatedMeta):
     """examples that `monitor` is given"""
     ignored_options: ClassVar[tuple[str, ...]] = ("keep",)
     """options, of its own or of training, that have no effect on it"""
+    takes_step_tensor: ClassVar[bool] = False
+    """whether `step` also takes global_step as a tensor, float64: it then need not tell steps apart by `step_key`"""
     default_training: ClassVar[TrainConfig] = TrainConfig()
     """how it is trained where the user says nothing else"""
     fixed_options: ClassVar[dict[str, object]] = {}
@@ -190,8 +192,8 @@ class Model(Generic[DataT, BatchT, ShapeT], metaclass=ValidatedMeta):
         """What tells the step after so many others from the rest: steps of one key compute the same.
 
         That is, they draw as many batches and do the same with the same numbers of Python's; the batches, the learning
-        rates and what `step` draws may differ.  A GPU then plays them all as a single CUDA graph.  None: no other step
-        is like this one, or nobody knows.
+        rates, what `step` draws, and global_step as a tensor may differ.  A GPU then plays them all as a single CUDA
+        graph.  None: no other step is like this one, or nobody knows.
         """
         return None
 

@@ -25,7 +25,7 @@ N(0, I) whatever the levels say, and the KL and what a posterior's mean varies b
 
 from collections.abc import Callable, Hashable, Iterator
 from itertools import chain, pairwise
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -44,7 +44,7 @@ from ._latent import Codes, Examples
 from ._latent_diagnosis import level_rules
 from ._own import copy_own_network
 from ._variational import Decoder, ElboTerms, LatentStatistics, LikelihoodModel, LogProbs
-from .vae import free_bits_kl
+from .vae import as_scalar, free_bits_kl, warmup_factor
 
 Encoder = Callable[..., DiagonalGaussian]
 
@@ -135,6 +135,8 @@ class TopDown(nn.Module):
 class LadderVAE(LikelihoodModel):
     """A VAE with a hierarchy of latent vectors, whose inference goes down the same ladder as its generation."""
 
+    takes_step_tensor: ClassVar[bool] = True
+
     latents: Annotated[tuple[Size, ...], BeforeValidator(split_commas), Field(min_length=1, max_length=64)] = (32, 16)
     """dimensions of each latent vector: z_1, which the decoder sees, first"""
     net: Literal["auto", "conv", "mlp"] = "auto"
@@ -180,17 +182,13 @@ class LadderVAE(LikelihoodModel):
             last = copy_own_network(self, "decoder", d[:1], mean_shape, f"for {self.likelihood}")
         return {"encoder": up_net, "decoder": TopDown(d, priors, last.append(head))}
 
-    def step(self, batches: Batches, global_step: int, encoder: nn.Module, decoder: TopDown) -> Moves:
+    def step(self, batches: Batches, global_step: int | Tensor, encoder: nn.Module, decoder: TopDown) -> Moves:
         nll, kl = next(self.elbo_draws(next(batches), encoder, decoder))
-        weight = self.warmup_factor(global_step)
+        weight = as_scalar(warmup_factor(global_step, self.warmup), kl)
         yield minimize(encoder, decoder, reconstruction=nll.mean(), kl=weight * free_bits_kl(kl, self.free_bits))
 
     def step_key(self, global_step: int, batch_size: int, dataset_size: int) -> Hashable | None:
-        return () if self.warmup_factor(global_step) == 1 else None  # the weight of the KL is a number of Python's
-
-    def warmup_factor(self, global_step: int) -> float:
-        """The weight of the KL after so many steps: its warm-up."""
-        return min(1.0, global_step / self.warmup) if self.warmup else 1.0
+        return ()
 
     def elbo_draws(self, batch: Batch, encoder: Encoder, decoder: TopDown, **_: Any) -> Iterator[ElboTerms]:
         x = self.binarize_batch(batch.x)

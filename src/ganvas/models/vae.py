@@ -15,7 +15,6 @@ al., ICLR 2017).  See `distributions/posteriors.py` for Sigma, `objectives/kl.py
                the error of a number is geco on average  (Rezende & Viola, arXiv:1810.00597, algorithm 1)
 """
 
-from collections.abc import Hashable
 from typing import Any, ClassVar
 
 import torch
@@ -35,6 +34,7 @@ class VAE(Variational):
     """Learn a latent space from which N(0, I) decodes to new examples, by maximising a bound on log p(x)."""
 
     training_only: ClassVar[tuple[str, ...]] = ("multiplier",)
+    takes_step_tensor: ClassVar[bool] = True
 
     beta: Weight | None = None
     """weight of the KL term, lambda in some texts; 1 unless given"""
@@ -74,7 +74,9 @@ class VAE(Variational):
         nets = self.build_networks(shape, classes, self.geco or self.sigma)  # geco is the sigma of a gaussian p(x|z)
         return nets | ({"multiplier": Multiplier()} if self.geco else {})
 
-    def step(self, batches: Batches, global_step: int, encoder: nn.Module, decoder: nn.Module, **others: Any) -> Moves:
+    def step(
+        self, batches: Batches, global_step: int | Tensor, encoder: nn.Module, decoder: nn.Module, **others: Any
+    ) -> Moves:
         x, q, samples, condition = self.encode_batch(next(batches), encoder, self.latent_samples)
         p: Likelihood = decoder(samples.z.flatten(0, 1), *condition)
         kl = self.kl_divergence(q, samples, encoder=encoder, **others)
@@ -85,20 +87,29 @@ class VAE(Variational):
             terms = {"reconstruction": p.nll(x).mean()}
         yield minimize(encoder, decoder, *others.values(), **terms, kl=self.weighted_kl(kl, global_step))
 
-    def step_key(self, global_step: int, batch_size: int, dataset_size: int) -> Hashable | None:
-        return () if self.warmup_factor(global_step) == 1 else None  # the weight of the KL is a number of Python's
-
-    def weighted_kl(self, kl: Float[Tensor, "b d"], global_step: int) -> Float[Tensor, ""]:
+    def weighted_kl(self, kl: Float[Tensor, "b d"], global_step: int | Tensor) -> Float[Tensor, ""]:
         """The term of the objective that the KL, b examples in d terms, gives after `global_step` steps."""
         factor = self.warmup_factor(global_step)
         if self.capacity is not None:
-            return self.kl_weight * (kl.sum(1).mean() - self.capacity * factor).abs()
-        return self.kl_weight * factor * free_bits_kl(kl, self.free_bits)
+            return self.kl_weight * (kl.sum(1).mean() - as_scalar(self.capacity * factor, kl)).abs()
+        return as_scalar(self.kl_weight * factor, kl) * free_bits_kl(kl, self.free_bits)
 
-    def warmup_factor(self, global_step: int) -> float:
+    def warmup_factor(self, global_step: int | Tensor) -> float | Tensor:
         """How far the warm-up is after `global_step` steps: from 0 to 1."""
-        step = global_step % self.warmup_cycle if self.warmup_cycle else global_step
-        return min(1.0, step / self.warmup) if self.warmup else 1.0
+        return warmup_factor(global_step, self.warmup, self.warmup_cycle)
+
+
+def warmup_factor(global_step: int | Tensor, warmup: int, cycle: int = 0) -> float | Tensor:
+    """How far a warm-up over so many steps is, from 0 to 1, that starts anew at each `cycle`; on the step's device."""
+    if not warmup:
+        return 1.0
+    share = (global_step % cycle if cycle else global_step) / warmup
+    return share.clamp(max=1.0) if isinstance(share, Tensor) else min(1.0, share)
+
+
+def as_scalar(x: float | Tensor, like: Tensor) -> float | Tensor:
+    """A number of Python's, or a tensor of one in the precision of another, with which it is computed."""
+    return x.to(like.dtype) if isinstance(x, Tensor) else x
 
 
 def free_bits_kl(kl: Float[Tensor, "b d"], free_bits: float) -> Float[Tensor, ""]:

@@ -3,8 +3,9 @@
 A step of a small network is a few hundred kernels of some microseconds, and Python needs longer to launch them than
 the GPU to compute them.  A graph has them all: gather and scaling of the batches, every move with its forward and
 backward passes and its optimiser, the averaged weights, the loss terms.  What differs from step to step is either in a
-buffer that the graph reads (indices or examples of the batches, learning rates, the weight of the average, the seed of
-the random numbers) or in the key under which the graph is kept: `Model.step_key`, and whether the average is due.
+buffer that the graph reads (indices or examples of the batches, learning rates, the weight of the average, the number
+of the step, the seed of the random numbers) or in the key under which the graph is kept: `Model.step_key`, and whether
+the average is due.
 
 The first steps of each key are ordinary steps of the run, played on the stream on which the next one is recorded: they
 make what PyTorch makes at first use, such as the optimisers' moments.  So nothing is played only to warm up, and
@@ -90,6 +91,7 @@ class GraphPlayer(StepPlayer):
         dtype = torch.float64 if self.device.type == "cpu" else torch.float32  # of numbers that CUDA's kernels read
         self.scalar: Callable[[float], Tensor] = lambda x: torch.full((), x, dtype=dtype, device=self.device)
         self.ema_weight: Tensor = self.scalar(0.0)
+        self.step_tensor: Tensor = torch.zeros((), dtype=torch.float64, device=self.device)
         self.parameters: list[nn.Parameter] = [p for net in self.nets.values() for p in net.parameters()]
         is_cuda = self.device.type == "cuda"
         self.side_stream: torch.cuda.Stream | None = torch.cuda.Stream(self.device) if is_cuda else None
@@ -138,7 +140,8 @@ class GraphPlayer(StepPlayer):
     def compute(self, steps: KeyedSteps) -> StepResult:
         """All that a step does on the device, from buffers alone; Python's numbers are those of the key."""
         step, batches = self.state.step, InputBatches(self.stream, steps.inputs, steps.n_played == 0)
-        moves = [{k: v.detach() for k, v in terms.items()} for terms in self.moves(batches, step, self.rate_buffer)]
+        number = self.step_tensor if self.model.takes_step_tensor else step
+        moves = [{k: v.detach() for k, v in terms.items()} for terms in self.moves(batches, number, self.rate_buffer)]
         if batches.n_drawn < len(steps.inputs):
             raise UserError(UNEQUAL_BATCHES)
         if is_ema_due(step, self.config.ema_decay):
@@ -156,6 +159,8 @@ class GraphPlayer(StepPlayer):
         """Write the numbers of the step into their buffers."""
         step, config = self.state.step, self.config
         factor = lr_factor(config, step)
+        if self.model.takes_step_tensor:
+            self.step_tensor.fill_(step)
         for name, buffer in self.rates.items():
             buffer.fill_(self.base_rate(name) * factor)
         if is_ema_due(step, config.ema_decay):

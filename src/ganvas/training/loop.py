@@ -177,8 +177,11 @@ class StepPlayer:
         """Make what the step draws follow from the run's seed and the step's number."""
         reseed(self.device, self.config.seed, 0, self.state.step)  # 0: the rank, of runs of before
 
-    def moves(self, batches: Iterator[Any], step: int, rate: Callable[[str], float | Tensor]) -> Iterator[Terms]:
-        """Play the moves of a step, whose networks learn at the `rate` of their name, and yield the terms of each."""
+    def moves(self, batches: Iterator[Any], step: Any, rate: Callable[[str], float | Tensor]) -> Iterator[Terms]:
+        """Play the moves of a step, whose networks learn at the `rate` of their name, and yield the terms of each.
+
+        `step` is the number of steps before it, or a tensor of that where the model takes one.
+        """
         with self.precision, float32_products(self.config.tf32, self.device):
             for move in self.model.step(batches, step, **self.nets):
                 name = "+".join(name for name, net in self.nets.items() if net in move.networks)
