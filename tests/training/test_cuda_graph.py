@@ -159,7 +159,10 @@ def test_a_step_that_cannot_be_recorded_is_played_by_python_and_the_log_says_why
     expected = ganvas.train(small(MODELS["vae"]), vectors, quiet=True, **options)
 
     def fail(*_: object) -> None:
-        raise RuntimeError("operation not permitted when stream is capturing\nmore")
+        try:
+            raise RuntimeError("operation not permitted when stream is capturing\nmore")
+        finally:
+            raise RuntimeError("operation failed due to a previous error during capture")
 
     with recorded_steps():
         monkeypatch.setattr(cuda_graph, "capture", fail)
@@ -170,6 +173,22 @@ def test_a_step_that_cannot_be_recorded_is_played_by_python_and_the_log_says_why
         [f"steps are not played as CUDA graphs: {reason}"], None,
     ]  # fmt: skip
     assert torch.equal(expected.sample(3).x, actual.sample(3).x)
+
+
+def test_what_the_user_has_done_wrong_is_no_reason_to_go_on(vectors: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor a second Ctrl-C: the end of a record fails after any error in it."""
+    for error in (UserError("wrong"), KeyboardInterrupt("now")):
+
+        def fail(*_: object, error: BaseException = error) -> None:
+            try:
+                raise error
+            finally:
+                raise RuntimeError("operation failed due to a previous error during capture")
+
+        with recorded_steps():
+            monkeypatch.setattr(cuda_graph, "capture", fail)
+            with pytest.raises(type(error), match=str(error)):
+                trained(small(MODELS["vae"]), vectors, TrainConfig(steps=5, batch_size=8))
 
 
 def test_on_a_processor_a_graph_has_no_effect_and_the_run_says_so(capsys: pytest.CaptureFixture[str]) -> None:

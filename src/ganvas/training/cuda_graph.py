@@ -28,7 +28,7 @@ from ..data import DataStream
 from ..errors import UserError
 from ..model import Batch, Model, PairBatch, model_name
 from ..models._own import is_own
-from .loop import StepPlayer, blend, ema_weight, is_ema_due, lr_factor
+from .loop import StepPlayer, blend, ema_weight, is_ema_due
 
 T = TypeVar("T")
 Drawn = tuple[Tensor, ...]
@@ -131,7 +131,10 @@ class GraphPlayer(StepPlayer):
         try:
             steps.replay = capture(lambda: self.compute(steps), self.side_stream, self.pool)
         except RuntimeError as error:  # what PyTorch raises, also where memory does not suffice
-            reason = str(error).strip().partition("\n")[0]
+            cause = error.__context__ or error  # to end a record that has failed fails as well
+            if not isinstance(cause, RuntimeError):
+                raise cause from None
+            reason = str(cause).strip().partition("\n")[0]
             self.state.notes.append(f"steps are not played as CUDA graphs: recording one failed ({reason})")
             self.is_recording = False
             self.steps_by_key.clear()
@@ -152,17 +155,16 @@ class GraphPlayer(StepPlayer):
     def rate_buffer(self, name: str) -> Tensor:
         """The buffer with the learning rate of the networks of this name."""
         if name not in self.rates:
-            self.rates[name] = self.scalar(self.base_rate(name) * lr_factor(self.config, self.state.step))
+            self.rates[name] = self.scalar(self.rate(name))
         return self.rates[name]
 
     def set_scalars(self) -> None:
         """Write the numbers of the step into their buffers."""
         step, config = self.state.step, self.config
-        factor = lr_factor(config, step)
         if self.model.takes_step_tensor:
             self.step_tensor.fill_(step)
         for name, buffer in self.rates.items():
-            buffer.fill_(self.base_rate(name) * factor)
+            buffer.fill_(self.rate(name))
         if is_ema_due(step, config.ema_decay):
             self.ema_weight.fill_(ema_weight(step, config.ema_decay))
 

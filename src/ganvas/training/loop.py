@@ -168,14 +168,18 @@ class StepPlayer:
         """Play the step after `state.step` others; the state's counters stay as they are."""
         step, config = self.state.step, self.config
         self.reseed()
-        factor = lr_factor(config, step)
-        for terms in self.moves(self.stream, step, lambda name: self.base_rate(name) * factor):
+        for terms in self.moves(self.stream, step, self.rate):
             self.state.meter.add(step + 1, terms)
         update_ema(self.ema_pairs, step, config.ema_decay)
 
     def reseed(self) -> None:
         """Make what the step draws follow from the run's seed and the step's number."""
         reseed(self.device, self.config.seed, 0, self.state.step)  # 0: the rank, of runs of before
+
+    def rate(self, name: str) -> float:
+        """The learning rate of the networks of this name in the step; on a GPU as a CUDA graph reads it, in float32."""
+        rate = self.base_rate(name) * lr_factor(self.config, self.state.step)
+        return torch.tensor(rate, dtype=torch.float32).item() if self.device.type == "cuda" else rate
 
     def moves(self, batches: Iterator[Any], step: Any, rate: Callable[[str], float | Tensor]) -> Iterator[Terms]:
         """Play the moves of a step, whose networks learn at the `rate` of their name, and yield the terms of each.
