@@ -1,6 +1,6 @@
 """Images a second of streamed shards against the same images in memory: 5 rounds in turns, medians.
 
-    python3 benchmarks/streaming.py [--n 6000] [--side 64] [--batch 64] [--kind jpg]
+    python3 benchmarks/streaming.py [--n 6000] [--side 64] [--size 32] [--batch 64] [--kind jpg]
 
 Drawing alone says how fast a stream can be, a training step of dcgan what is left where decoding runs beside it.
 """
@@ -66,6 +66,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--n", type=int, default=6000)
     parser.add_argument("--side", type=int, default=64)
+    parser.add_argument("--size", help="to which images are resized as they are read")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--kind", choices=("jpg", "png"), default="jpg")
     parser.add_argument("--rounds", type=int, default=5)
@@ -73,7 +74,9 @@ def main() -> None:
     given = parser.parse_args()
     with TemporaryDirectory() as name:
         write_shards(Path(name), given.n, given.side, given.kind)
-        sources = {how: load_all(name, DataOptions(holdout=0, stream=how)) for how in ("never", "always")}
+        sources = {
+            how: load_all(name, DataOptions(holdout=0, stream=how, size=given.size)) for how in ("never", "always")
+        }
         rates: dict[tuple[str, str], list[float]] = {}
         for _ in range(given.rounds):
             for what, measure, count in (
@@ -82,7 +85,8 @@ def main() -> None:
             ):
                 for how, data in sources.items():
                     rates.setdefault((what, how), []).append(measure(data, given.batch, count))
-    print(f"{given.n} {given.kind} of {given.side} pixels, batch {given.batch}, {torch.get_num_threads()} threads")
+    what = f"{given.n} {given.kind} of {given.side} pixels{f' resized to {given.size}' if given.size else ''}"
+    print(f"{what}, batch {given.batch}, {torch.get_num_threads()} threads")
     print(f"{'images/s':<12}{'in memory':>12}{'streamed':>12}{'ratio':>8}")
     for what in ("draw", "dcgan step"):
         memory, streamed = (median(rates[what, how]) for how in ("never", "always"))

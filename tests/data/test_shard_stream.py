@@ -107,6 +107,8 @@ def test_batches_depend_on_seed_and_position_alone(counted: Path, monkeypatch: p
         assert stream.position == position + 5
     assert stream.epoch == 18 // 8
     monkeypatch.setattr(shard_stream.os, "cpu_count", lambda: 5)
+    monkeypatch.setattr(shard_stream, "BYTES_PER_WORKER", 1)
+    assert stream_of(data, batch=4, seed=3).workers == 5
     assert drawn(stream_of(data, batch=4, seed=3), 20) == whole
     assert drawn(stream_of(data, batch=4, seed=4), 20) != whole
 

@@ -239,7 +239,8 @@ def open_parquet(files: Sequence[Path], training: Sequence[Path] = ()) -> Parque
         files=tuple(files), file_bytes=tuple(path.stat().st_size for path in files), counts=counts,
         file_numbers=np.repeat(np.arange(len(files)), [len(several) for several in groups]),
         hashes=np.frombuffer(b"".join(hashes), ">u8"), labels=labels, classes=classes, digest=digest.hexdigest(),
-        window=window_size(counts, sizes), read_bytes=max(sizes, default=0), has_images=columns[0].image is not None,
+        window=window_size(counts, sizes), mean_bytes=sum(sizes) // max(1, int(counts.sum())),
+        read_bytes=max(sizes, default=0), has_images=columns[0].image is not None,
         columns=columns[0], first_groups=np.cumsum([0, *map(len, groups)]),
         cache=GroupCache(cache_size(counts, sizes)), max_sample_shards=SAMPLE_SHARDS,
     )  # fmt: skip

@@ -19,6 +19,9 @@ from .stream import check_batches
 
 BATCHES_AHEAD = 2
 """batches that are decoded, or being so, besides the one that is used"""
+BYTES_PER_WORKER = 4096
+"""bytes of an image file from which on another thread pays: Pillow holds Python's lock for some 0.2 ms an image of any
+size, and lets others run while it decodes"""
 MAX_REPLACEMENTS = 100
 """damaged images one after the other from which on a stream gives up"""
 
@@ -70,7 +73,8 @@ class ShardStream:
         self.starts: np.ndarray = starts[sizes > 0]
         self.sizes: np.ndarray = sizes[sizes > 0]
         self.window: Callable[[int, int], Tensor] = lru_cache(4)(self.shuffle_window)
-        self.workers: int = os.cpu_count() or 1
+        workers = 1 + shards.mean_bytes // BYTES_PER_WORKER if dataset.has_images else 1
+        self.workers: int = min(os.cpu_count() or 1, workers)
         self.pool: ThreadPoolExecutor = ThreadPoolExecutor(self.workers, thread_name_prefix="ganvas-shards")
         self.pending: deque[list[Future[tuple[Tensor, Tensor]]]] = deque()
 

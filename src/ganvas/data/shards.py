@@ -50,6 +50,7 @@ class Shards(ABC):
     digest: str  # of all that the index says
     notes: tuple[str, ...] = ()
     window: int  # examples that are shuffled together
+    mean_bytes: int  # of an example, as it is stored
     read_bytes: int = 0  # bytes that are read at once for one example, where they are more than its own
     has_images: bool = True
     max_sample_shards: int | None = None  # from how many shards a sample is taken, at most

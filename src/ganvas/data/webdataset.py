@@ -105,13 +105,14 @@ def open_tars(files: Sequence[Path], training: Sequence[Path] = ()) -> TarShards
         left_out.update(index.left_out.tolist())
     what = ", ".join(f"{n} {suffix}" for suffix, n in left_out.most_common(10))
     notes = [f"{pluralize(left_out.total(), 'member')} left out: {what}"] if left_out else []
+    sizes = np.concatenate([index.sizes for index in indexes])
     shards = TarShards(
         files=tuple(files), file_bytes=tuple(file.stat().st_size for file in files),
         counts=np.array([len(index.offsets) for index in indexes]), file_numbers=np.arange(len(files)),
         hashes=np.concatenate([index.hashes for index in indexes]), labels=labels, classes=classes,
         digest=digest.hexdigest(), notes=tuple(notes), window=WINDOW,
         offsets=np.concatenate([index.offsets for index in indexes]),
-        bytes=np.concatenate([index.sizes for index in indexes]),
+        bytes=sizes, mean_bytes=int(sizes.mean()) if len(sizes) else 0,
     )  # fmt: skip
     if not len(shards):
         kinds = f": {what}" if what else ""
