@@ -75,6 +75,15 @@ SMALL: dict[str, list[Small]] = {
             MODELS={"VAE": VAE},
         )
     ],
+    "gpu": [
+        small("", "there is no GPU here", find_gpu=lambda: None),
+        small(
+            *("--steps 1 --rounds 1", "ratio  loss difference, 3 steps", "graph=on has no effect here", "bfloat16"),
+            find_gpu=lambda: torch.device("cpu"),
+            MODELS={"vae": (VAE, (1, 8, 8), 4), "disco": (ganvas.DiscoGAN(width=4), (2,), 4)},
+            COMPARED=3,
+        ),
+    ],
     "likelihood_speed": [
         small("DATA/binarized_mnist_fixed.npz --images 20", "L_5 of 20", "GFLOP/s of", K=5, STEPS=1, SIZES=(64,))
     ],

@@ -17,6 +17,7 @@ from ganvas.config import TrainConfig
 from ganvas.data import Dataset, fit_scaling, make_stream
 from ganvas.model import Model
 from ganvas.models import MODELS
+from ganvas.training.cuda_graph import GraphPlayer
 from ganvas.training.loop import StepPlayer, initialize_state
 from tests.support.data import learnt_by
 from tests.support.models import every_model, small
@@ -52,11 +53,11 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def play(model: Model, data: Any) -> None:
+def play(model: Model, data: Any, player_class: type[StepPlayer] = StepPlayer) -> None:
     """Two steps, of which neither may wait."""
     state = initialize_state(model, data.shape, 0, CPU, len(data.classes))
     stream = make_stream(data, fit_scaling(data, model), batch=8, seed=0, device=CPU)
-    player = StepPlayer(model, stream, TrainConfig(steps=2, batch_size=8, clip_grad_norm=1.0), state)
+    player = player_class(model, stream, TrainConfig(steps=2, batch_size=8, clip_grad_norm=1.0), state)
     for step in range(2):
         state.step = step
         with NoWaiting():
@@ -67,6 +68,13 @@ def play(model: Model, data: Any) -> None:
 @every_model
 def test_no_step_waits(cls: type[Model], images: Dataset) -> None:
     play(small(cls), learnt_by(cls, images))
+
+
+@every_model
+def test_what_a_graph_is_recorded_of_does_not_wait(cls: type[Model], images: Dataset) -> None:
+    """RMSprop reads the learning rate from its buffer on a GPU alone; on a CPU it asks for the number."""
+    if cls.__name__ != "WGAN":
+        play(small(cls), learnt_by(cls, images), GraphPlayer)
 
 
 @every_model
