@@ -65,6 +65,7 @@ def test_images_as_hugging_face_writes_them(faces: Path) -> None:
         {"dog": 18, "cat": 17, "bee": 0},
         "faces",
     )
+    assert {"labels are those of the column label", "columns left out: id"} <= set(data.notes)
     test = load(faces, DataOptions(split="test"))
     assert torch.equal(test.x, pixels(40)[35:])
     assert test.classes == data.classes
@@ -89,6 +90,8 @@ def test_columns_of_numbers_are_vectors(tmp_path: Path) -> None:
     data = load(write_parquet(tmp_path / "x.parquet", columns), ALL)
     assert torch.equal(data.x, torch.from_numpy(np.column_stack([x, np.arange(25)]).astype(np.float32)))
     assert (data.classes, data.has_images) == (("u", "v"), False)
+    data = load(write_parquet(tmp_path / "points.parquet", {"x": x[:, 0], "y": x[:, 1]}), ALL)  # no class is a fraction
+    assert (data.shape, data.labels) == ((2,), None)
     data = load(write_parquet(tmp_path / "y.parquet", {"embedding": list(x.astype(np.float32))}), ALL)
     assert torch.equal(data.x, torch.from_numpy(x.astype(np.float32)))
 

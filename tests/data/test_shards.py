@@ -257,6 +257,9 @@ def test_sources_that_name_no_shards(tmp_path: Path) -> None:
         load(f"{folder}/no-*.tar")
     with pytest.raises(UserError, match="no data '.*nowhere.tar': neither a path"):
         load(folder / "nowhere.tar")
+    for odd in ("a\0b*.tar", "a\0b", "x" * 300 + ".tar", "x" * 300 + "*"):
+        with pytest.raises(UserError, match=r"no data|cannot be read|matches no shards"):
+            load(odd)
     (folder / "y.parquet").write_text("x")
     with pytest.raises(UserError, match=r"holds .parquet and .tar files: give one kind"):
         load(folder)
@@ -273,6 +276,7 @@ def test_what_cannot_be_streamed(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="translator has both of its domains in memory"):
         load_all((folder, folder), STREAMED)
     assert len(load_all((folder, folder), ALL)) == 60
+    assert len(load("ring", DataOptions(stream="never")))  # it is in memory, as asked for
     for source in ("ring", np.zeros((4, 8, 8), np.uint8)):
         with pytest.raises(UserError, match="stream=always is for shards and Parquet files: leave it out"):
             load(source, STREAMED)

@@ -71,8 +71,8 @@ def load_or_stream(
         raise UserError("data_dir is where mnist and fashion-mnist are looked for: leave it out for other data")
     if options.range and holds_bytes(source):
         raise UserError("range is for images from files and arrays of numbers, and these are bytes: leave it out")
-    if options.stream != "auto" and not (isinstance(source, str | Path) and names_shards(str(source))):
-        raise UserError(f"stream={options.stream} is for shards and Parquet files: leave it out for other data")
+    if options.stream == "always" and not (isinstance(source, str | Path) and names_shards(str(source))):
+        raise UserError("stream=always is for shards and Parquet files: leave it out for other data")
     if isinstance(source, str | Path):
         named = load_named(str(source), options, progress)
         if isinstance(named, StreamedDataset):

@@ -39,6 +39,13 @@ class Columns:
     label: str | None
     numbers: tuple[str, ...]
     label_names: tuple[str, ...] = ()  # of the integers in the label's column, where the file says them
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> list[str]:
+        """Which columns are the labels, and which are not read."""
+        notes = [f"labels are those of the column {self.label}"] if self.label else []
+        return notes + ([f"columns left out: {join_names(self.left_out)}"] if self.left_out else [])
 
 
 @dataclass
@@ -86,6 +93,7 @@ class ParquetShards(Shards):
     def image_bytes(self, i: int) -> bytes:
         group = int(np.searchsorted(self.ends, i, side="right"))
         value = self.read_group(group)[int(i - self.ends[group] + self.counts[group])].as_py()
+        value = value["bytes"] if isinstance(value, dict) else value
         if value is None:
             raise ValueError("it holds no image")
         return bytes(value)
@@ -101,7 +109,7 @@ class ParquetShards(Shards):
         return x
 
     def read_group(self, group: int) -> Any:
-        """A row group's images, an Arrow array of bytes, or its vectors; from the cache where it is there."""
+        """A row group's images, an Arrow column, or its vectors; from the cache where it is there."""
         cache = self.cache
         with cache.lock:
             if group in cache.groups:
@@ -140,16 +148,13 @@ def first_line(error: Exception) -> str:
 
 
 def read_columns(file: "ParquetFile", path: Path, group: int, columns: Columns) -> Any:
-    """The images in a row group as an Arrow array, or its numbers as vectors n x d; UserError where it is damaged."""
+    """The images in a row group as an Arrow column, or its numbers as vectors n x d; UserError where it is damaged."""
     from pyarrow import ArrowException
-    from pyarrow.types import is_struct
 
     where = f"{path}, row group {group},"
     try:
         if columns.image is not None:
-            table = file.read_row_group(group, columns=[columns.image])
-            values = table.column(columns.image).combine_chunks()
-            return values.field("bytes") if is_struct(values.type) else values
+            return file.read_row_group(group, columns=[columns.image]).column(columns.image)
         table = file.read_row_group(group, columns=list(columns.numbers))
         parts = [column_array(table.column(name).combine_chunks(), name, where) for name in columns.numbers]
     except (OSError, ArrowException) as error:
@@ -186,15 +191,19 @@ def find_columns(schema: "Schema", path: Path) -> Columns:
             return is_number(kind.value_type)
         return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind))
 
+    def holds_fractions(kind: Any) -> bool:  # as the y of points does, which is no class
+        return bool(types.is_floating(kind) or types.is_decimal(kind))
+
     names = {column.name: column.type for column in schema}
     by_key = {name.lower(): name for name in names}
-    label = next((by_key[key] for key in LABEL_KEYS if key in by_key), None)
+    label = next((by_key[key] for key in LABEL_KEYS if key in by_key and not holds_fractions(names[by_key[key]])), None)
     images = [name for name, kind in names.items() if holds_images(kind)]
     if images:
         image = next((by_key[key] for key in IMAGE_KEYS if by_key.get(key) in images), images[0])
         if len(images) > 1 and image.lower() not in IMAGE_KEYS:
             raise UserError(f"{path} has several columns of images, {join_names(images)}: call one of them image")
-        return Columns(image, label, (), label_names(schema, label))
+        left_out = [name for name in names if name not in (image, label)]
+        return Columns(image, label, (), label_names(schema, label), tuple(left_out))
     numbers = tuple(name for name, kind in names.items() if is_number(kind) and name != label)
     others = [name for name in names if name not in (*numbers, label) and not name.startswith("__index")]
     if not numbers or others:
@@ -238,7 +247,8 @@ def open_parquet(files: Sequence[Path], training: Sequence[Path] = ()) -> Parque
     shards = ParquetShards(
         files=tuple(files), file_bytes=tuple(path.stat().st_size for path in files), counts=counts,
         file_numbers=np.repeat(np.arange(len(files)), [len(several) for several in groups]),
-        hashes=np.frombuffer(b"".join(hashes), ">u8"), labels=labels, classes=classes, digest=digest.hexdigest(),
+        hashes=np.frombuffer(b"".join(hashes), ">u8"), labels=labels, classes=classes,
+        digest=digest.hexdigest(), notes=tuple(columns[0].notes),
         window=window_size(counts, sizes), mean_bytes=sum(sizes) // max(1, int(counts.sum())),
         read_bytes=max(sizes, default=0), has_images=columns[0].image is not None,
         columns=columns[0], first_groups=np.cumsum([0, *map(len, groups)]),

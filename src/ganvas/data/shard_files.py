@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from ..errors import UserError
 from .layout import dataset_name, parse_split_name
-from .listing import is_ignored, join_names, list_files, pluralize
+from .listing import is_ignored, join_names, list_files, path_mode, pluralize
 
 TAR, PARQUET = ".tar", ".parquet"
 GLOB_PATTERN, RANGE_PATTERN = re.compile(r"[*?[]"), re.compile(r"\{(\d+)\.\.(\d+)\}")
@@ -32,10 +33,11 @@ class ShardFiles:
 def is_shards(source: str) -> bool:
     """Whether a source names shards; a folder does where it holds some, and no images."""
     path = Path(source).expanduser()
-    if is_pattern(source) and not path.exists():
-        return has_kind(path) or (RANGE_PATTERN.search(source) is None and bool(expand(source)))
-    if has_kind(path):
-        return path.is_file()
+    mode = path_mode(path)
+    if mode is None:
+        return is_pattern(source) and (has_kind(path) or (not RANGE_PATTERN.search(source) and bool(expand(source))))
+    if not stat.S_ISDIR(mode):
+        return stat.S_ISREG(mode) and has_kind(path)
     return bool(folder_files(path)) and not list_files(path).images
 
 
