@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 
 from ganvas.data import Dataset, DomainPair, Scaling, Stream, from_array, make_stream
 from ganvas.errors import UserError
+from tests.support.cuda import FakeCuda, FakeEvent, FakeStream
 
 
 @pytest.fixture
@@ -110,3 +112,27 @@ def test_an_error_of_the_thread_that_gathers_is_raised(counted: Dataset) -> None
     stream.host_batches.parts[0] = counted.x[:2]
     with pytest.raises((IndexError, RuntimeError), match="index out of range"):
         next(stream)
+
+
+def test_memory_of_batches_is_written_again_when_it_is_free(counted: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU: the host's when the copy is done, the device's when what was asked of the batch before is done."""
+    gpu = FakeCuda()
+    gpu.patch(monkeypatch)
+    stream = Stream(counted, batch=4, seed=0, device_bytes=0)
+    expected = list(islice(Stream(counted, batch=4, seed=0), 3))
+    batches: Any = stream.host_batches
+    batches.copy_stream = FakeStream(gpu.calls, "copies")
+    for i, slot in enumerate(batches.slots):
+        slot.copied, slot.used = (FakeEvent(gpu.calls, f"{name} {i}", gpu) for name in ("copied", "used"))
+    for batch in expected:
+        assert torch.equal(stream.assemble(*stream.draw()).x, batch.x)
+        batches.coming[1].result()  # so that what the thread asks comes at a certain place
+    loads = [
+        [f"the host waits for copied {i}", f"copies waits for used {i}", f"copied {i} on copies"] for i in (0, 1, 0, 1)
+    ]
+    first, second, third, fourth = loads
+    assert gpu.calls == [
+        "used 1 on main", *first, "main waits for copied 0", *second,
+        "used 0 on main", "main waits for copied 1", *third,
+        "used 1 on main", "main waits for copied 0", *fourth,
+    ]  # fmt: skip

@@ -21,6 +21,7 @@ from ganvas.training import cuda_graph, loop
 from ganvas.training.cuda_graph import reason_against
 from ganvas.training.loop import initialize_state, train
 from ganvas.training.run_records import read_log
+from tests.support.cuda import FakeCuda, FakeStream
 from tests.support.data import learnt_by, sources
 from tests.support.graphs import contents, recorded_steps, trained
 from tests.support.models import every_model, small
@@ -153,7 +154,7 @@ def test_networks_of_ones_own_are_recorded_where_the_user_asks_for_it() -> None:
 
 
 def test_a_step_that_cannot_be_recorded_is_played_by_python_and_the_log_says_why(
-    vectors: Dataset, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    vectors: Dataset, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = {"steps": 20, "batch_size": 8, "checkpoint_every": 20}
     expected = ganvas.train(small(MODELS["vae"]), vectors, quiet=True, **options)
@@ -164,8 +165,8 @@ def test_a_step_that_cannot_be_recorded_is_played_by_python_and_the_log_says_why
         finally:
             raise RuntimeError("operation failed due to a previous error during capture")
 
-    with recorded_steps():
-        monkeypatch.setattr(cuda_graph, "capture", fail)
+    with recorded_steps(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cuda_graph, "capture", fail)
         actual = ganvas.train(small(MODELS["vae"]), vectors, folder="run", **options)
     reason = "recording one failed (operation not permitted when stream is capturing)"
     assert capsys.readouterr().err.count(f"note: steps are not played as CUDA graphs: {reason}") == 1
@@ -175,7 +176,7 @@ def test_a_step_that_cannot_be_recorded_is_played_by_python_and_the_log_says_why
     assert torch.equal(expected.sample(3).x, actual.sample(3).x)
 
 
-def test_what_the_user_has_done_wrong_is_no_reason_to_go_on(vectors: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_user_has_done_wrong_is_no_reason_to_go_on(vectors: Dataset) -> None:
     """Nor a second Ctrl-C: the end of a record fails after any error in it."""
     for error in (UserError("wrong"), KeyboardInterrupt("now")):
 
@@ -185,8 +186,8 @@ def test_what_the_user_has_done_wrong_is_no_reason_to_go_on(vectors: Dataset, mo
             finally:
                 raise RuntimeError("operation failed due to a previous error during capture")
 
-        with recorded_steps():
-            monkeypatch.setattr(cuda_graph, "capture", fail)
+        with recorded_steps(), pytest.MonkeyPatch.context() as patch:
+            patch.setattr(cuda_graph, "capture", fail)
             with pytest.raises(type(error), match=str(error)):
                 trained(small(MODELS["vae"]), vectors, TrainConfig(steps=5, batch_size=8))
 
@@ -218,6 +219,29 @@ def test_tf32_is_a_choice_and_has_no_effect_on_a_processor(capsys: pytest.Captur
     assert "note: tf32 has no effect here: it is a format of NVIDIA GPUs, device=cuda" in capsys.readouterr().err
     usual, tf32 = (Path(name, "weights.safetensors").read_bytes() for name in ("usual", "tf32"))
     assert usual == tf32
+
+
+def test_what_is_asked_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first steps and the record are on the side stream, and neither stream runs ahead of the other."""
+    gpu = FakeCuda()
+    gpu.patch(monkeypatch)
+    side: Any = FakeStream(gpu.calls, "side")
+    assert cuda_graph.on_stream(side, lambda: gpu.current.name) == "side"
+    assert gpu.current is gpu.main
+    assert gpu.calls == ["side waits for main", "main waits for side"]
+    gpu.calls.clear()
+    played: list[str] = []
+    replay = cuda_graph.capture(lambda: played.append(gpu.current.name) or played, side, "shared")
+    assert gpu.current is gpu.main
+    assert replay() is replay() is played
+    assert played == ["side"]
+    assert gpu.calls == ["record on side, pool shared, thread_local", "replay", "replay"]
+
+    def fail() -> None:
+        raise RuntimeError("cannot be recorded")
+
+    with pytest.raises(RuntimeError, match="cannot be recorded"):
+        cuda_graph.capture(fail, side, None)
 
 
 def cuda() -> torch.device:
