@@ -177,7 +177,9 @@ def test_an_index_is_kept_and_made_anew_where_the_shard_changed(
     folder, made = write_shards(tmp_path / "x"), []
     make = webdataset.make_index
     monkeypatch.setattr(webdataset, "make_index", lambda path, file: made.append(path.name) or make(path, file))
-    first = streamed(folder)
+    counts = list[tuple[int, int]]()
+    first = load_all(folder, STREAMED, progress=lambda done, total: counts.append((done, total)))
+    assert counts[:6] == [(n, 60) for n in range(10, 70, 10)]
     assert len(made) == 6
     assert streamed(folder).fingerprint() == first.fingerprint()
     assert len(made) == 6

@@ -197,7 +197,7 @@ def load_shards(source: str, options: DataOptions, progress: Progress) -> Datase
         from .parquet import open_parquet
 
         return build_dataset(source, files, open_parquet(files.files, files.training), options, progress)
-    return build_dataset(source, files, open_tars(files.files, files.training), options, progress)
+    return build_dataset(source, files, open_tars(files.files, files.training, progress), options, progress)
 
 
 __all__ = [

@@ -23,6 +23,7 @@ from ..io.atomic import atomic_write
 from .builtin import cache_dir
 from .label_tables import parse_class
 from .listing import IMAGE_SUFFIXES, MAX_FILE_BYTES, File, is_ignored, join_names, pluralize
+from .options import Progress, no_progress
 from .shards import NO_LABEL, Shards, merge_labels, shard_error
 
 CLASS_SUFFIX, JSON_SUFFIX, JSON_KEYS = "cls", "json", ("label", "class")
@@ -88,12 +89,17 @@ class TarShards(Shards):
         return str(self.image(i))
 
 
-def open_tars(files: Sequence[Path], training: Sequence[Path] = ()) -> TarShards:
+def open_tars(files: Sequence[Path], training: Sequence[Path] = (), progress: Progress = no_progress) -> TarShards:
     """The shards in these files; their classes are first those of the `training` shards.
 
+    `progress` is called with the examples of the shards that have an index, and how many all may have.
     Raises UserError where one is damaged or cut off, and where some examples have a label and others none.
     """
-    indexes = [read_index(file) for file in files]
+    indexes, n = list[TarIndex](), 0
+    for file in files:
+        indexes.append(index := read_index(file))
+        n += len(index.offsets)
+        progress(n, n * len(files) // len(indexes))
     labels, classes = merge_labels(
         [(index.labels, index.texts) for index in indexes], [read_index(file).texts for file in training]
     )
