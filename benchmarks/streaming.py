@@ -71,22 +71,23 @@ def main() -> None:
     parser.add_argument("--kind", choices=("jpg", "png"), default="jpg")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batches", type=int, default=40)
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     with TemporaryDirectory() as name:
-        write_shards(Path(name), given.n, given.side, given.kind)
+        write_shards(Path(name), arguments.n, arguments.side, arguments.kind)
         sources = {
-            how: load_all(name, DataOptions(holdout=0, stream=how, size=given.size)) for how in ("never", "always")
+            how: load_all(name, DataOptions(holdout=0, stream=how, size=arguments.size)) for how in ("never", "always")
         }
         rates: dict[tuple[str, str], list[float]] = {}
-        for _ in range(given.rounds):
+        for _ in range(arguments.rounds):
             for what, measure, count in (
-                ("draw", draw, given.batches),
-                ("dcgan step", step, max(1, given.batches // 4)),
+                ("draw", draw, arguments.batches),
+                ("dcgan step", step, max(1, arguments.batches // 4)),
             ):
                 for how, data in sources.items():
-                    rates.setdefault((what, how), []).append(measure(data, given.batch, count))
-    what = f"{given.n} {given.kind} of {given.side} pixels{f' resized to {given.size}' if given.size else ''}"
-    print(f"{what}, batch {given.batch}, {torch.get_num_threads()} threads")
+                    rates.setdefault((what, how), []).append(measure(data, arguments.batch, count))
+    size = f" resized to {arguments.size}" if arguments.size else ""
+    print(f"{arguments.n} {arguments.kind} of {arguments.side} pixels{size}, batch {arguments.batch}", end=", ")
+    print(f"{torch.get_num_threads()} threads")
     print(f"{'images/s':<12}{'in memory':>12}{'streamed':>12}{'ratio':>8}")
     for what in ("draw", "dcgan step"):
         memory, streamed = (median(rates[what, how]) for how in ("never", "always"))

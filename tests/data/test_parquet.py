@@ -153,6 +153,20 @@ def test_few_row_groups_are_in_memory(tmp_path: Path, monkeypatch: pytest.Monkey
     assert len(counts) <= 110  # each group is read once an epoch
 
 
+def test_more_files_than_may_be_open(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    for i in range(40):
+        write_parquet(tmp_path / "many" / f"{i:02d}.parquet", {"a": [float(i), 1.0], "b": [0.0, 1.0]})
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    n_open = len(list(Path("/proc/self/fd").iterdir())) if Path("/proc/self/fd").exists() else 100
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (n_open + 20, limits[1]))
+        stream = ShardStream(streamed(tmp_path / "many"), batch=8, seed=0)
+        assert sum(len(batch.x) for batch in islice(stream, 10)) == 80
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
 def test_command_line(faces: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tiny = ["--steps", "4", "--batch-size", "4", "--width", "4", "--latent", "3", "--quiet", "--stream", "always"]
     run = said(capsys, "train", "vae", str(faces), *tiny)

@@ -12,7 +12,7 @@ from hashlib import blake2b, sha256
 from io import BytesIO
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -39,13 +39,13 @@ class Columns:
     label: str | None
     numbers: tuple[str, ...]
     label_names: tuple[str, ...] = ()  # of the integers in the label's column, where the file says them
-    left_out: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
 
     @property
     def notes(self) -> list[str]:
         """Which columns are the labels, and which are not read."""
         notes = [f"labels are those of the column {self.label}"] if self.label else []
-        return notes + ([f"columns left out: {join_names(self.left_out)}"] if self.left_out else [])
+        return notes + ([f"columns left out: {join_names(self.others)}"] if self.others else [])
 
 
 @dataclass
@@ -118,6 +118,8 @@ class ParquetShards(Shards):
             number = int(self.file_numbers[group])
             path = self.files[number]
             if cache.file is None or cache.file[0] != path:
+                if cache.file is not None:
+                    cache.file[1].close()
                 cache.file = path, open_file(path)
             content = read_columns(cache.file[1], path, group - int(self.first_groups[number]), self.columns)
             cache.groups[group] = content
@@ -202,12 +204,12 @@ def find_columns(schema: "Schema", path: Path) -> Columns:
         image = next((by_key[key] for key in IMAGE_KEYS if by_key.get(key) in images), images[0])
         if len(images) > 1 and image.lower() not in IMAGE_KEYS:
             raise UserError(f"{path} has several columns of images, {join_names(images)}: call one of them image")
-        left_out = [name for name in names if name not in (image, label)]
-        return Columns(image, label, (), label_names(schema, label), tuple(left_out))
+        others = tuple(name for name in names if name not in (image, label))
+        return Columns(image, label, (), label_names(schema, label), others)
     numbers = tuple(name for name, kind in names.items() if is_number(kind) and name != label)
-    others = [name for name in names if name not in (*numbers, label) and not name.startswith("__index")]
-    if not numbers or others:
-        what = f"{join_names(others)} {'holds' if len(others) == 1 else 'hold'} neither" if others else "there is none"
+    texts = [name for name in names if name not in (*numbers, label) and not name.startswith("__index")]
+    if not numbers or texts:
+        what = f"{join_names(texts)} {'holds' if len(texts) == 1 else 'hold'} neither" if texts else "there is none"
         raise UserError(
             f"{path} needs a column of encoded images, or columns of numbers, and {what}: drop or change it"
         )
@@ -223,36 +225,52 @@ def label_names(schema: "Schema", label: str | None) -> tuple[str, ...]:
         return ()
 
 
+class FileIndex(NamedTuple):
+    """What is known of a Parquet file before its examples are read."""
+
+    columns: Columns
+    rows: list[int]  # of each row group
+    sizes: list[int]  # bytes of each row group
+    labels: np.ndarray  # which of `texts`, or NO_LABEL
+    texts: np.ndarray  # of str
+
+
+def read_index(path: Path) -> FileIndex:
+    """The index of a file, which is closed again: there may be thousands."""
+    with open_file(path) as file:
+        columns = find_columns(file.schema_arrow, path)
+        groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
+        names = (columns.image,) if columns.image else columns.numbers
+        sizes = [group_bytes(group, names) for group in groups]
+        return FileIndex(columns, [group.num_rows for group in groups], sizes, *read_labels(file, columns))
+
+
 def open_parquet(files: Sequence[Path], training: Sequence[Path] = ()) -> ParquetShards:
     """The examples in these files; their classes are first those of the `training` files."""
-    opened = [open_file(file) for file in files]
-    columns = [find_columns(file.schema_arrow, path) for file, path in zip(opened, files, strict=True)]
-    for path, other in zip(files, columns, strict=True):
-        if other != columns[0]:
+    indexes = [read_index(path) for path in files]
+    columns = indexes[0].columns
+    for path, index in zip(files, indexes, strict=True):
+        if index.columns != columns:
             raise UserError(f"{path} has other columns than {files[0].name}: give files with the same")
-    parts = [read_labels(file, path, columns[0]) for file, path in zip(opened, files, strict=True)]
-    known = [read_labels(open_file(path), path, columns[0])[1] for path in training]
-    labels, classes = merge_labels(parts, known, columns[0].label_names)
-    groups = [[file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)] for file in opened]
-    counts = np.array([group.num_rows for several in groups for group in several], np.int64)
+    parts = [(index.labels, index.texts) for index in indexes]
+    labels, classes = merge_labels(parts, [read_index(path).texts for path in training], columns.label_names)
     digest, hashes = sha256(), []
-    for path, several in zip(files, groups, strict=True):
-        rows = [group.num_rows for group in several]
-        digest.update(str((path.name, path.stat().st_size, rows)).encode())
-        names = (f"{path.name}/{row}".encode() for row in range(sum(rows)))
+    for path, index in zip(files, indexes, strict=True):
+        digest.update(str((path.name, path.stat().st_size, index.rows)).encode())
+        names = (f"{path.name}/{row}".encode() for row in range(sum(index.rows)))
         hashes += [blake2b(name, digest_size=8).digest() for name in names]
     digest.update(b"" if labels is None else labels.tobytes())
-    used = (columns[0].image,) if columns[0].image else columns[0].numbers
-    sizes = [group_bytes(group, used) for several in groups for group in several]
+    counts = np.array([n for index in indexes for n in index.rows], np.int64)
+    sizes = [size for index in indexes for size in index.sizes]
+    groups = [len(index.rows) for index in indexes]
     shards = ParquetShards(
         files=tuple(files), file_bytes=tuple(path.stat().st_size for path in files), counts=counts,
-        file_numbers=np.repeat(np.arange(len(files)), [len(several) for several in groups]),
-        hashes=np.frombuffer(b"".join(hashes), ">u8"), labels=labels, classes=classes,
-        digest=digest.hexdigest(), notes=tuple(columns[0].notes),
+        file_numbers=np.repeat(np.arange(len(files)), groups), hashes=np.frombuffer(b"".join(hashes), ">u8"),
+        labels=labels, classes=classes, digest=digest.hexdigest(), notes=tuple(columns.notes),
         window=window_size(counts, sizes), mean_bytes=sum(sizes) // max(1, int(counts.sum())),
-        read_bytes=max(sizes, default=0), has_images=columns[0].image is not None,
-        columns=columns[0], first_groups=np.cumsum([0, *map(len, groups)]),
-        cache=GroupCache(cache_size(counts, sizes)), max_sample_shards=SAMPLE_SHARDS,
+        read_bytes=max(sizes, default=0), has_images=columns.image is not None, columns=columns,
+        first_groups=np.cumsum([0, *groups]), cache=GroupCache(cache_size(counts, sizes)),
+        max_sample_shards=SAMPLE_SHARDS,
     )  # fmt: skip
     if not len(shards):
         raise UserError(f"{join_names(path.name for path in files)} has no rows")
@@ -280,7 +298,7 @@ def cache_size(counts: np.ndarray, sizes: Sequence[int]) -> int:
     return int(2 * (window_size(counts, sizes) // per_group + 2))
 
 
-def read_labels(file: "ParquetFile", path: Path, columns: Columns) -> tuple[np.ndarray, np.ndarray]:
+def read_labels(file: "ParquetFile", columns: Columns) -> tuple[np.ndarray, np.ndarray]:
     """The labels of a file, as `merge_labels` has them."""
     n = file.metadata.num_rows
     if columns.label is None:
@@ -288,9 +306,9 @@ def read_labels(file: "ParquetFile", path: Path, columns: Columns) -> tuple[np.n
     values = file.read(columns=[columns.label]).column(columns.label)
     names = columns.label_names
     texts = [label_text(value, names) for value in values.to_pylist()]
-    known = sorted({text for text in texts if text is not None})
-    number = {text: i for i, text in enumerate(known)}
-    return np.array([NO_LABEL if text is None else number[text] for text in texts]), np.array(known, np.str_)
+    classes = sorted({text for text in texts if text is not None})
+    number = {text: i for i, text in enumerate(classes)}
+    return np.array([NO_LABEL if text is None else number[text] for text in texts]), np.array(classes, np.str_)
 
 
 def label_text(value: Any, names: tuple[str, ...]) -> str | None:

@@ -105,8 +105,8 @@ def merge_labels(
     others: numbers by size, words by the alphabet.
     """
     texts = {str(text) for _, texts in parts for text in texts}
-    known = {str(text) for texts in training for text in texts}.difference(names)
-    classes = (*names, *sort_classes(known), *sort_classes(texts.difference(names, known)))
+    first_texts = {str(text) for texts in training for text in texts}.difference(names)
+    classes = (*names, *sort_classes(first_texts), *sort_classes(texts.difference(names, first_texts)))
     if not texts:
         return None, ()
     index = {text: i for i, text in enumerate(classes)}
@@ -214,10 +214,10 @@ def build_dataset(
     why = "as asked for"
     if options.stream == "auto":
         why = f"since they take {format_bytes(size)} of memory, more than {MAX_MEMORY_SHARE:.0%} of what is free"
-    streamed = f"{len(part):,} examples of {pluralize(len(shards.counts), 'shard')} are streamed, {why}"
-    uses = "what needs a look at all, e.g. to measure samples, has"
-    seen = f"{uses} {'all of them' if n == len(part) else f'a sample of {len(sample):,}'} in memory"
-    notes = [*sample.notes, *notes, f"{streamed}; {seen}"]
+    note = f"{len(part):,} examples of {pluralize(len(shards.counts), 'shard')} are streamed, {why}"
+    subset = "all of them" if n == len(part) else f"a sample of {len(sample):,}"
+    note += f"; what needs a look at all, e.g. to measure samples, has {subset} in memory"
+    notes = [*sample.notes, *notes, note]
     if n < len(part):
         sample = replace(sample, sampled_from=len(part))
         sample = sample.with_notes([f"a sample of the {len(part):,} examples of {part.name}, which are streamed"])
@@ -243,6 +243,7 @@ def select_examples(source: str, files: ShardFiles, shards: Shards, options: Dat
 
 def example_bytes(source: str, shards: Shards, part: Dataset, options: DataOptions) -> int:
     """Bytes of an example in memory, by the first of them."""
+    options = replace(options, range="0,1") if options.range == AUTO else options  # which of all is not known yet
     first = read_examples(source, shards, part.select(slice(FIRST_EXAMPLES)), options, no_progress, sizes_differ=True)
     return prod(first.shape) * first.x.element_size()
 
@@ -266,9 +267,9 @@ def select_sample(shards: Shards, part: Dataset, n: int) -> Dataset:
     generator, rows = make_generator(torch.device("cpu"), 0, "sample"), torch.arange(len(part))
     if shards.max_sample_shards is not None:
         places = np.searchsorted(shards.ends, part.x.numpy(), side="right")
-        chosen = torch.randperm(len(shards.counts), generator=generator)[: shards.max_sample_shards]
-        inside = rows[np.isin(places, chosen.numpy())]
-        rows = inside if len(inside) else rows[:n]
+        numbers = torch.from_numpy(np.unique(places))
+        numbers = numbers[torch.randperm(len(numbers), generator=generator)[: shards.max_sample_shards]]
+        rows = rows[np.isin(places, numbers.numpy())]
     return part.select(rows[torch.randperm(len(rows), generator=generator)[:n]].sort().values)
 
 

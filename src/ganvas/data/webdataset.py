@@ -71,7 +71,7 @@ class TarIndex(NamedTuple):
     hashes: np.ndarray  # uint64, of their names
     labels: np.ndarray  # int32, which of `texts`, or NO_LABEL
     texts: np.ndarray  # of str, the labels in the tar
-    left_out: np.ndarray  # of str, the suffixes of members that are neither image nor label
+    other_suffixes: np.ndarray  # of str, the suffixes of members that are neither image nor label
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -103,14 +103,14 @@ def open_tars(files: Sequence[Path], training: Sequence[Path] = (), progress: Pr
     labels, classes = merge_labels(
         [(index.labels, index.texts) for index in indexes], [read_index(file).texts for file in training]
     )
-    digest, left_out = sha256(), Counter[str]()
+    digest, others = sha256(), Counter[str]()
     for file, index in zip(files, indexes, strict=True):
         digest.update(str((file.name, file.stat().st_size, index.texts.tolist())).encode())
         for part in (index.offsets, index.sizes, index.labels):
             digest.update(np.ascontiguousarray(part).data)
-        left_out.update(index.left_out.tolist())
-    what = ", ".join(f"{n} {suffix}" for suffix, n in left_out.most_common(10))
-    notes = [f"{pluralize(left_out.total(), 'member')} left out: {what}"] if left_out else []
+        others.update(index.other_suffixes.tolist())
+    what = ", ".join(f"{n} {suffix}" for suffix, n in others.most_common(10))
+    notes = [f"{pluralize(others.total(), 'member')} left out: {what}"] if others else []
     sizes = np.concatenate([index.sizes for index in indexes])
     shards = TarShards(
         files=tuple(files), file_bytes=tuple(file.stat().st_size for file in files),
@@ -135,9 +135,9 @@ def read_index(path: Path) -> TarIndex:
         status = path.stat()
         stamp = np.array([INDEX_VERSION, status.st_size, status.st_mtime_ns])
         name = blake2b(str(path.resolve()).encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
-        cached = cache_dir() / "shards" / f"{name}.npz"
+        cache_file = cache_dir() / "shards" / f"{name}.npz"
         try:
-            with np.load(cached, allow_pickle=False) as arrays:
+            with np.load(cache_file, allow_pickle=False) as arrays:
                 if np.array_equal(arrays["stamp"], stamp):
                     return TarIndex(*(arrays[field] for field in TarIndex._fields))
         except (OSError, ValueError, KeyError, EOFError):  # none, or a damaged one
@@ -147,7 +147,7 @@ def read_index(path: Path) -> TarIndex:
     except OSError as error:
         raise shard_error(path, error) from error
     try:
-        with atomic_write(cached) as temporary, temporary.open("wb") as output:
+        with atomic_write(cache_file) as temporary, temporary.open("wb") as output:
             np.savez(output, stamp=stamp, **index._asdict())
     except (OSError, UserError):  # made anew the next time
         pass
@@ -157,14 +157,14 @@ def read_index(path: Path) -> TarIndex:
 def make_index(path: Path, file: BinaryIO) -> TarIndex:
     """The index of an open tar; UserError where it is damaged or cut off."""
     images, labels = dict[str, tuple[int, int]](), dict[str, str]()
-    left_out, end, last, size = Counter[str](), 0, "its beginning", path.stat().st_size
+    others, end, last, size = Counter[str](), 0, "its beginning", path.stat().st_size
     try:
         with tarfile.open(fileobj=file, mode="r:") as tar:
             for member in tar:
                 last, end = member.name, member.offset_data + -(-member.size // BLOCK) * BLOCK
                 if member.offset_data + member.size > size:
                     raise UserError(f"{path} is cut off in the middle of {last}: copy it again")
-                add_member(path, tar, member, images, labels, left_out)
+                add_member(path, tar, member, images, labels, others)
     except tarfile.TarError as error:
         raise UserError(f"{path} is damaged or no plain tar, after {last}: {error}") from error
     file.seek(end)
@@ -176,7 +176,7 @@ def make_index(path: Path, file: BinaryIO) -> TarIndex:
     if rest.strip(b"\0"):
         raise UserError(f"{path} is damaged after {last}, or holds a second tar: make it anew")
     if n_alone := len(labels.keys() - images.keys()):
-        left_out["label without image"] += n_alone
+        others["label without image"] += n_alone
     labels = {key: labels[key] for key in images if key in labels}
     texts = sorted(set(labels.values()))
     number = {text: i for i, text in enumerate(texts)}
@@ -188,13 +188,13 @@ def make_index(path: Path, file: BinaryIO) -> TarIndex:
         np.array([n for _, n in images.values()], np.int64),
         np.frombuffer(b"".join(hashes), ">u8").astype(np.uint64),
         np.array([number[labels[key]] if key in labels else NO_LABEL for key in images], np.int32),
-        np.array(texts, np.str_), np.array(list(left_out.elements()), np.str_),
+        np.array(texts, np.str_), np.array(list(others.elements()), np.str_),
     )  # fmt: skip
 
 
 def add_member(
     path: Path, tar: tarfile.TarFile, member: tarfile.TarInfo,
-    images: dict[str, tuple[int, int]], labels: dict[str, str], left_out: Counter[str],
+    images: dict[str, tuple[int, int]], labels: dict[str, str], others: Counter[str],
 ) -> None:  # fmt: skip
     """Note what a member is: the image or the label of an example, or nothing of the kind."""
     folder, _, name = member.name.rpartition("/")
@@ -203,7 +203,7 @@ def add_member(
     stem, _, suffix = name.partition(".")
     key, suffix = f"{folder}/{stem}", suffix.lower()
     if not member.isreg():
-        left_out["link or the like"] += 1
+        others["link or the like"] += 1
     elif f".{suffix}" in IMAGE_SUFFIXES:
         if key in images:
             raise UserError(f"{path}, {member.name} is the second image of that name: give each a name of its own")
@@ -217,7 +217,7 @@ def add_member(
         if label is not None and (suffix == CLASS_SUFFIX or key not in labels):
             labels[key] = label
     else:
-        left_out[f".{suffix}" if suffix else "without suffix"] += 1
+        others[f".{suffix}" if suffix else "without suffix"] += 1
 
 
 def parse_label(content: bytes, suffix: str) -> str | None:
