@@ -86,7 +86,13 @@ def test_bytes_without_labels_and_labels_that_are_words(tmp_path: Path) -> None:
 
 def test_columns_of_numbers_are_vectors(tmp_path: Path) -> None:
     x = np.random.default_rng(0).normal(size=(25, 2))
-    columns = {"a": x[:, 0], "b": x[:, 1].astype(np.float32), "n": np.arange(25), "label": ["u", "v"] * 12 + ["u"]}
+    columns = {
+        "a": x[:, 0],
+        "b": x[:, 1].astype(np.float32),
+        "n": np.arange(25),
+        "__index_level_0__": x[:, 0],
+        "label": ["u", "v"] * 12 + ["u"],
+    }
     data = load(write_parquet(tmp_path / "x.parquet", columns), ALL)
     assert torch.equal(data.x, torch.from_numpy(np.column_stack([x, np.arange(25)]).astype(np.float32)))
     assert (data.classes, data.has_images) == (("u", "v"), False)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from pyarrow import Schema
     from pyarrow.parquet import ParquetFile
 
+PANDAS_INDEX = "__index_level_"
+"""how columns are called in which pandas keeps the names of rows"""
 SAMPLE_SHARDS = 64
 """row groups from which a sample is taken, at most: each is read whole"""
 
@@ -196,7 +198,7 @@ def find_columns(schema: "Schema", path: Path) -> Columns:
     def holds_fractions(kind: Any) -> bool:  # as the y of points does, which is no class
         return bool(types.is_floating(kind) or types.is_decimal(kind))
 
-    names = {column.name: column.type for column in schema}
+    names = {column.name: column.type for column in schema if not column.name.startswith(PANDAS_INDEX)}
     by_key = {name.lower(): name for name in names}
     label = next((by_key[key] for key in LABEL_KEYS if key in by_key and not holds_fractions(names[by_key[key]])), None)
     images = [name for name, kind in names.items() if holds_images(kind)]
@@ -207,7 +209,7 @@ def find_columns(schema: "Schema", path: Path) -> Columns:
         others = tuple(name for name in names if name not in (image, label))
         return Columns(image, label, (), label_names(schema, label), others)
     numbers = tuple(name for name, kind in names.items() if is_number(kind) and name != label)
-    texts = [name for name in names if name not in (*numbers, label) and not name.startswith("__index")]
+    texts = [name for name in names if name not in (*numbers, label)]
     if not numbers or texts:
         what = f"{join_names(texts)} {'holds' if len(texts) == 1 else 'hold'} neither" if texts else "there is none"
         raise UserError(
