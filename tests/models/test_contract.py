@@ -251,7 +251,13 @@ GOLDEN = {
 
 
 class Doubled:
-    """The batches of a stream in float64."""
+    """The batches of a stream in float64; it passes for one."""
+
+    notes = ()
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        return type(self.stream)
 
     def __init__(self, stream: Any) -> None:
         self.stream = stream

@@ -12,13 +12,13 @@ from torch import nn
 import ganvas
 from ganvas.cli.app import main
 from ganvas.config import TrainConfig
-from ganvas.data import Dataset
+from ganvas.data import Dataset, make_stream
 from ganvas.errors import UserError
 from ganvas.model import Batch, Model, Move, Shape, minimize
 from ganvas.models import MODELS
 from ganvas.nn.device import float32_products, resolve_device
 from ganvas.training import cuda_graph, loop
-from ganvas.training.cuda_graph import reason_against
+from ganvas.training.cuda_graph import GraphPlayer, reason_against
 from ganvas.training.loop import initialize_state, train
 from ganvas.training.run_records import read_log
 from tests.support.cuda import FakeCuda, FakeStream
@@ -111,6 +111,22 @@ def test_few_graphs_are_kept(vectors: Dataset, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(cuda_graph, "MAX_GRAPHS", 1)
     model = small(MODELS["gan"], r1=1.0, penalty_interval=5)
     assert len(assert_equal_states(model, vectors, TrainConfig(steps=15, batch_size=8))) == 3
+
+
+def test_no_two_graphs_share_a_stream(vectors: Dataset) -> None:
+    """A graph that is deleted would clear the memory in which another works."""
+    model, gpu = small(MODELS["vae"]), FakeCuda()
+    state = initialize_state(model, vectors.shape, 0, torch.device("cpu"))
+    stream = make_stream(vectors, batch=8, seed=0)
+    player = GraphPlayer(model, stream, TrainConfig(steps=1, batch_size=8), state)
+    assert len(player.free_streams) == cuda_graph.MAX_GRAPHS
+    names = ("one", "two", "three")
+    player.free_streams[:] = [FakeStream(gpu.calls, name) for name in names]  # type: ignore[list-item]
+    first, second, third = (player.find_steps(key).stream for key in "abc")
+    assert len({id(s) for s in (first, second, third)}) == 3
+    assert player.find_steps("a").stream is first
+    assert player.find_steps("d").stream is second  # b's steps are longest ago
+    assert list(player.steps_by_key) == ["c", "a", "d"]
 
 
 class Plain(Model):

@@ -16,6 +16,7 @@ graph's own buffers before each launch, so `reseed` counts (PyTorch, CUDAGenerat
 For that reason a launch is a single step: several steps in one graph would share a seed.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -54,6 +55,8 @@ class StepResult(NamedTuple):
 class KeyedSteps:
     """The steps of one key."""
 
+    stream: torch.cuda.Stream | None
+    """where they are played and recorded; no two have the same: see `GraphPlayer.find_steps`"""
     inputs: list[Drawn] = field(default_factory=list)
     """what the step's batches are made of, in the order in which it draws them"""
     n_played: int = 0
@@ -86,15 +89,14 @@ class GraphPlayer(StepPlayer):
         super().__post_init__()
         self.is_recording: bool = True
         """whether steps are recorded: not any more after a failure"""
-        self.steps_by_key: dict[Hashable, KeyedSteps] = {}
+        self.steps_by_key: OrderedDict[Hashable, KeyedSteps] = OrderedDict()
         self.rates: dict[str, Tensor] = {}
-        dtype = torch.float64 if self.device.type == "cpu" else torch.float32  # of numbers that CUDA's kernels read
-        self.scalar: Callable[[float], Tensor] = lambda x: torch.full((), x, dtype=dtype, device=self.device)
         self.ema_weight: Tensor = self.scalar(0.0)
         self.step_tensor: Tensor = torch.zeros((), dtype=torch.float64, device=self.device)
         self.parameters: list[nn.Parameter] = [p for net in self.nets.values() for p in net.parameters()]
         is_cuda = self.device.type == "cuda"
-        self.side_stream: torch.cuda.Stream | None = torch.cuda.Stream(self.device) if is_cuda else None
+        streams = [torch.cuda.Stream(self.device) if is_cuda else None for _ in range(MAX_GRAPHS)]
+        self.free_streams: list[torch.cuda.Stream | None] = streams
         self.pool: Any = torch.cuda.graph_pool_handle() if is_cuda else None
 
     def play(self) -> None:
@@ -110,7 +112,7 @@ class GraphPlayer(StepPlayer):
         for buffers in steps.inputs:
             for buffer, drawn in zip(buffers, self.stream.draw(), strict=True):
                 buffer.copy_(drawn, non_blocking=True)
-        result = steps.replay() if steps.replay else on_stream(self.side_stream, lambda: self.compute(steps))
+        result = steps.replay() if steps.replay else on_stream(steps.stream, lambda: self.compute(steps))
         steps.n_played += 1
         values = iter(result.values.clone().unbind())  # the graph writes its next ones into the same memory
         for names in result.names:
@@ -120,16 +122,22 @@ class GraphPlayer(StepPlayer):
         return None
 
     def find_steps(self, key: Hashable) -> KeyedSteps:
-        """The steps of this key, which become the latest; the oldest of too many are forgotten."""
-        self.steps_by_key[key] = self.steps_by_key.pop(key) if key in self.steps_by_key else KeyedSteps()
-        while len(self.steps_by_key) > MAX_GRAPHS:
-            del self.steps_by_key[next(iter(self.steps_by_key))]
+        """The steps of this key, which become the latest; if they are new and too many, the oldest are forgotten.
+
+        A graph that is deleted takes the memory in which cuBLAS works on its stream away from all graphs that were
+        recorded there (PyTorch, issue 193402).  So each has a stream that no other has as long as it lives.
+        """
+        if key not in self.steps_by_key:
+            if not self.free_streams:
+                self.free_streams.append(self.steps_by_key.popitem(last=False)[1].stream)
+            self.steps_by_key[key] = KeyedSteps(self.free_streams.pop())
+        self.steps_by_key.move_to_end(key)
         return self.steps_by_key[key]
 
     def record(self, steps: KeyedSteps) -> bool:
         """Record the step; whether that worked: from then on, or else never again, steps are graphs."""
         try:
-            steps.replay = capture(lambda: self.compute(steps), self.side_stream, self.pool)
+            steps.replay = capture(lambda: self.compute(steps), steps.stream, self.pool)
         except RuntimeError as error:  # what PyTorch raises, also where memory does not suffice
             cause = error.__context__ or error  # to end a record that has failed fails as well
             if not isinstance(cause, RuntimeError):
@@ -151,6 +159,11 @@ class GraphPlayer(StepPlayer):
             blend(self.ema_pairs, self.ema_weight)
         values = torch.stack([value.float() for terms in moves for value in terms.values()])
         return StepResult([tuple(terms) for terms in moves], values, [(p, p.grad) for p in self.parameters])
+
+    def scalar(self, x: float) -> Tensor:
+        """A buffer for a number, in the precision in which CUDA's kernels read it; on a CPU in Python's own."""
+        dtype = torch.float64 if self.device.type == "cpu" else torch.float32
+        return torch.full((), x, dtype=dtype, device=self.device)
 
     def rate_buffer(self, name: str) -> Tensor:
         """The buffer with the learning rate of the networks of this name."""
