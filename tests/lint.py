@@ -17,8 +17,8 @@ PYTHON = [*SOURCES, *TESTS, *sorted((ROOT / "benchmarks").rglob("*.py")), ROOT /
 FILE_LINES, FUNCTION_LINES = 400, 60
 """most lines of a file, and of a function"""
 CEILINGS = {
-    ".": 856,
-    "cli": 1554,
+    ".": 975,
+    "cli": 1580,
     "data": 4400,
     "diagnostics": 212,
     "distributions": 862,
@@ -27,10 +27,10 @@ CEILINGS = {
     "inference": 1228,
     "io": 430,
     "metrics": 2248,
-    "models": 2635,
-    "nn": 800,
+    "models": 2660,
+    "nn": 810,
     "objectives": 322,
-    "training": 2192,
+    "training": 2620,
     "viz": 606,
 }
 """most lines of each room"""

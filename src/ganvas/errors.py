@@ -35,6 +35,10 @@ class DivergenceError(ArithmeticError):
     """Training produced a NaN or an infinity.  The run keeps its last good checkpoint.  Exit code 1."""
 
 
+class RankError(RuntimeError):
+    """Processes that train together cannot go on: one has ended, or their weights differ.  Exit code 1."""
+
+
 class TrainingStopped(KeyboardInterrupt):
     """Training was asked to stop and has saved its state.  Exit code 128 + the signal's number."""
 

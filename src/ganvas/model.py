@@ -266,10 +266,20 @@ class TranslationModel(Protocol):
 
 def optional_state_keys(networks: Mapping[str, nn.Module]) -> set[str]:
     """The tensors, as "encoder.4.degrees", that networks fill in by themselves where a file has none."""
+    return named_state(networks, "optional_state")
+
+
+def rank_state_keys(networks: Mapping[str, nn.Module]) -> set[str]:
+    """The tensors, as "DX.past.kept", of which each of several ranks has its own."""
+    return named_state(networks, "rank_state")
+
+
+def named_state(networks: Mapping[str, nn.Module], attribute: str) -> set[str]:
+    """The full names of the tensors that this attribute of a module names."""
     return {
         f"{network}.{path}{'.' * bool(path)}{name}"
         for network, net in networks.items() for path, module in net.named_modules()
-        for name in getattr(module, "optional_state", ())
+        for name in getattr(module, attribute, ())
     }  # fmt: skip
 
 

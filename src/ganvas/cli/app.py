@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from cyclopts import App, CycloptsError, Parameter
 
 from .. import __version__
-from ..errors import DivergenceError, InvalidFileError, TrainingStopped, UserError, WriteError, error_reason
+from ..errors import DivergenceError, InvalidFileError, RankError, TrainingStopped, UserError, WriteError, error_reason
 from ..io.text import escape_lines, escape_text, replace_non_finite
 from . import arguments
 from .help import HelpFormatter
@@ -54,6 +54,10 @@ for _name, (_function, _summary) in COMMANDS.items():  # imported when used: --h
     app.command(f"ganvas.cli.{_function}", name=_name, help=_summary)
 
 
+command_line: list[str] = []
+"""the words of the command that runs"""
+
+
 @app.meta.default
 def launch(
     *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
@@ -69,15 +73,16 @@ def launch(
     )  # fmt: skip
     words = arguments.prepare_tokens(app, tokens)
     command, bound, others = app.parse_args(words, exit_on_error=False, print_error=False)
-    if "given" in others:
-        bound.arguments["given"] = frozenset(given)
+    for name, value in (("given", frozenset(given)), ("words", tuple(command_line))):
+        if name in others:
+            bound.arguments[name] = value
     return command(*bound.args, **bound.kwargs)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command; returns its exit code: 0, 2 for the user's mistakes, 1 for failures, 128 + a signal's number."""
     os.environ.setdefault("PYDANTIC_ERRORS_INCLUDE_URL", "0")
-    argv = sys.argv[1:] if argv is None else argv
+    command_line[:] = argv = sys.argv[1:] if argv is None else argv
     app.config = ()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # characters that its encoding lacks are escaped
@@ -85,15 +90,27 @@ def main(argv: list[str] | None = None) -> int:
     try:
         general, words = split_words(argv)
         formatter.describe_command(app, words)
-        app.meta([*general, *words], exit_on_error=False, print_error=False, result_action="return_value")
+        code = app.meta([*general, *words], exit_on_error=False, print_error=False, result_action="return_value")
     except BaseException as error:
         if "--debug" in argv and not isinstance(error, SystemExit | TrainingStopped):
             raise
         code, message = explain_error(error)
-        if message:
-            print(f"ganvas: {escape_text(message)}", file=sys.stderr)
+        if message and (sender := rank_prefix(error)) is not None:
+            print(f"ganvas: {sender}{escape_text(message)}", file=sys.stderr)
         return code
-    return 0
+    return code if isinstance(code, int) else 0
+
+
+def rank_prefix(error: BaseException) -> str | None:
+    """What a sentence begins with: nothing, or the number of a rank; None where another rank says the same."""
+    if os.environ.get("RANK", "0") == "0":
+        return ""
+    from ..ranks import has_group
+
+    is_shared = isinstance(error, UserError | DivergenceError | RankError | TrainingStopped | SystemExit)
+    if is_shared and (has_group() or os.environ.get("LOCAL_RANK") != "0"):
+        return None
+    return f"rank {os.environ['RANK']}: "
 
 
 def split_words(argv: list[str]) -> tuple[list[str], list[str]]:
@@ -158,7 +175,7 @@ def explain_error(error: BaseException) -> tuple[int, str]:
             return 2, spell_options(format_errors(invalid))
         case InvalidFileError():
             return 2, str(error)
-        case UserError() | DivergenceError() | WriteError() as failure:
+        case UserError() | DivergenceError() | RankError() | WriteError() as failure:
             return 2 if isinstance(failure, UserError) else 1, spell_options(str(error))
         case FileNotFoundError() | IsADirectoryError() | NotADirectoryError() as missing:
             return 2, f"{missing.filename}: {(missing.strerror or 'not found').lower()}"

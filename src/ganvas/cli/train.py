@@ -16,9 +16,11 @@ from ..models._own import load_model_class
 from ..renamed import given_up
 from ..training import run as running
 from ..training import run_records
+from ..training.distributed import is_main, is_rank
+from ..training.launch import start_ranks
 from ..training.resume import CHANGEABLE_TRAIN_FIELDS
 from .app import print_result
-from .common import Given, Json, Quiet, RunName, SourceName
+from .common import Devices, Given, Json, Quiet, RunName, SourceName, Words
 
 CHANGES = "Changes, from here on"
 DATA_B_HELP = "the second domain, to translate between the two"
@@ -26,7 +28,7 @@ CHANGED_DATA_HELP = "go on although the data have changed; config.json notes at 
 train_app: App = App(name="train", help="Train a model on a folder of images, a file, or a named data set.")
 
 
-def make_train_command(cls: type[Model]) -> Callable[..., None]:
+def make_train_command(cls: type[Model]) -> Callable[..., int]:
     """The command that trains models of this class: its options are the fields of the class and of both configs."""
 
     def command(
@@ -39,17 +41,21 @@ def make_train_command(cls: type[Model]) -> Callable[..., None]:
         runs_dir: Annotated[Path, Parameter(help="folder for run folders")] = Path("runs"),
         folder: Annotated[Path | None, Parameter(help="the run's folder, which must be new or empty")] = None,
         init_from: Annotated[str | None, Parameter(help="run or file of weights to start from")] = None,
+        devices: Devices = 1,
         quiet: Quiet = False,
         json: Json = False,
         given: Given = frozenset(),
-    ) -> None:
+        words: Words = (),
+    ) -> int:
         for name in given.intersection(cls.ignored_options):
             value = (to_dict(model) | to_dict(train_config))[name]
             raise UserError(f"{name}={value} has no effect on {model_name_with_article(cls())}: leave it out")
+        if devices > 1 and not is_rank():
+            return start_ranks(devices, words, train_config.device)
         values = to_dict(train_config) | to_dict(data_options)
         options: dict[str, Any] = {name: value for name, value in values.items() if name in given}
         options |= {"runs_dir": runs_dir, "folder": folder, "init_from": init_from, "quiet": quiet}
-        print_run(running.train(model, (data, *data_b) if data_b else data, **options), json)
+        return print_run(running.train(model, (data, *data_b) if data_b else data, **options), json)
 
     next_command = "ganvas sample last" if cls.n_domains == 1 else "ganvas translate last FROM TO"
     command.__doc__ = f"{cls.__doc__}\n\nWrites a run folder; then: `{next_command}`."
@@ -70,9 +76,12 @@ def add_own_model(reference: str) -> None:
     train_app.command(make_train_command(load_model_class(reference)), name=reference)
 
 
-def print_run(trained: Trained, as_json: bool) -> None:
+def print_run(trained: Trained, as_json: bool) -> int:
+    """Print where the run is, and return the exit code."""
     assert trained.folder is not None
-    print_result([str(trained.folder)], run_records.summarize_run(trained.folder), as_json)
+    if is_main():
+        print_result([str(trained.folder)], run_records.summarize_run(trained.folder), as_json)
+    return 0
 
 
 def resume(
@@ -85,17 +94,23 @@ def resume(
     lr: Annotated[float | None, Parameter(group=CHANGES, help="learning rate")] = None,
     lr_d: Annotated[float | None, Parameter(group=CHANGES, help="learning rate of a GAN's discriminator")] = None,
     train_config: Annotated[TrainConfig, Parameter(name="*", group=CHANGES)] = TrainConfig(),
+    devices: Devices = 1,
     quiet: Quiet = False,
     json: Json = False,
     given: Given = frozenset(),
+    words: Words = (),
     **unknown_options: Annotated[str, Parameter(show=False)],
-) -> None:
+) -> int:
     """Continue a run that was stopped or killed, exactly as if it had not been stopped."""
+    if devices > 1 and not is_rank():
+        config = run_records.read_config(run_records.find_run(run))["train_config"]
+        device = train_config.device if "device" in given else config.get("device", "auto")
+        return start_ranks(devices, words, device)
     sources = data if data is None or data_b is None else (data, data_b)
     values = {"lr": lr, "lr_d": lr_d} | to_dict(train_config)
     options: dict[str, Any] = {name: value for name, value in values.items() if name in given} | unknown_options
     options |= {"allow_changed_data": allow_changed_data, "quiet": quiet}
-    print_run(running.resume(run_records.find_run(run), sources, **options), json)
+    return print_run(running.resume(run_records.find_run(run), sources, **options), json)
 
 
 _TRAIN_FIELDS = to_dict(TrainConfig())

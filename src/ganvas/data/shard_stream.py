@@ -52,7 +52,7 @@ class ShardStream:
         world_size: int = 1,
     ) -> None:
         self.n: int = len(dataset)
-        check_batches([dataset], batch * world_size, balanced)
+        check_batches([dataset], batch, balanced, world_size)
         self.data: StreamedDataset = dataset
         self.batch: int = batch
         self.seed: int = seed

@@ -27,7 +27,8 @@ class Stream:
     Which examples make up a batch depends only on (seed, position): one integer is all that a checkpoint has to hold
     for a run to go on exactly where it stopped.  An epoch is a new permutation; its last, incomplete batch is left out.
     `balanced` draws every class equally often, in an epoch of the same length.  Data of more than `device_bytes` stay
-    in the host's memory; the batches are the same.
+    in the host's memory; the batches are the same.  Of several ranks each has its own part of what all of them draw, in
+    the order of ranks: together they see what one would in batches `world_size` times as large.
     """
 
     def __init__(
@@ -41,18 +42,22 @@ class Stream:
         position: int = 0,
         balanced: bool = False,
         device_bytes: int | None = None,
+        rank: int = 0,
+        world_size: int = 1,
     ) -> None:
-        check_batches([dataset], batch, balanced)
+        check_batches([dataset], batch, balanced, world_size)
         self.n: int = len(dataset)
         self.batch: int = batch
         self.seed: int = seed
         self.position: int = position
         self.balanced: bool = balanced
+        self.rank: int = rank
+        self.world_size: int = world_size
         self.host_labels: Tensor | None = dataset.labels.cpu() if dataset.labels is not None and balanced else None
         device = device or dataset.x.device
         is_large = device_bytes is not None and dataset.nbytes > device_bytes
         self.data: Dataset = dataset if is_large else dataset.to(device)
-        self.batches_per_epoch: int = self.n // batch
+        self.batches_per_epoch: int = self.n // (batch * world_size)
         self.scaling: Scaling = scaling.to(device)
         host_batches = HostBatches(self.data, batch, device, self.indices_at) if is_large else None
         self.host_batches: HostBatches | None = host_batches
@@ -114,7 +119,8 @@ class Stream:
             # from pinned memory the copy does not make the step wait
             self.order = order.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else order.to(device)
             self.epoch = epoch
-        return self.order[i * self.batch : (i + 1) * self.batch]
+        start = (i * self.world_size + self.rank) * self.batch
+        return self.order[start : start + self.batch]
 
     def balanced_order(self, generator: torch.Generator) -> Tensor:
         """As many indices as there are examples, in random order, equally many of every class that has examples."""
@@ -131,11 +137,15 @@ class Stream:
         return indices[torch.randperm(len(indices), generator=generator)][: len(labels)]
 
 
-def check_batches(datasets: "Sequence[Dataset | StreamedDataset]", batch: int, balanced: bool = False) -> None:
-    """UserError where a `Stream` of one of the datasets cannot draw such batches."""
+def check_batches(
+    datasets: "Sequence[Dataset | StreamedDataset]", batch: int, balanced: bool = False, world_size: int = 1
+) -> None:
+    """UserError where a `Stream` of one of the datasets cannot draw such batches, one for each of so many ranks."""
     for data in datasets:
-        if batch > (n := len(data)):
-            raise UserError(f"batch_size={batch} is larger than the data: {data.name} has {n}; give {n} or less")
+        if batch * world_size > (n := len(data)):
+            what = f"batch_size={batch}" if world_size == 1 else f"batch_size={batch} on each of {world_size} ranks"
+            most = f"give {n // world_size} or less" if n >= world_size else "start fewer ranks"
+            raise UserError(f"{what} is larger than the data: {data.name} has {n}; {most}")
         if balanced and data.labels is None:
             raise UserError(f"{data.name} has no labels: balanced=true draws every class equally often")
         if balanced and data is not data.in_memory:

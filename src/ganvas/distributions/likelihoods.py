@@ -16,6 +16,7 @@ from ..data.dataset import chunks
 from ..data.scaling import premultiply
 from ..errors import UserError
 from ..objectives import reconstruction
+from ..ranks import mean_over_ranks
 
 LikelihoodName = Literal["gaussian", "bernoulli", "continuous-bernoulli", "discretized-logistic", "squared-error"]
 Sigma = float | Literal["learned", "optimal"]
@@ -111,7 +112,7 @@ class OptimalGaussian(NamedTuple):
 
     def nll(self, x: Float[Tensor, "b *shape"]) -> Float[Tensor, "k b"]:
         flat, mean = align(x, self.mean)
-        variance = (flat - mean).square().mean().clamp_min(1e-8)
+        variance = mean_over_ranks((flat - mean).square().mean()).clamp_min(1e-8)
         with torch.no_grad():
             self.running_variance.lerp_(variance.to(self.running_variance.dtype), 0.05)
         return reconstruction.gaussian_nll(flat, mean, variance.sqrt())

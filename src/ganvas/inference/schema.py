@@ -86,6 +86,7 @@ class CheckpointHeader(Schema):
     model: Text | None = None
     fields: dict[str, object] | None = None
     batch_size: Size | None = None
+    world_size: Size = 1
     step: Count
     position: Count
     optimizers: dict[str, OptimizerState]
@@ -124,6 +125,7 @@ class RunConfig(Schema):
     model_source: dict[str, Text | None] | None = None
     own_networks: dict[str, Text] = {}
     end_step: Count | None = None
+    world_size: Size = 1
     changes: list[ConfigChange] = []
 
 

@@ -33,6 +33,7 @@ from ..objectives import adversarial
 from ..objectives.adversarial import BORDERS, JENSEN_SHANNON_LOSSES, Loss, generator_loss
 from ..objectives.penalties import gradient_penalty, squared_gradients
 from ..randomness import draw_rows
+from ..ranks import gather_batch, world_size
 from ._gan_diagnosis import gan_rules
 from ._latent import Codes, Examples, LatentModel, Network
 from ._own import OwnNetwork, copy_own_network
@@ -293,9 +294,11 @@ class ConfigurableGAN(Adversarial):
 
         Top-k training (Sinha et al., arXiv:2002.06224, algorithm 1): G forgets its worst fakes.
         """
-        n_best = self.n_best(len(fake), epochs)
-        if n_best == len(fake):
+        n = len(fake) * world_size()
+        n_best = self.n_best(n, epochs)
+        if n_best == n:
             return fake, real
+        fake, real = gather_batch(fake), None if real is None else gather_batch(real)
         index = fake.flatten().topk(n_best).indices
         return fake[index], None if real is None else real[index]
 
@@ -305,7 +308,7 @@ class ConfigurableGAN(Adversarial):
         """G descends its loss on fakes, which the relativistic loss compares with the examples x."""
         with torch.no_grad():
             real = D(x, *y) if self.loss == "relativistic" else None
-        epochs = global_step * len(batch.x) / max(1, batch.dataset_size)
+        epochs = global_step * len(batch.x) * world_size() / max(1, batch.dataset_size)
         logits = self.select_top_k(D(fake, *y), real, epochs)
         return minimize(G, fool=generator_loss(self.loss, *logits))
 

@@ -17,6 +17,7 @@ from ..distributions.posteriors import DiagonalGaussian, normal_log_prob
 from ..fields import Weight
 from ..model import Batches, Moves, minimize
 from ..objectives.adversarial import Scalar
+from ..ranks import gather_batch, rank
 from ._latent import Codes
 from ._variational import Variational
 
@@ -49,11 +50,12 @@ def decompose_kl(q: DiagonalGaussian, z: Codes, dataset_size: int) -> tuple[Scal
     """Estimates, in nats, of I(x; z), KL(q(z) || prod_j q(z_j)) and sum_j KL(q(z_j) || p(z_j)).
 
     `z` are samples of the b posteriors q, drawn from a data set of `dataset_size` examples.  They sum to the mean of
-    log q(z|x) - log p(z).
+    log q(z|x) - log p(z).  Of several ranks each takes its own samples under the posteriors of all.
     """
-    pairs = normal_log_prob((z[:, None] - q.mean) / q.scale) - q.scale.log()  # b samples x b posteriors x d
-    norm = log(dataset_size * len(z))
-    log_posterior = pairs.diagonal().sum()  # b samples, each under its own posterior
+    q = DiagonalGaussian(*map(gather_batch, q))
+    pairs = normal_log_prob((z[:, None] - q.mean) / q.scale) - q.scale.log()  # b samples x M posteriors x d
+    norm = log(dataset_size * len(q.mean))
+    log_posterior = pairs.diagonal(rank() * len(z)).sum()  # b samples, each under its own posterior
     joint = (pairs.sum(2).logsumexp(1) - norm).sum()
     marginals = (pairs.logsumexp(1) - norm).sum()
     prior = normal_log_prob(z).sum()

@@ -27,6 +27,7 @@ from ..errors import UserError
 from ..fields import Positive, Size, Steps, Weight
 from ..model import Batches, Moves, Shape, minimize
 from ..objectives.reconstruction import squared_error
+from ..ranks import mean_over_ranks
 from ._variational import Variational
 
 
@@ -91,7 +92,8 @@ class VAE(Variational):
         """The term of the objective that the KL, b examples in d terms, gives after `global_step` steps."""
         factor = self.warmup_factor(global_step)
         if self.capacity is not None:
-            return self.kl_weight * (kl.sum(1).mean() - as_scalar(self.capacity * factor, kl)).abs()
+            mean = mean_over_ranks(kl.sum(1).mean())
+            return self.kl_weight * (mean - as_scalar(self.capacity * factor, kl)).abs()
         return as_scalar(self.kl_weight * factor, kl) * free_bits_kl(kl, self.free_bits)
 
     def warmup_factor(self, global_step: int | Tensor) -> float | Tensor:
@@ -114,7 +116,7 @@ def as_scalar(x: float | Tensor, like: Tensor) -> float | Tensor:
 
 def free_bits_kl(kl: Float[Tensor, "b d"], free_bits: float) -> Float[Tensor, ""]:
     """The mean KL of b examples in d terms, or sum_j max(free_bits, E_x KL_j) (arXiv:1606.04934, equation 15)."""
-    return kl.mean(0).clamp_min(free_bits).sum() if free_bits else kl.sum(1).mean()
+    return mean_over_ranks(kl.mean(0)).clamp_min(free_bits).sum() if free_bits else kl.sum(1).mean()
 
 
 class Multiplier(nn.Module):
@@ -135,7 +137,7 @@ class Multiplier(nn.Module):
     def forward(self, excess: Float[Tensor, ""]) -> Float[Tensor, ""]:
         """lambda times the excess; lambda <- lambda e^(0.01 c), c the averaged excess, between -1 and 1."""
         with torch.no_grad():
-            self.average.lerp_(excess.to(self.average.dtype), 0.01)
+            self.average.lerp_(mean_over_ranks(excess).to(self.average.dtype), 0.01)
             weight = self.value.clone()
             self.value.mul_((0.01 * self.average.clamp(-1, 1)).exp()).clamp_(1e-6, 1e6)
         return weight * excess

@@ -13,6 +13,8 @@ from typing import TypeVar
 
 import torch
 
+from ..ranks import world_size
+
 T = TypeVar("T")
 
 
@@ -20,12 +22,13 @@ def concurrently(*functions: Callable[[], T], device: torch.device) -> list[T]:
     """What the functions return, in order.
 
     On a CPU with a thread of torch for each or more they run at the same time, each in its own thread with its share of
-    the cores; anywhere else one after the other.  They must not draw random numbers, nor change what another one reads.
+    the cores; anywhere else, and in one of several ranks, whose collectives must come in the same order everywhere, one
+    after the other.  They must not draw random numbers, nor change what another one reads.
     Autocast and gradient mode are the caller's; torch's other modes, e.g. those that watch operations, do not reach the
     threads: call torch.set_num_threads(1) before those.  An error is raised once all are done.
     """
     threads = torch.get_num_threads()
-    if device.type != "cpu" or not 1 < len(functions) <= threads:
+    if device.type != "cpu" or world_size() > 1 or not 1 < len(functions) <= threads:
         return [function() for function in functions]
     grad_enabled, autocast_enabled = torch.is_grad_enabled(), torch.is_autocast_enabled("cpu")
     dtype, cache_enabled = torch.get_autocast_dtype("cpu"), torch.is_autocast_cache_enabled()

@@ -1,6 +1,6 @@
 """What discriminators have besides the layers of an encoder: label projection, spectral norm, a pool of past fakes."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Int64
@@ -58,6 +58,7 @@ class ImagePool(nn.Module):
     decisions are made on the device, so nothing waits; contents are buffers, so a checkpoint has them.
     """
 
+    rank_state: ClassVar[tuple[str, ...]] = ("kept", "seen")  # each of several ranks has its own past
     kept: Tensor
     seen: Tensor
 

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
+from ..ranks import mean_over_ranks
 from .precision import at_least_float32
 
 Distance = Literal["mse", "cosine", "hinge"]
@@ -53,5 +54,5 @@ def feature_matching(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Scalar:
 
     Source: Salimans et al., arXiv:1606.03498, section 3.1; for several layers, as DiscoGAN's authors have it.
     """
-    means = ((at_least_float32(r).mean(0), at_least_float32(f).mean(0)) for r, f in zip(real, fake, strict=True))
-    return torch.stack([(r - f).square().mean() for r, f in means]).sum()
+    pairs = [[mean_over_ranks(at_least_float32(x).mean(0)) for x in pair] for pair in zip(real, fake, strict=True)]
+    return torch.stack([(r - f).square().mean() for r, f in pairs]).sum()

@@ -6,6 +6,7 @@ is, see `training.loop`.
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,28 +22,48 @@ from ..inference.trained import check_networks
 from ..io.atomic import atomic_write
 from ..io.safetensors import read_safetensors, select_prefix, summarize_error
 from ..model import Model
+from ..ranks import rank
 from .loop import TrainState, get_optimizer
 
 SELECTION_FIELDS = ("lowest_distance", "distance_error", "best_step", "evaluations_since_best", "metric")
 """counters of the state that tell how good samples were"""
 
 
-def save(state: TrainState, path: Path, metadata: dict[str, Any]) -> None:
-    """Write the state, atomically; `metadata` is plain values to keep beside it."""
+def save(
+    state: TrainState, path: Path, metadata: dict[str, Any], rank_state: Mapping[str, Tensor] | None = None
+) -> None:
+    """Write the state, atomically; `metadata` is plain values to keep beside it, `rank_state` what other ranks have."""
     scaling_tensors, scaling_header = scalings.scaling_state(state.scaling)
     tensors: dict[str, Tensor] = {f"nets/{name}": tensor for name, tensor in state.nets.state_dict().items()}
     tensors |= {f"ema/{name}": tensor for name, tensor in state.ema_nets.state_dict().items()} | scaling_tensors
+    tensors |= rank_state or {}
     scalars: dict[str, Any] = {}
     for name, optimizer in state.optimizers.items():
         optimizer_tensors, scalars[name] = split_optimizer_state(optimizer)
         tensors |= {f"optimizer/{name}/{key}": tensor for key, tensor in optimizer_tensors.items()}
     counters = {
         "step": state.step, "position": state.position, "optimizers": scalars, "pending_terms": state.meter.values,
-        "selection": {name: getattr(state, name) for name in SELECTION_FIELDS},
+        "selection": selection(state),
     }  # fmt: skip
-    header = {"ganvas": json.dumps(metadata | scaling_header | counters)}
+    write(path, metadata | scaling_header | counters, tensors)
+
+
+def selection(state: TrainState) -> dict[str, Any]:
+    """How good samples were."""
+    return {name: getattr(state, name) for name in SELECTION_FIELDS}
+
+
+def save_selection(state: TrainState, path: Path) -> None:
+    """Write into a checkpoint how good samples were; all else stays as it is, whichever rank it is of."""
+    header, tensors = read_safetensors(path)
+    write(path, header | {"selection": selection(state)}, tensors)
+
+
+def write(path: Path, header: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    """Write a checkpoint's file, atomically."""
     with atomic_write(path) as temporary:
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, header)
+        contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+        save_file(contiguous, temporary, {"ganvas": json.dumps(header)})
 
 
 def check_checkpoint(path: Path, model: Model, shape: Any, classes: int) -> None:
@@ -67,7 +88,9 @@ def restore(state: TrainState, path: Path, model: Model) -> dict[str, Any]:
     parse(CheckpointHeader, header, header, path)
     try:
         state.scaling = scalings.scaling_from_state(tensors, header, model)
-        state.nets.load_state_dict(select_prefix(tensors, "nets/"))
+        # a rank that the run did not have takes what it had of another
+        own = select_prefix(tensors, f"ranks/{rank() % header.get('world_size', 1)}/")
+        state.nets.load_state_dict(select_prefix(tensors, "nets/") | own)
         state.ema_nets.load_state_dict(select_prefix(tensors, "ema/"))
         for name, settings in header["optimizers"].items():
             optimizer, moments = get_optimizer(name, model, state), select_prefix(tensors, f"optimizer/{name}/")

@@ -29,6 +29,7 @@ from ..data import DataStream
 from ..errors import UserError
 from ..model import Batch, Model, PairBatch, model_name
 from ..models._own import is_own
+from ..ranks import world_size
 from .loop import StepPlayer, blend, ema_weight, is_ema_due
 
 T = TypeVar("T")
@@ -220,6 +221,8 @@ def reason_against(model: Model, is_requested: bool) -> str:
     own_classes = [base for base in cls.__mro__ if issubclass(base, Model) and is_own(base)]
     if own_classes and not any("step_key" in vars(base) for base in own_classes):
         return f"{model_name(model)} has no step_key, which says which of its steps are alike"
+    if world_size() > 1:
+        return "several ranks compute each step together, by calls that are not recorded"
     if model.own_networks and not is_requested:
         return "networks of your own may do what a graph cannot repeat; graph=on records them all the same"
     return ""

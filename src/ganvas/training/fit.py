@@ -14,16 +14,18 @@ from .. import __version__
 from ..config import TrainConfig
 from ..data import Data, DomainPair, Scaling, class_counts, make_stream
 from ..diagnostics import examine, recent_lines
-from ..errors import DivergenceError, TrainingStopped
+from ..errors import DivergenceError, RankError, TrainingStopped
 from ..inference.trained import Trained, load_trained
 from ..io.atomic import atomic_write
 from ..io.run_folder import LAST_WEIGHTS_FILE, RunFolder
 from ..io.safetensors import read_header
 from ..model import Batch, Model, PairBatch, device_of, model_name, to_dict
 from ..randomness import reseed
+from ..ranks import world_size
 from ..viz.curves import draw_curves
 from ..viz.images import preview
 from . import checkpoint, run_records, validation
+from .distributed import agree, check_equal, gather_rank_state, is_loss_of_rank, is_main, shared_tensors
 from .loop import TrainState, check_finite, current_ema, ensure_scaling
 from .loop import train as training
 from .monitor import monitor_statistics
@@ -42,7 +44,8 @@ minute, and never more than two minutes to lose"""
 class Run:
     """What is trained, on what, how, how far it is, and where it is written.
 
-    When it saves between checkpoints depends on the clock, but nothing that it computes or logs depends on that.
+    When it saves between checkpoints depends on the clock, but nothing that it computes or logs depends on that.  Of
+    several ranks all train, and rank 0 measures, logs and writes; see `distributed`.
     """
 
     model: Model
@@ -70,8 +73,9 @@ class Run:
         state, config = self.state, self.config
         if state.step < config.steps and not config.is_out_of_patience(state.evaluations_since_best):
             self.train()
-        if state.step < config.steps:
+        if state.step < config.steps and is_main():
             self.files.write_config(run_records.read_config(self.folder) | {"end_step": state.step})
+        agree()  # what rank 0 has written is there
         if self.keeps_best:
             return load_trained(self.folder, self.device, **self.model.own_networks)
         return self.current_model()
@@ -86,13 +90,16 @@ class Run:
             with catch_stop_signals(self.stop_message) as stop:
                 if state.step == 0:
                     self.save()
-                self.evaluator = validation.make_evaluator(self.model, self.raw_data, self.config, state, lines)
+                if is_main():
+                    self.evaluator = validation.make_evaluator(self.model, self.raw_data, self.config, state, lines)
                 self.bar.print_notes(self.evaluator.notes if self.evaluator else [])
-                with self.bar.track_training(steps, lambda: state.step, self.config.batch_size, folder) as progress:
+                batch = self.config.batch_size * world_size()
+                with self.bar.track_training(steps, lambda: state.step, batch, folder) as progress:
                     self.run_steps(recent_lines(lines), stop, progress)
         except DivergenceError as error:
             seconds = round(time.monotonic() - self.start_time, 3)
-            self.files.append_log({"step": state.step, "seconds": seconds, "diverged": str(error)})
+            if is_main():
+                self.files.append_log({"step": state.step, "seconds": seconds, "diverged": str(error)})
             step = run_records.checkpoint_step(self.folder)
             advice = "Start a new run with a smaller learning rate (`lr`) or another `seed`"
             raise DivergenceError(
@@ -100,6 +107,12 @@ class Run:
             ) from error
         except TrainingStopped:
             raise
+        except RuntimeError as error:
+            if not isinstance(error, RankError) and not is_loss_of_rank(error):
+                raise
+            why = str(error) if isinstance(error, RankError) else "another rank has ended, so this one cannot go on"
+            message = f"{why}; {folder} keeps the checkpoint of step {self.saved_step} of {steps}"
+            raise RankError(f"{message}; go on with: ganvas resume {folder}") from error
         except KeyboardInterrupt as error:
             message = f"ended at once; {folder} keeps the checkpoint of step {self.saved_step} of {steps}"
             raise TrainingStopped(f"{message}; go on with: ganvas resume {folder}", signal.SIGINT) from error
@@ -123,11 +136,16 @@ class Run:
             is_last = step == steps
             is_checkpoint = is_last or step % checkpoint_every == 0
             if is_checkpoint or step % log_every == 0:
-                lines = recent_lines([*lines, self.log_step(is_checkpoint, progress)])
-                is_last = is_last or self.config.is_out_of_patience(self.state.evaluations_since_best)
-                diagnoses = examine(self.model, step if is_last else steps, lines)
-                progress.warn([diagnosis.sentence for diagnosis in diagnoses if diagnosis.is_alarm])
-            if is_checkpoint or stop.signal or time.monotonic() >= self.save_deadline:
+                terms = self.state.meter.pop_means()
+                if is_main():
+                    lines = recent_lines([*lines, self.log_step(terms, is_checkpoint, progress)])
+                    is_last = is_last or self.config.is_out_of_patience(self.state.evaluations_since_best)
+                    diagnoses = examine(self.model, step if is_last else steps, lines)
+                    progress.warn([diagnosis.sentence for diagnosis in diagnoses if diagnosis.is_alarm])
+            is_late = time.monotonic() >= self.save_deadline
+            stop.signal, *flags = agree(stop.signal, is_last, is_late)
+            is_last, is_late = map(bool, flags)
+            if is_checkpoint or stop.signal or is_late:
                 self.state.meter.fetch()  # nothing is saved that was not finite
                 self.save()
                 self.draw_curves(always=is_last or bool(stop.signal))
@@ -139,10 +157,12 @@ class Run:
                 message = f"stopped at step {step} of {steps}; go on with: ganvas resume {self.folder}"
                 raise TrainingStopped(message + self.comparison_with_kept(), stop.signal)
 
-    def log_step(self, is_checkpoint: bool, progress: TrainingProgress) -> dict[str, Any]:
-        """Write the log's line for the step that is done, and return it; write the weights if samples are the best."""
+    def log_step(self, terms: dict[str, float], is_checkpoint: bool, progress: TrainingProgress) -> dict[str, Any]:
+        """Write the log's line for the step that is done, and return it; write the weights if samples are the best.
+
+        `terms` are the means of the loss terms since the last line.
+        """
         state, evaluator, model = self.state, self.evaluator, self.model
-        terms = state.meter.pop_means()
         has_monitor = type(model).monitor is not Model.monitor and min(map(len, self.data.datasets)) > 1
         batch = self.examples.first(model.monitor_batch_size) if has_monitor else None
         report = monitor_statistics(model, state, self.config, batch, terms, is_checkpoint)
@@ -176,12 +196,14 @@ class Run:
     def save(self) -> None:
         """Write checkpoint, weights (the last, where the best are kept elsewhere) and a preview."""
         check_finite(self.state)
-        trained = self.current_model()
-        if self.keeps_best:
-            trained.save(self.files.last_weights)
-        if not self.keeps_best or self.state.lowest_distance is None:  # none measured, so there are no better ones
-            trained.save(self.files.weights)
-        self.save_preview(trained)
+        check_equal(shared_tensors(self.state.nets), self.state.step)
+        if is_main():
+            trained = self.current_model()
+            if self.keeps_best:
+                trained.save(self.files.last_weights)
+            if not self.keeps_best or self.state.lowest_distance is None:  # none measured, so there are no better ones
+                trained.save(self.files.weights)
+            self.save_preview(trained)
         # last, since it says that the step is done: a run that is killed before goes on from the one before
         self.save_checkpoint()
 
@@ -204,12 +226,15 @@ class Run:
             "ganvas": __version__, "model": model_name(self.model), "fields": to_dict(self.model),
             "batch_size": self.config.batch_size,
         }  # fmt: skip
-        checkpoint.save(self.state, self.files.checkpoint, metadata)
+        metadata |= {"world_size": world_size()} if world_size() > 1 else {}
+        rank_state = gather_rank_state(self.state.nets)
+        if is_main():
+            checkpoint.save(self.state, self.files.checkpoint, metadata, rank_state)
 
     def draw_curves(self, always: bool) -> None:
         """Draw what the log says, where the last drawing is long enough ago or it is `always` done."""
         start_time = time.monotonic()
-        if not always and start_time < self.curves_deadline:
+        if not is_main() or (not always and start_time < self.curves_deadline):
             return
         if lines := run_records.read_log(self.folder):
             with atomic_write(self.files.curves) as temporary:
@@ -262,7 +287,9 @@ class Run:
         return f"weights kept: step {best}, whose samples are the best; those of step {step} are in {LAST_WEIGHTS_FILE}"
 
     def stop_message(self) -> str:
-        """What is said at once to whoever asks a run to stop."""
+        """What is said at once to whoever asks a run to stop; nothing by several ranks, which first have to agree."""
+        if world_size() > 1:
+            return ""
         lost = self.state.step - self.saved_step
         cost = f"{lost} step{'' if lost == 1 else 's'}, back to step {self.saved_step}" if lost else "that step"
         finish = "the step under way is finished, then all is saved"

@@ -5,7 +5,7 @@ resumes: the networks descend the sum of the terms.  How many discriminator move
 thus an ordinary `for` in the model's own file.
 
 A resumed run equals an uninterrupted one bit for bit, though a checkpoint holds no state of random numbers: `reseed`
-makes all that a step draws follow from (seed, step), and `Stream` every batch from (seed, position).
+makes all that a step draws follow from (seed, rank, step), and `Stream` every batch from (seed, position).
 """
 
 from collections.abc import Callable, Iterator
@@ -28,13 +28,18 @@ from ..model import Model, Move, device_of, model_name
 from ..nn.concurrency import concurrently
 from ..nn.device import autocast, device_data_limit, float32_products
 from ..randomness import reseed
+from ..ranks import rank, world_size
+from . import distributed
 
 Terms = dict[str, Tensor]
 
 
 @dataclass
 class Meter:
-    """Collects the loss terms of every move, on the device, so that training never waits until they are fetched."""
+    """Collects the loss terms of every move, on the device, so that training never waits until they are fetched.
+
+    What is fetched are means over all ranks, which fetch together: so all learn of a NaN at the same step.
+    """
 
     values: dict[str, list[float]] = field(default_factory=dict)
     """what was fetched since the last means; a checkpoint keeps it"""
@@ -51,7 +56,7 @@ class Meter:
         pending, self.pending = self.pending, {}
         nonfinite: list[tuple[int, str, float]] = []
         for name, pairs in pending.items():
-            values = torch.stack([value for _, value in pairs]).float().cpu().tolist()
+            values = distributed.average(torch.stack([value for _, value in pairs]).float()).cpu().tolist()
             self.values.setdefault(name, []).extend(values)
             nonfinite += [(step, name, v) for (step, _), v in zip(pairs, values, strict=True) if not isfinite(v)]
         if nonfinite:
@@ -137,6 +142,7 @@ def train(model: Model, data: Data, config: TrainConfig, state: TrainState) -> I
     stream = make_stream(
         data, ensure_scaling(state, model, data), batch=config.batch_size, seed=config.seed, device=device,
         position=state.position, balanced=config.balanced, device_bytes=device_data_limit(device),
+        rank=rank(), world_size=world_size(),
     )  # fmt: skip
     state.notes += stream.notes
     player = make_player(model, stream, config, state)
@@ -163,6 +169,7 @@ class StepPlayer:
         self.ema_pairs: list[tuple[Tensor, Tensor]] = ema_tensor_pairs(self.state.ema_nets, self.state.nets)
         self.base_rate: Callable[[str], float] = cache(self.model.learning_rate)
         self.precision: torch.autocast = autocast(self.config.precision, self.device)
+        self.buffers: list[Tensor] = distributed.start_together(self.state.nets, self.state.ema_nets)
 
     def play(self) -> None:
         """Play the step after `state.step` others; the state's counters stay as they are."""
@@ -170,11 +177,12 @@ class StepPlayer:
         self.reseed()
         for terms in self.moves(self.stream, step, self.rate):
             self.state.meter.add(step + 1, terms)
+        distributed.broadcast(self.buffers)
         update_ema(self.ema_pairs, step, config.ema_decay)
 
     def reseed(self) -> None:
-        """Make what the step draws follow from the run's seed and the step's number."""
-        reseed(self.device, self.config.seed, 0, self.state.step)  # 0: the rank, of runs of before
+        """Make what the step draws follow from the run's seed, the rank and the step's number."""
+        reseed(self.device, self.config.seed, rank(), self.state.step)
 
     def rate(self, name: str) -> float:
         """The learning rate of the networks of this name in the step; on a GPU as a CUDA graph reads it, in float32."""
@@ -232,7 +240,7 @@ def apply_move(
 ) -> None:
     """Differentiate the loss by the moving networks' parameters, and by nothing else; descend, with `lr` if given.
 
-    The gradient of each network is first made as short as `clip_grad_norm`, if it is longer.
+    The gradient, the mean of all ranks', is first made as short as `clip_grad_norm` in each network, if it is longer.
     """
     parameters = []
     for group in optimizer.param_groups:
@@ -245,6 +253,7 @@ def apply_move(
     else:
         backwards = [partial(loss.backward, inputs=parameters) for loss in move.independent_losses]
         concurrently(*backwards, device=parameters[0].device)
+    distributed.average_gradients(parameters)
     if clip_grad_norm is not None:
         for network in move.networks:
             nn.utils.clip_grad_norm_(network.parameters(), clip_grad_norm)

@@ -16,8 +16,10 @@ from ..io.safetensors import open_safetensors, read_header
 from ..model import Model, model_name, to_dict
 from ..models._own import model_source, source_notes, with_own_networks
 from ..nn.device import resolve_device
+from ..ranks import world_size
 from ..renamed import given_up
 from . import checkpoint, run_records
+from .distributed import is_main
 from .fit import Run
 from .loop import TrainState, initialize_state, prepare_data
 from .progress import ProgressBar
@@ -43,6 +45,7 @@ def restore_run(
     model = with_own_networks(model, config.get("own_networks", {}), networks, folder)
     old_config = TrainConfig(**config["train_config"])
     old = to_dict(model) | to_dict(old_config) | {"data": config["data"]["fingerprint"]}
+    old["world_size"] = config.get("world_size", 1)
     check_files(files, config, model)
     model, train_config = apply_overrides(model, old_config, overrides, folder)
     data = data if data is None or model.n_domains == 1 else resolve_domains(data)
@@ -50,10 +53,11 @@ def restore_run(
     raw_data, description = reload_data(training_data, data, config["model"], bar, allow_changed_data)
     dataset = prepare_data(model, raw_data)
     model.validate_batch_size(train_config.batch_size, dataset.shape)
-    check_batches(dataset.datasets, train_config.batch_size, train_config.balanced)
+    check_batches(dataset.datasets, train_config.batch_size, train_config.balanced, world_size())
     state = restore_state(files, config, model, dataset, train_config, "device" in overrides)
     run = Run(model, raw_data, dataset, train_config, folder, state, bar)
-    restore_missing_files(run)
+    if is_main():
+        restore_missing_files(run)
     step, steps = state.step, train_config.steps
     if step > steps or (step == steps and overrides.keys() - {"device"}):
         raise UserError(f"{folder} has already done {step} steps: ask for more `steps`")
@@ -65,7 +69,8 @@ def restore_run(
         # a run that had ended early waits anew for better samples
         if old_config.is_out_of_patience(state.evaluations_since_best):
             state.evaluations_since_best = 0
-            run.save_checkpoint()
+            if is_main():
+                checkpoint.save_selection(state, files.checkpoint)
         config.pop("end_step", None)
     source = "array" if data is None else source_name(data)
     is_place = "array" not in ([source] if isinstance(source, str) else source)
@@ -76,7 +81,8 @@ def restore_run(
         end = f"after step {lines[-1]['step']} ({lines[-1]['diverged']}), and will likely do so again"
         bar.print_notes([f"the run diverged {end}: start a new run with a smaller --lr or another --seed"])
     run.log_lines = [line for line in lines if line["step"] <= step]  # a killed run has logged more
-    files.write_log(run.log_lines)
+    if is_main():
+        files.write_log(run.log_lines)
     return run
 
 
@@ -131,6 +137,7 @@ def write_changes(
     """Write down what is otherwise than `old` from this step on, and where the data, of this description, are now."""
     state, old["model_source"] = run.state, config.get("model_source")
     new = to_dict(run.model) | to_dict(run.config) | {"data": description["fingerprint"]}
+    new["world_size"] = world_size() if state.step < run.config.steps else old["world_size"]
     new["model_source"] = model_source(type(run.model)) or old["model_source"]
     differences = {name: [old[name], new[name]] for name in old if old[name] != new[name]}
     config = config | {
@@ -140,8 +147,8 @@ def write_changes(
     }
     if differences:
         config["changes"] = [*config.get("changes", []), {"step": state.step} | differences]
-    if "model_source" in differences:
-        config["model_source"] = new["model_source"]
+    for name in {"model_source", "world_size"} & differences.keys():
+        config[name] = new[name]
     messages = [f"{name} {new[name]} in place of {old[name]}" for name in differences if name not in HIDDEN_CHANGES]
     if "data" in differences:
         config["data"] |= description
@@ -149,8 +156,9 @@ def write_changes(
         # the lowest distance from other data says nothing of these
         if state.lowest_distance is not None:
             state.forget_lowest_distance()
-            run.save_checkpoint()
-    if config != run_records.read_config(run.folder):
+            if is_main():
+                checkpoint.save_selection(state, run.files.checkpoint)
+    if is_main() and config != run_records.read_config(run.folder):
         run.files.write_config(config)
     if messages:
         changes = f"from step {state.step} on with {', '.join(messages)}"
@@ -210,7 +218,8 @@ def restore_state(
     state = initialize_state(model, data.shape, config.seed, device, len(data.classes))
     header = checkpoint.restore(state, files.checkpoint, model)
     # as many examples as were seen
-    state.position = state.position * header.get("batch_size", config.batch_size) // config.batch_size
+    examples = state.position * header.get("batch_size", config.batch_size) * header.get("world_size", 1)
+    state.position = examples // (config.batch_size * world_size())
     return state
 
 

@@ -4,6 +4,8 @@ The run folder is the interface: config.json (what was asked), log.jsonl (a line
 weights.safetensors (the averaged weights, with all that using them takes) and state.ckpt (all that going on takes).
 """
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from typing import Any
 import torch
 
 from ..config import TrainConfig
-from ..data import DataOptions, Sources, load_all, resolve_domains, resolve_stream
+from ..data import Data, DataOptions, Sources, load_all, resolve_domains, resolve_stream
 from ..data.stream import check_batches
 from ..errors import UserError, did_you_mean
 from ..inference.trained import Trained
@@ -20,7 +22,9 @@ from ..io.run_folder import RunFolder
 from ..model import Model, model_name, to_dict
 from ..models import check_name
 from ..nn.device import resolve_device
+from ..ranks import world_size
 from . import run_records, validation
+from .distributed import from_main, is_main, join_ranks, share_errors
 from .fit import Run
 from .loop import initialize_state, prepare_data
 from .progress import ProgressBar
@@ -54,36 +58,68 @@ def train(
     data = resolve_domains(data) if model.n_domains == 2 else data
     check_sources(model, data)
     config, data_options = split_options(options, model)
-    if folder is not None:
-        RunFolder(folder).check_new()
-    bar = ProgressBar(quiet)
-    with bar.track_images() as progress:
-        raw_data = load_all(data, data_options, progress=progress)
-    data_options = resolve_stream(data, data_options, raw_data)
-    training_data = prepare_data(model, raw_data)
-    default_batch_size = config.batch_size
-    if options.get("batch_size") is None:
-        config = replace(config, batch_size=min(config.batch_size, *map(len, training_data.datasets)))
-    if config.epochs is not None:
-        steps = max(1, round(config.epochs * (len(training_data) // config.batch_size)))
-        config = replace(config, epochs=None, steps=steps)
-    if config.patience is not None and (reason := validation.unsupported_reason(model, raw_data)):
-        why = f"waits for better samples, but they are not measured: {reason}; leave it out"
-        raise UserError(f"patience={config.patience} {why}")
-    device = resolve_device(config.device)
-    model.validate_batch_size(config.batch_size, training_data.shape)
-    check_batches(training_data.datasets, config.batch_size, config.balanced)
-    state = initialize_state(model, training_data.shape, config.seed, device, len(training_data.classes))
-    initial_weights = {} if init_from is None else initialize_from(init_from, model, state, bar.print_notes)
-    path = run_records.create_run_folder(model, training_data, Path(runs_dir), None if folder is None else Path(folder))
-    with RunFolder(path).lock(bar.print_notes):
-        RunFolder(path).check_new()  # another process may have been faster
-        run_records.write_config(path, model, raw_data, config, data_options, source_name(data), initial_weights)
+    folder = None if folder is None else Path(folder)
+    join_ranks(config.device)
+    bar, default_batch_size = ProgressBar(quiet or not is_main()), config.batch_size
+    with share_errors():
+        if folder is not None and is_main():
+            RunFolder(folder).check_new()
+        with bar.track_images() as progress:
+            raw_data = load_all(data, data_options, progress=progress)
+        data_options = resolve_stream(data, data_options, raw_data)
+        training_data = prepare_data(model, raw_data)
+        config = fit_to_data(config, model, raw_data, training_data, options.get("batch_size") is not None)
+        device = resolve_device(config.device)
+        state = initialize_state(model, training_data.shape, config.seed, device, len(training_data.classes))
+        initial_weights = {} if init_from is None else initialize_from(init_from, model, state, bar.print_notes)
+    path = Path(from_main(lambda: str(run_records.create_run_folder(model, training_data, Path(runs_dir), folder))))
+    with lock_run(path, bar):
+        with share_errors():
+            check_folder_is_shared(path)
+            if is_main():
+                RunFolder(path).check_new()  # another process may have been faster
+                source = source_name(data)
+                run_records.write_config(path, model, raw_data, config, data_options, source, initial_weights)
         bar.print_notes(training_data.notes)
         if (n := config.batch_size) < default_batch_size:
             name = training_data.name
             bar.print_notes([f"{name} has {n} examples, so batches have as many, and not {default_batch_size}"])
         return Run(model, raw_data, training_data, config, path, state, bar).fit()
+
+
+def fit_to_data(
+    config: TrainConfig, model: Model, raw_data: Data, training_data: Data, has_batch_size: bool
+) -> TrainConfig:
+    """The configuration for these data, with steps in place of epochs; UserError where it does not go with them."""
+    if not has_batch_size:
+        most = max(1, min(map(len, training_data.datasets)) // world_size())
+        config = replace(config, batch_size=min(config.batch_size, most))
+    if config.epochs is not None:
+        steps_per_epoch = len(training_data) // (config.batch_size * world_size())
+        config = replace(config, epochs=None, steps=max(1, round(config.epochs * steps_per_epoch)))
+    if config.patience is not None and (reason := validation.unsupported_reason(model, raw_data)):
+        why = f"waits for better samples, but they are not measured: {reason}; leave it out"
+        raise UserError(f"patience={config.patience} {why}")
+    resolve_device(config.device)
+    model.validate_batch_size(config.batch_size, training_data.shape)
+    check_batches(training_data.datasets, config.batch_size, config.balanced, world_size())
+    return config
+
+
+@contextmanager
+def lock_run(path: Path, bar: ProgressBar) -> Iterator[None]:
+    """A block in which rank 0 has the lock of a run's folder."""
+    with ExitStack() as stack:
+        with share_errors():
+            if is_main():
+                stack.enter_context(RunFolder(path).lock(bar.print_notes))
+        yield
+
+
+def check_folder_is_shared(path: Path) -> None:
+    """UserError where this rank, on another machine, does not see the folder in which rank 0 writes."""
+    if not path.exists():
+        raise UserError(f"this machine has no {path}: put runs in a folder that all machines see, with runs_dir")
 
 
 @torch.random.fork_rng(devices=[])
@@ -105,11 +141,15 @@ def resume(
     which step.  Networks of the user's own are given again, e.g. encoder=MyEncoder(): the folder has no code.  Raises
     UserError where the run, its checkpoint or its data are missing, damaged or not the same.
     """
-    folder, bar = Path(folder), ProgressBar(quiet)
-    run_records.read_config(folder)
-    with RunFolder(folder).lock(bar.print_notes):
+    folder = Path(folder)
+    config = run_records.read_config(folder)
+    join_ranks(device or config["train_config"].get("device", "auto"))
+    bar = ProgressBar(quiet or not is_main())
+    with lock_run(folder, bar):
         overrides = changes | {name: v for name, v in (("steps", steps), ("device", device)) if v is not None}
-        return restore_run(folder, data, overrides, allow_changed_data, bar).fit()
+        with share_errors():
+            run = restore_run(folder, data, overrides, allow_changed_data, bar)
+        return run.fit()
 
 
 def check_sources(model: Model, data: Sources) -> None:

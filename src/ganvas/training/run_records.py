@@ -27,6 +27,7 @@ from ..model import Model, model_name, to_dict
 from ..models import find_model_class
 from ..models._own import model_source, source_file, source_notes
 from ..nn.device import resolve_device
+from ..ranks import world_size
 from ..renamed import with_new_keys, with_new_names
 
 
@@ -64,7 +65,7 @@ def write_config(
         },
         "git": git_state(),
         "created_at": datetime.now().astimezone().isoformat(timespec="seconds"),
-    } | describe_own(model)  # fmt: skip
+    } | describe_own(model) | ({"world_size": world_size()} if world_size() > 1 else {})  # fmt: skip
     if "model_source" in config and (file := source_file(type(model))):
         with atomic_write(RunFolder(folder).model_source) as temporary:
             temporary.write_bytes(file.read_bytes())

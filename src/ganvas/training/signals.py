@@ -49,7 +49,8 @@ def catch_stop_signals(get_message: Callable[[], str]) -> Iterator[StopRequest]:
                 for descriptor in terminals:
                     os.dup2(nowhere, descriptor)
                 os.close(nowhere)
-        write_stderr(get_message())
+        if message := get_message():
+            write_stderr(message)
 
     if threading.current_thread() is threading.main_thread():
         old_handlers = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, HANGUP) if n}
