@@ -1,0 +1,171 @@
+"""Several processes that train together on the loopback, and what they are compared with.
+
+`python -m tests.support.ranks FILE`, as a rank, trains every case for a few steps and writes what came out.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from ganvas.config import TrainConfig
+from ganvas.data import Data, from_array
+from ganvas.model import Model
+from ganvas.models import MODELS
+from ganvas.randomness import derive_seed
+from ganvas.training import loop
+from ganvas.training.distributed import is_main, join_ranks
+from ganvas.training.loop import initialize_state, train
+from tests.support.data import as_pair, image_collection
+from tests.support.models import small
+
+ROOT = Path(__file__).resolve().parents[2]
+BATCH, START, STEPS = 8, 300, 3
+"""a rank's batch; steps that count as done, so that G's best fakes are fewer than all; steps that are done"""
+CASES: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in MODELS} | {
+    "vae: free bits": ("vae", {"free_bits": 0.3}),
+    "vae: capacity": ("vae", {"capacity": 2.0}),
+    "vae: geco": ("vae", {"geco": 0.3}),
+    "vae: optimal sigma": ("vae", {"sigma": "optimal"}),
+    "vae: vamp": ("vae", {"prior": "vamp", "pseudo_inputs": 5}),
+    "vae: bits": ("vae", {"likelihood": "bernoulli", "binarize": "dynamic", "posterior": "iaf"}),
+    "laddervae: free bits": ("laddervae", {"free_bits": 0.3}),
+    "gan: top k": ("gan", {"top_k": 0.5, "loss": "relativistic", "pack": 1}),
+    "gan: pack": ("gan", {"pack": 2}),
+    "dcgan: penalties": ("dcgan", {"r1": 1.0, "gp": 2.0, "augment": ("color", "translation", "cutout")}),
+    "discogan: features": ("discogan", {"feature_matching_weight": 3.0}),
+}  # fmt: skip
+"""models, of which none has batch norm or a pool: what each rank has of its own"""
+
+
+def case_model(name: str) -> Model:
+    """The model; its Adam has a large epsilon, or it would turn the rounding of small gradients into steps."""
+    model, fields = CASES[name]
+    plain = {"norm": "none", "norm_d": "none", "pool_size": 0, "lr": 0.01, "eps": 0.1, "initial_critic_steps": 1}
+    return small(MODELS[model], **{"depth": 1} | plain | fields)
+
+
+def case_data(name: str) -> Data:
+    """Images; vectors where the convolutional networks would have batch norm."""
+    images = image_collection()
+    if CASES[name][0] != "discogan":
+        return as_pair(images) if case_model(name).n_domains == 2 else images
+    return as_pair(from_array(np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32), name="vectors"))
+
+
+def train_case(name: str, batch: int) -> dict[str, Tensor]:
+    """The weights after a few steps, and the loss terms of all."""
+    model, data = case_model(name), case_data(name)
+    state = initialize_state(model, data.shape, 0, torch.device("cpu"), len(data.classes))
+    state.step = START
+    for _ in train(model, data, TrainConfig(steps=START + STEPS, batch_size=batch, clip_grad_norm=5.0), state):
+        pass
+    state.meter.fetch()
+    values = {f"{name}/terms/{term}": torch.tensor(values) for term, values in state.meter.values.items()}
+    return values | {f"{name}/nets/{key}": tensor for key, tensor in state.nets.state_dict().items()}
+
+
+class RankDraws(TorchFunctionMode):
+    """The random numbers of one rank with a batch twice as large: those that two ranks draw, one after the other."""
+
+    RANDOM: tuple[Callable[..., Tensor], ...] = (
+        torch.rand, torch.randn, torch.randint, torch.bernoulli, torch.randn_like, torch.rand_like,
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.states: list[Tensor] = []
+
+    def reseed(self, device: torch.device, *key: int | str) -> None:
+        """In place of `randomness.reseed`: of a step, whose key is (seed, rank, step), one generator a rank."""
+        is_step = len(key) == 3
+        keys = [(key[0], r, key[2]) if is_step else key for r in range(2)]
+        states = [torch.Generator().manual_seed(derive_seed(*key)).get_state() for key in keys]
+        torch.default_generator.set_state(states[0])
+        self.states = states if is_step else []
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func not in self.RANDOM or not self.states:
+            return func(*args, **kwargs)
+        parts = []
+        for r in range(2):
+            torch.default_generator.set_state(self.states[r])
+            parts.append(func(*(self.part(arg, r) for arg in args), **kwargs))
+            self.states[r] = torch.default_generator.get_state()
+        (dimension,) = (i for i, n in enumerate(parts[0].shape) if n == BATCH)
+        return torch.cat(parts, dimension)
+
+    def part(self, argument: Any, r: int) -> Any:
+        """A rank's part of an argument: of a size, or of a tensor."""
+        if isinstance(argument, Tensor):
+            (dimension,) = (i for i, n in enumerate(argument.shape) if n == 2 * BATCH)
+            return argument.chunk(2, dimension)[r]
+        if isinstance(argument, tuple):
+            return tuple(self.part(n, r) for n in argument)
+        return BATCH if argument == 2 * BATCH else argument
+
+
+@contextmanager
+def draws_of_two_ranks() -> Iterator[None]:
+    """A context in which the steps of one process draw what those of two ranks do."""
+    draws = RankDraws()
+    with pytest.MonkeyPatch.context() as patch, draws:
+        patch.setattr(loop, "reseed", draws.reseed)
+        yield
+
+
+def free_port() -> int:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return int(server.getsockname()[1])
+
+
+def start_ranks(words: Sequence[str], n: int = 2, **options: Any) -> list[subprocess.Popen[str]]:
+    """`python WORDS` in n processes that are told what torchrun would tell them."""
+    shared = {"WORLD_SIZE": str(n), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "OMP_NUM_THREADS": "1"}
+    shared["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return [
+        subprocess.Popen(
+            [sys.executable, *words], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env=os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)}, **options,
+        )
+        for rank in range(n)
+    ]  # fmt: skip
+
+
+def wait_for(processes: list[subprocess.Popen[str]], seconds: float = 100) -> list[tuple[int, str, str]]:
+    """The exit code, stdout and stderr of each."""
+    try:
+        outputs = [process.communicate(timeout=seconds) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    return [(process.returncode, *output) for process, output in zip(processes, outputs, strict=True)]
+
+
+def main(file: str) -> None:
+    join_ranks("cpu")
+    results: dict[str, Tensor] = {}
+    for name in CASES:
+        results |= train_case(name, BATCH)
+    if is_main():
+        save_file({key: tensor.contiguous() for key, tensor in results.items()}, file)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main(*sys.argv[1:])

@@ -1,0 +1,29 @@
+"""Ranks that train together: real processes on the loopback, joined by gloo."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from tests.support.ranks import BATCH, CASES, draws_of_two_ranks, start_ranks, train_case, wait_for
+
+
+@pytest.fixture(scope="module")
+def trained_by_two(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
+    """What two ranks make of every case."""
+    file: Path = tmp_path_factory.mktemp("ranks") / "results.safetensors"
+    for code, _, errors in wait_for(start_ranks(["-m", "tests.support.ranks", str(file)])):
+        assert code == 0, errors
+    return load_file(file)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_two_ranks_equal_one_with_batches_twice_as_large(name: str, trained_by_two: dict[str, Tensor]) -> None:
+    with draws_of_two_ranks():
+        expected = train_case(name, 2 * BATCH)
+    assert expected.keys() == {key for key in trained_by_two if key.startswith(f"{name}/")}
+    for key, tensor in expected.items():
+        if "accuracy" not in key:  # of several ranks it is by each one's own border
+            torch.testing.assert_close(trained_by_two[key], tensor, atol=1e-5, rtol=1e-5, msg=f"{key}")
