@@ -18,7 +18,7 @@ FILE_LINES, FUNCTION_LINES = 400, 60
 """most lines of a file, and of a function"""
 CEILINGS = {
     ".": 975,
-    "cli": 1580,
+    "cli": 1785,
     "data": 4420,
     "diagnostics": 212,
     "distributions": 862,
@@ -30,7 +30,7 @@ CEILINGS = {
     "models": 2660,
     "nn": 810,
     "objectives": 322,
-    "training": 2620,
+    "training": 2845,
     "viz": 606,
 }
 """most lines of each room"""

@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Sequence
 from functools import cache, partial
+from importlib import import_module
 from io import TextIOWrapper
 from re import Match
 from typing import Annotated, Any
@@ -48,6 +49,7 @@ COMMANDS = {
     "arithmetic": ("explore:arithmetic", "Add the difference of two classes to examples."),
     "runs": ("inspect:runs", "List the runs, how far they are, and their last losses."),
     "data": ("inspect:data", "Report on a data source, with a contact sheet."),
+    "bench": ("bench:bench_app", "Measure how fast models train here, and how fast they could."),
     "demo": ("demo:demo", "Train three models in minutes; compare them on one page."),
 }
 for _name, (_function, _summary) in COMMANDS.items():  # imported when used: --help does not wait for torch
@@ -114,7 +116,7 @@ def rank_prefix(error: BaseException) -> str | None:
 
 
 def split_words(argv: list[str]) -> tuple[list[str], list[str]]:
-    """The options that every command has, and the other words; the class that --model or `train` names is loaded.
+    """The options that every command has, and the other words; a class that --model, train or bench names is loaded.
 
     Only here does code of a user's file run: of one that stands on the command line.
     """
@@ -130,10 +132,8 @@ def split_words(argv: list[str]) -> tuple[list[str], list[str]]:
             general += [name, value] if value else [word]
         else:
             rest.append(word)
-    if rest[:1] == ["train"] and ".py" in "".join(rest[1:2]):
-        from .train import add_own_model
-
-        add_own_model(rest[1])
+    if rest[:1] in (["train"], ["bench"]) and ".py" in "".join(rest[1:2]):
+        import_module(f".{rest[0]}", __package__).add_own_model(rest[1])
         known_arguments.cache_clear()
     return general, rest
 

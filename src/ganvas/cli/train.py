@@ -47,9 +47,7 @@ def make_train_command(cls: type[Model]) -> Callable[..., int]:
         given: Given = frozenset(),
         words: Words = (),
     ) -> int:
-        for name in given.intersection(cls.ignored_options):
-            value = (to_dict(model) | to_dict(train_config))[name]
-            raise UserError(f"{name}={value} has no effect on {model_name_with_article(cls())}: leave it out")
+        refuse_ignored(model, train_config, given)
         if devices > 1 and not is_rank():
             return start_ranks(devices, words, train_config.device)
         values = to_dict(train_config) | to_dict(data_options)
@@ -63,6 +61,13 @@ def make_train_command(cls: type[Model]) -> Callable[..., int]:
         hidden=cls.ignored_options, fixed_options=given_up(cls), defaults=to_dict(cls.default_training)
     )
     return command
+
+
+def refuse_ignored(model: Model, train_config: TrainConfig, given: frozenset[str]) -> None:
+    """UserError where an option is given that has no effect on this model."""
+    for name in given.intersection(model.ignored_options):
+        value = (to_dict(model) | to_dict(train_config))[name]
+        raise UserError(f"{name}={value} has no effect on {model_name_with_article(model)}: leave it out")
 
 
 for _name, _cls in MODELS.items():

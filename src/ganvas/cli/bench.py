@@ -1,0 +1,200 @@
+"""`ganvas bench`: how fast models train on this machine, and how fast it could be."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Annotated, Any, Literal
+
+import torch
+from cyclopts import App, Parameter
+from pydantic import Field
+from pydantic.dataclasses import dataclass as options_dataclass
+
+from ..config import TrainConfig
+from ..data.stream import check_batches
+from ..errors import UserError, did_you_mean
+from ..fields import STRICT, Size
+from ..model import Model, model_name, to_dict
+from ..models import MODELS
+from ..models._own import load_model_class
+from ..nn.device import resolve_device
+from ..renamed import given_up
+from ..training.bench import Rates, Speed, bench_images, bench_vectors, measure_speed
+from ..training.loop import prepare_data
+from ..training.progress import ProgressBar
+from .app import print_result, spell_options
+from .common import Given, Json, Quiet
+from .train import refuse_ignored
+
+UNUSED_OPTIONS = (
+    "steps", "epochs", "checkpoint_every", "lr_milestones", "lr_gamma", "lr_decay", "keep", "patience",
+)  # fmt: skip
+"""options of training that change no step's time"""
+HEADS = ("", "step, ms", "examples/s", "GFLOP", "MB", "floor, ms", "share", "parameters")
+bench_app: App = App(name="bench", help="Measure how fast models train on this machine, and how fast they could.")
+
+
+@options_dataclass(frozen=True, kw_only=True, config=STRICT)
+class Inputs:
+    """What models are measured on."""
+
+    size: Annotated[int, Field(ge=4, le=4096)] = 32
+    """height and width of images"""
+    channels: Literal[1, 3, 4] = 3
+    """grey (1), RGB (3) or RGBA (4) images"""
+    dimensions: Size | None = None
+    """measure on vectors of so many numbers, in place of images"""
+
+    def __str__(self) -> str:
+        if self.dimensions is not None:
+            return f"vectors of {self.dimensions} numbers"
+        return f"{self.channels} x {self.size} x {self.size} images"
+
+
+InputFlags = Annotated[Inputs, Parameter(name="*", group="Inputs")]
+TrainFlags = Annotated[TrainConfig, Parameter(name="*", group="Training")]
+
+
+def make_bench_command(cls: type[Model]) -> Callable[..., None]:
+    """The command that measures models of this class."""
+
+    def command(
+        *,
+        model: Annotated[cls, Parameter(name="*", group="Model")] = cls(),  # type: ignore[valid-type]
+        train_config: TrainFlags = TrainConfig(),
+        inputs: InputFlags = Inputs(),
+        quiet: Quiet = False,
+        json: Json = False,
+        given: Given = frozenset(),
+    ) -> None:
+        refuse_ignored(model, train_config, given)
+        bench([model], train_config, inputs, quiet, json, given)
+
+    command.__doc__ = f"{cls.__doc__}\n\nMeasures how fast it trains on this machine, and how fast it could."
+    hidden = (*cls.ignored_options, *UNUSED_OPTIONS)
+    vars(command).update(hidden=hidden, fixed_options=given_up(cls), defaults=to_dict(cls.default_training))
+    return command
+
+
+@bench_app.default
+def bench_all(
+    *unknown: Annotated[str, Parameter(show=False)],
+    train_config: TrainFlags = TrainConfig(),
+    inputs: InputFlags = Inputs(),
+    quiet: Quiet = False,
+    json: Json = False,
+    given: Given = frozenset(),
+) -> None:
+    """Measure how fast every model, with its default options, trains on this machine, and how fast it could.
+
+    `ganvas bench MODEL` measures one, with the options that it has in training.
+    """
+    if unknown:
+        hint = did_you_mean(unknown[0], MODELS)
+        raise UserError(f"there is no model {unknown[0]!r}: use {', '.join(MODELS)}, or FILE.py:CLASS.{hint}")
+    bench([cls() for cls in MODELS.values()], train_config, inputs, quiet, json, given)
+
+
+vars(bench_all).update(hidden=UNUSED_OPTIONS)
+for _name, _cls in MODELS.items():
+    bench_app.command(make_bench_command(_cls), name=_name)
+
+
+def add_own_model(reference: str) -> None:
+    """Make a command of FILE.py:CLASS, whose file is run for that."""
+    if reference in bench_app:  # as the file was before, in the same process
+        del bench_app[reference]
+    bench_app.command(make_bench_command(load_model_class(reference)), name=reference)
+
+
+def bench(
+    models: Sequence[Model],
+    train_config: TrainConfig,
+    inputs: Inputs,
+    quiet: bool,
+    as_json: bool,
+    given: frozenset[str],
+) -> None:
+    """Measure the models, one after the other; of several, those that such data do not fit are left out."""
+    values = to_dict(train_config)
+    for name in given.intersection(UNUSED_OPTIONS):
+        raise UserError(f"{name}={values[name]} has no effect on the time of a step: leave it out")
+    if inputs.dimensions is not None and (names := sorted(given.intersection(("size", "channels")))):
+        raise UserError(f"{names[0]} is of images, and dimensions={inputs.dimensions} of vectors: give one of them")
+    bar, device, rates = ProgressBar(quiet), resolve_device(train_config.device), Rates({}, 0.0)
+    results: dict[str, dict[str, Any]] = {}
+    skip_reasons: dict[str, str] = {}
+    for model in models:
+        name, chosen = model_name(model), {key: value for key, value in values.items() if key in given}
+        config = replace(model.default_training, **chosen)
+        try:
+            bar.say(f"{name}: {inputs}, batches of {config.batch_size}")
+            speed = measure(model, config, inputs, device)
+            bar.print_notes(speed.notes)
+        except UserError as error:
+            if len(models) == 1:
+                raise
+            skip_reasons[name] = str(error)
+            bar.print_notes([f"{name} left out: {spell_options(str(error))}"])
+            continue
+        results[name], rates = result(config, speed), rates.best(speed.rates)
+    if not results:
+        raise UserError(next(iter(skip_reasons.values())))
+    report = {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "threads": torch.get_num_threads(), "torch": torch.__version__, "rates": rates_by_name(rates),
+        "inputs": str(inputs), "models": results, "skip_reasons": skip_reasons,
+    }  # fmt: skip
+    print_result(format_report(report), report, as_json)
+
+
+def measure(model: Model, config: TrainConfig, inputs: Inputs, device: torch.device) -> Speed:
+    """How fast the model trains on such inputs; UserError where it cannot."""
+    if inputs.dimensions is None:
+        data = bench_images(model, inputs.size, inputs.channels, config.batch_size)
+    else:
+        data = bench_vectors(model, inputs.dimensions, config.batch_size)
+    data = prepare_data(model, data)
+    model.validate_batch_size(config.batch_size, data.shape)
+    check_batches(data.datasets, config.batch_size, config.balanced)
+    return measure_speed(model, data, config, device)
+
+
+def rates_by_name(rates: Rates) -> dict[str, float]:
+    """Rates a second by name, "matmul float32" in floating-point operations and "memory" in bytes."""
+    flops = {f"{kind} {str(dtype).removeprefix('torch.')}": rate for (kind, dtype), rate in rates.flops.items()}
+    return dict(sorted(flops.items(), reverse=True)) | {"memory": rates.memory}
+
+
+def result(config: TrainConfig, speed: Speed) -> dict[str, Any]:
+    """What is said of a model: times in seconds, operations and bytes a step."""
+    flops = {kind: speed.work.flops(kind) for kind in ("matmul", "convolution")}
+    return {
+        "step": speed.step, "batch_size": config.batch_size, "examples_per_second": config.batch_size / speed.step,
+        "flops": flops, "bytes": speed.work.bytes, "floor": speed.floor, "share": speed.share,
+        "parameters": speed.parameters, "rates": rates_by_name(speed.rates),
+    }  # fmt: skip
+
+
+def format_report(report: dict[str, Any]) -> list[str]:
+    """The machine's rates, and a line a model."""
+    flops = [f"{name.replace('matmul', 'matrix products')} {rate / 1e9:,.0f} GFLOP/s"
+             for name, rate in report["rates"].items() if name != "memory"]  # fmt: skip
+    rows = [
+        (
+            name, f"{r['step'] * 1e3:,.2f}", f"{r['examples_per_second']:,.0f}",
+            f"{sum(r['flops'].values()) / 1e9:,.2f}", f"{r['bytes'] / 1e6:,.0f}", f"{r['floor'] * 1e3:,.2f}",
+            f"{r['share']:.0%}", f"{r['parameters']:,}",
+        )
+        for name, r in report["models"].items()
+    ]  # fmt: skip
+    widths = [max(map(len, column)) for column in zip(HEADS, *rows, strict=True)]
+    lines = [
+        f"{name:<{widths[0]}}" + "".join(f"{cell:>{width + 2}}" for cell, width in zip(cells, widths[1:], strict=True))
+        for name, *cells in (HEADS, *rows)
+    ]
+    return [
+        f"{report['device']}, {report['threads']} threads, torch {report['torch']}; {report['inputs']}",
+        f"at best: {', '.join(flops)}, memory {report['rates']['memory'] / 1e9:,.0f} GB/s",
+        "", *lines, "",
+        "floor: the least time in which this machine can do a step's operations and move its bytes",
+    ]  # fmt: skip
