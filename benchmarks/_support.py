@@ -16,8 +16,10 @@ import numpy as np
 import torch
 from PIL import Image
 
+from ganvas.config import TrainConfig
 from ganvas.data import Dataset, from_array
 from ganvas.model import Model
+from ganvas.training.bench import Rates, count_work, measure_rates
 
 
 def parser(
@@ -97,16 +99,23 @@ def times_in_turns(works: dict[str, Iterator[Any]], steps: int, rounds: int) -> 
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def matmul_rate(sizes: Sequence[int] = (1024, 2048, 4096)) -> float:
-    """The best rate of square float32 matrix products, in floating-point operations a second."""
-    best = 0.0
-    for n in sizes:
-        a, b, out = torch.randn(n, n), torch.randn(n, n), torch.empty(n, n)
-        for _ in range(4 + 2**14 // n):
-            start = time.perf_counter()
-            torch.mm(a, b, out=out)
-            best = max(best, 2 * n**3 / (time.perf_counter() - start))
-    return best
+def describe_rates(rates: Rates) -> str:
+    """The machine's rates in words."""
+    names = {"matmul": "matrix products", "convolution": "convolutions"}
+    flops = [f"{names[kind]} {rate / 1e9:.0f} GFLOP/s" for (kind, _), rate in sorted(rates.flops.items(), key=str)]
+    return ", ".join([*flops, f"memory {rates.memory / 1e9:.0f} GB/s"])
+
+
+def share_of_floor(model: Model, data: Any, batch_size: int, step: float) -> str:
+    """How a step of our loop, which took so many seconds, compares with the least that it could take on this CPU."""
+    device = torch.device("cpu")
+    work = count_work(model, data, TrainConfig(batch_size=batch_size), device)
+    rates = measure_rates(device, work.kinds, work.working_set)
+    flops = work.flops("matmul") + work.flops("convolution")
+    return (
+        f"{flops / step / 1e9:.0f} GFLOP/s; floor {work.floor(rates) * 1e3:.3f} ms, {work.floor(rates) / step:.0%} of "
+        f"our step, at the machine's rates: {describe_rates(rates)}"
+    )
 
 
 def mean_and_error(values: Sequence[float], digits: int) -> str:

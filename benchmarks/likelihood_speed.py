@@ -3,8 +3,8 @@
     python3 dev.py run python benchmarks/likelihood_speed.py ../shared/data/binarized_mnist_fixed.npz [OUT] [--images N]
 
 A VAE of Burda et al. (arXiv:1509.00519): 784-200-200, z 50, 200-200-784 with tanh, after a short training.  The rate
-counts the decoder's matrix products only; the machine's is the best of square float32 products of 1024 to 4096, in
-this process, before, between and after.  pythae is compared where it is importable (PYTHONPATH).
+counts the decoder's matrix products only; the machine's is that of `ganvas bench`, in this process, before, between and
+after.  pythae is compared where it is importable (PYTHONPATH).
 """
 
 import time
@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from ganvas.metrics.likelihood import log_likelihood, mean_and_error
-from _support import load_bits, matmul_rate, parser, train_once
+from ganvas.training.bench import measure_rates
+from _support import load_bits, parser, train_once
 
-K, STEPS, LATENT, HIDDEN, PIXELS, SIZES = 5000, 2000, 50, 200, 784, (1024, 2048, 4096)
+K, STEPS, LATENT, HIDDEN, PIXELS = 5000, 2000, 50, 200, 784
 FLOPS = 2 * (LATENT * HIDDEN + HIDDEN * HIDDEN + HIDDEN * PIXELS)
 """of the decoder's matrix products for one code"""
 MODEL = ganvas.VAE(net="mlp", width=HIDDEN, depth=2, latent=LATENT, activation="tanh", likelihood="bernoulli")
@@ -81,6 +82,12 @@ def compare(x: Tensor, encoder: nn.Sequential, decoder: nn.Sequential) -> None:
             )
 
 
+def matmul_rate() -> float:
+    """The machine's best rate of float32 matrix products, in GFLOP/s."""
+    cpu = torch.device("cpu")
+    return measure_rates(cpu, [("matmul", torch.float32)], 0).flops["matmul", torch.float32] / 1e9
+
+
 def main() -> None:
     words = parser(__doc__, data="binarized_mnist_fixed.npz", out="likelihood-speed", images=10_000).parse_args()
     train, test = (load_bits(words.data, split) for split in ("train", "test"))
@@ -88,13 +95,13 @@ def main() -> None:
     encoder, decoder = trained.nets["encoder"], trained.nets["decoder"]
     x = trained.domain_scaling()(test.x)
     log_likelihood(x[:20], encoder, decoder, log_prior, K)
-    rates = [matmul_rate(SIZES) / 1e9]
+    rates = [matmul_rate()]
     seconds, values = 0.0, []
     for i, part in enumerate(x[: words.images].split(1000)):
         start = time.perf_counter()
         values.append(log_likelihood(part, encoder, decoder, log_prior, K, seed=i))
         seconds += time.perf_counter() - start
-        rates.append(matmul_rate(SIZES) / 1e9)
+        rates.append(matmul_rate())
     n, (mean, error) = sum(map(len, values)), mean_and_error(torch.cat(values))
     rate, machine = FLOPS * K * n / seconds / 1e9, max(rates)
     print(f"L_{K} of {n} images: {mean:.2f} +- {error:.2f} nats in {seconds:.1f} s")

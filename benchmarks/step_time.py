@@ -4,13 +4,16 @@
 
 The tutorial's side is what one would write from the PyTorch documentation: a Dataset that turns each image into a
 PIL image and then into a tensor (what `ToTensor` does), a DataLoader with shuffling in the main process, Adam with
-its defaults, `zero_grad` / `backward` / `step`.  Both sides run in one process and in turns, with the same number of
-threads and OMP_WAIT_POLICY=PASSIVE; the table has medians over rounds, and the ratios of the medians.
+its defaults, `zero_grad` / `backward` / `step`.  pythae's side is a step of its trainer on images that are floats in
+memory already, where pythae is importable (PYTHONPATH).  All sides run in one process and in turns, with the same
+number of threads and OMP_WAIT_POLICY=PASSIVE; the table has medians over rounds, and the ratios of the medians.
 """
 
 import os
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
+from typing import Any
 
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
@@ -28,10 +31,10 @@ from ganvas.data import Dataset, Scaling, Stream, load
 from ganvas.model import Model
 from ganvas.config import TrainConfig
 from ganvas.training.loop import initialize_state, train
-from _support import matmul_rate, parser, times_in_turns
+from _support import parser, share_of_floor, times_in_turns
 
 CPU = torch.device("cpu")
-BATCH, SHAPE = 64, (1, 28, 28)
+SHAPE = (1, 28, 28)
 LOG = 50
 """steps between two lines of the log, on both sides"""
 
@@ -102,18 +105,72 @@ def tutorial_gan(loader: Iterable[Tensor], model: ganvas.GAN) -> Iterator[None]:
             yield
 
 
-def ganvas_steps(data: Dataset, model: Model) -> Iterator[None]:
+def pythae_vae(data: Dataset, model: ganvas.VAE, batch: int) -> Iterator[None] | None:
+    """Steps of pythae's trainer, with the same networks; None, and why, where pythae is not importable."""
+    try:
+        from pythae.data.datasets import BaseDataset
+        from pythae.models import VAE, VAEConfig
+        from pythae.models.base.base_utils import ModelOutput
+        from pythae.models.nn import BaseDecoder, BaseEncoder
+        from pythae.trainers import BaseTrainer, BaseTrainerConfig
+    except ImportError as error:
+        print(f"pythae is not importable ({error}): no third column")
+        return None
+
+    nets = model.networks(SHAPE)
+
+    class Encoder(BaseEncoder):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = without_head(nets["encoder"])
+
+        def forward(self, x: Tensor) -> ModelOutput:
+            mu, log_variance = self.net(x).chunk(2, dim=1)
+            return ModelOutput(embedding=mu, log_covariance=log_variance)
+
+    class Decoder(BaseDecoder):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = without_head(nets["decoder"])
+
+        def forward(self, z: Tensor) -> ModelOutput:
+            return ModelOutput(reconstruction=self.net(z).sigmoid())
+
+    config = VAEConfig(input_dim=SHAPE, latent_dim=model.latent, reconstruction_loss="bce")
+    training = BaseTrainerConfig(
+        output_dir=tempfile.mkdtemp(), per_device_train_batch_size=batch, learning_rate=model.lr, no_cuda=True
+    )
+    dataset = BaseDataset(data.x.float() / 255, torch.zeros(len(data)))
+    trainer = BaseTrainer(VAE(config, Encoder(), Decoder()), dataset, training_config=training)
+    trainer.set_optimizer()
+    return pythae_steps(trainer)
+
+
+def pythae_steps(trainer: Any) -> Iterator[None]:
+    """What `train_step` of pythae's trainer does, one batch after the other."""
+    trainer.model.train()
+    epoch_loss, n = 0.0, len(trainer.train_loader.dataset)
+    while True:
+        for inputs in trainer.train_loader:
+            output = trainer.model(trainer._set_inputs_to_device(inputs), epoch=1, dataset_size=n, uses_ddp=False)
+            trainer._optimizers_step(output)
+            epoch_loss += output.loss.item()
+            trainer.callback_handler.on_train_step_end(training_config=trainer.training_config)
+            yield
+
+
+def ganvas_steps(data: Dataset, model: Model, batch: int) -> Iterator[None]:
     """Our loop, with all that it does in a run: EMA, meter, the reading of the meter every LOG steps."""
     state = initialize_state(model, data.shape, 0, CPU)
-    for step in train(model, data, TrainConfig(steps=1_000_000_000, batch_size=BATCH), state):
+    for step in train(model, data, TrainConfig(steps=1_000_000_000, batch_size=batch), state):
         if step % LOG == 0:
             state.meter.pop_means()
         yield
 
 
-def load_batches(data: Dataset, model: Model) -> Iterator[None]:
+def load_batches(data: Dataset, model: Model, batch: int) -> Iterator[None]:
     """Our batches alone."""
-    for _ in Stream(data, batch=BATCH, seed=0, scaling=Scaling.fit(data.x, model.pixel_range)):
+    for _ in Stream(data, batch=batch, seed=0, scaling=Scaling.fit(data.x, model.pixel_range)):
         yield
 
 
@@ -124,50 +181,39 @@ def iterate(loader: Iterable[Tensor]) -> Iterator[None]:
             yield
 
 
-def flops(model: Model, data: Dataset) -> float:
-    """Floating-point operations of the matrix products in one of our steps, as torch counts them."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    work = ganvas_steps(data, model)
-    next(work)
-    with FlopCounterMode(display=False) as counter:
-        next(work)
-    return float(counter.get_total_flops())
-
-
 def main() -> None:
-    options = parser(__doc__, data="mnist.npz", steps=300, rounds=5, threads=2).parse_args()
+    options = parser(__doc__, data="mnist.npz", steps=300, rounds=5, threads=2, batch=100).parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    data = load(str(options.data))
-    ceiling = matmul_rate([1024])
-    epoch = len(data) // BATCH
-    print(f"{len(data)} images, batch {BATCH}, {options.threads} threads, torch {torch.__version__}, "
-          f"spin {os.environ.get('GOMP_SPINCOUNT')}, matrix products {ceiling / 1e9:.0f} GFLOP/s")  # fmt: skip
-    print(f"{'':<26}{'ours':>12}{'tutorial':>12}{'ratio':>8}")
+    data, batch = load(str(options.data)), options.batch
+    epoch = len(data) // batch
+    print(f"{len(data)} images, batch {batch}, {options.threads} threads, torch {torch.__version__}, "
+          f"spin {os.environ.get('GOMP_SPINCOUNT')}")  # fmt: skip
     jobs: list[tuple[str, Model, Callable[..., Iterator[None]], Callable[[Tensor], Tensor]]] = [
         ("VAE 784-400-20", ganvas.VAE(net="mlp", latent=20, likelihood="bernoulli"), tutorial_vae, lambda x: x),
         ("GAN 64-400-400-784", ganvas.GAN(net="mlp"), tutorial_gan, lambda x: (x - 0.5) / 0.5),
     ]
     for name, model, tutorial, scale in jobs:
-        loader = DataLoader(Pictures(data, scale), BATCH, shuffle=True, drop_last=True)
+        loader = DataLoader(Pictures(data, scale), batch, shuffle=True, drop_last=True)
         loaded = list(islice(loader, 20))
         works = {
-            "ours": ganvas_steps(data, model), "tutorial": tutorial(loader, model), "step": tutorial(loaded, model),
-            "batches": load_batches(data, model), "loading": iterate(loader),
+            "ours": ganvas_steps(data, model, batch), "tutorial": tutorial(loader, model),
+            "step": tutorial(loaded, model), "batches": load_batches(data, model, batch), "loading": iterate(loader),
         }  # fmt: skip
-        t = times_in_turns(works, options.steps, options.rounds)
+        pythae = pythae_vae(data, model, batch) if isinstance(model, ganvas.VAE) else None
+        t = times_in_turns(works | ({"pythae": pythae} if pythae else {}), options.steps, options.rounds)
+        print(f"{'':<26}{'ours':>12}{'tutorial':>12}{'ratio':>8}" + (f"{'pythae':>12}{'ratio':>8}" if pythae else ""))
         row(f"{name}, epoch, s", t["ours"] * epoch, t["tutorial"] * epoch, 1)
-        row("  step with data, ms", t["ours"], t["tutorial"], 1e3)
+        row("  step with data, ms", t["ours"], t["tutorial"], 1e3, t.get("pythae"))
         row("  step without data, ms", t["ours"] - t["batches"], t["step"], 1e3)
         row("  data, ms", t["batches"], t["loading"], 1e3)
-        rate = flops(model, data) / t["ours"]
-        print(f"  data's share of our step {t['batches'] / t['ours']:.1%}; "
-              f"matrix products {rate / 1e9:.0f} GFLOP/s, {rate / ceiling:.0%} of the machine's rate")  # fmt: skip
+        print(f"  data's share of our step {t['batches'] / t['ours']:.1%}")
+        print(f"  {share_of_floor(model, data, batch, t['ours'])}")
 
 
-def row(name: str, ours: float, other: float, scale: float) -> None:
-    print(f"{name:<26}{ours * scale:>12.3f}{other * scale:>12.3f}{other / ours:>8.2f}")
+def row(name: str, ours: float, other: float, scale: float, third: float | None = None) -> None:
+    last = "" if third is None else f"{third * scale:>12.3f}{third / ours:>8.2f}"
+    print(f"{name:<26}{ours * scale:>12.3f}{other * scale:>12.3f}{other / ours:>8.2f}{last}")
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ from ganvas.model import Model
 from ganvas.nn.cpu import InstanceNorm, OutputConv2d
 from ganvas.config import TrainConfig
 from ganvas.training.loop import initialize_state, train
-from _support import parser, times_in_turns
+from _support import parser, share_of_floor, times_in_turns
 
 CPU = torch.device("cpu")
 
@@ -143,6 +143,7 @@ def main() -> None:
     print(f"{'':<24}{'ours':>10}{'tutorial':>10}{'ratio':>8}")
     for name, mine, other in (("step with data, ms", "ours", "theirs"), ("step without, ms", "our step", "their step")):
         print(f"{name:<24}{t[mine] * 1e3:>10.1f}{t[other] * 1e3:>10.1f}{t[other] / t[mine]:>8.2f}")
+    print(share_of_floor(still, pair, words.batch, t["our step"]))
 
 
 if __name__ == "__main__":

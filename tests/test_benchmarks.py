@@ -84,9 +84,13 @@ SMALL: dict[str, list[Small]] = {
             COMPARED=3,
         ),
     ],
-    "likelihood_speed": [
-        small("DATA/binarized_mnist_fixed.npz --images 20", "L_5 of 20", "GFLOP/s of", K=5, STEPS=1, SIZES=(64,))
+    "floor": [
+        small(
+            *("--size 16 --channels 1 --rounds 1 --threads 1", "convolutions", "floor, ms"),
+            MODELS={"vae": ganvas.VAE, "wgan": ganvas.WGAN},
+        )
     ],
+    "likelihood_speed": [small("DATA/binarized_mnist_fixed.npz --images 20", "L_5 of 20", "GFLOP/s of", K=5, STEPS=1)],
     "memorisation": [small("", "40 digits: ", " at 4", STEPS={40: 4}, MODEL=GAN)],
     "metric_cost": [small("DATA/mnist.npz --n 200", "kid", "GiB at the peak")],
     "metric_sensitivity": [
@@ -100,7 +104,7 @@ SMALL: dict[str, list[Small]] = {
         small("--workers 1 --seeds 1 --steps 2 --only grid-ours", "modes of 25", "PacGAN4, published", "samples.png")
     ],
     "step_time": [
-        small("DATA/mnist.npz --steps 1 --rounds 1 --threads 1", "step without data, ms", "of the machine's rate")
+        small("DATA/mnist.npz --steps 1 --rounds 1 --threads 1", "step without data, ms", "of our step", "pythae")
     ],
     "train_classifiers": [
         small(f"{name} DATA/mnist.npz", "of the test images right", f"lenet-{name}-v1.safetensors", NETS=CLASSIFIERS)
@@ -119,7 +123,7 @@ SMALL: dict[str, list[Small]] = {
         ),
     ],
     "translation_step_time": [
-        small("--size 16 --width 4 --blocks 1 --steps 1 --rounds 1 --threads 1", "step with data, ms")
+        small("--size 16 --width 4 --blocks 1 --steps 1 --rounds 1 --threads 1", "step with data, ms", "floor")
     ],
     "vae_likelihood": [
         small("fixed DATA --epochs 1", "iaf, 1 epochs", "published, -89.9", **LIKELIHOOD),
