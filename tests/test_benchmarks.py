@@ -90,6 +90,14 @@ SMALL: dict[str, list[Small]] = {
             MODELS={"vae": ganvas.VAE, "wgan": ganvas.WGAN},
         )
     ],
+    "growth": [
+        small(
+            *("--rounds 1 --largest 1000 --threads 1", "by the first", "growth.png"),
+            BATCHES=(1, 2),
+            SIZES=(16,),
+            ROUND_IMAGES=4,
+        )
+    ],
     "likelihood_speed": [small("DATA/binarized_mnist_fixed.npz --images 20", "L_5 of 20", "GFLOP/s of", K=5, STEPS=1)],
     "memorisation": [small("", "40 digits: ", " at 4", STEPS={40: 4}, MODEL=GAN)],
     "metric_cost": [small("DATA/mnist.npz --n 200", "kid", "GiB at the peak")],
