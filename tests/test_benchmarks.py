@@ -75,6 +75,13 @@ SMALL: dict[str, list[Small]] = {
             MODELS={"VAE": VAE},
         )
     ],
+    "gan_step_time": [
+        small(
+            *(f"--steps 1 --rounds 1 --threads 1 --batch 2 --apart {apart} --only {name}", f"{name} channels last"),
+            convolution_rate=lambda: 1e9,
+        )
+        for name, apart in (("dcgan-32", 0), ("wgangp-32", 0), ("r3gan-32", 1))
+    ],
     "gpu": [
         small("", "there is no GPU here", find_gpu=lambda: None),
         small(

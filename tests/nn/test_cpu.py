@@ -1,10 +1,14 @@
 """Layers for the CPU against PyTorch's own."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
 from torch.nn.functional import conv2d
 
+from ganvas.nn.conv import conv_decoder, conv_encoder, initialize
 from ganvas.nn.cpu import InstanceNorm, OutputConv2d
 
 LAST, FIRST = torch.channels_last, torch.contiguous_format
@@ -49,3 +53,45 @@ def test_a_convolution_to_an_image_is_plain_in_bfloat16() -> None:
     layer, x = OutputConv2d(6, 3, 7), torch.randn(2, 6, 11, 13)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(layer(x), nn.Conv2d.forward(layer, x))
+
+
+FAULTS = """
+import resource, torch
+from ganvas.nn.cpu import retain_freed_memory
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.ones(2**24)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+first, again = faults(), faults()
+retain_freed_memory()
+faults()
+print(first, again, faults())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have another C library")
+def test_memory_that_is_freed_serves_again_without_page_faults() -> None:
+    words = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True).stdout.split()
+    first, again, retained = map(int, words)
+    if again * 10 < first:
+        pytest.skip("this C library keeps freed memory by itself")
+    assert retained * 100 < first
+
+
+def test_networks_of_convolutions_are_in_channels_last() -> None:
+    for net in (conv_encoder((3, 16, 16), 2, 8), conv_decoder(2, (3, 16, 16), 8, norm="batch")):
+        for weights in (net, initialize(net)):
+            maps = [p for p in weights.parameters() if p.ndim == 4]
+            assert maps
+            assert all(p.is_contiguous(memory_format=torch.channels_last) for p in maps)
+
+
+def test_initial_weights_are_the_same_in_any_order_of_memory() -> None:
+    net = conv_encoder((3, 16, 16), 2, 8)
+    torch.manual_seed(0)
+    weights = [p.clone() for p in initialize(net).parameters()]
+    torch.manual_seed(0)
+    net.to(memory_format=torch.contiguous_format)
+    torch.testing.assert_close(weights, list(initialize(net).parameters()), rtol=0, atol=0)

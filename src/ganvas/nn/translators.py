@@ -2,7 +2,6 @@
 
 from itertools import pairwise
 from math import prod
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -11,7 +10,7 @@ from torch.nn.functional import interpolate, pad
 
 from ..model import Shape
 from . import encoder
-from .conv import conv_decoder, conv_encoder, feature_map_shapes, initialize
+from .conv import conv_decoder, conv_encoder, feature_map_shapes, initialize, set_memory_format
 from .cpu import InstanceNorm, OutputConv2d
 
 SMALL_IMAGE_SIZE = 64
@@ -58,7 +57,7 @@ class ResnetTranslator(nn.Module):
             layers += conv_norm_activation(nn.ConvTranspose2d(wide, narrow, 3, 2, 1, output_padding=1, bias=False))
         layers += [nn.ReflectionPad2d(3), OutputConv2d(width, b[0], 7), nn.Tanh()]
         self.body: nn.Sequential = nn.Sequential(*layers)
-        set_memory_format(initialize(self), torch.channels_last)
+        initialize(self)
         for block in self.body:
             if isinstance(block, ResidualBlock) and max(b[1:]) <= SMALL_IMAGE_SIZE:
                 set_memory_format(block, torch.contiguous_format)
@@ -87,7 +86,7 @@ class PatchCritic(nn.Module):
             conv = nn.Conv2d(a, b, 4, 2 if i < halvings else 1, 1, bias=False)
             layers += conv_norm_activation(conv, nn.LeakyReLU(0.2, inplace=True))
         self.body: nn.Sequential = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 4, 1, 1))
-        set_memory_format(initialize(self), torch.channels_last)
+        initialize(self)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 1 rows columns"]:
         logits: Tensor = self.body(pad_to_multiple(x, 1, self.min_size))
@@ -104,11 +103,6 @@ def pad_to_multiple(x: Float[Tensor, "b c h w"], multiple: int, min_size: int) -
     h, w = (max(-(-n // multiple) * multiple, min_size) for n in x.shape[2:])
     padding = (0, w - x.shape[3], 0, h - x.shape[2])
     return pad(x, padding, mode="replicate") if any(padding) else x
-
-
-def set_memory_format(net: Any, order: torch.memory_format) -> None:
-    """Give a network's weights, and so its maps, this order: large convolutions are fastest with channels last."""
-    net.to(memory_format=order)
 
 
 def encoder_decoder(a: Shape, b: Shape, width: int, latent: int | None) -> nn.Module:

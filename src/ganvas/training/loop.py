@@ -26,6 +26,7 @@ from ..data import Data, DataStream, Scaling, fit_scaling, make_stream
 from ..errors import DivergenceError, UserError
 from ..model import Model, Move, device_of, model_name
 from ..nn.concurrency import concurrently
+from ..nn.cpu import retain_freed_memory
 from ..nn.device import autocast, device_data_limit, float32_products
 from ..randomness import reseed
 from ..ranks import rank, world_size
@@ -139,6 +140,8 @@ def train(model: Model, data: Data, config: TrainConfig, state: TrainState) -> I
     Between two steps the state is whole: whoever drives the loop may save it, or stop.
     """
     device = device_of(state.nets)
+    if device.type == "cpu":
+        retain_freed_memory()
     stream = make_stream(
         data, ensure_scaling(state, model, data), batch=config.batch_size, seed=config.seed, device=device,
         position=state.position, balanced=config.balanced, device_bytes=device_data_limit(device),
