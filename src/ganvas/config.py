@@ -38,8 +38,11 @@ class TrainConfig(metaclass=ValidatedMeta):
     """which weights of a GAN to keep: those whose samples are nearest to the data, or the last"""
     patience: Annotated[int, Field(gt=0)] | None = None
     """stop after this many measurements of samples without improvement"""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """precision of matrix products and convolutions; losses, posteriors and weights are always float32"""
+    precision: Literal["float32", "bfloat16", "auto"] = "float32"
+    """precision of matrix products and convolutions; losses, posteriors and weights are always float32; auto measures
+    which is faster here"""
+    compile: Literal["auto", "on", "off"] = "off"
+    """let torch.compile fuse the layers of the networks; auto does where a trial says that it saves time in this run"""
     tf32: bool = False
     """on an NVIDIA GPU, multiply float32 numbers in TF32, with 10 bits after the point: faster, and less precise"""
     graph: Literal["auto", "on", "off"] = "auto"

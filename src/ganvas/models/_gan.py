@@ -26,6 +26,7 @@ from ..fields import Count, Fraction, Positive, Size, Weight, split_commas
 from ..model import Batch, Move, Shape, device_of, minimize
 from ..nn import Conditional, Depth, decoder, encoder, resolve_architecture
 from ..nn.augment import Augmentation, augment
+from ..nn.compilation import uncompiled
 from ..nn.conv import initialize
 from ..nn.discriminator import add_spectral_norm
 from ..nn.mlp import Norm
@@ -327,14 +328,14 @@ def discriminator_move(
     """
     with torch.autocast(x.device.type, enabled=False) if gp or r1 or r2 else nullcontext():
         both = torch.cat([x, fake]).requires_grad_(bool(r1 or r2))
-        real_logits, fake_logits = logits(D, both, y)
+        real_logits, fake_logits = logits(uncompiled(D) if r1 or r2 else D, both, y)
         terms = adversarial.discriminator_terms(loss, real_logits, fake_logits)
         if r1 or r2:
             norms = squared_gradients(torch.cat([real_logits, fake_logits]), both).chunk(2)
             weights = {"r1": r1, "r2": r2}
             terms |= {k: w / 2 * norm.mean() for (k, w), norm in zip(weights.items(), norms, strict=True) if w}
         if gp:
-            terms["gp"] = gp * gradient_penalty(D, x, fake, *y)
+            terms["gp"] = gp * gradient_penalty(uncompiled(D), x, fake, *y)
         return minimize(D, **terms)._replace(logged=confidence(real_logits.detach(), fake_logits.detach(), loss))
 
 

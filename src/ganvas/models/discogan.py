@@ -23,6 +23,7 @@ from ..errors import UserError
 from ..fields import Size, Weight
 from ..model import Moves, PairBatches, Shape, minimize_independent
 from ..nn import encoder
+from ..nn.compilation import uncompiled
 from ..nn.concurrency import concurrently
 from ..nn.conv import initialize
 from ..nn.translators import encoder_decoder, mlp_translator
@@ -106,6 +107,7 @@ class DiscoGAN(Translator):
 
 def layers(D: nn.Module, x: Tensor) -> list[Tensor]:
     """What a discriminator's activations return, of several all but the first, and its logits."""
+    D = uncompiled(D)
     assert isinstance(D, nn.Sequential)
     outputs = []
     for layer in D:

@@ -40,7 +40,7 @@ class InstanceNorm(nn.InstanceNorm2d):
     """
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        if x.device.type != "cpu":
+        if x.device.type != "cpu" or torch.compiler.is_compiling():
             return group_norm(x, self.num_features, eps=self.eps)
         x = at_least_float32(x)
         if x.is_contiguous():
@@ -81,7 +81,7 @@ class OutputConv2d(nn.Conv2d):
     """
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b o h2 w2"]:
-        if x.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
+        if x.device.type != "cpu" or torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
             return super().forward(x)
         columns = self.weight.permute(3, 0, 1, 2).flatten(0, 1)[..., None]
         y: Tensor = ColumnSum.apply(conv2d(x, columns), self.kernel_size[1])

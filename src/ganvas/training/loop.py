@@ -25,6 +25,7 @@ from ..config import TrainConfig
 from ..data import Data, DataStream, Scaling, fit_scaling, make_stream
 from ..errors import DivergenceError, UserError
 from ..model import Model, Move, device_of, model_name
+from ..nn.compilation import compile_networks
 from ..nn.concurrency import concurrently
 from ..nn.cpu import retain_freed_memory
 from ..nn.device import autocast, device_data_limit, float32_products
@@ -168,7 +169,8 @@ class StepPlayer:
 
     def __post_init__(self) -> None:
         self.device: torch.device = device_of(self.state.nets)
-        self.nets: dict[str, nn.Module] = dict(self.state.nets.items())
+        nets = dict(self.state.nets.items())
+        self.nets: dict[str, nn.Module] = compile_networks(nets) if self.config.compile == "on" else nets
         self.ema_pairs: list[tuple[Tensor, Tensor]] = ema_tensor_pairs(self.state.ema_nets, self.state.nets)
         self.base_rate: Callable[[str], float] = cache(self.model.learning_rate)
         self.precision: torch.autocast = autocast(self.config.precision, self.device)

@@ -7,7 +7,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 from ..io.text import escape_text
@@ -35,6 +45,14 @@ class ProgressBar:
         with Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal) as bar:
             task = bar.add_task(label, total=None, visible=False)
             yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
+
+    @contextmanager
+    def show_work(self, label: str) -> Iterator[None]:
+        """Shows on a terminal that something is being done, and for how long."""
+        columns = (SpinnerColumn(), TextColumn(label), TimeElapsedColumn())
+        with Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal) as bar:
+            bar.add_task(label, total=None)
+            yield
 
     @contextmanager
     def track_training(

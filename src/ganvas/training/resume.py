@@ -23,10 +23,11 @@ from .distributed import is_main
 from .fit import Run
 from .loop import TrainState, initialize_state, prepare_data
 from .progress import ProgressBar
+from .tuning import resolve_switches
 
 CHANGEABLE_TRAIN_FIELDS = (
     "steps", "device", "batch_size", "checkpoint_every", "ema_decay", "lr_milestones", "lr_gamma", "lr_decay",
-    "clip_grad_norm", "patience", "precision", "tf32", "graph", "balanced",
+    "clip_grad_norm", "patience", "precision", "compile", "tf32", "graph", "balanced",
 )  # fmt: skip
 CHANGEABLE_MODEL_FIELDS = ("lr", "lr_d")
 CHANGEABLE_FIELDS = CHANGEABLE_TRAIN_FIELDS + CHANGEABLE_MODEL_FIELDS
@@ -55,6 +56,7 @@ def restore_run(
     model.validate_batch_size(train_config.batch_size, dataset.shape)
     check_batches(dataset.datasets, train_config.batch_size, train_config.balanced, world_size())
     state = restore_state(files, config, model, dataset, train_config, "device" in overrides)
+    train_config, trials = resolve_switches(model, dataset, train_config, state, bar)
     run = Run(model, raw_data, dataset, train_config, folder, state, bar)
     if is_main():
         restore_missing_files(run)
@@ -75,6 +77,7 @@ def restore_run(
     source = "array" if data is None else source_name(data)
     is_place = "array" not in ([source] if isinstance(source, str) else source)
     write_changes(run, config, old, description, {"source": source} if is_place else {})
+    run_records.add_trials(folder, trials)
     bar.print_notes(source_notes(model, config.get("model_source")))
     lines = run_records.read_log(folder, bar.print_notes)
     if lines and "diverged" in lines[-1]:

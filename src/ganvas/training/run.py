@@ -29,6 +29,7 @@ from .fit import Run
 from .loop import initialize_state, prepare_data
 from .progress import ProgressBar
 from .resume import restore_run
+from .tuning import resolve_switches
 from .warm_start import initialize_from
 
 
@@ -72,6 +73,7 @@ def train(
         device = resolve_device(config.device)
         state = initialize_state(model, training_data.shape, config.seed, device, len(training_data.classes))
         initial_weights = {} if init_from is None else initialize_from(init_from, model, state, bar.print_notes)
+        config, trials = resolve_switches(model, training_data, config, state, bar)
     path = Path(from_main(lambda: str(run_records.create_run_folder(model, training_data, Path(runs_dir), folder))))
     with lock_run(path, bar):
         with share_errors():
@@ -80,6 +82,7 @@ def train(
                 RunFolder(path).check_new()  # another process may have been faster
                 source = source_name(data)
                 run_records.write_config(path, model, raw_data, config, data_options, source, initial_weights)
+                run_records.add_trials(path, trials)
         bar.print_notes(training_data.notes)
         if (n := config.batch_size) < default_batch_size:
             name = training_data.name

@@ -72,6 +72,14 @@ def write_config(
     RunFolder(folder).write_config(config | ({"init_from": initial_weights} if initial_weights else {}))
 
 
+def add_trials(folder: Path, trials: dict[str, dict[str, Any]]) -> None:
+    """Write down which switches were measured, and the times that decided; nothing where none was."""
+    if trials:
+        files = RunFolder(folder)
+        config = files.read_config()
+        files.write_config(config | {"trials": config.get("trials", {}) | trials})
+
+
 def describe_own(model: Model) -> dict[str, Any]:
     """What a run records of the user's own model and networks; nothing where there are none."""
     classes = {name: type(net).__name__ for name, net in model.own_networks.items()}

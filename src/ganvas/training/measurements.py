@@ -1,0 +1,78 @@
+"""Times that were measured on this machine: a small JSON file each in the cache, so that no run measures them again."""
+
+import json
+import platform
+from collections.abc import Callable, Sequence
+from functools import cache
+from hashlib import blake2b
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .. import __version__
+from ..data.builtin import cache_dir
+from ..errors import UserError, WriteError
+from ..io.atomic import atomic_write
+
+Key = dict[str, Any]
+"""what a measurement depends on, as plain values"""
+Report = Callable[[Sequence[str]], None]
+
+
+def machine(device: torch.device) -> Key:
+    """The machine as far as speed depends on it: processor, torch, threads, and the GPU that computes."""
+    threads = torch.get_num_threads()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    versions = {"torch": torch.__version__, "ganvas": __version__}
+    return {"processor": processor(), "threads": threads, "device": name} | versions
+
+
+@cache
+def processor() -> str:
+    """Name and features of the processor: as Linux lists them, elsewhere as Python and torch know them."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    wanted = ("model name", "flags", "Features", "CPU part")
+    entries = dict.fromkeys(line for line in lines if line.partition("\t")[0].strip(" :") in wanted)
+    known = [platform.machine(), platform.processor(), torch.backends.cpu.get_cpu_capability()]
+    return "; ".join([*known, *(" ".join(entry.split()) for entry in entries)])
+
+
+def measurement_file(key: Key) -> Path:
+    """Where the measurement with this key is kept."""
+    digest = blake2b(json.dumps(key, sort_keys=True, default=str).encode(), digest_size=16).hexdigest()
+    return cache_dir() / "speed" / f"{digest}.json"
+
+
+def read_measurement(key: Key, names: Sequence[str], report: Report) -> dict[str, float] | None:
+    """The figures of these names that were measured with this key; None where there are none, or no file of such."""
+    file = measurement_file(key)
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        figures = {name: float(content["figures"][name]) for name in names}
+        if not all(isfinite(figure) and figure > 0 for figure in figures.values()):
+            raise ValueError(f"no such times: {figures}")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        report([f"{file} cannot be read, so speed is measured anew: {error}"])
+        return None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        report([f"{file} is damaged, so speed is measured anew"])
+        return None
+    return figures
+
+
+def write_measurement(key: Key, figures: dict[str, float], report: Report) -> None:
+    """Keep what was measured; a cache that cannot be written is only reported."""
+    file = measurement_file(key)
+    content = json.dumps({"key": key, "figures": figures}, indent=1, default=str)
+    try:
+        with atomic_write(file) as temporary:
+            temporary.write_text(content, encoding="utf-8")
+    except (OSError, UserError, WriteError) as error:
+        report([f"the next run measures speed again: {error}"])
