@@ -126,7 +126,7 @@ def test_epsilon_is_divided_by_the_standard_deviation_and_not_by_its_logarithm()
 def test_low_precision_needs_no_loss_scaling() -> None:
     """float16 underflows without a scaler; bfloat16 has the range of float32.  Weights and optimiser stay float32."""
     precisions = get_args(TrainConfig.__dataclass_fields__["precision"].type)
-    assert set(precisions) == {"float32", "bfloat16"}
+    assert set(precisions) == {"float32", "bfloat16", "auto"}  # auto is one of the others
     digits = load("digits")
     model = VAE(latent=3, width=8)
     state = initialize_state(model, digits.shape, 0, torch.device("cpu"))

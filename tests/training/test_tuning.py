@@ -1,0 +1,168 @@
+"""Switches that are measured: what they decide, what they say and store, and that a trial does not move the run."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ganvas.cli.app import main
+from ganvas.config import TrainConfig
+from ganvas.models import VAE
+from ganvas.training import tuning
+from ganvas.training.loop import initialize_state
+from ganvas.training.measurements import measurement_file, read_measurement, write_measurement
+from ganvas.training.tuning import StepTimes, product_seconds, time_steps
+from tests.support.data import image_collection
+
+TINY = [
+    "--steps", "4", "--batch-size", "8", "--width", "4", "--latent", "3", "--checkpoint-every", "2", "--holdout", "0"
+]  # fmt: skip
+FAST, SLOW = {"float32": 2e-3, "bfloat16": 1e-3}, {"float32": 1e-3, "bfloat16": 5e-2}
+
+
+@pytest.fixture
+def data() -> str:
+    np.savez("data.npz", x=np.random.default_rng(0).integers(0, 256, (24, 12, 12, 1), np.uint8))
+    return "data.npz"
+
+
+def config(run: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(Path(run, "config.json").read_text())
+    return found
+
+
+def weights(run: str) -> bytes:
+    return Path(run, "weights.safetensors").read_bytes()
+
+
+def patched(monkeypatch: pytest.MonkeyPatch, name: str, figures: dict[str, float]) -> list[int]:
+    """`product_seconds` or `time_steps` measures these; returns a list as long as it was called often."""
+    calls: list[int] = []
+
+    def measure(*_: Any, **__: Any) -> Any:
+        calls.append(1)
+        return figures if name == "product_seconds" else StepTimes(figures, 1.0)
+
+    monkeypatch.setattr(tuning, name, measure)
+    return calls
+
+
+def test_the_faster_precision_is_used_said_stored_and_kept(
+    data: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    patched(monkeypatch, "product_seconds", FAST)
+    calls = patched(monkeypatch, "time_steps", FAST)
+    for run in ("first", "second"):
+        assert main(["train", "vae", data, *TINY, "--precision", "auto", "--folder", run]) == 0
+        assert "precision bfloat16: bfloat16 is 2 times as fast as float32 here" in capsys.readouterr().err
+    assert len(calls) == 1  # the second run found it in the cache
+    assert config("first")["train_config"]["precision"] == "bfloat16"
+    assert config("first")["trials"]["precision"] == {"requested": "auto", "seconds": FAST}
+    assert main(["train", "vae", data, *TINY, "--precision", "bfloat16", "--folder", "explicit", "--quiet"]) == 0
+    assert weights("first") == weights("explicit")
+    assert main(["resume", "first", "--steps", "6", "--quiet"]) == 0
+    assert main(["resume", "explicit", "--steps", "6", "--quiet"]) == 0
+    assert weights("first") == weights("explicit")
+    assert config("first")["train_config"]["precision"] == "bfloat16"
+
+
+def test_where_a_product_is_much_slower_no_step_is_tried(
+    data: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    patched(monkeypatch, "product_seconds", SLOW)
+    calls = patched(monkeypatch, "time_steps", FAST)
+    assert main(["train", "vae", data, *TINY, "--precision", "auto", "--folder", "run"]) == 0
+    assert "precision float32: bfloat16 is 50 times as slow as float32 here" in capsys.readouterr().err
+    assert calls == []
+    assert config("run")["train_config"]["precision"] == "float32"
+
+
+def test_a_trial_does_not_move_the_run(data: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    patched(monkeypatch, "product_seconds", {"float32": 1.0, "bfloat16": 1.0})  # so steps are tried
+    monkeypatch.setattr(tuning, "TRIAL_SECONDS", 0.05)
+    monkeypatch.setattr(tuning, "WORTHWHILE", float("inf"))
+    assert main(["train", "vae", data, *TINY, "--folder", "plain", "--quiet"]) == 0
+    assert main(["train", "vae", data, *TINY, "--precision", "auto", "--folder", "run", "--quiet"]) == 0
+    assert config("run")["trials"]["precision"]["seconds"].keys() == FAST.keys()
+    assert weights("run") == weights("plain")
+    assert Path("run/state.ckpt").read_bytes() == Path("plain/state.ckpt").read_bytes()
+
+
+def test_products_and_steps_take_time() -> None:
+    model, images = VAE(latent=3, width=4), image_collection(n=16, shape=(8, 8, 1))
+    state = initialize_state(model, images.shape, 0, torch.device("cpu"))
+    configs = {name: TrainConfig(batch_size=8, precision=name) for name in ("float32", "bfloat16")}  # type: ignore[arg-type]
+    tuning.ensure_scaling(state, model, images)
+    before = {name: t.clone() for name, t in state.nets.state_dict().items()}
+    for times in (
+        time_steps(model, images, configs, state).seconds,
+        product_seconds(torch.device("cpu"), has_images=True),
+    ):
+        assert times.keys() == configs.keys()
+        assert min(times.values()) > 0
+    assert state.step == state.position == 0
+    assert not state.optimizers
+    assert all(torch.equal(t, before[name]) for name, t in state.nets.state_dict().items())
+
+
+def test_bfloat16_without_units_for_it_is_said(
+    data: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for reason in (None, "this processor has no units for bfloat16"):
+        monkeypatch.setattr(tuning, "missing_bfloat16", lambda device, reason=reason: reason)
+        assert main(["train", "vae", data, *TINY, "--precision", "bfloat16", "--folder", str(reason)]) == 0
+        assert ("no units for bfloat16, so steps" in capsys.readouterr().err) == bool(reason)
+
+
+def test_a_damaged_or_unwritable_cache_is_only_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key, notes = {"model": "vae"}, list[str]()
+    assert read_measurement(key, ["float32"], notes.extend) is None
+    write_measurement(key, {"float32": 0.5}, notes.extend)
+    assert read_measurement(key, ["float32"], notes.extend) == {"float32": 0.5}
+    assert read_measurement({"model": "gan"}, ["float32"], notes.extend) is None
+    assert notes == []
+    for content in ("", "[]", '{"figures": {"float32": -1}}', '{"figures": {"float32": "x"}}', '{"figures": {}}'):
+        measurement_file(key).write_text(content)
+        assert read_measurement(key, ["float32"], notes.extend) is None
+    assert len(notes) == 5
+    assert all("is damaged, so speed is measured anew" in note for note in notes)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("GANVAS_CACHE", str(tmp_path / "file"))
+    write_measurement(key, {"float32": 0.5}, notes.extend)
+    assert "the next run measures speed again: " in notes[-1]
+
+
+@pytest.mark.parametrize(
+    ("eager", "compiled", "expected", "message"),
+    [
+        (1e-3, 1e-4, "off", "of steps are left, too few to try it"),
+        (1e3, 1e2, "on", "so the run ends 1.0 h earlier"),
+        (1e3, 2e3, "off", "compile off: a step takes 2e+06 ms compiled, 1e+06 ms as it is"),
+    ],
+)
+def test_compiling_is_decided_by_what_it_saves(
+    data: str, eager: float, compiled: float, expected: str, message: str,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    patched(monkeypatch, "time_steps", {"eager": eager, "compiled": compiled})
+    monkeypatch.setattr(tuning, "missing_compiler", lambda device: None)
+    monkeypatch.setattr("ganvas.training.loop.compile_networks", dict)
+    assert main(["train", "vae", data, *TINY, "--compile", "auto", "--folder", "run"]) == 0
+    assert message in capsys.readouterr().err
+    assert config("run")["train_config"]["compile"] == expected
+    assert config("run")["trials"]["compile"]["seconds"]["eager"] == eager
+
+
+def test_a_machine_without_a_compiler_gets_one_sentence(
+    data: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tuning, "missing_compiler", lambda device: "there is no compiler of C++ such as g++")
+    assert main(["train", "vae", data, *TINY, "--compile", "auto", "--folder", "auto"]) == 0
+    assert "compile off: there is no compiler of C++ such as g++" in capsys.readouterr().err
+    assert config("auto")["train_config"]["compile"] == "off"
+    assert main(["train", "vae", data, *TINY, "--compile", "on", "--folder", "on"]) == 2
+    assert "the networks cannot be compiled here: there is no compiler" in capsys.readouterr().err
+    assert not Path("on").exists()
