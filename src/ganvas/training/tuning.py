@@ -20,6 +20,7 @@ from ..errors import UserError
 from ..model import Model, device_of, model_name, to_dict
 from ..models._own import model_source
 from ..nn.compilation import missing_compiler
+from ..ranks import world_size
 from .loop import TrainState, ensure_scaling, train
 from .measurements import Key, machine, read_measurement, write_measurement
 from .progress import ProgressBar
@@ -53,6 +54,8 @@ def resolve_switches(
         compile_ = "off" if config.compile == "auto" else config.compile
         if (precision, compile_) != (config.precision, config.compile):
             bar.print_notes([f"several ranks do not measure: precision={precision}, compile={compile_}"])
+        if compile_ == "on" and (reason := missing_compiler(device)):
+            raise compile_error(reason)
         return replace(config, precision=precision, compile=compile_), record
     if "auto" in (config.precision, config.compile) or config.compile == "on":
         ensure_scaling(state, model, data)
@@ -144,10 +147,15 @@ def compile_first(
         with bar.show_work("compiling"):
             trial = time_steps(model, data, {"compiled": config}, state)
     except (RuntimeError, UserError) as error:
-        advice = "use compile=off, in a run that goes on: ganvas resume RUN --compile off"
-        raise UserError(f"the networks cannot be compiled here: {first_line(error)}; {advice}") from error
+        raise compile_error(first_line(error)) from error
     bar.say(f"compiled in {duration(trial.warm_up)}; a step takes {1000 * trial.seconds['compiled']:.3g} ms")
     return trial.seconds | {"compile": trial.warm_up}
+
+
+def compile_error(reason: str) -> UserError:
+    """What is raised where networks are to be compiled and cannot be."""
+    advice = "use compile=off, in a run that goes on: ganvas resume RUN --compile off"
+    return UserError(f"the networks cannot be compiled here: {reason}; {advice}")
 
 
 class StepTimes(NamedTuple):
@@ -236,12 +244,6 @@ def measurement_key(model: Model, data: Data, config: TrainConfig, device: torch
 def configs_with(config: TrainConfig, **values: str) -> TrainConfig:
     """The configuration with these values."""
     return replace(config, **values)  # type: ignore[arg-type]
-
-
-def world_size() -> int:
-    """Processes that train together."""
-    distributed = torch.distributed
-    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
 
 
 def duration(seconds: float) -> str:
