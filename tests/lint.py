@@ -28,9 +28,9 @@ CEILINGS = {
     "io": 430,
     "metrics": 2248,
     "models": 2660,
-    "nn": 859,
+    "nn": 905,
     "objectives": 322,
-    "training": 3208,
+    "training": 3290,
     "viz": 606,
 }
 """most lines of each room"""
