@@ -67,7 +67,7 @@ def faults():
 first, again = faults(), faults()
 retain_freed_memory()
 faults()
-print(first, again, faults())
+print(first, again, min(faults() for _ in range(5)))  # small pieces may be in the way of some
 """
 
 
