@@ -85,7 +85,12 @@ SMALL: dict[str, list[Small]] = {
     "gpu": [
         small("", "there is no GPU here", find_gpu=lambda: None),
         small(
-            *("--steps 1 --rounds 1", "ratio  loss difference, 3 steps", "graph=on has no effect here", "bfloat16"),
+            *(
+                "--steps 1 --rounds 1",
+                "ratio  floor  loss difference, 3 steps",
+                "graph=on has no effect here",
+                "bfloat16",
+            ),
             find_gpu=lambda: torch.device("cpu"),
             MODELS={"vae": (VAE, (1, 8, 8), 4), "disco": (ganvas.DiscoGAN(width=4), (2,), 4)},
             COMPARED=3,
