@@ -18,6 +18,7 @@ from ganvas.models import MODELS
 from ganvas.training import fit
 from ganvas.training.run_records import checkpoint_step
 from tests.support.data import write_folder
+from tests.support.folders import check_same_bits
 
 OPTIONS = ["--batch-size", "4", "--width", "4", "--checkpoint-every", "20", "--quiet"]
 OF_MODEL = {
@@ -44,17 +45,6 @@ def command(model: str, folder: Path) -> list[str]:
     """40 steps of a small model."""
     domains = [str(folder)] if MODELS[model].n_domains == 1 else [str(folder), str(write_folder(folder.parent / "b"))]
     return ["train", model, *domains, "--steps", "40", *OPTIONS, *OF_MODEL.get(model, ["--latent", "3"])]
-
-
-def check_same_bits(straight: str, resumed: str) -> None:
-    for name in ("weights.safetensors", "state.ckpt", *(f"previews/{step:07d}.png" for step in (0, 20, 40))):
-        assert Path(straight, name).read_bytes() == Path(resumed, name).read_bytes(), name
-    logs = [
-        [json.loads(line) for line in Path(run, "log.jsonl").read_text().splitlines()] for run in (straight, resumed)
-    ]
-    for line, other in zip(*logs, strict=True):
-        del line["seconds"], other["seconds"]
-        assert line == other
 
 
 @pytest.mark.parametrize("model", list(MODELS))
