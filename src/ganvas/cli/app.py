@@ -28,7 +28,7 @@ formatter: HelpFormatter = HelpFormatter()
 app: App = App(
     name="ganvas", version=__version__, help="Train autoencoders, VAEs and GANs on your data; see what they generate.",
     help_epilogue="Start with `ganvas demo`, or `ganvas train vae FOLDER`, then `ganvas sample last`.",
-    default_parameter=Parameter(negative_iterable=()), help_formatter=formatter,
+    default_parameter=Parameter(negative_iterable=()), help_formatter=formatter, version_format="plaintext",
 )  # fmt: skip
 app["--version"].show = app["--help"].show = False  # the list of commands has to fit a screen
 app.suppress_keyboard_interrupt = app.meta.suppress_keyboard_interrupt = False

@@ -28,6 +28,7 @@ from ..model import EncoderModel, GenerativeModel, Model, TranslationModel, mode
 from ..models import MODELS
 from ..models._own import with_own_networks
 from ..models._variational import Variational
+from ..nn.skeleton import SkipInitialization, allocate
 from ..randomness import draw_rows, make_generator, reseed
 from ..viz.images import Examples
 from .loading import check_whole, load_preprocessed
@@ -344,7 +345,7 @@ def load_trained(path: str | Path, device: torch.device | None = None, **network
     classes = len(header.get("classes", []))
     scaling = scaling_from_state(weights, header, model)
     nets = check_networks(model, shape, classes, weights, False, f"{file}: the weights do not fit its own header")
-    nets = nets.to_empty(device=CPU)
+    nets = allocate(nets)
     if networks or type(model) is not MODELS.get(header["model"]):  # those of the user's own hold more than their file
         nets = nn.ModuleDict({name: net for name, net in model.networks(shape, classes).items() if name in nets})
     nets.load_state_dict(weights)
@@ -364,7 +365,7 @@ def check_networks(
     They are made on no device: made on one, they would take as much memory as a file may claim.
     """
     try:
-        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        with torch.random.fork_rng(devices=[]), torch.device("meta"), SkipInitialization():
             networks = model.networks(shape, classes)
     except Exception as error:  # of numbers that no network was ever asked to have
         why = f"no {model_name(model)} for examples of {shape} can be made ({error})"

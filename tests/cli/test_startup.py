@@ -1,0 +1,58 @@
+"""What commands import: seconds of starting are seconds of importing."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ganvas
+
+HEAVY = ("torch", "numpy", "pydantic", "PIL", "safetensors", "rich.progress")
+"""what help and the version need nothing of"""
+NEVER = ("torch._dynamo", "torch._inductor", "torch.onnx", "sympy", "matplotlib", "scipy", "sklearn", "jinja2", "yaml")
+"""what the usual commands need nothing of; PyTorch's compiler and sympy take longer to import than PyTorch itself"""
+SCRIPT = """
+import json, os, sys
+from ganvas.cli import main
+spins, names, imported = os.environ["OMP_WAIT_POLICY"], json.loads(sys.argv[1]), []
+for words in json.loads(sys.argv[2]):
+    main(words)
+    imported.append([name for name in names if name in sys.modules])
+print(json.dumps([spins, imported]))
+"""
+
+
+def imported_by(commands: list[list[str]], names: tuple[str, ...], folder: Path) -> list[list[str]]:
+    """Those of the modules that are there after each command, in a process of its own."""
+    words = [sys.executable, "-c", SCRIPT, json.dumps(names), json.dumps(commands)]
+    result = subprocess.run(words, capture_output=True, text=True, cwd=folder, timeout=120, check=True)
+    wait_policy, imported = json.loads(result.stdout.splitlines()[-1])
+    assert wait_policy == "PASSIVE"
+    return imported
+
+
+def test_help_and_version_import_nothing_that_computes(tmp_path: Path) -> None:
+    assert imported_by([["--version"], ["--help"]], HEAVY, tmp_path) == [[], []]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("startup") / "run"
+    images = np.random.default_rng(0).integers(0, 256, (16, 16, 16, 3), dtype=np.uint8)
+    ganvas.train(ganvas.DCGAN(width=4), images, steps=1, batch_size=4, folder=folder, quiet=True)
+    return folder
+
+
+def test_commands_import_no_compiler_and_no_plots(run: Path) -> None:
+    commands = [
+        ["train", "dcgan", "no-such-data"], ["train", "--help"], ["resume", "no-such-run"], ["features"],
+        ["runs", "--runs-dir", str(run.parent)], ["doctor", str(run)], ["data", str(run / "previews")],
+        ["sample", str(run), "-n", "4", "--out", "samples.png", "--force"],
+        ["sample", str(run), "-n", "4", "--out", "samples", "--force"],
+    ]  # fmt: skip
+    imported = imported_by(commands, NEVER, run.parent)
+    assert {" ".join(words[:2]): names for words, names in zip(commands, imported, strict=True) if names} == {}
+    assert (run.parent / "samples.png").exists()
