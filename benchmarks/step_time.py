@@ -143,11 +143,14 @@ def pythae_vae(data: Dataset, model: ganvas.VAE, batch: int) -> Iterator[None] |
     dataset = BaseDataset(data.x.float() / 255, torch.zeros(len(data)))
     trainer = BaseTrainer(VAE(config, Encoder(), Decoder()), dataset, training_config=training)
     trainer.set_optimizer()
+    trainer._setup_callbacks()
     return pythae_steps(trainer)
 
 
 def pythae_steps(trainer: Any) -> Iterator[None]:
     """What `train_step` of pythae's trainer does, one batch after the other."""
+    options = {"training_config": trainer.training_config}
+    trainer.callback_handler.on_train_step_begin(**options, train_loader=trainer.train_loader, epoch=1, rank=-1)
     trainer.model.train()
     epoch_loss, n = 0.0, len(trainer.train_loader.dataset)
     while True:
@@ -155,7 +158,7 @@ def pythae_steps(trainer: Any) -> Iterator[None]:
             output = trainer.model(trainer._set_inputs_to_device(inputs), epoch=1, dataset_size=n, uses_ddp=False)
             trainer._optimizers_step(output)
             epoch_loss += output.loss.item()
-            trainer.callback_handler.on_train_step_end(training_config=trainer.training_config)
+            trainer.callback_handler.on_train_step_end(**options)
             yield
 
 
