@@ -78,8 +78,11 @@ def draw(tables: dict[str, dict[str, float]], path: Path) -> None:
     figure, axes = plt.subplots(1, len(tables), figsize=(10, 3), layout="constrained")
     labels = {"batch": "images a batch", "pixels": "pixels a side", "images": "images in the data set"}
     for axis, (title, table) in zip(axes, tables.items(), strict=True):
-        axis.plot([int(name.replace(",", "")) for name in table], list(table.values()), "o-")
+        xs = [int(name.replace(",", "")) for name in table]
+        axis.plot(xs, list(table.values()), "o-")
         axis.set(xscale="log", xlabel=labels[title], ylabel="images a second", ylim=(0, 1.15 * max(table.values())))
+        axis.set_xticks(xs, list(table))
+        axis.minorticks_off()
     figure.savefig(path, dpi=150)
     plt.close(figure)
     print(f"\n{path}")
