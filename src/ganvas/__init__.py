@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from .model import Model as Model
     from .model import minimize as minimize
     from .models import *  # noqa: F403
+    from .training.many import resume_many as resume_many
+    from .training.many import train_many as train_many
     from .training.run import resume as resume
     from .training.run import train as train
 
@@ -44,8 +46,9 @@ _PUBLIC = {
     "TrainConfig": "config.TrainConfig", "Trained": "inference.trained.Trained", "arithmetic": "explore.arithmetic",
     "compare": "evaluation.compare.compare", "evaluate": "evaluation.evaluate", "from_array": "data.from_array",
     "interpolate": "explore.interpolate", "load": "inference.trained.load_trained", "manifold": "explore.manifold",
-    "minimize": "model.minimize", "resume": "training.run.resume", "train": "training.run.train",
-    "traverse": "explore.traverse",
+    "minimize": "model.minimize", "resume": "training.run.resume",
+    "resume_many": "training.many.resume_many", "train": "training.run.train",
+    "train_many": "training.many.train_many", "traverse": "explore.traverse",
 }  # fmt: skip
 """beside the models, which are classes of `models`"""
 _RENAMED = {"Collection": "Dataset", "Plan": "TrainConfig", "View": "DataOptions"}

@@ -14,6 +14,7 @@ from ..model import Model, model_name_with_article, to_dict
 from ..models import MODELS
 from ..models._own import load_model_class
 from ..renamed import given_up
+from ..training import many, run_records
 from ..training import run as running
 from ..training import run_records
 from ..training.distributed import is_main, is_rank
@@ -25,6 +26,8 @@ from .common import Devices, Given, Json, Quiet, RunName, SourceName, Words
 CHANGES = "Changes, from here on"
 DATA_B_HELP = "the second domain, to translate between the two"
 CHANGED_DATA_HELP = "go on although the data have changed; config.json notes at which step"
+SEEDS_HELP = "train so many runs at once, with the seeds seed, seed + 1, ..."
+SWEEP_HELP = "train a run for each value of an option, e.g. lr=1e-4,3e-4,1e-3"
 train_app: App = App(name="train", help="Train a model on a folder of images, a file, or a named data set.")
 
 
@@ -42,18 +45,29 @@ def make_train_command(cls: type[Model]) -> Callable[..., int]:
         folder: Annotated[Path | None, Parameter(help="the run's folder, which must be new or empty")] = None,
         init_from: Annotated[str | None, Parameter(help="run or file of weights to start from")] = None,
         devices: Devices = 1,
+        seeds: Annotated[int, Parameter(help=SEEDS_HELP)] = 1,
+        sweep: Annotated[str | None, Parameter(help=SWEEP_HELP)] = None,
         quiet: Quiet = False,
         json: Json = False,
         given: Given = frozenset(),
         words: Words = (),
     ) -> int:
         refuse_ignored(model, train_config, given)
+        if devices > 1 and given & {"seeds", "sweep"}:
+            raise UserError(f"a group of runs is trained by one process: leave out devices={devices}")
         if devices > 1 and not is_rank():
             return start_ranks(devices, words, train_config.device)
         values = to_dict(train_config) | to_dict(data_options)
         options: dict[str, Any] = {name: value for name, value in values.items() if name in given}
         options |= {"runs_dir": runs_dir, "folder": folder, "init_from": init_from, "quiet": quiet}
-        return print_run(running.train(model, (data, *data_b) if data_b else data, **options), json)
+        sources = (data, *data_b) if data_b else data
+        if not given & {"seeds", "sweep"}:
+            return print_run(running.train(model, sources, **options), json)
+        if init_from is not None:
+            raise UserError("init_from is for one run: leave out seeds and sweep")
+        del options["init_from"]
+        values_of = many.parse_sweep(sweep) if sweep else None
+        return print_runs(many.train_many(model, sources, seeds=seeds, sweep=values_of, **options), json)
 
     next_command = "ganvas sample last" if cls.n_domains == 1 else "ganvas translate last FROM TO"
     command.__doc__ = f"{cls.__doc__}\n\nWrites a run folder; then: `{next_command}`."
@@ -89,6 +103,13 @@ def print_run(trained: Trained, as_json: bool) -> int:
     return 0
 
 
+def print_runs(trained: list[Trained], as_json: bool) -> int:
+    """Print where the runs are, and return the exit code."""
+    folders = [run.folder for run in trained if run.folder is not None]
+    print_result([str(folder) for folder in folders], [run_records.summarize_run(f) for f in folders], as_json)
+    return 0
+
+
 def resume(
     run: RunName,
     data: Annotated[str | None, Parameter(help="where the run's data are now, if they have moved")] = None,
@@ -115,6 +136,8 @@ def resume(
     values = {"lr": lr, "lr_d": lr_d} | to_dict(train_config)
     options: dict[str, Any] = {name: value for name, value in values.items() if name in given} | unknown_options
     options |= {"allow_changed_data": allow_changed_data, "quiet": quiet}
+    if sources is None and many.find_group(run):
+        return print_runs(many.resume_many(run, **options), json)
     return print_run(running.resume(run_records.find_run(run), sources, **options), json)
 
 

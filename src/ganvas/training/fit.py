@@ -3,6 +3,7 @@
 import signal
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -66,13 +67,26 @@ class Run:
         self.files: RunFolder = RunFolder(self.folder)
         self.saved_step: int = self.state.step
         self.n_notes_shown: int = 0
+        self.stop: StopRequest | None = None  # that of a group of runs, see `training.many`
+        self.steps: Iterator[int] = training(self.model, self.data, self.config, self.state)
         self.evaluator: SampleEvaluator | None = None  # None where samples are not measured
 
     def fit(self) -> Trained:
         """Train to the last step of the configuration, or until samples get no better, and return the model."""
+        for _ in self.advance():
+            pass
+        return self.finish()
+
+    def advance(self) -> Iterator[int]:
+        """Do the steps that are left; yields before the first and after each, so that several runs go on in turns."""
+        if self.state.step < self.config.steps and not self.config.is_out_of_patience(
+            self.state.evaluations_since_best
+        ):
+            yield from self.train()
+
+    def finish(self) -> Trained:
+        """Note an early end, and return the model with the weights that are kept."""
         state, config = self.state, self.config
-        if state.step < config.steps and not config.is_out_of_patience(state.evaluations_since_best):
-            self.train()
         if state.step < config.steps and is_main():
             self.files.write_config(run_records.read_config(self.folder) | {"end_step": state.step})
         agree()  # what rank 0 has written is there
@@ -80,14 +94,14 @@ class Run:
             return load_trained(self.folder, self.device, **self.model.own_networks)
         return self.current_model()
 
-    def train(self) -> None:
+    def train(self) -> Iterator[int]:
         """Do the steps that are left, and say what a person should know; raises as `run.train` does."""
         state, steps, lines, folder = self.state, self.config.steps, self.log_lines, str(self.folder)
         self.start_time: float = time.monotonic() - (lines[-1]["seconds"] if lines else 0.0)
         self.save_deadline: float = time.monotonic() + FIRST_SAVE_SECONDS
         self.curves_deadline: float = self.save_deadline
         try:
-            with catch_stop_signals(self.stop_message) as stop:
+            with nullcontext(self.stop) if self.stop else catch_stop_signals(self.stop_message) as stop:
                 if state.step == 0:
                     self.save()
                 if is_main():
@@ -95,7 +109,7 @@ class Run:
                 self.bar.print_notes(self.evaluator.notes if self.evaluator else [])
                 batch = self.config.batch_size * world_size()
                 with self.bar.track_training(steps, lambda: state.step, batch, folder) as progress:
-                    self.run_steps(recent_lines(lines), stop, progress)
+                    yield from self.run_steps(recent_lines(lines), stop, progress)
         except DivergenceError as error:
             seconds = round(time.monotonic() - self.start_time, 3)
             if is_main():
@@ -125,11 +139,17 @@ class Run:
         self.bar.print_notes(validation.time_share_notes(run_records.read_log(self.folder)))
         self.bar.say(self.kept_weights_message())
 
-    def run_steps(self, lines: Sequence[dict[str, Any]], stop: StopRequest, progress: TrainingProgress) -> None:
-        """Do the steps that are left; raises TrainingStopped, once the state is saved, after a request to stop."""
+    def run_steps(
+        self, lines: Sequence[dict[str, Any]], stop: StopRequest, progress: TrainingProgress
+    ) -> Iterator[int]:
+        """Do the steps that are left, and yield as `advance` does.
+
+        Raises TrainingStopped, once the state is saved, after a request to stop.
+        """
         steps, checkpoint_every = self.config.steps, self.config.checkpoint_every
         log_every = max(1, checkpoint_every // 10)  # as `TrainConfig.checkpoint_every` says
-        for step in training(self.model, self.data, self.config, self.state):
+        yield self.state.step
+        for step in self.steps:
             if notes := self.state.notes[self.n_notes_shown :]:
                 self.bar.print_notes(notes)
                 self.n_notes_shown += len(notes)
@@ -156,6 +176,7 @@ class Run:
             if stop.signal:
                 message = f"stopped at step {step} of {steps}; go on with: ganvas resume {self.folder}"
                 raise TrainingStopped(message + self.comparison_with_kept(), stop.signal)
+            yield step
 
     def log_step(self, terms: dict[str, float], is_checkpoint: bool, progress: TrainingProgress) -> dict[str, Any]:
         """Write the log's line for the step that is done, and return it; write the weights if samples are the best.

@@ -140,14 +140,9 @@ def train(model: Model, data: Data, config: TrainConfig, state: TrainState) -> I
 
     Between two steps the state is whole: whoever drives the loop may save it, or stop.
     """
-    device = device_of(state.nets)
+    device, stream = device_of(state.nets), open_stream(model, data, config, state)
     if device.type == "cpu":
         retain_freed_memory()
-    stream = make_stream(
-        data, ensure_scaling(state, model, data), batch=config.batch_size, seed=config.seed, device=device,
-        position=state.position, balanced=config.balanced, device_bytes=device_data_limit(device),
-        rank=rank(), world_size=world_size(),
-    )  # fmt: skip
     state.notes += stream.notes
     player = make_player(model, stream, config, state)
     while state.step < config.steps:
@@ -156,6 +151,16 @@ def train(model: Model, data: Data, config: TrainConfig, state: TrainState) -> I
             flush_denormals(state)
         state.step, state.position = state.step + 1, stream.position
         yield state.step
+
+
+def open_stream(model: Model, data: Data, config: TrainConfig, state: TrainState) -> DataStream:
+    """The batches that a run still has to see."""
+    device = device_of(state.nets)
+    return make_stream(
+        data, ensure_scaling(state, model, data), batch=config.batch_size, seed=config.seed, device=device,
+        position=state.position, balanced=config.balanced, device_bytes=device_data_limit(device),
+        rank=rank(), world_size=world_size(),
+    )  # fmt: skip
 
 
 @dataclass

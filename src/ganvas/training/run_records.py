@@ -33,9 +33,7 @@ from ..renamed import with_new_keys, with_new_names
 
 def create_run_folder(model: Model, data: Data, runs_dir: Path, folder: Path | None) -> Path:
     """A new folder: `folder`, or else runs_dir/<date>-<model>-<data>."""
-    stem = f"{datetime.now():%Y-%m-%d}-{model_name(model)}-{data.name}"
-    name = shorten("".join(c if c.isalnum() or c in "-_" else "-" for c in stem))
-    path = folder or unused_path(runs_dir / name)
+    path = folder or unused_path(runs_dir / run_name(model, data))
     try:
         path.mkdir(parents=True, exist_ok=folder is not None)
     except OSError as error:
@@ -43,6 +41,12 @@ def create_run_folder(model: Model, data: Data, runs_dir: Path, folder: Path | N
             return create_run_folder(model, data, runs_dir, folder)
         raise write_error(path, error) from error
     return path
+
+
+def run_name(model: Model, data: Data) -> str:
+    """The name of a run's folder, unless another run has it: <date>-<model>-<data>."""
+    stem = f"{datetime.now():%Y-%m-%d}-{model_name(model)}-{data.name}"
+    return shorten("".join(c if c.isalnum() or c in "-_" else "-" for c in stem))
 
 
 def write_config(
