@@ -14,6 +14,7 @@ import ganvas
 from ganvas.cli.app import main
 from ganvas.config import TrainConfig
 from ganvas.data import from_array
+from ganvas.data.stream import Stream
 from ganvas.errors import DivergenceError, UserError
 from ganvas.model import Batch, Model
 from ganvas.models import MODELS
@@ -37,22 +38,16 @@ SPECIAL: dict[str, dict[str, Any]] = {
 """options that draw in other ways than the defaults, or change more than weights"""
 
 
-class DoubleStream:
+@pytest.fixture
+def float64(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Batches in float64, in which a wrong sum shows beside rounding."""
+    assemble = Stream.assemble
 
-    def __init__(self, batches: Iterator[Batch]) -> None:
-        self.batches = batches
-
-    def __iter__(self) -> "DoubleStream":
-        return self
-
-    def __next__(self) -> Batch:
-        batch = next(self.batches)
+    def assemble_double(stream: Stream, *drawn: torch.Tensor) -> Batch:
+        batch = assemble(stream, *drawn)
         return batch._replace(x=batch.x.double())
 
-
-@pytest.fixture
-def float64() -> Iterator[None]:
+    monkeypatch.setattr(Stream, "assemble", assemble_double)
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
@@ -64,26 +59,25 @@ def players(model: Model, data: Any) -> list[StepPlayer]:
         config, state = replace(CONFIG, seed=seed), initialize_state(model, data.shape, seed, CPU, len(data.classes))
         state.nets.double(), state.ema_nets.double()
         ensure_scaling(state, model, data)
-        stream: Any = DoubleStream(open_stream(model, data, config, state))  # type: ignore[arg-type]
-        result.append(StepPlayer(model, stream, config, state))
+        result.append(StepPlayer(model, open_stream(model, data, config, state), config, state))
     return result
 
 
 def cases() -> Iterator[tuple[str, dict[str, Any]]]:
     for name, cls in MODELS.items():
         if cls.n_domains == 1:
-            yield name, {}
+            yield from [(name, {})] if name != "wgan" else []  # at first its critic has 100 updates a step
             yield from [(name, SPECIAL[name])] if name in SPECIAL else []
 
 
-@pytest.mark.parametrize(("name", "options"), cases(), ids=str)
+@pytest.mark.parametrize(("name", "options"), list(cases()), ids=str)
 @pytest.mark.parametrize("data", [VECTORS, IMAGES], ids=lambda data: data.name)
 @pytest.mark.usefixtures("float64")
 def test_a_member_equals_the_run_of_its_seed(name: str, options: dict[str, Any], data: Any) -> None:
     vectors = data is VECTORS
     if vectors and (name == "dcgan" or "binarize" in options):
         pytest.skip("needs images")
-    model: Any = MODELS[name](width=4, **({"latent": 3} | options))
+    model: Any = MODELS[name](width=4, **options)
     model.validate_data(data)
     alone, together = players(model, data), players(model, data)
     stacked = BatchedPlayer(together)
@@ -166,7 +160,7 @@ def test_command_trains_a_sweep(place: Path, capsys: pytest.CaptureFixture[str])
     assert [config["fields"]["latent"] for config in configs] == [2, 3]
     capsys.readouterr()
     assert main(["train", "vae", "points.npy", "--sweep", "latent=two"]) == 2
-    assert "--sweep latent=two: give one option and numbers for it" in capsys.readouterr().err
+    assert "sweep of latent: 'two' has to be numbers, with commas between them" in capsys.readouterr().err
 
 
 def test_rates_may_differ_in_a_stack(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

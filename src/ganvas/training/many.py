@@ -34,7 +34,7 @@ from .resume import restore_run
 from .run import check_sources, fit_to_data, split_options
 from .signals import catch_stop_signals
 
-Values = Mapping[str, Sequence[float]]
+Values = Mapping[str, Sequence[int | float]]
 STACKABLE_DIFFERENCES = ("seed", "lr", "lr_d", "clip_grad_norm", "ema_decay")
 """what may differ between runs whose steps are stacked"""
 GROUP_KEY = "group"
