@@ -114,13 +114,10 @@ def parse_sweep(text: str) -> Values:
     """The option and the values of NAME=VALUE,VALUE,..."""
     name, _, values = text.partition("=")
     try:
-        return {
-            name.strip("- ").replace("-", "_"): [int(v) if v.strip().isdigit() else float(v) for v in values.split(",")]
-        }
+        numbers = [int(value) if value.strip().isdigit() else float(value) for value in values.split(",")]
     except ValueError as error:
-        raise UserError(
-            f"--sweep {text}: give one option and numbers for it, e.g. --sweep lr=1e-4,3e-4,1e-3"
-        ) from error
+        raise UserError(f"sweep of {name}: {values!r} has to be numbers, with commas between them") from error
+    return {name.strip("- ").replace("-", "_"): numbers}
 
 
 def expand(model: Model, options: dict[str, Any], seeds: int, sweep: Values) -> list[tuple[str, Model, dict[str, Any]]]:

@@ -1,0 +1,121 @@
+"""A step of eight small runs: stacked, one after the other, and in two processes of four runs each.
+
+Milliseconds for all eight, medians of rounds in turns.  One process has all cores, of two each has half of them.
+"""
+
+import time
+from collections.abc import Iterator
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from statistics import median
+from typing import Any
+
+import ganvas  # first: it sets how torch's threads wait
+from benchmarks._support import parser, print_table
+
+import numpy as np
+import torch
+
+from ganvas.config import TrainConfig
+from ganvas.data import from_array
+from ganvas.training.batched import BatchedPlayer
+from ganvas.training.loop import StepPlayer, initialize_state, open_stream
+
+RUNS = 8
+CASES: dict[str, tuple[Any, tuple[int, ...], int, int]] = {
+    "gan 2 numbers, width 32": (ganvas.GAN(width=32), (2,), 64, 40),
+    "gan 2 numbers, width 128": (ganvas.GAN(width=128), (2,), 64, 40),
+    "gan 2 numbers, width 400": (ganvas.GAN(), (2,), 64, 20),
+    "wgangp 2 numbers, width 128": (ganvas.WGANGP(width=128), (2,), 64, 8),
+    "vae 784-400-20": (ganvas.VAE(latent=20, net="mlp"), (28, 28), 100, 10),
+    "vae 784-64-8, batch 32": (ganvas.VAE(latent=8, net="mlp", width=64), (28, 28), 32, 20),
+    "dcgan 16 pixels, width 8": (ganvas.DCGAN(width=8), (16, 16), 32, 6),
+}  # fmt: skip
+"""model, shape of an example, batch, steps a round"""
+
+
+def make_players(case: str, seeds: range) -> list[StepPlayer]:
+    """Players of runs with these seeds, on random examples."""
+    model, shape, batch, _ = CASES[case]
+    random = np.random.default_rng(0)
+    x = (
+        random.integers(0, 256, (2000, *shape)).astype(np.uint8)
+        if len(shape) > 1
+        else random.normal(size=(2000, *shape))
+    )
+    data, players = from_array(x if len(shape) > 1 else x.astype(np.float32), name="random"), []
+    for seed in seeds:
+        config, state = (
+            TrainConfig(batch_size=batch, seed=seed),
+            initialize_state(model, data.shape, seed, torch.device("cpu")),
+        )
+        players.append(StepPlayer(model, open_stream(model, data, config, state), config, state))
+    return players
+
+
+def play_alone(players: list[StepPlayer], steps: int) -> None:
+    for _ in range(steps):
+        for player in players:
+            player.play()
+        advance(players)
+
+
+def play_stacked(stacked: BatchedPlayer, steps: int) -> None:
+    for _ in range(steps):
+        stacked.play()
+        advance(stacked.players)
+
+
+def advance(players: list[StepPlayer]) -> None:
+    for player in players:
+        player.state.step += 1
+        player.state.meter.pending.clear()
+
+
+def work(pipe: Connection, case: str, seeds: range, threads: int) -> None:
+    """A process that plays as many steps as it is asked to."""
+    torch.set_num_threads(threads)
+    players = make_players(case, seeds)
+    while steps := pipe.recv():
+        play_alone(players, steps)
+        pipe.send(steps)
+
+
+def measure(case: str, rounds: int) -> Iterator[float]:
+    """Milliseconds a step of all runs: one after the other, in two processes, stacked."""
+    steps, context, pipes = CASES[case][3], get_context("spawn"), []
+    for half in range(2):
+        here, there = context.Pipe()
+        seeds = range(half * RUNS // 2, (half + 1) * RUNS // 2)
+        threads = max(1, torch.get_num_threads() // 2)
+        context.Process(target=work, args=(there, case, seeds, threads), daemon=True).start()
+        pipes.append(here)
+    alone, stacked = make_players(case, range(RUNS)), BatchedPlayer(make_players(case, range(RUNS)))
+
+    def play_processes(pipes: list[Any], steps: int) -> None:
+        for pipe in pipes:
+            pipe.send(steps)
+        for pipe in pipes:
+            pipe.recv()
+
+    ways: list[tuple[Any, Any]] = [(play_alone, alone), (play_processes, pipes), (play_stacked, stacked)]
+    times: list[list[float]] = [[], [], []]
+    for i in range(rounds + 1):  # the first warms up
+        for way, (play, players) in enumerate(ways):
+            start = time.perf_counter()
+            play(players, steps)
+            times[way] += [1000 * (time.perf_counter() - start) / steps] if i else []
+    for pipe in pipes:
+        pipe.send(0)
+    return map(median, times)
+
+
+if __name__ == "__main__":
+    arguments = parser(__doc__, rounds=5).parse_args()
+    rows = []
+    for case in CASES:
+        alone, processes, stacked = measure(case, arguments.rounds)
+        rows.append([case, f"{alone:.2f}", f"{processes:.2f}", f"{stacked:.2f}", f"{alone / stacked:.2f}",
+                     f"{processes / stacked:.2f}"])  # fmt: skip
+    heads = ["in turns, ms", "2 processes, ms", "stacked, ms", "in turns / stacked", "2 processes / stacked"]
+    print_table(f"{RUNS} runs", heads, rows)
