@@ -11,7 +11,7 @@ from statistics import median
 from typing import Any
 
 import ganvas  # first: it sets how torch's threads wait
-from benchmarks._support import parser, print_table
+from _support import parser, print_table
 
 import numpy as np
 import torch
@@ -22,7 +22,8 @@ from ganvas.training.batched import BatchedPlayer
 from ganvas.training.loop import StepPlayer, initialize_state, open_stream
 
 RUNS = 8
-CASES: dict[str, tuple[Any, tuple[int, ...], int, int]] = {
+Case = tuple[Any, tuple[int, ...], int, int]
+CASES: dict[str, Case] = {
     "gan 2 numbers, width 32": (ganvas.GAN(width=32), (2,), 64, 40),
     "gan 2 numbers, width 128": (ganvas.GAN(width=128), (2,), 64, 40),
     "gan 2 numbers, width 400": (ganvas.GAN(), (2,), 64, 20),
@@ -34,9 +35,9 @@ CASES: dict[str, tuple[Any, tuple[int, ...], int, int]] = {
 """model, shape of an example, batch, steps a round"""
 
 
-def make_players(case: str, seeds: range) -> list[StepPlayer]:
+def make_players(case: Case, seeds: range) -> list[StepPlayer]:
     """Players of runs with these seeds, on random examples."""
-    model, shape, batch, _ = CASES[case]
+    model, shape, batch, _ = case
     random = np.random.default_rng(0)
     x = (
         random.integers(0, 256, (2000, *shape)).astype(np.uint8)
@@ -72,7 +73,7 @@ def advance(players: list[StepPlayer]) -> None:
         player.state.meter.pending.clear()
 
 
-def work(pipe: Connection, case: str, seeds: range, threads: int) -> None:
+def work(pipe: Connection, case: Case, seeds: range, threads: int) -> None:
     """A process that plays as many steps as it is asked to."""
     torch.set_num_threads(threads)
     players = make_players(case, seeds)
@@ -81,9 +82,9 @@ def work(pipe: Connection, case: str, seeds: range, threads: int) -> None:
         pipe.send(steps)
 
 
-def measure(case: str, rounds: int) -> Iterator[float]:
+def measure(case: Case, rounds: int) -> Iterator[float]:
     """Milliseconds a step of all runs: one after the other, in two processes, stacked."""
-    steps, context, pipes = CASES[case][3], get_context("spawn"), []
+    steps, context, pipes = case[3], get_context("spawn"), []
     for half in range(2):
         here, there = context.Pipe()
         seeds = range(half * RUNS // 2, (half + 1) * RUNS // 2)
@@ -110,12 +111,16 @@ def measure(case: str, rounds: int) -> Iterator[float]:
     return map(median, times)
 
 
-if __name__ == "__main__":
+def main() -> None:
     arguments = parser(__doc__, rounds=5).parse_args()
     rows = []
-    for case in CASES:
+    for name, case in CASES.items():
         alone, processes, stacked = measure(case, arguments.rounds)
-        rows.append([case, f"{alone:.2f}", f"{processes:.2f}", f"{stacked:.2f}", f"{alone / stacked:.2f}",
+        rows.append([name, f"{alone:.2f}", f"{processes:.2f}", f"{stacked:.2f}", f"{alone / stacked:.2f}",
                      f"{processes / stacked:.2f}"])  # fmt: skip
     heads = ["in turns, ms", "2 processes, ms", "stacked, ms", "in turns / stacked", "2 processes / stacked"]
     print_table(f"{RUNS} runs", heads, rows)
+
+
+if __name__ == "__main__":
+    main()

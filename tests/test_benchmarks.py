@@ -39,6 +39,7 @@ def small_translator(task: str, name: str) -> dict[str, Any]:
 GAN, VAE = ganvas.GAN(width=8), ganvas.VAE(net="mlp", width=8, latent=2)
 CLASSIFIERS = {"mnist": (lenet, 2, 1), "fashion": (double_lenet, 1, 1)}
 LIKELIHOOD: dict[str, int] = {"K": 5, "SEEDS": 1, "ROUNDS": 1, "STEPS": 1}
+MANY_SEEDS = {"gan 2 numbers": (ganvas.GAN(width=8), (2,), 8, 1)}
 SMALL: dict[str, list[Small]] = {
     "architectures": [
         small("DATA/mnist.npz --workers 0 --count 2 --steps 1", "quartiles", "R3GAN", "shares.png", N=64, EPOCHS=1)
@@ -111,6 +112,7 @@ SMALL: dict[str, list[Small]] = {
         )
     ],
     "likelihood_speed": [small("DATA/binarized_mnist_fixed.npz --images 20", "L_5 of 20", "GFLOP/s of", K=5, STEPS=1)],
+    "many_seeds": [small("--rounds 1", "in turns / stacked", "gan 2 numbers", CASES=MANY_SEEDS)],
     "memorisation": [small("", "40 digits: ", " at 4", STEPS={40: 4}, MODEL=GAN)],
     "metric_cost": [small("DATA/mnist.npz --n 200", "kid", "GiB at the peak")],
     "metric_sensitivity": [

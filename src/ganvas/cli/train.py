@@ -16,7 +16,6 @@ from ..models._own import load_model_class
 from ..renamed import given_up
 from ..training import many, run_records
 from ..training import run as running
-from ..training import run_records
 from ..training.distributed import is_main, is_rank
 from ..training.launch import start_ranks
 from ..training.resume import CHANGEABLE_TRAIN_FIELDS
