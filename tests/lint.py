@@ -18,7 +18,7 @@ FILE_LINES, FUNCTION_LINES = 400, 60
 """most lines of a file, and of a function"""
 CEILINGS = {
     ".": 975,
-    "cli": 1785,
+    "cli": 1830,
     "data": 4420,
     "diagnostics": 212,
     "distributions": 862,
@@ -30,7 +30,7 @@ CEILINGS = {
     "models": 2660,
     "nn": 930,
     "objectives": 322,
-    "training": 3290,
+    "training": 3930,
     "viz": 606,
 }
 """most lines of each room"""

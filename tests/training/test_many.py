@@ -197,8 +197,22 @@ def test_mistakes_are_named(place: Path) -> None:
         ({"seeds": 0}, "seeds=0"), ({"sweep": {"lr": [1e-3], "latent": [2]}}, "one option at a time"),
         ({"sweep": {"lr": [1e-3, 1e-3]}}, "different values"),
         ({"sweep": {"learnrate": [1.0]}}, "no option 'learnrate'"),
+        ({"seeds": 2, "precision": "auto"}, "precision=auto is measured for one run"),
+        ({"seeds": 2, "compile": "on"}, "compile=on is measured for one run"),
     ):  # fmt: skip
         with pytest.raises(UserError, match=message):
             many.train_many(ganvas.VAE(width=8), "points.npy", **TINY, **options)  # type: ignore[arg-type]
     with pytest.raises(UserError, match="no group of runs"):
         many.resume_many("nothing")
+
+
+def test_a_group_is_trained_by_one_process(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "vae", "points.npy", "--seeds", "2", "--devices", "2"]) == 2
+    assert "trained by one process: leave out --devices 2" in capsys.readouterr().err
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
+    for work in (lambda: many.train_many(ganvas.VAE(), "points.npy", seeds=2), lambda: many.resume_many("g")):
+        with pytest.raises(UserError, match="leave out devices, and torchrun"):
+            work()
