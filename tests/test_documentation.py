@@ -20,6 +20,9 @@ LINK = re.compile(r"\]\((?!https?://)([^)#]+)")
 BLOCK = re.compile(r"^```.*?^```", re.S | re.M)
 PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```", re.S | re.M)
 OPTION = re.compile(r"(?<![\w-])--?[a-z][a-z0-9-]*")
+OF_TORCHRUN = {
+    "-m", "--standalone", "--nnodes", "--nproc-per-node", "--rdzv-backend", "--rdzv-id", "--rdzv-endpoint",
+}  # fmt: skip
 OF_BENCHMARKS = {option for file in ROOT.glob("benchmarks/*.py") for option in OPTION.findall(file.read_text("utf-8"))}
 
 
@@ -61,7 +64,7 @@ def test_commands_parse(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_options_exist(page: Path) -> None:
-    known = options_of(app) | options_of(app.meta) | OF_BENCHMARKS
+    known = options_of(app) | options_of(app.meta) | OF_BENCHMARKS | OF_TORCHRUN
     spans = SPAN.findall(BLOCK.sub("", page.read_text(encoding="utf-8")))
     shown = {option for span in spans for word in span.split() for option in OPTION.findall(word) if word[0] in "-["}
     assert sorted(option for option in shown if option not in known) == []

@@ -121,7 +121,7 @@ def test_ranks_see_together_what_one_would(counted: Path, monkeypatch: pytest.Mo
     parts = [drawn(stream_of(data, batch=2, seed=1, rank=rank, world_size=3), 10) for rank in range(3)]
     assert [sum(batches, []) for batches in zip(*parts, strict=True)] == one
     assert len(set(sum(one[:5], []))) == 30  # none twice in an epoch; 5 of 35 are left out
-    with pytest.raises(UserError, match="batch_size=36 is larger than the data: counted has 35"):
+    with pytest.raises(UserError, match="batch_size=18 on each of 2 ranks is larger than the data: counted has 35"):
         stream_of(data, batch=18, seed=0, world_size=2)
 
 

@@ -18,7 +18,8 @@ from ganvas.cli import app as cli
 from ganvas.cli.app import COMMANDS, app, main
 from tests.support.option_values import candidates
 
-OTHERS = [name for name in COMMANDS if name != "train"]
+OTHERS = [name for name in COMMANDS if name not in ("train", "bench")]
+"""those that have the same options for every model"""
 TEXTS = {"metrics": "kid", "kinds": "flow", "features": "pixels", "classes": "cat", "range": "0,1400"}
 """options whose text is not free"""
 NEEDED = {key: ["other"] for key in ("evaluate", "fit-prior", "interpolate")}
@@ -60,6 +61,9 @@ class Some(float):
 
     def items(self) -> list[Any]:
         return []
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return default
 
 
 def flat(value: Any) -> Iterator[Any]:

@@ -25,9 +25,10 @@ ARGUMENT_PATTERN = re.compile(
 """an argument as Python has it: `name`, or name=value"""
 
 formatter: HelpFormatter = HelpFormatter()
+HELP = """Train autoencoders, VAEs and GANs on your data; see what they generate.
+Start with `ganvas demo`, or `ganvas train vae FOLDER`, then `ganvas sample last`."""
 app: App = App(
-    name="ganvas", version=__version__, help="Train autoencoders, VAEs and GANs on your data; see what they generate.",
-    help_epilogue="Start with `ganvas demo`, or `ganvas train vae FOLDER`, then `ganvas sample last`.",
+    name="ganvas", version=__version__, help=HELP,
     default_parameter=Parameter(negative_iterable=()), help_formatter=formatter, version_format="plaintext",
 )  # fmt: skip
 app["--version"].show = app["--help"].show = False  # the list of commands has to fit a screen
