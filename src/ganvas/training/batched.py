@@ -21,7 +21,7 @@ from torch.optim import Optimizer
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
-from ..model import Move
+from ..model import Model, Move
 from ..nn.device import float32_products
 from .loop import StepPlayer, Terms, flush_denormals, get_optimizer, update_ema
 
@@ -130,7 +130,7 @@ class BatchedPlayer:
     def __init__(self, players: Sequence[StepPlayer]) -> None:
         self.players: list[StepPlayer] = list(players)
         first = self.players[0]
-        self.model = first.model
+        self.model: Model = first.model
         device = first.device
         is_cuda = device.type == "cuda"
         index = torch.cuda.current_device() if is_cuda and device.index is None else device.index
@@ -138,7 +138,9 @@ class BatchedPlayer:
             torch.cuda.default_generators[index] if is_cuda else torch.default_generator
         )
         with torch.no_grad():
-            self.nets, self.parameters = stack_networks([player.state.nets for player in players])
+            nets, parameters = stack_networks([player.state.nets for player in players])
+            self.nets: dict[str, nn.Module] = nets
+            self.parameters: dict[str, list[StackedTensor]] = parameters
         self.optimizers: dict[str, list[Optimizer]] = {}
 
     def play(self) -> None:

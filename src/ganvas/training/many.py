@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Console
 
 from ..data import Sources, load_all, resolve_stream
 from ..errors import DivergenceError, TrainingStopped, UserError, check_positive
@@ -342,7 +343,7 @@ class MemberBar(ProgressBar):
     """What a member says in the place where its group's progress is: lines begin with its name."""
 
     def __init__(self, group: ProgressBar, name: str) -> None:
-        self.console = group.console
+        self.console: Console = group.console
         self.name: str = name
         self.progress: TrainingProgress | None = None
 
