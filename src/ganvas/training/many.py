@@ -169,8 +169,8 @@ def find_group(name: str | Path, runs_dir: Path = Path("runs")) -> list[Path]:
     """The folders of the runs of a group, in order: of a path, or a name in `runs_dir`; empty where there is none."""
     path = Path(name).expanduser()
     for stem in (path, runs_dir / path.name):
-        candidates = sorted(stem.parent.glob(f"{stem.name}-*/config.json"), key=lambda f: (len(f.parts[-2]), f))
-        folders = [file.parent for file in candidates if read_group(file.parent).get("name") == stem.name]
+        candidates = sorted(stem.parent.glob(f"{stem.name}-*"), key=lambda f: (len(f.name), f))
+        folders = [f for f in candidates if RunFolder(f).is_run and read_group(f).get("name") == stem.name]
         if folders and not RunFolder(stem).is_run:
             return folders
     return []
