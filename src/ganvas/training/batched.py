@@ -23,7 +23,7 @@ from torch.utils._pytree import tree_map
 
 from ..model import Model, Move
 from ..nn.device import float32_products
-from .loop import StepPlayer, Terms, flush_denormals, get_optimizer, update_ema
+from .loop import StepPlayer, Terms, get_optimizer, update_ema
 
 LEVEL = 1
 """depth of vmap in which tensors have the further axis: there is one"""
@@ -157,8 +157,6 @@ class BatchedPlayer:
                 self.descend(*played)
         for player in self.players:
             update_ema(player.ema_pairs, state.step, player.config.ema_decay)
-            if player.device.type == "cpu" and state.step % 100 == 0:
-                flush_denormals(player.state)
 
     @contextmanager
     def members_axis(self) -> Iterator[None]:

@@ -140,27 +140,23 @@ def train(model: Model, data: Data, config: TrainConfig, state: TrainState) -> I
 
     Between two steps the state is whole: whoever drives the loop may save it, or stop.
     """
-    device, stream = device_of(state.nets), open_stream(model, data, config, state)
-    if device.type == "cpu":
-        retain_freed_memory()
-    state.notes += stream.notes
-    player = make_player(model, stream, config, state)
+    player = make_player(model, open_stream(model, data, config, state), config, state)
     while state.step < config.steps:
         player.play()
-        if device.type == "cpu" and state.step % 100 == 0:
-            flush_denormals(state)
-        state.step, state.position = state.step + 1, stream.position
+        player.count_step()
         yield state.step
 
 
 def open_stream(model: Model, data: Data, config: TrainConfig, state: TrainState) -> DataStream:
-    """The batches that a run still has to see."""
+    """The batches that a run still has to see; what is to be said of them is noted in its state."""
     device = device_of(state.nets)
-    return make_stream(
+    stream = make_stream(
         data, ensure_scaling(state, model, data), batch=config.batch_size, seed=config.seed, device=device,
         position=state.position, balanced=config.balanced, device_bytes=device_data_limit(device),
         rank=rank(), world_size=world_size(),
     )  # fmt: skip
+    state.notes += stream.notes
+    return stream
 
 
 @dataclass
@@ -174,6 +170,8 @@ class StepPlayer:
 
     def __post_init__(self) -> None:
         self.device: torch.device = device_of(self.state.nets)
+        if self.device.type == "cpu":
+            retain_freed_memory()
         nets = dict(self.state.nets.items())
         self.nets: dict[str, nn.Module] = compile_networks(nets) if self.config.compile == "on" else nets
         self.ema_pairs: list[tuple[Tensor, Tensor]] = ema_tensor_pairs(self.state.ema_nets, self.state.nets)
@@ -189,6 +187,13 @@ class StepPlayer:
             self.state.meter.add(step + 1, terms)
         distributed.broadcast(self.buffers)
         update_ema(self.ema_pairs, step, config.ema_decay)
+
+    def count_step(self) -> None:
+        """Count the step that was played, in the state; on a CPU every hundredth keeps optimisers fast."""
+        state = self.state
+        if self.device.type == "cpu" and state.step % 100 == 0:
+            flush_denormals(state)
+        state.step, state.position = state.step + 1, self.stream.position
 
     def reseed(self) -> None:
         """Make what the step draws follow from the run's seed, the rank and the step's number."""

@@ -198,29 +198,29 @@ def fit_all(runs: Sequence[Run], stem: Path, bar: ProgressBar) -> list[Trained]:
         bar.print_notes([f"{len(active)} runs are trained {how}"])
     if not reason and len(active) > 1:
         share_steps(active)
-    ended: dict[str, DivergenceError] = {}
+    divergences: dict[str, DivergenceError] = {}
     state = (active or runs)[0].state
     with catch_stop_signals(lambda: "stopping: the step under way is finished, then all runs are saved") as stop:
         for run in runs:
             run.stop = stop
         try:
             with track(runs, stem, bar) as progress:
-                advance_all([(run, run.advance()) for run in runs], ended, progress)
+                advance_all([(run, run.advance()) for run in runs], divergences, progress)
         except TrainingStopped as error:
             message = f"{len(runs)} runs stopped at step {state.step} of {runs[0].config.steps}"
             raise TrainingStopped(f"{message}; go on with: ganvas resume {stem}", error.signal) from error
         except KeyboardInterrupt as error:
             message = f"ended at once; the runs keep their checkpoints; go on with: ganvas resume {stem}"
             raise TrainingStopped(message, signal.SIGINT) from error
-    if len(ended) == len(runs):
-        raise DivergenceError(f"all {len(runs)} runs diverged: {next(iter(ended.values()))}")
-    return [run.finish() for run in runs if run.folder.name not in ended]
+    if len(divergences) == len(runs):
+        raise DivergenceError(f"all {len(runs)} runs diverged: {next(iter(divergences.values()))}")
+    return [run.finish() for run in runs if run.folder.name not in divergences]
 
 
 def advance_all(
-    steps: list[tuple[Run, Iterator[int]]], ended: dict[str, DivergenceError], progress: TrainingProgress
+    steps: list[tuple[Run, Iterator[int]]], divergences: dict[str, DivergenceError], progress: TrainingProgress
 ) -> None:
-    """Let each run do a step in turn until all have ended; those that diverge end alone, and are noted in `ended`.
+    """Let each run do a step in turn until all have ended; those that diverge end alone, as `divergences` notes.
 
     Once all have been asked to stop, and have saved what they are, TrainingStopped is raised.
     """
@@ -233,7 +233,7 @@ def advance_all(
             except StopIteration:
                 pass
             except DivergenceError as error:
-                ended[run.folder.name] = error
+                divergences[run.folder.name] = error
                 run.bar.say(str(error))
             except TrainingStopped as error:
                 if isinstance(error.__cause__, KeyboardInterrupt):  # at once
@@ -265,7 +265,7 @@ def share_steps(runs: Sequence[Run]) -> None:
                     together[0].play()
                     played.update(players)
                 played.discard(id(run))
-                state.step, state.position = state.step + 1, player.stream.position
+                player.count_step()
                 yield state.step
         finally:
             players.pop(id(run), None)
@@ -320,7 +320,7 @@ def play_twice(plays: Sequence[Any], players: Sequence[StepPlayer]) -> float:
         for play in plays:
             play()
         for player in players:
-            player.state.step += 1
+            player.count_step()
             with suppress(DivergenceError):  # the run itself will say so
                 player.state.meter.fetch()  # a GPU is then done
         seconds = time.perf_counter() - start
