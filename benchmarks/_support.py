@@ -15,6 +15,8 @@ import ganvas  # first: it sets how torch's threads wait
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
 from ganvas.config import TrainConfig
 from ganvas.data import Dataset, from_array
@@ -116,6 +118,30 @@ def share_of_floor(model: Model, data: Any, batch_size: int, step: float) -> str
         f"{flops / step / 1e9:.0f} GFLOP/s; floor {work.floor(rates) * 1e3:.3f} ms, {work.floor(rates) / step:.0%} of "
         f"our step, at the machine's rates: {describe_rates(rates)}"
     )
+
+
+def adam(net: nn.Module, model: Any) -> torch.optim.Optimizer:
+    return torch.optim.Adam(net.parameters(), lr=model.lr, betas=model.betas)
+
+
+def tutorial_gan_steps(model: Any, G: nn.Module, D: nn.Module, batches: Iterator[Tensor]) -> Iterator[None]:
+    """The GAN of PyTorch's tutorials: labels of ones and zeros, two optimisers, losses read at every step."""
+    optimizer_g, optimizer_d = adam(G, model), adam(D, model)
+    for x in batches:
+        ones, zeros = torch.ones(len(x), 1), torch.zeros(len(x), 1)
+        D.zero_grad()
+        loss_real = bce(D(x), ones)
+        loss_real.backward()
+        fake = G(torch.randn(len(x), model.latent))
+        loss_fake = bce(D(fake.detach()), zeros)
+        loss_fake.backward()
+        optimizer_d.step()
+        G.zero_grad()
+        loss_g = bce(D(fake), ones)
+        loss_g.backward()
+        optimizer_g.step()
+        _ = loss_real.item(), loss_fake.item(), loss_g.item()
+        yield
 
 
 def mean_and_error(values: Sequence[float], digits: int) -> str:

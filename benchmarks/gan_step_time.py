@@ -25,7 +25,6 @@ import ganvas  # before torch: it sets how torch's threads wait
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits as bce
 from torch.nn.functional import softplus
 
 from ganvas.config import TrainConfig
@@ -33,7 +32,7 @@ from ganvas.data import Dataset, from_array
 from ganvas.model import model_name
 from ganvas.training.bench import Kind, WorkCounter, measure_rates
 from ganvas.training.loop import initialize_state, train
-from _support import parser, print_table, times_in_turns
+from _support import adam, parser, print_table, times_in_turns, tutorial_gan_steps
 
 CPU = torch.device("cpu")
 Loop = Callable[[Any, nn.Module, nn.Module, Iterator[Tensor]], Iterator[None]]
@@ -57,30 +56,6 @@ JOBS = {
     "dcgan-64": Job(ganvas.DCGAN(width=32), 64), "dcgan-32": Job(ganvas.DCGAN(width=64), 32),
     "wgangp-32": Job(ganvas.WGANGP(net="conv", width=32), 32), "r3gan-32": Job(ganvas.R3GAN(net="conv", width=32), 32),
 }  # fmt: skip
-
-
-def adam(net: nn.Module, model: Any) -> torch.optim.Optimizer:
-    return torch.optim.Adam(net.parameters(), lr=model.lr, betas=model.betas)
-
-
-def dcgan_loop(model: Any, G: nn.Module, D: nn.Module, batches: Iterator[Tensor]) -> Iterator[None]:
-    """The DCGAN tutorial of PyTorch's documentation."""
-    optimizer_g, optimizer_d = adam(G, model), adam(D, model)
-    for x in batches:
-        ones, zeros = torch.ones(len(x), 1), torch.zeros(len(x), 1)
-        D.zero_grad()
-        loss_real = bce(D(x), ones)
-        loss_real.backward()
-        fake = G(torch.randn(len(x), model.latent))
-        loss_fake = bce(D(fake.detach()), zeros)
-        loss_fake.backward()
-        optimizer_d.step()
-        G.zero_grad()
-        loss_g = bce(D(fake), ones)
-        loss_g.backward()
-        optimizer_g.step()
-        _ = loss_real.item(), loss_fake.item(), loss_g.item()
-        yield
 
 
 def gradient_norms(D: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -131,7 +106,7 @@ def r3gan_loop(model: Any, G: nn.Module, D: nn.Module, batches: Iterator[Tensor]
         yield
 
 
-LOOPS: dict[str, Loop] = {"dcgan": dcgan_loop, "wgangp": wgangp_loop, "r3gan": r3gan_loop}
+LOOPS: dict[str, Loop] = {"dcgan": tutorial_gan_steps, "wgangp": wgangp_loop, "r3gan": r3gan_loop}
 
 
 def tutorial_steps(job: Job, order: torch.memory_format) -> Iterator[None]:

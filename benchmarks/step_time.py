@@ -12,7 +12,7 @@ number of threads and OMP_WAIT_POLICY=PASSIVE; the table has medians over rounds
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice, repeat
 from typing import Any
 
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
@@ -31,7 +31,7 @@ from ganvas.data import Dataset, Scaling, Stream, load
 from ganvas.model import Model
 from ganvas.config import TrainConfig
 from ganvas.training.loop import initialize_state, train
-from _support import parser, share_of_floor, times_in_turns
+from _support import parser, share_of_floor, times_in_turns, tutorial_gan_steps
 
 CPU = torch.device("cpu")
 SHAPE = (1, 28, 28)
@@ -83,26 +83,7 @@ def without_head(net: nn.Module) -> nn.Sequential:
 def tutorial_gan(loader: Iterable[Tensor], model: ganvas.GAN) -> Iterator[None]:
     """The GAN of the PyTorch tutorials: labels of ones and zeros, two optimisers."""
     nets = model.networks(SHAPE)
-    G, D = nets["G"], nets["D"]
-    optimizer_g = torch.optim.Adam(G.parameters(), lr=model.lr, betas=model.betas)
-    optimizer_d = torch.optim.Adam(D.parameters(), lr=model.lr, betas=model.betas)
-    running = [0.0, 0.0]
-    while True:
-        for x in loader:
-            ones, zeros = torch.ones(len(x), 1), torch.zeros(len(x), 1)
-            D.zero_grad()
-            loss_real = bce(D(x), ones)
-            loss_real.backward()
-            fake = G(torch.randn(len(x), model.latent))
-            loss_fake = bce(D(fake.detach()), zeros)
-            loss_fake.backward()
-            optimizer_d.step()
-            G.zero_grad()
-            loss_g = bce(D(fake), ones)
-            loss_g.backward()
-            optimizer_g.step()
-            running = [running[0] + (loss_real + loss_fake).item(), running[1] + loss_g.item()]
-            yield
+    yield from tutorial_gan_steps(model, nets["G"], nets["D"], chain.from_iterable(repeat(loader)))
 
 
 def pythae_vae(data: Dataset, model: ganvas.VAE, batch: int) -> Iterator[None] | None:
