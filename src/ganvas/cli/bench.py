@@ -15,7 +15,6 @@ from ..errors import UserError, did_you_mean
 from ..fields import STRICT, Size
 from ..model import Model, model_name, to_dict
 from ..models import MODELS
-from ..models._own import load_model_class
 from ..nn.device import resolve_device
 from ..renamed import given_up
 from ..training.bench import Rates, Speed, bench_images, bench_vectors, measure_speed
@@ -23,7 +22,7 @@ from ..training.loop import prepare_data
 from ..training.progress import ProgressBar
 from .app import print_result, spell_options
 from .common import Given, Json, Quiet
-from .train import refuse_ignored
+from .train import add_own_command, refuse_ignored
 
 UNUSED_OPTIONS = (
     "steps", "epochs", "checkpoint_every", "lr_milestones", "lr_gamma", "lr_decay", "keep", "patience",
@@ -101,9 +100,7 @@ for _name, _cls in MODELS.items():
 
 def add_own_model(reference: str) -> None:
     """Make a command of FILE.py:CLASS, whose file is run for that."""
-    if reference in bench_app:  # as the file was before, in the same process
-        del bench_app[reference]
-    bench_app.command(make_bench_command(load_model_class(reference)), name=reference)
+    add_own_command(bench_app, make_bench_command, reference)
 
 
 def bench(

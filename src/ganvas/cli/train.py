@@ -89,9 +89,16 @@ for _name, _cls in MODELS.items():
 
 def add_own_model(reference: str) -> None:
     """Make a command of FILE.py:CLASS, whose file is run for that."""
-    if reference in train_app:  # as the file was before, in the same process
-        del train_app[reference]
-    train_app.command(make_train_command(load_model_class(reference)), name=reference)
+    add_own_command(train_app, make_train_command, reference)
+
+
+def add_own_command(
+    group: App, make_command: Callable[[type[Model]], Callable[..., int | None]], reference: str
+) -> None:
+    """Make a command of FILE.py:CLASS in a group that has one for each model."""
+    if reference in group:  # as the file was before, in the same process
+        del group[reference]
+    group.command(make_command(load_model_class(reference)), name=reference)
 
 
 def print_run(trained: Trained, as_json: bool) -> int:
