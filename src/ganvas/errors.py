@@ -68,6 +68,12 @@ def error_reason(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
+def first_line(error: Exception) -> str:
+    """The first line of a library's error that says something, at most 200 characters; its type where none does."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next(filter(None, lines), type(error).__name__)[:200]
+
+
 def write_error(path: Path, error: OSError) -> UserError | WriteError:
     """What is raised where this error kept the file from being written: whose fault it is goes by the error."""
     why = error.strerror or str(error)

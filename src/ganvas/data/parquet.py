@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..errors import UserError
+from ..errors import UserError, first_line
 from .arrays import check_array
 from .containers import IMAGE_KEYS, LABEL_KEYS
 from .listing import File, join_names
-from .shards import MAX_READ_BYTES, NO_LABEL, Shards, merge_labels, shard_error
+from .shards import MAX_READ_BYTES, NO_LABEL, Shards, check_shards, merge_labels, shard_error
 from .webdataset import WINDOW
 
 if TYPE_CHECKING:
@@ -88,12 +88,12 @@ class ParquetShards(Shards):
         return RowImage((self.describe(i),), self.file_of(i), shards=self, row=i)
 
     def describe(self, i: int) -> str:
-        group = int(np.searchsorted(self.ends, i, side="right"))
+        group = int(self.shard_of(i))
         first = self.ends[self.first_groups[self.file_numbers[group]] - 1] if self.file_numbers[group] else 0
         return f"{self.file_of(i).name}, row {i - first}"
 
     def image_bytes(self, i: int) -> bytes:
-        group = int(np.searchsorted(self.ends, i, side="right"))
+        group = int(self.shard_of(i))
         value = self.read_group(group)[int(i - self.ends[group] + self.counts[group])].as_py()
         value = value["bytes"] if isinstance(value, dict) else value
         if value is None:
@@ -101,7 +101,7 @@ class ParquetShards(Shards):
         return bytes(value)
 
     def vectors(self, indices: np.ndarray) -> np.ndarray:
-        groups = np.searchsorted(self.ends, indices, side="right")
+        groups = self.shard_of(indices)
         rows, parts = indices - (self.ends - self.counts)[groups], {}
         for group in dict.fromkeys(groups.tolist()):
             parts[group] = self.read_group(group)[rows[groups == group]]
@@ -145,10 +145,6 @@ def open_file(path: Path) -> "ParquetFile":
         raise shard_error(path, error) from error
     except ArrowException as error:
         raise UserError(f"{path} is damaged or no Parquet file: {first_line(error)}") from error
-
-
-def first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 def read_columns(file: "ParquetFile", path: Path, group: int, columns: Columns) -> Any:
@@ -256,9 +252,9 @@ def open_parquet(files: Sequence[Path], training: Sequence[Path] = ()) -> Parque
             raise UserError(f"{path} has other columns than {files[0].name}: give files with the same")
     parts = [(index.labels, index.texts) for index in indexes]
     labels, classes = merge_labels(parts, [read_index(path).texts for path in training], columns.label_names)
-    digest, hashes = sha256(), []
-    for path, index in zip(files, indexes, strict=True):
-        digest.update(str((path.name, path.stat().st_size, index.rows)).encode())
+    digest, hashes, file_bytes = sha256(), list[bytes](), tuple(path.stat().st_size for path in files)
+    for path, size, index in zip(files, file_bytes, indexes, strict=True):
+        digest.update(str((path.name, size, index.rows)).encode())
         names = (f"{path.name}/{row}".encode() for row in range(sum(index.rows)))
         hashes += [blake2b(name, digest_size=8).digest() for name in names]
     digest.update(b"" if labels is None else labels.tobytes())
@@ -266,7 +262,7 @@ def open_parquet(files: Sequence[Path], training: Sequence[Path] = ()) -> Parque
     sizes = [size for index in indexes for size in index.sizes]
     groups = [len(index.rows) for index in indexes]
     shards = ParquetShards(
-        files=tuple(files), file_bytes=tuple(path.stat().st_size for path in files), counts=counts,
+        files=tuple(files), file_bytes=file_bytes, counts=counts,
         file_numbers=np.repeat(np.arange(len(files)), groups), hashes=np.frombuffer(b"".join(hashes), ">u8"),
         labels=labels, classes=classes, digest=digest.hexdigest(), notes=tuple(columns.notes),
         window=window_size(counts, sizes), mean_bytes=sum(sizes) // max(1, int(counts.sum())),
@@ -274,11 +270,7 @@ def open_parquet(files: Sequence[Path], training: Sequence[Path] = ()) -> Parque
         first_groups=np.cumsum([0, *groups]), cache=GroupCache(cache_size(counts, sizes)),
         max_sample_shards=SAMPLE_SHARDS,
     )  # fmt: skip
-    if not len(shards):
-        raise UserError(f"{join_names(path.name for path in files)} has no rows")
-    if labels is not None and (labels == NO_LABEL).any():
-        i = int((labels == NO_LABEL).argmax())
-        raise UserError(f"{shards.describe(i)} has no label, though others have: give every row one, or none")
+    check_shards(shards, "has no rows", "give every row one, or none")
     return shards
 
 

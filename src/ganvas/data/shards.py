@@ -12,6 +12,7 @@ from functools import cached_property
 from hashlib import sha256
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ from ..randomness import make_generator
 from .dataset import Dataset, convert_channels, split_indices
 from .folder import MixedSizesError, image_notes, majority_channels
 from .images import Page, read_images, read_page
-from .listing import File, pluralize
+from .listing import File, join_names, pluralize
 from .memory import MAX_MEMORY_SHARE, available_memory, format_bytes
 from .options import DataOptions, Progress, no_progress
 from .quantization import AUTO, Bounds
@@ -63,9 +64,13 @@ class Shards(ABC):
         """The number of the first example after each shard."""
         return self.counts.cumsum()
 
+    def shard_of(self, i: Any) -> Any:
+        """The number of the shard that example i is in; of an array of examples, an array."""
+        return np.searchsorted(self.ends, i, side="right")
+
     def file_of(self, i: int) -> Path:
         """The file that example i is in."""
-        return self.files[int(self.file_numbers[np.searchsorted(self.ends, i, side="right")])]
+        return self.files[int(self.file_numbers[self.shard_of(i)])]
 
     @abstractmethod
     def image(self, i: int) -> File:
@@ -94,6 +99,15 @@ class Shards(ABC):
 
 def shard_error(path: Path, error: OSError) -> UserError:
     return UserError(f"the shard {path} cannot be read ({error_reason(error)}): bring it back; a run can then go on")
+
+
+def check_shards(shards: Shards, what: str, advice: str) -> None:
+    """UserError where there is no example, `what` was looked for, or where some have a label and others none."""
+    if not len(shards):
+        raise UserError(f"{join_names(file.name for file in shards.files)} {what}")
+    if shards.labels is not None and (shards.labels == NO_LABEL).any():
+        i = int((shards.labels == NO_LABEL).argmax())
+        raise UserError(f"{shards.describe(i)} has no label, though others have: {advice}")
 
 
 def merge_labels(
@@ -266,7 +280,7 @@ def select_sample(shards: Shards, part: Dataset, n: int) -> Dataset:
         return part
     generator, rows = make_generator(torch.device("cpu"), 0, "sample"), torch.arange(len(part))
     if shards.max_sample_shards is not None:
-        places = np.searchsorted(shards.ends, part.x.numpy(), side="right")
+        places = shards.shard_of(part.x.numpy())
         numbers = torch.from_numpy(np.unique(places))
         numbers = numbers[torch.randperm(len(numbers), generator=generator)[: shards.max_sample_shards]]
         rows = rows[np.isin(places, numbers.numpy())]

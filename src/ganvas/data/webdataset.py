@@ -10,7 +10,7 @@ import tarfile
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import blake2b, sha256
 from io import BytesIO
 from pathlib import Path
@@ -22,9 +22,9 @@ from ..errors import UserError
 from ..io.atomic import atomic_write
 from .builtin import cache_dir
 from .label_tables import parse_class
-from .listing import IMAGE_SUFFIXES, MAX_FILE_BYTES, File, is_ignored, join_names, pluralize
+from .listing import IMAGE_SUFFIXES, MAX_FILE_BYTES, File, is_ignored, pluralize
 from .options import Progress, no_progress
-from .shards import NO_LABEL, Shards, merge_labels, shard_error
+from .shards import NO_LABEL, Shards, check_shards, merge_labels, shard_error
 
 CLASS_SUFFIX, JSON_SUFFIX, JSON_KEYS = "cls", "json", ("label", "class")
 MAX_LABEL_BYTES = 2**20  # bytes of a label, or of a JSON with one, at most
@@ -103,9 +103,9 @@ def open_tars(files: Sequence[Path], training: Sequence[Path] = (), progress: Pr
     labels, classes = merge_labels(
         [(index.labels, index.texts) for index in indexes], [read_index(file).texts for file in training]
     )
-    digest, others = sha256(), Counter[str]()
-    for file, index in zip(files, indexes, strict=True):
-        digest.update(str((file.name, file.stat().st_size, index.texts.tolist())).encode())
+    digest, others, file_bytes = sha256(), Counter[str](), tuple(file.stat().st_size for file in files)
+    for file, size, index in zip(files, file_bytes, indexes, strict=True):
+        digest.update(str((file.name, size, index.texts.tolist())).encode())
         for part in (index.offsets, index.sizes, index.labels):
             digest.update(np.ascontiguousarray(part).data)
         others.update(index.other_suffixes.tolist())
@@ -113,20 +113,16 @@ def open_tars(files: Sequence[Path], training: Sequence[Path] = (), progress: Pr
     notes = [f"{pluralize(others.total(), 'member')} left out: {what}"] if others else []
     sizes = np.concatenate([index.sizes for index in indexes])
     shards = TarShards(
-        files=tuple(files), file_bytes=tuple(file.stat().st_size for file in files),
+        files=tuple(files), file_bytes=file_bytes,
         counts=np.array([len(index.offsets) for index in indexes]), file_numbers=np.arange(len(files)),
         hashes=np.concatenate([index.hashes for index in indexes]), labels=labels, classes=classes,
         digest=digest.hexdigest(), notes=tuple(notes), window=WINDOW,
         offsets=np.concatenate([index.offsets for index in indexes]),
         bytes=sizes, mean_bytes=int(sizes.mean()) if len(sizes) else 0,
     )  # fmt: skip
-    if not len(shards):
-        kinds = f": {what}" if what else ""
-        raise UserError(f"{join_names(file.name for file in files)} holds no images NAME.png, .jpg or .webp{kinds}")
-    if labels is not None and (labels == NO_LABEL).any():
-        i = int((labels == NO_LABEL).argmax())
-        raise UserError(f"{shards.describe(i)} has no label, though others have: give every NAME a .cls, or none")
-    return replace(shards, labels=labels)
+    kinds = f": {what}" if what else ""
+    check_shards(shards, f"holds no images NAME.png, .jpg or .webp{kinds}", "give every NAME a .cls, or none")
+    return shards
 
 
 def read_index(path: Path) -> TarIndex:
