@@ -23,7 +23,7 @@ from torch.utils._pytree import tree_map
 
 from ..model import Model, Move
 from ..nn.device import float32_products
-from .loop import StepPlayer, Terms, get_optimizer, update_ema
+from .loop import StepPlayer, Terms, get_optimizer, name_of_networks, update_ema
 
 LEVEL = 1
 """depth of vmap in which tensors have the further axis: there is one"""
@@ -175,7 +175,7 @@ class BatchedPlayer:
             if move is None:
                 return None
             loss, terms = move.loss, move.terms | move.logged
-        name = "+".join(name for name, net in self.nets.items() if net in move.networks)
+        name = name_of_networks(self.nets, move)
         return name, as_stacked(loss).sum(), {key: as_stacked(value).detach() for key, value in terms.items()}
 
     def descend(self, name: str, loss: Tensor, terms: Terms) -> None:

@@ -211,7 +211,7 @@ class StepPlayer:
         """
         with self.precision, float32_products(self.config.tf32, self.device):
             for move in self.model.step(batches, step, **self.nets):
-                name = "+".join(name for name, net in self.nets.items() if net in move.networks)
+                name = name_of_networks(self.nets, move)
                 apply_move(move, get_optimizer(name, self.model, self.state), rate(name), self.config.clip_grad_norm)
                 yield move.terms | move.logged
 
@@ -231,6 +231,11 @@ def make_player(model: Model, stream: DataStream, config: TrainConfig, state: Tr
         state.notes.append(f"steps are not played as CUDA graphs: {reason}")
         return StepPlayer(model, stream, config, state)
     return cuda_graph.GraphPlayer(model, stream, config, state)
+
+
+def name_of_networks(nets: dict[str, nn.Module], move: Move) -> str:
+    """The names of those that move together, e.g. "encoder+decoder"."""
+    return "+".join(name for name, net in nets.items() if net in move.networks)
 
 
 def lr_factor(config: TrainConfig, step: int) -> float:
