@@ -42,6 +42,14 @@ def device_data_limit(device: torch.device) -> int | None:
     return int(MAX_MEMORY_SHARE * torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else None
 
 
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done all that it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
 def resolve_device(device: str) -> torch.device:
     """The device of this name, or for "auto" the fastest; UserError for one that this machine lacks."""
     is_available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}

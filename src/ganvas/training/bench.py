@@ -26,7 +26,7 @@ from torch.utils.hooks import RemovableHandle
 from ..config import TrainConfig
 from ..data import Data, DataOptions, Dataset, DomainPair, load
 from ..model import Model
-from ..nn.device import float32_products
+from ..nn.device import float32_products, synchronize
 from .loop import TrainState, initialize_state, train
 
 Kind = Literal["matmul", "convolution", "optimizer"]
@@ -283,11 +283,3 @@ def best_rate(job: Callable[[], object], amount: float, device: torch.device) ->
         fastest = min(fastest, (time.perf_counter() - start) / repeat)
         repeat = max(repeat, min(100, int(0.002 / fastest)))
     return amount / fastest
-
-
-def synchronize(device: torch.device) -> None:
-    """Wait until the device has done all that it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from ..data import DataStream
-from ..errors import UserError
+from ..errors import UserError, first_line
 from ..model import Batch, Model, PairBatch, model_name
 from ..models._own import is_own
 from ..ranks import world_size
@@ -143,8 +143,8 @@ class GraphPlayer(StepPlayer):
             cause = error.__context__ or error  # to end a record that has failed fails as well
             if not isinstance(cause, RuntimeError):
                 raise cause from None
-            reason = str(cause).strip().partition("\n")[0]
-            self.state.notes.append(f"steps are not played as CUDA graphs: recording one failed ({reason})")
+            reason = f"recording one failed ({first_line(cause)})"
+            self.state.notes.append(f"steps are not played as CUDA graphs: {reason}")
             self.is_recording = False
             self.steps_by_key.clear()
         return self.is_recording

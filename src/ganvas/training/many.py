@@ -18,7 +18,7 @@ import torch
 from rich.console import Console
 
 from ..data import Sources, load_all, resolve_stream
-from ..errors import DivergenceError, TrainingStopped, UserError, check_positive
+from ..errors import DivergenceError, TrainingStopped, UserError, check_positive, first_line
 from ..inference.trained import Trained
 from ..inference.training_data import source_name
 from ..io.run_folder import RunFolder
@@ -301,7 +301,7 @@ def reason_against(runs: Sequence[Run]) -> str:
         stacked = BatchedPlayer(copies)
         stacked_seconds = play_twice([stacked.play], copies)
     except (RuntimeError, NotImplementedError, TypeError, ValueError, AttributeError) as error:
-        return f"{model_name(first.model)} cannot be stacked ({str(error).partition('. ')[0].splitlines()[0]})"
+        return f"{model_name(first.model)} cannot be stacked ({first_line(error).partition('. ')[0]})"
     seconds = play_twice([player.play for player in alone], alone)
     terms = [[player.state.meter.values for player in players] for players in (alone, copies)]
     if not are_close(*terms):

@@ -16,10 +16,11 @@ from torch.nn.functional import conv2d
 
 from ..config import TrainConfig
 from ..data import Data
-from ..errors import UserError
+from ..errors import UserError, first_line
 from ..model import Model, device_of, model_name, to_dict
 from ..models._own import model_source
 from ..nn.compilation import missing_compiler
+from ..nn.device import synchronize
 from ..ranks import world_size
 from .loop import TrainState, ensure_scaling, train
 from .measurements import Key, machine, read_measurement, write_measurement
@@ -139,11 +140,10 @@ def compile_first(
 
     Raises UserError where nothing can be compiled.
     """
-    reason = missing_compiler(device_of(state.nets))
+    if reason := missing_compiler(device_of(state.nets)):
+        raise compile_error(reason)
     bar.say("compiling the networks, which can take a minute or two")
     try:
-        if reason:
-            raise UserError(reason)
         with bar.show_work("compiling"):
             trial = time_steps(model, data, {"compiled": config}, state)
     except (RuntimeError, UserError) as error:
@@ -169,7 +169,7 @@ class StepTimes(NamedTuple):
 
 def time_steps(model: Model, data: Data, configs: dict[str, TrainConfig], state: TrainState) -> StepTimes:
     """Times of training steps with each configuration, in turns, on a copy of the state."""
-    trial = deepcopy(state)
+    trial, device = deepcopy(state), device_of(state.nets)
     trial.step = max(trial.step, TRIAL_STEP)
     loops = {
         name: train(model, data.in_memory, replace(config, steps=trial.step + 10**6), trial)
@@ -180,23 +180,18 @@ def time_steps(model: Model, data: Data, configs: dict[str, TrainConfig], state:
     for _ in range(2):
         for loop in loops.values():
             next(loop)
-    wait_for(trial)
+    synchronize(device)
     warm_up, start = time.monotonic() - start, time.monotonic()
     for i in range(TRIAL_ROUNDS):
         if i and time.monotonic() - start > TRIAL_SECONDS:
             break
         for name, loop in loops.items():
-            wait_for(trial)
+            synchronize(device)
             step_start = time.perf_counter()
             next(loop)
-            wait_for(trial)
+            synchronize(device)
             times[name].append(time.perf_counter() - step_start)
     return StepTimes({name: median(values) for name, values in times.items()}, warm_up)
-
-
-def wait_for(state: TrainState) -> None:
-    """Wait until the device has done what the state's weights need."""
-    next(state.nets.parameters()).flatten()[0].item()
 
 
 @torch.no_grad()
@@ -251,8 +246,3 @@ def duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error that says something."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
