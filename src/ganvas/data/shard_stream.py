@@ -15,7 +15,7 @@ from ..model import Batch
 from ..randomness import derive_seed
 from .scaling import Scaling
 from .shards import StreamedDataset
-from .stream import check_batches
+from .stream import EpochPlaces, check_batches
 
 BATCHES_AHEAD = 2
 """batches that are decoded, or being so, besides the one that is used"""
@@ -26,7 +26,7 @@ MAX_REPLACEMENTS = 100
 """damaged images one after the other from which on a stream gives up"""
 
 
-class ShardStream:
+class ShardStream(EpochPlaces):
     """What `Stream` is to a `Dataset`: the same batches for the same (seed, position), whoever reads how fast.
 
     In each epoch the shards come in a new order.  So ordered, each `window` of examples is shuffled; a data set that is
@@ -51,15 +51,10 @@ class ShardStream:
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        self.n: int = len(dataset)
         check_batches([dataset], batch, balanced, world_size)
+        super().__init__(len(dataset), batch, position, rank, world_size)
         self.data: StreamedDataset = dataset
-        self.batch: int = batch
         self.seed: int = seed
-        self.position: int = position
-        self.rank: int = rank
-        self.world_size: int = world_size
-        self.batches_per_epoch: int = self.n // (batch * world_size)
         self.device: torch.device = device or torch.device("cpu")
         self.scaling: Scaling = scaling.to(self.device)
         self.n_drawn: int = 1 if dataset.labels is None else 2
@@ -95,7 +90,7 @@ class ShardStream:
             self.pending.append(self.submit(self.position + len(self.pending)))
         parts, rows = zip(*(future.result() for future in self.pending[0]), strict=True)
         self.pending.popleft()
-        self.position += 1
+        self.pass_batch()
         x, labels = self.move(torch.cat(parts)), self.data.labels
         return (x,) if labels is None else (x, self.move(labels[torch.cat(rows)]))
 
@@ -110,7 +105,7 @@ class ShardStream:
     def submit(self, position: int) -> list[Future[tuple[Tensor, Tensor]]]:
         """Have the batch at a position read, in parts of about equal size."""
         epoch, i = divmod(position, self.batches_per_epoch)
-        first = (i * self.world_size + self.rank) * self.batch
+        first = self.first_place(i)
         places = np.array_split(np.arange(first, first + self.batch), min(self.workers, self.batch))
         return [self.pool.submit(partial(self.read, epoch, part)) for part in places]
 

@@ -21,7 +21,31 @@ if TYPE_CHECKING:
 PREFETCH_NUMBERS = 2**19  # numbers that are drawn at once, if a batch has fewer
 
 
-class Stream:
+class EpochPlaces:
+    """Where each batch stands: of an epoch's n places every batch has the next `world_size * batch`, a part a rank.
+
+    Ranks have their parts in the order of their numbers; the last, incomplete batch of an epoch is left out.
+    """
+
+    def __init__(self, n: int, batch: int, position: int, rank: int, world_size: int) -> None:
+        self.n: int = n
+        self.batch: int = batch
+        self.position: int = position
+        self.rank: int = rank
+        self.world_size: int = world_size
+        self.batches_per_epoch: int = n // (batch * world_size)
+
+    def first_place(self, i: int) -> int:
+        """Where this rank's part of the i-th batch of an epoch begins."""
+        return (i * self.world_size + self.rank) * self.batch
+
+    def pass_batch(self) -> int:
+        """The position of the next batch, which is drawn: the one behind it is then the next."""
+        self.position += 1
+        return self.position - 1
+
+
+class Stream(EpochPlaces):
     """Endless shuffled batches, each as a model with this `scaling` sees its examples.
 
     Which examples make up a batch depends only on (seed, position): one integer is all that a checkpoint has to hold
@@ -46,18 +70,13 @@ class Stream:
         world_size: int = 1,
     ) -> None:
         check_batches([dataset], batch, balanced, world_size)
-        self.n: int = len(dataset)
-        self.batch: int = batch
+        super().__init__(len(dataset), batch, position, rank, world_size)
         self.seed: int = seed
-        self.position: int = position
         self.balanced: bool = balanced
-        self.rank: int = rank
-        self.world_size: int = world_size
         self.host_labels: Tensor | None = dataset.labels.cpu() if dataset.labels is not None and balanced else None
         device = device or dataset.x.device
         is_large = device_bytes is not None and dataset.nbytes > device_bytes
         self.data: Dataset = dataset if is_large else dataset.to(device)
-        self.batches_per_epoch: int = self.n // (batch * world_size)
         self.scaling: Scaling = scaling.to(device)
         host_batches = HostBatches(self.data, batch, device, self.indices_at) if is_large else None
         self.host_batches: HostBatches | None = host_batches
@@ -89,7 +108,7 @@ class Stream:
             x = together.x.split(self.batch)
             labels: Sequence[Tensor | None] = [None] * len(x) if together.y is None else together.y.split(self.batch)
             self.buffer = [Batch(part, y, self.n) for part, y in zip(x, labels, strict=True)][::-1]
-        self.position += 1
+        self.pass_batch()
         return self.buffer.pop()
 
     def draw(self) -> tuple[Tensor, ...]:
@@ -98,8 +117,8 @@ class Stream:
         A step that is recorded once and replayed often draws outside of the record and assembles in it.
         """
         self.buffer.clear()
-        self.position += 1
-        return self.host_batches.get(self.position - 1) if self.host_batches else (self.indices_at(self.position - 1),)
+        position = self.pass_batch()
+        return self.host_batches.get(position) if self.host_batches else (self.indices_at(position),)
 
     def assemble(self, *drawn: Tensor) -> Batch:
         """The batch that is made of what `draw` returned, as the model sees it."""
@@ -119,7 +138,7 @@ class Stream:
             # from pinned memory the copy does not make the step wait
             self.order = order.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else order.to(device)
             self.epoch = epoch
-        start = (i * self.world_size + self.rank) * self.batch
+        start = self.first_place(i)
         return self.order[start : start + self.batch]
 
     def balanced_order(self, generator: torch.Generator) -> Tensor:
