@@ -209,6 +209,10 @@ def test_mistakes_are_named(place: Path) -> None:
 def test_a_group_is_trained_by_one_process(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    assert main(["train", "vae", "points.npy", "--devices", "0"]) == 2
+    assert "--devices 0: give 1 or more" in capsys.readouterr().err
+    assert main(["train", "vae", "points.npy", "--seeds", "2", "--init-from", "run"]) == 2
+    assert "--init-from is for one run: leave out --seeds and --sweep" in capsys.readouterr().err
     assert main(["train", "vae", "points.npy", "--seeds", "2", "--devices", "2"]) == 2
     assert "trained by one process: leave out --devices 2" in capsys.readouterr().err
     for name, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}.items():

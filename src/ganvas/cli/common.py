@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
-from pydantic import Field
 from pydantic.dataclasses import dataclass as data_options
 
 from ..data import BUILTIN, DataOptions
@@ -30,7 +29,7 @@ SourceName = Annotated[str, Parameter(help=SOURCE_HELP)]
 Json = Annotated[bool, FLAG, Parameter(name="--json", help="print the result as JSON")]
 Quiet = Annotated[bool, FLAG, Parameter(help="show no progress")]
 Force = Annotated[bool, FLAG, Parameter(help="overwrite what exists")]
-Devices = Annotated[int, Parameter(help="processes on this machine that train together, one a GPU"), Field(gt=0)]
+Devices = Annotated[int, Parameter(help="processes on this machine that train together, one a GPU")]
 Words = Annotated[tuple[str, ...], Parameter(parse=False)]
 """the whole command line, to run it again"""
 Given = Annotated[frozenset[str], Parameter(parse=False)]

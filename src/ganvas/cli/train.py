@@ -8,7 +8,7 @@ from cyclopts import App, Parameter
 
 from ..config import TrainConfig
 from ..data import DataOptions
-from ..errors import UserError
+from ..errors import UserError, check_positive
 from ..inference.trained import Trained
 from ..model import Model, model_name_with_article, to_dict
 from ..models import MODELS
@@ -52,6 +52,7 @@ def make_train_command(cls: type[Model]) -> Callable[..., int]:
         words: Words = (),
     ) -> int:
         refuse_ignored(model, train_config, given)
+        check_positive(devices, "devices")
         if devices > 1 and given & {"seeds", "sweep"}:
             raise UserError(f"a group of runs is trained by one process: leave out devices={devices}")
         if devices > 1 and not is_rank():
@@ -63,7 +64,7 @@ def make_train_command(cls: type[Model]) -> Callable[..., int]:
         if not given & {"seeds", "sweep"}:
             return print_run(running.train(model, sources, **options), json)
         if init_from is not None:
-            raise UserError("init_from is for one run: leave out seeds and sweep")
+            raise UserError("`init_from` is for one run: leave out `seeds` and `sweep`")
         del options["init_from"]
         values_of = many.parse_sweep(sweep) if sweep else None
         return print_runs(many.train_many(model, sources, seeds=seeds, sweep=values_of, **options), json)
@@ -134,6 +135,7 @@ def resume(
     **unknown_options: Annotated[str, Parameter(show=False)],
 ) -> int:
     """Continue a run that was stopped or killed, exactly as if it had not been stopped."""
+    check_positive(devices, "devices")
     if devices > 1 and not is_rank():
         config = run_records.read_config(run_records.find_run(run))["train_config"]
         device = train_config.device if "device" in given else config.get("device", "auto")
