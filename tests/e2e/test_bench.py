@@ -46,10 +46,13 @@ def test_a_table_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     assert "vae " in output.out
 
 
-def test_precision_and_vectors(capsys: pytest.CaptureFixture[str]) -> None:
+def test_precision_and_vectors(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     words = ("bench", "gan", "--width", "8", "--dimensions", "3", "--batch-size", "4", "--device", "cpu")
     report = told(capsys, *words, "--precision", "bfloat16")
     assert "matmul bfloat16" in report["rates"]
+    monkeypatch.setattr("ganvas.training.tuning.missing_bfloat16", lambda device: "there are no units here")
+    assert main([*words, "--precision", "bfloat16"]) == 0
+    assert "no units here, so steps in bfloat16 may take many times as long" in capsys.readouterr().err
     assert report["inputs"] == "vectors of 3 numbers"
 
 
@@ -74,6 +77,9 @@ def test_mistakes_are_answered_in_a_sentence(capsys: pytest.CaptureFixture[str])
     assert "--steps 3 has no effect on the time of a step" in refused(capsys, "vae", "--steps", "3")
     assert "--keep last has no effect" in refused(capsys, "vae", "--keep", "last")
     assert "give one of them" in refused(capsys, "gan", "--size", "8", "--dimensions", "3")
+    assert "--size is of images, and --dimensions 3" in refused(capsys, "gan", "--size", "8", "--dimensions", "3")
+    assert "--precision auto is decided where a run begins" in refused(capsys, "vae", "--precision", "auto")
+    assert "--compile auto is decided where a run begins" in refused(capsys, "vae", "--compile", "auto")
     assert "needs images" in refused(capsys, "dcgan", "--dimensions", "3")
     assert "batch norm" in refused(capsys, "dcgan", "--batch-size", "1")
 

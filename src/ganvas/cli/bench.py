@@ -20,6 +20,7 @@ from ..renamed import given_up
 from ..training.bench import Rates, Speed, bench_images, bench_vectors, measure_speed
 from ..training.loop import prepare_data
 from ..training.progress import ProgressBar
+from ..training.tuning import precision_notes
 from .app import print_result, spell_options
 from .common import Given, Json, Quiet
 from .train import add_own_command, refuse_ignored
@@ -115,9 +116,13 @@ def bench(
     values = to_dict(train_config)
     for name in given.intersection(UNUSED_OPTIONS):
         raise UserError(f"{name}={values[name]} has no effect on the time of a step: leave it out")
+    for name in ("precision", "compile"):
+        if values[name] == "auto":
+            raise UserError(f"{name}=auto is decided where a run begins: give what is to be measured")
     if inputs.dimensions is not None and (names := sorted(given.intersection(("size", "channels")))):
-        raise UserError(f"{names[0]} is of images, and dimensions={inputs.dimensions} of vectors: give one of them")
+        raise UserError(f"`{names[0]}` is of images, and dimensions={inputs.dimensions} of vectors: give one of them")
     bar, device, rates = ProgressBar(quiet), resolve_device(train_config.device), Rates({}, 0.0)
+    bar.print_notes(precision_notes(train_config, device))
     results: dict[str, dict[str, Any]] = {}
     skip_reasons: dict[str, str] = {}
     for model in models:

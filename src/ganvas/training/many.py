@@ -34,6 +34,7 @@ from .progress import ProgressBar, TrainingProgress
 from .resume import restore_run
 from .run import check_sources, fit_to_data, split_options
 from .signals import catch_stop_signals
+from .tuning import precision_notes
 
 Values = Mapping[str, Sequence[int | float]]
 STACKABLE_DIFFERENCES = ("seed", "lr", "lr_d", "clip_grad_norm", "ema_decay")
@@ -81,7 +82,7 @@ def train_many(
             locks.enter_context(RunFolder(path).lock(bar.print_notes))
             run_records.write_config(path, member_model, raw_data, config, data_options, source_name(data))
             runs.append(Run(member_model, raw_data, training_data, config, path, state, MemberBar(bar, name)))
-        bar.print_notes(runs[0].data.notes)
+        bar.print_notes([*precision_notes(runs[0].config, runs[0].device), *runs[0].data.notes])
         return fit_all(runs, stem, bar)
 
 

@@ -48,8 +48,7 @@ def resolve_switches(
     Raises UserError where compile=on and nothing can be compiled here.
     """
     device, record = device_of(state.nets), Record()
-    if config.precision == "bfloat16" and (reason := missing_bfloat16(device)):
-        bar.print_notes([f"{reason}, so steps in bfloat16 may take many times as long as in float32"])
+    bar.print_notes(precision_notes(config, device))
     if world_size() > 1:  # ranks that measure different times would do different things
         precision = "float32" if config.precision == "auto" else config.precision
         compile_ = "off" if config.compile == "auto" else config.compile
@@ -214,6 +213,12 @@ def product_seconds(device: torch.device, *, has_images: bool) -> dict[str, floa
             times.append(time.perf_counter() - start)
         figures[name] = min(times)
     return figures
+
+
+def precision_notes(config: TrainConfig, device: torch.device) -> list[str]:
+    """What a person should know who asks for bfloat16 on a device without units for it."""
+    reason = missing_bfloat16(device) if config.precision == "bfloat16" else None
+    return [f"{reason}, so steps in bfloat16 may take many times as long as in float32"] if reason else []
 
 
 def missing_bfloat16(device: torch.device) -> str | None:
