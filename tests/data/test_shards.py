@@ -174,18 +174,18 @@ def test_the_fingerprint_tells_changed_shards(tmp_path: Path) -> None:
 def test_an_index_is_kept_and_made_anew_where_the_shard_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, made = write_shards(tmp_path / "x"), []
+    folder, names = write_shards(tmp_path / "x"), []
     make = webdataset.make_index
-    monkeypatch.setattr(webdataset, "make_index", lambda path, file: made.append(path.name) or make(path, file))
+    monkeypatch.setattr(webdataset, "make_index", lambda path, file: names.append(path.name) or make(path, file))
     counts = list[tuple[int, int]]()
     first = load_all(folder, STREAMED, progress=lambda done, total: counts.append((done, total)))
     assert counts[:6] == [(n, 60) for n in range(10, 70, 10)]
-    assert len(made) == 6
+    assert len(names) == 6
     assert streamed(folder).fingerprint() == first.fingerprint()
-    assert len(made) == 6
+    assert len(names) == 6
     write_tar(folder / "data-002.tar", examples(random_images(4), 3, 20))
     assert len(streamed(folder)) == 54
-    assert made[6:] == ["data-002.tar"]
+    assert names[6:] == ["data-002.tar"]
     for file in (tmp_path / "cache" / "shards").iterdir():
         file.write_bytes(b"x")
     assert len(streamed(folder)) == 54

@@ -126,8 +126,8 @@ def bench(
     results: dict[str, dict[str, Any]] = {}
     skip_reasons: dict[str, str] = {}
     for model in models:
-        name, chosen = model_name(model), {key: value for key, value in values.items() if key in given}
-        config = replace(model.default_training, **chosen)
+        name, options = model_name(model), {key: value for key, value in values.items() if key in given}
+        config = replace(model.default_training, **options)
         try:
             bar.say(f"{name}: {inputs}, batches of {config.batch_size}")
             speed = measure(model, config, inputs, device)

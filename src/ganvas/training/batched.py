@@ -153,8 +153,8 @@ class BatchedPlayer:
         batches = self.batches()
         with self.players[0].precision, float32_products(config.tf32, self.players[0].device):
             moves = self.model.step(batches, state.step, **self.nets)
-            while (played := self.next_move(moves)) is not None:
-                self.descend(*played)
+            while (move := self.next_move(moves)) is not None:
+                self.descend(*move)
         for player in self.players:
             update_ema(player.ema_pairs, state.step, player.config.ema_decay)
 
@@ -209,9 +209,9 @@ class BatchedPlayer:
         """The members' batches, stacked, as a step sees them."""
         while True:
             with temporarily_pop_interpreter_stack(), DisableTorchFunction():
-                drawn = [next(player.stream) for player in self.players]
+                members = [next(player.stream) for player in self.players]
                 batch = tree_map(
-                    lambda *parts: as_member(torch.stack(parts)) if isinstance(parts[0], Tensor) else parts[0], *drawn
+                    lambda *parts: as_member(torch.stack(parts)) if isinstance(parts[0], Tensor) else parts[0], *members
                 )
             yield batch
 

@@ -260,18 +260,18 @@ def share_steps(runs: Sequence[Run]) -> None:
         state, player = run.state, players[id(run)]
         try:
             while state.step < run.config.steps:
-                if id(run) not in played:
+                if id(run) not in waiting:
                     if not together or len(together[0].players) != len(players):
                         together[:] = [BatchedPlayer(list(players.values()))]
                     together[0].play()
-                    played.update(players)
-                played.discard(id(run))
+                    waiting.update(players)
+                waiting.discard(id(run))
                 player.count_step()
                 yield state.step
         finally:
             players.pop(id(run), None)
 
-    played: set[int] = set()
+    waiting: set[int] = set()  # runs whose step is done, but not counted
     for run in runs:
         run.steps = steps_of(run)
 
