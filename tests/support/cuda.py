@@ -74,5 +74,8 @@ class FakeGraph:
     def __init__(self, calls: Calls) -> None:
         self.calls = calls
 
+    def register_generator_state(self, state: torch.Generator) -> None:
+        self.calls.append("register a generator")
+
     def replay(self) -> None:
         self.calls.append("replay")

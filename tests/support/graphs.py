@@ -20,17 +20,20 @@ CPU = torch.device("cpu")
 
 
 @contextmanager
-def recorded_steps() -> Iterator[list[int]]:
+def recorded_steps(steps_per_launch: int | None = None) -> Iterator[list[int]]:
     """A context in which steps on the CPU are played as a graph would: the step that was recorded is played again.
 
     So the numbers that Python had when it was recorded are those of all later steps; only buffers differ.  Yields the
-    numbers of the steps that are recorded.
+    numbers of the steps that are recorded, of several in a graph the first; `None` has as many in one as a GPU would.
     """
     recorded: list[int] = []
     players: list[GraphPlayer] = []
 
-    def make_player(model: Model, stream: Stream | PairStream, config: TrainConfig, state: TrainState) -> StepPlayer:
-        players.append(GraphPlayer(model, stream, config, state))
+    def make_player(
+        model: Model, stream: Stream | PairStream, config: TrainConfig, state: TrainState, look_every: int
+    ) -> StepPlayer:
+        n = steps_per_launch or cuda_graph.steps_per_launch(state.nets, look_every)
+        players.append(GraphPlayer(model, stream, config, state, n))
         return players[-1]
 
     def capture(function: Callable[[], T], *_: object) -> Callable[[], T]:

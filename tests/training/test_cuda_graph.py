@@ -30,10 +30,10 @@ CONFIG = TrainConfig(steps=12, batch_size=8, clip_grad_norm=0.5, lr_decay=0.5, e
 """learning rates and the weight of the average differ from step to step"""
 
 
-def assert_equal_states(model: Model, data: Any, config: TrainConfig) -> list[int]:
+def assert_equal_states(model: Model, data: Any, config: TrainConfig, steps_per_launch: int = 1) -> list[int]:
     """Train with recorded steps and without: all is the same, bit for bit.  Returns the steps that were recorded."""
     expected = contents(trained(model, data, config))
-    with recorded_steps() as recorded:
+    with recorded_steps(steps_per_launch) as recorded:
         actual = contents(trained(model, data, config))
     assert actual.keys() == expected.keys()
     different = [name for name in expected if not torch.equal(actual[name], expected[name])]
@@ -98,6 +98,72 @@ def test_options_that_make_steps_differ_do_so_in_graphs(name: str, images: Datas
     recorded = assert_equal_states(small(MODELS[model_name], **fields), images, config)
     assert expected in (None, recorded)
     assert recorded
+
+
+@every_model
+def test_several_steps_of_a_launch_equal_others_bit_for_bit(cls: type[Model], images: Dataset) -> None:
+    """The last two steps of 14 are launched one by one."""
+    config = replace(CONFIG, steps=14)
+    recorded = assert_equal_states(small(cls, initial_critic_steps=1), learnt_by(cls, images), config, 3)
+    assert recorded == [9]
+
+
+def test_several_steps_of_a_launch_may_differ(images: Dataset) -> None:
+    """A penalty at every second step, and an average at some: launches of three steps take turns."""
+    model, config = small(MODELS["gan"], r1=1.0, penalty_interval=2), TrainConfig(steps=33, batch_size=8)
+    assert assert_equal_states(model, images, config, 3) == [18, 21]
+
+
+def without_times(line: dict[str, Any]) -> dict[str, Any]:
+    """A line of the log without what differs from run to run."""
+    return line | {"seconds": 0} | ({"samples": line["samples"] | {"seconds": 0}} if "samples" in line else {})
+
+
+def test_a_run_launches_as_many_steps_at_once_as_lie_between_two_looks(vectors: Dataset) -> None:
+    """A checkpoint every 40 steps and a line of the log every 4."""
+    options = {"steps": 46, "batch_size": 8, "checkpoint_every": 40, "quiet": True}
+    expected = ganvas.train(small(MODELS["vae"]), vectors, folder="usual", **options)
+    with recorded_steps() as recorded:
+        actual = ganvas.train(small(MODELS["vae"]), vectors, folder="graphs", **options)
+    assert recorded == [12]
+    assert torch.equal(expected.sample(3).x, actual.sample(3).x)
+    usual, graphs = ([without_times(line) for line in read_log(name)] for name in ("usual", "graphs"))
+    assert [line["step"] for line in graphs] == [*range(4, 44, 4), 44, 46]
+    assert graphs == usual
+
+
+def test_only_tiny_networks_have_several_steps_in_a_graph() -> None:
+    tiny, large = nn.Linear(10, 10), nn.Linear(2**11, 2**11)
+    assert [cuda_graph.steps_per_launch(tiny, n) for n in (1, 4, 50, 7, 11)] == [1, 4, 10, 7, 1]
+    assert cuda_graph.steps_per_launch(large, 50) == 1
+
+
+def test_each_step_of_a_launch_has_its_own_state_of_random_numbers() -> None:
+    """The GPU's generator is set to it while the step is recorded, and set back."""
+    calls: list[str] = []
+
+    class Generator:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def manual_seed(self, seed: int) -> None:
+            calls.append(f"{self.name} seeded {seed}")
+
+        def graphsafe_get_state(self) -> "Generator":
+            return Generator("usual")
+
+        def graphsafe_set_state(self, state: "Generator") -> None:
+            calls.append(f"draw from {state.name}")
+
+    randomness = cuda_graph.StepRandomness(torch.device("cpu"), 2)
+    randomness.generator: Any = Generator("device")  # type: ignore[misc]
+    randomness.states: Any = [Generator("first"), Generator("second")]  # type: ignore[misc]
+    randomness.seed([5, 6])
+    with randomness.of_steps() as begin_step:
+        begin_step(0)
+        assert torch.default_generator.initial_seed() == 5
+        begin_step(1)
+    assert calls == ["first seeded 5", "second seeded 6", "draw from first", "draw from second", "draw from usual"]
 
 
 def test_a_sparse_average_has_graphs_with_it_and_without(vectors: Dataset) -> None:
@@ -186,7 +252,7 @@ def test_a_step_that_cannot_be_recorded_is_played_by_python_and_the_log_says_why
         actual = ganvas.train(small(MODELS["vae"]), vectors, folder="run", **options)
     reason = "recording one failed (operation not permitted when stream is capturing)"
     assert capsys.readouterr().err.count(f"note: steps are not played as CUDA graphs: {reason}") == 1
-    assert [line.get("notes") for line in read_log("run")][1:3] == [
+    assert [line.get("notes") for line in read_log("run")][3:5] == [
         [f"steps are not played as CUDA graphs: {reason}"], None,
     ]  # fmt: skip
     assert torch.equal(expected.sample(3).x, actual.sample(3).x)
@@ -247,11 +313,13 @@ def test_what_is_asked_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert gpu.calls == ["side waits for main", "main waits for side"]
     gpu.calls.clear()
     played: list[str] = []
-    replay = cuda_graph.capture(lambda: played.append(gpu.current.name) or played, side, "shared")
+    states = [torch.Generator()]
+    replay = cuda_graph.capture(lambda: played.append(gpu.current.name) or played, side, "shared", states)
     assert gpu.current is gpu.main
     assert replay() is replay() is played
     assert played == ["side"]
-    assert gpu.calls == ["record on side, pool shared, thread_local", "replay", "replay"]
+    record = ["register a generator", "record on side, pool shared, thread_local"]
+    assert gpu.calls == [*record, "replay", "replay"]
 
     def fail() -> None:
         raise RuntimeError("cannot be recorded")
@@ -271,11 +339,11 @@ def cuda() -> torch.device:
 def test_on_a_gpu_graphs_have_the_losses_of_other_steps_and_none_waits(cls: type[Model], images: Dataset) -> None:
     device, model, data = cuda(), small(cls), learnt_by(cls, images)
     losses: dict[str, dict[str, list[float]]] = {}
-    for graph in ("off", "on"):
+    for graph, look_every in (("off", 1), ("on", 1), ("on", 10)):
         config = TrainConfig(steps=100, batch_size=8, graph=graph)
         state = initialize_state(model, data.shape, 0, device, len(data.classes))
-        steps = train(model, data, config, state)
-        for _ in range(60):
+        steps = train(model, data, config, state, look_every)
+        while state.step < 60:
             next(steps)
         torch.cuda.set_sync_debug_mode("error")
         try:
@@ -285,10 +353,12 @@ def test_on_a_gpu_graphs_have_the_losses_of_other_steps_and_none_waits(cls: type
             torch.cuda.set_sync_debug_mode("default")
         state.meter.fetch()
         assert state.notes == []
-        losses[graph] = state.meter.values
-    assert losses["on"].keys() == losses["off"].keys()
-    for name, values in losses["off"].items():
-        torch.testing.assert_close(torch.tensor(losses["on"][name]), torch.tensor(values), rtol=1e-3, atol=1e-4)
+        losses[f"{graph} {look_every}"] = state.meter.values
+    expected = losses.pop("off 1")
+    for actual in losses.values():
+        assert actual.keys() == expected.keys()
+        for name, values in expected.items():
+            torch.testing.assert_close(torch.tensor(actual[name]), torch.tensor(values), rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.gpu

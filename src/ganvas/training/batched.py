@@ -195,11 +195,13 @@ class BatchedPlayer:
                     nn.utils.clip_grad_norm_(player.state.nets[part].parameters(), bound)
         if name not in self.optimizers:
             own = [get_optimizer(name, player.model, player.state) for player in self.players]
-            self.optimizers[name] = merge(own) if len({player.rate(name) for player in self.players}) == 1 else own
+            self.optimizers[name] = (
+                merge(own) if len({player.rate(name, player.state.step) for player in self.players}) == 1 else own
+            )
         optimizers = self.optimizers[name]
         for i, optimizer in enumerate(optimizers):
             for group in optimizer.param_groups:
-                group["lr"] = self.players[i].rate(name)
+                group["lr"] = self.players[i].rate(name, self.players[i].state.step)
             optimizer.step()
         rows = {key: value.unbind() for key, value in terms.items()}
         for i, player in enumerate(self.players):

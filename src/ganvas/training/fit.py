@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import gcd
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,9 @@ class Run:
         self.saved_step: int = self.state.step
         self.n_notes_shown: int = 0
         self.stop: StopRequest | None = None  # that of a group of runs, see `training.many`
-        self.steps: Iterator[int] = training(self.model, self.data, self.config, self.state)
+        self.log_every: int = max(1, self.config.checkpoint_every // 10)  # as `TrainConfig.checkpoint_every` says
+        look_every = gcd(self.log_every, self.config.checkpoint_every)
+        self.steps: Iterator[int] = training(self.model, self.data, self.config, self.state, look_every)
         self.evaluator: SampleEvaluator | None = None  # None where samples are not measured
 
     def fit(self) -> Trained:
@@ -147,7 +150,6 @@ class Run:
         Raises TrainingStopped, once the state is saved, after a request to stop.
         """
         steps, checkpoint_every = self.config.steps, self.config.checkpoint_every
-        log_every = max(1, checkpoint_every // 10)  # as `TrainConfig.checkpoint_every` says
         yield self.state.step
         for step in self.steps:
             if notes := self.state.notes[self.n_notes_shown :]:
@@ -155,7 +157,7 @@ class Run:
                 self.n_notes_shown += len(notes)
             is_last = step == steps
             is_checkpoint = is_last or step % checkpoint_every == 0
-            if is_checkpoint or step % log_every == 0:
+            if is_checkpoint or step % self.log_every == 0:
                 terms = self.state.meter.pop_means()
                 if is_main():
                     lines = recent_lines([*lines, self.log_step(terms, is_checkpoint, progress)])

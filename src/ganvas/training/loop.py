@@ -135,12 +135,13 @@ def ensure_scaling(state: TrainState, model: Model, data: Data) -> tuple[Scaling
     return state.scaling
 
 
-def train(model: Model, data: Data, config: TrainConfig, state: TrainState) -> Iterator[int]:
+def train(model: Model, data: Data, config: TrainConfig, state: TrainState, look_every: int = 1) -> Iterator[int]:
     """Train onward from `state` to `config.steps`; yields the number of steps done after each.
 
-    Between two steps the state is whole: whoever drives the loop may save it, or stop.
+    Between two steps the state is whole: whoever drives the loop may save it, or stop.  Whoever needs it only at the
+    multiples of `look_every` says so: a GPU then does several steps of a tiny network at once.
     """
-    player = make_player(model, open_stream(model, data, config, state), config, state)
+    player = make_player(model, open_stream(model, data, config, state), config, state, look_every)
     while state.step < config.steps:
         player.play()
         player.count_step()
@@ -177,31 +178,33 @@ class StepPlayer:
         self.ema_pairs: list[tuple[Tensor, Tensor]] = ema_tensor_pairs(self.state.ema_nets, self.state.nets)
         self.base_rate: Callable[[str], float] = cache(self.model.learning_rate)
         self.precision: torch.autocast = autocast(self.config.precision, self.device)
+        self.n_steps: int = 1
+        """steps that `play` has played"""
         self.buffers: list[Tensor] = distributed.start_together(self.state.nets, self.state.ema_nets)
 
     def play(self) -> None:
-        """Play the step after `state.step` others; the state's counters stay as they are."""
+        """Play the step after `state.step` others, or `n_steps` of them; the state's counters stay as they are."""
         step, config = self.state.step, self.config
         self.reseed()
-        for terms in self.moves(self.stream, step, self.rate):
+        for terms in self.moves(self.stream, step, lambda name: self.rate(name, step)):
             self.state.meter.add(step + 1, terms)
         distributed.broadcast(self.buffers)
         update_ema(self.ema_pairs, step, config.ema_decay)
 
     def count_step(self) -> None:
-        """Count the step that was played, in the state; on a CPU every hundredth keeps optimisers fast."""
+        """Count in the state what was played; on a CPU every hundredth keeps optimisers fast."""
         state = self.state
         if self.device.type == "cpu" and state.step % 100 == 0:
             flush_denormals(state)
-        state.step, state.position = state.step + 1, self.stream.position
+        state.step, state.position = state.step + self.n_steps, self.stream.position
 
     def reseed(self) -> None:
         """Make what the step draws follow from the run's seed, the rank and the step's number."""
         reseed(self.device, self.config.seed, rank(), self.state.step)
 
-    def rate(self, name: str) -> float:
-        """The learning rate of the networks of this name in the step; on a GPU as a CUDA graph reads it, in float32."""
-        rate = self.base_rate(name) * lr_factor(self.config, self.state.step)
+    def rate(self, name: str, step: int) -> float:
+        """The learning rate of the networks of this name in a step; on a GPU as a CUDA graph reads it, in float32."""
+        rate = self.base_rate(name) * lr_factor(self.config, step)
         return torch.tensor(rate, dtype=torch.float32).item() if self.device.type == "cuda" else rate
 
     def moves(self, batches: Iterator[Any], step: Any, rate: Callable[[str], float | Tensor]) -> Iterator[Terms]:
@@ -216,7 +219,9 @@ class StepPlayer:
                 yield move.terms | move.logged
 
 
-def make_player(model: Model, stream: DataStream, config: TrainConfig, state: TrainState) -> StepPlayer:
+def make_player(
+    model: Model, stream: DataStream, config: TrainConfig, state: TrainState, look_every: int = 1
+) -> StepPlayer:
     """What plays the steps of a run: as CUDA graphs, where there is a GPU and they can be recorded."""
     from . import cuda_graph  # it builds on this module
 
@@ -230,7 +235,7 @@ def make_player(model: Model, stream: DataStream, config: TrainConfig, state: Tr
     if reason := cuda_graph.reason_against(model, is_requested):
         state.notes.append(f"steps are not played as CUDA graphs: {reason}")
         return StepPlayer(model, stream, config, state)
-    return cuda_graph.GraphPlayer(model, stream, config, state)
+    return cuda_graph.GraphPlayer(model, stream, config, state, cuda_graph.steps_per_launch(state.nets, look_every))
 
 
 def name_of_networks(nets: dict[str, nn.Module], move: Move) -> str:
