@@ -147,16 +147,72 @@ def test_few_row_groups_are_in_memory(tmp_path: Path, monkeypatch: pytest.Monkey
     x = np.random.default_rng(0).normal(size=(1000, 2))
     data = streamed(write_parquet(tmp_path / "x.parquet", {"a": x[:, 0], "b": x[:, 1]}, group=10))
     assert isinstance(data.shards, parquet.ParquetShards)
-    stream, read, largest = ShardStream(data, batch=10, seed=0), parquet.read_columns, 0
+    read, largest = parquet.read_columns, 0
+    data.shards.cache.max_bytes = 6 * 10 * 2 * 4  # six groups of float32
+    stream = ShardStream(data, batch=10, seed=0)
     counts = []
     monkeypatch.setattr(parquet, "read_columns", lambda *how: counts.append(how[2]) or read(*how))
     for _ in range(100):
         next(stream)
         largest = max(largest, len(data.shards.cache.groups))
-    assert largest <= data.shards.cache.size == 8
+    assert largest == 6
     for _ in range(2):
         next(stream)
     assert len(counts) <= 110  # each group is read once an epoch
+
+
+def test_memory_for_row_groups_is_that_of_two_windows(tmp_path: Path) -> None:
+    columns = {"a.b": np.random.default_rng(0).normal(size=4000), "same": [1] * 4000, "lists": [[1.0, 2.0]] * 4000}
+    path = write_parquet(tmp_path / "x.parquet", columns, group=1000)
+    index = parquet.open_parquet([path])
+    assert index.read_bytes >= 1000 * (8 + 4 + 2 * 4)  # a column of one number takes few bytes of a file, yet 4 each
+    assert index.cache.max_bytes == 2 * (parquet.WINDOW * index.mean_bytes + index.read_bytes)
+    assert index.vectors(np.arange(0, 4000, 500)).shape == (8, 4)
+
+
+def test_columns_in_another_order_and_lists_in_lists(tmp_path: Path) -> None:
+    folder = tmp_path / "two"
+    write_parquet(folder / "a.parquet", {"a": [1.0], "b": [2]})
+    write_parquet(folder / "b.parquet", {"b": [2], "a": [1.0]})
+    assert load(folder, ALL).x.tolist() == [[1.0, 2.0], [1.0, 2.0]]
+    lists = np.arange(12.0).reshape(2, 2, 3)
+    data = load(write_parquet(tmp_path / "x.parquet", {"a": lists.tolist(), "on": [True, False]}), ALL)
+    assert data.x.tolist() == [[*range(6), 1], [*range(6, 12), 0]]
+
+
+def test_labels_of_every_kind(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    images = [encode(image) for image in random_images(4)]
+    for labels, classes in (
+        (pa.array([b"b", b"a", b"b", b"a"]), ("a", "b")),
+        (pa.array([10, 9, 10, 9], pa.int8()), ("9", "10")),
+        (pa.array([True, False, True, False]), ("False", "True")),
+        (pa.array(["b", "a", "b", "a"]).dictionary_encode(), ("a", "b")),
+        (pa.DictionaryArray.from_arrays(pa.array([2, 0, 2, 0]), pa.array(["a", "-", "b"])), ("a", "b")),
+    ):
+        data = load(write_parquet(tmp_path / "x.parquet", {"image": images, "label": labels}, group=2), ALL)
+        assert data.classes == classes
+        assert data.labels is not None
+        assert data.labels.tolist() == [1, 0, 1, 0]
+    path = write_parquet(tmp_path / "none.parquet", {"image": images, "label": [-1] * 4}, metadata=FACES)
+    assert load(path, ALL).labels is None
+
+
+def test_a_damaged_row_group_ends_the_run(tmp_path: Path) -> None:
+    pq = pytest.importorskip("pyarrow.parquet")
+    path = write_parquet(tmp_path / "x.parquet", {"image": [encode(image) for image in random_images(60)]}, group=20)
+    content, column = bytearray(path.read_bytes()), pq.ParquetFile(path).metadata.row_group(2).column(0)
+    data = streamed(path)
+    assert column.data_page_offset
+    content[column.data_page_offset : column.data_page_offset + 40] = b"\xff" * 40
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"x.parquet, row group 2, is damaged or no Parquet file"):
+        load(path, ALL)
+    assert isinstance(data.shards, parquet.ParquetShards)
+    data.shards.cache.groups.clear()
+    with pytest.raises(UserError, match=r"x.parquet, row group 2, is damaged or no Parquet file"):
+        list(islice(ShardStream(data, batch=20, seed=0), 3))
+    assert not data.failures
 
 
 def test_more_files_than_may_be_open(tmp_path: Path) -> None:
@@ -189,11 +245,26 @@ def test_what_is_wrong_is_said_in_a_sentence(tmp_path: Path, monkeypatch: pytest
         ({"a": [1.0, 2.0], "t": [datetime.date(2020, 1, 1)] * 2}, "and t holds neither: drop or change it"),
         ({"a": [1.0, None]}, "row group 0, has 1 empty fields in a: fill them"),
         ({"a": [1.0, float("nan")]}, "row group 0 holds nan .*: remove, replace or rescale it"),
+        ({"a": [1e300, 1.0]}, r"row group 0 holds inf \(as float32\) at index \[0, 0\]"),
+        ({"a": [[1.0, None], [1.0, 2.0]]}, "row group 0, has 1 empty fields in a: fill them"),
         ({"a": [[1.0], [1.0, 2.0]]}, "has lists of different lengths in a"),
+        ({"a": [[1.0], [1.0, 2.0, 3.0]]}, "has lists of different lengths in a"),
+        ({"a": [[[1.0]], [[1.0, 2.0]]]}, "has lists of different lengths in a"),
+        ({"a": [[1.0, 2.0]] * 10 + [[3.0]]}, "x.parquet has vectors of 1 numbers, and others 2: give all one length"),
+        ({"image": images, "label": [[0, 1]] * 4}, "x.parquet has lists or structures in its column label"),
+        ({"image": images, "label": [datetime.date(2020, 1, 1)] * 4}, "column label: .2020-01-01. is no single class"),
+        ({"image": [{"bytes": None, "path": "a.png"}, {"bytes": b"", "path": None}]}, "the path of an image, not its"),
         ({"image": [b"x", b"y"]}, "none of 2 images can be read; the first, x.parquet, row 0: cannot identify"),
     ):
         with pytest.raises(UserError, match=words):
             load(write_parquet(path, columns), ALL)  # type: ignore[arg-type]
+    columns = {"image": images, "label": [0, 1, -2, 1]}
+    with pytest.raises(UserError, match="x.parquet, column label: -2 is none of its 3 classes, 0 to 2"):
+        load(write_parquet(path, columns, metadata=FACES), ALL)
+    table = pytest.importorskip("pyarrow").table([[1.0], [2.0]], names=["a", "a"])
+    pytest.importorskip("pyarrow.parquet").write_table(table, path)
+    with pytest.raises(UserError, match="x.parquet has several columns called a: give each a name of its own"):
+        load(path, ALL)
     data = load(write_parquet(path, {"image": [*images, None], "label": [0, 1, 0, 1, 1]}), ALL)
     assert data.notes[0] == "1 file skipped (x.parquet, row 4: it holds no image)"
     whole = path.read_bytes()

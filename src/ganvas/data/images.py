@@ -18,7 +18,7 @@ import torch
 from PIL import Image, ImageFile, UnidentifiedImageError
 from torch import Tensor
 
-from ..errors import error_reason
+from ..errors import UserError, error_reason
 from .array_files import MAX_DEFLATE_RATIO
 from .dataset import CHANNELS, convert_channels, resize_and_crop
 from .listing import IMAGE_SUFFIXES, File
@@ -204,6 +204,8 @@ def read_page(page: Page, size: tuple[int, int] | None, bounds: Bounds | None, k
         x = x[:3] if is_opaque else x
         x = resize_and_crop(x[None], size)[0] if size else x
         return x, ImageInfo(tuple(x.shape), stats, white or 0, pixels.has_more_bits, n_pages, is_opaque)
+    except UserError:  # a damaged shard, not only this image
+        raise
     except Exception as error:  # a damaged file can raise anything: struct.error, RuntimeError, ...
         return unreadable_reason(error, page.file)
 

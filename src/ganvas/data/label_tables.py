@@ -193,10 +193,12 @@ def parse_class(label: Any) -> str | None:
         label = label[0]
     if isinstance(label, float) and label.is_integer():
         label = int(label)
+    if isinstance(label, bytes):
+        label = label.decode("utf-8", "replace")
     if label is None or label == "":
         return None
     if not isinstance(label, str | int):
-        raise ValueError(f"{json.dumps(label)[:80]} is no single class")
+        raise ValueError(f"{json.dumps(label, default=str)[:80]} is no single class")
     return str(label)
 
 

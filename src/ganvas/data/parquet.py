@@ -5,8 +5,9 @@ of numbers of one length.  A shard is a row group: what has to be read for one e
 """
 
 import json
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b, sha256
 from io import BytesIO
@@ -19,6 +20,7 @@ import numpy as np
 from ..errors import UserError, first_line
 from .arrays import check_array
 from .containers import IMAGE_KEYS, LABEL_KEYS
+from .label_tables import parse_class
 from .listing import File, join_names
 from .shards import MAX_READ_BYTES, NO_LABEL, Shards, check_shards, merge_labels, shard_error
 from .webdataset import WINDOW
@@ -44,6 +46,11 @@ class Columns:
     others: tuple[str, ...] = ()
 
     @property
+    def content(self) -> tuple[object, ...]:
+        """What files of one set have in common: the columns that are read, in any order."""
+        return self.image, self.label, set(self.numbers), self.label_names
+
+    @property
     def notes(self) -> list[str]:
         """Which columns are the labels, and which are not read."""
         notes = [f"labels are those of the column {self.label}"] if self.label else []
@@ -54,10 +61,15 @@ class Columns:
 class GroupCache:
     """The row groups that were read last: encoded images, or vectors n x d."""
 
-    size: int  # groups, at most
+    max_bytes: int  # of all of them, unless there is only one
     groups: "OrderedDict[int, Any]" = field(default_factory=OrderedDict)
+    width: int | None = None  # numbers in a vector
     lock: Lock = field(default_factory=Lock)
     file: "tuple[Path, ParquetFile] | None" = None  # the one that is open
+
+    @property
+    def nbytes(self) -> int:
+        return sum(group.nbytes for group in self.groups.values())
 
 
 @dataclass(frozen=True)
@@ -95,19 +107,19 @@ class ParquetShards(Shards):
     def image_bytes(self, i: int) -> bytes:
         group = int(self.shard_of(i))
         value = self.read_group(group)[int(i - self.ends[group] + self.counts[group])].as_py()
-        value = value["bytes"] if isinstance(value, dict) else value
-        if value is None:
-            raise ValueError("it holds no image")
-        return bytes(value)
+        content = value["bytes"] if isinstance(value, dict) else value
+        if content is None:
+            raise ValueError("it has the path of an image, not its bytes" if value else "it holds no image")
+        return bytes(content)
 
     def vectors(self, indices: np.ndarray) -> np.ndarray:
         groups = self.shard_of(indices)
-        rows, parts = indices - (self.ends - self.counts)[groups], {}
+        rows, x = indices - (self.ends - self.counts)[groups], np.empty((0, 0), np.float32)
         for group in dict.fromkeys(groups.tolist()):
-            parts[group] = self.read_group(group)[rows[groups == group]]
-        x = np.empty((len(indices), next(iter(parts.values())).shape[1]), np.float32)
-        for group, part in parts.items():
-            x[groups == group] = part
+            vectors = self.read_group(group)
+            if not x.size:
+                x = np.empty((len(indices), vectors.shape[1]), np.float32)
+            x[groups == group] = vectors[rows[groups == group]]
         return x
 
     def read_group(self, group: int) -> Any:
@@ -124,57 +136,65 @@ class ParquetShards(Shards):
                     cache.file[1].close()
                 cache.file = path, open_file(path)
             content = read_columns(cache.file[1], path, group - int(self.first_groups[number]), self.columns)
+            if isinstance(content, np.ndarray):
+                width = cache.width = cache.width or content.shape[1]
+                if content.shape[1] != width:
+                    what = f"{path} has vectors of {content.shape[1]} numbers, and others {width}"
+                    raise UserError(f"{what}: give all one length")
             cache.groups[group] = content
-            while len(cache.groups) > cache.size:
+            while len(cache.groups) > 1 and cache.nbytes > cache.max_bytes:
                 cache.groups.popitem(last=False)
             return content
+
+
+@contextmanager
+def wrap_read_errors(path: Path, where: str = "") -> Iterator[None]:
+    """UserError for whatever reading a file that is damaged, or gone, raises."""
+    try:
+        yield
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:  # none of Arrow's own
+            raise shard_error(path, error) from error
+        raise UserError(f"{path}{where} is damaged or no Parquet file: {first_line(error)}") from error
 
 
 def open_file(path: Path) -> "ParquetFile":
     """A Parquet file; UserError where it is damaged, or pyarrow is missing."""
     try:
-        from pyarrow import ArrowException
         from pyarrow.parquet import ParquetFile
     except ImportError as error:
         raise UserError(f'{path} is read by pyarrow: pip install "ganvas[parquet]"') from error
-    try:
+    with wrap_read_errors(path):
         return ParquetFile(path)
-    except OSError as error:
-        if error.errno is None:  # of Arrow's own
-            raise UserError(f"{path} is damaged or no Parquet file: {first_line(error)}") from error
-        raise shard_error(path, error) from error
-    except ArrowException as error:
-        raise UserError(f"{path} is damaged or no Parquet file: {first_line(error)}") from error
 
 
 def read_columns(file: "ParquetFile", path: Path, group: int, columns: Columns) -> Any:
     """The images in a row group as an Arrow column, or its numbers as vectors n x d; UserError where it is damaged."""
-    from pyarrow import ArrowException
-
-    where = f"{path}, row group {group},"
-    try:
+    where = f", row group {group},"
+    with wrap_read_errors(path, where):
         if columns.image is not None:
             return file.read_row_group(group, columns=[columns.image]).column(columns.image)
         table = file.read_row_group(group, columns=list(columns.numbers))
-        parts = [column_array(table.column(name).combine_chunks(), name, where) for name in columns.numbers]
-    except (OSError, ArrowException) as error:
-        raise UserError(f"{where} is damaged: {first_line(error)}") from error
-    x = np.concatenate(parts, 1) if len(parts) > 1 else parts[0]
-    check_array(x, where.rstrip(","))
-    return x
+        x = np.concatenate([column_array(table.column(name), name, f"{path}{where}") for name in columns.numbers], 1)
+        check_array(x, f"{path}{where}".rstrip(","))
+        return x.astype(np.float32, copy=False)
 
 
-def column_array(values: Any, name: str, where: str) -> np.ndarray:
+def column_array(column: Any, name: str, where: str) -> np.ndarray:
     """A column of numbers, or of lists of them of one length, as n x d; UserError for gaps and for other lengths."""
+    from pyarrow.compute import list_value_length
     from pyarrow.types import is_nested
 
+    values = column.combine_chunks()
+    while not values.null_count and is_nested(values.type):
+        if len(list_value_length(values).unique()) > 1:
+            raise UserError(f"{where} has lists of different lengths in {name}: give them one length")
+        values = values.flatten()
     if values.null_count:
         raise UserError(f"{where} has {values.null_count} empty fields in {name}: fill them")
-    flat = values.flatten() if is_nested(values.type) else values
-    x = np.asarray(flat.to_numpy(zero_copy_only=False), np.float32)
-    if len(values) and len(x) % len(values):
-        raise UserError(f"{where} has lists of different lengths in {name}: give them one length")
-    return x.reshape(len(values), -1)
+    return np.asarray(values.to_numpy(zero_copy_only=False)).reshape(len(column), -1)
 
 
 def find_columns(schema: "Schema", path: Path) -> Columns:
@@ -194,6 +214,8 @@ def find_columns(schema: "Schema", path: Path) -> Columns:
     def holds_fractions(kind: Any) -> bool:  # as the y of points does, which is no class
         return bool(types.is_floating(kind) or types.is_decimal(kind))
 
+    if twice := [name for name, n in Counter(schema.names).items() if n > 1]:
+        raise UserError(f"{path} has several columns called {join_names(twice)}: give each a name of its own")
     names = {column.name: column.type for column in schema if not column.name.startswith(PANDAS_INDEX)}
     by_key = {name.lower(): name for name in names}
     label = next((by_key[key] for key in LABEL_KEYS if key in by_key and not holds_fractions(names[by_key[key]])), None)
@@ -230,17 +252,17 @@ class FileIndex(NamedTuple):
     rows: list[int]  # of each row group
     sizes: list[int]  # bytes of each row group
     labels: np.ndarray  # which of `texts`, or NO_LABEL
-    texts: np.ndarray  # of str
+    texts: list[str | None]
 
 
 def read_index(path: Path) -> FileIndex:
     """The index of a file, which is closed again: there may be thousands."""
-    with open_file(path) as file:
+    with open_file(path) as file, wrap_read_errors(path):
         columns = find_columns(file.schema_arrow, path)
         groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
         names = (columns.image,) if columns.image else columns.numbers
         sizes = [group_bytes(group, names) for group in groups]
-        return FileIndex(columns, [group.num_rows for group in groups], sizes, *read_labels(file, columns))
+        return FileIndex(columns, [group.num_rows for group in groups], sizes, *read_labels(file, path, columns))
 
 
 def open_parquet(files: Sequence[Path], training: Sequence[Path] = ()) -> ParquetShards:
@@ -248,26 +270,27 @@ def open_parquet(files: Sequence[Path], training: Sequence[Path] = ()) -> Parque
     indexes = [read_index(path) for path in files]
     columns = indexes[0].columns
     for path, index in zip(files, indexes, strict=True):
-        if index.columns != columns:
+        if index.columns.content != columns.content:
             raise UserError(f"{path} has other columns than {files[0].name}: give files with the same")
     parts = [(index.labels, index.texts) for index in indexes]
     labels, classes = merge_labels(parts, [read_index(path).texts for path in training], columns.label_names)
-    digest, hashes, file_bytes = sha256(), list[bytes](), tuple(path.stat().st_size for path in files)
+    digest, hashes, file_bytes = sha256(), list[np.ndarray](), tuple(path.stat().st_size for path in files)
     for path, size, index in zip(files, file_bytes, indexes, strict=True):
         digest.update(str((path.name, size, index.rows)).encode())
-        names = (f"{path.name}/{row}".encode() for row in range(sum(index.rows)))
-        hashes += [blake2b(name, digest_size=8).digest() for name in names]
+        hashes.append(row_hashes(path.name, sum(index.rows)))
     digest.update(b"" if labels is None else labels.tobytes())
     counts = np.array([n for index in indexes for n in index.rows], np.int64)
     sizes = [size for index in indexes for size in index.sizes]
     groups = [len(index.rows) for index in indexes]
+    mean, largest = max(1, sum(sizes) // max(1, int(counts.sum()))), max(sizes, default=0)
+    window = max(1, min(WINDOW, MAX_READ_BYTES // mean))  # its row groups are in memory
     shards = ParquetShards(
         files=tuple(files), file_bytes=file_bytes, counts=counts,
-        file_numbers=np.repeat(np.arange(len(files)), groups), hashes=np.frombuffer(b"".join(hashes), ">u8"),
+        file_numbers=np.repeat(np.arange(len(files)), groups), hashes=np.concatenate(hashes),
         labels=labels, classes=classes, digest=digest.hexdigest(), notes=tuple(columns.notes),
-        window=window_size(counts, sizes), mean_bytes=sum(sizes) // max(1, int(counts.sum())),
-        read_bytes=max(sizes, default=0), has_images=columns.image is not None, columns=columns,
-        first_groups=np.cumsum([0, *groups]), cache=GroupCache(cache_size(counts, sizes)),
+        window=window, mean_bytes=mean, read_bytes=largest, has_images=columns.image is not None, columns=columns,
+        # two windows follow each other, and begin and end within a row group
+        first_groups=np.cumsum([0, *groups]), cache=GroupCache(2 * (window * mean + largest)),
         max_sample_shards=SAMPLE_SHARDS,
     )  # fmt: skip
     check_shards(shards, "has no rows", "give every row one, or none")
@@ -275,40 +298,42 @@ def open_parquet(files: Sequence[Path], training: Sequence[Path] = ()) -> Parque
 
 
 def group_bytes(group: Any, columns: Sequence[str]) -> int:
-    """Bytes of these columns of a row group, as its metadata says, before compression."""
+    """Bytes of these columns of a row group, as its metadata says, before compression, and as float32."""
+    prefixes = tuple(f"{name}." for name in columns)  # of the fields of a struct, or of the items of a list
     chunks = [group.column(i) for i in range(group.num_columns)]
-    return sum(c.total_uncompressed_size for c in chunks if c.path_in_schema.split(".")[0] in columns)
+    own = [c for c in chunks if c.path_in_schema in columns or c.path_in_schema.startswith(prefixes)]
+    return sum(max(c.total_uncompressed_size, 4 * c.num_values) for c in own)
 
 
-def window_size(counts: np.ndarray, sizes: Sequence[int]) -> int:
-    """Examples that are shuffled together: as many as `MAX_READ_BYTES` hold, since their row groups are in memory."""
-    mean = max(1, sum(sizes) // max(1, int(counts.sum())))
-    return int(max(1, min(WINDOW, MAX_READ_BYTES // mean)))
+def row_hashes(name: str, n: int) -> np.ndarray:
+    """A random number for each row of a file, uint64, which depends on the file's name and the row alone."""
+    key = int.from_bytes(blake2b(name.encode("utf-8", "surrogateescape"), digest_size=16).digest())
+    return np.random.Philox(key=key).random_raw(n)
 
 
-def cache_size(counts: np.ndarray, sizes: Sequence[int]) -> int:
-    """Row groups in memory at once: those of a window, and of the next, which begins before the first has ended."""
-    per_group = max(1, int(counts.sum()) // max(1, len(counts)))
-    return int(2 * (window_size(counts, sizes) // per_group + 2))
-
-
-def read_labels(file: "ParquetFile", columns: Columns) -> tuple[np.ndarray, np.ndarray]:
+def read_labels(file: "ParquetFile", path: Path, columns: Columns) -> tuple[np.ndarray, list[str | None]]:
     """The labels of a file, as `merge_labels` has them."""
-    n = file.metadata.num_rows
     if columns.label is None:
-        return np.full(n, NO_LABEL), np.array([], np.str_)
-    values = file.read(columns=[columns.label]).column(columns.label)
-    names = columns.label_names
-    texts = [label_text(value, names) for value in values.to_pylist()]
-    classes = sorted({text for text in texts if text is not None})
-    number = {text: i for i, text in enumerate(classes)}
-    return np.array([NO_LABEL if text is None else number[text] for text in texts]), np.array(classes, np.str_)
+        return np.full(file.metadata.num_rows, NO_LABEL), []
+    from pyarrow.types import is_dictionary, is_nested
+
+    column = file.read(columns=[columns.label]).column(columns.label).combine_chunks()
+    if is_nested(column.type):
+        raise UserError(f"{path} has lists or structures in its column {columns.label}: give one class a row")
+    column = (column.dictionary_decode() if is_dictionary(column.type) else column).dictionary_encode()
+    try:
+        texts = [class_of(value, columns.label_names) for value in column.dictionary.to_pylist()]
+    except ValueError as error:
+        raise UserError(f"{path}, column {columns.label}: {error}") from error
+    return column.indices.fill_null(NO_LABEL).to_numpy(), texts
 
 
-def label_text(value: Any, names: tuple[str, ...]) -> str | None:
+def class_of(value: Any, names: tuple[str, ...]) -> str | None:
     """The class that a value of the label's column means; -1 is none where the classes have names."""
-    if value is None or (names and value == NO_LABEL):
+    if not (names and isinstance(value, int)):
+        return parse_class(value)
+    if value == NO_LABEL:
         return None
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return names[value] if names and isinstance(value, int) and value < len(names) else str(value)
+    if not 0 <= value < len(names):
+        raise ValueError(f"{value} is none of its {len(names)} classes, 0 to {len(names) - 1}")
+    return names[value]

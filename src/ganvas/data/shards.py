@@ -111,24 +111,24 @@ def check_shards(shards: Shards, what: str, advice: str) -> None:
 
 
 def merge_labels(
-    parts: Sequence[tuple[np.ndarray, np.ndarray]], training: Sequence[np.ndarray], names: Sequence[str] = ()
+    parts: Sequence[tuple[np.ndarray, Sequence[str | None]]],
+    training: Sequence[Sequence[str | None]],
+    names: Sequence[str] = (),
 ) -> tuple[np.ndarray | None, tuple[str, ...]]:
     """The labels of all examples, where any has one, from those of each file and the texts that these index.
 
     The classes are `names`, where the files have an order of their own, then those of the training shards, then
     others: numbers by size, words by the alphabet.
     """
-    texts = {str(text) for _, texts in parts for text in texts}
-    first_texts = {str(text) for texts in training for text in texts}.difference(names)
+    texts = {text for _, own_texts in parts for text in own_texts if text is not None}
+    first_texts = {text for own_texts in training for text in own_texts if text is not None}.difference(names)
     classes = (*names, *sort_classes(first_texts), *sort_classes(texts.difference(names, first_texts)))
     if not texts:
         return None, ()
-    index = {text: i for i, text in enumerate(classes)}
-    labels = []
-    for numbers, own_texts in parts:
-        table = np.array([*(index[str(text)] for text in own_texts), NO_LABEL])  # NO_LABEL is the last
-        labels.append(table[numbers])
-    return np.concatenate(labels), classes
+    index: dict[str | None, int] = {text: i for i, text in enumerate(classes)}
+    # NO_LABEL is the last
+    tables = [np.array([*(index.get(text, NO_LABEL) for text in own_texts), NO_LABEL]) for _, own_texts in parts]
+    return np.concatenate([table[numbers] for table, (numbers, _) in zip(tables, parts, strict=True)]), classes
 
 
 def sort_classes(texts: set[str]) -> list[str]:

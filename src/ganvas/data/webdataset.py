@@ -101,7 +101,8 @@ def open_tars(files: Sequence[Path], training: Sequence[Path] = (), progress: Pr
         n += len(index.offsets)
         progress(n, n * len(files) // len(indexes))
     labels, classes = merge_labels(
-        [(index.labels, index.texts) for index in indexes], [read_index(file).texts for file in training]
+        [(index.labels, index.texts.tolist()) for index in indexes],
+        [read_index(file).texts.tolist() for file in training],
     )
     digest, others, file_bytes = sha256(), Counter[str](), tuple(file.stat().st_size for file in files)
     for file, size, index in zip(files, file_bytes, indexes, strict=True):
