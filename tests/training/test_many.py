@@ -1,6 +1,7 @@
 """Runs of a group, whose steps are stacked: each is what it would be alone."""
 
 import json
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import ganvas
 from ganvas.cli.app import main
@@ -16,6 +18,7 @@ from ganvas.config import TrainConfig
 from ganvas.data import from_array
 from ganvas.data.stream import Stream
 from ganvas.errors import DivergenceError, UserError
+from ganvas.io.safetensors import read_header
 from ganvas.model import Batch, Model
 from ganvas.models import MODELS
 from ganvas.training import many
@@ -114,8 +117,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def always_stacked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the clock have no say in how small runs are trained."""
-    monkeypatch.setattr(many, "play_twice", lambda plays, players: 0.0 if len(plays) == 1 else 1.0)
-    monkeypatch.setattr(many, "are_close", lambda a, b: True)
+    monkeypatch.setattr(many, "trial", lambda runs: "")
 
 
 TINY: dict[str, Any] = {"steps": 8, "checkpoint_every": 4, "batch_size": 8, "holdout": 0.0, "quiet": True}
@@ -197,13 +199,163 @@ def test_mistakes_are_named(place: Path) -> None:
         ({"seeds": 0}, "seeds=0"), ({"sweep": {"lr": [1e-3], "latent": [2]}}, "one option at a time"),
         ({"sweep": {"lr": [1e-3, 1e-3]}}, "different values"),
         ({"sweep": {"learnrate": [1.0]}}, "no option 'learnrate'"),
-        ({"seeds": 2, "precision": "auto"}, "precision=auto is measured for one run"),
-        ({"seeds": 2, "compile": "on"}, "compile=on is measured for one run"),
+        ({"seeds": 2, "precision": "auto"}, "precision=auto begins with a trial of one run"),
+        ({"seeds": 2, "compile": "on"}, "compile=on begins with a trial of one run"),
+        ({"sweep": {"size": [8, 16]}}, "size is an option of data, and all runs have the same"),
     ):  # fmt: skip
         with pytest.raises(UserError, match=message):
             many.train_many(ganvas.VAE(width=8), "points.npy", **TINY, **options)  # type: ignore[arg-type]
     with pytest.raises(UserError, match="no group of runs"):
         many.resume_many("nothing")
+    with pytest.raises(UserError, match="compile=auto begins with a trial of one run"):
+        many.resume_many("nothing", compile="auto")
+    (place / "runs/half-seed1").mkdir(parents=True)
+    (place / "runs/half-seed1/file").touch()
+    with pytest.raises(UserError, match="half-seed1"):
+        many.train_many(ganvas.VAE(width=8), "points.npy", seeds=2, folder="runs/half", **TINY)
+    assert not (place / "runs/half-seed0").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["vae", "points.npy", "--sweep", ""], "has to be numbers"),
+        (["vae", "points.npy", "--lr", "0.1", "--sweep", "lr=0.2,0.3"], "lr is given twice"),
+        (["betatcvae", "points.npy", "--sweep", "flow-steps=1,2"], "flow_steps has no effect on a betatcvae"),
+    ],
+)
+def test_a_sweep_that_would_do_nothing_is_refused(
+    place: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", *words]) == 2
+    assert message in capsys.readouterr().err
+    assert not (place / "runs").exists()
+
+
+def test_a_group_says_what_a_run_alone_says(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where steps are stacked; and each note once."""
+    words = ["--steps", "2", "--width", "8", "--holdout", "0", "--seeds", "2", "--graph", "on", "--tf32"]
+    for name in ("alone", "stacked"):
+        monkeypatch.setattr(many, "trial", lambda runs, name=name: "" if name == "stacked" else "so it is")
+        assert main(["train", "vae", "points.npy", *words, "--folder", f"runs/{name}"]) == 0
+        err = capsys.readouterr().err
+        for note in (
+            "graph=on has no effect here: CUDA graphs need device=cuda", "tf32 has no effect here",
+            "points has 60 examples, so batches have as many, and not 64",
+        ):  # fmt: skip
+            assert err.count(note) == 1
+
+
+def test_the_line_of_a_group_counts_all_runs(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["vae", "points.npy", "--width", "8", "--batch-size", "8", "--checkpoint-every", "2", "--holdout", "0"]
+    assert main(["train", *words, "--sweep", "steps=2,4", "--folder", "runs/s"]) == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("step ")]
+    assert [line.split()[1] for line in lines] == ["2/4"]
+    assert [run.metadata["step"] for run in many.resume_many("runs/s", quiet=True)] == [2, 4]
+
+
+def test_names_of_members_tell_close_values_apart(place: Path) -> None:
+    sweep = {"lr": [0.1234567, 0.12345671]}
+    runs = many.train_many(ganvas.VAE(width=8), "points.npy", sweep=sweep, folder="runs/c", **TINY)
+    assert [run.folder.name for run in runs if run.folder] == ["c-lr0.1234567-seed0", "c-lr0.12345671-seed0"]
+
+
+def test_a_run_that_has_ended_is_left_as_it_is(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its samples get no better after its first measurements, and the others go on."""
+    always_stacked(monkeypatch)
+    sizes: list[int] = []
+    play = BatchedPlayer.play
+    monkeypatch.setattr(BatchedPlayer, "play", lambda self: (sizes.append(len(self.players)), play(self))[1])
+    monkeypatch.setattr(TrainConfig, "is_out_of_patience", lambda self, n: self.seed == 0 and n is not None and ended)
+    ended = False
+    log_step = many.Run.log_step
+
+    def end_the_first(run: many.Run, *args: Any) -> dict[str, Any]:
+        nonlocal ended
+        ended = ended or (run.config.seed == 0 and run.state.step == 4)
+        return log_step(run, *args)
+
+    monkeypatch.setattr(many.Run, "log_step", end_the_first)
+    runs = many.train_many(ganvas.GAN(width=8), "points.npy", seeds=2, folder="runs/p", **TINY, keep="last")
+    assert [run.metadata["step"] for run in runs] == [4, 8]
+    kept = ganvas.load("runs/p-seed0")
+    for name, net in runs[0].nets.items():
+        for a, b in zip(tensors(net), tensors(kept.nets[name]), strict=True):
+            assert torch.equal(a, b)
+    assert sizes == [2] * 4 + [1] * 4
+    sizes.clear()
+    many.resume_many("runs/p", steps=10, quiet=True)
+    assert sizes == []  # one run is left, which goes on as any other
+
+
+def test_runs_of_a_group_that_was_killed_catch_up_first(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that were saved before the others had more steps then."""
+    always_stacked(monkeypatch)
+    model = ganvas.VAE(width=8, latent=2, warmup=12)
+    short, options = TINY | {"steps": 4}, {"ema_decay": 0.9}
+    for folder in ("whole", "killed"):
+        many.train_many(model, "points.npy", seeds=2, folder=f"runs/{folder}", **short, **options)
+    ganvas.resume("runs/killed-seed1", steps=8, quiet=True)
+    many.resume_many("runs/whole", steps=8, quiet=True)
+    many.resume_many("runs/whole", steps=12, quiet=True)
+    assert [run.metadata["step"] for run in many.resume_many("runs/killed", steps=12, quiet=True)] == [12, 12]
+    for seed in range(2):
+        pairs = [[(place / f"runs/{name}-seed{seed}/{file}") for name in ("whole", "killed")]
+                 for file in ("weights.safetensors", "state.ckpt")]  # fmt: skip
+        for whole, killed in pairs:
+            tensors_of = [load_file(file) for file in (whole, killed)]
+            torch.testing.assert_close(*tensors_of, rtol=1e-4, atol=1e-6)
+
+
+def test_all_runs_stop_after_the_same_step(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where the request comes while the second of them writes its log."""
+    always_stacked(monkeypatch)
+    log_step = many.Run.log_step
+
+    def stop(run: many.Run, *args: Any) -> dict[str, Any]:
+        if run.config.seed == 1 and run.state.step == 5:
+            signal.raise_signal(signal.SIGTERM)
+        return log_step(run, *args)
+
+    monkeypatch.setattr(many.Run, "log_step", stop)
+    words = ["vae", "points.npy", *WORDS, "--seeds", "3", "--folder", "runs/t"]
+    assert main(["train", *words]) == 128 + signal.SIGTERM
+    assert "3 runs stopped at step 6 of 8; go on with: ganvas resume runs/t" in capsys.readouterr().err
+    assert {read_header(place / f"runs/t-seed{i}/state.ckpt")["step"] for i in range(3)} == {6}
+    assert main(["resume", "t", "points.npy", "--quiet"]) == 0
+    assert main(["resume", "t", "--devices", "2", "--steps", "9"]) == 2
+    assert "trained by one process: leave out --devices 2" in capsys.readouterr().err
+
+
+def test_a_second_ctrl_c_ends_a_group_at_once(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    always_stacked(monkeypatch)
+    play = BatchedPlayer.play
+
+    def interrupt(self: BatchedPlayer) -> None:
+        if self.players[0].state.step == 5:
+            raise KeyboardInterrupt
+        play(self)
+
+    monkeypatch.setattr(BatchedPlayer, "play", interrupt)
+    assert main(["train", "vae", "points.npy", *WORDS, "--seeds", "2", "--folder", "runs/i"]) == 130
+    assert "ended at once; the runs keep their checkpoints; go on with: ganvas resume runs/i" in capsys.readouterr().err
+
+
+def test_changes_that_cannot_be_stacked_end_the_stack(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    always_stacked(monkeypatch)
+    many.train_many(ganvas.VAE(width=8), "points.npy", seeds=2, folder="runs/x", **TINY)
+    many.resume_many("runs/x", steps=10, precision="bfloat16")
+    assert "one after the other within a step: precision=bfloat16 is not stacked" in capsys.readouterr().err
+    many.resume_many("runs/x", steps=12, precision="float32")
+    assert "one after the other within a step: as before" in capsys.readouterr().err
 
 
 def test_a_group_is_trained_by_one_process(

@@ -11,10 +11,10 @@ import torch
 from ganvas.cli.app import main
 from ganvas.config import TrainConfig
 from ganvas.models import VAE
-from ganvas.training import tuning
+from ganvas.training import measurements, tuning
 from ganvas.training.loop import initialize_state
-from ganvas.training.measurements import measurement_file, read_measurement, write_measurement
-from ganvas.training.tuning import StepTimes, product_seconds, time_steps
+from ganvas.training.measurements import StepTimes, measurement_file, read_measurement, write_measurement
+from ganvas.training.tuning import product_seconds, time_steps
 from tests.support.data import image_collection
 
 TINY = [
@@ -82,7 +82,7 @@ def test_where_a_product_is_much_slower_no_step_is_tried(
 
 def test_a_trial_does_not_move_the_run(data: str, monkeypatch: pytest.MonkeyPatch) -> None:
     patched(monkeypatch, "product_seconds", {"float32": 1.0, "bfloat16": 1.0})  # so steps are tried
-    monkeypatch.setattr(tuning, "TRIAL_SECONDS", 0.05)
+    monkeypatch.setattr(measurements, "TRIAL_SECONDS", 0.05)
     monkeypatch.setattr(tuning, "WORTHWHILE", float("inf"))
     assert main(["train", "vae", data, *TINY, "--folder", "plain", "--quiet"]) == 0
     assert main(["train", "vae", data, *TINY, "--precision", "auto", "--folder", "run", "--quiet"]) == 0

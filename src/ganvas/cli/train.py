@@ -66,7 +66,12 @@ def make_train_command(cls: type[Model]) -> Callable[..., int]:
         if init_from is not None:
             raise UserError("`init_from` is for one run: leave out `seeds` and `sweep`")
         del options["init_from"]
-        values_of = many.parse_sweep(sweep) if sweep else None
+        values_of = None if sweep is None else many.parse_sweep(sweep)
+        for name in values_of or ():
+            if name in given:
+                raise UserError(f"{name} is given twice: once alone, and once in sweep")
+            if name in cls.ignored_options:
+                raise UserError(f"{name} has no effect on {model_name_with_article(model)}: sweep another option")
         return print_runs(many.train_many(model, sources, seeds=seeds, sweep=values_of, **options), json)
 
     next_command = "ganvas sample last" if cls.n_domains == 1 else "ganvas translate last FROM TO"
@@ -135,7 +140,9 @@ def resume(
     **unknown_options: Annotated[str, Parameter(show=False)],
 ) -> int:
     """Continue a run that was stopped or killed, exactly as if it had not been stopped."""
-    check_positive(devices, "devices")
+    is_group = bool(many.find_group(run))
+    if check_positive(devices, "devices") > 1 and is_group:
+        raise UserError(f"a group of runs is trained by one process: leave out devices={devices}")
     if devices > 1 and not is_rank():
         config = run_records.read_config(run_records.find_run(run))["train_config"]
         device = train_config.device if "device" in given else config.get("device", "auto")
@@ -144,8 +151,8 @@ def resume(
     values = {"lr": lr, "lr_d": lr_d} | to_dict(train_config)
     options: dict[str, Any] = {name: value for name, value in values.items() if name in given} | unknown_options
     options |= {"allow_changed_data": allow_changed_data, "quiet": quiet}
-    if sources is None and many.find_group(run):
-        return print_runs(many.resume_many(run, **options), json)
+    if is_group:
+        return print_runs(many.resume_many(run, sources, **options), json)
     return print_run(running.resume(run_records.find_run(run), sources, **options), json)
 
 

@@ -10,7 +10,6 @@ loss alone.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from math import isclose, isfinite
 from typing import Any, NamedTuple
 
 import torch
@@ -255,11 +254,3 @@ def merge(optimizers: list[Optimizer]) -> list[Optimizer]:
         for parameter in optimizer.param_groups[0]["params"]:
             merged.state[parameter] = optimizer.state[parameter]
     return [merged]
-
-
-def are_close(terms: Sequence[dict[str, list[float]]], others: Sequence[dict[str, list[float]]]) -> bool:
-    """Whether loss terms are the same, up to rounding."""
-    pairs = [
-        (x, y) for a, b in zip(terms, others, strict=True) for name in a for x, y in zip(a[name], b[name], strict=True)
-    ]
-    return all(isclose(x, y, rel_tol=1e-2, abs_tol=1e-2) or not (isfinite(x) or isfinite(y)) for x, y in pairs)

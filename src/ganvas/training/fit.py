@@ -82,10 +82,14 @@ class Run:
 
     def advance(self) -> Iterator[int]:
         """Do the steps that are left; yields before the first and after each, so that several runs go on in turns."""
-        if self.state.step < self.config.steps and not self.config.is_out_of_patience(
-            self.state.evaluations_since_best
-        ):
+        if self.has_steps_left:
             yield from self.train()
+
+    @property
+    def has_steps_left(self) -> bool:
+        """Whether it has not done all steps yet, and samples may still get better."""
+        is_out_of_patience = self.config.is_out_of_patience(self.state.evaluations_since_best)
+        return self.state.step < self.config.steps and not is_out_of_patience
 
     def finish(self) -> Trained:
         """Note an early end, and return the model with the weights that are kept."""

@@ -225,17 +225,21 @@ def make_player(
     """What plays the steps of a run: as CUDA graphs, where there is a GPU and they can be recorded."""
     from . import cuda_graph  # it builds on this module
 
-    is_requested, is_cuda = config.graph == "on", device_of(state.nets).type == "cuda"
-    if not is_cuda and is_requested:
-        state.notes.append("graph=on has no effect here: CUDA graphs need device=cuda")
-    if not is_cuda and config.tf32:
-        state.notes.append("tf32 has no effect here: it is a format of NVIDIA GPUs, device=cuda")
-    if not is_cuda or config.graph == "off":
+    state.notes += option_notes(config, device_of(state.nets))
+    if device_of(state.nets).type != "cuda" or config.graph == "off":
         return StepPlayer(model, stream, config, state)
-    if reason := cuda_graph.reason_against(model, is_requested):
+    if reason := cuda_graph.reason_against(model, config.graph == "on"):
         state.notes.append(f"steps are not played as CUDA graphs: {reason}")
         return StepPlayer(model, stream, config, state)
     return cuda_graph.GraphPlayer(model, stream, config, state, cuda_graph.steps_per_launch(state.nets, look_every))
+
+
+def option_notes(config: TrainConfig, device: torch.device) -> list[str]:
+    """Options that have no effect on this device."""
+    if device.type == "cuda":
+        return []
+    graph = ["graph=on has no effect here: CUDA graphs need device=cuda"] if config.graph == "on" else []
+    return graph + (["tf32 has no effect here: it is a format of NVIDIA GPUs, device=cuda"] if config.tf32 else [])
 
 
 def name_of_networks(nets: dict[str, nn.Module], move: Move) -> str:

@@ -6,18 +6,20 @@ alone: up to rounding in the first case, bit for bit in the second.
 """
 
 import signal
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from copy import deepcopy
-from itertools import count, product
+from dataclasses import fields, replace
+from glob import escape
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from rich.console import Console
 
-from ..data import Sources, load_all, resolve_stream
+from ..data import DataOptions, Sources, load_all, resolve_domains, resolve_stream
 from ..errors import DivergenceError, TrainingStopped, UserError, check_positive, first_line
 from ..inference.trained import Trained
 from ..inference.training_data import source_name
@@ -26,14 +28,15 @@ from ..model import Model, model_name, to_dict
 from ..models import check_name
 from ..nn.device import resolve_device
 from . import run_records
-from .batched import BatchedPlayer, are_close
+from .batched import BatchedPlayer
 from .distributed import is_rank
 from .fit import Run
-from .loop import StepPlayer, TrainState, initialize_state, open_stream, prepare_data
+from .loop import StepPlayer, TrainState, initialize_state, make_player, open_stream, option_notes, prepare_data
+from .measurements import time_in_turns
 from .progress import ProgressBar, TrainingProgress
 from .resume import restore_run
-from .run import check_sources, fit_to_data, split_options
-from .signals import catch_stop_signals
+from .run import batch_size_notes, check_sources, fit_to_data, split_options
+from .signals import StopRequest, catch_stop_signals
 from .tuning import precision_notes
 
 Values = Mapping[str, Sequence[int | float]]
@@ -65,41 +68,53 @@ def train_many(
         raise UserError(f"train_many takes a model, such as ganvas.VAE(latent=16), not {model!r}")
     check_name(type(model))
     refuse_ranks()
+    data = resolve_domains(data) if model.n_domains == 2 else data
     check_sources(model, data)
     bar, members = ProgressBar(quiet), expand(model, options, check_positive(seeds, "seeds"), sweep or {})
-    data_options = split_options(options, model)[1]
+    default_config, data_options = split_options(options, model)
     with bar.track_images() as progress:
         raw_data = load_all(data, data_options, progress=progress)
     data_options = resolve_stream(data, data_options, raw_data)
-    runs: list[Run] = []
+    runs, said = list[Run](), set[str]()
     prepared = [prepare_member(member_model, raw_data, own) for _, member_model, own in members]
     stem = group_folder(Path(runs_dir) / run_records.run_name(model, raw_data), folder, [name for name, *_ in members])
+    paths = [stem.with_name(f"{stem.name}-{name}") for name, *_ in members]
+    for path in paths:
+        RunFolder(path).check_new()
     with ExitStack() as locks:
-        for (name, member_model, _), (training_data, config, state) in zip(members, prepared, strict=True):
-            path = stem.with_name(f"{stem.name}-{name}")
-            RunFolder(path).check_new()
+        for path, (name, member_model, _), parts in zip(paths, members, prepared, strict=True):
+            training_data, config, state = parts
             run_records.create_run_folder(member_model, training_data, Path(runs_dir), path)
             locks.enter_context(RunFolder(path).lock(bar.print_notes))
             run_records.write_config(path, member_model, raw_data, config, data_options, source_name(data))
-            runs.append(Run(member_model, raw_data, training_data, config, path, state, MemberBar(bar, name)))
-        bar.print_notes([*precision_notes(runs[0].config, runs[0].device), *runs[0].data.notes])
+            runs.append(Run(member_model, raw_data, training_data, config, path, state, MemberBar(bar, name, said)))
+        first = runs[0]
+        notes = batch_size_notes(first.data, first.config.batch_size, default_config.batch_size)
+        bar.print_notes([*precision_notes(first.config, first.device), *first.data.notes, *notes])
         return fit_all(runs, stem, bar)
 
 
 @torch.random.fork_rng(devices=[])
-def resume_many(name: str | Path, *, quiet: bool = False, **changes: Any) -> list[Trained]:
-    """Go on with all runs of the group NAME, as `resume` does with one; `changes` are those of `resume`."""
+def resume_many(
+    name: str | Path,
+    data: Sources | None = None,
+    *,
+    allow_changed_data: bool = False,
+    quiet: bool = False,
+    **changes: Any,
+) -> list[Trained]:
+    """Go on with all runs of the group NAME, as `resume` does with one; all else is that of `resume`."""
     refuse_ranks()
+    refuse_trials(changes.get("precision"), changes.get("compile"))
     folders, bar = find_group(name), ProgressBar(quiet)
     if not folders:
         raise UserError(f"no group of runs {str(name)!r}: it is the name of its runs without -seed0 at the end")
-    allow_changed_data = changes.pop("allow_changed_data", False)
-    runs: list[Run] = []
+    runs, said = list[Run](), set[str]()
     with ExitStack() as locks:
         for folder in folders:
             locks.enter_context(RunFolder(folder).lock(bar.print_notes))
-            member_bar = MemberBar(bar, folder.name.removeprefix(f"{Path(name).name}-"))
-            run = restore_run(folder, None, dict(changes), allow_changed_data, member_bar)
+            member_bar = MemberBar(bar, folder.name.removeprefix(f"{Path(name).name}-"), said)
+            run = restore_run(folder, data, dict(changes), allow_changed_data, member_bar)
             if runs and type(run.data) is type(runs[0].data):  # the data were found to be the same: one copy is enough
                 run.raw_data, run.data = runs[0].raw_data, runs[0].data
             runs.append(run)
@@ -110,6 +125,13 @@ def refuse_ranks() -> None:
     """UserError in a process that torchrun has started as one of several."""
     if is_rank():
         raise UserError("a group of runs is trained by one process: leave out devices, and torchrun")
+
+
+def refuse_trials(precision: str | None, compile_: str | None) -> None:
+    """UserError for what is measured or compiled in a trial of a single run."""
+    if precision == "auto" or compile_ in ("auto", "on"):
+        option = "precision=auto" if precision == "auto" else f"compile={compile_}"
+        raise UserError(f"{option} begins with a trial of one run: leave it out for a group of runs")
 
 
 def parse_sweep(text: str) -> Values:
@@ -126,33 +148,36 @@ def expand(model: Model, options: dict[str, Any], seeds: int, sweep: Values) -> 
     """The members of a group: name, model, and options."""
     if len(sweep) > 1:
         raise UserError(f"sweep varies one option at a time, not {' and '.join(sweep)}")
+    first_seed, members = options.get("seed") or 0, []
+    variants = [("", model, options)]
     for name, values in sweep.items():
         if not values or len(set(values)) < len(values):
             raise UserError(f"sweep {name}: give different values, e.g. {name}=1,2")
         if name == "seed":
             raise UserError("sweep varies another option than the seed: for seeds give seeds=8")
-        if name in options and options[name] is not None:
+        if name in {field.name for field in fields(DataOptions)}:
+            raise UserError(f"{name} is an option of data, and all runs have the same: sweep one of model or training")
+        if options.get(name) is not None:
             raise UserError(f"{name} is given twice: once alone, and once in sweep")
-    first_seed, members = options.get("seed") or 0, []
-    variants = product(*([(name, value) for value in values] for name, values in sweep.items()))
-    for variant in variants:
-        fields = to_dict(model)
-        own_fields = {name: value for name, value in variant if name in fields}
-        member = type(model)(**(fields | own_fields | dict(model.own_networks))) if own_fields else model
-        own_options = options | {name: value for name, value in variant if name not in fields}
-        prefix = "".join(f"{name}{value:g}-" for name, value in variant)
-        members += [
-            (f"{prefix}seed{s}", member, own_options | {"seed": s}) for s in range(first_seed, first_seed + seeds)
+        is_field = name in to_dict(model)
+        variants = [
+            (
+                f"{name}{v}-",
+                replace(model, **dict[str, Any]({name: v})) if is_field else model,
+                options if is_field else options | {name: v},
+            )
+            for v in values
         ]
+    for prefix, member, own in variants:
+        seed_range = range(first_seed, first_seed + seeds)
+        members += [(f"{prefix}seed{seed}", member, own | {"seed": seed}) for seed in seed_range]
     return members
 
 
 def prepare_member(model: Model, raw_data: Any, options: dict[str, Any]) -> tuple[Any, Any, TrainState]:
     """The data as a member learns them, its configuration and first state; UserError where they do not fit."""
     data, (config, _) = prepare_data(model, raw_data), split_options(options, model)
-    if config.precision == "auto" or config.compile != "off":
-        option = "precision=auto" if config.precision == "auto" else f"compile={config.compile}"
-        raise UserError(f"{option} is measured for one run: leave it out for a group of runs")
+    refuse_trials(config.precision, config.compile)
     config = fit_to_data(config, model, raw_data, data, options.get("batch_size") is not None)
     device = resolve_device(config.device)
     return data, config, initialize_state(model, data.shape, config.seed, device, len(data.classes))
@@ -170,7 +195,7 @@ def find_group(name: str | Path, runs_dir: Path = Path("runs")) -> list[Path]:
     """The folders of the runs of a group, in order: of a path, or a name in `runs_dir`; empty where there is none."""
     path = Path(name).expanduser()
     for stem in (path, runs_dir / path.name):
-        candidates = sorted(stem.parent.glob(f"{stem.name}-*"), key=lambda f: (len(f.name), f))
+        candidates = sorted(stem.parent.glob(f"{escape(stem.name)}-*"), key=lambda f: (len(f.name), f))
         folders = [f for f in candidates if RunFolder(f).is_run and read_group(f).get("name") == stem.name]
         if folders and not RunFolder(stem).is_run:
             return folders
@@ -188,48 +213,56 @@ def read_group(folder: Path) -> dict[str, Any]:
 
 def fit_all(runs: Sequence[Run], stem: Path, bar: ProgressBar) -> list[Trained]:
     """Train the runs, a step of each in turn or of all at once, and return the models of those that did not diverge."""
-    group = read_group(runs[0].folder)
-    active = [run for run in runs if run.state.step < run.config.steps]
-    reason = "" if group.get("batched") else group.get("reason") or reason_against(active)
-    for run in runs:
-        entry = {"name": stem.name, "batched": not reason} | ({"reason": reason} if reason else {})
-        run.files.write_config(run_records.read_config(run.folder) | {GROUP_KEY: entry})
+    group = read_group(runs[0].folder) | {"name": stem.name}
+    active = [run for run in runs if run.has_steps_left]
     if len(active) > 1:
-        how = f"one after the other within a step: {reason}" if reason else "at once, their networks stacked"
+        was_stacked = group.get("batched")  # as the runs began, so that they go on as they would have
+        reason = obstacle(active) or ("as before" if was_stacked is False else "" if was_stacked else trial(active))
+        if was_stacked is None or reason != "as before":
+            group = {"name": stem.name, "batched": not reason} | ({"reason": reason} if reason else {})
+        stacked = "their networks stacked" + (", without CUDA graphs" if active[0].device.type == "cuda" else "")
+        how = f"one after the other within a step: {reason}" if reason else f"at once, {stacked}"
         bar.print_notes([f"{len(active)} runs are trained {how}"])
-    if not reason and len(active) > 1:
-        share_steps(active)
+        if not reason:
+            share_steps(active)
+    for run in runs:
+        run.files.write_config(run_records.read_config(run.folder) | {GROUP_KEY: group})
     divergences: dict[str, DivergenceError] = {}
-    state = (active or runs)[0].state
+    steps, batch = max(run.config.steps for run in runs), sum(run.config.batch_size for run in active)
+    go_on = f"go on with: ganvas resume {stem}"
     with catch_stop_signals(lambda: "stopping: the step under way is finished, then all runs are saved") as stop:
-        for run in runs:
-            run.stop = stop
         try:
-            with track(runs, stem, bar) as progress:
-                advance_all([(run, run.advance()) for run in runs], divergences, progress)
-        except TrainingStopped as error:
-            message = f"{len(runs)} runs stopped at step {state.step} of {runs[0].config.steps}"
-            raise TrainingStopped(f"{message}; go on with: ganvas resume {stem}", error.signal) from error
+            with bar.track_training(steps, lambda: max(run.state.step for run in runs), batch, f"{stem}-*") as progress:
+                stopped = advance_all(active, stop, divergences, progress)
         except KeyboardInterrupt as error:
-            message = f"ended at once; the runs keep their checkpoints; go on with: ganvas resume {stem}"
+            message = f"ended at once; the runs keep their checkpoints; {go_on}"
             raise TrainingStopped(message, signal.SIGINT) from error
+    if stopped:
+        step = max(run.state.step for run in runs)
+        raise TrainingStopped(f"{len(runs)} runs stopped at step {step} of {steps}; {go_on}", stopped)
     if len(divergences) == len(runs):
         raise DivergenceError(f"all {len(runs)} runs diverged: {next(iter(divergences.values()))}")
     return [run.finish() for run in runs if run.folder.name not in divergences]
 
 
 def advance_all(
-    steps: list[tuple[Run, Iterator[int]]], divergences: dict[str, DivergenceError], progress: TrainingProgress
-) -> None:
-    """Let each run do a step in turn until all have ended; those that diverge end alone, as `divergences` notes.
+    active: list[Run], stop: StopRequest, divergences: dict[str, DivergenceError], progress: TrainingProgress
+) -> int:
+    """Let each run do a step in turn until none is `active`; those that diverge end alone, as `divergences` notes.
 
-    Once all have been asked to stop, and have saved what they are, TrainingStopped is raised.
+    Runs that are behind the others, because the process was killed while it saved them, catch up first.  A request to
+    stop counts from the next round on, so that all stop after the same step; returned is its signal, or 0.
     """
-    stopped: TrainingStopped | None = None
-    while steps:
-        for run, iterator in list(steps):
+    request, stopped = StopRequest(), 0
+    for run in active:
+        run.stop = request
+    iterators = {id(run): run.advance() for run in active}
+    due = list(active)
+    while due:
+        request.signal = stop.signal
+        for run in due:
             try:
-                next(iterator)
+                next(iterators[id(run)])
                 continue
             except StopIteration:
                 pass
@@ -239,55 +272,52 @@ def advance_all(
             except TrainingStopped as error:
                 if isinstance(error.__cause__, KeyboardInterrupt):  # at once
                     raise
-                stopped = error
-            steps[:] = [pair for pair in steps if pair[1] is not iterator]
-        if steps:
-            first = steps[0][0]
+                stopped = error.signal
+            active[:] = [other for other in active if other is not run]
+        if active:
+            first = active[0]
             assert isinstance(first.bar, MemberBar)
             progress.losses_text = f"{first.bar.name}: {first.bar.losses_text}"
             if first.state.step and first.state.step % first.config.checkpoint_every == 0:
                 progress.show_save()
-    if stopped:
-        raise stopped
+        lowest = min((run.state.step for run in active), default=0)
+        due = [run for run in active if run.state.step == lowest]
+    return stopped
 
 
-def share_steps(runs: Sequence[Run]) -> None:
-    """Let the first run that goes on do the step of all those that have not ended."""
-    players = {id(run): make_player(run) for run in runs}
-    together: list[BatchedPlayer] = []
+def share_steps(active: list[Run]) -> None:
+    """Stack the steps of runs: one of them plays each step, for all that are then still `active` and as far as it."""
+    players = {id(run): StepPlayer(run.model, open_batches(run), run.config, run.state) for run in active}
+    played = set[int]()  # runs whose step is done, but not counted
+    stack: list[BatchedPlayer] = []  # the latest
 
     def steps_of(run: Run) -> Iterator[int]:
-        state, player = run.state, players[id(run)]
-        try:
-            while state.step < run.config.steps:
-                if id(run) not in waiting:
-                    if not together or len(together[0].players) != len(players):
-                        together[:] = [BatchedPlayer(list(players.values()))]
-                    together[0].play()
-                    waiting.update(players)
-                waiting.discard(id(run))
-                player.count_step()
-                yield state.step
-        finally:
-            players.pop(id(run), None)
+        state = run.state
+        state.notes += option_notes(run.config, run.device)
+        while state.step < run.config.steps:
+            if id(run) not in played:
+                members = [players[id(other)] for other in active if other.state.step == state.step]
+                if not stack or list(map(id, stack[0].players)) != list(map(id, members)):
+                    stack[:] = [BatchedPlayer(members)]
+                stack[0].play()
+                played.update(id(other) for other in active if other.state.step == state.step)
+            played.discard(id(run))
+            players[id(run)].count_step()
+            yield state.step
 
-    waiting: set[int] = set()  # runs whose step is done, but not counted
-    for run in runs:
+    for run in active:
         run.steps = steps_of(run)
 
 
-def make_player(run: Run, state: TrainState | None = None) -> StepPlayer:
-    """What plays the steps of a run, or of a copy of its state, alone."""
-    state = run.state if state is None else state
-    return StepPlayer(run.model, open_stream(run.model, run.data, run.config, state), run.config, state)
+def open_batches(run: Run, state: TrainState | None = None) -> Any:
+    """The batches of a run, or of a copy of its state."""
+    return open_stream(run.model, run.data, run.config, state or run.state)
 
 
-def reason_against(runs: Sequence[Run]) -> str:
-    """Why the steps of runs are not stacked, in a clause; nothing where they are.  Does two steps on copies to know."""
-    if len(runs) < 2:
-        return "there is but one"
+def obstacle(runs: Sequence[Run]) -> str:
+    """Why the steps of runs can never be stacked, in a clause; nothing where they may be."""
     first = runs[0]
-    settings = [to_dict(run.model) | to_dict(run.config) | {"step": run.state.step} for run in runs]
+    settings = [to_dict(run.model) | to_dict(run.config) for run in runs]
     differences = {name for s in settings for name in s if s[name] != settings[0][name]} - {*STACKABLE_DIFFERENCES}
     if differences:
         return f"they differ in {' and '.join(sorted(differences))}"
@@ -297,55 +327,56 @@ def reason_against(runs: Sequence[Run]) -> str:
         return "streamed data are not stacked"
     if first.config.precision != "float32":
         return f"precision={first.config.precision} is not stacked"
-    alone, copies = ([make_player(run, deepcopy(run.state)) for run in runs] for _ in range(2))
-    try:
-        stacked = BatchedPlayer(copies)
-        stacked_seconds = play_twice([stacked.play], copies)
-    except (RuntimeError, NotImplementedError, TypeError, ValueError, AttributeError) as error:
-        return f"{model_name(first.model)} cannot be stacked ({first_line(error).partition('. ')[0]})"
-    seconds = play_twice([player.play for player in alone], alone)
-    terms = [[player.state.meter.values for player in players] for players in (alone, copies)]
-    if not are_close(*terms):
-        return "stacked, they would not be what they are alone"
-    if stacked_seconds > seconds:
-        times = f"{1000 * seconds:.3g} ms a step of all against {1000 * stacked_seconds:.3g} ms stacked"
-        return f"that is faster here, {times}"
-    return ""
+    if first.config.compile != "off":
+        return f"compile={first.config.compile} is not stacked"
+    return "graph=on is not stacked" if first.device.type == "cuda" and first.config.graph == "on" else ""
 
 
-def play_twice(plays: Sequence[Any], players: Sequence[StepPlayer]) -> float:
-    """Play two steps of all players; seconds of the second."""
-    seconds = 0.0
-    for _ in range(2):
-        start = time.perf_counter()
-        for play in plays:
-            play()
-        for player in players:
+def trial(runs: Sequence[Run]) -> str:
+    """Why the steps of runs had better not be stacked, in a clause: what some steps on copies of their states show."""
+    copies = [[deepcopy(run.state) for run in runs] for _ in range(2)]
+    kinds: tuple[Callable[..., StepPlayer], ...] = (make_player, StepPlayer)
+    players = [
+        [make(run.model, open_batches(run, state), run.config, state) for run, state in zip(runs, states, strict=True)]
+        for make, states in zip(kinds, copies, strict=True)
+    ]
+
+    def step_alone() -> None:
+        for player in players[0]:
+            player.play()
             player.count_step()
-            with suppress(DivergenceError):  # the run itself will say so
-                player.state.meter.fetch()  # a GPU is then done
-        seconds = time.perf_counter() - start
-    return seconds
 
+    def step_stacked() -> None:
+        stack.play()
+        for player in players[1]:
+            player.count_step()
 
-@contextmanager
-def track(runs: Sequence[Run], stem: Path, bar: ProgressBar) -> Iterator[TrainingProgress]:
-    """Shows how far the runs are, all at once."""
-    config = runs[0].config
-
-    def last_step() -> int:
-        return max(run.state.step for run in runs)
-
-    with bar.track_training(config.steps, last_step, len(runs) * config.batch_size, f"{stem}-*") as progress:
-        yield progress
+    try:
+        stack = BatchedPlayer(players[1])
+        seconds = time_in_turns({"alone": step_alone, "stacked": step_stacked}, runs[0].device).seconds
+    except (RuntimeError, NotImplementedError, TypeError, ValueError, AttributeError) as error:
+        return f"{model_name(runs[0].model)} cannot be stacked ({first_line(error).partition('. ')[0]})"
+    for state in [*copies[0], *copies[1]]:
+        with suppress(DivergenceError):  # the run itself will say so
+            state.meter.fetch()
+    for one, other in zip(*copies, strict=True):
+        for name, values in one.meter.values.items():  # the first two: later ones let rounding grow
+            if not np.allclose(values[:2], other.meter.values[name][:2], rtol=1e-2, atol=1e-2, equal_nan=True):
+                return "stacked, they would not be what they are alone"
+    if seconds["stacked"] > seconds["alone"]:
+        alone, stacked = (f"{1000 * seconds[name]:.3g} ms" for name in ("alone", "stacked"))
+        return f"that is faster here, {alone} a step of all against {stacked} stacked"
+    return ""
 
 
 class MemberBar(ProgressBar):
     """What a member says in the place where its group's progress is: lines begin with its name."""
 
-    def __init__(self, group: ProgressBar, name: str) -> None:
+    def __init__(self, group: ProgressBar, name: str, said: set[str]) -> None:
         self.console: Console = group.console
         self.name: str = name
+        self.said: set[str] = said
+        """notes of any member: each is said once"""
         self.progress: TrainingProgress | None = None
 
     @property
@@ -356,26 +387,13 @@ class MemberBar(ProgressBar):
     def say(self, line: str) -> None:
         super().say(f"{self.name}: {line}")
 
+    def print_notes(self, notes: Sequence[str]) -> None:
+        super().print_notes([note for note in notes if note not in self.said])
+        self.said.update(notes)
+
     @contextmanager
     def track_training(self, steps: int, get_step: Any, batch: int, folder: str) -> Iterator[TrainingProgress]:
         """Shows nothing but warnings: the group has a line for all."""
-        self.progress = MemberProgress(self.console, steps, get_step, batch)
-        self.progress.name = self.name
+        self.progress = TrainingProgress(self.console, self.say, steps, get_step, batch)
+        self.progress.is_live = True
         yield self.progress
-
-
-class MemberProgress(TrainingProgress):
-    """Collects what a group shows of its member, and says its warnings."""
-
-    name: str = ""
-
-    def warn(self, sentences: Sequence[str]) -> None:
-        """What is wrong; each kind of thing is said once."""
-        for sentence in sentences:
-            kind = sentence.partition(":")[0]
-            if kind not in self.warned_kinds:
-                self.warned_kinds.add(kind)
-                self.console.print(f"{self.name}: warning: {sentence}", markup=False)
-
-    def show_save(self) -> None:
-        """The group says it."""

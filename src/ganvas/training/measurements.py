@@ -2,12 +2,14 @@
 
 import json
 import platform
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from hashlib import blake2b
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from statistics import median
+from typing import Any, NamedTuple
 
 import torch
 
@@ -15,10 +17,44 @@ from .. import __version__
 from ..data.builtin import cache_dir
 from ..errors import UserError, WriteError
 from ..io.atomic import atomic_write
+from ..nn.device import synchronize
+from .cuda_graph import WARMUP_STEPS
 
 Key = dict[str, Any]
 """what a measurement depends on, as plain values"""
 Report = Callable[[Sequence[str]], None]
+TRIAL_SECONDS, TRIAL_ROUNDS = 2.0, 20
+"""seconds of a trial once it is warm, and rounds, at most; there is always one round"""
+
+
+class StepTimes(NamedTuple):
+    """What a trial measures."""
+
+    seconds: dict[str, float]
+    """median time of each kind of step"""
+    warm_up: float
+    """time of the steps before, in seconds: the first compile, and make the optimisers"""
+
+
+def time_in_turns(steps: Mapping[str, Callable[[], object]], device: torch.device) -> StepTimes:
+    """Times of these steps, each done in turn once they are warm: on a GPU, once CUDA graphs of them are recorded."""
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    start = time.monotonic()
+    for _ in range(WARMUP_STEPS + 1 if device.type == "cuda" else 2):
+        for step in steps.values():
+            step()
+    synchronize(device)
+    warm_up, start = time.monotonic() - start, time.monotonic()
+    for i in range(TRIAL_ROUNDS):
+        if i and time.monotonic() - start > TRIAL_SECONDS:
+            break
+        for name, step in steps.items():
+            synchronize(device)
+            step_start = time.perf_counter()
+            step()
+            synchronize(device)
+            times[name].append(time.perf_counter() - step_start)
+    return StepTimes({name: median(values) for name, values in times.items()}, warm_up)
 
 
 def machine(device: torch.device) -> Key:

@@ -60,7 +60,7 @@ class ProgressBar:
     ) -> Iterator["TrainingProgress"]:
         """Shows training to `steps`, of which `get_step` says how many are done; `batch` examples are one step."""
         self.say(f"run {folder}")
-        line = TrainingProgress(self.console, steps, get_step, batch)
+        line = TrainingProgress(self.console, self.say, steps, get_step, batch)
         with Progress(line, console=self.console, disable=not line.is_live, refresh_per_second=4) as bar:
             bar.add_task("train")
             yield line
@@ -71,6 +71,7 @@ class TrainingProgress(ProgressColumn):
     """A training's line, as wide as the terminal: of the losses, which stand last, as many as fit."""
 
     console: Console
+    say: Callable[[str], None]
     steps: int
     get_step: Callable[[], int]
     batch: int
@@ -107,7 +108,7 @@ class TrainingProgress(ProgressColumn):
             kind = sentence.partition(":")[0]
             if kind not in self.warned_kinds:
                 self.warned_kinds.add(kind)
-                self.console.print(escape_text(f"warning: {sentence}"), markup=False)
+                self.say(f"warning: {sentence}")
 
     def show_save(self) -> None:
         """A checkpoint was written: where nothing is live, the time for a line."""

@@ -83,10 +83,7 @@ def train(
                 source = source_name(data)
                 run_records.write_config(path, model, raw_data, config, data_options, source, initial_weights)
                 run_records.add_trials(path, trials)
-        bar.print_notes(training_data.notes)
-        if (n := config.batch_size) < default_batch_size:
-            name = training_data.name
-            bar.print_notes([f"{name} has {n} examples, so batches have as many, and not {default_batch_size}"])
+        bar.print_notes([*training_data.notes, *batch_size_notes(training_data, config.batch_size, default_batch_size)])
         return Run(model, raw_data, training_data, config, path, state, bar).fit()
 
 
@@ -107,6 +104,12 @@ def fit_to_data(
     model.validate_batch_size(config.batch_size, training_data.shape)
     check_batches(training_data.datasets, config.batch_size, config.balanced, world_size())
     return config
+
+
+def batch_size_notes(data: Data, batch_size: int, default: int) -> list[str]:
+    """That the data have fewer examples than a batch has by default, where they do."""
+    small = f"{data.name} has {batch_size} examples, so batches have as many, and not {default}"
+    return [small] if batch_size < default else []
 
 
 @contextmanager

@@ -8,8 +8,7 @@ stores, so that it goes on as it began.
 import time
 from copy import deepcopy
 from dataclasses import replace
-from statistics import median
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch.nn.functional import conv2d
@@ -20,16 +19,13 @@ from ..errors import UserError, first_line
 from ..model import Model, device_of, model_name, to_dict
 from ..models._own import model_source
 from ..nn.compilation import missing_compiler
-from ..nn.device import synchronize
 from ..ranks import world_size
 from .loop import TrainState, ensure_scaling, train
-from .measurements import Key, machine, read_measurement, write_measurement
+from .measurements import Key, StepTimes, machine, read_measurement, time_in_turns, write_measurement
 from .progress import ProgressBar
 
 TRIAL_STEP = 1001
 """step from which a trial goes on: past the first, in which some critics move 100 times"""
-TRIAL_SECONDS, TRIAL_ROUNDS = 2.0, 20
-"""seconds of a trial after its first step, and rounds, at most; there is always one round"""
 WORTHWHILE = 1.05
 """times as fast as float32 that bfloat16 must be, since it loses digits"""
 HOPELESS = 1.5
@@ -157,40 +153,15 @@ def compile_error(reason: str) -> UserError:
     return UserError(f"the networks cannot be compiled here: {reason}; {advice}")
 
 
-class StepTimes(NamedTuple):
-    """What a trial measures."""
-
-    seconds: dict[str, float]
-    """median time of a step with each configuration"""
-    warm_up: float
-    """time of the steps before, in seconds: the first compile, and make the optimisers"""
-
-
 def time_steps(model: Model, data: Data, configs: dict[str, TrainConfig], state: TrainState) -> StepTimes:
-    """Times of training steps with each configuration, in turns, on a copy of the state."""
-    trial, device = deepcopy(state), device_of(state.nets)
-    trial.step = max(trial.step, TRIAL_STEP)
+    """Times of training steps with each configuration, on a copy of the state."""
+    copy = deepcopy(state)
+    copy.step = max(copy.step, TRIAL_STEP)
     loops = {
-        name: train(model, data.in_memory, replace(config, steps=trial.step + 10**6), trial)
+        name: train(model, data.in_memory, replace(config, steps=copy.step + 10**6), copy)
         for name, config in configs.items()
     }  # fmt: skip
-    times: dict[str, list[float]] = {name: [] for name in configs}
-    start = time.monotonic()
-    for _ in range(2):
-        for loop in loops.values():
-            next(loop)
-    synchronize(device)
-    warm_up, start = time.monotonic() - start, time.monotonic()
-    for i in range(TRIAL_ROUNDS):
-        if i and time.monotonic() - start > TRIAL_SECONDS:
-            break
-        for name, loop in loops.items():
-            synchronize(device)
-            step_start = time.perf_counter()
-            next(loop)
-            synchronize(device)
-            times[name].append(time.perf_counter() - step_start)
-    return StepTimes({name: median(values) for name, values in times.items()}, warm_up)
+    return time_in_turns({name: loop.__next__ for name, loop in loops.items()}, device_of(state.nets))
 
 
 @torch.no_grad()
