@@ -4,7 +4,6 @@ import ast
 import inspect
 import json
 import textwrap
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,11 +19,10 @@ from ganvas.config import TrainConfig
 from ganvas.data import Dataset, fit_scaling, load, make_stream
 from ganvas.errors import UserError
 from ganvas.inference.trained import Trained, load_trained
-from ganvas.model import Batch, EncoderModel, GenerativeModel, Model, Move, to_dict
+from ganvas.model import EncoderModel, GenerativeModel, Model, Move, to_dict
 from ganvas.models import MODELS
 from ganvas.models._gan import Adversarial
 from ganvas.models._translator import Translator
-from ganvas.training import loop
 from ganvas.training.loop import apply_move, initialize_state, train
 from tests.support.data import image_collection, learnt_by
 from tests.support.models import every_generator, every_model, small
@@ -250,47 +248,9 @@ GOLDEN = {
 }  # fmt: skip
 
 
-class Doubled:
-    """The batches of a stream in float64; it passes for one."""
-
-    notes = ()
-
-    @property  # type: ignore[misc]
-    def __class__(self) -> type:
-        return type(self.stream)
-
-    def __init__(self, stream: Any) -> None:
-        self.stream = stream
-
-    def __iter__(self) -> Iterator[Any]:
-        return self
-
-    def __next__(self) -> Any:
-        batch = next(self.stream)
-        return doubled(batch) if isinstance(batch, Batch) else type(batch)(*map(doubled, batch))
-
-    @property
-    def position(self) -> int:
-        position: int = self.stream.position
-        return position
-
-
-def doubled(batch: Batch) -> Batch:
-    return batch._replace(x=batch.x.double())
-
-
-@pytest.fixture
-def exact(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Training in float64, in which machines and numbers of threads agree to many digits."""
-    real = loop.make_stream
-    monkeypatch.setattr(loop, "make_stream", lambda *args, **options: Doubled(real(*args, **options)))
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
 @every_model
-def test_golden_losses(cls: type[Model], images: Dataset, exact: None) -> None:
+@pytest.mark.usefixtures("float64_training")
+def test_golden_losses(cls: type[Model], images: Dataset) -> None:
     """Means of each term over the first five steps: a refactoring does not change them."""
     model, data = small(cls, initial_critic_steps=getattr(cls(), "initial_critic_steps", 1)), learnt_by(cls, images)
     state = initialize_state(model, data.shape, 0, CPU, len(data.classes))

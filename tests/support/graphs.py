@@ -68,7 +68,7 @@ def contents(state: TrainState) -> dict[str, Tensor]:
     """All that a state holds: weights, averages, moments, gradients, loss terms."""
     parts = state.nets.state_dict() | {f"ema/{name}": t for name, t in state.ema_nets.state_dict().items()}
     for name, optimizer in state.optimizers.items():
-        for i, moments in enumerate(optimizer.state.values()):
+        for i, moments in optimizer.state_dict()["state"].items():
             parts |= {f"{name}/{i}/{key}": torch.as_tensor(value) for key, value in moments.items()}
     parts |= {f"gradient/{name}": p.grad for name, p in state.nets.named_parameters() if p.grad is not None}
     state.meter.fetch()
