@@ -11,6 +11,7 @@ import torch
 import ganvas
 from ganvas import VAE, CycleGAN
 from ganvas.data import DataOptions, MissingSplitError, class_counts, from_array, load
+from ganvas.data.dataset import split_indices
 from ganvas.errors import UserError
 from ganvas.evaluation import load_evaluation_data
 from ganvas.evaluation.held_out import load_aligned_pairs, load_domain_split
@@ -197,3 +198,23 @@ def test_a_folder_of_idx_files(tmp_path: Path) -> None:
     for source in (tmp_path, file):
         assert len(load(source)) + len(load(source, TEST)) == 150
         assert len(load(source)) < 150
+
+
+def test_numbers_below_the_share_of_64_bits_are_held_out() -> None:
+    for share in (0.1, 0.3, 1e-30, 0.999):
+        limit = share * 2**64  # which Python compares with an integer exactly
+        hashes = [0, 1, int(limit) - 1, int(limit), int(limit) + 1, 2**64 - 1] * 2
+        hashes = [value for value in hashes if 0 <= value < 2**64]
+        expected = [i for i, value in enumerate(hashes) if value < limit]
+        options = DataOptions(holdout=share, split="test")
+        for values in (hashes, np.array(hashes, np.uint64)):
+            index, notes = split_indices(len(hashes), values, options, "x")
+            assert index.tolist() == expected
+            assert notes == [
+                f"{len(expected)} of {len(hashes)} examples are held out for tests, chosen by their content"
+            ]
+
+
+def test_nothing_is_hashed_where_none_is_held_out() -> None:
+    index, _ = split_indices(3, (1 // 0 for _ in range(3)), DataOptions(holdout=0), "x")
+    assert index.tolist() == [0, 1, 2]

@@ -1,9 +1,9 @@
 """A dataset: images as bytes, or vectors as floats; and which of its examples are held out for tests."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b, sha256
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -99,9 +99,9 @@ class Dataset:
         """The examples at the indices, or in the slice."""
         return replace(self, x=self.x[index], labels=None if self.labels is None else self.labels[index])
 
-    def select_in_place(self, indices: Sequence[int]) -> "Dataset":
+    def select_in_place(self, index: Tensor) -> "Dataset":
         """The examples at these indices, in ascending order, in the memory of all, which it takes over."""
-        index, x = torch.tensor(indices), self.x[: len(indices)]
+        x = self.x[: len(index)]
         size = len(chunks(x)[0])
         for target, chunk_index in zip(x.split(size), index.split(size), strict=True):
             target.copy_(self.x[chunk_index])  # what was there is not needed any more
@@ -184,26 +184,33 @@ def convert_channels(images: Tensor, channels: int) -> Tensor:
 
 def class_counts(dataset: "Dataset | StreamedDataset") -> dict[str, int]:
     """Examples of each class, by name."""
-    counts = Counter([] if dataset.labels is None else dataset.labels.tolist())
-    return {name: counts[i] for i, name in enumerate(dataset.classes) if dataset.labels is not None}
+    if dataset.labels is None:
+        return {}
+    counts = dataset.labels.bincount(minlength=len(dataset.classes)).tolist()
+    return dict(zip(dataset.classes, counts, strict=True))
+
+
+def hash_number(digest: bytes | None) -> int:
+    """The number by which an example is held out or not; the largest, by which none is, without a digest."""
+    return 2**64 - 1 if digest is None else int.from_bytes(digest)
 
 
 def split_indices(
-    n: int, digests: Iterable[bytes | None], options: DataOptions, name: str, by: str = "their content"
-) -> tuple[list[int], list[str]]:
-    """Which of n examples are in the split that the options name, and notes.
+    n: int, hashes: Iterable[int] | np.ndarray, options: DataOptions, name: str, by: str = "their content"
+) -> tuple[Tensor, list[str]]:
+    """Which of n examples are in the split that the options name, in ascending order, and notes.
 
-    `digests` are hashes of their content, or of what else they are told apart `by`, or None.  Doubles fall on the same
-    side, and neither the order of examples nor more of them moves any to
-    the other.
+    `hashes` are numbers of 64 bits, of the content of each or of what else they are told apart `by`; they are computed
+    only where some are held out.  Doubles fall on the same side, and neither the order of examples nor more of them
+    moves any to the other.
     """
     is_default, is_test_split = options.holdout in (None, "auto"), options.split == "test"
     share = (DEFAULT_SHARE if n >= MIN_EXAMPLES else 0.0) if is_default else float(options.holdout or 0)
-    limit = share * 2**64
-    is_test = [d is not None and int.from_bytes(d[:8], "big") < limit for d in digests] if share else [False] * n
-    if is_default and all(is_test):  # all are doubles of one
-        is_test = [False] * n
-    n_test = sum(is_test)
+    limit = np.uint64(ceil(share * 2**64))
+    is_test = np.fromiter(hashes, np.uint64, n) < limit if share else np.zeros(n, bool)
+    if is_default and is_test.all():  # all are doubles of one
+        is_test[:] = False
+    n_test = int(is_test.sum())
     few = f"fewer than {MIN_EXAMPLES} examples" if n < MIN_EXAMPLES else ""
     if is_test_split and not n_test:
         why = f"with {few}" if few else f"by {by}"
@@ -218,7 +225,7 @@ def split_indices(
         notes = [f"{n_test} of {n} examples are held out for tests, chosen by {by}{more}"]
     elif is_default and n > 1:
         notes = [f"{few or 'all examples are alike'}: none is held out for tests, unless --holdout 0.1 asks for it"]
-    return [i for i in range(n) if is_test[i] == is_test_split], notes
+    return torch.from_numpy(np.flatnonzero(is_test == is_test_split)), notes
 
 
 def split_dataset(
@@ -231,8 +238,8 @@ def split_dataset(
         note = f"{dataset.name} has a test part of its own: --holdout {options.holdout:g} is not used"
         return dataset.with_notes([note])
     rows = dataset.x.cpu().numpy()
-    digests = (blake2b(np.ascontiguousarray(row).data, digest_size=8).digest() for row in rows)
-    indices, notes = split_indices(len(dataset), digests, options, dataset.name)
-    if len(indices) < len(dataset):
-        dataset = dataset.select_in_place(indices) if reuse_memory else dataset.select(torch.tensor(indices))
+    hashes = (hash_number(blake2b(np.ascontiguousarray(row).data, digest_size=8).digest()) for row in rows)
+    index, notes = split_indices(len(dataset), hashes, options, dataset.name)
+    if len(index) < len(dataset):
+        dataset = dataset.select_in_place(index) if reuse_memory else dataset.select(index)
     return dataset.with_notes(notes)

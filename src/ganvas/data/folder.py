@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from ..errors import UserError
-from .dataset import CHANNELS, Dataset, split_indices
+from .dataset import CHANNELS, Dataset, hash_number, split_indices
 from .images import SUPPORTED_FORMATS, ImageBuffer, in_parallel, read_images
 from .label_tables import attach_labels
 from .layout import Layout, dataset_name, find_layout, find_test_sibling, folder_labels
@@ -99,9 +99,9 @@ def find_split(folder: Path, options: DataOptions) -> tuple[Listing, Layout]:
         raise UserError(f"{folder} holds no images{': ' * bool(what)}{what} ({SUPPORTED_FORMATS})")
     if part.has_test_split:
         return listing, part
-    digests = in_parallel(File.digest, [place.file for place in part.places])
-    indices, notes = split_indices(len(part.places), digests, options, str(folder))
-    places, training = [part.places[i] for i in indices], tuple(part.places)  # whose classes are those of both splits
+    hashes = map(hash_number, in_parallel(File.digest, [place.file for place in part.places]))
+    index, notes = split_indices(len(part.places), hashes, options, str(folder))
+    places, training = [part.places[i] for i in index.tolist()], tuple(part.places)  # whose classes are those of both splits
     return listing, replace(part, places=places, training=training, notes=[*part.notes, *notes])
 
 

@@ -245,9 +245,8 @@ def select_examples(source: str, files: ShardFiles, shards: Shards, options: Dat
     """Which examples the options mean, as a dataset of their numbers, and notes."""
     notes, index = [*files.notes, *shards.notes], torch.arange(len(shards))
     if not files.has_test_split:
-        digests = (int(value).to_bytes(8, "big") for value in shards.hashes)
-        rows, split_notes = split_indices(len(shards), digests, options, source, by="their names")
-        index, notes = torch.tensor(rows), notes + split_notes
+        index, split_notes = split_indices(len(shards), shards.hashes, options, source, by="their names")
+        notes += split_notes
     elif options.holdout and options.holdout != "auto":
         notes.append(f"{files.name} has a test part of its own: --holdout {options.holdout:g} is not used")
     labels = None if shards.labels is None else torch.from_numpy(shards.labels)[index]
