@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ganvas.cli.app import main
-from ganvas.data import DataOptions, shards
+from ganvas.data import DataOptions, memory, shards
 from ganvas.errors import UserError
 from ganvas.inference.trained import load_trained
 from ganvas.io.safetensors import open_safetensors
@@ -70,6 +70,23 @@ def test_a_run_goes_on_as_it_began_whatever_memory_there_is(
     assert json.loads((tmp_path / "run" / "config.json").read_text())["data"]["options"]["stream"] == "always"
     said(capsys, "resume", streamed, "--steps", "8", "--quiet")
     assert weights(streamed) == weights(train(capsys, "memory", "vae", source, steps=8))
+
+
+def test_ranks_stream_where_one_of_them_has_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write_shards(tmp_path / "x")
+    monkeypatch.setattr("ganvas.training.run.gather_texts", lambda text: [text, "always"])
+    train(capsys, "run", "vae", source)
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["data"]["options"]["stream"] == "always"
+
+
+def test_ranks_of_a_machine_share_its_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory.os, "sysconf", lambda name: {"SC_PHYS_PAGES": 1000, "SC_PAGE_SIZE": 4096}[name])
+    monkeypatch.setattr(memory, "Path", lambda *parts: tmp_path / "nowhere")
+    alone = memory.available_memory()
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert memory.available_memory() == alone // 4 == 1000 * 1024
 
 
 def test_changed_shards_are_noticed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -101,8 +101,9 @@ def find_split(folder: Path, options: DataOptions) -> tuple[Listing, Layout]:
         return listing, part
     hashes = map(hash_number, in_parallel(File.digest, [place.file for place in part.places]))
     index, notes = split_indices(len(part.places), hashes, options, str(folder))
-    places, training = [part.places[i] for i in index.tolist()], tuple(part.places)  # whose classes are those of both splits
-    return listing, replace(part, places=places, training=training, notes=[*part.notes, *notes])
+    places = [part.places[i] for i in index.tolist()]
+    # classes are those of both splits
+    return listing, replace(part, places=places, training=tuple(part.places), notes=[*part.notes, *notes])
 
 
 class MixedSizesError(UserError):

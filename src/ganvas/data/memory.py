@@ -16,7 +16,10 @@ OUT_OF_MEMORY = re.compile("can't allocate memory|not enough memory|out of memor
 
 
 def available_memory() -> int:
-    """Bytes that this process may still take: what the system has free, or less where its control group has less."""
+    """Bytes that this process may still take: what the system has free, or less where its control group has less.
+
+    Of several ranks on a machine, which torchrun counts, each has its share: all of them load the same data.
+    """
     free, group = 8 * 2**30, Path("/sys/fs/cgroup")  # a guess, for Windows
     with suppress(AttributeError, ValueError, OSError):
         free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -28,7 +31,7 @@ def available_memory() -> int:
         limit, used, stat = ((group / name).read_text(encoding="ascii").strip() for name in names)
         cache = dict(line.split() for line in stat.splitlines()).get("inactive_file", "0")
         free = free if limit == "max" else min(free, max(0, int(limit) - int(used) + int(cache)))
-    return free
+    return free // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def format_bytes(size: int) -> str:

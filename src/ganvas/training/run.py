@@ -24,7 +24,7 @@ from ..models import check_name
 from ..nn.device import resolve_device
 from ..ranks import world_size
 from . import run_records, validation
-from .distributed import from_main, is_main, join_ranks, share_errors
+from .distributed import from_main, gather_texts, is_main, join_ranks, share_errors
 from .fit import Run
 from .loop import initialize_state, prepare_data
 from .progress import ProgressBar
@@ -68,6 +68,11 @@ def train(
         with bar.track_images() as progress:
             raw_data = load_all(data, data_options, progress=progress)
         data_options = resolve_stream(data, data_options, raw_data)
+    is_streamed = "always" in gather_texts(data_options.stream)
+    with share_errors():
+        if is_streamed and data_options.stream != "always":  # on a machine with less memory another rank streams
+            data_options = replace(data_options, stream="always")
+            raw_data = load_all(data, data_options)
         training_data = prepare_data(model, raw_data)
         config = fit_to_data(config, model, raw_data, training_data, options.get("batch_size") is not None)
         device = resolve_device(config.device)
