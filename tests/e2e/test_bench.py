@@ -84,6 +84,11 @@ def test_mistakes_are_answered_in_a_sentence(capsys: pytest.CaptureFixture[str])
     assert "batch norm" in refused(capsys, "dcgan", "--batch-size", "1")
 
 
+def test_to_compile_needs_a_compiler(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ganvas.training.tuning.missing_compiler", lambda device: "there is no compiler of C++")
+    assert refused(capsys, "vae", "--compile", "on") == "ganvas: there is no compiler of C++\n"
+
+
 def test_help_shows_the_models_options(capsys: pytest.CaptureFixture[str]) -> None:
     text = said(capsys, "bench", "wgangp", "--help")
     assert "--gp" in text

@@ -128,7 +128,7 @@ def test_a_damaged_or_unwritable_cache_is_only_reported(tmp_path: Path, monkeypa
         measurement_file(key).write_text(content)
         assert read_measurement(key, ["float32"], notes.extend) is None
     assert len(notes) == 5
-    assert all("is damaged, so speed is measured anew" in note for note in notes)
+    assert all("is damaged or cannot be read, so speed is measured anew" in note for note in notes)
     (tmp_path / "file").touch()
     monkeypatch.setenv("GANVAS_CACHE", str(tmp_path / "file"))
     write_measurement(key, {"float32": 0.5}, notes.extend)
@@ -139,7 +139,7 @@ def test_a_damaged_or_unwritable_cache_is_only_reported(tmp_path: Path, monkeypa
     ("eager", "compiled", "expected", "message"),
     [
         (1e-3, 1e-4, "off", "of steps are left, too few to try it"),
-        (1e3, 1e2, "on", "so the run ends 60 min earlier"),
+        (1e3, 1e2, "on", "so the run ends 60 min 00 s earlier"),
         (1e3, 2e3, "off", "compile off: a step takes 2e+06 ms compiled, 1e+06 ms as it is"),
     ],
 )
@@ -166,3 +166,23 @@ def test_a_machine_without_a_compiler_gets_one_sentence(
     assert main(["train", "vae", data, *TINY, "--compile", "on", "--folder", "on"]) == 2
     assert "the networks cannot be compiled here: there is no compiler" in capsys.readouterr().err
     assert not Path("on").exists()
+
+
+def test_a_torch_without_onednn_has_no_say_on_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such are those of Macs, which do not have the function that is asked."""
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    monkeypatch.setattr(torch.ops, "mkldnn", None)
+    assert tuning.missing_bfloat16(torch.device("cpu")) is None
+
+
+def test_a_compiled_run_counts_the_time_of_compiling_once_it_is_known(
+    data: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The trial's code is the run's; a later run, which finds the times in the cache, has to compile by itself."""
+    patched(monkeypatch, "time_steps", {"eager": 101.0, "compiled": 100.9})  # of which compiling takes 1 s
+    monkeypatch.setattr(tuning, "missing_compiler", lambda device: None)
+    monkeypatch.setattr("ganvas.training.loop.compile_networks", dict)
+    for run, decision in (("first", "compile on"), ("second", "compile off")):
+        assert main(["train", "vae", data, *TINY, "--compile", "auto", "--folder", run]) == 0
+        assert f"{decision}: a step takes" in (err := capsys.readouterr().err)
+        assert ("and compiling 1 s" in err) == (run == "second")

@@ -20,7 +20,7 @@ from ..renamed import given_up
 from ..training.bench import Rates, Speed, bench_images, bench_vectors, measure_speed
 from ..training.loop import prepare_data
 from ..training.progress import ProgressBar
-from ..training.tuning import precision_notes
+from ..training.tuning import check_compiler, precision_notes
 from .app import print_result, spell_options
 from .common import Given, Json, Quiet
 from .train import add_own_command, refuse_ignored
@@ -123,6 +123,8 @@ def bench(
         raise UserError(f"`{names[0]}` is of images, and dimensions={inputs.dimensions} of vectors: give one of them")
     bar, device, rates = ProgressBar(quiet), resolve_device(train_config.device), Rates({}, 0.0)
     bar.print_notes(precision_notes(train_config, device))
+    if train_config.compile == "on":
+        check_compiler(device)
     results: dict[str, dict[str, Any]] = {}
     skip_reasons: dict[str, str] = {}
     for model in models:

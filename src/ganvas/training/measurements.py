@@ -15,7 +15,7 @@ import torch
 
 from .. import __version__
 from ..data.builtin import cache_dir
-from ..errors import UserError, WriteError
+from ..errors import UserError
 from ..io.atomic import atomic_write
 from ..nn.device import synchronize
 from .cuda_graph import WARMUP_STEPS
@@ -23,6 +23,8 @@ from .cuda_graph import WARMUP_STEPS
 Key = dict[str, Any]
 """what a measurement depends on, as plain values"""
 Report = Callable[[Sequence[str]], None]
+Seconds = dict[str, float]
+"""what something takes, by its name"""
 TRIAL_SECONDS, TRIAL_ROUNDS = 2.0, 20
 """seconds of a trial once it is warm, and rounds, at most; there is always one round"""
 
@@ -30,7 +32,7 @@ TRIAL_SECONDS, TRIAL_ROUNDS = 2.0, 20
 class StepTimes(NamedTuple):
     """What a trial measures."""
 
-    seconds: dict[str, float]
+    seconds: Seconds
     """median time of each kind of step"""
     warm_up: float
     """time of the steps before, in seconds: the first compile, and make the optimisers"""
@@ -84,31 +86,42 @@ def measurement_file(key: Key) -> Path:
     return cache_dir() / "speed" / f"{digest}.json"
 
 
-def read_measurement(key: Key, names: Sequence[str], report: Report) -> dict[str, float] | None:
-    """The figures of these names that were measured with this key; None where there are none, or no file of such."""
+def recall(
+    key: Key | None, names: Sequence[str], measure: Callable[[], Seconds], report: Report
+) -> tuple[Seconds, bool]:
+    """What was measured with this key, and whether that was now; it is kept if it has all these names.
+
+    Without a key nothing is kept.  A cache that cannot be read or written is only reported.
+    """
+    if key and (known := read_measurement(key, names, report)):
+        return known, False
+    seconds = measure()
+    if key and seconds.keys() >= set(names):
+        write_measurement(key, seconds, report)
+    return seconds, True
+
+
+def read_measurement(key: Key, names: Sequence[str], report: Report) -> Seconds | None:
+    """The seconds of these names that were measured with this key; None where there are none, or no file of such."""
     file = measurement_file(key)
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-        figures = {name: float(content["figures"][name]) for name in names}
-        if not all(isfinite(figure) and figure > 0 for figure in figures.values()):
-            raise ValueError(f"no such times: {figures}")
+        seconds = {name: float(content["figures"][name]) for name in names}
+        if not all(isfinite(value) and value > 0 for value in seconds.values()):
+            raise ValueError(f"no such times: {seconds}")
     except FileNotFoundError:
         return None
-    except OSError as error:
-        report([f"{file} cannot be read, so speed is measured anew: {error}"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        report([f"{file} is damaged or cannot be read, so speed is measured anew ({type(error).__name__})"])
         return None
-    except (ValueError, KeyError, TypeError, RecursionError):
-        report([f"{file} is damaged, so speed is measured anew"])
-        return None
-    return figures
+    return seconds
 
 
-def write_measurement(key: Key, figures: dict[str, float], report: Report) -> None:
+def write_measurement(key: Key, seconds: Seconds, report: Report) -> None:
     """Keep what was measured; a cache that cannot be written is only reported."""
-    file = measurement_file(key)
-    content = json.dumps({"key": key, "figures": figures}, indent=1, default=str)
+    content = json.dumps({"key": key, "figures": seconds}, indent=1, default=str)
     try:
-        with atomic_write(file) as temporary:
+        with atomic_write(measurement_file(key)) as temporary:
             temporary.write_text(content, encoding="utf-8")
-    except (OSError, UserError, WriteError) as error:
+    except (OSError, UserError) as error:
         report([f"the next run measures speed again: {error}"])

@@ -8,7 +8,7 @@ stores, so that it goes on as it began.
 import time
 from copy import deepcopy
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch.nn.functional import conv2d
@@ -20,8 +20,9 @@ from ..model import Model, device_of, model_name, to_dict
 from ..models._own import model_source
 from ..nn.compilation import missing_compiler
 from ..ranks import world_size
+from ..viz.html import format_duration
 from .loop import TrainState, ensure_scaling, train
-from .measurements import Key, StepTimes, machine, read_measurement, time_in_turns, write_measurement
+from .measurements import Key, Seconds, StepTimes, machine, recall, time_in_turns
 from .progress import ProgressBar
 
 TRIAL_STEP = 1001
@@ -32,8 +33,12 @@ HOPELESS = 1.5
 """times as long as in float32 that a product alone takes in bfloat16, after which no step is tried"""
 LEAST_COMPILE_SECONDS = 300.0
 """seconds of steps that must be left for a trial of compiling, which takes a minute and saves a fifth of them or so"""
+DEFAULTS = {"precision": "float32", "compile": "off"}
+"""what auto is where nothing can be measured"""
 Record = dict[str, dict[str, Any]]
 """what was asked of each switch that is not as was asked, and what was measured for it"""
+Choice = tuple[str, str, Seconds]
+"""what auto is, why, and what was measured"""
 
 
 def resolve_switches(
@@ -45,112 +50,91 @@ def resolve_switches(
     """
     device, record = device_of(state.nets), Record()
     bar.print_notes(precision_notes(config, device))
-    if world_size() > 1:  # ranks that measure different times would do different things
-        precision = "float32" if config.precision == "auto" else config.precision
-        compile_ = "off" if config.compile == "auto" else config.compile
-        if (precision, compile_) != (config.precision, config.compile):
-            bar.print_notes([f"several ranks do not measure: precision={precision}, compile={compile_}"])
-        if compile_ == "on" and (reason := missing_compiler(device)):
-            raise compile_error(reason)
-        return replace(config, precision=precision, compile=compile_), record
-    if "auto" in (config.precision, config.compile) or config.compile == "on":
+    autos = [name for name in DEFAULTS if getattr(config, name) == "auto"]
+    if autos and world_size() > 1:  # ranks that measure different times would do different things
+        config, autos = replace(config, **dict[str, Any]({name: DEFAULTS[name] for name in autos})), []
+        bar.print_notes([f"several ranks do not measure: precision={config.precision}, compile={config.compile}"])
+    if autos or config.compile == "on":
         ensure_scaling(state, model, data)
-    if config.precision == "auto":
-        config, record["precision"] = resolve_precision(model, data, config, state, bar)
-    if config.compile == "auto":
-        config, record["compile"] = resolve_compile(model, data, config, state, bar)
-    elif config.compile == "on" and state.step < config.steps:
-        compile_first(model, data, config, state, bar)
+    for name in autos:
+        choose = choose_precision if name == "precision" else choose_compile
+        try:
+            value, why, seconds = choose(model, data, config, state, bar)
+            record[name] = {"requested": "auto", "seconds": seconds}
+        except (RuntimeError, UserError) as error:  # torch's, of an operation that is not there, or of memory
+            value, why = DEFAULTS[name], first_line(error)
+            record[name] = {"requested": "auto", "failure": why}
+        bar.say(f"{name} {value}: {why}")
+        config = replace(config, **dict[str, Any]({name: value}))
+    if config.compile == "on" and "compile" not in autos and state.step < config.steps:
+        try:
+            check_compiler(device)
+            if world_size() == 1:
+                compile_first(model, data, config, state, bar)
+        except (RuntimeError, UserError) as error:
+            advice = "use compile=off, in a run that goes on: ganvas resume RUN --compile off"
+            raise UserError(f"the networks cannot be compiled here: {first_line(error)}; {advice}") from error
     return config, record
 
 
-def resolve_precision(
-    model: Model, data: Data, config: TrainConfig, state: TrainState, bar: ProgressBar
-) -> tuple[TrainConfig, dict[str, Any]]:
-    """The configuration with the faster precision, and the seconds of a step, or of products, in each."""
+def choose_precision(model: Model, data: Data, config: TrainConfig, state: TrainState, bar: ProgressBar) -> Choice:
+    """The faster precision, by the seconds of a step, or of products alone, in each."""
     device = device_of(state.nets)
     if device.type == "cuda" and (reason := missing_bfloat16(device)):
-        bar.say(f"precision float32: {reason}")
-        return configs_with(config, precision="float32"), {"requested": "auto", "failure": reason}
-    configs = {name: replace(config, precision=name, compile="off") for name in ("float32", "bfloat16")}
-    key = measurement_key(model, data, config, device, "precision")
-    figures = None if key is None else read_measurement(key, tuple(configs), bar.print_notes)
-    try:
-        if figures is None:
-            figures = product_seconds(device, has_images=data.has_images)
-            if figures["bfloat16"] < HOPELESS * figures["float32"]:
-                figures = time_steps(model, data, configs, state).seconds
-            if key is not None:
-                write_measurement(key, figures, bar.print_notes)
-    except RuntimeError as error:  # torch's, of an operation that is not there, or of memory
-        bar.say(f"precision float32: bfloat16 cannot be tried here ({first_line(error)})")
-        return configs_with(config, precision="float32"), {"requested": "auto", "failure": first_line(error)}
-    speedup = figures["float32"] / figures["bfloat16"]
-    precision = "bfloat16" if speedup >= WORTHWHILE else "float32"
+        raise UserError(reason)
+
+    def measure() -> Seconds:
+        seconds = product_seconds(device, has_images=data.has_images)
+        if seconds["bfloat16"] > HOPELESS * seconds["float32"]:
+            return seconds
+        configs: dict[str, TrainConfig] = {name: replace(config, precision=name, compile="off") for name in names}
+        return time_steps(model, data, configs, state).seconds
+
+    names: tuple[Literal["float32", "bfloat16"], ...] = ("float32", "bfloat16")
+    seconds, _ = recall(measurement_key(model, data, config, device, "precision"), names, measure, bar.print_notes)
+    speedup = seconds["float32"] / seconds["bfloat16"]
     ratio = f"{speedup:.2g} times as fast" if speedup >= 1 else f"{1 / speedup:.2g} times as slow"
-    bar.say(f"precision {precision}: bfloat16 is {ratio} as float32 here")
-    return configs_with(config, precision=precision), {"requested": "auto", "seconds": figures}
+    return names[speedup >= WORTHWHILE], f"bfloat16 is {ratio} as float32 here", seconds
 
 
-def resolve_compile(
-    model: Model, data: Data, config: TrainConfig, state: TrainState, bar: ProgressBar
-) -> tuple[TrainConfig, dict[str, Any]]:
-    """The configuration that compiles where this saves time within the run, and the seconds that were measured."""
-    device, off = device_of(state.nets), configs_with(config, compile="off")
-    if reason := missing_compiler(device):
-        bar.say(f"compile off: {reason}")
-        return off, {"requested": "auto", "failure": reason}
-    on, steps_left = configs_with(config, compile="on"), config.steps - state.step
+def choose_compile(model: Model, data: Data, config: TrainConfig, state: TrainState, bar: ProgressBar) -> Choice:
+    """Whether compiling saves time within the run, by the seconds of a step with and without, and of compiling."""
+    device, steps_left = device_of(state.nets), config.steps - state.step
+    check_compiler(device)
+
+    def measure() -> Seconds:
+        eager = time_steps(model, data, {"eager": replace(config, compile="off")}, state).seconds["eager"]
+        if steps_left * eager < LEAST_COMPILE_SECONDS:
+            return {"eager": eager}
+        return {"eager": eager} | compile_first(model, data, replace(config, compile="on"), state, bar)
+
     key = measurement_key(model, data, config, device, f"compile {config.precision}")
-    names, warm_up = ("eager", "compiled", "compile"), 0.0
-    figures = None if key is None else read_measurement(key, names, bar.print_notes)
-    try:
-        if figures is None:
-            figures = time_steps(model, data, {"eager": off}, state).seconds
-            left = steps_left * figures["eager"]
-            if left < LEAST_COMPILE_SECONDS:
-                bar.say(f"compile off: {duration(left)} of steps are left, too few to try it")
-                return off, {"requested": "auto", "seconds": figures}
-            figures |= compile_first(model, data, on, state, bar)
-            if key is not None:
-                write_measurement(key, figures, bar.print_notes)
-        else:
-            warm_up = figures["compile"]
-    except (RuntimeError, UserError) as error:
-        bar.say(f"compile off: {first_line(error)}")
-        return off, {"requested": "auto", "failure": first_line(error)}
-    saving = steps_left * (figures["eager"] - figures["compiled"]) - warm_up
-    times = f"a step takes {1000 * figures['compiled']:.3g} ms compiled, {1000 * figures['eager']:.3g} ms as it is"
-    if saving <= 0:
-        bar.say(f"compile off: {times}" + (f", and compiling {duration(warm_up)}" if warm_up else ""))
-        return off, {"requested": "auto", "seconds": figures}
-    bar.say(f"compile on: {times}, so the run ends {duration(saving)} earlier")
-    return on, {"requested": "auto", "seconds": figures}
+    seconds, is_new = recall(key, ("eager", "compiled", "compile"), measure, bar.print_notes)
+    if "compiled" not in seconds:
+        left = format_duration(steps_left * seconds["eager"])
+        return "off", f"{left} of steps are left, too few to try it", seconds
+    compiling = 0.0 if is_new else seconds["compile"]  # what is compiled in a trial, the run uses
+    saving = steps_left * (seconds["eager"] - seconds["compiled"]) - compiling
+    times = f"a step takes {1000 * seconds['compiled']:.3g} ms compiled, {1000 * seconds['eager']:.3g} ms as it is"
+    if saving > 0:
+        return "on", f"{times}, so the run ends {format_duration(saving)} earlier", seconds
+    return "off", times if is_new else f"{times}, and compiling {format_duration(compiling)}", seconds
 
 
-def compile_first(
-    model: Model, data: Data, config: TrainConfig, state: TrainState, bar: ProgressBar
-) -> dict[str, float]:
-    """Compile the networks in a trial, whose code the run then uses: seconds of that, and of a step afterwards.
-
-    Raises UserError where nothing can be compiled.
-    """
-    if reason := missing_compiler(device_of(state.nets)):
-        raise compile_error(reason)
+def compile_first(model: Model, data: Data, config: TrainConfig, state: TrainState, bar: ProgressBar) -> Seconds:
+    """Compile the networks in a trial, whose code the run then uses: seconds of that, and of a step afterwards."""
     bar.say("compiling the networks, which can take a minute or two")
-    try:
-        with bar.show_work("compiling"):
-            trial = time_steps(model, data, {"compiled": config}, state)
-    except (RuntimeError, UserError) as error:
-        raise compile_error(first_line(error)) from error
-    bar.say(f"compiled in {duration(trial.warm_up)}; a step takes {1000 * trial.seconds['compiled']:.3g} ms")
+    with bar.show_work("compiling"):
+        trial = time_steps(model, data, {"compiled": config}, state)
+    duration = format_duration(trial.warm_up)
+    bar.say(f"compiled in {duration}; a step takes {1000 * trial.seconds['compiled']:.3g} ms")
     return trial.seconds | {"compile": trial.warm_up}
 
 
-def compile_error(reason: str) -> UserError:
-    """What is raised where networks are to be compiled and cannot be."""
-    advice = "use compile=off, in a run that goes on: ganvas resume RUN --compile off"
-    return UserError(f"the networks cannot be compiled here: {reason}; {advice}")
+def check_compiler(device: torch.device) -> None:
+    """UserError where there is nothing that compiles for the device."""
+    if reason := missing_compiler(device):
+        raise UserError(reason)
 
 
 def time_steps(model: Model, data: Data, configs: dict[str, TrainConfig], state: TrainState) -> StepTimes:
@@ -165,7 +149,7 @@ def time_steps(model: Model, data: Data, configs: dict[str, TrainConfig], state:
 
 
 @torch.no_grad()
-def product_seconds(device: torch.device, *, has_images: bool) -> dict[str, float]:
+def product_seconds(device: torch.device, *, has_images: bool) -> Seconds:
     """Seconds of a matrix product, for images also of a convolution, in each precision.
 
     They take some milliseconds where a whole step in bfloat16 might take 20 seconds.
@@ -196,7 +180,8 @@ def missing_bfloat16(device: torch.device) -> str | None:
     """Why bfloat16 is slow on the device: it has no units for it."""
     if device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
         return "this GPU has no units for bfloat16"
-    if device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    has_onednn = torch.backends.mkldnn.is_available()
+    if device.type == "cpu" and has_onednn and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         return "this processor has no units for bfloat16"
     return None
 
@@ -210,15 +195,3 @@ def measurement_key(model: Model, data: Data, config: TrainConfig, device: torch
         "switch": switch, "model": model_name(model), "fields": to_dict(model),
         "shape": data.shape, "classes": len(data.classes),
     }  # fmt: skip
-
-
-def configs_with(config: TrainConfig, **values: str) -> TrainConfig:
-    """The configuration with these values."""
-    return replace(config, **values)  # type: ignore[arg-type]
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person says them."""
-    if seconds < 120:
-        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
