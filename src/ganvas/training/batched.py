@@ -1,31 +1,29 @@
 """The steps of several runs as one: their networks are stacked, and an operation computes all of them.
 
-`torch.func` gives every operation a further axis, the member of the group.  A model's `step` stays as it is and sees
-one member; tensors with that axis are in its place.  The members' own parameters, buffers and gradients are views of
-the stacked ones, so whoever logs, measures or saves a member finds in it what a run alone has.  Each member draws
+`torch.func.vmap` gives every operation a further axis, the member of the group.  A model's `step` stays as it is and
+sees one member; tensors with that axis are in its place.  The members' own parameters, buffers and gradients are views
+of the stacked ones, so whoever logs, measures or saves a member finds in it what a run alone has.  Each member draws
 random numbers by its own seed and has batches of its own; its gradient, that of the sum of losses, depends on its own
 loss alone.
+
+A step goes on from move to move, and each is a call of vmap: networks and what a step remembers keep their axis from
+one to the next.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch._C import DisableTorchFunction, _functorch
-from torch._functorch.pyfunctorch import temporarily_pop_interpreter_stack
+from torch.func import vmap
 from torch.optim import Optimizer
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_map
 
-from ..model import Model, Move
+from ..model import Batch, Model, Move
 from ..nn.device import float32_products
 from .loop import StepPlayer, Terms, get_optimizer, name_of_networks, update_ema
 
-LEVEL = 1
-"""depth of vmap in which tensors have the further axis: there is one"""
 RANDOM_FUNCTIONS: frozenset[Callable[..., Tensor]] = frozenset({
     torch.rand, torch.randn, torch.randint, torch.randperm, torch.rand_like, torch.randn_like, torch.randint_like,
     torch.bernoulli, Tensor.bernoulli, torch.normal, torch.multinomial, Tensor.multinomial, torch.poisson,
@@ -34,23 +32,27 @@ RANDOM_FUNCTIONS: frozenset[Callable[..., Tensor]] = frozenset({
 """what a step may draw with; with any other function that draws, vmap raises"""
 FOREACH_FUNCTIONS: frozenset[Callable[..., None]] = frozenset({torch._foreach_clamp_min_, torch._foreach_clamp_max_})
 """functions of numbers one by one, for which vmap has no rule"""
+Axes = tuple[int | None, ...]
+"""the axis of the members in each of some tensors; None where they have none"""
 
 
-def is_stacked(value: object) -> bool:
-    return isinstance(value, Tensor) and _functorch.is_batchedtensor(value)
+class Outside(torch.autograd.Function):
+    """Calls a function outside of vmap, with tensors of all members, as PyTorch lets one give a rule for vmap.
 
+    The function gets the axes of its tensors, and returns tensors and their axes.
+    """
 
-def as_member(stacked: Tensor) -> Tensor:
-    """What a step sees of members' tensors, stacked along the first axis: one of them."""
-    member: Tensor = _functorch._add_batch_dim(stacked, 0, LEVEL)
-    return member
+    @staticmethod
+    def forward(function: Any, *tensors: Tensor) -> Any:
+        raise NotImplementedError("one of the tensors has an axis of members, so `vmap` is called")
 
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        """Nothing is differentiated by this class."""
 
-def as_stacked(member: Tensor) -> Tensor:
-    """The inverse of `as_member`."""
-    value, axis = _functorch.get_unwrapped(member), _functorch.maybe_get_bdim(member)
-    stacked: Tensor = value.movedim(axis, 0)
-    return stacked
+    @staticmethod
+    def vmap(info: Any, axes: Any, function: Callable[..., tuple[Any, Any]], *tensors: Tensor) -> tuple[Any, Any]:
+        return function(axes[1:], *tensors)
 
 
 class MembersMode(TorchFunctionMode):
@@ -60,6 +62,10 @@ class MembersMode(TorchFunctionMode):
         super().__init__()
         self.generator: torch.Generator = generator
         self.generator_states: list[Tensor] = []
+        self.index: Tensor = torch.empty(0)
+        """a tensor with the axis of the members"""
+        self.learns: dict[int, bool] = {}
+        """by the identity of a network's tensor, whether it requires a gradient, which is not asked of it under vmap"""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Any = None
@@ -69,44 +75,46 @@ class MembersMode(TorchFunctionMode):
             return self.draw(func, args, kwargs)
         if func is torch.autograd.grad:
             return self.differentiate(*args, **kwargs)
-        if func is Tensor.requires_grad_ and is_stacked(args[0]):
-            with temporarily_pop_interpreter_stack():
-                _functorch.get_unwrapped(args[0]).requires_grad_(*args[1:], **kwargs)
-            return args[0]
-        if func == Tensor.requires_grad.__get__ and is_stacked(args[0]):  # type: ignore[attr-defined]
-            return _functorch.get_unwrapped(args[0]).requires_grad
+        if func is Tensor.requires_grad_:
+            return self.outside(lambda axes, x, _: (x.requires_grad_(*args[1:], **kwargs), axes[0]), args[0])
+        if func == Tensor.requires_grad.__get__ and id(args[0]) in self.learns:  # type: ignore[attr-defined]
+            return self.learns[id(args[0])]
         if func in FOREACH_FUNCTIONS:
-            with temporarily_pop_interpreter_stack():
-                return func([_functorch.get_unwrapped(t) for t in args[0]], *args[1:], **kwargs)
+            return self.outside(lambda axes, *xs: (func(xs[:-1], *args[1:], **kwargs) or xs[-1], axes[-1]), *args[0])
         return func(*args, **kwargs)
+
+    def outside(self, function: Callable[..., tuple[Any, Any]], *tensors: Tensor) -> Any:
+        """What the function returns outside of vmap, where `index` is its last tensor."""
+        return Outside.apply(function, *tensors, self.index)
 
     def draw(self, func: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
         """What the function draws for each member, with the state that its generator has."""
-        inputs = tree_map(lambda value: Stacked(as_stacked(value)) if is_stacked(value) else value, (args, kwargs))
-        results = []
-        with temporarily_pop_interpreter_stack():
+        values = [*args, *kwargs.values()]
+        places = [i for i, value in enumerate(values) if isinstance(value, Tensor)]
+
+        def draw_each(axes: Axes, *tensors: Tensor) -> tuple[Tensor, int]:
+            results = []
             for i, state in enumerate(self.generator_states):
-                own_args, own_kwargs = tree_map(lambda v, i=i: v.values[i] if isinstance(v, Stacked) else v, inputs)
+                own = list(values)
+                for place, tensor, axis in zip(places, tensors[:-1], axes[:-1], strict=True):
+                    own[place] = tensor if axis is None else tensor.select(axis, i)
                 self.generator.set_state(state)
-                results.append(func(*own_args, **own_kwargs))
+                results.append(func(*own[: len(args)], **dict(zip(kwargs, own[len(args) :], strict=True))))
                 self.generator_states[i] = self.generator.get_state()
-            return as_member(torch.stack(results))
+            return torch.stack(results), 0
+
+        result: Tensor = self.outside(draw_each, *(values[place] for place in places))
+        return result
 
     def differentiate(self, outputs: Any, inputs: Any, **options: Any) -> tuple[Tensor, ...]:
         """The gradient of each member's output by its inputs: of the outputs' sum by them all."""
         (output,), inputs = as_tuple(outputs), as_tuple(inputs)
-        with temporarily_pop_interpreter_stack():
-            values = [_functorch.get_unwrapped(t) for t in inputs]
-            gradients = torch.autograd.grad(as_stacked(output).sum(), values, **options)
-        axes = [_functorch.maybe_get_bdim(t) for t in inputs]
-        return tuple(_functorch._add_batch_dim(g, i, LEVEL) for g, i in zip(gradients, axes, strict=True))
 
+        def differentiate_all(axes: Axes, output: Tensor, *tensors: Tensor) -> tuple[tuple[Tensor, ...], Axes]:
+            return torch.autograd.grad(output.sum(), tensors[:-1], **options), axes[1:-1]
 
-class Stacked:
-    """Members' tensors, stacked: no tensor itself, so that a tree has it as a leaf."""
-
-    def __init__(self, values: Tensor) -> None:
-        self.values: Tensor = values
+        gradients: tuple[Tensor, ...] = self.outside(differentiate_all, output, *inputs)
+        return gradients
 
 
 def as_tuple(tensors: Any) -> tuple[Tensor, ...]:
@@ -136,8 +144,9 @@ class BatchedPlayer:
         self.mode: MembersMode = MembersMode(
             torch.cuda.default_generators[index] if is_cuda else torch.default_generator
         )
+        self.index: Tensor = torch.arange(len(players), device=device)
         with torch.no_grad():
-            nets, parameters = stack_networks([player.state.nets for player in players])
+            nets, parameters = stack_networks([player.state.nets for player in players], self.mode.learns)
             self.nets: dict[str, nn.Module] = nets
             self.parameters: dict[str, list[StackedTensor]] = parameters
         self.optimizers: dict[str, list[Optimizer]] = {}
@@ -149,33 +158,28 @@ class BatchedPlayer:
             player.reseed()
             self.mode.generator_states.append(self.mode.generator.get_state())
         state, config = self.players[0].state, self.players[0].config
-        batches = self.batches()
         with self.players[0].precision, float32_products(config.tf32, self.players[0].device):
-            moves = self.model.step(batches, state.step, **self.nets)
+            moves = self.model.step(self.batches(), state.step, **self.nets)
             while (move := self.next_move(moves)) is not None:
                 self.descend(*move)
         for player in self.players:
             update_ema(player.ema_pairs, state.step, player.config.ema_decay)
 
-    @contextmanager
-    def members_axis(self) -> Iterator[None]:
-        """A block in which tensors have the further axis."""
-        _functorch._vmap_increment_nesting(len(self.players), "error")
-        try:
-            with self.mode:
-                yield
-        finally:
-            _functorch._vmap_decrement_nesting()
-
     def next_move(self, moves: Iterator[Move]) -> tuple[str, Tensor, Terms] | None:
         """The next move: the names of its networks, the sum of losses, and the members' terms; None after the last."""
-        with self.members_axis():
-            move = next(moves, None)
-            if move is None:
-                return None
-            loss, terms = move.loss, move.terms | move.logged
-        name = name_of_networks(self.nets, move)
-        return name, as_stacked(loss).sum(), {key: as_stacked(value).detach() for key, value in terms.items()}
+        move: Move | None = None
+
+        def advance(index: Tensor) -> tuple[Tensor, Terms]:
+            nonlocal move
+            self.mode.index = index
+            with self.mode:
+                move = next(moves, None)
+                return (move.loss, move.terms | move.logged) if move else (index, {})
+
+        losses, terms = vmap(advance)(self.index)
+        if move is None:
+            return None
+        return name_of_networks(self.nets, move), losses.sum(), {key: value.detach() for key, value in terms.items()}
 
     def descend(self, name: str, loss: Tensor, terms: Terms) -> None:
         """Differentiate the loss by the networks of this name, and let each member descend its own gradient."""
@@ -206,35 +210,51 @@ class BatchedPlayer:
         for i, player in enumerate(self.players):
             player.state.meter.add(player.state.step + 1, {key: values[i] for key, values in rows.items()})
 
-    def batches(self) -> Iterator[Any]:
+    def batches(self) -> Iterator[Batch]:
         """The members' batches, stacked, as a step sees them."""
         while True:
-            with temporarily_pop_interpreter_stack(), DisableTorchFunction():
-                members = [next(player.stream) for player in self.players]
-                batch = tree_map(
-                    lambda *parts: as_member(torch.stack(parts)) if isinstance(parts[0], Tensor) else parts[0], *members
-                )
-            yield batch
+            x, *y = self.mode.outside(self.draw_batches)
+            yield Batch(x, y[0] if y else None, self.players[0].stream.n)
+
+    def draw_batches(self, axes: Axes, index: Tensor) -> tuple[tuple[Tensor, ...], Axes]:
+        """The examples of a batch of each member, and labels if there are any, stacked."""
+        batches: list[Any] = [next(player.stream) for player in self.players]
+        labels = [batch.y for batch in batches if batch.y is not None]
+        stacked = tuple(torch.stack(tensors) for tensors in ([batch.x for batch in batches], labels) if tensors)
+        return stacked, (0,) * len(stacked)
 
 
-def stack_networks(members: Sequence[nn.ModuleDict]) -> tuple[dict[str, nn.Module], dict[str, list[StackedTensor]]]:
-    """Networks as a step sees them, and by the name of each its parameters that learn; makes views of the members'."""
+def stack_networks(
+    members: Sequence[nn.ModuleDict], learns: dict[int, bool]
+) -> tuple[dict[str, nn.Module], dict[str, list[StackedTensor]]]:
+    """Networks as a step sees them, and by the name of each its parameters that learn; makes views of the members'.
+
+    Which of their tensors require gradients is written to `learns`, see `MembersMode`.
+    """
     nets, parameters = deepcopy(members[0]), {name: list[StackedTensor]() for name in members[0]}
     stacked: dict[int, StackedTensor] = {}
+    places: list[tuple[dict[str, Tensor], str, int]] = []
     for path, module in nets.named_modules():
         for entries in ("_parameters", "_buffers"):
-            for name, tensor in getattr(module, entries).items():
-                if tensor is None or is_stacked(tensor):
-                    continue
+            for name in [name for name, tensor in getattr(module, entries).items() if tensor is not None]:
                 own = [getattr(member.get_submodule(path), entries)[name] for member in members]
-                if id(own[0]) not in stacked:  # networks may share a parameter
-                    value = torch.stack([t.detach() for t in own]).requires_grad_(own[0].requires_grad)
-                    for t, view in zip(own, value.detach().unbind(), strict=True):
-                        t.data = view
-                    stacked[id(own[0])] = StackedTensor(value, own)
-                    if entries == "_parameters" and value.requires_grad:
-                        parameters[path.partition(".")[0]].append(stacked[id(own[0])])
-                getattr(module, entries)[name] = as_member(stacked[id(own[0])].value)
+                places.append((getattr(module, entries), name, id(own[0])))
+                if id(own[0]) in stacked:  # networks may share a parameter
+                    continue
+                value = torch.stack([t.detach() for t in own]).requires_grad_(own[0].requires_grad)
+                for t, view in zip(own, value.detach().unbind(), strict=True):
+                    t.data = view
+                stacked[id(own[0])] = StackedTensor(value, own)
+                if entries == "_parameters" and value.requires_grad:
+                    parameters[path.partition(".")[0]].append(stacked[id(own[0])])
+
+    def insert(values: dict[int, Tensor]) -> dict[int, Tensor]:
+        for entries, name, key in places:
+            entries[name] = values[key]
+            learns[id(values[key])] = stacked[key].value.requires_grad
+        return values
+
+    vmap(insert)({key: tensor.value for key, tensor in stacked.items()})
     return dict(nets.items()), parameters
 
 
