@@ -193,9 +193,10 @@ class Model(Generic[DataT, BatchT, ShapeT], metaclass=ValidatedMeta):
 
         That is, they draw as many batches and do the same with the same numbers of Python's; the batches, the learning
         rates, what `step` draws, and global_step as a tensor may differ.  A GPU then plays them all as a single CUDA
-        graph.  None: no other step is like this one, or nobody knows.
+        graph.  None: no other step is like this one.  All are alike here, but nobody takes that for granted of a class
+        of your own, which therefore has to define this itself.
         """
-        return None
+        return ()
 
     @abstractmethod
     def preview(self, batch: BatchT, *args: Any, **networks: Any) -> Float[Tensor, "rows columns *shape"]:

@@ -172,9 +172,6 @@ class Adversarial(LatentModel):
             D = Conditional(own_d, judged, n) if n else own_d
         return {"G": G, "D": add_spectral_norm(D) if self.objective.spectral_norm else D}
 
-    def step_key(self, global_step: int, batch_size: int, dataset_size: int) -> Hashable | None:
-        return ()
-
     def discriminator_input(self, x: Examples) -> Packed:
         """Examples as D sees them: augmented, and `pack` in one as further channels or numbers (arXiv:1712.04086)."""
         x = augment(x, self.augment)

@@ -4,7 +4,6 @@ Two networks, one a direction, and a critic a domain.  Pixels are in [-1, 1]; ve
 0 and deviation 1, and so are errors.
 """
 
-from collections.abc import Hashable
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -84,9 +83,6 @@ class Translator(Model[DomainPair, PairBatch, tuple[Shape, Shape]]):
         if to not in (directions := self.directions(**networks)):
             raise UserError(f"this {model_name(self)} translates to {' and '.join(directions)}, not to {to!r}")
         return networks[self.translators[to]](x)
-
-    def step_key(self, global_step: int, batch_size: int, dataset_size: int) -> Hashable | None:
-        return ()
 
     def preview(self, batch: PairBatch, **networks: Any) -> Float[Tensor, "rows n *shape"]:
         """Rows of x, G(x), F(G(x)), then of y, F(y), G(F(y)): each as far as the model goes."""

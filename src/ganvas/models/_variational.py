@@ -6,7 +6,7 @@ al., Learning Structured Output Representation using Deep Conditional Generative
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cached_property, reduce
 from itertools import islice
@@ -196,9 +196,6 @@ class Variational(LikelihoodModel, LatentModel):
         ).append(p_head)  # fmt: skip
         nets = {"encoder": Conditional(f, flat, n) if n else f, "decoder": Conditional(g, code, n) if n else g}
         return nets | ({"prior": PseudoInputs(self.pseudo_inputs, shape)} if self.prior == "vamp" else {})
-
-    def step_key(self, global_step: int, batch_size: int, dataset_size: int) -> Hashable | None:
-        return ()
 
     def encode_batch(self, batch: Batch, encoder: Encoder, k: int = 1) -> EncodedBatch:
         """What a step begins with: x as observed, q(z|x), k samples of it, and what the decoder is given with each."""

@@ -6,7 +6,7 @@ The encoder f returns a code z, the decoder g rebuilds the example.  Can it gene
 and `noise` draws z from N(0, I): nothing in the objective has prepared g for such codes.
 """
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from itertools import chain
 from typing import Any, ClassVar
 
@@ -47,9 +47,6 @@ class Autoencoder(EncoderDecoder, LatentModel):
         x, *_ = next(batches)
         error = squared_error(x.flatten(1), decoder(encoder(x)).flatten(1))
         yield minimize(encoder, decoder, reconstruction=error.mean())
-
-    def step_key(self, global_step: int, batch_size: int, dataset_size: int) -> Hashable | None:
-        return ()
 
     def encode(self, x: Examples, encoder: Network, **_: Any) -> Codes:
         """f(x)."""

@@ -23,7 +23,7 @@ A code is the noise of all levels, epsilon_l = (z_l - mu_p) / sigma_p, side by s
 N(0, I) whatever the levels say, and the KL and what a posterior's mean varies by are in units of each level's prior.
 """
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain, pairwise
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
@@ -186,9 +186,6 @@ class LadderVAE(LikelihoodModel):
         nll, kl = next(self.elbo_draws(next(batches), encoder, decoder))
         weight = as_scalar(warmup_factor(global_step, self.warmup), kl)
         yield minimize(encoder, decoder, reconstruction=nll.mean(), kl=weight * free_bits_kl(kl, self.free_bits))
-
-    def step_key(self, global_step: int, batch_size: int, dataset_size: int) -> Hashable | None:
-        return ()
 
     def elbo_draws(self, batch: Batch, encoder: Encoder, decoder: TopDown, **_: Any) -> Iterator[ElboTerms]:
         x = self.binarize_batch(batch.x)
