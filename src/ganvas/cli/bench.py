@@ -1,7 +1,7 @@
 """`ganvas bench`: how fast models train on this machine, and how fast it could be."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 import torch
@@ -22,7 +22,7 @@ from ..training.loop import prepare_data
 from ..training.progress import ProgressBar
 from ..training.tuning import check_compiler, precision_notes
 from .app import print_result, spell_options
-from .common import Given, Json, Quiet
+from .common import FIELDS, Given, Json, Quiet
 from .train import add_own_command, refuse_ignored
 
 UNUSED_OPTIONS = (
@@ -50,8 +50,17 @@ class Inputs:
         return f"{self.channels} x {self.size} x {self.size} images"
 
 
-InputFlags = Annotated[Inputs, Parameter(name="*", group="Inputs")]
-TrainFlags = Annotated[TrainConfig, Parameter(name="*", group="Training")]
+@dataclass(frozen=True, kw_only=True)
+class BenchOptions:
+    """How models are trained while they are measured, on what, and what is said of it."""
+
+    training: Annotated[TrainConfig, Parameter(name="*", group="Training")] = TrainConfig()  # noqa: RUF009  frozen
+    inputs: Annotated[Inputs, Parameter(name="*", group="Inputs")] = Inputs()  # noqa: RUF009
+    quiet: Quiet = False
+    json: Json = False
+
+
+BenchFlags = Annotated[BenchOptions, FIELDS]
 
 
 def make_bench_command(cls: type[Model]) -> Callable[..., None]:
@@ -60,14 +69,11 @@ def make_bench_command(cls: type[Model]) -> Callable[..., None]:
     def command(
         *,
         model: Annotated[cls, Parameter(name="*", group="Model")] = cls(),  # type: ignore[valid-type]
-        train_config: TrainFlags = TrainConfig(),
-        inputs: InputFlags = Inputs(),
-        quiet: Quiet = False,
-        json: Json = False,
+        options: BenchFlags = BenchOptions(),
         given: Given = frozenset(),
     ) -> None:
-        refuse_ignored(model, train_config, given)
-        bench([model], train_config, inputs, quiet, json, given)
+        refuse_ignored(model, options.training, given)
+        bench([model], options, given)
 
     command.__doc__ = f"{cls.__doc__}\n\nMeasures how fast it trains on this machine, and how fast it could."
     hidden = (*cls.ignored_options, *UNUSED_OPTIONS)
@@ -78,10 +84,7 @@ def make_bench_command(cls: type[Model]) -> Callable[..., None]:
 @bench_app.default
 def bench_all(
     *unknown: Annotated[str, Parameter(show=False)],
-    train_config: TrainFlags = TrainConfig(),
-    inputs: InputFlags = Inputs(),
-    quiet: Quiet = False,
-    json: Json = False,
+    options: BenchFlags = BenchOptions(),
     given: Given = frozenset(),
 ) -> None:
     """Measure how fast every model, with its default options, trains on this machine, and how fast it could.
@@ -91,7 +94,7 @@ def bench_all(
     if unknown:
         hint = did_you_mean(unknown[0], MODELS)
         raise UserError(f"there is no model {unknown[0]!r}: use {', '.join(MODELS)}, or FILE.py:CLASS.{hint}")
-    bench([cls() for cls in MODELS.values()], train_config, inputs, quiet, json, given)
+    bench([cls() for cls in MODELS.values()], options, given)
 
 
 vars(bench_all).update(hidden=UNUSED_OPTIONS)
@@ -104,16 +107,9 @@ def add_own_model(reference: str) -> None:
     add_own_command(bench_app, make_bench_command, reference)
 
 
-def bench(
-    models: Sequence[Model],
-    train_config: TrainConfig,
-    inputs: Inputs,
-    quiet: bool,
-    as_json: bool,
-    given: frozenset[str],
-) -> None:
+def bench(models: Sequence[Model], options: BenchOptions, given: frozenset[str]) -> None:
     """Measure the models, one after the other; of several, those that such data do not fit are left out."""
-    values = to_dict(train_config)
+    values, inputs = to_dict(options.training), options.inputs
     for name in given.intersection(UNUSED_OPTIONS):
         raise UserError(f"{name}={values[name]} has no effect on the time of a step: leave it out")
     for name in ("precision", "compile"):
@@ -121,15 +117,15 @@ def bench(
             raise UserError(f"{name}=auto is decided where a run begins: give what is to be measured")
     if inputs.dimensions is not None and (names := sorted(given.intersection(("size", "channels")))):
         raise UserError(f"`{names[0]}` is of images, and dimensions={inputs.dimensions} of vectors: give one of them")
-    bar, device, rates = ProgressBar(quiet), resolve_device(train_config.device), Rates({}, 0.0)
-    bar.print_notes(precision_notes(train_config, device))
-    if train_config.compile == "on":
+    bar, device, rates = ProgressBar(options.quiet), resolve_device(options.training.device), Rates({}, 0.0)
+    bar.print_notes(precision_notes(options.training, device))
+    if options.training.compile == "on":
         check_compiler(device)
     results: dict[str, dict[str, Any]] = {}
     skip_reasons: dict[str, str] = {}
     for model in models:
-        name, options = model_name(model), {key: value for key, value in values.items() if key in given}
-        config = replace(model.default_training, **options)
+        name, own = model_name(model), {key: value for key, value in values.items() if key in given}
+        config = replace(model.default_training, **own)
         try:
             bar.say(f"{name}: {inputs}, batches of {config.batch_size}")
             speed = measure(model, config, inputs, device)
@@ -148,7 +144,7 @@ def bench(
         "threads": torch.get_num_threads(), "torch": torch.__version__, "rates": rates_by_name(rates),
         "inputs": str(inputs), "models": results, "skip_reasons": skip_reasons,
     }  # fmt: skip
-    print_result(format_report(report), report, as_json)
+    print_result(format_report(report), report, options.json)
 
 
 def measure(model: Model, config: TrainConfig, inputs: Inputs, device: torch.device) -> Speed:
