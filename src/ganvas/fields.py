@@ -17,7 +17,8 @@ from .errors import UserError, did_you_mean
 from .renamed import fixed_message, given_up
 
 T = TypeVar("T")
-STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, defer_build=True)
+"""of dataclasses whose values are checked; what checks them is built for the first instance"""
 Count = Annotated[int, Field(gt=0)]
 Size = Annotated[int, Field(gt=0, le=65536)]
 Steps = Annotated[int, Field(ge=0)]

@@ -1,5 +1,6 @@
 """What commands import: seconds of starting are seconds of importing."""
 
+import gc
 import json
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 import ganvas
+from ganvas.cli import main
 
 HEAVY = ("torch", "numpy", "pydantic", "PIL", "safetensors", "rich.progress")
 """what help and the version need nothing of"""
@@ -56,3 +58,26 @@ def test_commands_import_no_compiler_and_no_plots(run: Path) -> None:
     imported = imported_by(commands, NEVER, run.parent)
     assert {" ".join(words[:2]): names for words, names in zip(commands, imported, strict=True) if names} == {}
     assert (run.parent / "samples.png").exists()
+
+
+COLLECTION = """
+import gc, sys
+from ganvas.cli import main
+sys.argv = ["ganvas", *sys.argv[1:]]
+main()
+print(gc.isenabled(), gc.get_freeze_count() > 100_000)
+"""
+
+
+@pytest.mark.parametrize("words", [["runs"], ["train", "dcgan", "no-such-data"], ["train", "no-such-model"]])
+def test_garbage_is_collected_after_the_imports_and_not_among_them(words: list[str], tmp_path: Path) -> None:
+    command = [sys.executable, "-c", COLLECTION, *words]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=120, check=True)
+    assert result.stdout.splitlines()[-1] == "True True"
+
+
+def test_a_process_that_runs_a_command_keeps_its_garbage_collection() -> None:
+    count = gc.get_freeze_count()
+    assert main(["--version"]) == 0
+    assert gc.isenabled()
+    assert gc.get_freeze_count() == count

@@ -11,7 +11,6 @@ from ..data import DataOptions
 from ..errors import check_positive
 from ..inference.loading import load_preprocessed
 from ..inference.trained import Trained
-from ..inference.translation import format_size, size_warning, translate_files
 from ..io.atomic import refuse_existing
 from ..training.progress import ProgressBar
 from ..viz.images import PICTURE_FORMATS, Examples
@@ -92,6 +91,8 @@ def translate(
     json: Json = False,
 ) -> None:
     """Translate images of one domain to the other; a second run translates only what is missing."""
+    from ..inference.translation import format_size, size_warning, translate_files
+
     trained, bar = load_run(run), ProgressBar(quiet)
     if source.suffix.lower() in (".npy", ".npz"):
         refuse_existing(out, force)

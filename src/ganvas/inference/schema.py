@@ -41,7 +41,7 @@ Text = Annotated[str, Field(max_length=MAX_TEXT_LENGTH), WrapValidator(
 class Schema(BaseModel):
     """Plain values by name, of which those that are named here have these types."""
 
-    model_config: ClassVar[ConfigDict] = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="allow", strict=True, allow_inf_nan=False, defer_build=True)
 
 
 class WeightsHeader(Schema):
