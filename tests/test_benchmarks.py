@@ -40,6 +40,7 @@ GAN, VAE = ganvas.GAN(width=8), ganvas.VAE(net="mlp", width=8, latent=2)
 CLASSIFIERS = {"mnist": (lenet, 2, 1), "fashion": (double_lenet, 1, 1)}
 LIKELIHOOD: dict[str, int] = {"K": 5, "SEEDS": 1, "ROUNDS": 1, "STEPS": 1}
 MANY_SEEDS = {"gan 2 numbers": (ganvas.GAN(width=8), (2,), 8, 1)}
+SWITCHES = {"vae": (VAE, (8, 8, 1), 4)}
 SMALL: dict[str, list[Small]] = {
     "architectures": [
         small("DATA/mnist.npz --workers 0 --count 2 --steps 1", "quartiles", "R3GAN", "shares.png", N=64, EPOCHS=1)
@@ -127,6 +128,14 @@ SMALL: dict[str, list[Small]] = {
     ],
     "step_time": [
         small("DATA/mnist.npz --steps 1 --rounds 1 --threads 1", "step without data, ms", "of our step", "pythae")
+    ],
+    "switches": [
+        small(
+            *("--rounds 1 --steps 2", "times as fast", "needs an NVIDIA GPU", "no compiler here"),
+            CASES=SWITCHES,
+            ROUND_SECONDS=1e-3,
+            missing_compiler=lambda device: "no compiler here",
+        )
     ],
     "train_classifiers": [
         small(f"{name} DATA/mnist.npz", "of the test images right", f"lenet-{name}-v1.safetensors", NETS=CLASSIFIERS)
