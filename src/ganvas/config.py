@@ -46,7 +46,7 @@ class TrainConfig(metaclass=ValidatedMeta):
     tf32: bool = False
     """on an NVIDIA GPU, multiply float32 numbers in TF32, with 10 bits after the point: faster, and less precise"""
     graph: Literal["auto", "on", "off"] = "auto"
-    """play steps as CUDA graphs; auto does on a GPU, unless networks of your own take part"""
+    """run training steps as CUDA graphs; auto does on a GPU, unless networks of your own take part"""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """where to compute; auto is CUDA, then MPS, then the CPU"""
 

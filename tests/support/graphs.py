@@ -21,7 +21,7 @@ CPU = torch.device("cpu")
 
 @contextmanager
 def recorded_steps(steps_per_launch: int | None = None) -> Iterator[list[int]]:
-    """A context in which steps on the CPU are played as a graph would: the step that was recorded is played again.
+    """A context in which steps on the CPU run as a graph would: the step that was recorded runs again.
 
     So the numbers that Python had when it was recorded are those of all later steps; only buffers differ.  Yields the
     numbers of the steps that are recorded, of several in a graph the first; `None` has as many in one as a GPU would.

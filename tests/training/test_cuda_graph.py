@@ -251,9 +251,9 @@ def test_a_step_that_cannot_be_recorded_is_played_by_python_and_the_log_says_why
         patch.setattr(cuda_graph, "capture", fail)
         actual = ganvas.train(small(MODELS["vae"]), vectors, folder="run", **options)
     reason = "recording one failed (operation not permitted when stream is capturing)"
-    assert capsys.readouterr().err.count(f"note: steps are not played as CUDA graphs: {reason}") == 1
+    assert capsys.readouterr().err.count(f"note: steps do not run as CUDA graphs: {reason}") == 1
     assert [line.get("notes") for line in read_log("run")][3:5] == [
-        [f"steps are not played as CUDA graphs: {reason}"], None,
+        [f"steps do not run as CUDA graphs: {reason}"], None,
     ]  # fmt: skip
     assert torch.equal(expected.sample(3).x, actual.sample(3).x)
 

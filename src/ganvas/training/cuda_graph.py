@@ -199,7 +199,7 @@ class GraphPlayer(StepPlayer):
             if not isinstance(cause, RuntimeError):
                 raise cause from None
             reason = f"recording one failed ({first_line(cause)})"
-            self.state.notes.append(f"steps are not played as CUDA graphs: {reason}")
+            self.state.notes.append(f"steps do not run as CUDA graphs: {reason}")
             self.is_recording = False
             self.steps_by_key.clear()
         return self.is_recording

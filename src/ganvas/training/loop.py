@@ -229,7 +229,7 @@ def make_player(
     if device_of(state.nets).type != "cuda" or config.graph == "off":
         return StepPlayer(model, stream, config, state)
     if reason := cuda_graph.reason_against(model, config.graph == "on"):
-        state.notes.append(f"steps are not played as CUDA graphs: {reason}")
+        state.notes.append(f"steps do not run as CUDA graphs: {reason}")
         return StepPlayer(model, stream, config, state)
     return cuda_graph.GraphPlayer(model, stream, config, state, cuda_graph.steps_per_launch(state.nets, look_every))
 
