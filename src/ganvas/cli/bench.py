@@ -175,15 +175,19 @@ def result(config: TrainConfig, speed: Speed) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def figure(x: float) -> str:
+    """A number of three digits or more."""
+    return f"{x:,.0f}" if x >= 100 else f"{x:.3g}"
+
+
 def format_report(report: dict[str, Any]) -> list[str]:
     """The machine's rates, and a line a model."""
-    flops = [f"{name.replace('matmul', 'matrix products')} {rate / 1e9:,.0f} GFLOP/s"
+    flops = [f"{name.replace('matmul', 'matrix products')} {figure(rate / 1e9)} GFLOP/s"
              for name, rate in report["rates"].items() if name != "memory"]  # fmt: skip
     rows = [
         (
-            name, f"{r['step'] * 1e3:,.2f}", f"{r['examples_per_second']:,.0f}",
-            f"{sum(r['flops'].values()) / 1e9:,.2f}", f"{r['bytes'] / 1e6:,.0f}", f"{r['floor'] * 1e3:,.2f}",
-            f"{r['share']:.0%}", f"{r['parameters']:,}",
+            name, figure(r["step"] * 1e3), figure(r["examples_per_second"]), figure(sum(r["flops"].values()) / 1e9),
+            figure(r["bytes"] / 1e6), figure(r["floor"] * 1e3), f"{r['share']:.0%}", f"{r['parameters']:,}",
         )
         for name, r in report["models"].items()
     ]  # fmt: skip
@@ -194,7 +198,7 @@ def format_report(report: dict[str, Any]) -> list[str]:
     ]
     return [
         f"{report['device']}, {report['threads']} threads, torch {report['torch']}; {report['inputs']}",
-        f"at best: {', '.join(flops)}, memory {report['rates']['memory'] / 1e9:,.0f} GB/s",
+        f"at best: {', '.join(flops)}, memory {figure(report['rates']['memory'] / 1e9)} GB/s",
         "", *lines, "",
         "floor: the least time in which this machine can do a step's operations and move its bytes",
     ]  # fmt: skip

@@ -19,12 +19,13 @@ import numpy as np
 import torch
 from rich.console import Console
 
+from ..config import TrainConfig
 from ..data import DataOptions, Sources, load_all, resolve_domains, resolve_stream
-from ..errors import DivergenceError, TrainingStopped, UserError, check_positive, first_line
+from ..errors import DivergenceError, TrainingStopped, UserError, check_positive, did_you_mean, first_line
 from ..inference.trained import Trained
 from ..inference.training_data import source_name
 from ..io.run_folder import RunFolder
-from ..model import Model, model_name, to_dict
+from ..model import Model, model_name, model_name_with_article, to_dict
 from ..models import check_name
 from ..nn.device import resolve_device
 from . import run_records
@@ -157,6 +158,10 @@ def expand(model: Model, options: dict[str, Any], seeds: int, sweep: Values) -> 
             raise UserError("sweep varies another option than the seed: for seeds give seeds=8")
         if name in {field.name for field in fields(DataOptions)}:
             raise UserError(f"{name} is an option of data, and all runs have the same: sweep one of model or training")
+        known = to_dict(model).keys() | {field.name for field in fields(TrainConfig)}
+        if name not in known:
+            hint = did_you_mean(name, known)
+            raise UserError(f"neither {model_name_with_article(model)} nor training has an option {name!r}.{hint}")
         if options.get(name) is not None:
             raise UserError(f"{name} is given twice: once alone, and once in sweep")
         is_field = name in to_dict(model)
@@ -388,7 +393,10 @@ class MemberBar(ProgressBar):
         super().say(f"{self.name}: {line}")
 
     def print_notes(self, notes: Sequence[str]) -> None:
-        super().print_notes([note for note in notes if note not in self.said])
+        """Notes are of all members, or name the run: they have no name before them."""
+        for note in notes:
+            if note not in self.said:
+                super().say(f"note: {note}")
         self.said.update(notes)
 
     @contextmanager

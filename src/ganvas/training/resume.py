@@ -82,7 +82,7 @@ def restore_run(
     lines = run_records.read_log(folder, bar.print_notes)
     if lines and "diverged" in lines[-1]:
         end = f"after step {lines[-1]['step']} ({lines[-1]['diverged']}), and will likely do so again"
-        bar.print_notes([f"the run diverged {end}: start a new run with a smaller --lr or another --seed"])
+        bar.print_notes([f"{folder} diverged {end}: start a new run with a smaller --lr or another --seed"])
     run.log_lines = [line for line in lines if line["step"] <= step]  # a killed run has logged more
     if is_main():
         files.write_log(run.log_lines)
