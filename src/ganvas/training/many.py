@@ -7,7 +7,7 @@ alone: up to rounding in the first case, bit for bit in the second.
 
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from copy import deepcopy
 from dataclasses import fields, replace
 from glob import escape
@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
 
 from ..config import TrainConfig
 from ..data import DataOptions, Sources, load_all, resolve_domains, resolve_stream
@@ -34,7 +33,7 @@ from .distributed import is_rank
 from .fit import Run
 from .loop import StepPlayer, TrainState, initialize_state, make_player, open_stream, option_notes, prepare_data
 from .measurements import time_in_turns
-from .progress import ProgressBar, TrainingProgress
+from .progress import MemberBar, ProgressBar, TrainingProgress
 from .resume import restore_run
 from .run import batch_size_notes, check_sources, fit_to_data, split_options
 from .signals import StopRequest, catch_stop_signals
@@ -372,36 +371,3 @@ def trial(runs: Sequence[Run]) -> str:
         alone, stacked = (f"{1000 * seconds[name]:.3g} ms" for name in ("alone", "stacked"))
         return f"that is faster here, {alone} a step of all against {stacked} stacked"
     return ""
-
-
-class MemberBar(ProgressBar):
-    """What a member says in the place where its group's progress is: lines begin with its name."""
-
-    def __init__(self, group: ProgressBar, name: str, said: set[str]) -> None:
-        self.console: Console = group.console
-        self.name: str = name
-        self.said: set[str] = said
-        """notes of any member: each is said once"""
-        self.progress: TrainingProgress | None = None
-
-    @property
-    def losses_text(self) -> str:
-        """Its latest losses."""
-        return self.progress.losses_text if self.progress else ""
-
-    def say(self, line: str) -> None:
-        super().say(f"{self.name}: {line}")
-
-    def print_notes(self, notes: Sequence[str]) -> None:
-        """Notes are of all members, or name the run: they have no name before them."""
-        for note in notes:
-            if note not in self.said:
-                super().say(f"note: {note}")
-        self.said.update(notes)
-
-    @contextmanager
-    def track_training(self, steps: int, get_step: Any, batch: int, folder: str) -> Iterator[TrainingProgress]:
-        """Shows nothing but warnings: the group has a line for all."""
-        self.progress = TrainingProgress(self.console, self.say, steps, get_step, batch)
-        self.progress.is_live = True
-        yield self.progress

@@ -126,3 +126,38 @@ class TrainingProgress(ProgressColumn):
         remaining = f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
         rate = f"{self.batch / seconds_per_step:,.0f} images/s"
         return f"step {step}/{self.steps}  left {remaining}  {rate}  {self.losses_text}".rstrip()
+
+
+class MemberBar(ProgressBar):
+    """What a member says in the place where its group's progress is: lines begin with its name."""
+
+    def __init__(self, group: ProgressBar, name: str, said: set[str]) -> None:
+        self.console: Console = group.console
+        self.name: str = name
+        self.said: set[str] = said
+        """notes of any member: each is said once"""
+        self.progress: TrainingProgress | None = None
+
+    @property
+    def losses_text(self) -> str:
+        """Its latest losses."""
+        return self.progress.losses_text if self.progress else ""
+
+    def say(self, line: str) -> None:
+        super().say(f"{self.name}: {line}")
+
+    def print_notes(self, notes: Sequence[str]) -> None:
+        """Notes are of all members, or name the run: they have no name before them."""
+        for note in notes:
+            if note not in self.said:
+                super().say(f"note: {note}")
+        self.said.update(notes)
+
+    @contextmanager
+    def track_training(
+        self, steps: int, get_step: Callable[[], int], batch: int, folder: str
+    ) -> Iterator[TrainingProgress]:
+        """Shows nothing but warnings: the group has a line for all."""
+        self.progress = TrainingProgress(self.console, self.say, steps, get_step, batch)
+        self.progress.is_live = True
+        yield self.progress
