@@ -47,6 +47,8 @@ class TrainConfig(metaclass=ValidatedMeta):
     """on an NVIDIA GPU, multiply float32 numbers in TF32, with 10 bits after the point: faster, and less precise"""
     graph: Literal["auto", "on", "off"] = "auto"
     """run training steps as CUDA graphs; auto does on a GPU, unless networks of your own take part"""
+    fsdp: bool = False
+    """shard weights, gradients, optimizer states and averages over the ranks, for networks larger than one device"""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """where to compute; auto is CUDA, then MPS, then the CPU"""
 

@@ -67,6 +67,8 @@ class Move(NamedTuple):
     """what else the log keeps"""
     independent_losses: tuple[Float[Tensor, ""], ...] | None = None
     """two losses with the terms' sum, that share nothing but the networks' weights: differentiated at the same time"""
+    second_order: bool = False
+    """whether the terms hold a gradient, as a penalty on it does, which is then differentiated once more"""
 
     @property
     def loss(self) -> Float[Tensor, ""]:

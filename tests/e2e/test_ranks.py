@@ -11,17 +11,11 @@ from pathlib import Path
 from ganvas.io.safetensors import read_header
 from tests.support.data import write_folder
 from tests.support.folders import check_same_bits
-from tests.support.ranks import free_port
+from tests.support.ranks import ENVIRONMENT, GANVAS, free_port, run
 
-ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
-GANVAS = [sys.executable, "-m", "ganvas"]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
 POOLED = ["--width", "4", "--blocks", "1", "--pool-size", "6", "--lr-decay", "0", "--batch-size", "2", "--quiet"]
 SMALL = ["--width", "4", "--latent", "3", "--batch-size", "2", "--checkpoint-every", "20"]
-
-
-def run(words: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(words, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=100)
 
 
 def wait_until(is_so: Callable[[], bool], seconds: float = 60) -> None:

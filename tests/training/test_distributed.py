@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from ganvas.io.safetensors import select_prefix
 from tests.support.ranks import BATCH, CASES, draws_of_two_ranks, start_ranks, train_case, wait_for
 
 
@@ -19,11 +20,15 @@ def trained_by_two(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor
     return load_file(file)
 
 
+@pytest.mark.parametrize("fsdp", [False, True])
 @pytest.mark.parametrize("name", CASES)
-def test_two_ranks_equal_one_with_batches_twice_as_large(name: str, trained_by_two: dict[str, Tensor]) -> None:
+def test_two_ranks_equal_one_with_batches_twice_as_large(
+    name: str, fsdp: bool, trained_by_two: dict[str, Tensor]
+) -> None:
     with draws_of_two_ranks():
-        expected = train_case(name, 2 * BATCH)
-    assert expected.keys() == {key for key in trained_by_two if key.startswith(f"{name}/")}
-    for key, tensor in expected.items():
+        expected = train_case(name, 2 * BATCH, fsdp)
+    actual = select_prefix(trained_by_two, f"{'fsdp/' * fsdp}{name}/")
+    assert {f"{name}/{key}" for key in actual} == expected.keys()
+    for key, tensor in actual.items():
         if "accuracy" not in key:  # of several ranks it is by each one's own border
-            torch.testing.assert_close(trained_by_two[key], tensor, atol=1e-5, rtol=1e-5, msg=f"{key}")
+            torch.testing.assert_close(tensor, expected[f"{name}/{key}"], atol=1e-5, rtol=1e-5, msg=key)

@@ -93,6 +93,7 @@ class CheckpointHeader(Schema):
     pending_terms: dict[str, list[float]]
     selection: SelectionState | None = None
     premultiplied: list[bool] | None = None
+    shards: Annotated[str, Field(pattern=r"^shards-\d+(-\d+)?$")] | None = None
 
 
 class DataConfig(Schema):

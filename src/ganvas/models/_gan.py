@@ -333,7 +333,8 @@ def discriminator_move(
             terms |= {k: w / 2 * norm.mean() for (k, w), norm in zip(weights.items(), norms, strict=True) if w}
         if gp:
             terms["gp"] = gp * gradient_penalty(uncompiled(D), x, fake, *y)
-        return minimize(D, **terms)._replace(logged=confidence(real_logits.detach(), fake_logits.detach(), loss))
+        logged = confidence(real_logits.detach(), fake_logits.detach(), loss)
+        return minimize(D, **terms)._replace(logged=logged, second_order=bool(gp or r1 or r2))
 
 
 @torch.no_grad()

@@ -1,12 +1,16 @@
 """A run's state in one safetensors file, from which it goes on bit for bit.  No pickle, here or anywhere.
 
+Of a run that is sharded over its ranks, the file names a folder in which the sharded tensors are: see `shard_files`.
+
 Stored are the networks, their averages, the optimisers' moments, how examples are scaled, the counters `step` and
 `position` (batches drawn), the best samples so far, and loss terms that are not logged yet.  No state of random numbers
 is, see `training.loop`.
 """
 
 import json
+import shutil
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +27,7 @@ from ..io.atomic import atomic_write
 from ..io.safetensors import read_safetensors, select_prefix, summarize_error
 from ..model import Model
 from ..ranks import rank
+from .distributed import is_main, is_sharded
 from .loop import TrainState, get_optimizer
 
 SELECTION_FIELDS = ("lowest_distance", "distance_error", "best_step", "evaluations_since_best", "metric")
@@ -32,7 +37,10 @@ SELECTION_FIELDS = ("lowest_distance", "distance_error", "best_step", "evaluatio
 def save(
     state: TrainState, path: Path, metadata: dict[str, Any], rank_state: Mapping[str, Tensor] | None = None
 ) -> None:
-    """Write the state, atomically; `metadata` is plain values to keep beside it, `rank_state` what other ranks have."""
+    """Write the state, atomically; `metadata` is plain values to keep beside it, `rank_state` what other ranks have.
+
+    Rank 0 writes the file, every rank its shards: all must call it.
+    """
     scaling_tensors, scaling_header = scalings.scaling_state(state.scaling)
     tensors: dict[str, Tensor] = {f"nets/{name}": tensor for name, tensor in state.nets.state_dict().items()}
     tensors |= {f"ema/{name}": tensor for name, tensor in state.ema_nets.state_dict().items()} | scaling_tensors
@@ -41,11 +49,26 @@ def save(
     for name, optimizer in state.optimizers.items():
         optimizer_tensors, scalars[name] = split_optimizer_state(optimizer)
         tensors |= {f"optimizer/{name}/{key}": tensor for key, tensor in optimizer_tensors.items()}
+    shards = {name: tensor for name, tensor in tensors.items() if is_sharded(tensor)}
+    if shards:
+        from .shard_files import write_shards
+
+        metadata = metadata | {"shards": write_shards(shards, path.parent, state.step)}
+    if not is_main():
+        return
     counters = {
         "step": state.step, "position": state.position, "optimizers": scalars, "pending_terms": state.meter.values,
         "selection": selection(state),
     }  # fmt: skip
-    write(path, metadata | scaling_header | counters, tensors)
+    write(path, metadata | scaling_header | counters, {k: t for k, t in tensors.items() if k not in shards})
+    remove_shards(path.parent, metadata.get("shards"))
+
+
+def remove_shards(run: Path, current: str | None) -> None:
+    """Remove the shards of a run but those that its checkpoint names."""
+    for folder in run.glob("shards-*"):
+        if folder.name != current:
+            shutil.rmtree(folder, ignore_errors=True)  # what stays takes space, nothing more
 
 
 def selection(state: TrainState) -> dict[str, Any]:
@@ -70,6 +93,7 @@ def check_checkpoint(path: Path, model: Model, shape: Any, classes: int) -> None
     """UserError where a checkpoint is not of such a model, before networks are made that the memory may not hold."""
     header, tensors = read_safetensors(path)
     parse(CheckpointHeader, header, header, path)
+    tensors |= shard_shapes(header, path)
     message = f"{path} is the checkpoint of another model"
     try:
         scalings.scaling_from_state(tensors, header, model)
@@ -77,6 +101,58 @@ def check_checkpoint(path: Path, model: Model, shape: Any, classes: int) -> None
         raise UserError(f"{message}: {summarize_error(error)}") from error
     for group, has_training_only in (("nets/", True), ("ema/", False)):
         check_networks(model, shape, classes, select_prefix(tensors, group), has_training_only, message)
+
+
+def shard_shapes(header: dict[str, Any], path: Path) -> dict[str, Tensor]:
+    """The tensors that a checkpoint has in shards, without their numbers; UserError where they are damaged."""
+    if header.get("shards") is None:
+        return {}
+    from . import shard_files
+
+    return shard_files.shard_shapes(path.parent / header["shards"])
+
+
+def read_networks(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Header and tensors of a checkpoint, or of any file of ours; shards of networks and averages as whole tensors."""
+    header, tensors = read_safetensors(path)
+    if header.get("shards") is None:
+        return header, tensors
+    from .shard_files import read_shards
+
+    parse(CheckpointHeader, header, header, path)
+    shapes = {k: t for k, t in shard_shapes(header, path).items() if k.startswith(("nets/", "ema/"))}
+    whole = {name: torch.empty(t.shape, dtype=t.dtype) for name, t in shapes.items()}
+    read_shards(path.parent / header["shards"], whole)
+    return header, tensors | whole
+
+
+def restore_networks(state: TrainState, path: Path) -> None:
+    """Read networks and averages into a state in which they are whole."""
+    header, tensors = read_networks(path)
+    state.nets.load_state_dict(select_prefix(tensors, "nets/"))
+    state.ema_nets.load_state_dict(select_prefix(tensors, "ema/"))
+    state.step = header["step"]
+
+
+def place_shards(
+    header: dict[str, Any], tensors: dict[str, Tensor], state: TrainState, model: Model, path: Path
+) -> dict[str, Tensor]:
+    """A checkpoint's tensors, and those in its shards, each sharded or whole as its place in the state is."""
+    if header.get("shards") is None and not any(is_sharded(p) for p in state.nets.parameters()):
+        return tensors
+    from .shard_files import distribute_like, read_shards
+
+    shapes = shard_shapes(header, path)
+    places = {f"nets/{name}": t for name, t in state.nets.state_dict().items()}
+    places |= {f"ema/{name}": t for name, t in state.ema_nets.state_dict().items()}
+    for name in header["optimizers"]:
+        keys = {key.rpartition("/")[2] for key in shapes | tensors if key.startswith(f"optimizer/{name}/")}
+        parameters = chain(*(group["params"] for group in get_optimizer(name, model, state).param_groups))
+        places |= {f"optimizer/{name}/{i}/{key}": p for i, p in enumerate(parameters) for key in keys}
+    targets = {name: torch.empty_like(places[name]) for name in shapes}
+    if targets:
+        read_shards(path.parent / header["shards"], targets)
+    return {name: distribute_like(places.get(name), t) for name, t in tensors.items()} | targets
 
 
 def restore(state: TrainState, path: Path, model: Model) -> dict[str, Any]:
@@ -88,6 +164,7 @@ def restore(state: TrainState, path: Path, model: Model) -> dict[str, Any]:
     parse(CheckpointHeader, header, header, path)
     try:
         state.scaling = scalings.scaling_from_state(tensors, header, model)
+        tensors = place_shards(header, tensors, state, model, path)
         # a rank that the run did not have takes what it had of another
         own = select_prefix(tensors, f"ranks/{rank() % header.get('world_size', 1)}/")
         state.nets.load_state_dict(select_prefix(tensors, "nets/") | own)

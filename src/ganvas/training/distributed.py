@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 
+from ..config import TrainConfig
 from ..errors import RankError, UserError
 from ..model import rank_state_keys
 from ..nn.device import resolve_device
@@ -29,6 +30,32 @@ from ..ranks import has_group, rank, world_size
 
 VARIABLES = {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}
 """what torchrun tells a process, in its environment"""
+
+
+def uses_shards(config: TrainConfig) -> bool:
+    """Whether this run shards its networks over the ranks (`sharding`); one process has nobody to share them with."""
+    return config.fsdp and world_size() > 1
+
+
+def initial_device(config: TrainConfig, device: torch.device) -> torch.device:
+    """Where a run's networks are made: on the processor, where they are sharded, since a device may not hold them."""
+    return torch.device("cpu") if uses_shards(config) else device
+
+
+def shard(config: TrainConfig, device: torch.device, *networks: nn.ModuleDict) -> None:
+    """Shard the networks, which are on the processor, over the ranks' devices, if the run does."""
+    if uses_shards(config):
+        from .sharding import shard_networks  # it imports FSDP2
+
+        shard_networks(device, *networks)
+
+
+def check_fsdp(config: TrainConfig) -> None:
+    """UserError for options that do not go with sharded networks."""
+    if config.fsdp and config.compile == "on":
+        raise UserError("fsdp gathers weights layer by layer, which compile=on does not know: leave out one of them")
+    if config.fsdp and config.graph == "on":
+        raise UserError("fsdp frees memory within a step, which a CUDA graph cannot: leave out graph=on")
 
 
 def is_main() -> bool:
@@ -69,6 +96,17 @@ def in_place(tensors: Sequence[Tensor], collective: Callable[[Tensor], object]) 
         torch._foreach_copy_(group, [part.view(t.shape) for part, t in zip(parts, group, strict=True)])
 
 
+def is_sharded(tensor: Tensor) -> bool:
+    """Whether the ranks have a part of it each: it is a DTensor, whose class takes a second to import."""
+    return hasattr(tensor, "full_tensor")
+
+
+def full_tensor(tensor: Tensor) -> Tensor:
+    """The whole of a tensor that is sharded over the ranks, which must all ask for it; any other as it is."""
+    full: Tensor = tensor.full_tensor() if is_sharded(tensor) else tensor  # type: ignore[attr-defined]
+    return full
+
+
 def average_gradients(parameters: Sequence[nn.Parameter]) -> None:
     """Replace each gradient by the mean of the ranks' gradients."""
     if world_size() > 1:
@@ -91,10 +129,10 @@ def broadcast(tensors: Sequence[Tensor]) -> None:
 
 
 def shared_tensors(nets: nn.ModuleDict, buffers_only: bool = False) -> dict[str, Tensor]:
-    """The tensors, or only the buffers, that all ranks have alike, by name."""
+    """The tensors, or only the buffers, that all ranks have alike, by name: no shards."""
     own = rank_state_keys(dict(nets.items()))
     named = nets.named_buffers() if buffers_only else nets.state_dict().items()
-    return {name: tensor for name, tensor in named if name not in own}
+    return {name: tensor for name, tensor in named if name not in own and not is_sharded(tensor)}
 
 
 def start_together(nets: nn.ModuleDict, ema_nets: nn.ModuleDict) -> list[Tensor]:

@@ -27,8 +27,8 @@ from ..ranks import world_size
 from ..viz.curves import draw_curves
 from ..viz.images import preview
 from . import checkpoint, run_records, validation
-from .distributed import agree, check_equal, gather_rank_state, is_loss_of_rank, is_main, shared_tensors
-from .loop import TrainState, check_finite, current_ema, ensure_scaling
+from .distributed import agree, check_equal, gather_rank_state, is_loss_of_rank, is_main, shared_tensors, uses_shards
+from .loop import TrainState, check_finite, current_ema, ensure_scaling, initialize_state
 from .loop import train as training
 from .monitor import monitor_statistics
 from .progress import ProgressBar, TrainingProgress
@@ -64,7 +64,11 @@ class Run:
 
     def __post_init__(self) -> None:
         ensure_scaling(self.state, self.model, self.data)
-        self.device: torch.device = device_of(self.state.nets)
+        self.is_sharded: bool = uses_shards(self.config)
+        # what is looked at and written: of a sharded run a copy with whole networks, which rank 0 has
+        self.whole: TrainState = self.make_copy() if self.is_sharded and is_main() else self.state
+        self.whole_step: int | None = None
+        self.device: torch.device = torch.device("cpu") if self.is_sharded else device_of(self.state.nets)
         self.files: RunFolder = RunFolder(self.folder)
         self.saved_step: int = self.state.step
         self.n_notes_shown: int = 0
@@ -97,7 +101,7 @@ class Run:
         if state.step < config.steps and is_main():
             self.files.write_config(run_records.read_config(self.folder) | {"end_step": state.step})
         agree()  # what rank 0 has written is there
-        if self.keeps_best:
+        if self.keeps_best or self.is_sharded:
             return load_trained(self.folder, self.device, **self.model.own_networks)
         return self.current_model()
 
@@ -163,6 +167,7 @@ class Run:
             is_checkpoint = is_last or step % checkpoint_every == 0
             if is_checkpoint or step % self.log_every == 0:
                 terms = self.state.meter.pop_means()
+                self.gather()
                 if is_main():
                     lines = recent_lines([*lines, self.log_step(terms, is_checkpoint, progress)])
                     is_last = is_last or self.config.is_out_of_patience(self.state.evaluations_since_best)
@@ -192,10 +197,10 @@ class Run:
         state, evaluator, model = self.state, self.evaluator, self.model
         has_monitor = type(model).monitor is not Model.monitor and min(map(len, self.data.datasets)) > 1
         batch = self.examples.first(model.monitor_batch_size) if has_monitor else None
-        report = monitor_statistics(model, state, self.config, batch, terms, is_checkpoint)
+        report = monitor_statistics(model, self.whole, self.config, batch, terms, is_checkpoint)
         line = {"step": state.step, "seconds": round(time.monotonic() - self.start_time, 3)} | terms
         if evaluator and (state.step == self.config.steps or state.step % evaluator.interval == 0):
-            check_finite(state)
+            check_finite(self.whole)
             trained = self.current_model()
             samples = evaluator.measure(trained)
             if validation.update_best(state, samples["value"], samples["error"]) and self.keeps_best:
@@ -224,6 +229,7 @@ class Run:
         """Write checkpoint, weights (the last, where the best are kept elsewhere) and a preview."""
         check_finite(self.state)
         check_equal(shared_tensors(self.state.nets), self.state.step)
+        self.gather()
         if is_main():
             trained = self.current_model()
             if self.keeps_best:
@@ -254,9 +260,20 @@ class Run:
             "batch_size": self.config.batch_size,
         }  # fmt: skip
         metadata |= {"world_size": world_size()} if world_size() > 1 else {}
-        rank_state = gather_rank_state(self.state.nets)
-        if is_main():
-            checkpoint.save(self.state, self.files.checkpoint, metadata, rank_state)
+        checkpoint.save(self.state, self.files.checkpoint, metadata, gather_rank_state(self.state.nets))
+
+    def make_copy(self) -> TrainState:
+        """A state with whole networks on the processor, for `gather` to fill."""
+        data = self.data
+        return initialize_state(self.model, data.shape, self.config.seed, torch.device("cpu"), len(data.classes))
+
+    def gather(self) -> None:
+        """Bring rank 0's copy of sharded networks up to date; all ranks must call it."""
+        if self.is_sharded and self.whole_step != self.state.step:
+            from .sharding import gather_networks
+
+            gather_networks(self.state, self.whole)
+            self.whole_step = self.state.step
 
     def draw_curves(self, always: bool) -> None:
         """Draw what the log says, where the last drawing is long enough ago or it is `always` done."""
@@ -271,7 +288,7 @@ class Run:
 
     def current_model(self) -> Trained:
         """The averaged networks, with what a user of them wants to know."""
-        data, ema_nets = self.data, current_ema(self.state, self.config.ema_decay)
+        data, ema_nets = self.data, current_ema(self.whole, self.config.ema_decay)
         metadata = {"data": data.name, "classes": list(data.classes), "step": self.state.step} | self.description
         return Trained(self.model, data.shape, ema_nets, metadata, self.folder, scaling=self.state.scaling)
 

@@ -34,6 +34,7 @@ from ..ranks import rank, world_size
 from . import distributed
 
 Terms = dict[str, Tensor]
+Differentiate = Callable[[Move, list[nn.Parameter]], None]
 
 
 @dataclass
@@ -181,6 +182,7 @@ class StepPlayer:
         self.n_steps: int = 1
         """steps that `play` has played"""
         self.buffers: list[Tensor] = distributed.start_together(self.state.nets, self.state.ema_nets)
+        self.backward: Differentiate = backward
 
     def play(self) -> None:
         """Play the step after `state.step` others, or `n_steps` of them; the state's counters stay as they are."""
@@ -215,7 +217,8 @@ class StepPlayer:
         with self.precision, float32_products(self.config.tf32, self.device):
             for move in self.model.step(batches, step, **self.nets):
                 name = name_of_networks(self.nets, move)
-                apply_move(move, get_optimizer(name, self.model, self.state), rate(name), self.config.clip_grad_norm)
+                optimizer = get_optimizer(name, self.model, self.state)
+                apply_move(move, optimizer, rate(name), self.config.clip_grad_norm, self.backward)
                 yield move.terms | move.logged
 
 
@@ -226,6 +229,10 @@ def make_player(
     from . import cuda_graph  # it builds on this module
 
     state.notes += option_notes(config, device_of(state.nets))
+    if distributed.uses_shards(config):
+        from .sharding import ShardedPlayer  # it imports FSDP2
+
+        return ShardedPlayer(model, stream, config, state)
     if device_of(state.nets).type != "cuda" or config.graph == "off":
         return StepPlayer(model, stream, config, state)
     if reason := cuda_graph.reason_against(model, config.graph == "on"):
@@ -264,12 +271,26 @@ def get_optimizer(name: str, model: Model, state: TrainState) -> Optimizer:
     return state.optimizers[name]
 
 
+def backward(move: Move, parameters: list[nn.Parameter]) -> None:
+    """Add the gradient of the loss, the mean of all ranks', to that of the moving networks' parameters alone."""
+    if move.independent_losses is None:
+        move.loss.backward(inputs=parameters)
+    else:
+        backwards = [partial(loss.backward, inputs=parameters) for loss in move.independent_losses]
+        concurrently(*backwards, device=parameters[0].device)
+    distributed.average_gradients(parameters)
+
+
 def apply_move(
-    move: Move, optimizer: Optimizer, lr: float | Tensor | None = None, clip_grad_norm: float | None = None
+    move: Move,
+    optimizer: Optimizer,
+    lr: float | Tensor | None = None,
+    clip_grad_norm: float | None = None,
+    differentiate: Differentiate = backward,
 ) -> None:
     """Differentiate the loss by the moving networks' parameters, and by nothing else; descend, with `lr` if given.
 
-    The gradient, the mean of all ranks', is first made as short as `clip_grad_norm` in each network, if it is longer.
+    The gradient is first made as short as `clip_grad_norm` in each network, if it is longer.
     """
     parameters = []
     for group in optimizer.param_groups:
@@ -277,12 +298,7 @@ def apply_move(
         parameters += group["params"]
     for p in parameters:
         p.grad = None
-    if move.independent_losses is None:
-        move.loss.backward(inputs=parameters)
-    else:
-        backwards = [partial(loss.backward, inputs=parameters) for loss in move.independent_losses]
-        concurrently(*backwards, device=parameters[0].device)
-    distributed.average_gradients(parameters)
+    differentiate(move, parameters)
     if clip_grad_norm is not None:
         for network in move.networks:
             nn.utils.clip_grad_norm_(network.parameters(), clip_grad_norm)
@@ -376,13 +392,8 @@ def tensors(network: nn.Module) -> list[Tensor]:
     return list(chain(network.parameters(), network.buffers()))
 
 
-def gradient_norm(network: nn.Module) -> float:
-    """Norm of the network's gradient in its last move, at most `clip_grad_norm`."""
-    return nn.utils.get_total_norm([p.grad for p in network.parameters() if p.grad is not None]).item()
-
-
 def check_finite(state: TrainState) -> None:
     """Raises DivergenceError, which names the network, if a weight is NaN or infinite."""
     for name, net in state.nets.items():
-        if not all(bool(t.isfinite().all()) for t in tensors(net) if t.is_floating_point()):
+        if not all(bool(distributed.full_tensor(t.isfinite().all())) for t in tensors(net) if t.is_floating_point()):
             raise DivergenceError(f"the weights of {name} are no longer finite after step {state.step}")

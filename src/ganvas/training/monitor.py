@@ -12,7 +12,7 @@ from ..diagnostics import latent_report
 from ..metrics import sliced_wasserstein
 from ..model import Batch, EncoderModel, GenerativeModel, Model, PairBatch, device_of
 from ..randomness import make_generator, reseed
-from .loop import TrainState, current_ema, gradient_norm
+from .loop import TrainState, current_ema
 
 Networks = dict[str, nn.Module]
 MIN_DISTANCE = 1e-6
@@ -53,6 +53,11 @@ def monitor_statistics(
         statistics |= ema_statistics(model, batch, latest_nets, dict(ema_nets.items()), state.scaling)
     state.nets.train()
     return {"adversarial": game | statistics} if game else {"latent": statistics}
+
+
+def gradient_norm(network: nn.Module) -> float:
+    """Norm of the network's gradient in its last move, at most `clip_grad_norm`."""
+    return nn.utils.get_total_norm([p.grad for p in network.parameters() if p.grad is not None]).item()
 
 
 @torch.no_grad()

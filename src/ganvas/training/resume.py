@@ -19,7 +19,7 @@ from ..nn.device import resolve_device
 from ..ranks import world_size
 from ..renamed import given_up
 from . import checkpoint, run_records
-from .distributed import is_main
+from .distributed import check_fsdp, initial_device, is_main, shard
 from .fit import Run
 from .loop import TrainState, initialize_state, prepare_data
 from .progress import ProgressBar
@@ -55,6 +55,9 @@ def restore_run(
     dataset = prepare_data(model, raw_data)
     model.validate_batch_size(train_config.batch_size, dataset.shape)
     check_batches(dataset.datasets, train_config.batch_size, train_config.balanced, world_size())
+    check_fsdp(train_config)
+    if train_config.fsdp and world_size() == 1:
+        bar.print_notes(["fsdp has no effect here: one process has nobody to share its networks with"])
     state = restore_state(files, config, model, dataset, train_config, "device" in overrides)
     train_config, trials = resolve_switches(model, dataset, train_config, state, bar)
     run = Run(model, raw_data, dataset, train_config, folder, state, bar)
@@ -216,9 +219,12 @@ def restore_state(
         if has_trained or "init_from" in run_config or "changes" in run_config:
             advice = "start a new run in another folder: what this one holds is left as it is"
             raise UserError(f"{files.checkpoint} is missing, so the run cannot go on; {advice}")
-        return initialize_state(model, data.shape, config.seed, device, len(data.classes))
-    checkpoint.check_checkpoint(files.checkpoint, model, data.shape, len(data.classes))
-    state = initialize_state(model, data.shape, config.seed, device, len(data.classes))
+    else:
+        checkpoint.check_checkpoint(files.checkpoint, model, data.shape, len(data.classes))
+    state = initialize_state(model, data.shape, config.seed, initial_device(config, device), len(data.classes))
+    shard(config, device, state.nets, state.ema_nets)
+    if not files.checkpoint.exists():
+        return state
     header = checkpoint.restore(state, files.checkpoint, model)
     # as many examples as were seen
     examples = state.position * header.get("batch_size", config.batch_size) * header.get("world_size", 1)
@@ -232,6 +238,8 @@ def restore_missing_files(run: Run) -> None:
     if state.step >= run.config.checkpoint_every and not files.log.exists():
         run.bar.print_notes([f"{files.log} is missing: the log begins anew after step {state.step}"])
     if state.step and not files.weights.exists():
+        if run.is_sharded:
+            checkpoint.restore_networks(run.whole, files.checkpoint)
         run.current_model().save(files.weights)
         message = f"{files.weights} is missing: the averaged weights of step {state.step} take its place"
         if run.keeps_best and not run.is_best:

@@ -24,7 +24,16 @@ from ..models import check_name
 from ..nn.device import resolve_device
 from ..ranks import world_size
 from . import run_records, validation
-from .distributed import from_main, gather_texts, is_main, join_ranks, share_errors
+from .distributed import (
+    check_fsdp,
+    from_main,
+    gather_texts,
+    initial_device,
+    is_main,
+    join_ranks,
+    shard,
+    share_errors,
+)  # fmt: skip
 from .fit import Run
 from .loop import initialize_state, prepare_data
 from .progress import ProgressBar
@@ -76,8 +85,10 @@ def train(
         training_data = prepare_data(model, raw_data)
         config = fit_to_data(config, model, raw_data, training_data, options.get("batch_size") is not None)
         device = resolve_device(config.device)
-        state = initialize_state(model, training_data.shape, config.seed, device, len(training_data.classes))
+        shape, n_classes = training_data.shape, len(training_data.classes)
+        state = initialize_state(model, shape, config.seed, initial_device(config, device), n_classes)
         initial_weights = {} if init_from is None else initialize_from(init_from, model, state, bar.print_notes)
+        shard(config, device, state.nets, state.ema_nets)
         config, trials = resolve_switches(model, training_data, config, state, bar)
     path = Path(from_main(lambda: str(run_records.create_run_folder(model, training_data, Path(runs_dir), folder))))
     with lock_run(path, bar):
@@ -106,6 +117,9 @@ def fit_to_data(
         why = f"waits for better samples, but they are not measured: {reason}; leave it out"
         raise UserError(f"patience={config.patience} {why}")
     resolve_device(config.device)
+    if config.fsdp and world_size() == 1:
+        raise UserError("fsdp shards networks over several devices: give --devices, or leave it out")
+    check_fsdp(config)
     model.validate_batch_size(config.batch_size, training_data.shape)
     check_batches(training_data.datasets, config.batch_size, config.balanced, world_size())
     return config

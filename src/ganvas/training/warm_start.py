@@ -11,9 +11,10 @@ from ..data import Scaling, scaling
 from ..errors import UserError
 from ..inference.trained import Trained
 from ..io.run_folder import RunFolder
-from ..io.safetensors import read_safetensors, select_prefix
+from ..io.safetensors import select_prefix
 from ..model import Model, model_name_with_article, optional_state_keys, to_dict
 from . import run_records
+from .checkpoint import read_networks
 from .loop import TrainState
 
 
@@ -71,7 +72,7 @@ def read_initial_weights(
     if path.is_dir():
         files = RunFolder(path)
         path = files.checkpoint if files.checkpoint.exists() else files.weights
-    header, tensors = read_safetensors(path)
+    header, tensors = read_networks(path)
     scalings = scaling.scaling_from_state(tensors, header, model)  # takes what is no network's
     if not RunFolder(path.parent).is_run or "fields" in header:
         fields = header.get("fields", {})
