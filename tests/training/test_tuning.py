@@ -1,6 +1,7 @@
 """Switches that are measured: what they decide, what they say and store, and that a trial does not move the run."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 
 from ganvas.cli.app import main
 from ganvas.config import TrainConfig
+from ganvas.data.builtin import cache_dir
 from ganvas.models import VAE
 from ganvas.training import measurements, tuning
 from ganvas.training.loop import initialize_state
@@ -78,6 +80,52 @@ def test_where_a_product_is_much_slower_no_step_is_tried(
     assert "precision float32: bfloat16 is 50 times as slow as float32 here" in capsys.readouterr().err
     assert calls == []
     assert config("run")["train_config"]["precision"] == "float32"
+
+
+def test_what_was_measured_otherwise_is_measured_again(
+    data: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With another version of torch, another batch, other threads, or a file of the cache that is damaged."""
+    patched(monkeypatch, "product_seconds", FAST)
+    calls, n = patched(monkeypatch, "time_steps", FAST), 0
+
+    def train(words: Sequence[str] = TINY) -> int:
+        nonlocal n
+        n += 1
+        assert main(["train", "vae", data, *words, "--precision", "auto", "--folder", f"run{n}"]) == 0
+        assert config(f"run{n}")["train_config"]["precision"] == "bfloat16"
+        return len(calls)
+
+    assert [train(), train()] == [1, 1]
+    batch_of_6 = ["6" if word == "8" else word for word in TINY]
+    assert [train(batch_of_6), train(batch_of_6)] == [2, 2]
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "__version__", "99.0")
+        assert [train(), train()] == [3, 3]
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "get_num_threads", lambda: 77)
+        assert train() == 4
+    assert train() == 4
+    capsys.readouterr()
+    for file in (cache_dir() / "speed").iterdir():
+        file.write_text("{")
+    assert train() == 5
+    assert "is damaged or cannot be read, so speed is measured anew" in capsys.readouterr().err
+    assert train() == 5  # the file is whole again
+
+
+def test_a_run_goes_on_where_nothing_can_be_kept(
+    data: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    patched(monkeypatch, "product_seconds", FAST)
+    calls = patched(monkeypatch, "time_steps", FAST)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("GANVAS_CACHE", str(tmp_path / "file"))
+    for run in ("first", "second"):
+        assert main(["train", "vae", data, *TINY, "--precision", "auto", "--folder", run]) == 0
+        assert "the next run measures speed again: " in capsys.readouterr().err
+        assert config(run)["train_config"]["precision"] == "bfloat16"
+    assert len(calls) == 2
 
 
 def test_a_trial_does_not_move_the_run(data: str, monkeypatch: pytest.MonkeyPatch) -> None:
