@@ -11,7 +11,6 @@ other precisions.  Without a GPU it says so and ends.
 """
 
 import statistics
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,7 +22,7 @@ from ganvas.config import TrainConfig
 from ganvas.data import Data, Dataset, DomainPair
 from ganvas.model import Model
 from ganvas.nn.device import float32_products
-from ganvas.training.bench import count_work, measure_rates, synchronize
+from ganvas.training.bench import count_work, measure_rates, time_steps
 from ganvas.training.loop import TrainState, initialize_state, train
 from _support import parser, print_table
 
@@ -71,16 +70,10 @@ def start(
     return state, train(model, data, TrainConfig(steps=10**9, batch_size=batch, **options), state, look_every)
 
 
-def advance(state: TrainState, steps: Iterator[int], n: int) -> None:
-    """Do n steps, or some more where a launch has several."""
-    end = state.step + n
-    while state.step < end:
-        next(steps)
-
-
 def first_losses(state: TrainState, steps: Iterator[int]) -> dict[str, torch.Tensor]:
     """The loss terms of the first steps, which also warm up."""
-    advance(state, steps, COMPARED)
+    while state.step < COMPARED:
+        next(steps)
     state.meter.fetch()
     values, state.meter.values = state.meter.values, {}
     return {name: torch.tensor(v) for name, v in values.items()}
@@ -91,13 +84,9 @@ def times(runs: list[tuple[TrainState, Iterator[int]]], steps: int, rounds: int,
     seconds: list[list[float]] = [[] for _ in runs]
     for i in range(rounds + 1):  # the first round warms up
         for (state, run), measured in zip(runs, seconds, strict=True):
-            synchronize(device)
-            begin, first = time.perf_counter(), state.step
-            advance(state, run, steps)
-            state.meter.pop_means()
-            synchronize(device)
+            step_seconds = time_steps(run, steps, state, device)
             if i:
-                measured.append((time.perf_counter() - begin) / (state.step - first))
+                measured.append(step_seconds)
     return [statistics.median(values) for values in seconds]
 
 

@@ -13,6 +13,7 @@ from ganvas.data import Dataset
 from ganvas.model import Model
 from ganvas.training import bench
 from ganvas.training.bench import Operation, Rates, Work, WorkCounter, count_work, measure_speed
+from tests.support.graphs import recorded_steps
 from tests.support.models import every_model, small
 from tests.support.training_state import CPU
 
@@ -181,3 +182,26 @@ def test_rates_are_of_this_machine() -> None:
     assert 1e8 < rates.flops["matmul", torch.float32] < 1e14
     assert 1e8 < rates.flops["convolution", torch.float32] < 1e14
     assert 1e8 < rates.memory < 1e13
+
+
+def test_seconds_are_of_a_step_where_a_launch_has_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    state, clock = bench.TrainState(nn.ModuleDict(), nn.ModuleDict()), iter([100.0, 106.0])
+    monkeypatch.setattr(bench.time, "perf_counter", lambda: next(clock))
+
+    def training() -> Iterator[int]:
+        while True:
+            state.step += 10
+            yield state.step
+
+    assert bench.time_steps(training(), 25, state, CPU) == 6.0 / 30
+    assert state.step == 30
+
+
+def test_steps_are_measured_as_a_run_does_them(images: Dataset) -> None:
+    """On a GPU, several of a tiny network at once."""
+    with recorded_steps() as recorded:
+        state, training = bench.start_training(small(ganvas.Autoencoder), images, TrainConfig(batch_size=4), CPU)
+        bench.time_steps(training, 60, state, CPU)
+        before = state.step
+        assert next(training) == before + 10
+    assert recorded[-1] % 10 == 0  # a launch begins at a multiple of ten

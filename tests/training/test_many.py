@@ -148,6 +148,9 @@ def test_command_trains_seeds(place: Path, monkeypatch: pytest.MonkeyPatch, caps
     assert config["group"] == {"name": "g", "batched": True}
     assert config["train_config"]["seed"] == 4
     assert main(["sample", "runs/g-seed4"]) == 0
+    capsys.readouterr()
+    assert main(["resume", "runs/g-seed3"]) == 0
+    assert "trained at once with the runs of g, and goes on alone: the same up to rounding" in capsys.readouterr().err
     assert main(["resume", "g", "--steps", "12"]) == 0
     for name in ("g-seed3", "g-seed4"):
         assert '"step": 12' in (place / "runs" / name / "log.jsonl").read_text()

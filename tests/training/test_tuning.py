@@ -59,7 +59,8 @@ def test_the_faster_precision_is_used_said_stored_and_kept(
     calls = patched(monkeypatch, "time_steps", FAST)
     for run in ("first", "second"):
         assert main(["train", "vae", data, *TINY, "--precision", "auto", "--folder", run]) == 0
-        assert "precision bfloat16: bfloat16 is 2 times as fast as float32 here" in capsys.readouterr().err
+        assert "precision bfloat16: bfloat16 is 2 times as fast as float32 here" in (err := capsys.readouterr().err)
+        assert ("here (measured in an earlier run)" in err) == (run == "second")
     assert len(calls) == 1  # the second run found it in the cache
     assert config("first")["train_config"]["precision"] == "bfloat16"
     assert config("first")["trials"]["precision"] == {"requested": "auto", "seconds": FAST}

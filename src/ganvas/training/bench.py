@@ -32,6 +32,8 @@ from .loop import TrainState, initialize_state, train
 Kind = Literal["matmul", "convolution", "optimizer"]
 FIRST_STEP = 10_001
 """the step at which a measurement begins: what is done more often early in a run, e.g. averaging, is rare by then"""
+LOG_INTERVAL = 50
+"""steps between two lines of the log with the default options, of which a GPU does several at once"""
 COUNTED_STEPS = 16
 """most steps over which work is averaged: a penalty may be due in one of so many"""
 ROUND_SECONDS, RATE_SECONDS = 0.5, 0.1
@@ -169,17 +171,17 @@ def start_training(
     """A state with fresh weights at `FIRST_STEP`, and the endless steps that train it."""
     state = initialize_state(model, data.shape, config.seed, device, len(data.classes))
     state.step = FIRST_STEP
-    return state, train(model, data, replace(config, steps=10**9, epochs=None), state)
+    return state, train(model, data, replace(config, steps=10**9, epochs=None), state, LOG_INTERVAL)
 
 
 def time_steps(training: Iterator[int], steps: int, state: TrainState, device: torch.device) -> float:
-    """Seconds a step, until the device has done them and the loss terms are fetched for the log."""
-    start = time.perf_counter()
-    for _ in islice(training, steps):
-        pass
+    """Seconds a step, of so many or of some more where a CUDA graph has several, with their loss terms fetched."""
+    start, first = time.perf_counter(), state.step
+    while state.step < first + steps:
+        next(training)
     state.meter.pop_means()
     synchronize(device)
-    return (time.perf_counter() - start) / steps
+    return (time.perf_counter() - start) / (state.step - first)
 
 
 def count_work(model: Model, data: Data, config: TrainConfig, device: torch.device, steps: int = 1) -> Work:

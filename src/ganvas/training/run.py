@@ -170,6 +170,9 @@ def resume(
     config = run_records.read_config(folder)
     join_ranks(device or config["train_config"].get("device", "auto"))
     bar = ProgressBar(quiet or not is_main())
+    if (group := config.get("group", {})).get("batched"):
+        alone = f"was trained at once with the runs of {group['name']}, and goes on alone: the same up to rounding"
+        bar.print_notes([f"{folder} {alone}; all go on with: ganvas resume {group['name']}"])
     with lock_run(folder, bar):
         overrides = changes | {name: v for name, v in (("steps", steps), ("device", device)) if v is not None}
         with share_errors():

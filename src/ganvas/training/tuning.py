@@ -35,6 +35,7 @@ LEAST_COMPILE_SECONDS = 300.0
 """seconds of steps that must be left for a trial of compiling, which takes a minute and saves a fifth of them or so"""
 DEFAULTS = {"precision": "float32", "compile": "off"}
 """what auto is where nothing can be measured"""
+EARLIER = " (measured in an earlier run)"
 Record = dict[str, dict[str, Any]]
 """what was asked of each switch that is not as was asked, and what was measured for it"""
 Choice = tuple[str, str, Seconds]
@@ -91,10 +92,12 @@ def choose_precision(model: Model, data: Data, config: TrainConfig, state: Train
         return time_steps(model, data, configs, state).seconds
 
     names: tuple[Literal["float32", "bfloat16"], ...] = ("float32", "bfloat16")
-    seconds, _ = recall(measurement_key(model, data, config, device, "precision"), names, measure, bar.print_notes)
+    key = measurement_key(model, data, config, device, "precision")
+    seconds, is_new = recall(key, names, measure, bar.print_notes)
     speedup = seconds["float32"] / seconds["bfloat16"]
     ratio = f"{speedup:.2g} times as fast" if speedup >= 1 else f"{1 / speedup:.2g} times as slow"
-    return names[speedup >= WORTHWHILE], f"bfloat16 is {ratio} as float32 here", seconds
+    why = f"bfloat16 is {ratio} as float32 here" + ("" if is_new else EARLIER)
+    return names[speedup >= WORTHWHILE], why, seconds
 
 
 def choose_compile(model: Model, data: Data, config: TrainConfig, state: TrainState, bar: ProgressBar) -> Choice:
@@ -116,6 +119,7 @@ def choose_compile(model: Model, data: Data, config: TrainConfig, state: TrainSt
     compiling = 0.0 if is_new else seconds["compile"]  # what is compiled in a trial, the run uses
     saving = steps_left * (seconds["eager"] - seconds["compiled"]) - compiling
     times = f"a step takes {1000 * seconds['compiled']:.3g} ms compiled, {1000 * seconds['eager']:.3g} ms as it is"
+    times += "" if is_new else EARLIER
     if saving > 0:
         return "on", f"{times}, so the run ends {format_duration(saving)} earlier", seconds
     return "off", times if is_new else f"{times}, and compiling {format_duration(compiling)}", seconds
