@@ -235,3 +235,19 @@ def test_a_compiled_run_counts_the_time_of_compiling_once_it_is_known(
         assert main(["train", "vae", data, *TINY, "--compile", "auto", "--folder", run]) == 0
         assert f"{decision}: a step takes" in (err := capsys.readouterr().err)
         assert ("and compiling 1 s" in err) == (run == "second")
+
+
+def test_code_that_fails_gets_one_sentence(
+    data: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is compiled checks the order of memory of what it gets."""
+
+    def fail(*_: Any) -> None:
+        raise AssertionError("expected size 3==3, stride 1==120 at dim=1")
+
+    monkeypatch.setattr(tuning, "missing_compiler", lambda device: None)
+    monkeypatch.setattr(tuning, "time_steps", fail)
+    assert main(["train", "vae", data, *TINY, "--compile", "auto", "--folder", "auto"]) == 0
+    assert "compile off: expected size 3==3, stride 1==120 at dim=1" in capsys.readouterr().err
+    assert main(["train", "vae", data, *TINY, "--compile", "on", "--folder", "on"]) == 2
+    assert "the networks cannot be compiled here: expected size 3==3" in capsys.readouterr().err

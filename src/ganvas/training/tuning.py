@@ -38,6 +38,8 @@ DEFAULTS = {"precision": "float32", "compile": "off"}
 EARLIER = " (measured in an earlier run)"
 Record = dict[str, dict[str, Any]]
 """what was asked of each switch that is not as was asked, and what was measured for it"""
+TRIAL_ERRORS = (RuntimeError, AssertionError, UserError)
+"""what ends a trial: an operation that is not there, too little memory, or what compiled code asserts of its inputs"""
 Choice = tuple[str, str, Seconds]
 """what auto is, why, and what was measured"""
 
@@ -62,7 +64,7 @@ def resolve_switches(
         try:
             value, why, seconds = choose(model, data, config, state, bar)
             record[name] = {"requested": "auto", "seconds": seconds}
-        except (RuntimeError, UserError) as error:  # torch's, of an operation that is not there, or of memory
+        except TRIAL_ERRORS as error:
             value, why = DEFAULTS[name], first_line(error)
             record[name] = {"requested": "auto", "failure": why}
         bar.say(f"{name} {value}: {why}")
@@ -72,7 +74,7 @@ def resolve_switches(
             check_compiler(device)
             if world_size() == 1:
                 compile_first(model, data, config, state, bar)
-        except (RuntimeError, UserError) as error:
+        except TRIAL_ERRORS as error:
             advice = "use compile=off, in a run that goes on: ganvas resume RUN --compile off"
             raise UserError(f"the networks cannot be compiled here: {first_line(error)}; {advice}") from error
     return config, record
