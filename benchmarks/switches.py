@@ -205,7 +205,7 @@ def serve(pipe: Connection, *arguments: Any) -> None:
             pipe.send(getattr(side, word)(n))
     except EOFError:
         pass
-    except (RuntimeError, NotImplementedError, UserError) as error:
+    except (RuntimeError, AssertionError, UserError) as error:
         with suppress(OSError):
             pipe.send(first_line(error))
 

@@ -27,6 +27,7 @@ from ganvas.model import Model
 from ganvas.models import MODELS, VAE
 from ganvas.nn.compilation import missing_compiler
 from ganvas.nn.conv import set_memory_format
+from ganvas.nn.translators import pad_to_multiple
 from ganvas.training import checkpoint
 from ganvas.training.loop import TrainState, initialize_state, train
 from tests.support.data import interrupted, learnt_by, sources
@@ -277,3 +278,14 @@ def test_a_run_is_compiled_from_the_command_line_and_goes_on_without(capsys: pyt
     assert changes == [[{"step": 4, "steps": [4, 8], "compile": ["on", "off"]}], [{"step": 4, "steps": [4, 8]}]]
     compiled, plain = (read_safetensors(Path(run, "state.ckpt"))[1] for run in ("compiled", "plain"))
     torch.testing.assert_close(compiled, plain, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.skipif(missing_compiler(CPU) is not None, reason="needs a compiler of C++")
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")  # torch's own, as it compiles
+@pytest.mark.usefixtures("types_unchecked")
+def test_padded_images_are_differentiated_in_compiled_code() -> None:
+    """PyTorch takes the derivative to be in channels first."""
+    x = torch.randn(2, 3, 6, 5).to(memory_format=LAST).requires_grad_()
+    compiled = torch.compile(pad_to_multiple, dynamic=False)
+    gradients = [torch.autograd.grad((f(x, 4, 8) ** 3).sum(), x)[0] for f in (compiled, pad_to_multiple)]
+    torch.testing.assert_close(*gradients)
