@@ -158,7 +158,7 @@ def test_classes_and_sizes_of_a_streamed_set(tmp_path: Path) -> None:
     assert (len(data), data.classes, data.shape) == (40, ("2", "0"), (1, 4, 6))
     assert data.in_memory.fingerprint() == same.fingerprint()
     for i in range(40):
-        image = data.read_image(i)
+        image = data.read_image(int(data.index[i]))
         assert image is not None
         assert torch.equal(image, same.x[i])
 

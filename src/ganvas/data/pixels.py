@@ -51,8 +51,9 @@ def read_pixels(source: Path | BytesIO, image: ImageFile.ImageFile) -> Pixels:
         return Pixels((high_and_low[:, :, ::2] * 256 + high_and_low[:, :, 1::2]).take([0, 0, 0, 1], 2), 65535)
     if RAW_MODE_16.search(mode) and image.format == "TIFF" and image.mode in ("RGB", "RGBA"):
         return Pixels(read_16_bits(source, image), 65535)
-    image_8_bits = ImageOps.exif_transpose(image)
-    return Pixels(np.atleast_3d(np.asarray(image_8_bits.convert(smallest_mode(image_8_bits)))), 255, is_deep)
+    ImageOps.exif_transpose(image, in_place=True)
+    mode = smallest_mode(image)  # to convert to the mode that it has would be a copy
+    return Pixels(np.atleast_3d(np.asarray(image if image.mode == mode else image.convert(mode))), 255, is_deep)
 
 
 def decoder_args(tile: Any) -> tuple[Any, ...]:

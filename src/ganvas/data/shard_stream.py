@@ -114,18 +114,18 @@ class ShardStream(EpochPlaces):
         rows = self.rows(epoch, places)
         if not self.data.has_images:
             return self.data.read_vectors(rows), rows
-        images = []
+        index = self.data.index
+        images = [self.data.read_image(i) for i in index[rows].tolist()]
         for j, place in enumerate(places.tolist()):
-            x, k = self.data.read_image(int(rows[j])), 0
-            while x is None:
+            k = 0
+            while images[j] is None:
                 k += 1
                 if k > MAX_REPLACEMENTS:
                     page, why = list(self.data.failures.items())[-1]
                     raise UserError(f"{k} images one after the other cannot be read, the last, {page}: {why}")
                 rows[j] = self.rows(epoch, np.array([(place + k) % self.n]))[0]
-                x = self.data.read_image(int(rows[j]))
-            images.append(x)
-        return torch.stack(images), rows
+                images[j] = self.data.read_image(int(index[rows[j]]))
+        return torch.stack([x for x in images if x is not None]), rows
 
     def rows(self, epoch: int, places: np.ndarray) -> Tensor:
         """Which rows of the data set stand at these places, in ascending order, of an epoch's order."""

@@ -6,9 +6,9 @@ such as the deviations of columns, previews and the measurement of samples, has 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import sha256
 from math import prod
 from pathlib import Path
@@ -23,7 +23,7 @@ from ..model import Shape
 from ..randomness import make_generator
 from .dataset import Dataset, convert_channels, split_indices
 from .folder import MixedSizesError, image_notes, majority_channels
-from .images import Page, read_images, read_page
+from .images import Page, ReadResult, read_images, read_page
 from .listing import File, join_names, pluralize
 from .memory import MAX_MEMORY_SHARE, available_memory, format_bytes
 from .options import DataOptions, Progress, no_progress
@@ -180,25 +180,28 @@ class StreamedDataset:
         digest.update(self.in_memory.fingerprint().encode())
         return digest.hexdigest()
 
-    def read_image(self, row: int) -> Tensor | None:
-        """The image of a row of the index, c x h x w bytes; None, and an entry in `failures`, where it is damaged.
+    @cached_property
+    def read_page(self) -> Callable[[Page], ReadResult]:
+        options = self.options
+        bounds = None if options.bounds == AUTO else options.bounds
+        return partial(read_page, size=options.image_size, bounds=bounds, keep_alpha=options.channels == 4)
+
+    def read_image(self, i: int) -> Tensor | None:
+        """The i-th image of the shards, c x h x w bytes; None, and an entry in `failures`, where it is damaged.
 
         UserError where its shard is gone, and where it has another size than the others.
         """
-        i = int(self.index[row])
-        page, options = Page(self.shards.image(i)), self.options
-        bounds = None if options.bounds == AUTO else options.bounds
-        result = read_page(page, options.image_size, bounds, keep_alpha=options.channels == 4)
+        result = self.read_page(Page(self.shards.image(i)))
         if isinstance(result, str):
             self.shards.check_file(i)
             self.failures[self.shards.describe(i)] = result
             return None
         x, _ = result
         channels, h, w = self.shape
-        if tuple(x.shape[1:]) != (h, w):
+        if x.shape[1:] != (h, w):
             differs = f"{self.shards.describe(i)} has {x.shape[2]} x {x.shape[1]} pixels, and others {w} x {h}"
             raise UserError(f"{differs}: begin a run with one size for all, e.g. size={h if h == w else f'{h}x{w}'}")
-        return convert_channels(x[None], channels)[0]
+        return x if len(x) == channels else convert_channels(x[None], channels)[0]
 
     def read_vectors(self, rows: Tensor) -> Tensor:
         """The vectors of rows of the index, n x d."""
