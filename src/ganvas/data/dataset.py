@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b, sha256
 from math import ceil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -20,12 +20,27 @@ from .quantization import NUMBERS_PER_CHUNK, Bounds
 if TYPE_CHECKING:
     from .shards import StreamedDataset
 
+T = TypeVar("T")
 CHANNELS = {1: "L", 3: "RGB", 4: "RGBA"}  # channels of images, and Pillow's names of them
 DEFAULT_SHARE, MIN_EXAMPLES = 0.1, 100  # share held out unless one is asked for; examples below which none is
 
 
+class InMemory:
+    """What examples have in common that are in memory, where those that are streamed have a sample and failures."""
+
+    @property
+    def in_memory(self: T) -> T:
+        """The examples that are in memory: itself."""
+        return self
+
+    @property
+    def failure_notes(self) -> list[str]:
+        """What of it could not be read since it was loaded: nothing."""
+        return []
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Dataset:
+class Dataset(InMemory):
     """Examples of one shape, with labels when there are any.
 
     `x` holds uint8 images n x c x h x w (c is 1, 3 or 4), or float32 vectors n x d.  `labels`, if any, are n
@@ -63,16 +78,6 @@ class Dataset:
     def datasets(self) -> "tuple[Dataset, ...]":
         """The datasets that this consists of: itself, where a `DomainPair` has two."""
         return (self,)
-
-    @property
-    def in_memory(self) -> "Dataset":
-        """The examples that are in memory: itself, where a `StreamedDataset` has a sample."""
-        return self
-
-    @property
-    def failure_notes(self) -> list[str]:
-        """What of it could not be read since it was loaded: nothing, as it is in memory."""
-        return []
 
     @property
     def has_images(self) -> bool:

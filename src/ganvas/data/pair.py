@@ -11,7 +11,7 @@ from torch import Tensor
 from ..errors import UserError
 from ..model import PairBatch, Shape
 from ..randomness import derive_seed
-from .dataset import Dataset
+from .dataset import Dataset, InMemory
 from .scaling import IMAGES_PER_CHUNK, Scaling, hidden_colour_stats, premultiply
 from .stream import Stream
 
@@ -24,7 +24,7 @@ NARROW_RANGE, COLOUR_TOLERANCE = 64, 8
 
 
 @dataclass(frozen=True, eq=False)
-class DomainPair:
+class DomainPair(InMemory):
     """Datasets of the domains A and B: both are images, or both vectors, or else UserError; all else may differ."""
 
     a: Dataset
@@ -45,15 +45,6 @@ class DomainPair:
     @property
     def datasets(self) -> tuple[Dataset, Dataset]:
         return self.a, self.b
-
-    @property
-    def in_memory(self) -> "DomainPair":
-        return self
-
-    @property
-    def failure_notes(self) -> list[str]:
-        """What of it could not be read since it was loaded: nothing, as it is in memory."""
-        return []
 
     @property
     def shape(self) -> tuple[Shape, Shape]:
