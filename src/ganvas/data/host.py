@@ -24,6 +24,8 @@ class Slot:
         """the batch has arrived: the host's memory is free"""
         self.used: torch.cuda.Event | None = torch.cuda.Event() if is_cuda else None
         """what was asked of the batch is done: the device's memory is free"""
+        if self.used:
+            self.used.record()  # what had this memory before may be at work still
 
 
 class HostBatches:
