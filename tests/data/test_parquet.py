@@ -3,6 +3,7 @@
 import builtins
 import datetime
 import json
+import re
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,22 @@ def test_streamed_vectors_equal_those_in_memory(tmp_path: Path, monkeypatch: pyt
     assert len(groups) == 4
 
 
+@pytest.mark.parametrize("stream", ["always", "never"])
+def test_vectors_have_no_options_of_images(tmp_path: Path, stream: str) -> None:
+    path = write_parquet(tmp_path / "x.parquet", {"a": [1.0, 2.0], "b": [3.0, 4.0]})
+    for option, value, what in (("size", "8", "size"), ("channels", 3, "channels"), ("range", "0,1", "black and")):
+        with pytest.raises(UserError, match=f"x holds vectors, which have no {what}.*: leave out {option}"):
+            load_all(path, DataOptions(holdout=0, stream=stream, **{option: value}))  # type: ignore[arg-type]
+
+
+def test_row_groups_larger_than_memory_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_parquet(tmp_path / "x.parquet", {"a": np.random.default_rng(0).normal(size=1000)}, group=1000)
+    monkeypatch.setattr(shards, "available_memory", lambda: 20_000)
+    monkeypatch.setattr(parquet, "read_columns", lambda *how: 1 // 0)
+    with pytest.raises(UserError, match="x.parquet has row groups of .*, and .* are the most that is read at once"):
+        load_all(path, ALL)
+
+
 def test_few_row_groups_are_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parquet, "WINDOW", 20)
     x = np.random.default_rng(0).normal(size=(1000, 2))
@@ -227,6 +244,23 @@ def test_more_files_than_may_be_open(tmp_path: Path) -> None:
         assert sum(len(batch.x) for batch in islice(stream, 10)) == 80
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_shards_and_parquet_as_the_documentation_makes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for i, image in enumerate(random_images(6)):
+        file = tmp_path / "photos" / "ab"[i % 2] / f"{i}.jpg"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(encode(image, "JPEG"))
+    page = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
+    same = load("photos", ALL)
+    for source in ("shards", "parquet", "shards/photos-{0000..0000}.tar"):
+        data = load(source, ALL)
+        assert class_counts(data) == {"a": 3, "b": 3}
+        rows, same_rows = (part.x.flatten(1).tolist() for part in (data, same))
+        assert sorted(rows) == sorted(same_rows)
 
 
 def test_command_line(faces: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -33,8 +33,9 @@ def streamed(source: Path, **options: Any) -> StreamedDataset:
 
 
 @pytest.fixture
-def counted(tmp_path: Path) -> Path:
+def counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """35 images in shards of 10, 10, 10 and 5, each filled with its number, labelled with it."""
+    monkeypatch.setattr("ganvas.data.shards.MAX_CLASS_SHARE", 1)  # each is a class of its own
     for s in range(0, 35, 10):
         images = [np.full((4, 4, 3), i, np.uint8) for i in range(s, min(35, s + 10))]
         write_tar(tmp_path / "counted" / f"{s:02d}.tar", examples(images, 100, s))
@@ -162,6 +163,18 @@ def test_an_image_of_another_size_is_named(tmp_path: Path, monkeypatch: pytest.M
     stream = ShardStream(streamed(write_tar(tmp_path / "x.tar", members)), batch=40, seed=0)
     with pytest.raises(UserError, match=r"x.tar, 30.png has 9 x 4 pixels, and others 4 x 4: begin .* one size"):
         next(stream)
+
+
+def test_threads_end_with_the_stream(counted: Path) -> None:
+    before = threading.enumerate()
+    stream = stream_of(streamed(counted), batch=5, seed=0)
+    drawn(stream, 2)
+    threads = [thread for thread in threading.enumerate() if thread not in before]
+    assert threads
+    del stream
+    for thread in threads:
+        thread.join(5)
+        assert not thread.is_alive()
 
 
 def test_balanced_batches_need_memory(counted: Path) -> None:

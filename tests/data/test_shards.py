@@ -1,6 +1,9 @@
 """WebDataset's shards: what is read of them, in memory and as a stream, and what is said where they are damaged."""
 
+import io
 import json
+import tarfile
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +89,57 @@ def test_labels_that_are_numbers_go_by_size(tmp_path: Path) -> None:
     assert load(write_tar(tmp_path / "x.tar", members), ALL).classes == tuple(map(str, range(12)))
 
 
+def test_labels_that_are_no_classes_are_not_used(tmp_path: Path) -> None:
+    members = [*examples(random_images(30), None), *((f"{i:06d}.cls", f"caption {i}".encode()) for i in range(30))]
+    data = load(write_tar(tmp_path / "x.tar", members), ALL)
+    assert (data.labels, data.classes) == (None, ())
+    assert "labels are not used: 30 different ones of 30 examples are no classes" in data.notes
+    write_tar(tmp_path / "set" / "train.tar", [(name, b"a" if name.endswith("cls") else x) for name, x in members])
+    write_tar(tmp_path / "set" / "test.tar", members)  # few test examples may have many of the classes
+    assert load(tmp_path / "set", DataOptions(split="test")).classes[0] == "a"
+
+
+def test_json_without_a_label_under_one_key_may_have_it_under_the_other(tmp_path: Path) -> None:
+    image = encode(random_images(1)[0])
+    path = write_tar(tmp_path / "x.tar", [("a.png", image), ("a.json", b'{"label": null, "class": "x"}')])
+    assert load(path, ALL).classes == ("x",)
+
+
+def test_a_sparse_member_and_links_do_not_shift_what_follows(tmp_path: Path) -> None:
+    """A sparse file takes fewer bytes in a tar than it has, and a hard link none, whatever its header says."""
+    image, path = encode(random_images(1)[0]), tmp_path / "x.tar"
+    with tarfile.open(path, "w", format=tarfile.GNU_FORMAT) as tar:
+        sparse = tarfile.TarInfo("sparse.png")
+        sparse.type, sparse.size = tarfile.GNUTYPE_SPARSE, len(image)
+        header = bytearray(sparse.tobuf(tarfile.GNU_FORMAT))
+        header[483:495] = b"%011o\0" % 10**7  # the size that it has outside of the tar
+        header[148:156] = b"%06o\0 " % (sum(header) - sum(header[148:156]) + 8 * 32)
+        tar.fileobj.write(header + image + bytes(-len(image) % 512))  # type: ignore[union-attr]
+        link = tarfile.TarInfo("link.png")
+        link.type, link.size, link.linkname = tarfile.LNKTYPE, 10**6, "a.png"
+        header = bytearray(link.tobuf(tarfile.GNU_FORMAT))
+        header[124:136] = b"%011o\0" % 10**6
+        header[148:156] = b"%06o\0 " % (sum(header) - sum(header[148:156]) + 8 * 32)
+        tar.fileobj.write(header)  # type: ignore[union-attr]
+        tar.offset = tar.fileobj.tell()  # type: ignore[union-attr]
+        info = tarfile.TarInfo("a.png")
+        info.size = len(image)
+        tar.addfile(info, io.BytesIO(image))
+    data = load(path, ALL)
+    assert torch.equal(data.x, pixels(1))
+    assert "2 members left out: 2 link or the like" in data.notes
+
+
+def test_an_index_takes_no_memory_for_each_header(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "x.tar", ((f"{i}.txt", b"x") for i in range(5000)))
+    tracemalloc.start()
+    with path.open("rb") as file:
+        webdataset.make_index(path, file)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 3e6  # a TarInfo has about 1 kB
+
+
 def test_splits_by_the_names_of_shards(tmp_path: Path) -> None:
     folder = write_shards(tmp_path / "set" / "data", 40, name="train")
     write_shards(folder, 10, classes=2, name="validation")
@@ -95,6 +149,7 @@ def test_splits_by_the_names_of_shards(tmp_path: Path) -> None:
     assert train.classes == test.classes == ("0", "1", "2")  # the test part has two of them
     assert "left out, shards of no split: more.tar" in train.notes
     assert train.name == "set"
+    assert "1 shard for validation, the test part, since there is no other" in train.notes
     assert (
         "set has a test part of its own: --holdout 0.5 is not used"
         in load(tmp_path / "set", DataOptions(holdout=0.5)).notes
@@ -186,9 +241,10 @@ def test_an_index_is_kept_and_made_anew_where_the_shard_changed(
     write_tar(folder / "data-002.tar", examples(random_images(4), 3, 20))
     assert len(streamed(folder)) == 54
     assert names[6:] == ["data-002.tar"]
-    for file in (tmp_path / "cache" / "shards").iterdir():
-        file.write_bytes(b"x")
-    assert len(streamed(folder)) == 54
+    for damage in (lambda content: b"x", lambda content: content[:-100], lambda content: content[:-400] + bytes(400)):
+        for file in (tmp_path / "cache" / "shards").iterdir():
+            file.write_bytes(damage(file.read_bytes()))
+        assert len(streamed(folder)) == 54
     monkeypatch.setenv("GANVAS_CACHE", "/proc/nowhere")
     assert len(streamed(folder)) == 54
 
@@ -250,6 +306,11 @@ def test_damaged_images_are_counted_as_in_folders(tmp_path: Path) -> None:
     assert data.labels.tolist() == [0, 1, 1, 0, 1]
 
 
+def test_damaged_images_at_the_beginning_do_not_hide_the_others(tmp_path: Path) -> None:
+    members = [(f"{i:02d}.png", b"damaged" if i < 20 else encode(x)) for i, x in enumerate(random_images(60))]
+    assert len(load(write_tar(tmp_path / "x.tar", members), ALL)) == 40
+
+
 def test_sources_that_name_no_shards(tmp_path: Path) -> None:
     folder = write_shards(tmp_path / "x", 30)
     (folder / "data-001.tar").unlink()
@@ -257,6 +318,8 @@ def test_sources_that_name_no_shards(tmp_path: Path) -> None:
         load(f"{folder}/data-{{000..002}}.tar")
     with pytest.raises(UserError, match=r"no-\*.tar matches no shards: give .tar or .parquet files"):
         load(f"{folder}/no-*.tar")
+    with pytest.raises(UserError, match="names more than 1,000,000 shards: give a folder"):
+        load(f"{folder}/data-{{0..99999999999}}.tar")
     with pytest.raises(UserError, match="no data '.*nowhere.tar': neither a path"):
         load(folder / "nowhere.tar")
     for odd in ("a\0b*.tar", "a\0b", "x" * 300 + ".tar", "x" * 300 + "*"):

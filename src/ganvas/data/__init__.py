@@ -75,6 +75,7 @@ def load_or_stream(
         raise UserError("stream=always is for shards and Parquet files: leave it out for other data")
     if isinstance(source, str | Path):
         named = load_named(str(source), options, progress)
+        check_image_options(named, options)
         if isinstance(named, StreamedDataset):
             return named
         dataset = named
@@ -85,17 +86,25 @@ def load_or_stream(
         elif options.split != "train":
             how = "pass the examples that you mean, or holdout=0.1"
             raise MissingSplitError(f"an array has no split {options.split!r}: {how}")
+        check_image_options(dataset, options)
     if options.classes:
         dataset = dataset.filter_classes(options.classes)
-    if (options.size or options.channels) and not dataset.has_images:
-        option = "size" if options.size else "channels"
-        raise UserError(f"{dataset.name} holds vectors, which have no {option}: leave out {option}")
     x = convert_channels(dataset.x, options.channels) if options.channels else dataset.x
     x = resize_and_crop(x, options.image_size) if options.image_size else x
     dataset = dataset if x is dataset.x else replace(dataset, x=x)
     _, coloured, _ = hidden_colour_stats(dataset.x)  # none, of vectors and of images without alpha
     note = f"{coloured:.0%} of the pixels are transparent and have colours, which nobody sees: they play no part"
     return dataset if coloured < HIDDEN_COLOUR_SHARE or note in dataset.notes else dataset.with_notes([note])
+
+
+def check_image_options(dataset: Dataset | StreamedDataset, options: DataOptions) -> None:
+    """UserError for options of images where the examples are vectors."""
+    for option, value, what in (
+        ("size", options.size, "size"), ("channels", options.channels, "channels"),
+        ("range", options.range, "black and white"),
+    ):  # fmt: skip
+        if value is not None and not dataset.has_images:
+            raise UserError(f"{dataset.name} holds vectors, which have no {what}: leave out {option}")
 
 
 def holds_bytes(source: Source) -> bool:
@@ -131,8 +140,10 @@ def load_domain(source: Source, options: DataOptions | None, progress: Progress)
 
 def resolve_stream(source: Sources, options: DataOptions, data: Data) -> DataOptions:
     """The options with what `stream` has come to, so that a run goes on in the same way on any machine."""
-    if isinstance(source, str | Path) and names_shards(str(source)):
-        return replace(options, stream="always" if isinstance(data, StreamedDataset) else "never")
+    if isinstance(data, StreamedDataset):
+        return replace(options, stream="always")
+    if options.stream == "auto" and isinstance(source, str | Path) and names_shards(str(source)):
+        return replace(options, stream="never")
     return options
 
 

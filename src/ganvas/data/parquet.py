@@ -272,8 +272,8 @@ def open_parquet(files: Sequence[Path], training: Sequence[Path] = ()) -> Parque
     for path, index in zip(files, indexes, strict=True):
         if index.columns.content != columns.content:
             raise UserError(f"{path} has other columns than {files[0].name}: give files with the same")
-    parts = [(index.labels, index.texts) for index in indexes]
-    labels, classes = merge_labels(parts, [read_index(path).texts for path in training], columns.label_names)
+    parts, training_parts = ([index[-2:] for index in part] for part in (indexes, map(read_index, training)))
+    labels, classes, label_notes = merge_labels(parts, training_parts, columns.label_names)
     digest, hashes, file_bytes = sha256(), list[np.ndarray](), tuple(path.stat().st_size for path in files)
     for path, size, index in zip(files, file_bytes, indexes, strict=True):
         digest.update(str((path.name, size, index.rows)).encode())
@@ -287,7 +287,7 @@ def open_parquet(files: Sequence[Path], training: Sequence[Path] = ()) -> Parque
     shards = ParquetShards(
         files=tuple(files), file_bytes=file_bytes, counts=counts,
         file_numbers=np.repeat(np.arange(len(files)), groups), hashes=np.concatenate(hashes),
-        labels=labels, classes=classes, digest=digest.hexdigest(), notes=tuple(columns.notes),
+        labels=labels, classes=classes, digest=digest.hexdigest(), notes=(*columns.notes, *label_notes),
         window=window, mean_bytes=mean, read_bytes=largest, has_images=columns.image is not None, columns=columns,
         # two windows follow each other, and begin and end within a row group
         first_groups=np.cumsum([0, *groups]), cache=GroupCache(2 * (window * mean + largest)),

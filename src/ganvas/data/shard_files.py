@@ -15,6 +15,7 @@ from .listing import is_ignored, join_names, list_files, path_mode, pluralize
 TAR, PARQUET = ".tar", ".parquet"
 GLOB_PATTERN, RANGE_PATTERN = re.compile(r"[*?[]"), re.compile(r"\{(\d+)\.\.(\d+)\}")
 """wildcards, and numbers in braces, as WebDataset and shells write them: the first has as many digits as all"""
+MAX_RANGE = 10**6  # shards that a range names, at most
 DATA_FOLDER = "data"
 """the folder in which data sets of the Hugging Face Hub have their Parquet files"""
 
@@ -70,6 +71,8 @@ def expand(source: str) -> list[Path]:
         relative = path.relative_to(path.anchor) if path.anchor else path
         return [file for file in Path(path.anchor).glob(str(relative)) if has_kind(file) and file.is_file()]
     first, last = match.groups()
+    if int(last) - int(first) >= MAX_RANGE:
+        raise UserError(f"{source} names more than {MAX_RANGE:,} shards: give a folder, or a wildcard, *")
     numbers = [f"{i:0{len(first)}d}" for i in range(int(first), int(last) + 1)]
     files = [path for i in numbers for path in expand_one(source[: match.start()] + i + source[match.end() :])]
     if missing := [path.name for path in files if not path.is_file()]:
@@ -112,6 +115,8 @@ def select_split(name: str, files: Sequence[Path], split: str) -> ShardFiles:
     notes = []
     if "test" in parts and "validation" in parts:
         notes.append(f"{pluralize(len(parts['validation']), 'shard')} for validation, used for nothing")
+    elif "validation" in parts:
+        notes.append(f"{pluralize(len(test), 'shard')} for validation, the test part, since there is no other")
     if "" in parts:
         notes.append(f"left out, shards of no split: {join_names(file.name for file in parts[''])}")
     is_test = split == "test"

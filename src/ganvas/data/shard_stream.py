@@ -65,9 +65,8 @@ class ShardStream(EpochPlaces):
         shards = dataset.shards
         starts = np.searchsorted(dataset.index.numpy(), shards.ends - shards.counts)
         sizes = np.diff(np.append(starts, self.n))
-        self.starts: np.ndarray = starts[sizes > 0]
-        self.sizes: np.ndarray = sizes[sizes > 0]
-        self.window: Callable[[int, int], Tensor] = lru_cache(4)(self.shuffle_window)
+        rows_of_window = partial(shuffle_window, starts[sizes > 0], sizes[sizes > 0], shards.window, seed)
+        self.window: Callable[[int, int], Tensor] = lru_cache(4)(rows_of_window)
         workers = 1 + shards.mean_bytes // BYTES_PER_WORKER if dataset.has_images else 1
         self.workers: int = min(os.cpu_count() or 1, workers)
         self.pool: ThreadPoolExecutor = ThreadPoolExecutor(self.workers, thread_name_prefix="ganvas-shards")
@@ -132,17 +131,20 @@ class ShardStream(EpochPlaces):
         windows, size = places // self.data.shards.window, self.data.shards.window
         return torch.cat([self.window(epoch, int(w))[places[windows == w] % size] for w in np.unique(windows)])
 
-    def shuffle_window(self, epoch: int, w: int) -> Tensor:
-        """The rows of the w-th window of an epoch, in the order in which they come."""
-        size = self.data.shards.window
-        if self.n <= size:
-            generator = torch.Generator().manual_seed(derive_seed(self.seed, "order", epoch))
-            return torch.randperm(self.n, generator=generator)
-        order = torch.randperm(
-            len(self.sizes), generator=torch.Generator().manual_seed(derive_seed(self.seed, "shards", epoch))
-        ).numpy()
-        ends, places = self.sizes[order].cumsum(), np.arange(w * size, min(self.n, (w + 1) * size))
-        shard = np.searchsorted(ends, places, side="right")
-        rows = torch.from_numpy(self.starts[order][shard] + places - (ends - self.sizes[order])[shard])
-        generator = torch.Generator().manual_seed(derive_seed(self.seed, "order", epoch, w))
-        return rows[torch.randperm(len(rows), generator=generator)]
+
+def shuffle_window(starts: np.ndarray, sizes: np.ndarray, size: int, seed: int, epoch: int, w: int) -> Tensor:
+    """The rows of the w-th window of an epoch, so many or fewer, in the order in which they come.
+
+    `starts` and `sizes` are the first row of each shard, and how many it has.
+    """
+    n = int(sizes.sum())
+    if n <= size:
+        generator = torch.Generator().manual_seed(derive_seed(seed, "order", epoch))
+        return torch.randperm(n, generator=generator)
+    generator = torch.Generator().manual_seed(derive_seed(seed, "shards", epoch))
+    order = torch.randperm(len(sizes), generator=generator).numpy()
+    ends, places = sizes[order].cumsum(), np.arange(w * size, min(n, (w + 1) * size))
+    shard = np.searchsorted(ends, places, side="right")
+    rows = torch.from_numpy(starts[order][shard] + places - (ends - sizes[order])[shard])
+    generator = torch.Generator().manual_seed(derive_seed(seed, "order", epoch, w))
+    return rows[torch.randperm(len(rows), generator=generator)]

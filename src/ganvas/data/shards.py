@@ -24,6 +24,7 @@ from ..randomness import make_generator
 from .dataset import Dataset, convert_channels, split_indices
 from .folder import MixedSizesError, image_notes, majority_channels
 from .images import Page, ReadResult, read_images, read_page
+from .label_tables import MAX_CLASS_SHARE, MIN_LABELS
 from .listing import File, join_names, pluralize
 from .memory import MAX_MEMORY_SHARE, available_memory, format_bytes
 from .options import DataOptions, Progress, no_progress
@@ -31,7 +32,7 @@ from .quantization import AUTO, Bounds
 from .shard_files import ShardFiles
 
 NO_LABEL = -1
-FIRST_EXAMPLES = 16  # examples of the first shard from which the bytes of all are estimated
+FEW_EXAMPLES = 16  # examples from which the bytes of all are estimated
 MAX_READ_BYTES = 2**28  # bytes of a row group, at most, in a set that is streamed
 SAMPLE_EXAMPLES, SAMPLE_BYTES = 10_000, 2**30
 """examples of a streamed set that are in memory, at most, and their bytes"""
@@ -110,25 +111,33 @@ def check_shards(shards: Shards, what: str, advice: str) -> None:
         raise UserError(f"{shards.describe(i)} has no label, though others have: {advice}")
 
 
-def merge_labels(
-    parts: Sequence[tuple[np.ndarray, Sequence[str | None]]],
-    training: Sequence[Sequence[str | None]],
-    names: Sequence[str] = (),
-) -> tuple[np.ndarray | None, tuple[str, ...]]:
-    """The labels of all examples, where any has one, from those of each file and the texts that these index.
+FileLabels = tuple[np.ndarray, Sequence[str | None]]  # labels of a file, or NO_LABEL, and the texts that they index
 
-    The classes are `names`, where the files have an order of their own, then those of the training shards, then
+
+def label_texts(parts: Sequence[FileLabels]) -> set[str]:
+    return {text for _, texts in parts for text in texts if text is not None}
+
+
+def merge_labels(
+    parts: Sequence[FileLabels], training: Sequence[FileLabels], names: Sequence[str] = ()
+) -> tuple[np.ndarray | None, tuple[str, ...], list[str]]:
+    """The labels of all examples, where any has one, their classes, and notes, from those of each file.
+
+    The classes are `names`, where the files have an order of their own, then those of the `training` files, then
     others: numbers by size, words by the alphabet.
     """
-    texts = {text for _, own_texts in parts for text in own_texts if text is not None}
-    first_texts = {text for own_texts in training for text in own_texts if text is not None}.difference(names)
+    texts, first_texts = label_texts(parts), label_texts(training).difference(names)
     classes = (*names, *sort_classes(first_texts), *sort_classes(texts.difference(names, first_texts)))
     if not texts:
-        return None, ()
+        return None, (), []
+    n, n_texts = sum(len(labels) for labels, _ in training or parts), len(label_texts(training or parts))
+    if not names and n > MIN_LABELS and n_texts > MAX_CLASS_SHARE * n:
+        return None, (), [f"labels are not used: {n_texts} different ones of {n} examples are no classes"]
     index: dict[str | None, int] = {text: i for i, text in enumerate(classes)}
     # NO_LABEL is the last
     tables = [np.array([*(index.get(text, NO_LABEL) for text in own_texts), NO_LABEL]) for _, own_texts in parts]
-    return np.concatenate([table[numbers] for table, (numbers, _) in zip(tables, parts, strict=True)]), classes
+    labels = np.concatenate([table[numbers] for table, (numbers, _) in zip(tables, parts, strict=True)])
+    return labels, classes, []
 
 
 def sort_classes(texts: set[str]) -> list[str]:
@@ -222,12 +231,14 @@ def build_dataset(
 ) -> Dataset | StreamedDataset:
     """The examples of a split of the shards: in memory where they fit, unless the options say otherwise."""
     part, notes = select_examples(source, files, shards, options)
-    size, free = len(part) * example_bytes(source, shards, part, options), available_memory()
+    free = available_memory()
+    check_row_groups(source, shards, int(MAX_MEMORY_SHARE * free / 2))  # two are in memory at once
+    size = len(part) * example_bytes(source, shards, part, options)
     if options.stream == "never" or (options.stream == "auto" and size <= MAX_MEMORY_SHARE * free):
         return read_examples(source, shards, part, options, progress).with_notes(notes)
     check_streamable(source, shards, options)
     n = min(len(part), SAMPLE_EXAMPLES, max(1, SAMPLE_BYTES * len(part) // size))
-    sample = read_examples(source, shards, select_sample(shards, part, n), options, progress)
+    sample = read_examples(source, shards, select_sample(shards, part, n, shards.max_sample_shards), options, progress)
     why = "as asked for"
     if options.stream == "auto":
         why = f"since they take {format_bytes(size)} of memory, more than {MAX_MEMORY_SHARE:.0%} of what is free"
@@ -258,10 +269,11 @@ def select_examples(source: str, files: ShardFiles, shards: Shards, options: Dat
 
 
 def example_bytes(source: str, shards: Shards, part: Dataset, options: DataOptions) -> int:
-    """Bytes of an example in memory, by the first of them."""
+    """Bytes of an example in memory, by some of them: from all over, or from one row group, which is read whole."""
     options = replace(options, range="0,1") if options.range == AUTO else options  # which of all is not known yet
-    first = read_examples(source, shards, part.select(slice(FIRST_EXAMPLES)), options, no_progress, sizes_differ=True)
-    return prod(first.shape) * first.x.element_size()
+    some = select_sample(shards, part, FEW_EXAMPLES, max_shards=None if shards.max_sample_shards is None else 1)
+    few = read_examples(source, shards, some, options, no_progress, sizes_differ=True)
+    return prod(few.shape) * few.x.element_size()
 
 
 def check_streamable(source: str, shards: Shards, options: DataOptions) -> None:
@@ -270,21 +282,26 @@ def check_streamable(source: str, shards: Shards, options: DataOptions) -> None:
         raise UserError(f"{source} is streamed, so nobody knows its lowest and highest number: say range=LOW,HIGH")
     if options.pages == "all":
         raise UserError(f"{source} is streamed, an example a member: leave out pages=all")
-    if shards.read_bytes > MAX_READ_BYTES:
-        size, most = format_bytes(shards.read_bytes), format_bytes(MAX_READ_BYTES)
+    check_row_groups(source, shards, MAX_READ_BYTES)
+
+
+def check_row_groups(source: str, shards: Shards, most: int) -> None:
+    """UserError where the largest row group has more bytes than are to be read at once."""
+    if shards.read_bytes > most:
+        size = f"{format_bytes(shards.read_bytes)}, and {format_bytes(most)} are the most that is read at once"
         how = "write it with smaller ones, e.g. pyarrow.parquet.write_table(table, file, row_group_size=1000)"
-        raise UserError(f"{source} has row groups of {size}, and {most} are the most that is read at once: {how}")
+        raise UserError(f"{source} has row groups of {size}: {how}")
 
 
-def select_sample(shards: Shards, part: Dataset, n: int) -> Dataset:
-    """n of the examples, always the same, in their order; of not more shards than are to be read for it."""
-    if n == len(part):
+def select_sample(shards: Shards, part: Dataset, n: int, max_shards: int | None) -> Dataset:
+    """n of the examples, or all if they are fewer, always the same, in their order; of so many shards at most."""
+    if n >= len(part):
         return part
     generator, rows = make_generator(torch.device("cpu"), 0, "sample"), torch.arange(len(part))
-    if shards.max_sample_shards is not None:
+    if max_shards is not None:
         places = shards.shard_of(part.x.numpy())
         numbers = torch.from_numpy(np.unique(places))
-        numbers = numbers[torch.randperm(len(numbers), generator=generator)[: shards.max_sample_shards]]
+        numbers = numbers[torch.randperm(len(numbers), generator=generator)[:max_shards]]
         rows = rows[np.isin(places, numbers.numpy())]
     return part.select(rows[torch.randperm(len(rows), generator=generator)[:n]].sort().values)
 

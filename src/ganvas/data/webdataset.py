@@ -15,6 +15,7 @@ from hashlib import blake2b, sha256
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -100,10 +101,10 @@ def open_tars(files: Sequence[Path], training: Sequence[Path] = (), progress: Pr
         indexes.append(index := read_index(file))
         n += len(index.offsets)
         progress(n, n * len(files) // len(indexes))
-    labels, classes = merge_labels(
-        [(index.labels, index.texts.tolist()) for index in indexes],
-        [read_index(file).texts.tolist() for file in training],
+    parts, training_parts = (
+        [(index.labels, index.texts.tolist()) for index in part] for part in (indexes, map(read_index, training))
     )
+    labels, classes, notes = merge_labels(parts, training_parts)
     digest, others, file_bytes = sha256(), Counter[str](), tuple(file.stat().st_size for file in files)
     for file, size, index in zip(files, file_bytes, indexes, strict=True):
         digest.update(str((file.name, size, index.texts.tolist())).encode())
@@ -111,7 +112,7 @@ def open_tars(files: Sequence[Path], training: Sequence[Path] = (), progress: Pr
             digest.update(np.ascontiguousarray(part).data)
         others.update(index.other_suffixes.tolist())
     what = ", ".join(f"{n} {suffix}" for suffix, n in others.most_common(10))
-    notes = [f"{pluralize(others.total(), 'member')} left out: {what}"] if others else []
+    notes += [f"{pluralize(others.total(), 'member')} left out: {what}"] if others else []
     sizes = np.concatenate([index.sizes for index in indexes])
     shards = TarShards(
         files=tuple(files), file_bytes=file_bytes,
@@ -134,10 +135,10 @@ def read_index(path: Path) -> TarIndex:
         name = blake2b(str(path.resolve()).encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
         cache_file = cache_dir() / "shards" / f"{name}.npz"
         try:
-            with np.load(cache_file, allow_pickle=False) as arrays:
+            with cache_file.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 if np.array_equal(arrays["stamp"], stamp):
                     return TarIndex(*(arrays[field] for field in TarIndex._fields))
-        except (OSError, ValueError, KeyError, EOFError):  # none, or a damaged one
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile):  # none, or a damaged one
             pass
         with path.open("rb") as file:
             index = make_index(path, file)
@@ -158,16 +159,15 @@ def make_index(path: Path, file: BinaryIO) -> TarIndex:
     try:
         with tarfile.open(fileobj=file, mode="r:") as tar:
             for member in tar:
-                last, end = member.name, member.offset_data + -(-member.size // BLOCK) * BLOCK
-                if member.offset_data + member.size > size:
+                tar.members.clear()  # type: ignore[attr-defined]  # or it would remember a million
+                last, end = member.name, tar.offset
+                if end > size:
                     raise UserError(f"{path} is cut off in the middle of {last}: copy it again")
                 add_member(path, tar, member, images, labels, others)
     except tarfile.TarError as error:
         raise UserError(f"{path} is damaged or no plain tar, after {last}: {error}") from error
     file.seek(end)
-    rest = file.read(
-        MAX_LABEL_BYTES
-    )  # a tar ends in blocks of zeros; the module takes anything else for an end as well
+    rest = file.read(MAX_LABEL_BYTES)  # blocks of zeros, though tarfile takes anything else for an end as well
     if len(rest) < BLOCK:
         raise UserError(f"{path} is cut off after {last}: copy it again")
     if rest.strip(b"\0"):
@@ -199,7 +199,7 @@ def add_member(
         return
     stem, _, suffix = name.partition(".")
     key, suffix = f"{folder}/{stem}", suffix.lower()
-    if not member.isreg():
+    if not member.isreg() or member.issparse():
         others["link or the like"] += 1
     elif f".{suffix}" in IMAGE_SUFFIXES:
         if key in images:
@@ -225,5 +225,5 @@ def parse_label(content: bytes, suffix: str) -> str | None:
     if suffix == CLASS_SUFFIX:
         return str(int(text)) if text.removeprefix("-").isdecimal() else text or None
     values = json.loads(text)
-    value = next((values[key] for key in JSON_KEYS if key in values), None) if isinstance(values, dict) else None
-    return parse_class(value)
+    labels = [values.get(key) for key in JSON_KEYS] if isinstance(values, dict) else []
+    return next(filter(None, map(parse_class, labels)), None)
