@@ -17,6 +17,9 @@ REMEDIES = {
 class UserError(ValueError):
     """Something the caller can put right: the message says what, where and how.  Exit code 2."""
 
+    is_of_rank: bool = False
+    """whether only this rank, which is not rank 0, can tell"""
+
 
 class InvalidFileError(UserError):
     """A file of a run that says what cannot be: the message names file and field, which is no argument of anything."""

@@ -31,7 +31,8 @@ from tests.support.data import as_pair, image_collection
 from tests.support.models import small
 
 ROOT = Path(__file__).resolve().parents[2]
-ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
+ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"} | {"OMP_NUM_THREADS": "1"}
+"""that of a process of one thread, which keeps the byte code of what it imports: Python compiles it once"""
 GANVAS = [sys.executable, "-m", "ganvas"]
 BATCH, START, STEPS = 8, 300, 2
 """a rank's batch; steps that count as done, so that G's best fakes are fewer than all; steps that are done, since in a
@@ -155,12 +156,12 @@ def free_port() -> int:
 
 def start_ranks(words: Sequence[str], n: int = 2, **options: Any) -> list[subprocess.Popen[str]]:
     """`python WORDS` in n processes that are told what torchrun would tell them."""
-    shared = {"WORLD_SIZE": str(n), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "OMP_NUM_THREADS": "1"}
+    shared = {"WORLD_SIZE": str(n), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     shared["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     return [
         subprocess.Popen(
             [sys.executable, *words], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            env=os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)}, **options,
+            env=ENVIRONMENT | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)}, **options,
         )
         for rank in range(n)
     ]  # fmt: skip

@@ -124,6 +124,7 @@ def rank_prefix(error: BaseException) -> str | None:
     from ..ranks import has_group
 
     is_shared = isinstance(error, UserError | DivergenceError | RankError | TrainingStopped | SystemExit)
+    is_shared = is_shared and not (isinstance(error, UserError) and error.is_of_rank)
     if is_shared and (has_group() or os.environ.get("LOCAL_RANK") != "0"):
         return None
     return f"rank {os.environ['RANK']}: "

@@ -16,7 +16,7 @@ from .. import __version__
 from ..config import TrainConfig
 from ..data import Data, DomainPair, Scaling, class_counts, make_stream
 from ..diagnostics import examine, recent_lines
-from ..errors import DivergenceError, RankError, TrainingStopped
+from ..errors import DivergenceError, RankError, TrainingStopped, UserError
 from ..inference.trained import Trained, load_trained
 from ..io.atomic import atomic_write
 from ..io.run_folder import LAST_WEIGHTS_FILE, RunFolder
@@ -131,6 +131,9 @@ class Run:
                 f"{error}: stopped; {folder} keeps the checkpoint of step {step}. {advice}"
             ) from error
         except TrainingStopped:
+            raise
+        except UserError as error:
+            error.is_of_rank = not is_main()  # rank 0 does not learn of it
             raise
         except RuntimeError as error:
             if not isinstance(error, RankError) and not is_loss_of_rank(error):

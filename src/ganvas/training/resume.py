@@ -226,10 +226,18 @@ def restore_state(
     if not files.checkpoint.exists():
         return state
     header = checkpoint.restore(state, files.checkpoint, model)
-    # as many examples as were seen
-    examples = state.position * header.get("batch_size", config.batch_size) * header.get("world_size", 1)
-    state.position = examples // (config.batch_size * world_size())
+    old_batch = header.get("batch_size", config.batch_size) * header.get("world_size", 1)
+    state.position = convert_position(state.position, len(data), old_batch, config.batch_size * world_size())
     return state
+
+
+def convert_position(position: int, n: int, old_batch: int, batch: int) -> int:
+    """Where a run of n examples goes on with batches of another size: in the same epoch, behind what it has seen there.
+
+    No example comes twice in an epoch.  Up to a batch of them is left out where the sizes do not divide each other.
+    """
+    epoch, i = divmod(position, max(1, n // old_batch))  # of changed data there may be fewer
+    return epoch * (n // batch) + min(-(-i * old_batch // batch), n // batch)
 
 
 def restore_missing_files(run: Run) -> None:

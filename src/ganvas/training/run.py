@@ -90,6 +90,7 @@ def train(
         initial_weights = {} if init_from is None else initialize_from(init_from, model, state, bar.print_notes)
         shard(config, device, state.nets, state.ema_nets)
         config, trials = resolve_switches(model, training_data, config, state, bar)
+    check_same_data(raw_data)
     path = Path(from_main(lambda: str(run_records.create_run_folder(model, training_data, Path(runs_dir), folder))))
     with lock_run(path, bar):
         with share_errors():
@@ -141,6 +142,19 @@ def lock_run(path: Path, bar: ProgressBar) -> Iterator[None]:
         yield
 
 
+def check_same_data(data: Data) -> None:
+    """UserError where a rank has read other examples than rank 0, as of a file that is damaged on its machine."""
+    if world_size() == 1:
+        return
+    count, fingerprint = sum(map(len, data.datasets)), data.fingerprint()
+    first, *others = (text.split() for text in gather_texts(f"{count} {fingerprint}"))
+    for number, other in enumerate(others, 1):
+        if other != first:
+            counts = "" if other[0] == first[0] else f", {other[0]} examples in place of {first[0]}"
+            advice = "give all machines the same files, none of them damaged"
+            raise UserError(f"rank {number} has read other data than rank 0{counts}: {advice}")
+
+
 def check_folder_is_shared(path: Path) -> None:
     """UserError where this rank, on another machine, does not see the folder in which rank 0 writes."""
     if not path.exists():
@@ -177,6 +191,8 @@ def resume(
         overrides = changes | {name: v for name, v in (("steps", steps), ("device", device)) if v is not None}
         with share_errors():
             run = restore_run(folder, data, overrides, allow_changed_data, bar)
+        if allow_changed_data:
+            check_same_data(run.raw_data)
         return run.fit()
 
 
