@@ -39,6 +39,7 @@ def small_translator(task: str, name: str) -> dict[str, Any]:
 GAN, VAE = ganvas.GAN(width=8), ganvas.VAE(net="mlp", width=8, latent=2)
 CLASSIFIERS = {"mnist": (lenet, 2, 1), "fashion": (double_lenet, 1, 1)}
 LIKELIHOOD: dict[str, int] = {"K": 5, "SEEDS": 1, "ROUNDS": 1, "STEPS": 1}
+TWO_RANKS = {"vae 4-8": (VAE, 16, 4, 4)}
 MANY_SEEDS = {"gan 2 numbers": (ganvas.GAN(width=8), (2,), 8, 1)}
 SWITCHES = {"vae": (VAE, (8, 8, 1), 4)}
 SMALL: dict[str, list[Small]] = {
@@ -126,6 +127,7 @@ SMALL: dict[str, list[Small]] = {
     "mixtures": [
         small("--workers 1 --seeds 1 --steps 2 --only grid-ours", "modes of 25", "PacGAN4, published", "samples.png")
     ],
+    "ranks": [small("--rounds 1 --steps 1", "2 ranks, weak", "all-reduce, ms", JOBS=TWO_RANKS)],
     "step_time": [
         small("DATA/mnist.npz --steps 1 --rounds 1 --threads 1", "step without data, ms", "of our step", "pythae")
     ],
