@@ -102,8 +102,11 @@ def pad_to_multiple(x: Float[Tensor, "b c h w"], multiple: int, min_size: int) -
     """Images whose height and width are at least `min_size`, and multiples: the last row and column are repeated."""
     h, w = (max(-(-n // multiple) * multiple, min_size) for n in x.shape[2:])
     padding = (0, w - x.shape[3], 0, h - x.shape[2])
-    if any(padding) and torch.compiler.is_compiling():
-        x = x.contiguous()  # PyTorch 2.13 compiles the derivative for that order of memory alone
+    if any(padding) and torch.compiler.is_compiling():  # PyTorch 2.13 compiles no derivative of `pad` in channels last
+        rows, columns = (
+            torch.arange(m, device=x.device).clamp(max=n - 1) for m, n in zip((h, w), x.shape[2:], strict=True)
+        )
+        return x[:, :, rows][..., columns]
     return pad(x, padding, mode="replicate") if any(padding) else x
 
 
