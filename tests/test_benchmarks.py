@@ -128,6 +128,15 @@ SMALL: dict[str, list[Small]] = {
         small("--workers 1 --seeds 1 --steps 2 --only grid-ours", "modes of 25", "PacGAN4, published", "samples.png")
     ],
     "ranks": [small("--rounds 1 --steps 1", "2 ranks, weak", "all-reduce, ms", JOBS=TWO_RANKS)],
+    "startup": [
+        small(
+            *("--rounds 1", "beside torch's import", "ganvas sample"),
+            COMMANDS={
+                "import torch": ("-c", "pass"),
+                "ganvas sample": ("-m", "ganvas", "sample", "run", "-n", "4", "--out", "NUMBER.png"),
+            },
+        )
+    ],
     "step_time": [
         small("DATA/mnist.npz --steps 1 --rounds 1 --threads 1", "step without data, ms", "of our step", "pythae")
     ],

@@ -77,7 +77,8 @@ def launch(
     )  # fmt: skip
     words = arguments.prepare_tokens(app, tokens)
     command, bound, others = app.parse_args(words, exit_on_error=False, print_error=False)
-    resume_garbage_collection()
+    if not gc.isenabled():
+        keep_objects()
     for name, value in (("given", frozenset(given)), ("words", tuple(command_line))):
         if name in others:
             bound.arguments[name] = value
@@ -87,7 +88,7 @@ def launch(
 def main(argv: list[str] | None = None) -> int:
     """Run a command; returns its exit code: 0, 2 for the user's mistakes, 1 for failures, 128 + a signal's number."""
     os.environ.setdefault("PYDANTIC_ERRORS_INCLUDE_URL", "0")
-    if argv is None:  # a process of its own: importing makes many objects, and no garbage to look for among them
+    if is_process := argv is None:  # importing makes many objects, and no garbage to look for among them
         gc.disable()
     command_line[:] = argv = sys.argv[1:] if argv is None else argv
     app.config = ()
@@ -106,15 +107,15 @@ def main(argv: list[str] | None = None) -> int:
             print(f"ganvas: {sender}{escape_text(message)}", file=sys.stderr)
         return code
     finally:
-        resume_garbage_collection()
+        if is_process:
+            keep_objects()
     return code if isinstance(code, int) else 0
 
 
-def resume_garbage_collection() -> None:
-    """Collect garbage again, but none among what was imported: that takes tenths of a second, also at the end."""
-    if not gc.isenabled():
-        gc.freeze()
-        gc.enable()
+def keep_objects() -> None:
+    """Look for garbage from now on, but not among the objects of now: those of torch alone take tenths of a second."""
+    gc.freeze()
+    gc.enable()
 
 
 def rank_prefix(error: BaseException) -> str | None:
