@@ -25,6 +25,8 @@ TEXTS = {"metrics": "kid", "kinds": "flow", "features": "pixels", "classes": "ca
 NEEDED = {key: ["other"] for key in ("evaluate", "fit-prior", "interpolate")}
 NEEDED |= {"compare": ["--data", "other", "--html", "page"]}
 """what other options go with"""
+LATE_IMPORTS = {"translate": {"inference.translation": ["format_size", "size_warning", "translate_files"]}}
+"""functions that a command imports when it is called"""
 
 
 def stand_in(world: MagicMock, name: str, function: Any) -> MagicMock:
@@ -143,6 +145,11 @@ def calls(command: str, words: list[str], monkeypatch: pytest.MonkeyPatch) -> li
             elif name in ("ProgressBar", "Examples", "Table", "Console"):
                 patch.setattr(module, name, MagicMock())
                 world.attach_mock(getattr(module, name), name)
+        for path, names in LATE_IMPORTS.get(command, {}).items():
+            for name in names:
+                patch.setattr(
+                    f"ganvas.{path}.{name}", stand_in(world, name, getattr(import_module(f"ganvas.{path}"), name))
+                )
         patch.setattr(cli, "explain_error", raised)
         assert main([command, *words]) == 0
     return [x for name, given, named in world.mock_calls for x in flat((name, given, named)) if not callable(x)]
