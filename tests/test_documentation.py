@@ -1,7 +1,9 @@
 """Commands and options that README.md and the pages in docs show: they exist, and parse."""
 
+import os
 import re
 import shlex
+import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -100,9 +102,43 @@ def test_programs_run(page: str, pictures: tuple[str, ...]) -> None:
     assert all(Path(picture).exists() for picture in pictures)
 
 
+def test_the_plan_for_many_gpus_is_computed(capsys: pytest.CaptureFixture[str]) -> None:
+    """With smaller networks and images; the table has its numbers for the page's own."""
+    (program,) = PYTHON_BLOCK.findall((ROOT / "docs/plan-64-gpus.md").read_text(encoding="utf-8"))
+    small = program.replace("(64, 256)", "(4,)").replace("200_000, 128", "200_000, 32")
+    assert small != program
+    exec(compile(small, "plan-64-gpus.md", "exec"), {})
+    assert "DCGAN, 32 pixels, width 4: 0.0 million parameters" in capsys.readouterr().out
+
+
+def test_the_job_for_many_gpus_begins_a_run_and_goes_on_with_it(tmp_path: Path) -> None:
+    """What it gives to torchrun, with stand-ins for SLURM's commands."""
+    text = (ROOT / "docs/plan-64-gpus.md").read_text(encoding="utf-8")
+    script = text.partition("```\n#!/bin/bash\n")[2].partition("```")[0].replace("SHARED", str(tmp_path))
+    for name, answer in (("srun", 'printf "%s\\n" "$@"'), ("scontrol", "echo first; echo second")):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{answer}\n")
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "run").mkdir()
+    environment = {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "SLURM_NNODES": "8",
+        "SLURM_JOB_ID": "7",
+        "SLURM_JOB_NODELIST": "",
+    }
+    for command in ("train", "resume"):
+        result = subprocess.run(["bash", "-ec", script], env=environment, capture_output=True, text=True, check=True)
+        words = result.stdout.splitlines()
+        assert words[: words.index("-m")][-2:] == ["--rdzv-endpoint", "first:29500"]
+        given = words[words.index("ganvas") + 1 :]
+        assert given[0] == command
+        app.parse_args(prepare_tokens(app, given), exit_on_error=False, print_error=False)
+        (tmp_path / "run" / "state.ckpt").touch()
+
+
 def test_no_page_has_a_program_that_nobody_runs() -> None:
     pages = {page.relative_to(ROOT).as_posix() for page in PAGES if PYTHON_BLOCK.search(page.read_text("utf-8"))}
-    assert pages == {"README.md", "docs/export.md", "docs/own-models.md", "docs/python.md", "docs/translation.md"}
+    own_tests = {"docs/data.md", "docs/export.md", "docs/own-models.md", "docs/plan-64-gpus.md"}
+    assert pages == own_tests | {"README.md", "docs/python.md", "docs/translation.md"}
 
 
 def test_the_suffixes_of_images_are_listed() -> None:
