@@ -20,17 +20,21 @@ def make_generator(device: torch.device, *key: int | str) -> torch.Generator:
     return torch.Generator(device).manual_seed(derive_seed(*key))
 
 
+def device_generator(device: torch.device) -> torch.Generator:
+    """The generator from which a GPU draws where none is named; of any other device the CPU's."""
+    index = torch.cuda.current_device() if device.type == "cuda" and device.index is None else device.index
+    return torch.cuda.default_generators[index] if device.type == "cuda" else torch.default_generator
+
+
 def reseed(device: torch.device, *key: int | str) -> None:
     """Make what the device draws next a function of the key.
 
     Seeds the device's own generator: `torch.manual_seed` visits every backend and takes 200 times as long.
     """
     seed = derive_seed(*key)
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        index = torch.cuda.current_device() if device.index is None else device.index
-        torch.cuda.default_generators[index].manual_seed(seed)
-    elif device.type == "mps":
+    for generator in {torch.default_generator, device_generator(device)}:
+        generator.manual_seed(seed)
+    if device.type == "mps":
         torch.mps.manual_seed(seed)
 
 

@@ -22,6 +22,7 @@ from torch.overrides import TorchFunctionMode
 
 from ..model import Batch, Model, Move
 from ..nn.device import float32_products
+from ..randomness import device_generator
 from .loop import StepPlayer, Terms, get_optimizer, name_of_networks, update_ema
 
 RANDOM_FUNCTIONS: frozenset[Callable[..., Tensor]] = frozenset({
@@ -139,11 +140,7 @@ class BatchedPlayer:
         first = self.players[0]
         self.model: Model = first.model
         device = first.device
-        is_cuda = device.type == "cuda"
-        index = torch.cuda.current_device() if is_cuda and device.index is None else device.index
-        self.mode: MembersMode = MembersMode(
-            torch.cuda.default_generators[index] if is_cuda else torch.default_generator
-        )
+        self.mode: MembersMode = MembersMode(device_generator(device))
         self.index: Tensor = torch.arange(len(players), device=device)
         with torch.no_grad():
             nets, parameters = stack_networks([player.state.nets for player in players], self.mode.learns)
@@ -198,9 +195,8 @@ class BatchedPlayer:
                     nn.utils.clip_grad_norm_(player.state.nets[part].parameters(), bound)
         if name not in self.optimizers:
             own = [get_optimizer(name, player.model, player.state) for player in self.players]
-            self.optimizers[name] = (
-                merge(own) if len({player.rate(name, player.state.step) for player in self.players}) == 1 else own
-            )
+            rates = {player.rate(name, player.state.step) for player in self.players}
+            self.optimizers[name] = merge(own) if len(rates) == 1 else own
         optimizers = self.optimizers[name]
         for i, optimizer in enumerate(optimizers):
             for group in optimizer.param_groups:

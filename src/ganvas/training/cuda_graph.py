@@ -33,7 +33,7 @@ from ..data import DataStream
 from ..errors import UserError, first_line
 from ..model import Batch, Model, PairBatch, model_name
 from ..models._own import is_own
-from ..randomness import derive_seed
+from ..randomness import derive_seed, device_generator
 from ..ranks import rank, world_size
 from .loop import StepPlayer, blend, ema_weight, is_ema_due
 
@@ -236,8 +236,7 @@ class StepRandomness:
         self.states: list[torch.Generator] = []
         """states of a GPU's generator, one for each step; graphs read them"""
         if device.type == "cuda":
-            index = torch.cuda.current_device() if device.index is None else device.index
-            self.generator = torch.cuda.default_generators[index]
+            self.generator = device_generator(device)
             self.states = [self.generator.clone_state() for _ in range(n)]
 
     def seed(self, seeds: list[int]) -> None:
