@@ -5,9 +5,9 @@
 Each model trains on noise of the size that its paper has, for a round of steps in either way, in turns, after a round
 that warms up; times are medians over rounds.  The losses of the first 100 steps, from the same weights, are compared:
 the table has the largest difference of a term between the two ways, as a share of the term's largest value.  Graphs
-have as many steps as in a run that logs every 50.  The floor is the least time in which the machine could do a step's
-matrix products, convolutions and optimisers: the table has its share of the graph's time.  A second table has graphs in
-other precisions.  Without a GPU it says so and ends.
+have as many steps as in a run.  The floor is the least time in which the machine could do a step's matrix products,
+convolutions and optimisers: the table has its share of the graph's time.  A second table has graphs in other
+precisions.  Without a GPU it says so and ends.
 """
 
 import statistics
@@ -24,6 +24,7 @@ from ganvas.model import Model
 from ganvas.nn.device import float32_products
 from ganvas.training.bench import count_work, measure_rates, time_steps
 from ganvas.training.loop import TrainState, initialize_state, train
+from ganvas.training.run_records import log_interval
 from _support import parser, print_table
 
 COMPARED = 100
@@ -63,11 +64,12 @@ def noise(shape: tuple[int, ...], n: int, seed: int) -> Dataset:
 
 
 def start(
-    model: Model, data: Data, batch: int, device: torch.device, look_every: int = 1, **options: Any
+    model: Model, data: Data, batch: int, device: torch.device, **options: Any
 ) -> tuple[TrainState, Iterator[int]]:
     """Fresh weights, and the steps that train them."""
     state = initialize_state(model, data.shape, 0, device, len(data.classes))
-    return state, train(model, data, TrainConfig(steps=10**9, batch_size=batch, **options), state, look_every)
+    config = TrainConfig(steps=10**9, batch_size=batch, **options)
+    return state, train(model, data, config, state, log_interval(config))
 
 
 def first_losses(state: TrainState, steps: Iterator[int]) -> dict[str, torch.Tensor]:
@@ -112,12 +114,12 @@ def main() -> None:
     for name, (model, shape, batch) in MODELS.items():
         parts = [noise(shape, 4096 if len(shape) == 1 else 1024, seed) for seed in range(model.n_domains)]
         data: Data = DomainPair(*parts) if model.n_domains == 2 else parts[0]
-        eager, graph = start(model, data, batch, device, graph="off"), start(model, data, batch, device, 50, graph="on")
+        eager, graph = (start(model, data, batch, device, graph=way) for way in ("off", "on"))
         difference = largest_difference(first_losses(*eager), first_losses(*graph))
         by_python, as_graph = times([eager, graph], words.steps, words.rounds, device)
         shares = f"{by_python / as_graph:.2f}", f"{floor(model, data, batch, device) / as_graph:.0%}"
         rows.append([name, f"{by_python * 1e3:.3f}", f"{as_graph * 1e3:.3f}", *shares, f"{difference:.1e}"])
-        runs = [start(model, data, batch, device, 50, graph="on", **options) for options in PRECISIONS.values()]
+        runs = [start(model, data, batch, device, graph="on", **options) for options in PRECISIONS.values()]
         precise_rows.append([name, *(f"{t * 1e3:.3f}" for t in times(runs, words.steps, words.rounds, device))])
         notes += [f"{name}: {note}" for note in graph[0].notes]
         print(name, flush=True)

@@ -28,12 +28,11 @@ from ..data import Data, DataOptions, Dataset, DomainPair, load
 from ..model import Model
 from ..nn.device import float32_products, synchronize
 from .loop import TrainState, initialize_state, train
+from .run_records import log_interval
 
 Kind = Literal["matmul", "convolution", "optimizer"]
 FIRST_STEP = 10_001
 """the step at which a measurement begins: what is done more often early in a run, e.g. averaging, is rare by then"""
-LOG_INTERVAL = 50
-"""steps between two lines of the log with the default options, of which a GPU does several at once"""
 COUNTED_STEPS = 16
 """most steps over which work is averaged: a penalty may be due in one of so many"""
 ROUND_SECONDS, RATE_SECONDS = 0.5, 0.1
@@ -171,7 +170,8 @@ def start_training(
     """A state with fresh weights at `FIRST_STEP`, and the endless steps that train it."""
     state = initialize_state(model, data.shape, config.seed, device, len(data.classes))
     state.step = FIRST_STEP
-    return state, train(model, data, replace(config, steps=10**9, epochs=None), state, LOG_INTERVAL)
+    # as in a run, where a GPU does several of the steps between two lines of the log at once
+    return state, train(model, data, replace(config, steps=10**9, epochs=None), state, log_interval(config))
 
 
 def time_steps(training: Iterator[int], steps: int, state: TrainState, device: torch.device) -> float:

@@ -73,7 +73,7 @@ class Run:
         self.saved_step: int = self.state.step
         self.n_notes_shown: int = 0
         self.stop: StopRequest | None = None  # that of a group of runs, see `training.many`
-        self.log_every: int = max(1, self.config.checkpoint_every // 10)  # as `TrainConfig.checkpoint_every` says
+        self.log_every: int = run_records.log_interval(self.config)
         look_every = gcd(self.log_every, self.config.checkpoint_every)
         self.steps: Iterator[int] = training(self.model, self.data, self.config, self.state, look_every)
         self.evaluator: SampleEvaluator | None = None  # None where samples are not measured

@@ -129,6 +129,11 @@ def git_state() -> dict[str, Any] | None:
     return {"commit": commit, "dirty": bool(changes)}
 
 
+def log_interval(config: TrainConfig) -> int:
+    """Steps between two lines of the log, as `TrainConfig.checkpoint_every` says."""
+    return max(1, config.checkpoint_every // 10)
+
+
 def read_log(folder: str | Path, report: Callable[[Sequence[str]], None] = lambda notes: None) -> list[dict[str, Any]]:
     """The lines of a run's log that can be read: step, seconds, and means of loss terms since the line before.
 
