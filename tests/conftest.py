@@ -7,6 +7,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 from collections.abc import Iterator
 from pathlib import Path
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -39,6 +40,19 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GANVAS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("COLUMNS", "80")
+
+
+@pytest.fixture
+def types_unchecked() -> Iterator[None]:
+    """Types are not checked at run time, which `torch.compile` does not know; nothing compiled is kept."""
+    from torch._dynamo.utils import counters  # few tests need what takes a second to import
+
+    torch._dynamo.reset()
+    counters.clear()
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+    torch._dynamo.reset()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,8 +1,5 @@
 """Compiled networks: the same losses, state and names, and nothing compiled where that cannot be."""
 
-from collections.abc import Iterator
-
-import jaxtyping
 import pytest
 import torch
 from torch import nn
@@ -19,20 +16,10 @@ from tests.support.data import image_collection, learnt_by
 from tests.support.models import every_model, small
 
 CPU = torch.device("cpu")
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::UserWarning", "ignore::DeprecationWarning"
-)  # torch's own, as it compiles
-
-
-@pytest.fixture(autouse=True)
-def without_checker() -> Iterator[None]:
-    """Types are not checked at run time, which `torch.compile` does not know; nothing compiled is kept."""
-    torch._dynamo.reset()
-    counters.clear()
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
-    torch._dynamo.reset()
+pytestmark = [
+    pytest.mark.usefixtures("types_unchecked"),
+    pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning"),  # torch's own, as it compiles
+]
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -247,17 +246,6 @@ def test_a_run_goes_on_with_recorded_steps_or_without(
             save(first, tmp_path / "state.ckpt")
     assert n_recorded
     assert_equal(second, whole)
-
-
-@pytest.fixture
-def types_unchecked() -> Iterator[None]:
-    """Types are not checked at run time, which `torch.compile` does not know; nothing compiled is kept."""
-    torch._dynamo.reset()
-    counters.clear()
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
-    torch._dynamo.reset()
 
 
 @pytest.mark.skipif(missing_compiler(CPU) is not None, reason="needs a compiler of C++")
