@@ -21,7 +21,10 @@ from torch.nn.functional import binary_cross_entropy_with_logits as bce
 from ganvas.config import TrainConfig
 from ganvas.data import Dataset, from_array
 from ganvas.model import Model
-from ganvas.training.bench import Rates, count_work, measure_rates
+from ganvas.nn.device import float32_products
+from ganvas.training.bench import Rates, Work, count_work, measure_rates
+
+CPU = torch.device("cpu")
 
 
 def parser(
@@ -108,11 +111,24 @@ def describe_rates(rates: Rates) -> str:
     return ", ".join([*flops, f"memory {rates.memory / 1e9:.0f} GB/s"])
 
 
+def work_and_rates(
+    model: Model, data: Any, batch_size: int, device: torch.device = CPU, steps: int = 1
+) -> tuple[Work, Rates]:
+    """What a step consists of, as the mean of so many, and the device's rates."""
+    work = count_work(model, data, TrainConfig(batch_size=batch_size), device, steps)
+    with float32_products(False, device):
+        return work, measure_rates(device, work.kinds, work.working_set)
+
+
+def floor(model: Model, data: Any, batch_size: int, device: torch.device = CPU, steps: int = 1) -> float:
+    """The least seconds that a step could take on this device, with this process's threads."""
+    work, rates = work_and_rates(model, data, batch_size, device, steps)
+    return work.floor(rates)
+
+
 def share_of_floor(model: Model, data: Any, batch_size: int, step: float) -> str:
     """How a step of our loop, which took so many seconds, compares with the least that it could take on this CPU."""
-    device = torch.device("cpu")
-    work = count_work(model, data, TrainConfig(batch_size=batch_size), device)
-    rates = measure_rates(device, work.kinds, work.working_set)
+    work, rates = work_and_rates(model, data, batch_size)
     flops = work.flops("matmul") + work.flops("convolution")
     return (
         f"{flops / step / 1e9:.0f} GFLOP/s; floor {work.floor(rates) * 1e3:.3f} ms, {work.floor(rates) / step:.0%} of "

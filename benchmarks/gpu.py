@@ -21,11 +21,10 @@ import torch
 from ganvas.config import TrainConfig
 from ganvas.data import Data, Dataset, DomainPair
 from ganvas.model import Model
-from ganvas.nn.device import float32_products
-from ganvas.training.bench import count_work, measure_rates, time_steps
+from ganvas.training.bench import time_steps
 from ganvas.training.loop import TrainState, initialize_state, train
 from ganvas.training.run_records import log_interval
-from _support import parser, print_table
+from _support import floor, parser, print_table
 
 COMPARED = 100
 """steps whose losses are compared"""
@@ -97,13 +96,6 @@ def largest_difference(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -
     return max(((a[name] - b[name]).abs().max() / a[name].abs().max().clamp_min(1e-12)).item() for name in a)
 
 
-def floor(model: Model, data: Data, batch: int, device: torch.device) -> float:
-    """The least seconds of a step on this machine."""
-    work = count_work(model, data, TrainConfig(batch_size=batch), device, steps=4)
-    with float32_products(False, device):
-        return work.floor(measure_rates(device, work.kinds, work.working_set))
-
-
 def main() -> None:
     words = parser(__doc__, steps=200, rounds=5).parse_args()
     device = find_gpu()
@@ -117,7 +109,7 @@ def main() -> None:
         eager, graph = (start(model, data, batch, device, graph=way) for way in ("off", "on"))
         difference = largest_difference(first_losses(*eager), first_losses(*graph))
         by_python, as_graph = times([eager, graph], words.steps, words.rounds, device)
-        shares = f"{by_python / as_graph:.2f}", f"{floor(model, data, batch, device) / as_graph:.0%}"
+        shares = f"{by_python / as_graph:.2f}", f"{floor(model, data, batch, device, steps=4) / as_graph:.0%}"
         rows.append([name, f"{by_python * 1e3:.3f}", f"{as_graph * 1e3:.3f}", *shares, f"{difference:.1e}"])
         runs = [start(model, data, batch, device, graph="on", **options) for options in PRECISIONS.values()]
         precise_rows.append([name, *(f"{t * 1e3:.3f}" for t in times(runs, words.steps, words.rounds, device))])

@@ -127,7 +127,7 @@ SMALL: dict[str, list[Small]] = {
     "mixtures": [
         small("--workers 1 --seeds 1 --steps 2 --only grid-ours", "modes of 25", "PacGAN4, published", "samples.png")
     ],
-    "ranks": [small("--rounds 1 --steps 1", "2 ranks, weak", "all-reduce, ms", JOBS=TWO_RANKS)],
+    "ranks": [small("--rounds 1 --steps 1", "2 ranks, weak", "floor  all-reduce, ms", JOBS=TWO_RANKS)],
     "startup": [
         small(
             *("--rounds 1", "beside torch's import", "ganvas sample"),
