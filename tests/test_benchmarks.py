@@ -107,7 +107,7 @@ SMALL: dict[str, list[Small]] = {
     ],
     "growth": [
         small(
-            *("--rounds 1 --largest 1000 --threads 1", "by the first", "growth.png"),
+            *("--rounds 1 --largest 1000 --threads 1", "by the first  floor  2 processes, images/s", "growth.png"),
             BATCHES=(1, 2),
             SIZES=(16,),
             ROUND_IMAGES=4,
