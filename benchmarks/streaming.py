@@ -2,7 +2,8 @@
 
     python3 benchmarks/streaming.py [--n 6000] [--side 64] [--size 32] [--batch 64] [--kind jpg]
 
-Drawing alone says how fast a stream can be, a training step of dcgan what is left where decoding runs beside it.
+Drawing alone says how fast a stream can be, a training step of dcgan what is left where decoding runs beside it; the
+last column has the share of the step in memory that its floor is, the least time that the machine needs for it.
 """
 
 import argparse
@@ -23,8 +24,10 @@ from PIL import Image
 from ganvas.config import TrainConfig
 from ganvas.data import Data, DataOptions, load_all, make_stream
 from ganvas.training.loop import initialize_state, train
+from _support import floor, print_table
 
 PER_SHARD = 1000
+MODEL = ganvas.DCGAN(width=16)
 
 
 def write_shards(folder: Path, n: int, side: int, kind: str) -> None:
@@ -54,9 +57,9 @@ def draw(data: Data, batch: int, batches: int) -> float:
 
 def step(data: Data, batch: int, steps: int) -> float:
     """Images a second of training."""
-    model, config = ganvas.DCGAN(width=16), TrainConfig(steps=steps + 2, batch_size=batch)
-    state = initialize_state(model, data.shape, 0, torch.device("cpu"))
-    for done in train(model, data, config, state):
+    config = TrainConfig(steps=steps + 2, batch_size=batch)
+    state = initialize_state(MODEL, data.shape, 0, torch.device("cpu"))
+    for done in train(MODEL, data, config, state):
         if done == 2:
             start = time.perf_counter()
     return batch * steps / (time.perf_counter() - start)
@@ -85,13 +88,16 @@ def main() -> None:
             ):
                 for how, data in sources.items():
                     rates.setdefault((what, how), []).append(measure(data, arguments.batch, count))
+        least = floor(MODEL, sources["never"], arguments.batch)
     size = f" resized to {arguments.size}" if arguments.size else ""
     print(f"{arguments.n} {arguments.kind} of {arguments.side} pixels{size}, batch {arguments.batch}", end=", ")
     print(f"{torch.get_num_threads()} threads")
-    print(f"{'images/s':<12}{'in memory':>12}{'streamed':>12}{'ratio':>8}")
+    rows = []
     for what in ("draw", "dcgan step"):
         memory, streamed = (median(rates[what, how]) for how in ("never", "always"))
-        print(f"{what:<12}{memory:>12,.0f}{streamed:>12,.0f}{streamed / memory:>8.2f}")
+        share = f"{least * memory / arguments.batch:.0%}" if what == "dcgan step" else "-"
+        rows.append((what, f"{memory:,.0f}", f"{streamed:,.0f}", f"{streamed / memory:.2f}", share))
+    print_table("images/s", ("in memory", "streamed", "ratio", "floor / in memory"), rows)
 
 
 if __name__ == "__main__":

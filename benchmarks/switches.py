@@ -6,7 +6,8 @@ Each way of computing is a process of its own, and they work in turns, one at a 
 with the same weights: ms a step are medians over rounds, memory is the most that the process ever held.  Differences
 are the largest one of a loss term, as a share of that term's largest value, in the first move and over all of the first
 steps, and the largest one of a weight after them, as a share of the network's largest.  Where a switch changes rounding
-alone they begin with its precision, and training makes them grow.
+alone they begin with its precision, and training makes them grow.  The floor, the least time that the machine needs for
+the step, is that of the usual way.
 """
 
 import argparse
@@ -41,7 +42,7 @@ from ganvas.training import loop
 from ganvas.training.batched import BatchedPlayer
 from ganvas.training.distributed import join_ranks
 from ganvas.training.loop import StepPlayer, TrainState, initialize_state, open_stream
-from _support import parser, print_table
+from _support import floor, parser, print_table
 
 ROUND_SECONDS, MAX_ROUND_STEPS = 0.2, 100
 """how long each way works in a round, about, and the steps that it does at most"""
@@ -296,6 +297,9 @@ def compare(case: Case, options: argparse.Namespace, shards: Path) -> Iterator[l
             continue
         seconds, outcome = median(times[name]), outcomes[name]
         row, note = [f"{1e3 * seconds:.2f}", "", "", "", ""], NOTES.get(name, "")
+        if name == USUAL:
+            least = floor(case.model, images(case), case.batch, resolve_device("auto"))
+            note = f"floor {1e3 * least:.2f} ms, {least / seconds:.0%}"
         if name not in (USUAL, IN_TURNS):
             usual, reference = median(times[way.reference]), outcomes[way.reference]
             shares = [largest_share(outcome.losses, reference.losses, first) for first in (1, None)]

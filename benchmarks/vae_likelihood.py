@@ -35,7 +35,7 @@ from ganvas.model import Batch, Model
 from ganvas.models import LadderVAE
 from ganvas.training.loop import initialize_state, train
 from ganvas.training.run_records import read_log
-from _support import load_bits, parser, print_table, times_in_turns, train_once
+from _support import floor, load_bits, parser, print_table, times_in_turns, train_once
 
 ROUNDS, STEPS, SEEDS, K = 9, 40, 3, 5000
 MLP: dict[str, Any] = {"net": "mlp", "width": 400, "likelihood": "bernoulli"}
@@ -111,9 +111,10 @@ def posteriors_table(words: Any) -> None:
             results.append(ganvas.evaluate(run, test, metrics=("elbo", "bound"), importance_samples=500))
         values = [[result[key] for result in results] for key in ("elbo", "bound")]
         cells = [f"{statistics.mean(v):.2f} ({min(v):.2f} to {max(v):.2f})" for v in values]
-        rows.append((posterior, *cells, f"{1e3 * times[posterior]:.2f}"))
+        share = floor(model, data, 100) / times[posterior]
+        rows.append((posterior, *cells, f"{1e3 * times[posterior]:.2f}", f"{share:.0%}"))
         print(*rows[-1], flush=True)
-    print_table(f"mean of {SEEDS} seeds (least to most)", ("test ELBO", "test L_500", "ms a step"), rows)
+    print_table(f"mean of {SEEDS} seeds (least to most)", ("test ELBO", "test L_500", "ms a step", "floor"), rows)
 
 
 def training(model: Model, data: Dataset) -> Any:

@@ -114,7 +114,7 @@ SMALL: dict[str, list[Small]] = {
         )
     ],
     "likelihood_speed": [small("DATA/binarized_mnist_fixed.npz --images 20", "L_5 of 20", "GFLOP/s of", K=5, STEPS=1)],
-    "many_seeds": [small("--rounds 1", "in turns / stacked", "gan 2 numbers", CASES=MANY_SEEDS)],
+    "many_seeds": [small("--rounds 1", "floor / stacked", "gan 2 numbers", CASES=MANY_SEEDS)],
     "memorisation": [small("", "40 digits: ", " at 4", STEPS={40: 4}, MODEL=GAN)],
     "metric_cost": [small("DATA/mnist.npz --n 200", "kid", "GiB at the peak")],
     "metric_sensitivity": [
@@ -142,7 +142,7 @@ SMALL: dict[str, list[Small]] = {
     ],
     "switches": [
         small(
-            *("--rounds 1 --steps 2", "times as fast", "needs an NVIDIA GPU", "no compiler here"),
+            *("--rounds 1 --steps 2", "times as fast", "needs an NVIDIA GPU", "no compiler here", "  floor "),
             CASES=SWITCHES,
             ROUND_SECONDS=1e-3,
             missing_compiler=lambda device: "no compiler here",
@@ -153,7 +153,7 @@ SMALL: dict[str, list[Small]] = {
         for name in CLASSIFIERS
     ],
     "streaming": [
-        small("--n 40 --side 32 --batch 8 --batches 2 --rounds 1", "in memory    streamed   ratio", "dcgan step"),
+        small("--n 40 --side 32 --batch 8 --batches 2 --rounds 1", "ratio  floor / in memory", "%"),
         small("--n 40 --side 32 --batch 8 --batches 2 --rounds 1 --kind png", "40 png of 32 pixels, batch 8"),
     ],
     "translation": [
@@ -170,7 +170,7 @@ SMALL: dict[str, list[Small]] = {
     "vae_likelihood": [
         small("fixed DATA --epochs 1", "iaf, 1 epochs", "published, -89.9", **LIKELIHOOD),
         small("iwae DATA --epochs 1", "IWAE k=50", "L_5 = ", **LIKELIHOOD),
-        small("posteriors DATA --epochs 1", "low-rank", "ms a step", **LIKELIHOOD),
+        small("posteriors DATA --epochs 1", "low-rank", "ms a step  floor", **LIKELIHOOD),
         small("ladder DATA --epochs 1", "ladder 32, 16", "of levels", **LIKELIHOOD),
     ],
     "validation_cost": [small("vae,digits,2 gan,ring,2", "later", "gan,ring,2")],
