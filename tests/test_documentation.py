@@ -135,9 +135,24 @@ def test_the_job_for_many_gpus_begins_a_run_and_goes_on_with_it(tmp_path: Path) 
         (tmp_path / "run" / "state.ckpt").touch()
 
 
+@pytest.mark.filterwarnings("ignore:.*experimental")
+def test_the_worker_of_a_sweep_goes_on_with_the_run_of_a_trial_that_comes_again() -> None:
+    """One trial, then the same again, as Optuna gives it to another worker."""
+    optuna = pytest.importorskip("optuna", reason="it is not installed")
+    (program,) = PYTHON_BLOCK.findall((ROOT / "docs/scale.md").read_text(encoding="utf-8"))
+    worker = compile(program.replace("steps=2000", "steps=2").replace("(40)", "(1)"), "worker.py", "exec")
+    exec(worker, {})
+    study = optuna.load_study(study_name="emoji", storage="sqlite:///sweep.db")
+    study.enqueue_trial(study.trials[0].params, user_attrs=study.trials[0].user_attrs)
+    exec(worker, {})
+    first, again = study.trials
+    assert first.value == again.value
+    assert [path.name for path in Path("runs/sweep").iterdir()] == ["0000"]
+
+
 def test_no_page_has_a_program_that_nobody_runs() -> None:
     pages = {page.relative_to(ROOT).as_posix() for page in PAGES if PYTHON_BLOCK.search(page.read_text("utf-8"))}
-    own_tests = {"docs/data.md", "docs/export.md", "docs/own-models.md", "docs/plan-64-gpus.md"}
+    own_tests = {"docs/data.md", "docs/export.md", "docs/own-models.md", "docs/plan-64-gpus.md", "docs/scale.md"}
     assert pages == own_tests | {"README.md", "docs/python.md", "docs/translation.md"}
 
 
