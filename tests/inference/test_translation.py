@@ -15,6 +15,7 @@ from PIL import Image
 from ganvas.errors import UserError, WriteError
 from ganvas.inference import translation as tree
 from ganvas.inference.translation import translate_files
+from ganvas.viz.images import WRITERS
 from tests.support.images import png, tiff, values_of
 from tests.support.translators import GREY, RGB, negatives
 
@@ -254,7 +255,7 @@ def test_half_an_image_is_never_left(mixed: Path, tmp_path: Path, monkeypatch: p
         translate_files(negatives(), mixed, done, force=True)
     with pytest.raises(WriteError):
         translate_files(negatives(), mixed, tmp_path / "new")
-    assert len(written) == 2
+    assert len(written) >= 2
     assert {p: p.read_bytes() for p in done.rglob("*") if p.is_file()} == before
     assert [p.name for p in (tmp_path / "new").rglob("*") if p.is_file()] == [tree.RECORD_FILE]
 
@@ -284,10 +285,10 @@ def test_killed_half_way_it_goes_on_with_the_rest(many: Path, tmp_path: Path) ->
     killed = subprocess.run(command, check=False, env=os.environ | {"PYTHONPATH": path})
     assert killed.returncode == -signal.SIGKILL
     done = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*") if p.is_file() and p.name[0] != "."}
-    assert len(done) == 199
+    assert 199 - WRITERS < len(done) <= 199
     time.sleep(0.01)
     summary = translate_files(negatives(), many, tmp_path / "out")
-    assert (summary.translated, summary.there) == (48 * EACH - 199, 199)
+    assert (summary.translated, summary.there) == (48 * EACH - len(done), len(done))
     assert all(p.stat().st_mtime_ns == t for p, t in done.items())
 
 

@@ -4,7 +4,7 @@ import os
 import threading
 import warnings
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
@@ -147,17 +147,21 @@ def count_images(image: ImageFile.ImageFile) -> int:
     return 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
 
 
-def in_parallel(function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
-    """The function of each item, computed in threads: Pillow lets others run while it decodes."""
-    workers = os.cpu_count() or 1
-    with ThreadPoolExecutor(workers) as pool:
-        pending: deque[Future[R]] = deque()
+def in_parallel(function: Callable[[T], R], items: Iterable[T], workers: int = os.cpu_count() or 1) -> Iterator[R]:
+    """The function of each item, in order, computed in threads: Pillow lets others run while it decodes or encodes.
+
+    After an error, also in `items`, or Ctrl-C, what is under way is finished and nothing else is begun.
+    """
+    pool, pending = ThreadPoolExecutor(workers), deque[Future[R]]()
+    try:
         for item in items:
             pending.append(pool.submit(function, item))
             if len(pending) > 2 * workers:  # or a slow reader would have nearly all images in memory twice
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def measure_page(page: Page) -> ValueStats:

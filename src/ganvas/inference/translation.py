@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..data.images import SUPPORTED_FORMATS, Page, decode, lift_pixel_limit, unreadable_reason
+from ..data.images import SUPPORTED_FORMATS, Page, decode, in_parallel, lift_pixel_limit, unreadable_reason
 from ..data.listing import ARCHIVES, IMAGE_SUFFIXES, RECORD_FILE, ZIP, File, Listing, is_image, list_files, path_mode
 from ..data.options import Progress
 from ..data.quantization import Bounds, range_applies, read_bounds
@@ -25,12 +25,13 @@ from ..errors import UserError
 from ..io.atomic import atomic_write
 from ..metrics.features.base import weights_digest
 from ..model import model_name
+from ..viz.images import PNG_LEVEL, WRITERS
 from .trained import Trained, chunk_size
 
 READ_AHEAD = 64
 """images that are read before the first of them is translated, so that those of one size go together"""
-JPEG_QUALITY = 95
-"""of JPEG and WebP"""
+SAVE_OPTIONS = {"PNG": {"compress_level": PNG_LEVEL}, "JPEG": {"quality": 95}, "WEBP": {"quality": 95}}
+"""Pillow's, by its name of the format"""
 
 
 @dataclass
@@ -135,24 +136,27 @@ def translate_files(
     source_bounds, target_bounds = (read_bounds(trained.metadata, i) for i in domains)
     summary = TranslationSummary(out, 0, n_done, others=len(listing.others), notes=notes, learnt=format_size(shape))
     record_file, record = plan_record(trained, source, out, to, force, list(targets.values()))
-    with lift_pixel_limit() as decoder_notes:
+
+    def translations() -> Iterator[tuple[Path, Tensor, InputImage, Bounds | None]]:
+        nonlocal n_done
         for group in read_ahead(list(targets), source_bounds):
             progress(n_done, n)
             for images in batch_by_shape([image for image in group.values() if isinstance(image, InputImage)]):
-                translations = trained.translate_batch(torch.stack([image.x for image in images]), to)
+                batch = trained.translate_batch(torch.stack([image.x for image in images]), to)
                 if record and not summary.translated:
                     with atomic_write(record_file) as temporary:
                         temporary.write_text(json.dumps(record) + "\n", encoding="utf-8")
-                for image, x in zip(images, translations, strict=True):
-                    has_rounded = write_image(targets[image.path], x, image, target_bounds)
-                    summary.rounded += has_rounded or image.has_lost_bits
+                for image, x in zip(images, batch, strict=True):
                     summary.animated += image.is_animated
                     summary.resized += format_size(image.x.shape) != summary.learnt
                     summary.translated += 1
+                    yield targets[image.path], x, image, target_bounds
             base = source if source.is_dir() else source.parent
-            unread = {str(path.relative_to(base)): why for path, why in group.items() if isinstance(why, str)}
-            summary.skipped |= unread
+            summary.skipped |= {str(path.relative_to(base)): why for path, why in group.items() if isinstance(why, str)}
             n_done += len(group)
+
+    with lift_pixel_limit() as decoder_notes:
+        summary.rounded = sum(in_parallel(lambda arguments: write_image(*arguments), translations(), WRITERS))
         progress(n_done, n)
     summary.notes += decoder_notes
     if pairs and not summary.translated + summary.there:
@@ -262,7 +266,7 @@ def batch_by_shape(images: list[InputImage]) -> Iterator[list[InputImage]]:
 
 
 def write_image(target: Path, x: Tensor, image: InputImage, bounds: Bounds | None = None) -> bool:
-    """Write the translation of an image, atomically; returns whether it has fewer bits than the image.
+    """Write the translation of an image, atomically; returns whether it has fewer bits than the image's file.
 
     Its format is the one that its name says, or else the image's.  Numbers are of the image's kind where the format can
     hold them, black and white as `bounds` say.
@@ -280,9 +284,8 @@ def write_image(target: Path, x: Tensor, image: InputImage, bounds: Bounds | Non
             background = Image.new("RGB", output.size, "white")
             background.paste(output, mask=output.getchannel("A"))
             output = background
-        quality = {"quality": JPEG_QUALITY} if image_format in ("JPEG", "WEBP") else {}
-        output.save(temporary, image_format, **quality)
-    return image.dtype != np.uint8 and not keeps_depth
+        output.save(temporary, image_format, **SAVE_OPTIONS.get(image_format, {}))
+    return image.has_lost_bits or (image.dtype != np.uint8 and not keeps_depth)
 
 
 def to_array(x: Tensor, dtype: np.dtype, bounds: Bounds | None, image_format: str) -> np.ndarray:
@@ -297,7 +300,7 @@ def to_array(x: Tensor, dtype: np.dtype, bounds: Bounds | None, image_format: st
     stores_16_bits = image_format == "PNG" or (is_grey and image_format in ("TIFF", "PPM"))
     can_store = (is_16_bit and stores_16_bits) or (is_grey and bounds and image_format == "TIFF")
     if dtype == np.uint8 or not can_store:
-        return (x * 255).round().clamp(0, 255).movedim(0, -1).cpu().numpy().astype(np.uint8)
+        return (x * 255).round_().clamp_(0, 255).movedim(0, -1).cpu().numpy().astype(np.uint8)
     x = x.double().clamp(0, 1)
     x = torch.cat([x[:3] * (high - low) + low, x[3:] * 65535])
     output_dtype = dtype if is_16_bit else np.dtype(np.float32) if dtype.kind == "f" else np.dtype(np.int32)
@@ -309,5 +312,5 @@ def encode_png16(array: np.ndarray) -> bytes:
     h, w, c = array.shape
     rows = np.ascontiguousarray(array, ">u2").view(np.uint8).reshape(h, -1)
     file = BytesIO()
-    png.Writer(w, h, greyscale=False, alpha=c == 4, bitdepth=16).write_packed(file, rows)
+    png.Writer(w, h, greyscale=False, alpha=c == 4, bitdepth=16, compression=PNG_LEVEL).write_packed(file, rows)
     return file.getvalue()

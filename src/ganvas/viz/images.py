@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import ceil
@@ -13,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ..data import CHANNELS, Scaling
+from ..data.images import in_parallel
 from ..errors import UserError
 from ..io.atomic import atomic_write
 from ..io.text import escape_text
@@ -31,6 +33,9 @@ MAX_CLASS_NAME_LENGTH = 40
 """characters of a class in a file's name"""
 TEXT_SIZE, MARGIN = 12, 6
 """pixels of the words beside a grid, and around them"""
+WRITERS, PNG_LEVEL = 4, 4
+"""threads that write single images, more of which would wait for each other, and the level of their compression, with
+which files are 1% larger than with zlib's own of 6, and take half the time"""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -109,12 +114,15 @@ class Examples:
         """One PNG an image, 00000.png, 00001.png, ..., or 00000-food.png with its class; UserError for vectors."""
         if self.x.ndim == 2:
             raise UserError(f"vectors are no pictures: write them to {folder}.npz instead")
-        for i, image in enumerate(self.x):
+
+        def write(i: int) -> None:
             name = f"{i:05d}"
             if self.labels is not None and self.classes:
                 name += "-" + re.sub(r"[^\w-]", "-", self.classes[int(self.labels[i])][:MAX_CLASS_NAME_LENGTH])
             with atomic_write(folder / f"{name}.png") as temporary:
-                to_pil(image).save(temporary, "PNG")
+                to_pil(self.x[i]).save(temporary, "PNG", compress_level=PNG_LEVEL)
+
+        deque(in_parallel(write, range(len(self)), WRITERS), maxlen=0)
 
     def _repr_png_(self) -> bytes:
         """The picture, for notebooks."""
