@@ -28,6 +28,7 @@ from ..model import EncoderModel, GenerativeModel, Model, TranslationModel, mode
 from ..models import MODELS
 from ..models._own import with_own_networks
 from ..models._variational import Variational
+from ..nn.cpu import retain_freed_memory
 from ..nn.skeleton import SkipInitialization, allocate
 from ..randomness import draw_rows, make_generator, reseed
 from ..viz.images import Examples
@@ -221,8 +222,7 @@ class Trained:
         if not dataset.has_images:
             return Examples(self.translate_batch(dataset.x, to))
         parts = dataset.x.split(chunk_size(dataset.shape))
-        translations = torch.cat([self.translate_batch(part.float() / 255, to) for part in parts])
-        return Examples((translations * 255).round().to(torch.uint8))
+        return Examples(torch.cat([(self.translate_batch(x.float() / 255, to) * 255).round().byte() for x in parts]))
 
     @torch.no_grad()
     def translate_batch(self, x: Tensor, to: str) -> Tensor:
@@ -349,6 +349,7 @@ def load_trained(path: str | Path, device: torch.device | None = None, **network
     if networks or type(model) is not MODELS.get(header["model"]):  # those of the user's own hold more than their file
         nets = nn.ModuleDict({name: net for name, net in model.networks(shape, classes).items() if name in nets})
     nets.load_state_dict(weights)
+    retain_freed_memory()  # or every chunk of examples would wait for new pages
     nets = nets.to(device or CPU).eval().requires_grad_(False)
     metadata = {k: v for k, v in header.items() if k not in OWN_HEADER}
     trained = Trained(model, shape, nets, metadata, folder.path if folder.config.exists() else None, priors, scaling)

@@ -130,11 +130,10 @@ def translate_files(
         kind = f"this {model_name(trained.model)} translates vectors of {shape[0]} numbers"
         raise UserError(f"{kind}, and {source} holds no such: give vectors n x d, a .npy or .npz file")
     pairs, listing = plan_translations(source, out)
-    notes = listing.notes + listing.excluded_notes()
     targets = {path: target for path, target in pairs if force or not target.exists()}
     n_done, n = len(pairs) - len(targets), len(pairs)
     source_bounds, target_bounds = (read_bounds(trained.metadata, i) for i in domains)
-    summary = TranslationSummary(out, 0, n_done, others=len(listing.others), notes=notes, learnt=format_size(shape))
+    summary = TranslationSummary(out, 0, n_done, others=len(listing.others), learnt=format_size(shape))
     record_file, record = plan_record(trained, source, out, to, force, list(targets.values()))
 
     def translations() -> Iterator[tuple[Path, Tensor, InputImage, Bounds | None]]:
@@ -158,7 +157,7 @@ def translate_files(
     with lift_pixel_limit() as decoder_notes:
         summary.rounded = sum(in_parallel(lambda arguments: write_image(*arguments), translations(), WRITERS))
         progress(n_done, n)
-    summary.notes += decoder_notes
+    summary.notes += listing.notes + listing.excluded_notes() + decoder_notes
     if pairs and not summary.translated + summary.there:
         name, why = next(iter(summary.skipped.items()))
         raise UserError(f"{source}: none of its {n} images can be read; the first, {name}: {why}")
