@@ -70,7 +70,7 @@ class Scaling:
         """A model's outputs as examples: bytes, clipped and rounded, or vectors, constant columns as they were."""
         if u.ndim > 2:
             low, high = self.pixel_range
-            x = ((u.float() - low) * (255 / (high - low))).round().clamp(0, 255).to(torch.uint8)
+            x = (u.float() - low).mul_(255 / (high - low)).round_().clamp_(0, 255).to(torch.uint8)
             return unpremultiply(x) if self.premultiplied else x
         scaling = self.to(u.device)
         if scaling.mean is None or scaling.std is None:
