@@ -128,6 +128,16 @@ SMALL: dict[str, list[Small]] = {
         small("--workers 1 --seeds 1 --steps 2 --only grid-ours", "modes of 25", "PacGAN4, published", "samples.png")
     ],
     "ranks": [small("--rounds 1 --steps 1", "2 ranks, weak", "floor  all-reduce, ms", JOBS=TWO_RANKS)],
+    "sampling": [
+        small(
+            *("--n 3 --rounds 1 --threads 1", "reading", "floor / whole", "plain loop / whole", "convolutions"),
+            CASES={
+                "vae": (VAE, (1, 8, 8)),
+                "dcgan": (ganvas.DCGAN(width=4, latent=4), (3, 16, 16)),
+                "cyclegan": (ganvas.CycleGAN(width=4, blocks=1), ((3, 16, 16), (3, 16, 16))),
+            },
+        )
+    ],
     "startup": [
         small(
             *("--rounds 1", "beside torch's import", "ganvas sample"),
