@@ -50,7 +50,8 @@ def test_no_kinds_no_change() -> None:
 def test_each_image_has_its_own_change(kind: Any) -> None:
     x = noise(1, 3, 32, 32).expand(200, -1, -1, -1)
     variants = len(augment(x, (kind,)).unique(dim=0))
-    assert variants == 2 if kind == "flip" else variants > 50
+    assert variants == {"flip": 2, "shift": 25}.get(kind, variants)
+    assert variants > 50 or kind in ("flip", "shift")
 
 
 @every_kind
@@ -84,6 +85,21 @@ def test_translation_is_numpys_roll_with_grey_for_what_comes_round(shape: tuple[
             if np.array_equal(rolled(image, dy, dx), moved.numpy())
         ]  # fmt: skip
         assert len(shifts) == 1
+        all_shifts.update(shifts)
+    assert len(all_shifts) == (2 * up + 1) * (2 * along + 1)  # every shift there is
+
+
+@every_shape
+def test_shift_is_a_crop_of_numpys_padding_with_the_border(shape: tuple[int, ...]) -> None:
+    up, along = int(shape[1] / 16 + 0.5), int(shape[2] / 16 + 0.5)
+    x, all_shifts = noise(600, *shape), set()
+    for image, moved in zip(x, augment(x, ("shift",)), strict=True):
+        padded = np.pad(image.numpy(), ((0, 0), (up, up), (along, along)), "edge")
+        shifts = [
+            (i, j) for i in range(2 * up + 1) for j in range(2 * along + 1)
+            if np.array_equal(padded[:, i : i + shape[1], j : j + shape[2]], moved.numpy())
+        ]  # fmt: skip
+        assert shifts
         all_shifts.update(shifts)
     assert len(all_shifts) == (2 * up + 1) * (2 * along + 1)  # every shift there is
 

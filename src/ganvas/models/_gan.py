@@ -90,8 +90,8 @@ class Adversarial(LatentModel):
     """dimensions of the noise z"""
     noise_distribution: Literal["normal", "uniform"] = "normal"
     """distribution of z: N(0, I), or uniform on [-1, 1]"""
-    net: Literal["auto", "conv", "mlp"] = "auto"
-    """kind of networks; auto is conv for images, mlp for vectors"""
+    net: Literal["auto", "conv", "resize", "mlp"] = "auto"
+    """kind of networks; auto is conv for images, mlp for vectors; resize is conv with a G that draws no checkerboard"""
     depth: Depth = 2
     norm: Literal["auto"] | Norm = "auto"
     """normalisation in G; auto is batch with convolutions, none in an MLP"""
@@ -121,7 +121,7 @@ class Adversarial(LatentModel):
 
     def norms(self, shape: Shape) -> tuple[Norm, Norm]:
         """The normalisation in G and in D: what "auto" means, or whether a network of the user's own has batch norm."""
-        conv = resolve_architecture(self.net, shape) == "conv"
+        conv = resolve_architecture(self.net, shape) != "mlp"
         norm: Norm = "batch" if conv else "none"
         norm_d: Norm = "layer" if conv and self.objective.penalties else norm
         norm_d = "none" if self.objective.spectral_norm else norm_d  # any other would undo it

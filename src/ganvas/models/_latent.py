@@ -28,7 +28,8 @@ class LatentModel(Model[Dataset, Batch, Shape]):
     latent: Size = 32
     """dimensions of the latent vector z; of a spatial net, at each place of its map"""
     net: Net = "auto"
-    """kind of network; auto is conv for images, mlp for vectors; spatial is conv with a map of codes"""
+    """kind of network; auto is conv for images, mlp for vectors; resize is conv with a decoder that draws no
+    checkerboard, spatial is conv with a map of codes"""
     width: Width = None
     """channels of the first convolution (32), or units of an MLP's hidden layer (400)"""
     depth: Depth = 1

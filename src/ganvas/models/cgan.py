@@ -23,7 +23,7 @@ from ..nn.discriminator import ProjectionDiscriminator
 from ._gan import ConfigurableGAN, clip_weights, discriminator_move, finalize_network
 from ._latent import Rows, validate_labels
 
-AUTO = {"mlp": "concatenation", "conv": "projection"}
+AUTO = {"mlp": "concatenation", "conv": "projection", "resize": "projection"}
 
 
 class CGAN(ConfigurableGAN):

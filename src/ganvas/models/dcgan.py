@@ -26,7 +26,8 @@ class DCGAN(ConfigurableGAN):
 
     ignored_options: ClassVar[tuple[str, ...]] = ("depth",)
 
-    net: Literal["conv"] = "conv"
+    net: Literal["conv", "resize"] = "conv"
+    """kind of networks: the paper's, or resize, whose G enlarges its maps by interpolation and draws no checkerboard"""
     latent: Size = 100
     noise_distribution: Literal["normal", "uniform"] = "uniform"
     width: Width = 64

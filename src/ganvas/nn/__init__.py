@@ -12,10 +12,10 @@ from torch.nn.functional import one_hot
 from ..errors import UserError
 from ..fields import Size
 from ..model import Shape
-from .conv import conv_decoder, conv_encoder
+from .conv import conv_decoder, conv_encoder, resize_decoder
 from .mlp import Activation, Norm, mlp
 
-Net = Literal["auto", "conv", "mlp", "spatial"]
+Net = Literal["auto", "conv", "resize", "mlp", "spatial"]
 Width = Size | None
 Depth = Annotated[int, Field(gt=0, le=100)]
 
@@ -37,16 +37,21 @@ def encoder(
 def decoder(
     net: Net, dim: int, shape: Shape, width: Width, depth: int, *, norm: Norm = "none", activation: Activation = "relu"
 ) -> nn.Sequential:
-    """The mirror image of `encoder`: (b, dim) -> (b, *shape), its outputs unbounded."""
+    """The mirror image of `encoder`: (b, dim) -> (b, *shape), its outputs unbounded.
+
+    With "resize" it enlarges maps by interpolation, where "conv" has transposed convolutions; encoders are the same.
+    """
     hidden, kind = [width or 400] * depth, resolve_architecture(net, shape)
     if kind == "mlp":
         return mlp([dim, *hidden, prod(shape)], norm=norm, activation=activation).append(nn.Unflatten(1, shape))
+    if kind == "resize":
+        return resize_decoder(dim, shape, width or 32, norm=norm, activation=activation)
     return conv_decoder(dim, shape, width or 32, norm=norm, activation=activation, spatial=kind == "spatial")
 
 
 def resolve_architecture(net: Net, shape: Shape) -> Net:
     """What "auto" means for examples of this shape: convolutions for images, an MLP for vectors."""
-    if net in ("conv", "spatial") and len(shape) != 3:
+    if net in ("conv", "resize", "spatial") and len(shape) != 3:
         raise UserError(f"net={net} needs images, but the data are vectors of {shape[0]} numbers: use net=mlp")
     return net if net != "auto" else "conv" if len(shape) == 3 else "mlp"
 

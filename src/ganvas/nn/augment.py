@@ -5,6 +5,7 @@ images get the same kinds of change T, D(T(x)) and D(T(G(z))), so that D does no
 
     color        brightness, saturation and contrast, of all channels but alpha
     translation  by up to an eighth of height and width, grey beyond the border
+    shift        by up to a sixteenth of height and width, the border's pixels beyond it (not one of the paper's)
     cutout       a square of half the height and width becomes grey
     flip         left and right change places, with probability 1/2 (not one of the paper's)
 
@@ -21,7 +22,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-Augmentation = Literal["color", "translation", "cutout", "flip"]
+Augmentation = Literal["color", "translation", "shift", "cutout", "flip"]
 Images = Float[Tensor, "b c h w"]
 Offsets = Int64[Tensor, "b _"]
 
@@ -56,6 +57,17 @@ def random_translation(x: Images) -> Images:
     index = (rows % h)[:, None, :, None] * w + (columns % w)[:, None, None]
     y = x.flatten(2).gather(2, index.flatten(2).expand(-1, x.shape[1], -1)).view_as(x)
     return y * box_mask(rows, h, columns, w)
+
+
+def random_shift(x: Images) -> Images:
+    """The images moved by whole pixels, up to h / 16 up or down and w / 16 left or right.
+
+    What moves in repeats the border, so that of images on a plain ground D sees nothing that the data could not hold.
+    """
+    h, w = x.shape[2:]
+    rows, columns = (random_offsets(n, -((n + 8) // 16), (n + 8) // 16, x).clamp(0, n - 1) for n in (h, w))
+    index = rows[:, :, None] * w + columns[:, None]
+    return x.flatten(2).gather(2, index.flatten(1)[:, None].expand(-1, x.shape[1], -1)).view_as(x)
 
 
 def random_cutout(x: Images) -> Images:
@@ -97,5 +109,6 @@ def box_mask(rows: Offsets, height: int, columns: Offsets, width: int) -> Bool[T
 
 
 AUGMENTATIONS: dict[Augmentation, Callable[[Tensor], Tensor]] = {
-    "color": random_color, "translation": random_translation, "cutout": random_cutout, "flip": random_flip,
+    "color": random_color, "translation": random_translation, "shift": random_shift, "cutout": random_cutout,
+    "flip": random_flip,
 }  # fmt: skip

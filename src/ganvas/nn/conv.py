@@ -12,7 +12,9 @@ from math import prod
 from typing import Any, TypeVar
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, conv_transpose2d
 
 from ..model import Shape
 from .mlp import Activation, Norm, norm_activation
@@ -73,6 +75,44 @@ def conv_decoder(
         remainder, bias = (large[1] % stride[0], large[2] % stride[1]), i == len(maps) - 1 or use_bias
         layers.append(nn.ConvTranspose2d(small[0], large[0], kernel, stride, 1, remainder, bias=bias))
     return set_memory_format(nn.Sequential(*layers), torch.channels_last)
+
+
+def resize_decoder(
+    dim: int, shape: Shape, width: int, *, norm: Norm = "none", activation: Activation = "relu"
+) -> nn.Sequential:
+    """(b, dim) -> (b, c, h, w): through the sizes of `conv_decoder`, with `ResizeConv2d` in place of its layers.
+
+    A last convolution makes the image of maps as large, half as many as `width`.
+    """
+    maps, last = feature_map_shapes(shape, width)[::-1], max(width // 2, 1)
+    c, h, w = maps[0]
+    layers: list[nn.Module] = [nn.Linear(dim, c * h * w), nn.Unflatten(1, (c, h, w))]
+    for small, large in pairwise([*maps[:-1], (last, *shape[1:])]):
+        layers.append(ResizeConv2d(small, large, bias=norm == "none"))
+        layers += norm_activation(norm, activation, large[0], nn.BatchNorm2d)
+    layers.append(nn.Conv2d(last, shape[0], 3, padding=1))
+    return set_memory_format(nn.Sequential(*layers), torch.channels_last)
+
+
+class ResizeConv2d(nn.Conv2d):
+    """Nearest-neighbour interpolation to twice the height and width, then a convolution with a 3 x 3 kernel.
+
+    It draws no checkerboard, as transposed convolutions do (Odena, Dumoulin & Olah, Deconvolution and Checkerboard
+    Artifacts, Distill 2016).  Computed is the transposed convolution that is the same: its kernel has each element of
+    the other's on 2 x 2 pixels, summed, so it takes 4 / 9 of the operations.  An axis of `small` that is as long in
+    `large` is not interpolated; of an odd one the last pixel has fewer inputs.
+    """
+
+    def __init__(self, small: Shape, large: Shape, *, bias: bool) -> None:
+        super().__init__(small[0], large[0], 3, bias=bias)
+        h, w = (2 if n != m else 1 for n, m in zip(small[1:], large[1:], strict=True))
+        self.scale: Size = (h, w)
+        self.remainder: Size = (large[1] % h, large[2] % w)
+
+    def forward(self, x: Float[Tensor, "b inputs h w"]) -> Float[Tensor, "b outputs h2 w2"]:
+        (h, w), kernel = self.scale, self.weight.flip(2, 3).transpose(0, 1)
+        sums = avg_pool2d(kernel, self.scale, stride=1, padding=(h - 1, w - 1), divisor_override=1)
+        return conv_transpose2d(x, sums, self.bias, self.scale, 1, self.remainder)
 
 
 def geometry(large: Shape, small: Shape) -> tuple[Size, Size]:

@@ -1,0 +1,47 @@
+"""Convolutional networks: what their layers compute, of images of any size."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import conv2d, interpolate
+
+from ganvas.nn import decoder
+from ganvas.nn.conv import ResizeConv2d
+
+SIZES = [((6, 7), (12, 14)), ((6, 7), (6, 14)), ((6, 7), (12, 7)), ((4, 5), (9, 11)), ((1, 7), (1, 15))]
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize(("small", "large"), SIZES, ids=str)
+def test_resizing_and_convolving_are_one_layer(small: tuple[int, int], large: tuple[int, int], bias: bool) -> None:
+    """All but the last row or column of an odd size, which the interpolation does not have."""
+    layer = ResizeConv2d((3, *small), (5, *large), bias=bias).double()
+    x = torch.randn(2, 3, *small, dtype=torch.float64)
+    scale = tuple(n // m for n, m in zip(large, small, strict=True))
+    expected = conv2d(interpolate(x, scale_factor=tuple(map(float, scale))), layer.weight, layer.bias, padding=1)
+    y = layer(x)
+    assert y.shape == (2, 5, *large)
+    h, w = (n - (n % k > 0) for n, k in zip(large, scale, strict=True))
+    assert torch.allclose(y[:, :, :h, :w], expected[:, :, :h, :w], rtol=0, atol=1e-12)
+
+
+def test_resizing_draws_no_checkerboard_where_a_transposed_convolution_does() -> None:
+    """Of a constant map all of a layer's power is at frequency 0, whatever its weights; borders are left out."""
+    x = torch.ones(1, 8, 16, 16)
+    for layer, has_checkerboard in (
+        (ResizeConv2d((8, 16, 16), (4, 32, 32), bias=True), False),
+        (nn.ConvTranspose2d(8, 4, 4, 2, 1), True),
+    ):
+        with torch.no_grad():
+            power = torch.fft.fft2(layer(x)[0, :, 4:-4, 4:-4]).abs().square()
+        n = power.shape[1] // 2
+        nyquist = power[:, n, :].sum() + power[:, :, n].sum()
+        assert bool(nyquist > 1e-6 * power.sum()) == has_checkerboard
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 28, 28), (3, 32, 32), (4, 17, 40), (1, 5, 5), (3, 8, 65), (1, 1, 30), (3, 101, 64)]
+)
+def test_resizing_decoders_return_images_of_any_size(shape: tuple[int, int, int]) -> None:
+    net = decoder("resize", 7, shape, 3, 0, norm="batch")
+    assert net(torch.randn(2, 7)).shape == (2, *shape)
