@@ -38,7 +38,7 @@ from ganvas.training.loop import current_ema, initialize_state, train
 from _support import collect, parser, paste, print_table, save, tutorial_gan_steps
 
 CPU = torch.device("cpu")
-N_SAMPLES, N_SHOWN = 1000, 16
+N_SAMPLES, N_SHOWN, MINUTE = 1000, 16, 60.0
 Samples = Callable[[], Tensor]
 """what draws bytes, n x c x h x w, always of the same noise"""
 
@@ -97,18 +97,18 @@ def measure(real: Tensor, samples: Tensor, space: FeatureSpace) -> dict[str, flo
     """KID, precision and recall of samples, or of other examples, against the features of real ones."""
     fake = space(samples)
     precision, recall, *_ = (term.double().mean().item() for term in precision_recall(real, fake))
-    return {"kid": kernel_distance(real, fake).value, "precision": precision, "recall": recall}
+    return {"kid": kernel_distance(real, fake).mean().item(), "precision": precision, "recall": recall}
 
 
 def run(name: str, data: Dataset, seed: int, minutes: int, threads: int, out: str) -> dict[str, Any]:
     """A run's figures at every minute, and its strip in OUT."""
     torch.set_num_threads(threads)
-    contender = CONTENDERS[name]
+    contender = Contender(*CONTENDERS[name])
     steps, samples = (tutorial_steps if contender.is_tutorial else ganvas_steps)(contender, data, seed)
     space = make_feature_space(default_features(data.shape, data.name), data.shape)
     real, lines, rows, n = space(data.sample(N_SAMPLES, 0, "pictures").x), [], [], 0
     for _ in range(minutes):
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + MINUTE
         while time.monotonic() < deadline:
             next(steps)
             n += 1

@@ -36,7 +36,8 @@ def small_translator(task: str, name: str) -> dict[str, Any]:
     return {"model": model, "batch_size": 4, "steps": 2}
 
 
-GAN, VAE = ganvas.GAN(width=8), ganvas.VAE(net="mlp", width=8, latent=2)
+GAN, DCGAN = ganvas.GAN(width=8), ganvas.DCGAN(width=4, latent=4)
+VAE = ganvas.VAE(net="mlp", width=8, latent=2)
 CLASSIFIERS = {"mnist": (lenet, 2, 1), "fashion": (double_lenet, 1, 1)}
 LIKELIHOOD: dict[str, int] = {"K": 5, "SEEDS": 1, "ROUNDS": 1, "STEPS": 1}
 TWO_RANKS = {"vae 4-8": (VAE, 16, 4, 4)}
@@ -126,6 +127,14 @@ SMALL: dict[str, list[Small]] = {
     ],
     "mixtures": [
         small("--workers 1 --seeds 1 --steps 2 --only grid-ours", "modes of 25", "PacGAN4, published", "samples.png")
+    ],
+    "pictures": [
+        small(
+            *("DATA/mnist.npz --minutes 1 --threads 1", "recipe, 1 min", "precision", "real", "mnist-tutorial-0.png"),
+            N_SAMPLES=20,
+            MINUTE=0.01,
+            CONTENDERS={"recipe": (DCGAN, {"batch_size": 4}, False), "tutorial": (DCGAN, {"batch_size": 4}, True)},
+        )
     ],
     "ranks": [small("--rounds 1 --steps 1", "2 ranks, weak", "floor  all-reduce, ms", JOBS=TWO_RANKS)],
     "sampling": [
