@@ -55,7 +55,7 @@ def test_only_what_has_an_effect_is_shown(capsys: pytest.CaptureFixture[str]) ->
             words = {"keep": "last"}.get(field, "3")
             assert main(["train", name, *["ring"] * cls.n_domains, f"--{field.replace('_', '-')}", words]) == 2
             assert "has no effect on a" in capsys.readouterr().err
-    assert "--net" not in help_of(capsys, "train", "dcgan")  # nothing to choose
+    assert "--net" not in help_of(capsys, "train", "gan")  # nothing to choose
     assert "--flip --no-flip" in help_of(capsys, "train", "cyclegan")
 
 
