@@ -44,8 +44,7 @@ def load_npy(path: Path, key: str | None, options: DataOptions, progress: Progre
     """A split of one array, without labels."""
     with wrap_read_errors(path), path.open("rb") as file:
         array = read_npy(file, path.stat().st_size, str(path))
-    dataset = from_array(array, name=dataset_name(path), range=options.range, reuse_memory=True)
-    return split_dataset(dataset, options)
+    return split_dataset(from_array(array, name=dataset_name(path), range=options.range, reuse_memory=True), options)
 
 
 def load_npz(path: Path, key: str | None, options: DataOptions, progress: Progress) -> Dataset:

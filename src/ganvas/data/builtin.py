@@ -51,9 +51,7 @@ def digits(name: str, split: str, data_dir: str | None) -> Dataset:
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
-        raise UserError(
-            'digits come with scikit-learn, which is not installed: pip install "ganvas[digits]"'
-        ) from error
+        raise UserError('digits come with scikit-learn, which is missing: pip install "ganvas[digits]"') from error
     bunch = load_digits()
     part = slice(0, 1500) if split == "train" else slice(1500, None)
     pixels = np.round(bunch.images[part] * (255 / 16)).astype(np.uint8)  # 17 levels, 0 to 16

@@ -94,10 +94,8 @@ class Dataset(InMemory):
     def fingerprint(self) -> str:
         """SHA-256 of shape, examples and labels: two datasets with the same one are the same data."""
         digest = sha256(str((tuple(self.x.shape), str(self.x.dtype))).encode())
-        for part in (self.x, self.labels):
-            if part is not None:
-                for chunk in chunks(part):
-                    digest.update(chunk.contiguous().cpu().numpy().data)
+        for chunk in (chunk for part in self.parts for chunk in chunks(part)):
+            digest.update(chunk.contiguous().cpu().numpy().data)
         return digest.hexdigest()
 
     def select(self, index: Any) -> "Dataset":

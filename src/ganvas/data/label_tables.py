@@ -121,8 +121,13 @@ def match_labels(file: File, rows: Sequence[tuple[str, str]], listing: Listing) 
     notes = [f"labels are those of {file}"]
     if missing:
         notes.append(f"{pluralize(len(missing), 'label')} in {file} without image: {join_names(missing)}")
-    are_numbers = all(re.fullmatch(r"-?\d+", name) for name in classes)
-    return Labels(file, by_file, tuple(sorted(classes, key=int if are_numbers else None)), notes)
+    return Labels(file, by_file, tuple(sort_classes(classes)), notes)
+
+
+def sort_classes(texts: set[str]) -> list[str]:
+    """Numbers by their size, and words by the alphabet."""
+    are_numbers = all(text.removeprefix("-").isdecimal() for text in texts)
+    return sorted(texts, key=int) if are_numbers else sorted(texts)
 
 
 def read_rows(file: File) -> list[tuple[str, str]]:

@@ -35,8 +35,7 @@ class DomainPair(InMemory):
     def __post_init__(self) -> None:
         if self.a.has_images != self.b.has_images:
             images, vectors = (self.a, self.b) if self.a.has_images else (self.b, self.a)
-            same = "a translator needs two of the same kind"
-            raise UserError(f"{images.name} holds images, but {vectors.name} vectors: {same}")
+            raise UserError(f"{images.name} holds images, but {vectors.name} vectors: give two of the same kind")
 
     def __len__(self) -> int:
         """Examples of the larger domain: an epoch shows each of them once."""

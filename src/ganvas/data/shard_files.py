@@ -74,14 +74,11 @@ def expand(source: str) -> list[Path]:
     if int(last) - int(first) >= MAX_RANGE:
         raise UserError(f"{source} names more than {MAX_RANGE:,} shards: give a folder, or a wildcard, *")
     numbers = [f"{i:0{len(first)}d}" for i in range(int(first), int(last) + 1)]
-    files = [path for i in numbers for path in expand_one(source[: match.start()] + i + source[match.end() :])]
+    names = [source[: match.start()] + i + source[match.end() :] for i in numbers]
+    files = [path for name in names for path in (expand(name) if is_pattern(name) else [Path(name).expanduser()])]
     if missing := [path.name for path in files if not path.is_file()]:
         raise UserError(f"{source}: {pluralize(len(missing), 'shard')} missing, {join_names(missing)}: bring them back")
     return files
-
-
-def expand_one(source: str) -> list[Path]:
-    return expand(source) if is_pattern(source) else [Path(source).expanduser()]
 
 
 def find_shards(source: str, split: str) -> ShardFiles:
@@ -119,6 +116,5 @@ def select_split(name: str, files: Sequence[Path], split: str) -> ShardFiles:
         notes.append(f"{pluralize(len(test), 'shard')} for validation, the test part, since there is no other")
     if "" in parts:
         notes.append(f"left out, shards of no split: {join_names(file.name for file in parts[''])}")
-    is_test = split == "test"
-    training = tuple(parts["train"])
+    is_test, training = split == "test", tuple(parts["train"])
     return ShardFiles(name, tuple(test) if is_test else training, training if is_test else (), True, tuple(notes))

@@ -77,9 +77,6 @@ class ShardStream(EpochPlaces):
         """The epoch of the batch that comes next."""
         return self.position // self.batches_per_epoch
 
-    def __iter__(self) -> "ShardStream":
-        return self
-
     def __next__(self) -> Batch:
         return self.assemble(*self.draw())
 

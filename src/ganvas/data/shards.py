@@ -24,7 +24,7 @@ from ..randomness import make_generator
 from .dataset import Dataset, convert_channels, split_indices
 from .folder import MixedSizesError, image_notes, majority_channels
 from .images import Page, ReadResult, read_images, read_page
-from .label_tables import MAX_CLASS_SHARE, MIN_LABELS
+from .label_tables import MAX_CLASS_SHARE, MIN_LABELS, sort_classes
 from .listing import File, join_names, pluralize
 from .memory import MAX_MEMORY_SHARE, available_memory, format_bytes
 from .options import DataOptions, Progress, no_progress
@@ -140,11 +140,6 @@ def merge_labels(
     return labels, classes, []
 
 
-def sort_classes(texts: set[str]) -> list[str]:
-    are_numbers = all(text.removeprefix("-").isdecimal() for text in texts)
-    return sorted(texts, key=int) if are_numbers else sorted(texts)
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StreamedDataset:
     """Examples of one shape that are read as they are needed; the interface is that of a `Dataset`, without `x`."""
@@ -183,16 +178,14 @@ class StreamedDataset:
     def fingerprint(self) -> str:
         """SHA-256 of the index, and of the sample's content: the other examples are not read for it."""
         digest = sha256(self.shards.digest.encode())
-        for part in (self.index, self.labels):
-            if part is not None:
-                digest.update(part.numpy().data)
+        for part in (self.index,) if self.labels is None else (self.index, self.labels):
+            digest.update(part.numpy().data)
         digest.update(self.in_memory.fingerprint().encode())
         return digest.hexdigest()
 
     @cached_property
     def read_page(self) -> Callable[[Page], ReadResult]:
-        options = self.options
-        bounds = None if options.bounds == AUTO else options.bounds
+        options, bounds = self.options, None if self.options.bounds == AUTO else self.options.bounds
         return partial(read_page, size=options.image_size, bounds=bounds, keep_alpha=options.channels == 4)
 
     def read_image(self, i: int) -> Tensor | None:

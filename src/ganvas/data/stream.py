@@ -10,7 +10,7 @@ from torch import Tensor
 from ..errors import UserError
 from ..model import Batch
 from ..randomness import derive_seed
-from .dataset import Dataset
+from .dataset import Dataset, T
 from .host import HostBatches
 from .memory import format_bytes
 from .scaling import Scaling
@@ -34,6 +34,9 @@ class EpochPlaces:
         self.rank: int = rank
         self.world_size: int = world_size
         self.batches_per_epoch: int = n // (batch * world_size)
+
+    def __iter__(self: T) -> T:
+        return self
 
     def first_place(self, i: int) -> int:
         """Where this rank's part of the i-th batch of an epoch begins."""
@@ -86,9 +89,6 @@ class Stream(EpochPlaces):
         self.order: Tensor = torch.empty(0)
         self.prefetch: int = max(1, PREFETCH_NUMBERS // (batch * prod(dataset.shape)))
         self.buffer: list[Batch] = []
-
-    def __iter__(self) -> "Stream":
-        return self
 
     @property
     def notes(self) -> tuple[str, ...]:
