@@ -35,6 +35,12 @@ def test_an_array_has_channels_first(array: Any, shape: tuple[int, ...]) -> None
     assert collection.x.dtype == (torch.uint8 if len(shape) == 3 else torch.float32)
 
 
+@pytest.mark.parametrize(("integer", "is_rounded"), [(2**24, False), (2**24 + 1, True), (-(2**24) - 1, True)])
+def test_integers_that_float32_rounds_are_said(integer: int, is_rounded: bool) -> None:
+    note = "array has integers up to 16,777,217: those beyond 16,777,216 were rounded, since vectors are float32"
+    assert from_array(np.array([[integer, 0]])).notes == (note,) * is_rounded
+
+
 def test_pixels_are_kept_to_the_bit() -> None:
     image = np.stack([BYTES, BYTES[::-1], 255 - BYTES], -1)
     np.testing.assert_array_equal(from_array(image).x.movedim(1, -1).numpy(), image)

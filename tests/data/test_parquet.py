@@ -215,6 +215,16 @@ def test_labels_of_every_kind(tmp_path: Path) -> None:
     assert load(path, ALL).labels is None
 
 
+@pytest.mark.parametrize("options", [ALL, STREAMED])
+def test_integers_that_float32_rounds_are_said(tmp_path: Path, options: DataOptions) -> None:
+    columns = {"a": [1, 2**24, 3], "b": [0.5, 1e9, 2.0], "c": [[1, 2], [-(2**24), 4], [5, 6]]}
+    assert "rounded" not in "".join(load_all(write_parquet(tmp_path / "x.parquet", columns, group=2), options).notes)
+    for columns["c"][1][0], largest in ((2**24 + 1, "16,777,217"), (-(2**40), "1,099,511,627,776")):
+        data = load_all(write_parquet(tmp_path / "x.parquet", columns, group=2), options)
+        note = f"the column c has integers up to {largest}: those beyond 16,777,216 were rounded"
+        assert f"{note}, since vectors are float32" in data.notes
+
+
 def test_a_damaged_row_group_ends_the_run(tmp_path: Path) -> None:
     pq = pytest.importorskip("pyarrow.parquet")
     path = write_parquet(tmp_path / "x.parquet", {"image": [encode(image) for image in random_images(60)]}, group=20)

@@ -118,13 +118,19 @@ def check_array(array: np.ndarray, name: str) -> tuple[str, ...]:
             several = f"if these are {n} grey images {last} pixels wide, give them as x[..., None]"
             raise UserError(f"{name} has shape {array.shape}: {one}; {several}")
         return (f"{name}, of shape {array.shape}, was read as {n} grey images of {h} x {w} pixels (height x width)",)
-    is_table = array.ndim == 2 and last >= MIN_PIXEL_COLUMNS and array.dtype.kind in "iu"
-    if is_table and array.min() >= 0 and array.max() <= 255:
+    is_table = array.ndim == 2 and array.dtype.kind in "iu"
+    if is_table and last >= MIN_PIXEL_COLUMNS and array.min() >= 0 and array.max() <= 255:
         sides = {c: isqrt(last // c) for c in (1, 3) if isqrt(last // c) ** 2 * c == last}
         if shapes := [f"n x {side} x {side}" + " x 3" * (c == 3) for c, side in sides.items()]:
             how = f"if these are images, reshape them to {' or '.join(shapes)}"
             return (f"{name} holds rows of {last} bytes, read as vectors: {how}",)
-    return ()
+    return rounding_notes(max(int(array.max()), -int(array.min())), name) if is_table else ()
+
+
+def rounding_notes(largest: int, name: str) -> tuple[str, ...]:
+    """The note on integers up to this one in vectors, which are float32: that holds every integer up to 2^24."""
+    note = f"{name} has integers up to {largest:,}: those beyond {2**24:,} were rounded, since vectors are float32"
+    return (note,) if largest > 2**24 else ()
 
 
 def map_to_bytes(images: np.ndarray, bounds: Bounds, name: str) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..errors import UserError, first_line
-from .arrays import check_array
+from .arrays import check_array, rounding_notes
 from .containers import IMAGE_KEYS, LABEL_KEYS
 from .label_tables import parse_class
 from .listing import File, join_names
@@ -124,8 +124,7 @@ class ParquetShards(Shards):
 
     def read_group(self, group: int) -> Any:
         """A row group's images, an Arrow column, or its vectors; from the cache where it is there."""
-        cache = self.cache
-        with cache.lock:
+        with (cache := self.cache).lock:
             if group in cache.groups:
                 cache.groups.move_to_end(group)
                 return cache.groups[group]
@@ -230,9 +229,8 @@ def find_columns(schema: "Schema", path: Path) -> Columns:
     texts = [name for name in names if name not in (*numbers, label)]
     if not numbers or texts:
         what = f"{join_names(texts)} {'holds' if len(texts) == 1 else 'hold'} neither" if texts else "there is none"
-        raise UserError(
-            f"{path} needs a column of encoded images, or columns of numbers, and {what}: drop or change it"
-        )
+        need = "a column of encoded images, or columns of numbers"
+        raise UserError(f"{path} needs {need}, and {what}: drop or change it")
     return Columns(None, label, numbers, label_names(schema, label))
 
 
@@ -251,6 +249,7 @@ class FileIndex(NamedTuple):
     columns: Columns
     rows: list[int]  # of each row group
     sizes: list[int]  # bytes of each row group
+    largest: tuple[int, str]  # integer of all columns, its sign aside, and which column has it
     labels: np.ndarray  # which of `texts`, or NO_LABEL
     texts: list[str | None]
 
@@ -262,7 +261,8 @@ def read_index(path: Path) -> FileIndex:
         groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
         names = (columns.image,) if columns.image else columns.numbers
         sizes = [group_bytes(group, names) for group in groups]
-        return FileIndex(columns, [group.num_rows for group in groups], sizes, *read_labels(file, path, columns))
+        rows, largest = [group.num_rows for group in groups], largest_integer(groups, columns.numbers)
+        return FileIndex(columns, rows, sizes, largest, *read_labels(file, path, columns))
 
 
 def open_parquet(files: Sequence[Path], training: Sequence[Path] = ()) -> ParquetShards:
@@ -280,6 +280,7 @@ def open_parquet(files: Sequence[Path], training: Sequence[Path] = ()) -> Parque
         hashes.append(row_hashes(path.name, sum(index.rows)))
     digest.update(b"" if labels is None else labels.tobytes())
     counts = np.array([n for index in indexes for n in index.rows], np.int64)
+    rounded = rounding_notes(*max(index.largest for index in indexes))
     sizes = [size for index in indexes for size in index.sizes]
     groups = [len(index.rows) for index in indexes]
     mean, largest = max(1, sum(sizes) // max(1, int(counts.sum()))), max(sizes, default=0)
@@ -287,7 +288,7 @@ def open_parquet(files: Sequence[Path], training: Sequence[Path] = ()) -> Parque
     shards = ParquetShards(
         files=tuple(files), file_bytes=file_bytes, counts=counts,
         file_numbers=np.repeat(np.arange(len(files)), groups), hashes=np.concatenate(hashes),
-        labels=labels, classes=classes, digest=digest.hexdigest(), notes=(*columns.notes, *label_notes),
+        labels=labels, classes=classes, digest=digest.hexdigest(), notes=(*columns.notes, *label_notes, *rounded),
         window=window, mean_bytes=mean, read_bytes=largest, has_images=columns.image is not None, columns=columns,
         # two windows follow each other, and begin and end within a row group
         first_groups=np.cumsum([0, *groups]), cache=GroupCache(2 * (window * mean + largest)),
@@ -303,6 +304,14 @@ def group_bytes(group: Any, columns: Sequence[str]) -> int:
     chunks = [group.column(i) for i in range(group.num_columns)]
     own = [c for c in chunks if c.path_in_schema in columns or c.path_in_schema.startswith(prefixes)]
     return sum(max(c.total_uncompressed_size, 4 * c.num_values) for c in own)
+
+
+def largest_integer(groups: Sequence[Any], columns: Sequence[str]) -> tuple[int, str]:
+    """The largest integer of these columns, its sign aside, and the column: by the metadata, where they say it."""
+    chunks = (group.column(i) for group in groups for i in range(group.num_columns))
+    pairs = ((chunk.path_in_schema.partition(".list.")[0], chunk.statistics) for chunk in chunks)
+    known = [(name, s) for name, s in pairs if name in columns and s is not None and isinstance(s.max, int)]
+    return max(((max(s.max, -s.min), f"the column {name}") for name, s in known), default=(0, ""))
 
 
 def row_hashes(name: str, n: int) -> np.ndarray:
