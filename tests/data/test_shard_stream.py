@@ -144,6 +144,17 @@ def test_damaged_images_are_replaced_by_the_next_and_counted(tmp_path: Path) -> 
     assert note.startswith("damaged images of x, at least 2: each is replaced by the next; 2 so far, the last x.tar, ")
 
 
+def test_an_image_above_the_decoders_own_limit_is_named_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    members = [(f"{i}.png", encode(np.zeros((side, side, 3), np.uint8))) for i, side in enumerate((8, 8, 90, 8))]
+    data = streamed(write_tar(tmp_path / "x.tar", members), size="8")
+    monkeypatch.setattr("PIL.Image.MAX_IMAGE_PIXELS", 4000)
+    next(ShardStream(data, batch=4, seed=0))
+    why = "has over 8,000 pixels, the most of a streamed image: make it smaller"
+    assert data.failures == {"x.tar, 2.png": why}
+
+
 def test_a_shard_that_vanishes_or_changes_is_named(counted: Path) -> None:
     stream = stream_of(streamed(counted), batch=35, seed=0)
     next(stream)

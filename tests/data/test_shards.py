@@ -84,6 +84,14 @@ def test_json_has_the_label_too_and_other_members_are_counted(tmp_path: Path) ->
     assert "3 members left out: 1 .1.webp, 1 .txt, 1 label without image" in data.notes
 
 
+def test_hidden_members_are_counted(tmp_path: Path) -> None:
+    image = encode(random_images(1)[0])
+    names = ("./a.png", "../b.png", ".c.png", "__MACOSX/._a.png", ".git/d.txt")
+    data = load(write_tar(tmp_path / "x.tar", [(name, image) for name in names]), ALL)
+    assert len(data) == 1
+    assert "4 members left out: 4 hidden or under ../" in data.notes
+
+
 def test_labels_that_are_numbers_go_by_size(tmp_path: Path) -> None:
     members = [*examples(random_images(12), None), *((f"{i:06d}.cls", f"{i:03d}".encode()) for i in range(12))]
     assert load(write_tar(tmp_path / "x.tar", members), ALL).classes == tuple(map(str, range(12)))

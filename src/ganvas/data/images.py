@@ -220,6 +220,8 @@ def unreadable_reason(error: Exception, file: File) -> str:
         return f"cannot be read ({error_reason(error)})"
     if isinstance(error, UnidentifiedImageError):
         return f"cannot identify image file '{file.name}'"
+    if isinstance(error, Image.DecompressionBombError):  # of a stream: what is read whole has `check_decodable`
+        return f"has over {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels, the most of a streamed image: make it smaller"
     message, path = str(error), str(file.path)
     return message.replace(path, file.name).replace(repr(path)[1:-1], file.name) or type(error).__name__
 

@@ -30,7 +30,7 @@ from .shards import NO_LABEL, Shards, check_shards, merge_labels, shard_error
 CLASS_SUFFIX, JSON_SUFFIX, JSON_KEYS = "cls", "json", ("label", "class")
 MAX_LABEL_BYTES = 2**20  # bytes of a label, or of a JSON with one, at most
 BLOCK = tarfile.BLOCKSIZE
-INDEX_VERSION = 1
+INDEX_VERSION = 2
 WINDOW = 16_384
 """examples that are shuffled together; no more of a tar are in memory than a few batches"""
 
@@ -122,8 +122,8 @@ def open_tars(files: Sequence[Path], training: Sequence[Path] = (), progress: Pr
         offsets=np.concatenate([index.offsets for index in indexes]),
         bytes=sizes, mean_bytes=int(sizes.mean()) if len(sizes) else 0,
     )  # fmt: skip
-    kinds = f": {what}" if what else ""
-    check_shards(shards, f"holds no images NAME.png, .jpg or .webp{kinds}", "give every NAME a .cls, or none")
+    none = f"holds no images NAME.png, .jpg or .webp{': ' * bool(what)}{what}"
+    check_shards(shards, none, "give every NAME a .cls, or none")
     return shards
 
 
@@ -195,11 +195,13 @@ def add_member(
 ) -> None:  # fmt: skip
     """Note what a member is: the image or the label of an example, or nothing of the kind."""
     folder, _, name = member.name.rpartition("/")
-    if member.isdir() or any(map(is_ignored, Path(member.name).parts)):
+    if member.isdir():
         return
     stem, _, suffix = name.partition(".")
     key, suffix = f"{folder}/{stem}", suffix.lower()
-    if not member.isreg() or member.issparse():
+    if any(map(is_ignored, Path(member.name).parts)):
+        others["hidden or under ../"] += 1
+    elif not member.isreg() or member.issparse():
         others["link or the like"] += 1
     elif f".{suffix}" in IMAGE_SUFFIXES:
         if key in images:
