@@ -128,9 +128,12 @@ def test_a_packing_discriminator_is_built_for_packs(cls: type[Adversarial], imag
     assert {shape[0] for shape in shapes} == {2, 4}
 
 
-def test_the_probe_leaves_out_what_fills_no_pack(images: Dataset) -> None:
+def test_the_probe_takes_few_examples_and_leaves_out_what_fills_no_pack(images: Dataset) -> None:
     gan = GAN(pack=3, width=4, latent=3)
-    probed = gan.discriminator_statistics(next(Stream(images, batch=40, seed=0)), **gan.networks(images.shape))
+    nets, seen = gan.networks(images.shape), set[int]()
+    nets["D"].register_forward_pre_hook(lambda module, inputs: seen.add(len(inputs[0])))
+    probed = gan.discriminator_statistics(next(Stream(images, batch=40, seed=0)), **nets)
+    assert seen == {32 // 3}
     assert set(probed) == {"input_gradient", "minimax_gradient", "non_saturating_gradient"}
 
 

@@ -42,6 +42,8 @@ from ._statistics import sample_statistics
 
 Packed = Float[Tensor, "b_by_pack *packed"]
 Labels = tuple[Tensor, ...]
+DIFFERENTIATED_EXAMPLES = 32
+"""examples of a batch by which the log's gradients are taken"""
 SURE = 1e-12
 """least share of a uniform prior on either side of a code, whose Gaussian quantile is then finite"""
 WARMUP_STEPS, WARMUP_INTERVAL = 25, 500
@@ -224,8 +226,10 @@ class Adversarial(LatentModel):
         """`input_gradient`: mean norm of D's gradient between real and fake examples.
 
         `minimax_gradient` and `non_saturating_gradient`, where D returns the logit of a probability: norm of the
-        gradient of G under either loss (arXiv:1406.2661, section 3: the first vanishes where D is sure).
+        gradient of G under either loss (arXiv:1406.2661, section 3: the first vanishes where D is sure).  All are of
+        the first `DIFFERENTIATED_EXAMPLES` of the batch: more would cost convolutional networks several training steps.
         """
+        batch = batch.first(max(DIFFERENTIATED_EXAMPLES, self.pack))
         y, whole = self.condition_of(batch), len(batch.x) // self.pack * self.pack
         x = self.discriminator_input(batch.x[:whole])
         fake = self.discriminator_input(G(self.noise(len(batch.x), device=x.device), *y)[:whole])
