@@ -303,7 +303,7 @@ def test_what_is_given_counts_and_not_what_differs_from_the_usual(
     """In Python, on the command line and in files; what a run stores is what it does."""
     np.save("x.npy", images.x.movedim(1, -1).numpy())
     said = {
-        ("steps", "epochs"): "both say how long to train: give one of them", ("batch_size",): "is larger than the data",
+        ("steps", "epochs"): "both say how long to train: give one", ("batch_size",): "is larger than the data",
     }  # fmt: skip
     values = {"steps": (TrainConfig.steps, 4000, 1), "epochs": (0.05, 1.0), "batch_size": (64, 65, 41)}
     for names, sentence in said.items():

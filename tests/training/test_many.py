@@ -184,8 +184,25 @@ def test_a_run_that_diverges_ends_alone(place: Path, monkeypatch: pytest.MonkeyP
     assert [run.folder.name for run in runs if run.folder] == ["d-lr0.001-seed0"]
     assert last_line(place / "runs/d-lr0.001-seed0")["step"] == 8
     assert "diverged" in (place / "runs/d-lr1e+30-seed0/log.jsonl").read_text()
+    assert list(runs.divergences) == ["d-lr1e+30-seed0"]
     with pytest.raises(DivergenceError, match="all 2 runs diverged"):
         many.train_many(ganvas.VAE(width=8, lr=1e30), "points.npy", seeds=2, folder="runs/e", **TINY)
+
+
+def test_a_command_whose_runs_diverged_says_which_and_fails(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train = ["train", "vae", "points.npy", "--width", "8", "--steps", "4", "--batch-size", "8", "--quiet", "--folder"]
+    assert main([*train, "runs/one", "--lr", "1e30"]) == 1
+    assert main([*train, "runs/d", "--sweep", "lr=1e30,1e-3,1e31"]) == 1
+    written = capsys.readouterr()
+    assert written.out == "runs/d-lr0.001-seed0\n"
+    assert read_header(place / "runs/d-lr0.001-seed0/state.ckpt")["step"] == 4
+    one, some = written.err.splitlines()
+    assert one.startswith("ganvas: the loss term 'reconstruction' became")
+    assert some.startswith("ganvas: 2 of 3 runs diverged, d-lr1e+30-seed0, d-lr1e+31-seed0; the loss term")
+    assert main(["resume", "runs/d", "--quiet", "--json"]) == 1
+    written = capsys.readouterr()
+    assert [run["step"] for run in json.loads(written.out)] == [4]
+    assert written.err.startswith("ganvas: 2 of 3 runs diverged")
 
 
 def test_what_cannot_be_stacked_is_said_and_trained(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,9 +19,8 @@ from ..training.progress import ProgressBar
 from ..viz.images import Examples
 from .app import print_result
 
-SOURCE_HELP = "a folder, a zip, an image, a .npy, .npz or IDX file, .tar shards, Parquet, or a name: " + ", ".join(
-    BUILTIN
-)
+NAMES = ", ".join(BUILTIN)
+SOURCE_HELP = f"a folder, a zip, an image, a .npy, .npz or IDX file, .tar shards, Parquet, or a name: {NAMES}"
 FLAG, FIELDS = Parameter(negative=()), Parameter(name="*")
 """an option without a --no- of its own, and options that are the fields of a dataclass"""
 RunName = Annotated[str, Parameter(help="a run folder, a name in runs/, a weights file, or: last")]

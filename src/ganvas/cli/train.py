@@ -8,7 +8,7 @@ from cyclopts import App, Parameter
 
 from ..config import TrainConfig
 from ..data import DataOptions
-from ..errors import UserError, check_positive
+from ..errors import DivergenceError, UserError, check_positive
 from ..inference.trained import Trained
 from ..model import Model, model_name_with_article, to_dict
 from ..models import MODELS
@@ -63,9 +63,8 @@ def make_train_command(cls: type[Model]) -> Callable[..., int]:
         sources = (data, *data_b) if data_b else data
         if not given & {"seeds", "sweep"}:
             return print_run(running.train(model, sources, **options), json)
-        if init_from is not None:
+        if options.pop("init_from") is not None:
             raise UserError("`init_from` is for one run: leave out `seeds` and `sweep`")
-        del options["init_from"]
         values_of = None if sweep is None else many.parse_sweep(sweep)
         for name in values_of or ():
             if name in given:
@@ -115,10 +114,13 @@ def print_run(trained: Trained, as_json: bool) -> int:
     return 0
 
 
-def print_runs(trained: list[Trained], as_json: bool) -> int:
-    """Print where the runs are, and return the exit code."""
+def print_runs(trained: many.TrainedGroup, as_json: bool) -> int:
+    """Print where the runs of a group are, and return the exit code; DivergenceError, at last, where some diverged."""
     folders = [run.folder for run in trained if run.folder is not None]
     print_result([str(folder) for folder in folders], [run_records.summarize_run(f) for f in folders], as_json)
+    if names := list(trained.divergences):
+        what = f"{len(names)} of {len(names) + len(folders)} runs diverged, {', '.join(names)}"
+        raise DivergenceError(f"{what}; {trained.divergences[names[0]]}")
     return 0
 
 

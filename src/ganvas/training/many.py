@@ -46,6 +46,13 @@ GROUP_KEY = "group"
 """what config.json calls the group of a run"""
 
 
+class TrainedGroup(list[Trained]):
+    """The models of a group's runs, but for those that diverged."""
+
+    divergences: Mapping[str, DivergenceError] = {}
+    """why the others ended, by the names of their folders"""
+
+
 @torch.random.fork_rng(devices=[])
 def train_many(
     model: Model,
@@ -57,12 +64,12 @@ def train_many(
     folder: str | Path | None = None,
     quiet: bool = False,
     **options: Any,
-) -> list[Trained]:
+) -> TrainedGroup:
     """Train a run for each of so many seeds, and of the values of an option in `sweep`, e.g. {"lr": [1e-4, 3e-4]}.
 
     Seeds are `seed`, 0 unless given, and those that follow.  The runs are NAME-seed0, NAME-seed1, ... (with a sweep
     NAME-lr0.0001-seed0, ...), where NAME is `folder`, or as that of a single run in `runs_dir`.  Otherwise as `train`,
-    and so are errors; a run that diverges ends alone.  Raises DivergenceError where all do.
+    and so are errors; a run that diverges ends alone, see `TrainedGroup`.  Raises DivergenceError where all do.
     """
     if not isinstance(model, Model):
         raise UserError(f"train_many takes a model, such as ganvas.VAE(latent=16), not {model!r}")
@@ -102,7 +109,7 @@ def resume_many(
     allow_changed_data: bool = False,
     quiet: bool = False,
     **changes: Any,
-) -> list[Trained]:
+) -> TrainedGroup:
     """Go on with all runs of the group NAME, as `resume` does with one; all else is that of `resume`."""
     refuse_ranks()
     refuse_trials(changes.get("precision"), changes.get("compile"))
@@ -215,7 +222,7 @@ def read_group(folder: Path) -> dict[str, Any]:
     return group if isinstance(group, dict) else {}
 
 
-def fit_all(runs: Sequence[Run], stem: Path, bar: ProgressBar) -> list[Trained]:
+def fit_all(runs: Sequence[Run], stem: Path, bar: ProgressBar) -> TrainedGroup:
     """Train the runs, a step of each in turn or of all at once, and return the models of those that did not diverge."""
     group = read_group(runs[0].folder) | {"name": stem.name}
     active = [run for run in runs if run.has_steps_left]
@@ -246,7 +253,9 @@ def fit_all(runs: Sequence[Run], stem: Path, bar: ProgressBar) -> list[Trained]:
         raise TrainingStopped(f"{len(runs)} runs stopped at step {step} of {steps}; {go_on}", stopped)
     if len(divergences) == len(runs):
         raise DivergenceError(f"all {len(runs)} runs diverged: {next(iter(divergences.values()))}")
-    return [run.finish() for run in runs if run.folder.name not in divergences]
+    trained = TrainedGroup(run.finish() for run in runs if run.folder.name not in divergences)
+    trained.divergences = divergences
+    return trained
 
 
 def advance_all(

@@ -101,19 +101,15 @@ def check_files(files: RunFolder, config: dict[str, Any], model: Model) -> None:
     for name, value in files.read_config()["fields"].items():
         if name in fixed and value != fixed[name][0]:
             advice = f"start a new run with its weights: ganvas train MODEL DATA --init-from {files.path}"
-            raise UserError(
-                f"{files.path} was trained with {name}={value}, which {config['model']} no longer has: it can be "
-                f"sampled, but not go on; {advice}"
-            )
+            what = f"{files.path} was trained with {name}={value}, which {config['model']} no longer has"
+            raise UserError(f"{what}: it can be sampled, but not go on; {advice}")
     if getattr(model, "spectral_norm", False) and files.checkpoint.exists():
         with open_safetensors(files.checkpoint) as file:
             names = [name for name in file.keys() if name.startswith("nets/D.")]  # noqa: SIM118
         if any(name.endswith(".weight") for name in names):  # spectral norm keeps those of its own under other names
             command = f"ganvas train {model_name(model)} DATA --spectral-norm"
-            raise UserError(
-                f"{files.path} cannot go on: its D has another normalisation, which undoes spectral norm, and now has "
-                f"none beside it; its weights can be used; retrain: {command}"
-            )
+            why = "its D has another normalisation, which undoes spectral norm, and now has none beside it"
+            raise UserError(f"{files.path} cannot go on: {why}; its weights can be used; retrain: {command}")
 
 
 def apply_overrides(
@@ -127,10 +123,8 @@ def apply_overrides(
             raise UserError("epochs are counted from a run's beginning: say with `steps` up to which step it goes on")
         if name in model_fields | train_fields | data_fields:
             advice = f"begin with them: ganvas train {model_name(model)} DATA --init-from {folder}"
-            raise UserError(
-                f"{name}={overrides[name]} cannot be changed in a run, which would be another one: start a new run, "
-                f"and where its weights fit, {advice}"
-            )
+            what = f"{name}={overrides[name]} cannot be changed in a run, which would be another one"
+            raise UserError(f"{what}: start a new run, and where its weights fit, {advice}")
         hint = did_you_mean(name, changeable) or f" It has {', '.join(changeable)}"
         raise UserError(f"resume has no {name!r}.{hint}")
     model = replace(model, **{name: value for name, value in overrides.items() if name in CHANGEABLE_MODEL_FIELDS})
@@ -187,10 +181,9 @@ def reload_data(
         training_data.check_unchanged(description, advice)
     for what in ("shape", "classes"):
         if description[what] != training_data.description[what]:
-            raise UserError(
-                f"{folder} cannot go on with these data: {what} {description[what]} in place of "
-                f"{training_data.description[what]}; start a new run: ganvas train {model} DATA --init-from {folder}"
-            )
+            why = f"{what} {description[what]} in place of {training_data.description[what]}"
+            command = f"ganvas train {model} DATA --init-from {folder}"
+            raise UserError(f"{folder} cannot go on with these data: {why}; start a new run: {command}")
     return dataset, description
 
 

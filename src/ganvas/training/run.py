@@ -218,7 +218,5 @@ def split_options(options: dict[str, Any], model: Model) -> tuple[TrainConfig, D
     values = to_dict(model.default_training) | given
     config = TrainConfig(**{name: values[name] for name in values.keys() & train_names})
     if {"steps", "epochs"} <= given.keys():
-        raise UserError(
-            f"steps={config.steps} and epochs={config.epochs:g} both say how long to train: give one of them"
-        )
+        raise UserError(f"steps={config.steps} and epochs={config.epochs:g} both say how long to train: give one")
     return config, DataOptions(**{name: values[name] for name in values.keys() & data_names})
