@@ -35,7 +35,9 @@ from tests.support.models import every_generator, every_model, small
 from tests.support.shards import write_shards
 
 CPU = torch.device("cpu")
-CONFIG = TrainConfig(steps=10, batch_size=8, ema_decay=0.9, lr_decay=0.5, clip_grad_norm=5.0)
+CONFIG = TrainConfig(steps=6, batch_size=8, ema_decay=0.9, lr_decay=0.5, clip_grad_norm=5.0)
+RECORDED = replace(CONFIG, steps=10)
+"""enough steps for some to be recorded in either half"""
 ROUNDING = 2**-8
 """that of a number in bfloat16, as a share of it"""
 LAST, FIRST = torch.channels_last, torch.contiguous_format
@@ -62,9 +64,9 @@ def assert_close(actual: TrainState, expected: TrainState, tolerance: float) -> 
             assert (a[name] - b[name]).abs().max() <= tolerance * b[name].abs().max().clamp_min(1), name
 
 
-def train_until(state: TrainState, last: int, model: Model, data: Data) -> None:
+def train_until(state: TrainState, last: int, model: Model, data: Data, config: TrainConfig = CONFIG) -> None:
     """Do the steps up to this one, of those of the configuration."""
-    for step in train(model, data, CONFIG, state):
+    for step in train(model, data, config, state):
         if step == last:
             break
 
@@ -164,7 +166,7 @@ def test_a_checkpoint_goes_on_in_another_order_of_memory(
 ) -> None:
     model, data, file = small_critic(cls), learnt_by(cls, images), tmp_path / "state.ckpt"
     first = in_order(model, data, FIRST if order == LAST else LAST)
-    train_until(first, 4, model, data)
+    train_until(first, 3, model, data)
     save(first, file)
     second = in_order(model, data, order)
     checkpoint.restore(second, file, model)
@@ -233,14 +235,14 @@ def test_a_run_goes_on_with_recorded_steps_or_without(
     cls: type[Model], way: str, images: Dataset, tmp_path: Path
 ) -> None:
     model, data = small_critic(cls), learnt_by(cls, images)
-    whole, first = trained(model, data, CONFIG), initialize_state(model, data.shape, 0, CPU, len(data.classes))
+    whole, first = trained(model, data, RECORDED), initialize_state(model, data.shape, 0, CPU, len(data.classes))
     n_recorded = 0
     second = initialize_state(model, data.shape, 1, CPU, len(data.classes))
     for context, state in zip(WAYS[way], (first, second), strict=True):
         if state is second:
             checkpoint.restore(second, tmp_path / "state.ckpt", model)
         with context() as recorded:  # type: ignore[attr-defined]
-            train_until(state, 5 if state is first else CONFIG.steps, model, data)
+            train_until(state, 5 if state is first else RECORDED.steps, model, data, RECORDED)
         n_recorded += len(recorded or ())
         if state is first:
             save(first, tmp_path / "state.ckpt")
