@@ -27,11 +27,11 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ganvas.data import load
-from ganvas.data.images import in_parallel
 from ganvas.data.options import DataOptions
 from ganvas.inference.trained import Trained, chunk_size
 from ganvas.inference.translation import READ_AHEAD, read_ahead, to_array, translate_files
 from ganvas.io.atomic import atomic_write
+from ganvas.io.parallel import in_parallel
 from ganvas.model import Model
 from ganvas.training.bench import Rates, Work, WorkCounter, measure_rates, total_bytes
 from ganvas.training.loop import initialize_state

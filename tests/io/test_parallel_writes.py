@@ -16,9 +16,9 @@ from PIL import Image
 from torch import nn
 
 import ganvas
-from ganvas.data.images import in_parallel
 from ganvas.inference import translation
 from ganvas.io import atomic
+from ganvas.io.parallel import in_parallel
 from ganvas.viz.images import Examples
 from tests.support.failures import failing
 from tests.support.models import small

@@ -7,8 +7,9 @@ from pathlib import Path
 import torch
 
 from ..errors import UserError
+from ..io.parallel import in_parallel
 from .dataset import CHANNELS, Dataset, hash_number, split_indices
-from .images import SUPPORTED_FORMATS, ImageBuffer, in_parallel, read_images
+from .images import SUPPORTED_FORMATS, ImageBuffer, read_images
 from .label_tables import attach_labels
 from .layout import Layout, dataset_name, find_layout, find_test_sibling, folder_labels
 from .listing import ZIP, File, Listing, list_files, pluralize

@@ -1,17 +1,15 @@
 """Image files, decoded in parallel, to the bytes that a dataset holds."""
 
-import os
 import threading
 import warnings
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +17,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from torch import Tensor
 
 from ..errors import UserError, error_reason
+from ..io.parallel import in_parallel
 from .array_files import MAX_DEFLATE_RATIO
 from .dataset import CHANNELS, convert_channels, resize_and_crop
 from .listing import IMAGE_SUFFIXES, File
@@ -27,8 +26,6 @@ from .options import DataOptions, Progress
 from .pixels import Pixels, read_pixels
 from .quantization import AUTO, RANGE_HELP, Bounds, ValueStats, auto_bounds, quantize_pixels, range_applies, value_stats
 
-T = TypeVar("T")
-R = TypeVar("R")
 SUPPORTED_FORMATS = f"Ganvas reads {', '.join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))}"
 LARGE_IMAGE = 2**25  # numbers of an image from which on one is decoded after the other
 DECODE_BYTES = 6  # bytes a number that decoding takes, at most, with what is made of it
@@ -145,23 +142,6 @@ def file_pages(file: File) -> list[Page]:
 def count_images(image: ImageFile.ImageFile) -> int:
     """Images in a file; a photograph with previews counts as one."""
     return 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
-
-
-def in_parallel(function: Callable[[T], R], items: Iterable[T], workers: int = os.cpu_count() or 1) -> Iterator[R]:
-    """The function of each item, in order, computed in threads: Pillow lets others run while it decodes or encodes.
-
-    After an error, also in `items`, or Ctrl-C, what is under way is finished and nothing else is begun.
-    """
-    pool, pending = ThreadPoolExecutor(workers), deque[Future[R]]()
-    try:
-        for item in items:
-            pending.append(pool.submit(function, item))
-            if len(pending) > 2 * workers:  # or a slow reader would have nearly all images in memory twice
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def measure_page(page: Page) -> ValueStats:

@@ -17,12 +17,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..data.images import SUPPORTED_FORMATS, Page, decode, in_parallel, lift_pixel_limit, unreadable_reason
+from ..data.images import SUPPORTED_FORMATS, Page, decode, lift_pixel_limit, unreadable_reason
 from ..data.listing import ARCHIVES, IMAGE_SUFFIXES, RECORD_FILE, ZIP, File, Listing, is_image, list_files, path_mode
 from ..data.options import Progress
 from ..data.quantization import Bounds, range_applies, read_bounds
 from ..errors import UserError
 from ..io.atomic import atomic_write
+from ..io.parallel import in_parallel
 from ..metrics.features.base import weights_digest
 from ..model import model_name
 from ..viz.images import PNG_LEVEL, WRITERS
@@ -131,7 +132,7 @@ def translate_files(
         raise UserError(f"{kind}, and {source} holds no such: give vectors n x d, a .npy or .npz file")
     pairs, listing = plan_translations(source, out)
     targets = {path: target for path, target in pairs if force or not target.exists()}
-    n_done, n = len(pairs) - len(targets), len(pairs)
+    n_done, n, base = len(pairs) - len(targets), len(pairs), source if source.is_dir() else source.parent
     source_bounds, target_bounds = (read_bounds(trained.metadata, i) for i in domains)
     summary = TranslationSummary(out, 0, n_done, others=len(listing.others), learnt=format_size(shape))
     record_file, record = plan_record(trained, source, out, to, force, list(targets.values()))
@@ -150,7 +151,6 @@ def translate_files(
                     summary.resized += format_size(image.x.shape) != summary.learnt
                     summary.translated += 1
                     yield targets[image.path], x, image, target_bounds
-            base = source if source.is_dir() else source.parent
             summary.skipped |= {str(path.relative_to(base)): why for path, why in group.items() if isinstance(why, str)}
             n_done += len(group)
 

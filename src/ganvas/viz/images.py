@@ -14,9 +14,9 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ..data import CHANNELS, Scaling
-from ..data.images import in_parallel
 from ..errors import UserError
 from ..io.atomic import atomic_write
+from ..io.parallel import in_parallel
 from ..io.text import escape_text
 from .plots import TEXT_COLOUR, plot_paths, scatter, scatter_by_class
 
