@@ -90,11 +90,11 @@ def draw(tables: dict[str, dict[str, dict[int, float]]], path: Path) -> None:
     for axis, (title, table) in zip(axes, tables.items(), strict=True):
         for way, marker in zip(WAYS, ("o-", "s--"), strict=True):
             axis.plot(list(table[way]), list(table[way].values()), marker, label=way)
-        xs = list(table["floor"])
-        axis.set(xscale="log", xlabel=LABELS[title], ylabel="images a second", ylim=(0, None))
+        xs, top = list(table["floor"]), 1.15 * max(rate for way in WAYS for rate in table[way].values())
+        axis.set(xscale="log", xlabel=LABELS[title], ylabel="images a second", ylim=(0, top))
         axis.set_xticks(xs, [f"{x:,}" for x in xs])
         axis.minorticks_off()
-    axes[0].legend(loc="lower right")
+    axes[0].legend(loc="upper left")
     figure.savefig(path, dpi=150)
     plt.close(figure)
     print(f"\n{path}")
