@@ -75,10 +75,13 @@ print(first, again, min(faults() for _ in range(5)))  # small pieces may be in t
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have another C library")
 def test_memory_that_is_freed_serves_again_without_page_faults() -> None:
-    words = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True).stdout.split()
-    first, again, retained = map(int, words)
-    if again * 10 < first:
-        pytest.skip("this C library keeps freed memory by itself")
+    for _ in range(3):  # a system short of memory may take the pages all the same
+        words = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True).stdout
+        first, again, retained = map(int, words.split())
+        if again * 10 < first:
+            pytest.skip("this C library keeps freed memory by itself")
+        if retained * 100 < first:
+            break
     assert retained * 100 < first
 
 

@@ -40,9 +40,10 @@ def random_features(shape: Shape, device: torch.device) -> FeatureSpace:
     """
     random, weights = make_generator(torch.device("cpu"), 0, RANDOM), {}
     for i, j in product(range(N_SCALES), (0, 1)):
-        w = torch.randn(N_FILTERS, N_FILTERS if j else shape[0], 3, 3, generator=random)
+        w = torch.randn(N_FILTERS, N_FILTERS if j else shape[0], 3, 3, generator=random).double()
         w = w - w.mean((2, 3), keepdim=True)
-        weights[f"{i}.{j}.weight"] = w / w.square().sum((1, 2, 3), keepdim=True).sqrt()
+        norm = w.square().sum((1, 2, 3), keepdim=True).sqrt()  # whose last bits differ from processor to processor
+        weights[f"{i}.{j}.weight"] = (w / norm).float()
     filters = {name: w.to(device) for name, w in weights.items()}
 
     def maps(x: Tensor) -> Tensor:
