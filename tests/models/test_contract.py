@@ -28,7 +28,7 @@ from tests.support.data import image_collection, learnt_by
 from tests.support.models import every_generator, every_model, small
 
 CPU = torch.device("cpu")
-every_kind = pytest.mark.parametrize("kind", ["conv", "resize", "mlp", "vectors"])
+every_kind = pytest.mark.parametrize("kind", ["conv", "resize", "residual", "mlp", "vectors"])
 
 
 def outputs(made: Any) -> Tensor:
@@ -119,9 +119,10 @@ def test_a_preview_shows_examples(cls: type[Model], kind: str) -> None:
         (3, 256, 256), (1, 256, 160), (3, 100, 250),
     ],
 )  # fmt: skip
+@pytest.mark.parametrize("net", ["conv", "residual"])
 @every_generator
-def test_convolutional_networks_take_images_of_any_shape(cls: type[Model], shape: tuple[int, ...]) -> None:
-    model = replace(small_of(cls, "conv"), width=2)
+def test_networks_take_images_of_any_shape(cls: type[Model], net: str, shape: tuple[int, ...]) -> None:
+    model = replace(small_of(cls, net), width=2)
     nets, labels = model.networks(shape, 5), labels_of(model, 2)
     z = model.sample_prior(2, shape, torch.Generator())
     decoder = nets.get("decoder", nets.get("G"))

@@ -30,6 +30,7 @@ from ..nn.compilation import uncompiled
 from ..nn.conv import initialize
 from ..nn.discriminator import add_spectral_norm
 from ..nn.mlp import Norm
+from ..nn.residual import ResidualBlock
 from ..objectives import adversarial
 from ..objectives.adversarial import BORDERS, JENSEN_SHANNON_LOSSES, Loss, generator_loss
 from ..objectives.penalties import gradient_penalty, squared_gradients
@@ -92,8 +93,9 @@ class Adversarial(LatentModel):
     """dimensions of the noise z"""
     noise_distribution: Literal["normal", "uniform"] = "normal"
     """distribution of z: N(0, I), or uniform on [-1, 1]"""
-    net: Literal["auto", "conv", "resize", "mlp"] = "auto"
-    """kind of networks; auto is conv for images, mlp for vectors; resize is conv with a G that draws no checkerboard"""
+    net: Literal["auto", "conv", "resize", "residual", "mlp"] = "auto"
+    """kind of networks; auto is conv for images, mlp for vectors; resize is conv with a G that draws no checkerboard,
+    residual has residual blocks between interpolations"""
     depth: Depth = 2
     norm: Literal["auto"] | Norm = "auto"
     """normalisation in G; auto is batch with convolutions, none in an MLP"""
@@ -351,8 +353,13 @@ def clip_weights(net: nn.Module, bound: float | None) -> None:
 
 
 def finalize_network(net: nn.Sequential, pixels: Shape = ()) -> nn.Sequential:
-    """A network with the weights it begins with; a generator of images ends with tanh, whose range pixels have."""
-    if any(isinstance(m, nn.Conv2d | nn.ConvTranspose2d) for m in net.modules()):
+    """A network with the weights it begins with; a generator of images ends with tanh, whose range pixels have.
+
+    Residual networks have their own.
+    """
+    layers = list(net.modules())
+    is_residual = any(isinstance(m, ResidualBlock) for m in layers)
+    if not is_residual and any(isinstance(m, nn.Conv2d | nn.ConvTranspose2d) for m in layers):
         initialize(net)
     return net.append(nn.Tanh()) if len(pixels) == 3 else net
 

@@ -23,7 +23,7 @@ from ..nn.discriminator import ProjectionDiscriminator
 from ._gan import ConfigurableGAN, clip_weights, discriminator_move, finalize_network
 from ._latent import Rows, validate_labels
 
-AUTO = {"mlp": "concatenation", "conv": "projection", "resize": "projection"}
+AUTO = {"mlp": "concatenation", "conv": "projection", "resize": "projection", "residual": "projection"}
 
 
 class CGAN(ConfigurableGAN):

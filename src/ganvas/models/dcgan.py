@@ -26,8 +26,9 @@ class DCGAN(ConfigurableGAN):
 
     ignored_options: ClassVar[tuple[str, ...]] = ("depth",)
 
-    net: Literal["conv", "resize"] = "conv"
-    """kind of networks: the paper's, or resize, whose G enlarges its maps by interpolation and draws no checkerboard"""
+    net: Literal["conv", "resize", "residual"] = "conv"
+    """kind of networks: the paper's; resize, whose G enlarges its maps by interpolation and draws no checkerboard; or
+    residual, with residual blocks between interpolations"""
     latent: Size = 100
     noise_distribution: Literal["normal", "uniform"] = "uniform"
     width: Width = 64

@@ -139,7 +139,7 @@ class LadderVAE(LikelihoodModel):
 
     latents: Annotated[tuple[Size, ...], BeforeValidator(split_commas), Field(min_length=1, max_length=64)] = (32, 16)
     """dimensions of each latent vector: z_1, which the decoder sees, first"""
-    net: Literal["auto", "conv", "mlp"] = "auto"
+    net: Literal["auto", "conv", "resize", "residual", "mlp"] = "auto"
     """kind of network between x and z_1; auto is conv for images, mlp for vectors; all others are MLPs"""
     width: Width = None
     """channels of the first convolution (32), of which MLPs have 8 times as many units; or units of an MLP (400)"""

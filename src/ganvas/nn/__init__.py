@@ -14,8 +14,9 @@ from ..fields import Size
 from ..model import Shape
 from .conv import conv_decoder, conv_encoder, resize_decoder
 from .mlp import Activation, Norm, mlp
+from .residual import residual_decoder, residual_encoder
 
-Net = Literal["auto", "conv", "resize", "mlp", "spatial"]
+Net = Literal["auto", "conv", "resize", "residual", "mlp", "spatial"]
 Width = Size | None
 Depth = Annotated[int, Field(gt=0, le=100)]
 
@@ -23,7 +24,7 @@ Depth = Annotated[int, Field(gt=0, le=100)]
 def encoder(
     net: Net, shape: Shape, out: int, width: Width, depth: int, *, norm: Norm = "none", activation: Activation = "relu"
 ) -> nn.Sequential:
-    """A network (b, *shape) -> (b, out), convolutional or an MLP of `depth` hidden layers.
+    """A network (b, *shape) -> (b, out), convolutional, residual or an MLP of `depth` hidden layers.
 
     `width` None means 32 channels in the first convolution, or 400 units in a hidden layer.  Raises UserError for
     convolutions on vectors.
@@ -31,6 +32,8 @@ def encoder(
     hidden, kind = [width or 400] * depth, resolve_architecture(net, shape)
     if kind == "mlp":
         return nn.Sequential(nn.Flatten(), *mlp([prod(shape), *hidden, out], norm=norm, activation=activation))
+    if kind == "residual":
+        return residual_encoder(shape, out, width or 32, norm=norm, activation=activation)
     return conv_encoder(shape, out, width or 32, norm=norm, activation=activation, spatial=kind == "spatial")
 
 
@@ -46,12 +49,14 @@ def decoder(
         return mlp([dim, *hidden, prod(shape)], norm=norm, activation=activation).append(nn.Unflatten(1, shape))
     if kind == "resize":
         return resize_decoder(dim, shape, width or 32, norm=norm, activation=activation)
+    if kind == "residual":
+        return residual_decoder(dim, shape, width or 32, norm=norm, activation=activation)
     return conv_decoder(dim, shape, width or 32, norm=norm, activation=activation, spatial=kind == "spatial")
 
 
 def resolve_architecture(net: Net, shape: Shape) -> Net:
     """What "auto" means for examples of this shape: convolutions for images, an MLP for vectors."""
-    if net in ("conv", "resize", "spatial") and len(shape) != 3:
+    if net in ("conv", "resize", "residual", "spatial") and len(shape) != 3:
         raise UserError(f"net={net} needs images, but the data are vectors of {shape[0]} numbers: use net=mlp")
     return net if net != "auto" else "conv" if len(shape) == 3 else "mlp"
 

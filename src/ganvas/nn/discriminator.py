@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from ..model import Shape
+from .residual import ResidualBlock
 
 
 class ProjectionDiscriminator(nn.Module):
@@ -30,6 +31,8 @@ class ProjectionDiscriminator(nn.Module):
 def add_spectral_norm(net: nn.Module) -> nn.Module:
     """Divide weights by their largest singular values, by power iteration in float32: arXiv:1802.05957, algorithm 1."""
     for layer in list(net.modules()):
+        if isinstance(layer, ResidualBlock):
+            nn.init.kaiming_normal_(layer.last.weight)  # of fix-up's, which are 0, the largest singular value is too
         if isinstance(layer, nn.Conv2d | nn.Linear | nn.Embedding):
             spectral_norm(layer)
             parametrizations: Any = layer.parametrizations
