@@ -11,7 +11,7 @@ from ganvas.cli import demo as demo_module
 from ganvas.cli.app import main
 from ganvas.cli.demo import CHAPTERS, halves_distance, rms_error
 from ganvas.data import DataOptions, load
-from ganvas.viz.html import format_duration
+from ganvas.io.text import format_duration
 
 
 @pytest.fixture

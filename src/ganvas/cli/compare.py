@@ -11,11 +11,11 @@ from rich.text import Text
 from ..data.options import split_names
 from ..evaluation import compare as comparison
 from ..io.atomic import refuse_existing
-from ..io.text import escape_text
+from ..io.text import escape_text, format_duration
 from ..metrics import NUMBERS
 from ..training.progress import ProgressBar
 from ..viz.curves import metric_title
-from ..viz.html import format_duration, write_page
+from ..viz.html import write_page
 from ..viz.images import Examples
 from .app import print_result, spell_options
 from .common import Force, Given, HeldOutFlags, HeldOutOptions, Json, Quiet, require_data

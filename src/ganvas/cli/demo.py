@@ -14,6 +14,7 @@ from ..data import DataOptions, Dataset, load
 from ..errors import UserError
 from ..inference.trained import Trained
 from ..io.atomic import unused_path
+from ..io.text import format_duration
 from ..metrics import sliced_wasserstein
 from ..model import EncoderModel, Model
 from ..models import DCGAN, VAE, Autoencoder
@@ -21,7 +22,7 @@ from ..training.progress import ProgressBar
 from ..training.run import train
 from ..training.run_records import read_log
 from ..viz.curves import draw_losses
-from ..viz.html import format_duration, write_page
+from ..viz.html import write_page
 from ..viz.images import Examples
 from .app import print_result
 from .common import Quiet

@@ -48,3 +48,9 @@ def is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def format_duration(seconds: float) -> str:
+    """5 s, 1 min 20 s."""
+    whole = round(seconds)
+    return f"{whole // 60} min {whole % 60:02d} s" if whole >= 60 else f"{whole} s"

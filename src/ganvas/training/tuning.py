@@ -16,11 +16,11 @@ from torch.nn.functional import conv2d
 from ..config import TrainConfig
 from ..data import Data
 from ..errors import UserError, first_line
+from ..io.text import format_duration
 from ..model import Model, device_of, model_name, to_dict
 from ..models._own import model_source
 from ..nn.compilation import missing_compiler
 from ..ranks import world_size
-from ..viz.html import format_duration
 from .loop import TrainState, ensure_scaling, train
 from .measurements import Key, Seconds, StepTimes, machine, recall, time_in_turns
 from .progress import ProgressBar

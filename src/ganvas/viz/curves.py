@@ -20,7 +20,8 @@ def draw_curves(lines: Sequence[dict[str, Any]]) -> Image.Image:
     has_terms = not is_game and "reconstruction" in names and len(names) > 1  # then the largest has its own chart
     groups = [["reconstruction"], [name for name in names if name != "reconstruction"]] if has_terms else [names]
     titles = ["losses" if len(group) > 1 and not has_terms else ", ".join(group[:4]) for group in groups]
-    charts = [loss_chart(lines, group, title) for group, title in zip(groups, titles, strict=True)]
+    charts = [Chart(title, {name: log_series(lines, name) for name in group})
+              for group, title in zip(groups, titles, strict=True)]  # fmt: skip
     if distances := log_series(lines, "value", "samples"):  # how far samples are from the data, a ring at the best
         latest = [line["samples"] for line in lines if "samples" in line][-1]
         name, best = metric_title(latest["metric"]), latest["best_step"]
@@ -35,18 +36,13 @@ def draw_curves(lines: Sequence[dict[str, Any]]) -> Image.Image:
 
 def draw_losses(lines: Sequence[dict[str, Any]]) -> Image.Image:
     """The losses alone, in one chart, with the pixels for a page."""
-    return line_charts([loss_chart(lines, loss_names(lines), "losses")], scale=2)
+    return line_charts([Chart("losses", {name: log_series(lines, name) for name in loss_names(lines)})], scale=2)
 
 
 def loss_names(lines: Sequence[dict[str, Any]]) -> list[str]:
     """The names of the losses that any line holds."""
     return [name for name in dict.fromkeys(name for line in lines for name in line)
             if name not in ("step", "seconds", *NON_LOSS_KEYS)]  # fmt: skip
-
-
-def loss_chart(lines: Sequence[dict[str, Any]], names: Sequence[str], title: str) -> Chart:
-    """A chart of the losses of these names."""
-    return Chart(title, {name: log_series(lines, name) for name in names})
 
 
 def log_series(lines: Sequence[dict[str, Any]], name: str, part: str = "") -> Series:

@@ -4,7 +4,7 @@ from base64 import b64encode
 from pathlib import Path
 
 from ..io.atomic import atomic_write
-from ..io.text import escape_lines
+from ..io.text import escape_lines, format_duration
 from .images import encode_picture
 
 
@@ -18,9 +18,3 @@ def write_page(path: Path, template: str, **values: object) -> None:
     with atomic_write(path) as temporary:
         page = environment.get_template(template).render(values)
         temporary.write_text(escape_lines(page), encoding="utf-8")
-
-
-def format_duration(seconds: float) -> str:
-    """5 s, 1 min 20 s."""
-    whole = round(seconds)
-    return f"{whole // 60} min {whole % 60:02d} s" if whole >= 60 else f"{whole} s"

@@ -59,7 +59,6 @@ class Chart:
     """values that the vertical axis always shows"""
     log: bool = False
     """whether the vertical axis is logarithmic"""
-    x_name: str = "step"
     marked_step: float | None = None
     """each line has a ring at this step"""
 
@@ -136,7 +135,7 @@ def draw_chart(figure: "Figure", chart: Chart, left: int, top: int) -> None:
     rows = ceil(len(lines) / 3) if len(lines) > 1 else 0
     axes = add_axes(figure, left + 58, top + 30 + 15 * rows, left + CHART_WIDTH - 14, top + CHART_HEIGHT - 28)
     title = shorten(escape_text(chart.title), 56, placeholder=" …")
-    for text, y, size in ((title, 8, TITLE_SIZE), (chart.x_name, CHART_HEIGHT - 24, None)):
+    for text, y, size in ((title, 8, TITLE_SIZE), ("step", CHART_HEIGHT - 24, None)):
         figure.text(*figure_fraction(figure, left + 10, top + y), text, va="top", size=size)
     shown_values = list(chart.shown_values)
     for (name, points), colour in zip(lines.items(), cycle(COLOURS), strict=False):
@@ -166,9 +165,7 @@ def draw_chart(figure: "Figure", chart: Chart, left: int, top: int) -> None:
 
 def downsample(points: Series, max_points: int) -> Series:
     """At most so many points: medians of neighbours."""
-    n = ceil(len(points) / max_points)
-    if n <= 1:
-        return points
+    n = max(1, ceil(len(points) / max_points))
     parts = [points[i : i + n] for i in range(0, len(points), n)]
     return [(median(x for x, _ in part), median(y for _, y in part)) for part in parts]
 
@@ -181,10 +178,8 @@ def limits(values: list[float], shown_values: Sequence[float], log: bool) -> tup
     if inner[-1] - inner[0] < (ordered[-1] - ordered[0]) / 2:
         ordered = inner
     low, high = min(ordered[0], *shown_values, ordered[-1]), max(ordered[-1], *shown_values, ordered[0])
-    span = high - low
-    room = span * 0.04 if span > 1e-6 * abs(high) else max(abs(high) * 0.1, 1e-6)
-    low, high = low - room, high + room
-    return (10.0**low, 10.0**high) if log else (low, high)
+    room = (high - low) * 0.04 if high - low > 1e-6 * abs(high) else max(abs(high) * 0.1, 1e-6)
+    return (10.0 ** (low - room), 10.0 ** (high + room)) if log else (low - room, high + room)
 
 
 def format_tick(value: float) -> str:
