@@ -26,7 +26,7 @@ def test_from_a_folder_to_pictures(model: str, folder: Path, capsys: pytest.Capt
     files = sorted(p.relative_to(run).as_posix() for p in Path(run).rglob("*") if p.is_file())
     previews = [f"previews/{step:07d}.png" for step in (0, 3, 6)]
     last = ["last.safetensors"] if MODELS[model].keep_best_checkpoint else []
-    rest = ["log.jsonl", *previews, "state.ckpt", "weights.safetensors"]
+    rest = ["log.jsonl", *previews, "state.ckpt", "training.webp", "weights.safetensors"]
     assert files == ["config.json", "curves.png", *last, *rest]
     grid = said(capsys, "sample", "last", "-n", "9")
     assert Path(grid) == Path(run) / "samples.png"

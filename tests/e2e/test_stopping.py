@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from ganvas.cli.app import main
 from ganvas.models import MODELS
@@ -110,5 +111,7 @@ def test_ctrl_c_and_sigterm_save_then_stop(number: signal.Signals, tmp_path: Pat
     step = checkpoint_step(Path("run"))
     assert f"stopped at step {step} of 1000000" in errors
     assert step > 0
+    with Image.open("run/training.webp") as animation:
+        assert animation.n_frames == len(list(Path("run/previews").iterdir())) > 1  # type: ignore[attr-defined]
     assert main(["resume", "run", "--steps", str(step + 2), "--quiet"]) == 0
     assert checkpoint_step(Path("run")) == step + 2

@@ -54,6 +54,7 @@ def translations(path: Path) -> None:
 WRITERS: dict[str, Callable[[Path], Any]] = {
     "grid.png": lambda path: Examples(IMAGES).save(path),
     "grid.webp": lambda path: Examples(IMAGES).save(path),
+    "walk.gif": lambda path: Examples(IMAGES, 3, is_walk=True).save(path),
     "array.npy": lambda path: Examples(IMAGES).save(path),
     "array.npz": lambda path: Examples(IMAGES).save(path),
     "00000.png": lambda path: Examples(IMAGES).save(path.parent),
@@ -153,6 +154,7 @@ def test_a_run_survives_a_full_disk_at_each_of_its_writes(monkeypatch: pytest.Mo
         assert lines(run) == lines("straight"), k
     assert k > 12
     assert {"config.json", "log.jsonl", "curves.png", "state.ckpt", "weights.safetensors", "0000002.png"} <= named
+    assert "training.webp" in named
 
 
 @pytest.mark.skipif(os.name == "nt", reason="limits of a process as on Unix")

@@ -21,6 +21,15 @@ def test_no_other_module_spells_the_name_of_a_file_of_a_run() -> None:
     assert spelt == {str(Path("io", "run_folder.py"))}
 
 
+def test_previews_are_in_the_order_of_their_steps(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    paths = [run.preview(step) for step in (0, 9_999_999, 10_000_000)]
+    paths[0].parent.mkdir()
+    for path in (*paths, paths[0].with_name("mine.png")):
+        path.touch()
+    assert run.previews() == paths
+
+
 def test_a_folder_that_holds_anything_is_not_free(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
     run.check_new()

@@ -7,7 +7,7 @@ from cyclopts import Parameter
 from .. import explore
 from ..data import DataOptions
 from ..errors import UserError
-from ..explore.walks import InterpolationPath
+from ..explore.walks import InterpolationPath, default_columns
 from .common import FLAG, DataFlags, Output, OutputOptions, RunName, SourceName, save_examples
 
 SOURCE_HELP = "where examples come from, as for train; by default what the run was trained on"
@@ -23,16 +23,17 @@ def interpolate(
     /,
     *,
     rows: Annotated[int, Parameter(help="how many walks")] = 8,
-    columns: Annotated[int, Parameter(help="examples in a walk")] = 10,
+    columns: Annotated[int | None, Parameter(help="examples in a walk; 10, or 60 of an animation")] = None,
     interpolation: Annotated[InterpolationPath | None, Parameter(help=PATH_HELP)] = None,
     seed: Annotated[int, Parameter(help="seed of the ends")] = 0,
     label: Label = None,
     options: DataFlags = DataOptions(),
     output: Output = OutputOptions(),
 ) -> None:
-    """Walk through the latent space from one example to another."""
+    """Walk through the latent space from one example to another; in .gif or .webp, there and back as an animation."""
     save_examples(run, "interpolation", output, lambda trained: explore.interpolate(
-        trained, data, options, rows=rows, columns=columns, interpolation=interpolation, seed=seed, label=label,
+        trained, data, options, rows=rows, interpolation=interpolation, seed=seed, label=label,
+        columns=default_columns(trained, output.out) if columns is None else columns,
     ))  # fmt: skip
 
 

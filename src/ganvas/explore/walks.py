@@ -16,7 +16,7 @@ from ..inference.trained import NO_NOISE, Trained
 from ..model import EncoderModel, GenerativeModel
 from ..randomness import make_generator
 from ..training.run_records import load_run
-from ..viz.images import Examples
+from ..viz.images import ANIMATION_SUFFIXES, Examples
 from .dimensions import BACKGROUND_SIZE, background_vectors
 
 InterpolationPath = Literal["linear", "spherical"]
@@ -41,7 +41,7 @@ def interpolate(
     else through the classes in turn; with data, between the codes of two examples, the ends being their
     reconstructions.  The `interpolation` is a line or an arc of a great circle: by default spherical between noise,
     linear between codes.  Of a uniform prior the arc is that of Gaussian codes at the same quantiles, so that it stays
-    where the prior is.  A conditional model takes the label of the nearer end.
+    where the prior is.  A conditional model takes the label of the nearer end.  Saved as .gif or .webp, images move.
     """
     trained = load_run(trained)
     check_positive(rows, "rows")
@@ -73,7 +73,13 @@ def interpolate(
     if labels is not None:
         first_label, last_label = labels[:, None].chunk(2)
         labels = torch.where(torch.linspace(0, 1, columns) < 0.5, first_label, last_label).flatten()
-    return Examples(trained.decode(z.flatten(0, 1), labels).x, columns, background=background)
+    x = trained.decode(z.flatten(0, 1), labels).x
+    return Examples(x, columns, background=background, is_walk=len(trained.shape) == 3)
+
+
+def default_columns(trained: Trained, out: Path | None) -> int:
+    """Examples of a walk that is written there: as many as make an animation smooth, or few enough for a picture."""
+    return 60 if len(trained.shape) == 3 and out is not None and out.suffix.lower() in ANIMATION_SUFFIXES else 10
 
 
 def even_then_odd(x: Tensor) -> Tensor:

@@ -16,10 +16,10 @@ from .text import replace_non_finite
 CONFIG_FILE, LOG_FILE, CURVES_FILE, CHECKPOINT_FILE = "config.json", "log.jsonl", "curves.png", "state.ckpt"
 WEIGHTS_FILE, LAST_WEIGHTS_FILE = "weights.safetensors", "last.safetensors"
 """the weights to use, and the last ones where the former are the best"""
-PREVIEWS_FOLDER = "previews"
+PREVIEWS_FOLDER, ANIMATION_FILE = "previews", "training.webp"
 MODEL_SOURCE_FILE = "model.py.txt"
 """a copy of the file of a user's own model, for the record: nothing runs it"""
-FILES = (CONFIG_FILE, LOG_FILE, CURVES_FILE, CHECKPOINT_FILE, WEIGHTS_FILE, LAST_WEIGHTS_FILE)
+FILES = (CONFIG_FILE, LOG_FILE, CURVES_FILE, CHECKPOINT_FILE, WEIGHTS_FILE, LAST_WEIGHTS_FILE, ANIMATION_FILE)
 NON_LOSS_KEYS = ("latent", "adversarial", "samples", "wasserstein", "jensen_shannon", "diverged", "notes")
 """what a line of the log holds besides step, seconds and losses"""
 
@@ -32,6 +32,7 @@ class RunFolder:
         self.config: Path = self.path / CONFIG_FILE
         self.log: Path = self.path / LOG_FILE
         self.curves: Path = self.path / CURVES_FILE
+        self.animation: Path = self.path / ANIMATION_FILE
         self.checkpoint: Path = self.path / CHECKPOINT_FILE
         self.weights: Path = self.path / WEIGHTS_FILE
         self.last_weights: Path = self.path / LAST_WEIGHTS_FILE
@@ -61,7 +62,8 @@ class RunFolder:
 
     def previews(self) -> list[Path]:
         """All pictures of steps, oldest first."""
-        return sorted((self.path / PREVIEWS_FOLDER).glob("*.png"))
+        paths = (path for path in (self.path / PREVIEWS_FOLDER).glob("*.png") if path.stem.isdecimal())
+        return sorted(paths, key=lambda path: int(path.stem))
 
     def temporaries(self) -> list[Path]:
         """Temporary files of killed runs."""

@@ -25,7 +25,7 @@ from ..model import Batch, Model, PairBatch, device_of, model_name, to_dict
 from ..randomness import reseed
 from ..ranks import world_size
 from ..viz.curves import draw_curves
-from ..viz.images import preview
+from ..viz.images import encode_previews, preview
 from . import checkpoint, run_records, validation
 from .distributed import agree, check_equal, gather_rank_state, is_loss_of_rank, is_main, shared_tensors, uses_shards
 from .loop import TrainState, check_finite, current_ema, ensure_scaling, initialize_state
@@ -182,8 +182,8 @@ class Run:
             if is_checkpoint or stop.signal or is_late:
                 self.state.meter.fetch()  # nothing is saved that was not finite
                 self.save()
-                self.draw_curves(always=is_last or bool(stop.signal))
                 self.saved_step, self.save_deadline = step, time.monotonic() + SAVE_INTERVAL_SECONDS
+                self.draw_curves(is_end=is_last or bool(stop.signal))
                 progress.show_save()
             if is_last:
                 break
@@ -251,17 +251,14 @@ class Run:
             rows = self.model.preview(batch, **trained.nets)
         scaling, *others = self.state.scaling
         if others:  # vectors of two domains stay standardised, so that both fit one plot
-            is_premultiplied = scaling.premultiplied or others[0].premultiplied
-            scaling = Scaling(self.model.pixel_range, premultiplied=is_premultiplied)
+            scaling = Scaling(self.model.pixel_range, premultiplied=any(s.premultiplied for s in self.state.scaling))
         with atomic_write(self.files.preview(self.state.step)) as temporary:
             preview(rows, scaling).save(temporary, "PNG")
 
     def save_checkpoint(self) -> None:
         """Write the state, with what it is the state of."""
-        metadata = {
-            "ganvas": __version__, "model": model_name(self.model), "fields": to_dict(self.model),
-            "batch_size": self.config.batch_size,
-        }  # fmt: skip
+        metadata: dict[str, Any] = {"ganvas": __version__, "model": model_name(self.model)}
+        metadata |= {"fields": to_dict(self.model), "batch_size": self.config.batch_size}
         metadata |= {"world_size": world_size()} if world_size() > 1 else {}
         checkpoint.save(self.state, self.files.checkpoint, metadata, gather_rank_state(self.state.nets))
 
@@ -278,14 +275,17 @@ class Run:
             gather_networks(self.state, self.whole)
             self.whole_step = self.state.step
 
-    def draw_curves(self, always: bool) -> None:
-        """Draw what the log says, where the last drawing is long enough ago or it is `always` done."""
+    def draw_curves(self, is_end: bool) -> None:
+        """Draw what the log says, where the last drawing is long enough ago; at the end always, and all previews."""
         start_time = time.monotonic()
-        if not is_main() or (not always and start_time < self.curves_deadline):
+        if not is_main() or (not is_end and start_time < self.curves_deadline):
             return
         if lines := run_records.read_log(self.folder):
             with atomic_write(self.files.curves) as temporary:
                 draw_curves(lines).save(temporary, "PNG")
+        if is_end and (content := encode_previews(self.files.previews())):
+            with atomic_write(self.files.animation) as temporary:
+                temporary.write_bytes(content)
         now = time.monotonic()
         self.curves_deadline = now + (now - start_time) / 0.02  # so that drawing takes 2% of a run's time at most
 

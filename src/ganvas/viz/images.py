@@ -4,6 +4,7 @@ import io
 import re
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from math import ceil
 from pathlib import Path
@@ -14,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ..data import CHANNELS, Scaling
+from ..data.images import lift_pixel_limit
 from ..errors import UserError
 from ..io.atomic import atomic_write
 from ..io.parallel import in_parallel
@@ -21,18 +23,17 @@ from ..io.text import escape_text
 from .plots import TEXT_COLOUR, plot_paths, scatter, scatter_by_class
 
 Labels = tuple[str, ...]
-GAP = 2
-"""pixels between the images of a grid"""
+GAP, TEXT_SIZE, MARGIN = 2, 12, 6
+"""pixels between the images of a grid, of the words beside it, and around these"""
 PICTURE_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 """Pillow's formats by the suffixes of files that are written as one picture"""
-MIN_GRID_SIDE = 512
-"""a grid with fewer pixels than this along its longer side is enlarged by a whole number"""
-MIN_IMAGE_SIDE, MAX_GRID_SIDE = 64, 1600
-"""pixels to which an image in a grid is enlarged, by a whole number, unless the grid's side becomes longer than this"""
+ANIMATION_SUFFIXES = (".gif", ".webp")
+MAX_FRAMES, MAX_FRAME_SIDE, STEP_MILLISECONDS, PREVIEW_MILLISECONDS, PAUSE_MILLISECONDS = 100, 1000, 40, 150, 1000
+"""most previews of an animation, pixels of their longer side; how long a step of a walk, a preview, an end is seen"""
+MIN_GRID_SIDE, MIN_IMAGE_SIDE, MAX_GRID_SIDE = 512, 64, 1600
+"""pixels to which a grid's longer side, or an image in it, is enlarged by a whole number; the latter within the last"""
 MAX_CLASS_NAME_LENGTH = 40
 """characters of a class in a file's name"""
-TEXT_SIZE, MARGIN = 12, 6
-"""pixels of the words beside a grid, and around them"""
 WRITERS, PNG_LEVEL = 4, 4
 """threads that write single images, more of which would wait for each other, and the level of their compression, with
 which files are 1% larger than with zlib's own of 6, and take half the time"""
@@ -57,6 +58,8 @@ class Examples:
     """the number of each example's class; a plot of vectors has colours for them where `row_labels` name the classes"""
     classes: tuple[str, ...] = ()
     """names of the classes, which files keep beside the labels"""
+    is_walk: bool = False
+    """whether rows of images are walks, which an animation shows all at once, there and back"""
     metadata: dict[str, Any] = field(default_factory=dict)
     """numbers that belong to the picture"""
 
@@ -88,15 +91,18 @@ class Examples:
     def save(self, path: str | Path) -> None:
         """Write a picture (.png, .jpg, .webp), an array (.npy, .npz), or into a folder one PNG an image.
 
-        Labels, where there are any, are y and classes in a .npz, and part of the names in a folder.  Files of that name
-        are overwritten.  Raises UserError for any other suffix.
+        Walks become an animation (.gif, .webp).  Labels, where there are any, are y and classes in a .npz, and part of
+        the names in a folder.  Files of that name are overwritten.  Raises UserError for any other suffix.
         """
         path = Path(path)
         content, suffix = io.BytesIO(), path.suffix.lower()
         if suffix == "" or path.is_dir():
             self.save_images(path)
             return
-        if suffix in PICTURE_FORMATS:
+        if self.is_walk and suffix in ANIMATION_SUFFIXES:
+            grids = [grid(x) for x in self.x.unflatten(0, (-1, self.columns or 1)).unbind(1)]
+            content.write(encode_animation(grids + grids[-2:0:-1], STEP_MILLISECONDS, {0, len(grids) - 1}, suffix))
+        elif suffix in PICTURE_FORMATS:
             content.write(encode_picture(self.render(), suffix))
         elif suffix == ".npy":
             np.save(content, self.numpy())
@@ -106,7 +112,8 @@ class Examples:
                 arrays |= {"y": self.labels.cpu().numpy(), "classes": np.array(self.classes)}
             np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
         else:
-            raise UserError(f"cannot write {path}: end its name in .png, .jpg, .webp, .npy or .npz, or give a folder")
+            pictures = ".png or .jpg, in .gif or .webp for an animation, in" if self.is_walk else ".png, .jpg, .webp,"
+            raise UserError(f"cannot write {path}: end its name in {pictures} .npy or .npz, or give a folder")
         with atomic_write(path) as temporary:
             temporary.write_bytes(content.getvalue())
 
@@ -135,6 +142,25 @@ def encode_picture(picture: Image.Image, suffix: str = ".png") -> bytes:
     drops_alpha = PICTURE_FORMATS[suffix] == "JPEG" and picture.mode == "RGBA"
     (picture.convert("RGB") if drops_alpha else picture).save(content, PICTURE_FORMATS[suffix])
     return content.getvalue()
+
+
+def encode_animation(frames: Sequence[Image.Image], milliseconds: int, pauses: set[int], suffix: str) -> bytes:
+    """The content of a .gif or .webp that goes round, each frame seen for so long, those at `pauses` for longer."""
+    content, size = io.BytesIO(), frames[-1].size
+    first, *others = (frame if frame.size == size else frame.resize(size) for frame in frames)
+    durations = [PAUSE_MILLISECONDS if i in pauses else milliseconds for i in range(len(frames))]
+    first.save(content, suffix[1:], save_all=True, append_images=others, duration=durations, loop=0, lossless=True)
+    return content.getvalue()
+
+
+def encode_previews(previews: Sequence[Path]) -> bytes:
+    """The content of a .webp that shows previews, named by their steps, one after another; empty for fewer than two."""
+    frames, last = list[Image.Image](), len(previews) - 1
+    for i in sorted({round(k * last / (MAX_FRAMES - 1)) for k in range(MAX_FRAMES)} if last > 0 else ()):
+        with suppress(OSError, SyntaxError), lift_pixel_limit(), Image.open(previews[i]) as picture:
+            picture.thumbnail((MAX_FRAME_SIDE, MAX_FRAME_SIDE))
+            frames.append(add_captions(picture, f"step {int(previews[i].stem)}"))
+    return encode_animation(frames, PREVIEW_MILLISECONDS, {len(frames) - 1}, ".webp") if len(frames) > 1 else b""
 
 
 def save_pictures(parts: Sequence[Examples], path: Path) -> None:
