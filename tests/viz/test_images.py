@@ -11,7 +11,7 @@ from PIL import Image
 from ganvas.data import Scaling, load
 from ganvas.errors import UserError
 from ganvas.io.atomic import atomic_write
-from ganvas.viz.images import GAP, Examples, add_captions, enlargement_factor, grid, preview
+from ganvas.viz.images import GAP, Examples, add_captions, enlargement_factor, grid, grid_columns, preview
 from ganvas.viz.plots import COLOURS, GREY, extent, palette
 
 IMAGES = torch.randint(0, 256, (6, 3, 8, 10), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -45,6 +45,27 @@ def test_images_are_enlarged_to_be_seen_also_in_wide_grids(columns: int, rows: i
     if columns * rows < 100:
         picture = grid(torch.zeros(columns * rows, 1, side, side, dtype=torch.uint8), columns)
         assert picture.size == ((columns * (side + GAP) - GAP) * larger, (rows * (side + GAP) - GAP) * larger)
+
+
+@pytest.mark.parametrize(
+    ("n", "columns", "empty"),
+    [(1, 1, 0), (2, 2, 0), (3, 2, 1), (5, 3, 1), (7, 4, 1), (8, 4, 0), (10, 5, 0), (13, 5, 2), (16, 4, 0), (64, 8, 0)],
+)
+def test_a_grid_fits_the_number_of_images_and_what_is_empty_is_white(n: int, columns: int, empty: int) -> None:
+    for channels in (1, 3):
+        picture = np.asarray(grid(torch.zeros(n, channels, 16, 16, dtype=torch.uint8)).convert("L"))
+        rows = -(-n // columns)
+        middles = [picture.shape[0] * (2 * row + 1) // (2 * rows) for row in range(rows)]
+        cells = [picture[y, picture.shape[1] * (2 * k + 1) // (2 * columns)] for y in middles for k in range(columns)]
+        assert cells == [0] * n + [255] * empty
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "n", "columns"), [(100, 10, 6, 6), (10, 100, 6, 1), (400, 3, 5, 5), (8, 11, 8, 2)]
+)
+def test_a_grid_of_long_images_is_about_square(height: int, width: int, n: int, columns: int) -> None:
+    assert grid_columns(torch.zeros(n, 1, height, width)) == columns
+    assert all(1 <= grid_columns(torch.zeros(k, 1, height, width)) <= k for k in range(1, 100))
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])

@@ -20,8 +20,7 @@ def draw_curves(lines: Sequence[dict[str, Any]]) -> Image.Image:
     has_terms = not is_game and "reconstruction" in names and len(names) > 1  # then the largest has its own chart
     groups = [["reconstruction"], [name for name in names if name != "reconstruction"]] if has_terms else [names]
     titles = ["losses" if len(group) > 1 and not has_terms else ", ".join(group[:4]) for group in groups]
-    charts = [Chart(title, {name: log_series(lines, name) for name in group})
-              for group, title in zip(groups, titles, strict=True)]  # fmt: skip
+    charts = [Chart(t, {name: log_series(lines, name) for name in g}) for t, g in zip(titles, groups, strict=True)]
     if distances := log_series(lines, "value", "samples"):  # how far samples are from the data, a ring at the best
         latest = [line["samples"] for line in lines if "samples" in line][-1]
         name, best = metric_title(latest["metric"]), latest["best_step"]

@@ -45,7 +45,7 @@ class Examples:
 
     x: Tensor
     columns: int | None = None
-    """images in a row of the grid, as many as rows where it is not given; vectors in one line of a plot, if any"""
+    """images in a row of the grid, else about as many as rows; vectors in one line of a plot, if any"""
     title: str = ""
     """what the picture shows"""
     row_labels: Labels = ()
@@ -192,17 +192,18 @@ def to_pil(x: Tensor) -> Image.Image:
 
 
 def grid_columns(x: Tensor, columns: int | None = None) -> int:
-    """Images in a row of the grid: as many as are given, or so many that the grid is about square."""
+    """Images in a row of the grid: as many as are given, or so many that it is full, if one about square can be."""
     n, _, h, w = x.shape
-    return min(n, columns or round((n * h / w) ** 0.5) or 1)
+    square = (n * h / w) ** 0.5
+    near = range(max(1, ceil(square * 0.75)), max(1, int(square * 1.6)) + 1)
+    return min(n, columns or min(near, key=lambda k: (-n % k, abs(k * w + -n // k * h), -k)))
 
 
 def grid(x: Tensor, columns: int | None = None) -> Image.Image:
     """uint8 images n x c x h x w side by side, on white where the images have no alpha."""
     n, c, h, w = x.shape
     columns = grid_columns(x, columns)
-    rows = -(-n // columns)
-    size = (columns * (w + GAP) - GAP, rows * (h + GAP) - GAP)
+    size = (columns * (w + GAP) - GAP, -(-n // columns) * (h + GAP) - GAP)
     canvas = Image.new(CHANNELS[c], size, 255 if c == 1 else (255, 255, 255, 0)[:c])
     for i, image in enumerate(x):
         canvas.paste(to_pil(image), (i % columns * (w + GAP), i // columns * (h + GAP)))
