@@ -18,20 +18,20 @@ FILE_LINES, FUNCTION_LINES = 400, 60
 """most lines of a file, and of a function"""
 CEILINGS = {
     ".": 975,
-    "cli": 1840,
+    "cli": 1842,
     "data": 4490,
     "diagnostics": 212,
     "distributions": 862,
     "evaluation": 1056,
     "explore": 378,
     "inference": 1228,
-    "io": 450,
+    "io": 460,
     "metrics": 2248,
     "models": 2660,
     "nn": 1160,
     "objectives": 322,
     "training": 4448,
-    "viz": 606,
+    "viz": 616,
 }
 """most lines of each room"""
 UNPICKLING = re.compile(r"torch\.load|import pickle|allow_pickle=True|weights_only=False|eval\(\s*['\"]")
