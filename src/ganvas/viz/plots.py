@@ -59,6 +59,7 @@ class Chart:
     """values that the vertical axis always shows"""
     log: bool = False
     """whether the vertical axis is logarithmic"""
+    x_name: str = "step"
     marked_step: float | None = None
     """each line has a ring at this step"""
 
@@ -135,7 +136,7 @@ def draw_chart(figure: "Figure", chart: Chart, left: int, top: int) -> None:
     rows = ceil(len(lines) / 3) if len(lines) > 1 else 0
     axes = add_axes(figure, left + 58, top + 30 + 15 * rows, left + CHART_WIDTH - 14, top + CHART_HEIGHT - 28)
     title = shorten(escape_text(chart.title), 56, placeholder=" …")
-    for text, y, size in ((title, 8, TITLE_SIZE), ("step", CHART_HEIGHT - 24, None)):
+    for text, y, size in ((title, 8, TITLE_SIZE), (chart.x_name, CHART_HEIGHT - 24, None)):
         figure.text(*figure_fraction(figure, left + 10, top + y), text, va="top", size=size)
     shown_values = list(chart.shown_values)
     for (name, points), colour in zip(lines.items(), cycle(COLOURS), strict=False):
