@@ -18,7 +18,7 @@ FILE_LINES, FUNCTION_LINES = 400, 60
 """most lines of a file, and of a function"""
 CEILINGS = {
     ".": 975,
-    "cli": 1842,
+    "cli": 1860,
     "data": 4490,
     "diagnostics": 212,
     "distributions": 862,

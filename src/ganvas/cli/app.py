@@ -105,11 +105,27 @@ def main(argv: list[str] | None = None) -> int:
         code, message = explain_error(error)
         if message and (sender := rank_prefix(error)) is not None:
             print(f"ganvas: {sender}{escape_text(message)}", file=sys.stderr)
-        return code
     finally:
         if is_process:
             keep_objects()
-    return code if isinstance(code, int) else 0
+    code = code if isinstance(code, int) else 0
+    if is_process:
+        end_rank(code)
+    return code
+
+
+def end_rank(code: int) -> None:
+    """End a process that has joined other ranks at once, without the interpreter's own end.
+
+    A thread of gloo may not have let go of the tensors of its last collective yet; if the interpreter ends before, the
+    process aborts (pytorch/pytorch#179291), and a run that is complete looks like one that failed.
+    """
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def keep_objects() -> None:
