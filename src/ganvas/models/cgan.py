@@ -23,8 +23,6 @@ from ..nn.discriminator import ProjectionDiscriminator
 from ._gan import ConfigurableGAN, clip_weights, discriminator_move, finalize_network
 from ._latent import Rows, validate_labels
 
-AUTO = {"mlp": "concatenation", "conv": "projection", "resize": "projection", "residual": "projection"}
-
 
 class CGAN(ConfigurableGAN):
     """The GAN that draws the class it is asked for."""
@@ -46,7 +44,9 @@ class CGAN(ConfigurableGAN):
 
     def build_networks(self, shape: Shape, judged: Shape, classes: int) -> tuple[nn.Module, nn.Module]:
         norm, norm_d = self.norms(shape)
-        kind = self.conditioning if self.conditioning != "auto" else AUTO[resolve_architecture(self.net, shape)]
+        kind = self.conditioning
+        if kind == "auto":
+            kind = "concatenation" if resolve_architecture(self.net, shape) == "mlp" else "projection"
         inputs = (judged[0] + classes, *judged[1:]) if kind == "concatenation" else judged
         G = decoder(self.net, self.latent + classes, shape, self.width, self.depth, norm=norm)
         D = encoder(self.net, inputs, 1, self.width, self.depth, norm=norm_d, activation="leaky-relu")

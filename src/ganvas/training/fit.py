@@ -183,7 +183,7 @@ class Run:
                 self.state.meter.fetch()  # nothing is saved that was not finite
                 self.save()
                 self.saved_step, self.save_deadline = step, time.monotonic() + SAVE_INTERVAL_SECONDS
-                self.draw_curves(is_end=is_last or bool(stop.signal))
+                self.draw_progress(is_end=is_last or bool(stop.signal))
                 progress.show_save()
             if is_last:
                 break
@@ -275,7 +275,7 @@ class Run:
             gather_networks(self.state, self.whole)
             self.whole_step = self.state.step
 
-    def draw_curves(self, is_end: bool) -> None:
+    def draw_progress(self, is_end: bool) -> None:
         """Draw what the log says, where the last drawing is long enough ago; at the end always, and all previews."""
         start_time = time.monotonic()
         if not is_main() or (not is_end and start_time < self.curves_deadline):
