@@ -63,7 +63,7 @@ def codes(answers: list[Answer]) -> list[int]:
 
 def epochs(answers: list[Answer], size: int) -> list[Counter[int]]:
     """How often each example was seen in so many steps, by both ranks together."""
-    steps = [a + b for a, b in zip(*(answer.seen for answer in answers), strict=True)]
+    steps = [a + b for a, b in zip(*(answer.checksums for answer in answers), strict=True)]
     return [Counter(example for step in steps[i : i + size] for example in step) for i in range(0, len(steps), size)]
 
 
@@ -109,7 +109,7 @@ def test_a_signal_to_one_rank_stops_all_after_the_same_step(ranks: Ranks, folder
     stopped = ranks.run(*train, "stopped", fault=Fault(rank, 12, name))
     assert codes(stopped) == [128 + signal.Signals[name]] * 2
     assert sentences(stopped) == [["ganvas: stopped at step 13 of 40; go on with: ganvas resume stopped"], []]
-    assert [len(answer.seen) for answer in stopped] == [13, 13]
+    assert [len(answer.checksums) for answer in stopped] == [13, 13]
     assert read_header(Path("stopped/state.ckpt"))["step"] == 13
     assert codes(ranks.run("resume", "stopped", "--quiet")) == [0, 0]
     check_same_bits("straight", "stopped")
@@ -191,7 +191,7 @@ def test_ranks_that_stream_shards_see_each_example_once_an_epoch(ranks: Ranks, t
         assert set(epoch.values()) == {1}
     assert codes(ranks.run(*train, "--steps", "40", "--folder", "half", fault=Fault(0, 21, "SIGTERM"))) == [143, 143]
     resumed = ranks.run("resume", "half", "--quiet")
-    assert [a.seen for a in resumed] == [a.seen[22:] for a in answers]
+    assert [a.checksums for a in resumed] == [a.checksums[22:] for a in answers]
     check_same_bits("straight", "half")
 
 

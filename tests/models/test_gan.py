@@ -130,10 +130,10 @@ def test_a_packing_discriminator_is_built_for_packs(cls: type[Adversarial], imag
 
 def test_the_probe_takes_few_examples_and_leaves_out_what_fills_no_pack(images: Dataset) -> None:
     gan = GAN(pack=3, width=4, latent=3)
-    nets, seen = gan.networks(images.shape), set[int]()
-    nets["D"].register_forward_pre_hook(lambda module, inputs: seen.add(len(inputs[0])))
+    nets, batch_sizes = gan.networks(images.shape), set[int]()
+    nets["D"].register_forward_pre_hook(lambda module, inputs: batch_sizes.add(len(inputs[0])))
     probed = gan.discriminator_statistics(next(Stream(images, batch=40, seed=0)), **nets)
-    assert seen == {32 // 3}
+    assert batch_sizes == {32 // 3}
     assert set(probed) == {"input_gradient", "minimax_gradient", "non_saturating_gradient"}
 
 

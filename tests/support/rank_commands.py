@@ -33,7 +33,7 @@ class Answer(NamedTuple):
     code: int
     output: str
     errors: str
-    seen: list[list[int]]
+    checksums: list[list[int]]
     """for each step, a number for each of the examples of its batch"""
 
 
@@ -71,17 +71,17 @@ def main() -> None:
     for line in sys.stdin:
         folder, words, fault = json.loads(line)
         os.chdir(folder)
-        seen: list[list[int]] = []
-        watch = watch_batches(seen, Fault(*fault) if fault else None)
+        checksums: list[list[int]] = []
+        watch = watch_batches(checksums, Fault(*fault) if fault else None)
         with redirect_stdout(io.StringIO()) as output, redirect_stderr(io.StringIO()) as errors, watch:
             code = ganvas(words)
-        print(json.dumps(Answer(code, output.getvalue(), errors.getvalue(), seen)), flush=True)
+        print(json.dumps(Answer(code, output.getvalue(), errors.getvalue(), checksums)), flush=True)
         if code and fault and Path(fault[2]).is_absolute():
             break  # as its own process would: the other one waits for it
 
 
 @contextmanager
-def watch_batches(seen: list[list[int]], fault: Fault | None) -> Iterator[None]:
+def watch_batches(checksums: list[list[int]], fault: Fault | None) -> Iterator[None]:
     """A context in which steps note which examples they see, and in which the fault happens."""
     from ganvas.ranks import rank
     from ganvas.training.loop import StepPlayer
@@ -94,7 +94,7 @@ def watch_batches(seen: list[list[int]], fault: Fault | None) -> Iterator[None]:
         def draw() -> Iterator[Any]:
             for batch in batches:
                 if hasattr(batch, "x"):
-                    seen.append([zlib.crc32(x.contiguous().numpy().tobytes()) for x in batch.x])
+                    checksums.append([zlib.crc32(x.contiguous().numpy().tobytes()) for x in batch.x])
                 yield batch._replace(x=batch.x * float("nan")) if has_fault and fault.what == "nan" else batch
 
         if has_fault and fault.what.startswith("SIG"):
