@@ -17,10 +17,10 @@ from tests.support.failures import failing
 
 
 def frames(path: Path) -> tuple[list[np.ndarray], list[int]]:
-    """The pixels of each frame, and the milliseconds that it is seen."""
+    """The pixels of each frame, and the milliseconds that it is shown."""
     pixels, durations = [], []
     with Image.open(path) as image:
-        assert image.info["loop"] == 0  # it goes round for ever
+        assert image.info["loop"] == 0  # it loops for ever
         for i in range(image.n_frames):  # type: ignore[attr-defined]
             image.seek(i)
             pixels.append(np.asarray(image.convert("RGB")).astype(float))

@@ -29,7 +29,7 @@ PICTURE_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEB
 """Pillow's formats by the suffixes of files that are written as one picture"""
 ANIMATION_SUFFIXES = (".gif", ".webp")
 MAX_FRAMES, MAX_FRAME_SIDE, STEP_MILLISECONDS, PREVIEW_MILLISECONDS, PAUSE_MILLISECONDS = 100, 1000, 40, 150, 1000
-"""most previews of an animation, pixels of their longer side; how long a step of a walk, a preview, an end is seen"""
+"""most previews of an animation, pixels of their longer side; how long a step of a walk, a preview, an end is shown"""
 MIN_GRID_SIDE, MIN_IMAGE_SIDE, MAX_GRID_SIDE = 512, 64, 1600
 """pixels to which a grid's longer side, or an image in it, is enlarged by a whole number; the latter within the last"""
 MAX_CLASS_NAME_LENGTH = 40
@@ -145,7 +145,7 @@ def encode_picture(picture: Image.Image, suffix: str = ".png") -> bytes:
 
 
 def encode_animation(frames: Sequence[Image.Image], milliseconds: int, pauses: set[int], suffix: str) -> bytes:
-    """The content of a .gif or .webp that goes round, each frame seen for so long, those at `pauses` for longer."""
+    """The content of a .gif or .webp that loops, each frame shown for so long, those at `pauses` for longer."""
     content, size = io.BytesIO(), frames[-1].size
     first, *others = (frame if frame.size == size else frame.resize(size) for frame in frames)
     durations = [PAUSE_MILLISECONDS if i in pauses else milliseconds for i in range(len(frames))]
