@@ -17,9 +17,9 @@ PYTHON = [*SOURCES, *TESTS, *sorted((ROOT / "benchmarks").rglob("*.py")), ROOT /
 FILE_LINES, FUNCTION_LINES = 400, 60
 """most lines of a file, and of a function"""
 CEILINGS = {
-    ".": 975,
-    "cli": 1860,
-    "data": 4490,
+    ".": 1010,
+    "cli": 1900,
+    "data": 4560,
     "diagnostics": 212,
     "distributions": 862,
     "evaluation": 1056,
@@ -27,10 +27,10 @@ CEILINGS = {
     "inference": 1228,
     "io": 460,
     "metrics": 2248,
-    "models": 2660,
+    "models": 2790,
     "nn": 1160,
     "objectives": 322,
-    "training": 4448,
+    "training": 4560,
     "viz": 616,
 }
 """most lines of each room"""

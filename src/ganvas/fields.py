@@ -47,7 +47,13 @@ class ValidatedMeta(ABCMeta):
             instance: T = super().__call__(*values, **keywords)  # type: ignore[misc]
         except ValidationError as error:
             raise UserError(format_errors(error, cls)) from error
-        return instance
+        return mark_given(instance, keywords)
+
+
+def mark_given(instance: T, names: Iterable[str]) -> T:
+    """The instance, whose `given` says which of its fields somebody gave a value, be it the default."""
+    object.__setattr__(instance, "given", frozenset(names))  # no field: it is neither compared nor stored
+    return instance
 
 
 def as_dataclass(cls: type[T]) -> type[T]:

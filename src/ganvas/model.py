@@ -6,7 +6,7 @@ discriminator updates are a `for` in the model's own file, and the loop that tra
 """
 
 from abc import abstractmethod
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Set
 from dataclasses import fields
 from functools import reduce
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, Protocol, runtime_checkable
@@ -126,6 +126,10 @@ class Model(Generic[DataT, BatchT, ShapeT], metaclass=ValidatedMeta):
     """how it is trained where the user says nothing else"""
     fixed_options: ClassVar[dict[str, object]] = {}
     """options that kindred models have, and what this one's paper fixes them to"""
+    given: ClassVar[frozenset[str]] = frozenset()
+    """the fields that somebody gave a value"""
+    chosen_options: ClassVar[Set[str]] = frozenset()
+    """the options of its own and of training for which `defaults_for` may have values"""
     pixel_range: ClassVar[tuple[float, float]] = (-1.0, 1.0)
     """the interval to which pixels 0..255 are mapped before the model sees them; vectors are standardised"""
 
@@ -174,6 +178,14 @@ class Model(Generic[DataT, BatchT, ShapeT], metaclass=ValidatedMeta):
 
     def validate_batch_size(self, batch: int, shape: ShapeT) -> None:
         """UserError where this model cannot be trained well with batches of so many examples of this shape."""
+
+    def defaults_for(self, data: DataT, given: Set[str]) -> dict[str, Any]:
+        """Values that go well with these data, of options of its own and of training, for those that are not `given`.
+
+        Without any, defaults are the paper's.  They are those of the class that defines this: a subclass of the user's
+        own has none unless it does so itself.
+        """
+        return {}
 
     def preprocess(self, data: DataT, *, deterministic: bool = False) -> DataT:
         """The data as this model learns them; `deterministic` fixes what it would draw anew at each use."""

@@ -109,7 +109,7 @@ OPTIONS: list[tuple[list[str], str]] = [
         ["train", "dcgan", "emoji", "--penalty-interval", "16"],
         "--penalty-interval 16 is the interval of penalties: give gp, r1 or r2 as well",
     ),
-    (["train", "dcgan", "emoji", "--pack", "3"], "--batch-size 64 cannot be packed by --pack 3: give a multiple of it"),
+    (["train", "dcgan", "emoji", "--pack", "3"], "--batch-size 32 cannot be packed by --pack 3: give a multiple of it"),
     (["train", "cgan", "emoji", "--pack", "2"], "--pack 2 shows D examples of different labels at once: use --pack 1"),
     (["train", "cgan", "swiss-roll"], "swiss-roll has no labels, and cgan draws the class it is asked for"),
     (["train", "gan", "swiss-roll", "--balanced"], "swiss-roll has no labels: --balanced draws every class"),

@@ -10,14 +10,16 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass as options_dataclass
 
 from ..config import TrainConfig
+from ..data import Data
 from ..data.stream import check_batches
 from ..errors import UserError, did_you_mean
-from ..fields import STRICT, Size
+from ..fields import STRICT, Size, mark_given
 from ..model import Model, model_name, to_dict
 from ..models import MODELS
 from ..nn.device import resolve_device
 from ..renamed import given_up
 from ..training.bench import Rates, Speed, bench_images, bench_vectors, measure_speed
+from ..training.defaults import choose_defaults
 from ..training.loop import prepare_data
 from ..training.progress import ProgressBar
 from ..training.tuning import check_compiler, precision_notes
@@ -73,11 +75,14 @@ def make_bench_command(cls: type[Model]) -> Callable[..., None]:
         given: Given = frozenset(),
     ) -> None:
         refuse_ignored(model, options.training, given)
+        mark_given(model, given & to_dict(model).keys())
         bench([model], options, given)
 
     command.__doc__ = f"{cls.__doc__}\n\nMeasures how fast it trains on this machine, and how fast it could."
     hidden = (*cls.ignored_options, *UNUSED_OPTIONS)
-    vars(command).update(hidden=hidden, fixed_options=given_up(cls), defaults=to_dict(cls.default_training))
+    vars(command).update(
+        hidden=hidden, fixed_options=given_up(cls), defaults=to_dict(cls.default_training), chosen=cls.chosen_options
+    )
     return command
 
 
@@ -125,10 +130,12 @@ def bench(models: Sequence[Model], options: BenchOptions, given: frozenset[str])
     skip_reasons: dict[str, str] = {}
     for model in models:
         name, own = model_name(model), {key: value for key, value in values.items() if key in given}
-        config = replace(model.default_training, **own)
         try:
+            data = make_data(model, inputs, replace(model.default_training, **own).batch_size)
+            model, defaults = choose_defaults(model, data, own)  # noqa: PLW2901
+            config = replace(model.default_training, **defaults.training | own)
             bar.say(f"{name}: {inputs}, batches of {config.batch_size}")
-            speed = measure(model, config, inputs, device)
+            speed = measure(model, config, data, device)
             bar.print_notes(speed.notes)
         except UserError as error:
             if len(models) == 1:
@@ -147,12 +154,15 @@ def bench(models: Sequence[Model], options: BenchOptions, given: frozenset[str])
     print_result(format_report(report), report, options.json)
 
 
-def measure(model: Model, config: TrainConfig, inputs: Inputs, device: torch.device) -> Speed:
-    """How fast the model trains on such inputs; UserError where it cannot."""
+def make_data(model: Model, inputs: Inputs, batch_size: int) -> Data:
+    """Such inputs for the model."""
     if inputs.dimensions is None:
-        data = bench_images(model, inputs.size, inputs.channels, config.batch_size)
-    else:
-        data = bench_vectors(model, inputs.dimensions, config.batch_size)
+        return bench_images(model, inputs.size, inputs.channels, batch_size)
+    return bench_vectors(model, inputs.dimensions, batch_size)
+
+
+def measure(model: Model, config: TrainConfig, data: Data, device: torch.device) -> Speed:
+    """How fast the model trains on the data; UserError where it cannot."""
     data = prepare_data(model, data)
     model.validate_batch_size(config.batch_size, data.shape)
     check_batches(data.datasets, config.batch_size, config.balanced)

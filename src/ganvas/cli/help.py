@@ -55,6 +55,8 @@ class HelpFormatter(DefaultFormatter):
                 text = getattr(entry.description, "primary_renderable", None) or Text(str(entry.description or ""))
                 description = InlineText(text)
                 description.append(Text(f"[{limits}]", "dim"))
+            if option in getattr(function, "chosen", ()):
+                default = " or ".join(filter(None, ("auto", default)))
             negatives = entry.negative_names if default == "True" and entry.type is bool else ()
             yield entry.copy(
                 positive_names=names, negative_names=negatives, description=description,

@@ -9,6 +9,7 @@ from cyclopts import App, Parameter
 from ..config import TrainConfig
 from ..data import DataOptions
 from ..errors import DivergenceError, UserError, check_positive
+from ..fields import mark_given
 from ..inference.trained import Trained
 from ..model import Model, model_name_with_article, to_dict
 from ..models import MODELS
@@ -60,7 +61,7 @@ def make_train_command(cls: type[Model]) -> Callable[..., int]:
         values = to_dict(train_config) | to_dict(data_options)
         options: dict[str, Any] = {name: value for name, value in values.items() if name in given}
         options |= {"runs_dir": runs_dir, "folder": folder, "init_from": init_from, "quiet": quiet}
-        sources = (data, *data_b) if data_b else data
+        sources, model = (data, *data_b) if data_b else data, mark_given(model, given & to_dict(model).keys())
         if not given & {"seeds", "sweep"}:
             return print_run(running.train(model, sources, **options), json)
         if options.pop("init_from") is not None:
@@ -76,7 +77,10 @@ def make_train_command(cls: type[Model]) -> Callable[..., int]:
     next_command = "ganvas sample last" if cls.n_domains == 1 else "ganvas translate last FROM TO"
     command.__doc__ = f"{cls.__doc__}\n\nWrites a run folder; then: `{next_command}`."
     vars(command).update(
-        hidden=cls.ignored_options, fixed_options=given_up(cls), defaults=to_dict(cls.default_training)
+        hidden=cls.ignored_options,
+        fixed_options=given_up(cls),
+        defaults=to_dict(cls.default_training),
+        chosen=cls.chosen_options,
     )
     return command
 

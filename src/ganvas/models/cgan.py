@@ -9,7 +9,8 @@ draws the class it is asked for more often (docs/gan-experiments.md).  G is aske
 that both come from the data's own distribution (or, with --balanced, all classes equally often).
 """
 
-from typing import Literal
+from collections.abc import Set
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -21,17 +22,23 @@ from ..model import Batch, Batches, Moves, Shape
 from ..nn import Conditional, decoder, encoder, resolve_architecture
 from ..nn.discriminator import ProjectionDiscriminator
 from ._gan import ConfigurableGAN, clip_weights, discriminator_move, finalize_network
+from ._gan_defaults import PICTURE_DEFAULTS, picture_defaults
 from ._latent import Rows, validate_labels
 
 
 class CGAN(ConfigurableGAN):
     """The GAN that draws the class it is asked for."""
 
+    chosen_options: ClassVar[Set[str]] = PICTURE_DEFAULTS.keys()
+
     latent: Size = 100
     conditioning: Literal["auto", "concatenation", "projection"] = "auto"
     """how D gets the class: with its input, or by projection; auto concatenates in an MLP, else projects"""
 
     is_conditional = True
+
+    def defaults_for(self, data: Dataset, given: Set[str]) -> dict[str, Any]:
+        return picture_defaults(data, given)
 
     def validate_data(self, data: Dataset) -> None:
         super().validate_data(data)

@@ -9,7 +9,8 @@ The kernels are 4 x 4 with stride 2, as in the authors' later code: in a transpo
 has equally many inputs.  For a 64 x 64 image the maps of G are 4, 8, 16 and 32 wide, as in figure 1.
 """
 
-from typing import ClassVar, Literal
+from collections.abc import Set
+from typing import Any, ClassVar, Literal
 
 from torch import nn
 
@@ -19,12 +20,14 @@ from ..fields import Size
 from ..model import Batches, Moves
 from ..nn import Width
 from ._gan import ConfigurableGAN, clip_weights, discriminator_move
+from ._gan_defaults import PICTURE_DEFAULTS, picture_defaults
 
 
 class DCGAN(ConfigurableGAN):
     """The GAN with convolutional networks, for images of any size."""
 
     ignored_options: ClassVar[tuple[str, ...]] = ("depth",)
+    chosen_options: ClassVar[Set[str]] = PICTURE_DEFAULTS.keys()
 
     net: Literal["conv", "resize", "residual"] = "conv"
     """kind of networks: the paper's; resize, whose G enlarges its maps by interpolation and draws no checkerboard; or
@@ -33,6 +36,9 @@ class DCGAN(ConfigurableGAN):
     noise_distribution: Literal["normal", "uniform"] = "uniform"
     width: Width = 64
     """channels next to the image; they double as the image halves, up to eight times"""
+
+    def defaults_for(self, data: Dataset, given: Set[str]) -> dict[str, Any]:
+        return picture_defaults(data, given)
 
     def validate_data(self, data: Dataset) -> None:
         if not data.has_images:

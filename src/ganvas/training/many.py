@@ -29,6 +29,7 @@ from ..models import check_name
 from ..nn.device import resolve_device
 from . import run_records
 from .batched import BatchedPlayer
+from .defaults import choose_defaults
 from .distributed import is_rank
 from .fit import Run
 from .loop import StepPlayer, TrainState, initialize_state, make_player, open_stream, option_notes, prepare_data
@@ -77,13 +78,19 @@ def train_many(
     refuse_ranks()
     data = resolve_domains(data) if model.n_domains == 2 else data
     check_sources(model, data)
-    bar, members = ProgressBar(quiet), expand(model, options, check_positive(seeds, "seeds"), sweep or {})
-    default_config, data_options = split_options(options, model)
+    bar, sweep = ProgressBar(quiet), sweep or {}
+    expand(model, options, check_positive(seeds, "seeds"), sweep)
+    _, data_options = split_options(options, model)
     with bar.track_images() as progress:
         raw_data = load_all(data, data_options, progress=progress)
     data_options = resolve_stream(data, data_options, raw_data)
     runs, said = list[Run](), set[str]()
-    prepared = [prepare_member(member_model, raw_data, own) for _, member_model, own in members]
+    model, defaults = choose_defaults(model, raw_data, {**options, **sweep})
+    members, (default_config, _) = (
+        expand(model, options, seeds, sweep),
+        split_options(options, model, defaults.training),
+    )
+    prepared = [prepare_member(member_model, raw_data, own, defaults.training) for _, member_model, own in members]
     stem = group_folder(Path(runs_dir) / run_records.run_name(model, raw_data), folder, [name for name, *_ in members])
     paths = [stem.with_name(f"{stem.name}-{name}") for name, *_ in members]
     for path in paths:
@@ -94,10 +101,11 @@ def train_many(
             run_records.create_run_folder(member_model, training_data, Path(runs_dir), path)
             locks.enter_context(RunFolder(path).lock(bar.print_notes))
             run_records.write_config(path, member_model, raw_data, config, data_options, source_name(data))
+            run_records.add_entries(path, "chosen", defaults.values)
             runs.append(Run(member_model, raw_data, training_data, config, path, state, MemberBar(bar, name, said)))
         first = runs[0]
         notes = batch_size_notes(first.data, first.config.batch_size, default_config.batch_size)
-        bar.print_notes([*precision_notes(first.config, first.device), *first.data.notes, *notes])
+        bar.print_notes([*defaults.notes, *precision_notes(first.config, first.device), *first.data.notes, *notes])
         return fit_all(runs, stem, bar)
 
 
@@ -185,9 +193,11 @@ def expand(model: Model, options: dict[str, Any], seeds: int, sweep: Values) -> 
     return members
 
 
-def prepare_member(model: Model, raw_data: Any, options: dict[str, Any]) -> tuple[Any, Any, TrainState]:
+def prepare_member(
+    model: Model, raw_data: Any, options: dict[str, Any], defaults: dict[str, Any]
+) -> tuple[Any, Any, TrainState]:
     """The data as a member learns them, its configuration and first state; UserError where they do not fit."""
-    data, (config, _) = prepare_data(model, raw_data), split_options(options, model)
+    data, (config, _) = prepare_data(model, raw_data), split_options(options, model, defaults)
     refuse_trials(config.precision, config.compile)
     config = fit_to_data(config, model, raw_data, data, options.get("batch_size") is not None)
     device = resolve_device(config.device)

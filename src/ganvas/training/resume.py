@@ -80,7 +80,7 @@ def restore_run(
     source = "array" if data is None else source_name(data)
     is_place = "array" not in ([source] if isinstance(source, str) else source)
     write_changes(run, config, old, description, {"source": source} if is_place else {})
-    run_records.add_trials(folder, trials)
+    run_records.add_entries(folder, "trials", trials)
     bar.print_notes(source_notes(model, config.get("model_source")))
     lines = run_records.read_log(folder, bar.print_notes)
     if lines and "diverged" in lines[-1]:

@@ -4,10 +4,11 @@ The run folder is the interface: config.json (what was asked), log.jsonl (a line
 weights.safetensors (the averaged weights, with all that using them takes) and state.ckpt (all that going on takes).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ from ..models import check_name
 from ..nn.device import resolve_device
 from ..ranks import world_size
 from . import run_records, validation
+from .defaults import choose_defaults
 from .distributed import (
     check_fsdp,
     from_main,
@@ -70,18 +72,15 @@ def train(
     config, data_options = split_options(options, model)
     folder = None if folder is None else Path(folder)
     join_ranks(config.device)
-    bar, default_batch_size = ProgressBar(quiet or not is_main()), config.batch_size
+    bar = ProgressBar(quiet or not is_main())
     with share_errors():
         if folder is not None and is_main():
             RunFolder(folder).check_new()
-        with bar.track_images() as progress:
-            raw_data = load_all(data, data_options, progress=progress)
-        data_options = resolve_stream(data, data_options, raw_data)
-    is_streamed = "always" in gather_texts(data_options.stream)
+    raw_data, data_options = read_sources(data, data_options, bar)
     with share_errors():
-        if is_streamed and data_options.stream != "always":  # on a machine with less memory another rank streams
-            data_options = replace(data_options, stream="always")
-            raw_data = load_all(data, data_options)
+        model, defaults = choose_defaults(model, raw_data, options)
+        config, _ = split_options(options, model, defaults.training)
+        default_batch_size = config.batch_size
         training_data = prepare_data(model, raw_data)
         config = fit_to_data(config, model, raw_data, training_data, options.get("batch_size") is not None)
         device = resolve_device(config.device)
@@ -99,9 +98,25 @@ def train(
                 RunFolder(path).check_new()  # another process may have been faster
                 source = source_name(data)
                 run_records.write_config(path, model, raw_data, config, data_options, source, initial_weights)
-                run_records.add_trials(path, trials)
-        bar.print_notes([*training_data.notes, *batch_size_notes(training_data, config.batch_size, default_batch_size)])
+                run_records.add_entries(path, "chosen", defaults.values)
+                run_records.add_entries(path, "trials", trials)
+        notes = batch_size_notes(training_data, config.batch_size, default_batch_size)
+        bar.print_notes([*defaults.notes, *training_data.notes, *notes])
         return Run(model, raw_data, training_data, config, path, state, bar).fit()
+
+
+def read_sources(data: Sources, options: DataOptions, bar: ProgressBar) -> tuple[Data, DataOptions]:
+    """The data, and their options, with which all ranks stream or none."""
+    with share_errors():
+        with bar.track_images() as progress:
+            raw_data = load_all(data, options, progress=progress)
+        options = resolve_stream(data, options, raw_data)
+    is_streamed = "always" in gather_texts(options.stream)
+    with share_errors():
+        if is_streamed and options.stream != "always":  # on a machine with less memory another rank streams
+            options = replace(options, stream="always")
+            raw_data = load_all(data, options)
+    return raw_data, options
 
 
 def fit_to_data(
@@ -206,7 +221,9 @@ def check_sources(model: Model, data: Sources) -> None:
         raise UserError(f"{name} learns from one dataset, not from {len(data)}: {advice}")
 
 
-def split_options(options: dict[str, Any], model: Model) -> tuple[TrainConfig, DataOptions]:
+def split_options(
+    options: dict[str, Any], model: Model, defaults: Mapping[str, Any] = MappingProxyType({})
+) -> tuple[TrainConfig, DataOptions]:
     """Keyword arguments as a TrainConfig and DataOptions, None for the default; UserError for others."""
     train_names, data_names = ({field.name for field in fields(cls)} for cls in (TrainConfig, DataOptions))
     known = sorted(train_names | data_names)
@@ -215,7 +232,7 @@ def split_options(options: dict[str, Any], model: Model) -> tuple[TrainConfig, D
         hint = of_model or did_you_mean(name, known) or f" It has {', '.join(known)}"
         raise UserError(f"train has no option {name!r}.{hint}")
     given = {name: value for name, value in options.items() if value is not None}
-    values = to_dict(model.default_training) | given
+    values = to_dict(model.default_training) | dict(defaults) | given
     config = TrainConfig(**{name: values[name] for name in values.keys() & train_names})
     if {"steps", "epochs"} <= given.keys():
         raise UserError(f"steps={config.steps} and epochs={config.epochs:g} both say how long to train: give one")

@@ -76,12 +76,12 @@ def write_config(
     RunFolder(folder).write_config(config | ({"init_from": initial_weights} if initial_weights else {}))
 
 
-def add_trials(folder: Path, trials: dict[str, dict[str, Any]]) -> None:
-    """Write down which switches were measured, and the times that decided; nothing where none was."""
-    if trials:
+def add_entries(folder: Path, name: str, entries: dict[str, Any]) -> None:
+    """Write down in config.json, under this name, what was chosen or measured; nothing where nothing was."""
+    if entries:
         files = RunFolder(folder)
         config = files.read_config()
-        files.write_config(config | {"trials": config.get("trials", {}) | trials})
+        files.write_config(config | {name: config.get(name, {}) | entries})
 
 
 def describe_own(model: Model) -> dict[str, Any]:

@@ -1,0 +1,138 @@
+"""Options that nobody gave, chosen for the data: from the command line to what is trained and stored."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from torch import nn
+
+import ganvas
+from ganvas.cli.app import main
+from ganvas.data import from_array, load
+from ganvas.inference.trained import load_trained
+from ganvas.model import to_dict
+from ganvas.models._gan_defaults import FEW, PICTURE_DEFAULTS
+from ganvas.training.defaults import choose_defaults
+
+STEPS = ["--steps", "2", "--batch-size", "4", "--quiet"]
+SMALL = ["--width", "4", *STEPS]
+
+
+def stored(folder: Path) -> dict[str, Any]:
+    config = json.loads((folder / "config.json").read_text())
+    return config["fields"] | config["train_config"] | {"chosen": config.get("chosen", {})}
+
+
+def as_json(values: dict[str, Any]) -> Any:
+    return json.loads(json.dumps(values))
+
+
+def test_what_is_not_given_is_chosen_said_and_stored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "dcgan", "emoji", "--steps", "2", "--width", "4", "--folder", str(tmp_path / "run")]) == 0
+    err = capsys.readouterr().err
+    assert "for emoji: --net resize --latent 64 " in err
+    assert "--betas 0.5 0.99 --augment flip,shift --batch-size 32 --ema-decay 0.998 --lr-decay 0.5" in err
+    values = stored(tmp_path / "run")
+    chosen = as_json(PICTURE_DEFAULTS | {"augment": ["flip", "shift"]})
+    del chosen["steps"], chosen["width"]
+    assert values["chosen"] == chosen
+    assert {name: values[name] for name in chosen} == chosen
+    assert (values["width"], values["steps"]) == (4, 2)
+
+
+@pytest.mark.parametrize("command", ["dcgan", "cgan"])
+def test_named_networks_are_those_of_the_paper(command: str, tmp_path: Path) -> None:
+    assert main(["train", command, "digits", "--net", "conv", *SMALL, "--folder", str(tmp_path / "run")]) == 0
+    values, paper = stored(tmp_path / "run"), {"dcgan": ganvas.DCGAN, "cgan": ganvas.CGAN}[command]
+    assert values.pop("chosen") == {}
+    fields = as_json(to_dict(paper(net="conv", width=4)))
+    assert {name: values[name] for name in fields} == fields
+    assert values["ema_decay"] == 0.999
+
+
+@pytest.mark.parametrize(
+    "option", [["--loss", "hinge"], ["--r1", "1", "--norm-d", "none"], ["--spectral-norm"], ["--n-critic", "1"]]
+)
+def test_a_loss_or_a_norm_that_is_given_leaves_the_paper(option: list[str], tmp_path: Path) -> None:
+    assert main(["train", "dcgan", "digits", *option, *SMALL, "--folder", str(tmp_path / "run")]) == 0
+    values = stored(tmp_path / "run")
+    assert (values["chosen"], values["net"], values["lr"]) == ({}, "conv", 2e-4)
+
+
+def test_a_given_value_is_kept_though_it_is_the_default(tmp_path: Path) -> None:
+    model = ganvas.DCGAN(width=64, lr=2e-4)
+    model, defaults = choose_defaults(model, load("emoji"), {"batch_size": 64, "ema_decay": None})
+    assert (model.width, model.lr, model.net) == (64, 2e-4, "resize")
+    assert "batch_size" not in defaults.training
+    assert defaults.training["ema_decay"] == 0.998
+
+
+def test_epochs_say_how_long_to_train() -> None:
+    assert "steps" not in choose_defaults(ganvas.DCGAN(), load("emoji"), {"epochs": 1.0})[1].values
+
+
+@pytest.mark.parametrize("model", [ganvas.CGAN(), ganvas.GAN(), ganvas.VAE()])
+def test_vectors_get_no_values_for_images(model: ganvas.Model) -> None:
+    assert choose_defaults(model, load("ring"), {}) == (model, ({}, {}, []))
+
+
+def test_many_examples_are_seen_as_they_are() -> None:
+    x = np.zeros((FEW, 8, 8, 1), np.uint8)
+    assert choose_defaults(ganvas.DCGAN(), from_array(x), {})[0].augment == ()
+    assert choose_defaults(ganvas.DCGAN(), load("digits"), {})[0].augment == ("shift",)
+
+
+class Mine(ganvas.DCGAN):
+    """A subclass of a user's own."""
+
+    lr = 1e-3
+
+
+def test_own_classes_and_networks_are_left_alone() -> None:
+    shape = load("digits").shape
+    own_network = ganvas.DCGAN(generator=nn.Sequential(nn.Linear(100, 64), nn.Unflatten(1, shape)))
+    for model in (Mine(), own_network):
+        assert choose_defaults(model, load("digits"), {}) == (model, ({}, {}, []))
+
+
+def test_a_group_has_the_same_values_and_what_is_swept_counts_as_given(tmp_path: Path) -> None:
+    folder = ["--folder", str(tmp_path / "runs"), *STEPS]
+    assert main(["train", "dcgan", "digits", "--width", "4", "--sweep", "lr=1e-3,2e-3", *folder]) == 0
+    for lr in (0.001, 0.002):
+        values = stored(tmp_path / f"runs-lr{lr}-seed0")
+        assert (values["lr"], values["net"], values["ema_decay"]) == (lr, "resize", 0.998)
+        assert values["chosen"]["loss"] == "relativistic"
+        assert "lr" not in values["chosen"]
+    folder = ["--folder", str(tmp_path / "others"), *STEPS]
+    assert main(["train", "dcgan", "digits", "--width", "4", "--sweep", "r1=0,1", "--norm-d", "none", *folder]) == 0
+    assert stored(tmp_path / "others-r11-seed0")["net"] == "conv"
+
+
+def test_a_resumed_run_goes_on_with_them(tmp_path: Path) -> None:
+    train = ["train", "dcgan", "emoji", "--width", "4", "--batch-size", "4", "--quiet", "--folder"]
+    assert main([*train, str(tmp_path / "whole"), "--steps", "4", "--lr-decay", "0"]) == 0
+    assert main([*train, str(tmp_path / "half"), "--steps", "2", "--lr-decay", "0"]) == 0
+    assert main(["resume", str(tmp_path / "half"), "--steps", "4", "--quiet"]) == 0
+    a, b = (load_trained(tmp_path / name) for name in ("whole", "half"))
+    assert a.model == b.model
+    assert all((v == b.nets.state_dict()[name]).all() for name, v in a.nets.state_dict().items())
+
+
+def test_bench_measures_what_train_trains(capsys: pytest.CaptureFixture[str]) -> None:
+    parameters = []
+    for options in ([], ["--net", "conv"]):
+        assert main(["bench", "dcgan", "--size", "8", "--json", "--quiet", *options]) == 0
+        parameters.append(json.loads(capsys.readouterr().out)["models"]["dcgan"])
+    assert [line["batch_size"] for line in parameters] == [32, 64]
+    nets = replace(ganvas.DCGAN(), net="resize", width=32, latent=64, norm_d="none").networks((3, 8, 8))
+    assert parameters[0]["parameters"] == sum(p.numel() for net in nets.values() for p in net.parameters())
+
+
+def test_help_says_which(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "dcgan", "--help"]) == 0
+    text = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "[default: auto or conv]" in text
+    assert "[default: auto or 0.999]" in text
