@@ -54,12 +54,19 @@ def test_named_networks_are_those_of_the_paper(command: str, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    "option", [["--loss", "hinge"], ["--r1", "1", "--norm-d", "none"], ["--spectral-norm"], ["--n-critic", "1"]]
-)
-def test_a_loss_or_a_norm_that_is_given_leaves_the_paper(option: list[str], tmp_path: Path) -> None:
-    assert main(["train", "dcgan", "digits", *option, *SMALL, "--folder", str(tmp_path / "run")]) == 0
+    ("option", "r1", "interval"),
+    [
+        ("--loss hinge", 0.2, 16), ("--penalty-interval 4", 0.2, 4), ("--r1 0", 0, 1),
+        ("--gp 10 --loss wasserstein", 0, 1), ("--r2 1 --r1 1", 1, 1), ("--norm-d batch", 0, 1),
+        ("--spectral-norm", 0, 1), ("--weight-clip 0.1", 0, 1),
+        ("--n-critic 2 --norm none", 0.2, 16), ("--conditioning concatenation", 0.2, 16),
+    ],
+)  # fmt: skip
+def test_r1_is_chosen_unless_the_slope_is_held_otherwise(option: str, r1: float, interval: int, tmp_path: Path) -> None:
+    model = "cgan" if "conditioning" in option else "dcgan"
+    assert main(["train", model, "digits", *option.split(), *SMALL, "--folder", str(tmp_path / "run")]) == 0
     values = stored(tmp_path / "run")
-    assert (values["chosen"], values["net"], values["lr"]) == ({}, "conv", 2e-4)
+    assert (values["net"], values["r1"], values["penalty_interval"]) == ("resize", r1, interval)
 
 
 def test_a_given_value_is_kept_though_it_is_the_default(tmp_path: Path) -> None:
@@ -107,8 +114,9 @@ def test_a_group_has_the_same_values_and_what_is_swept_counts_as_given(tmp_path:
         assert values["chosen"]["loss"] == "relativistic"
         assert "lr" not in values["chosen"]
     folder = ["--folder", str(tmp_path / "others"), *STEPS]
-    assert main(["train", "dcgan", "digits", "--width", "4", "--sweep", "r1=0,1", "--norm-d", "none", *folder]) == 0
-    assert stored(tmp_path / "others-r11-seed0")["net"] == "conv"
+    assert main(["train", "dcgan", "digits", "--width", "4", "--sweep", "r1=0,1", *folder]) == 0
+    values = stored(tmp_path / "others-r11-seed0")
+    assert (values["net"], values["r1"], values["penalty_interval"]) == ("resize", 1, 1)
 
 
 def test_a_resumed_run_goes_on_with_them(tmp_path: Path) -> None:
@@ -136,3 +144,11 @@ def test_help_says_which(capsys: pytest.CaptureFixture[str]) -> None:
     text = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert "[default: auto or conv]" in text
     assert "[default: auto or 0.999]" in text
+
+
+def test_r3gan_learns_mixtures_without_options() -> None:
+    model, defaults = choose_defaults(ganvas.R3GAN(), load("ring"), {})
+    assert (model.latent, model.width, model.lr, model.betas) == (2, 128, 3e-3, (0.0, 0.9))
+    assert defaults.training == {"batch_size": 256, "steps": 7000, "ema_decay": 0.99, "lr_decay": 0.8}
+    images = ganvas.R3GAN()
+    assert choose_defaults(images, load("emoji"), {}) == (images, ({}, {}, []))

@@ -19,22 +19,25 @@ PICTURE_DEFAULTS: dict[str, Any] = {
     "loss": "relativistic", "r1": 0.2, "penalty_interval": 16, "lr": 2e-3, "betas": (0.5, 0.99), "augment": (),
     "batch_size": 32, "steps": 10000, "ema_decay": 0.998, "lr_decay": 0.5,
 }  # fmt: skip
-GAME = {
-    "net", "norm", "norm_d", "loss", "gp", "r1", "r2", "penalty_interval", "weight_clip", "spectral_norm", "n_critic",
-}  # fmt: skip
-"""options of which one that is given leaves all as the paper has them"""
+SLOPE = {"gp", "r1", "r2", "weight_clip", "spectral_norm", "norm_d"}
+"""options that hold D's slope: where one is given, R1 is not chosen as well"""
 FEW = 20000
 """examples below which D sees them changed"""
 
 
 def picture_defaults(data: Dataset, given: Set[str]) -> dict[str, Any]:
-    """Values for images, for options that are not given; none where anything of the networks or the loss is."""
-    if not data.has_images or given & GAME:
+    """Values for images, for options that are not given; none where the networks are, since they go with others."""
+    if not data.has_images or "net" in given:
         return {}
     values = PICTURE_DEFAULTS | {"augment": augmentations(data)}
-    if "epochs" in given:  # it says how long to train
-        del values["steps"]
-    return values
+    if given & SLOPE:
+        del values["r1"], values["penalty_interval"]
+    return without_steps(values, given)
+
+
+def without_steps(values: dict[str, Any], given: Set[str]) -> dict[str, Any]:
+    """The values, without steps where it is given in another way how long to train."""
+    return {name: value for name, value in values.items() if name != "steps" or "epochs" not in given}
 
 
 def augmentations(data: Dataset) -> tuple[Augmentation, ...]:

@@ -12,27 +12,36 @@ of He et al.  For vectors they are MLPs; D sees random Fourier features of its i
 modes of a mixture but hardly how narrow they are.
 """
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Set
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import nn
 
+from ..data import Dataset
 from ..fields import Fraction, Weight
 from ..model import Batches, Moves, Shape, minimize
 from ..nn import Depth, decoder, encoder
 from ..nn.mlp import Activation, FourierFeatures, Norm
 from ..objectives.adversarial import generator_loss
 from ._gan import Adversarial, discriminator_move, finalize_network
+from ._gan_defaults import without_steps
 
 SCALE = 3.0
 """deviation of the Fourier features' frequencies, in radians a standard deviation of the data"""
+MIXTURE_DEFAULTS: dict[str, Any] = {
+    "latent": 2, "width": 128, "lr": 3e-3, "betas": (0.0, 0.9), "batch_size": 256, "steps": 7000, "ema_decay": 0.99,
+    "lr_decay": 0.8,
+}  # fmt: skip
+"""for vectors of two or three numbers: all modes of mixtures within minutes (docs/models/r3gan.md)"""
 
 
 class R3GAN(Adversarial):
     """The GAN of 2025: a relativistic loss and two gradient penalties, and no tricks."""
 
     fixed_options: ClassVar[dict[str, object]] = Adversarial.fixed_options | {"loss": "relativistic"}
+    chosen_options: ClassVar[Set[str]] = MIXTURE_DEFAULTS.keys()
 
     depth: Depth = 3
     fourier_features: Annotated[int, Field(ge=0, le=65536)] = 64
@@ -45,6 +54,10 @@ class R3GAN(Adversarial):
     r2: Weight = 0.1
     """weight of half the squared gradient of D on fake examples"""
     betas: tuple[Fraction, Fraction] = (0.0, 0.99)
+
+    def defaults_for(self, data: Dataset, given: Set[str]) -> dict[str, Any]:
+        is_mixture = data.shape in ((2,), (3,))
+        return without_steps(MIXTURE_DEFAULTS, given) if is_mixture else {}
 
     def build_networks(self, shape: Shape, judged: Shape, classes: int) -> tuple[nn.Module, nn.Module]:
         norm, norm_d = self.norms(shape)
