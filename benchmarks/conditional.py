@@ -45,7 +45,7 @@ def main() -> None:
     assert train.labels is not None
     lenet = load_lenet(words.out, train, EPOCHS, shift=2)
     print(f"LeNet: {accuracy(lenet, test):.2%} of the test images right", flush=True)
-    name, model = words.conditioning, ganvas.CGAN(width=WIDTH, conditioning=words.conditioning)
+    name, model = words.conditioning, ganvas.CGAN(net="conv", width=WIDTH, conditioning=words.conditioning)
     folder = words.out / f"{name}-{words.steps}-{words.seed}"
     trained = train_once(model, str(words.data), folder, steps=words.steps, seed=words.seed)
     x, labels = trained.sample(SAMPLES, seed=1).x, torch.arange(SAMPLES) % 10

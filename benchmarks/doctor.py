@@ -94,7 +94,10 @@ HEALTHY: dict[str, tuple[Case, ...]] = {
         (ganvas.GAN(**GAME, lr=1e-3, norm="batch", r1=0.1, loss="minimax"), "digits",
         {"steps": 800, "ema_decay": 0.99}),
     ),
-    "dcgan": ((ganvas.DCGAN(width=16, latent=16, lr=1e-3), "digits", {"steps": 500, "ema_decay": 0.99}),),
+    "dcgan": (
+        (ganvas.DCGAN(net="conv", width=16, latent=16, lr=1e-3), "digits", {"steps": 500, "ema_decay": 0.99}),
+        (ganvas.DCGAN(), "digits", {"steps": 1000}),
+    ),
     "wgan": ((
         ganvas.WGAN(**GAME, net="mlp", n_critic=3, initial_critic_steps=20, weight_clip=0.1, lr=3e-3, norm="batch"),
         "digits",
@@ -108,7 +111,7 @@ HEALTHY: dict[str, tuple[Case, ...]] = {
 }  # fmt: skip
 NOISY = {
     f"{name} of {data}": ((model, data, {"steps": 600, "batch_size": 32, "ema_decay": 0.99}),)
-    for name, model in (("dcgan", ganvas.DCGAN(**CONV, lr=1e-3)), ("r3gan", ganvas.R3GAN(**CONV, lr=2e-3)))
+    for name, model in (("dcgan", ganvas.DCGAN(**CONV, net="conv", lr=1e-3)), ("r3gan", ganvas.R3GAN(**CONV, lr=2e-3)))
     for data in ("textures", "sprites", "landscapes", "emoji-16")
 }
 """data that are noisy themselves, pixel art, and drawings"""

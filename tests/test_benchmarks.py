@@ -147,6 +147,9 @@ SMALL: dict[str, list[Small]] = {
             },
         )
     ],
+    "stacked_mnist": [
+        small("DATA/mnist.npz --steps 1 --only dcgan", "dcgan-1-0, step 1", "PacDCGAN4, published", N=64, SAMPLES=50)
+    ],
     "startup": [
         small(
             *("--rounds 1", "beside torch's import", "ganvas sample"),
