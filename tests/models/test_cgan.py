@@ -97,7 +97,9 @@ def test_it_learns_to_draw_the_class_it_is_asked_for(condition: Condition) -> No
 
 @every_condition
 def test_a_label_is_a_name_or_a_number_and_by_default_each_in_turn(condition: Condition, labelled: Dataset) -> None:
-    run = ganvas.train(CGAN(conditioning=condition, latent=3, width=4), labelled, steps=2, batch_size=8, quiet=True)
+    run = ganvas.train(
+        CGAN(net="conv", conditioning=condition, latent=3, width=4), labelled, steps=2, batch_size=8, quiet=True
+    )
     assert torch.equal(run.sample(4, label="bright").x, run.sample(4, label=1).x)
     assert not torch.equal(run.sample(4, label="bright").x, run.sample(4, label="dark").x)
     mixed = run.sample(4).x
