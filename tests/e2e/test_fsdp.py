@@ -15,8 +15,8 @@ from ganvas.io.safetensors import read_header, read_safetensors
 from tests.support.data import write_folder
 from tests.support.ranks import GANVAS, run
 
-TRAIN = ["train", "dcgan", "--width", "4", "--latent", "3", "--r1", "1", "--batch-size", "2", "--checkpoint-every", "4"]
-TRAIN += ["--quiet", "--devices", "2", "--fsdp"]
+TRAIN = ["train", "dcgan", "--net", "conv", "--width", "4", "--latent", "3", "--r1", "1", "--batch-size", "2"]
+TRAIN += ["--checkpoint-every", "4", "--quiet", "--devices", "2", "--fsdp"]
 
 
 @pytest.fixture(scope="module")
