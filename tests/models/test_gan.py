@@ -109,9 +109,10 @@ def test_weights_start_as_in_dcgan() -> None:
 def test_packing_shows_the_discriminator_several_examples_in_one() -> None:
     x = torch.arange(4 * 3 * 2 * 2.0).view(4, 3, 2, 2)
     pairs = torch.stack([torch.cat([x[0], x[1]]), torch.cat([x[2], x[3]])])
-    assert torch.equal(GAN(pack=2).discriminator_input(x), pairs)
-    assert torch.equal(GAN(pack=2).discriminator_input(x.flatten(1))[1], x[2:].flatten())
-    assert GAN().discriminator_input(x) is x
+    D = nn.Identity()
+    assert torch.equal(GAN(pack=2).discriminator_input(x, D), pairs)
+    assert torch.equal(GAN(pack=2).discriminator_input(x.flatten(1), D)[1], x[2:].flatten())
+    assert GAN().discriminator_input(x, D) is x
 
 
 @pytest.mark.parametrize("cls", [GAN, DCGAN, R3GAN])

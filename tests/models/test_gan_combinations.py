@@ -35,6 +35,7 @@ def drawn(random: Random) -> tuple[type[Adversarial], dict[str, Any], tuple[int,
     }  # fmt: skip
     if random.random() < 0.3:
         fields["augment"] = tuple(random.sample(get_args(Augmentation), random.randint(1, 4)))
+        fields["augment_target"] = random.choice((None, 0.6))
     if random.random() < 0.6:
         fields["loss"] = random.choice(get_args(Loss))
     bounds = {"gp": 10.0, "r1": 1.0, "r2": 1.0, "weight_clip": 0.01}

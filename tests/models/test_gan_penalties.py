@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ganvas.data import Dataset, Stream
 from ganvas.model import Move
 from ganvas.models import CGAN, DCGAN, GAN, R3GAN, WGANGP
-from ganvas.models._gan import Adversarial, ConfigurableGAN, discriminator_move
+from ganvas.models._gan import Adversarial, ConfigurableGAN
 from ganvas.nn.device import autocast
 from ganvas.objectives.penalties import gradient_penalty, squared_gradients
 
@@ -30,7 +30,7 @@ def examples(*shape: int) -> tuple[Tensor, Tensor]:
 def move_of(gan: Adversarial, D: nn.Module, x: Tensor, fake: Tensor, done: int = 0) -> Move:
     """D's move in the step after `done` others."""
     penalties = gan.penalties(done) if isinstance(gan, ConfigurableGAN) else gan.objective.penalties
-    return discriminator_move(D, x, fake, gan.objective.loss, **penalties)
+    return gan.discriminator_move(D, x, fake, **penalties)
 
 
 def terms_of(gan: Adversarial, D: nn.Module, x: Tensor, fake: Tensor, done: int = 0) -> dict[str, Tensor]:

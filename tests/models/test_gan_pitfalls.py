@@ -19,7 +19,8 @@ from ganvas.data import Dataset, Stream, from_array
 from ganvas.errors import UserError
 from ganvas.io import safetensors
 from ganvas.models import CGAN, DCGAN, GAN, R3GAN, WGAN, WGANGP
-from ganvas.models._gan import Adversarial, discriminator_move, n_critic_steps
+from ganvas.models._gan import Adversarial
+from ganvas.models.wgan import n_critic_steps
 from ganvas.objectives.adversarial import generator_loss
 from ganvas.objectives.penalties import gradient_penalty
 from ganvas.training.fit import Run
@@ -128,7 +129,7 @@ def test_the_gradient_penalty_of_wgan_gp_is_there() -> None:
     gan = WGANGP(width=4, latent=3)
     x, fake = torch.rand(2, 4, 6)
     D = gan.networks((6,))["D"]
-    move = discriminator_move(D, x, fake, "wasserstein", gp=gan.gp)
+    move = gan.discriminator_move(D, x, fake, gp=gan.gp)
     torch.manual_seed(0)
     assert move.terms["gp"].item() > 0
     assert move.loss.item() == pytest.approx(sum(t.item() for t in move.terms.values()), rel=1e-5)
@@ -250,7 +251,7 @@ def test_penalties_take_images_of_any_channels(channels: int) -> None:
     gan = DCGAN(width=4, gp=10.0, r1=1.0, r2=1.0)
     shape = (channels, 9, 12)
     x, fake = torch.rand(2, 4, *shape)
-    move = discriminator_move(gan.networks(shape)["D"], x, fake, gan.loss, **gan.penalties(0))
+    move = gan.discriminator_move(gan.networks(shape)["D"], x, fake, **gan.penalties(0))
     assert move.terms.keys() >= {"gp", "r1", "r2"}
     assert move.loss.isfinite()
 

@@ -88,6 +88,7 @@ OPTIONS = [
     ("gan", {"top_k": 0.5, "gp": 1.0, "dropout": 0.5, "pack": 2}), ("gan", {"spectral_norm": True}),
     ("gan", {"loss": "relativistic", "top_k": 0.5, "r1": 1.0, "r2": 1.0, "activation_d": "maxout"}),
     ("dcgan", {"augment": "color,translation,cutout,flip", "norm_d": "layer", "gp": 1.0}),
+    ("dcgan", {"augment": "color,flip", "augment_target": 0.6}),
     ("cgan", {"conditioning": "concatenation"}), ("cgan", {"conditioning": "projection", "spectral_norm": True}),
     ("vae", {"posterior": "full"}), ("vae", {"posterior": "low-rank"}), ("vae", {"posterior": "iaf"}),
     ("vae", {"prior": "vamp", "pseudo_inputs": 5}), ("vae", {"geco": 0.1}), ("vae", {"sigma": "optimal"}),

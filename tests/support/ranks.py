@@ -23,8 +23,8 @@ from ganvas.config import TrainConfig
 from ganvas.data import Data, from_array
 from ganvas.errors import UserError
 from ganvas.model import Model
-from ganvas.models import MODELS, wgangp
-from ganvas.models._gan import discriminator_move
+from ganvas.models import MODELS
+from ganvas.models._gan import Adversarial
 from ganvas.randomness import derive_seed
 from ganvas.training import loop
 from ganvas.training.distributed import full_tensor, is_main, join_ranks, shard
@@ -52,6 +52,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in MOD
     "dcgan: layer norm": ("dcgan", {"norm": "layer", "norm_d": "layer"}),
     "dcgan: spectral norm": ("dcgan", {"spectral_norm": True}),
     "dcgan: penalties": ("dcgan", {"r1": 1.0, "gp": 2.0, "augment": ("color", "translation", "cutout")}),
+    "dcgan: adaptive": ("dcgan", {"augment": ("color", "flip"), "augment_target": 0.3, "augment_span": 50}),
     "discogan: features": ("discogan", {"feature_matching_weight": 3.0}),
 }  # fmt: skip
 """models, of which none has batch norm or a pool: what each rank has of its own"""
@@ -186,9 +187,8 @@ def main(file: str) -> None:
         results |= train_case(name, BATCH)
         results |= {f"fsdp/{key}": tensor for key, tensor in train_case(name, BATCH, fsdp=True).items()}
     with pytest.MonkeyPatch.context() as patch:  # last, since an error within a step leaves FSDP2 in no known state
-        patch.setattr(
-            wgangp, "discriminator_move", lambda *a, **k: discriminator_move(*a, **k)._replace(second_order=False)
-        )
+        move = Adversarial.discriminator_move
+        patch.setattr(Adversarial, "discriminator_move", lambda *a, **k: move(*a, **k)._replace(second_order=False))
         with pytest.raises(UserError, match="its move must have second_order=True"):
             train_case("wgangp", BATCH, fsdp=True)
     if is_main():

@@ -86,6 +86,7 @@ OPTIONS = {
     "optimal": ("vae", {"sigma": "optimal", "binarize": "no"}, [3]),
     "spectral norm": ("gan", {"spectral_norm": True}, [3]),
     "augment": ("dcgan", {"augment": "color,translation,cutout,flip"}, [3]),
+    "adaptive": ("dcgan", {"augment": "color,flip", "augment_target": 0.0, "augment_span": 100}, [3]),
     "pack": ("gan", {"pack": 2, "dropout": 0.5}, [3]),
 }  # fmt: skip
 

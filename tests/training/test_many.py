@@ -35,7 +35,7 @@ CONFIG = TrainConfig(steps=STEPS, batch_size=12, clip_grad_norm=5.0)
 SPECIAL: dict[str, dict[str, Any]] = {
     "vae": {"likelihood": "bernoulli", "binarize": "dynamic", "prior": "vamp", "pseudo_inputs": 5},
     "gan": {"dropout": 0.3, "activation_d": "maxout", "r1": 1.0, "weight_clip": None, "gp": 2.0},
-    "dcgan": {"augment": ("color", "translation", "cutout"), "top_k": 0.6},
+    "dcgan": {"augment": ("color", "translation", "cutout"), "augment_target": 0.1, "augment_span": 60, "top_k": 0.6},
     "iwae": {"sigma": "learned"}, "wgan": {"initial_critic_steps": 2},
 }  # fmt: skip
 """options that draw in other ways than the defaults, or change more than weights"""

@@ -9,6 +9,13 @@ What may be added to D's loss (`discriminator_move`):
 
     gp      gp E (|grad D(u)| - 1)^2                               gradient penalty, arXiv:1704.00028
     r1, r2  r1 E |grad D(x)|^2 / 2, r2 E |grad D(G(z))|^2 / 2      zero-centred penalties, arXiv:1801.04406
+
+With `augment_target` D's images are changed with a probability p, which begins at 0 and follows how much D overfits:
+
+    r = E sign(D(x) - border),       p <- p + sign(r - augment_target) (images of a batch) / augment_span, in [0, 1]
+
+Karras et al., arXiv:2006.06676, section 3.1; there every four batches.  The border is that of `confidence`: where
+logits have no zero it is half-way, since in that paper those of real and fake drift apart symmetrically about zero.
 """
 
 from collections.abc import Hashable
@@ -47,8 +54,6 @@ DIFFERENTIATED_EXAMPLES = 32
 """examples of a batch by which the log's gradients are taken"""
 SURE = 1e-12
 """least share of a uniform prior on either side of a code, whose Gaussian quantile is then finite"""
-WARMUP_STEPS, WARMUP_INTERVAL = 25, 500
-"""steps at the beginning, and the interval later, with more updates of a critic"""
 
 
 class Objective(NamedTuple):
@@ -83,7 +88,7 @@ class Adversarial(LatentModel):
     training_only: ClassVar[tuple[str, ...]] = ("D",)
     keep_best_checkpoint: ClassVar[bool] = True
     ignored_options: ClassVar[tuple[str, ...]] = ()
-    logged_statistics: ClassVar[tuple[str, ...]] = ("accuracy_real", "accuracy_fake", "logit_gap")
+    logged_statistics: ClassVar[tuple[str, ...]] = ("accuracy_real", "accuracy_fake", "logit_gap", "augment_p")
     fixed_options: ClassVar[dict[str, object]] = {
         "n_critic": 1, "initial_critic_steps": 1, "penalty_interval": 1, "gp": 0.0, "r1": 0.0, "r2": 0.0,
         "weight_clip": None, "spectral_norm": False, "top_k": 1.0,
@@ -103,6 +108,10 @@ class Adversarial(LatentModel):
     """normalisation in D; auto is the same, but layer with a penalty on D's gradient, none with spectral norm"""
     augment: Annotated[tuple[Augmentation, ...], BeforeValidator(split_commas)] = ()
     """random changes of all that D sees, real and fake, e.g. color,translation,cutout,flip"""
+    augment_target: Fraction | None = None
+    """augment with a probability that keeps E sign D(x) at this, e.g. 0.6; always unless given (arXiv:2006.06676)"""
+    augment_span: Count = 50_000
+    """real images in which that probability can rise from 0 to 1"""
     pack: Annotated[int, Field(gt=0, le=64)] = 1
     """examples that D judges together"""
     lr: Positive = 2e-4
@@ -143,6 +152,8 @@ class Adversarial(LatentModel):
                 )
         if (kinds := ",".join(self.augment)) and not data.has_images:
             raise UserError(f"augment={kinds} changes images, but {data.name} holds vectors: leave it out")
+        if self.augment_target is not None and not kinds:
+            raise UserError(f"augment_target={self.augment_target:g} needs kinds of change: give augment as well")
         if self.pack > 1 and self.is_conditional:
             raise UserError(f"pack={self.pack} shows D examples of different labels at once: use pack=1")
 
@@ -174,21 +185,49 @@ class Adversarial(LatentModel):
         if "discriminator" in self.own_networks:
             own_d = copy_own_network(self, "discriminator", (judged[0] + n, *judged[1:]), (1,), "a logit")
             D = Conditional(own_d, judged, n) if n else own_d
-        return {"G": G, "D": add_spectral_norm(D) if self.objective.spectral_norm else D}
+        D = add_spectral_norm(D) if self.objective.spectral_norm else D
+        if self.augment_target is not None:
+            D.register_buffer("augment_p", torch.zeros(()))
+        return {"G": G, "D": D}
 
-    def discriminator_input(self, x: Examples) -> Packed:
+    def discriminator_input(self, x: Examples, D: nn.Module) -> Packed:
         """Examples as D sees them: augmented, and `pack` in one as further channels or numbers (arXiv:1712.04086)."""
-        x = augment(x, self.augment)
+        x = augment(x, self.augment, getattr(D, "augment_p", None))
         return x if self.pack == 1 else x.reshape(len(x) // self.pack, self.pack * x.shape[1], *x.shape[2:])
 
-    def fake(self, G: nn.Module, n: int, *y: Tensor) -> Packed:
+    def fake(self, G: nn.Module, D: nn.Module, n: int, *y: Tensor) -> Packed:
         """G's answers to n fresh samples of z, as D sees them."""
-        return self.discriminator_input(G(self.noise(n, device=device_of(G)), *y))
+        return self.discriminator_input(G(self.noise(n, device=device_of(G)), *y), D)
 
     @torch.no_grad()
-    def real_and_fake(self, G: nn.Module, batch: Batch, *y: Tensor) -> tuple[Packed, Packed]:
+    def real_and_fake(self, G: nn.Module, D: nn.Module, batch: Batch, *y: Tensor) -> tuple[Packed, Packed]:
         """A batch, and G's answers to as many fresh samples of z, as D sees them in its own move."""
-        return self.discriminator_input(batch.x), self.fake(G, len(batch.x), *y)
+        return self.discriminator_input(batch.x, D), self.fake(G, D, len(batch.x), *y)
+
+    def discriminator_move(
+        self, D: nn.Module, x: Tensor, fake: Tensor, y: Labels = (), /, *, gp: float = 0, r1: float = 0, r2: float = 0
+    ) -> Move:
+        """D descends its loss on real and fake examples, with penalties on its gradient where their weights are not 0.
+
+        A move with penalties is in float32: the eight bits of bfloat16 would leave them wrong by percents.
+        """
+        loss = self.objective.loss
+        with torch.autocast(x.device.type, enabled=False) if gp or r1 or r2 else nullcontext():
+            both = torch.cat([x, fake]).requires_grad_(bool(r1 or r2))
+            real_logits, fake_logits = logits(uncompiled(D) if r1 or r2 else D, both, y)
+            terms = adversarial.discriminator_terms(loss, real_logits, fake_logits)
+            if r1 or r2:
+                norms = squared_gradients(torch.cat([real_logits, fake_logits]), both).chunk(2)
+                terms |= {k: w / 2 * u.mean() for k, w, u in zip(("r1", "r2"), (r1, r2), norms, strict=True) if w}
+            if gp:
+                terms["gp"] = gp * gradient_penalty(uncompiled(D), x, fake, *y)
+        logged = confidence(real_logits.detach(), fake_logits.detach(), loss)
+        if self.augment_target is not None:
+            real, fake = gather_batch(real_logits.detach()), gather_batch(fake_logits.detach())  # lest ranks differ
+            r, p = 2 * confidence(real, fake, loss)["accuracy_real"] - 1, uncompiled(D).get_buffer("augment_p")
+            change = len(real) * self.pack / self.augment_span * (r - self.augment_target).sign()
+            logged["augment_p"] = p.copy_((p + change).clamp(0, 1)).clone()
+        return minimize(D, **terms)._replace(logged=logged, second_order=bool(gp or r1 or r2))
 
     def sample_prior(self, n: int, shape: Shape, generator: torch.Generator, **_: Any) -> Codes:
         return draw_rows(n, lambda m: (self.noise(m, generator=generator),))[0]
@@ -212,8 +251,7 @@ class Adversarial(LatentModel):
 
     def preview(self, batch: Batch, G: nn.Module) -> Float[Tensor, "rows n *shape"]:
         """Four rows of samples."""
-        samples: Tensor = G(self.noise(4 * len(batch.x), device=batch.x.device))
-        return torch.stack(samples.chunk(4))
+        return torch.stack(G(self.noise(4 * len(batch.x), device=batch.x.device)).chunk(4))
 
     def estimates(self, terms: dict[str, float]) -> dict[str, float]:
         """The distance that D's loss estimates: Wasserstein's, or the Jensen-Shannon divergence."""
@@ -233,15 +271,14 @@ class Adversarial(LatentModel):
         """
         batch = batch.first(max(DIFFERENTIATED_EXAMPLES, self.pack))
         y, whole = self.condition_of(batch), len(batch.x) // self.pack * self.pack
-        x = self.discriminator_input(batch.x[:whole])
-        fake = self.discriminator_input(G(self.noise(len(batch.x), device=x.device), *y)[:whole])
+        x = self.discriminator_input(batch.x[:whole], D)
+        fake = self.discriminator_input(G(self.noise(len(batch.x), device=x.device), *y)[:whole], D)
         u = torch.lerp(x, fake.detach(), torch.rand(len(x), *[1] * (x.ndim - 1), device=x.device)).requires_grad_()
         statistics = {"input_gradient": squared_gradients(D(u, *y), u).sqrt().mean()}
         if self.objective.loss in JENSEN_SHANNON_LOSSES:
             fake_logits, weights = D(fake, *y), [p for p in G.parameters() if p.requires_grad]
             for loss in JENSEN_SHANNON_LOSSES:
-                value = adversarial.generator_loss(loss, fake_logits)
-                gradient = torch.autograd.grad(value, weights, retain_graph=True)
+                gradient = torch.autograd.grad(generator_loss(loss, fake_logits), weights, retain_graph=True)
                 statistics[f"{loss.replace('-', '_')}_gradient"] = nn.utils.get_total_norm(gradient)
         return {name: value.item() for name, value in statistics.items()}
 
@@ -290,8 +327,7 @@ class ConfigurableGAN(Adversarial):
 
     def n_best(self, n: int, epochs: float) -> int:
         """Of n fakes those that G learns from, after so many epochs."""
-        share: float = max(self.top_k, 0.99**epochs)
-        return max(1, round(n * share))
+        return max(1, round(n * max(self.top_k, float(0.99**epochs))))
 
     def select_top_k(self, fake: Tensor, real: Tensor | None, epochs: float) -> tuple[Tensor, Tensor | None]:
         """The logits of the fakes that G learns from, and those of the real examples they are paired with.
@@ -313,34 +349,7 @@ class ConfigurableGAN(Adversarial):
         with torch.no_grad():
             real = D(x, *y) if self.loss == "relativistic" else None
         epochs = global_step * len(batch.x) * world_size() / max(1, batch.dataset_size)
-        logits = self.select_top_k(D(fake, *y), real, epochs)
-        return minimize(G, fool=generator_loss(self.loss, *logits))
-
-
-def n_critic_steps(n_critic: int, initial: int, global_step: int) -> int:
-    """Updates of a critic in the step after so many others; more at intervals, as in the code of WGAN's authors."""
-    return max(n_critic, initial) if global_step < WARMUP_STEPS or global_step % WARMUP_INTERVAL == 0 else n_critic
-
-
-def discriminator_move(
-    D: nn.Module, x: Tensor, fake: Tensor, loss: Loss, y: Labels = (), /, *, gp: float = 0, r1: float = 0, r2: float = 0
-) -> Move:
-    """D descends its loss on real and fake examples, with penalties on its gradient where their weights are not 0.
-
-    A move with penalties is in float32: the eight bits of bfloat16 would leave them wrong by percents.
-    """
-    with torch.autocast(x.device.type, enabled=False) if gp or r1 or r2 else nullcontext():
-        both = torch.cat([x, fake]).requires_grad_(bool(r1 or r2))
-        real_logits, fake_logits = logits(uncompiled(D) if r1 or r2 else D, both, y)
-        terms = adversarial.discriminator_terms(loss, real_logits, fake_logits)
-        if r1 or r2:
-            norms = squared_gradients(torch.cat([real_logits, fake_logits]), both).chunk(2)
-            weights = {"r1": r1, "r2": r2}
-            terms |= {k: w / 2 * norm.mean() for (k, w), norm in zip(weights.items(), norms, strict=True) if w}
-        if gp:
-            terms["gp"] = gp * gradient_penalty(uncompiled(D), x, fake, *y)
-        logged = confidence(real_logits.detach(), fake_logits.detach(), loss)
-        return minimize(D, **terms)._replace(logged=logged, second_order=bool(gp or r1 or r2))
+        return minimize(G, fool=generator_loss(self.loss, *self.select_top_k(D(fake, *y), real, epochs)))
 
 
 @torch.no_grad()
@@ -357,9 +366,8 @@ def finalize_network(net: nn.Sequential, pixels: Shape = ()) -> nn.Sequential:
 
     Residual networks have their own.
     """
-    layers = list(net.modules())
-    is_residual = any(isinstance(m, ResidualBlock) for m in layers)
-    if not is_residual and any(isinstance(m, nn.Conv2d | nn.ConvTranspose2d) for m in layers):
+    is_residual = any(isinstance(m, ResidualBlock) for m in net.modules())
+    if not is_residual and any(isinstance(m, nn.Conv2d | nn.ConvTranspose2d) for m in net.modules()):
         initialize(net)
     return net.append(nn.Tanh()) if len(pixels) == 3 else net
 

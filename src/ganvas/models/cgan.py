@@ -13,7 +13,7 @@ from collections.abc import Set
 from typing import Any, ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..data import Dataset
 from ..errors import UserError
@@ -21,7 +21,7 @@ from ..fields import Size
 from ..model import Batch, Batches, Moves, Shape
 from ..nn import Conditional, decoder, encoder, resolve_architecture
 from ..nn.discriminator import ProjectionDiscriminator
-from ._gan import ConfigurableGAN, clip_weights, discriminator_move, finalize_network
+from ._gan import ConfigurableGAN, clip_weights, finalize_network
 from ._gan_defaults import PICTURE_DEFAULTS, picture_defaults
 from ._latent import Rows, validate_labels
 
@@ -66,10 +66,10 @@ class CGAN(ConfigurableGAN):
         for _ in range(self.n_critic):  # for k steps do
             batch = next(batches)
             y = self.condition_of(batch)
-            x, fake = self.real_and_fake(G, batch, *y)  # m examples with their labels, and m noise samples z, through G
-            yield discriminator_move(D, x, fake, self.loss, y, **self.penalties(global_step))
+            x, fake = self.real_and_fake(G, D, batch, *y)  # m examples with their labels, m noise samples z through G
+            yield self.discriminator_move(D, x, fake, y, **self.penalties(global_step))
             clip_weights(D, self.weight_clip)
-        fake = self.fake(G, len(batch.x), *y)  # m fresh noise samples
+        fake = self.fake(G, D, len(batch.x), *y)  # m fresh noise samples
         yield self.generator_move(G, D, x, fake, batch, global_step, *y)  # G descends its gradient
 
     def preview(self, batch: Batch, G: nn.Module) -> Rows:
@@ -77,5 +77,4 @@ class CGAN(ConfigurableGAN):
         assert isinstance(G, Conditional)
         n = len(batch.x)
         y = torch.arange(4 * n, device=batch.x.device) % (n if G.classes <= n else 4 * n) % G.classes
-        samples: Tensor = G(self.noise(len(y), device=y.device), y)
-        return torch.stack(samples.chunk(4))
+        return torch.stack(G(self.noise(len(y), device=y.device), y).chunk(4))

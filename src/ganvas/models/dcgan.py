@@ -19,7 +19,7 @@ from ..errors import UserError
 from ..fields import Size
 from ..model import Batches, Moves
 from ..nn import Width
-from ._gan import ConfigurableGAN, clip_weights, discriminator_move
+from ._gan import ConfigurableGAN, clip_weights
 from ._gan_defaults import PICTURE_DEFAULTS, picture_defaults
 
 
@@ -49,8 +49,8 @@ class DCGAN(ConfigurableGAN):
         """Algorithm 1 of arXiv:1406.2661, with the options' loss and penalties."""
         for _ in range(self.n_critic):  # for k steps do
             batch = next(batches)
-            x, fake = self.real_and_fake(G, batch)  # m examples of the data, and m noise samples z, through G
-            yield discriminator_move(D, x, fake, self.loss, **self.penalties(global_step))  # D ascends its gradient
+            x, fake = self.real_and_fake(G, D, batch)  # m examples of the data, and m noise samples z, through G
+            yield self.discriminator_move(D, x, fake, **self.penalties(global_step))  # D ascends its gradient
             clip_weights(D, self.weight_clip)
-        fake = self.fake(G, len(batch.x))  # m fresh noise samples
+        fake = self.fake(G, D, len(batch.x))  # m fresh noise samples
         yield self.generator_move(G, D, x, fake, batch, global_step)  # G descends its gradient

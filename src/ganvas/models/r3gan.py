@@ -25,7 +25,7 @@ from ..model import Batches, Moves, Shape, minimize
 from ..nn import Depth, decoder, encoder
 from ..nn.mlp import Activation, FourierFeatures, Norm
 from ..objectives.adversarial import generator_loss
-from ._gan import Adversarial, discriminator_move, finalize_network
+from ._gan import Adversarial, finalize_network
 from ._gan_defaults import without_steps
 
 SCALE = 3.0
@@ -73,9 +73,9 @@ class R3GAN(Adversarial):
     def step(self, batches: Batches, global_step: int, G: nn.Module, D: nn.Module) -> Moves:
         """One update of each player on equation 2, with both penalties in D's."""
         batch = next(batches)
-        x, fake = self.real_and_fake(G, batch)
-        yield discriminator_move(D, x, fake, "relativistic", r1=self.r1, r2=self.r2)  # equation 2, R1 and R2
-        fake = self.fake(G, len(batch.x))
+        x, fake = self.real_and_fake(G, D, batch)
+        yield self.discriminator_move(D, x, fake, r1=self.r1, r2=self.r2)  # equation 2, R1 and R2
+        fake = self.fake(G, D, len(batch.x))
         with torch.no_grad():
             real_logits = D(x)
         yield minimize(G, fool=generator_loss("relativistic", D(fake), real_logits))  # equation 2

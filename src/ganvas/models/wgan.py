@@ -19,7 +19,15 @@ from ..errors import UserError
 from ..fields import Count, Fraction, Positive
 from ..model import Batches, Moves, minimize
 from ..objectives.adversarial import generator_loss
-from ._gan import Adversarial, clip_weights, discriminator_move, n_critic_steps
+from ._gan import Adversarial, clip_weights
+
+WARMUP_STEPS, WARMUP_INTERVAL = 25, 500
+"""steps at the beginning, and the interval later, with more updates of a critic"""
+
+
+def n_critic_steps(n_critic: int, initial: int, global_step: int) -> int:
+    """Updates of a critic in the step after so many others; more at intervals, as in the code of WGAN's authors."""
+    return max(n_critic, initial) if global_step < WARMUP_STEPS or global_step % WARMUP_INTERVAL == 0 else n_critic
 
 
 class WGAN(Adversarial):
@@ -42,10 +50,10 @@ class WGAN(Adversarial):
         """Algorithm 1."""
         for _ in range(n_critic_steps(self.n_critic, self.initial_critic_steps, global_step)):  # line 2
             batch = next(batches)
-            x, fake = self.real_and_fake(G, batch)  # lines 3 and 4: m examples of P_r, m samples of p(z) through G
-            yield discriminator_move(D, x, fake, "wasserstein")  # lines 5 and 6: ascend E f(x) - E f(g(z))
+            x, fake = self.real_and_fake(G, D, batch)  # lines 3 and 4: m examples of P_r, m samples of p(z) through G
+            yield self.discriminator_move(D, x, fake)  # lines 5 and 6: ascend E f(x) - E f(g(z))
             clip_weights(D, self.weight_clip)  # line 7
-        logits = D(self.fake(G, len(batch.x)))  # line 9
+        logits = D(self.fake(G, D, len(batch.x)))  # line 9
         yield minimize(G, fool=generator_loss("wasserstein", logits))  # lines 10 and 11: descend -E f(g(z))
 
     def step_key(self, global_step: int, batch_size: int, dataset_size: int) -> Hashable | None:

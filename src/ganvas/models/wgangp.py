@@ -17,7 +17,8 @@ from ..errors import UserError
 from ..fields import Count, Fraction, Positive, Weight
 from ..model import Batches, Moves, minimize
 from ..objectives.adversarial import generator_loss
-from ._gan import Adversarial, discriminator_move, n_critic_steps
+from ._gan import Adversarial
+from .wgan import n_critic_steps
 
 
 class WGANGP(Adversarial):
@@ -46,7 +47,7 @@ class WGANGP(Adversarial):
         """Algorithm 1."""
         for _ in range(n_critic_steps(self.n_critic, self.initial_critic_steps, global_step)):  # line 2
             batch = next(batches)
-            x, fake = self.real_and_fake(G, batch)  # lines 4 and 5: x ~ P_r, z ~ p(z), G(z)
-            yield discriminator_move(D, x, fake, "wasserstein", gp=self.gp)  # lines 6 to 9: equation 3
-        logits = D(self.fake(G, len(batch.x)))  # line 11
+            x, fake = self.real_and_fake(G, D, batch)  # lines 4 and 5: x ~ P_r, z ~ p(z), G(z)
+            yield self.discriminator_move(D, x, fake, gp=self.gp)  # lines 6 to 9: equation 3
+        logits = D(self.fake(G, D, len(batch.x)))  # line 11
         yield minimize(G, fool=generator_loss("wasserstein", logits))  # line 12

@@ -27,10 +27,11 @@ Images = Float[Tensor, "b c h w"]
 Offsets = Int64[Tensor, "b _"]
 
 
-def augment(x: Float[Tensor, "b *shape"], kinds: tuple[Augmentation, ...]) -> Float[Tensor, "b *shape"]:
-    """The images, b x c x h x w in [-1, 1], after changes in the order of `kinds`; x itself where there are none."""
+def augment(x: Float[Tensor, "b *shape"], kinds: tuple[Augmentation, ...], p: Tensor | None = None) -> Tensor:
+    """Images, b x c x h x w in [-1, 1], after changes in the order of `kinds`, each with probability p if given."""
     for kind in kinds:
-        x = AUGMENTATIONS[kind](x)
+        y = AUGMENTATIONS[kind](x)
+        x = y if p is None else torch.where(torch.rand(len(x), 1, 1, 1, device=x.device) < p, y, x)
     return x
 
 

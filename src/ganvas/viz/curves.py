@@ -75,6 +75,7 @@ def game_charts(lines: Sequence[dict[str, Any]]) -> list[Chart]:
         Chart("Jensen-Shannon divergence, estimated by D", {"JS": log_series(lines, "jensen_shannon")}, (0.0,)),
         chart("diversity of samples (1: the data's)", {"diversity": "diversity"}, 0.0, 1.0),
         chart("D's accuracy", {"real": "accuracy_real", "fake": "accuracy_fake"}, 0.0, 1.0),
+        chart("probability of augmentation", {"p": "augment_p"}, 0.0, 1.0),
         chart("gap: D(real) - D(fake)", {} if "wasserstein" in lines[-1] else {"gap": "logit_gap"}, 0.0),
         both_domains("critics' accuracy", "accuracy", 0.0, 1.0),
         both_domains("gap of the critics: D(real) - D(fake)", "logit_gap", 0.0),
