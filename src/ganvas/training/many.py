@@ -86,10 +86,7 @@ def train_many(
     data_options = resolve_stream(data, data_options, raw_data)
     runs, said = list[Run](), set[str]()
     model, defaults = choose_defaults(model, raw_data, {**options, **sweep})
-    members, (default_config, _) = (
-        expand(model, options, seeds, sweep),
-        split_options(options, model, defaults.training),
-    )
+    members, default_config = expand(model, options, seeds, sweep), split_options(options, model, defaults.training)[0]
     prepared = [prepare_member(member_model, raw_data, own, defaults.training) for _, member_model, own in members]
     stem = group_folder(Path(runs_dir) / run_records.run_name(model, raw_data), folder, [name for name, *_ in members])
     paths = [stem.with_name(f"{stem.name}-{name}") for name, *_ in members]
@@ -180,13 +177,9 @@ def expand(model: Model, options: dict[str, Any], seeds: int, sweep: Values) -> 
             raise UserError(f"{name} is given twice: once alone, and once in sweep")
         is_field = name in to_dict(model)
         variants = [
-            (
-                f"{name}{v}-",
-                replace(model, **dict[str, Any]({name: v})) if is_field else model,
-                options if is_field else options | {name: v},
-            )
-            for v in values
-        ]
+            (f"{name}{v}-", replace(model, **dict[str, Any]({name: v})), options) if is_field
+            else (f"{name}{v}-", model, options | {name: v}) for v in values
+        ]  # fmt: skip
     for prefix, member, own in variants:
         seed_range = range(first_seed, first_seed + seeds)
         members += [(f"{prefix}seed{seed}", member, own | {"seed": seed}) for seed in seed_range]

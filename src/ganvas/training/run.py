@@ -26,22 +26,13 @@ from ..nn.device import resolve_device
 from ..ranks import world_size
 from . import run_records, validation
 from .defaults import choose_defaults
-from .distributed import (
-    check_fsdp,
-    from_main,
-    gather_texts,
-    initial_device,
-    is_main,
-    join_ranks,
-    shard,
-    share_errors,
-)  # fmt: skip
+from .distributed import check_fsdp, from_main, gather_texts, initial_device, is_main, join_ranks, shard, share_errors
 from .fit import Run
 from .loop import initialize_state, prepare_data
 from .progress import ProgressBar
 from .resume import restore_run
 from .tuning import resolve_switches
-from .warm_start import initialize_from
+from .warm_start import adopt_options, initialize_from, read_origin
 
 
 @torch.random.fork_rng(devices=[])  # the caller's own random numbers on the CPU go on as if nothing had been
@@ -78,6 +69,8 @@ def train(
             RunFolder(folder).check_new()
     raw_data, data_options = read_sources(data, data_options, bar)
     with share_errors():
+        origin = None if init_from is None else read_origin(init_from, model)
+        model = adopt_options(model, origin, bar.print_notes)
         model, defaults = choose_defaults(model, raw_data, options)
         config, _ = split_options(options, model, defaults.training)
         default_batch_size = config.batch_size
@@ -86,7 +79,7 @@ def train(
         device = resolve_device(config.device)
         shape, n_classes = training_data.shape, len(training_data.classes)
         state = initialize_state(model, shape, config.seed, initial_device(config, device), n_classes)
-        initial_weights = {} if init_from is None else initialize_from(init_from, model, state, bar.print_notes)
+        initial_weights = initialize_from(origin, model, training_data, state, bar.print_notes)
         shard(config, device, state.nets, state.ema_nets)
         config, trials = resolve_switches(model, training_data, config, state, bar)
     check_same_data(raw_data)

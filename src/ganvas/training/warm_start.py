@@ -1,90 +1,150 @@
-"""New runs that begin with the weights of an old one."""
+"""New runs that begin with an old one: with its weights, its options and its way to see examples."""
 
-import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
-from ..data import Scaling, scaling
+from ..data import Data, Scaling, scaling
 from ..errors import UserError
-from ..inference.trained import Trained
+from ..inference.schema import parse_model
+from ..inference.trained import Trained, describe_tensor
 from ..io.run_folder import RunFolder
 from ..io.safetensors import select_prefix
-from ..model import Model, model_name_with_article, optional_state_keys, to_dict
+from ..model import Model, model_name, model_name_with_article, optional_state_keys, rank_state_keys, to_dict
+from ..nn.skeleton import SkipInitialization
 from . import run_records
 from .checkpoint import read_networks
+from .defaults import format_option
 from .loop import TrainState
 
-
-def initialize_from(
-    init_from: Trained | str | Path, model: Model, state: TrainState, report: Callable[[Sequence[str]], None]
-) -> dict[str, Any]:
-    """Give the networks of a new run those of an old one, and return what config.json says of it.
-
-    `init_from` is a run, whose last networks and averages are taken, those that only training needs among them, or a
-    file of weights, or a trained model; these have no such networks, so the new run begins with random ones.  It sees
-    examples as the old one did, since its weights mean something only so.  UserError where the networks do not fit.
-    """
-    origin, nets, ema_weights, state.scaling = read_initial_weights(init_from, model)
-    network_names = {name.partition(".")[0] for name in nets}
-    missing_networks = [name for name in state.nets if name not in network_names]
-    if any(name not in model.training_only for name in missing_networks):
-        raise UserError(
-            f"{origin['run']} has the networks {', '.join(sorted(network_names)) or '(none)'}, but "
-            f"{model_name_with_article(model)} has {', '.join(state.nets)}: begin with a run of the same model"
-        )
-    weights = {name: t for name, t in nets.items() if name.partition(".")[0] in state.nets}
-    optional_keys = optional_state_keys(dict(state.nets.items())) - weights.keys()
-    expected = {
-        name: t for name, t in state.nets.state_dict().items()
-        if name.partition(".")[0] in network_names and name not in optional_keys
-    }  # fmt: skip
-    for name in [*expected, *weights]:
-        there, here = format_shape(weights.get(name)), format_shape(expected.get(name))
-        if there != here:
-            old, new = origin["fields"], json.loads(json.dumps(to_dict(model)))
-            fields = ", ".join(f"{field}={value}" for field, value in old.items() if new.get(field, value) != value)
-            why = f"it has {fields}" if fields else "the examples have other shapes or classes"
-            message = f"{name} is {there} there, and {here} here; {why}"
-            raise UserError(f"the networks of {origin['run']} do not fit: {message}")
-    for networks, source in ((state.nets, weights), (state.ema_nets, ema_weights)):
-        for name, net in networks.items():
-            if own_weights := select_prefix(source, f"{name}."):
-                net.load_state_dict(own_weights)
-    if missing_networks:
-        report([f"{origin['run']} does not hold {' and '.join(missing_networks)}: random weights, as in any new run"])
-    return {name: origin[name] for name in ("run", "step")}
+ADAPTED = ".augment_p"
+"""end of the name of what follows the course of a run, and so begins anew"""
+Report = Callable[[Sequence[str]], None]
 
 
-def read_initial_weights(
-    init_from: Trained | str | Path, model: Model
-) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor], tuple[Scaling, ...]]:
-    """Run, step and fields of what is begun with, its networks, their averages, and how they see examples."""
+class Origin(NamedTuple):
+    """What a run begins with."""
+
+    run: str
+    step: int | None
+    model: Model | None  # None where it is of another kind than the new run's
+    nets: dict[str, Tensor]
+    ema: dict[str, Tensor]
+    scaling: tuple[Scaling, ...]
+
+
+def read_origin(init_from: Trained | str | Path, model: Model) -> Origin:
+    """What a run of this model begins with: a run's last networks, with D, and averages; or else weights without D."""
     if isinstance(init_from, Trained):
-        weights = init_from.nets.state_dict()
         run = "the trained model" if init_from.folder is None else str(init_from.folder.resolve())
-        fields = json.loads(json.dumps(to_dict(init_from.model)))
-        origin = {"run": run, "step": init_from.metadata.get("step"), "fields": fields}
-        return origin, weights, weights, init_from.scaling or (Scaling(model.pixel_range),) * model.n_domains
+        scalings = init_from.scaling or (Scaling(model.pixel_range),) * model.n_domains
+        weights, same = init_from.nets.state_dict(), init_from.model if type(init_from.model) is type(model) else None
+        return Origin(run, init_from.metadata.get("step"), same, weights, weights, scalings)
     path = run_records.find_run(str(init_from))
     if path.is_dir():
         files = RunFolder(path)
         path = files.checkpoint if files.checkpoint.exists() else files.weights
     header, tensors = read_networks(path)
-    scalings = scaling.scaling_from_state(tensors, header, model)  # takes what is no network's
-    if not RunFolder(path.parent).is_run or "fields" in header:
-        fields = header.get("fields", {})
-    else:  # a checkpoint that was written before it said so itself
-        fields = run_records.read_config(path.parent)["fields"]
-    origin = {"run": str(path.resolve()), "step": header.get("step"), "fields": fields}
+    scalings, step = scaling.scaling_from_state(tensors, header, model), header.get("step")  # takes what is theirs
+    if RunFolder(path.parent).is_run and "fields" not in header:  # a checkpoint that was written before it said so
+        header = run_records.read_config(path.parent)
+    old = parse_model(header, path) if header.get("model") == model_name(model) else None
     if any(name.startswith("nets/") for name in tensors):
-        origin["run"] = str(path.parent.resolve())
-        return origin, select_prefix(tensors, "nets/"), select_prefix(tensors, "ema/"), scalings
+        nets, ema = select_prefix(tensors, "nets/"), select_prefix(tensors, "ema/")
+        return Origin(str(path.parent.resolve()), step, old, nets, ema, scalings)
     weights = {name: t for name, t in tensors.items() if not name.startswith("prior/")}
-    return origin, weights, weights, scalings
+    return Origin(str(path.resolve()), step, old, weights, weights, scalings)
 
 
-def format_shape(tensor: Tensor | None) -> str:
-    return "missing" if tensor is None else "x".join(map(str, tensor.shape)) or "a number"
+def adopt_options(model: Model, origin: Origin | None, say: Report) -> Model:
+    """The model, whose options that nobody gave are those of the old run, of the same kind; they count as given."""
+    if origin is None or origin.model is None:
+        return model
+    adopted = {name: value for name, value in to_dict(origin.model).items() if name not in model.given}
+    standard = to_dict(type(model)())
+    if unusual := [(name, value) for name, value in adopted.items() if value not in (None, standard[name])]:
+        say([f"as in {origin.run}: {' '.join(map(format_option, unusual))}"])
+    return replace(model, **adopted)
+
+
+def initialize_from(origin: Origin | None, model: Model, data: Any, state: TrainState, say: Report) -> dict[str, Any]:
+    """Give the networks of a new run on `data` those of an old one, and return what config.json says of it.
+
+    It sees examples as the old one did, since its weights mean something only so.  Where they have another shape or
+    other classes, layers that do not fit stay random.  UserError where networks do not fit otherwise.
+    """
+    if origin is None:
+        return {}
+    names = {name.partition(".")[0] for name in origin.nets}
+    missing = [name for name in state.nets if name not in names]
+    if any(name not in model.training_only for name in missing):
+        raise UserError(
+            f"{origin.run} has the networks {', '.join(sorted(names)) or '(none)'}, but "
+            f"{model_name_with_article(model)} has {', '.join(state.nets)}: begin with a run of the same model"
+        )
+    begun = [name for name in state.nets if name in names]
+    nets = {name: state.nets[name] for name in begun}
+    here, there = learned(nets, state.nets.state_dict(), origin), learned(nets, origin.nets, origin)
+    unfit = {
+        name: f"{name} is {a} there, and {b} here" for name in [*here, *there]
+        if (a := describe_tensor(there.get(name))) != (b := describe_tensor(here.get(name)))
+    }  # fmt: skip
+    if unfit and (why := other_options(origin, model, data, here)):
+        raise UserError(f"the networks of {origin.run} do not fit: {next(iter(unfit.values()))}; {why}")
+    random_layers = set(map(layer_of, unfit))
+    fitting = {name for name in here if layer_of(name) not in random_layers}
+    for networks, source in ((state.nets, origin.nets), (state.ema_nets, origin.ema)):
+        for name in networks.keys() & names:
+            own = select_prefix({key: t for key, t in source.items() if key in fitting}, f"{name}.")
+            networks[name].load_state_dict(own, strict=False)
+    pairs = zip(origin.scaling, data.datasets, strict=True)
+    if not unfit or all(s.mean is not None and s.mean.shape == part.shape for s, part in pairs):
+        state.scaling = origin.scaling
+    notes = [f"begins with {' and '.join(begun)} of {origin.run}, of step {origin.step}"]
+    notes += [check_fit(name, model, here, fitting, unfit) for name in begun]
+    if missing:
+        notes.append(f"{origin.run} does not hold {' and '.join(missing)}: random weights, as in any new run")
+    say([note for note in notes if note])
+    return {"run": origin.run, "step": origin.step}
+
+
+def learned(nets: dict[str, nn.Module], tensors: dict[str, Tensor], origin: Origin) -> dict[str, Tensor]:
+    """The tensors of these networks that a new run can take over: not what a rank has of its own."""
+    left_out = rank_state_keys(nets) | (optional_state_keys(nets) - origin.nets.keys())
+    own = {name: t for name, t in tensors.items() if name.partition(".")[0] in nets and name not in left_out}
+    return {name: t for name, t in own.items() if not name.endswith(ADAPTED)}
+
+
+def other_options(origin: Origin, model: Model, data: Data, here: dict[str, Tensor]) -> str:
+    """What of the old run's options makes other networks for the data; nothing where they make the same."""
+    if origin.model is None:
+        return f"it is no run of {model_name(model)}"
+    old, new = to_dict(origin.model), to_dict(model)
+    with torch.random.fork_rng(devices=[]), torch.device("meta"), SkipInitialization():
+        nets = replace(model, **old).networks(data.shape, len(data.classes))
+    nets = {name: net for name, net in nets.items() if any(key.startswith(f"{name}.") for key in here)}
+    shapes = {name: t.shape for name, t in learned(nets, nn.ModuleDict(nets).state_dict(), origin).items()}
+    if shapes == {name: t.shape for name, t in here.items()}:
+        return ""
+    return f"it has {', '.join(f'{name}={value}' for name, value in old.items() if new[name] != value)}"
+
+
+def check_fit(network: str, model: Model, here: dict[str, Tensor], fitting: set[str], unfit: dict[str, str]) -> str:
+    """How many layers of a network carry over, where not all do; UserError where none does and the network is kept."""
+    own = [name for name in here if name.startswith(f"{network}.")]
+    layers, carried = set(map(layer_of, own)), {layer_of(name) for name in own if name in fitting}
+    differences = [text for name, text in unfit.items() if name.startswith(f"{network}.")]
+    if network not in model.training_only and not any(here[name].ndim > 1 for name in own if name in fitting):
+        advice = "give the `size` and `channels` of that run, or leave out `init_from`"
+        raise UserError(f"the networks do not fit: no layer of {network} does, {differences[0]}; {advice}")
+    what = f"of {network} {len(carried)} of {len(layers)} layers carry over, the others are random"
+    return f"{what}: {differences[0]}" if differences else ""
+
+
+def layer_of(name: str) -> str:
+    """The layer that a tensor of this name belongs to."""
+    return name.rpartition(".")[0]
