@@ -5,7 +5,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -57,15 +57,6 @@ def train_once(model: Model, data: Any, folder: Path, **options: Any) -> ganvas.
     return ganvas.train(model, data, folder=folder, quiet=True, **options)
 
 
-class ThisProcess(Executor):
-    """Runs each job when it is submitted."""
-
-    def submit(self, work: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        future.set_result(work(*arguments, **options))
-        return future
-
-
 def collect(
     work: Callable[..., dict[str, Any]], jobs: dict[str, tuple[Any, ...]], out: Path, workers: int
 ) -> dict[str, dict[str, Any]]:
@@ -73,16 +64,24 @@ def collect(
     out.mkdir(parents=True, exist_ok=True)
     missing = {name: arguments for name, arguments in jobs.items() if not (out / f"{name}.json").exists()}
     print(f"{len(jobs)} runs, {len(jobs) - len(missing)} of them in {out} already", flush=True)
-    options: dict[str, Any] = {"initializer": torch.set_num_threads, "initargs": (1,)}
-    with ProcessPoolExecutor(workers, get_context("spawn"), **options) if workers else ThisProcess() as pool:
-        futures = {pool.submit(with_seconds, work, *arguments): name for name, arguments in missing.items()}
-        for done, future in enumerate(as_completed(futures), 1):
-            name, result = futures[future], future.result()
-            temporary = out / f"{name}.json.new"
-            temporary.write_text(json.dumps(result), encoding="utf-8")
-            temporary.replace(out / f"{name}.json")
-            print(f"{done}/{len(missing)} {name} in {result['seconds']:.0f} s", flush=True)
+    for done, (name, result) in enumerate(run_jobs(work, missing, workers), 1):
+        temporary = out / f"{name}.json.new"
+        temporary.write_text(json.dumps(result), encoding="utf-8")
+        temporary.replace(out / f"{name}.json")
+        print(f"{done}/{len(missing)} {name} in {result['seconds']:.0f} s", flush=True)
     return {name: json.loads((out / f"{name}.json").read_text(encoding="utf-8")) for name in jobs}
+
+
+def run_jobs(
+    work: Callable[..., dict[str, Any]], jobs: dict[str, tuple[Any, ...]], workers: int
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The name and the result of each job as soon as it ends."""
+    if not workers:
+        yield from ((name, with_seconds(work, *arguments)) for name, arguments in jobs.items())
+        return
+    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        futures = {pool.submit(with_seconds, work, *arguments): name for name, arguments in jobs.items()}
+        yield from ((futures[future], future.result()) for future in as_completed(futures))
 
 
 def with_seconds(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:

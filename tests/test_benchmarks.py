@@ -3,6 +3,7 @@
 import importlib
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -245,3 +246,20 @@ def test_a_benchmark_prints_its_table(
     module.main()
     output = capsys.readouterr().out
     assert [part for part in run.printed if part not in output] == [], output
+
+
+def test_an_interrupted_benchmark_goes_on_after_the_runs_that_have_ended(tmp_path: Path) -> None:
+    """A run is kept as soon as it ends, though a later one does not, and is not computed again."""
+    collect, computed = importlib.import_module("_support").collect, list[str]()
+
+    def work(name: str, is_interrupted: bool) -> dict[str, Any]:
+        computed.append(name)
+        if is_interrupted:
+            raise KeyboardInterrupt
+        return {"value": name}
+
+    for is_interrupted in (True, False):
+        with pytest.raises(KeyboardInterrupt) if is_interrupted else nullcontext():
+            results = collect(work, {"a": ("a", False), "b": ("b", is_interrupted)}, tmp_path, 0)
+    assert computed == ["a", "b", "b"]
+    assert {name: result["value"] for name, result in results.items()} == {"a": "a", "b": "b"}
