@@ -1,54 +1,126 @@
-"""Pictures of models for images: how good they are after how many minutes, beside a tutorial's DCGAN and VAE.
+"""Pictures of models for images: how good they are after how many minutes and images, beside what others would take.
 
-    python3 dev.py run python benchmarks/pictures.py DATA... [--only dcgan] [--minutes 5] [--seeds 1] [--out OUT]
+    python3 dev.py run python benchmarks/pictures.py DATA... [--only dcgan] [--at 1,2,5] [--seeds 1] [--cpu] [--out OUT]
 
-DATA are names or paths, as of `ganvas train`; of an .npz the first array of images.  Each model trains for so many
-minutes with its defaults; `recipe` is what docs/models/dcgan.md advises for few pictures and little time.  The
-tutorials' DCGAN has the networks and the loop of PyTorch's tutorial (batch 128, no averages of weights, samples in
-training mode), its VAE those of PyTorch's examples.  All have the same threads; only training counts as time.
+DATA are names or paths, as of `ganvas train`; of an .npz whose array is not named (FILE.npz:ARRAY) the first of images.
+Each model trains with its defaults; `recipe` is what docs/models/dcgan.md advises for few pictures and little time.
+`tutorial` has the networks and the loop of PyTorch's DCGAN tutorial: batch 128, no averages of weights, samples in
+training mode.  `fastgan` is as _fastgan.py has it, with an eighth of its maps.  All have the same threads, and only
+training counts as time.  With --cpu that is processor time: N minutes of T threads are N times T minutes of one thread,
+whatever else the machine does.
 
-At every minute 1,000 samples are compared with as many examples of the data: KID, precision and recall on the features
-that `ganvas evaluate` would take, and on the last line of each table the same of other real examples (the floor).  The
-figures are means over seeds.  A strip has a row a minute, always of the same noise, and is to be looked at.  Results
-are kept in OUT (runs/pictures).
+At the minutes in --at samples are compared with 1,000 examples of the data (or half of them): KID, precision and recall
+on the features that `ganvas evaluate` would take, and on the last line of each table the same of other real examples
+(the floor).  The figures are means over seeds; one table is in order of minutes, one of images seen, and a chart shows
+both.  A strip has a row for each of these minutes, always of the same noise, and is to be looked at.
+
+OUT (runs/pictures) keeps every run that has ended, by data and settings, and what was measured of real examples: a
+benchmark that was interrupted goes on.  After a change of a model its runs are to be deleted there.
 """
 
 import statistics
 import time
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Callable, Iterator
-from itertools import chain, repeat
+from dataclasses import replace
+from itertools import chain, count, product, repeat
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import ganvas  # first: it sets how torch's threads wait
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganvas.config import TrainConfig
-from ganvas.data import Dataset, from_array, load
+from ganvas.data import Dataset, Scaling, load
+from ganvas.data.array_files import split_key
+from ganvas.errors import UserError
 from ganvas.inference.trained import Trained
+from ganvas.io.atomic import atomic_write
 from ganvas.metrics import kernel_distance, precision_recall
-from ganvas.metrics.features import FeatureSpace, default_features, make_feature_space
+from ganvas.metrics.features import FeatureSpace, make_feature_space
 from ganvas.model import Model
 from ganvas.randomness import make_generator
 from ganvas.training.loop import current_ema, initialize_state, train
+from ganvas.viz.plots import Chart, line_charts
+from _fastgan import BATCH, LATENT, FastGAN, sides_of
 from _support import collect, parser, paste, print_table, save, tutorial_gan_steps
 
 CPU = torch.device("cpu")
 N_SAMPLES, N_SHOWN, MINUTE = 1000, 16, 60.0
-Samples = Callable[[], Tensor]
-"""what draws bytes, n x c x h x w, always of the same noise"""
+COLUMNS = {
+    "minutes": ("minutes", "g"), "steps": ("steps", ",.0f"), "images": ("images", ",.0f"), "ms": ("ms a step", ".1f"),
+    "parameters": ("parameters", ",.0f"), "kid": ("KID", ".4f"), "precision": ("precision", ".3f"),
+    "recall": ("recall", ".3f"),
+}  # fmt: skip
+"""of each figure its head and its format in tables"""
+
+
+class Training(NamedTuple):
+    """A model in training."""
+
+    images: Iterator[int]
+    """the images seen so far, after each step"""
+    samples: Callable[[], Tensor]
+    """draws bytes, n x c x h x w, always of the same noise"""
+    nets: tuple[nn.Module, ...]
 
 
 class Contender(NamedTuple):
-    """A model, and how it is trained."""
+    """A model, what its loop is told, and whose loop that is."""
 
-    model: Model
+    model: Model | None
     training: dict[str, Any] = {}  # noqa: RUF012
-    is_tutorial: bool = False
+    loop: Literal["ganvas", "tutorial", "fastgan"] = "ganvas"
+
+
+def ganvas_training(contender: Contender, data: Dataset, seed: int) -> Training:
+    """Our loop, and the samples of the averaged weights."""
+    model, config = contender.model, TrainConfig(steps=10**9, seed=seed, **contender.training)
+    assert model is not None
+    state = initialize_state(model, data.shape, seed, CPU)
+
+    def samples() -> Tensor:
+        nets = current_ema(state, config.ema_decay)
+        trained = Trained(model, data.shape, nets, {}, scaling=state.scaling)
+        return trained.decode(trained.sample_prior(N_SAMPLES, make_generator(CPU, 0, "pictures"))).x
+
+    images = (state.position * config.batch_size for _ in train(model, data, config, state))
+    return Training(images, samples, tuple(state.nets.values()))
+
+
+def shuffled_batches(data: Dataset, scaling: Scaling, batch: int) -> Iterator[Tensor]:
+    """Batches of the images as a model sees them, epoch after epoch, each in a new order and without a smaller last."""
+    epochs = (torch.randperm(len(data))[: len(data) // batch * batch].split(batch) for _ in repeat(None))
+    return (scaling(data.x[rows]) for rows in chain.from_iterable(epochs))
+
+
+def other_training(contender: Contender, data: Dataset, seed: int) -> Training:
+    """FastGAN's loop, or the tutorial's and the samples of its G as it is."""
+    torch.manual_seed(seed)
+    model: Any = contender.model
+    scaling, batch = Scaling.fit(data.x), min(contender.training["batch_size"], len(data))
+    batches = shuffled_batches(data, scaling, batch)
+    if contender.loop == "fastgan":
+        fastgan = FastGAN(data.shape, contender.training["width"])
+        steps, draw, latent, nets = fastgan.steps(batches), fastgan.samples, LATENT, (fastgan.G, fastgan.D)
+    else:
+        networks = model.networks(data.shape)
+        G, D = networks["G"], networks["D"]
+        steps, latent, nets = tutorial_gan_steps(model, G, D, batches), model.latent, (G, D)
+
+        @torch.no_grad()
+        def draw(z: Tensor) -> Tensor:
+            return torch.cat([G(part) for part in z.split(100)])
+
+    def samples() -> Tensor:
+        return scaling.inverse(draw(torch.randn(N_SAMPLES, latent, generator=make_generator(CPU, 0, "pictures"))))
+
+    images = (n * batch for n, _ in zip(count(1), steps, strict=False))
+    return Training(images, samples, nets)
 
 
 RECIPE = Contender(
@@ -60,62 +132,39 @@ RECIPE = Contender(
 CONTENDERS = {
     "recipe": RECIPE, "dcgan": Contender(ganvas.DCGAN()), "r3gan": Contender(ganvas.R3GAN()),
     "wgangp": Contender(ganvas.WGANGP()), "vae": Contender(ganvas.VAE()),
-    "tutorial": Contender(ganvas.DCGAN(noise_distribution="normal"), {"batch_size": 128}, is_tutorial=True),
+    "tutorial": Contender(ganvas.DCGAN(noise_distribution="normal"), {"batch_size": 128}, "tutorial"),
+    "fastgan": Contender(None, {"batch_size": BATCH, "width": 0.125}, "fastgan"),
 }  # fmt: skip
 
 
-def ganvas_steps(contender: Contender, data: Dataset, seed: int) -> tuple[Iterator[Any], Samples]:
-    """Our loop, and the samples of the averaged weights."""
-    model, config = contender.model, TrainConfig(steps=10**9, seed=seed, **contender.training)
-    state = initialize_state(model, data.shape, seed, CPU)
-
-    def samples() -> Tensor:
-        nets = current_ema(state, config.ema_decay)
-        trained = Trained(model, data.shape, nets, {}, scaling=state.scaling)
-        return trained.decode(trained.sample_prior(N_SAMPLES, make_generator(CPU, 0, "pictures"))).x
-
-    return train(model, data, config, state), samples
-
-
-def tutorial_steps(contender: Contender, data: Dataset, seed: int) -> tuple[Iterator[Any], Samples]:
-    """The tutorial's loop, and the samples of its G as it is."""
-    torch.manual_seed(seed)
-    model: Any = contender.model
-    nets = model.networks(data.shape)
-    x, batch = data.x / 127.5 - 1, contender.training["batch_size"]
-    epochs = (x[torch.randperm(len(x))][: len(x) // batch * batch].split(batch) for _ in repeat(None))
-
-    def samples() -> Tensor:
-        with torch.no_grad():
-            z = torch.randn(N_SAMPLES, model.latent, generator=make_generator(CPU, 0, "pictures"))
-            return torch.cat([nets["G"](part) for part in z.split(100)]).add(1).mul(127.5).round().byte()
-
-    return tutorial_gan_steps(model, nets["G"], nets["D"], chain.from_iterable(epochs)), samples
-
-
-def measure(real: Tensor, samples: Tensor, space: FeatureSpace) -> dict[str, float]:
-    """KID, precision and recall of samples, or of other examples, against the features of real ones."""
-    fake = space(samples)
+def measure(real: Tensor, x: Tensor, space: FeatureSpace) -> dict[str, float]:
+    """KID, precision and recall of examples against the features of as many real ones."""
+    fake = space(x[: len(real)])
     precision, recall, *_ = (term.double().mean().item() for term in precision_recall(real, fake))
     return {"kid": kernel_distance(real, fake).mean().item(), "precision": precision, "recall": recall}
 
 
-def run(name: str, data: Dataset, seed: int, minutes: int, threads: int, out: str) -> dict[str, Any]:
-    """A run's figures at every minute, and its strip in OUT."""
-    torch.set_num_threads(threads)
+def run(
+    name: str, data: Dataset, seed: int, real: Tensor, space: FeatureSpace, options: Namespace, folder: Path
+) -> dict[str, Any]:
+    """A run's figures at the minutes that are asked for, and its strip in the folder."""
     contender = Contender(*CONTENDERS[name])
-    steps, samples = (tutorial_steps if contender.is_tutorial else ganvas_steps)(contender, data, seed)
-    space = make_feature_space(default_features(data.shape, data.name), data.shape)
-    real, lines, rows, n = space(data.sample(N_SAMPLES, 0, "pictures").x), [], [], 0
-    for _ in range(minutes):
-        deadline = time.monotonic() + MINUTE
-        while time.monotonic() < deadline:
-            next(steps)
-            n += 1
-        x = samples()
-        lines.append({"steps": n} | measure(real, x, space))
+    torch.set_num_threads(1 if options.cpu else options.threads)
+    clock, minute = (time.process_time, MINUTE * options.threads) if options.cpu else (time.monotonic, MINUTE)
+    training = (ganvas_training if contender.loop == "ganvas" else other_training)(contender, data, seed)
+    parameters = sum(weight.numel() for net in training.nets for weight in net.parameters())
+    lines, rows, spent, steps, images = list[dict[str, float]](), [], 0.0, 0, 0
+    for minutes in options.at:
+        while spent < minutes * minute:
+            start = clock()
+            images = next(training.images)
+            spent += clock() - start
+            steps += 1
+        x, ms = training.samples(), 1000 * spent / steps
+        seen = {"minutes": minutes, "steps": steps, "images": images, "ms": ms, "parameters": parameters}
+        lines.append(seen | measure(real, x, space))
         rows.append([picture(example) for example in x[:N_SHOWN]])
-    save(paste(rows), Path(out) / f"{data.name}-{name}-{seed}.png")
+    save(paste(rows), folder / f"{name}-{seed}.png")
     return {"lines": lines}
 
 
@@ -129,42 +178,100 @@ def picture(x: Tensor) -> Image.Image:
 
 
 def load_images(name: str) -> Dataset:
-    """A data set by name or path; of an .npz with several arrays the first of images."""
-    if not name.endswith(".npz"):
-        return load(name)
-    with np.load(name) as file:
-        return from_array(next(file[key] for key in file if file[key].ndim >= 3), name=Path(name).stem)
+    """Images by name or path; of an .npz whose array is not named the first of images.
+
+    Those of another array have its name besides the file's.  Raises UserError where there are no images.
+    """
+    file, key = split_key(name)
+    if not file.lower().endswith(".npz") or not Path(file).is_file():
+        data = load(name)
+    else:
+        with np.load(file) as arrays:
+            first = next((array for array in arrays if arrays[array].ndim >= 3), None)
+        data = load(f"{file}:{key or first}" if key or first else file)
+        data = replace(data, name=f"{data.name}-{key}") if key and key.partition(",")[0] != first else data
+    if not data.has_images:
+        raise UserError(f"{name} holds vectors, and this benchmark compares images")
+    return data
+
+
+def check(data: Dataset, names: list[str]) -> None:
+    """UserError where a model cannot learn the data: before another has trained for hours."""
+    for contender in (Contender(*CONTENDERS[name]) for name in names):
+        if contender.loop == "fastgan":
+            sides_of(data.shape)
+
+
+def real_features(path: Path, x: Tensor, space: FeatureSpace) -> Tensor:
+    """The features of real examples, which the file keeps."""
+    if not path.exists():
+        with atomic_write(path) as temporary, temporary.open("wb") as file:
+            np.save(file, space(x).numpy())
+    return torch.from_numpy(np.load(path))
+
+
+def compare(data: Dataset, names: list[str], options: Namespace) -> None:
+    """Train what has not been trained yet, then print both tables and draw the chart."""
+    torch.set_num_threads(options.threads)
+    space = make_feature_space("auto", data.shape, data_name=data.name)
+    out = options.out / f"{data.name}-{data.fingerprint()[:8]}-{space.name}"
+    minutes = "-".join(f"{minutes:g}" for minutes in options.at)
+    folder = out / f"{'cpu' if options.cpu else 'wall'}-{options.threads}-at-{minutes}"
+    real, others = data.sample(2 * min(N_SAMPLES, len(data) // 2), 0, "pictures").x.chunk(2)
+    features = real_features(out / "real.npy", real, space)
+    floor = collect(measure, {"real": (features, others, space)}, out, 0)["real"]
+    jobs = {
+        f"{name}-{seed}": (name, data, seed, features, space, options, folder)
+        for name, seed in product(names, range(options.seeds))
+    }
+    results, rows = collect(run, jobs, folder, 0), list[tuple[str, dict[str, float]]]()
+    for name, i in product(names, range(len(options.at))):
+        lines = [results[f"{name}-{seed}"]["lines"][i] for seed in range(options.seeds)]
+        rows.append((name, {key: statistics.fmean(line[key] for line in lines) for key in COLUMNS}))
+    charts = []
+    for order in ("minutes", "images"):
+        rows.sort(key=lambda row: row[1][order])
+        heads = [head for head, _ in COLUMNS.values()]
+        print_table(
+            f"{data.name}, by {order}", heads, [(name, *cells(means)) for name, means in (*rows, ("real", floor))]
+        )
+        series = {name: [(means[order], means["kid"]) for other, means in rows if other == name] for name in names}
+        series["real"] = [(rows[i][1][order], floor["kid"]) for i in (0, -1)]
+        charts.append(Chart("KID", series, (0.0,), x_name=order))
+    save(line_charts(charts, scale=2), folder / "kid.png")
+
+
+def cells(means: dict[str, float]) -> Iterator[str]:
+    return (f"{means[key]:{form}}" if key in means else "-" for key, (_, form) in COLUMNS.items())
+
+
+def ascending_minutes(text: str) -> tuple[float, ...]:
+    """Minutes from "1,2,5"."""
+    minutes = tuple(sorted({float(word) for word in text.split(",")}))
+    if not 0 < minutes[0] <= minutes[-1] < float("inf"):
+        raise ArgumentTypeError(f"minutes are positive numbers, such as 1,2,5, not {text}")
+    return minutes
 
 
 def main() -> None:
-    words = parser(__doc__, minutes=5, seeds=1, threads=2)
+    words = parser(__doc__, seeds=1, threads=2)
     words.add_argument("data", nargs="+")
-    words.add_argument("--only", default=",".join(CONTENDERS))
+    words.add_argument("--only", default=",".join(CONTENDERS), help="models, such as recipe,dcgan")
+    words.add_argument("--at", type=ascending_minutes, default="1,2,5", help="minutes at which to measure: 1,2,5")
+    words.add_argument("--cpu", action="store_true", help="measure processor time, with one thread")
     words.add_argument("--out", type=Path, default=Path("runs/pictures"))
     options = words.parse_args()
     names = options.only.split(",")
-    for data in map(load_images, options.data):
-        seeds = range(options.seeds)
-        jobs = {
-            f"{data.name}-{name}-{seed}": (name, data, seed, options.minutes, options.threads, str(options.out))
-            for name in names for seed in seeds
-        }  # fmt: skip
-        results = collect(run, jobs, options.out, 0)
-        rows = []
-        for name in names:
-            ends = [results[f"{data.name}-{name}-{seed}"]["lines"] for seed in seeds]
-            for minute in range(options.minutes):
-                means = {key: statistics.mean(lines[minute][key] for lines in ends) for key in ends[0][minute]}
-                rows.append((f"{name}, {minute + 1} min", *cells(means)))
-        space = make_feature_space(default_features(data.shape, data.name), data.shape)
-        order = torch.randperm(len(data), generator=make_generator(CPU, 0, "floor"))
-        halves = [data.x[part[:N_SAMPLES]] for part in order.chunk(2)]
-        rows.append(("real", *cells({"steps": 0} | measure(space(halves[0]), halves[1], space))))
-        print_table(f"{data.name}, {len(data)}", ("steps", "KID", "precision", "recall"), rows)
-
-
-def cells(means: dict[str, float]) -> tuple[str, ...]:
-    return (f"{means['steps']:,.0f}", f"{means['kid']:.4f}", f"{means['precision']:.3f}", f"{means['recall']:.3f}")
+    if unknown := set(names) - set(CONTENDERS):
+        words.error(f"no {', '.join(sorted(unknown))} among {', '.join(CONTENDERS)}")
+    try:
+        collections = [load_images(name) for name in options.data]
+        for data in collections:
+            check(data, names)
+        for data in collections:
+            compare(data, names, options)
+    except UserError as error:
+        words.error(str(error))
 
 
 if __name__ == "__main__":

@@ -43,6 +43,15 @@ CLASSIFIERS = {"mnist": (lenet, 2, 1), "fashion": (double_lenet, 1, 1)}
 LIKELIHOOD: dict[str, int] = {"K": 5, "SEEDS": 1, "ROUNDS": 1, "STEPS": 1}
 TWO_RANKS = {"vae 4-8": (VAE, 16, 4, 4)}
 MANY_SEEDS = {"gan 2 numbers": (ganvas.GAN(width=8), (2,), 8, 1)}
+PICTURES: dict[str, Any] = {
+    "N_SAMPLES": 20,
+    "MINUTE": 0.01,
+    "CONTENDERS": {
+        "recipe": (DCGAN, {"batch_size": 4}),
+        "tutorial": (DCGAN, {"batch_size": 4}, "tutorial"),
+        "fastgan": (None, {"batch_size": 4, "width": 0.01}, "fastgan"),
+    },
+}
 SWITCHES = {"vae": (VAE, (8, 8, 1), 4)}
 SMALL: dict[str, list[Small]] = {
     "architectures": [
@@ -131,11 +140,13 @@ SMALL: dict[str, list[Small]] = {
     ],
     "pictures": [
         small(
-            *("DATA/mnist.npz --minutes 1 --threads 1", "recipe, 1 min", "precision", "real", "mnist-tutorial-0.png"),
-            N_SAMPLES=20,
-            MINUTE=0.01,
-            CONTENDERS={"recipe": (DCGAN, {"batch_size": 4}, False), "tutorial": (DCGAN, {"batch_size": 4}, True)},
-        )
+            *("DATA/mnist.npz --at 1,2 --threads 1", "by minutes", "by images", "parameters", "real", "kid.png"),
+            *("recipe-0.png", "tutorial-0.png", "fastgan-0.png"),
+            **PICTURES,
+        ),
+        small(
+            "DATA/font_upright_italic_32.npz:B --cpu --only fastgan", "font_upright_italic_32-B, by images", **PICTURES
+        ),
     ],
     "ranks": [small("--rounds 1 --steps 1", "2 ranks, weak", "floor  all-reduce, ms", JOBS=TWO_RANKS)],
     "sampling": [
@@ -263,3 +274,31 @@ def test_an_interrupted_benchmark_goes_on_after_the_runs_that_have_ended(tmp_pat
             results = collect(work, {"a": ("a", False), "b": ("b", is_interrupted)}, tmp_path, 0)
     assert computed == ["a", "b", "b"]
     assert {name: result["value"] for name, result in results.items()} == {"a": "a", "b": "b"}
+
+
+def test_pictures_are_the_first_images_of_an_archive_or_those_that_are_named(tmp_path: Path) -> None:
+    load_images, x = importlib.import_module("pictures").load_images, np.zeros((2, 8, 8, 4), np.uint8)
+    np.savez(tmp_path / "emoji.npz", code=np.array(["a", "b"]), flat=x, round=x + 9)
+    named = {key: load_images(f"{tmp_path}/emoji.npz{key}") for key in ("", ":flat", ":round")}
+    assert {key: (data.name, data.x.amax().item()) for key, data in named.items()} == {
+        "": ("emoji", 0), ":flat": ("emoji", 0), ":round": ("emoji-round", 9),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("DATA/mnist.npz --only dcgen", "no dcgen among"),
+        ("DATA/mnist.npz --at 0,1", "minutes are positive numbers"),
+        ("ring", "holds vectors"),
+        ("DATA/wide.npz", "fastgan is for square images of 16 to 64 pixels"),
+    ],
+)
+def test_pictures_says_what_it_cannot_compare_before_it_trains(
+    words: str, said: str, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.savez(data / "wide.npz", x=np.zeros((40, 32, 64), np.uint8))
+    monkeypatch.setattr(sys, "argv", ["pictures", *words.replace("DATA", str(data)).split()])
+    with pytest.raises(SystemExit, match="2"):
+        importlib.import_module("pictures").main()
+    assert said in capsys.readouterr().err
