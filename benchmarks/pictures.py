@@ -41,6 +41,7 @@ from ganvas.errors import UserError
 from ganvas.inference.trained import Trained
 from ganvas.io.atomic import atomic_write
 from ganvas.metrics import kernel_distance, precision_recall
+from ganvas.metrics.kid import MIN_EXAMPLES
 from ganvas.metrics.features import FeatureSpace, make_feature_space
 from ganvas.model import Model
 from ganvas.randomness import make_generator
@@ -196,7 +197,9 @@ def load_images(name: str) -> Dataset:
 
 
 def check(data: Dataset, names: list[str]) -> None:
-    """UserError where a model cannot learn the data: before another has trained for hours."""
+    """UserError where data are too few to measure or a model cannot learn them: before another trains for hours."""
+    if len(data) < 2 * MIN_EXAMPLES:
+        raise UserError(f"{data.name} has {len(data)} images, and this benchmark needs {2 * MIN_EXAMPLES}")
     for contender in (Contender(*CONTENDERS[name]) for name in names):
         if contender.loop == "fastgan":
             sides_of(data.shape)
@@ -214,10 +217,10 @@ def compare(data: Dataset, names: list[str], options: Namespace) -> None:
     """Train what has not been trained yet, then print both tables and draw the chart."""
     torch.set_num_threads(options.threads)
     space = make_feature_space("auto", data.shape, data_name=data.name)
-    out = options.out / f"{data.name}-{data.fingerprint()[:8]}-{space.name}"
+    real, others = data.sample(2 * min(N_SAMPLES, len(data) // 2), 0, "pictures").x.chunk(2)
+    out = options.out / f"{data.name}-{data.fingerprint()[:8]}-{len(real)}-{space.name}"
     minutes = "-".join(f"{minutes:g}" for minutes in options.at)
     folder = out / f"{'cpu' if options.cpu else 'wall'}-{options.threads}-at-{minutes}"
-    real, others = data.sample(2 * min(N_SAMPLES, len(data) // 2), 0, "pictures").x.chunk(2)
     features = real_features(out / "real.npy", real, space)
     floor = collect(measure, {"real": (features, others, space)}, out, 0)["real"]
     jobs = {
@@ -237,7 +240,7 @@ def compare(data: Dataset, names: list[str], options: Namespace) -> None:
         )
         series = {name: [(means[order], means["kid"]) for other, means in rows if other == name] for name in names}
         series["real"] = [(rows[i][1][order], floor["kid"]) for i in (0, -1)]
-        charts.append(Chart("KID", series, (0.0,), x_name=order))
+        charts.append(Chart(f"KID, by {order}", series, (0.0,), x_name=""))
     save(line_charts(charts, scale=2), folder / "kid.png")
 
 

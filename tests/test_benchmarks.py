@@ -291,6 +291,7 @@ def test_pictures_are_the_first_images_of_an_archive_or_those_that_are_named(tmp
         ("DATA/mnist.npz --only dcgen", "no dcgen among"),
         ("DATA/mnist.npz --at 0,1", "minutes are positive numbers"),
         ("ring", "holds vectors"),
+        ("DATA/few.npz", "few has 30 images"),
         ("DATA/wide.npz", "fastgan is for square images of 16 to 64 pixels"),
     ],
 )
@@ -298,7 +299,18 @@ def test_pictures_says_what_it_cannot_compare_before_it_trains(
     words: str, said: str, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     np.savez(data / "wide.npz", x=np.zeros((40, 32, 64), np.uint8))
+    np.savez(data / "few.npz", x=np.zeros((30, 32, 32), np.uint8))
     monkeypatch.setattr(sys, "argv", ["pictures", *words.replace("DATA", str(data)).split()])
     with pytest.raises(SystemExit, match="2"):
         importlib.import_module("pictures").main()
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (4, 32, 32), (3, 64, 64)], ids=str)
+def test_every_weight_of_fastgan_learns(shape: tuple[int, ...]) -> None:
+    fastgan = importlib.import_module("_fastgan").FastGAN(shape, 0.02)
+    before = [weight.clone() for net in (fastgan.G, fastgan.D) for weight in net.parameters()]
+    next(fastgan.steps(iter([2 * torch.rand(8, *shape) - 1])))
+    after = [weight for net in (fastgan.G, fastgan.D) for weight in net.parameters()]
+    assert all(not torch.equal(old, new) for old, new in zip(before, after, strict=True))
+    assert fastgan.samples(torch.randn(3, 256)).shape == (3, *shape)
