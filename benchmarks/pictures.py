@@ -41,8 +41,8 @@ from ganvas.errors import UserError
 from ganvas.inference.trained import Trained
 from ganvas.io.atomic import atomic_write
 from ganvas.metrics import kernel_distance, precision_recall
-from ganvas.metrics.kid import MIN_EXAMPLES
 from ganvas.metrics.features import FeatureSpace, make_feature_space
+from ganvas.metrics.kid import MIN_EXAMPLES
 from ganvas.model import Model
 from ganvas.randomness import make_generator
 from ganvas.training.loop import current_ema, initialize_state, train
