@@ -1,6 +1,7 @@
 """Grids, scatter plots and the files they are written to."""
 
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,16 @@ from PIL import Image
 from ganvas.data import Scaling, load
 from ganvas.errors import UserError
 from ganvas.io.atomic import atomic_write
-from ganvas.viz.images import GAP, Examples, add_captions, enlargement_factor, grid, grid_columns, preview
+from ganvas.viz.images import (
+    GAP,
+    Examples,
+    add_captions,
+    enlargement_factor,
+    grid,
+    grid_columns,
+    preview,
+    save_pictures,
+)
 from ganvas.viz.plots import COLOURS, GREY, extent, palette
 
 IMAGES = torch.randint(0, 256, (6, 3, 8, 10), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -22,7 +32,7 @@ def opened(path: Path) -> Image.Image:
         return image.copy()
 
 
-@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("channels", [1, 3])
 def test_a_grid_shows_every_image_where_it_belongs(channels: int) -> None:
     images = torch.randint(0, 256, (5, channels, 8, 10), dtype=torch.uint8)
     picture = grid(images, columns=3)
@@ -162,9 +172,59 @@ def test_files_say_which_class_an_example_is_of(tmp_path: Path) -> None:
         assert list(file) == ["x"]
 
 
-def test_images_with_alpha_become_jpegs_too(tmp_path: Path) -> None:
-    Examples(torch.randint(0, 256, (2, 4, 5, 5), dtype=torch.uint8)).save(tmp_path / "a.jpg")
-    assert opened(tmp_path / "a.jpg").mode == "RGB"
+@pytest.mark.parametrize(("height", "width", "side"), [(8, 10, 2), (32, 32, 4), (56, 68, 8), (64, 16, 8)])
+def test_what_is_transparent_is_seen_on_a_checkerboard_of_its_cell(height: int, width: int, side: int) -> None:
+    images = torch.full((4, 4, height, width), 255, dtype=torch.uint8)
+    images[:, 3] = 0  # white that nobody sees
+    images[1, 3] = 255
+    images[2, :, 0, 0] = torch.tensor([255, 0, 0, 128])
+    picture = grid(images, 2)
+    assert picture.mode == "RGB"
+    larger = picture.width // (2 * width + GAP)
+    array = np.asarray(picture)[::larger, ::larger].astype(int)
+    empty, white, red, other = (
+        array[y : y + height, x : x + width] for y in (0, height + GAP) for x in (0, width + GAP)
+    )
+    rows, columns = np.indices((height, width)) // side
+    np.testing.assert_array_equal(empty, np.where((rows + columns) % 2, 216, 240)[..., None].repeat(3, 2))
+    np.testing.assert_array_equal(other, empty)
+    assert (white == 255).all()
+    assert (array[:, width : width + GAP] == 255).all(), "white between cells"
+    assert np.abs(red[0, 0] - [247.5, 119.5, 119.5]).max() <= 1, "half red, half of the ground"
+    np.testing.assert_array_equal(red.reshape(-1, 3)[1:], empty.reshape(-1, 3)[1:])
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp", "walk.webp", "walk.gif"])
+def test_pictures_of_images_with_alpha_are_opaque_and_their_data_are_not(name: str, tmp_path: Path) -> None:
+    """What hides under alpha 0 is in no picture; the arrays and single images keep it all."""
+    x = torch.zeros(4, 4, 16, 16, dtype=torch.uint8)
+    x[:, 0], x[:, :, 6:10, 6:10] = 255, 255  # white on red that nobody sees
+    examples = Examples(x, 2, is_walk=name.startswith("walk"))
+    examples.save(tmp_path / name)
+    picture = opened(tmp_path / name)
+    assert "A" not in picture.convert("RGBA" if "transparency" in picture.info else picture.mode).getbands()
+    seen = np.asarray(picture.convert("RGB")).astype(int)
+    assert seen.min() > 200, "no red"
+    assert np.ptp(seen, 2).max() < 8, "nothing but greys"
+    for data in ("a.npz", "a.npy", "singles"):
+        examples.save(tmp_path / data)
+        assert torch.equal(load(str(tmp_path / data)).x, x)
+
+
+def test_two_sources_of_which_one_has_alpha_stand_side_by_side(tmp_path: Path) -> None:
+    clear, grey = torch.zeros(4, 4, 16, 16, dtype=torch.uint8), torch.zeros(4, 1, 16, 16, dtype=torch.uint8)
+    save_pictures([Examples(clear), Examples(grey)], tmp_path / "pair.png")
+    left, right = np.split(np.asarray(opened(tmp_path / "pair.png")), 2, 1)
+    assert set(np.unique(left)) == {216, 240, 255}
+    assert set(np.unique(right)) == {0, 255}
+
+
+def test_pages_and_notebooks_show_the_checkerboard_too(tmp_path: Path) -> None:
+    examples = Examples(torch.zeros(4, 4, 16, 16, dtype=torch.uint8))
+    with Image.open(BytesIO(examples._repr_png_())) as image:
+        assert (image.mode, image.getpixel((0, 0))) == ("RGB", (240, 240, 240))
+    rows = preview(torch.full((2, 3, 4, 16, 16), -1.0), Scaling(premultiplied=True))
+    assert (rows.mode, rows.getpixel((0, 0))) == ("RGB", (240, 240, 240))
 
 
 def test_vectors_are_plotted(tmp_path: Path) -> None:

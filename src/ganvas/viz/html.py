@@ -16,5 +16,4 @@ def write_page(path: Path, template: str, **values: object) -> None:
     environment.filters["duration"] = format_duration
     environment.filters["address"] = lambda x: "data:image/png;base64," + b64encode(encode_picture(x)).decode()
     with atomic_write(path) as temporary:
-        page = environment.get_template(template).render(values)
-        temporary.write_text(escape_lines(page), encoding="utf-8")
+        temporary.write_text(escape_lines(environment.get_template(template).render(values)), encoding="utf-8")

@@ -39,8 +39,7 @@ LEAST, MOST = 1e-200, 1e200
 """numbers beyond are left out of charts, as infinite ones are"""
 PIXELS_PER_INCH, TITLE_SIZE = 100, 9.5
 STYLE: dict[Any, object] = {
-    "text.parse_math": False,  # names may hold dollar signs
-    "font.family": "DejaVu Sans",  # comes with matplotlib
+    "text.parse_math": False, "font.family": "DejaVu Sans",  # names may hold dollar signs; matplotlib has the font
     "font.size": 8.5, "legend.borderpad": 0.1, "legend.labelspacing": 0.25, "legend.frameon": False,
     "legend.handlelength": 1.2, "legend.columnspacing": 1.0, "legend.borderaxespad": 0.2,
     "text.color": TEXT_COLOUR, "axes.edgecolor": "#d0d0d0", "xtick.color": "#d0d0d0", "ytick.color": "#d0d0d0",
