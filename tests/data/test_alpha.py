@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import ganvas
+from ganvas.config import TrainConfig
 from ganvas.data import Dataset, Scaling, from_array, load, load_all
 from ganvas.data.pair import empty_image_share
 from ganvas.data.scaling import composite_backgrounds, premultiply, unpremultiply
@@ -17,10 +18,13 @@ from ganvas.inference.translation import translate_files
 from ganvas.io import safetensors
 from ganvas.metrics.features import make_feature_space
 from ganvas.model import Model
+from ganvas.models import VAE, Autoencoder, LadderVAE
+from ganvas.training.loop import initialize_state, train
 from ganvas.training.run_records import read_log
 from ganvas.viz.images import Examples
 from tests.support.models import every_model, small
 from tests.support.scores import values_of
+from tests.support.training_state import CPU
 
 SHAPE = (12, 10, 4)
 METRICS = ("elbo", "bound", "reconstruction", "kid", "sliced-wasserstein")
@@ -189,3 +193,32 @@ def test_bits_under_alpha_0_are_no_grey_levels() -> None:
 def test_copies_with_other_hidden_colours_are_doubles() -> None:
     a, b = sprites(n=20).x, sprites(n=20, hidden=BLUE).x
     assert len(premultiply(torch.cat([a, b])).unique(dim=0)) == 20
+
+
+@pytest.mark.parametrize("cls", [VAE, Autoencoder, LadderVAE])
+def test_sprites_on_much_transparency_are_learnt_from_the_start(cls: type[VAE | Autoencoder | LadderVAE]) -> None:
+    """From outputs of 0.5 the first steps leave the sigmoid flat everywhere: nothing is seen for hundreds of steps."""
+    g = np.random.default_rng(0)
+    x = np.zeros((64, 56, 68, 4), np.uint8)
+    for image in x:
+        top, left = g.integers(14, 30), g.integers(18, 36)
+        image[top : top + 12, left : left + 14] = (*g.integers(0, 256, 3), 255)
+    data, model = from_array(x), cls(width=8)
+    state = initialize_state(model, data.shape, 0, CPU)
+    for _ in train(model, data, TrainConfig(steps=40, batch_size=16), state):
+        pass
+    u = state.scaling[0](data.x)
+    with torch.no_grad():
+        y = model.generate(model.encode(u, **state.nets), **state.nets)
+    assert (y - u).square().sum() < u.square().sum(), "better than empty images"
+
+
+def test_only_a_sigmoid_of_images_with_alpha_begins_below_its_middle() -> None:
+    for shape, likelihood, is_lower in (
+        ((4, 8, 8), "gaussian", True), ((4, 8, 8), "squared-error", True), ((3, 8, 8), "gaussian", False),
+        ((4, 8, 8), "bernoulli", False), ((4, 8, 8), "discretized-logistic", False), ((4,), "gaussian", False),
+    ):  # fmt: skip
+        for net in ("conv", "resize", "residual", "mlp", "spatial") if len(shape) == 3 else ("mlp",):
+            nets = VAE(latent=2, width=4, net=net, likelihood=likelihood).networks(shape)
+            *_, bias = nets["decoder"].parameters()
+            assert (bias.mean() < -2).item() == is_lower, (shape, likelihood, net)

@@ -15,6 +15,7 @@ from ..data import Dataset
 from ..data.dataset import chunks
 from ..data.scaling import premultiply
 from ..errors import UserError
+from ..model import Shape
 from ..objectives import reconstruction
 from ..ranks import mean_over_ranks
 
@@ -163,6 +164,18 @@ class LikelihoodHead(nn.Module):
         if self.sigma == "optimal":
             return OptimalGaussian(mean, self.variance) if self.training else Gaussian(mean, self.variance.sqrt())
         return Gaussian(mean, float(self.sigma))
+
+
+def begin_transparent(net: nn.Sequential, shape: Shape, name: LikelihoodName = "gaussian") -> nn.Sequential:
+    """A fresh decoder; of images with alpha, its squared errors of a sigmoid, one whose pixels begin at 0.1, not 0.5.
+
+    Most numbers of such images are 0.  From 0.5 the first steps of Adam take all outputs to where the sigmoid is flat:
+    samples are then empty for hundreds of steps, whatever sigma, beta or the learning rate's warm-up.
+    """
+    if len(shape) == 3 and shape[0] == 4 and name in UNBOUNDED_LIKELIHOODS:
+        *_, bias = net.parameters()
+        nn.init.constant_(bias, -2.2)
+    return net
 
 
 def validate_data_range(name: LikelihoodName, data: Dataset, is_binarized: bool) -> None:

@@ -192,7 +192,9 @@ class Variational(LikelihoodModel, LatentModel):
         ).append(q_head)  # fmt: skip
         g = (
             copy_own_network(self, "decoder", (codes,), mean_shape, f"for {self.likelihood}") if "decoder" in own
-            else decoder(self.net, codes, mean_shape, *sizes, activation=self.activation)
+            else likelihoods.begin_transparent(
+                decoder(self.net, codes, mean_shape, *sizes, activation=self.activation), shape, self.likelihood
+            )
         ).append(p_head)  # fmt: skip
         nets = {"encoder": Conditional(f, flat, n) if n else f, "decoder": Conditional(g, code, n) if n else g}
         return nets | ({"prior": PseudoInputs(self.pseudo_inputs, shape)} if self.prior == "vamp" else {})

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from ..distributions.likelihoods import begin_transparent
 from ..model import Batch, Batches, Moves, Shape, minimize
 from ..nn import decoder, encoder
 from ..objectives.reconstruction import squared_error
@@ -39,7 +40,7 @@ class Autoencoder(EncoderDecoder, LatentModel):
         )  # fmt: skip
         g = (
             copy_own_network(self, "decoder", (d,), shape, "an example") if "decoder" in self.own_networks
-            else decoder(self.net, d, shape, *sizes).extend(bound)
+            else begin_transparent(decoder(self.net, d, shape, *sizes), shape).extend(bound)
         )  # fmt: skip
         return {"encoder": f, "decoder": g}
 

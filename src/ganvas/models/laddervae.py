@@ -32,7 +32,7 @@ from jaxtyping import Float
 from pydantic import BeforeValidator, Field
 from torch import Tensor, nn
 
-from ..distributions.likelihoods import Likelihood, LikelihoodHead
+from ..distributions.likelihoods import Likelihood, LikelihoodHead, begin_transparent
 from ..distributions.posteriors import DiagonalGaussian, PosteriorHead, noise_like, normal_log_prob
 from ..fields import Size, Steps, Weight, split_commas
 from ..model import Batch, Batches, Moves, Shape, minimize
@@ -174,6 +174,7 @@ class LadderVAE(LikelihoodModel):
         head = LikelihoodHead(self.likelihood, len(shape) == 3, self.sigma)
         mean_shape = (shape[0] * head.n_outputs, *shape[1:])
         last = decoder(self.net, d[0], mean_shape, *sizes, activation=self.activation)
+        last = begin_transparent(last, shape, self.likelihood)
         up_net: nn.Module = BottomUp(up)
         if "encoder" in self.own_networks:
             why = "means, then deviations, of all levels"

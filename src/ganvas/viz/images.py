@@ -91,7 +91,7 @@ class Examples:
         """Write a picture (.png, .jpg, .webp), an array (.npy, .npz), or into a folder one PNG an image.
 
         Pictures have no alpha, the others keep it.  Walks become an animation (.gif, .webp).  Labels, if any, are y and
-        classes in a .npz, and part of the names in a folder.  Overwrites.  Raises UserError for any other suffix.
+        classes in a .npz, and part of names in a folder.  Overwrites files; UserError for any other suffix.
         """
         path = Path(path)
         content, suffix = io.BytesIO(), path.suffix.lower()
