@@ -9,7 +9,18 @@ import torch
 
 import ganvas
 from ganvas.config import TrainConfig
-from ganvas.data import Dataset, Scaling, from_array, load, load_all
+from ganvas.data import (
+    DataOptions,
+    Dataset,
+    Scaling,
+    StreamedDataset,
+    fit_scaling,
+    from_array,
+    load,
+    load_all,
+    load_or_stream,
+    make_stream,
+)  # fmt: skip
 from ganvas.data.pair import empty_image_share
 from ganvas.data.scaling import composite_backgrounds, premultiply, unpremultiply
 from ganvas.evaluation import translation
@@ -24,6 +35,7 @@ from ganvas.training.run_records import read_log
 from ganvas.viz.images import Examples
 from tests.support.models import every_model, small
 from tests.support.scores import values_of
+from tests.support.shards import examples, write_tar
 from tests.support.training_state import CPU
 
 SHAPE = (12, 10, 4)
@@ -67,6 +79,41 @@ def test_a_model_sees_colours_times_alpha_and_its_outputs_are_divided(span: tupl
     bright = torch.full((1, 4, 1, 1), span[1])
     bright[:, 3] = (span[0] + span[1]) / 2
     assert scaling.inverse(bright).flatten().tolist() == [255, 255, 255, 128], "brighter than alpha allows is clipped"
+
+
+def test_streams_of_each_kind_hide_what_alpha_hides(tmp_path: Path) -> None:
+    """On the device, on the host and from shards: colours times alpha, whatever the colours under alpha 0."""
+    batches = []
+    for name, hidden in (("red", RED), ("blue", BLUE)):
+        data = sprites(hidden=hidden)
+        write_tar(tmp_path / f"{name}.tar", examples(list(data.x.movedim(1, -1).numpy())))
+        streamed = load_or_stream(str(tmp_path / f"{name}.tar"), DataOptions(stream="always", holdout=0.0))
+        assert isinstance(streamed, StreamedDataset)
+        for source, options in ((data, {}), (data, {"device_bytes": 1}), (streamed, {})):
+            stream = make_stream(source, fit_scaling(source, ganvas.DCGAN()), batch=8, seed=0, **options)
+            batches.append(next(stream).x)
+    assert all(torch.equal(a, b) for a, b in zip(batches[:3], batches[3:], strict=True))
+    for x in batches:
+        assert (x[:, :3] <= x[:, 3:] + 1e-6).all(), "no colour is brighter than its alpha"
+
+
+@pytest.mark.parametrize("span", [(-1.0, 1.0), (0.0, 1.0)])
+def test_colours_of_samples_do_not_flash_where_alpha_is_tiny(span: tuple[float, float]) -> None:
+    """Rounded before it is divided, a colour at an alpha of 1 of 255 is none at all or full."""
+    alpha = torch.linspace(0.52, 8, 500)[:, None, None, None] / 255  # these round to 1 or more
+    colours = torch.tensor([0.5, 0.25, 0.75])[:, None, None]
+    u = torch.cat([colours * alpha, alpha], 1) * (span[1] - span[0]) + span[0]
+    x = Scaling(span, premultiplied=True).inverse(u)
+    assert x[:, 3].min() == 1
+    assert (x[:, :3] - colours * 255).abs().max() <= 8
+    faint = torch.full((1, 4, 1, 1), 0.49 / 255) * (span[1] - span[0]) + span[0]
+    assert Scaling(span, premultiplied=True).inverse(faint).max() == 0, "no colour under alpha 0"
+
+
+def test_translations_have_no_colour_under_alpha_0() -> None:
+    x = torch.full((1, 4, 1, 1), 0.49 / 255)
+    assert unpremultiply(x)[:, :3].max() == 0
+    assert unpremultiply(x * 2)[:, :3].min() == 1
 
 
 def test_on_black_and_white_an_image_is_what_is_seen() -> None:

@@ -70,8 +70,10 @@ class Scaling:
         """A model's outputs as examples: bytes, clipped and rounded, or vectors, constant columns as they were."""
         if u.ndim > 2:
             low, high = self.pixel_range
-            x = (u.float() - low).mul_(255 / (high - low)).round_().clamp_(0, 255).to(torch.uint8)
-            return unpremultiply(x) if self.premultiplied else x
+            x = (u.float() - low).mul_(255 / (high - low)).clamp_(0, 255)
+            if self.premultiplied:  # divided before they are rounded: colours times an alpha of 1 would be all or none
+                x = unpremultiply(x.mul_(64).round_().div_(64 * 255)).mul_(255)  # to 1/64: bytes come back exactly
+            return x.round_().to(torch.uint8)
         scaling = self.to(u.device)
         if scaling.mean is None or scaling.std is None:
             return u.float()
@@ -102,13 +104,13 @@ def premultiply(x: Shaped[Tensor, "n *shape"]) -> Shaped[Tensor, "n *shape"]:
 
 
 def unpremultiply(x: Shaped[Tensor, "n *shape"]) -> Shaped[Tensor, "n *shape"]:
-    """The inverse of `premultiply`, also of colours brighter than alpha allows; black where alpha is 0."""
+    """The inverse of `premultiply`, also of colours brighter than alpha allows; black where alpha, as a byte, is 0."""
     if not has_alpha(x):
         return x
     if x.dtype == torch.uint8:
         return (unpremultiply(x.float() / 255) * 255).round().to(torch.uint8)
     alpha = x[:, 3:]
-    return torch.cat([torch.where(alpha > 0, (x[:, :3] / alpha).clamp(0, 1), 0.0), alpha], 1)
+    return torch.cat([torch.where(alpha > 0.5 / 255, (x[:, :3] / alpha).clamp(0, 1), 0.0), alpha], 1)
 
 
 def composite_backgrounds(x: Shaped[Tensor, "n *shape"], premultiplied: bool = False) -> Shaped[Tensor, "n *shape2"]:
