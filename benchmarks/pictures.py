@@ -3,7 +3,8 @@
     python3 dev.py run python benchmarks/pictures.py DATA... [--only dcgan] [--at 1,2,5] [--seeds 1] [--cpu] [--out OUT]
 
 DATA are names or paths, as of `ganvas train`; of an .npz whose array is not named (FILE.npz:ARRAY) the first of images.
-Each model trains with its defaults; `recipe` is what docs/models/dcgan.md advises for few pictures and little time.
+Each model trains with its defaults for these data, and learning rates fall as they would in a run of the last of the
+minutes; `conv` is dcgan with the networks and the values of its paper.
 `tutorial` has the networks and the loop of PyTorch's DCGAN tutorial: batch 128, no averages of weights, samples in
 training mode.  `fastgan` is as _fastgan.py has it, with an eighth of its maps.  All have the same threads, and only
 training counts as time.  With --cpu that is processor time: N minutes of T threads are N times T minutes of one thread,
@@ -23,7 +24,7 @@ import time
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import chain, count, product, repeat
+from itertools import chain, count, islice, product, repeat
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -45,13 +46,14 @@ from ganvas.metrics.features import FeatureSpace, make_feature_space
 from ganvas.metrics.kid import MIN_EXAMPLES
 from ganvas.model import Model
 from ganvas.randomness import make_generator
+from ganvas.training.defaults import choose_defaults
 from ganvas.training.loop import current_ema, initialize_state, train
 from ganvas.viz.plots import Chart, line_charts
 from _fastgan import BATCH, LATENT, FastGAN, sides_of
 from _support import collect, parser, paste, print_table, save, tutorial_gan_steps
 
 CPU = torch.device("cpu")
-N_SAMPLES, N_SHOWN, MINUTE = 1000, 16, 60.0
+N_SAMPLES, N_SHOWN, MINUTE, TRIAL_STEPS = 1000, 16, 60.0, 20
 COLUMNS = {
     "minutes": ("minutes", "g"), "steps": ("steps", ",.0f"), "images": ("images", ",.0f"), "ms": ("ms a step", ".1f"),
     "parameters": ("parameters", ",.0f"), "kid": ("KID", ".4f"), "precision": ("precision", ".3f"),
@@ -78,10 +80,29 @@ class Contender(NamedTuple):
     loop: Literal["ganvas", "tutorial", "fastgan"] = "ganvas"
 
 
-def ganvas_training(contender: Contender, data: Dataset, seed: int) -> Training:
+class Budget(NamedTuple):
+    """How long a model trains, by which clock."""
+
+    seconds: float
+    clock: Callable[[], float]
+
+    def measure(self, steps: Iterator[Any], n: int) -> float:
+        """Do n steps; returns the seconds that they took."""
+        start = self.clock()
+        for _ in islice(steps, n):
+            pass
+        return self.clock() - start
+
+
+def ganvas_training(contender: Contender, data: Dataset, seed: int, budget: Budget) -> Training:
     """Our loop, and the samples of the averaged weights."""
-    model, config = contender.model, TrainConfig(steps=10**9, seed=seed, **contender.training)
-    assert model is not None
+    assert contender.model is not None
+    model, defaults = choose_defaults(contender.model, data, contender.training)
+    config = TrainConfig(**defaults.training | {"steps": 10**9, "seed": seed} | contender.training)
+    if config.lr_decay:
+        trial = train(model, data, config, initialize_state(model, data.shape, seed, CPU))
+        budget.measure(trial, TRIAL_STEPS)  # the first steps are slower
+        config = replace(config, steps=round(budget.seconds * TRIAL_STEPS / budget.measure(trial, TRIAL_STEPS)))
     state = initialize_state(model, data.shape, seed, CPU)
 
     def samples() -> Tensor:
@@ -99,7 +120,7 @@ def shuffled_batches(data: Dataset, scaling: Scaling, batch: int) -> Iterator[Te
     return (scaling(data.x[rows]) for rows in chain.from_iterable(epochs))
 
 
-def other_training(contender: Contender, data: Dataset, seed: int) -> Training:
+def other_training(contender: Contender, data: Dataset, seed: int, _: Budget) -> Training:
     """FastGAN's loop, or the tutorial's and the samples of its G as it is."""
     torch.manual_seed(seed)
     model: Any = contender.model
@@ -124,14 +145,8 @@ def other_training(contender: Contender, data: Dataset, seed: int) -> Training:
     return Training(images, samples, nets)
 
 
-RECIPE = Contender(
-    ganvas.DCGAN(
-        net="resize", width=32, latent=64, noise_distribution="normal", norm_d="none", loss="relativistic", r1=0.2,
-        penalty_interval=16, lr=2e-3, betas=(0.5, 0.99), augment=("flip", "shift"),
-    ), {"batch_size": 32, "ema_decay": 0.998},
-)  # fmt: skip
 CONTENDERS = {
-    "recipe": RECIPE, "dcgan": Contender(ganvas.DCGAN()), "r3gan": Contender(ganvas.R3GAN()),
+    "dcgan": Contender(ganvas.DCGAN()), "conv": Contender(ganvas.DCGAN(net="conv")), "r3gan": Contender(ganvas.R3GAN()),
     "wgangp": Contender(ganvas.WGANGP()), "vae": Contender(ganvas.VAE()),
     "tutorial": Contender(ganvas.DCGAN(noise_distribution="normal"), {"batch_size": 128}, "tutorial"),
     "fastgan": Contender(None, {"batch_size": BATCH, "width": 0.125}, "fastgan"),
@@ -152,14 +167,17 @@ def run(
     contender = Contender(*CONTENDERS[name])
     torch.set_num_threads(1 if options.cpu else options.threads)
     clock, minute = (time.process_time, MINUTE * options.threads) if options.cpu else (time.monotonic, MINUTE)
-    training = (ganvas_training if contender.loop == "ganvas" else other_training)(contender, data, seed)
+    budget = Budget(options.at[-1] * minute, clock)
+    training = (ganvas_training if contender.loop == "ganvas" else other_training)(contender, data, seed, budget)
     parameters = sum(weight.numel() for net in training.nets for weight in net.parameters())
     lines, rows, spent, steps, images = list[dict[str, float]](), [], 0.0, 0, 0
     for minutes in options.at:
         while spent < minutes * minute:
-            start = clock()
-            images = next(training.images)
+            start, before = clock(), images
+            images = next(training.images, before)
             spent += clock() - start
+            if images == before:  # faster than planned, it is done
+                break
             steps += 1
         x, ms = training.samples(), 1000 * spent / steps
         seen = {"minutes": minutes, "steps": steps, "images": images, "ms": ms, "parameters": parameters}
@@ -259,7 +277,7 @@ def ascending_minutes(text: str) -> tuple[float, ...]:
 def main() -> None:
     words = parser(__doc__, seeds=1, threads=2)
     words.add_argument("data", nargs="+")
-    words.add_argument("--only", default=",".join(CONTENDERS), help="models, such as recipe,dcgan")
+    words.add_argument("--only", default=",".join(CONTENDERS), help="models, such as dcgan,vae")
     words.add_argument("--at", type=ascending_minutes, default="1,2,5", help="minutes at which to measure: 1,2,5")
     words.add_argument("--cpu", action="store_true", help="measure processor time, with one thread")
     words.add_argument("--out", type=Path, default=Path("runs/pictures"))

@@ -47,7 +47,8 @@ PICTURES: dict[str, Any] = {
     "N_SAMPLES": 20,
     "MINUTE": 0.01,
     "CONTENDERS": {
-        "recipe": (DCGAN, {"batch_size": 4}),
+        "dcgan": (DCGAN, {"batch_size": 4}),
+        "decay": (DCGAN, {"batch_size": 4, "lr_decay": 0.5}),
         "tutorial": (DCGAN, {"batch_size": 4}, "tutorial"),
         "fastgan": (None, {"batch_size": 4, "width": 0.01}, "fastgan"),
     },
@@ -141,7 +142,7 @@ SMALL: dict[str, list[Small]] = {
     "pictures": [
         small(
             *("DATA/mnist.npz --at 1,2 --threads 1", "by minutes", "by images", "parameters", "real", "kid.png"),
-            *("recipe-0.png", "tutorial-0.png", "fastgan-0.png"),
+            *("dcgan-0.png", "decay-0.png", "tutorial-0.png", "fastgan-0.png"),
             **PICTURES,
         ),
         small(

@@ -3,7 +3,7 @@
 A generator that enlarges its maps by interpolation, and a discriminator without normalisation, both small, since on a
 processor the number of steps counts most; the relativistic loss (arXiv:2501.05441), R1 on every 16th batch
 (arXiv:1912.04958), large steps of Adam that shrink to 0 over the second half, and averages of weights over a thousand
-steps.  Where examples are few, D sees them shifted, and mirrored if mirror images are like examples.
+steps.  Where examples are few, D sees them shifted; mirrored they would be worse than alone, of icons too.
 `benchmarks/pictures.py` measures all that beside the papers' values (docs/models/dcgan.md).
 """
 
@@ -11,12 +11,10 @@ from collections.abc import Set
 from typing import Any
 
 from ..data import Dataset
-from ..data.mirror import has_mirror_images
-from ..nn.augment import Augmentation
 
 PICTURE_DEFAULTS: dict[str, Any] = {
     "net": "resize", "width": 32, "latent": 64, "noise_distribution": "normal", "norm_d": "none",
-    "loss": "relativistic", "r1": 0.2, "penalty_interval": 16, "lr": 2e-3, "betas": (0.5, 0.99), "augment": (),
+    "loss": "relativistic", "r1": 0.2, "penalty_interval": 16, "lr": 2e-3, "betas": (0.5, 0.99), "augment": ("shift",),
     "batch_size": 32, "steps": 10000, "ema_decay": 0.998, "lr_decay": 0.5,
 }  # fmt: skip
 SLOPE = {"gp", "r1", "r2", "weight_clip", "spectral_norm", "norm_d"}
@@ -29,7 +27,7 @@ def picture_defaults(data: Dataset, given: Set[str]) -> dict[str, Any]:
     """Values for images, for options that are not given; none where the networks are, since they go with others."""
     if not data.has_images or "net" in given:
         return {}
-    values = PICTURE_DEFAULTS | {"augment": augmentations(data)}
+    values = PICTURE_DEFAULTS | ({} if len(data) < FEW else {"augment": ()})
     if given & SLOPE:
         del values["r1"], values["penalty_interval"]
     return without_steps(values, given)
@@ -38,10 +36,3 @@ def picture_defaults(data: Dataset, given: Set[str]) -> dict[str, Any]:
 def without_steps(values: dict[str, Any], given: Set[str]) -> dict[str, Any]:
     """The values, without steps where it is given in another way how long to train."""
     return {name: value for name, value in values.items() if name != "steps" or "epochs" not in given}
-
-
-def augmentations(data: Dataset) -> tuple[Augmentation, ...]:
-    """How D sees examples: as they are where they are many."""
-    if len(data) >= FEW:
-        return ()
-    return ("flip", "shift") if has_mirror_images(data.in_memory.x) else ("shift",)
