@@ -46,9 +46,8 @@ _PUBLIC = {
     "TrainConfig": "config.TrainConfig", "Trained": "inference.trained.Trained", "arithmetic": "explore.arithmetic",
     "compare": "evaluation.compare.compare", "evaluate": "evaluation.evaluate", "from_array": "data.from_array",
     "interpolate": "explore.interpolate", "load": "inference.trained.load_trained", "manifold": "explore.manifold",
-    "minimize": "model.minimize", "resume": "training.run.resume",
-    "resume_many": "training.many.resume_many", "train": "training.run.train",
-    "train_many": "training.many.train_many", "traverse": "explore.traverse",
+    "minimize": "model.minimize", "resume": "training.run.resume", "resume_many": "training.many.resume_many",
+    "train": "training.run.train", "train_many": "training.many.train_many", "traverse": "explore.traverse",
 }  # fmt: skip
 """beside the models, which are classes of `models`"""
 _RENAMED = {"Collection": "Dataset", "Plan": "TrainConfig", "View": "DataOptions"}
@@ -67,5 +66,4 @@ if not TYPE_CHECKING:
         raise AttributeError(f"module 'ganvas' has no attribute {name!r}{hint}")
 
     def __dir__() -> list[str]:
-        models = import_module(".models", __name__).MODELS.values()
-        return sorted([*_PUBLIC, *(cls.__name__ for cls in models)])
+        return sorted([*_PUBLIC, *(cls.__name__ for cls in import_module(".models", __name__).MODELS.values())])

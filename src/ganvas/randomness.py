@@ -42,8 +42,3 @@ def draw_rows(n: int, draw: Callable[[int], tuple[Tensor, ...]]) -> tuple[Tensor
     """n rows of each tensor that `draw` returns so many rows of: the first n are the same for every larger n."""
     blocks = [draw(BLOCK_ROWS) for _ in range(0, n, BLOCK_ROWS)]
     return tuple(torch.cat(parts)[:n] for parts in zip(*blocks, strict=True))
-
-
-def normal(n: int, d: int, generator: torch.Generator) -> Tensor:
-    """n rows of d numbers from N(0, 1)."""
-    return draw_rows(n, lambda m: (torch.randn(m, d, generator=generator),))[0]

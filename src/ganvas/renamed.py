@@ -33,10 +33,8 @@ NEW_STATISTICS = {
     "gap": "logit_gap", "slope": "input_gradient", "minimax": "minimax_gradient",
     "nonsaturating": "non_saturating_gradient", "active": "active_units", "dead": "dead_units",
     "from_prior": "kl_from_prior", "std": "aggregate_std_range",
-    **{f"gap_{domain}": f"logit_gap_{domain}" for domain in "AB"},
-    **{f"cycle_{domain}": f"cycle_error_{domain}" for domain in "AB"},
-    **{f"noisy_{domain}": f"noisy_cycle_error_{domain}" for domain in "AB"},
-    **{f"moved_{domain}": f"input_change_{domain}" for domain in "AB"},
+    **{f"{old}_{domain}": f"{new}_{domain}" for domain in "AB" for old, new in (("gap", "logit_gap"),
+       ("cycle", "cycle_error"), ("noisy", "noisy_cycle_error"), ("moved", "input_change"))},
 }  # fmt: skip
 NEW_KEYS = {
     "config": {

@@ -77,9 +77,8 @@ def acquire(path: Path) -> int | None:
             owner = os.pread(descriptor, 20, 0).decode("ascii", "replace") if hasattr(os, "pread") else ""
             os.close(descriptor)
             who = f"process {owner}" if owner.isdigit() else "another process"
-            raise UserError(
-                f"{path.parent} is being trained by {who}: wait until it is done, or stop it first"
-            ) from error
+            advice = "wait until it is done, or stop it first"
+            raise UserError(f"{path.parent} is being trained by {who}: {advice}") from error
         os.close(descriptor)  # its last owner has removed the file since it was opened
 
 

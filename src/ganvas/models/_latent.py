@@ -14,12 +14,17 @@ from ..fields import Size
 from ..model import Batch, Model, Shape
 from ..nn import Depth, Net, Width, resolve_architecture
 from ..nn.conv import feature_map_shapes
-from ..randomness import normal
+from ..randomness import draw_rows
 
 Examples = Float[Tensor, "n *shape"]
 Codes = Float[Tensor, "n d"]
 Rows = Float[Tensor, "rows n *shape"]
 Network = Callable[..., Tensor]
+
+
+def normal(n: int, d: int, generator: torch.Generator) -> Codes:
+    """n rows of d numbers from N(0, 1)."""
+    return draw_rows(n, lambda m: (torch.randn(m, d, generator=generator),))[0]
 
 
 class LatentModel(Model[Dataset, Batch, Shape]):

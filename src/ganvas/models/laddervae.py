@@ -38,9 +38,8 @@ from ..fields import Size, Steps, Weight, split_commas
 from ..model import Batch, Batches, Moves, Shape, minimize
 from ..nn import Depth, Width, decoder, encoder, resolve_architecture
 from ..objectives.kl import kl_between_diagonals
-from ..randomness import normal
 from ..rules import Rule
-from ._latent import Codes, Examples
+from ._latent import Codes, Examples, normal
 from ._latent_diagnosis import level_rules
 from ._own import copy_own_network
 from ._variational import Decoder, ElboTerms, LatentStatistics, LikelihoodModel, LogProbs

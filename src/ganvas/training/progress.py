@@ -6,18 +6,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from rich import progress
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    SpinnerColumn,
-    Task,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import Progress
 from rich.text import Text
 
 from ..io.text import escape_text
@@ -41,7 +32,7 @@ class ProgressBar:
     @contextmanager
     def track_images(self, label: str = "reading") -> Iterator[Callable[[int, int], None]]:
         """Shows images being read, or what else is done to them; yields a function of (done, total)."""
-        columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TextColumn("images"), TimeRemainingColumn())
+        columns = (label, progress.BarColumn(), progress.MofNCompleteColumn(), "images", progress.TimeRemainingColumn())
         with Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal) as bar:
             task = bar.add_task(label, total=None, visible=False)
             yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
@@ -49,7 +40,7 @@ class ProgressBar:
     @contextmanager
     def show_work(self, label: str) -> Iterator[None]:
         """Shows on a terminal that something is being done, and for how long."""
-        columns = (SpinnerColumn(), TextColumn(label), TimeElapsedColumn())
+        columns = (progress.SpinnerColumn(), label, progress.TimeElapsedColumn())
         with Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal) as bar:
             bar.add_task(label, total=None)
             yield
@@ -67,7 +58,7 @@ class ProgressBar:
 
 
 @dataclass(eq=False)
-class TrainingProgress(ProgressColumn):
+class TrainingProgress(progress.ProgressColumn):
     """A training's line, as wide as the terminal: of the losses, which stand last, as many as fit."""
 
     console: Console
@@ -85,7 +76,7 @@ class TrainingProgress(ProgressColumn):
         self.start_step: int = self.get_step()
         self.start_time: float = time.monotonic()
 
-    def render(self, task: Task) -> Text:
+    def render(self, task: progress.Task) -> Text:
         return Text(self.format_line(), no_wrap=True, overflow="ellipsis")
 
     def show_terms(self, terms: dict[str, float], report: dict[str, Any]) -> None:
