@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
-from .fields import STRICT, Fraction, Positive, ValidatedMeta, split_commas
+from .fields import STRICT, Fraction, Positive, ValidatedMeta, parse_duration, split_commas
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -16,6 +16,8 @@ class TrainConfig(metaclass=ValidatedMeta):
     """training steps"""
     epochs: Positive | None = None
     """passes over the data, in place of steps"""
+    budget: Annotated[float, BeforeValidator(parse_duration), Field(gt=0)] | None = None
+    """time for the whole run, e.g. 30s, 10m or 1.5h, in place of steps: so many are done as fit in"""
     batch_size: Annotated[int, Field(gt=0)] = 64
     """examples per step"""
     seed: Annotated[int, Field(ge=0)] = 0

@@ -3,6 +3,7 @@
 Errors name an argument as Python has it, `latent` or latent=16; the command line makes options of these.
 """
 
+import re
 from abc import ABCMeta
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
@@ -82,8 +83,7 @@ def format_field_error(name: str, errors: Sequence[ErrorDetails], cls: type | No
     kind, value = errors[0]["type"], errors[0]["input"]
     owner, known = ("it", []) if cls is None else (cls.__name__, [field.name for field in fields(cls)])
     if kind == "unexpected_keyword_argument":
-        fixed = {} if cls is None else given_up(cls)
-        if name in fixed:
+        if cls is not None and name in (fixed := given_up(cls)):
             return fixed_message(owner, name, fixed[name])
         return f"{owner} has no {name!r}.{did_you_mean(name, known) or ' It has ' + ', '.join(sorted(known))}"
     if kind == "unexpected_positional_argument":
@@ -101,8 +101,15 @@ def describe_error(error: ErrorDetails) -> str:
     """One of pydantic's errors in words."""
     if error["type"] in ERROR_TEXTS:
         return ERROR_TEXTS[error["type"]].format(**error.get("ctx", {}))
-    message = str(error["msg"]).replace("Input should be", "must be")
+    message = str(error["msg"]).removeprefix("Value error, ").replace("Input should be", "must be")
     return f"{message[0].lower()}{message[1:]}"
+
+
+def parse_duration(value: object) -> float:
+    """Seconds of "30s", "10m", "1.5h" or a number; ValueError for anything else."""
+    if not (parts := re.fullmatch(r"(\d*\.?\d+)([smh]?)", str(value))):
+        raise ValueError("must be a time such as 30s, 10m or 1.5h")
+    return float(parts[1]) * 60.0 ** "smh".index(parts[2] or "s")
 
 
 def split_commas(value: object) -> object:

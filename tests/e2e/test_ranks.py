@@ -125,6 +125,16 @@ def test_a_loss_that_is_not_finite_on_one_rank_ends_the_run_on_all(ranks: Ranks,
     assert "became nan at step 13" in json.loads(Path("run/log.jsonl").read_text().splitlines()[-1])["diverged"]
 
 
+def test_ranks_plan_for_a_budget_by_the_clock_of_the_first(ranks: Ranks, folder: Path) -> None:
+    train = ["train", "vae", str(folder), *SMALL[:-1], "--budget", "3s", "--folder", "run"]
+    first, second = ranks.run(*train)
+    assert (first.code, second.code, second.errors) == (0, 0, "")
+    steps = json.loads(Path("run/config.json").read_text())["train_config"]["steps"]
+    assert f" ms a step, so {steps:,} step" in first.errors
+    assert read_header(Path("run/state.ckpt"))["step"] == steps
+    assert len(first.checksums) == len(second.checksums) > steps  # those of the trial are among them
+
+
 def test_what_one_rank_cannot_read_ends_both(ranks: Ranks, folder: Path) -> None:
     train, run = ["train", "vae", "DATA", *SMALL, "--steps", "4", "--folder", "run"], Path("run")
     absent = ranks.run(*train, data=(str(folder), "absent"))

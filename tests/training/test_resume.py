@@ -107,6 +107,7 @@ def test_options_that_may_change_and_those_that_may_not(capsys: pytest.CaptureFi
         ("--seed", "1", "--seed 1 cannot be changed in a run"),
         ("--size", "8", "--size 8 cannot be changed in a run"),
         ("--epochs", "3", "say with --steps up to which step"),
+        ("--budget", "10m", "say with --steps up to which step"),
         ("--patiense", "3", 'Did you mean "patience"'),
         ("--lr-d", "1e-3", "resume has no 'lr_d'"),
         ("--batch-size", "99", "batch.*99 is larger than the data"),

@@ -28,7 +28,7 @@ from .common import FIELDS, Given, Json, Quiet
 from .train import add_own_command, refuse_ignored
 
 UNUSED_OPTIONS = (
-    "steps", "epochs", "checkpoint_every", "lr_milestones", "lr_gamma", "lr_decay", "keep", "patience",
+    "steps", "epochs", "budget", "checkpoint_every", "lr_milestones", "lr_gamma", "lr_decay", "keep", "patience",
 )  # fmt: skip
 """options of training that change no step's time"""
 HEADS = ("", "step, ms", "examples/s", "GFLOP", "MB", "floor, ms", "share", "parameters")

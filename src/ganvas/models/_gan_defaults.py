@@ -35,4 +35,4 @@ def picture_defaults(data: Dataset, given: Set[str]) -> dict[str, Any]:
 
 def without_steps(values: dict[str, Any], given: Set[str]) -> dict[str, Any]:
     """The values, without steps where it is given in another way how long to train."""
-    return {name: value for name, value in values.items() if name != "steps" or "epochs" not in given}
+    return {name: value for name, value in values.items() if name != "steps" or not given & {"epochs", "budget"}}

@@ -61,6 +61,8 @@ class Run:
     bar: ProgressBar
     log_lines: Sequence[dict[str, Any]] = ()
     """what its log says when it begins or goes on"""
+    evaluator: SampleEvaluator | None = None
+    """what measures samples, if it is there before the run begins; None where they are not measured"""
 
     def __post_init__(self) -> None:
         ensure_scaling(self.state, self.model, self.data)
@@ -76,7 +78,6 @@ class Run:
         self.log_every: int = run_records.log_interval(self.config)
         look_every = gcd(self.log_every, self.config.checkpoint_every)
         self.steps: Iterator[int] = training(self.model, self.data, self.config, self.state, look_every)
-        self.evaluator: SampleEvaluator | None = None  # None where samples are not measured
 
     def fit(self) -> Trained:
         """Train to the last step of the configuration, or until samples get no better, and return the model."""
@@ -116,7 +117,8 @@ class Run:
                 if state.step == 0:
                     self.save()
                 if is_main():
-                    self.evaluator = validation.make_evaluator(self.model, self.raw_data, self.config, state, lines)
+                    arguments = self.model, self.raw_data, self.config, state, lines, self.evaluator
+                    self.evaluator = validation.make_evaluator(*arguments)
                 self.bar.print_notes(self.evaluator.notes if self.evaluator else [])
                 batch = self.config.batch_size * world_size()
                 with self.bar.track_training(steps, lambda: state.step, batch, folder) as progress:

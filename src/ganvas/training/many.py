@@ -19,13 +19,12 @@ import numpy as np
 import torch
 
 from ..config import TrainConfig
-from ..data import DataOptions, Sources, load_all, resolve_domains, resolve_stream
+from ..data import DataOptions, Sources, load_all, resolve_stream
 from ..errors import DivergenceError, TrainingStopped, UserError, check_positive, did_you_mean, first_line
 from ..inference.trained import Trained
 from ..inference.training_data import source_name
 from ..io.run_folder import RunFolder
 from ..model import Model, model_name, model_name_with_article, to_dict
-from ..models import check_name
 from ..nn.device import resolve_device
 from . import run_records
 from .batched import BatchedPlayer
@@ -72,12 +71,8 @@ def train_many(
     NAME-lr0.0001-seed0, ...), where NAME is `folder`, or as that of a single run in `runs_dir`.  Otherwise as `train`,
     and so are errors; a run that diverges ends alone, see `TrainedGroup`.  Raises DivergenceError where all do.
     """
-    if not isinstance(model, Model):
-        raise UserError(f"train_many takes a model, such as ganvas.VAE(latent=16), not {model!r}")
-    check_name(type(model))
     refuse_ranks()
-    data = resolve_domains(data) if model.n_domains == 2 else data
-    check_sources(model, data)
+    data = check_sources(model, data)
     bar, sweep = ProgressBar(quiet), sweep or {}
     expand(model, options, check_positive(seeds, "seeds"), sweep)
     _, data_options = split_options(options, model)
@@ -97,8 +92,8 @@ def train_many(
             training_data, config, state = parts
             run_records.create_run_folder(member_model, training_data, Path(runs_dir), path)
             locks.enter_context(RunFolder(path).lock(bar.print_notes))
-            run_records.write_config(path, member_model, raw_data, config, data_options, source_name(data))
-            run_records.add_entries(path, "chosen", defaults.values)
+            source, chosen = source_name(data), {"chosen": defaults.values}
+            run_records.write_config(path, member_model, raw_data, config, data_options, source, chosen)
             runs.append(Run(member_model, raw_data, training_data, config, path, state, MemberBar(bar, name, said)))
         first = runs[0]
         notes = batch_size_notes(first.data, first.config.batch_size, default_config.batch_size)
@@ -139,10 +134,10 @@ def refuse_ranks() -> None:
         raise UserError("a group of runs is trained by one process: leave out devices, and torchrun")
 
 
-def refuse_trials(precision: str | None, compile_: str | None) -> None:
+def refuse_trials(precision: str | None, compile_: str | None, budget: float | None = None) -> None:
     """UserError for what is measured or compiled in a trial of a single run."""
-    if precision == "auto" or compile_ in ("auto", "on"):
-        option = "precision=auto" if precision == "auto" else f"compile={compile_}"
+    trials = {"precision=auto": precision == "auto", f"compile={compile_}": compile_ in ("auto", "on")}
+    for option in (name for name, is_asked in (trials | {f"budget={budget}": budget}).items() if is_asked):
         raise UserError(f"{option} begins with a trial of one run: leave it out for a group of runs")
 
 
@@ -191,7 +186,7 @@ def prepare_member(
 ) -> tuple[Any, Any, TrainState]:
     """The data as a member learns them, its configuration and first state; UserError where they do not fit."""
     data, (config, _) = prepare_data(model, raw_data), split_options(options, model, defaults)
-    refuse_trials(config.precision, config.compile)
+    refuse_trials(config.precision, config.compile, config.budget)
     config = fit_to_data(config, model, raw_data, data, options.get("batch_size") is not None)
     device = resolve_device(config.device)
     return data, config, initialize_state(model, data.shape, config.seed, device, len(data.classes))

@@ -80,7 +80,7 @@ def restore_run(
     source = "array" if data is None else source_name(data)
     is_place = "array" not in ([source] if isinstance(source, str) else source)
     write_changes(run, config, old, description, {"source": source} if is_place else {})
-    run_records.add_entries(folder, "trials", trials)
+    run_records.add_trials(folder, trials)
     bar.print_notes(source_notes(model, config.get("model_source")))
     lines = run_records.read_log(folder, bar.print_notes)
     if lines and "diverged" in lines[-1]:
@@ -119,8 +119,8 @@ def apply_overrides(
     model_fields, train_fields, data_fields = ({f.name for f in fields(c)} for c in (model, config, DataOptions))
     changeable = [name for name in CHANGEABLE_FIELDS if name in train_fields | model_fields]
     for name in [name for name in overrides if name not in changeable]:
-        if name == "epochs":
-            raise UserError("epochs are counted from a run's beginning: say with `steps` up to which step it goes on")
+        if name in ("epochs", "budget"):
+            raise UserError(f"{name} counts from a run's beginning: say with `steps` up to which step it goes on")
         if name in model_fields | train_fields | data_fields:
             advice = f"begin with them: ganvas train {model_name(model)} DATA --init-from {folder}"
             what = f"{name}={overrides[name]} cannot be changed in a run, which would be another one"

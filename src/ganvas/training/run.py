@@ -4,6 +4,7 @@ The run folder is the interface: config.json (what was asked), log.jsonl (a line
 weights.safetensors (the averaged weights, with all that using them takes) and state.ckpt (all that going on takes).
 """
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields, replace
@@ -25,6 +26,7 @@ from ..models import check_name
 from ..nn.device import resolve_device
 from ..ranks import world_size
 from . import run_records, validation
+from .budget import fit_to_budget
 from .defaults import choose_defaults
 from .distributed import check_fsdp, from_main, gather_texts, initial_device, is_main, join_ranks, shard, share_errors
 from .fit import Run
@@ -49,17 +51,13 @@ def train(
     """Train `model` on `data` and return it with its averaged weights.
 
     `data` is a source, for a translator two of them, (A, B), which need not be paired.  `options` are the fields of
-    `TrainConfig` (steps, epochs, batch_size, seed, ...) and of `DataOptions` (classes, size, ...).  The run is written
+    `TrainConfig` (steps, budget, batch_size, seed, ...) and of `DataOptions` (classes, size, ...).  The run is written
     to `folder`, which must be new or empty, or else to a new one in `runs_dir`; `quiet` shows no progress.  With
     `init_from`, a run, a file of weights or a trained model, its networks are those that the run begins with.  Raises
     UserError for what the caller can put right, DivergenceError when the loss is no longer finite, and TrainingStopped
     after Ctrl-C or SIGTERM; in the last two cases `resume` goes on from the last checkpoint.
     """
-    if not isinstance(model, Model):
-        raise UserError(f"train takes a model, such as ganvas.VAE(latent=16), not {model!r}")
-    check_name(type(model))
-    data = resolve_domains(data) if model.n_domains == 2 else data
-    check_sources(model, data)
+    start_time, data = time.monotonic(), check_sources(model, data)
     config, data_options = split_options(options, model)
     folder = None if folder is None else Path(folder)
     join_ranks(config.device)
@@ -83,19 +81,22 @@ def train(
         shard(config, device, state.nets, state.ema_nets)
         config, trials = resolve_switches(model, training_data, config, state, bar)
     check_same_data(raw_data)
+    evaluator = None
+    if config.budget is not None:
+        every = None if options.get("checkpoint_every") is None else config.checkpoint_every
+        config, evaluator = fit_to_budget(model, raw_data, training_data, config, every, start_time, bar)
     path = Path(from_main(lambda: str(run_records.create_run_folder(model, training_data, Path(runs_dir), folder))))
     with lock_run(path, bar):
         with share_errors():
-            check_folder_is_shared(path)
+            if not path.exists():
+                raise UserError(f"this machine has no {path}: put runs in a folder that all see, with runs_dir")
             if is_main():
                 RunFolder(path).check_new()  # another process may have been faster
-                source = source_name(data)
-                run_records.write_config(path, model, raw_data, config, data_options, source, initial_weights)
-                run_records.add_entries(path, "chosen", defaults.values)
-                run_records.add_entries(path, "trials", trials)
+                entries = {"init_from": initial_weights, "chosen": defaults.values, "trials": trials}
+                run_records.write_config(path, model, raw_data, config, data_options, source_name(data), entries)
         notes = batch_size_notes(training_data, config.batch_size, default_batch_size)
         bar.print_notes([*defaults.notes, *training_data.notes, *notes])
-        return Run(model, raw_data, training_data, config, path, state, bar).fit()
+        return Run(model, raw_data, training_data, config, path, state, bar, evaluator=evaluator).fit()
 
 
 def read_sources(data: Sources, options: DataOptions, bar: ProgressBar) -> tuple[Data, DataOptions]:
@@ -163,12 +164,6 @@ def check_same_data(data: Data) -> None:
             raise UserError(f"rank {number} has read other data than rank 0{counts}: {advice}")
 
 
-def check_folder_is_shared(path: Path) -> None:
-    """UserError where this rank, on another machine, does not see the folder in which rank 0 writes."""
-    if not path.exists():
-        raise UserError(f"this machine has no {path}: put runs in a folder that all machines see, with runs_dir")
-
-
 @torch.random.fork_rng(devices=[])
 def resume(
     folder: str | Path,
@@ -204,14 +199,18 @@ def resume(
         return run.fit()
 
 
-def check_sources(model: Model, data: Sources) -> None:
-    """UserError unless there are as many sources as the model learns from."""
-    name = model_name(model)
+def check_sources(model: Model, data: Sources) -> Sources:
+    """The sources, as many as the model learns from; UserError where there are others, or it is no model."""
+    if not isinstance(model, Model):
+        raise UserError(f"train a model, such as ganvas.VAE(latent=16), not {model!r}")
+    check_name(type(model))
+    name, data = model_name(model), resolve_domains(data) if model.n_domains == 2 else data
     if model.n_domains == 2 and not isinstance(data, tuple):
         raise UserError(f"{name} translates between two datasets: give both, as (A, B) or ganvas train {name} A B")
     if model.n_domains == 1 and isinstance(data, tuple):
         advice = "give one source; images with labels are ganvas.from_array(images, labels)"
         raise UserError(f"{name} learns from one dataset, not from {len(data)}: {advice}")
+    return data
 
 
 def split_options(
@@ -227,6 +226,7 @@ def split_options(
     given = {name: value for name, value in options.items() if value is not None}
     values = to_dict(model.default_training) | dict(defaults) | given
     config = TrainConfig(**{name: values[name] for name in values.keys() & train_names})
-    if {"steps", "epochs"} <= given.keys():
-        raise UserError(f"steps={config.steps} and epochs={config.epochs:g} both say how long to train: give one")
+    lengths = [f"{name}={getattr(config, name):.15g}" for name in ("steps", "epochs", "budget") if name in given]
+    if len(lengths) > 1:
+        raise UserError(f"{lengths[0]} and {lengths[1]} both say how long to train: give one")
     return config, DataOptions(**{name: values[name] for name in values.keys() & data_names})

@@ -3,11 +3,12 @@
 import json
 import platform
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -56,9 +57,9 @@ def write_config(
     train_config: TrainConfig,
     data_options: DataOptions,
     source: str | list[str],
-    initial_weights: dict[str, Any] | None = None,
+    entries: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
-    """What was asked, of what, with what: enough to run it again.  `initial_weights`: whose it begins with, if any."""
+    """What was asked, of what, with what: enough to run it again; and those of further entries that are not empty."""
     data_dir = data_options.data_dir and absolute_source(data_options.data_dir)
     config = {
         "model": model_name(model), "fields": to_dict(model), "train_config": to_dict(train_config),
@@ -73,15 +74,15 @@ def write_config(
     if "model_source" in config and (file := source_file(type(model))):
         with atomic_write(RunFolder(folder).model_source) as temporary:
             temporary.write_bytes(file.read_bytes())
-    RunFolder(folder).write_config(config | ({"init_from": initial_weights} if initial_weights else {}))
+    RunFolder(folder).write_config(config | {name: entry for name, entry in entries.items() if entry})
 
 
-def add_entries(folder: Path, name: str, entries: dict[str, Any]) -> None:
-    """Write down in config.json, under this name, what was chosen or measured; nothing where nothing was."""
-    if entries:
+def add_trials(folder: Path, trials: dict[str, dict[str, Any]]) -> None:
+    """Write down which switches were measured, and the times that decided; nothing where none was."""
+    if trials:
         files = RunFolder(folder)
         config = files.read_config()
-        files.write_config(config | {name: config.get(name, {}) | entries})
+        files.write_config(config | {"trials": config.get("trials", {}) | trials})
 
 
 def describe_own(model: Model) -> dict[str, Any]:

@@ -5,9 +5,10 @@ in the machine's cache.  `resolve_switches` returns the configuration with which
 stores, so that it goes on as it began.
 """
 
-import time
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -104,26 +105,30 @@ def choose_precision(model: Model, data: Data, config: TrainConfig, state: Train
 
 def choose_compile(model: Model, data: Data, config: TrainConfig, state: TrainState, bar: ProgressBar) -> Choice:
     """Whether compiling saves time within the run, by the seconds of a step with and without, and of compiling."""
-    device, steps_left = device_of(state.nets), config.steps - state.step
+    device, budget = device_of(state.nets), None if state.step else config.budget
     check_compiler(device)
+
+    def seconds_left(eager: float) -> float:
+        return (config.steps - state.step) * eager if budget is None else budget
 
     def measure() -> Seconds:
         eager = time_steps(model, data, {"eager": replace(config, compile="off")}, state).seconds["eager"]
-        if steps_left * eager < LEAST_COMPILE_SECONDS:
+        if seconds_left(eager) < LEAST_COMPILE_SECONDS:
             return {"eager": eager}
         return {"eager": eager} | compile_first(model, data, replace(config, compile="on"), state, bar)
 
     key = measurement_key(model, data, config, device, f"compile {config.precision}")
     seconds, is_new = recall(key, ("eager", "compiled", "compile"), measure, bar.print_notes)
     if "compiled" not in seconds:
-        left = format_duration(steps_left * seconds["eager"])
+        left = format_duration(seconds_left(seconds["eager"]))
         return "off", f"{left} of steps are left, too few to try it", seconds
     compiling = 0.0 if is_new else seconds["compile"]  # what is compiled in a trial, the run uses
-    saving = steps_left * (seconds["eager"] - seconds["compiled"]) - compiling
+    saving = seconds_left(seconds["eager"]) * (1 - seconds["compiled"] / seconds["eager"]) - compiling
     times = f"a step takes {1000 * seconds['compiled']:.3g} ms compiled, {1000 * seconds['eager']:.3g} ms as it is"
     times += "" if is_new else EARLIER
     if saving > 0:
-        return "on", f"{times}, so the run ends {format_duration(saving)} earlier", seconds
+        gain = "the run ends {} earlier" if budget is None else "steps are done that would take {} more"
+        return "on", f"{times}, so {gain.format(format_duration(saving))}", seconds
     return "off", times if is_new else f"{times}, and compiling {format_duration(compiling)}", seconds
 
 
@@ -160,20 +165,14 @@ def product_seconds(device: torch.device, *, has_images: bool) -> Seconds:
 
     They take some milliseconds where a whole step in bfloat16 might take 20 seconds.
     """
-    random, figures = torch.Generator().manual_seed(0), {}
+    random, products = torch.Generator().manual_seed(0), dict[str, Callable[[], object]]()
     matrix, maps, kernel = (
         torch.randn(*size, generator=random).to(device) for size in ((256, 256), (4, 64, 16, 16), (64, 64, 3, 3))
     )
     for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
         m, x, w = (t.to(dtype) for t in (matrix, maps, kernel))
-        times = []
-        for _ in range(5):
-            start = time.perf_counter()
-            total = (m @ m).sum() + (conv2d(x, w).sum() if has_images else 0)
-            total.item()
-            times.append(time.perf_counter() - start)
-        figures[name] = min(times)
-    return figures
+        products[name] = partial(lambda m, x, w: (m @ m, conv2d(x, w) if has_images else None), m, x, w)
+    return time_in_turns(products, device).seconds
 
 
 def precision_notes(config: TrainConfig, device: torch.device) -> list[str]:

@@ -56,9 +56,12 @@ def unsupported_reason(model: Model, data: Data) -> str:
 
 
 def make_evaluator(
-    model: Model, data: Data, config: TrainConfig, state: TrainState, log_lines: Sequence[dict[str, Any]] = ()
-) -> "SampleEvaluator | None":
+    model: Model, data: Data, config: TrainConfig, state: TrainState, log_lines: Sequence[dict[str, Any]] = (),
+    evaluator: "SampleEvaluator | None" = None,
+) -> "SampleEvaluator | None":  # fmt: skip
     """How samples are measured against `data`, those that the run was given; None where they are not.
+
+    An `evaluator` that a trial has made of the same run is used, since it knows the features of the data.
 
     A resumed run, whose log has `log_lines`, keeps the features and the number of samples that it began with, since
     other numbers do not compare; where it cannot, it begins to look for its best weights anew.
@@ -74,7 +77,8 @@ def make_evaluator(
     space = space or feature_space(data.shape, data.name, device, Scaling.fit(data.x))
     interval = config.checkpoint_every * -(-INTERVAL // config.checkpoint_every)
     n_samples = min(len(data), last.get("n") or N_SAMPLES)
-    evaluator = SampleEvaluator(data, space, config.seed, interval, n_samples)
+    evaluator = evaluator or SampleEvaluator(data, space, config.seed, interval, n_samples)
+    evaluator.interval, evaluator.notes = interval, []
     metric, notes = evaluator.metric, evaluator.notes
     if config.patience is not None:
         notes.append(
