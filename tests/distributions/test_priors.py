@@ -1,7 +1,6 @@
 """Priors fitted to codes: densities, samples, the choice between them, and how they are kept and used."""
 
 import json
-import sys
 from dataclasses import replace
 from math import pi
 from pathlib import Path
@@ -205,16 +204,6 @@ def test_codes_must_be_usable() -> None:
         fit_priors(torch.full((9, 2), torch.nan))
     with pytest.raises(UserError, match="no prior 'flaw': fit gaussian, mixture, flow. Did you mean \"flow\""):
         fit_priors(banana(), kinds=["flaw"])
-
-
-def test_without_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("sklearn", "sklearn.mixture"):
-        monkeypatch.setitem(sys.modules, name, None)
-    fitted = fit_priors(banana(200))
-    assert list(fitted.priors) == ["gaussian", "flow"]
-    assert 'pip install "ganvas[priors]"' in fitted.notes[0]
-    with pytest.raises(UserError, match=r'pip install "ganvas\[priors\]"'):
-        fit_priors(banana(200), kinds=["mixture"])
 
 
 @pytest.fixture

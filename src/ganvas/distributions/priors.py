@@ -4,7 +4,7 @@ The codes f(x), or z ~ q(z|x), have a distribution of their own, the aggregate p
 else.  Ghosh et al., From Variational to Deterministic Autoencoders, arXiv:1903.12436, section 4, fit a density to it:
 
     gaussian    N(mu, Sigma) with a full covariance
-    mixture     sum_k pi_k N(mu_k, Sigma_k), at most ten of them, by expectation maximisation
+    mixture     sum_k pi_k N(mu_k, Sigma_k), at most thirty of them, by expectation maximisation
     flow        z = mu + L h(u), u ~ N(0, I), with h an invertible network: Real NVP (Dinh et al., arXiv:1605.08803)
 
 Which is best is decided by the likelihood of codes that none was fitted to.  A prior is a tuple of named tensors on
@@ -15,18 +15,17 @@ import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import relu
+from torch.nn.functional import one_hot, relu
 from torch.optim import Adam
 
 from ..errors import InvalidFileError, UserError, did_you_mean
-from ..randomness import derive_seed, make_generator
+from ..randomness import make_generator
 from .posteriors import normal_log_prob
 
 CPU = torch.device("cpu")
@@ -34,8 +33,8 @@ STANDARD, BEST = "standard", "best"
 """N(0, I), and whichever makes the held-out codes likeliest"""
 MIN_STD = 1e-3
 """smallest standard deviation in any direction, in units of the codes' own"""
-MAX_COMPONENTS, MIN_CODES_PER_COMPONENT = 10, 5
-"""most components of a mixture, and least codes per component and dimension"""
+MAX_COMPONENTS, MAX_WORK, MAX_EM_STEPS, MIN_EM_GAIN = 30, 2**31, 20, 1e-2
+"""of a mixture: most components, and most of these times n d^2; most steps of EM, and nats a code that end it"""
 LAYERS, HIDDEN_UNITS, MAX_LOG_SCALE = 6, 64, 2.0
 """coupling layers of a flow, units of their hidden layers, largest logarithm of the factor of one layer"""
 MAX_STEPS, BATCH_SIZE, LR, CHECK_INTERVAL, PATIENCE = 1500, 256, 3e-3, 50, 8
@@ -59,11 +58,15 @@ class Mixture(NamedTuple):
 
     def log_prob(self, z: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
         """log p(z), n numbers in nats."""
+        return self.log_joint(z).logsumexp(1)
+
+    def log_joint(self, z: Float[Tensor, "n d"]) -> Float[Tensor, "n k"]:
+        """log pi_k + log N(z; mu_k, L_k L_k^T), in nats."""
         components = [
             normal_log_prob(whiten(z, mean, factor)).sum(1) - factor.diagonal().log().sum()
             for mean, factor in zip(self.mean, self.scale_tril, strict=True)
         ]
-        return torch.logsumexp(self.weight.log() + torch.stack(components, 1), 1)
+        return self.weight.log() + torch.stack(components, 1)
 
 
 class RealNVP(NamedTuple):
@@ -142,33 +145,28 @@ def whiten(z: Float[Tensor, "n d"], mean: Float[Tensor, " d"], scale_tril: Float
 
 
 def fit_priors(
-    codes: Float[Tensor, "n d"],
-    *,
-    seed: int = 0,
-    kinds: Sequence[str] | None = None,
-    progress: Callable[[str], None] = lambda line: None,
-    log_prior: Callable[[Tensor], Tensor] = lambda z: normal_log_prob(z).sum(1),
-) -> FittedPriors:
+    codes: Float[Tensor, "n d"], *, seed: int = 0, kinds: Sequence[str] | None = None, progress: Callable[[str], None] =
+    lambda line: None, log_prior: Callable[[Tensor], Tensor] = lambda z: normal_log_prob(z).sum(1),
+) -> FittedPriors:  # fmt: skip
     """Fit each kind of prior to nine tenths of the codes, and score it by log p(z) of the others.
 
-    `kinds` None is all that can be fitted here; `log_prior` is log p(z) under the model's own prior.  The result
-    depends on codes and seed alone.  Raises UserError for fewer than three codes, codes not finite, and unknown kinds.
+    `kinds` None is all of them; `log_prior` is log p(z) under the model's own prior.  The result depends on codes and
+    seed alone.  Raises UserError for fewer than three codes, codes not finite, and unknown kinds.
     """
-    kinds, notes = resolve_kinds(kinds)
+    kinds = resolve_kinds(kinds)
     codes = codes.detach().float().cpu()
     n, d = codes.shape
     if n < 3:
         raise UserError(f"{n} examples are too few to fit a prior: give three or more, since a tenth is held out")
     if not codes.isfinite().all():
         raise UserError("the model's codes are not finite: nothing can be fitted to them; train it again")
-    order = torch.randperm(n, generator=make_generator(CPU, seed, "held-out"))
-    test, train = codes[order[: max(1, n // 10)]], codes[order[max(1, n // 10) :]]
-    normal, flat, gaussian_notes = fit_gaussian(train)
-    notes += gaussian_notes
+    order, n_test = torch.randperm(n, generator=make_generator(CPU, seed, "held-out")), max(1, n // 10)
+    test, train = codes[order].split([n_test, n - n_test])
+    normal, flat, notes = fit_gaussian(train)
     random = make_generator(CPU, seed, "flat")  # without noise, flat directions would have unbounded densities
     train, test = (z + torch.randn(len(z), len(flat), generator=random) @ flat for z in (train, test))
-    n_components = max(1, min(MAX_COMPONENTS, len(train) // (MIN_CODES_PER_COMPONENT * d)))
-    if "mixture" in kinds and n_components == 1:
+    n_components = max(1, min(MAX_COMPONENTS, len(train) // d, MAX_WORK // (len(train) * d * d)))
+    if "mixture" in kinds and len(train) < 2 * d:
         notes += (f"{len(train)} codes are too few for a mixture in {d} dimensions: it is the Gaussian",)
     priors: dict[str, Prior] = {}
     for kind in kinds:
@@ -181,14 +179,12 @@ def fit_priors(
     return FittedPriors(priors, held_out, (len(train), len(test)), notes)
 
 
-def resolve_kinds(kinds: Sequence[str] | None) -> tuple[list[str], tuple[str, ...]]:
-    """The kinds to fit, in the order of `PRIOR_TYPES`, and notes for the reader; UserError for an unknown kind."""
+def resolve_kinds(kinds: Sequence[str] | None) -> list[str]:
+    """The kinds to fit, all unless given, in the order of `PRIOR_TYPES`; UserError for an unknown one."""
     names = list(PRIOR_TYPES)
     if unknown := [kind for kind in kinds or () if kind not in names]:
         raise UserError(f"there is no prior {unknown[0]!r}: fit {', '.join(names)}.{did_you_mean(unknown[0], names)}")
-    if kinds or find_spec("sklearn"):
-        return [kind for kind in names if kind in (kinds or names)], ()
-    return ["gaussian", "flow"], ('no mixture without scikit-learn: pip install "ganvas[priors]"',)
+    return [kind for kind in names if kind in (kinds or names)]
 
 
 def fit_gaussian(codes: Float[Tensor, "n d"]) -> tuple[Mixture, Float[Tensor, "f d"], tuple[str, ...]]:
@@ -222,18 +218,36 @@ def fit_gaussian(codes: Float[Tensor, "n d"]) -> tuple[Mixture, Float[Tensor, "f
 
 
 def fit_mixture(codes: Float[Tensor, "n d"], normal: Mixture, n_components: int, seed: int) -> Mixture:
-    """A mixture of Gaussians with full covariances, through scikit-learn, on codes whitened by the Gaussian."""
-    try:
-        from sklearn.mixture import GaussianMixture
-    except ImportError as error:
-        raise UserError('scikit-learn, which fits mixtures, is missing: pip install "ganvas[priors]"') from error
+    """A mixture of Gaussians with full covariances by expectation maximisation, on codes whitened by the Gaussian.
+
+    A covariance is (S_k + d K^(-2/d) I) / (n_k + d), S_k the scatter of the component's n_k codes: as if it had d codes
+    more, which fill a share 1/K of the volume of all (after Fraley & Raftery, Journal of Classification 24, 2007).
+    """
     mean, factor = normal.mean[0].double(), normal.scale_tril[0].double()
-    mixture = GaussianMixture(n_components, reg_covar=1e-4, random_state=derive_seed(seed, "mixture") % 2**32)
-    with warnings.catch_warnings(action="ignore"):  # of slow convergence or fewer clusters: held-out codes judge it
-        mixture.fit(whiten(codes.double(), mean, factor).numpy())
-    weight, centres, covariances = map(torch.from_numpy, (mixture.weights_, mixture.means_, mixture.covariances_))
-    factors = factor @ torch.linalg.cholesky(covariances)
-    return Mixture(weight.float(), (mean + centres @ factor.T).float(), factors.float())
+    w, d, last_log_prob = whiten(codes.double(), mean, factor), codes.shape[1], -torch.inf
+    prior_scatter = d * n_components ** (-2 / d) * torch.eye(d, dtype=w.dtype)
+    shares = cluster(w, n_components, make_generator(CPU, seed, "mixture"))
+    for _ in range(MAX_EM_STEPS):
+        counts = shares.sum(0)
+        centres = shares.T @ w / counts.clamp_min(1e-9)[:, None]
+        scatters = torch.stack([(w - m).T @ (s[:, None] * (w - m)) for s, m in zip(shares.T, centres, strict=True)])
+        factors = torch.linalg.cholesky((scatters + prior_scatter) / (counts + d)[:, None, None])
+        mixture = Mixture(counts / len(w), centres, factors)
+        joint = mixture.log_joint(w)
+        shares, log_prob = joint.softmax(1), joint.logsumexp(1).mean().item()
+        if log_prob < last_log_prob + MIN_EM_GAIN:
+            break
+        last_log_prob = log_prob
+    return Mixture(mixture.weight.float(), (mean + centres @ factor.T).float(), (factor @ factors).float())
+
+
+def cluster(w: Float[Tensor, "n d"], k: int, random: torch.Generator) -> Float[Tensor, "n k"]:
+    """Of each code 1 in the column of the nearest centre, else 0; centres are codes, chosen as by k-means++."""
+    centres = w[torch.randint(len(w), (1,), generator=random)]
+    for _ in range(k - 1):
+        distances = torch.cdist(w, centres).amin(1).square() + 1e-12  # equal codes have none
+        centres = torch.cat([centres, w[torch.multinomial(distances, 1, generator=random)]])
+    return one_hot(torch.cdist(w, centres).argmin(1), k).to(w.dtype)
 
 
 @torch.enable_grad()
