@@ -33,7 +33,7 @@ STANDARD, BEST = "standard", "best"
 """N(0, I), and whichever makes the held-out codes likeliest"""
 MIN_STD = 1e-3
 """smallest standard deviation in any direction, in units of the codes' own"""
-MAX_COMPONENTS, MAX_WORK, MAX_EM_STEPS, MIN_EM_GAIN = 30, 2**31, 20, 1e-2
+MAX_COMPONENTS, MAX_WORK, MAX_EM_STEPS, MIN_EM_GAIN = 30, 2**30, 50, 3e-3
 """of a mixture: most components, and most of these times n d^2; most steps of EM, and nats a code that end it"""
 LAYERS, HIDDEN_UNITS, MAX_LOG_SCALE = 6, 64, 2.0
 """coupling layers of a flow, units of their hidden layers, largest logarithm of the factor of one layer"""
