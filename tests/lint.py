@@ -21,7 +21,7 @@ CEILINGS = {
     "cli": 1900,
     "data": 4560,
     "diagnostics": 212,
-    "distributions": 862,
+    "distributions": 900,
     "evaluation": 1056,
     "explore": 378,
     "inference": 1228,

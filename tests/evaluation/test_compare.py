@@ -158,7 +158,7 @@ def test_a_run_is_not_compared_with_itself(runs: list[Trained]) -> None:
     for again, name in (
         (runs[0], r"vae \(2\)"),
         (runs[0].folder, r"vae \(2\)"),
-        ((runs[0], "standard"), "vae@standard"),
+        ((runs[0], runs[0].default_prior), f"vae@{runs[0].default_prior}"),
     ):
         with pytest.raises(
             UserError, match=f"vae and {name} have the same weights, so all their numbers are equal: name"
@@ -167,6 +167,7 @@ def test_a_run_is_not_compared_with_itself(runs: list[Trained]) -> None:
     assert runs[2].folder is not None
     fitted = runs[2].fit_prior("ring", kinds=("gaussian",))
     assert len(ganvas.compare(runs[2], (fitted, "gaussian"), n=50, metrics=("kid",))["runs"]) == 2
+    assert len(ganvas.compare(fitted, (fitted, "standard"), n=50, metrics=("kid",))["runs"]) == 2
 
 
 def test_images_with_a_classifier(tmp_path: Path) -> None:

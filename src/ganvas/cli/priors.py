@@ -9,7 +9,6 @@ from cyclopts import Parameter
 from .. import data as data_sources
 from ..data import DataOptions, Dataset
 from ..data.options import split_names
-from ..distributions.priors import BEST
 from ..errors import UserError
 from ..inference.trained import NO_ENCODER
 from ..inference.training_data import describe_data
@@ -37,7 +36,7 @@ def fit_prior(
 ) -> None:
     """Fit priors to the codes of an autoencoder or a VAE, so that it can sample from where its codes are.
 
-    The file of the weights keeps them, in place of earlier ones; `ganvas sample RUN --fitted-prior best` uses them.
+    The file of the weights keeps them, in place of earlier ones; `ganvas sample RUN` then draws from the best.
     Their score is the mean log-density of held-out codes in nats: higher is better. The prior standard is N(0, I).
     """
     require_data(data, given, f"data: ganvas fit-prior {run} DATA, or none for what it was trained on")
@@ -59,7 +58,7 @@ def fit_prior(
     priors = trained.priors
     assert priors is not None
     bar.print_notes(priors.notes)
-    bar.say(f"kept in {file}: ganvas sample {run} --fitted-prior {BEST}")
+    bar.say(f"kept in {file}: ganvas sample {run} draws from the best")
     rows = ((kind, value, "  best" * (kind == priors.best)) for kind, value in priors.held_out.items())
     lines = [f"{'prior':<10} nats per held-out code", *(f"{kind:<10} {x:>22.2f}{mark}" for kind, x, mark in rows)]
     report = {

@@ -17,7 +17,9 @@ from ..viz.images import PICTURE_FORMATS, Examples
 from .app import print_result
 from .common import DataFlags, Force, Json, Output, OutputOptions, Quiet, RunName, SourceName, load_run, save_examples
 
-PRIOR_HELP = "standard, the model's own; or one that `ganvas fit-prior` fitted: best, gaussian, mixture or flow"
+PRIOR_HELP = (
+    "standard, the model's own, or one fitted to its codes: best (the default where any is), gaussian, mixture, flow"
+)
 TO_HELP = "domain to translate to: A was given first in training, B second"
 MAX_CLASS_ROWS = 40
 
@@ -28,7 +30,7 @@ def sample(
     *,
     n: Annotated[int | None, Parameter(alias="-n", help="how many samples; 64 by default")] = None,
     seed: Annotated[int, Parameter(help="seed of the noise")] = 0,
-    fitted_prior: Annotated[str, Parameter(help=PRIOR_HELP)] = "standard",
+    fitted_prior: Annotated[str | None, Parameter(help=PRIOR_HELP)] = None,
     label: Annotated[str | None, Parameter(help="class to draw, by name or number, for a conditional model")] = None,
     per_class: Annotated[int | None, Parameter(help="samples of every class, one row each, in place of -n")] = None,
     output: Output = OutputOptions(),

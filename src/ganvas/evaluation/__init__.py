@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from ..data import DataOptions, Source, Sources
+from ..distributions.priors import STANDARD
 from ..errors import UserError, check_positive, did_you_mean
 from ..inference.trained import Trained
 from ..io.text import replace_non_finite
@@ -115,5 +116,6 @@ def evaluate_model(
         progress(f"{real_data.n} samples and their features{real_data.note}")
         c, floor = draw_comparisons(runs, real_data, settings)
         values |= real_data.facts | measure(sample_names, c, floor.fake, bool(settings.metrics), progress)
-        values["protocol"] += "" if prior is None else f", codes from the prior {prior}"
+        kind = prior or trained.default_prior
+        values["protocol"] += "" if kind == STANDARD else f", codes from the prior {kind}"
     return values

@@ -18,7 +18,6 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from ..data import DataOptions, Source
-from ..distributions.priors import STANDARD
 from ..errors import UserError, check_positive, did_you_mean
 from ..inference.loading import load_matching
 from ..inference.trained import Trained, load_trained
@@ -188,7 +187,10 @@ def check_comparable(entries: Sequence[ComparedRun]) -> None:
         shapes_text = ", ".join(f"{shape} ({name})" for shape, name in shapes.items())
         raise UserError(f"the runs generate examples of different shapes, {shapes_text}: compare runs of one shape")
     for a, b in combinations(entries, 2):
-        if (a.prior or STANDARD) != (b.prior or STANDARD) or a.trained.model != b.trained.model:
+        if (
+            len({prior or trained.default_prior for _, trained, prior in (a, b)}) > 1
+            or a.trained.model != b.trained.model
+        ):
             continue
         x, y = (run.trained.nets.state_dict() for run in (a, b))
         if x.keys() == y.keys() and all(torch.equal(t.cpu(), y[key].cpu()) for key, t in x.items()):

@@ -75,20 +75,16 @@ class Trained:
         return f"Trained({model_name(self.model)} {' '.join(filter(None, details))}{location})"
 
     def sample(
-        self,
-        n: int | None = None,
-        *,
-        seed: int = 0,
-        fitted_prior: str | None = None,
-        label: str | int | None = None,
+        self, n: int | None = None, *, seed: int = 0, fitted_prior: str | None = None, label: str | int | None = None,
         per_class: int | None = None,
-    ) -> Examples:
+    ) -> Examples:  # fmt: skip
         """n new examples (64), decoded from noise; the same for the same seed on every device, the first n of more.
 
-        Codes are drawn from `fitted_prior`: None or "standard" is the model's own, such as N(0, I); "gaussian",
-        "mixture" and "flow" are those that `fit_prior` has fitted, and "best" is the one that makes held-out codes
-        likeliest.  A conditional model takes a `label`, a class's name or number; without one it goes through the
-        classes in turn.  `per_class` makes so many of every class, a row a class, in place of n.
+        Codes are drawn from `fitted_prior`: "standard" is the model's own, such as N(0, I); "gaussian", "mixture" and
+        "flow" are those fitted to its codes, by its run or by `fit_prior`, and "best" is the one that makes held-out
+        codes likeliest.  None is "best" where any was fitted, else "standard".  A conditional model takes a `label`, a
+        class's name or number; without one it goes through the classes in turn.  `per_class` makes so many of every
+        class, a row a class, in place of n.
         """
         classes = tuple(self.metadata.get("classes", ()))
         if per_class is None:
@@ -111,7 +107,7 @@ class Trained:
         return replace(examples, labels=labels, classes=classes, row_labels=rows, columns=columns)
 
     def sample_codes(self, n: int, seed: int, fitted_prior: str | None) -> Tensor:
-        """n latent codes from the model's own prior, or from a fitted one."""
+        """n latent codes from the prior of this kind."""
         self.require(GenerativeModel, NO_NOISE)
         check_examples_fit(n, self.shape, f"n={n}")
         random = make_generator(CPU, seed, "sample")
@@ -126,7 +122,8 @@ class Trained:
 
     def get_fitted_prior(self, kind: str | None) -> latent_priors.Prior | None:
         """The fitted prior of this kind, None where that is the model's own; UserError where it was not fitted."""
-        if kind in (None, STANDARD):
+        kind = kind or self.default_prior
+        if kind == STANDARD:
             return None
         name, command = model_name(self.model), f"ganvas fit-prior {self.folder or 'RUN'}"
         if kind not in (BEST, *PRIOR_TYPES):
@@ -140,15 +137,15 @@ class Trained:
             raise UserError(f"this {name} has no fitted {kind}, only {', '.join(fitted)}: run {command}")
         return fitted.get(kind)
 
+    @property
+    def default_prior(self) -> str:
+        """The kind of prior that samples come from unless another is asked for."""
+        return STANDARD if self.priors is None else self.priors.best
+
     def fit_prior(
-        self,
-        data: Source,
-        options: DataOptions | None = None,
-        *,
-        kinds: Sequence[str] | None = None,
-        seed: int = 0,
+        self, data: Source, options: DataOptions | None = None, *, kinds: Sequence[str] | None = None, seed: int = 0,
         progress: Callable[[str], None] = lambda line: None,
-    ) -> "Trained":
+    ) -> "Trained":  # fmt: skip
         """This model with priors fitted to its codes of the data, in place of any before; `save` keeps them.
 
         At most `MAX_PRIOR_CODES` examples are encoded, chosen at random; `kinds` and `progress` are for `fit_priors`.
@@ -344,8 +341,8 @@ def load_trained(path: str | Path, device: torch.device | None = None, **network
     shape = tuple(tuple(n) if isinstance(n, list) else n for n in header["shape"])
     classes = len(header.get("classes", []))
     scaling = scaling_from_state(weights, header, model)
-    nets = check_networks(model, shape, classes, weights, False, f"{file}: the weights do not fit its own header")
-    nets = allocate(nets)
+    mismatch = f"{file}: the weights do not fit its own header"
+    nets = allocate(check_networks(model, shape, classes, weights, False, mismatch))
     if networks or type(model) is not MODELS.get(header["model"]):  # those of the user's own hold more than their file
         nets = nn.ModuleDict({name: net for name, net in model.networks(shape, classes).items() if name in nets})
     nets.load_state_dict(weights)

@@ -44,6 +44,8 @@ MAX_FULL_DIMENSIONS = 1024
 """most dimensions of a full covariance"""
 DENSITY_CHUNK_SIZE = 2**22
 """numbers that a mixture's density computes at once"""
+MAX_PRIOR_DIMENSIONS, MIN_CODES_PER_DIMENSION = 256, 10
+"""most dimensions of codes that a run fits a prior to at its end, and least examples for each"""
 
 
 class LikelihoodModel(EncoderDecoder):
@@ -161,6 +163,11 @@ class Variational(LikelihoodModel, LatentModel):
     @property
     def has_normal_prior(self) -> bool:
         return self.prior == "standard"
+
+    def fits_prior(self, data: Dataset) -> bool:
+        """Whether a run on these data ends with a prior fitted to codes; that of a class is not that of all."""
+        is_feasible = self.code_size(data.shape) <= min(MAX_PRIOR_DIMENSIONS, len(data) // MIN_CODES_PER_DIMENSION)
+        return is_feasible and self.prior == "standard" and not self.conditional
 
     def validate_data(self, data: Dataset) -> None:
         super().validate_data(data)

@@ -14,7 +14,7 @@ import torch
 
 from .. import __version__
 from ..config import TrainConfig
-from ..data import Data, DomainPair, Scaling, class_counts, make_stream
+from ..data import Data, Dataset, DomainPair, Scaling, class_counts, make_stream
 from ..diagnostics import examine, recent_lines
 from ..errors import DivergenceError, RankError, TrainingStopped, UserError
 from ..inference.trained import Trained, load_trained
@@ -22,6 +22,7 @@ from ..io.atomic import atomic_write
 from ..io.run_folder import LAST_WEIGHTS_FILE, RunFolder
 from ..io.safetensors import read_header
 from ..model import Batch, Model, PairBatch, device_of, model_name, to_dict
+from ..models._variational import Variational
 from ..randomness import reseed
 from ..ranks import world_size
 from ..viz.curves import draw_curves
@@ -102,7 +103,7 @@ class Run:
         if state.step < config.steps and is_main():
             self.files.write_config(run_records.read_config(self.folder) | {"end_step": state.step})
         agree()  # what rank 0 has written is there
-        if self.keeps_best or self.is_sharded:
+        if self.keeps_best or self.is_sharded or self.fits_prior:
             return load_trained(self.folder, self.device, **self.model.own_networks)
         return self.current_model()
 
@@ -183,7 +184,7 @@ class Run:
             is_last, is_late = map(bool, flags)
             if is_checkpoint or stop.signal or is_late:
                 self.state.meter.fetch()  # nothing is saved that was not finite
-                self.save()
+                self.save(is_end=is_last or bool(stop.signal))
                 self.saved_step, self.save_deadline = step, time.monotonic() + SAVE_INTERVAL_SECONDS
                 self.draw_progress(is_end=is_last or bool(stop.signal))
                 progress.show_save()
@@ -230,13 +231,15 @@ class Run:
         """Whether the latest weights are the best, as far as any were measured."""
         return self.state.lowest_distance is None or self.state.best_step == self.state.step
 
-    def save(self) -> None:
+    def save(self, *, is_end: bool = False) -> None:
         """Write checkpoint, weights (the last, where the best are kept elsewhere) and a preview."""
         check_finite(self.state)
         check_equal(shared_tensors(self.state.nets), self.state.step)
         self.gather()
         if is_main():
             trained = self.current_model()
+            if is_end and self.fits_prior:
+                trained = self.fit_prior(trained)
             if self.keeps_best:
                 trained.save(self.files.last_weights)
             if not self.keeps_best or self.state.lowest_distance is None:  # none measured, so there are no better ones
@@ -244,6 +247,23 @@ class Run:
             self.save_preview(trained)
         # last, since it says that the step is done: a run that is killed before goes on from the one before
         self.save_checkpoint()
+
+    @cached_property
+    def fits_prior(self) -> bool:
+        """Whether it ends with a prior fitted to the codes."""
+        model, data = self.model, self.raw_data.in_memory
+        return isinstance(model, Variational) and isinstance(data, Dataset) and model.fits_prior(data)
+
+    def fit_prior(self, trained: Trained) -> Trained:
+        """The model with a mixture fitted to its codes, where likelier than N(0, I): samples then come from that."""
+        fitted = trained.fit_prior(self.raw_data.in_memory, kinds=["mixture"], seed=self.config.seed)
+        assert fitted.priors is not None
+        standard, mixture = fitted.priors.held_out.values()
+        if mixture <= standard:
+            return trained
+        gain = f"held-out codes are {mixture - standard:.2g} nats likelier than under N(0, I)"
+        self.bar.say(f"samples come from a mixture fitted to the codes: {gain}, which is --fitted-prior standard")
+        return fitted
 
     def save_preview(self, trained: Trained) -> None:
         """Draw examples and what the model makes of them, or samples, with the same noise every time."""

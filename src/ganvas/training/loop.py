@@ -282,12 +282,9 @@ def backward(move: Move, parameters: list[nn.Parameter]) -> None:
 
 
 def apply_move(
-    move: Move,
-    optimizer: Optimizer,
-    lr: float | Tensor | None = None,
-    clip_grad_norm: float | None = None,
+    move: Move, optimizer: Optimizer, lr: float | Tensor | None = None, clip_grad_norm: float | None = None,
     differentiate: Differentiate = backward,
-) -> None:
+) -> None:  # fmt: skip
     """Differentiate the loss by the moving networks' parameters, and by nothing else; descend, with `lr` if given.
 
     The gradient is first made as short as `clip_grad_norm` in each network, if it is longer.

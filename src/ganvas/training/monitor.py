@@ -20,13 +20,9 @@ MIN_DISTANCE = 1e-6
 
 
 def monitor_statistics(
-    model: Model,
-    state: TrainState,
-    train_config: TrainConfig,
-    batch: Batch | PairBatch | None,
-    terms: dict[str, float],
-    is_checkpoint: bool,
-) -> dict[str, Any]:
+    model: Model, state: TrainState, train_config: TrainConfig, batch: Batch | PairBatch | None,
+    terms: dict[str, float], is_checkpoint: bool,
+) -> dict[str, Any]:  # fmt: skip
     """What the log keeps besides the terms, from which it takes what is none; `batch` are always the same examples.
 
     At a checkpoint, what costs more than a percent of the time between two lines is looked at as well.

@@ -39,15 +39,9 @@ from .warm_start import adopt_options, initialize_from, read_origin
 
 @torch.random.fork_rng(devices=[])  # the caller's own random numbers on the CPU go on as if nothing had been
 def train(
-    model: Model,
-    data: Sources,
-    *,
-    runs_dir: str | Path = "runs",
-    folder: str | Path | None = None,
-    init_from: Trained | str | Path | None = None,
-    quiet: bool = False,
-    **options: Any,
-) -> Trained:
+    model: Model, data: Sources, *, runs_dir: str | Path = "runs", folder: str | Path | None = None,
+    init_from: Trained | str | Path | None = None, quiet: bool = False, **options: Any,
+) -> Trained:  # fmt: skip
     """Train `model` on `data` and return it with its averaged weights.
 
     `data` is a source, for a translator two of them, (A, B), which need not be paired.  `options` are the fields of
@@ -166,15 +160,9 @@ def check_same_data(data: Data) -> None:
 
 @torch.random.fork_rng(devices=[])
 def resume(
-    folder: str | Path,
-    data: Sources | None = None,
-    *,
-    steps: int | None = None,
-    device: str | None = None,
-    allow_changed_data: bool = False,
-    quiet: bool = False,
-    **changes: Any,
-) -> Trained:
+    folder: str | Path, data: Sources | None = None, *, steps: int | None = None, device: str | None = None,
+    allow_changed_data: bool = False, quiet: bool = False, **changes: Any,
+) -> Trained:  # fmt: skip
     """Go on with the run in `folder`, exactly as if it had not stopped, to its last step or to `steps`.
 
     The data are read again from where they came; where they have moved, and for a run on an array, `data` says where

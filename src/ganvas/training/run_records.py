@@ -51,14 +51,9 @@ def run_name(model: Model, data: Data) -> str:
 
 
 def write_config(
-    folder: Path,
-    model: Model,
-    data: Data,
-    train_config: TrainConfig,
-    data_options: DataOptions,
-    source: str | list[str],
-    entries: Mapping[str, Any] = MappingProxyType({}),
-) -> None:
+    folder: Path, model: Model, data: Data, train_config: TrainConfig, data_options: DataOptions,
+    source: str | list[str], entries: Mapping[str, Any] = MappingProxyType({}),
+) -> None:  # fmt: skip
     """What was asked, of what, with what: enough to run it again; and those of further entries that are not empty."""
     data_dir = data_options.data_dir and absolute_source(data_options.data_dir)
     config = {
