@@ -1,22 +1,25 @@
 """What translators between two unpaired data sets, the domains A and B, have in common.
 
-Two networks, one a direction, and a critic a domain.  Pixels are in [-1, 1]; vectors are in units of their domain, mean
+A network a direction, and a critic a domain.  Pixels are in [-1, 1]; vectors are in units of their domain, mean
 0 and deviation 1, and so are errors.
 """
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from ..config import TrainConfig
 from ..data import DomainPair
 from ..errors import UserError
 from ..fields import Fraction, Positive
 from ..model import Model, PairBatch, Shape, model_name
-from ..nn import Depth, Width, resolve_architecture
-from ..nn.translators import ResidualTranslator
+from ..nn import Depth, Width, encoder, resolve_architecture
+from ..nn.augment import random_crop, random_flip
+from ..nn.translators import PatchCritic, ResidualTranslator, ResnetTranslator, mlp_translator
 from ..objectives.adversarial import Loss, discriminator_terms
 from ..objectives.translation import absolute_error
 from ._gan import confidence
@@ -27,10 +30,12 @@ from ._translator_diagnosis import FAINT, translator_rules
 
 TermsAndLog = tuple[dict[str, Tensor], dict[str, Tensor]]
 OTHER_DOMAIN = {"A": "B", "B": "A"}
+SQUARES: Loss = "least-squares"
+HALVINGS = {16: 1, 34: 2, 70: 3}
 
 
 class Translator(Model[DomainPair, PairBatch, tuple[Shape, Shape]]):
-    """Two networks that translate between two domains, learnt from unpaired examples of each."""
+    """Networks that translate between two domains, learnt from unpaired examples of each."""
 
     rules = translator_rules
     n_domains: ClassVar[int] = 2
@@ -117,6 +122,49 @@ class Translator(Model[DomainPair, PairBatch, tuple[Shape, Shape]]):
                 of_source["input_change"] = absolute_error(x, fake) / distance
             statistics |= {f"{name}_{source}": value for name, value in of_source.items()}
         return statistics
+
+
+class PatchTranslator(Translator):
+    """A translator with the networks of CycleGAN's paper, arXiv:1703.10593: residual ones, and critics of patches."""
+
+    critic_loss: ClassVar[Loss] = SQUARES
+    default_training: ClassVar[TrainConfig] = TrainConfig(batch_size=1, lr_decay=0.5)
+
+    blocks: Depth | None = None
+    """residual blocks of a translator; 9 for images of 256 pixels and more, else 6, unless given"""
+    patch_size: Literal[16, 34, 70] | None = None
+    """pixels of a patch that critics judge; 70 for images of 128 pixels and more, 34 from 64, else 16, unless given"""
+    enlarge: Annotated[float, Field(ge=1, le=2)] = 286 / 256
+    """factor by which images are enlarged, then cropped back at a random place; 1 leaves them as they are"""
+    flip: bool = True
+    """mirror images at random"""
+
+    def has_fixed_size(self, shape: Shape) -> bool:
+        return not self.is_convolutional(shape)
+
+    def translator(self, a: Shape, b: Shape) -> nn.Module:
+        if self.is_convolutional(a):
+            blocks = self.blocks or (9 if min(b[1:]) >= 256 else 6)  # appendix 7.2
+            return self.apply_residual(ResnetTranslator(a, b, self.width or 64, blocks))
+        return mlp_translator(a, b, self.width or 128, self.depth)
+
+    def critic(self, shape: Shape) -> nn.Module:
+        if not self.is_convolutional(shape):
+            return encoder("mlp", shape, 1, self.width or 128, self.depth_d, activation="leaky-relu")
+        side = min(shape[1:])  # patches of smaller images are about half of them at most
+        halvings = HALVINGS[self.patch_size or (70 if side >= 128 else 34 if side >= 64 else 16)]
+        return PatchCritic(shape, self.width or 64, halvings)
+
+    def random_view(self, x: Tensor) -> Tensor:
+        """Examples as training sees them: images enlarged, cropped and mirrored at random."""
+        x = random_crop(x, self.enlarge) if x.ndim == 4 else x
+        return random_flip(x) if self.flip and x.ndim == 4 else x
+
+
+def critic_terms(D: nn.Module, domain: str, real: Tensor, fake: Tensor) -> TermsAndLog:
+    """A critic's part of the game in squares, and what the log sees, from one pass over examples and translations."""
+    logits, fake_logits = D(torch.cat([real, fake])).split([len(real), len(fake)])
+    return terms_by_domain(SQUARES, domain, logits, fake_logits)
 
 
 def stack_rows(rows: list[Tensor]) -> Float[Tensor, "rows n *shape"]:

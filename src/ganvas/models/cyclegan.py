@@ -12,52 +12,37 @@ G translates x and repeats y in one pass, as F does the other way: four passes o
 authors' code makes six.  Instance norm sees each image alone, so the results are the same.
 """
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from ..config import TrainConfig
 from ..data import DomainPair
 from ..errors import UserError
 from ..fields import Weight
 from ..model import Moves, PairBatches, Shape, minimize_independent
-from ..nn import Depth, encoder, translators
-from ..nn.augment import random_crop, random_flip
 from ..nn.concurrency import concurrently
 from ..nn.discriminator import CriticWithPool
-from ..objectives.adversarial import Loss, generator_loss
+from ..objectives.adversarial import generator_loss
 from ..objectives.translation import absolute_error
 from ._own import format_shape
-from ._translator import TermsAndLog, Translator, terms_by_domain
+from ._translator import SQUARES, PatchTranslator, critic_terms
 
 TranslationAndTerms = tuple[Tensor, dict[str, Tensor]]
-SQUARES: Loss = "least-squares"
-HALVINGS = {16: 1, 34: 2, 70: 3}
 
 
-class CycleGAN(Translator):
+class CycleGAN(PatchTranslator):
     """Two translators learn to undo each other, and patch critics learn to tell translations from examples."""
 
     training_only: ClassVar[tuple[str, ...]] = ("DX", "DY")
-    critic_loss: ClassVar[Loss] = SQUARES
-    default_training: ClassVar[TrainConfig] = TrainConfig(batch_size=1, lr_decay=0.5)
 
-    blocks: Depth | None = None
-    """residual blocks of a translator; 9 for images of 256 pixels and more, else 6, unless given"""
-    patch_size: Literal[16, 34, 70] | None = None
-    """pixels of a patch that critics judge; 70 for images of 128 pixels and more, 34 from 64, else 16, unless given"""
     cycle_weight: Weight = 10.0
     """weight of the cycle-consistency loss"""
     identity_weight: Weight | None = None
     """weight of the identity loss; unless given, half of cycle_weight where both domains have one shape, else 0"""
     pool_size: Annotated[int, Field(ge=0, le=100_000)] = 50
     """past translations that each critic sees again; 0 for none"""
-    enlarge: Annotated[float, Field(ge=1, le=2)] = 286 / 256
-    """factor by which images are enlarged, then cropped back at a random place; 1 leaves them as they are"""
-    flip: bool = True
-    """mirror images at random"""
 
     def validate_data(self, data: DomainPair) -> None:
         super().validate_data(data)
@@ -71,24 +56,10 @@ class CycleGAN(Translator):
 
     def networks(self, shape: tuple[Shape, Shape], classes: int = 0) -> dict[str, nn.Module]:
         x, y = shape
-        return {"G": self.translator(x, y), "F": self.translator(y, x), "DX": self.critic(x), "DY": self.critic(y)}
-
-    def translator(self, a: Shape, b: Shape) -> nn.Module:
-        if self.is_convolutional(a):
-            blocks = self.blocks or (9 if min(b[1:]) >= 256 else 6)  # appendix 7.2
-            return self.apply_residual(translators.ResnetTranslator(a, b, self.width or 64, blocks))
-        return translators.mlp_translator(a, b, self.width or 128, self.depth)
-
-    def has_fixed_size(self, shape: Shape) -> bool:
-        return not self.is_convolutional(shape)
-
-    def critic(self, shape: Shape) -> nn.Module:
-        if not self.is_convolutional(shape):
-            net = encoder("mlp", shape, 1, self.width or 128, self.depth_d, activation="leaky-relu")
-            return CriticWithPool(net, shape, self.pool_size)
-        side = min(shape[1:])  # patches of smaller images are about half of them at most
-        halvings = HALVINGS[self.patch_size or (70 if side >= 128 else 34 if side >= 64 else 16)]
-        return CriticWithPool(translators.PatchCritic(shape, self.width or 64, halvings), shape, self.pool_size)
+        critics = {"DX": x, "DY": y}
+        return {"G": self.translator(x, y), "F": self.translator(y, x)} | {
+            name: CriticWithPool(self.critic(domain), domain, self.pool_size) for name, domain in critics.items()
+        }
 
     def step(self, batches: PairBatches, global_step: int, G: nn.Module, F: nn.Module, DX: Any, DY: Any) -> Moves:
         """The authors' order: both translators, then both critics on translations from their pools."""
@@ -114,14 +85,3 @@ class CycleGAN(Translator):
         if same is not None:
             terms["identity"] = identity_weight * absolute_error(y, same)
         return fake, terms
-
-    def random_view(self, x: Tensor) -> Tensor:
-        """Examples as training sees them: images enlarged, cropped and mirrored at random."""
-        x = random_crop(x, self.enlarge) if x.ndim == 4 else x
-        return random_flip(x) if self.flip and x.ndim == 4 else x
-
-
-def critic_terms(D: nn.Module, domain: str, real: Tensor, fake: Tensor) -> TermsAndLog:
-    """A critic's half of equation 1, and what the log sees, from one pass over examples and translations."""
-    logits, fake_logits = D(torch.cat([real, fake])).split([len(real), len(fake)])
-    return terms_by_domain(SQUARES, domain, logits, fake_logits)

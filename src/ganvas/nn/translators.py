@@ -63,11 +63,13 @@ class ResnetTranslator(nn.Module):
                 set_memory_format(block, torch.contiguous_format)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h2 w2"]:
-        h, w = (max(1, round(n * factor)) for n, factor in zip(x.shape[2:], self.scale, strict=True))
-        if (h, w) != x.shape[2:]:
-            x = interpolate(x, (h, w), mode="bilinear", antialias=True, align_corners=False)
-        y: Tensor = self.body(pad_to_multiple(x, 4, 8))
-        return y[:, :, :h, :w]
+        y: Tensor = self.body(pad_to_multiple(x := self.resize(x), 4, 8))
+        return y[:, :, : x.shape[2], : x.shape[3]]
+
+    def resize(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
+        """Images of A in the size of their translations."""
+        size = [max(1, round(n * factor)) for n, factor in zip(x.shape[2:], self.scale, strict=True)]
+        return x if size == [*x.shape[2:]] else interpolate(x, size, mode="bilinear", antialias=True)
 
 
 class PatchCritic(nn.Module):
