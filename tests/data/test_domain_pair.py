@@ -115,12 +115,13 @@ def test_domains_may_differ_in_number_size_channels(cls: type[ganvas.CycleGAN], 
     nets = dict(run.nets.items())
     made = run.model.translate(torch.zeros(2, 3, 16, 12), "B", **nets)
     assert made.shape == (2, 1, 20, 24)
-    assert run.model.translate(made, "A", **nets).shape == (2, 3, 16, 12)
+    if "A" in run.directions:
+        assert run.model.translate(made, "A", **nets).shape == (2, 3, 16, 12)
     with Image.open(next((run.folder or tmp_path).glob("previews/*3.png"))) as preview:
         assert preview.mode == "RGB"
 
 
-@every_translator
+@pytest.mark.parametrize("cls", [CycleGAN, ganvas.DiscoGAN])
 def test_vectors_are_learnt_in_units_of_their_own_domain(cls: type[ganvas.CycleGAN]) -> None:
     """One in metres, the other in millimetres and far from 0: no error drowns the other."""
     g = np.random.default_rng(0)

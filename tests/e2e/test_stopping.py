@@ -24,7 +24,7 @@ from tests.support.folders import check_same_bits
 OPTIONS = ["--batch-size", "4", "--width", "4", "--checkpoint-every", "20", "--quiet"]
 OF_MODEL = {
     "laddervae": ["--latents", "3,2"], "cyclegan": ["--blocks", "1", "--pool-size", "6"],
-    "wgan": ["--latent", "3", "--initial-critic-steps", "3"],
+    "wgan": ["--latent", "3", "--initial-critic-steps", "3"], "cut": ["--blocks", "1"],
 }  # fmt: skip
 ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}  # sums of another number of threads differ in the last bit
 KILL_AT_33 = """

@@ -12,7 +12,7 @@ from tests.support.cli import said, size, told
 from tests.support.data import write_folder
 
 TINY = ["--steps", "4", "--batch-size", "2", "--width", "4", "--checkpoint-every", "2", "--quiet"]
-MODELS = {"cyclegan": ["--blocks", "1"], "discogan": []}
+MODELS = {"cyclegan": ["--blocks", "1"], "discogan": [], "cut": ["--blocks", "1"]}
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -48,9 +48,14 @@ def test_from_two_folders_to_translations(
     with Image.open("out/cat/3.png") as image:
         assert (image.mode, image.size) == ("L", (12, 16))
     assert told(capsys, "translate", run, domains[0], "out")["there"] == 12
-    assert told(capsys, "translate", run, domains[1], "back", "--to", "A", "--force")["translated"] == 12
-    with Image.open("back/dog/0.png") as image:
-        assert image.mode == "RGB"
+    if model == "cut":
+        message = refused(capsys, "translate", run, domains[1], "back", "--to", "A")
+        assert message.count("\n") == 1
+        assert "this cut translates to B, not to 'A'" in message
+    else:
+        assert told(capsys, "translate", run, domains[1], "back", "--to", "A", "--force")["translated"] == 12
+        with Image.open("back/dog/0.png") as image:
+            assert image.mode == "RGB"
     assert "1 translated, in one.jpg" in said(capsys, "translate", run, f"{domains[0]}/cat/1.png", "one.jpg")
     assert said(capsys, "resume", run, "--steps", "6", "--quiet") == run
     assert "photos-sketches" in said(capsys, "runs")

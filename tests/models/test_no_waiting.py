@@ -79,7 +79,7 @@ def test_what_a_graph_is_recorded_of_does_not_wait(cls: type[Model], images: Dat
 
 @every_model
 def test_no_step_on_vectors_waits(cls: type[Model], vectors: Dataset) -> None:
-    if cls.__name__ in ("DCGAN", "CGAN"):
+    if cls.__name__ in ("DCGAN", "CGAN", "CUT"):
         pytest.skip("needs images, or labels")
     play(small(cls), learnt_by(cls, vectors))
 
@@ -97,6 +97,7 @@ OPTIONS = [
     ("vae", {"conditional": True, "net": "spatial"}), ("iwae", {"gradient_estimator": "doubly-reparameterized"}),
     ("discogan", {"feature_matching_weight": 1.0, "reconstruction_loss": "cosine"}), ("discogan", {"residual": True}),
     ("discogan", {"reconstruct": "one", "latent": 5, "reconstruction_loss": "hinge"}), ("cyclegan", {"residual": True}),
+    ("cut", {"identity_weight": 0.0, "patches": 5}), ("cut", {"residual": True}),
 ]  # fmt: skip
 
 

@@ -54,12 +54,16 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in MOD
     "dcgan: penalties": ("dcgan", {"r1": 1.0, "gp": 2.0, "augment": ("color", "translation", "cutout")}),
     "dcgan: adaptive": ("dcgan", {"augment": ("color", "flip"), "augment_target": 0.3, "augment_span": 50}),
     "discogan: features": ("discogan", {"feature_matching_weight": 3.0}),
+    "cut": ("cut", {"eps": 10.0}),
 }  # fmt: skip
 """models, of which none has batch norm or a pool: what each rank has of its own"""
 
 
 def case_model(name: str) -> Model:
-    """The model; its Adam has a large epsilon, or it would turn the rounding of small gradients into steps."""
+    """The model; its Adam has a large epsilon, or it would turn the rounding of small gradients into steps.
+
+    That of cut is larger still: its features are small, and made of length 1, so their gradients are large.
+    """
     model, fields = CASES[name]
     plain = {"norm": "none", "norm_d": "none", "pool_size": 0, "lr": 0.01, "eps": 0.1, "initial_critic_steps": 1}
     return small(MODELS[model], **{"depth": 1} | plain | fields)

@@ -40,7 +40,7 @@ COMMANDS = {
     "fit-prior": ("priors:fit_prior", "Fit a prior to an encoder's codes, to sample from."),
     "sample": ("sample:sample", "Generate new examples with a trained model."),
     "reconstruct": ("sample:reconstruct", "Encode and decode examples, and show both."),
-    "translate": ("sample:translate", "Translate images with a CycleGAN or a DiscoGAN."),
+    "translate": ("sample:translate", "Translate images with a CycleGAN, a DiscoGAN or CUT."),
     "evaluate": ("evaluate:evaluate", "Measure a trained model and its samples on held-out data."),
     "compare": ("compare:compare", "Compare runs by their samples, with intervals."),
     "doctor": ("inspect:doctor", "Say what is wrong with a run, with evidence and remedies."),

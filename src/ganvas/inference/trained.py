@@ -45,7 +45,7 @@ MAX_PRIOR_CODES = 20_000
 """most codes that priors are fitted to and judged by"""
 MAX_EXAMPLES_PER_CHUNK, MAX_NUMBERS_PER_CHUNK = 256, 2**22
 """examples, and numbers in them, that go through a network at once, at most"""
-NO_TRANSLATOR = "has one domain, so it translates nothing: cyclegan and discogan do"
+NO_TRANSLATOR = "has one domain, so it translates nothing: cyclegan, discogan and cut do"
 NO_NOISE = "draws no examples from noise"
 NO_ENCODER = "has no encoder: it can sample, but neither encode nor reconstruct"
 
@@ -204,7 +204,7 @@ class Trained:
         return self.decode(self.encode(dataset), dataset.labels)
 
     def translate(self, data: Source, to: str = "B", options: DataOptions | None = None) -> Examples:
-        """The translations of examples of one domain to the other, B or A, by a CycleGAN or a DiscoGAN.
+        """The translations of examples of one domain to the other, B or A, by a translator.
 
         Images may have any size and channels: they get those of their domain, and keep alpha.  Raises UserError for
         examples of another kind, and where the model does not translate that way.

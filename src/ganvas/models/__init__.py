@@ -22,6 +22,7 @@ from .wgangp import WGANGP as WGANGP
 from .r3gan import R3GAN as R3GAN
 from .cyclegan import CycleGAN as CycleGAN
 from .discogan import DiscoGAN as DiscoGAN
+from .cut import CUT as CUT
 # isort: on
 
 MODELS: dict[str, type[Model]] = {

@@ -19,7 +19,7 @@ MIN_MOVED, MOVED_ACCURACY = 0.1, 0.75
 critic's accuracy from which such a repetition is told from the domain that it should be in"""
 MAX_NOISE_GAIN, MAX_NOISY_ERROR = 3.0, 2.0
 """how much faint noise may grow on its way back, as a multiple of its own size and of the error without it"""
-CYCLE_OPTIONS = ("cycle_weight", "reconstruction_weight")
+CONSISTENCY_OPTIONS = ("cycle_weight", "reconstruction_weight", "nce_weight")
 
 
 def translator_rules(model: "Translator") -> Iterator[Rule]:
@@ -31,9 +31,9 @@ def translator_rules(model: "Translator") -> Iterator[Rule]:
 
 def direction_rules(model: "Translator", source: str, target: str) -> Iterator[Rule]:
     """What may go wrong with translations from one domain, with the way back to it, and with its critic."""
-    looser = change_weights(model, "below", *CYCLE_OPTIONS) or ("more or other data",)
+    looser = change_weights(model, "below", *CONSISTENCY_OPTIONS) or ("more or other data",)
     undecided = ("--identity-weight 0",) if getattr(model, "identity_weight", 0) is None else ()
-    bolder = (*undecided, *change_weights(model, "below", "identity_weight", *CYCLE_OPTIONS))
+    bolder = (*undecided, *change_weights(model, "below", "identity_weight", *CONSISTENCY_OPTIONS))
     yield Rule(
         f"the translator from {source} to {target} repeats its input", f"input_change_{source}", MIN_MOVED,
         "it changes its input by {figure:.0%} of what separates the domains (limit {limit:.0%}), and the critic of "
@@ -62,7 +62,7 @@ def direction_rules(model: "Translator", source: str, target: str) -> Iterator[R
             given=lambda figures: figures[f"accuracy_{source}"] >= WON_ACCURACY,
         )  # fmt: skip
     is_tied = getattr(model, "reconstruct", "both") == "both"
-    tied = change_weights(model, "above", *CYCLE_OPTIONS) if is_tied else ("--reconstruct both",)
+    tied = change_weights(model, "above", *CONSISTENCY_OPTIONS) if is_tied else ("--reconstruct both",)
     yield Rule(
         f"translations to {target} are all alike", f"diversity_{source}", MIN_DIVERSITY,
         f"two of them differ {{figure:.0%}} as much as two examples of {source} or {target} do, whichever differ less "

@@ -1,7 +1,7 @@
-"""What a pair of translators G: A -> B and F: B -> A descends besides the game: errors of round trips.
+"""What translators descend besides the game: errors of round trips, and contrasts between places of an image.
 
-All are means over the batch and over an example's numbers, in float32 or wider, so that weights mean the same for
-every size of image; both examples are of one shape.
+All are means over the batch and over an example's numbers or places, in float32 or wider, so that weights mean the same
+for every size of image; both examples are of one shape.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import cosine_similarity
+from torch.nn.functional import cosine_similarity, normalize
 
 from ..ranks import mean_over_ranks
 from .precision import at_least_float32
@@ -56,3 +56,15 @@ def feature_matching(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Scalar:
     """
     pairs = [[mean_over_ranks(at_least_float32(x).mean(0)) for x in pair] for pair in zip(real, fake, strict=True)]
     return torch.stack([(r - f).square().mean() for r, f in pairs]).sum()
+
+
+def patch_nce(query: Float[Tensor, "b n d"], key: Float[Tensor, "b n d"], temperature: float) -> Scalar:
+    """E -log( exp(cos(q_s, k_s) / t) / sum_r exp(cos(q_s, k_r) / t) ): contrasts among the n places of an image.
+
+    A translation's features q_s are to tell those of their own place in the input, k_s, from those of every place r.
+    Source: Park et al., arXiv:2007.15651, equations 3 and 4.
+    """
+    q, k = (normalize(at_least_float32(features), dim=-1) for features in (query, key))
+    with torch.autocast(q.device.type, enabled=False):
+        logits = q @ k.mT / temperature
+    return (logits.logsumexp(-1) - logits.diagonal(dim1=-2, dim2=-1)).mean()
