@@ -126,6 +126,14 @@ SMALL: dict[str, list[Small]] = {
         )
     ],
     "likelihood_speed": [small("DATA/binarized_mnist_fixed.npz --images 20", "L_5 of 20", "GFLOP/s of", K=5, STEPS=1)],
+    "line_art": [
+        small(
+            *("DATA/openclipart_64.npz --workers 0 --steps 2 --seeds 1", "luminance", "cut-2-0", "PSNR, dB"),
+            N_HELD=8,
+            N_A=12,
+            MODELS={"cut": ganvas.CUT(width=4, blocks=1)},
+        )
+    ],
     "many_seeds": [small("--rounds 1", "floor / stacked", "gan 2 numbers", CASES=MANY_SEEDS)],
     "memorisation": [small("", "40 digits: ", " at 4", STEPS={40: 4}, MODEL=GAN)],
     "metric_cost": [small("DATA/mnist.npz --n 200", "kid", "GiB at the peak")],
@@ -224,6 +232,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.savez(folder / "binarized_mnist_fixed.npz", **bits)  # type: ignore[arg-type]
     glyphs = {name: random.integers(0, 256, (600, 32, 32), np.uint8) for name in "AB"}
     np.savez(folder / "font_upright_italic_32.npz", **glyphs, family=np.arange(600) % 24)  # type: ignore[arg-type]
+    np.savez(folder / "openclipart_64.npz", x_train=random.integers(0, 256, (40, 64, 64, 4), np.uint8))  # type: ignore[arg-type]
     return folder
 
 
