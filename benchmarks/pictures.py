@@ -192,7 +192,7 @@ def picture(x: Tensor) -> Image.Image:
     array = x.permute(1, 2, 0).numpy()
     image = Image.fromarray(array[..., 0] if array.shape[2] == 1 else array).convert("RGBA")
     ground = Image.alpha_composite(Image.new("RGBA", image.size, "#808080"), image).convert("RGB")
-    scale = max(1, 64 // image.height)
+    scale = -(-64 // image.height)
     return ground.resize((scale * image.width, scale * image.height), Image.Resampling.NEAREST)
 
 
