@@ -21,7 +21,7 @@ from .checkpoint import read_networks
 from .defaults import format_option
 from .loop import TrainState
 
-ADAPTED = ".augment_p"
+RUN_STATE_SUFFIX = ".augment_p"
 """end of the name of what follows the course of a run, and so begins anew"""
 Report = Callable[[Sequence[str]], None]
 
@@ -64,11 +64,11 @@ def adopt_options(model: Model, origin: Origin | None, say: Report) -> Model:
     """The model, whose options that nobody gave are those of the old run, of the same kind; they count as given."""
     if origin is None or origin.model is None:
         return model
-    adopted = {name: value for name, value in to_dict(origin.model).items() if name not in model.given}
+    options = {name: value for name, value in to_dict(origin.model).items() if name not in model.given}
     standard = to_dict(type(model)())
-    if unusual := [(name, value) for name, value in adopted.items() if value not in (None, standard[name])]:
+    if unusual := [(name, value) for name, value in options.items() if value not in (None, standard[name])]:
         say([f"as in {origin.run}: {' '.join(map(format_option, unusual))}"])
-    return replace(model, **adopted)
+    return replace(model, **options)
 
 
 def initialize_from(origin: Origin | None, model: Model, data: Any, state: TrainState, say: Report) -> dict[str, Any]:
@@ -86,37 +86,37 @@ def initialize_from(origin: Origin | None, model: Model, data: Any, state: Train
             f"{origin.run} has the networks {', '.join(sorted(names)) or '(none)'}, but "
             f"{model_name_with_article(model)} has {', '.join(state.nets)}: begin with a run of the same model"
         )
-    begun = [name for name in state.nets if name in names]
-    nets = {name: state.nets[name] for name in begun}
-    here, there = learned(nets, state.nets.state_dict(), origin), learned(nets, origin.nets, origin)
-    unfit = {
+    shared = [name for name in state.nets if name in names]
+    nets = {name: state.nets[name] for name in shared}
+    here, there = transferable(nets, state.nets.state_dict(), origin), transferable(nets, origin.nets, origin)
+    differences = {
         name: f"{name} is {a} there, and {b} here" for name in [*here, *there]
         if (a := describe_tensor(there.get(name))) != (b := describe_tensor(here.get(name)))
     }  # fmt: skip
-    if unfit and (why := other_options(origin, model, data, here)):
-        raise UserError(f"the networks of {origin.run} do not fit: {next(iter(unfit.values()))}; {why}")
-    random_layers = set(map(layer_of, unfit))
-    fitting = {name for name in here if layer_of(name) not in random_layers}
+    if differences and (why := other_options(origin, model, data, here)):
+        raise UserError(f"the networks of {origin.run} do not fit: {next(iter(differences.values()))}; {why}")
+    random_layers = set(map(layer_of, differences))
+    common = {name for name in here if layer_of(name) not in random_layers}
     for networks, source in ((state.nets, origin.nets), (state.ema_nets, origin.ema)):
         for name in networks.keys() & names:
-            own = select_prefix({key: t for key, t in source.items() if key in fitting}, f"{name}.")
+            own = select_prefix({key: t for key, t in source.items() if key in common}, f"{name}.")
             networks[name].load_state_dict(own, strict=False)
     pairs = zip(origin.scaling, data.datasets, strict=True)
-    if not unfit or all(s.mean is not None and s.mean.shape == part.shape for s, part in pairs):
+    if not differences or all(s.mean is not None and s.mean.shape == part.shape for s, part in pairs):
         state.scaling = origin.scaling
-    notes = [f"begins with {' and '.join(begun)} of {origin.run}, of step {origin.step}"]
-    notes += [check_fit(name, model, here, fitting, unfit) for name in begun]
+    notes = [f"begins with {' and '.join(shared)} of {origin.run}, of step {origin.step}"]
+    notes += [check_fit(name, model, here, common, differences) for name in shared]
     if missing:
         notes.append(f"{origin.run} does not hold {' and '.join(missing)}: random weights, as in any new run")
     say([note for note in notes if note])
     return {"run": origin.run, "step": origin.step}
 
 
-def learned(nets: dict[str, nn.Module], tensors: dict[str, Tensor], origin: Origin) -> dict[str, Tensor]:
+def transferable(nets: dict[str, nn.Module], tensors: dict[str, Tensor], origin: Origin) -> dict[str, Tensor]:
     """The tensors of these networks that a new run can take over: not what a rank has of its own."""
     left_out = rank_state_keys(nets) | (optional_state_keys(nets) - origin.nets.keys())
     own = {name: t for name, t in tensors.items() if name.partition(".")[0] in nets and name not in left_out}
-    return {name: t for name, t in own.items() if not name.endswith(ADAPTED)}
+    return {name: t for name, t in own.items() if not name.endswith(RUN_STATE_SUFFIX)}
 
 
 def other_options(origin: Origin, model: Model, data: Data, here: dict[str, Tensor]) -> str:
@@ -127,22 +127,22 @@ def other_options(origin: Origin, model: Model, data: Data, here: dict[str, Tens
     with torch.random.fork_rng(devices=[]), torch.device("meta"), SkipInitialization():
         nets = replace(model, **old).networks(data.shape, len(data.classes))
     nets = {name: net for name, net in nets.items() if any(key.startswith(f"{name}.") for key in here)}
-    shapes = {name: t.shape for name, t in learned(nets, nn.ModuleDict(nets).state_dict(), origin).items()}
+    shapes = {name: t.shape for name, t in transferable(nets, nn.ModuleDict(nets).state_dict(), origin).items()}
     if shapes == {name: t.shape for name, t in here.items()}:
         return ""
     return f"it has {', '.join(f'{name}={value}' for name, value in old.items() if new[name] != value)}"
 
 
-def check_fit(network: str, model: Model, here: dict[str, Tensor], fitting: set[str], unfit: dict[str, str]) -> str:
+def check_fit(network: str, model: Model, here: dict[str, Tensor], common: set[str], unequal: dict[str, str]) -> str:
     """How many layers of a network carry over, where not all do; UserError where none does and the network is kept."""
     own = [name for name in here if name.startswith(f"{network}.")]
-    layers, carried = set(map(layer_of, own)), {layer_of(name) for name in own if name in fitting}
-    differences = [text for name, text in unfit.items() if name.startswith(f"{network}.")]
-    if network not in model.training_only and not any(here[name].ndim > 1 for name in own if name in fitting):
+    layers, common_layers = set(map(layer_of, own)), {layer_of(name) for name in own if name in common}
+    texts = [text for name, text in unequal.items() if name.startswith(f"{network}.")]
+    if network not in model.training_only and not any(here[name].ndim > 1 for name in own if name in common):
         advice = "give the `size` and `channels` of that run, or leave out `init_from`"
-        raise UserError(f"the networks do not fit: no layer of {network} does, {differences[0]}; {advice}")
-    what = f"of {network} {len(carried)} of {len(layers)} layers carry over, the others are random"
-    return f"{what}: {differences[0]}" if differences else ""
+        raise UserError(f"the networks do not fit: no layer of {network} does, {texts[0]}; {advice}")
+    what = f"of {network} {len(common_layers)} of {len(layers)} layers carry over, the others are random"
+    return f"{what}: {texts[0]}" if texts else ""
 
 
 def layer_of(name: str) -> str:
