@@ -156,3 +156,13 @@ def test_another_number_of_classes_leaves_what_has_the_label_random(capsys: pyte
 def test_nothing_is_taken_of_a_run_that_is_not_there() -> None:
     with pytest.raises(UserError, match="no run 'nothing'"):
         ganvas.train(ganvas.VAE(), "digits", init_from="nothing")
+
+
+def test_options_of_training_are_chosen_again_where_those_of_the_old_run_were(tmp_path: Path) -> None:
+    train = ["train", "dcgan", "digits", "--width", "4", "--steps", "2", "--quiet", "--folder"]
+    for name, options in (("chosen", []), ("paper", ["--net", "conv"])):
+        assert main([*train, str(tmp_path / name), *options]) == 0
+        assert main([*train, str(tmp_path / f"{name}-2"), "--init-from", str(tmp_path / name)]) == 0
+        first, second = (json.loads((tmp_path / n / "config.json").read_text()) for n in (name, f"{name}-2"))
+        assert first["fields"] == second["fields"]
+        assert first["train_config"] == second["train_config"]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..data import Data, Scaling, scaling
 from ..errors import UserError
+from ..fields import mark_given
 from ..inference.schema import parse_model
 from ..inference.trained import Trained, describe_tensor
 from ..io.run_folder import RunFolder
@@ -35,6 +36,8 @@ class Origin(NamedTuple):
     nets: dict[str, Tensor]
     ema: dict[str, Tensor]
     scaling: tuple[Scaling, ...]
+    chosen: frozenset[str] = frozenset()
+    """the options for which values were chosen, see `defaults`"""
 
 
 def read_origin(init_from: Trained | str | Path, model: Model) -> Origin:
@@ -52,23 +55,28 @@ def read_origin(init_from: Trained | str | Path, model: Model) -> Origin:
     scalings, step = scaling.scaling_from_state(tensors, header, model), header.get("step")  # takes what is theirs
     if RunFolder(path.parent).is_run and "fields" not in header:  # a checkpoint that was written before it said so
         header = run_records.read_config(path.parent)
+    chosen = run_records.read_config(path.parent).get("chosen", {}) if RunFolder(path.parent).is_run else {}
     old = parse_model(header, path) if header.get("model") == model_name(model) else None
     if any(name.startswith("nets/") for name in tensors):
         nets, ema = select_prefix(tensors, "nets/"), select_prefix(tensors, "ema/")
-        return Origin(str(path.parent.resolve()), step, old, nets, ema, scalings)
+        return Origin(str(path.parent.resolve()), step, old, nets, ema, scalings, frozenset(chosen))
     weights = {name: t for name, t in tensors.items() if not name.startswith("prior/")}
     return Origin(str(path.resolve()), step, old, weights, weights, scalings)
 
 
 def adopt_options(model: Model, origin: Origin | None, say: Report) -> Model:
-    """The model, whose options that nobody gave are those of the old run, of the same kind; they count as given."""
+    """The model, whose options that nobody gave are those of the old run, of the same kind; they count as given.
+
+    Networks that were chosen then do not, so that options of training are chosen again.
+    """
     if origin is None or origin.model is None:
         return model
     options = {name: value for name, value in to_dict(origin.model).items() if name not in model.given}
     standard = to_dict(type(model)())
     if unusual := [(name, value) for name, value in options.items() if value not in (None, standard[name])]:
         say([f"as in {origin.run}: {' '.join(map(format_option, unusual))}"])
-    return replace(model, **options)
+    adopted = replace(model, **options)
+    return mark_given(adopted, to_dict(model).keys() - ({"net"} & origin.chosen - model.given))
 
 
 def initialize_from(origin: Origin | None, model: Model, data: Any, state: TrainState, say: Report) -> dict[str, Any]:
