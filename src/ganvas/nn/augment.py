@@ -11,7 +11,8 @@ images get the same kinds of change T, D(T(x)) and D(T(G(z))), so that D does no
 
 Fractions of pixels are rounded, halves upwards, as in the paper's code.  Pixels are in [-1, 1], and grey is 0, their
 middle, in all channels: as in the paper, and as the border that D's own convolutions, padded with zeros, see around
-every image; so it tells D less about the change than black, -1, would.
+every image; so it tells D less about the change than black, -1, would.  Where images have alpha it is half
+transparent: D sees it in real and fake images alike, so samples do not become so.
 """
 
 from collections.abc import Callable
