@@ -120,7 +120,7 @@ def apply_overrides(
     changeable = [name for name in CHANGEABLE_FIELDS if name in train_fields | model_fields]
     for name in [name for name in overrides if name not in changeable]:
         if name in ("epochs", "budget"):
-            raise UserError(f"{name} counts from a run's beginning: say with `steps` up to which step it goes on")
+            raise UserError(f"`{name}` counts from a run's beginning: say with `steps` up to which step it goes on")
         if name in model_fields | train_fields | data_fields:
             advice = f"begin with them: ganvas train {model_name(model)} DATA --init-from {folder}"
             what = f"{name}={overrides[name]} cannot be changed in a run, which would be another one"
