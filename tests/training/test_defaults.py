@@ -152,3 +152,21 @@ def test_r3gan_learns_mixtures_without_options() -> None:
     assert defaults.training == {"batch_size": 256, "steps": 7000, "ema_decay": 0.99, "lr_decay": 0.8}
     images = ganvas.R3GAN()
     assert choose_defaults(images, load("emoji"), {}) == (images, ({}, {}, []))
+
+
+def test_a_vae_for_images_has_the_variance_of_its_errors_and_small_data_a_small_code() -> None:
+    model, defaults = choose_defaults(ganvas.VAE(), load("emoji"), {})
+    assert (model.sigma, model.latent) == ("optimal", 64)
+    assert defaults.training == {"batch_size": 32, "steps": 10000, "ema_decay": 0.998, "lr_decay": 0.5}
+    few = from_array(np.zeros((100, 8, 8, 1), np.uint8))
+    model, _ = choose_defaults(ganvas.VAE(), few, {})
+    assert model.latent == 10
+    assert model.fits_prior(few)  # which needs ten examples a dimension
+
+
+@pytest.mark.parametrize(
+    "options", [{"net": "conv"}, {"likelihood": "bernoulli"}, {"prior": "vamp"}, {"conditional": True}, {"geco": 0.1}]
+)
+def test_a_vae_of_another_kind_is_left_as_it_is(options: dict[str, Any]) -> None:
+    model = ganvas.VAE(**options)
+    assert choose_defaults(model, load("digits"), {}) == (model, ({}, {}, []))

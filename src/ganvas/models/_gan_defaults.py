@@ -11,6 +11,7 @@ from collections.abc import Set
 from typing import Any
 
 from ..data import Dataset
+from ._defaults import without_steps
 
 PICTURE_DEFAULTS: dict[str, Any] = {
     "net": "resize", "width": 32, "latent": 64, "noise_distribution": "normal", "norm_d": "none",
@@ -31,8 +32,3 @@ def picture_defaults(data: Dataset, given: Set[str]) -> dict[str, Any]:
     if given & SLOPE:
         del values["r1"], values["penalty_interval"]
     return without_steps(values, given)
-
-
-def without_steps(values: dict[str, Any], given: Set[str]) -> dict[str, Any]:
-    """The values, without steps where it is given in another way how long to train."""
-    return {name: value for name, value in values.items() if name != "steps" or not given & {"epochs", "budget"}}

@@ -25,8 +25,8 @@ from ..model import Batches, Moves, Shape, minimize
 from ..nn import Depth, decoder, encoder
 from ..nn.mlp import Activation, FourierFeatures, Norm
 from ..objectives.adversarial import generator_loss
+from ._defaults import without_steps
 from ._gan import Adversarial, finalize_network
-from ._gan_defaults import without_steps
 
 SCALE = 3.0
 """deviation of the Fourier features' frequencies, in radians a standard deviation of the data"""

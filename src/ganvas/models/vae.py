@@ -15,6 +15,7 @@ al., ICLR 2017).  See `distributions/posteriors.py` for Sigma, `objectives/kl.py
                the error of a number is geco on average  (Rezende & Viola, arXiv:1810.00597, algorithm 1)
 """
 
+from collections.abc import Set
 from typing import Any, ClassVar
 
 import torch
@@ -28,7 +29,16 @@ from ..fields import Positive, Size, Steps, Weight
 from ..model import Batches, Moves, Shape, minimize
 from ..objectives.reconstruction import squared_error
 from ..ranks import mean_over_ranks
-from ._variational import Variational
+from ._defaults import without_steps
+from ._variational import MIN_CODES_PER_DIMENSION, Variational
+
+IMAGE_DEFAULTS: dict[str, Any] = {
+    "sigma": "optimal", "latent": 64, "batch_size": 32, "steps": 10000, "ema_decay": 0.998, "lr_decay": 0.5,
+}  # fmt: skip
+"""for images: the variance that the errors have (arXiv:2006.13202), so that the KL counts little and samples are sharp,
+which they are with the prior that a run then fits to its codes"""
+OTHER_AIMS = {"net", "likelihood", "binarize", "prior", "conditional", "geco"}
+"""options of which one that is given leaves the defaults: another network, another p(x|z), or no prior fitted"""
 
 
 class VAE(Variational):
@@ -36,6 +46,7 @@ class VAE(Variational):
 
     training_only: ClassVar[tuple[str, ...]] = ("multiplier",)
     takes_step_tensor: ClassVar[bool] = True
+    chosen_options: ClassVar[Set[str]] = IMAGE_DEFAULTS.keys()
 
     beta: Weight | None = None
     """weight of the KL term, lambda in some texts; 1 unless given"""
@@ -51,6 +62,12 @@ class VAE(Variational):
     """hold the KL at this value, in nats"""
     geco: Positive | None = None
     """hold the root mean square error of reconstructions at this value, with the least KL"""
+
+    def defaults_for(self, data: Dataset, given: Set[str]) -> dict[str, Any]:
+        if not data.has_images or given & OTHER_AIMS:
+            return {}
+        latent = min(IMAGE_DEFAULTS["latent"], max(2, len(data) // MIN_CODES_PER_DIMENSION))
+        return without_steps(IMAGE_DEFAULTS | {"latent": latent}, given)
 
     def validate_data(self, data: Dataset) -> None:
         super().validate_data(data)
