@@ -36,10 +36,10 @@ def measure_run(model: str, data: str | Dataset, steps: int, folder: Path) -> tu
     """Train, and say how long that took, and how long each measurement."""
     save, make_evaluator, evaluators, saving = Run.save, validation.make_evaluator, [], 0.0
 
-    def timed_save(*arguments: Any) -> None:
+    def timed_save(*arguments: Any, **options: Any) -> None:
         nonlocal saving
         start = time.perf_counter()
-        save(*arguments)
+        save(*arguments, **options)
         saving += time.perf_counter() - start
 
     def remember_evaluator(*arguments: Any) -> Any:

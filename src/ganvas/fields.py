@@ -48,7 +48,7 @@ class ValidatedMeta(ABCMeta):
             instance: T = super().__call__(*values, **keywords)  # type: ignore[misc]
         except ValidationError as error:
             raise UserError(format_errors(error, cls)) from error
-        return mark_given(instance, keywords)
+        return mark_given(instance, keywords) if hasattr(cls, "given") else instance
 
 
 def mark_given(instance: T, names: Iterable[str]) -> T:

@@ -106,7 +106,7 @@ OPTIONS: list[tuple[list[str], str]] = [
     (["train", "dcgan", "ring"], "dcgan needs images, but ring holds vectors: train gan instead"),
     (["train", "dcgan", "emoji", "--norm-d", "batch", "--r1", "1"], "--r1 1 is about D's gradient at each example"),
     (
-        ["train", "dcgan", "emoji", "--penalty-interval", "16"],
+        ["train", "dcgan", "emoji", "--net", "conv", "--penalty-interval", "16"],
         "--penalty-interval 16 is the interval of penalties: give gp, r1 or r2 as well",
     ),
     (["train", "dcgan", "emoji", "--pack", "3"], "--batch-size 32 cannot be packed by --pack 3: give a multiple of it"),
@@ -131,7 +131,7 @@ OPTIONS: list[tuple[list[str], str]] = [
     (["train", "vae", "ring", "--budget", "10m", "--epochs", "2"], "--epochs 2 and --budget 600 both say how long"),
     (["train", "vae", "ring", "--steps", "5000", "--budget", "90"], "--steps 5000 and --budget 90 both say how long"),
     (["train", "vae", "ring", "--budget", "soon"], "--budget must be a time such as 30s, 10m or 1.5h, not 'soon'"),
-    (["train", "vae", "ring", "--budget", "-5m"], "--budget must be a time such as 30s, 10m or 1.5h, not '-5m'"),
+    (["train", "vae", "ring", "--budget=-5m"], "--budget must be a time such as 30s, 10m or 1.5h, not '-5m'"),
     (["train", "vae", "ring", "--budget", "0s"], "--budget must be greater than 0"),
     (["train", "vae", "ring", "--budget", "10m", "--seeds", "2"], "--budget 600.0 begins with a trial of one run"),
     (["train", "vae", "ring", "--sweep", "budget=60,90"], "--budget 60.0 begins with a trial of one run"),

@@ -201,7 +201,7 @@ def test_an_artifact_comes_back_whole(cls: type[Model], tmp_path: Path) -> None:
 
 @every_generator
 def test_what_a_model_can_do_after_training(cls: type[Model], images: Dataset) -> None:
-    trained = ganvas.train(small(cls), images, steps=2, batch_size=8, checkpoint_every=1, quiet=True)
+    trained = ganvas.train(small(cls), images, steps=4, batch_size=8, checkpoint_every=1, quiet=True)
     assert isinstance(trained.model, GenerativeModel)
     assert trained.sample(5).x.shape == (5, 3, 12, 10)
     assert torch.equal(trained.sample(5, seed=1).x, trained.sample(5, seed=1).x)

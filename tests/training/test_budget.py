@@ -112,8 +112,8 @@ def test_a_stopped_run_goes_on_to_its_steps(data: str, clock: Clock, monkeypatch
     clock.spend(StepPlayer, "play", 1.0)
     save = Run.save
 
-    def interrupted(self: Run) -> None:
-        save(self)
+    def interrupted(self: Run, **options: Any) -> None:
+        save(self, **options)
         if self.folder.name == "run" and self.state.step:
             raise KeyboardInterrupt
 

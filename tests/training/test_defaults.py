@@ -92,7 +92,7 @@ def test_many_examples_are_seen_as_they_are() -> None:
     assert choose_defaults(ganvas.DCGAN(), load("digits"), {})[0].augment == ("shift",)
 
 
-class Mine(ganvas.DCGAN):
+class OtherDCGAN(ganvas.DCGAN):
     """A subclass of a user's own."""
 
     lr = 1e-3
@@ -101,7 +101,7 @@ class Mine(ganvas.DCGAN):
 def test_own_classes_and_networks_are_left_alone() -> None:
     shape = load("digits").shape
     own_network = ganvas.DCGAN(generator=nn.Sequential(nn.Linear(100, 64), nn.Unflatten(1, shape)))
-    for model in (Mine(), own_network):
+    for model in (OtherDCGAN(), own_network):
         assert choose_defaults(model, load("digits"), {}) == (model, ({}, {}, []))
 
 
@@ -170,3 +170,12 @@ def test_a_vae_for_images_has_the_variance_of_its_errors_and_small_data_a_small_
 def test_a_vae_of_another_kind_is_left_as_it_is(options: dict[str, Any]) -> None:
     model = ganvas.VAE(**options)
     assert choose_defaults(model, load("digits"), {}) == (model, ({}, {}, []))
+
+
+def test_the_model_of_a_run_is_trained_again_as_it_is(tmp_path: Path) -> None:
+    train = ["train", "dcgan", "digits", "--net", "conv", *SMALL, "--folder"]
+    assert main([*train, str(tmp_path / "old")]) == 0
+    model = load_trained(tmp_path / "old").model
+    assert choose_defaults(model, load("digits"), {}) == (model, ({}, {}, []))
+    ring = ganvas.train(ganvas.R3GAN(width=4), "ring", steps=2, folder=tmp_path / "ring", quiet=True).model
+    assert choose_defaults(ring, load("ring"), {})[0] == ring

@@ -15,7 +15,7 @@ from ganvas.training.fit import Run
 from tests.support.cli import said, told
 from tests.support.shards import encode, examples, random_images, write_shards, write_tar
 
-TINY = ["--batch-size", "4", "--width", "4", "--latent", "3", "--checkpoint-every", "3"]
+TINY = ["--batch-size", "4", "--width", "4", "--latent", "3", "--checkpoint-every", "3", "--lr-decay", "0"]
 STREAM = ["--stream", "always"]
 
 

@@ -14,7 +14,7 @@ from .. import __version__
 from ..config import TrainConfig
 from ..data.options import DataOptions, stored_options
 from ..errors import InvalidFileError, UserError
-from ..fields import describe_errors
+from ..fields import describe_errors, mark_given
 from ..io.run_folder import WEIGHTS_FILE, RunFolder
 from ..model import Model, to_dict
 from ..models import MODELS, find_model_class
@@ -202,9 +202,10 @@ def parse_weights(header: dict[str, Any], file: Path) -> Model:
 
 
 def parse_model(header: dict[str, Any], file: Path) -> Model:
-    """The model that a file says it is of; InvalidFileError where there is none such."""
+    """The model that a file says it is of, all of whose fields are given; InvalidFileError where there is none such."""
     cls = MODELS.get(header["model"]) or get_own_model_class(header, file)
-    return parse(cls, with_new_names(header["fields"], cls), header, file, "fields")
+    model = parse(cls, with_new_names(header["fields"], cls), header, file, "fields")
+    return mark_given(model, to_dict(model))
 
 
 def get_own_model_class(header: dict[str, Any], file: Path) -> type[Model]:

@@ -10,7 +10,7 @@ steps.  Where examples are few, D sees them shifted; mirrored they would be wors
 from collections.abc import Set
 from typing import Any
 
-from ..data import Dataset
+from ..data import Data
 from ._defaults import without_steps
 
 PICTURE_DEFAULTS: dict[str, Any] = {
@@ -24,7 +24,7 @@ FEW = 20000
 """examples below which D sees them changed"""
 
 
-def picture_defaults(data: Dataset, given: Set[str]) -> dict[str, Any]:
+def picture_defaults(data: Data, given: Set[str]) -> dict[str, Any]:
     """Values for images, for options that are not given; none where the networks are, since they go with others."""
     if not data.has_images or "net" in given:
         return {}

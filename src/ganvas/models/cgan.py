@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import nn
 
-from ..data import Dataset
+from ..data import Data, Dataset
 from ..errors import UserError
 from ..fields import Size
 from ..model import Batch, Batches, Moves, Shape
@@ -37,7 +37,7 @@ class CGAN(ConfigurableGAN):
 
     is_conditional = True
 
-    def defaults_for(self, data: Dataset, given: Set[str]) -> dict[str, Any]:
+    def defaults_for(self, data: Data, given: Set[str]) -> dict[str, Any]:
         return picture_defaults(data, given)
 
     def validate_data(self, data: Dataset) -> None:

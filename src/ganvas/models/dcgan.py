@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 
 from torch import nn
 
-from ..data import Dataset
+from ..data import Data, Dataset
 from ..errors import UserError
 from ..fields import Size
 from ..model import Batches, Moves
@@ -37,7 +37,7 @@ class DCGAN(ConfigurableGAN):
     width: Width = 64
     """channels next to the image; they double as the image halves, up to eight times"""
 
-    def defaults_for(self, data: Dataset, given: Set[str]) -> dict[str, Any]:
+    def defaults_for(self, data: Data, given: Set[str]) -> dict[str, Any]:
         return picture_defaults(data, given)
 
     def validate_data(self, data: Dataset) -> None:

@@ -19,7 +19,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from ..data import Dataset
+from ..data import Data
 from ..fields import Fraction, Weight
 from ..model import Batches, Moves, Shape, minimize
 from ..nn import Depth, decoder, encoder
@@ -55,7 +55,7 @@ class R3GAN(Adversarial):
     """weight of half the squared gradient of D on fake examples"""
     betas: tuple[Fraction, Fraction] = (0.0, 0.99)
 
-    def defaults_for(self, data: Dataset, given: Set[str]) -> dict[str, Any]:
+    def defaults_for(self, data: Data, given: Set[str]) -> dict[str, Any]:
         is_mixture = data.shape in ((2,), (3,))
         return without_steps(MIXTURE_DEFAULTS, given) if is_mixture else {}
 

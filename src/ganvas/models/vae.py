@@ -22,7 +22,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..data import Dataset
+from ..data import Data, Dataset
 from ..distributions.likelihoods import Likelihood, align
 from ..errors import UserError
 from ..fields import Positive, Size, Steps, Weight
@@ -63,7 +63,7 @@ class VAE(Variational):
     geco: Positive | None = None
     """hold the root mean square error of reconstructions at this value, with the least KL"""
 
-    def defaults_for(self, data: Dataset, given: Set[str]) -> dict[str, Any]:
+    def defaults_for(self, data: Data, given: Set[str]) -> dict[str, Any]:
         if not data.has_images or given & OTHER_AIMS:
             return {}
         latent = min(IMAGE_DEFAULTS["latent"], max(2, len(data) // MIN_CODES_PER_DIMENSION))

@@ -219,7 +219,7 @@ def restore_state(
     if not files.checkpoint.exists():
         return state
     header = checkpoint.restore(state, files.checkpoint, model)
-    old_batch = header.get("batch_size", config.batch_size) * header.get("world_size", 1)
+    old_batch = (header.get("batch_size") or config.batch_size) * header.get("world_size", 1)
     state.position = convert_position(state.position, len(data), old_batch, config.batch_size * world_size())
     return state
 
