@@ -318,7 +318,8 @@ def test_what_is_given_counts_and_not_what_differs_from_the_usual(
                 assert sentence in capsys.readouterr().err
     assert not Path("runs").exists()
     for name, epochs in (("a", ()), ("b", ("--epochs", "2"))):
-        assert main(["train", "vae", "x.npy", "--width", "4", "--folder", name, *(epochs or ("--steps", "2"))]) == 0
+        words = ["x.npy", "--net", "conv", "--width", "4", "--folder", name, *(epochs or ("--steps", "2"))]
+        assert main(["train", "vae", *words]) == 0
         plan = json.loads(Path(name, "config.json").read_text())["train_config"]
         assert (plan["steps"], plan["batch_size"], plan["epochs"]) == (2, 40, None)
     assert "has 40 examples, so batches have as many, and not 64" in capsys.readouterr().err

@@ -21,7 +21,21 @@ from ganvas.models import MODELS
 from tests.support.data import as_pair, interrupted, write_folder
 from tests.support.models import small
 
-TINY = ["--batch-size", "4", "--width", "4", "--latent", "3", "--checkpoint-every", "4", "--holdout", "0", "--quiet"]
+TINY = [
+    "--lr-decay",
+    "0",
+    "--batch-size",
+    "4",
+    "--width",
+    "4",
+    "--latent",
+    "3",
+    "--checkpoint-every",
+    "4",
+    "--holdout",
+    "0",
+    "--quiet",
+]
 
 
 def config(run: str = "run") -> dict[str, Any]:
@@ -170,8 +184,9 @@ def test_a_new_run_begins_with_the_weights_of_an_old_one(name: str, images: Data
         ganvas.train(model, data, steps=4, batch_size=4, quiet=True, folder="new", init_from="old")
     new = safetensors.read_safetensors(Path("new/state.ckpt"))[1]
     for key, tensor in old.items():
-        if key.startswith("nets/") and tensor.is_floating_point() and ".past." not in key:
-            assert (new[key] - tensor).abs().max() < 0.01
+        moves_fast = {"past", "variance"} & {*key.split(".")}
+        if key.startswith("nets/") and tensor.is_floating_point() and not moves_fast:
+            assert (new[key] - tensor).abs().max() < 0.01, key
     assert config("new")["init_from"] == {"run": str(Path("old").resolve()), "step": 4}
 
 

@@ -115,7 +115,7 @@ class OptimalGaussian(NamedTuple):
         flat, mean = align(x, self.mean)
         variance = mean_over_ranks((flat - mean).square().mean()).clamp_min(1e-8)
         with torch.no_grad():
-            self.running_variance.lerp_(variance.to(self.running_variance.dtype), 0.05)
+            self.running_variance.mul_(0.95).add_(variance.to(self.running_variance.dtype), alpha=0.05)
         return reconstruction.gaussian_nll(flat, mean, variance.sqrt())
 
 

@@ -154,7 +154,7 @@ class Multiplier(nn.Module):
     def forward(self, excess: Float[Tensor, ""]) -> Float[Tensor, ""]:
         """lambda times the excess; lambda <- lambda e^(0.01 c), c the averaged excess, between -1 and 1."""
         with torch.no_grad():
-            self.average.lerp_(mean_over_ranks(excess).to(self.average.dtype), 0.01)
+            self.average.mul_(0.99).add_(mean_over_ranks(excess).to(self.average.dtype), alpha=0.01)
             weight = self.value.clone()
             self.value.mul_((0.01 * self.average.clamp(-1, 1)).exp()).clamp_(1e-6, 1e6)
         return weight * excess
