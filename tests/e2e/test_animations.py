@@ -93,6 +93,8 @@ def test_a_walk_goes_there_and_back(suffix: str, folder: Path, capsys: pytest.Ca
         "train",
         "vae",
         str(folder),
+        "--net",
+        "conv",
         "--steps",
         "60",
         "--width",

@@ -169,6 +169,8 @@ def test_a_file_that_grows_too_large_is_named_by_all_writers(
         "train",
         "vae",
         str(folder),
+        "--net",
+        "conv",
         "--steps",
         "2",
         "--batch-size",

@@ -218,8 +218,15 @@ def test_a_step_counter_or_a_multiplier_is_not_lost_at_resume(images: Dataset) -
         {"prior": "vamp", "pseudo_inputs": 3},
     ):
         model = VAE(latent=3, width=4, **fields)
-        whole = ganvas.train(model, images, steps=20, batch_size=8, checkpoint_every=7, ema_decay=0.0, quiet=True)
-        part = ganvas.train(model, images, steps=9, batch_size=8, checkpoint_every=7, ema_decay=0.0, quiet=True)
+        options: dict[str, Any] = {
+            "batch_size": 8,
+            "checkpoint_every": 7,
+            "ema_decay": 0.0,
+            "lr_decay": 0.0,
+            "quiet": True,
+        }
+        whole = ganvas.train(model, images, steps=20, **options)
+        part = ganvas.train(model, images, steps=9, **options)
         resumed = ganvas.resume(part.folder or "", steps=20, data=images, quiet=True)
         other = resumed.nets.state_dict()
         assert all(torch.equal(v, other[k]) for k, v in whole.nets.state_dict().items()), fields
