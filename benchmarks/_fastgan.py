@@ -53,7 +53,7 @@ def sides_of(shape: tuple[int, ...]) -> list[int]:
     if shape[1] != shape[2] or not 3 <= len(sides) <= len(MAPS) or sides[0] > 7:
         size = f"{shape[1]} x {shape[2]}"
         raise UserError(
-            f"fastgan is for square images of 16 to 64 pixels, a multiple of 4, not of {size}: leave it out"
+            f"fastgan is for square images of 16 to 64 pixels whose side halves to 4 to 7, not of {size}: leave it out"
         )
     return sides
 
@@ -188,7 +188,8 @@ class FastGAN:
             loss.backward(inputs=list(G.parameters()))
             optimizer_g.step()
             decay = min(EMA, (1 + n) / (10 + n))
-            torch._foreach_lerp_(list(self.average.parameters()), list(G.parameters()), 1 - decay)
+            with torch.no_grad():
+                torch._foreach_lerp_(list(self.average.parameters()), list(G.parameters()), 1 - decay)
             yield
 
     @torch.no_grad()

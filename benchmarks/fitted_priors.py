@@ -23,7 +23,7 @@ from ganvas.viz.images import Examples
 from _lenet import accuracy, forward, load_lenet
 from _support import parser, paste, print_table, save, train_once
 
-MODELS = {"autoencoder": ganvas.Autoencoder(latent=16), "VAE": ganvas.VAE(latent=16)}
+MODELS = {"autoencoder": ganvas.Autoencoder(latent=16), "VAE": ganvas.VAE(net="conv", latent=16)}
 STEPS, EPOCHS, N, SHOWN = 4000, 3, 10_000, 64
 Row = tuple[str, Tensor, float | None]
 """what it is, images, and the held-out log-density of codes under the prior that they come from"""

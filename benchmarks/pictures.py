@@ -45,6 +45,7 @@ from ganvas.metrics import kernel_distance, precision_recall
 from ganvas.metrics.features import FeatureSpace, make_feature_space
 from ganvas.metrics.kid import MIN_EXAMPLES
 from ganvas.model import Model
+from ganvas.models._variational import Variational
 from ganvas.randomness import make_generator
 from ganvas.training.defaults import choose_defaults
 from ganvas.training.loop import current_ema, initialize_state, train
@@ -108,7 +109,9 @@ def ganvas_training(contender: Contender, data: Dataset, seed: int, budget: Budg
     def samples() -> Tensor:
         nets = current_ema(state, config.ema_decay)
         trained = Trained(model, data.shape, nets, {}, scaling=state.scaling)
-        return trained.decode(trained.sample_prior(N_SAMPLES, make_generator(CPU, 0, "pictures"))).x
+        if isinstance(model, Variational) and model.fits_prior(data):  # as at the end of a run
+            trained = trained.fit_prior(data, kinds=["mixture"])
+        return trained.sample(N_SAMPLES).x
 
     images = (state.position * config.batch_size for _ in train(model, data, config, state))
     return Training(images, samples, tuple(state.nets.values()))

@@ -112,7 +112,14 @@ def tests_of_tests() -> Iterator[str]:
                 yield f"{name(file)} imports from {module}: move what it needs to tests/support"
 
 
-CHECKS = (lengths, ceilings, docstrings, pickles, dependencies, tests_of_tests)
+def conflict_markers() -> Iterator[str]:
+    """No merge was left half done."""
+    for file in [*SOURCES, *TESTS, *ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]:
+        if any(line.startswith(("<" * 7, ">" * 7)) for line in read(file).splitlines()):
+            yield f"{name(file)} holds the marks of a merge"
+
+
+CHECKS = (lengths, ceilings, docstrings, pickles, dependencies, tests_of_tests, conflict_markers)
 
 if __name__ == "__main__":
     problems = [problem for check in CHECKS for problem in check()]

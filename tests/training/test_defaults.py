@@ -15,7 +15,7 @@ from ganvas.data import from_array, load
 from ganvas.inference.trained import load_trained
 from ganvas.model import to_dict
 from ganvas.models._gan_defaults import FEW, PICTURE_DEFAULTS
-from ganvas.training.defaults import choose_defaults
+from ganvas.training.defaults import choose_defaults, format_option
 
 STEPS = ["--steps", "2", "--batch-size", "4", "--quiet"]
 SMALL = ["--width", "4", *STEPS]
@@ -142,8 +142,8 @@ def test_bench_measures_what_train_trains(capsys: pytest.CaptureFixture[str]) ->
 def test_help_says_which(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "dcgan", "--help"]) == 0
     text = " ".join(capsys.readouterr().out.replace("│", " ").split())
-    assert "[default: auto or conv]" in text
-    assert "[default: auto or 0.999]" in text
+    assert "[default: conv, or by the data]" in text
+    assert "[default: 0.999, or by the data]" in text
 
 
 def test_r3gan_learns_mixtures_without_options() -> None:
@@ -162,6 +162,28 @@ def test_a_vae_for_images_has_the_variance_of_its_errors_and_small_data_a_small_
     model, _ = choose_defaults(ganvas.VAE(), few, {})
     assert model.latent == 10
     assert model.fits_prior(few)  # which needs ten examples a dimension
+    longer = ganvas.VAE(latent=11)
+    assert choose_defaults(longer, few, {}) == (longer, ({}, {}, []))
+
+
+def test_a_note_can_be_typed() -> None:
+    many = from_array(np.zeros((FEW, 8, 8, 1), np.uint8), name="many")
+    (note,) = choose_defaults(ganvas.DCGAN(), many, {})[1].notes
+    assert "--augment" not in note
+    assert [format_option((name, value)) for name, value in (("fsdp", True), ("tf32", False))] == [
+        "--fsdp",
+        "--no-tf32",
+    ]
+
+
+def test_milestones_of_the_learning_rate_take_the_place_of_its_decay() -> None:
+    chosen = choose_defaults(ganvas.DCGAN(), load("digits"), {"lr_milestones": (0.5,)})[1].values
+    assert "lr_decay" not in chosen
+
+
+@pytest.mark.parametrize("model", [ganvas.CGAN(net="auto"), ganvas.VAE(net="auto")])
+def test_auto_is_no_named_network(model: ganvas.Model) -> None:
+    assert choose_defaults(model, load("digits"), {})[1].training["batch_size"] == 32
 
 
 @pytest.mark.parametrize(

@@ -166,3 +166,21 @@ def test_options_of_training_are_chosen_again_where_those_of_the_old_run_were(tm
         first, second = (json.loads((tmp_path / n / "config.json").read_text()) for n in (name, f"{name}-2"))
         assert first["fields"] == second["fields"]
         assert first["train_config"] == second["train_config"]
+
+
+def test_weights_alone_and_a_vae_have_options_of_training_chosen_again_too(tmp_path: Path) -> None:
+    for name, start in (("dcgan", "weights.safetensors"), ("vae", "")):
+        old, new = tmp_path / name, tmp_path / f"{name}-2"
+        train = ["train", name, "digits", "--width", "4", "--steps", "2", "--quiet", "--folder"]
+        assert main([*train, str(old)]) == 0
+        assert main([*train, str(new), "--init-from", str(old / start)]) == 0
+        first, second = (json.loads((folder / "config.json").read_text()) for folder in (old, new))
+        assert first["train_config"] == second["train_config"]
+        assert first["fields"] == second["fields"]
+
+
+@pytest.mark.parametrize("option", [["--r1", "0"], ["--gp", "1"]])
+def test_what_does_not_go_with_a_given_option_is_not_taken_over(option: list[str], tmp_path: Path) -> None:
+    train = ["train", "dcgan", "digits", "--width", "4", "--steps", "2", "--quiet", "--folder"]
+    assert main([*train, str(tmp_path / "old")]) == 0
+    assert main([*train, str(tmp_path / "new"), "--init-from", str(tmp_path / "old"), *option]) == 0

@@ -80,9 +80,9 @@ def make_bench_command(cls: type[Model]) -> Callable[..., None]:
 
     command.__doc__ = f"{cls.__doc__}\n\nMeasures how fast it trains on this machine, and how fast it could."
     hidden = (*cls.ignored_options, *UNUSED_OPTIONS)
-    vars(command).update(
-        hidden=hidden, fixed_options=given_up(cls), defaults=to_dict(cls.default_training), chosen=cls.chosen_options
-    )
+    chosen = cls.chosen_options if "defaults_for" in vars(cls) else ()
+    fixed, defaults = given_up(cls), to_dict(cls.default_training)
+    vars(command).update(hidden=hidden, fixed_options=fixed, defaults=defaults, chosen=chosen)
     return command
 
 

@@ -21,6 +21,9 @@ from .app import print_result
 
 NAMES = ", ".join(BUILTIN)
 SOURCE_HELP = f"a folder, a zip, an image, a .npy, .npz or IDX file, .tar shards, Parquet, or a name: {NAMES}"
+PRIOR_HELP = (
+    "standard, the model's own, or one fitted to its codes: best (the default where any is), gaussian, mixture, flow"
+)
 FLAG, FIELDS = Parameter(negative=()), Parameter(name="*")
 """an option without a --no- of its own, and options that are the fields of a dataclass"""
 RunName = Annotated[str, Parameter(help="a run folder, a name in runs/, a weights file, or: last")]

@@ -56,7 +56,7 @@ CHAPTERS = (
         "The KL term pulls the codes of all faces together onto N(0, I), so that a draw from it decodes to a face.",
     ),
     Chapter(
-        DCGAN(width=32), 1800, 32, "Generative adversarial network",
+        DCGAN(net="conv", width=32), 1800, 32, "Generative adversarial network",
         "min over G, max over D of E log D(x) + E log(1 − D(G(z)))",
         "Has no encoder and reconstructs nothing: its generator learnt from the discriminator's verdicts alone, and "
         "draws the sharpest pictures.",

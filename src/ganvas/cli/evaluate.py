@@ -10,7 +10,7 @@ from ..evaluation.samples import MetricValues
 from ..metrics.features import FEATURE_NAMES, RECOMMENDED_FOR, download_weights, find_weights
 from ..training.progress import ProgressBar
 from .app import print_result, spell_options
-from .common import FLAG, Given, HeldOutFlags, HeldOutOptions, Json, Quiet, RunName, load_run, require_data
+from .common import FLAG, PRIOR_HELP, Given, HeldOutFlags, HeldOutOptions, Json, Quiet, RunName, load_run, require_data
 
 NO_TEST_SPLIT_NOTE = "there are no held-out examples: these are the training examples, and so all numbers are better"
 TRAINING_DATA_NOTE = (
@@ -50,7 +50,7 @@ def evaluate(
     n: Annotated[int | None, Parameter(alias="-n", help=N_HELP)] = None,
     features: Features = "auto",
     allow_few: AllowFew = False,
-    fitted_prior: Annotated[str | None, Parameter(help="fitted prior to draw samples from, e.g. best")] = None,
+    fitted_prior: Annotated[str | None, Parameter(help=PRIOR_HELP)] = None,
     seed: SampleSeed = 0,
     options: HeldOutFlags = HeldOutOptions(),
     quiet: Quiet = False,

@@ -56,7 +56,7 @@ class HelpFormatter(DefaultFormatter):
                 description = InlineText(text)
                 description.append(Text(f"[{limits}]", "dim"))
             if option in getattr(function, "chosen", ()):
-                default = " or ".join(filter(None, ("auto", default)))
+                default = ", or ".join(filter(None, (default, "by the data")))
             negatives = entry.negative_names if default == "True" and entry.type is bool else ()
             yield entry.copy(
                 positive_names=names, negative_names=negatives, description=description,

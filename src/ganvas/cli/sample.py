@@ -15,11 +15,20 @@ from ..io.atomic import refuse_existing
 from ..training.progress import ProgressBar
 from ..viz.images import PICTURE_FORMATS, Examples
 from .app import print_result
-from .common import DataFlags, Force, Json, Output, OutputOptions, Quiet, RunName, SourceName, load_run, save_examples
-
-PRIOR_HELP = (
-    "standard, the model's own, or one fitted to its codes: best (the default where any is), gaussian, mixture, flow"
+from .common import (
+    PRIOR_HELP,
+    DataFlags,
+    Force,
+    Json,
+    Output,
+    OutputOptions,
+    Quiet,
+    RunName,
+    SourceName,
+    load_run,
+    save_examples,
 )
+
 TO_HELP = "domain to translate to: A was given first in training, B second"
 MAX_CLASS_ROWS = 40
 

@@ -80,7 +80,7 @@ def make_train_command(cls: type[Model]) -> Callable[..., int]:
         hidden=cls.ignored_options,
         fixed_options=given_up(cls),
         defaults=to_dict(cls.default_training),
-        chosen=cls.chosen_options,
+        chosen=cls.chosen_options if "defaults_for" in vars(cls) else (),
     )
     return command
 

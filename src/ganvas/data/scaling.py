@@ -71,7 +71,7 @@ class Scaling:
         if u.ndim > 2:
             low, high = self.pixel_range
             x = (u.float() - low).mul_(255 / (high - low)).clamp_(0, 255)
-            if self.premultiplied:  # divided before they are rounded: colours times an alpha of 1 would be all or none
+            if self.premultiplied:  # first: rounded, colours at alpha 1 could only be 0 or 255
                 x = unpremultiply(x.mul_(64).round_().div_(64 * 255)).mul_(255)  # to 1/64: bytes come back exactly
             return x.round_().to(torch.uint8)
         scaling = self.to(u.device)

@@ -167,10 +167,10 @@ class LikelihoodHead(nn.Module):
 
 
 def begin_transparent(net: nn.Sequential, shape: Shape, name: LikelihoodName = "gaussian") -> nn.Sequential:
-    """A fresh decoder; of images with alpha, its squared errors of a sigmoid, one whose pixels begin at 0.1, not 0.5.
+    """The decoder; for images with alpha and a squared error, its last bias makes all pixels begin at 0.1, not 0.5.
 
-    Most numbers of such images are 0.  From 0.5 the first steps of Adam take all outputs to where the sigmoid is flat:
-    samples are then empty for hundreds of steps, whatever sigma, beta or the learning rate's warm-up.
+    Most numbers of sprites and icons are 0.  From 0.5 the first steps of Adam take all outputs to where the sigmoid is
+    flat: samples are then empty for hundreds of steps, whatever sigma, beta or the learning rate's warm-up.
     """
     if len(shape) == 3 and shape[0] == 4 and name in UNBOUNDED_LIKELIHOODS:
         *_, bias = net.parameters()

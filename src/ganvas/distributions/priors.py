@@ -166,8 +166,9 @@ def fit_priors(
     random = make_generator(CPU, seed, "flat")  # without noise, flat directions would have unbounded densities
     train, test = (z + torch.randn(len(z), len(flat), generator=random) @ flat for z in (train, test))
     n_components = max(1, min(MAX_COMPONENTS, len(train) // d, MAX_WORK // (len(train) * d * d)))
-    if "mixture" in kinds and len(train) < 2 * d:
-        notes += (f"{len(train)} codes are too few for a mixture in {d} dimensions: it is the Gaussian",)
+    if "mixture" in kinds and n_components == 1:
+        extent = "few" if len(train) < 2 * d else "many, for the time that this may take,"
+        notes += (f"{len(train)} codes are too {extent} for a mixture in {d} dimensions: it is the Gaussian",)
     priors: dict[str, Prior] = {}
     for kind in kinds:
         progress(f"fitting {kind} to {len(train)} codes of {d} dimensions")

@@ -18,6 +18,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from ..data import DataOptions, Source
+from ..distributions.priors import STANDARD
 from ..errors import UserError, check_positive, did_you_mean
 from ..inference.loading import load_matching
 from ..inference.trained import Trained, load_trained
@@ -222,7 +223,8 @@ def run_costs(run: ComparedRun) -> MetricValues:
     folder, generating = trained.folder, (net for key, net in trained.nets.items() if key != "encoder")
     log = run_records.read_log(folder) if folder else []
     return {
-        "run": name, "folder": folder and str(folder), "model": model_name(trained.model), "prior": prior,
+        "run": name, "folder": folder and str(folder), "model": model_name(trained.model),
+        "prior": prior or (None if trained.default_prior == STANDARD else trained.default_prior),
         "parameters": sum(p.numel() for net in generating for p in net.parameters()),
         "step": trained.metadata.get("step"), "seconds": folder and float(log[-1]["seconds"] if log else 0),
     }  # fmt: skip

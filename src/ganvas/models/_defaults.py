@@ -4,6 +4,7 @@ from collections.abc import Set
 from typing import Any
 
 
-def without_steps(values: dict[str, Any], given: Set[str]) -> dict[str, Any]:
-    """The values, without steps where it is given in another way how long to train."""
-    return {name: value for name, value in values.items() if name != "steps" or not given & {"epochs", "budget"}}
+def fit_schedule(values: dict[str, Any], given: Set[str]) -> dict[str, Any]:
+    """The values, without steps or a decay of the learning rate where these are given in another way."""
+    others = {"steps": {"epochs", "budget"}, "lr_decay": {"lr_milestones"}}
+    return {name: value for name, value in values.items() if not others.get(name, set()) & given}

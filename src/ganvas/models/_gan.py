@@ -14,7 +14,7 @@ With `augment_target` D's images are changed with a probability p, which begins 
 
     r = E sign(D(x) - border),       p <- p + sign(r - augment_target) (images of a batch) / augment_span, in [0, 1]
 
-Karras et al., arXiv:2006.06676, section 3.1; there every four batches.  The border is that of `confidence`: where
+Karras et al., arXiv:2006.06676, section 3; there every four batches.  The border is that of `confidence`: where
 logits have no zero it is half-way, since in that paper those of real and fake drift apart symmetrically about zero.
 """
 
@@ -39,7 +39,7 @@ from ..nn.discriminator import add_spectral_norm
 from ..nn.mlp import Norm
 from ..nn.residual import ResidualBlock
 from ..objectives import adversarial
-from ..objectives.adversarial import BORDERS, JENSEN_SHANNON_LOSSES, Loss, generator_loss
+from ..objectives.adversarial import JENSEN_SHANNON_LOSSES, Loss, confidence, generator_loss
 from ..objectives.penalties import gradient_penalty, squared_gradients
 from ..randomness import draw_rows
 from ..ranks import gather_batch, world_size
@@ -224,7 +224,10 @@ class Adversarial(LatentModel):
         logged = confidence(real_logits.detach(), fake_logits.detach(), loss)
         if self.augment_target is not None:
             real, fake = gather_batch(real_logits.detach()), gather_batch(fake_logits.detach())  # lest ranks differ
-            r, p = 2 * confidence(real, fake, loss)["accuracy_real"] - 1, uncompiled(D).get_buffer("augment_p")
+            r, p = (
+                2 * confidence(real, fake, loss)["accuracy_real"] - 1,
+                uncompiled(D).get_buffer("augment_p"),
+            )
             change = len(real) * self.pack / self.augment_span * (r - self.augment_target).sign()
             logged["augment_p"] = p.copy_((p + change).clamp(0, 1)).clone()
         return minimize(D, **terms)._replace(logged=logged, second_order=bool(gp or r1 or r2))
@@ -387,14 +390,3 @@ def logits(D: nn.Module, both: Tensor, y: Labels) -> tuple[Tensor, Tensor]:
 def uses_batch_norm(net: nn.Module) -> bool:
     """Whether a network's output for an example depends on the other examples of the batch."""
     return any(isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) for m in net.modules())
-
-
-def confidence(real: Tensor, fake: Tensor, loss: Loss) -> dict[str, Tensor]:
-    """How sure D is: the share of real and of fake examples that it takes for what they are, and the logits' gap.
-
-    The border is where the loss has it; half-way between the two means where logits have no zero of their own.
-    """
-    gap, zero = real.mean() - fake.mean(), BORDERS[loss]
-    border = fake.mean() + gap / 2 if zero is None else zero
-    accuracies = {"accuracy_real": (real > border).float().mean(), "accuracy_fake": (fake < border).float().mean()}
-    return accuracies | {"logit_gap": gap}

@@ -2,16 +2,15 @@
 
 A generator that enlarges its maps by interpolation, and a discriminator without normalisation, both small, since on a
 processor the number of steps counts most; the relativistic loss (arXiv:2501.05441), R1 on every 16th batch
-(arXiv:1912.04958), large steps of Adam that shrink to 0 over the second half, and averages of weights over a thousand
-steps.  Where examples are few, D sees them shifted; mirrored they would be worse than alone, of icons too.
-`benchmarks/pictures.py` measures all that beside the papers' values (docs/models/dcgan.md).
+(arXiv:1912.04958), large steps of Adam that shrink to 0 over the second half, and averages of weights over five hundred
+steps.  Where examples are few, D sees them shifted.  For figures beside those of others see docs/models/dcgan.md.
 """
 
 from collections.abc import Set
 from typing import Any
 
 from ..data import Data
-from ._defaults import without_steps
+from ._defaults import fit_schedule
 
 PICTURE_DEFAULTS: dict[str, Any] = {
     "net": "resize", "width": 32, "latent": 64, "noise_distribution": "normal", "norm_d": "none",
@@ -24,11 +23,9 @@ FEW = 20000
 """examples below which D sees them changed"""
 
 
-def picture_defaults(data: Data, given: Set[str]) -> dict[str, Any]:
-    """Values for images, for options that are not given; none where the networks are, since they go with others."""
-    if not data.has_images or "net" in given:
+def picture_defaults(net: str, data: Data, given: Set[str]) -> dict[str, Any]:
+    """Values for images, for options that are not given; none where `net` is, since they go with other networks."""
+    if not data.has_images or ("net" in given and net != "auto"):
         return {}
-    values = PICTURE_DEFAULTS | ({} if len(data) < FEW else {"augment": ()})
-    if given & SLOPE:
-        del values["r1"], values["penalty_interval"]
-    return without_steps(values, given)
+    unused = ({"r1", "penalty_interval"} if given & SLOPE else set()) | (set() if len(data) < FEW else {"augment"})
+    return fit_schedule({name: value for name, value in PICTURE_DEFAULTS.items() if name not in unused}, given)

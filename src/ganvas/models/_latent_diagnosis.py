@@ -23,7 +23,7 @@ def prior_rule(nearer: tuple[str, ...] = (), after: int = 0) -> Rule:
         "the codes are far from N(0, I)", "kl_from_prior", MAX_PRIOR_KL,
         "their standard deviations go from {aggregate_std_range[0]:g} to {aggregate_std_range[1]:g} ({figure:.2f} nats "
         "a dimension, limit {limit:g}), so samples from that are worse than reconstructions",
-        ("a prior fitted to the codes, as this run or ganvas fit-prior fits one", *nearer),
+        ("fit a prior to the codes (ganvas fit-prior; most runs of a VAE end with one)", *nearer),
         "codes far from N(0, I)", phase="end", after=after, unless=("posterior collapse",),
     )  # fmt: skip
 

@@ -20,9 +20,8 @@ from ..model import Model, PairBatch, Shape, model_name
 from ..nn import Depth, Width, encoder, resolve_architecture
 from ..nn.augment import random_crop, random_flip
 from ..nn.translators import PatchCritic, ResidualTranslator, ResnetTranslator, mlp_translator
-from ..objectives.adversarial import Loss, discriminator_terms
+from ..objectives.adversarial import Loss, confidence, discriminator_terms
 from ..objectives.translation import absolute_error
-from ._gan import confidence
 from ._latent import Examples, Network
 from ._own import format_shape
 from ._statistics import sample_statistics

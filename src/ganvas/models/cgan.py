@@ -38,7 +38,7 @@ class CGAN(ConfigurableGAN):
     is_conditional = True
 
     def defaults_for(self, data: Data, given: Set[str]) -> dict[str, Any]:
-        return picture_defaults(data, given)
+        return picture_defaults(self.net, data, given)
 
     def validate_data(self, data: Dataset) -> None:
         super().validate_data(data)

@@ -38,7 +38,7 @@ class DCGAN(ConfigurableGAN):
     """channels next to the image; they double as the image halves, up to eight times"""
 
     def defaults_for(self, data: Data, given: Set[str]) -> dict[str, Any]:
-        return picture_defaults(data, given)
+        return picture_defaults(self.net, data, given)
 
     def validate_data(self, data: Dataset) -> None:
         if not data.has_images:

@@ -25,7 +25,7 @@ from ..model import Batches, Moves, Shape, minimize
 from ..nn import Depth, decoder, encoder
 from ..nn.mlp import Activation, FourierFeatures, Norm
 from ..objectives.adversarial import generator_loss
-from ._defaults import without_steps
+from ._defaults import fit_schedule
 from ._gan import Adversarial, finalize_network
 
 SCALE = 3.0
@@ -57,7 +57,7 @@ class R3GAN(Adversarial):
 
     def defaults_for(self, data: Data, given: Set[str]) -> dict[str, Any]:
         is_mixture = data.shape in ((2,), (3,))
-        return without_steps(MIXTURE_DEFAULTS, given) if is_mixture else {}
+        return fit_schedule(MIXTURE_DEFAULTS, given) if is_mixture else {}
 
     def build_networks(self, shape: Shape, judged: Shape, classes: int) -> tuple[nn.Module, nn.Module]:
         norm, norm_d = self.norms(shape)

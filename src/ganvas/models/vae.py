@@ -29,8 +29,8 @@ from ..fields import Positive, Size, Steps, Weight
 from ..model import Batches, Moves, Shape, minimize
 from ..objectives.reconstruction import squared_error
 from ..ranks import mean_over_ranks
-from ._defaults import without_steps
-from ._variational import MIN_CODES_PER_DIMENSION, Variational
+from ._defaults import fit_schedule
+from ._variational import MAX_PRIOR_DIMENSIONS, MIN_CODES_PER_DIMENSION, Variational
 
 IMAGE_DEFAULTS: dict[str, Any] = {
     "sigma": "optimal", "latent": 64, "batch_size": 32, "steps": 10000, "ema_decay": 0.998, "lr_decay": 0.5,
@@ -64,10 +64,12 @@ class VAE(Variational):
     """hold the root mean square error of reconstructions at this value, with the least KL"""
 
     def defaults_for(self, data: Data, given: Set[str]) -> dict[str, Any]:
-        if not data.has_images or given & OTHER_AIMS:
+        most = min(MAX_PRIOR_DIMENSIONS, len(data) // MIN_CODES_PER_DIMENSION)
+        latent = self.latent if "latent" in given else min(IMAGE_DEFAULTS["latent"], most)
+        is_other = given & OTHER_AIMS - ({"net"} if self.net == "auto" else set())
+        if not data.has_images or is_other or not 2 <= latent <= most:  # a run fits no prior to longer codes
             return {}
-        latent = min(IMAGE_DEFAULTS["latent"], max(2, len(data) // MIN_CODES_PER_DIMENSION))
-        return without_steps(IMAGE_DEFAULTS | {"latent": latent}, given)
+        return fit_schedule(IMAGE_DEFAULTS | {"latent": latent}, given)
 
     def validate_data(self, data: Dataset) -> None:
         super().validate_data(data)

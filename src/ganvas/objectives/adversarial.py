@@ -86,3 +86,15 @@ def divergence_estimates(loss: Loss, terms: dict[str, float]) -> dict[str, float
     if loss == "wasserstein":
         return {"wasserstein": value}
     return {"jensen_shannon": (value + log(4)) / 2} if loss in JENSEN_SHANNON_LOSSES else {}
+
+
+def confidence(real: Tensor, fake: Tensor, loss: Loss) -> dict[str, Tensor]:
+    """How sure D is: the share of real and of fake examples that it takes for what they are, and the logits' gap.
+
+    The border is where the loss has it; half-way between the two means where logits have no zero of their own.
+    """
+    real, fake = at_least_float32(real), at_least_float32(fake)
+    gap, zero = real.mean() - fake.mean(), BORDERS[loss]
+    border = fake.mean() + gap / 2 if zero is None else zero
+    accuracies = {"accuracy_real": (real > border).float().mean(), "accuracy_fake": (fake < border).float().mean()}
+    return accuracies | {"logit_gap": gap}

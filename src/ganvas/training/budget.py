@@ -118,4 +118,6 @@ def measure_costs(run: Run, trial_seconds: float) -> Costs:
     if evaluator is not None:
         samples = seconds_of(lambda: evaluator.measure(run.current_model()))
     end = seconds_of(lambda: run.draw_progress(is_end=True))
+    if is_main() and run.fits_prior:
+        end += seconds_of(lambda: run.fit_prior(run.current_model()))
     return Costs(step, max(0.0, line - step), save + max(0.0, last_line - line), samples, end)

@@ -1,6 +1,6 @@
 """Values of options that nobody gave, chosen for the data when a run begins."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import fields, replace
 from typing import Any, NamedTuple
 
@@ -18,12 +18,17 @@ class Defaults(NamedTuple):
     notes: list[str]
 
 
-def choose_defaults(model: Model, data: Data, options: Mapping[str, Any]) -> tuple[Model, Defaults]:
-    """The model with values for these data, see `Model.defaults_for`, and all that was chosen; `options` are given."""
-    given = model.given | {name for name, value in options.items() if value is not None}
+def choose_defaults(
+    model: Model, data: Data, options: Mapping[str, Any], asked: Set[str] | None = None
+) -> tuple[Model, Defaults]:
+    """The model with values for these data, see `Model.defaults_for`, and all that was chosen; `options` are given.
+
+    Of a model that took over options of another run, `asked` are the fields that somebody gave for this one.
+    """
+    given = {name for name, value in options.items() if value is not None}
     has_own = "defaults_for" in vars(type(model)) and not model.own_networks
-    chosen = model.defaults_for(data, given) if has_own else {}
-    values = {name: value for name, value in chosen.items() if name not in given}
+    chosen = model.defaults_for(data, given | (model.given if asked is None else asked)) if has_own else {}
+    values = {name: value for name, value in chosen.items() if name not in given | model.given}
     names = {field.name for field in fields(model)}
     own = {name: value for name, value in values.items() if name in names}
     training = {name: value for name, value in values.items() if name not in names}
@@ -33,7 +38,9 @@ def choose_defaults(model: Model, data: Data, options: Mapping[str, Any]) -> tup
 
 def format_option(option: tuple[str, Any]) -> str:
     """An option as it is typed."""
-    name, value = option
+    name, value = option[0].replace("_", "-"), option[1]
+    if isinstance(value, bool):
+        return f"--{name}" if value else f"--no-{name}"
     if isinstance(value, tuple):
         value = (" " if all(isinstance(part, float) for part in value) else ",").join(map(str, value))
-    return f"--{name.replace('_', '-')} {value}"
+    return f"--{name} {value}"

@@ -238,8 +238,6 @@ class Run:
         self.gather()
         if is_main():
             trained = self.current_model()
-            if is_end and self.fits_prior:
-                trained = self.fit_prior(trained)
             if self.keeps_best:
                 trained.save(self.files.last_weights)
             if not self.keeps_best or self.state.lowest_distance is None:  # none measured, so there are no better ones
@@ -247,6 +245,8 @@ class Run:
             self.save_preview(trained)
         # last, since it says that the step is done: a run that is killed before goes on from the one before
         self.save_checkpoint()
+        if is_end and is_main() and self.fits_prior:
+            self.fit_prior(self.current_model()).save(self.files.weights)
 
     @cached_property
     def fits_prior(self) -> bool:

@@ -62,8 +62,8 @@ def train(
     raw_data, data_options = read_sources(data, data_options, bar)
     with share_errors():
         origin = None if init_from is None else read_origin(init_from, model)
-        model = adopt_options(model, origin, bar.print_notes)
-        model, defaults = choose_defaults(model, raw_data, options)
+        asked, model = model.given, adopt_options(model, origin, bar.print_notes)
+        model, defaults = choose_defaults(model, raw_data, options, asked if origin and origin.chosen else None)
         config, _ = split_options(options, model, defaults.training)
         default_batch_size = config.batch_size
         training_data = prepare_data(model, raw_data)

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from ..data import Data, Scaling, scaling
 from ..errors import UserError
-from ..fields import mark_given
 from ..inference.schema import parse_model
 from ..inference.trained import Trained, describe_tensor
 from ..io.run_folder import RunFolder
@@ -24,6 +23,11 @@ from .loop import TrainState
 
 RUN_STATE_SUFFIX = ".augment_p"
 """end of the name of what follows the course of a run, and so begins anew"""
+SUPERSEDED = {
+    "penalty_interval": {"gp", "r1", "r2", "weight_clip", "spectral_norm", "norm_d"},
+    "r1": {"gp", "weight_clip", "spectral_norm"}, "sigma": {"geco", "likelihood"}, "beta": {"geco"}, "warmup": {"geco"},
+}  # fmt: skip
+"""options of an old run that do not go with others which are given for the new one"""
 Report = Callable[[Sequence[str]], None]
 
 
@@ -46,7 +50,9 @@ def read_origin(init_from: Trained | str | Path, model: Model) -> Origin:
         run = "the trained model" if init_from.folder is None else str(init_from.folder.resolve())
         scalings = init_from.scaling or (Scaling(model.pixel_range),) * model.n_domains
         weights, same = init_from.nets.state_dict(), init_from.model if type(init_from.model) is type(model) else None
-        return Origin(run, init_from.metadata.get("step"), same, weights, weights, scalings)
+        return Origin(
+            run, init_from.metadata.get("step"), same, weights, weights, scalings, chosen_in(init_from.folder)
+        )
     path = run_records.find_run(str(init_from))
     if path.is_dir():
         files = RunFolder(path)
@@ -55,28 +61,31 @@ def read_origin(init_from: Trained | str | Path, model: Model) -> Origin:
     scalings, step = scaling.scaling_from_state(tensors, header, model), header.get("step")  # takes what is theirs
     if RunFolder(path.parent).is_run and "fields" not in header:  # a checkpoint that was written before it said so
         header = run_records.read_config(path.parent)
-    chosen = run_records.read_config(path.parent).get("chosen", {}) if RunFolder(path.parent).is_run else {}
+    chosen = chosen_in(path.parent)
     old = parse_model(header, path) if header.get("model") == model_name(model) else None
     if any(name.startswith("nets/") for name in tensors):
         nets, ema = select_prefix(tensors, "nets/"), select_prefix(tensors, "ema/")
-        return Origin(str(path.parent.resolve()), step, old, nets, ema, scalings, frozenset(chosen))
+        return Origin(str(path.parent.resolve()), step, old, nets, ema, scalings, chosen)
     weights = {name: t for name, t in tensors.items() if not name.startswith("prior/")}
-    return Origin(str(path.resolve()), step, old, weights, weights, scalings)
+    return Origin(str(path.resolve()), step, old, weights, weights, scalings, chosen)
+
+
+def chosen_in(folder: Path | None) -> frozenset[str]:
+    """The options for which the run in a folder chose values; none where it is no run."""
+    is_run = folder is not None and RunFolder(folder).is_run
+    return frozenset(run_records.read_config(folder).get("chosen", {}) if is_run and folder else {})
 
 
 def adopt_options(model: Model, origin: Origin | None, say: Report) -> Model:
-    """The model, whose options that nobody gave are those of the old run, of the same kind; they count as given.
-
-    Networks that were chosen then do not, so that options of training are chosen again.
-    """
+    """The model, whose options that nobody gave are those of the old run, of the same kind; they count as given."""
     if origin is None or origin.model is None:
         return model
-    options = {name: value for name, value in to_dict(origin.model).items() if name not in model.given}
+    superseded = {name for name, others in SUPERSEDED.items() if others & model.given} | model.given
+    options = {name: value for name, value in to_dict(origin.model).items() if name not in superseded}
     standard = to_dict(type(model)())
     if unusual := [(name, value) for name, value in options.items() if value not in (None, standard[name])]:
         say([f"as in {origin.run}: {' '.join(map(format_option, unusual))}"])
-    adopted = replace(model, **options)
-    return mark_given(adopted, to_dict(model).keys() - ({"net"} & origin.chosen - model.given))
+    return replace(model, **options)
 
 
 def initialize_from(origin: Origin | None, model: Model, data: Any, state: TrainState, say: Report) -> dict[str, Any]:

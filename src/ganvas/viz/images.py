@@ -237,7 +237,7 @@ def add_captions(
     top = line_height * bool(title) + line_height * bool(column_labels) + MARGIN
     size = (max(left + picture.width + overhang, round(text_width(title)) + 2 * MARGIN), top + picture.height)
     canvas = Image.new("L" if picture.mode == "L" else "RGB", size, "white")
-    canvas.paste(picture, (left, top), picture if picture.mode == "RGBA" else None)  # as a preview of before
+    canvas.paste(picture, (left, top), picture if picture.mode == "RGBA" else None)  # older previews have alpha
     draw = ImageDraw.Draw(canvas)
     draw.text((MARGIN, MARGIN), title, TEXT_COLOUR, font, "lt")
     for i, head in list(enumerate(column_labels))[:: ceil((widest + MARGIN) / column_width)]:  # those that have room
