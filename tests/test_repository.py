@@ -64,7 +64,7 @@ def test_what_breaks_the_rules_is_found(tmp_path: Path, monkeypatch: pytest.Monk
         "constraints.txt": "torch==1.0\n", "pyproject.toml": "torchvision\n",
         "src/ganvas/long.py": "x = 1\n" * 401, "src/ganvas/io/new.py": '"""New."""\nimport pickle\n' + "y = 2\n" * 20,
         "src/ganvas/io/bare.py": "def f():\n" + "    a = 1\n" * 61,
-        "tests/test_b.py": "from tests.test_a import helper\n",
+        "tests/test_b.py": "from tests.test_a import helper\n", "CHANGELOG.md": "<" * 7 + " HEAD\n",
     }.items():  # fmt: skip
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
@@ -76,4 +76,5 @@ def test_what_breaks_the_rules_is_found(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(lint, "CEILINGS", {".": 500, "io": 10})
     assert {check.__name__: len(list(check())) for check in lint.CHECKS} == {
         "lengths": 2, "ceilings": 1, "docstrings": 3, "pickles": 1, "dependencies": 2, "tests_of_tests": 1,
+        "conflict_markers": 1,
     }  # fmt: skip
