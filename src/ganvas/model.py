@@ -303,6 +303,11 @@ def device_of(network: nn.Module) -> torch.device:
     return next(network.parameters()).device
 
 
+def chooses_defaults(cls: type[Model]) -> bool:
+    """Whether models of this very class choose values; a subclass of the user's own does not inherit that."""
+    return "defaults_for" in vars(cls)
+
+
 def model_name(model: Model) -> str:
     """The model's name on the command line and in files: its class's, in lower case."""
     return type(model).__name__.lower()

@@ -88,23 +88,8 @@ def test_the_same_examples_and_noise_are_in_every_preview(folder: Path, monkeypa
 
 @pytest.mark.parametrize("suffix", [".webp", ".gif"])
 def test_a_walk_goes_there_and_back(suffix: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = said(
-        capsys,
-        "train",
-        "vae",
-        str(folder),
-        "--net",
-        "conv",
-        "--steps",
-        "60",
-        "--width",
-        "8",
-        "--lr",
-        "0.02",
-        "--ema-decay",
-        "0.5",
-        "--quiet",
-    )
+    words = "--net conv --steps 60 --width 8 --lr 0.02 --ema-decay 0.5 --quiet"
+    run = said(capsys, "train", "vae", str(folder), *words.split())
     walk = ["interpolate", run, "--rows", "3"]
     shown, durations = frames(Path(said(capsys, *walk, "--columns", "7", "--out", f"walk{suffix}")))
     said(capsys, *walk, "--columns", "7", "--out", "walk.npz")

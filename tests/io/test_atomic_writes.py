@@ -165,22 +165,8 @@ def test_a_file_that_grows_too_large_is_named_by_all_writers(
     import resource
 
     folder = write_folder(tmp_path / "pets")
-    train = [
-        "train",
-        "vae",
-        str(folder),
-        "--net",
-        "conv",
-        "--steps",
-        "2",
-        "--batch-size",
-        "4",
-        "--width",
-        "4",
-        "--latent",
-        "3",
-        "--quiet",
-    ]
+    words = "--net conv --steps 2 --batch-size 4 --width 4 --latent 3 --quiet"
+    train = ["train", "vae", str(folder), *words.split()]
     assert main([*train, "--folder", "run"]) == 0
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     for command, named in (

@@ -22,20 +22,9 @@ from tests.support.data import as_pair, interrupted, write_folder
 from tests.support.models import small
 
 TINY = [
-    "--lr-decay",
-    "0",
-    "--batch-size",
-    "4",
-    "--width",
-    "4",
-    "--latent",
-    "3",
-    "--checkpoint-every",
-    "4",
-    "--holdout",
-    "0",
-    "--quiet",
-]
+    "--batch-size", "4", "--width", "4", "--latent", "3", "--checkpoint-every", "4", "--lr-decay", "0",
+    "--holdout", "0", "--quiet",
+]  # fmt: skip
 
 
 def config(run: str = "run") -> dict[str, Any]:

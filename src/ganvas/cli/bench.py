@@ -14,7 +14,7 @@ from ..data import Data
 from ..data.stream import check_batches
 from ..errors import UserError, did_you_mean
 from ..fields import STRICT, Size, mark_given
-from ..model import Model, model_name, to_dict
+from ..model import Model, chooses_defaults, model_name, to_dict
 from ..models import MODELS
 from ..nn.device import resolve_device
 from ..renamed import given_up
@@ -80,8 +80,8 @@ def make_bench_command(cls: type[Model]) -> Callable[..., None]:
 
     command.__doc__ = f"{cls.__doc__}\n\nMeasures how fast it trains on this machine, and how fast it could."
     hidden = (*cls.ignored_options, *UNUSED_OPTIONS)
-    chosen = cls.chosen_options if "defaults_for" in vars(cls) else ()
     fixed, defaults = given_up(cls), to_dict(cls.default_training)
+    chosen = cls.chosen_options if chooses_defaults(cls) else ()
     vars(command).update(hidden=hidden, fixed_options=fixed, defaults=defaults, chosen=chosen)
     return command
 

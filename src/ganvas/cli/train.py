@@ -11,7 +11,7 @@ from ..data import DataOptions
 from ..errors import DivergenceError, UserError, check_positive
 from ..fields import mark_given
 from ..inference.trained import Trained
-from ..model import Model, model_name_with_article, to_dict
+from ..model import Model, chooses_defaults, model_name_with_article, to_dict
 from ..models import MODELS
 from ..models._own import load_model_class
 from ..renamed import given_up
@@ -76,12 +76,9 @@ def make_train_command(cls: type[Model]) -> Callable[..., int]:
 
     next_command = "ganvas sample last" if cls.n_domains == 1 else "ganvas translate last FROM TO"
     command.__doc__ = f"{cls.__doc__}\n\nWrites a run folder; then: `{next_command}`."
-    vars(command).update(
-        hidden=cls.ignored_options,
-        fixed_options=given_up(cls),
-        defaults=to_dict(cls.default_training),
-        chosen=cls.chosen_options if "defaults_for" in vars(cls) else (),
-    )
+    fixed, defaults = given_up(cls), to_dict(cls.default_training)
+    chosen = cls.chosen_options if chooses_defaults(cls) else ()
+    vars(command).update(hidden=cls.ignored_options, fixed_options=fixed, defaults=defaults, chosen=chosen)
     return command
 
 

@@ -224,10 +224,8 @@ class Adversarial(LatentModel):
         logged = confidence(real_logits.detach(), fake_logits.detach(), loss)
         if self.augment_target is not None:
             real, fake = gather_batch(real_logits.detach()), gather_batch(fake_logits.detach())  # lest ranks differ
-            r, p = (
-                2 * confidence(real, fake, loss)["accuracy_real"] - 1,
-                uncompiled(D).get_buffer("augment_p"),
-            )
+            r = 2 * confidence(real, fake, loss)["accuracy_real"] - 1
+            p = uncompiled(D).get_buffer("augment_p")
             change = len(real) * self.pack / self.augment_span * (r - self.augment_target).sign()
             logged["augment_p"] = p.copy_((p + change).clamp(0, 1)).clone()
         return minimize(D, **terms)._replace(logged=logged, second_order=bool(gp or r1 or r2))

@@ -48,6 +48,11 @@ MAX_PRIOR_DIMENSIONS, MIN_CODES_PER_DIMENSION = 256, 10
 """most dimensions of codes that a run fits a prior to at its end, and least examples for each"""
 
 
+def max_prior_dimensions(n: int) -> int:
+    """Most dimensions of codes to which a run on n examples fits a prior."""
+    return min(MAX_PRIOR_DIMENSIONS, n // MIN_CODES_PER_DIMENSION)
+
+
 class LikelihoodModel(EncoderDecoder):
     """A model whose decoder returns p(x|z), and the examples as it observes them."""
 
@@ -166,7 +171,7 @@ class Variational(LikelihoodModel, LatentModel):
 
     def fits_prior(self, data: Dataset) -> bool:
         """Whether a run on these data ends with a prior fitted to codes; that of a class is not that of all."""
-        is_feasible = self.code_size(data.shape) <= min(MAX_PRIOR_DIMENSIONS, len(data) // MIN_CODES_PER_DIMENSION)
+        is_feasible = self.code_size(data.shape) <= max_prior_dimensions(len(data))
         return is_feasible and self.prior == "standard" and not self.conditional
 
     def validate_data(self, data: Dataset) -> None:

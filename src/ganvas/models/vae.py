@@ -30,7 +30,7 @@ from ..model import Batches, Moves, Shape, minimize
 from ..objectives.reconstruction import squared_error
 from ..ranks import mean_over_ranks
 from ._defaults import fit_schedule
-from ._variational import MAX_PRIOR_DIMENSIONS, MIN_CODES_PER_DIMENSION, Variational
+from ._variational import Variational, max_prior_dimensions
 
 IMAGE_DEFAULTS: dict[str, Any] = {
     "sigma": "optimal", "latent": 64, "batch_size": 32, "steps": 10000, "ema_decay": 0.998, "lr_decay": 0.5,
@@ -64,7 +64,7 @@ class VAE(Variational):
     """hold the root mean square error of reconstructions at this value, with the least KL"""
 
     def defaults_for(self, data: Data, given: Set[str]) -> dict[str, Any]:
-        most = min(MAX_PRIOR_DIMENSIONS, len(data) // MIN_CODES_PER_DIMENSION)
+        most = max_prior_dimensions(len(data))
         latent = self.latent if "latent" in given else min(IMAGE_DEFAULTS["latent"], most)
         is_other = given & OTHER_AIMS - ({"net"} if self.net == "auto" else set())
         if not data.has_images or is_other or not 2 <= latent <= most:  # a run fits no prior to longer codes

@@ -40,7 +40,7 @@ class Costs(NamedTuple):
     samples: float
     """a measurement of samples"""
     end: float
-    """what is drawn at the end"""
+    """what is drawn, and fitted, at the end"""
 
     def total(self, steps: int, every: int) -> float:
         """Seconds of a run of so many steps, with a checkpoint after `every` of them."""

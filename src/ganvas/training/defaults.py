@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 from typing import Any, NamedTuple
 
 from ..data import Data
-from ..model import Model
+from ..model import Model, chooses_defaults
 
 
 class Defaults(NamedTuple):
@@ -26,7 +26,7 @@ def choose_defaults(
     Of a model that took over options of another run, `asked` are the fields that somebody gave for this one.
     """
     given = {name for name, value in options.items() if value is not None}
-    has_own = "defaults_for" in vars(type(model)) and not model.own_networks
+    has_own = chooses_defaults(type(model)) and not model.own_networks
     chosen = model.defaults_for(data, given | (model.given if asked is None else asked)) if has_own else {}
     values = {name: value for name, value in chosen.items() if name not in given | model.given}
     names = {field.name for field in fields(model)}

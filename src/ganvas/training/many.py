@@ -74,7 +74,7 @@ def train_many(
     refuse_ranks()
     data = check_sources(model, data)
     bar, sweep = ProgressBar(quiet), sweep or {}
-    expand(model, options, check_positive(seeds, "seeds"), sweep)
+    expand(model, options, check_positive(seeds, "seeds"), sweep)  # errors come before data are read
     _, data_options = split_options(options, model)
     with bar.track_images() as progress:
         raw_data = load_all(data, data_options, progress=progress)

@@ -15,6 +15,7 @@ from ..inference.trained import Trained, describe_tensor
 from ..io.run_folder import RunFolder
 from ..io.safetensors import select_prefix
 from ..model import Model, model_name, model_name_with_article, optional_state_keys, rank_state_keys, to_dict
+from ..models._gan_defaults import SLOPE
 from ..nn.skeleton import SkipInitialization
 from . import run_records
 from .checkpoint import read_networks
@@ -24,8 +25,8 @@ from .loop import TrainState
 RUN_STATE_SUFFIX = ".augment_p"
 """end of the name of what follows the course of a run, and so begins anew"""
 SUPERSEDED = {
-    "penalty_interval": {"gp", "r1", "r2", "weight_clip", "spectral_norm", "norm_d"},
-    "r1": {"gp", "weight_clip", "spectral_norm"}, "sigma": {"geco", "likelihood"}, "beta": {"geco"}, "warmup": {"geco"},
+    "penalty_interval": SLOPE, "r1": {"gp", "weight_clip", "spectral_norm"}, "sigma": {"geco", "likelihood"},
+    "beta": {"geco"}, "warmup": {"geco"},
 }  # fmt: skip
 """options of an old run that do not go with others which are given for the new one"""
 Report = Callable[[Sequence[str]], None]
@@ -72,8 +73,9 @@ def read_origin(init_from: Trained | str | Path, model: Model) -> Origin:
 
 def chosen_in(folder: Path | None) -> frozenset[str]:
     """The options for which the run in a folder chose values; none where it is no run."""
-    is_run = folder is not None and RunFolder(folder).is_run
-    return frozenset(run_records.read_config(folder).get("chosen", {}) if is_run and folder else {})
+    if folder is None or not RunFolder(folder).is_run:
+        return frozenset()
+    return frozenset(run_records.read_config(folder).get("chosen", {}))
 
 
 def adopt_options(model: Model, origin: Origin | None, say: Report) -> Model:
