@@ -261,8 +261,8 @@ class Run:
         standard, mixture = fitted.priors.held_out.values()
         if mixture <= standard:
             return trained
-        gain = f"held-out codes are {mixture - standard:.2g} nats likelier than under N(0, I)"
-        self.bar.say(f"samples come from a mixture fitted to the codes: {gain}, which is --fitted-prior standard")
+        gain = f"held-out codes are {mixture - standard:.1f} nats likelier than under N(0, I)"
+        self.bar.say(f"samples come from a mixture fitted to the codes: {gain} (--fitted-prior standard)")
         return fitted
 
     def save_preview(self, trained: Trained) -> None:
