@@ -23,14 +23,14 @@ CEILINGS = {
     "diagnostics": 212,
     "distributions": 900,
     "evaluation": 1056,
-    "explore": 378,
-    "inference": 1228,
+    "explore": 385,
+    "inference": 1232,
     "io": 460,
     "metrics": 2248,
     "models": 3000,
     "nn": 1200,
     "objectives": 345,
-    "training": 4700,
+    "training": 4725,
     "viz": 640,
 }
 """most lines of each room"""

@@ -206,52 +206,6 @@ def test_codes_must_be_usable() -> None:
         fit_priors(banana(), kinds=["flaw"])
 
 
-def clusters(n: int = 400) -> ganvas.Dataset:
-    """Vectors whose codes are far from N(0, I) where the KL weighs little."""
-    return ganvas.from_array(modes(n, 3).numpy())
-
-
-NEAR_AUTOENCODER = ganvas.VAE(latent=2, width=16, beta=0.01, lr=0.01)
-
-
-def test_a_run_ends_with_a_prior_that_is_likelier(capsys: pytest.CaptureFixture[str]) -> None:
-    run = ganvas.train(NEAR_AUTOENCODER, clusters(), steps=60, folder="run")
-    assert "samples come from a mixture fitted to the codes" in capsys.readouterr().err
-    assert run.priors is not None
-    assert run.default_prior == run.priors.best == "mixture"
-    assert run.priors.counts == (360, 40)
-    again, own = load_trained("run"), run.sample(5, fitted_prior="standard").x
-    assert torch.equal(run.sample(5).x, again.sample(5).x)
-    assert torch.equal(run.sample(5).x, run.sample(5, fitted_prior="mixture").x)
-    assert not torch.equal(run.sample(5).x, own)
-    assert torch.equal(own, replace(run, priors=None).sample(5).x)
-    assert (
-        "codes from the prior mixture" in ganvas.evaluate(again, clusters(), metrics=["sliced-wasserstein"])["protocol"]
-    )
-
-
-def test_the_prior_of_a_resumed_run_is_that_of_one_that_was_not_stopped() -> None:
-    data = clusters()
-    for folder, steps in (("whole", 20), ("parts", 10)):
-        ganvas.train(NEAR_AUTOENCODER, data, steps=steps, folder=folder, quiet=True)
-    resumed = ganvas.resume("parts", data, steps=20, quiet=True)
-    assert Path("parts", WEIGHTS_FILE).read_bytes() == Path("whole", WEIGHTS_FILE).read_bytes()
-    assert resumed.default_prior == ganvas.resume("parts", data, quiet=True).default_prior == "mixture"
-
-
-@pytest.mark.parametrize(
-    ("model", "n"),
-    [(ganvas.VAE(latent=2, width=8, prior="vamp", pseudo_inputs=4), 400), (ganvas.VAE(latent=5, width=8), 49)],
-)
-def test_where_a_run_fits_no_prior(model: ganvas.Model, n: int) -> None:
-    assert ganvas.train(model, clusters(n), steps=1, batch_size=8, quiet=True).priors is None
-
-
-def test_a_run_keeps_no_prior_that_is_less_likely() -> None:
-    model = ganvas.VAE(latent=8, width=8, beta=100.0, lr=0.01)
-    assert ganvas.train(model, clusters(), steps=100, quiet=True).default_prior == "standard"
-
-
 @pytest.fixture
 def autoencoder(images: Dataset) -> ganvas.Trained:
     return ganvas.train(small(MODELS["autoencoder"]), images, steps=3, batch_size=8, folder="run", quiet=True)

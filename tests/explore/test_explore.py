@@ -116,6 +116,20 @@ def test_a_walk_takes_the_path_that_is_asked_for(known: Trained, clusters: Datas
         assert torch.equal(interpolate(known, rows=3, columns=5, data=data).x, made[default])
 
 
+def test_walks_go_between_draws_of_the_prior_that_samples_come_from(known: Trained, clusters: Dataset) -> None:
+    fitted = known.fit_prior(clusters, kinds=["gaussian"])
+    assert fitted.default_prior == "gaussian"
+    walk, standard = (interpolate(fitted, rows=200, columns=3, fitted_prior=kind).x for kind in (None, "standard"))
+    assert torch.equal(walk, interpolate(fitted, rows=200, columns=3, interpolation="linear").x)
+    assert torch.equal(standard, interpolate(known, rows=200, columns=3).x)
+    expected = (clusters.x.var(0) + torch.tensor(SCALES).square()).sqrt()  # of z ~ q(z|x)
+    torch.testing.assert_close(walk[::3].std(0), expected, rtol=0.2, atol=0.05)
+    with pytest.raises(UserError, match="no prior was fitted"):
+        interpolate(known, rows=2, fitted_prior="best")
+    with pytest.raises(UserError, match="walks are between examples"):
+        interpolate(fitted, clusters, rows=2, fitted_prior="gaussian")
+
+
 def test_dimensions_are_sorted_by_their_divergence(known: Trained, clusters: Dataset) -> None:
     used = measure_usage(known, clusters)
     scale = np.array(SCALES)

@@ -8,11 +8,11 @@ from .. import explore
 from ..data import DataOptions
 from ..errors import UserError
 from ..explore.walks import InterpolationPath, default_columns
-from .common import FLAG, DataFlags, Output, OutputOptions, RunName, SourceName, save_examples
+from .common import FLAG, PRIOR_HELP, DataFlags, Output, OutputOptions, RunName, SourceName, save_examples
 
 SOURCE_HELP = "where examples come from, as for train; by default what the run was trained on"
 OptionalSource = Annotated[str | None, Parameter(help=SOURCE_HELP)]
-PATH_HELP = "along a line or an arc; by default spherical between noise, linear between examples"
+PATH_HELP = "along a line or an arc; by default spherical between noise, else linear"
 Label = Annotated[str | None, Parameter(help="class to draw, for a conditional model")]
 CODES_HELP = "show where the codes of examples lie instead, in the colours of their classes"
 
@@ -26,6 +26,7 @@ def interpolate(
     columns: Annotated[int | None, Parameter(help="examples in a walk; 10, or 60 of an animation")] = None,
     interpolation: Annotated[InterpolationPath | None, Parameter(help=PATH_HELP)] = None,
     seed: Annotated[int, Parameter(help="seed of the ends")] = 0,
+    fitted_prior: Annotated[str | None, Parameter(help=PRIOR_HELP)] = None,
     label: Label = None,
     options: DataFlags = DataOptions(),
     output: Output = OutputOptions(),
@@ -33,7 +34,7 @@ def interpolate(
     """Walk through the latent space from one example to another; in .gif or .webp, there and back as an animation."""
     save_examples(run, "interpolation", output, lambda trained: explore.interpolate(
         trained, data, options, rows=rows, interpolation=interpolation, seed=seed, label=label,
-        columns=default_columns(trained, output.out) if columns is None else columns,
+        columns=default_columns(trained, output.out) if columns is None else columns, fitted_prior=fitted_prior,
     ))  # fmt: skip
 
 

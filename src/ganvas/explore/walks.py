@@ -34,14 +34,16 @@ def interpolate(
     interpolation: InterpolationPath | None = None,
     seed: int = 0,
     label: str | int | None = None,
+    fitted_prior: str | None = None,
 ) -> Examples:
     """`rows` walks of `columns` examples each.
 
-    Without data, each goes between two draws of the model's noise, of a conditional model in the class `label` or
-    else through the classes in turn; with data, between the codes of two examples, the ends being their
-    reconstructions.  The `interpolation` is a line or an arc of a great circle: by default spherical between noise,
-    linear between codes.  Of a uniform prior the arc is that of Gaussian codes at the same quantiles, so that it stays
-    where the prior is.  A conditional model takes the label of the nearer end.  Saved as .gif or .webp, images move.
+    Without data, each goes between two draws of the model's noise, or from a `fitted_prior`, as in `Trained.sample`; of
+    a conditional model in the class `label` or else through the classes in turn.  With data it goes between the codes
+    of two examples, the ends being their reconstructions.  The `interpolation` is a line or an arc of a great circle:
+    by default spherical between noise, linear between codes and between draws from a fitted prior.  Of a uniform prior
+    the arc is that of Gaussian codes at the same quantiles, so that it stays where the prior is.  A conditional model
+    takes the label of the nearer end.  Saved as .gif or .webp, images move.
     """
     trained = load_run(trained)
     check_positive(rows, "rows")
@@ -53,21 +55,27 @@ def interpolate(
     trained.require(GenerativeModel, NO_NOISE)
     check_examples_fit(rows * columns, trained.shape, f"rows={rows} and columns={columns}")
     if data is None:
-        endpoints, labels = even_then_odd(trained.sample_prior(2 * rows, random)), trained.class_labels(rows, label)
+        is_noise = trained.get_fitted_prior(fitted_prior) is None
+        endpoints = even_then_odd(trained.draw_codes(2 * rows, random, fitted_prior))
+        labels = trained.class_labels(rows, label)
         labels = labels if labels is None else labels.repeat(2)
-        is_vector = len(trained.shape) == 1
-        background = trained.sample(BACKGROUND_SIZE, seed=seed, label=label).x if is_vector else None
+        background = None
+        if len(trained.shape) == 1:
+            background = trained.sample(BACKGROUND_SIZE, seed=seed, label=label, fitted_prior=fitted_prior).x
     else:
         trained.require(EncoderModel, "has no encoder: interpolate without data")
         if label is not None:
             raise UserError(f"label={label}: the examples' own labels are used, so leave it out")
+        if fitted_prior is not None:
+            raise UserError(f"fitted_prior={fitted_prior}: walks are between examples, so leave it out")
+        is_noise = False
         dataset = load_preprocessed(trained, data, options)
         if len(dataset) < 2 * rows:
             raise UserError(f"{dataset.name} has {len(dataset)} examples, but {rows} rows need {2 * rows}")
         endpoint_examples = dataset.select(even_then_odd(torch.randperm(len(dataset), generator=random)[: 2 * rows]))
         endpoints, labels = trained.encode(endpoint_examples), endpoint_examples.labels
         background = background_vectors(trained, dataset, seed)
-    is_linear = (interpolation or ("spherical" if data is None else "linear")) == "linear"
+    is_linear = (interpolation or ("spherical" if is_noise else "linear")) == "linear"
     first, last = (endpoints if is_linear else trained.model.to_normal(endpoints)).chunk(2)
     z = lerp(first, last, columns) if is_linear else trained.model.from_normal(slerp(first, last, columns))
     if labels is not None:

@@ -110,7 +110,10 @@ class Trained:
         """n latent codes from the prior of this kind."""
         self.require(GenerativeModel, NO_NOISE)
         check_examples_fit(n, self.shape, f"n={n}")
-        random = make_generator(CPU, seed, "sample")
+        return self.draw_codes(n, make_generator(CPU, seed, "sample"), fitted_prior)
+
+    def draw_codes(self, n: int, random: torch.Generator, fitted_prior: str | None = None) -> Tensor:
+        """n latent codes by this generator, from the prior of this kind, by default that which samples come from."""
         prior = self.get_fitted_prior(fitted_prior)
         return self.sample_prior(n, random) if prior is None else draw_rows(n, lambda m: (prior.sample(m, random),))[0]
 

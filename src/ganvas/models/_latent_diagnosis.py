@@ -25,6 +25,7 @@ def prior_rule(nearer: tuple[str, ...] = (), after: int = 0) -> Rule:
         "a dimension, limit {limit:g}), so samples from that are worse than reconstructions",
         ("fit a prior to the codes (ganvas fit-prior; most runs of a VAE end with one)", *nearer),
         "codes far from N(0, I)", phase="end", after=after, unless=("posterior collapse",),
+        given=lambda figures: figures["fits_prior"] != 1,  # then samples come from a prior fitted to the codes
     )  # fmt: skip
 
 

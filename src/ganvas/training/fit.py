@@ -16,14 +16,15 @@ from .. import __version__
 from ..config import TrainConfig
 from ..data import Data, Dataset, DomainPair, Scaling, class_counts, make_stream
 from ..diagnostics import examine, recent_lines
+from ..distributions.priors import STANDARD
 from ..errors import DivergenceError, RankError, TrainingStopped, UserError
 from ..inference.trained import Trained, load_trained
 from ..io.atomic import atomic_write
 from ..io.run_folder import LAST_WEIGHTS_FILE, RunFolder
 from ..io.safetensors import read_header
-from ..model import Batch, Model, PairBatch, device_of, model_name, to_dict
-from ..models._variational import Variational
-from ..randomness import reseed
+from ..model import Batch, GenerativeModel, Model, PairBatch, device_of, model_name, to_dict
+from ..models._variational import MIN_CODES_PER_DIMENSION, Variational
+from ..randomness import make_generator, reseed
 from ..ranks import world_size
 from ..viz.curves import draw_curves
 from ..viz.images import encode_previews, preview
@@ -38,6 +39,8 @@ from .validation import SampleEvaluator
 
 PREVIEW_COLUMNS, PREVIEW_VECTORS = 10, 1000
 """examples of a preview: images in a row, and points of a plot"""
+MIN_PRIOR_EXAMPLES = 1000
+"""examples at least by whose codes samples are drawn before the run has ended, of those there are"""
 FIRST_SAVE_SECONDS, SAVE_INTERVAL_SECONDS = 20.0, 100.0
 """seconds after which a run is saved though no checkpoint is due: so that there is a first picture within half a
 minute, and never more than two minutes to lose"""
@@ -207,13 +210,15 @@ class Run:
         line = {"step": state.step, "seconds": round(time.monotonic() - self.start_time, 3)} | terms
         if evaluator and (state.step == self.config.steps or state.step % evaluator.interval == 0):
             check_finite(self.whole)
-            trained = self.current_model()
+            trained = self.sampling_model()
             samples = evaluator.measure(trained)
             if validation.update_best(state, samples["value"], samples["error"]) and self.keeps_best:
                 replace(trained, metadata=trained.metadata | {"samples": samples}).save(self.files.weights)
             best = {"lowest_distance": state.lowest_distance, "best_step": state.best_step}
             report["samples"] = samples | best | {"seconds": round(evaluator.seconds, 4)}
             evaluator.seconds = 0.0
+        if self.fits_prior and "latent" in report:
+            report["latent"]["fits_prior"] = 1
         line |= model.estimates(terms) | report | ({"notes": state.notes} if state.notes else {})
         state.notes, self.n_notes_shown = [], 0
         self.files.append_log(line)
@@ -237,7 +242,7 @@ class Run:
         check_equal(shared_tensors(self.state.nets), self.state.step)
         self.gather()
         if is_main():
-            trained = self.current_model()
+            trained = self.sampling_model()
             if self.keeps_best:
                 trained.save(self.files.last_weights)
             if not self.keeps_best or self.state.lowest_distance is None:  # none measured, so there are no better ones
@@ -251,8 +256,7 @@ class Run:
     @cached_property
     def fits_prior(self) -> bool:
         """Whether it ends with a prior fitted to the codes."""
-        model, data = self.model, self.raw_data.in_memory
-        return isinstance(model, Variational) and isinstance(data, Dataset) and model.fits_prior(data)
+        return validation.fits_prior(self.model, self.raw_data)
 
     def fit_prior(self, trained: Trained) -> Trained:
         """The model with a mixture fitted to its codes, where likelier than N(0, I): samples then come from that."""
@@ -271,6 +275,9 @@ class Run:
         reseed(self.device, self.config.seed, "preview")
         with torch.inference_mode():
             rows = self.model.preview(batch, **trained.nets)
+            if trained.default_prior != STANDARD:  # the last row has samples from N(0, I)
+                random, model = make_generator(torch.device("cpu"), 0, "preview"), trained.require(GenerativeModel, "")
+                rows[-1] = model.generate(trained.draw_codes(rows.shape[1], random).to(self.device), **trained.nets)
         scaling, *others = self.state.scaling
         if others:  # vectors of two domains stay standardised, so that both fit one plot
             scaling = Scaling(self.model.pixel_range, premultiplied=any(s.premultiplied for s in self.state.scaling))
@@ -310,6 +317,16 @@ class Run:
                 temporary.write_bytes(content)
         now = time.monotonic()
         self.curves_deadline = now + (now - start_time) / 0.02  # so that drawing takes 2% of a run's time at most
+
+    def sampling_model(self) -> Trained:
+        """The averaged networks; where the run ends with a fitted prior, with one that takes no time, a Gaussian."""
+        trained, data, seed = self.current_model(), self.raw_data.in_memory, self.config.seed
+        if not self.fits_prior or self.state.step == 0:
+            return trained
+        assert isinstance(data, Dataset)
+        assert isinstance(self.model, Variational)
+        n = max(MIN_PRIOR_EXAMPLES, MIN_CODES_PER_DIMENSION * self.model.code_size(data.shape))
+        return trained.fit_prior(data.sample(n, seed, "prior"), kinds=["gaussian"], seed=seed)
 
     def current_model(self) -> Trained:
         """The averaged networks, with what a user of them wants to know."""

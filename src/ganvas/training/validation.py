@@ -26,7 +26,7 @@ from ..metrics.features.untrained import RANDOM
 from ..metrics.kid import MIN_EXAMPLES
 from ..metrics.neighbours import build_indexes, nearest_distances
 from ..model import EncoderModel, GenerativeModel, Model, Shape, device_of, model_name_with_article
-from ..models._variational import LikelihoodModel
+from ..models._variational import LikelihoodModel, Variational
 from ..randomness import make_generator
 from .loop import TrainState
 
@@ -53,6 +53,12 @@ def unsupported_reason(model: Model, data: Data) -> str:
         return f"{model_name_with_article(model)} has no distribution of codes to draw samples from"
     too_few = f"{data.name} has {(n := len(data.in_memory))} examples, and {MIN_EXAMPLES} are needed"
     return too_few if n < MIN_EXAMPLES else ""
+
+
+def fits_prior(model: Model, data: Data) -> bool:
+    """Whether a run of a model of these data, as they were given, ends with a prior fitted to its codes."""
+    dataset = data.in_memory
+    return isinstance(model, Variational) and isinstance(dataset, Dataset) and model.fits_prior(dataset)
 
 
 def make_evaluator(
@@ -88,7 +94,8 @@ def make_evaluator(
     # where the checkpoint names no metric, an older version compared vectors in their own units, images with the
     # colours that alpha hides, and samples of a conditional model that had the labels of the examples
     is_comparable = data.has_images and data.shape[0] < 4 and not model.is_conditional
-    is_same_metric = metric == state.metric if state.metric else is_comparable and metric == logged_metric
+    source = " of codes from a fitted prior" if fits_prior(model, data) else ""  # before, they came from N(0, I)
+    is_same_metric = metric + source == state.metric if state.metric else is_comparable and metric == logged_metric
     if state.lowest_distance is not None and not is_same_metric:
         state.forget_lowest_distance()
         before = "otherwise than" if logged_metric in ("", metric) else logged_metric
@@ -96,7 +103,7 @@ def make_evaluator(
         notes.append(f"samples are measured by {change}: the best weights are looked for anew")
     elif not logged_metric:
         notes += colour_feature_notes(data.shape, space)
-    state.metric, evaluator.seconds = metric, time.monotonic() - start_time
+    state.metric, evaluator.seconds = metric + source, time.monotonic() - start_time
     return evaluator
 
 
@@ -181,7 +188,7 @@ class SampleEvaluator:
     def measure(self, trained: Trained) -> dict[str, Any]:
         """What the log says of the samples: metric, value, standard error, number of samples; copies, where known."""
         start_time, n = time.monotonic(), len(self.examples.data)
-        z = trained.sample_prior(n, make_generator(CPU, self.seed, "compared"))
+        z = trained.draw_codes(n, make_generator(CPU, self.seed, "compared"))
         x = trained.decode(z, self.labels).x
         fake = Examples(replace(self.examples.data, x=x, labels=self.labels), self.space)
         score = self.score(fake)
