@@ -1,6 +1,6 @@
 """Pictures of models for images: how good they are after how many minutes and images, beside what others would take.
 
-    python3 dev.py run python benchmarks/pictures.py DATA... [--only dcgan] [--at 1,2,5] [--seeds 1] [--cpu] [--out OUT]
+    python3 dev.py run python benchmarks/pictures.py DATA... [--only dcgan] [--at 1,2,5] [--cpu] [--examples N]
 
 DATA are names or paths, as of `ganvas train`; of an .npz whose array is not named (FILE.npz:ARRAY) the first of images.
 Each model trains with its defaults for these data, and learning rates fall as they would in a run of the last of the
@@ -8,7 +8,7 @@ minutes; `conv` is dcgan with the networks and the values of its paper.
 `tutorial` has the networks and the loop of PyTorch's DCGAN tutorial: batch 128, no averages of weights, samples in
 training mode.  `fastgan` is as _fastgan.py has it, with an eighth of its maps.  All have the same threads, and only
 training counts as time.  With --cpu that is processor time: N minutes of T threads are N times T minutes of one thread,
-whatever else the machine does.
+whatever else the machine does.  With --examples they train on N of the images, and are compared with all as before.
 
 At the minutes in --at samples are compared with 1,000 examples of the data (or half of them): KID, precision and recall
 on the features that `ganvas evaluate` would take, and on the last line of each table the same of other real examples
@@ -242,10 +242,13 @@ def compare(data: Dataset, names: list[str], options: Namespace) -> None:
     out = options.out / f"{data.name}-{data.fingerprint()[:8]}-{len(real)}-{space.name}"
     minutes = "-".join(f"{minutes:g}" for minutes in options.at)
     folder = out / f"{'cpu' if options.cpu else 'wall'}-{options.threads}-at-{minutes}"
+    learnt = data
+    if options.examples and options.examples < len(data):
+        folder, learnt = folder / f"{options.examples}-examples", data.sample(options.examples, 0, "learnt")
     features = real_features(out / "real.npy", real, space)
     floor = collect(measure, {"real": (features, others, space)}, out, 0)["real"]
     jobs = {
-        f"{name}-{seed}": (name, data, seed, features, space, options, folder)
+        f"{name}-{seed}": (name, learnt, seed, features, space, options, folder)
         for name, seed in product(names, range(options.seeds))
     }
     results, rows = collect(run, jobs, folder, 0), list[tuple[str, dict[str, float]]]()
@@ -257,7 +260,9 @@ def compare(data: Dataset, names: list[str], options: Namespace) -> None:
         rows.sort(key=lambda row: row[1][order])
         heads = [head for head, _ in COLUMNS.values()]
         print_table(
-            f"{data.name}, by {order}", heads, [(name, *cells(means)) for name, means in (*rows, ("real", floor))]
+            f"{len(learnt):,} of {data.name}, by {order}",
+            heads,
+            [(name, *cells(means)) for name, means in (*rows, ("real", floor))],
         )
         series = {name: [(means[order], means["kid"]) for other, means in rows if other == name] for name in names}
         series["real"] = [(rows[i][1][order], floor["kid"]) for i in (0, -1)]
@@ -283,6 +288,7 @@ def main() -> None:
     words.add_argument("--only", default=",".join(CONTENDERS), help="models, such as dcgan,vae")
     words.add_argument("--at", type=ascending_minutes, default="1,2,5", help="minutes at which to measure: 1,2,5")
     words.add_argument("--cpu", action="store_true", help="measure processor time, with one thread")
+    words.add_argument("--examples", type=int, default=0, help="images to learn from, of all that there are")
     words.add_argument("--out", type=Path, default=Path("runs/pictures"))
     options = words.parse_args()
     names = options.only.split(",")

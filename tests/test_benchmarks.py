@@ -149,12 +149,21 @@ SMALL: dict[str, list[Small]] = {
     ],
     "pictures": [
         small(
-            *("DATA/mnist.npz --at 1,2 --threads 1", "by minutes", "by images", "parameters", "real", "kid.png"),
+            *(
+                "DATA/mnist.npz --at 1,2 --threads 1 --examples 50",
+                "50 of mnist, by minutes",
+                "by images",
+                "parameters",
+                "real",
+                "kid.png",
+            ),
             *("dcgan-0.png", "decay-0.png", "tutorial-0.png", "fastgan-0.png"),
             **PICTURES,
         ),
         small(
-            "DATA/font_upright_italic_32.npz:B --cpu --only fastgan", "font_upright_italic_32-B, by images", **PICTURES
+            "DATA/font_upright_italic_32.npz:B --cpu --only fastgan",
+            "of font_upright_italic_32-B, by images",
+            **PICTURES,
         ),
     ],
     "ranks": [small("--rounds 1 --steps 1", "2 ranks, weak", "floor  all-reduce, ms", JOBS=TWO_RANKS)],
