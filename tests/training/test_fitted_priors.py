@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 import ganvas
+from ganvas.data import Dataset
 from ganvas.diagnostics import examine
+from ganvas.distributions.priors import fit_priors
 from ganvas.inference.trained import load_trained
 from ganvas.io.run_folder import WEIGHTS_FILE
 from ganvas.metrics import sliced_wasserstein
@@ -96,3 +98,23 @@ def test_where_a_run_fits_no_prior(model: ganvas.Model, n: int) -> None:
 def test_a_run_keeps_no_prior_that_is_less_likely() -> None:
     model = ganvas.VAE(latent=8, width=8, beta=100.0, lr=0.01)
     assert ganvas.train(model, clusters(), steps=100, quiet=True).default_prior == "standard"
+
+
+def test_changed_examples_give_more_codes_and_none_held_out(images: Dataset) -> None:
+    counts = []
+    for kinds, copies in ((("shift",), 4), (("shift",), 1), ((), 4)):
+        model = ganvas.VAE(latent=2, width=4, augment=kinds)
+        run = ganvas.train(model, images, steps=2, batch_size=8, quiet=True)
+        fitted = run.fit_prior(images, kinds=["gaussian"], copies=copies).priors
+        assert fitted is not None
+        counts.append(fitted.counts)
+    assert counts == [(4 * 36, 4), (36, 4), (36, 4)]
+
+
+def test_held_out_codes_are_of_examples_that_no_copy_is_fitted_to() -> None:
+    """Copies of an example lie close together: were some held out, the mixture would know where they are."""
+    codes = torch.arange(40.0)[:, None] * torch.tensor([10.0, 0.0]) + 0.01 * torch.randn(4, 40, 2)
+    seen: list[Tensor] = []
+    fit_priors(codes.flatten(0, 1), kinds=["gaussian"], copies=4, log_prior=lambda z: (seen.append(z), z.sum(1))[1])
+    held_out = set((seen[0][:, 0] / 10).round().int().tolist())
+    assert len(held_out) == 4

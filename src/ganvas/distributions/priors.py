@@ -146,22 +146,23 @@ def whiten(z: Float[Tensor, "n d"], mean: Float[Tensor, " d"], scale_tril: Float
 
 def fit_priors(
     codes: Float[Tensor, "n d"], *, seed: int = 0, kinds: Sequence[str] | None = None, progress: Callable[[str], None] =
-    lambda line: None, log_prior: Callable[[Tensor], Tensor] = lambda z: normal_log_prob(z).sum(1),
+    lambda line: None, log_prior: Callable[[Tensor], Tensor] = lambda z: normal_log_prob(z).sum(1), copies: int = 1,
 ) -> FittedPriors:  # fmt: skip
     """Fit each kind of prior to nine tenths of the codes, and score it by log p(z) of the others.
 
-    `kinds` None is all of them; `log_prior` is log p(z) under the model's own prior.  The result depends on codes and
-    seed alone.  Raises UserError for fewer than three codes, codes not finite, and unknown kinds.
+    `kinds` None is all of them; `log_prior` is log p(z) under the model's own prior.  Of `copies` all are of the same
+    examples in the same order, and those held out are of the first.  The result depends on codes and seed alone.
+    Raises UserError for fewer than three codes, codes not finite, and unknown kinds.
     """
     kinds = resolve_kinds(kinds)
     codes = codes.detach().float().cpu()
-    n, d = codes.shape
+    n, d = len(codes) // copies, codes.shape[1]
     if n < 3:
         raise UserError(f"{n} examples are too few to fit a prior: give three or more, since a tenth is held out")
     if not codes.isfinite().all():
         raise UserError("the model's codes are not finite: nothing can be fitted to them; train it again")
     order, n_test = torch.randperm(n, generator=make_generator(CPU, seed, "held-out")), max(1, n // 10)
-    test, train = codes[order].split([n_test, n - n_test])
+    test, train = codes[order[:n_test]], codes.view(copies, n, d)[:, order[n_test:]].flatten(0, 1)
     normal, flat, notes = fit_gaussian(train)
     random = make_generator(CPU, seed, "flat")  # without noise, flat directions would have unbounded densities
     train, test = (z + torch.randn(len(z), len(flat), generator=random) @ flat for z in (train, test))

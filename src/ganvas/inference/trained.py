@@ -43,6 +43,8 @@ P = TypeVar("P")
 CPU = torch.device("cpu")
 MAX_PRIOR_CODES = 20_000
 """most codes that priors are fitted to and judged by"""
+MAX_COPIES = 4
+"""most times that each of them is encoded"""
 MAX_EXAMPLES_PER_CHUNK, MAX_NUMBERS_PER_CHUNK = 256, 2**22
 """examples, and numbers in them, that go through a network at once, at most"""
 NO_TRANSLATOR = "has one domain, so it translates nothing: cyclegan, discogan and cut do"
@@ -147,19 +149,25 @@ class Trained:
 
     def fit_prior(
         self, data: Source, options: DataOptions | None = None, *, kinds: Sequence[str] | None = None, seed: int = 0,
-        progress: Callable[[str], None] = lambda line: None,
+        progress: Callable[[str], None] = lambda line: None, copies: int = MAX_COPIES,
     ) -> "Trained":  # fmt: skip
         """This model with priors fitted to its codes of the data, in place of any before; `save` keeps them.
 
-        At most `MAX_PRIOR_CODES` examples are encoded, chosen at random; `kinds` and `progress` are for `fit_priors`.
+        At most `MAX_PRIOR_CODES` examples are encoded, chosen at random.  Where `augment` changed those that it learnt
+        from, each is encoded up to `copies` times, changed likewise: more codes make a better mixture.  `kinds` and
+        `progress` are for `fit_priors`.
         """
         self.require(EncoderModel, NO_ENCODER)
         dataset = load_preprocessed(self, data, options)
         latent_priors.resolve_kinds(kinds)  # refuses what is unknown before the examples are encoded
         subset = dataset.sample(MAX_PRIOR_CODES, seed, "examples")
         progress(f"encoding {len(subset)} of {len(dataset)} examples")
-        codes = self.sample_posterior(subset, seed)
-        fitted = latent_priors.fit_priors(codes, seed=seed, kinds=kinds, progress=progress, log_prior=self.log_prior)
+        examples = subset
+        if isinstance(self.model, Variational):
+            examples = self.model.changed_copies(subset, min(copies, MAX_PRIOR_CODES // len(subset)), seed)
+        copies, codes = len(examples) // len(subset), self.sample_posterior(examples, seed)
+        settings: dict[str, Any] = {"seed": seed, "kinds": kinds, "progress": progress, "log_prior": self.log_prior}
+        fitted = latent_priors.fit_priors(codes, copies=copies, **settings)
         note = "they are fitted to the codes of all classes together: with a label, those of other classes come too"
         notes = (*fitted.notes, note) if self.model.is_conditional else fitted.notes
         return replace(self, priors=replace(fitted, notes=notes, data=dataset.name))

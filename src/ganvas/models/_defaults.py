@@ -3,6 +3,9 @@
 from collections.abc import Set
 from typing import Any
 
+FEW = 20000
+"""examples below which models for images see them changed, lest they learn them by heart"""
+
 
 def fit_schedule(values: dict[str, Any], given: Set[str]) -> dict[str, Any]:
     """The values, without steps or a decay of the learning rate where these are given in another way."""

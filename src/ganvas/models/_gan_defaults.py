@@ -10,7 +10,7 @@ from collections.abc import Set
 from typing import Any
 
 from ..data import Data
-from ._defaults import fit_schedule
+from ._defaults import FEW, fit_schedule
 
 PICTURE_DEFAULTS: dict[str, Any] = {
     "net": "resize", "width": 32, "latent": 64, "noise_distribution": "normal", "norm_d": "none",
@@ -19,8 +19,6 @@ PICTURE_DEFAULTS: dict[str, Any] = {
 }  # fmt: skip
 SLOPE = {"gp", "r1", "r2", "weight_clip", "spectral_norm", "norm_d"}
 """options that hold D's slope: where one is given, R1 is not chosen as well"""
-FEW = 20000
-"""examples below which D sees them changed"""
 
 
 def picture_defaults(net: str, data: Data, given: Set[str]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from torch import Tensor, nn
 
 from ..data import Dataset
@@ -23,9 +23,10 @@ from ..distributions import likelihoods
 from ..distributions.likelihoods import Likelihood, LikelihoodHead
 from ..distributions.posteriors import Family, Posterior, PosteriorSamples, normal_log_prob, posterior_head
 from ..errors import UserError
-from ..fields import Positive, Size
-from ..model import Batch, EncoderModel, GenerativeModel, Shape
+from ..fields import Positive, Size, split_commas
+from ..model import Batch, Batches, EncoderModel, GenerativeModel, Shape
 from ..nn import Conditional, decoder, encoder
+from ..nn.augment import augment
 from ..nn.mlp import Activation
 from ..randomness import draw_rows, make_generator, reseed
 from ._latent import Codes, Examples, LatentModel, validate_labels
@@ -68,6 +69,8 @@ class LikelihoodModel(EncoderDecoder):
     learned; or optimal"""
     binarize: Literal["no", "static", "dynamic"] = "no"
     """binarise pixels by Bernoulli sampling: once (static), or at each use (dynamic)"""
+    augment: Annotated[tuple[Literal["shift", "flip"], ...], BeforeValidator(split_commas)] = ()
+    """random changes of the images of each step, so that few are not learnt by heart: shift, flip"""
 
     @property
     def uses_standardization(self) -> bool:
@@ -75,6 +78,8 @@ class LikelihoodModel(EncoderDecoder):
 
     def validate_data(self, data: Dataset) -> None:
         likelihoods.validate_data_range(self.likelihood, data, self.binarize != "no")
+        if (kinds := ",".join(self.augment)) and not data.has_images:
+            raise UserError(f"augment={kinds} changes images, but {data.name} holds vectors: leave it out")
 
     def preprocess(self, data: Dataset, *, deterministic: bool = False) -> Dataset:
         """The data; with binarize=static, or `deterministic` for dynamic, their pixels as bits, always the same."""
@@ -87,6 +92,21 @@ class LikelihoodModel(EncoderDecoder):
     def binarize_batch(self, x: Examples) -> Examples:
         """The examples of a step: with binarize=dynamic, bits drawn anew."""
         return torch.bernoulli(x) if self.binarize == "dynamic" else x
+
+    def training_batch(self, batches: Batches) -> Batch:
+        """The batch of a step, with its images as `augment` has them."""
+        batch = next(batches)
+        return batch._replace(x=augment(batch.x, self.augment)) if self.augment else batch
+
+    def changed_copies(self, data: Dataset, copies: int, seed: int) -> Dataset:
+        """The examples, and after them as often as makes so many `copies` the same as a step may have seen them."""
+        if not self.augment:
+            return data
+        with torch.random.fork_rng(devices=[]):
+            reseed(CPU, seed, "changes")
+            changed = [augment(data.x.float(), self.augment).to(data.x.dtype) for _ in range(copies - 1)]
+        labels = None if data.labels is None else data.labels.repeat(1 + len(changed))
+        return replace(data, x=torch.cat([data.x, *changed]), labels=labels)
 
     @abstractmethod
     def elbo_draws(self, batch: Batch, *args: Any, **nets: Any) -> Iterator[ElboTerms]:

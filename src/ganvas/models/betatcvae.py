@@ -37,7 +37,7 @@ class BetaTCVAE(Variational):
     """weight of the divergence of each dimension"""
 
     def step(self, batches: Batches, global_step: int, encoder: nn.Module, decoder: nn.Module) -> Moves:
-        batch = next(batches)
+        batch = self.training_batch(batches)
         x, q, samples, condition = self.encode_batch(batch, encoder)
         p: Likelihood = decoder(samples.z[0], *condition)
         assert isinstance(q, DiagonalGaussian)

@@ -38,7 +38,7 @@ class IWAE(Variational):
             raise UserError("gradient_estimator=doubly-reparameterized needs a Gaussian posterior, not posterior=iaf")
 
     def step(self, batches: Batches, global_step: int, encoder: nn.Module, decoder: nn.Module, **others: Any) -> Moves:
-        x, q, (z, log_q), condition = self.encode_batch(next(batches), encoder, self.latent_samples)
+        x, q, (z, log_q), condition = self.encode_batch(self.training_batch(batches), encoder, self.latent_samples)
         is_doubly_reparameterized = self.gradient_estimator == "doubly-reparameterized"
         log_density = detach(q).log_prob(z) if is_doubly_reparameterized else log_q.sum(2)
         p: Likelihood = decoder(z.flatten(0, 1), *condition)

@@ -183,7 +183,7 @@ class LadderVAE(LikelihoodModel):
         return {"encoder": up_net, "decoder": TopDown(d, priors, last.append(head))}
 
     def step(self, batches: Batches, global_step: int | Tensor, encoder: nn.Module, decoder: TopDown) -> Moves:
-        nll, kl = next(self.elbo_draws(next(batches), encoder, decoder))
+        nll, kl = next(self.elbo_draws(self.training_batch(batches), encoder, decoder))
         weight = as_scalar(warmup_factor(global_step, self.warmup), kl)
         yield minimize(encoder, decoder, reconstruction=nll.mean(), kl=weight * free_bits_kl(kl, self.free_bits))
 

@@ -29,11 +29,12 @@ from ..fields import Positive, Size, Steps, Weight
 from ..model import Batches, Moves, Shape, minimize
 from ..objectives.reconstruction import squared_error
 from ..ranks import mean_over_ranks
-from ._defaults import fit_schedule
+from ._defaults import FEW, fit_schedule
 from ._variational import Variational, max_prior_dimensions
 
 IMAGE_DEFAULTS: dict[str, Any] = {
-    "sigma": "optimal", "latent": 64, "batch_size": 32, "steps": 10000, "ema_decay": 0.998, "lr_decay": 0.5,
+    "sigma": "optimal", "latent": 64, "augment": ("shift",), "batch_size": 32, "steps": 10000, "ema_decay": 0.998,
+    "lr_decay": 0.5,
 }  # fmt: skip
 """for images: the variance that the errors have (arXiv:2006.13202), so that the KL counts little and samples are sharp,
 which they are with the prior that a run then fits to its codes"""
@@ -69,7 +70,8 @@ class VAE(Variational):
         is_other = given & OTHER_AIMS - ({"net"} if self.net == "auto" else set())
         if not data.has_images or is_other or not 2 <= latent <= most:  # a run fits no prior to longer codes
             return {}
-        return fit_schedule(IMAGE_DEFAULTS | {"latent": latent}, given)
+        values = IMAGE_DEFAULTS | {"latent": latent}
+        return fit_schedule({k: v for k, v in values.items() if k != "augment" or len(data) < FEW}, given)
 
     def validate_data(self, data: Dataset) -> None:
         super().validate_data(data)
@@ -97,7 +99,7 @@ class VAE(Variational):
     def step(
         self, batches: Batches, global_step: int | Tensor, encoder: nn.Module, decoder: nn.Module, **others: Any
     ) -> Moves:
-        x, q, samples, condition = self.encode_batch(next(batches), encoder, self.latent_samples)
+        x, q, samples, condition = self.encode_batch(self.training_batch(batches), encoder, self.latent_samples)
         p: Likelihood = decoder(samples.z.flatten(0, 1), *condition)
         kl = self.kl_divergence(q, samples, encoder=encoder, **others)
         if self.geco:  # (|x - g(z)|^2 - D geco^2) / geco^2, which is 0 where the constraint holds exactly

@@ -326,7 +326,7 @@ class Run:
         assert isinstance(data, Dataset)
         assert isinstance(self.model, Variational)
         n = max(MIN_PRIOR_EXAMPLES, MIN_CODES_PER_DIMENSION * self.model.code_size(data.shape))
-        return trained.fit_prior(data.sample(n, seed, "prior"), kinds=["gaussian"], seed=seed)
+        return trained.fit_prior(data.sample(n, seed, "prior"), kinds=["gaussian"], seed=seed, copies=1)
 
     def current_model(self) -> Trained:
         """The averaged networks, with what a user of them wants to know."""
