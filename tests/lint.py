@@ -17,10 +17,10 @@ PYTHON = [*SOURCES, *TESTS, *sorted((ROOT / "benchmarks").rglob("*.py")), ROOT /
 FILE_LINES, FUNCTION_LINES = 400, 60
 """most lines of a file, and of a function"""
 CEILINGS = {
-    ".": 1010,
+    ".": 1080,
     "cli": 1900,
     "data": 4560,
-    "diagnostics": 212,
+    "diagnostics": 222,
     "distributions": 900,
     "evaluation": 1056,
     "explore": 385,
@@ -30,7 +30,7 @@ CEILINGS = {
     "models": 3000,
     "nn": 1200,
     "objectives": 345,
-    "training": 4725,
+    "training": 4800,
     "viz": 640,
 }
 """most lines of each room"""

@@ -8,6 +8,7 @@ from abc import ABCMeta
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from inspect import get_annotations
+from shlex import quote
 from typing import Annotated, TypeVar, dataclass_transform
 
 from pydantic import ConfigDict, Field, ValidationError
@@ -110,6 +111,17 @@ def parse_duration(value: object) -> float:
     if not (parts := re.fullmatch(r"(\d*\.?\d+)([smh]?)", str(value))):
         raise ValueError("must be a time such as 30s, 10m or 1.5h")
     return float(parts[1]) * 60.0 ** "smh".index(parts[2] or "s")
+
+
+def format_option(option: tuple[str, object]) -> str:
+    """A name and its value as an option that is typed in a shell."""
+    name, value = option[0].replace("_", "-"), option[1]
+    if isinstance(value, bool):
+        return f"--{name}" if value else f"--no-{name}"
+    if isinstance(value, tuple) and value and all(isinstance(part, float) for part in value):
+        return f"--{name} {' '.join(map(str, value))}"
+    text = ",".join(map(str, value)) if isinstance(value, tuple) else "none" if value is None else str(value)
+    return f"--{name} {quote(text)}"
 
 
 def split_commas(value: object) -> object:

@@ -224,9 +224,9 @@ class Model(Generic[DataT, BatchT, ShapeT], metaclass=ValidatedMeta):
         """What only the networks in training, here in evaluation mode, can tell of a batch."""
         return {}
 
-    def rules(self) -> Iterator[Rule]:
-        """What may go wrong with a run of it: figures of the log, their limits and remedies."""
-        return general_rules(self)
+    def rules(self, config: TrainConfig) -> Iterator[Rule]:
+        """What may go wrong with a run of it that is trained so: figures of the log, their limits and remedies."""
+        return general_rules(self, config)
 
     def estimates(self, terms: dict[str, float]) -> dict[str, float]:
         """What follows from the means of the loss terms, by name, for the log."""

@@ -4,10 +4,13 @@ A model declares its rules (`Model.rules`); `ganvas.diagnostics` walks them with
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import nan
 from operator import gt
 from typing import TYPE_CHECKING, Any, Literal
+
+from .config import TrainConfig
+from .fields import format_option
 
 if TYPE_CHECKING:
     from .model import Model
@@ -28,6 +31,22 @@ class Figures(dict[str, Any]):
 
 
 @dataclass(frozen=True)
+class Remedy:
+    """What to change: in words and, where a command does it, as that."""
+
+    text: str
+    options: dict[str, Any] = field(default_factory=dict)
+    """new values of options, of the model or of training"""
+    command: str = ""
+    """another command than the run's own: "train MODEL", of another model on its data, or "fit-prior"; else empty"""
+    domains: str = "AB"
+    """the order in which another model's command names the data of a translator"""
+
+
+Remedies = tuple[Remedy, ...]
+
+
+@dataclass(frozen=True)
 class Rule:
     """One thing that may go wrong: a figure that passes its limit."""
 
@@ -37,8 +56,8 @@ class Rule:
     limit: float | Callable[[Figures], float]
     evidence: str
     """in words, a format of the figures, of `figure` and `limit`"""
-    remedies: tuple[str, ...]
-    """what to change, of what goes with the model's other options; formats as the evidence is"""
+    remedies: Remedies | Callable[[Figures], Remedies]
+    """what to change, of what goes with the model's and training's other options; or how that follows from figures"""
     section: str = ""
     """title of its section of docs/doctor.md, where that is not the name"""
     passes: Callable[[float, float], bool] = gt
@@ -55,15 +74,51 @@ class Rule:
     """whether it is a failure, or just worth knowing"""
 
 
-def slower(model: "Model") -> str:
-    """The remedy of smaller steps."""
-    return f"an --lr below {model.lr:g}"
+def below(settings: object, *names: str) -> Remedies:
+    """Half of each of these numbers, of a model or of training, where it has them and they can be less."""
+    values = {name: getattr(settings, name, None) for name in names}
+    numbers = {k: v for k, v in values.items() if isinstance(v, int | float) and v > (1 if isinstance(v, int) else 0)}
+    return tuple(Remedy(f"{flag(k)} below {v:.15g}", {k: type(v)(v / 2)}) for k, v in numbers.items())
 
 
-def general_rules(model: "Model", *, bounds_weights: bool = False, has_steady_loss: bool = True) -> Iterator[Rule]:
+def above(settings: object, *names: str) -> Remedies:
+    """Twice each of these numbers, where a model or training has them; of 0 the default, or else 1."""
+    values = {name: getattr(settings, name, None) for name in names}
+    numbers = {k: v for k, v in values.items() if isinstance(v, int | float)}
+    raised = {k: 2 * v or getattr(type(settings), k) or 1 for k, v in numbers.items()}
+    return tuple(Remedy(f"{flag(k)} above {v:.15g}", {k: raised[k]}) for k, v in numbers.items())
+
+
+def set_to(**options: Any) -> Remedy:
+    """These values of options."""
+    return Remedy(" ".join(map(format_option, options.items())), options)
+
+
+def flag(name: str) -> str:
+    """An option's name as it is typed."""
+    return f"--{name.replace('_', '-')}"
+
+
+def clipped(config: TrainConfig) -> Remedies:
+    """The remedy of clipped gradients, for training that does not clip them."""
+    return (set_to(clip_grad_norm=1),) if config.clip_grad_norm is None else ()
+
+
+def decayed(config: TrainConfig) -> Remedies:
+    """The remedy of a learning rate that falls, for training in which it does not."""
+    return () if config.lr_decay or config.lr_milestones else (set_to(lr_decay=0.5),)
+
+
+def too_fast(model: "Model", config: TrainConfig) -> Remedies:
+    """What to change where the learning rate is too high."""
+    return (*below(model, "lr", "lr_d"), *clipped(config))
+
+
+def general_rules(
+    model: "Model", config: TrainConfig, *, bounds_weights: bool = False, has_steady_loss: bool = True
+) -> Iterator[Rule]:
     """What may go wrong with any model; of weights that cannot grow, and of a changing loss, some is no sign."""
-    lr_d = (f"an --lr-d below {model.learning_rate('D'):g}",) if getattr(model, "lr_d", None) is not None else ()
-    remedies, title = (slower(model), *lr_d, "--clip-grad-norm 1"), "the learning rate is too high"
+    remedies, title = too_fast(model, config), "the learning rate is too high"
     if not bounds_weights:
         yield Rule(
             title, "weight_scale", MAX_WEIGHT_SCALE,
@@ -83,15 +138,22 @@ def general_rules(model: "Model", *, bounds_weights: bool = False, has_steady_lo
     yield Rule(
         "leakage of range", "outside_fraction", MAX_OUTSIDE_SHARE,
         "{figure:.0%} of samples lie outside of the box of the data, made twice as wide (limit {limit:.0%})",
-        ("more --steps", "a smaller --lr", "data scaled to deviation 1"),
+        (*above(config, "steps"), *below(model, "lr")),
     )  # fmt: skip
     yield Rule(
         "memorisation", "memorised", MAX_COPY_SHARE,
         "{figure:.0%} of samples are nearer to a training example than 99% of training examples are to the nearest "
-        "other (limit {limit:.0%}, about 1% without copying)", ("more data", "fewer --steps", "a smaller --width"),
+        "other (limit {limit:.0%}, about 1% without copying)",
+        (Remedy("more data"), *below(config, "steps"), *below(model, "width")),
     )  # fmt: skip
     yield Rule(
         "the average is too slow", "ema_lag", MAX_EMA_LAG,
         "the averaged weights, which are kept, are {figure:.2g} times as far from the data as the latest ones (limit "
-        "{limit:g})", ("a smaller --ema-decay", "more --steps"), "EMA too slow", phase="end",
+        "{limit:g})", (*faster_average(config), *above(config, "steps")), "EMA too slow", phase="end",
     )  # fmt: skip
+
+
+def faster_average(config: TrainConfig) -> Remedies:
+    """The remedy of an average over half as many steps; few steps, too, say over how many (`ema_span` of the loop)."""
+    decay = min(config.ema_decay, (1 + config.steps) / (10 + config.steps))
+    return (Remedy(f"--ema-decay below {decay:.4g}", {"ema_decay": round(decay**2, 4)}),) if decay else ()

@@ -1,13 +1,12 @@
 """What is wrong with a game is named, with evidence and remedies that the model accepts; healthy games are let be."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import ganvas
-from ganvas.data import Dataset, load
+from ganvas.data import load
 from ganvas.diagnostics import diagnose, examine
 from ganvas.models._gan import Adversarial
 from ganvas.models._gan_diagnosis import (
@@ -83,7 +82,7 @@ def test_one_line_of_few_steps_does_not_hide_that_d_has_won() -> None:
 def test_samples_with_more_noise_than_the_data_are_speckle(model: Adversarial) -> None:
     (sentence,) = said(model, detail=0.2, detail_real=0.04)
     assert sentence.startswith("samples are speckled: the finest structures of samples, of a pixel, have 20% of")
-    assert "those of the data 4.0% (limits 2.5 times as much, and 5% more); remedies: more --steps" in sentence
+    assert "those of the data 4.0% (limits 2.5 times as much, and 5% more); remedies: --steps above 5000" in sentence
     assert said(model, detail=0.2, detail_real=0.2 / MAX_DETAIL_RATIO) == [], "the data are noisy themselves"
     assert said(model, detail=0.01 + MAX_EXTRA_DETAIL, detail_real=0.01) == [], "nobody sees that"
     assert said(model, done=900, detail=0.2, detail_real=0.04) == [], "samples begin so"
@@ -151,31 +150,6 @@ def test_what_a_game_that_is_lost_leads_to_is_not_said_as_well() -> None:
     assert sentence.startswith("D has won")
     (sentence,) = said(ganvas.WGAN(), input_gradient=0.0, diversity=0.0)
     assert sentence.startswith("the critic's slope vanishes")
-
-
-OPTIONS: list[Adversarial] = [
-    ganvas.GAN(loss="minimax"), ganvas.GAN(n_critic=5, lr_d=1e-3), ganvas.DCGAN(), ganvas.DCGAN(pack=2, top_k=0.5),
-    ganvas.CGAN(), ganvas.R3GAN(), ganvas.DCGAN(norm_d="batch"), ganvas.GAN(spectral_norm=True, loss="hinge"),
-    ganvas.GAN(loss="wasserstein", gp=10, penalty_interval=4), ganvas.WGANGP(), ganvas.WGAN(),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("model", OPTIONS, ids=[str(i) for i in range(len(OPTIONS))])
-def test_no_remedy_is_offered_that_the_model_would_refuse(model: Adversarial, labelled: Dataset) -> None:
-    """Each remedy of the form --name value is taken, one at a time."""
-    sentences = [*said(model, diversity=0.0), *said(model, **WON), *said(model, input_gradient=100.0)]
-    remedies = [part.strip("() ") for s in sentences for part in s.partition("remedies: ")[2].split("--")[1:]]
-    assert remedies
-    for remedy in remedies:
-        name, _, rest = remedy.partition(" ")
-        value = rest.split(",")[0].split(")")[0].split(" ")
-        word = value[-1] if value[0] in ("below", "above", "no") else value[0]
-        field = name.replace("-", "_")
-        assert field in type(model).__dataclass_fields__, remedy
-        if value[0] in ("below", "above", "no") or not word:
-            continue
-        number = word if field == "loss" else type(getattr(model, field))(float(word))
-        replace(model, **{field: number}).validate_data(labelled)
 
 
 def test_a_discriminator_that_is_far_ahead_is_seen_in_a_run(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -77,17 +78,17 @@ def test_oscillation_is_said_of_large_swings_in_the_last_half() -> None:
     assert names(ganvas.GAN(), log(distance_to_data=swinging(1.01 * MIN_SWING, MIN_REVERSALS - 1))) == []
     assert names(ganvas.GAN(), log(distance_to_data=swinging(0.5, 5, start=2))) == [], "in the first half"
     (found,) = examine(ganvas.GAN(betas=(0.9, 0.999)), STEPS, log(distance_to_data=swinging(0.5, 4)))
-    assert "--betas 0.5 0.999" in found.remedies
+    assert "--betas 0.5 0.999" in found.texts
     assert (
         "a penalty on D's gradient (--r1 1)"
-        not in examine(ganvas.R3GAN(), STEPS, log(distance_to_data=swinging(0.5, 4)))[0].remedies
+        not in examine(ganvas.R3GAN(), STEPS, log(distance_to_data=swinging(0.5, 4)))[0].texts
     )
 
 
 def test_weights_that_have_grown_are_a_learning_rate() -> None:
     (found,) = examine(ganvas.GAN(lr_d=1e-3), STEPS, log(weight_scale=MAX_WEIGHT_SCALE + 0.1))
     assert (found.condition, found.value, found.limit) == ("learning rate", MAX_WEIGHT_SCALE + 0.1, MAX_WEIGHT_SCALE)
-    assert found.remedies == ("an --lr below 0.0002", "an --lr-d below 0.001", "--clip-grad-norm 1")
+    assert found.texts == ["--lr below 0.0002", "--lr-d below 0.001", "--clip-grad-norm 1"]
     assert names(ganvas.GAN(), log(weight_scale=MAX_WEIGHT_SCALE)) == []
     assert names(ganvas.VAE(), log(part="latent", weight_scale=MAX_WEIGHT_SCALE + 0.1)) == ["learning rate"]
     assert names(ganvas.WGAN(), log(weight_scale=5.0)) == [], "its weights are clipped"
@@ -208,23 +209,23 @@ def test_what_lies_outside_of_the_box_is_counted() -> None:
 
 
 def test_the_command_says_what_is_wrong(vectors: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
-    ganvas.train(
-        ganvas.VAE(beta=50, latent=4, width=16, lr=5e-3),
-        vectors,
-        steps=300,
-        checkpoint_every=100,
-        batch_size=32,
-        folder="run",
-        quiet=True,
-    )
+    np.save("my noise.npy", vectors.x.numpy())
+    options = {"steps": 300, "checkpoint_every": 100, "batch_size": 32, "folder": "run", "quiet": True}
+    ganvas.train(ganvas.VAE(beta=50, latent=4, width=16, lr=5e-3), "my noise.npy", **options)
     text = said(capsys, "doctor", "run")
     assert text.startswith("posterior collapse\n  evidence  0 of 4 latent dimensions are active")
-    assert "remedies  a --beta below 50" in text
+    assert "remedies  --beta below 50" in text
+    given = "--lr 0.005 --latent 4 --width 16 --steps 300 --batch-size 32 --checkpoint-every 100"
+    command = f"ganvas train vae '{Path.cwd()}/my noise.npy' {given} --beta 25.0"
+    assert f"\n  try       {command}\n" in text
     assert "more      docs/doctor.md#posterior-collapse" in text
     found = told(capsys, "doctor", "run")
     assert [diagnosis["name"] for diagnosis in found["diagnoses"]] == ["posterior collapse"]
     assert found["diagnoses"][0]["figure"] == 0
+    assert found["diagnoses"][0]["command"] == command
     assert found["figures"]["active_units"] == 0
+    ganvas.train(ganvas.VAE(beta=50, latent=4, width=16, lr=5e-3), vectors, **options | {"folder": "array"})
+    assert "\n  try " not in said(capsys, "doctor", "array"), "nobody can type an array"
 
 
 def test_the_command_says_what_it_looked_at(vectors: Dataset, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .. import data as data_sources
+from ..config import TrainConfig
 from ..data import DataOptions, Dataset, DomainPair, MixedSizesError, Progress, Source, StreamedDataset
 from ..diagnostics import examine, is_early, latest_statistics
 from ..errors import UserError
@@ -20,6 +21,7 @@ from ..io.atomic import refuse_existing, shorten, unused_path
 from ..io.run_folder import LOG_FILE, RunFolder
 from ..io.text import escape_text
 from ..training import run_records
+from ..training.commands import first_command
 from ..training.progress import ProgressBar
 from ..viz.images import Examples, save_pictures
 from .app import print_result
@@ -59,15 +61,19 @@ def doctor(run: RunName, /, *, json: Json = False) -> None:
     if not log:
         raise UserError(f"{folder} has no {LOG_FILE} yet: let it train, or go on with it: ganvas resume {folder}")
     steps = run_records.end_step(config)
-    diagnoses = examine(parse_model(config, RunFolder(folder).config), steps, log)
-    step, figures, lines = log[-1]["step"], latest_statistics(log), []
+    model, train_config = parse_model(config, RunFolder(folder).config), TrainConfig(**config["train_config"])
+    diagnoses = examine(model, steps, log, train_config)
+    step, figures, lines, found = log[-1]["step"], latest_statistics(log), [], []
     for d in diagnoses:
-        rows = {"evidence": d.evidence, "remedies": ", ".join(d.remedies), "more": d.page}
-        lines += [d.name + " (no alarm)" * (not d.is_alarm), *(f"  {name:<9} {text}" for name, text in rows.items())]
+        command = first_command(folder, config, d.remedies)
+        found.append(d.to_dict() | {"command": command})
+        rows = {"evidence": d.evidence, "remedies": ", ".join(d.texts), "try": command, "more": d.page}
+        lines.append(d.name + " (no alarm)" * (not d.is_alarm))
+        lines += [f"  {name:<9} {text}" for name, text in rows.items() if text]
     early = "the run was too short to tell: " if step >= steps else "too early to tell: "
     verdict = "" if diagnoses else early if is_early(step, steps) else "nothing found: "
     figures_text = ", ".join(f"{name} {value:.4g}" for name, value in figures.items()) or "no figures"
-    report = {"run": str(folder), "step": step, "steps": steps, "diagnoses": [d.to_dict() for d in diagnoses]}
+    report = {"run": str(folder), "step": step, "steps": steps, "diagnoses": found}
     print_result([*lines, f"{verdict}step {step} of {steps}; {figures_text}"], report | {"figures": figures}, json)
 
 

@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from ..config import TrainConfig
 from ..model import Model
-from ..rules import Figures, Rule, slower
+from ..rules import Figures, Remedies, Rule, too_fast
 from .figures import Lines, latent_report, log_figures, monitored_statistics, recent_lines
 
 DOCS_PAGE = "docs/doctor.md"
@@ -37,15 +38,20 @@ class Diagnosis:
     """the figure that shows it and the limit that it passes, in words"""
     value: float
     limit: float
-    remedies: tuple[str, ...]
-    """what to change, of what goes with the model's other options"""
+    remedies: Remedies
+    """what to change, of what goes with the model's and training's other options"""
     section: str = ""
     """title of its section of the page, where that is not the name"""
     is_alarm: bool = True
 
     @property
     def sentence(self) -> str:
-        return f"{self.name}: {self.evidence}; remedies: {', '.join(self.remedies)}"
+        return f"{self.name}: {self.evidence}; remedies: {', '.join(self.texts)}"
+
+    @property
+    def texts(self) -> list[str]:
+        """The remedies in words."""
+        return [remedy.text for remedy in self.remedies]
 
     @property
     def condition(self) -> str:
@@ -60,18 +66,23 @@ class Diagnosis:
     def to_dict(self) -> dict[str, Any]:
         return {
             "name": self.name, "alarm": self.is_alarm, "evidence": self.evidence, "figure": self.value,
-            "limit": self.limit, "remedies": list(self.remedies), "page": self.page,
+            "limit": self.limit, "remedies": self.texts, "page": self.page,
         }  # fmt: skip
 
 
-def examine(model: Model, steps: int, lines: Lines) -> list[Diagnosis]:
-    """What the log of a run that was to have so many steps says is wrong: its last lines, and how they came about."""
-    diagnoses: list[Diagnosis] = []
+def examine(model: Model, steps: int, lines: Lines, config: TrainConfig | None = None) -> list[Diagnosis]:
+    """What the log of a run that was to have so many steps says is wrong: its last lines, and how they came about.
+
+    Remedies are for training as in `config`, or else as the model is trained by default.
+    """
+    diagnoses, config = list[Diagnosis](), config or model.default_training
     if "diverged" in (last := lines[-1] if lines else {}):
-        sign = last["diverged"], float(last["step"]), 0.0, (slower(model), "--clip-grad-norm 1")
+        sign = last["diverged"], float(last["step"]), 0.0, too_fast(model, config)
         diagnoses.append(Diagnosis("the learning rate is too high", *sign, "learning rate"))
     lines = [line for line in recent_lines(lines) if monitored_statistics(line)]
-    return diagnoses + check_rules(model.rules(), log_figures(lines), lines[-1]["step"], steps) if lines else diagnoses
+    if not lines:
+        return diagnoses
+    return diagnoses + check_rules(model.rules(config), log_figures(lines), lines[-1]["step"], steps)
 
 
 def check_rules(rules: Iterable[Rule], figures: Figures, done: int, steps: int) -> list[Diagnosis]:
@@ -85,9 +96,9 @@ def check_rules(rules: Iterable[Rule], figures: Figures, done: int, steps: int) 
         figure = figures[rule.figure] if isinstance(rule.figure, str) else rule.figure(figures)
         limit = rule.limit(figures) if callable(rule.limit) else rule.limit
         if rule.passes(figure, limit):
-            values = figures | {"figure": figure, "limit": limit}
-            evidence, *remedies = (text.format_map(values) for text in (rule.evidence, *rule.remedies))
-            sign = evidence, float(figure), float(limit), tuple(remedies)
+            values = Figures(figures | {"figure": figure, "limit": limit})
+            remedies = rule.remedies(values) if callable(rule.remedies) else rule.remedies
+            sign = rule.evidence.format_map(values), float(figure), float(limit), remedies
             diagnoses.append(Diagnosis(rule.name, *sign, rule.section, rule.is_alarm))
     return diagnoses
 

@@ -5,9 +5,10 @@ from operator import ge, gt, lt
 from typing import TYPE_CHECKING
 
 from ..objectives.adversarial import WON_LOGIT_GAP
-from ..rules import MIN_SWING, Rule, general_rules, slower
+from ..rules import MIN_SWING, Remedies, Remedy, Rule, above, below, decayed, general_rules, set_to
 
 if TYPE_CHECKING:
+    from ..config import TrainConfig
     from ._gan import Adversarial
 
 MIN_DIVERSITY = 0.3
@@ -30,31 +31,33 @@ PAST_BEST_SHARE, PAST_BEST_ERRORS = 0.5, 5.0
 (a kernel distance may be 0 or less), above which a run is past its best"""
 
 
-def gan_rules(model: "Adversarial") -> Iterator[Rule]:
+def gan_rules(model: "Adversarial", config: "TrainConfig") -> Iterator[Rule]:
     """Of a D that has won, and of a critic whose slope is not held, samples that are all alike are a consequence."""
     objective, wasserstein = model.objective, model.objective.loss == "wasserstein"
     bounds_weights = objective.weight_clip is not None or objective.spectral_norm
-    yield from general_rules(model, bounds_weights=bounds_weights, has_steady_loss=False)
-    penalty = ("a penalty on D's gradient (--r1 1)",) if takes_r1(model) else ()
+    yield from general_rules(model, config, bounds_weights=bounds_weights, has_steady_loss=False)
+    slower, slower_d = below(model, "lr"), slower_discriminator(model)
+    penalty = (Remedy("a penalty on D's gradient (--r1 1)", {"r1": 1.0}),) if takes_r1(model) else ()
+    calmer = (set_to(betas=(0.5, 0.999)),) if model.betas[0] > 0.5 else ()
     yield Rule(
         "oscillation", "reversals", float(MIN_REVERSALS),
         f"in the last half of the log the distance from samples to data turned {{figure}} times by {MIN_SWING:g} mean "
         "distances between two examples or more (limit {limit:g} times), between {nearest:.2g} and {farthest:.2g}",
-        (slower(model), *(["--betas 0.5 0.999"] if model.betas[0] > 0.5 else []), *penalty, "--lr-decay 0.5"),
-        passes=ge,
+        (*slower, *calmer, *penalty, *decayed(config)), passes=ge,
     )  # fmt: skip
     if (gap := WON_LOGIT_GAP[objective.loss]) is not None:
-        yield from won_rules(model, gap, penalty)
+        yield from won_rules(model, gap, (*slower_d, *penalty))
     if wasserstein:
         yield from slope_rules(model)
     yield Rule(
         "mode collapse", "diversity", MIN_DIVERSITY,
         "two samples differ {figure:.0%} as much as two real examples do (limit {limit:.0%}), so G makes the same few "
-        "things again and again", against_collapse(model), passes=lt, phase="settled",
+        "things again and again", against_collapse(model, config), passes=lt, phase="settled",
         unless=("D has won", "critic's slope"),
     )  # fmt: skip
-    slower_d = () if wasserstein else (f"an --lr-d below {model.learning_rate('D'):g}",)
-    yield speckle_rule("samples", "", ("more --steps", *slower_d, *penalty))
+    not_won = () if wasserstein else slower_d
+    yield speckle_rule("samples", "", (*above(config, "steps"), *not_won, *penalty))
+    patience = (set_to(patience=5),) if config.patience is None else ()
     yield Rule(
         "the run is past its best", "samples_value",
         lambda f: f["samples_lowest_distance"]
@@ -62,11 +65,11 @@ def gan_rules(model: "Adversarial") -> Iterator[Rule]:
         "its samples are now {figure:.3g} from the data, {samples_lowest_distance:.3g} at the nearest (limit "
         f"{PAST_BEST_SHARE:.0%} more, and {PAST_BEST_ERRORS:g} standard errors: {{limit:.3g}}); the best weights, "
         "which are kept unless the last were asked for, are those of step {samples_best_step}",
-        ("fewer --steps", "--patience 5", "--lr-decay 0.5", slower(model)), "past its best", phase="end",
+        (*below(config, "steps"), *patience, *decayed(config), *slower), "past its best", phase="end",
     )  # fmt: skip
 
 
-def speckle_rule(what: str, suffix: str, remedies: tuple[str, ...]) -> Rule:
+def speckle_rule(what: str, suffix: str, remedies: Remedies) -> Rule:
     """Samples, or translations to a domain, that are covered with noise that the data do not have."""
     sample_detail, real = f"detail{suffix}", f"detail_real{suffix}"
     return Rule(
@@ -78,12 +81,11 @@ def speckle_rule(what: str, suffix: str, remedies: tuple[str, ...]) -> Rule:
     )  # fmt: skip
 
 
-def won_rules(model: "Adversarial", gap: float, penalty: tuple[str, ...]) -> Iterator[Rule]:
+def won_rules(model: "Adversarial", gap: float, weaker: Remedies) -> Iterator[Rule]:
     """D has won: it is right, and G's gradient has vanished, or no other will make it wrong."""
-    loss, n_critic = model.objective.loss, getattr(model, "n_critic", 1)
-    fewer = (f"a --n-critic below {n_critic}",) if n_critic > 1 else ()
-    saturates = ("--loss non-saturating",) if loss == "minimax" else ()
-    remedies = (*saturates, *fewer, f"an --lr-d below {model.learning_rate('D'):g}", *penalty)
+    loss = model.objective.loss
+    saturates = (set_to(loss="non-saturating"),) if loss == "minimax" else ()
+    remedies = (*saturates, *below(model, "n_critic"), *weaker)
     knows = "it knows {{accuracy_real:.1%}} of real and {{accuracy_fake:.1%}} of fake examples (limit {:.0%})"
     if loss == "minimax":
         yield Rule(
@@ -111,30 +113,37 @@ def slope_rules(model: "Adversarial") -> Iterator[Rule]:
     low, high = PENALIZED_SLOPE_RANGE if gp else CLIPPED_SLOPE_RANGE
     evidence = "between real and fake examples the critic's gradient has norm {figure:.2g} "
     evidence += f"(limits {low:g} and {high:g}), "
-    lazy = ("--penalty-interval 1",) if getattr(model, "penalty_interval", 1) > 1 else ()
-    vanishes = (low, lt, "vanishes", "so G learns nothing", "above")
-    for limit, passes, way, so, change in (vanishes, (high, gt, "explodes", "so G is thrown about", "below")):
+    lazy = (set_to(penalty_interval=1),) if getattr(model, "penalty_interval", 1) > 1 else ()
+    vanishes = (low, lt, "vanishes", "so G learns nothing", above)
+    for limit, passes, way, so, change in (vanishes, (high, gt, "explodes", "so G is thrown about", below)):
         if gp:
             title, meaning = "the gradient penalty does not hold", "where it should be 1"
-            remedies: tuple[str, ...] = (f"a --gp above {gp:g}", *lazy, slower(model))
+            remedies: Remedies = (*above(model, "gp"), *lazy, *below(model, "lr"))
         else:
             title, meaning = f"the critic's slope {way}", so
-            remedies = (f"a --weight-clip {change} {clip:g}", "or train wgangp")
+            remedies = (*change(model, "weight_clip"), Remedy("or train wgangp", command="train wgangp"))
         yield Rule(title, "input_gradient", limit, evidence + meaning, remedies, "critic's slope", passes=passes)
 
 
-def against_collapse(model: "Adversarial") -> tuple[str, ...]:
-    """What keeps modes from going missing, of what goes with this model's other options."""
+def slower_discriminator(model: "Adversarial") -> Remedies:
+    """The remedy of smaller steps of D."""
+    lr_d = model.learning_rate("D")
+    return (Remedy(f"--lr-d below {lr_d:g}", {"lr_d": lr_d / 2}),)
+
+
+def against_collapse(model: "Adversarial", config: "TrainConfig") -> Remedies:
+    """What keeps modes from going missing, of what goes with the model's and training's other options."""
     lr_d, has = model.learning_rate("D"), model.__dataclass_fields__
-    remedies = {
-        f"an --lr no higher than D's, {lr_d:g}": model.lr > lr_d,
-        "D's seeing two examples at once (--pack 2)": model.pack == 1 and not model.is_conditional,
-        "--loss relativistic": "loss" in has and model.objective.loss not in ("relativistic", "wasserstein"),
-        "a penalty on D's gradient (--r1 0.1)": takes_r1(model),
-        "--top-k 1": getattr(model, "top_k", 1.0) < 1,
-        slower(model): True,
-    }
-    return tuple(remedy for remedy, applies in remedies.items() if applies)
+    packs = model.pack == 1 and not model.is_conditional and config.batch_size % 2 == 0
+    compares = "loss" in has and model.objective.loss not in ("relativistic", "wasserstein")
+    remedies = (
+        (Remedy(f"--lr no higher than D's, {lr_d:g}", {"lr": lr_d}), model.lr > lr_d),
+        (Remedy("D's seeing two examples at once (--pack 2)", {"pack": 2}), packs),
+        (set_to(loss="relativistic"), compares),
+        (Remedy("a penalty on D's gradient (--r1 0.1)", {"r1": 0.1}), takes_r1(model)),
+        (set_to(top_k=1), getattr(model, "top_k", 1.0) < 1),
+    )
+    return (*(remedy for remedy, applies in remedies if applies), *below(model, "lr"))
 
 
 def takes_r1(model: "Adversarial") -> bool:

@@ -66,6 +66,12 @@ def detail(samples: Float[Tensor, "n c h w"], real: Float[Tensor, "n c2 h2 w2"])
     return torch.where(contrast > MIN_CONTRAST, share, torch.nan)
 
 
+def chroma(x: Float[Tensor, "n c h w"]) -> Float[Tensor, ""]:
+    """How colourful images are, from 0, grey, to 1: the mean over pixels of the largest less the smallest channel."""
+    least, most = composite_on_white(x).aminmax(dim=1)
+    return (most - least).mean() / 2
+
+
 def composite_on_white(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c2 h w"]:
     """Images as they are seen: those with an alpha channel, by which their colours are multiplied already, on white."""
     return torch.minimum(x[:, :3], x[:, 3:]) + 1 - x[:, 3:] if x.shape[1] == 4 else x

@@ -24,7 +24,7 @@ from ..objectives.adversarial import Loss, confidence, discriminator_terms
 from ..objectives.translation import absolute_error
 from ._latent import Examples, Network
 from ._own import format_shape
-from ._statistics import sample_statistics
+from ._statistics import chroma, sample_statistics
 from ._translator_diagnosis import FAINT, translator_rules
 
 TermsAndLog = tuple[dict[str, Tensor], dict[str, Tensor]]
@@ -105,10 +105,10 @@ class Translator(Model[DomainPair, PairBatch, tuple[Shape, Shape]]):
         `cycle_error_A` is the error of F(G(x)), and `noisy_cycle_error_A` that of F(G(x) + faint noise).
         `input_change_A` is how far G moves its input, as a share of what separates examples of the two domains, where
         they have the same shape.  `diversity_A`, `detail_A` and `detail_real_A` are of translations from A, beside
-        examples of both domains.
+        examples of both domains.  `chroma_A` says how colourful A's images are.
         """
-        statistics: dict[str, Tensor] = {}
         directions, examples = self.directions(**networks), {"A": batch.a.x, "B": batch.b.x}
+        statistics = {f"chroma_{domain}": chroma(x) for domain, x in examples.items() if x.ndim == 4}
         for to in directions:
             source = OTHER_DOMAIN[to]
             x, y, fake = examples[source], examples[to], self.translate(examples[source], to, **networks)

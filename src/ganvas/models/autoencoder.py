@@ -13,13 +13,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from ..config import TrainConfig
 from ..distributions.likelihoods import begin_transparent
 from ..model import Batch, Batches, Moves, Shape, minimize
 from ..nn import decoder, encoder
 from ..objectives.reconstruction import squared_error
 from ..rules import Rule
 from ._latent import Codes, Examples, LatentModel, Network, Rows
-from ._latent_diagnosis import FEWER_DIMENSIONS, prior_rule, used_rule
+from ._latent_diagnosis import fewer_dimensions, prior_rule, used_rule
 from ._own import EncoderDecoder, copy_own_network
 
 
@@ -66,8 +67,8 @@ class Autoencoder(EncoderDecoder, LatentModel):
         code = self.encode(batch.x, encoder)
         return {"aggregate_mean": code.mean(0), "aggregate_std": code.std(0)}
 
-    def rules(self) -> Iterator[Rule]:
-        return chain(super().rules(), [prior_rule(), used_rule("used", (FEWER_DIMENSIONS,))])
+    def rules(self, config: TrainConfig) -> Iterator[Rule]:
+        return chain(super().rules(config), [prior_rule(), used_rule("used", fewer_dimensions)])
 
     def preview(self, batch: Batch, encoder: nn.Module, decoder: nn.Module) -> Rows:
         """Rows: examples, their reconstructions."""

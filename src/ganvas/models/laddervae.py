@@ -32,6 +32,7 @@ from jaxtyping import Float
 from pydantic import BeforeValidator, Field
 from torch import Tensor, nn
 
+from ..config import TrainConfig
 from ..distributions.likelihoods import Likelihood, LikelihoodHead, begin_transparent
 from ..distributions.posteriors import DiagonalGaussian, PosteriorHead, noise_like, normal_log_prob
 from ..fields import Size, Steps, Weight, split_commas
@@ -149,8 +150,8 @@ class LadderVAE(LikelihoodModel):
     free_bits: Weight = 0.0
     """KL per latent dimension that is not penalised, in nats"""
 
-    def rules(self) -> Iterator[Rule]:
-        return chain(super().rules(), level_rules(self.latents, self.warmup))
+    def rules(self, config: TrainConfig) -> Iterator[Rule]:
+        return chain(super().rules(config), level_rules(self, config))
 
     def networks(self, shape: Shape, classes: int = 0) -> dict[str, nn.Module]:
         """The passes upwards and downwards.

@@ -5,6 +5,7 @@ from dataclasses import fields, replace
 from typing import Any, NamedTuple
 
 from ..data import Data
+from ..fields import format_option
 from ..model import Model, chooses_defaults
 
 
@@ -34,13 +35,3 @@ def choose_defaults(
     training = {name: value for name, value in values.items() if name not in names}
     notes = [f"for {data.name}: {' '.join(map(format_option, values.items()))}"] if values else []
     return (replace(model, **own) if own else model), Defaults(values, training, notes)
-
-
-def format_option(option: tuple[str, Any]) -> str:
-    """An option as it is typed."""
-    name, value = option[0].replace("_", "-"), option[1]
-    if isinstance(value, bool):
-        return f"--{name}" if value else f"--no-{name}"
-    if isinstance(value, tuple):
-        value = (" " if all(isinstance(part, float) for part in value) else ",").join(map(str, value))
-    return f"--{name} {value}"

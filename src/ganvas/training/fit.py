@@ -180,7 +180,7 @@ class Run:
                 if is_main():
                     lines = recent_lines([*lines, self.log_step(terms, is_checkpoint, progress)])
                     is_last = is_last or self.config.is_out_of_patience(self.state.evaluations_since_best)
-                    diagnoses = examine(self.model, step if is_last else steps, lines)
+                    diagnoses = examine(self.model, step if is_last else steps, lines, self.config)
                     progress.warn([diagnosis.sentence for diagnosis in diagnoses if diagnosis.is_alarm])
             is_late = time.monotonic() >= self.save_deadline
             stop.signal, *flags = agree(stop.signal, is_last, is_late)

@@ -80,6 +80,7 @@ def train_many(
         raw_data = load_all(data, data_options, progress=progress)
     data_options = resolve_stream(data, data_options, raw_data)
     runs, said = list[Run](), set[str]()
+    given = sorted(model.given | {name for name, value in options.items() if value is not None} | {"seed", *sweep})
     model, defaults = choose_defaults(model, raw_data, {**options, **sweep})
     members, default_config = expand(model, options, seeds, sweep), split_options(options, model, defaults.training)[0]
     prepared = [prepare_member(member_model, raw_data, own, defaults.training) for _, member_model, own in members]
@@ -92,8 +93,8 @@ def train_many(
             training_data, config, state = parts
             run_records.create_run_folder(member_model, training_data, Path(runs_dir), path)
             locks.enter_context(RunFolder(path).lock(bar.print_notes))
-            source, chosen = source_name(data), {"chosen": defaults.values}
-            run_records.write_config(path, member_model, raw_data, config, data_options, source, chosen)
+            source, entries = source_name(data), {"given": given, "chosen": defaults.values}
+            run_records.write_config(path, member_model, raw_data, config, data_options, source, entries)
             runs.append(Run(member_model, raw_data, training_data, config, path, state, MemberBar(bar, name, said)))
         first = runs[0]
         notes = batch_size_notes(first.data, first.config.batch_size, default_config.batch_size)

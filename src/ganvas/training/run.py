@@ -63,6 +63,7 @@ def train(
     with share_errors():
         origin = None if init_from is None else read_origin(init_from, model)
         asked, model = model.given, adopt_options(model, origin, bar.print_notes)
+        given = sorted(asked | {name for name, value in options.items() if value is not None})
         model, defaults = choose_defaults(model, raw_data, options, asked if origin and origin.chosen else None)
         config, _ = split_options(options, model, defaults.training)
         default_batch_size = config.batch_size
@@ -86,7 +87,7 @@ def train(
                 raise UserError(f"this machine has no {path}: put runs in a folder that all see, with runs_dir")
             if is_main():
                 RunFolder(path).check_new()  # another process may have been faster
-                entries = {"init_from": initial_weights, "chosen": defaults.values, "trials": trials}
+                entries = {"init_from": initial_weights, "given": given, "chosen": defaults.values, "trials": trials}
                 run_records.write_config(path, model, raw_data, config, data_options, source_name(data), entries)
         notes = batch_size_notes(training_data, config.batch_size, default_batch_size)
         bar.print_notes([*defaults.notes, *training_data.notes, *notes])

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..data import Data, Scaling, scaling
 from ..errors import UserError
+from ..fields import format_option
 from ..inference.schema import parse_model
 from ..inference.trained import Trained, describe_tensor
 from ..io.run_folder import RunFolder
@@ -19,7 +20,6 @@ from ..models._gan_defaults import SLOPE
 from ..nn.skeleton import SkipInitialization
 from . import run_records
 from .checkpoint import read_networks
-from .defaults import format_option
 from .loop import TrainState
 
 RUN_STATE_SUFFIX = ".augment_p"
