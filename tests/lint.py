@@ -19,19 +19,19 @@ FILE_LINES, FUNCTION_LINES = 400, 60
 CEILINGS = {
     ".": 1080,
     "cli": 1900,
-    "data": 4560,
+    "data": 4860,
     "diagnostics": 222,
     "distributions": 900,
-    "evaluation": 1056,
-    "explore": 385,
-    "inference": 1240,
+    "evaluation": 1076,
+    "explore": 390,
+    "inference": 1265,
     "io": 460,
     "metrics": 2248,
     "models": 3000,
     "nn": 1200,
     "objectives": 345,
     "training": 4800,
-    "viz": 640,
+    "viz": 680,
 }
 """most lines of each room"""
 UNPICKLING = re.compile(r"torch\.load|import pickle|allow_pickle=True|weights_only=False|eval\(\s*['\"]")

@@ -52,7 +52,8 @@ def test_other_types_of_pixels_become_bytes() -> None:
     exact = from_array(BYTES / np.float32(255))
     assert torch.equal(exact.x, from_array(BYTES).x)
     assert exact.notes == ()
-    assert "rounded to 256 levels" in from_array(RANDOM.random((2, 5, 7))).notes[0]
+    assert "rounded to 256 levels" in from_array(RANDOM.random((2, 5, 7)), depth=8).notes[0]
+    assert "rounded to 256 levels" in from_array(RANDOM.random((2, 5, 7, 4))).notes[0]
 
 
 @pytest.mark.parametrize(
@@ -63,9 +64,8 @@ def test_other_types_of_pixels_become_bytes() -> None:
         (np.zeros(3), None, r"has shape \(3,\)"),
         (np.zeros((2, 3, 4, 5, 6)), None, r"has shape \(2, 3, 4, 5, 6\)"),
         (np.zeros((0, 5, 5)), None, "is empty"),
-        (np.zeros((4, 6, 6, 2), np.uint8), None, "images need 1, 3 or 4 channels"),
-        (np.full((2, 5, 5), 300), None, "pixels from 300 to 300"),
-        (np.full((2, 5, 5), -0.5), None, r"float64 pixels from -0.5 to -0.5: scale them to \[0, 1\]"),
+        (np.zeros((4, 18, 18, 17), np.uint8), None, "images need 1 to 16 channels"),
+        (np.full((2, 5, 5), 2**60), None, r"integers up to 1.15e\+18, beyond 2\^53"),
         (np.array([[0.0, np.nan]]), None, r"holds nan .* at index \[0, 1\]"),
         (np.array([[0.0], [np.inf]]), None, r"holds inf .* at index \[1, 0\]"),
         (np.array([[1.0, 1e300]]), None, r"holds inf \(as float32\) at index \[0, 1\]"),
@@ -79,6 +79,19 @@ def test_other_types_of_pixels_become_bytes() -> None:
 def test_what_cannot_be_used_is_refused_in_a_sentence(array: Any, labels: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):
         from_array(array, labels)
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros((4, 6, 6, 2), np.uint8), "images need 1, 3 or 4 channels"),
+        (np.full((2, 5, 5), 300), "pixels from 300 to 300"),
+        (np.full((2, 5, 5), -0.5), r"float64 pixels from -0.5 to -0.5: scale them to \[0, 1\]"),
+    ],
+)
+def test_what_256_levels_cannot_hold_is_refused(array: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        from_array(array, depth=8)
 
 
 def test_labels_may_be_names() -> None:

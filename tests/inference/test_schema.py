@@ -15,7 +15,8 @@ from torch import nn
 import ganvas
 from ganvas.cli.app import main
 from ganvas.errors import UserError
-from ganvas.inference.trained import Trained, check_networks, load_trained
+from ganvas.inference.schema import check_networks
+from ganvas.inference.trained import Trained, load_trained
 from ganvas.models import MODELS
 from ganvas.training import run_records
 from tests.support.data import as_pair, image_collection

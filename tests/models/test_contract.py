@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from pydantic import TypeAdapter
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 import ganvas
 from ganvas import models
 from ganvas.config import TrainConfig
-from ganvas.data import Dataset, fit_scaling, load, make_stream
+from ganvas.data import Dataset, DomainPair, fit_scaling, from_array, load, make_stream
 from ganvas.errors import UserError
 from ganvas.inference.trained import Trained, load_trained
 from ganvas.model import EncoderModel, GenerativeModel, Model, Move, to_dict
@@ -197,6 +198,29 @@ def test_an_artifact_comes_back_whole(cls: type[Model], tmp_path: Path) -> None:
     )
     if cls.n_domains == 1:
         assert torch.equal(a.sample(3).x, b.sample(3).x)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4, 5, 16])
+@every_model
+def test_images_have_1_to_16_channels_of_numbers(cls: type[Model], channels: int) -> None:
+    """None of which is alpha: what a model sees and makes comes back in the units of the data."""
+    model, array = small(cls), np.random.default_rng(0).normal(1013, 9, (24, channels, 12, 10)).astype(np.float32)
+    parts = [from_array(x, np.arange(24) % 5, channels_last=False) for x in (array, 5 - array)]
+    data = DomainPair(*parts) if cls.n_domains == 2 else parts[0]
+    scaling = fit_scaling(data, model)
+    nets = model.networks(data.shape, 5)
+    for move in model.step(make_stream(data, scaling, batch=8, seed=0), 0, **nets):
+        apply_move(move, model.optimizer(*move.networks))
+        assert move.loss.isfinite()
+    kept = nn.ModuleDict({name: net for name, net in nets.items() if name not in model.training_only}).eval()
+    trained = Trained(model, data.shape, kept, {"classes": list("abcde")}, scaling=scaling)
+    made = trained.translate(parts[0]) if cls.n_domains == 2 else trained.sample(5)
+    numbers = made.numpy()
+    assert numbers.shape[1:] == (12, 10, channels)
+    assert numbers.dtype == np.float32
+    target = array if cls.n_domains == 1 else 5 - array
+    assert (numbers >= target.min((0, 2, 3)) - 1e-3).all()
+    assert (numbers <= target.max((0, 2, 3)) + 1e-3).all()
 
 
 @every_generator

@@ -1,5 +1,6 @@
 """`ganvas compare`: several runs in one table, on the terminal or as a page."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -16,7 +17,6 @@ from ..metrics import NUMBERS
 from ..training.progress import ProgressBar
 from ..viz.curves import metric_title
 from ..viz.html import write_page
-from ..viz.images import Examples
 from .app import print_result, spell_options
 from .common import Force, Given, HeldOutFlags, HeldOutOptions, Json, Quiet, require_data
 from .evaluate import NO_TEST_SPLIT_NOTE, AllowFew, Features, SampleSeed, split_word
@@ -87,10 +87,10 @@ def build_page(path: Path, result: dict[str, Any], entries: list[comparison.Comp
     """Write the page: the table with drawings of the intervals, and samples of each run."""
     runs = []
     for entry, run in zip(entries, result["runs"], strict=True):
-        x = entry.trained.sample(36, seed=result["seed"], fitted_prior=entry.prior).x
+        samples = entry.trained.sample(36, seed=result["seed"], fitted_prior=entry.prior)
         duration = "time unknown" if run["seconds"] is None else format_duration(run["seconds"])
         text = f"{run['parameters']:,} parameters, {duration}"
-        runs.append({"name": entry.name, "text": text, "samples": Examples(x, columns=6).render()})
+        runs.append({"name": entry.name, "text": text, "samples": replace(samples, columns=6).render()})
     write_page(
         path, "compare.html", title="Ganvas: comparison", summary=summary_lines(result), notes=notes(result),
         names=[*(run["run"] for run in result["runs"]), "floor"], columns=columns(result), runs=runs,

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from .. import data as data_sources
 from ..config import TrainConfig
-from ..data import DataOptions, Dataset, DomainPair, MixedSizesError, Progress, Source, StreamedDataset
+from ..data import DataOptions, Dataset, DomainPair, MixedSizesError, Progress, Scaling, Source, StreamedDataset
 from ..diagnostics import examine, is_early, latest_statistics
 from ..errors import UserError
 from ..inference.schema import parse_model
@@ -100,7 +100,8 @@ def data(
     pictures = []
     for part in parts:
         n = min(100 if dataset.has_images else 5000, len(part))
-        pictures.append(Examples(part.x[[i * len(part) // n for i in range(n)]]))
+        scaling = Scaling.fit_dataset(part) if part.is_deep else Scaling()
+        pictures.append(Examples(part.x[[i * len(part) // n for i in range(n)]], scaling=scaling))
     save_pictures(pictures, sheet)
     reports = [describe_dataset(part) | facts for part, facts in zip(parts, sizes, strict=True)]
     if isinstance(dataset, DomainPair):
@@ -150,12 +151,12 @@ def format_columns(*reports: Report) -> list[str]:
 
 def describe_dataset(dataset: Dataset) -> Report:
     """The facts of a dataset."""
-    x, is_images = dataset.x, dataset.has_images
+    x, is_images, dtype = dataset.x, dataset.has_images, dataset.source_dtype or "bytes"
     mean = torch.zeros(x.shape[1], dtype=torch.float64)
     for part in data_sources.chunks(x):
         mean += part.sum((0, 2, 3) if is_images else (0,), dtype=torch.float64) / (x.numel() / x.shape[1])
     return {
-        "name": dataset.name, "examples": len(dataset), "kind": "images, bytes" if is_images else "vectors, float32",
+        "name": dataset.name, "examples": len(dataset), "kind": f"images, {dtype}" if is_images else "vectors, float32",
         "shape": " x ".join(map(str, dataset.shape)) + (" (c x h x w)" if is_images else ""),
         "range": f"{x.min().item():g} to {x.max().item():g}",
         "mean": ", ".join(f"{value:.4g}" for value in mean[:8].tolist()),

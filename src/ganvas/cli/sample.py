@@ -82,7 +82,7 @@ def reconstruct_n(trained: Trained, data: str, options: DataOptions, n: int, out
     result = trained.reconstruct(dataset)
     if result.x.ndim == 2 or not is_picture(out):
         return result
-    return Examples(torch.stack([dataset.x, result.x], 1).flatten(0, 1), columns=8)
+    return replace(result, x=torch.stack([dataset.x, result.x], 1).flatten(0, 1), columns=8)
 
 
 def is_picture(out: Path | None) -> bool:

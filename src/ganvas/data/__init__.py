@@ -28,7 +28,7 @@ from .listing import may_hold_images, path_mode
 from .options import DataOptions, MissingSplitError, Progress, no_progress
 from .pair import DomainPair, PairStream, pair_warnings
 from .quantization import normalize_range, read_bounds
-from .scaling import Scaling, hidden_colour_stats
+from .scaling import Scaling, as_bytes, hidden_colour_stats
 from .shard_files import PARQUET, find_shards, is_shards
 from .shard_stream import ShardStream
 from .shards import StreamedDataset, build_dataset
@@ -69,8 +69,9 @@ def load_or_stream(
     options = options or DataOptions()
     if options.data_dir and not (isinstance(source, str) and source in PUBLISHED):
         raise UserError("data_dir is where mnist and fashion-mnist are looked for: leave it out for other data")
-    if options.range and holds_bytes(source):
-        raise UserError("range is for images from files and arrays of numbers, and these are bytes: leave it out")
+    for option in ("range", "scale", "depth"):
+        if getattr(options, option) not in (None, getattr(DataOptions, option), 8) and holds_bytes(source):
+            raise UserError(f"{option} is for images from files and arrays of numbers: leave it out")
     if options.stream == "always" and not (isinstance(source, str | Path) and names_shards(str(source))):
         raise UserError("stream=always is for shards and Parquet files: leave it out for other data")
     if isinstance(source, str | Path):
@@ -101,10 +102,16 @@ def check_image_options(dataset: Dataset | StreamedDataset, options: DataOptions
     """UserError for options of images where the examples are vectors."""
     for option, value, what in (
         ("size", options.size, "size"), ("channels", options.channels, "channels"),
-        ("range", options.range, "black and white"),
+        ("range", options.range, "black and white"), ("depth", "full" if options.depth == "full" else None, "levels"),
     ):  # fmt: skip
         if value is not None and not dataset.has_images:
             raise UserError(f"{dataset.name} holds vectors, which have no {what}: leave out {option}")
+    if options.scale == "range":
+        return
+    if not getattr(dataset, "is_deep", False):
+        raise UserError(f"{dataset.name} holds no images of more than 8 bits, which have a scale: leave out scale")
+    if options.range is not None:
+        raise UserError(f"range={options.range} and scale={options.scale} both say how to scale numbers: give one")
 
 
 def holds_bytes(source: Source) -> bool:
@@ -112,12 +119,32 @@ def holds_bytes(source: Source) -> bool:
     return isinstance(source, Dataset) or (isinstance(source, str) and source in BUILTIN)
 
 
-def restore_range(source: Source, options: DataOptions, header: dict[str, Any], domain: int = 0) -> DataOptions:
-    """The options with the range that a run's header has of a domain, unless they have one or the source is bytes."""
-    bounds = read_bounds(header, domain)
-    if bounds is None or options.range or holds_bytes(source):
+def restore_numbers(
+    source: Source, options: DataOptions, header: dict[str, Any], scaling: Scaling, domain: int = 0
+) -> DataOptions:
+    """The options that read numbers as a run did, by what its header and its scaling say of a domain.
+
+    Its depth, and of images with 256 levels its range, unless the options have one or the source is read already.
+    """
+    if holds_bytes(source):
         return options
-    return replace(options, range=str(normalize_range(bounds)))
+    if options.depth == "auto":
+        options = replace(options, depth="full" if scaling.is_deep else 8)
+    bounds = None if scaling.is_deep else read_bounds(header, domain)
+    options = replace(options, scale="range")  # the model has its own
+    return options if bounds is None or options.range else replace(options, range=str(normalize_range(bounds)))
+
+
+def check_depth(dataset: Dataset, scaling: Scaling) -> Dataset:
+    """The images, or vectors; UserError where they have 256 levels and those of a model more, or the reverse."""
+    if dataset.has_images and dataset.is_deep != scaling.is_deep:
+        bits, numbers = "8 bits", f"numbers of {scaling.dtype or dataset.source_dtype}"
+        have, learnt = (bits, numbers) if scaling.is_deep else (numbers, bits)
+        raise UserError(f"{dataset.name} has images of {have}, but this model was trained on {learnt}: give such")
+    if scaling.low is not None and dataset.shape[0] != len(scaling.low):
+        have = f"{dataset.name} has images of {dataset.shape[0]} channels"
+        raise UserError(f"{have}, but this model was trained on {len(scaling.low)}: give such")
+    return dataset
 
 
 def load_all(sources: Sources, options: DataOptions | None = None, *, progress: Progress = no_progress) -> Data:
@@ -157,7 +184,7 @@ def resolve_domains(sources: Sources) -> Sources:
 def fit_scaling(data: Data, model: Model) -> tuple[Scaling, ...]:
     """How the model is to see a dataset, or both of a pair, which it has not learnt from yet."""
     parts = (part.in_memory for part in data.datasets)
-    return tuple(Scaling.fit(d.x, model.pixel_range, standardize=model.uses_standardization) for d in parts)
+    return tuple(Scaling.fit_dataset(d, model.pixel_range, standardize=model.uses_standardization) for d in parts)
 
 
 def make_stream(data: Data, scaling: Sequence[Scaling] | None = None, **options: Any) -> DataStream:
@@ -204,6 +231,8 @@ def load_named(source: str, options: DataOptions, progress: Progress) -> Dataset
 def load_shards(source: str, options: DataOptions, progress: Progress) -> Dataset | StreamedDataset:
     """The examples of a split of WebDataset's shards or Parquet files."""
     files = find_shards(source, options.split)
+    if options.depth == "full":
+        raise UserError(f"{source}: images in shards and Parquet files are read with 8 bits: leave out depth=full")
     if files.files[0].suffix.lower() == PARQUET:
         from .parquet import open_parquet
 
@@ -214,7 +243,7 @@ def load_shards(source: str, options: DataOptions, progress: Progress) -> Datase
 __all__ = [
     "BUILTIN", "CHANNELS", "Data", "DataOptions", "DataStream", "Dataset", "DomainPair", "MissingSplitError",
     "MixedSizesError", "PairStream", "Progress", "Scaling", "ShardStream", "Source", "Sources", "Stream",
-    "StreamedDataset", "chunks", "class_counts", "fit_scaling", "from_array", "load", "load_all", "load_or_stream",
-    "make_stream", "may_hold_images", "names_shards", "pair_warnings", "resolve_domains", "resolve_stream",
-    "restore_range",
+    "StreamedDataset", "as_bytes", "check_depth", "chunks", "class_counts", "fit_scaling", "from_array", "load",
+    "load_all", "load_or_stream", "make_stream", "may_hold_images", "names_shards", "pair_warnings", "resolve_domains",
+    "resolve_stream", "restore_numbers",
 ]  # fmt: skip

@@ -24,7 +24,7 @@ from .arrays import add_labels, decode_name, from_array
 from .dataset import Dataset, split_dataset
 from .layout import SPLIT_NAMES, dataset_name
 from .memory import check_memory
-from .options import DataOptions, MissingSplitError, Progress
+from .options import DataOptions, MissingSplitError, Progress, number_options
 
 EXAMPLE_KEYS = ("x", "images", "image", "imgs", "img", "data", "arr0", "features", "inputs", "samples")
 LABEL_KEYS = ("y", "labels", "label", "targets", "target", "class", "classid")
@@ -44,7 +44,9 @@ def load_npy(path: Path, key: str | None, options: DataOptions, progress: Progre
     """A split of one array, without labels."""
     with wrap_read_errors(path), path.open("rb") as file:
         array = read_npy(file, path.stat().st_size, str(path))
-    return split_dataset(from_array(array, name=dataset_name(path), range=options.range, reuse_memory=True), options)
+    return split_dataset(
+        from_array(array, name=dataset_name(path), reuse_memory=True, **number_options(options)), options
+    )
 
 
 def load_npz(path: Path, key: str | None, options: DataOptions, progress: Progress) -> Dataset:
@@ -72,7 +74,7 @@ def from_npz(path: Path, options: DataOptions, key: str | None = None) -> Datase
         y = read_member(archive, labels, path) if labels else None
         class_arrays = [name for name in names if parse_array_name(name)[0] in CLASS_KEYS and labels]
         classes = [decode_name(c) for name in class_arrays[:1] for c in read_member(archive, name, path).ravel()]
-    dataset = from_array(x, name=dataset_name(path), range=options.range, reuse_memory=True)
+    dataset = from_array(x, name=dataset_name(path), reuse_memory=True, **number_options(options))
     try:
         return add_labels(dataset, y, classes).with_notes(notes)
     except UserError as error:

@@ -3,16 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from math import isqrt
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..errors import UserError
+from . import depth as depths
 from . import quantization
 from .dataset import CHANNELS, Dataset
+from .depth import MAX_CHANNELS, ScaleName
 from .listing import join_names
+from .memory import check_memory
 from .options import DataOptions
 from .quantization import RANGE_HELP, Bounds, row_chunks, value_stats
 
@@ -31,20 +34,23 @@ def from_array(
     name: str = "array",
     channels_last: bool | None = None,
     range: str | tuple[int | float, int | float] | None = None,
+    depth: Literal["auto", "full", 8] = "auto",
+    scale: ScaleName = "range",
     reuse_memory: bool = False,
 ) -> Dataset:
     """A dataset from an array or tensor: images n x h x w, n x h x w x c or n x c x h x w, or vectors n x d.
 
-    Images are bytes 0..255, booleans, or floats in [0, 1], which are rounded to 256 levels (and a note says so); or
-    numbers of any kind with a `range`, which is (black, white), or "auto" for the lowest and the highest.  `labels` are
-    n integers from 0, names, or one-hot rows.  Where both the last and the second axis could be channels, tensors are
-    read as n x c x h x w and arrays as n x h x w x c, unless `channels_last` says.  `reuse_memory` writes over `x`.
-    Raises UserError for any other type or shape, for NaN or infinity, and for labels that do not fit.
+    Images of bytes 0..255, booleans, or floats that are bytes / 255, are bytes.  Other numbers stay as they are, in 1
+    to 16 channels, none of them alpha; models see each by its `scale`, or all by a `range`, which is (black, white), or
+    "auto" for the lowest and the highest.  `depth` 8 rounds them to 256 levels: floats in [0, 1], or numbers of any
+    kind with a `range`; "full" keeps also those that bytes could hold.  `labels` are n integers from 0, names, or
+    one-hot rows.  Where both the last and the second axis could be channels, tensors are read as n x c x h x w and
+    arrays as n x h x w x c, unless `channels_last` says.  `reuse_memory` writes over `x`.  Raises UserError for any
+    other type or shape, for NaN or infinity, and for labels that do not fit.
     """
-    if channels_last is None and isinstance(x, Tensor) and x.ndim == 4 and x.shape[1] in CHANNELS:
-        channels_last = False
-    array = to_numpy(x) if isinstance(x, Tensor) else np.asarray(x)
-    bounds = DataOptions(range=range).bounds  # type: ignore[arg-type]
+    options = DataOptions(range=range, depth=depth, scale=scale)  # type: ignore[arg-type]
+    array, bounds = to_numpy(x) if isinstance(x, Tensor) else np.asarray(x), options.bounds
+    channels_last = has_last_channels(array, isinstance(x, Tensor)) if channels_last is None else channels_last
     notes = check_array(array, name)
     if array.ndim == 2:
         if bounds is not None:
@@ -52,17 +58,60 @@ def from_array(
         with np.errstate(over="ignore", invalid="ignore"):
             array = np.array(array, np.float32, copy=None if reuse_memory else True)
     else:
-        images = array[:, None] if array.ndim == 3 else array
-        if array.ndim == 4 and (array.shape[-1] in CHANNELS if channels_last is None else channels_last):
-            images = np.moveaxis(array, -1, 1)
-        if images.shape[1] not in CHANNELS:
-            raise UserError(f"{name} has shape {array.shape}: images need 1, 3 or 4 channels, last or second")
+        images = array[:, None] if array.ndim == 3 else np.moveaxis(array, -1, 1) if channels_last else array
+        if images.shape[1] > MAX_CHANNELS or (images.shape[1] not in CHANNELS and options.depth == 8):
+            most = "1, 3 or 4 channels" if options.depth == 8 else f"1 to {MAX_CHANNELS} channels"
+            raise UserError(f"{name} has shape {array.shape}: images need {most}, last or second")
+        if keeps_numbers(images, options):
+            return add_labels(deep_dataset(images, options, name, notes), labels, classes)
         if isinstance(bounds, str):
             bounds = quantization.auto_bounds(value_stats(images[:, :3]), name)
         images, byte_notes = map_to_bytes(images, bounds, name) if bounds else to_bytes(images, name)
         array, notes = make_contiguous(images, reuse_memory), notes + byte_notes
         array = array.ravel().reshape(array.shape)  # torch picks kernels by strides, also those of a single channel
     return add_labels(Dataset(x=torch.from_numpy(array), name=name, notes=notes, range=bounds), labels, classes)
+
+
+def has_last_channels(array: np.ndarray, is_tensor: bool) -> bool:
+    """Whether the last axis of images, not the second, are channels: 1, 3 or 4, or else few beside square images."""
+    if array.ndim != 4:
+        return False
+    _, second, third, last = array.shape
+    if {second, last} & CHANNELS.keys():
+        return last in CHANNELS and not (is_tensor and second in CHANNELS)
+    if second > MAX_CHANNELS or last > MAX_CHANNELS or second == last:
+        return last < second or (second == last and not is_tensor)
+    is_first, is_last = third == last, second == third  # which of the two makes images square
+    return bool(is_last if is_first != is_last else last < second)
+
+
+def keeps_numbers(images: np.ndarray, options: DataOptions) -> bool:
+    """Whether images n x c x h x w keep their numbers; colours with alpha, which are floats in [0, 1], become bytes."""
+    channels, dtype = images.shape[1], images.dtype
+    if options.depth == 8 or (channels in CHANNELS and dtype.kind == "b"):
+        return False
+    if channels not in CHANNELS:
+        return True
+    if dtype == np.uint8 or options.depth == "full" or options.range is not None:
+        return bool(dtype != np.uint8)
+    has_alpha = channels == 4 and dtype.kind == "f" and images.min() >= 0 and images.max() <= 1
+    return not has_alpha and not depths.are_bytes(images)
+
+
+def deep_dataset(images: np.ndarray, options: DataOptions, name: str, notes: tuple[str, ...]) -> Dataset:
+    """Images n x c x h x w whose numbers are kept, with a note that says how; UserError where memory is too short."""
+    channels, bounds = images.shape[1], options.bounds
+    check_memory(4 * images.size, f"{name}, as float32,", "give fewer examples, or smaller ones")
+    images = images.astype(np.uint8) if images.dtype.kind == "b" else images
+    x = depths.to_float(images, name)
+    bounds = quantization.auto_bounds(value_stats(x), name) if isinstance(bounds, str) else bounds
+    dtype = images.dtype.name
+    note = depths.depth_note(dtype, channels, value_stats(x, bounds), options.scale, bounds)
+    alpha = ("a fourth channel is none of alpha: depth=8 makes it so",) if channels == 4 else ()
+    return Dataset(
+        x=torch.from_numpy(x), name=name, notes=(*notes, note, *alpha), range=bounds, source_dtype=dtype,
+        scale=options.scale,
+    )  # fmt: skip
 
 
 def to_numpy(x: Tensor) -> np.ndarray:
@@ -78,6 +127,8 @@ def validate_dataset(dataset: Dataset) -> Dataset:
         raise UserError(f"a Dataset's x is a tensor, not a {type(x).__name__}: {how}")
     shape = "x".join(map(str, x.shape))
     are_images = x.dtype == torch.uint8 and x.ndim == 4 and x.shape[1] in CHANNELS
+    if dataset.is_deep and dataset.source_dtype in depths.DTYPES and x.shape[1] <= MAX_CHANNELS:
+        are_images = x.dtype in (torch.float32, torch.float64)
     if not are_images and not (x.dtype == torch.float32 and x.ndim == 2):
         kinds = "uint8 images n x c x h x w (c is 1, 3 or 4) or float32 vectors n x d"
         raise UserError(f"a Dataset's x has {kinds}, not {shape} of {str(x.dtype).removeprefix('torch.')}: {how}")

@@ -13,7 +13,7 @@ from ..errors import UserError
 from .arrays import from_array, to_numpy
 from .dataset import CHANNELS, Dataset, resize_and_crop
 from .listing import IMAGE_SUFFIXES
-from .options import DataOptions
+from .options import DataOptions, number_options
 from .pixels import smallest_mode
 
 IMAGE_TYPES = Tensor | np.ndarray | Image.Image
@@ -30,9 +30,9 @@ def from_object(source: Any, options: DataOptions) -> Dataset:
     """
     name = type(source).__name__.lower()
     if isinstance(source, np.ndarray | Tensor):
-        return from_array(source, range=options.range)
+        return from_array(source, **number_options(options))
     if hasattr(source, "dtypes") and hasattr(source, "to_numpy"):
-        return from_array(table_to_array(source), name="table", range=options.range)
+        return from_array(table_to_array(source), name="table", **number_options(options))
     if isinstance(source, Image.Image):
         raise UserError("that is one image: give a list of images")
     if isinstance(source, Mapping):
@@ -57,7 +57,7 @@ def from_items(source: Any, name: str, options: DataOptions) -> Dataset:
         raise UserError(f"that {name} holds paths: {how}")
     if isinstance(source, list) and label is None and np.ndim(first) < 2 and not isinstance(first, Image.Image):
         try:
-            return from_array(np.asarray(source), range=options.range)  # rows of a table, in lists
+            return from_array(np.asarray(source), **number_options(options))  # rows of a table, in lists
         except ValueError as error:
             raise UserError(f"that list holds rows of different lengths, or no numbers: {error}") from error
     images, labels = [], []
@@ -69,7 +69,8 @@ def from_items(source: Any, name: str, options: DataOptions) -> Dataset:
     if is_labelled and None in labels:
         raise UserError(f"item {labels.index(None)} of that {name} has no label, though others have: give all, or none")
     if options.image_size and len({image.shape for image in images}) > 1:
-        parts = (from_array(image[None], channels_last=False, name=name).x for image in images)
+        own = {"channels_last": False, "depth": options.depth}
+        parts = (from_array(image[None], name=name, **own).x for image in images)  # type: ignore[arg-type]
         images = [resize_and_crop(x, options.image_size)[0].numpy() for x in parts]
     shapes = Counter(image.shape for image in images)
     if len(shapes) > 1:
@@ -80,7 +81,7 @@ def from_items(source: Any, name: str, options: DataOptions) -> Dataset:
     has_names = isinstance(names, list | tuple) and not any(isinstance(label, str) for label in labels)
     return from_array(
         x, np.asarray(labels) if is_labelled else None, classes=tuple(map(str, names)) if has_names else (), name=name,
-        channels_last=False if x.ndim == 4 else None, range=options.range,
+        channels_last=False if x.ndim == 4 else None, **number_options(options),
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""A dataset: images as bytes, or vectors as floats; and which of its examples are held out for tests."""
+"""A dataset: images as bytes or numbers, or vectors; and which of its examples are held out for tests."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +14,7 @@ from torch.nn.functional import interpolate
 from ..errors import UserError, did_you_mean
 from ..model import Shape
 from ..randomness import make_generator
+from .depth import ScaleName
 from .options import DataOptions, MissingSplitError
 from .quantization import NUMBERS_PER_CHUNK, Bounds
 
@@ -43,10 +44,12 @@ class InMemory:
 class Dataset(InMemory):
     """Examples of one shape, with labels when there are any.
 
-    `x` holds uint8 images n x c x h x w (c is 1, 3 or 4), or float32 vectors n x d.  `labels`, if any, are n
-    integers that index `classes`.  `notes` says what a reader should know.  `range` are the numbers of the source that
-    became the bytes 0 and 255, where they were asked for.  `sampled_from` is how many examples the source has, where
-    these are a sample of them since all do not fit in memory.
+    `x` holds uint8 images n x c x h x w (c is 1, 3 or 4), or float32 vectors n x d; or deep images, of 1 to 16 channels
+    of numbers in the units of the source, float32 or float64, which there have the type `source_dtype` (NumPy's name).
+    `labels`, if any, are n integers that index `classes`.  `notes` says what a reader should know.  `range` are the
+    numbers of the source that became the bytes 0 and 255, or that models see as black and white, where they were asked
+    for; else deep images have a `scale`.  `sampled_from` is how many examples the source has, where these are a sample
+    of them since all do not fit in memory.
     """
 
     x: Tensor
@@ -55,6 +58,8 @@ class Dataset(InMemory):
     name: str = "array"
     notes: tuple[str, ...] = ()
     range: Bounds | None = None
+    source_dtype: str = ""
+    scale: ScaleName = "range"
     sampled_from: int | None = None
 
     def __len__(self) -> int:
@@ -81,7 +86,12 @@ class Dataset(InMemory):
 
     @property
     def has_images(self) -> bool:
-        return self.x.dtype == torch.uint8
+        return self.x.ndim == 4
+
+    @property
+    def is_deep(self) -> bool:
+        """Whether these are images of numbers in the units of their source."""
+        return self.has_images and self.x.is_floating_point()
 
     def with_notes(self, notes: Sequence[str]) -> "Dataset":
         return replace(self, notes=(*self.notes, *notes))
@@ -140,7 +150,10 @@ def chunks(x: Tensor) -> tuple[Tensor, ...]:
 
 
 def resize_and_crop(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """uint8 images n x c x h x w resized (antialiased bicubic, colours weighed by alpha) and centre-cropped."""
+    """Images n x c x h x w resized (antialiased bicubic, colours weighed by alpha) and centre-cropped.
+
+    Of deep ones each channel of an image keeps within its own lowest and highest number.
+    """
     if tuple(images.shape[2:]) == size:
         return images
     if len(chunks(images)) > 1:
@@ -148,14 +161,18 @@ def resize_and_crop(images: Tensor, size: tuple[int, int]) -> Tensor:
     h, w = images.shape[2:]
     scale = max(size[0] / h, size[1] / w)
     inner = (max(size[0], round(h * scale)), max(size[1], round(w * scale)))
+    top, left = (inner[0] - size[0]) // 2, (inner[1] - size[1]) // 2
+    crop = (..., slice(top, top + size[0]), slice(left, left + size[1]))
+    if images.is_floating_point():
+        low, high = images.amin((2, 3), keepdim=True), images.amax((2, 3), keepdim=True)
+        return interpolate(images, inner, mode="bicubic", antialias=True, align_corners=False).clamp(low, high)[crop]
     x = images.float().div_(255)
     if x.shape[1] == 4:
         x[:, :3] *= x[:, 3:]
     x = interpolate(x, inner, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
     if x.shape[1] == 4:
         x[:, :3] = (x[:, :3] / x[:, 3:].clamp_min(1e-6)).clamp(0, 1)
-    top, left = (inner[0] - size[0]) // 2, (inner[1] - size[1]) // 2
-    return (x[:, :, top : top + size[0], left : left + size[1]] * 255).round().to(torch.uint8)
+    return (x[crop] * 255).round().to(torch.uint8)
 
 
 def map_chunks(function: Callable[[Tensor], Tensor], images: Tensor, shape: Shape) -> Tensor:
@@ -167,22 +184,26 @@ def map_chunks(function: Callable[[Tensor], Tensor], images: Tensor, shape: Shap
 
 
 def convert_channels(images: Tensor, channels: int) -> Tensor:
-    """uint8 images with 1, 3 or 4 channels: alpha is laid on white, grey is ITU-R 601 luma."""
+    """Images with 1, 3 or 4 channels: alpha is laid on white, grey is ITU-R 601 luma.  Deep ones have no alpha."""
     current = images.shape[1]
     if current == channels:
         return images
     if len(chunks(images)) > 1:
         return map_chunks(lambda part: convert_channels(part, channels), images, (channels, *images.shape[2:]))
-    x = images.float()
+    is_deep = images.is_floating_point()
+    if is_deep and {current, channels} != {1, 3}:
+        what = f"images of numbers with {current} channels cannot be made such with {channels}"
+        raise UserError(f"{what}: leave out channels, or round them to 256 levels by depth=8")
+    x = images if is_deep else images.float()
     if current == 4:
         x = x[:, :3] * (x[:, 3:] / 255) + 255 - x[:, 3:]
     if channels == 1 and x.shape[1] == 3:
-        x = (x * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
+        x = (x * x.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
     if channels > 1:
         x = x.expand(-1, 3, -1, -1)
     if channels == 4:
         x = torch.cat([x, torch.full_like(x[:, :1], 255)], 1)
-    return x.round().clamp(0, 255).to(torch.uint8).contiguous()
+    return x.contiguous() if is_deep else x.round().clamp(0, 255).to(torch.uint8).contiguous()
 
 
 def class_counts(dataset: "Dataset | StreamedDataset") -> dict[str, int]:

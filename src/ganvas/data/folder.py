@@ -9,6 +9,7 @@ import torch
 from ..errors import UserError
 from ..io.parallel import in_parallel
 from .dataset import CHANNELS, Dataset, hash_number, split_indices
+from .depth import depth_note
 from .images import SUPPORTED_FORMATS, ImageBuffer, read_images
 from .label_tables import attach_labels
 from .layout import Layout, dataset_name, find_layout, find_test_sibling, folder_labels
@@ -46,6 +47,7 @@ def load_folder(folder: Path, key: str | None, options: DataOptions, progress: P
     return Dataset(
         x=images.stack(channels), labels=None if labels is None else torch.tensor(labels), classes=classes,
         name=dataset_name(folder), notes=tuple(notes), range=images.bounds,
+        source_dtype=images.dtype, scale=options.scale,
     )  # fmt: skip
 
 
@@ -62,10 +64,14 @@ def image_notes(images: ImageBuffer, options: DataOptions, channels: int) -> Ite
         more = [f"and {len(failures) - MAX_FAILURES} more"] if len(failures) > MAX_FAILURES else []
         yield f"{pluralize(len(failures), 'file')} skipped ({'; '.join(failures[:MAX_FAILURES] + more)})"
     stats = sum((info.stats for info in infos if info.stats), ValueStats())
-    if stats.count:
+    if images.is_deep:
+        yield depth_note(images.dtype, channels, stats, options.scale, images.bounds)
+        if "32" in images.dtype and "int" in images.dtype and max(-stats.low, stats.high) > 2**24:
+            yield f"integers beyond {2**24:,} were rounded, since numbers from files are float32 inside"
+    elif stats.count:
         white = max(info.white for info in infos if info.stats)
         yield mapping_note(stats, images.bounds) if images.bounds else rounding_note(stats, white)
-    if images.bounds and (n_unmapped := sum(info.stats is None for info in infos)):
+    if images.bounds and not images.is_deep and (n_unmapped := sum(info.stats is None for info in infos)):
         yield unmapped_note(n_unmapped)
     if n_lost := sum(info.has_more_bits for info in infos):
         yield f"of {pluralize(n_lost, 'image')} with 16 bits a channel, 8 bits were read"

@@ -1,4 +1,4 @@
-"""Image files, decoded in parallel, to the bytes that a dataset holds."""
+"""Image files, decoded in parallel, to the bytes or the numbers that a dataset holds."""
 
 import threading
 import warnings
@@ -23,7 +23,7 @@ from .dataset import CHANNELS, convert_channels, resize_and_crop
 from .listing import IMAGE_SUFFIXES, File
 from .memory import MAX_MEMORY_SHARE, available_memory, check_memory, format_bytes
 from .options import DataOptions, Progress
-from .pixels import Pixels, read_pixels
+from .pixels import Pixels, has_more_levels, read_pixels
 from .quantization import AUTO, RANGE_HELP, Bounds, ValueStats, auto_bounds, quantize_pixels, range_applies, value_stats
 
 SUPPORTED_FORMATS = f"Ganvas reads {', '.join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))}"
@@ -55,14 +55,15 @@ class ImageInfo:
     has_more_bits: bool = False  # whether the file has more bits than were read
     pages: int = 1  # images in the file
     has_opaque_alpha: bool = False  # whether it had alpha that hides nothing, which was dropped
+    dtype: str = "uint8"  # of its numbers as they were read, NumPy's name
 
 
-ReadResult = tuple[Tensor, ImageInfo] | str  # an image, c x h x w bytes, or why it could not be read
+ReadResult = tuple[Tensor, ImageInfo] | str  # an image c x h x w, or why it could not be read
 
 
 @dataclass
 class ImageBuffer:
-    """Images of one size as they are read, bytes n x c x h x w for each number c of channels: none is held twice."""
+    """Images of one size as they are read, n x c x h x w for each number c of channels: none is held twice."""
 
     total: int  # most images that there can be
     name: str
@@ -72,6 +73,7 @@ class ImageBuffer:
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)  # images with each (width, height)
     channel_counts: Counter[int] = field(default_factory=Counter)  # images with so many channels, of any size
     bounds: Bounds | None = None  # the numbers that are black and white, if these were asked for
+    is_deep: bool = False  # whether numbers are kept, as float32
     decoder_notes: Sequence[str] = ()
 
     def add(self, page: Page, result: ReadResult) -> None:
@@ -86,8 +88,10 @@ class ImageBuffer:
             return
         if c not in self.buffers:
             what = f"{self.name}: {self.total} images of {w} x {h} pixels, {CHANNELS[c]},"
-            check_memory(self.total * x.numel(), what, "ask for a smaller `size`, or give fewer images")
-            self.buffers[c] = np.empty((self.total, c, h, w), np.uint8)  # which takes memory as it is filled
+            check_memory(self.total * x.nbytes, what, "ask for a smaller `size`, or give fewer images")
+            self.buffers[c] = np.empty(
+                (self.total, c, h, w), np.float32 if self.is_deep else np.uint8
+            )  # which takes memory as it is filled
         self.buffers[c][self.channel_counts[c] - 1] = x.numpy()
 
     def stack(self, channels: int) -> Tensor:
@@ -95,10 +99,15 @@ class ImageBuffer:
         if list(self.buffers) == [channels]:
             return torch.from_numpy(self.buffers.pop(channels)[: len(self.infos)])
         shapes, images = [info.shape for info in self.infos.values()], {c: iter(x) for c, x in self.buffers.items()}
-        x = torch.empty((len(shapes), channels, *shapes[0][1:]), dtype=torch.uint8)
+        x = torch.empty((len(shapes), channels, *shapes[0][1:]), dtype=torch.float32 if self.is_deep else torch.uint8)
         for i, (c, _, _) in enumerate(shapes):
             x[i] = convert_channels(torch.from_numpy(next(images[c]))[None], channels)[0]
         return x
+
+    @property
+    def dtype(self) -> str:
+        """The type that holds the numbers of all images, where they are kept."""
+        return np.result_type(*(np.dtype(info.dtype) for info in self.infos.values())).name if self.is_deep else ""
 
 
 @contextmanager
@@ -157,6 +166,9 @@ def read_images(files: Sequence[File], options: DataOptions, name: str, progress
     with lift_pixel_limit() as decoder_notes:
         if options.pages == "all":
             pages = [page for several in in_parallel(file_pages, files) for page in several]
+        deep_images = ImageBuffer(len(pages), name, is_deep=True, decoder_notes=decoder_notes)
+        if options.depth != 8 and options.channels != 4 and read_numbers(pages, options, deep_images, progress):
+            return deep_images
         if bounds == AUTO:
             stats = ValueStats()
             for n_measured, page_stats in enumerate(in_parallel(measure_page, pages), 1):
@@ -169,6 +181,47 @@ def read_images(files: Sequence[File], options: DataOptions, name: str, progress
             images.add(page, result)
             progress(i, n_measured + len(pages))
     return images
+
+
+def read_numbers(pages: Sequence[Page], options: DataOptions, images: ImageBuffer, progress: Progress) -> bool:
+    """Read images that have numbers beyond bytes, all of them and none with alpha; returns whether they are such."""
+    if not has_deep_header(pages):
+        return False
+    bounds = options.bounds
+    read = partial(read_deep_page, size=options.image_size, bounds=None if isinstance(bounds, str) else bounds)
+    for i, (page, result) in enumerate(zip(pages, in_parallel(read, pages), strict=True), 1):
+        if not result:
+            return False
+        images.add(page, result)
+        progress(i, len(pages))
+    stats = sum((info.stats for info in images.infos.values() if info.stats), ValueStats())
+    images.bounds = (auto_bounds(stats, images.name) if isinstance(bounds, str) else bounds) if stats.count else None
+    return bool(images.infos)
+
+
+def has_deep_header(pages: Sequence[Page]) -> bool:
+    """Whether the first of the images that can be opened has numbers beyond bytes."""
+    for page in pages:
+        with suppress(Exception), Image.open(page.file.content()) as image:  # what is wrong is said when it is read
+            return has_more_levels(image)
+    return False
+
+
+def read_deep_page(page: Page, size: tuple[int, int] | None, bounds: Bounds | None) -> ReadResult:
+    """One image, upright, its numbers as float32; no text where it has bytes, or alpha."""
+    try:
+        pixels, n_pages, _ = decode(page)
+        values = pixels.values
+        if values.dtype == np.uint8 or values.shape[2] == 4:
+            return ""
+        stats = value_stats(values, bounds)
+        x = torch.from_numpy(np.array(values.transpose(2, 0, 1), np.float32, order="C"))
+        x = resize_and_crop(x[None], size)[0] if size else x
+        return x, ImageInfo(tuple(x.shape), stats, pixels.white or 0, pages=n_pages, dtype=values.dtype.name)
+    except UserError:  # a damaged shard, not only this image
+        raise
+    except Exception as error:  # a damaged file can raise anything
+        return unreadable_reason(error, page.file)
 
 
 def read_page(page: Page, size: tuple[int, int] | None, bounds: Bounds | None, keep_alpha: bool) -> ReadResult:

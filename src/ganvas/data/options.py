@@ -9,8 +9,11 @@ from pydantic.dataclasses import dataclass
 
 from ..errors import UserError
 from ..fields import STRICT, Fraction, ValidatedMeta
+from .depth import ScaleName
 from .quantization import AUTO, Bounds, normalize_range
 
+CHANNEL_CHOICES = (1, 3, 4)
+"""channels that images can be given"""
 Progress = Callable[[int, int], None]  # called with the numbers of examples read, and of all, while they are read
 
 
@@ -20,6 +23,11 @@ class MissingSplitError(UserError):
 
 def no_progress(n: int, total: int) -> None:
     """A `Progress` that nobody watches."""
+
+
+def parse_number(value: object) -> object:
+    """The number that a text is, for choices of which some are numbers; else what is given."""
+    return int(str(value)) if str(value).isdigit() else value
 
 
 def split_names(value: str | Sequence[str]) -> tuple[str, ...]:
@@ -41,10 +49,16 @@ class DataOptions(metaclass=ValidatedMeta):
     """only these classes, by name: smileys,animals"""
     size: Annotated[str, BeforeValidator(str), Field(pattern=r"^[1-9]\d{0,4}(x[1-9]\d{0,4})?$")] | None = None
     """resize and centre-crop images: 64, or 48x64 (height x width)"""
-    channels: Annotated[Literal[1, 3, 4], BeforeValidator(lambda c: int(c) if str(c).isdigit() else c)] | None = None
+    channels: Annotated[Literal[1, 3, 4], BeforeValidator(parse_number)] | None = None
     """make images grey (1), RGB (3) or RGBA (4)"""
     range: Annotated[str, BeforeValidator(normalize_range)] | None = None
     """numbers that are black and white, e.g. 0 1400, or auto: the lowest and the highest in the data"""
+    depth: Annotated[Literal["auto", "full", 8], BeforeValidator(parse_number)] = "auto"
+    """levels of images: auto keeps numbers that are no bytes as they are; full also those that bytes could hold; 8
+    rounds to 256 levels"""
+    scale: ScaleName = "range"
+    """how models see numbers that are no bytes, each channel by its range, by mean-std (three deviations around its
+    mean) or by percentile (from 1% to 99%)"""
     pages: Literal["first", "all"] = "first"
     """pages of a TIFF or frames of an animation: only the first, or each as an example"""
     stream: Literal["auto", "always", "never"] = "auto"
@@ -69,6 +83,11 @@ class DataOptions(metaclass=ValidatedMeta):
         return low, high
 
 
+def number_options(options: DataOptions) -> dict[str, Any]:
+    """What `from_array` is told of images' numbers."""
+    return {"range": options.range, "depth": options.depth, "scale": options.scale}
+
+
 def without_holdout(options: DataOptions | None) -> DataOptions:
     """Options for all examples, unless they say what is held out: for using a model, which does not learn then."""
     options = options or DataOptions()
@@ -76,9 +95,12 @@ def without_holdout(options: DataOptions | None) -> DataOptions:
 
 
 def stored_options(data_config: dict[str, Any]) -> dict[str, Any]:
-    """The `DataOptions` in a run's config.json, with its channels; an old run without `holdout` has learnt from all."""
-    values: dict[str, Any] = {"holdout": 0.0, "channels": None} | data_config["options"]
+    """The `DataOptions` in a run's config.json, with its channels.
+
+    An old run without `holdout` has learnt from all examples, one without `depth` from 256 levels.
+    """
+    values: dict[str, Any] = {"holdout": 0.0, "channels": None, "depth": 8} | data_config["options"]
     channels, *size = data_config.get("shape", [None])
-    if size and isinstance(channels, int):
+    if size and channels in CHANNEL_CHOICES and values.get("depth", 8) == 8:
         values["channels"] = values["channels"] or channels
     return values | {"holdout": "auto" if values["holdout"] is None else values["holdout"]}

@@ -12,7 +12,7 @@ from ..errors import UserError
 from ..model import PairBatch, Shape
 from ..randomness import derive_seed
 from .dataset import Dataset, InMemory
-from .scaling import IMAGES_PER_CHUNK, Scaling, hidden_colour_stats, premultiply
+from .scaling import IMAGES_PER_CHUNK, Scaling, as_bytes, hidden_colour_stats, premultiply
 from .stream import Stream
 
 DOMAINS = ("A", "B")
@@ -69,7 +69,7 @@ class DomainPair(InMemory):
         """What a weights file says of both domains."""
         return [
             {"domain": domain, "name": x.name, "shape": list(x.shape), "examples": len(x), "has_images": x.has_images}
-            | ({"range": list(x.range)} if x.range else {})
+            | ({"range": list(x.range)} if x.range and not x.is_deep else {})
             for domain, x in zip(DOMAINS, self.datasets, strict=True)
         ]
 
@@ -149,7 +149,7 @@ def pair_warnings(pair: DomainPair) -> list[str]:
         if (share := empty_image_share(part)) > MAX_EMPTY_SHARE:
             low, high = int(part.x.min()), int(part.x.max())
             remedy = f"its pixels are from {low} to {high} of 255: say which are black and white, --range auto"
-            remedy = remedy if 0 < high - low < NARROW_RANGE else "remove them"
+            remedy = remedy if 0 < high - low < NARROW_RANGE and not part.is_deep else "remove them"
             what = f"{share:.0%} of {part.name} are nearly empty images, of one colour"
             messages.append(f"{what}: nothing can be translated back from those; {remedy}")
     if a.shape == b.shape and a.fingerprint() == b.fingerprint():
@@ -159,6 +159,6 @@ def pair_warnings(pair: DomainPair) -> list[str]:
 
 def empty_image_share(part: Dataset) -> float:
     """Share of the images whose pixels deviate by less than `EMPTY_STD` grey levels from their mean."""
-    parts = part.x.split(IMAGES_PER_CHUNK)
+    parts = as_bytes(part, Scaling.fit_dataset(part)).x.split(IMAGES_PER_CHUNK)
     stds = torch.cat([premultiply(x).float().flatten(2).std(2, correction=0).amax(1) for x in parts])
     return int((stds < EMPTY_STD).sum()) / len(part)

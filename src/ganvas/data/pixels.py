@@ -56,6 +56,13 @@ def read_pixels(source: Path | BytesIO, image: ImageFile.ImageFile) -> Pixels:
     return Pixels(np.atleast_3d(np.asarray(image if image.mode == mode else image.convert(mode))), 255, is_deep)
 
 
+def has_more_levels(image: ImageFile.ImageFile) -> bool:
+    """Whether an open image has numbers beyond bytes, as far as its header says."""
+    args = decoder_args(image.tile[0]) if image.tile else ("",)
+    is_deep_pnm = image.format == "PPM" and len(args) == 2 and args[1] > 255
+    return image.mode[0] in "IF" or is_deep_pnm or ";16" in str(args[0])
+
+
 def decoder_args(tile: Any) -> tuple[Any, ...]:
     """What tells Pillow's decoder how the numbers lie in the file: its name of that, and more."""
     return tuple(tile.args) if isinstance(tile.args, tuple | list) else (tile.args,)

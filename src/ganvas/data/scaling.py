@@ -1,6 +1,7 @@
 """How a model sees examples, and how its outputs become examples again: the one seam between the two.
 
-Pixels 0..255 are mapped to the model's `pixel_range`; colours of images with alpha are first multiplied by it, so that
+Pixels 0..255 are mapped to the model's `pixel_range`, and so are the numbers of deep images from `low` to `high`, each
+channel's own; others are clipped.  Colours of images with alpha are first multiplied by it, so that
 no one learns from, or is measured by, colours that nobody sees.  Vectors are standardised, each column by its mean and
 its deviation over the data, so that a column in large units does not drown the others.
 """
@@ -10,11 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Float64, Shaped
 from torch import Tensor
 
 from ..model import Model
+from .dataset import Dataset
+from .depth import MAX_INTEGER, WIDE_DTYPES, channel_bounds
 
 VECTORS_PER_CHUNK, IMAGES_PER_CHUNK = 65_536, 1000
 LAYER_PATTERN = re.compile(r"(?P<net>.*\.)(?P<place>\d+)\.std")
@@ -29,6 +33,9 @@ class Scaling:
     mean: Shaped[Tensor, " d"] | None = None  # of each column of vectors, float64; None leaves them as they are
     std: Shaped[Tensor, " d"] | None = None  # the same; 0 where a column never changes
     premultiplied: bool = False  # whether colours are multiplied by alpha, in images that have it
+    low: Float64[Tensor, " c"] | None = None  # the number of each channel of deep images at one end of `pixel_range`
+    high: Float64[Tensor, " c"] | None = None  # the same, at the other end
+    dtype: str = ""  # NumPy's name of the numbers that deep images have in files
 
     @classmethod
     def fit(cls, x: Tensor, pixel_range: tuple[float, float] = (-1.0, 1.0), *, standardize: bool = True) -> "Scaling":
@@ -36,6 +43,21 @@ class Scaling:
         if x.ndim > 2:
             return cls(pixel_range, premultiplied=x.shape[1] == 4)
         return cls(pixel_range, *moments(x)) if standardize else cls(pixel_range)
+
+    @classmethod
+    def fit_dataset(
+        cls, dataset: Dataset, pixel_range: tuple[float, float] = (-1.0, 1.0), *, standardize: bool = True
+    ) -> "Scaling":
+        """The same, of a dataset that may hold deep images."""
+        if not dataset.is_deep:
+            return cls.fit(dataset.x, pixel_range, standardize=standardize)
+        low, high = channel_bounds(dataset.x, dataset.scale, dataset.range)
+        return cls(pixel_range, low=low, high=high, dtype=dataset.source_dtype)
+
+    @property
+    def is_deep(self) -> bool:
+        """Whether it is that of deep images."""
+        return self.low is not None
 
     @property
     def scale(self) -> Shaped[Tensor, " d"]:
@@ -52,24 +74,31 @@ class Scaling:
 
     def to(self, device: torch.device) -> "Scaling":
         """The same on a device; one without float64 has float32."""
-        if self.mean is None or self.std is None:
-            return self
-        dtype = torch.float32 if device.type == "mps" else self.mean.dtype
-        return replace(self, mean=self.mean.to(device, dtype), std=self.std.to(device, dtype))
+        tensors = {name: getattr(self, name) for name in ("mean", "std", "low", "high")}
+        narrow = {"dtype": torch.float32} if device.type == "mps" else {}
+        moved = {name: t.to(device, **narrow) for name, t in tensors.items() if t is not None}
+        return replace(self, **moved) if moved else self
 
     def __call__(self, x: Shaped[Tensor, "n *shape"]) -> Float[Tensor, "n *shape"]:
         """Examples as the model sees them; vectors with mean 0 and deviation 1, unless nothing is known of them."""
+        low, high = self.pixel_range
+        if self.is_deep:
+            return self.to_unit(x).mul_(high - low).add_(low)
         if x.dtype == torch.uint8:
-            low, high = self.pixel_range
             u = (premultiply(x) if self.premultiplied else x).float().mul_((high - low) / 255)
             return u.add_(low) if low else u
         scaling = self.to(x.device)
         return x if scaling.mean is None else ((x.to(scaling.mean.dtype) - scaling.mean) / scaling.scale).float()
 
     def inverse(self, u: Float[Tensor, "n *shape"]) -> Shaped[Tensor, "n *shape"]:
-        """A model's outputs as examples: bytes, clipped and rounded, or vectors, constant columns as they were."""
+        """A model's outputs as examples: bytes, clipped and rounded, or vectors, constant columns as they were.
+
+        Of deep images these are numbers in their units, integers where the source has integers.
+        """
+        low, high = self.pixel_range
+        if self.is_deep:
+            return self.from_unit((u.float() - low).div_(high - low))
         if u.ndim > 2:
-            low, high = self.pixel_range
             x = (u.float() - low).mul_(255 / (high - low)).clamp_(0, 255)
             if self.premultiplied:  # first: rounded, colours at alpha 1 could only be 0 or 255
                 x = unpremultiply(x.mul_(64).round_().div_(64 * 255)).mul_(255)  # to 1/64: bytes come back exactly
@@ -78,6 +107,44 @@ class Scaling:
         if scaling.mean is None or scaling.std is None:
             return u.float()
         return (u.to(scaling.mean.dtype) * scaling.std + scaling.mean).float()
+
+    def to_unit(self, x: Shaped[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+        """Images as pixels in [0, 1]: bytes / 255, deep ones by `low` and `high`, others clipped."""
+        if self.low is None or self.high is None:
+            return x.float() / 255
+        low, high = (t.to(x.device, x.dtype)[:, None, None] for t in (self.low, self.high))
+        return ((x - low) / (high - low)).clamp_(0, 1).float()
+
+    def from_unit(self, x: Float[Tensor, "n c h w"]) -> Shaped[Tensor, "n c h w"]:
+        """Pixels in [0, 1], others clipped, as images: the inverse of `to_unit`."""
+        if self.low is None or self.high is None:
+            return (x * 255).round().clamp(0, 255).to(torch.uint8)
+        wide = torch.float32 if x.device.type == "mps" else torch.float64
+        low, high = (t.to(x.device, wide)[:, None, None] for t in (self.low, self.high))
+        numbers = low + x.to(wide).clamp(0, 1) * (high - low)
+        if not self.dtype.startswith("float"):
+            limits = np.iinfo(self.dtype)
+            numbers = numbers.round_().clamp_(float(limits.min), float(min(limits.max, MAX_INTEGER)))
+        return numbers if self.dtype in WIDE_DTYPES else numbers.float()
+
+
+def as_bytes(dataset: Dataset, scaling: Scaling) -> Dataset:
+    """Deep images as metrics see them: 256 levels by a model's scaling; others as they are.
+
+    Where they are neither grey nor of three channels, all are seen, side by side in one grey image.
+    """
+    return replace(dataset, x=images_as_bytes(dataset.x, scaling), source_dtype="") if dataset.is_deep else dataset
+
+
+def images_as_bytes(x: Float[Tensor, "n c h w"], scaling: Scaling) -> Shaped[Tensor, "n c2 h w2"]:
+    """The same of deep images alone."""
+    x = torch.cat([Scaling().from_unit(scaling.to_unit(part)) for part in x.split(IMAGES_PER_CHUNK)])
+    return side_by_side(x)
+
+
+def side_by_side(x: Shaped[Tensor, "n c h w"]) -> Shaped[Tensor, "n c2 h w2"]:
+    """Grey images and those of three channels; of others one grey image each, their channels from left to right."""
+    return x if x.shape[1] in (1, 3) else x.movedim(1, 2).flatten(2)[:, None]
 
 
 def moments(x: Float[Tensor, "n d"]) -> tuple[Float[Tensor, " d"], Float[Tensor, " d"]]:
@@ -130,7 +197,7 @@ def composite_backgrounds(x: Shaped[Tensor, "n *shape"], premultiplied: bool = F
 def hidden_colour_stats(x: Tensor) -> tuple[float, float, Float[Tensor, " 3"]]:
     """What nobody sees of images: the share of pixels that are transparent, of those with a colour, and their mean."""
     transparent, coloured, total = 0, 0, torch.zeros(3, dtype=torch.float64)
-    for part in x.split(IMAGES_PER_CHUNK) if has_alpha(x) else ():
+    for part in x.split(IMAGES_PER_CHUNK) if has_alpha(x) and x.dtype == torch.uint8 else ():
         is_transparent = part[:, 3] == 0
         transparent += int(is_transparent.sum())
         coloured += int((is_transparent & (part[:, :3] > 0).any(1)).sum())
@@ -145,8 +212,10 @@ def scaling_state(scaling: Sequence[Scaling]) -> tuple[dict[str, Tensor], dict[s
     for i, s in enumerate(scaling):
         if s.mean is not None and s.std is not None:
             tensors |= {f"scaling/{i}/mean": s.mean.cpu(), f"scaling/{i}/std": s.std.cpu()}
-    alpha = [s.premultiplied for s in scaling]
-    return tensors, {"premultiplied": alpha} if any(alpha) else {}
+        if s.low is not None and s.high is not None:
+            tensors |= {f"scaling/{i}/low": s.low.cpu(), f"scaling/{i}/high": s.high.cpu()}
+    alpha, dtypes = [s.premultiplied for s in scaling], [s.dtype for s in scaling]
+    return tensors, ({"premultiplied": alpha} if any(alpha) else {}) | ({"dtypes": dtypes} if any(dtypes) else {})
 
 
 def scaling_from_state(tensors: dict[str, Tensor], header: dict[str, Any], model: Model) -> tuple[Scaling, ...]:
@@ -156,7 +225,9 @@ def scaling_from_state(tensors: dict[str, Tensor], header: dict[str, Any], model
     are taken out of `tensors`.
     """
     n, alpha = model.n_domains, header.pop("premultiplied", None) or [False] * model.n_domains
+    dtypes = header.pop("dtypes", None) or [""] * n
     file_moments = [[tensors.pop(f"scaling/{i}/{name}", None) for name in ("mean", "std")] for i in range(n)]
+    bounds = [[tensors.pop(f"scaling/{i}/{name}", None) for name in ("low", "high")] for i in range(n)]
     first = getattr(model, "translators", {"B": "G"})["B"]  # begins with the moments of A, ends with those of B
     layer_moments: list[list[Tensor | None]] = []
     layers = sorted((m["net"], int(m["place"])) for m in map(LAYER_PATTERN.fullmatch, tensors) if m)
@@ -167,5 +238,7 @@ def scaling_from_state(tensors: dict[str, Tensor], header: dict[str, Any], model
             tensors[pool_name] = (tensors[pool_name] - mean) / std
         if net in (f"{first}.", f"ema/{first}."):
             layer_moments.append([mean, std])
-    pairs = zip(layer_moments if len(layer_moments) == n else file_moments, alpha, strict=True)
-    return tuple(Scaling(model.pixel_range, mean, std, bool(a)) for (mean, std), a in pairs)
+    parts = zip(layer_moments if len(layer_moments) == n else file_moments, alpha, bounds, dtypes, strict=True)
+    return tuple(
+        Scaling(model.pixel_range, mean, std, bool(a), low, high, dtype) for (mean, std), a, (low, high), dtype in parts
+    )

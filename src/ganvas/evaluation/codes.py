@@ -183,7 +183,9 @@ def reconstruction_metrics(trained: Trained, x: Tensor, y: Tensor | None) -> Met
     y = y if trained.model.is_conditional else None
     z = trained.map_chunks(lambda *part: encoding.encode(*part, **trained.nets), x, y)
     r = trained.map_chunks(lambda *part: generating.generate(*part, **trained.nets), z, y)
-    x, r = (composite_backgrounds(t, trained.domain_scaling().premultiplied) for t in (x, r))
+    scaling = trained.domain_scaling()
+    if not scaling.is_deep:
+        x, r = (composite_backgrounds(t, scaling.premultiplied) for t in (x, r))
     values = {"reconstruction_mse": (x - r).square().mean().item()}
     if x.ndim == 4:
         size = chunk_size(trained.shape)

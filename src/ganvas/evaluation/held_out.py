@@ -6,7 +6,17 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from ..data import DataOptions, Dataset, DomainPair, Source, Sources, load, resolve_domains, restore_range
+from ..data import (
+    DataOptions,
+    Dataset,
+    DomainPair,
+    Source,
+    Sources,
+    check_depth,
+    load,
+    resolve_domains,
+    restore_numbers,
+)
 from ..data.options import MissingSplitError, without_holdout
 from ..errors import UserError
 from ..inference.loading import load_matching
@@ -66,10 +76,11 @@ def load_domains(trained: Trained, sources: Sources, options: DataOptions | None
         raise UserError(f"this {model_name(trained.model)} has two domains: give both, A and B")
     parts = []
     for domain, (source, shape) in enumerate(zip(sources, trained.shape, strict=False)):
-        own = restore_range(source, options, trained.metadata, domain)
+        scaling = trained.domain_scaling(domain)
+        own = restore_numbers(source, options, trained.metadata, scaling, domain)
         if len(shape) == 3 and isinstance(source, str | Path):
-            own = replace(own, size=f"{shape[1]}x{shape[2]}", channels=shape[0])
-        parts.append(load(source, own))
+            own = replace(own, size=f"{shape[1]}x{shape[2]}", channels=own.channels if scaling.is_deep else shape[0])
+        parts.append(check_depth(load(source, own), scaling))
     pair = DomainPair(*parts)
     if pair.shape != trained.shape:
         raise UserError(f"{pair.name} has examples of {pair.shape}, but this model was trained on {trained.shape}")

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
-from ..data import Dataset, Scaling
+from ..data import Dataset, Scaling, as_bytes
+from ..data.scaling import images_as_bytes
 from ..distributions.priors import STANDARD
 from ..errors import UserError
 from ..inference.trained import Trained
@@ -25,6 +26,8 @@ from .held_out import EvaluationData
 DEFAULT_SAMPLES = 10_000
 """samples that are compared with as many examples, at most, unless n says otherwise"""
 MIN_SAMPLES = 2
+DEEP_PROTOCOL = "numbers rounded to 256 levels by the model's scale, channels side by side if not 1 or 3; "
+"""how metrics see deep images"""
 MetricValues = dict[str, Any]
 
 
@@ -64,7 +67,9 @@ def prepare_comparison(runs: Runs, data: EvaluationData, settings: Settings) -> 
     for trained, prior, _ in runs:
         if prior not in (None, STANDARD):
             trained.get_fitted_prior(str(prior))
-    trained, requested, held_out, other = runs[0][0], settings.n, data.held_out, data.train
+    trained, requested = runs[0][0], settings.n
+    scaling = trained.domain_scaling()
+    held_out, other = as_bytes(data.held_out, scaling), data.train and as_bytes(data.train, scaling)
     if other is None:  # two halves, where there is nothing else
         shuffled, half = held_out.sample(len(held_out), settings.seed, "halves"), len(held_out) // 2
         held_out, other = shuffled.select(slice(half)), shuffled.select(slice(half, 2 * half))
@@ -72,8 +77,8 @@ def prepare_comparison(runs: Runs, data: EvaluationData, settings: Settings) -> 
     if n < MIN_SAMPLES:
         need = f"samples are compared with as many held-out examples, {MIN_SAMPLES} at least"
         raise UserError(f"{need}, and here is {n}: give more data, or a higher n")
-    name, device, scaling = held_out.name, trained.device, Scaling.fit(held_out.x)
-    space = make_feature_space(settings.features, trained.shape, data_name=name, device=device, scaling=scaling)
+    name, device, units = held_out.name, trained.device, Scaling.fit(held_out.x)
+    space = make_feature_space(settings.features, held_out.shape, data_name=name, device=device, scaling=units)
     if "fid" in settings.metrics:
         check_sample_size(n, space, settings.allow_few)
     if "memorisation" in settings.metrics and any(train is None for *_, train in runs):
@@ -82,7 +87,7 @@ def prepare_comparison(runs: Runs, data: EvaluationData, settings: Settings) -> 
     note = f" ({requested} asked for, but the data allow {n}: there are {available})"
     facts = {
         "samples": n, "features": space.tag, "floor_source": "halves" if data.train is None else "train",
-        "protocol": f"{space.protocol}; averaged weights, no truncation",
+        "protocol": f"{DEEP_PROTOCOL * data.held_out.is_deep}{space.protocol}; averaged weights, no truncation",
     }  # fmt: skip
     return RealData(held_out, other, space, n, facts, note if requested is not None and n < requested else "")
 
@@ -94,16 +99,18 @@ def draw_comparisons(runs: Runs, real_data: RealData, settings: Settings) -> lis
     Labels of a conditional model's samples are those of other real examples, not of the held-out ones: sharing these
     would bring samples nearer to them than real examples are (a kernel distance of perfect ones is then below 0).
     """
-    seed, progress = settings.seed, settings.progress
+    seed, progress, scaling = settings.seed, settings.progress, runs[0][0].domain_scaling()
     n, space, other = real_data.n, real_data.space, real_data.other
     real = Examples(real_data.held_out.sample(n, seed, "held out"), space, progress=progress)
     floor = Examples(other.sample(n, seed, "other"), space, real, is_floor=True, progress=progress)
     fakes, known, all_known = [], dict[str, Examples](), all(train is not None for *_, train in runs)
     for trained, prior, train in runs:
         labels = other.sample(n, seed, "labels").labels if trained.model.is_conditional else None
-        x = trained.decode(trained.sample_codes(n, seed, prior), labels).x
+        samples = trained.decode(trained.sample_codes(n, seed, prior), labels)
+        x = images_as_bytes(samples.x, scaling) if samples.scaling.is_deep else samples.x
         fake = Examples(replace(other, x=x, labels=labels, name="generated"), space, real, progress=progress)
         if train is not None and all_known:
+            train = as_bytes(train, scaling)  # noqa: PLW2901
             key = train.fingerprint() if len(runs) > 1 else ""
             fake.training = (known.setdefault(key, Examples(train, space, progress=progress)),)
         fakes.append(fake)

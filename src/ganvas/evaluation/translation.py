@@ -1,6 +1,7 @@
 """The numbers of a translator: round trips, distances to the other domain, and errors where pairs exist.
 
-Pixels count from 0 to 1, those with alpha on black and on white; vectors in deviations of their domain.
+Pixels count from 0 to 1, those with alpha on black and on white, deep images by the scale of their domain; vectors in
+deviations of their domain.
 """
 
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..data import DataOptions, Dataset, Scaling, Sources
-from ..data.scaling import composite_backgrounds
+from ..data.scaling import composite_backgrounds, side_by_side
 from ..diagnostics import diagnose
 from ..errors import UserError
 from ..inference.trained import Trained
@@ -55,10 +56,10 @@ class Direction:
     @cached_property
     def space(self) -> FeatureSpace | None:
         """Where translations are compared with the target domain: None for pairs of vectors, compared as they are."""
-        target, device, features = self.target, self.trained.device, self.settings.features
+        target, device, features = self.seen(self.target.x[:1]), self.trained.device, self.settings.features
         if self.are_pairs and not target.has_images:
             return None
-        units = Scaling.fit(target.x)
+        units = Scaling.fit(self.target.x)
         return make_feature_space(features, target.shape, data_name=target.name, device=device, scaling=units)
 
     @cached_property
@@ -73,18 +74,23 @@ class Direction:
     def examples(self, x: Tensor, name: str = "translations", reference: Examples | None = None) -> Examples:
         """Translations, or inputs in place of them, as examples of the target domain."""
         assert self.space is not None
-        data = replace(self.target, x=x, labels=None, name=name)
+        data = replace(self.seen(x), labels=None, name=name)
         return Examples(data, self.space, reference, progress=self.settings.progress)
+
+    def seen(self, x: Tensor) -> Dataset:
+        """Examples of the target domain, pixels from 0 to 1 as bytes."""
+        if self.target.has_images and x.is_floating_point():
+            x = (x * 255).round().to(torch.uint8)
+        return replace(self.target, x=side_by_side(x) if self.target.is_deep else x, source_dtype="")
 
     def scores(self) -> MetricValues:
         """The error of the round trip, where there is a way back, and metrics against half of the target domain."""
         n, source, target, settings, values = self.n_compared, self.source, self.target, self.settings, MetricValues()
         y, back = self.translations, OTHER_DOMAIN[self.to]
         if back in self.trained.directions:
-            x = translate_examples(self.trained, y * 255 if source.has_images else y, back, settings.progress)
+            x = translate_examples(self.trained, y, back, settings.progress)
             value, error = mean_and_error(absolute_errors(*comparable_values(source, x, source.x)))
             values = {"cycle_error": value, "cycle_error:error": error}
-        y = to_bytes(y) if target.has_images else y
         real = self.examples(target.x[:n], target.name)
         floor, fake = self.examples(target.x[n : 2 * n], target.name, real), self.examples(y[:n], reference=real)
         c, strict = Comparison(real, fake, settings.seed, settings.allow_few), bool(settings.metrics)
@@ -103,7 +109,7 @@ class Direction:
         def features(x: Tensor, name: str = "translations") -> Tensor | None:
             return None if space is None else self.examples(x, name).features
 
-        y_features, target_features = features(to_bytes(y)), features(target.x, target.name)
+        y_features, target_features = features(y), features(target.x, target.name)
         tag = {} if space is None else {"features": space.tag}
         values = paired_errors(y, target, y_features, target_features)
         values |= self.label_agreement(y_features) | self.angle_errors() | tag
@@ -160,7 +166,8 @@ def evaluate_translator(
         raise UserError(f"{problem}: ask for the metric fid, or leave it out")
     domains, split = load_domain_split(trained, data, options)
     n = settings.n or DEFAULT_SAMPLES
-    a, b = (domain.sample(n, seed, "examples", name) for domain, name in ((domains.a, "A"), (domains.b, "B")))
+    raw = [domain.sample(n, seed, "examples", name) for domain, name in ((domains.a, "A"), (domains.b, "B"))]
+    a, b = in_unit_range(trained, *raw)
     if min(len(a), len(b)) < 2:
         halves = "translations are compared with half of their domain, and it with its other half"
         raise UserError(f"{halves}: give 2 examples of each domain or more")
@@ -171,7 +178,7 @@ def evaluate_translator(
     aligned = None if pairs is None else load_aligned_pairs(trained, pairs, options)
     progress("round trips")
     n_monitored, device = min(N_MONITORED, len(a), len(b)), device_of(nets)
-    batch = PairBatch(*(Batch(trained.domain_scaling(i)(part.x[:n_monitored])) for i, part in enumerate((a, b))))
+    batch = PairBatch(*(Batch(trained.domain_scaling(i)(part.x[:n_monitored])) for i, part in enumerate(raw)))
     reseed(device, seed, "observe")
     statistics = {name: value.item() for name, value in model.monitor(batch.to(device), **nets).items()}
     values: MetricValues = {
@@ -186,15 +193,19 @@ def evaluate_translator(
     values["warnings"] = diagnose(model, {"adversarial": statistics}, 200, 1)
     if aligned is not None:
         values["pairs"] = {"examples": len(aligned.a), "data": aligned.name}
-        for d in directions(trained, aligned.a, aligned.b, settings, pairs=True):
+        for d in directions(trained, *in_unit_range(trained, aligned.a, aligned.b), settings, pairs=True):
             progress(f"errors of translations to {d.to}")
             values["pairs"][f"to_{d.to.lower()}"] = d.errors()
     return values
 
 
-def to_bytes(pixels: Tensor) -> Tensor:
-    """Pixels from 0 to 1 as bytes."""
-    return (pixels * 255).round().to(torch.uint8)
+def in_unit_range(trained: Trained, a: Dataset, b: Dataset) -> tuple[Dataset, Dataset]:
+    """The examples of A and B; deep images with the numbers from 0 to 1 that the scale of their domain makes them."""
+    first, second = (
+        replace(part, x=trained.domain_scaling(i).to_unit(part.x)) if part.is_deep else part
+        for i, part in enumerate((a, b))
+    )
+    return first, second
 
 
 def paired_errors(
@@ -225,7 +236,7 @@ def translate_examples(trained: Trained, x: Tensor, to: str, progress: Progress 
         return trained.translate_batch(x, to)
     report, translations, done = report_remaining_time(f"translations to {to}", progress), [], 0
     for part in x.split(IMAGES_PER_CHUNK):
-        translations.append(trained.translate_batch(part.float() / 255, to))
+        translations.append(trained.translate_batch(to_unit_range(part), to))
         report(done := done + len(part), len(x))
     return torch.cat(translations)
 
@@ -238,6 +249,7 @@ def to_unit_range(x: Tensor) -> Tensor:
 def comparable_values(domain: Dataset, *examples: Tensor) -> tuple[Tensor, ...]:
     """Examples of a domain as errors compare them: pixels from 0 to 1, with alpha on black and white, or deviations."""
     if domain.has_images:
-        return tuple(composite_backgrounds(to_unit_range(x)) for x in examples)
+        pixels = tuple(to_unit_range(x) for x in examples)
+        return pixels if domain.is_deep else tuple(map(composite_backgrounds, pixels))
     units = Scaling.fit(domain.x)
     return tuple(units(x) for x in examples)

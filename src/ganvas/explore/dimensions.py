@@ -1,5 +1,6 @@
 """The dimensions of the latent space: how codes use them, traversals, a plane of two, where codes lie in it."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -88,8 +89,9 @@ def traverse(
     for row, j in enumerate(dimensions):
         z[row, :, j] = usage.centre[j] + steps * usage.scale[j]
     labels = None if labels is None else labels.expand(len(dimensions) * columns)
-    return Examples(
-        trained.decode(z.flatten(0, 1), labels).x, columns, f"one latent dimension a row, around {origin}",
+    return replace(
+        trained.decode(z.flatten(0, 1), labels), columns=columns,
+        title=f"one latent dimension a row, around {origin}",
         row_labels=tuple(usage.label(j) for j in dimensions),
         column_labels=tuple(f"{t:+.2g}" if abs(t) > 1e-6 else "0" for t in steps.tolist()),
         background=background_vectors(trained, dataset),
@@ -131,8 +133,8 @@ def manifold(
     if labels is not None:
         title += f", class {trained.metadata['classes'][labels[0]]}"
     metadata = {"across": usage.record(horizontal), "up": usage.record(vertical), "quantiles": quantiles.tolist()}
-    x, background = trained.decode(z.flatten(0, 1), labels).x, background_vectors(trained, dataset)
-    return Examples(x, side, title, background=background, metadata=metadata)
+    decoded, background = trained.decode(z.flatten(0, 1), labels), background_vectors(trained, dataset)
+    return replace(decoded, columns=side, title=title, background=background, metadata=metadata)
 
 
 def latent_scatter(trained: Trained, data: Source | None = None, options: DataOptions | None = None) -> Examples:

@@ -1,5 +1,6 @@
 """Walks through the latent space: from one code to another, and along the difference between two classes."""
 
+from dataclasses import replace
 from math import isfinite
 from pathlib import Path
 from typing import Literal
@@ -81,8 +82,8 @@ def interpolate(
     if labels is not None:
         first_label, last_label = labels[:, None].chunk(2)
         labels = torch.where(torch.linspace(0, 1, columns) < 0.5, first_label, last_label).flatten()
-    x = trained.decode(z.flatten(0, 1), labels).x
-    return Examples(x, columns, background=background, is_walk=len(trained.shape) == 3)
+    decoded = trained.decode(z.flatten(0, 1), labels)
+    return replace(decoded, columns=columns, background=background, is_walk=len(trained.shape) == 3)
 
 
 def default_columns(trained: Trained, out: Path | None) -> int:
@@ -141,15 +142,15 @@ def arithmetic(
     strengths = torch.linspace(0, strength, columns + 1)
     z = trained.encode(sources)[:, None] + strengths[:, None] * difference
     labels = None if sources.labels is None else sources.labels.repeat_interleave(columns + 1)
-    decoded = trained.decode(z.flatten(0, 1), labels).x.unflatten(0, (len(sources), columns + 1))
+    decoded = trained.decode(z.flatten(0, 1), labels)
     title = f"{on} + s (mean code of {add} - mean code of {subtract})"
     metadata = {"strengths": strengths.tolist(), "length": difference.norm().item()}
     if len(trained.shape) == 1:
         background = background_vectors(trained, dataset)
-        return Examples(decoded.flatten(0, 1), columns + 1, title, background=background, metadata=metadata)
-    x = torch.cat([sources.x[:, None], decoded], 1).flatten(0, 1)
+        return replace(decoded, columns=columns + 1, title=title, background=background, metadata=metadata)
+    x = torch.cat([sources.x[:, None], decoded.x.unflatten(0, (len(sources), columns + 1))], 1).flatten(0, 1)
     heads = ("example", *(f"s = {s:.3g}" for s in strengths.tolist()))
-    return Examples(x, columns + 2, title, column_labels=heads, metadata=metadata)
+    return replace(decoded, x=x, columns=columns + 2, title=title, column_labels=heads, metadata=metadata)
 
 
 def attribute_direction(trained: Trained, dataset: Dataset, add: str, subtract: str) -> Float[Tensor, " d"]:

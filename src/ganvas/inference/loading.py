@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..data import DataOptions, Dataset, Source, load, may_hold_images, names_shards, restore_range
+from ..data import DataOptions, Dataset, Source, check_depth, load, may_hold_images, names_shards, restore_numbers
 from ..data.options import without_holdout
 from ..errors import UserError
 from ..model import model_name
@@ -32,7 +32,7 @@ def load_matching(trained: "Trained", data: Source, options: DataOptions | None 
     shape, classes = trained.shape, trained.metadata.get("classes", [])
     if trained.model.n_domains == 2:
         raise UserError(f"{model_name(trained.model)} has two domains, and no encoder: use `ganvas translate`")
-    options = restore_range(data, without_holdout(options), trained.metadata)
+    options = restore_numbers(data, without_holdout(options), trained.metadata, trained.domain_scaling())
     stored = trained.training_data if len(shape) == 3 and isinstance(data, str | Path) else None
     if stored is None or not isinstance(data, str | Path):
         dataset = load(data, options)
@@ -42,6 +42,7 @@ def load_matching(trained: "Trained", data: Source, options: DataOptions | None 
         dataset = load(data, replace(options, size=size, channels=channels) if may_differ else options)
         if dataset.has_images and not may_differ:
             dataset = load(dataset, DataOptions(size=size, channels=channels))
+    check_depth(dataset, trained.domain_scaling())
     if dataset.shape != shape or dataset.has_images != (len(shape) == 3):
         actual, expected = ("x".join(map(str, s)) for s in (dataset.shape, shape))
         hint = ""

@@ -4,20 +4,25 @@ What a file does not say has the meaning that it had before files said it; what 
 """
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, WrapValidator
 from pydantic_core import ErrorDetails
+from torch import Tensor, nn
 
 from .. import __version__
 from ..config import TrainConfig
+from ..data.depth import DTYPES
 from ..data.options import DataOptions, stored_options
 from ..errors import InvalidFileError, UserError
 from ..fields import describe_errors, mark_given
 from ..io.run_folder import WEIGHTS_FILE, RunFolder
-from ..model import Model, to_dict
+from ..model import Model, model_name, optional_state_keys, to_dict
 from ..models import MODELS, find_model_class
+from ..nn.skeleton import SkipInitialization
 from ..renamed import with_new_names
 
 T = TypeVar("T")
@@ -27,8 +32,9 @@ SingleShape = Annotated[list[Size], Field(min_length=1, max_length=3)]
 Shape = SingleShape | Annotated[list[SingleShape], Field(min_length=2, max_length=2)]
 MAX_TEXT_LENGTH = 100_000
 CHANGED = ": it was changed since it was written; put its own content back"
-FORMAT_VERSION = 2
-"""version of the header of weights; a file with a higher one was written by a newer Ganvas"""
+FORMAT_VERSION, DEEP_FORMAT_VERSION = 2, 3
+"""versions of the header of weights, the second of models of deep images; a higher one is of a newer Ganvas"""
+Dtypes = Annotated[list[Literal["", *DTYPES]], Field(min_length=1, max_length=2)]  # type: ignore[valid-type]
 
 
 Number = float | int | None
@@ -58,6 +64,7 @@ class WeightsHeader(Schema):
     domains: list[dict[str, object]] | None = None
     range: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
     premultiplied: list[bool] | None = None
+    dtypes: Dtypes | None = None
     samples: dict[str, Number | Text] | None = None
     model_source: dict[str, Text | None] | None = None
     own_networks: dict[str, Text] = {}
@@ -93,6 +100,7 @@ class CheckpointHeader(Schema):
     pending_terms: dict[str, list[float]]
     selection: SelectionState | None = None
     premultiplied: list[bool] | None = None
+    dtypes: Dtypes | None = None
     shards: Annotated[str, Field(pattern=r"^shards-\d+(-\d+)?$")] | None = None
 
 
@@ -196,7 +204,7 @@ def parse_weights(header: dict[str, Any], file: Path) -> Model:
     if not {"model", "fields", "shape"} <= header.keys():
         raise UserError(f"{file} holds no model's weights: give a run folder, or its {WEIGHTS_FILE}")
     parse(WeightsHeader, header, header, file)
-    if header.get("format", 0) > FORMAT_VERSION:
+    if header.get("format", 0) > DEEP_FORMAT_VERSION:
         raise UserError(f"{file} was written by a newer Ganvas ({header.get('ganvas')}): update with pip install -U")
     return parse_model(header, file)
 
@@ -261,3 +269,31 @@ def check_fields(file: Path, header: dict[str, Any], config: dict[str, Any]) -> 
                 f"{file} holds a {name} with {field}={value}, but config.json says {field}={of_config[field]}: "
                 f"put its own value back into config.json{hint}"
             )
+
+
+def check_networks(
+    model: Model, shape: tuple[Any, ...], classes: int, tensors: Mapping[str, Tensor], training: bool, message: str
+) -> nn.ModuleDict:
+    """The model's networks in `training`, or those that are kept; InvalidFileError unless the tensors are theirs.
+
+    They are made on no device: made on one, they would take as much memory as a file may claim.
+    """
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device("meta"), SkipInitialization():
+            networks = model.networks(shape, classes)
+    except Exception as error:  # of numbers that no network was ever asked to have
+        why = f"no {model_name(model)} for examples of {shape} can be made ({error})"
+        raise InvalidFileError(f"{message}: {why}") from error
+    nets = nn.ModuleDict({name: net for name, net in networks.items() if training or name not in model.training_only})
+    expected = nets.state_dict()
+    for name in [*expected, *tensors]:
+        ours, theirs = describe_tensor(expected.get(name)), describe_tensor(tensors.get(name))
+        if ours != theirs and (name in tensors or name not in optional_state_keys(networks)):
+            raise InvalidFileError(f"{message}: {name} is {theirs}, and should be {ours}")
+    return nets
+
+
+def describe_tensor(tensor: Tensor | None) -> str:
+    """Shape and type of a tensor."""
+    shape = "missing" if tensor is None else "x".join(map(str, tensor.shape)) or "a number"
+    return shape if tensor is None else f"{shape} of {str(tensor.dtype).removeprefix('torch.')}"

@@ -23,15 +23,17 @@ ImageFunction = Callable[[Tensor], Tensor]
 
 
 def translate_images(
-    function: ImageFunction, x: Images, source_shape: Shape, target_shape: Shape, has_fixed_size: bool
-) -> OutputImages:
+    function: ImageFunction, x: Images, source_shape: Shape, target_shape: Shape, has_fixed_size: bool,
+    may_have_alpha: bool = True,
+) -> OutputImages:  # fmt: skip
     """Translate images between domains whose examples have `source_shape` and `target_shape`.
 
     `function` takes and returns pixels in [0, 1] with the domains' channels.  Where it `has_fixed_size`, it takes those
     of the domain's size only, so images are resized to that and back.  Colours of transparent pixels are laid on white,
-    as in training; if the target domain has no alpha, the image keeps its own.
+    as in training; if the target domain has no alpha, the image keeps its own.  If none `may_have_alpha`, a fourth
+    channel is one as any other.
     """
-    alpha = x[:, 3:] if x.shape[1] == 4 and target_shape[0] != 4 else None
+    alpha = x[:, 3:] if may_have_alpha and x.shape[1] == 4 and target_shape[0] != 4 else None
     x = convert_channels(x, source_shape[0])
     h, w = (max(1, round(n * b / a)) for n, a, b in zip(x.shape[2:], source_shape[1:], target_shape[1:], strict=True))
     if has_fixed_size:

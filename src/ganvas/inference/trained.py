@@ -1,7 +1,7 @@
 """A trained model in one safetensors file: the weights, and in its header everything needed to use them."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from .. import __version__
-from ..data import DataOptions, Dataset, Scaling, Source, load, restore_range
+from ..data import DataOptions, Dataset, Scaling, Source, check_depth, load, restore_numbers
 from ..data.memory import check_examples_fit
 from ..data.options import without_holdout
 from ..data.quantization import read_range
@@ -20,20 +20,20 @@ from ..data.scaling import premultiply, scaling_from_state, scaling_state, unpre
 from ..distributions import priors as latent_priors
 from ..distributions.posteriors import normal_log_prob
 from ..distributions.priors import BEST, PRIOR_TYPES, STANDARD
-from ..errors import InvalidFileError, UserError
+from ..errors import UserError
 from ..io.atomic import atomic_write
 from ..io.run_folder import RunFolder, find_weights
 from ..io.safetensors import read_safetensors
-from ..model import EncoderModel, GenerativeModel, Model, TranslationModel, model_name, optional_state_keys, to_dict
+from ..model import EncoderModel, GenerativeModel, Model, TranslationModel, model_name, to_dict
 from ..models import MODELS
 from ..models._own import with_own_networks
 from ..models._variational import Variational
 from ..nn.cpu import retain_freed_memory
-from ..nn.skeleton import SkipInitialization, allocate
+from ..nn.skeleton import allocate
 from ..randomness import draw_rows, make_generator, reseed
 from ..viz.images import Examples
 from .loading import check_whole, load_preprocessed
-from .schema import FORMAT_VERSION, check_config, parse_weights
+from .schema import DEEP_FORMAT_VERSION, FORMAT_VERSION, check_config, check_networks, parse_weights
 from .tiling import translate_images
 from .training_data import TrainingData, parse_training_data
 
@@ -195,9 +195,10 @@ class Trained:
 
     def generate(self, z: Tensor, labels: Tensor | None) -> Examples:
         """The examples for latent codes z, n x d, and the labels that a conditional model is given."""
-        model, inverse = self.require(GenerativeModel, "has no decoder"), self.domain_scaling().inverse
+        model, scaling = self.require(GenerativeModel, "has no decoder"), self.domain_scaling()
         # bytes, a chunk at a time: four times less than the network's numbers
-        return Examples(self.map_chunks(lambda *part: inverse(model.generate(*part, **self.nets)), z, labels))
+        x = self.map_chunks(lambda *part: scaling.inverse(model.generate(*part, **self.nets)), z, labels)
+        return Examples(x, scaling=scaling)
 
     def encode(self, data: Source, options: DataOptions | None = None) -> Tensor:
         """Latent codes of examples, n x d: the posterior's mean where the code is a distribution."""
@@ -217,12 +218,13 @@ class Trained:
     def translate(self, data: Source, to: str = "B", options: DataOptions | None = None) -> Examples:
         """The translations of examples of one domain to the other, B or A, by a translator.
 
-        Images may have any size and channels: they get those of their domain, and keep alpha.  Raises UserError for
-        examples of another kind, and where the model does not translate that way.
+        Images may have any size and channels: they get those of their domain, and keep alpha; deep ones have its
+        channels.  Raises UserError for examples of another kind, and where the model does not translate that way.
         """
-        source, _ = self.domains(to)
-        shape = self.shape[source]
-        dataset = check_whole(load(data, restore_range(data, without_holdout(options), self.metadata, source)), data)
+        a, b = self.domains(to)
+        shape, source, target = self.shape[a], self.domain_scaling(a), self.domain_scaling(b)
+        options = restore_numbers(data, without_holdout(options), self.metadata, source, a)
+        dataset = check_depth(check_whole(load(data, options), data), source)
         if dataset.has_images != (len(shape) == 3) or (len(shape) == 1 and dataset.shape != shape):
             actual, expected = ("x".join(map(str, s)) for s in (dataset.shape, shape))
             mismatch = f"{dataset.name} has examples of {actual}, but this model translates those of"
@@ -230,7 +232,8 @@ class Trained:
         if not dataset.has_images:
             return Examples(self.translate_batch(dataset.x, to))
         parts = dataset.x.split(chunk_size(dataset.shape))
-        return Examples(torch.cat([(self.translate_batch(x.float() / 255, to) * 255).round().byte() for x in parts]))
+        x = torch.cat([target.from_unit(self.translate_batch(source.to_unit(part), to)) for part in parts])
+        return Examples(x, scaling=target)
 
     @torch.no_grad()
     def translate_batch(self, x: Tensor, to: str) -> Tensor:
@@ -245,8 +248,9 @@ class Trained:
             return target.inverse(translate(source(x)))
         a, b = (self.shape[i] for i in domains)
         x, scale = premultiply(x) if source.premultiplied else x, high - low
+        is_deep, has_fixed_size = source.is_deep or target.is_deep, model.has_fixed_size(a)
         translations = translate_images(
-            lambda part: (translate(part * scale + low) - low) / scale, x, a, b, model.has_fixed_size(a)
+            lambda part: (translate(part * scale + low) - low) / scale, x, a, b, has_fixed_size, not is_deep
         )
         return unpremultiply(translations) if target.premultiplied else translations
 
@@ -328,7 +332,8 @@ class Trained:
         """Write the safetensors file, atomically."""
         prior_tensors, prior_header = latent_priors.serialize_priors(self.priors)
         scaling_tensors, scaling_header = scaling_state(self.scaling)
-        own = (FORMAT_VERSION, __version__, model_name(self.model), to_dict(self.model), list(self.shape))
+        version = DEEP_FORMAT_VERSION if "dtypes" in scaling_header else FORMAT_VERSION
+        own = (version, __version__, model_name(self.model), to_dict(self.model), list(self.shape))
         header = self.metadata | prior_header | scaling_header | dict(zip(OWN_HEADER, own, strict=True))
         weights = {name: t.detach().cpu().contiguous() for name, t in self.nets.state_dict().items()}
         with atomic_write(path) as temporary:
@@ -364,34 +369,6 @@ def load_trained(path: str | Path, device: torch.device | None = None, **network
     if priors is not None:
         latent_priors.validate_priors(priors, trained.sample_prior(2, make_generator(CPU, 0, "fits")), file)
     return trained
-
-
-def check_networks(
-    model: Model, shape: tuple[Any, ...], classes: int, tensors: Mapping[str, Tensor], training: bool, message: str
-) -> nn.ModuleDict:
-    """The model's networks in `training`, or those that are kept; InvalidFileError unless the tensors are theirs.
-
-    They are made on no device: made on one, they would take as much memory as a file may claim.
-    """
-    try:
-        with torch.random.fork_rng(devices=[]), torch.device("meta"), SkipInitialization():
-            networks = model.networks(shape, classes)
-    except Exception as error:  # of numbers that no network was ever asked to have
-        why = f"no {model_name(model)} for examples of {shape} can be made ({error})"
-        raise InvalidFileError(f"{message}: {why}") from error
-    nets = nn.ModuleDict({name: net for name, net in networks.items() if training or name not in model.training_only})
-    expected = nets.state_dict()
-    for name in [*expected, *tensors]:
-        ours, theirs = describe_tensor(expected.get(name)), describe_tensor(tensors.get(name))
-        if ours != theirs and (name in tensors or name not in optional_state_keys(networks)):
-            raise InvalidFileError(f"{message}: {name} is {theirs}, and should be {ours}")
-    return nets
-
-
-def describe_tensor(tensor: Tensor | None) -> str:
-    """Shape and type of a tensor."""
-    shape = "missing" if tensor is None else "x".join(map(str, tensor.shape)) or "a number"
-    return shape if tensor is None else f"{shape} of {str(tensor.dtype).removeprefix('torch.')}"
 
 
 def chunk_size(shape: tuple[int, ...]) -> int:

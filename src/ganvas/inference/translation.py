@@ -8,15 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-import png
 import torch
 from PIL import Image
 from torch import Tensor
 
+from ..data import Scaling
 from ..data.images import SUPPORTED_FORMATS, Page, decode, lift_pixel_limit, unreadable_reason
 from ..data.listing import ARCHIVES, IMAGE_SUFFIXES, RECORD_FILE, ZIP, File, Listing, is_image, list_files, path_mode
 from ..data.options import Progress
@@ -26,11 +25,13 @@ from ..io.atomic import atomic_write
 from ..io.parallel import in_parallel
 from ..metrics.features.base import weights_digest
 from ..model import model_name
-from ..viz.images import PNG_LEVEL, WRITERS
+from ..viz.images import PNG_LEVEL, WRITERS, encode_png16
 from .trained import Trained, chunk_size
 
 READ_AHEAD = 64
 """images that are read before the first of them is translated, so that those of one size go together"""
+TIFF_DTYPES = ("int8", "uint16", "int16", "int32", "float16", "float32", "float64")
+"""types of numbers in deep images that grey TIFFs hold, of 32 bits but uint16"""
 SAVE_OPTIONS = {"PNG": {"compress_level": PNG_LEVEL}, "JPEG": {"quality": 95}, "WEBP": {"quality": 95}}
 """Pillow's, by its name of the format"""
 
@@ -134,12 +135,13 @@ def translate_files(
     targets = {path: target for path, target in pairs if force or not target.exists()}
     n_done, n, base = len(pairs) - len(targets), len(pairs), source if source.is_dir() else source.parent
     source_bounds, target_bounds = (read_bounds(trained.metadata, i) for i in domains)
+    source_scaling, target_scaling = map(trained.domain_scaling, domains)
     summary = TranslationSummary(out, 0, n_done, others=len(listing.others), learnt=format_size(shape))
     record_file, record = plan_record(trained, source, out, to, force, list(targets.values()))
 
-    def translations() -> Iterator[tuple[Path, Tensor, InputImage, Bounds | None]]:
+    def translations() -> Iterator[tuple[Path, Tensor, InputImage, Bounds | None, Scaling]]:
         nonlocal n_done
-        for group in read_ahead(list(targets), source_bounds):
+        for group in read_ahead(list(targets), source_bounds, source_scaling):
             progress(n_done, n)
             for images in batch_by_shape([image for image in group.values() if isinstance(image, InputImage)]):
                 batch = trained.translate_batch(torch.stack([image.x for image in images]), to)
@@ -150,7 +152,7 @@ def translate_files(
                     summary.animated += image.is_animated
                     summary.resized += format_size(image.x.shape) != summary.learnt
                     summary.translated += 1
-                    yield targets[image.path], x, image, target_bounds
+                    yield targets[image.path], x, image, target_bounds, target_scaling
             summary.skipped |= {str(path.relative_to(base)): why for path, why in group.items() if isinstance(why, str)}
             n_done += len(group)
 
@@ -223,22 +225,33 @@ def plan_translations(source: Path, out: Path) -> tuple[list[tuple[Path, Path]],
     return [(source, target)], Listing(source)
 
 
-def read_ahead(paths: list[Path], bounds: Bounds | None) -> Iterator[dict[Path, InputImage | str]]:
+def read_ahead(paths: list[Path], bounds: Bounds | None, scaling: Scaling) -> Iterator[dict[Path, InputImage | str]]:
     """The images in groups, decoded in parallel, one group ahead of what is asked for."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        read = partial(read_image, bounds=bounds)
+        read = partial(read_image, bounds=bounds, scaling=scaling)
         following = pool.map(read, paths[:READ_AHEAD])
         for end in range(READ_AHEAD, len(paths) + READ_AHEAD, READ_AHEAD):
             images, following = following, pool.map(read, paths[end : end + READ_AHEAD])
             yield dict(zip(paths[end - READ_AHEAD : end], images, strict=True))
 
 
-def read_image(path: Path, bounds: Bounds | None = None) -> InputImage | str:
-    """An image, upright as its EXIF orientation says, or why it cannot be read; black and white as `bounds` say."""
+def read_image(path: Path, bounds: Bounds | None = None, scaling: Scaling = Scaling()) -> InputImage | str:  # noqa: B008
+    """An image, upright as its EXIF orientation says, or why it cannot be read; black and white as `bounds` say.
+
+    Of deep images the `scaling` says it: these have no alpha, and no bytes.
+    """
     file = File((path.name,), path)
     try:
         pixels, pages, image_format = decode(Page(file))
         values, dtype = pixels.values, pixels.values.dtype
+        if scaling.low is not None:
+            if dtype == np.uint8 or values.shape[2] != len(scaling.low):
+                have = f"{values.shape[2]} channels of {dtype}"
+                return f"has {have}, but the model was trained on {len(scaling.low)} of {scaling.dtype}"
+            numbers = torch.from_numpy(values.transpose(2, 0, 1).astype(np.float64))
+            if not numbers.isfinite().all():
+                return "holds NaN or infinity: replace these"
+            return InputImage(path, scaling.to_unit(numbers[None])[0], dtype, False, pages > 1, image_format)
         if bounds is None and pixels.white is None:
             return f"{pixels.kind} have no black and white of their own, and the model was trained without `range`"
         white = float(pixels.white or 1)
@@ -264,15 +277,17 @@ def batch_by_shape(images: list[InputImage]) -> Iterator[list[InputImage]]:
             yield group[i : i + size]
 
 
-def write_image(target: Path, x: Tensor, image: InputImage, bounds: Bounds | None = None) -> bool:
+def write_image(
+    target: Path, x: Tensor, image: InputImage, bounds: Bounds | None = None, scaling: Scaling = Scaling(),  # noqa: B008
+) -> bool:  # fmt: skip
     """Write the translation of an image, atomically; returns whether it has fewer bits than the image's file.
 
     Its format is the one that its name says, or else the image's.  Numbers are of the image's kind where the format can
-    hold them, black and white as `bounds` say.
+    hold them, black and white as `bounds` say; of a deep domain they are those of its `scaling`.
     """
     own_format = "JPEG" if image.image_format == "MPO" else image.image_format
     image_format = Image.registered_extensions().get(target.suffix.lower(), own_format)
-    array = to_array(x, image.dtype, bounds, image_format)
+    array = to_array(x, image.dtype, bounds, image_format, scaling)
     keeps_depth = array.dtype != np.uint8
     with atomic_write(target) as temporary:
         if keeps_depth and len(x) > 1:
@@ -287,29 +302,24 @@ def write_image(target: Path, x: Tensor, image: InputImage, bounds: Bounds | Non
     return image.has_lost_bits or (image.dtype != np.uint8 and not keeps_depth)
 
 
-def to_array(x: Tensor, dtype: np.dtype, bounds: Bounds | None, image_format: str) -> np.ndarray:
+def to_array(
+    x: Tensor, dtype: np.dtype, bounds: Bounds | None, image_format: str, scaling: Scaling = Scaling(),  # noqa: B008
+) -> np.ndarray:  # fmt: skip
     """A translation with pixels in [0, 1] as h x w x c numbers: of this kind where the format holds them, else bytes.
 
     16 bits go into PNGs, and with one channel into TIFFs and PNMs; other kinds into TIFFs with one channel, if `bounds`
-    say what is black and white.
+    or a deep `scaling` say what is black and white.
     """
+    dtype = np.dtype(scaling.dtype) if scaling.is_deep else dtype
     low, high = bounds or (0.0, 65535.0)
     is_16_bit = dtype == np.uint16 and low >= 0 and high <= 65535
     is_grey = len(x) == 1
     stores_16_bits = image_format == "PNG" or (is_grey and image_format in ("TIFF", "PPM"))
-    can_store = (is_16_bit and stores_16_bits) or (is_grey and bounds and image_format == "TIFF")
+    has_units = bounds or (scaling.is_deep and dtype.name in TIFF_DTYPES)
+    can_store = (is_16_bit and stores_16_bits) or (is_grey and has_units and image_format == "TIFF")
     if dtype == np.uint8 or not can_store:
         return (x * 255).round_().clamp_(0, 255).movedim(0, -1).cpu().numpy().astype(np.uint8)
     x = x.double().clamp(0, 1)
-    x = torch.cat([x[:3] * (high - low) + low, x[3:] * 65535])
+    x = scaling.from_unit(x[None])[0] if scaling.is_deep else torch.cat([x[:3] * (high - low) + low, x[3:] * 65535])
     output_dtype = dtype if is_16_bit else np.dtype(np.float32) if dtype.kind == "f" else np.dtype(np.int32)
     return (x if output_dtype.kind == "f" else x.round()).movedim(0, -1).cpu().numpy().astype(output_dtype)
-
-
-def encode_png16(array: np.ndarray) -> bytes:
-    """A PNG with 16 bits of each colour of h x w x 3 or 4 numbers: Pillow writes no such colours."""
-    h, w, c = array.shape
-    rows = np.ascontiguousarray(array, ">u2").view(np.uint8).reshape(h, -1)
-    file = BytesIO()
-    png.Writer(w, h, greyscale=False, alpha=c == 4, bitdepth=16, compression=PNG_LEVEL).write_packed(file, rows)
-    return file.getvalue()

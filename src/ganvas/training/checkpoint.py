@@ -21,8 +21,7 @@ from torch.optim import Optimizer
 
 from ..data import scaling as scalings
 from ..errors import UserError
-from ..inference.schema import CheckpointHeader, parse
-from ..inference.trained import check_networks
+from ..inference.schema import CheckpointHeader, check_networks, parse
 from ..io.atomic import atomic_write
 from ..io.safetensors import read_safetensors, select_prefix, summarize_error
 from ..model import Model

@@ -281,6 +281,7 @@ class Run:
         scaling, *others = self.state.scaling
         if others:  # vectors of two domains stay standardised, so that both fit one plot
             scaling = Scaling(self.model.pixel_range, premultiplied=any(s.premultiplied for s in self.state.scaling))
+            scaling = next((s for s in self.state.scaling if s.is_deep), scaling)
         with atomic_write(self.files.preview(self.state.step)) as temporary:
             preview(rows, scaling).save(temporary, "PNG")
 
@@ -340,7 +341,7 @@ class Run:
         data, description = self.data, run_records.describe_own(self.model)
         if isinstance(data, DomainPair):
             return description | {"domains": data.headers}
-        if data.range:
+        if data.range and not data.in_memory.is_deep:
             description["range"] = list(data.range)
         if absent_classes := [i for i, n in enumerate(class_counts(data).values()) if not n]:
             description["absent_classes"] = absent_classes

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from ..data import Data, Scaling, scaling
 from ..errors import UserError
 from ..fields import format_option
-from ..inference.schema import parse_model
-from ..inference.trained import Trained, describe_tensor
+from ..inference.schema import describe_tensor, parse_model
+from ..inference.trained import Trained
 from ..io.run_folder import RunFolder
 from ..io.safetensors import select_prefix
 from ..model import Model, model_name, model_name_with_article, optional_state_keys, rank_state_keys, to_dict

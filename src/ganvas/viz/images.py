@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import png
 import torch
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor
@@ -41,7 +42,10 @@ WRITERS, PNG_LEVEL = 4, 4
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Examples:
-    """Examples as a person sees them: uint8 images n x c x h x w, or float32 vectors n x d."""
+    """Examples as a person sees them: uint8 images n x c x h x w, or float32 vectors n x d.
+
+    By a `scaling` of such, deep images: numbers n x c x h x w in the units of the source, c from 1 to 16.
+    """
 
     x: Tensor
     columns: int | None = None
@@ -62,6 +66,8 @@ class Examples:
     """whether rows of images are walks, which an animation shows all at once, there and back"""
     metadata: dict[str, Any] = field(default_factory=dict)
     """numbers that belong to the picture"""
+    scaling: Scaling = Scaling()  # noqa: RUF009  a constant
+    """of deep images: the type of their numbers in files, and which of them a picture shows black and white"""
 
     def __len__(self) -> int:
         return len(self.x)
@@ -73,14 +79,20 @@ class Examples:
         return f"Examples({n} {kind}{'' if n == 1 else 's'} of {'x'.join(map(str, shape))}{text})"
 
     def numpy(self) -> np.ndarray:
-        """Images as n x h x w x c bytes, vectors as they are."""
-        return (self.x if self.x.ndim == 2 else self.x.movedim(1, -1)).cpu().numpy()
+        """Images as n x h x w x c bytes, deep ones as numbers of their source's type, vectors as they are."""
+        x: np.ndarray = (self.x if self.x.ndim == 2 else self.x.movedim(1, -1)).cpu().numpy()
+        return x.astype(self.scaling.dtype) if self.scaling.is_deep and x.ndim > 2 else x
+
+    @property
+    def visible(self) -> Tensor:
+        """Images as bytes of a picture; of deep ones with 2 channels the first, with more than 3 the first three."""
+        return to_picture(self.scaling.to_unit(self.x) * 255) if self.scaling.is_deep else self.x
 
     def render(self) -> Image.Image:
         """A grid of the images, or a plot of the vectors' first two dimensions."""
         if self.x.ndim > 2:
             columns = grid_columns(self.x, self.columns)
-            return add_captions(grid(self.x, columns), self.title, self.row_labels, self.column_labels, columns)
+            return add_captions(grid(self.visible, columns), self.title, self.row_labels, self.column_labels, columns)
         if self.labels is not None and self.row_labels:
             return scatter_by_class(self.x, self.labels, self.row_labels, self.title)
         if self.columns is not None:
@@ -99,7 +111,7 @@ class Examples:
             self.save_images(path)
             return
         if self.is_walk and suffix in ANIMATION_SUFFIXES:
-            grids = [grid(x) for x in self.x.unflatten(0, (-1, self.columns or 1)).unbind(1)]
+            grids = [grid(x) for x in self.visible.unflatten(0, (-1, self.columns or 1)).unbind(1)]
             content.write(encode_animation(grids + grids[-2:0:-1], STEP_MILLISECONDS, {0, len(grids) - 1}, suffix))
         elif suffix in PICTURE_FORMATS:
             content.write(encode_picture(self.render(), suffix))
@@ -116,7 +128,11 @@ class Examples:
             temporary.write_bytes(content.getvalue())
 
     def save_images(self, folder: Path) -> None:
-        """One PNG an image, 00000.png, 00001.png, ..., or 00000-food.png with its class; UserError for vectors."""
+        """One PNG an image, 00000.png, 00001.png, ..., or 00000-food.png with its class; UserError for vectors.
+
+        Deep images of uint16, grey or RGB, are PNGs of 16 bits; grey ones that fit into int32 or float32 are TIFFs;
+        others are .npy, h x w x c.
+        """
         if self.x.ndim == 2:
             raise UserError(f"vectors are no pictures: write them to {folder}.npz instead")
 
@@ -124,9 +140,14 @@ class Examples:
             name = f"{i:05d}"
             if self.labels is not None and self.classes:
                 name += "-" + re.sub(r"[^\w-]", "-", self.classes[int(self.labels[i])][:MAX_CLASS_NAME_LENGTH])
-            with atomic_write(folder / f"{name}.png") as temporary:
-                to_pil(self.x[i]).save(temporary, "PNG", compress_level=PNG_LEVEL)
+            content, suffix = encode_image(numbers[i]) if self.scaling.is_deep else (b"", ".png")
+            with atomic_write(folder / f"{name}{suffix}") as temporary:
+                if content:
+                    temporary.write_bytes(content)
+                else:
+                    to_pil(self.x[i]).save(temporary, "PNG", compress_level=PNG_LEVEL)
 
+        numbers = self.numpy() if self.scaling.is_deep else np.empty(0)
         deque(in_parallel(write, range(len(self)), WRITERS), maxlen=0)
 
     def _repr_png_(self) -> bytes:
@@ -178,9 +199,44 @@ def save_pictures(parts: Sequence[Examples], path: Path) -> None:
 
 
 def preview(rows: Tensor, scaling: Scaling) -> Image.Image:
-    """Rows x columns of a model's outputs as one picture: a grid of images, or a scatter plot a row of vectors."""
+    """Rows x columns of a model's outputs as one picture: a grid of images, or a scatter plot a row of vectors.
+
+    Deep images are black and white at the ends of the range that the model has pixels in.
+    """
+    flat = rows.flatten(0, 1).float().cpu()
+    if scaling.is_deep:
+        low, high = scaling.pixel_range
+        return Examples(to_picture((flat - low) * (255 / (high - low))), rows.shape[1]).render()
     x = scaling.inverse(rows.flatten(0, 1)).cpu()
     return scatter(list(x.split(rows.shape[1]))) if x.ndim == 2 else Examples(x, rows.shape[1]).render()
+
+
+def to_picture(x: Tensor) -> Tensor:
+    """Numbers 0 to 255, n x c x h x w, as bytes that a picture can show: c is 1, or else RGB, the first three."""
+    return x[:, : 3 if x.shape[1] > 2 else 1].round().clamp(0, 255).to(torch.uint8).cpu()
+
+
+def encode_image(numbers: np.ndarray) -> tuple[bytes, str]:
+    """A file that holds the numbers h x w x c of a deep image exactly, and its suffix."""
+    content, (*_, c), dtype = io.BytesIO(), numbers.shape, numbers.dtype
+    if dtype == np.uint16 and c == 3:
+        return encode_png16(numbers), ".png"
+    stored = {"int8": "int32", "int16": "int32", "float16": "float32"}.get(dtype.name, dtype.name)
+    if c == 1 and stored in ("uint16", "int32", "float32"):
+        suffix = ".png" if stored == "uint16" else ".tif"
+        Image.fromarray(numbers[:, :, 0].astype(stored)).save(content, "PNG" if suffix == ".png" else "TIFF")
+        return content.getvalue(), suffix
+    np.save(content, numbers)
+    return content.getvalue(), ".npy"
+
+
+def encode_png16(array: np.ndarray) -> bytes:
+    """A PNG with 16 bits of each colour of h x w x 3 or 4 numbers: Pillow writes no such colours."""
+    h, w, c = array.shape
+    rows = np.ascontiguousarray(array, ">u2").view(np.uint8).reshape(h, -1)
+    file = io.BytesIO()
+    png.Writer(w, h, greyscale=False, alpha=c == 4, bitdepth=16, compression=PNG_LEVEL).write_packed(file, rows)
+    return file.getvalue()
 
 
 def to_pil(x: Tensor) -> Image.Image:

@@ -1,0 +1,98 @@
+"""Images of more than 256 levels: numbers in the units of their source, and how each channel of them is scaled.
+
+A model sees numbers through `Scaling`, which maps `low` and `high` of each channel to the ends of its pixels' range.
+"""
+
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from ..errors import UserError
+from .quantization import Bounds, ValueStats, row_chunks
+
+ScaleName = Literal["range", "mean-std", "percentile"]
+MAX_CHANNELS, MAX_INTEGER = 16, 2**53
+DTYPES = (
+    "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float16", "float32", "float64",
+)  # fmt: skip
+"""NumPy's names of the numbers that images of a model can have"""
+WIDE_DTYPES = ("uint32", "uint64", "int32", "int64", "float64")
+"""those of which float32 has not all"""
+DEVIATIONS, PERCENTILE = 3, 0.01
+"""deviations around the mean, and the share of the numbers at either end, that scales by these go to"""
+MAX_ROUNDING = 2.0**-20
+"""share of the range of an image's numbers that float32 may round them by"""
+BYTE_TOLERANCE = 1e-4
+SCALE_WORDS = {
+    "range": "by its range",
+    "mean-std": f"from {DEVIATIONS} deviations below its mean to as many above, and others are clipped",
+    "percentile": f"from {PERCENTILE:.0%} to {1 - PERCENTILE:.0%} of its numbers, and others are clipped",
+}
+
+
+def are_bytes(images: np.ndarray) -> bool:
+    """Whether 256 levels hold these numbers: booleans, integers from 0 to 255, or the floats that bytes become."""
+    if images.dtype.kind == "b":
+        return True
+    low, high = images.min(), images.max()
+    if images.dtype.kind in "ui":
+        return bool(low >= 0 and high <= 255)
+    parts = (images[i] for i in row_chunks(images)) if low >= 0 and high <= 1 else iter([np.array([0.5])])
+    return all(np.allclose(np.round(part * 255) / 255, part, atol=BYTE_TOLERANCE) for part in parts)
+
+
+def to_float(images: np.ndarray, name: str) -> np.ndarray:
+    """Numbers n x c x h x w as float32, or as float64 where that rounds them by a notable share of their range."""
+    if images.dtype.name not in DTYPES:
+        raise UserError(f"{name} holds numbers of {images.dtype}: give one of {', '.join(DTYPES)}")
+    low, high = float(images.min()), float(images.max())
+    if images.dtype.kind in "ui" and max(-low, high) > MAX_INTEGER:
+        raise UserError(f"{name} has integers up to {max(-low, high):.3g}, beyond 2^53: scale them, or give floats")
+    with np.errstate(over="ignore"):
+        x = np.array(images, np.float32, order="C")
+    if images.dtype.name not in WIDE_DTYPES:
+        return x
+    limit = MAX_ROUNDING * (high - low)
+    is_close = all((np.abs(x[i].astype(np.float64) - images[i]) <= limit).all() for i in row_chunks(images))
+    return x if is_close else np.array(images, np.float64, order="C")
+
+
+def channel_bounds(
+    x: Float[Tensor, "n c h w"], scale: ScaleName = "range", bounds: Bounds | None = None
+) -> tuple[Float64[Tensor, " c"], Float64[Tensor, " c"]]:
+    """The numbers of each channel that become the ends of the pixels' range; `bounds` are those of all.
+
+    Where a channel is constant, or nearly all of it, its upper end is beyond its number, which thus comes back.
+    """
+    if bounds is not None:
+        low, high = (torch.full((x.shape[1],), value, dtype=torch.float64) for value in bounds)
+        return low, high
+    pairs = []
+    for channel in x.unbind(1):
+        values = channel.cpu().flatten()
+        ends = values.min().double(), values.max().double()
+        if scale == "mean-std":
+            mean = values.double().mean()
+            deviation = (values.double() - mean).square().mean().sqrt()
+            ends = mean - DEVIATIONS * deviation, mean + DEVIATIONS * deviation
+        elif scale == "percentile":
+            last = len(values) - 1
+            places = [round(PERCENTILE * last), round((1 - PERCENTILE) * last)]
+            ends = tuple(torch.from_numpy(np.partition(values.numpy(), places)[places]).double().unbind())  # type: ignore[assignment]
+        pairs.append(torch.stack(ends))
+    low, high = torch.stack(pairs, 1)
+    return low, torch.where(high > low, high, low + low.abs().clamp_min(1))
+
+
+def depth_note(dtype: str, channels: int, stats: ValueStats, scale: ScaleName, bounds: Bounds | None) -> str:
+    """The note on images that keep their numbers: of which type, from where to where, and how models see them."""
+    several = "" if channels == 1 else f" in {channels} channels"
+    note = f"numbers of {dtype} from {stats.low:.7g} to {stats.high:.7g}{several} are kept as they are"
+    if bounds is None:
+        return f"{note}; a model sees {'them' if channels == 1 else 'each channel'} scaled {SCALE_WORDS[scale]}"
+    note = f"{note}; a model sees them scaled from {bounds[0]:.7g} to {bounds[1]:.7g}"
+    outside = stats.below + stats.above
+    return f"{note}, so that {100 * outside / stats.count:.2g}% are clipped" if outside else note
