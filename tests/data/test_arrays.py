@@ -52,7 +52,7 @@ def test_other_types_of_pixels_become_bytes() -> None:
     exact = from_array(BYTES / np.float32(255))
     assert torch.equal(exact.x, from_array(BYTES).x)
     assert exact.notes == ()
-    assert "rounded to 256 levels" in from_array(RANDOM.random((2, 5, 7)), depth=8).notes[0]
+    assert "rounded to 256 levels" in from_array(RANDOM.random((2, 5, 7)), bits=8).notes[0]
     assert "rounded to 256 levels" in from_array(RANDOM.random((2, 5, 7, 4))).notes[0]
 
 
@@ -91,7 +91,7 @@ def test_what_cannot_be_used_is_refused_in_a_sentence(array: Any, labels: Any, m
 )
 def test_what_256_levels_cannot_hold_is_refused(array: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        from_array(array, depth=8)
+        from_array(array, bits=8)
 
 
 def test_labels_may_be_names() -> None:

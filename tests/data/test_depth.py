@@ -45,10 +45,10 @@ def test_what_bytes_hold_stays_bytes() -> None:
     levels = RANDOM.integers(0, 256, (4, 6, 5)).astype(np.uint8)
     for array in (levels, levels.astype(np.uint16), levels / 255, levels / np.float32(255), levels > 9):
         assert from_array(array).x.dtype == torch.uint8
-    full = from_array(levels.astype(np.uint16), depth="full")
+    full = from_array(levels.astype(np.uint16), bits="full")
     assert (full.source_dtype, full.x.dtype) == ("uint16", torch.float32)
-    assert from_array(levels, depth="full").x.dtype == torch.uint8
-    assert from_array(RANDOM.random((4, 6, 5)), depth=8).x.dtype == torch.uint8
+    assert from_array(levels, bits="full").x.dtype == torch.uint8
+    assert from_array(RANDOM.random((4, 6, 5)), bits=8).x.dtype == torch.uint8
     assert from_array(RANDOM.random((4, 6, 5, 4))).x.dtype == torch.uint8  # colours and alpha
 
 
@@ -137,9 +137,9 @@ def test_folders_with_bytes_or_alpha_are_read_as_bytes(tmp_path: Path) -> None:
     assert load(folder).x.dtype == torch.uint8
     alpha = saved(tmp_path / "alpha", a_png=png(RANDOM.integers(0, 65536, (6, 5, 4)).astype(np.uint16)))
     assert load(alpha).x.dtype == torch.uint8
-    assert load(folder, DataOptions(depth="full")).x.dtype == torch.uint8
+    assert load(folder, DataOptions(bits="full")).x.dtype == torch.uint8
     plain = saved(tmp_path / "plain", a_png=grey)
-    assert load(plain, DataOptions(depth=8)).x.dtype == torch.uint8
+    assert load(plain, DataOptions(bits=8)).x.dtype == torch.uint8
     assert load(plain, DataOptions(channels=4)).x.dtype == torch.uint8
 
 
@@ -156,11 +156,11 @@ def test_resized_numbers_stay_within_their_image(tmp_path: Path) -> None:
     ("source", "options", "message"),
     [
         (DEEP["five channels"], {"channels": 3}, "with 5 channels cannot be made such with 3"),
-        (DEEP["five channels"], {"depth": 8}, "images need 1, 3 or 4 channels"),
+        (DEEP["five channels"], {"bits": 8}, "images need 1, 3 or 4 channels"),
         (np.zeros((4, 5, 5), np.uint8), {"scale": "percentile"}, "which have a scale: leave out scale"),
         (DEEP["float16"], {"scale": "percentile", "range": "0,1"}, "both say how to scale numbers: give one"),
-        (np.zeros((4, 5)), {"depth": "full"}, "vectors, which have no levels: leave out depth"),
-        ("digits", {"depth": "full"}, "depth is for images from files"),
+        (np.zeros((4, 5)), {"bits": "full"}, "vectors, which have no levels: leave out bits"),
+        ("digits", {"bits": "full"}, "bits is for images from files"),
         (np.full((2, 4, 4), np.nan), {}, "holds nan"),
     ],
 )
@@ -179,6 +179,6 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         said = capsys.readouterr().out
         assert text in said
         assert "images, int16" in said
-    assert main(["data", str(tmp_path / "x.npy"), "--depth", "8"]) == 2
+    assert main(["data", str(tmp_path / "x.npy"), "--bits", "8"]) == 2
     with Image.open("x.png") as sheet:
         assert sheet.mode == "RGB"

@@ -173,7 +173,7 @@ def test_images_stand_upright(tmp_path: Path) -> None:
 def test_16_bits_are_rounded_to_8_not_cut_off(tmp_path: Path) -> None:
     deep = (pixels(5, 5).astype(np.uint16) * 257).astype(np.uint16)
     save(tmp_path / "deep" / "a.png", deep)
-    collection = load(tmp_path / "deep", DataOptions(depth=8))
+    collection = load(tmp_path / "deep", DataOptions(bits=8))
     np.testing.assert_array_equal(collection.x[0, 0].numpy(), deep // 257)
     assert collection.notes == ("16-bit images were rounded to 8 bits: their numbers are from 2570 to 63736",)
 

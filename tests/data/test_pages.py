@@ -51,7 +51,7 @@ def test_frames_of_animations(suffix: str, tmp_path: Path) -> None:
 def test_sixteen_bits_of_pages(tmp_path: Path) -> None:
     deep = np.random.default_rng(0).integers(0, 1401, (3, 4, 4)).astype(np.uint16)
     stack(tmp_path / "x" / "x.tif", deep)
-    every = load(tmp_path / "x", DataOptions(pages="all", range="0,1400", depth=8))
+    every = load(tmp_path / "x", DataOptions(pages="all", range="0,1400", bits=8))
     assert np.array_equal(every.x[:, 0].numpy(), np.rint(deep * (255 / 1400)))
     assert np.array_equal(load(tmp_path / "x", DataOptions(pages="all")).x[:, 0].numpy(), deep)
 

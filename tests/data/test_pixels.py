@@ -69,7 +69,7 @@ def test_a_collection_says_that_it_rounds(tmp_path: Path) -> None:
     folder.mkdir()
     values = np.random.default_rng(0).integers(0, 65536, (6, 5, 3))
     (folder / "x.png").write_bytes(png(values))
-    found = load(str(folder), DataOptions(depth=8))
+    found = load(str(folder), DataOptions(bits=8))
     assert found.notes[0].startswith("16-bit images were rounded to 8 bits: their numbers are from ")
     assert np.array_equal(found.x[0].movedim(0, -1), np.round(values / 257))
 

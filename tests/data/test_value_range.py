@@ -17,7 +17,7 @@ from ganvas.inference.loading import load_preprocessed
 from tests.support.images import of_bits, png
 
 LOW, HIGH = -1000, 1400
-BYTES = DataOptions(depth=8)
+BYTES = DataOptions(bits=8)
 RANDOM = np.random.default_rng(0)
 UNSIGNED = RANDOM.integers(0, HIGH + 1, (4, 9, 8))
 SIGNED = RANDOM.integers(LOW, HIGH + 1, (4, 9, 8))
@@ -57,11 +57,11 @@ def test_a_range_of_files(kind: str, tmp_path: Path) -> None:
     values, write = KINDS[kind]
     folder = saved(tmp_path / "scans", values, write)
     low = int(values.min())
-    found = load(folder, DataOptions(range="auto", depth=8))
+    found = load(folder, DataOptions(range="auto", bits=8))
     assert np.array_equal(found.x.numpy(), expected(values, low, HIGH))
     assert found.range == (low, HIGH)
     assert found.notes[:1] == (f"numbers from {low} (black) to {HIGH} (white) were rounded to 256 levels",)
-    clipped = load(folder, DataOptions(range="100,900", depth=8))
+    clipped = load(folder, DataOptions(range="100,900", bits=8))
     assert np.array_equal(clipped.x.numpy(), expected(values, 100, 900))
     below, above = (values < 100).sum(), (values > 900).sum()
     assert clipped.notes[0].endswith(f"% were clipped: {below} lower and {above} higher ones")
@@ -91,7 +91,7 @@ def test_auto_is_that_of_all_images_and_not_of_each(tmp_path: Path) -> None:
         values[0, 0] = (0, 5, 9, 65535)
         values[1, 1, 3] = 0
         (tmp_path / "scans" / f"{i}.png").write_bytes(png(values))
-    found = load(tmp_path / "scans", DataOptions(range="auto", depth=8))
+    found = load(tmp_path / "scans", DataOptions(range="auto", bits=8))
     assert found.range == (0, 1000)
     assert found.x[0, :3, 2, 2].tolist() == [51] * 3
     assert found.x[1, :3, 2, 2].tolist() == [255] * 3
@@ -101,8 +101,8 @@ def test_auto_is_that_of_all_images_and_not_of_each(tmp_path: Path) -> None:
 def test_bytes_have_a_range_too_but_not_one_beyond_theirs(tmp_path: Path) -> None:
     values = RANDOM.integers(50, 201, (4, 9, 8))
     folder = saved(tmp_path / "x", values, lambda x, p: Image.fromarray(x.astype(np.uint8)).save(p.with_suffix(".png")))
-    assert np.array_equal(load(folder, DataOptions(range="50,200", depth=8)).x.numpy(), expected(values, 50, 200))
-    found = load(folder, DataOptions(range="0,1400", depth=8))
+    assert np.array_equal(load(folder, DataOptions(range="50,200", bits=8)).x.numpy(), expected(values, 50, 200))
+    found = load(folder, DataOptions(range="0,1400", bits=8))
     assert np.array_equal(found.x[:, 0].numpy(), values)
     assert found.notes[:1] == ("4 images were left as they are: they have 8 bits, and the range goes beyond",)
     assert np.array_equal(from_array(values.astype(np.uint8), range="50,200").x.numpy(), expected(values, 50, 200))
@@ -116,15 +116,15 @@ def test_a_range_of_arrays(form: str, dtype: type, tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", x_train=values)
     tensor = torch.from_numpy(values.astype(np.int32) if dtype == np.uint16 else values)
     source = {"array": values, "tensor": tensor}.get(form, tmp_path / f"x.{form}")
-    assert np.array_equal(load(source, DataOptions(range="auto", depth=8)).x.numpy(), expected(UNSIGNED, 0, HIGH))
-    assert np.array_equal(load(source, DataOptions(range="100,900", depth=8)).x.numpy(), expected(UNSIGNED, 100, 900))
+    assert np.array_equal(load(source, DataOptions(range="auto", bits=8)).x.numpy(), expected(UNSIGNED, 0, HIGH))
+    assert np.array_equal(load(source, DataOptions(range="100,900", bits=8)).x.numpy(), expected(UNSIGNED, 100, 900))
     with pytest.raises(UserError, match="range=auto"):
         load(source, BYTES)
 
 
 def test_planes_of_an_array_and_its_alpha() -> None:
     values = np.concatenate([RANDOM.integers(0, 1401, (2, 3, 5, 6)), np.full((2, 1, 5, 6), 65535)], 1).astype(np.uint16)
-    found = from_array(values, channels_last=False, range=(0, 1400), depth=8).x.numpy()
+    found = from_array(values, channels_last=False, range=(0, 1400), bits=8).x.numpy()
     assert np.array_equal(found[:, :3], expected(values[:, :3], 0, 1400)[:, 0])
     assert (found[:, 3] == 255).all()
 
@@ -136,12 +136,12 @@ def test_ranges_that_mean_nothing() -> None:
     assert DataOptions(range=(0, 0.5)).bounds == (0, 0.5)  # type: ignore[arg-type]
     assert DataOptions(range="-1024 1400").range == "-1024,1400"
     with pytest.raises(UserError, match="vectors, which have no black and white"):
-        load(np.zeros((3, 4)), DataOptions(range="auto", depth=8))
+        load(np.zeros((3, 4)), DataOptions(range="auto", bits=8))
     for source in ("digits", from_array(UNSIGNED.astype(np.uint8))):
         with pytest.raises(UserError, match="range is for images from files"):
-            load(source, DataOptions(range="auto", depth=8))
+            load(source, DataOptions(range="auto", bits=8))
     with pytest.raises(UserError, match="nothing but the number 7"):
-        from_array(np.full((3, 4, 4), 7.0), range="auto", depth=8)
+        from_array(np.full((3, 4, 4), 7.0), range="auto", bits=8)
     with pytest.raises(UserError, match="holds nan"):
         from_array(np.full((3, 4, 4), np.nan), range="auto")
 
@@ -150,14 +150,14 @@ def test_a_run_maps_what_it_is_given_as_its_own_data(tmp_path: Path) -> None:
     """The range that "auto" found, and not that of other data."""
     folder = saved(tmp_path / "scans", *KINDS["tiff of signed 16 bits"])
     half = saved(tmp_path / "half", SIGNED // 2, KINDS["tiff of floats"][1])
-    run = ganvas.train(ganvas.VAE(latent=2, width=4), folder, range="auto", depth=8, steps=2, quiet=True)
+    run = ganvas.train(ganvas.VAE(latent=2, width=4), folder, range="auto", bits=8, steps=2, quiet=True)
     again = ganvas.load(str(run.folder))
     assert np.array_equal(load_preprocessed(again, half).x.numpy(), expected(SIGNED // 2, LOW, HIGH))
     assert np.array_equal(
         load_preprocessed(again, (SIGNED // 2).astype(np.int16)).x.numpy(), expected(SIGNED // 2, LOW, HIGH)
     )
     assert np.array_equal(
-        load_preprocessed(again, half, DataOptions(range="0,500", depth=8)).x.numpy(), expected(SIGNED // 2, 0, 500)
+        load_preprocessed(again, half, DataOptions(range="0,500", bits=8)).x.numpy(), expected(SIGNED // 2, 0, 500)
     )
     assert again.training_data is not None
     assert again.training_data.options.bounds == (LOW, HIGH)
@@ -169,7 +169,7 @@ def test_translations_are_in_the_numbers_of_their_domain(tmp_path: Path, monkeyp
     """Signed scans to unsigned ones, by a network that changes nothing."""
     a, b = (saved(tmp_path / n, *KINDS[k]) for n, k in (("a", "tiff of signed 16 bits"), ("b", "png of 16 bits")))
     model = ganvas.CycleGAN(width=4, blocks=1)
-    run = ganvas.train(model, (a, b), range="auto", depth=8, steps=1, quiet=True, folder=tmp_path / "run")
+    run = ganvas.train(model, (a, b), range="auto", bits=8, steps=1, quiet=True, folder=tmp_path / "run")
     monkeypatch.setattr(ganvas.Trained, "translate_batch", lambda self, x, to: x)
     assert main(["translate", str(run.folder), str(a), str(tmp_path / "to-b")]) == 0
     assert main(["translate", str(run.folder), str(b), str(tmp_path / "to-a"), "--to", "A"]) == 0
@@ -190,10 +190,10 @@ def test_a_range_on_the_command_line(words: list[str], tmp_path: Path, capsys: p
     folder = saved(tmp_path / "scans", *KINDS["tiff of floats"])
     low = 0 if words[0].startswith("0") else LOW
     for given in (["--range", *words], [f"--range={','.join(words)}"]):
-        assert main(["data", str(folder), "--depth", "8", *given, "--out", "x.png", "--force", "--size", "8"]) == 0
+        assert main(["data", str(folder), "--bits", "8", *given, "--out", "x.png", "--force", "--size", "8"]) == 0
         assert f"numbers from {low} (black) to 1400 (white)" in capsys.readouterr().out
     Path("options.yaml").write_text(f"range: [{low}, 1400]\n")
-    assert main(["--config", "options.yaml", "data", str(folder), "--depth=8", "--out", "x.png", "--force"]) == 0
+    assert main(["--config", "options.yaml", "data", str(folder), "--bits=8", "--out", "x.png", "--force"]) == 0
     assert f"numbers from {low} (black) to 1400 (white)" in capsys.readouterr().out
 
 
@@ -206,7 +206,7 @@ def test_nearly_empty_domains_of_few_levels_name_the_range(tmp_path: Path) -> No
 
 def test_the_command_line_spells_a_range_one_way(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", SIGNED)
-    assert main(["data", str(tmp_path / "x.npy"), "--depth", "8"]) == 2
+    assert main(["data", str(tmp_path / "x.npy"), "--bits", "8"]) == 2
     said = capsys.readouterr().err
     assert "--range LOW HIGH" in said
     assert "LOW,HIGH" not in said

@@ -140,3 +140,9 @@ def test_what_is_typed_comes_before_what_stands_in_a_file(asked: dict[str, Any])
     assert main(["train", "wgan", "A", "--config", "run.yaml", "--no-balanced", "--latent", "7"]) == 0
     model = asked["model"]
     assert (asked["balanced"], model.betas, model.latent, model.weight_clip) == (False, (0.1, 0.2), 7, None)
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=list(MODELS))
+def test_no_two_options_have_one_name(model: type[Model]) -> None:
+    names = [f.name for cls in (model, TrainConfig, DataOptions) for f in fields(cls)]
+    assert len(set(names)) == len(names)

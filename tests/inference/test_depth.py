@@ -64,7 +64,7 @@ def test_files_of_16_bits_come_back_as_such(
     assert main(["reconstruct", str(run.folder), str(folder), "--out", str(tmp_path / "out")]) == 0
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["00000.png", "00001.png", "00002.png"]
     assert np.array_equal(ganvas.data.load(tmp_path / "out").x.movedim(1, -1).numpy().squeeze(), values)
-    again = ganvas.data.load(tmp_path / "out", ganvas.DataOptions(depth="full"))
+    again = ganvas.data.load(tmp_path / "out", ganvas.DataOptions(bits="full"))
     assert again.source_dtype == "uint16"
 
 
@@ -91,7 +91,7 @@ def test_a_run_keeps_its_scale_in_its_files_and_goes_on_bit_for_bit(tmp_path: Pa
 
 def test_runs_of_bytes_stay_such(tmp_path: Path) -> None:
     array = DEEP["big-endian"]
-    old = train(array, tmp_path / "old", depth=8, range="0,65535")
+    old = train(array, tmp_path / "old", bits=8, range="0,65535")
     header = read_header(tmp_path / "old" / "weights.safetensors")
     assert (header["format"], header.get("dtypes")) == (2, None)
     assert old.sample(2).numpy().dtype == np.uint8

@@ -69,7 +69,7 @@ def load_or_stream(
     options = options or DataOptions()
     if options.data_dir and not (isinstance(source, str) and source in PUBLISHED):
         raise UserError("data_dir is where mnist and fashion-mnist are looked for: leave it out for other data")
-    for option in ("range", "scale", "depth"):
+    for option in ("range", "scale", "bits"):
         if getattr(options, option) not in (None, getattr(DataOptions, option), 8) and holds_bytes(source):
             raise UserError(f"{option} is for images from files and arrays of numbers: leave it out")
     if options.stream == "always" and not (isinstance(source, str | Path) and names_shards(str(source))):
@@ -102,7 +102,7 @@ def check_image_options(dataset: Dataset | StreamedDataset, options: DataOptions
     """UserError for options of images where the examples are vectors."""
     for option, value, what in (
         ("size", options.size, "size"), ("channels", options.channels, "channels"),
-        ("range", options.range, "black and white"), ("depth", "full" if options.depth == "full" else None, "levels"),
+        ("range", options.range, "black and white"), ("bits", "full" if options.bits == "full" else None, "levels"),
     ):  # fmt: skip
         if value is not None and not dataset.has_images:
             raise UserError(f"{dataset.name} holds vectors, which have no {what}: leave out {option}")
@@ -128,8 +128,8 @@ def restore_numbers(
     """
     if holds_bytes(source):
         return options
-    if options.depth == "auto":
-        options = replace(options, depth="full" if scaling.is_deep else 8)
+    if options.bits == "auto":
+        options = replace(options, bits="full" if scaling.is_deep else 8)
     bounds = None if scaling.is_deep else read_bounds(header, domain)
     options = replace(options, scale="range")  # the model has its own
     return options if bounds is None or options.range else replace(options, range=str(normalize_range(bounds)))
@@ -231,8 +231,8 @@ def load_named(source: str, options: DataOptions, progress: Progress) -> Dataset
 def load_shards(source: str, options: DataOptions, progress: Progress) -> Dataset | StreamedDataset:
     """The examples of a split of WebDataset's shards or Parquet files."""
     files = find_shards(source, options.split)
-    if options.depth == "full":
-        raise UserError(f"{source}: images in shards and Parquet files are read with 8 bits: leave out depth=full")
+    if options.bits == "full":
+        raise UserError(f"{source}: images in shards and Parquet files are read with 8 bits: leave out bits=full")
     if files.files[0].suffix.lower() == PARQUET:
         from .parquet import open_parquet
 

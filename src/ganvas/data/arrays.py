@@ -34,7 +34,7 @@ def from_array(
     name: str = "array",
     channels_last: bool | None = None,
     range: str | tuple[int | float, int | float] | None = None,
-    depth: Literal["auto", "full", 8] = "auto",
+    bits: Literal["auto", "full", 8] = "auto",
     scale: ScaleName = "range",
     reuse_memory: bool = False,
 ) -> Dataset:
@@ -42,13 +42,13 @@ def from_array(
 
     Images of bytes 0..255, booleans, or floats that are bytes / 255, are bytes.  Other numbers stay as they are, in 1
     to 16 channels, none of them alpha; models see each by its `scale`, or all by a `range`, which is (black, white), or
-    "auto" for the lowest and the highest.  `depth` 8 rounds them to 256 levels: floats in [0, 1], or numbers of any
+    "auto" for the lowest and the highest.  `bits` 8 rounds them to 256 levels: floats in [0, 1], or numbers of any
     kind with a `range`; "full" keeps also those that bytes could hold.  `labels` are n integers from 0, names, or
     one-hot rows.  Where both the last and the second axis could be channels, tensors are read as n x c x h x w and
     arrays as n x h x w x c, unless `channels_last` says.  `reuse_memory` writes over `x`.  Raises UserError for any
     other type or shape, for NaN or infinity, and for labels that do not fit.
     """
-    options = DataOptions(range=range, depth=depth, scale=scale)  # type: ignore[arg-type]
+    options = DataOptions(range=range, bits=bits, scale=scale)  # type: ignore[arg-type]
     array, bounds = to_numpy(x) if isinstance(x, Tensor) else np.asarray(x), options.bounds
     channels_last = has_last_channels(array, isinstance(x, Tensor)) if channels_last is None else channels_last
     notes = check_array(array, name)
@@ -59,8 +59,8 @@ def from_array(
             array = np.array(array, np.float32, copy=None if reuse_memory else True)
     else:
         images = array[:, None] if array.ndim == 3 else np.moveaxis(array, -1, 1) if channels_last else array
-        if images.shape[1] > MAX_CHANNELS or (images.shape[1] not in CHANNELS and options.depth == 8):
-            most = "1, 3 or 4 channels" if options.depth == 8 else f"1 to {MAX_CHANNELS} channels"
+        if images.shape[1] > MAX_CHANNELS or (images.shape[1] not in CHANNELS and options.bits == 8):
+            most = "1, 3 or 4 channels" if options.bits == 8 else f"1 to {MAX_CHANNELS} channels"
             raise UserError(f"{name} has shape {array.shape}: images need {most}, last or second")
         if keeps_numbers(images, options):
             return add_labels(deep_dataset(images, options, name, notes), labels, classes)
@@ -88,11 +88,11 @@ def has_last_channels(array: np.ndarray, is_tensor: bool) -> bool:
 def keeps_numbers(images: np.ndarray, options: DataOptions) -> bool:
     """Whether images n x c x h x w keep their numbers; colours with alpha, which are floats in [0, 1], become bytes."""
     channels, dtype = images.shape[1], images.dtype
-    if options.depth == 8 or (channels in CHANNELS and dtype.kind == "b"):
+    if options.bits == 8 or (channels in CHANNELS and dtype.kind == "b"):
         return False
     if channels not in CHANNELS:
         return True
-    if dtype == np.uint8 or options.depth == "full" or options.range is not None:
+    if dtype == np.uint8 or options.bits == "full" or options.range is not None:
         return bool(dtype != np.uint8)
     has_alpha = channels == 4 and dtype.kind == "f" and images.min() >= 0 and images.max() <= 1
     return not has_alpha and not depths.are_bytes(images)
@@ -107,7 +107,7 @@ def deep_dataset(images: np.ndarray, options: DataOptions, name: str, notes: tup
     bounds = quantization.auto_bounds(value_stats(x), name) if isinstance(bounds, str) else bounds
     dtype = images.dtype.name
     note = depths.depth_note(dtype, channels, value_stats(x, bounds), options.scale, bounds)
-    alpha = ("a fourth channel is none of alpha: depth=8 makes it so",) if channels == 4 else ()
+    alpha = ("a fourth channel is none of alpha: bits=8 makes it so",) if channels == 4 else ()
     return Dataset(
         x=torch.from_numpy(x), name=name, notes=(*notes, note, *alpha), range=bounds, source_dtype=dtype,
         scale=options.scale,

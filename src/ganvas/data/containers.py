@@ -69,7 +69,7 @@ def from_items(source: Any, name: str, options: DataOptions) -> Dataset:
     if is_labelled and None in labels:
         raise UserError(f"item {labels.index(None)} of that {name} has no label, though others have: give all, or none")
     if options.image_size and len({image.shape for image in images}) > 1:
-        own = {"channels_last": False, "depth": options.depth}
+        own = {"channels_last": False, "bits": options.bits}
         parts = (from_array(image[None], name=name, **own).x for image in images)  # type: ignore[arg-type]
         images = [resize_and_crop(x, options.image_size)[0].numpy() for x in parts]
     shapes = Counter(image.shape for image in images)

@@ -193,7 +193,7 @@ def convert_channels(images: Tensor, channels: int) -> Tensor:
     is_deep = images.is_floating_point()
     if is_deep and {current, channels} != {1, 3}:
         what = f"images of numbers with {current} channels cannot be made such with {channels}"
-        raise UserError(f"{what}: leave out channels, or round them to 256 levels by depth=8")
+        raise UserError(f"{what}: leave out channels, or round them to 256 levels by bits=8")
     x = images if is_deep else images.float()
     if current == 4:
         x = x[:, :3] * (x[:, 3:] / 255) + 255 - x[:, 3:]

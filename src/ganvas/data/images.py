@@ -167,7 +167,7 @@ def read_images(files: Sequence[File], options: DataOptions, name: str, progress
         if options.pages == "all":
             pages = [page for several in in_parallel(file_pages, files) for page in several]
         deep_images = ImageBuffer(len(pages), name, is_deep=True, decoder_notes=decoder_notes)
-        if options.depth != 8 and options.channels != 4 and read_numbers(pages, options, deep_images, progress):
+        if options.bits != 8 and options.channels != 4 and read_numbers(pages, options, deep_images, progress):
             return deep_images
         if bounds == AUTO:
             stats = ValueStats()

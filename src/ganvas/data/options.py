@@ -53,7 +53,7 @@ class DataOptions(metaclass=ValidatedMeta):
     """make images grey (1), RGB (3) or RGBA (4)"""
     range: Annotated[str, BeforeValidator(normalize_range)] | None = None
     """numbers that are black and white, e.g. 0 1400, or auto: the lowest and the highest in the data"""
-    depth: Annotated[Literal["auto", "full", 8], BeforeValidator(parse_number)] = "auto"
+    bits: Annotated[Literal["auto", "full", 8], BeforeValidator(parse_number)] = "auto"
     """levels of images: auto keeps numbers that are no bytes as they are; full also those that bytes could hold; 8
     rounds to 256 levels"""
     scale: ScaleName = "range"
@@ -85,7 +85,7 @@ class DataOptions(metaclass=ValidatedMeta):
 
 def number_options(options: DataOptions) -> dict[str, Any]:
     """What `from_array` is told of images' numbers."""
-    return {"range": options.range, "depth": options.depth, "scale": options.scale}
+    return {"range": options.range, "bits": options.bits, "scale": options.scale}
 
 
 def without_holdout(options: DataOptions | None) -> DataOptions:
@@ -97,10 +97,10 @@ def without_holdout(options: DataOptions | None) -> DataOptions:
 def stored_options(data_config: dict[str, Any]) -> dict[str, Any]:
     """The `DataOptions` in a run's config.json, with its channels.
 
-    An old run without `holdout` has learnt from all examples, one without `depth` from 256 levels.
+    An old run without `holdout` has learnt from all examples, one without `bits` from 256 levels.
     """
-    values: dict[str, Any] = {"holdout": 0.0, "channels": None, "depth": 8} | data_config["options"]
+    values: dict[str, Any] = {"holdout": 0.0, "channels": None, "bits": 8} | data_config["options"]
     channels, *size = data_config.get("shape", [None])
-    if size and channels in CHANNEL_CHOICES and values.get("depth", 8) == 8:
+    if size and channels in CHANNEL_CHOICES and values.get("bits", 8) == 8:
         values["channels"] = values["channels"] or channels
     return values | {"holdout": "auto" if values["holdout"] is None else values["holdout"]}

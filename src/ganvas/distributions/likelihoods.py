@@ -183,7 +183,7 @@ def validate_data_range(name: LikelihoodName, data: Dataset, is_binarized: bool)
     if data.is_deep:
         if name in ("bernoulli", "discretized-logistic") or is_binarized:
             what = f"{data.name} has numbers of {data.source_dtype}, which are neither bits nor 256 levels"
-            raise UserError(f"{what}: use likelihood=gaussian, or round them by depth=8")
+            raise UserError(f"{what}: use likelihood=gaussian, or round them by bits=8")
         return
     low, high, max_value = data.x.min().item(), data.x.max().item(), 255 if data.has_images else 1
     data_range = f"{data.name} has {low:g} to {high:g}"
