@@ -98,7 +98,7 @@ def test_runs_of_bytes_stay_such(tmp_path: Path) -> None:
     assert ganvas.load(str(tmp_path / "old")).reconstruct(array).numpy().dtype == np.uint8
     file = tmp_path / "old" / "config.json"
     config = json.loads(file.read_text())
-    del config["data"]["options"]["depth"], config["data"]["options"]["scale"]  # as runs of before
+    del config["data"]["options"]["bits"], config["data"]["options"]["scale"]  # as runs of before
     file.write_text(json.dumps(config))
     assert ganvas.resume(tmp_path / "old", array, steps=2, quiet=True).sample(2).numpy().dtype == np.uint8
 
