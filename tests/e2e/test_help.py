@@ -59,6 +59,13 @@ def test_only_what_has_an_effect_is_shown(capsys: pytest.CaptureFixture[str]) ->
     assert "--flip --no-flip" in help_of(capsys, "train", "cyclegan")
 
 
+def test_a_value_is_shown_in_the_form_that_it_has(capsys: pytest.CaptureFixture[str]) -> None:
+    text = help_of(capsys, "train", "vae")
+    shown = ("--budget DURATION", "--size SIZE", "--range LOW HIGH", "--data-dir PATH", "--sweep NAME=VALUES")
+    assert not [option for option in shown if option not in text]
+    assert "--size INT" in help_of(capsys, "bench", "vae")
+
+
 def test_ganvas_alone_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     text = capsys.readouterr().out

@@ -16,6 +16,11 @@ from .arguments import command_arguments
 HELP_FLAGS = {"--help", "-h"}
 BOUND_WORDS = (("gt", "more than"), ("ge", "at least"), ("lt", "less than"), ("le", "at most"))
 """pydantic's names of bounds, and ours"""
+FORMATS = {
+    "budget FLOAT": "DURATION", "config STR": "PATH", "data_dir STR": "PATH", "init_from STR": "RUN",
+    "range STR": "LOW HIGH", "size STR": "SIZE", "sweep STR": "NAME=VALUES",
+}  # fmt: skip
+"""what stands for the value of an option, where its type in Python says too little"""
 
 
 class HelpFormatter(DefaultFormatter):
@@ -61,6 +66,7 @@ class HelpFormatter(DefaultFormatter):
             yield entry.copy(
                 positive_names=names, negative_names=negatives, description=description,
                 default=None if default in ("", "False") else default,
+                metavar=FORMATS.get(f"{option} {entry.metavar}", entry.metavar),
             )  # fmt: skip
 
 
