@@ -187,6 +187,10 @@ class Model(Generic[DataT, BatchT, ShapeT], metaclass=ValidatedMeta):
         """
         return {}
 
+    def unused_options(self, shape: ShapeT) -> dict[str, str]:
+        """Options that have no effect on examples of this shape, or beside the others: each with where, in words."""
+        return {}
+
     def preprocess(self, data: DataT, *, deterministic: bool = False) -> DataT:
         """The data as this model learns them; `deterministic` fixes what it would draw anew at each use."""
         return data

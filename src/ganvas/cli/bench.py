@@ -19,13 +19,13 @@ from ..models import MODELS
 from ..nn.device import resolve_device
 from ..renamed import given_up
 from ..training.bench import Rates, Speed, bench_images, bench_vectors, measure_speed
-from ..training.defaults import choose_defaults
+from ..training.defaults import choose_defaults, refuse_unused
 from ..training.loop import prepare_data
 from ..training.progress import ProgressBar
 from ..training.tuning import check_compiler, precision_notes
 from .app import print_result, spell_options
 from .common import FIELDS, Given, Json, Quiet
-from .train import add_own_command, refuse_ignored
+from .train import add_own_command
 
 UNUSED_OPTIONS = (
     "steps", "epochs", "budget", "checkpoint_every", "lr_milestones", "lr_gamma", "lr_decay", "keep", "patience",
@@ -74,7 +74,7 @@ def make_bench_command(cls: type[Model]) -> Callable[..., None]:
         options: BenchFlags = BenchOptions(),
         given: Given = frozenset(),
     ) -> None:
-        refuse_ignored(model, options.training, given)
+        refuse_unused(model, options.training, given)
         mark_given(model, given & to_dict(model).keys())
         bench([model], options, given)
 
@@ -135,7 +135,7 @@ def bench(models: Sequence[Model], options: BenchOptions, given: frozenset[str])
             model, defaults = choose_defaults(model, data, own)  # noqa: PLW2901
             config = replace(model.default_training, **defaults.training | own)
             bar.say(f"{name}: {inputs}, batches of {config.batch_size}")
-            speed = measure(model, config, data, device)
+            speed = measure(model, config, data, device, given)
             bar.print_notes(speed.notes)
         except UserError as error:
             if len(models) == 1:
@@ -161,10 +161,11 @@ def make_data(model: Model, inputs: Inputs, batch_size: int) -> Data:
     return bench_vectors(model, inputs.dimensions, batch_size)
 
 
-def measure(model: Model, config: TrainConfig, data: Data, device: torch.device) -> Speed:
-    """How fast the model trains on the data; UserError where it cannot."""
+def measure(model: Model, config: TrainConfig, data: Data, device: torch.device, given: frozenset[str]) -> Speed:
+    """How fast the model trains on the data; UserError where it cannot, or a given option has no effect."""
     data = prepare_data(model, data)
     model.validate_batch_size(config.batch_size, data.shape)
+    refuse_unused(model, config, given, data.shape)
     check_batches(data.datasets, config.batch_size, config.balanced)
     return measure_speed(model, data, config, device)
 

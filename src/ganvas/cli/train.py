@@ -11,12 +11,13 @@ from ..data import DataOptions
 from ..errors import DivergenceError, UserError, check_positive
 from ..fields import mark_given
 from ..inference.trained import Trained
-from ..model import Model, chooses_defaults, model_name_with_article, to_dict
+from ..model import Model, chooses_defaults, to_dict
 from ..models import MODELS
 from ..models._own import load_model_class
 from ..renamed import given_up
 from ..training import many, run_records
 from ..training import run as running
+from ..training.defaults import refuse_unused
 from ..training.distributed import is_main, is_rank
 from ..training.launch import start_ranks
 from ..training.resume import CHANGEABLE_TRAIN_FIELDS
@@ -52,7 +53,7 @@ def make_train_command(cls: type[Model]) -> Callable[..., int]:
         given: Given = frozenset(),
         words: Words = (),
     ) -> int:
-        refuse_ignored(model, train_config, given)
+        refuse_unused(model, train_config, given)
         check_positive(devices, "devices")
         if devices > 1 and given & {"seeds", "sweep"}:
             raise UserError(f"a group of runs is trained by one process: leave out devices={devices}")
@@ -70,8 +71,6 @@ def make_train_command(cls: type[Model]) -> Callable[..., int]:
         for name in values_of or ():
             if name in given:
                 raise UserError(f"{name} is given twice: once alone, and once in sweep")
-            if name in cls.ignored_options:
-                raise UserError(f"{name} has no effect on {model_name_with_article(model)}: sweep another option")
         return print_runs(many.train_many(model, sources, seeds=seeds, sweep=values_of, **options), json)
 
     next_command = "ganvas sample last" if cls.n_domains == 1 else "ganvas translate last FROM TO"
@@ -80,13 +79,6 @@ def make_train_command(cls: type[Model]) -> Callable[..., int]:
     chosen = cls.chosen_options if chooses_defaults(cls) else ()
     vars(command).update(hidden=cls.ignored_options, fixed_options=fixed, defaults=defaults, chosen=chosen)
     return command
-
-
-def refuse_ignored(model: Model, train_config: TrainConfig, given: frozenset[str]) -> None:
-    """UserError where an option is given that has no effect on this model."""
-    for name in given.intersection(model.ignored_options):
-        value = (to_dict(model) | to_dict(train_config))[name]
-        raise UserError(f"{name}={value} has no effect on {model_name_with_article(model)}: leave it out")
 
 
 for _name, _cls in MODELS.items():

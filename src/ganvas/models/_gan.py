@@ -157,6 +157,10 @@ class Adversarial(LatentModel):
         if self.pack > 1 and self.is_conditional:
             raise UserError(f"pack={self.pack} shows D examples of different labels at once: use pack=1")
 
+    def unused_options(self, shape: Shape) -> dict[str, str]:
+        is_adaptive = self.augment_target is not None
+        return super().unused_options(shape) | ({} if is_adaptive else {"augment_span": "without `augment_target`"})
+
     def validate_batch_size(self, batch: int, shape: Shape) -> None:
         if batch % self.pack:
             raise UserError(f"batch_size={batch} cannot be packed by pack={self.pack}: give a multiple of it")

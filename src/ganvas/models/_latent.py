@@ -40,6 +40,10 @@ class LatentModel(Model[Dataset, Batch, Shape]):
     depth: Depth = 1
     """hidden layers of an MLP"""
 
+    def unused_options(self, shape: Shape) -> dict[str, str]:
+        is_mlp = resolve_architecture(self.net, shape) == "mlp"
+        return super().unused_options(shape) | ({} if is_mlp else {"depth": "without net=mlp"})
+
     def sample_prior(self, n: int, shape: Shape, generator: torch.Generator, **_: Any) -> Codes:
         """z ~ N(0, I)."""
         return normal(n, self.code_size(shape), generator)

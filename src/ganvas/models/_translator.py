@@ -69,6 +69,10 @@ class Translator(Model[DomainPair, PairBatch, tuple[Shape, Shape]]):
                 f"but examples are {format_shape(a)} and {format_shape(b)}: leave it out"
             )
 
+    def unused_options(self, shape: tuple[Shape, Shape]) -> dict[str, str]:
+        is_mlp = not all(map(self.is_convolutional, shape))
+        return {} if is_mlp else dict.fromkeys(("depth", "depth_d"), "without net=mlp")
+
     def is_convolutional(self, shape: Shape) -> bool:
         return resolve_architecture(self.net, shape) == "conv"
 
@@ -137,6 +141,12 @@ class PatchTranslator(Translator):
     """factor by which images are enlarged, then cropped back at a random place; 1 leaves them as they are"""
     flip: bool = True
     """mirror images at random"""
+
+    def unused_options(self, shape: tuple[Shape, Shape]) -> dict[str, str]:
+        is_conv, has_images = any(map(self.is_convolutional, shape)), any(len(part) == 3 for part in shape)
+        of_conv = {} if is_conv else dict.fromkeys(("blocks", "patch_size"), "without net=conv")
+        of_images = {} if has_images else dict.fromkeys(("enlarge", "flip"), "on vectors")
+        return super().unused_options(shape) | of_conv | of_images
 
     def has_fixed_size(self, shape: Shape) -> bool:
         return not self.is_convolutional(shape)

@@ -81,6 +81,10 @@ class LikelihoodModel(EncoderDecoder):
         if (kinds := ",".join(self.augment)) and not data.has_images:
             raise UserError(f"augment={kinds} changes images, but {data.name} holds vectors: leave it out")
 
+    def unused_options(self, shape: Shape) -> dict[str, str]:
+        has_sigma = self.likelihood == "gaussian"
+        return super().unused_options(shape) | ({} if has_sigma else {"sigma": "without likelihood=gaussian"})
+
     def preprocess(self, data: Dataset, *, deterministic: bool = False) -> Dataset:
         """The data; with binarize=static, or `deterministic` for dynamic, their pixels as bits, always the same."""
         if self.binarize == "no" or (self.binarize == "dynamic" and not deterministic):
@@ -205,6 +209,14 @@ class Variational(LikelihoodModel, LatentModel):
                 raise UserError(f"prior=vamp does not go with {option}: use prior=standard")
         if self.net == "spatial" and self.posterior == "full":
             raise UserError("posterior=full needs all pairs of latent numbers, too many for net=spatial: use low-rank")
+
+    def unused_options(self, shape: Shape) -> dict[str, str]:
+        unused = super().unused_options(shape)
+        if self.posterior != "low-rank":
+            unused["rank"] = "without posterior=low-rank"
+        if self.posterior != "iaf":
+            unused |= dict.fromkeys(("flow_steps", "flow_width"), "without posterior=iaf")
+        return unused | ({} if self.prior == "vamp" else {"pseudo_inputs": "without prior=vamp"})
 
     def networks(self, shape: Shape, classes: int = 0) -> dict[str, nn.Module]:
         return self.build_networks(shape, classes, self.sigma)

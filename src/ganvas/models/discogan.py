@@ -52,6 +52,11 @@ class DiscoGAN(Translator):
     latent: Size | None = None
     """numbers in a convolutional translator's bottleneck; small maps unless given, or 100 where those do not fit"""
 
+    def unused_options(self, shape: tuple[Shape, Shape]) -> dict[str, str]:
+        of_reconstruction = ("reconstruction_loss", "reconstruction_weight") if self.reconstruct == "none" else ()
+        unused = super().unused_options(shape) | dict.fromkeys(of_reconstruction, "with reconstruct=none")
+        return unused | ({} if any(map(self.is_convolutional, shape)) else {"latent": "without net=conv"})
+
     def networks(self, shape: tuple[Shape, Shape], classes: int = 0) -> dict[str, nn.Module]:
         a, b = shape
         nets = {"GAB": self.translator(a, b), "GBA": self.translator(b, a)}

@@ -59,6 +59,9 @@ class R3GAN(Adversarial):
         is_mixture = data.shape in ((2,), (3,))
         return fit_schedule(MIXTURE_DEFAULTS, given) if is_mixture else {}
 
+    def unused_options(self, shape: Shape) -> dict[str, str]:
+        return super().unused_options(shape) | ({"fourier_features": "on images"} if len(shape) == 3 else {})
+
     def build_networks(self, shape: Shape, judged: Shape, classes: int) -> tuple[nn.Module, nn.Module]:
         norm, norm_d = self.norms(shape)
         features, vectors = self.fourier_features, len(shape) == 1

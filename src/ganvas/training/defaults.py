@@ -4,9 +4,11 @@ from collections.abc import Mapping, Set
 from dataclasses import fields, replace
 from typing import Any, NamedTuple
 
+from ..config import TrainConfig
 from ..data import Data
+from ..errors import UserError
 from ..fields import format_option
-from ..model import Model, chooses_defaults
+from ..model import Model, chooses_defaults, model_name_with_article, to_dict
 
 
 class Defaults(NamedTuple):
@@ -26,7 +28,7 @@ def choose_defaults(
 
     Of a model that took over options of another run, `asked` are the fields that somebody gave for this one.
     """
-    given = {name for name, value in options.items() if value is not None}
+    given = given_names(options)
     has_own = chooses_defaults(type(model)) and not model.own_networks
     chosen = model.defaults_for(data, given | (model.given if asked is None else asked)) if has_own else {}
     values = {name: value for name, value in chosen.items() if name not in given | model.given}
@@ -35,3 +37,21 @@ def choose_defaults(
     training = {name: value for name, value in values.items() if name not in names}
     notes = [f"for {data.name}: {' '.join(map(format_option, values.items()))}"] if values else []
     return (replace(model, **own) if own else model), Defaults(values, training, notes)
+
+
+def given_names(options: Mapping[str, Any]) -> set[str]:
+    """The names of the options that have a value: None stands for the default."""
+    return {name for name, value in options.items() if value is not None}
+
+
+def refuse_unused(model: Model, config: TrainConfig, given: Set[str], shape: Any = None) -> None:
+    """UserError where an option is given that has no effect: on the model, or on data of this shape and beside others.
+
+    One that has its default does not count: a copy of a model, by `replace` or from a file, is given all of them.
+    """
+    unused = {} if config.lr_milestones else {"lr_gamma": "without `lr_milestones`"}
+    unused |= {} if shape is None else model.unused_options(shape)
+    unused |= dict.fromkeys(model.ignored_options, f"on {model_name_with_article(model)}")
+    values, standard = to_dict(model) | to_dict(config), to_dict(type(model)()) | to_dict(model.default_training)
+    for name in (name for name in unused if name in given and values[name] != standard[name]):
+        raise UserError(f"{name}={values[name]} has no effect {unused[name]}: leave it out")

@@ -6,7 +6,7 @@ alone: up to rounding in the first case, bit for bit in the second.
 """
 
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, suppress
 from copy import deepcopy
 from dataclasses import fields, replace
@@ -28,7 +28,7 @@ from ..model import Model, model_name, model_name_with_article, to_dict
 from ..nn.device import resolve_device
 from . import run_records
 from .batched import BatchedPlayer
-from .defaults import choose_defaults
+from .defaults import choose_defaults, given_names, refuse_unused
 from .distributed import is_rank
 from .fit import Run
 from .loop import StepPlayer, TrainState, initialize_state, make_player, open_stream, option_notes, prepare_data
@@ -82,8 +82,9 @@ def train_many(
     runs, said = list[Run](), set[str]()
     given = sorted(model.given | {name for name, value in options.items() if value is not None} | {"seed", *sweep})
     model, defaults = choose_defaults(model, raw_data, {**options, **sweep})
+    given = model.given | given_names({**options, **sweep})
     members, default_config = expand(model, options, seeds, sweep), split_options(options, model, defaults.training)[0]
-    prepared = [prepare_member(member_model, raw_data, own, defaults.training) for _, member_model, own in members]
+    prepared = [prepare_member(one, raw_data, own, defaults.training, given) for _, one, own in members]
     stem = group_folder(Path(runs_dir) / run_records.run_name(model, raw_data), folder, [name for name, *_ in members])
     paths = [stem.with_name(f"{stem.name}-{name}") for name, *_ in members]
     for path in paths:
@@ -183,11 +184,12 @@ def expand(model: Model, options: dict[str, Any], seeds: int, sweep: Values) -> 
 
 
 def prepare_member(
-    model: Model, raw_data: Any, options: dict[str, Any], defaults: dict[str, Any]
+    model: Model, raw_data: Any, options: dict[str, Any], defaults: dict[str, Any], given: Set[str]
 ) -> tuple[Any, Any, TrainState]:
     """The data as a member learns them, its configuration and first state; UserError where they do not fit."""
     data, (config, _) = prepare_data(model, raw_data), split_options(options, model, defaults)
     refuse_trials(config.precision, config.compile, config.budget)
+    refuse_unused(model, config, given, data.shape)
     config = fit_to_data(config, model, raw_data, data, options.get("batch_size") is not None)
     device = resolve_device(config.device)
     return data, config, initialize_state(model, data.shape, config.seed, device, len(data.classes))

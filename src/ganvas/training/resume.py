@@ -19,6 +19,7 @@ from ..nn.device import resolve_device
 from ..ranks import world_size
 from ..renamed import given_up
 from . import checkpoint, run_records
+from .defaults import refuse_unused
 from .distributed import check_fsdp, initial_device, is_main, shard
 from .fit import Run
 from .loop import TrainState, initialize_state, prepare_data
@@ -53,6 +54,7 @@ def restore_run(
     training_data = parse_training_data(folder, config["data"])
     raw_data, description = reload_data(training_data, data, config["model"], bar, allow_changed_data)
     dataset = prepare_data(model, raw_data)
+    refuse_unused(model, train_config, overrides.keys(), dataset.shape)
     model.validate_batch_size(train_config.batch_size, dataset.shape)
     check_batches(dataset.datasets, train_config.batch_size, train_config.balanced, world_size())
     check_fsdp(train_config)

@@ -27,7 +27,7 @@ from ..nn.device import resolve_device
 from ..ranks import world_size
 from . import run_records, validation
 from .budget import fit_to_budget
-from .defaults import choose_defaults
+from .defaults import choose_defaults, given_names, refuse_unused
 from .distributed import check_fsdp, from_main, gather_texts, initial_device, is_main, join_ranks, shard, share_errors
 from .fit import Run
 from .loop import initialize_state, prepare_data
@@ -69,6 +69,7 @@ def train(
         default_batch_size = config.batch_size
         training_data = prepare_data(model, raw_data)
         config = fit_to_data(config, model, raw_data, training_data, options.get("batch_size") is not None)
+        refuse_unused(model, config, asked | given_names(options), training_data.shape)
         device = resolve_device(config.device)
         shape, n_classes = training_data.shape, len(training_data.classes)
         state = initialize_state(model, shape, config.seed, initial_device(config, device), n_classes)
