@@ -11,7 +11,14 @@ from typing import Any
 import pytest
 
 from ganvas.cli.app import main, print_result
-from ganvas.io.text import escape_lines, escape_text, replace_non_finite
+from ganvas.io.text import (
+    escape_lines,
+    escape_text,
+    fill_in,
+    format_number,
+    format_step_time,
+    replace_non_finite,
+)  # fmt: skip
 from ganvas.viz.html import write_page
 from tests.support.data import write_folder
 
@@ -52,6 +59,21 @@ def test_json_has_no_nan(capsys: pytest.CaptureFixture[str]) -> None:
     assert replace_non_finite(value) == {"a": [None, 1.5, [None]], "b": {"c": None}, "d": 3}
     print_result("", value, True)
     assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail)["a"][0] is None
+
+
+def test_numbers_for_people_have_no_powers_of_ten() -> None:
+    for x, text in (
+        (0.0, "0"), (1.0, "1"), (-2.5, "-2.5"), (123.456, "123"), (999.7, "1000"), (1234.5, "1234"),
+        (-98765.4, "-98765"),
+        (999_999.4, "999999"), (1e6, "1e+06"), (0.000123, "0.000123"), (0.00002, "0.00002"), (1.2345e-6, "0.00000123"),
+        (1e-9, "1e-09"), (float("nan"), "nan"), (float("inf"), "inf"),
+    ):  # fmt: skip
+        assert format_number(x) == text
+    assert (format_number(99.6, 2), format_number(12345.678, 4)) == ("100", "12346")
+    assert [format_step_time(seconds) for seconds in (0.0123456, 0.9999, 1234.5)] == ["12.3 ms", "1000 ms", "1234 s"]
+    values = {"figure": 1234.5, "pair": [0.00002, 2.0], "limit": 3, "share": 0.25}
+    text = "{figure:.2g} times (limit {limit:g}), {pair[0]:.1g} to {pair[1]:g}, {share:.0%}, {figure:.1f}"
+    assert fill_in(text, values) == "1234 times (limit 3), 0.00002 to 2, 25%, 1234.5"
 
 
 class Strict(io.TextIOWrapper):

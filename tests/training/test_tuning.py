@@ -189,7 +189,7 @@ def test_a_damaged_or_unwritable_cache_is_only_reported(tmp_path: Path, monkeypa
     [
         (1e-3, 1e-4, "off", "of steps are left, too few to try it"),
         (1e3, 1e2, "on", "so the run ends 60 min 00 s earlier"),
-        (1e3, 2e3, "off", "compile off: a step takes 2e+06 ms compiled, 1e+06 ms as it is"),
+        (1e3, 2e3, "off", "compile off: a step takes 2000 s compiled, 1000 s as it is"),
     ],
 )
 def test_compiling_is_decided_by_what_it_saves(

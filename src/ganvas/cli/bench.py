@@ -14,6 +14,7 @@ from ..data import Data
 from ..data.stream import check_batches
 from ..errors import UserError, did_you_mean
 from ..fields import STRICT, Size, mark_given
+from ..io.text import format_number
 from ..model import Model, chooses_defaults, model_name, to_dict
 from ..models import MODELS
 from ..nn.device import resolve_device
@@ -164,8 +165,8 @@ def make_data(model: Model, inputs: Inputs, batch_size: int) -> Data:
 def measure(model: Model, config: TrainConfig, data: Data, device: torch.device, given: frozenset[str]) -> Speed:
     """How fast the model trains on the data; UserError where it cannot, or a given option has no effect."""
     data = prepare_data(model, data)
-    model.validate_batch_size(config.batch_size, data.shape)
     refuse_unused(model, config, given, data.shape)
+    model.validate_batch_size(config.batch_size, data.shape)
     check_batches(data.datasets, config.batch_size, config.balanced)
     return measure_speed(model, data, config, device)
 
@@ -188,7 +189,7 @@ def result(config: TrainConfig, speed: Speed) -> dict[str, Any]:
 
 def figure(x: float) -> str:
     """A number of three digits or more."""
-    return f"{x:,.0f}" if x >= 100 else f"{x:.3g}"
+    return f"{x:,.0f}" if x >= 100 else format_number(x)
 
 
 def format_report(report: dict[str, Any]) -> list[str]:

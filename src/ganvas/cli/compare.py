@@ -12,7 +12,7 @@ from rich.text import Text
 from ..data.options import split_names
 from ..evaluation import compare as comparison
 from ..io.atomic import refuse_existing
-from ..io.text import escape_text, format_duration
+from ..io.text import escape_text, format_duration, format_number
 from ..metrics import NUMBERS
 from ..training.progress import ProgressBar
 from ..viz.curves import metric_title
@@ -144,11 +144,6 @@ def make_cell(number: dict[str, Any] | None, best: bool) -> Cell:
     value, low, high = (number[key] for key in ("value", "low", "high"))
     interval = "" if low is None else f"{format_number(low)}–{format_number(high)}".replace("–-", "– -")
     return Cell(format_number(value), interval, best, value, low, high)
-
-
-def format_number(x: float) -> str:
-    """Three digits, or all of a whole number; no powers of ten, where they can be helped."""
-    return f"{x:.0f}" if abs(x) >= 1000 or float(x).is_integer() else f"{x:.3g}"
 
 
 def print_table(result: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ from cyclopts import Parameter
 from .. import evaluation
 from ..data.options import split_names
 from ..evaluation.samples import MetricValues
+from ..io.text import format_number
 from ..metrics.features import FEATURE_NAMES, RECOMMENDED_FOR, download_weights, find_weights
 from ..training.progress import ProgressBar
 from .app import print_result, spell_options
@@ -196,5 +197,5 @@ def floor_line(title: str, x: Any, floor: Any, error: Any) -> str:
 def format_numbers(x: Any) -> str:
     """A number, or several."""
     if isinstance(x, list):
-        return " ".join(f"{number:.3g}" for number in x)
-    return "none" if x is None else f"{x:.4g}"
+        return " ".join(format_number(number) for number in x)
+    return "none" if x is None else format_number(x, 4)

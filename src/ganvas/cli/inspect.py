@@ -19,7 +19,7 @@ from ..errors import UserError
 from ..inference.schema import parse_model
 from ..io.atomic import refuse_existing, shorten, unused_path
 from ..io.run_folder import LOG_FILE, RunFolder
-from ..io.text import escape_text
+from ..io.text import escape_text, format_number
 from ..training import run_records
 from ..training.commands import first_command
 from ..training.progress import ProgressBar
@@ -42,7 +42,7 @@ def runs(
         summaries.append(run := run_records.summarize_run(folder, bar.print_notes))
         cells = [run["run"], run.get("error", "")]
         if "error" not in run:
-            losses = "  ".join(f"{name} {value:.4g}" for name, value in run["losses"].items())
+            losses = "  ".join(f"{name} {format_number(value, 4)}" for name, value in run["losses"].items())
             step = f"{run['step']}/{run['steps']}{' (ended)' if run['ended'] else ''}"
             cells = [run["run"], run["model"], run["data"], step, f"{run['seconds']:.0f}", losses]
         table.add_row(*(Text(escape_text(cell)) for cell in cells))
@@ -72,7 +72,7 @@ def doctor(run: RunName, /, *, json: Json = False) -> None:
         lines += [f"  {name:<9} {text}" for name, text in rows.items() if text]
     early = "the run was too short to tell: " if step >= steps else "too early to tell: "
     verdict = "" if diagnoses else early if is_early(step, steps) else "nothing found: "
-    figures_text = ", ".join(f"{name} {value:.4g}" for name, value in figures.items()) or "no figures"
+    figures_text = ", ".join(f"{name} {format_number(value, 4)}" for name, value in figures.items()) or "no figures"
     report = {"run": str(folder), "step": step, "steps": steps, "diagnoses": found}
     print_result([*lines, f"{verdict}step {step} of {steps}; {figures_text}"], report | {"figures": figures}, json)
 
@@ -159,7 +159,7 @@ def describe_dataset(dataset: Dataset) -> Report:
         "name": dataset.name, "examples": len(dataset), "kind": f"images, {dtype}" if is_images else "vectors, float32",
         "shape": " x ".join(map(str, dataset.shape)) + (" (c x h x w)" if is_images else ""),
         "range": f"{x.min().item():g} to {x.max().item():g}",
-        "mean": ", ".join(f"{value:.4g}" for value in mean[:8].tolist()),
+        "mean": ", ".join(format_number(value, 4) for value in mean[:8].tolist()),
         "classes": data_sources.class_counts(dataset), "notes": list(dataset.notes),
         "fingerprint": dataset.fingerprint(),
     }  # fmt: skip

@@ -7,6 +7,7 @@ from math import prod
 from pathlib import Path
 
 from ..errors import UserError
+from ..io.text import format_number
 
 MAX_MEMORY_SHARE = 0.5  # of the free memory that one thing may take
 EXAMPLE_COPIES, CODE_BYTES = 2, 1024
@@ -36,8 +37,8 @@ def available_memory() -> int:
 
 def format_bytes(size: int) -> str:
     if size < 2**30 / 10:
-        return f"{size / 2**20:.3g} MiB"
-    return f"{size / 2**30:.3g} GiB" if size < 2**40 else f"{size >> 30:,} GiB"
+        return f"{format_number(size / 2**20)} MiB"
+    return f"{format_number(size / 2**30)} GiB" if size < 2**40 else f"{size >> 30:,} GiB"
 
 
 def check_memory(size: int, what: str, remedy: str) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from pydantic_core import PydanticCustomError
 
 from ..errors import UserError
+from ..io.text import format_number
 
 Bounds = tuple[float, float]  # the numbers that are black and white
 AUTO: Literal["auto"] = "auto"
@@ -97,7 +98,7 @@ def mapping_note(stats: ValueStats, bounds: Bounds) -> str:
     note = f"numbers from {bounds[0]:g} (black) to {bounds[1]:g} (white) were rounded to 256 levels"
     if outside := stats.below + stats.above:
         share = 100 * outside / stats.count
-        note += f"; {share:.2g}% were clipped: {stats.below} lower and {stats.above} higher ones"
+        note += f"; {format_number(share, 2)}% were clipped: {stats.below} lower and {stats.above} higher ones"
     return note
 
 
@@ -114,7 +115,7 @@ def rounding_note(stats: ValueStats, white: int) -> str:
     if share > MIN_RANGE_SHARE:
         return note
     levels = round(255 * stats.high / white) - round(255 * stats.low / white) + 1
-    loss = f"{100 * share:.2g}% of the range of 0 to {white}, so that {levels} of 256 levels are left"
+    loss = f"{format_number(100 * share, 2)}% of the range of 0 to {white}, so that {levels} of 256 levels are left"
     return f"{note}, {loss}: {RANGE_HELP.replace('range=', '--range ').replace(',H', ' H')}"
 
 

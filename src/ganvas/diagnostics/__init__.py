@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..config import TrainConfig
+from ..io.text import fill_in
 from ..model import Model
 from ..rules import Figures, Remedies, Rule, too_fast
 from .figures import Lines, latent_report, log_figures, monitored_statistics, recent_lines
@@ -98,7 +99,7 @@ def check_rules(rules: Iterable[Rule], figures: Figures, done: int, steps: int) 
         if rule.passes(figure, limit):
             values = Figures(figures | {"figure": figure, "limit": limit})
             remedies = rule.remedies(values) if callable(rule.remedies) else rule.remedies
-            sign = rule.evidence.format_map(values), float(figure), float(limit), remedies
+            sign = fill_in(rule.evidence, values), float(figure), float(limit), remedies
             diagnoses.append(Diagnosis(rule.name, *sign, rule.section, rule.is_alarm))
     return diagnoses
 

@@ -25,6 +25,7 @@ from torch.nn.functional import one_hot, relu
 from torch.optim import Adam
 
 from ..errors import InvalidFileError, UserError, did_you_mean
+from ..io.text import format_number
 from ..randomness import make_generator
 from .posteriors import normal_log_prob
 
@@ -213,7 +214,7 @@ def fit_gaussian(codes: Float[Tensor, "n d"]) -> tuple[Mixture, Float[Tensor, "f
     flat = axes[:, variances < min_variance].T * min_variance**0.5
     if len(flat):
         covariance = axes * variances.clamp_min(min_variance) @ axes.T
-        std = f"{min_variance**0.5:.2g}"
+        std = format_number(min_variance**0.5, 2)
         notes += (f"the codes do not vary in {len(flat)} of {d} directions: priors vary by {std} there",)
     factor = torch.linalg.cholesky(covariance)
     return Mixture(torch.ones(1), mean.float()[None], factor.float()[None]), flat.float(), notes

@@ -4,8 +4,10 @@ Names of files, classes and runs are others' text: they may hold escape sequence
 which look like lines of our own, and bytes that are no text, on which a strict stdout fails.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from math import isfinite
+from string import Formatter
 from typing import Any
 from unicodedata import category
 
@@ -48,6 +50,33 @@ def is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def format_number(x: float, digits: int = 3) -> str:
+    """A number to so many digits, and all of them before the point; no powers of ten from 1e-6 to 1e6."""
+    text = f"{x:.{digits}g}"
+    if "e" not in text or not 1e-6 <= abs(x) < 1e6:
+        return text
+    return f"{x:.0f}" if abs(x) >= 1 else f"{Decimal(text):f}"
+
+
+def fill_in(text: str, values: Mapping[str, Any]) -> str:
+    """The text with these values, as `str.format_map` does it, but {x:.3g} as `format_number` has it."""
+    return PlainFormatter().vformat(text, (), values)
+
+
+class PlainFormatter(Formatter):
+    """Formats {x:.3g} by `format_number`."""
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        digits = format_spec[1:-1]
+        is_short = format_spec.endswith("g") and digits.isdigit()
+        return format_number(value, int(digits)) if is_short else str(super().format_field(value, format_spec))
+
+
+def format_step_time(seconds: float) -> str:
+    """41 ms, 1.5 s."""
+    return f"{format_number(1000 * seconds)} ms" if seconds < 1 else f"{format_number(seconds)} s"
 
 
 def format_duration(seconds: float) -> str:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from ..config import TrainConfig
 from ..data import Data
-from ..io.text import format_duration
+from ..io.text import format_duration, format_step_time
 from ..model import Model, device_of
 from ..nn.device import resolve_device
 from .bench import FIRST_STEP, time_steps
@@ -81,9 +81,8 @@ def fit_to_budget(
         costs = measure_costs(run, min(TRIAL_SECONDS, TRIAL_SHARE * config.budget))
     left = PLANNED_SHARE * (config.budget - (passed := time.monotonic() - start))
     steps, every = map(int, from_main(lambda: "{} {}".format(*costs.plan(left, every))).split())
-    step = f"{1000 * costs.step:.3g} ms" if costs.step < 1 else f"{costs.step:.3g} s"
-    plan = f"{step} a step, so {steps:,} step{'s' * (steps > 1)} with a checkpoint every {every:,}"
-    bar.say(f"budget {format_duration(config.budget)}: {plan}")
+    plan = f"{steps:,} step{'s' * (steps > 1)} with a checkpoint every {every:,}"
+    bar.say(f"budget {format_duration(config.budget)}: {format_step_time(costs.step)} a step, so {plan}")
     if (least := costs.total(1, 1)) > left:
         spent = f"reading data and timing the parts of a run took {passed:.1f} s, and a step and its end take"
         bar.print_notes([f"the budget is too small: {spent} {least:.1f} s"])

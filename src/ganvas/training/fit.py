@@ -22,6 +22,7 @@ from ..inference.trained import Trained, load_trained
 from ..io.atomic import atomic_write
 from ..io.run_folder import LAST_WEIGHTS_FILE, RunFolder
 from ..io.safetensors import read_header
+from ..io.text import format_number
 from ..model import Batch, GenerativeModel, Model, PairBatch, device_of, model_name, to_dict
 from ..models._variational import MIN_CODES_PER_DIMENSION, Variational
 from ..randomness import make_generator, reseed
@@ -362,7 +363,7 @@ class Run:
         # for the reader alone: counted in the state, it would make the resumed run another one
         now = self.evaluator.measure(self.current_model())
         best = read_header(self.files.weights).get("samples", {}).get("value")
-        now_text, best_text = ("none" if value is None else f"{value:.3g}" for value in (now["value"], best))
+        now_text, best_text = ("none" if value is None else format_number(value) for value in (now["value"], best))
         name = now["metric"].partition(":")[0]
         return f" ({self.kept_weights_message()}; {name} {now_text} now, {best_text} of those kept)"
 

@@ -24,6 +24,7 @@ from ..errors import DivergenceError, TrainingStopped, UserError, check_positive
 from ..inference.trained import Trained
 from ..inference.training_data import source_name
 from ..io.run_folder import RunFolder
+from ..io.text import format_step_time
 from ..model import Model, model_name, model_name_with_article, to_dict
 from ..nn.device import resolve_device
 from . import run_records
@@ -378,6 +379,6 @@ def trial(runs: Sequence[Run]) -> str:
             if not np.allclose(values[:2], other.meter.values[name][:2], rtol=1e-2, atol=1e-2, equal_nan=True):
                 return "stacked, they would not be what they are alone"
     if seconds["stacked"] > seconds["alone"]:
-        alone, stacked = (f"{1000 * seconds[name]:.3g} ms" for name in ("alone", "stacked"))
+        alone, stacked = (format_step_time(seconds[name]) for name in ("alone", "stacked"))
         return f"that is faster here, {alone} a step of all against {stacked} stacked"
     return ""

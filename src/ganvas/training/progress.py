@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.text import Text
 
-from ..io.text import escape_text
+from ..io.text import escape_text, format_number
 
 
 class ProgressBar:
@@ -82,7 +82,7 @@ class TrainingProgress(progress.ProgressColumn):
     def show_terms(self, terms: dict[str, float], report: dict[str, Any]) -> None:
         """The latest loss terms; active latent dimensions and their KL; of samples diversity and the last distance."""
         latent, adversarial, samples = (report.get(name, {}) for name in ("latent", "adversarial", "samples"))
-        text = "  ".join(f"{name} {value:.4g}" for name, value in terms.items())
+        text = "  ".join(f"{name} {format_number(value, 4)}" for name, value in terms.items())
         if "active_units" in latent:
             text += f"  active {latent['active_units']}/{latent['dimensions']}"
             kl = latent.get("kl_per_dimension", [])
@@ -90,7 +90,7 @@ class TrainingProgress(progress.ProgressColumn):
         if "diversity" in adversarial:
             text += f"  diversity {adversarial['diversity']:.0%}"
         if samples.get("value") is not None:
-            self.distance_text = f"  {samples['metric'].partition(':')[0]} {samples['value']:.3g}"
+            self.distance_text = f"  {samples['metric'].partition(':')[0]} {format_number(samples['value'])}"
         self.losses_text = text + self.distance_text
 
     def warn(self, sentences: Sequence[str]) -> None:

@@ -17,7 +17,7 @@ from torch.nn.functional import conv2d
 from ..config import TrainConfig
 from ..data import Data
 from ..errors import UserError, first_line
-from ..io.text import format_duration
+from ..io.text import format_duration, format_number, format_step_time
 from ..model import Model, device_of, model_name, to_dict
 from ..models._own import model_source
 from ..nn.compilation import missing_compiler
@@ -98,7 +98,7 @@ def choose_precision(model: Model, data: Data, config: TrainConfig, state: Train
     key = measurement_key(model, data, config, device, "precision")
     seconds, is_new = recall(key, names, measure, bar.print_notes)
     speedup = seconds["float32"] / seconds["bfloat16"]
-    ratio = f"{speedup:.2g} times as fast" if speedup >= 1 else f"{1 / speedup:.2g} times as slow"
+    ratio = format_number(max(speedup, 1 / speedup), 2) + f" times as {'fast' if speedup >= 1 else 'slow'}"
     why = f"bfloat16 is {ratio} as float32 here" + ("" if is_new else EARLIER)
     return names[speedup >= WORTHWHILE], why, seconds
 
@@ -124,7 +124,8 @@ def choose_compile(model: Model, data: Data, config: TrainConfig, state: TrainSt
         return "off", f"{left} of steps are left, too few to try it", seconds
     compiling = 0.0 if is_new else seconds["compile"]  # what is compiled in a trial, the run uses
     saving = seconds_left(seconds["eager"]) * (1 - seconds["compiled"] / seconds["eager"]) - compiling
-    times = f"a step takes {1000 * seconds['compiled']:.3g} ms compiled, {1000 * seconds['eager']:.3g} ms as it is"
+    compiled, eager = (format_step_time(seconds[name]) for name in ("compiled", "eager"))
+    times = f"a step takes {compiled} compiled, {eager} as it is"
     times += "" if is_new else EARLIER
     if saving > 0:
         gain = "the run ends {} earlier" if budget is None else "steps are done that would take {} more"
@@ -138,7 +139,7 @@ def compile_first(model: Model, data: Data, config: TrainConfig, state: TrainSta
     with bar.show_work("compiling"):
         trial = time_steps(model, data, {"compiled": config}, state)
     duration = format_duration(trial.warm_up)
-    bar.say(f"compiled in {duration}; a step takes {1000 * trial.seconds['compiled']:.3g} ms")
+    bar.say(f"compiled in {duration}; a step takes {format_step_time(trial.seconds['compiled'])}")
     return trial.seconds | {"compile": trial.warm_up}
 
 
