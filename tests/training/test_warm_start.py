@@ -153,6 +153,33 @@ def test_another_number_of_classes_leaves_what_has_the_label_random(capsys: pyte
     assert "D.v" in text
 
 
+def test_the_last_run_is_that_of_the_folder_of_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    for name, width in (("mine", "4"), ("runs", "5")):
+        assert (
+            main(
+                [
+                    "train",
+                    "autoencoder",
+                    "digits",
+                    "--steps",
+                    "1",
+                    "--latent",
+                    "2",
+                    "--width",
+                    width,
+                    "--runs-dir",
+                    name,
+                ]
+            )
+            == 0
+        )
+    for last in ("last", next(Path("mine").iterdir()).name):
+        assert main(["train", "autoencoder", "digits", "--steps", "1", "--runs-dir", "mine", "--init-from", last]) == 0
+        assert f"begins with encoder and decoder of {Path('mine').resolve()}" in said(capsys)
+    assert main(["train", "autoencoder", "digits", "--runs-dir", "other", "--init-from", "last"]) == 2
+    assert "there are no runs in other yet" in said(capsys)
+
+
 def test_nothing_is_taken_of_a_run_that_is_not_there() -> None:
     with pytest.raises(UserError, match="no run 'nothing'"):
         ganvas.train(ganvas.VAE(), "digits", init_from="nothing")

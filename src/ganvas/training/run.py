@@ -47,9 +47,10 @@ def train(
     `data` is a source, for a translator two of them, (A, B), which need not be paired.  `options` are the fields of
     `TrainConfig` (steps, budget, batch_size, seed, ...) and of `DataOptions` (classes, size, ...).  The run is written
     to `folder`, which must be new or empty, or else to a new one in `runs_dir`; `quiet` shows no progress.  With
-    `init_from`, a run, a file of weights or a trained model, its networks are those that the run begins with.  Raises
-    UserError for what the caller can put right, DivergenceError when the loss is no longer finite, and TrainingStopped
-    after Ctrl-C or SIGTERM; in the last two cases `resume` goes on from the last checkpoint.
+    `init_from`, a run (by its name in `runs_dir` too), a file of weights or a trained model, its networks are those
+    that the run begins with.  Raises UserError for what the caller can put right, DivergenceError when the loss is no
+    longer finite, and TrainingStopped after Ctrl-C or SIGTERM; in the last two cases `resume` goes on from the last
+    checkpoint.
     """
     start_time, data = time.monotonic(), check_sources(model, data)
     config, data_options = split_options(options, model)
@@ -61,15 +62,15 @@ def train(
             RunFolder(folder).check_new()
     raw_data, data_options = read_sources(data, data_options, bar)
     with share_errors():
-        origin = None if init_from is None else read_origin(init_from, model)
+        origin = None if init_from is None else read_origin(init_from, model, Path(runs_dir))
         asked, model = model.given, adopt_options(model, origin, bar.print_notes)
         given = sorted(asked | {name for name, value in options.items() if value is not None})
         model, defaults = choose_defaults(model, raw_data, options, asked if origin and origin.chosen else None)
         config, _ = split_options(options, model, defaults.training)
         default_batch_size = config.batch_size
         training_data = prepare_data(model, raw_data)
-        config = fit_to_data(config, model, raw_data, training_data, options.get("batch_size") is not None)
         refuse_unused(model, config, asked | given_names(options), training_data.shape)
+        config = fit_to_data(config, model, raw_data, training_data, options.get("batch_size") is not None)
         device = resolve_device(config.device)
         shape, n_classes = training_data.shape, len(training_data.classes)
         state = initialize_state(model, shape, config.seed, initial_device(config, device), n_classes)

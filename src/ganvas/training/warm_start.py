@@ -45,8 +45,8 @@ class Origin(NamedTuple):
     """the options for which values were chosen, see `defaults`"""
 
 
-def read_origin(init_from: Trained | str | Path, model: Model) -> Origin:
-    """What a run of this model begins with: a run's last networks, with D, and averages; or else weights without D."""
+def read_origin(init_from: Trained | str | Path, model: Model, runs_dir: Path) -> Origin:
+    """What a run of this model begins with: a run's last networks, with D, and averages, or else weights without D."""
     if isinstance(init_from, Trained):
         run = "the trained model" if init_from.folder is None else str(init_from.folder.resolve())
         scalings = init_from.scaling or (Scaling(model.pixel_range),) * model.n_domains
@@ -54,7 +54,7 @@ def read_origin(init_from: Trained | str | Path, model: Model) -> Origin:
         return Origin(
             run, init_from.metadata.get("step"), same, weights, weights, scalings, chosen_in(init_from.folder)
         )
-    path = run_records.find_run(str(init_from))
+    path = run_records.find_run(str(init_from), runs_dir)
     if path.is_dir():
         files = RunFolder(path)
         path = files.checkpoint if files.checkpoint.exists() else files.weights
