@@ -1,6 +1,7 @@
 """Samples are measured while a run trains: what the number is, and which weights are kept by it."""
 
 import json
+import time
 from collections.abc import Callable
 from math import nan
 from pathlib import Path
@@ -54,6 +55,22 @@ def steps_kept() -> tuple[int, int]:
 
 def found(folder: str = "run", name: str = "value") -> list[Any]:
     return [line["samples"][name] for line in read_log(folder) if "samples" in line]
+
+
+def test_the_time_of_a_line_includes_what_its_samples_took(monkeypatch: pytest.MonkeyPatch, images: Dataset) -> None:
+    """Else the share of a short run that measuring takes, of which a note speaks, would be more than 100%."""
+
+    def measure(self: SampleEvaluator, trained: Trained) -> dict[str, Any]:
+        time.sleep(1.2)
+        self.seconds += 1.2
+        return {"metric": "kid", "value": 1.0, "error": 0.0, "n": 40}
+
+    monkeypatch.setattr(SampleEvaluator, "measure", measure)
+    ganvas.train(TINY, images, steps=2, folder="run", **OPTIONS)
+    lines = read_log("run")
+    assert lines[-1]["seconds"] >= lines[-1]["samples"]["seconds"] >= 1.2
+    (note,) = validation.time_share_notes(lines)
+    assert int(note.removeprefix("measuring samples took ").partition("%")[0]) <= 100
 
 
 def test_a_run_keeps_the_weights_of_the_lowest_distance_and_the_last(far: Callable[..., None], images: Dataset) -> None:

@@ -208,7 +208,6 @@ class Run:
         has_monitor = type(model).monitor is not Model.monitor and min(map(len, self.data.datasets)) > 1
         batch = self.examples.first(model.monitor_batch_size) if has_monitor else None
         report = monitor_statistics(model, self.whole, self.config, batch, terms, is_checkpoint)
-        line = {"step": state.step, "seconds": round(time.monotonic() - self.start_time, 3)} | terms
         if evaluator and (state.step == self.config.steps or state.step % evaluator.interval == 0):
             check_finite(self.whole)
             trained = self.sampling_model()
@@ -220,6 +219,7 @@ class Run:
             evaluator.seconds = 0.0
         if self.fits_prior and "latent" in report:
             report["latent"]["fits_prior"] = 1
+        line = {"step": state.step, "seconds": round(time.monotonic() - self.start_time, 3)} | terms
         line |= model.estimates(terms) | report | ({"notes": state.notes} if state.notes else {})
         state.notes, self.n_notes_shown = [], 0
         self.files.append_log(line)
