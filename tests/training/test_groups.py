@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import ganvas
-from ganvas.errors import TrainingStopped
+from ganvas.errors import TrainingStopped, UserError
 from ganvas.io.run_folder import RunFolder
 from ganvas.io.safetensors import read_header, read_safetensors
 from ganvas.model import Model
@@ -118,3 +118,17 @@ def test_a_run_whose_loss_is_not_a_number_leaves_the_others_as_they_are() -> Non
     assert all(t.isfinite().all() for t in read_safetensors(diverged / "state.ckpt")[1].values())
     assert_close(Path("group-lr0.001-seed0/state.ckpt"), Path("alone/state.ckpt"))
     assert RunFolder(diverged).read_config()["group"]["batched"]
+
+
+def test_two_groups_are_never_one_by_their_name() -> None:
+    """One of seeds and one of values, of the same model and data on the same day: what is resumed is one of them."""
+    model = GAN(width=8, latent=3)
+    ganvas.train(model, "images.npy", **OPTIONS | {"steps": 1})
+    seeds = many.train_many(model, "images.npy", seeds=2, **OPTIONS | {"steps": 1})
+    values = many.train_many(model, "images.npy", sweep={"lr": [1e-3, 1e-4]}, **OPTIONS | {"steps": 1})
+    groups = [{run.folder for run in runs} for runs in (seeds, values)]
+    names = [RunFolder(runs[0].folder or Path()).read_config()["group"]["name"] for runs in (seeds, values)]
+    assert len(set(names)) == 2
+    assert [set(many.find_group(name)) for name in names] == groups
+    with pytest.raises(UserError, match="is the name of a group of runs, with which these would be one"):
+        many.train_many(model, "images.npy", seeds=2, folder=Path("runs", names[1]), **OPTIONS)

@@ -81,9 +81,8 @@ def train_many(
         raw_data = load_all(data, data_options, progress=progress)
     data_options = resolve_stream(data, data_options, raw_data)
     runs, said = list[Run](), set[str]()
-    given = sorted(model.given | {name for name, value in options.items() if value is not None} | {"seed", *sweep})
-    model, defaults = choose_defaults(model, raw_data, {**options, **sweep})
     given = model.given | given_names({**options, **sweep})
+    model, defaults = choose_defaults(model, raw_data, {**options, **sweep})
     members, default_config = expand(model, options, seeds, sweep), split_options(options, model, defaults.training)[0]
     prepared = [prepare_member(one, raw_data, own, defaults.training, given) for _, one, own in members]
     stem = group_folder(Path(runs_dir) / run_records.run_name(model, raw_data), folder, [name for name, *_ in members])
@@ -95,7 +94,7 @@ def train_many(
             training_data, config, state = parts
             run_records.create_run_folder(member_model, training_data, Path(runs_dir), path)
             locks.enter_context(RunFolder(path).lock(bar.print_notes))
-            source, entries = source_name(data), {"given": given, "chosen": defaults.values}
+            source, entries = source_name(data), {"given": sorted(given | {"seed"}), "chosen": defaults.values}
             run_records.write_config(path, member_model, raw_data, config, data_options, source, entries)
             runs.append(Run(member_model, raw_data, training_data, config, path, state, MemberBar(bar, name, said)))
         first = runs[0]
@@ -189,19 +188,22 @@ def prepare_member(
 ) -> tuple[Any, Any, TrainState]:
     """The data as a member learns them, its configuration and first state; UserError where they do not fit."""
     data, (config, _) = prepare_data(model, raw_data), split_options(options, model, defaults)
-    refuse_trials(config.precision, config.compile, config.budget)
     refuse_unused(model, config, given, data.shape)
+    refuse_trials(config.precision, config.compile, config.budget)
     config = fit_to_data(config, model, raw_data, data, options.get("batch_size") is not None)
     device = resolve_device(config.device)
     return data, config, initialize_state(model, data.shape, config.seed, device, len(data.classes))
 
 
 def group_folder(path: Path, folder: str | Path | None, names: Sequence[str]) -> Path:
-    """What the folders of members begin with: `folder`, or the first of path, path-2, ... that no group has."""
+    """What the folders of members begin with: `folder`, or the first of path, path-2, ... that no run or group has."""
     if folder is not None:
+        if find_group(folder, Path(folder).parent):
+            raise UserError(f"{folder} is the name of a group of runs, with which these would be one: give another")
         return Path(folder)
     stems = (path if i == 1 else path.with_name(f"{path.name}-{i}") for i in count(1))
-    return next(s for s in stems if not any(s.with_name(f"{s.name}-{name}").exists() for name in names))
+    taken = ((s, [s, *(s.with_name(f"{s.name}-{name}") for name in names)]) for s in stems)
+    return next(s for s, paths in taken if not any(p.exists() for p in paths) and not find_group(s, s.parent))
 
 
 def find_group(name: str | Path, runs_dir: Path = Path("runs")) -> list[Path]:
