@@ -1,5 +1,6 @@
 """Pictures that move: the previews of a run, and walks through the latent space."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -104,7 +105,9 @@ def test_a_walk_goes_there_and_back(suffix: str, folder: Path, capsys: pytest.Ca
     assert durations == [1000, *[40] * 5, 1000, *[40] * 5]
     smooth, _ = frames(Path(said(capsys, *walk, "--out", f"smooth{suffix}")))
     assert len(smooth) == 2 * 60 - 2
-    failing(capsys, [*walk, "--out", "walk.mp4"], 2, r"cannot write walk\.mp4: .* in \.gif or \.webp for an animation")
+    failing(capsys, [*walk, "--out", "walk.bmp"], 2, r"cannot write walk\.bmp: .* in \.gif or \.webp for an animation")
+    advice = "a video: write a b.webp or a b.gif; ffmpeg -i 'a b.gif' 'a b.mp4' then makes a video\n"
+    failing(capsys, [*walk, "--out", "a b.mp4"], 2, re.escape(f"cannot write a b.mp4, {advice}"))
 
 
 def test_images_with_alpha_move_too(tmp_path: Path) -> None:

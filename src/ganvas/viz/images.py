@@ -2,6 +2,7 @@
 
 import io
 import re
+import shlex
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
@@ -30,6 +31,7 @@ GAP, TEXT_SIZE, MARGIN = 2, 12, 6
 PICTURE_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 """Pillow's formats by the suffixes of files that are written as one picture"""
 ANIMATION_SUFFIXES = (".gif", ".webp")
+VIDEO_SUFFIXES = (".mp4", ".mov", ".webm", ".mkv", ".avi")
 MAX_FRAMES, MAX_FRAME_SIDE, STEP_MILLISECONDS, PREVIEW_MILLISECONDS, PAUSE_MILLISECONDS = 100, 1000, 40, 150, 1000
 """most previews of an animation, pixels of their longer side; how long a step of a walk, a preview, an end is shown"""
 MIN_GRID_SIDE, MIN_IMAGE_SIDE, MAX_GRID_SIDE = 512, 64, 1600
@@ -121,6 +123,10 @@ class Examples:
             y = self.labels if self.classes else None
             labels = {} if y is None else {"y": y.cpu().numpy(), "classes": np.array(self.classes)}
             np.savez_compressed(content, x=self.numpy(), **labels)  # type: ignore[arg-type]
+        elif self.is_walk and suffix in VIDEO_SUFFIXES:
+            webp, gif = (str(path.with_suffix(other)) for other in (".webp", ".gif"))
+            advice = f"write {webp} or {gif}; {shlex.join(['ffmpeg', '-i', gif, str(path)])} then makes a video"
+            raise UserError(f"cannot write {path}, a video: {advice}")
         else:
             pictures = ".png or .jpg, in .gif or .webp for an animation, in" if self.is_walk else ".png, .jpg, .webp,"
             raise UserError(f"cannot write {path}: end its name in {pictures} .npy or .npz, or give a folder")
