@@ -123,6 +123,19 @@ def test_an_option_of_a_command_changes_what_it_makes(runs: Path, data: str) -> 
     np.testing.assert_array_equal(there[:2], back[:2])  # the example, and strength 0
 
 
+@pytest.mark.parametrize("model", ["vae", "autoencoder"])
+def test_a_fitted_prior_changes_samples_and_walks(model: str, data: str) -> None:
+    done("train", model, data, *SHORT, "--latent", "3", "--folder", "run")
+    done("fit-prior", "run", data, "--kinds", "gaussian,mixture")
+    for command in (["sample", "run", "-n", "4"], ["interpolate", "run", "--rows", "2"]):
+        differ(command, ["--fitted-prior", "standard"])  # by default it is the best
+        differ([*command, "--fitted-prior", "standard"], ["--seed", "1"], ["--seed", "2"])
+        fitted = [made("a", *command, "--fitted-prior", kind) for kind in ("best", "gaussian", "mixture")]
+        assert not np.array_equal(fitted[1], fitted[2])
+        assert any(np.array_equal(fitted[0], other) for other in fitted[1:])
+        np.testing.assert_array_equal(fitted[0], made("b", *command))
+
+
 def test_an_option_of_data_changes_what_is_read(runs: Path, data: str, place: Path) -> None:
     differ(["reconstruct", runs / "vae", data, "-n", "4"], ["--split", "test"], ["--classes", "bright"])
     grey = place / "grey"
