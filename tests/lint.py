@@ -27,10 +27,10 @@ CEILINGS = {
     "inference": 1265,
     "io": 485,
     "metrics": 2248,
-    "models": 3000,
+    "models": 3030,
     "nn": 1200,
     "objectives": 345,
-    "training": 4800,
+    "training": 4835,
     "viz": 680,
 }
 """most lines of each room"""
