@@ -15,7 +15,7 @@ from ganvas.data.scaling import Scaling, scaling_from_state, scaling_state
 from ganvas.errors import UserError
 from ganvas.models import VAE
 from tests.support.deep import DEEP, RANDOM, saved
-from tests.support.images import png
+from tests.support.images import of_bits, png
 
 
 @pytest.mark.parametrize("name", list(DEEP))
@@ -127,6 +127,10 @@ def test_files_of_16_bits_and_of_floats_keep_their_numbers(tmp_path: Path) -> No
     data = load(saved(tmp_path / "floats", a_tif=floats))
     assert np.array_equal(data.x[0, 0].numpy(), floats)
     assert data.source_dtype == "float32"
+    signed = RANDOM.integers(-1000, 1000, (6, 5)).astype(np.int16)
+    data = load(saved(tmp_path / "signed", a_tif=of_bits(signed, 16, signed.astype("<i2").tobytes(), ((339, 2),))))
+    assert np.array_equal(data.x[0, 0].numpy(), signed)
+    assert data.source_dtype == "int16"
     data = load(saved(tmp_path / "mixed", a_tif=floats, b_tif=(1000 * floats).astype(np.int32)))
     assert data.source_dtype == "float64"
 

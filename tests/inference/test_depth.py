@@ -161,3 +161,15 @@ def test_translations_are_in_the_units_of_their_domain(tmp_path: Path, monkeypat
     assert values["to_b"]["cycle_error"] < 1e-4
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(a / "bytes.png")
     assert main(["translate", str(tmp_path / "run"), str(a / "bytes.png"), str(tmp_path / "no.png")]) == 2
+
+
+def test_a_run_begun_from_another_has_its_scale_where_that_clips_nothing(tmp_path: Path) -> None:
+    array = DEEP["two channels"]
+    first = train(array, tmp_path / "first")
+    flat = train((DEEP["big-endian"] // 257).astype(np.uint8), tmp_path / "flat")
+    inner = train(array / 2 + array.mean((0, 1, 2)) / 2, tmp_path / "inner", init_from=first)
+    beyond = train(2 * array, tmp_path / "beyond", init_from=first)
+    deep = train(DEEP["big-endian"], tmp_path / "deep", init_from=flat)
+    assert torch.equal(inner.scaling[0].low, first.scaling[0].low)  # type: ignore[arg-type]
+    assert torch.allclose(beyond.scaling[0].low, 2 * first.scaling[0].low)  # type: ignore[arg-type, operator]
+    assert deep.scaling[0].dtype == "uint16"

@@ -101,6 +101,6 @@ def stored_options(data_config: dict[str, Any]) -> dict[str, Any]:
     """
     values: dict[str, Any] = {"holdout": 0.0, "channels": None, "bits": 8} | data_config["options"]
     channels, *size = data_config.get("shape", [None])
-    if size and channels in CHANNEL_CHOICES and values.get("bits", 8) == 8:
+    if size and channels in CHANNEL_CHOICES:
         values["channels"] = values["channels"] or channels
     return values | {"holdout": "auto" if values["holdout"] is None else values["holdout"]}

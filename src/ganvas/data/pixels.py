@@ -13,14 +13,14 @@ from PIL import Image, ImageFile, ImageOps
 RAW_MODE_16 = re.compile(r"(?P<kind>RGB|RGBA|RGBX);16(?P<order>[BLN])$")
 """Pillow's names of colours with 16 bits each, whose lower byte it can be told to decode; not BGR;16, 16 in all"""
 SWAPPED_ORDER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}  # that decodes the lower byte
-KIND_NAMES = {"int32": "signed integers", "float32": "floating-point numbers"}
+KIND_NAMES = {"int16": "signed integers", "int32": "signed integers", "float32": "floating-point numbers"}
 
 
 @dataclass(frozen=True)
 class Pixels:
     """The numbers of an image, upright as its EXIF orientation says."""
 
-    values: np.ndarray  # h x w x 1, 3 or 4: uint8, uint16, uint32, int32 or float32
+    values: np.ndarray  # h x w x 1, 3 or 4: uint8, uint16, uint32, int16, int32 or float32
     white: int | None  # the number that is white by the file's format, and 0 black; None where the format has none
     has_more_bits: bool = False  # whether the file has more bits than were read
 
@@ -42,6 +42,7 @@ def read_pixels(source: Path | BytesIO, image: ImageFile.ImageFile) -> Pixels:
         return Pixels(add_alpha(upright_array(image), image), 4095 if mode == "I;12" else 65535)
     if image.mode in ("I", "F"):
         values = upright_array(image)
+        values = values.astype(np.int16) if mode in ("I;16S", "I;16BS") else values
         return Pixels(values.view(np.uint32) if mode == "I;32N" else values, None)
     if is_deep and image.format == "PNG" and image.tell() == 0:
         if mode != "LA;16B":

@@ -59,6 +59,15 @@ class Scaling:
         """Whether it is that of deep images."""
         return self.low is not None
 
+    def holds(self, dataset: Dataset) -> bool:
+        """Whether it is for such examples: vectors, bytes, or deep images of this type whose own scale is within."""
+        if self.low is None or self.high is None or not dataset.is_deep:
+            return self.is_deep == dataset.is_deep
+        if self.dtype != dataset.source_dtype or len(self.low) != dataset.shape[0]:
+            return False
+        low, high = channel_bounds(dataset.x, dataset.scale, dataset.range)
+        return bool((low >= self.low).all() and (high <= self.high).all())
+
     @property
     def scale(self) -> Shaped[Tensor, " d"]:
         """What columns are divided by: their deviation or, where they never change, their own size, or 1."""

@@ -93,8 +93,9 @@ def adopt_options(model: Model, origin: Origin | None, say: Report) -> Model:
 def initialize_from(origin: Origin | None, model: Model, data: Any, state: TrainState, say: Report) -> dict[str, Any]:
     """Give the networks of a new run on `data` those of an old one, and return what config.json says of it.
 
-    It sees examples as the old one did, since its weights mean something only so.  Where they have another shape or
-    other classes, layers that do not fit stay random.  UserError where networks do not fit otherwise.
+    It sees examples as the old one did, since its weights mean something only so, but for deep images that the old
+    scale would clip.  Where they have another shape or other classes, layers that do not fit stay random.  UserError
+    where networks do not fit otherwise.
     """
     if origin is None:
         return {}
@@ -120,8 +121,9 @@ def initialize_from(origin: Origin | None, model: Model, data: Any, state: Train
         for name in networks.keys() & names:
             own = select_prefix({key: t for key, t in source.items() if key in common}, f"{name}.")
             networks[name].load_state_dict(own, strict=False)
-    pairs = zip(origin.scaling, data.datasets, strict=True)
-    if not differences or all(s.mean is not None and s.mean.shape == part.shape for s, part in pairs):
+    pairs = list(zip(origin.scaling, data.in_memory.datasets, strict=True))
+    is_same = not differences or all(s.mean is not None and s.mean.shape == part.shape for s, part in pairs)
+    if is_same and all(s.holds(part) for s, part in pairs):
         state.scaling = origin.scaling
     notes = [f"begins with {' and '.join(shared)} of {origin.run}, of step {origin.step}"]
     notes += [check_fit(name, model, here, common, differences) for name in shared]

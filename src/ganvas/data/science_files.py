@@ -1,0 +1,125 @@
+"""Arrays from files of science, by libraries of their own: HDF5 and NetCDF 4, slices of NIfTI, DICOM.
+
+Numbers are in the units that the files say: scale factors and offsets are applied, and fill values become NaN, which is
+refused.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import UserError
+from .array_files import CLASS_KEYS, LABEL_KEYS, parse_array_name, wrap_read_errors
+from .arrays import from_array
+from .dataset import Dataset, split_dataset
+from .layout import dataset_name
+from .memory import check_memory
+from .options import DataOptions, Progress, number_options
+
+HDF5_SUFFIXES, NIFTI_SUFFIXES, DICOM_SUFFIXES = (".h5", ".hdf5", ".he5", ".nc", ".nc4"), (".nii", ".nii.gz"), (".dcm",)
+REMEDY = "give fewer examples, or smaller ones"
+
+
+def has_suffix(path: Path, suffixes: tuple[str, ...]) -> bool:
+    return path.name.lower().endswith(suffixes) and not path.is_dir()
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a path is a DICOM file, or a folder with some in it."""
+    return has_suffix(path, DICOM_SUFFIXES) or (path.is_dir() and bool(dicom_files(path)))
+
+
+def dicom_files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if has_suffix(path, DICOM_SUFFIXES))
+
+
+def import_library(name: str, extra: str, path: Path) -> Any:
+    """An optional library; UserError, with what to do, where it is not installed."""
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise UserError(f'{path} is read by {name}: pip install "ganvas[{extra}]"') from error
+
+
+@contextmanager
+def open_hdf5(path: Path) -> Iterator[tuple[Callable[[str], np.ndarray], list[str]]]:
+    """What reads an array of an HDF5 file, and the names of those that may be examples, labels or names of classes."""
+    h5py = import_library("h5py", "hdf5", path)
+    with wrap_read_errors(path, "damaged or no HDF5 file"), h5py.File(path, "r") as file:
+        names: list[str] = []
+
+        def visit(name: str, item: Any) -> None:
+            is_label = parse_array_name(name)[0] in (*LABEL_KEYS, *CLASS_KEYS)
+            if isinstance(item, h5py.Dataset) and (item.ndim > 1 or (item.ndim == 1 and is_label)):
+                names.append(name)
+
+        def read(name: str) -> np.ndarray:
+            check_memory(file[name].size * file[name].dtype.itemsize, f"{path}, {name},", REMEDY)
+            return apply_scale(np.asarray(file[name][()]), dict(file[name].attrs))
+
+        file.visititems(visit)
+        yield read, names
+
+
+def apply_scale(values: np.ndarray, attributes: dict[str, Any]) -> np.ndarray:
+    """Stored numbers in their units, by NetCDF's conventions (CF 1.11, section 8.1; 2.5.1 for fill values)."""
+    if values.dtype.kind not in "iuf":
+        return values
+    fills = [np.ravel(attributes[name])[0] for name in ("_FillValue", "missing_value") if name in attributes]
+    is_missing = np.isin(values, [fill for fill in fills if fill == fill])  # noqa: PLR0124  NaN is missing anyway
+    scale, offset = (float(np.ravel(attributes.get(name, default))[0]) for name, default in
+                     (("scale_factor", 1), ("add_offset", 0)))  # fmt: skip
+    if (scale, offset) != (1, 0):
+        kind = np.float32 if values.dtype.itemsize <= 2 or values.dtype == np.float32 else np.float64
+        values = (values * scale + offset).astype(kind)
+    return np.where(is_missing, np.nan, values) if is_missing.any() else values
+
+
+def load_nifti(path: Path, key: str | None, options: DataOptions, progress: Progress) -> Dataset:
+    """A split of the slices of a NIfTI file: images of the first two axes, one for each place along the others."""
+    nibabel = import_library("nibabel", "nifti", path)
+    with wrap_read_errors(path, "damaged or no NIfTI file"):
+        image = nibabel.load(path)
+        check_memory(8 * int(np.prod(image.shape)), str(path), REMEDY)
+        values = np.asanyarray(image.dataobj)
+    if values.ndim < 3:
+        raise UserError(f"{path} has {values.ndim} axes: give a volume, whose slices are the examples")
+    slices = np.moveaxis(values.reshape(*values.shape[:2], -1), -1, 0)[:, :, :, None]
+    name = path.name[: -len(".nii.gz" if path.name.lower().endswith(".gz") else ".nii")]
+    dataset = from_array(slices, name=name, channels_last=True, **number_options(options))
+    note = f"the {len(slices)} slices along the last axis are examples of {slices.shape[1]} x {slices.shape[2]} numbers"
+    return split_dataset(dataset.with_notes([note]), options)
+
+
+def load_dicom(path: Path, key: str | None, options: DataOptions, progress: Progress) -> Dataset:
+    """A split of the frames of a DICOM file, or of those in a folder, in the order of their names."""
+    pydicom, files = import_library("pydicom", "dicom", path), dicom_files(path) if path.is_dir() else [path]
+    parts: list[np.ndarray] = []
+    for i, file in enumerate(files, 1):
+        with wrap_read_errors(file, "damaged, compressed, or no DICOM file"):
+            parts.append(read_dicom(pydicom.dcmread(file)))
+        progress(i, len(files))
+    shapes = {part.shape[1:]: file for part, file in zip(parts, files, strict=True)}
+    if len(shapes) > 1:
+        sizes = ", ".join(f"{'x'.join(map(str, shape))} ({file.name})" for shape, file in list(shapes.items())[:3])
+        raise UserError(f"{path} holds images of several shapes, {sizes}: give those of one shape")
+    check_memory(sum(part.nbytes for part in parts), str(path), REMEDY)
+    images = np.concatenate(parts)
+    dataset = from_array(images, name=dataset_name(path), channels_last=True, **number_options(options))
+    return split_dataset(dataset, options)
+
+
+def read_dicom(content: Any) -> np.ndarray:
+    """The frames of a DICOM data set, n x h x w x c, in the units of its rescale slope and intercept (PS3.3, C.7.6.16)."""
+    values, channels = content.pixel_array, int(content.get("SamplesPerPixel", 1))
+    slope, intercept = float(content.get("RescaleSlope", 1)), float(content.get("RescaleIntercept", 0))
+    frames = values.reshape(-1, int(content.Rows), int(content.Columns), channels)
+    if (slope, intercept) == (1, 0):
+        return np.asarray(frames)
+    if slope == round(slope) and intercept == round(intercept):  # e.g. of Hounsfield units
+        return np.asarray(frames.astype(np.int32) * int(slope) + int(intercept))
+    return np.asarray((frames * slope + intercept).astype(np.float32))
