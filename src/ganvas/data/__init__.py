@@ -8,6 +8,7 @@ whose test is true of every folder.  A data set with a name is a row of `BUILTIN
 import stat
 from collections.abc import Callable, Iterable, Sequence, Sized
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,15 @@ from .options import DataOptions, MissingSplitError, Progress, no_progress
 from .pair import DomainPair, PairStream, pair_warnings
 from .quantization import normalize_range, read_bounds
 from .scaling import Scaling, as_bytes, hidden_colour_stats
+from .science_files import (
+    HDF5_SUFFIXES,
+    NIFTI_SUFFIXES,
+    has_suffix,
+    is_dicom,
+    load_dicom,
+    load_nifti,
+    open_hdf5,
+)
 from .shard_files import PARQUET, find_shards, is_shards
 from .shard_stream import ShardStream
 from .shards import StreamedDataset, build_dataset
@@ -44,6 +54,9 @@ READERS: tuple[tuple[Callable[[Path], bool], Callable[[Path, str | None, DataOpt
     (is_idx, load_idx),
     (lambda path: path.suffix.lower() == ".npz", load_npz),
     (lambda path: path.suffix.lower() == ".npy", load_npy),
+    (lambda path: has_suffix(path, HDF5_SUFFIXES), partial(load_npz, open_file=open_hdf5)),
+    (lambda path: has_suffix(path, NIFTI_SUFFIXES), load_nifti),
+    (is_dicom, load_dicom),
     (may_hold_images, load_folder),
 )
 """tests of paths, and what reads the split that options name, of an archive the arrays called KEY in PATH:KEY; the

@@ -6,8 +6,8 @@ Nothing is ever unpickled, and no size is believed that the file lacks.
 import gzip
 import re
 import struct
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from io import BufferedIOBase
 from math import prod
@@ -26,6 +26,8 @@ from .layout import SPLIT_NAMES, dataset_name
 from .memory import check_memory
 from .options import DataOptions, MissingSplitError, Progress, number_options
 
+OpenFile = Callable[[Path], AbstractContextManager[tuple[Callable[[str], np.ndarray], list[str]]]]
+"""what opens a file with arrays by names, and gives what reads one, and the names"""
 EXAMPLE_KEYS = ("x", "images", "image", "imgs", "img", "data", "arr0", "features", "inputs", "samples")
 LABEL_KEYS = ("y", "labels", "label", "targets", "target", "class", "classid")
 CLASS_KEYS = ("classes", "classnames", "names")
@@ -35,8 +37,8 @@ IDX_PATTERN = re.compile(r"(?P<split>train|t10k|test)-(images|labels)[-.]idx(?P<
 
 
 def split_key(source: str) -> tuple[str, str | None]:
-    """A path, and the key of PATH.npz:KEY, if there is one."""
-    match = re.fullmatch(r"(.*?\.npz):(.+)", source, re.IGNORECASE | re.DOTALL)
+    """A path, and the key of PATH.npz:KEY, or of an HDF5 file's, if there is one."""
+    match = re.fullmatch(r"(.*?\.(?:npz|h5|hdf5|he5|nc4?)):(.+)", source, re.IGNORECASE | re.DOTALL)
     return (match[1], match[2]) if match else (source, None)
 
 
@@ -49,9 +51,12 @@ def load_npy(path: Path, key: str | None, options: DataOptions, progress: Progre
     )
 
 
-def load_npz(path: Path, key: str | None, options: DataOptions, progress: Progress) -> Dataset:
+def load_npz(
+    path: Path, key: str | None, options: DataOptions, progress: Progress, open_file: OpenFile | None = None
+) -> Dataset:
     """A split of an archive, held out where it has no test arrays, or none that go with those of `key`."""
-    with open_archive(path) as (_, names):
+    open_file = open_file or open_archive
+    with open_file(path) as (_, names):
         arrays = set(map(parse_array_name, names))
     if key is None:
         has_test_split = any(stem in EXAMPLE_KEYS and part in ("test", "validation") for stem, part in arrays)
@@ -59,21 +64,22 @@ def load_npz(path: Path, key: str | None, options: DataOptions, progress: Progre
         stem, part = parse_array_name(key if key in names else key.partition(",")[0])
         has_test_split = part == "train" and (stem, "test") in arrays
     split_options = options if has_test_split else replace(options, split="train")
-    return split_dataset(from_npz(path, split_options, key), options, has_test_split=has_test_split)
+    dataset = from_npz(path, split_options, key, open_file)
+    return split_dataset(dataset, options, has_test_split=has_test_split)
 
 
-def from_npz(path: Path, options: DataOptions, key: str | None = None) -> Dataset:
+def from_npz(path: Path, options: DataOptions, key: str | None = None, open_file: OpenFile | None = None) -> Dataset:
     """The examples of a split in an archive, with their labels: by their names, or by `key`, IMAGES or IMAGES,LABELS.
 
     Known names are `EXAMPLE_KEYS` and `LABEL_KEYS`, in small letters or capitals, before or after a split's: x_train,
     train_images, X, data.  An archive of one array needs none.
     """
-    with open_archive(path) as (archive, names):
+    with (open_file or open_archive)(path) as (read, names):
         images, labels, notes = choose_arrays(names, options.split, key, path)
-        x = read_member(archive, images, path)
-        y = read_member(archive, labels, path) if labels else None
+        x = read(images)
+        y = read(labels) if labels else None
         class_arrays = [name for name in names if parse_array_name(name)[0] in CLASS_KEYS and labels]
-        classes = [decode_name(c) for name in class_arrays[:1] for c in read_member(archive, name, path).ravel()]
+        classes = [decode_name(c) for name in class_arrays[:1] for c in read(name).ravel()]
     dataset = from_array(x, name=dataset_name(path), reuse_memory=True, **number_options(options))
     try:
         return add_labels(dataset, y, classes).with_notes(notes)
@@ -139,10 +145,13 @@ def find_array(names: Sequence[str], stems: Sequence[str], split: str | None, pa
 
 
 @contextmanager
-def open_archive(path: Path) -> Iterator[tuple[ZipFile, list[str]]]:
-    """An archive, and the names of its arrays."""
+def open_archive(path: Path) -> Iterator[tuple[Callable[[str], np.ndarray], list[str]]]:
+    """What reads an array of an archive, and the names of these."""
     with wrap_read_errors(path), ZipFile(path) as archive:
-        yield archive, [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+        yield (
+            lambda name: read_member(archive, name, path),
+            [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")],
+        )
 
 
 @contextmanager

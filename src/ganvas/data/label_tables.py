@@ -219,7 +219,7 @@ def suggest_source(path: Path) -> str:
         return f"if it holds labels of images, give the folder that has both, e.g. {path.parent}"
     if suffix in TABLE_SEPARATORS:
         return table_hint(path)
-    return "give a folder or a zip of images, an image, a .npy, .npz or IDX file, .tar shards, Parquet, or a name"
+    return "give a folder or a zip of images, an image, a .npy, .npz, HDF5, NIfTI or IDX file, .tar shards, Parquet, or a name"
 
 
 def table_hint(path: Path) -> str:

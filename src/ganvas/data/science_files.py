@@ -114,7 +114,7 @@ def load_dicom(path: Path, key: str | None, options: DataOptions, progress: Prog
 
 
 def read_dicom(content: Any) -> np.ndarray:
-    """The frames of a DICOM data set, n x h x w x c, in the units of its rescale slope and intercept (PS3.3, C.7.6.16)."""
+    """The frames of a DICOM data set, n x h x w x c, in the units of its rescale slope and intercept."""
     values, channels = content.pixel_array, int(content.get("SamplesPerPixel", 1))
     slope, intercept = float(content.get("RescaleSlope", 1)), float(content.get("RescaleIntercept", 0))
     frames = values.reshape(-1, int(content.Rows), int(content.Columns), channels)
