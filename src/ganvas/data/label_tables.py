@@ -219,7 +219,8 @@ def suggest_source(path: Path) -> str:
         return f"if it holds labels of images, give the folder that has both, e.g. {path.parent}"
     if suffix in TABLE_SEPARATORS:
         return table_hint(path)
-    return "give a folder or a zip of images, an image, a .npy, .npz, HDF5, NIfTI or IDX file, .tar shards, Parquet, or a name"
+    files = "a .npy, .npz, IDX, HDF5, NIfTI or DICOM file, .tar shards, Parquet"
+    return f"give a folder or a zip of images, an image, {files}, or a name"
 
 
 def table_hint(path: Path) -> str:
