@@ -133,6 +133,10 @@ def test_evaluation_says_what_metrics_see(tmp_path: Path) -> None:
     values = ganvas.evaluate(run, RANDOM.normal(1013, 9, (50, 8, 8, 5)), metrics=["kid", "reconstruction"])
     assert values["protocol"].startswith("numbers rounded to 256 levels by the model's scale, channels side by side")
     assert 0 < values["reconstruction_mse"] < 1
+    held_out = RANDOM.normal(1013, 9, (50, 8, 8, 5)).astype(np.float32)
+    errors = ganvas.evaluate(run, held_out, metrics=["reconstruction"])["reconstruction_rmse"]
+    made = run.reconstruct(held_out).numpy().astype(float)
+    assert np.allclose(errors, np.sqrt(((made - held_out) ** 2).mean((0, 1, 2))), rtol=0.02)
 
 
 def test_translations_are_in_the_units_of_their_domain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -154,7 +154,7 @@ def check_depth(dataset: Dataset, scaling: Scaling) -> Dataset:
         bits, numbers = "8 bits", f"numbers of {scaling.dtype or dataset.source_dtype}"
         have, learnt = (bits, numbers) if scaling.is_deep else (numbers, bits)
         raise UserError(f"{dataset.name} has images of {have}, but this model was trained on {learnt}: give such")
-    if scaling.low is not None and dataset.shape[0] != len(scaling.low):
+    if dataset.has_images and scaling.low is not None and dataset.shape[0] != len(scaling.low):
         have = f"{dataset.name} has images of {dataset.shape[0]} channels"
         raise UserError(f"{have}, but this model was trained on {len(scaling.low)}: give such")
     return dataset

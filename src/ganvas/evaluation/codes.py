@@ -178,7 +178,10 @@ def mutual_information_bounds(q: Posterior, samples: PosteriorSamples) -> tuple[
 
 
 def reconstruction_metrics(trained: Trained, x: Tensor, y: Tensor | None) -> MetricValues:
-    """Error of reconstructions from the posteriors' means, of pixels in [0, 1], of vectors in deviations."""
+    """Error of reconstructions from the posteriors' means, of pixels in [0, 1], of vectors in deviations.
+
+    Of deep images also the root of the mean square error of each channel, in the units of the data.
+    """
     encoding, generating = trained.require(EncoderModel, NO_ENCODER), trained.require(GenerativeModel, "has no decoder")
     y = y if trained.model.is_conditional else None
     z = trained.map_chunks(lambda *part: encoding.encode(*part, **trained.nets), x, y)
@@ -186,7 +189,11 @@ def reconstruction_metrics(trained: Trained, x: Tensor, y: Tensor | None) -> Met
     scaling = trained.domain_scaling()
     if not scaling.is_deep:
         x, r = (composite_backgrounds(t, scaling.premultiplied) for t in (x, r))
-    values = {"reconstruction_mse": (x - r).square().mean().item()}
+    values: MetricValues = {"reconstruction_mse": (x - r).square().mean().item()}
+    if scaling.low is not None and scaling.high is not None:
+        low, high = scaling.pixel_range
+        rmse = (x - r).square().mean((0, 2, 3)).sqrt() * ((scaling.high - scaling.low) / (high - low))
+        values["reconstruction_rmse"] = rmse.tolist()
     if x.ndim == 4:
         size = chunk_size(trained.shape)
         ssim = torch.cat([similarity.ssim(a, b) for a, b in zip(x.split(size), r.split(size), strict=True)])
