@@ -88,10 +88,13 @@ def test_a_declared_range_is_that_of_all_channels_and_counts_what_it_clips() -> 
 
 
 def test_the_note_says_type_range_channels_and_scale() -> None:
-    text = "numbers of int16 from -999 to 999 in 5 channels are kept as they are; a model sees each channel scaled by"
-    assert from_array(DEEP["five channels"]).notes[0].startswith(text)
+    kept, shown = from_array(DEEP["five channels"]).notes
+    assert kept.startswith("numbers of int16 from -999 to 999 in 5 channels of 8 x 8 pixels (height x width) are kept")
+    assert kept.endswith("; a model sees each channel scaled by its range")
+    assert shown == "pictures show the first three channels, as red, green and blue"
+    assert from_array(DEEP["two channels"]).notes[1] == "pictures show the first channel"
     assert "from 1% to 99% of its numbers" in from_array(DEEP["float16"], scale="percentile").notes[0]
-    assert "none of alpha" in from_array(DEEP["four channels"]).notes[1]
+    assert "none of the four channels is alpha" in from_array(DEEP["four channels"]).notes[2]
 
 
 def test_metrics_see_all_channels_side_by_side() -> None:

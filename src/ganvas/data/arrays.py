@@ -100,18 +100,14 @@ def keeps_numbers(images: np.ndarray, options: DataOptions) -> bool:
 
 def deep_dataset(images: np.ndarray, options: DataOptions, name: str, notes: tuple[str, ...]) -> Dataset:
     """Images n x c x h x w whose numbers are kept, with a note that says how; UserError where memory is too short."""
-    channels, bounds = images.shape[1], options.bounds
+    bounds = options.bounds
     check_memory(4 * images.size, f"{name}, as float32,", "give fewer examples, or smaller ones")
     images = images.astype(np.uint8) if images.dtype.kind == "b" else images
     x = depths.to_float(images, name)
     bounds = quantization.auto_bounds(value_stats(x), name) if isinstance(bounds, str) else bounds
     dtype = images.dtype.name
-    note = depths.depth_note(dtype, channels, value_stats(x, bounds), options.scale, bounds)
-    alpha = ("a fourth channel is none of alpha: bits=8 makes it so",) if channels == 4 else ()
-    return Dataset(
-        x=torch.from_numpy(x), name=name, notes=(*notes, note, *alpha), range=bounds, source_dtype=dtype,
-        scale=options.scale,
-    )  # fmt: skip
+    notes += depths.depth_notes(dtype, x.shape[1:], value_stats(x, bounds), options.scale, bounds)
+    return Dataset(x=torch.from_numpy(x), name=name, notes=notes, range=bounds, source_dtype=dtype, scale=options.scale)
 
 
 def to_numpy(x: Tensor) -> np.ndarray:

@@ -11,6 +11,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from ..errors import UserError
+from ..model import Shape
 from .quantization import Bounds, ValueStats, row_chunks
 
 ScaleName = Literal["range", "mean-std", "percentile"]
@@ -87,12 +88,24 @@ def channel_bounds(
     return low, torch.where(high > low, high, low + low.abs().clamp_min(1))
 
 
-def depth_note(dtype: str, channels: int, stats: ValueStats, scale: ScaleName, bounds: Bounds | None) -> str:
-    """The note on images that keep their numbers: of which type, from where to where, and how models see them."""
-    several = "" if channels == 1 else f" in {channels} channels"
+def depth_notes(
+    dtype: str, shape: Shape, stats: ValueStats, scale: ScaleName, bounds: Bounds | None
+) -> tuple[str, ...]:
+    """The notes on images c x h x w that keep their numbers.
+
+    Of which type these are, from where to where, how models see them, and which channels pictures show.
+    """
+    channels, height, width = shape
+    several = "" if channels == 1 else f" in {channels} channels of {height} x {width} pixels (height x width)"
     note = f"numbers of {dtype} from {stats.low:.7g} to {stats.high:.7g}{several} are kept as they are"
     if bounds is None:
-        return f"{note}; a model sees {'them' if channels == 1 else 'each channel'} scaled {SCALE_WORDS[scale]}"
-    note = f"{note}; a model sees them scaled from {bounds[0]:.7g} to {bounds[1]:.7g}"
-    outside = stats.below + stats.above
-    return f"{note}, so that {100 * outside / stats.count:.2g}% are clipped" if outside else note
+        note += f"; a model sees {'them' if channels == 1 else 'each channel'} scaled {SCALE_WORDS[scale]}"
+    else:
+        note += f"; a model sees them scaled from {bounds[0]:.7g} to {bounds[1]:.7g}"
+        if outside := stats.below + stats.above:
+            note += f", so that {100 * outside / stats.count:.2g}% are clipped"
+    if channels in (1, 3):
+        return (note,)
+    seen = "first channel" if channels == 2 else "first three channels, as red, green and blue"
+    alpha = ("none of the four channels is alpha: depth=8 makes the fourth so",) if channels == 4 else ()
+    return (note, f"pictures show the {seen}", *alpha)

@@ -9,7 +9,7 @@ import torch
 from ..errors import UserError
 from ..io.parallel import in_parallel
 from .dataset import CHANNELS, Dataset, hash_number, split_indices
-from .depth import depth_note
+from .depth import depth_notes
 from .images import SUPPORTED_FORMATS, ImageBuffer, read_images
 from .label_tables import attach_labels
 from .layout import Layout, dataset_name, find_layout, find_test_sibling, folder_labels
@@ -65,7 +65,8 @@ def image_notes(images: ImageBuffer, options: DataOptions, channels: int) -> Ite
         yield f"{pluralize(len(failures), 'file')} skipped ({'; '.join(failures[:MAX_FAILURES] + more)})"
     stats = sum((info.stats for info in infos if info.stats), ValueStats())
     if images.is_deep:
-        yield depth_note(images.dtype, channels, stats, options.scale, images.bounds)
+        shape = (channels, *infos[0].shape[1:])
+        yield from depth_notes(images.dtype, shape, stats, options.scale, images.bounds)
         if "32" in images.dtype and "int" in images.dtype and max(-stats.low, stats.high) > 2**24:
             yield f"integers beyond {2**24:,} were rounded, since numbers from files are float32 inside"
     elif stats.count:

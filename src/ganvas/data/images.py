@@ -89,9 +89,8 @@ class ImageBuffer:
         if c not in self.buffers:
             what = f"{self.name}: {self.total} images of {w} x {h} pixels, {CHANNELS[c]},"
             check_memory(self.total * x.nbytes, what, "ask for a smaller `size`, or give fewer images")
-            self.buffers[c] = np.empty(
-                (self.total, c, h, w), np.float32 if self.is_deep else np.uint8
-            )  # which takes memory as it is filled
+            dtype = np.float32 if self.is_deep else np.uint8
+            self.buffers[c] = np.empty((self.total, c, h, w), dtype)  # which takes memory as it is filled
         self.buffers[c][self.channel_counts[c] - 1] = x.numpy()
 
     def stack(self, channels: int) -> Tensor:
