@@ -68,7 +68,9 @@ def test_files_of_16_bits_come_back_as_such(
     assert again.source_dtype == "uint16"
 
 
-def test_a_run_keeps_its_scale_in_its_files_and_goes_on_bit_for_bit(tmp_path: Path) -> None:
+def test_a_run_keeps_its_scale_in_its_files_and_goes_on_bit_for_bit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     array = DEEP["two channels"]
     whole = train(array, tmp_path / "whole", steps=4, checkpoint_every=2)
     train(array, tmp_path / "part", steps=2, checkpoint_every=2)
@@ -82,6 +84,12 @@ def test_a_run_keeps_its_scale_in_its_files_and_goes_on_bit_for_bit(tmp_path: Pa
     samples = again.sample(3).numpy()
     assert samples.dtype == np.float32
     assert array.min() <= samples.min() <= samples.max() <= array.max()
+    np.save(tmp_path / "x.npy", array)
+    np.save(tmp_path / "y.npy", array + 99)
+    for name, is_clipped in (("x", False), ("y", True)):
+        words = [str(tmp_path / "part"), str(tmp_path / f"{name}.npy"), "--out", str(tmp_path / f"{name}.png")]
+        assert main(["reconstruct", *words]) == 0
+        assert ("100% of the numbers are beyond" in capsys.readouterr().err) == is_clipped
     moved = again.reconstruct(array + 5).numpy()  # by the run's own scale, not one of these
     assert np.abs(moved - again.reconstruct(array).numpy()).max() < 9
     other = ganvas.resume(tmp_path / "part", array + 5, steps=5, quiet=True, allow_changed_data=True)
@@ -139,7 +147,9 @@ def test_evaluation_says_what_metrics_see(tmp_path: Path) -> None:
     assert np.allclose(errors, np.sqrt(((made - held_out) ** 2).mean((0, 1, 2))), rtol=0.02)
 
 
-def test_translations_are_in_the_units_of_their_domain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_translations_are_in_the_units_of_their_domain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Scans of 16 bits to floats and back, by networks that change nothing."""
     scans = RANDOM.integers(0, 1401, (4, 8, 8)).astype(np.uint16)
     scans[0, 0, 0], scans[1, 1, 1] = 0, 1400
@@ -161,6 +171,8 @@ def test_translations_are_in_the_units_of_their_domain(tmp_path: Path, monkeypat
     assert main(["translate", str(tmp_path / "run"), str(a / "1.png"), str(tmp_path / "one.tif")]) == 0
     with Image.open(tmp_path / "one.tif") as image:
         assert np.allclose(np.asarray(image), floats[1], atol=14 / 65536)
+    assert main(["translate", str(tmp_path / "run"), str(saved(tmp_path / "c", x_png=scans[0] * 9)), "to-c"]) == 0
+    assert "1 had numbers beyond those that the model's scale goes to" in capsys.readouterr().out
     values = ganvas.evaluate(run, (scans, floats), metrics=["sliced-wasserstein"])
     assert values["to_b"]["cycle_error"] < 1e-4
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(a / "bytes.png")

@@ -79,6 +79,7 @@ def reconstruct_n(trained: Trained, data: str, options: DataOptions, n: int, out
     """Reconstructions of n examples, spread evenly; for a picture, each after its example."""
     dataset = load_preprocessed(trained, data, options)
     dataset = dataset.select(torch.linspace(0, len(dataset) - 1, min(check_positive(n, "n"), len(dataset))).long())
+    ProgressBar().print_notes([note for note in dataset.notes if "clipped" in note])
     result = trained.reconstruct(dataset)
     if result.x.ndim == 2 or not is_picture(out):
         return result

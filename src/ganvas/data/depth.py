@@ -107,5 +107,5 @@ def depth_notes(
     if channels in (1, 3):
         return (note,)
     seen = "first channel" if channels == 2 else "first three channels, as red, green and blue"
-    alpha = ("none of the four channels is alpha: depth=8 makes the fourth so",) if channels == 4 else ()
+    alpha = ("none of the four channels is alpha: bits=8 makes the fourth so",) if channels == 4 else ()
     return (note, f"pictures show the {seen}", *alpha)

@@ -117,6 +117,13 @@ class Scaling:
             return u.float()
         return (u.to(scaling.mean.dtype) * scaling.std + scaling.mean).float()
 
+    def clipped_share(self, x: Shaped[Tensor, "n c h w"]) -> float:
+        """The share of the numbers of deep images that are beyond `low` and `high`, and so clipped; 0 of others."""
+        if self.low is None or self.high is None:
+            return 0.0
+        low, high = (t.to(x.device, x.dtype)[:, None, None] for t in (self.low, self.high))
+        return sum(int(((part < low) | (part > high)).sum()) for part in x.split(IMAGES_PER_CHUNK)) / x.numel()
+
     def to_unit(self, x: Shaped[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
         """Images as pixels in [0, 1]: bytes / 255, deep ones by `low` and `high`, others clipped."""
         if self.low is None or self.high is None:

@@ -9,6 +9,9 @@ from ..data.options import without_holdout
 from ..errors import UserError
 from ..model import model_name
 
+MAX_CLIPPED_SHARE = 0.03
+"""share of numbers beyond a model's scale that is worth saying: scales by percentiles leave 0.02 of their own"""
+
 if TYPE_CHECKING:
     from .trained import Trained
 
@@ -56,4 +59,6 @@ def load_matching(trained: "Trained", data: Source, options: DataOptions | None 
             f"was trained on {', '.join(classes[:20])}: give data with the same classes"
         )
     trained.model.validate_data(dataset)
-    return dataset
+    share = trained.domain_scaling().clipped_share(dataset.x)
+    note = f"{share:.0%} of the numbers are beyond those that the model's scale goes to: they are clipped"
+    return dataset.with_notes([note]) if share > MAX_CLIPPED_SHARE and note not in dataset.notes else dataset

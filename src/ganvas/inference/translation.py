@@ -26,6 +26,7 @@ from ..io.parallel import in_parallel
 from ..metrics.features.base import weights_digest
 from ..model import model_name
 from ..viz.images import PNG_LEVEL, WRITERS, encode_png16
+from .loading import MAX_CLIPPED_SHARE
 from .trained import Trained, chunk_size
 
 READ_AHEAD = 64
@@ -54,6 +55,8 @@ class TranslationSummary:
     """files with several images, of which the first was translated"""
     notes: list[str] = field(default_factory=list)
     """what else is there that was not translated, in words"""
+    clipped: int = 0
+    """images with numbers beyond the scale of the model"""
     resized: int = 0
     """images of another size than those that the model has learnt from"""
     learnt: str = ""
@@ -72,6 +75,8 @@ class TranslationSummary:
         if self.rounded:
             now = f"now {'has' if self.rounded == 1 else 'have'} 8: PNGs keep 16, and grey TIFFs all"
             messages.append(f"{self.rounded} had more than 8 bits, and {now}, where the model writes grey")
+        if self.clipped:
+            messages.append(f"{self.clipped} had numbers beyond those that the model's scale goes to: they are clipped")
         if self.resized:
             messages.append(size_warning(self.resized, self.learnt))
         if self.animated:
@@ -107,6 +112,8 @@ class InputImage:
     """whether it is the first of several in its file"""
     image_format: str = "PNG"
     """Pillow's name of its file's format"""
+    is_clipped: bool = False
+    """whether it has numbers beyond the scale of the model, 3% or more"""
 
 
 def translate_files(
@@ -150,6 +157,7 @@ def translate_files(
                         temporary.write_text(json.dumps(record) + "\n", encoding="utf-8")
                 for image, x in zip(images, batch, strict=True):
                     summary.animated += image.is_animated
+                    summary.clipped += image.is_clipped
                     summary.resized += format_size(image.x.shape) != summary.learnt
                     summary.translated += 1
                     yield targets[image.path], x, image, target_bounds, target_scaling
@@ -251,7 +259,8 @@ def read_image(path: Path, bounds: Bounds | None = None, scaling: Scaling = Scal
             numbers = torch.from_numpy(values.transpose(2, 0, 1).astype(np.float64))
             if not numbers.isfinite().all():
                 return "holds NaN or infinity: replace these"
-            return InputImage(path, scaling.to_unit(numbers[None])[0], dtype, False, pages > 1, image_format)
+            x, is_clipped = scaling.to_unit(numbers[None])[0], scaling.clipped_share(numbers[None]) > MAX_CLIPPED_SHARE
+            return InputImage(path, x, dtype, False, pages > 1, image_format, is_clipped)
         if bounds is None and pixels.white is None:
             return f"{pixels.kind} have no black and white of their own, and the model was trained without `range`"
         white = float(pixels.white or 1)
