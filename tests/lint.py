@@ -17,14 +17,14 @@ PYTHON = [*SOURCES, *TESTS, *sorted((ROOT / "benchmarks").rglob("*.py")), ROOT /
 FILE_LINES, FUNCTION_LINES = 400, 60
 """most lines of a file, and of a function"""
 CEILINGS = {
-    ".": 1080,
-    "cli": 1900,
+    ".": 1185,
+    "cli": 2040,
     "data": 5030,
     "diagnostics": 222,
     "distributions": 900,
-    "evaluation": 1084,
+    "evaluation": 1105,
     "explore": 390,
-    "inference": 1270,
+    "inference": 1605,
     "io": 485,
     "metrics": 2248,
     "models": 3030,

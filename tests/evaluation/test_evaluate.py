@@ -14,7 +14,8 @@ from ganvas.cli.evaluate import information_lines
 from ganvas.data import Dataset, from_array
 from ganvas.distributions.posteriors import DiagonalGaussian
 from ganvas.errors import UserError
-from ganvas.evaluation.codes import active_units, bound_from_weights, mutual_information_bounds
+from ganvas.evaluation.codes import active_units, mutual_information_bounds
+from ganvas.inference.bounds import bound_from_weights
 from ganvas.metrics import likelihood
 from ganvas.metrics.similarity import psnr, ssim
 from ganvas.model import Batch

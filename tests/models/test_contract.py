@@ -19,13 +19,14 @@ from ganvas import models
 from ganvas.config import TrainConfig
 from ganvas.data import Dataset, DomainPair, fit_scaling, from_array, load, make_stream
 from ganvas.errors import UserError
+from ganvas.inference.scores import score_kinds
 from ganvas.inference.trained import Trained, load_trained
 from ganvas.model import EncoderModel, GenerativeModel, Model, Move, to_dict
 from ganvas.models import MODELS
 from ganvas.models._gan import Adversarial
 from ganvas.models._translator import Translator
 from ganvas.training.loop import apply_move, initialize_state, train
-from tests.support.data import image_collection, learnt_by
+from tests.support.data import image_collection, learnt_by, sources
 from tests.support.models import every_generator, every_model, small
 
 CPU = torch.device("cpu")
@@ -246,6 +247,20 @@ def test_results_do_not_depend_on_what_else_is_in_the_batch(cls: type[Model], im
     trained = ganvas.train(small(cls), images, steps=3, batch_size=8, quiet=True)
     z, y = torch.randn(9, 6), torch.arange(9) % 5
     assert (trained.decode(z, y).x[:2].int() - trained.decode(z[:2], y[:2]).x.int()).abs().max() <= 1
+
+
+@every_model
+def test_every_score_of_a_model_is_a_number_an_example(cls: type[Model], images: Dataset) -> None:
+    run = ganvas.train(small(cls), sources(cls, images), steps=2, batch_size=8, quiet=True)
+    run = run.fit_prior(images, kinds=["gaussian"]) if isinstance(run.model, EncoderModel) else run
+    kinds = score_kinds(run)
+    assert kinds or cls is ganvas.CUT, "one of a translator that goes one way"
+    for kind in kinds:
+        values = run.score(images, kind)
+        assert values.shape == (len(images),)
+        assert values.dtype == torch.float64
+        assert values.isfinite().all()
+        assert torch.equal(values, run.score(images, kind))
 
 
 GOLDEN = {

@@ -1,26 +1,21 @@
-"""The numbers of an autoencoder or a VAE on held-out examples: likelihood, codes, reconstructions.
+"""The numbers of an autoencoder or a VAE on held-out examples: likelihood, codes, reconstructions."""
 
-A VAE learns the density of standardised vectors, log p(u).  Reported is that of the data in their own units, by the
-change of variables x = m + s u: log p(x) = log p(u) - the sum of the columns' log s.
-"""
-
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from math import log
 from typing import Any
 
 import torch
-from jaxtyping import Float, Float64
-from torch import Tensor, nn
+from jaxtyping import Float
+from torch import Tensor
 
 from ..data import Dataset
-from ..data.scaling import composite_backgrounds
 from ..distributions.posteriors import ACTIVE_THRESHOLD, Posterior, PosteriorSamples
-from ..inference.trained import NO_ENCODER, Trained, chunk_size
+from ..inference.bounds import batches, elbo_terms, importance_weighted_bound
+from ..inference.scores import reconstruct
+from ..inference.trained import Trained, chunk_size
 from ..metrics import similarity
-from ..metrics.likelihood import log_likelihood, mean_and_error
-from ..model import Batch, EncoderModel, GenerativeModel, device_of
+from ..metrics.likelihood import mean_and_error
 from ..models._variational import LikelihoodModel, Variational
-from ..randomness import reseed
 from .samples import MetricValues, Settings
 
 CODE_METRICS = ("elbo", "bound", "codes", "reconstruction")
@@ -29,10 +24,6 @@ N_INFORMATION, N_INFORMATION_FLOW = 2000, 200
 """examples on which the mutual information is estimated; fewer of a flow, whose density takes a pass a dimension"""
 MAX_BOUND_GAP = 0.1
 """nats between two bounds on the mutual information above which the lower one is no estimate, but a bound"""
-EXAMPLES_PER_STREAM = 64
-"""examples, and samples of each, that share a random stream, whatever is computed at once"""
-MAX_DECODED_NUMBERS = 2**24
-"""numbers of examples, about, that a hierarchy decodes at once, with all that their networks hold"""
 MAX_DENSITIES = 2**22
 """densities' numbers that are computed at once"""
 
@@ -59,20 +50,9 @@ def measure(
     return values | (reconstruction_metrics(trained, x, y) if "reconstruction" in names else {})
 
 
-def batches(trained: Trained, x: Tensor, y: Tensor | None, seed: int, key: str) -> Iterator[Batch]:
-    """Examples and their labels in blocks, each with random numbers of its own."""
-    device = trained.device
-    for i in range(0, len(x), EXAMPLES_PER_STREAM):
-        reseed(device, seed, key, i)
-        part = slice(i, i + EXAMPLES_PER_STREAM)
-        yield Batch(x[part], None if y is None else y[part]).to(device)
-
-
 def elbo(trained: Trained, model: LikelihoodModel, x: Tensor, y: Tensor | None, draws: int, seed: int) -> MetricValues:
     """The bound, -E log p(x|z) and KL(q(z|x) || p(z)): equation 7 of arXiv:1312.6114."""
-    terms = [model.elbo_terms(batch, draws, **trained.nets) for batch in batches(trained, x, y, seed, "elbo")]
-    nll, kl = (torch.cat(part).cpu() for part in zip(*terms, strict=True))
-    nll += trained.domain_scaling().log_volume
+    nll, kl = elbo_terms(trained, model, x, y, draws, seed)
     value, error = mean_and_error(-nll - kl)
     return {
         "elbo": value, "elbo_error": error, "elbo_bits_per_dimension": -value / (x[0].numel() * log(2)),
@@ -82,39 +62,9 @@ def elbo(trained: Trained, model: LikelihoodModel, x: Tensor, y: Tensor | None, 
 
 def bound(trained: Trained, model: LikelihoodModel, x: Tensor, y: Tensor | None, k: int, seed: int) -> MetricValues:
     """The importance weighted bound; of a conditional model, on log p(x|y)."""
-    nets, values, device = trained.nets, torch.empty(len(x), dtype=torch.float64), trained.device
-
-    def with_label(net: nn.Module, label: int | None) -> Callable[[Tensor], Any]:
-        return net if label is None else lambda x: net(x, torch.full((len(x),), label, device=x.device))
-
-    if not isinstance(model, Variational):
-        values = bound_from_weights(model, nets, x, y, k, seed)
-    else:  # the same by a path that fuses layers, for an encoder and a decoder of one code
-        log_prior = model.log_prior(**nets)
-        for label in [None] if y is None or not model.conditional else y.unique().tolist():
-            q, p = (with_label(nets[name], label) for name in ("encoder", "decoder"))
-            index = slice(None) if label is None else y == label
-            values[index] = log_likelihood(x[index], q, p, log_prior, k, seed=seed, device=device)
-    value, error = mean_and_error(values - trained.domain_scaling().log_volume)
+    value, error = mean_and_error(importance_weighted_bound(trained, model, x, y, k, seed))
     bits = -value / (x[0].numel() * log(2))
     return {"bound": value, "bound_error": error, "bound_bits_per_dimension": bits, "importance_samples": k}
-
-
-def bound_from_weights(
-    model: LikelihoodModel, nets: nn.ModuleDict, x: Tensor, y: Tensor | None, k: int, seed: int
-) -> Float64[Tensor, " n"]:
-    """L_k of n examples, of a conditional model with their labels y; the noise depends on the seed, k and blocks."""
-    device, values = device_of(nets), []
-    rows = max(1, MAX_DECODED_NUMBERS // (16 * x[0].numel()))
-    n, samples = min(EXAMPLES_PER_STREAM, rows), min(EXAMPLES_PER_STREAM, max(1, rows // EXAMPLES_PER_STREAM))
-    for i in range(0, len(x), n):
-        part, log_w = x[i : i + n].to(device), []
-        labels = (y[i : i + n].to(device),) if y is not None and model.is_conditional else ()
-        for j in range(0, k, samples):
-            reseed(device, seed, "bound", k, i, j)
-            log_w.append(model.log_weights(part, min(samples, k - j), *labels, **nets).double().logsumexp(0).cpu())
-        values.append(torch.stack(log_w).logsumexp(0) - log(k))
-    return torch.cat(values)
 
 
 def latent_usage(trained: Trained, model: LikelihoodModel, x: Tensor, y: Tensor | None, seed: int) -> MetricValues:
@@ -182,17 +132,11 @@ def reconstruction_metrics(trained: Trained, x: Tensor, y: Tensor | None) -> Met
 
     Of deep images also the root of the mean square error of each channel, in the units of the data.
     """
-    encoding, generating = trained.require(EncoderModel, NO_ENCODER), trained.require(GenerativeModel, "has no decoder")
-    y = y if trained.model.is_conditional else None
-    z = trained.map_chunks(lambda *part: encoding.encode(*part, **trained.nets), x, y)
-    r = trained.map_chunks(lambda *part: generating.generate(*part, **trained.nets), z, y)
-    scaling = trained.domain_scaling()
-    if not scaling.is_deep:
-        x, r = (composite_backgrounds(t, scaling.premultiplied) for t in (x, r))
+    x, r = reconstruct(trained, x, y)
     values: MetricValues = {"reconstruction_mse": (x - r).square().mean().item()}
+    scaling = trained.domain_scaling()
     if scaling.low is not None and scaling.high is not None:
-        low, high = scaling.pixel_range
-        rmse = (x - r).square().mean((0, 2, 3)).sqrt() * ((scaling.high - scaling.low) / (high - low))
+        rmse = (x - r).square().mean((0, 2, 3)).sqrt() * (scaling.high - scaling.low)
         values["reconstruction_rmse"] = rmse.tolist()
     if x.ndim == 4:
         size = chunk_size(trained.shape)

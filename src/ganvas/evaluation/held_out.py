@@ -3,23 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import TypeVar
 
-from ..data import (
-    DataOptions,
-    Dataset,
-    DomainPair,
-    Source,
-    Sources,
-    check_depth,
-    load,
-    resolve_domains,
-    restore_numbers,
-)
-from ..data.options import MissingSplitError, without_holdout
+from ..data import DataOptions, Dataset, DomainPair, Source, Sources, resolve_domains
+from ..data.options import MissingSplitError
 from ..errors import UserError
-from ..inference.loading import load_matching
+from ..inference.loading import load_domain, load_matching
 from ..inference.trained import Trained
 from ..model import model_name
 
@@ -71,17 +60,10 @@ def load_held_out(
 
 def load_domains(trained: Trained, sources: Sources, options: DataOptions | None) -> DomainPair:
     """Both domains, with the size and channels that the model was trained on; UserError where they are no such."""
-    sources, options = resolve_domains(sources), without_holdout(options)
+    sources = resolve_domains(sources)
     if not isinstance(sources, tuple):
         raise UserError(f"this {model_name(trained.model)} has two domains: give both, A and B")
-    parts = []
-    for domain, (source, shape) in enumerate(zip(sources, trained.shape, strict=False)):
-        scaling = trained.domain_scaling(domain)
-        own = restore_numbers(source, options, trained.metadata, scaling, domain)
-        if len(shape) == 3 and isinstance(source, str | Path):
-            own = replace(own, size=f"{shape[1]}x{shape[2]}", channels=own.channels if scaling.is_deep else shape[0])
-        parts.append(check_depth(load(source, own), scaling))
-    pair = DomainPair(*parts)
+    pair = DomainPair(*(load_domain(trained, source, options, i) for i, source in enumerate(sources[:2])))
     if pair.shape != trained.shape:
         raise UserError(f"{pair.name} has examples of {pair.shape}, but this model was trained on {trained.shape}")
     return pair

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ..data import DataOptions, Dataset, Source, check_depth, load, may_hold_images, names_shards, restore_numbers
 from ..data.options import without_holdout
 from ..errors import UserError
-from ..model import model_name
+from ..model import Shape, model_name
 
 MAX_CLIPPED_SHARE = 0.03
 """share of numbers beyond a model's scale that is worth saying: scales by percentiles leave 0.02 of their own"""
@@ -20,6 +20,24 @@ def load_preprocessed(trained: "Trained", data: Source, options: DataOptions | N
     """The examples that a source names, as the model learns them; UserError unless they are of its kind."""
     dataset: Dataset = trained.model.preprocess(load_matching(trained, data, options), deterministic=True)
     return dataset
+
+
+def load_domain(trained: "Trained", source: Source, options: DataOptions | None, domain: int) -> Dataset:
+    """The examples of a translator's domain, 0 (A) or 1 (B), images with its size and channels, if they are files."""
+    scaling, shape = trained.domain_scaling(domain), trained.shape[domain]
+    own = restore_numbers(source, without_holdout(options), trained.metadata, scaling, domain)
+    if len(shape) == 3 and isinstance(source, str | Path):
+        own = replace(own, size=f"{shape[1]}x{shape[2]}", channels=own.channels if scaling.is_deep else shape[0])
+    return check_depth(load(source, own), scaling)
+
+
+def check_domain(dataset: Dataset, shape: Shape, to: str, any_size: bool = False) -> None:
+    """UserError unless a translator's domain has examples of this shape; with `any_size`, vectors of it or images."""
+    is_image = len(shape) == 3
+    if dataset.has_images != is_image or (dataset.shape != shape and not (is_image and any_size)):
+        actual, expected = ("x".join(map(str, s)) for s in (dataset.shape, shape))
+        mismatch = f"{dataset.name} has examples of {actual}, but this model translates those of"
+        raise UserError(f"{mismatch} {expected} to {to}")
 
 
 def check_whole(dataset: Dataset, data: Source) -> Dataset:

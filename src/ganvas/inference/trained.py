@@ -32,8 +32,9 @@ from ..nn.cpu import retain_freed_memory
 from ..nn.skeleton import allocate
 from ..randomness import draw_rows, make_generator, reseed
 from ..viz.images import Examples
-from .loading import check_whole, load_preprocessed
+from .loading import check_domain, check_whole, load_preprocessed
 from .schema import DEEP_FORMAT_VERSION, FORMAT_VERSION, check_config, check_networks, parse_weights
+from .scores import load_scored, resolve_score, score_dataset
 from .tiling import translate_images
 from .training_data import TrainingData, parse_training_data
 
@@ -215,6 +216,18 @@ class Trained:
         dataset = check_whole(load_preprocessed(self, data, options), data)
         return self.decode(self.encode(dataset), dataset.labels)
 
+    def score(
+        self, data: Source, kind: str | None = None, options: DataOptions | None = None, *,
+        importance_samples: int | None = None, seed: int = 0, to: str = "B",
+    ) -> Tensor:  # fmt: skip
+        """How strange n examples are, n numbers, larger is stranger: `scores.py` defines each kind.
+
+        `importance_samples` are for the score likelihood; a translator scores what it translates `to` B or A.
+        """
+        kind = resolve_score(self, kind, importance_samples)
+        dataset = load_scored(self, data, options, to)
+        return score_dataset(self, dataset, kind, importance_samples=importance_samples, seed=seed, to=to)
+
     def translate(self, data: Source, to: str = "B", options: DataOptions | None = None) -> Examples:
         """The translations of examples of one domain to the other, B or A, by a translator.
 
@@ -222,13 +235,10 @@ class Trained:
         channels.  Raises UserError for examples of another kind, and where the model does not translate that way.
         """
         a, b = self.domains(to)
-        shape, source, target = self.shape[a], self.domain_scaling(a), self.domain_scaling(b)
+        source, target = self.domain_scaling(a), self.domain_scaling(b)
         options = restore_numbers(data, without_holdout(options), self.metadata, source, a)
         dataset = check_depth(check_whole(load(data, options), data), source)
-        if dataset.has_images != (len(shape) == 3) or (len(shape) == 1 and dataset.shape != shape):
-            actual, expected = ("x".join(map(str, s)) for s in (dataset.shape, shape))
-            mismatch = f"{dataset.name} has examples of {actual}, but this model translates those of"
-            raise UserError(f"{mismatch} {expected} to {to}")
+        check_domain(dataset, self.shape[a], to, any_size=True)
         if not dataset.has_images:
             return Examples(self.translate_batch(dataset.x, to))
         parts = dataset.x.split(chunk_size(dataset.shape))
