@@ -17,12 +17,12 @@ PYTHON = [*SOURCES, *TESTS, *sorted((ROOT / "benchmarks").rglob("*.py")), ROOT /
 FILE_LINES, FUNCTION_LINES = 400, 60
 """most lines of a file, and of a function"""
 CEILINGS = {
-    ".": 1185,
+    ".": 1195,
     "cli": 2040,
-    "data": 5030,
+    "data": 5060,
     "diagnostics": 222,
     "distributions": 900,
-    "evaluation": 1105,
+    "evaluation": 1125,
     "explore": 390,
     "inference": 1605,
     "io": 485,
@@ -31,7 +31,7 @@ CEILINGS = {
     "nn": 1200,
     "objectives": 345,
     "training": 4835,
-    "viz": 680,
+    "viz": 690,
 }
 """most lines of each room"""
 UNPICKLING = re.compile(r"torch\.load|import pickle|allow_pickle=True|weights_only=False|eval\(\s*['\"]")

@@ -42,6 +42,7 @@ COMMANDS = {
     "reconstruct": ("sample:reconstruct", "Encode and decode examples, and show both."),
     "translate": ("sample:translate", "Translate images with a CycleGAN, a DiscoGAN or CUT."),
     "evaluate": ("evaluate:evaluate", "Measure a trained model and its samples on held-out data."),
+    "score": ("score:score", "Score how strange examples are, and mark anomalies."),
     "compare": ("compare:compare", "Compare runs by their samples, with intervals."),
     "doctor": ("inspect:doctor", "Say what is wrong with a run, with evidence and remedies."),
     "features": ("evaluate:features", "List features to compare samples on; fetch their weights."),

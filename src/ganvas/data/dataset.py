@@ -49,7 +49,7 @@ class Dataset(InMemory):
     `labels`, if any, are n integers that index `classes`.  `notes` says what a reader should know.  `range` are the
     numbers of the source that became the bytes 0 and 255, or that models see as black and white, where they were asked
     for; else deep images have a `scale`.  `sampled_from` is how many examples the source has, where these are a sample
-    of them since all do not fit in memory.
+    of them since all do not fit in memory.  `files` names the file of each, where each has one.
     """
 
     x: Tensor
@@ -61,6 +61,7 @@ class Dataset(InMemory):
     source_dtype: str = ""
     scale: ScaleName = "range"
     sampled_from: int | None = None
+    files: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.x)
@@ -110,7 +111,13 @@ class Dataset(InMemory):
 
     def select(self, index: Any) -> "Dataset":
         """The examples at the indices, or in the slice."""
-        return replace(self, x=self.x[index], labels=None if self.labels is None else self.labels[index])
+        return self.replace_examples(self.x[index], index)
+
+    def replace_examples(self, x: Tensor, index: Any) -> "Dataset":
+        """The dataset with x in place of its examples, and what else it knows of those at the indices."""
+        labels = None if self.labels is None else self.labels[index]
+        places = torch.arange(len(self.files))[index].tolist() if self.files else ()
+        return replace(self, x=x, labels=labels, files=tuple(self.files[i] for i in places))
 
     def select_in_place(self, index: Tensor) -> "Dataset":
         """The examples at these indices, in ascending order, in the memory of all, which it takes over."""
@@ -118,7 +125,7 @@ class Dataset(InMemory):
         size = len(chunks(x)[0])
         for target, chunk_index in zip(x.split(size), index.split(size), strict=True):
             target.copy_(self.x[chunk_index])  # what was there is not needed any more
-        return replace(self, x=x, labels=None if self.labels is None else self.labels[index])
+        return self.replace_examples(x, index)
 
     def sample(self, n: int, *key: int | str) -> "Dataset":
         """n of the examples, or all if they are fewer, in an order that the key chooses."""
@@ -140,7 +147,7 @@ class Dataset(InMemory):
         keep = labels >= 0
         if not keep.any():
             raise UserError(f"{self.name} has no example of the classes {', '.join(names)}")
-        return replace(self, x=self.x[keep], labels=labels[keep], classes=tuple(names))
+        return replace(self.select(keep), labels=labels[keep], classes=tuple(names))
 
 
 def chunks(x: Tensor) -> tuple[Tensor, ...]:

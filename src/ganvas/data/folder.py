@@ -46,7 +46,7 @@ def load_folder(folder: Path, key: str | None, options: DataOptions, progress: P
     notes += [*part.notes, *listing.notes, *listing.excluded_notes([] if table is None else [table.file])]
     return Dataset(
         x=images.stack(channels), labels=None if labels is None else torch.tensor(labels), classes=classes,
-        name=dataset_name(folder), notes=tuple(notes), range=images.bounds,
+        name=dataset_name(folder), notes=tuple(notes), range=images.bounds, files=tuple(map(str, images.infos)),
         source_dtype=images.dtype, scale=options.scale,
     )  # fmt: skip
 

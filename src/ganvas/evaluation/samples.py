@@ -108,7 +108,7 @@ def draw_comparisons(runs: Runs, real_data: RealData, settings: Settings) -> lis
         labels = other.sample(n, seed, "labels").labels if trained.model.is_conditional else None
         samples = trained.decode(trained.sample_codes(n, seed, prior), labels)
         x = images_as_bytes(samples.x, scaling) if samples.scaling.is_deep else samples.x
-        fake = Examples(replace(other, x=x, labels=labels, name="generated"), space, real, progress=progress)
+        fake = Examples(replace(other, x=x, labels=labels, files=(), name="generated"), space, real, progress=progress)
         if train is not None and all_known:
             train = as_bytes(train, scaling)  # noqa: PLW2901
             key = train.fingerprint() if len(runs) > 1 else ""

@@ -74,7 +74,7 @@ class Direction:
     def examples(self, x: Tensor, name: str = "translations", reference: Examples | None = None) -> Examples:
         """Translations, or inputs in place of them, as examples of the target domain."""
         assert self.space is not None
-        data = replace(self.seen(x), labels=None, name=name)
+        data = replace(self.seen(x), labels=None, files=(), name=name)
         return Examples(data, self.space, reference, progress=self.settings.progress)
 
     def seen(self, x: Tensor) -> Dataset:

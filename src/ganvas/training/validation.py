@@ -191,7 +191,7 @@ class SampleEvaluator:
         z = trained.draw_codes(n, make_generator(CPU, self.seed, "compared"))
         samples = trained.decode(z, self.labels)
         x = images_as_bytes(samples.x, samples.scaling) if samples.scaling.is_deep else samples.x
-        fake = Examples(replace(self.examples.data, x=x, labels=self.labels), self.space)
+        fake = Examples(replace(self.examples.data, x=x, labels=self.labels, files=()), self.space)
         score = self.score(fake)
         error = score.standard_error if self.data.has_images else score.error_of_terms()
         value, error = round_for_log(score.value), round_for_log(error)

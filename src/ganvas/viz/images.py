@@ -245,6 +245,13 @@ def encode_png16(array: np.ndarray) -> bytes:
     return file.getvalue()
 
 
+def heat_maps(values: Tensor) -> Tensor:
+    """Numbers in [0, 1], n x h x w, as uint8 images n x 3 x h x w: from black through red to pale yellow."""
+    from matplotlib import colormaps
+
+    return torch.from_numpy(colormaps["inferno"](values.cpu().numpy(), bytes=True)[..., :3]).movedim(-1, 1)
+
+
 def to_pil(x: Tensor) -> Image.Image:
     """uint8 c x h x w as a picture."""
     return Image.fromarray(x.movedim(0, -1).squeeze(-1).cpu().numpy())

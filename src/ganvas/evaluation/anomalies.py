@@ -1,0 +1,114 @@
+"""Is an example strange?  Scores of examples, and their p-values by the scores of held-out examples."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from ..data import DataOptions, Dataset, Source
+from ..data.scaling import composite_backgrounds
+from ..errors import UserError
+from ..inference.loading import load_preprocessed
+from ..inference.scores import ERRORS, comparisons, load_scored, resolve_score, score_dataset, score_kinds
+from ..inference.trained import Trained
+from ..metrics.conformal import conformal_p_values
+from ..metrics.features.base import Progress, say_nothing
+from ..training.run_records import load_run
+from .held_out import load_domains
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredExamples:
+    """Examples with a score each, larger is stranger, and what is said of them."""
+
+    data: Dataset
+    kind: str
+    scores: Float64[Tensor, " n"]
+    p_values: Float64[Tensor, " n"] | None
+    """None where there are no held-out examples to calibrate by"""
+    calibration: str
+    """name of the held-out examples; or why there are no p-values"""
+    n_calibration: int = 0
+
+    def rows(self, threshold: float) -> list[dict[str, Any]]:
+        """A row an example: its file or its index, class if any, score, p-value, and whether p <= threshold.
+
+        Of ordinary examples at most that share has such a p, on average.
+        """
+        n, data = len(self.data), self.data
+        name, names = ("file", data.files) if data.files else ("index", range(n))
+        classes = [] if data.labels is None else [data.classes[i] for i in data.labels.tolist()]
+        p_values = [None] * n if self.p_values is None else self.p_values.tolist()
+        return [
+            {name: names[i]} | ({"class": classes[i]} if classes else {})
+            | {"score": score, "p_value": p, "anomaly": None if p is None else p <= threshold}
+            for i, (score, p) in enumerate(zip(self.scores.tolist(), p_values, strict=True))
+        ]  # fmt: skip
+
+
+def score_examples(
+    trained: Trained | str | Path,
+    data: Source,
+    options: DataOptions | None = None,
+    *,
+    kind: str | None = None,
+    calibrate: Source | None = None,
+    calibrate_options: DataOptions | None = None,
+    importance_samples: int | None = None,
+    seed: int = 0,
+    to: str = "B",
+    progress: Progress = say_nothing,
+) -> ScoredExamples:
+    """Score examples as `Trained.score` does; p-values by `calibrate`, by default the run's own test split.
+
+    Examples to calibrate by must be ordinary, and the run must not have learnt from them.  UserError for what cannot be
+    read or scored.
+    """
+    trained = load_run(trained)
+    kind = resolve_score(trained, kind, importance_samples)
+    dataset = load_scored(trained, data, options, to)
+    held_out = (
+        load_calibration(trained, to) if calibrate is None else load_scored(trained, calibrate, calibrate_options, to)
+    )
+    score = partial(score_dataset, trained, kind=kind, importance_samples=importance_samples, seed=seed, to=to)
+    progress(f"{kind} of {len(dataset)} examples")
+    scores = score(dataset)
+    if isinstance(held_out, str):
+        return ScoredExamples(dataset, kind, scores, None, held_out)
+    progress(f"{kind} of {len(held_out)} held-out examples of {held_out.name}")
+    p_values = conformal_p_values(scores, score(held_out))
+    return ScoredExamples(dataset, kind, scores, p_values, held_out.name, len(held_out))
+
+
+def load_calibration(trained: Trained, to: str) -> Dataset | str:
+    """The test split of the run's own data, of a translator that of the domain translated `to` B or A; or why not."""
+    if (training_data := trained.training_data) is None:
+        return "nothing says where the run's data are"
+
+    def read(sources: Any, options: DataOptions) -> Dataset:
+        if trained.model.n_domains == 1:
+            return load_preprocessed(trained, sources, options)
+        return load_domains(trained, sources, options).datasets[trained.domains(to)[0]]
+
+    try:
+        test = training_data.load_test_split(read)
+    except UserError as error:
+        return str(error)
+    return "the run held out no examples" if test is None else test
+
+
+def shown_errors(trained: Trained, data: Dataset, kind: str, seed: int = 0, to: str = "B") -> tuple[Tensor, ...]:
+    """Images as they are seen on white, what they are compared with, and the squared error of each pixel.
+
+    The first two are n x c x h x w with pixels in [0, 1], the error n x h x w.  A score that compares nothing is shown
+    by the reconstructions; of a model that has none there are the images alone.
+    """
+    if kind not in ERRORS and "reconstruction" not in score_kinds(trained):
+        x = data.x.float() / 255
+        return (composite_backgrounds(x)[:, -3:],)
+    x, r = (torch.cat(parts) for parts in zip(*comparisons(trained, data, kind, seed, to), strict=True))
+    return x[:, -3:], r[:, -3:].clamp(0, 1), (x - r).square().mean(1)
