@@ -91,6 +91,7 @@ def test_links_lead_somewhere(page: Path) -> None:
         ("README.md", ("grid.png", "rebuilt.png")),
         ("docs/python.md", ("grid.png", "rebuilt.png")),
         ("docs/translation.md", ("flat.png", "deep.png")),
+        ("docs/scores.md", ()),
     ],
 )
 def test_programs_run(page: str, pictures: tuple[str, ...]) -> None:

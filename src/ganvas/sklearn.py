@@ -1,0 +1,196 @@
+"""Estimators of scikit-learn: `AutoencoderDetector` finds outliers in tables, `VAEDensity` estimates their density.
+
+They learn on the CPU, in some hundred steps, write no run folder, and depend on the data and `random_state` alone.
+Networks are MLPs; columns are standardised.  Scores are computed in float64, each from its own row and nothing else.
+"""
+
+from math import log
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+try:
+    from sklearn.base import (
+        BaseEstimator,
+        ClassNamePrefixFeaturesOutMixin,
+        DensityMixin,
+        OutlierMixin,
+        TransformerMixin,
+    )
+    from sklearn.utils import check_random_state
+    from sklearn.utils.validation import check_is_fitted, validate_data
+except ImportError as error:
+    raise ImportError("ganvas.sklearn needs scikit-learn: pip install 'ganvas[sklearn]'") from error
+
+from .config import TrainConfig
+from .data import Scaling, from_array
+from .distributions.posteriors import normal_log_prob
+from .distributions.priors import Mixture, fit_priors
+from .errors import UserError, check_positive
+from .models import VAE, Autoencoder
+from .randomness import make_generator
+from .training.loop import current_ema, initialize_state, train
+
+CPU = torch.device("cpu")
+MIN_STEPS, MAX_STEPS, STEPS_PER_EXAMPLE = 200, 1000, 0.5
+"""training steps where `steps` is None: so many an example, within these limits"""
+MAX_LATENT, BATCH_SIZE, ROWS_AT_ONCE = 32, 64, 1024
+MIN_ERROR = 1e-12
+"""squared error below which none is told from others"""
+IMPORTANCE_SAMPLES = 64
+"""samples z of each example for its likelihood"""
+
+
+class TableModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """What both estimators share: training on a table, and the codes of its rows."""
+
+    latent: int | None
+    width: int
+    steps: int | None
+    random_state: Any
+
+    def train(self, X: Any, kind: type[Autoencoder] | type[VAE], **options: Any) -> int:
+        """Fit networks, and the scaling of columns, to a table n x d; returns the seed."""
+        x = validate_data(self, X, dtype=np.float64, ensure_min_samples=3)
+        n, d = x.shape
+        for name in ("latent", "width", "steps"):
+            if (value := getattr(self, name)) is not None:
+                check_positive(value, name)
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        steps = self.steps or int(min(max(MIN_STEPS, STEPS_PER_EXAMPLE * n), MAX_STEPS))
+        latent = self.latent or max(1, min(MAX_LATENT, d // 2))
+        model, data = kind(latent=latent, width=self.width, net="mlp", **options), from_array(x.astype(np.float32))
+        config = TrainConfig(steps=steps, batch_size=min(BATCH_SIZE, n), seed=seed, lr_decay=0.5, ema_decay=0.98)
+        with torch.random.fork_rng(devices=[]):
+            state = initialize_state(model, data.shape, seed, CPU)
+            for _ in train(model, data, config, state):
+                pass
+            state.meter.fetch()  # raises where training diverged
+        self.networks_: nn.ModuleDict = current_ema(state, config.ema_decay).double().eval()
+        self.scaling_: Scaling = state.scaling[0]
+        self.n_steps_: int = steps
+        self._n_features_out: int = latent
+        return seed
+
+    def standardize(self, X: Any) -> Tensor:
+        """The rows of a table as the networks see them, float64."""
+        check_is_fitted(self)
+        x = torch.from_numpy(np.array(validate_data(self, X, dtype=np.float64, reset=False)))
+        assert self.scaling_.mean is not None
+        return (x - self.scaling_.mean) / self.scaling_.scale
+
+    @torch.no_grad()
+    def transform(self, X: Any) -> np.ndarray:
+        """The codes of n rows, n x latent: the posterior's mean where a code is a distribution."""
+        u = self.standardize(X)
+        code = self.networks_["encoder"](u)
+        return np.asarray(code if isinstance(code, Tensor) else code.mean)
+
+
+class AutoencoderDetector(OutlierMixin, TableModel):  # type: ignore[misc]
+    """Outliers by an autoencoder: rows with an unlikely code, or that it cannot rebuild from the code.
+
+    The score is the density of (z, log |x - g(z)|^2) under a Gaussian or a mixture of them, whichever makes held-out
+    rows likelier: after Zong et al., Deep Autoencoding Gaussian Mixture Model, ICLR 2018, but fitted after training.
+
+    `latent` is the length of the code (None: half the columns, at most 32), `width` the units of a hidden layer,
+    `steps` how long it learns (None: by the number of rows, at most 1000), `contamination` the share of the training
+    rows that count as outliers, from 0 to 0.5.
+    """
+
+    def __init__(
+        self, latent: int | None = None, *, width: int = 128, steps: int | None = None, contamination: float = 0.1,
+        random_state: Any = None,
+    ) -> None:  # fmt: skip
+        self.latent, self.width, self.steps = latent, width, steps
+        self.contamination, self.random_state = contamination, random_state
+
+    def fit(self, X: Any, y: Any = None) -> "AutoencoderDetector":
+        """Learn from a table n x d; y is not used."""
+        if not 0 < self.contamination <= 0.5:
+            raise UserError(
+                f"contamination={self.contamination} is no share of outliers: give more than 0, at most 0.5"
+            )
+        seed = self.train(X, Autoencoder)
+        fitted = fit_priors(self.describe(X), seed=seed, kinds=["gaussian", "mixture"])
+        best = max(fitted.priors, key=fitted.held_out.__getitem__)
+        self.density_: Mixture = Mixture(*(t.double() for t in fitted.priors[best]))
+        self.offset_: float = float(np.percentile(self.score_samples(X), 100 * self.contamination))
+        return self
+
+    @torch.no_grad()
+    def describe(self, X: Any) -> Tensor:
+        """The code of each row and the logarithm of its squared error, n x (latent + 1)."""
+        u = self.standardize(X)
+        z = self.networks_["encoder"](u)
+        error = (self.networks_["decoder"](z) - u).square().mean(1, keepdim=True)
+        return torch.cat([z, error.clamp_min(MIN_ERROR).log()], 1)
+
+    def score_samples(self, X: Any) -> np.ndarray:
+        """The log-density of each row's code and error, in nats: lower is stranger."""
+        rows = self.describe(X)  # first, as it says what is not fitted yet
+        return np.asarray(self.density_.log_prob(rows))
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """`score_samples` less its threshold: negative for outliers."""
+        scores: np.ndarray = self.score_samples(X) - self.offset_
+        return scores
+
+    def predict(self, X: Any) -> np.ndarray:
+        """-1 for outliers, 1 for other rows."""
+        return np.where(self.decision_function(X) < 0, -1, 1)
+
+
+class VAEDensity(DensityMixin, TableModel):  # type: ignore[misc]
+    """A density by a variational autoencoder, with a Gaussian p(x|z) whose deviation is learned.
+
+    `latent`, `width` and `steps` as `AutoencoderDetector` has them; `importance_samples` are the samples z of the bound
+    on log p(x).
+    """
+
+    def __init__(
+        self, latent: int | None = None, *, width: int = 128, steps: int | None = None,
+        importance_samples: int = IMPORTANCE_SAMPLES, random_state: Any = None,
+    ) -> None:  # fmt: skip
+        self.latent, self.width, self.steps = latent, width, steps
+        self.importance_samples, self.random_state = importance_samples, random_state
+
+    def fit(self, X: Any, y: Any = None) -> "VAEDensity":
+        """Learn from a table n x d; y is not used."""
+        check_positive(self.importance_samples, "importance_samples")
+        self.train(X, VAE, sigma="learned")
+        return self
+
+    @torch.no_grad()
+    def score_samples(self, X: Any) -> np.ndarray:
+        """log p(x) of each row in nats and its own units: the importance-weighted bound, with noise that rows share."""
+        u, d = self.standardize(X), self._n_features_out
+        noise = torch.randn(
+            self.importance_samples, 1, d, generator=make_generator(CPU, 0, "bound"), dtype=torch.float64
+        )
+        return np.concatenate([self.bound(part, noise).numpy() for part in u.split(ROWS_AT_ONCE)])
+
+    def bound(self, u: Tensor, noise: Tensor) -> Tensor:
+        """L_k of standardised rows, in the rows' own units; the noise is k x 1 x d."""
+        q = self.networks_["encoder"](u)
+        z = q.mean + q.scale * noise
+        log_ratio = (normal_log_prob(z) - normal_log_prob(noise) + q.scale.log()).sum(2)
+        log_weights: Tensor = log_ratio - self.networks_["decoder"](z.flatten(0, 1)).nll(u)
+        return log_weights.logsumexp(0) - log(len(noise)) - self.scaling_.log_volume
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """The mean of log p(x) over the rows."""
+        return float(self.score_samples(X).mean())
+
+    @torch.no_grad()
+    def sample(self, n_samples: int = 1, random_state: Any = None) -> np.ndarray:
+        """n new rows, n x d, from p(x|z) p(z); by default those of the estimator's own `random_state`."""
+        check_is_fitted(self)
+        check_positive(n_samples, "n_samples")
+        random = check_random_state(self.random_state if random_state is None else random_state)
+        p = self.networks_["decoder"](torch.from_numpy(random.standard_normal((n_samples, self._n_features_out))))
+        u = p.mean + p.sigma * torch.from_numpy(random.standard_normal(p.mean.shape))
+        assert self.scaling_.mean is not None
+        return np.asarray(u * self.scaling_.std + self.scaling_.mean)

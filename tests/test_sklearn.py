@@ -1,0 +1,127 @@
+"""`ganvas.sklearn`: scikit-learn's own checks, and each method against an independent computation."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import jaxtyping
+import numpy as np
+import pytest
+import torch
+from scipy.stats import multivariate_normal
+from sklearn.datasets import load_digits
+from sklearn.metrics import roc_auc_score
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from ganvas.errors import UserError
+from ganvas.sklearn import AutoencoderDetector, VAEDensity
+
+RANDOM = np.random.default_rng(0)
+FACTOR, MEAN = RANDOM.normal(size=(2, 5)), RANDOM.normal(size=5) * 10
+X = MEAN + RANDOM.normal(size=(400, 2)) @ FACTOR + 0.3 * RANDOM.normal(size=(400, 5))
+STRANGE = MEAN + 3 * RANDOM.normal(size=(50, 5))
+
+
+@pytest.fixture
+def any_types() -> Iterator[None]:
+    """Types are not checked at run time: scikit-learn gives anything to `__init__`, which must not mind."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.usefixtures("any_types")
+@parametrize_with_checks([
+    AutoencoderDetector(width=16, steps=30), VAEDensity(width=16, steps=30, importance_samples=8),
+])  # fmt: skip
+def test_scikit_learns_own_checks(estimator: object, check: object) -> None:
+    assert callable(check)
+    check(estimator)
+
+
+def test_outliers_have_unlikely_codes_or_are_not_rebuilt() -> None:
+    found = AutoencoderDetector(latent=2, random_state=0).fit(X)
+    scores = found.score_samples(np.concatenate([X, STRANGE]))
+    assert roc_auc_score(np.arange(len(scores)) < len(X), scores) > 0.97
+    far = MEAN + 6 * FACTOR.sum(0)  # rebuilt as well as others, but where none are
+    off = MEAN + 6 * np.linalg.svd(FACTOR)[2][-1]  # its code is an ordinary one
+    assert found.predict(np.stack([far, off])).tolist() == [-1, -1]
+    z, error = found.transform(X), found.describe(X)[:, 2].exp().numpy()
+    u, nets = found.standardize(X), found.networks_.requires_grad_(False)
+    np.testing.assert_allclose(error, (nets["decoder"](torch.from_numpy(z)) - u).square().mean(1))
+    d = found.density_
+    reference = sum(
+        w * multivariate_normal(m, f @ f.T).pdf(np.concatenate([z, np.log(error)[:, None]], 1))
+        for w, m, f in zip(*(t.numpy() for t in d), strict=True)
+    )
+    np.testing.assert_allclose(found.score_samples(X), np.log(reference), rtol=1e-5)
+    np.testing.assert_array_equal(found.predict(X), np.where(found.decision_function(X) < 0, -1, 1))
+    assert (found.predict(X) == -1).sum() == 40
+    np.testing.assert_allclose(found.decision_function(X), found.score_samples(X) - found.offset_)
+    assert found.transform(X).shape == (400, 2)
+    half = AutoencoderDetector(latent=2, contamination=0.5, random_state=0).fit(X)
+    assert (half.predict(X) == -1).sum() == 200
+
+
+def test_a_density_is_near_that_of_the_data() -> None:
+    """Of a Gaussian, whose entropy a sample of it has on average."""
+    found = VAEDensity(latent=2, steps=1500, random_state=0).fit(X)
+    truth = multivariate_normal(MEAN, FACTOR.T @ FACTOR + 0.09 * np.eye(5))
+    assert found.score(X) == pytest.approx(truth.logpdf(X).mean(), abs=0.5)
+    assert found.score(X) == pytest.approx(found.score_samples(X).mean())
+    more = found.set_params(importance_samples=500).score(X)
+    assert more == pytest.approx(found.set_params(importance_samples=64).score(X), abs=0.2)
+    assert np.corrcoef(found.score_samples(STRANGE), truth.logpdf(STRANGE))[0, 1] > 0.8
+    samples = found.sample(4000, random_state=1)
+    np.testing.assert_allclose(samples.mean(0), X.mean(0), atol=0.4)
+    np.testing.assert_allclose(np.cov(samples.T), np.cov(X.T), atol=0.5)
+    np.testing.assert_array_equal(samples, found.sample(4000, random_state=1))
+    assert not np.array_equal(samples, found.sample(4000, random_state=2))
+
+
+def test_results_depend_on_random_state_alone() -> None:
+    a, b, c = (VAEDensity(steps=20, random_state=seed).fit(X).score_samples(X) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(a, b)
+    assert not np.array_equal(a, c)
+
+
+def test_options_have_effects() -> None:
+    fitted = AutoencoderDetector(random_state=0).fit(X)
+    assert fitted.n_steps_ == 200
+    assert AutoencoderDetector(random_state=0).fit(np.tile(X, (2, 1))).n_steps_ == 400
+    assert fitted.transform(X).shape[1] == 2
+    digits, _ = load_digits(return_X_y=True)
+    assert AutoencoderDetector(steps=3).fit(digits).transform(digits).shape[1] == 32
+    n_weights = [
+        sum(p.numel() for p in AutoencoderDetector(width=w, steps=1).fit(X).networks_.parameters()) for w in (8, 16)
+    ]
+    assert n_weights[0] < n_weights[1]
+
+
+@pytest.mark.parametrize(
+    ("estimator", "sentence"),
+    [
+        (AutoencoderDetector(contamination=0.0), "contamination=0.0 is no share"),
+        (AutoencoderDetector(latent=0), "latent=0: give 1 or more"),
+        (AutoencoderDetector(steps=-1), "steps=-1: give 1 or more"),
+        (VAEDensity(importance_samples=0), "importance_samples=0: give 1 or more"),
+    ],
+)
+def test_bad_parameters_are_refused_by_fit(estimator: AutoencoderDetector, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        estimator.fit(X)
+
+
+def test_without_scikit_learn_the_package_works_and_this_says_what_to_install() -> None:
+    program = """
+import sys
+sys.modules["sklearn"] = None
+import ganvas, ganvas.models, ganvas.training.run
+try:
+    import ganvas.sklearn
+except ImportError as error:
+    print(error)
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "ganvas.sklearn needs scikit-learn: pip install 'ganvas[sklearn]'"
