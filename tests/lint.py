@@ -17,7 +17,7 @@ PYTHON = [*SOURCES, *TESTS, *sorted((ROOT / "benchmarks").rglob("*.py")), ROOT /
 FILE_LINES, FUNCTION_LINES = 400, 60
 """most lines of a file, and of a function"""
 CEILINGS = {
-    ".": 1195,
+    ".": 1280,
     "cli": 2040,
     "data": 5060,
     "diagnostics": 222,
