@@ -207,6 +207,16 @@ def test_few_held_out_examples_mark_nothing_and_say_so(run: str, capsys: pytest.
     assert "0 of " in err
 
 
+def test_who_has_no_prior_is_told_of_the_score_that_needs_one(run: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["score", run, "digits"]) == 0
+    assert "ganvas fit-prior run adds a score, code" in capsys.readouterr().err
+    assert main(["fit-prior", run, "--kinds", "gaussian"]) == 0
+    capsys.readouterr()
+    assert told(capsys, "score", run, "digits")["score"] == "code"
+    assert main(["score", run, "digits"]) == 0
+    assert "fit-prior" not in capsys.readouterr().err
+
+
 def test_whoever_scores_what_the_run_has_learnt_from_is_told(run: str, capsys: pytest.CaptureFixture[str]) -> None:
     for words, is_told in ((["digits"], True), (["digits", "--split", "test"], False)):
         capsys.readouterr()

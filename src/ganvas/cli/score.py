@@ -28,6 +28,7 @@ THRESHOLD_HELP = "examples with p at most this are anomalies: the share of false
 OUT_HELP = "a table (.csv), or a page (.html) or picture (.png) of the strangest; by default scores.csv in the run"
 IMPORTANCE_HELP = "samples per example for the score likelihood; 16 by default"
 TO_HELP = "a translator's examples are of the domain that is translated to this one, and back"
+CODE_NOTE = "code, which also tells strange examples that are rebuilt as well as ordinary ones"
 LEARNT_NOTE = "the run has learnt from these examples, or from most of them: new ones are stranger to it"
 SUFFIXES = (".csv", ".html", ".png")
 PICTURES = ("example", "compared with", "squared error")
@@ -93,6 +94,8 @@ def notes(
 ) -> list[str]:
     """What the reader should know of the p-values; UserError where there are none for a threshold that was given."""
     result, n, origin = list(scored.data.notes), scored.n_calibration, trained.training_data
+    if scored.kind == "reconstruction" and trained.priors is None:
+        result.append(f"ganvas fit-prior {trained.folder or 'RUN'} adds a score, {CODE_NOTE}")
     if scored.p_values is None:
         if is_given:
             raise UserError(f"`threshold` is of p-values, and there are none: {scored.calibration}; give `calibrate`")
