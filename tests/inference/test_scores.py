@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -210,6 +211,20 @@ def test_scores_that_a_model_lacks_are_refused(images: Dataset, vectors: Dataset
     disco = ganvas.train(ganvas.DiscoGAN(width=4), pair.datasets, **options)
     with pytest.raises(UserError, match="has examples of 3x12x10, but this model translates those of 3 to B"):
         disco.score(images)
+
+
+def test_scores_do_not_depend_on_what_is_compared_at_once(images: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    options: dict[str, Any] = {"steps": 1, "batch_size": 8, "quiet": True}
+    runs = [
+        ganvas.train(ganvas.Autoencoder(latent=3, width=4), images, **options),
+        ganvas.train(ganvas.CycleGAN(width=4, blocks=1), as_pair(images).datasets, **options),
+        ganvas.train(ganvas.DCGAN(latent=3, width=4), images, **options),
+    ]
+    whole = [run.score(images) for run in runs]
+    monkeypatch.setattr(scores, "COMPARED_AT_ONCE", 7)
+    monkeypatch.setattr(scores, "INVERTED_AT_ONCE", 3)
+    for run, expected in zip(runs, whole, strict=True):
+        torch.testing.assert_close(run.score(images), expected, rtol=1e-3, atol=1e-6)
 
 
 def test_one_that_translates_one_way_has_no_score(images: Dataset) -> None:

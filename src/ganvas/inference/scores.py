@@ -40,8 +40,8 @@ IMPORTANCE_SAMPLES, ELBO_DRAWS = 16, 10
 """samples z of each example for the bound, unless options say otherwise, and for the ELBO"""
 INVERSION_SAMPLES, INVERSION_STARTS, INVERSION_STEPS, INVERSION_LR = 256, 4, 200, 0.1
 """samples among which an example's nearest are where Adam starts; how many, its steps, and its first rate"""
-COMPARED_AT_ONCE, INVERTED_AT_ONCE = 1024, 32
-"""examples whose errors are held, and that are inverted, at once"""
+COMPARED_AT_ONCE, NUMBERS_AT_ONCE, INVERTED_AT_ONCE = 256, 2**22, 32
+"""examples that are compared at once, and numbers in them, at most; examples that are inverted at once"""
 CPU = torch.device("cpu")
 Scores = Float64[Tensor, " n"]
 Pair = tuple[Float[Tensor, "n *seen"], Float[Tensor, "n *seen"]]
@@ -127,8 +127,9 @@ def error_maps(trained: "Trained", data: Dataset, kind: str, seed: int, to: str)
 def comparisons(trained: "Trained", data: Dataset, kind: str, seed: int = 0, to: str = "B") -> Iterator[Pair]:
     """Examples, and what a score of errors compares them with, a part of the data at a time."""
     y = data.labels if trained.model.is_conditional else None
-    for i in range(0, len(data), COMPARED_AT_ONCE):
-        part = slice(i, i + COMPARED_AT_ONCE)
+    size = max(1, min(COMPARED_AT_ONCE, NUMBERS_AT_ONCE // data.x[0].numel()))
+    for i in range(0, len(data), size):
+        part = slice(i, i + size)
         x, labels = data.x[part], None if y is None else y[part]
         if kind == "cycle":
             yield translate_back(trained, x, to)
