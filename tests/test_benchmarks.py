@@ -55,6 +55,12 @@ PICTURES: dict[str, Any] = {
 }
 SWITCHES = {"vae": (VAE, (8, 8, 1), 4)}
 SMALL: dict[str, list[Small]] = {
+    "anomaly": [
+        small(
+            *("DATA/mnist.npz --digits 3,4", "autoencoder, AUROC", "mean", "OCGAN, published"),
+            MODELS={"autoencoder": (ganvas.Autoencoder(net="mlp", width=8, latent=2), {"steps": 1})},
+        )
+    ],
     "architectures": [
         small("DATA/mnist.npz --workers 0 --count 2 --steps 1", "quartiles", "R3GAN", "shares.png", N=64, EPOCHS=1)
     ],
