@@ -5,8 +5,8 @@
 A model with its defaults learns the training images of one digit, and priors are fitted to its codes; then all 10,000
 test images are scored, of which the other digits are the anomalies.  AUROC is the probability that an image of another
 digit is scored higher than one of this digit.  The protocol is that of Ruff et al., Deep One-Class Classification, ICML
-2018 (Deep SVDD); the other published means are those of Perera et al., OCGAN, arXiv:1903.08550, table 2.  Seconds are
-of this process on one core.  Results are kept in OUT (runs/anomaly) and taken from there the next time.
+2018; published means are those that Perera et al., OCGAN, arXiv:1903.08550, list.  Seconds are of this process on one
+core.  Results are kept in OUT (runs/anomaly) and taken from there the next time.
 """
 
 import time
