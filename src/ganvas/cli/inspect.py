@@ -13,7 +13,8 @@ from rich.text import Text
 
 from .. import data as data_sources
 from ..config import TrainConfig
-from ..data import DataOptions, Dataset, DomainPair, MixedSizesError, Progress, Scaling, Source, StreamedDataset
+from ..data import DataOptions, Dataset, DomainPair, MixedSizesError, Progress, Source, StreamedDataset
+from ..data.scaling import picture_scaling
 from ..diagnostics import examine, is_early, latest_statistics
 from ..errors import UserError
 from ..inference.schema import parse_model
@@ -100,7 +101,7 @@ def data(
     pictures = []
     for part in parts:
         n = min(100 if dataset.has_images else 5000, len(part))
-        scaling = Scaling.fit_dataset(part) if part.is_deep else Scaling()
+        scaling = picture_scaling(part)
         pictures.append(Examples(part.x[[i * len(part) // n for i in range(n)]], scaling=scaling))
     save_pictures(pictures, sheet)
     reports = [describe_dataset(part) | facts for part, facts in zip(parts, sizes, strict=True)]

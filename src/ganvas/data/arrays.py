@@ -76,7 +76,7 @@ def has_last_channels(array: np.ndarray, is_tensor: bool) -> bool:
     """Whether the last axis of images, not the second, are channels: 1, 3 or 4, or else few beside square images."""
     if array.ndim != 4:
         return False
-    _, second, third, last = array.shape
+    _, second, third, last = map(int, array.shape)
     if {second, last} & CHANNELS.keys():
         return last in CHANNELS and not (is_tensor and second in CHANNELS)
     if second > MAX_CHANNELS or last > MAX_CHANNELS or second == last:

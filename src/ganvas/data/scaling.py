@@ -117,7 +117,7 @@ class Scaling:
             return u.float()
         return (u.to(scaling.mean.dtype) * scaling.std + scaling.mean).float()
 
-    def clipped_share(self, x: Shaped[Tensor, "n c h w"]) -> float:
+    def clipped_share(self, x: Shaped[Tensor, "n *shape"]) -> float:
         """The share of the numbers of deep images that are beyond `low` and `high`, and so clipped; 0 of others."""
         if self.low is None or self.high is None:
             return 0.0
@@ -142,6 +142,11 @@ class Scaling:
             limits = np.iinfo(self.dtype)
             numbers = numbers.round_().clamp_(float(limits.min), float(min(limits.max, MAX_INTEGER)))
         return numbers if self.dtype in WIDE_DTYPES else numbers.float()
+
+
+def picture_scaling(dataset: Dataset) -> Scaling:
+    """What pictures of a dataset show black and white: the ends of each channel's scale, where it is deep."""
+    return Scaling.fit_dataset(dataset) if dataset.is_deep else Scaling()
 
 
 def as_bytes(dataset: Dataset, scaling: Scaling) -> Dataset:
