@@ -71,8 +71,8 @@ SICK: dict[str, tuple[Case, ...]] = {
         (ganvas.GAN(**RING, lr=1e-3, betas=(0.9, 0.999), loss="hinge"), "ring", {"steps": 800, "ema_decay": 0.9}),
     ),
     "speckle": (
-        (ganvas.R3GAN(**CONV), "emoji-16", {"steps": 250, "batch_size": 32}),
-        (ganvas.R3GAN(**CONV), "landscapes", {"steps": 250, "batch_size": 32}),
+        (ganvas.R3GAN(**CONV, net="conv"), "emoji-16", {"steps": 250, "batch_size": 32}),
+        (ganvas.R3GAN(**CONV, net="conv"), "landscapes", {"steps": 250, "batch_size": 32}),
     ),
     "translations alike": (
         (
@@ -111,7 +111,10 @@ HEALTHY: dict[str, tuple[Case, ...]] = {
 }  # fmt: skip
 NOISY = {
     f"{name} of {data}": ((model, data, {"steps": 600, "batch_size": 32, "ema_decay": 0.99}),)
-    for name, model in (("dcgan", ganvas.DCGAN(**CONV, net="conv", lr=1e-3)), ("r3gan", ganvas.R3GAN(**CONV, lr=2e-3)))
+    for name, model in (
+        ("dcgan", ganvas.DCGAN(**CONV, net="conv", lr=1e-3)),
+        ("r3gan", ganvas.R3GAN(**CONV, net="conv", lr=2e-3)),
+    )
     for data in ("textures", "sprites", "landscapes", "emoji-16")
 }
 """data that are noisy themselves, pixel art, and drawings"""

@@ -83,7 +83,7 @@ SMALL: dict[str, list[Small]] = {
         small(
             *("--workers 0 --only -0", "healthy vae", "speckle", "false alarms: "),
             HEALTHY={"vae": ((VAE, "digits", {"steps": 10}),)},
-            SICK={"speckle": ((ganvas.R3GAN(width=4, latent=4), "landscapes", {"steps": 10}),)},
+            SICK={"speckle": ((ganvas.R3GAN(net="conv", width=4, latent=4), "landscapes", {"steps": 10}),)},
         )
     ],
     "fitted_priors": [

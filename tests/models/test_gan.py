@@ -337,7 +337,12 @@ REFUSALS: list[tuple[Adversarial, str, str]] = [
     (WGAN(weight_clip=None), "images", "wgan bounds its critic by weight_clip: give one"),
     (GAN(gp=10.0, weight_clip=0.1), "images", "gp and weight_clip are different ways to bound the slope of D"),
     (GAN(weight_clip=0.1, spectral_norm=True), "images", "weight_clip and spectral_norm are different ways"),
-    (GAN(penalty_interval=4), "images", "penalty_interval=4 is the interval of penalties: give gp, r1 or r2 as well"),
+    (
+        GAN(penalty_interval=4),
+        "images",
+        "penalty_interval=4 is the interval of penalties: give a weight of one, e.g. r1=1",
+    ),
+    (R3GAN(r1=0, r2=0, penalty_interval=4), "images", "penalty_interval=4 is the interval of penalties: give a weight"),
     (GAN(augment=("color", "cutout")), "vectors", "augment=color,cutout changes images, but vectors holds vectors"),
     (CGAN(pack=2), "images", "pack=2 shows D examples of different labels at once: use pack=1"),
     (CGAN(), "vectors", "vectors has no labels, and cgan draws the class it is asked for"),

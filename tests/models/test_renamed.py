@@ -43,7 +43,7 @@ def test_every_new_name_is_one_of_today() -> None:
         ("evaluate last --few", "--few is called --allow-few now"),
         ("train wgan ring --loss hinge", "wgan has no --loss: by its paper it is wasserstein; gan, dcgan"),
         ("train gan ring --k-first 3", "gan has no --initial-critic-steps: by its paper it is 1; wgan and wgangp take"),
-        ("train r3gan ring --lazy 4", "r3gan has no --penalty-interval: by its paper it is 1"),
+        ("train wgangp ring --lazy 4", "wgangp has no --penalty-interval: by its paper it is 1"),
         ("train wgan ring --gp 1", "wgan has no --gp: by its paper it has none; wgangp, gan, dcgan and cgan take --gp"),
     ],
 )  # fmt: skip

@@ -15,6 +15,7 @@ from ganvas.data import from_array, load
 from ganvas.inference.trained import load_trained
 from ganvas.model import to_dict
 from ganvas.models._gan_defaults import FEW, PICTURE_DEFAULTS
+from ganvas.models.r3gan import IMAGE_DEFAULTS
 from ganvas.training.defaults import choose_defaults, format_option
 
 STEPS = ["--steps", "2", "--batch-size", "4", "--quiet"]
@@ -150,8 +151,31 @@ def test_r3gan_learns_mixtures_without_options() -> None:
     model, defaults = choose_defaults(ganvas.R3GAN(), load("ring"), {})
     assert (model.latent, model.width, model.lr, model.betas) == (2, 128, 3e-3, (0.0, 0.9))
     assert defaults.training == {"batch_size": 256, "steps": 7000, "ema_decay": 0.99, "lr_decay": 0.8}
-    images = ganvas.R3GAN()
-    assert choose_defaults(images, load("emoji"), {}) == (images, ({}, {}, []))
+
+
+def test_r3gan_draws_images_with_narrow_networks_of_its_paper_and_few_penalties(tmp_path: Path) -> None:
+    assert main(["train", "r3gan", "emoji", *SMALL, "--folder", str(tmp_path / "run")]) == 0
+    values, chosen = stored(tmp_path / "run"), as_json(IMAGE_DEFAULTS)
+    for given in ("steps", "width", "batch_size"):
+        del chosen[given]
+    assert values["chosen"] == chosen
+    assert {name: values[name] for name in chosen} == chosen
+    assert (values["norm"], values["norm_d"], values["betas"], values["r1"], values["r2"]) == (
+        "none", "none", [0.0, 0.99], 0.1, 0.1,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("options", "interval"), [({"r1": 0.0, "r2": 0.0}, 1), ({"r2": 1.0}, 1), ({"lr": 2e-3}, 16)])
+def test_penalties_of_ones_own_are_computed_at_every_step(options: dict[str, float], interval: int) -> None:
+    model, _ = choose_defaults(ganvas.R3GAN(**options), load("digits"), {})
+    assert (model.net, model.penalty_interval) == ("residual", interval)
+    model.validate_data(load("digits"))
+
+
+@pytest.mark.parametrize("net", ["conv", "resize", "residual", "mlp"])
+def test_named_networks_of_r3gan_are_trained_as_in_its_paper(net: Any) -> None:
+    model = ganvas.R3GAN(net=net)
+    assert choose_defaults(model, load("emoji"), {}) == (model, ({}, {}, []))
 
 
 def test_a_vae_for_images_has_the_variance_of_its_errors_and_small_data_a_small_code() -> None:

@@ -63,6 +63,7 @@ class Objective(NamedTuple):
     gp: float
     r1: float
     r2: float
+    penalty_interval: int
     weight_clip: float | None
     spectral_norm: bool
 
@@ -129,6 +130,12 @@ class Adversarial(LatentModel):
     def has_normal_prior(self) -> bool:
         return self.noise_distribution == "normal"
 
+    def penalties(self, global_step: int) -> dict[str, float]:
+        """The weights of D's penalties in the step after so many others."""
+        objective = self.objective
+        weights = {} if global_step % objective.penalty_interval else objective.penalties
+        return {name: objective.penalty_interval * weight for name, weight in weights.items()}
+
     def learning_rate(self, name: str) -> float:
         return self.lr_d if self.lr_d is not None and name == "D" else self.lr
 
@@ -150,6 +157,10 @@ class Adversarial(LatentModel):
                     f"{name}={weight:g} is about D's gradient at each example, but batch norm mixes the examples: "
                     "use norm_d=layer or norm_d=none"
                 )
+        if (interval := self.objective.penalty_interval) > 1 and not self.objective.penalties:
+            raise UserError(
+                f"penalty_interval={interval} is the interval of penalties: give a weight of one, e.g. r1=1"
+            )
         if (kinds := ",".join(self.augment)) and not data.has_images:
             raise UserError(f"augment={kinds} changes images, but {data.name} holds vectors: leave it out")
         if self.augment_target is not None and not kinds:
@@ -310,11 +321,6 @@ class ConfigurableGAN(Adversarial):
     top_k: Annotated[float, Field(gt=0, le=1)] = 1.0
     """share of the fakes that G learns from, those that fool D best; it falls to this by 1% an epoch"""
 
-    def penalties(self, global_step: int) -> dict[str, float]:
-        """The weights of D's penalties in the step after so many others."""
-        weights = {} if global_step % self.penalty_interval else self.objective.penalties
-        return {name: self.penalty_interval * weight for name, weight in weights.items()}
-
     def validate_data(self, data: Dataset) -> None:
         super().validate_data(data)
         bounds = [name for name in ("gp", "weight_clip", "spectral_norm") if getattr(self, name)]
@@ -323,8 +329,6 @@ class ConfigurableGAN(Adversarial):
             raise UserError(f"loss=wasserstein needs a critic of bounded slope: give {ways}")
         if self.weight_clip is not None and len(bounds) > 1:
             raise UserError(f"{' and '.join(bounds)} are different ways to bound the slope of D: choose one")
-        if (interval := self.penalty_interval) > 1 and not self.objective.penalties:
-            raise UserError(f"penalty_interval={interval} is the interval of penalties: give gp, r1 or r2 as well")
 
     def step_key(self, global_step: int, batch_size: int, dataset_size: int) -> Hashable | None:
         n_best = self.n_best(batch_size // self.pack, global_step * batch_size / max(1, dataset_size))

@@ -21,9 +21,12 @@ SLOPE = {"gp", "r1", "r2", "weight_clip", "spectral_norm", "norm_d"}
 """options that hold D's slope: where one is given, R1 is not chosen as well"""
 
 
-def picture_defaults(net: str, data: Data, given: Set[str]) -> dict[str, Any]:
-    """Values for images, for options that are not given; none where `net` is, since they go with other networks."""
+def picture_defaults(
+    net: str, data: Data, given: Set[str], values: dict[str, Any] = PICTURE_DEFAULTS
+) -> dict[str, Any]:
+    """The values for images, for options that are not given; none where `net` is, since they go with other networks."""
     if not data.has_images or ("net" in given and net != "auto"):
         return {}
-    unused = ({"r1", "penalty_interval"} if given & SLOPE else set()) | (set() if len(data) < FEW else {"augment"})
-    return fit_schedule({name: value for name, value in PICTURE_DEFAULTS.items() if name not in unused}, given)
+    unused = {"r1", "penalty_interval"} if given & SLOPE else set[str]()
+    unused |= set() if len(data) < FEW else {"augment"}
+    return fit_schedule({name: value for name, value in values.items() if name not in unused}, given)

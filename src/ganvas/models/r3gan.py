@@ -7,12 +7,12 @@ Each real example is compared with a fake: G wins only by being as likely as the
 minimum in which modes are missing, and the two zero-centred penalties make the game converge locally.  With that loss
 the tricks go: no normalisation anywhere, no momentum (beta_1 = 0), one update of D an update of G.
 
-The networks are DCGAN-sized: its ladder of strided convolutions without batch norm, leaky ReLU in both players, weights
-of He et al.  For vectors they are MLPs; D sees random Fourier features of its input as well, without which it finds all
-modes of a mixture but hardly how narrow they are.
+With net=residual the networks are the paper's (`nn.residual`), with net=conv DCGAN's without batch norm, leaky ReLU in
+both players and weights of He et al.  For vectors they are MLPs; D sees random Fourier features of its input as well,
+without which it finds all modes of a mixture but hardly how narrow they are.
 """
 
-from collections.abc import Set
+from collections.abc import Hashable, Set
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -20,13 +20,14 @@ from pydantic import Field
 from torch import nn
 
 from ..data import Data
-from ..fields import Fraction, Weight
+from ..fields import Count, Fraction, Weight
 from ..model import Batches, Moves, Shape, minimize
 from ..nn import Depth, decoder, encoder
 from ..nn.mlp import Activation, FourierFeatures, Norm
 from ..objectives.adversarial import generator_loss
 from ._defaults import fit_schedule
 from ._gan import Adversarial, finalize_network
+from ._gan_defaults import picture_defaults
 
 SCALE = 3.0
 """deviation of the Fourier features' frequencies, in radians a standard deviation of the data"""
@@ -35,13 +36,18 @@ MIXTURE_DEFAULTS: dict[str, Any] = {
     "lr_decay": 0.8,
 }  # fmt: skip
 """for vectors of two or three numbers: all modes of mixtures within minutes (docs/models/r3gan.md)"""
+IMAGE_DEFAULTS: dict[str, Any] = {
+    "net": "residual", "width": 8, "penalty_interval": 16, "lr": 1e-3, "augment": ("shift",),
+    "batch_size": 16, "steps": 10000, "ema_decay": 0.998, "lr_decay": 0.5,
+}  # fmt: skip
+"""for images: the paper's networks, but narrow, and penalties at few steps, for a processor (docs/models/r3gan.md)"""
 
 
 class R3GAN(Adversarial):
     """The GAN of 2025: a relativistic loss and two gradient penalties, and no tricks."""
 
     fixed_options: ClassVar[dict[str, object]] = Adversarial.fixed_options | {"loss": "relativistic"}
-    chosen_options: ClassVar[Set[str]] = MIXTURE_DEFAULTS.keys()
+    chosen_options: ClassVar[Set[str]] = MIXTURE_DEFAULTS.keys() | IMAGE_DEFAULTS.keys()
 
     depth: Depth = 3
     fourier_features: Annotated[int, Field(ge=0, le=65536)] = 64
@@ -53,11 +59,17 @@ class R3GAN(Adversarial):
     """weight of half the squared gradient of D on real examples"""
     r2: Weight = 0.1
     """weight of half the squared gradient of D on fake examples"""
+    penalty_interval: Count = 1
+    """compute the penalties every so many steps, with as many times the weight (arXiv:1912.04958)"""
     betas: tuple[Fraction, Fraction] = (0.0, 0.99)
 
     def defaults_for(self, data: Data, given: Set[str]) -> dict[str, Any]:
-        is_mixture = data.shape in ((2,), (3,))
-        return fit_schedule(MIXTURE_DEFAULTS, given) if is_mixture else {}
+        if data.shape in ((2,), (3,)):
+            return fit_schedule(MIXTURE_DEFAULTS, given)
+        return picture_defaults(self.net, data, given, IMAGE_DEFAULTS)
+
+    def step_key(self, global_step: int, batch_size: int, dataset_size: int) -> Hashable | None:
+        return tuple(self.penalties(global_step))
 
     def unused_options(self, shape: Shape) -> dict[str, str]:
         return super().unused_options(shape) | ({"fourier_features": "on images"} if len(shape) == 3 else {})
@@ -74,10 +86,10 @@ class R3GAN(Adversarial):
         return finalize_network(G, shape), finalize_network(D)
 
     def step(self, batches: Batches, global_step: int, G: nn.Module, D: nn.Module) -> Moves:
-        """One update of each player on equation 2, with both penalties in D's."""
+        """One update of each player on equation 2, with both penalties in D's where they are due."""
         batch = next(batches)
         x, fake = self.real_and_fake(G, D, batch)
-        yield self.discriminator_move(D, x, fake, r1=self.r1, r2=self.r2)  # equation 2, R1 and R2
+        yield self.discriminator_move(D, x, fake, **self.penalties(global_step))  # equation 2, R1 and R2
         fake = self.fake(G, D, len(batch.x))
         with torch.no_grad():
             real_logits = D(x)
