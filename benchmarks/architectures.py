@@ -34,7 +34,8 @@ from ganvas.errors import DivergenceError
 from ganvas.metrics import frechet_distance
 from ganvas.models._gan import Adversarial
 from ganvas.config import TrainConfig
-from ganvas.training.loop import current_ema, initialize_state, check_finite, train
+from ganvas.training.ema import current_ema
+from ganvas.training.loop import initialize_state, check_finite, train
 from _lenet import forward, load_lenet
 from _support import collect, parser, print_table, save
 

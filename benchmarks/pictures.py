@@ -48,7 +48,8 @@ from ganvas.model import Model
 from ganvas.models._variational import Variational
 from ganvas.randomness import make_generator
 from ganvas.training.defaults import choose_defaults
-from ganvas.training.loop import current_ema, initialize_state, train
+from ganvas.training.ema import current_ema, ema_decay_of
+from ganvas.training.loop import initialize_state, train
 from ganvas.viz.plots import Chart, line_charts
 from _fastgan import BATCH, LATENT, FastGAN, sides_of
 from _support import collect, parser, paste, print_table, save, tutorial_gan_steps
@@ -107,7 +108,7 @@ def ganvas_training(contender: Contender, data: Dataset, seed: int, budget: Budg
     state = initialize_state(model, data.shape, seed, CPU)
 
     def samples() -> Tensor:
-        nets = current_ema(state, config.ema_decay)
+        nets = current_ema(state, ema_decay_of(model, config))
         trained = Trained(model, data.shape, nets, {}, scaling=state.scaling)
         if isinstance(model, Variational) and model.fits_prior(data):  # as at the end of a run
             trained = trained.fit_prior(data, kinds=["mixture"])

@@ -58,6 +58,19 @@ class PairBatch(NamedTuple):
         return PairBatch(self.a.first(n), self.b.first(n))
 
 
+class Schedule(NamedTuple):
+    """What a model changes of how it is trained, in a step."""
+
+    lr_factor: float = 1.0
+    """factor of the learning rates"""
+    beta_2: float | None = None
+    """decay rate of Adam's second moment, if not that of `betas`"""
+    ema_share: float = 1.0
+    """half-life of the averaged weights, a share of that of `ema_decay`"""
+    penalty_factor: float = 1.0
+    """factor of the weights of penalties on D's gradient"""
+
+
 class Move(NamedTuple):
     """One gradient step: `networks` descend the sum of `terms`; everything else stands still."""
 
@@ -239,6 +252,10 @@ class Model(Generic[DataT, BatchT, ShapeT], metaclass=ValidatedMeta):
     def learning_rate(self, name: str) -> float:
         """Learning rate of the networks of this name, "encoder+decoder" where several move together."""
         return self.lr
+
+    def schedule(self, global_step: int) -> Schedule:
+        """What the step after so many others changes of how the model is trained; steps that differ need own keys."""
+        return Schedule()
 
     def optimizer(self, *networks: nn.Module) -> Optimizer:
         """Adam (Kingma & Ba, arXiv:1412.6980) for networks that move together: one call of PyTorch's fused kernel."""

@@ -87,6 +87,7 @@ OPTIONS = {
     "spectral norm": ("gan", {"spectral_norm": True}, [3]),
     "augment": ("dcgan", {"augment": "color,translation,cutout,flip"}, [3]),
     "adaptive": ("dcgan", {"augment": "color,flip", "augment_target": 0.0, "augment_span": 100}, [3]),
+    "burn-in": ("r3gan", {"burn_in": 5, "penalty_interval": 2}, [11, 12]),
     "pack": ("gan", {"pack": 2, "dropout": 0.5}, [3]),
 }  # fmt: skip
 

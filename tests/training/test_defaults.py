@@ -200,9 +200,15 @@ def test_a_note_can_be_typed() -> None:
     ]
 
 
-def test_milestones_of_the_learning_rate_take_the_place_of_its_decay() -> None:
-    chosen = choose_defaults(ganvas.DCGAN(), load("digits"), {"lr_milestones": (0.5,)})[1].values
+@pytest.mark.parametrize(
+    ("model", "options"), [(ganvas.DCGAN(), {"lr_milestones": (0.5,)}), (ganvas.R3GAN(burn_in=100), {})]
+)
+def test_another_schedule_of_the_learning_rate_takes_the_place_of_its_decay(
+    model: ganvas.Model, options: dict[str, Any]
+) -> None:
+    chosen = choose_defaults(model, load("digits"), options)[1].values
     assert "lr_decay" not in chosen
+    assert chosen["ema_decay"] == 0.998
 
 
 @pytest.mark.parametrize("model", [ganvas.CGAN(net="auto"), ganvas.VAE(net="auto")])

@@ -13,7 +13,8 @@ from ganvas.data import Dataset
 from ganvas.errors import TrainingStopped
 from ganvas.models import MODELS
 from ganvas.training import checkpoint
-from ganvas.training.loop import TrainState, current_ema, initialize_state, is_ema_due, update_ema
+from ganvas.training.ema import current_ema, is_ema_due, update_ema
+from ganvas.training.loop import TrainState, initialize_state
 from tests.support.data import interrupted
 from tests.support.models import small
 from tests.support.training_state import trained_state

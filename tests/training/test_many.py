@@ -23,7 +23,8 @@ from ganvas.model import Batch, Model
 from ganvas.models import MODELS
 from ganvas.training import many
 from ganvas.training.batched import BatchedPlayer
-from ganvas.training.loop import StepPlayer, ensure_scaling, initialize_state, open_stream, tensors
+from ganvas.training.ema import tensors
+from ganvas.training.loop import StepPlayer, ensure_scaling, initialize_state, open_stream
 
 STEPS, MEMBERS = 6, 3
 CPU = torch.device("cpu")
@@ -37,6 +38,7 @@ SPECIAL: dict[str, dict[str, Any]] = {
     "gan": {"dropout": 0.3, "activation_d": "maxout", "r1": 1.0, "weight_clip": None, "gp": 2.0},
     "dcgan": {"augment": ("color", "translation", "cutout"), "augment_target": 0.1, "augment_span": 60, "top_k": 0.6},
     "iwae": {"sigma": "learned"}, "wgan": {"initial_critic_steps": 2},
+    "r3gan": {"burn_in": 3, "penalty_interval": 2},
 }  # fmt: skip
 """options that draw in other ways than the defaults, or change more than weights"""
 

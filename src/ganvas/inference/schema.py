@@ -156,6 +156,7 @@ class LogLine(Schema):
     seconds: Annotated[float, Field(ge=0)]
     latent: dict[str, Number | list[Number]] = {}
     adversarial: dict[str, Number | list[Number]] = {}
+    schedule: dict[str, Number] = {}
     samples: SampleRecord | None = None
     diverged: Text | None = None
     notes: list[Text] = []

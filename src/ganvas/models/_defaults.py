@@ -9,5 +9,5 @@ FEW = 20000
 
 def fit_schedule(values: dict[str, Any], given: Set[str]) -> dict[str, Any]:
     """The values, without steps or a decay of the learning rate where these are given in another way."""
-    others = {"steps": {"epochs", "budget"}, "lr_decay": {"lr_milestones"}}
+    others = {"steps": {"epochs", "budget"}, "lr_decay": {"lr_milestones", "burn_in"}}
     return {name: value for name, value in values.items() if not others.get(name, set()) & given}

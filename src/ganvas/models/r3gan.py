@@ -10,9 +10,14 @@ the tricks go: no normalisation anywhere, no momentum (beta_1 = 0), one update o
 With net=residual the networks are the paper's (`nn.residual`), with net=conv DCGAN's without batch norm, leaky ReLU in
 both players and weights of He et al.  For vectors they are MLPs; D sees random Fourier features of its input as well,
 without which it finds all modes of a mixture but hardly how narrow they are.
+
+During the burn-in the weights of the penalties, the learning rate, beta_2 and the half-life of the averages change:
+
+    value(t) = last + (first - last) (1 + cos(pi t / burn_in)) / 2                   (the authors' code, config E)
 """
 
 from collections.abc import Hashable, Set
+from math import cos, pi
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -20,8 +25,8 @@ from pydantic import Field
 from torch import nn
 
 from ..data import Data
-from ..fields import Count, Fraction, Weight
-from ..model import Batches, Moves, Shape, minimize
+from ..fields import Count, Fraction, Steps, Weight
+from ..model import Batches, Moves, Schedule, Shape, minimize
 from ..nn import Depth, decoder, encoder
 from ..nn.mlp import Activation, FourierFeatures, Norm
 from ..objectives.adversarial import generator_loss
@@ -41,6 +46,8 @@ IMAGE_DEFAULTS: dict[str, Any] = {
     "batch_size": 16, "steps": 10000, "ema_decay": 0.998, "lr_decay": 0.5,
 }  # fmt: skip
 """for images: the paper's networks, but narrow, and penalties at few steps, for a processor (docs/models/r3gan.md)"""
+FIRST_BETA_2, LAST_LR_FACTOR, LAST_PENALTY_FACTOR = 0.9, 0.25, 0.1
+"""beta_2 at the beginning of the burn-in, and what is left of learning rate and penalties at its end"""
 
 
 class R3GAN(Adversarial):
@@ -61,7 +68,26 @@ class R3GAN(Adversarial):
     """weight of half the squared gradient of D on fake examples"""
     penalty_interval: Count = 1
     """compute the penalties every so many steps, with as many times the weight (arXiv:1912.04958)"""
+    burn_in: Steps = 0
+    """steps in which, by a cosine, r1 and r2 fall to a tenth and lr to a quarter, and the half-life of the averaged
+    weights rises from 0 and the second of betas from 0.9 to what they are, as in the paper; 0 for never"""
     betas: tuple[Fraction, Fraction] = (0.0, 0.99)
+
+    def schedule(self, global_step: int) -> Schedule:
+        if not self.burn_in:
+            return Schedule()
+        left = (1 + cos(pi * min(1.0, global_step / self.burn_in))) / 2
+        last_beta_2 = self.betas[1]
+        return Schedule(
+            lr_factor=LAST_LR_FACTOR + (1 - LAST_LR_FACTOR) * left,
+            beta_2=last_beta_2 + (min(FIRST_BETA_2, last_beta_2) - last_beta_2) * left,
+            ema_share=1 - left,
+            penalty_factor=LAST_PENALTY_FACTOR + (1 - LAST_PENALTY_FACTOR) * left,
+        )
+
+    def penalties(self, global_step: int) -> dict[str, float]:
+        factor = self.schedule(global_step).penalty_factor
+        return {name: factor * weight for name, weight in super().penalties(global_step).items()}
 
     def defaults_for(self, data: Data, given: Set[str]) -> dict[str, Any]:
         if data.shape in ((2,), (3,)):
@@ -69,7 +95,7 @@ class R3GAN(Adversarial):
         return picture_defaults(self.net, data, given, IMAGE_DEFAULTS)
 
     def step_key(self, global_step: int, batch_size: int, dataset_size: int) -> Hashable | None:
-        return tuple(self.penalties(global_step))
+        return None if global_step < self.burn_in else tuple(self.penalties(global_step))
 
     def unused_options(self, shape: Shape) -> dict[str, str]:
         return super().unused_options(shape) | ({"fourier_features": "on images"} if len(shape) == 3 else {})

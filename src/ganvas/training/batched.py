@@ -23,7 +23,8 @@ from torch.overrides import TorchFunctionMode
 from ..model import Batch, Model, Move
 from ..nn.device import float32_products
 from ..randomness import device_generator
-from .loop import StepPlayer, Terms, get_optimizer, name_of_networks, update_ema
+from .ema import update_ema
+from .loop import StepPlayer, Terms, get_optimizer, name_of_networks, set_beta_2
 
 RANDOM_FUNCTIONS: frozenset[Callable[..., Tensor]] = frozenset({
     torch.rand, torch.randn, torch.randint, torch.randperm, torch.rand_like, torch.randn_like, torch.randint_like,
@@ -160,7 +161,7 @@ class BatchedPlayer:
             while (move := self.next_move(moves)) is not None:
                 self.descend(*move)
         for player in self.players:
-            update_ema(player.ema_pairs, state.step, player.config.ema_decay)
+            update_ema(player.ema_pairs, state.step, player.ema_decay)
 
     def next_move(self, moves: Iterator[Move]) -> tuple[str, Tensor, Terms] | None:
         """The next move: the names of its networks, the sum of losses, and the members' terms; None after the last."""
@@ -199,6 +200,7 @@ class BatchedPlayer:
             self.optimizers[name] = merge(own) if len(rates) == 1 else own
         optimizers = self.optimizers[name]
         for i, optimizer in enumerate(optimizers):
+            set_beta_2(optimizer, self.model.schedule(self.players[i].state.step).beta_2)
             for group in optimizer.param_groups:
                 group["lr"] = self.players[i].rate(name, self.players[i].state.step)
             optimizer.step()

@@ -74,7 +74,8 @@ def fit_to_budget(
     device = resolve_device(config.device)
     state = initialize_state(model, data.shape, config.seed, initial_device(config, device), len(data.classes))
     shard(config, device, state.nets, state.ema_nets)
-    state.step, endless = FIRST_STEP, replace(config, steps=10**12, checkpoint_every=INTERVAL)
+    has_burn_in = model.schedule(0) != model.schedule(FIRST_STEP)  # whose steps a GPU plays one by one: the slowest
+    state.step, endless = 0 if has_burn_in else FIRST_STEP, replace(config, steps=10**12, checkpoint_every=INTERVAL)
     endless = replace(endless, lr_milestones=(1e-9,), lr_gamma=1e-30)  # a trial that learns nothing cannot diverge
     with TemporaryDirectory(prefix="ganvas-") as folder, bar.show_work("timing steps"):
         run = Run(model, raw_data, data, endless, Path(folder), state, ProgressBar(quiet=True))

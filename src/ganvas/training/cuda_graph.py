@@ -35,7 +35,8 @@ from ..model import Batch, Model, PairBatch, model_name
 from ..models._own import is_own
 from ..randomness import derive_seed, device_generator
 from ..ranks import rank, world_size
-from .loop import StepPlayer, blend, ema_weight, is_ema_due
+from .ema import blend, ema_weight, is_ema_due
+from .loop import StepPlayer
 
 T = TypeVar("T")
 Drawn = tuple[Tensor, ...]
@@ -116,7 +117,7 @@ class StepNumbers:
             self.step.fill_(step)
         for name, buffer in self.rates.items():
             buffer.fill_(self.player.rate(name, step))
-        if is_ema_due(step, ema_decay := self.player.config.ema_decay):
+        if is_ema_due(step, ema_decay := self.player.ema_decay):
             self.ema_weight.fill_(ema_weight(step, ema_decay))
 
 
@@ -175,7 +176,7 @@ class GraphPlayer(StepPlayer):
     def step_key(self, step: int) -> Hashable | None:
         """What tells this step from others; None where it cannot be recorded."""
         key = self.model.step_key(step, self.config.batch_size, self.stream.n)
-        return None if key is None else (key, is_ema_due(step, self.config.ema_decay))
+        return None if key is None else (key, is_ema_due(step, self.ema_decay))
 
     def find_steps(self, key: Hashable) -> KeyedSteps:
         """The steps of this key, which become the latest; if they are new and too many, the oldest are forgotten.
@@ -223,7 +224,7 @@ class GraphPlayer(StepPlayer):
         step, numbers = self.state.step + i, self.numbers[i]
         number = numbers.step if self.model.takes_step_tensor else step
         yield from self.moves(batches, number, lambda name: numbers.rate(name, step))
-        if is_ema_due(step, self.config.ema_decay):
+        if is_ema_due(step, self.ema_decay):
             blend(self.ema_pairs, numbers.ema_weight)
 
 

@@ -23,7 +23,7 @@ from ..io.atomic import atomic_write
 from ..io.run_folder import LAST_WEIGHTS_FILE, RunFolder
 from ..io.safetensors import read_header
 from ..io.text import format_number
-from ..model import Batch, GenerativeModel, Model, PairBatch, device_of, model_name, to_dict
+from ..model import Batch, GenerativeModel, Model, PairBatch, Schedule, device_of, model_name, to_dict
 from ..models._variational import MIN_CODES_PER_DIMENSION, Variational
 from ..randomness import make_generator, reseed
 from ..ranks import world_size
@@ -31,7 +31,8 @@ from ..viz.curves import draw_curves
 from ..viz.images import encode_previews, preview
 from . import checkpoint, run_records, validation
 from .distributed import agree, check_equal, gather_rank_state, is_loss_of_rank, is_main, shared_tensors, uses_shards
-from .loop import TrainState, check_finite, current_ema, ensure_scaling, initialize_state
+from .ema import current_ema, ema_decay_of
+from .loop import TrainState, check_finite, ensure_scaling, initialize_state
 from .loop import train as training
 from .monitor import monitor_statistics
 from .progress import ProgressBar, TrainingProgress
@@ -219,6 +220,8 @@ class Run:
             evaluator.seconds = 0.0
         if self.fits_prior and "latent" in report:
             report["latent"]["fits_prior"] = 1
+        if (schedule := model.schedule(state.step - 1)) != Schedule():
+            report["schedule"] = schedule._asdict()
         line = {"step": state.step, "seconds": round(time.monotonic() - self.start_time, 3)} | terms
         line |= model.estimates(terms) | report | ({"notes": state.notes} if state.notes else {})
         state.notes, self.n_notes_shown = [], 0
@@ -332,7 +335,7 @@ class Run:
 
     def current_model(self) -> Trained:
         """The averaged networks, with what a user of them wants to know."""
-        data, ema_nets = self.data, current_ema(self.whole, self.config.ema_decay)
+        data, ema_nets = self.data, current_ema(self.whole, ema_decay_of(self.model, self.config))
         metadata = {"data": data.name, "classes": list(data.classes), "step": self.state.step} | self.description
         return Trained(self.model, data.shape, ema_nets, metadata, self.folder, scaling=self.state.scaling)
 

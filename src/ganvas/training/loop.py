@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cache, partial
-from itertools import chain
-from math import isfinite, prod
+from math import isfinite
 from typing import Any
 
 import torch
@@ -32,6 +31,7 @@ from ..nn.device import autocast, device_data_limit, float32_products
 from ..randomness import reseed
 from ..ranks import rank, world_size
 from . import distributed
+from .ema import EmaDecay, ema_decay_of, ema_tensor_pairs, tensors, update_ema
 
 Terms = dict[str, Tensor]
 Differentiate = Callable[[Move, list[nn.Parameter]], None]
@@ -178,6 +178,7 @@ class StepPlayer:
         self.nets: dict[str, nn.Module] = compile_networks(nets) if self.config.compile == "on" else nets
         self.ema_pairs: list[tuple[Tensor, Tensor]] = ema_tensor_pairs(self.state.ema_nets, self.state.nets)
         self.base_rate: Callable[[str], float] = cache(self.model.learning_rate)
+        self.ema_decay: EmaDecay = ema_decay_of(self.model, self.config)
         self.precision: torch.autocast = autocast(self.config.precision, self.device)
         self.n_steps: int = 1
         """steps that `play` has played"""
@@ -186,12 +187,12 @@ class StepPlayer:
 
     def play(self) -> None:
         """Play the step after `state.step` others, or `n_steps` of them; the state's counters stay as they are."""
-        step, config = self.state.step, self.config
+        step = self.state.step
         self.reseed()
         for terms in self.moves(self.stream, step, lambda name: self.rate(name, step)):
             self.state.meter.add(step + 1, terms)
         distributed.broadcast(self.buffers)
-        update_ema(self.ema_pairs, step, config.ema_decay)
+        update_ema(self.ema_pairs, step, self.ema_decay)
 
     def count_step(self) -> None:
         """Count in the state what was played; on a CPU every hundredth keeps optimisers fast."""
@@ -206,7 +207,7 @@ class StepPlayer:
 
     def rate(self, name: str, step: int) -> float:
         """The learning rate of the networks of this name in a step; on a GPU as a CUDA graph reads it, in float32."""
-        rate = self.base_rate(name) * lr_factor(self.config, step)
+        rate = self.base_rate(name) * lr_factor(self.config, step) * self.model.schedule(step).lr_factor
         return torch.tensor(rate, dtype=torch.float32).item() if self.device.type == "cuda" else rate
 
     def moves(self, batches: Iterator[Any], step: Any, rate: Callable[[str], float | Tensor]) -> Iterator[Terms]:
@@ -218,6 +219,7 @@ class StepPlayer:
             for move in self.model.step(batches, step, **self.nets):
                 name = name_of_networks(self.nets, move)
                 optimizer = get_optimizer(name, self.model, self.state)
+                set_beta_2(optimizer, self.model.schedule(self.state.step).beta_2)
                 apply_move(move, optimizer, rate(name), self.config.clip_grad_norm, self.backward)
                 yield move.terms | move.logged
 
@@ -228,7 +230,7 @@ def make_player(
     """What plays the steps of a run: as CUDA graphs, where there is a GPU and they can be recorded."""
     from . import cuda_graph  # it builds on this module
 
-    state.notes += option_notes(config, device_of(state.nets))
+    state.notes += option_notes(model, config, device_of(state.nets))
     if distributed.uses_shards(config):
         from .sharding import ShardedPlayer  # it imports FSDP2
 
@@ -241,12 +243,14 @@ def make_player(
     return cuda_graph.GraphPlayer(model, stream, config, state, cuda_graph.steps_per_launch(state.nets, look_every))
 
 
-def option_notes(config: TrainConfig, device: torch.device) -> list[str]:
-    """Options that have no effect on this device."""
+def option_notes(model: Model, config: TrainConfig, device: torch.device) -> list[str]:
+    """Options that have no effect on this device, and schedules that a run does not reach the end of."""
+    late = f"the burn-in goes on after the last of {config.steps:,} steps: give more, or a shorter one"
+    notes = [late] if model.schedule(config.steps) != model.schedule(10**12) else []
     if device.type == "cuda":
-        return []
-    graph = ["graph=on has no effect here: CUDA graphs need device=cuda"] if config.graph == "on" else []
-    return graph + (["tf32 has no effect here: it is a format of NVIDIA GPUs, device=cuda"] if config.tf32 else [])
+        return notes
+    notes += ["graph=on has no effect here: CUDA graphs need device=cuda"] if config.graph == "on" else []
+    return notes + (["tf32 has no effect here: it is a format of NVIDIA GPUs, device=cuda"] if config.tf32 else [])
 
 
 def name_of_networks(nets: dict[str, nn.Module], move: Move) -> str:
@@ -269,6 +273,13 @@ def get_optimizer(name: str, model: Model, state: TrainState) -> Optimizer:
                 group["capturable"] = True  # it counts its steps on the GPU, as CUDA graphs need
         state.optimizers[name] = optimizer
     return state.optimizers[name]
+
+
+def set_beta_2(optimizer: Optimizer, beta_2: float | None) -> None:
+    """Set the decay rate of Adam's second moment, unless it stays what it is."""
+    for group in optimizer.param_groups:
+        if beta_2 is not None and "betas" in group:
+            group["betas"] = (group["betas"][0], beta_2)
 
 
 def backward(move: Move, parameters: list[nn.Parameter]) -> None:
@@ -302,73 +313,6 @@ def apply_move(
     optimizer.step()
 
 
-def ema_span(step: int, ema_decay: float) -> float:
-    """Steps that the average spans after the step of this number, the first being 0: 1 / (1 - ema), fewer at first.
-
-    (10 + step) / 9 at most, so that a short run does not keep its random beginning.
-    """
-    return min(1 / (1 - ema_decay), (10 + step) / 9)
-
-
-def is_ema_due(step: int, ema_decay: float) -> bool:
-    """Whether the average is brought up to date after this step: at least ten times in its span.
-
-    Doing so after every step would cost half as much as Adam for nearly the same average.  The intervals are powers of
-    two, so that they stay even while the span grows.
-    """
-    max_interval = max(1, int(ema_span(step, ema_decay) / 10))
-    return step % (1 << (max_interval.bit_length() - 1)) == 0
-
-
-def accumulated_decay(step: int, ema_decay: float) -> float:
-    """What remains, before this step, of the average as it was last updated: the product of the decays since then.
-
-    It follows from the step's number alone, so a resumed run has the same.
-    """
-    last_update = next((i for i in range(step - 1, -1, -1) if is_ema_due(i, ema_decay)), -1)
-    return prod((1 - 1 / ema_span(i, ema_decay) for i in range(last_update + 1, step)), start=1.0)
-
-
-def update_ema(ema_pairs: list[tuple[Tensor, Tensor]], step: int, ema_decay: float) -> None:
-    """Bring the averages up to date after a step, if `is_ema_due`; a pair is an average and its weights."""
-    if is_ema_due(step, ema_decay):
-        blend(ema_pairs, ema_weight(step, ema_decay))
-
-
-def ema_weight(step: int, ema_decay: float) -> float:
-    """The share of the weights in the average that is brought up to date after this step."""
-    return 1 - accumulated_decay(step, ema_decay) * (1 - 1 / ema_span(step, ema_decay))
-
-
-@torch.no_grad()
-def blend(ema_pairs: list[tuple[Tensor, Tensor]], weight: float | Tensor) -> None:
-    """average <- (1 - weight) * average + weight * weights; what is not a real number is copied."""
-    float_pairs = [(a, t) for a, t in ema_pairs if a.is_floating_point()]
-    shares = [weight] * len(float_pairs) if isinstance(weight, Tensor) else weight
-    torch._foreach_lerp_([a for a, _ in float_pairs], [t for _, t in float_pairs], shares)
-    for a, t in ema_pairs:
-        if not a.is_floating_point():
-            a.copy_(t)
-
-
-def current_ema(state: TrainState, ema_decay: float) -> nn.ModuleDict:
-    """The averages as they are after the state's last step: what is looked at, measured and written.
-
-    A copy where they were last brought up to date before that, since the state itself must not depend on when somebody
-    looks: a run that is stopped and resumed equals one that is not.
-    """
-    if (remaining_decay := accumulated_decay(state.step, ema_decay)) == 1:
-        return state.ema_nets
-    ema_nets = deepcopy(state.ema_nets)
-    blend(ema_tensor_pairs(ema_nets, state.nets), 1 - remaining_decay)
-    return ema_nets
-
-
-def ema_tensor_pairs(ema_nets: nn.ModuleDict, nets: nn.ModuleDict) -> list[tuple[Tensor, Tensor]]:
-    """The tensors of the averages, each with that of the weights."""
-    return [pair for name, net in ema_nets.items() for pair in zip(*map(tensors, (net, nets[name])), strict=True)]
-
-
 @torch.no_grad()
 def flush_denormals(state: TrainState) -> None:
     """Set the optimisers' moments below 1e-30 to 0.
@@ -382,11 +326,6 @@ def flush_denormals(state: TrainState) -> None:
             for moment in moments.values():
                 if isinstance(moment, Tensor) and moment.ndim:
                     moment.copy_(hardshrink(moment, 1e-30))
-
-
-def tensors(network: nn.Module) -> list[Tensor]:
-    """Parameters and buffers."""
-    return list(chain(network.parameters(), network.buffers()))
 
 
 def check_finite(state: TrainState) -> None:

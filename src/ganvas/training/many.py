@@ -310,7 +310,7 @@ def share_steps(active: list[Run]) -> None:
 
     def steps_of(run: Run) -> Iterator[int]:
         state = run.state
-        state.notes += option_notes(run.config, run.device)
+        state.notes += option_notes(run.model, run.config, run.device)
         while state.step < run.config.steps:
             if id(run) not in played:
                 members = [players[id(other)] for other in active if other.state.step == state.step]

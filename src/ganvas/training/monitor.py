@@ -12,7 +12,8 @@ from ..diagnostics import latent_report
 from ..metrics import sliced_wasserstein
 from ..model import Batch, EncoderModel, GenerativeModel, Model, PairBatch, device_of
 from ..randomness import make_generator, reseed
-from .loop import TrainState, current_ema
+from .ema import current_ema, ema_decay_of
+from .loop import TrainState
 
 Networks = dict[str, nn.Module]
 MIN_DISTANCE = 1e-6
@@ -30,7 +31,7 @@ def monitor_statistics(
     game = {name: round(terms.pop(name), 4) for name in model.logged_statistics if name in terms}
     if batch is None:
         return {"adversarial": game} if game else {}
-    ema_nets = current_ema(state, train_config.ema_decay)
+    ema_nets = current_ema(state, ema_decay_of(model, train_config))
     reseed(device_of(state.nets), train_config.seed, "observe")
     with torch.no_grad():
         monitored_values = {name: value.float().cpu() for name, value in model.monitor(batch, **ema_nets).items()}

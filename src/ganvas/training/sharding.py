@@ -23,7 +23,8 @@ from ..errors import UserError
 from ..model import Move
 from ..ranks import world_size
 from .distributed import full_tensor, is_main
-from .loop import Differentiate, StepPlayer, TrainState, tensors
+from .ema import tensors
+from .loop import Differentiate, StepPlayer, TrainState
 
 NOT_ALLOCATED = "data is not allocated"
 """what PyTorch says where it needs weights that were dropped"""
