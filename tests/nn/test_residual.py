@@ -1,12 +1,13 @@
 """Residual networks: R3GAN's by its paper, resampling that draws no checkerboard, fix-up, images of any size."""
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
+from torch.nn.functional import conv2d, conv_transpose2d, interpolate
 
 import ganvas
-from ganvas.nn import decoder, encoder
+from ganvas.nn import decoder, encoder, residual
 from ganvas.nn.residual import BLOCKS, GAIN, Basis, Resample, ResidualBlock, n_groups
 
 SIZES = [((6, 7), (12, 14)), ((6, 7), (6, 14)), ((4, 5), (9, 11)), ((1, 7), (1, 15)), ((16, 16), (32, 32))]
@@ -47,6 +48,41 @@ def test_r3gans_networks_are_those_of_its_paper() -> None:
     assert count(G) == 64 * 768 + 768 * 16 + in_blocks + transitions + 96 * 3 + 3
     assert count(D) == 3 * 96 + 96 + in_blocks + transitions + 768 * 16 + 768 + 1
     assert [round(count(net) / 1e6, 3) for net in (G, D)] == [23.058, 23.010]
+
+
+def test_layers_are_those_of_its_cifar_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its authors' networks for CIFAR-10 have 768 channels at each size, 32 to 4, where ours double.
+
+    With as many channels the layers are the same.  Counted by hand from the layers in the authors' code, since a total
+    is not published: weights and the biases before activations, in millions 20.732 and 20.684; ours have a bias next to
+    the image and the logit besides.
+    """
+    c, pixels = 768, (32, 16, 8, 4)
+    monkeypatch.setattr(residual, "stage_shapes", lambda shape, width: [(width, n, n) for n in pixels])
+    with torch.device("meta"):
+        G, D = residual.residual_decoder(64, (3, 32, 32), c), residual.residual_encoder((3, 32, 32), 1, c)
+    blocks = 2 * len(pixels) * (c * 2 * c + 2 * c * 16 * 9 + 2 * c * c + 2 * 2 * c)
+    basis = c * 4 * 4
+    theirs = [64 * c + basis + blocks + c * 3, 3 * c + blocks + basis + c]
+    assert [round(n / 1e6, 3) for n in theirs] == [20.732, 20.684]
+    assert [count(G) - 3, count(D) - c - 1] == theirs
+    for net in (G, D):
+        kinds = [type(layer) for layer in net if isinstance(layer, ResidualBlock | Resample)]
+        stage = [ResidualBlock] * 2
+        assert kinds == [*stage, *(Resample, *stage) * 3]
+        assert {layer.first[2].groups for layer in net if isinstance(layer, ResidualBlock)} == {96}
+
+
+def test_the_filter_of_resampling_is_its_authors() -> None:
+    """1, 2, 1 convolved with 1, 1, with zeros beyond the border, where ours has only pixels that are there."""
+    row = torch.tensor(np.convolve([1.0, 2.0, 1.0], [1.0, 1.0]))
+    kernel = (row[:, None] * row / 64)[None, None]
+    x, small, large = torch.randn(2, 1, 12, 12, dtype=torch.float64), (1, 6, 6), (1, 12, 12)
+    down = Resample(small, large, up=False).double()(x)
+    up = Resample(large, (1, 24, 24), up=True).double()(x)
+    inner = (..., slice(1, -1), slice(1, -1))
+    torch.testing.assert_close(down[inner], conv2d(x, kernel, None, 2, 1)[inner])
+    torch.testing.assert_close(up[inner], conv_transpose2d(x, 4 * kernel, None, 2, 1)[inner])
 
 
 @pytest.mark.parametrize("net", ["G", "D"])
