@@ -17,7 +17,7 @@ PYTHON = [*SOURCES, *TESTS, *sorted((ROOT / "benchmarks").rglob("*.py")), ROOT /
 FILE_LINES, FUNCTION_LINES = 400, 60
 """most lines of a file, and of a function"""
 CEILINGS = {
-    ".": 1280,
+    ".": 1320,
     "cli": 2040,
     "data": 5060,
     "diagnostics": 222,
@@ -27,10 +27,10 @@ CEILINGS = {
     "inference": 1605,
     "io": 485,
     "metrics": 2248,
-    "models": 3030,
+    "models": 3075,
     "nn": 1200,
     "objectives": 345,
-    "training": 4835,
+    "training": 4885,
     "viz": 690,
 }
 """most lines of each room"""

@@ -5,24 +5,40 @@ Networks are MLPs; columns are standardised.  Scores are computed in float64, ea
 """
 
 from math import log
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-try:
-    from sklearn.base import (
-        BaseEstimator,
-        ClassNamePrefixFeaturesOutMixin,
-        DensityMixin,
-        OutlierMixin,
-        TransformerMixin,
-    )
-    from sklearn.utils import check_random_state
-    from sklearn.utils.validation import check_is_fitted, validate_data
-except ImportError as error:
-    raise ImportError("ganvas.sklearn needs scikit-learn: pip install 'ganvas[sklearn]'") from error
+if TYPE_CHECKING:  # scikit-learn has no types
+
+    class BaseEstimator: ...
+
+    class ClassNamePrefixFeaturesOutMixin: ...
+
+    class DensityMixin: ...
+
+    class OutlierMixin: ...
+
+    class TransformerMixin: ...
+
+    check_random_state: Any
+    check_is_fitted: Any
+    validate_data: Any
+else:
+    try:
+        from sklearn.base import (
+            BaseEstimator,
+            ClassNamePrefixFeaturesOutMixin,
+            DensityMixin,
+            OutlierMixin,
+            TransformerMixin,
+        )
+        from sklearn.utils import check_random_state
+        from sklearn.utils.validation import check_is_fitted, validate_data
+    except ImportError as missing:
+        raise ImportError("ganvas.sklearn needs scikit-learn: pip install 'ganvas[sklearn]'") from missing
 
 from .config import TrainConfig
 from .data import Scaling, from_array
@@ -31,7 +47,8 @@ from .distributions.priors import Mixture, fit_priors
 from .errors import UserError, check_positive
 from .models import VAE, Autoencoder
 from .randomness import make_generator
-from .training.loop import current_ema, initialize_state, train
+from .training.ema import current_ema
+from .training.loop import initialize_state, train
 
 CPU = torch.device("cpu")
 MIN_STEPS, MAX_STEPS, STEPS_PER_EXAMPLE = 200, 1000, 0.5
@@ -43,7 +60,7 @@ IMPORTANCE_SAMPLES = 64
 """samples z of each example for its likelihood"""
 
 
-class TableModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class TableModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """What both estimators share: training on a table, and the codes of its rows."""
 
     latent: int | None
@@ -89,7 +106,7 @@ class TableModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         return np.asarray(code if isinstance(code, Tensor) else code.mean)
 
 
-class AutoencoderDetector(OutlierMixin, TableModel):  # type: ignore[misc]
+class AutoencoderDetector(OutlierMixin, TableModel):
     """Outliers by an autoencoder: rows with an unlikely code, or that it cannot rebuild from the code.
 
     The score is the density of (z, log |x - g(z)|^2) under a Gaussian or a mixture of them, whichever makes held-out
@@ -104,8 +121,11 @@ class AutoencoderDetector(OutlierMixin, TableModel):  # type: ignore[misc]
         self, latent: int | None = None, *, width: int = 128, steps: int | None = None, contamination: float = 0.1,
         random_state: Any = None,
     ) -> None:  # fmt: skip
-        self.latent, self.width, self.steps = latent, width, steps
-        self.contamination, self.random_state = contamination, random_state
+        self.latent: int | None = latent
+        self.width: int = width
+        self.steps: int | None = steps
+        self.contamination: float = contamination
+        self.random_state: Any = random_state
 
     def fit(self, X: Any, y: Any = None) -> "AutoencoderDetector":
         """Learn from a table n x d; y is not used."""
@@ -143,7 +163,7 @@ class AutoencoderDetector(OutlierMixin, TableModel):  # type: ignore[misc]
         return np.where(self.decision_function(X) < 0, -1, 1)
 
 
-class VAEDensity(DensityMixin, TableModel):  # type: ignore[misc]
+class VAEDensity(DensityMixin, TableModel):
     """A density by a variational autoencoder, with a Gaussian p(x|z) whose deviation is learned.
 
     `latent`, `width` and `steps` as `AutoencoderDetector` has them; `importance_samples` are the samples z of the bound
@@ -154,8 +174,11 @@ class VAEDensity(DensityMixin, TableModel):  # type: ignore[misc]
         self, latent: int | None = None, *, width: int = 128, steps: int | None = None,
         importance_samples: int = IMPORTANCE_SAMPLES, random_state: Any = None,
     ) -> None:  # fmt: skip
-        self.latent, self.width, self.steps = latent, width, steps
-        self.importance_samples, self.random_state = importance_samples, random_state
+        self.latent: int | None = latent
+        self.width: int = width
+        self.steps: int | None = steps
+        self.importance_samples: int = importance_samples
+        self.random_state: Any = random_state
 
     def fit(self, X: Any, y: Any = None) -> "VAEDensity":
         """Learn from a table n x d; y is not used."""
