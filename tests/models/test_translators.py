@@ -1,6 +1,7 @@
 """Translators: every loss against NumPy in float64, every step against a slow one, and what others have got wrong."""
 
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -281,6 +282,17 @@ def test_translators_and_critics_are_the_papers() -> None:
         (seen,) = torch.autograd.grad(middle[middle.shape[0] // 2, middle.shape[1] // 2], x)
         rows = seen[0, 0].abs().sum(1).nonzero()
         assert int(rows.max() - rows.min()) + 1 == patch
+
+
+@pytest.mark.parametrize(("size", "patch"), [(16, 16), (32, 16), (64, 34), (96, 34), (128, 70), (256, 70)])
+def test_patches_are_about_half_of_an_image_unless_given(size: int, patch: int) -> None:
+    """70 pixels are all of an image of 32 and more; the paper's images have 256."""
+    for cls in (CycleGAN, CUT):
+        model, shape = cls(width=2), (3, size, size + 9)
+        sizes = [[p.shape for p in m.critic(shape).parameters()] for m in (model, replace(model, patch_size=patch))]
+        assert sizes[0] == sizes[1]
+        others = [replace(model, patch_size=other).critic(shape) for other in {16, 34, 70} - {patch}]
+        assert all([p.shape for p in D.parameters()] != sizes[0] for D in others)
 
 
 @pytest.mark.parametrize("size", [(32, 32), (37, 53), (5, 5), (1, 30), (64, 20)])
