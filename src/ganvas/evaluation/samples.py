@@ -106,8 +106,8 @@ def draw_comparisons(runs: Runs, real_data: RealData, settings: Settings) -> lis
     fakes, known, all_known = [], dict[str, Examples](), all(train is not None for *_, train in runs)
     for trained, prior, train in runs:
         labels = other.sample(n, seed, "labels").labels if trained.model.is_conditional else None
-        samples = trained.decode(trained.sample_codes(n, seed, prior), labels)
-        x = images_as_bytes(samples.x, scaling) if samples.scaling.is_deep else samples.x
+        x = trained.decode(trained.sample_codes(n, seed, prior), labels).x
+        x = images_as_bytes(x, scaling) if scaling.is_deep else x
         fake = Examples(replace(other, x=x, labels=labels, files=(), name="generated"), space, real, progress=progress)
         if train is not None and all_known:
             train = as_bytes(train, scaling)  # noqa: PLW2901

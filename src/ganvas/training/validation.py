@@ -189,8 +189,8 @@ class SampleEvaluator:
         """What the log says of the samples: metric, value, standard error, number of samples; copies, where known."""
         start_time, n = time.monotonic(), len(self.examples.data)
         z = trained.draw_codes(n, make_generator(CPU, self.seed, "compared"))
-        samples = trained.decode(z, self.labels)
-        x = images_as_bytes(samples.x, samples.scaling) if samples.scaling.is_deep else samples.x
+        x, scaling = trained.decode(z, self.labels).x, trained.domain_scaling()
+        x = images_as_bytes(x, scaling) if scaling.is_deep else x
         fake = Examples(replace(self.examples.data, x=x, labels=self.labels, files=()), self.space)
         score = self.score(fake)
         error = score.standard_error if self.data.has_images else score.error_of_terms()
