@@ -8,6 +8,7 @@ import pytest
 import ganvas
 from ganvas.data import load
 from ganvas.diagnostics import diagnose, examine
+from ganvas.io.text import format_number
 from ganvas.models._gan import Adversarial
 from ganvas.models._gan_diagnosis import (
     CLIPPED_SLOPE_RANGE,
@@ -109,7 +110,10 @@ def test_a_slope_that_is_not_held_is_said(model: Adversarial) -> None:
     low, high = PENALIZED_SLOPE_RANGE if model.objective.gp else CLIPPED_SLOPE_RANGE
     for slope in (low * 0.9, high * 1.1):
         (sentence,) = said(model, input_gradient=slope)
-        assert f"the critic's gradient has norm {slope:.2g} (limits {low:g} and {high:g})" in sentence
+        assert (
+            f"gradient has norm {format_number(slope, 2)} (limits {format_number(low)} and {format_number(high)})"
+            in sentence
+        )
     assert said(model, input_gradient=low) == said(model, input_gradient=high) == []
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from operator import ge, gt, lt
 from typing import TYPE_CHECKING
 
+from ..io.text import format_number
 from ..objectives.adversarial import WON_LOGIT_GAP
 from ..rules import MIN_SWING, Remedies, Remedy, Rule, above, below, decayed, general_rules, set_to
 
@@ -112,7 +113,7 @@ def slope_rules(model: "Adversarial") -> Iterator[Rule]:
         return
     low, high = PENALIZED_SLOPE_RANGE if gp else CLIPPED_SLOPE_RANGE
     evidence = "between real and fake examples the critic's gradient has norm {figure:.2g} "
-    evidence += f"(limits {low:g} and {high:g}), "
+    evidence += f"(limits {format_number(low)} and {format_number(high)}), "
     lazy = (set_to(penalty_interval=1),) if getattr(model, "penalty_interval", 1) > 1 else ()
     vanishes = (low, lt, "vanishes", "so G learns nothing", above)
     for limit, passes, way, so, change in (vanishes, (high, gt, "explodes", "so G is thrown about", below)):
