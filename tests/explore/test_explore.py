@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import NormalDist
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -285,10 +286,15 @@ def test_a_conditional_model_shows_the_class_that_is_asked_for(images: Dataset) 
 
 @pytest.mark.parametrize(
     "fields",
-    [{"posterior": "iaf"}, {"prior": "vamp"}, {"net": "spatial"}, {"binarize": "static", "likelihood": "bernoulli"}],
+    [
+        {"posterior": "iaf"},
+        {"prior": "vamp", "pseudo_inputs": 5},
+        {"net": "spatial"},
+        {"binarize": "static", "likelihood": "bernoulli"},
+    ],
 )
-def test_every_kind_of_vae_is_explored(fields: dict[str, str], images: Dataset) -> None:
-    model = small(MODELS["vae"], latent=3, pseudo_inputs=5, **fields)
+def test_every_kind_of_vae_is_explored(fields: dict[str, Any], images: Dataset) -> None:
+    model = small(MODELS["vae"], latent=3, **fields)
     vae = ganvas.train(model, images, steps=2, batch_size=8, quiet=True)
     walk = ganvas.traverse(vae, rows=2, columns=3, data=images)
     assert torch.equal(walk.x, ganvas.traverse(vae, rows=2, columns=3, data=images).x)

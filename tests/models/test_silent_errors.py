@@ -200,7 +200,8 @@ def test_evaluation_takes_the_test_split_by_default(capsys: pytest.CaptureFixtur
 
 def test_a_model_with_every_option_is_saved_whole(images: Dataset) -> None:
     for fields in OPTIONS.values():
-        run = ganvas.train(VAE(latent=3, width=4, flow_width=8, **fields), images, steps=1, batch_size=8, quiet=True)
+        flow = {"flow_width": 8} if "iaf" in fields.values() else {}
+        run = ganvas.train(VAE(latent=3, width=4, **flow, **fields), images, steps=1, batch_size=8, quiet=True)
         again = ganvas.load(run.folder)
         assert again.model == run.model
         state = again.nets.state_dict()
