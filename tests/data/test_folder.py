@@ -12,7 +12,7 @@ from PIL import Image
 import ganvas
 from ganvas.cli.app import main
 from ganvas.data import DataOptions, class_counts, load
-from ganvas.data.dataset import resize_and_crop
+from ganvas.data.crop import resize_and_crop
 from ganvas.errors import UserError
 from tests.support.data import write_folder
 

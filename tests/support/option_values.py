@@ -32,6 +32,6 @@ def candidates(hint: Any) -> Iterator[Any]:
         elif leaf is NoneType:
             yield None
         elif leaf is str or leaf is Path:
-            yield from ("48x64", "words", "0,1400")
+            yield from ("48x64", "words", "0,1400", "black")
         else:
             yield from NUMBERS[leaf]

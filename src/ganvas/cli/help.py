@@ -17,8 +17,8 @@ HELP_FLAGS = {"--help", "-h"}
 BOUND_WORDS = (("gt", "more than"), ("ge", "at least"), ("lt", "less than"), ("le", "at most"))
 """pydantic's names of bounds, and ours"""
 FORMATS = {
-    "budget FLOAT": "DURATION", "config STR": "PATH", "data_dir STR": "PATH", "init_from STR": "RUN",
-    "range STR": "LOW HIGH", "size STR": "SIZE", "sweep STR": "NAME=VALUES",
+    "background STR": "COLOUR", "budget FLOAT": "DURATION", "config STR": "PATH", "data_dir STR": "PATH",
+    "init_from STR": "RUN", "range STR": "LOW HIGH", "size STR": "SIZE", "sweep STR": "NAME=VALUES",
 }  # fmt: skip
 """what stands for the value of an option, where its type in Python says too little"""
 

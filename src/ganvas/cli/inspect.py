@@ -104,7 +104,8 @@ def data(
         scaling = picture_scaling(part)
         pictures.append(Examples(part.x[[i * len(part) // n for i in range(n)]], scaling=scaling))
     save_pictures(pictures, sheet)
-    reports = [describe_dataset(part) | facts for part, facts in zip(parts, sizes, strict=True)]
+    asked = {name: value for name in ("crop", "background") if (value := getattr(options, name))}
+    reports = [describe_dataset(part) | asked | facts for part, facts in zip(parts, sizes, strict=True)]
     if isinstance(dataset, DomainPair):
         warnings = data_sources.pair_warnings(dataset)
         lines = [*format_columns(*reports), *warnings, f"contact sheet  {sheet}"]

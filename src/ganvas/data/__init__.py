@@ -21,7 +21,8 @@ from .array_files import is_idx, load_idx, load_npy, load_npz, split_key
 from .arrays import from_array, validate_dataset
 from .builtin import BUILTIN, PUBLISHED
 from .containers import from_object
-from .dataset import CHANNELS, Dataset, chunks, class_counts, convert_channels, resize_and_crop, split_dataset
+from .crop import background_note, crop_dataset, is_on_background, lay_on_background
+from .dataset import CHANNELS, Dataset, chunks, class_counts, convert_channels, split_dataset
 from .folder import MixedSizesError, load_folder
 from .label_tables import suggest_source
 from .layout import find_domains
@@ -85,6 +86,7 @@ def load_or_stream(
     for option in ("range", "scale", "bits"):
         if getattr(options, option) not in (None, getattr(DataOptions, option), 8) and holds_bytes(source):
             raise UserError(f"{option} is for images from files and arrays of numbers: leave it out")
+    check_crop(options)
     if options.stream == "always" and not (isinstance(source, str | Path) and names_shards(str(source))):
         raise UserError("stream=always is for shards and Parquet files: leave it out for other data")
     if isinstance(source, str | Path):
@@ -103,19 +105,30 @@ def load_or_stream(
         check_image_options(dataset, options)
     if options.classes:
         dataset = dataset.filter_classes(options.classes)
-    x = convert_channels(dataset.x, options.channels) if options.channels else dataset.x
-    x = resize_and_crop(x, options.image_size) if options.image_size else x
-    dataset = dataset if x is dataset.x else replace(dataset, x=x)
+    if is_on_background(dataset.x, options):
+        dataset = dataset.with_notes([background_note(len(dataset), options)])
+    x = lay_on_background(dataset.x, options)
+    x = convert_channels(x, options.channels) if options.channels else x
+    dataset = crop_dataset(dataset if x is dataset.x else replace(dataset, x=x), options)
     _, coloured, _ = hidden_colour_stats(dataset.x)  # none, of vectors and of images without alpha
     note = f"{coloured:.0%} of the pixels are transparent and have colours, which nobody sees: they play no part"
     return dataset if coloured < HIDDEN_COLOUR_SHARE or note in dataset.notes else dataset.with_notes([note])
+
+
+def check_crop(options: DataOptions) -> None:
+    """UserError for options that need another, or that contradict each other."""
+    if options.crop not in (None, "center") and options.size is None:
+        raise UserError(f"crop={options.crop} needs to know the size: give one, e.g. size=64")
+    if options.background is not None and options.channels == 4:
+        raise UserError("background makes images with alpha RGB, and channels=4 makes all RGBA: leave out one of them")
 
 
 def check_image_options(dataset: Dataset | StreamedDataset, options: DataOptions) -> None:
     """UserError for options of images where the examples are vectors."""
     for option, value, what in (
         ("size", options.size, "size"), ("channels", options.channels, "channels"),
-        ("range", options.range, "black and white"), ("bits", "full" if options.bits == "full" else None, "levels"),
+        ("background", options.background, "alpha"), ("range", options.range, "black and white"),
+        ("bits", "full" if options.bits == "full" else None, "levels"),
     ):  # fmt: skip
         if value is not None and not dataset.has_images:
             raise UserError(f"{dataset.name} holds vectors, which have no {what}: leave out {option}")
@@ -246,6 +259,8 @@ def load_shards(source: str, options: DataOptions, progress: Progress) -> Datase
     files = find_shards(source, options.split)
     if options.bits == "full":
         raise UserError(f"{source}: images in shards and Parquet files are read with 8 bits: leave out bits=full")
+    if options.crop == "tiles":
+        raise UserError(f"{source}: each image in shards and Parquet files is one example: leave out crop=tiles")
     if files.files[0].suffix.lower() == PARQUET:
         from .parquet import open_parquet
 

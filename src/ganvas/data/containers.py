@@ -1,7 +1,7 @@
 """Examples from Python's own containers: lists of images, PyTorch's data sets, tables of pandas."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ from torch import Tensor
 
 from ..errors import UserError
 from .arrays import from_array, to_numpy
-from .dataset import CHANNELS, Dataset, resize_and_crop
+from .crop import background_note, crop_images, is_on_background, lay_on_background, tiles_note, too_small
+from .dataset import CHANNELS, Dataset
 from .listing import IMAGE_SUFFIXES
 from .options import DataOptions, number_options
 from .pixels import smallest_mode
@@ -68,21 +69,41 @@ def from_items(source: Any, name: str, options: DataOptions) -> Dataset:
     is_labelled = any(label is not None for label in labels)
     if is_labelled and None in labels:
         raise UserError(f"item {labels.index(None)} of that {name} has no label, though others have: give all, or none")
-    if options.image_size and len({image.shape for image in images}) > 1:
-        own = {"channels_last": False, "bits": options.bits}
-        parts = (from_array(image[None], name=name, **own).x for image in images)  # type: ignore[arg-type]
-        images = [resize_and_crop(x, options.image_size)[0].numpy() for x in parts]
+    notes = list[str]()
+    if (options.image_size or options.background) and len({image.shape for image in images}) > 1:
+        images, labels, notes = fit_items(images, labels, name, options)
     shapes = Counter(image.shape for image in images)
     if len(shapes) > 1:
         common = ", ".join(f"{n} of {'x'.join(map(str, shape))}" for shape, n in shapes.most_common(3))
-        how = "ask for one size, e.g. size=64, and give all the same channels"
+        how = "ask for one size, e.g. size=64, with crop=pad to cut nothing off, and give all the same channels"
         raise UserError(f"that {name} holds images of {len(shapes)} shapes ({common}): {how}")
     x, names = np.stack(images), getattr(source, "classes", ())
     has_names = isinstance(names, list | tuple) and not any(isinstance(label, str) for label in labels)
     return from_array(
         x, np.asarray(labels) if is_labelled else None, classes=tuple(map(str, names)) if has_names else (), name=name,
         channels_last=False if x.ndim == 4 else None, **number_options(options),
-    )  # fmt: skip
+    ).with_notes(notes)  # fmt: skip
+
+
+def fit_items(
+    images: Sequence[np.ndarray], labels: Sequence[Any], name: str, options: DataOptions
+) -> tuple[list[np.ndarray], list[Any], list[str]]:
+    """Images c x h x w laid on the background and cropped one by one, or their tiles, the label of each, and notes."""
+    fitted, fitted_labels, counts, rests, n_on_background = list[np.ndarray](), list[Any](), [], [], 0
+    for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+        x = from_array(image[None], name=name, channels_last=False, bits=options.bits).x
+        n_on_background += is_on_background(x, options)
+        parts, (h, w) = crop_images(lay_on_background(x, options), options), x.shape[2:]
+        if options.image_size and not len(parts):
+            raise UserError(f"item {i} of that {name}: {too_small(h, w, options.image_size)}")
+        fitted.extend(parts.numpy())
+        fitted_labels += [label] * len(parts)
+        counts.append(len(parts))
+        rests.append(h * w - len(parts) * parts[0, 0].numel())
+    notes = [background_note(n_on_background, options)] if n_on_background else []
+    if options.crop == "tiles" and options.image_size:
+        notes.append(tiles_note(counts, rests, options.image_size))
+    return fitted, fitted_labels, notes
 
 
 def read_item(source: Any, i: int, name: str) -> tuple[Any, Any]:

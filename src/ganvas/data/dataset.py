@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import blake2b, sha256
 from math import ceil
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -9,13 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from ..errors import UserError, did_you_mean
 from ..model import Shape
 from ..randomness import make_generator
 from .depth import ScaleName
-from .options import DataOptions, MissingSplitError
+from .options import COLOURS, DataOptions, MissingSplitError
 from .quantization import NUMBERS_PER_CHUNK, Bounds
 
 if TYPE_CHECKING:
@@ -156,32 +156,6 @@ def chunks(x: Tensor) -> tuple[Tensor, ...]:
     return parts
 
 
-def resize_and_crop(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Images n x c x h x w resized (antialiased bicubic, colours weighed by alpha) and centre-cropped.
-
-    Of deep ones each channel of an image keeps within its own lowest and highest number.
-    """
-    if tuple(images.shape[2:]) == size:
-        return images
-    if len(chunks(images)) > 1:
-        return map_chunks(lambda part: resize_and_crop(part, size), images, (images.shape[1], *size))
-    h, w = images.shape[2:]
-    scale = max(size[0] / h, size[1] / w)
-    inner = (max(size[0], round(h * scale)), max(size[1], round(w * scale)))
-    top, left = (inner[0] - size[0]) // 2, (inner[1] - size[1]) // 2
-    crop = (..., slice(top, top + size[0]), slice(left, left + size[1]))
-    if images.is_floating_point():
-        low, high = images.amin((2, 3), keepdim=True), images.amax((2, 3), keepdim=True)
-        return interpolate(images, inner, mode="bicubic", antialias=True, align_corners=False).clamp(low, high)[crop]
-    x = images.float().div_(255)
-    if x.shape[1] == 4:
-        x[:, :3] *= x[:, 3:]
-    x = interpolate(x, inner, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
-    if x.shape[1] == 4:
-        x[:, :3] = (x[:, :3] / x[:, 3:].clamp_min(1e-6)).clamp(0, 1)
-    return (x[crop] * 255).round().to(torch.uint8)
-
-
 def map_chunks(function: Callable[[Tensor], Tensor], images: Tensor, shape: Shape) -> Tensor:
     """The function of images, a part at a time, whose results have this shape each."""
     parts, output = chunks(images), images.new_empty((len(images), *shape))
@@ -190,20 +164,22 @@ def map_chunks(function: Callable[[Tensor], Tensor], images: Tensor, shape: Shap
     return output
 
 
-def convert_channels(images: Tensor, channels: int) -> Tensor:
-    """Images with 1, 3 or 4 channels: alpha is laid on white, grey is ITU-R 601 luma.  Deep ones have no alpha."""
+def convert_channels(images: Tensor, channels: int, background: Sequence[int] = COLOURS["white"]) -> Tensor:
+    """Images with 1, 3 or 4 channels: alpha is laid on a colour, grey is ITU-R 601 luma.  Deep ones have no alpha."""
     current = images.shape[1]
     if current == channels:
         return images
     if len(chunks(images)) > 1:
-        return map_chunks(lambda part: convert_channels(part, channels), images, (channels, *images.shape[2:]))
+        convert = partial(convert_channels, channels=channels, background=background)
+        return map_chunks(convert, images, (channels, *images.shape[2:]))
     is_deep = images.is_floating_point()
     if is_deep and {current, channels} != {1, 3}:
         what = f"images of numbers with {current} channels cannot be made such with {channels}"
         raise UserError(f"{what}: leave out channels, or round them to 256 levels by bits=8")
     x = images if is_deep else images.float()
     if current == 4:
-        x = x[:, :3] * (x[:, 3:] / 255) + 255 - x[:, 3:]
+        colour, alpha = x.new_tensor(background)[:, None, None], x[:, 3:]
+        x = x[:, :3] * (alpha / 255) + colour - colour * alpha / 255
     if channels == 1 and x.shape[1] == 3:
         x = (x * x.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
     if channels > 1:

@@ -8,6 +8,7 @@ import torch
 
 from ..errors import UserError
 from ..io.parallel import in_parallel
+from .crop import background_note, tiles_note
 from .dataset import CHANNELS, Dataset, hash_number, split_indices
 from .depth import depth_notes
 from .images import SUPPORTED_FORMATS, ImageBuffer, read_images
@@ -37,7 +38,7 @@ def load_folder(folder: Path, key: str | None, options: DataOptions, progress: P
     channels = options.channels or majority_channels(images)
     notes = list(image_notes(images, options, channels))
     place_of = {place.file: place for place in part.places}
-    places = [place_of[page.file] for page in images.infos]
+    places = [place_of[page.file] for page in images.pages]
     labels, classes = folder_labels(places, part.training, notes) if table is None else table.encode(places)
     if len(classes) == 1:
         notes.append(f"there is one class only, {classes[0]}")
@@ -46,7 +47,7 @@ def load_folder(folder: Path, key: str | None, options: DataOptions, progress: P
     notes += [*part.notes, *listing.notes, *listing.excluded_notes([] if table is None else [table.file])]
     return Dataset(
         x=images.stack(channels), labels=None if labels is None else torch.tensor(labels), classes=classes,
-        name=dataset_name(folder), notes=tuple(notes), range=images.bounds, files=tuple(map(str, images.infos)),
+        name=dataset_name(folder), notes=tuple(notes), range=images.bounds, files=images.names,
         source_dtype=images.dtype, scale=options.scale,
     )  # fmt: skip
 
@@ -59,10 +60,15 @@ def majority_channels(images: ImageBuffer) -> int:
 
 def image_notes(images: ImageBuffer, options: DataOptions, channels: int) -> Iterator[str]:
     """The notes on files that were not read, or not all of them, on rounded numbers, and on channels that changed."""
+    size = options.image_size
     failures, infos = [f"{page}: {why}" for page, why in images.failures.items()], list(images.infos.values())
     if failures:
         more = [f"and {len(failures) - MAX_FAILURES} more"] if len(failures) > MAX_FAILURES else []
         yield f"{pluralize(len(failures), 'file')} skipped ({'; '.join(failures[:MAX_FAILURES] + more)})"
+    if options.crop == "tiles" and size:
+        yield tiles_note([info.tiles for info in infos], [info.rest for info in infos], size)
+    if n_on_background := sum(info.is_on_background for info in infos):
+        yield background_note(n_on_background, options)
     stats = sum((info.stats for info in infos if info.stats), ValueStats())
     if images.is_deep:
         shape = (channels, *infos[0].shape[1:])
@@ -82,7 +88,8 @@ def image_notes(images: ImageBuffer, options: DataOptions, channels: int) -> Ite
         counts = f"{len(several)} {have} several pages, {sum(several)} in all"
         yield f"{counts}, and the first of {each} was read: --pages all makes every page an example"
     yield from images.decoder_notes
-    if n_opaque := sum(info.has_opaque_alpha for info in infos):
+    n_opaque = sum(info.has_opaque_alpha for info in infos)
+    if n_opaque and options.background is None:  # which leaves no alpha in any case
         yield f"alpha that is opaque everywhere was dropped, of {pluralize(n_opaque, 'image')}: --channels 4 keeps it"
     if len(images.channel_counts) > 1:
         mixed = ", ".join(f"{n} {CHANNELS[c]}" for c, n in images.channel_counts.most_common())
@@ -129,4 +136,6 @@ class MixedSizesError(UserError):
         pages = (page for page, info in images.infos.items() if info.shape[:0:-1] == rarest)
         example = str(next(pages)).rpartition("/")[2]
         how = "ask for one size, for example size=64 or size=48x64 (height x width)"
+        if len({round(w / h, 2) for w, h in images.sizes}) > 1:
+            how += ", with crop=pad to cut nothing off"
         super().__init__(f"{folder} holds images of {len(sizes)} sizes ({common}; {example} differs from most): {how}")

@@ -5,7 +5,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -19,7 +19,8 @@ from torch import Tensor
 from ..errors import UserError, error_reason
 from ..io.parallel import in_parallel
 from .array_files import MAX_DEFLATE_RATIO
-from .dataset import CHANNELS, convert_channels, resize_and_crop
+from .crop import crop_images, is_on_background, lay_on_background, too_small
+from .dataset import CHANNELS, convert_channels
 from .listing import IMAGE_SUFFIXES, File
 from .memory import MAX_MEMORY_SHARE, available_memory, check_memory, format_bytes
 from .options import DataOptions, Progress
@@ -49,29 +50,33 @@ class Page(NamedTuple):
 class ImageInfo:
     """What is to be said of an image that was read."""
 
-    shape: tuple[int, ...]  # c, h, w
+    shape: tuple[int, ...]  # c, h, w, of each tile if it was cut into such
     stats: ValueStats | None = None  # its numbers, where these were no bytes or were mapped by a range
     white: int = 255  # the number that is white by the file's format
     has_more_bits: bool = False  # whether the file has more bits than were read
     pages: int = 1  # images in the file
     has_opaque_alpha: bool = False  # whether it had alpha that hides nothing, which was dropped
     dtype: str = "uint8"  # of its numbers as they were read, NumPy's name
+    tiles: int = 1  # images that were made of it
+    rest: int = 0  # pixels that are in no tile
+    is_on_background: bool = False  # whether its alpha was laid on a colour
 
 
-ReadResult = tuple[Tensor, ImageInfo] | str  # an image c x h x w, or why it could not be read
+ReadResult = tuple[Tensor, ImageInfo] | str  # images n x c x h x w, one or its tiles, or why it could not be read
 
 
 @dataclass
 class ImageBuffer:
     """Images of one size as they are read, n x c x h x w for each number c of channels: none is held twice."""
 
-    total: int  # most images that there can be
+    total: int  # most files or pages that there can be
     name: str
     infos: dict[Page, ImageInfo] = field(default_factory=dict)  # of every image, also of those not stored
     failures: dict[Page, str] = field(default_factory=dict)  # why pages could not be read
     buffers: dict[int, np.ndarray] = field(default_factory=dict)
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)  # images with each (width, height)
     channel_counts: Counter[int] = field(default_factory=Counter)  # images with so many channels, of any size
+    n_stored: Counter[int] = field(default_factory=Counter)  # images in each buffer, tiles counted
     bounds: Bounds | None = None  # the numbers that are black and white, if these were asked for
     is_deep: bool = False  # whether numbers are kept, as float32
     decoder_notes: Sequence[str] = ()
@@ -81,23 +86,47 @@ class ImageBuffer:
             self.failures[page] = result
             return
         x, self.infos[page] = result
-        c, h, w = x.shape
+        n, c, h, w = x.shape
         self.sizes[w, h] += 1
         self.channel_counts[c] += 1
         if len(self.sizes) > 1:  # an error when all are counted
             return
+        stored, end = self.n_stored[c], self.n_stored[c] + n
         if c not in self.buffers:
-            what = f"{self.name}: {self.total} images of {w} x {h} pixels, {CHANNELS[c]},"
-            check_memory(self.total * x.nbytes, what, "ask for a smaller `size`, or give fewer images")
+            self.check_size(max(self.total, end), x)
             dtype = np.float32 if self.is_deep else np.uint8
-            self.buffers[c] = np.empty((self.total, c, h, w), dtype)  # which takes memory as it is filled
-        self.buffers[c][self.channel_counts[c] - 1] = x.numpy()
+            self.buffers[c] = np.empty((max(self.total, end), c, h, w), dtype)  # which takes memory as it is filled
+        elif end > len(self.buffers[c]):  # of tiles nobody knows how many there will be
+            self.check_size(length := end + end // 4, x)
+            self.buffers[c].resize((length, c, h, w), refcheck=False)  # grows where it is, if it can
+        self.buffers[c][stored:end] = x.numpy()
+        self.n_stored[c] = end
+
+    def check_size(self, n: int, x: Tensor) -> None:
+        """UserError where n images like these do not fit in memory."""
+        _, c, h, w = x.shape
+        what = f"{self.name}: {n} images of {w} x {h} pixels, {CHANNELS[c]},"
+        check_memory(n * x[0].nbytes, what, "ask for a smaller `size`, or give fewer images")
+
+    @property
+    def pages(self) -> list[Page]:
+        """The page of each image: once for each of its tiles."""
+        return [page for page, info in self.infos.items() for _ in range(info.tiles)]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What each image is called: its page, and which tile of it, if it was cut into several."""
+        return tuple(
+            f"{page} (tile {i + 1})" if info.tiles > 1 else str(page)
+            for page, info in self.infos.items() for i in range(info.tiles)
+        )  # fmt: skip
 
     def stack(self, channels: int) -> Tensor:
         """All of them with so many channels; only once."""
         if list(self.buffers) == [channels]:
-            return torch.from_numpy(self.buffers.pop(channels)[: len(self.infos)])
-        shapes, images = [info.shape for info in self.infos.values()], {c: iter(x) for c, x in self.buffers.items()}
+            return torch.from_numpy(self.buffers.pop(channels)[: self.n_stored[channels]])
+        shapes = [info.shape for info in self.infos.values() for _ in range(info.tiles)]
+        images = {c: iter(x) for c, x in self.buffers.items()}
         x = torch.empty((len(shapes), channels, *shapes[0][1:]), dtype=torch.float32 if self.is_deep else torch.uint8)
         for i, (c, _, _) in enumerate(shapes):
             x[i] = convert_channels(torch.from_numpy(next(images[c]))[None], channels)[0]
@@ -175,7 +204,7 @@ def read_images(files: Sequence[File], options: DataOptions, name: str, progress
                 progress(n_measured, 2 * len(pages))
             bounds = auto_bounds(stats, name) if stats.count else None
         images = ImageBuffer(len(pages), name, bounds=bounds, decoder_notes=decoder_notes)
-        read = partial(read_page, size=options.image_size, bounds=bounds, keep_alpha=options.channels == 4)
+        read = partial(read_page, options=options, bounds=bounds)
         for i, (page, result) in enumerate(zip(pages, in_parallel(read, pages), strict=True), n_measured + 1):
             images.add(page, result)
             progress(i, n_measured + len(pages))
@@ -187,7 +216,7 @@ def read_numbers(pages: Sequence[Page], options: DataOptions, images: ImageBuffe
     if not has_deep_header(pages):
         return False
     bounds = options.bounds
-    read = partial(read_deep_page, size=options.image_size, bounds=None if isinstance(bounds, str) else bounds)
+    read = partial(read_deep_page, options=options, bounds=None if isinstance(bounds, str) else bounds)
     for i, (page, result) in enumerate(zip(pages, in_parallel(read, pages), strict=True), 1):
         if not result:
             return False
@@ -206,8 +235,8 @@ def has_deep_header(pages: Sequence[Page]) -> bool:
     return False
 
 
-def read_deep_page(page: Page, size: tuple[int, int] | None, bounds: Bounds | None) -> ReadResult:
-    """One image, upright, its numbers as float32; no text where it has bytes, or alpha."""
+def read_deep_page(page: Page, options: DataOptions, bounds: Bounds | None) -> ReadResult:
+    """One image or its tiles, upright, its numbers as float32; no text where it has bytes, or alpha."""
     try:
         pixels, n_pages, _ = decode(page)
         values = pixels.values
@@ -215,18 +244,17 @@ def read_deep_page(page: Page, size: tuple[int, int] | None, bounds: Bounds | No
             return ""
         stats = value_stats(values, bounds)
         x = torch.from_numpy(np.array(values.transpose(2, 0, 1), np.float32, order="C"))
-        x = resize_and_crop(x[None], size)[0] if size else x
-        return x, ImageInfo(tuple(x.shape), stats, pixels.white or 0, pages=n_pages, dtype=values.dtype.name)
+        return fit(x, options, ImageInfo((), stats, pixels.white or 0, pages=n_pages, dtype=values.dtype.name))
     except UserError:  # a damaged shard, not only this image
         raise
     except Exception as error:  # a damaged file can raise anything
         return unreadable_reason(error, page.file)
 
 
-def read_page(page: Page, size: tuple[int, int] | None, bounds: Bounds | None, keep_alpha: bool) -> ReadResult:
-    """One image, upright, in its own channels; alpha that is opaque everywhere is dropped, unless `keep_alpha`."""
+def read_page(page: Page, options: DataOptions, bounds: Bounds | None) -> ReadResult:
+    """One image or its tiles, upright, in its own channels; opaque alpha is dropped unless 4 channels are asked for."""
     try:
-        pixels, n_pages, _ = decode(page, size)
+        pixels, n_pages, _ = decode(page, options.image_size if options.crop in (None, "center", "pad") else None)
         values, white = pixels.values, pixels.white
         bounds = bounds if bounds and range_applies(values.dtype, bounds) else None
         stats = value_stats(values[..., :3], bounds) if bounds or values.dtype != np.uint8 else None
@@ -236,14 +264,24 @@ def read_page(page: Page, size: tuple[int, int] | None, bounds: Bounds | None, k
         if stats:
             values = quantize_pixels(values, bounds or (0.0, float(white or 1)), float(white or 1))
         x = torch.from_numpy(np.array(values.transpose(2, 0, 1), order="C"))
-        is_opaque = len(x) == 4 and not keep_alpha and bool((x[3] == 255).all())
+        is_opaque = len(x) == 4 and options.channels != 4 and bool((x[3] == 255).all())
         x = x[:3] if is_opaque else x
-        x = resize_and_crop(x[None], size)[0] if size else x
-        return x, ImageInfo(tuple(x.shape), stats, white or 0, pixels.has_more_bits, n_pages, is_opaque)
+        return fit(x, options, ImageInfo((), stats, white or 0, pixels.has_more_bits, n_pages, is_opaque))
     except UserError:  # a damaged shard, not only this image
         raise
     except Exception as error:  # a damaged file can raise anything: struct.error, RuntimeError, ...
         return unreadable_reason(error, page.file)
+
+
+def fit(x: Tensor, options: DataOptions, info: ImageInfo) -> ReadResult:
+    """An image c x h x w, laid on the background and cropped as the options say, with that in its info."""
+    on_background, (h, w) = is_on_background(x[None], options), x.shape[1:]
+    images = crop_images(lay_on_background(x[None], options), options)
+    if options.image_size and not len(images):
+        return too_small(h, w, options.image_size)
+    rest = h * w - len(images) * images[0, 0].numel() if options.crop == "tiles" else 0
+    shape = tuple(images.shape[1:])
+    return images, replace(info, shape=shape, tiles=len(images), rest=rest, is_on_background=on_background)
 
 
 def unreadable_reason(error: Exception, file: File) -> str:

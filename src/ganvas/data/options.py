@@ -1,11 +1,13 @@
 """Which examples of a source to use, and how to prepare them: the options of data."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
+from pydantic_core import PydanticCustomError
 
 from ..errors import UserError
 from ..fields import STRICT, Fraction, ValidatedMeta
@@ -14,6 +16,8 @@ from .quantization import AUTO, Bounds, normalize_range
 
 CHANNEL_CHOICES = (1, 3, 4)
 """channels that images can be given"""
+COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0), "grey": (128, 128, 128)}
+"""colours with a name, as red, green and blue"""
 Progress = Callable[[int, int], None]  # called with the numbers of examples read, and of all, while they are read
 
 
@@ -28,6 +32,14 @@ def no_progress(n: int, total: int) -> None:
 def parse_number(value: object) -> object:
     """The number that a text is, for choices of which some are numbers; else what is given."""
     return int(str(value)) if str(value).isdigit() else value
+
+
+def normalize_colour(value: object) -> str:
+    """A colour that has a name, or #rrggbb, in small letters."""
+    text = str(value).strip().lower()
+    if text not in COLOURS and not re.fullmatch("#[0-9a-f]{6}", text):
+        raise PydanticCustomError("colour", "must be white, black, grey or a colour such as '#ff8000' (in quotes)")
+    return text
 
 
 def split_names(value: str | Sequence[str]) -> tuple[str, ...]:
@@ -49,8 +61,13 @@ class DataOptions(metaclass=ValidatedMeta):
     """only these classes, by name: smileys,animals"""
     size: Annotated[str, BeforeValidator(str), Field(pattern=r"^[1-9]\d{0,4}(x[1-9]\d{0,4})?$")] | None = None
     """resize and centre-crop images: 64, or 48x64 (height x width)"""
+    crop: Literal["center", "random", "pad", "tiles"] | None = None
+    """how images get the size: center, the default, resizes them and cuts off what is beyond; pad resizes whole images
+    and pads them; without resizing, random takes one part of each, always the same, and tiles cuts each into parts"""
     channels: Annotated[Literal[1, 3, 4], BeforeValidator(parse_number)] | None = None
     """make images grey (1), RGB (3) or RGBA (4)"""
+    background: Annotated[str, BeforeValidator(normalize_colour)] | None = None
+    """lay images with alpha on a colour, which makes them RGB: white, black, grey or '#rrggbb'"""
     range: Annotated[str, BeforeValidator(normalize_range)] | None = None
     """numbers that are black and white, e.g. 0 1400, or auto: the lowest and the highest in the data"""
     bits: Annotated[Literal["auto", "full", 8], BeforeValidator(parse_number)] = "auto"
@@ -73,6 +90,12 @@ class DataOptions(metaclass=ValidatedMeta):
             return None
         height, _, width = self.size.partition("x")
         return int(height), int(width or height)
+
+    @property
+    def background_colour(self) -> tuple[int, ...]:
+        """`background`, white if there is none, as red, green and blue."""
+        name = self.background or "white"
+        return COLOURS[name] if name in COLOURS else tuple(bytes.fromhex(name[1:]))
 
     @property
     def bounds(self) -> Bounds | Literal["auto"] | None:

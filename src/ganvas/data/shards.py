@@ -186,7 +186,7 @@ class StreamedDataset:
     @cached_property
     def read_page(self) -> Callable[[Page], ReadResult]:
         options, bounds = self.options, None if self.options.bounds == AUTO else self.options.bounds
-        return partial(read_page, size=options.image_size, bounds=bounds, keep_alpha=options.channels == 4)
+        return partial(read_page, options=options, bounds=bounds)
 
     def read_image(self, i: int) -> Tensor | None:
         """The i-th image of the shards, c x h x w bytes; None, and an entry in `failures`, where it is damaged.
@@ -198,7 +198,7 @@ class StreamedDataset:
             self.shards.check_file(i)
             self.failures[self.shards.describe(i)] = result
             return None
-        x, _ = result
+        x = result[0][0]
         channels, h, w = self.shape
         if x.shape[1:] != (h, w):
             differs = f"{self.shards.describe(i)} has {x.shape[2]} x {x.shape[1]} pixels, and others {w} x {h}"

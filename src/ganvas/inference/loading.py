@@ -28,7 +28,14 @@ def load_domain(trained: "Trained", source: Source, options: DataOptions | None,
     own = restore_numbers(source, without_holdout(options), trained.metadata, scaling, domain)
     if len(shape) == 3 and isinstance(source, str | Path):
         own = replace(own, size=f"{shape[1]}x{shape[2]}", channels=own.channels if scaling.is_deep else shape[0])
+        own = with_stored_crop(own, trained)
     return check_depth(load(source, own), scaling)
+
+
+def with_stored_crop(options: DataOptions, trained: "Trained") -> DataOptions:
+    """The options with the run's own crop and background, unless they have some."""
+    stored = DataOptions() if trained.training_data is None else trained.training_data.options
+    return replace(options, crop=options.crop or stored.crop, background=options.background or stored.background)
 
 
 def check_domain(dataset: Dataset, shape: Shape, to: str, any_size: bool = False) -> None:
@@ -57,12 +64,15 @@ def load_matching(trained: "Trained", data: Source, options: DataOptions | None 
     stored = trained.training_data if len(shape) == 3 and isinstance(data, str | Path) else None
     if stored is None or not isinstance(data, str | Path):
         dataset = load(data, options)
-    else:  # images by name or path get the run's own size and channels, unless `options` say
+    else:  # images by name or path get the run's own size, channels, crop and background, unless `options` say
         size, channels = options.size or stored.options.size, options.channels or stored.options.channels
+        fitted = with_stored_crop(replace(options, size=size, channels=channels), trained)
         may_differ = may_hold_images(Path(data).expanduser()) or names_shards(str(data))  # they are resized one by one
-        dataset = load(data, replace(options, size=size, channels=channels) if may_differ else options)
+        plain = replace(options, size=None, channels=None, crop=None, background=None)
+        dataset = load(data, fitted if may_differ else plain)
         if dataset.has_images and not may_differ:
-            dataset = load(dataset, DataOptions(size=size, channels=channels))
+            own = DataOptions(size=size, channels=channels, crop=fitted.crop, background=fitted.background)
+            dataset = load(dataset, own)
     check_depth(dataset, trained.domain_scaling())
     if dataset.shape != shape or dataset.has_images != (len(shape) == 3):
         actual, expected = ("x".join(map(str, s)) for s in (dataset.shape, shape))
