@@ -84,12 +84,12 @@ def test_json_has_the_label_too_and_other_members_are_counted(tmp_path: Path) ->
     assert "3 members left out: 1 .1.webp, 1 .txt, 1 label without image" in data.notes
 
 
-def test_hidden_members_are_counted(tmp_path: Path) -> None:
+def test_hidden_members_are_not_counted(tmp_path: Path) -> None:
     image = encode(random_images(1)[0])
-    names = ("./a.png", "../b.png", ".c.png", "__MACOSX/._a.png", ".git/d.txt")
+    names = ("./a.png", "../b.png", ".c.png", "__MACOSX/._a.png", ".git/d.txt", "x/Thumbs.db", "desktop.ini")
     data = load(write_tar(tmp_path / "x.tar", [(name, image) for name in names]), ALL)
     assert len(data) == 1
-    assert "4 members left out: 4 hidden or under ../" in data.notes
+    assert "1 member left out: 1 under ../" in data.notes
 
 
 def test_labels_that_are_numbers_go_by_size(tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ def test_damaged_bytes_in_a_zip_that_is_held_out_from(tmp_path: Path) -> None:
 def test_other_archives_and_tables_are_named_with_what_to_do(tmp_path: Path) -> None:
     picture(tmp_path / "photos" / "a.png")
     for name, words in (
-        ("photos.tar.gz", "photos.tar.gz is no data source: unpack it first"),
+        ("photos.tar.xz", "photos.tar.xz is no data source: unpack it first"),
         ("photos/labels.csv", "labels.csv is no data source: it lies beside images, .*: give the folder, .*photos"),
         ("dataset.json", "dataset.json is no data source: if it holds labels of images, give the folder that has both"),
         ("photos/notes.txt", "notes.txt is no data source: give a folder or a zip of images, an image, a .npy"),
@@ -144,7 +144,7 @@ def test_other_archives_and_tables_are_named_with_what_to_do(tmp_path: Path) -> 
     with pytest.raises(UserError, match="photos.zip is no image: .*unpack the archive first"):
         translate_files(negatives(), tmp_path / "photos.zip", tmp_path / "out")
     both = zipped(tree(tmp_path / "maps", trainA=1, trainB=1))
-    with pytest.raises(UserError, match="holds two domains, trainA and trainB: unzip it first"):
+    with pytest.raises(UserError, match="holds two domains, trainA and trainB: unpack it first"):
         run.train(TINY, both, quiet=True)
     with pytest.raises(UserError, match="translates between two datasets"):
         run.train(CycleGAN(), both, quiet=True)

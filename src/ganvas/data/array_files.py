@@ -23,6 +23,7 @@ from ..errors import UserError
 from .arrays import add_labels, decode_name, from_array
 from .dataset import Dataset, split_dataset
 from .layout import SPLIT_NAMES, dataset_name
+from .listing import is_ignored
 from .memory import check_memory
 from .options import DataOptions, MissingSplitError, Progress, number_options
 
@@ -226,7 +227,7 @@ def find_idx(folder: Path, split: str) -> Path | None:
     """The IDX file with a split's images in a folder, if it is there."""
     prefixes = ("train",) if split == "train" else ("t10k", "test")
     for path in sorted(folder.glob("*-images*ubyte*")):
-        match = IDX_PATTERN.search(path.name)
+        match = None if is_ignored(path.name) else IDX_PATTERN.search(path.name)
         if match and match["split"] in prefixes and match["axes"] == "3" and path.is_file():
             return path
     return None

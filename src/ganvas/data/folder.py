@@ -14,7 +14,7 @@ from .depth import depth_notes
 from .images import SUPPORTED_FORMATS, ImageBuffer, read_images
 from .label_tables import attach_labels
 from .layout import Layout, dataset_name, find_layout, find_test_sibling, folder_labels
-from .listing import ZIP, File, Listing, list_files, pluralize
+from .listing import File, Listing, is_archive, is_tar, list_files, pluralize
 from .options import DataOptions, Progress
 from .quantization import ValueStats, mapping_note, rounding_note, unmapped_note
 
@@ -22,12 +22,15 @@ MAX_FAILURES = 5  # files that could not be read, in a note, at most
 
 
 def load_folder(folder: Path, key: str | None, options: DataOptions, progress: Progress) -> Dataset:
-    """The images of a split below a folder or in a zip, in the order of their paths.
+    """The images of a split below a folder or in an archive, in the order of their paths.
 
     They get the channels that most of them have, or those that the options name; alpha that hides nothing counts as
     none.  UserError where no image can be read, MixedSizesError for several sizes unless the options name one.
     """
-    listing, part = find_split(folder, options)
+    listing = list_files(folder)
+    if is_tar(folder) and any(file.suffix == ".cls" for file in listing.others):
+        raise UserError(f"{folder} holds WebDataset's labels, .cls: decompress it, for shards are plain .tar files")
+    listing, part = find_split(listing, options)
     part, table = attach_labels(listing, part)
     images = read_images([place.file for place in part.places], options, str(folder), progress)
     if not images.infos:
@@ -42,7 +45,7 @@ def load_folder(folder: Path, key: str | None, options: DataOptions, progress: P
     labels, classes = folder_labels(places, part.training, notes) if table is None else table.encode(places)
     if len(classes) == 1:
         notes.append(f"there is one class only, {classes[0]}")
-    if len(places) == 1 and not folder.is_dir() and folder.suffix.lower() != ZIP:
+    if len(places) == 1 and not folder.is_dir() and not is_archive(folder):
         notes.append("a single image: a model can learn nothing but this one")
     notes += [*part.notes, *listing.notes, *listing.excluded_notes([] if table is None else [table.file])]
     return Dataset(
@@ -98,9 +101,9 @@ def image_notes(images: ImageBuffer, options: DataOptions, channels: int) -> Ite
         yield f"images with different channels ({mixed}) were all made {CHANNELS[channels]}{keeps}"
 
 
-def find_split(folder: Path, options: DataOptions) -> tuple[Listing, Layout]:
-    """What is below a folder, and which images are of a split; the test split may lie beside it, or is held out."""
-    listing = list_files(folder)
+def find_split(listing: Listing, options: DataOptions) -> tuple[Listing, Layout]:
+    """Which images below a folder are of a split, and the listing with them: the test split may lie beside it."""
+    folder = listing.root
     part = find_layout(listing.images, options.split, str(folder))
     test_folder = None if part.has_test_split else find_test_sibling(folder)
     if test_folder and (test_listing := list_files(test_folder)).images:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import UserError
-from .listing import ZIP, File, is_ignored, join_names, pluralize
+from .listing import TAR, File, is_archive, is_ignored, join_names, pluralize
 
 SPLIT_NAMES = {
     "train": ("train", "training"),
@@ -56,7 +56,7 @@ def parse_split_name(name: str) -> tuple[str, str] | None:
 def dataset_name(path: Path) -> str:
     """What data are called: as their folder or file; where that is called like a split, as the folder around it."""
     path = path.resolve()
-    name = path.name if path.is_dir() else path.stem
+    name = path.name if path.is_dir() else path.stem.removesuffix(TAR)
     role = parse_split_name(name)
     return path.parent.name or name if role and not role[1] else name
 
@@ -95,7 +95,7 @@ def find_layout(files: Sequence[File], split: str, name: str) -> Layout:
         a, b, place = trains["A"], trains["B"], "/".join((name, *all_images.base))
         both = f"train a translator on both, as ganvas train cyclegan {name}"
         how = f"give one of them, {place}/{a} or {place}/{b}, or {both}"
-        how = "unzip it first, then give one of them, or both" if name.lower().endswith(ZIP) else how
+        how = "unpack it first, then give one of them, or both" if is_archive(Path(name)) else how
         raise UserError(f"{name} holds two domains, {a} and {b}: {how}")
     splits = {top: role for top, (role, domain) in roles.items() if not domain or domain in trains}
     with_classes = any(place.parts[0] in trains.values() and len(place.parts) > 2 for place in all_images.places)

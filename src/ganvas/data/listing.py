@@ -1,4 +1,4 @@
-"""The files below a folder or in a zip: which are images, what is left out, and what a reader should know of that."""
+"""The files below a folder, in a zip or in a tar: which are images, what is left out, and the notes."""
 
 import json
 import os
@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from gzip import BadGzipFile
 from hashlib import blake2b, file_digest
 from io import BytesIO
 from pathlib import Path
@@ -16,6 +17,7 @@ from zipfile import BadZipFile, ZipFile, ZipInfo
 
 from ..errors import UserError, error_reason
 from ..io.run_folder import CONFIG_FILE, LOG_FILE
+from .tars import decompress, tar_members
 
 IMAGE_SUFFIXES = {
     ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".j2k", ".j2c", ".jpx", ".webp", ".avif", ".gif",
@@ -31,20 +33,20 @@ RECORD_FILE = ".ganvas.json"
 """in a folder of translations: the weights that they are by, their domain, and which files they are"""
 SHEET_PATTERN = re.compile(r"-contact-sheet(-\d+)?\.png$")  # names of the contact sheets that `ganvas data` draws
 SYSTEM_FILES = {"__macosx", "@eadir", "thumbs.db", "desktop.ini"}  # what systems add to files, in lower case
-ZIP = ".zip"
+ZIP, TAR, TARS = ".zip", ".tar", (".tar", ".tar.gz", ".tgz")
 ARCHIVES = {".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar"}
 """archives that must be unpacked first"""
-MAX_FILE_BYTES = 2**27  # bytes of a file in a zip, at most: it is read into memory
+MAX_FILE_BYTES = 2**27  # bytes of a file in an archive, at most: it is read into memory
 READ_ERRORS = (OSError, ValueError, RuntimeError, EOFError, BadZipFile, zlib.error)  # of a file, and of one in a zip
 MAX_NAMES = 5  # names in a note, at most
 
 
 @dataclass(frozen=True)
 class File:
-    """A file below a folder or in a zip."""
+    """A file below a folder or in an archive."""
 
     parts: tuple[str, ...]  # its folders and its name, below the source
-    path: Path  # where it lies, or the zip that it is in
+    path: Path  # where it lies, or the archive that it is in
     archive: ZipFile | None = None
     member: ZipInfo | None = None
 
@@ -80,6 +82,28 @@ class File:
         return None
 
 
+@dataclass(frozen=True)
+class TarMember(File):
+    """A file in a tar: so many bytes from an offset on."""
+
+    offset: int = 0
+    size: int = 0
+    buffer: bytes | None = field(default=None, compare=False, repr=False)  # a gzipped tar, decompressed
+
+    def read(self, max_bytes: int) -> bytes:
+        n = min(self.size, max_bytes)
+        if self.buffer is not None:
+            return self.buffer[self.offset : self.offset + n]
+        with self.path.open("rb") as file:
+            file.seek(self.offset)
+            return file.read(n)
+
+    def content(self) -> BytesIO:
+        if self.size > MAX_FILE_BYTES:
+            raise ValueError(f"it has {self.size:,} bytes, and {MAX_FILE_BYTES:,} are the most")
+        return BytesIO(self.read(self.size))
+
+
 @dataclass
 class Listing:
     """The files of a source, by what they are."""
@@ -100,16 +124,18 @@ class Listing:
 
 
 def list_files(source: Path, exclude: Path | None = None) -> Listing:
-    """The files of a folder or a zip, sorted by their paths, or a single file; UserError where it cannot be read.
+    """The files of a folder, a zip or a tar, sorted by their paths, or a single file.
 
     Those below `exclude` are not looked at.  Links to folders are followed, but each folder is read once.  Hidden files
-    are left alone, and so are runs and translations by Ganvas, unless `source` is one.
+    are left alone, and so are runs and translations by Ganvas, unless `source` is one.  UserError if unreadable.
     """
     excluded: dict[str, list[str]] = defaultdict(list)
     if source.is_dir():
         files = walk_folders(source, exclude, excluded)
     elif source.suffix.lower() == ZIP:
         files = read_archive(source, excluded)
+    elif is_tar(source):
+        files = read_tar(source, excluded)
     else:
         files = [File((source.name,), source)]
     notes = [f"left out, {what}: {join_names(sorted(names))}" for what, names in sorted(excluded.items())]
@@ -165,14 +191,45 @@ def read_archive(root: Path, excluded: dict[str, list[str]]) -> list[File]:
         raise UserError(f"{root} is damaged or no zip: {error}") from error
     files = []
     for member in archive.infolist():
-        parts = tuple(part for part in member.filename.replace("\\", "/").split("/") if part)
-        if member.is_dir() or not parts or any(map(is_ignored, parts)):
+        parts = member_parts(member.filename, excluded)
+        if member.is_dir() or not parts:
             continue
         if stat.S_IFMT(member.external_attr >> 16) in (0, stat.S_IFREG):
             files.append(File(parts, root, archive, member))
         else:
             excluded["links and the like in a zip"].append("/".join(parts))
     return files
+
+
+def read_tar(root: Path, excluded: dict[str, list[str]]) -> list[File]:
+    """The files in a tar, of a name's several the last, as `tar` has it; `excluded` gets the names of what is left out.
+
+    UserError where it is damaged, or too large to decompress in memory.
+    """
+    files = dict[tuple[str, ...], File]()
+    try:
+        buffer = None if root.suffix.lower() == TAR else decompress(root)
+        with root.open("rb") if buffer is None else BytesIO(buffer) as file:
+            for _, member in tar_members(root, file):
+                if member.isdir() or not (parts := member_parts(member.name, excluded)):
+                    continue
+                if member.isreg() and not member.issparse():
+                    files[parts] = TarMember(parts, root, offset=member.offset_data, size=member.size, buffer=buffer)
+                else:
+                    excluded["links and the like in a tar"].append("/".join(parts))
+    except (BadGzipFile, EOFError, zlib.error) as error:
+        raise UserError(f"{root} is damaged or not gzipped: {error}") from error
+    except OSError as error:
+        raise UserError(f"{root} cannot be read ({error_reason(error)})") from error
+    return list(files.values())
+
+
+def member_parts(name: str, excluded: dict[str, list[str]]) -> tuple[str, ...]:
+    """The folders and the name of a file in an archive; none of what is ignored, or lies outside by its name."""
+    parts = tuple(part for part in name.replace("\\", "/").split("/") if part not in ("", "."))
+    if ".." in parts:
+        excluded["names that lead out of the archive"].append(name)
+    return () if any(map(is_ignored, parts)) else parts
 
 
 def classify_files(root: Path, files: Sequence[File], notes: list[str]) -> Listing:
@@ -208,10 +265,19 @@ def classify_files(root: Path, files: Sequence[File], notes: list[str]) -> Listi
 
 
 def may_hold_images(path: Path) -> bool:
-    """Whether a source is a folder, of whatever kind, a zip, or a single image."""
+    """Whether a source is a folder, of whatever kind, an archive, or a single image."""
     mode = path_mode(path) or 0
     is_file = stat.S_ISREG(mode)
-    return stat.S_ISDIR(mode) or (is_file and (path.suffix.lower() == ZIP or is_image(File((path.name,), path))))
+    return stat.S_ISDIR(mode) or (is_file and (is_archive(path) or is_image(File((path.name,), path))))
+
+
+def is_tar(path: Path) -> bool:
+    return path.name.lower().endswith(TARS)
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a path is called like a zip or a tar."""
+    return path.suffix.lower() == ZIP or is_tar(path)
 
 
 def parent_folders(file: File) -> list[tuple[str, ...]]:

@@ -17,6 +17,7 @@ from .array_files import CLASS_KEYS, LABEL_KEYS, parse_array_name, wrap_read_err
 from .arrays import from_array
 from .dataset import Dataset, split_dataset
 from .layout import dataset_name
+from .listing import is_ignored
 from .memory import check_memory
 from .options import DataOptions, Progress, number_options
 
@@ -34,7 +35,7 @@ def is_dicom(path: Path) -> bool:
 
 
 def dicom_files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if has_suffix(path, DICOM_SUFFIXES))
+    return sorted(path for path in folder.iterdir() if has_suffix(path, DICOM_SUFFIXES) and not is_ignored(path.name))
 
 
 def import_library(name: str, extra: str, path: Path) -> Any:

@@ -10,9 +10,12 @@ from pathlib import Path
 
 from ..errors import UserError
 from .layout import dataset_name, parse_split_name
-from .listing import is_ignored, join_names, list_files, path_mode, pluralize
+from .listing import IMAGE_SUFFIXES, TAR, is_ignored, join_names, list_files, path_mode, pluralize
+from .tars import tar_members
 
-TAR, PARQUET = ".tar", ".parquet"
+PARQUET = ".parquet"
+LABEL_SUFFIXES = (".cls", ".json")
+"""what a label of WebDataset ends in"""
 GLOB_PATTERN, RANGE_PATTERN = re.compile(r"[*?[]"), re.compile(r"\{(\d+)\.\.(\d+)\}")
 """wildcards, and numbers in braces, as WebDataset and shells write them: the first has as many digits as all"""
 MAX_RANGE = 10**6  # shards that a range names, at most
@@ -38,8 +41,30 @@ def is_shards(source: str) -> bool:
     if mode is None:
         return is_pattern(source) and (has_kind(path) or (not RANGE_PATTERN.search(source) and bool(expand(source))))
     if not stat.S_ISDIR(mode):
-        return stat.S_ISREG(mode) and has_kind(path)
+        return stat.S_ISREG(mode) and has_kind(path) and not holds_folders(path)
     return bool(folder_files(path)) and not list_files(path).images
+
+
+def holds_folders(path: Path) -> bool:
+    """Whether a file is a tar of images in several folders, none with a label NAME.cls or NAME.json."""
+    images, labels, folders = set[str](), set[str](), set[str]()
+    if path.suffix.lower() != TAR:
+        return False
+    with suppress(OSError, UserError), path.open("rb") as file:  # what is wrong is said when it is read
+        for _, member in tar_members(path, file):
+            folder, _, name = member.name.rpartition("/")
+            key = f"{folder}/{name.partition('.')[0]}"
+            if member.isdir() or any(map(is_ignored, Path(member.name).parts)):
+                continue
+            if Path(name).suffix.lower() in IMAGE_SUFFIXES:
+                images.add(key)
+                folders.add(folder)
+            elif name.lower().endswith(LABEL_SUFFIXES):
+                labels.add(key)
+            if key in images and key in labels:
+                return False
+        return len(folders) > 1
+    return False
 
 
 def is_pattern(source: str) -> bool:
@@ -69,7 +94,8 @@ def expand(source: str) -> list[Path]:
     if match is None:
         path = Path(source).expanduser()
         relative = path.relative_to(path.anchor) if path.anchor else path
-        return [file for file in Path(path.anchor).glob(str(relative)) if has_kind(file) and file.is_file()]
+        matches = Path(path.anchor).glob(str(relative))
+        return [file for file in matches if has_kind(file) and not is_ignored(file.name) and file.is_file()]
     first, last = match.groups()
     if int(last) - int(first) >= MAX_RANGE:
         raise UserError(f"{source} names more than {MAX_RANGE:,} shards: give a folder, or a wildcard, *")

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b, sha256
-from io import BytesIO
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
@@ -23,24 +23,21 @@ from ..errors import UserError
 from ..io.atomic import atomic_write
 from .builtin import cache_dir
 from .label_tables import parse_class
-from .listing import IMAGE_SUFFIXES, MAX_FILE_BYTES, File, is_ignored, pluralize
+from .listing import IMAGE_SUFFIXES, TarMember, is_ignored, pluralize
 from .options import Progress, no_progress
 from .shards import NO_LABEL, Shards, check_shards, merge_labels, shard_error
+from .tars import BLOCK, tar_members
 
 CLASS_SUFFIX, JSON_SUFFIX, JSON_KEYS = "cls", "json", ("label", "class")
 MAX_LABEL_BYTES = 2**20  # bytes of a label, or of a JSON with one, at most
-BLOCK = tarfile.BLOCKSIZE
-INDEX_VERSION = 2
+INDEX_VERSION = 3
 WINDOW = 16_384
 """examples that are shuffled together; no more of a tar are in memory than a few batches"""
 
 
 @dataclass(frozen=True)
-class Member(File):
-    """An image in a tar: so many bytes from an offset on."""
-
-    offset: int = 0
-    size: int = 0
+class Member(TarMember):
+    """An image in a shard."""
 
     @property
     def name(self) -> str:
@@ -52,16 +49,6 @@ class Member(File):
 
     def __str__(self) -> str:
         return f"{self.path.name}, {self.name}"
-
-    def read(self, max_bytes: int) -> bytes:
-        with self.path.open("rb") as file:
-            file.seek(self.offset)
-            return file.read(min(self.size, max_bytes))
-
-    def content(self) -> BytesIO:
-        if self.size > MAX_FILE_BYTES:
-            raise ValueError(f"it has {self.size:,} bytes, and {MAX_FILE_BYTES:,} are the most")
-        return BytesIO(self.read(self.size))
 
 
 class TarIndex(NamedTuple):
@@ -152,26 +139,11 @@ def read_index(path: Path) -> TarIndex:
     return index
 
 
-def make_index(path: Path, file: BinaryIO) -> TarIndex:
+def make_index(path: Path, file: BufferedReader) -> TarIndex:
     """The index of an open tar; UserError where it is damaged or cut off."""
-    images, labels = dict[str, tuple[int, int]](), dict[str, str]()
-    others, end, last, size = Counter[str](), 0, "its beginning", path.stat().st_size
-    try:
-        with tarfile.open(fileobj=file, mode="r:") as tar:
-            for member in tar:
-                tar.members.clear()  # type: ignore[attr-defined]  # or it would remember a million
-                last, end = member.name, tar.offset
-                if end > size:
-                    raise UserError(f"{path} is cut off in the middle of {last}: copy it again")
-                add_member(path, tar, member, images, labels, others)
-    except tarfile.TarError as error:
-        raise UserError(f"{path} is damaged or no plain tar, after {last}: {error}") from error
-    file.seek(end)
-    rest = file.read(MAX_LABEL_BYTES)  # blocks of zeros, though tarfile takes anything else for an end as well
-    if len(rest) < BLOCK:
-        raise UserError(f"{path} is cut off after {last}: copy it again")
-    if rest.strip(b"\0"):
-        raise UserError(f"{path} is damaged after {last}, or holds a second tar: make it anew")
+    images, labels, others = dict[str, tuple[int, int]](), dict[str, str](), Counter[str]()
+    for tar, member in tar_members(path, file):
+        add_member(path, tar, member, images, labels, others)
     if n_alone := len(labels.keys() - images.keys()):
         others["label without image"] += n_alone
     labels = {key: labels[key] for key in images if key in labels}
@@ -199,8 +171,11 @@ def add_member(
         return
     stem, _, suffix = name.partition(".")
     key, suffix = f"{folder}/{stem}", suffix.lower()
-    if any(map(is_ignored, Path(member.name).parts)):
-        others["hidden or under ../"] += 1
+    parts = Path(member.name).parts
+    if ".." in parts:
+        others["under ../"] += 1
+    elif any(map(is_ignored, parts)):
+        return
     elif not member.isreg() or member.issparse():
         others["link or the like"] += 1
     elif f".{suffix}" in IMAGE_SUFFIXES:
