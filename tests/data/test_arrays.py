@@ -183,7 +183,7 @@ def test_images_are_not_their_own_labels_where_capitals_make_no_difference(tmp_p
 def test_options_that_mean_nothing_for_a_source_are_refused() -> None:
     with pytest.raises(UserError, match="an array has no split 'test'"):
         load(BYTES, DataOptions(split="test"))
-    with pytest.raises(UserError, match="data_dir is where mnist and fashion-mnist are looked for"):
+    with pytest.raises(UserError, match="data_dir is where mnist, fashion-mnist, cifar10 are looked for"):
         load("ring", DataOptions(data_dir="x"))
     with pytest.raises(UserError, match="the data source is empty"):
         load("")

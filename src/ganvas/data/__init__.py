@@ -82,7 +82,7 @@ def load_or_stream(
     """The dataset that a source names, as `load` has it, or what reads it as it is needed where it does not fit."""
     options = options or DataOptions()
     if options.data_dir and not (isinstance(source, str) and source in PUBLISHED):
-        raise UserError("data_dir is where mnist and fashion-mnist are looked for: leave it out for other data")
+        raise UserError(f"data_dir is where {', '.join(PUBLISHED)} are looked for: leave it out for other data")
     for option in ("range", "scale", "bits"):
         if getattr(options, option) not in (None, getattr(DataOptions, option), 8) and holds_bytes(source):
             raise UserError(f"{option} is for images from files and arrays of numbers: leave it out")

@@ -1,15 +1,16 @@
-"""The built-in data sets, by name; MNIST and Fashion-MNIST are read from where they lie, or else downloaded."""
+"""The built-in data sets, by name; what is not in the package is read from where it lies, or else downloaded."""
 
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from http.client import HTTPException
 from importlib.resources import files
 from math import pi
 from pathlib import Path
+from shutil import copyfileobj
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 from urllib.request import urlopen
@@ -18,9 +19,11 @@ import numpy as np
 from PIL import Image
 
 from ..errors import UserError
+from . import cifar
 from .array_files import find_idx, from_idx, from_npz
 from .arrays import from_array
 from .dataset import Dataset
+from .listing import list_files
 from .options import DataOptions
 
 ASSETS = files("ganvas") / "assets"
@@ -98,7 +101,10 @@ FASHION_CLASSES = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", 
 
 @dataclass(frozen=True)
 class PublishedDataset:
-    """Where a data set may lie, and what it must hold: SHA-256 of each split's pixels followed by its labels."""
+    """Where a data set may lie, and what it must hold.
+
+    `checksums` are SHA-256 of each split's pixels followed by its labels, or of an archive that holds both splits.
+    """
 
     mirrors: tuple[str, ...]
     checksums: dict[str, str]
@@ -126,9 +132,13 @@ PUBLISHED = {
         ("/usr/share/datasets/fashion-mnist", "/usr/local/share/datasets/fashion-mnist"),  # Debian's package
         FASHION_CLASSES,
     ),
+    "cifar10": PublishedDataset(
+        ("https://www.cs.toronto.edu/~kriz/",),
+        {cifar.BINARY: "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"},
+    ),
 }
 """MNIST: 60,000 + 10,000 handwritten digits, 28 x 28 (LeCun et al., 1998); Fashion-MNIST: as many pieces of clothing of
-this size (Xiao et al., arXiv:1708.07747)"""
+this size (Xiao et al., arXiv:1708.07747); CIFAR-10: 50,000 + 10,000 photographs, 32 x 32 RGB (Krizhevsky, 2009)"""
 
 
 def cache_dir() -> Path:
@@ -160,8 +170,41 @@ def find_or_download(name: str, split: str, data_dir: str | None) -> Dataset:
         if data_dir:
             how = "without `data_dir` it is looked for in the cache, then downloaded"
             raise UserError(f"{data_dir} has no {name}: looked for {name}.npz and {FILES[split][0]}; {how}")
-        dataset = download(name, split, cache)
+        dataset = download(name, FILES[split], cache, lambda files: read_published(name, split, files[0]))
     return replace(dataset, name=name, classes=source.classes or dataset.classes)
+
+
+def read_published(name: str, split: str, path: Path) -> Dataset:
+    """The data set in IDX files; UserError where it is not what was published."""
+    dataset = from_idx(path)
+    if checksum(dataset) != PUBLISHED[name].checksums[split]:
+        raise UserError("wrong checksum")
+    return dataset
+
+
+def find_cifar10(name: str, split: str, data_dir: str | None) -> Dataset:
+    """CIFAR-10 from the archive of its binary version in data_dir or the cache; else downloaded into the cache."""
+
+    def read(files: Sequence[Path]) -> Dataset:
+        with files[0].open("rb") as file:
+            if file_digest(file, "sha256").hexdigest() != PUBLISHED[name].checksums[cifar.BINARY]:
+                raise UserError("wrong checksum")
+        options = DataOptions(split="train" if split == "train" else "test")
+        return replace(cifar.load_cifar(list_files(files[0]), options), name=name)
+
+    cache = cache_dir() / name
+    places = [Path(data_dir).expanduser()] if data_dir else [cache, cache.parent]
+    for path in (folder / cifar.BINARY for place in places for folder in (place, place / name)):
+        if path.is_file():
+            try:
+                return read([path])
+            except UserError as error:
+                how = "to train on it all the same, give its path instead of the name"
+                raise UserError(f"{path} does not hold the published {name} ({error}): {how}") from error
+    if data_dir:
+        how = "give the path of an unpacked folder instead of the name, or leave out `data_dir` to have it downloaded"
+        raise UserError(f"{data_dir} has no {name}: looked for {cifar.BINARY}; {how}")
+    return download(name, [cifar.BINARY], cache, read)
 
 
 def checksum(dataset: Dataset) -> str:
@@ -171,28 +214,26 @@ def checksum(dataset: Dataset) -> str:
     return digest.hexdigest()
 
 
-def download(name: str, split: str, folder: Path) -> Dataset:
-    """Fetch a split from the first mirror that has it, and keep it only if it is what was published."""
+def download(name: str, files: Sequence[str], folder: Path, read: Callable[[Sequence[Path]], Dataset]) -> Dataset:
+    """Fetch files from the first mirror that has them, and keep them only if `read` finds what was published."""
     folder.mkdir(parents=True, exist_ok=True)
     failures = []
     for mirror in PUBLISHED[name].mirrors:
         with TemporaryDirectory(dir=folder) as temporary:
-            parts = [Path(temporary) / file for file in FILES[split]]
+            parts = [Path(temporary) / file for file in files]
             try:
-                for file in parts:
-                    print(f"downloading {mirror}{file.name}", file=sys.stderr)
-                    with urlopen(mirror + file.name, timeout=30) as response:
-                        file.write_bytes(response.read())
-                dataset = from_idx(parts[0])
-                if checksum(dataset) != PUBLISHED[name].checksums[split]:
-                    raise UserError("wrong checksum")
+                for part in parts:
+                    print(f"downloading {mirror}{part.name}", file=sys.stderr)
+                    with urlopen(mirror + part.name, timeout=30) as response, part.open("wb") as output:
+                        copyfileobj(response, output)
+                dataset = read(parts)
             except (OSError, HTTPException, UserError) as error:  # URLError and HTTPError are OSErrors
                 failures.append(f"{mirror}: {getattr(error, 'reason', error)}")
                 continue
-            for file in parts:
-                file.replace(folder / file.name)
+            for part in parts:
+                part.replace(folder / part.name)
             return dataset
-    how = f"put {' and '.join(FILES[split])} into {folder}, or say where the data are with `data_dir`"
+    how = f"put {' and '.join(files)} into {folder}, or say where the data are with `data_dir`"
     raise UserError(f"{name} could not be downloaded ({'; '.join(failures)}): {how}")
 
 
@@ -202,6 +243,7 @@ BUILTIN: dict[str, Callable[[str, str, str | None], Dataset]] = {
     "digits": digits,
     "mnist": find_or_download,
     "fashion-mnist": find_or_download,
+    "cifar10": find_cifar10,
     "ring": sample_mixture,
     "grid": sample_mixture,
     "swiss-roll": swiss_roll,

@@ -8,6 +8,7 @@ import torch
 
 from ..errors import UserError
 from ..io.parallel import in_parallel
+from .cifar import is_cifar, load_cifar
 from .crop import background_note, tiles_note
 from .dataset import CHANNELS, Dataset, hash_number, split_indices
 from .depth import depth_notes
@@ -22,12 +23,14 @@ MAX_FAILURES = 5  # files that could not be read, in a note, at most
 
 
 def load_folder(folder: Path, key: str | None, options: DataOptions, progress: Progress) -> Dataset:
-    """The images of a split below a folder or in an archive, in the order of their paths.
+    """The images of a split below a folder or in an archive, in the order of their paths; or CIFAR's binary files.
 
     They get the channels that most of them have, or those that the options name; alpha that hides nothing counts as
     none.  UserError where no image can be read, MixedSizesError for several sizes unless the options name one.
     """
     listing = list_files(folder)
+    if is_cifar(listing):
+        return load_cifar(listing, options)
     if is_tar(folder) and any(file.suffix == ".cls" for file in listing.others):
         raise UserError(f"{folder} holds WebDataset's labels, .cls: decompress it, for shards are plain .tar files")
     listing, part = find_split(listing, options)

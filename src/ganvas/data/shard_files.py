@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UserError
+from .cifar import find_version
 from .layout import dataset_name, parse_split_name
 from .listing import IMAGE_SUFFIXES, TAR, is_ignored, join_names, list_files, path_mode, pluralize
 from .tars import tar_members
@@ -46,8 +47,8 @@ def is_shards(source: str) -> bool:
 
 
 def holds_folders(path: Path) -> bool:
-    """Whether a file is a tar of images in several folders, none with a label NAME.cls or NAME.json."""
-    images, labels, folders = set[str](), set[str](), set[str]()
+    """Whether a file is a tar of images in several folders, none with a label NAME.cls or NAME.json, or of CIFAR."""
+    images, labels, folders, files = set[str](), set[str](), set[str](), set[str]()
     if path.suffix.lower() != TAR:
         return False
     with suppress(OSError, UserError), path.open("rb") as file:  # what is wrong is said when it is read
@@ -61,9 +62,11 @@ def holds_folders(path: Path) -> bool:
                 folders.add(folder)
             elif name.lower().endswith(LABEL_SUFFIXES):
                 labels.add(key)
+            else:
+                files.add(name)
             if key in images and key in labels:
                 return False
-        return len(folders) > 1
+        return len(folders) > 1 or (not images and find_version(files) is not None)
     return False
 
 
