@@ -18,8 +18,8 @@ FILE_LINES, FUNCTION_LINES = 400, 60
 """most lines of a file, and of a function"""
 CEILINGS = {
     ".": 1320,
-    "cli": 2040,
-    "data": 5320,
+    "cli": 2070,
+    "data": 5850,
     "diagnostics": 222,
     "distributions": 900,
     "evaluation": 1125,
@@ -31,7 +31,7 @@ CEILINGS = {
     "nn": 1200,
     "objectives": 345,
     "training": 4885,
-    "viz": 690,
+    "viz": 845,
 }
 """most lines of each room"""
 UNPICKLING = re.compile(r"torch\.load|import pickle|allow_pickle=True|weights_only=False|eval\(\s*['\"]")

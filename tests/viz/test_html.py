@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from ganvas.cli.app import main
 from ganvas.cli.demo import CHAPTERS, halves_distance, rms_error
 from ganvas.data import DataOptions, load
 from ganvas.io.text import format_duration
+from tests.support.pages import Page
 
 
 @pytest.fixture
@@ -19,31 +19,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The demo with small networks and few steps."""
     small = [replace(c, model=replace(c.model, width=2), steps=10, batch_size=8) for c in CHAPTERS]
     monkeypatch.setattr(demo_module, "CHAPTERS", small)
-
-
-class Page(HTMLParser):
-    """Counts what a page has, and checks that its tags close."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.images: list[str] = []
-        self.text: list[str] = []
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        if tag == "img":
-            self.images.append(dict(attributes)["src"] or "")
-        if tag not in ("img", "meta"):
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        assert tag in ("line", "polyline")
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text.append(data)
 
 
 def test_the_demo_writes_one_self_contained_page(quick: None, capsys: pytest.CaptureFixture[str]) -> None:

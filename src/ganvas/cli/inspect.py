@@ -5,7 +5,6 @@ from pathlib import Path
 from tempfile import gettempdir
 from typing import Annotated, Any
 
-import torch
 from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Table
@@ -13,8 +12,18 @@ from rich.text import Text
 
 from .. import data as data_sources
 from ..config import TrainConfig
-from ..data import DataOptions, Dataset, DomainPair, MixedSizesError, Progress, Source, StreamedDataset
-from ..data.scaling import picture_scaling
+from ..data import (
+    DataOptions,
+    Dataset,
+    DomainPair,
+    MissingSplitError,
+    MixedSizesError,
+    Progress,
+    Source,
+    StreamedDataset,
+)
+from ..data.duplicates import Duplicates, find_duplicates
+from ..data.report import Report, describe_dataset, describe_sizes, describe_stream
 from ..diagnostics import examine, is_early, latest_statistics
 from ..errors import UserError
 from ..inference.schema import parse_model
@@ -24,13 +33,14 @@ from ..io.text import escape_text, format_number
 from ..training import run_records
 from ..training.commands import first_command
 from ..training.progress import ProgressBar
-from ..viz.images import Examples, save_pictures
+from ..viz.data_page import DataPart, contact_sheet, write_data_page
+from ..viz.images import save_pictures
 from .app import print_result
 from .common import DataFlags, Force, Json, RunName, SourceName
 
-MAX_COLUMN_WIDTH = 70
+MAX_COLUMN_WIDTH, KEY_WIDTH = 70, 16
+OUT_HELP = "a page (.html), or the contact sheet (.png); a scatter plot for vectors"
 SOURCE_B_HELP = "a second source, to see whether a translator can learn from the two"
-Report = dict[str, Any]
 
 
 def runs(
@@ -84,60 +94,88 @@ def data(
     /,
     *,
     options: DataFlags = DataOptions(),
-    out: Annotated[Path | None, Parameter(help="the contact sheet; a scatter plot for vectors")] = None,
+    out: Annotated[Path | None, Parameter(help=OUT_HELP)] = None,
     force: Force = False,
     json: Json = False,
 ) -> None:
-    """Report on a data source, or on two side by side, with a contact sheet."""
+    """Report on a data source, or on two side by side: facts, duplicates, what they mean for training, and a picture.
+
+    `--out report.html` is a page with all of it, and with pictures of duplicates; other names are of a contact sheet.
+    """
     sources = data_sources.resolve_domains(source) if source_b is None else (source, source_b)
+    domains = sources if isinstance(sources, tuple) else (sources,)
     with ProgressBar().track_images() as progress:
-        domains = sources if isinstance(sources, tuple) else (sources,)
-        parts, sizes = zip(*(load_any_size(each, options, progress) for each in domains), strict=True)
+        loaded = [load_any_size(each, options, progress) for each in domains]
+    parts = [dataset for dataset, _, _ in loaded]
     dataset = DomainPair(*parts) if len(parts) > 1 else parts[0]
     is_inside_data = Path(source).is_dir() and Path(source).resolve() in [Path.cwd(), *Path.cwd().parents]
     folder = Path(gettempdir()) if is_inside_data else Path()  # a sheet is no data
     sheet = unused_path(folder / f"{shorten(dataset.name)}-contact-sheet.png") if out is None else out
     refuse_existing(sheet, force)
-    pictures = []
-    for part in parts:
-        n = min(100 if dataset.has_images else 5000, len(part))
-        scaling = picture_scaling(part)
-        pictures.append(Examples(part.x[[i * len(part) // n for i in range(n)]], scaling=scaling))
-    save_pictures(pictures, sheet)
+    is_page, reports, pages = sheet.suffix.lower() == ".html", list[Report](), list[DataPart]()
+    if not is_page:
+        save_pictures([contact_sheet(part) for part in parts], sheet)
     asked = {name: value for name in ("crop", "background") if (value := getattr(options, name))}
-    reports = [describe_dataset(part) | asked | facts for part, facts in zip(parts, sizes, strict=True)]
+    for part, test, facts in loaded:
+        found = find_duplicates(part, test)
+        report = describe_dataset(part, found, test)
+        reports.append(report | asked | facts | {"advice": report["advice"] + facts.get("advice", [])})
+        pages.append(make_part(part, test, found, reports[-1]))
+    warnings = data_sources.pair_warnings(dataset) if isinstance(dataset, DomainPair) else []
+    if is_page:
+        write_data_page(sheet, f"Data: {dataset.name}", [replace(p, advice=[*p.advice, *warnings]) for p in pages])
+    where = {"page" if is_page else "contact sheet": str(sheet)}
     if isinstance(dataset, DomainPair):
-        warnings = data_sources.pair_warnings(dataset)
-        lines = [*format_columns(*reports), *warnings, f"contact sheet  {sheet}"]
-        report = {"A": reports[0], "B": reports[1], "warnings": warnings, "contact sheet": str(sheet)}
+        lines = format_columns(*({k: v for k, v in report.items() if k != "advice"} for report in reports))
+        lines += [f"{side}: {text}" for side, r in zip("AB", reports, strict=True) for text in r["advice"]]
+        result = {"A": reports[0], "B": reports[1], "warnings": warnings} | where
     else:
-        report = reports[0] | {"contact sheet": str(sheet)}
-        lines = [f"{key:<14} {format_value(value)}" for key, value in report.items() if value]
-    print_result(lines, report, json)
+        lines, result = format_lines(reports[0]), reports[0] | where
+    lines += [*warnings, *(f"{key:<{KEY_WIDTH}} {path}" for key, path in where.items())]
+    print_result(lines, result, json)
 
 
-def load_any_size(source: Source, options: DataOptions, progress: Progress) -> tuple[Dataset, Report]:
-    """A dataset, and where its images have several sizes how many have which, and which channels."""
+def load_any_size(source: Source, options: DataOptions, progress: Progress) -> tuple[Dataset, Dataset | None, Report]:
+    """A dataset, its test part if it has one that can be compared, and facts beyond those of what is in memory."""
+    facts: Report = {}
     try:
-        dataset = data_sources.load_or_stream(source, options, progress=progress)
-        return dataset.in_memory, describe_stream(dataset) if isinstance(dataset, StreamedDataset) else {}
+        loaded = data_sources.load_or_stream(source, options, progress=progress)
     except MixedSizesError as mixed:
-        sized = data_sources.load_or_stream(source, replace(options, size=mixed.size), progress=progress)
-        dataset, facts = sized.in_memory, describe_stream(sized) if isinstance(sized, StreamedDataset) else {}
-        sizes = dict(list(mixed.sizes.items())[:10])
-        if n_other_sizes := len(mixed.sizes) - len(sizes):
-            sizes[f"of {n_other_sizes} other sizes"] = sum(mixed.sizes.values()) - sum(sizes.values())
+        options, facts = replace(options, size=mixed.size), describe_sizes(mixed)
+        loaded = data_sources.load_or_stream(source, options, progress=progress)
         note = f"images of {len(mixed.sizes)} sizes: to train, ask for one, as this report did with --size {mixed.size}"
-        return replace(dataset, notes=(note, *dataset.notes)), facts | {"sizes": sizes, "channels": mixed.channels}
+        loaded = replace(loaded, notes=(note, *loaded.notes))
+    if isinstance(loaded, StreamedDataset):
+        return loaded.in_memory, None, describe_stream(loaded) | facts
+    test, note = load_test_part(source, options, loaded)
+    return loaded.with_notes([note] if note else []), test, facts
 
 
-def describe_stream(dataset: StreamedDataset) -> Report:
-    """The facts of a streamed dataset that are those of all its examples; others are of the sample in memory."""
-    return {
-        "examples": len(dataset), "shards": len(dataset.shards.counts), "sample": len(dataset.in_memory),
-        "classes": data_sources.class_counts(dataset), "notes": list(dataset.notes),
-        "fingerprint": dataset.fingerprint(),
-    }  # fmt: skip
+def load_test_part(source: Source, options: DataOptions, train: Dataset) -> tuple[Dataset | None, str]:
+    """The test part of a source whose train part was read, or None, with a note where it cannot be compared."""
+    if options.split == "test":
+        return None, ""
+    try:
+        test = data_sources.load_or_stream(source, replace(options, split="test"))
+    except MissingSplitError:
+        return None, ""
+    except UserError as error:
+        return None, f"the test part was not looked at for duplicates: {error}"
+    if isinstance(test, StreamedDataset) or (test.shape, test.is_deep) != (train.shape, train.is_deep):
+        return None, "the test part, of another shape or kind, was not looked at for duplicates"
+    return test, ""
+
+
+def make_part(part: Dataset, test: Dataset | None, found: Duplicates, report: Report) -> DataPart:
+    """What the page shows of a dataset: facts in a table, advice and notes in lists."""
+    facts = [(key, format_value(value)) for key, value in report.items() if value and key not in ("advice", "notes")]
+    return DataPart(part, found, facts, report["advice"], report["notes"], test)
+
+
+def format_lines(report: Report) -> list[str]:
+    """The facts of a dataset, a line each, and one for each piece of advice."""
+    facts = [f"{key:<{KEY_WIDTH}} {format_value(value)}" for key, value in report.items() if value and key != "advice"]
+    return facts + [f"{'advice':<{KEY_WIDTH}} {text}" for text in report["advice"]]
 
 
 def format_columns(*reports: Report) -> list[str]:
@@ -148,27 +186,15 @@ def format_columns(*reports: Report) -> list[str]:
         a, b = (t if len(t) < MAX_COLUMN_WIDTH else f"{t[: MAX_COLUMN_WIDTH - 4]} ..." for t in texts)
         rows += [(key, a, b)] if a or b else []
     width = max(len(first) for _, first, _ in rows) + 2
-    return [f"{key:<14} {first:<{width}}{second}".rstrip() for key, first, second in rows]
-
-
-def describe_dataset(dataset: Dataset) -> Report:
-    """The facts of a dataset."""
-    x, is_images, dtype = dataset.x, dataset.has_images, dataset.source_dtype or "bytes"
-    mean = torch.zeros(x.shape[1], dtype=torch.float64)
-    for part in data_sources.chunks(x):
-        mean += part.sum((0, 2, 3) if is_images else (0,), dtype=torch.float64) / (x.numel() / x.shape[1])
-    return {
-        "name": dataset.name, "examples": len(dataset), "kind": f"images, {dtype}" if is_images else "vectors, float32",
-        "shape": " x ".join(map(str, dataset.shape)) + (" (c x h x w)" if is_images else ""),
-        "range": f"{x.min().item():g} to {x.max().item():g}",
-        "mean": ", ".join(format_number(value, 4) for value in mean[:8].tolist()),
-        "classes": data_sources.class_counts(dataset), "notes": list(dataset.notes),
-        "fingerprint": dataset.fingerprint(),
-    }  # fmt: skip
+    return [f"{key:<{KEY_WIDTH}} {first:<{width}}{second}".rstrip() for key, first, second in rows]
 
 
 def format_value(value: Any) -> str:
     """A value of the report, for people."""
+    if isinstance(value, dict) and "count" in value:
+        shown = [" and ".join(map(str, item)) if isinstance(item, list) else str(item) for item in value["first"]]
+        more = "; ..." if value["count"] > len(shown) else ""
+        return f"{value['count']}" + (f" ({'; '.join(shown)}{more})" if shown else "")
     if isinstance(value, dict):
         return ", ".join(f"{name} {count}" for name, count in value.items())
     return "; ".join(value) if isinstance(value, list) else str(value)

@@ -258,3 +258,39 @@ def plot_paths(
             axes.plot(*row[-1:].T, "o", c=colour, ms=8)
             axes.plot(*row[:1].T, "o", c=colour, mfc="white", ms=7)
         return to_image(figure)
+
+
+def histograms(counts: Tensor, low: float, high: float, names: Sequence[str]) -> Image.Image:
+    """A line for each channel of how many of its values, in percent, are in each equal step from low to high.
+
+    `counts` are c x bins.  The vertical axis is logarithmic: black or white grounds would hide all else.
+    """
+    colours = {"grey": "#707070", "red": "#d62728", "green": "#2ca02c", "blue": BLUE, "alpha": "#94a4a2"}
+    shares = (100 * counts / counts.sum(1, keepdim=True)).numpy()
+    with drawing(2 * CHART_WIDTH, CHART_HEIGHT) as figure:
+        axes = add_axes(figure, 58, 30, 2 * CHART_WIDTH - 14, CHART_HEIGHT - 28)
+        edges = np.linspace(low, high + (0 if high > low else 1), counts.shape[1] + 1)
+        for name, other, share in zip(names, palette(len(names)), shares, strict=True):
+            axes.stairs(share, edges, color=colours.get(name, other), lw=1.2, label=name)
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}%")
+        axes.xaxis.set_major_formatter(lambda value, _: format_tick(value))
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1.01), ncols=8)
+        axes.tick_params(length=0)
+        return to_image(figure)
+
+
+def bars(numbers: dict[str, int]) -> Image.Image:
+    """A horizontal bar for each name, with its number."""
+    line, left = 18, 180
+    height = 40 + line * len(numbers)
+    with drawing(2 * CHART_WIDTH, height) as figure:
+        axes = add_axes(figure, left, 10, 2 * CHART_WIDTH - 60, height - 28)
+        drawn = axes.barh(range(len(numbers)), list(numbers.values()), color=BLUE, height=0.7)
+        axes.bar_label(drawn, padding=3)
+        axes.set_yticks(range(len(numbers)), [short_name(name) for name in numbers])
+        axes.invert_yaxis()
+        axes.grid(visible=False, axis="y")
+        axes.xaxis.set_major_formatter(lambda value, _: format_tick(value))
+        axes.tick_params(length=0)
+        return to_image(figure)
