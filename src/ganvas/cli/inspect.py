@@ -119,7 +119,8 @@ def data(
     for part, test, facts in loaded:
         found = find_duplicates(part, test)
         report = describe_dataset(part, found, test)
-        reports.append(report | asked | facts | {"advice": report["advice"] + facts.get("advice", [])})
+        advice = report["advice"] + facts.get("advice", []) if options.split == "train" else []  # tests teach none
+        reports.append(report | asked | facts | {"advice": advice})
         pages.append(make_part(part, test, found, reports[-1]))
     warnings = data_sources.pair_warnings(dataset) if isinstance(dataset, DomainPair) else []
     if is_page:

@@ -271,7 +271,7 @@ def histograms(counts: Tensor, low: float, high: float, names: Sequence[str]) ->
         axes = add_axes(figure, 58, 30, 2 * CHART_WIDTH - 14, CHART_HEIGHT - 28)
         edges = np.linspace(low, high + (0 if high > low else 1), counts.shape[1] + 1)
         for name, other, share in zip(names, palette(len(names)), shares, strict=True):
-            axes.stairs(share, edges, color=colours.get(name, other), lw=1.2, label=name)
+            axes.stairs(share, edges, baseline=None, color=colours.get(name, other), lw=1.2, label=name)
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}%")
         axes.xaxis.set_major_formatter(lambda value, _: format_tick(value))
@@ -288,6 +288,7 @@ def bars(numbers: dict[str, int]) -> Image.Image:
         axes = add_axes(figure, left, 10, 2 * CHART_WIDTH - 60, height - 28)
         drawn = axes.barh(range(len(numbers)), list(numbers.values()), color=BLUE, height=0.7)
         axes.bar_label(drawn, padding=3)
+        axes.margins(x=0.12)
         axes.set_yticks(range(len(numbers)), [short_name(name) for name in numbers])
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
