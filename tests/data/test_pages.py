@@ -76,7 +76,7 @@ def test_pages_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture
     assert main([*run, "--folder", "b", "--pages", "all"]) == 0
     assert "so batches have as many" in capsys.readouterr().err
     assert main(["data", "stacks", "--pages", "all", "--out", "x.png"]) == 0
-    assert "examples       5" in capsys.readouterr().out
+    assert "examples         5" in capsys.readouterr().out
 
 
 def empty_png(side: int, claimed: int | None = None) -> bytes:

@@ -51,7 +51,7 @@ COMMANDS = {
     "manifold": ("explore:manifold", "Decode a plane of the latent space."),
     "arithmetic": ("explore:arithmetic", "Add the difference of two classes to examples."),
     "runs": ("inspect:runs", "List the runs, how far they are, and their last losses."),
-    "data": ("inspect:data", "Report on a data source, with a contact sheet."),
+    "data": ("inspect:data", "Report on a data source: duplicates, advice, pictures."),
     "bench": ("bench:bench_app", "Measure how fast models train here, and how fast they could."),
     "demo": ("demo:demo", "Train three models in minutes; compare them on one page."),
 }

@@ -98,7 +98,7 @@ def data(
     force: Force = False,
     json: Json = False,
 ) -> None:
-    """Report on a data source, or on two side by side: facts, duplicates, what they mean for training, and a picture.
+    """Report on a data source, or on two side by side: duplicates, advice, pictures.
 
     `--out report.html` is a page with all of it, and with pictures of duplicates; other names are of a contact sheet.
     """

@@ -39,8 +39,8 @@ def contact_sheet(dataset: Dataset) -> Examples:
     return to_examples(dataset, [i * len(dataset) // n for i in range(n)])
 
 
-def to_examples(dataset: Dataset, indices: list[int], **options: Any) -> Examples:
-    return Examples(dataset.x[indices], scaling=picture_scaling(dataset), **options)
+def to_examples(dataset: Dataset, indices: list[int]) -> Examples:
+    return Examples(dataset.x[indices], scaling=picture_scaling(dataset))
 
 
 def write_data_page(path: Path, title: str, parts: list[DataPart]) -> None:
