@@ -100,7 +100,7 @@ def test_tiles_are_cut_without_resizing_and_what_is_left_out_is_counted(mixed: P
     expected = [tile for x in images_of(SIZES) for tile in tiled(x, 8, 16)]
     np.testing.assert_array_equal(channels_last(data), np.stack(expected))
     total, rest = sum(h * w for h, w in SIZES), sum(h * w for h, w in SIZES) - len(expected) * 128
-    remainder = f"the remainder at the right and bottom of 4 images, {rest / total:.2g} of all pixels, left out"
+    remainder = f"the remainder at the right and bottom of 4 images, {100 * rest / total:.2g}% of all pixels, left out"
     assert data.notes == (f"5 images cut into {len(expected)} tiles of 8 x 16 pixels; {remainder}",)
     assert data.files[:6] == (*(f"0.png (tile {i})" for i in range(1, 6)), "1.png (tile 1)")
     with_small = load(mixed, DataOptions(size="16", crop="tiles"))
@@ -322,3 +322,24 @@ def test_png_of_grey_with_alpha_becomes_rgb(tmp_path: Path) -> None:
     Image.fromarray(pixels(8, 8, 2), "LA").save(buffer, "PNG")
     (tmp_path / "x.png").write_bytes(buffer.getvalue())
     assert load(tmp_path / "x.png", DataOptions(background="black")).shape == (3, 8, 8)
+
+
+@pytest.mark.parametrize("crop", ["center", "pad", "random", "tiles"])
+def test_thin_and_tiny_images_are_cropped_too(crop: str, tmp_path: Path) -> None:
+    sizes = [(1, 1), (1, 200), (200, 1), (2, 2), (3, 500), (9, 9), (8, 9)]
+    for channels in (3, 4):
+        folder = write(tmp_path / str(channels), images_of(sizes, channels))
+        report = tmp_path / f"{channels}.png"
+        assert main(["data", str(folder), "--size", "8", "--crop", crop, "--out", str(report)]) == 0
+        data = load(folder, DataOptions(size="8", crop=crop))
+        assert (len(data), data.shape) == (2 if crop == "tiles" else 7, (channels, 8, 8))
+
+
+def test_a_colour_in_an_options_file_needs_quotes(mixed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("options.yaml").write_text("size: 8\nbackground: '#ff8000'\n")
+    words = ["train", "vae", str(mixed), "--net", "mlp", "--width", "4", "--steps", "1", "--batch-size", "2"]
+    assert main([*words, "--config", "options.yaml", "--folder", "run"]) == 0
+    assert json.loads(Path("run/config.json").read_text())["data"]["options"]["background"] == "#ff8000"
+    Path("options.yaml").write_text("size: 8\nbackground: #ff8000\n")  # a comment
+    assert main([*words, "--config", "options.yaml", "--folder", "other"]) == 2
+    assert "background" in capsys.readouterr().err

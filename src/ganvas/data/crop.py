@@ -109,7 +109,7 @@ def tiles_note(counts: Sequence[int], rests: Sequence[int], size: Size) -> str:
         f"{pluralize(len(counts), 'image')} cut into {pluralize(sum(counts), 'tile')} of {size[0]} x {size[1]} pixels"
     )
     if n_rests := sum(rest > 0 for rest in rests):
-        left_out = f"{sum(rests) / n_pixels:.2g} of all pixels, left out"
+        left_out = f"{100 * sum(rests) / n_pixels:.2g}% of all pixels, left out"
         note += f"; the remainder at the right and bottom of {pluralize(n_rests, 'image')}, {left_out}"
     return note
 

@@ -92,21 +92,17 @@ class ImageBuffer:
         if len(self.sizes) > 1:  # an error when all are counted
             return
         stored, end = self.n_stored[c], self.n_stored[c] + n
-        if c not in self.buffers:
-            self.check_size(max(self.total, end), x)
-            dtype = np.float32 if self.is_deep else np.uint8
-            self.buffers[c] = np.empty((max(self.total, end), c, h, w), dtype)  # which takes memory as it is filled
-        elif end > len(self.buffers[c]):  # of tiles nobody knows how many there will be
-            self.check_size(length := end + end // 4, x)
-            self.buffers[c].resize((length, c, h, w), refcheck=False)  # grows where it is, if it can
+        length = len(self.buffers.get(c, ()))
+        if end > length:  # of tiles nobody knows how many there will be
+            more = max(self.total, end) if c not in self.buffers else end + end // 4 - length
+            what = f"{self.name}: {more} images of {w} x {h} pixels, {CHANNELS[c]},"
+            check_memory(more * x[0].nbytes, what, "ask for a smaller `size`, or give fewer images")
+            if c in self.buffers:
+                self.buffers[c].resize((length + more, c, h, w), refcheck=False)  # grows where it is, if it can
+            else:  # which takes memory as it is filled
+                self.buffers[c] = np.empty((more, c, h, w), np.float32 if self.is_deep else np.uint8)
         self.buffers[c][stored:end] = x.numpy()
         self.n_stored[c] = end
-
-    def check_size(self, n: int, x: Tensor) -> None:
-        """UserError where n images like these do not fit in memory."""
-        _, c, h, w = x.shape
-        what = f"{self.name}: {n} images of {w} x {h} pixels, {CHANNELS[c]},"
-        check_memory(n * x[0].nbytes, what, "ask for a smaller `size`, or give fewer images")
 
     @property
     def pages(self) -> list[Page]:
