@@ -83,8 +83,37 @@ def test_images_of_several_sizes_are_resized_on_request() -> None:
         assert found.shape == (3, 4, 4)
         assert found.x[:, 0, 0, 0].tolist() == [0, 40, 80, 120, 160]
         images[0] = make(np.zeros((8, 6, 4), np.uint8))
-        with pytest.raises(UserError, match=r"2 shapes \(4 of 3x4x4, 1 of 4x4x4\): .* give all the same channels"):
+        with pytest.raises(
+            UserError, match=r"2 shapes \(4 of 3x4x4, 1 of 4x4x4\): .* and channels=3 where these differ"
+        ):
             load(images, DataOptions(size="4"))
+        assert load(images, DataOptions(size="4", channels=3)).shape == (3, 4, 4)
+
+
+def test_numbers_of_several_sizes_have_one_scale() -> None:
+    """An image whose numbers bytes could hold stays on the scale of those whose numbers they could not."""
+    images = [torch.full((3, 8, 6 + i % 2), level) for i, level in enumerate((0.0, 0.123456, 1.0))]
+    found = load(images, DataOptions(size="4"))
+    assert found.x[:, 0, 0, 0].tolist() == pytest.approx([0, 0.123456, 1])
+    dark = np.zeros((8, 6, 3), np.uint8)
+    dark[:4] = 1
+    found = load([dark, np.full((8, 7, 3), 200, np.uint8)], DataOptions(size="4"))
+    assert found.x.amax((1, 2, 3)).tolist() == [1, 200]
+
+
+def test_images_of_several_channels_get_those_asked_for() -> None:
+    images = [Image.new("L", (6, 8), 40), Image.new("RGB", (6, 8), (40, 40, 40))]
+    assert load(images, DataOptions(channels=3)).x.unique().tolist() == [40]
+    assert load(images, DataOptions(channels=1)).shape == (1, 8, 6)
+    with pytest.raises(UserError, match="images of 2 shapes"):
+        load([np.zeros((2, 8, 6), np.uint8), np.zeros((1, 8, 6), np.uint8)], DataOptions(channels=3))
+    with pytest.raises(UserError, match="images of 2 shapes"):
+        load([np.zeros((2, 3, 8, 6), np.uint8), np.zeros((1, 3, 8, 6), np.uint8)], DataOptions(size="4"))
+
+
+def test_floats_of_several_sizes_that_are_bytes_become_bytes() -> None:
+    images = [torch.full((1, 8, 6 + i % 2), level / 255) for i, level in enumerate((0, 40, 255))]
+    assert load(images, DataOptions(size="4")).x[:, 0, 0, 0].tolist() == [0, 40, 255]
 
 
 def test_rows_of_numbers_and_tables() -> None:
@@ -114,6 +143,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "names": (["a.png", "b.png"], "that list holds|is no image but a str|holds <U5 values"),
     "half labelled": ([(X[0], 1), (X[1], None)], "item 1 of that list has no label"),
     "three of each": (Items(lambda i: (X[i], 1, 2)), r"item 0 of that items is a tuple of 3: give \(image, label\)"),
+    "two types": ([X[0], X[1] / 255], r"images of two types \(1 of floating-point numbers, 1 of integers\): give all"),
     "segmentation": (Items(lambda i: (X[i], X[i])), "has a label that is a ndarray"),
     "no image": (Items(lambda i: {"text": "x"}), "item 0 of that items has text"),
     "ragged rows": ([[1, 2], [3]], "rows of different lengths"),

@@ -239,7 +239,7 @@ def test_several_sizes_suggest_a_size_and_pad_where_something_would_be_cut_off(m
         load(mixed)
     with pytest.raises(MixedSizesError, match=r"size=48x64 \(height x width\)$"):
         load(write(tmp_path / "alike", images_of([(8, 8), (16, 16)])))
-    with pytest.raises(UserError, match="size=64, with crop=pad to cut nothing off, and give all the same channels"):
+    with pytest.raises(UserError, match="size=64, with crop=pad to cut nothing off, and channels=3"):
         load(images_of(SIZES))
     for crop in ("center", "pad", "random", "tiles"):
         assert load(mixed, DataOptions(size="8", crop=crop)).shape == (3, 8, 8)

@@ -2,17 +2,19 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
 from ..errors import UserError
 from .arrays import from_array, to_numpy
 from .crop import background_note, crop_images, is_on_background, lay_on_background, tiles_note, too_small
-from .dataset import CHANNELS, Dataset
+from .dataset import CHANNELS, Dataset, convert_channels
 from .listing import IMAGE_SUFFIXES
 from .options import DataOptions, number_options
 from .pixels import smallest_mode
@@ -69,13 +71,17 @@ def from_items(source: Any, name: str, options: DataOptions) -> Dataset:
     is_labelled = any(label is not None for label in labels)
     if is_labelled and None in labels:
         raise UserError(f"item {labels.index(None)} of that {name} has no label, though others have: give all, or none")
-    notes = list[str]()
-    if (options.image_size or options.background) and len({image.shape for image in images}) > 1:
+    if 0 < (n_floats := sum(image.dtype.kind == "f" for image in images)) < len(images) and images[0].ndim > 1:
+        what = f"{n_floats} of floating-point numbers, {len(images) - n_floats} of integers"
+        raise UserError(f"that {name} holds images of two types ({what}): give all in one")
+    notes, are_images = list[str](), all(image.ndim in (2, 3) for image in images)
+    is_fitted = are_images and bool(options.image_size or options.channels or options.background)
+    if is_fitted and len({image.shape for image in images}) > 1:
         images, labels, notes = fit_items(images, labels, name, options)
     shapes = Counter(image.shape for image in images)
     if len(shapes) > 1:
         common = ", ".join(f"{n} of {'x'.join(map(str, shape))}" for shape, n in shapes.most_common(3))
-        how = "ask for one size, e.g. size=64, with crop=pad to cut nothing off, and give all the same channels"
+        how = "ask for one size, e.g. size=64, with crop=pad to cut nothing off, and channels=3 where these differ"
         raise UserError(f"that {name} holds images of {len(shapes)} shapes ({common}): {how}")
     x, names = np.stack(images), getattr(source, "classes", ())
     has_names = isinstance(names, list | tuple) and not any(isinstance(label, str) for label in labels)
@@ -90,10 +96,13 @@ def fit_items(
 ) -> tuple[list[np.ndarray], list[Any], list[str]]:
     """Images c x h x w laid on the background and cropped one by one, or their tiles, the label of each, and notes."""
     fitted, fitted_labels, counts, rests, n_on_background = list[np.ndarray](), list[Any](), [], [], 0
-    for i, (image, label) in enumerate(zip(images, labels, strict=True)):
-        x = from_array(image[None], name=name, channels_last=False, bits=options.bits).x
-        n_on_background += is_on_background(x, options)
-        parts, (h, w) = crop_images(lay_on_background(x, options), options), x.shape[2:]
+    examples = to_one_type(images, options, name)
+    has_channels = options.channels and all(x.shape[1] in CHANNELS for x in examples)
+    for i, (example, label) in enumerate(zip(examples, labels, strict=True)):
+        n_on_background += is_on_background(example, options)
+        x = lay_on_background(example, options)
+        x = convert_channels(x, options.channels) if has_channels and options.channels else x
+        parts, (h, w) = crop_images(x, options), x.shape[2:]
         if options.image_size and not len(parts):
             raise UserError(f"item {i} of that {name}: {too_small(h, w, options.image_size)}")
         fitted.extend(parts.numpy())
@@ -104,6 +113,14 @@ def fit_items(
     if options.crop == "tiles" and options.image_size:
         notes.append(tiles_note(counts, rests, options.image_size))
     return fitted, fitted_labels, notes
+
+
+def to_one_type(images: Sequence[np.ndarray], options: DataOptions, name: str) -> list[Tensor]:
+    """Images as 1 x c x h x w each: bytes where all can be, or else their own numbers."""
+    batches = [np.ascontiguousarray(image[None] if image.ndim == 3 else image[None, None]) for image in images]
+    convert = partial(from_array, name=name, channels_last=False)
+    parts = [torch.tensor(x) if x.dtype == np.uint8 else convert(x, bits=options.bits).x for x in batches]
+    return parts if len({x.dtype for x in parts}) == 1 else [convert(x, bits="full").x for x in batches]
 
 
 def read_item(source: Any, i: int, name: str) -> tuple[Any, Any]:
@@ -126,7 +143,7 @@ def read_item(source: Any, i: int, name: str) -> tuple[Any, Any]:
         label = label.item()
     elif isinstance(label, Tensor | np.ndarray) and label.ndim == 1 and len(label):
         label = np.asarray(label).tolist()
-    if label is None or isinstance(label, int | float | str | bool | np.number | list):
+    if label is None or isinstance(label, int | float | str | np.number | np.bool_ | list):
         return image, label
     raise UserError(f"{item} has a label that is a {type(label).__name__}: give a number or a name")
 
