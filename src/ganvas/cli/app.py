@@ -26,8 +26,7 @@ ARGUMENT_PATTERN = re.compile(
 """an argument as Python has it: `name`, or name=value"""
 
 formatter: HelpFormatter = HelpFormatter()
-HELP = """Train autoencoders, VAEs and GANs on your data; see what they generate.
-Start with `ganvas demo`, or `ganvas train vae FOLDER`, then `ganvas sample last`."""
+HELP = "Train VAEs and GANs on your data: `ganvas demo`, or `ganvas train vae FOLDER`."
 app: App = App(
     name="ganvas", version=__version__, help=HELP,
     default_parameter=Parameter(negative_iterable=()), help_formatter=formatter, version_format="plaintext",
