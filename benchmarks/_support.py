@@ -188,3 +188,8 @@ def save(picture: Image.Image, path: Path, **options: Any) -> None:
     """Write a picture, and say where."""
     picture.save(path, **options)
     print(f"\n{path}")
+
+
+def to_bytes(pixels: Tensor) -> Tensor:
+    """Pixels from 0 to 1 as bytes."""
+    return (pixels * 255).round().to(torch.uint8)

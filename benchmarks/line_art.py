@@ -20,11 +20,11 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, pad
 
 from ganvas.data import Dataset, from_array
-from ganvas.evaluation.translation import to_bytes, to_unit_range
+from ganvas.evaluation.translation import to_unit_range
 from ganvas.metrics.pairs import absolute_errors
 from ganvas.metrics.similarity import psnr
 from ganvas.viz.images import Examples
-from _support import collect, parser, print_table, train_once
+from _support import collect, parser, print_table, train_once, to_bytes
 
 N_HELD, N_A, BATCH, LR = 200, 3200, 4, 1e-3
 MODELS: dict[str, Any] = {

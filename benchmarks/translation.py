@@ -43,12 +43,12 @@ from torch import Tensor, nn
 from torch.nn.functional import affine_grid, grid_sample
 
 from ganvas.data import Dataset, DataOptions, from_array, load
-from ganvas.evaluation.translation import to_bytes, paired_errors, to_unit_range, translate_examples
+from ganvas.evaluation.translation import paired_errors, to_unit_range, translate_examples
 from ganvas.metrics.features import make_feature_space
 from ganvas.metrics.classes import label_accuracy
 from ganvas.metrics.pairs import circular_correlation, circular_rmse
 from ganvas.viz.images import Examples
-from _support import collect, parser, print_table, save, train_once
+from _support import collect, parser, print_table, save, train_once, to_bytes
 
 Domains = tuple[Dataset, Dataset]
 TURNED: dict[str, Any] = {

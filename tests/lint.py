@@ -24,13 +24,13 @@ CEILINGS = {
     "distributions": 900,
     "evaluation": 1125,
     "explore": 390,
-    "inference": 1611,
+    "inference": 1620,
     "io": 485,
     "metrics": 2248,
     "models": 3075,
     "nn": 1200,
     "objectives": 345,
-    "training": 4885,
+    "training": 4890,
     "viz": 845,
 }
 """most lines of each room"""

@@ -176,7 +176,7 @@ def test_a_file_that_grows_too_large_is_named_by_all_writers(
         (["sample", "run", "--out", "singles"], "singles/00000.png"),
         (["sample", "run", "-n", "4000", "--out", "all.npy"], "all.npy"),
     ):
-        limit = {"singles/00000.png": 100}.get(named, 2000)
+        limit = {"singles/00000.png": 100, "grid.png": 2000}.get(named, 4000)
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
         capsys.readouterr()
         try:

@@ -243,7 +243,7 @@ def test_mistakes_are_named(place: Path) -> None:
     [
         (["vae", "points.npy", "--sweep", ""], "has to be numbers"),
         (["vae", "points.npy", "--lr", "0.1", "--sweep", "lr=0.2,0.3"], "lr is given twice"),
-        (["betatcvae", "points.npy", "--sweep", "flow-steps=1,2"], "--flow-steps 1 has no effect on a betatcvae"),
+        (["betatcvae", "points.npy", "--sweep", "flow-steps=1,2"], "flow_steps has no effect on a betatcvae"),
     ],
 )
 def test_a_sweep_that_would_do_nothing_is_refused(

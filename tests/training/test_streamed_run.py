@@ -150,7 +150,7 @@ def test_commands_on_a_streamed_run_use_a_sample(
     ):
         load_trained(Path(run)).encode(source, DataOptions(stream="always"))
     priors = told(capsys, "fit-prior", run, "--kinds", "gaussian", "--quiet")
-    assert priors["codes"] + priors["codes_held_out"] == 25
+    assert (priors["codes"], priors["codes_held_out"]) == (4 * 23, 2)  # shifted, four times each
     facts = told(capsys, "data", str(source), *STREAM, "--holdout", "0")
     assert facts["examples"] == 120
     assert facts["classes"] == {"0": 40, "1": 40, "2": 40}

@@ -104,8 +104,6 @@ def test_what_is_given_to_resume_without_effect_is_refused(capsys: pytest.Captur
 
 
 def test_in_python_too_and_a_model_of_a_run_is_trained_again(images: Dataset) -> None:
-    with pytest.raises(UserError, match="depth=3 has no effect on a dcgan: leave it out"):
-        ganvas.train(ganvas.DCGAN(depth=3), images, **QUIET)
     with pytest.raises(UserError, match="rank=9 has no effect without posterior=low-rank"):
         ganvas.train(replace(ganvas.VAE(width=4), rank=9), images, **QUIET)
     first = ganvas.train(ganvas.VAE(width=4, latent=2), images, lr_gamma=None, **QUIET)

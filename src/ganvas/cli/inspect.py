@@ -11,7 +11,6 @@ from rich.table import Table
 from rich.text import Text
 
 from .. import data as data_sources
-from ..config import TrainConfig
 from ..data import (
     DataOptions,
     Dataset,
@@ -26,7 +25,7 @@ from ..data.duplicates import Duplicates, find_duplicates
 from ..data.report import Report, describe_dataset, describe_sizes, describe_stream
 from ..diagnostics import examine, is_early, latest_statistics
 from ..errors import UserError
-from ..inference.schema import parse_model
+from ..inference.schema import parse_model, parse_train_config
 from ..io.atomic import refuse_existing, shorten, unused_path
 from ..io.run_folder import LOG_FILE, RunFolder
 from ..io.text import escape_text, format_number
@@ -72,7 +71,7 @@ def doctor(run: RunName, /, *, json: Json = False) -> None:
     if not log:
         raise UserError(f"{folder} has no {LOG_FILE} yet: let it train, or go on with it: ganvas resume {folder}")
     steps = run_records.end_step(config)
-    model, train_config = parse_model(config, RunFolder(folder).config), TrainConfig(**config["train_config"])
+    model, train_config = parse_model(config, RunFolder(folder).config), parse_train_config(config)
     diagnoses = examine(model, steps, log, train_config)
     step, figures, lines, found = log[-1]["step"], latest_statistics(log), [], []
     for d in diagnoses:

@@ -210,6 +210,11 @@ def parse_weights(header: dict[str, Any], file: Path) -> Model:
     return parse_model(header, file)
 
 
+def parse_train_config(header: dict[str, Any]) -> TrainConfig:
+    """How a run is trained, by its config.json, which was checked when it was read."""
+    return TrainConfig(**header["train_config"])
+
+
 def parse_model(header: dict[str, Any], file: Path) -> Model:
     """The model that a file says it is of, all of whose fields are given; InvalidFileError where there is none such."""
     cls = MODELS.get(header["model"]) or get_own_model_class(header, file)

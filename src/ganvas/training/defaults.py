@@ -45,13 +45,16 @@ def given_names(options: Mapping[str, Any]) -> set[str]:
 
 
 def refuse_unused(model: Model, config: TrainConfig, given: Set[str], shape: Any = None) -> None:
-    """UserError where an option is given that has no effect: on the model, or on data of this shape and beside others.
+    """UserError where an option is given that has no effect: on data of `shape` and beside others, else on the model.
 
     One that has its default does not count: a copy of a model, by `replace` or from a file, is given all of them.
+    Those that have none on the model are for whoever typed them: in Python one call may train several models.
     """
     unused = {} if config.lr_milestones else {"lr_gamma": "without `lr_milestones`"}
-    unused |= {} if shape is None else model.unused_options(shape)
-    unused |= dict.fromkeys(model.ignored_options, f"on {model_name_with_article(model)}")
+    if shape is None:
+        unused |= dict.fromkeys(model.ignored_options, f"on {model_name_with_article(model)}")
+    else:
+        unused |= model.unused_options(shape)
     values, standard = to_dict(model) | to_dict(config), to_dict(type(model)()) | to_dict(model.default_training)
     for name in (name for name in unused if name in given and values[name] != standard[name]):
         raise UserError(f"{name}={values[name]} has no effect {unused[name]}: leave it out")

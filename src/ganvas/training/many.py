@@ -170,6 +170,8 @@ def expand(model: Model, options: dict[str, Any], seeds: int, sweep: Values) -> 
         if name not in known:
             hint = did_you_mean(name, known)
             raise UserError(f"neither {model_name_with_article(model)} nor training has an option {name!r}.{hint}")
+        if name in model.ignored_options:
+            raise UserError(f"{name} has no effect on {model_name_with_article(model)}: sweep another option")
         if options.get(name) is not None:
             raise UserError(f"{name} is given twice: once alone, and once in sweep")
         is_field = name in to_dict(model)

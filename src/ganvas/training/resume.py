@@ -54,7 +54,8 @@ def restore_run(
     training_data = parse_training_data(folder, config["data"])
     raw_data, description = reload_data(training_data, data, config["model"], bar, allow_changed_data)
     dataset = prepare_data(model, raw_data)
-    refuse_unused(model, train_config, overrides.keys(), dataset.shape)
+    for shape in (None, dataset.shape):
+        refuse_unused(model, train_config, overrides.keys(), shape)
     model.validate_batch_size(train_config.batch_size, dataset.shape)
     check_batches(dataset.datasets, train_config.batch_size, train_config.balanced, world_size())
     check_fsdp(train_config)
