@@ -8,8 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from ganvas.cli.inspect import describe_dataset
 from ganvas.data import DataOptions, Dataset, load, memory
+from ganvas.data.duplicates import find_duplicates
+from ganvas.data.report import describe_dataset
 from ganvas.errors import UserError
 from ganvas.models import VAE
 
@@ -41,7 +42,7 @@ def cost() -> Callable[[Callable[[], object]], int]:
 
 def known(collection: Dataset) -> Dataset:
     """The same, all facts of which have been computed."""
-    describe_dataset(collection)
+    describe_dataset(collection, find_duplicates(collection))
     return collection
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
-from .dataset import Dataset, chunks, convert_channels
+from .dataset import Dataset, convert_channels
 from .scaling import Scaling, has_alpha, premultiply
 
 MARGIN = 2.0
@@ -24,6 +24,8 @@ BANDS, MAX_DISTANCE, NEIGHBOURS = 4, 6, 64
 images that each is compared with in each band"""
 SIDE, MIN_CORRELATION, PAIRS_PER_CHUNK = 16, 0.99, 4096
 """pixels of a thumbnail's side, least correlation of two near duplicates' thumbnails, and pairs compared at once"""
+MAX_NUMBERS = 2**22
+"""numbers of images that are looked at at once"""
 GROUND = 128.0
 """the grey on which images with alpha are compared: neither black nor white drawings vanish on it"""
 Pairs = list[tuple[int, int]]
@@ -48,12 +50,14 @@ class Duplicates:
 def find_duplicates(train: Dataset, test: Dataset | None = None) -> Duplicates:
     """Duplicates within a dataset, and between it and a test part of the same shape; near ones of images only.
 
-    Takes a digest, a hash and a thumbnail of 256 bytes, of RGB 448, for each example, and chunks of examples.
+    Takes a digest, a hash and a thumbnail of 256 bytes, of RGB 448, for each example, and some examples in float32.
     """
     scaling, first = Scaling.fit_dataset(train, standardize=False), dict[bytes, int]()
     exact, blank = list[int](), list[int]()
-    bits, thumbnails = list[np.ndarray](), list[np.ndarray]()
-    for part in (part for each in (train, test) if each is not None for part in chunks(each.x)):
+    n_at_once, total = max(1, MAX_NUMBERS // train.x[0].numel()), len(train) + (0 if test is None else len(test))
+    d = thumbnail(to_levels(train.x[:1].cpu(), scaling)).shape[1] if train.has_images else 0
+    bits, thumbnails = np.empty((total, 64), bool), np.empty((total, d), np.uint8)  # in pieces they would split memory
+    for part in (part for each in (train, test) if each is not None for part in each.x.split(n_at_once)):
         seen = premultiply(part).cpu()  # colours that nobody sees make no difference
         start = len(exact)
         for i, row in enumerate(seen.flatten(1).contiguous().numpy(), start):
@@ -62,12 +66,12 @@ def find_duplicates(train: Dataset, test: Dataset | None = None) -> Duplicates:
             is_blank = (seen.amax((2, 3)) == seen.amin((2, 3))).all(1)
             blank += (is_blank.nonzero().flatten() + start).tolist()
             levels = to_levels(part.cpu(), scaling)
-            bits.append(difference_hash(levels))
-            thumbnails.append(thumbnail(levels))
+            rows = slice(start, start + len(part))
+            bits[rows], thumbnails[rows] = difference_hash(levels), thumbnail(levels)
     near = list(range(len(exact)))
     if train.has_images:
         unique = np.array(sorted(set(exact)))
-        twins = near_duplicates(np.concatenate(bits)[unique], np.concatenate(thumbnails)[unique])
+        twins = near_duplicates(bits[unique], thumbnails[unique])
         for i, twin in zip(unique.tolist(), unique[twins].tolist(), strict=True):
             near[i] = twin
     n = len(train)
