@@ -19,6 +19,7 @@ from ganvas import models
 from ganvas.config import TrainConfig
 from ganvas.data import Dataset, DomainPair, fit_scaling, from_array, load, make_stream
 from ganvas.errors import UserError
+from ganvas.inference import scores
 from ganvas.inference.scores import score_kinds
 from ganvas.inference.trained import Trained, load_trained
 from ganvas.model import EncoderModel, GenerativeModel, Model, Move, to_dict
@@ -250,7 +251,10 @@ def test_results_do_not_depend_on_what_else_is_in_the_batch(cls: type[Model], im
 
 
 @every_model
-def test_every_score_of_a_model_is_a_number_an_example(cls: type[Model], images: Dataset) -> None:
+def test_every_score_of_a_model_is_a_number_an_example(
+    cls: type[Model], images: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scores, "INVERSION_STEPS", 5)
     run = ganvas.train(small(cls), sources(cls, images), steps=2, batch_size=8, quiet=True)
     run = run.fit_prior(images, kinds=["gaussian"]) if isinstance(run.model, EncoderModel) else run
     kinds = score_kinds(run)
