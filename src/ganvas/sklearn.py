@@ -63,10 +63,11 @@ IMPORTANCE_SAMPLES = 64
 class TableModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """What both estimators share: training on a table, and the codes of its rows."""
 
-    latent: int | None
-    width: int
-    steps: int | None
-    random_state: Any
+    def __init__(self, latent: int | None, width: int, steps: int | None, random_state: Any) -> None:
+        self.latent: int | None = latent
+        self.width: int = width
+        self.steps: int | None = steps
+        self.random_state: Any = random_state
 
     def train(self, X: Any, kind: type[Autoencoder] | type[VAE], **options: Any) -> int:
         """Fit networks, and the scaling of columns, to a table n x d; returns the seed."""
@@ -121,11 +122,8 @@ class AutoencoderDetector(OutlierMixin, TableModel):
         self, latent: int | None = None, *, width: int = 128, steps: int | None = None, contamination: float = 0.1,
         random_state: Any = None,
     ) -> None:  # fmt: skip
-        self.latent: int | None = latent
-        self.width: int = width
-        self.steps: int | None = steps
+        super().__init__(latent, width, steps, random_state)
         self.contamination: float = contamination
-        self.random_state: Any = random_state
 
     def fit(self, X: Any, y: Any = None) -> "AutoencoderDetector":
         """Learn from a table n x d; y is not used."""
@@ -174,11 +172,8 @@ class VAEDensity(DensityMixin, TableModel):
         self, latent: int | None = None, *, width: int = 128, steps: int | None = None,
         importance_samples: int = IMPORTANCE_SAMPLES, random_state: Any = None,
     ) -> None:  # fmt: skip
-        self.latent: int | None = latent
-        self.width: int = width
-        self.steps: int | None = steps
+        super().__init__(latent, width, steps, random_state)
         self.importance_samples: int = importance_samples
-        self.random_state: Any = random_state
 
     def fit(self, X: Any, y: Any = None) -> "VAEDensity":
         """Learn from a table n x d; y is not used."""

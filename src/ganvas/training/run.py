@@ -64,12 +64,12 @@ def train(
     with share_errors():
         origin = None if init_from is None else read_origin(init_from, model, Path(runs_dir))
         asked, model = model.given, adopt_options(model, origin, bar.print_notes)
-        given = sorted(asked | {name for name, value in options.items() if value is not None})
+        given = sorted(asked | given_names(options))
         model, defaults = choose_defaults(model, raw_data, options, asked if origin and origin.chosen else None)
         config, _ = split_options(options, model, defaults.training)
         default_batch_size = config.batch_size
         training_data = prepare_data(model, raw_data)
-        refuse_unused(model, config, asked | given_names(options), training_data.shape)
+        refuse_unused(model, config, set(given), training_data.shape)
         config = fit_to_data(config, model, raw_data, training_data, options.get("batch_size") is not None)
         device = resolve_device(config.device)
         shape, n_classes = training_data.shape, len(training_data.classes)
