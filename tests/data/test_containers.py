@@ -218,3 +218,11 @@ def test_bfloat16_is_read_as_float32() -> None:
     assert torch.equal(
         load(list(rows.bfloat16().abs().reshape(2, 1, 2) / 4)).x, load(list(rows.abs().reshape(2, 1, 2) / 4)).x
     )
+
+
+def test_a_range_maps_the_numbers_of_images_of_several_sizes_once() -> None:
+    """The same as of images of one size: 0 is black and 1 is white, not bytes that were made before."""
+    images = [np.full((size, size), level / 255, np.float32) for size, level in ((8, 51), (16, 204))]
+    options = DataOptions(size="8", range="0,1", bits=8)
+    several, one = load(images, options), load([images[0], images[1][:8, :8]], options)
+    assert several.x[:, 0, 0, 0].tolist() == one.x[:, 0, 0, 0].tolist() == [51, 204]

@@ -119,7 +119,8 @@ def to_one_type(images: Sequence[np.ndarray], options: DataOptions, name: str) -
     """Images as 1 x c x h x w each: bytes where all can be, or else their own numbers."""
     batches = [np.ascontiguousarray(image[None] if image.ndim == 3 else image[None, None]) for image in images]
     convert = partial(from_array, name=name, channels_last=False)
-    parts = [torch.tensor(x) if x.dtype == np.uint8 else convert(x, bits=options.bits).x for x in batches]
+    bits = "full" if options.range is not None else options.bits  # their own numbers are mapped by the range later
+    parts = [torch.tensor(x) if x.dtype == np.uint8 else convert(x, bits=bits).x for x in batches]
     return parts if len({x.dtype for x in parts}) == 1 else [convert(x, bits="full").x for x in batches]
 
 

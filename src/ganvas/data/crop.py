@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ..errors import UserError
+from ..io.text import format_number
 from .dataset import Dataset, convert_channels, map_chunks
 from .listing import pluralize
 from .options import DataOptions
@@ -109,7 +110,7 @@ def tiles_note(counts: Sequence[int], rests: Sequence[int], size: Size) -> str:
         f"{pluralize(len(counts), 'image')} cut into {pluralize(sum(counts), 'tile')} of {size[0]} x {size[1]} pixels"
     )
     if n_rests := sum(rest > 0 for rest in rests):
-        left_out = f"{100 * sum(rests) / n_pixels:.2g}% of all pixels, left out"
+        left_out = f"{format_number(100 * sum(rests) / n_pixels, 2)}% of all pixels, left out"
         note += f"; the remainder at the right and bottom of {pluralize(n_rests, 'image')}, {left_out}"
     return note
 

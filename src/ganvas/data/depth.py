@@ -11,6 +11,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from ..errors import UserError
+from ..io.text import format_number
 from ..model import Shape
 from .quantization import Bounds, ValueStats, row_chunks
 
@@ -103,7 +104,7 @@ def depth_notes(
     else:
         note += f"; a model sees them scaled from {bounds[0]:.7g} to {bounds[1]:.7g}"
         if outside := stats.below + stats.above:
-            note += f", so that {100 * outside / stats.count:.2g}% are clipped"
+            note += f", so that {format_number(100 * outside / stats.count, 2)}% are clipped"
     if channels in (1, 3):
         return (note,)
     seen = "first channel" if channels == 2 else "first three channels, as red, green and blue"

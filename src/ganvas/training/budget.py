@@ -116,7 +116,7 @@ def measure_costs(run: Run, trial_seconds: float) -> Costs:
     run.evaluator = make_evaluator(run.model, run.raw_data, run.config, state) if is_main() else None
     evaluator, samples = run.evaluator, 0.0
     if evaluator is not None:
-        samples = seconds_of(lambda: evaluator.measure(run.current_model()))
+        samples = seconds_of(lambda: evaluator.measure(run.sampling_model()))
     end = seconds_of(lambda: run.draw_progress(is_end=True))
     if is_main() and run.fits_prior:
         end += seconds_of(lambda: run.fit_prior(run.current_model()))

@@ -5,10 +5,9 @@ from pathlib import Path
 from shlex import join, quote
 from typing import Any
 
-from ..config import TrainConfig
 from ..data import DataOptions
 from ..fields import format_option
-from ..inference.schema import parse_model
+from ..inference.schema import parse_model, parse_train_config
 from ..io.run_folder import RunFolder
 from ..model import Model, chooses_defaults, to_dict
 from ..models import MODELS
@@ -60,7 +59,7 @@ def command_name(cls: type[Model]) -> str | None:
 def read_options(config: dict[str, Any], model: Model) -> dict[str, Any]:
     """All options of a run, of its model, of training and of data."""
     data_options = DataOptions(**config["data"]["options"])
-    return to_dict(model) | to_dict(TrainConfig(**config["train_config"])) | to_dict(data_options)
+    return to_dict(model) | to_dict(parse_train_config(config)) | to_dict(data_options)
 
 
 def given_options(config: dict[str, Any], model: Model) -> set[str]:
