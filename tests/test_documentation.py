@@ -6,6 +6,7 @@ import shlex
 import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,12 @@ def commands_in(text: str) -> Iterator[list[str]]:
             yield shlex.split(" ".join(span.split()))
 
 
+@cache
+def known_options() -> set[str]:
+    """Of every command, of benchmarks and of torchrun."""
+    return options_of(app) | options_of(app.meta) | OF_BENCHMARKS | OF_TORCHRUN
+
+
 def options_of(found: App) -> set[str]:
     """The options of a command and of those below it."""
     names = {name for name in found if name.startswith("-")}
@@ -66,10 +73,9 @@ def test_commands_parse(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_options_exist(page: Path) -> None:
-    known = options_of(app) | options_of(app.meta) | OF_BENCHMARKS | OF_TORCHRUN
     spans = SPAN.findall(BLOCK.sub("", page.read_text(encoding="utf-8")))
     shown = {option for span in spans for word in span.split() for option in OPTION.findall(word) if word[0] in "-["}
-    assert sorted(option for option in shown if option not in known) == []
+    assert sorted(option for option in shown if option not in known_options()) == []
 
 
 def test_the_readme_is_read_in_two_minutes() -> None:
