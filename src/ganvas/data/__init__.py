@@ -93,7 +93,7 @@ def load_or_stream(
         named = load_named(str(source), options, progress)
         check_image_options(named, options)
         if isinstance(named, StreamedDataset):
-            return named
+            return check_stream(named, options)
         dataset = named
     else:
         dataset = validate_dataset(source) if isinstance(source, Dataset) else from_object(source, options)
@@ -103,8 +103,7 @@ def load_or_stream(
             how = "pass the examples that you mean, or holdout=0.1"
             raise MissingSplitError(f"an array has no split {options.split!r}: {how}")
         check_image_options(dataset, options)
-    if options.classes:
-        dataset = dataset.filter_classes(options.classes)
+    dataset = select_examples(dataset, options)
     if is_on_background(dataset.x, options):
         dataset = dataset.with_notes([background_note(len(dataset), options)])
     x = lay_on_background(dataset.x, options)
@@ -115,12 +114,26 @@ def load_or_stream(
     return dataset if coloured < HIDDEN_COLOUR_SHARE or note in dataset.notes else dataset.with_notes([note])
 
 
+def select_examples(dataset: Dataset, options: DataOptions) -> Dataset:
+    """The examples of the classes that the options name, and no more than their limit."""
+    if options.classes:
+        dataset = dataset.filter_classes(options.classes)
+    return dataset.limit(options.limit) if options.limit else dataset
+
+
 def check_crop(options: DataOptions) -> None:
     """UserError for options that need another, or that contradict each other."""
     if options.crop not in (None, "center") and options.size is None:
         raise UserError(f"crop={options.crop} needs to know the size: give one, e.g. size=64")
     if options.background is not None and options.channels == 4:
         raise UserError("background makes images with alpha RGB, and channels=4 makes all RGBA: leave out one of them")
+
+
+def check_stream(dataset: StreamedDataset, options: DataOptions) -> StreamedDataset:
+    """The dataset; UserError where the options ask for what only examples in memory can have."""
+    if options.limit:
+        raise UserError(f"{dataset.name} is streamed, and limit is for examples in memory: give fewer shards")
+    return dataset
 
 
 def check_image_options(dataset: Dataset | StreamedDataset, options: DataOptions) -> None:

@@ -131,6 +131,11 @@ class Dataset(InMemory):
         """n of the examples, or all if they are fewer, in an order that the key chooses."""
         return self.select(torch.randperm(len(self), generator=make_generator(torch.device("cpu"), *key))[:n])
 
+    def limit(self, n: int) -> "Dataset":
+        """At most n of the examples, as `limit_indices` draws them."""
+        index, notes = limit_indices(len(self), n)
+        return self.select(index).with_notes(notes) if notes else self
+
     def filter_classes(self, names: Sequence[str]) -> "Dataset":
         """The examples of the classes called `names`, in that order of labels; UserError for an unknown one."""
         if self.labels is None:
@@ -233,6 +238,14 @@ def split_indices(
     elif is_default and n > 1:
         notes = [f"{few or 'all examples are alike'}: none is held out for tests, unless --holdout 0.1 asks for it"]
     return torch.from_numpy(np.flatnonzero(is_test == is_test_split)), notes
+
+
+def limit_indices(n: int, limit: int) -> tuple[Tensor, list[str]]:
+    """At most `limit` of n examples, drawn at random, in ascending order, the same ones in every run; and notes."""
+    if n <= limit:
+        return torch.arange(n), []
+    index = torch.randperm(n, generator=make_generator(torch.device("cpu"), 0, "limit"))[:limit]
+    return index.sort().values, [f"{limit:,} of {n:,} examples were drawn at random, by --limit"]
 
 
 def split_dataset(

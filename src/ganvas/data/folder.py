@@ -10,7 +10,7 @@ from ..errors import UserError
 from ..io.parallel import in_parallel
 from .cifar import is_cifar, load_cifar
 from .crop import background_note, tiles_note
-from .dataset import CHANNELS, Dataset, hash_number, split_indices
+from .dataset import CHANNELS, Dataset, hash_number, limit_indices, split_indices
 from .depth import depth_notes
 from .images import SUPPORTED_FORMATS, ImageBuffer, read_images
 from .label_tables import attach_labels
@@ -35,6 +35,8 @@ def load_folder(folder: Path, key: str | None, options: DataOptions, progress: P
         raise UserError(f"{folder} holds WebDataset's labels, .cls: decompress it, for shards are plain .tar files")
     listing, part = find_split(listing, options)
     part, table = attach_labels(listing, part)
+    if options.limit and not options.classes and options.crop != "tiles" and options.pages == "first":
+        part = limit_places(part, options.limit)  # a file is an example: what is left out need not be decoded
     images = read_images([place.file for place in part.places], options, str(folder), progress)
     if not images.infos:
         page, why = next(iter(images.failures.items()))
@@ -125,6 +127,13 @@ def find_split(listing: Listing, options: DataOptions) -> tuple[Listing, Layout]
     places = [part.places[i] for i in index.tolist()]
     # classes are those of both splits
     return listing, replace(part, places=places, training=tuple(part.places), notes=[*part.notes, *notes])
+
+
+def limit_places(part: Layout, limit: int) -> Layout:
+    """At most so many of the images, as `limit_indices` draws them; the classes are those of all."""
+    index, notes = limit_indices(len(part.places), limit)
+    places = [part.places[i] for i in index.tolist()]
+    return replace(part, places=places, training=part.training or tuple(part.places), notes=[*part.notes, *notes])
 
 
 class MixedSizesError(UserError):

@@ -59,6 +59,8 @@ class DataOptions(metaclass=ValidatedMeta):
     of a folder or a file with 100 examples or more"""
     classes: Annotated[tuple[str, ...], BeforeValidator(split_names)] = ()
     """only these classes, by name: smileys,animals"""
+    limit: Annotated[int, Field(gt=0)] | None = None
+    """at most so many examples, drawn at random, always the same ones; of the test part as many"""
     size: Annotated[str, BeforeValidator(str), Field(pattern=r"^[1-9]\d{0,4}(x[1-9]\d{0,4})?$")] | None = None
     """resize and centre-crop images: 64, or 48x64 (height x width)"""
     crop: Literal["center", "random", "pad", "tiles"] | None = None
