@@ -335,7 +335,10 @@ def test_the_command_says_what_the_function_returns(vae: ganvas.Trained, capsys:
     assert "20 given examples of" in out
     assert main(["evaluate", str(vae.folder)]) == 2
     assert "does not say where the model's data are: give held-out ones" in capsys.readouterr().err
-    assert main(["train", "vae", "emoji", "--steps", "2", "--batch-size", "8", "--width", "4", "--quiet"]) == 0
+    assert (
+        main(["train", "vae", "emoji", "--limit", "60", "--steps", "2", "--batch-size", "8", "--width", "4", "--quiet"])
+        == 0
+    )
     assert main(["evaluate", "last", "-n", "16", "-k", "2", "--metrics", "elbo,bound"]) == 0
     assert "16 test examples of emoji" in capsys.readouterr().out
     assert Path("runs").is_dir()

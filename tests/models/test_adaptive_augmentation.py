@@ -120,7 +120,22 @@ def test_it_is_a_part_of_training_and_of_no_average(images: Dataset) -> None:
 
 
 def test_options_reach_training_from_the_command_line() -> None:
-    words = ["train", "dcgan", "emoji", "--width", "4", "--latent", "3", "--steps", "6", "--batch-size", "8", "--quiet"]
+    words = [
+        "train",
+        "dcgan",
+        "emoji",
+        "--limit",
+        "60",
+        "--width",
+        "4",
+        "--latent",
+        "3",
+        "--steps",
+        "6",
+        "--batch-size",
+        "8",
+        "--quiet",
+    ]
     rule = ["--augment", "flip,cutout", "--augment-target", "0.0", "--augment-span", "100"]
     for folder, more in (("always", rule[:2]), ("adaptive", rule)):
         assert main([*words, *more, "--folder", folder, "--checkpoint-every", "2"]) == 0

@@ -60,7 +60,22 @@ def test_nothing_is_changed_in_evaluation(model: Model) -> None:
 
 
 def test_a_run_has_them_from_the_command_line(images: Dataset) -> None:
-    train = ["train", "vae", "digits", "--net", "conv", "--steps", "3", "--width", "4", "--batch-size", "8", "--folder"]
+    train = [
+        "train",
+        "vae",
+        "digits",
+        "--limit",
+        "60",
+        "--net",
+        "conv",
+        "--steps",
+        "3",
+        "--width",
+        "4",
+        "--batch-size",
+        "8",
+        "--folder",
+    ]
     for folder, kinds in (("plain", []), ("shifted", ["--augment", "shift"])):
         assert main([*train, folder, *kinds]) == 0
     assert ganvas.load("shifted").model.augment == ("shift",)

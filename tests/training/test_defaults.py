@@ -32,7 +32,24 @@ def as_json(values: dict[str, Any]) -> Any:
 
 
 def test_what_is_not_given_is_chosen_said_and_stored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["train", "dcgan", "emoji", "--steps", "2", "--width", "4", "--folder", str(tmp_path / "run")]) == 0
+    assert (
+        main(
+            [
+                "train",
+                "dcgan",
+                "emoji",
+                "--limit",
+                "60",
+                "--steps",
+                "2",
+                "--width",
+                "4",
+                "--folder",
+                str(tmp_path / "run"),
+            ]
+        )
+        == 0
+    )
     err = capsys.readouterr().err
     assert "for emoji: --net resize --latent 64 " in err
     assert "--betas 0.5 0.99 --augment shift --batch-size 32 --ema-decay 0.998 --lr-decay 0.5" in err
@@ -46,7 +63,10 @@ def test_what_is_not_given_is_chosen_said_and_stored(tmp_path: Path, capsys: pyt
 
 @pytest.mark.parametrize("command", ["dcgan", "cgan"])
 def test_named_networks_are_those_of_the_paper(command: str, tmp_path: Path) -> None:
-    assert main(["train", command, "digits", "--net", "conv", *SMALL, "--folder", str(tmp_path / "run")]) == 0
+    assert (
+        main(["train", command, "digits", "--limit", "60", "--net", "conv", *SMALL, "--folder", str(tmp_path / "run")])
+        == 0
+    )
     values, paper = stored(tmp_path / "run"), {"dcgan": ganvas.DCGAN, "cgan": ganvas.CGAN}[command]
     assert values.pop("chosen") == {}
     fields = as_json(to_dict(paper(net="conv", width=4)))
@@ -65,7 +85,10 @@ def test_named_networks_are_those_of_the_paper(command: str, tmp_path: Path) -> 
 )  # fmt: skip
 def test_r1_is_chosen_unless_the_slope_is_held_otherwise(option: str, r1: float, interval: int, tmp_path: Path) -> None:
     model = "cgan" if "conditioning" in option else "dcgan"
-    assert main(["train", model, "digits", *option.split(), *SMALL, "--folder", str(tmp_path / "run")]) == 0
+    assert (
+        main(["train", model, "digits", "--limit", "60", *option.split(), *SMALL, "--folder", str(tmp_path / "run")])
+        == 0
+    )
     values = stored(tmp_path / "run")
     assert (values["net"], values["r1"], values["penalty_interval"]) == ("resize", r1, interval)
 
@@ -108,20 +131,20 @@ def test_own_classes_and_networks_are_left_alone() -> None:
 
 def test_a_group_has_the_same_values_and_what_is_swept_counts_as_given(tmp_path: Path) -> None:
     folder = ["--folder", str(tmp_path / "runs"), *STEPS]
-    assert main(["train", "dcgan", "digits", "--width", "4", "--sweep", "lr=1e-3,2e-3", *folder]) == 0
+    assert main(["train", "dcgan", "digits", "--limit", "60", "--width", "4", "--sweep", "lr=1e-3,2e-3", *folder]) == 0
     for lr in (0.001, 0.002):
         values = stored(tmp_path / f"runs-lr{lr}-seed0")
         assert (values["lr"], values["net"], values["ema_decay"]) == (lr, "resize", 0.998)
         assert values["chosen"]["loss"] == "relativistic"
         assert "lr" not in values["chosen"]
     folder = ["--folder", str(tmp_path / "others"), *STEPS]
-    assert main(["train", "dcgan", "digits", "--width", "4", "--sweep", "r1=0,1", *folder]) == 0
+    assert main(["train", "dcgan", "digits", "--limit", "60", "--width", "4", "--sweep", "r1=0,1", *folder]) == 0
     values = stored(tmp_path / "others-r11-seed0")
     assert (values["net"], values["r1"], values["penalty_interval"]) == ("resize", 1, 1)
 
 
 def test_a_resumed_run_goes_on_with_them(tmp_path: Path) -> None:
-    train = ["train", "dcgan", "emoji", "--width", "4", "--batch-size", "4", "--quiet", "--folder"]
+    train = ["train", "dcgan", "emoji", "--limit", "60", "--width", "4", "--batch-size", "4", "--quiet", "--folder"]
     assert main([*train, str(tmp_path / "whole"), "--steps", "4", "--lr-decay", "0"]) == 0
     assert main([*train, str(tmp_path / "half"), "--steps", "2", "--lr-decay", "0"]) == 0
     assert main(["resume", str(tmp_path / "half"), "--steps", "4", "--quiet"]) == 0
@@ -154,7 +177,7 @@ def test_r3gan_learns_mixtures_without_options() -> None:
 
 
 def test_r3gan_draws_images_with_narrow_networks_of_its_paper_and_few_penalties(tmp_path: Path) -> None:
-    assert main(["train", "r3gan", "emoji", *SMALL, "--folder", str(tmp_path / "run")]) == 0
+    assert main(["train", "r3gan", "emoji", "--limit", "60", *SMALL, "--folder", str(tmp_path / "run")]) == 0
     values, chosen = stored(tmp_path / "run"), as_json(IMAGE_DEFAULTS)
     for given in ("steps", "width", "batch_size"):
         del chosen[given]
@@ -225,7 +248,7 @@ def test_a_vae_of_another_kind_is_left_as_it_is(options: dict[str, Any]) -> None
 
 
 def test_the_model_of_a_run_is_trained_again_as_it_is(tmp_path: Path) -> None:
-    train = ["train", "dcgan", "digits", "--net", "conv", *SMALL, "--folder"]
+    train = ["train", "dcgan", "digits", "--limit", "60", "--net", "conv", *SMALL, "--folder"]
     assert main([*train, str(tmp_path / "old")]) == 0
     model = load_trained(tmp_path / "old").model
     assert choose_defaults(model, load("digits"), {}) == (model, ({}, {}, []))

@@ -20,8 +20,8 @@ from ganvas.training.run_records import read_log
 from tests.support.models import every_model, small
 
 SMALL: dict[str, Any] = {"width": 4, "latent": 3}
-TRAIN = ["train", "r3gan", "digits", "--net", "conv", "--width", "4", "--latent", "3", "--batch-size", "4",
-         "--checkpoint-every", "4", "--holdout", "0", "--quiet"]  # fmt: skip
+TRAIN = ["train", "r3gan", "digits", "--limit", "60", "--net", "conv", "--width", "4", "--latent", "3",
+         "--batch-size", "4", "--checkpoint-every", "4", "--holdout", "0", "--quiet"]  # fmt: skip
 
 
 def cosine(first: float, last: float, step: int, steps: int) -> float:

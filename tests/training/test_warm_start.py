@@ -186,7 +186,7 @@ def test_nothing_is_taken_of_a_run_that_is_not_there() -> None:
 
 
 def test_options_of_training_are_chosen_again_where_those_of_the_old_run_were(tmp_path: Path) -> None:
-    train = ["train", "dcgan", "digits", "--width", "4", "--steps", "2", "--quiet", "--folder"]
+    train = ["train", "dcgan", "digits", "--limit", "60", "--width", "4", "--steps", "2", "--quiet", "--folder"]
     for name, options in (("chosen", []), ("paper", ["--net", "conv"])):
         assert main([*train, str(tmp_path / name), *options]) == 0
         assert main([*train, str(tmp_path / f"{name}-2"), "--init-from", str(tmp_path / name)]) == 0
@@ -198,7 +198,7 @@ def test_options_of_training_are_chosen_again_where_those_of_the_old_run_were(tm
 def test_weights_alone_and_a_vae_have_options_of_training_chosen_again_too(tmp_path: Path) -> None:
     for name, start in (("dcgan", "weights.safetensors"), ("vae", "")):
         old, new = tmp_path / name, tmp_path / f"{name}-2"
-        train = ["train", name, "digits", "--width", "4", "--steps", "2", "--quiet", "--folder"]
+        train = ["train", name, "digits", "--limit", "60", "--width", "4", "--steps", "2", "--quiet", "--folder"]
         assert main([*train, str(old)]) == 0
         assert main([*train, str(new), "--init-from", str(old / start)]) == 0
         first, second = (json.loads((folder / "config.json").read_text()) for folder in (old, new))
@@ -208,6 +208,6 @@ def test_weights_alone_and_a_vae_have_options_of_training_chosen_again_too(tmp_p
 
 @pytest.mark.parametrize("option", [["--r1", "0"], ["--gp", "1"]])
 def test_what_does_not_go_with_a_given_option_is_not_taken_over(option: list[str], tmp_path: Path) -> None:
-    train = ["train", "dcgan", "digits", "--width", "4", "--steps", "2", "--quiet", "--folder"]
+    train = ["train", "dcgan", "digits", "--limit", "60", "--width", "4", "--steps", "2", "--quiet", "--folder"]
     assert main([*train, str(tmp_path / "old")]) == 0
     assert main([*train, str(tmp_path / "new"), "--init-from", str(tmp_path / "old"), *option]) == 0
