@@ -11,8 +11,10 @@ import pytest
 
 import ganvas
 from ganvas.cli.app import main
+from ganvas.data import Dataset
 from ganvas.data.shard_stream import ShardStream
 from ganvas.errors import DivergenceError
+from ganvas.inference.trained import Trained
 from ganvas.training.budget import Costs
 from ganvas.training.fit import Run
 from ganvas.training.loop import StepPlayer
@@ -81,6 +83,14 @@ def test_a_run_ends_within_its_budget(
     duration, text = f"{seconds // 60} min {seconds % 60:02} s", {1.0: "1 s", 0.5: "500 ms", 4.0: "4 s"}[step]
     said = f"budget {duration}: {text} a step, so {steps} steps with a checkpoint every {every}"
     assert said in capsys.readouterr().err.splitlines()
+
+
+def test_priors_fitted_at_checkpoints_count(clock: Clock, vectors: Dataset) -> None:
+    clock.spend(StepPlayer, "play", 1.0)
+    clock.spend(Trained, "fit_prior", 20.0)
+    ganvas.train(ganvas.VAE(latent=2, width=4), vectors, batch_size=8, budget="10m", folder="run", quiet=True)
+    assert config("run")["steps"] < 400
+    assert 0.8 * 600 < clock.now <= 600
 
 
 def test_twice_as_fast_a_step_is_done_twice_as_often() -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ import ganvas
 from ganvas.data import Dataset
 from ganvas.diagnostics import examine
 from ganvas.distributions.priors import fit_priors
-from ganvas.inference.trained import load_trained
+from ganvas.inference.trained import Trained, load_trained
 from ganvas.io.run_folder import WEIGHTS_FILE
 from ganvas.metrics import sliced_wasserstein
 from ganvas.training import fit
@@ -57,6 +58,20 @@ def test_samples_under_way_come_from_a_gaussian_fitted_to_codes() -> None:
     assert "codes far from N(0, I)" not in [d.condition for d in examine(NEAR_AUTOENCODER, 300, [line])]
     line["latent"].pop("fits_prior")
     assert "codes far from N(0, I)" in [d.condition for d in examine(NEAR_AUTOENCODER, 300, [line])]
+
+
+def test_it_is_fitted_once_a_step_though_samples_are_measured_and_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[Any] = []
+    fit_prior = Trained.fit_prior
+
+    def noted(self: Trained, *arguments: Any, **options: Any) -> Trained:
+        steps.append((self.metadata["step"], *options["kinds"]))
+        return fit_prior(self, *arguments, **options)
+
+    monkeypatch.setattr(Trained, "fit_prior", noted)
+    ganvas.train(NEAR_AUTOENCODER, clusters(), steps=2, checkpoint_every=1, folder="run", quiet=True)
+    assert "samples" in read_log(Path("run"))[-1]
+    assert steps == [(1, "gaussian"), (2, "gaussian"), (2, "mixture")]
 
 
 def test_the_weights_of_a_run_that_was_killed_have_that_gaussian(monkeypatch: pytest.MonkeyPatch) -> None:

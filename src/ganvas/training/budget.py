@@ -38,7 +38,7 @@ class Costs(NamedTuple):
     line: float
     checkpoint: float
     samples: float
-    """a measurement of samples"""
+    """a measurement of samples, which there is at checkpoints only"""
     end: float
     """what is drawn, and fitted, at the end"""
 
@@ -74,8 +74,8 @@ def fit_to_budget(
     device = resolve_device(config.device)
     state = initialize_state(model, data.shape, config.seed, initial_device(config, device), len(data.classes))
     shard(config, device, state.nets, state.ema_nets)
-    has_burn_in = model.schedule(0) != model.schedule(FIRST_STEP)  # whose steps a GPU plays one by one: the slowest
-    state.step, endless = 0 if has_burn_in else FIRST_STEP, replace(config, steps=10**12, checkpoint_every=INTERVAL)
+    has_schedule = model.schedule(0) != model.schedule(FIRST_STEP)  # whose steps a GPU plays one by one: the slowest
+    state.step, endless = 0 if has_schedule else FIRST_STEP, replace(config, steps=10**12, checkpoint_every=INTERVAL)
     endless = replace(endless, lr_milestones=(1e-9,), lr_gamma=1e-30)  # a trial that learns nothing cannot diverge
     with TemporaryDirectory(prefix="ganvas-") as folder, bar.show_work("timing steps"):
         run = Run(model, raw_data, data, endless, Path(folder), state, ProgressBar(quiet=True))
@@ -112,7 +112,11 @@ def measure_costs(run: Run, trial_seconds: float) -> Costs:
         if is_main():
             run.log_step(terms, is_checkpoint, progress)
 
-    line, last_line, save = seconds_of(lambda: log(False)), seconds_of(lambda: log(True)), seconds_of(run.save)
+    def save() -> None:
+        run.prior_step = None  # each step that is saved fits its prior anew
+        run.save()
+
+    line, last_line, checkpoint = seconds_of(lambda: log(False)), seconds_of(lambda: log(True)), seconds_of(save)
     run.evaluator = make_evaluator(run.model, run.raw_data, run.config, state) if is_main() else None
     evaluator, samples = run.evaluator, 0.0
     if evaluator is not None:
@@ -120,4 +124,4 @@ def measure_costs(run: Run, trial_seconds: float) -> Costs:
     end = seconds_of(lambda: run.draw_progress(is_end=True))
     if is_main() and run.fits_prior:
         end += seconds_of(lambda: run.fit_prior(run.current_model()))
-    return Costs(step, max(0.0, line - step), save + max(0.0, last_line - line), samples, end)
+    return Costs(step, max(0.0, line - step), checkpoint + max(0.0, last_line - line), samples, end)

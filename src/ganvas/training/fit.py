@@ -16,7 +16,7 @@ from .. import __version__
 from ..config import TrainConfig
 from ..data import Data, Dataset, DomainPair, Scaling, class_counts, make_stream
 from ..diagnostics import examine, recent_lines
-from ..distributions.priors import STANDARD
+from ..distributions.priors import STANDARD, FittedPriors
 from ..errors import DivergenceError, RankError, TrainingStopped, UserError
 from ..inference.trained import Trained, load_trained
 from ..io.atomic import atomic_write
@@ -76,6 +76,8 @@ class Run:
         # what is looked at and written: of a sharded run a copy with whole networks, which rank 0 has
         self.whole: TrainState = self.make_copy() if self.is_sharded and is_main() else self.state
         self.whole_step: int | None = None
+        self.priors: FittedPriors | None = None  # of `sampling_model`, as of this step
+        self.prior_step: int | None = None
         self.device: torch.device = torch.device("cpu") if self.is_sharded else device_of(self.state.nets)
         self.files: RunFolder = RunFolder(self.folder)
         self.saved_step: int = self.state.step
@@ -328,10 +330,13 @@ class Run:
         trained, data, seed = self.current_model(), self.raw_data.in_memory, self.config.seed
         if not self.fits_prior or self.state.step == 0:
             return trained
-        assert isinstance(data, Dataset)
-        assert isinstance(self.model, Variational)
-        n = max(MIN_PRIOR_EXAMPLES, MIN_CODES_PER_DIMENSION * self.model.code_size(data.shape))
-        return trained.fit_prior(data.sample(n, seed, "prior"), kinds=["gaussian"], seed=seed, copies=1)
+        if self.prior_step != self.state.step:  # a measurement of samples and a save at the same step need the same
+            assert isinstance(data, Dataset)
+            assert isinstance(self.model, Variational)
+            n = max(MIN_PRIOR_EXAMPLES, MIN_CODES_PER_DIMENSION * self.model.code_size(data.shape))
+            fitted = trained.fit_prior(data.sample(n, seed, "prior"), kinds=["gaussian"], seed=seed, copies=1)
+            self.priors, self.prior_step = fitted.priors, self.state.step
+        return replace(trained, priors=self.priors)
 
     def current_model(self) -> Trained:
         """The averaged networks, with what a user of them wants to know."""
