@@ -14,6 +14,7 @@ from ganvas.cli.app import main
 from ganvas.config import TrainConfig
 from ganvas.data import Data, Dataset, from_array
 from ganvas.errors import UserError
+from ganvas.io.run_folder import RunFolder
 from ganvas.model import Model, to_dict
 from ganvas.training.loop import initialize_state, prepare_data, train
 from tests.support.data import learnt_by
@@ -98,6 +99,8 @@ def test_what_is_given_without_effect_is_refused(words: str, said: str, capsys: 
 
 def test_what_is_given_to_resume_without_effect_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     ganvas.train(ganvas.Autoencoder(width=4, latent=2), "digits", folder="run", **QUIET)
+    config = RunFolder("run").read_config()  # what is wrong is said before data are read, which need not be there
+    RunFolder("run").write_config(config | {"data": config["data"] | {"source": "/gone"}})
     for words in (["--patience", "3"], ["--lr-gamma", "0.5"]):
         assert main(["resume", "run", "--steps", "2", *words]) == 2
         assert f"{' '.join(words)} has no effect" in capsys.readouterr().err

@@ -54,8 +54,7 @@ def restore_run(
     training_data = parse_training_data(folder, config["data"])
     raw_data, description = reload_data(training_data, data, config["model"], bar, allow_changed_data)
     dataset = prepare_data(model, raw_data)
-    for shape in (None, dataset.shape):
-        refuse_unused(model, train_config, overrides.keys(), shape)
+    refuse_unused(model, train_config, overrides.keys(), dataset.shape)
     model.validate_batch_size(train_config.batch_size, dataset.shape)
     check_batches(dataset.datasets, train_config.batch_size, train_config.balanced, world_size())
     check_fsdp(train_config)
@@ -131,7 +130,9 @@ def apply_overrides(
         hint = did_you_mean(name, changeable) or f" It has {', '.join(changeable)}"
         raise UserError(f"resume has no {name!r}.{hint}")
     model = replace(model, **{name: value for name, value in overrides.items() if name in CHANGEABLE_MODEL_FIELDS})
-    return model, replace(config, **{k: value for k, value in overrides.items() if k in CHANGEABLE_TRAIN_FIELDS})
+    config = replace(config, **{k: value for k, value in overrides.items() if k in CHANGEABLE_TRAIN_FIELDS})
+    refuse_unused(model, config, overrides.keys())
+    return model, config
 
 
 def write_changes(
