@@ -5,10 +5,10 @@ What a file does not say has the meaning that it had before files said it; what 
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, WrapValidator
 from pydantic_core import ErrorDetails
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ from ..fields import describe_errors, mark_given
 from ..io.run_folder import WEIGHTS_FILE, RunFolder
 from ..model import Model, model_name, optional_state_keys, to_dict
 from ..models import MODELS, find_model_class
-from ..nn.skeleton import SkipInitialization
+from ..nn.skeleton import make_skeleton
 from ..renamed import with_new_names
 
 T = TypeVar("T")
@@ -285,8 +285,7 @@ def check_networks(
     They are made on no device: made on one, they would take as much memory as a file may claim.
     """
     try:
-        with torch.random.fork_rng(devices=[]), torch.device("meta"), SkipInitialization():
-            networks = model.networks(shape, classes)
+        networks = make_skeleton(partial(model.networks, shape, classes))
     except Exception as error:  # of numbers that no network was ever asked to have
         why = f"no {model_name(model)} for examples of {shape} can be made ({error})"
         raise InvalidFileError(f"{message}: {why}") from error

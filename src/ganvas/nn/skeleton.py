@@ -1,5 +1,6 @@
 """Networks on no device: names, shapes and types of their tensors, without the numbers."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -16,6 +17,12 @@ class SkipInitialization(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         values = kwargs or {}
         return values["tensor"] if getattr(func, "__module__", "") == nn.init.__name__ else func(*args, **values)
+
+
+def make_skeleton(make: Callable[[], dict[str, nn.Module]]) -> dict[str, nn.Module]:
+    """The networks that the function makes, on no device; the caller's random numbers go on as if nothing had been."""
+    with torch.random.fork_rng(devices=[]), torch.device("meta"), SkipInitialization():
+        return make()
 
 
 def allocate(nets: nn.ModuleDict) -> nn.ModuleDict:
