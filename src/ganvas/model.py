@@ -143,6 +143,10 @@ class Model(Generic[DataT, BatchT, ShapeT], metaclass=ValidatedMeta):
     """the fields that somebody gave a value"""
     chosen_options: ClassVar[Set[str]] = frozenset()
     """the options of its own and of training for which `defaults_for` may have values"""
+    replacements: ClassVar[Mapping[str, Set[str]]] = {}
+    """by option, others that take its place: where one is given, a run does not take it over from `init_from`"""
+    schedule_option: ClassVar[str] = ""
+    """the option that says for how many steps `schedule` changes something"""
     pixel_range: ClassVar[tuple[float, float]] = (-1.0, 1.0)
     """the interval to which pixels 0..255 are mapped before the model sees them; vectors are standardised"""
 

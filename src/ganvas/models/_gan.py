@@ -18,7 +18,7 @@ Karras et al., arXiv:2006.06676, section 3; there every four batches.  The borde
 logits have no zero it is half-way, since in that paper those of real and fake drift apart symmetrically about zero.
 """
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping, Set
 from contextlib import nullcontext
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
@@ -43,6 +43,7 @@ from ..objectives.adversarial import JENSEN_SHANNON_LOSSES, Loss, confidence, ge
 from ..objectives.penalties import gradient_penalty, squared_gradients
 from ..randomness import draw_rows
 from ..ranks import gather_batch, world_size
+from ._gan_defaults import REPLACEMENTS
 from ._gan_diagnosis import gan_rules
 from ._latent import Codes, Examples, LatentModel, Network
 from ._own import OwnNetwork, copy_own_network
@@ -90,6 +91,7 @@ class Adversarial(LatentModel):
     keep_best_checkpoint: ClassVar[bool] = True
     ignored_options: ClassVar[tuple[str, ...]] = ()
     logged_statistics: ClassVar[tuple[str, ...]] = ("accuracy_real", "accuracy_fake", "logit_gap", "augment_p")
+    replacements: ClassVar[Mapping[str, Set[str]]] = REPLACEMENTS
     fixed_options: ClassVar[dict[str, object]] = {
         "n_critic": 1, "initial_critic_steps": 1, "penalty_interval": 1, "gp": 0.0, "r1": 0.0, "r2": 0.0,
         "weight_clip": None, "spectral_norm": False, "top_k": 1.0,

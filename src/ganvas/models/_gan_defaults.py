@@ -19,6 +19,8 @@ PICTURE_DEFAULTS: dict[str, Any] = {
 }  # fmt: skip
 SLOPE = {"gp", "r1", "r2", "weight_clip", "spectral_norm", "norm_d"}
 """options that hold D's slope: where one is given, R1 is not chosen as well"""
+REPLACEMENTS = {"penalty_interval": SLOPE, "r1": {"gp", "weight_clip", "spectral_norm"}}
+"""see `Model.replacements`"""
 
 
 def picture_defaults(

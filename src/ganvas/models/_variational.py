@@ -6,7 +6,7 @@ al., Learning Structured Output Representation using Deep Conditional Generative
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import replace
 from functools import cached_property, reduce
 from itertools import islice
@@ -59,6 +59,7 @@ class LikelihoodModel(EncoderDecoder):
 
     rules = latent_rules
     pixel_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    replacements: ClassVar[Mapping[str, Set[str]]] = {"sigma": {"likelihood"}}
 
     activation: Activation = "relu"
     """activation of the hidden layers"""

@@ -54,6 +54,7 @@ class R3GAN(Adversarial):
     """The GAN of 2025: a relativistic loss and two gradient penalties, and no tricks."""
 
     fixed_options: ClassVar[dict[str, object]] = Adversarial.fixed_options | {"loss": "relativistic"}
+    schedule_option: ClassVar[str] = "burn_in"
     chosen_options: ClassVar[Set[str]] = MIXTURE_DEFAULTS.keys() | IMAGE_DEFAULTS.keys()
 
     depth: Depth = 3

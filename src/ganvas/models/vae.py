@@ -15,7 +15,7 @@ al., ICLR 2017).  See `distributions/posteriors.py` for Sigma, `objectives/kl.py
                the error of a number is geco on average  (Rezende & Viola, arXiv:1810.00597, algorithm 1)
 """
 
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from typing import Any, ClassVar
 
 import torch
@@ -47,6 +47,10 @@ class VAE(Variational):
 
     training_only: ClassVar[tuple[str, ...]] = ("multiplier",)
     takes_step_tensor: ClassVar[bool] = True
+    replacements: ClassVar[Mapping[str, Set[str]]] = {
+        "sigma": {"likelihood", "geco"}, "beta": {"geco"}, "warmup": {"geco"}, "warmup_cycle": {"geco"},
+        "capacity": {"free_bits", "geco"}, "free_bits": {"capacity", "geco"}, "geco": {"capacity", "free_bits"},
+    }  # fmt: skip
     chosen_options: ClassVar[Set[str]] = IMAGE_DEFAULTS.keys()
 
     beta: Weight | None = None

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from ..data import Data, Scaling, scaling
@@ -16,19 +16,13 @@ from ..inference.trained import Trained
 from ..io.run_folder import RunFolder
 from ..io.safetensors import select_prefix
 from ..model import Model, model_name, model_name_with_article, optional_state_keys, rank_state_keys, to_dict
-from ..models._gan_defaults import SLOPE
-from ..nn.skeleton import SkipInitialization
+from ..nn.skeleton import make_skeleton
 from . import run_records
 from .checkpoint import read_networks
 from .loop import TrainState
 
 RUN_STATE_SUFFIX = ".augment_p"
 """end of the name of what follows the course of a run, and so begins anew"""
-SUPERSEDED = {
-    "penalty_interval": SLOPE, "r1": {"gp", "weight_clip", "spectral_norm"}, "sigma": {"geco", "likelihood"},
-    "beta": {"geco"}, "warmup": {"geco"},
-}  # fmt: skip
-"""options of an old run that do not go with others which are given for the new one"""
 Report = Callable[[Sequence[str]], None]
 
 
@@ -82,8 +76,8 @@ def adopt_options(model: Model, origin: Origin | None, say: Report) -> Model:
     """The model, whose options that nobody gave are those of the old run, of the same kind; they count as given."""
     if origin is None or origin.model is None:
         return model
-    superseded = {name for name, others in SUPERSEDED.items() if others & model.given} | model.given
-    options = {name: value for name, value in to_dict(origin.model).items() if name not in superseded}
+    own = model.given | {name for name, others in model.replacements.items() if others & model.given}
+    options = {name: value for name, value in to_dict(origin.model).items() if name not in own}
     standard = to_dict(type(model)())
     if unusual := [(name, value) for name, value in options.items() if value not in (None, standard[name])]:
         say([f"as in {origin.run}: {' '.join(map(format_option, unusual))}"])
@@ -145,8 +139,7 @@ def other_options(origin: Origin, model: Model, data: Data, here: dict[str, Tens
     if origin.model is None:
         return f"it is no run of {model_name(model)}"
     old, new = to_dict(origin.model), to_dict(model)
-    with torch.random.fork_rng(devices=[]), torch.device("meta"), SkipInitialization():
-        nets = replace(model, **old).networks(data.shape, len(data.classes))
+    nets = make_skeleton(partial(replace(model, **old).networks, data.shape, len(data.classes)))
     nets = {name: net for name, net in nets.items() if any(key.startswith(f"{name}.") for key in here)}
     shapes = {name: t.shape for name, t in transferable(nets, nn.ModuleDict(nets).state_dict(), origin).items()}
     if shapes == {name: t.shape for name, t in here.items()}:
