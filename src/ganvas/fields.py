@@ -113,15 +113,20 @@ def parse_duration(value: object) -> float:
     return float(parts[1]) * 60.0 ** "smh".index(parts[2] or "s")
 
 
+def flag(name: str) -> str:
+    """An option's name as it is typed."""
+    return f"--{name.replace('_', '-')}"
+
+
 def format_option(option: tuple[str, object]) -> str:
     """A name and its value as an option that is typed in a shell."""
-    name, value = option[0].replace("_", "-"), option[1]
+    name, value = option
     if isinstance(value, bool):
-        return f"--{name}" if value else f"--no-{name}"
+        return flag(name if value else f"no_{name}")
     if isinstance(value, tuple) and value and all(isinstance(part, float) for part in value):
-        return f"--{name} {' '.join(map(str, value))}"
+        return f"{flag(name)} {' '.join(map(str, value))}"
     text = ",".join(map(str, value)) if isinstance(value, tuple) else "none" if value is None else str(value)
-    return f"--{name} {quote(text)}"
+    return f"{flag(name)} {quote(text)}"
 
 
 def split_commas(value: object) -> object:

@@ -10,7 +10,7 @@ from operator import gt
 from typing import TYPE_CHECKING, Any, Literal
 
 from .config import TrainConfig
-from .fields import format_option
+from .fields import flag, format_option
 
 if TYPE_CHECKING:
     from .model import Model
@@ -94,11 +94,6 @@ def set_to(**options: Any) -> Remedy:
     return Remedy(" ".join(map(format_option, options.items())), options)
 
 
-def flag(name: str) -> str:
-    """An option's name as it is typed."""
-    return f"--{name.replace('_', '-')}"
-
-
 def clipped(config: TrainConfig) -> Remedies:
     """The remedy of clipped gradients, for training that does not clip them."""
     return (set_to(clip_grad_norm=1),) if config.clip_grad_norm is None else ()
@@ -154,6 +149,6 @@ def general_rules(
 
 
 def faster_average(config: TrainConfig) -> Remedies:
-    """The remedy of an average over half as many steps; few steps, too, say over how many (`ema_span` of the loop)."""
+    """The remedy of an average over half as many steps; few steps, too, say over how many (`training.ema`)."""
     decay = min(config.ema_decay, (1 + config.steps) / (10 + config.steps))
     return (Remedy(f"--ema-decay below {decay:.4g}", {"ema_decay": round(decay**2, 4)}),) if decay else ()

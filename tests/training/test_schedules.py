@@ -125,7 +125,8 @@ def test_the_log_says_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_burn_in_longer_than_the_run_is_said(vectors: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
     for burn_in, is_said in ((5, True), (4, False), (0, False)):
         ganvas.train(R3GAN(**SMALL, burn_in=burn_in), vectors, steps=4, batch_size=4)
-        assert ("the burn-in goes on after the last of 4 steps" in capsys.readouterr().err) is is_said
+        said = "the schedule of r3gan goes on after the last of 4 steps: give more, or less --burn-in\n"
+        assert (said in capsys.readouterr().err) is is_said
 
 
 @pytest.mark.parametrize(("burn_in", "first"), [(0, budget.FIRST_STEP), (20, 0), (10**6, 0)])

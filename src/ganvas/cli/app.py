@@ -183,15 +183,16 @@ def known_arguments() -> set[str]:
 
 def spell_options(sentence: str) -> str:
     """The sentence with options, --lr or --lr 0.1, in place of arguments as Python has them, `lr` or lr=0.1."""
+    from ..fields import flag, format_option
 
     def option(match: Match[str]) -> str:
         name, value = match["name"] or match["named"], match["value"]
         if name not in known_arguments():
             return match[0]
-        flag = f"-{name}" if name == "n" else f"--{name.replace('_', '-')}"
         if value in ("=false", "=False"):
-            return f"--no{flag[1:]}"
-        return flag if value in (None, "=true", "=True") else f"{flag} {value[1:].replace('LOW,HIGH', 'LOW HIGH')}"
+            return format_option((name, False))
+        typed = "-n" if name == "n" else flag(name)
+        return typed if value in (None, "=true", "=True") else f"{typed} {value[1:].replace('LOW,HIGH', 'LOW HIGH')}"
 
     return ARGUMENT_PATTERN.sub(option, sentence)
 

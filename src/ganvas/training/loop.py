@@ -23,6 +23,7 @@ from torch.optim import Optimizer
 from ..config import TrainConfig
 from ..data import Data, DataStream, Scaling, fit_scaling, make_stream
 from ..errors import DivergenceError, UserError
+from ..fields import flag
 from ..model import Model, Move, device_of, model_name
 from ..nn.compilation import compile_networks
 from ..nn.concurrency import concurrently
@@ -245,7 +246,8 @@ def make_player(
 
 def option_notes(model: Model, config: TrainConfig, device: torch.device) -> list[str]:
     """Options that have no effect on this device, and schedules that a run does not reach the end of."""
-    late = f"the burn-in goes on after the last of {config.steps:,} steps: give more, or a shorter one"
+    advice = f", or less {flag(model.schedule_option)}" if model.schedule_option else ""
+    late = f"the schedule of {model_name(model)} goes on after the last of {config.steps:,} steps: give more{advice}"
     notes = [late] if model.schedule(config.steps) != model.schedule(10**12) else []
     if device.type == "cuda":
         return notes
