@@ -27,7 +27,7 @@ CEILINGS = {
     "inference": 1620,
     "io": 485,
     "metrics": 2248,
-    "models": 3081,
+    "models": 3082,
     "nn": 1200,
     "objectives": 345,
     "training": 4895,

@@ -41,7 +41,8 @@ def direction_rules(model: "Translator", config: "TrainConfig", source: str, tar
     def or_cut(remedies: Remedies) -> Callable[[Figures], Remedies]:
         return lambda figures: (*(one_way(figures) if has_way_back else ()), *remedies)
 
-    looser = below(model, *CONSISTENCY_OPTIONS)
+    consistency = () if getattr(model, "reconstruct", "") == "none" else CONSISTENCY_OPTIONS
+    looser = below(model, *consistency)
     undecided = (set_to(identity_weight=0),) if getattr(model, "identity_weight", 0) is None else ()
     bolder = (*undecided, *below(model, "identity_weight"), *looser)
     yield Rule(
@@ -72,7 +73,7 @@ def direction_rules(model: "Translator", config: "TrainConfig", source: str, tar
             given=lambda figures: figures[f"accuracy_{source}"] >= WON_ACCURACY,
         )  # fmt: skip
     is_tied = getattr(model, "reconstruct", "both") == "both"
-    tied = above(model, *CONSISTENCY_OPTIONS) if is_tied else (set_to(reconstruct="both"),)
+    tied = above(model, *consistency) if is_tied else (set_to(reconstruct="both"),)
     yield Rule(
         f"translations to {target} are all alike", f"diversity_{source}", MIN_DIVERSITY,
         f"two of them differ {{figure:.0%}} as much as two examples of {source} or {target} do, whichever differ less "
