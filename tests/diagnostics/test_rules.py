@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import ganvas
 from ganvas.cli.app import main
@@ -20,9 +21,12 @@ from ganvas.objectives.adversarial import WON_LOGIT_GAP
 from ganvas.rules import Figures, Remedy, Rule
 from ganvas.training import run
 from ganvas.training.commands import first_command
-from ganvas.training.defaults import choose_defaults
+from ganvas.training.defaults import choose_defaults, refuse_unused
+from ganvas.training.loop import initialize_state
 from ganvas.training.run_records import read_config, write_config
+from ganvas.training.warm_start import Origin, adopt_options, initialize_from
 from tests.support.data import as_pair
+from tests.support.old_files import forget_data_options
 
 VARIANTS: list[Model] = [
     *(cls() for cls in MODELS.values()),
@@ -34,6 +38,7 @@ VARIANTS: list[Model] = [
 ]  # fmt: skip
 TRIED = TrainConfig(clip_grad_norm=0.5, lr_milestones=(0.5,), patience=3, ema_decay=0.9, batch_size=5)
 SETTINGS = [(model, config) for model in VARIANTS for config in (model.default_training, TRIED)]
+NOT_OF_MODELS = {field.name for options in (TrainConfig, DataOptions) for field in fields(options)}
 FIGURES = Figures(figure=3.0, chroma_A=0.2, chroma_B=0.01)
 settings = pytest.mark.parametrize(("model", "config"), SETTINGS, ids=repr)
 
@@ -113,11 +118,74 @@ def test_the_command_of_each_remedy_can_be_typed(
         if remedy.command:
             assert remedy.command == f"train {model_name(called['model'])}"
             continue
+        check_options(called, data)
         values = to_dict(model) | trained | remedy.options
         usual = to_dict(model.default_training) | to_dict(DataOptions())
         assert to_dict(called["model"]) == {name: values[name] for name in to_dict(model)}, command
         assert {name: called.get(name, usual[name]) for name in trained} == {name: values[name] for name in trained}
         called["model"].validate_data(data)
+
+
+def check_options(called: dict[str, Any], data: Data) -> None:
+    """What `ganvas train` was told has an effect."""
+    options, model = {k: v for k, v in called.items() if k in NOT_OF_MODELS}, called["model"]
+    refuse_unused(model, run.split_options(options, model)[0], model.given | options.keys(), data.shape)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        ganvas.GAN(width=8, latent=3, gp=10, loss="wasserstein", penalty_interval=4), ganvas.VAE(width=8, latent=8),
+        ganvas.CycleGAN(net="mlp", width=8, identity_weight=3.0),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_it_begins_with_the_weights_that_the_run_began_with_where_they_fit(
+    model: Model, labelled: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And is accepted in any case: with other networks it has all options of the old run, and none of its weights."""
+    called: dict[str, Any] = {}
+    monkeypatch.setattr(
+        run, "train", lambda model, data, **options: called.update(options, model=model, data=data) or sys.exit(0)
+    )
+    data: Any = as_pair(labelled) if model.n_domains == 2 else labelled
+    nets = torch.nn.ModuleDict(model.networks(data.shape)).state_dict()
+    origin, entries = Origin("old", 1, model, nets, nets, ()), {"given": [], "init_from": {"run": "old", "step": 1}}
+    write_config(Path(), model, data, TrainConfig(), DataOptions(), ["a", "b"][: model.n_domains], entries)
+    assert first_command(Path(), read_config(Path()), (Remedy("", {"lr": 0.5}),)) is None, "old is gone"
+    Path("old").mkdir()
+    fits = set()
+    for options in [remedy.options for remedy in remedies(model, TrainConfig())] + [{"width": 4}]:
+        command = first_command(Path(), read_config(Path()), (Remedy("", options),))
+        if command is None:
+            continue
+        called.clear()
+        assert main(shlex.split(command)[1:]) == 0, command
+        begins = origin if called["init_from"] else None
+        check_options(called, data)
+        new = adopt_options(called["model"], begins, lambda _: None)
+        assert to_dict(new) == to_dict(model) | {k: v for k, v in options.items() if k in to_dict(model)}
+        new.validate_data(data)
+        initialize_from(begins, new, data, initialize_state(new, data.shape, 0, torch.device("cpu")), lambda _: None)
+        fits |= {(*options, bool(begins))}
+    assert {("lr", True), ("width", False)} <= fits
+
+
+def test_a_run_of_before_is_named_by_what_it_does(labelled: Dataset, vectors: Dataset) -> None:
+    """What is held out, and how many levels images have, is otherwise today where nobody says it."""
+    for data, old in ((labelled, "--holdout 0.0 --channels 1 --bits 8 --lr 0.1"), (vectors, "--holdout 0.0 --lr 0.1")):
+        write_config(Path(), ganvas.GAN(), data, TrainConfig(), DataOptions(), "x.npz", {"given": []})
+        lr = (Remedy("", {"lr": 0.1}),)
+        assert first_command(Path(), read_config(Path()), lr) == "ganvas train gan x.npz --lr 0.1"
+        forget_data_options(Path(), "bits", "holdout", "channels", "scale")
+        assert first_command(Path(), read_config(Path()), lr) == f"ganvas train gan x.npz {old}"
+
+
+def test_what_a_run_of_before_was_given_without_effect_is_left_out(labelled: Dataset) -> None:
+    model, config = ganvas.VAE(rank=9, sigma=0.3), TrainConfig(lr_gamma=0.5)
+    write_config(Path(), model, labelled, config, DataOptions(), "x.npz")
+    command = first_command(Path(), read_config(Path()), (Remedy("", {"lr": 0.1}),))
+    assert command == "ganvas train vae x.npz --sigma 0.3 --lr 0.1"
 
 
 def test_the_command_has_what_was_given_and_no_more(labelled: Dataset) -> None:
@@ -136,8 +204,9 @@ def test_the_command_has_what_was_given_and_no_more(labelled: Dataset) -> None:
     longer = Remedy("", {"steps": 1800})
     assert command(ganvas.GAN(), longer, budget, given=["budget"]) == "ganvas train gan emoji --steps 1800"
     assert command(ganvas.GAN(), slower, epochs, given=["epochs"]) == "ganvas train gan emoji --steps 900 --lr 0.0001"
-    start = command(ganvas.GAN(), slower, epochs, init_from={"run": "/r 1"}, given=["net"], world_size=2)
-    assert start == "ganvas train gan emoji --lr 0.0001 --devices 2 --init-from '/r 1'"
+    Path("r 1").mkdir()
+    start = command(ganvas.GAN(), slower, epochs, init_from={"run": "r 1"}, given=["net"], world_size=2)
+    assert start == "ganvas train gan emoji --lr 0.0001 --devices 2 --init-from 'r 1'"
     assert command(ganvas.GAN(), slower, epochs, own_networks={"generator": "G"}) is None
 
 

@@ -51,6 +51,14 @@ def age_run(run: Path, **fields: Any) -> None:
         save_file(tensors, path, {"ganvas": json.dumps(header)})
 
 
+def forget_data_options(run: Path, *names: str) -> None:
+    """Make a run one that was begun before data had these options."""
+    config = json.loads((run / "config.json").read_text())
+    for name in names:
+        del config["data"]["options"][name]
+    (run / "config.json").write_text(json.dumps(config))
+
+
 def old_tensor_name(name: str) -> str:
     """What a tensor was called before."""
     name = name.replace("ema/", "average/") if name.startswith("ema/") else name

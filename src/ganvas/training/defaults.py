@@ -47,14 +47,26 @@ def given_names(options: Mapping[str, Any]) -> set[str]:
 def refuse_unused(model: Model, config: TrainConfig, given: Set[str], shape: Any = None) -> None:
     """UserError where an option is given that has no effect: on data of `shape` and beside others, else on the model.
 
-    One that has its default does not count: a copy of a model, by `replace` or from a file, is given all of them.
     Those that have none on the model are for whoever typed them: in Python one call may train several models.
     """
-    unused = {} if config.lr_milestones else {"lr_gamma": "without `lr_milestones`"}
-    if shape is None:
-        unused |= dict.fromkeys(model.ignored_options, f"on {model_name_with_article(model)}")
-    else:
-        unused |= model.unused_options(shape)
+    values = to_dict(model) | to_dict(config)
+    for name, where in unused_options(model, config, given, shape).items():
+        raise UserError(f"{name}={values[name]} has no effect {where}: leave it out")
+
+
+def unused_options(model: Model, config: TrainConfig, given: Set[str], shape: Any = None) -> dict[str, str]:
+    """Those of the given options that have no effect, as `refuse_unused` has it: each with where, in words.
+
+    One that has its default does not count: a copy of a model, by `replace` or from a file, is given all of them.
+    """
     values, standard = to_dict(model) | to_dict(config), to_dict(type(model)()) | to_dict(model.default_training)
-    for name in (name for name in unused if name in given and values[name] != standard[name]):
-        raise UserError(f"{name}={values[name]} has no effect {unused[name]}: leave it out")
+    unused = ineffective_options(model, config, shape).items()
+    return {name: where for name, where in unused if name in given and values[name] != standard[name]}
+
+
+def ineffective_options(model: Model, config: TrainConfig, shape: Any = None) -> dict[str, str]:
+    """The options that have no effect: on data of `shape` and beside others, else on the model, each with where."""
+    without_milestones = {} if config.lr_milestones else {"lr_gamma": "without `lr_milestones`"}
+    if shape is None:
+        return without_milestones | dict.fromkeys(model.ignored_options, f"on {model_name_with_article(model)}")
+    return without_milestones | model.unused_options(shape)
