@@ -16,7 +16,7 @@ from ganvas.model import Model
 from ganvas.models import DCGAN, GAN, VAE, WGANGP
 from ganvas.training import many
 from ganvas.training.fit import Run
-from ganvas.training.run_records import read_log
+from ganvas.training.run_records import find_group, read_log
 
 OPTIONS: dict[str, Any] = {"steps": 10, "checkpoint_every": 4, "batch_size": 8, "holdout": 0.0, "quiet": True}
 KL = VAE(width=8, latent=3, warmup=8)
@@ -129,6 +129,25 @@ def test_two_groups_are_never_one_by_their_name() -> None:
     groups = [{run.folder for run in runs} for runs in (seeds, values)]
     names = [RunFolder(runs[0].folder or Path()).read_config()["group"]["name"] for runs in (seeds, values)]
     assert len(set(names)) == 2
-    assert [set(many.find_group(name)) for name in names] == groups
-    with pytest.raises(UserError, match="is the name of a group of runs, with which these would be one"):
-        many.train_many(model, "images.npy", seeds=2, folder=Path("runs", names[1]), **OPTIONS)
+    assert [set(find_group(name)) for name in names] == groups
+    alone = ganvas.train(model, "images.npy", **OPTIONS | {"steps": 1})
+    assert alone.folder is not None
+    assert alone.folder.name not in names
+    assert [set(find_group(name)) for name in names] == groups, "a single run takes no group's name"
+    for train, options in ((many.train_many, {"seeds": 2}), (ganvas.train, {})):
+        with pytest.raises(UserError, match="is the name of a group of runs: give another"):
+            train(model, "images.npy", folder=Path("runs", names[1]), **OPTIONS, **options)
+
+
+def test_members_ignore_what_the_sweep_leaves_without_effect(capsys: pytest.CaptureFixture[str]) -> None:
+    """Said once; an option that has no effect on any member is refused as in a single run."""
+    options, sweep = OPTIONS | {"steps": 1, "quiet": False}, {"posterior": ["diagonal", "low-rank"]}
+    model: Any = VAE(width=8, latent=3, rank=2)
+    runs = many.train_many(model, "images.npy", sweep=sweep, seeds=2, **options)  # type: ignore[arg-type]
+    assert [run.model.posterior for run in runs] == ["diagonal"] * 2 + ["low-rank"] * 2  # type: ignore[attr-defined]
+    said = [line for line in capsys.readouterr().err.splitlines() if "no effect" in line]
+    assert said == ["note: rank has no effect without posterior=low-rank, on 2 of 4 runs"]
+    for name, values in (("posterior", ["diagonal", "full"]), ("beta", [1.0, 2.0]), ("rank", [3, 4])):
+        model = VAE(width=8, latent=3) if name == "rank" else VAE(width=8, latent=3, rank=2)
+        with pytest.raises(UserError, match="rank=. has no effect without posterior=low-rank: leave it out"):
+            many.train_many(model, "images.npy", sweep={name: values}, **options)

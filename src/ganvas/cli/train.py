@@ -135,7 +135,7 @@ def resume(
     **unknown_options: Annotated[str, Parameter(show=False)],
 ) -> int:
     """Continue a run that was stopped or killed, exactly as if it had not been stopped."""
-    is_group = bool(many.find_group(run))
+    is_group = bool(run_records.find_group(run))
     if check_positive(devices, "devices") > 1 and is_group:
         raise UserError(f"a group of runs is trained by one process: leave out devices={devices}")
     if devices > 1 and not is_rank():

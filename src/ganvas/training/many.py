@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, suppress
 from copy import deepcopy
 from dataclasses import fields, replace
-from glob import escape
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +27,7 @@ from ..model import Model, model_name, model_name_with_article, to_dict
 from ..nn.device import resolve_device
 from . import run_records
 from .batched import BatchedPlayer
-from .defaults import choose_defaults, given_names, refuse_unused
+from .defaults import choose_defaults, given_names, ineffective_options, refuse_unused, unused_options
 from .distributed import is_rank
 from .fit import Run
 from .loop import StepPlayer, TrainState, initialize_state, make_player, open_stream, option_notes, prepare_data
@@ -37,14 +35,13 @@ from .measurements import time_in_turns
 from .progress import MemberBar, ProgressBar, TrainingProgress
 from .resume import restore_run
 from .run import batch_size_notes, check_sources, fit_to_data, split_options
+from .run_records import GROUP_KEY, find_group, read_group
 from .signals import StopRequest, catch_stop_signals
 from .tuning import precision_notes
 
 Values = Mapping[str, Sequence[int | float]]
 STACKABLE_DIFFERENCES = ("seed", "lr", "lr_d", "clip_grad_norm", "ema_decay")
 """what may differ between runs whose steps are stacked"""
-GROUP_KEY = "group"
-"""what config.json calls the group of a run"""
 
 
 class TrainedGroup(list[Trained]):
@@ -84,8 +81,12 @@ def train_many(
     given = model.given | given_names({**options, **sweep})
     model, defaults = choose_defaults(model, raw_data, {**options, **sweep})
     members, default_config = expand(model, options, seeds, sweep), split_options(options, model, defaults.training)[0]
-    prepared = [prepare_member(one, raw_data, own, defaults.training, given) for _, one, own in members]
-    stem = group_folder(Path(runs_dir) / run_records.run_name(model, raw_data), folder, [name for name, *_ in members])
+    prepared = [prepare_member(one, raw_data, own, defaults.training) for _, one, own in members]
+    pairs = zip(members, prepared, strict=True)
+    refuse_unused_by_all([(one, config, part.shape) for (_, one, _), (part, config, _) in pairs], given, bar)
+    stem, names = Path(runs_dir) / run_records.run_name(model, raw_data), [name for name, *_ in members]
+    stem = run_records.unused_name(stem, names) if folder is None else Path(folder)
+    run_records.refuse_group_name(stem)
     paths = [stem.with_name(f"{stem.name}-{name}") for name, *_ in members]
     for path in paths:
         RunFolder(path).check_new()
@@ -186,46 +187,28 @@ def expand(model: Model, options: dict[str, Any], seeds: int, sweep: Values) -> 
 
 
 def prepare_member(
-    model: Model, raw_data: Any, options: dict[str, Any], defaults: dict[str, Any], given: Set[str]
+    model: Model, raw_data: Any, options: dict[str, Any], defaults: dict[str, Any]
 ) -> tuple[Any, Any, TrainState]:
     """The data as a member learns them, its configuration and first state; UserError where they do not fit."""
     data, (config, _) = prepare_data(model, raw_data), split_options(options, model, defaults)
-    refuse_unused(model, config, given, data.shape)
     refuse_trials(config.precision, config.compile, config.budget)
     config = fit_to_data(config, model, raw_data, data, options.get("batch_size") is not None)
     device = resolve_device(config.device)
     return data, config, initialize_state(model, data.shape, config.seed, device, len(data.classes))
 
 
-def group_folder(path: Path, folder: str | Path | None, names: Sequence[str]) -> Path:
-    """What the folders of members begin with: `folder`, or the first of path, path-2, ... that no run or group has."""
-    if folder is not None:
-        if find_group(folder, Path(folder).parent):
-            raise UserError(f"{folder} is the name of a group of runs, with which these would be one: give another")
-        return Path(folder)
-    stems = (path if i == 1 else path.with_name(f"{path.name}-{i}") for i in count(1))
-    taken = ((s, [s, *(s.with_name(f"{s.name}-{name}") for name in names)]) for s in stems)
-    return next(s for s, paths in taken if not any(p.exists() for p in paths) and not find_group(s, s.parent))
+def refuse_unused_by_all(members: Sequence[tuple[Model, TrainConfig, Any]], given: Set[str], bar: ProgressBar) -> None:
+    """UserError for a given option that has no effect on any member: its model, configuration and shape of examples.
 
-
-def find_group(name: str | Path, runs_dir: Path = Path("runs")) -> list[Path]:
-    """The folders of the runs of a group, in order: of a path, or a name in `runs_dir`; empty where there is none."""
-    path = Path(name).expanduser()
-    for stem in (path, runs_dir / path.name):
-        candidates = sorted(stem.parent.glob(f"{escape(stem.name)}-*"), key=lambda f: (len(f.name), f))
-        folders = [f for f in candidates if RunFolder(f).is_run and read_group(f).get("name") == stem.name]
-        if folders and not RunFolder(stem).is_run:
-            return folders
-    return []
-
-
-def read_group(folder: Path) -> dict[str, Any]:
-    """What config.json says of the group of a run; nothing where it is of none."""
-    try:
-        group = run_records.read_config(folder).get(GROUP_KEY)
-    except UserError:  # a folder that cannot be read is no member
-        return {}
-    return group if isinstance(group, dict) else {}
+    Those that have one on some only, since the sweep varies what they depend on, are noted.
+    """
+    common = set[str].intersection(*({*ineffective_options(*member)} for member in members))
+    for member in members:
+        refuse_unused(member[0], member[1], given & common, member[2])
+    notes = [unused_options(model, config, given - common, shape) for model, config, shape in members]
+    for name, where in {name: where for unused in notes for name, where in unused.items()}.items():
+        n = sum(name in unused for unused in notes)
+        bar.print_notes([f"{name} has no effect {where}, on {n} of {len(members)} runs"])
 
 
 def fit_all(runs: Sequence[Run], stem: Path, bar: ProgressBar) -> TrainedGroup:

@@ -60,6 +60,7 @@ def train(
     with share_errors():
         if folder is not None and is_main():
             RunFolder(folder).check_new()
+            run_records.refuse_group_name(folder)
     raw_data, data_options = read_sources(data, data_options, bar)
     with share_errors():
         origin = None if init_from is None else read_origin(init_from, model, Path(runs_dir))

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
+from glob import escape
+from itertools import count
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -21,7 +23,7 @@ from ..errors import InvalidFileError, UserError, did_you_mean, error_reason, wr
 from ..inference.schema import CheckpointHeader, LogLine, check_run, parse
 from ..inference.trained import Trained, load_trained
 from ..inference.training_data import absolute_source, describe_data
-from ..io.atomic import atomic_write, shorten, unused_path
+from ..io.atomic import atomic_write, shorten
 from ..io.run_folder import CHECKPOINT_FILE, CONFIG_FILE, LAST_WEIGHTS_FILE, NON_LOSS_KEYS, RunFolder
 from ..io.safetensors import read_header
 from ..model import Model, model_name, to_dict
@@ -31,10 +33,13 @@ from ..nn.device import resolve_device
 from ..ranks import world_size
 from ..renamed import with_new_keys, with_new_names
 
+GROUP_KEY = "group"
+"""what config.json calls the group of a run, see `training.many`"""
+
 
 def create_run_folder(model: Model, data: Data, runs_dir: Path, folder: Path | None) -> Path:
     """A new folder: `folder`, or else runs_dir/<date>-<model>-<data>."""
-    path = folder or unused_path(runs_dir / run_name(model, data))
+    path = folder or unused_name(runs_dir / run_name(model, data))
     try:
         path.mkdir(parents=True, exist_ok=folder is not None)
     except OSError as error:
@@ -42,6 +47,39 @@ def create_run_folder(model: Model, data: Data, runs_dir: Path, folder: Path | N
             return create_run_folder(model, data, runs_dir, folder)
         raise write_error(path, error) from error
     return path
+
+
+def unused_name(path: Path, members: Sequence[str] = ()) -> Path:
+    """The first of path, path-2, path-3, ... that no run or group has, nor a run of a group with these `members`."""
+    stems = (path if i == 1 else path.with_name(f"{path.name}-{i}") for i in count(1))
+    names = ((s, [s, *(s.with_name(f"{s.name}-{member}") for member in members)]) for s in stems)
+    return next(s for s, paths in names if not any(p.exists() for p in paths) and not find_group(s, s.parent))
+
+
+def refuse_group_name(folder: Path) -> None:
+    """UserError where `folder` is the name of a group, which a run of that name would hide."""
+    if find_group(folder, folder.parent):
+        raise UserError(f"{folder} is the name of a group of runs: give another")
+
+
+def find_group(name: str | Path, runs_dir: Path = Path("runs")) -> list[Path]:
+    """The folders of the runs of a group, in order: of a path, or a name in `runs_dir`; empty where there is none."""
+    path = Path(name).expanduser()
+    for stem in (path, runs_dir / path.name):
+        candidates = sorted(stem.parent.glob(f"{escape(stem.name)}-*"), key=lambda f: (len(f.name), f))
+        folders = [f for f in candidates if RunFolder(f).is_run and read_group(f).get("name") == stem.name]
+        if folders and not RunFolder(stem).is_run:
+            return folders
+    return []
+
+
+def read_group(folder: Path) -> dict[str, Any]:
+    """What config.json says of the group of a run; nothing where it is of none."""
+    try:
+        group = read_config(folder).get(GROUP_KEY)
+    except UserError:  # a folder that cannot be read is no member
+        return {}
+    return group if isinstance(group, dict) else {}
 
 
 def run_name(model: Model, data: Data) -> str:
