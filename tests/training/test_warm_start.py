@@ -12,10 +12,11 @@ from torch import Tensor
 
 import ganvas
 from ganvas.cli.app import main
-from ganvas.data import from_array
+from ganvas.data import Dataset, from_array
 from ganvas.errors import UserError
 from ganvas.io.safetensors import read_safetensors, select_prefix
 from ganvas.training import checkpoint
+from ganvas.training.warm_start import Origin, adopt_options
 
 SHORT = ["--steps", "1", "--batch-size", "4", "--lr-d", "1e-9", "--ema-decay", "0", "--holdout", "0"]
 OLD = ["--width", "4", "--latent", "3", "--net", "conv", "--norm-d", "none", "--r1", "0.5", "--lr", "1e-9"]
@@ -211,3 +212,12 @@ def test_what_does_not_go_with_a_given_option_is_not_taken_over(option: list[str
     train = ["train", "dcgan", "digits", "--limit", "60", "--width", "4", "--steps", "2", "--quiet", "--folder"]
     assert main([*train, str(tmp_path / "old")]) == 0
     assert main([*train, str(tmp_path / "new"), "--init-from", str(tmp_path / "old"), *option]) == 0
+
+
+def test_of_rules_for_the_kl_the_given_one_is_taken(vectors: Dataset) -> None:
+    old = ganvas.VAE(width=4, capacity=3.0, warmup=4, warmup_cycle=8, sigma=0.3)
+    origin = Origin("old", 1, old, {}, {}, ())
+    model = adopt_options(ganvas.VAE(geco=0.1), origin, lambda _: None)
+    model.validate_data(vectors)
+    assert (model.geco, model.capacity, model.width) == (0.1, None, 4)
+    assert adopt_options(ganvas.VAE(free_bits=0.5), origin, lambda _: None).capacity is None
