@@ -94,26 +94,26 @@ def set_to(**options: Any) -> Remedy:
     return Remedy(" ".join(map(format_option, options.items())), options)
 
 
-def clipped(config: TrainConfig) -> Remedies:
-    """The remedy of clipped gradients, for training that does not clip them."""
+def gradient_clipping(config: TrainConfig) -> Remedies:
+    """The remedy of gradient_clipping gradients, for training that does not clip them."""
     return (set_to(clip_grad_norm=1),) if config.clip_grad_norm is None else ()
 
 
-def decayed(config: TrainConfig) -> Remedies:
+def learning_rate_decay(config: TrainConfig) -> Remedies:
     """The remedy of a learning rate that falls, for training in which it does not."""
     return () if config.lr_decay or config.lr_milestones else (set_to(lr_decay=0.5),)
 
 
-def too_fast(model: "Model", config: TrainConfig) -> Remedies:
+def slower_learning(model: "Model", config: TrainConfig) -> Remedies:
     """What to change where the learning rate is too high."""
-    return (*below(model, "lr", "lr_d"), *clipped(config))
+    return (*below(model, "lr", "lr_d"), *gradient_clipping(config))
 
 
 def general_rules(
     model: "Model", config: TrainConfig, *, bounds_weights: bool = False, has_steady_loss: bool = True
 ) -> Iterator[Rule]:
     """What may go wrong with any model; of weights that cannot grow, and of a changing loss, some is no sign."""
-    remedies, title = too_fast(model, config), "the learning rate is too high"
+    remedies, title = slower_learning(model, config), "the learning rate is too high"
     if not bounds_weights:
         yield Rule(
             title, "weight_scale", MAX_WEIGHT_SCALE,

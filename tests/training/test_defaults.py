@@ -14,7 +14,7 @@ from ganvas.cli.app import main
 from ganvas.data import from_array, load
 from ganvas.inference.trained import load_trained
 from ganvas.model import to_dict
-from ganvas.models._gan_defaults import FEW, PICTURE_DEFAULTS
+from ganvas.models._gan_defaults import FEW_EXAMPLES, PICTURE_DEFAULTS
 from ganvas.models.r3gan import IMAGE_DEFAULTS
 from ganvas.training.defaults import choose_defaults, format_option
 
@@ -111,7 +111,7 @@ def test_vectors_get_no_values_for_images(model: ganvas.Model) -> None:
 
 
 def test_many_examples_are_seen_as_they_are() -> None:
-    x = np.zeros((FEW, 8, 8, 1), np.uint8)
+    x = np.zeros((FEW_EXAMPLES, 8, 8, 1), np.uint8)
     assert choose_defaults(ganvas.DCGAN(), from_array(x), {})[0].augment == ()
     assert choose_defaults(ganvas.DCGAN(), load("digits"), {})[0].augment == ("shift",)
 
@@ -214,7 +214,7 @@ def test_a_vae_for_images_has_the_variance_of_its_errors_and_small_data_a_small_
 
 
 def test_a_note_can_be_typed() -> None:
-    many = from_array(np.zeros((FEW, 8, 8, 1), np.uint8), name="many")
+    many = from_array(np.zeros((FEW_EXAMPLES, 8, 8, 1), np.uint8), name="many")
     (note,) = choose_defaults(ganvas.DCGAN(), many, {})[1].notes
     assert "--augment" not in note
     assert [format_option((name, value)) for name, value in (("fsdp", True), ("tf32", False))] == [

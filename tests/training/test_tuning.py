@@ -132,7 +132,7 @@ def test_a_run_goes_on_where_nothing_can_be_kept(
 def test_a_trial_does_not_move_the_run(data: str, monkeypatch: pytest.MonkeyPatch) -> None:
     patched(monkeypatch, "product_seconds", {"float32": 1.0, "bfloat16": 1.0})  # so steps are tried
     monkeypatch.setattr(measurements, "TRIAL_SECONDS", 0.05)
-    monkeypatch.setattr(tuning, "WORTHWHILE", float("inf"))
+    monkeypatch.setattr(tuning, "MIN_SPEEDUP", float("inf"))
     assert main(["train", "vae", data, *TINY, "--folder", "plain", "--quiet"]) == 0
     assert main(["train", "vae", data, *TINY, "--precision", "auto", "--folder", "run", "--quiet"]) == 0
     assert config("run")["trials"]["precision"]["seconds"].keys() == FAST.keys()

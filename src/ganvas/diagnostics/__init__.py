@@ -12,7 +12,7 @@ from typing import Any
 from ..config import TrainConfig
 from ..io.text import fill_in
 from ..model import Model
-from ..rules import Figures, Remedies, Rule, too_fast
+from ..rules import Figures, Remedies, Rule, slower_learning
 from .figures import Lines, latent_report, log_figures, monitored_statistics, recent_lines
 
 DOCS_PAGE = "docs/doctor.md"
@@ -20,7 +20,7 @@ DOCS_PAGE = "docs/doctor.md"
 DOMAIN_STATISTICS = (
     "accuracy", "logit_gap", "cycle_error", "noisy_cycle_error", "input_change", "diversity", "detail", "detail_real",
 )  # fmt: skip
-REPORTED = (
+REPORT_FIGURES = (
     "active_units", "dimensions", "dead_units", "kl", "kl_from_prior", "accuracy_real", "accuracy_fake", "logit_gap",
     "diversity", "detail", "detail_real", "input_gradient", "distance_to_data", "ema_lag", "weight_scale",
     "outside_fraction", *(f"{name}_{domain}" for domain in "AB" for name in DOMAIN_STATISTICS),
@@ -78,7 +78,7 @@ def examine(model: Model, steps: int, lines: Lines, config: TrainConfig | None =
     """
     diagnoses, config = list[Diagnosis](), config or model.default_training
     if "diverged" in (last := lines[-1] if lines else {}):
-        sign = last["diverged"], float(last["step"]), 0.0, too_fast(model, config)
+        sign = last["diverged"], float(last["step"]), 0.0, slower_learning(model, config)
         diagnoses.append(Diagnosis("the learning rate is too high", *sign, "learning rate"))
     lines = [line for line in recent_lines(lines) if monitored_statistics(line)]
     if not lines:
@@ -86,13 +86,13 @@ def examine(model: Model, steps: int, lines: Lines, config: TrainConfig | None =
     return diagnoses + check_rules(model.rules(config), log_figures(lines), lines[-1]["step"], steps)
 
 
-def check_rules(rules: Iterable[Rule], figures: Figures, done: int, steps: int) -> list[Diagnosis]:
+def check_rules(rules: Iterable[Rule], figures: Figures, step: int, steps: int) -> list[Diagnosis]:
     """The rules that the figures break after so many of the steps; what follows from another is not said as well."""
-    phases = {"early": True, "settled": done >= min(steps, max(1000, steps // 4)), "end": done >= steps}
+    phases = {"early": True, "settled": step >= min(steps, max(1000, steps // 4)), "end": step >= steps}
     diagnoses: list[Diagnosis] = []
-    for rule in [] if is_early(done, steps) else rules:
+    for rule in [] if is_early(step, steps) else rules:
         follows = any(diagnosis.condition in rule.unless for diagnosis in diagnoses)
-        if follows or done <= rule.after or not phases[rule.phase] or not rule.given(figures):
+        if follows or step <= rule.after or not phases[rule.phase] or not rule.given(figures):
             continue
         figure = figures[rule.figure] if isinstance(rule.figure, str) else rule.figure(figures)
         limit = rule.limit(figures) if callable(rule.limit) else rule.limit
@@ -104,20 +104,20 @@ def check_rules(rules: Iterable[Rule], figures: Figures, done: int, steps: int) 
     return diagnoses
 
 
-def is_early(done: int, steps: int) -> bool:
+def is_early(step: int, steps: int) -> bool:
     """Whether the steps done are too few to be a sign of anything."""
-    return done < max(200, steps // 10)
+    return step < max(200, steps // 10)
 
 
-def diagnose(model: Model, report: dict[str, Any], done: int, steps: int) -> list[str]:
+def diagnose(model: Model, report: dict[str, Any], step: int, steps: int) -> list[str]:
     """What one line of the log, the latest of a run that has done so many of its steps, says is wrong, in sentences."""
-    return [diagnosis.sentence for diagnosis in examine(model, steps, [report | {"step": done}])]
+    return [diagnosis.sentence for diagnosis in examine(model, steps, [report | {"step": step}])]
 
 
 def latest_statistics(lines: Lines) -> dict[str, float]:
     """What the doctor looks at, in the last line that has it."""
     latest = {name: value for line in lines for name, value in monitored_statistics(line).items()}
-    statistics = {name: latest[name] for name in REPORTED if name in latest}
+    statistics = {name: latest[name] for name in REPORT_FIGURES if name in latest}
     for samples in [line["samples"] for line in lines if "samples" in line][-1:]:
         statistics[samples["metric"]] = samples["value"]
         statistics["memorised"] = samples.get("memorised")

@@ -14,7 +14,7 @@ RECENT = 200
 """lines that are looked at, besides the first: what is older is past"""
 LAST_OF_GAME, LAST_OF_TRENDS = 5, 3
 """lines of which medians are taken, since each line is of few steps: of how a game stands, and of what all runs have"""
-SHOWN = 256
+MAX_LOGGED_DIMENSIONS = 256
 """latent dimensions whose KL the log keeps; of more, those with the largest"""
 DEAD_STD_RATIO = 0.01
 """standard deviation of an autoencoder's latent dimension, a share of the widest one's, below which it is dead"""
@@ -32,7 +32,7 @@ def latent_report(statistics: dict[str, Tensor]) -> dict[str, Any]:
         report["active_units"] = int((statistics["mean_variance"] > ACTIVE_THRESHOLD).sum())
         report["kl"] = round(kl.sum().item(), 4)
         if len(kl) == len(all_stds):
-            largest = kl.sort(descending=True).values[:SHOWN] if len(kl) > SHOWN else kl
+            largest = kl.sort(descending=True).values[:MAX_LOGGED_DIMENSIONS] if len(kl) > MAX_LOGGED_DIMENSIONS else kl
             report["kl_per_dimension"] = [round(v, 4) for v in largest.tolist()]
     used = all_stds > 0 if mean_variance is None else mean_variance > ACTIVE_THRESHOLD
     mean, std = statistics["aggregate_mean"][used], all_stds[used].clamp_min(1e-6)

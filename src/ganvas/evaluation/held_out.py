@@ -43,7 +43,7 @@ def load_domain_split(trained: Trained, data: Sources | None, options: DataOptio
 
 def load_held_out(
     trained: Trained, data: S | None, options: DataOptions | None, read: Callable[[S, DataOptions | None], T],
-    wanted: str,
+    what: str,
 ) -> tuple[T, str]:  # fmt: skip
     """The user's data, the test split of the run's own, or what it was trained on; and which of these it is.
 
@@ -53,7 +53,7 @@ def load_held_out(
         return read(data, options), "custom"
     if (training_data := trained.training_data) is None:
         where = trained.folder or "the weights file"
-        raise UserError(f"{where} does not say where the model's data are: give {wanted}")
+        raise UserError(f"{where} does not say where the model's data are: give {what}")
     test = training_data.load_test_split(read)
     return (training_data.load(read), "train") if test is None else (test, "test")
 

@@ -56,7 +56,7 @@ class Direction:
     @cached_property
     def space(self) -> FeatureSpace | None:
         """Where translations are compared with the target domain: None for pairs of vectors, compared as they are."""
-        target, device, features = self.seen(self.target.x[:1]), self.trained.device, self.settings.features
+        target, device, features = self.as_target(self.target.x[:1]), self.trained.device, self.settings.features
         if self.are_pairs and not target.has_images:
             return None
         units = Scaling.fit(self.target.x)
@@ -74,10 +74,10 @@ class Direction:
     def examples(self, x: Tensor, name: str = "translations", reference: Examples | None = None) -> Examples:
         """Translations, or inputs in place of them, as examples of the target domain."""
         assert self.space is not None
-        data = replace(self.seen(x), labels=None, files=(), name=name)
+        data = replace(self.as_target(x), labels=None, files=(), name=name)
         return Examples(data, self.space, reference, progress=self.settings.progress)
 
-    def seen(self, x: Tensor) -> Dataset:
+    def as_target(self, x: Tensor) -> Dataset:
         """Examples of the target domain, pixels from 0 to 1 as bytes."""
         if self.target.has_images and x.is_floating_point():
             x = (x * 255).round().to(torch.uint8)

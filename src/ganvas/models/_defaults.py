@@ -3,7 +3,7 @@
 from collections.abc import Set
 from typing import Any
 
-FEW = 20000
+FEW_EXAMPLES = 20000
 """examples below which models for images see them changed, lest they learn them by heart"""
 
 

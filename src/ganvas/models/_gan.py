@@ -53,7 +53,7 @@ Packed = Float[Tensor, "b_by_pack *packed"]
 Labels = tuple[Tensor, ...]
 DIFFERENTIATED_EXAMPLES = 32
 """examples of a batch by which the log's gradients are taken"""
-SURE = 1e-12
+MIN_TAIL = 1e-12
 """least share of a uniform prior on either side of a code, whose Gaussian quantile is then finite"""
 
 
@@ -186,22 +186,22 @@ class Adversarial(LatentModel):
                 "outputs have the same size whatever the weights: use norm_d=none, or leave out one of them"
             )
 
-    def build_networks(self, shape: Shape, judged: Shape, classes: int) -> tuple[nn.Module, nn.Module]:
-        """G for examples of `shape`, and D for those of the shape `judged`, in which pack=2 puts two."""
+    def build_networks(self, shape: Shape, shape_d: Shape, classes: int) -> tuple[nn.Module, nn.Module]:
+        """G for examples of `shape`, and D for those of the shape `shape_d`, in which pack=2 puts two."""
         norm, norm_d = self.norms(shape)
         G = decoder(self.net, self.latent, shape, self.width, self.depth, norm=norm)
-        D = encoder(self.net, judged, 1, self.width, self.depth, norm=norm_d, activation="leaky-relu")
+        D = encoder(self.net, shape_d, 1, self.width, self.depth, norm=norm_d, activation="leaky-relu")
         return finalize_network(G, shape), finalize_network(D)
 
     def networks(self, shape: Shape, classes: int = 0) -> dict[str, nn.Module]:
-        judged, n = (self.pack * shape[0], *shape[1:]), classes if self.is_conditional else 0
-        G, D = self.build_networks(shape, judged, classes)
+        shape_d, n = (self.pack * shape[0], *shape[1:]), classes if self.is_conditional else 0
+        G, D = self.build_networks(shape, shape_d, classes)
         if "generator" in self.own_networks:
             own_g = copy_own_network(self, "generator", (self.latent + n,), shape, "an example")
             G = Conditional(own_g, (self.latent,), n) if n else own_g
         if "discriminator" in self.own_networks:
-            own_d = copy_own_network(self, "discriminator", (judged[0] + n, *judged[1:]), (1,), "a logit")
-            D = Conditional(own_d, judged, n) if n else own_d
+            own_d = copy_own_network(self, "discriminator", (shape_d[0] + n, *shape_d[1:]), (1,), "a logit")
+            D = Conditional(own_d, shape_d, n) if n else own_d
         D = add_spectral_norm(D) if self.objective.spectral_norm else D
         if self.augment_target is not None:
             D.register_buffer("augment_p", torch.zeros(()))
@@ -257,7 +257,7 @@ class Adversarial(LatentModel):
         return torch.rand(n, self.latent, **options).mul_(2).sub_(1)
 
     def to_normal(self, z: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
-        share = ((z.double() + 1) / 2).clamp(SURE, 1 - SURE)
+        share = ((z.double() + 1) / 2).clamp(MIN_TAIL, 1 - MIN_TAIL)
         return z if self.has_normal_prior else torch.special.ndtri(share).to(z.dtype)
 
     def from_normal(self, z: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:

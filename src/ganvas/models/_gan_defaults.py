@@ -10,7 +10,7 @@ from collections.abc import Set
 from typing import Any
 
 from ..data import Data
-from ._defaults import FEW, fit_schedule
+from ._defaults import FEW_EXAMPLES, fit_schedule
 
 PICTURE_DEFAULTS: dict[str, Any] = {
     "net": "resize", "width": 32, "latent": 64, "noise_distribution": "normal", "norm_d": "none",
@@ -30,5 +30,5 @@ def picture_defaults(
     if not data.has_images or ("net" in given and net != "auto"):
         return {}
     unused = {"r1", "penalty_interval"} if given & SLOPE else set[str]()
-    unused |= set() if len(data) < FEW else {"augment"}
+    unused |= set() if len(data) < FEW_EXAMPLES else {"augment"}
     return fit_schedule({name: value for name, value in values.items() if name not in unused}, given)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..io.text import format_number
 from ..objectives.adversarial import WON_LOGIT_GAP
-from ..rules import MIN_SWING, Remedies, Remedy, Rule, above, below, decayed, general_rules, set_to
+from ..rules import MIN_SWING, Remedies, Remedy, Rule, above, below, general_rules, learning_rate_decay, set_to
 
 if TYPE_CHECKING:
     from ..config import TrainConfig
@@ -44,7 +44,7 @@ def gan_rules(model: "Adversarial", config: "TrainConfig") -> Iterator[Rule]:
         "oscillation", "reversals", float(MIN_REVERSALS),
         f"in the last half of the log the distance from samples to data turned {{figure}} times by {MIN_SWING:g} mean "
         "distances between two examples or more (limit {limit:g} times), between {nearest:.2g} and {farthest:.2g}",
-        (*slower, *calmer, *penalty, *decayed(config)), passes=ge,
+        (*slower, *calmer, *penalty, *learning_rate_decay(config)), passes=ge,
     )  # fmt: skip
     if (gap := WON_LOGIT_GAP[objective.loss]) is not None:
         yield from won_rules(model, gap, (*slower_d, *penalty))
@@ -66,7 +66,7 @@ def gan_rules(model: "Adversarial", config: "TrainConfig") -> Iterator[Rule]:
         "its samples are now {figure:.3g} from the data, {samples_lowest_distance:.3g} at the nearest (limit "
         f"{PAST_BEST_SHARE:.0%} more, and {PAST_BEST_ERRORS:g} standard errors: {{limit:.3g}}); the best weights, "
         "which are kept unless the last were asked for, are those of step {samples_best_step}",
-        (*below(config, "steps"), *patience, *decayed(config), *slower), "past its best", phase="end",
+        (*below(config, "steps"), *patience, *learning_rate_decay(config), *slower), "past its best", phase="end",
     )  # fmt: skip
 
 

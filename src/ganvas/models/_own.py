@@ -142,13 +142,13 @@ def format_shape(shape: Shape) -> str:
     return "x".join(map(str, shape))
 
 
-def with_own_networks(model: Model, recorded: Mapping[str, str], networks: Mapping[str, Any], where: object) -> Model:
+def with_own_networks(model: Model, classes: Mapping[str, str], networks: Mapping[str, Any], where: object) -> Model:
     """The model of a file with the networks that the file's run had of the user's own; UserError for any other."""
-    if missing := ", ".join(f"{name}={cls}(...)" for name, cls in recorded.items() if name not in networks):
+    if missing := ", ".join(f"{name}={cls}(...)" for name, cls in classes.items() if name not in networks):
         raise UserError(
             f"{where} was trained with networks of your own, whose code no file holds: give them again in Python, "
             f"ganvas.load({str(where)!r}, {missing}), and to resume likewise"
         )
-    if unknown := [name for name in networks if name not in recorded]:
+    if unknown := [name for name in networks if name not in classes]:
         raise UserError(f"{where} was not trained with a network of your own as {', '.join(unknown)}: leave it out")
     return replace(model, **networks)

@@ -49,16 +49,16 @@ class CGAN(ConfigurableGAN):
                 "projection needs the layers of our D: give a discriminator of your own without conditioning"
             )
 
-    def build_networks(self, shape: Shape, judged: Shape, classes: int) -> tuple[nn.Module, nn.Module]:
+    def build_networks(self, shape: Shape, shape_d: Shape, classes: int) -> tuple[nn.Module, nn.Module]:
         norm, norm_d = self.norms(shape)
         kind = self.conditioning
         if kind == "auto":
             kind = "concatenation" if resolve_architecture(self.net, shape) == "mlp" else "projection"
-        inputs = (judged[0] + classes, *judged[1:]) if kind == "concatenation" else judged
+        inputs = (shape_d[0] + classes, *shape_d[1:]) if kind == "concatenation" else shape_d
         G = decoder(self.net, self.latent + classes, shape, self.width, self.depth, norm=norm)
         D = encoder(self.net, inputs, 1, self.width, self.depth, norm=norm_d, activation="leaky-relu")
         G, D = finalize_network(G, shape), finalize_network(D)
-        conditional_d = ProjectionDiscriminator(D, classes) if inputs == judged else Conditional(D, judged, classes)
+        conditional_d = ProjectionDiscriminator(D, classes) if inputs == shape_d else Conditional(D, shape_d, classes)
         return Conditional(G, (self.latent,), classes), conditional_d
 
     def step(self, batches: Batches, global_step: int, G: nn.Module, D: nn.Module) -> Moves:

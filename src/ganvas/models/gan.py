@@ -43,10 +43,10 @@ class GAN(ConfigurableGAN):
     input_dropout: Fraction = 0.0
     """dropout rate of D's inputs"""
 
-    def build_networks(self, shape: Shape, judged: Shape, classes: int) -> tuple[nn.Module, nn.Module]:
+    def build_networks(self, shape: Shape, shape_d: Shape, classes: int) -> tuple[nn.Module, nn.Module]:
         width, (norm, norm_d) = self.width or 400, self.norms(shape)
         G = decoder("mlp", self.latent, shape, width, self.depth, norm=norm, activation=self.activation)
-        sizes = [prod(judged), *[self.width_d or width] * (self.depth_d or self.depth), 1]
+        sizes = [prod(shape_d), *[self.width_d or width] * (self.depth_d or self.depth), 1]
         D = nn.Sequential(nn.Flatten(), *mlp(sizes, norm=norm_d, activation=self.activation_d, dropout=self.dropout))
         if self.input_dropout:
             D.insert(0, nn.Dropout(self.input_dropout))

@@ -101,15 +101,15 @@ class R3GAN(Adversarial):
     def unused_options(self, shape: Shape) -> dict[str, str]:
         return super().unused_options(shape) | ({"fourier_features": "on images"} if len(shape) == 3 else {})
 
-    def build_networks(self, shape: Shape, judged: Shape, classes: int) -> tuple[nn.Module, nn.Module]:
+    def build_networks(self, shape: Shape, shape_d: Shape, classes: int) -> tuple[nn.Module, nn.Module]:
         norm, norm_d = self.norms(shape)
         features, vectors = self.fourier_features, len(shape) == 1
         kind: Activation = "relu" if vectors else "leaky-relu"  # of which MLPs learn narrow modes much worse
-        inputs = (judged[0] + 2 * features,) if vectors else judged
+        inputs = (shape_d[0] + 2 * features,) if vectors else shape_d
         G = decoder(self.net, self.latent, shape, self.width, self.depth, norm=norm, activation=kind)
         D = encoder(self.net, inputs, 1, self.width, self.depth, norm=norm_d, activation=kind)
         if vectors:
-            D = nn.Sequential(nn.Flatten(), FourierFeatures(judged[0], features, SCALE), *D)
+            D = nn.Sequential(nn.Flatten(), FourierFeatures(shape_d[0], features, SCALE), *D)
         return finalize_network(G, shape), finalize_network(D)
 
     def step(self, batches: Batches, global_step: int, G: nn.Module, D: nn.Module) -> Moves:

@@ -29,7 +29,7 @@ from ..fields import Positive, Size, Steps, Weight
 from ..model import Batches, Moves, Shape, minimize
 from ..objectives.reconstruction import squared_error
 from ..ranks import mean_over_ranks
-from ._defaults import FEW, fit_schedule
+from ._defaults import FEW_EXAMPLES, fit_schedule
 from ._variational import Variational, max_prior_dimensions
 
 IMAGE_DEFAULTS: dict[str, Any] = {
@@ -75,7 +75,7 @@ class VAE(Variational):
         if not data.has_images or is_other or not 2 <= latent <= most:  # a run fits no prior to longer codes
             return {}
         values = IMAGE_DEFAULTS | {"latent": latent}
-        return fit_schedule({k: v for k, v in values.items() if k != "augment" or len(data) < FEW}, given)
+        return fit_schedule({k: v for k, v in values.items() if k != "augment" or len(data) < FEW_EXAMPLES}, given)
 
     def validate_data(self, data: Dataset) -> None:
         super().validate_data(data)

@@ -39,7 +39,7 @@ from .ema import blend, ema_weight, is_ema_due
 from .loop import StepPlayer
 
 T = TypeVar("T")
-Drawn = tuple[Tensor, ...]
+Draw = tuple[Tensor, ...]
 WARMUP_STEPS = 3
 """steps of a key that are played before the next is recorded"""
 UNEQUAL_BATCHES = "step_key is the same for steps that draw more and fewer batches: let it tell them apart"
@@ -66,7 +66,7 @@ class KeyedSteps:
 
     stream: torch.cuda.Stream | None
     """where they are played and recorded; no two have the same: see `GraphPlayer.find_steps`"""
-    inputs: list[Drawn] = field(default_factory=list)
+    inputs: list[Draw] = field(default_factory=list)
     """what the step's batches are made of, in the order in which it draws them"""
     n_played: int = 0
     replay: Callable[[], StepResult] | None = None
@@ -78,7 +78,7 @@ class InputBatches(Iterator[Batch | PairBatch]):
     """The batches of a step, made of its inputs; those of a key's first step are drawn, and become the inputs."""
 
     stream: DataStream
-    inputs: list[Drawn]
+    inputs: list[Draw]
     is_first: bool
     n_drawn: int = 0
 

@@ -22,15 +22,15 @@ class Defaults(NamedTuple):
 
 
 def choose_defaults(
-    model: Model, data: Data, options: Mapping[str, Any], asked: Set[str] | None = None
+    model: Model, data: Data, options: Mapping[str, Any], own_fields: Set[str] | None = None
 ) -> tuple[Model, Defaults]:
     """The model with values for these data, see `Model.defaults_for`, and all that was chosen; `options` are given.
 
-    Of a model that took over options of another run, `asked` are the fields that somebody gave for this one.
+    Of a model that took over options of another run, `own_fields` are those that somebody gave for this one.
     """
     given = given_names(options)
     has_own = chooses_defaults(type(model)) and not model.own_networks
-    chosen = model.defaults_for(data, given | (model.given if asked is None else asked)) if has_own else {}
+    chosen = model.defaults_for(data, given | (model.given if own_fields is None else own_fields)) if has_own else {}
     values = {name: value for name, value in chosen.items() if name not in given | model.given}
     names = {field.name for field in fields(model)}
     own = {name: value for name, value in values.items() if name in names}

@@ -77,7 +77,7 @@ def train_many(
     with bar.track_images() as progress:
         raw_data = load_all(data, data_options, progress=progress)
     data_options = resolve_stream(data, data_options, raw_data)
-    runs, said = list[Run](), set[str]()
+    runs, notes_shown = list[Run](), set[str]()
     given = model.given | given_names({**options, **sweep})
     model, defaults = choose_defaults(model, raw_data, {**options, **sweep})
     members, default_config = expand(model, options, seeds, sweep), split_options(options, model, defaults.training)[0]
@@ -97,7 +97,8 @@ def train_many(
             locks.enter_context(RunFolder(path).lock(bar.print_notes))
             source, entries = source_name(data), {"given": sorted(given | {"seed"}), "chosen": defaults.values}
             run_records.write_config(path, member_model, raw_data, config, data_options, source, entries)
-            runs.append(Run(member_model, raw_data, training_data, config, path, state, MemberBar(bar, name, said)))
+            member_bar = MemberBar(bar, name, notes_shown)
+            runs.append(Run(member_model, raw_data, training_data, config, path, state, member_bar))
         first = runs[0]
         notes = batch_size_notes(first.data, first.config.batch_size, default_config.batch_size)
         bar.print_notes([*defaults.notes, *precision_notes(first.config, first.device), *first.data.notes, *notes])
@@ -119,11 +120,11 @@ def resume_many(
     folders, bar = find_group(name), ProgressBar(quiet)
     if not folders:
         raise UserError(f"no group of runs {str(name)!r}: it is the name of its runs without -seed0 at the end")
-    runs, said = list[Run](), set[str]()
+    runs, notes_shown = list[Run](), set[str]()
     with ExitStack() as locks:
         for folder in folders:
             locks.enter_context(RunFolder(folder).lock(bar.print_notes))
-            member_bar = MemberBar(bar, folder.name.removeprefix(f"{Path(name).name}-"), said)
+            member_bar = MemberBar(bar, folder.name.removeprefix(f"{Path(name).name}-"), notes_shown)
             run = restore_run(folder, data, dict(changes), allow_changed_data, member_bar)
             if runs and type(run.data) is type(runs[0].data):  # the data were found to be the same: one copy is enough
                 run.raw_data, run.data = runs[0].raw_data, runs[0].data

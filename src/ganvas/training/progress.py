@@ -122,10 +122,10 @@ class TrainingProgress(progress.ProgressColumn):
 class MemberBar(ProgressBar):
     """What a member says in the place where its group's progress is: lines begin with its name."""
 
-    def __init__(self, group: ProgressBar, name: str, said: set[str]) -> None:
+    def __init__(self, group: ProgressBar, name: str, notes: set[str]) -> None:
         self.console: Console = group.console
         self.name: str = name
-        self.said: set[str] = said
+        self.group_notes: set[str] = notes
         """notes of any member: each is said once"""
         self.progress: TrainingProgress | None = None
 
@@ -140,9 +140,9 @@ class MemberBar(ProgressBar):
     def print_notes(self, notes: Sequence[str]) -> None:
         """Notes are of all members, or name the run: they have no name before them."""
         for note in notes:
-            if note not in self.said:
+            if note not in self.group_notes:
                 super().say(f"note: {note}")
-        self.said.update(notes)
+        self.group_notes.update(notes)
 
     @contextmanager
     def track_training(

@@ -64,9 +64,10 @@ def train(
     raw_data, data_options = read_sources(data, data_options, bar)
     with share_errors():
         origin = None if init_from is None else read_origin(init_from, model, Path(runs_dir))
-        asked, model = model.given, adopt_options(model, origin, bar.print_notes)
-        given = sorted(asked | given_names(options))
-        model, defaults = choose_defaults(model, raw_data, options, asked if origin and origin.chosen else None)
+        own_fields, model = model.given, adopt_options(model, origin, bar.print_notes)
+        given = sorted(own_fields | given_names(options))
+        has_defaults = origin is not None and bool(origin.data_defaults)
+        model, defaults = choose_defaults(model, raw_data, options, own_fields if has_defaults else None)
         config, _ = split_options(options, model, defaults.training)
         default_batch_size = config.batch_size
         training_data = prepare_data(model, raw_data)

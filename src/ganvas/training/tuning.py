@@ -28,9 +28,9 @@ from .progress import ProgressBar
 
 TRIAL_STEP = 1001
 """step from which a trial goes on: past the first, in which some critics move 100 times"""
-WORTHWHILE = 1.05
+MIN_SPEEDUP = 1.05
 """times as fast as float32 that bfloat16 must be, since it loses digits"""
-HOPELESS = 1.5
+MAX_SLOWDOWN = 1.5
 """times as long as in float32 that a product alone takes in bfloat16, after which no step is tried"""
 LEAST_COMPILE_SECONDS = 300.0
 """seconds of steps that must be left for a trial of compiling, which takes a minute and saves a fifth of them or so"""
@@ -89,7 +89,7 @@ def choose_precision(model: Model, data: Data, config: TrainConfig, state: Train
 
     def measure() -> Seconds:
         seconds = product_seconds(device, has_images=data.has_images)
-        if seconds["bfloat16"] > HOPELESS * seconds["float32"]:
+        if seconds["bfloat16"] > MAX_SLOWDOWN * seconds["float32"]:
             return seconds
         configs: dict[str, TrainConfig] = {name: replace(config, precision=name, compile="off") for name in names}
         return time_steps(model, data, configs, state).seconds
@@ -100,7 +100,7 @@ def choose_precision(model: Model, data: Data, config: TrainConfig, state: Train
     speedup = seconds["float32"] / seconds["bfloat16"]
     ratio = format_number(max(speedup, 1 / speedup), 2) + f" times as {'fast' if speedup >= 1 else 'slow'}"
     why = f"bfloat16 is {ratio} as float32 here" + ("" if is_new else EARLIER)
-    return names[speedup >= WORTHWHILE], why, seconds
+    return names[speedup >= MIN_SPEEDUP], why, seconds
 
 
 def choose_compile(model: Model, data: Data, config: TrainConfig, state: TrainState, bar: ProgressBar) -> Choice:

@@ -35,7 +35,7 @@ class Origin(NamedTuple):
     nets: dict[str, Tensor]
     ema: dict[str, Tensor]
     scaling: tuple[Scaling, ...]
-    chosen: frozenset[str] = frozenset()
+    data_defaults: frozenset[str] = frozenset()
     """the options for which values were chosen, see `defaults`"""
 
 
@@ -46,7 +46,7 @@ def read_origin(init_from: Trained | str | Path, model: Model, runs_dir: Path) -
         scalings = init_from.scaling or (Scaling(model.pixel_range),) * model.n_domains
         weights, same = init_from.nets.state_dict(), init_from.model if type(init_from.model) is type(model) else None
         return Origin(
-            run, init_from.metadata.get("step"), same, weights, weights, scalings, chosen_in(init_from.folder)
+            run, init_from.metadata.get("step"), same, weights, weights, scalings, data_defaults_of(init_from.folder)
         )
     path = run_records.find_run(str(init_from), runs_dir)
     if path.is_dir():
@@ -56,16 +56,16 @@ def read_origin(init_from: Trained | str | Path, model: Model, runs_dir: Path) -
     scalings, step = scaling.scaling_from_state(tensors, header, model), header.get("step")  # takes what is theirs
     if RunFolder(path.parent).is_run and "fields" not in header:  # a checkpoint that was written before it said so
         header = run_records.read_config(path.parent)
-    chosen = chosen_in(path.parent)
+    data_defaults = data_defaults_of(path.parent)
     old = parse_model(header, path) if header.get("model") == model_name(model) else None
     if any(name.startswith("nets/") for name in tensors):
         nets, ema = select_prefix(tensors, "nets/"), select_prefix(tensors, "ema/")
-        return Origin(str(path.parent.resolve()), step, old, nets, ema, scalings, chosen)
+        return Origin(str(path.parent.resolve()), step, old, nets, ema, scalings, data_defaults)
     weights = {name: t for name, t in tensors.items() if not name.startswith("prior/")}
-    return Origin(str(path.resolve()), step, old, weights, weights, scalings, chosen)
+    return Origin(str(path.resolve()), step, old, weights, weights, scalings, data_defaults)
 
 
-def chosen_in(folder: Path | None) -> frozenset[str]:
+def data_defaults_of(folder: Path | None) -> frozenset[str]:
     """The options for which the run in a folder chose values; none where it is no run."""
     if folder is None or not RunFolder(folder).is_run:
         return frozenset()
@@ -102,7 +102,7 @@ def initialize_from(origin: Origin | None, model: Model, data: Any, state: Train
         )
     shared = [name for name in state.nets if name in names]
     nets = {name: state.nets[name] for name in shared}
-    here, there = transferable(nets, state.nets.state_dict(), origin), transferable(nets, origin.nets, origin)
+    here, there = (shared_tensors(nets, tensors, origin) for tensors in (state.nets.state_dict(), origin.nets))
     differences = {
         name: f"{name} is {a} there, and {b} here" for name in [*here, *there]
         if (a := describe_tensor(there.get(name))) != (b := describe_tensor(here.get(name)))
@@ -127,7 +127,7 @@ def initialize_from(origin: Origin | None, model: Model, data: Any, state: Train
     return {"run": origin.run, "step": origin.step}
 
 
-def transferable(nets: dict[str, nn.Module], tensors: dict[str, Tensor], origin: Origin) -> dict[str, Tensor]:
+def shared_tensors(nets: dict[str, nn.Module], tensors: dict[str, Tensor], origin: Origin) -> dict[str, Tensor]:
     """The tensors of these networks that a new run can take over: not what a rank has of its own."""
     left_out = rank_state_keys(nets) | (optional_state_keys(nets) - origin.nets.keys())
     own = {name: t for name, t in tensors.items() if name.partition(".")[0] in nets and name not in left_out}
@@ -141,7 +141,7 @@ def other_options(origin: Origin, model: Model, data: Data, here: dict[str, Tens
     old, new = to_dict(origin.model), to_dict(model)
     nets = make_skeleton(partial(replace(model, **old).networks, data.shape, len(data.classes)))
     nets = {name: net for name, net in nets.items() if any(key.startswith(f"{name}.") for key in here)}
-    shapes = {name: t.shape for name, t in transferable(nets, nn.ModuleDict(nets).state_dict(), origin).items()}
+    shapes = {name: t.shape for name, t in shared_tensors(nets, nn.ModuleDict(nets).state_dict(), origin).items()}
     if shapes == {name: t.shape for name, t in here.items()}:
         return ""
     return f"it has {', '.join(f'{name}={value}' for name, value in old.items() if new[name] != value)}"
