@@ -141,13 +141,14 @@ def test_two_groups_are_never_one_by_their_name() -> None:
 
 def test_members_ignore_what_the_sweep_leaves_without_effect(capsys: pytest.CaptureFixture[str]) -> None:
     """Said once; an option that has no effect on any member is refused as in a single run."""
-    options, sweep = OPTIONS | {"steps": 1, "quiet": False}, {"posterior": ["diagonal", "low-rank"]}
+    options, sweep = OPTIONS | {"steps": 1, "quiet": False}, many.parse_sweep("posterior=diagonal,low-rank")
     model: Any = VAE(width=8, latent=3, rank=2)
-    runs = many.train_many(model, "images.npy", sweep=sweep, seeds=2, **options)  # type: ignore[arg-type]
+    runs = many.train_many(model, "images.npy", sweep=sweep, seeds=2, **options)
     assert [run.model.posterior for run in runs] == ["diagonal"] * 2 + ["low-rank"] * 2  # type: ignore[attr-defined]
     said = [line for line in capsys.readouterr().err.splitlines() if "no effect" in line]
     assert said == ["note: rank has no effect without posterior=low-rank, on 2 of 4 runs"]
-    for name, values in (("posterior", ["diagonal", "full"]), ("beta", [1.0, 2.0]), ("rank", [3, 4])):
+    sweeps: dict[str, Any] = {"posterior": ["diagonal", "full"], "beta": [1.0, 2.0], "rank": [3, 4]}
+    for name, values in sweeps.items():
         model = VAE(width=8, latent=3) if name == "rank" else VAE(width=8, latent=3, rank=2)
         with pytest.raises(UserError, match="rank=. has no effect without posterior=low-rank: leave it out"):
             many.train_many(model, "images.npy", sweep={name: values}, **options)

@@ -167,7 +167,7 @@ def test_command_trains_a_sweep(place: Path, capsys: pytest.CaptureFixture[str])
     assert [config["fields"]["latent"] for config in configs] == [2, 3]
     capsys.readouterr()
     assert main(["train", "vae", "points.npy", "--sweep", "latent=two"]) == 2
-    assert "sweep of latent: 'two' has to be numbers, with commas between them" in capsys.readouterr().err
+    assert "--latent must be a whole number, not 'two'" in capsys.readouterr().err
 
 
 def test_rates_may_differ_in_a_stack(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,7 +241,7 @@ def test_mistakes_are_named(place: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["vae", "points.npy", "--sweep", ""], "has to be numbers"),
+        (["vae", "points.npy", "--sweep", ""], "give an option and its values, with commas between them"),
         (["vae", "points.npy", "--lr", "0.1", "--sweep", "lr=0.2,0.3"], "lr is given twice"),
         (["betatcvae", "points.npy", "--sweep", "flow-steps=1,2"], "flow_steps has no effect on a betatcvae"),
     ],

@@ -39,7 +39,7 @@ from .run_records import GROUP_KEY, find_group, read_group
 from .signals import StopRequest, catch_stop_signals
 from .tuning import precision_notes
 
-Values = Mapping[str, Sequence[int | float]]
+Values = Mapping[str, Sequence[int | float | str]]
 STACKABLE_DIFFERENCES = ("seed", "lr", "lr_d", "clip_grad_norm", "ema_decay")
 """what may differ between runs whose steps are stacked"""
 
@@ -148,11 +148,17 @@ def refuse_trials(precision: str | None, compile_: str | None, budget: float | N
 def parse_sweep(text: str) -> Values:
     """The option and the values of NAME=VALUE,VALUE,..."""
     name, _, values = text.partition("=")
+    if not values:
+        raise UserError(f"sweep {text}: give an option and its values, with commas between them, e.g. lr=1e-4,3e-4")
+    return {name.strip("- ").replace("-", "_"): [parse_value(value.strip()) for value in values.split(",")]}
+
+
+def parse_value(text: str) -> int | float | str:
+    """The number that a text is, or else the word."""
     try:
-        numbers = [int(value) if value.strip().isdigit() else float(value) for value in values.split(",")]
-    except ValueError as error:
-        raise UserError(f"sweep of {name}: {values!r} has to be numbers, with commas between them") from error
-    return {name.strip("- ").replace("-", "_"): numbers}
+        return int(text) if text.isdigit() else float(text)
+    except ValueError:
+        return text
 
 
 def expand(model: Model, options: dict[str, Any], seeds: int, sweep: Values) -> list[tuple[str, Model, dict[str, Any]]]:
