@@ -125,13 +125,15 @@ def format_option(option: tuple[str, object]) -> str:
         return flag(name if value else f"no_{name}")
     if isinstance(value, tuple) and value and all(isinstance(part, float) for part in value):
         return f"{flag(name)} {' '.join(map(str, value))}"
-    text = ",".join(map(str, value)) if isinstance(value, tuple) else "none" if value is None else str(value)
+    text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    text = "none" if value in (None, ()) else text
     return f"{flag(name)} {quote(text)}"
 
 
 def split_commas(value: object) -> object:
-    """The parts of "16,8", or of ("16,8", 4); anything else as it is."""
+    """The parts of "16,8", or of ("16,8", 4), no part of "none"; anything else as it is."""
     values = [value] if isinstance(value, str) else value
     if not isinstance(values, list | tuple):
         return value
-    return tuple(part for item in values for part in (item.split(",") if isinstance(item, str) else [item]))
+    parts = tuple(part for item in values for part in (item.split(",") if isinstance(item, str) else [item]))
+    return () if parts == ("none",) else parts

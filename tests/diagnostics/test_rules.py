@@ -13,7 +13,7 @@ import torch
 import ganvas
 from ganvas.cli.app import main
 from ganvas.config import TrainConfig
-from ganvas.data import Data, DataOptions, Dataset
+from ganvas.data import Data, DataOptions, Dataset, Scaling
 from ganvas.diagnostics import DOCS_PAGE, check_rules
 from ganvas.model import Model, model_name, to_dict
 from ganvas.models import MODELS
@@ -150,8 +150,11 @@ def test_it_begins_with_the_weights_that_the_run_began_with_where_they_fit(
     )
     data: Any = as_pair(labelled) if model.n_domains == 2 else labelled
     nets = torch.nn.ModuleDict(model.networks(data.shape)).state_dict()
-    origin, entries = Origin("old", 1, model, nets, nets, ()), {"given": [], "init_from": {"run": "old", "step": 1}}
-    write_config(Path(), model, data, TrainConfig(), DataOptions(), ["a", "b"][: model.n_domains], entries)
+    origin = Origin("old", 1, model, nets, nets, (Scaling(model.pixel_range),) * model.n_domains)
+    entries: dict[str, Any] = {"given": [], "init_from": {"run": "old", "step": 1}}
+    write_config(
+        Path(), model, data, TrainConfig(), DataOptions(), "a" if model.n_domains == 1 else ["a", "b"], entries
+    )
     assert first_command(Path(), read_config(Path()), (Remedy("", {"lr": 0.5}),)) is None, "old is gone"
     Path("old").mkdir()
     fits = set()

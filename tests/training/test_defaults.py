@@ -221,6 +221,8 @@ def test_a_note_can_be_typed() -> None:
         "--fsdp",
         "--no-tf32",
     ]
+    assert format_option(("augment", ())) == "--augment none"
+    assert [ganvas.VAE(augment=value).augment for value in ("none", ("none",), ())] == [()] * 3  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
