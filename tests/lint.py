@@ -25,12 +25,12 @@ CEILINGS = {
     "evaluation": 1125,
     "explore": 390,
     "inference": 1620,
-    "io": 485,
+    "io": 515,
     "metrics": 2248,
     "models": 3082,
     "nn": 1200,
     "objectives": 345,
-    "training": 4972,
+    "training": 4973,
     "viz": 845,
 }
 """most lines of each room"""

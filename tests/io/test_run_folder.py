@@ -7,16 +7,14 @@ import pytest
 
 import ganvas
 from ganvas.errors import UserError
-from ganvas.io.run_folder import FILES, MODEL_SOURCE_FILE, PREVIEWS_FOLDER, RunFolder
+from ganvas.io.run_folder import FILES, PREVIEWS_FOLDER, RunFolder
 
 SOURCE = Path(ganvas.__file__).parent
 
 
 def test_no_other_module_spells_the_name_of_a_file_of_a_run() -> None:
     """In a path, that is: sentences for people may name a file."""
-    quoted = re.compile(
-        "|".join(f"[\"'/]{re.escape(name)}[\"']" for name in (*FILES, MODEL_SOURCE_FILE, PREVIEWS_FOLDER))
-    )
+    quoted = re.compile("|".join(f"[\"'/]{re.escape(name)}[\"']" for name in (*FILES, PREVIEWS_FOLDER)))
     spelt = {str(p.relative_to(SOURCE)) for p in SOURCE.rglob("*.py") if quoted.search(p.read_text(encoding="utf-8"))}
     assert spelt == {str(Path("io", "run_folder.py"))}
 
@@ -36,7 +34,8 @@ def test_a_folder_that_holds_anything_is_not_free(tmp_path: Path) -> None:
     run.path.mkdir()
     run.check_new()
     assert run.is_free
-    (run.path / ".state.ckpt.17.tmp").touch()  # of a run killed as it began
+    for name in (".state.ckpt.17.tmp", ".model.py.txt.17.tmp", "model.py.txt"):  # of runs killed as they began
+        (run.path / name).touch()
     run.check_new()
     with run.lock(lambda notes: None):
         run.check_new()

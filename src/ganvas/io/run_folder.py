@@ -19,7 +19,10 @@ WEIGHTS_FILE, LAST_WEIGHTS_FILE = "weights.safetensors", "last.safetensors"
 PREVIEWS_FOLDER, ANIMATION_FILE = "previews", "training.webp"
 MODEL_SOURCE_FILE = "model.py.txt"
 """a copy of the file of a user's own model, for the record: nothing runs it"""
-FILES = (CONFIG_FILE, LOG_FILE, CURVES_FILE, CHECKPOINT_FILE, WEIGHTS_FILE, LAST_WEIGHTS_FILE, ANIMATION_FILE)
+FILES = (
+    CONFIG_FILE, LOG_FILE, CURVES_FILE, CHECKPOINT_FILE, WEIGHTS_FILE, LAST_WEIGHTS_FILE, ANIMATION_FILE,
+    MODEL_SOURCE_FILE,
+)  # fmt: skip
 NON_LOSS_KEYS = ("latent", "adversarial", "samples", "wasserstein", "jensen_shannon", "diverged", "notes")
 """what a line of the log holds besides step, seconds and losses"""
 
@@ -48,7 +51,8 @@ class RunFolder:
         """Whether it has no run: it is empty, or holds what a run that was killed at its very beginning leaves."""
         if not self.path.is_dir():
             return False
-        return {p.name for p in self.path.iterdir()} <= {LOCK_FILE, *(p.name for p in self.temporaries())}
+        left = {LOCK_FILE, MODEL_SOURCE_FILE, *(path.name for path in self.temporaries())}
+        return {path.name for path in self.path.iterdir()} <= left
 
     def check_new(self) -> None:
         """UserError if it exists and is not free."""
