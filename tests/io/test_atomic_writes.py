@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import ganvas
 from ganvas.cli.app import main
@@ -155,6 +156,39 @@ def test_a_run_survives_a_full_disk_at_each_of_its_writes(monkeypatch: pytest.Mo
     assert k > 12
     assert {"config.json", "log.jsonl", "curves.png", "state.ckpt", "weights.safetensors", "0000002.png"} <= named
     assert "training.webp" in named
+
+
+@pytest.mark.parametrize("damage", ["bit", "end"])
+def test_the_last_checkpoint_is_kept_where_the_disk_does_not_hold_the_new_one(
+    damage: str, vectors: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the run goes on from it to the same bits."""
+    options: dict[str, Any] = {"batch_size": 8, "checkpoint_every": 2, "quiet": True}
+    model = small(MODELS["vae"])
+    ganvas.train(model, vectors, folder="straight", steps=4, **options)
+    ganvas.train(model, vectors, folder="run", steps=2, **options)
+    before = Path("run/state.ckpt").read_bytes()
+
+    def save_badly(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
+        save_file(tensors, path, metadata)
+        content = bytearray(path.read_bytes())
+        content[-1] ^= 1
+        path.write_bytes(content if damage == "bit" else content[:-1])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save_file", save_badly)
+        with pytest.raises(
+            WriteError, match="cannot write run/state.ckpt: what the disk holds is not what was written"
+        ):
+            ganvas.resume("run", vectors, steps=4, quiet=True)
+    assert Path("run/state.ckpt").read_bytes() == before
+    ganvas.resume("run", vectors, steps=4, quiet=True)
+    assert Path("run/state.ckpt").read_bytes() == Path("straight/state.ckpt").read_bytes()
+
+
+def test_numbers_that_are_none_are_read_back_too(tmp_path: Path) -> None:
+    state = {"moments": torch.tensor([float("nan"), -0.0]), "step": torch.tensor(3.0), "none": torch.zeros(0, 2)}
+    checkpoint.write(tmp_path / "a", {}, state | {"turned": torch.arange(6).view(2, 3).T, "is": torch.tensor([True])})
 
 
 @pytest.mark.skipif(os.name == "nt", reason="limits of a process as on Unix")

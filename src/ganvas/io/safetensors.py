@@ -1,11 +1,14 @@
 """Safetensors files with a JSON header: no pickle, here or anywhere."""
 
+import errno
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -50,6 +53,29 @@ def open_safetensors(path: Path) -> Iterator[Any]:
         raise
     except (SafetensorError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is damaged or no safetensors file: {summarize_error(error)}") from error
+
+
+def check_copy(path: Path, tensors: dict[str, Tensor]) -> None:
+    """OSError unless the file that was just written holds these tensors, on the CPU, bit for bit.
+
+    It is read from the disk where the system can forget what it keeps of it in memory.
+    """
+    with path.open("rb+") as written:
+        os.fsync(written.fileno())
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(written.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    try:
+        with safe_open(path, "pt") as file:
+            is_same = all(torch.equal(bytes_of(file.get_tensor(name)), bytes_of(t)) for name, t in tensors.items())
+    except SafetensorError:
+        is_same = False
+    if not is_same:
+        raise OSError(errno.EIO, "what the disk holds is not what was written", str(path))
+
+
+def bytes_of(tensor: Tensor) -> Tensor:
+    """A contiguous tensor's bytes, by which NaN equals itself."""
+    return tensor.reshape(-1).view(torch.uint8)
 
 
 def select_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -23,7 +23,7 @@ from ..data import scaling as scalings
 from ..errors import UserError
 from ..inference.schema import CheckpointHeader, check_networks, parse
 from ..io.atomic import atomic_write
-from ..io.safetensors import read_safetensors, select_prefix, summarize_error
+from ..io.safetensors import check_copy, read_safetensors, select_prefix, summarize_error
 from ..model import Model
 from ..ranks import rank
 from .distributed import is_main, is_sharded
@@ -82,10 +82,11 @@ def save_selection(state: TrainState, path: Path) -> None:
 
 
 def write(path: Path, header: dict[str, Any], tensors: dict[str, Tensor]) -> None:
-    """Write a checkpoint's file, atomically."""
+    """Write a checkpoint's file, atomically: the last one is kept until this one was read back from the disk."""
     with atomic_write(path) as temporary:
-        contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+        contiguous = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
         save_file(contiguous, temporary, {"ganvas": json.dumps(header)})
+        check_copy(temporary, contiguous)
 
 
 def check_checkpoint(path: Path, model: Model, shape: Any, classes: int) -> None:
