@@ -18,7 +18,7 @@ FILE_LINES, FUNCTION_LINES = 400, 60
 """most lines of a file, and of a function"""
 CEILINGS = {
     ".": 1320,
-    "cli": 2070,
+    "cli": 2176,
     "data": 5905,
     "diagnostics": 222,
     "distributions": 900,

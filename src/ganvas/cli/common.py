@@ -26,7 +26,8 @@ PRIOR_HELP = (
 )
 FLAG, FIELDS = Parameter(negative=()), Parameter(name="*")
 """an option without a --no- of its own, and options that are the fields of a dataclass"""
-RunName = Annotated[str, Parameter(help="a run folder, a name in runs/, a weights file, or: last")]
+RUN_HELP = "a run folder, a name in runs/, a weights file, or: last"
+RunName = Annotated[str, Parameter(help=RUN_HELP)]
 SourceName = Annotated[str, Parameter(help=SOURCE_HELP)]
 Json = Annotated[bool, FLAG, Parameter(name="--json", help="print the result as JSON")]
 Quiet = Annotated[bool, FLAG, Parameter(help="show no progress")]

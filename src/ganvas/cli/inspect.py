@@ -35,10 +35,12 @@ from ..training.progress import ProgressBar
 from ..viz.data_page import DataPart, contact_sheet, write_data_page
 from ..viz.images import save_pictures
 from .app import print_result
-from .common import DataFlags, Force, Json, RunName, SourceName
+from .common import FLAG, RUN_HELP, DataFlags, Force, Json, SourceName
+from .machine import check_machine
 
 MAX_COLUMN_WIDTH, KEY_WIDTH = 70, 16
 OUT_HELP = "a page (.html), or the contact sheet (.png); a scatter plot for vectors"
+MACHINE_HELP = "say in place of a run what this machine has, and whether runs can be computed and written here"
 SOURCE_B_HELP = "a second source, to see whether a translator can learn from the two"
 
 
@@ -64,8 +66,21 @@ def runs(
         bar.say(f"no runs in {runs_dir} yet; train one: ganvas train vae emoji")
 
 
-def doctor(run: RunName, /, *, json: Json = False) -> None:
+def doctor(
+    run: Annotated[str | None, Parameter(help=RUN_HELP)] = None,
+    /,
+    *,
+    machine: Annotated[bool, FLAG, Parameter(help=MACHINE_HELP)] = False,
+    json: Json = False,
+) -> int:
     """Say what is wrong with a run, from its log: the evidence, what to change, and where to read about it."""
+    if machine == (run is not None):
+        raise UserError("name a run, or give `machine` alone: ganvas doctor last, or ganvas doctor --machine")
+    if run is None:
+        report, problems = check_machine(Path("runs"))
+        lines = [*(f"{name:<{KEY_WIDTH}} {text}" for name, text in report.items()), *problems]
+        print_result(lines if problems else [*lines, "nothing found"], report | {"problems": problems}, json)
+        return int(bool(problems))
     folder = run_records.find_run(run)
     config, log = run_records.read_config(folder), run_records.read_log(folder, ProgressBar().print_notes)
     if not log:
@@ -83,8 +98,9 @@ def doctor(run: RunName, /, *, json: Json = False) -> None:
     early = "the run was too short to tell: " if step >= steps else "too early to tell: "
     verdict = "" if diagnoses else early if is_early(step, steps) else "nothing found: "
     figures_text = ", ".join(f"{name} {format_number(value, 4)}" for name, value in figures.items()) or "no figures"
-    report = {"run": str(folder), "step": step, "steps": steps, "diagnoses": found}
-    print_result([*lines, f"{verdict}step {step} of {steps}; {figures_text}"], report | {"figures": figures}, json)
+    result = {"run": str(folder), "step": step, "steps": steps, "diagnoses": found}
+    print_result([*lines, f"{verdict}step {step} of {steps}; {figures_text}"], result | {"figures": figures}, json)
+    return 0
 
 
 def data(
