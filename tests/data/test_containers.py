@@ -226,3 +226,13 @@ def test_a_range_maps_the_numbers_of_images_of_several_sizes_once() -> None:
     options = DataOptions(size="8", range="0,1", bits=8)
     several, one = load(images, options), load([images[0], images[1][:8, :8]], options)
     assert several.x[:, 0, 0, 0].tolist() == one.x[:, 0, 0, 0].tolist() == [51, 204]
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
+def test_images_of_several_sizes_keep_their_type(dtype: type[np.generic]) -> None:
+    images = [np.full((size, size), level, dtype) for size, level in ((8, 70), (16, 40_000), (12, 65_535))]
+    found = load(images, DataOptions(size="8"))
+    assert (found.source_dtype, found.x[:, 0, 3, 3].tolist()) == (np.dtype(dtype).name, [70, 40_000, 65_535])
+    assert f"numbers of {np.dtype(dtype).name} from 70 to 65535" in found.notes[0]
+    low = load([images[0], np.pad(images[0], 4, constant_values=900)], DataOptions(size="8", crop="pad"))
+    assert low.source_dtype == np.dtype(dtype).name

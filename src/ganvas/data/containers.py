@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -75,8 +76,8 @@ def from_items(source: Any, name: str, options: DataOptions) -> Dataset:
         what = f"{n_floats} of floating-point numbers, {len(images) - n_floats} of integers"
         raise UserError(f"that {name} holds images of two types ({what}): give all in one")
     notes, are_images = list[str](), all(image.ndim in (2, 3) for image in images)
-    is_fitted = are_images and bool(options.image_size or options.channels or options.background)
-    if is_fitted and len({image.shape for image in images}) > 1:
+    differ = are_images and len({image.shape for image in images}) > 1
+    if fits := differ and bool(options.image_size or options.channels or options.background):
         images, labels, notes = fit_items(images, labels, name, options)
     shapes = Counter(image.shape for image in images)
     if len(shapes) > 1:
@@ -85,6 +86,8 @@ def from_items(source: Any, name: str, options: DataOptions) -> Dataset:
         raise UserError(f"that {name} holds images of {len(shapes)} shapes ({common}): {how}")
     x, names = np.stack(images), getattr(source, "classes", ())
     has_names = isinstance(names, list | tuple) and not any(isinstance(label, str) for label in labels)
+    if fits and x.dtype.kind in "iu" and x.dtype != np.uint8 and options.bits == "auto":
+        options = replace(options, bits="full")  # though bytes may hold what a crop has left
     return from_array(
         x, np.asarray(labels) if is_labelled else None, classes=tuple(map(str, names)) if has_names else (), name=name,
         channels_last=False if x.ndim == 4 else None, **number_options(options),
@@ -96,7 +99,7 @@ def fit_items(
 ) -> tuple[list[np.ndarray], list[Any], list[str]]:
     """Images c x h x w laid on the background and cropped one by one, or their tiles, the label of each, and notes."""
     fitted, fitted_labels, counts, rests, n_on_background = list[np.ndarray](), list[Any](), [], [], 0
-    examples = to_one_type(images, options, name)
+    examples, dtype = to_one_type(images, options, name), np.result_type(*images)
     has_channels = options.channels and all(x.shape[1] in CHANNELS for x in examples)
     for i, (example, label) in enumerate(zip(examples, labels, strict=True)):
         n_on_background += is_on_background(example, options)
@@ -105,7 +108,7 @@ def fit_items(
         parts, (h, w) = crop_images(x, options), x.shape[2:]
         if options.image_size and not len(parts):
             raise UserError(f"item {i} of that {name}: {too_small(h, w, options.image_size)}")
-        fitted.extend(parts.numpy())
+        fitted.extend(parts.numpy() if parts.dtype == torch.uint8 else to_type(parts.numpy(), dtype))
         fitted_labels += [label] * len(parts)
         counts.append(len(parts))
         rests.append(h * w - len(parts) * parts[0, 0].numel())
@@ -113,6 +116,12 @@ def fit_items(
     if options.crop == "tiles" and options.image_size:
         notes.append(tiles_note(counts, rests, options.image_size))
     return fitted, fitted_labels, notes
+
+
+def to_type(numbers: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Numbers in the type of the images that they were, which had them all: integers rounded."""
+    dtype = np.dtype(np.uint8) if dtype.kind == "b" else dtype
+    return (np.rint(numbers) if dtype.kind in "iu" else numbers).astype(dtype)
 
 
 def to_one_type(images: Sequence[np.ndarray], options: DataOptions, name: str) -> list[Tensor]:
