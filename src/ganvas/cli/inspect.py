@@ -163,16 +163,18 @@ def load_any_size(source: Source, options: DataOptions, progress: Progress) -> t
         loaded = replace(loaded, notes=(note, *loaded.notes))
     if isinstance(loaded, StreamedDataset):
         return loaded.in_memory, None, describe_stream(loaded) | facts
-    test, note = load_test_part(source, options, loaded)
+    test, note = load_test_part(source, options, loaded, progress)
     return loaded.with_notes([note] if note else []), test, facts
 
 
-def load_test_part(source: Source, options: DataOptions, train: Dataset) -> tuple[Dataset | None, str]:
+def load_test_part(
+    source: Source, options: DataOptions, train: Dataset, progress: Progress
+) -> tuple[Dataset | None, str]:
     """The test part of a source whose train part was read, or None, with a note where it cannot be compared."""
     if options.split == "test":
         return None, ""
     try:
-        test = data_sources.load_or_stream(source, replace(options, split="test"))
+        test = data_sources.load_or_stream(source, replace(options, split="test"), progress=progress)
     except MissingSplitError:
         return None, ""
     except UserError as error:

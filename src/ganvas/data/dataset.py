@@ -94,6 +94,10 @@ class Dataset(InMemory):
         """Whether these are images of numbers in the units of their source."""
         return self.has_images and self.x.is_floating_point()
 
+    def example_name(self, i: int) -> str | int:
+        """The file of example i, or else its index."""
+        return self.files[i] if self.files else i
+
     def with_notes(self, notes: Sequence[str]) -> "Dataset":
         return replace(self, notes=(*self.notes, *notes))
 

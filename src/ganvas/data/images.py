@@ -190,9 +190,11 @@ def read_images(files: Sequence[File], options: DataOptions, name: str, progress
     with lift_pixel_limit() as decoder_notes:
         if options.pages == "all":
             pages = [page for several in in_parallel(file_pages, files) for page in several]
-        deep_images = ImageBuffer(len(pages), name, is_deep=True, decoder_notes=decoder_notes)
-        if options.bits != 8 and options.channels != 4 and read_numbers(pages, options, deep_images, progress):
-            return deep_images
+        if options.bits != 8 and options.channels != 4 and has_deep_header(pages):
+            deep_images = read_numbers(pages, options, name, progress)
+            if deep_images is not None:
+                deep_images.decoder_notes = decoder_notes
+                return deep_images
         if bounds == AUTO:
             stats = ValueStats()
             for n_measured, page_stats in enumerate(in_parallel(measure_page, pages), 1):
@@ -207,20 +209,18 @@ def read_images(files: Sequence[File], options: DataOptions, name: str, progress
     return images
 
 
-def read_numbers(pages: Sequence[Page], options: DataOptions, images: ImageBuffer, progress: Progress) -> bool:
-    """Read images that have numbers beyond bytes, all of them and none with alpha; returns whether they are such."""
-    if not has_deep_header(pages):
-        return False
-    bounds = options.bounds
+def read_numbers(pages: Sequence[Page], options: DataOptions, name: str, progress: Progress) -> ImageBuffer | None:
+    """The images, if all that can be read have numbers beyond bytes, and none alpha; else None."""
+    images, bounds = ImageBuffer(len(pages), name, is_deep=True), options.bounds
     read = partial(read_deep_page, options=options, bounds=None if isinstance(bounds, str) else bounds)
     for i, (page, result) in enumerate(zip(pages, in_parallel(read, pages), strict=True), 1):
         if not result:
-            return False
+            return None
         images.add(page, result)
         progress(i, len(pages))
     stats = sum((info.stats for info in images.infos.values() if info.stats), ValueStats())
     images.bounds = (auto_bounds(stats, images.name) if isinstance(bounds, str) else bounds) if stats.count else None
-    return bool(images.infos)
+    return images if images.infos else None
 
 
 def has_deep_header(pages: Sequence[Page]) -> bool:

@@ -37,7 +37,10 @@ def describe_dataset(dataset: Dataset, found: Duplicates, test: Dataset | None =
     }  # fmt: skip
     if is_images:
         report["near duplicates"] = count_pairs(found.near, dataset, dataset)
-        report["blank images"] = {"count": len(found.blank), "first": names(dataset, found.blank[:SHOWN])}
+        report["blank images"] = {
+            "count": len(found.blank),
+            "first": [dataset.example_name(i) for i in found.blank[:SHOWN]],
+        }
     if test is not None:
         report["test examples"] = found.n_test
         report["exact leakage"] = count_pairs(found.leaked_exact, test, dataset)
@@ -68,14 +71,9 @@ def describe_sizes(mixed: MixedSizesError) -> Report:
     return {"sizes": sizes, "channels": mixed.channels, "advice": [advice]}
 
 
-def names(dataset: Dataset, indices: list[int]) -> list[str | int]:
-    """Files of the examples at these indices, or else the indices."""
-    return [dataset.files[i] if dataset.files else i for i in indices]
-
-
 def count_pairs(pairs: Pairs, later: Dataset, first: Dataset) -> Report:
     """How many pairs there are, and the names of the first few."""
-    shown = [names(later, [i]) + names(first, [j]) for i, j in pairs[:SHOWN]]
+    shown = [[later.example_name(i), first.example_name(j)] for i, j in pairs[:SHOWN]]
     return {"count": len(pairs), "first": shown}
 
 
@@ -100,7 +98,7 @@ def advise(dataset: Dataset, found: Duplicates) -> list[str]:
         advice.append(f"{many}: {why}")
     labels = [] if dataset.labels is None else dataset.labels.tolist()
     if torn := [pair for pair in found.exact if labels and labels[pair[0]] != labels[pair[1]]]:
-        shown = " and ".join(map(str, names(dataset, list(torn[0]))))
+        shown = " and ".join(str(dataset.example_name(i)) for i in torn[0])
         where = f"exact duplicates in different classes, {len(torn)} in all, the first {shown}"
         advice.append(f"{where}: a model with classes learns both; remove the wrong one")
     if found.blank:

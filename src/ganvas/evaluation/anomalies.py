@@ -39,12 +39,11 @@ class ScoredExamples:
 
         Of ordinary examples at most that share has such a p, on average.
         """
-        n, data = len(self.data), self.data
-        name, names = ("file", data.files) if data.files else ("index", range(n))
+        n, data, name = len(self.data), self.data, "file" if self.data.files else "index"
         classes = [] if data.labels is None else [data.classes[i] for i in data.labels.tolist()]
         p_values = [None] * n if self.p_values is None else self.p_values.tolist()
         return [
-            {name: names[i]} | ({"class": classes[i]} if classes else {})
+            {name: data.example_name(i)} | ({"class": classes[i]} if classes else {})
             | {"score": score, "p_value": p, "anomaly": None if p is None else p <= threshold}
             for i, (score, p) in enumerate(zip(self.scores.tolist(), p_values, strict=True))
         ]  # fmt: skip

@@ -82,7 +82,7 @@ def pair_figures(pairs: Pairs, later: Dataset | None, first: Dataset) -> list[di
     return [
         {
             "image": Examples(torch.stack([later.x[i], first.x[j]]), 2, scaling=scaling).render(),
-            "name": f"{name_of(later, i)} and {name_of(first, j)}",
+            "name": f"{later.example_name(i)} and {first.example_name(j)}",
         }
         for i, j in pairs[:MAX_PICTURES]
     ]  # fmt: skip
@@ -90,12 +90,7 @@ def pair_figures(pairs: Pairs, later: Dataset | None, first: Dataset) -> list[di
 
 def figure(dataset: Dataset, i: int) -> dict[str, Any]:
     """An image and its name."""
-    return {"image": to_examples(dataset, [i]).render(), "name": name_of(dataset, i)}
-
-
-def name_of(dataset: Dataset, i: int) -> str:
-    """The file of an example, or its index."""
-    return dataset.files[i] if dataset.files else str(i)
+    return {"image": to_examples(dataset, [i]).render(), "name": str(dataset.example_name(i))}
 
 
 def value_histogram(dataset: Dataset) -> Image.Image:
