@@ -25,7 +25,9 @@ TEXTS = {"metrics": "kid", "kinds": "flow", "features": "pixels", "classes": "ca
 NEEDED = {key: ["other"] for key in ("evaluate", "fit-prior", "interpolate")}
 NEEDED |= {"compare": ["--data", "other", "--html", "page"]}
 """what other options go with"""
-LATE_IMPORTS = {"translate": {"inference.translation": ["format_size", "size_warning", "translate_files"]}}
+LATE_IMPORTS = {
+    "translate": {"inference.translation": ["format_size", "size_warning", "holds_files", "translate_files"]},
+}
 """functions that a command imports when it is called"""
 
 

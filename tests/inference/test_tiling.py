@@ -32,7 +32,7 @@ def test_tiles_cover_every_pixel_with_overlap(n: int) -> None:
 
 def test_tiles_of_a_function_of_each_pixel_are_exact() -> None:
     x = torch.rand(2, 3, 70, 90)
-    made = translate_tiles(lambda part: 1 - part, x, (70, 90), tile=32, overlap=8)
+    made = translate_tiles(lambda part: 1 - part, x, (70, 90), tile=(32, 32), overlap=8)
     torch.testing.assert_close(made, 1 - x)
 
 
@@ -40,7 +40,7 @@ def test_seams_do_not_show() -> None:
     """A function that brightens each tile by its own amount: no step between neighbouring pixels of a flat image."""
     x = torch.full((1, 1, 60, 200), 0.5)
     amounts = iter(torch.linspace(0, 0.4, 8))
-    made = translate_tiles(lambda part: part + next(amounts), x, (60, 200), tile=60, overlap=20)
+    made = translate_tiles(lambda part: part + next(amounts), x, (60, 200), tile=(60, 60), overlap=20)
     steps = made.diff(dim=3).abs()
     assert 0 < steps.max() < 0.012  # an amount of 0.1 is spread over the overlap
     assert made.amax() - made.amin() > 0.2
@@ -53,7 +53,9 @@ def test_weights_of_a_tile() -> None:
 
 def test_tiles_may_change_size() -> None:
     x = torch.rand(1, 1, 64, 96)
-    made = translate_tiles(partial(interpolate, scale_factor=2, mode="nearest"), x, (128, 192), tile=32, overlap=8)
+    made = translate_tiles(
+        partial(interpolate, scale_factor=2, mode="nearest"), x, (128, 192), tile=(32, 32), overlap=8
+    )
     assert made.shape == (1, 1, 128, 192)
     torch.testing.assert_close(avg_pool2d(made, 2), x)
 
@@ -67,10 +69,10 @@ def test_large_images_go_through_in_tiles(monkeypatch: pytest.MonkeyPatch) -> No
         return 1 - part
 
     x = torch.rand(1, 3, 600, 520)
-    torch.testing.assert_close(translate_images(function, x, RGB, RGB, False), 1 - x)
+    torch.testing.assert_close(translate_images(function, x, RGB, RGB), 1 - x)
     assert seen == [(512, 512)] * 4
     seen.clear()
-    translate_images(function, x[:, :, :50, :50], RGB, RGB, False)
+    translate_images(function, x[:, :, :50, :50], RGB, RGB)
     assert seen == [(50, 50)]
 
 

@@ -93,8 +93,8 @@ def is_picture(out: Path | None) -> bool:
 
 def translate(
     run: RunName,
-    source: Annotated[Path, Parameter(help="an image, a folder with its sub-folders, or a file with an array")],
-    out: Annotated[Path, Parameter(help="the file, or the folder; images keep their relative names")],
+    source: SourceName,
+    out: Annotated[Path, Parameter(help="the file, or the folder; images of a folder or an archive keep their names")],
     /,
     *,
     to: Annotated[Literal["A", "B"], Parameter(help=TO_HELP)] = "B",
@@ -103,10 +103,11 @@ def translate(
     json: Json = False,
 ) -> None:
     """Translate images of one domain to the other; a second run translates only what is missing."""
-    from ..inference.translation import format_size, size_warning, translate_files
+    from ..inference.translation import format_size, holds_files, size_warning, translate_files
 
     trained, bar = load_run(run), ProgressBar(quiet)
-    if source.suffix.lower() in (".npy", ".npz"):
+    trained.domains(to)  # refuses before anything is read
+    if not holds_files(source):
         refuse_existing(out, force)
         translations = trained.translate(source, to)
         translations.save(out)
@@ -116,5 +117,5 @@ def translate(
         print_result([str(out)], {"out": str(out), "translated": len(translations)}, json)
         return
     with bar.track_images("translating") as progress:
-        summary = translate_files(trained, source, out, to, force=force, progress=progress)
+        summary = translate_files(trained, Path(source).expanduser(), out, to, force=force, progress=progress)
     print_result(summary.lines(), summary.to_dict(), json)

@@ -75,8 +75,8 @@ def crop_at_random(images: Tensor, size: Size) -> Tensor:
 def resize_and_pad(images: Tensor, size: Size) -> Tensor:
     """Whole images, resized to fit: around each the mean of its outermost pixels, or nothing (0) if it has alpha."""
     h, w = images.shape[2:]
-    scale = min(size[0] / h, size[1] / w)
-    inner = (min(size[0], max(1, round(h * scale))), min(size[1], max(1, round(w * scale))))
+    top, left, bottom, right = padded_box((h, w), size)
+    inner = (bottom - top, right - left)
     x = images if inner == (h, w) else resize(images, inner)
     edge = torch.ones(inner, dtype=torch.bool, device=x.device)
     edge[1:-1, 1:-1] = False
@@ -84,9 +84,16 @@ def resize_and_pad(images: Tensor, size: Size) -> Tensor:
     if not x.is_floating_point():
         colour = colour.round() * (x.shape[1] != 4)
     padded = colour.to(x.dtype)[:, :, None, None].repeat(1, 1, *size)
-    top, left = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
-    padded[:, :, top : top + inner[0], left : left + inner[1]] = x
+    padded[:, :, top:bottom, left:right] = x
     return padded
+
+
+def padded_box(shape: Size, size: Size) -> tuple[int, int, int, int]:
+    """Where images of a shape are in padded ones of a size: top, left, bottom, right."""
+    scale = min(size[0] / shape[0], size[1] / shape[1])
+    h, w = (min(n, max(1, round(m * scale))) for m, n in zip(shape, size, strict=True))
+    top, left = (size[0] - h) // 2, (size[1] - w) // 2
+    return top, left, top + h, left + w
 
 
 CROPS: dict[str, Callable[[Tensor, Size], Tensor]] = {

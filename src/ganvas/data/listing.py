@@ -182,23 +182,23 @@ def walk_folders(root: Path, exclude: Path | None, excluded: dict[str, list[str]
 
 
 def read_archive(root: Path, excluded: dict[str, list[str]]) -> list[File]:
-    """The files in a zip; `excluded` gets the names of what is left out.  UserError where it is damaged."""
+    """The files in a zip, of a name's several the last; `excluded` gets what is left out.  UserError if damaged."""
     try:
         archive = ZipFile(root)
     except OSError as error:
         raise UserError(f"{root} cannot be read ({error_reason(error)})") from error
     except READ_ERRORS as error:
         raise UserError(f"{root} is damaged or no zip: {error}") from error
-    files = []
+    files = dict[tuple[str, ...], File]()
     for member in archive.infolist():
         parts = member_parts(member.filename, excluded)
         if member.is_dir() or not parts:
             continue
         if stat.S_IFMT(member.external_attr >> 16) in (0, stat.S_IFREG):
-            files.append(File(parts, root, archive, member))
+            files[parts] = File(parts, root, archive, member)
         else:
             excluded["links and the like in a zip"].append("/".join(parts))
-    return files
+    return list(files.values())
 
 
 def read_tar(root: Path, excluded: dict[str, list[str]]) -> list[File]:

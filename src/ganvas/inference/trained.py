@@ -32,7 +32,7 @@ from ..nn.cpu import retain_freed_memory
 from ..nn.skeleton import allocate
 from ..randomness import draw_rows, make_generator, reseed
 from ..viz.images import Examples
-from .loading import check_domain, check_whole, load_preprocessed
+from .loading import check_domain, check_whole, load_preprocessed, with_stored_crop
 from .schema import DEEP_FORMAT_VERSION, FORMAT_VERSION, check_config, check_networks, parse_weights
 from .scores import load_scored, resolve_score, score_dataset
 from .tiling import translate_images
@@ -258,10 +258,12 @@ class Trained:
             return target.inverse(translate(source(x)))
         a, b = (self.shape[i] for i in domains)
         x, scale = premultiply(x) if source.premultiplied else x, high - low
-        is_deep, has_fixed_size = source.is_deep or target.is_deep, model.has_fixed_size(a)
+        options = with_stored_crop(DataOptions(), self)
         translations = translate_images(
-            lambda part: (translate(part * scale + low) - low) / scale, x, a, b, has_fixed_size, not is_deep
-        )
+            lambda part: (translate(part * scale + low) - low) / scale, x, a, b,
+            crop=options.crop or "center" if model.has_fixed_size(a) else None, background=options.background_colour,
+            may_have_alpha=not (source.is_deep or target.is_deep),
+        )  # fmt: skip
         return unpremultiply(translations) if target.premultiplied else translations
 
     @property

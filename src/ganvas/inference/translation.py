@@ -1,4 +1,4 @@
-"""Files and folders through a translator: every image under its own name, what is done already left alone."""
+"""Images in files, folders and archives through a translator: each under its own name, what is done left alone."""
 
 import json
 import os
@@ -15,10 +15,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..data import Scaling
+from ..data import READERS, Scaling
+from ..data.builtin import BUILTIN
+from ..data.folder import load_folder
 from ..data.images import SUPPORTED_FORMATS, Page, decode, lift_pixel_limit, unreadable_reason
-from ..data.listing import ARCHIVES, IMAGE_SUFFIXES, RECORD_FILE, ZIP, File, Listing, is_image, list_files, path_mode
-from ..data.options import Progress
+from ..data.listing import IMAGE_SUFFIXES, RECORD_FILE, File, Listing, is_archive, is_image, list_files, path_mode
+from ..data.options import COLOURS, DataOptions, Progress
 from ..data.quantization import Bounds, range_applies, read_bounds
 from ..errors import UserError
 from ..io.atomic import atomic_write
@@ -26,7 +28,7 @@ from ..io.parallel import in_parallel
 from ..metrics.features.base import weights_digest
 from ..model import model_name
 from ..viz.images import PNG_LEVEL, WRITERS, encode_png16
-from .loading import MAX_CLIPPED_SHARE
+from .loading import MAX_CLIPPED_SHARE, with_stored_crop
 from .trained import Trained, chunk_size
 
 READ_AHEAD = 64
@@ -102,7 +104,7 @@ def format_size(shape: Sequence[int]) -> str:
 class InputImage:
     """An image as it was read: c x h x w floats in [0, 1] with 1, 3 or 4 channels."""
 
-    path: Path
+    file: File
     x: Tensor
     dtype: np.dtype
     """of the numbers in the file"""
@@ -116,6 +118,21 @@ class InputImage:
     """whether it has numbers beyond the scale of the model, 3% or more"""
 
 
+def holds_files(source: str) -> bool:
+    """Whether a source is an image, or a folder or an archive of images: files that are translated one by one."""
+    path = Path(source).expanduser()
+    mode = path_mode(path)
+    if source in BUILTIN or mode is None:
+        return False
+    reader = next((reader for is_kind, reader in READERS if is_kind(path)), None)
+    return reader is load_folder and (not holds_several(path) or bool(list_files(path).images))
+
+
+def holds_several(source: Path) -> bool:
+    """Whether a source is a folder or an archive, not a single image."""
+    return source.is_dir() or is_archive(source)
+
+
 def translate_files(
     trained: Trained,
     source: Path,
@@ -125,13 +142,13 @@ def translate_files(
     force: bool = False,
     progress: Progress = lambda done, total: None,
 ) -> TranslationSummary:
-    """Translate an image to the file `out`, or every image below a folder to its own relative path below `out`.
+    """Translate an image to the file `out`, or every image of a folder or an archive to its own path below `out`.
 
-    Images keep their size (unless the domains' sizes differ), format, alpha and, as PNG or where the translation is a
-    grey TIFF, 16 bits; EXIF orientation is applied, and of an animation the first image is taken.  What exists in `out`
-    is left alone unless `force`: a call that was stopped goes on where it was.  What cannot be read is skipped.  Raises
-    UserError for a source without images, and for a folder that holds translations by other weights or to the other
-    domain.
+    Images are laid on the background of the run's data, but not cropped: they keep their size (unless the domains'
+    sizes differ), format, alpha and, as PNG or where the translation is a grey TIFF, 16 bits; EXIF orientation is
+    applied, and of an animation the first image is taken.  What exists in `out` is left alone unless `force`: a call
+    that was stopped goes on where it was.  What cannot be read is skipped.  Raises UserError for a source without
+    images, and for a folder that holds translations by other weights or to the other domain.
     """
     domains = trained.domains(to)  # refuses before anything is read
     shape = trained.shape[domains[0]]
@@ -139,14 +156,18 @@ def translate_files(
         kind = f"this {model_name(trained.model)} translates vectors of {shape[0]} numbers"
         raise UserError(f"{kind}, and {source} holds no such: give vectors n x d, a .npy or .npz file")
     pairs, listing = plan_translations(source, out)
-    targets = {path: target for path, target in pairs if force or not target.exists()}
-    n_done, n, base = len(pairs) - len(targets), len(pairs), source if source.is_dir() else source.parent
+    targets = {file: target for file, target in pairs if force or not target.exists()}
+    n_done, n, colour = (
+        len(pairs) - len(targets),
+        len(pairs),
+        with_stored_crop(DataOptions(), trained).background_colour,
+    )
     source_bounds, target_bounds = (read_bounds(trained.metadata, i) for i in domains)
     source_scaling, target_scaling = map(trained.domain_scaling, domains)
     summary = TranslationSummary(out, 0, n_done, others=len(listing.others), learnt=format_size(shape))
     record_file, record = plan_record(trained, source, out, to, force, list(targets.values()))
 
-    def translations() -> Iterator[tuple[Path, Tensor, InputImage, Bounds | None, Scaling]]:
+    def translations() -> Iterator[tuple[Path, Tensor, InputImage, Bounds | None, Scaling, tuple[int, ...]]]:
         nonlocal n_done
         for group in read_ahead(list(targets), source_bounds, source_scaling):
             progress(n_done, n)
@@ -160,8 +181,8 @@ def translate_files(
                     summary.clipped += image.is_clipped
                     summary.resized += format_size(image.x.shape) != summary.learnt
                     summary.translated += 1
-                    yield targets[image.path], x, image, target_bounds, target_scaling
-            summary.skipped |= {str(path.relative_to(base)): why for path, why in group.items() if isinstance(why, str)}
+                    yield targets[image.file], x, image, target_bounds, target_scaling, colour
+            summary.skipped |= {str(file): why for file, why in group.items() if isinstance(why, str)}
             n_done += len(group)
 
     with lift_pixel_limit() as decoder_notes:
@@ -180,17 +201,18 @@ def plan_record(
     """The file that gets a record of a folder's translations, and the record; an empty one where it gets none.
 
     It names them, so that nobody takes them for data, nor data for them.  A single image has one beside its original;
-    a folder's also says what made them, and UserError is raised where `out` holds others, unless `force`.
+    that of several also says what made them, and UserError is raised where `out` holds others, unless `force`.
     """
-    folder = out if source.is_dir() or not targets else targets[0].parent
+    has_several = holds_several(source)
+    folder = out if has_several or not targets else targets[0].parent
     file, previous = folder / RECORD_FILE, None
-    if not source.is_dir() and (not targets or folder.resolve() != source.parent.resolve()):
+    if not has_several and (not targets or folder.resolve() != source.parent.resolve()):
         return file, {}
     with suppress(OSError, ValueError, RecursionError):
         previous = json.loads(file.read_text(encoding="utf-8"))
     previous = record = previous if isinstance(previous, dict) else {"files": []}  # what says nothing holds none
     is_of_folder = {"weights", "to", "run", "step"} <= previous.keys()
-    if source.is_dir():
+    if has_several:
         weights = weights_digest({name: tensor.cpu() for name, tensor in trained.nets.state_dict().items()})
         run = model_name(trained.model) if trained.folder is None else trained.folder.resolve().name
         record = {"weights": weights, "to": to, "run": run, "step": trained.metadata.get("step")}
@@ -205,7 +227,7 @@ def plan_record(
     return file, record | {"files": sorted(files)}
 
 
-def plan_translations(source: Path, out: Path) -> tuple[list[tuple[Path, Path]], Listing]:
+def plan_translations(source: Path, out: Path) -> tuple[list[tuple[File, Path]], Listing]:
     """Each image with the file that its translation goes to, and what else there is.
 
     What lies in `out` is no source, should that be within the folder.
@@ -213,7 +235,7 @@ def plan_translations(source: Path, out: Path) -> tuple[list[tuple[Path, Path]],
     mode = path_mode(source)
     if mode is None:
         raise UserError(f"{source} does not exist: give an image or a folder of images")
-    if stat.S_ISDIR(mode):
+    if holds_several(source):
         if out.resolve() == source.resolve():
             raise UserError(f"{out} is the source itself: give another folder for the translations")
         if out.exists() and not out.is_dir():
@@ -221,34 +243,33 @@ def plan_translations(source: Path, out: Path) -> tuple[list[tuple[Path, Path]],
         listing = list_files(source, out)
         if not listing.images:
             raise UserError(f"{source} holds no images ({SUPPORTED_FORMATS})")
-        return [(file.path, out.joinpath(*file.parts)) for file in listing.images], listing
-    if not stat.S_ISREG(mode) or not is_image(File((source.name,), source)):
-        hint = ", or unpack the archive first" if source.suffix.lower() in {ZIP, *ARCHIVES} else ""
-        raise UserError(f"{source} is no image: {SUPPORTED_FORMATS}{hint}")
+        return [(file, out.joinpath(*file.parts)) for file in listing.images], listing
+    file = File((source.name,), source)
+    if not stat.S_ISREG(mode) or not is_image(file):
+        raise UserError(f"{source} is no image: {SUPPORTED_FORMATS}")
     target = out / source.name if out.is_dir() else out
     if target.suffix.lower() not in IMAGE_SUFFIXES and (target.suffix or source.suffix):
         raise UserError(f"cannot write {target}: end its name as an image's, in {source.suffix or '.png'} for example")
     if target.resolve() == source.resolve():
         raise UserError(f"{target} is the source itself: give another place for the translation")
-    return [(source, target)], Listing(source)
+    return [(file, target)], Listing(source)
 
 
-def read_ahead(paths: list[Path], bounds: Bounds | None, scaling: Scaling) -> Iterator[dict[Path, InputImage | str]]:
+def read_ahead(files: list[File], bounds: Bounds | None, scaling: Scaling) -> Iterator[dict[File, InputImage | str]]:
     """The images in groups, decoded in parallel, one group ahead of what is asked for."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         read = partial(read_image, bounds=bounds, scaling=scaling)
-        following = pool.map(read, paths[:READ_AHEAD])
-        for end in range(READ_AHEAD, len(paths) + READ_AHEAD, READ_AHEAD):
-            images, following = following, pool.map(read, paths[end : end + READ_AHEAD])
-            yield dict(zip(paths[end - READ_AHEAD : end], images, strict=True))
+        following = pool.map(read, files[:READ_AHEAD])
+        for end in range(READ_AHEAD, len(files) + READ_AHEAD, READ_AHEAD):
+            images, following = following, pool.map(read, files[end : end + READ_AHEAD])
+            yield dict(zip(files[end - READ_AHEAD : end], images, strict=True))
 
 
-def read_image(path: Path, bounds: Bounds | None = None, scaling: Scaling = Scaling()) -> InputImage | str:  # noqa: B008
+def read_image(file: File, bounds: Bounds | None = None, scaling: Scaling = Scaling()) -> InputImage | str:  # noqa: B008
     """An image, upright as its EXIF orientation says, or why it cannot be read; black and white as `bounds` say.
 
     Of deep images the `scaling` says it: these have no alpha, and no bytes.
     """
-    file = File((path.name,), path)
     try:
         pixels, pages, image_format = decode(Page(file))
         values, dtype = pixels.values, pixels.values.dtype
@@ -260,7 +281,7 @@ def read_image(path: Path, bounds: Bounds | None = None, scaling: Scaling = Scal
             if not numbers.isfinite().all():
                 return "holds NaN or infinity: replace these"
             x, is_clipped = scaling.to_unit(numbers[None])[0], scaling.clipped_share(numbers[None]) > MAX_CLIPPED_SHARE
-            return InputImage(path, x, dtype, False, pages > 1, image_format, is_clipped)
+            return InputImage(file, x, dtype, False, pages > 1, image_format, is_clipped)
         if bounds is None and pixels.white is None:
             return f"{pixels.kind} have no black and white of their own, and the model was trained without `range`"
         white = float(pixels.white or 1)
@@ -270,7 +291,7 @@ def read_image(path: Path, bounds: Bounds | None = None, scaling: Scaling = Scal
             return "holds NaN or infinity: replace these"
         x[:3] = ((x[:3] - low) / (high - low)).clamp(0, 1)
         x[3:] /= white
-        return InputImage(path, x, dtype, pixels.has_more_bits, pages > 1, image_format)
+        return InputImage(file, x, dtype, pixels.has_more_bits, pages > 1, image_format)
     except Exception as error:  # a damaged file can raise anything: struct.error, RuntimeError, ...
         return unreadable_reason(error, file)
 
@@ -288,11 +309,13 @@ def batch_by_shape(images: list[InputImage]) -> Iterator[list[InputImage]]:
 
 def write_image(
     target: Path, x: Tensor, image: InputImage, bounds: Bounds | None = None, scaling: Scaling = Scaling(),  # noqa: B008
+    background: tuple[int, ...] = COLOURS["white"],
 ) -> bool:  # fmt: skip
     """Write the translation of an image, atomically; returns whether it has fewer bits than the image's file.
 
     Its format is the one that its name says, or else the image's.  Numbers are of the image's kind where the format can
-    hold them, black and white as `bounds` say; of a deep domain they are those of its `scaling`.
+    hold them, black and white as `bounds` say; of a deep domain they are those of its `scaling`.  A JPEG has no alpha:
+    it is laid on the `background`.
     """
     own_format = "JPEG" if image.image_format == "MPO" else image.image_format
     image_format = Image.registered_extensions().get(target.suffix.lower(), own_format)
@@ -304,9 +327,9 @@ def write_image(
             return False
         output = Image.fromarray(array[:, :, 0] if len(x) == 1 else array)
         if image_format == "JPEG" and output.mode == "RGBA":
-            background = Image.new("RGB", output.size, "white")
-            background.paste(output, mask=output.getchannel("A"))
-            output = background
+            ground = Image.new("RGB", output.size, background)
+            ground.paste(output, mask=output.getchannel("A"))
+            output = ground
         output.save(temporary, image_format, **SAVE_OPTIONS.get(image_format, {}))
     return image.has_lost_bits or (image.dtype != np.uint8 and not keeps_depth)
 
