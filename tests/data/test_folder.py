@@ -120,7 +120,7 @@ def test_a_folder_of_many_sizes_and_channels_is_reported_not_refused(
         "images of 14 sizes: to train, ask for one, as this report did with --size 8x9"
     )
     assert main(["data", str(folder), str(folder)]) == 0
-    assert "9 x 8 12, " in capsys.readouterr().out
+    assert "9 x 8: 12, " in capsys.readouterr().out
     assert main(["data", str(folder), "--size", "16", "--json"]) == 0
     assert "sizes" not in json.loads(capsys.readouterr().out)
     assert main(["train", "vae", str(folder)]) == 2

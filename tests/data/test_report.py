@@ -178,3 +178,18 @@ def test_a_test_part_of_another_shape_is_said_not_compared(tmp_path: Path, capsy
     report = told(capsys, "data", str(tmp_path / "parts"), "--split", "test")
     assert "test examples" not in report
     assert report["advice"] == []  # nobody learns from the test part
+
+
+def test_each_note_has_a_line_and_none_is_cut_off(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images = {f"{i}.png": drawings(1, seed=i)[0] for i in range(3)} | {"large.png": drawings(1, 40)[0]}
+    a, b = (write(tmp_path / name, images) for name in "ab")
+    (a / "notes.txt").write_text("no image")
+    lines = [line.split(maxsplit=1) for line in said(capsys, "data", str(a), "--size", "32").splitlines()]
+    assert ["note", "1 file left out: 1 .txt"] in lines
+    assert ["sizes", "32 x 32: 3, 40 x 40: 1"] in [
+        x.split(maxsplit=1) for x in said(capsys, "data", str(a)).splitlines()
+    ]
+    text = said(capsys, "data", str(a), str(b))
+    few = "fewer than 100 examples: none is held out for tests, unless --holdout 0.1 asks for it"
+    assert all(f"note {side}{' ' * 11}{few}" in text for side in "AB")
+    assert "warning          a has only 4 examples" in text

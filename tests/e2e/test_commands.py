@@ -152,7 +152,7 @@ def test_a_report_on_data(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert "1 file skipped" in report["notes"][0]
     assert size(report["contact sheet"])[0] > 300
     text = said(capsys, "data", str(folder))
-    assert "cat 6, dog 6" in text
+    assert "cat: 6, dog: 6" in text
     assert "broken.png" in text
     assert "range" in said(capsys, "data", "swiss-roll")
 

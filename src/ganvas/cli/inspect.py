@@ -39,6 +39,8 @@ from .common import FLAG, RUN_HELP, DataFlags, Force, Json, SourceName
 from .machine import check_machine
 
 MAX_COLUMN_WIDTH, KEY_WIDTH = 70, 16
+TEXTS = {"notes": "note", "advice": "advice"}
+"""keys of a report that have sentences, and what each of them is called"""
 OUT_HELP = "a page (.html), or the contact sheet (.png); a scatter plot for vectors"
 MACHINE_HELP = "say in place of a run what this machine has, and whether runs can be computed and written here"
 SOURCE_B_HELP = "a second source, to see whether a translator can learn from the two"
@@ -142,12 +144,15 @@ def data(
         write_data_page(sheet, f"Data: {dataset.name}", [replace(p, advice=[*p.advice, *warnings]) for p in pages])
     where = {"page" if is_page else "contact sheet": str(sheet)}
     if isinstance(dataset, DomainPair):
-        lines = format_columns(*({k: v for k, v in report.items() if k != "advice"} for report in reports))
-        lines += [f"{side}: {text}" for side, r in zip("AB", reports, strict=True) for text in r["advice"]]
+        lines = format_columns(*({k: v for k, v in report.items() if k not in TEXTS} for report in reports))
+        texts = [
+            (f"{label} {side}", r[key]) for key, label in TEXTS.items() for side, r in zip("AB", reports, strict=True)
+        ]
+        lines += [f"{key:<{KEY_WIDTH}} {text}" for key, several in texts for text in several]
         result = {"A": reports[0], "B": reports[1], "warnings": warnings} | where
     else:
         lines, result = format_lines(reports[0]), reports[0] | where
-    lines += [*warnings, *(f"{key:<{KEY_WIDTH}} {path}" for key, path in where.items())]
+    lines += [f"{key:<{KEY_WIDTH}} {text}" for key, text in [*(("warning", w) for w in warnings), *where.items()]]
     print_result(lines, result, json)
 
 
@@ -186,14 +191,14 @@ def load_test_part(
 
 def make_part(part: Dataset, test: Dataset | None, found: Duplicates, report: Report) -> DataPart:
     """What the page shows of a dataset: facts in a table, advice and notes in lists."""
-    facts = [(key, format_value(value)) for key, value in report.items() if value and key not in ("advice", "notes")]
+    facts = [(key, format_value(value)) for key, value in report.items() if value and key not in TEXTS]
     return DataPart(part, found, facts, report["advice"], report["notes"], test)
 
 
 def format_lines(report: Report) -> list[str]:
-    """The facts of a dataset, a line each, and one for each piece of advice."""
-    facts = [f"{key:<{KEY_WIDTH}} {format_value(value)}" for key, value in report.items() if value and key != "advice"]
-    return facts + [f"{'advice':<{KEY_WIDTH}} {text}" for text in report["advice"]]
+    """The facts of a dataset, a line each, and one for each note and each piece of advice."""
+    facts = [f"{key:<{KEY_WIDTH}} {format_value(value)}" for key, value in report.items() if value and key not in TEXTS]
+    return facts + [f"{label:<{KEY_WIDTH}} {text}" for key, label in TEXTS.items() for text in report[key]]
 
 
 def format_columns(*reports: Report) -> list[str]:
@@ -214,5 +219,5 @@ def format_value(value: Any) -> str:
         more = "; ..." if value["count"] > len(shown) else ""
         return f"{value['count']}" + (f" ({'; '.join(shown)}{more})" if shown else "")
     if isinstance(value, dict):
-        return ", ".join(f"{name} {count}" for name, count in value.items())
+        return ", ".join(f"{name}: {count}" for name, count in value.items())
     return "; ".join(value) if isinstance(value, list) else str(value)
