@@ -16,6 +16,7 @@ from ganvas.errors import UserError
 from ganvas.models import VAE
 from tests.support.deep import DEEP, RANDOM, saved
 from tests.support.images import of_bits, png
+from tests.support.shards import examples, image_rows, write_parquet, write_tar
 
 
 @pytest.mark.parametrize("name", list(DEEP))
@@ -189,3 +190,23 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert main(["data", str(tmp_path / "x.npy"), "--bits", "8"]) == 2
     with Image.open("x.png") as sheet:
         assert sheet.mode == "RGB"
+
+
+@pytest.mark.parametrize("kind", ["tar", "parquet"])
+def test_shards_keep_numbers_where_they_are_in_memory_and_are_not_streamed_with_fewer_bits(
+    kind: str, tmp_path: Path
+) -> None:
+    values = RANDOM.integers(0, 1401, (12, 9, 8)).astype(np.uint16)
+    path = tmp_path / f"scans.{kind}"
+    if kind == "tar":
+        write_tar(path, examples(list(values)))
+    else:
+        write_parquet(path, {"image": image_rows(list(values)), "label": ["a", "b"] * 6})
+    found = load(path)
+    assert (found.source_dtype, found.is_deep) == ("uint16", True)
+    assert np.array_equal(found.x[:, 0].numpy(), values)
+    assert torch.equal(load(path, DataOptions(bits="full")).x, found.x)
+    assert load(path, DataOptions(bits=8)).x.dtype == torch.uint8
+    with pytest.raises(UserError, match="images of uint16, which are streamed with 8 bits only: say bits=8, or"):
+        load(path, DataOptions(stream="always"))
+    assert load(path, DataOptions(stream="always", bits=8)).x.dtype == torch.uint8

@@ -270,8 +270,6 @@ def load_named(source: str, options: DataOptions, progress: Progress) -> Dataset
 def load_shards(source: str, options: DataOptions, progress: Progress) -> Dataset | StreamedDataset:
     """The examples of a split of WebDataset's shards or Parquet files."""
     files = find_shards(source, options.split)
-    if options.bits == "full":
-        raise UserError(f"{source}: images in shards and Parquet files are read with 8 bits: leave out bits=full")
     if options.crop == "tiles":
         raise UserError(f"{source}: each image in shards and Parquet files is one example: leave out crop=tiles")
     if files.files[0].suffix.lower() == PARQUET:

@@ -232,6 +232,9 @@ def build_dataset(
     check_streamable(source, shards, options)
     n = min(len(part), SAMPLE_EXAMPLES, max(1, SAMPLE_BYTES * len(part) // size))
     sample = read_examples(source, shards, select_sample(shards, part, n, shards.max_sample_shards), options, progress)
+    if sample.is_deep:
+        what = f"{source} has images of {sample.source_dtype}, which are streamed with 8 bits only"
+        raise UserError(f"{what}: say bits=8, or stream=never where all fit in memory")
     why = "as asked for"
     if options.stream == "auto":
         why = f"since they take {format_bytes(size)} of memory, more than {MAX_MEMORY_SHARE:.0%} of what is free"
@@ -316,10 +319,11 @@ def read_examples(
     channels = options.channels or majority_channels(images)
     if len(images.sizes) > 1:
         w, h = max(images.sizes, key=prod)
-        return replace(part, x=torch.empty(1, channels, h, w, dtype=torch.uint8), labels=None)
+        dtype = torch.float32 if images.is_deep else torch.uint8
+        return replace(part, x=torch.empty(1, channels, h, w, dtype=dtype), labels=None)
     row_of = {file: row for row, file in enumerate(files)}
     rows = torch.tensor([row_of[page.file] for page in images.infos])
     return replace(
         part.select(rows), x=images.stack(channels), notes=tuple(image_notes(images, options, channels)),
-        range=images.bounds,
+        range=images.bounds, source_dtype=images.dtype, scale=options.scale,
     )  # fmt: skip
