@@ -10,14 +10,17 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganvas.data import DataOptions
 from ganvas.inference import tiling
 from ganvas.inference import trained as trained_module
 from ganvas.inference.tiling import translate_images
+from ganvas.inference.trained import Trained
 from ganvas.inference.translation import holds_files, translate_files
+from ganvas.models import DiscoGAN
 from ganvas.viz.images import encode_picture
+from tests.support.models import small
 from tests.support.translators import RGB, negatives
 
 NAMES = ("a.png", "cat/a.png", "cat/b.png")
@@ -118,6 +121,17 @@ def test_a_translator_of_one_size_sees_images_as_the_run_cropped_them(crop: str,
     assert len(seen) == counts.get(crop, len(seen))
     if crop in ("random", "tiles") and min(shape) >= 32:  # at their own scale, so nothing is blurred
         torch.testing.assert_close(made, ramp)
+
+
+def test_only_of_a_translator_of_any_size_another_size_is_worth_saying(tmp_path: Path) -> None:
+    shapes = ((3, 16, 16), (3, 16, 16))
+    nets = {name: net.eval() for name, net in small(DiscoGAN).networks(shapes).items() if name[0] == "G"}
+    run, source = Trained(small(DiscoGAN), shapes, nn.ModuleDict(nets)), tmp_path / "x.png"
+    source.write_bytes(content(7))
+    summary = translate_files(run, source, tmp_path / "out.png")
+    assert (summary.translated, summary.resized) == (1, 0)
+    with Image.open(tmp_path / "out.png") as image:
+        assert image.size == (8, 6)
 
 
 def test_a_translator_of_any_size_sees_whole_images() -> None:

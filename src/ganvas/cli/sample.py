@@ -112,7 +112,8 @@ def translate(
         translations = trained.translate(source, to)
         translations.save(out)
         source_shape = trained.shape[trained.domains(to)[0]]
-        if len(source_shape) == 3 and translations.x.shape[2:] != source_shape[1:]:
+        is_own_size = len(source_shape) != 3 or translations.x.shape[2:] == source_shape[1:]
+        if not is_own_size and not trained.has_fixed_size(to):
             bar.print_notes([size_warning(len(translations), format_size(source_shape))])
         print_result([str(out)], {"out": str(out), "translated": len(translations)}, json)
         return

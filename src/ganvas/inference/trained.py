@@ -261,7 +261,7 @@ class Trained:
         options = with_stored_crop(DataOptions(), self)
         translations = translate_images(
             lambda part: (translate(part * scale + low) - low) / scale, x, a, b,
-            crop=options.crop or "center" if model.has_fixed_size(a) else None, background=options.background_colour,
+            crop=options.crop or "center" if self.has_fixed_size(to) else None, background=options.background_colour,
             may_have_alpha=not (source.is_deep or target.is_deep),
         )  # fmt: skip
         return unpremultiply(translations) if target.premultiplied else translations
@@ -277,6 +277,10 @@ class Trained:
             targets = " and ".join(self.directions)
             raise UserError(f"this {model_name(self.model)} translates to {targets}, not to {to!r}")
         return (0, 1) if to == "B" else (1, 0)
+
+    def has_fixed_size(self, to: str) -> bool:
+        """Whether the translator `to` B or A takes images of one size only."""
+        return self.require(TranslationModel, NO_TRANSLATOR).has_fixed_size(self.shape[self.domains(to)[0]])
 
     def class_labels(self, n: int, label: str | int | None) -> Tensor | None:
         """n labels: those of one class, or all classes in turn; None where the model is not conditional."""

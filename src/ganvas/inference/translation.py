@@ -60,7 +60,7 @@ class TranslationSummary:
     clipped: int = 0
     """images with numbers beyond the scale of the model"""
     resized: int = 0
-    """images of another size than those that the model has learnt from"""
+    """images of another size than those that the model, which takes any, has learnt from"""
     learnt: str = ""
     """that size"""
 
@@ -157,11 +157,8 @@ def translate_files(
         raise UserError(f"{kind}, and {source} holds no such: give vectors n x d, a .npy or .npz file")
     pairs, listing = plan_translations(source, out)
     targets = {file: target for file, target in pairs if force or not target.exists()}
-    n_done, n, colour = (
-        len(pairs) - len(targets),
-        len(pairs),
-        with_stored_crop(DataOptions(), trained).background_colour,
-    )
+    n_done, n, has_fixed_size = len(pairs) - len(targets), len(pairs), trained.has_fixed_size(to)
+    colour = with_stored_crop(DataOptions(), trained).background_colour
     source_bounds, target_bounds = (read_bounds(trained.metadata, i) for i in domains)
     source_scaling, target_scaling = map(trained.domain_scaling, domains)
     summary = TranslationSummary(out, 0, n_done, others=len(listing.others), learnt=format_size(shape))
@@ -179,7 +176,7 @@ def translate_files(
                 for image, x in zip(images, batch, strict=True):
                     summary.animated += image.is_animated
                     summary.clipped += image.is_clipped
-                    summary.resized += format_size(image.x.shape) != summary.learnt
+                    summary.resized += not has_fixed_size and format_size(image.x.shape) != summary.learnt
                     summary.translated += 1
                     yield targets[image.file], x, image, target_bounds, target_scaling, colour
             summary.skipped |= {str(file): why for file, why in group.items() if isinstance(why, str)}
