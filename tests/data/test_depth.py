@@ -139,16 +139,15 @@ def test_files_of_16_bits_and_of_floats_keep_their_numbers(tmp_path: Path) -> No
     assert data.source_dtype == "float64"
 
 
-def test_folders_with_bytes_or_alpha_are_read_as_bytes(tmp_path: Path) -> None:
+def test_folders_with_bytes_are_read_as_bytes(tmp_path: Path) -> None:
     grey = RANDOM.integers(0, 65536, (6, 5)).astype(np.uint16)
     folder = saved(tmp_path / "some", a_png=grey, b_png=(grey // 257).astype(np.uint8))
     assert load(folder).x.dtype == torch.uint8
-    alpha = saved(tmp_path / "alpha", a_png=png(RANDOM.integers(0, 65536, (6, 5, 4)).astype(np.uint16)))
-    assert load(alpha).x.dtype == torch.uint8
     assert load(folder, DataOptions(bits="full")).x.dtype == torch.uint8
     plain = saved(tmp_path / "plain", a_png=grey)
     assert load(plain, DataOptions(bits=8)).x.dtype == torch.uint8
-    assert load(plain, DataOptions(channels=4)).x.dtype == torch.uint8
+    alpha = saved(tmp_path / "alpha", a_png=png(RANDOM.integers(0, 65536, (6, 5, 4)).astype(np.uint16)))
+    assert load(alpha, DataOptions(bits=8)).x.dtype == torch.uint8
 
 
 def test_resized_numbers_stay_within_their_image(tmp_path: Path) -> None:

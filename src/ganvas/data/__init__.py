@@ -104,11 +104,13 @@ def load_or_stream(
             raise MissingSplitError(f"an array has no split {options.split!r}: {how}")
         check_image_options(dataset, options)
     dataset = select_examples(dataset, options)
-    if is_on_background(dataset.x, options):
+    if is_on_background(dataset.x, options, dataset.alpha):
         dataset = dataset.with_notes([background_note(len(dataset), options)])
-    x = lay_on_background(dataset.x, options)
-    x = convert_channels(x, options.channels) if options.channels else x
-    dataset = crop_dataset(dataset if x is dataset.x else replace(dataset, x=x), options)
+    x = lay_on_background(dataset.x, options, dataset.alpha)
+    x = convert_channels(x, options.channels, alpha=dataset.alpha) if options.channels else x
+    if x is not dataset.x:
+        dataset = replace(dataset, x=x, alpha=dataset.alpha and x.shape[1] == 4)
+    dataset = crop_dataset(dataset, options)
     _, coloured, _ = hidden_colour_stats(dataset.x)  # none, of vectors and of images without alpha
     note = f"{coloured:.0%} of the pixels are transparent and have colours, which nobody sees: they play no part"
     return dataset if coloured < HIDDEN_COLOUR_SHARE or note in dataset.notes else dataset.with_notes([note])
@@ -183,6 +185,9 @@ def check_depth(dataset: Dataset, scaling: Scaling) -> Dataset:
     if dataset.has_images and scaling.low is not None and dataset.shape[0] != len(scaling.low):
         have = f"{dataset.name} has images of {dataset.shape[0]} channels"
         raise UserError(f"{have}, but this model was trained on {len(scaling.low)}: give such")
+    if dataset.is_deep and dataset.alpha != scaling.premultiplied:
+        have, learnt = ("alpha", "none") if dataset.alpha else ("no alpha", "alpha, such as PNGs of 16 bits have")
+        raise UserError(f"{dataset.name} has images with {have}, but this model was trained on {learnt}: give such")
     return dataset
 
 

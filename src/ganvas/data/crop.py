@@ -2,30 +2,50 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from hashlib import blake2b
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, pad
 
 from ..errors import UserError
 from ..io.text import format_number
 from .dataset import Dataset, convert_channels, map_chunks
+from .depth import OPAQUE
 from .listing import pluralize
 from .options import DataOptions
 
 Size = tuple[int, int]  # height and width
 
 
-def crop_images(images: Tensor, options: DataOptions) -> Tensor:
-    """Images n x c x h x w at the size that the options name: as many, but of tiles several of each, or none."""
+def crop_images(images: Tensor, options: DataOptions, alpha: bool = False) -> Tensor:
+    """Images n x c x h x w at the size that the options name: as many, but of tiles several of each, or none.
+
+    If the fourth channel of deep ones is `alpha`, colours are weighed by it.
+    """
     size = options.image_size
     if size is None or tuple(images.shape[2:]) == size:
         return images
     if options.crop == "tiles":
         return cut_tiles(images, size)
     crop = CROPS[options.crop or "center"]
+    crop = partial(crop_visible, crop) if alpha else crop
     return map_chunks(lambda part: crop(part, size), images, (images.shape[1], *size))
+
+
+def crop_visible(crop: Callable[[Tensor, Size], Tensor], images: Tensor, size: Size) -> Tensor:
+    """Deep images with alpha after a crop, colours weighed by it: each channel keeps within what is seen of it."""
+    colours, alpha = images[:, :3], images[:, 3:]
+    ends = [colours.where(alpha > 0, end).flatten(2) for end in (torch.inf, -torch.inf)]
+    low, high = (ends[0].amin(2)[..., None, None], ends[1].amax(2)[..., None, None])
+    x = crop(torch.cat([colours * (alpha / OPAQUE), alpha], 1), size)
+    if crop is resize_and_pad:  # with nothing
+        top, left, bottom, right = padded_box((images.shape[2], images.shape[3]), size)
+        x = pad(x[:, :, top:bottom, left:right], (left, size[1] - right, top, size[0] - bottom))
+    share = x[:, 3:] / OPAQUE
+    cropped = (x[:, :3] / share.clamp_min(0.5 / OPAQUE)).clamp(low, high).where(share > 0, 0.0)
+    return torch.cat([cropped, x[:, 3:]], 1)
 
 
 def resize(images: Tensor, size: Size) -> Tensor:
@@ -129,7 +149,7 @@ def too_small(h: int, w: int, size: Size) -> str:
 
 def crop_dataset(dataset: Dataset, options: DataOptions) -> Dataset:
     """Images at the size that the options name; tiles have the labels of their image.  UserError if none has a tile."""
-    x, size, n = crop_images(dataset.x, options), options.image_size, len(dataset)
+    x, size, n = crop_images(dataset.x, options, dataset.alpha), options.image_size, len(dataset)
     if x is dataset.x or size is None:
         return dataset
     if options.crop != "tiles":
@@ -142,14 +162,16 @@ def crop_dataset(dataset: Dataset, options: DataOptions) -> Dataset:
     return dataset.replace_examples(x, torch.arange(n).repeat_interleave(count)).with_notes([note])
 
 
-def is_on_background(images: Tensor, options: DataOptions) -> bool:
-    """Whether images, or vectors, have alpha that the options say to lay on a colour."""
-    return options.background is not None and images.dtype == torch.uint8 and images.shape[1] == 4
+def is_on_background(images: Tensor, options: DataOptions, alpha: bool = False) -> bool:
+    """Whether images, deep ones if that is said, or vectors, have alpha that the options say to lay on a colour."""
+    return options.background is not None and (alpha or images.dtype == torch.uint8) and images.shape[1] == 4
 
 
-def lay_on_background(images: Tensor, options: DataOptions) -> Tensor:
+def lay_on_background(images: Tensor, options: DataOptions, alpha: bool = False) -> Tensor:
     """Images with alpha as RGB on the colour that the options name, if one; all others as they are."""
-    return convert_channels(images, 3, options.background_colour) if is_on_background(images, options) else images
+    if not is_on_background(images, options, alpha):
+        return images
+    return convert_channels(images, 3, options.background_colour, alpha)
 
 
 def background_note(n: int, options: DataOptions) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor
 from ..errors import UserError, did_you_mean
 from ..model import Shape
 from ..randomness import make_generator
-from .depth import ScaleName
+from .depth import OPAQUE, ScaleName
 from .options import COLOURS, DataOptions, MissingSplitError
 from .quantization import NUMBERS_PER_CHUNK, Bounds
 
@@ -49,7 +49,8 @@ class Dataset(InMemory):
     `labels`, if any, are n integers that index `classes`.  `notes` says what a reader should know.  `range` are the
     numbers of the source that became the bytes 0 and 255, or that models see as black and white, where they were asked
     for; else deep images have a `scale`.  `sampled_from` is how many examples the source has, where these are a sample
-    of them since all do not fit in memory.  `files` names the file of each, where each has one.
+    of them since all do not fit in memory.  `files` names the file of each, where each has one.  `alpha` says whether
+    the fourth channel of deep images is alpha, from 0 to 65535; of bytes it always is.
     """
 
     x: Tensor
@@ -62,6 +63,7 @@ class Dataset(InMemory):
     scale: ScaleName = "range"
     sampled_from: int | None = None
     files: tuple[str, ...] = ()
+    alpha: bool = False
 
     def __len__(self) -> int:
         return len(self.x)
@@ -93,6 +95,11 @@ class Dataset(InMemory):
     def is_deep(self) -> bool:
         """Whether these are images of numbers in the units of their source."""
         return self.has_images and self.x.is_floating_point()
+
+    @property
+    def may_have_alpha(self) -> bool:
+        """Whether a fourth channel of its images is alpha."""
+        return self.alpha or not self.is_deep
 
     def example_name(self, i: int) -> str | int:
         """The file of example i, or else its index."""
@@ -173,28 +180,33 @@ def map_chunks(function: Callable[[Tensor], Tensor], images: Tensor, shape: Shap
     return output
 
 
-def convert_channels(images: Tensor, channels: int, background: Sequence[int] = COLOURS["white"]) -> Tensor:
-    """Images with 1, 3 or 4 channels: alpha is laid on a colour, grey is ITU-R 601 luma.  Deep ones have no alpha."""
+def convert_channels(
+    images: Tensor, channels: int, background: Sequence[int] = COLOURS["white"], alpha: bool = False
+) -> Tensor:
+    """Images with 1, 3 or 4 channels: alpha is laid on a colour, grey is ITU-R 601 luma.
+
+    The fourth channel of deep ones is alpha only if that is said; it and white are then 65535.
+    """
     current = images.shape[1]
     if current == channels:
         return images
     if len(chunks(images)) > 1:
-        convert = partial(convert_channels, channels=channels, background=background)
+        convert = partial(convert_channels, channels=channels, background=background, alpha=alpha)
         return map_chunks(convert, images, (channels, *images.shape[2:]))
     is_deep = images.is_floating_point()
-    if is_deep and {current, channels} != {1, 3}:
+    if is_deep and not alpha and {current, channels} != {1, 3}:
         what = f"images of numbers with {current} channels cannot be made such with {channels}"
         raise UserError(f"{what}: leave out channels, or round them to 256 levels by bits=8")
-    x = images if is_deep else images.float()
+    x, opaque = (images, OPAQUE) if is_deep else (images.float(), 255)
     if current == 4:
-        colour, alpha = x.new_tensor(background)[:, None, None], x[:, 3:]
-        x = x[:, :3] * (alpha / 255) + colour - colour * alpha / 255
+        colour, share = x.new_tensor(background)[:, None, None] * (opaque // 255), x[:, 3:] / opaque
+        x = x[:, :3] * share + colour - colour * share
     if channels == 1 and x.shape[1] == 3:
         x = (x * x.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
     if channels > 1:
         x = x.expand(-1, 3, -1, -1)
     if channels == 4:
-        x = torch.cat([x, torch.full_like(x[:, :1], 255)], 1)
+        x = torch.cat([x, torch.full_like(x[:, :1], opaque)], 1)
     return x.contiguous() if is_deep else x.round().clamp(0, 255).to(torch.uint8).contiguous()
 
 

@@ -16,7 +16,7 @@ from ..model import Shape
 from .quantization import Bounds, ValueStats, row_chunks
 
 ScaleName = Literal["range", "mean-std", "percentile"]
-MAX_CHANNELS, MAX_INTEGER = 16, 2**53
+MAX_CHANNELS, MAX_INTEGER, OPAQUE = 16, 2**53, 65535
 DTYPES = (
     "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float16", "float32", "float64",
 )  # fmt: skip
@@ -63,12 +63,18 @@ def to_float(images: np.ndarray, name: str) -> np.ndarray:
 
 
 def channel_bounds(
-    x: Float[Tensor, "n c h w"], scale: ScaleName = "range", bounds: Bounds | None = None
+    x: Float[Tensor, "n c h w"], scale: ScaleName = "range", bounds: Bounds | None = None, alpha: bool = False
 ) -> tuple[Float64[Tensor, " c"], Float64[Tensor, " c"]]:
     """The numbers of each channel that become the ends of the pixels' range; `bounds` are those of all.
 
+    If the fourth is `alpha`, it goes from 0 to `OPAQUE`, and of colours those that are seen count.
     Where a channel is constant, or nearly all of it, its upper end is beyond its number, which thus comes back.
     """
+    if alpha:
+        visible = (x[:, 3] > 0) if x[:, 3].any() else torch.ones_like(x[:, 3], dtype=torch.bool)
+        colours = x.movedim(1, -1)[visible][:, :3, None, None]
+        low, high = channel_bounds(colours, scale, bounds)
+        return torch.cat([low, low.new_tensor([0])]), torch.cat([high, high.new_tensor([OPAQUE])])
     if bounds is not None:
         low, high = (torch.full((x.shape[1],), value, dtype=torch.float64) for value in bounds)
         return low, high
@@ -90,7 +96,7 @@ def channel_bounds(
 
 
 def depth_notes(
-    dtype: str, shape: Shape, stats: ValueStats, scale: ScaleName, bounds: Bounds | None
+    dtype: str, shape: Shape, stats: ValueStats, scale: ScaleName, bounds: Bounds | None, alpha: bool = False
 ) -> tuple[str, ...]:
     """The notes on images c x h x w that keep their numbers.
 
@@ -98,6 +104,7 @@ def depth_notes(
     """
     channels, height, width = shape
     several = "" if channels == 1 else f" in {channels} channels of {height} x {width} pixels (height x width)"
+    several += ", the fourth alpha," * alpha
     note = f"numbers of {dtype} from {stats.low:.7g} to {stats.high:.7g}{several} are kept as they are"
     if bounds is None:
         note += f"; a model sees {'them' if channels == 1 else 'each channel'} scaled {SCALE_WORDS[scale]}"
@@ -105,8 +112,8 @@ def depth_notes(
         note += f"; a model sees them scaled from {bounds[0]:.7g} to {bounds[1]:.7g}"
         if outside := stats.below + stats.above:
             note += f", so that {format_number(100 * outside / stats.count, 2)}% are clipped"
-    if channels in (1, 3):
+    if channels in (1, 3) or alpha:
         return (note,)
     seen = "first channel" if channels == 2 else "first three channels, as red, green and blue"
-    alpha = ("none of the four channels is alpha: bits=8 makes the fourth so",) if channels == 4 else ()
-    return (note, f"pictures show the {seen}", *alpha)
+    no_alpha = ("none of the four channels is alpha: bits=8 makes the fourth so",) if channels == 4 else ()
+    return (note, f"pictures show the {seen}", *no_alpha)

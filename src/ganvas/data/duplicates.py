@@ -58,7 +58,8 @@ def find_duplicates(train: Dataset, test: Dataset | None = None) -> Duplicates:
     d = thumbnail(to_levels(train.x[:1].cpu(), scaling)).shape[1] if train.has_images else 0
     bits, thumbnails = np.empty((total, 64), bool), np.empty((total, d), np.uint8)  # in pieces they would split memory
     for part in (part for each in (train, test) if each is not None for part in each.x.split(n_at_once)):
-        seen = premultiply(part).cpu()  # colours that nobody sees make no difference
+        # colours that nobody sees make no difference
+        seen = (premultiply(part) if train.may_have_alpha else part).cpu()
         start = len(exact)
         for i, row in enumerate(seen.flatten(1).contiguous().numpy(), start):
             exact.append(first.setdefault(blake2b(row.data, digest_size=16).digest(), i))
@@ -89,7 +90,10 @@ def find_duplicates(train: Dataset, test: Dataset | None = None) -> Duplicates:
 def to_levels(x: Tensor, scaling: Scaling) -> Tensor:
     """Images n x c x h x w as they are seen, float32 in 0..255: deep ones by their scaling, alpha on grey."""
     if scaling.is_deep:
-        return scaling.to_unit(x) * 255
+        x = scaling.to_unit(x)
+        if not scaling.premultiplied:
+            return x * 255
+        x = Scaling().from_unit(x)
     if has_alpha(x):
         return premultiply(x)[:, :3] + (1 - x[:, 3:] / 255) * GROUND
     return x.float()

@@ -56,7 +56,7 @@ def load_folder(folder: Path, key: str | None, options: DataOptions, progress: P
     return Dataset(
         x=images.stack(channels), labels=None if labels is None else torch.tensor(labels), classes=classes,
         name=dataset_name(folder), notes=tuple(notes), range=images.bounds, files=images.names,
-        source_dtype=images.dtype, scale=options.scale,
+        source_dtype=images.dtype, scale=options.scale, alpha=images.is_deep and channels == 4,
     )  # fmt: skip
 
 
@@ -80,7 +80,7 @@ def image_notes(images: ImageBuffer, options: DataOptions, channels: int) -> Ite
     stats = sum((info.stats for info in infos if info.stats), ValueStats())
     if images.is_deep:
         shape = (channels, *infos[0].shape[1:])
-        yield from depth_notes(images.dtype, shape, stats, options.scale, images.bounds)
+        yield from depth_notes(images.dtype, shape, stats, options.scale, images.bounds, channels == 4)
         if "32" in images.dtype and "int" in images.dtype and max(-stats.low, stats.high) > 2**24:
             yield f"integers beyond {2**24:,} were rounded, since numbers from files are float32 inside"
     elif stats.count:

@@ -21,6 +21,7 @@ from ..io.parallel import in_parallel
 from .array_files import MAX_DEFLATE_RATIO
 from .crop import crop_images, is_on_background, lay_on_background, too_small
 from .dataset import CHANNELS, convert_channels
+from .depth import OPAQUE
 from .listing import IMAGE_SUFFIXES, File
 from .memory import MAX_MEMORY_SHARE, available_memory, check_memory, format_bytes
 from .options import DataOptions, Progress
@@ -125,7 +126,7 @@ class ImageBuffer:
         images = {c: iter(x) for c, x in self.buffers.items()}
         x = torch.empty((len(shapes), channels, *shapes[0][1:]), dtype=torch.float32 if self.is_deep else torch.uint8)
         for i, (c, _, _) in enumerate(shapes):
-            x[i] = convert_channels(torch.from_numpy(next(images[c]))[None], channels)[0]
+            x[i] = convert_channels(torch.from_numpy(next(images[c]))[None], channels, alpha=self.is_deep)[0]
         return x
 
     @property
@@ -190,7 +191,7 @@ def read_images(files: Sequence[File], options: DataOptions, name: str, progress
     with lift_pixel_limit() as decoder_notes:
         if options.pages == "all":
             pages = [page for several in in_parallel(file_pages, files) for page in several]
-        if options.bits != 8 and options.channels != 4 and has_deep_header(pages):
+        if options.bits != 8 and has_deep_header(pages):
             deep_images = read_numbers(pages, options, name, progress)
             if deep_images is not None:
                 deep_images.decoder_notes = decoder_notes
@@ -210,7 +211,7 @@ def read_images(files: Sequence[File], options: DataOptions, name: str, progress
 
 
 def read_numbers(pages: Sequence[Page], options: DataOptions, name: str, progress: Progress) -> ImageBuffer | None:
-    """The images, if all that can be read have numbers beyond bytes, and none alpha; else None."""
+    """The images, if all that can be read have numbers beyond bytes; else None."""
     images, bounds = ImageBuffer(len(pages), name, is_deep=True), options.bounds
     read = partial(read_deep_page, options=options, bounds=None if isinstance(bounds, str) else bounds)
     for i, (page, result) in enumerate(zip(pages, in_parallel(read, pages), strict=True), 1):
@@ -232,15 +233,18 @@ def has_deep_header(pages: Sequence[Page]) -> bool:
 
 
 def read_deep_page(page: Page, options: DataOptions, bounds: Bounds | None) -> ReadResult:
-    """One image or its tiles, upright, its numbers as float32; no text where it has bytes, or alpha."""
+    """One image or its tiles, upright, its numbers as float32; no text where it has bytes, or alpha of other kinds."""
     try:
         pixels, n_pages, _ = decode(page)
         values = pixels.values
-        if values.dtype == np.uint8 or values.shape[2] == 4:
+        if values.dtype == np.uint8 or (4 in (values.shape[2], options.channels) and pixels.white != OPAQUE):
             return ""
-        stats = value_stats(values, bounds)
-        x = torch.from_numpy(np.array(values.transpose(2, 0, 1), np.float32, order="C"))
-        return fit(x, options, ImageInfo((), stats, pixels.white or 0, pages=n_pages, dtype=values.dtype.name))
+        stats = value_stats(values[..., :3], bounds)
+        x, is_opaque = drop_opaque(np.array(values.transpose(2, 0, 1), np.float32, order="C"), OPAQUE, options)
+        info = ImageInfo(
+            (), stats, pixels.white or 0, pages=n_pages, has_opaque_alpha=is_opaque, dtype=values.dtype.name
+        )
+        return fit(x, options, info, alpha=len(x) == 4)
     except UserError:  # a damaged shard, not only this image
         raise
     except Exception as error:  # a damaged file can raise anything
@@ -259,9 +263,7 @@ def read_page(page: Page, options: DataOptions, bounds: Bounds | None) -> ReadRe
             return f"{what} have no black and white of their own: {RANGE_HELP}"
         if stats:
             values = quantize_pixels(values, bounds or (0.0, float(white or 1)), float(white or 1))
-        x = torch.from_numpy(np.array(values.transpose(2, 0, 1), order="C"))
-        is_opaque = len(x) == 4 and options.channels != 4 and bool((x[3] == 255).all())
-        x = x[:3] if is_opaque else x
+        x, is_opaque = drop_opaque(np.array(values.transpose(2, 0, 1), order="C"), 255, options)
         return fit(x, options, ImageInfo((), stats, white or 0, pixels.has_more_bits, n_pages, is_opaque))
     except UserError:  # a damaged shard, not only this image
         raise
@@ -269,10 +271,20 @@ def read_page(page: Page, options: DataOptions, bounds: Bounds | None) -> ReadRe
         return unreadable_reason(error, page.file)
 
 
-def fit(x: Tensor, options: DataOptions, info: ImageInfo) -> ReadResult:
-    """An image c x h x w, laid on the background and cropped as the options say, with that in its info."""
-    on_background, (h, w) = is_on_background(x[None], options), x.shape[1:]
-    images = crop_images(lay_on_background(x[None], options), options)
+def drop_opaque(values: np.ndarray, opaque: int, options: DataOptions) -> tuple[Tensor, bool]:
+    """An image c x h x w without alpha that hides nothing, unless 4 channels are asked for; and whether it had such."""
+    is_opaque = len(values) == 4 and options.channels != 4 and bool((values[3] == opaque).all())
+    return torch.from_numpy(values[:3] if is_opaque else values), is_opaque
+
+
+def fit(x: Tensor, options: DataOptions, info: ImageInfo, alpha: bool = False) -> ReadResult:
+    """An image c x h x w, laid on the background and cropped as the options say, with that in its info.
+
+    `alpha` says whether the fourth channel of a deep one is such.
+    """
+    on_background, (h, w) = is_on_background(x[None], options, alpha), x.shape[1:]
+    on_colour = lay_on_background(x[None], options, alpha)
+    images = crop_images(on_colour, options, alpha and on_colour.shape[1] == 4)
     if options.image_size and not len(images):
         return too_small(h, w, options.image_size)
     rest = h * w - len(images) * images[0, 0].numel() if options.crop == "tiles" else 0

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..model import Model
 from .dataset import Dataset
-from .depth import MAX_INTEGER, WIDE_DTYPES, channel_bounds
+from .depth import MAX_INTEGER, OPAQUE, WIDE_DTYPES, channel_bounds
 
 VECTORS_PER_CHUNK, IMAGES_PER_CHUNK = 65_536, 1000
 LAYER_PATTERN = re.compile(r"(?P<net>.*\.)(?P<place>\d+)\.std")
@@ -51,21 +51,27 @@ class Scaling:
         """The same, of a dataset that may hold deep images."""
         if not dataset.is_deep:
             return cls.fit(dataset.x, pixel_range, standardize=standardize)
-        low, high = channel_bounds(dataset.x, dataset.scale, dataset.range)
-        return cls(pixel_range, low=low, high=high, dtype=dataset.source_dtype)
+        low, high = channel_bounds(dataset.x, dataset.scale, dataset.range, dataset.alpha)
+        return cls(pixel_range, premultiplied=dataset.alpha, low=low, high=high, dtype=dataset.source_dtype)
 
     @property
     def is_deep(self) -> bool:
         """Whether it is that of deep images."""
         return self.low is not None
 
+    @property
+    def may_have_alpha(self) -> bool:
+        """Whether a fourth channel is alpha: of bytes always, of deep images if colours are multiplied by it."""
+        return self.premultiplied or not self.is_deep
+
     def holds(self, dataset: Dataset) -> bool:
         """Whether it is for such examples: vectors, bytes, or deep images of this type whose own scale is within."""
         if self.low is None or self.high is None or not dataset.is_deep:
             return self.is_deep == dataset.is_deep
-        if self.dtype != dataset.source_dtype or len(self.low) != dataset.shape[0]:
+        kind = dataset.source_dtype, dataset.alpha, dataset.shape[0]
+        if kind != (self.dtype, self.premultiplied, len(self.low)):
             return False
-        low, high = channel_bounds(dataset.x, dataset.scale, dataset.range)
+        low, high = channel_bounds(dataset.x, dataset.scale, dataset.range, dataset.alpha)
         return bool((low >= self.low).all() and (high <= self.high).all())
 
     @property
@@ -92,7 +98,8 @@ class Scaling:
         """Examples as the model sees them; vectors with mean 0 and deviation 1, unless nothing is known of them."""
         low, high = self.pixel_range
         if self.is_deep:
-            return self.to_unit(x).mul_(high - low).add_(low)
+            unit = self.to_unit(x)
+            return (premultiply(unit) if self.premultiplied else unit).mul_(high - low).add_(low)
         if x.dtype == torch.uint8:
             u = (premultiply(x) if self.premultiplied else x).float().mul_((high - low) / 255)
             return u.add_(low) if low else u
@@ -106,7 +113,8 @@ class Scaling:
         """
         low, high = self.pixel_range
         if self.is_deep:
-            return self.from_unit((u.float() - low).div_(high - low))
+            unit = (u.float() - low).div_(high - low)
+            return self.from_unit(unpremultiply(unit, OPAQUE) if self.premultiplied else unit)
         if u.ndim > 2:
             x = (u.float() - low).mul_(255 / (high - low)).clamp_(0, 255)
             if self.premultiplied:  # first: rounded, colours at alpha 1 could only be 0 or 255
@@ -122,7 +130,11 @@ class Scaling:
         if self.low is None or self.high is None:
             return 0.0
         low, high = (t.to(x.device, x.dtype)[:, None, None] for t in (self.low, self.high))
-        return sum(int(((part < low) | (part > high)).sum()) for part in x.split(IMAGES_PER_CHUNK)) / x.numel()
+        n_clipped = 0
+        for part in x.split(IMAGES_PER_CHUNK):
+            is_seen = part[:, 3:] > 0 if self.premultiplied else True
+            n_clipped += int((((part < low) | (part > high)) & is_seen).sum())
+        return n_clipped / x.numel()
 
     def to_unit(self, x: Shaped[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
         """Images as pixels in [0, 1]: bytes / 255, deep ones by `low` and `high`, others clipped."""
@@ -152,15 +164,18 @@ def picture_scaling(dataset: Dataset) -> Scaling:
 def as_bytes(dataset: Dataset, scaling: Scaling) -> Dataset:
     """Deep images as metrics see them: 256 levels by a model's scaling; others as they are.
 
-    Where they are neither grey nor of three channels, all are seen, side by side in one grey image.
+    Where they are neither grey nor of three channels, or four of which one is alpha, all are seen, side by side in one
+    grey image.
     """
-    return replace(dataset, x=images_as_bytes(dataset.x, scaling), source_dtype="") if dataset.is_deep else dataset
+    if not dataset.is_deep:
+        return dataset
+    return replace(dataset, x=images_as_bytes(dataset.x, scaling), source_dtype="", alpha=False)
 
 
 def images_as_bytes(x: Float[Tensor, "n c h w"], scaling: Scaling) -> Shaped[Tensor, "n c2 h w2"]:
     """The same of deep images alone."""
     x = torch.cat([Scaling().from_unit(scaling.to_unit(part)) for part in x.split(IMAGES_PER_CHUNK)])
-    return side_by_side(x)
+    return x if scaling.premultiplied else side_by_side(x)
 
 
 def side_by_side(x: Shaped[Tensor, "n c h w"]) -> Shaped[Tensor, "n c2 h w2"]:
@@ -191,14 +206,17 @@ def premultiply(x: Shaped[Tensor, "n *shape"]) -> Shaped[Tensor, "n *shape"]:
     return torch.cat([colours * alpha, alpha], 1)
 
 
-def unpremultiply(x: Shaped[Tensor, "n *shape"]) -> Shaped[Tensor, "n *shape"]:
-    """The inverse of `premultiply`, also of colours brighter than alpha allows; black where alpha, as a byte, is 0."""
+def unpremultiply(x: Shaped[Tensor, "n *shape"], opaque: int = 255) -> Shaped[Tensor, "n *shape"]:
+    """The inverse of `premultiply`, also of colours brighter than alpha allows.
+
+    Black where alpha, as a whole number up to `opaque`, is 0.
+    """
     if not has_alpha(x):
         return x
     if x.dtype == torch.uint8:
         return (unpremultiply(x.float() / 255) * 255).round().to(torch.uint8)
     alpha = x[:, 3:]
-    return torch.cat([torch.where(alpha > 0.5 / 255, (x[:, :3] / alpha).clamp(0, 1), 0.0), alpha], 1)
+    return torch.cat([torch.where(alpha > 0.5 / opaque, (x[:, :3] / alpha).clamp(0, 1), 0.0), alpha], 1)
 
 
 def composite_backgrounds(x: Shaped[Tensor, "n *shape"], premultiplied: bool = False) -> Shaped[Tensor, "n *shape2"]:

@@ -326,4 +326,5 @@ def read_examples(
     return replace(
         part.select(rows), x=images.stack(channels), notes=tuple(image_notes(images, options, channels)),
         range=images.bounds, source_dtype=images.dtype, scale=options.scale,
+        alpha=images.is_deep and channels == 4,
     )  # fmt: skip

@@ -108,9 +108,9 @@ def shown_errors(trained: Trained, data: Dataset, kind: str, seed: int = 0, to: 
     """
     scaling = trained.domain_scaling(trained.domains(to)[0] if trained.model.n_domains == 2 else 0)
     # of deep images the first channel, or three; of those with alpha the three that are seen on white
-    shown = slice(3 if data.shape[0] > 2 else 1) if scaling.is_deep else slice(-3, None)
+    shown = slice(3 if data.shape[0] > 2 else 1) if not scaling.may_have_alpha else slice(-3, None)
     if kind not in ERRORS and "reconstruction" not in score_kinds(trained):
         x = scaling.to_unit(data.x)
-        return ((x if scaling.is_deep else composite_backgrounds(x))[:, shown],)
+        return ((composite_backgrounds(x) if scaling.may_have_alpha else x)[:, shown],)
     x, r = (torch.cat(parts) for parts in zip(*comparisons(trained, data, kind, seed, to), strict=True))
     return x[:, shown], r[:, shown].clamp(0, 1), (x - r).square().mean(1)

@@ -81,7 +81,8 @@ class Direction:
         """Examples of the target domain, pixels from 0 to 1 as bytes."""
         if self.target.has_images and x.is_floating_point():
             x = (x * 255).round().to(torch.uint8)
-        return replace(self.target, x=side_by_side(x) if self.target.is_deep else x, source_dtype="")
+        x = x if self.target.may_have_alpha else side_by_side(x)
+        return replace(self.target, x=x, source_dtype="", alpha=False)
 
     def scores(self) -> MetricValues:
         """The error of the round trip, where there is a way back, and metrics against half of the target domain."""
@@ -250,6 +251,6 @@ def comparable_values(domain: Dataset, *examples: Tensor) -> tuple[Tensor, ...]:
     """Examples of a domain as errors compare them: pixels from 0 to 1, with alpha on black and white, or deviations."""
     if domain.has_images:
         pixels = tuple(to_unit_range(x) for x in examples)
-        return pixels if domain.is_deep else tuple(map(composite_backgrounds, pixels))
+        return tuple(map(composite_backgrounds, pixels)) if domain.may_have_alpha else pixels
     units = Scaling.fit(domain.x)
     return tuple(units(x) for x in examples)

@@ -27,7 +27,7 @@ def load_domain(trained: "Trained", source: Source, options: DataOptions | None,
     scaling, shape = trained.domain_scaling(domain), trained.shape[domain]
     own = restore_numbers(source, without_holdout(options), trained.metadata, scaling, domain)
     if len(shape) == 3 and isinstance(source, str | Path):
-        own = replace(own, size=f"{shape[1]}x{shape[2]}", channels=own.channels if scaling.is_deep else shape[0])
+        own = replace(own, size=f"{shape[1]}x{shape[2]}", channels=shape[0] if scaling.may_have_alpha else own.channels)
         own = with_stored_crop(own, trained)
     return check_depth(load(source, own), scaling)
 

@@ -156,7 +156,7 @@ def measurable(trained: "Trained", u: Tensor) -> Tensor:
     if u.ndim == 2:
         return u
     pixels = (u - low) / (high - low)
-    return pixels if scaling.is_deep else composite_backgrounds(pixels, scaling.premultiplied)
+    return composite_backgrounds(pixels, scaling.premultiplied) if scaling.may_have_alpha else pixels
 
 
 def translate_back(trained: "Trained", x: Tensor, to: str) -> Pair:
@@ -164,7 +164,7 @@ def translate_back(trained: "Trained", x: Tensor, to: str) -> Pair:
     scaling = trained.domain_scaling(trained.domains(to)[0])
     x = scaling.to_unit(x) if x.ndim == 4 else x
     r = trained.translate_batch(trained.translate_batch(x, to), OTHER_DOMAIN[to])
-    if scaling.is_deep:
+    if not scaling.may_have_alpha:
         return x, r
     return (composite_backgrounds(x), composite_backgrounds(r)) if x.ndim == 4 else (scaling(x), scaling(r))
 

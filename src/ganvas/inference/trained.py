@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from .. import __version__
 from ..data import DataOptions, Dataset, Scaling, Source, check_depth, load, restore_numbers
+from ..data.depth import OPAQUE
 from ..data.memory import check_examples_fit
 from ..data.options import without_holdout
 from ..data.quantization import read_range
@@ -262,9 +263,10 @@ class Trained:
         translations = translate_images(
             lambda part: (translate(part * scale + low) - low) / scale, x, a, b,
             crop=options.crop or "center" if self.has_fixed_size(to) else None, background=options.background_colour,
-            may_have_alpha=not (source.is_deep or target.is_deep),
+            may_have_alpha=source.may_have_alpha and target.may_have_alpha,
         )  # fmt: skip
-        return unpremultiply(translations) if target.premultiplied else translations
+        opaque = OPAQUE if target.is_deep else 255
+        return unpremultiply(translations, opaque) if target.premultiplied else translations
 
     @property
     def directions(self) -> tuple[str, ...]:

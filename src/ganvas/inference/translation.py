@@ -17,6 +17,8 @@ from torch import Tensor
 
 from ..data import READERS, Scaling
 from ..data.builtin import BUILTIN
+from ..data.dataset import convert_channels
+from ..data.depth import OPAQUE
 from ..data.folder import load_folder
 from ..data.images import SUPPORTED_FORMATS, Page, decode, lift_pixel_limit, unreadable_reason
 from ..data.listing import IMAGE_SUFFIXES, RECORD_FILE, File, Listing, is_archive, is_image, list_files, path_mode
@@ -166,7 +168,7 @@ def translate_files(
 
     def translations() -> Iterator[tuple[Path, Tensor, InputImage, Bounds | None, Scaling, tuple[int, ...]]]:
         nonlocal n_done
-        for group in read_ahead(list(targets), source_bounds, source_scaling):
+        for group in read_ahead(list(targets), source_bounds, source_scaling, colour):
             progress(n_done, n)
             for images in batch_by_shape([image for image in group.values() if isinstance(image, InputImage)]):
                 batch = trained.translate_batch(torch.stack([image.x for image in images]), to)
@@ -252,32 +254,40 @@ def plan_translations(source: Path, out: Path) -> tuple[list[tuple[File, Path]],
     return [(file, target)], Listing(source)
 
 
-def read_ahead(files: list[File], bounds: Bounds | None, scaling: Scaling) -> Iterator[dict[File, InputImage | str]]:
+def read_ahead(
+    files: list[File], bounds: Bounds | None, scaling: Scaling, background: tuple[int, ...]
+) -> Iterator[dict[File, InputImage | str]]:
     """The images in groups, decoded in parallel, one group ahead of what is asked for."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        read = partial(read_image, bounds=bounds, scaling=scaling)
+        read = partial(read_image, bounds=bounds, scaling=scaling, background=background)
         following = pool.map(read, files[:READ_AHEAD])
         for end in range(READ_AHEAD, len(files) + READ_AHEAD, READ_AHEAD):
             images, following = following, pool.map(read, files[end : end + READ_AHEAD])
             yield dict(zip(files[end - READ_AHEAD : end], images, strict=True))
 
 
-def read_image(file: File, bounds: Bounds | None = None, scaling: Scaling = Scaling()) -> InputImage | str:  # noqa: B008
+def read_image(
+    file: File, bounds: Bounds | None = None, scaling: Scaling = Scaling(),  # noqa: B008
+    background: tuple[int, ...] = COLOURS["white"],
+) -> InputImage | str:  # fmt: skip
     """An image, upright as its EXIF orientation says, or why it cannot be read; black and white as `bounds` say.
 
-    Of deep images the `scaling` says it: these have no alpha, and no bytes.
+    Of deep images, which are no bytes, the `scaling` says it.  Where that has no alpha, what has is laid on the
+    `background`.
     """
     try:
         pixels, pages, image_format = decode(Page(file))
         values, dtype = pixels.values, pixels.values.dtype
         if scaling.low is not None:
-            if dtype == np.uint8 or values.shape[2] != len(scaling.low):
-                have = f"{values.shape[2]} channels of {dtype}"
-                return f"has {have}, but the model was trained on {len(scaling.low)} of {scaling.dtype}"
-            numbers = torch.from_numpy(values.transpose(2, 0, 1).astype(np.float64))
+            n, own = values.shape[2], len(scaling.low)
+            can_have_alpha = pixels.white == OPAQUE and (n == 4 or scaling.premultiplied) and own in (1, 3, 4)
+            if dtype == np.uint8 or (n != own and not can_have_alpha) or (n == own == 4 and not scaling.premultiplied):
+                return f"has {n} channels of {dtype}, but the model was trained on {own} of {scaling.dtype}"
+            numbers = torch.from_numpy(values.transpose(2, 0, 1).astype(np.float64))[None]
             if not numbers.isfinite().all():
                 return "holds NaN or infinity: replace these"
-            x, is_clipped = scaling.to_unit(numbers[None])[0], scaling.clipped_share(numbers[None]) > MAX_CLIPPED_SHARE
+            numbers = convert_channels(numbers, own, background, alpha=True) if n != own else numbers
+            x, is_clipped = scaling.to_unit(numbers)[0], scaling.clipped_share(numbers) > MAX_CLIPPED_SHARE
             return InputImage(file, x, dtype, False, pages > 1, image_format, is_clipped)
         if bounds is None and pixels.white is None:
             return f"{pixels.kind} have no black and white of their own, and the model was trained without `range`"

@@ -102,7 +102,7 @@ def value_histogram(dataset: Dataset) -> Image.Image:
         for channel, values in enumerate(part.unbind(1)):
             counts[channel] += count_values(values, low, high, counts.shape[1])
     names = {1: ("grey",), 3: ("red", "green", "blue"), 4: ("red", "green", "blue", "alpha")}
-    is_colour = c in names and not dataset.is_deep
+    is_colour = c in names and (dataset.alpha or not dataset.is_deep)
     return histograms(counts, low, high, names[c] if is_colour else [f"channel {i}" for i in range(c)])
 
 

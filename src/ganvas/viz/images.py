@@ -88,7 +88,10 @@ class Examples:
     @property
     def visible(self) -> Tensor:
         """Images as bytes of a picture; of deep ones with 2 channels the first, with more than 3 the first three."""
-        return to_picture(self.scaling.to_unit(self.x) * 255) if self.scaling.is_deep else self.x
+        if not self.scaling.is_deep:
+            return self.x
+        unit = self.scaling.to_unit(self.x)
+        return Scaling().from_unit(unit).cpu() if self.scaling.premultiplied else to_picture(unit * 255)
 
     def render(self) -> Image.Image:
         """A grid of the images, or a plot of the vectors' first two dimensions."""
@@ -136,8 +139,8 @@ class Examples:
     def save_images(self, folder: Path) -> None:
         """One PNG an image, 00000.png, 00001.png, ..., or 00000-food.png with its class; UserError for vectors.
 
-        Deep images of uint16, grey or RGB, are PNGs of 16 bits; grey ones that fit into int32 or float32 are TIFFs;
-        others are .npy, h x w x c.
+        Deep images of uint16, grey, RGB or with alpha, are PNGs of 16 bits; grey ones that fit into int32 or float32
+        are TIFFs; others are .npy, h x w x c.
         """
         if self.x.ndim == 2:
             raise UserError(f"vectors are no pictures: write them to {folder}.npz instead")
@@ -146,14 +149,14 @@ class Examples:
             name = f"{i:05d}"
             if self.labels is not None and self.classes:
                 name += "-" + re.sub(r"[^\w-]", "-", self.classes[int(self.labels[i])][:MAX_CLASS_NAME_LENGTH])
-            content, suffix = encode_image(numbers[i]) if self.scaling.is_deep else (b"", ".png")
+            content, suffix = encode_image(numbers[i], alpha) if self.scaling.is_deep else (b"", ".png")
             with atomic_write(folder / f"{name}{suffix}") as temporary:
                 if content:
                     temporary.write_bytes(content)
                 else:
                     to_pil(self.x[i]).save(temporary, "PNG", compress_level=PNG_LEVEL)
 
-        numbers = self.numpy() if self.scaling.is_deep else np.empty(0)
+        numbers, alpha = self.numpy() if self.scaling.is_deep else np.empty(0), self.scaling.premultiplied
         deque(in_parallel(write, range(len(self)), WRITERS), maxlen=0)
 
     def _repr_png_(self) -> bytes:
@@ -210,6 +213,8 @@ def preview(rows: Tensor, scaling: Scaling) -> Image.Image:
     Deep images are black and white at the ends of the range that the model has pixels in.
     """
     flat = rows.flatten(0, 1).float().cpu()
+    if scaling.is_deep and scaling.premultiplied:
+        scaling = Scaling(scaling.pixel_range, premultiplied=True)
     if scaling.is_deep:
         low, high = scaling.pixel_range
         return Examples(to_picture((flat - low) * (255 / (high - low))), rows.shape[1]).render()
@@ -222,10 +227,10 @@ def to_picture(x: Tensor) -> Tensor:
     return x[:, : 3 if x.shape[1] > 2 else 1].round().clamp(0, 255).to(torch.uint8).cpu()
 
 
-def encode_image(numbers: np.ndarray) -> tuple[bytes, str]:
-    """A file that holds the numbers h x w x c of a deep image exactly, and its suffix."""
+def encode_image(numbers: np.ndarray, alpha: bool = False) -> tuple[bytes, str]:
+    """A file that holds the numbers h x w x c of a deep image, the fourth `alpha`, exactly, and its suffix."""
     content, (*_, c), dtype = io.BytesIO(), numbers.shape, numbers.dtype
-    if dtype == np.uint16 and c == 3:
+    if dtype == np.uint16 and (c == 3 or alpha):
         return encode_png16(numbers), ".png"
     stored = {"int8": "int32", "int16": "int32", "float16": "float32"}.get(dtype.name, dtype.name)
     if c == 1 and stored in ("uint16", "int32", "float32"):
