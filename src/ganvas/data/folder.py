@@ -150,7 +150,7 @@ class MixedSizesError(UserError):
         common = ", ".join(f"{n} of {size}" for size, n in list(self.sizes.items())[:3])
         pages = (page for page, info in images.infos.items() if info.shape[:0:-1] == rarest)
         example = str(next(pages)).rpartition("/")[2]
-        how = "ask for one size, for example size=64 or size=48x64 (height x width)"
+        how = f"ask for one size, for example size=64 or, the most common, size={self.size} (height x width)"
         if len({round(w / h, 2) for w, h in images.sizes}) > 1:
             how += ", with crop=pad to cut nothing off"
         super().__init__(f"{folder} holds images of {len(sizes)} sizes ({common}; {example} differs from most): {how}")
