@@ -58,6 +58,8 @@ def test_all_bits_are_read_and_grey_with_alpha_too(folder: Path, tmp_path: Path)
     assert (data.source_dtype, data.alpha, data.shape) == ("uint16", True, (4, 8, 8))
     assert np.array_equal(data.x[1].movedim(0, -1).numpy(), written(folder / "1.png"))
     assert "in 4 channels of 8 x 8 pixels (height x width), the fourth alpha, are kept as they are" in data.notes[0]
+    low, high = data.x[:, :3, 4:].amin().item(), data.x[:, :3, 4:].amax().item()
+    assert data.notes[0].startswith(f"numbers of uint16 from {low:g} to {high:g} in 4")  # of what is seen
     grey = load(write(tmp_path / "grey", drawings(2, 2)))
     assert (grey.alpha, grey.shape) == (True, (4, 8, 8))
     assert torch.equal(grey.x[:, 0], grey.x[:, 2])
@@ -82,6 +84,7 @@ def test_a_background_makes_them_rgb(folder: Path) -> None:
     for colour, level in (("white", 65_535), ("black", 0), ("#808080", 128 * 257)):
         data = load(folder, DataOptions(background=colour))
         assert (data.shape, data.alpha, data.is_deep) == ((3, 8, 8), False, True)
+        assert f"from {data.x.min().item():.7g} to {data.x.max().item():.7g} in 3" in data.notes[1]
         assert torch.equal(data.x[:, :, :4], torch.full((6, 3, 4, 8), float(level)))
     assert torch.equal(load(folder, DataOptions(channels=3)).x, load(folder, DataOptions(background="white")).x)
 

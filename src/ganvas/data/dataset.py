@@ -243,7 +243,7 @@ def split_indices(
     if is_test_split and not n_test:
         why = f"with {few}" if few else f"by {by}"
         why = why if is_default else f"with holdout={share:g} of {n} examples"
-        how = "leave out split=test, or ask for another holdout"
+        how = "leave out split=test, or hold some out, e.g. holdout=0.2"
         raise MissingSplitError(f'{name} has no split "test", and none is held out {why}: {how}')
     if n_test == n:
         raise UserError(f"holdout={share:g} of the {n} examples of {name} leaves none to learn from: ask for less")

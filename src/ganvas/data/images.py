@@ -239,8 +239,8 @@ def read_deep_page(page: Page, options: DataOptions, bounds: Bounds | None) -> R
         values = pixels.values
         if values.dtype == np.uint8 or (4 in (values.shape[2], options.channels) and pixels.white != OPAQUE):
             return ""
-        stats = value_stats(values[..., :3], bounds)
         x, is_opaque = drop_opaque(np.array(values.transpose(2, 0, 1), np.float32, order="C"), OPAQUE, options)
+        stats = seen_stats(x, options, bounds)
         info = ImageInfo(
             (), stats, pixels.white or 0, pages=n_pages, has_opaque_alpha=is_opaque, dtype=values.dtype.name
         )
@@ -269,6 +269,13 @@ def read_page(page: Page, options: DataOptions, bounds: Bounds | None) -> ReadRe
         raise
     except Exception as error:  # a damaged file can raise anything: struct.error, RuntimeError, ...
         return unreadable_reason(error, page.file)
+
+
+def seen_stats(x: Tensor, options: DataOptions, bounds: Bounds | None) -> ValueStats:
+    """The numbers of a deep image c x h x w: of one with alpha, those of its colours that are seen."""
+    if len(x) == 4:
+        x = lay_on_background(x[None], options, True)[0] if options.background else x[:3, x[3] > 0]
+    return value_stats(x.numpy(), bounds) if x.numel() else ValueStats()
 
 
 def drop_opaque(values: np.ndarray, opaque: int, options: DataOptions) -> tuple[Tensor, bool]:
