@@ -12,12 +12,10 @@ from PIL import Image
 from ganvas import VAE, CycleGAN
 from ganvas.data import DataOptions, MissingSplitError, class_counts, listing, load
 from ganvas.errors import UserError
-from ganvas.inference.translation import translate_files
 from ganvas.training import run
 from tests.support.folders import picture
 from tests.support.images import png
 from tests.support.layouts import tree
-from tests.support.translators import negatives
 
 ALL, TEST = DataOptions(holdout=0), DataOptions(split="test")
 ONE = "a single image: a model can learn nothing but this one"
@@ -140,9 +138,6 @@ def test_other_archives_and_tables_are_named_with_what_to_do(tmp_path: Path) -> 
         (tmp_path / name).write_text("x")
         with pytest.raises(UserError, match=words):
             load(tmp_path / name)
-    zipped(tmp_path / "photos")
-    with pytest.raises(UserError, match="photos.zip is no image: .*unpack the archive first"):
-        translate_files(negatives(), tmp_path / "photos.zip", tmp_path / "out")
     both = zipped(tree(tmp_path / "maps", trainA=1, trainB=1))
     with pytest.raises(UserError, match="holds two domains, trainA and trainB: unpack it first"):
         run.train(TINY, both, quiet=True)
