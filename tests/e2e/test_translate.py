@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -103,3 +104,25 @@ def test_mistakes_are_said(domains: tuple[str, str], folder: Path, capsys: pytes
     assert "no encoder" in refused(capsys, "reconstruct", run, domains[0])
     assert "no encoder" in refused(capsys, "fit-prior", run)
     assert not Path("out").exists()
+
+
+@pytest.mark.draws
+def test_an_archive_is_translated_as_the_run_saw_images(
+    domains: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is transparent looks like the background of the run, not like its hidden colour or white."""
+    run = said(capsys, "train", "discogan", *domains, "--background", "black", "--crop", "pad", "--size", "16", *TINY)
+    colours = {"clear.png": (200, 90, 10, 0), "black.png": (0, 0, 0, 255), "white.png": (255, 255, 255, 255)}
+    for name, colour in colours.items():
+        Image.new("RGBA", (40, 20), colour).save(tmp_path / name)
+    with ZipFile("images.zip", "w") as archive:
+        for name in colours:
+            archive.write(tmp_path / name, f"deep/{name}")
+    assert told(capsys, "translate", run, "images.zip", "out")["translated"] == 3
+    clear, black, white = (np.asarray(Image.open(f"out/deep/{name}")).astype(int) for name in colours)
+    assert clear.shape == (20, 40, 4)
+    assert np.array_equal(clear[..., :3], black[..., :3])
+    assert not np.array_equal(clear[..., :3], white[..., :3])
+    assert clear[..., 3].max() == 0
+    said(capsys, "translate", run, str(tmp_path / "clear.png"), "one.png")
+    assert "no data 'none'" in refused(capsys, "translate", run, "none", "x.png")
