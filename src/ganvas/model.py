@@ -26,7 +26,15 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 Shape = tuple[int, ...]
-"""Shape of one example: (channels, height, width) of an image, or (dimensions,) of a vector."""
+"""Shape of one example: (channels, height, width) of an image, or (dimensions,) of a vector; of a signal (channels,
+length), of a volume (channels, depth, height, width)."""
+KINDS = {1: "vector", 2: "signal", 3: "image", 4: "volume"}
+"""what examples are, by the number of their axes"""
+
+
+def kind_of(shape: Shape) -> str:
+    """What an example of this shape is."""
+    return KINDS[len(shape)]
 
 
 class Batch(NamedTuple):

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from ganvas.cli.app import main
-from ganvas.data import DataOptions, as_bytes, from_array, load
+from ganvas.data import DataOptions, as_measured, from_array, load
 from ganvas.data.depth import channel_bounds
 from ganvas.data.scaling import Scaling, scaling_from_state, scaling_state
 from ganvas.errors import UserError
@@ -101,11 +101,11 @@ def test_the_note_says_type_range_channels_and_scale() -> None:
 def test_metrics_see_all_channels_side_by_side() -> None:
     data = from_array(DEEP["five channels"])
     scaling = Scaling.fit_dataset(data)
-    seen = as_bytes(data, scaling)
+    seen = as_measured(data, scaling)
     assert seen.shape == (1, 8, 40)
     assert torch.equal(seen.x[:, :, :, 8:16], (scaling.to_unit(data.x)[:, 1:2] * 255).round().byte())
     colour = from_array(RANDOM.normal(size=(3, 8, 8, 3)))
-    assert as_bytes(colour, Scaling.fit_dataset(colour)).shape == (3, 8, 8)
+    assert as_measured(colour, Scaling.fit_dataset(colour)).shape == (3, 8, 8)
 
 
 def test_a_file_keeps_the_scale() -> None:

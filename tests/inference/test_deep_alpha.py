@@ -11,7 +11,7 @@ from torch import nn
 
 import ganvas
 from ganvas.cli.app import main
-from ganvas.data import DataOptions, Dataset, as_bytes, check_depth, from_array, load
+from ganvas.data import DataOptions, Dataset, as_measured, check_depth, from_array, load
 from ganvas.data.crop import crop_images
 from ganvas.data.duplicates import find_duplicates
 from ganvas.data.scaling import Scaling, scaling_from_state, scaling_state
@@ -124,7 +124,7 @@ def test_numbers_come_back_through_a_models_scale(folder: Path) -> None:
 def test_pictures_and_metrics_see_what_is_seen(folder: Path) -> None:
     data = load(folder)
     scaling = Scaling.fit_dataset(data)
-    assert as_bytes(data, scaling).shape == (4, 8, 8)
+    assert as_measured(data, scaling).shape == (4, 8, 8)
     picture = np.asarray(Examples(data.x, scaling=scaling).render().convert("RGB"))
     assert len(np.unique(picture[:8, :8])) <= 2  # a checkerboard
     looked = np.asarray(preview(scaling(data.x)[None], scaling).convert("RGB"))

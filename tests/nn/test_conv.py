@@ -1,12 +1,13 @@
 """Convolutional networks: what their layers compute, of images of any size."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn.functional import conv2d, interpolate
 
 from ganvas.nn import decoder
-from ganvas.nn.conv import ResizeConv2d
+from ganvas.nn.conv import ResizeConv2d, conv_decoder, conv_encoder
 
 SIZES = [((6, 7), (12, 14)), ((6, 7), (6, 14)), ((6, 7), (12, 7)), ((4, 5), (9, 11)), ((1, 7), (1, 15))]
 
@@ -45,3 +46,32 @@ def test_resizing_draws_no_checkerboard_where_a_transposed_convolution_does() ->
 def test_resizing_decoders_return_images_of_any_size(shape: tuple[int, int, int]) -> None:
     net = decoder("resize", 7, shape, 3, 0, norm="batch")
     assert net(torch.randn(2, 7)).shape == (2, *shape)
+
+
+@pytest.mark.parametrize("length", [1, 7, 8, 9, 16, 17, 31])
+def test_layers_of_signals_compute_sums_over_their_kernels(length: int) -> None:
+    """A NumPy reference of the convolutions down to below 8 steps and the transposed ones back up, any length."""
+    weights = conv_encoder((2, length), 1, 3).double(), conv_decoder(1, (2, length), 3).double()
+    x = np.random.default_rng(0).normal(size=(2, length))
+    lengths = [length]
+    for net, is_up in zip(weights, (False, True), strict=True):
+        for layer in (m for m in net if isinstance(m, nn.Conv1d | nn.ConvTranspose1d)):
+            w, b = (p.detach().numpy() for p in (layer.weight, layer.bias))
+            (k,), (s,) = layer.kernel_size, layer.stride
+            n = x.shape[1]
+            target = lengths[lengths.index(n) - 1] if is_up and s == 2 else n if is_up or s == 1 else n // 2
+            padded = np.zeros((w.shape[1], (target if is_up else n) + 2 + k))
+            if is_up:
+                for i in range(n):
+                    padded[:, s * i : s * i + k] += np.einsum("i,iok->ok", x[:, i], w)
+                expected = padded[:, 1 : target + 1] + b[:, None]
+            else:
+                padded[:, 1 : n + 1] = x
+                windows = [padded[:, s * i : s * i + k] for i in range(target)]
+                expected = np.stack([np.einsum("ik,oik->o", window, w) for window in windows], 1) + b[:, None]
+                lengths.append(target)
+            y = layer(torch.from_numpy(x)[None])[0].detach().numpy()
+            assert y.shape == expected.shape
+            assert np.allclose(y, expected, atol=1e-12)
+            x = y
+    assert x.shape == (2, length)

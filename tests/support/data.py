@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,17 @@ from ganvas.training import fit
 def image_collection(n: int = 40, shape: tuple[int, int, int] = (12, 10, 3), seed: int = 0) -> Dataset:
     random = np.random.default_rng(seed)
     return from_array(random.integers(0, 256, (n, *shape), np.uint8), random.integers(0, 5, n), name="images")
+
+
+NUMBER_SHAPES = {"signals": (2, 19), "volumes": (1, 5, 9, 8)}
+"""shapes of small examples that are neither images nor vectors"""
+
+
+def number_collection(kind: str, n: int = 40) -> Dataset:
+    """Signals, or volumes, in a unit of their own."""
+    random, shape = np.random.default_rng(0), NUMBER_SHAPES[kind]
+    array = random.normal(1013, 9, (n, *shape)).astype(np.float32)
+    return from_array(array, random.integers(0, 5, n), name=kind, kind=kind[:-1])  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -40,7 +52,8 @@ def write_folder(folder: Path, size: tuple[int, int] = (9, 8), mode: str = "RGB"
 def as_pair(data: Dataset) -> DomainPair:
     """The examples as domain A, and as domain B the negatives of fewer of them, in another order."""
     x = data.x.flip(0)[3:]
-    return DomainPair(data, Dataset(x=255 - x if data.has_images else 3 - 2 * x, name="negatives"))
+    x = 255 - x if data.has_images else 3 - 2 * x
+    return DomainPair(data, replace(data, x=x, labels=None, classes=(), name="negatives"))
 
 
 def learnt_by(cls: type[Model], data: Dataset) -> Dataset | DomainPair:

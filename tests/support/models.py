@@ -3,9 +3,13 @@
 from typing import Any
 
 import pytest
+from torch import nn
 
+from ganvas.data import Dataset, DomainPair, fit_scaling, make_stream
+from ganvas.inference.trained import Trained
 from ganvas.model import Model
 from ganvas.models import MODELS
+from ganvas.training.loop import apply_move
 
 SMALL: dict[str, Any] = {
     "latent": 6, "width": 8, "latent_samples": 2, "n_critic": 2, "latents": (4, 2),
@@ -26,3 +30,13 @@ def small(cls: type[Model], **fields: Any) -> Model:
     """The model with small networks."""
     names = cls.__dataclass_fields__
     return cls(**{k: v for k, v in (SMALL | fields).items() if k in names})
+
+
+def after_a_step(model: Model, data: Dataset | DomainPair) -> Trained:
+    """The model after its first step, on examples of five classes."""
+    scaling, nets = fit_scaling(data, model), model.networks(data.shape, 5)
+    for move in model.step(make_stream(data, scaling, batch=8, seed=0), 0, **nets):
+        apply_move(move, model.optimizer(*move.networks))
+        assert move.loss.isfinite()
+    kept = nn.ModuleDict({name: net for name, net in nets.items() if name not in model.training_only}).eval()
+    return Trained(model, data.shape, kept, {"classes": list("abcde")}, scaling=scaling)

@@ -15,6 +15,7 @@ from ..inference.scores import SCORES
 from ..inference.trained import Trained
 from ..io.atomic import atomic_write, refuse_existing, unused_path
 from ..io.text import escape_text
+from ..model import kind_of
 from ..training.progress import ProgressBar
 from ..viz.html import write_page
 from ..viz.images import Examples, heat_maps
@@ -85,8 +86,8 @@ def check_request(trained: Trained, path: Path, threshold: float, to: str) -> No
     if path.suffix.lower() not in SUFFIXES:
         raise UserError(f"cannot write {path}: end its name in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
     shape = trained.shape[trained.domains(to)[0]] if trained.model.n_domains == 2 else trained.shape
-    if len(shape) == 1 and path.suffix.lower() != ".csv":
-        raise UserError(f"vectors are no pictures: write their scores to {path.with_suffix('.csv')} instead")
+    if (kind := kind_of(shape)) != "image" and path.suffix.lower() != ".csv":
+        raise UserError(f"{kind}s are no pictures: write their scores to {path.with_suffix('.csv')} instead")
 
 
 def notes(

@@ -30,12 +30,12 @@ from .listing import may_hold_images, path_mode
 from .options import DataOptions, MissingSplitError, Progress, no_progress
 from .pair import DomainPair, PairStream, pair_warnings
 from .quantization import normalize_range, read_bounds
-from .scaling import Scaling, as_bytes, hidden_colour_stats
+from .scaling import Scaling, as_measured, hidden_colour_stats
 from .science_files import (
     HDF5_SUFFIXES,
-    NIFTI_SUFFIXES,
     has_suffix,
     is_dicom,
+    is_nifti,
     load_dicom,
     load_nifti,
     open_hdf5,
@@ -56,7 +56,7 @@ READERS: tuple[tuple[Callable[[Path], bool], Callable[[Path, str | None, DataOpt
     (lambda path: path.suffix.lower() == ".npz", load_npz),
     (lambda path: path.suffix.lower() == ".npy", load_npy),
     (lambda path: has_suffix(path, HDF5_SUFFIXES), partial(load_npz, open_file=open_hdf5)),
-    (lambda path: has_suffix(path, NIFTI_SUFFIXES), load_nifti),
+    (is_nifti, load_nifti),
     (is_dicom, load_dicom),
     (may_hold_images, load_folder),
 )
@@ -139,18 +139,23 @@ def check_stream(dataset: StreamedDataset, options: DataOptions) -> StreamedData
 
 
 def check_image_options(dataset: Dataset | StreamedDataset, options: DataOptions) -> None:
-    """UserError for options of images where the examples are vectors."""
-    for option, value, what in (
-        ("size", options.size, "size"), ("channels", options.channels, "channels"),
-        ("background", options.background, "alpha"), ("range", options.range, "black and white"),
-        ("bits", "full" if options.bits == "full" else None, "levels"),
-    ):  # fmt: skip
-        if value is not None and not dataset.has_images:
-            raise UserError(f"{dataset.name} holds vectors, which have no {what}: leave out {option}")
+    """UserError for options of images where the examples are others, and for a kind that they are not."""
+    name, kind = dataset.name, dataset.in_memory.kind
+    if options.kind not in ("auto", kind):
+        raise UserError(f"{name} holds {kind}s, no {options.kind}s: kind={options.kind} is for arrays of numbers")
+    for option, value, what, has_any in (
+        ("size", options.size, "size to change", dataset.has_images),
+        ("channels", options.channels, "channels of colours", dataset.has_images),
+        ("background", options.background, "alpha", dataset.has_images),
+        ("range", options.range, "black and white", kind != "vector"),
+        ("bits", "full" if options.bits == "full" else None, "levels", kind != "vector"),
+    ):
+        if value is not None and not has_any:
+            raise UserError(f"{name} holds {kind}s, which have no {what}: leave out {option}")
     if options.scale == "range":
         return
     if not getattr(dataset, "is_deep", False):
-        raise UserError(f"{dataset.name} holds no images of more than 8 bits, which have a scale: leave out scale")
+        raise UserError(f"{name} holds no images of more than 8 bits, which have a scale: leave out scale")
     if options.range is not None:
         raise UserError(f"range={options.range} and scale={options.scale} both say how to scale numbers: give one")
 
@@ -178,12 +183,13 @@ def restore_numbers(
 
 def check_depth(dataset: Dataset, scaling: Scaling) -> Dataset:
     """The images, or vectors; UserError where they have 256 levels and those of a model more, or the reverse."""
-    if dataset.has_images and dataset.is_deep != scaling.is_deep:
+    kind = dataset.kind
+    if kind != "vector" and dataset.is_deep != scaling.is_deep:
         bits, numbers = "8 bits", f"numbers of {scaling.dtype or dataset.source_dtype}"
         have, learnt = (bits, numbers) if scaling.is_deep else (numbers, bits)
-        raise UserError(f"{dataset.name} has images of {have}, but this model was trained on {learnt}: give such")
-    if dataset.has_images and scaling.low is not None and dataset.shape[0] != len(scaling.low):
-        have = f"{dataset.name} has images of {dataset.shape[0]} channels"
+        raise UserError(f"{dataset.name} has {kind}s of {have}, but this model was trained on {learnt}: give such")
+    if kind != "vector" and scaling.low is not None and dataset.shape[0] != len(scaling.low):
+        have = f"{dataset.name} has {kind}s of {dataset.shape[0]} channels"
         raise UserError(f"{have}, but this model was trained on {len(scaling.low)}: give such")
     if dataset.is_deep and dataset.alpha != scaling.premultiplied:
         have, learnt = ("alpha", "none") if dataset.alpha else ("no alpha", "alpha, such as PNGs of 16 bits have")
@@ -287,7 +293,7 @@ def load_shards(source: str, options: DataOptions, progress: Progress) -> Datase
 __all__ = [
     "BUILTIN", "CHANNELS", "Data", "DataOptions", "DataStream", "Dataset", "DomainPair", "MissingSplitError",
     "MixedSizesError", "PairStream", "Progress", "Scaling", "ShardStream", "Source", "Sources", "Stream",
-    "StreamedDataset", "as_bytes", "check_depth", "chunks", "class_counts", "fit_scaling", "from_array", "load",
+    "StreamedDataset", "as_measured", "check_depth", "chunks", "class_counts", "fit_scaling", "from_array", "load",
     "load_all", "load_or_stream", "make_stream", "may_hold_images", "names_shards", "pair_warnings", "resolve_domains",
     "resolve_stream", "restore_numbers",
 ]  # fmt: skip

@@ -48,7 +48,8 @@ def load_npy(path: Path, key: str | None, options: DataOptions, progress: Progre
     with wrap_read_errors(path), path.open("rb") as file:
         array = read_npy(file, path.stat().st_size, str(path))
     return split_dataset(
-        from_array(array, name=dataset_name(path), reuse_memory=True, **number_options(options)), options
+        from_array(array, name=dataset_name(path), reuse_memory=True, kind=options.kind, **number_options(options)),
+        options,
     )
 
 
@@ -81,7 +82,8 @@ def from_npz(path: Path, options: DataOptions, key: str | None = None, open_file
         y = read(labels) if labels else None
         class_arrays = [name for name in names if parse_array_name(name)[0] in CLASS_KEYS and labels]
         classes = [decode_name(c) for name in class_arrays[:1] for c in read(name).ravel()]
-    dataset = from_array(x, name=dataset_name(path), reuse_memory=True, **number_options(options))
+    numbers = number_options(options)
+    dataset = from_array(x, name=dataset_name(path), reuse_memory=True, kind=options.kind, **numbers)
     try:
         return add_labels(dataset, y, classes).with_notes(notes)
     except UserError as error:

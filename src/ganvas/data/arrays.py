@@ -13,7 +13,7 @@ from ..errors import UserError
 from . import depth as depths
 from . import quantization
 from .dataset import CHANNELS, Dataset
-from .depth import MAX_CHANNELS, ScaleName
+from .depth import MAX_CHANNELS, KindName, ScaleName
 from .listing import join_names
 from .memory import check_memory
 from .options import DataOptions
@@ -23,6 +23,14 @@ OPAQUE_ALPHA = {"uint8": 255.0, "uint16": 65535.0, "float16": 1.0, "float32": 1.
 """the alpha that is opaque, of images whose colours have a range"""
 MAX_ASPECT_RATIO = 8  # times that an image may be as long as wide and still be taken for one
 MIN_PIXEL_COLUMNS = 16  # columns of a table from which on they may be the pixels of small images
+AXES: dict[KindName, tuple[int, ...]] = {"auto": (2, 3, 4), "signal": (2, 3), "volume": (4, 5)}
+"""axes of an array of examples, first the number without channels"""
+LAYOUTS: dict[KindName, str] = {
+    "auto": "images n x h x w, n x h x w x c or n x c x h x w, or vectors n x d (or say kind=signal or kind=volume)",
+    "signal": "signals n x length or n x channels x length",
+    "volume": "volumes n x depth x height x width or n x channels x depth x height x width",
+}
+"""what these axes are"""
 MAX_LABEL, MAX_NAMES = 100_000, 10  # the largest label that is no name, and classes without examples that a note names
 
 
@@ -36,9 +44,13 @@ def from_array(
     range: str | tuple[int | float, int | float] | None = None,
     bits: Literal["auto", "full", 8] = "auto",
     scale: ScaleName = "range",
+    kind: KindName = "auto",
     reuse_memory: bool = False,
 ) -> Dataset:
     """A dataset from an array or tensor: images n x h x w, n x h x w x c or n x c x h x w, or vectors n x d.
+
+    With kind="signal" signals n x length or n x c x length, with "volume" volumes n x d x h x w or n x c x d x h x w,
+    whose numbers stay as they are; with `channels_last` their last axis are the channels.
 
     Images of bytes 0..255, booleans, or floats that are bytes / 255, are bytes.  Other numbers stay as they are, in 1
     to 16 channels, none of them alpha; models see each by its `scale`, or all by a `range`, which is (black, white), or
@@ -48,8 +60,12 @@ def from_array(
     arrays as n x h x w x c, unless `channels_last` says.  `reuse_memory` writes over `x`.  Raises UserError for any
     other type or shape, for NaN or infinity, and for labels that do not fit.
     """
-    options = DataOptions(range=range, bits=bits, scale=scale)  # type: ignore[arg-type]
+    options = DataOptions(range=range, bits=bits, scale=scale, kind=kind)  # type: ignore[arg-type]
     array, bounds = to_numpy(x) if isinstance(x, Tensor) else np.asarray(x), options.bounds
+    if kind != "auto":
+        check_array(array, name, kind)
+        array, notes = with_channels(array, bool(channels_last), options, name)
+        return add_labels(deep_dataset(array, options, name, notes), labels, classes)
     channels_last = has_last_channels(array, isinstance(x, Tensor)) if channels_last is None else channels_last
     notes = check_array(array, name)
     if array.ndim == 2:
@@ -98,8 +114,26 @@ def keeps_numbers(images: np.ndarray, options: DataOptions) -> bool:
     return not has_alpha and not depths.are_bytes(images)
 
 
+def with_channels(
+    array: np.ndarray, channels_last: bool, options: DataOptions, name: str
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Signals n x c x length or volumes n x c x d x h x w; a note where the channels are likely to be another axis."""
+    if options.bits == 8:
+        raise UserError(f"bits=8 rounds images to 256 levels, but {name} holds {options.kind}s: leave it out")
+    if array.ndim == AXES[options.kind][0]:
+        return array[:, None], ()
+    array = np.moveaxis(array, -1, 1) if channels_last else array
+    _, channels, *size = map(int, array.shape)
+    how = "if the channels are the last axis, move it: np.moveaxis(x, -1, 1)"
+    note = f"{name} was read as {options.kind}s with {channels} channels of {' x '.join(map(str, size))}: {how}"
+    return array, (note,) if channels > max(size) else ()
+
+
 def deep_dataset(images: np.ndarray, options: DataOptions, name: str, notes: tuple[str, ...]) -> Dataset:
-    """Images n x c x h x w whose numbers are kept, with a note that says how; UserError where memory is too short."""
+    """Images n x c x h x w, signals or volumes whose numbers are kept, with a note that says how.
+
+    UserError where memory is too short.
+    """
     bounds = options.bounds
     check_memory(4 * images.size, f"{name}, as float32,", "give fewer examples, or smaller ones")
     images = images.astype(np.uint8) if images.dtype.kind == "b" else images
@@ -123,8 +157,9 @@ def validate_dataset(dataset: Dataset) -> Dataset:
         raise UserError(f"a Dataset's x is a tensor, not a {type(x).__name__}: {how}")
     shape = "x".join(map(str, x.shape))
     are_images = x.dtype == torch.uint8 and x.ndim == 4 and x.shape[1] in CHANNELS
-    if dataset.is_deep and dataset.source_dtype in depths.DTYPES and x.shape[1] <= MAX_CHANNELS:
-        are_images = x.dtype in (torch.float32, torch.float64)
+    if dataset.is_deep and dataset.source_dtype in depths.DTYPES and x.ndim <= 5:
+        has_channels = not dataset.has_images or x.shape[1] <= MAX_CHANNELS
+        are_images = x.dtype in (torch.float32, torch.float64) and has_channels
     if not are_images and not (x.dtype == torch.float32 and x.ndim == 2):
         kinds = "uint8 images n x c x h x w (c is 1, 3 or 4) or float32 vectors n x d"
         raise UserError(f"a Dataset's x has {kinds}, not {shape} of {str(x.dtype).removeprefix('torch.')}: {how}")
@@ -140,23 +175,24 @@ def validate_dataset(dataset: Dataset) -> Dataset:
     return replace(dataset, labels=labels.long(), classes=tuple(classes))
 
 
-def check_array(array: np.ndarray, name: str) -> tuple[str, ...]:
+def check_array(array: np.ndarray, name: str, kind: KindName = "auto") -> tuple[str, ...]:
     """UserError where an array cannot be examples, or is one image, most likely; notes on shapes with two meanings."""
     if array.dtype.kind not in "buif":
         kinds = "bytes (uint8) for images, or floating-point numbers for vectors"
         raise UserError(f"{name} holds {array.dtype} values: give {kinds}")
-    if array.ndim not in (2, 3, 4):
-        kinds = "images n x h x w, n x h x w x c or n x c x h x w, or vectors n x d"
-        raise UserError(f"{name} has shape {array.shape}: give {kinds}")
+    if array.ndim not in AXES[kind]:
+        raise UserError(f"{name} has shape {array.shape}: give {LAYOUTS[kind]}")
     if 0 in array.shape:
         raise UserError(f"{name} is empty: its shape is {array.shape}")
     for i in row_chunks(array) if array.dtype.kind == "f" else ():
         with np.errstate(over="ignore", invalid="ignore"):
-            part = array[i].astype(np.float32) if array.ndim == 2 else array[i]
+            part = array[i].astype(np.float32) if array.ndim == 2 and kind == "auto" else array[i]
         if not np.isfinite(part).all():
             row, *index = np.argwhere(~np.isfinite(part))[0].tolist()
             value, place = part[row, *index], [row + i.start, *index]
             raise UserError(f"{name} holds {value} (as float32) at index {place}: remove, replace or rescale it")
+    if kind != "auto":
+        return ()
     *_, last = array.shape
     if array.ndim == 3 and (last in (3, 4) or len(array) in CHANNELS):
         n, h, w = array.shape
@@ -165,6 +201,9 @@ def check_array(array: np.ndarray, name: str) -> tuple[str, ...]:
             several = f"if these are {n} grey images {last} pixels wide, give them as x[..., None]"
             raise UserError(f"{name} has shape {array.shape}: {one}; {several}")
         return (f"{name}, of shape {array.shape}, was read as {n} grey images of {h} x {w} pixels (height x width)",)
+    if array.ndim == 3 and max(array.shape[1:]) > MAX_ASPECT_RATIO * min(array.shape[1:]):
+        what = f"{len(array)} grey images of {array.shape[1]} x {last} pixels"
+        return (f"{name} was read as {what}: if these are signals, n x channels x length, say kind=signal",)
     is_table = array.ndim == 2 and array.dtype.kind in "iu"
     if is_table and last >= MIN_PIXEL_COLUMNS and array.min() >= 0 and array.max() <= 255:
         sides = {c: isqrt(last // c) for c in (1, 3) if isqrt(last // c) ** 2 * c == last}

@@ -34,7 +34,7 @@ def from_object(source: Any, options: DataOptions) -> Dataset:
     """
     name = type(source).__name__.lower()
     if isinstance(source, np.ndarray | Tensor):
-        return from_array(source, **number_options(options))
+        return from_array(source, kind=options.kind, **number_options(options))
     if hasattr(source, "dtypes") and hasattr(source, "to_numpy"):
         return from_array(table_to_array(source), name="table", **number_options(options))
     if isinstance(source, Image.Image):
@@ -61,13 +61,15 @@ def from_items(source: Any, name: str, options: DataOptions) -> Dataset:
         raise UserError(f"that {name} holds paths: {how}")
     if isinstance(source, list) and label is None and np.ndim(first) < 2 and not isinstance(first, Image.Image):
         try:
-            return from_array(np.asarray(source), **number_options(options))  # rows of a table, in lists
+            return from_array(
+                np.asarray(source), kind=options.kind, **number_options(options)
+            )  # rows of a table, in lists
         except ValueError as error:
             raise UserError(f"that list holds rows of different lengths, or no numbers: {error}") from error
     images, labels = [], []
     for i in range(len(source)):
         image, label = read_item(source, i, name)
-        images.append(image_to_array(image, i, name))
+        images.append(image_to_array(image, i, name, is_image=options.kind == "auto"))
         labels.append(label)
     is_labelled = any(label is not None for label in labels)
     if is_labelled and None in labels:
@@ -90,7 +92,7 @@ def from_items(source: Any, name: str, options: DataOptions) -> Dataset:
         options = replace(options, bits="full")  # though bytes may hold what a crop has left
     return from_array(
         x, np.asarray(labels) if is_labelled else None, classes=tuple(map(str, names)) if has_names else (), name=name,
-        channels_last=False if x.ndim == 4 else None, **number_options(options),
+        channels_last=False if x.ndim == 4 else None, kind=options.kind, **number_options(options),
     ).with_notes(notes)  # fmt: skip
 
 
@@ -158,8 +160,11 @@ def read_item(source: Any, i: int, name: str) -> tuple[Any, Any]:
     raise UserError(f"{item} has a label that is a {type(label).__name__}: give a number or a name")
 
 
-def image_to_array(image: Any, i: int, name: str) -> np.ndarray:
-    """An image as an array h x w or c x h x w; where both ends could be channels, those of tensors are the first."""
+def image_to_array(image: Any, i: int, name: str, *, is_image: bool) -> np.ndarray:
+    """An image as an array h x w or c x h x w; where both ends could be channels, those of tensors are the first.
+
+    What `is_image` denies, a signal or a volume, keeps its axes.
+    """
     if isinstance(image, Image.Image):
         is_deep = image.mode in ("I", "F") or image.mode.startswith("I;")
         image = np.asarray(image if is_deep else image.convert(smallest_mode(image)))
@@ -167,7 +172,7 @@ def image_to_array(image: Any, i: int, name: str) -> np.ndarray:
     if array.dtype.kind not in "buif":
         raise UserError(f"item {i} of that {name} is no image but a {type(image).__name__}: give arrays, or a folder")
     is_first = isinstance(image, Tensor) and array.ndim == 3 and len(array) in CHANNELS
-    is_last = array.ndim == 3 and array.shape[2] in CHANNELS and not is_first
+    is_last = is_image and array.ndim == 3 and array.shape[2] in CHANNELS and not is_first
     return np.moveaxis(array, -1, 0) if is_last else array
 
 

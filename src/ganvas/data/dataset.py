@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError, did_you_mean
-from ..model import Shape
+from ..model import Shape, kind_of
 from ..randomness import make_generator
 from .depth import OPAQUE, ScaleName
 from .options import COLOURS, DataOptions, MissingSplitError
@@ -45,7 +45,8 @@ class Dataset(InMemory):
     """Examples of one shape, with labels when there are any.
 
     `x` holds uint8 images n x c x h x w (c is 1, 3 or 4), or float32 vectors n x d; or deep images, of 1 to 16 channels
-    of numbers in the units of the source, float32 or float64, which there have the type `source_dtype` (NumPy's name).
+    of numbers in the units of the source, float32 or float64, which there have the type `source_dtype` (NumPy's name);
+    or, with such numbers, signals n x c x length or volumes n x c x d x h x w.
     `labels`, if any, are n integers that index `classes`.  `notes` says what a reader should know.  `range` are the
     numbers of the source that became the bytes 0 and 255, or that models see as black and white, where they were asked
     for; else deep images have a `scale`.  `sampled_from` is how many examples the source has, where these are a sample
@@ -93,8 +94,13 @@ class Dataset(InMemory):
 
     @property
     def is_deep(self) -> bool:
-        """Whether these are images of numbers in the units of their source."""
-        return self.has_images and self.x.is_floating_point()
+        """Whether these are images, signals or volumes of numbers in the units of their source."""
+        return self.x.ndim > 2 and self.x.is_floating_point()
+
+    @property
+    def kind(self) -> str:
+        """What an example is: a vector, a signal, an image or a volume."""
+        return kind_of(self.shape)
 
     @property
     def may_have_alpha(self) -> bool:

@@ -1,4 +1,4 @@
-"""Images of more than 256 levels: numbers in the units of their source, and how each channel of them is scaled.
+"""Images of more than 256 levels, signals and volumes: numbers in the units of their source, and how they are scaled.
 
 A model sees numbers through `Scaling`, which maps `low` and `high` of each channel to the ends of its pixels' range.
 """
@@ -12,11 +12,14 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..io.text import format_number
-from ..model import Shape
+from ..model import Shape, kind_of
 from .quantization import Bounds, ValueStats, row_chunks
 
 ScaleName = Literal["range", "mean-std", "percentile"]
+KindName = Literal["auto", "signal", "volume"]
 MAX_CHANNELS, MAX_INTEGER, OPAQUE = 16, 2**53, 65535
+SIZE_WORDS = {"image": "pixels (height x width)", "signal": "steps", "volume": "voxels (depth x height x width)"}
+"""what the axes behind the channels count"""
 DTYPES = (
     "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float16", "float32", "float64",
 )  # fmt: skip
@@ -47,7 +50,7 @@ def are_bytes(images: np.ndarray) -> bool:
 
 
 def to_float(images: np.ndarray, name: str) -> np.ndarray:
-    """Numbers n x c x h x w as float32, or as float64 where that rounds them by a notable share of their range."""
+    """Numbers n x c x ... as float32, or as float64 where that rounds them by a notable share of their range."""
     if images.dtype.name not in DTYPES:
         raise UserError(f"{name} holds numbers of {images.dtype}: give one of {', '.join(DTYPES)}")
     low, high = float(images.min()), float(images.max())
@@ -63,7 +66,7 @@ def to_float(images: np.ndarray, name: str) -> np.ndarray:
 
 
 def channel_bounds(
-    x: Float[Tensor, "n c h w"], scale: ScaleName = "range", bounds: Bounds | None = None, alpha: bool = False
+    x: Float[Tensor, "n c *size"], scale: ScaleName = "range", bounds: Bounds | None = None, alpha: bool = False
 ) -> tuple[Float64[Tensor, " c"], Float64[Tensor, " c"]]:
     """The numbers of each channel that become the ends of the pixels' range; `bounds` are those of all.
 
@@ -98,12 +101,13 @@ def channel_bounds(
 def depth_notes(
     dtype: str, shape: Shape, stats: ValueStats, scale: ScaleName, bounds: Bounds | None, alpha: bool = False
 ) -> tuple[str, ...]:
-    """The notes on images c x h x w that keep their numbers.
+    """The notes on images c x h x w, or signals or volumes, that keep their numbers.
 
     Of which type these are, from where to where, how models see them, and which channels pictures show.
     """
-    channels, height, width = shape
-    several = "" if channels == 1 else f" in {channels} channels of {height} x {width} pixels (height x width)"
+    (channels, *size), kind = shape, kind_of(shape)
+    several = f" in {channels} channel{'s' * (channels > 1)} of {' x '.join(map(str, size))} {SIZE_WORDS[kind]}"
+    several *= channels > 1 or kind != "image"
     several += ", the fourth alpha," * alpha
     note = f"numbers of {dtype} from {stats.low:.7g} to {stats.high:.7g}{several} are kept as they are"
     if bounds is None:
@@ -112,7 +116,7 @@ def depth_notes(
         note += f"; a model sees them scaled from {bounds[0]:.7g} to {bounds[1]:.7g}"
         if outside := stats.below + stats.above:
             note += f", so that {format_number(100 * outside / stats.count, 2)}% are clipped"
-    if channels in (1, 3) or alpha:
+    if channels in (1, 3) or kind == "signal" or alpha:
         return (note,)
     seen = "first channel" if channels == 2 else "first three channels, as red, green and blue"
     no_alpha = ("none of the four channels is alpha: bits=8 makes the fourth so",) if channels == 4 else ()

@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from ..errors import UserError
 from ..fields import STRICT, Fraction, ValidatedMeta
-from .depth import ScaleName
+from .depth import KindName, ScaleName
 from .quantization import AUTO, Bounds, normalize_range
 
 CHANNEL_CHOICES = (1, 3, 4)
@@ -82,6 +82,9 @@ class DataOptions(metaclass=ValidatedMeta):
     """pages of a TIFF or frames of an animation: only the first, or each as an example"""
     stream: Literal["auto", "always", "never"] = "auto"
     """read shards and Parquet files as they are needed; auto where they take more than half of the free memory"""
+    kind: KindName = "auto"
+    """what examples of an array are: auto tells images and vectors by the axes; signal, n x length or n x channels x
+    length; volume, n x depth x height x width or n x channels x depth x height x width"""
     data_dir: str | None = None
     """folder to search for a named data set"""
 
@@ -126,6 +129,6 @@ def stored_options(data_config: dict[str, Any]) -> dict[str, Any]:
     """
     values: dict[str, Any] = {"holdout": 0.0, "channels": None, "bits": 8} | data_config["options"]
     channels, *size = data_config.get("shape", [None])
-    if size and channels in CHANNEL_CHOICES:
+    if len(size) == 2 and channels in CHANNEL_CHOICES:
         values["channels"] = values["channels"] or channels
     return values | {"holdout": "auto" if values["holdout"] is None else values["holdout"]}

@@ -12,7 +12,7 @@ from ..errors import UserError
 from ..model import PairBatch, Shape
 from ..randomness import derive_seed
 from .dataset import Dataset, InMemory
-from .scaling import IMAGES_PER_CHUNK, Scaling, as_bytes, hidden_colour_stats, premultiply
+from .scaling import IMAGES_PER_CHUNK, Scaling, as_measured, hidden_colour_stats, premultiply
 from .stream import Stream
 
 DOMAINS = ("A", "B")
@@ -25,7 +25,7 @@ NARROW_RANGE, COLOUR_TOLERANCE = 64, 8
 
 @dataclass(frozen=True, eq=False)
 class DomainPair(InMemory):
-    """Datasets of the domains A and B: both are images, or both vectors, or else UserError; all else may differ."""
+    """Datasets of the domains A and B: both of one kind, images say, or else UserError; all else may differ."""
 
     a: Dataset
     b: Dataset
@@ -33,9 +33,10 @@ class DomainPair(InMemory):
     labels: ClassVar[None] = None
 
     def __post_init__(self) -> None:
-        if self.a.has_images != self.b.has_images:
-            images, vectors = (self.a, self.b) if self.a.has_images else (self.b, self.a)
-            raise UserError(f"{images.name} holds images, but {vectors.name} vectors: give two of the same kind")
+        if self.a.kind != self.b.kind:
+            first, second = (self.a, self.b) if self.a.has_images or not self.b.has_images else (self.b, self.a)
+            kinds = f"{first.name} holds {first.kind}s, but {second.name} {second.kind}s"
+            raise UserError(f"{kinds}: give two of the same kind")
 
     def __len__(self) -> int:
         """Examples of the larger domain: an epoch shows each of them once."""
@@ -159,6 +160,6 @@ def pair_warnings(pair: DomainPair) -> list[str]:
 
 def empty_image_share(part: Dataset) -> float:
     """Share of the images whose pixels deviate by less than `EMPTY_STD` grey levels from their mean."""
-    parts = as_bytes(part, Scaling.fit_dataset(part)).x.split(IMAGES_PER_CHUNK)
+    parts = as_measured(part, Scaling.fit_dataset(part)).x.split(IMAGES_PER_CHUNK)
     stds = torch.cat([premultiply(x).float().flatten(2).std(2, correction=0).amax(1) for x in parts])
     return int((stds < EMPTY_STD).sum()) / len(part)

@@ -18,18 +18,20 @@ first run; examples of the largest class for each of the smallest, and share of 
 MODEL_PAGES = "docs/models/vae.md, docs/models/dcgan.md"
 SHOWN = 10
 """pairs and images that are named"""
+AXES = {"vector": "", "signal": " (c x length)", "image": " (c x h x w)", "volume": " (c x d x h x w)"}
 Report = dict[str, Any]
 
 
 def describe_dataset(dataset: Dataset, found: Duplicates, test: Dataset | None = None) -> Report:
     """The facts of a dataset, with the duplicates that were found in it and in its test part, and advice."""
-    x, is_images, dtype = dataset.x, dataset.has_images, dataset.source_dtype or "bytes"
+    x, is_images, kind = dataset.x, dataset.has_images, dataset.kind
+    dtype = "float32" if kind == "vector" else dataset.source_dtype or "bytes"
     mean = torch.zeros(x.shape[1], dtype=torch.float64)
     for part in chunks(x):
-        mean += part.sum((0, 2, 3) if is_images else (0,), dtype=torch.float64) / (x.numel() / x.shape[1])
+        mean += part.sum((0, *range(2, x.ndim)), dtype=torch.float64) / (x.numel() / x.shape[1])
     report = {
-        "name": dataset.name, "examples": len(dataset), "kind": f"images, {dtype}" if is_images else "vectors, float32",
-        "shape": " x ".join(map(str, dataset.shape)) + (" (c x h x w)" if is_images else ""),
+        "name": dataset.name, "examples": len(dataset), "kind": f"{kind}s, {dtype}",
+        "shape": " x ".join(map(str, dataset.shape)) + AXES[kind],
         "range": f"{x.min().item():g} to {x.max().item():g}",
         "mean": ", ".join(format_number(value, 4) for value in mean[:8].tolist()),
         "classes": class_counts(dataset), "class ratio": class_ratio(class_counts(dataset)),

@@ -1,9 +1,9 @@
 """How a model sees examples, and how its outputs become examples again: the one seam between the two.
 
-Pixels 0..255 are mapped to the model's `pixel_range`, and so are the numbers of deep images from `low` to `high`, each
-channel's own; others are clipped.  Colours of images with alpha are first multiplied by it, so that
-no one learns from, or is measured by, colours that nobody sees.  Vectors are standardised, each column by its mean and
-its deviation over the data, so that a column in large units does not drown the others.
+Pixels 0..255 are mapped to the model's `pixel_range`, and so are the numbers of deep images, signals and volumes from
+`low` to `high`, each channel's own; others are clipped.  Colours of images with alpha are first multiplied by it, so
+that no one learns from, or is measured by, colours that nobody sees.  Vectors are standardised, each column by its
+mean and its deviation over the data, so that a column in large units does not drown the others.
 """
 
 import re
@@ -33,7 +33,7 @@ class Scaling:
     mean: Shaped[Tensor, " d"] | None = None  # of each column of vectors, float64; None leaves them as they are
     std: Shaped[Tensor, " d"] | None = None  # the same; 0 where a column never changes
     premultiplied: bool = False  # whether colours are multiplied by alpha, in images that have it
-    low: Float64[Tensor, " c"] | None = None  # the number of each channel of deep images at one end of `pixel_range`
+    low: Float64[Tensor, " c"] | None = None  # the number of each channel of deep data at one end of `pixel_range`
     high: Float64[Tensor, " c"] | None = None  # the same, at the other end
     dtype: str = ""  # NumPy's name of the numbers that deep images have in files
 
@@ -41,7 +41,7 @@ class Scaling:
     def fit(cls, x: Tensor, pixel_range: tuple[float, float] = (-1.0, 1.0), *, standardize: bool = True) -> "Scaling":
         """That of all examples of a dataset; without `standardize` vectors stay as they are."""
         if x.ndim > 2:
-            return cls(pixel_range, premultiplied=x.shape[1] == 4)
+            return cls(pixel_range, premultiplied=has_alpha(x))
         return cls(pixel_range, *moments(x)) if standardize else cls(pixel_range)
 
     @classmethod
@@ -129,26 +129,26 @@ class Scaling:
         """The share of the numbers of deep images that are beyond `low` and `high`, and so clipped; 0 of others."""
         if self.low is None or self.high is None:
             return 0.0
-        low, high = (t.to(x.device, x.dtype)[:, None, None] for t in (self.low, self.high))
+        low, high = (along_channels(t.to(x.device, x.dtype), x) for t in (self.low, self.high))
         n_clipped = 0
         for part in x.split(IMAGES_PER_CHUNK):
             is_seen = part[:, 3:] > 0 if self.premultiplied else True
             n_clipped += int((((part < low) | (part > high)) & is_seen).sum())
         return n_clipped / x.numel()
 
-    def to_unit(self, x: Shaped[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+    def to_unit(self, x: Shaped[Tensor, "n c *size"]) -> Float[Tensor, "n c *size"]:
         """Images as pixels in [0, 1]: bytes / 255, deep ones by `low` and `high`, others clipped."""
         if self.low is None or self.high is None:
             return x.float() / 255
-        low, high = (t.to(x.device, x.dtype)[:, None, None] for t in (self.low, self.high))
+        low, high = (along_channels(t.to(x.device, x.dtype), x) for t in (self.low, self.high))
         return ((x - low) / (high - low)).clamp_(0, 1).float()
 
-    def from_unit(self, x: Float[Tensor, "n c h w"]) -> Shaped[Tensor, "n c h w"]:
+    def from_unit(self, x: Float[Tensor, "n c *size"]) -> Shaped[Tensor, "n c *size"]:
         """Pixels in [0, 1], others clipped, as images: the inverse of `to_unit`."""
         if self.low is None or self.high is None:
             return (x * 255).round().clamp(0, 255).to(torch.uint8)
         wide = torch.float32 if x.device.type == "mps" else torch.float64
-        low, high = (t.to(x.device, wide)[:, None, None] for t in (self.low, self.high))
+        low, high = (along_channels(t.to(x.device, wide), x) for t in (self.low, self.high))
         numbers = low + x.to(wide).clamp(0, 1) * (high - low)
         if not self.dtype.startswith("float"):
             limits = np.iinfo(self.dtype)
@@ -156,26 +156,34 @@ class Scaling:
         return numbers if self.dtype in WIDE_DTYPES else numbers.float()
 
 
+def along_channels(values: Shaped[Tensor, " c"], x: Shaped[Tensor, "n c *size"]) -> Shaped[Tensor, "c *ones"]:
+    """A number for each channel, in the shape in which it meets examples."""
+    return values.view(-1, *[1] * (x.ndim - 2))
+
+
 def picture_scaling(dataset: Dataset) -> Scaling:
     """What pictures of a dataset show black and white: the ends of each channel's scale, where it is deep."""
     return Scaling.fit_dataset(dataset) if dataset.is_deep else Scaling()
 
 
-def as_bytes(dataset: Dataset, scaling: Scaling) -> Dataset:
-    """Deep images as metrics see them: 256 levels by a model's scaling; others as they are.
+def as_measured(dataset: Dataset, scaling: Scaling) -> Dataset:
+    """Deep images as metrics see them: 256 levels by a model's scaling; bytes and vectors as they are.
 
-    Where they are neither grey nor of three channels, or four of which one is alpha, all are seen, side by side in one
-    grey image.
+    Where images are neither grey nor of three channels, or four of which one is alpha, all are seen, side by side in
+    one grey image.  Signals and volumes are vectors of their numbers, from 0 to 1 by the scaling.
     """
     if not dataset.is_deep:
         return dataset
-    return replace(dataset, x=images_as_bytes(dataset.x, scaling), source_dtype="", alpha=False)
+    return replace(dataset, x=numbers_as_measured(dataset.x, scaling), source_dtype="", alpha=False)
 
 
-def images_as_bytes(x: Float[Tensor, "n c h w"], scaling: Scaling) -> Shaped[Tensor, "n c2 h w2"]:
-    """The same of deep images alone."""
-    x = torch.cat([Scaling().from_unit(scaling.to_unit(part)) for part in x.split(IMAGES_PER_CHUNK)])
-    return x if scaling.premultiplied else side_by_side(x)
+def numbers_as_measured(x: Float[Tensor, "n c *size"], scaling: Scaling) -> Shaped[Tensor, "n *measured"]:
+    """The same of their numbers alone."""
+    units = (scaling.to_unit(part) for part in x.split(IMAGES_PER_CHUNK))
+    if x.ndim != 4:
+        return torch.cat([part.flatten(1) for part in units])
+    images = torch.cat([Scaling().from_unit(part) for part in units])
+    return images if scaling.premultiplied else side_by_side(images)
 
 
 def side_by_side(x: Shaped[Tensor, "n c h w"]) -> Shaped[Tensor, "n c2 h w2"]:

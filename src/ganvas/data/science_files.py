@@ -31,11 +31,18 @@ def has_suffix(path: Path, suffixes: tuple[str, ...]) -> bool:
 
 def is_dicom(path: Path) -> bool:
     """Whether a path is a DICOM file, or a folder with some in it."""
-    return has_suffix(path, DICOM_SUFFIXES) or (path.is_dir() and bool(dicom_files(path)))
+    return bool(files_with(path, DICOM_SUFFIXES))
 
 
-def dicom_files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if has_suffix(path, DICOM_SUFFIXES) and not is_ignored(path.name))
+def is_nifti(path: Path) -> bool:
+    """The same of NIfTI files."""
+    return bool(files_with(path, NIFTI_SUFFIXES))
+
+
+def files_with(path: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    """A file that has one of these suffixes, or those in a folder, by their names."""
+    files = [path for path in path.iterdir() if not is_ignored(path.name)] if path.is_dir() else [path]
+    return sorted(file for file in files if has_suffix(file, suffixes))
 
 
 def import_library(name: str, extra: str, path: Path) -> Any:
@@ -81,36 +88,56 @@ def apply_scale(values: np.ndarray, attributes: dict[str, Any]) -> np.ndarray:
 
 
 def load_nifti(path: Path, key: str | None, options: DataOptions, progress: Progress) -> Dataset:
-    """A split of the slices of a NIfTI file: images of the first two axes, one for each place along the others."""
-    nibabel = import_library("nibabel", "nifti", path)
-    with wrap_read_errors(path, "damaged or no NIfTI file"):
-        image = nibabel.load(path)
-        check_memory(8 * int(np.prod(image.shape)), str(path), REMEDY)
-        values = np.asanyarray(image.dataobj)
-    if values.ndim < 3:
-        raise UserError(f"{path} has {values.ndim} axes: give a volume, whose slices are the examples")
-    slices = np.moveaxis(values.reshape(*values.shape[:2], -1), -1, 0)[:, :, :, None]
-    name = path.name[: -len(".nii.gz" if path.name.lower().endswith(".gz") else ".nii")]
-    dataset = from_array(slices, name=name, channels_last=True, **number_options(options))
-    note = f"the {len(slices)} slices along the last axis are examples of {slices.shape[1]} x {slices.shape[2]} numbers"
+    """A split of the slices of a NIfTI file: images of the first two axes, one for each place along the others.
+
+    With kind=volume, of the volumes of the first three axes.  Those of the files in a folder are put together.
+    """
+    nibabel, axes, parts = import_library("nibabel", "nifti", path), 3 if options.kind == "volume" else 2, []
+    files = files_with(path, NIFTI_SUFFIXES)
+    for i, file in enumerate(files, 1):
+        with wrap_read_errors(file, "damaged or no NIfTI file"):
+            image = nibabel.load(file)
+            check_memory(8 * len(files) * int(np.prod(image.shape)), str(path), REMEDY)
+            values = np.asanyarray(image.dataobj)
+        if values.ndim < 3:
+            raise UserError(f"{file} has {values.ndim} axes: give a volume, or its slices are the examples")
+        parts.append(np.moveaxis(values.reshape(*values.shape[:axes], -1), -1, 0))
+        progress(i, len(files))
+    examples = concatenate(path, parts, files)
+    name = (
+        dataset_name(path)
+        if path.is_dir()
+        else path.name[: -len(".nii.gz" if path.suffix.lower() == ".gz" else ".nii")]
+    )
+    if axes == 3:
+        return split_dataset(from_array(examples, name=name, kind="volume", **number_options(options)), options)
+    dataset = from_array(examples[..., None], name=name, channels_last=True, **number_options(options))
+    size = f"{examples.shape[1]} x {examples.shape[2]} numbers (kind=volume makes each volume one)"
+    note = f"the {len(examples)} slices along the last axis are examples of {size}"
     return split_dataset(dataset.with_notes([note]), options)
+
+
+def concatenate(path: Path, parts: list[np.ndarray], files: list[Path]) -> np.ndarray:
+    """The examples of all files; UserError where they have several shapes, or take too much memory."""
+    shapes = {part.shape[1:]: file for part, file in zip(parts, files, strict=True)}
+    if len(shapes) > 1:
+        sizes = ", ".join(f"{'x'.join(map(str, shape))} ({file.name})" for shape, file in list(shapes.items())[:3])
+        raise UserError(f"{path} holds examples of several shapes, {sizes}: give those of one shape")
+    check_memory(sum(part.nbytes for part in parts), str(path), REMEDY)
+    return np.concatenate(parts)
 
 
 def load_dicom(path: Path, key: str | None, options: DataOptions, progress: Progress) -> Dataset:
     """A split of the frames of a DICOM file, or of those in a folder, in the order of their names."""
-    pydicom, files = import_library("pydicom", "dicom", path), dicom_files(path) if path.is_dir() else [path]
+    pydicom, files = import_library("pydicom", "dicom", path), files_with(path, DICOM_SUFFIXES)
     parts: list[np.ndarray] = []
     for i, file in enumerate(files, 1):
         with wrap_read_errors(file, "damaged, compressed, or no DICOM file"):
             parts.append(read_dicom(pydicom.dcmread(file)))
         progress(i, len(files))
-    shapes = {part.shape[1:]: file for part, file in zip(parts, files, strict=True)}
-    if len(shapes) > 1:
-        sizes = ", ".join(f"{'x'.join(map(str, shape))} ({file.name})" for shape, file in list(shapes.items())[:3])
-        raise UserError(f"{path} holds images of several shapes, {sizes}: give those of one shape")
-    check_memory(sum(part.nbytes for part in parts), str(path), REMEDY)
-    images = np.concatenate(parts)
-    dataset = from_array(images, name=dataset_name(path), channels_last=True, **number_options(options))
+    dataset = from_array(
+        concatenate(path, parts, files), name=dataset_name(path), channels_last=True, **number_options(options)
+    )
     return split_dataset(dataset, options)
 
 

@@ -75,7 +75,7 @@ def evaluate(
 
 def choose_metrics(trained: Trained, names: Sequence[str]) -> Sequence[str]:
     """The metrics asked for, or all that the model has; UserError for what there is not."""
-    model, other_kind, available = trained.model, "images" if len(trained.shape) == 1 else "vectors", list[str]()
+    model, other_kind, available = trained.model, "vectors" if len(trained.shape) == 3 else "images", list[str]()
     if model.n_domains == 2:
         available += TRANSLATION_METRICS
     if isinstance(model, LikelihoodModel):

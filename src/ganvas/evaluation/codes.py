@@ -130,13 +130,14 @@ def mutual_information_bounds(q: Posterior, samples: PosteriorSamples) -> tuple[
 def reconstruction_metrics(trained: Trained, x: Tensor, y: Tensor | None) -> MetricValues:
     """Error of reconstructions from the posteriors' means, of pixels in [0, 1], of vectors in deviations.
 
-    Of deep images without alpha also the root of the mean square error of each channel, in the units of the data.
+    Of deep images without alpha, signals and volumes also the root of the mean square error of each channel, in the
+    units of the data.
     """
     x, r = reconstruct(trained, x, y)
     values: MetricValues = {"reconstruction_mse": (x - r).square().mean().item()}
     scaling = trained.domain_scaling()
     if scaling.low is not None and scaling.high is not None and not scaling.premultiplied:
-        rmse = (x - r).square().mean((0, 2, 3)).sqrt() * (scaling.high - scaling.low)
+        rmse = (x - r).square().mean((0, *range(2, x.ndim))).sqrt() * (scaling.high - scaling.low)
         values["reconstruction_rmse"] = rmse.tolist()
     if x.ndim == 4:
         size = chunk_size(trained.shape)

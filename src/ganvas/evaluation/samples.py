@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
-from ..data import Dataset, Scaling, as_bytes
-from ..data.scaling import images_as_bytes
+from ..data import Dataset, Scaling, as_measured
+from ..data.scaling import numbers_as_measured
 from ..distributions.priors import STANDARD
 from ..errors import UserError
 from ..inference.trained import Trained
@@ -28,6 +28,7 @@ DEFAULT_SAMPLES = 10_000
 MIN_SAMPLES = 2
 DEEP_PROTOCOL = "numbers rounded to 256 levels by the model's scale, channels side by side if not 1 or 3; "
 """how metrics see deep images"""
+VALUES_PROTOCOL = "signals and volumes as vectors of their numbers by the model's scale; "
 MetricValues = dict[str, Any]
 
 
@@ -69,7 +70,7 @@ def prepare_comparison(runs: Runs, data: EvaluationData, settings: Settings) -> 
             trained.get_fitted_prior(str(prior))
     trained, requested = runs[0][0], settings.n
     scaling = trained.domain_scaling()
-    held_out, other = as_bytes(data.held_out, scaling), data.train and as_bytes(data.train, scaling)
+    held_out, other = as_measured(data.held_out, scaling), data.train and as_measured(data.train, scaling)
     if other is None:  # two halves, where there is nothing else
         shuffled, half = held_out.sample(len(held_out), settings.seed, "halves"), len(held_out) // 2
         held_out, other = shuffled.select(slice(half)), shuffled.select(slice(half, 2 * half))
@@ -85,9 +86,10 @@ def prepare_comparison(runs: Runs, data: EvaluationData, settings: Settings) -> 
         raise UserError(NO_TRAIN)
     available = f"{len(held_out)} examples to compare with, and {len(other)} others for the floor"
     note = f" ({requested} asked for, but the data allow {n}: there are {available})"
+    seen = DEEP_PROTOCOL if data.held_out.has_images else VALUES_PROTOCOL
     facts = {
         "samples": n, "features": space.tag, "floor_source": "halves" if data.train is None else "train",
-        "protocol": f"{DEEP_PROTOCOL * data.held_out.is_deep}{space.protocol}; averaged weights, no truncation",
+        "protocol": f"{seen * data.held_out.is_deep}{space.protocol}; averaged weights, no truncation",
     }  # fmt: skip
     return RealData(held_out, other, space, n, facts, note if requested is not None and n < requested else "")
 
@@ -107,10 +109,10 @@ def draw_comparisons(runs: Runs, real_data: RealData, settings: Settings) -> lis
     for trained, prior, train in runs:
         labels = other.sample(n, seed, "labels").labels if trained.model.is_conditional else None
         x = trained.decode(trained.sample_codes(n, seed, prior), labels).x
-        x = images_as_bytes(x, scaling) if scaling.is_deep else x
+        x = numbers_as_measured(x, scaling) if scaling.is_deep else x
         fake = Examples(replace(other, x=x, labels=labels, files=(), name="generated"), space, real, progress=progress)
         if train is not None and all_known:
-            train = as_bytes(train, scaling)  # noqa: PLW2901
+            train = as_measured(train, scaling)  # noqa: PLW2901
             key = train.fingerprint() if len(runs) > 1 else ""
             fake.training = (known.setdefault(key, Examples(train, space, progress=progress)),)
         fakes.append(fake)

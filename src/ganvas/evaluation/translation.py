@@ -59,7 +59,7 @@ class Direction:
         target, device, features = self.as_target(self.target.x[:1]), self.trained.device, self.settings.features
         if self.are_pairs and not target.has_images:
             return None
-        units = Scaling.fit(self.target.x)
+        units = Scaling.fit(self.as_target(self.target.x).x)
         return make_feature_space(features, target.shape, data_name=target.name, device=device, scaling=units)
 
     @cached_property
@@ -78,8 +78,10 @@ class Direction:
         return Examples(data, self.space, reference, progress=self.settings.progress)
 
     def as_target(self, x: Tensor) -> Dataset:
-        """Examples of the target domain, pixels from 0 to 1 as bytes."""
-        if self.target.has_images and x.is_floating_point():
+        """Examples of the target domain, pixels from 0 to 1 as bytes, signals and volumes as vectors."""
+        if not self.target.has_images:
+            return replace(self.target, x=x.flatten(1), source_dtype="")
+        if x.is_floating_point():
             x = (x * 255).round().to(torch.uint8)
         x = x if self.target.may_have_alpha else side_by_side(x)
         return replace(self.target, x=x, source_dtype="", alpha=False)
@@ -252,5 +254,5 @@ def comparable_values(domain: Dataset, *examples: Tensor) -> tuple[Tensor, ...]:
     if domain.has_images:
         pixels = tuple(to_unit_range(x) for x in examples)
         return tuple(map(composite_backgrounds, pixels)) if domain.may_have_alpha else pixels
-    units = Scaling.fit(domain.x)
-    return tuple(units(x) for x in examples)
+    units = Scaling.fit(domain.x.flatten(1))
+    return tuple(units(x.flatten(1)) for x in examples)

@@ -206,4 +206,4 @@ def measure_usage(trained: Trained, dataset: Dataset | None) -> LatentUsage:
 
 def background_vectors(trained: Trained, dataset: Dataset | None, seed: int = 0) -> Tensor | None:
     """Vectors of the data, to be seen behind what is decoded."""
-    return None if dataset is None or len(trained.shape) == 3 else dataset.sample(BACKGROUND_SIZE, seed, "ground").x
+    return None if dataset is None or len(trained.shape) > 1 else dataset.sample(BACKGROUND_SIZE, seed, "ground").x

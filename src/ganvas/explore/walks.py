@@ -83,12 +83,12 @@ def interpolate(
         first_label, last_label = labels[:, None].chunk(2)
         labels = torch.where(torch.linspace(0, 1, columns) < 0.5, first_label, last_label).flatten()
     decoded = trained.decode(z.flatten(0, 1), labels)
-    return replace(decoded, columns=columns, background=background, is_walk=len(trained.shape) == 3)
+    return replace(decoded, columns=columns, background=background, is_walk=len(trained.shape) > 1)
 
 
 def default_columns(trained: Trained, out: Path | None) -> int:
     """Examples of a walk that is written there: as many as make an animation smooth, or few enough for a picture."""
-    return 60 if len(trained.shape) == 3 and out is not None and out.suffix.lower() in ANIMATION_SUFFIXES else 10
+    return 60 if len(trained.shape) > 1 and out is not None and out.suffix.lower() in ANIMATION_SUFFIXES else 10
 
 
 def even_then_odd(x: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ..data import DataOptions, Dataset, Source, check_depth, load, may_hold_images, names_shards, restore_numbers
 from ..data.options import without_holdout
 from ..errors import UserError
-from ..model import Shape, model_name
+from ..model import Shape, kind_of, model_name
 
 MAX_CLIPPED_SHARE = 0.03
 """share of numbers beyond a model's scale that is worth saying: scales by percentiles leave 0.02 of their own"""
@@ -25,11 +25,18 @@ def load_preprocessed(trained: "Trained", data: Source, options: DataOptions | N
 def load_domain(trained: "Trained", source: Source, options: DataOptions | None, domain: int) -> Dataset:
     """The examples of a translator's domain, 0 (A) or 1 (B), images with its size and channels, if they are files."""
     scaling, shape = trained.domain_scaling(domain), trained.shape[domain]
-    own = restore_numbers(source, without_holdout(options), trained.metadata, scaling, domain)
+    own = restore_numbers(source, restore_kind(source, options, shape), trained.metadata, scaling, domain)
     if len(shape) == 3 and isinstance(source, str | Path):
         own = replace(own, size=f"{shape[1]}x{shape[2]}", channels=shape[0] if scaling.may_have_alpha else own.channels)
         own = with_stored_crop(own, trained)
     return check_depth(load(source, own), scaling)
+
+
+def restore_kind(source: Source, options: DataOptions | None, shape: Shape) -> DataOptions:
+    """Options for all examples of a source, whose arrays hold signals or volumes where a model has such a shape."""
+    options = without_holdout(options)
+    has_kind = len(shape) in (2, 4) and options.kind == "auto" and not isinstance(source, Dataset)
+    return replace(options, kind="signal" if len(shape) == 2 else "volume") if has_kind else options
 
 
 def with_stored_crop(options: DataOptions, trained: "Trained") -> DataOptions:
@@ -41,7 +48,7 @@ def with_stored_crop(options: DataOptions, trained: "Trained") -> DataOptions:
 def check_domain(dataset: Dataset, shape: Shape, to: str, any_size: bool = False) -> None:
     """UserError unless a translator's domain has examples of this shape; with `any_size`, vectors of it or images."""
     is_image = len(shape) == 3
-    if dataset.has_images != is_image or (dataset.shape != shape and not (is_image and any_size)):
+    if dataset.kind != kind_of(shape) or (dataset.shape != shape and not (is_image and any_size)):
         actual, expected = ("x".join(map(str, s)) for s in (dataset.shape, shape))
         mismatch = f"{dataset.name} has examples of {actual}, but this model translates those of"
         raise UserError(f"{mismatch} {expected} to {to}")
@@ -60,7 +67,7 @@ def load_matching(trained: "Trained", data: Source, options: DataOptions | None 
     shape, classes = trained.shape, trained.metadata.get("classes", [])
     if trained.model.n_domains == 2:
         raise UserError(f"{model_name(trained.model)} has two domains, and no encoder: use `ganvas translate`")
-    options = restore_numbers(data, without_holdout(options), trained.metadata, trained.domain_scaling())
+    options = restore_numbers(data, restore_kind(data, options, shape), trained.metadata, trained.domain_scaling())
     stored = trained.training_data if len(shape) == 3 and isinstance(data, str | Path) else None
     if stored is None or not isinstance(data, str | Path):
         dataset = load(data, options)
@@ -74,7 +81,7 @@ def load_matching(trained: "Trained", data: Source, options: DataOptions | None 
             own = DataOptions(size=size, channels=channels, crop=fitted.crop, background=fitted.background)
             dataset = load(dataset, own)
     check_depth(dataset, trained.domain_scaling())
-    if dataset.shape != shape or dataset.has_images != (len(shape) == 3):
+    if dataset.shape != shape:
         actual, expected = ("x".join(map(str, s)) for s in (dataset.shape, shape))
         hint = ""
         if len(shape) == 3 and dataset.has_images:

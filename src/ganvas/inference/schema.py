@@ -20,7 +20,7 @@ from ..data.options import DataOptions, stored_options
 from ..errors import InvalidFileError, UserError
 from ..fields import describe_errors, mark_given
 from ..io.run_folder import WEIGHTS_FILE, RunFolder
-from ..model import Model, model_name, optional_state_keys, to_dict
+from ..model import KINDS, Model, model_name, optional_state_keys, to_dict
 from ..models import MODELS, find_model_class
 from ..nn.skeleton import make_skeleton
 from ..renamed import with_new_names
@@ -28,7 +28,7 @@ from ..renamed import with_new_names
 T = TypeVar("T")
 Count = Annotated[int, Field(ge=0, le=10**15)]
 Size = Annotated[int, Field(gt=0, le=10**9)]
-SingleShape = Annotated[list[Size], Field(min_length=1, max_length=3)]
+SingleShape = Annotated[list[Size], Field(min_length=1, max_length=max(KINDS))]
 Shape = SingleShape | Annotated[list[SingleShape], Field(min_length=2, max_length=2)]
 MAX_TEXT_LENGTH = 100_000
 CHANGED = ": it was changed since it was written; put its own content back"

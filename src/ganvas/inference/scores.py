@@ -162,7 +162,7 @@ def measurable(trained: "Trained", u: Tensor) -> Tensor:
 def translate_back(trained: "Trained", x: Tensor, to: str) -> Pair:
     """Examples of one domain, as they are; and these translated `to` the other and back."""
     scaling = trained.domain_scaling(trained.domains(to)[0])
-    x = scaling.to_unit(x) if x.ndim == 4 else x
+    x = scaling.to_unit(x) if x.ndim > 2 else x
     r = trained.translate_batch(trained.translate_batch(x, to), OTHER_DOMAIN[to])
     if not scaling.may_have_alpha:
         return x, r

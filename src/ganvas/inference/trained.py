@@ -15,7 +15,6 @@ from .. import __version__
 from ..data import DataOptions, Dataset, Scaling, Source, check_depth, load, restore_numbers
 from ..data.depth import OPAQUE
 from ..data.memory import check_examples_fit
-from ..data.options import without_holdout
 from ..data.quantization import read_range
 from ..data.scaling import premultiply, scaling_from_state, scaling_state, unpremultiply
 from ..distributions import priors as latent_priors
@@ -33,7 +32,7 @@ from ..nn.cpu import retain_freed_memory
 from ..nn.skeleton import allocate
 from ..randomness import draw_rows, make_generator, reseed
 from ..viz.images import Examples
-from .loading import check_domain, check_whole, load_preprocessed, with_stored_crop
+from .loading import check_domain, check_whole, load_preprocessed, restore_kind, with_stored_crop
 from .schema import DEEP_FORMAT_VERSION, FORMAT_VERSION, check_config, check_networks, parse_weights
 from .scores import load_scored, resolve_score, score_dataset
 from .tiling import translate_images
@@ -237,10 +236,10 @@ class Trained:
         """
         a, b = self.domains(to)
         source, target = self.domain_scaling(a), self.domain_scaling(b)
-        options = restore_numbers(data, without_holdout(options), self.metadata, source, a)
+        options = restore_numbers(data, restore_kind(data, options, self.shape[a]), self.metadata, source, a)
         dataset = check_depth(check_whole(load(data, options), data), source)
         check_domain(dataset, self.shape[a], to, any_size=True)
-        if not dataset.has_images:
+        if dataset.kind == "vector":
             return Examples(self.translate_batch(dataset.x, to))
         parts = dataset.x.split(chunk_size(dataset.shape))
         x = torch.cat([target.from_unit(self.translate_batch(source.to_unit(part), to)) for part in parts])
@@ -248,7 +247,10 @@ class Trained:
 
     @torch.no_grad()
     def translate_batch(self, x: Tensor, to: str) -> Tensor:
-        """The translations of images n x c x h x w of any size with pixels in [0, 1], or of vectors n x d, as such."""
+        """The translations of images n x c x h x w of any size with pixels in [0, 1], or of vectors n x d, as such.
+
+        Of signals and volumes, with numbers in [0, 1], those of the model's size.
+        """
         domains, model = self.domains(to), self.require(TranslationModel, NO_TRANSLATOR)
         (low, high), (source, target) = self.model.pixel_range, map(self.domain_scaling, domains)
 
@@ -257,6 +259,8 @@ class Trained:
 
         if x.ndim == 2:
             return target.inverse(translate(source(x)))
+        if x.ndim != 4:
+            return (translate(x * (high - low) + low) - low) / (high - low)
         a, b = (self.shape[i] for i in domains)
         x, scale = premultiply(x) if source.premultiplied else x, high - low
         options = with_stored_crop(DataOptions(), self)

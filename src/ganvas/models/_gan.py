@@ -30,11 +30,11 @@ from torch import Tensor, nn
 from ..data import Dataset
 from ..errors import UserError
 from ..fields import Count, Fraction, Positive, Size, Weight, split_commas
-from ..model import Batch, Move, Shape, device_of, minimize
+from ..model import Batch, Move, Shape, device_of, kind_of, minimize
 from ..nn import Conditional, Depth, decoder, encoder, resolve_architecture
 from ..nn.augment import Augmentation, augment
 from ..nn.compilation import uncompiled
-from ..nn.conv import initialize
+from ..nn.conv import Convolution, TransposedConvolution, initialize
 from ..nn.discriminator import add_spectral_norm
 from ..nn.mlp import Norm
 from ..nn.residual import ResidualBlock
@@ -102,7 +102,7 @@ class Adversarial(LatentModel):
     noise_distribution: Literal["normal", "uniform"] = "normal"
     """distribution of z: N(0, I), or uniform on [-1, 1]"""
     net: Literal["auto", "conv", "resize", "residual", "mlp"] = "auto"
-    """kind of networks; auto is conv for images, mlp for vectors; resize is conv with a G that draws no checkerboard,
+    """kind of networks; auto is mlp for vectors, else conv; resize is conv with a G that draws no checkerboard,
     residual has residual blocks between interpolations"""
     depth: Depth = 2
     norm: Literal["auto"] | Norm = "auto"
@@ -164,7 +164,9 @@ class Adversarial(LatentModel):
                 f"penalty_interval={interval} is the interval of penalties: give a weight of one, e.g. r1=1"
             )
         if (kinds := ",".join(self.augment)) and not data.has_images:
-            raise UserError(f"augment={kinds} changes images, but {data.name} holds vectors: leave it out")
+            raise UserError(
+                f"augment={kinds} changes images, but {data.name} holds {kind_of(data.shape)}s: leave it out"
+            )
         if self.augment_target is not None and not kinds:
             raise UserError(f"augment_target={self.augment_target:g} needs kinds of change: give augment as well")
         if self.pack > 1 and self.is_conditional:
@@ -373,14 +375,14 @@ def clip_weights(net: nn.Module, bound: float | None) -> None:
 
 
 def finalize_network(net: nn.Sequential, pixels: Shape = ()) -> nn.Sequential:
-    """A network with the weights it begins with; a generator of images ends with tanh, whose range pixels have.
+    """A network with the weights it begins with; a generator of pixels, or of signals, ends with tanh, their range.
 
     Residual networks have their own.
     """
     is_residual = any(isinstance(m, ResidualBlock) for m in net.modules())
-    if not is_residual and any(isinstance(m, nn.Conv2d | nn.ConvTranspose2d) for m in net.modules()):
+    if not is_residual and any(isinstance(m, Convolution | TransposedConvolution) for m in net.modules()):
         initialize(net)
-    return net.append(nn.Tanh()) if len(pixels) == 3 else net
+    return net.append(nn.Tanh()) if len(pixels) > 1 else net
 
 
 def logits(D: nn.Module, both: Tensor, y: Labels) -> tuple[Tensor, Tensor]:
@@ -397,4 +399,4 @@ def logits(D: nn.Module, both: Tensor, y: Labels) -> tuple[Tensor, Tensor]:
 
 def uses_batch_norm(net: nn.Module) -> bool:
     """Whether a network's output for an example depends on the other examples of the batch."""
-    return any(isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) for m in net.modules())
+    return any(isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d) for m in net.modules())

@@ -33,7 +33,7 @@ class LatentModel(Model[Dataset, Batch, Shape]):
     latent: Size = 32
     """dimensions of the latent vector z; of a spatial net, at each place of its map"""
     net: Net = "auto"
-    """kind of network; auto is conv for images, mlp for vectors; resize is conv with a decoder that draws no
+    """kind of network; auto is mlp for vectors, else conv; resize is conv with a decoder that draws no
     checkerboard, residual has residual blocks between interpolations, spatial is conv with a map of codes"""
     width: Width = None
     """channels of the first convolution (32), or units of an MLP's hidden layer (400)"""

@@ -3,13 +3,18 @@
 Pixels are in [-1, 1] here, and what is transparent is seen on white: a colour that nobody sees is no difference.
 """
 
+from collections.abc import Callable
 from math import sqrt
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d, pdist
+from torch.nn.functional import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d, pdist
 
+POOLS: dict[int, Callable[..., Tensor]] = {
+    3: adaptive_avg_pool1d, 4: adaptive_avg_pool2d, 5: adaptive_avg_pool3d
+}  # fmt: skip
+"""means over cells, by the axes of signals, images and volumes"""
 GRID_SIZES = (8, 4)
 """cells a side of the grids on whose means images are compared as well, so that noise does not pass for variety"""
 MIN_CONTRAST = 1e-10
@@ -34,9 +39,10 @@ def sample_statistics(samples: Float[Tensor, "n *shape"], *real: Tensor) -> dict
 def diversity(samples: Float[Tensor, "n *shape"], *real: Tensor) -> Float[Tensor, ""]:
     """The mean distance of two samples, as a share of that of two `real` examples; not a number where these are alike.
 
-    Of images that is the least of the shares by pixels and by means over the cells of grids, where real images differ
-    on these: images that are the same but for noise differ by pixels only.  Of several sets of real examples the less
-    diverse one counts.  Distances are root mean squares over an example's numbers: sets may differ in shape.
+    But of vectors, that is the least of the shares by pixels and by means over the cells of grids, where real images
+    differ on these: images that are the same but for noise differ by pixels only.  Signals and volumes are like images.
+    Of several sets of real examples the less diverse one counts.  Distances are root mean squares over an example's
+    numbers: sets may differ in shape.
     """
     sample_distances, real_distances = mean_distances(samples), torch.stack([mean_distances(x) for x in real]).amin(0)
     shares = sample_distances / real_distances
@@ -45,11 +51,11 @@ def diversity(samples: Float[Tensor, "n *shape"], *real: Tensor) -> Float[Tensor
 
 
 def mean_distances(x: Float[Tensor, "n *shape"]) -> Float[Tensor, " scales"]:
-    """The mean distance of two examples, by all their numbers and, of images, by means over the cells of each grid."""
+    """The mean distance of two examples, by all their numbers and, but of vectors, by means over cells of each grid."""
     scales = [x]
-    if x.ndim == 4:
+    if x.ndim > 2:
         x = composite_on_white(x)
-        scales = [x, *(adaptive_avg_pool2d(x, (min(n, x.shape[2]), min(n, x.shape[3]))) for n in GRID_SIZES)]
+        scales = [x, *(POOLS[x.ndim](x, [min(n, m) for m in x.shape[2:]]) for n in GRID_SIZES)]
     return torch.stack([pdist(v.flatten(1)).mean() / sqrt(v[0].numel()) for v in scales])
 
 
@@ -72,6 +78,6 @@ def chroma(x: Float[Tensor, "n c h w"]) -> Float[Tensor, ""]:
     return (most - least).mean() / 2
 
 
-def composite_on_white(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c2 h w"]:
+def composite_on_white(x: Float[Tensor, "n c *size"]) -> Float[Tensor, "n c2 *size"]:
     """Images as they are seen: those with an alpha channel, by which their colours are multiplied already, on white."""
-    return torch.minimum(x[:, :3], x[:, 3:]) + 1 - x[:, 3:] if x.shape[1] == 4 else x
+    return torch.minimum(x[:, :3], x[:, 3:]) + 1 - x[:, 3:] if x.ndim == 4 and x.shape[1] == 4 else x

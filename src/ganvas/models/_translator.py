@@ -4,6 +4,7 @@ A network a direction, and a critic a domain.  Pixels are in [-1, 1]; vectors ar
 0 and deviation 1, and so are errors.
 """
 
+from math import nan
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -16,7 +17,7 @@ from ..config import TrainConfig
 from ..data import DomainPair
 from ..errors import UserError
 from ..fields import Fraction, Positive
-from ..model import Model, PairBatch, Shape, model_name
+from ..model import Model, PairBatch, Shape, kind_of, model_name
 from ..nn import Depth, Width, encoder, resolve_architecture
 from ..nn.augment import random_crop, random_flip
 from ..nn.translators import PatchCritic, ResidualTranslator, ResnetTranslator, mlp_translator
@@ -47,7 +48,7 @@ class Translator(Model[DomainPair, PairBatch, tuple[Shape, Shape]]):
     """what its critics descend"""
 
     net: Literal["auto", "conv", "mlp"] = "auto"
-    """kind of networks; auto is conv for images, mlp for vectors"""
+    """kind of networks; auto is mlp for vectors, else conv"""
     width: Width = None
     """channels next to the image (64), or units of a hidden layer (128)"""
     depth: Depth = 2
@@ -145,7 +146,7 @@ class PatchTranslator(Translator):
     def unused_options(self, shape: tuple[Shape, Shape]) -> dict[str, str]:
         is_conv, has_images = any(map(self.is_convolutional, shape)), any(len(part) == 3 for part in shape)
         of_conv = {} if is_conv else dict.fromkeys(("blocks", "patch_size"), "without net=conv")
-        of_images = {} if has_images else dict.fromkeys(("enlarge", "flip"), "on vectors")
+        of_images = {} if has_images else dict.fromkeys(("enlarge", "flip"), f"on {kind_of(shape[0])}s")
         return super().unused_options(shape) | of_conv | of_images
 
     def has_fixed_size(self, shape: Shape) -> bool:
@@ -177,10 +178,16 @@ def critic_terms(D: nn.Module, domain: str, real: Tensor, fake: Tensor) -> Terms
 
 
 def stack_rows(rows: list[Tensor]) -> Float[Tensor, "rows n *shape"]:
-    """Rows of examples in one shape: grey becomes colour, what is smaller gets a white margin, vectors zeros."""
-    sizes = [max(sizes) for sizes in zip(*(row.shape[1:] for row in rows), strict=True)]
-    if len(sizes) == 1:
-        return torch.stack([pad(row, (0, sizes[0] - row.shape[1])) for row in rows])
+    """Rows of examples in one shape: grey becomes colour, what is smaller gets a white margin.
+
+    Vectors get zeros, signals what is no number, so that nothing is drawn there.
+    """
+    sizes = tuple(max(sizes) for sizes in zip(*(row.shape[1:] for row in rows), strict=True))
+    if (kind := kind_of(sizes)) != "image":
+        missing = ([m - n for m, n in zip(sizes, row.shape[1:], strict=True)] for row in rows)
+        paddings = ([p for n in reversed(each) for p in (0, n)] for each in missing)
+        value = {"vector": 0.0, "signal": nan, "volume": 1.0}[kind]
+        return torch.stack([pad(row, padding, value=value) for row, padding in zip(rows, paddings, strict=True)])
     channels, h, w = sizes
     padded = []
     for row in rows:

@@ -24,7 +24,7 @@ from ..distributions.likelihoods import Likelihood, LikelihoodHead
 from ..distributions.posteriors import Family, Posterior, PosteriorSamples, normal_log_prob, posterior_head
 from ..errors import UserError
 from ..fields import Positive, Size, split_commas
-from ..model import Batch, Batches, EncoderModel, GenerativeModel, Shape
+from ..model import Batch, Batches, EncoderModel, GenerativeModel, Shape, kind_of
 from ..nn import Conditional, decoder, encoder
 from ..nn.augment import augment
 from ..nn.mlp import Activation
@@ -80,7 +80,9 @@ class LikelihoodModel(EncoderDecoder):
     def validate_data(self, data: Dataset) -> None:
         likelihoods.validate_data_range(self.likelihood, data, self.binarize != "no")
         if (kinds := ",".join(self.augment)) and not data.has_images:
-            raise UserError(f"augment={kinds} changes images, but {data.name} holds vectors: leave it out")
+            raise UserError(
+                f"augment={kinds} changes images, but {data.name} holds {kind_of(data.shape)}s: leave it out"
+            )
 
     def unused_options(self, shape: Shape) -> dict[str, str]:
         has_sigma = self.likelihood == "gaussian"
@@ -228,7 +230,7 @@ class Variational(LikelihoodModel, LatentModel):
         flat = (prod(shape),) if self.net == "mlp" else shape
         d, codes = prod(code), prod(code) + n * prod(code[1:])
         outputs, q_head = posterior_head(self.posterior, d, self.rank, self.flow_steps, self.flow_width)
-        p_head = LikelihoodHead(self.likelihood, len(shape) == 3, sigma)
+        p_head = LikelihoodHead(self.likelihood, len(shape) > 1, sigma)
         x_shape, mean_shape = (flat[0] + n, *flat[1:]), (shape[0] * p_head.n_outputs, *shape[1:])
         own, sizes, q = self.own_networks, (self.width, self.depth), f"what posterior={self.posterior} takes"
         f = (
@@ -325,7 +327,7 @@ class PseudoInputs(nn.Module):
 
     def __init__(self, n: int, shape: Shape) -> None:
         super().__init__()
-        self.is_bounded = len(shape) == 3
+        self.is_bounded = len(shape) > 1
         deviation, mean = (0.01, 0.05) if self.is_bounded else (1.0, 0.0)
         self.raw = nn.Parameter(torch.randn(n, *shape) * deviation + mean)
 

@@ -34,7 +34,7 @@ class Autoencoder(EncoderDecoder, LatentModel):
     def networks(self, shape: Shape, classes: int = 0) -> dict[str, nn.Module]:
         """f and g.  Those of the user's own are taken as they are: b x *shape -> b x d and back, pixels in [0, 1]."""
         d, sizes = self.code_size(shape), (self.width, self.depth)
-        bound = [nn.Sigmoid()] if len(shape) == 3 else []  # pixels lie in [0, 1], vectors anywhere
+        bound = [nn.Sigmoid()] if len(shape) > 1 else []  # pixels lie in [0, 1], vectors anywhere
         f = (
             copy_own_network(self, "encoder", shape, (d,), f"a code of {d} numbers") if "encoder" in self.own_networks
             else encoder(self.net, shape, d, *sizes)

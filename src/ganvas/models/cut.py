@@ -27,7 +27,7 @@ from torch.nn.functional import interpolate
 from ..data import DomainPair
 from ..errors import UserError
 from ..fields import Count, Positive, Weight
-from ..model import Moves, PairBatches, Shape, minimize
+from ..model import Moves, PairBatches, Shape, kind_of, minimize
 from ..nn import Width
 from ..nn.compilation import uncompiled
 from ..nn.translators import ResidualBlock, ResidualTranslator, ResnetTranslator, pad_to_multiple
@@ -60,8 +60,8 @@ class CUT(PatchTranslator):
 
     def validate_data(self, data: DomainPair) -> None:
         super().validate_data(data)
-        if any(len(shape) != 3 for shape in data.shape):
-            raise UserError("cut compares places of images, but the data are vectors: train cyclegan or discogan")
+        if (kind := kind_of(data.shape[0])) != "image":
+            raise UserError(f"cut compares places of images, but the data are {kind}s: train cyclegan or discogan")
 
     def networks(self, shape: tuple[Shape, Shape], classes: int = 0) -> dict[str, nn.Module]:
         a, b = shape

@@ -17,14 +17,14 @@ from torch import nn
 from ..data import Data, Dataset
 from ..errors import UserError
 from ..fields import Size
-from ..model import Batches, Moves
+from ..model import Batches, Moves, kind_of
 from ..nn import Width
 from ._gan import ConfigurableGAN, clip_weights
 from ._gan_defaults import PICTURE_DEFAULTS, picture_defaults
 
 
 class DCGAN(ConfigurableGAN):
-    """The GAN with convolutional networks, for images of any size."""
+    """The GAN with convolutional networks, for images, signals and volumes of any size."""
 
     ignored_options: ClassVar[tuple[str, ...]] = ("depth",)
     chosen_options: ClassVar[Set[str]] = PICTURE_DEFAULTS.keys()
@@ -41,7 +41,7 @@ class DCGAN(ConfigurableGAN):
         return picture_defaults(self.net, data, given)
 
     def validate_data(self, data: Dataset) -> None:
-        if not data.has_images:
+        if kind_of(data.shape) == "vector":
             raise UserError(f"dcgan needs images, but {data.name} holds vectors: train gan instead")
         super().validate_data(data)
 

@@ -140,7 +140,7 @@ class LadderVAE(LikelihoodModel):
     latents: Annotated[tuple[Size, ...], BeforeValidator(split_commas), Field(min_length=1, max_length=64)] = (32, 16)
     """dimensions of each latent vector: z_1, which the decoder sees, first"""
     net: Literal["auto", "conv", "resize", "residual", "mlp"] = "auto"
-    """kind of network between x and z_1; auto is conv for images, mlp for vectors; all others are MLPs"""
+    """kind of network between x and z_1; auto is mlp for vectors, else conv; all others are MLPs"""
     width: Width = None
     """channels of the first convolution (32), of which MLPs have 8 times as many units; or units of an MLP (400)"""
     depth: Depth = 1
@@ -171,7 +171,7 @@ class LadderVAE(LikelihoodModel):
             assert isinstance(last_layer, nn.Linear)
             up.append(mlp(last_layer.in_features, level))
         priors = [mlp(above, level).append(PosteriorHead()) for level, above in pairwise(d)]
-        head = LikelihoodHead(self.likelihood, len(shape) == 3, self.sigma)
+        head = LikelihoodHead(self.likelihood, len(shape) > 1, self.sigma)
         mean_shape = (shape[0] * head.n_outputs, *shape[1:])
         last = decoder(self.net, d[0], mean_shape, *sizes, activation=self.activation)
         last = begin_transparent(last, shape, self.likelihood)

@@ -99,7 +99,7 @@ class R3GAN(Adversarial):
         return None if global_step < self.burn_in else tuple(self.penalties(global_step))
 
     def unused_options(self, shape: Shape) -> dict[str, str]:
-        return super().unused_options(shape) | ({"fourier_features": "on images"} if len(shape) == 3 else {})
+        return super().unused_options(shape) | ({"fourier_features": "on images"} if len(shape) > 1 else {})
 
     def build_networks(self, shape: Shape, shape_d: Shape, classes: int) -> tuple[nn.Module, nn.Module]:
         norm, norm_d = self.norms(shape)

@@ -11,7 +11,7 @@ from torch.nn.functional import one_hot
 
 from ..errors import UserError
 from ..fields import Size
-from ..model import Shape
+from ..model import Shape, kind_of
 from .conv import conv_decoder, conv_encoder, resize_decoder
 from .mlp import Activation, Norm, mlp
 from .residual import residual_decoder, residual_encoder
@@ -27,7 +27,7 @@ def encoder(
     """A network (b, *shape) -> (b, out), convolutional, residual or an MLP of `depth` hidden layers.
 
     `width` None means 32 channels in the first convolution, or 400 units in a hidden layer.  Raises UserError for
-    convolutions on vectors.
+    convolutions on vectors, and for networks of images alone on others.
     """
     hidden, kind = [width or 400] * depth, resolve_architecture(net, shape)
     if kind == "mlp":
@@ -55,10 +55,13 @@ def decoder(
 
 
 def resolve_architecture(net: Net, shape: Shape) -> Net:
-    """What "auto" means for examples of this shape: convolutions for images, an MLP for vectors."""
-    if net in ("conv", "resize", "residual", "spatial") and len(shape) != 3:
+    """What "auto" means for examples of this shape: an MLP for vectors, convolutions for all others."""
+    kind = kind_of(shape)
+    if net in ("conv", "resize", "residual", "spatial") and kind == "vector":
         raise UserError(f"net={net} needs images, but the data are vectors of {shape[0]} numbers: use net=mlp")
-    return net if net != "auto" else "conv" if len(shape) == 3 else "mlp"
+    if net in ("resize", "residual") and kind != "image":
+        raise UserError(f"net={net} needs images, but the data are {kind}s: use net=conv")
+    return net if net != "auto" else "mlp" if kind == "vector" else "conv"
 
 
 class Conditional(nn.Module):

@@ -1,10 +1,11 @@
-"""Strided convolutional networks for images of any size, in the manner of DCGAN (arXiv:1511.06434).
+"""Strided convolutional networks for images, signals and volumes of any size, like DCGAN's (arXiv:1511.06434).
 
 Each layer halves the axes that still have 8 pixels or more (16 where the code is a map; kernel 4, stride 2) and leaves
-the others as they are (kernel 3, stride 1).  A decoder goes through the same sizes upwards, so it returns exactly the
-height and width that it was built for, even or odd, square or not.
+the others as they are (kernel 3, stride 1): along an axis of n it has floor(n / 2), or n.  A decoder goes through the
+same sizes upwards, so it returns exactly the size that it was built for, even or odd, along each of one to three axes.
 
-Weights, and so all maps, are in channels last, in which a DCGAN's step takes a tenth less time and none takes longer.
+Weights for images, and so all maps, are in channels last, in which a DCGAN's step takes a tenth less time, and none
+takes longer.
 """
 
 from itertools import pairwise
@@ -19,61 +20,68 @@ from torch.nn.functional import avg_pool2d, conv_transpose2d
 from ..model import Shape
 from .mlp import Activation, Norm, norm_activation
 
-Size = tuple[int, int]
+Size = tuple[int, ...]
 Net = TypeVar("Net", bound=nn.Module)
+CONVOLUTIONS: dict[int, Any] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+TRANSPOSED: dict[int, Any] = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+BATCH_NORMS: dict[int, Any] = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+"""layers by the number of axes behind the channels: of signals 1, of images 2, of volumes 3"""
+Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
+TransposedConvolution = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
 
 
 def feature_map_shapes(shape: Shape, width: int, min_size: int = 8) -> list[Shape]:
-    """What an image becomes, layer by layer: at least one, until height and width are below `min_size`.
+    """What an example becomes, layer by layer: at least one, until all its axes are below `min_size`.
 
-    The first layer has `width` channels; they double as the image halves, up to eight times as many.
+    The first layer has `width` channels; they double as the example halves, up to eight times as many.
     """
     maps = [shape]
     while len(maps) == 1 or max(maps[-1][1:]) >= min_size:
-        h, w = (n // 2 if n >= min_size else n for n in maps[-1][1:])
-        maps.append((width * min(2 ** (len(maps) - 1), 8), h, w))
+        size = (n // 2 if n >= min_size else n for n in maps[-1][1:])
+        maps.append((width * min(2 ** (len(maps) - 1), 8), *size))
     return maps
 
 
 def conv_encoder(
     shape: Shape, out: int, width: int, *, norm: Norm = "none", activation: Activation = "relu", spatial: bool = False
 ) -> nn.Sequential:
-    """(b, c, h, w) -> (b, out): convolutions of width, 2 width, 4 width, 8 width ... channels, then a linear layer.
+    """(b, c, *size) -> (b, out): convolutions of width, 2 width, 4 width, 8 width ... channels, then a linear layer.
 
-    Normalisation, if any, comes after every convolution but the first.  With `spatial`, sizes are halved until both
+    Normalisation, if any, comes after every convolution but the first.  With `spatial`, sizes are halved until all
     are below 16, and a last convolution returns the `out` numbers as maps, flattened.
     """
-    maps = feature_map_shapes(shape, width, 16 if spatial else 8)
+    maps, n = feature_map_shapes(shape, width, 16 if spatial else 8), len(shape) - 1
     layers: list[nn.Module] = []
     for i, (large, small) in enumerate(pairwise(maps)):
         norm_here: Norm = norm if i > 0 else "none"
-        layers.append(nn.Conv2d(large[0], small[0], *geometry(large, small), 1, bias=norm_here == "none"))
-        layers += norm_activation(norm_here, activation, small[0], nn.BatchNorm2d)
-    c, h, w = maps[-1]
+        layers.append(CONVOLUTIONS[n](large[0], small[0], *geometry(large, small), 1, bias=norm_here == "none"))
+        layers += norm_activation(norm_here, activation, small[0], BATCH_NORMS[n])
+    c, *size = maps[-1]
     if spatial:
-        last: list[nn.Module] = [nn.Conv2d(c, out // (h * w), 3, padding=1), nn.Flatten()]
+        last: list[nn.Module] = [CONVOLUTIONS[n](c, out // prod(size), 3, padding=1), nn.Flatten()]
     else:
-        last = [nn.Flatten(), nn.Linear(c * h * w, out)]
+        last = [nn.Flatten(), nn.Linear(c * prod(size), out)]
     return set_memory_format(nn.Sequential(*layers, *last), torch.channels_last)
 
 
 def conv_decoder(
     dim: int, shape: Shape, width: int, *, norm: Norm = "none", activation: Activation = "relu", spatial: bool = False
 ) -> nn.Sequential:
-    """(b, dim) -> (b, c, h, w): the mirror image of `conv_encoder`, normalised after all layers but the last."""
-    maps = feature_map_shapes(shape, width, 16 if spatial else 8)[::-1]
-    c, h, w = maps[0]
+    """(b, dim) -> (b, c, *size): the mirror image of `conv_encoder`, normalised after all layers but the last."""
+    maps, n = feature_map_shapes(shape, width, 16 if spatial else 8)[::-1], len(shape) - 1
+    c, *size = maps[0]
     use_bias = norm == "none"
     if spatial:
-        d = dim // (h * w)
-        layers: list[nn.Module] = [nn.Unflatten(1, (d, h, w)), nn.Conv2d(d, c, 3, padding=1, bias=use_bias)]
+        d = dim // prod(size)
+        layers: list[nn.Module] = [nn.Unflatten(1, (d, *size)), CONVOLUTIONS[n](d, c, 3, padding=1, bias=use_bias)]
     else:
-        layers = [nn.Linear(dim, c * h * w, bias=use_bias), nn.Unflatten(1, (c, h, w))]
+        layers = [nn.Linear(dim, c * prod(size), bias=use_bias), nn.Unflatten(1, (c, *size))]
     for i, (small, large) in enumerate(pairwise(maps), 1):
-        layers += norm_activation(norm, activation, small[0], nn.BatchNorm2d)
+        layers += norm_activation(norm, activation, small[0], BATCH_NORMS[n])
         kernel, stride = geometry(large, small)
-        remainder, bias = (large[1] % stride[0], large[2] % stride[1]), i == len(maps) - 1 or use_bias
-        layers.append(nn.ConvTranspose2d(small[0], large[0], kernel, stride, 1, remainder, bias=bias))
+        remainder = tuple(m % s for m, s in zip(large[1:], stride, strict=True))
+        bias = i == len(maps) - 1 or use_bias
+        layers.append(TRANSPOSED[n](small[0], large[0], kernel, stride, 1, remainder, bias=bias))
     return set_memory_format(nn.Sequential(*layers), torch.channels_last)
 
 
@@ -117,8 +125,8 @@ class ResizeConv2d(nn.Conv2d):
 
 def geometry(large: Shape, small: Shape) -> tuple[Size, Size]:
     """Kernel and stride between two maps, padded by 1: along an axis 4 and 2 where it is halved, else 3 and 1."""
-    h, w = large[1] != small[1], large[2] != small[2]
-    return (3 + h, 3 + w), (1 + h, 1 + w)
+    is_halved = [m != n for m, n in zip(large[1:], small[1:], strict=True)]
+    return tuple(3 + h for h in is_halved), tuple(1 + h for h in is_halved)
 
 
 def initialize(net: nn.Module) -> nn.Module:
@@ -128,22 +136,25 @@ def initialize(net: nn.Module) -> nn.Module:
     that keeps a signal's size through rectifiers, (2 / inputs of a unit)^(1/2) (He et al., arXiv:1502.01852).
     """
     set_memory_format(net, torch.contiguous_format)  # the order in which random numbers fill a tensor
-    has_norm = any(isinstance(m, nn.BatchNorm2d | nn.GroupNorm | nn.InstanceNorm2d) for m in net.modules())
+    axes = next(m.weight.ndim - 2 for m in net.modules() if isinstance(m, Convolution | TransposedConvolution))
+    norms = (BATCH_NORMS[axes], nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
+    has_norm = any(isinstance(m, norms) for m in net.modules())
     for m in net.modules():
-        if isinstance(m, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+        if isinstance(m, Convolution | TransposedConvolution | nn.Linear):
             inputs: float = m.weight[0].numel()
-            if isinstance(m, nn.ConvTranspose2d):  # each output pixel is reached from kernel / stride^2 places
+            if isinstance(m, TransposedConvolution):  # each output pixel is reached from kernel / stride^2 places
                 inputs = m.weight[:, 0].numel() / prod(m.stride)
             nn.init.normal_(m.weight, 0.0, 0.02 if has_norm else (2 / inputs) ** 0.5)
             if m.bias is not None:
                 nn.init.zeros_(m.bias)
-        elif isinstance(m, nn.BatchNorm2d):
+        elif isinstance(m, BATCH_NORMS[axes]):
             nn.init.normal_(m.weight, 1.0, 0.02)
     return set_memory_format(net, torch.channels_last)
 
 
 def set_memory_format(net: Net, order: torch.memory_format) -> Net:
-    """The network, with its weights in this order of memory."""
+    """The network, with its weights in this order of memory, which those of signals and volumes do not have."""
     anything: Any = net  # PyTorch's stubs lack the argument
-    anything.to(memory_format=order)
+    if not any(isinstance(m, nn.Conv3d | nn.ConvTranspose3d) for m in net.modules()):
+        anything.to(memory_format=order)
     return net

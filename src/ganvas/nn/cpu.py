@@ -39,11 +39,11 @@ class InstanceNorm(nn.InstanceNorm2d):
     the same function; on the CPU, that takes three to fourteen times as long as `InstanceNormFunction` on small maps.
     """
 
-    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    def forward(self, x: Float[Tensor, "b c *size"]) -> Float[Tensor, "b c *size"]:
         if x.device.type != "cpu" or torch.compiler.is_compiling():
             return group_norm(x, self.num_features, eps=self.eps)
         x = at_least_float32(x)
-        if x.is_contiguous():
+        if x.is_contiguous() or x.ndim != 4:
             return torch.instance_norm(x, None, None, None, None, True, 0.0, self.eps, False)
         y: Tensor = InstanceNormFunction.apply(x, self.eps)
         return y

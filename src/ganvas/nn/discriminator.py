@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from ..model import Shape
+from .conv import Convolution
 from .residual import ResidualBlock
 
 
@@ -33,7 +34,7 @@ def add_spectral_norm(net: nn.Module) -> nn.Module:
     for layer in list(net.modules()):
         if isinstance(layer, ResidualBlock):
             nn.init.kaiming_normal_(layer.last.weight)  # of fix-up's, which are 0, the largest singular value is too
-        if isinstance(layer, nn.Conv2d | nn.Linear | nn.Embedding):
+        if isinstance(layer, Convolution | nn.Linear | nn.Embedding):
             spectral_norm(layer)
             parametrizations: Any = layer.parametrizations
             parametrizations.weight[0] = WithoutAutocast(parametrizations.weight[0])

@@ -11,6 +11,7 @@ from ..data import Scaling
 from ..diagnostics import latent_report
 from ..metrics import sliced_wasserstein
 from ..model import Batch, EncoderModel, GenerativeModel, Model, PairBatch, device_of
+from ..nn.conv import Convolution, TransposedConvolution
 from ..randomness import make_generator, reseed
 from .ema import current_ema, ema_decay_of
 from .loop import TrainState
@@ -64,7 +65,7 @@ def weight_scale(net: nn.Module) -> float:
     n is the inputs of a unit, and the layer the one where it is least: at first 0.6 to 1.4, whatever the width.  Data
     in large units need large weights in some layers, too high a learning rate makes them large in all.
     """
-    layers = [m.weight for m in net.modules() if isinstance(m, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)]
+    layers = [m.weight for m in net.modules() if isinstance(m, Convolution | TransposedConvolution | nn.Linear)]
     if not layers:
         return 0.0
     size: float = torch.stack([w[0].numel() * w.square().mean() for w in layers]).min().sqrt().item()

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..config import TrainConfig
 from ..data import Data, Dataset, DomainPair, Scaling
-from ..data.scaling import as_bytes, images_as_bytes, premultiply
+from ..data.scaling import as_measured, numbers_as_measured, premultiply
 from ..inference.trained import Trained
 from ..metrics import METRICS, Comparison, Examples, Score
 from ..metrics.copies import copy_threshold
@@ -75,7 +75,7 @@ def make_evaluator(
     if unsupported_reason(model, data):
         return None
     assert not isinstance(data, DomainPair)
-    data = as_bytes(data.in_memory, state.scaling[0]) if state.scaling else data.in_memory
+    data = as_measured(data.in_memory, state.scaling[0]) if state.scaling else data.in_memory
     start_time, device = time.monotonic(), device_of(state.nets)
     last: dict[str, Any] = next((line["samples"] for line in reversed(log_lines) if "samples" in line), {})
     logged_metric = str(last.get("metric", ""))
@@ -190,7 +190,7 @@ class SampleEvaluator:
         start_time, n = time.monotonic(), len(self.examples.data)
         z = trained.draw_codes(n, make_generator(CPU, self.seed, "compared"))
         x, scaling = trained.decode(z, self.labels).x, trained.domain_scaling()
-        x = images_as_bytes(x, scaling) if scaling.is_deep else x
+        x = numbers_as_measured(x, scaling) if scaling.is_deep else x
         fake = Examples(replace(self.examples.data, x=x, labels=self.labels, files=()), self.space)
         score = self.score(fake)
         error = score.standard_error if self.data.has_images else score.error_of_terms()

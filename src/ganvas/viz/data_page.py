@@ -35,7 +35,7 @@ class DataPart:
 
 def contact_sheet(dataset: Dataset) -> Examples:
     """Examples at equal distances; of vectors a scatter plot."""
-    n = min(SHEET_EXAMPLES if dataset.has_images else PLOT_EXAMPLES, len(dataset))
+    n = min(PLOT_EXAMPLES if dataset.kind == "vector" else SHEET_EXAMPLES, len(dataset))
     return to_examples(dataset, [i * len(dataset) // n for i in range(n)])
 
 
@@ -51,7 +51,8 @@ def write_data_page(path: Path, title: str, parts: list[DataPart]) -> None:
 def part_values(part: DataPart) -> dict[str, Any]:
     """What the template shows of a dataset."""
     data, test, found = part.dataset, part.test, part.found
-    charts = [{"title": "Pixel values", "image": value_histogram(data)}] if data.has_images else []
+    title = "Pixel values" if data.has_images else "Values"
+    charts = [] if data.kind == "vector" else [{"title": title, "image": value_histogram(data)}]
     if counts := class_counts(data):
         largest = dict(sorted(counts.items(), key=lambda item: -item[1])[:MAX_CLASSES])
         more = f", the largest {MAX_CLASSES} of {len(counts)}" if len(counts) > MAX_CLASSES else ""

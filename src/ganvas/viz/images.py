@@ -16,6 +16,7 @@ import png
 import torch
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor
+from torch.nn.functional import pad
 
 from ..data import Scaling
 from ..data.images import lift_pixel_limit
@@ -23,7 +24,8 @@ from ..errors import UserError
 from ..io.atomic import atomic_write
 from ..io.parallel import in_parallel
 from ..io.text import escape_text
-from .plots import TEXT_COLOUR, plot_paths, scatter, scatter_by_class
+from ..model import kind_of
+from .plots import TEXT_COLOUR, line_grid, plot_paths, scatter, scatter_by_class
 
 Labels = tuple[str, ...]
 GAP, TEXT_SIZE, MARGIN = 2, 12, 6
@@ -36,6 +38,8 @@ MAX_FRAMES, MAX_FRAME_SIDE, STEP_MILLISECONDS, PREVIEW_MILLISECONDS, PAUSE_MILLI
 """most previews of an animation, pixels of their longer side; how long a step of a walk, a preview, an end is shown"""
 MIN_GRID_SIDE, MIN_IMAGE_SIDE, MAX_GRID_SIDE = 512, 64, 1600
 """pixels to which a grid's longer side, or an image in it, is enlarged by a whole number; the latter within the last"""
+SIGNAL_SIZE = (60, 130)
+"""pixels of the plot of a signal, height and width"""
 MAX_CLASS_NAME_LENGTH = 40
 """characters of a class in a file's name"""
 WRITERS, PNG_LEVEL = 4, 4
@@ -46,7 +50,8 @@ WRITERS, PNG_LEVEL = 4, 4
 class Examples:
     """Examples as a person sees them: uint8 images n x c x h x w, or float32 vectors n x d.
 
-    By a `scaling` of such, deep images: numbers n x c x h x w in the units of the source, c from 1 to 16.
+    By a `scaling` of such, deep images: numbers n x c x h x w in the units of the source, c from 1 to 16; signals
+    n x c x length, drawn as lines; or volumes n x c x d x h x w, of which pictures show the middle slices.
     """
 
     x: Tensor
@@ -77,27 +82,27 @@ class Examples:
     def __repr__(self) -> str:
         """How many, of which shape, and how many classes, if any."""
         n, *shape = self.x.shape
-        kind, text = "vector" if len(shape) == 1 else "image", f", {len(self.classes)} classes" if self.classes else ""
+        kind, text = kind_of(tuple(shape)), f", {len(self.classes)} classes" if self.classes else ""
         return f"Examples({n} {kind}{'' if n == 1 else 's'} of {'x'.join(map(str, shape))}{text})"
 
     def numpy(self) -> np.ndarray:
-        """Images as n x h x w x c bytes, deep ones as numbers of their source's type, vectors as they are."""
-        x: np.ndarray = (self.x if self.x.ndim == 2 else self.x.movedim(1, -1)).cpu().numpy()
+        """Images as n x h x w x c bytes, deep ones as numbers of their source's type; all others as they are."""
+        x: np.ndarray = (self.x.movedim(1, -1) if self.x.ndim == 4 else self.x).cpu().numpy()
         return x.astype(self.scaling.dtype) if self.scaling.is_deep and x.ndim > 2 else x
 
     @property
     def visible(self) -> Tensor:
-        """Images as bytes of a picture; of deep ones with 2 channels the first, with more than 3 the first three."""
+        """What a grid has: bytes of pictures, or signals with numbers in [0, 1]."""
         if not self.scaling.is_deep:
             return self.x
         unit = self.scaling.to_unit(self.x)
-        return Scaling().from_unit(unit).cpu() if self.scaling.premultiplied else to_picture(unit * 255)
+        return Scaling().from_unit(unit).cpu() if self.scaling.premultiplied else to_visible(unit)
 
     def render(self) -> Image.Image:
-        """A grid of the images, or a plot of the vectors' first two dimensions."""
+        """A grid of the images, signals or volumes, or a plot of the vectors' first two dimensions."""
         if self.x.ndim > 2:
-            columns = grid_columns(self.x, self.columns)
-            return add_captions(grid(self.visible, columns), self.title, self.row_labels, self.column_labels, columns)
+            columns = grid_columns(x := self.visible, self.columns)
+            return add_captions(grid(x, columns), self.title, self.row_labels, self.column_labels, columns)
         if self.labels is not None and self.row_labels:
             return scatter_by_class(self.x, self.labels, self.row_labels, self.title)
         if self.columns is not None:
@@ -137,13 +142,13 @@ class Examples:
             temporary.write_bytes(content.getvalue())
 
     def save_images(self, folder: Path) -> None:
-        """One PNG an image, 00000.png, 00001.png, ..., or 00000-food.png with its class; UserError for vectors.
+        """One PNG an image, 00000.png, 00001.png, ..., or 00000-food.png with its class; UserError for others.
 
         Deep images of uint16, grey, RGB or with alpha, are PNGs of 16 bits; grey ones that fit into int32 or float32
         are TIFFs; others are .npy, h x w x c.
         """
-        if self.x.ndim == 2:
-            raise UserError(f"vectors are no pictures: write them to {folder}.npz instead")
+        if (kind := kind_of(tuple(self.x.shape[1:]))) != "image":
+            raise UserError(f"{kind}s are no pictures: write them to {folder}.npz instead")
 
         def write(i: int) -> None:
             name = f"{i:05d}"
@@ -217,9 +222,24 @@ def preview(rows: Tensor, scaling: Scaling) -> Image.Image:
         scaling = Scaling(scaling.pixel_range, premultiplied=True)
     if scaling.is_deep:
         low, high = scaling.pixel_range
-        return Examples(to_picture((flat - low) * (255 / (high - low))), rows.shape[1]).render()
+        return Examples(to_visible((flat - low) / (high - low)), rows.shape[1]).render()
     x = scaling.inverse(rows.flatten(0, 1)).cpu()
     return scatter(list(x.split(rows.shape[1]))) if x.ndim == 2 else Examples(x, rows.shape[1]).render()
+
+
+def to_visible(x: Tensor) -> Tensor:
+    """Images or the middle slices of volumes with numbers in [0, 1] as bytes of a picture, signals as they are.
+
+    Of 2 channels a picture shows the first, of more than 3 the first three.
+    """
+    return x if x.ndim == 3 else to_picture((middle_slices(x) if x.ndim == 5 else x) * 255)
+
+
+def middle_slices(x: Tensor) -> Tensor:
+    """The three slices through the middle of volumes n x c x d x h x w side by side: h x w, d x w and d x h."""
+    _, _, d, h, w = x.shape
+    slices = x[:, :, d // 2], x[:, :, :, h // 2], x[..., w // 2]
+    return torch.cat([pad(part, (0, GAP, 0, max(d, h) - part.shape[2]), value=1.0) for part in slices], 3)[..., :-GAP]
 
 
 def to_picture(x: Tensor) -> Tensor:
@@ -264,15 +284,21 @@ def to_pil(x: Tensor) -> Image.Image:
 
 def grid_columns(x: Tensor, columns: int | None = None) -> int:
     """Images in a row of the grid: as many as are given, or so many that it is full, if one about square can be."""
-    n, _, h, w = x.shape
+    n, (*_, h, w) = len(x), (SIGNAL_SIZE if x.ndim == 3 else x.shape)
     square = (n * h / w) ** 0.5
     near = range(max(1, ceil(square * 0.75)), max(1, int(square * 1.6)) + 1)
     return min(n, columns or min(near, key=lambda k: (-n % k, abs(k * w + -n // k * h), -k)))
 
 
 def grid(x: Tensor, columns: int | None = None) -> Image.Image:
-    """uint8 images n x c x h x w side by side on white, those with alpha each on a checkerboard of its own."""
-    (n, c, h, w), columns = x.shape, grid_columns(x, columns)
+    """uint8 images n x c x h x w side by side on white, those with alpha each on a checkerboard of its own.
+
+    Signals n x c x length with numbers in [0, 1] are drawn as lines.
+    """
+    columns = grid_columns(x, columns)
+    if x.ndim == 3:
+        return line_grid(x.cpu().numpy(), columns, *SIGNAL_SIZE)
+    n, c, h, w = x.shape
     size = (columns * (w + GAP) - GAP, -(-n // columns) * (h + GAP) - GAP)
     canvas = Image.new("L" if c == 1 else "RGB", size, "white")
     for i, image in enumerate(x):

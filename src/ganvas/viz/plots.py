@@ -125,6 +125,27 @@ def line_charts(charts: Sequence[Chart], columns: int = 3, scale: int = 1) -> Im
         return to_image(figure)
 
 
+def line_grid(x: np.ndarray, columns: int, height: int, width: int) -> Image.Image:
+    """Signals n x c x length with numbers in [0, 1], in frames of so many pixels, a line a channel."""
+    from matplotlib.collections import LineCollection, PatchCollection
+    from matplotlib.patches import Rectangle
+
+    n, channels, length = x.shape
+    rows, inner = -(-n // columns), np.array([width - 4, height - 4])
+    places = np.arange(n)
+    corners = np.stack([places % columns * width + 2, (rows - 1 - places // columns) * height + 2], 1)
+    t = np.broadcast_to(np.linspace(0, 1, length) if length > 1 else 0.5, x.shape)
+    points = corners[:, None, None] + inner * np.stack([t, 0.05 + 0.9 * x.clip(-0.05, 1.05)], -1)
+    with drawing(columns * width, rows * height, 2) as figure:
+        axes = figure.add_axes((0, 0, 1, 1), xlim=(0, columns * width), ylim=(0, rows * height))
+        axes.axis("off")
+        frames = [Rectangle(tuple(corner), *inner) for corner in corners]
+        axes.add_collection(PatchCollection(frames, facecolor="none", edgecolor=GREY, linewidth=0.5))
+        colours = palette(channels) * n
+        axes.add_collection(LineCollection(list(points.reshape(-1, length, 2)), colors=colours, linewidths=0.8))
+        return to_image(figure)
+
+
 def draw_chart(figure: "Figure", chart: Chart, left: int, top: int) -> None:
     """A chart whose upper left corner is at these pixels; names, where lines are several, stand above its frame."""
     from matplotlib.ticker import AutoLocator, LogLocator

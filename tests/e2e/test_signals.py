@@ -1,0 +1,81 @@
+"""Signals and volumes from the command line: trained, resumed, and used, in the units of their file."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import ganvas
+from ganvas.cli.app import main
+from tests.support.cli import SMALL, said, told
+
+RANDOM = np.random.default_rng(0)
+ECG = (300 * np.sin(np.arange(31) / 5 + RANDOM.random((16, 2, 1))) + 1000).astype(np.int16)
+SCANS = RANDOM.normal(40, 5, (16, 5, 8, 7)).astype(np.float32)
+ARRAYS = {"signal": ECG, "volume": SCANS}
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for kind, array in ARRAYS.items():
+        np.save(tmp_path / f"{kind}.npy", array)
+        np.save(tmp_path / f"other_{kind}.npy", array[:, ::-1] + 7)
+    return tmp_path
+
+
+@pytest.mark.parametrize("kind", list(ARRAYS))
+def test_a_vae(kind: str, files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data, array = f"{kind}.npy", ARRAYS[kind]
+    shape = array.shape[1:] if kind == "signal" else (1, *array.shape[1:])
+    run = said(capsys, "train", "vae", data, "--kind", kind, *SMALL, "--holdout", "0.25")
+    for command, n in (("sample", "5"), ("reconstruct", "4")):
+        words = [command, run, *([data] if command == "reconstruct" else []), "-n", n]
+        said(capsys, *words, "--out", f"{command}.npy")
+        made = np.load(f"{command}.npy")
+        assert (made.shape, made.dtype) == ((int(n), *shape), array.dtype)
+        assert array.min() - 1e-3 <= made.min() <= made.max() <= array.max() + 1e-3
+        said(capsys, *words, "--out", f"{command}.png")
+        with Image.open(f"{command}.png") as picture:
+            assert len(set(picture.convert("L").tobytes())) > 2
+    assert main(["sample", run, "--out", "folder"]) == 2
+    assert f"{kind}s are no pictures: write them to folder.npz instead" in capsys.readouterr().err
+    said(capsys, "score", run, data, "--out", "scores.csv")
+    with Path("scores.csv").open(encoding="utf-8") as table:
+        assert len(list(csv.DictReader(table))) == 16
+    assert main(["score", run, data, "--out", "scores.png"]) == 2
+    assert f"{kind}s are no pictures" in capsys.readouterr().err
+    numbers = told(capsys, "evaluate", run, "--metrics", "sliced-wasserstein", "--metrics", "reconstruction")
+    assert len(numbers["reconstruction_rmse"]) == shape[0]
+    assert numbers["protocol"].startswith("signals and volumes as vectors of their numbers")
+    said(capsys, "interpolate", run, data, "--rows", "2", "--columns", "3", "--out", "walk.npy")
+    assert np.load("walk.npy").shape == (6, *shape)
+
+
+@pytest.mark.parametrize("kind", list(ARRAYS))
+def test_a_translator(kind: str, files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [f"{kind}.npy", f"other_{kind}.npy", "--kind", kind, "--blocks", "1"]
+    run = said(capsys, "train", "cyclegan", *words, *SMALL, "--holdout", "0.25")
+    said(capsys, "translate", run, f"{kind}.npy", "out.npy")
+    made, array = np.load("out.npy"), ARRAYS[kind]
+    assert (made.dtype, made.size) == (array.dtype, array.size)
+    assert np.isfinite(told(capsys, "evaluate", run)["to_b"]["sliced_wasserstein"])
+    said(capsys, "score", run, f"{kind}.npy", "--out", "scores.csv")
+
+
+@pytest.mark.parametrize("kind", list(ARRAYS))
+def test_a_resumed_run_equals_one_that_did_not_stop(kind: Any, files: Path) -> None:
+    options: dict[str, Any] = {"kind": kind, "batch_size": 4, "quiet": True, "holdout": 0, "checkpoint_every": 2}
+    whole, _ = (
+        ganvas.train(ganvas.DCGAN(width=4, latent=3), f"{kind}.npy", folder=files / name, steps=steps, **options)
+        for name, steps in (("whole", 4), ("part", 2))
+    )
+    resumed = ganvas.resume(files / "part", steps=4, quiet=True)
+    for name, tensor in whole.nets.state_dict().items():
+        assert torch.equal(tensor, resumed.nets.state_dict()[name])
+    again = ganvas.load(files / "part" / "weights.safetensors")
+    assert np.array_equal(again.sample(3).numpy(), resumed.sample(3).numpy())
