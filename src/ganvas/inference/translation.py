@@ -28,7 +28,7 @@ from ..errors import UserError
 from ..io.atomic import atomic_write
 from ..io.parallel import in_parallel
 from ..metrics.features.base import weights_digest
-from ..model import model_name
+from ..model import kind_of, model_name
 from ..viz.images import PNG_LEVEL, WRITERS, encode_png16
 from .loading import MAX_CLIPPED_SHARE, with_stored_crop
 from .trained import Trained, chunk_size
@@ -154,9 +154,9 @@ def translate_files(
     """
     domains = trained.domains(to)  # refuses before anything is read
     shape = trained.shape[domains[0]]
-    if len(shape) != 3:
-        kind = f"this {model_name(trained.model)} translates vectors of {shape[0]} numbers"
-        raise UserError(f"{kind}, and {source} holds no such: give vectors n x d, a .npy or .npz file")
+    if (kind := kind_of(shape)) != "image":
+        numbers = f"this {model_name(trained.model)} translates {kind}s of {'x'.join(map(str, shape))} numbers"
+        raise UserError(f"{numbers}, and {source} holds no such: give {kind}s as a .npy or .npz file")
     pairs, listing = plan_translations(source, out)
     targets = {file: target for file, target in pairs if force or not target.exists()}
     n_done, n, has_fixed_size = len(pairs) - len(targets), len(pairs), trained.has_fixed_size(to)

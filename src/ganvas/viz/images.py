@@ -239,7 +239,7 @@ def middle_slices(x: Tensor) -> Tensor:
     """The three slices through the middle of volumes n x c x d x h x w side by side: h x w, d x w and d x h."""
     _, _, d, h, w = x.shape
     slices = x[:, :, d // 2], x[:, :, :, h // 2], x[..., w // 2]
-    return torch.cat([pad(part, (0, GAP, 0, max(d, h) - part.shape[2]), value=1.0) for part in slices], 3)[..., :-GAP]
+    return torch.cat([pad(part, (0, 1, 0, max(d, h) - part.shape[2]), value=1.0) for part in slices], 3)[..., :-1]
 
 
 def to_picture(x: Tensor) -> Tensor:
