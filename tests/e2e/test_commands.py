@@ -200,7 +200,7 @@ def test_progress_goes_to_stderr_and_results_to_stdout(folder: Path, capsys: pyt
     out, err = capsys.readouterr()
     assert len(out.splitlines()) == 1
     assert "step 6/6" in err
-    assert "images/s" in err
+    assert "examples/s" in err
     assert "left" in err
     assert "kl" in err
     assert main(["train", "vae", str(folder), *TINY, "--quiet"]) == 0

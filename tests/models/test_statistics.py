@@ -84,3 +84,13 @@ def test_a_gan_says_it_of_its_samples(emoji: Tensor) -> None:
     seen = model.monitor(Batch(emoji[:32]), G=networks["G"].eval())
     assert seen.keys() == {"diversity", "detail", "detail_real"}
     assert seen["diversity"] < MIN_DIVERSITY
+
+
+@pytest.mark.parametrize("shape", [(2, 64), (1, 16, 8, 8)])
+def test_signals_and_volumes_that_differ_by_noise_only_are_alike(shape: tuple[int, ...]) -> None:
+    size = shape[1:]
+    real = torch.randn(64, shape[0], *[1] * len(size), generator=RANDOM).expand(-1, *shape) / 2
+    found = sample_statistics(real[:1] + noise(real) / 4, real)
+    assert found.keys() == {"diversity"}
+    assert found["diversity"] < MIN_DIVERSITY
+    assert diversity(real[::2], real[1::2]) > 0.8

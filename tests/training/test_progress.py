@@ -10,7 +10,7 @@ from ganvas.training.progress import ProgressBar
 
 TERMS = {"reconstruction": 123.45678, "kl": 23.4567, "and": 1.0, "many": 2.0, "more": 3.0, "losses": 4.0}
 REPORT = {"latent": {"active_units": 12, "dimensions": 32, "kl_per_dimension": [0.01, 3.2]}}
-WHOLE = r"step 1200/50000  left \d+:\d\d(:\d\d)?  [\d,]+ images/s"
+WHOLE = r"step 1200/50000  left \d+:\d\d(:\d\d)?  [\d,]+ examples/s"
 
 
 class Terminal(io.StringIO):

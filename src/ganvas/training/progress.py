@@ -115,7 +115,7 @@ class TrainingProgress(progress.ProgressColumn):
         minutes, seconds = divmod(int((self.steps - step) * seconds_per_step), 60)
         hours, minutes = divmod(minutes, 60)
         remaining = f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
-        rate = f"{self.batch / seconds_per_step:,.0f} images/s"
+        rate = f"{self.batch / seconds_per_step:,.0f} examples/s"
         return f"step {step}/{self.steps}  left {remaining}  {rate}  {self.losses_text}".rstrip()
 
 
