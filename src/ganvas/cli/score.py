@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 import torch
 from cyclopts import Parameter
+from torch import Tensor
+from torch.nn.functional import pad
 
 from ..data import DataOptions
 from ..errors import UserError
@@ -15,10 +17,9 @@ from ..inference.scores import SCORES
 from ..inference.trained import Trained
 from ..io.atomic import atomic_write, refuse_existing, unused_path
 from ..io.text import escape_text
-from ..model import kind_of
 from ..training.progress import ProgressBar
 from ..viz.html import write_page
-from ..viz.images import Examples, heat_maps
+from ..viz.images import Examples, heat_maps, middle_slices
 from .app import print_result
 from .common import DataFlags, Force, Given, Json, Quiet, RunName, SourceName, load_run
 
@@ -86,8 +87,8 @@ def check_request(trained: Trained, path: Path, threshold: float, to: str) -> No
     if path.suffix.lower() not in SUFFIXES:
         raise UserError(f"cannot write {path}: end its name in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
     shape = trained.shape[trained.domains(to)[0]] if trained.model.n_domains == 2 else trained.shape
-    if (kind := kind_of(shape)) != "image" and path.suffix.lower() != ".csv":
-        raise UserError(f"{kind}s are no pictures: write their scores to {path.with_suffix('.csv')} instead")
+    if len(shape) == 1 and path.suffix.lower() != ".csv":
+        raise UserError(f"vectors are no pictures: write their scores to {path.with_suffix('.csv')} instead")
 
 
 def notes(
@@ -120,8 +121,8 @@ def write(path: Path, trained: Trained, scored: ScoredExamples, rows: list[dict[
     order = scored.scores.argsort(descending=True, stable=True)
     shown = torch.cat([order[:n], order.flip(0)[:n]])
     x, *compared = shown_errors(trained, scored.data.select(shown), scored.kind, seed, to)
-    pictures = [(part * 255).round().byte().expand(-1, 3, -1, -1) for part in (x, *compared[:1])]
-    pictures += [heat_maps(errors / errors.amax().clamp_min(1e-12)) for errors in compared[1:]]
+    pictures = list(map(as_picture, (x, *compared[:1])))
+    pictures += [error_picture(errors / errors.amax().clamp_min(1e-12), x.shape[1]) for errors in compared[1:]]
     names = PICTURES[: len(pictures)]
     if path.suffix.lower() == ".png":
         sides = [part[i : i + n] for i in (0, n) for part in pictures]
@@ -132,6 +133,23 @@ def write(path: Path, trained: Trained, scored: ScoredExamples, rows: list[dict[
     figures = [describe(rows[i]) | {"image": image} for i, image in zip(shown.tolist(), images, strict=True)]
     title, lead = f"Scores of {scored.data.name}", f"{scored.kind} of {len(rows)} examples; each: {', '.join(names)}"
     write_page(path, "score.html", title=title, lead=lead, strangest=figures[:n], ordinary=figures[n:])
+
+
+def as_picture(x: Tensor) -> Tensor:
+    """Signals with numbers in [0, 1] as they are; images, or the slices of volumes, as bytes in colour."""
+    return x if x.ndim == 3 else (flat(x) * 255).round().byte().expand(-1, 3, -1, -1)
+
+
+def error_picture(errors: Tensor, channels: int) -> Tensor:
+    """Errors in [0, 1]: of signals as a line, the first of so many channels, of others as a map of heat."""
+    if errors.ndim > 2:
+        return heat_maps(flat(errors[:, None])[:, 0])
+    return pad(errors[:, None], (0, 0, 0, channels - 1), value=torch.nan)
+
+
+def flat(x: Tensor) -> Tensor:
+    """Images as they are, of volumes the middle slices."""
+    return middle_slices(x) if x.ndim == 5 else x
 
 
 def describe(row: dict[str, Any]) -> dict[str, str]:

@@ -103,12 +103,13 @@ def load_calibration(trained: Trained, to: str) -> Dataset | str:
 def shown_errors(trained: Trained, data: Dataset, kind: str, seed: int = 0, to: str = "B") -> tuple[Tensor, ...]:
     """Images as they are seen on white, what they are compared with, and the squared error of each pixel.
 
-    The first two are n x c x h x w with pixels in [0, 1], the error n x h x w.  A score that compares nothing is shown
-    by the reconstructions; of a model that has none there are the images alone.
+    The first two are n x c x h x w with pixels in [0, 1], the error n x h x w; of signals and volumes likewise.  A
+    score that compares nothing is shown by the reconstructions; of a model that has none there are the images alone.
     """
     scaling = trained.domain_scaling(trained.domains(to)[0] if trained.model.n_domains == 2 else 0)
     # of deep images the first channel, or three; of those with alpha the three that are seen on white
     shown = slice(3 if data.shape[0] > 2 else 1) if not scaling.may_have_alpha else slice(-3, None)
+    shown = slice(None) if data.kind == "signal" else shown
     if kind not in ERRORS and "reconstruction" not in score_kinds(trained):
         x = scaling.to_unit(data.x)
         return ((composite_backgrounds(x) if scaling.may_have_alpha else x)[:, shown],)
