@@ -1,6 +1,7 @@
 """Signals and volumes from the command line: trained, resumed, and used, in the units of their file."""
 
 import csv
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from PIL import Image
 
 import ganvas
 from ganvas.cli.app import main
+from ganvas.metrics import distances
 from tests.support.cli import SMALL, said, told
 
 RANDOM = np.random.default_rng(0)
@@ -54,6 +56,17 @@ def test_a_vae(kind: str, files: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert numbers["protocol"].startswith("signals and volumes as vectors of their numbers")
     said(capsys, "interpolate", run, data, "--rows", "2", "--columns", "3", "--out", "walk.npy")
     assert np.load("walk.npy").shape == (6, *shape)
+
+
+def test_numbers_of_many_columns_are_not_all_shown(
+    files: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor are the correlations of all their pairs computed."""
+    run = said(capsys, "train", "vae", "volume.npy", "--kind", "volume", *SMALL, "--holdout", "0.25")
+    monkeypatch.setattr(distances, "MAX_CORRELATED", 279)
+    text = said(capsys, "evaluate", run, "--metrics", "distances", "--metrics", "sliced-wasserstein")
+    assert re.search(r"\nmarginals +(\S+ ){12}and 268 more, floor (\S+ ){12}and 268 more\n", text)
+    assert "too many pairs of 280 columns: 279 columns are the most" in text
 
 
 def test_a_translator(files: Path, capsys: pytest.CaptureFixture[str]) -> None:

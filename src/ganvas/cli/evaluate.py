@@ -24,6 +24,8 @@ METRICS_HELP = "measure only these: " + ", ".join(evaluation.METRIC_NAMES)
 DOWNLOAD_HELP = "fetch the published weights of these features"
 IMPORTANCE_HELP = "samples per example for the importance weighted bound; 500 by default"
 N_HELP = "how many samples, and how many examples; 10,000 and all by default"
+SHOWN = 12
+"""numbers of a list that are shown; --json has all"""
 FEATURES_HELP = "features on which samples are compared: " + ", ".join(("auto", *FEATURE_NAMES))
 Features = Annotated[str, Parameter(help=FEATURES_HELP)]
 AllowFew = Annotated[bool, FLAG, Parameter(help="report FID even with fewer samples than features")]
@@ -114,7 +116,7 @@ def model_lines(values: MetricValues) -> list[str]:
         by_kl = "" if values["active_units_by_kl"] is None else f", {values['active_units_by_kl']} by KL > 0.01 nats"
         active = f"{values['active_units']} of {values['dimensions']} by variance of the mean > 0.01{by_kl}"
         kl = sorted(values["kl_per_dimension"] or (), reverse=True)
-        largest = " ".join(f"{x:.2f}" for x in kl[:12]) + (f" and {len(kl) - 12} more" if len(kl) > 12 else "")
+        largest = join_first([f"{x:.2f}" for x in kl])
         kl_line = line("KL a dimension", largest or "none: the prior is a mixture")
         lines += [line("active units", active), kl_line, *information_lines(values)]
     if "reconstruction_mse" in values:
@@ -197,8 +199,13 @@ def floor_line(title: str, x: Any, floor: Any, error: Any) -> str:
     return line(title, f"{format_numbers(x)}{error_text}, floor {format_numbers(floor)}")
 
 
+def join_first(texts: list[str]) -> str:
+    """The first numbers, and how many more there are."""
+    return " ".join(texts[:SHOWN]) + (f" and {len(texts) - SHOWN} more" if len(texts) > SHOWN else "")
+
+
 def format_numbers(x: Any) -> str:
     """A number, or several."""
     if isinstance(x, list):
-        return " ".join(format_number(number) for number in x)
+        return join_first([format_number(number) for number in x])
     return "none" if x is None else format_number(x, 4)

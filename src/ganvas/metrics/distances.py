@@ -15,8 +15,8 @@ from .metric import Comparison, Entries, Number, Score, Terms, metric
 
 # the score is the square of the number, which can be below 0 by chance
 ENERGY = Number(higher_is_better=False, show=lambda square: max(0.0, square) ** 0.5)
-MAX_TRANSPORTED = 2000
-"""examples between which optimal transport is computed, at most"""
+MAX_TRANSPORTED, MAX_CORRELATED = 2000, 4096
+"""examples between which optimal transport is computed, and columns whose correlations are, at most"""
 Projected = Float[Tensor, "n k"]
 ROWS_PER_CHUNK = 2000
 """examples that are projected together"""
@@ -135,5 +135,7 @@ def measure_vectors(c: Comparison) -> Entries:
     yield "marginals", [Score(x) for x in (areas * Scaling.fit(c.real.data.x).scale).tolist()]
     yield "marginal_wasserstein", Score(areas.max().item())
     yield "marginal_kolmogorov", Score(steps.max().item())
-    if a.shape[1] > 1:
+    if (d := a.shape[1]) > MAX_CORRELATED:
+        yield "correlations", f"too many pairs of {d:,} columns: {MAX_CORRELATED:,} columns are the most"
+    elif d > 1:
         yield "correlations", Score(correlation_difference(a, b))
