@@ -156,11 +156,11 @@ def validate_dataset(dataset: Dataset) -> Dataset:
     if not isinstance(x, Tensor):
         raise UserError(f"a Dataset's x is a tensor, not a {type(x).__name__}: {how}")
     shape = "x".join(map(str, x.shape))
-    are_images = x.dtype == torch.uint8 and x.ndim == 4 and x.shape[1] in CHANNELS
+    is_valid = x.dtype == torch.uint8 and x.ndim == 4 and x.shape[1] in CHANNELS
     if dataset.is_deep and dataset.source_dtype in depths.DTYPES and x.ndim <= 5:
         has_channels = not dataset.has_images or x.shape[1] <= MAX_CHANNELS
-        are_images = x.dtype in (torch.float32, torch.float64) and has_channels
-    if not are_images and not (x.dtype == torch.float32 and x.ndim == 2):
+        is_valid = x.dtype in (torch.float32, torch.float64) and has_channels
+    if not is_valid and not (x.dtype == torch.float32 and x.ndim == 2):
         kinds = "uint8 images n x c x h x w (c is 1, 3 or 4) or float32 vectors n x d"
         raise UserError(f"a Dataset's x has {kinds}, not {shape} of {str(x.dtype).removeprefix('torch.')}: {how}")
     if 0 in x.shape:

@@ -61,9 +61,8 @@ def from_items(source: Any, name: str, options: DataOptions) -> Dataset:
         raise UserError(f"that {name} holds paths: {how}")
     if isinstance(source, list) and label is None and np.ndim(first) < 2 and not isinstance(first, Image.Image):
         try:
-            return from_array(
-                np.asarray(source), kind=options.kind, **number_options(options)
-            )  # rows of a table, in lists
+            rows = np.asarray(source)  # of a table, in lists
+            return from_array(rows, kind=options.kind, **number_options(options))
         except ValueError as error:
             raise UserError(f"that list holds rows of different lengths, or no numbers: {error}") from error
     images, labels = [], []

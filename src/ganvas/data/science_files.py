@@ -104,11 +104,7 @@ def load_nifti(path: Path, key: str | None, options: DataOptions, progress: Prog
         parts.append(np.moveaxis(values.reshape(*values.shape[:axes], -1), -1, 0))
         progress(i, len(files))
     examples = concatenate(path, parts, files)
-    name = (
-        dataset_name(path)
-        if path.is_dir()
-        else path.name[: -len(".nii.gz" if path.suffix.lower() == ".gz" else ".nii")]
-    )
+    name = dataset_name(path.with_suffix("") if path.suffix.lower() == ".gz" else path)
     if axes == 3:
         return split_dataset(from_array(examples, name=name, kind="volume", **number_options(options)), options)
     dataset = from_array(examples[..., None], name=name, channels_last=True, **number_options(options))
