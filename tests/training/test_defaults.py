@@ -17,6 +17,7 @@ from ganvas.model import to_dict
 from ganvas.models._gan_defaults import FEW_EXAMPLES, PICTURE_DEFAULTS
 from ganvas.models.r3gan import IMAGE_DEFAULTS
 from ganvas.training.defaults import choose_defaults, format_option
+from tests.support.data import number_collection
 
 STEPS = ["--steps", "2", "--batch-size", "4", "--quiet"]
 SMALL = ["--width", "4", *STEPS]
@@ -108,6 +109,15 @@ def test_epochs_say_how_long_to_train() -> None:
 @pytest.mark.parametrize("model", [ganvas.CGAN(), ganvas.GAN(), ganvas.VAE()])
 def test_vectors_get_no_values_for_images(model: ganvas.Model) -> None:
     assert choose_defaults(model, load("ring"), {}) == (model, ({}, {}, []))
+
+
+def test_of_signals_a_vae_learns_the_variance_of_errors() -> None:
+    data = number_collection("signals")
+    assert choose_defaults(ganvas.VAE(), data, {})[1].values == {"sigma": "optimal"}
+    assert choose_defaults(ganvas.VAE(sigma=0.1), data, {})[0].sigma == 0.1
+    for model in (ganvas.DCGAN(), ganvas.VAE(geco=0.1), ganvas.R3GAN()):
+        assert choose_defaults(model, data, {}) == (model, ({}, {}, []))
+    assert choose_defaults(ganvas.VAE(), number_collection("volumes"), {})[1].values == {}
 
 
 def test_many_examples_are_seen_as_they_are() -> None:

@@ -72,6 +72,8 @@ class VAE(Variational):
         most = max_prior_dimensions(len(data))
         latent = self.latent if "latent" in given else min(IMAGE_DEFAULTS["latent"], most)
         is_other = given & OTHER_AIMS - ({"net"} if self.net == "auto" else set())
+        if data.in_memory.datasets[0].kind == "signal" and not is_other:
+            return {"sigma": IMAGE_DEFAULTS["sigma"]}
         if not data.has_images or is_other or not 2 <= latent <= most:  # a run fits no prior to longer codes
             return {}
         values = IMAGE_DEFAULTS | {"latent": latent}
