@@ -13,6 +13,7 @@ import torch
 from ganvas.data import DataOptions, MissingSplitError, builtin, cifar, load
 from ganvas.errors import UserError
 from tests.support.failures import failing
+from tests.support.server import serving
 
 CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 ALL, TEST = DataOptions(holdout=0), DataOptions(split="test")
@@ -142,14 +143,15 @@ def test_cifar10_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         load("cifar10", here)
     with pytest.raises(UserError, match=r"has no cifar10: looked for cifar-10-binary.tar.gz"):
         load("cifar10", DataOptions(data_dir=str(tmp_path)))
-    small = replace(published, mirrors=(), checksums={cifar.BINARY: sha256(archive.read_bytes()).hexdigest()})
+    small = replace(published, mirrors=(), files={cifar.BINARY: sha256(archive.read_bytes()).hexdigest()})
     monkeypatch.setitem(builtin.PUBLISHED, "cifar10", small)
     data = load("cifar10", here)
     assert (data.name, data.classes, len(data)) == ("cifar10", tuple(CLASSES), 20)
     assert len(load("cifar10", DataOptions(data_dir=str(place), split="test"))) == 3
     with pytest.raises(UserError, match=r"cifar10 could not be downloaded .*: put cifar-10-binary.tar.gz into"):
         load("cifar10")
-    monkeypatch.setitem(builtin.PUBLISHED, "cifar10", replace(small, mirrors=(f"{place.as_uri()}/",)))
-    assert load("cifar10").fingerprint() == data.fingerprint()
+    with serving(place) as (address, _):
+        monkeypatch.setitem(builtin.PUBLISHED, "cifar10", replace(small, mirrors=(address,)))
+        assert load("cifar10").fingerprint() == data.fingerprint()
     monkeypatch.setitem(builtin.PUBLISHED, "cifar10", small)  # no mirror is needed the second time
     assert len(load("cifar10")) == 20

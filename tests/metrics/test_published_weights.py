@@ -1,6 +1,5 @@
 """Weights that others have published: where they are found, what is refused, and how they are fetched."""
 
-import io
 import sys
 from collections import OrderedDict
 from collections.abc import Callable
@@ -14,10 +13,11 @@ import torch
 
 from ganvas.cli.app import main
 from ganvas.errors import UserError
-from ganvas.metrics.features import make_feature_space, published
+from ganvas.metrics.features import make_feature_space
 from ganvas.metrics.features.efficientnet import LITE0
 from ganvas.metrics.features.inception import INCEPTION
 from ganvas.metrics.features.published import PublishedWeights
+from tests.support.server import serving
 
 WEIGHTS = OrderedDict(first=torch.arange(6.0).view(2, 3), second=torch.tensor([7, 8]))
 
@@ -82,25 +82,23 @@ def test_nothing_but_the_published_file_is_opened(tmp_path: Path, monkeypatch: p
 def test_weights_are_downloaded_when_asked_and_kept_if_they_are_right(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    toy = file_of(tmp_path / "toy")
-    right, asked = (tmp_path / "toy").read_bytes(), []
-
-    def opened(address: str, timeout: float) -> io.BytesIO:
-        asked.append(address)
-        return io.BytesIO(answers[address])
-
-    monkeypatch.setattr(published, "urlopen", opened)
+    (tmp_path / "www").mkdir()
+    (tmp_path / "www" / "other").write_bytes(b"no")
+    monkeypatch.setattr("ganvas.io.download.RETRIES", 0)
     folder = tmp_path / "cache" / "features"
-    answers = {"http://a/": right[:-1], "http://b/": b"no"}
-    with pytest.raises(UserError, match=r"toy could not be downloaded \(http://a/: wrong checksum; http://b/: wrong"):
-        toy.download()
-    assert list(folder.iterdir()) == []
-    answers["http://b/"] = right
-    assert toy.download() == folder / "toy.pth" == toy.find()
-    assert toy.download() == folder / "toy.pth"
-    assert asked == ["http://a/", "http://b/"] * 2, "what is there is not fetched again"
+    with serving(tmp_path / "www") as (address, asked):
+        toy = replace(file_of(tmp_path / "www" / "right"), mirrors=(f"{address}other",))
+        with pytest.raises(
+            UserError, match=r"toy could not be downloaded \(http.*other: wrong checksum\): put toy.pth"
+        ):
+            toy.download()
+        assert list(folder.iterdir()) == []
+        toy = replace(toy, mirrors=(f"{address}other", f"{address}right"))
+        assert toy.download() == folder / "toy.pth" == toy.find()
+        assert toy.download() == folder / "toy.pth"
+        assert asked == ["/other", "/other", "/right"], "what is there is not fetched again"
     assert [path.name for path in folder.iterdir()] == ["toy.pth"]
-    assert "downloading http://a/" in capsys.readouterr().err
+    assert "downloading http" in capsys.readouterr().err
 
 
 def test_what_is_missing_says_what_to_do(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ import torch
 
 from ganvas.cli.app import main
 from ganvas.config import TrainConfig
-from ganvas.data.builtin import cache_dir
+from ganvas.io.download import cache_dir
 from ganvas.models import VAE
 from ganvas.training import measurements, tuning
 from ganvas.training.loop import initialize_state

@@ -1,24 +1,19 @@
 """The built-in data sets, by name; what is not in the package is read from where it lies, or else downloaded."""
 
 import json
-import os
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from hashlib import file_digest, sha256
-from http.client import HTTPException
 from importlib.resources import files
 from math import pi
 from pathlib import Path
-from shutil import copyfileobj
-from tempfile import TemporaryDirectory
 from typing import NamedTuple
-from urllib.request import urlopen
 
 import numpy as np
 from PIL import Image
 
 from ..errors import UserError
+from ..io.download import cache_dir, download
 from . import cifar
 from .array_files import find_idx, from_idx, from_npz
 from .arrays import from_array
@@ -101,13 +96,11 @@ FASHION_CLASSES = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", 
 
 @dataclass(frozen=True)
 class PublishedDataset:
-    """Where a data set may lie, and what it must hold.
-
-    `checksums` are SHA-256 of each split's pixels followed by its labels, or of an archive that holds both splits.
-    """
+    """Where a data set may lie, and what it must hold."""
 
     mirrors: tuple[str, ...]
-    checksums: dict[str, str]
+    files: dict[str, str]  # SHA-256 of each file that is downloaded
+    checksums: dict[str, str] = field(default_factory=dict)  # of each split's pixels followed by its labels
     system_folders: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
 
@@ -115,6 +108,12 @@ class PublishedDataset:
 PUBLISHED = {
     "mnist": PublishedDataset(
         ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"),
+        {
+            "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+            "train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+            "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+            "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+        },
         {
             "train": "edc0d1098aa497be14ace79ddd5171e5a3dcf9c4d196c015389203eb3ba1f59b",
             "test": "c3f9adf9c66efb572b1f9326c3a511b45910c7173b97be66ceceeeeaef6b802b",
@@ -125,6 +124,12 @@ PUBLISHED = {
             "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
             "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
         ),
+        {
+            "train-images-idx3-ubyte.gz": "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+            "train-labels-idx1-ubyte.gz": "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+            "t10k-images-idx3-ubyte.gz": "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+            "t10k-labels-idx1-ubyte.gz": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+        },
         {
             "train": "16d82e2b505296aa2b78bd5ea0992634f30419a4c97def7c907d154a35ac6157",
             "test": "9f1ec356a747bfe4ebab3cfb722d3694c9ca737e2570f6f90cf31d7b6fd689d4",
@@ -139,11 +144,6 @@ PUBLISHED = {
 }
 """MNIST: 60,000 + 10,000 handwritten digits, 28 x 28 (LeCun et al., 1998); Fashion-MNIST: as many pieces of clothing of
 this size (Xiao et al., arXiv:1708.07747); CIFAR-10: 50,000 + 10,000 photographs, 32 x 32 RGB (Krizhevsky, 2009)"""
-
-
-def cache_dir() -> Path:
-    """Where downloads are kept: $GANVAS_CACHE, or .cache/ganvas in the home folder."""
-    return Path(os.environ.get("GANVAS_CACHE") or Path.home() / ".cache" / "ganvas")
 
 
 def candidate_files(name: str, split: str, place: Path) -> Iterator[Path]:
@@ -170,41 +170,27 @@ def find_or_download(name: str, split: str, data_dir: str | None) -> Dataset:
         if data_dir:
             how = "without `data_dir` it is looked for in the cache, then downloaded"
             raise UserError(f"{data_dir} has no {name}: looked for {name}.npz and {FILES[split][0]}; {how}")
-        dataset = download(name, FILES[split], cache, lambda files: read_published(name, split, files[0]))
+        *_, images = (fetch(name, file) for file in reversed(FILES[split]))  # last, for who finds them needs the labels
+        dataset = from_idx(images)
     return replace(dataset, name=name, classes=source.classes or dataset.classes)
-
-
-def read_published(name: str, split: str, path: Path) -> Dataset:
-    """The data set in IDX files; UserError where it is not what was published."""
-    dataset = from_idx(path)
-    if checksum(dataset) != PUBLISHED[name].checksums[split]:
-        raise UserError("wrong checksum")
-    return dataset
 
 
 def find_cifar10(name: str, split: str, data_dir: str | None) -> Dataset:
     """CIFAR-10 from the archive of its binary version in data_dir or the cache; else downloaded into the cache."""
-
-    def read(files: Sequence[Path]) -> Dataset:
-        with files[0].open("rb") as file:
-            if file_digest(file, "sha256").hexdigest() != PUBLISHED[name].checksums[cifar.BINARY]:
-                raise UserError("wrong checksum")
-        options = DataOptions(split="train" if split == "train" else "test")
-        return replace(cifar.load_cifar(list_files(files[0]), options), name=name)
-
-    cache = cache_dir() / name
-    places = [Path(data_dir).expanduser()] if data_dir else [cache, cache.parent]
-    for path in (folder / cifar.BINARY for place in places for folder in (place, place / name)):
-        if path.is_file():
-            try:
-                return read([path])
-            except UserError as error:
+    cache, digest = cache_dir(), PUBLISHED[name].files[cifar.BINARY]
+    places = [Path(data_dir).expanduser()] if data_dir else [cache / name, cache]
+    paths = (folder / cifar.BINARY for place in places for folder in (place, place / name))
+    path = next(filter(Path.is_file, paths), None)
+    if path:
+        with path.open("rb") as file:
+            if file_digest(file, "sha256").hexdigest() != digest:
                 how = "to train on it all the same, give its path instead of the name"
-                raise UserError(f"{path} does not hold the published {name} ({error}): {how}") from error
-    if data_dir:
+                raise UserError(f"{path} does not hold the published {name} (wrong checksum): {how}")
+    elif data_dir:
         how = "give the path of an unpacked folder instead of the name, or leave out `data_dir` to have it downloaded"
         raise UserError(f"{data_dir} has no {name}: looked for {cifar.BINARY}; {how}")
-    return download(name, [cifar.BINARY], cache, read)
+    options = DataOptions(split="train" if split == "train" else "test")
+    return replace(cifar.load_cifar(list_files(path or fetch(name, cifar.BINARY)), options), name=name)
 
 
 def checksum(dataset: Dataset) -> str:
@@ -214,27 +200,11 @@ def checksum(dataset: Dataset) -> str:
     return digest.hexdigest()
 
 
-def download(name: str, files: Sequence[str], folder: Path, read: Callable[[Sequence[Path]], Dataset]) -> Dataset:
-    """Fetch files from the first mirror that has them, and keep them only if `read` finds what was published."""
-    folder.mkdir(parents=True, exist_ok=True)
-    failures = []
-    for mirror in PUBLISHED[name].mirrors:
-        with TemporaryDirectory(dir=folder) as temporary:
-            parts = [Path(temporary) / file for file in files]
-            try:
-                for part in parts:
-                    print(f"downloading {mirror}{part.name}", file=sys.stderr)
-                    with urlopen(mirror + part.name, timeout=30) as response, part.open("wb") as output:
-                        copyfileobj(response, output)
-                dataset = read(parts)
-            except (OSError, HTTPException, UserError) as error:  # URLError and HTTPError are OSErrors
-                failures.append(f"{mirror}: {getattr(error, 'reason', error)}")
-                continue
-            for part in parts:
-                part.replace(folder / part.name)
-            return dataset
-    how = f"put {' and '.join(files)} into {folder}, or say where the data are with `data_dir`"
-    raise UserError(f"{name} could not be downloaded ({'; '.join(failures)}): {how}")
+def fetch(name: str, file: str) -> Path:
+    """A file of a published data set in the cache, downloaded if it is not there; UserError where it cannot be had."""
+    source, folder = PUBLISHED[name], cache_dir() / name
+    how = f"put {file} into {folder}, or say where the data are with `data_dir`"
+    return download(folder / file, source.files[file], [mirror + file for mirror in source.mirrors], name, how)
 
 
 BUILTIN: dict[str, Callable[[str, str, str | None], Dataset]] = {

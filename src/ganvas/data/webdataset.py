@@ -21,7 +21,7 @@ import numpy as np
 
 from ..errors import UserError
 from ..io.atomic import atomic_write
-from .builtin import cache_dir
+from ..io.download import cache_dir
 from .label_tables import parse_class
 from .listing import IMAGE_SUFFIXES, TarMember, is_ignored, pluralize
 from .options import Progress, no_progress

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import torch
 
 from .. import __version__
-from ..data.builtin import cache_dir
 from ..errors import UserError
 from ..io.atomic import atomic_write
+from ..io.download import cache_dir
 from ..nn.device import synchronize
 from .cuda_graph import WARMUP_STEPS
 

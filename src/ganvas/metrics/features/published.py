@@ -5,21 +5,17 @@ published one's, and that by torch's reader of weights only, which runs no code 
 """
 
 import os
-import sys
 from dataclasses import dataclass
 from hashlib import sha256
-from http.client import HTTPException
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
-from urllib.request import urlopen
 
 import torch
 from torch import Tensor
 
-from ...data.builtin import cache_dir
 from ...errors import UserError
-from ...io.atomic import atomic_write
+from ...io.download import cache_dir, download
 
 
 @dataclass(frozen=True)
@@ -69,22 +65,6 @@ class PublishedWeights:
         """Fetch the file from the first mirror that has it, and keep it only if it is what was published."""
         if not self.mirrors:
             raise UserError(f"the weights of {self.name} are not fetched by Ganvas: {self.remedy}")
-        path, failures = cache_dir() / "features" / self.files[0], []
-        if path.is_file() and sha256(path.read_bytes()).hexdigest() == self.digest:
-            return path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for mirror in self.mirrors:
-            print(f"downloading {mirror}", file=sys.stderr)
-            try:
-                with urlopen(mirror, timeout=30) as response:
-                    content = response.read()
-            except (OSError, HTTPException) as error:  # URLError and HTTPError are OSErrors
-                failures.append(f"{mirror}: {getattr(error, 'reason', error)}")
-                continue
-            if sha256(content).hexdigest() == self.digest:
-                with atomic_write(path) as temporary:
-                    temporary.write_bytes(content)
-                return path
-            failures.append(f"{mirror}: wrong checksum")
+        path = cache_dir() / "features" / self.files[0]
         advice = f"put {path.name} into {path.parent}, or say where it is with {self.env_variable}"
-        raise UserError(f"{self.name} could not be downloaded ({'; '.join(failures)}): {advice}")
+        return download(path, self.digest, self.mirrors, self.name, advice)
