@@ -1,7 +1,12 @@
 """Files of science: numbers in their units, which arrays are read, and what is said where it cannot be."""
 
+import base64
+import json
+import pickle
+import struct
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -46,6 +51,85 @@ def test_netcdf_has_its_units(tmp_path: Path) -> None:
         file["pressure"][3, 2, 1] = -999
     with pytest.raises(UserError, match=r"holds nan .* at index \[3, 0, 2, 1\]|holds nan .* at index \[3, 2, 1\]"):
         load(tmp_path / "x.nc")
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_zarr(version: int, tmp_path: Path) -> None:
+    zarr = pytest.importorskip("zarr")
+    zip_store = zarr.storage.ZipStore(tmp_path / "zip.zarr.zip", mode="w")
+    for store in (tmp_path / "x.zarr", zip_store):
+        group = zarr.open_group(store, mode="w", zarr_format=version)
+        group.create_array("deep/field", data=FIELD, chunks=(5, 8, 7))
+        group.create_array("images", data=RANDOM.integers(0, 256, (12, 8, 8), np.uint8))
+        group.create_array("labels", data=np.arange(12) % 3)
+        group.create_array("time", data=np.arange(12))
+    zip_store.close()
+    for name in ("x.zarr", "zip.zarr.zip"):
+        data = load(tmp_path / name)
+        assert (data.shape, data.classes, data.source_dtype) == ((1, 8, 8), ("0", "1", "2"), "")
+        field = load(f"{tmp_path / name}:deep/field")
+        assert np.array_equal(field.x[:, 0].numpy(), FIELD)
+        with pytest.raises(UserError, match='has no array "none", only '):
+            load(f"{tmp_path / name}:none")
+    zarr.save_array(tmp_path / "one", FIELD, zarr_format=version)
+    assert np.array_equal(load(tmp_path / "one").x[:, 0].numpy(), FIELD)
+    (tmp_path / "bad.zarr").write_bytes(b"no")
+    with pytest.raises(UserError, match="bad.zarr is damaged or no Zarr data"):
+        load(tmp_path / "bad.zarr")
+    ZipFile(tmp_path / "empty.zarr.zip", "w").close()
+    with pytest.raises(UserError, match="empty.zarr.zip is damaged or no Zarr data: it holds no array and no group"):
+        load(tmp_path / "empty.zarr.zip")
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_zarr_of_xarray_has_its_units(version: int, tmp_path: Path) -> None:
+    """Fill values are Zarr's own in version 2, and an attribute, of floating-point numbers in base64, in version 3."""
+    zarr = pytest.importorskip("zarr")
+    packed = RANDOM.integers(-500, 500, (12, 8, 7)).astype(np.int16)
+    group = zarr.open_group(tmp_path / "x.zarr", mode="w", zarr_format=version)
+    for name, values, fill in (("packed", packed, -999), ("field", FIELD, -1.0)):
+        array = group.create_array(name, data=values, fill_value=fill if version == 2 else 0)
+        text = base64.b64encode(struct.pack("<d", fill)).decode()
+        array.attrs.update({"_ARRAY_DIMENSIONS": list("nhw")} if version == 2 else
+                           {"_FillValue": text if name == "field" else fill})  # fmt: skip
+    group["packed"].attrs.update({"scale_factor": 0.25, "add_offset": 1000.0})
+    source = f"{tmp_path / 'x.zarr'}"
+    assert np.array_equal(load(f"{source}:packed").x[:, 0].numpy(), packed * 0.25 + 1000)
+    assert np.array_equal(load(f"{source}:field").x[:, 0].numpy(), FIELD)
+    group["packed"][3, 2, 1], group["field"][3, 2, 1] = -999, -1
+    for name in ("packed", "field"):
+        with pytest.raises(UserError, match=r"holds nan .* at index \[3, (0, )?2, 1\]"):
+            load(f"{source}:{name}")
+
+
+def test_zarr_is_never_unpickled_and_its_sizes_are_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zarr = pytest.importorskip("zarr")
+
+    class Bad:
+        def __reduce__(self) -> tuple[Any, tuple[str]]:
+            return exec, ("open('ran', 'w')",)
+
+    zarr.save_array(tmp_path / "x.zarr", FIELD, zarr_format=2)
+    header = json.loads((tmp_path / "x.zarr" / ".zarray").read_text())
+    unpickles: dict[str, Any] = {"id": "pickle"}
+    text = {"filters": [{"id": "vlen-utf8"}], "dtype": "|O", "fill_value": ""}
+    for fields, message in (
+        (text | {"compressor": unpickles}, "holds Python objects, which Ganvas never unpickles"),
+        ({"compressor": unpickles}, "Ganvas never unpickles|is damaged"),
+        ({"filters": [{"id": "delta", "dtype": "<f4"}, unpickles]}, "Ganvas never unpickles|is damaged"),
+        ({"filters": [unpickles], "dtype": "|O", "fill_value": None}, "Ganvas never unpickles|is damaged"),
+    ):
+        (tmp_path / "x.zarr" / ".zarray").write_text(json.dumps(header | {"compressor": None} | fields))
+        (tmp_path / "x.zarr" / "0.0.0").write_bytes(pickle.dumps(Bad()))
+        with pytest.raises(UserError, match=message):
+            load(tmp_path / "x.zarr")
+        assert not Path("ran").exists()
+    for fields in ({"shape": [10**7, 1000, 1000]}, {"chunks": [10**7, 1000, 1000]}):
+        (tmp_path / "x.zarr" / ".zarray").write_text(json.dumps(header | fields))
+        with pytest.raises(UserError, match="give fewer examples, or smaller ones"):
+            load(tmp_path / "x.zarr")
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
@@ -93,8 +177,15 @@ def test_dicom_has_hounsfield_units(tmp_path: Path) -> None:
         load(tmp_path)
 
 
-@pytest.mark.parametrize(("name", "library", "extra"), [("x.h5", "h5py", "hdf5"), ("x.nii.gz", "nibabel", "nifti"),
-                                                        ("x.dcm", "pydicom", "dicom")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "library", "extra"),
+    [
+        ("x.h5", "h5py", "hdf5"),
+        ("x.nii.gz", "nibabel", "nifti"),
+        ("x.dcm", "pydicom", "dicom"),
+        ("x.zarr.zip", "zarr", "zarr"),
+    ],
+)
 def test_a_library_that_is_missing_is_named(
     name: str, library: str, extra: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

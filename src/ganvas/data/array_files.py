@@ -38,8 +38,8 @@ IDX_PATTERN = re.compile(r"(?P<split>train|t10k|test)-(images|labels)[-.]idx(?P<
 
 
 def split_key(source: str) -> tuple[str, str | None]:
-    """A path, and the key of PATH.npz:KEY, or of an HDF5 file's, if there is one."""
-    match = re.fullmatch(r"(.*?\.(?:npz|h5|hdf5|he5|nc4?)):(.+)", source, re.IGNORECASE | re.DOTALL)
+    """A path, and the key of PATH.npz:KEY, or of HDF5's or Zarr's, if there is one."""
+    match = re.fullmatch(r"(.*?\.(?:npz|h5|hdf5|he5|nc4?|zarr(?:\.zip)?)):(.+)", source, re.IGNORECASE | re.DOTALL)
     return (match[1], match[2]) if match else (source, None)
 
 

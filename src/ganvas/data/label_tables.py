@@ -219,7 +219,7 @@ def suggest_source(path: Path) -> str:
         return f"if it holds labels of images, give the folder that has both, e.g. {path.parent}"
     if suffix in TABLE_SEPARATORS:
         return table_hint(path)
-    files = "a .npy, .npz, IDX, HDF5, NIfTI or DICOM file, .tar shards, Parquet"
+    files = "a .npy, .npz, IDX, HDF5, Zarr, NIfTI or DICOM file, .tar shards, Parquet"
     return f"give a folder or a zip of images, an image, {files}, or a name"
 
 

@@ -1,12 +1,15 @@
-"""Arrays from files of science, by libraries of their own: HDF5 and NetCDF 4, slices of NIfTI, DICOM.
+"""Arrays from files of science, by libraries of their own: HDF5 and NetCDF 4, Zarr, slices of NIfTI, DICOM.
 
 Numbers are in the units that the files say: scale factors and offsets are applied, and fill values become NaN, which is
 refused.
 """
 
+import struct
+from base64 import b64decode
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib import import_module
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,8 @@ from .memory import check_memory
 from .options import DataOptions, Progress, number_options
 
 HDF5_SUFFIXES, NIFTI_SUFFIXES, DICOM_SUFFIXES = (".h5", ".hdf5", ".he5", ".nc", ".nc4"), (".nii", ".nii.gz"), (".dcm",)
+ZARR_SUFFIXES, ZARR_FILES = (".zarr", ".zarr.zip"), ("zarr.json", ".zgroup", ".zarray")
+"""what files of Zarr end in, and of which one lies in a folder"""
 REMEDY = "give fewer examples, or smaller ones"
 
 
@@ -61,8 +66,7 @@ def open_hdf5(path: Path) -> Iterator[tuple[Callable[[str], np.ndarray], list[st
         names: list[str] = []
 
         def visit(name: str, item: Any) -> None:
-            is_label = parse_array_name(name)[0] in (*LABEL_KEYS, *CLASS_KEYS)
-            if isinstance(item, h5py.Dataset) and (item.ndim > 1 or (item.ndim == 1 and is_label)):
+            if isinstance(item, h5py.Dataset) and may_be_read(name, item.ndim):
                 names.append(name)
 
         def read(name: str) -> np.ndarray:
@@ -71,6 +75,46 @@ def open_hdf5(path: Path) -> Iterator[tuple[Callable[[str], np.ndarray], list[st
 
         file.visititems(visit)
         yield read, names
+
+
+def may_be_read(name: str, axes: int) -> bool:
+    """Whether an array with this name and so many axes may be examples, labels or names of classes."""
+    return axes > 1 or (axes == 1 and parse_array_name(name)[0] in (*LABEL_KEYS, *CLASS_KEYS))
+
+
+def is_zarr(path: Path) -> bool:
+    """Whether a path is a folder of Zarr's, or a file that is called like a zip of one."""
+    return any((path / name).is_file() for name in ZARR_FILES) if path.is_dir() else has_suffix(path, ZARR_SUFFIXES)
+
+
+@contextmanager
+def open_zarr(path: Path) -> Iterator[tuple[Callable[[str], np.ndarray], list[str]]]:
+    """The same of Zarr, version 2 or 3, a folder or a zip: a group's arrays, or one that is called array here."""
+    zarr = import_library("zarr", "zarr", path)
+    with wrap_read_errors(path, "damaged or no Zarr data"):
+        try:
+            root = zarr.open(path if path.is_dir() else zarr.storage.ZipStore(path, mode="r"), mode="r")
+        except FileNotFoundError as error:
+            raise ValueError("it holds no array and no group") from error
+        with closing(root.store):
+            members = dict(root.members(max_depth=None)) if isinstance(root, zarr.Group) else {"array": root}
+            arrays = {name: item for name, item in members.items() if isinstance(item, zarr.Array)}
+            names = [name for name, array in arrays.items() if may_be_read(name, array.ndim)]
+            yield (lambda name: read_zarr(arrays[name], f"{path}, {name},")), names
+
+
+def read_zarr(array: Any, name: str) -> np.ndarray:
+    """An array of Zarr's in its units; UserError where a codec unpickles, or where it, or a chunk, is too large."""
+    metadata = array.metadata.to_dict()
+    if "pickle" in str([metadata.get(key) for key in ("filters", "compressor", "codecs")]):
+        raise UserError(f"{name} holds Python objects, which Ganvas never unpickles: save plain number arrays")
+    check_memory((array.size + prod(array.chunks)) * array.dtype.itemsize, name, REMEDY)
+    attributes = array.attrs.asdict()
+    fill = attributes.get("_FillValue", array.fill_value if "_ARRAY_DIMENSIONS" in attributes else None)
+    if isinstance(fill, str):  # of version 3 (`FillValueCoder` in xarray/backends/zarr.py); in version 2 it is Zarr's
+        (fill,) = struct.unpack("<d", b64decode(fill))
+    attributes.pop("_FillValue", None)
+    return apply_scale(np.asarray(array[...]), attributes | ({} if fill is None else {"_FillValue": fill}))
 
 
 def apply_scale(values: np.ndarray, attributes: dict[str, Any]) -> np.ndarray:
